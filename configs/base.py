@@ -1,0 +1,67 @@
+"""Every key of a configuration, with its default; a config in this folder changes a few of them.
+
+Any key can be set on the command line, e.g. --config.train.epochs=10 --config.sweep.lam=0,0.1,1
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from data_pipelines.log_mel import LogMel
+
+
+def get_config() -> ConfigDict:
+    """The defaults."""
+    config = ConfigDict()
+
+    config.method = 'dann'  # a file of jaxser/methods: erm (plain training) | dann (domain-adversarial training)
+    config.domain = 'speaker'  # what dann forgets: speaker | language | corpus
+    config.domain_hidden = 128  # width of the hidden layer of dann's domain head
+
+    config.data = ConfigDict()
+    config.data.dir = 'data'  # where `python -m data_pipelines.prepare` put the shards
+    config.data.corpora = ('demo',)  # names of data_pipelines/corpora
+    config.data.labels = 'native'  # the label space: native | four (angry, happy + excited, neutral, sad)
+    config.data.features = ConfigDict(dataclasses.asdict(LogMel()))  # which shards: rate, window, hop, bands, low, high, floor
+    config.data.normalise = 'global'  # zero mean and unit variance per band: global (of the fold's training part) | utterance |
+    # speaker (of a test speaker's own audio too: transductive)
+    config.data.frames = 300  # frames of a training example: longer utterances are cut at random, shorter ones padded
+    config.data.batch = 32  # training examples of a fold per step
+    config.data.eval_batch = 32  # whole utterances of a fold per scoring step; changes no prediction
+    config.data.order_seed = 0  # the order of the training data; `seed` is initialisation, dropout and augmentation
+
+    config.protocol = ConfigDict()
+    config.protocol.name = 'speaker_folds'  # speaker_folds | leave_one_speaker_out | leave_one_session_out
+    config.protocol.folds = 5  # parts of speaker_folds; one is tested, the next is dev, the others train
+
+    config.model = ConfigDict()
+    config.model.name = 'tdnn_lstm'  # a file of jaxser/models
+    config.model.tdnn = ((5, 1, 1), (3, 2, 1), (3, 3, 1))  # (kernel, dilation, stride) of each layer
+    config.model.width = 128  # channels of a TDNN layer
+    config.model.hidden = 128  # of the LSTM
+    config.model.dim = 128  # of the representation
+
+    config.train = ConfigDict()
+    config.train.epochs = 30
+    config.train.warmup = 0.1  # share of the training over which the learning rate rises; then it falls as half a cosine
+    config.train.clip = 5.0  # largest norm of the gradient of the encoder, and of each head
+    config.train.balanced = True  # the emotion loss weighs the classes equally, whatever their counts in training
+    config.train.select = 'best dev UAR'  # or 'last epoch'
+    config.train.select_from = 0.5  # no epoch before this share of the training is selected: lam is still rising
+    config.train.checkpoint_seconds = 30.0  # at least so long between two checkpoints; 0 is every epoch
+
+    # What is swept, as tuples: the runs are the product. () is the default of the method's file; it must be () for another method.
+    config.sweep = ConfigDict()
+    config.sweep.lam = ()  # dann: the coefficient of gradient reversal
+    config.sweep.domain_weight = ()  # dann: the weight of the domain loss in the domain head
+    config.sweep.lr = (1e-3,)  # peak learning rate of AdamW
+    config.sweep.weight_decay = (1e-2,)
+    config.sweep.dropout = (0.3,)
+    config.sweep.time_mask = (0.1,)  # SpecAugment: the widest stripe of frames masked, as a share of the utterance; two are drawn
+    config.sweep.band_mask = (0.1,)  # likewise of the mel bands
+    config.sweep.seed = (0,)
+    config.sweep.fold = 'all'  # or the numbers of some folds
+
+    config.matmul_precision = 'default'  # default | high | highest: what float32 products mean on TPU and GPU
+
+    return config.lock()

@@ -1,0 +1,207 @@
+"""Which utterances make which batch: the order is a function of (order seed, fold, epoch) alone, and known without any features."""
+
+import collections
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines import labels, log_mel, prepare, shards
+from data_pipelines.folds import Fold
+from data_pipelines.refusal import Refusal
+from data_pipelines.shards import Utterances
+
+NORMALISATIONS = ('utterance', 'global', 'speaker')
+DOMAINS = ('speaker', 'language', 'corpus')
+
+
+def folders(config) -> list[Path]:
+    """Where the shards of `config.corpora` lie; says how to get those that are not there."""
+    spec = log_mel.LogMel(**config.features)
+    found = []
+    for name in config.corpora:
+        folder = prepare.find(config.dir, name, spec)
+        if folder is None:
+            corpus = prepare.corpora.load(name)
+            differing = ''.join(
+                f' --{f.name} {getattr(spec, f.name)}' for f in dataclasses.fields(spec) if getattr(spec, f.name) != f.default
+            )
+            if corpus.make is None:
+                raise Refusal(
+                    f'{corpus.title} is not prepared in {config.dir}/ ({name}/{spec.name}). Get it from {corpus.home}, then run\n'
+                    f'  python -m data_pipelines.prepare {name} --source PATH --out {config.dir}{differing}\n'
+                    'To try the whole of jaxser without any corpus: python -m jaxser.main --config=configs/dann_demo.py'
+                )
+            folder = prepare.prepare(name, None, config.dir, spec)
+        found.append(folder)
+    return found
+
+
+def labelled(utterances: Utterances, space: str) -> tuple[Utterances, dict[str, int]]:
+    """The utterances that have a class in the label space, their emotion replaced by it, and the counts of those left out."""
+    classes = labels.space(space)
+    emotion = utterances.text['emotion']
+    keep = np.isin(emotion, list(classes))
+    left_out = {str(e): int(n) for e, n in zip(*np.unique(emotion[~keep], return_counts=True))}
+    kept = utterances[np.flatnonzero(keep)]
+    kept.text['emotion'] = np.array([classes[e] for e in kept.text['emotion']])
+    return kept, left_out
+
+
+def steps_per_epoch(folds: list[Fold], size: int) -> int:
+    """The same in every fold: enough for the largest training part to be seen once."""
+    return -(-max(len(f.train) for f in folds) // size)
+
+
+def order(fold: Fold, epoch: int, steps: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """row_SxB and crop_SxB of an epoch: permutations of the fold's training part, begun anew when one is used up.
+
+    `crop` in [0, 1) says where in a longer utterance the cut begins.
+    """
+    random = np.random.default_rng((seed, fold.number, epoch))
+    n = steps * size
+    rows = np.concatenate([random.permutation(fold.train) for _ in range(-(-n // len(fold.train)))])[:n]
+    return rows.reshape(steps, size), random.random((steps, size))
+
+
+def start(frames: np.ndarray, crop: np.ndarray, T: int) -> np.ndarray:
+    """The first frame of a cut of T frames."""
+    return np.floor(crop * (np.maximum(frames - T, 0) + 1)).astype(np.int64)
+
+
+def lengths(frames: int) -> int:
+    """The number of frames to which a batch of whole utterances is padded: few values, so that few programs are compiled."""
+    return min(T for k in range(20) for T in (100 << k, 150 << k) if frames <= T)
+
+
+def whole(utterances: Utterances, parts: list[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Batches of whole utterances of a part of each fold, the longest first: (row_FxB, start_FxB, T); -1 where a fold has no more."""
+    ordered = [part[np.argsort(-utterances.frames_N[part], kind='stable')] for part in parts]
+    for at in range(0, max(len(p) for p in parts), size):
+        rows = np.full((len(parts), size), -1)
+        for f, part in enumerate(ordered):
+            some = part[at : at + size]
+            rows[f, : len(some)] = some
+        longest = int(utterances.frames_N[rows[rows >= 0]].max())
+        yield rows, np.zeros_like(rows), lengths(longest)
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A piece of work for the device: a chunk of training steps, or a batch of whole utterances to score."""
+
+    part: str  # train | dev | test
+    epoch: int
+    row: np.ndarray  # SxFxB in training, FxB in scoring
+    start: np.ndarray
+    frames: int
+    steps: int = 0  # of the chunk's S, how many belong to the epoch; the others are skipped
+    last: bool = False  # of this part in this epoch
+
+
+def training(folds: list[Fold], utterances: Utterances, epoch: int, steps: int, chunk: int, config) -> Iterator[Item]:
+    """An epoch in chunks of equal length."""
+    orders = [order(f, epoch, steps, config.batch, config.order_seed) for f in folds]
+    rows, crops = (np.stack(x, axis=1) for x in zip(*orders))
+    starts = start(utterances.frames_N[rows], crops, config.frames)
+    for at in range(0, steps, chunk):
+        to = min(at + chunk, steps)
+        fill = ((0, chunk - (to - at)), (0, 0), (0, 0))
+        row, first = (np.pad(x[at:to], fill, mode='edge') for x in (rows, starts))
+        yield Item('train', epoch, row, first, config.frames, to - at, to == steps)
+
+
+def scoring(folds: list[Fold], utterances: Utterances, part: str, epoch: int, size: int) -> Iterator[Item]:
+    """A part of each fold in batches of whole utterances."""
+    *some, last = whole(utterances, [getattr(f, part) for f in folds], size)
+    for row, first, frames in some:
+        yield Item(part, epoch, row, first, frames)
+    row, first, frames = last
+    yield Item(part, epoch, row, first, frames, last=True)
+
+
+class Table:
+    """All of a batch but its features, by row: labels, domains, weights and the normalisation that the protocol allows."""
+
+    def __init__(self, utterances: Utterances, folds: list[Fold], normalisation: str, balanced: bool):
+        self.utterances, self.folds = utterances, folds
+        self.classes, emotion = np.unique(utterances.text['emotion'], return_inverse=True)
+        self.emotion_N = emotion.astype(np.int32)
+        self.domains, self.domain_N, self.seen = {}, {}, {}
+        for name in DOMAINS:
+            self.domains[name], index = np.unique(utterances.text[name], return_inverse=True)
+            self.domain_N[name] = index.astype(np.int32)
+            self.seen[name] = np.stack([np.isin(np.arange(len(self.domains[name])), index[f.train]) for f in folds]).astype(
+                np.float32
+            )
+        self.weight_FxC = np.stack([self._weights(f, balanced) for f in folds])
+        self.normalisation = normalisation
+        self.mean, self.scale = self._moments(normalisation)
+
+    def _weights(self, fold: Fold, balanced: bool) -> np.ndarray:
+        """The weight of an example of each class, 1 on average: equal for all, or in inverse proportion to the training counts."""
+        count_C = np.bincount(self.emotion_N[fold.train], minlength=len(self.classes))
+        weight_C = len(fold.train) / (len(self.classes) * np.maximum(count_C, 1)) if balanced else np.ones(len(count_C))
+        return weight_C.astype(np.float32)
+
+    def _moments(self, how: str) -> tuple[np.ndarray, np.ndarray]:
+        """mean and scale, per utterance, per speaker (a test speaker's own audio: transductive), or per fold from its training part."""
+        u = self.utterances
+        if how == 'utterance':
+            return _affine(u.mean_NxM, u.variance_NxM)
+        if how == 'speaker':
+            speaker_N = self.domain_N['speaker']
+            each = [np.flatnonzero(speaker_N == k) for k in range(len(self.domains['speaker']))]
+        elif how == 'global':
+            each = [f.train for f in self.folds]
+        else:
+            raise Refusal(f'There is no normalisation {how!r}; known are {", ".join(NORMALISATIONS)}.')
+        pooled = [_pool(u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows]) for rows in each]
+        return _affine(np.stack([m for m, _ in pooled]), np.stack([v for _, v in pooled]))
+
+    def batch(self, item: Item, mel: np.ndarray) -> dict[str, np.ndarray]:
+        """A Batch of numpy arrays, whose arrays lead with the shape of `item.row` or with that less the last axis."""
+        u, real = self.utterances, item.row >= 0
+        rows = np.where(real, item.row, 0)
+        fold = np.broadcast_to(np.arange(len(self.folds))[:, None], rows.shape)
+        at = {'utterance': rows, 'speaker': self.domain_N['speaker'][rows], 'global': fold}[self.normalisation]
+        emotion = self.emotion_N[rows]
+        lead = rows.shape[:-1]
+        return {
+            'mel_BxTxM': mel,
+            'frames_B': np.where(real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0).astype(np.int32),
+            'mean_BxM': self.mean[at],
+            'scale_BxM': self.scale[at],
+            'emotion_B': emotion,
+            'labelled_B': np.where(real, self.weight_FxC[fold, emotion], 0).astype(np.float32),
+            **{f'{d}_B': self.domain_N[d][rows] for d in DOMAINS},
+            **{f'{d}_seen_K': np.broadcast_to(self.seen[d], (*lead, len(self.domains[d]))) for d in DOMAINS},
+        }
+
+
+def feed(table: Table, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
+    """Each item with its batch, read ahead."""
+    announced: collections.deque[Item] = collections.deque()
+
+    def requests():
+        for item in items:
+            announced.append(item)
+            yield item.row, item.start, item.frames
+
+    with contextlib.closing(shards.stream(table.utterances, requests())) as features:
+        for mel in features:
+            item = announced.popleft()
+            yield item, table.batch(item, mel)
+
+
+def _pool(frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance over all frames of several utterances."""
+    weight_Nx1 = (frames_N / frames_N.sum())[:, None].astype(np.float64)
+    mean_M = (weight_Nx1 * mean_NxM).sum(0)
+    return mean_M, (weight_Nx1 * (variance_NxM + (mean_NxM - mean_M) ** 2)).sum(0)
+
+
+def _affine(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return mean.astype(np.float32), (1 / np.sqrt(np.maximum(variance, 1e-4))).astype(np.float32)

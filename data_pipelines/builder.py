@@ -1,0 +1,154 @@
+"""The one TFDS builder of all corpora, and the worker processes that compute what it stores."""
+
+import collections
+import concurrent.futures
+import contextlib
+import errno
+import io
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.log_mel import LogMel, Rejected, features
+
+VERSION = '1.0.0'
+SPLIT = 'utterances'
+TEXTS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'session', 'sentence', 'style')
+SHARD = 64 << 20  # bytes
+
+
+def texts(utterance: Utterance) -> dict[str, str]:
+    """What the shards say about an utterance beside its sound."""
+    return {key: getattr(utterance, 'name' if key == 'utterance' else key) for key in TEXTS}
+
+
+def write(corpus: Corpus, spec: LogMel, examples: Iterable[dict], data_dir: Path) -> Path:
+    """Writes the examples as the data set `<corpus>/<spec.name>` in their order; returns the folder of its shards.
+
+    An example is `texts` and `log_mel.features` of an utterance. Raises OSError where TensorFlow cannot write.
+    """
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    import absl.logging
+    import numpy as np
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    tf.config.set_visible_devices([], 'GPU')
+    tfds.disable_progress_bar()
+
+    class Builder(tfds.dataset_builders.AdhocBuilder, skip_registration=True):
+        url_infos = None  # nothing is downloaded; looking for checksums needs importlib_resources, which TFDS forgets to require
+
+    builder = Builder(
+        name=corpus.name,
+        config=spec.name,
+        version=VERSION,
+        data_dir=data_dir,
+        description=f'{corpus.title}: log-mel features ({spec}). Licence of the audio: {corpus.licence}.',
+        homepage=corpus.home,
+        features=tfds.features.FeaturesDict(
+            {
+                **dict.fromkeys(TEXTS, tfds.features.Text()),
+                # Without an encoding a float16 tensor is stored as float32.
+                'mel_TxM': tfds.features.Tensor(shape=(None, spec.bands), dtype=np.float16, encoding='bytes'),
+                'frames': np.int32,
+                'seconds': np.float32,
+                'mean_M': tfds.features.Tensor(shape=(spec.bands,), dtype=np.float32),
+                'variance_M': tfds.features.Tensor(shape=(spec.bands,), dtype=np.float32),
+                'sha256': tfds.features.Text(),
+            }
+        ),
+        split_datasets={SPLIT: enumerate(examples)},
+        file_format='tfrecord',
+        disable_shuffling=True,
+    )
+    config = tfds.download.DownloadConfig(try_download_gcs=False, min_shard_size=SHARD // 2, max_shard_size=SHARD)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the staging folder as the data's place
+            builder.download_and_prepare(download_config=config)
+    except (tf.errors.OpError, RuntimeError) as e:
+        error = e.__cause__ or e  # TFDS wraps what happens within a split
+        for kind, number in ((tf.errors.ResourceExhaustedError, errno.ENOSPC), (tf.errors.PermissionDeniedError, errno.EACCES)):
+            if isinstance(error, kind):
+                raise OSError(number, os.strerror(number), str(data_dir)) from e
+        raise
+    return Path(builder.data_dir)
+
+
+@contextlib.contextmanager
+def computed(utterances: list[Utterance], spec: LogMel, workers: int) -> Iterator[Iterator[tuple[Utterance, dict | Rejected]]]:
+    """Each utterance, in order, with `log_mel.features` of it, from worker processes that are some utterances ahead.
+
+    They start at once, so that they import librosa while TensorFlow is imported here. A decoder that takes its process down costs
+    the other utterances nothing: what was under way is done again, and what dies twice, alone the second time, is rejected.
+    """
+    pool, todo, pending = start(workers), iter(utterances), collections.deque()
+
+    def submit(utterance: Utterance) -> None:
+        try:
+            future = pool.submit(features, utterance, spec)
+        except BrokenProcessPool as e:  # since the last result: let it be found where results are taken
+            future = concurrent.futures.Future()
+            future.set_exception(e)
+        pending.append((utterance, future))
+
+    def results() -> Iterator[tuple[Utterance, dict | Rejected]]:
+        nonlocal pool
+        while pending:
+            utterance, future = pending.popleft()
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                result = alone(utterance, spec)
+                again = [u for u, _ in pending]
+                pending.clear()
+                pool.shutdown()
+                pool = start(workers)
+                for u in again:
+                    submit(u)
+            for u in itertools.islice(todo, 1):
+                submit(u)
+            yield utterance, result
+
+    try:
+        for u in itertools.islice(todo, 16 * workers):
+            submit(u)
+        yield results()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def alone(utterance: Utterance, spec: LogMel) -> dict | Rejected:
+    """`log_mel.features` from a process of its own."""
+    with start(1) as pool:
+        try:
+            return pool.submit(features, utterance, spec).result()
+        except BrokenProcessPool:
+            return Rejected('unreadable: its decoder crashed')
+
+
+def start(workers: int) -> concurrent.futures.ProcessPoolExecutor:
+    """Fresh processes: a fork of one that runs TensorFlow's threads may hang."""
+    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), begin)
+
+
+def begin() -> None:
+    """Makes a worker single-threaded, deaf to Ctrl-C, which its parent answers, and unable to outlive its parent."""
+    import numpy  # noqa: F401 (the limit holds for what is loaded)
+    import threadpoolctl
+
+    threadpoolctl.threadpool_limits(1)  # for speed, and because the last bit of a product depends on the number of threads
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def follow():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -1,0 +1,74 @@
+"""What a corpus file says: how the release is walked, how names are parsed, which counts are expected.
+
+A corpus is one module here with a `CORPUS`; it is found by its name, so adding one edits nothing else.
+"""
+
+import collections
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+
+from data_pipelines.refusal import Refusal
+
+
+@dataclasses.dataclass(frozen=True)
+class Utterance:
+    """One stretch of speech by one speaker, as the corpus labels it."""
+
+    name: str  # unique within the corpus: the official utterance id
+    path: Path
+    speaker: str  # unique within the corpus
+    emotion: str  # a word of data_pipelines/labels.py
+    language: str  # ISO 639-1
+    corpus: str
+    sex: str = ''  # female | male, '' where unknown
+    session: str = ''
+    sentence: str = ''  # what is said: equal strings, equal words
+    style: str = ''  # acted | improvised | scripted | natural
+    start: float = 0.0  # seconds into the file
+    end: float | None = None  # seconds; None is the end of the file
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A corpus's facts, and `walk`, which lists the utterances found below a root, in a fixed order."""
+
+    name: str
+    title: str
+    languages: tuple[str, ...]
+    speakers: int | None  # None: whatever is found
+    expected: tuple[dict[str, int], ...]  # counts per emotion of each release that is right; () accepts any
+    licence: str
+    home: str  # where to get it
+    walk: Callable[[Path], list[Utterance]]
+    make: Callable[[Path], None] | None = None  # for a corpus that is synthesised rather than downloaded
+
+    def check(self, utterances: list[Utterance], allow_partial: bool = False) -> None:
+        """Refuses a walk whose counts per emotion are those of no release, unless `allow_partial`."""
+        found = collections.Counter(u.emotion for u in utterances)
+        if allow_partial or not self.expected or any(found == collections.Counter(e) for e in self.expected):
+            return
+        nearest = min(self.expected, key=lambda e: sum(abs(e.get(k, 0) - found[k]) for k in {*e, *found}))
+        differ = [
+            f'{k}: expected {nearest.get(k, 0)}, found {found[k]}'
+            for k in sorted({*nearest, *found})
+            if nearest.get(k, 0) != found[k]
+        ]
+        raise Refusal(
+            f'{self.title} has {sum(nearest.values())} utterances, but {found.total()} were found; {"; ".join(differ)}. '
+            'Complete the corpus, or accept it as it is with --allow_partial.'
+        )
+
+
+def names() -> list[str]:
+    """The corpora that can be prepared, alphabetically."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__))
+
+
+def load(name: str) -> Corpus:
+    """The corpus of that name."""
+    if name not in names():
+        raise Refusal(f'There is no corpus {name!r}; known are {", ".join(names())}.')
+    return importlib.import_module(f'{__name__}.{name}').CORPUS

@@ -1,0 +1,100 @@
+"""Bring your own: a CSV, one utterance a line, with columns path, speaker, emotion and, where you have them, `OPTIONAL`."""
+
+import collections
+import csv
+import math
+from pathlib import Path
+
+from data_pipelines import labels
+from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.refusal import Refusal
+
+REQUIRED = ('path', 'speaker', 'emotion')
+OPTIONAL = ('start', 'end', 'language', 'corpus', 'sex', 'session', 'sentence', 'style')
+
+
+def walk(source: Path) -> list[Utterance]:
+    """The utterances that the CSV lists, in its order; paths are relative to it, start and end are seconds.
+
+    An utterance is named by its path, and by `#start-end` where it is a segment. Refuses a CSV with all that is wrong with it.
+    """
+    if not source.is_file():
+        raise Refusal(f'{source} is not a file; for `folder`, --source is a CSV with columns {", ".join(REQUIRED)}.')
+    try:
+        with open(source, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:  # names of files may be any bytes
+            reader = csv.DictReader(file, strict=True)
+            columns(source, reader.fieldnames or ())
+            rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as e:
+        raise Refusal(f'{source}, line {reader.line_num}, is no CSV: {e}.') from None
+    wrong = [f'line {number}: {problem}' for number, row in rows if (problem := trouble(row))]
+    if wrong:
+        raise Refusal(f'{source} has {len(wrong)} lines that cannot be used; {"; ".join(wrong[:10])}.')
+    if not rows:
+        raise Refusal(f'{source} has a header, but no utterances.')
+    utterances = [utterance(source.parent, row) for _, row in rows]
+    lines = collections.defaultdict(list)
+    for (number, _), u in zip(rows, utterances):
+        lines[u.name].append(number)
+    if twice := [f'{name} on lines {", ".join(map(str, where))}' for name, where in lines.items() if len(where) > 1]:
+        raise Refusal(f'{source} lists the same utterance more than once: {"; ".join(twice[:10])}.')
+    return utterances
+
+
+def columns(source: Path, found: list[str]) -> None:
+    """Refuses a header without the required columns, or with columns of no meaning."""
+    missing, unknown = [c for c in REQUIRED if c not in found], [c for c in found if c not in REQUIRED + OPTIONAL]
+    if missing or unknown or len(set(found)) < len(found):
+        raise Refusal(
+            f'{source} has the columns {", ".join(found) or "(none)"}; missing: {", ".join(missing) or "none"}, unknown: '
+            f'{", ".join(unknown) or "none"}. Expected, each once and separated by commas: {", ".join(REQUIRED)} and, if wanted, '
+            f'{", ".join(OPTIONAL)}.'
+        )
+
+
+def trouble(row: dict) -> str | None:
+    """What is wrong with a row, if anything."""
+    if None in row or None in row.values():
+        return 'more or fewer cells than columns'
+    if any('\ud800' <= c <= '\udfff' for column, text in row.items() if column != 'path' for c in text):
+        return 'text that is not UTF-8'
+    if empty := [c for c in REQUIRED if not row[c]]:
+        return f'no {" and no ".join(empty)}'
+    if row['emotion'] not in labels.EMOTIONS:
+        return f'emotion {row["emotion"]!r} is none of {", ".join(labels.EMOTIONS)}'
+    if row.get('sex', '') not in ('', 'female', 'male'):
+        return f'sex {row["sex"]!r} is neither female nor male'
+    try:
+        start, end = float(row.get('start') or 0), float(row.get('end') or math.inf)
+    except ValueError:
+        return f'start {row.get("start")!r} or end {row.get("end")!r} is no number of seconds'
+    return None if 0 <= start < end else f'the segment from {start:g} to {end:g} s has no length'
+
+
+def utterance(folder: Path, row: dict[str, str]) -> Utterance:
+    """The utterance of a row in which nothing is wrong."""
+    times = [row.get('start', ''), row.get('end', '')]
+    name = row['path'] + (f'#{"-".join(times)}' if any(times) else '')
+    return Utterance(
+        name=name.encode(errors='surrogateescape').decode(errors='backslashreplace'),
+        path=folder / row['path'],
+        speaker=row['speaker'],
+        emotion=row['emotion'],
+        language=row.get('language', ''),
+        corpus=row.get('corpus') or 'folder',
+        start=float(times[0] or 0),
+        end=float(times[1]) if times[1] else None,
+        **{key: row.get(key, '') for key in ('sex', 'session', 'sentence', 'style')},
+    )
+
+
+CORPUS = Corpus(
+    name='folder',
+    title='your own folder',
+    languages=(),
+    speakers=None,
+    expected=(),
+    licence='your own',
+    home='your own disk',
+    walk=walk,
+)

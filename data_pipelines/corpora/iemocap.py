@@ -1,0 +1,91 @@
+"""IEMOCAP: ten actors in five dyadic sessions, improvised and scripted, labelled by several listeners.
+
+C. Busso et al. (2008), IEMOCAP: interactive emotional dyadic motion capture database, Language Resources and Evaluation 42(4).
+
+The labels are in `SessionN/dialog/EmoEvaluation/<dialogue>.txt`; its subfolders hold the single listeners' votes. An utterance
+`Ses01F_impro01_M003` is of session 1 and spoken by its man: the F of the dialogue's name says who wore the markers.
+"""
+
+import re
+from pathlib import Path
+
+from data_pipelines import tree
+from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.refusal import Refusal
+
+EMOTIONS = {
+    'ang': 'angry', 'hap': 'happy', 'exc': 'excited', 'neu': 'neutral', 'sad': 'sad', 'fru': 'frustrated', 'sur': 'surprise',
+    'fea': 'fear', 'dis': 'disgust', 'oth': 'other', 'xxx': 'undecided',
+}  # fmt: skip
+TURN = re.compile(r'\[[\d.]+ - [\d.]+\]\t(\S+)\t(\S+)\t\[')  # [6.2901 - 8.2357]	Ses01F_impro01_F000	neu	[2.5, 2.5, 2.5]
+NAME = re.compile(r'(Ses\d\d)[FM]_(impro|script)\w*_([FM])\D*\d+')
+FOUR = {'angry': 1103, 'happy': 595, 'excited': 1041, 'neutral': 1708, 'sad': 1084}
+
+
+def walk(root: Path) -> list[Utterance]:
+    """The labelled utterances of the sessions in `root`, in the order of their dialogues, whether or not their audio is there."""
+    evaluations = sorted(p for p in root.glob('Session*/dialog/EmoEvaluation/*.txt') if not p.name.startswith('._'))
+    if not evaluations:
+        raise Refusal(
+            f'No Session1/dialog/EmoEvaluation/*.txt in {root}; --source is the folder with Session1 to Session5 '
+            '(IEMOCAP_full_release).'
+        )
+    return [utterance for path in evaluations for utterance in dialogue(path)]
+
+
+def dialogue(evaluation: Path) -> list[Utterance]:
+    """The utterances that one file of EmoEvaluation labels."""
+    session, utterances = evaluation.parents[2], []
+    audio = {p.stem: p for p in (session / 'sentences/wav' / evaluation.stem).glob('*') if p.suffix.lower() in tree.SUFFIXES}
+    said = scripted(session / 'dialog/transcriptions' / evaluation.name)
+    for number, line in enumerate(evaluation.read_text(errors='replace').splitlines(), 1):
+        if not (turn := TURN.match(line)):
+            continue
+        name, label = turn.groups()
+        if label not in EMOTIONS or not (m := NAME.fullmatch(name)):
+            raise Refusal(
+                f'{evaluation}, line {number}, labels {name} as {label}; expected a name like Ses01F_impro01_M003 and one of '
+                f'{", ".join(EMOTIONS)}. Compare the file with the release.'
+            )
+        utterances.append(
+            Utterance(
+                name=name,
+                path=audio.get(name, session / 'sentences/wav' / evaluation.stem / f'{name}.wav'),
+                speaker=m[1] + m[3],
+                emotion=EMOTIONS[label],
+                language='en',
+                corpus='iemocap',
+                sex={'F': 'female', 'M': 'male'}[m[3]],
+                session=m[1],
+                sentence=said.get(name, ''),
+                style={'impro': 'improvised', 'script': 'scripted'}[m[2]],
+            )
+        )
+    return utterances
+
+
+def scripted(transcription: Path) -> dict[str, str]:
+    """The words of each utterance of a scripted dialogue, which recur in every session; none where the file is not there.
+
+    The number of a line in its dialogue does not say which line of the script it is: actors split, skip and repeat. So a tree
+    without transcriptions has no sentences, and improvised speech has none anyway: where it agrees, it agrees by chance.
+    """
+    if '_script' not in transcription.name or not transcription.is_file():
+        return {}
+    lines = re.findall(r'^(\S+) \[[^]]*\]: *(.*)$', transcription.read_text(errors='replace'), re.MULTILINE)
+    return {name: ' '.join(re.findall(r"[\w']+", words.lower())) for name, words in lines}
+
+
+CORPUS = Corpus(
+    name='iemocap',
+    title='IEMOCAP',
+    languages=('en',),
+    speakers=10,
+    expected=(
+        FOUR | {'frustrated': 1849, 'surprise': 107, 'fear': 40, 'disgust': 2, 'other': 3, 'undecided': 2507},
+        FOUR,  # the subset of the literature
+    ),
+    licence='by agreement with USC, research only',
+    home='https://sail.usc.edu/iemocap/',
+    walk=walk,
+)

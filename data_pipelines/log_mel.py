@@ -1,0 +1,207 @@
+"""From an utterance to its log-mel frames, or to the reason why it has none."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import io
+import os
+import stat
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_pipelines.corpora import Utterance
+from data_pipelines.refusal import Refusal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FORMAT = 1  # raise it whenever the same fields would give other numbers
+SHORTEST = 0.1  # seconds
+SILENCE = 1e-4  # -80 dBFS
+LARGEST = 1e12  # its power still is a float32; integers that were stored as floats stay far below
+RATES = (4_000, 768_000)  # Hz: beyond them a header is damaged, and resampling what it says would fill the memory
+
+
+@dataclasses.dataclass(frozen=True)
+class LogMel:
+    """What the features are, which is their identity: other values make another data set beside the first."""
+
+    rate: int = 16_000  # Hz, to which all audio is resampled
+    window: float = 0.025  # seconds
+    hop: float = 0.010  # seconds
+    bands: int = 64
+    low: float = 20.0  # Hz
+    high: float = 8_000.0  # Hz
+    floor: float = 1e-10  # power: what is below it has its logarithm
+
+    def __post_init__(self):
+        if not (RATES[0] <= self.rate <= RATES[1] and self.bands > 0 and self.floor > 0):
+            raise Refusal(f'{self}: expected a rate of {RATES[0]} to {RATES[1]} Hz, and bands and floor above 0.')
+        if not all(1 <= seconds * self.rate <= self.rate for seconds in (self.window, self.hop)):
+            raise Refusal(f'{self}: expected window and hop to be seconds, at least a sample and at most 1 s.')
+        if not 0 <= self.low < self.high <= self.rate / 2:
+            raise Refusal(f'The bands go from {self.low:g} to {self.high:g} Hz; expected 0 <= low < high <= {self.rate / 2:g}.')
+
+    @property
+    def name(self) -> str:
+        """`logmel64-` and eight digits that change with any field, with the format and with librosa's version."""
+        identity = (FORMAT, importlib.metadata.version('librosa'), dataclasses.astuple(self))
+        return f'logmel{self.bands}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:8]}'
+
+    @property
+    def window_length(self) -> int:
+        """Samples in a window."""
+        return round(self.window * self.rate)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples from one frame to the next."""
+        return round(self.hop * self.rate)
+
+    @property
+    def fft_length(self) -> int:
+        """The power of two that holds a window."""
+        return 1 << (self.window_length - 1).bit_length()
+
+
+class Rejected(Exception):
+    """Why an utterance has no features: a few words for `rejected.csv`."""
+
+
+def decode(utterance: Utterance, spec: LogMel) -> 'np.ndarray':
+    """The utterance's samples, float32, mono at `spec.rate`; raises `Rejected` for whatever is wrong with the file."""
+    import librosa
+    import numpy as np
+
+    samples, rate = read(utterance)
+    if not np.isfinite(samples).all():
+        raise Rejected('NaN or infinite samples')
+    if np.abs(samples).max() > LARGEST:
+        raise Rejected(f'samples as large as {np.abs(samples).max():g}, where full scale is 1')
+    wave = samples.mean(axis=1)
+    if np.ptp(wave) < 2 * SILENCE:
+        raise Rejected('silent: nothing above -80 dBFS')
+    if rate != spec.rate:
+        wave = librosa.resample(wave, orig_sr=rate, target_sr=spec.rate)
+    if len(wave) < max(SHORTEST * spec.rate, spec.fft_length):
+        raise Rejected(f'too short: {len(wave) / spec.rate:.3f} s')
+    return wave
+
+
+def read(utterance: Utterance) -> tuple['np.ndarray', int]:
+    """The samples as they lie in the file, float32 of shape (time, channels), and their rate in Hz."""
+    import numpy as np
+    import soundfile
+
+    path = utterance.path
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        raise Rejected('missing') from None
+    except (OSError, ValueError) as e:
+        raise Rejected(f'unreadable: {e}') from None
+    if not stat.S_ISREG(facts.st_mode):
+        raise Rejected('unreadable: not a file')
+    if not facts.st_size:
+        raise Rejected('empty: 0 bytes')
+    try:
+        with soundfile.SoundFile(whole(path, facts.st_size)) as file:
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise Rejected(f'unreadable: a sampling rate of {file.samplerate} Hz')
+            if not file.frames:
+                raise Rejected('empty: a header without samples')
+            start, stop = segment(utterance, file.frames, file.samplerate)
+            file.seek(start)
+            samples = file.read(stop - start, dtype=np.float32, always_2d=True)
+            if len(samples) < stop - start:
+                raise Rejected(f'truncated: {stop - start} samples promised, {len(samples)} there')
+            return samples, file.samplerate
+    except Rejected:
+        raise
+    except Exception as e:  # whatever a decoder makes of a damaged file
+        raise Rejected(f'unreadable: {e}') from None
+
+
+def segment(utterance: Utterance, frames: int, rate: int) -> tuple[int, int]:
+    """First sample and the one after the last of the utterance within a file of `frames` samples."""
+    start, stop = round(utterance.start * rate), frames if utterance.end is None else round(utterance.end * rate)
+    if not 0 <= start < min(stop, frames) or stop > frames + 0.01 * rate:  # a list rounds its times
+        raise Rejected(f'outside the file: {start / rate:g} to {stop / rate:g} s of {frames / rate:g} s')
+    return start, min(stop, frames)
+
+
+def whole(path: Path, size: int) -> bytes | io.BytesIO:
+    """What soundfile is to open: the file, once its data chunk is all there if it is a WAV; `Rejected` otherwise.
+
+    libsndfile quietly shortens a WAV that was cut off. A program that writes WAV into a pipe cannot know the length and leaves 0
+    or about 2^31 or 2^32 in the header: that is no damage, but libsndfile takes 0 at its word, so 0 is mended in a copy.
+    """
+    name = os.fsencode(path)  # soundfile cannot encode every str that is a path
+    with open(path, 'rb') as file:
+        head = file.read(12)
+        if head[:4] != b'RIFF' or head[8:] != b'WAVE':
+            return name
+        while len(chunk := file.read(8)) == 8:
+            length, start = int.from_bytes(chunk[4:], 'little'), file.tell()
+            if chunk[:4] == b'data':
+                break
+            file.seek(length + length % 2, io.SEEK_CUR)
+        else:
+            raise Rejected('truncated: a WAV header without samples')
+        if length == 0 and start < size and not start < int.from_bytes(head[4:8], 'little') + 8 <= size:
+            file.seek(0)
+            content = file.read()
+            return io.BytesIO(content[: start - 4] + (size - start).to_bytes(4, 'little') + content[start:])
+        # Some writers count the header as data, so only more than the whole file is too much.
+        if size < length < 0x7FFF_0000:
+            raise Rejected(f'truncated: {length} bytes of samples promised, {size - start} there')
+        return name
+
+
+def log_mel(wave: 'np.ndarray', spec: LogMel) -> 'np.ndarray':
+    """mel_TxM: natural logarithms of the mel bands' power, float16 of shape (1 + samples // hop, bands).
+
+    Refuses bands so narrow that no bin of the spectrum falls into some of them.
+    """
+    import librosa
+    import numpy as np
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', 'Empty filters')
+        try:
+            power_MxT = librosa.feature.melspectrogram(
+                y=wave,
+                sr=spec.rate,
+                n_fft=spec.fft_length,
+                win_length=spec.window_length,
+                hop_length=spec.hop_length,
+                n_mels=spec.bands,
+                fmin=spec.low,
+                fmax=spec.high,
+            )
+        except UserWarning:
+            raise Refusal(
+                f'Some of {spec.bands} mel bands would be empty with a window of {spec.window:g} s. '
+                'Ask for fewer --bands or a longer --window.'
+            ) from None
+    return np.log(np.maximum(power_MxT.T, spec.floor)).astype(np.float16)
+
+
+def features(utterance: Utterance, spec: LogMel) -> dict | Rejected:
+    """All that is stored of an utterance's sound; mean_M and variance_M are float32, over frames, taken in float64."""
+    import numpy as np
+
+    try:
+        wave = decode(utterance, spec)
+        mel_TxM = log_mel(wave, spec)
+    except Rejected as reason:
+        return reason
+    return {
+        'mel_TxM': mel_TxM,
+        'frames': len(mel_TxM),
+        'seconds': len(wave) / spec.rate,
+        'mean_M': mel_TxM.mean(axis=0, dtype=np.float64).astype(np.float32),
+        'variance_M': mel_TxM.var(axis=0, dtype=np.float64).astype(np.float32),
+        'sha256': hashlib.sha256(wave.astype('<f4').tobytes()).hexdigest(),
+    }

@@ -1,0 +1,230 @@
+"""python -m data_pipelines.prepare NAME --source PATH: from a corpus as released to log-mel shards that `tfds.load` reads."""
+
+import argparse
+import collections
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from data_pipelines import builder, corpora
+from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.log_mel import LogMel, Rejected
+from data_pipelines.refusal import Refusal
+
+RECORD = 'prepared.json'
+
+
+def find(out: str | os.PathLike, name: str, spec: LogMel) -> Path | None:
+    """The folder of the finished data set, or None; costs no TensorFlow."""
+    folder = Path(out) / name / spec.name / builder.VERSION
+    return folder if (folder / RECORD).exists() else None
+
+
+def prepare(
+    name: str,
+    source: str | os.PathLike | None,
+    out: str | os.PathLike,
+    spec: LogMel = LogMel(),  # noqa: B008 (frozen)
+    allow_partial: bool = False,
+    workers: int | None = None,
+) -> Path:
+    """Prepares a corpus unless that is done already, and returns the folder of the data set.
+
+    `source` is the corpus's root, for `folder` the CSV; a corpus that is synthesised needs none. The data set appears under
+    `out` whole or not at all. Refuses counts that are no release's (unless `allow_partial`), and other data under the same name.
+    """
+    corpus, out, workers = corpora.load(name), Path(out), os.cpu_count() if workers is None else workers
+    if workers < 1:
+        raise Refusal(f'{workers} worker processes get nothing done; expected 1 or more.')
+    done = find(out, name, spec)
+    if done and (source is None or not os.path.exists(source)):
+        print(f'{corpus.title} is already prepared: {done}')
+        return done
+    if source is None and not corpus.make:
+        raise Refusal(f'Where is {corpus.title}? Say so with --source PATH; it is to be had from {corpus.home}.')
+    with refusing_os_errors(out):
+        if source is None:
+            source = out / 'sources' / name
+            corpus.make(source)
+        utterances = walk(corpus, Path(source))
+        record = {'corpus': name, 'source': os.path.abspath(source), 'fingerprint': fingerprint(utterances)}
+        if done:
+            already(done, record)
+            print(f'{corpus.title} is already prepared: {done}')
+            return done
+        corpus.check(utterances, allow_partial)
+        with staging(out) as folder:
+            shards, accepted, rejected = write(corpus, utterances, spec, folder, record, workers)
+            home = place(shards, out / shards.relative_to(folder))
+    summarise(corpus, accepted, rejected, home)
+    return home
+
+
+def walk(corpus: Corpus, source: Path) -> list[Utterance]:
+    """The corpus's utterances, of which no two have the same name."""
+    utterances, seen = corpus.walk(source), {}
+    for u in utterances:
+        if u.name in seen:
+            raise Refusal(f'{corpus.title} has {u.name} twice: {seen[u.name]} and {u.path}. Remove one, or narrow --source.')
+        seen[u.name] = u.path
+    return utterances
+
+
+def already(done: Path, record: dict) -> None:
+    """Refuses to pass a data set off as prepared from this source when it was prepared from other utterances."""
+    found = json.loads((done / RECORD).read_text())
+    if found['fingerprint'] != record['fingerprint']:
+        raise Refusal(
+            f'{done} was prepared from {found["source"]}, and {record["source"]} lists other utterances. '
+            'Remove that folder, or choose another --out.'
+        )
+
+
+def fingerprint(utterances: list[Utterance]) -> str:
+    """What tells two lists of utterances apart, wherever their files lie."""
+    facts = [dataclasses.astuple(dataclasses.replace(u, path=Path(u.path.name))) for u in utterances]
+    return hashlib.sha256(repr(facts).encode(errors='surrogateescape')).hexdigest()
+
+
+@contextlib.contextmanager
+def staging(out: Path) -> Iterator[Path]:
+    """A folder inside `out`, removed at the end; those that killed processes of this machine left are removed at the start."""
+    out.mkdir(parents=True, exist_ok=True)
+    for stale in out.glob('.staging-*'):
+        m = re.fullmatch(rf'\.staging-(\d+)-{re.escape(platform.node())}', stale.name)
+        if m and (int(m[1]) == os.getpid() or not alive(int(m[1]))):
+            shutil.rmtree(stale, ignore_errors=True)
+    folder = out / f'.staging-{os.getpid()}-{platform.node()}'
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of that number runs on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def place(shards: Path, home: Path) -> Path:
+    """Moves the finished data set to where it is looked for, in one step."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.rename(shards, home)
+    except OSError:
+        if not (home / RECORD).exists():  # else another process was first, with the same data
+            raise
+    return home
+
+
+@contextlib.contextmanager
+def refusing_os_errors(out: Path) -> Iterator[None]:
+    """Turns what the file system says (no permission, no space, ...) into a sentence."""
+    try:
+        yield
+    except OSError as e:
+        raise Refusal(f'{e.filename or out}: {e.strerror or e}. Mend that, or choose another --out than {out}.') from e
+
+
+def write(
+    corpus: Corpus, utterances: list[Utterance], spec: LogMel, folder: Path, record: dict, workers: int
+) -> tuple[Path, list[tuple[Utterance, dict]], list[tuple[Utterance, str]]]:
+    """Writes the data set below `folder`: shards, lists for people, and last the record; returns its place and what is in it."""
+    import tqdm
+
+    accepted, rejected = [], []
+
+    def examples(results: Iterable[tuple[Utterance, dict | Rejected]]) -> Iterator[dict]:
+        for u, result in tqdm.tqdm(results, corpus.name, len(utterances), unit=' utterances', smoothing=0.05):
+            if isinstance(result, Rejected):
+                rejected.append((u, str(result)))
+            else:
+                accepted.append((u, {key: result[key] for key in ('frames', 'seconds', 'sha256')}))
+                yield builder.texts(u) | result
+        if not accepted:
+            u, reason = rejected[0]
+            raise Refusal(f'None of the {len(utterances)} utterances can be used; the first, {u.path}, is {reason}.')
+
+    with builder.computed(utterances, spec, workers) as results:
+        shards = builder.write(corpus, spec, examples(results), folder)
+    assert len(accepted) + len(rejected) == len(utterances)
+    table(shards / 'utterances.csv', [builder.texts(u) | facts | {'path': u.path} for u, facts in accepted])
+    table(shards / 'rejected.csv', [{'path': u.path, 'utterance': u.name, 'reason': reason} for u, reason in rejected])
+    counts = {'accepted': len(accepted), 'rejected': len(rejected)}
+    versions = {'librosa': importlib.metadata.version('librosa')}
+    (shards / RECORD).write_text(json.dumps(record | counts | {'log_mel': dataclasses.asdict(spec)} | versions, indent=2))
+    return shards, accepted, rejected
+
+
+def table(path: Path, rows: list[dict]) -> None:
+    """Writes rows of equal keys as CSV, file names that are no UTF-8 as the bytes they are."""
+    with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
+        writer = csv.DictWriter(file, rows[0] if rows else ('path', 'utterance', 'reason'))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def summarise(corpus: Corpus, accepted: list, rejected: list, home: Path) -> None:
+    """Prints what is in the data set, and what is not."""
+    import rich.console
+    import rich.table
+
+    console = rich.console.Console(highlight=False)
+    taken, refused = (collections.Counter(u.emotion for u, _ in part) for part in (accepted, rejected))
+    grid = rich.table.Table('emotion', title=corpus.title)
+    grid.add_column('accepted', justify='right')
+    grid.add_column('rejected', justify='right')
+    for emotion in sorted({*taken, *refused}):
+        grid.add_row(emotion, str(taken[emotion]), str(refused[emotion]))
+    grid.add_section()
+    grid.add_row('all', str(len(accepted)), str(len(rejected)))
+    console.print(grid)
+    speakers = len({(u.corpus, u.speaker) for u, _ in accepted})
+    hours = sum(facts['seconds'] for _, facts in accepted) / 3600
+    print(f'{speakers} speakers, {hours:.2f} hours: {home}')
+    for u, reason in rejected[:20]:
+        print(f'rejected: {u.path}: {reason}'.encode(errors='backslashreplace').decode())
+    if len(rejected) > 20:
+        print(f'... and {len(rejected) - 20} more, in {home / "rejected.csv"}')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog='python -m data_pipelines.prepare', description=__doc__.split(': ')[1])
+    parser.add_argument('name', metavar='NAME', help=', '.join(corpora.names()))
+    parser.add_argument('--source', help="the corpus's root; for `folder`, the CSV")
+    parser.add_argument('--out', default='data', help='where the data sets are (%(default)s)')
+    parser.add_argument('--allow_partial', action='store_true', help="accept counts other than the release's")
+    parser.add_argument('--workers', type=int, help='processes (as many as cores)')
+    for field in dataclasses.fields(LogMel):
+        parser.add_argument(f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)')
+    arguments = vars(parser.parse_args())
+    try:
+        spec = LogMel(**{field.name: arguments.pop(field.name) for field in dataclasses.fields(LogMel)})
+        prepare(spec=spec, **arguments)
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print('Interrupted; nothing was left behind.', file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,152 @@
+"""Log-mel shards as training reads them: their columns at once, their features by position in any order."""
+
+import collections
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines.builder import SPLIT, TEXTS
+from data_pipelines.refusal import Refusal
+
+RECORD_HEAD, RECORD_TAIL = 12, 4  # bytes around a TFRecord's data: its length and the length's checksum; the data's checksum
+
+
+@dataclasses.dataclass
+class Utterances:
+    """The columns of one or several data sets, a row an utterance, in the order of the shards."""
+
+    text: dict[
+        str, np.ndarray
+    ]  # utterance, speaker, emotion, sex, language, corpus, session, sentence, style: strings of shape (N,)
+    frames_N: np.ndarray
+    mean_NxM: np.ndarray  # over the frames of an utterance
+    variance_NxM: np.ndarray
+    file_N: np.ndarray  # where its record lies: index into files, first byte, bytes
+    offset_N: np.ndarray
+    length_N: np.ndarray
+    files: list[str]
+
+    def __len__(self) -> int:
+        return len(self.frames_N)
+
+    def __getitem__(self, rows) -> 'Utterances':
+        columns = {f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self) if f.name.count('_N')}
+        return Utterances({k: v[rows] for k, v in self.text.items()}, files=self.files, **columns)
+
+    @property
+    def bands(self) -> int:
+        """Mel bands."""
+        return self.mean_NxM.shape[1]
+
+
+def import_tensorflow():
+    """TensorFlow without its chatter and without the accelerator, which belongs to JAX."""
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], 'GPU')
+    return tf
+
+
+def _features(folder: Path):
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_from_directory(folder).info
+
+
+def read(folders: list[Path]) -> Utterances:
+    """Reads the columns of the data sets in `folders`, checking every record's checksum on the way.
+
+    A damaged or missing shard is refused by name.
+    """
+    tf = import_tensorflow()
+    columns: dict[str, list] = {}
+    files: list[str] = []
+    for folder in folders:
+        info = _features(folder)
+
+        def row(record, info=info):
+            example = info.features.deserialize_example(record)
+            kept = {k: example[k] for k in (*TEXTS, 'frames', 'mean_M', 'variance_M')}
+            return kept | {'length': tf.strings.length(record)}
+
+        found = 0
+        for path in info.splits[SPLIT].filepaths:
+            try:
+                rows = tf.data.TFRecordDataset(str(path)).map(row, num_parallel_calls=2).batch(256)
+                parts = list(rows.as_numpy_iterator())
+            except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as e:
+                raise Refusal(
+                    f'The shard {path} is damaged or missing ({type(e).__name__}). Remove {folder} and prepare the corpus again.'
+                ) from None
+            part = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+            start = np.cumsum(part['length'] + RECORD_HEAD + RECORD_TAIL)
+            part['offset'] = np.concatenate([[0], start[:-1]]) + RECORD_HEAD
+            part['file'] = np.full(len(start), len(files))
+            files.append(str(path))
+            found += len(start)
+            for k, v in part.items():
+                columns.setdefault(k, []).append(v)
+        if found != info.splits[SPLIT].num_examples:
+            raise Refusal(
+                f'{folder} holds {found} utterances, but its dataset_info.json says {info.splits[SPLIT].num_examples}. '
+                'Remove it and prepare the corpus again.'
+            )
+    column = {k: np.concatenate(v) for k, v in columns.items()}
+    text = {k: np.char.decode(column[k].astype(bytes), 'utf-8') for k in TEXTS}
+    if len(folders) > 1:  # two corpora may use the same names
+        text |= {k: np.char.add(np.char.add(text['corpus'], '/'), text[k]) for k in ('utterance', 'speaker', 'session')}
+    return Utterances(
+        text,
+        frames_N=column['frames'].astype(np.int32),
+        mean_NxM=column['mean_M'],
+        variance_NxM=column['variance_M'],
+        file_N=column['file'],
+        offset_N=column['offset'].astype(np.int64),
+        length_N=column['length'].astype(np.int64),
+        files=files,
+    )
+
+
+def stream(
+    utterances: Utterances, batches: Iterable[tuple[np.ndarray, np.ndarray, int]], prefetch: int = 2
+) -> Iterator[np.ndarray]:
+    """The features of batch after batch, mel_...xTxM in float16, read from the shards by tf.data while the device computes.
+
+    A batch is (row_..., start_..., T): which utterances, from which frame, and how many frames, padded with zeros; row -1 is
+    all padding.
+    """
+    tf = import_tensorflow()
+    files = [os.open(f, os.O_RDONLY) for f in utterances.files]
+    shapes: collections.deque = collections.deque()
+    frame = 2 * utterances.bands  # bytes
+
+    def flat():
+        for row, start, T in batches:
+            shapes.append((*row.shape, T, utterances.bands))
+            yield row.ravel(), start.ravel(), T
+
+    def pread(row_B):
+        where = zip(row_B, utterances.file_N[row_B], utterances.length_N[row_B], utterances.offset_N[row_B])
+        return np.array([os.pread(files[f], n, at) if row >= 0 else b'' for row, f, n, at in where], object)
+
+    def load(row_B, start_B, T):
+        record_B = tf.numpy_function(pread, [row_B], tf.string, stateful=False)
+        mel_B = tf.io.parse_example(record_B, {'mel_TxM': tf.io.FixedLenFeature((), tf.string, '')})['mel_TxM']
+        mel_B = tf.strings.substr(
+            mel_B, tf.minimum(start_B * frame, tf.strings.length(mel_B, 'BYTE')), tf.fill(tf.shape(start_B), T * frame)
+        )
+        return tf.io.decode_raw(mel_B, tf.int16, fixed_length=T * frame)  # TensorFlow pads no float16
+
+    row = tf.TensorSpec((None,), tf.int32)
+    data = tf.data.Dataset.from_generator(flat, output_signature=(row, row, tf.TensorSpec((), tf.int32)))
+    data = data.map(load, num_parallel_calls=2, deterministic=True).prefetch(prefetch)
+    try:
+        for mel in data.as_numpy_iterator():
+            yield mel.view(np.float16).reshape(shapes.popleft())
+    finally:
+        for f in files:
+            os.close(f)

@@ -1,0 +1,43 @@
+"""What happens to log-mel features on the device before the encoder sees them."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxser.interfaces import Batch, Hyper
+
+
+def frame_mask(frames_B: jax.Array, length: int) -> jax.Array:
+    """mask_BxT, 1 on valid frames."""
+    return (jnp.arange(length)[None, :] < frames_B[:, None]).astype(jnp.float32)
+
+
+def normalise(batch: Batch) -> Batch:
+    """Features in float32, less the mean and times the scale that the protocol allows, and zero on padded frames."""
+    mask_BxTx1 = frame_mask(batch['frames_B'], batch['mel_BxTxM'].shape[-2])[..., None]
+    mel_BxTxM = batch['mel_BxTxM'].astype(jnp.float32) - batch['mean_BxM'][:, None]
+    return {**batch, 'mel_BxTxM': mel_BxTxM * batch['scale_BxM'][:, None] * mask_BxTx1}
+
+
+def _stripes(key: jax.Array, length_B: jax.Array, share: jax.Array, size: int) -> jax.Array:
+    """keep_BxN, 0 on two stripes an example, each up to `share` of its length wide."""
+    key_width, key_start = jax.random.split(key)
+    shape = (length_B.shape[0], 2)
+    width_Bx2 = jax.random.uniform(key_width, shape) * share * length_B[:, None]
+    start_Bx2 = jax.random.uniform(key_start, shape) * (length_B[:, None] - width_Bx2)
+    at_N = jnp.arange(size) + 0.5
+    inside = (at_N >= start_Bx2[..., None]) & (at_N < (start_Bx2 + width_Bx2)[..., None])
+    return 1.0 - inside.any(1)
+
+
+def spec_augment(batch: Batch, hyper: Hyper, key: jax.Array) -> Batch:
+    """Masks two stripes of frames and two of bands of every example with the mean, i.e. 0 (Park et al. 2019, SpecAugment).
+
+    `hyper['time_mask']` and `hyper['band_mask']` are the widest stripe as a share of the valid frames and of the bands.
+    """
+    mel_BxTxM = batch['mel_BxTxM']
+    key_time, key_band = jax.random.split(key)
+    frames_B = batch['frames_B'].astype(jnp.float32)
+    bands_B = jnp.full_like(frames_B, mel_BxTxM.shape[-1])
+    keep_BxT = _stripes(key_time, frames_B, hyper['time_mask'], mel_BxTxM.shape[-2])
+    keep_BxM = _stripes(key_band, bands_B, hyper['band_mask'], mel_BxTxM.shape[-1])
+    return {**batch, 'mel_BxTxM': mel_BxTxM * keep_BxT[..., None] * keep_BxM[:, None]}

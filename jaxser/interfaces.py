@@ -1,0 +1,64 @@
+"""The contract between encoders, methods and the step; imports nothing from jaxser."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+
+# Traced scalars: all that a sweep may vary without a new program (lam, lr, weight_decay, seed, fold, ...).
+Hyper = dict[str, jax.Array]
+
+# One minibatch of one fold:
+#   mel_BxTxM        normalised log-mel, zero beyond frames_B
+#   frames_B         valid frames
+#   emotion_B        class index
+#   labelled_B       weight of the example in the emotion loss; 0 = no emotion label
+#   speaker_B        speaker index (language_B, corpus_B likewise)
+#   speaker_seen_K   1 for the fold's own training speakers (language_seen_K, corpus_seen_K likewise)
+Batch = dict[str, jax.Array]
+
+
+@flax.struct.dataclass
+class State:
+    """All that a run carries from step to step; arrays only, so that it vmaps, scans, donates and checkpoints."""
+
+    step: jax.Array
+    params: Any  # {'encoder': ..., 'emotion': ..., and a method's own heads}
+    batch_stats: Any
+    extra: Any  # a method's own memory, e.g. centroids
+    opt_state: Any
+    key: jax.Array  # threefry key data; every draw folds the step into it
+
+
+class Sizes(NamedTuple):
+    """How much of everything there is; static."""
+
+    bands: int
+    emotions: int
+    domains: dict[str, int]  # {'speaker': K, 'language': K, 'corpus': K}
+    steps: int  # of the whole training
+
+
+class Aux(NamedTuple):
+    """What a loss returns beside its value."""
+
+    batch_stats: Any
+    extra: Any
+    metrics: dict[str, jax.Array]
+
+
+class Encoder(NamedTuple):
+    """A representation of an utterance: one file in models/, a Flax module behind two pure functions."""
+
+    init: Callable  # (key, mel_BxTxM, frames_B) -> (params, batch_stats)
+    apply: Callable  # (params, batch_stats, mel_BxTxM, frames_B, hyper, key, train) -> (z_BxD, batch_stats)
+
+
+class Method(NamedTuple):
+    """A way to train: one file in methods/ whose make(config, encoder, sizes) returns one of these."""
+
+    hyper: dict[str, float]  # its own knobs with their defaults
+    init: Callable  # (key, z_1xD) -> (params, extra)
+    loss: Callable  # (params, state, batch, hyper, key) -> (scalar, Aux)
+    predict: Callable  # (params, batch_stats, batch) -> (z_BxD, scores_BxC)

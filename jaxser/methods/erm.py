@@ -1,0 +1,28 @@
+"""Plain training: empirical risk minimisation, the baseline of every method."""
+
+from jaxser.interfaces import Aux, Encoder, Method, Sizes
+from jaxser.losses import accuracy, cross_entropy
+from jaxser.models import heads
+
+
+def make(config, encoder: Encoder, sizes: Sizes) -> Method:
+    """CE(emotion | z)."""
+    emotion = heads.make(sizes.emotions)
+
+    def init(key, z_1xD):
+        return {'emotion': emotion.init(key, z_1xD)}, {}
+
+    def loss(params, state, batch, hyper, key):
+        z_BxD, batch_stats = encoder.apply(
+            params['encoder'], state.batch_stats, batch['mel_BxTxM'], batch['frames_B'], hyper, key, train=True
+        )
+        scores_BxC = emotion.apply(params['emotion'], z_BxD)
+        value = cross_entropy(scores_BxC, batch['emotion_B'], batch['labelled_B'])
+        metrics = {'emotion_loss': value, 'emotion_accuracy': accuracy(scores_BxC, batch['emotion_B'], batch['labelled_B'])}
+        return value, Aux(batch_stats, state.extra, metrics)
+
+    def predict(params, batch_stats, batch):
+        z_BxD, _ = encoder.apply(params['encoder'], batch_stats, batch['mel_BxTxM'], batch['frames_B'], {}, None, train=False)
+        return z_BxD, emotion.apply(params['emotion'], z_BxD)
+
+    return Method({}, init, loss, predict)

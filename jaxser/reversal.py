@@ -1,0 +1,26 @@
+"""Gradient reversal, and the ramp of its coefficient (Ganin et al. 2016, "Domain-adversarial training of neural networks")."""
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.custom_vjp
+def reverse(z: jax.Array, lam: jax.Array) -> jax.Array:
+    """The identity, whose gradient to `z` is -lam times what arrives; `lam` may be traced and gets no gradient."""
+    return z
+
+
+def _forward(z, lam):
+    return z, lam
+
+
+def _backward(lam, gradient):
+    return (-lam * gradient).astype(gradient.dtype), jnp.zeros_like(lam)
+
+
+reverse.defvjp(_forward, _backward)
+
+
+def ramp(p: jax.Array) -> jax.Array:
+    """How far the coefficient has risen at the fraction `p` of the training: 2 / (1 + exp(-10 p)) - 1 (Ganin et al., 5.2.2)."""
+    return jnp.tanh(5.0 * p)

@@ -1,0 +1,240 @@
+"""Decoding and log-mel frames: the numbers in closed form, and a reason for everything that cannot be used."""
+
+import importlib.metadata
+import io
+import os
+import struct
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+
+from data_pipelines import log_mel
+from data_pipelines.corpora import Utterance
+from data_pipelines.log_mel import LogMel, Rejected
+from data_pipelines.refusal import Refusal
+
+SPEC = LogMel()
+RATE = SPEC.rate
+
+
+def tone(seconds=1.0, rate=RATE, hertz=440.0, gain=0.1):
+    return (gain * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def utterance(path: Path, start=0.0, end=None) -> Utterance:
+    return Utterance('u', path, 's', 'sad', 'en', 'c', start=start, end=end)
+
+
+def save(path: Path, wave, rate=RATE, **kwargs) -> Utterance:
+    soundfile.write(path, wave, rate, **kwargs)
+    return utterance(path)
+
+
+def wav(wave=None, **kwargs) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, tone() if wave is None else wave, RATE, format='WAV', **kwargs)
+    return file.getvalue()
+
+
+def sizes(riff: int, data: int) -> bytes:
+    """A WAV whose header states these sizes, as one that was written into a pipe."""
+    content = bytearray(wav())
+    struct.pack_into('<I', content, 4, riff)
+    struct.pack_into('<I', content, content.index(b'data') + 4, data)
+    return bytes(content)
+
+
+def test_frames_and_bands_are_those_of_librosa_to_the_bit(tmp_path):
+    wave = tone(1.234)
+    power = librosa.feature.melspectrogram(
+        y=wave, sr=RATE, n_fft=512, win_length=400, hop_length=160, n_mels=64, fmin=20, fmax=8000
+    )
+    mel_TxM = log_mel.log_mel(wave, SPEC)
+    assert mel_TxM.dtype == np.float16
+    assert mel_TxM.shape == (1 + len(wave) // 160, 64)
+    np.testing.assert_array_equal(mel_TxM, np.log(np.maximum(power, 1e-10)).T.astype(np.float16))
+
+
+def test_twice_the_amplitude_adds_log_4_to_every_band():
+    noise = np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * 0.1
+    difference = log_mel.log_mel(2 * noise, SPEC).astype(float) - log_mel.log_mel(noise, SPEC)
+    np.testing.assert_allclose(difference, np.log(4), atol=0.01)  # float16 between 8 and 16 has steps of 0.008
+
+
+def test_a_tone_is_loudest_in_the_band_that_holds_it():
+    edges = librosa.mel_frequencies(SPEC.bands + 2, fmin=SPEC.low, fmax=SPEC.high)
+    for hertz in (200, 1000, 5000):
+        band = int(log_mel.log_mel(tone(hertz=hertz), SPEC).mean(axis=0, dtype=float).argmax())
+        assert edges[band] < hertz < edges[band + 2]
+
+
+def test_moments_are_those_of_the_stored_frames_and_the_hash_that_of_the_samples(tmp_path):
+    samples = (tone() * 32767).astype(np.int16)
+    u = save(tmp_path / 'a.wav', samples)
+    result = log_mel.features(u, SPEC)
+    mel_TxM = result['mel_TxM'].astype(np.float64)
+    np.testing.assert_array_equal(result['mean_M'], mel_TxM.mean(axis=0).astype(np.float32))
+    np.testing.assert_array_equal(result['variance_M'], mel_TxM.var(axis=0).astype(np.float32))
+    assert (result['frames'], result['seconds']) == (101, 1.0)
+    same = log_mel.features(save(tmp_path / 'renamed.flac', samples), SPEC)
+    other = log_mel.features(save(tmp_path / 'b.wav', tone(hertz=441)), SPEC)
+    assert result['sha256'] == same['sha256'] != other['sha256']
+
+
+def test_the_name_changes_with_every_field_and_with_librosa(monkeypatch):
+    others = dict(bands=40, hop=0.02, low=0.0, high=7000.0, floor=1e-6, window=0.032, rate=22_050)
+    names = {SPEC.name} | {LogMel(**{key: value}).name for key, value in others.items()}
+    monkeypatch.setattr(importlib.metadata, 'version', lambda package: '99.0')
+    assert len(names | {SPEC.name}) == 9  # the default, seven others, another librosa
+    assert all(name.startswith('logmel') for name in names)
+
+
+@pytest.mark.parametrize(
+    'fields',
+    [
+        {'hop': 0},
+        {'hop': float('nan')},
+        {'window': -1},
+        {'window': 1e9},
+        {'bands': 0},
+        {'high': 9000},
+        {'low': 8000},
+        {'rate': 1},
+    ],
+)
+def test_features_that_cannot_be_are_refused(fields):
+    with pytest.raises(Refusal, match='expected'):
+        LogMel(**fields)
+
+
+def test_bands_without_a_bin_are_refused_rather_than_constant():
+    with pytest.raises(Refusal, match='fewer --bands'):
+        log_mel.log_mel(tone(), LogMel(bands=256))
+
+
+@pytest.mark.parametrize('rate', [8_000, 11_025, 22_050, 44_100, 48_000, 192_000])
+def test_any_rate_is_brought_to_that_of_the_features(tmp_path, rate):
+    wave = log_mel.decode(save(tmp_path / 'a.wav', tone(rate=rate), rate), SPEC)
+    assert abs(len(wave) - RATE) <= 1
+    middle = slice(RATE // 4, RATE // 2)
+    np.testing.assert_allclose(wave[middle], tone()[middle], atol=2e-3)
+
+
+@pytest.mark.parametrize('channels', [1, 2, 6, 8])
+def test_channels_are_averaged(tmp_path, channels):
+    wave = np.stack([tone(gain=0.1 * (c + 1)) for c in range(channels)], axis=1)
+    decoded = log_mel.decode(save(tmp_path / 'a.wav', wave, subtype='FLOAT'), SPEC)
+    np.testing.assert_allclose(decoded, tone(gain=0.05 * (channels + 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize('subtype', ['PCM_U8', 'PCM_16', 'PCM_24', 'PCM_32', 'FLOAT', 'DOUBLE', 'ULAW', 'IMA_ADPCM'])
+def test_every_sample_format_is_read(tmp_path, subtype):
+    wave = log_mel.decode(save(tmp_path / 'a.wav', tone(), subtype=subtype), SPEC)
+    np.testing.assert_allclose(wave[100:RATE], tone()[100:], atol=2e-2)  # ADPCM takes some samples to catch up
+
+
+@pytest.mark.parametrize(
+    ('riff', 'data'), [(0, 0), (36, 0), (0xFFFFFFFF, 0), (0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFF024, 0x7FFFF000), (0, 0xFFFFFFFF)]
+)
+def test_a_header_from_a_pipe_is_no_truncation(tmp_path, riff, data):
+    (tmp_path / 'a.wav').write_bytes(sizes(riff, data))
+    np.testing.assert_allclose(log_mel.decode(utterance(tmp_path / 'a.wav'), SPEC), tone(), atol=1e-4)
+
+
+def test_a_segment_is_cut_at_its_seconds(tmp_path):
+    wave = np.concatenate([tone(hertz=200), tone(hertz=3000)])
+    save(tmp_path / 'a.wav', wave, subtype='FLOAT')
+    np.testing.assert_array_equal(log_mel.decode(utterance(tmp_path / 'a.wav', 0.5, 1.5), SPEC), wave[RATE // 2 : 3 * RATE // 2])
+    np.testing.assert_array_equal(log_mel.decode(utterance(tmp_path / 'a.wav', 1.0), SPEC), wave[RATE:])
+
+
+@pytest.mark.parametrize('segment', [(2.5, None), (2.0, 3.0), (0.5, 2.1)])
+def test_a_segment_outside_its_file_is_rejected(tmp_path, segment):
+    save(tmp_path / 'a.wav', tone(2.0))
+    with pytest.raises(Rejected, match=r'outside the file: .* of 2 s'):
+        log_mel.decode(utterance(tmp_path / 'a.wav', *segment), SPEC)
+
+
+def flac() -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, np.random.default_rng(0).uniform(-0.5, 0.5, RATE), RATE, format='FLAC')
+    return file.getvalue()
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes(b ^ 0xFF for b in content[middle : middle + 64]) + content[middle + 64 :]
+
+
+def spoilt(value: float) -> bytes:
+    wave = tone()
+    wave[100] = value
+    return wav(wave, subtype='FLOAT')
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (b'', 'empty'),
+        (wav()[:44], 'truncated'),
+        (wav(tone(0)), 'empty'),
+        (wav()[:20], 'truncated'),
+        (wav()[:-4000], 'truncated: 32000 bytes of samples promised, 28000 there'),
+        (flac()[:-4000], 'truncated|unreadable'),
+        (flac()[:42], 'unreadable'),
+        (flipped(flac()), 'unreadable'),
+        (spoilt(np.nan), 'NaN'),
+        (spoilt(np.inf), 'infinite'),
+        (spoilt(1e25), r'as large as 1e\+25'),
+        (wav(0 * tone()), 'silent'),
+        (wav(0 * tone() + 0.5), 'silent'),
+        (wav(tone(gain=5e-5), subtype='FLOAT'), 'silent'),
+        (wav(tone(0.05)), 'too short: 0.050 s'),
+        (b'RIFF\0\0\0\0WAVE', 'truncated'),
+        (b'<html>404</html>' * 100, 'unreadable'),
+        (bytes(10_000), 'unreadable'),
+        (wav()[:24] + struct.pack('<I', 1) + wav()[28:], 'sampling rate of 1 Hz'),
+    ],
+)
+def test_a_damaged_file_is_rejected_with_its_reason(tmp_path, content, reason):
+    (tmp_path / 'a.wav').write_bytes(content)
+    result = log_mel.features(utterance(tmp_path / 'a.wav'), SPEC)
+    assert isinstance(result, Rejected)
+    with pytest.raises(Rejected, match=reason):
+        raise result
+
+
+def test_what_is_no_file_is_rejected(tmp_path):
+    (tmp_path / 'folder.wav').mkdir()
+    os.mkfifo(tmp_path / 'pipe.wav')  # opening it would wait for ever
+    (tmp_path / 'link.wav').symlink_to(tmp_path / 'gone.wav')
+    names = ('folder.wav', 'pipe.wav', 'link.wav', 'gone.wav')
+    reasons = {name: str(log_mel.features(utterance(tmp_path / name), SPEC)) for name in names}
+    assert reasons == {
+        'folder.wav': 'unreadable: not a file',
+        'pipe.wav': 'unreadable: not a file',
+        'link.wav': 'missing',
+        'gone.wav': 'missing',
+    }
+
+
+@pytest.mark.parametrize('name', ['x' * 300 + '.wav', 'a\0b.wav'])
+def test_an_impossible_name_is_rejected(tmp_path, name):
+    assert 'unreadable' in str(log_mel.features(utterance(tmp_path / name), SPEC))
+
+
+def test_a_name_of_any_bytes_and_a_wrong_extension_are_read(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b'/\xff\xfe.wav'))
+    path.write_bytes(flac())
+    assert log_mel.features(utterance(path), SPEC)['frames'] == 101
+
+
+def test_a_file_without_permission_is_rejected(tmp_path):
+    u = save(tmp_path / 'a.wav', tone())
+    u.path.chmod(0)
+    if os.access(u.path, os.R_OK):
+        pytest.skip('root may read everything')
+    assert 'unreadable' in str(log_mel.features(u, SPEC))
