@@ -50,7 +50,7 @@ def get_config() -> ConfigDict:
     config.train.select_from = 0.5  # no epoch before this share of the training is selected: lam is still rising
     config.train.checkpoint_seconds = 30.0  # at least so long between two checkpoints; 0 is every epoch
 
-    # What is swept, as tuples: the runs are the product. () is the default of the method's file; it must be () for another method.
+    # What is swept, as tuples: the runs are the product. () is the default of the method that has the knob, and none for others.
     config.sweep = ConfigDict()
     config.sweep.lam = ()  # dann: the coefficient of gradient reversal
     config.sweep.domain_weight = ()  # dann: the weight of the domain loss in the domain head

@@ -1,4 +1,4 @@
-"""Which utterances make which batch: the order is a function of (order seed, fold, epoch) alone, and known without any features."""
+"""Which utterances make which batch: a function of (order seed, fold, epoch) alone, known without any features."""
 
 import collections
 import contextlib
@@ -77,7 +77,7 @@ def lengths(frames: int) -> int:
 
 
 def whole(utterances: Utterances, parts: list[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Batches of whole utterances of a part of each fold, the longest first: (row_FxB, start_FxB, T); -1 where a fold has no more."""
+    """Whole utterances of a part of each fold, the longest first: (row_FxB, start_FxB, T); row -1 where a fold has no more."""
     ordered = [part[np.argsort(-utterances.frames_N[part], kind='stable')] for part in parts]
     for at in range(0, max(len(p) for p in parts), size):
         rows = np.full((len(parts), size), -1)
@@ -141,23 +141,21 @@ class Table:
         self.mean, self.scale = self._moments(normalisation)
 
     def _weights(self, fold: Fold, balanced: bool) -> np.ndarray:
-        """The weight of an example of each class, 1 on average: equal for all, or in inverse proportion to the training counts."""
+        """The weight of an example of each class, 1 on average: equal, or in inverse proportion to the training counts."""
         count_C = np.bincount(self.emotion_N[fold.train], minlength=len(self.classes))
         weight_C = len(fold.train) / (len(self.classes) * np.maximum(count_C, 1)) if balanced else np.ones(len(count_C))
         return weight_C.astype(np.float32)
 
     def _moments(self, how: str) -> tuple[np.ndarray, np.ndarray]:
-        """mean and scale, per utterance, per speaker (a test speaker's own audio: transductive), or per fold from its training part."""
+        """mean and scale per utterance, per speaker (transductive: of a test speaker's own audio too), or per fold."""
         u = self.utterances
         if how == 'utterance':
             return _affine(u.mean_NxM, u.variance_NxM)
         if how == 'speaker':
             speaker_N = self.domain_N['speaker']
             each = [np.flatnonzero(speaker_N == k) for k in range(len(self.domains['speaker']))]
-        elif how == 'global':
-            each = [f.train for f in self.folds]
         else:
-            raise Refusal(f'There is no normalisation {how!r}; known are {", ".join(NORMALISATIONS)}.')
+            each = [f.train for f in self.folds]
         pooled = [_pool(u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows]) for rows in each]
         return _affine(np.stack([m for m, _ in pooled]), np.stack([v for _, v in pooled]))
 

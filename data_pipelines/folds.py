@@ -53,8 +53,8 @@ def make(utterances: Utterances, protocol: str, k: int) -> list[Fold]:
     speakers = len(set(utterances.text['speaker']))
     if protocol == 'speaker_folds' and not 3 <= k <= speakers:
         raise Refusal(
-            f'{k} folds by speaker cannot be made of {speakers} speakers: each of the {k} parts needs a speaker, and there must be '
-            f'3 or more parts (train, dev, test). Choose --config.protocol.folds from 3 to {speakers}.'
+            f'{k} folds by speaker cannot be made of {speakers} speakers: each part needs a speaker, and there must be 3 or more '
+            f'parts (train, dev, test). Choose --config.protocol.folds from 3 to {speakers}.'
             if speakers >= 3
             else f'Only {speakers} speaker(s) found; a speaker-disjoint train, dev and test part needs 3 or more.'
         )

@@ -45,8 +45,10 @@ class Utterances:
 def import_tensorflow():
     """TensorFlow without its chatter and without the accelerator, which belongs to JAX."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    import absl.logging
     import tensorflow as tf
 
+    absl.logging.set_verbosity(absl.logging.ERROR)
     tf.config.set_visible_devices([], 'GPU')
     return tf
 

@@ -136,7 +136,7 @@ def show(results: dict, path: Path) -> None:
     n = sum(map(sum, rows[0]['confusion']))
     grid = rich.table.Table(
         *swept,
-        title=f'{results["protocol"]}, {len(results["folds"])} folds; {results["selection"]}; split {results["split_sha256"][:12]}',
+        title=f'{results["protocol"]}, {len(results["folds"])} folds; {results["selection"]}',
         caption=SYNTHETIC if results['synthetic'] else None,
     )
     for heading in ('UAR', 'mean of folds', 'WA', 'macro-F1', 'UAR - UAR(lam=0)', 'seeds'):
@@ -148,6 +148,7 @@ def show(results: dict, path: Path) -> None:
         cells += [number(r['uar']) + spread, number(r['uar_folds']), number(r['wa']), number(r['f1'])]
         grid.add_row(*cells, number(r['delta_uar'], '+'), str(r['seeds']))
     rich.console.Console(highlight=False).print(grid)
+    print(f'Split {results["split_sha256"]}; {results["seconds"]:.0f} s on {results["device"]}.')
     print('UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation). WA: accuracy.')
     for run in results['runs']:
         if run['status'] != 'ok':

@@ -12,7 +12,7 @@ import numpy as np
 from data_pipelines import batches, folds, shards
 from data_pipelines.refusal import Refusal
 from jaxser import checkpoint, evaluate, parallel, report, step, sweep
-from jaxser.interfaces import Sizes
+from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.workdir import Metrics, Workdir
 
 CHUNK_BYTES = 64 << 20  # of features in one dispatch
@@ -25,6 +25,25 @@ def plugin(package: str, name: str):
     if name not in known:
         raise Refusal(f'There is no {name!r} in jaxser/{package}; known are {", ".join(known)}.')
     return importlib.import_module(f'jaxser.{package}.{name}')
+
+
+def method(config, sizes: Sizes) -> tuple[Encoder, Method]:
+    """The encoder and the method of a configuration."""
+    encoder = plugin('models', config.model.name).make(config.model)
+    return encoder, plugin('methods', config.method).make(config, encoder, sizes)
+
+
+def check(config) -> None:
+    """Refuses what can be known to be wrong before any data is read."""
+    _, nobody = method(config, Sizes(1, 1, dict.fromkeys(batches.DOMAINS, 1), 1))
+    sweep.values(config.sweep, nobody.hyper)
+    if config.train.select not in SELECTIONS:
+        raise Refusal(f'config.train.select is {config.train.select!r}; expected one of {SELECTIONS}.')
+    if config.data.normalise not in batches.NORMALISATIONS:
+        raise Refusal(f'config.data.normalise is {config.data.normalise!r}; expected one of {batches.NORMALISATIONS}.')
+    for key in ('data.frames', 'data.batch', 'data.eval_batch', 'train.epochs'):
+        if (value := config[key.split('.')[0]][key.split('.')[1]]) < 1:
+            raise Refusal(f'config.{key} is {value}; expected 1 or more.')
 
 
 class Task:
@@ -48,13 +67,12 @@ class Sweep:
         domains = {d: len(np.unique(u.text[d])) for d in batches.DOMAINS}
         self.total = task.steps * config.train.epochs
         sizes = Sizes(u.bands, len(np.unique(u.text['emotion'])), domains, self.total)
-        encoder = plugin('models', config.model.name).make(config.model)
-        method = plugin('methods', config.method).make(config, encoder, sizes)
-        self.options = sweep.values(config.sweep, method.hyper)
+        encoder, how = method(config, sizes)
+        self.options = sweep.values(config.sweep, how.hyper)
         self.runs = sweep.variants(self.options)
         self.F, self.V = len(task.folds), len(self.runs)
         _, F, V = parallel.layout(self.F, self.V, len(devices))
-        self.programs = parallel.make(step.make(encoder, method, sizes, config.train), F, V, devices)
+        self.programs = parallel.make(step.make(encoder, how, sizes, config.train), F, V, devices)
         table = sweep.hyper(self.runs, [f.number for f in task.folds])
         self.hyper = {k: parallel.pad(v, F, V) for k, v in table.items()}
         self.folds = task.folds + task.folds[-1:] * (F - self.F)  # padded as the runs are
@@ -167,8 +185,7 @@ class Record:
 
 def run(config, path: Path) -> dict:
     """Trains and evaluates every run of `config` in `path`, going on from its checkpoint; returns what results.json holds."""
-    if config.train.select not in SELECTIONS:
-        raise Refusal(f'config.train.select is {config.train.select!r}; expected one of {SELECTIONS}.')
+    check(config)
     place = Workdir(path, config)
     results = place.finished()
     if results:

@@ -1,0 +1,18 @@
+"""IEMOCAP, four classes (5,531 utterances): a speaker adversary beside plain training, leave one session out.
+
+A re-instantiation of Lian et al. 2019 (arXiv 1910.13807), audio only, with the network of Tu et al. 2019 (arXiv 1903.09606).
+The papers' own: four classes, a speaker head behind a gradient reversal on a shared representation, TDNN + LSTM + statistics
+pooling. This project's defaults: all sizes, the schedule, the augmentation, the coefficient and its ramp.
+Speakers to forget: the six of the three training sessions (K = 6). Dev is the next session, and chooses the epoch.
+"""
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.data.corpora = ('iemocap',)
+    config.data.labels = 'four'
+    config.protocol.name = 'leave_one_session_out'
+    config.sweep.lam = (0.0, 0.3)
+    return config

@@ -1,0 +1,227 @@
+"""The command line, from a corpus to its results, as a user runs it."""
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from data_pipelines.log_mel import LogMel
+from data_pipelines.prepare import prepare
+
+ROOT = Path(__file__).parent.parent
+COMMAND = [sys.executable, '-m', 'jaxser.main']
+TINY = '--config=tests/tiny_config.py'
+
+
+@pytest.fixture(scope='session')
+def data(tmp_path_factory) -> Path:
+    """A prepared corpus of six made-up speakers: tones whose pitch is the speaker's and whose tremolo is the emotion's."""
+    folder = tmp_path_factory.mktemp('corpus')
+    random = np.random.default_rng(0)
+    with open(folder / 'list.csv', 'w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(['path', 'speaker', 'emotion'])
+        for speaker in range(6):
+            for emotion, tremolo in (('angry', 12), ('sad', 3)):
+                for take in range(4):
+                    t = np.arange(int(8_000 * random.uniform(0.3, 0.9))) / 8_000
+                    wave = np.sin(2 * np.pi * (150 + 40 * speaker) * t) * (1 + np.sin(2 * np.pi * tremolo * t))
+                    name = f'{speaker}_{emotion}_{take}.wav'
+                    soundfile.write(folder / name, 0.2 * wave + 0.01 * random.standard_normal(t.size), 8_000)
+                    writer.writerow([name, f's{speaker}', emotion])
+    prepare('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)
+    return folder / 'data'
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    """The command, under way, on one device."""
+    environment = {**os.environ, 'JAX_NUM_CPU_DEVICES': '1', 'PYTHONPATH': str(ROOT)}
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """The command's exit status and what it said."""
+    process = start(*arguments)
+    said, _ = process.communicate(timeout=300)
+    return process.returncode, said
+
+
+def finished(*arguments: object) -> str:
+    """What a command that must succeed said."""
+    status, said = run(*arguments)
+    assert status == 0, said
+    return said
+
+
+@pytest.fixture(scope='session')
+def workdir(data, tmp_path_factory) -> Path:
+    """A finished sweep that nothing interrupted."""
+    path = tmp_path_factory.mktemp('runs') / 'tiny'
+    said = finished(TINY, f'--config.data.dir={data}', f'--workdir={path}')
+    assert 'UAR' in said
+    assert '6 runs as one program: 3 folds x 2 variants of lam' in said
+    return path
+
+
+def test_a_finished_sweep_leaves_what_the_readme_promises(workdir):
+    """All files are there, and results.json is consistent with predictions.csv."""
+    results = json.loads((workdir / 'results.json').read_text())
+    assert {(r['hyper']['lam'], r['hyper']['fold']) for r in results['runs']} == {(m, f) for m in (0.0, 0.5) for f in range(3)}
+    assert {r['status'] for r in results['runs']} == {'ok'}
+    assert all(r['epoch'] >= 2 for r in results['runs']), 'no epoch before half of the training is selected'
+    assert [row['lam'] for row in results['summary']] == [0.0, 0.5]
+    with open(workdir / 'predictions.csv') as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 48, 'every utterance is tested once per variant'
+    for summary in results['summary']:
+        of = [r for r in rows if f'lam={summary["lam"]:g} ' in r['run']]
+        right = {'angry': [], 'sad': []}
+        for r in of:
+            right[r['truth']].append(max(right, key=lambda c: float(r[c])) == r['truth'])  # noqa: B023
+        assert summary['uar'] == pytest.approx(np.mean([np.mean(x) for x in right.values()]), abs=1e-9)
+    assert sum(math.isclose(float(r['angry']) + float(r['sad']), 1, abs_tol=1e-6) for r in rows) == len(rows)
+    lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    assert len(lines) == 4 * 6, 'a line per epoch and run'
+    assert {line['domains'] for line in lines} == {2.0}, 'K is the number of the training speakers of the fold'
+    config = json.loads((workdir / 'config.json').read_text())
+    assert config['split_sha256'] == results['split_sha256']
+    assert config['config']['sweep']['lam'] == [0.0, 0.5]
+    assert (workdir / 'confusion.png').read_bytes()[:4] == b'\x89PNG'
+    assert list((workdir / 'tensorboard').rglob('events*'))
+
+
+def test_killed_and_started_again_is_as_never_interrupted(data, workdir, tmp_path):
+    """kill -9 in mid-training, then the same command: parameters, runs and predictions are the same to the bit."""
+    arguments = (TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}')
+    process = start(*arguments)
+    first = tmp_path / 'checkpoints' / '1'
+    while not first.exists() and process.poll() is None:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / 'results.json').exists(), 'the run must have been killed before its end'
+    assert 'Resuming after epoch' in finished(*arguments)
+    again, once = (json.loads((p / 'results.json').read_text()) for p in (tmp_path, workdir))
+    assert again['runs'] == once['runs']
+    assert (tmp_path / 'predictions.csv').read_bytes() == (workdir / 'predictions.csv').read_bytes()
+    assert (tmp_path / 'metrics.jsonl').read_bytes() == (workdir / 'metrics.jsonl').read_bytes()
+    for a, b in zip(arrays(tmp_path), arrays(workdir), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def arrays(path: Path) -> list[np.ndarray]:
+    """All arrays of the last checkpoint."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    last = max((int(p.name) for p in (path / 'checkpoints').iterdir() if p.name.isdigit()))
+    assert last == 4
+    return jax.tree.leaves(ocp.StandardCheckpointer().restore((path / 'checkpoints' / str(last) / 'arrays').absolute()))
+
+
+def test_a_finished_sweep_is_shown_again_without_training(data, workdir):
+    """The same command on a finished workdir prints the table and trains nothing."""
+    before = (workdir / 'metrics.jsonl').stat().st_mtime_ns
+    assert 'finished' in finished(TINY, f'--config.data.dir={data}', f'--workdir={workdir}')
+    assert (workdir / 'metrics.jsonl').stat().st_mtime_ns == before
+
+
+def test_evaluation_batch_size_changes_no_prediction(data, workdir, tmp_path):
+    """Scoring with other batches, hence other padding, gives the posteriors to 1e-5."""
+    finished(TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}', '--config.data.eval_batch=3')
+    ours, theirs = (list(csv.DictReader((p / 'predictions.csv').open())) for p in (tmp_path, workdir))
+    for a, b in zip(ours, theirs, strict=True):
+        assert {k: a[k] for k in ('run', 'fold', 'utterance')} == {k: b[k] for k in ('run', 'fold', 'utterance')}
+        assert float(a['angry']) == pytest.approx(float(b['angry']), abs=1e-5)
+
+
+def test_a_run_that_diverges_is_reported_and_the_others_are_not_touched(data, workdir, tmp_path):
+    """lam = 1e30 ends its own runs with the step; lam = 0 gives what it gives without it."""
+    said = finished(TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}', '--config.sweep.lam=0.0,1e38')
+    assert 'nonfinite from step' in said
+    runs = json.loads((tmp_path / 'results.json').read_text())['runs']
+    plain = json.loads((workdir / 'results.json').read_text())['runs']
+    assert [r['status'] for r in runs] == ['ok'] * 3 + ['nonfinite'] * 3
+    assert all(r['test'] is None and r['step'] >= 0 for r in runs[3:])
+    assert runs[:3] == plain[:3]
+
+
+MISTAKES = {
+    'no configuration': ([], 'Which configuration?'),
+    'a configuration that is not there': (['--config=configs/dan_demo.py'], 'configs/dann_demo.py'),
+    'a misspelt flag': (['--confg=configs/dann_demo.py'], 'config'),
+    'a misspelt key': ([TINY, '--config.model.widht=3'], "Did you mean 'width'"),
+    'a misspelt hyper-parameter': ([TINY, '--config.sweep.lma=0'], "Did you mean 'lam'"),
+    'a value of the wrong kind': ([TINY, '--config.model.width=wide'], 'wide'),
+    'a hyper-parameter that is no number': ([TINY, '--config.sweep.lam=much'], "'much' is not a number"),
+    'the same value twice': ([TINY, '--config.sweep.lam=0.1,0.1'], 'twice'),
+    'a misspelt method': ([TINY, '--config.method=dan'], 'dann, erm'),
+    'a misspelt model': ([TINY, '--config.model.name=tdnn'], 'tdnn_lstm'),
+    'a knob of another method': ([TINY, '--config.method=erm'], 'config.sweep.lam'),
+    'a misspelt selection': ([TINY, '--config.train.select=test'], 'best dev UAR'),
+    'a misspelt normalisation': ([TINY, '--config.data.normalise=no'], 'global'),
+    'no epochs': ([TINY, '--config.train.epochs=0'], '1 or more'),
+    'an unknown corpus': ([TINY, '--config.data.corpora=iemo'], 'iemocap'),
+    'a corpus that is not prepared': (['--config=configs/dann_iemocap.py'], 'data_pipelines.prepare iemocap'),
+    'a word too many': ([TINY, 'now'], "'now'"),
+}
+WITH_DATA = {
+    'too few speakers for the folds': (['--config.protocol.folds=7'], 'from 3 to 6'),
+    'a protocol that the corpus cannot serve': (['--config.protocol.name=leave_one_session_out'], 'no sessions'),
+    'a misspelt protocol': (['--config.protocol.name=loso'], 'leave_one_speaker_out'),
+    'a fold that is not there': (['--config.sweep.fold=5'], 'folds 0 to 2'),
+    'a misspelt label space': (['--config.data.labels=five'], 'native, four'),
+}
+
+
+def refused(arguments: list, expected: str) -> None:
+    """The command ends with exit status 2 and a few words, among them `expected`, and no stack trace."""
+    status, said = run(*arguments)
+    assert status == 2, said
+    assert expected in said
+    assert 'Traceback' not in said
+    assert len(said) < 700
+
+
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_a_mistake_ends_in_a_sentence(mistake, tmp_path):
+    """What can be known to be wrong without the data is said within seconds."""
+    arguments, expected = MISTAKES[mistake]
+    refused([*arguments, f'--workdir={tmp_path}', *([f'--config.data.dir={tmp_path}'] if arguments else [])], expected)
+
+
+@pytest.mark.parametrize('mistake', WITH_DATA)
+def test_a_mistake_about_the_data_ends_in_a_sentence(mistake, data, tmp_path):
+    """What the corpus cannot serve is refused before any training."""
+    arguments, expected = WITH_DATA[mistake]
+    refused([TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}', *arguments], expected)
+
+
+def test_the_workdir_of_another_configuration_is_refused(data, workdir):
+    """Results are never mixed; the differing key is named."""
+    refused([TINY, f'--config.data.dir={data}', f'--workdir={workdir}', '--config.sweep.lr=0.5'], 'sweep.lr was [0.01], is [0.5]')
+
+
+def test_a_workdir_that_cannot_be_written_is_refused(data, tmp_path):
+    """A file in the way of the workdir is named."""
+    (tmp_path / 'file').write_text('')
+    refused([TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}/file/runs'], 'cannot be made')
+
+
+def test_help_needs_no_jax():
+    """--help explains the command at once."""
+    began = time.perf_counter()
+    assert '--config.KEY=VALUE' in finished('--help')
+    assert time.perf_counter() - began < 30, 'no more than a hang is tested here; benchmarks time it'
