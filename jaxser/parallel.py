@@ -72,7 +72,12 @@ def make(step: Step, folds: int, variants: int, devices=None) -> Programs:
         return jax.tree.map(pick, best, new)
 
     return Programs(
-        init=jax.jit(jax.vmap(jax.vmap(step.init)), in_shardings=per_run, out_shardings=per_run),
+        init=jax.jit(
+            jax.vmap(jax.vmap(step.init)),
+            in_shardings=per_run,
+            out_shardings=per_run,
+            compiler_options={'xla_backend_optimization_level': 0},  # runs once: a fifth of the time to compile
+        ),
         chunk=jax.jit(
             chunk,
             donate_argnums=0,

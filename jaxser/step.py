@@ -27,8 +27,8 @@ def make(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
         key, key_encoder, key_heads = jax.random.split(key, 3)
         mel_1xTxM, frames_1 = jnp.zeros((1, 16, sizes.bands)), jnp.full((1,), 16)
         params, batch_stats = encoder.init(key_encoder, mel_1xTxM, frames_1)
-        z_1xD, _ = encoder.apply(params, batch_stats, mel_1xTxM, frames_1, hyper, key, train=False)
-        heads, extra = method.init(key_heads, z_1xD)
+        z, _ = jax.eval_shape(lambda p, s: encoder.apply(p, s, mel_1xTxM, frames_1, hyper, key, train=False), params, batch_stats)
+        heads, extra = method.init(key_heads, jnp.zeros(z.shape))
         params = {'encoder': params, **heads}
         opt_state = optimizer.make(hyper, sizes.steps, config).init(params)
         return State(jnp.zeros((), jnp.int32), params, batch_stats, extra, opt_state, key)

@@ -89,7 +89,7 @@ def test_a_finished_sweep_leaves_what_the_readme_promises(workdir):
         of = [r for r in rows if f'lam={summary["lam"]:g} ' in r['run']]
         right = {'angry': [], 'sad': []}
         for r in of:
-            right[r['truth']].append(max(right, key=lambda c: float(r[c])) == r['truth'])  # noqa: B023
+            right[r['truth']].append(max(right, key=lambda c: float(r[c])) == r['truth'])
         assert summary['uar'] == pytest.approx(np.mean([np.mean(x) for x in right.values()]), abs=1e-9)
     assert sum(math.isclose(float(r['angry']) + float(r['sad']), 1, abs_tol=1e-6) for r in rows) == len(rows)
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
@@ -126,7 +126,7 @@ def arrays(path: Path) -> list[np.ndarray]:
     import jax
     import orbax.checkpoint as ocp
 
-    last = max((int(p.name) for p in (path / 'checkpoints').iterdir() if p.name.isdigit()))
+    last = max(int(p.name) for p in (path / 'checkpoints').iterdir() if p.name.isdigit())
     assert last == 4
     return jax.tree.leaves(ocp.StandardCheckpointer().restore((path / 'checkpoints' / str(last) / 'arrays').absolute()))
 

@@ -47,7 +47,8 @@ class TdnnLstm(nn.Module):
         projected_BxTxG = nn.Dense(4 * self.hidden, name='input', bias_init=self._forget_bias)(x_BxTxW)
         h_BxTxH = lstm.recurrence(projected_BxTxG.swapaxes(0, 1), recurrent_HxG).swapaxes(0, 1)
         pooled_Bx2H = pooling.statistics(h_BxTxH, mask_BxTx1[..., 0])
-        z_BxD = nn.relu(nn.Dense(self.dim)(self._dropout(pooled_Bx2H, dropout, train)))
+        z_BxD = nn.Dense(self.dim, use_bias=False)(self._dropout(pooled_Bx2H, dropout, train))
+        z_BxD = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(z_BxD))
         return self._dropout(z_BxD, dropout, train)
 
     def _forget_bias(self, key, shape, dtype=jnp.float32):
