@@ -11,9 +11,9 @@ from jaxser import evaluate
 SYNTHETIC = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
 
 
-def label(variant: dict) -> str:
-    """A short name, e.g. 'lam=0.3 seed=1'."""
-    return ' '.join(f'{k}={v:g}' for k, v in variant.items()) or 'run'
+def label(variant: dict, options: dict[str, tuple]) -> str:
+    """A short name: lam, the seed, and whatever else is swept, e.g. 'lam=0.3 seed=1'."""
+    return ' '.join(f'{k}={v:g}' for k, v in variant.items() if k in ('lam', 'seed') or len(options[k]) > 1)
 
 
 def announce(task, s, config) -> None:
@@ -32,15 +32,17 @@ def announce(task, s, config) -> None:
 
 
 def metrics(s, epoch: int, trace: dict[str, np.ndarray], dev: list) -> tuple[list[dict], list[dict]]:
-    """The lines of metrics.jsonl for an epoch, one a run; and for each variant the means over its folds."""
+    """An epoch's lines of metrics.jsonl, one a run, None for what is not finite; and each variant's means over its folds."""
     rows = []
     for v, variant in enumerate(s.runs):
         for f, fold in enumerate(s.task.folds):
             row = variant | {'fold': fold.number, 'epoch': epoch} | {k: float(x[:, f, v].mean()) for k, x in trace.items()}
-            rows.append(row | {f'dev_{k}': dev[f][v][k] for k in ('uar', 'wa', 'f1')})
+            diverged = not np.isfinite(row['loss'])
+            rows.append(row | {f'dev_{k}': float('nan') if diverged else dev[f][v][k] for k in ('uar', 'wa', 'f1')})
     names = [*trace, 'dev_uar', 'dev_wa', 'dev_f1']
     of = [rows[v * s.F : (v + 1) * s.F] for v in range(s.V)]
-    return rows, [{k: float(np.mean([r[k] for r in part])) for k in names} for part in of]
+    means = [{k: float(np.mean([r[k] for r in part])) for k in names} for part in of]
+    return [{k: x if np.isfinite(x) else None for k, x in r.items()} for r in rows], means
 
 
 def results(config, task, s, record: dict, counts_FxVxCxC: np.ndarray, seconds: float) -> dict:
@@ -115,7 +117,7 @@ def predictions(task, s, scores, record: dict) -> list[dict]:
             for n, row in enumerate(utterances):
                 rows.append(
                     {
-                        'run': label({k: x for k, x in variant.items() if k == 'lam' or len(s.options[k]) > 1 or k == 'seed'}),
+                        'run': label(variant, s.options),
                         'fold': fold.number,
                         'utterance': text['utterance'][row],
                         'speaker': text['speaker'][row],
@@ -152,7 +154,8 @@ def show(results: dict, path: Path) -> None:
     print('UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation). WA: accuracy.')
     for run in results['runs']:
         if run['status'] != 'ok':
-            print(f'{label(run["hyper"])}: {run["status"]} from step {run["step"]}; not in the table.')
+            which = ' '.join(f'{k}={v:g}' for k, v in run['hyper'].items() if k in ('seed', 'fold') or k in swept)
+            print(f'{which}: {run["status"]} from step {run["step"]}; not in the table.')
     if n:
         picture(results, path / 'confusion.png')
     print(f'{path}: results.json, predictions.csv, metrics.jsonl, confusion.png; tensorboard --logdir {path}/tensorboard')

@@ -217,7 +217,7 @@ def train(config, place: Workdir) -> dict:
     began, saved, scores = time.perf_counter() - record.seconds, time.perf_counter(), Scores(len(s.folds))
     with (
         contextlib.closing(checkpoints),
-        contextlib.closing(Metrics(place.path, record.metrics_bytes, epoch, [report.label(r) for r in s.runs])) as log,
+        contextlib.closing(Metrics(place.path, record.metrics_bytes, epoch, [report.label(r, s.options) for r in s.runs])) as log,
         contextlib.closing(report.progress(s.total, epoch * task.steps)) as progress,
         contextlib.closing(batches.feed(s.table, s.items(epoch))) as feed,
     ):
@@ -242,7 +242,7 @@ def train(config, place: Workdir) -> dict:
                 rows, means = report.metrics(s, epoch, steps, dev)
                 record.metrics_bytes = log.write(epoch, rows, means)
                 record.seconds = time.perf_counter() - began
-                progress.set_postfix_str(f'epoch {epoch}, dev UAR {np.mean([r["dev_uar"] for r in rows]):.3f}')
+                progress.set_postfix_str(f'epoch {epoch}, dev UAR {np.nanmean([m["dev_uar"] for m in means]):.3f}')
                 if epoch == config.train.epochs or time.perf_counter() - saved >= config.train.checkpoint_seconds:
                     checkpoints.save(epoch, {'state': state, 'best': best}, record.to_json())
                     saved = time.perf_counter()

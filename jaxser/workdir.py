@@ -92,6 +92,8 @@ class Workdir:
 
     def finish(self, results: dict, predictions: list[dict]) -> None:
         """Writes predictions.csv, then results.json, whose presence says that the sweep is done."""
+        if not predictions:
+            raise Refusal(f'Every run diverged (see {self.path}/metrics.jsonl). Lower config.sweep.lr or config.sweep.lam.')
         part = self.path / '.predictions.csv.part'
         with open(part, 'w', newline='') as file:
             writer = csv.DictWriter(file, predictions[0])
