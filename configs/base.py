@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
 
     config.method = 'dann'  # a file of jaxser/methods: erm (plain training) | dann (domain-adversarial training)
     config.domain = 'speaker'  # what dann forgets: speaker | language | corpus
-    config.domain_hidden = 128  # width of the hidden layer of dann's domain head
+    config.domain_hidden = 64  # width of the hidden layer of dann's domain head
 
     config.data = ConfigDict()
     config.data.dir = 'data'  # where `python -m data_pipelines.prepare` put the shards
@@ -36,10 +36,11 @@ def get_config() -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.name = 'tdnn_lstm'  # a file of jaxser/models
-    config.model.tdnn = ((5, 1, 1), (3, 2, 1), (3, 3, 1))  # (kernel, dilation, stride) of each layer
-    config.model.width = 128  # channels of a TDNN layer
-    config.model.hidden = 128  # of the LSTM
-    config.model.dim = 128  # of the representation
+    # Of each layer (kernel, dilation, stride); with these strides the LSTM sees every 4th frame.
+    config.model.tdnn = ((5, 1, 2), (3, 1, 2), (3, 1, 1))
+    config.model.width = 64  # channels of a TDNN layer
+    config.model.hidden = 64  # of the LSTM
+    config.model.dim = 64  # of the representation
 
     config.train = ConfigDict()
     config.train.epochs = 30
@@ -54,9 +55,9 @@ def get_config() -> ConfigDict:
     config.sweep = ConfigDict()
     config.sweep.lam = ()  # dann: the coefficient of gradient reversal
     config.sweep.domain_weight = ()  # dann: the weight of the domain loss in the domain head
-    config.sweep.lr = (1e-3,)  # peak learning rate of AdamW
+    config.sweep.lr = (2e-3,)  # peak learning rate of AdamW
     config.sweep.weight_decay = (1e-2,)
-    config.sweep.dropout = (0.3,)
+    config.sweep.dropout = (0.1,)
     config.sweep.time_mask = (0.1,)  # SpecAugment: the widest stripe of frames masked, as a share of the utterance; two are drawn
     config.sweep.band_mask = (0.1,)  # likewise of the mel bands
     config.sweep.seed = (0,)
