@@ -33,7 +33,7 @@ def parse(arguments: list[str]) -> None:
     except OSError:
         known = sorted(str(p) for p in Path('configs').glob('*.py') if p.stem not in ('base', '__init__'))
         raise Refusal(
-            f'The configuration {flags.FLAGS["config"].config_filename} cannot be read. '
+            f'The configuration cannot be read: {" ".join(a for a in arguments if a.startswith("--config"))}. '
             + (f'Here are: {", ".join(known)}.' if known else 'Run from the checkout, where configs/ is.')
         ) from None
     except (flags.Error, ValueError, TypeError, SyntaxError) as e:
