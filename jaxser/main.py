@@ -7,6 +7,7 @@ Every KEY is explained in configs/base.py, e.g. --config.train.epochs=10 --confi
 """
 
 import difflib
+import errno
 import sys
 from pathlib import Path
 
@@ -71,6 +72,12 @@ def main() -> None:
         train.run(CONFIG.value, Path(WORKDIR.value or Path('runs') / name))
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
+        sys.exit(2)
+    except OSError as e:
+        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = f'{e.filename}: ' if e.filename else ''
+        print(f'{where}{e.strerror}. Mend that; the same command goes on from the last checkpoint.', file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print('\nInterrupted; the same command goes on from the last checkpoint.', file=sys.stderr)
