@@ -49,12 +49,12 @@ def get_config() -> ConfigDict:
     config.train.balanced = True  # the emotion loss weighs the classes equally, whatever their counts in training
     config.train.select = 'best dev UAR'  # or 'last epoch'
     config.train.select_from = 0.5  # no epoch before this share of the training is selected: lam is still rising
-    config.train.checkpoint_seconds = 30.0  # at least so long between two checkpoints; 0 is every epoch
+    config.train.checkpoint_seconds = 10.0  # at least so long between two checkpoints; 0 is every epoch
 
     # What is swept, as tuples: the runs are the product. () is the default of the method that has the knob, and none for others.
     config.sweep = ConfigDict()
     config.sweep.lam = ()  # dann: the coefficient of gradient reversal
-    config.sweep.domain_weight = ()  # dann: the weight of the domain loss in the domain head
+    config.sweep.domain_weight = ()  # dann: the weight of the domain loss, in its head and, times lam, in the encoder
     config.sweep.lr = (2e-3,)  # peak learning rate of AdamW
     config.sweep.weight_decay = (1e-2,)
     config.sweep.dropout = (0.1,)

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def folders(config) -> list[Path]:
             folder = prepare.prepare(name, None, config.dir, spec)
         found.append(folder)
     return found
+
+
+def fingerprints(config) -> dict[str, str]:
+    """What tells the prepared data sets of `config.corpora` from others of the same name; without those that are not there."""
+    spec = log_mel.LogMel(**config.features)
+    found = {name: prepare.find(config.dir, name, spec) for name in config.corpora}
+    return {name: json.loads((folder / prepare.RECORD).read_text())['fingerprint'] for name, folder in found.items() if folder}
 
 
 def labelled(utterances: Utterances, space: str) -> tuple[Utterances, dict[str, int]]:

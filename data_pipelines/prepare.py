@@ -162,6 +162,7 @@ def write(
             u, reason = rejected[0]
             raise Refusal(f'None of the {len(utterances)} utterances can be used; the first, {u.path}, is {reason}.')
 
+    print(f'{corpus.title}: {len(utterances)} utterances; starting {workers} worker process(es) ...', flush=True)
     with builder.computed(utterances, spec, workers) as results:
         shards = builder.write(corpus, spec, examples(results), folder)
     assert len(accepted) + len(rejected) == len(utterances)
@@ -199,6 +200,12 @@ def summarise(corpus: Corpus, accepted: list, rejected: list, home: Path) -> Non
     speakers = len({(u.corpus, u.speaker) for u, _ in accepted})
     hours = sum(facts['seconds'] for _, facts in accepted) / 3600
     print(f'{speakers} speakers, {hours:.2f} hours: {home}')
+    same = collections.defaultdict(list)
+    for u, facts in accepted:
+        same[facts['sha256']].append(u)
+    for some in (us for us in same.values() if len(us) > 1):
+        differ = '' if len({(u.speaker, u.emotion) for u in some}) == 1 else ', though their speakers or emotions differ'
+        print(f'identical audio{differ}: {" = ".join(u.name for u in some)}')
     for u, reason in rejected[:20]:
         print(f'rejected: {u.path}: {reason}'.encode(errors='backslashreplace').decode())
     if len(rejected) > 20:

@@ -31,6 +31,10 @@ def parse(arguments: list[str]) -> None:
         CONFIG.value.to_dict()  # a file that could not be loaded says so only when it is used
     except (KeyError, AttributeError) as e:
         raise Refusal(unknown_key(arguments, str(e.args[0]))) from None
+    except ImportError as e:
+        raise Refusal(
+            f'The configuration imports what is not there: {e}. Install jaxser (pip install -e .) or run from its checkout.'
+        ) from None
     except OSError:
         known = sorted(str(p) for p in Path('configs').glob('*.py') if p.stem not in ('base', '__init__'))
         raise Refusal(

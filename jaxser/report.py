@@ -152,6 +152,8 @@ def show(results: dict, path: Path) -> None:
     rich.console.Console(highlight=False).print(grid)
     print(f'Split {results["split_sha256"]}; {results["seconds"]:.0f} s on {results["device"]}.')
     print('UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation). WA: accuracy.')
+    if 'lam' in swept and 0 not in [r['lam'] for r in rows]:
+        print('No lam = 0 in this sweep: there is no plain training to compare with.')
     for run in results['runs']:
         if run['status'] != 'ok':
             which = ' '.join(f'{k}={v:g}' for k, v in run['hyper'].items() if k in ('seed', 'fold') or k in swept)
@@ -202,7 +204,7 @@ def picture(results: dict, file: Path) -> None:
         f'Percent of the truth; {results["protocol"]}, test parts of {len(results["folds"])} folds, {rows[0]["seeds"]} seed(s)'
     )
     figure.suptitle(title + ('\n' + SYNTHETIC if results['synthetic'] else ''), fontsize=9)
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=110, bbox_inches='tight')
 
 
 def progress(total: int, done: int):
@@ -210,6 +212,4 @@ def progress(total: int, done: int):
     import tqdm
 
     quiet = not sys.stderr.isatty()
-    return tqdm.tqdm(
-        total=total, initial=done, unit=' steps', mininterval=10 if quiet else 0.1, smoothing=0.05, dynamic_ncols=True
-    )
+    return tqdm.tqdm(total=total, initial=done, unit='step', mininterval=10 if quiet else 0.1, smoothing=0.05, dynamic_ncols=True)

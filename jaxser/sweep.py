@@ -22,8 +22,8 @@ def values(sweep, knobs: dict[str, float]) -> dict[str, tuple]:
         raise Refusal(f'config.sweep.{unknown[0]}: this method has no such hyper-parameter; it has {", ".join(sorted(known))}.')
     for name, options in swept.items():
         whole = int if name in WHOLE else int | float
-        if wrong := [o for o in options if isinstance(o, bool) or not isinstance(o, whole)]:
-            raise Refusal(f'config.sweep.{name}: {wrong[0]!r} is not {"an integer" if name in WHOLE else "a number"}.')
+        if wrong := [o for o in options if isinstance(o, bool) or not isinstance(o, whole) or not 0 <= o < float('inf')]:
+            raise Refusal(f'config.sweep.{name}: {wrong[0]!r} is not {"an integer" if name in WHOLE else "a number"} from 0 up.')
         if len(set(options)) < len(options):
             raise Refusal(f'config.sweep.{name} holds the same value twice: {options}.')
     if missing := sorted(known - set(swept) - set(knobs)):
@@ -42,6 +42,8 @@ def folds(fold, count: int) -> list[int]:
         chosen = [int(f) for f in chosen]
     except ValueError:
         raise Refusal(f"config.sweep.fold is {fold!r}; expected 'all' or numbers from 0 to {count - 1}.") from None
+    if len(set(chosen)) < len(chosen):
+        raise Refusal(f'config.sweep.fold names a fold twice: {fold}.')
     if wrong := [f for f in chosen if not 0 <= f < count]:
         raise Refusal(f'There is no fold {wrong[0]}; this protocol has the folds 0 to {count - 1}.')
     return chosen

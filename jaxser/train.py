@@ -17,6 +17,7 @@ from jaxser.workdir import Metrics, Workdir
 
 CHUNK_BYTES = 64 << 20  # of features in one dispatch
 SELECTIONS = ('best dev UAR', 'last epoch')
+PRECISIONS = ('default', 'high', 'highest')
 
 
 def plugin(package: str, name: str):
@@ -41,6 +42,8 @@ def check(config) -> None:
         raise Refusal(f'config.train.select is {config.train.select!r}; expected one of {SELECTIONS}.')
     if config.data.normalise not in batches.NORMALISATIONS:
         raise Refusal(f'config.data.normalise is {config.data.normalise!r}; expected one of {batches.NORMALISATIONS}.')
+    if config.matmul_precision not in PRECISIONS:
+        raise Refusal(f'config.matmul_precision is {config.matmul_precision!r}; expected one of {PRECISIONS}.')
     for key in ('data.frames', 'data.batch', 'data.eval_batch', 'train.epochs'):
         if (value := config[key.split('.')[0]][key.split('.')[1]]) < 1:
             raise Refusal(f'config.{key} is {value}; expected 1 or more.')
@@ -123,7 +126,7 @@ class Trace:
     """The metrics of the steps of an epoch; fetched one chunk late, so that the device is never waited for."""
 
     def __init__(self, progress):
-        self.progress, self.pending, self.parts = progress, None, []
+        self.progress, self.pending, self.parts, self.compiled = progress, None, [], False
 
     def add(self, metrics, steps: int) -> None:
         """Takes the metrics of a chunk that is being computed, and fetches those of the one before."""
@@ -134,6 +137,9 @@ class Trace:
         if self.pending:
             metrics, steps = self.pending
             self.parts.append({k: np.asarray(v)[:steps] for k, v in metrics.items()})
+            if not self.compiled:
+                self.progress.unpause()  # what came before was compilation, which is no measure of the steps
+                self.compiled = True
             self.progress.update(steps)
             self.pending = None
 

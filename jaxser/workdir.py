@@ -4,14 +4,28 @@ import csv
 import importlib.metadata
 import json
 import os
+import platform
 import subprocess
 from pathlib import Path
 
 import numpy as np
 
+from data_pipelines import batches
 from data_pipelines.refusal import Refusal
 
-PACKAGES = ('jaxser', 'jax', 'flax', 'optax', 'orbax-checkpoint', 'tensorflow-datasets', 'librosa', 'numpy')
+PACKAGES = (
+    'jaxser',
+    'jax',
+    'jaxlib',
+    'flax',
+    'optax',
+    'orbax-checkpoint',
+    'tensorflow-datasets',
+    'librosa',
+    'soundfile',
+    'soxr',
+    'numpy',
+)
 FREE = ('data.dir', 'train.checkpoint_seconds', 'data.eval_batch')  # what may change between a run and its resumption
 
 
@@ -60,6 +74,12 @@ class Workdir:
             raise Refusal(
                 f'{self.path} holds another sweep ({what}). Choose another --workdir, or remove that one to train anew.'
             )
+        was, now = json.loads(file.read_text())['data'], batches.fingerprints(self.config.data)
+        if changed := [name for name in now if was.get(name) != now[name]]:
+            raise Refusal(
+                f'{self.path} holds a sweep over other data: {changed[0]} has been prepared anew since, from other utterances. '
+                'Choose another --workdir, or remove that one to train anew.'
+            )
 
     def finished(self) -> dict | None:
         """The results of a sweep that is done."""
@@ -76,10 +96,11 @@ class Workdir:
             )
         facts = {
             'config': plain(self.config),
+            'data': batches.fingerprints(self.config.data),
             'split_sha256': split_sha256,
             'utterances': utterances,
             'left_out': left_out,
-            'versions': {p: importlib.metadata.version(p) for p in PACKAGES},
+            'versions': {'python': platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES},
             'git_commit': git_commit(),
         }
         self._replace('config.json', json.dumps(facts, indent=2))

@@ -34,7 +34,7 @@ class TdnnLstm(nn.Module):
 
     @nn.compact
     def __call__(self, mel_BxTxM, frames_B, dropout, train: bool):
-        x_BxTxW = mel_BxTxM
+        x_BxTxW = mel_BxTxM * frame_mask(frames_B, mel_BxTxM.shape[1])[..., None]
         for kernel, dilation, stride in self.tdnn:
             x_BxTxW = nn.Dense(self.width, use_bias=False)(
                 splice(x_BxTxW, kernel, dilation, stride)

@@ -1,0 +1,149 @@
+"""What the two players of domain-adversarial training are told, on an encoder of one matrix."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from jaxser.interfaces import Encoder, Sizes, State
+from jaxser.losses import cross_entropy
+from jaxser.methods import dann, erm
+
+B, T, M, D, STEPS, NOW = 6, 2, 3, 4, 20, 5
+SIZES = Sizes(M, 3, {'speaker': 5, 'language': 2, 'corpus': 1}, STEPS)
+RAMPED = np.tanh(5 * NOW / STEPS)
+RANDOM = np.random.default_rng(0)
+BATCH = {
+    'mel_BxTxM': jnp.float32(RANDOM.normal(size=(B, T, M))),
+    'frames_B': jnp.full(B, T),
+    'emotion_B': jnp.array([0, 1, 2, 0, 1, 2]),
+    'labelled_B': jnp.array([1.0, 0.5, 0.0, 2.0, 1.0, 0.0]),
+    'speaker_B': jnp.array([0, 1, 3, 3, 1, 0]),
+    'language_B': jnp.array([0, 1, 0, 1, 1, 0]),
+    'corpus_B': jnp.zeros(B, int),
+    'speaker_seen_K': jnp.array([1.0, 1.0, 0.0, 1.0, 0.0]),
+    'language_seen_K': jnp.ones(2),
+    'corpus_seen_K': jnp.ones(1),
+}
+
+
+quick = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
+
+
+def encode(params, mel_BxTxM) -> jax.Array:
+    return jnp.tanh(mel_BxTxM.mean(1) @ params['w'])
+
+
+ENCODER = Encoder(
+    init=lambda key, mel_BxTxM, frames_B: ({'w': jax.random.normal(key, (M, D))}, {}),
+    apply=lambda params, batch_stats, mel_BxTxM, frames_B, hyper, key, train: (encode(params, mel_BxTxM), batch_stats),
+)
+
+
+class Case:
+    """dann over one domain, a fourth into its training, and its losses written out."""
+
+    def __init__(self, domain: str):
+        self.domain = domain
+        self.method = dann.make(ConfigDict({'domain': domain, 'domain_hidden': 7}), ENCODER, SIZES)
+        encoder, _ = ENCODER.init(jax.random.PRNGKey(0), None, None)
+        heads, extra = quick(self.method.init)(jax.random.PRNGKey(1), jnp.zeros((1, D)))
+        self.params = {'encoder': encoder, **heads}
+        self.state = State(jnp.int32(NOW), self.params, {}, extra, (), jax.random.PRNGKey(2))
+        self._gradient = quick(jax.grad(self.loss, has_aux=True))
+        self.emotion_loss, self.emotion_gradient = quick(self._emotion_loss), quick(jax.grad(self._emotion_loss))
+        self.domain_loss, self.domain_gradient = quick(self._domain_loss), quick(jax.grad(self._domain_loss))
+
+    def loss(self, params, lam: float = 0.3, domain_weight: float = 1.0, batch=BATCH):
+        hyper = {'lam': jnp.asarray(lam, jnp.float32), 'domain_weight': jnp.asarray(domain_weight, jnp.float32)}
+        return self.method.loss(params, self.state, batch, hyper, None)
+
+    def gradient(self, lam: float = 0.3, domain_weight: float = 1.0, batch=BATCH):
+        return self._gradient(self.params, lam, domain_weight, batch)[0]
+
+    def _emotion_loss(self, params):
+        head = params['emotion']['layers_0']
+        scores = encode(params['encoder'], BATCH['mel_BxTxM']) @ head['kernel'] + head['bias'][None]
+        return cross_entropy(scores, BATCH['emotion_B'], BATCH['labelled_B'])
+
+    def _domain_loss(self, params):
+        """Without any reversal, over the seen classes alone."""
+        first, second = (params['domain'][k] for k in ('layers_0', 'layers_2'))
+        hidden = jax.nn.relu(encode(params['encoder'], BATCH['mel_BxTxM']) @ first['kernel'] + first['bias'][None])
+        scores = hidden @ second['kernel'] + second['bias'][None]
+        seen = np.flatnonzero(BATCH[f'{self.domain}_seen_K'])
+        domain_B = np.searchsorted(seen, BATCH[f'{self.domain}_B'])
+        return cross_entropy(scores[:, seen], domain_B, jnp.ones(B))
+
+
+@pytest.fixture(scope='module', params=['speaker', 'language'])
+def case(request):
+    return Case(request.param)
+
+
+def close(a, b) -> None:
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), a, b)
+
+
+@pytest.mark.parametrize(('lam', 'domain_weight'), [(0.0, 1.0), (0.7, 1.0), (0.7, 0.5)])
+def test_gradients_are_those_of_the_two_players(case, lam, domain_weight):
+    """Encoder: emotion's less lam ramp(p) times the weighted domain's; each head: its own loss's, and nothing of the other."""
+    found = case.gradient(lam=lam, domain_weight=domain_weight)
+    emotion, domain = case.emotion_gradient(case.params), case.domain_gradient(case.params)
+    adversarial = lam * RAMPED * domain_weight
+    close(found['encoder'], jax.tree.map(lambda e, d: e - adversarial * d, emotion['encoder'], domain['encoder']))
+    close(found['emotion'], emotion['emotion'])
+    close(found['domain'], jax.tree.map(lambda d: domain_weight * d, domain['domain']))
+
+
+def test_a_step_confuses_the_domain_head_and_a_step_of_the_head_undoes_it(case):
+    """Down the gradient the encoder raises the domain loss and the head lowers it."""
+    away = case.gradient(lam=1.0, batch=BATCH | {'labelled_B': jnp.zeros(B)})
+    before = case.domain_loss(case.params)
+    for part, sign in (('encoder', 1), ('domain', -1)):
+        moved = jax.tree.map(lambda p, g: p - 0.01 * g, case.params[part], away[part])
+        assert sign * (case.domain_loss(case.params | {part: moved}) - before) > 1e-5
+
+
+def test_unlabelled_examples_teach_the_domain_head(case):
+    """A speaker is known whether or not the emotion is."""
+    unlabelled = BATCH | {'labelled_B': jnp.zeros(B)}
+    close(case.gradient(batch=unlabelled)['domain'], case.domain_gradient(case.params)['domain'])
+    assert all((x == 0).all() for x in jax.tree.leaves(case.gradient(batch=unlabelled)['emotion']))
+
+
+def test_unseen_domains_get_no_gradient():
+    """The classes of dev and test speakers stand in the head and are never trained."""
+    output = Case('speaker').gradient()['domain']['layers_2']
+    trained = np.abs(output['kernel']).max(0) + np.abs(output['bias'])
+    assert ((trained > 0) == np.asarray(BATCH['speaker_seen_K'] > 0)).all()
+
+
+def test_the_metrics_say_what_the_report_relies_on(case):
+    """The two losses apart, the ramped coefficient, and K of the fold."""
+    value, aux = case.loss(case.params, lam=0.7, domain_weight=0.5)
+    found = {k: float(v) for k, v in aux.metrics.items()}
+    emotion, domain = float(case.emotion_loss(case.params)), float(case.domain_loss(case.params))
+    assert found['emotion_loss'] == pytest.approx(emotion, rel=1e-5)
+    assert found['domain_loss'] == pytest.approx(domain, rel=1e-5)
+    assert float(value) == pytest.approx(emotion + 0.5 * domain, rel=1e-5)
+    assert found['lam_p'] == pytest.approx(0.7 * RAMPED, rel=1e-5)
+    assert found['domains'] == {'speaker': 3, 'language': 2}[case.domain]
+
+
+def test_the_emotion_head_begins_as_that_of_plain_training(case):
+    """The same key gives the same head, so that lam = 0 is plain training to the bit."""
+    plain, _ = erm.make(ConfigDict(), ENCODER, SIZES).init(jax.random.PRNGKey(1), jnp.zeros((1, D)))
+    jax.tree.map(np.testing.assert_array_equal, plain['emotion'], case.params['emotion'])
+
+
+def test_a_prediction_never_asks_for_the_domain(case):
+    """At test time there is no domain, and the head is not used."""
+    batch = {k: BATCH[k] for k in ('mel_BxTxM', 'frames_B')}
+    params = {k: v for k, v in case.params.items() if k != 'domain'}
+    z_BxD, scores_BxC = case.method.predict(params, {}, batch)
+    np.testing.assert_array_equal(z_BxD, encode(params['encoder'], BATCH['mel_BxTxM']))
+    assert scores_BxC.shape == (B, 3)

@@ -1,0 +1,73 @@
+"""The hand-written backward pass of the LSTM against a plain one."""
+
+import jax
+import jax.numpy as jnp
+import jax.test_util
+import numpy as np
+import pytest
+
+from jaxser.models import lstm
+
+T, B, H = 7, 3, 4
+
+
+def plain(projected_TxBxG, recurrent_HxG):
+    """The textbook: one step after the other, gates in the order input, forget, output, candidate; JAX differentiates it."""
+    h = c = jnp.zeros((B, H), projected_TxBxG.dtype)
+    outputs = []
+    for projected_BxG in projected_TxBxG:
+        i, f, o, g = jnp.split(projected_BxG + h @ recurrent_HxG, 4, axis=-1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        outputs.append(h)
+    return jnp.stack(outputs)
+
+
+def gradients(recurrence):
+    """Values, and gradients of a sum in which every output has a weight of its own."""
+    weight = jnp.sin(jnp.arange(T * B * H, dtype=jnp.float32)).reshape(T, B, H)
+
+    def weighted(projected, recurrent):
+        h = recurrence(projected, recurrent)
+        return (h * weight).sum(), h
+
+    return jax.jit(
+        jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True), compiler_options={'xla_backend_optimization_level': 0}
+    )
+
+
+@pytest.fixture(scope='module')
+def inputs():
+    random = np.random.default_rng(0)
+    return jnp.float32(random.normal(size=(T, B, 4 * H))), jnp.float32(random.normal(size=(H, 4 * H)))
+
+
+def test_values_and_gradients_are_those_of_a_plain_lstm(inputs):
+    """Every output, and the gradient of every projection and recurrent weight: 1e-5."""
+    (_, expected_h), expected = gradients(plain)(*inputs)
+    (_, h), found = gradients(lstm.recurrence)(*inputs)
+    np.testing.assert_allclose(h, expected_h, atol=1e-6)
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_are_those_of_finite_differences(inputs):
+    """In float64, independently of any other LSTM."""
+    with jax.enable_x64(True):
+        jax.test_util.check_grads(lstm.recurrence, [np.asarray(x, np.float64) for x in inputs], order=1, modes=['rev'])
+
+
+def test_vmapped_over_weights_is_each_alone(inputs):
+    """The runs of a sweep have their own weights and do not meet."""
+    projected, recurrent = inputs
+    weights = jnp.stack([recurrent, -0.5 * recurrent])
+    both = jax.vmap(lstm.recurrence, in_axes=(None, 0))(projected, weights)
+    for v in range(2):
+        np.testing.assert_allclose(both[v], lstm.recurrence(projected, weights[v]), atol=1e-6)
+
+
+def test_saturated_gates_are_finite(inputs):
+    """Projections of any size give outputs and gradients without NaN."""
+    (_, h), found = gradients(lstm.recurrence)(1e4 * inputs[0], inputs[1])
+    assert all(np.isfinite(x).all() for x in (h, *found))
+    assert np.abs(h).max() <= 1

@@ -1,0 +1,53 @@
+"""What happens to the features on the device."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxser import features
+
+FRAMES = np.array([20, 9, 1], np.int32)
+
+
+def batch() -> dict:
+    r = np.random.default_rng(0)
+    return {
+        'mel_BxTxM': r.normal(size=(3, 20, 10)).astype(np.float16),
+        'frames_B': FRAMES,
+        'mean_BxM': r.normal(size=(3, 10)).astype(np.float32),
+        'scale_BxM': r.uniform(1, 2, (3, 10)).astype(np.float32),
+    }
+
+
+def test_normalisation_is_affine_on_valid_frames_and_zero_beyond():
+    """(x - mean) scale, in float32."""
+    b = batch()
+    got = features.normalise(b)['mel_BxTxM']
+    expected = (b['mel_BxTxM'].astype(np.float32) - b['mean_BxM'][:, None]) * b['scale_BxM'][:, None]
+    expected *= (np.arange(20) < FRAMES[:, None])[..., None]
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    assert got.dtype == jnp.float32
+
+
+def test_masks_of_width_0_change_nothing():
+    """SpecAugment can be switched off."""
+    b = features.normalise(batch())
+    off = {'time_mask': 0.0, 'band_mask': 0.0}
+    np.testing.assert_array_equal(features.spec_augment(b, off, jax.random.PRNGKey(0))['mel_BxTxM'], b['mel_BxTxM'])
+
+
+def test_masks_are_at_most_two_stripes_of_the_share_asked_for():
+    """Of the valid frames and of the bands; the rest is untouched, and some mask is drawn."""
+    b = {'mel_BxTxM': jnp.ones((3, 200, 40)), 'frames_B': jnp.array([200, 90, 10])}
+    widest = 0
+    for seed in range(20):
+        kept = features.spec_augment(b, {'time_mask': 0.2, 'band_mask': 0.1}, jax.random.PRNGKey(seed))['mel_BxTxM']
+        assert set(np.unique(kept)) <= {0.0, 1.0}
+        for row, frames in zip(np.asarray(kept), (200, 90, 10)):
+            gone_T, gone_M = row.max(1) == 0, row.max(0) == 0
+            assert not gone_T[frames:].any(), 'padding is not where masks are spent'
+            assert gone_T.sum() <= 2 * (0.2 * frames + 1)
+            assert gone_M.sum() <= 2 * (0.1 * 40 + 1)
+            np.testing.assert_array_equal(row, ~gone_T[:, None] & ~gone_M[None])
+            widest = max(widest, gone_T[:frames].mean())
+    assert widest > 0.1

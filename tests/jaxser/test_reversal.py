@@ -1,0 +1,31 @@
+"""Gradient reversal: the identity forward, -lam times the gradient backward."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxser.reversal import ramp, reverse
+
+
+@pytest.mark.parametrize('lam', [0.0, 0.3, 2.0])
+def test_forward_is_the_identity_and_backward_is_minus_lam_times_the_gradient(lam):
+    """For f(reverse(z)) the gradient is -lam f'(z), exactly; lam gets none."""
+    z = jnp.array([[1.0, -2.0], [0.5, 3.0]])
+    value, (to_z, to_lam) = jax.jit(jax.value_and_grad(lambda z, m: (reverse(z, m) ** 3).sum(), argnums=(0, 1)))(z, lam)
+    assert value == (z**3).sum()
+    np.testing.assert_array_equal(to_z, -jnp.float32(lam) * 3 * z**2)
+    assert to_lam == 0
+
+
+def test_every_run_of_a_vmap_has_its_own_lam():
+    """lam is a traced value, one a run."""
+    lam = jnp.array([0.0, 0.5, 1.0])
+    to_z = jax.vmap(jax.grad(lambda z, m: reverse(z, m)), in_axes=(None, 0))(2.0, lam)
+    np.testing.assert_array_equal(to_z, -lam)
+
+
+def test_the_ramp_is_ganins():
+    """2 / (1 + exp(-10 p)) - 1, from 0 to 1 over the training."""
+    p = np.linspace(0, 1, 11)
+    np.testing.assert_allclose(ramp(jnp.asarray(p)), 2 / (1 + np.exp(-10 * p)) - 1, rtol=1e-5, atol=1e-7)
