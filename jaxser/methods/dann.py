@@ -15,7 +15,7 @@ from jaxser.reversal import ramp, reverse
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     """CE(emotion | z) + domain_weight CE(speaker | reverse(z, lam ramp(p))), p the fraction of training done.
 
-    `lam` scales only the gradient that reaches the encoder, in which `domain_weight` stands too; at lam = 0 the head still trains.
+    `lam` scales only the gradient that reaches the encoder, in which `domain_weight` stands too; the head trains at any lam.
     """
     emotion = heads.make(sizes.emotions)
     domain = heads.make(sizes.domains[config.domain], hidden=config.domain_hidden)
