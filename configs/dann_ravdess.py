@@ -1,4 +1,10 @@
-"""RAVDESS, eight classes: a speaker adversary (lam 0.3) beside plain training (lam 0), 5 speaker-disjoint folds, 3 seeds."""
+"""RAVDESS, eight classes: a speaker adversary (lam 0.3) beside plain training (lam 0), 5 speaker-disjoint folds, 3 seeds.
+
+    python -m data_pipelines.prepare ravdess --source PATH/TO/ravdess
+    python -m jaxser.main --config=configs/dann_ravdess.py
+
+30 runs as one program: 31 minutes on 2 busy CPU cores. Measured with it, mean of fold UARs: 0.406 at lam 0, 0.412 at lam 0.3.
+"""
 
 from configs import base
 
