@@ -45,11 +45,10 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='session', autouse=True)
 def quick(tmp_path_factory):
-    """The commands share what they compile, and compile without optimising: here it is their time that counts."""
+    """The commands share what they compile; like the tests (conftest.py) they compile without optimising."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('JAX_COMPILATION_CACHE_DIR', str(tmp_path_factory.mktemp('xla')))
         patch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
-        patch.setenv('XLA_FLAGS', '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false')
         yield
 
 
