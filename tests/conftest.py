@@ -9,7 +9,7 @@ if importlib.metadata.version('jax').startswith('0.10.'):
     QUICK += ' --xla_cpu_use_fusion_emitters=false'  # jax 0.12 no longer knows it, and XLA aborts on a flag that it does not know
 os.environ.setdefault('XLA_FLAGS', QUICK)
 
-import jax
+import jax  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_enable_compilation_cache', False)  # what an earlier version compiled shall prove nothing
