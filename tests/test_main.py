@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -229,6 +230,14 @@ def test_a_mistake_about_the_data_is_refused(mistake, data, tmp_path):
 def test_the_workdir_of_another_configuration_is_refused(data, workdir):
     """Results are never mixed; the differing key is named."""
     refused([TINY, f'--config.data.dir={data}', f'--workdir={workdir}', '--config.sweep.lr=0.5'], 'sweep.lr was [0.01], is [0.5]')
+
+
+def test_results_over_other_data_are_refused(data, workdir, tmp_path):
+    """A corpus that was prepared anew from other utterances: the finished sweep in the workdir is not passed off as its own."""
+    copy = shutil.copytree(data, tmp_path / 'data')
+    (record,) = copy.rglob('prepared.json')
+    record.write_text(json.dumps(json.loads(record.read_text()) | {'fingerprint': 'other'}))
+    refused([TINY, f'--config.data.dir={copy}', f'--workdir={workdir}'], 'folder has been prepared anew')
 
 
 def test_a_workdir_that_cannot_be_written_is_refused(data, tmp_path):
