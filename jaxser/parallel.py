@@ -23,7 +23,6 @@ class Programs(NamedTuple):
     predict: Callable  # (params, batch_stats, batch_F...) -> scores_FxVxBxC
     keep: Callable  # (best, state, better_FxV) -> best
     place: Callable  # a batch of numpy arrays -> on the devices
-    variants: int  # V with padding
 
 
 def layout(folds: int, variants: int, devices: int) -> tuple[str, int, int]:
@@ -87,5 +86,4 @@ def make(step: Step, folds: int, variants: int, devices=None) -> Programs:
         predict=jax.jit(predict, in_shardings=(per_run, per_run, per_fold), out_shardings=per_run),
         keep=jax.jit(keep, in_shardings=per_run, out_shardings=per_run),
         place=lambda batches: jax.device_put(batches, step_by_fold),
-        variants=variants,
     )
