@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
     config.data.frames = 300  # frames of a training example: longer utterances are cut at random, shorter ones padded
     config.data.batch = 32  # training examples of a fold per step
     config.data.eval_batch = 32  # whole utterances of a fold per scoring step; changes no prediction
+    config.data.resident = 'auto'  # all features stay on the device: on | off (they are streamed) | auto (on if they fit)
     config.data.order_seed = 0  # the order of the training data; `seed` is initialisation, dropout and augmentation
 
     config.protocol = ConfigDict()
@@ -62,7 +63,18 @@ def get_config() -> ConfigDict:
     config.sweep.band_mask = (0.1,)  # likewise of the mel bands
     config.sweep.seed = (0,)
     config.sweep.fold = 'all'  # or the numbers of some folds
+    # Instead of a product, or beside it: a tuple of dictionaries such as ({'lam': 0.1, 'lr': 1e-3}, ...), each crossed with the rest.
+    config.sweep.runs = ()
+    # Structural keys: a program for each value, all in one table. () is the value of the key itself.
+    config.sweep.method = ()
+    config.sweep.domain = ()
+    config.sweep.model = ConfigDict()
+    config.sweep.model.width = ()
+    config.sweep.model.hidden = ()
+    config.sweep.model.dim = ()
 
+    config.parallel = 'jit'  # how runs are spread over devices: jit (over a mesh) | pmap (the same result)
+    config.data_devices = 1  # devices that share the batch of a run, BatchNorm over all of it; more runs side by side is faster
     config.matmul_precision = 'default'  # default | high | highest: what float32 products mean on TPU and GPU
 
     return config.lock()

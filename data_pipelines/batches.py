@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines import labels, log_mel, prepare, shards
+from data_pipelines import labels, log_mel, pack, prepare, shards
 from data_pipelines.folds import Fold
 from data_pipelines.refusal import Refusal
 from data_pipelines.shards import Utterances
@@ -18,13 +18,18 @@ NORMALISATIONS = ('utterance', 'global', 'speaker')
 DOMAINS = ('speaker', 'language', 'corpus')
 
 
-def folders(config) -> list[Path]:
-    """Where the shards of `config.corpora` lie; says how to get those that are not there."""
+def places(config) -> list[Path]:
+    """Where the data sets of `config.corpora` lie, an .npz before a folder of shards; says how to get those that are not there."""
     spec = log_mel.LogMel(**config.features)
     found = []
     for name in config.corpora:
-        folder = prepare.find(config.dir, name, spec)
+        folder, packed = prepare.find(config.dir, name, spec), pack.place(config.dir, name, spec)
+        if config.resident != 'off' and packed.exists() and (folder is None or _fingerprint(folder) == pack.fingerprint(packed)):
+            found.append(packed)
+            continue
         if folder is None:
+            if packed.exists():
+                raise Refusal(f'{packed} cannot be streamed, and its shards are not there: leave config.data.resident on.')
             corpus = prepare.corpora.load(name)
             differing = ''.join(
                 f' --{f.name} {getattr(spec, f.name)}' for f in dataclasses.fields(spec) if getattr(spec, f.name) != f.default
@@ -40,11 +45,26 @@ def folders(config) -> list[Path]:
     return found
 
 
+def read(config) -> Utterances:
+    """The columns of the data sets of `config.corpora`."""
+    found = places(config)
+    return shards.together([pack.read(p) if p.suffix == '.npz' else shards.read(p) for p in found])
+
+
+def _fingerprint(folder: Path) -> str:
+    return json.loads((folder / prepare.RECORD).read_text())['fingerprint']
+
+
 def fingerprints(config) -> dict[str, str]:
     """What tells the prepared data sets of `config.corpora` from others of the same name; without those that are not there."""
     spec = log_mel.LogMel(**config.features)
-    found = {name: prepare.find(config.dir, name, spec) for name in config.corpora}
-    return {name: json.loads((folder / prepare.RECORD).read_text())['fingerprint'] for name, folder in found.items() if folder}
+    found = {}
+    for name in config.corpora:
+        if folder := prepare.find(config.dir, name, spec):
+            found[name] = _fingerprint(folder)
+        elif one := pack.fingerprint(pack.place(config.dir, name, spec)):
+            found[name] = one
+    return found
 
 
 def labelled(utterances: Utterances, space: str) -> tuple[Utterances, dict[str, int]]:
@@ -98,36 +118,42 @@ def whole(utterances: Utterances, parts: list[np.ndarray], size: int) -> Iterato
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """A piece of work for the device: a chunk of training steps, or a batch of whole utterances to score."""
+    """A piece of work for the devices: a chunk of training steps, or a batch of whole utterances to score."""
 
     part: str  # train | dev | test
     epoch: int
-    row: np.ndarray  # SxFxB in training, FxB in scoring
+    fold: np.ndarray  # DxSx1 or D... : index of the fold, of the shape of `row` less its last axis
+    row: np.ndarray  # DxSxFxB in training, DxFxB in scoring; -1 is nobody
     start: np.ndarray
     frames: int
     steps: int = 0  # of the chunk's S, how many belong to the epoch; the others are skipped
     last: bool = False  # of this part in this epoch
+    all_folds: np.ndarray | None = None  # in scoring, the rows of every fold, those of other machines too
 
 
-def training(folds: list[Fold], utterances: Utterances, epoch: int, steps: int, chunk: int, config) -> Iterator[Item]:
+def training(
+    folds: list[Fold], fold_DxF: np.ndarray, utterances: Utterances, epoch: int, steps: int, chunk: int, config
+) -> Iterator[Item]:
     """An epoch in chunks of equal length."""
-    orders = [order(f, epoch, steps, config.batch, config.order_seed) for f in folds]
-    rows, crops = (np.stack(x, axis=1) for x in zip(*orders))
+    used = np.unique(fold_DxF)
+    orders = [order(folds[f], epoch, steps, config.batch, config.order_seed) for f in used]
+    at_DxF = np.searchsorted(used, fold_DxF)
+    rows, crops = (np.stack(x)[at_DxF].swapaxes(1, 2) for x in zip(*orders))  # DxSxFxB
     starts = start(utterances.frames_N[rows], crops, config.frames)
     for at in range(0, steps, chunk):
         to = min(at + chunk, steps)
-        fill = ((0, chunk - (to - at)), (0, 0), (0, 0))
-        row, first = (np.pad(x[at:to], fill, mode='edge') for x in (rows, starts))
-        yield Item('train', epoch, row, first, config.frames, to - at, to == steps)
+        fill = ((0, 0), (0, chunk - (to - at)), (0, 0), (0, 0))
+        row, first = (np.pad(x[:, at:to], fill, mode='edge') for x in (rows, starts))
+        fold = np.broadcast_to(fold_DxF[:, None], row.shape[:-1])
+        yield Item('train', epoch, fold, row, first, config.frames, to - at, to == steps)
 
 
-def scoring(folds: list[Fold], utterances: Utterances, part: str, epoch: int, size: int) -> Iterator[Item]:
+def scoring(folds: list[Fold], fold_DxF: np.ndarray, utterances: Utterances, part: str, epoch: int, size: int) -> Iterator[Item]:
     """A part of each fold in batches of whole utterances."""
-    *some, last = whole(utterances, [getattr(f, part) for f in folds], size)
-    for row, first, frames in some:
-        yield Item(part, epoch, row, first, frames)
-    row, first, frames = last
-    yield Item(part, epoch, row, first, frames, last=True)
+    every = list(whole(utterances, [getattr(f, part) for f in folds], size))
+    for n, (row, first, frames) in enumerate(every):
+        last = n == len(every) - 1
+        yield Item(part, epoch, fold_DxF, row[fold_DxF], first[fold_DxF], frames, last=last, all_folds=row)
 
 
 class Table:
@@ -167,28 +193,35 @@ class Table:
         pooled = [_pool(u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows]) for rows in each]
         return _affine(np.stack([m for m, _ in pooled]), np.stack([v for _, v in pooled]))
 
-    def batch(self, item: Item, mel: np.ndarray) -> dict[str, np.ndarray]:
-        """A Batch of numpy arrays, whose arrays lead with the shape of `item.row` or with that less the last axis."""
+    def batch(self, item: Item) -> dict[str, np.ndarray]:
+        """A Batch of numpy arrays but for its features, whose arrays lead with the shape of `item.row`, or of `item.fold`."""
         u, real = self.utterances, item.row >= 0
         rows = np.where(real, item.row, 0)
-        fold = np.broadcast_to(np.arange(len(self.folds))[:, None], rows.shape)
+        fold = np.broadcast_to(item.fold[..., None], rows.shape)
         at = {'utterance': rows, 'speaker': self.domain_N['speaker'][rows], 'global': fold}[self.normalisation]
         emotion = self.emotion_N[rows]
-        lead = rows.shape[:-1]
         return {
-            'mel_BxTxM': mel,
             'frames_B': np.where(real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0).astype(np.int32),
             'mean_BxM': self.mean[at],
             'scale_BxM': self.scale[at],
             'emotion_B': emotion,
             'labelled_B': np.where(real, self.weight_FxC[fold, emotion], 0).astype(np.float32),
             **{f'{d}_B': self.domain_N[d][rows] for d in DOMAINS},
-            **{f'{d}_seen_K': np.broadcast_to(self.seen[d], (*lead, len(self.domains[d]))) for d in DOMAINS},
+            **{f'{d}_seen_K': self.seen[d][item.fold] for d in DOMAINS},
         }
 
 
-def feed(table: Table, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
-    """Each item with its batch, read ahead."""
+def resident(table: Table, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
+    """Each item with its batch, for features that are on the device: `first_B` says where there those of an example begin."""
+    frames_N = table.utterances.frames_N
+    first_N = np.cumsum(frames_N) - frames_N
+    for item in items:
+        first = np.where(item.row >= 0, first_N[item.row] + item.start, 0)
+        yield item, table.batch(item) | {'first_B': first.astype(np.int32)}
+
+
+def streaming(table: Table, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
+    """Each item with its batch and its features, read ahead from the shards."""
     announced: collections.deque[Item] = collections.deque()
 
     def requests():
@@ -199,7 +232,7 @@ def feed(table: Table, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, 
     with contextlib.closing(shards.stream(table.utterances, requests())) as features:
         for mel in features:
             item = announced.popleft()
-            yield item, table.batch(item, mel)
+            yield item, table.batch(item) | {'mel_BxTxM': mel}
 
 
 def _pool(frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,11 @@ RECORD_HEAD, RECORD_TAIL = 12, 4  # bytes around a TFRecord's data: its length a
 
 @dataclasses.dataclass
 class Utterances:
-    """The columns of one or several data sets, a row an utterance, in the order of the shards."""
+    """The columns of one or several data sets, a row an utterance, in the order of the shards.
+
+    Where an utterance's features lie: index into `files`, then first byte and bytes of its record in a shard, or first row and
+    rows in an .npz.
+    """
 
     text: dict[
         str, np.ndarray
@@ -24,7 +28,7 @@ class Utterances:
     frames_N: np.ndarray
     mean_NxM: np.ndarray  # over the frames of an utterance
     variance_NxM: np.ndarray
-    file_N: np.ndarray  # where its record lies: index into files, first byte, bytes
+    file_N: np.ndarray
     offset_N: np.ndarray
     length_N: np.ndarray
     files: list[str]
@@ -40,6 +44,11 @@ class Utterances:
     def bands(self) -> int:
         """Mel bands."""
         return self.mean_NxM.shape[1]
+
+    @property
+    def packed(self) -> bool:
+        """Whether all features lie in .npz files, for which TensorFlow is not needed."""
+        return all(f.endswith('.npz') for f in self.files)
 
 
 def import_tensorflow():
@@ -59,50 +68,42 @@ def _features(folder: Path):
     return tfds.builder_from_directory(folder).info
 
 
-def read(folders: list[Path]) -> Utterances:
-    """Reads the columns of the data sets in `folders`, checking every record's checksum on the way.
+def read(folder: Path) -> Utterances:
+    """Reads the columns of the data set in `folder`, checking every record's checksum on the way.
 
     A damaged or missing shard is refused by name.
     """
-    tf = import_tensorflow()
+    tf, info = import_tensorflow(), _features(folder)
+
+    def row(record):
+        example = info.features.deserialize_example(record)
+        kept = {k: example[k] for k in (*TEXTS, 'frames', 'mean_M', 'variance_M')}
+        return kept | {'length': tf.strings.length(record)}
+
     columns: dict[str, list] = {}
-    files: list[str] = []
-    for folder in folders:
-        info = _features(folder)
-
-        def row(record, info=info):
-            example = info.features.deserialize_example(record)
-            kept = {k: example[k] for k in (*TEXTS, 'frames', 'mean_M', 'variance_M')}
-            return kept | {'length': tf.strings.length(record)}
-
-        found = 0
-        for path in info.splits[SPLIT].filepaths:
-            try:
-                rows = tf.data.TFRecordDataset(str(path)).map(row, num_parallel_calls=2).batch(256)
-                parts = list(rows.as_numpy_iterator())
-            except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as e:
-                raise Refusal(
-                    f'The shard {path} is damaged or missing ({type(e).__name__}). Remove {folder} and prepare the corpus again.'
-                ) from None
-            part = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-            start = np.cumsum(part['length'] + RECORD_HEAD + RECORD_TAIL)
-            part['offset'] = np.concatenate([[0], start[:-1]]) + RECORD_HEAD
-            part['file'] = np.full(len(start), len(files))
-            files.append(str(path))
-            found += len(start)
-            for k, v in part.items():
-                columns.setdefault(k, []).append(v)
-        if found != info.splits[SPLIT].num_examples:
+    files = [str(path) for path in info.splits[SPLIT].filepaths]
+    for n, path in enumerate(files):
+        try:
+            rows = tf.data.TFRecordDataset(path).map(row, num_parallel_calls=2).batch(256)
+            parts = list(rows.as_numpy_iterator())
+        except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as e:
             raise Refusal(
-                f'{folder} holds {found} utterances, but its dataset_info.json says {info.splits[SPLIT].num_examples}. '
-                'Remove it and prepare the corpus again.'
-            )
+                f'The shard {path} is damaged or missing ({type(e).__name__}). Remove {folder} and prepare the corpus again.'
+            ) from None
+        part = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+        start = np.cumsum(part['length'] + RECORD_HEAD + RECORD_TAIL)
+        part['offset'] = np.concatenate([[0], start[:-1]]) + RECORD_HEAD
+        part['file'] = np.full(len(start), n)
+        for k, v in part.items():
+            columns.setdefault(k, []).append(v)
     column = {k: np.concatenate(v) for k, v in columns.items()}
-    text = {k: np.char.decode(column[k].astype(bytes), 'utf-8') for k in TEXTS}
-    if len(folders) > 1:  # two corpora may use the same names
-        text |= {k: np.char.add(np.char.add(text['corpus'], '/'), text[k]) for k in ('utterance', 'speaker', 'session')}
+    if len(column['frames']) != info.splits[SPLIT].num_examples:
+        raise Refusal(
+            f'{folder} holds {len(column["frames"])} utterances, but its dataset_info.json says '
+            f'{info.splits[SPLIT].num_examples}. Remove it and prepare the corpus again.'
+        )
     return Utterances(
-        text,
+        {k: np.char.decode(column[k].astype(bytes), 'utf-8') for k in TEXTS},
         frames_N=column['frames'].astype(np.int32),
         mean_NxM=column['mean_M'],
         variance_NxM=column['variance_M'],
@@ -111,6 +112,51 @@ def read(folders: list[Path]) -> Utterances:
         length_N=column['length'].astype(np.int64),
         files=files,
     )
+
+
+def together(some: list[Utterances]) -> Utterances:
+    """Several data sets as one; since two corpora may use the same names, the corpus is put before them."""
+    if len(some) == 1:
+        return some[0]
+    text = {k: np.concatenate([u.text[k] for u in some]) for k in some[0].text}
+    text |= {k: np.char.add(np.char.add(text['corpus'], '/'), text[k]) for k in ('utterance', 'speaker', 'session')}
+    before = np.cumsum([0] + [len(u.files) for u in some])
+    names = [f.name for f in dataclasses.fields(Utterances) if '_N' in f.name]
+    columns = {name: np.concatenate([getattr(u, name) for u in some]) for name in names}
+    columns['file_N'] = np.concatenate([u.file_N + n for u, n in zip(some, before)])
+    return Utterances(text, files=[f for u in some for f in u.files], **columns)
+
+
+def load(utterances: Utterances) -> np.ndarray:
+    """mel_RxM in float16: the features of all utterances, one after another."""
+    mel_RxM = np.empty((utterances.frames_N.sum(), utterances.bands), np.float16)
+    first_N = np.cumsum(utterances.frames_N) - utterances.frames_N
+    for f, file in enumerate(utterances.files):
+        rows = np.flatnonzero(utterances.file_N == f)
+        if file.endswith('.npz'):
+            from data_pipelines import pack
+
+            content = pack.features(file)
+            parts = (content[at : at + n] for at, n in zip(utterances.offset_N[rows], utterances.length_N[rows]))
+        else:
+            parts = (_decoded(r, utterances.bands) for r in _records(utterances, rows, file))
+        for row, part in zip(rows, parts):
+            mel_RxM[first_N[row] : first_N[row] + utterances.frames_N[row]] = part
+    return mel_RxM
+
+
+def _records(utterances: Utterances, rows: np.ndarray, file: str) -> Iterator[bytes]:
+    """The features' bytes of some utterances of one shard."""
+    tf = import_tensorflow()
+    with open(file, 'rb') as shard:
+        for row in rows:
+            shard.seek(utterances.offset_N[row])
+            record = shard.read(utterances.length_N[row])
+            yield tf.train.Example.FromString(record).features.feature['mel_TxM'].bytes_list.value[0]
+
+
+def _decoded(record: bytes, bands: int) -> np.ndarray:
+    return np.frombuffer(record, np.float16).reshape(-1, bands)
 
 
 def stream(

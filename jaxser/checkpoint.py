@@ -1,34 +1,42 @@
-"""Checkpoints by Orbax: the state, the selected parameters, and the host's record of where the run stands."""
-
-from pathlib import Path
+"""Checkpoints by Orbax: the state, the selected parameters, and the host's record of where the runs stand."""
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+
+from jaxser.parallel import Layout
 
 
 class Checkpoints:
     """The last two checkpoints below a folder; a save is whole or absent."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder):
         # Synchronous: the state is donated to the next chunk, and on CPU a background save would read it while it is overwritten.
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
-        self.manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        self.manager = ocp.CheckpointManager(folder, options=options)
 
     def save(self, epoch: int, arrays, record: dict) -> None:
-        """Saves after `epoch` epochs."""
+        """Saves after `epoch` epochs, every process what is on its devices."""
         parts = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record))
         self.manager.save(epoch, args=parts)
 
-    def restore(self, like) -> tuple[int, object, dict] | None:
-        """(epoch, arrays, record) of the newest checkpoint, placed as the arrays `like`; None where there is none."""
+    def restore(self, like, layout: Layout) -> tuple[int, object, dict] | None:
+        """(epoch, arrays, record) of the newest checkpoint, None where there is none.
+
+        The arrays come back on the devices of `layout`, which may be others than those that saved them; `like` is their tree.
+        """
         epoch = self.manager.latest_step()
         if epoch is None:
             return None
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        saved = self.manager.item_metadata(epoch)['arrays']
+        abstract = jax.tree.map(
+            lambda x, m: np.empty(m.shape, m.dtype), like, jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(saved))
+        )
         found = self.manager.restore(
             epoch, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
         )
-        return epoch, found['arrays'], found['record']
+        by_run = jax.tree.map(lambda x: layout.spread(x.reshape(-1, *x.shape[2:])[: layout.count]), found['arrays'])
+        return epoch, layout.place_runs(by_run), found['record']
 
     def close(self) -> None:
         """Ends the manager's threads."""

@@ -25,3 +25,34 @@ def measures(count_CxC: np.ndarray) -> dict[str, float]:
         'f1': float((2 * right_C[there] / (truth_C + predicted_C)[there]).mean()),
         'n': n,
     }
+
+
+class Scores:
+    """Posteriors of a part for every run, gathered batch by batch."""
+
+    def __init__(self, fold_N: np.ndarray):
+        self.fold_N = fold_N  # index of each run's fold
+        self.rows: dict[int, list] = {int(f): [] for f in fold_N}
+        self.p: list[list] = [[] for _ in fold_N]
+
+    def add(self, row_FxB: np.ndarray, scores_NxBxC: np.ndarray) -> None:
+        """Takes a batch of every fold; row -1 is nobody."""
+        scores = scores_NxBxC.astype(np.float64)
+        p = np.exp(scores - scores.max(-1, keepdims=True))
+        p /= p.sum(-1, keepdims=True)
+        real_FxB = row_FxB >= 0
+        for f, rows in self.rows.items():
+            rows.append(row_FxB[f][real_FxB[f]])
+        for n, f in enumerate(self.fold_N):
+            self.p[n].append(p[n][real_FxB[f]])
+
+    def run(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of a run, row_N in ascending order and p_NxC."""
+        rows, p = np.concatenate(self.rows[int(self.fold_N[n])]), np.concatenate(self.p[n])
+        order = np.argsort(rows)
+        return rows[order], p[order]
+
+    def confusions(self, emotion_N: np.ndarray) -> list[np.ndarray]:
+        """count_CxC of every run."""
+        runs = (self.run(n) for n in range(len(self.fold_N)))
+        return [confusion(emotion_N[rows], p.argmax(-1), p.shape[-1]) for rows, p in runs]

@@ -41,3 +41,14 @@ def spec_augment(batch: Batch, hyper: Hyper, key: jax.Array) -> Batch:
     keep_BxT = _stripes(key_time, frames_B, hyper['time_mask'], mel_BxTxM.shape[-2])
     keep_BxM = _stripes(key_band, bands_B, hyper['band_mask'], mel_BxTxM.shape[-1])
     return {**batch, 'mel_BxTxM': mel_BxTxM * keep_BxT[..., None] * keep_BxM[:, None]}
+
+
+def look_up(batch: Batch, corpus_RxM: jax.Array | None, frames: int) -> Batch:
+    """The batch with its features: those it brings, or with `first_B` (rows of all features, one after another) from the corpus."""
+    if corpus_RxM is None:
+        return batch
+    rest = {k: x for k, x in batch.items() if k != 'first_B'}
+    cut = lambda first: jax.lax.dynamic_slice_in_dim(corpus_RxM, first, frames)  # noqa: E731
+    mel_BxTxM = jax.vmap(cut)(batch['first_B'])
+    there_BxTx1 = jnp.arange(frames)[None, :, None] < batch['frames_B'][:, None, None]
+    return {**rest, 'mel_BxTxM': jnp.where(there_BxTx1, mel_BxTxM, 0)}

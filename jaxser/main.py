@@ -2,13 +2,19 @@
 
   python -m jaxser.main --config=configs/dann_demo.py [--workdir=runs/dann_demo] [--config.KEY=VALUE ...]
 
+  [--profile]       a trace of an epoch, for TensorBoard or ui.perfetto.dev, into WORKDIR/profile
+  [--distributed]   this process is one of several: under SLURM and on TPU pods by itself, elsewhere by JAX_COORDINATOR_ADDRESS,
+                    JAX_NUM_PROCESSES and JAX_PROCESS_ID
+
 The results go to --workdir, by default runs/ and the configuration's name; the same command resumes what was interrupted.
 Every KEY is explained in configs/base.py, e.g. --config.train.epochs=10 --config.sweep.lam=0,0.1,1 --config.data.dir=data
 """
 
 import difflib
 import errno
+import os
 import sys
+import time
 from pathlib import Path
 
 from absl import flags
@@ -18,6 +24,8 @@ from data_pipelines.refusal import Refusal
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.', lock_config=True)
 WORKDIR = flags.DEFINE_string('workdir', None, 'Where the results go.')
+PROFILE = flags.DEFINE_bool('profile', False, 'Writes a trace of an epoch.')
+DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'This process is one of several.')
 
 
 def parse(arguments: list[str]) -> None:
@@ -63,17 +71,36 @@ def unknown_key(arguments: list[str], complaint: str) -> str:
     return f'The configuration sets a key that is not in configs/base.py: {complaint}'
 
 
+def prepare_jax() -> None:
+    """What JAX reads from the environment when it is imported; what the user has set there stands."""
+    cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'jaxser' / 'xla'
+    os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(cache))
+    os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.5')
+    # A core is a device: runs side by side use two cores better than one product spread over both.
+    os.environ.setdefault(
+        'JAX_NUM_CPU_DEVICES', str(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())
+    )
+
+
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
+    began = time.time()
     if {'--help', '-h', '-help'} & set(sys.argv[1:]):
         print(__doc__)
         return
     try:
         parse(sys.argv)
-        from jaxser import train  # JAX is imported once the flags are right
+        prepare_jax()
+        from jaxser import cluster, train  # JAX is imported once the flags are right
 
+        if DISTRIBUTED.value:
+            cluster.join()
         name = Path(flags.FLAGS['config'].config_filename).stem
-        train.run(CONFIG.value, Path(WORKDIR.value or Path('runs') / name))
+        try:
+            train.run(CONFIG.value, WORKDIR.value or Path('runs') / name, PROFILE.value, began)
+        except cluster.Preempted as preempted:
+            cluster.say(f'{preempted} The same command goes on from there.')
+            sys.exit(cluster.RESUME)
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         sys.exit(2)

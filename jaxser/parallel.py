@@ -1,89 +1,154 @@
-"""All runs of a sweep as one program: folds x variants, vmapped, scanned over a chunk of steps, sharded over the devices.
+"""All runs of a sweep as one program, spread over the devices: every array of runs leads with DxR (device, run on it).
 
-A fold's batch is read once and shared by its variants (coefficients, seeds, ...). Runs never talk to each other, so sharding
-them over the mesh axis `runs` needs no collective.
+Runs never talk to each other, so no collective is needed between devices; a batch that is shared out over the mesh axis `data` is
+another matter, and XLA finds its collectives (BatchNorm's moments among them) by itself. On accelerators a device's runs are
+vmapped; on a CPU they take turns, each through a whole chunk of steps, since there vmap makes the products no faster and the
+caches miss. A device holds the batches of the F folds that its runs need, and a run finds its own by its `slot`.
 """
 
+import copy
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from data_pipelines.refusal import Refusal
+from jaxser import features
 from jaxser.step import Step
+
+MODES = ('jit', 'pmap')
+EVERYWHERE, PER_DEVICE = PartitionSpec(), PartitionSpec('runs')
+
+
+class Layout:
+    """Where `count` runs are: run n is number n % R of device n // R; what is left over repeats the last run."""
+
+    def __init__(self, count: int, devices: list | None = None, data: int = 1, R: int | None = None):
+        devices = jax.devices() if devices is None else devices
+        if len(devices) % data:
+            raise Refusal(f'config.data_devices is {data}, of which {len(devices)} device(s) are no multiple.')
+        groups = min(count, len(devices) // data) if jax.process_count() == 1 else len(devices) // data
+        self.count, self.D = count, groups
+        self.R = R or -(-count // groups)
+        self.devices = devices[: groups * data]
+        self.mesh = jax.make_mesh((groups, data), ('runs', 'data'), axis_types=(AxisType.Auto,) * 2, devices=self.devices)
+        here = [row[0].process_index == jax.process_index() for row in self.mesh.devices]
+        self.local = np.flatnonzero(here)  # devices of this process
+
+    def of(self, count: int) -> 'Layout':
+        """The same devices and runs per device for fewer runs."""
+        fewer = copy.copy(self)
+        fewer.count = count
+        return fewer
+
+    def spread(self, array_N: np.ndarray) -> np.ndarray:
+        """array_DxR... of one entry a run."""
+        fill = self.D * self.R - len(array_N)
+        padded = np.pad(array_N, [(0, fill)] + [(0, 0)] * (array_N.ndim - 1), mode='edge')
+        return padded.reshape(self.D, self.R, *array_N.shape[1:])
+
+    def collect(self, array_DxR) -> np.ndarray:
+        """array_N... of the runs, on every process."""
+        whole = np.asarray(array_DxR) if jax.process_count() == 1 else multihost_utils.process_allgather(array_DxR, tiled=True)
+        return whole.reshape(-1, *whole.shape[2:])[: self.count]
+
+    def place(self, local, spec: PartitionSpec = PER_DEVICE):
+        """Arrays of this process's devices (or with EVERYWHERE the whole of them) on the devices."""
+        sharding = NamedSharding(self.mesh, spec)
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), local)
+
+    def place_runs(self, array_DxR):
+        """Arrays of all runs, known to every process, on the devices."""
+        return self.place(jax.tree.map(lambda x: x[self.local], array_DxR))
+
+    def place_batch(self, batch: dict, lead: int) -> dict:
+        """A batch whose examples are axis `lead`; they are shared out over the axis `data`, the classes seen are not."""
+        return {k: self.place(x, self.batch_spec(k, lead)) for k, x in batch.items()}
+
+    def batch_spec(self, name: str, lead: int) -> PartitionSpec:
+        """How an array of a batch is shared out: by its examples, if it has any."""
+        return PartitionSpec('runs', *[None] * (lead - 1), 'data') if name.rpartition('_')[2].startswith('B') else PER_DEVICE
+
+    def slots(self, fold_N: np.ndarray, F: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """fold_DxF, the folds that each device needs (repeated where another needs more), and slot_N, the place of a run's."""
+        fold_DxR = self.spread(fold_N)
+        needed = [np.unique(row) for row in fold_DxR]
+        F = F or max(map(len, needed))
+        fold_DxF = np.stack([np.pad(n, (0, F - len(n)), mode='edge') for n in needed])
+        slot_DxR = np.stack([np.searchsorted(n, row) for n, row in zip(needed, fold_DxR)])
+        return fold_DxF, slot_DxR.reshape(-1)[: self.count].astype(np.int32)
 
 
 class Programs(NamedTuple):
-    """The compiled functions of a sweep; every array of a run leads with FxV (fold, variant)."""
+    """The compiled functions of a sweep. `corpus` is the features on the device, or None where batches bring theirs."""
 
     init: Callable  # (hyper) -> state
-    chunk: Callable  # (state, batches_SxF..., real_S, hyper) -> (state, metrics_SxFxV); the state is donated
-    predict: Callable  # (params, batch_stats, batch_F...) -> scores_FxVxBxC
-    keep: Callable  # (best, state, better_FxV) -> best
-    place: Callable  # a batch of numpy arrays -> on the devices
+    chunk: Callable  # (state, corpus, batches_DxSxF..., real_S, hyper) -> (state, metrics_DxRxS); the state is donated
+    predict: Callable  # (frames) -> (params, batch_stats, corpus, batch_DxF..., hyper) -> scores_DxRxBxC
+    keep: Callable  # (best, state, better_DxR) -> best
 
 
-def layout(folds: int, variants: int, devices: int) -> tuple[str, int, int]:
-    """The axis ('fold' or 'variant') to split over `devices`, and the padded numbers of folds and variants: the fewest runs."""
-    up = lambda n: -(-n // devices) * devices  # noqa: E731
-    by_variant, by_fold = folds * up(variants), up(folds) * variants
-    return ('variant', folds, up(variants)) if by_variant <= by_fold else ('fold', up(folds), variants)
+def make(step: Step, layout: Layout, frames: int, mode: str = 'jit') -> Programs:
+    """Compiles `step` for the runs of a layout and training examples of so many frames."""
+    in_turn = layout.devices[0].platform == 'cpu'
 
+    def each(run):
+        return (lambda *runs: jax.lax.map(lambda r: run(*r), runs)) if in_turn else jax.vmap(run)
 
-def pad(array: np.ndarray, folds: int, variants: int) -> np.ndarray:
-    """Repeats the last fold and variant of array_FxV... until there are that many."""
-    widths = [(0, folds - array.shape[0]), (0, variants - array.shape[1])] + [(0, 0)] * (array.ndim - 2)
-    return np.pad(array, widths, mode='edge')
+    def on_devices(f, per_device: tuple[bool, ...], donate=(), **options):
+        if mode == 'pmap':
+            axes = tuple(0 if there else None for there in per_device)
+            return jax.pmap(f, 'runs', in_axes=axes, devices=layout.devices, donate_argnums=donate)
 
+        def one_device(*arguments):
+            own = [jax.tree.map(lambda x: x[0], a) if there else a for a, there in zip(arguments, per_device)]
+            return jax.tree.map(lambda x: x[None], f(*own))
 
-def make(step: Step, folds: int, variants: int, devices=None) -> Programs:
-    """Compiles `step` for so many folds and variants (already padded to the layout of the devices)."""
-    devices = jax.devices() if devices is None else devices
-    mesh = jax.make_mesh((len(devices),), ('runs',), axis_types=(AxisType.Auto,), devices=devices)
-    axis, *_ = layout(folds, variants, len(devices))
-    per_run = NamedSharding(mesh, PartitionSpec('runs') if axis == 'fold' else PartitionSpec(None, 'runs'))
-    per_fold = NamedSharding(mesh, PartitionSpec('runs') if axis == 'fold' else PartitionSpec())
-    step_by_fold = NamedSharding(mesh, PartitionSpec(None, 'runs') if axis == 'fold' else PartitionSpec())
-    metrics = NamedSharding(mesh, PartitionSpec(None, *per_run.spec))
-    everywhere = NamedSharding(mesh, PartitionSpec())
+        specs = tuple(PER_DEVICE if there else EVERYWHERE for there in per_device)
+        # Only `runs` is taken over by hand; `data` is left to XLA.
+        body = jax.shard_map(
+            one_device, mesh=layout.mesh, in_specs=specs, out_specs=PER_DEVICE, axis_names={'runs'}, check_vma=False
+        )
+        return jax.jit(body, donate_argnums=donate, **options)
 
-    update = jax.vmap(jax.vmap(step.update, in_axes=(0, None, 0)))
+    def own(batch_F, corpus, hyper, frames):
+        return features.look_up({k: x[hyper['slot']] for k, x in batch_F.items()}, corpus, frames)
 
-    def chunk(state, batches, real_S, hyper):
-        def one(state, now):
-            batch, real = now
-            # Steps beyond the epoch's end are skipped, so that every chunk has one length and one program.
-            shapes = jax.eval_shape(update, state, batch, hyper)[1]
-            skip = lambda s: (s, jax.tree.map(lambda m: jnp.full(m.shape, jnp.nan, m.dtype), shapes))  # noqa: E731
-            return jax.lax.cond(real, lambda s: update(s, batch, hyper), skip, state)
+    def chunk(state, corpus, batches_SxF, real_S, hyper):
+        def run(state, hyper):
+            def one(state, now):
+                batch_F, real = now
+                update = lambda s: step.update(s, own(batch_F, corpus, hyper, frames), hyper)  # noqa: E731
+                # Steps beyond the epoch's end are skipped, so that every chunk has one length and one program.
+                shapes = jax.eval_shape(update, state)[1]
+                skip = lambda s: (s, jax.tree.map(lambda m: jnp.full(m.shape, jnp.nan, m.dtype), shapes))  # noqa: E731
+                return jax.lax.cond(real, update, skip, state)
 
-        return jax.lax.scan(one, state, (batches, real_S))
+            return jax.lax.scan(one, state, (batches_SxF, real_S))
 
-    def predict(params, batch_stats, batch):
-        one = lambda p, s, b: step.predict(p, s, b)[1]  # noqa: E731
-        return jax.vmap(jax.vmap(one, in_axes=(0, 0, None)))(params, batch_stats, batch)
+        return each(run)(state, hyper)
 
-    def keep(best, state, better_FxV):
+    @functools.cache
+    def predict(frames: int):
+        def scores(params, batch_stats, corpus, batch_F, hyper):
+            return each(lambda p, s, h: step.predict(p, s, own(batch_F, corpus, h, frames))[1])(params, batch_stats, hyper)
+
+        return on_devices(scores, (True, True, False, True, True))
+
+    def keep(best, state, better_R):
         new = (state.params, state.batch_stats)
-        pick = lambda b, n: jnp.where(better_FxV.reshape(better_FxV.shape + (1,) * (b.ndim - 2)), n, b)  # noqa: E731
+        pick = lambda b, n: jnp.where(better_R.reshape(-1, *[1] * (b.ndim - 1)), n, b)  # noqa: E731
         return jax.tree.map(pick, best, new)
 
+    quickly = {'compiler_options': {'xla_backend_optimization_level': 0}}  # runs once: a fifth of the time to compile
     return Programs(
-        init=jax.jit(
-            jax.vmap(jax.vmap(step.init)),
-            in_shardings=per_run,
-            out_shardings=per_run,
-            compiler_options={'xla_backend_optimization_level': 0},  # runs once: a fifth of the time to compile
-        ),
-        chunk=jax.jit(
-            chunk,
-            donate_argnums=0,
-            in_shardings=(per_run, step_by_fold, everywhere, per_run),
-            out_shardings=(per_run, metrics),
-        ),
-        predict=jax.jit(predict, in_shardings=(per_run, per_run, per_fold), out_shardings=per_run),
-        keep=jax.jit(keep, in_shardings=per_run, out_shardings=per_run),
-        place=lambda batches: jax.device_put(batches, step_by_fold),
+        init=on_devices(each(step.init), (True,), **quickly),
+        chunk=on_devices(chunk, (True, False, True, False, True), donate=0),
+        predict=predict,
+        keep=on_devices(keep, (True, True, True)),
     )

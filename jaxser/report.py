@@ -1,94 +1,133 @@
-"""Results as numbers, as a table, and as a picture."""
+"""Results as numbers, as a table, and as pictures."""
 
+import io
 import sys
-from pathlib import Path
+import time
+from datetime import timedelta
 
 import jax
 import numpy as np
 
-from jaxser import evaluate
+from jaxser import cluster, evaluate, sweep
 
 SYNTHETIC = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
+SCORING = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
 
 
-def label(variant: dict, options: dict[str, tuple]) -> str:
-    """A short name: lam, the seed, and whatever else is swept, e.g. 'lam=0.3 seed=1'."""
-    return ' '.join(f'{k}={v:g}' for k, v in variant.items() if k in ('lam', 'seed') or len(options[k]) > 1)
-
-
-def announce(task, s, config) -> None:
+def announce(config, task, parts: list, runs: list[dict]) -> None:
     """What is about to be computed."""
-    swept = [k for k, v in s.options.items() if len(v) > 1]
-    print(
-        f'{len(task.utterances)} utterances, {len(set(task.utterances.text["speaker"]))} speakers, '
-        f'classes {", ".join(s.table.classes)}; split {task.sha256[:12]}'
+    u = task.utterances
+    cluster.say(
+        f'{len(u)} utterances, {len(set(u.text["speaker"]))} speakers, classes {", ".join(task.table.classes)}; '
+        f'split {task.sha256[:12]}'
     )
     if task.left_out:
-        print('Left out, having no class: ' + ', '.join(f'{n} {e}' for e, n in sorted(task.left_out.items())))
-    print(
-        f'{s.F * s.V} runs as one program: {s.F} folds x {s.V} variants{" of " + ", ".join(swept) if swept else ""}; '
+        cluster.say('Left out, having no class: ' + ', '.join(f'{n} {e}' for e, n in sorted(task.left_out.items())))
+    differ = [k for k in task.varied if len({r.get(k) for r in runs}) > 1]
+    cluster.say(
+        f'{len(runs)} runs in {len(parts)} program{"s" if len(parts) > 1 else ""}: {len(task.folds)} folds'
+        f'{", " if differ else ""}{", ".join(f"{len({r.get(k) for r in runs})} {k}" for k in differ)}; '
         f'{config.train.epochs} epochs of {task.steps} steps; {jax.device_count()} x {jax.devices()[0].device_kind}'
     )
 
 
-def metrics(s, epoch: int, trace: dict[str, np.ndarray], dev: list) -> tuple[list[dict], list[dict]]:
-    """An epoch's lines of metrics.jsonl, one a run, None for what is not finite; and each variant's means over its folds."""
+def grouping(trainer, progress, profile: bool) -> None:
+    """How the runs of a part are spread."""
+    devices, groups = trainer.groups[0].layout.devices, trainer.groups
+    if len(groups) > 1:
+        with progress.external_write_mode():
+            cluster.say(
+                f'{len(trainer.runs)} runs do not fit at once: {len(groups)} groups of up to {len(groups[0].runs)}, '
+                f'{trainer.R} on each of {len(devices)} device(s).'
+            )
+
+
+def forecast(trainer, group, seconds: float, epoch: int, done: int, began: float) -> None:
+    """How long it will take, known from one step; and how long the start took."""
+    config, task = trainer.config, trainer.task
+    trained = task.steps * config.data.batch * config.data.frames
+    scored = sum(
+        i.row.shape[-1] * i.frames for i in group.items(config, task, trainer.length, config.train.epochs - 1) if i.part == 'dev'
+    )
+    whole = seconds * (1 + SCORING * scored / trained)
+    left = whole * (config.train.epochs - epoch + (len(trainer.groups) - 1) * config.train.epochs)
+    cluster.say(
+        f'First step {time.time() - began:.0f} s after the start. Forecast for {len(trainer.runs)} runs: '
+        f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'
+    )
+
+
+def metrics(runs: list[dict], epoch: int, trace: dict[str, np.ndarray], dev: list) -> list[dict]:
+    """An epoch's lines of metrics.jsonl, one a run, None for what is not finite."""
     rows = []
-    for v, variant in enumerate(s.runs):
-        for f, fold in enumerate(s.task.folds):
-            row = variant | {'fold': fold.number, 'epoch': epoch} | {k: float(x[:, f, v].mean()) for k, x in trace.items()}
-            diverged = not np.isfinite(row['loss'])
-            rows.append(row | {f'dev_{k}': float('nan') if diverged else dev[f][v][k] for k in ('uar', 'wa', 'f1')})
-    names = [*trace, 'dev_uar', 'dev_wa', 'dev_f1']
-    of = [rows[v * s.F : (v + 1) * s.F] for v in range(s.V)]
-    means = [{k: float(np.mean([r[k] for r in part])) for k in names} for part in of]
-    return [{k: x if np.isfinite(x) else None for k, x in r.items()} for r in rows], means
+    for n, run in enumerate(runs):
+        row = run | {'epoch': epoch} | {k: float(x[n].mean()) for k, x in trace.items()}
+        diverged = not np.isfinite(row['loss'])
+        row |= {f'dev_{k}': None if diverged else dev[n][k] for k in ('uar', 'wa', 'f1')}
+        rows.append({k: None if isinstance(x, float) and not np.isfinite(x) else x for k, x in row.items()})
+    return rows
 
 
-def results(config, task, s, record: dict, counts_FxVxCxC: np.ndarray, seconds: float) -> dict:
+def outcome(runs: list[dict], record, counts: list[np.ndarray]) -> dict:
+    """What a group has come to: its runs as results.json lists them."""
+    listed = []
+    for n, run in enumerate(runs):
+        if (step := int(record.nonfinite[n])) >= 0:
+            nothing = {'epoch': None, 'dev': None, 'test': None, 'selected': None}
+            listed.append({'hyper': run, 'status': 'nonfinite', 'step': step} | nothing)
+            continue
+        test = evaluate.measures(counts[n]) | {'confusion': counts[n].tolist()}
+        listed.append(
+            {
+                'hyper': run,
+                'status': 'ok',
+                'epoch': int(record.best_epoch[n]),
+                'dev': record.dev[n],
+                'test': test,
+                'selected': record.selected[n],
+            }
+        )
+    return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}
+
+
+def results(config, task, outcomes: list[dict], seconds: float) -> dict:
     """results.json."""
-    runs = []
-    for v, variant in enumerate(s.runs):
-        for f, fold in enumerate(task.folds):
-            diverged = int(record.nonfinite[f, v])
-            run = {'hyper': variant | {'fold': fold.number}, 'status': 'ok', 'epoch': int(record.best_epoch[f, v])}
-            run |= {'dev': record.dev[f][v], 'test': evaluate.measures(counts_FxVxCxC[f, v])}
-            if diverged >= 0:
-                run |= {'status': 'nonfinite', 'step': diverged, 'epoch': None, 'dev': None, 'test': None}
-            run['selected'] = record.selected[f][v] if diverged < 0 else None
-            runs.append(run)
+    runs = [r for o in outcomes for r in o['runs']]
     return {
         'protocol': config.protocol.name,
         'folds': [f.name for f in task.folds],
         'selection': config.train.select,
         'normalisation': config.data.normalise + (' (transductive)' if config.data.normalise == 'speaker' else ''),
-        'classes': [str(c) for c in s.table.classes],
+        'classes': [str(c) for c in task.table.classes],
         'synthetic': 'demo' in config.data.corpora,
         'split_sha256': task.sha256,
         'matmul_precision': config.matmul_precision,
         'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
         'seconds': round(seconds, 1),
+        'seconds_of_training': round(sum(o['seconds'] for o in outcomes), 1),
         'runs': runs,
-        'summary': summary(s, record, counts_FxVxCxC),
+        'summary': summary(runs),
     }
 
 
-def summary(s, record: dict, counts_FxVxCxC: np.ndarray) -> list[dict]:
+def summary(runs: list[dict]) -> list[dict]:
     """A row per combination of swept values but the seed; `uar` pools the folds of a seed, `uar_folds` is the mean over folds."""
-    swept = [k for k, v in s.options.items() if k == 'lam' or (len(v) > 1 and k != 'seed')]
-    ok_FxV = record.nonfinite[: s.F, : s.V] < 0
+    swept = [k for k in sweep.varied([r['hyper'] for r in runs]) if k != 'seed']
     rows: dict[tuple, dict] = {}
-    for key in dict.fromkeys(tuple(r[k] for k in swept) for r in s.runs):
-        of = [v for v, r in enumerate(s.runs) if tuple(r[k] for k in swept) == key]
-        whole = [v for v in of if ok_FxV[:, v].all()]
-        pooled = [evaluate.measures(counts_FxVxCxC[:, v].sum(0)) for v in whole]
-        by_fold = [evaluate.measures(counts_FxVxCxC[f, v])['uar'] for v in whole for f in range(s.F)]
+    for key in dict.fromkeys(tuple(r['hyper'].get(k) for k in swept) for r in runs):
+        of = [r for r in runs if tuple(r['hyper'].get(k) for k in swept) == key]
+        seeds = {s: [r for r in of if r['hyper']['seed'] == s] for s in dict.fromkeys(r['hyper']['seed'] for r in of)}
+        whole = {s: rs for s, rs in seeds.items() if all(r['status'] == 'ok' for r in rs)}
+        counts = {s: np.sum([r['test']['confusion'] for r in rs], axis=0) for s, rs in whole.items()}
+        pooled = [evaluate.measures(c) for c in counts.values()]
+        by_fold = [r['test']['uar'] for rs in whole.values() for r in rs]
         mean = lambda x: float(np.mean(x)) if len(x) else None  # noqa: E731
         rows[key] = dict(zip(swept, key)) | {
             'seeds': len(whole),
             'uar': mean([p['uar'] for p in pooled]),
             'uar_sd_seeds': float(np.std([p['uar'] for p in pooled], ddof=1)) if len(pooled) > 1 else None,
             'uar_folds': mean(by_fold),
+            'uar_folds_ci95': interval(by_fold),
             'uar_ci95': None,
             'wa': mean([p['wa'] for p in pooled]),
             'f1': mean([p['f1'] for p in pooled]),
@@ -96,49 +135,56 @@ def summary(s, record: dict, counts_FxVxCxC: np.ndarray) -> list[dict]:
             'delta_ci95': None,
             'p': None,
             'p_holm': None,
-            'confusion': counts_FxVxCxC[:, whole].sum((0, 1)).tolist(),
+            'confusion': np.sum([*counts.values()], axis=0).tolist() if counts else None,
         }
     for key, row in rows.items():
         plain = rows.get(tuple(0.0 if k == 'lam' else x for k, x in zip(swept, key)))
-        if 'lam' in swept and row['lam'] and plain and None not in (row['uar'], plain['uar']):
+        if row.get('lam') and plain and None not in (row['uar'], plain['uar']):
             row['delta_uar'] = row['uar'] - plain['uar']
     return list(rows.values())
 
 
-def predictions(task, s, scores, record: dict) -> list[dict]:
+def interval(values: list[float]) -> list[float] | None:
+    """The 95 % interval of the mean by Student's t, as if the values were independent; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    from scipy import stats
+
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), max(stats.sem(values), 1e-12))
+    return [float(low), float(high)]
+
+
+def predictions(task, runs: list[dict], scores, record) -> list[dict]:
     """The rows of predictions.csv: a test utterance of a run, with its posteriors."""
     text, rows = task.utterances.text, []
-    gathered = [scores.fold(f) for f in range(s.F)]
-    for v, variant in enumerate(s.runs):
-        for f, fold in enumerate(task.folds):
-            if record.nonfinite[f, v] >= 0:
-                continue
-            utterances, p_VxNxC = gathered[f]
-            for n, row in enumerate(utterances):
-                rows.append(
-                    {
-                        'run': label(variant, s.options),
-                        'fold': fold.number,
-                        'utterance': text['utterance'][row],
-                        'speaker': text['speaker'][row],
-                        'truth': text['emotion'][row],
-                    }
-                    | {str(c): f'{p:.9g}' for c, p in zip(s.table.classes, p_VxNxC[v, n])}
-                )
+    for n, run in enumerate(runs):
+        if record.nonfinite[n] >= 0:
+            continue
+        name = sweep.label(run, task.varied)
+        for row, p_C in zip(*scores.run(n)):
+            rows.append(
+                {
+                    'run': name,
+                    'fold': run['fold'],
+                    'utterance': text['utterance'][row],
+                    'speaker': text['speaker'][row],
+                    'truth': text['emotion'][row],
+                }
+                | {str(c): f'{p:.9g}' for c, p in zip(task.table.classes, p_C)}
+            )
     return rows
 
 
-def show(results: dict, path: Path) -> None:
-    """Prints the table, draws the confusion matrices, and says where everything is."""
+def show(results: dict, path) -> None:
+    """Prints the table, draws the pictures, and says where everything is."""
     import rich.console
     import rich.table
 
     rows = results['summary']
     swept = [k for k in rows[0] if k not in DERIVED]
-    n = sum(map(sum, rows[0]['confusion']))
     grid = rich.table.Table(
         *swept,
-        title=f'{results["protocol"]}, {len(results["folds"])} folds; {results["selection"]}',
+        title=f'{results["protocol"]}, {len(results["folds"])} fold{"s" if len(results["folds"]) > 1 else ""}; {results["selection"]}',
         caption=SYNTHETIC if results['synthetic'] else None,
     )
     for heading in ('UAR', 'mean of folds', 'WA', 'macro-F1', 'UAR - UAR(lam=0)', 'seeds'):
@@ -146,7 +192,7 @@ def show(results: dict, path: Path) -> None:
     number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
     for r in rows:
         spread = '' if r['uar_sd_seeds'] is None else f' ± {r["uar_sd_seeds"]:.3f}'
-        cells = [f'{r[k]:g}' for k in swept]
+        cells = [sweep.word(r[k]) for k in swept]
         cells += [number(r['uar']) + spread, number(r['uar_folds']), number(r['wa']), number(r['f1'])]
         grid.add_row(*cells, number(r['delta_uar'], '+'), str(r['seeds']))
     rich.console.Console(highlight=False).print(grid)
@@ -156,11 +202,16 @@ def show(results: dict, path: Path) -> None:
         print('No lam = 0 in this sweep: there is no plain training to compare with.')
     for run in results['runs']:
         if run['status'] != 'ok':
-            which = ' '.join(f'{k}={v:g}' for k, v in run['hyper'].items() if k in ('seed', 'fold') or k in swept)
+            which = sweep.label(run['hyper'], [*swept, 'seed', 'fold'])
             print(f'{which}: {run["status"]} from step {run["step"]}; not in the table.')
-    if n:
-        picture(results, path / 'confusion.png')
-    print(f'{path}: results.json, predictions.csv, metrics.jsonl, confusion.png; tensorboard --logdir {path}/tensorboard')
+    pictures = {'confusion.png': confusion_matrices(results)}
+    if axis := next((k for k in swept if isinstance(rows[0][k], float) and len({r[k] for r in rows}) > 1), None):
+        pictures['sweep.png'] = curve(results, axis, swept)
+    for name, figure in pictures.items():
+        content = io.BytesIO()
+        figure.savefig(content, dpi=110, bbox_inches='tight', format='png')
+        (path / name).write_bytes(content.getvalue())
+    print(f'{path}: results.json, predictions.csv, metrics.jsonl, {", ".join(pictures)}; tensorboard --logdir {path}/tensorboard')
 
 
 DERIVED = (
@@ -168,6 +219,7 @@ DERIVED = (
     'uar',
     'uar_sd_seeds',
     'uar_folds',
+    'uar_folds_ci95',
     'uar_ci95',
     'wa',
     'f1',
@@ -179,11 +231,11 @@ DERIVED = (
 )
 
 
-def picture(results: dict, file: Path) -> None:
+def confusion_matrices(results: dict):
     """Confusion matrices in percent of the truth, one per row of the summary."""
     from matplotlib.figure import Figure
 
-    rows, classes = results['summary'], results['classes']
+    rows, classes = [r for r in results['summary'] if r['confusion']], results['classes']
     across = min(len(rows), 3)
     down = -(-len(rows) // across)
     side = max(3.2, 0.55 * len(classes) + 1.6)
@@ -196,20 +248,50 @@ def picture(results: dict, file: Path) -> None:
             axes.text(j, i, f'{share[i, j]:.0f}', ha='center', va='center', color='white' if share[i, j] > 55 else 'black')
         axes.set_xticks(range(len(classes)), classes, rotation=45, ha='right')
         axes.set_yticks(range(len(classes)), classes)
-        name = ', '.join(f'{k} = {row[k]:g}' for k in row if k not in DERIVED)
-        axes.set(xlabel='predicted', ylabel='truth', title=f'{name}{": " if name else ""}UAR {row["uar"] or float("nan"):.3f}')
+        name = ', '.join(f'{k} = {sweep.word(row[k])}' for k in row if k not in DERIVED and row[k] is not None)
+        axes.set(xlabel='predicted', ylabel='truth', title=f'{name}{": " if name else ""}UAR {row["uar"]:.3f}')
     for axes in figure.axes[len(rows) :]:
         axes.set_axis_off()
     title = (
         f'Percent of the truth; {results["protocol"]}, test parts of {len(results["folds"])} folds, {rows[0]["seeds"]} seed(s)'
     )
     figure.suptitle(title + ('\n' + SYNTHETIC if results['synthetic'] else ''), fontsize=9)
-    figure.savefig(file, dpi=110, bbox_inches='tight')
+    return figure
 
 
-def progress(total: int, done: int):
+def curve(results: dict, axis: str, swept: list[str]):
+    """The mean UAR of folds and seeds against a hyper-parameter, a line for each combination of the others."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout='constrained')
+    axes = figure.subplots()
+    lines: dict[str, list[dict]] = {}
+    for row in results['summary']:
+        if row['uar_folds'] is not None and row[axis] is not None:
+            lines.setdefault(sweep.label(row, [k for k in swept if k != axis]), []).append(row)
+    values = sorted({row[axis] for rows in lines.values() for row in rows})
+    for n, (name, rows) in enumerate(lines.items()):
+        rows = sorted(rows, key=lambda r: r[axis])
+        at = [values.index(r[axis]) + 0.06 * (n - (len(lines) - 1) / 2) for r in rows]  # evenly: 0 has no logarithm
+        mean = np.array([r['uar_folds'] for r in rows])
+        ends = np.array([r['uar_folds_ci95'] or [m, m] for r, m in zip(rows, mean)])
+        axes.errorbar(at, mean, yerr=[mean - ends[:, 0], ends[:, 1] - mean], marker='o', capsize=4, label=name or None)
+    axes.axhline(1 / len(results['classes']), color='grey', linestyle=':', label='chance')
+    axes.set_xticks(range(len(values)), [sweep.word(v) for v in values])
+    axes.set(xlabel=axis, ylabel='UAR, mean of folds and seeds')
+    axes.legend(fontsize=8)
+    seeds = max(r['seeds'] for r in results['summary'])
+    figure.suptitle(
+        f'{results["protocol"]}, {len(results["folds"])} folds, {seeds} seed(s); bars: 95 % intervals over folds and seeds '
+        'as if independent' + ('\n' + SYNTHETIC if results['synthetic'] else ''),
+        fontsize=9,
+    )
+    return figure
+
+
+def progress(total: int):
     """A bar over all steps, with an estimate; a line every ten seconds where there is no terminal."""
     import tqdm
 
     quiet = not sys.stderr.isatty()
-    return tqdm.tqdm(total=total, initial=done, unit='step', mininterval=10 if quiet else 0.1, smoothing=0.05, dynamic_ncols=True)
+    return tqdm.tqdm(total=total, unit='step', mininterval=10 if quiet else 0.1, smoothing=0.05, dynamic_ncols=True)

@@ -1,34 +1,125 @@
-"""Which runs there are: the product of the values in `config.sweep`, laid out as folds x variants."""
+"""Which runs there are: the product of the values in `config.sweep`, or what its list says, as programs and the runs of each."""
 
+import copy
+import difflib
 import itertools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from data_pipelines.refusal import Refusal
 
-WHOLE = ('seed', 'fold')  # integers; all else is a real number
+WHOLE = ('seed', 'fold')  # integers; all else that is traced is a real number
 TRAINING = ('lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask')  # what every method has
 
 
-def values(sweep, knobs: dict[str, float]) -> dict[str, tuple]:
-    """The values of every hyper-parameter but the fold; `knobs` are the method's own with their defaults.
+class Part(NamedTuple):
+    """What one program trains: a configuration whose structural keys are set, and its variants (runs but for their fold)."""
 
-    Refuses by name what this method does not have, and what is no number.
+    structure: dict  # the swept structural keys, e.g. {'method': 'dann', 'model.width': 128}
+    config: object
+    variants: list[dict]  # structural keys too, for the table; `fold` where the list of runs gives one
+
+
+def flat(tree, prefix: str = '') -> dict:
+    """{'a.b': value} of nested dictionaries."""
+    pairs = ((f'{prefix}{k}', v) for k, v in tree.items())
+    return {name: leaf for k, v in pairs for name, leaf in (flat(v, f'{k}.') if hasattr(v, 'items') else {k: v}).items()}
+
+
+def parts(config, knobs: Callable[[object], dict[str, float]]) -> list[Part]:
+    """The programs of a sweep; `knobs` gives the hyper-parameters of a configuration's method with their defaults.
+
+    Refuses by name what no method of the sweep has, and values that make no sense.
     """
-    given = {k: v if isinstance(v, tuple | list) else (v,) for k, v in sweep.items() if k != 'fold'}
-    swept = {k: v for k, v in given.items() if v != ()}
-    known = {*knobs, *TRAINING, 'seed'}
-    if unknown := sorted(set(swept) - known):
-        raise Refusal(f'config.sweep.{unknown[0]}: this method has no such hyper-parameter; it has {", ".join(sorted(known))}.')
+    from configs import base  # a configuration may have replaced the whole of config.sweep
+
+    sweep = flat(base.get_config().sweep) | flat(config.sweep)
+    listed = _listed(sweep.pop('runs'))
+    sweep.pop('fold')
+    known = {k for k in sweep if '.' in k or k in config}  # structural: keys of the configuration itself
+    swept = {k: v for k, given in sweep.items() if (v := _values(given)) != ()}
+    for run in listed:
+        if unknown := sorted(set(run) - set(sweep) - {'fold'}):
+            raise Refusal(_unknown(f'config.sweep.runs: {unknown[0]}', unknown[0], sweep))
+    if unknown := sorted(set(swept) - set(flat(base.get_config().sweep))):
+        raise Refusal(_unknown(f'config.sweep.{unknown[0]}', unknown[0], flat(base.get_config().sweep)))
     for name, options in swept.items():
+        _check(f'config.sweep.{name}', name, options, name in known)
+
+    programs: dict[tuple, Part] = {}
+    used: set[str] = set()
+    for run in listed:
+        for name, value in run.items():
+            _check(f'config.sweep.runs: {name}', name, (value,), name in known)
+        free = {k: v for k, v in swept.items() if k not in run}
+        names = sorted(free, key=lambda k: (k == 'seed', k not in known))  # the seed varies fastest
+        for values in itertools.product(*(free[k] for k in names)):
+            chosen = run | dict(zip(names, values))
+            structure = {k: v for k, v in chosen.items() if k in known}
+            part = programs.setdefault(tuple(sorted(structure.items())), Part(structure, _with(config, structure), []))
+            has = knobs(part.config)
+            traced = {k: v for k, v in chosen.items() if k not in known}
+            mine = {k: v for k, v in traced.items() if k in {*has, *TRAINING, *WHOLE}}
+            used |= set(mine)
+            if missing := sorted({*TRAINING, 'seed'} - set(mine)):
+                raise Refusal(f'config.sweep.{missing[0]} is empty; expected one value or several.')
+            ordered = {k: mine.get(k, has.get(k)) for k in (*has, *TRAINING, 'seed')}
+            variant = structure | ordered | {k: v for k, v in mine.items() if k == 'fold'}
+            if variant not in part.variants:  # a method without the knob has one run for all its values
+                part.variants.append(variant)
+            elif len(programs) == 1 and set(traced) <= set(mine):
+                raise Refusal(f'config.sweep.runs holds the same run twice: {run}.')
+    everything = {k for run in listed for k in run} | set(swept)
+    if useless := sorted(everything - used - known):
+        has = sorted({*TRAINING, 'seed', *(k for p in programs.values() for k in knobs(p.config))})
+        raise Refusal(f'config.sweep.{useless[0]}: this method has no such hyper-parameter; it has {", ".join(has)}.')
+    return list(programs.values())
+
+
+def _listed(runs) -> list[dict]:
+    """The explicit list of runs; without one, a single run that says nothing."""
+    if not isinstance(runs, tuple | list) or not all(hasattr(r, 'items') for r in runs):
+        raise Refusal(f"config.sweep.runs is {runs!r}; expected a tuple of dictionaries such as ({{'lam': 0.1, 'lr': 1e-3}},).")
+    return [flat(r) for r in runs] or [{}]
+
+
+def _values(given) -> tuple:
+    """The values of a key as a tuple; 'a,b' is ('a', 'b')."""
+    values = tuple(given) if isinstance(given, tuple | list) else (given,)
+    return tuple(x for v in values for x in (v.split(',') if isinstance(v, str) else [v]))
+
+
+def _unknown(where: str, name: str, sweep: dict) -> str:
+    near = difflib.get_close_matches(name, sweep, 1)
+    hint = f' Did you mean {near[0]!r}?' if near else ''
+    return f'{where} cannot be swept; there is no such hyper-parameter.{hint} configs/base.py lists what can.'
+
+
+def _check(where: str, name: str, options: tuple, structural: bool) -> None:
+    """Refuses values that are no numbers, and values that stand there twice."""
+    if not structural:
         whole = int if name in WHOLE else int | float
         if wrong := [o for o in options if isinstance(o, bool) or not isinstance(o, whole) or not 0 <= o < float('inf')]:
-            raise Refusal(f'config.sweep.{name}: {wrong[0]!r} is not {"an integer" if name in WHOLE else "a number"} from 0 up.')
-        if len(set(options)) < len(options):
-            raise Refusal(f'config.sweep.{name} holds the same value twice: {options}.')
-    if missing := sorted(known - set(swept) - set(knobs)):
-        raise Refusal(f'config.sweep.{missing[0]} is empty; expected one value or several.')
-    return {k: tuple(swept.get(k, (knobs.get(k),))) for k in (*knobs, *TRAINING, 'seed')}
+            raise Refusal(f'{where}: {wrong[0]!r} is not {"an integer" if name in WHOLE else "a number"} from 0 up.')
+    if len(set(options)) < len(options):
+        raise Refusal(f'{where} holds the same value twice: {options}.')
+
+
+def _with(config, structure: dict):
+    """A copy of the configuration with some keys set."""
+    config = copy.deepcopy(config)
+    for name, value in structure.items():
+        node, *rest = name.split('.')
+        try:
+            if rest:
+                config[node][rest[0]] = value
+            else:
+                config[node] = value
+        except TypeError as e:
+            raise Refusal(f'config.sweep.{name}: {e}') from None
+    return config
 
 
 def folds(fold, count: int) -> list[int]:
@@ -49,14 +140,34 @@ def folds(fold, count: int) -> list[int]:
     return chosen
 
 
-def variants(options: dict[str, tuple]) -> list[dict]:
-    """The product of the values, without folds; the last hyper-parameter varies fastest."""
-    return [dict(zip(options, v)) for v in itertools.product(*options.values())]
+def runs(part: Part, fold_numbers: list[int]) -> list[dict]:
+    """The variants on every fold, or on their own; fold by fold, so that a device needs the data of few."""
+    every = [v | {'fold': f} for f in fold_numbers for v in part.variants if v.get('fold', f) == f]
+    if wrong := [v['fold'] for v in part.variants if v.get('fold', fold_numbers[0]) not in fold_numbers]:
+        raise Refusal(
+            f'config.sweep.runs: there is no fold {wrong[0]}; the folds to run are {", ".join(map(str, fold_numbers))}.'
+        )
+    return every
 
 
-def hyper(runs: list[dict], fold_numbers: list[int]) -> dict[str, np.ndarray]:
-    """Every hyper-parameter as an array_FxV."""
-    shape = (len(fold_numbers), len(runs))
-    columns = {k: np.array([r[k] for r in runs]) for k in runs[0]}
-    table = {k: np.broadcast_to(v.astype(np.int32 if k in WHOLE else np.float32), shape) for k, v in columns.items()}
-    return table | {'fold': np.broadcast_to(np.array(fold_numbers, np.int32)[:, None], shape)}
+def hyper(runs: list[dict], part: Part) -> dict[str, np.ndarray]:
+    """Every traced hyper-parameter as an array_N."""
+    names = [k for k in runs[0] if k not in part.structure]
+    return {k: np.array([r[k] for r in runs], np.int32 if k in WHOLE else np.float32) for k in names}
+
+
+def varied(runs: list[dict]) -> list[str]:
+    """The hyper-parameters in which the runs differ, and always the coefficient and the seed where they have one; not the fold."""
+    keys = dict.fromkeys(k for r in runs for k in r)
+    differ = [k for k in keys if len({r.get(k) for r in runs}) > 1]
+    return [k for k in keys if k != 'fold' and (k in differ or k in ('lam', 'seed'))]
+
+
+def label(run: dict, varied: list[str]) -> str:
+    """A run's name without its fold, e.g. 'lam=0.3 seed=1'."""
+    return ' '.join(f'{k}={word(run[k])}' for k in varied if run.get(k) is not None)
+
+
+def word(value) -> str:
+    """A value as people write it; nothing for None."""
+    return '' if value is None else f'{value:g}' if isinstance(value, int | float) else str(value)

@@ -1,23 +1,33 @@
-"""A sweep from its configuration to its results."""
+"""A sweep from its configuration to its results.
+
+A sweep is one or several parts (a program each: structural keys cannot be traced), a part is one or several groups of runs (as many
+as fit into memory), and a group trains as one program. A group that is done is never computed again.
+"""
 
 import contextlib
 import importlib
+import itertools
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 from data_pipelines import batches, folds, shards
 from data_pipelines.refusal import Refusal
-from jaxser import checkpoint, evaluate, parallel, report, step, sweep
+from jaxser import checkpoint, cluster, evaluate, memory, parallel, report, step, sweep
 from jaxser.interfaces import Encoder, Method, Sizes
+from jaxser.record import Record, Trace
 from jaxser.workdir import Metrics, Workdir
 
-CHUNK_BYTES = 64 << 20  # of features in one dispatch
+CHUNK_BYTES = 64 << 20  # of streamed features in one dispatch
+RESIDENT_SHARE = 0.4  # of a device's memory, for features that stay there
 SELECTIONS = ('best dev UAR', 'last epoch')
 PRECISIONS = ('default', 'high', 'highest')
+RESIDENT = ('auto', 'on', 'off')
+NOBODY = Sizes(1, 1, dict.fromkeys(batches.DOMAINS, 1), 1)
 
 
 def plugin(package: str, name: str):
@@ -34,224 +44,276 @@ def method(config, sizes: Sizes) -> tuple[Encoder, Method]:
     return encoder, plugin('methods', config.method).make(config, encoder, sizes)
 
 
-def check(config) -> None:
-    """Refuses what can be known to be wrong before any data is read."""
-    _, nobody = method(config, Sizes(1, 1, dict.fromkeys(batches.DOMAINS, 1), 1))
-    sweep.values(config.sweep, nobody.hyper)
-    if config.train.select not in SELECTIONS:
-        raise Refusal(f'config.train.select is {config.train.select!r}; expected one of {SELECTIONS}.')
-    if config.data.normalise not in batches.NORMALISATIONS:
-        raise Refusal(f'config.data.normalise is {config.data.normalise!r}; expected one of {batches.NORMALISATIONS}.')
-    if config.matmul_precision not in PRECISIONS:
-        raise Refusal(f'config.matmul_precision is {config.matmul_precision!r}; expected one of {PRECISIONS}.')
-    for key in ('data.frames', 'data.batch', 'data.eval_batch', 'train.epochs'):
-        if (value := config[key.split('.')[0]][key.split('.')[1]]) < 1:
-            raise Refusal(f'config.{key} is {value}; expected 1 or more.')
+def check(config) -> list[sweep.Part]:
+    """The parts of the sweep; refuses what can be known to be wrong before any data is read."""
+    choices = {
+        'train.select': SELECTIONS,
+        'data.normalise': batches.NORMALISATIONS,
+        'data.resident': RESIDENT,
+        'matmul_precision': PRECISIONS,
+        'parallel': parallel.MODES,
+    }
+    values = sweep.flat(config)
+    for key, known in choices.items():
+        if values[key] not in known:
+            raise Refusal(f'config.{key} is {values[key]!r}; expected one of {known}.')
+    for key in ('data.frames', 'data.batch', 'data.eval_batch', 'train.epochs', 'data_devices'):
+        if values[key] < 1:
+            raise Refusal(f'config.{key} is {values[key]}; expected 1 or more.')
+    if config.data_devices > 1 and config.parallel == 'pmap':
+        raise Refusal('config.data_devices needs config.parallel=jit: pmap shares no batch out over devices.')
+    for key in ('batch', 'eval_batch'):
+        if config.data[key] % config.data_devices:
+            raise Refusal(f'config.data.{key} is {config.data[key]}, no multiple of config.data_devices, {config.data_devices}.')
+    return sweep.parts(config, lambda c: method(c, NOBODY)[1].hyper)
 
 
 class Task:
-    """The data of a configuration: utterances and folds."""
+    """The data of a configuration: utterances, folds, and all of a batch but its features."""
 
     def __init__(self, config):
-        everything = shards.read(batches.folders(config.data))
+        everything = batches.read(config.data)
         self.utterances, self.left_out = batches.labelled(everything, config.data.labels)
-        every = folds.make(self.utterances, config.protocol.name, config.protocol.folds)
-        self.sha256 = folds.sha256(self.utterances, every)
-        self.steps = batches.steps_per_epoch(every, config.data.batch)
-        self.folds = [every[n] for n in sweep.folds(config.sweep.fold, len(every))]
+        self.every = folds.make(self.utterances, config.protocol.name, config.protocol.folds)
+        self.sha256 = folds.sha256(self.utterances, self.every)
+        self.steps = batches.steps_per_epoch(self.every, config.data.batch)
+        self.folds = [self.every[n] for n in sweep.folds(config.sweep.fold, len(self.every))]
+        self.index = {f.number: i for i, f in enumerate(self.folds)}
+        self.table = batches.Table(self.utterances, self.folds, config.data.normalise, config.train.balanced)
+        self.longest = max(config.data.frames, batches.lengths(int(self.utterances.frames_N.max())))
+
+    def sizes(self, config) -> Sizes:
+        """How much of everything there is."""
+        domains = {d: len(self.table.domains[d]) for d in batches.DOMAINS}
+        return Sizes(self.utterances.bands, len(self.table.classes), domains, self.steps * config.train.epochs)
+
+    def feature_bytes(self) -> int:
+        """Of all features in 16 bits, with room to cut the longest batch at their end."""
+        return 2 * self.utterances.bands * (int(self.utterances.frames_N.sum()) + self.longest)
 
 
-class Sweep:
-    """All runs of a configuration as compiled programs, and the work to feed them."""
+def stays(config, task: Task, choices: dict) -> bool:
+    """Whether the features live on the devices; says so."""
+    size, limit = task.feature_bytes(), memory.limit(jax.devices())
+    fits = size <= RESIDENT_SHARE * limit
+    there = choices.get('resident', {'auto': fits, 'on': True, 'off': False}[config.data.resident])
+    if not there and task.utterances.packed:
+        raise Refusal('A packed corpus (.npz) cannot be streamed: set config.data.resident=on, or prepare the shards here.')
+    what = 'stay on the device' if there else 'are streamed from the shards'
+    cluster.say(f'Features {what}: {size / 2**20:.0f} MiB, of {RESIDENT_SHARE * limit / 2**20:.0f} MiB that may.')
+    return there
 
-    def __init__(self, config, task: Task):
-        self.config, self.task = config, task
-        u, devices = task.utterances, jax.devices()
-        domains = {d: len(np.unique(u.text[d])) for d in batches.DOMAINS}
-        self.total = task.steps * config.train.epochs
-        sizes = Sizes(u.bands, len(np.unique(u.text['emotion'])), domains, self.total)
-        encoder, how = method(config, sizes)
-        self.options = sweep.values(config.sweep, how.hyper)
-        self.runs = sweep.variants(self.options)
-        self.F, self.V = len(task.folds), len(self.runs)
-        _, F, V = parallel.layout(self.F, self.V, len(devices))
-        self.programs = parallel.make(step.make(encoder, how, sizes, config.train), F, V, devices)
-        table = sweep.hyper(self.runs, [f.number for f in task.folds])
-        self.hyper = {k: parallel.pad(v, F, V) for k, v in table.items()}
-        self.folds = task.folds + task.folds[-1:] * (F - self.F)  # padded as the runs are
-        self.table = batches.Table(u, self.folds, config.data.normalise, config.train.balanced)
-        step_bytes = 2 * F * config.data.batch * config.data.frames * u.bands
-        self.chunk = max(1, min(task.steps, CHUNK_BYTES // step_bytes))
 
-    def items(self, epoch: int) -> Iterator[batches.Item]:
+class Group:
+    """Runs that train together, and the work to feed them."""
+
+    def __init__(self, part: sweep.Part, runs: list[dict], layout: parallel.Layout, task: Task, F: int | None = None):
+        self.runs, self.layout = runs, layout
+        self.fold_N = np.array([task.index[r['fold']] for r in runs])
+        self.fold_DxF, slot_N = layout.slots(self.fold_N, F)
+        hyper_N = sweep.hyper(runs, part) | {'slot': slot_N}
+        self.hyper_DxR = {k: layout.spread(v) for k, v in hyper_N.items()}
+
+    def items(self, config, task: Task, chunk: int, epoch: int):
         """All work from `epoch` to the end: training and dev of every epoch, then the test part once."""
-        u, size = self.task.utterances, self.config.data.eval_batch
-        for e in range(epoch, self.config.train.epochs):
-            yield from batches.training(self.folds, u, e, self.task.steps, self.chunk, self.config.data)
-            yield from batches.scoring(self.folds, u, 'dev', e, size)
-        yield from batches.scoring(self.folds, u, 'test', self.config.train.epochs, size)
+        u, size, here = task.utterances, config.data.eval_batch, self.fold_DxF[self.layout.local]
+        for e in range(epoch, config.train.epochs):
+            yield from batches.training(task.folds, here, u, e, task.steps, chunk, config.data)
+            yield from batches.scoring(task.folds, here, u, 'dev', e, size)
+        yield from batches.scoring(task.folds, here, u, 'test', config.train.epochs, size)
 
 
-class Scores:
-    """Posteriors of a part, gathered batch by batch."""
+class Trainer:
+    """The compiled programs of a part, for groups of one size."""
 
-    def __init__(self, F: int):
-        self.rows, self.p = [[] for _ in range(F)], [[] for _ in range(F)]
-
-    def add(self, row_FxB: np.ndarray, scores_FxVxBxC: np.ndarray) -> None:
-        """Takes a batch; row -1 is nobody."""
-        scores = scores_FxVxBxC.astype(np.float64)
-        p = np.exp(scores - scores.max(-1, keepdims=True))
-        p /= p.sum(-1, keepdims=True)
-        for f, rows in enumerate(self.rows):
-            real = row_FxB[f] >= 0
-            rows.append(row_FxB[f][real])
-            self.p[f].append(p[f][:, real])
-
-    def fold(self, f: int) -> tuple[np.ndarray, np.ndarray]:
-        """row_N in ascending order and p_VxNxC."""
-        rows, p = np.concatenate(self.rows[f]), np.concatenate(self.p[f], axis=1)
-        order = np.argsort(rows)
-        return rows[order], p[:, order]
-
-    def confusions(self, emotion_N: np.ndarray) -> np.ndarray:
-        """count_FxVxCxC."""
-        folds = (self.fold(f) for f in range(len(self.rows)))
-        return np.array(
-            [[evaluate.confusion(emotion_N[rows], p.argmax(-1), p.shape[-1]) for p in p_VxNxC] for rows, p_VxNxC in folds]
-        )
-
-
-class Trace:
-    """The metrics of the steps of an epoch; fetched one chunk late, so that the device is never waited for."""
-
-    def __init__(self, progress):
-        self.progress, self.pending, self.parts, self.compiled = progress, None, [], False
-
-    def add(self, metrics, steps: int) -> None:
-        """Takes the metrics of a chunk that is being computed, and fetches those of the one before."""
-        self._fetch()
-        self.pending = metrics, steps
-
-    def _fetch(self) -> None:
-        if self.pending:
-            metrics, steps = self.pending
-            self.parts.append({k: np.asarray(v)[:steps] for k, v in metrics.items()})
-            if not self.compiled:
-                self.progress.unpause()  # what came before was compilation, which is no measure of the steps
-                self.compiled = True
-            self.progress.update(steps)
-            self.pending = None
-
-    def epoch(self) -> dict[str, np.ndarray]:
-        """Every metric of the epoch, SxFxV; begins the next one."""
-        self._fetch()
-        parts, self.parts = self.parts, []
-        return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-
-
-class Record:
-    """What the host knows of each run, FxV with padding: which epoch is selected, and whether the run has diverged."""
-
-    def __init__(self, F: int, V: int):
-        self.best_uar, self.best_epoch, self.nonfinite = np.full((F, V), -1.0), np.full((F, V), -1), np.full((F, V), -1)
-        self.dev = [[None] * V for _ in range(F)]  # measures of the selected epoch
-        self.selected = [[None] * V for _ in range(F)]  # metrics of its last step
-        self.metrics_bytes, self.seconds = 0, 0.0
-
-    def diverged(self, loss_SxFxV: np.ndarray, first_step: int) -> None:
-        """Remembers the first step at which a run's loss is not finite."""
-        bad_SxFxV = ~np.isfinite(loss_SxFxV)
-        new = bad_SxFxV.any(0) & (self.nonfinite < 0)
-        self.nonfinite = np.where(new, first_step + bad_SxFxV.argmax(0), self.nonfinite)
-
-    def better(self, train, epoch: int, dev: list, trace: dict) -> np.ndarray:
-        """better_FxV: of which runs the parameters of this epoch are to be kept. Dev decides; test is never looked at."""
-        uar = np.array([[d['uar'] for d in row] for row in dev])
-        if train.select == 'last epoch':
-            better = np.full(uar.shape, epoch == train.epochs)
+    def __init__(self, part: sweep.Part, task: Task, corpus, mel_RxM, R: int | None):
+        """`R` runs on a device, as many as fit where it is None; `mel_RxM` the features that stay on the device, or None."""
+        config = part.config
+        self.part, self.task, self.config, self.corpus = part, task, config, corpus
+        self.runs = sweep.runs(part, [f.number for f in task.folds])
+        encoder, how = method(config, task.sizes(config))
+        self.step = step.make(encoder, how, task.sizes(config), config.train)
+        whole = parallel.Layout(len(self.runs), data=config.data_devices)
+        self.resident = mel_RxM is not None
+        if config.parallel == 'pmap':
+            self.R, self.chunk = whole.R, None
+            self._make(whole.R)
         else:
-            better = (epoch >= train.select_from * train.epochs) & (uar > self.best_uar)
-        better &= self.nonfinite < 0
-        self.best_uar, self.best_epoch = np.where(better, uar, self.best_uar), np.where(better, epoch, self.best_epoch)
-        for f, v in np.argwhere(better):
-            self.dev[f][v] = dev[f][v]
-            self.selected[f][v] = {k: float(x[-1, f, v]) for k, x in trace.items()}
-        return better
+            most = R or whole.R
+            self.R, self.chunk = memory.fit(self._compile, most, memory.limit(whole.devices))
+        self.groups = self._groups(self.R)
+        mel = mel_RxM if self.resident else None
+        self.features = None if mel is None else self.groups[0].layout.place(mel, parallel.EVERYWHERE)
+        self.call = self.chunk or self.programs.chunk
 
-    def to_json(self) -> dict:
-        """For the checkpoint."""
-        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(self).items()}
+    def _groups(self, R: int) -> list[Group]:
+        whole = parallel.Layout(len(self.runs), data=self.config.data_devices, R=R)
+        some = [self.runs[at : at + whole.D * R] for at in range(0, len(self.runs), whole.D * R)]
+        groups = [Group(self.part, runs, whole.of(len(runs)), self.task) for runs in some]
+        F = max(g.fold_DxF.shape[1] for g in groups)
+        return [Group(self.part, g.runs, g.layout, self.task, F) for g in groups]
 
-    def from_json(self, found: dict) -> None:
-        """From the checkpoint."""
-        for k, v in found.items():
-            setattr(self, k, np.array(v) if isinstance(getattr(self, k), np.ndarray) else v)
+    def _make(self, R: int) -> Group:
+        group, config = self._groups(R)[0], self.config
+        step_bytes = 2 * group.fold_DxF.size * config.data.batch * config.data.frames * self.task.utterances.bands
+        self.length = self.task.steps if self.resident else max(1, min(self.task.steps, CHUNK_BYTES // step_bytes))
+        self.programs = parallel.make(self.step, group.layout, config.data.frames, config.parallel)
+        return group
+
+    def _compile(self, R: int):
+        """The chunk for R runs on a device, compiled from shapes alone."""
+        group = self._make(R)
+        layout, task, config = group.layout, self.task, self.config
+        shape = lambda x, spec: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(layout.mesh, spec))  # noqa: E731
+        per_run = lambda tree: jax.tree.map(lambda x: shape(x, parallel.PER_DEVICE), tree)  # noqa: E731
+        item = next(batches.training(task.folds, group.fold_DxF, task.utterances, 0, task.steps, self.length, config.data))
+        batch = task.table.batch(item)
+        if self.resident:
+            batch['first_B'] = np.zeros(item.row.shape, np.int32)
+            room = task.feature_bytes() // (2 * task.utterances.bands)
+            features = shape(np.broadcast_to(np.float16(0), (room, task.utterances.bands)), parallel.EVERYWHERE)
+        else:
+            batch['mel_BxTxM'] = np.broadcast_to(np.float16(0), (*item.row.shape, item.frames, task.utterances.bands))
+            features = None
+        batch = {k: shape(x, layout.batch_spec(k, 3)) for k, x in batch.items()}
+        state = per_run(jax.eval_shape(self.programs.init, group.hyper_DxR))
+        real = jax.ShapeDtypeStruct((self.length,), bool, sharding=NamedSharding(layout.mesh, parallel.EVERYWHERE))
+        return self.programs.chunk.lower(state, features, batch, real, per_run(group.hyper_DxR)).compile()
 
 
-def run(config, path: Path) -> dict:
-    """Trains and evaluates every run of `config` in `path`, going on from its checkpoint; returns what results.json holds."""
-    check(config)
+def run(config, path, profile: bool = False, began: float | None = None) -> dict:
+    """Trains and evaluates every run of `config` in `path`, going on from its checkpoints; returns what results.json holds.
+
+    With `profile` a trace of an epoch is written; `began` is when the command did (time.time()).
+    """
+    parts = check(config)
     place = Workdir(path, config)
     results = place.finished()
     if results:
-        print(f'{path} holds this sweep, finished; remove it to train anew.')
+        cluster.say(f'{place.path} holds this sweep, finished; remove it to train anew.')
     else:
         precision = config.matmul_precision
         with contextlib.nullcontext() if precision == 'default' else jax.default_matmul_precision(precision):
-            results = train(config, place)
-    report.show(results, path)
+            results = train(config, parts, place, profile, began or time.time())
+    if cluster.main():
+        report.show(results, place.path)
     return results
 
 
-def train(config, place: Workdir) -> dict:
-    """The loop over epochs."""
+def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began: float) -> dict:
+    """Part after part, group after group."""
     task = Task(config)
-    s = Sweep(config, task)
+    choices = place.choices()
     place.describe(task.sha256, len(task.utterances), task.left_out)
-    report.announce(task, s, config)
-    programs, record = s.programs, Record(*s.hyper['fold'].shape)
-    state = programs.init(s.hyper)
-    best = jax.tree.map(lambda x: x.copy(), (state.params, state.batch_stats))
-    checkpoints, epoch = checkpoint.Checkpoints(place.checkpoints), 0
-    if found := checkpoints.restore({'state': state, 'best': best}):
+    termination = cluster.Termination()
+    runs = [r for p in parts for r in sweep.runs(p, [f.number for f in task.folds])]
+    task.varied = sweep.varied(runs)
+    report.announce(config, task, parts, runs)
+    choices['resident'] = stays(config, task, choices)
+    mel_RxM = _features(task) if choices['resident'] else None
+    sizes = choices.setdefault('runs_per_device', {})
+
+    outcomes, ends = [], itertools.count()
+    with contextlib.closing(report.progress(len(parts) * task.steps * config.train.epochs)) as progress:
+        for number, part in enumerate(parts):
+            trainer = Trainer(part, task, None, mel_RxM, sizes.get(str(number)))
+            sizes[str(number)] = trainer.R
+            place.choose(choices)
+            report.grouping(trainer, progress, profile)
+            progress.total += (len(trainer.groups) - 1) * task.steps * config.train.epochs
+            for group in trainer.groups:
+                n = next(ends)
+                if outcome := place.outcome(n):
+                    progress.update(task.steps * config.train.epochs)
+                else:
+                    outcome = train_group(trainer, group, n, outcomes, place, progress, termination, profile and n == 0, began)
+                outcomes.append(outcome)
+    results = report.results(config, task, outcomes, time.time() - began)
+    place.finish(results, len(outcomes))
+    return results
+
+
+def _features(task: Task) -> np.ndarray:
+    """mel_RxM of the whole corpus, and zeros at its end."""
+    mel_RxM = shards.load(task.utterances)
+    return np.concatenate([mel_RxM, np.zeros((task.longest, mel_RxM.shape[1]), mel_RxM.dtype)])
+
+
+def train_group(trainer: Trainer, group: Group, number: int, before: list, place, progress, termination, profile, began) -> dict:
+    """The loop over epochs; returns the runs, and leaves their predictions and their parameters in the workdir."""
+    config, task, layout = trainer.config, trainer.task, group.layout
+    programs, record, features = trainer.programs, Record(len(group.runs)), trainer.features
+    record.lines = before[-1]['lines'] if before else 0
+    hyper = layout.place_runs(group.hyper_DxR)
+    state = programs.init(hyper)
+    best = jax.tree.map(jnp.copy, (state.params, state.batch_stats))
+    checkpoints, epoch = checkpoint.Checkpoints(place.checkpoints(number)), 0
+    if found := checkpoints.restore({'state': state, 'best': best}, layout):
         epoch, arrays, host = found
         state, best = arrays['state'], arrays['best']
         record.from_json(host)
-        print(f'Resuming after epoch {epoch} of {config.train.epochs}.')
+        progress.update(epoch * task.steps)
+        cluster.say(f'Resuming after epoch {epoch} of {config.train.epochs}.')
 
-    began, saved, scores = time.perf_counter() - record.seconds, time.perf_counter(), Scores(len(s.folds))
+    clock, saved, scores = time.perf_counter() - record.seconds, time.perf_counter(), evaluate.Scores(group.fold_N)
+    read = batches.resident if trainer.resident else batches.streaming
     with (
         contextlib.closing(checkpoints),
-        contextlib.closing(Metrics(place.path, record.metrics_bytes, epoch, [report.label(r, s.options) for r in s.runs])) as log,
-        contextlib.closing(report.progress(s.total, epoch * task.steps)) as progress,
-        contextlib.closing(batches.feed(s.table, s.items(epoch))) as feed,
+        contextlib.closing(Metrics(place, record.lines, epoch, [sweep.label(r, task.varied) for r in group.runs])) as log,
+        contextlib.closing(read(task.table, group.items(config, task, trainer.length, epoch))) as feed,
+        contextlib.ExitStack() as traced,
     ):
-        trace = Trace(progress)
+        trace, first = Trace(layout.collect, progress), True
         for item, batch in feed:
             if item.part == 'train':
-                real_S = np.arange(len(item.row)) < item.steps
-                state, metrics = programs.chunk(state, programs.place(batch), real_S, s.hyper)
+                real_S = np.arange(trainer.length) < item.steps
+                batch = layout.place_batch(batch, 3)
+                if first:
+                    report.forecast(trainer, group, forecast(trainer, state, features, batch, hyper), epoch, len(before), began)
+                    progress.unpause()  # what came before was compilation, which is no measure of the steps
+                    if profile:
+                        traced.enter_context(jax.profiler.trace(str(place.path / 'profile'), create_perfetto_trace=True))
+                    first = False
+                state, metrics = trainer.call(state, features, batch, real_S, hyper)
                 trace.add(metrics, item.steps)
                 continue
             chosen = best if item.part == 'test' else (state.params, state.batch_stats)
-            scores.add(item.row, np.asarray(programs.predict(*chosen, batch)))
+            predicted = programs.predict(item.frames)(*chosen, features, layout.place_batch(batch, 2), hyper)
+            scores.add(item.all_folds, layout.collect(predicted))
             if not item.last:
                 continue
-            counts = scores.confusions(s.table.emotion_N)
+            counts = scores.confusions(task.table.emotion_N)
             if item.part == 'dev':
-                epoch, scores = item.epoch + 1, Scores(len(s.folds))
+                epoch, scores = item.epoch + 1, evaluate.Scores(group.fold_N)
                 steps = trace.epoch()
+                traced.close()
                 record.diverged(steps['loss'], item.epoch * task.steps)
-                dev = [[evaluate.measures(c) for c in row] for row in counts]
-                best = programs.keep(best, state, record.better(config.train, epoch, dev, steps))
-                rows, means = report.metrics(s, epoch, steps, dev)
-                record.metrics_bytes = log.write(epoch, rows, means)
-                record.seconds = time.perf_counter() - began
-                progress.set_postfix_str(f'epoch {epoch}, dev UAR {np.nanmean([m["dev_uar"] for m in means]):.3f}')
-                if epoch == config.train.epochs or time.perf_counter() - saved >= config.train.checkpoint_seconds:
+                dev = [evaluate.measures(c) for c in counts]
+                better = layout.spread(record.better(config.train, epoch, dev, steps))
+                best = programs.keep(best, state, layout.place_runs(better))
+                rows = report.metrics(group.runs, epoch, steps, dev)
+                record.lines = log.add(epoch, rows)
+                record.seconds = time.perf_counter() - clock
+                progress.set_postfix_str(f'epoch {epoch}, dev UAR {np.mean([d["uar"] for d in dev]):.3f}')
+                stop = termination.reached(epoch)
+                due = cluster.same(int(time.perf_counter() - saved >= config.train.checkpoint_seconds))
+                if stop or due or epoch == config.train.epochs:
+                    log.flush()
                     checkpoints.save(epoch, {'state': state, 'best': best}, record.to_json())
                     saved = time.perf_counter()
-    results = report.results(config, task, s, record, counts, time.perf_counter() - began)
-    place.finish(results, report.predictions(task, s, scores, record))
-    return results
+                if stop:
+                    raise cluster.Preempted(f'SIGTERM: saved after epoch {epoch} of {config.train.epochs} in {place.path}.')
+    outcome = report.outcome(group.runs, record, counts)
+    place.conclude(number, outcome, report.predictions(task, group.runs, scores, record))
+    return outcome
+
+
+def forecast(trainer: Trainer, state, features, batch, hyper) -> float:
+    """Seconds of an epoch, from a dispatch of one step and one of none; the state is not touched."""
+    seconds = []
+    for steps in (0, 0, 1):  # the first may compile, or touch memory for the first time
+        copy = jax.block_until_ready(jax.tree.map(jnp.copy, state))
+        began = time.perf_counter()
+        jax.block_until_ready(trainer.call(copy, features, batch, np.arange(trainer.length) < steps, hyper))
+        seconds.append(time.perf_counter() - began)
+    return trainer.task.steps * (seconds[2] - seconds[1]) + seconds[1] * trainer.task.steps / trainer.length

@@ -2,16 +2,19 @@
 
 import csv
 import importlib.metadata
+import io
 import json
-import os
 import platform
 import subprocess
 from pathlib import Path
 
 import numpy as np
+from etils import epath
 
 from data_pipelines import batches
 from data_pipelines.refusal import Refusal
+from jaxser import cluster
+from jaxser.sweep import flat
 
 PACKAGES = (
     'jaxser',
@@ -26,18 +29,12 @@ PACKAGES = (
     'soxr',
     'numpy',
 )
-FREE = ('data.dir', 'train.checkpoint_seconds', 'data.eval_batch')  # what may change between a run and its resumption
+FREE = ('data.dir', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident')  # what may change before a resumption
 
 
 def plain(config) -> dict:
     """The configuration as JSON has it."""
     return json.loads(config.to_json())
-
-
-def flat(tree: dict, prefix: str = '') -> dict:
-    """{'a.b': value} of nested dictionaries."""
-    pairs = ((f'{prefix}{k}', v) for k, v in tree.items())
-    return {name: leaf for k, v in pairs for name, leaf in (flat(v, f'{k}.') if isinstance(v, dict) else {k: v}).items()}
 
 
 def git_commit() -> str | None:
@@ -50,31 +47,39 @@ def git_commit() -> str | None:
 
 
 class Workdir:
-    """The folder of one sweep; refuses one that holds another sweep or cannot be written."""
+    """The folder of one sweep, on a disk or at gs://; refuses one that holds another sweep or cannot be written.
 
-    def __init__(self, path: Path, config):
-        self.path, self.config = path, config
-        self.checkpoints = path / 'checkpoints'
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise Refusal(f'The workdir {path} cannot be made: {e.strerror}. Choose another with --workdir.') from None
-        if not os.access(path, os.W_OK):
-            raise Refusal(f'No permission to write to the workdir {path}. Choose another with --workdir.')
+    Every process reads it, and process 0 writes.
+    """
+
+    def __init__(self, path, config):
+        self.path, self.config = epath.Path(path), config
+        if not self.path.is_absolute() and '://' not in str(path):
+            self.path = epath.Path(Path(path).absolute())
+        if cluster.main():
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as e:
+                raise Refusal(f'The workdir {path} cannot be made: {e.strerror}. Choose another with --workdir.') from None
+            try:
+                self._replace('writable', '')
+                (self.path / 'writable').unlink()
+            except PermissionError:
+                raise Refusal(f'No permission to write to the workdir {path}. Choose another with --workdir.') from None
+        cluster.refuse_a_folder_of_ones_own(self.path)
         self._refuse_another_sweep()
 
     def _refuse_another_sweep(self) -> None:
-        file = self.path / 'config.json'
-        if not file.exists():
+        if not (known := self._json('config.json')):
             return
-        old, new = flat(json.loads(file.read_text())['config']), flat(plain(self.config))
+        old, new = flat(known['config']), flat(plain(self.config))
         differ = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and k not in FREE]
         if differ:
             what = '; '.join(f'{k} was {old.get(k)}, is {new.get(k)}' for k in differ[:5])
             raise Refusal(
                 f'{self.path} holds another sweep ({what}). Choose another --workdir, or remove that one to train anew.'
             )
-        was, now = json.loads(file.read_text())['data'], batches.fingerprints(self.config.data)
+        was, now = known['data'], batches.fingerprints(self.config.data)
         if changed := [name for name in now if was.get(name) != now[name]]:
             raise Refusal(
                 f'{self.path} holds a sweep over other data: {changed[0]} has been prepared anew since, from other utterances. '
@@ -83,13 +88,32 @@ class Workdir:
 
     def finished(self) -> dict | None:
         """The results of a sweep that is done."""
-        file = self.path / 'results.json'
-        return json.loads(file.read_text()) if file.exists() else None
+        return self._json('results.json')
+
+    def choices(self) -> dict:
+        """What was chosen automatically when the sweep began."""
+        return self._json('choices.json') or {}
+
+    def choose(self, choices: dict) -> None:
+        """Remembers what was chosen, so that resuming chooses the same."""
+        self._replace('choices.json', json.dumps(choices))
+
+    def checkpoints(self, group: int) -> epath.Path:
+        """The folder of a group's checkpoints."""
+        return self.path / 'groups' / str(group) / 'checkpoints'
+
+    def outcome(self, group: int) -> dict | None:
+        """The runs of a group that is done."""
+        return self._json(f'groups/{group}/outcome.json')
+
+    def conclude(self, group: int, outcome: dict, predictions: list[dict]) -> None:
+        """Writes what a group has come to; the outcome's presence says that it is done."""
+        self._replace(f'groups/{group}/predictions.csv', table(predictions))
+        self._replace(f'groups/{group}/outcome.json', json.dumps(outcome))
 
     def describe(self, split_sha256: str, utterances: int, left_out: dict[str, int]) -> None:
         """Writes config.json; refuses to go on with other data than those the sweep began with."""
-        file = self.path / 'config.json'
-        if file.exists() and (old := json.loads(file.read_text())['split_sha256']) != split_sha256:
+        if (known := self._json('config.json')) and (old := known['split_sha256']) != split_sha256:
             raise Refusal(
                 f'The data have changed since the sweep in {self.path} began (split {old[:12]}, now {split_sha256[:12]}). '
                 'Prepare the corpus as it was, or choose another --workdir.'
@@ -100,54 +124,87 @@ class Workdir:
             'split_sha256': split_sha256,
             'utterances': utterances,
             'left_out': left_out,
-            'versions': {'python': platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES},
+            'versions': {'python': platform.python_version()} | {p: version(p) for p in PACKAGES},
             'git_commit': git_commit(),
         }
         self._replace('config.json', json.dumps(facts, indent=2))
 
+    def finish(self, results: dict, groups: int) -> None:
+        """Writes predictions.csv, then results.json, whose presence says that the sweep is done."""
+        if not any(r['status'] == 'ok' for r in results['runs']):
+            raise Refusal(f'Every run diverged (see {self.path}/metrics.jsonl). Lower config.sweep.lr or config.sweep.lam.')
+        if cluster.main():
+            parts = [(self.path / f'groups/{n}/predictions.csv').read_text().splitlines(True) for n in range(groups)]
+            header = max((p[0] for p in parts if p), key=len)
+            self._replace('predictions.csv', ''.join([header, *(line for p in parts for line in p[1:])]))
+        self._replace('results.json', json.dumps(results, indent=2))
+        if cluster.main():
+            for n in range(groups):
+                (self.path / f'groups/{n}/predictions.csv').unlink(missing_ok=True)
+
+    def lines(self, name: str) -> list[str]:
+        """The lines of a file, none where there is no such file."""
+        file = self.path / name
+        return file.read_text().splitlines(True) if file.exists() else []
+
+    def _json(self, name: str) -> dict | None:
+        file = self.path / name
+        return json.loads(file.read_text()) if file.exists() else None
+
     def _replace(self, name: str, text: str) -> None:
         """Writes a file whole or not at all."""
-        part = self.path / f'.{name}.part'
-        part.write_text(text)
-        part.rename(self.path / name)
+        if cluster.main():
+            part = (self.path / name).with_name(f'.{name.rpartition("/")[2]}.part')
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(text)
+            part.replace(self.path / name)
 
-    def finish(self, results: dict, predictions: list[dict]) -> None:
-        """Writes predictions.csv, then results.json, whose presence says that the sweep is done."""
-        if not predictions:
-            raise Refusal(f'Every run diverged (see {self.path}/metrics.jsonl). Lower config.sweep.lr or config.sweep.lam.')
-        part = self.path / '.predictions.csv.part'
-        with open(part, 'w', newline='') as file:
-            writer = csv.DictWriter(file, predictions[0])
-            writer.writeheader()
-            writer.writerows(predictions)
-        part.rename(self.path / 'predictions.csv')
-        self._replace('results.json', json.dumps(results, indent=2))
+
+def version(package: str) -> str | None:
+    """Of a package, if it is there: training needs no TensorFlow, and no librosa."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def table(rows: list[dict]) -> str:
+    """Rows of equal keys as CSV."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, rows[0], lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()
 
 
 class Metrics:
     """metrics.jsonl and TensorBoard's event files; both are cut back to the checkpoint on resuming."""
 
-    def __init__(self, path: Path, size: int, epoch: int, labels: list[str]):
-        from tensorboardX import SummaryWriter
+    def __init__(self, place: Workdir, lines: int, epoch: int, labels: list[str]):
+        self.place, self.text, self.writers, self.labels = place, place.lines('metrics.jsonl')[:lines], {}, labels
+        if cluster.main():
+            from tensorboardX import SummaryWriter
 
-        self.file = open(path / 'metrics.jsonl', 'ab')  # noqa: SIM115
-        self.file.truncate(size)
-        board = path / 'tensorboard'
-        self.writers = [SummaryWriter(str(board / label), purge_step=epoch + 1 if epoch else None) for label in labels]
+            board, purge = place.path / 'tensorboard', epoch + 1 if epoch else None
+            self.writers = {name: SummaryWriter(str(board / name), purge_step=purge) for name in dict.fromkeys(labels)}
 
-    def write(self, epoch: int, rows: list[dict], means: list[dict[str, float]]) -> int:
-        """A line per run, a scalar per variant (its mean over folds); returns the bytes of metrics.jsonl so far."""
-        for row in rows:
-            self.file.write(json.dumps(row).encode() + b'\n')
-        self.file.flush()
-        for writer, scalars in zip(self.writers, means):
-            for name, value in scalars.items():
-                if np.isfinite(value):
-                    writer.add_scalar(name, value, epoch)
-        return self.file.tell()
+    def add(self, epoch: int, rows: list[dict]) -> int:
+        """A line per run, and a scalar per variant (its mean over folds); returns the lines so far."""
+        self.text += [json.dumps(row) + '\n' for row in rows]
+        for name, writer in self.writers.items():
+            of = [row for row, label in zip(rows, self.labels) if label == name]
+            for key in of[0]:
+                values = [row[key] for row in of]
+                if key not in ('epoch', 'fold') and all(isinstance(v, float) for v in values):
+                    writer.add_scalar(key, np.mean(values), epoch)
+        return len(self.text)
+
+    def flush(self) -> None:
+        """Writes metrics.jsonl, so that it agrees with the checkpoint that follows."""
+        self.place._replace('metrics.jsonl', ''.join(self.text))
 
     def close(self) -> None:
         """Ends the files."""
-        self.file.close()
-        for writer in self.writers:
+        for writer in self.writers.values():
             writer.close()

@@ -1,0 +1,97 @@
+"""One process or many: JAX's own runtime joins them; process 0 speaks and writes."""
+
+import os
+import signal
+import sys
+import uuid
+
+import jax
+from jax.experimental import multihost_utils
+
+from data_pipelines.refusal import Refusal
+
+RESUME = 75  # the exit status after SIGTERM: a checkpoint is saved and the same command goes on (EX_TEMPFAIL)
+
+
+class Preempted(Exception):
+    """SIGTERM arrived, and a checkpoint has been saved."""
+
+
+def join() -> None:
+    """Makes this process one of several: SLURM, TPU pods and Open MPI are recognised; elsewhere the environment says it."""
+    if jax.config.jax_platforms == 'cpu':
+        jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+    names = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
+    address, processes, number = (os.environ.get(n) for n in names)
+    try:
+        given = {'num_processes': processes and int(processes), 'process_id': number and int(number)}
+        jax.distributed.initialize(address, **given)
+    except (ValueError, RuntimeError) as e:
+        said = ', '.join(f'{n}={os.environ.get(n)}' for n in names)
+        raise Refusal(f'--distributed: the processes could not be joined: {e} ({said})') from None
+
+
+def main() -> bool:
+    """Whether this is the process that speaks and writes."""
+    return jax.process_index() == 0
+
+
+def say(*words: object) -> None:
+    """Prints, once."""
+    if main():
+        print(*words, flush=True)
+
+
+def wait(what: str) -> None:
+    """Until all processes are here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def same(number: int) -> int:
+    """What process 0 has."""
+    if jax.process_count() == 1:
+        return number
+    return int(multihost_utils.broadcast_one_to_all(number))
+
+
+def refuse_a_folder_of_ones_own(folder) -> None:
+    """Refuses a workdir that not all processes see."""
+    if jax.process_count() == 1:
+        return
+    token = f'.shared-{same(uuid.uuid4().int >> 97)}'
+    if main():
+        (folder / token).write_text('')
+    wait('token')
+    seen = multihost_utils.process_allgather(int((folder / token).exists()))
+    wait('seen')
+    if main():
+        (folder / token).unlink()
+    if not seen.all():
+        missing = [n for n, there in enumerate(seen.ravel()) if not there]
+        raise Refusal(
+            f'{folder} is not shared: process(es) {missing} of {len(seen)} do not see what process 0 writes there. '
+            'Choose a --workdir on a file system that all share, or gs://BUCKET/PATH.'
+        )
+
+
+class Termination:
+    """Whether SIGTERM has arrived; with several processes, agreed on by all."""
+
+    def __init__(self):
+        self.asked = False
+        if jax.process_count() == 1:
+            signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, *_) -> None:
+        self.asked = True
+        print('\nSIGTERM: stops with a checkpoint at the end of this epoch.', file=sys.stderr, flush=True)
+
+    def reached(self, epoch: int) -> bool:
+        """To be called by all processes at the same epochs."""
+        if jax.process_count() == 1:
+            return self.asked
+        try:
+            return multihost_utils.reached_preemption_sync_point(epoch)
+        except RuntimeError:  # the preemption service is switched off
+            return False

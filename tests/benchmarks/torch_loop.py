@@ -1,0 +1,100 @@
+"""The same model and step as its users write them in PyTorch: the yardstick of step.py."""
+
+import math
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Reverse(torch.autograd.Function):
+    """Gradient reversal."""
+
+    @staticmethod
+    def forward(ctx, z, lam):
+        ctx.lam = lam
+        return z.view_as(z)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -ctx.lam * gradient, None
+
+
+class Network(nn.Module):
+    """TDNN (convolutions) + LSTM + statistics pooling, an emotion head and a domain head."""
+
+    def __init__(self, bands, tdnn, width, hidden, dim, domain_hidden, emotions, domains, dropout):
+        super().__init__()
+        layers, channels = [], bands
+        for kernel, dilation, stride in tdnn:
+            padding = (kernel - 1) * dilation // 2
+            layers += [
+                nn.Conv1d(channels, width, kernel, stride, padding, dilation, bias=False),
+                nn.BatchNorm1d(width),
+                nn.ReLU(),
+            ]
+            channels = width
+        self.tdnn = nn.Sequential(*layers)
+        self.lstm = nn.LSTM(width, hidden, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.embed = nn.Sequential(nn.Linear(2 * hidden, dim, bias=False), nn.BatchNorm1d(dim), nn.ReLU(), nn.Dropout(dropout))
+        self.emotion = nn.Linear(dim, emotions)
+        self.domain = nn.Sequential(nn.Linear(dim, domain_hidden), nn.ReLU(), nn.Linear(domain_hidden, domains))
+
+    def forward(self, mel_BxTxM, lam):
+        h_BxTxH, _ = self.lstm(self.tdnn(mel_BxTxM.transpose(1, 2)).transpose(1, 2))
+        pooled = torch.cat([h_BxTxH.mean(1), (h_BxTxH.var(1, unbiased=False) + 1e-5).sqrt()], -1)
+        z_BxD = self.embed(self.dropout(pooled))
+        return self.emotion(z_BxD), self.domain(Reverse.apply(z_BxD, lam))
+
+
+def mask(mel_BxTxM: torch.Tensor, axis: int, share: float) -> torch.Tensor:
+    """Two stripes of zeros an example (SpecAugment)."""
+    B, n = mel_BxTxM.shape[0], mel_BxTxM.shape[axis]
+    width = torch.rand(B, 2, 1, device=mel_BxTxM.device) * share * n
+    start = torch.rand(B, 2, 1, device=mel_BxTxM.device) * (n - width)
+    at = torch.arange(n, device=mel_BxTxM.device) + 0.5
+    keep = 1.0 - ((at >= start) & (at < start + width)).any(1).float()
+    return mel_BxTxM * (keep[:, :, None] if axis == 1 else keep[:, None, :])
+
+
+class Loop:
+    """The training loop of one run on batches that are already in memory."""
+
+    def __init__(self, batches, sizes, model, train, steps, compiled: bool):
+        torch.manual_seed(0)
+        self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.batches = [{k: torch.from_numpy(v).to(self.device) for k, v in b.items()} for b in batches]
+        network = Network(dropout=0.1, **sizes, **model).to(self.device).train()
+        self.network = torch.compile(network) if compiled else network
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=2e-3, weight_decay=1e-2)
+        warm = steps * train['warmup']
+        shape = lambda n: n / warm if n < warm else 0.5 * (1 + math.cos(math.pi * (n - warm) / (steps - warm)))  # noqa: E731
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, shape)
+        self.clip, self.steps, self.done = train['clip'], steps, 0
+
+    def step(self):
+        """One update of the emotion loss and the reversed domain loss."""
+        b = self.batches[self.done % len(self.batches)]
+        mel = (b['mel'].float() - b['mean'][:, None]) * b['scale'][:, None]
+        mel = mask(mask(mel, 1, 0.1), 2, 0.1)
+        lam = 0.3 * math.tanh(5 * self.done / self.steps)
+        emotion, domain = self.network(mel, lam)
+        loss = F.cross_entropy(emotion, b['emotion']) + F.cross_entropy(domain, b['speaker'])
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
+        self.optimiser.step()
+        self.schedule.step()
+        self.done += 1
+        return loss
+
+    def time(self, steps: int) -> float:
+        """Seconds per step."""
+        began = time.perf_counter()
+        for _ in range(steps):
+            self.step()
+        if self.device == 'cuda':
+            torch.cuda.synchronize()
+        return (time.perf_counter() - began) / steps
