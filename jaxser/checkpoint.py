@@ -15,9 +15,10 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
         self.manager = ocp.CheckpointManager(folder, options=options)
 
-    def save(self, epoch: int, arrays, record: dict) -> None:
+    def save(self, epoch: int, arrays, record: dict, layout: Layout) -> None:
         """Saves after `epoch` epochs, every process what is on its devices."""
-        parts = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record))
+        host = {'lead': [layout.D, layout.R], 'record': record}
+        parts = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), host=ocp.args.JsonSave(host))
         self.manager.save(epoch, args=parts)
 
     def restore(self, like, layout: Layout) -> tuple[int, object, dict] | None:
@@ -28,15 +29,11 @@ class Checkpoints:
         epoch = self.manager.latest_step()
         if epoch is None:
             return None
-        saved = self.manager.item_metadata(epoch)['arrays']
-        abstract = jax.tree.map(
-            lambda x, m: np.empty(m.shape, m.dtype), like, jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(saved))
-        )
-        found = self.manager.restore(
-            epoch, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
-        )
-        by_run = jax.tree.map(lambda x: layout.spread(x.reshape(-1, *x.shape[2:])[: layout.count]), found['arrays'])
-        return epoch, layout.place_runs(by_run), found['record']
+        host = self.manager.restore(epoch, args=ocp.args.Composite(host=ocp.args.JsonRestore()))['host']
+        on_host = jax.tree.map(lambda x: np.empty((*host['lead'], *x.shape[2:]), x.dtype), like)
+        found = self.manager.restore(epoch, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(on_host)))['arrays']
+        by_run = jax.tree.map(lambda x: layout.spread(x.reshape(-1, *x.shape[2:])[: layout.count]), found)
+        return epoch, layout.place_runs(by_run), host['record']
 
     def close(self) -> None:
         """Ends the manager's threads."""

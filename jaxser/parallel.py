@@ -93,9 +93,13 @@ class Programs(NamedTuple):
     keep: Callable  # (best, state, better_DxR) -> best
 
 
-def make(step: Step, layout: Layout, frames: int, mode: str = 'jit') -> Programs:
-    """Compiles `step` for the runs of a layout and training examples of so many frames."""
-    in_turn = layout.devices[0].platform == 'cpu'
+def make(step: Step, layout: Layout, frames: int, mode: str = 'jit', in_turn: bool | None = None) -> Programs:
+    """Compiles `step` for the runs of a layout and training examples of so many frames.
+
+    `in_turn` says whether a device's runs take turns or are vmapped; by default what its kind does better.
+    """
+    if in_turn is None:
+        in_turn = layout.devices[0].platform == 'cpu'
 
     def each(run):
         return (lambda *runs: jax.lax.map(lambda r: run(*r), runs)) if in_turn else jax.vmap(run)

@@ -23,10 +23,10 @@ def announce(config, task, parts: list, runs: list[dict]) -> None:
     )
     if task.left_out:
         cluster.say('Left out, having no class: ' + ', '.join(f'{n} {e}' for e, n in sorted(task.left_out.items())))
-    differ = [k for k in task.varied if len({r.get(k) for r in runs}) > 1]
+    differ = {k: len(sweep.different(runs, k)) for k in task.varied}
     cluster.say(
         f'{len(runs)} runs in {len(parts)} program{"s" if len(parts) > 1 else ""}: {len(task.folds)} folds'
-        f'{", " if differ else ""}{", ".join(f"{len({r.get(k) for r in runs})} {k}" for k in differ)}; '
+        f'{"".join(f", {n} {k}" for k, n in differ.items() if n > 1)}; '
         f'{config.train.epochs} epochs of {task.steps} steps; {jax.device_count()} x {jax.devices()[0].device_kind}'
     )
 
@@ -205,7 +205,8 @@ def show(results: dict, path) -> None:
             which = sweep.label(run['hyper'], [*swept, 'seed', 'fold'])
             print(f'{which}: {run["status"]} from step {run["step"]}; not in the table.')
     pictures = {'confusion.png': confusion_matrices(results)}
-    if axis := next((k for k in swept if isinstance(rows[0][k], float) and len({r[k] for r in rows}) > 1), None):
+    numbers = [k for k in swept if len(values := sweep.different(rows, k)) > 1 and isinstance(values[0], int | float)]
+    if axis := next((k for k in ('lam', *numbers) if k in numbers), None):
         pictures['sweep.png'] = curve(results, axis, swept)
     for name, figure in pictures.items():
         content = io.BytesIO()
@@ -294,4 +295,7 @@ def progress(total: int):
     import tqdm
 
     quiet = not sys.stderr.isatty()
-    return tqdm.tqdm(total=total, unit='step', mininterval=10 if quiet else 0.1, smoothing=0.05, dynamic_ncols=True)
+    speaks = cluster.main()
+    return tqdm.tqdm(
+        total=total, disable=not speaks, unit='step', mininterval=10 if quiet else 0.1, smoothing=0.05, dynamic_ncols=True
+    )

@@ -159,8 +159,13 @@ def hyper(runs: list[dict], part: Part) -> dict[str, np.ndarray]:
 def varied(runs: list[dict]) -> list[str]:
     """The hyper-parameters in which the runs differ, and always the coefficient and the seed where they have one; not the fold."""
     keys = dict.fromkeys(k for r in runs for k in r)
-    differ = [k for k in keys if len({r.get(k) for r in runs}) > 1]
+    differ = [k for k in keys if len(different(runs, k)) > 1]
     return [k for k in keys if k != 'fold' and (k in differ or k in ('lam', 'seed'))]
+
+
+def different(runs: list[dict], name: str) -> list:
+    """The values of a hyper-parameter, in order, each once; a run that has none says nothing."""
+    return list(dict.fromkeys(r[name] for r in runs if r.get(name) is not None))
 
 
 def label(run: dict, varied: list[str]) -> str:

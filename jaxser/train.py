@@ -299,7 +299,7 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
                 due = cluster.same(int(time.perf_counter() - saved >= config.train.checkpoint_seconds))
                 if stop or due or epoch == config.train.epochs:
                     log.flush()
-                    checkpoints.save(epoch, {'state': state, 'best': best}, record.to_json())
+                    checkpoints.save(epoch, {'state': state, 'best': best}, record.to_json(), layout)
                     saved = time.perf_counter()
                 if stop:
                     raise cluster.Preempted(f'SIGTERM: saved after epoch {epoch} of {config.train.epochs} in {place.path}.')

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,35 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
-from data_pipelines.log_mel import LogMel
-from data_pipelines.prepare import prepare
 from data_pipelines.refusal import Refusal
 
-ROOT = Path(__file__).parent.parent
+HOME = ROOT = Path(__file__).parent.parent  # where commands run; what they import
 COMMAND = [sys.executable, '-m', 'jaxser.main']
 TINY = '--config=tests/tiny_config.py'
-
-
-@pytest.fixture(scope='session')
-def data(tmp_path_factory) -> Path:
-    """A prepared corpus of six made-up speakers: tones whose pitch is the speaker's and whose tremolo is the emotion's."""
-    folder = tmp_path_factory.mktemp('corpus')
-    random = np.random.default_rng(0)
-    with open(folder / 'list.csv', 'w', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(['path', 'speaker', 'emotion'])
-        for speaker in range(6):
-            for emotion, tremolo in (('angry', 12), ('sad', 3)):
-                for take in range(4):
-                    t = np.arange(int(8_000 * random.uniform(0.3, 0.9))) / 8_000
-                    wave = np.sin(2 * np.pi * (150 + 40 * speaker) * t) * (1 + np.sin(2 * np.pi * tremolo * t))
-                    name = f'{speaker}_{emotion}_{take}.wav'
-                    soundfile.write(folder / name, 0.2 * wave + 0.01 * random.standard_normal(t.size), 8_000)
-                    writer.writerow([name, f's{speaker}', emotion])
-    prepare('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)
-    return folder / 'data'
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -58,7 +36,7 @@ def start(*arguments: object) -> subprocess.Popen:
     environment = {**os.environ, 'JAX_NUM_CPU_DEVICES': '1', 'PYTHONPATH': str(ROOT)}
     command = [*COMMAND, *map(str, arguments)]
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command, cwd=HOME, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
 
 
@@ -82,7 +60,8 @@ def workdir(data, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp('runs') / 'tiny'
     said = finished(TINY, f'--config.data.dir={data}', f'--workdir={path}')
     assert 'UAR' in said
-    assert '6 runs as one program: 3 folds x 2 variants of lam' in said
+    assert '6 runs in 1 program: 3 folds, 2 lam' in said
+    assert 'Forecast for 6 runs' in said
     return path
 
 
@@ -117,7 +96,7 @@ def test_killed_and_started_again_is_as_never_interrupted(data, workdir, tmp_pat
     """kill -9 in mid-training, then the same command: parameters, runs and predictions are the same to the bit."""
     arguments = (TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}')
     process = start(*arguments)
-    first = tmp_path / 'checkpoints' / '1'
+    first = tmp_path / 'groups' / '0' / 'checkpoints' / '1'
     while not first.exists() and process.poll() is None:
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
@@ -137,9 +116,10 @@ def arrays(path: Path) -> list[np.ndarray]:
     import jax
     import orbax.checkpoint as ocp
 
-    last = max(int(p.name) for p in (path / 'checkpoints').iterdir() if p.name.isdigit())
+    checkpoints = path.absolute() / 'groups' / '0' / 'checkpoints'
+    last = max(int(p.name) for p in checkpoints.iterdir() if p.name.isdigit())
     assert last == 4
-    return jax.tree.leaves(ocp.StandardCheckpointer().restore((path / 'checkpoints' / str(last) / 'arrays').absolute()))
+    return jax.tree.leaves(ocp.StandardCheckpointer().restore(checkpoints / str(last) / 'arrays'))
 
 
 def test_a_finished_sweep_is_shown_again_without_training(data, workdir):
@@ -164,9 +144,88 @@ def test_a_run_that_diverges_is_reported_and_the_others_are_not_touched(data, wo
     assert 'nonfinite from step' in said
     runs = json.loads((tmp_path / 'results.json').read_text())['runs']
     plain = json.loads((workdir / 'results.json').read_text())['runs']
-    assert [r['status'] for r in runs] == ['ok'] * 3 + ['nonfinite'] * 3
-    assert all(r['test'] is None and r['step'] >= 0 for r in runs[3:])
-    assert runs[:3] == plain[:3]
+    calm, wild = ([r for r in runs if (r['hyper']['lam'] > 0) == big] for big in (False, True))
+    assert {r['status'] for r in wild} == {'nonfinite'}
+    assert all(r['test'] is None and r['step'] >= 0 for r in wild)
+    assert calm == [r for r in plain if r['hyper']['lam'] == 0]
+
+
+def test_sigterm_leaves_a_checkpoint_and_a_status_of_its_own(data, workdir, tmp_path):
+    """75, a sentence, and the same command ends with the results of a run that nobody stopped."""
+    arguments = (TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}', '--config.train.checkpoint_seconds=1000')
+    process = start(*arguments)
+    while not (tmp_path / 'choices.json').exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGTERM)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 75, said
+    assert 'saved after epoch' in said
+    assert 'The same command goes on' in said
+    finished(*arguments)
+    assert (tmp_path / 'predictions.csv').read_bytes() == (workdir / 'predictions.csv').read_bytes()
+
+
+def processes(data, workdirs: list[Path], *arguments: str) -> list[tuple[int, str]]:
+    """The command as two processes that JAX joins; their exit statuses and words."""
+    with socket.socket() as free:
+        free.bind(('localhost', 0))
+        address = f'localhost:{free.getsockname()[1]}'
+    some = []
+    for number, path in enumerate(workdirs):
+        joined = {'JAX_COORDINATOR_ADDRESS': address, 'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': str(number)}
+        with pytest.MonkeyPatch.context() as patch:
+            for key, value in (joined | {'JAX_PLATFORMS': 'cpu'}).items():
+                patch.setenv(key, value)
+            some.append(start(TINY, f'--config.data.dir={data}', f'--workdir={path}', '--distributed', *arguments))
+    said = [p.communicate(timeout=300)[0] for p in some]
+    return [(p.returncode, words) for p, words in zip(some, said)]
+
+
+def test_two_processes_are_one(data, workdir, tmp_path):
+    """Runs are spread over both, process 0 speaks and writes, and streaming reads on each what its runs need: 1e-6."""
+    (status, said), (other, quiet) = processes(data, [tmp_path, tmp_path], '--config.data.resident=off')
+    assert (status, other) == (0, 0), said + quiet
+    assert 'UAR' in said
+    assert 'UAR' not in quiet
+    ours, theirs = (list(csv.DictReader((p / 'predictions.csv').read_text().splitlines())) for p in (tmp_path, workdir))
+    assert [r['utterance'] for r in ours] == [r['utterance'] for r in theirs]
+    np.testing.assert_allclose([float(r['angry']) for r in ours], [float(r['angry']) for r in theirs], atol=1e-6)
+
+
+def test_two_processes_without_a_shared_workdir_are_refused(data, tmp_path):
+    """Process 1 writes elsewhere: both end with 2, and the processes that do not see the folder are named."""
+    (status, said), (other, _) = processes(data, [tmp_path / 'a', tmp_path / 'b'])
+    assert (status, other) == (2, 2), said
+    assert 'is not shared: process(es) [1] of 2' in said
+
+
+def test_a_packed_corpus_needs_no_tensorflow(data, tmp_path):
+    """From the .npz alone, with TensorFlow and TFDS out of reach."""
+    from data_pipelines import pack
+    from data_pipelines.log_mel import LogMel
+
+    (record,) = data.rglob('prepared.json')
+    file = tmp_path / 'data' / 'folder' / f'{LogMel().name}.npz'
+    file.parent.mkdir(parents=True)
+    pack.pack(record.parent, file)
+    blocked = tmp_path / 'blocked'
+    for name in ('tensorflow', 'tensorflow_datasets', 'librosa'):
+        (blocked / name).mkdir(parents=True)
+        (blocked / name / '__init__.py').write_text("raise ImportError('not installed here')")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], 'ROOT', f'{blocked}{os.pathsep}{ROOT}')
+        finished(TINY, f'--config.data.dir={tmp_path}/data', f'--workdir={tmp_path}/runs', '--config.train.epochs=1')
+
+
+def test_other_values_compile_nothing(data, workdir, tmp_path):
+    """A second sweep with other coefficients, rates and seeds adds nothing to the compilation cache."""
+    cache = Path(os.environ['JAX_COMPILATION_CACHE_DIR'])
+    before = {p.name for p in cache.iterdir() if p.name.endswith('-cache')}
+    values = ('--config.sweep.lam=0.1,2', '--config.sweep.seed=5', '--config.sweep.lr=0.02')
+    finished(TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}', *values)
+    assert before
+    assert {p.name for p in cache.iterdir() if p.name.endswith('-cache')} == before
 
 
 MISTAKES = {
@@ -181,6 +240,8 @@ MISTAKES = {
     'a misspelt method': ([TINY, '--config.method=dan'], 'dann, erm'),
     'a misspelt model': ([TINY, '--config.model.name=tdnn'], 'tdnn_lstm'),
     'a knob of another method': ([TINY, '--config.method=erm'], 'config.sweep.lam'),
+    'a misspelt model to sweep': ([TINY, '--config.sweep.method=erm,dan'], 'dann, erm'),
+    'a run of the list misspelt': ([TINY, "--config.sweep.runs=({'lamb': 1},)"], "Did you mean 'lam'"),
     'a misspelt selection': ([TINY, '--config.train.select=test'], 'best dev UAR'),
     'a misspelt normalisation': ([TINY, '--config.data.normalise=no'], 'global'),
     'no epochs': ([TINY, '--config.train.epochs=0'], '1 or more'),

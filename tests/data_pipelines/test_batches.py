@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from data_pipelines import batches, folds
 
 CONFIG = ConfigDict({'batch': 5, 'order_seed': 0, 'frames': 40})
+ONE, TWO = np.array([[0, 1, 2]]), np.array([[0, 1], [2, 2]])  # folds of each device
 
 
 @pytest.fixture(scope='module')
@@ -38,34 +39,54 @@ def test_the_order_is_a_function_of_seed_fold_and_epoch(made):
     assert order(made[0], 1, 2) != order(made[0], 1, 3)
 
 
-def test_chunks_of_any_length_hold_the_same_steps(u, made):
+@pytest.mark.parametrize('fold_DxF', [ONE, TWO])
+def test_a_device_trains_on_the_batches_of_its_folds(u, made, fold_DxF):
+    """Device by step by fold by example: what `order` says, whatever other folds there are."""
+    (item,) = batches.training(made, fold_DxF, u, 3, 7, 7, CONFIG)
+    assert item.row.shape == (len(fold_DxF), 7, fold_DxF.shape[1], 5)
+    for d, f in np.ndindex(fold_DxF.shape):
+        row_SxB, crop_SxB = batches.order(made[fold_DxF[d, f]], 3, 7, 5, 0)
+        np.testing.assert_array_equal(item.row[d, :, f], row_SxB)
+        np.testing.assert_array_equal(item.start[d, :, f], batches.start(u.frames_N[row_SxB], crop_SxB, 40))
+        assert (item.fold[d, :, f] == fold_DxF[d, f]).all()
+    assert (item.part, item.epoch, item.steps, item.frames, item.last) == ('train', 3, 7, 40, True)
+
+
+@pytest.mark.parametrize('fold_DxF', [ONE, TWO])
+def test_chunks_of_any_length_hold_the_same_steps(u, made, fold_DxF):
     """Cutting an epoch into chunks changes neither rows nor cuts; what fills the last chunk is not counted as a step."""
-    whole, *_ = batches.training(made, u, 0, 7, 7, CONFIG)
-    parts = list(batches.training(made, u, 0, 7, 3, CONFIG))
-    assert [(len(p.row), p.steps, p.last) for p in parts] == [(3, 3, False), (3, 3, False), (3, 1, True)]
-    np.testing.assert_array_equal(np.concatenate([p.row[: p.steps] for p in parts]), whole.row)
-    np.testing.assert_array_equal(np.concatenate([p.start[: p.steps] for p in parts]), whole.start)
+    whole, *_ = batches.training(made, fold_DxF, u, 0, 7, 7, CONFIG)
+    parts = list(batches.training(made, fold_DxF, u, 0, 7, 3, CONFIG))
+    assert [(p.row.shape[1], p.steps, p.last) for p in parts] == [(3, 3, False), (3, 3, False), (3, 1, True)]
+    for name in ('row', 'start', 'fold'):
+        pieces = [getattr(p, name)[:, : p.steps] for p in parts]
+        np.testing.assert_array_equal(np.concatenate(pieces, axis=1), getattr(whole, name))
 
 
 def test_a_cut_lies_within_the_utterance(u, made):
     """A longer utterance is cut at a frame that leaves enough; a shorter one begins at its first frame."""
-    item, *_ = batches.training(made, u, 0, 7, 7, CONFIG)
+    item, *_ = batches.training(made, ONE, u, 0, 7, 7, CONFIG)
     frames = u.frames_N[item.row]
     assert (item.start[frames <= 40] == 0).all()
     assert (item.start + 40 <= np.maximum(frames, 40)).all()
     assert item.start.max() > 0
 
 
-def test_scoring_reads_every_utterance_of_the_part_whole_and_once(u, made):
-    """No utterance is cut or left out, whatever the batch size."""
-    for size in (3, 64):
-        items = list(batches.scoring(made, u, 'test', 0, size))
-        assert [i.last for i in items] == [False] * (len(items) - 1) + [True]
-        for f, fold in enumerate(made):
-            rows = np.concatenate([i.row[f] for i in items])
-            np.testing.assert_array_equal(np.sort(rows[rows >= 0]), fold.test)
-        for i in items:
-            assert (u.frames_N[i.row[i.row >= 0]] <= i.frames).all()
+@pytest.mark.parametrize('fold_DxF', [ONE, TWO])
+@pytest.mark.parametrize('size', [3, 64])
+def test_scoring_reads_every_utterance_of_the_part_whole_and_once(u, made, fold_DxF, size):
+    """No utterance is cut or left out, whatever the batch size; `all_folds` says so of the folds of other machines too."""
+    items = list(batches.scoring(made, fold_DxF, u, 'test', 0, size))
+    assert [i.last for i in items] == [False] * (len(items) - 1) + [True]
+    for f, fold in enumerate(made):
+        rows = np.concatenate([i.all_folds[f] for i in items])
+        np.testing.assert_array_equal(np.sort(rows[rows >= 0]), fold.test)
+    for i in items:
+        assert i.row.shape == (*fold_DxF.shape, size)
+        np.testing.assert_array_equal(i.row, i.all_folds[fold_DxF])
+        np.testing.assert_array_equal(i.fold, fold_DxF)
+        assert (u.frames_N[i.row[i.row >= 0]] <= i.frames).all()
+        assert not i.start.any()
 
 
 @pytest.mark.parametrize(('frames', 'padded'), [(1, 100), (100, 100), (101, 150), (151, 200), (201, 300), (3000, 3200)])
@@ -74,19 +95,16 @@ def test_lengths_are_few(frames, padded):
     assert batches.lengths(frames) == padded
 
 
-def batch_of(table, item):
-    return table.batch(item, np.zeros((*item.row.shape, item.frames, table.utterances.bands), np.float16))
-
-
 @pytest.mark.parametrize('how', batches.NORMALISATIONS)
 def test_normalisation_uses_only_what_it_says(u, made, how):
     """utterance: its own frames; speaker: the speaker's; global: those of the fold's training part."""
     table = batches.Table(u, made, how, balanced=False)
-    item = next(batches.scoring(made, u, 'test', 0, 64))
-    batch = batch_of(table, item)
-    for f, fold in enumerate(made):
+    item = next(batches.scoring(made, TWO, u, 'test', 0, 64))
+    batch = table.batch(item)
+    for d, f in np.ndindex(TWO.shape):
+        fold = made[TWO[d, f]]
         for b in (0, 3):
-            row = item.row[f, b]
+            row = item.row[d, f, b]
             rows = {
                 'utterance': [row],
                 'speaker': np.flatnonzero(u.text['speaker'] == u.text['speaker'][row]),
@@ -95,8 +113,8 @@ def test_normalisation_uses_only_what_it_says(u, made, how):
             n, mean, variance = u.frames_N[rows][:, None], u.mean_NxM[rows].astype(float), u.variance_NxM[rows]
             expected = (n * mean).sum(0) / n.sum()
             square = (n * (variance + mean**2)).sum(0) / n.sum()
-            np.testing.assert_allclose(batch['mean_BxM'][f, b], expected, rtol=1e-5, atol=1e-6)
-            np.testing.assert_allclose(batch['scale_BxM'][f, b], (square - expected**2) ** -0.5, rtol=1e-5)
+            np.testing.assert_allclose(batch['mean_BxM'][d, f, b], expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(batch['scale_BxM'][d, f, b], (square - expected**2) ** -0.5, rtol=1e-5)
 
 
 def test_balanced_weights_give_every_class_the_same_total(made):
@@ -115,17 +133,41 @@ def test_balanced_weights_give_every_class_the_same_total(made):
 def test_a_batch_knows_the_folds_own_speakers(u, made):
     """`speaker_seen_K` marks the training speakers of the fold and no others; padding has no label and no frames."""
     table = batches.Table(u, made, 'global', balanced=True)
-    item = next(batches.training(made, u, 0, 7, 7, CONFIG))
-    batch = batch_of(table, item)
-    for f, fold in enumerate(made):
-        seen = set(table.domains['speaker'][batch['speaker_seen_K'][0, f] > 0])
-        assert seen == set(u.text['speaker'][fold.train])
-        assert set(table.domains['speaker'][batch['speaker_B'][:, f].ravel()]) <= seen
-    item = next(batches.scoring(made, u, 'test', 0, 64))
-    batch, nobody = batch_of(table, item), item.row < 0
+    item = next(batches.training(made, TWO, u, 0, 7, 7, CONFIG))
+    batch = table.batch(item)
+    for d, f in np.ndindex(TWO.shape):
+        seen = set(table.domains['speaker'][batch['speaker_seen_K'][d, 0, f] > 0])
+        assert seen == set(u.text['speaker'][made[TWO[d, f]].train])
+        assert set(table.domains['speaker'][batch['speaker_B'][d, :, f].ravel()]) <= seen
+    item = next(batches.scoring(made, TWO, u, 'test', 0, 64))
+    batch, nobody = table.batch(item), item.row < 0
     assert nobody.any()
     assert (batch['frames_B'][nobody] == 0).all()
+    assert (batch['frames_B'][~nobody] == u.frames_N[item.row[~nobody]]).all()
     assert (batch['labelled_B'][nobody] == 0).all()
+
+
+def test_the_frames_of_a_cut_are_those_that_are_left_of_the_utterance(u, made):
+    """At most what a training example has room for."""
+    item = next(batches.training(made, TWO, u, 0, 7, 7, CONFIG))
+    frames = batches.Table(u, made, 'global', balanced=True).batch(item)['frames_B']
+    np.testing.assert_array_equal(frames, np.minimum(u.frames_N[item.row], 40))
+
+
+def test_resident_features_are_found_where_those_of_the_utterance_begin(u, made):
+    """`first_B` counts the frames of all utterances before, and those cut off; an example ends where its utterance does."""
+    table = batches.Table(u, made, 'global', balanced=True)
+    items = [*batches.training(made, TWO, u, 0, 7, 3, CONFIG), *batches.scoring(made, TWO, u, 'test', 0, 64)]
+    before = [int(u.frames_N[:n].sum()) for n in range(len(u))]
+    for (item, batch), expected in zip(batches.resident(table, items), items, strict=True):
+        assert item is expected
+        assert batch['first_B'].dtype == np.int32
+        for at in np.ndindex(item.row.shape):
+            row, first, frames = item.row[at], batch['first_B'][at], batch['frames_B'][at]
+            assert first == (before[row] + item.start[at] if row >= 0 else 0)
+            assert first + frames <= before[row] + u.frames_N[row] or row < 0
+        for name, array in table.batch(item).items():
+            np.testing.assert_array_equal(batch[name], array)
 
 
 def test_a_label_space_drops_and_counts_what_it_lacks():

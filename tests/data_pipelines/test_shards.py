@@ -1,5 +1,7 @@
 """Shards are read in any order, to the bit, and damage to them is named."""
 
+import shutil
+
 import numpy as np
 import pytest
 import soundfile
@@ -31,17 +33,27 @@ def prepared(tmp_path_factory):
 def test_the_columns_are_those_of_the_shards(prepared):
     """Names, labels, lengths and moments are read without the features."""
     place, mel = prepared
-    u = shards.read([place])
+    u = shards.read(place)
     assert u.text['utterance'].tolist() == [f'{n}.wav' for n in range(9)]
     assert u.text['emotion'].tolist() == ['sad', 'angry'] * 4 + ['sad']
     assert u.frames_N.tolist() == [len(m) for m in mel]
     np.testing.assert_allclose(u.mean_NxM, [m.mean(0, dtype=float) for m in mel], rtol=1e-5)
 
 
+def test_all_features_are_loaded_one_utterance_after_another(prepared):
+    """To the bit, in the order of the rows, which may be some of them in any order."""
+    place, mel = prepared
+    u = shards.read(place)
+    loaded_RxM = shards.load(u)
+    assert loaded_RxM.dtype == np.float16
+    np.testing.assert_array_equal(loaded_RxM, np.concatenate(mel))
+    np.testing.assert_array_equal(shards.load(u[[7, 2, 3]]), np.concatenate([mel[7], mel[2], mel[3]]))
+
+
 def test_features_come_in_the_order_asked_for_cut_and_padded(prepared):
     """Any rows, twice too, from any frame, to the bit; row -1 is all zeros; lengths may differ from batch to batch."""
     place, mel = prepared
-    u = shards.read([place])
+    u = shards.read(place)
     first = np.array([[8, 0, -1], [3, 3, 1]]), np.array([[20, 0, 0], [0, 7, 55]]), 50
     second = np.array([2, 5]), np.array([0, 0]), 110
     a, b = shards.stream(u, [first, second])
@@ -55,18 +67,34 @@ def test_features_come_in_the_order_asked_for_cut_and_padded(prepared):
 
 
 def test_several_data_sets_keep_their_names_apart(prepared):
-    """Two corpora may use the same names for speakers: they are told apart by the corpus."""
+    """Two corpora may use the same names: utterances, speakers and sessions are told apart by the corpus."""
     place, _ = prepared
-    u = shards.read([place, place])
-    assert len(u) == 18
-    assert set(u.text['speaker']) == {'folder/s0', 'folder/s1', 'folder/s2'}
+    one, two = shards.read(place), shards.read(place)
+    two.text['corpus'] = np.full(9, 'other')
+    both = shards.together([one, two])
+    assert len(both) == 18
+    assert set(both.text['speaker']) == {f'{c}/s{n}' for c in ('folder', 'other') for n in range(3)}
+    assert both.text['utterance'].tolist() == [f'{c}/{n}.wav' for c in ('folder', 'other') for n in range(9)]
+    assert both.text['emotion'].tolist() == [*one.text['emotion'], *two.text['emotion']]
+    assert shards.together([one]) is one
+
+
+def test_several_data_sets_find_their_features(prepared, tmp_path):
+    """Each utterance in its own file, loaded or streamed."""
+    place, mel = prepared
+    one = shards.read(place)
+    two = shards.read(shutil.copytree(place, tmp_path / place.parts[-3] / place.parts[-2] / place.parts[-1]))
+    both = shards.together([one, two[[4, 0]]])
+    assert both.files == one.files + two.files
+    assert both.file_N.tolist() == [0] * 9 + [1] * 2
+    np.testing.assert_array_equal(shards.load(both), np.concatenate([*mel, mel[4], mel[0]]))
+    (got,) = shards.stream(both, [(np.array([9, 1, 10]), np.zeros(3, int), 40)])
+    np.testing.assert_array_equal(got, [mel[4][:40], mel[1][:40], mel[0][:40]])
 
 
 @pytest.mark.parametrize('damage', ['flip', 'cut', 'gone'])
 def test_a_damaged_shard_is_named(prepared, tmp_path, damage):
     """A flipped bit, a truncated file and a missing file end in a sentence that names the file."""
-    import shutil
-
     place, _ = prepared
     copy = shutil.copytree(place, tmp_path / place.parts[-3] / place.parts[-2] / place.parts[-1])
     (shard,) = copy.glob('*.tfrecord*')
@@ -79,4 +107,4 @@ def test_a_damaged_shard_is_named(prepared, tmp_path, damage):
     else:
         shard.unlink()
     with pytest.raises(Refusal, match='tfrecord'):
-        shards.read([copy])
+        shards.read(copy)

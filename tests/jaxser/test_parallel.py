@@ -7,172 +7,210 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data_pipelines.refusal import Refusal
 from jaxser import parallel
 from jaxser.interfaces import State
+from jaxser.parallel import Layout
 from jaxser.step import Step
 
-S, B, D = 4, 3, 2
+S, B, T, M = 4, 4, 3, 2  # steps, examples, frames, bands; the regression's inputs are an example's features, summed over frames
 COLLECTIVE = re.compile('all-reduce|all-gather|all-to-all|collective|reduce-scatter')
-
-
-@pytest.mark.parametrize(
-    ('folds', 'variants', 'devices', 'expected'),
-    [
-        (5, 6, 1, ('variant', 5, 6)),
-        (1, 1, 8, ('variant', 1, 8)),
-        (3, 2, 8, ('fold', 8, 2)),
-        (2, 5, 8, ('variant', 2, 8)),
-        (8, 3, 8, ('fold', 8, 3)),
-        (5, 8, 8, ('variant', 5, 8)),
-        (4, 4, 2, ('variant', 4, 4)),
-        (7, 3, 4, ('fold', 8, 3)),
-    ],
-)
-def test_the_layout_has_the_fewest_runs(folds, variants, devices, expected):
-    """The axis whose padding costs less is split; no run is lost."""
-    assert parallel.layout(folds, variants, devices) == expected
-
-
-def test_padding_repeats_the_last_run():
-    """Real runs keep their place; the others are copies of the last fold and variant."""
-    array = np.arange(12).reshape(2, 3, 2)
-    padded = parallel.pad(array, 3, 5)
-    np.testing.assert_array_equal(padded[:2, :3], array)
-    np.testing.assert_array_equal(padded, array[np.ix_([0, 1, 1], [0, 1, 2, 2, 2])])
-    np.testing.assert_array_equal(parallel.pad(array, 2, 3), array)
 
 
 def make_step() -> tuple[Step, list]:
     """Gradient descent of a linear regression, and a list that grows with every tracing."""
     traced = []
 
+    def inputs(batch):
+        return batch['mel_BxTxM'].astype(jnp.float32).sum(1)
+
     def init(hyper):
-        start_D = jnp.stack([hyper['seed'], hyper['fold']]).astype(jnp.float32)
-        return State(jnp.zeros((), jnp.int32), {'w': start_D}, {'seen': jnp.zeros(D)}, {}, (), jax.random.PRNGKey(hyper['seed']))
+        start_M = jnp.stack([hyper['seed'], hyper['fold']]).astype(jnp.float32)
+        return State(jnp.zeros((), jnp.int32), {'w': start_M}, {'seen': jnp.zeros(M)}, {}, (), jax.random.PRNGKey(hyper['seed']))
 
     def update(state, batch, hyper):
         traced.append('update')
-        x_BxD, y_B = batch['x_BxD'], batch['y_B']
-        loss, g = jax.value_and_grad(lambda w: ((x_BxD @ w['w'] - y_B) ** 2).mean())(state.params)
+        x_BxM, y_B = inputs(batch), batch['y_B']
+        loss, g = jax.value_and_grad(lambda w: ((x_BxM @ w['w'] - y_B) ** 2).mean())(state.params)
         params = jax.tree.map(lambda w, g: w - hyper['lr'] * g, state.params, g)
-        batch_stats = {'seen': state.batch_stats['seen'] + x_BxD.sum(0)}
+        batch_stats = {'seen': state.batch_stats['seen'] + x_BxM.sum(0)}
         return state.replace(step=state.step + 1, params=params, batch_stats=batch_stats), {'loss': loss}
 
     def predict(params, batch_stats, batch):
-        return batch['x_BxD'], batch['x_BxD'] @ params['w'][:, None]
+        return inputs(batch), inputs(batch) @ params['w'][:, None]
 
     return Step(init, update, predict), traced
 
 
 class Sweep:
-    """Some folds and variants, padded for some devices as train.Sweep does."""
+    """Some folds and variants on some devices, as train.Group lays them out, over a corpus of noise."""
 
-    def __init__(self, folds: int, variants: int, devices: int, lr: tuple = ()):
+    def __init__(self, folds: int, variants: int, devices: int = 1, data: int = 1, mode: str = 'jit', in_turn: bool = True):
         random = np.random.default_rng(0)
-        _, F, V = parallel.layout(folds, variants, devices)
-        x, y = random.normal(size=(S, folds, B, D)), random.normal(size=(S, folds, B))
-        fold = np.minimum(np.arange(F), folds - 1)
-        self.batches = {'x_BxD': np.float32(x[:, fold]), 'y_B': np.float32(y[:, fold])}
-        lr_V = np.float32([*lr, *np.linspace(0.01, 0.2, variants)][:variants])
-        hyper = {
-            'lr': np.broadcast_to(lr_V, (folds, variants)),
-            'seed': np.broadcast_to(np.arange(variants, dtype=np.int32), (folds, variants)),
-            'fold': np.broadcast_to(np.arange(folds, dtype=np.int32)[:, None], (folds, variants)),
-        }
-        self.hyper = {k: parallel.pad(v, F, V) for k, v in hyper.items()}
-        self.step, self.traced = make_step()
-        self.programs = parallel.make(self.step, F, V, jax.devices()[:devices])
-        self.folds, self.variants = folds, variants
+        self.corpus_RxM = np.float16(random.normal(size=(60, M)))
+        example = (folds, S, B)
+        self.first, self.frames = random.integers(0, 60 - T, example), random.integers(1, T + 1, example)
+        self.y = np.float32(random.normal(size=example))
+        there = np.arange(T) < self.frames[..., None]
+        self.mel = np.where(there[..., None], self.corpus_RxM[self.first[..., None] + np.arange(T)], np.float16(0))
 
-    def train(self, steps: int = S, hyper: dict | None = None) -> State:
+        self.fold_N, self.seed_N = (x.ravel().astype(np.int32) for x in np.mgrid[:folds, :variants])
+        self.lr_N = np.linspace(0.01, 0.05, variants, dtype=np.float32)[self.seed_N]
+        self.layout = Layout(len(self.fold_N), jax.devices()[:devices], data)
+        self.fold_DxF, slot_N = self.layout.slots(self.fold_N)
+        hyper_N = {'lr': self.lr_N, 'seed': self.seed_N, 'fold': self.fold_N, 'slot': slot_N}
+        self.hyper = {k: self.layout.spread(v) for k, v in hyper_N.items()}
+        self.step, self.traced = make_step()
+        self.programs = parallel.make(self.step, self.layout, T, mode, in_turn)
+
+    def batches(self, resident: bool = False) -> dict:
+        """DxSxFxB... of all steps, with features or with where they begin."""
+        of_fold = {'y_B': self.y, 'frames_B': np.int32(self.frames)}
+        of_fold |= {'first_B': np.int32(self.first)} if resident else {'mel_BxTxM': self.mel}
+        return {k: x[self.fold_DxF].swapaxes(1, 2) for k, x in of_fold.items()}
+
+    def train(self, steps: int = S, hyper: dict | None = None, resident: bool = False) -> State:
         """The state after the first `steps`; the chunk's others are skipped."""
-        hyper = hyper or self.hyper
-        batches = self.programs.place(self.batches)
-        state, self.metrics = self.programs.chunk(self.programs.init(hyper), batches, np.arange(S) < steps, hyper)
+        hyper = self.layout.place_runs(hyper or self.hyper)
+        batches = self.layout.place_batch(self.batches(resident), 3)
+        corpus = self.layout.place(self.corpus_RxM, parallel.EVERYWHERE) if resident else None
+        state, self.metrics = self.programs.chunk(self.programs.init(hyper), corpus, batches, np.arange(S) < steps, hyper)
         return state
 
-    def by_hand(self, f: int, v: int) -> tuple[np.ndarray, list[float]]:
-        """The weights of run (f, v) after all steps, and its losses, in float64."""
-        w, losses = np.array([v, f], float), []
-        for x, y in zip(self.batches['x_BxD'][:, f].astype(float), self.batches['y_B'][:, f]):
+    def predict(self, state: State, resident: bool = False) -> np.ndarray:
+        """scores_NxB of every run for the first batch of its fold."""
+        batch = self.layout.place_batch({k: x[:, 0] for k, x in self.batches(resident).items()}, 2)
+        corpus = self.layout.place(self.corpus_RxM, parallel.EVERYWHERE) if resident else None
+        hyper = self.layout.place_runs(self.hyper)
+        return self.collect(self.programs.predict(T)(state.params, state.batch_stats, corpus, batch, hyper))[..., 0]
+
+    def collect(self, tree):
+        """Every array by run, on the host."""
+        return jax.tree.map(self.layout.collect, tree)
+
+    def by_hand(self, n: int) -> tuple[np.ndarray, list[float]]:
+        """The weights of run n after all steps, and its losses, in float64."""
+        f = self.fold_N[n]
+        w, losses = np.array([self.seed_N[n], f], float), []
+        for mel, y in zip(self.mel[f].astype(float), self.y[f].astype(float)):
+            x = mel.sum(1)
             losses.append(((x @ w - y) ** 2).mean())
-            w -= self.hyper['lr'][f, v] * 2 / B * x.T @ (x @ w - y)
+            w -= self.lr_N[n] * 2 / B * x.T @ (x @ w - y)
         return w, losses
 
 
-CASES = {'one device': (2, 3, 1), 'over folds': (3, 2, 8), 'over variants': (2, 5, 8), 'nothing to pad': (2, 8, 8)}
+CASES = {
+    'one device': {'folds': 2, 'variants': 3},
+    'one device, vmapped': {'folds': 2, 'variants': 3, 'in_turn': False},
+    'nothing to pad': {'folds': 3, 'variants': 2, 'devices': 8},
+    'padded': {'folds': 3, 'variants': 5, 'devices': 8},
+    'batches over two devices': {'folds': 3, 'variants': 3, 'devices': 8, 'data': 2},
+    'batches over two devices, vmapped': {'folds': 3, 'variants': 3, 'devices': 8, 'data': 2, 'in_turn': False},
+    'pmap, padded': {'folds': 3, 'variants': 5, 'devices': 8, 'mode': 'pmap'},
+}
 
 
 @pytest.fixture(scope='module', params=CASES.values(), ids=CASES)
 def case(request):
     """A sweep, and how it ended."""
-    s = Sweep(*request.param)
+    s = Sweep(**request.param)
     state = s.train()
     return s, state, s.metrics
 
 
 def test_every_run_is_what_it_would_be_alone(case):
-    """On any number of devices, split over folds or variants, padded or not: 1e-6."""
+    """On any number of devices, padded or not, by jit or pmap, its batch on one device or two: 1e-6."""
     s, state, metrics = case
-    for f in range(s.folds):
-        for v in range(s.variants):
-            w, losses = s.by_hand(f, v)
-            np.testing.assert_allclose(state.params['w'][f, v], w, rtol=1e-6, atol=1e-6)
-            np.testing.assert_allclose(metrics['loss'][:, f, v], losses, rtol=1e-5, atol=1e-6)
-    assert (np.asarray(state.step) == S).all()
-
-
-def test_every_device_has_its_share_of_the_runs(case):
-    """As many runs on each, none twice."""
-    s, state, _ = case
-    shards = state.params['w'].addressable_shards
-    assert len(shards) == len(s.programs.init(s.hyper).params['w'].sharding.device_set)
-    assert {shard.data.size for shard in shards} == {state.params['w'].size // len(shards)}
-
-
-def test_runs_never_talk_to_each_other(case):
-    """The compiled chunk holds no collective."""
-    s, state, _ = case
-    text = s.programs.chunk.lower(state, s.batches, np.ones(S, bool), s.hyper).compile().as_text()
-    assert not COLLECTIVE.findall(text)
+    found, loss_NxS = s.collect(state), s.collect(metrics)['loss']
+    for n in range(len(s.fold_N)):
+        w, losses = s.by_hand(n)
+        np.testing.assert_allclose(found.params['w'][n], w, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(loss_NxS[n], losses, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.batch_stats['seen'][n], s.mel[s.fold_N[n]].sum((0, 1, 2), float), rtol=1e-5, atol=1e-5)
+    assert (found.step == S).all()
 
 
 def test_predictions_are_those_of_each_run_on_the_batch_of_its_fold(case):
-    """Folds by variants by examples by classes."""
+    """Runs by examples, from the run's own parameters."""
     s, state, _ = case
-    batch = {k: x[0] for k, x in s.batches.items()}
-    found = np.asarray(s.programs.predict(state.params, state.batch_stats, batch))
-    expected = np.einsum('fbd,fvd->fvb', batch['x_BxD'], np.asarray(state.params['w']))
-    np.testing.assert_allclose(found[..., 0], expected, rtol=1e-5, atol=1e-6)
+    x_NxBxM = s.mel[s.fold_N, 0].astype(float).sum(2)
+    expected = np.einsum('nbm,nm->nb', x_NxBxM, s.collect(state.params['w']))
+    np.testing.assert_allclose(s.predict(state), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_keep_picks_run_by_run(case):
     """Where a run is better its new parameters and statistics are taken, and elsewhere the old ones stay."""
     s, state, _ = case
-    old = jax.tree.map(lambda x: x - 1000, (state.params, state.batch_stats))
-    better = np.random.default_rng(1).random(s.hyper['lr'].shape) < 0.5
-    kept = s.programs.keep(old, state, better)
-    for k, o, n in zip(*map(jax.tree.leaves, (kept, old, (state.params, state.batch_stats)))):
-        np.testing.assert_array_equal(k, np.where(better[..., None], n, o))
+    new = (state.params, state.batch_stats)
+    old = jax.tree.map(lambda x: x - 1000, new)
+    better_N = np.random.default_rng(1).random(len(s.fold_N)) < 0.5
+    kept = s.programs.keep(old, state, s.layout.place_runs(s.layout.spread(better_N)))
+    for k, o, n in zip(*(jax.tree.leaves(s.collect(tree)) for tree in (kept, old, new))):
+        np.testing.assert_array_equal(k, np.where(better_N[:, None], n, o))
+
+
+def test_features_on_the_device_are_those_a_batch_would_bring(case):
+    """Cut out of the corpus where `first_B` says: the same state and the same scores, to the bit."""
+    s, state, _ = case
+    jax.tree.map(np.testing.assert_array_equal, s.collect(s.train(resident=True)), s.collect(state))
+    np.testing.assert_array_equal(s.predict(state, resident=True), s.predict(state))
+
+
+def test_features_of_a_neighbour_are_never_read():
+    """What lies around the frames of an example in the corpus may be anything."""
+    s = Sweep(2, 3)
+    expected = s.collect(s.train())
+    own = np.unique((s.first[..., None] + np.arange(T))[np.arange(T) < s.frames[..., None]])
+    assert len(own) < len(s.corpus_RxM)
+    s.corpus_RxM[np.setdiff1d(np.arange(60), own)] = np.nan
+    jax.tree.map(np.testing.assert_array_equal, s.collect(s.train(resident=True)), expected)
+    assert np.isfinite(s.predict(s.train(resident=True), resident=True)).all()
+
+
+def test_every_device_has_its_share_of_the_runs():
+    """As many runs on each; two devices hold a run only where they share out its batch."""
+    for data, runs_each in ((1, 2), (2, 4)):
+        w = Sweep(3, 5, devices=8, data=data).train().params['w']
+        assert w.shape == (8 // data, runs_each, M)
+        assert {shard.data.shape for shard in w.addressable_shards} == {(1, runs_each, M)}
+        assert len({shard.device for shard in w.addressable_shards}) == 8
+
+
+def compiled_text(s: Sweep) -> str:
+    """The compiled chunk."""
+    hyper = s.layout.place_runs(s.hyper)
+    batches = s.layout.place_batch(s.batches(), 3)
+    return s.programs.chunk.lower(s.programs.init(hyper), None, batches, np.ones(S, bool), hyper).compile().as_text()
+
+
+@pytest.mark.parametrize('in_turn', [True, False])
+def test_runs_never_talk_to_each_other(in_turn):
+    """The compiled chunk holds no collective; where a batch is shared out, none but between the devices of a run."""
+    assert not COLLECTIVE.findall(compiled_text(Sweep(3, 5, devices=8, in_turn=in_turn)))
+    lines = compiled_text(Sweep(3, 3, devices=8, data=2, in_turn=in_turn)).splitlines()
+    called = [line for line in lines if re.search(rf'({COLLECTIVE.pattern})[-\w]*\(', line)]
+    assert called
+    pairs = re.compile(r'replica_groups=(\[4,2\]<=\[8\]|\{\{0,1\},\{2,3\},\{4,5\},\{6,7\}\})')
+    assert all(pairs.search(line) for line in called), called
 
 
 def test_a_skipped_step_changes_no_bit():
     """What fills an epoch's last chunk: the state stays, and the metrics say NaN rather than a number."""
-    s = Sweep(2, 3, 1)
-    state, metrics = s.train(steps=2), s.metrics
-    one_by_one = s.programs.init(s.hyper)
+    s = Sweep(2, 3)
+    state, loss_NxS = s.train(steps=2), s.collect(s.metrics)['loss']
+    hyper, batches = s.layout.place_runs(s.hyper), s.layout.place_batch(s.batches(), 3)
+    one_by_one = s.programs.init(hyper)
     for n in range(2):
-        only = np.arange(S) == n
-        one_by_one, _ = s.programs.chunk(one_by_one, s.batches, only, s.hyper)
+        one_by_one, _ = s.programs.chunk(one_by_one, None, batches, np.arange(S) == n, hyper)
     jax.tree.map(np.testing.assert_array_equal, state, one_by_one)
     assert (np.asarray(state.step) == 2).all()
-    assert np.isfinite(metrics['loss'][:2]).all()
-    assert np.isnan(metrics['loss'][2:]).all()
+    assert np.isfinite(loss_NxS[:, :2]).all()
+    assert np.isnan(loss_NxS[:, 2:]).all()
 
 
 def test_other_values_trace_nothing():
     """Coefficients, rates and seeds are arguments of the program, not part of it."""
-    s = Sweep(2, 3, 1)
+    s = Sweep(2, 3)
     s.train()
     before = len(s.traced)
     s.train(hyper=s.hyper | {'lr': s.hyper['lr'] * 2, 'seed': s.hyper['seed'] + 5})
@@ -180,14 +218,75 @@ def test_other_values_trace_nothing():
     assert len(s.traced) == before
 
 
-def test_a_diverging_run_leaves_the_others_alone():
+@pytest.mark.parametrize('in_turn', [True, False])
+def test_a_diverging_run_leaves_the_others_alone(in_turn):
     """Whatever becomes of one, the other runs of the program are the same to the bit."""
-    s = Sweep(2, 3, 1)
-    calm = jax.device_get(s.train())
+    s = Sweep(2, 3, in_turn=in_turn)
+    calm = s.collect(s.train().params['w'])
     for lr in (1e30, np.inf):
-        hyper = s.hyper | {'lr': np.array(s.hyper['lr'])}
-        hyper['lr'][:, 1] = lr
-        wild = jax.device_get(s.train(hyper=hyper))
-        assert not np.isfinite(wild.params['w'][:, 1]).any()
-        for v in (0, 2):
-            np.testing.assert_array_equal(wild.params['w'][:, v], calm.params['w'][:, v])
+        hyper = s.hyper | {'lr': np.where(s.hyper['seed'] == 1, np.float32(lr), s.hyper['lr'])}
+        wild = s.collect(s.train(hyper=hyper).params['w'])
+        assert not np.isfinite(wild[s.seed_N == 1]).any()
+        np.testing.assert_array_equal(wild[s.seed_N != 1], calm[s.seed_N != 1])
+
+
+@pytest.mark.parametrize(
+    ('count', 'devices', 'data', 'expected'),
+    [(30, 1, 1, (1, 30)), (1, 8, 1, (1, 1)), (6, 8, 1, (6, 1)), (10, 8, 1, (8, 2)), (40, 8, 1, (8, 5)), (9, 8, 2, (4, 3))],
+)
+def test_every_device_gets_as_few_runs_as_can_be(count, devices, data, expected):
+    """No more devices than runs; `data` devices count as one."""
+    layout = Layout(count, jax.devices()[:devices], data)
+    assert expected == (layout.D, layout.R)
+    assert layout.mesh.devices.shape == (layout.D, data)
+
+
+def test_devices_that_cannot_share_out_batches_are_refused():
+    """Seven devices, two to a batch."""
+    with pytest.raises(Refusal, match=r'config.data_devices is 2, of which 7'):
+        Layout(10, jax.devices()[:7], data=2)
+
+
+def test_runs_are_spread_in_order_and_collected_again():
+    """Run n is number n % R of device n // R; what is left over repeats the last run, and is gone when collected."""
+    layout = Layout(5, jax.devices()[:3])
+    array_NxM = np.arange(10).reshape(5, 2)
+    spread = layout.spread(array_NxM)
+    np.testing.assert_array_equal(spread, array_NxM[[[0, 1], [2, 3], [4, 4]]])
+    np.testing.assert_array_equal(layout.collect(layout.place_runs(spread)), array_NxM)
+
+
+def test_the_last_group_of_a_sweep_fills_the_layout_of_the_first():
+    """Fewer runs than there are places: the same shapes, hence the same program, and nothing but those runs comes back."""
+    whole = Layout(20, jax.devices()[:3], R=4)
+    fewer = whole.of(5)
+    assert (whole.count, fewer.count, fewer.D, fewer.R) == (20, 5, 3, 4)
+    spread = fewer.spread(np.arange(5))
+    np.testing.assert_array_equal(spread, [[0, 1, 2, 3], [4, 4, 4, 4], [4, 4, 4, 4]])
+    np.testing.assert_array_equal(fewer.collect(spread), np.arange(5))
+
+
+def test_a_device_holds_the_folds_that_its_runs_need_and_no_other():
+    """Every run finds its fold at its slot; a device that needs fewer folds than another repeats its last."""
+    fold_N = np.array([0, 0, 0, 2, 2, 2, 2, 5, 5])
+    layout = Layout(9, jax.devices()[:3])
+    fold_DxF, slot_N = layout.slots(fold_N)
+    np.testing.assert_array_equal(fold_DxF, [[0, 0], [2, 2], [2, 5]])
+    np.testing.assert_array_equal(slot_N, [0, 0, 0, 0, 0, 0, 0, 1, 1])
+    assert slot_N.dtype == np.int32
+    wider_DxF, same_N = layout.slots(fold_N, F=3)  # as another group of the same program needs
+    np.testing.assert_array_equal(wider_DxF, [[0, 0, 0], [2, 2, 2], [2, 5, 5]])
+    np.testing.assert_array_equal(same_N, slot_N)
+
+
+def test_slots_lead_every_run_to_its_fold():
+    """Whatever the order of the folds and the number of devices."""
+    random = np.random.default_rng(0)
+    for count, devices in ((1, 8), (7, 3), (30, 8), (30, 1)):
+        fold_N = random.integers(0, 6, count)
+        layout = Layout(count, jax.devices()[:devices])
+        fold_DxF, slot_N = layout.slots(fold_N)
+        np.testing.assert_array_equal(fold_DxF[np.arange(count) // layout.R, slot_N], fold_N)
+        of_device = np.split(layout.spread(fold_N), layout.D)
+        assert [set(row) for row in fold_DxF] == [set(row.ravel()) for row in of_device]
+        assert fold_DxF.shape[1] == max(len(set(row.ravel())) for row in of_device)

@@ -1,69 +1,190 @@
 """Which runs a configuration means, and what it may not say."""
 
+import sys
+
 import numpy as np
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from configs import base
 from data_pipelines.refusal import Refusal
 from jaxser import sweep
 
-KNOBS = {'lam': 0.3, 'domain_weight': 1.0}
+KNOBS = {'dann': {'lam': 0.3, 'domain_weight': 1.0}, 'erm': {}}
 
 
-def given(**changes) -> dict:
-    """The sweep of configs/base.py with some values changed."""
-    return base.get_config().sweep.to_dict() | changes
+def made(config) -> list[sweep.Part]:
+    """The parts of a configuration, for methods with the knobs above."""
+    return sweep.parts(config, lambda c: KNOBS[c.method])
 
 
-def test_the_runs_are_the_product_and_the_last_varies_fastest():
-    """Every combination once; the seed is the fastest."""
-    runs = sweep.variants(sweep.values(given(lam=(0.0, 1.0), seed=(3, 5), lr=(0.1, 0.2)), KNOBS))
-    assert [(r['lam'], r['lr'], r['seed']) for r in runs] == [(a, b, s) for a in (0.0, 1.0) for b in (0.1, 0.2) for s in (3, 5)]
+def parts(**changes) -> list[sweep.Part]:
+    """Of configs/base.py, with dann, where config.sweep has been replaced by a plain dictionary."""
+    config = base.get_config()
+    config.sweep = changes
+    return made(config)
+
+
+def variants(**changes) -> list[dict]:
+    """Of a sweep that is one program."""
+    (part,) = parts(**changes)
+    return part.variants
+
+
+def test_the_runs_are_the_product_and_the_seed_varies_fastest():
+    """Every combination once."""
+    runs = variants(lam=(0.0, 1.0), seed=(3, 5), weight_decay=(0.1, 0.2))
+    expected = [(m, w, s) for m in (0.0, 1.0) for w in (0.1, 0.2) for s in (3, 5)]
+    assert [(r['lam'], r['weight_decay'], r['seed']) for r in runs] == expected
 
 
 def test_an_empty_tuple_is_the_default_of_the_method():
     """() leaves a knob to the method that has it; other methods never see it."""
-    assert sweep.values(given(), KNOBS)['lam'] == (0.3,)
-    assert 'lam' not in sweep.values(given(), {})
-    assert {'lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask', 'seed'} == set(sweep.values(given(), {}))
+    (run,) = variants(lam=())
+    assert (run['lam'], run['domain_weight']) == (0.3, 1.0)
+    (run,) = variants(lam=(), method='erm')
+    assert set(run) == {'method', 'lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask', 'seed'}
 
 
 def test_a_single_value_is_a_sweep_of_one():
-    """A number does as well as a tuple of one."""
-    assert sweep.values(given(lam=0.5, seed=7), KNOBS)['lam'] == (0.5,)
-    assert len(sweep.variants(sweep.values(given(), KNOBS))) == 1
+    """A number does as well as a tuple of one, and a word of the command line as a tuple."""
+    (run,) = variants(lam=0.5, seed=7)
+    assert (run['lam'], run['seed']) == (0.5, 7)
 
 
-def test_every_hyper_parameter_is_an_array_of_folds_by_variants():
-    """Whole numbers are int32 and the others float32; the fold varies over the first axis."""
-    runs = sweep.variants(sweep.values(given(lam=(0.0, 1.0), seed=(3, 5)), KNOBS))
-    table = sweep.hyper(runs, [1, 4, 2])
-    assert {x.shape for x in table.values()} == {(3, 4)}
+def test_a_replaced_sweep_has_the_defaults_of_base():
+    """A configuration may set config.sweep as a whole: what it does not say is as if it had changed one key."""
+    changed = base.get_config()
+    changed.sweep.lam = (0.0, 0.5)
+    (replaced,), (expected,) = parts(lam=(0.0, 0.5)), made(changed)
+    assert replaced.variants == expected.variants
+    assert [r['lr'] for r in replaced.variants] == [*base.get_config().sweep.lr] * 2
+
+
+def test_listed_runs_are_crossed_with_the_rest():
+    """What a run of the list says is fixed there; all else that is swept varies, the seed fastest."""
+    runs = variants(runs=({'lam': 0.1, 'lr': 1e-3}, {'lam': 1.0}), seed=(0, 1), lr=(0.1, 0.2))
+    expected = [(0.1, 1e-3, 0), (0.1, 1e-3, 1), (1.0, 0.1, 0), (1.0, 0.1, 1), (1.0, 0.2, 0), (1.0, 0.2, 1)]
+    assert [(r['lam'], r['lr'], r['seed']) for r in runs] == expected
+    assert {r['domain_weight'] for r in runs} == {1.0}
+
+
+def test_every_method_is_a_program_of_its_own():
+    """A part for each; the method without the knob has one run for all its values."""
+    erm, dann = parts(method=('erm', 'dann'), lam=(0.0, 0.1, 0.3), seed=(0, 1))
+    assert (erm.structure, erm.config.method) == ({'method': 'erm'}, 'erm')
+    assert (dann.structure, dann.config.method) == ({'method': 'dann'}, 'dann')
+    assert [(r['method'], r['seed']) for r in erm.variants] == [('erm', 0), ('erm', 1)]
+    assert all('lam' not in r for r in erm.variants)
+    assert [(r['method'], r['lam'], r['seed']) for r in dann.variants] == [
+        ('dann', m, s) for m in (0.0, 0.1, 0.3) for s in (0, 1)
+    ]
+
+
+def test_listed_runs_may_name_their_method():
+    """Plain training beside some adversaries."""
+    erm, dann = parts(runs=({'method': 'erm'}, {'method': 'dann', 'lam': 0.1}, {'method': 'dann', 'lam': 1.0}), seed=(0, 1))
+    assert len(erm.variants) == 2
+    assert [(r['lam'], r['seed']) for r in dann.variants] == [(0.1, 0), (0.1, 1), (1.0, 0), (1.0, 1)]
+
+
+@pytest.mark.parametrize(
+    'changes', [{'model': {'width': (8, 16)}}, {'runs': ({'model.width': 8}, {'model': {'width': 16}})}], ids=['product', 'list']
+)
+def test_every_width_is_a_program_of_its_own(changes):
+    """The configuration of a part has it, and the one it was made from is left alone."""
+    config = base.get_config()
+    config.sweep = changes
+    narrow, wide = made(config)
+    assert [(p.config.model.width, p.structure) for p in (narrow, wide)] == [(8, {'model.width': 8}), (16, {'model.width': 16})]
+    assert [r['model.width'] for p in (narrow, wide) for r in p.variants] == [8, 16]
+    assert config.model.width == base.get_config().model.width
+
+
+@pytest.mark.parametrize(
+    ('argument', 'structures'),
+    [
+        ('--config.sweep.method=erm,dann', [{'method': 'erm'}, {'method': 'dann'}]),
+        ('--config.sweep.method=erm', [{'method': 'erm'}]),
+        ('--config.sweep.model.width=8,16', [{'model.width': 8}, {'model.width': 16}]),
+    ],
+)
+def test_structural_keys_are_set_on_the_command_line(argument, structures, monkeypatch):
+    """Words and numbers, separated by commas."""
+    monkeypatch.setattr(sys, 'argv', ['jaxser', argument])  # where ml_collections looks
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_dict('config', base.get_config(), flag_values=values)
+    values(sys.argv)
+    assert [p.structure for p in made(config.value)] == structures
+
+
+def test_runs_are_the_variants_on_every_fold():
+    """Fold by fold, so that a device needs the data of few."""
+    (part,) = parts(lam=(0.0, 1.0))
+    assert [(r['fold'], r['lam']) for r in sweep.runs(part, [1, 4])] == [(1, 0.0), (1, 1.0), (4, 0.0), (4, 1.0)]
+
+
+def test_a_listed_run_may_name_its_fold():
+    """It is on that fold alone, and a run that names none is on all; a fold that is not run is refused."""
+    (part,) = parts(runs=({'lam': 0.1, 'fold': 2}, {'lam': 0.3}))
+    assert [(r['fold'], r['lam']) for r in sweep.runs(part, [0, 2])] == [(0, 0.3), (2, 0.1), (2, 0.3)]
+    with pytest.raises(Refusal, match=r'no fold 2; the folds to run are 0, 1'):
+        sweep.runs(part, [0, 1])
+
+
+def test_every_traced_hyper_parameter_is_an_array_of_runs():
+    """Whole numbers are int32 and the others float32; structural keys are no arrays."""
+    (part,) = parts(method='dann', lam=(0.0, 1.0), seed=(3, 5))
+    table = sweep.hyper(sweep.runs(part, [1, 4, 2]), part)
+    assert 'method' not in table
     assert {k for k, x in table.items() if x.dtype == np.int32} == {'seed', 'fold'}
     assert {x.dtype for k, x in table.items() if k not in ('seed', 'fold')} == {np.dtype(np.float32)}
-    np.testing.assert_array_equal(table['fold'], [[1] * 4, [4] * 4, [2] * 4])
-    np.testing.assert_array_equal(table['lam'], [[0, 0, 1, 1]] * 3)
-    np.testing.assert_array_equal(table['seed'], [[3, 5, 3, 5]] * 3)
+    np.testing.assert_array_equal(table['fold'], [1] * 4 + [4] * 4 + [2] * 4)
+    np.testing.assert_array_equal(table['lam'], [0, 0, 1, 1] * 3)
+    np.testing.assert_array_equal(table['seed'], [3, 5, 3, 5] * 3)
+
+
+def test_runs_are_named_by_what_differs():
+    """And by coefficient and seed where they have them; never by the fold, which a name is shared by."""
+    plain = {'method': 'erm', 'width': 64, 'lr': 1e-3, 'seed': 0}
+    adversary = {'method': 'dann', 'width': 64, 'lam': 0.3, 'lr': 1e-3, 'seed': 0}
+    assert sweep.varied([r | {'fold': f} for r in (plain, adversary) for f in (0, 1)]) == ['method', 'seed', 'lam']
+    assert sweep.varied([plain | {'fold': 0}]) == ['seed']
+    assert sweep.varied([plain, plain | {'lr': 0.1}, plain | {'width': 32}]) == ['width', 'lr', 'seed']
+    assert sweep.label(adversary, ['method', 'seed', 'lam']) == 'method=dann seed=0 lam=0.3'
+    assert sweep.label(plain, ['method', 'lr', 'lam']) == 'method=erm lr=0.001'
 
 
 WRONG = {
-    'a knob of another method': ({'lam': (0.1,)}, {}, 'config.sweep.lam', 'no such'),
-    'a name nobody knows': ({'lamb': (0.1,)}, KNOBS, 'config.sweep.lamb', 'no such'),
-    'text for a number': ({'lam': (0.1, 'much')}, KNOBS, 'config.sweep.lam', "'much' is not a number"),
-    'a truth value for a number': ({'lr': True}, KNOBS, 'config.sweep.lr', 'True is not a number'),
-    'a fraction for a seed': ({'seed': (1, 2.5)}, KNOBS, 'config.sweep.seed', '2.5 is not an integer'),
-    'a value twice': ({'lam': (0.1, 0.3, 0.1)}, KNOBS, 'config.sweep.lam', 'twice'),
-    'a value twice as 0 and 0.0': ({'lam': (0, 0.0)}, KNOBS, 'config.sweep.lam', 'twice'),
-    'nothing for what every method needs': ({'lr': ()}, KNOBS, 'config.sweep.lr', 'empty'),
+    'a knob of another method': ({'method': 'erm', 'lam': (0.1,)}, 'config.sweep.lam', 'no such'),
+    'a name nobody knows': ({'lamb': (0.1,)}, 'config.sweep.lamb', "no such hyper-parameter. Did you mean 'lam'?"),
+    'a name nobody knows in a run': ({'runs': ({'sed': 1},)}, 'config.sweep.runs: sed', "Did you mean 'seed'?"),
+    'a structural name nobody knows': ({'model': {'widht': (8,)}}, 'config.sweep.model.widht', "Did you mean 'model.width'?"),
+    'a structural name nobody knows in a run': ({'runs': ({'model.dims': 8},)}, 'model.dims', "Did you mean 'model.dim'?"),
+    'a structural value of the wrong kind': ({'model': {'width': ('wide',)}}, 'config.sweep.model.width', 'int'),
+    'a structural value twice': ({'method': ('erm', 'erm')}, 'config.sweep.method', 'twice'),
+    'text for a number': ({'lam': (0.1, 'much')}, 'config.sweep.lam', "'much' is not a number"),
+    'text for a number in a run': ({'runs': ({'lam': 'much'},)}, 'config.sweep.runs: lam', "'much' is not a number"),
+    'several numbers in a run': ({'runs': ({'lam': (0.1, 0.2)},)}, 'config.sweep.runs: lam', 'is not a number'),
+    'a truth value for a number': ({'lr': True}, 'config.sweep.lr', 'True is not a number'),
+    'less than nothing': ({'lr': -1.0}, 'config.sweep.lr', '-1.0 is not a number from 0 up'),
+    'not a number': ({'lam': float('nan')}, 'config.sweep.lam', 'nan is not a number from 0 up'),
+    'a fraction for a seed': ({'seed': (1, 2.5)}, 'config.sweep.seed', '2.5 is not an integer'),
+    'a value twice': ({'lam': (0.1, 0.3, 0.1)}, 'config.sweep.lam', 'twice'),
+    'a value twice as 0 and 0.0': ({'lam': (0, 0.0)}, 'config.sweep.lam', 'twice'),
+    'a run twice': ({'runs': ({'lam': 0.1}, {'lam': 0.1})}, 'config.sweep.runs', 'twice'),
+    'runs that are no dictionaries': ({'runs': (0.1, 0.3)}, 'config.sweep.runs', 'a tuple of dictionaries'),
+    'nothing for what every method needs': ({'lr': ()}, 'config.sweep.lr', 'empty'),
 }
 
 
-@pytest.mark.parametrize(('changes', 'knobs', 'key', 'what'), WRONG.values(), ids=WRONG)
-def test_a_wrong_value_is_refused_by_name(changes, knobs, key, what):
+@pytest.mark.parametrize(('changes', 'key', 'what'), WRONG.values(), ids=WRONG)
+def test_a_wrong_value_is_refused_by_name(changes, key, what):
     """The key and the mistake stand in the sentence."""
     with pytest.raises(Refusal) as refusal:
-        sweep.values(given(**changes), knobs)
-    assert f'{key}' in str(refusal.value)
+        parts(**changes)
+    assert key in str(refusal.value)
     assert what in str(refusal.value)
 
 

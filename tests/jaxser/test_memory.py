@@ -1,0 +1,105 @@
+"""How many runs a device takes at once, from what compiled programs say of themselves."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_pipelines.refusal import Refusal
+from jaxser import memory
+
+
+def program(needed: int) -> SimpleNamespace:
+    """A compiled program that takes so many bytes; what it gives back over its arguments takes none."""
+    sizes = {'argument': needed - 5, 'output': 8, 'alias': 7, 'temp': 4}
+    analysis = SimpleNamespace(**{f'{k}_size_in_bytes': v for k, v in sizes.items()})
+    return SimpleNamespace(memory_analysis=lambda: analysis)
+
+
+class Compiler:
+    """Compiles programs whose runs take `each` bytes beside a `base` that all share, and remembers for how many runs."""
+
+    def __init__(self, each: int, base: int = 0):
+        self.each, self.base, self.asked = each, base, []
+
+    def __call__(self, runs: int) -> SimpleNamespace:
+        self.asked.append(runs)
+        return program(self.each * runs + self.base)
+
+
+def test_all_runs_train_at_once_where_they_fit():
+    """Up to the last byte, and nothing is compiled twice: the program that was weighed is the one that runs."""
+    compiler = Compiler(each=10)
+    runs, compiled = memory.fit(compiler, most=6, limit=60)
+    assert runs == 6
+    assert memory.needed(compiled) == 60
+    assert compiler.asked == [6]
+
+
+@pytest.mark.parametrize(
+    ('most', 'each', 'base', 'limit', 'runs'),
+    [
+        (6, 10, 0, 59, 3),  # two groups
+        (10, 10, 0, 45, 4),  # three groups: 4, 4, 2
+        (12, 10, 0, 45, 4),  # three of 4
+        (7, 10, 0, 10, 1),
+        (20, 10, 40, 100, 5),  # 6 would fit, but four groups are needed either way
+        (48, 10, 100, 300, 16),
+    ],
+)
+def test_what_does_not_fit_trains_in_the_fewest_groups_and_these_are_equal(most, each, base, limit, runs):
+    """No larger groups than their number needs, and no more of them than memory asks for."""
+    compiler = Compiler(each, base)
+    found, compiled = memory.fit(compiler, most, limit)
+    fewest = -(-most // ((limit - base) // each))
+    assert found == runs == -(-most // fewest)
+    assert memory.needed(compiled) == each * runs + base <= limit
+    assert compiler.asked[-1] == runs
+    assert len(compiler.asked) <= 3
+
+
+def test_a_sweep_of_which_no_run_fits_is_refused_in_a_sentence():
+    """With what it takes, what there is, and what to change."""
+    compiler = Compiler(each=3 << 30)
+    with pytest.raises(Refusal) as refusal:
+        memory.fit(compiler, most=4, limit=2 << 30)
+    assert '1 run(s) on a device need 3.00 GiB of memory, and 2.00 GiB may be used.' in str(refusal.value)
+    assert 'config.data.batch' in str(refusal.value)
+    assert compiler.asked == [4, 1]
+
+
+def test_no_more_than_three_programs_are_compiled():
+    """A program that takes the same however few its runs is refused after the third."""
+    compiler = Compiler(each=0, base=3 << 30)
+    with pytest.raises(Refusal, match=r'need 3\.00 GiB'):
+        memory.fit(compiler, most=100, limit=2 << 30)
+    assert len(compiler.asked) == 3
+    assert compiler.asked == sorted(compiler.asked, reverse=True)
+
+
+def test_a_program_takes_its_arguments_its_results_and_its_scratch_space():
+    """By XLA's own analysis; a donated argument whose place the result takes counts once."""
+    argument = jax.ShapeDtypeStruct((1000,), np.float32)
+    assert memory.needed(jax.jit(lambda x: x + 1).lower(argument).compile()) == 8000
+    assert memory.needed(jax.jit(lambda x: x + 1, donate_argnums=0).lower(argument).compile()) == 4000
+    scratch = jax.jit(lambda x: jnp.sort(jnp.sin(x))[0]).lower(argument).compile()
+    assert memory.needed(scratch) >= 4000 + 4 + 4000
+
+
+def test_a_program_without_an_analysis_is_taken_to_fit():
+    """Some back ends have none."""
+    compiled = SimpleNamespace(memory_analysis=lambda: None)
+    assert memory.needed(compiled) == 0
+    assert memory.fit(lambda runs: compiled, most=9, limit=1) == (9, compiled)
+
+
+def test_the_limit_is_a_share_of_what_there_is():
+    """Of the host's memory for all its devices together; of an accelerator's own, if it says how much that is."""
+    one, eight = (memory.limit(jax.devices()[:n]) for n in (1, 8))
+    assert one == pytest.approx(8 * eight, abs=8)
+    assert 0 < one < 1 << 50
+    accelerator = lambda stats: SimpleNamespace(platform='gpu', memory_stats=lambda: stats)  # noqa: E731
+    assert memory.limit([accelerator({'bytes_limit': 1000})] * 2) == 900
+    assert memory.limit([accelerator(None)]) > 1 << 50

@@ -1,0 +1,90 @@
+"""What the host remembers of the runs: their metrics, the epochs that dev selects, and which have diverged."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+
+from jaxser.record import Record, Trace
+
+BEST = SimpleNamespace(select='best dev UAR', select_from=0.5, epochs=4)
+LAST = SimpleNamespace(select='last epoch', select_from=0.5, epochs=4)
+
+
+def select(record: Record, train, epoch: int, *uars: float) -> list[bool]:
+    """Whether each run's parameters are kept after an epoch of two steps with these UARs on dev."""
+    trace = {'loss': np.array([[n + 0.5, n + epoch] for n in range(len(uars))])}
+    return record.better(train, epoch, [{'uar': u} for u in uars], trace).tolist()
+
+
+def test_the_best_epoch_on_dev_is_selected_run_by_run():
+    """None before half of the training; of equals the first; with the dev measures and the metrics of its last step."""
+    record = Record(2)
+    assert select(record, BEST, 1, 0.9, 0.9) == [False, False]
+    assert select(record, BEST, 2, 0.5, 0.4) == [True, True]
+    assert select(record, BEST, 3, 0.5, 0.6) == [False, True]
+    assert select(record, BEST, 4, 0.6, 0.2) == [True, False]
+    assert record.best_epoch.tolist() == [4, 3]
+    assert record.best_uar.tolist() == [0.6, 0.6]
+    assert record.dev == [{'uar': 0.6}, {'uar': 0.6}]
+    assert record.selected == [{'loss': 0 + 4}, {'loss': 1 + 3}]
+
+
+def test_the_last_epoch_is_selected_whatever_dev_says():
+    """Where the configuration says so."""
+    record = Record(2)
+    assert [select(record, LAST, epoch, 0.9 - epoch / 10, 0.1) for epoch in (1, 2, 3)] == [[False, False]] * 3
+    assert select(record, LAST, 4, 0.1, 0.1) == [True, True]
+    assert record.best_epoch.tolist() == [4, 4]
+
+
+def test_a_run_that_has_diverged_is_never_selected_again():
+    """Its first step without a finite loss is remembered; the other runs go on."""
+    record = Record(3)
+    record.diverged(np.array([[1.0, 1.0], [1.0, np.nan], [1.0, 1.0]]), first_step=0)
+    record.diverged(np.array([[1.0, 1.0], [np.nan, np.nan], [np.inf, 1.0]]), first_step=2)
+    assert record.nonfinite.tolist() == [-1, 1, 2]
+    assert select(record, BEST, 2, 0.5, 0.9, 0.9) == [True, False, False]
+    assert select(record, LAST, 4, 0.5, 0.9, 0.9) == [True, False, False]
+
+
+def test_a_record_survives_its_checkpoint():
+    """As JSON and back: what is selected afterwards is what it would have been."""
+    record = Record(2)
+    record.diverged(np.array([[1.0], [np.inf]]), 7)
+    select(record, BEST, 2, 0.5, 0.4)
+    record.lines, record.seconds = 12, 3.5
+    again = Record(2)
+    again.from_json(json.loads(json.dumps(record.to_json())))
+    assert again.to_json() == record.to_json()
+    assert (again.lines, again.seconds, again.nonfinite.tolist()) == (12, 3.5, [-1, 7])
+    assert select(again, BEST, 3, 0.5, 0.9) == [False, False]
+    assert select(again, BEST, 4, 0.6, 0.9) == [True, False]
+
+
+class Progress:
+    """A progress bar that counts."""
+
+    steps = 0
+
+    def update(self, steps: int) -> None:
+        self.steps += steps
+
+
+def test_metrics_are_fetched_one_chunk_late_and_complete():
+    """The device computes a chunk while that before it is fetched; steps that only fill a chunk are left out."""
+    fetched, progress = [], Progress()
+
+    def collect(array_NxS):
+        fetched.append(array_NxS)
+        return array_NxS
+
+    trace, loss_NxS = Trace(collect, progress), np.arange(10.0).reshape(2, 5)
+    trace.add({'loss': loss_NxS[:, :3]}, 3)
+    assert (len(fetched), progress.steps) == (0, 0)
+    trace.add({'loss': np.pad(loss_NxS[:, 3:], ((0, 0), (0, 1)), constant_values=np.nan)}, 2)
+    assert (len(fetched), progress.steps) == (1, 3)
+    np.testing.assert_array_equal(trace.epoch()['loss'], loss_NxS)
+    assert progress.steps == 5
+    trace.add({'loss': loss_NxS[:, :1]}, 1)
+    np.testing.assert_array_equal(trace.epoch()['loss'], loss_NxS[:, :1])

@@ -1,0 +1,161 @@
+"""A whole sweep in one process, in every way that must not matter: the tiny corpus, eight fake devices."""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from data_pipelines import pack
+from data_pipelines.log_mel import LogMel
+from data_pipelines.refusal import Refusal
+from jaxser import memory, parallel, train
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+import tiny_config  # noqa: E402
+
+
+def sweep(data: Path, path: Path, **changes) -> dict:
+    """Two epochs of the tiny sweep with some keys changed; results.json."""
+    config = tiny_config.get_config()
+    config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2, **changes})
+    return train.run(config, path)
+
+
+@pytest.fixture(scope='module')
+def plain(data, tmp_path_factory):
+    """The sweep as the configuration has it: resident, jit, as many devices as runs."""
+    path = tmp_path_factory.mktemp('plain')
+    return sweep(data, path), path
+
+
+def table(path: Path) -> tuple[list[str], np.ndarray]:
+    """predictions.csv: names and posteriors."""
+    rows = [line.split(',') for line in (path / 'predictions.csv').read_text().splitlines()[1:]]
+    return [','.join(r[:5]) for r in rows], np.array([[float(x) for x in r[5:]] for r in rows])
+
+
+def same(path: Path, other: Path, tolerance: float) -> None:
+    """The predictions of two sweeps."""
+    (names, p), (other_names, q) = table(path), table(other)
+    assert names == other_names
+    np.testing.assert_allclose(p, q, atol=tolerance, rtol=0)
+
+
+def test_streaming_and_resident_are_the_same(data, plain, tmp_path, capsys):
+    """The same quantised features in the same order: 1e-6 on posteriors after two epochs (two programs, two roundings)."""
+    sweep(data, tmp_path, **{'data.resident': 'off'})
+    assert 'streamed from the shards' in capsys.readouterr().out
+    same(tmp_path, plain[1], 1e-6)
+
+
+def test_a_packed_corpus_gives_the_same_to_the_bit(data, plain, tmp_path):
+    """From the .npz alone, without the shards."""
+    (folder,) = data.rglob('prepared.json')
+    file = tmp_path / 'data' / 'folder' / f'{LogMel().name}.npz'
+    file.parent.mkdir(parents=True)
+    pack.pack(folder.parent, file)
+    sweep(tmp_path / 'data', tmp_path / 'runs')
+    same(tmp_path / 'runs', plain[1], 0)
+    with pytest.raises(Refusal, match='cannot be streamed'):
+        sweep(tmp_path / 'data', tmp_path / 'streamed', **{'data.resident': 'off'})
+
+
+def test_pmap_is_jit(data, plain, tmp_path):
+    """config.parallel = 'pmap': 1e-5 on posteriors after two epochs."""
+    sweep(data, tmp_path, parallel='pmap')
+    same(tmp_path, plain[1], 1e-5)
+
+
+def test_a_batch_over_two_devices_is_a_batch(data, plain, tmp_path):
+    """config.data_devices = 2, with BatchNorm over both: 1e-5 on posteriors after two epochs."""
+    sweep(data, tmp_path, data_devices=2)
+    same(tmp_path, plain[1], 1e-5)
+
+
+def test_what_does_not_fit_goes_in_groups_through_one_program(data, tmp_path, monkeypatch, capsys):
+    """On one device that holds four runs of six: the same runs, at most three compilations, and the choice is kept."""
+    whole = parallel.Layout
+    monkeypatch.setattr(parallel, 'Layout', lambda *a, **k: whole(*a, **{'devices': jax.devices()[:1], **k}))
+    sweep(data, tmp_path / 'whole')
+    compiled = []
+    one = lambda self, R, compile_for=train.Trainer._compile: compiled.append(R) or compile_for(self, R)  # noqa: E731
+    monkeypatch.setattr(train.Trainer, '_compile', one)
+    monkeypatch.setattr(memory, 'needed', lambda program: 10 * compiled[-1])
+    monkeypatch.setattr(memory, 'limit', lambda devices: 49)
+    monkeypatch.setattr(train, 'RESIDENT_SHARE', 1e9)
+    sweep(data, tmp_path / 'groups')
+    assert '6 runs do not fit at once: 2 groups' in capsys.readouterr().out
+    assert compiled == [6, 3]
+    assert json.loads((tmp_path / 'groups' / 'choices.json').read_text()) == {'resident': True, 'runs_per_device': {'0': 3}}
+    same(tmp_path / 'groups', tmp_path / 'whole', 1e-6)
+
+
+def test_structural_keys_are_programs_in_one_table(data, tmp_path):
+    """method x width: four programs; plain training has one run for all coefficients."""
+    results = sweep(data, tmp_path, **{'sweep.method': ('erm', 'dann'), 'sweep.model.width': (4, 8), 'train.epochs': 1})
+    rows = [(r['method'], r['model.width'], r['lam']) for r in results['summary']]
+    assert rows == [('erm', 4, None), ('erm', 8, None), *[('dann', w, m) for w in (4, 8) for m in (0.0, 0.5)]]
+    assert len(results['runs']) == 6 * 3
+    assert all(r['delta_uar'] is not None for r in results['summary'] if r['lam'])
+    assert (tmp_path / 'sweep.png').exists()
+
+
+def test_dann_at_lam_0_is_erm_in_one_sweep(data, tmp_path):
+    """Within the table: the same test measures."""
+    results = sweep(data, tmp_path, **{'sweep.method': ('erm', 'dann'), 'sweep.lam': (0.0,)})
+    erm, dann = ([r['test'] for r in results['runs'] if r['hyper']['method'] == m] for m in ('erm', 'dann'))
+    assert erm == dann
+
+
+def test_a_finished_group_is_not_computed_again(data, plain, tmp_path, monkeypatch):
+    """Killed between the last group and the results: the same command only gathers."""
+    import shutil
+
+    copy = shutil.copytree(plain[1], tmp_path / 'copy')
+    (copy / 'results.json').unlink()
+    (copy / 'groups' / '0' / 'predictions.csv').write_bytes((copy / 'predictions.csv').read_bytes())
+    monkeypatch.setattr(train, 'train_group', lambda *a: pytest.fail('it was trained'))
+    again = sweep(data, copy)
+    assert again['runs'] == plain[0]['runs']
+
+
+def test_resuming_on_other_devices(data, plain, tmp_path, monkeypatch):
+    """Begun on eight devices and gone on with on one: 1e-5 on posteriors."""
+    from jaxser import cluster
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster.Termination, 'reached', lambda self, epoch: epoch == 1)
+        with pytest.raises(cluster.Preempted, match='after epoch 1 of 2'):
+            sweep(data, tmp_path)
+    whole = parallel.Layout
+    monkeypatch.setattr(parallel, 'Layout', lambda *a, **k: whole(*a, **{'devices': jax.devices()[:1], **k, 'R': None}))
+    (tmp_path / 'choices.json').unlink()
+    sweep(data, tmp_path)
+    same(tmp_path, plain[1], 1e-5)
+
+
+def test_a_profile_is_written_on_request(data, tmp_path):
+    """--profile: something that TensorBoard and Perfetto open."""
+    config = tiny_config.get_config()
+    config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 1, 'sweep.fold': '0'})
+    train.run(config, tmp_path, profile=True)
+    assert list((tmp_path / 'profile').rglob('*.xplane.pb'))
+    assert list((tmp_path / 'profile').rglob('perfetto_trace.json.gz'))
+
+
+WRONG = {
+    'parallel': ('shard', 'jit'),
+    'data.resident': ('yes', 'auto'),
+    'data_devices': (3, 'multiple'),
+}
+
+
+@pytest.mark.parametrize('key', WRONG)
+def test_a_wrong_choice_is_refused(key, data, tmp_path):
+    """By name, with what is known."""
+    value, expected = WRONG[key]
+    with pytest.raises(Refusal, match=expected):
+        sweep(data, tmp_path, **{key: value})
