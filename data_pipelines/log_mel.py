@@ -46,7 +46,14 @@ class LogMel:
     @property
     def name(self) -> str:
         """`logmel64-` and eight digits that change with any field, with the format and with librosa's version."""
-        identity = (FORMAT, importlib.metadata.version('librosa'), dataclasses.astuple(self))
+        return self._name(FORMAT, importlib.metadata.version('librosa'), dataclasses.astuple(self))
+
+    @property
+    def packed_name(self) -> str:
+        """Of an .npz: likewise, but known where librosa is not installed."""
+        return self._name(FORMAT, dataclasses.astuple(self)) + '.npz'
+
+    def _name(self, *identity) -> str:
         return f'logmel{self.bands}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:8]}'
 
     @property

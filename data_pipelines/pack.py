@@ -6,10 +6,12 @@ Copy data/NAME/*.npz to the same place on a machine without TensorFlow, and trai
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +24,27 @@ from data_pipelines.shards import Utterances
 
 def place(out: str | Path, name: str, spec: LogMel) -> Path:
     """Where the .npz of a corpus is, if it is."""
-    return Path(out) / name / f'{spec.name}.npz'
+    return Path(out) / name / spec.packed_name
+
+
+@contextlib.contextmanager
+def opened(file: str | Path):
+    """The content of an .npz; whatever is wrong with it ends in a sentence that names it."""
+    try:
+        with open(file, 'rb') as stream, np.load(stream, allow_pickle=False) as content:
+            yield content
+    except (ValueError, KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as e:
+        raise Refusal(
+            f'{file} is damaged or none of ours ({type(e).__name__}: {e}). Remove it and pack the corpus again.'
+        ) from None
 
 
 def fingerprint(file: Path) -> str | None:
     """Which data set the .npz holds; None where there is no such file."""
     if not file.exists():
         return None
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            return json.loads(str(content['facts']))['fingerprint']
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as e:
-        raise Refusal(
-            f'{file} is damaged or none of ours ({type(e).__name__}: {e}). Make it again: {__doc__.split()[-1]}'
-        ) from None
+    with opened(file) as content:
+        return json.loads(str(content['facts']))['fingerprint']
 
 
 def pack(folder: Path, file: Path) -> None:
@@ -52,35 +61,25 @@ def pack(folder: Path, file: Path) -> None:
 
 def read(file: Path) -> Utterances:
     """The columns of an .npz; `offset_N` is the first row of an utterance in its features."""
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            text = {k.removeprefix('text_'): content[k] for k in content.files if k.startswith('text_')}
-            frames = content['frames_N']
-            return Utterances(
-                text,
-                frames_N=frames,
-                mean_NxM=content['mean_NxM'],
-                variance_NxM=content['variance_NxM'],
-                file_N=np.zeros(len(frames), int),
-                offset_N=np.cumsum(frames, dtype=np.int64) - frames,
-                length_N=frames.astype(np.int64),
-                files=[str(file)],
-            )
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as e:
-        raise Refusal(
-            f'{file} is damaged or none of ours ({type(e).__name__}: {e}). Remove it and pack the corpus again.'
-        ) from None
+    with opened(file) as content:
+        text = {k.removeprefix('text_'): content[k] for k in content.files if k.startswith('text_')}
+        frames = content['frames_N']
+        return Utterances(
+            text,
+            frames_N=frames,
+            mean_NxM=content['mean_NxM'],
+            variance_NxM=content['variance_NxM'],
+            file_N=np.zeros(len(frames), int),
+            offset_N=np.cumsum(frames, dtype=np.int64) - frames,
+            length_N=frames.astype(np.int64),
+            files=[str(file)],
+        )
 
 
 def features(file: str) -> np.ndarray:
     """mel_RxM of all utterances, one after another."""
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            return content['mel_RxM']
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as e:
-        raise Refusal(
-            f'{file} is damaged or none of ours ({type(e).__name__}: {e}). Remove it and pack the corpus again.'
-        ) from None
+    with opened(file) as content:
+        return content['mel_RxM']
 
 
 def main() -> None:

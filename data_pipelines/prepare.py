@@ -26,7 +26,10 @@ RECORD = 'prepared.json'
 
 def find(out: str | os.PathLike, name: str, spec: LogMel) -> Path | None:
     """The folder of the finished data set, or None; costs no TensorFlow."""
-    folder = Path(out) / name / spec.name / builder.VERSION
+    try:
+        folder = Path(out) / name / spec.name / builder.VERSION
+    except importlib.metadata.PackageNotFoundError:  # no librosa here: nothing can have been prepared for it
+        return None
     return folder if (folder / RECORD).exists() else None
 
 

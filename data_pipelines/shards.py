@@ -47,8 +47,8 @@ class Utterances:
 
     @property
     def packed(self) -> bool:
-        """Whether all features lie in .npz files, for which TensorFlow is not needed."""
-        return all(f.endswith('.npz') for f in self.files)
+        """Whether any features lie in .npz files, which cannot be streamed."""
+        return any(f.endswith('.npz') for f in self.files)
 
 
 def import_tensorflow():

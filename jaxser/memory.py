@@ -33,16 +33,22 @@ def fit(compile_for: Callable[[int], object], most: int, limit: int) -> tuple[in
 
     Refuses after three compilations that did not fit.
     """
-    runs = most
+    runs, tried = most, []
     for _ in range(COMPILATIONS):
         compiled = compile_for(runs)
-        takes = needed(compiled)
+        tried.append((runs, takes := needed(compiled)))
         if takes <= limit:
             return runs, compiled
         if runs == 1:
             break
-        groups = max(-(-most // runs) + 1, -(-most * takes // (runs * limit)))
-        runs = -(-most // min(groups, most))
+        each, base = takes / runs, 0.0
+        if len(tried) > 1:  # what all runs share counts once
+            (more, bytes_of_more), (fewer, bytes_of_fewer) = tried[-2:]
+            each = max((bytes_of_more - bytes_of_fewer) / (more - fewer), 1.0)
+            base = bytes_of_fewer - each * fewer
+        fitting = max(1, min(runs - 1, int((limit - base) // each)))
+        runs = -(-most // -(-most // fitting))  # equal groups
+    runs, takes = tried[-1]
     raise Refusal(
         f'{runs} run(s) on a device need {takes / 2**30:.2f} GiB of memory, and {limit / 2**30:.2f} GiB may be used. '
         'Lower config.data.batch, config.data.frames or the width of the model, or set config.data.resident=off.'

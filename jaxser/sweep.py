@@ -67,6 +67,12 @@ def parts(config, knobs: Callable[[object], dict[str, float]]) -> list[Part]:
                 raise Refusal(f'config.sweep.{missing[0]} is empty; expected one value or several.')
             ordered = {k: mine.get(k, has.get(k)) for k in (*has, *TRAINING, 'seed')}
             variant = structure | ordered | {k: v for k, v in mine.items() if k == 'fold'}
+            if [
+                v
+                for v in part.variants
+                if {**v, 'fold': None} == {**variant, 'fold': None} and ('fold' in v) != ('fold' in variant)
+            ]:
+                raise Refusal(f'config.sweep.runs holds the same run on every fold and on one: {run}.')
             if variant not in part.variants:  # a method without the knob has one run for all its values
                 part.variants.append(variant)
             elif len(programs) == 1 and set(traced) <= set(mine):
@@ -103,6 +109,8 @@ def _check(where: str, name: str, options: tuple, structural: bool) -> None:
         whole = int if name in WHOLE else int | float
         if wrong := [o for o in options if isinstance(o, bool) or not isinstance(o, whole) or not 0 <= o < float('inf')]:
             raise Refusal(f'{where}: {wrong[0]!r} is not {"an integer" if name in WHOLE else "a number"} from 0 up.')
+    elif wrong := [o for o in options if not isinstance(o, str | int)]:
+        raise Refusal(f'{where}: {wrong[0]!r} is neither a name nor a whole number.')
     if len(set(options)) < len(options):
         raise Refusal(f'{where} holds the same value twice: {options}.')
 

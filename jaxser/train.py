@@ -27,6 +27,7 @@ RESIDENT_SHARE = 0.4  # of a device's memory, for features that stay there
 SELECTIONS = ('best dev UAR', 'last epoch')
 PRECISIONS = ('default', 'high', 'highest')
 RESIDENT = ('auto', 'on', 'off')
+AT_LEAST_ONE = ('data.frames', 'data.batch', 'data.eval_batch', 'train.epochs', 'data_devices')
 NOBODY = Sizes(1, 1, dict.fromkeys(batches.DOMAINS, 1), 1)
 
 
@@ -40,6 +41,11 @@ def plugin(package: str, name: str):
 
 def method(config, sizes: Sizes) -> tuple[Encoder, Method]:
     """The encoder and the method of a configuration."""
+    for key in ('width', 'hidden', 'dim'):
+        if config.model[key] < 1:
+            raise Refusal(f'config.model.{key} is {config.model[key]}; expected 1 or more.')
+    if config.domain not in batches.DOMAINS:
+        raise Refusal(f'config.domain is {config.domain!r}; expected one of {batches.DOMAINS}.')
     encoder = plugin('models', config.model.name).make(config.model)
     return encoder, plugin('methods', config.method).make(config, encoder, sizes)
 
@@ -57,8 +63,8 @@ def check(config) -> list[sweep.Part]:
     for key, known in choices.items():
         if values[key] not in known:
             raise Refusal(f'config.{key} is {values[key]!r}; expected one of {known}.')
-    for key in ('data.frames', 'data.batch', 'data.eval_batch', 'train.epochs', 'data_devices'):
-        if values[key] < 1:
+    for key, value in values.items():
+        if key in AT_LEAST_ONE and value < 1:
             raise Refusal(f'config.{key} is {values[key]}; expected 1 or more.')
     if config.data_devices > 1 and config.parallel == 'pmap':
         raise Refusal('config.data_devices needs config.parallel=jit: pmap shares no batch out over devices.')
@@ -98,7 +104,10 @@ def stays(config, task: Task, choices: dict) -> bool:
     fits = size <= RESIDENT_SHARE * limit
     there = choices.get('resident', {'auto': fits, 'on': True, 'off': False}[config.data.resident])
     if not there and task.utterances.packed:
-        raise Refusal('A packed corpus (.npz) cannot be streamed: set config.data.resident=on, or prepare the shards here.')
+        raise Refusal(
+            f'The features take {size / 2**20:.0f} MiB, and {RESIDENT_SHARE * limit / 2**20:.0f} MiB may stay on the device; a packed '
+            'corpus (.npz) cannot be streamed. Set config.data.resident=off where the shards are, or on to try all the same.'
+        )
     what = 'stay on the device' if there else 'are streamed from the shards'
     cluster.say(f'Features {what}: {size / 2**20:.0f} MiB, of {RESIDENT_SHARE * limit / 2**20:.0f} MiB that may.')
     return there

@@ -206,7 +206,7 @@ def test_a_packed_corpus_needs_no_tensorflow(data, tmp_path):
     from data_pipelines.log_mel import LogMel
 
     (record,) = data.rglob('prepared.json')
-    file = tmp_path / 'data' / 'folder' / f'{LogMel().name}.npz'
+    file = tmp_path / 'data' / 'folder' / LogMel().packed_name
     file.parent.mkdir(parents=True)
     pack.pack(record.parent, file)
     blocked = tmp_path / 'blocked'
@@ -242,6 +242,9 @@ MISTAKES = {
     'a knob of another method': ([TINY, '--config.method=erm'], 'config.sweep.lam'),
     'a misspelt model to sweep': ([TINY, '--config.sweep.method=erm,dan'], 'dann, erm'),
     'a run of the list misspelt': ([TINY, "--config.sweep.runs=({'lamb': 1},)"], "Did you mean 'lam'"),
+    'a misspelt domain': ([TINY, '--config.sweep.domain=speaker,nation'], 'nation'),
+    'a width of nothing': ([TINY, '--config.sweep.model.width=0,8'], '1 or more'),
+    'a list for a name': ([TINY, "--config.sweep.runs=({'method': ['erm']},)"], 'neither a name'),
     'a misspelt selection': ([TINY, '--config.train.select=test'], 'best dev UAR'),
     'a misspelt normalisation': ([TINY, '--config.data.normalise=no'], 'global'),
     'no epochs': ([TINY, '--config.train.epochs=0'], '1 or more'),

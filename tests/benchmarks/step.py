@@ -2,9 +2,9 @@
 
   python tests/benchmarks/step.py --runs 1 8 --frames 300 --batch 32 [--width 128] [--subsampled] [--json]
 
-One JSON object a line for each number of runs: runs, ms_per_run_step, torch_ms_per_step, ratio, fraction_of_peak, fraction_of_floor,
-device. Everything is measured in turns (jaxser, PyTorch, matrix product, copy), and medians are printed. The floor is the largest of
-operations / matrix rate, bytes / bandwidth, and loop iterations x the time of an empty iteration.
+One JSON object a line for each number of runs: runs, ms_per_run_step, torch_ms_per_step, ratio, fraction_of_peak,
+fraction_of_floor, device. Everything is measured in turns (jaxser, PyTorch, matrix product, copy), and medians are printed. The
+floor is the largest of operations / matrix rate, bytes / bandwidth, and loop iterations x the time of an empty iteration.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def torch_child(pipe, options) -> None:
     product()
     pipe.send(f'torch {torch.__version__}{" compiled" if options.compile else ""}')
     while (what := pipe.recv()) is not None:
-        pipe.send(loop.time(options.steps) if what == 'step' else product())
+        pipe.send(loop.time(max(4, options.steps // 3)) if what == 'step' else product())
 
 
 def operations(options) -> tuple[float, float, int]:
@@ -89,7 +89,7 @@ def operations(options) -> tuple[float, float, int]:
 
 
 class Ours:
-    """A sweep of so many runs over one fold: chunks of steps, as training dispatches them."""
+    """A sweep of so many runs over one fold: an epoch of steps in one dispatch, features on the device, as training does."""
 
     def __init__(self, options, runs: int):
         import jax
@@ -99,38 +99,41 @@ class Ours:
         from jaxser.methods import dann
         from jaxser.models import tdnn_lstm
 
-        m = model(options)
+        m, n, B, T = model(options), options.steps, options.batch, options.frames
         config = SimpleNamespace(domain='speaker', domain_hidden=m['domain_hidden'])
         encoder = tdnn_lstm.make(SimpleNamespace(**{k: m[k] for k in ('tdnn', 'width', 'hidden', 'dim')}))
         sizes = Sizes(BANDS, EMOTIONS, {'speaker': SPEAKERS}, STEPS)
-        how = dann.make(config, encoder, sizes)
-        self.programs = parallel.make(step.make(encoder, how, sizes, SimpleNamespace(**TRAIN)), 1, runs)
+        one = step.make(encoder, dann.make(config, encoder, sizes), sizes, SimpleNamespace(**TRAIN))
+        layout = parallel.Layout(runs, data=options.data_devices)
+        self.programs, self.block, self.devices = parallel.make(one, layout, T), jax.block_until_ready, len(layout.devices)
         real = {'lr': 2e-3, 'weight_decay': 1e-2, 'dropout': 0.1, 'time_mask': 0.1, 'band_mask': 0.1, 'domain_weight': 1.0}
-        self.hyper = {k: np.full((1, runs), v, np.float32) for k, v in real.items()}
-        self.hyper['lam'] = np.linspace(0, 1, runs, dtype=np.float32)[None]
-        self.hyper |= {'seed': np.arange(runs, dtype=np.int32)[None], 'fold': np.zeros((1, runs), np.int32)}
+        hyper = {k: np.full(runs, v, np.float32) for k, v in real.items()} | {'lam': np.linspace(0, 1, runs, dtype=np.float32)}
+        hyper |= {'seed': np.arange(runs, dtype=np.int32), 'fold': np.zeros(runs, np.int32), 'slot': np.zeros(runs, np.int32)}
+        self.hyper = layout.place_runs({k: layout.spread(x) for k, x in hyper.items()})
         self.state = self.programs.init(self.hyper)
-        b, n, B = made_up(options, options.steps), options.steps, options.batch
-        stack = lambda k, dtype=None: np.stack([x[k] for x in b])[:, None].astype(dtype or b[0][k].dtype)  # noqa: E731
-        self.batches = self.programs.place(
-            {
-                'mel_BxTxM': stack('mel'),
-                'frames_B': np.full((n, 1, B), options.frames, np.int32),
-                'mean_BxM': stack('mean'),
-                'scale_BxM': stack('scale'),
-                'emotion_B': stack('emotion', np.int32),
-                'labelled_B': np.ones((n, 1, B), np.float32),
-                'speaker_B': stack('speaker', np.int32),
-                'speaker_seen_K': np.ones((n, 1, SPEAKERS), np.float32),
-            }
-        )
-        self.real_S, self.block = np.ones(n, bool), jax.block_until_ready
+        some = made_up(options, n)
+        mel_RxM = np.concatenate([x['mel'].reshape(-1, BANDS) for x in some])
+        self.corpus = layout.place(np.pad(mel_RxM, ((0, T), (0, 0))), parallel.EVERYWHERE)
+        stack = lambda k, dtype: np.stack([x[k] for x in some]).astype(dtype)  # noqa: E731
+        batches = {
+            'first_B': (np.arange(n * B, dtype=np.int32) * T).reshape(n, B),
+            'frames_B': np.full((n, B), T, np.int32),
+            'mean_BxM': stack('mean', np.float32),
+            'scale_BxM': stack('scale', np.float32),
+            'emotion_B': stack('emotion', np.int32),
+            'labelled_B': np.ones((n, B), np.float32),
+            'speaker_B': stack('speaker', np.int32),
+            'speaker_seen_K': np.ones((n, SPEAKERS), np.float32),
+        }
+        spread = {k: np.broadcast_to(x[None, :, None], (layout.D, n, 1, *x.shape[1:])) for k, x in batches.items()}
+        self.batches = layout.place_batch(spread, 3)
+        self.real_S = np.ones(n, bool)
         self.time()
 
     def time(self) -> float:
         """Seconds per step of all runs together."""
         began = time.perf_counter()
-        self.state, metrics = self.programs.chunk(self.state, self.batches, self.real_S, self.hyper)
+        self.state, metrics = self.programs.chunk(self.state, self.corpus, self.batches, self.real_S, self.hyper)
         self.block(metrics)
         return (time.perf_counter() - began) / len(self.real_S)
 
@@ -203,7 +206,7 @@ def measure(options, runs: int, child) -> dict:
         'fraction_of_peak': round(flops / at['ours'] / at['rate'], 3),
         'fraction_of_floor': round(max(floors.values()) / at['ours'], 3),
         'device': jax.devices()[0].device_kind,
-        'devices': jax.device_count(),
+        'devices': ours.devices,
         'floor_ms': {k: round(1e3 * v, 2) for k, v in floors.items()},
         'gflop': round(flops / 1e9, 2),
         'peak_gflops': round(at['rate'] / 1e9),
@@ -219,13 +222,15 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=32)
     parser.add_argument('--width', type=int, default=128, help='of the TDNN and of the LSTM')
     parser.add_argument('--subsampled', action='store_true', help='the strides of configs/base.py rather than every frame')
-    parser.add_argument('--steps', type=int, default=4, help='in one dispatch')
-    parser.add_argument('--repeats', type=int, default=7)
+    parser.add_argument('--steps', type=int, default=24, help='in one dispatch')
+    parser.add_argument('--data_devices', type=int, default=1, help='that share the batch of a run')
+    parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--square', type=int, default=1536, help='of the matrix product that is the peak')
     parser.add_argument('--compile', action='store_true', help='the PyTorch loop under torch.compile')
     parser.add_argument('--no-torch', action='store_true')
     parser.add_argument('--json', action='store_true', help='nothing but the JSON lines')
     options = parser.parse_args()
+    os.environ.setdefault('JAX_NUM_CPU_DEVICES', str(os.cpu_count()))  # as jaxser.main does
     child = None
     if not options.no_torch:
         context = multiprocessing.get_context('spawn')

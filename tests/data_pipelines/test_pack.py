@@ -54,7 +54,7 @@ def config(data: Path, resident: str = 'auto') -> ConfigDict:
 
 
 def npz(data: Path) -> Path:
-    return data / 'folder' / f'{SPEC.name}.npz'
+    return data / 'folder' / SPEC.packed_name
 
 
 def folder(data: Path) -> Path:
@@ -81,8 +81,8 @@ def test_some_utterances_of_an_npz_are_those_of_the_shards(prepared):
     packed, sharded = pack.read(npz(prepared)), shards.read(folder(prepared))
     some = [7, 2, 11]
     np.testing.assert_array_equal(shards.load(packed[some]), shards.load(sharded[some]))
-    both = shards.together([packed, sharded])
-    np.testing.assert_array_equal(shards.load(both), np.concatenate([shards.load(sharded)] * 2))
+    both = shards.together([sharded, packed[some]])
+    np.testing.assert_array_equal(shards.load(both), np.concatenate([shards.load(sharded), shards.load(sharded[some])]))
 
 
 def test_the_npz_is_read_where_there_is_one(prepared):

@@ -148,7 +148,7 @@ def test_every_traced_hyper_parameter_is_an_array_of_runs():
 def test_runs_are_named_by_what_differs():
     """And by coefficient and seed where they have them; never by the fold, which a name is shared by."""
     plain = {'method': 'erm', 'width': 64, 'lr': 1e-3, 'seed': 0}
-    adversary = {'method': 'dann', 'width': 64, 'lam': 0.3, 'lr': 1e-3, 'seed': 0}
+    adversary = plain | {'method': 'dann', 'lam': 0.3, 'domain_weight': 1.0}  # what a run has not, it does not differ in
     assert sweep.varied([r | {'fold': f} for r in (plain, adversary) for f in (0, 1)]) == ['method', 'seed', 'lam']
     assert sweep.varied([plain | {'fold': 0}]) == ['seed']
     assert sweep.varied([plain, plain | {'lr': 0.1}, plain | {'width': 32}]) == ['width', 'lr', 'seed']

@@ -14,7 +14,7 @@ from data_pipelines.refusal import Refusal
 from jaxser import memory, parallel, train
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-import tiny_config  # noqa: E402
+import tiny_config
 
 
 def sweep(data: Path, path: Path, **changes) -> dict:
@@ -54,7 +54,7 @@ def test_streaming_and_resident_are_the_same(data, plain, tmp_path, capsys):
 def test_a_packed_corpus_gives_the_same_to_the_bit(data, plain, tmp_path):
     """From the .npz alone, without the shards."""
     (folder,) = data.rglob('prepared.json')
-    file = tmp_path / 'data' / 'folder' / f'{LogMel().name}.npz'
+    file = tmp_path / 'data' / 'folder' / LogMel().packed_name
     file.parent.mkdir(parents=True)
     pack.pack(folder.parent, file)
     sweep(tmp_path / 'data', tmp_path / 'runs')
