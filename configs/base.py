@@ -63,7 +63,7 @@ def get_config() -> ConfigDict:
     config.sweep.band_mask = (0.1,)  # likewise of the mel bands
     config.sweep.seed = (0,)
     config.sweep.fold = 'all'  # or the numbers of some folds
-    # Instead of a product, or beside it: a tuple of dictionaries such as ({'lam': 0.1, 'lr': 1e-3}, ...), each crossed with the rest.
+    # A list instead: dictionaries such as ({'lam': 0.1, 'lr': 1e-3}, {'lam': 1.0, 'lr': 3e-4}), each crossed with the rest.
     config.sweep.runs = ()
     # Structural keys: a program for each value, all in one table. () is the value of the key itself.
     config.sweep.method = ()

@@ -19,7 +19,7 @@ DOMAINS = ('speaker', 'language', 'corpus')
 
 
 def places(config) -> list[Path]:
-    """Where the data sets of `config.corpora` lie, an .npz before a folder of shards; says how to get those that are not there."""
+    """Where the data sets of `config.corpora` lie, an .npz before shards; says how to get those that are not there."""
     spec = log_mel.LogMel(**config.features)
     found = []
     for name in config.corpora:

@@ -44,7 +44,7 @@ def spec_augment(batch: Batch, hyper: Hyper, key: jax.Array) -> Batch:
 
 
 def look_up(batch: Batch, corpus_RxM: jax.Array | None, frames: int) -> Batch:
-    """The batch with its features: those it brings, or with `first_B` (rows of all features, one after another) from the corpus."""
+    """The batch with its features: those it brings, or those that begin at the rows `first_B` of the whole corpus."""
     if corpus_RxM is None:
         return batch
     rest = {k: x for k, x in batch.items() if k != 'first_B'}

@@ -31,14 +31,14 @@ def announce(config, task, parts: list, runs: list[dict]) -> None:
     )
 
 
-def grouping(trainer, progress, profile: bool) -> None:
+def grouping(trainer, progress) -> None:
     """How the runs of a part are spread."""
     devices, groups = trainer.groups[0].layout.devices, trainer.groups
     if len(groups) > 1:
         with progress.external_write_mode():
             cluster.say(
-                f'{len(trainer.runs)} runs do not fit at once: {len(groups)} groups of up to {len(groups[0].runs)}, '
-                f'{trainer.R} on each of {len(devices)} device(s).'
+                f'{len(trainer.runs)} runs do not fit at once: {len(groups)} groups of up to {trainer.size} '
+                f'on {len(devices)} device(s).'
             )
 
 
@@ -182,9 +182,10 @@ def show(results: dict, path) -> None:
 
     rows = results['summary']
     swept = [k for k in rows[0] if k not in DERIVED]
+    folds = len(results['folds'])
     grid = rich.table.Table(
         *swept,
-        title=f'{results["protocol"]}, {len(results["folds"])} fold{"s" if len(results["folds"]) > 1 else ""}; {results["selection"]}',
+        title=f'{results["protocol"]}, {folds} fold{"s" if folds > 1 else ""}; {results["selection"]}',
         caption=SYNTHETIC if results['synthetic'] else None,
     )
     for heading in ('UAR', 'mean of folds', 'WA', 'macro-F1', 'UAR - UAR(lam=0)', 'seeds'):

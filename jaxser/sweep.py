@@ -165,7 +165,7 @@ def hyper(runs: list[dict], part: Part) -> dict[str, np.ndarray]:
 
 
 def varied(runs: list[dict]) -> list[str]:
-    """The hyper-parameters in which the runs differ, and always the coefficient and the seed where they have one; not the fold."""
+    """The hyper-parameters in which the runs differ, and in any case the coefficient and the seed; not the fold."""
     keys = dict.fromkeys(k for r in runs for k in r)
     differ = [k for k in keys if len(different(runs, k)) > 1]
     return [k for k in keys if k != 'fold' and (k in differ or k in ('lam', 'seed'))]

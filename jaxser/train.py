@@ -1,7 +1,7 @@
 """A sweep from its configuration to its results.
 
-A sweep is one or several parts (a program each: structural keys cannot be traced), a part is one or several groups of runs (as many
-as fit into memory), and a group trains as one program. A group that is done is never computed again.
+A sweep is one or several parts (a program each: structural keys cannot be traced), a part is one or several groups of runs (as
+many as fit into memory), and a group trains as one program. A group that is done is never computed again.
 """
 
 import contextlib
@@ -102,11 +102,11 @@ def stays(config, task: Task, choices: dict) -> bool:
     """Whether the features live on the devices; says so."""
     size, limit = task.feature_bytes(), memory.limit(jax.devices())
     fits = size <= RESIDENT_SHARE * limit
-    there = choices.get('resident', {'auto': fits, 'on': True, 'off': False}[config.data.resident])
+    there = {'on': True, 'off': False}.get(config.data.resident, choices.get('resident', fits))
     if not there and task.utterances.packed:
         raise Refusal(
-            f'The features take {size / 2**20:.0f} MiB, and {RESIDENT_SHARE * limit / 2**20:.0f} MiB may stay on the device; a packed '
-            'corpus (.npz) cannot be streamed. Set config.data.resident=off where the shards are, or on to try all the same.'
+            f'The features take {size / 2**20:.0f} MiB, and {RESIDENT_SHARE * limit / 2**20:.0f} MiB may stay on the device; a '
+            'packed corpus (.npz) cannot be streamed. Set config.data.resident=off where the shards are, or on to try all the same.'
         )
     what = 'stay on the device' if there else 'are streamed from the shards'
     cluster.say(f'Features {what}: {size / 2**20:.0f} MiB, of {RESIDENT_SHARE * limit / 2**20:.0f} MiB that may.')
@@ -135,29 +135,33 @@ class Group:
 class Trainer:
     """The compiled programs of a part, for groups of one size."""
 
-    def __init__(self, part: sweep.Part, task: Task, corpus, mel_RxM, R: int | None):
-        """`R` runs on a device, as many as fit where it is None; `mel_RxM` the features that stay on the device, or None."""
+    def __init__(self, part: sweep.Part, task: Task, mel_RxM: np.ndarray | None, size: int | None):
+        """`size` runs a group, as many as fit where it is None; `mel_RxM` the features that stay on the device, or None."""
         config = part.config
-        self.part, self.task, self.config, self.corpus = part, task, config, corpus
+        self.part, self.task, self.config, self.size = part, task, config, size
         self.runs = sweep.runs(part, [f.number for f in task.folds])
         encoder, how = method(config, task.sizes(config))
         self.step = step.make(encoder, how, task.sizes(config), config.train)
-        whole = parallel.Layout(len(self.runs), data=config.data_devices)
         self.resident = mel_RxM is not None
-        if config.parallel == 'pmap':
-            self.R, self.chunk = whole.R, None
-            self._make(whole.R)
+        most = parallel.Layout(size or len(self.runs), data=config.data_devices)
+        if config.parallel == 'pmap':  # compiles at the first call, and all runs must fit
+            R = most.R
+            self._make(R)
+            self.chunk = self.programs.chunk
         else:
-            most = R or whole.R
-            self.R, self.chunk = memory.fit(self._compile, most, memory.limit(whole.devices))
-        self.groups = self._groups(self.R)
-        mel = mel_RxM if self.resident else None
-        self.features = None if mel is None else self.groups[0].layout.place(mel, parallel.EVERYWHERE)
-        self.call = self.chunk or self.programs.chunk
+            R, self.chunk = memory.fit(self._compile, most.R, memory.limit(most.devices))
+        if size and most.R > R:
+            raise Refusal(
+                f'The sweep was begun in groups of {size} runs, which do not fit here. Go on where it was begun, or anew.'
+            )
+        self.size = size or min(len(self.runs), most.D * R)
+        self.groups = self._groups(R)
+        self.features = self.groups[0].layout.place(mel_RxM, parallel.EVERYWHERE) if self.resident else None
 
     def _groups(self, R: int) -> list[Group]:
-        whole = parallel.Layout(len(self.runs), data=self.config.data_devices, R=R)
-        some = [self.runs[at : at + whole.D * R] for at in range(0, len(self.runs), whole.D * R)]
+        whole = parallel.Layout(self.size or len(self.runs), data=self.config.data_devices, R=R)
+        size = self.size or whole.D * R
+        some = [self.runs[at : at + size] for at in range(0, len(self.runs), size)]
         groups = [Group(self.part, runs, whole.of(len(runs)), self.task) for runs in some]
         F = max(g.fold_DxF.shape[1] for g in groups)
         return [Group(self.part, g.runs, g.layout, self.task, F) for g in groups]
@@ -220,15 +224,15 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     report.announce(config, task, parts, runs)
     choices['resident'] = stays(config, task, choices)
     mel_RxM = _features(task) if choices['resident'] else None
-    sizes = choices.setdefault('runs_per_device', {})
+    sizes = choices.setdefault('runs_per_group', {})
 
     outcomes, ends = [], itertools.count()
     with contextlib.closing(report.progress(len(parts) * task.steps * config.train.epochs)) as progress:
         for number, part in enumerate(parts):
-            trainer = Trainer(part, task, None, mel_RxM, sizes.get(str(number)))
-            sizes[str(number)] = trainer.R
+            trainer = Trainer(part, task, mel_RxM, sizes.get(str(number)))
+            sizes[str(number)] = trainer.size
             place.choose(choices)
-            report.grouping(trainer, progress, profile)
+            report.grouping(trainer, progress)
             progress.total += (len(trainer.groups) - 1) * task.steps * config.train.epochs
             for group in trainer.groups:
                 n = next(ends)
@@ -283,7 +287,7 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
                     if profile:
                         traced.enter_context(jax.profiler.trace(str(place.path / 'profile'), create_perfetto_trace=True))
                     first = False
-                state, metrics = trainer.call(state, features, batch, real_S, hyper)
+                state, metrics = trainer.chunk(state, features, batch, real_S, hyper)
                 trace.add(metrics, item.steps)
                 continue
             chosen = best if item.part == 'test' else (state.params, state.batch_stats)
@@ -323,6 +327,6 @@ def forecast(trainer: Trainer, state, features, batch, hyper) -> float:
     for steps in (0, 0, 1):  # the first may compile, or touch memory for the first time
         copy = jax.block_until_ready(jax.tree.map(jnp.copy, state))
         began = time.perf_counter()
-        jax.block_until_ready(trainer.call(copy, features, batch, np.arange(trainer.length) < steps, hyper))
+        jax.block_until_ready(trainer.chunk(copy, features, batch, np.arange(trainer.length) < steps, hyper))
         seconds.append(time.perf_counter() - began)
     return trainer.task.steps * (seconds[2] - seconds[1]) + seconds[1] * trainer.task.steps / trainer.length

@@ -242,11 +242,9 @@ def main() -> None:
     if not options.json:
         import jax
 
-        print(
-            f'# {platform.processor() or platform.machine()}, {os.cpu_count()} CPUs; Python {platform.python_version()}, jax {jax.__version__}',
-            *versions,
-            time.strftime('%Y-%m-%d'),
-        )
+        machine = f'{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs'
+        versions = [f'Python {platform.python_version()}', f'jax {jax.__version__}', *versions]
+        print(f'# {machine};', ', '.join(versions), time.strftime('%Y-%m-%d'))
     for runs in options.runs:
         print(json.dumps(measure(options, runs, child)), flush=True)
     if child:

@@ -89,7 +89,7 @@ def test_what_does_not_fit_goes_in_groups_through_one_program(data, tmp_path, mo
     sweep(data, tmp_path / 'groups')
     assert '6 runs do not fit at once: 2 groups' in capsys.readouterr().out
     assert compiled == [6, 3]
-    assert json.loads((tmp_path / 'groups' / 'choices.json').read_text()) == {'resident': True, 'runs_per_device': {'0': 3}}
+    assert json.loads((tmp_path / 'groups' / 'choices.json').read_text()) == {'resident': True, 'runs_per_group': {'0': 3}}
     same(tmp_path / 'groups', tmp_path / 'whole', 1e-6)
 
 
@@ -131,8 +131,7 @@ def test_resuming_on_other_devices(data, plain, tmp_path, monkeypatch):
         with pytest.raises(cluster.Preempted, match='after epoch 1 of 2'):
             sweep(data, tmp_path)
     whole = parallel.Layout
-    monkeypatch.setattr(parallel, 'Layout', lambda *a, **k: whole(*a, **{'devices': jax.devices()[:1], **k, 'R': None}))
-    (tmp_path / 'choices.json').unlink()
+    monkeypatch.setattr(parallel, 'Layout', lambda *a, **k: whole(*a, **{'devices': jax.devices()[:1], **k}))
     sweep(data, tmp_path)
     same(tmp_path, plain[1], 1e-5)
 
