@@ -6,6 +6,7 @@ import sys
 import uuid
 
 import jax
+import tqdm
 from jax.experimental import multihost_utils
 
 from data_pipelines.refusal import Refusal
@@ -37,9 +38,10 @@ def main() -> bool:
 
 
 def say(*words: object) -> None:
-    """Prints, once."""
+    """Prints, once, beside a progress bar if there is one."""
     if main():
-        print(*words, flush=True)
+        with tqdm.tqdm.external_write_mode():
+            print(*words, flush=True)
 
 
 def wait(what: str) -> None:

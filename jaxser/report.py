@@ -31,15 +31,12 @@ def announce(config, task, parts: list, runs: list[dict]) -> None:
     )
 
 
-def grouping(trainer, progress) -> None:
-    """How the runs of a part are spread."""
-    devices, groups = trainer.groups[0].layout.devices, trainer.groups
-    if len(groups) > 1:
-        with progress.external_write_mode():
-            cluster.say(
-                f'{len(trainer.runs)} runs do not fit at once: {len(groups)} groups of up to {trainer.size} '
-                f'on {len(devices)} device(s).'
-            )
+def grouping(trainer) -> None:
+    """How the runs of a part are spread, where they do not fit at once."""
+    count, groups = len(trainer.runs), len(trainer.groups)
+    if groups > 1:
+        devices = len(trainer.groups[0].layout.devices)
+        cluster.say(f'{count} runs do not fit at once: {groups} groups of up to {trainer.size} on {devices} device(s).')
 
 
 def forecast(trainer, group, seconds: float, epoch: int, done: int, began: float) -> None:
@@ -54,6 +51,14 @@ def forecast(trainer, group, seconds: float, epoch: int, done: int, began: float
     cluster.say(
         f'First step {time.time() - began:.0f} s after the start. Forecast for {len(trainer.runs)} runs: '
         f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'
+    )
+
+
+def profiled(folder) -> None:
+    """Where the trace is, and how it is opened."""
+    cluster.say(
+        f'\nA trace of one epoch lies in {folder}: open its perfetto_trace.json.gz at https://ui.perfetto.dev, '
+        f'or pip install xprof and tensorboard --logdir {folder}.'
     )
 
 

@@ -105,8 +105,8 @@ def stays(config, task: Task, choices: dict) -> bool:
     there = {'on': True, 'off': False}.get(config.data.resident, choices.get('resident', fits))
     if not there and task.utterances.packed:
         raise Refusal(
-            f'The features take {size / 2**20:.0f} MiB, and {RESIDENT_SHARE * limit / 2**20:.0f} MiB may stay on the device; a '
-            'packed corpus (.npz) cannot be streamed. Set config.data.resident=off where the shards are, or on to try all the same.'
+            f'The features take {size / 2**20:.0f} MiB, and {RESIDENT_SHARE * limit / 2**20:.0f} MiB may stay on the device; '
+            'a packed corpus (.npz) cannot be streamed. Set config.data.resident=off where the shards are, or on to try.'
         )
     what = 'stay on the device' if there else 'are streamed from the shards'
     cluster.say(f'Features {what}: {size / 2**20:.0f} MiB, of {RESIDENT_SHARE * limit / 2**20:.0f} MiB that may.')
@@ -232,14 +232,16 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
             trainer = Trainer(part, task, mel_RxM, sizes.get(str(number)))
             sizes[str(number)] = trainer.size
             place.choose(choices)
-            report.grouping(trainer, progress)
+            report.grouping(trainer)
             progress.total += (len(trainer.groups) - 1) * task.steps * config.train.epochs
             for group in trainer.groups:
                 n = next(ends)
                 if outcome := place.outcome(n):
                     progress.update(task.steps * config.train.epochs)
                 else:
-                    outcome = train_group(trainer, group, n, outcomes, place, progress, termination, profile and n == 0, began)
+                    outcome = train_group(
+                        trainer, group, n, outcomes, place, progress, termination, profile and not outcomes, began
+                    )
                 outcomes.append(outcome)
     results = report.results(config, task, outcomes, time.time() - began)
     place.finish(results, len(outcomes))
@@ -299,7 +301,10 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
             if item.part == 'dev':
                 epoch, scores = item.epoch + 1, evaluate.Scores(group.fold_N)
                 steps = trace.epoch()
-                traced.close()
+                if profile:
+                    traced.close()
+                    report.profiled(place.path / 'profile')
+                    profile = False
                 record.diverged(steps['loss'], item.epoch * task.steps)
                 dev = [evaluate.measures(c) for c in counts]
                 better = layout.spread(record.better(config.train, epoch, dev, steps))
