@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from jaxser.parallel import Layout
 
@@ -11,6 +10,9 @@ class Checkpoints:
     """The last two checkpoints below a folder; a save is whole or absent."""
 
     def __init__(self, folder):
+        import orbax.checkpoint as ocp  # half a second that a refusal need not wait for
+
+        self.args = ocp.args
         # Synchronous: the state is donated to the next chunk, and on CPU a background save would read it while it is overwritten.
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
         self.manager = ocp.CheckpointManager(folder, options=options)
@@ -18,7 +20,7 @@ class Checkpoints:
     def save(self, epoch: int, arrays, record: dict, layout: Layout) -> None:
         """Saves after `epoch` epochs, every process what is on its devices."""
         host = {'lead': [layout.D, layout.R], 'record': record}
-        parts = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), host=ocp.args.JsonSave(host))
+        parts = self.args.Composite(arrays=self.args.StandardSave(arrays), host=self.args.JsonSave(host))
         self.manager.save(epoch, args=parts)
 
     def restore(self, like, layout: Layout) -> tuple[int, object, dict] | None:
@@ -29,9 +31,9 @@ class Checkpoints:
         epoch = self.manager.latest_step()
         if epoch is None:
             return None
-        host = self.manager.restore(epoch, args=ocp.args.Composite(host=ocp.args.JsonRestore()))['host']
+        host = self.manager.restore(epoch, args=self.args.Composite(host=self.args.JsonRestore()))['host']
         on_host = jax.tree.map(lambda x: np.empty((*host['lead'], *x.shape[2:]), x.dtype), like)
-        found = self.manager.restore(epoch, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(on_host)))['arrays']
+        found = self.manager.restore(epoch, args=self.args.Composite(arrays=self.args.StandardRestore(on_host)))['arrays']
         by_run = jax.tree.map(lambda x: layout.spread(x.reshape(-1, *x.shape[2:])[: layout.count]), found)
         return epoch, layout.place_runs(by_run), host['record']
 

@@ -69,7 +69,7 @@ def fed(options) -> None:
         prepare('folder', corpus(Path(place), options.utterances), Path(place) / 'data', LogMel())
         config = base.get_config()
         config.data.dir, config.data.corpora, config.data.frames = f'{place}/data', ('folder',), options.frames
-        config.sweep.lam, config.sweep.fold = tuple(np.linspace(0, 1, options.runs).tolist()), 0
+        config.sweep.lam, config.sweep.fold = tuple(np.linspace(0, 1, options.runs).tolist()), '0'
         task = train.Task(config)
         (part,) = train.check(config)
         task.varied = sweep.varied(part.variants)
