@@ -6,7 +6,7 @@ pooling. This project's defaults: all sizes, the schedule, the augmentation, the
     python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release
     python -m jaxser.main --config=configs/dann_iemocap.py
 
-10 runs as one program; on 2 CPU cores about 40 seconds an epoch for all. Not measured: IEMOCAP's audio was not at hand.
+10 runs as one program. Not measured: IEMOCAP's audio was not at hand.
 Speakers to forget: the six of the three training sessions (K = 6). Dev is the next session, and chooses the epoch.
 """
 
