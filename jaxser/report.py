@@ -39,7 +39,7 @@ def grouping(trainer) -> None:
         cluster.say(f'{count} runs do not fit at once: {groups} groups of up to {trainer.size} on {devices} device(s).')
 
 
-def forecast(trainer, group, seconds: float, epoch: int, done: int, began: float) -> None:
+def forecast(trainer, group, seconds: float, epoch: int, began: float) -> None:
     """How long it will take, known from one step; and how long the start took."""
     config, task = trainer.config, trainer.task
     trained = task.steps * config.data.batch * config.data.frames
@@ -47,7 +47,8 @@ def forecast(trainer, group, seconds: float, epoch: int, done: int, began: float
         i.row.shape[-1] * i.frames for i in group.items(config, task, trainer.length, config.train.epochs - 1) if i.part == 'dev'
     )
     whole = seconds * (1 + SCORING * scored / trained)
-    left = whole * (config.train.epochs - epoch + (len(trainer.groups) - 1) * config.train.epochs)
+    others = len(trainer.groups) - 1 - trainer.groups.index(group)
+    left = whole * (config.train.epochs - epoch + others * config.train.epochs)
     cluster.say(
         f'First step {time.time() - began:.0f} s after the start. Forecast for {len(trainer.runs)} runs: '
         f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'

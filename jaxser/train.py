@@ -86,6 +86,7 @@ class Task:
         self.folds = [self.every[n] for n in sweep.folds(config.sweep.fold, len(self.every))]
         self.index = {f.number: i for i, f in enumerate(self.folds)}
         self.table = batches.Table(self.utterances, self.folds, config.data.normalise, config.train.balanced)
+        self.varied: list[str] = []  # the hyper-parameters in which the runs differ, by which they are named
         self.longest = max(config.data.frames, batches.lengths(int(self.utterances.frames_N.max())))
 
     def sizes(self, config) -> Sizes:
@@ -284,7 +285,7 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
                 real_S = np.arange(trainer.length) < item.steps
                 batch = layout.place_batch(batch, 3)
                 if first:
-                    report.forecast(trainer, group, forecast(trainer, state, features, batch, hyper), epoch, len(before), began)
+                    report.forecast(trainer, group, forecast(trainer, state, features, batch, hyper), epoch, began)
                     progress.unpause()  # what came before was compilation, which is no measure of the steps
                     if profile:
                         traced.enter_context(jax.profiler.trace(str(place.path / 'profile'), create_perfetto_trace=True))

@@ -63,7 +63,7 @@ def fed(options) -> None:
     from data_pipelines import batches
     from data_pipelines.log_mel import LogMel
     from data_pipelines.prepare import prepare
-    from jaxser import sweep, train
+    from jaxser import train
 
     with tempfile.TemporaryDirectory() as place:
         prepare('folder', corpus(Path(place), options.utterances), Path(place) / 'data', LogMel())
@@ -72,7 +72,6 @@ def fed(options) -> None:
         config.sweep.lam, config.sweep.fold = tuple(np.linspace(0, 1, options.runs).tolist()), '0'
         task = train.Task(config)
         (part,) = train.check(config)
-        task.varied = sweep.varied(part.variants)
         trainers = {
             'resident': train.Trainer(part, task, train._features(task), None),
             'streaming': train.Trainer(part, task, None, None),
