@@ -5,7 +5,7 @@ Any key can be set on the command line, e.g. --config.train.epochs=10 --config.s
 
 import dataclasses
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from data_pipelines.log_mel import LogMel
 
@@ -62,7 +62,7 @@ def get_config() -> ConfigDict:
     config.sweep.time_mask = (0.1,)  # SpecAugment: the widest stripe of frames masked, as a share of the utterance; two are drawn
     config.sweep.band_mask = (0.1,)  # likewise of the mel bands
     config.sweep.seed = (0,)
-    config.sweep.fold = 'all'  # or the numbers of some folds
+    config.sweep.fold = FieldReference('all', field_type=object)  # or the numbers of some folds: 2, (0, 2)
     # A list instead: dictionaries such as ({'lam': 0.1, 'lr': 1e-3}, {'lam': 1.0, 'lr': 3e-4}), each crossed with the rest.
     config.sweep.runs = ()
     # Structural keys: a program for each value, all in one table. () is the value of the key itself.

@@ -50,7 +50,8 @@ def parse(arguments: list[str]) -> None:
             + (f'Here are: {", ".join(known)}.' if known else 'Run from the checkout, where configs/ is.')
         ) from None
     except (flags.Error, ValueError, TypeError, SyntaxError) as e:
-        raise Refusal(f'{e} (see configs/base.py for every key and its kind of value)') from None
+        said = str(e).strip().splitlines()[-1]  # ml_collections puts a stack trace before it
+        raise Refusal(f'{said} (see configs/base.py for every key and its kind of value)') from None
 
 
 def unknown_key(arguments: list[str], complaint: str) -> str:
@@ -68,7 +69,7 @@ def unknown_key(arguments: list[str], complaint: str) -> str:
                 hint = f' Did you mean {near[0]!r}?' if near else ''
                 return f'There is no key config.{key}: {part!r} is unknown.{hint} configs/base.py explains every key.'
             node = node[part]
-    return f'The configuration sets a key that is not in configs/base.py: {complaint}'
+    return f'The configuration sets a key that is not in configs/base.py: {complaint.split(" Other fields")[0]}'
 
 
 def prepare_jax() -> None:

@@ -14,6 +14,11 @@ SYNTHETIC = 'Synthetic speech (eSpeak NG): these figures say nothing about peopl
 SCORING = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
 
 
+def many(n: int, what: str) -> str:
+    """'1 run', '2 runs'."""
+    return f'{n} {what}{"" if n == 1 else "s"}'
+
+
 def announce(config, task, parts: list, runs: list[dict]) -> None:
     """What is about to be computed."""
     u = task.utterances
@@ -25,7 +30,7 @@ def announce(config, task, parts: list, runs: list[dict]) -> None:
         cluster.say('Left out, having no class: ' + ', '.join(f'{n} {e}' for e, n in sorted(task.left_out.items())))
     differ = {k: len(sweep.different(runs, k)) for k in task.varied}
     cluster.say(
-        f'{len(runs)} runs in {len(parts)} program{"s" if len(parts) > 1 else ""}: {len(task.folds)} folds'
+        f'{many(len(runs), "run")} in {many(len(parts), "program")}: {many(len(task.folds), "fold")}'
         f'{"".join(f", {n} {k}" for k, n in differ.items() if n > 1)}; '
         f'{config.train.epochs} epochs of {task.steps} steps; {jax.device_count()} x {jax.devices()[0].device_kind}'
     )
@@ -50,7 +55,7 @@ def forecast(trainer, group, seconds: float, epoch: int, began: float) -> None:
     others = len(trainer.groups) - 1 - trainer.groups.index(group)
     left = whole * (config.train.epochs - epoch + others * config.train.epochs)
     cluster.say(
-        f'First step {time.time() - began:.0f} s after the start. Forecast for {len(trainer.runs)} runs: '
+        f'First step {time.time() - began:.0f} s after the start. Forecast for {many(len(trainer.runs), "run")} of this program: '
         f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'
     )
 
@@ -58,7 +63,7 @@ def forecast(trainer, group, seconds: float, epoch: int, began: float) -> None:
 def profiled(folder) -> None:
     """Where the trace is, and how it is opened."""
     cluster.say(
-        f'\nA trace of one epoch lies in {folder}: open its perfetto_trace.json.gz at https://ui.perfetto.dev, '
+        f'\nA trace of one epoch: open {next(folder.glob("plugins/profile/*/perfetto_trace.json.gz"), folder)} at https://ui.perfetto.dev, '
         f'or pip install xprof and tensorboard --logdir {folder}.'
     )
 
@@ -244,7 +249,7 @@ def confusion_matrices(results: dict):
     from matplotlib.figure import Figure
 
     rows, classes = [r for r in results['summary'] if r['confusion']], results['classes']
-    across = min(len(rows), 3)
+    across, newline = min(len(rows), 3), '\n'
     down = -(-len(rows) // across)
     side = max(3.2, 0.55 * len(classes) + 1.6)
     figure = Figure(figsize=(side * across, side * down + 0.4), layout='constrained')
@@ -256,13 +261,12 @@ def confusion_matrices(results: dict):
             axes.text(j, i, f'{share[i, j]:.0f}', ha='center', va='center', color='white' if share[i, j] > 55 else 'black')
         axes.set_xticks(range(len(classes)), classes, rotation=45, ha='right')
         axes.set_yticks(range(len(classes)), classes)
-        name = ', '.join(f'{k} = {sweep.word(row[k])}' for k in row if k not in DERIVED and row[k] is not None)
-        axes.set(xlabel='predicted', ylabel='truth', title=f'{name}{": " if name else ""}UAR {row["uar"]:.3f}')
+        name = newline.join(f'{k} = {sweep.word(row[k])}' for k in row if k not in DERIVED and row[k] is not None)
+        axes.set(xlabel='predicted', ylabel='truth', title=f'{name}{newline if name else ""}UAR {row["uar"]:.3f}')
     for axes in figure.axes[len(rows) :]:
         axes.set_axis_off()
-    title = (
-        f'Percent of the truth; {results["protocol"]}, test parts of {len(results["folds"])} folds, {rows[0]["seeds"]} seed(s)'
-    )
+    folds, seeds = many(len(results['folds']), 'fold'), many(rows[0]['seeds'], 'seed')
+    title = f'Percent of the truth; {results["protocol"]}, test parts of {folds}, {seeds}'
     figure.suptitle(title + ('\n' + SYNTHETIC if results['synthetic'] else ''), fontsize=9)
     return figure
 
@@ -275,12 +279,15 @@ def curve(results: dict, axis: str, swept: list[str]):
     axes = figure.subplots()
     lines: dict[str, list[dict]] = {}
     for row in results['summary']:
-        if row['uar_folds'] is not None and row[axis] is not None:
+        if row['uar_folds'] is not None and row[axis] is None:  # plain training has no coefficient
+            name = sweep.label(row, [k for k in swept if k != axis])
+            axes.axhline(row['uar_folds'], linestyle='--', color=f'C{len(axes.lines)}', label=f'{name} (no {axis})')
+        elif row['uar_folds'] is not None:
             lines.setdefault(sweep.label(row, [k for k in swept if k != axis]), []).append(row)
     values = sorted({row[axis] for rows in lines.values() for row in rows})
     for n, (name, rows) in enumerate(lines.items()):
         rows = sorted(rows, key=lambda r: r[axis])
-        at = [values.index(r[axis]) + 0.06 * (n - (len(lines) - 1) / 2) for r in rows]  # evenly: 0 has no logarithm
+        at = [values.index(r[axis]) + 0.03 * (n - (len(lines) - 1) / 2) for r in rows]  # evenly: 0 has no logarithm
         mean = np.array([r['uar_folds'] for r in rows])
         ends = np.array([r['uar_folds_ci95'] or [m, m] for r, m in zip(rows, mean)])
         axes.errorbar(at, mean, yerr=[mean - ends[:, 0], ends[:, 1] - mean], marker='o', capsize=4, label=name or None)
@@ -288,10 +295,11 @@ def curve(results: dict, axis: str, swept: list[str]):
     axes.set_xticks(range(len(values)), [sweep.word(v) for v in values])
     axes.set(xlabel=axis, ylabel='UAR, mean of folds and seeds')
     axes.legend(fontsize=8)
-    seeds = max(r['seeds'] for r in results['summary'])
+    folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
+    bars = 'bars: 95 % intervals over folds and seeds as if independent' if folds * seeds > 1 else 'hence no intervals'
     figure.suptitle(
-        f'{results["protocol"]}, {len(results["folds"])} folds, {seeds} seed(s); bars: 95 % intervals over folds and seeds '
-        'as if independent' + ('\n' + SYNTHETIC if results['synthetic'] else ''),
+        f'{results["protocol"]}, {many(folds, "fold")}, {many(seeds, "seed")}; {bars}'
+        + ('\n' + SYNTHETIC if results['synthetic'] else ''),
         fontsize=9,
     )
     return figure

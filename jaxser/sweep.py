@@ -11,6 +11,7 @@ import numpy as np
 from data_pipelines.refusal import Refusal
 
 WHOLE = ('seed', 'fold')  # integers; all else that is traced is a real number
+BELOW = {'dropout': 1.0, 'time_mask': 1.0, 'band_mask': 1.0}  # shares
 TRAINING = ('lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask')  # what every method has
 
 
@@ -48,6 +49,10 @@ def parts(config, knobs: Callable[[object], dict[str, float]]) -> list[Part]:
     for name, options in swept.items():
         _check(f'config.sweep.{name}', name, options, name in known)
 
+    # A structural key that any run names is named by all, so that no two networks share a row.
+    named = [k for k in sweep if k in known and (k in swept or any(k in run for run in listed))]
+    own = flat(config)
+
     programs: dict[tuple, Part] = {}
     used: set[str] = set()
     for run in listed:
@@ -57,7 +62,7 @@ def parts(config, knobs: Callable[[object], dict[str, float]]) -> list[Part]:
         names = sorted(free, key=lambda k: (k == 'seed', k not in known))  # the seed varies fastest
         for values in itertools.product(*(free[k] for k in names)):
             chosen = run | dict(zip(names, values))
-            structure = {k: v for k, v in chosen.items() if k in known}
+            structure = {k: chosen.get(k, own[k]) for k in named}
             part = programs.setdefault(tuple(sorted(structure.items())), Part(structure, _with(config, structure), []))
             has = knobs(part.config)
             traced = {k: v for k, v in chosen.items() if k not in known}
@@ -109,6 +114,8 @@ def _check(where: str, name: str, options: tuple, structural: bool) -> None:
         whole = int if name in WHOLE else int | float
         if wrong := [o for o in options if isinstance(o, bool) or not isinstance(o, whole) or not 0 <= o < float('inf')]:
             raise Refusal(f'{where}: {wrong[0]!r} is not {"an integer" if name in WHOLE else "a number"} from 0 up.')
+        if name in BELOW and (wrong := [o for o in options if not 0 <= o < BELOW[name]]):
+            raise Refusal(f'{where}: {wrong[0]!r} is a share, expected from 0 up and below {BELOW[name]:g}.')
     elif wrong := [o for o in options if not isinstance(o, str | int)]:
         raise Refusal(f'{where}: {wrong[0]!r} is neither a name nor a whole number.')
     if len(set(options)) < len(options):

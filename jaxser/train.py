@@ -110,7 +110,9 @@ def stays(config, task: Task, choices: dict) -> bool:
             'a packed corpus (.npz) cannot be streamed. Set config.data.resident=off where the shards are, or on to try.'
         )
     what = 'stay on the device' if there else 'are streamed from the shards'
-    cluster.say(f'Features {what}: {size / 2**20:.0f} MiB, of {RESIDENT_SHARE * limit / 2**20:.0f} MiB that may.')
+    source = 'an .npz' if task.utterances.packed else 'the shards'
+    room = f'{size / 2**20:.0f} MiB, and {RESIDENT_SHARE * limit / 2**20:.0f} MiB may stay'
+    cluster.say(f'Features, from {source}, {what}: {room} (config.data.resident={config.data.resident}).')
     return there
 
 

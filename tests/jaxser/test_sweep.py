@@ -214,3 +214,20 @@ def test_a_fold_that_is_not_there_is_refused(fold, what):
     with pytest.raises(Refusal, match=what) as refusal:
         sweep.folds(fold, 5)
     assert '0 to 4' in str(refusal.value)
+
+
+def test_no_two_networks_share_a_name():
+    """A structural key that one run of the list names is named by all, with the configuration's own value."""
+    config = base.get_config()
+    config.sweep.runs = ({'lam': 0.1, 'model.width': 32}, {'lam': 0.1})
+    made = sweep.parts(config, lambda c: KNOBS[c.method])
+    assert [p.variants[0]['model.width'] for p in made] == [32, 64]
+
+
+@pytest.mark.parametrize('name', ['dropout', 'time_mask', 'band_mask'])
+def test_a_share_is_below_one(name):
+    """Dropping or masking everything is no training."""
+    config = base.get_config()
+    config.sweep[name] = (0.5, 1.5)
+    with pytest.raises(Refusal, match=f'config.sweep.{name}: 1.5 is a share'):
+        sweep.parts(config, lambda c: KNOBS[c.method])
