@@ -62,8 +62,9 @@ def forecast(trainer, group, seconds: float, epoch: int, began: float) -> None:
 
 def profiled(folder) -> None:
     """Where the trace is, and how it is opened."""
+    trace = next(folder.glob('plugins/profile/*/perfetto_trace.json.gz'), folder)
     cluster.say(
-        f'\nA trace of one epoch: open {next(folder.glob("plugins/profile/*/perfetto_trace.json.gz"), folder)} at https://ui.perfetto.dev, '
+        f'\nA trace of one epoch: open {trace} at https://ui.perfetto.dev, '
         f'or pip install xprof and tensorboard --logdir {folder}.'
     )
 
