@@ -122,7 +122,7 @@ class Item:
 
     part: str  # train | dev | test
     epoch: int
-    fold: np.ndarray  # DxSx1 or D... : index of the fold, of the shape of `row` less its last axis
+    fold: np.ndarray  # index of the fold: DxSxF in training, DxF in scoring
     row: np.ndarray  # DxSxFxB in training, DxFxB in scoring; -1 is nobody
     start: np.ndarray
     frames: int
