@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import itertools
+import math
 import multiprocessing
 import os
 import signal
@@ -15,23 +16,26 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from data_pipelines.corpora import Corpus, Utterance
-from data_pipelines.log_mel import LogMel, Rejected, features
+from data_pipelines.log_mel import SIGNATURE, LogMel, Rejected, features
 
 VERSION = '1.0.0'
 SPLIT = 'utterances'
-TEXTS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'session', 'sentence', 'style')
+TEXTS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'session', 'sentence', 'style', 'split')
+RATINGS = ('arousal', 'valence', 'dominance')
 SHARD = 64 << 20  # bytes
 
 
-def texts(utterance: Utterance) -> dict[str, str]:
-    """What the shards say about an utterance beside its sound."""
-    return {key: getattr(utterance, 'name' if key == 'utterance' else key) for key in TEXTS}
+def labels(utterance: Utterance) -> dict[str, str | float]:
+    """What the shards say about an utterance beside its sound; a rating that there is not is NaN."""
+    texts = {key: getattr(utterance, 'name' if key == 'utterance' else key) for key in TEXTS}
+    ratings = {key: getattr(utterance, key) for key in RATINGS}
+    return texts | {key: math.nan if rating is None else rating for key, rating in ratings.items()}
 
 
 def write(corpus: Corpus, spec: LogMel, examples: Iterable[dict], data_dir: Path) -> Path:
     """Writes the examples as the data set `<corpus>/<spec.name>` in their order; returns the folder of its shards.
 
-    An example is `texts` and `log_mel.features` of an utterance. Raises OSError where TensorFlow cannot write.
+    An example is `labels` and `log_mel.features` of an utterance. Raises OSError where TensorFlow cannot write.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     import absl.logging
@@ -56,6 +60,7 @@ def write(corpus: Corpus, spec: LogMel, examples: Iterable[dict], data_dir: Path
         features=tfds.features.FeaturesDict(
             {
                 **dict.fromkeys(TEXTS, tfds.features.Text()),
+                **dict.fromkeys(RATINGS, np.float32),
                 # Without an encoding a float16 tensor is stored as float32.
                 'mel_TxM': tfds.features.Tensor(shape=(None, spec.bands), dtype=np.float16, encoding='bytes'),
                 'frames': np.int32,
@@ -63,6 +68,7 @@ def write(corpus: Corpus, spec: LogMel, examples: Iterable[dict], data_dir: Path
                 'mean_M': tfds.features.Tensor(shape=(spec.bands,), dtype=np.float32),
                 'variance_M': tfds.features.Tensor(shape=(spec.bands,), dtype=np.float32),
                 'sha256': tfds.features.Text(),
+                'signature_S': tfds.features.Tensor(shape=(SIGNATURE,), dtype=np.float16, encoding='bytes'),
             }
         ),
         split_datasets={SPLIT: enumerate(examples)},

@@ -14,13 +14,14 @@ PROTOCOLS = ('speaker_folds', 'leave_one_speaker_out', 'leave_one_session_out')
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """Rows of the utterances; the parts share no speaker, and `test` chooses nothing."""
+    """Rows of the utterances; `test` chooses nothing."""
 
     number: int
     name: str
     train: np.ndarray
     dev: np.ndarray
     test: np.ndarray
+    adapt: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))  # heard in training without their emotion
 
 
 def groups(utterances: Utterances, protocol: str, k: int) -> list[tuple[str, list[str]]]:

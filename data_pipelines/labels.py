@@ -3,8 +3,8 @@
 from data_pipelines.refusal import Refusal
 
 EMOTIONS = (
-    'angry', 'bored', 'calm', 'disgust', 'excited', 'fear', 'frustrated', 'happy', 'neutral', 'other', 'sad',
-    'surprise', 'undecided',
+    'angry', 'anxious', 'apologetic', 'assertive', 'bored', 'calm', 'concerned', 'contempt', 'disgust', 'encouraging', 'excited',
+    'fear', 'frustrated', 'happy', 'neutral', 'other', 'sad', 'surprise', 'undecided',
 )  # fmt: skip
 
 SPACES = {

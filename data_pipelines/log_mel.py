@@ -16,10 +16,11 @@ from data_pipelines.refusal import Refusal
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT = 1  # raise it whenever the same fields would give other numbers
+FORMAT = 2  # raise it whenever the same fields would give other numbers
 SHORTEST = 0.1  # seconds
 SILENCE = 1e-4  # -80 dBFS
 LARGEST = 1e12  # its power still is a float32; integers that were stored as floats stay far below
+SIGNATURE = 32 * 16  # numbers: points in time x groups of bands
 RATES = (4_000, 768_000)  # Hz: beyond them a header is damaged, and resampling what it says would fill the memory
 
 
@@ -195,6 +196,24 @@ def log_mel(wave: 'np.ndarray', spec: LogMel) -> 'np.ndarray':
     return np.log(np.maximum(power_MxT.T, spec.floor)).astype(np.float16)
 
 
+def signature(mel_TxM: 'np.ndarray') -> 'np.ndarray':
+    """signature_S: unit-norm float16, alike for recordings that differ by level, codec, rate or silence at their ends.
+
+    What is within 40 dB of the loudest frame, averaged into 32 points in time by 16 groups of bands, less its mean.
+    """
+    import numpy as np
+
+    level_T = mel_TxM.astype(np.float32).max(axis=1)
+    loud = np.flatnonzero(level_T > level_T.max() - np.log(1e4))
+    active_TxM = mel_TxM[loud[0] : loud[-1] + 1].astype(np.float32)
+    groups_TxG = np.stack([g.mean(axis=1) for g in np.array_split(active_TxM, 16, axis=1) if g.shape[1]], axis=1)
+    at = np.linspace(0, len(groups_TxG) - 1, 32)
+    grid = np.stack([np.interp(at, np.arange(len(groups_TxG)), g) for g in groups_TxG.T], axis=1)
+    flat_S = np.zeros(SIGNATURE, np.float32)
+    flat_S[: grid.size] = (grid - grid.mean()).ravel()
+    return (flat_S / max(np.linalg.norm(flat_S), 1e-9)).astype(np.float16)
+
+
 def features(utterance: Utterance, spec: LogMel) -> dict | Rejected:
     """All that is stored of an utterance's sound; mean_M and variance_M are float32, over frames, taken in float64."""
     import numpy as np
@@ -210,5 +229,6 @@ def features(utterance: Utterance, spec: LogMel) -> dict | Rejected:
         'seconds': len(wave) / spec.rate,
         'mean_M': mel_TxM.mean(axis=0, dtype=np.float64).astype(np.float32),
         'variance_M': mel_TxM.var(axis=0, dtype=np.float64).astype(np.float32),
+        'signature_S': signature(mel_TxM),
         'sha256': hashlib.sha256(wave.astype('<f4').tobytes()).hexdigest(),
     }

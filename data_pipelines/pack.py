@@ -51,7 +51,7 @@ def pack(folder: Path, file: Path) -> None:
     """Writes the .npz of the data set in `folder`, whole or not at all."""
     utterances = shards.read(folder)
     columns = {f'text_{k}': v for k, v in utterances.text.items()}
-    numbers = {k: getattr(utterances, k) for k in ('frames_N', 'mean_NxM', 'variance_NxM')}
+    numbers = {k: getattr(utterances, k) for k in ('frames_N', 'rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS')}
     facts = json.dumps({'fingerprint': json.loads((folder / prepare.RECORD).read_text())['fingerprint']})
     part = file.with_name(f'.{file.name}.part')
     with open(part, 'wb') as to:
@@ -67,8 +67,7 @@ def read(file: Path) -> Utterances:
         return Utterances(
             text,
             frames_N=frames,
-            mean_NxM=content['mean_NxM'],
-            variance_NxM=content['variance_NxM'],
+            **{k: content[k] for k in ('rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS')},
             file_N=np.zeros(len(frames), int),
             offset_N=np.cumsum(frames, dtype=np.int64) - frames,
             length_N=frames.astype(np.int64),

@@ -160,7 +160,7 @@ def write(
                 rejected.append((u, str(result)))
             else:
                 accepted.append((u, {key: result[key] for key in ('frames', 'seconds', 'sha256')}))
-                yield builder.texts(u) | result
+                yield builder.labels(u) | result
         if not accepted:
             u, reason = rejected[0]
             raise Refusal(f'None of the {len(utterances)} utterances can be used; the first, {u.path}, is {reason}.')
@@ -169,7 +169,7 @@ def write(
     with builder.computed(utterances, spec, workers) as results:
         shards = builder.write(corpus, spec, examples(results), folder)
     assert len(accepted) + len(rejected) == len(utterances)
-    table(shards / 'utterances.csv', [builder.texts(u) | facts | {'path': u.path} for u, facts in accepted])
+    table(shards / 'utterances.csv', [builder.labels(u) | facts | {'path': u.path} for u, facts in accepted])
     table(shards / 'rejected.csv', [{'path': u.path, 'utterance': u.name, 'reason': reason} for u, reason in rejected])
     counts = {'accepted': len(accepted), 'rejected': len(rejected)}
     versions = {'librosa': importlib.metadata.version('librosa')}

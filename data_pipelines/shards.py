@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.builder import SPLIT, TEXTS
+from data_pipelines.builder import RATINGS, SPLIT, TEXTS
 from data_pipelines.refusal import Refusal
 
 RECORD_HEAD, RECORD_TAIL = 12, 4  # bytes around a TFRecord's data: its length and the length's checksum; the data's checksum
@@ -22,12 +22,12 @@ class Utterances:
     rows in an .npz.
     """
 
-    text: dict[
-        str, np.ndarray
-    ]  # utterance, speaker, emotion, sex, language, corpus, session, sentence, style: strings of shape (N,)
+    text: dict[str, np.ndarray]  # strings of shape (N,): those of builder.TEXTS, and sha256 of the decoded audio
+    rating_NxA: np.ndarray  # arousal, valence, dominance from -1 to 1; NaN where there is none
     frames_N: np.ndarray
     mean_NxM: np.ndarray  # over the frames of an utterance
     variance_NxM: np.ndarray
+    signature_NxS: np.ndarray  # log_mel.signature, by which nearly equal audio is found
     file_N: np.ndarray
     offset_N: np.ndarray
     length_N: np.ndarray
@@ -77,7 +77,7 @@ def read(folder: Path) -> Utterances:
 
     def row(record):
         example = info.features.deserialize_example(record)
-        kept = {k: example[k] for k in (*TEXTS, 'frames', 'mean_M', 'variance_M')}
+        kept = {k: example[k] for k in (*TEXTS, *RATINGS, 'frames', 'mean_M', 'variance_M', 'sha256', 'signature_S')}
         return kept | {'length': tf.strings.length(record)}
 
     columns: dict[str, list] = {}
@@ -103,10 +103,12 @@ def read(folder: Path) -> Utterances:
             f'{info.splits[SPLIT].num_examples}. Remove it and prepare the corpus again.'
         )
     return Utterances(
-        {k: np.char.decode(column[k].astype(bytes), 'utf-8') for k in TEXTS},
+        {k: np.char.decode(column[k].astype(bytes), 'utf-8') for k in (*TEXTS, 'sha256')},
+        rating_NxA=np.stack([column[k] for k in RATINGS], axis=1),
         frames_N=column['frames'].astype(np.int32),
         mean_NxM=column['mean_M'],
         variance_NxM=column['variance_M'],
+        signature_NxS=column['signature_S'],
         file_N=column['file'],
         offset_N=column['offset'].astype(np.int64),
         length_N=column['length'].astype(np.int64),
@@ -119,7 +121,9 @@ def together(some: list[Utterances]) -> Utterances:
     if len(some) == 1:
         return some[0]
     text = {k: np.concatenate([u.text[k] for u in some]) for k in some[0].text}
-    text |= {k: np.char.add(np.char.add(text['corpus'], '/'), text[k]) for k in ('utterance', 'speaker', 'session')}
+    prefix = np.char.add(text['corpus'], '/')
+    own = ('utterance', 'speaker', 'session', 'sentence')
+    text |= {k: np.where(text[k] == '', '', np.char.add(prefix, text[k])) for k in own}
     before = np.cumsum([0] + [len(u.files) for u in some])
     names = [f.name for f in dataclasses.fields(Utterances) if '_N' in f.name]
     columns = {name: np.concatenate([getattr(u, name) for u in some]) for name in names}

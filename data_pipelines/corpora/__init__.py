@@ -19,7 +19,7 @@ class Utterance:
 
     name: str  # unique within the corpus: the official utterance id
     path: Path
-    speaker: str  # unique within the corpus
+    speaker: str  # unique within the corpus; '' where the corpus does not know
     emotion: str  # a word of data_pipelines/labels.py
     language: str  # ISO 639-1
     corpus: str
@@ -27,6 +27,10 @@ class Utterance:
     session: str = ''
     sentence: str = ''  # what is said: equal strings, equal words
     style: str = ''  # acted | improvised | scripted | natural
+    split: str = ''  # of the release's own partition: train | dev | test | test2 ...; '' where it has none
+    arousal: float | None = None  # listeners' mean rating from -1 to 1, 0 the middle of their scale; None where there is none
+    valence: float | None = None
+    dominance: float | None = None
     start: float = 0.0  # seconds into the file
     end: float | None = None  # seconds; None is the end of the file
 

@@ -17,9 +17,12 @@ def utterances(speakers: int = 6, each: int = 4, classes=('angry', 'sad'), sessi
         'session': [f'Ses{s // 2}' if sessions else '' for s, _, _ in rows],
     }
     text |= {k: ['x'] * len(rows) for k in ('language', 'corpus', 'sentence', 'style')}
+    text |= {k: [''] * len(rows) for k in ('split', 'sha256')}
     N = len(rows)
     return Utterances(
         {k: np.array(v) for k, v in text.items()},
+        rating_NxA=np.full((N, 3), np.nan, np.float32),
+        signature_NxS=random.normal(size=(N, 8)).astype(np.float16),
         frames_N=random.integers(10, 90, N).astype(np.int32),
         mean_NxM=random.normal(size=(N, bands)).astype(np.float32),
         variance_NxM=random.uniform(0.5, 2, (N, bands)).astype(np.float32),

@@ -212,7 +212,7 @@ def test_folder_accepts_what_excel_and_other_eyes_write(tmp_path):
         ('path;speaker;emotion\nx.wav;1;sad\n', 'separated by commas'),
         ('', r'columns \(none\)'),
         ('path,speaker,emotion\n', 'no utterances'),
-        ('path,speaker,emotion\nx.wav,1,sad\ny.wav,1,joyful\n', "line 3: emotion 'joyful' is none of angry, bored"),
+        ('path,speaker,emotion\nx.wav,1,sad\ny.wav,1,joyful\n', "line 3: emotion 'joyful' is none of angry, anxious"),
         ('path,speaker,emotion\nx.wav,,sad\n', 'line 2: no speaker'),
         ('path,speaker,emotion\nx.wav,1\n', 'line 2: more or fewer cells'),
         ('path,speaker,emotion\nx.wav,1,sad,2\n', 'line 2: more or fewer cells'),

@@ -12,7 +12,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from data_pipelines import batches, builder, corpora, folds, pack, shards
-from data_pipelines.log_mel import LogMel
+from data_pipelines.log_mel import SIGNATURE, LogMel
 from data_pipelines.prepare import RECORD
 from data_pipelines.refusal import Refusal
 
@@ -24,12 +24,17 @@ def example(n: int) -> dict:
     """An utterance of noise."""
     mel_TxM = np.random.default_rng(n).normal(size=(50 + 10 * n, BANDS)).astype(np.float16)
     moments = {'mean_M': mel_TxM.mean(0, dtype=np.float32), 'variance_M': mel_TxM.var(0, dtype=np.float32)}
-    text = dict.fromkeys(builder.TEXTS, 'x') | {
-        'utterance': f'é{n}',
-        'speaker': f's{n % 3}',
-        'emotion': 'sad' if n % 2 else 'angry',
-    }
-    return text | moments | {'mel_TxM': mel_TxM, 'frames': len(mel_TxM), 'seconds': 0.5, 'sha256': ''}
+    text = (
+        dict.fromkeys(builder.TEXTS, 'x')
+        | dict.fromkeys(builder.RATINGS, 0.5)
+        | {
+            'utterance': f'é{n}',
+            'speaker': f's{n % 3}',
+            'emotion': 'sad' if n % 2 else 'angry',
+        }
+    )
+    moments |= {'sha256': '', 'signature_S': np.ones(SIGNATURE, np.float16)}
+    return text | moments | {'mel_TxM': mel_TxM, 'frames': len(mel_TxM), 'seconds': 0.5}
 
 
 @pytest.fixture(scope='module')
@@ -67,7 +72,7 @@ def test_columns_and_features_are_those_of_the_shards(prepared):
     assert packed.text.keys() == sharded.text.keys()
     for name, column in sharded.text.items():
         np.testing.assert_array_equal(packed.text[name], column)
-    for name in ('frames_N', 'mean_NxM', 'variance_NxM'):
+    for name in ('frames_N', 'rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS'):
         np.testing.assert_array_equal(getattr(packed, name), getattr(sharded, name))
         assert getattr(packed, name).dtype == getattr(sharded, name).dtype
     assert (packed.packed, sharded.packed) == (True, False)
