@@ -15,16 +15,20 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.method = 'dann'  # a file of jaxser/methods: erm (plain training) | dann (domain-adversarial training)
-    config.domain = 'speaker'  # what dann forgets: speaker | language | corpus
+    config.domain = 'speaker'  # what dann forgets: speaker | language | corpus, or several: 'speaker+language'
     config.domain_hidden = 64  # width of the hidden layer of dann's domain head
 
     config.data = ConfigDict()
     config.data.dir = 'data'  # where `python -m data_pipelines.prepare` put the shards
-    config.data.corpora = ('demo',)  # names of data_pipelines/corpora
-    config.data.labels = 'native'  # the label space: native | four (angry, happy + excited, neutral, sad)
+    config.data.corpora = ('demo',)  # names of data_pipelines/corpora; not used by source_target, which names its own
+    # The label space, of data_pipelines/labels.py: native | four (angry, happy + excited, neutral, sad) | emodb_enterface |
+    # emodb_casia | enterface_casia | arousal | valence (from the emotion) | rated_arousal | rated_valence | rated_dominance
+    # (from listeners' ratings).
+    config.data.labels = 'native'
     config.data.features = ConfigDict(dataclasses.asdict(LogMel()))  # which shards: rate, window, hop, bands, low, high, floor
-    config.data.normalise = 'global'  # zero mean and unit variance per band: global (of the fold's training part) | utterance |
-    # speaker (of a test speaker's own audio too: transductive)
+    # Zero mean and unit variance per band: global (of the fold's training part) | utterance | speaker (of whom training hears; a
+    # stranger by the utterance alone) | speaker_transductive (of all that a speaker says, in the test part too).
+    config.data.normalise = 'global'
     config.data.frames = 300  # frames of a training example: longer utterances are cut at random, shorter ones padded
     config.data.batch = 32  # training examples of a fold per step
     config.data.eval_batch = 32  # whole utterances of a fold per scoring step; changes no prediction
@@ -32,8 +36,19 @@ def get_config() -> ConfigDict:
     config.data.order_seed = 0  # the order of the training data; `seed` is initialisation, dropout and augmentation
 
     config.protocol = ConfigDict()
-    config.protocol.name = 'speaker_folds'  # speaker_folds | leave_one_speaker_out | leave_one_session_out
-    config.protocol.folds = 5  # parts of speaker_folds; one is tested, the next is dev, the others train
+    # speaker_folds | leave_one_speaker_out | leave_one_session_out: one part is tested, the next is dev, the others train
+    # leave_one_corpus_out | leave_one_language_out | source_target: the target is tested, the source trains, a fifth of the
+    # source's speakers are dev
+    # official: the release's own partition | speaker_dependent: random utterances, test speakers are training speakers
+    config.protocol.name = 'speaker_folds'
+    config.protocol.folds = 5  # parts of speaker_folds and speaker_dependent, and of a target to which training adapts
+    config.protocol.source = ()  # of source_target: names of corpora, e.g. ('emodb',)
+    config.protocol.target = ()
+    # What training hears without its emotion, as half of every batch: none | others (speakers of the target who are not tested;
+    # each is tested in one fold) | transductive (the test part itself).
+    config.protocol.adapt = 'none'
+    config.protocol.test = 'test'  # of the official split, which part is tested: test, test2, ...
+    config.protocol.allow_leak = ''  # what the audit lets pass, and every result says: speaker, audio; set by --allow_leak
 
     config.model = ConfigDict()
     config.model.name = 'tdnn_lstm'  # a file of jaxser/models

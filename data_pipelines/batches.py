@@ -2,19 +2,26 @@
 
 import collections
 import contextlib
+import copy
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import labels, log_mel, pack, prepare, shards
-from data_pipelines.folds import Fold
+from data_pipelines import folds, labels, log_mel, pack, prepare, shards
+from data_pipelines.folds import Fold, Protocol
 from data_pipelines.refusal import Refusal
 from data_pipelines.shards import Utterances
 
-NORMALISATIONS = ('utterance', 'global', 'speaker')
+NORMALISATIONS = {
+    'utterance': '',
+    'global': '',
+    'speaker': ', strangers by their utterance',
+    'speaker_transductive': ', by all their utterances, tested ones too',
+}
 DOMAINS = ('speaker', 'language', 'corpus')
 
 
@@ -69,29 +76,68 @@ def fingerprints(config) -> dict[str, str]:
 
 def labelled(utterances: Utterances, space: str) -> tuple[Utterances, dict[str, int]]:
     """The utterances that have a class in the label space, their emotion replaced by it, and the counts of those left out."""
-    classes = labels.space(space)
-    emotion = utterances.text['emotion']
-    keep = np.isin(emotion, list(classes))
-    left_out = {str(e): int(n) for e, n in zip(*np.unique(emotion[~keep], return_counts=True))}
-    kept = utterances[np.flatnonzero(keep)]
-    kept.text['emotion'] = np.array([classes[e] for e in kept.text['emotion']])
+    class_N, left_out = labels.classify(space, utterances.text['emotion'], utterances.rating_NxA)
+    keep_N = class_N != ''
+    if not keep_N.any():
+        what = ', '.join(f'{n} {reason}' for reason, n in left_out.items())
+        raise Refusal(f'No utterance has a class in the label space {space!r}: {what}. Choose another --config.data.labels.')
+    kept = utterances[np.flatnonzero(keep_N)]
+    kept.text['emotion'] = class_N[keep_N]
     return kept, left_out
+
+
+def resolved(config):
+    """The configuration with the data sets that its protocol names; a name that is no corpus of ours is one of your CSV's."""
+    protocol = Protocol(**config.protocol)
+    config = copy.deepcopy(config)
+    if named := (*protocol.source, *protocol.target):
+        ours = prepare.corpora.names()
+        config.data.corpora = tuple(dict.fromkeys(n if n in ours else 'folder' for n in named))
+        if (strange := [n for n in named if n not in ours]) and 'folder' not in fingerprints(config.data):
+            prepare.corpora.load(strange[0])  # says which corpora there are
+    return config
+
+
+class Split(NamedTuple):
+    """What a configuration trains, chooses and tests on."""
+
+    utterances: Utterances  # that have a class
+    folds: list[Fold]
+    sha256: str
+    left_out: dict[str, int]  # without a class, by what they have instead
+    unused: int  # with a class, in no part of any fold
+
+
+def split(config) -> Split:
+    """Reads the columns of a resolved configuration's data sets, maps their labels and cuts them into folds."""
+    utterances, left_out = labelled(read(config.data), config.data.labels)
+    made = folds.make(utterances, Protocol(**config.protocol))
+    used = np.unique(np.concatenate([part for f in made for part in (f.train, f.dev, f.test, f.adapt)]))
+    return Split(utterances, made, folds.sha256(utterances, made), left_out, len(utterances) - len(used))
+
+
+def shares(fold: Fold, size: int) -> list[tuple[np.ndarray, int]]:
+    """Whose utterances make a batch, and how many: the training part alone, or half and half with what it adapts to."""
+    return [(fold.train, size // 2), (fold.adapt, size - size // 2)] if len(fold.adapt) else [(fold.train, size)]
 
 
 def steps_per_epoch(folds: list[Fold], size: int) -> int:
     """The same in every fold: enough for the largest training part to be seen once."""
-    return -(-max(len(f.train) for f in folds) // size)
+    return max(-(-len(f.train) // shares(f, size)[0][1]) for f in folds)
 
 
 def order(fold: Fold, epoch: int, steps: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """row_SxB and crop_SxB of an epoch: permutations of the fold's training part, begun anew when one is used up.
+    """row_SxB and crop_SxB of an epoch: permutations of a part of the fold, begun anew when one is used up.
 
     `crop` in [0, 1) says where in a longer utterance the cut begins.
     """
     random = np.random.default_rng((seed, fold.number, epoch))
-    n = steps * size
-    rows = np.concatenate([random.permutation(fold.train) for _ in range(-(-n // len(fold.train)))])[:n]
-    return rows.reshape(steps, size), random.random((steps, size))
+
+    def shuffled(part: np.ndarray, n: int) -> np.ndarray:
+        rows = np.concatenate([random.permutation(part) for _ in range(-(-steps * n // len(part)))])
+        return rows[: steps * n].reshape(steps, n)
+
+    return np.concatenate([shuffled(*some) for some in shares(fold, size)], axis=1), random.random((steps, size))
 
 
 def start(frames: np.ndarray, crop: np.ndarray, T: int) -> np.ndarray:
@@ -165,14 +211,15 @@ class Table:
         self.emotion_N = emotion.astype(np.int32)
         self.domains, self.domain_N, self.seen = {}, {}, {}
         for name in DOMAINS:
-            self.domains[name], index = np.unique(utterances.text[name], return_inverse=True)
-            self.domain_N[name] = index.astype(np.int32)
-            self.seen[name] = np.stack([np.isin(np.arange(len(self.domains[name])), index[f.train]) for f in folds]).astype(
-                np.float32
-            )
+            value_N = utterances.text[name]
+            self.domains[name] = known = np.unique(value_N[value_N != ''])
+            self.domain_N[name] = np.where(value_N == '', -1, np.searchsorted(known, value_N)).astype(np.int32)
+            heard = [self.domain_N[name][np.concatenate([f.train, f.adapt])] for f in folds]
+            self.seen[name] = np.stack([np.isin(np.arange(len(known)), h) for h in heard]).astype(np.float32)
         self.weight_FxC = np.stack([self._weights(f, balanced) for f in folds])
+        self.train_FxN = np.stack([np.isin(np.arange(len(utterances)), f.train) for f in folds])
         self.normalisation = normalisation
-        self.mean, self.scale = self._moments(normalisation)
+        self.mean, self.scale, self.moments_FxN = self._moments(normalisation)
 
     def _weights(self, fold: Fold, balanced: bool) -> np.ndarray:
         """The weight of an example of each class, 1 on average: equal, or in inverse proportion to the training counts."""
@@ -180,32 +227,41 @@ class Table:
         weight_C = len(fold.train) / (len(self.classes) * np.maximum(count_C, 1)) if balanced else np.ones(len(count_C))
         return weight_C.astype(np.float32)
 
-    def _moments(self, how: str) -> tuple[np.ndarray, np.ndarray]:
-        """mean and scale per utterance, per speaker (transductive: of a test speaker's own audio too), or per fold."""
-        u = self.utterances
-        if how == 'utterance':
-            return _affine(u.mean_NxM, u.variance_NxM)
-        if how == 'speaker':
-            speaker_N = self.domain_N['speaker']
-            each = [np.flatnonzero(speaker_N == k) for k in range(len(self.domains['speaker']))]
-        else:
-            each = [f.train for f in self.folds]
-        pooled = [_pool(u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows]) for rows in each]
-        return _affine(np.stack([m for m, _ in pooled]), np.stack([v for _, v in pooled]))
+    def _moments(self, how: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """mean and scale, first those of every utterance alone, then of groups; and which of them an utterance has in a fold.
+
+        The groups are each fold's training part, or the utterances of a speaker that the fold's training hears, or all of them.
+        """
+        u, (F, N) = self.utterances, self.train_FxN.shape
+        speaker_N, everyone = self.domain_N['speaker'], np.arange(N)
+        at_FxN = np.tile(everyone.astype(np.int32), (F, 1))
+        groups: list[np.ndarray] = []
+        for f, fold in enumerate(self.folds):
+            if how == 'global':
+                at_FxN[f] = N + len(groups)
+                groups.append(fold.train)
+            elif how == 'speaker' or (how == 'speaker_transductive' and not f):
+                heard = np.concatenate([fold.train, fold.adapt]) if how == 'speaker' else everyone
+                for speaker in np.unique(speaker_N[heard][speaker_N[heard] >= 0]):
+                    at_FxN[f if how == 'speaker' else slice(None), speaker_N == speaker] = N + len(groups)
+                    groups.append(heard[speaker_N[heard] == speaker])
+        pooled = [_pool(u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows]) for rows in groups]
+        mean, variance = (np.stack([*own, *(p[i] for p in pooled)]) for i, own in enumerate((u.mean_NxM, u.variance_NxM)))
+        return *_affine(mean, variance), at_FxN
 
     def batch(self, item: Item) -> dict[str, np.ndarray]:
         """A Batch of numpy arrays but for its features, whose arrays lead with the shape of `item.row`, or of `item.fold`."""
         u, real = self.utterances, item.row >= 0
         rows = np.where(real, item.row, 0)
         fold = np.broadcast_to(item.fold[..., None], rows.shape)
-        at = {'utterance': rows, 'speaker': self.domain_N['speaker'][rows], 'global': fold}[self.normalisation]
-        emotion = self.emotion_N[rows]
+        at, emotion = self.moments_FxN[fold, rows], self.emotion_N[rows]
+        labelled = real & (self.train_FxN[fold, rows] if item.part == 'train' else True)
         return {
             'frames_B': np.where(real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0).astype(np.int32),
             'mean_BxM': self.mean[at],
             'scale_BxM': self.scale[at],
             'emotion_B': emotion,
-            'labelled_B': np.where(real, self.weight_FxC[fold, emotion], 0).astype(np.float32),
+            'labelled_B': np.where(labelled, self.weight_FxC[fold, emotion], 0).astype(np.float32),
             **{f'{d}_B': self.domain_N[d][rows] for d in DOMAINS},
             **{f'{d}_seen_K': self.seen[d][item.fold] for d in DOMAINS},
         }

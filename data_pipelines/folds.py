@@ -1,15 +1,68 @@
-"""Who trains, who chooses the epoch and who is tested: folds whose three parts share no speaker."""
+"""Who trains, who chooses the epoch, who is tested, and who is heard without a label: the protocols, as rows of utterances."""
 
 import dataclasses
 import hashlib
-import itertools
 
 import numpy as np
 
 from data_pipelines.refusal import Refusal
 from data_pipelines.shards import Utterances
 
-PROTOCOLS = ('speaker_folds', 'leave_one_speaker_out', 'leave_one_session_out')
+WITHIN = ('speaker_folds', 'leave_one_speaker_out', 'leave_one_session_out', 'official', 'speaker_dependent')
+ACROSS = {'leave_one_corpus_out': 'corpus', 'leave_one_language_out': 'language', 'source_target': 'corpus'}
+ADAPT = {
+    'none': '',
+    'others': ', adapts to other speakers of the target',
+    'transductive': ', transductive: hears the test speakers in training',
+}
+DEV_PARTS = 5  # of each source corpus' speakers, one chooses the epoch
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How a corpus, or several, are cut into folds; configs/base.py explains the fields."""
+
+    name: str = 'speaker_folds'
+    folds: int = 5
+    source: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    adapt: str = 'none'
+    test: str = 'test'
+    allow_leak: str = ''
+
+    def __post_init__(self):
+        known = (*WITHIN, *ACROSS)
+        if self.name not in known:
+            raise Refusal(f'There is no protocol {self.name!r}; known are {", ".join(known)}.')
+        if self.adapt not in ADAPT:
+            raise Refusal(f'config.protocol.adapt is {self.adapt!r}; expected one of {", ".join(ADAPT)}.')
+        if self.adapt == 'others' and self.name in WITHIN:
+            raise Refusal(f'config.protocol.adapt=others needs a target apart from the source, which {self.name} has not.')
+        pair = self.name == 'source_target'
+        if pair and not (self.source and self.target):
+            raise Refusal('source_target needs both ends, e.g. --config.protocol.source=emodb --config.protocol.target=urdu.')
+        if not pair and (self.source or self.target):
+            raise Refusal(f'config.protocol.source and .target belong to the protocol source_target, not to {self.name}.')
+        if both := set(self.source) & set(self.target):
+            raise Refusal(f'{min(both)} is source and target; they are to have nothing in common.')
+
+    @property
+    def title(self) -> str:
+        """What is said of the protocol beside every result."""
+        ends = f' {"+".join(self.source)} -> {"+".join(self.target)}' if self.source else ''
+        part = f' ({self.test})' if self.name == 'official' and self.test != 'test' else ''
+        shared = ', speakers are shared between training and test' if self.shares_speakers else ''
+        return f'{self.name}{ends}{part}{shared}{ADAPT[self.adapt]}'
+
+    @property
+    def shares_speakers(self) -> bool:
+        """Whether test speakers are meant to be training speakers."""
+        return self.name == 'speaker_dependent'
+
+    @property
+    def transductive(self) -> bool:
+        """Whether the test part's audio, without its emotions, is heard in training."""
+        return self.adapt == 'transductive'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,68 +77,149 @@ class Fold:
     adapt: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))  # heard in training without their emotion
 
 
-def groups(utterances: Utterances, protocol: str, k: int) -> list[tuple[str, list[str]]]:
-    """Names of the parts into which the protocol cuts the corpus, with their speakers."""
-    speaker, session, sex = (utterances.text[c] for c in ('speaker', 'session', 'sex'))
-    sex_of = dict(zip(speaker, sex))
-    speakers = sorted(sex_of, key=lambda s: (sex_of[s], s))
-    if protocol == 'leave_one_speaker_out':
-        return [(s, [s]) for s in sorted(sex_of)]
-    if protocol == 'speaker_folds':
-        # Dealt out in turn, women first, so that every part has its share of both sexes.
-        return [(f'part {i + 1} of {k}', speakers[i::k]) for i in range(k)]
-    if protocol == 'leave_one_session_out':
-        sessions = sorted(set(session))
-        if '' in sessions:
-            raise Refusal('This corpus has no sessions. Choose --config.protocol.name=speaker_folds or leave_one_speaker_out.')
-        parts = [(s, sorted(set(speaker[session == s]))) for s in sessions]
-        for (a, in_a), (b, in_b) in itertools.combinations(parts, 2):
-            if shared := set(in_a) & set(in_b):
-                raise Refusal(
-                    f'Sessions {a} and {b} share the speaker {sorted(shared)[0]}: leaving a session out would not leave its '
-                    'speakers out. Choose --config.protocol.name=speaker_folds.'
-                )
-        return parts
-    raise Refusal(f'There is no protocol {protocol!r}; known are {", ".join(PROTOCOLS)}.')
+def make(utterances: Utterances, protocol: Protocol) -> list[Fold]:
+    """The folds of a protocol; a row may be in none, e.g. where nobody knows the speaker."""
+    made = across(utterances, protocol) if protocol.name in ACROSS else within(utterances, protocol)
+    check(utterances, made)
+    return made
 
 
-def make(utterances: Utterances, protocol: str, k: int) -> list[Fold]:
-    """The folds: part i is tested, part i + 1 is dev, the others train."""
-    speakers = len(set(utterances.text['speaker']))
-    if protocol == 'speaker_folds' and not 3 <= k <= speakers:
-        raise Refusal(
-            f'{k} folds by speaker cannot be made of {speakers} speakers: each part needs a speaker, and there must be 3 or more '
-            f'parts (train, dev, test). Choose --config.protocol.folds from 3 to {speakers}.'
-            if speakers >= 3
-            else f'Only {speakers} speaker(s) found; a speaker-disjoint train, dev and test part needs 3 or more.'
-        )
-    parts = groups(utterances, protocol, k)
+def within(utterances: Utterances, protocol: Protocol) -> list[Fold]:
+    """Folds of one body of speech: part i is tested, part i + 1 is dev, the others train."""
+    if protocol.name == 'official':
+        return [official(utterances, protocol)]
+    parts = _parts(utterances, protocol)
     if len(parts) < 3:
-        raise Refusal(
-            f'{protocol} finds {len(parts)} part(s) ({", ".join(n for n, _ in parts)}); train, dev and test need 3 or more.'
-        )
-    rows = [np.flatnonzero(np.isin(utterances.text['speaker'], s)) for _, s in parts]
+        names = ', '.join(n for n, _ in parts) or 'none'
+        raise Refusal(f'{protocol.name} finds {len(parts)} part(s) ({names}); train, dev and test need 3 or more.')
+    rows = [r for _, r in parts]
     folds = []
-    for i, (name, _) in enumerate(parts):
+    for i, (name, test) in enumerate(parts):
         j = (i + 1) % len(parts)
         train = np.sort(np.concatenate([r for n, r in enumerate(rows) if n not in (i, j)]))
-        folds.append(Fold(i, name, train, rows[j], rows[i]))
-    check(utterances, folds)
+        folds.append(Fold(i, name, train, rows[j], test, test if protocol.transductive else test[:0]))
     return folds
 
 
+def _parts(utterances: Utterances, protocol: Protocol) -> list[tuple[str, np.ndarray]]:
+    """Names and rows of the parts that are tested in turn."""
+    speaker, session = utterances.text['speaker'], utterances.text['session']
+    everyone, k = np.arange(len(utterances)), protocol.folds
+    if protocol.name == 'leave_one_speaker_out':
+        return [(s, np.flatnonzero(speaker == s)) for s in np.unique(speaker).tolist() if s]
+    if protocol.name == 'leave_one_session_out':
+        if '' in session:
+            raise Refusal(
+                f'{(session == "").sum()} of {len(session)} utterances have no session. Choose '
+                '--config.protocol.name=speaker_folds or leave_one_speaker_out.'
+            )
+        return [(s, np.flatnonzero(session == s)) for s in np.unique(session).tolist()]
+    if protocol.name == 'speaker_folds':
+        found = len(set(speaker) - {''})
+        if not 3 <= k <= found:
+            raise Refusal(
+                f'{k} folds by speaker cannot be made of {found} speakers: each part needs a speaker, and there must be 3 or '
+                f'more parts (train, dev, test). Choose --config.protocol.folds from 3 to {found}.'
+                if found >= 3
+                else f'Only {found} speaker(s) found; a speaker-disjoint train, dev and test part needs 3 or more.'
+            )
+        dealt = deal(utterances, everyone, k)
+    else:  # speaker_dependent: at random, but copies of a recording stay together
+        if k < 3:
+            raise Refusal(f'config.protocol.folds is {k}; train, dev and test need 3 or more.')
+        _, recording_N = np.unique(utterances.text['sha256'], return_inverse=True)
+        recording_N = np.where(utterances.text['sha256'] == '', recording_N.max() + 1 + everyone, recording_N)
+        part_of = np.random.default_rng(0).permutation(recording_N.max() + 1) % k
+        dealt = [np.flatnonzero(part_of[recording_N] == i) for i in range(k)]
+    return [(f'part {i + 1} of {k}', rows) for i, rows in enumerate(dealt)]
+
+
+def deal(utterances: Utterances, rows: np.ndarray, k: int) -> list[np.ndarray]:
+    """Rows by speaker in k parts, of corpus after corpus and women first, so that every part has its share of them."""
+    corpus, sex, speaker = (utterances.text[c][rows] for c in ('corpus', 'sex', 'speaker'))
+    kind = {s: (c, x) for s, c, x in zip(speaker.tolist(), corpus.tolist(), sex.tolist()) if s}
+    speakers = sorted(kind, key=lambda s: (*kind[s], s))
+    return [rows[np.isin(speaker, speakers[i::k])] for i in range(k)]
+
+
+def official(utterances: Utterances, protocol: Protocol) -> Fold:
+    """The release's own partition."""
+    split = utterances.text['split']
+    train, dev, test = (np.flatnonzero(split == part) for part in ('train', 'dev', protocol.test))
+    if not (len(train) and len(dev) and len(test)):
+        found = ', '.join(f'{n} {s or "without one"}' for s, n in zip(*np.unique(split, return_counts=True)))
+        raise Refusal(
+            f'The official split needs utterances of train, dev and {protocol.test}; this data set has {found}. '
+            'Choose another --config.protocol.name, or --config.protocol.test.'
+        )
+    return Fold(0, protocol.test, train, dev, test, test if protocol.transductive else test[:0])
+
+
+def across(utterances: Utterances, protocol: Protocol) -> list[Fold]:
+    """Folds whose source trains and chooses the epoch, and whose target is tested, and heard where the protocol adapts."""
+    kind = ACROSS[protocol.name]
+    value_N = utterances.text[kind]
+    if protocol.name == 'source_target':
+        if absent := {*protocol.source, *protocol.target} - set(value_N.tolist()):
+            found = ', '.join(np.unique(value_N).tolist())
+            raise Refusal(f'There is no utterance with a class of the corpus {min(absent)}; found: {found}.')
+        ends = [('+'.join(protocol.target), np.isin(value_N, protocol.source), np.isin(value_N, protocol.target))]
+    else:
+        values = np.unique(value_N).tolist()
+        if len(values) < 2 or '' in values:
+            raise Refusal(
+                f'To leave one {kind} out there must be two or more, and of every utterance it must be known; found: '
+                f'{", ".join(v or "(unknown)" for v in values)}. Name several corpora: --config.data.corpora=emodb,ravdess.'
+            )
+        ends = [(v, value_N != v, value_N == v) for v in values]
+    known_N = utterances.text['speaker'] != ''
+    folds: list[Fold] = []
+    for name, source_N, target_N in ends:
+        source, target = np.flatnonzero(source_N & known_N), np.flatnonzero(target_N)
+        for part, test, adapt in _targets(utterances, target, protocol):
+            dev = _dev(utterances, source, len(folds))
+            train = source[~np.isin(source, dev)]
+            folds.append(Fold(len(folds), name + part, train, dev, test, adapt))
+    return folds
+
+
+def _targets(utterances: Utterances, target: np.ndarray, protocol: Protocol) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Names, test parts and what is heard beside them: of a target that is adapted to, each speaker is tested once."""
+    if protocol.adapt != 'others':
+        return [('', target, target if protocol.transductive else target[:0])]
+    k, speakers = protocol.folds, len(set(utterances.text['speaker'][target]) - {''})
+    if not 2 <= k <= speakers:
+        raise Refusal(
+            f'A target of {speakers} speaker(s) cannot be dealt into {k} parts, one tested and the others heard: '
+            f'choose --config.protocol.folds from 2 to {speakers}, or --config.protocol.adapt=none.'
+        )
+    parts = deal(utterances, target, k)
+    heard = [np.sort(np.concatenate([p for n, p in enumerate(parts) if n != i])) for i in range(k)]
+    return [(f', part {i + 1} of {k}', parts[i], heard[i]) for i in range(k)]
+
+
+def _dev(utterances: Utterances, source: np.ndarray, number: int) -> np.ndarray:
+    """About a fifth of the speakers of each source corpus, other ones in each fold; a corpus of one speaker only trains."""
+    chosen = [source[:0]]
+    for corpus in np.unique(utterances.text['corpus'][source]).tolist():
+        rows = source[utterances.text['corpus'][source] == corpus]
+        k = min(DEV_PARTS, len(set(utterances.text['speaker'][rows])))
+        if k > 1:
+            chosen.append(deal(utterances, rows, k)[number % k])
+    return np.sort(np.concatenate(chosen))
+
+
 def check(utterances: Utterances, folds: list[Fold]) -> None:
-    """Refuses a fold whose parts share a speaker or whose training part lacks a class."""
-    classes = set(utterances.text['emotion'])
+    """Refuses a fold with an empty part or whose training part lacks a class."""
+    emotion = utterances.text['emotion']
     for fold in folds:
-        seen = [set(utterances.text['speaker'][part]) for part in (fold.train, fold.dev, fold.test)]
-        for a, b in itertools.combinations(seen, 2):
-            if shared := a & b:
-                raise Refusal(f'Fold {fold.name!r} has the speaker {sorted(shared)[0]} in two of its parts.')
-        if missing := classes - set(utterances.text['emotion'][fold.train]):
+        for part in ('train', 'dev', 'test'):
+            if not len(getattr(fold, part)):
+                raise Refusal(f'Nobody is in the {part} part of fold {fold.name!r}: its corpora have too few speakers.')
+        if missing := {*emotion[fold.test], *emotion[fold.dev]} - set(emotion[fold.train]):
             raise Refusal(
                 f'Nobody in the training part of fold {fold.name!r} is {" or ".join(sorted(missing))}. '
-                'Choose fewer folds, or another label space.'
+                'Choose fewer folds, or another label space (--config.data.labels).'
             )
 
 
@@ -93,7 +227,7 @@ def sha256(utterances: Utterances, folds: list[Fold]) -> str:
     """The split's hash: changes with any utterance, label, speaker, or part of any fold."""
     digest = hashlib.sha256()
     for fold in folds:
-        for part in ('train', 'dev', 'test'):
+        for part in ('train', 'dev', 'test', 'adapt'):
             for row in getattr(fold, part):
                 fields = (utterances.text[c][row] for c in ('corpus', 'utterance', 'speaker', 'emotion'))
                 digest.update('\t'.join((fold.name, part, *fields)).encode() + b'\n')

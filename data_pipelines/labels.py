@@ -1,4 +1,13 @@
-"""The words for emotions that all corpora share, and the label spaces that a run may train on."""
+"""The words for emotions that all corpora share, and the label spaces that a run may train on.
+
+A space maps words to classes; what it does not map has no label in it. The maps to `arousal` and `valence` are, for the emotions
+of EMO-DB, eNTERFACE and DES, those of B. Schuller, B. Vlasenko, F. Eyben, G. Rigoll, A. Wendemuth (2009), Acoustic emotion
+recognition: a benchmark comparison of performances, ASRU (cited from memory: compare before you print it); the rest (anxious,
+calm, contempt, excited, frustrated) is this project's choice. Reality is less tidy: neutral is no positive valence, and disgust
+may be loud.
+"""
+
+import numpy as np
 
 from data_pipelines.refusal import Refusal
 
@@ -7,15 +16,48 @@ EMOTIONS = (
     'fear', 'frustrated', 'happy', 'neutral', 'other', 'sad', 'surprise', 'undecided',
 )  # fmt: skip
 
+
+def _is(**classes: str) -> dict[str, str]:
+    """{'sad': 'low', ...} of low='sad ...'."""
+    return {word: name for name, words in classes.items() for word in words.split()}
+
+
 SPACES = {
     'native': {e: e for e in EMOTIONS if e not in ('other', 'undecided')},
     # The four classes of IEMOCAP's literature: excited counts as happy.
-    'four': {'angry': 'angry', 'happy': 'happy', 'excited': 'happy', 'neutral': 'neutral', 'sad': 'sad'},
+    'four': _is(angry='angry', happy='happy excited', neutral='neutral', sad='sad'),
+    # What the pairs of corpora of DIDAN share (Zhao et al. 2023, arXiv 2302.08921).
+    'emodb_enterface': {e: e for e in ('angry', 'disgust', 'fear', 'happy', 'sad')},
+    'emodb_casia': {e: e for e in ('angry', 'fear', 'happy', 'neutral', 'sad')},
+    'enterface_casia': {e: e for e in ('angry', 'fear', 'happy', 'sad', 'surprise')},
+    'arousal': _is(
+        low='bored calm disgust neutral sad',
+        high='angry anxious excited fear frustrated happy surprise',
+    ),
+    'valence': _is(
+        negative='angry anxious bored contempt disgust fear frustrated sad',
+        positive='calm excited happy neutral surprise',
+    ),
+}
+# Listeners' mean ratings, below and above the middle of their scale; the middle itself has no class.
+RATED = {
+    'rated_arousal': ('low', 'high'),
+    'rated_valence': ('negative', 'positive'),
+    'rated_dominance': ('low', 'high'),
 }
 
 
-def space(name: str) -> dict[str, str]:
-    """The map from a corpus's emotion to a class of the label space `name`; what it lacks has no label there."""
-    if name not in SPACES:
-        raise Refusal(f'There is no label space {name!r}; known are {", ".join(SPACES)}.')
-    return SPACES[name]
+def classify(space: str, emotion_N: np.ndarray, rating_NxA: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+    """class_N in the label space, '' for what has none there, and how many of what that is."""
+    if space in RATED:
+        rating_N = rating_NxA[:, list(RATED).index(space)]
+        low, high = RATED[space]
+        class_N = np.select([rating_N < 0, rating_N > 0], [low, high], default='')
+        reason_N = np.where(np.isnan(rating_N), 'without a rating', 'in the middle of the scale')
+    elif space in SPACES:
+        class_N = np.array([SPACES[space].get(e, '') for e in emotion_N.tolist()], dtype='U32')
+        reason_N = emotion_N
+    else:
+        raise Refusal(f'There is no label space {space!r}; known are {", ".join((*SPACES, *RATED))}.')
+    reasons, counts = np.unique(reason_N[class_N == ''], return_counts=True)
+    return class_N, {str(r): int(n) for r, n in zip(reasons, counts)}

@@ -14,8 +14,8 @@ Hyper = dict[str, jax.Array]
 #   frames_B         valid frames
 #   emotion_B        class index
 #   labelled_B       weight of the example in the emotion loss; 0 = no emotion label
-#   speaker_B        speaker index (language_B, corpus_B likewise)
-#   speaker_seen_K   1 for the fold's own training speakers (language_seen_K, corpus_seen_K likewise)
+#   speaker_B        speaker index, -1 where nobody knows (language_B, corpus_B likewise)
+#   speaker_seen_K   1 for those whom the fold's training hears (language_seen_K, corpus_seen_K likewise)
 Batch = dict[str, jax.Array]
 
 
@@ -62,3 +62,4 @@ class Method(NamedTuple):
     init: Callable  # (key, z_1xD) -> (params, extra)
     loss: Callable  # (params, state, batch, hyper, key) -> (scalar, Aux)
     predict: Callable  # (params, batch_stats, batch) -> (z_BxD, scores_BxC)
+    domains: tuple[str, ...] = ()  # which of speaker, language, corpus it tells apart in training

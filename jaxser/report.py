@@ -8,6 +8,7 @@ from datetime import timedelta
 import jax
 import numpy as np
 
+from data_pipelines import batches
 from jaxser import cluster, evaluate, sweep
 
 SYNTHETIC = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
@@ -23,11 +24,14 @@ def announce(config, task, parts: list, runs: list[dict]) -> None:
     """What is about to be computed."""
     u = task.utterances
     cluster.say(
-        f'{len(u)} utterances, {len(set(u.text["speaker"]))} speakers, classes {", ".join(task.table.classes)}; '
-        f'split {task.sha256[:12]}'
+        f'{len(u)} utterances, {len(task.table.domains["speaker"])} speakers, classes {", ".join(task.table.classes)}; '
+        f'{task.protocol.title}; split {task.sha256[:12]}'
     )
     if task.left_out:
-        cluster.say('Left out, having no class: ' + ', '.join(f'{n} {e}' for e, n in sorted(task.left_out.items())))
+        what = ', '.join(f'{n} {e}' for e, n in sorted(task.left_out.items()))
+        cluster.say(f'Left out, having no class in {config.data.labels!r}: {what}.')
+    if task.unused:
+        cluster.say(f'Left out, in no part of this protocol: {task.unused}.')
     differ = {k: len(sweep.different(runs, k)) for k in task.varied}
     cluster.say(
         f'{many(len(runs), "run")} in {many(len(parts), "program")}: {many(len(task.folds), "fold")}'
@@ -106,10 +110,10 @@ def results(config, task, outcomes: list[dict], seconds: float) -> dict:
     """results.json."""
     runs = [r for o in outcomes for r in o['runs']]
     return {
-        'protocol': config.protocol.name,
+        'protocol': task.protocol.title,
         'folds': [f.name for f in task.folds],
         'selection': config.train.select,
-        'normalisation': config.data.normalise + (' (transductive)' if config.data.normalise == 'speaker' else ''),
+        'normalisation': config.data.normalise + batches.NORMALISATIONS[config.data.normalise],
         'classes': [str(c) for c in task.table.classes],
         'synthetic': 'demo' in config.data.corpora,
         'split_sha256': task.sha256,

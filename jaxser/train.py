@@ -44,8 +44,10 @@ def method(config, sizes: Sizes) -> tuple[Encoder, Method]:
     for key in ('width', 'hidden', 'dim'):
         if config.model[key] < 1:
             raise Refusal(f'config.model.{key} is {config.model[key]}; expected 1 or more.')
-    if config.domain not in batches.DOMAINS:
-        raise Refusal(f'config.domain is {config.domain!r}; expected one of {batches.DOMAINS}.')
+    asked = config.domain.split('+')
+    if not set(asked) <= set(batches.DOMAINS) or len(set(asked)) < len(asked):
+        known = ', '.join(batches.DOMAINS)
+        raise Refusal(f'config.domain is {config.domain!r}; expected one of {known}, or several: speaker+language.')
     encoder = plugin('models', config.model.name).make(config.model)
     return encoder, plugin('methods', config.method).make(config, encoder, sizes)
 
@@ -78,21 +80,29 @@ class Task:
     """The data of a configuration: utterances, folds, and all of a batch but its features."""
 
     def __init__(self, config):
-        everything = batches.read(config.data)
-        self.utterances, self.left_out = batches.labelled(everything, config.data.labels)
-        self.every = folds.make(self.utterances, config.protocol.name, config.protocol.folds)
-        self.sha256 = folds.sha256(self.utterances, self.every)
+        self.utterances, self.every, self.sha256, self.left_out, self.unused = batches.split(config)
         self.steps = batches.steps_per_epoch(self.every, config.data.batch)
         self.folds = [self.every[n] for n in sweep.folds(config.sweep.fold, len(self.every))]
         self.index = {f.number: i for i, f in enumerate(self.folds)}
         self.table = batches.Table(self.utterances, self.folds, config.data.normalise, config.train.balanced)
         self.varied: list[str] = []  # the hyper-parameters in which the runs differ, by which they are named
+        self.protocol = folds.Protocol(**config.protocol)
         self.longest = max(config.data.frames, batches.lengths(int(self.utterances.frames_N.max())))
 
     def sizes(self, config) -> Sizes:
         """How much of everything there is."""
         domains = {d: len(self.table.domains[d]) for d in batches.DOMAINS}
         return Sizes(self.utterances.bands, len(self.table.classes), domains, self.steps * config.train.epochs)
+
+    def check_domain(self, domain: str) -> None:
+        """Refuses to forget what does not vary: an adversary of one class learns nothing and costs time."""
+        for fold, seen_K in zip(self.folds, self.table.seen[domain]):
+            if seen_K.sum() < 2:
+                only = ', '.join(self.table.domains[domain][seen_K > 0]) or 'unknown'
+                raise Refusal(
+                    f'Training hears only one {domain} in fold {fold.name!r}, {only}: there is nothing to forget. Choose another '
+                    'config.domain, or let it hear the target: --config.protocol.adapt=others or transductive.'
+                )
 
     def feature_bytes(self) -> int:
         """Of all features in 16 bits, with room to cut the longest batch at their end."""
@@ -144,6 +154,8 @@ class Trainer:
         self.part, self.task, self.config, self.size = part, task, config, size
         self.runs = sweep.runs(part, [f.number for f in task.folds])
         encoder, how = method(config, task.sizes(config))
+        for domain in how.domains:
+            task.check_domain(domain)
         self.step = step.make(encoder, how, task.sizes(config), config.train)
         self.resident = mel_RxM is not None
         most = parallel.Layout(size or len(self.runs), data=config.data_devices)
@@ -202,6 +214,7 @@ def run(config, path, profile: bool = False, began: float | None = None) -> dict
 
     With `profile` a trace of an epoch is written; `began` is when the command did (time.time()).
     """
+    config = batches.resolved(config)
     parts = check(config)
     place = Workdir(path, config)
     results = place.finished()

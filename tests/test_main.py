@@ -84,7 +84,7 @@ def test_a_finished_sweep_leaves_what_the_readme_promises(workdir):
     assert sum(math.isclose(float(r['angry']) + float(r['sad']), 1, abs_tol=1e-6) for r in rows) == len(rows)
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
     assert len(lines) == 4 * 6, 'a line per epoch and run'
-    assert {line['domains'] for line in lines} == {2.0}, 'K is the number of the training speakers of the fold'
+    assert {line['speaker_count'] for line in lines} == {2.0}, 'K is the number of the training speakers of the fold'
     config = json.loads((workdir / 'config.json').read_text())
     assert config['split_sha256'] == results['split_sha256']
     assert config['config']['sweep']['lam'] == [0.0, 0.5]
@@ -255,7 +255,7 @@ MISTAKES = {
 }
 WITH_DATA = {
     'too few speakers for the folds': ({'protocol.folds': 7}, 'from 3 to 6'),
-    'a protocol that the corpus cannot serve': ({'protocol.name': 'leave_one_session_out'}, 'no sessions'),
+    'a protocol that the corpus cannot serve': ({'protocol.name': 'leave_one_session_out'}, 'have no session'),
     'a misspelt protocol': ({'protocol.name': 'loso'}, 'leave_one_speaker_out'),
     'a fold that is not there': ({'sweep.fold': '5'}, 'folds 0 to 2'),
     'a misspelt label space': ({'data.labels': 'five'}, 'native, four'),

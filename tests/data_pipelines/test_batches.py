@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from data_pipelines import batches, folds
 
 CONFIG = ConfigDict({'batch': 5, 'order_seed': 0, 'frames': 40})
+THREE = folds.Protocol(folds=3)
 ONE, TWO = np.array([[0, 1, 2]]), np.array([[0, 1], [2, 2]])  # folds of each device
 
 
@@ -18,7 +19,7 @@ def u():
 
 @pytest.fixture(scope='module')
 def made(u):
-    return folds.make(u, 'speaker_folds', 3)
+    return folds.make(u, THREE)
 
 
 def test_an_epoch_sees_the_training_part_and_nobody_else(u, made):
@@ -97,7 +98,7 @@ def test_lengths_are_few(frames, padded):
 
 @pytest.mark.parametrize('how', batches.NORMALISATIONS)
 def test_normalisation_uses_only_what_it_says(u, made, how):
-    """utterance: its own frames; speaker: the speaker's; global: those of the fold's training part."""
+    """Of a tested stranger. utterance, speaker: its own frames; global: the training part's; transductive: the speaker's."""
     table = batches.Table(u, made, how, balanced=False)
     item = next(batches.scoring(made, TWO, u, 'test', 0, 64))
     batch = table.batch(item)
@@ -107,7 +108,8 @@ def test_normalisation_uses_only_what_it_says(u, made, how):
             row = item.row[d, f, b]
             rows = {
                 'utterance': [row],
-                'speaker': np.flatnonzero(u.text['speaker'] == u.text['speaker'][row]),
+                'speaker': [row],
+                'speaker_transductive': np.flatnonzero(u.text['speaker'] == u.text['speaker'][row]),
                 'global': fold.train,
             }[how]
             n, mean, variance = u.frames_N[rows][:, None], u.mean_NxM[rows].astype(float), u.variance_NxM[rows]
@@ -117,12 +119,63 @@ def test_normalisation_uses_only_what_it_says(u, made, how):
             np.testing.assert_allclose(batch['scale_BxM'][d, f, b], (square - expected**2) ** -0.5, rtol=1e-5)
 
 
+@pytest.mark.parametrize('adapt', ['none', 'transductive'])
+def test_a_speaker_s_statistics_are_of_what_training_hears_of_them(adapt):
+    """Of a training speaker's own part of the fold alone; of a tested speaker, where the protocol is called transductive."""
+    u = utterances(speakers=3, each=20)
+    u.text['speaker'][0] = ''
+    made = folds.make(u, folds.Protocol('speaker_dependent', 4, adapt=adapt))
+    table = batches.Table(u, made, 'speaker', balanced=False)
+    mean_NxM = u.mean_NxM.astype(float)
+    for f, fold in enumerate(made):
+        heard = np.concatenate([fold.train, fold.adapt])
+        for row in (fold.train[-1], fold.dev[-1], fold.test[-1], 0):
+            rows = heard[u.text['speaker'][heard] == u.text['speaker'][row]] if row else np.array([0])
+            expected = np.average(mean_NxM[rows], axis=0, weights=u.frames_N[rows])
+            np.testing.assert_allclose(table.mean[table.moments_FxN[f, row]], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_that_adapts_is_half_source_half_target_without_labels():
+    """The target's emotions have no weight in training, its domains are known; an epoch sees the source once."""
+    u = utterances(speakers=6)
+    u.text['corpus'] = np.where(np.arange(len(u)) < 32, 'a', 'b')
+    made = folds.make(u, folds.Protocol('source_target', 2, ('a',), ('b',), 'others'))
+    steps = batches.steps_per_epoch(made, 5)
+    assert steps == -(-len(made[0].train) // 2)
+    table = batches.Table(u, made, 'global', balanced=True)
+    (item,) = batches.training(made, np.array([[0, 1]]), u, 0, steps, steps, CONFIG)
+    batch = table.batch(item)
+    for f, fold in enumerate(made):
+        row_SxB = item.row[0, :, f]
+        assert set(row_SxB[:, :2].ravel()) == set(fold.train)
+        assert set(row_SxB[:, 2:].ravel()) <= set(fold.adapt)
+        assert (batch['labelled_B'][0, :, f, :2] > 0).all()
+        assert (batch['labelled_B'][0, :, f, 2:] == 0).all()
+        assert batch['corpus_seen_K'][0, 0, f].tolist() == [1, 1]
+        seen = set(table.domains['speaker'][batch['speaker_seen_K'][0, 0, f] > 0])
+        assert seen == set(u.text['speaker'][np.concatenate([fold.train, fold.adapt])])
+    item = next(batches.scoring(made, np.array([[0, 1]]), u, 'test', 0, 64))
+    assert (table.batch(item)['labelled_B'] > 0).sum() == (item.row >= 0).sum(), 'and in scoring nothing is taken away'
+
+
+def test_an_unknown_speaker_is_no_domain():
+    """Index -1, and no class of the head."""
+    u = utterances(speakers=6)
+    u.text['speaker'][:8] = ''
+    u.text['session'] = np.array([f'Ses{n // 16}' for n in range(len(u))])
+    made = folds.make(u, folds.Protocol('leave_one_session_out'))
+    table = batches.Table(u, made, 'global', balanced=True)
+    assert table.domains['speaker'].tolist() == ['s01', 's02', 's03', 's04', 's05']
+    item = next(batches.scoring(made, np.array([[0]]), u, 'test', 0, 64))
+    assert (table.batch(item)['speaker_B'][item.row >= 0] == -1).sum() == 8
+
+
 def test_balanced_weights_give_every_class_the_same_total(made):
     """In the fold's training part the classes weigh the same, and an example 1 on average."""
     u = utterances(speakers=6, each=4)
     u.text['emotion'] = u.text['emotion'].copy()
     u.text['emotion'][::3] = 'sad'
-    table = batches.Table(u, folds.make(u, 'speaker_folds', 3), 'global', balanced=True)
+    table = batches.Table(u, folds.make(u, THREE), 'global', balanced=True)
     for f, fold in enumerate(table.folds):
         weights = table.weight_FxC[f][table.emotion_N[fold.train]]
         totals = [weights[table.emotion_N[fold.train] == c].sum() for c in range(2)]

@@ -1,4 +1,4 @@
-"""Folds share no speaker, and what a corpus cannot serve is refused."""
+"""Folds are what their protocol says, and what a corpus cannot serve is refused."""
 
 import dataclasses
 import itertools
@@ -7,12 +7,25 @@ import numpy as np
 import pytest
 from made_up import utterances
 
-from data_pipelines import folds
+from data_pipelines import folds, shards
+from data_pipelines.folds import Protocol
 from data_pipelines.refusal import Refusal
+
+PARTS = ('train', 'dev', 'test', 'adapt')
 
 
 def speakers(u, rows) -> set:
     return set(u.text['speaker'][rows])
+
+
+def corpora(*sizes: int, **others):
+    """Several made-up corpora, a, b, ..., of so many speakers, in the languages la, lb, ..."""
+    some = []
+    for name, size in zip('abc', sizes):
+        u = utterances(speakers=size, **others)
+        u.text |= {'corpus': np.full(len(u), name), 'language': np.full(len(u), f'l{name}')}
+        some.append(u)
+    return shards.together(some)
 
 
 @pytest.mark.parametrize(
@@ -21,34 +34,121 @@ def speakers(u, rows) -> set:
 def test_parts_of_a_fold_share_no_speaker_and_every_utterance_is_tested_once(protocol, count):
     """The three parts are disjoint by speaker; the test parts cover the corpus; dev is the next fold's test part."""
     u = utterances(speakers=8, sessions=1)
-    made = folds.make(u, protocol, 4)
+    made = folds.make(u, Protocol(protocol, 4))
     assert [f.number for f in made] == list(range(count))
     for f in made:
         for a, b in itertools.combinations((f.train, f.dev, f.test), 2):
             assert not speakers(u, a) & speakers(u, b)
         assert len(f.train) + len(f.dev) + len(f.test) == len(u)
+        assert not len(f.adapt)
     np.testing.assert_array_equal(np.sort(np.concatenate([f.test for f in made])), np.arange(len(u)))
     for f, after in zip(made, made[1:] + made[:1]):
         np.testing.assert_array_equal(f.dev, after.test)
 
 
 def test_speaker_folds_balance_the_sexes():
-    """Eight speakers in four parts: a woman and a man in each."""
+    """Women and men are dealt out in turn."""
     u = utterances(speakers=8)
-    for f in folds.make(u, 'speaker_folds', 4):
-        assert (
-            sorted({(s, x) for s, x in zip(u.text['speaker'][f.test], u.text['sex'][f.test])}, key=lambda p: p[1])[0][1]
-            == 'female'
-        )
+    for f in folds.make(u, Protocol(folds=4)):
         assert set(u.text['sex'][f.test]) == {'female', 'male'}
 
 
-def test_a_session_shared_by_a_speaker_is_refused():
-    """Leaving a session out would leave its speaker in."""
-    u = utterances(speakers=8, sessions=1)
-    u.text['session'][0] = 'Ses3'
-    with pytest.raises(Refusal, match='share the speaker s00'):
-        folds.make(u, 'leave_one_session_out', 0)
+def test_a_speaker_of_whom_the_list_says_two_sexes_stays_in_one_part():
+    """A slip in a list must not put a person on both sides."""
+    u = utterances(speakers=6)
+    u.text['sex'][np.flatnonzero(u.text['speaker'] == 's02')[::2]] = 'female'
+    for f in folds.make(u, Protocol(folds=3)):
+        assert sum('s02' in speakers(u, getattr(f, part)) for part in PARTS) == 1
+
+
+@pytest.mark.parametrize('name', ['leave_one_corpus_out', 'leave_one_language_out'])
+def test_what_is_left_out_is_tested_whole_and_heard_by_nobody(name):
+    """Dev are speakers of the source, some of every corpus of it, and other ones in another fold."""
+    u = corpora(6, 4, 5)
+    made = folds.make(u, Protocol(name))
+    assert [f.name for f in made] == (['a', 'b', 'c'] if name == 'leave_one_corpus_out' else ['la', 'lb', 'lc'])
+    for f in made:
+        own = u.text['corpus'] == f.name[-1]
+        np.testing.assert_array_equal(f.test, np.flatnonzero(own))
+        np.testing.assert_array_equal(np.sort(np.concatenate([f.train, f.dev])), np.flatnonzero(~own))
+        assert not speakers(u, f.train) & speakers(u, f.dev)
+        assert set(u.text['corpus'][f.dev]) == set('abc') - {f.name[-1]} == set(u.text['corpus'][f.train])
+    assert speakers(u, made[0].dev) & speakers(u, made[1].dev) == set()
+
+
+def test_a_pair_trains_on_its_source_and_tests_its_target():
+    """A third corpus has no part in it."""
+    u = corpora(6, 4, 5)
+    (f,) = folds.make(u, Protocol('source_target', source=('a',), target=('c',)))
+    assert f.name == 'c'
+    assert set(u.text['corpus'][np.concatenate([f.train, f.dev])]) == {'a'}
+    np.testing.assert_array_equal(f.test, np.flatnonzero(u.text['corpus'] == 'c'))
+    assert not len(f.adapt)
+
+
+def test_adapting_to_others_hears_every_speaker_of_the_target_but_the_tested():
+    """Disjoint by speaker, and every target utterance is tested in one fold."""
+    u = corpora(6, 5)
+    made = folds.make(u, Protocol('source_target', 2, ('a',), ('b',), 'others'))
+    target = np.flatnonzero(u.text['corpus'] == 'b')
+    np.testing.assert_array_equal(np.sort(np.concatenate([f.test for f in made])), target)
+    for f in made:
+        np.testing.assert_array_equal(np.sort(np.concatenate([f.test, f.adapt])), target)
+        assert not speakers(u, f.test) & speakers(u, f.adapt)
+    assert 'adapts to other speakers' in Protocol('source_target', 2, ('a',), ('b',), 'others').title
+
+
+@pytest.mark.parametrize(
+    'protocol', [Protocol(folds=3), Protocol('leave_one_corpus_out'), Protocol('source_target', source=('a',), target=('b',))]
+)
+def test_only_what_is_called_transductive_hears_the_test_part(protocol):
+    """And then all of it; the name stands in the title that every result carries."""
+    u = corpora(6, 5)
+    transductive = dataclasses.replace(protocol, adapt='transductive')
+    assert 'transductive' in transductive.title
+    assert 'transductive' not in protocol.title
+    for f, plain in zip(folds.make(u, transductive), folds.make(u, protocol), strict=True):
+        np.testing.assert_array_equal(f.adapt, f.test)
+        for part in ('train', 'dev', 'test'):
+            np.testing.assert_array_equal(getattr(f, part), getattr(plain, part))
+
+
+def test_the_official_split_is_the_release_s():
+    """Whatever its speakers; which test part is a key, and stands in the title."""
+    u = utterances(speakers=6)
+    u.text['split'] = np.array(['train', 'dev', 'test', 'test2', 'train', 'train'])[np.arange(len(u)) // 8]
+    for part, who in (('test', 's02'), ('test2', 's03')):
+        (f,) = folds.make(u, Protocol('official', test=part))
+        assert [speakers(u, rows) for rows in (f.train, f.dev, f.test)] == [{'s00', 's04', 's05'}, {'s01'}, {who}]
+    assert 'test2' in Protocol('official', test='test2').title
+    with pytest.raises(Refusal, match=r'needs utterances of train, dev and test3.* 24 train'):
+        folds.make(u, Protocol('official', test='test3'))
+
+
+def test_speaker_dependent_is_named_so_and_keeps_copies_of_a_recording_together():
+    """Random utterances, each tested once, the same the next time."""
+    u = utterances(speakers=3, each=20)
+    u.text['sha256'] = np.array([f'{n // 2}' for n in range(len(u))])  # every two are the same audio
+    protocol = Protocol('speaker_dependent', 4)
+    made = folds.make(u, protocol)
+    np.testing.assert_array_equal(np.sort(np.concatenate([f.test for f in made])), np.arange(len(u)))
+    for f in made:
+        assert speakers(u, f.test) == speakers(u, f.train) == {'s00', 's01', 's02'}
+        for a, b in itertools.combinations((f.train, f.dev, f.test), 2):
+            assert not set(u.text['sha256'][a]) & set(u.text['sha256'][b])
+    assert folds.sha256(u, made) == folds.sha256(u, folds.make(u, protocol))
+    assert 'speakers are shared' in protocol.title
+
+
+def test_an_unknown_speaker_is_in_no_part_that_is_made_by_speaker():
+    """They may be anybody; a target is tested whole, whoever speaks."""
+    u = corpora(6, 5)
+    u.text['speaker'][[0, 60]] = ''
+    for f in folds.make(u, Protocol('speaker_folds', 3)):
+        assert all('' not in speakers(u, getattr(f, part)) for part in PARTS)
+    (f,) = folds.make(u, Protocol('source_target', source=('a',), target=('b',)))
+    assert '' in speakers(u, f.test)
+    assert '' not in speakers(u, np.concatenate([f.train, f.dev]))
 
 
 def test_a_class_missing_from_training_is_refused():
@@ -56,28 +156,64 @@ def test_a_class_missing_from_training_is_refused():
     u = utterances(speakers=3, classes=('angry', 'sad'))
     u.text['emotion'][u.text['speaker'] == 's00'] = 'happy'
     with pytest.raises(Refusal, match='is happy'):
-        folds.make(u, 'leave_one_speaker_out', 0)
+        folds.make(u, Protocol('leave_one_speaker_out'))
 
 
 @pytest.mark.parametrize(('count', 'k'), [(2, 3), (6, 7), (6, 2)])
 def test_too_few_speakers_or_parts_are_refused(count, k):
     """Train, dev and test need a speaker each."""
     with pytest.raises(Refusal, match='3 or more'):
-        folds.make(utterances(speakers=count), 'speaker_folds', k)
+        folds.make(utterances(speakers=count), Protocol(folds=k))
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'said'),
+    [
+        ({'name': 'loso'}, "no protocol 'loso'; known are speaker_folds"),
+        ({'adapt': 'yes'}, 'expected one of none, others, transductive'),
+        ({'adapt': 'others'}, 'needs a target apart from the source'),
+        ({'name': 'source_target', 'source': ('a',)}, 'needs both ends'),
+        ({'target': ('a',)}, 'belong to the protocol source_target'),
+        ({'name': 'source_target', 'source': ('a', 'b'), 'target': ('b',)}, 'b is source and target'),
+        ({'name': 'source_target', 'source': ('a',), 'target': ('z',)}, 'no utterance .*corpus z; found: a, b'),
+        ({'name': 'source_target', 'source': ('a',), 'target': ('b',), 'adapt': 'others', 'folds': 6}, 'from 2 to 5'),
+        ({'name': 'speaker_dependent', 'folds': 2}, 'need 3 or more'),
+        ({'name': 'leave_one_session_out'}, 'have no session'),
+        ({'name': 'official'}, 'official split needs'),
+    ],
+)
+def test_what_makes_no_sense_is_refused(wrong, said):
+    """With what was expected instead."""
+    u = corpora(6, 5)
+    with pytest.raises(Refusal, match=said):
+        folds.make(u, Protocol(**wrong))
+
+
+def test_one_corpus_or_language_cannot_be_left_out():
+    """Nothing would be left to train on."""
+    with pytest.raises(Refusal, match='one language out there must be two'):
+        folds.make(utterances(), Protocol('leave_one_language_out'))
+
+
+def test_a_source_of_one_speaker_has_nobody_to_choose_the_epoch():
+    """The target's speakers must not."""
+    with pytest.raises(Refusal, match='Nobody is in the dev part'):
+        folds.make(corpora(1, 4), Protocol('source_target', source=('a',), target=('b',)))
 
 
 def test_the_hash_changes_with_label_speaker_and_part():
     """Equal hashes mean equal splits: any change of any utterance's place in it shows."""
     u = utterances()
-    made = folds.make(u, 'speaker_folds', 3)
-    seen = {folds.sha256(u, made), folds.sha256(u, folds.make(u, 'leave_one_speaker_out', 0)), folds.sha256(u, made[:2])}
+    made = folds.make(u, Protocol(folds=3))
+    others = [Protocol('leave_one_speaker_out'), Protocol(folds=3, adapt='transductive')]
+    seen = {folds.sha256(u, made), *(folds.sha256(u, folds.make(u, p)) for p in others), folds.sha256(u, made[:2])}
     for column in ('emotion', 'speaker', 'utterance'):
         other = u[np.arange(len(u))]
         other.text[column] = other.text[column].copy()
         other.text[column][3] = 'zz'
         seen.add(folds.sha256(other, made))
-    first, *others = made
+    first, *rest = made
     moved = dataclasses.replace(first, dev=np.append(first.dev, first.test[0]), test=first.test[1:])
-    seen.add(folds.sha256(u, [moved, *others]))  # the same utterances in the same order, one of them in another part
-    assert len(seen) == 7
-    assert folds.sha256(u, folds.make(u, 'speaker_folds', 3)) in seen, 'and it is the same the next time'
+    seen.add(folds.sha256(u, [moved, *rest]))  # the same utterances in the same order, one of them in another part
+    assert len(seen) == 8
+    assert folds.sha256(u, folds.make(u, Protocol(folds=3))) in seen, 'and it is the same the next time'
