@@ -180,4 +180,4 @@ def test_dann_at_lam_0_is_erm_exactly():
         states[name], _ = trained(one, make_batches(), hyper, True, **optimised)
     same(states['erm'].params, {k: states['dann'].params[k] for k in ('encoder', 'emotion')})
     same(states['erm'].batch_stats, states['dann'].batch_stats)
-    assert 'domain' in states['dann'].params
+    assert 'speaker' in states['dann'].params

@@ -1,0 +1,29 @@
+"""Four classes from one language to another that training hears without its emotions: a language adversary beside plain training.
+
+A re-instantiation of the setting of Cai et al. 2020 (arXiv 2012.11174): source and target share every batch, the emotion loss is
+the source's. Theirs: binary arousal and valence (--config.data.labels=arousal). Ours: four classes, network, schedule.
+The target's speakers are dealt into two halves, each heard while the other is tested. Dev are speakers of the source.
+
+    python -m jaxser.main --config=configs/crosslingual.py --config.protocol.source=emodb --config.protocol.target=urdu \\
+        --workdir=runs/emodb_urdu
+
+18 runs as two programs. `erm` hears the target too, in its batch statistics alone, and is `dann` at lam = 0 exactly;
+--config.protocol.adapt=none --config.method=erm --config.sweep.method=erm never hears it.
+"""
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.data.labels = 'four'
+    config.domain = 'language'
+    config.protocol.name = 'source_target'
+    config.protocol.source = ('emodb',)
+    config.protocol.target = ('ravdess',)
+    config.protocol.adapt = 'others'
+    config.protocol.folds = 2
+    config.sweep.method = ('erm', 'dann')
+    config.sweep.lam = (0.3, 1.0)
+    config.sweep.seed = (0, 1, 2)
+    return config
