@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from data_pipelines import batches, folds, shards
+from data_pipelines import batches, folds, labels, shards
 from data_pipelines.refusal import Refusal
 from jaxser import checkpoint, cluster, evaluate, memory, parallel, report, step, sweep
 from jaxser.interfaces import Encoder, Method, Sizes
@@ -56,7 +56,8 @@ def check(config) -> list[sweep.Part]:
     """The parts of the sweep; refuses what can be known to be wrong before any data is read."""
     choices = {
         'train.select': SELECTIONS,
-        'data.normalise': batches.NORMALISATIONS,
+        'data.normalise': tuple(batches.NORMALISATIONS),
+        'data.labels': (*labels.SPACES, *labels.RATED),
         'data.resident': RESIDENT,
         'matmul_precision': PRECISIONS,
         'parallel': parallel.MODES,

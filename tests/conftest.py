@@ -28,7 +28,7 @@ if not os.environ.get('JAX_PLATFORMS'):
 
 @pytest.fixture(scope='session')
 def data(tmp_path_factory) -> Path:
-    """A prepared corpus of six made-up speakers: tones whose pitch is the speaker's and whose tremolo is the emotion's."""
+    """Six made-up speakers of two languages, prepared: tones whose pitch is the speaker's and whose tremolo the emotion's."""
     import soundfile
 
     from data_pipelines.log_mel import LogMel
@@ -38,7 +38,7 @@ def data(tmp_path_factory) -> Path:
     random = np.random.default_rng(0)
     with open(folder / 'list.csv', 'w', newline='') as file:
         writer = csv.writer(file)
-        writer.writerow(['path', 'speaker', 'emotion'])
+        writer.writerow(['path', 'speaker', 'emotion', 'language'])
         for speaker in range(6):
             for emotion, tremolo in (('angry', 12), ('sad', 3)):
                 for take in range(4):
@@ -46,6 +46,6 @@ def data(tmp_path_factory) -> Path:
                     wave = np.sin(2 * np.pi * (150 + 40 * speaker) * t) * (1 + np.sin(2 * np.pi * tremolo * t))
                     name = f'{speaker}_{emotion}_{take}.wav'
                     soundfile.write(folder / name, 0.2 * wave + 0.01 * random.standard_normal(t.size), 8_000)
-                    writer.writerow([name, f's{speaker}', emotion])
+                    writer.writerow([name, f's{speaker}', emotion, 'de' if speaker < 3 else 'en'])
     prepare('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)
     return folder / 'data'

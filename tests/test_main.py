@@ -247,6 +247,13 @@ MISTAKES = {
     'a width of nothing': ([TINY, '--config.sweep.model.width=0,8'], '1 or more'),
     'a list for a name': ([TINY, "--config.sweep.runs=({'method': ['erm']},)"], 'neither a name'),
     'a misspelt selection': ([TINY, '--config.train.select=test'], 'best dev UAR'),
+    'a misspelt protocol': ([TINY, '--config.protocol.name=loso'], 'leave_one_speaker_out'),
+    'a source without a target': ([TINY, '--config.protocol.name=source_target', '--config.protocol.source=emodb'], 'both ends'),
+    'a misspelt target': (
+        [TINY, '--config.protocol.name=source_target', '--config.protocol.source=emodb', '--config.protocol.target=urd'],
+        "no corpus 'urd'",
+    ),
+    'a misspelt label space': ([TINY, '--config.data.labels=five'], 'emodb_casia'),
     'a misspelt normalisation': ([TINY, '--config.data.normalise=no'], 'global'),
     'no epochs': ([TINY, '--config.train.epochs=0'], '1 or more'),
     'an unknown corpus': ([TINY, '--config.data.corpora=iemo'], 'iemocap'),
@@ -256,9 +263,9 @@ MISTAKES = {
 WITH_DATA = {
     'too few speakers for the folds': ({'protocol.folds': 7}, 'from 3 to 6'),
     'a protocol that the corpus cannot serve': ({'protocol.name': 'leave_one_session_out'}, 'have no session'),
-    'a misspelt protocol': ({'protocol.name': 'loso'}, 'leave_one_speaker_out'),
     'a fold that is not there': ({'sweep.fold': '5'}, 'folds 0 to 2'),
-    'a misspelt label space': ({'data.labels': 'five'}, 'native, four'),
+    'a label space in which nothing has a class': ({'data.labels': 'rated_arousal'}, '48 without a rating'),
+    'a domain that does not vary': ({'domain': 'corpus'}, 'hears only one corpus in fold .*, folder: there is nothing to forget'),
 }
 
 

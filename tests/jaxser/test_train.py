@@ -92,6 +92,19 @@ def test_structural_keys_are_programs_in_one_table(data, plain, tmp_path):
     assert (tmp_path / 'sweep.png').exists()
 
 
+def test_an_unlabelled_target_is_heard_and_teaches_no_emotion(data, tmp_path):
+    """Languages out, half of every batch the target's: `dann` at lam = 0 still is `erm`, and every target speaker is tested."""
+    across = {'protocol.name': 'leave_one_language_out', 'protocol.adapt': 'others', 'domain': 'speaker+language'}
+    results = sweep(data, tmp_path, **across, **{'sweep.method': ('erm', 'dann'), 'sweep.lam': (0.0,)})
+    erm, dann = ([r for r in results['runs'] if r['hyper']['method'] == m] for m in ('erm', 'dann'))
+    assert [r['test'] for r in erm] == [r['test'] for r in dann]
+    assert [r['selected']['language_count'] for r in dann] == [2.0] * 6, 'two languages, three folds each'
+    assert [r['selected']['speaker_count'] for r in dann] == [4.0] * 6, 'of the source two train, of the target two are heard'
+    names, _ = table(tmp_path)
+    assert len({n.split(',')[2] for n in names}) == 48
+    assert 'adapts to other speakers of the target' in results['protocol']
+
+
 def test_a_finished_group_is_not_computed_again(data, plain, tmp_path, monkeypatch):
     """Killed between the last group and the results: the same command only gathers."""
     import shutil
