@@ -75,8 +75,10 @@ def prepare(
 
 
 def walk(corpus: Corpus, source: Path) -> list[Utterance]:
-    """The corpus's utterances, of which no two have the same name."""
+    """The corpus's utterances, of which there are some and no two have the same name."""
     utterances, seen = corpus.walk(source), {}
+    if not utterances:
+        raise Refusal(f'{source} lists no utterance of {corpus.title}. Compare it with the release.')
     for u in utterances:
         if u.name in seen:
             raise Refusal(f'{corpus.title} has {u.name} twice: {seen[u.name]} and {u.path}. Remove one, or narrow --source.')

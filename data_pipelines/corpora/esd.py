@@ -46,7 +46,7 @@ CORPUS = Corpus(
     languages=('zh', 'en'),
     speakers=20,
     expected=(dict.fromkeys(EMOTIONS, 7000),),
-    licence='research only, by agreement',
+    licence='research only',
     home='https://hltsingapore.github.io/ESD/',
     walk=walk,
 )
