@@ -257,8 +257,8 @@ WORDS = {  # of the labels as the lists code them, where they are not the words 
     'surprise': ['su', 'surprised', 'ps', 'sor'],
 }
 OFFICIAL = [
-    'casia', 'crema_d', 'emodb', 'emovo', 'enterface', 'esd', 'iemocap', 'jl', 'mesd', 'ravdess', 'savee', 'shemo', 'subesco', 'tess',
-    'urdu',
+    'casia', 'crema_d', 'emodb', 'emovo', 'enterface', 'esd', 'iemocap', 'jl', 'mesd', 'ravdess', 'savee', 'shemo', 'subesco',
+    'tess', 'urdu',
 ]  # fmt: skip
 
 
