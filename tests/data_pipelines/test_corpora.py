@@ -223,6 +223,7 @@ def test_folder_accepts_what_excel_and_other_eyes_write(tmp_path):
         ('path,speaker,emotion,start,end\nx.wav,1,sad,nan,1\n', 'line 2: the segment'),
         ('path,speaker,emotion,sex\nx.wav,1,sad,m\n', "line 2: sex 'm'"),
         ('path,speaker,emotion,arousal\nx.wav,1,sad,0.5\ny.wav,1,sad,1.5\n', "line 3: arousal '1.5' is no number from -1 to 1"),
+        ('path,speaker,emotion,arousal\nx.wav,1,sad,-1.01\n', "line 2: arousal '-1.01' is no number"),
         ('path,speaker,emotion,valence\nx.wav,1,sad,nan\n', "line 2: valence 'nan' is no number from -1 to 1"),
         ('path,speaker,emotion,dominance\nx.wav,1,sad,high\n', "line 2: dominance 'high' is no number from -1 to 1"),
         ('path,speaker,emotion\nx.wav,1,sad\nx.wav,2,sad\n', r'more than once: x\.wav on lines 2, 3'),
