@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import importlib.metadata
+import importlib.util
 import io
 import os
 import stat
@@ -21,6 +22,7 @@ SHORTEST = 0.1  # seconds
 SILENCE = 1e-4  # -80 dBFS
 LARGEST = 1e12  # its power still is a float32; integers that were stored as floats stay far below
 SIGNATURE = 32 * 16  # numbers: points in time x groups of bands
+VIDEO = ('.avi',)  # decoded by PyAV; everything else is soundfile's
 RATES = (4_000, 768_000)  # Hz: beyond them a header is damaged, and resampling what it says would fill the memory
 
 
@@ -77,6 +79,14 @@ class Rejected(Exception):
     """Why an utterance has no features: a few words for `rejected.csv`."""
 
 
+def require(utterances: list[Utterance]) -> None:
+    """Refuses films where PyAV is not installed, rather than rejecting them one by one."""
+    if importlib.util.find_spec('av') is None:
+        for u in utterances:
+            if u.path.suffix.lower() in VIDEO:
+                raise Refusal(f"{u.path} is a film; decoding it needs PyAV. First: pip install 'jaxser[video]'")
+
+
 def decode(utterance: Utterance, spec: LogMel) -> 'np.ndarray':
     """The utterance's samples, float32, mono at `spec.rate`; raises `Rejected` for whatever is wrong with the file."""
     import librosa
@@ -114,9 +124,12 @@ def read(utterance: Utterance) -> tuple['np.ndarray', int]:
     if not facts.st_size:
         raise Rejected('empty: 0 bytes')
     try:
+        if path.suffix.lower() in VIDEO:
+            samples, rate = soundtrack(path, facts.st_size)
+            start, stop = segment(utterance, len(samples), rate)
+            return samples[start:stop], rate
         with soundfile.SoundFile(whole(path, facts.st_size)) as file:
-            if not RATES[0] <= file.samplerate <= RATES[1]:
-                raise Rejected(f'unreadable: a sampling rate of {file.samplerate} Hz')
+            plausible(file.samplerate)
             if not file.frames:
                 raise Rejected('empty: a header without samples')
             start, stop = segment(utterance, file.frames, file.samplerate)
@@ -129,6 +142,38 @@ def read(utterance: Utterance) -> tuple['np.ndarray', int]:
         raise
     except Exception as e:  # whatever a decoder makes of a damaged file
         raise Rejected(f'unreadable: {e}') from None
+
+
+def plausible(rate: int) -> None:
+    """Rejects a sampling rate that only a damaged header states."""
+    if not RATES[0] <= rate <= RATES[1]:
+        raise Rejected(f'unreadable: a sampling rate of {rate} Hz')
+
+
+def soundtrack(path: Path, size: int) -> tuple['np.ndarray', int]:
+    """All samples of a film's first sound track, float32 of shape (time, channels), and their rate in Hz.
+
+    FFmpeg, like libsndfile, quietly shortens what was cut off, so the size that the header states is compared here.
+    """
+    import av
+    import numpy as np
+
+    with open(path, 'rb') as file:
+        head = file.read(12)
+        length = int.from_bytes(head[4:8], 'little')
+        if head[:4] == b'RIFF' and size < length < 0x7FFF_0000:
+            raise Rejected(f'truncated: {length} bytes promised, {size} there')
+        file.seek(0)
+        with av.open(file) as film:
+            if not film.streams.audio:
+                raise Rejected('unreadable: a film without sound')
+            track = film.streams.audio[0]
+            plausible(track.rate)
+            planar = av.AudioResampler(format='fltp')  # the samples as they are, as float32 of shape (channels, time)
+            blocks = [block.to_ndarray() for frame in film.decode(track) for block in planar.resample(frame)]
+            if not blocks:
+                raise Rejected('empty: a film without samples')
+            return np.concatenate(blocks, axis=1).T, track.rate
 
 
 def segment(utterance: Utterance, frames: int, rate: int) -> tuple[int, int]:

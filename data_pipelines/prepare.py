@@ -18,7 +18,7 @@ from pathlib import Path
 
 from data_pipelines import builder, corpora
 from data_pipelines.corpora import Corpus, Utterance
-from data_pipelines.log_mel import LogMel, Rejected
+from data_pipelines.log_mel import LogMel, Rejected, require
 from data_pipelines.refusal import Refusal
 
 RECORD = 'prepared.json'
@@ -66,6 +66,7 @@ def prepare(
             print(f'{corpus.title} is already prepared: {done}')
             return done
         corpus.check(utterances, allow_partial)
+        require(utterances)
         with staging(out) as folder:
             shards, accepted, rejected = write(corpus, utterances, spec, folder, record, workers)
             home = place(shards, out / shards.relative_to(folder))
@@ -74,8 +75,10 @@ def prepare(
 
 
 def walk(corpus: Corpus, source: Path) -> list[Utterance]:
-    """The corpus's utterances, of which no two have the same name."""
+    """The corpus's utterances, of which there are some and no two have the same name."""
     utterances, seen = corpus.walk(source), {}
+    if not utterances:
+        raise Refusal(f'{source} lists no utterance of {corpus.title}. Compare it with the release.')
     for u in utterances:
         if u.name in seen:
             raise Refusal(f'{corpus.title} has {u.name} twice: {seen[u.name]} and {u.path}. Remove one, or narrow --source.')

@@ -66,9 +66,18 @@ class Corpus:
         )
 
 
+def rating(text: str, low: float, high: float) -> float | None:
+    """A mean rating as -1 to 1, where its scale went from `low` to `high`; None where there is none, or one off the scale.
+
+    Raises ValueError for what is no number.
+    """
+    value = float(text or 'nan')
+    return (2 * value - low - high) / (high - low) if low <= value <= high else None
+
+
 def names() -> list[str]:
     """The corpora that can be prepared, alphabetically."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__))
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith('_'))
 
 
 def load(name: str) -> Corpus:

@@ -10,11 +10,13 @@ from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.refusal import Refusal
 
 REQUIRED = ('path', 'speaker', 'emotion')
-OPTIONAL = ('start', 'end', 'language', 'corpus', 'sex', 'session', 'sentence', 'style')
+TEXTS = ('sex', 'session', 'sentence', 'style', 'split')
+RATINGS = ('arousal', 'valence', 'dominance')
+OPTIONAL = ('start', 'end', 'language', 'corpus', *TEXTS, *RATINGS)
 
 
 def walk(source: Path) -> list[Utterance]:
-    """The utterances that the CSV lists, in its order; paths are relative to it, start and end are seconds.
+    """The utterances that the CSV lists, in its order; paths are relative to it, start and end are seconds, ratings -1 to 1.
 
     An utterance is named by its path, and by `#start-end` where it is a segment. Refuses a CSV with all that is wrong with it.
     """
@@ -64,11 +66,22 @@ def trouble(row: dict) -> str | None:
         return f'emotion {row["emotion"]!r} is none of {", ".join(labels.EMOTIONS)}'
     if row.get('sex', '') not in ('', 'female', 'male'):
         return f'sex {row["sex"]!r} is neither female nor male'
+    for column in RATINGS:
+        if row.get(column) and not rated(row[column]):
+            return f'{column} {row[column]!r} is no number from -1 to 1'
     try:
         start, end = float(row.get('start') or 0), float(row.get('end') or math.inf)
     except ValueError:
         return f'start {row.get("start")!r} or end {row.get("end")!r} is no number of seconds'
     return None if 0 <= start < end else f'the segment from {start:g} to {end:g} s has no length'
+
+
+def rated(text: str) -> bool:
+    """Whether a cell holds a rating."""
+    try:
+        return -1 <= float(text) <= 1
+    except ValueError:
+        return False
 
 
 def utterance(folder: Path, row: dict[str, str]) -> Utterance:
@@ -84,7 +97,8 @@ def utterance(folder: Path, row: dict[str, str]) -> Utterance:
         corpus=row.get('corpus') or 'folder',
         start=float(times[0] or 0),
         end=float(times[1]) if times[1] else None,
-        **{key: row.get(key, '') for key in ('sex', 'session', 'sentence', 'style')},
+        **{key: row.get(key, '') for key in TEXTS},
+        **{key: float(row[key]) if row.get(key) else None for key in RATINGS},
     )
 
 

@@ -3,21 +3,23 @@
 C. Busso et al. (2008), IEMOCAP: interactive emotional dyadic motion capture database, Language Resources and Evaluation 42(4).
 
 The labels are in `SessionN/dialog/EmoEvaluation/<dialogue>.txt`; its subfolders hold the single listeners' votes. An utterance
-`Ses01F_impro01_M003` is of session 1 and spoken by its man: the F of the dialogue's name says who wore the markers.
+`Ses01F_impro01_M003` is of session 1 and spoken by its man: the F of the dialogue's name says who wore the markers. Valence,
+activation and dominance were rated from 1 to 5; a mean that is not on that scale is no rating.
 """
 
 import re
 from pathlib import Path
 
 from data_pipelines import tree
-from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.corpora import Corpus, Utterance, rating
 from data_pipelines.refusal import Refusal
 
 EMOTIONS = {
     'ang': 'angry', 'hap': 'happy', 'exc': 'excited', 'neu': 'neutral', 'sad': 'sad', 'fru': 'frustrated', 'sur': 'surprise',
     'fea': 'fear', 'dis': 'disgust', 'oth': 'other', 'xxx': 'undecided',
 }  # fmt: skip
-TURN = re.compile(r'\[[\d.]+ - [\d.]+\]\t(\S+)\t(\S+)\t\[')  # [6.2901 - 8.2357]	Ses01F_impro01_F000	neu	[2.5, 2.5, 2.5]
+# [6.2901 - 8.2357]	Ses01F_impro01_F000	neu	[2.5, 2.5, 2.5], the last being valence, activation, dominance
+TURN = re.compile(r'\[[\d.]+ - [\d.]+\]\t(\S+)\t(\S+)\t\[([^]]*)')
 NAME = re.compile(r'(Ses\d\d)[FM]_(impro|script)\w*_([FM])\D*\d+')
 FOUR = {'angry': 1103, 'happy': 595, 'excited': 1041, 'neutral': 1708, 'sad': 1084}
 
@@ -41,12 +43,18 @@ def dialogue(evaluation: Path) -> list[Utterance]:
     for number, line in enumerate(evaluation.read_text(errors='replace').splitlines(), 1):
         if not (turn := TURN.match(line)):
             continue
-        name, label = turn.groups()
+        name, label, ratings = turn.groups()
         if label not in EMOTIONS or not (m := NAME.fullmatch(name)):
             raise Refusal(
                 f'{evaluation}, line {number}, labels {name} as {label}; expected a name like Ses01F_impro01_M003 and one of '
                 f'{", ".join(EMOTIONS)}. Compare the file with the release.'
             )
+        try:
+            valence, arousal, dominance = (rating(r.strip(), 1, 5) for r in ratings.split(','))
+        except ValueError:
+            raise Refusal(
+                f'{evaluation}, line {number}, rates {name} as [{ratings}]; expected three numbers. Compare it with the release.'
+            ) from None
         utterances.append(
             Utterance(
                 name=name,
@@ -59,6 +67,9 @@ def dialogue(evaluation: Path) -> list[Utterance]:
                 session=m[1],
                 sentence=said.get(name, ''),
                 style={'impro': 'improvised', 'script': 'scripted'}[m[2]],
+                arousal=arousal,
+                valence=valence,
+                dominance=dominance,
             )
         )
     return utterances

@@ -187,14 +187,16 @@ def test_iemocap_full_release_and_four_class_subset_are_both_right():
 def test_folder_reads_every_column_and_paths_relative_to_the_csv(tmp_path):
     path = listing(
         tmp_path,
-        'path,speaker,emotion,start,end,language,corpus,sex,session,sentence,style\n'
-        'a/b.wav,anna,happy,0.5,2,de,mine,female,s1,"Guten Tag, Welt",acted\n'
-        'a/b.wav,anna,sad,2,,,,,,,\n',
+        'path,speaker,emotion,start,end,language,corpus,sex,session,sentence,style,split,arousal,valence,dominance\n'
+        'a/b.wav,anna,happy,0.5,2,de,mine,female,s1,"Guten Tag, Welt",acted,dev,-1,0.25,1\n'
+        'a/b.wav,anna,sad,2,,,,,,,,,,,\n',
     )
     a, b = folder.walk(path)
     assert (a.path, a.start, a.end) == (tmp_path / 'a/b.wav', 0.5, 2.0)
     assert (a.corpus, a.sex, a.session, a.sentence, a.style) == ('mine', 'female', 's1', 'Guten Tag, Welt', 'acted')
+    assert (a.split, a.arousal, a.valence, a.dominance) == ('dev', -1.0, 0.25, 1.0)
     assert (b.start, b.end, b.corpus, b.language) == (2.0, None, 'folder', '')
+    assert (b.split, b.arousal, b.valence, b.dominance) == ('', None, None, None)
     assert a.name != b.name
 
 
@@ -220,6 +222,10 @@ def test_folder_accepts_what_excel_and_other_eyes_write(tmp_path):
         ('path,speaker,emotion,start,end\nx.wav,1,sad,2,1\n', 'line 2: the segment from 2 to 1 s has no length'),
         ('path,speaker,emotion,start,end\nx.wav,1,sad,nan,1\n', 'line 2: the segment'),
         ('path,speaker,emotion,sex\nx.wav,1,sad,m\n', "line 2: sex 'm'"),
+        ('path,speaker,emotion,arousal\nx.wav,1,sad,0.5\ny.wav,1,sad,1.5\n', "line 3: arousal '1.5' is no number from -1 to 1"),
+        ('path,speaker,emotion,arousal\nx.wav,1,sad,-1.01\n', "line 2: arousal '-1.01' is no number"),
+        ('path,speaker,emotion,valence\nx.wav,1,sad,nan\n', "line 2: valence 'nan' is no number from -1 to 1"),
+        ('path,speaker,emotion,dominance\nx.wav,1,sad,high\n', "line 2: dominance 'high' is no number from -1 to 1"),
         ('path,speaker,emotion\nx.wav,1,sad\nx.wav,2,sad\n', r'more than once: x\.wav on lines 2, 3'),
         ('path,speaker,emotion\n"x.wav,1,sad\n', 'is no CSV'),
     ],
@@ -240,7 +246,24 @@ def test_folder_refuses_latin_1_texts_but_takes_any_bytes_as_a_path(tmp_path):
     u.name.encode()  # no surrogates: it goes into the shards
 
 
-@pytest.mark.parametrize('name', ['emodb', 'ravdess', 'urdu', 'iemocap'])
+WORDS = {  # of the labels as the lists code them, where they are not the words themselves
+    'angry': ['a', 'an', 'anger', 'ang', 'rab'],
+    'bored': ['boredem'],
+    'disgust': ['d', 'di', 'dis'],
+    'excited': ['exc'],
+    'fear': ['f', 'fe', 'fea', 'fearful', 'pau'],
+    'happy': ['h', 'ha', 'hap', 'happiness', 'gio'],
+    'neutral': ['n', 'neu'],
+    'sad': ['s', 'sa', 'sadness', 'tri'],
+    'surprise': ['su', 'surprised', 'ps', 'sor'],
+}
+OFFICIAL = [
+    'casia', 'crema_d', 'emodb', 'emovo', 'enterface', 'esd', 'iemocap', 'jl', 'mesd', 'ravdess', 'savee', 'shemo', 'subesco',
+    'tess', 'urdu',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('name', OFFICIAL)
 def test_the_official_list_has_the_expected_counts_and_speakers(name, tmp_path):
     if 'JAXSER_SHARED' not in os.environ:
         pytest.skip('the environment variable JAXSER_SHARED does not name a folder with layouts/*.csv')
@@ -257,12 +280,20 @@ def test_the_official_list_has_the_expected_counts_and_speakers(name, tmp_path):
     corpus = corpora.load(name)
     found = corpus.walk(tmp_path)
     corpus.check(found)
-    assert len(found) == len(rows)
+    assert len({u.name for u in found}) == len(found) == len(rows)
     assert len({u.speaker for u in found}) == corpus.speakers
-    word = {'boredem': 'bored', 'surprised': 'surprise', 'fearful': 'fear', 'anger': 'angry'}
-    word |= {'a': 'angry', 'h': 'happy', 'n': 'neutral', 's': 'sad'} | iemocap.EMOTIONS
-    official = {Path(row['path']).stem: word.get(row['label'].lower(), row['label'].lower()) for row in rows}
-    assert {u.name: u.emotion for u in found} == official
+    word = {code: word for word, codes in WORDS.items() for code in codes}
+    official = {row['path']: word.get(row['label'].lower(), row['label'].lower()) for row in rows}
+    assert {u.path.relative_to(tmp_path).as_posix(): u.emotion for u in found} == official
     if name == 'iemocap':
         assert collections.Counter(u.session for u in found) == dict(Ses01=1085, Ses02=1023, Ses03=1151, Ses04=1031, Ses05=1241)
         assert all(u.speaker == re.sub(r'(Ses\d\d).*_([FM])\d+', r'\1\2', u.name) for u in found)
+    if name == 'shemo':
+        assert collections.Counter(sex for _, sex in {(u.speaker, u.sex) for u in found}) == dict(female=31, male=56)
+    if name in ('subesco', 'esd', 'emovo', 'jl'):
+        women, men = ({u.speaker for u in found if u.sex == sex} for sex in ('female', 'male'))
+        assert len(women) == len(men) == corpus.speakers / 2
+    if name in ('casia', 'esd', 'emovo', 'tess', 'subesco'):  # everybody says everything, and each as often
+        said = collections.Counter((u.language, u.sentence, u.emotion) for u in found)
+        assert len({*said.values()}) == 1
+        assert len(said) == len(corpus.expected[0]) * {'casia': 50, 'esd': 700, 'emovo': 14, 'tess': 200, 'subesco': 10}[name]

@@ -1,9 +1,11 @@
 """Decoding and log-mel frames: the numbers in closed form, and a reason for everything that cannot be used."""
 
 import importlib.metadata
+import importlib.util
 import io
 import os
 import struct
+import sys
 from pathlib import Path
 
 import librosa
@@ -15,6 +17,9 @@ from data_pipelines import log_mel
 from data_pipelines.corpora import Utterance
 from data_pipelines.log_mel import LogMel, Rejected
 from data_pipelines.refusal import Refusal
+
+sys.path.insert(0, str(Path(__file__).parent))
+import corpus_trees
 
 SPEC = LogMel()
 RATE = SPEC.rate
@@ -238,3 +243,62 @@ def test_a_file_without_permission_is_rejected(tmp_path):
     if os.access(u.path, os.R_OK):
         pytest.skip('root may read everything')
     assert 'unreadable' in str(log_mel.features(u, SPEC))
+
+
+@pytest.mark.parametrize('channels', [1, 2])
+@pytest.mark.parametrize('rate', [16_000, 48_000])
+def test_a_film_is_its_first_sound_track(channels, rate, tmp_path):
+    pytest.importorskip('av')
+    wave = np.stack([tone(1.2, rate=rate, gain=0.1 * (c + 1)) for c in range(channels)], axis=1)
+    corpus_trees.film(tmp_path / 'Größe.AVI', wave, rate)
+    samples, found = log_mel.read(utterance(tmp_path / 'Größe.AVI'))
+    assert (samples.dtype, found) == (np.float32, rate)
+    np.testing.assert_allclose(samples, wave, atol=2**-15)
+    cut, _ = log_mel.read(utterance(tmp_path / 'Größe.AVI', 0.25, 1.0))
+    np.testing.assert_array_equal(cut, samples[rate // 4 : rate])
+    assert log_mel.features(utterance(tmp_path / 'Größe.AVI'), SPEC)['frames'] == 121
+
+
+@pytest.mark.parametrize(
+    ('damage', 'said'),
+    [
+        (lambda b: b'', 'empty: 0 bytes'),
+        (lambda b: b[: len(b) // 2], 'truncated: '),
+        (lambda b: b[:100], 'truncated: '),
+        (lambda b: bytes(len(b)), 'unreadable: '),
+        (lambda b: b.replace((16_000).to_bytes(4, 'little'), (99).to_bytes(4, 'little')), 'unreadable: a sampling rate of 99 Hz'),
+    ],
+)
+def test_a_damaged_film_is_rejected(damage, said, tmp_path):
+    pytest.importorskip('av')
+    path = tmp_path / 'a.avi'
+    corpus_trees.film(path, tone(1.2), RATE)
+    path.write_bytes(damage(path.read_bytes()))
+    result = log_mel.features(utterance(path), SPEC)
+    assert isinstance(result, Rejected)
+    assert str(result).startswith(said)
+
+
+def test_a_film_without_sound_or_past_its_end_is_rejected(tmp_path):
+    av = pytest.importorskip('av')
+    with av.open(tmp_path / 'silent.avi', 'w') as file:
+        picture = file.add_stream('mpeg4', rate=25)
+        picture.width = picture.height = 16
+        file.mux(picture.encode(av.VideoFrame(16, 16, 'yuv420p')))
+        file.mux(picture.encode())
+    with pytest.raises(Rejected, match='a film without sound'):
+        log_mel.read(utterance(tmp_path / 'silent.avi'))
+    corpus_trees.film(tmp_path / 'a.avi', tone(1.2), RATE)
+    with pytest.raises(Rejected, match='outside the file'):
+        log_mel.read(utterance(tmp_path / 'a.avi', 1.0, 2.0))
+
+
+def test_films_without_pyav_are_refused_at_once(tmp_path, monkeypatch):
+    films = [utterance(tmp_path / 'a.wav'), utterance(tmp_path / 'b.AVI')]
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(Refusal, match=r"b\.AVI is a film; .*pip install 'jaxser\[video\]'"):
+        log_mel.require(films)
+    log_mel.require(films[:1])
+    monkeypatch.undo()
+    pytest.importorskip('av')
+    log_mel.require(films)

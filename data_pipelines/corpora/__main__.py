@@ -1,0 +1,48 @@
+"""python -m data_pipelines.corpora [--dir data]: which corpora are known, what is in them, and which are prepared."""
+
+import argparse
+from pathlib import Path
+
+import rich.console
+import rich.table
+
+from data_pipelines import corpora
+from data_pipelines.corpora import Corpus
+
+UNTRAINED = {'other', 'undecided'}
+
+
+def row(corpus: Corpus, out: Path) -> list[str]:
+    """A corpus's line of the table: the numbers are its largest release's, and none where releases differ at will."""
+    largest = max(corpus.expected, key=lambda e: sum(e.values()), default={})
+    numbers = (corpus.speakers, sum(largest.values()), len({*largest} - UNTRAINED))
+    return [corpus.name, ' '.join(corpus.languages), *(f'{n:,}' if n else '' for n in numbers), prepared(out / corpus.name)]
+
+
+def prepared(folder: Path) -> str:
+    """What there is of a corpus, for whichever features: shards, an .npz, or both."""
+    return ', '.join(
+        kind for kind, files in (('shards', 'logmel*/*/prepared.json'), ('.npz', 'logmel*.npz')) if any(folder.glob(files))
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog='python -m data_pipelines.corpora', description=__doc__.split(': ')[1])
+    parser.add_argument('--dir', default='data', help='where the prepared data sets are (%(default)s)')
+    out = Path(parser.parse_args().dir)
+    known = [corpora.load(name) for name in corpora.names()]
+    grid = rich.table.Table('corpus', 'language', title=f'Prepared: in {out}')
+    for heading in ('speakers', 'utterances', 'classes'):
+        grid.add_column(heading, justify='right')
+    grid.add_column('prepared')
+    for corpus in known:
+        grid.add_row(*row(corpus, out))
+    console = rich.console.Console(highlight=False)
+    console.print(grid)
+    print('\nWhere to get them, and on which terms:\n')
+    for corpus in known:  # not by rich, which would break an address that is wider than the terminal
+        print(f'{corpus.name:12} {corpus.home}\n{"":12} {corpus.title}: {corpus.licence}')
+
+
+if __name__ == '__main__':
+    main()
