@@ -34,6 +34,7 @@ def get_config() -> ConfigDict:
     config.protocol = ConfigDict()
     config.protocol.name = 'speaker_folds'  # speaker_folds | leave_one_speaker_out | leave_one_session_out
     config.protocol.folds = 5  # parts of speaker_folds; one is tested, the next is dev, the others train
+    config.protocol.allow_leak = ''  # set by --allow_leak: leaks to go on with, of speaker and audio (data_pipelines/audit.py)
 
     config.model = ConfigDict()
     config.model.name = 'tdnn_lstm'  # a file of jaxser/models
