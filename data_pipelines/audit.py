@@ -8,9 +8,10 @@ noise, or with silence cut from or put to their ends. It does NOT find an excerp
 another speed or pitch, added music, echo or loud noise, nor codecs that leave less than 4 kHz or about 16 kbit/s; and whom
 the corpus calls by two names are two speakers, unless they share a recording.
 
-COPY and CLOSE are set on real speech: all 2,179 utterances of RAVDESS, URDU and the four-class EMO-DB, and copies of 320 of them.
-FIGURES
-Synthetic speech says a sentence much the same twice: two takes of the demo's reach FIGURES.
+COPY and CLOSE are set on real speech: the 2,179 utterances of RAVDESS, URDU and the four-class EMO-DB, and 13 copies each of 320
+of them. The most alike takes that are no copies (one actor, sentence, emotion) reach 0.904, those of two speakers 0.800. Of 4,160
+copies 3 are missed, all with their ends cut off; what keeps its ends reaches 0.975. Synthetic speech repeats itself: two emotions
+of one voice of the demo reach 0.956, two voices 0.939.
 `python -m pytest -m slow tests/data_pipelines/test_audit.py -s` measures this anew.
 """
 
@@ -140,7 +141,7 @@ def pair(utterances: Utterances, x: int, y: int) -> dict:
 def near(signature_NxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """near_Px2, the pairs of rows (the smaller first) whose signatures are those of copies, and how alike they are.
 
-    Only what extends over similar lengths is compared: half a minute for 150,000 utterances on two cores.
+    Only what extends over similar lengths is compared: 20 to 30 s for 150,000 utterances on two busy cores.
     """
     length_N = np.log(np.maximum(signature_NxS[:, 0].astype(float), 1.0))
     order = np.argsort(length_N, kind='stable')
@@ -317,7 +318,7 @@ def show(findings: dict) -> None:
     import rich.console
     import rich.table
 
-    grid = rich.table.Table('checked', 'found', title='Audit', box=rich.box.SIMPLE)
+    grid = rich.table.Table('checked', 'found', box=rich.box.SIMPLE)
     for what, found in sayings(findings):
         grid.add_row(what, found)
     rich.console.Console(highlight=False, markup=False).print(grid)
@@ -337,13 +338,14 @@ def show_parts(utterances: Utterances, folds: list[Fold]) -> None:
     import rich.table
 
     text, parts = utterances.text, [p for p in (*PARTS, 'adapt') if any(len(getattr(f, p)) for f in folds)]
-    grid = rich.table.Table('fold', title='utterances, speakers, classes', box=rich.box.SIMPLE)
+    grid = rich.table.Table('fold', box=rich.box.SIMPLE)
     for part in parts:
         grid.add_column(part, justify='right')
     for fold in folds:
         rows = [getattr(fold, part) for part in parts]
         kinds = [[len(np.unique(text[c][r])) for c in ('speaker', 'emotion')] for r in rows]
         grid.add_row(fold.name, *(f'{len(r):,}, {speakers}, {classes}' for r, (speakers, classes) in zip(rows, kinds)))
+    print('Utterances, speakers and classes of every part:')
     rich.console.Console(highlight=False, markup=False).print(grid)
 
 
@@ -359,12 +361,13 @@ def show_priors(utterances: Utterances, most: int = 40) -> None:
     np.add.at(count_KxC, (speaker_N, emotion_N), 1)
     p_KxC, p_C = count_KxC / count_KxC.sum(axis=1, keepdims=True), count_KxC.sum(axis=0) / len(utterances)
     order = np.argsort(-np.abs(p_KxC - p_C).sum(axis=1), kind='stable')
-    grid = rich.table.Table('speaker', title='percent of a speaker, the most one-sided first', box=rich.box.SIMPLE)
+    grid = rich.table.Table('speaker', box=rich.box.SIMPLE)
     for heading in ('all', *classes):
         grid.add_column(str(heading), justify='right')
     for k in order[:most]:
         grid.add_row(str(speakers[k]) or 'unknown', str(count_KxC[k].sum()), *(f'{100 * p:.0f}' for p in p_KxC[k]))
     grid.add_section()
+    print('Utterances, and percent of them in each class, the most one-sided speaker first:')
     grid.add_row('all', str(len(utterances)), *(f'{100 * p:.0f}' for p in p_C))
     rich.console.Console(highlight=False, markup=False).print(grid)
     if len(speakers) > most:
