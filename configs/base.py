@@ -48,7 +48,7 @@ def get_config() -> ConfigDict:
     # each is tested in one fold) | transductive (the test part itself).
     config.protocol.adapt = 'none'
     config.protocol.test = 'test'  # of the official split, which part is tested: test, test2, ...
-    config.protocol.allow_leak = ''  # what the audit lets pass, and every result says: speaker, audio; set by --allow_leak
+    config.protocol.allow_leak = ''  # set by --allow_leak: leaks that the audit lets pass, and every result names: speaker, audio
 
     config.model = ConfigDict()
     config.model.name = 'tdnn_lstm'  # a file of jaxser/models

@@ -8,7 +8,7 @@ from datetime import timedelta
 import jax
 import numpy as np
 
-from data_pipelines import batches
+from data_pipelines import audit, batches
 from jaxser import cluster, evaluate, sweep
 
 # What makes plain training of an adversary's row, in the one way or in the other, which are the same to the bit.
@@ -32,6 +32,8 @@ def announce(config, task, parts: list, runs: list[dict]) -> None:
     if task.left_out:
         what = ', '.join(f'{n} {e}' for e, n in sorted(task.left_out.items()))
         cluster.say(f'Left out, having no class in {config.data.labels!r}: {what}.')
+    for line in audit.brief(task.audit):
+        cluster.say(line)
     if task.unused:
         cluster.say(f'Left out, in no part of this protocol: {task.unused}.')
     differ = {k: len(sweep.different(runs, k)) for k in task.varied}
@@ -112,13 +114,16 @@ def results(config, task, outcomes: list[dict], seconds: float) -> dict:
     """results.json."""
     runs = [r for o in outcomes for r in o['runs']]
     return {
-        'protocol': task.protocol.title,
+        'protocol': task.protocol.title + ''.join(f', LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']),
         'folds': [f.name for f in task.folds],
         'selection': config.train.select,
         'normalisation': config.data.normalise + batches.NORMALISATIONS[config.data.normalise],
         'classes': [str(c) for c in task.table.classes],
         'synthetic': 'demo' in config.data.corpora,
         'split_sha256': task.sha256,
+        'left_out': task.left_out,
+        'unused': task.unused,
+        'audit': task.audit,
         'matmul_precision': config.matmul_precision,
         'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
         'seconds': round(seconds, 1),

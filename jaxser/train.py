@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from data_pipelines import batches, folds, labels, shards
+from data_pipelines import audit, batches, folds, labels, shards
 from data_pipelines.refusal import Refusal
 from jaxser import checkpoint, cluster, evaluate, memory, parallel, report, step, sweep
 from jaxser.interfaces import Encoder, Method, Sizes
@@ -88,6 +88,7 @@ class Task:
         self.table = batches.Table(self.utterances, self.folds, config.data.normalise, config.train.balanced)
         self.varied: list[str] = []  # the hyper-parameters in which the runs differ, by which they are named
         self.protocol = folds.Protocol(**config.protocol)
+        self.audit = audit.audit(self.utterances, self.every, self.protocol)
         self.longest = max(config.data.frames, batches.lengths(int(self.utterances.frames_N.max())))
 
     def sizes(self, config) -> Sizes:
@@ -234,7 +235,7 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     """Part after part, group after group."""
     task = Task(config)
     choices = place.choices()
-    place.describe(task.sha256, len(task.utterances), task.left_out)
+    place.describe(task)
     termination = cluster.Termination()
     runs = [r for p in parts for r in sweep.runs(p, [f.number for f in task.folds])]
     task.varied = sweep.varied(runs)

@@ -111,19 +111,22 @@ class Workdir:
         self._replace(f'groups/{group}/predictions.csv', table(predictions))
         self._replace(f'groups/{group}/outcome.json', json.dumps(outcome))
 
-    def describe(self, split_sha256: str, utterances: int, left_out: dict[str, int]) -> None:
+    def describe(self, task) -> None:
         """Writes config.json; refuses to go on with other data than those the sweep began with."""
-        if (known := self._json('config.json')) and (old := known['split_sha256']) != split_sha256:
+        if (known := self._json('config.json')) and (old := known['split_sha256']) != task.sha256:
             raise Refusal(
-                f'The data have changed since the sweep in {self.path} began (split {old[:12]}, now {split_sha256[:12]}). '
+                f'The data have changed since the sweep in {self.path} began (split {old[:12]}, now {task.sha256[:12]}). '
                 'Prepare the corpus as it was, or choose another --workdir.'
             )
         facts = {
             'config': plain(self.config),
             'data': batches.fingerprints(self.config.data),
-            'split_sha256': split_sha256,
-            'utterances': utterances,
-            'left_out': left_out,
+            'protocol': task.protocol.title,
+            'split_sha256': task.sha256,
+            'utterances': len(task.utterances),
+            'left_out': task.left_out,
+            'unused': task.unused,
+            'audit': task.audit,
             'versions': {'python': platform.python_version()} | {p: version(p) for p in PACKAGES},
             'git_commit': git_commit(),
         }

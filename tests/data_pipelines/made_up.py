@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from data_pipelines.log_mel import SIGNATURE
 from data_pipelines.shards import Utterances
 
 
@@ -19,10 +20,13 @@ def utterances(speakers: int = 6, each: int = 4, classes=('angry', 'sad'), sessi
     text |= {k: ['x'] * len(rows) for k in ('language', 'corpus', 'sentence', 'style')}
     text |= {k: [''] * len(rows) for k in ('split', 'sha256')}
     N = len(rows)
+    signature_NxS = random.normal(size=(N, SIGNATURE))
+    signature_NxS /= np.linalg.norm(signature_NxS, axis=1, keepdims=True)
+    signature_NxS[:, 0] = random.uniform(10, 90, N)
     return Utterances(
         {k: np.array(v) for k, v in text.items()},
         rating_NxA=np.full((N, 3), np.nan, np.float32),
-        signature_NxS=random.normal(size=(N, 8)).astype(np.float16),
+        signature_NxS=signature_NxS.astype(np.float16),
         frames_N=random.integers(10, 90, N).astype(np.int32),
         mean_NxM=random.normal(size=(N, bands)).astype(np.float32),
         variance_NxM=random.uniform(0.5, 2, (N, bands)).astype(np.float32),

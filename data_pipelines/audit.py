@@ -1,0 +1,400 @@
+"""What training could know of dev and test beforehand, so that a leak cannot be trained on by accident.
+
+  python -m data_pipelines.audit --config=configs/dann_demo.py [--config.KEY=VALUE ...] [--allow_leak=speaker,audio]
+
+A speaker or a recording in two parts of a fold is a leak and refused. Recordings are the same if their decoded samples are, or if
+their signatures (log_mel.signature) are nearly: that finds copies of another level, codec (MP3, OGG, 8 bits), rate, with a little
+noise, or with silence cut from or put to their ends. It does NOT find an excerpt of a longer recording, two recordings joined,
+another speed or pitch, added music, echo or loud noise, nor codecs that leave less than 4 kHz or about 16 kbit/s; and whom
+the corpus calls by two names are two speakers, unless they share a recording.
+
+COPY and CLOSE are set on real speech: the 2,179 utterances of RAVDESS, URDU and the four-class EMO-DB, and 13 copies each of 320
+of them. The most alike takes that are no copies (one actor, sentence, emotion) reach 0.904, those of two speakers 0.800. Of 4,160
+copies 3 are missed, all with their ends cut off; what keeps its ends reaches 0.975. Synthetic speech repeats itself: two emotions
+of one voice of the demo reach 0.956, two voices 0.939.
+`python -m pytest -m slow tests/data_pipelines/test_audit.py -s` measures this anew.
+"""
+
+import itertools
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+
+from data_pipelines.folds import Fold, Protocol
+from data_pipelines.refusal import Refusal
+from data_pipelines.shards import Utterances
+
+LEAKS = ('speaker', 'audio')
+PARTS = ('train', 'dev', 'test')
+COPY = 0.96  # signatures whose product reaches it are those of one recording
+CLOSE = 0.03  # and the logarithms of the lengths over which they extend differ by no more
+BLOCK = 512  # signatures compared at a time, with eight times as many
+NAMED = 10  # examples
+SHUFFLES = 20
+WORDS = ((0.02, 'none'), (0.2, 'weak'), (1.0, 'strong'))  # up to which share of what there is to know; jaxser's own words
+
+
+def allowed(text: str) -> tuple[str, ...]:
+    """The kinds of leak in a comma list; refuses what is none."""
+    words = tuple(sorted({w.strip() for w in text.split(',')} - {''}))
+    if unknown := [w for w in words if w not in LEAKS]:
+        raise Refusal(f'There is no leak {unknown[0]!r} to allow; known are {", ".join(LEAKS)}.')
+    return words
+
+
+def audit(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
+    """`inspect`, and a Refusal of every leak that the protocol does not allow."""
+    findings = inspect(utterances, folds, protocol)
+    refuse(findings)
+    return findings
+
+
+def inspect(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
+    """What the parts of the folds share and what their labels give away, as JSON: counts, and some examples of each."""
+    allow, shares_speakers = allowed(protocol.allow_leak), protocol.shares_speakers
+    compared = [*itertools.combinations(PARTS, 2), *([] if protocol.transductive else [('adapt', 'dev'), ('adapt', 'test')])]
+    text = utterances.text
+    used = np.unique(np.concatenate([getattr(f, part) for f in folds for part in (*PARTS, 'adapt')]))
+    shared, duplicates = recordings(utterances, folds, compared, used)
+    findings = {
+        'folds': len(folds),
+        'utterances': len(used),
+        'allowed': list(allow),
+        'shares_speakers': shares_speakers,
+        'transductive': protocol.transductive,
+        'speaker': common(utterances, 'speaker', folds, compared) | {'unknown': int((text['speaker'][used] == '').sum())},
+        'audio': shared,
+        'duplicates': duplicates,
+        'session': common(utterances, 'session', folds, compared),
+        'sentence': sentences(utterances, folds),
+        'missing': missing(utterances, folds),
+        'tells': tells(utterances, folds),
+    }
+    leaks = {'speaker': findings['speaker']['count'] and not shares_speakers, 'audio': shared['exact'] + shared['near']}
+    return findings | {'leaks': [kind for kind in LEAKS if leaks[kind]]}
+
+
+def common(utterances: Utterances, column: str, folds: list[Fold], compared: list[tuple[str, str]]) -> dict:
+    """The values of a column that two parts of a fold share: how many, in how many folds, and examples; unknown is no value."""
+    values, index_N = np.unique(utterances.text[column], return_inverse=True)
+    seen, where, examples = set(), set(), []
+    for fold in folds:
+        has = {part: np.bincount(index_N[getattr(fold, part)], minlength=len(values)) > 0 for part in (*PARTS, 'adapt')}
+        for parts in compared:
+            for v in np.flatnonzero(has[parts[0]] & has[parts[1]] & (values != '')):
+                where.add(fold.number)
+                if v not in seen and len(examples) < NAMED:
+                    rows = [next(r for r in getattr(fold, part) if index_N[r] == v) for part in parts]
+                    example = {'fold': fold.name, 'parts': list(parts), column: str(values[v])}
+                    examples.append(example | {'utterances': [str(utterances.text['utterance'][r]) for r in rows]})
+                seen.add(v)
+    return {'count': len(seen), 'in_folds': len(where), 'examples': examples}
+
+
+def recordings(utterances: Utterances, folds: list[Fold], compared: list[tuple[str, str]], used: np.ndarray) -> tuple[dict, dict]:
+    """The recordings that two parts of a fold share, and those that are there twice but never in two parts."""
+    sha256_N = np.where(utterances.text['sha256'] == '', np.arange(len(utterances)).astype(str), utterances.text['sha256'])
+    _, first_K, recording_N = np.unique(sha256_N, return_index=True, return_inverse=True)
+    inside_N = np.isin(np.arange(len(utterances)), used)
+    near_Px2, _ = near(utterances.signature_NxS[first_K])
+    near_Px2 = near_Px2[np.isin(near_Px2, recording_N[used]).all(axis=1)]
+    pairs_Px2 = np.concatenate([np.repeat(np.arange(len(first_K)), 2).reshape(-1, 2), near_Px2])  # each with itself, then others
+    leaks_P, where, shared = np.zeros(len(pairs_Px2), bool), set(), []
+    for fold in folds:
+        has = {part: np.bincount(recording_N[getattr(fold, part)], minlength=len(first_K)) > 0 for part in (*PARTS, 'adapt')}
+        for parts in compared:
+            a_Px2, b_Px2 = (has[part][pairs_Px2] for part in parts)
+            crosses_P = (a_Px2[:, 0] & b_Px2[:, 1]) | (a_Px2[:, 1] & b_Px2[:, 0])
+            for p in np.flatnonzero(crosses_P & ~leaks_P)[: NAMED - len(shared)]:
+                x, y = pairs_Px2[p] if a_Px2[p, 0] & b_Px2[p, 1] else pairs_Px2[p, ::-1]
+                rows = [next(r for r in getattr(fold, part) if recording_N[r] == k) for part, k in zip(parts, (x, y))]
+                shared.append({'fold': fold.name, 'parts': list(parts)} | pair(utterances, *rows))
+            leaks_P |= crosses_P
+            where |= {fold.number} if crosses_P.any() else set()
+    exact = len(first_K)
+    again_K = np.where(leaks_P[:exact], 0, np.maximum(np.bincount(recording_N[inside_N], minlength=exact) - 1, 0))
+    twice = []
+    for k in np.flatnonzero(again_K)[:NAMED]:
+        rows = np.flatnonzero((recording_N == k) & inside_N)
+        twice.append(pair(utterances, *rows[:2]))
+    for x, y in near_Px2[~leaks_P[exact:]][: NAMED - len(twice)]:
+        twice.append(pair(utterances, *(np.flatnonzero((recording_N == k) & inside_N)[0] for k in (x, y))))
+    return (
+        {'exact': int(leaks_P[:exact].sum()), 'near': int(leaks_P[exact:].sum()), 'in_folds': len(where), 'examples': shared},
+        {'exact': int(again_K.sum()), 'near': int((~leaks_P[exact:]).sum()), 'examples': twice},
+    )
+
+
+def pair(utterances: Utterances, x: int, y: int) -> dict:
+    """Two utterances of one recording, how alike they are, and what is said differently of them."""
+    text = utterances.text
+    exact = x == y or text['sha256'][x] == text['sha256'][y] != ''
+    alike = 1.0 if exact else float(utterances.signature_NxS[x, 1:].astype(float) @ utterances.signature_NxS[y, 1:])
+    differ = [c for c in ('speaker', 'emotion', 'corpus') if text[c][x] != text[c][y]]
+    return {'utterances': [str(text['utterance'][r]) for r in (x, y)], 'alike': round(alike, 4), 'differ': differ}
+
+
+def near(signature_NxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """near_Px2, the pairs of rows (the smaller first) whose signatures are those of copies, and how alike they are.
+
+    Only what extends over similar lengths is compared: 20 to 30 s for 150,000 utterances on two busy cores.
+    """
+    length_N = np.log(np.maximum(signature_NxS[:, 0].astype(float), 1.0))
+    order = np.argsort(length_N, kind='stable')
+    length_N, grid_NxS = length_N[order], signature_NxS[order, 1:].astype(np.float32)
+    pairs, alike = [np.zeros((0, 2), int)], [np.zeros(0, np.float32)]
+    for at in range(0, len(order), BLOCK):
+        end = np.searchsorted(length_N, length_N[at : at + BLOCK][-1] + CLOSE, 'right')
+        for to in range(at, end, 8 * BLOCK):
+            product = grid_NxS[at : at + BLOCK] @ grid_NxS[to : min(to + 8 * BLOCK, end)].T
+            i, j = np.nonzero(product >= COPY)
+            keep = (to + j > at + i) & (length_N[to + j] - length_N[at + i] <= CLOSE)
+            i, j = i[keep], j[keep]
+            pairs.append(np.sort(np.stack([order[at + i], order[to + j]], axis=1), axis=1))
+            alike.append(product[i, j])
+    near_Px2 = np.concatenate(pairs)
+    sorted_P = np.lexsort(near_Px2.T[::-1])
+    return near_Px2[sorted_P], np.concatenate(alike)[sorted_P]
+
+
+def sentences(utterances: Utterances, folds: list[Fold]) -> dict:
+    """How many test utterances, over all folds, say a sentence that training has; `known` is how many say a known one."""
+    said = utterances.text['sentence']
+    known, heard = [], []
+    for fold in folds:
+        test = said[fold.test]
+        known.append(test[test != ''])
+        heard.append(known[-1][np.isin(known[-1], said[fold.train])])
+    known, heard = np.concatenate(known), np.concatenate(heard)
+    tested, sentences_heard = (len(np.unique(x)) for x in (known, heard))
+    return {'known': len(known), 'heard': len(heard), 'sentences': tested, 'sentences_heard': sentences_heard}
+
+
+def missing(utterances: Utterances, folds: list[Fold]) -> dict:
+    """The parts that lack a class."""
+    emotion = utterances.text['emotion']
+    classes = np.unique(np.concatenate([emotion[getattr(f, part)] for f in folds for part in PARTS]))
+    found = []
+    for fold, part in itertools.product(folds, PARTS):
+        if lacking := sorted(set(classes) - set(emotion[getattr(fold, part)])):
+            found.append({'fold': fold.name, 'part': part, 'classes': [str(c) for c in lacking]})
+    return {'parts': len(found), 'examples': found[:NAMED]}
+
+
+def tells(utterances: Utterances, folds: list[Fold]) -> dict:
+    """How much the speaker, and the language where there are several, tells of the emotion; the speaker also per corpus."""
+    rows = np.unique(np.concatenate([getattr(f, part) for f in folds for part in PARTS]))
+    text = {k: v[rows] for k, v in utterances.text.items()}
+    corpora = np.unique(text['corpus'])
+    every = {'speaker': ('speaker', text['speaker'] != '')}
+    if len(corpora) > 1:
+        every |= {f'speaker in {c}': ('speaker', (text['speaker'] != '') & (text['corpus'] == c)) for c in corpora}
+        every['corpus'] = ('corpus', np.ones(len(rows), bool))
+    if len(np.unique(text['language'])) > 1:
+        every['language'] = ('language', np.ones(len(rows), bool))
+    return {str(name): confound(text[column][some], text['emotion'][some]) for name, (column, some) in every.items()}
+
+
+def confound(domain_N: np.ndarray, emotion_N: np.ndarray) -> dict:
+    """I(domain; emotion) in bits, what chance gives, H(emotion), and a word on how much that is.
+
+    The counts overrate the information, the more so the fewer utterances a domain has; `chance` is what they give on average when
+    the emotions are dealt out anew. `share` is (I - chance) / (H - chance).
+    """
+    random = np.random.default_rng(0)
+    domain_N, emotion_N = (np.unique(x, return_inverse=True)[1] for x in (domain_N, emotion_N))
+    chance = float(np.mean([information(domain_N, random.permutation(emotion_N)) for _ in range(SHUFFLES)]))
+    bits, whole = information(domain_N, emotion_N), entropy(emotion_N)
+    share = max(0.0, bits - chance) / (whole - chance) if whole - chance > 1e-9 else 0.0
+    word = next(word for least, word in WORDS if share <= least or word == WORDS[-1][1])
+    return {k: round(v, 4) for k, v in (('bits', bits), ('chance', chance), ('of', whole), ('share', share))} | {'word': word}
+
+
+def information(x_N: np.ndarray, y_N: np.ndarray) -> float:
+    """Mutual information of two columns of small integers, in bits."""
+    return max(0.0, entropy(x_N) + entropy(y_N) - entropy(x_N * (y_N.max(initial=0) + 1) + y_N))
+
+
+def entropy(x_N: np.ndarray) -> float:
+    """In bits, of the counts of a column of small integers."""
+    count = np.bincount(x_N)
+    p = count[count > 0] / max(len(x_N), 1)
+    return float(-(p * np.log2(p)).sum()) + 0.0
+
+
+def refuse(findings: dict) -> None:
+    """Raises what `findings` has of leaks that are not allowed, with the way out."""
+    said = []
+    if 'speaker' in findings['leaks'] and 'speaker' not in findings['allowed']:
+        s = findings['speaker']
+        first = s['examples'][0]
+        same = [e for e in s['examples'] if (e['fold'], e['parts']) == (first['fold'], first['parts'])]
+        said.append(
+            f'Speaker leak: in fold {first["fold"]!r} {" and ".join(first["parts"])} share {many(len(same), "speaker")}: '
+            + '; '.join(f'{e["speaker"]} ({" and ".join(e["utterances"])})' for e in same)
+            + f'. In all {many(s["count"], "speaker")} in {s["in_folds"]} of {many(findings["folds"], "fold")}. '
+            'Choose a protocol that is disjoint by speaker; --allow_leak=speaker goes on, and says so in the results.'
+        )
+    if 'audio' in findings['leaks'] and 'audio' not in findings['allowed']:
+        a = findings['audio']
+        first = a['examples'][0]
+        same = [e for e in a['examples'] if (e['fold'], e['parts']) == (first['fold'], first['parts'])]
+        said.append(
+            f'Audio leak: in fold {first["fold"]!r} {" and ".join(first["parts"])} share {many(len(same), "recording")}: '
+            + '; '.join(map(equation, same))
+            + f'. In all {a["exact"]} identical and {a["near"]} nearly, in {a["in_folds"]} of {many(findings["folds"], "fold")}. '
+            'Remove one of the copies and prepare the corpus again; --allow_leak=audio goes on, and says so in the results.'
+        )
+    if said:
+        raise Refusal('\n'.join(said))
+
+
+def equation(pair: dict) -> str:
+    """'a = b' of two copies, with what is said differently of them."""
+    a, b = pair['utterances']
+    sign = '=' if pair['alike'] == 1 else f'~ ({pair["alike"]:.3f})'
+    return f'{a} {sign} {b}' + (f', though of another {" and ".join(pair["differ"])}' if pair['differ'] else '')
+
+
+def many(n: int, what: str) -> str:
+    """'1 pair', '2 pairs'."""
+    return f'{n} {what}{"" if n == 1 else "s"}'
+
+
+def sayings(findings: dict) -> Iterator[tuple[str, str]]:
+    """What was looked for, and what was found."""
+    f, folds = findings, findings['folds']
+    speaker, audio, session, sentence = (f[k] for k in ('speaker', 'audio', 'session', 'sentence'))
+    within = lambda x: f' in {x["in_folds"]} of {many(folds, "fold")}'  # noqa: E731
+    leak = lambda kind: f'LEAK{" (allowed)" * (kind in f["allowed"])}: ' * (kind in f['leaks'])  # noqa: E731
+    said = f'{many(speaker["count"], "speaker")} shared{within(speaker)}' if speaker['count'] else 'no speaker shared'
+    meant = ', as the protocol means to' if speaker['count'] and f['shares_speakers'] else ''
+    unknown = f'; {speaker["unknown"]} utterances of unknown speakers, which cannot be checked' if speaker['unknown'] else ''
+    yield 'speakers', leak('speaker') + said + meant + unknown
+    copies = f'{many(audio["exact"], "recording")} shared, {audio["near"]} nearly{within(audio)}'
+    yield 'audio', leak('audio') + (copies if audio['exact'] + audio['near'] else 'no audio shared')
+    if f['transductive']:
+        yield 'adaptation', 'hears the tested audio, as the protocol means to'
+    if n := f['duplicates']['exact'] + f['duplicates']['near']:
+        yield (
+            'within a part',
+            f'{many(n, "pair")} of identical audio'
+            + (f', {f["duplicates"]["near"]} of them nearly' if f['duplicates']['near'] else ''),
+        )
+    if session['count']:
+        yield 'sessions', f'{session["count"]} shared{within(session)}: the same room, and perhaps the same dialogue'
+    if sentence['known']:
+        share = f'{sentence["sentences_heard"]} of {many(sentence["sentences"], "sentence")} tested'
+        whole = f' ({100 * sentence["heard"] / sentence["known"]:.0f} % of the utterances)' if sentence['heard'] else ''
+        yield 'sentences', f'{share} {"is" if sentence["sentences"] == 1 else "are"} in training too{whole}'
+    for e in f['missing']['examples'][:3]:
+        yield 'classes', f'{e["part"]} of fold {e["fold"]!r} has no {" nor ".join(e["classes"])}'
+    if (n := f['missing']['parts']) > 3:
+        yield 'classes', f'{n - 3} more parts lack a class'
+    for name, c in f['tells'].items():
+        yield f'{name} tells', f'{c["bits"]:.2f} of {c["of"]:.2f} bits of emotion (chance {c["chance"]:.2f}): {c["word"]}'
+
+
+def brief(findings: dict) -> list[str]:
+    """The audit in a few lines, for the start of training."""
+    first, others = [], []
+    for what, found in sayings(findings):
+        if what in ('speakers', 'audio', 'sentences'):
+            first.append(found)
+        elif what in ('within a part', 'speaker tells'):
+            first.append(f'{found} {what}' if what == 'within a part' else f'{what} {found}')
+        else:
+            others.append(f'  {what} {found}' if what.endswith('tells') else f'  {what}: {found}')
+    return ['Audit: ' + '; '.join(first), *others]
+
+
+def show(findings: dict) -> None:
+    """Prints all of it, at 80 columns."""
+    import rich.box
+    import rich.console
+    import rich.table
+
+    grid = rich.table.Table('checked', 'found', box=rich.box.SIMPLE)
+    for what, found in sayings(findings):
+        grid.add_row(what, found)
+    rich.console.Console(highlight=False, markup=False).print(grid)
+    for kind in ('speaker', 'session'):
+        if examples := findings[kind]['examples']:
+            print(f'{kind}s in two parts of a fold, first in {examples[0]["fold"]!r}: {", ".join(e[kind] for e in examples)}')
+    for e in findings['audio']['examples']:
+        print(f'shared audio: {equation(e)}: {" and ".join(e["parts"])} of fold {e["fold"]!r}')
+    for e in findings['duplicates']['examples']:
+        print(f'the same audio within a part: {equation(e)}')
+
+
+def show_parts(utterances: Utterances, folds: list[Fold]) -> None:
+    """Prints the size of every part: utterances, speakers, classes."""
+    import rich.box
+    import rich.console
+    import rich.table
+
+    text, parts = utterances.text, [p for p in (*PARTS, 'adapt') if any(len(getattr(f, p)) for f in folds)]
+    grid = rich.table.Table('fold', box=rich.box.SIMPLE)
+    for part in parts:
+        grid.add_column(part, justify='right')
+    for fold in folds:
+        rows = [getattr(fold, part) for part in parts]
+        kinds = [[len(np.unique(text[c][r])) for c in ('speaker', 'emotion')] for r in rows]
+        grid.add_row(fold.name, *(f'{len(r):,}, {speakers}, {classes}' for r, (speakers, classes) in zip(rows, kinds)))
+    print('Utterances, speakers and classes of every part:')
+    rich.console.Console(highlight=False, markup=False).print(grid)
+
+
+def show_priors(utterances: Utterances, most: int = 40) -> None:
+    """Prints the share of the classes in every speaker's utterances, the most one-sided speakers first."""
+    import rich.box
+    import rich.console
+    import rich.table
+
+    speakers, speaker_N = np.unique(utterances.text['speaker'], return_inverse=True)
+    classes, emotion_N = np.unique(utterances.text['emotion'], return_inverse=True)
+    count_KxC = np.zeros((len(speakers), len(classes)), int)
+    np.add.at(count_KxC, (speaker_N, emotion_N), 1)
+    p_KxC, p_C = count_KxC / count_KxC.sum(axis=1, keepdims=True), count_KxC.sum(axis=0) / len(utterances)
+    order = np.argsort(-np.abs(p_KxC - p_C).sum(axis=1), kind='stable')
+    grid = rich.table.Table('speaker', box=rich.box.SIMPLE)
+    for heading in ('all', *classes):
+        grid.add_column(str(heading), justify='right')
+    for k in order[:most]:
+        grid.add_row(str(speakers[k]) or 'unknown', str(count_KxC[k].sum()), *(f'{100 * p:.0f}' for p in p_KxC[k]))
+    grid.add_section()
+    print('Utterances, and percent of them in each class, the most one-sided speaker first:')
+    grid.add_row('all', str(len(utterances)), *(f'{100 * p:.0f}' for p in p_C))
+    rich.console.Console(highlight=False, markup=False).print(grid)
+    if len(speakers) > most:
+        print(f'... and {len(speakers) - most} more speakers')
+
+
+def main() -> None:
+    """Prints the audit of a configuration's folds; ends with 2 on a leak that is not allowed."""
+    from configs import command  # which reads LEAKS here
+    from data_pipelines import batches
+
+    if {'--help', '-h', '-help'} & set(sys.argv[1:]):
+        print(__doc__)
+        return
+    try:
+        config = command.parse(sys.argv, 'data_pipelines.audit')
+        config = batches.resolved(config)
+        split, protocol = batches.split(config), Protocol(**config.protocol)
+        print(f'{protocol.title}\nsplit {split.sha256}\n')
+        show_parts(split.utterances, split.folds)
+        show_priors(split.utterances)
+        findings = inspect(split.utterances, split.folds, protocol)
+        show(findings)
+        refuse(findings)
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == '__main__':
+    main()
