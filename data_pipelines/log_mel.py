@@ -1,6 +1,7 @@
 """From an utterance to its log-mel frames, or to the reason why it has none."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -83,11 +84,12 @@ def decode(utterance: Utterance, spec: LogMel) -> 'np.ndarray':
     import numpy as np
 
     samples, rate = read(utterance)
-    if not np.isfinite(samples).all():
+    peak = np.abs(samples).max()
+    if not np.isfinite(peak):
         raise Rejected('NaN or infinite samples')
-    if np.abs(samples).max() > LARGEST:
-        raise Rejected(f'samples as large as {np.abs(samples).max():g}, where full scale is 1')
-    wave = samples.mean(axis=1)
+    if peak > LARGEST:
+        raise Rejected(f'samples as large as {peak:g}, where full scale is 1')
+    wave = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if np.ptp(wave) < 2 * SILENCE:
         raise Rejected('silent: nothing above -80 dBFS')
     if rate != spec.rate:
@@ -170,30 +172,31 @@ def whole(path: Path, size: int) -> bytes | io.BytesIO:
 def log_mel(wave: 'np.ndarray', spec: LogMel) -> 'np.ndarray':
     """mel_TxM: natural logarithms of the mel bands' power, float16 of shape (1 + samples // hop, bands).
 
-    Refuses bands so narrow that no bin of the spectrum falls into some of them.
+    What `librosa.feature.melspectrogram` does, to the bit, but for computing the filters anew each time.
     """
     import librosa
     import numpy as np
 
+    spectrum_FxT = librosa.stft(wave, n_fft=spec.fft_length, win_length=spec.window_length, hop_length=spec.hop_length)
+    power_FxT = np.abs(spectrum_FxT) ** 2.0
+    power_MxT = np.einsum('...ft,mf->...mt', power_FxT, filters(spec), optimize=True)
+    return np.log(np.maximum(power_MxT.T, spec.floor)).astype(np.float16)
+
+
+@functools.cache
+def filters(spec: LogMel) -> 'np.ndarray':
+    """filter_MxF: the mel bands; refuses bands so narrow that no bin of the spectrum falls into some of them."""
+    import librosa
+
     with warnings.catch_warnings():
         warnings.filterwarnings('error', 'Empty filters')
         try:
-            power_MxT = librosa.feature.melspectrogram(
-                y=wave,
-                sr=spec.rate,
-                n_fft=spec.fft_length,
-                win_length=spec.window_length,
-                hop_length=spec.hop_length,
-                n_mels=spec.bands,
-                fmin=spec.low,
-                fmax=spec.high,
-            )
+            return librosa.filters.mel(sr=spec.rate, n_fft=spec.fft_length, n_mels=spec.bands, fmin=spec.low, fmax=spec.high)
         except UserWarning:
             raise Refusal(
                 f'Some of {spec.bands} mel bands would be empty with a window of {spec.window:g} s. '
                 'Ask for fewer --bands or a longer --window.'
             ) from None
-    return np.log(np.maximum(power_MxT.T, spec.floor)).astype(np.float16)
 
 
 def signature(mel_TxM: 'np.ndarray') -> 'np.ndarray':
@@ -203,12 +206,16 @@ def signature(mel_TxM: 'np.ndarray') -> 'np.ndarray':
     """
     import numpy as np
 
-    level_T = mel_TxM.astype(np.float32).max(axis=1)
+    mel_TxM = mel_TxM.astype(np.float32, copy=False)
+    level_T = mel_TxM.max(axis=1)
     loud = np.flatnonzero(level_T > level_T.max() - np.log(1e4))
-    active_TxM = mel_TxM[loud[0] : loud[-1] + 1].astype(np.float32)
-    groups_TxG = np.stack([g.mean(axis=1) for g in np.array_split(active_TxM, 16, axis=1) if g.shape[1]], axis=1)
-    at = np.linspace(0, len(groups_TxG) - 1, 32)
-    grid = np.stack([np.interp(at, np.arange(len(groups_TxG)), g) for g in groups_TxG.T], axis=1)
+    at_P = np.linspace(0, loud[-1] - loud[0], 32)
+    before_P = at_P.astype(int)
+    ends_2xPxM = mel_TxM[loud[0] + np.stack([before_P, np.minimum(before_P + 1, loud[-1] - loud[0])])]
+    size_G = mel_TxM.shape[1] // 16 + (np.arange(min(16, mel_TxM.shape[1])) < mel_TxM.shape[1] % 16)
+    sum_2xPxG = np.add.reduceat(ends_2xPxM, np.cumsum(size_G) - size_G, axis=2)
+    before_PxG, after_PxG = (sum_2xPxG / size_G.astype(np.float32)).astype(float)
+    grid = before_PxG + (at_P - before_P)[:, None] * (after_PxG - before_PxG)
     flat_S = np.zeros(SIGNATURE, np.float32)
     flat_S[: grid.size] = (grid - grid.mean()).ravel()
     return (flat_S / max(np.linalg.norm(flat_S), 1e-9)).astype(np.float16)
@@ -223,12 +230,13 @@ def features(utterance: Utterance, spec: LogMel) -> dict | Rejected:
         mel_TxM = log_mel(wave, spec)
     except Rejected as reason:
         return reason
+    wide_TxM = mel_TxM.astype(np.float32)  # once, since NumPy is slow at it
     return {
         'mel_TxM': mel_TxM,
         'frames': len(mel_TxM),
         'seconds': len(wave) / spec.rate,
-        'mean_M': mel_TxM.mean(axis=0, dtype=np.float64).astype(np.float32),
-        'variance_M': mel_TxM.var(axis=0, dtype=np.float64).astype(np.float32),
-        'signature_S': signature(mel_TxM),
-        'sha256': hashlib.sha256(wave.astype('<f4').tobytes()).hexdigest(),
+        'mean_M': wide_TxM.mean(axis=0, dtype=np.float64).astype(np.float32),
+        'variance_M': wide_TxM.var(axis=0, dtype=np.float64).astype(np.float32),
+        'signature_S': signature(wide_TxM),
+        'sha256': hashlib.sha256(np.ascontiguousarray(wave, '<f4')).hexdigest(),
     }
