@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -23,6 +23,7 @@ SPLIT = 'utterances'
 TEXTS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'session', 'sentence', 'style', 'split')
 RATINGS = ('arousal', 'valence', 'dominance')
 SHARD = 64 << 20  # bytes
+MOST = 1 << 23  # utterances
 CHUNK = 8  # utterances that go to a worker at once: fewer messages, each of which costs 0.3 ms
 
 
@@ -33,10 +34,16 @@ def labels(utterance: Utterance) -> dict[str, str | float]:
     return texts | {key: math.nan if rating is None else rating for key, rating in ratings.items()}
 
 
-def write(corpus: Corpus, spec: LogMel, examples: Iterable[dict], data_dir: Path) -> Path:
+def facts(result: dict) -> dict[str, str | float]:
+    """What the lists for people say about an utterance's sound."""
+    return {key: result[key] for key in ('frames', 'seconds', 'sha256')}
+
+
+def write(corpus: Corpus, spec: LogMel, examples, data_dir: Path, beam_options=None) -> Path:
     """Writes the examples as the data set `<corpus>/<spec.name>` in their order; returns the folder of its shards.
 
-    An example is `labels` and `log_mel.features` of an utterance. Raises OSError where TensorFlow cannot write.
+    An example is `labels` and `log_mel.features` of an utterance. With Beam's options `examples` is a transform that yields
+    (number, example), in any order. Raises OSError where TensorFlow cannot write.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     import absl.logging
@@ -72,11 +79,13 @@ def write(corpus: Corpus, spec: LogMel, examples: Iterable[dict], data_dir: Path
                 'signature_S': tfds.features.Tensor(shape=(SIGNATURE,), dtype=np.float16, encoding='bytes'),
             }
         ),
-        split_datasets={SPLIT: enumerate(examples)},
+        split_datasets={SPLIT: examples if beam_options else zip(keys(), examples)},
         file_format='tfrecord',
         disable_shuffling=True,
     )
-    config = tfds.download.DownloadConfig(try_download_gcs=False, min_shard_size=SHARD // 2, max_shard_size=SHARD)
+    config = tfds.download.DownloadConfig(
+        try_download_gcs=False, min_shard_size=SHARD // 2, max_shard_size=SHARD, beam_options=beam_options
+    )
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the staging folder as the data's place
             builder.download_and_prepare(download_config=config)
@@ -87,6 +96,14 @@ def write(corpus: Corpus, spec: LogMel, examples: Iterable[dict], data_dir: Path
                 raise OSError(number, os.strerror(number), str(data_dir)) from e
         raise
     return Path(builder.data_dir)
+
+
+def keys() -> Iterator[int]:
+    """Ascending, and so far apart that TFDS, once it holds 1 GB, puts what comes into many files and sorts them one by one.
+
+    With 0, 1, 2, ... all would be in the first of them, and the whole data set in memory at the end.
+    """
+    return (n * (2**128 // MOST) for n in range(MOST))
 
 
 @contextlib.contextmanager

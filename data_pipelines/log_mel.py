@@ -110,7 +110,7 @@ def read(utterance: Utterance) -> tuple['np.ndarray', int]:
     except FileNotFoundError:
         raise Rejected('missing') from None
     except (OSError, ValueError) as e:
-        raise Rejected(f'unreadable: {e}') from None
+        raise Rejected(f'unreadable: {said(e)}') from None
     if not stat.S_ISREG(facts.st_mode):
         raise Rejected('unreadable: not a file')
     if not facts.st_size:
@@ -130,7 +130,12 @@ def read(utterance: Utterance) -> tuple['np.ndarray', int]:
     except Rejected:
         raise
     except Exception as e:  # whatever a decoder makes of a damaged file
-        raise Rejected(f'unreadable: {e}') from None
+        raise Rejected(f'unreadable: {said(e)}') from None
+
+
+def said(e: Exception) -> str:
+    """What the system or libsndfile says, without the path, which stands beside the reason."""
+    return str(getattr(e, 'strerror', None) or getattr(e, 'error_string', None) or e)
 
 
 def segment(utterance: Utterance, frames: int, rate: int) -> tuple[int, int]:
