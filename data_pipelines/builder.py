@@ -22,7 +22,6 @@ VERSION = '1.0.0'
 SPLIT = 'utterances'
 TEXTS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'session', 'sentence', 'style', 'split')
 RATINGS = ('arousal', 'valence', 'dominance')
-SHARD = 64 << 20  # bytes
 MOST = 1 << 23  # utterances
 CHUNK = 8  # utterances that go to a worker at once: fewer messages, each of which costs 0.3 ms
 
@@ -83,9 +82,7 @@ def write(corpus: Corpus, spec: LogMel, examples, data_dir: Path, beam_options=N
         file_format='tfrecord',
         disable_shuffling=True,
     )
-    config = tfds.download.DownloadConfig(
-        try_download_gcs=False, min_shard_size=SHARD // 2, max_shard_size=SHARD, beam_options=beam_options
-    )
+    config = tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the staging folder as the data's place
             builder.download_and_prepare(download_config=config)

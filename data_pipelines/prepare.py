@@ -33,6 +33,25 @@ def find(out: str | os.PathLike, name: str, spec: LogMel) -> Path | None:
     return folder if (folder / RECORD).exists() else None
 
 
+def librosa() -> str | None:
+    """The version that is installed, if any; importing it would take seconds."""
+    try:
+        return importlib.metadata.version('librosa')
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def by_other_librosas(out: str | os.PathLike, name: str, spec: LogMel) -> dict[str, Path]:
+    """The folders of data sets of the same features by versions of librosa that are not installed."""
+    found = {}
+    for file in sorted((Path(out) / name).glob(f'*/{builder.VERSION}/{RECORD}')):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            record = json.loads(file.read_text())
+            if record['log_mel'] == dataclasses.asdict(spec) and record['librosa'] != librosa():
+                found[record['librosa']] = file.parent
+    return found
+
+
 def prepare(
     name: str,
     source: str | os.PathLike | None,

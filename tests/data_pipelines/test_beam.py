@@ -45,7 +45,10 @@ def lists(home: Path) -> list[list[dict]]:
 def test_beam_gives_what_the_worker_processes_give(tree, tmp_path, monkeypatch, words):
     """Shards of a few utterances each, so that the order over several is seen."""
     pytest.importorskip('apache_beam')
-    monkeypatch.setattr(builder, 'SHARD', 1 << 14)
+    from tensorflow_datasets.core.utils import shard_utils
+
+    monkeypatch.setattr(shard_utils.ShardConfig, 'min_shard_size', 1 << 13)
+    monkeypatch.setattr(shard_utils.ShardConfig, 'max_shard_size', 1 << 14)
     one = prepare.prepare('emodb', tree, tmp_path / 'one', SPEC, allow_partial=True, workers=1)
     two = prepare.prepare('emodb', tree, tmp_path / 'two', SPEC, allow_partial=True, workers=2, beam=words)
     assert lists(one) == lists(two)
