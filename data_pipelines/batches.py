@@ -30,15 +30,16 @@ def places(config) -> list[Path]:
         if folder is None:
             if packed.exists():
                 raise Refusal(f'{packed} cannot be streamed, and its shards are not there: leave config.data.resident on.')
-            if others := prepare.by_other_librosas(config.dir, name, spec):
-                raise Refusal(
-                    f'{name} was prepared with librosa {" and ".join(others)} ({", ".join(map(str, others.values()))}), and this is '
-                    f'librosa {prepare.librosa() or "none"}. Prepare it again, or install the one that it was prepared with.'
-                )
             corpus = prepare.corpora.load(name)
             differing = ''.join(
                 f' --{f.name} {getattr(spec, f.name)}' for f in dataclasses.fields(spec) if getattr(spec, f.name) != f.default
             )
+            others = prepare.by_other_librosas(config.dir, name, spec)
+            if corpus.make is None and others:
+                raise Refusal(
+                    f'{corpus.title} was prepared with librosa {" and ".join(others)} ({", ".join(map(str, others.values()))}); '
+                    f'this is librosa {prepare.librosa() or "none"}. Prepare it again, or install that librosa.'
+                )
             if corpus.make is None:
                 raise Refusal(
                     f'{corpus.title} is not prepared in {config.dir}/ ({name}/{spec.name}). Get it from {corpus.home}, then run\n'

@@ -144,7 +144,9 @@ def test_what_another_librosa_prepared_is_said_to_be_that(prepared, monkeypatch)
     )
     assert batches.places(config) == [prepared]
     monkeypatch.setattr(importlib.metadata, 'version', lambda package: '99.0' if package == 'librosa' else real(package))
-    with pytest.raises(Refusal, match=rf'emodb was prepared with librosa {real("librosa")} .*{prepared}.* this is librosa 99\.0'):
+    with pytest.raises(
+        Refusal, match=rf'EMO-DB was prepared with librosa {real("librosa")} .*{prepared}.* this is librosa 99\.0'
+    ):
         batches.places(config)
     config.features = dataclasses.asdict(LogMel(bands=40))
     with pytest.raises(Refusal, match='EMO-DB is not prepared'):
