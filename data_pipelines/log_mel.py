@@ -177,26 +177,30 @@ def whole(path: Path, size: int) -> bytes | io.BytesIO:
 def log_mel(wave: 'np.ndarray', spec: LogMel) -> 'np.ndarray':
     """mel_TxM: natural logarithms of the mel bands' power, float16 of shape (1 + samples // hop, bands).
 
-    What `librosa.feature.melspectrogram` does, to the bit, but for computing the filters anew each time.
+    What `librosa.feature.melspectrogram` does, to the bit, but for computing window and filters anew each time.
     """
     import librosa
     import numpy as np
 
-    spectrum_FxT = librosa.stft(wave, n_fft=spec.fft_length, win_length=spec.window_length, hop_length=spec.hop_length)
-    power_FxT = np.abs(spectrum_FxT) ** 2.0
-    power_MxT = np.einsum('...ft,mf->...mt', power_FxT, filters(spec), optimize=True)
+    window, filter_MxF = filters(spec)
+    lengths = {'n_fft': spec.fft_length, 'win_length': spec.window_length, 'hop_length': spec.hop_length}
+    power_FxT = np.abs(librosa.stft(wave, window=window, **lengths)) ** 2.0
+    power_MxT = np.einsum('...ft,mf->...mt', power_FxT, filter_MxF, optimize=True)
     return np.log(np.maximum(power_MxT.T, spec.floor)).astype(np.float16)
 
 
 @functools.cache
-def filters(spec: LogMel) -> 'np.ndarray':
-    """filter_MxF: the mel bands; refuses bands so narrow that no bin of the spectrum falls into some of them."""
+def filters(spec: LogMel) -> tuple['np.ndarray', 'np.ndarray']:
+    """The window and filter_MxF, the mel bands; refuses bands so narrow that no bin of the spectrum falls into some of them."""
     import librosa
+
+    window = librosa.filters.get_window('hann', spec.window_length)
 
     with warnings.catch_warnings():
         warnings.filterwarnings('error', 'Empty filters')
         try:
-            return librosa.filters.mel(sr=spec.rate, n_fft=spec.fft_length, n_mels=spec.bands, fmin=spec.low, fmax=spec.high)
+            bands = {'n_mels': spec.bands, 'fmin': spec.low, 'fmax': spec.high}
+            return window, librosa.filters.mel(sr=spec.rate, n_fft=spec.fft_length, **bands)
         except UserWarning:
             raise Refusal(
                 f'Some of {spec.bands} mel bands would be empty with a window of {spec.window:g} s. '
@@ -236,12 +240,13 @@ def features(utterance: Utterance, spec: LogMel) -> dict | Rejected:
     except Rejected as reason:
         return reason
     wide_TxM = mel_TxM.astype(np.float32)  # once, since NumPy is slow at it
+    exact_TxM = wide_TxM.astype(np.float64)
     return {
         'mel_TxM': mel_TxM,
         'frames': len(mel_TxM),
         'seconds': len(wave) / spec.rate,
-        'mean_M': wide_TxM.mean(axis=0, dtype=np.float64).astype(np.float32),
-        'variance_M': wide_TxM.var(axis=0, dtype=np.float64).astype(np.float32),
+        'mean_M': exact_TxM.mean(axis=0).astype(np.float32),
+        'variance_M': exact_TxM.var(axis=0).astype(np.float32),
         'signature_S': signature(wide_TxM),
         'sha256': hashlib.sha256(np.ascontiguousarray(wave, '<f4')).hexdigest(),
     }
