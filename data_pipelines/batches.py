@@ -41,6 +41,12 @@ def places(config) -> list[Path]:
             differing = ''.join(
                 f' --{f.name} {getattr(spec, f.name)}' for f in dataclasses.fields(spec) if getattr(spec, f.name) != f.default
             )
+            others = prepare.by_other_librosas(config.dir, name, spec)
+            if corpus.make is None and others:
+                raise Refusal(
+                    f'{corpus.title} was prepared with librosa {" and ".join(others)} ({", ".join(map(str, others.values()))}); '
+                    f'this is librosa {prepare.librosa() or "none"}. Prepare it again, or install that librosa.'
+                )
             if corpus.make is None:
                 raise Refusal(
                     f'{corpus.title} is not prepared in {config.dir}/ ({name}/{spec.name}). Get it from {corpus.home}, then run\n'

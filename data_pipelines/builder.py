@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -22,7 +22,8 @@ VERSION = '1.0.0'
 SPLIT = 'utterances'
 TEXTS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'session', 'sentence', 'style', 'split')
 RATINGS = ('arousal', 'valence', 'dominance')
-SHARD = 64 << 20  # bytes
+MOST = 1 << 23  # utterances
+CHUNK = 8  # utterances that go to a worker at once: fewer messages, each of which costs 0.3 ms
 
 
 def labels(utterance: Utterance) -> dict[str, str | float]:
@@ -32,10 +33,16 @@ def labels(utterance: Utterance) -> dict[str, str | float]:
     return texts | {key: math.nan if rating is None else rating for key, rating in ratings.items()}
 
 
-def write(corpus: Corpus, spec: LogMel, examples: Iterable[dict], data_dir: Path) -> Path:
+def facts(result: dict) -> dict[str, str | float]:
+    """What the lists for people say about an utterance's sound."""
+    return {key: result[key] for key in ('frames', 'seconds', 'sha256')}
+
+
+def write(corpus: Corpus, spec: LogMel, examples, data_dir: Path, beam_options=None) -> Path:
     """Writes the examples as the data set `<corpus>/<spec.name>` in their order; returns the folder of its shards.
 
-    An example is `labels` and `log_mel.features` of an utterance. Raises OSError where TensorFlow cannot write.
+    An example is `labels` and `log_mel.features` of an utterance. With Beam's options `examples` is a transform that yields
+    (number, example), in any order. Raises OSError where TensorFlow cannot write.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     import absl.logging
@@ -71,11 +78,11 @@ def write(corpus: Corpus, spec: LogMel, examples: Iterable[dict], data_dir: Path
                 'signature_S': tfds.features.Tensor(shape=(SIGNATURE,), dtype=np.float16, encoding='bytes'),
             }
         ),
-        split_datasets={SPLIT: enumerate(examples)},
+        split_datasets={SPLIT: examples if beam_options else zip(keys(), examples)},
         file_format='tfrecord',
         disable_shuffling=True,
     )
-    config = tfds.download.DownloadConfig(try_download_gcs=False, min_shard_size=SHARD // 2, max_shard_size=SHARD)
+    config = tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the staging folder as the data's place
             builder.download_and_prepare(download_config=config)
@@ -88,56 +95,78 @@ def write(corpus: Corpus, spec: LogMel, examples: Iterable[dict], data_dir: Path
     return Path(builder.data_dir)
 
 
+def keys() -> Iterator[int]:
+    """Ascending, and so far apart that TFDS, once it holds 1 GB, puts what comes into many files and sorts them one by one.
+
+    With 0, 1, 2, ... all would be in the first of them, and the whole data set in memory at the end.
+    """
+    return (n * (2**128 // MOST) for n in range(MOST))
+
+
 @contextlib.contextmanager
 def computed(utterances: list[Utterance], spec: LogMel, workers: int) -> Iterator[Iterator[tuple[Utterance, dict | Rejected]]]:
     """Each utterance, in order, with `log_mel.features` of it, from worker processes that are some utterances ahead.
 
-    They start at once, so that they import librosa while TensorFlow is imported here. A decoder that takes its process down costs
-    the other utterances nothing: what was under way is done again, and what dies twice, alone the second time, is rejected.
+    They start at once, so that they import librosa while TensorFlow is imported here, and get `CHUNK` utterances at a time. A
+    decoder that takes its process down costs the other utterances nothing: what was under way is done again, and what dies twice,
+    alone the second time, is rejected.
     """
-    pool, todo, pending = start(workers), iter(utterances), collections.deque()
+    pool, pending = start(workers), collections.deque()
+    chunks = (utterances[at : at + CHUNK] for at in range(0, len(utterances), CHUNK))
 
-    def submit(utterance: Utterance) -> None:
+    def submit(chunk: list[Utterance]) -> None:
         try:
-            future = pool.submit(features, utterance, spec)
+            future = pool.submit(several, chunk, spec)
         except BrokenProcessPool as e:  # since the last result: let it be found where results are taken
             future = concurrent.futures.Future()
             future.set_exception(e)
-        pending.append((utterance, future))
+        pending.append((chunk, future))
 
     def results() -> Iterator[tuple[Utterance, dict | Rejected]]:
         nonlocal pool
         while pending:
-            utterance, future = pending.popleft()
+            chunk, future = pending.popleft()
             try:
-                result = future.result()
+                done = future.result()
             except BrokenProcessPool:
-                result = alone(utterance, spec)
-                again = [u for u, _ in pending]
+                done = one_by_one(chunk, spec)
+                again = [c for c, _ in pending]
                 pending.clear()
                 pool.shutdown()
                 pool = start(workers)
-                for u in again:
-                    submit(u)
-            for u in itertools.islice(todo, 1):
-                submit(u)
-            yield utterance, result
+                for c in again:
+                    submit(c)
+            for c in itertools.islice(chunks, 1):
+                submit(c)
+            yield from zip(chunk, done)
 
     try:
-        for u in itertools.islice(todo, 16 * workers):
-            submit(u)
+        for c in itertools.islice(chunks, 4 * workers):
+            submit(c)
         yield results()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def alone(utterance: Utterance, spec: LogMel) -> dict | Rejected:
-    """`log_mel.features` from a process of its own."""
-    with start(1) as pool:
-        try:
-            return pool.submit(features, utterance, spec).result()
-        except BrokenProcessPool:
-            return Rejected('unreadable: its decoder crashed')
+def several(utterances: list[Utterance], spec: LogMel) -> list[dict | Rejected]:
+    """`log_mel.features` of some utterances."""
+    return [features(u, spec) for u in utterances]
+
+
+def one_by_one(utterances: list[Utterance], spec: LogMel) -> list[dict | Rejected]:
+    """`several`, by a process that is replaced whenever an utterance takes it down."""
+    done, pool = [], start(1)
+    try:
+        for u in utterances:
+            try:
+                done += pool.submit(several, [u], spec).result()
+            except BrokenProcessPool:
+                done.append(Rejected('unreadable: its decoder crashed'))
+                pool.shutdown()
+                pool = start(1)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return done
 
 
 def start(workers: int) -> concurrent.futures.ProcessPoolExecutor:

@@ -1,6 +1,7 @@
 """From an utterance to its log-mel frames, or to the reason why it has none."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -94,11 +95,12 @@ def decode(utterance: Utterance, spec: LogMel) -> 'np.ndarray':
     import numpy as np
 
     samples, rate = read(utterance)
-    if not np.isfinite(samples).all():
+    peak = np.abs(samples).max()
+    if not np.isfinite(peak):
         raise Rejected('NaN or infinite samples')
-    if np.abs(samples).max() > LARGEST:
-        raise Rejected(f'samples as large as {np.abs(samples).max():g}, where full scale is 1')
-    wave = samples.mean(axis=1)
+    if peak > LARGEST:
+        raise Rejected(f'samples as large as {peak:g}, where full scale is 1')
+    wave = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if np.ptp(wave) < 2 * SILENCE:
         raise Rejected('silent: nothing above -80 dBFS')
     if rate != spec.rate:
@@ -119,7 +121,7 @@ def read(utterance: Utterance) -> tuple['np.ndarray', int]:
     except FileNotFoundError:
         raise Rejected('missing') from None
     except (OSError, ValueError) as e:
-        raise Rejected(f'unreadable: {e}') from None
+        raise Rejected(f'unreadable: {said(e)}') from None
     if not stat.S_ISREG(facts.st_mode):
         raise Rejected('unreadable: not a file')
     if not facts.st_size:
@@ -142,7 +144,12 @@ def read(utterance: Utterance) -> tuple['np.ndarray', int]:
     except Rejected:
         raise
     except Exception as e:  # whatever a decoder makes of a damaged file
-        raise Rejected(f'unreadable: {e}') from None
+        raise Rejected(f'unreadable: {said(e)}') from None
+
+
+def said(e: Exception) -> str:
+    """What the system or libsndfile says, without the path, which stands beside the reason."""
+    return str(getattr(e, 'strerror', None) or getattr(e, 'error_string', None) or e)
 
 
 def plausible(rate: int) -> None:
@@ -216,30 +223,35 @@ def whole(path: Path, size: int) -> bytes | io.BytesIO:
 def log_mel(wave: 'np.ndarray', spec: LogMel) -> 'np.ndarray':
     """mel_TxM: natural logarithms of the mel bands' power, float16 of shape (1 + samples // hop, bands).
 
-    Refuses bands so narrow that no bin of the spectrum falls into some of them.
+    What `librosa.feature.melspectrogram` does, to the bit, but for computing window and filters anew each time.
     """
     import librosa
     import numpy as np
 
+    window, filter_MxF = filters(spec)
+    lengths = {'n_fft': spec.fft_length, 'win_length': spec.window_length, 'hop_length': spec.hop_length}
+    power_FxT = np.abs(librosa.stft(wave, window=window, **lengths)) ** 2.0
+    power_MxT = np.einsum('...ft,mf->...mt', power_FxT, filter_MxF, optimize=True)
+    return np.log(np.maximum(power_MxT.T, spec.floor)).astype(np.float16)
+
+
+@functools.cache
+def filters(spec: LogMel) -> tuple['np.ndarray', 'np.ndarray']:
+    """The window and filter_MxF, the mel bands; refuses bands so narrow that no bin of the spectrum falls into some of them."""
+    import librosa
+
+    window = librosa.filters.get_window('hann', spec.window_length)
+
     with warnings.catch_warnings():
         warnings.filterwarnings('error', 'Empty filters')
         try:
-            power_MxT = librosa.feature.melspectrogram(
-                y=wave,
-                sr=spec.rate,
-                n_fft=spec.fft_length,
-                win_length=spec.window_length,
-                hop_length=spec.hop_length,
-                n_mels=spec.bands,
-                fmin=spec.low,
-                fmax=spec.high,
-            )
+            bands = {'n_mels': spec.bands, 'fmin': spec.low, 'fmax': spec.high}
+            return window, librosa.filters.mel(sr=spec.rate, n_fft=spec.fft_length, **bands)
         except UserWarning:
             raise Refusal(
                 f'Some of {spec.bands} mel bands would be empty with a window of {spec.window:g} s. '
                 'Ask for fewer --bands or a longer --window.'
             ) from None
-    return np.log(np.maximum(power_MxT.T, spec.floor)).astype(np.float16)
 
 
 def signature(mel_TxM: 'np.ndarray') -> 'np.ndarray':
@@ -252,7 +264,7 @@ def signature(mel_TxM: 'np.ndarray') -> 'np.ndarray':
     """
     import numpy as np
 
-    power_TxM = np.exp(mel_TxM.astype(np.float64) - mel_TxM.max())
+    power_TxM = np.exp(mel_TxM.astype(np.float32, copy=False) - np.float32(mel_TxM.max()))
     power_T, at_T, (slices, groups) = power_TxM.sum(axis=1), np.arange(len(mel_TxM)) + 0.5, GRID
     centre = np.average(at_T, weights=power_T)
     spread = 1.8 * max(np.sqrt(np.average((at_T - centre) ** 2, weights=power_T)), 1.0)
@@ -279,12 +291,14 @@ def features(utterance: Utterance, spec: LogMel) -> dict | Rejected:
         mel_TxM = log_mel(wave, spec)
     except Rejected as reason:
         return reason
+    wide_TxM = mel_TxM.astype(np.float32)  # once, since NumPy is slow at it
+    exact_TxM = wide_TxM.astype(np.float64)
     return {
         'mel_TxM': mel_TxM,
         'frames': len(mel_TxM),
         'seconds': len(wave) / spec.rate,
-        'mean_M': mel_TxM.mean(axis=0, dtype=np.float64).astype(np.float32),
-        'variance_M': mel_TxM.var(axis=0, dtype=np.float64).astype(np.float32),
-        'signature_S': signature(mel_TxM),
-        'sha256': hashlib.sha256(wave.astype('<f4').tobytes()).hexdigest(),
+        'mean_M': exact_TxM.mean(axis=0).astype(np.float32),
+        'variance_M': exact_TxM.var(axis=0).astype(np.float32),
+        'signature_S': signature(wide_TxM),
+        'sha256': hashlib.sha256(np.ascontiguousarray(wave, '<f4')).hexdigest(),
     }

@@ -33,6 +33,25 @@ def find(out: str | os.PathLike, name: str, spec: LogMel) -> Path | None:
     return folder if (folder / RECORD).exists() else None
 
 
+def librosa() -> str | None:
+    """The version that is installed, if any; importing it would take seconds."""
+    try:
+        return importlib.metadata.version('librosa')
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def by_other_librosas(out: str | os.PathLike, name: str, spec: LogMel) -> dict[str, Path]:
+    """The folders of data sets of the same features by versions of librosa that are not installed."""
+    found = {}
+    for file in sorted((Path(out) / name).glob(f'*/{builder.VERSION}/{RECORD}')):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            record = json.loads(file.read_text())
+            if record['log_mel'] == dataclasses.asdict(spec) and record['librosa'] != librosa():
+                found[record['librosa']] = file.parent
+    return found
+
+
 def prepare(
     name: str,
     source: str | os.PathLike | None,
@@ -40,11 +59,13 @@ def prepare(
     spec: LogMel = LogMel(),  # noqa: B008 (frozen)
     allow_partial: bool = False,
     workers: int | None = None,
+    beam: list[str] | None = None,
 ) -> Path:
     """Prepares a corpus unless that is done already, and returns the folder of the data set.
 
     `source` is the corpus's root, for `folder` the CSV; a corpus that is synthesised needs none. The data set appears under
     `out` whole or not at all. Refuses counts that are no release's (unless `allow_partial`), and other data under the same name.
+    With `beam`, options of Apache Beam as `name=value`, it runs the work rather than the worker processes.
     """
     corpus, out, workers = corpora.load(name), Path(out), os.cpu_count() if workers is None else workers
     if workers < 1:
@@ -55,6 +76,8 @@ def prepare(
         return done
     if source is None and not corpus.make:
         raise Refusal(f'Where is {corpus.title}? Say so with --source PATH; it is to be had from {corpus.home}.')
+    if beam is not None:
+        beam = pipeline(beam, workers)
     with refusing_os_errors(out):
         if source is None:
             source = out / 'sources' / name
@@ -68,7 +91,7 @@ def prepare(
         corpus.check(utterances, allow_partial)
         require(utterances)
         with staging(out) as folder:
-            shards, accepted, rejected = write(corpus, utterances, spec, folder, record, workers)
+            shards, accepted, rejected = write(corpus, utterances, spec, folder, record, workers, beam)
             home = place(shards, out / shards.relative_to(folder))
     summarise(corpus, accepted, rejected, home)
     return home
@@ -149,35 +172,64 @@ def refusing_os_errors(out: Path) -> Iterator[None]:
         raise Refusal(f'{e.filename or out}: {e.strerror or e}. Mend that, or choose another --out than {out}.') from e
 
 
+def pipeline(words: list[str], workers: int):
+    """Beam's options, or a refusal where it is not installed."""
+    try:
+        from data_pipelines import beam
+    except ModuleNotFoundError as e:
+        if e.name != 'apache_beam':
+            raise
+        raise Refusal("--beam needs Apache Beam: pip install 'jaxser[beam]'") from None
+    return beam.options(words, workers)
+
+
 def write(
-    corpus: Corpus, utterances: list[Utterance], spec: LogMel, folder: Path, record: dict, workers: int
+    corpus: Corpus, utterances: list[Utterance], spec: LogMel, folder: Path, record: dict, workers: int, beam_options=None
 ) -> tuple[Path, list[tuple[Utterance, dict]], list[tuple[Utterance, str]]]:
     """Writes the data set below `folder`: shards, lists for people, and last the record; returns its place and what is in it."""
-    import tqdm
+    means = 'Beam' if beam_options else f'{workers} worker process(es)'
+    print(f'{corpus.title}: {len(utterances)} utterances; starting {means} ...', flush=True)
+    if beam_options:
+        from data_pipelines import beam
 
-    accepted, rejected = [], []
-
-    def examples(results: Iterable[tuple[Utterance, dict | Rejected]]) -> Iterator[dict]:
-        for u, result in tqdm.tqdm(results, corpus.name, len(utterances), unit=' utterances', smoothing=0.05):
-            if isinstance(result, Rejected):
-                rejected.append((u, str(result)))
-            else:
-                accepted.append((u, {key: result[key] for key in ('frames', 'seconds', 'sha256')}))
-                yield builder.labels(u) | result
-        if not accepted:
-            u, reason = rejected[0]
-            raise Refusal(f'None of the {len(utterances)} utterances can be used; the first, {u.path}, is {reason}.')
-
-    print(f'{corpus.title}: {len(utterances)} utterances; starting {workers} worker process(es) ...', flush=True)
-    with builder.computed(utterances, spec, workers) as results:
-        shards = builder.write(corpus, spec, examples(results), folder)
-    assert len(accepted) + len(rejected) == len(utterances)
+        shards, outcomes = beam.write(corpus, utterances, spec, folder, beam_options)
+    else:
+        shards, outcomes = by_processes(corpus, utterances, spec, folder, workers)
+    accepted = [(u, o) for u, o in zip(utterances, outcomes, strict=True) if isinstance(o, dict)]
+    rejected = [(u, o) for u, o in zip(utterances, outcomes, strict=True) if isinstance(o, str)]
     table(shards / 'utterances.csv', [builder.labels(u) | facts | {'path': u.path} for u, facts in accepted])
     table(shards / 'rejected.csv', [{'path': u.path, 'utterance': u.name, 'reason': reason} for u, reason in rejected])
     counts = {'accepted': len(accepted), 'rejected': len(rejected)}
     versions = {'librosa': importlib.metadata.version('librosa')}
     (shards / RECORD).write_text(json.dumps(record | counts | {'log_mel': dataclasses.asdict(spec)} | versions, indent=2))
     return shards, accepted, rejected
+
+
+def by_processes(
+    corpus: Corpus, utterances: list[Utterance], spec: LogMel, folder: Path, workers: int
+) -> tuple[Path, list[dict | str]]:
+    """Writes the shards by worker processes; returns their place and, for each utterance, its facts or why it was rejected."""
+    import tqdm
+
+    outcomes = []
+
+    def examples(results: Iterable[tuple[Utterance, dict | Rejected]]) -> Iterator[dict]:
+        for u, result in tqdm.tqdm(results, corpus.name, len(utterances), unit=' utterances', smoothing=0.05):
+            if isinstance(result, Rejected):
+                outcomes.append(str(result))
+            else:
+                outcomes.append(builder.facts(result))
+                yield builder.labels(u) | result
+        usable(utterances, outcomes)
+
+    with builder.computed(utterances, spec, workers) as results:
+        return builder.write(corpus, spec, examples(results), folder), outcomes
+
+
+def usable(utterances: list[Utterance], outcomes: list[dict | str]) -> None:
+    """Refuses outcomes that are all reasons: TFDS writes no empty data set."""
+    if all(isinstance(o, str) for o in outcomes):
+        raise Refusal(f'None of the {len(utterances)} utterances can be used; the first, {utterances[0].path}, is {outcomes[0]}.')
 
 
 def table(path: Path, rows: list[dict]) -> None:
@@ -225,6 +277,13 @@ def main() -> None:
     parser.add_argument('--out', default='data', help='where the data sets are (%(default)s)')
     parser.add_argument('--allow_partial', action='store_true', help="accept counts other than the release's")
     parser.add_argument('--workers', type=int, help='processes (as many as cores)')
+    parser.add_argument(
+        '--beam',
+        nargs='*',
+        metavar='OPTION=VALUE',
+        help='by Apache Beam, with its own options, such as runner=FlinkRunner flink_master=HOST:8081; without a runner, by '
+        '--workers processes here. Others must see --source and --out under the same paths, and have jaxser installed',
+    )
     for field in dataclasses.fields(LogMel):
         parser.add_argument(f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)')
     arguments = vars(parser.parse_args())

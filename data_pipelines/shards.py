@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from data_pipelines.builder import RATINGS, SPLIT, TEXTS
 from data_pipelines.refusal import Refusal
 
+KEPT = ('frames', 'mean_M', 'variance_M', 'sha256', 'signature_S')  # of what is stored of the sound, all but the features
 RECORD_HEAD, RECORD_TAIL = 12, 4  # bytes around a TFRecord's data: its length and the length's checksum; the data's checksum
 
 
@@ -62,22 +64,39 @@ def import_tensorflow():
     return tf
 
 
-def _features(folder: Path):
+def _described(folder: Path):
+    """What TFDS knows of the data set; refuses one that does not describe itself."""
     import tensorflow_datasets as tfds
 
-    return tfds.builder_from_directory(folder).info
+    for name in ('dataset_info.json', 'features.json'):
+        try:
+            json.loads((folder / name).read_text())
+        except (OSError, ValueError) as e:
+            raise _damaged(folder / name, e) from None
+    try:
+        info = tfds.builder_from_directory(folder).info
+        if info.splits[SPLIT].num_examples and {*TEXTS, *RATINGS, *KEPT, 'mel_TxM'} <= {*info.features}:
+            return info
+    except Exception as e:  # whatever TFDS makes of JSON that says something else
+        raise _damaged(f'{folder}/dataset_info.json or features.json', e) from None
+    raise _damaged(f'{folder}/dataset_info.json or features.json', ValueError('none of ours'))
+
+
+def _damaged(file: str | Path, e: Exception) -> Refusal:
+    what = f'{type(e).__name__}: {e}'.splitlines()[0][:200]
+    return Refusal(f'{file} is damaged or missing ({what}). Remove {Path(file).parent} and prepare the corpus again.')
 
 
 def read(folder: Path) -> Utterances:
     """Reads the columns of the data set in `folder`, checking every record's checksum on the way.
 
-    A damaged or missing shard is refused by name.
+    A damaged or missing file is refused by name.
     """
-    tf, info = import_tensorflow(), _features(folder)
+    tf, info = import_tensorflow(), _described(folder)
 
     def row(record):
         example = info.features.deserialize_example(record)
-        kept = {k: example[k] for k in (*TEXTS, *RATINGS, 'frames', 'mean_M', 'variance_M', 'sha256', 'signature_S')}
+        kept = {k: example[k] for k in (*TEXTS, *RATINGS, *KEPT)}
         return kept | {'length': tf.strings.length(record)}
 
     columns: dict[str, list] = {}
@@ -86,10 +105,10 @@ def read(folder: Path) -> Utterances:
         try:
             rows = tf.data.TFRecordDataset(path).map(row, num_parallel_calls=2).batch(256)
             parts = list(rows.as_numpy_iterator())
-        except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as e:
-            raise Refusal(
-                f'The shard {path} is damaged or missing ({type(e).__name__}). Remove {folder} and prepare the corpus again.'
-            ) from None
+        except tf.errors.OpError as e:
+            raise _damaged(path, e) from None
+        if not parts:
+            raise _damaged(path, EOFError('no utterance in it'))
         part = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
         start = np.cumsum(part['length'] + RECORD_HEAD + RECORD_TAIL)
         part['offset'] = np.concatenate([[0], start[:-1]]) + RECORD_HEAD
@@ -150,13 +169,29 @@ def load(utterances: Utterances) -> np.ndarray:
 
 
 def _records(utterances: Utterances, rows: np.ndarray, file: str) -> Iterator[bytes]:
-    """The features' bytes of some utterances of one shard."""
+    """The features' bytes of some utterances of one shard, which may have changed since its columns were read."""
+    from google.protobuf.message import DecodeError
+
     tf = import_tensorflow()
-    with open(file, 'rb') as shard:
-        for row in rows:
-            shard.seek(utterances.offset_N[row])
-            record = shard.read(utterances.length_N[row])
-            yield tf.train.Example.FromString(record).features.feature['mel_TxM'].bytes_list.value[0]
+    size_N = 2 * utterances.bands * utterances.frames_N
+    try:
+        with open(file, 'rb') as shard:
+            for row in rows:
+                record = _record(shard.fileno(), utterances.offset_N[row], utterances.length_N[row])
+                (content,) = tf.train.Example.FromString(record).features.feature['mel_TxM'].bytes_list.value
+                if len(content) != size_N[row]:
+                    raise ValueError(f'{len(content)} bytes of features, expected {size_N[row]}')
+                yield content
+    except (OSError, ValueError, DecodeError) as e:
+        raise _damaged(file, e) from None
+
+
+def _record(shard: int, at: int, length: int) -> bytes:
+    """The bytes of one record of an open shard; ValueError where there is none of that length."""
+    record = os.pread(shard, length + RECORD_HEAD, at - RECORD_HEAD)
+    if len(record) < length + RECORD_HEAD or int.from_bytes(record[:8], 'little') != length:
+        raise ValueError('it has changed since its columns were read')
+    return record[RECORD_HEAD:]
 
 
 def _decoded(record: bytes, bands: int) -> np.ndarray:
@@ -172,7 +207,8 @@ def stream(
     all padding.
     """
     tf = import_tensorflow()
-    files = [os.open(f, os.O_RDONLY) for f in utterances.files]
+    files: list[int] = []
+    refusals: list[Refusal] = []
     shapes: collections.deque = collections.deque()
     frame = 2 * utterances.bands  # bytes
 
@@ -182,8 +218,12 @@ def stream(
             yield row.ravel(), start.ravel(), T
 
     def pread(row_B):
-        where = zip(row_B, utterances.file_N[row_B], utterances.length_N[row_B], utterances.offset_N[row_B])
-        return np.array([os.pread(files[f], n, at) if row >= 0 else b'' for row, f, n, at in where], object)
+        where = zip(row_B, utterances.file_N[row_B], utterances.offset_N[row_B], utterances.length_N[row_B])
+        try:
+            return np.array([_record(files[f], at, n) if row >= 0 else b'' for row, f, at, n in where], object)
+        except (OSError, ValueError) as e:
+            refusals.append(_damaged(utterances.files[f], e))  # TensorFlow raises an error of its own
+            raise
 
     def load(row_B, start_B, T):
         record_B = tf.numpy_function(pread, [row_B], tf.string, stateful=False)
@@ -197,8 +237,16 @@ def stream(
     data = tf.data.Dataset.from_generator(flat, output_signature=(row, row, tf.TensorSpec((), tf.int32)))
     data = data.map(load, num_parallel_calls=2, deterministic=True).prefetch(prefetch)
     try:
-        for mel in data.as_numpy_iterator():
-            yield mel.view(np.float16).reshape(shapes.popleft())
+        for f in utterances.files:
+            try:
+                files.append(os.open(f, os.O_RDONLY))
+            except OSError as e:
+                raise _damaged(f, e) from None
+        try:
+            for mel in data.as_numpy_iterator():
+                yield mel.view(np.float16).reshape(shapes.popleft())
+        except tf.errors.OpError as e:
+            raise (refusals or [_damaged(' or '.join(utterances.files), e)])[0] from None
     finally:
         for f in files:
             os.close(f)

@@ -1,7 +1,9 @@
 """From a tree to shards: nothing is lost, nothing half-written looks whole, and the shards hold what was computed."""
 
 import csv
+import dataclasses
 import errno
+import importlib.metadata
 import json
 import os
 import signal
@@ -14,8 +16,9 @@ import numpy as np
 import pytest
 import soundfile
 import threadpoolctl
+from ml_collections import ConfigDict
 
-from data_pipelines import builder, corpora, log_mel, prepare
+from data_pipelines import batches, builder, corpora, log_mel, prepare
 from data_pipelines.log_mel import LogMel, Rejected
 from data_pipelines.refusal import Refusal
 
@@ -131,6 +134,23 @@ def test_what_is_prepared_is_found_without_tensorflow_and_not_prepared_again(pre
     assert f'already prepared: {prepared}' in again.stdout
     assert (prepared / 'dataset_info.json').stat().st_mtime_ns == before
     assert prepare.find(out, 'emodb', LogMel(bands=40)) is None
+
+
+def test_what_another_librosa_prepared_is_said_to_be_that(prepared, monkeypatch):
+    """Rather than that nothing is prepared; other features are no matter of librosa's."""
+    out, real = prepared.parents[2], importlib.metadata.version
+    config = ConfigDict(
+        {'dir': str(out), 'corpora': ('emodb',), 'features': dataclasses.asdict(SPEC), 'resident': 'auto'}, convert_dict=False
+    )
+    assert batches.places(config) == [prepared]
+    monkeypatch.setattr(importlib.metadata, 'version', lambda package: '99.0' if package == 'librosa' else real(package))
+    with pytest.raises(
+        Refusal, match=rf'EMO-DB was prepared with librosa {real("librosa")} .*{prepared}.* this is librosa 99\.0'
+    ):
+        batches.places(config)
+    config.features = dataclasses.asdict(LogMel(bands=40))
+    with pytest.raises(Refusal, match='EMO-DB is not prepared'):
+        batches.places(config)
 
 
 def test_another_source_is_not_passed_off_as_the_prepared_one(prepared, tmp_path):

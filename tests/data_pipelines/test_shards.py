@@ -1,6 +1,7 @@
 """Shards are read in any order, to the bit, and damage to them is named."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,19 +93,63 @@ def test_several_data_sets_find_their_features(prepared, tmp_path):
     np.testing.assert_array_equal(got, [mel[4][:40], mel[1][:40], mel[0][:40]])
 
 
-@pytest.mark.parametrize('damage', ['flip', 'cut', 'gone'])
-def test_a_damaged_shard_is_named(prepared, tmp_path, damage):
-    """A flipped bit, a truncated file and a missing file end in a sentence that names the file."""
+def flip(file: Path) -> None:
+    """Turns one bit over."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 16
+    file.write_bytes(content)
+
+
+def cut(file: Path) -> None:
+    """Leaves half of it."""
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def foreign(file: Path) -> None:
+    """Puts a TFRecord in its place that holds something else, as many bytes and more."""
+    tf = shards.import_tensorflow()
+    example = tf.train.Example(features=tf.train.Features(feature={'image': tf.train.Feature()}))
+    size = file.stat().st_size
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for _ in range(size // 20):
+            writer.write(example.SerializeToString())
+
+
+@pytest.fixture
+def copy(prepared, tmp_path) -> Path:
+    """The data set, to be damaged."""
     place, _ = prepared
-    copy = shutil.copytree(place, tmp_path / place.parts[-3] / place.parts[-2] / place.parts[-1])
+    return shutil.copytree(place, tmp_path / place.parts[-3] / place.parts[-2] / place.parts[-1])
+
+
+DAMAGE = {'flip': flip, 'cut': cut, 'gone': Path.unlink, 'empty': lambda f: f.write_bytes(b''), 'foreign': foreign}
+
+
+@pytest.mark.parametrize('damage', DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_shard_is_named(copy, damage):
+    """As soon as the columns are read, in a sentence that says what to do."""
     (shard,) = copy.glob('*.tfrecord*')
-    content = bytearray(shard.read_bytes())
-    if damage == 'flip':
-        content[len(content) // 2] ^= 16
-        shard.write_bytes(content)
-    elif damage == 'cut':
-        shard.write_bytes(content[: len(content) // 2])
-    else:
-        shard.unlink()
-    with pytest.raises(Refusal, match='tfrecord'):
+    damage(shard)
+    with pytest.raises(Refusal, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
+        shards.read(copy)
+
+
+@pytest.mark.parametrize('damage', [d for d in DAMAGE if d != 'flip'])
+def test_a_shard_that_changes_after_its_columns_were_read_is_named(copy, damage):
+    """Instead of features that are none; a flipped bit is found at the next start."""
+    utterances = shards.read(copy)
+    (shard,) = copy.glob('*.tfrecord*')
+    DAMAGE[damage](shard)
+    with pytest.raises(Refusal, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
+        shards.load(utterances)
+    with pytest.raises(Refusal, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
+        list(shards.stream(utterances, [(np.arange(9), np.zeros(9, int), 40)] * 2))
+
+
+@pytest.mark.parametrize('name', ['dataset_info.json', 'features.json'])
+@pytest.mark.parametrize('damage', ['gone', 'cut', 'empty', '{}', '[1]'])
+def test_a_damaged_description_is_named(copy, name, damage):
+    """What TFDS would end in is no help to anybody."""
+    DAMAGE.get(damage, lambda file: file.write_text(damage))(copy / name)
+    with pytest.raises(Refusal, match=rf'{name} (or features.json )?is damaged or missing .*Remove .* and prepare'):
         shards.read(copy)

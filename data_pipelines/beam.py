@@ -1,0 +1,104 @@
+"""What the worker processes do as an Apache Beam pipeline, for corpora that are too large for one machine.
+
+Whoever runs it finds source and data set under the paths that they have here.
+"""
+
+import json
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import apache_beam as beam
+import threadpoolctl
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from data_pipelines import builder, log_mel, prepare
+from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.log_mel import LogMel, Rejected
+from data_pipelines.refusal import Refusal
+
+
+def options(words: list[str], workers: int) -> PipelineOptions:
+    """Beam's options from `name=value` and `flag`; without a runner among them, that many processes on this machine.
+
+    Beam's own default, DirectRunner, would download a program.
+    """
+    here = ['runner=FnApiRunner', 'direct_running_mode=multi_processing', f'direct_num_workers={workers}']
+    quiet = 'default_sdk_harness_log_level=WARNING'
+    found = PipelineOptions([f'--{word}' for word in (*here, quiet, *words)])
+    try:
+        beam.Pipeline(options=found)
+    except (ValueError, ImportError) as e:
+        raise Refusal(f'Beam cannot run with {" ".join(words)}: {e}') from None
+    return found
+
+
+def write(
+    corpus: Corpus, utterances: list[Utterance], spec: LogMel, folder: Path, options: PipelineOptions
+) -> tuple[Path, list[dict | str]]:
+    """Writes the data set below `folder`; returns its place and, for each utterance, its facts or why it was rejected."""
+    walked, outcomes = folder.absolute() / 'utterances.pickle', folder.absolute() / 'outcomes.json'
+    walked.write_bytes(pickle.dumps(utterances))  # a pipeline that held them would be larger than some runners take
+    try:
+        shards = builder.write(corpus, spec, Examples(walked, outcomes, spec), folder.absolute(), options)
+    except Exception:
+        if outcomes.exists():  # perhaps nothing else was wrong
+            prepare.usable(utterances, json.loads(outcomes.read_text()))
+        raise
+    return shards, json.loads(outcomes.read_text())
+
+
+class Examples(beam.PTransform):
+    """From nothing to (number, example) of each utterance that has features; `outcomes` gets what became of each, as JSON."""
+
+    def __init__(self, walked: Path, outcomes: Path, spec: LogMel):
+        super().__init__()
+        self.walked, self.outcomes, self.spec = walked, outcomes, spec
+
+    def expand(self, pipeline):
+        features = (
+            pipeline
+            | beam.Create([self.walked])
+            | 'Walk' >> beam.FlatMap(numbered)
+            | beam.Reshuffle()
+            | 'Features' >> beam.ParDo(Features(self.spec)).with_outputs('outcome', main='example')
+        )
+        _ = features.outcome | beam.combiners.ToList() | 'Outcomes' >> beam.Map(store, self.outcomes)
+        return features.example
+
+
+class Features(beam.DoFn):
+    """`log_mel.features` of a numbered utterance: an example unless it is rejected, and tagged `outcome`, facts or reason."""
+
+    def __init__(self, spec: LogMel):
+        self.spec = spec
+
+    def setup(self):
+        import numpy  # noqa: F401 (the limit holds for what is loaded)
+
+        self.limit = threadpoolctl.threadpool_limits(1)  # the last bit of a product depends on the number of threads
+
+    def process(self, numbered: tuple[int, Utterance]) -> Iterator:
+        n, u = numbered
+        result = log_mel.features(u, self.spec)
+        if isinstance(result, Rejected):
+            yield beam.pvalue.TaggedOutput('outcome', (n, str(result)))
+        else:
+            yield beam.pvalue.TaggedOutput('outcome', (n, builder.facts(result)))
+            yield n, builder.labels(u) | result
+
+    def teardown(self):
+        self.limit.restore_original_limits()
+
+
+def numbered(walked: Path) -> Iterator[tuple[int, Utterance]]:
+    """The utterances with their numbers, by which the shards are ordered."""
+    yield from enumerate(pickle.loads(walked.read_bytes()))
+
+
+def store(outcomes: list[tuple[int, dict | str]], file: Path) -> None:
+    """Writes the outcomes in the order of the utterances, whole or not at all, since Beam may do so twice."""
+    part = file.with_name(f'{file.name}.{os.getpid()}')
+    part.write_text(json.dumps([outcome for _, outcome in sorted(outcomes, key=lambda o: o[0])]))
+    part.rename(file)
