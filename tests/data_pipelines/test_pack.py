@@ -124,7 +124,7 @@ from data_pipelines import batches, folds, shards
 
 config = ConfigDict(json.loads(sys.argv[1]))
 utterances, _ = batches.labelled(batches.read(config), 'native')
-made = folds.make(utterances, 'speaker_folds', 3)
+made = folds.make(utterances, folds.Protocol(folds=3))
 table = batches.Table(utterances, made, 'global', True)
 items = batches.scoring(made, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
 (_, batch), *_ = batches.resident(table, items)
@@ -135,7 +135,7 @@ np.savez(sys.argv[2], mel_RxM=shards.load(utterances), **batch)
 def test_training_data_are_made_of_an_npz_without_tensorflow(data, tmp_path):
     """Where it is not installed: the features and batches are those of the shards."""
     utterances = shards.read(folder(data))
-    made = folds.make(utterances, 'speaker_folds', 3)
+    made = folds.make(utterances, folds.Protocol(folds=3))
     items = batches.scoring(made, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
     (_, expected), *_ = batches.resident(batches.Table(utterances, made, 'global', True), items)
     expected['mel_RxM'] = shards.load(utterances)
