@@ -3,9 +3,9 @@
 Whoever runs it finds source and data set under the paths that they have here.
 """
 
+import dataclasses
 import json
 import os
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,8 +38,9 @@ def write(
     corpus: Corpus, utterances: list[Utterance], spec: LogMel, folder: Path, options: PipelineOptions
 ) -> tuple[Path, list[dict | str]]:
     """Writes the data set below `folder`; returns its place and, for each utterance, its facts or why it was rejected."""
-    walked, outcomes = folder.absolute() / 'utterances.pickle', folder.absolute() / 'outcomes.json'
-    walked.write_bytes(pickle.dumps(utterances))  # a pipeline that held them would be larger than some runners take
+    walked, outcomes = folder.absolute() / 'utterances.json', folder.absolute() / 'outcomes.json'
+    listed = [dataclasses.asdict(u) | {'path': os.fspath(u.path)} for u in utterances]
+    walked.write_text(json.dumps(listed))  # a pipeline that held them would be larger than some runners take
     try:
         shards = builder.write(corpus, spec, Examples(walked, outcomes, spec), folder.absolute(), options)
     except Exception:
@@ -94,7 +95,8 @@ class Features(beam.DoFn):
 
 def numbered(walked: Path) -> Iterator[tuple[int, Utterance]]:
     """The utterances with their numbers, by which the shards are ordered."""
-    yield from enumerate(pickle.loads(walked.read_bytes()))
+    for n, fields in enumerate(json.loads(walked.read_text())):
+        yield n, Utterance(**fields | {'path': Path(fields['path'])})
 
 
 def store(outcomes: list[tuple[int, dict | str]], file: Path) -> None:
