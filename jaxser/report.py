@@ -212,17 +212,19 @@ def show(results: dict, path) -> None:
         title=f'{results["protocol"]}, {folds} fold{"s" if folds > 1 else ""}; {results["selection"]}',
         caption=SYNTHETIC if results['synthetic'] else None,
     )
-    for heading in ('UAR', 'mean of folds', 'WA', 'macro-F1', 'UAR - UAR(plain)', 'seeds'):
+    for heading in ('UAR', '±', 'by fold', 'WA', 'F1', 'vs plain', 'seeds'):
         grid.add_column(heading, justify='right')
     number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
     for r in rows:
-        spread = '' if r['uar_sd_seeds'] is None else f' ± {r["uar_sd_seeds"]:.3f}'
         cells = [sweep.word(r[k]) for k in swept]
-        cells += [number(r['uar']) + spread, number(r['uar_folds']), number(r['wa']), number(r['f1'])]
+        cells += [number(r[k]) for k in ('uar', 'uar_sd_seeds', 'uar_folds', 'wa', 'f1')]
         grid.add_row(*cells, number(r['delta_uar'], '+'), str(r['seeds']))
     rich.console.Console(highlight=False).print(grid)
     print(f'Split {results["split_sha256"]}; {results["seconds"]:.0f} s on {results["device"]}.')
-    print('UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation). WA: accuracy.')
+    print(
+        'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.\n'
+        'WA: accuracy. F1: macro-F1. vs plain: UAR less that of plain training.'
+    )
     if 'lam' in swept and not {0, None} & {r['lam'] for r in rows}:
         print('No lam = 0 in this sweep: there is no plain training to compare with.')
     for run in results['runs']:
