@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import uuid
 
 import jax
@@ -78,12 +79,17 @@ def refuse_a_folder_of_ones_own(folder) -> None:
 
 
 class Termination:
-    """Whether SIGTERM has arrived; with several processes, agreed on by all."""
+    """Whether SIGTERM has arrived while this is entered; with several processes, agreed on by all."""
 
-    def __init__(self):
-        self.asked = False
-        if jax.process_count() == 1:
-            signal.signal(signal.SIGTERM, self._ask)
+    def __enter__(self) -> 'Termination':
+        self.asked, self.before = False, None
+        if jax.process_count() == 1 and threading.current_thread() is threading.main_thread():  # Python asks for it
+            self.before = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGTERM, self.before)
 
     def _ask(self, *_) -> None:
         self.asked = True

@@ -236,7 +236,6 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     task = Task(config)
     choices = place.choices()
     place.describe(task)
-    termination = cluster.Termination()
     runs = [r for p in parts for r in sweep.runs(p, [f.number for f in task.folds])]
     task.varied = sweep.varied(runs)
     report.announce(config, task, parts, runs)
@@ -245,7 +244,8 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     sizes = choices.setdefault('runs_per_group', {})
 
     outcomes, ends = [], itertools.count()
-    with contextlib.closing(report.progress(len(parts) * task.steps * config.train.epochs)) as progress:
+    bar = report.progress(len(parts) * task.steps * config.train.epochs)
+    with cluster.Termination() as termination, contextlib.closing(bar) as progress:
         for number, part in enumerate(parts):
             trainer = Trainer(part, task, mel_RxM, sizes.get(str(number)))
             sizes[str(number)] = trainer.size
