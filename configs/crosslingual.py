@@ -17,7 +17,6 @@ from configs import base
 def get_config():
     config = base.get_config()
     config.data.labels = 'four'
-    config.data.normalise = 'utterance'  # corpora differ in level and channel, which the source's statistics do not know
     config.domain = 'language'
     config.protocol.name = 'source_target'
     config.protocol.source = ('emodb',)
