@@ -10,6 +10,7 @@ from data_pipelines import audit
 from data_pipelines.refusal import Refusal
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.', lock_config=True)
+WORKDIR = flags.DEFINE_string('workdir', None, 'Where the results go; the audit writes nothing.')
 ALLOW_LEAK = flags.DEFINE_string('allow_leak', None, f'Leaks to go on with: {", ".join(audit.LEAKS)}.')
 
 
@@ -29,7 +30,7 @@ def parse(arguments: list[str], module: str) -> ConfigDict:
             f'The configuration imports what is not there: {e}. Install jaxser (pip install -e .) or run from its checkout.'
         ) from None
     except OSError:
-        known = sorted(str(p) for p in Path('configs').glob('*.py') if p.stem not in ('base', '__init__'))
+        known = sorted(str(p) for p in Path('configs').glob('*.py') if p.stem not in ('base', 'command', '__init__'))
         raise Refusal(
             f'The configuration cannot be read: {" ".join(a for a in arguments if a.startswith("--config"))}. '
             + (f'Here are: {", ".join(known)}.' if known else 'Run from the checkout, where configs/ is.')

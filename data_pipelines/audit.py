@@ -291,7 +291,7 @@ def sayings(findings: dict) -> Iterator[tuple[str, str]]:
     for e in f['missing']['examples'][:3]:
         yield 'classes', f'{e["part"]} of fold {e["fold"]!r} has no {" nor ".join(e["classes"])}'
     if (n := f['missing']['parts']) > 3:
-        yield 'classes', f'{n - 3} more parts lack a class'
+        yield 'classes', f'{many(n - 3, "more part")} without a class'
     for name, c in f['tells'].items():
         yield f'{name} tells', f'{c["bits"]:.2f} of {c["of"]:.2f} bits of emotion (chance {c["chance"]:.2f}): {c["word"]}'
 
@@ -383,7 +383,7 @@ def main() -> None:
         config = command.parse(sys.argv, 'data_pipelines.audit')
         config = batches.resolved(config)
         split, protocol = batches.split(config), Protocol(**config.protocol)
-        print(f'{protocol.title}\nsplit {split.sha256}\n')
+        print('\n'.join([protocol.title, f'split {split.sha256}', *split.left(config.data.labels), '']))
         show_parts(split.utterances, split.folds)
         show_priors(split.utterances)
         findings = inspect(split.utterances, split.folds, protocol)

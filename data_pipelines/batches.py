@@ -4,7 +4,6 @@ import collections
 import contextlib
 import copy
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -65,7 +64,7 @@ def read(config) -> Utterances:
 
 
 def _fingerprint(folder: Path) -> str:
-    return json.loads((folder / prepare.RECORD).read_text())['fingerprint']
+    return prepare.record(folder)['fingerprint']
 
 
 def fingerprints(config) -> dict[str, str]:
@@ -94,8 +93,12 @@ def labelled(utterances: Utterances, space: str) -> tuple[Utterances, dict[str, 
 
 def resolved(config):
     """The configuration with the data sets that its protocol names; a name that is no corpus of ours is one of your CSV's."""
-    protocol = Protocol(**config.protocol)
     config = copy.deepcopy(config)
+    for node, key in ((config.data, 'corpora'), (config.protocol, 'source'), (config.protocol, 'target')):
+        node[key] = tuple(name.strip() for some in node[key] for name in some.split(','))  # 'a,b' is what a shell passes
+        if twice := [name for name in node[key] if node[key].count(name) > 1]:
+            raise Refusal(f'{key} names {twice[0]} twice: {", ".join(node[key])}.')
+    protocol = Protocol(**config.protocol)
     if named := (*protocol.source, *protocol.target):
         ours = prepare.corpora.names()
         config.data.corpora = tuple(dict.fromkeys(n if n in ours else 'folder' for n in named))
@@ -112,6 +115,12 @@ class Split(NamedTuple):
     sha256: str
     left_out: dict[str, int]  # without a class, by what they have instead
     unused: int  # with a class, in no part of any fold
+
+    def left(self, space: str) -> list[str]:
+        """What is not used, in words, for people; nothing if everything is."""
+        what = ', '.join(f'{n} {e}' for e, n in sorted(self.left_out.items()))
+        said = [f'Left out, having no class in {space!r}: {what}.'] if what else []
+        return said + ([f'Left out, in no part of this protocol: {self.unused}.'] if self.unused else [])
 
 
 def split(config) -> Split:

@@ -121,7 +121,8 @@ def _parts(utterances: Utterances, protocol: Protocol) -> list[tuple[str, np.nda
                 f'{k} folds by speaker cannot be made of {found} speakers: each part needs a speaker, and there must be 3 or '
                 f'more parts (train, dev, test). Choose --config.protocol.folds from 3 to {found}.'
                 if found >= 3
-                else f'Only {found} speaker(s) found; a speaker-disjoint train, dev and test part needs 3 or more.'
+                else f'Only {found} speaker(s) found; a speaker-disjoint train, dev and test part needs 3 or more. They may '
+                'train or be tested beside another corpus (source_target), or share their speakers (speaker_dependent).'
             )
         dealt = deal(utterances, everyone, k)
     else:  # speaker_dependent: at random, but copies of a recording stay together
@@ -219,7 +220,7 @@ def check(utterances: Utterances, folds: list[Fold]) -> None:
         if missing := {*emotion[fold.test], *emotion[fold.dev]} - set(emotion[fold.train]):
             raise Refusal(
                 f'Nobody in the training part of fold {fold.name!r} is {" or ".join(sorted(missing))}. '
-                'Choose fewer folds, or another label space (--config.data.labels).'
+                'Choose a label space that its corpora share (--config.data.labels), or a protocol that trains on more.'
             )
 
 

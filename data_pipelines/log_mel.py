@@ -86,7 +86,9 @@ def require(utterances: list[Utterance]) -> None:
     if importlib.util.find_spec('av') is None:
         for u in utterances:
             if u.path.suffix.lower() in VIDEO:
-                raise Refusal(f"{u.path} is a film; decoding it needs PyAV. First: pip install 'jaxser[video]'")
+                raise Refusal(
+                    f"{u.path} is a film; decoding it needs PyAV. First: pip install -e '.[video]' in the checkout of jaxser."
+                )
 
 
 def decode(utterance: Utterance, spec: LogMel) -> 'np.ndarray':

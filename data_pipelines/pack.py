@@ -52,7 +52,7 @@ def pack(folder: Path, file: Path) -> None:
     utterances = shards.read(folder)
     columns = {f'text_{k}': v for k, v in utterances.text.items()}
     numbers = {k: getattr(utterances, k) for k in ('frames_N', 'rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS')}
-    facts = json.dumps({'fingerprint': json.loads((folder / prepare.RECORD).read_text())['fingerprint']})
+    facts = json.dumps({'fingerprint': prepare.record(folder)['fingerprint']})
     part = file.with_name(f'.{file.name}.part')
     with open(part, 'wb') as to:
         np.savez(to, facts=np.array(facts), mel_RxM=shards.load(utterances), **columns, **numbers)

@@ -33,6 +33,16 @@ def find(out: str | os.PathLike, name: str, spec: LogMel) -> Path | None:
     return folder if (folder / RECORD).exists() else None
 
 
+def record(folder: Path) -> dict:
+    """What is said of a finished data set when it was prepared; refuses a damaged file by its name."""
+    try:
+        found = json.loads((folder / RECORD).read_text())
+        return {'fingerprint': found['fingerprint']} | found
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        what = f'{type(e).__name__}: {e}'
+        raise Refusal(f'{folder / RECORD} is damaged ({what}). Remove {folder} and prepare the corpus again.') from None
+
+
 def librosa() -> str | None:
     """The version that is installed, if any; importing it would take seconds."""
     try:
@@ -74,6 +84,9 @@ def prepare(
     if done and (source is None or not os.path.exists(source)):
         print(f'{corpus.title} is already prepared: {done}')
         return done
+    begun = out / name / spec.name / builder.VERSION
+    if not done and begun.exists():
+        raise Refusal(f'{begun} holds a data set without its {RECORD}: it is not whole. Remove that folder first.')
     if source is None and not corpus.make:
         raise Refusal(f'Where is {corpus.title}? Say so with --source PATH; it is to be had from {corpus.home}.')
     if beam is not None:
@@ -83,15 +96,16 @@ def prepare(
             source = out / 'sources' / name
             corpus.make(source)
         utterances = walk(corpus, Path(source))
-        record = {'corpus': name, 'source': os.path.abspath(source), 'fingerprint': fingerprint(utterances)}
+        facts = {'corpus': name, 'source': os.path.abspath(source), 'fingerprint': fingerprint(utterances)}
         if done:
-            already(done, record)
+            already(done, facts)
             print(f'{corpus.title} is already prepared: {done}')
             return done
         corpus.check(utterances, allow_partial)
+        facts['complete'] = corpus.complete(utterances)
         require(utterances)
         with staging(out) as folder:
-            shards, accepted, rejected = write(corpus, utterances, spec, folder, record, workers, beam)
+            shards, accepted, rejected = write(corpus, utterances, spec, folder, facts, workers, beam)
             home = place(shards, out / shards.relative_to(folder))
     summarise(corpus, accepted, rejected, home)
     return home
@@ -109,14 +123,14 @@ def walk(corpus: Corpus, source: Path) -> list[Utterance]:
     return utterances
 
 
-def already(done: Path, record: dict) -> None:
+def already(done: Path, now: dict) -> None:
     """Refuses to pass a data set off as prepared from this source when it was prepared from other utterances."""
-    found = json.loads((done / RECORD).read_text())
-    if found['fingerprint'] != record['fingerprint']:
-        raise Refusal(
-            f'{done} was prepared from {found["source"]}, and {record["source"]} lists other utterances. '
-            'Remove that folder, or choose another --out.'
+    found = record(done)
+    if found['fingerprint'] != now['fingerprint']:
+        lists = (
+            'that lists other utterances now' if now['source'] == found['source'] else f'{now["source"]} lists other utterances'
         )
+        raise Refusal(f'{done} was prepared from {found["source"]}, and {lists}. Remove that folder, or choose another --out.')
 
 
 def fingerprint(utterances: list[Utterance]) -> str:
@@ -179,7 +193,7 @@ def pipeline(words: list[str], workers: int):
     except ModuleNotFoundError as e:
         if e.name != 'apache_beam':
             raise
-        raise Refusal("--beam needs Apache Beam: pip install 'jaxser[beam]'") from None
+        raise Refusal("--beam needs Apache Beam: pip install -e '.[beam]' in the checkout of jaxser.") from None
     return beam.options(words, workers)
 
 
@@ -255,7 +269,7 @@ def summarise(corpus: Corpus, accepted: list, rejected: list, home: Path) -> Non
     grid.add_section()
     grid.add_row('all', str(len(accepted)), str(len(rejected)))
     console.print(grid)
-    speakers = len({(u.corpus, u.speaker) for u, _ in accepted})
+    speakers = len({u.speaker for u, _ in accepted} - {''})
     hours = sum(facts['seconds'] for _, facts in accepted) / 3600
     print(f'{speakers} speakers, {hours:.2f} hours: {home}')
     same = collections.defaultdict(list)

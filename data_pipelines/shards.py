@@ -83,7 +83,8 @@ def _described(folder: Path):
 
 
 def _damaged(file: str | Path, e: Exception) -> Refusal:
-    what = f'{type(e).__name__}: {e}'.splitlines()[0][:200]
+    said = str(e).rpartition('}} ')[2]  # TensorFlow puts the names of its nodes before it
+    what = f'{type(e).__name__}: {said}'.splitlines()[0][:200]
     return Refusal(f'{file} is damaged or missing ({what}). Remove {Path(file).parent} and prepare the corpus again.')
 
 

@@ -27,4 +27,6 @@ def audio(
         raise Refusal(
             f'No file like {example} (or {suffixes[-1]}) below {root}, but {seen}. Point --source at the folder of this corpus.'
         )
+    if strange := sorted({*files} - {p for p, _ in found}):
+        print(f'{len(strange)} audio files are passed over, as no name like {example}: {strange[0].relative_to(root)}, ...')
     return found

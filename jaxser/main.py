@@ -22,7 +22,6 @@ from absl import flags
 from configs import command
 from data_pipelines.refusal import Refusal
 
-WORKDIR = flags.DEFINE_string('workdir', None, 'Where the results go.')
 PROFILE = flags.DEFINE_bool('profile', False, 'Writes a trace of an epoch.')
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'This process is one of several.')
 
@@ -53,7 +52,7 @@ def main() -> None:
             cluster.join()
         name = Path(flags.FLAGS['config'].config_filename).stem
         try:
-            train.run(config, WORKDIR.value or Path('runs') / name, PROFILE.value, began)
+            train.run(config, command.WORKDIR.value or Path('runs') / name, PROFILE.value, began)
         except cluster.Preempted as preempted:
             cluster.say(f'{preempted} The same command goes on from there.')
             sys.exit(cluster.RESUME)

@@ -29,15 +29,11 @@ def announce(config, task, parts: list, runs: list[dict]) -> None:
         f'{len(u)} utterances, {len(task.table.domains["speaker"])} speakers, classes {", ".join(task.table.classes)}; '
         f'{task.protocol.title}; split {task.sha256[:12]}'
     )
-    if task.left_out:
-        what = ', '.join(f'{n} {e}' for e, n in sorted(task.left_out.items()))
-        cluster.say(f'Left out, having no class in {config.data.labels!r}: {what}.')
-    for line in audit.brief(task.audit):
+    for line in (*task.split.left(config.data.labels), *audit.brief(task.audit)):
         cluster.say(line)
-    if task.unused:
-        cluster.say(f'Left out, in no part of this protocol: {task.unused}.')
     differ = {k: len(sweep.different(runs, k)) for k in task.varied}
     cluster.say(
+        f'Features normalised by {config.data.normalise}{batches.NORMALISATIONS[config.data.normalise]}. '
         f'{many(len(runs), "run")} in {many(len(parts), "program")}: {many(len(task.folds), "fold")}'
         f'{"".join(f", {n} {k}" for k, n in differ.items() if n > 1)}; '
         f'{config.train.epochs} epochs of {task.steps} steps; {jax.device_count()} x {jax.devices()[0].device_kind}'
@@ -113,16 +109,20 @@ def outcome(runs: list[dict], record, counts: list[np.ndarray]) -> dict:
 def results(config, task, outcomes: list[dict], seconds: float) -> dict:
     """results.json."""
     runs = [r for o in outcomes for r in o['runs']]
+    notes = ['normalised by the tested audio too (transductive)'] * (config.data.normalise == 'speaker_transductive')
+    notes += [f'LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']]
     return {
-        'protocol': task.protocol.title + ''.join(f', LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']),
+        'protocol': ', '.join([task.protocol.title, *notes]),
+        'corpora': list(config.data.corpora),
+        'labels': config.data.labels,
         'folds': [f.name for f in task.folds],
         'selection': config.train.select,
         'normalisation': config.data.normalise + batches.NORMALISATIONS[config.data.normalise],
         'classes': [str(c) for c in task.table.classes],
         'synthetic': 'demo' in config.data.corpora,
         'split_sha256': task.sha256,
-        'left_out': task.left_out,
-        'unused': task.unused,
+        'left_out': task.split.left_out,
+        'unused': task.split.unused,
         'audit': task.audit,
         'matmul_precision': config.matmul_precision,
         'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
@@ -143,14 +143,16 @@ def summary(runs: list[dict]) -> list[dict]:
         whole = {s: rs for s, rs in seeds.items() if all(r['status'] == 'ok' for r in rs)}
         counts = {s: np.sum([r['test']['confusion'] for r in rs], axis=0) for s, rs in whole.items()}
         pooled = [evaluate.measures(c) for c in counts.values()]
-        by_fold = [r['test']['uar'] for rs in whole.values() for r in rs]
+        by_fold: dict[int, list[float]] = {}
+        for r in (r for rs in whole.values() for r in rs):
+            by_fold.setdefault(r['hyper']['fold'], []).append(r['test']['uar'])
         mean = lambda x: float(np.mean(x)) if len(x) else None  # noqa: E731
         rows[key] = dict(zip(swept, key)) | {
             'seeds': len(whole),
             'uar': mean([p['uar'] for p in pooled]),
             'uar_sd_seeds': float(np.std([p['uar'] for p in pooled], ddof=1)) if len(pooled) > 1 else None,
-            'uar_folds': mean(by_fold),
-            'uar_folds_ci95': interval(by_fold),
+            'uar_folds': mean([u for some in by_fold.values() for u in some]),
+            'uar_folds_ci95': interval([np.mean(some) for some in by_fold.values()]),
             'uar_ci95': None,
             'wa': mean([p['wa'] for p in pooled]),
             'f1': mean([p['f1'] for p in pooled]),
@@ -169,13 +171,13 @@ def summary(runs: list[dict]) -> list[dict]:
 
 
 def interval(values: list[float]) -> list[float] | None:
-    """The 95 % interval of the mean by Student's t, as if the values were independent; None for fewer than two."""
-    if len(values) < 2:
+    """The 95 % interval of a UAR by Student's t, as if folds were independent; None for fewer than three."""
+    if len(values) < 3:
         return None
     from scipy import stats
 
     low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), max(stats.sem(values), 1e-12))
-    return [float(low), float(high)]
+    return [max(float(low), 0.0), min(float(high), 1.0)]
 
 
 def predictions(task, runs: list[dict], scores, record) -> list[dict]:
@@ -311,7 +313,7 @@ def curve(results: dict, axis: str, swept: list[str]):
     axes.set(xlabel=axis, ylabel='UAR, mean of folds and seeds')
     axes.legend(fontsize=8)
     folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
-    bars = 'bars: 95 % intervals over folds and seeds as if independent' if folds * seeds > 1 else 'hence no intervals'
+    bars = 'bars: 95 % intervals over folds as if independent' if folds > 2 else 'too few for intervals'
     figure.suptitle(
         f'{results["protocol"]}, {many(folds, "fold")}, {many(seeds, "seed")}; {bars}'
         + ('\n' + SYNTHETIC if results['synthetic'] else ''),

@@ -65,7 +65,7 @@ def check(config) -> list[sweep.Part]:
     values = sweep.flat(config)
     for key, known in choices.items():
         if values[key] not in known:
-            raise Refusal(f'config.{key} is {values[key]!r}; expected one of {known}.')
+            raise Refusal(f'config.{key} is {values[key]!r}; expected one of {", ".join(known)}.')
     for key, value in values.items():
         if key in AT_LEAST_ONE and value < 1:
             raise Refusal(f'config.{key} is {values[key]}; expected 1 or more.')
@@ -81,7 +81,8 @@ class Task:
     """The data of a configuration: utterances, folds, and all of a batch but its features."""
 
     def __init__(self, config):
-        self.utterances, self.every, self.sha256, self.left_out, self.unused = batches.split(config)
+        self.split = batches.split(config)
+        self.utterances, self.every, self.sha256, *_ = self.split
         self.steps = batches.steps_per_epoch(self.every, config.data.batch)
         self.folds = [self.every[n] for n in sweep.folds(config.sweep.fold, len(self.every))]
         self.index = {f.number: i for i, f in enumerate(self.folds)}
@@ -156,8 +157,6 @@ class Trainer:
         self.part, self.task, self.config, self.size = part, task, config, size
         self.runs = sweep.runs(part, [f.number for f in task.folds])
         encoder, how = method(config, task.sizes(config))
-        for domain in how.domains:
-            task.check_domain(domain)
         self.step = step.make(encoder, how, task.sizes(config), config.train)
         self.resident = mel_RxM is not None
         most = parallel.Layout(size or len(self.runs), data=config.data_devices)
@@ -234,6 +233,9 @@ def run(config, path, profile: bool = False, began: float | None = None) -> dict
 def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began: float) -> dict:
     """Part after part, group after group."""
     task = Task(config)
+    for part in parts:
+        for domain in method(part.config, NOBODY)[1].domains:
+            task.check_domain(domain)
     choices = place.choices()
     place.describe(task)
     runs = [r for p in parts for r in sweep.runs(p, [f.number for f in task.folds])]
@@ -247,6 +249,7 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     bar = report.progress(len(parts) * task.steps * config.train.epochs)
     with cluster.Termination() as termination, contextlib.closing(bar) as progress:
         for number, part in enumerate(parts):
+            progress.set_postfix_str('compiling')
             trainer = Trainer(part, task, mel_RxM, sizes.get(str(number)))
             sizes[str(number)] = trainer.size
             place.choose(choices)

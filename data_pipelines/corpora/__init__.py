@@ -49,11 +49,16 @@ class Corpus:
     walk: Callable[[Path], list[Utterance]]
     make: Callable[[Path], None] | None = None  # for a corpus that is synthesised rather than downloaded
 
+    def complete(self, utterances: list[Utterance]) -> bool:
+        """Whether the counts per emotion are those of a release, where that is known."""
+        found = collections.Counter(u.emotion for u in utterances)
+        return not self.expected or any(found == collections.Counter(e) for e in self.expected)
+
     def check(self, utterances: list[Utterance], allow_partial: bool = False) -> None:
         """Refuses a walk whose counts per emotion are those of no release, unless `allow_partial`."""
-        found = collections.Counter(u.emotion for u in utterances)
-        if allow_partial or not self.expected or any(found == collections.Counter(e) for e in self.expected):
+        if allow_partial or self.complete(utterances):
             return
+        found = collections.Counter(u.emotion for u in utterances)
         nearest = min(self.expected, key=lambda e: sum(abs(e.get(k, 0) - found[k]) for k in {*e, *found}))
         differ = [
             f'{k}: expected {nearest.get(k, 0)}, found {found[k]}'
@@ -61,7 +66,7 @@ class Corpus:
             if nearest.get(k, 0) != found[k]
         ]
         raise Refusal(
-            f'{self.title} has {sum(nearest.values())} utterances, but {found.total()} were found; {"; ".join(differ)}. '
+            f'{self.title} has {sum(nearest.values())} utterances, {found.total()} were found; {"; ".join(differ)}. '
             'Complete the corpus, or accept it as it is with --allow_partial.'
         )
 

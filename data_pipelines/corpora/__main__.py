@@ -20,10 +20,11 @@ def row(corpus: Corpus, out: Path) -> list[str]:
 
 
 def prepared(folder: Path) -> str:
-    """What there is of a corpus, for whichever features: shards, an .npz, or both."""
-    return ', '.join(
-        kind for kind, files in (('shards', 'logmel*/*/prepared.json'), ('.npz', 'logmel*.npz')) if any(folder.glob(files))
-    )
+    """What there is of a corpus, for whichever features: shards, an .npz, or both, and whether some of it is missing."""
+    records = sorted(folder.glob('logmel*/*/prepared.json'))
+    partial = any('"complete": false' in record.read_text() for record in records)
+    shards = ['shards, partial' if partial else 'shards'] * bool(records)
+    return ', '.join(shards + ['.npz'] * any(folder.glob('logmel*.npz')))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import collections
 import csv
 import math
+import re
 from pathlib import Path
 
 from data_pipelines import labels
@@ -26,7 +27,7 @@ def walk(source: Path) -> list[Utterance]:
         with open(source, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:  # names of files may be any bytes
             reader = csv.DictReader(file, strict=True)
             columns(source, reader.fieldnames or ())
-            rows = [(reader.line_num, row) for row in reader]
+            rows = [(reader.line_num, stripped(row)) for row in reader]
     except csv.Error as e:
         raise Refusal(f'{source}, line {reader.line_num}, is no CSV: {e}.') from None
     wrong = [f'line {number}: {problem}' for number, row in rows if (problem := trouble(row))]
@@ -41,6 +42,11 @@ def walk(source: Path) -> list[Utterance]:
     if twice := [f'{name} on lines {", ".join(map(str, where))}' for name, where in lines.items() if len(where) > 1]:
         raise Refusal(f'{source} lists the same utterance more than once: {"; ".join(twice[:10])}.')
     return utterances
+
+
+def stripped(row: dict) -> dict:
+    """The cells without blanks at their ends, by which one speaker would be two; but for the path, which may have them."""
+    return {k: v.strip() if k != 'path' and isinstance(v, str) else v for k, v in row.items()}
 
 
 def columns(source: Path, found: list[str]) -> None:
@@ -64,6 +70,8 @@ def trouble(row: dict) -> str | None:
         return f'no {" and no ".join(empty)}'
     if row['emotion'] not in labels.EMOTIONS:
         return f'emotion {row["emotion"]!r} is none of {", ".join(labels.EMOTIONS)}'
+    if not re.fullmatch(r'(train|dev|test\w*)?', row.get('split', '')):
+        return f'split {row["split"]!r} is neither train nor dev nor test (or test2, ...)'
     if row.get('sex', '') not in ('', 'female', 'male'):
         return f'sex {row["sex"]!r} is neither female nor male'
     for column in RATINGS:
@@ -73,7 +81,9 @@ def trouble(row: dict) -> str | None:
         start, end = float(row.get('start') or 0), float(row.get('end') or math.inf)
     except ValueError:
         return f'start {row.get("start")!r} or end {row.get("end")!r} is no number of seconds'
-    return None if 0 <= start < end else f'the segment from {start:g} to {end:g} s has no length'
+    if start < 0:
+        return f'start {start:g} lies before the file'
+    return None if start < end else f'the segment from {start:g} to {end:g} s has no length'
 
 
 def rated(text: str) -> bool:

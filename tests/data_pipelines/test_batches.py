@@ -5,7 +5,9 @@ import pytest
 from made_up import utterances
 from ml_collections import ConfigDict
 
+from configs import base
 from data_pipelines import batches, folds
+from data_pipelines.refusal import Refusal
 
 CONFIG = ConfigDict({'batch': 5, 'order_seed': 0, 'frames': 40})
 THREE = folds.Protocol(folds=3)
@@ -230,3 +232,25 @@ def test_a_label_space_drops_and_counts_what_it_lacks():
     assert set(kept.text['emotion']) == {'angry', 'happy'}
     assert left_out == {'fear': 24}
     assert len(kept) == 48
+
+
+def resolved(**changes):
+    config = base.get_config()
+    config.data.dir = 'nowhere'
+    config.update_from_flattened_dict(changes)
+    return batches.resolved(config)
+
+
+def test_names_come_from_a_shell_with_commas():
+    """'a,b' is two names, wherever names are listed; what the protocol names is what is read."""
+    assert resolved(**{'data.corpora': ('emodb,urdu',)}).data.corpora == ('emodb', 'urdu')
+    pair = {'protocol.name': 'source_target', 'protocol.source': ('emodb, ravdess',), 'protocol.target': ('urdu',)}
+    config = resolved(**pair)
+    assert config.data.corpora == ('emodb', 'ravdess', 'urdu')
+    assert config.protocol.source == ('emodb', 'ravdess')
+
+
+def test_a_corpus_named_twice_is_refused():
+    """Every utterance would be there twice."""
+    with pytest.raises(Refusal, match='names emodb twice'):
+        resolved(**{'data.corpora': ('emodb', 'emodb')})

@@ -88,7 +88,7 @@ def test_without_beam_the_extra_is_named(tree, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'apache_beam', None)
     monkeypatch.delitem(sys.modules, 'data_pipelines.beam', raising=False)
     monkeypatch.delattr(data_pipelines, 'beam', raising=False)
-    with pytest.raises(Refusal, match=r"pip install 'jaxser\[beam\]'"):
+    with pytest.raises(Refusal, match=r"pip install -e '\.\[beam\]'"):
         prepare.prepare('emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=[])
 
 

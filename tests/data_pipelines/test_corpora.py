@@ -219,6 +219,8 @@ def test_folder_accepts_what_excel_and_other_eyes_write(tmp_path):
         ('path,speaker,emotion\nx.wav,1\n', 'line 2: more or fewer cells'),
         ('path,speaker,emotion\nx.wav,1,sad,2\n', 'line 2: more or fewer cells'),
         ('path,speaker,emotion,start\nx.wav,1,sad,soon\n', "line 2: start 'soon'"),
+        ('path,speaker,emotion,split\nx.wav,1,sad,trian\n', "line 2: split 'trian' is neither train nor dev nor test"),
+        ('path,speaker,emotion,start,end\nx.wav,1,sad,-1,1\n', 'line 2: start -1 lies before the file'),
         ('path,speaker,emotion,start,end\nx.wav,1,sad,2,1\n', 'line 2: the segment from 2 to 1 s has no length'),
         ('path,speaker,emotion,start,end\nx.wav,1,sad,nan,1\n', 'line 2: the segment'),
         ('path,speaker,emotion,sex\nx.wav,1,sad,m\n', "line 2: sex 'm'"),
@@ -233,6 +235,12 @@ def test_folder_accepts_what_excel_and_other_eyes_write(tmp_path):
 def test_folder_refuses_a_list_that_is_wrong_and_says_where(tmp_path, text, said):
     with pytest.raises(Refusal, match=said):
         folder.walk(listing(tmp_path, text))
+
+
+def test_folder_takes_blanks_at_the_ends_of_cells_for_a_slip(tmp_path):
+    """Otherwise a speaker would be two people, one on each side of a split."""
+    found = folder.walk(listing(tmp_path, 'path,speaker,emotion\na.wav,s1,sad\nb.wav,s1 , sad\n'))
+    assert {(u.speaker, u.emotion) for u in found} == {('s1', 'sad')}
 
 
 def test_folder_refuses_latin_1_texts_but_takes_any_bytes_as_a_path(tmp_path):

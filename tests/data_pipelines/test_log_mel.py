@@ -296,7 +296,7 @@ def test_a_film_without_sound_or_past_its_end_is_rejected(tmp_path):
 def test_films_without_pyav_are_refused_at_once(tmp_path, monkeypatch):
     films = [utterance(tmp_path / 'a.wav'), utterance(tmp_path / 'b.AVI')]
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(Refusal, match=r"b\.AVI is a film; .*pip install 'jaxser\[video\]'"):
+    with pytest.raises(Refusal, match=r"b\.AVI is a film; .*pip install -e '\.\[video\]'"):
         log_mel.require(films)
     log_mel.require(films[:1])
     monkeypatch.undo()

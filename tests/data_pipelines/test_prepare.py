@@ -6,6 +6,7 @@ import errno
 import importlib.metadata
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +158,22 @@ def test_another_source_is_not_passed_off_as_the_prepared_one(prepared, tmp_path
     speech(tmp_path / '03a01Fa.wav', 0)
     with pytest.raises(Refusal, match='lists other utterances'):
         prepare.prepare('emodb', tmp_path, prepared.parents[2], SPEC, allow_partial=True)
+
+
+@pytest.mark.parametrize('content', ['{', '{}', '[1]'])
+def test_a_damaged_record_is_refused_by_name(prepared, tmp_path, tree, content):
+    """By the same command again, and where training looks for the data."""
+    copy = tmp_path / 'data'
+    shutil.copytree(prepared.parents[2], copy)
+    (file,) = copy.rglob(prepare.RECORD)
+    file.write_text(content)
+    with pytest.raises(Refusal, match=r'prepared\.json is damaged .* Remove .* prepare the corpus again'):
+        prepare.prepare('emodb', tree, copy, SPEC, allow_partial=True)
+    with pytest.raises(Refusal, match=r'prepared\.json is damaged'):
+        prepare.record(file.parent)
+    file.unlink()
+    with pytest.raises(Refusal, match=r'without its prepared\.json'):
+        prepare.prepare('emodb', tree, copy, SPEC, allow_partial=True)
 
 
 def test_a_kill_leaves_nothing_that_looks_whole_and_the_same_command_mends_it(tree, tmp_path):
