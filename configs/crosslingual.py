@@ -7,10 +7,12 @@ The target's speakers are dealt into two halves, each heard while the other is t
     python -m jaxser.main --config=configs/crosslingual.py --config.protocol.source=emodb --config.protocol.target=urdu \\
         --workdir=runs/emodb_urdu
 
-18 runs as two programs, 6 to 15 minutes on 2 busy CPU cores. Measured with it, UAR over three seeds of erm; dann at lam 0.3; at 1:
-EMO-DB -> RAVDESS 0.357 0.391 0.392; RAVDESS -> EMO-DB 0.253 0.414 0.324; EMO-DB -> URDU 0.346 0.323 0.352; RAVDESS -> URDU 0.432
-0.502 0.426; chance is 0.25, and seeds differ by 0.02 to 0.14. The README has the table and its caveats. `erm` hears the target too, in its batch statistics alone, and is `dann` at lam = 0 exactly;
---config.protocol.adapt=none --config.sweep.method=erm "--config.sweep.lam=()" never hears it.
+18 runs as two programs, 6 to 15 minutes on 2 busy CPU cores. Mean UAR of three seeds for erm, dann at lam 0.3, at 1:
+EMO-DB -> RAVDESS 0.357 0.391 0.392; RAVDESS -> EMO-DB 0.253 0.414 0.324; EMO-DB -> URDU 0.346 0.323 0.352;
+RAVDESS -> URDU 0.432 0.502 0.426. Chance is 0.25, seeds differ by up to 0.14; README.md has the caveats.
+
+`erm` hears the target too, in its batch statistics alone, and is `dann` at lam = 0 exactly; with
+--config.protocol.adapt=none --config.sweep.method=erm "--config.sweep.lam=()" it never does.
 """
 
 from configs import base
