@@ -37,7 +37,9 @@ def record(folder: Path) -> dict:
     """What is said of a finished data set when it was prepared; refuses a damaged file by its name."""
     try:
         found = json.loads((folder / RECORD).read_text())
-        return {'fingerprint': found['fingerprint']} | found
+        if not isinstance(found['fingerprint'], str):
+            raise ValueError('no fingerprint')
+        return found
     except (OSError, ValueError, KeyError, TypeError) as e:
         what = f'{type(e).__name__}: {e}'
         raise Refusal(f'{folder / RECORD} is damaged ({what}). Remove {folder} and prepare the corpus again.') from None

@@ -287,7 +287,7 @@ def test_a_mistake_ends_in_a_sentence(mistake, tmp_path):
 
 @pytest.mark.parametrize('mistake', WITH_DATA)
 def test_a_mistake_about_the_data_is_refused(mistake, data, tmp_path):
-    """What the corpus cannot serve is refused before any training."""
+    """What the corpus cannot serve is refused before any training, and leaves a workdir that the mended command may use."""
     import tiny_config
 
     from jaxser import train
@@ -297,6 +297,7 @@ def test_a_mistake_about_the_data_is_refused(mistake, data, tmp_path):
     config.update_from_flattened_dict({'data.dir': str(data), **changes})
     with pytest.raises(Refusal, match=expected):
         train.run(config, tmp_path)
+    assert not (tmp_path / 'config.json').exists()
 
 
 def test_the_workdir_of_another_configuration_is_refused(data, workdir):

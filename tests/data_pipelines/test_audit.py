@@ -21,7 +21,7 @@ from data_pipelines.refusal import Refusal
 
 ROOT = Path(__file__).parent.parent.parent
 RATE = LogMel().rate
-SHARED = Path(os.environ.get('JAXSER_SHARED', 'nowhere')) / 'corpora'
+SHARED = Path(os.environ.get('JAXSER_SHARED') or 'nowhere') / 'corpora'
 
 
 def made(u=None, **changes) -> tuple:
