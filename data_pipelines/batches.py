@@ -232,7 +232,8 @@ class Table:
             heard = [self.domain_N[name][np.concatenate([f.train, f.adapt])] for f in folds]
             self.seen[name] = np.stack([np.isin(np.arange(len(known)), h) for h in heard]).astype(np.float32)
         self.weight_FxC = np.stack([self._weights(f, balanced) for f in folds])
-        self.train_FxN = np.stack([np.isin(np.arange(len(utterances)), f.train) for f in folds])
+        everyone = np.arange(len(utterances))
+        self.target_FxN = np.stack([np.isin(everyone, np.concatenate([f.test, f.adapt])) for f in folds])
         self.normalisation = normalisation
         self.mean, self.scale, self.moments_FxN = self._moments(normalisation)
 
@@ -247,7 +248,7 @@ class Table:
 
         The groups are each fold's training part, or the utterances of a speaker that the fold's training hears, or all of them.
         """
-        u, (F, N) = self.utterances, self.train_FxN.shape
+        u, (F, N) = self.utterances, self.target_FxN.shape
         speaker_N, everyone = self.domain_N['speaker'], np.arange(N)
         at_FxN = np.tile(everyone.astype(np.int32), (F, 1))
         groups: list[np.ndarray] = []
@@ -270,12 +271,14 @@ class Table:
         rows = np.where(real, item.row, 0)
         fold = np.broadcast_to(item.fold[..., None], rows.shape)
         at, emotion = self.moments_FxN[fold, rows], self.emotion_N[rows]
-        labelled = real & (self.train_FxN[fold, rows] if item.part == 'train' else True)
+        target = real & self.target_FxN[fold, rows]
+        labelled = real & ~target if item.part == 'train' else real
         return {
             'frames_B': np.where(real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0).astype(np.int32),
             'mean_BxM': self.mean[at],
             'scale_BxM': self.scale[at],
             'emotion_B': emotion,
+            'target_B': target.astype(np.float32),
             'labelled_B': np.where(labelled, self.weight_FxC[fold, emotion], 0).astype(np.float32),
             **{f'{d}_B': self.domain_N[d][rows] for d in DOMAINS},
             **{f'{d}_seen_K': self.seen[d][item.fold] for d in DOMAINS},

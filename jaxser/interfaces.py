@@ -14,6 +14,7 @@ Hyper = dict[str, jax.Array]
 #   frames_B         valid frames
 #   emotion_B        class index
 #   labelled_B       weight of the example in the emotion loss; 0 = no emotion label
+#   target_B         1 for what is not the source's: heard without its emotion, or tested
 #   speaker_B        speaker index, -1 where nobody knows (language_B, corpus_B likewise)
 #   speaker_seen_K   1 for those whom the fold's training hears (language_seen_K, corpus_seen_K likewise)
 Batch = dict[str, jax.Array]
