@@ -3,13 +3,24 @@
 import jax
 import jax.numpy as jnp
 
+from jaxser.interfaces import Batch
+
+
+def cross_entropy_each(scores_BxC: jax.Array, class_B: jax.Array) -> jax.Array:
+    """loss_B, of every example -log softmax(scores)[class]."""
+    log_p_BxC = jax.nn.log_softmax(scores_BxC)
+    return -jnp.take_along_axis(log_p_BxC, class_B[:, None], axis=-1)[:, 0]
+
+
+def mean(x_B: jax.Array, weight_B: jax.Array) -> jax.Array:
+    """The weighted mean; 0 where no example has weight."""
+    total = weight_B.sum()
+    return (x_B * weight_B).sum() / jnp.where(total > 0, total, 1.0)
+
 
 def cross_entropy(scores_BxC: jax.Array, class_B: jax.Array, weight_B: jax.Array) -> jax.Array:
     """The weighted mean of -log softmax(scores)[class]; 0 where no example has weight."""
-    log_p_BxC = jax.nn.log_softmax(scores_BxC)
-    loss_B = -jnp.take_along_axis(log_p_BxC, class_B[:, None], axis=-1)[:, 0]
-    total = weight_B.sum()
-    return (loss_B * weight_B).sum() / jnp.where(total > 0, total, 1.0)
+    return mean(cross_entropy_each(scores_BxC, class_B), weight_B)
 
 
 def only(scores_BxK: jax.Array, seen_K: jax.Array) -> jax.Array:
@@ -19,6 +30,16 @@ def only(scores_BxK: jax.Array, seen_K: jax.Array) -> jax.Array:
 
 def accuracy(scores_BxC: jax.Array, class_B: jax.Array, weight_B: jax.Array) -> jax.Array:
     """The weighted share of examples whose highest score is their class."""
-    right_B = (scores_BxC.argmax(-1) == class_B).astype(scores_BxC.dtype)
-    total = weight_B.sum()
-    return (right_B * weight_B).sum() / jnp.where(total > 0, total, 1.0)
+    return mean((scores_BxC.argmax(-1) == class_B).astype(scores_BxC.dtype), weight_B)
+
+
+def domain(name: str, scores_BxK: jax.Array, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """CE(domain) among those that the fold's training hears, over the examples whose domain is known; and what to log of it."""
+    scores_BxK = only(scores_BxK, batch[f'{name}_seen_K'])
+    known_B = (batch[f'{name}_B'] >= 0).astype(scores_BxK.dtype)
+    value = cross_entropy(scores_BxK, batch[f'{name}_B'], known_B)
+    return value, {
+        f'{name}_loss': value,
+        f'{name}_accuracy': accuracy(scores_BxK, batch[f'{name}_B'], known_B),
+        f'{name}_count': batch[f'{name}_seen_K'].sum(),
+    }

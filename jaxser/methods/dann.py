@@ -7,8 +7,8 @@ of Cai et al. 2020 (arXiv 2012.11174); with the gradient reversal of Ganin et al
 
 import jax
 
+from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
-from jaxser.losses import accuracy, cross_entropy, only
 from jaxser.methods import erm
 from jaxser.models import heads
 from jaxser.reversal import ramp, reverse
@@ -30,28 +30,12 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return {'emotion': emotion.init(key, z_1xD), **of_domains}, {}
 
     def loss(params, state, batch, hyper, key):
-        z_BxD, batch_stats = encoder.apply(
-            params['encoder'], state.batch_stats, batch['mel_BxTxM'], batch['frames_B'], hyper, key, train=True
-        )
-        scores_BxC = emotion.apply(params['emotion'], z_BxD)
-        value = cross_entropy(scores_BxC, batch['emotion_B'], batch['labelled_B'])
-
+        value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
-        metrics = {
-            'emotion_loss': value,
-            'emotion_accuracy': accuracy(scores_BxC, batch['emotion_B'], batch['labelled_B']),
-            'lam_p': lam,
-        }
         for d in domains:
-            scores_BxK = only(head[d].apply(params[d], reverse(z_BxD, lam)), batch[f'{d}_seen_K'])
-            known_B = (batch[f'{d}_B'] >= 0).astype(scores_BxK.dtype)
-            domain_loss = cross_entropy(scores_BxK, batch[f'{d}_B'], known_B)
+            domain_loss, measured = losses.domain(d, head[d].apply(params[d], reverse(z_BxD, lam)), batch)
             value += hyper['domain_weight'] * domain_loss
-            metrics |= {
-                f'{d}_loss': domain_loss,
-                f'{d}_accuracy': accuracy(scores_BxK, batch[f'{d}_B'], known_B),
-                f'{d}_count': batch[f'{d}_seen_K'].sum(),
-            }
-        return value, Aux(batch_stats, state.extra, metrics)
+            metrics |= measured
+        return value, Aux(batch_stats, state.extra, metrics | {'lam_p': lam})
 
     return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, erm.make(config, encoder, sizes).predict, domains)

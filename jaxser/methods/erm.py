@@ -5,6 +5,17 @@ from jaxser.losses import accuracy, cross_entropy
 from jaxser.models import heads
 
 
+def plain(encoder: Encoder, emotion: heads.Head, params, state, batch, hyper, key):
+    """CE(emotion | z) of a training pass, and what others build on: (value, z_BxD, batch_stats, metrics)."""
+    z_BxD, batch_stats = encoder.apply(
+        params['encoder'], state.batch_stats, batch['mel_BxTxM'], batch['frames_B'], hyper, key, train=True
+    )
+    scores_BxC = emotion.apply(params['emotion'], z_BxD)
+    value = cross_entropy(scores_BxC, batch['emotion_B'], batch['labelled_B'])
+    metrics = {'emotion_loss': value, 'emotion_accuracy': accuracy(scores_BxC, batch['emotion_B'], batch['labelled_B'])}
+    return value, z_BxD, batch_stats, metrics
+
+
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     """CE(emotion | z)."""
     emotion = heads.make(sizes.emotions)
@@ -13,12 +24,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return {'emotion': emotion.init(key, z_1xD)}, {}
 
     def loss(params, state, batch, hyper, key):
-        z_BxD, batch_stats = encoder.apply(
-            params['encoder'], state.batch_stats, batch['mel_BxTxM'], batch['frames_B'], hyper, key, train=True
-        )
-        scores_BxC = emotion.apply(params['emotion'], z_BxD)
-        value = cross_entropy(scores_BxC, batch['emotion_B'], batch['labelled_B'])
-        metrics = {'emotion_loss': value, 'emotion_accuracy': accuracy(scores_BxC, batch['emotion_B'], batch['labelled_B'])}
+        value, _, batch_stats, metrics = plain(encoder, emotion, params, state, batch, hyper, key)
         return value, Aux(batch_stats, state.extra, metrics)
 
     def predict(params, batch_stats, batch):
