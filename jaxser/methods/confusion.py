@@ -1,0 +1,42 @@
+"""Domain confusion: the encoder makes the domain head undecided, where gradient reversal makes it wrong.
+
+Tzeng et al. 2015, "Simultaneous deep transfer across domains and tasks"; the ramp of lam and the sizes are dann's (our defaults),
+so that the two differ in what the encoder is told alone.
+"""
+
+import jax
+
+from jaxser import losses
+from jaxser.interfaces import Aux, Encoder, Method, Sizes
+from jaxser.methods import erm
+from jaxser.models import heads
+from jaxser.reversal import ramp
+
+
+def make(config, encoder: Encoder, sizes: Sizes) -> Method:
+    """CE(emotion | z) + sum_d (lam ramp(p) CE(uniform, d | z) with d's head constant + CE(d | z) with z constant).
+
+    Uniform over the domains that the fold's training hears, hence at least log K; of the examples whose domain is known.
+    """
+    domains = tuple(config.domain.split('+'))
+    emotion = heads.make(sizes.emotions)
+    head = {d: heads.make(sizes.domains[d], hidden=config.domain_hidden) for d in domains}
+
+    def init(key, z_1xD):
+        of_domains = {d: head[d].init(jax.random.fold_in(key, n), z_1xD) for n, d in enumerate(domains, 1)}
+        return {'emotion': emotion.init(key, z_1xD), **of_domains}, {}
+
+    def loss(params, state, batch, hyper, key):
+        value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
+        lam = hyper['lam'] * ramp(state.step / sizes.steps)
+        for d in domains:
+            seen_K = batch[f'{d}_seen_K']
+            scores_BxK = losses.only(head[d].apply(jax.lax.stop_gradient(params[d]), z_BxD), seen_K)
+            confusion_B = -(jax.nn.log_softmax(scores_BxK) * seen_K).sum(-1) / seen_K.sum()
+            confusion = losses.mean(confusion_B, (batch[f'{d}_B'] >= 0).astype(scores_BxK.dtype))
+            domain_loss, measured = losses.domain(d, head[d].apply(params[d], jax.lax.stop_gradient(z_BxD)), batch)
+            value += lam * confusion + domain_loss
+            metrics |= measured | {f'{d}_confusion': confusion}
+        return value, Aux(batch_stats, state.extra, metrics | {'lam_p': lam})
+
+    return Method({'lam': 0.3}, init, loss, erm.make(config, encoder, sizes).predict, domains)
