@@ -21,13 +21,13 @@ def largest_eigenvalue(gram_BxB: jax.Array) -> jax.Array:
     return jnp.exp(logarithm)
 
 
-def mixture(to_BxD: jax.Array, of_BxD: jax.Array, tau: jax.Array) -> jax.Array:
-    """W_BxB after 50 steps towards the least ||to - W of||_F^2 + tau ||W||_1, from 0; rows of zeros take no part."""
-    gram_BxB, wanted_BxB = of_BxD @ of_BxD.T, to_BxD @ of_BxD.T
+def mixture(to_NxD: jax.Array, of_BxD: jax.Array, tau: jax.Array) -> jax.Array:
+    """W_NxB after 50 steps from 0 towards the least ||to - W of||_F^2 + tau ||W||_1; rows of zeros take no part."""
+    gram_BxB, wanted_NxB = of_BxD @ of_BxD.T, to_NxD @ of_BxD.T
     sigma = largest_eigenvalue(gram_BxB)
 
-    def step(_, W_BxB):
-        W_BxB = W_BxB - (W_BxB @ gram_BxB - wanted_BxB) / sigma
-        return jnp.sign(W_BxB) * jnp.maximum(jnp.abs(W_BxB) - tau / (2 * sigma), 0.0)
+    def step(_, W_NxB):
+        W_NxB = W_NxB - (W_NxB @ gram_BxB - wanted_NxB) / sigma
+        return jnp.sign(W_NxB) * jnp.maximum(jnp.abs(W_NxB) - tau / (2 * sigma), 0.0)
 
-    return jax.lax.fori_loop(0, STEPS, step, jnp.zeros_like(gram_BxB))
+    return jax.lax.fori_loop(0, STEPS, step, jnp.zeros_like(wanted_NxB))

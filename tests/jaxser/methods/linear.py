@@ -1,0 +1,140 @@
+"""For the tests of single methods: an encoder of one matrix, a batch of every kind of example, and derivatives by differences."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxser import train
+from jaxser.interfaces import Encoder, Sizes, State
+
+B, T, M, D, C, STEPS, NOW = 8, 2, 3, 4, 3, 20, 5
+SIZES = Sizes(M, C, {'speaker': 5, 'language': 2, 'corpus': 1}, STEPS)
+RAMPED = np.tanh(5 * NOW / STEPS)
+KEY = jax.random.PRNGKey(3)
+KEEP_BxD = np.asarray(jax.random.bernoulli(KEY, 0.8, (B, D)), np.float64)
+BATCH = {
+    'mel_BxTxM': np.float32(np.random.default_rng(0).normal(size=(B, T, M))),
+    'frames_B': np.array([2, 2, 1, 2, 1, 2, 2, 2]),
+    'emotion_B': np.array([0, 1, 2, 0, 1, 2, 0, 1]),
+    'labelled_B': np.float32([1, 0.5, 0, 2, 1, 0, 1, 0]),
+    'target_B': np.float32([0, 0, 1, 0, 0, 1, 0, 1]),
+    'speaker_B': np.array([0, 1, 3, 3, 1, 0, -1, 1]),
+    'language_B': np.array([0, 1, 0, 1, 1, 0, 0, -1]),
+    'corpus_B': np.zeros(B, int),
+    'speaker_seen_K': np.float32([1, 1, 0, 1, 0]),
+    'language_seen_K': np.ones(2, np.float32),
+    'corpus_seen_K': np.ones(1, np.float32),
+}
+
+quick = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
+
+
+def apply(params, batch_stats, mel_BxTxM, frames_B, hyper, key, train):
+    """Knows of no padding; in training drops what the key says, and remembers what it heard last."""
+    z_BxD = jnp.tanh(mel_BxTxM.mean(1) @ params['w'])
+    if not train:
+        return z_BxD, batch_stats
+    return z_BxD * jax.random.bernoulli(key, 0.8, z_BxD.shape), {'heard': mel_BxTxM.mean()}
+
+
+ENCODER = Encoder(lambda key, mel_BxTxM, frames_B: ({'w': jax.random.normal(key, (M, D))}, {'heard': jnp.zeros(())}), apply)
+
+
+class Case:
+    """A method over that encoder, a fourth into its training."""
+
+    def __init__(self, name: str, domain: str = 'speaker', sizes: Sizes = SIZES):
+        config = ConfigDict({'domain': domain, 'domain_hidden': 7})
+        self.method = train.plugin('methods', name).make(config, ENCODER, sizes)
+        encoder, batch_stats = ENCODER.init(jax.random.PRNGKey(0), None, None)
+        heads, extra = quick(self.method.init)(jax.random.PRNGKey(1), jnp.zeros((1, D)))
+        self.params = jax.device_get({'encoder': encoder, **heads})
+        self.state = State(jnp.int32(NOW), self.params, batch_stats, extra, (), KEY)
+        self._both = quick(jax.value_and_grad(self._loss, has_aux=True))
+
+    def _loss(self, params, batch, hyper):
+        return self.method.loss(params, self.state, batch, hyper, KEY)
+
+    def both(self, params=None, batch=BATCH, **hyper):
+        """((value, aux), gradient); knobs that are not given have their defaults."""
+        hyper = {k: np.float32(v) for k, v in {**self.method.hyper, **hyper}.items()}
+        return jax.device_get(self._both(self.params if params is None else params, batch, hyper))
+
+    def gradient(self, params=None, batch=BATCH, **hyper):
+        return self.both(params, batch, **hyper)[1]
+
+    @property
+    def double(self):
+        """The parameters in float64."""
+        return jax.tree.map(np.float64, self.params)
+
+
+def encode(params, mel_BxTxM=BATCH['mel_BxTxM'], keep_BxD=KEEP_BxD) -> np.ndarray:
+    return np.tanh(np.float64(mel_BxTxM).mean(1) @ params['encoder']['w']) * keep_BxD
+
+
+def linear(head: dict, z: np.ndarray) -> np.ndarray:
+    """The scores of a head of one layer, or of two."""
+    scores = z @ head['layers_0']['kernel'] + head['layers_0']['bias']
+    return np.maximum(scores, 0) @ head['layers_2']['kernel'] + head['layers_2']['bias'] if 'layers_2' in head else scores
+
+
+def log_p(scores: np.ndarray) -> np.ndarray:
+    return scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+
+
+def emotion_each(params, z_BxD) -> np.ndarray:
+    """CE(emotion) of every example."""
+    return -log_p(linear(params['emotion'], z_BxD))[np.arange(B), BATCH['emotion_B']]
+
+
+def emotion_loss(params, z_BxD) -> float:
+    return (emotion_each(params, z_BxD) * BATCH['labelled_B']).sum() / BATCH['labelled_B'].sum()
+
+
+def domain_each(head: dict, domain: str, z_BxD) -> np.ndarray:
+    """CE(domain) of every example over the seen classes, 0 where it is unknown."""
+    log_p_BxK = domain_log_p(head, domain, z_BxD)
+    known_B = BATCH[f'{domain}_B'] >= 0
+    return np.where(known_B, -log_p_BxK[np.arange(B), np.where(known_B, BATCH[f'{domain}_B'], 0)], 0)
+
+
+def domain_log_p(head: dict, domain: str, z_BxD) -> np.ndarray:
+    """log p of the seen classes; nothing (0) of the others."""
+    seen = np.flatnonzero(BATCH[f'{domain}_seen_K'])
+    log_p_BxK = np.zeros((B, len(BATCH[f'{domain}_seen_K'])))
+    log_p_BxK[:, seen] = log_p(linear(head, z_BxD)[:, seen])
+    return log_p_BxK
+
+
+def domain_loss(head: dict, domain: str, z_BxD) -> float:
+    return domain_each(head, domain, z_BxD).sum() / (BATCH[f'{domain}_B'] >= 0).sum()
+
+
+def differences(f, tree, h: float = 1e-6):
+    """The gradient of f at a tree of float64 arrays, by central differences."""
+    tree = jax.tree.map(np.array, tree)
+
+    def of(x: np.ndarray) -> np.ndarray:
+        gradient = np.zeros_like(x)
+        for at in np.ndindex(x.shape):
+            was = x[at]
+            x[at] = was + h
+            above = f(tree)
+            x[at] = was - h
+            gradient[at] = (above - f(tree)) / (2 * h)
+            x[at] = was
+        return gradient
+
+    return jax.tree.map(of, tree)
+
+
+def close(a, b, tolerance: float = 1e-5) -> None:
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
+
+
+def same(a, b) -> None:
+    jax.tree.map(np.testing.assert_array_equal, a, b)

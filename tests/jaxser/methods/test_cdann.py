@@ -1,0 +1,53 @@
+"""A domain head per emotion, on an encoder of one matrix."""
+
+import jax
+import linear
+import numpy as np
+import pytest
+from linear import BATCH, Case, close, differences, domain_each, emotion_loss, encode, same
+
+LAM, WEIGHT = 0.7, 0.5
+COUNTS_B = (BATCH['labelled_B'] > 0) & (BATCH['speaker_B'] >= 0)
+
+
+@pytest.fixture(scope='module')
+def case():
+    return Case('cdann')
+
+
+def domain_loss(params, z_BxD) -> float:
+    """The mean over labelled examples of known speaker of CE by the head of their emotion."""
+    losses_CxB = np.stack([domain_each(params['speaker'][str(c)], 'speaker', z_BxD) for c in range(linear.C)])
+    return losses_CxB[BATCH['emotion_B'], np.arange(linear.B)][COUNTS_B].mean()
+
+
+def test_gradients_are_those_of_the_players(case):
+    """Encoder: emotion's less lam ramp(p) times the weighted domain's; heads: their own."""
+    (value, aux), found = case.both(lam=LAM, domain_weight=WEIGHT)
+    emotion = differences(lambda p: emotion_loss(p, encode(p)), case.double)
+    domain = differences(lambda p: WEIGHT * domain_loss(p, encode(p)), case.double)
+    reverse = lambda e, d: e - LAM * linear.RAMPED * d  # noqa: E731
+    close(found['encoder'], jax.tree.map(reverse, emotion['encoder'], domain['encoder']))
+    close(found['emotion'], emotion['emotion'])
+    close(found['speaker'], domain['speaker'])
+    z_BxD = encode(case.double)
+    assert value == pytest.approx(emotion_loss(case.double, z_BxD) + WEIGHT * domain_loss(case.double, z_BxD), rel=1e-6)
+    assert aux.metrics['lam_p'] == pytest.approx(LAM * linear.RAMPED)
+
+
+def test_a_head_hears_its_own_emotion_alone(case):
+    """Where only one emotion has labels, the heads of the others get no gradient."""
+    one = BATCH | {'labelled_B': BATCH['labelled_B'] * (BATCH['emotion_B'] == 1)}
+    taught = {c: any(x.any() for x in jax.tree.leaves(g)) for c, g in case.gradient(batch=one)['speaker'].items()}
+    assert taught == {'0': False, '1': True, '2': False}
+
+
+def test_with_a_single_emotion_it_is_dann():
+    """All labelled, one class: the same loss and the same gradients."""
+    batch = BATCH | {'emotion_B': np.zeros(linear.B, int), 'labelled_B': np.ones(linear.B, np.float32)}
+    one, dann = (Case(name, sizes=linear.SIZES._replace(emotions=1)) for name in ('cdann', 'dann'))
+    params = one.params | {'speaker': one.params['speaker']['0']}
+    (value, _), gradient = one.both(batch=batch)
+    (expected, _), of_dann = dann.both(params, batch)
+    assert value == expected
+    same(gradient | {'speaker': gradient['speaker']['0']}, of_dann)

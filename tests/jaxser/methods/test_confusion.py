@@ -1,0 +1,45 @@
+"""An encoder that wants the domain head undecided, and a head that wants to know, on an encoder of one matrix."""
+
+import jax
+import linear
+import numpy as np
+import pytest
+from linear import BATCH, Case, close, differences, domain_log_p, domain_loss, emotion_loss, encode
+
+LAM = 0.7
+
+
+def confusion(params, domain: str, z_BxD) -> float:
+    """CE(uniform over the seen, p) of the examples whose domain is known."""
+    known_B = BATCH[f'{domain}_B'] >= 0
+    return -domain_log_p(params[domain], domain, z_BxD)[known_B].sum() / BATCH[f'{domain}_seen_K'].sum() / known_B.sum()
+
+
+@pytest.mark.parametrize('domain', ['speaker', 'speaker+language'])
+def test_gradients_are_those_of_the_players(domain):
+    """Encoder: emotion and confusion, the heads constant; heads: their own loss, the encoder constant."""
+    case, domains = Case('confusion', domain), domain.split('+')
+    z_BxD, lam = encode(case.double), LAM * linear.RAMPED
+    (value, aux), found = case.both(lam=LAM)
+
+    def of_encoder(params):
+        return emotion_loss(params, encode(params)) + lam * sum(confusion(params, d, encode(params)) for d in domains)
+
+    def of_heads(params):
+        return emotion_loss(params, z_BxD) + sum(domain_loss(params[d], d, z_BxD) for d in domains)
+
+    expected = differences(of_heads, case.double) | {'encoder': differences(of_encoder, case.double)['encoder']}
+    close(found, expected)
+    everything = of_encoder(case.double) + of_heads(case.double) - emotion_loss(case.double, z_BxD)
+    assert value == pytest.approx(everything, rel=1e-6)
+    for d in domains:
+        assert aux.metrics[f'{d}_confusion'] == pytest.approx(confusion(case.double, d, z_BxD), rel=1e-6)
+
+
+def test_an_undecided_head_leaves_the_encoder_alone():
+    """At uniform scores over the seen the confusion is log K, its least, and its gradient 0."""
+    case = Case('confusion')
+    flat = case.params | {'speaker': jax.tree.map(np.zeros_like, case.params['speaker'])}
+    (_, aux), found = case.both(flat, lam=5)
+    assert aux.metrics['speaker_confusion'] == pytest.approx(np.log(BATCH['speaker_seen_K'].sum()), rel=1e-6)
+    close(found['encoder'], case.gradient(flat, lam=0)['encoder'], 1e-7)

@@ -1,0 +1,44 @@
+"""Second moments of source and target, on an encoder of one matrix."""
+
+import linear
+import numpy as np
+import pytest
+from linear import BATCH, Case, close, differences, emotion_loss, encode, same
+
+from jaxser.methods import coral
+
+LAM = 7.0
+
+
+@pytest.fixture(scope='module')
+def case():
+    return Case('coral')
+
+
+def distance(z_BxD, target_B) -> float:
+    source, target = (np.cov(z_BxD[target_B == t], rowvar=False) for t in (0, 1))
+    return ((source - target) ** 2).sum() / (4 * linear.D**2)
+
+
+def test_value_and_gradients_are_the_formula(case):
+    """Sun & Saenko's, over whoever is source and target."""
+
+    def formula(params):
+        return emotion_loss(params, encode(params)) + LAM * distance(encode(params), BATCH['target_B'])
+
+    (value, _), gradient = case.both(lam=LAM)
+    assert value == pytest.approx(formula(case.double), rel=1e-6)
+    close(gradient, differences(formula, case.double))
+
+
+@pytest.mark.parametrize('count', range(linear.B + 1))
+def test_any_mix_is_right_and_too_few_are_0(case, count):
+    """With fewer than two of either, the gradient is that of plain training."""
+    target_B = np.float32(np.random.default_rng(count).permutation(linear.B) < count)
+    if 2 <= count <= linear.B - 2:
+        z_BxD = encode(case.double)
+        assert coral.distance(np.float32(z_BxD), target_B) == pytest.approx(distance(z_BxD, target_B), rel=1e-5)
+        return
+    (_, aux), gradient = case.both(batch=BATCH | {'target_B': target_B}, lam=LAM)
+    assert aux.metrics['coral'] == 0
+    same(gradient, case.gradient(lam=0))

@@ -1,0 +1,56 @@
+"""What each classifier hears, on an encoder of one matrix."""
+
+import linear
+import numpy as np
+import pytest
+from linear import BATCH, Case, close, differences, domain_each, domain_loss, emotion_each, emotion_loss, encode
+
+EPS, ALPHA = 1.5, 0.3
+VALID_BxTx1 = (np.arange(linear.T) < BATCH['frames_B'][:, None])[..., None]
+
+
+def moved(of_features, there_B) -> np.ndarray:
+    """By differences, example by example: eps times the clipped gradient, nothing in padding or where there is no loss."""
+    gradient = differences(lambda mel: (of_features(mel) * there_B).sum(), np.float64(BATCH['mel_BxTxM']))
+    clipped = np.abs(gradient) > 0.1
+    assert clipped.any()
+    assert not clipped[(gradient != 0) & VALID_BxTx1].all()
+    return BATCH['mel_BxTxM'] + EPS * np.clip(gradient, -0.1, 0.1) * VALID_BxTx1
+
+
+@pytest.mark.parametrize('domain', ['speaker', 'speaker+language'])
+def test_value_and_gradients_are_the_formula(domain):
+    """Unlabelled and unknown examples, padding, weights and unseen speakers included; perturbations are constants."""
+    case, domains = Case('crossgrad', domain), domain.split('+')
+    double = case.double
+    x_e = moved(lambda mel: emotion_each(double, encode(double, mel)), BATCH['labelled_B'] > 0)
+    of_domains = lambda mel: sum(domain_each(double[d], d, encode(double, mel)) for d in domains)  # noqa: E731
+    x_d = moved(of_domains, np.ones(linear.B))
+
+    def formula(params):
+        z, z_e, z_d = (encode(params, mel) for mel in (BATCH['mel_BxTxM'], x_e, x_d))
+        clean = emotion_loss(params, z) + sum(domain_loss(params[d], d, z) for d in domains)
+        crossed = emotion_loss(params, z_d) + sum(domain_loss(params[d], d, z_e) for d in domains)
+        return (1 - ALPHA) * clean + ALPHA * crossed
+
+    (value, aux), gradient = case.both(eps=EPS, alpha=ALPHA)
+    assert value == pytest.approx(formula(double), rel=1e-6)
+    close(gradient, differences(formula, double))
+    for name, x in (('emotion', x_e), ('domain', x_d)):
+        shift_B = np.sqrt(((x - BATCH['mel_BxTxM']) ** 2).sum((1, 2)))
+        assert aux.metrics[f'{name}_shift'] == pytest.approx(shift_B.mean(), rel=1e-5)
+
+
+def test_running_statistics_learn_from_the_clean_pass_alone():
+    """The perturbed passes leave them as they are."""
+    (_, aux), _ = Case('crossgrad').both()
+    assert aux.batch_stats['heard'] == pytest.approx(BATCH['mel_BxTxM'].mean(), rel=1e-6)
+
+
+def test_without_any_label_the_emotion_head_learns_nothing():
+    """And nobody is moved along the emotion: the domain hears the clean features twice."""
+    case, unlabelled = Case('crossgrad'), BATCH | {'labelled_B': np.zeros(linear.B, np.float32)}
+    (value, aux), gradient = case.both(batch=unlabelled)
+    assert value == pytest.approx(domain_loss(case.double['speaker'], 'speaker', encode(case.double)), rel=1e-6)
+    assert aux.metrics['emotion_shift'] == 0
+    assert not gradient['emotion']['layers_0']['kernel'].any()

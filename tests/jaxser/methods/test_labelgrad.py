@@ -1,0 +1,35 @@
+"""The control: the emotion's own gradient and no domain, on an encoder of one matrix."""
+
+import linear
+import numpy as np
+import pytest
+from linear import BATCH, Case, close, differences, emotion_each, emotion_loss, encode, same
+
+EPS, ALPHA = 1.5, 0.3
+
+
+@pytest.fixture(scope='module')
+def case():
+    return Case('labelgrad')
+
+
+def test_value_and_gradients_are_the_formula(case):
+    """Only labelled examples and valid frames move; the perturbation is a constant."""
+    labelled_B, valid_BxT = BATCH['labelled_B'] > 0, np.arange(linear.T) < BATCH['frames_B'][:, None]
+    each = lambda mel: emotion_each(case.double, encode(case.double, mel)) * labelled_B  # noqa: E731
+    gradient = differences(lambda mel: each(mel).sum(), np.float64(BATCH['mel_BxTxM']))
+    x_e = BATCH['mel_BxTxM'] + EPS * np.clip(gradient, -0.1, 0.1) * valid_BxT[..., None]
+
+    def formula(params):
+        return (1 - ALPHA) * emotion_loss(params, encode(params)) + ALPHA * emotion_loss(params, encode(params, x_e))
+
+    (value, aux), gradient = case.both(eps=EPS, alpha=ALPHA)
+    assert value == pytest.approx(formula(case.double), rel=1e-6)
+    assert value > case.both(eps=0)[0][0] + 1e-3  # what it hears is harder
+    close(gradient, differences(formula, case.double))
+    assert aux.batch_stats['heard'] == pytest.approx(BATCH['mel_BxTxM'].mean(), rel=1e-6)
+
+
+def test_at_alpha_0_it_is_plain_training(case):
+    """To the bit."""
+    same(case.gradient(alpha=0), Case('erm').gradient())

@@ -1,0 +1,42 @@
+"""What perturbations must not depend on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxser import perturbation
+
+B, T, M = 4, 3, 2
+BATCH = {
+    'mel_BxTxM': np.float32(np.random.default_rng(0).normal(size=(B, T, M))),
+    'frames_B': np.array([3, 1, 2, 3]),
+}
+THERE_B = np.float32([1, 1, 0, 1])
+
+
+def ascended(batch=BATCH, there_B=THERE_B, eps=0.5, slope=0.02) -> np.ndarray:
+    """Of the loss slope * z^2, z the sum of the features: the gradient is 2 slope z everywhere."""
+    return perturbation.ascend(lambda mel: mel.sum((1, 2)), batch, eps, (lambda z_B: slope * z_B**2, there_B))[0]
+
+
+def test_features_climb_the_clipped_gradient():
+    """In closed form; neither padded frames nor examples that are not there move."""
+    z_B = BATCH['mel_BxTxM'].sum((1, 2))
+    shift_B = 0.5 * np.clip(2 * 0.02 * z_B, -0.1, 0.1) * THERE_B
+    valid_BxT = np.arange(T) < BATCH['frames_B'][:, None]
+    expected = BATCH['mel_BxTxM'] + (shift_B[:, None] * valid_BxT)[..., None]
+    np.testing.assert_allclose(ascended(), expected, rtol=1e-6)
+    assert np.abs(ascended(slope=100) - BATCH['mel_BxTxM']).max() <= 0.5 * 0.1 + 1e-6
+
+
+def test_company_does_not_change_how_far_an_example_moves():
+    """The same alone as in a batch: losses are not averaged over it."""
+    for b in range(B):
+        alone = ascended({k: x[b : b + 1] for k, x in BATCH.items()}, THERE_B[b : b + 1])
+        np.testing.assert_allclose(alone[0], ascended()[b], rtol=1e-6)
+
+
+def test_perturbed_features_are_constants():
+    """Nothing flows back through them, not even to the features themselves."""
+    g = jax.grad(lambda mel: (ascended({**BATCH, 'mel_BxTxM': mel}) ** 2).sum())(jnp.asarray(BATCH['mel_BxTxM']))
+    assert (g == 0).all()
