@@ -33,6 +33,15 @@ def accuracy(scores_BxC: jax.Array, class_B: jax.Array, weight_B: jax.Array) -> 
     return mean((scores_BxC.argmax(-1) == class_B).astype(scores_BxC.dtype), weight_B)
 
 
+def emotion(scores_BxC: jax.Array, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """CE(emotion) over the labelled examples, by their weights; and what to log of it."""
+    value = cross_entropy(scores_BxC, batch['emotion_B'], batch['labelled_B'])
+    return value, {
+        'emotion_loss': value,
+        'emotion_accuracy': accuracy(scores_BxC, batch['emotion_B'], batch['labelled_B']),
+    }
+
+
 def domain(name: str, scores_BxK: jax.Array, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
     """CE(domain) among those that the fold's training hears, over the examples whose domain is known; and what to log of it."""
     scores_BxK = only(scores_BxK, batch[f'{name}_seen_K'])

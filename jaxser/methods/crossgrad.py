@@ -30,11 +30,11 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return {'emotion': emotion.init(key, z_1xD), **of_domains}, {}
 
     def loss(params, state, batch, hyper, key):
-        fixed, alpha, mel_BxTxM = jax.lax.stop_gradient(params), hyper['alpha'], batch['mel_BxTxM']
-        known = {d: (batch[f'{d}_B'] >= 0).astype(mel_BxTxM.dtype) for d in domains}
+        fixed, alpha = jax.lax.stop_gradient(params), hyper['alpha']
+        known = {d: (batch[f'{d}_B'] >= 0).astype(jnp.float32) for d in domains}
 
-        def hear(mel_BxTxM, params=params):
-            return erm.plain(encoder, emotion, params, state, batch | {'mel_BxTxM': mel_BxTxM}, hyper, key)
+        def encode(mel_BxTxM, params=params):
+            return encoder.apply(params['encoder'], state.batch_stats, mel_BxTxM, batch['frames_B'], hyper, key, train=True)
 
         def emotion_each(z_BxD):
             return losses.cross_entropy_each(emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B'])
@@ -43,17 +43,18 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
             scores = {d: losses.only(head[d].apply(fixed[d], z_BxD), batch[f'{d}_seen_K']) for d in domains}
             return sum(losses.cross_entropy_each(scores[d], batch[f'{d}_B']) * known[d] for d in domains)
 
-        ways = (emotion_each, jnp.sign(batch['labelled_B'])), (domain_each, sum(known.values()) > 0)
-        e_BxTxM, d_BxTxM = perturbation.ascend(lambda mel_BxTxM: hear(mel_BxTxM, fixed)[1], batch, hyper['eps'], *ways)
+        ways = (emotion_each, jnp.sign(batch['labelled_B'])), (domain_each, jnp.sign(sum(known.values())))
+        moved = perturbation.ascend(lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], *ways)
+        (z_BxD, z_e_BxD, z_d_BxD), batch_stats, shift_3 = perturbation.hear(encode, batch['mel_BxTxM'], *moved)
 
-        value, z_BxD, batch_stats, metrics = hear(mel_BxTxM)
-        value, z_e_BxD = (1 - alpha) * value + alpha * hear(d_BxTxM)[0], hear(e_BxTxM)[1]
+        clean, metrics = losses.emotion(emotion.apply(params['emotion'], z_BxD), batch)
+        crossed, _ = losses.emotion(emotion.apply(params['emotion'], z_d_BxD), batch)
         for d in domains:
-            domain_loss, measured = losses.domain(d, head[d].apply(params[d], z_BxD), batch)
-            crossed_loss, _ = losses.domain(d, head[d].apply(params[d], z_e_BxD), batch)
-            value += (1 - alpha) * domain_loss + alpha * crossed_loss
-            metrics |= measured
-        moved = {'emotion_shift': e_BxTxM, 'domain_shift': d_BxTxM}
-        return value, Aux(batch_stats, state.extra, metrics | {k: perturbation.distance(x, mel_BxTxM) for k, x in moved.items()})
+            of_clean, measured = losses.domain(d, head[d].apply(params[d], z_BxD), batch)
+            of_crossed, _ = losses.domain(d, head[d].apply(params[d], z_e_BxD), batch)
+            clean, crossed, metrics = clean + of_clean, crossed + of_crossed, metrics | measured
+        metrics |= {'emotion_shift': shift_3[1], 'domain_shift': shift_3[2]}
+        value = (1 - alpha) * clean + alpha * crossed
+        return value, Aux(batch_stats, state.extra, metrics)
 
     return Method({'eps': 1.0, 'alpha': 0.5}, init, loss, erm.make(config, encoder, sizes).predict, domains)

@@ -1,7 +1,7 @@
 """Plain training: empirical risk minimisation, the baseline of every method."""
 
+from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
-from jaxser.losses import accuracy, cross_entropy
 from jaxser.models import heads
 
 
@@ -10,9 +10,7 @@ def plain(encoder: Encoder, emotion: heads.Head, params, state, batch, hyper, ke
     z_BxD, batch_stats = encoder.apply(
         params['encoder'], state.batch_stats, batch['mel_BxTxM'], batch['frames_B'], hyper, key, train=True
     )
-    scores_BxC = emotion.apply(params['emotion'], z_BxD)
-    value = cross_entropy(scores_BxC, batch['emotion_B'], batch['labelled_B'])
-    metrics = {'emotion_loss': value, 'emotion_accuracy': accuracy(scores_BxC, batch['emotion_B'], batch['labelled_B'])}
+    value, metrics = losses.emotion(emotion.apply(params['emotion'], z_BxD), batch)
     return value, z_BxD, batch_stats, metrics
 
 

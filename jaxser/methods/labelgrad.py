@@ -6,9 +6,8 @@ LabelGrad of Shankar et al. 2018: what crossgrad gains over it is the domain's d
 import jax
 import jax.numpy as jnp
 
-from jaxser import perturbation
+from jaxser import losses, perturbation
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
-from jaxser.losses import cross_entropy_each
 from jaxser.methods import erm
 from jaxser.models import heads
 
@@ -24,17 +23,18 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     def loss(params, state, batch, hyper, key):
         fixed, alpha = jax.lax.stop_gradient(params), hyper['alpha']
 
-        def hear(mel_BxTxM, params=params):
-            return erm.plain(encoder, emotion, params, state, batch | {'mel_BxTxM': mel_BxTxM}, hyper, key)
+        def encode(mel_BxTxM, params=params):
+            return encoder.apply(params['encoder'], state.batch_stats, mel_BxTxM, batch['frames_B'], hyper, key, train=True)
 
         def each(z_BxD):
-            return cross_entropy_each(emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B'])
+            return losses.cross_entropy_each(emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B'])
 
         way = each, jnp.sign(batch['labelled_B'])
-        (e_BxTxM,) = perturbation.ascend(lambda mel_BxTxM: hear(mel_BxTxM, fixed)[1], batch, hyper['eps'], way)
-        value, _, batch_stats, metrics = hear(batch['mel_BxTxM'])
-        value = (1 - alpha) * value + alpha * hear(e_BxTxM)[0]
-        metrics['emotion_shift'] = perturbation.distance(e_BxTxM, batch['mel_BxTxM'])
-        return value, Aux(batch_stats, state.extra, metrics)
+        moved = perturbation.ascend(lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], way)
+        (z_BxD, z_e_BxD), batch_stats, shift_2 = perturbation.hear(encode, batch['mel_BxTxM'], *moved)
+        clean, metrics = losses.emotion(emotion.apply(params['emotion'], z_BxD), batch)
+        climbed, _ = losses.emotion(emotion.apply(params['emotion'], z_e_BxD), batch)
+        metrics['emotion_shift'] = shift_2[1]
+        return (1 - alpha) * clean + alpha * climbed, Aux(batch_stats, state.extra, metrics)
 
     return Method({'eps': 1.0, 'alpha': 0.5}, plain.init, loss, plain.predict)

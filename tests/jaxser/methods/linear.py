@@ -47,7 +47,7 @@ class Case:
     """A method over that encoder, a fourth into its training."""
 
     def __init__(self, name: str, domain: str = 'speaker', sizes: Sizes = SIZES):
-        config = ConfigDict({'domain': domain, 'domain_hidden': 7})
+        config = ConfigDict({'domain': domain, 'domain_hidden': 3})
         self.method = train.plugin('methods', name).make(config, ENCODER, sizes)
         encoder, batch_stats = ENCODER.init(jax.random.PRNGKey(0), None, None)
         heads, extra = quick(self.method.init)(jax.random.PRNGKey(1), jnp.zeros((1, D)))
