@@ -14,13 +14,11 @@ def get_config() -> ConfigDict:
     """The defaults."""
     config = ConfigDict()
 
-    # A file of jaxser/methods: erm (plain training) | dann (domain-adversarial training) | cdann (an adversary for each emotion) |
-    # confusion (an undecided domain head) | crossgrad (perturbed features) | labelgrad (its control, without domain); and towards
-    # a target, of which training hears config.protocol.adapt: coral (covariances) | mmd (kernels) | didan (sparse mixtures).
+    # A file of jaxser/methods: erm (plain training) | dann (domain-adversarial training) | cdann (an adversary per emotion) |
+    # confusion (an undecided domain head) | crossgrad (perturbed features) | labelgrad (its control, without domain); and, for a
+    # target of which config.protocol.adapt lets training hear: coral (covariances) | mmd (kernels) | didan (sparse mixtures).
     config.method = 'dann'
-    config.domain = (
-        'speaker'  # what dann, cdann, confusion, crossgrad tell apart: speaker | language | corpus, or 'speaker+language'
-    )
+    config.domain = 'speaker'  # what a domain head tells apart: speaker | language | corpus, or several: 'speaker+language'
     config.domain_hidden = 64  # width of the hidden layer of a domain head
 
     config.data = ConfigDict()
@@ -74,7 +72,7 @@ def get_config() -> ConfigDict:
 
     # What is swept, as tuples: the runs are the product. () is the default of the method that has the knob, and none for others.
     config.sweep = ConfigDict()
-    config.sweep.lam = ()  # dann, cdann: the coefficient of gradient reversal; confusion, coral, mmd, didan: the weight of that loss
+    config.sweep.lam = ()  # dann, cdann: the coefficient of gradient reversal; confusion, coral, mmd, didan: their loss's weight
     config.sweep.domain_weight = ()  # dann, cdann: the weight of the domain loss, in its head and, times lam, in the encoder
     config.sweep.eps = ()  # crossgrad, labelgrad: how far features are moved, in gradients
     config.sweep.alpha = ()  # crossgrad, labelgrad: the share of the moved features in the loss, 0 to 1

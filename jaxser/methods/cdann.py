@@ -33,8 +33,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
         z_BxD = reverse(z_BxD, lam)
         for d in domains:
-            scores_BxCxK = jnp.stack([head[d].apply(params[d][c], z_BxD) for c in classes], 1)
-            scores_BxK = jnp.take_along_axis(scores_BxCxK, batch['emotion_B'][:, None, None], axis=1)[:, 0]
+            of_classes = jax.tree.map(lambda *of_class: jnp.stack(of_class), *(params[d][c] for c in classes))
+            scores_CxBxK = jax.vmap(head[d].apply, (0, None))(of_classes, z_BxD)
+            scores_BxK = jnp.take_along_axis(scores_CxBxK, batch['emotion_B'][None, :, None], axis=0)[0]
             # To a head of one emotion, the speaker of an example without emotion is unknown.
             of_labelled = {f'{d}_B': jnp.where(batch['labelled_B'] > 0, batch[f'{d}_B'], -1)}
             domain_loss, measured = losses.domain(d, scores_BxK, batch | of_labelled)
