@@ -30,6 +30,7 @@ def test_the_eigenvalue_is_never_too_small_and_hardly_too_large(B):
         gram = scale * (lambda f: f @ f.T)(rows(B, D))
         found, exact = lasso.largest_eigenvalue(jnp.float32(gram)), np.linalg.eigvalsh(gram)[-1]
         assert exact * (1 - 1e-5) <= found <= exact * B ** (1 / 64) * (1 + 1e-5)
+    assert lasso.largest_eigenvalue(3 * jnp.eye(B)) == pytest.approx(3 * B ** (1 / 64), rel=1e-5)
     assert lasso.largest_eigenvalue(jnp.zeros((B, B))) < 1e-6
 
 

@@ -27,6 +27,8 @@ def test_value_and_gradients_are_the_formula(case):
     assert value == pytest.approx(formula(case.double), rel=1e-6)
     assert value > case.both(eps=0)[0][0] + 1e-3  # what it hears is harder
     close(gradient, differences(formula, case.double))
+    shift_B = np.sqrt(((x_e - BATCH['mel_BxTxM']) ** 2).sum((1, 2)))
+    assert aux.metrics['emotion_shift'] == pytest.approx(shift_B.mean(), rel=1e-5)
     assert aux.batch_stats['heard'] == pytest.approx(BATCH['mel_BxTxM'].mean(), rel=1e-6)
 
 
