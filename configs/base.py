@@ -64,6 +64,7 @@ def get_config() -> ConfigDict:
     config.train = ConfigDict()
     config.train.epochs = 30
     config.train.warmup = 0.1  # share of the training over which the learning rate rises; then it falls as half a cosine
+    config.train.optimizer = 'adamw'  # or 'sgd', plain descent (set sweep.lr to about 0.1); both with the course of `warmup`
     config.train.clip = 5.0  # largest norm of the gradient of the encoder, and of each head
     config.train.balanced = True  # the emotion loss weighs the classes equally, whatever their counts in training
     config.train.select = 'best dev UAR'  # or 'last epoch'

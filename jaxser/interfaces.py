@@ -28,7 +28,7 @@ class State:
     params: Any  # {'encoder': ..., 'emotion': ..., and a method's own heads}
     batch_stats: Any
     extra: Any  # a method's own memory, e.g. centroids
-    opt_state: Any
+    opt_state: Any  # {branch of params: ...}
     key: jax.Array  # threefry key data; every draw folds the step into it
 
 
@@ -52,8 +52,8 @@ class Aux(NamedTuple):
 class Encoder(NamedTuple):
     """A representation of an utterance: one file in models/, a Flax module behind two pure functions."""
 
-    init: Callable  # (key, mel_BxTxM, frames_B) -> (params, batch_stats)
-    apply: Callable  # (params, batch_stats, mel_BxTxM, frames_B, hyper, key, train) -> (z_BxD, batch_stats)
+    init: Callable  # (key, batch) -> (params, batch_stats)
+    apply: Callable  # (params, batch_stats, batch, hyper, key, train) -> (z_BxD, batch_stats); knows of no label
 
 
 class Method(NamedTuple):
@@ -64,3 +64,7 @@ class Method(NamedTuple):
     loss: Callable  # (params, state, batch, hyper, key) -> (scalar, Aux)
     predict: Callable  # (params, batch_stats, batch) -> (z_BxD, scores_BxC)
     domains: tuple[str, ...] = ()  # which of speaker, language, corpus it tells apart in training
+    target: bool = False  # whether it is nothing without a target in the batch
+    # Of a method of more than one step of descent, in place of one along the gradient of `loss`:
+    # (state, batch, hyper, key, descend) -> (State, metrics), where descend(state, {branch: gradient}) is the optimiser's step.
+    update: Callable | None = None

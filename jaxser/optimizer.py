@@ -1,10 +1,12 @@
-"""AdamW with a warm-up and a cosine, from traced hyper-parameters."""
+"""AdamW, or plain descent, with a warm-up and a cosine, from traced hyper-parameters."""
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxser.interfaces import Hyper
+
+KINDS = {'adamw': optax.scale_by_adam, 'sgd': optax.identity}
 
 
 def shape(step: jax.Array, steps: int, warmup: float) -> jax.Array:
@@ -16,22 +18,14 @@ def shape(step: jax.Array, steps: int, warmup: float) -> jax.Array:
 
 
 def make(hyper: Hyper, steps: int, config) -> optax.GradientTransformation:
-    """The optimiser of one run; built inside the step, since its rate and decay are traced.
+    """The optimiser of a branch of a run's parameters; built inside the step, since its rate and decay are traced.
 
-    Gradients are clipped branch by branch (encoder, each head): one norm over all would let the domain head, at lam = 0 too,
-    change the steps of the encoder.
+    Each branch (the encoder, each head) has its own: one norm to clip over all would let the domain head, at lam = 0 too, change
+    the steps of the encoder. Biases and scales do not decay.
     """
-    clip = optax.clip_by_global_norm(config.clip)
-
-    def clip_branches(gradients, state, params=None):
-        return {name: clip.update(g, optax.EmptyState())[0] for name, g in gradients.items()}, state
-
-    def decayed(params):
-        return jax.tree.map(lambda p: p.ndim > 1, params)
-
     return optax.chain(
-        optax.GradientTransformation(lambda params: optax.EmptyState(), clip_branches),
-        optax.scale_by_adam(),
-        optax.add_decayed_weights(hyper['weight_decay'], mask=decayed),
+        optax.clip_by_global_norm(config.clip),
+        KINDS[config.optimizer](),
+        optax.add_decayed_weights(hyper['weight_decay'], mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)),
         optax.scale_by_schedule(lambda step: -hyper['lr'] * shape(step, steps, config.warmup)),
     )

@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding
 
 from data_pipelines import audit, batches, folds, labels, shards
 from data_pipelines.refusal import Refusal
-from jaxser import checkpoint, cluster, evaluate, memory, parallel, report, step, sweep
+from jaxser import checkpoint, cluster, evaluate, memory, optimizer, parallel, report, step, sweep
 from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.record import Record, Trace
 from jaxser.workdir import Metrics, Workdir
@@ -56,6 +56,7 @@ def check(config) -> list[sweep.Part]:
     """The parts of the sweep; refuses what can be known to be wrong before any data is read."""
     choices = {
         'train.select': SELECTIONS,
+        'train.optimizer': tuple(optimizer.KINDS),
         'data.normalise': tuple(batches.NORMALISATIONS),
         'data.labels': (*labels.SPACES, *labels.RATED),
         'data.resident': RESIDENT,
@@ -105,6 +106,15 @@ class Task:
                 raise Refusal(
                     f'Training hears only one {domain} in fold {fold.name!r}, {only}: there is nothing to forget. Choose another '
                     'config.domain, or let it hear the target: --config.protocol.adapt=others or transductive.'
+                )
+
+    def check_target(self, name: str) -> None:
+        """Refuses to align what is never heard."""
+        for fold in self.folds:
+            if not len(fold.adapt):
+                raise Refusal(
+                    f'{name} aligns a target with the source, and training hears none in fold {fold.name!r}. Let it: '
+                    '--config.protocol.adapt=transductive, or others where the protocol has a target.'
                 )
 
     def feature_bytes(self) -> int:
@@ -236,6 +246,8 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     for part in parts:
         for domain in method(part.config, NOBODY)[1].domains:
             task.check_domain(domain)
+        if method(part.config, NOBODY)[1].target:
+            task.check_target(part.config.method)
     choices = place.choices()
     place.describe(task)
     runs = [r for p in parts for r in sweep.runs(p, [f.number for f in task.folds])]

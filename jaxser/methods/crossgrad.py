@@ -34,7 +34,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         known = {d: (batch[f'{d}_B'] >= 0).astype(jnp.float32) for d in domains}
 
         def encode(mel_BxTxM, params=params):
-            return encoder.apply(params['encoder'], state.batch_stats, mel_BxTxM, batch['frames_B'], hyper, key, train=True)
+            return encoder.apply(params['encoder'], state.batch_stats, batch | {'mel_BxTxM': mel_BxTxM}, hyper, key, train=True)
 
         def emotion_each(z_BxD):
             return losses.cross_entropy_each(emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B'])

@@ -47,4 +47,4 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         }
         return value + hyper['lam'] * alignment, Aux(batch_stats, state.extra, metrics)
 
-    return Method({'lam': 1.0, 'tau': 0.3}, plain.init, loss, plain.predict)
+    return Method({'lam': 1.0, 'tau': 0.3}, plain.init, loss, plain.predict, target=True)

@@ -7,9 +7,7 @@ from jaxser.models import heads
 
 def plain(encoder: Encoder, emotion: heads.Head, params, state, batch, hyper, key):
     """CE(emotion | z) of a training pass, and what others build on: (value, z_BxD, batch_stats, metrics)."""
-    z_BxD, batch_stats = encoder.apply(
-        params['encoder'], state.batch_stats, batch['mel_BxTxM'], batch['frames_B'], hyper, key, train=True
-    )
+    z_BxD, batch_stats = encoder.apply(params['encoder'], state.batch_stats, batch, hyper, key, train=True)
     value, metrics = losses.emotion(emotion.apply(params['emotion'], z_BxD), batch)
     return value, z_BxD, batch_stats, metrics
 
@@ -26,7 +24,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return value, Aux(batch_stats, state.extra, metrics)
 
     def predict(params, batch_stats, batch):
-        z_BxD, _ = encoder.apply(params['encoder'], batch_stats, batch['mel_BxTxM'], batch['frames_B'], {}, None, train=False)
+        z_BxD, _ = encoder.apply(params['encoder'], batch_stats, batch, {}, None, train=False)
         return z_BxD, emotion.apply(params['emotion'], z_BxD)
 
     return Method({}, init, loss, predict)

@@ -24,7 +24,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         fixed, alpha = jax.lax.stop_gradient(params), hyper['alpha']
 
         def encode(mel_BxTxM, params=params):
-            return encoder.apply(params['encoder'], state.batch_stats, mel_BxTxM, batch['frames_B'], hyper, key, train=True)
+            return encoder.apply(params['encoder'], state.batch_stats, batch | {'mel_BxTxM': mel_BxTxM}, hyper, key, train=True)
 
         def each(z_BxD):
             return losses.cross_entropy_each(emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B'])

@@ -45,4 +45,4 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         apart = distance(z_BxD, batch['target_B'])
         return value + hyper['lam'] * apart, Aux(batch_stats, state.extra, metrics | {'mmd': apart})
 
-    return Method({'lam': 1.0}, plain.init, loss, plain.predict)
+    return Method({'lam': 1.0}, plain.init, loss, plain.predict, target=True)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxser.features import frame_mask
-from jaxser.interfaces import Encoder, Hyper
+from jaxser.interfaces import Batch, Encoder, Hyper
 from jaxser.models import lstm, pooling
 
 
@@ -67,17 +67,15 @@ def make(config) -> Encoder:
     """The encoder of `config.model`."""
     module = TdnnLstm(tuple(map(tuple, config.tdnn)), config.width, config.hidden, config.dim)
 
-    def init(key: jax.Array, mel_BxTxM: jax.Array, frames_B: jax.Array):
-        variables = module.init(key, mel_BxTxM, frames_B, 0.0, train=False)
+    def init(key: jax.Array, batch: Batch):
+        variables = module.init(key, batch['mel_BxTxM'], batch['frames_B'], 0.0, train=False)
         return variables['params'], variables['batch_stats']
 
-    def apply(params, batch_stats, mel_BxTxM, frames_B, hyper: Hyper, key, train: bool):
-        variables = {'params': params, 'batch_stats': batch_stats}
+    def apply(params, batch_stats, batch: Batch, hyper: Hyper, key, train: bool):
+        variables, heard = {'params': params, 'batch_stats': batch_stats}, (batch['mel_BxTxM'], batch['frames_B'])
         if not train:
-            return module.apply(variables, mel_BxTxM, frames_B, 0.0, train=False), batch_stats
-        z_BxD, new = module.apply(
-            variables, mel_BxTxM, frames_B, hyper['dropout'], train=True, rngs={'dropout': key}, mutable=['batch_stats']
-        )
+            return module.apply(variables, *heard, 0.0, train=False), batch_stats
+        z_BxD, new = module.apply(variables, *heard, hyper['dropout'], train=True, rngs={'dropout': key}, mutable=['batch_stats'])
         return z_BxD, new['batch_stats']
 
     return Encoder(init, apply)

@@ -22,7 +22,7 @@ from types import SimpleNamespace
 import numpy as np
 
 BANDS, EMOTIONS, SPEAKERS, STEPS = 64, 4, 8, 1000
-TRAIN = {'warmup': 0.1, 'clip': 5.0}
+TRAIN = {'warmup': 0.1, 'clip': 5.0, 'optimizer': 'adamw'}
 WHOLE, SUBSAMPLED = ((5, 1, 1), (3, 2, 1), (3, 3, 1)), ((5, 1, 2), (3, 1, 2), (3, 1, 1))
 
 
@@ -122,6 +122,7 @@ class Ours:
             'scale_BxM': stack('scale', np.float32),
             'emotion_B': stack('emotion', np.int32),
             'labelled_B': np.ones((n, B), np.float32),
+            'target_B': np.zeros((n, B), np.float32),
             'speaker_B': stack('speaker', np.int32),
             'speaker_seen_K': np.ones((n, SPEAKERS), np.float32),
         }

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from jaxser import step
-from jaxser.interfaces import Encoder, Sizes
+from jaxser import optimizer, step
+from jaxser.interfaces import Aux, Encoder, Sizes
 from jaxser.methods import erm
 
 B, T, M, D, C = 4, 6, 3, 2, 3
@@ -25,16 +25,16 @@ NORMALISED = (BATCH['mel_BxTxM'] - BATCH['mean_BxM'][:, None]) * BATCH['scale_Bx
 SUM = (NORMALISED * (np.arange(T) < BATCH['frames_B'][:, None])[..., None]).sum(1)
 
 
-def apply(params, batch_stats, mel_BxTxM, frames_B, hyper, key, train):
+def apply(params, batch_stats, batch, hyper, key, train):
     """The sum over frames; in training it is remembered, with a number that the key draws."""
-    sum_BxM = mel_BxTxM.sum(1)
+    sum_BxM = batch['mel_BxTxM'].sum(1)
     if train:
         batch_stats = {'sum_BxM': sum_BxM, 'drawn': jax.random.uniform(key)}
     return sum_BxM @ params['w'], batch_stats
 
 
 ENCODER = Encoder(
-    lambda key, mel, frames: ({'w': jax.random.normal(key, (M, D))}, {'sum_BxM': jnp.zeros((B, M)), 'drawn': jnp.zeros(())}),
+    lambda key, batch: ({'w': jax.random.normal(key, (M, D))}, {'sum_BxM': jnp.zeros((B, M)), 'drawn': jnp.zeros(())}),
     apply,
 )
 
@@ -47,9 +47,48 @@ def hyper(seed: int = 0, fold: int = 0, lr: float = 0.1, mask: float = 0.0) -> d
 @pytest.fixture(scope='module')
 def one() -> step.Step:
     """The compiled step."""
-    config = ConfigDict({'warmup': 0.1, 'clip': 5.0})
+    config = ConfigDict({'warmup': 0.1, 'clip': 5.0, 'optimizer': 'adamw'})
     made = step.make(ENCODER, erm.make(ConfigDict(), ENCODER, SIZES), SIZES, config)
     return step.Step(jax.jit(made.init), jax.jit(made.update), jax.jit(made.predict))
+
+
+def wild(of: dict) -> step.Step:
+    """A method whose loss is the sum of its parameters, each branch's times a constant, clipped to 0.1."""
+    loss = lambda params, state, batch, hyper, key: (  # noqa: E731
+        sum(of[k] * x.sum() for k, branch in params.items() for x in jax.tree.leaves(branch)),
+        Aux(state.batch_stats, state.extra, {}),
+    )
+    method = erm.make(ConfigDict(), ENCODER, SIZES)._replace(loss=loss)
+    return step.make(ENCODER, method, SIZES, ConfigDict({'warmup': 0.0, 'clip': 0.1, 'optimizer': 'adamw'}))
+
+
+def test_a_huge_gradient_of_a_head_leaves_the_encoder_alone():
+    """Clipping is by branch: what a head does, NaN included, changes no bit of the encoder's step."""
+    states = []
+    for size in (1.0, 1e9, np.nan):
+        one = wild({'encoder': 1.0, 'emotion': size})
+        states.append(jax.jit(one.update)(one.init(hyper()), BATCH, hyper())[0])
+    for state in states[1:]:
+        jax.tree.map(np.testing.assert_array_equal, state.params['encoder'], states[0].params['encoder'])
+        jax.tree.map(np.testing.assert_array_equal, state.opt_state['encoder'], states[0].opt_state['encoder'])
+
+
+def test_a_method_may_take_its_own_steps():
+    """`update` in place of one step down a loss: here the encoder moves twice, and the head never."""
+
+    def update(state, batch, hyper, key, descend):
+        for _ in range(2):
+            state = descend(state, {'encoder': jax.tree.map(jnp.ones_like, state.params['encoder'])})
+        return state, {'steps': jnp.float32(2)}
+
+    method = erm.make(ConfigDict(), ENCODER, SIZES)._replace(update=update)
+    one = step.make(ENCODER, method, SIZES, ConfigDict({'warmup': 0.0, 'clip': 1e9, 'optimizer': 'sgd'}))
+    before, h = one.init(hyper()), hyper() | {'weight_decay': np.float32(0)}
+    state, metrics = jax.jit(one.update)(before, BATCH, h)
+    rates = sum(0.1 * optimizer.shape(jnp.float32(n), SIZES.steps, 0.0) for n in range(2))
+    np.testing.assert_allclose(state.params['encoder']['w'], before.params['encoder']['w'] - rates, rtol=1e-5)
+    jax.tree.map(np.testing.assert_array_equal, state.params['emotion'], before.params['emotion'])
+    assert (int(state.step), set(metrics)) == (1, {'steps'})
 
 
 def differ(a, b) -> bool:

@@ -32,15 +32,16 @@ BATCH = {
 quick = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 
 
-def apply(params, batch_stats, mel_BxTxM, frames_B, hyper, key, train):
+def apply(params, batch_stats, batch, hyper, key, train):
     """Knows of no padding; in training drops what the key says, and remembers what it heard last."""
+    mel_BxTxM = batch['mel_BxTxM']
     z_BxD = jnp.tanh(mel_BxTxM.mean(1) @ params['w'])
     if not train:
         return z_BxD, batch_stats
     return z_BxD * jax.random.bernoulli(key, 0.8, z_BxD.shape), {'heard': mel_BxTxM.mean()}
 
 
-ENCODER = Encoder(lambda key, mel_BxTxM, frames_B: ({'w': jax.random.normal(key, (M, D))}, {'heard': jnp.zeros(())}), apply)
+ENCODER = Encoder(lambda key, batch: ({'w': jax.random.normal(key, (M, D))}, {'heard': jnp.zeros(())}), apply)
 
 
 class Case:
@@ -49,7 +50,7 @@ class Case:
     def __init__(self, name: str, domain: str = 'speaker', sizes: Sizes = SIZES):
         config = ConfigDict({'domain': domain, 'domain_hidden': 3})
         self.method = train.plugin('methods', name).make(config, ENCODER, sizes)
-        encoder, batch_stats = ENCODER.init(jax.random.PRNGKey(0), None, None)
+        encoder, batch_stats = ENCODER.init(jax.random.PRNGKey(0), None)
         heads, extra = quick(self.method.init)(jax.random.PRNGKey(1), jnp.zeros((1, D)))
         self.params = jax.device_get({'encoder': encoder, **heads})
         self.state = State(jnp.int32(NOW), self.params, batch_stats, extra, (), KEY)

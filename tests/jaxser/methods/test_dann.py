@@ -38,8 +38,8 @@ def encode(params, mel_BxTxM) -> jax.Array:
 
 
 ENCODER = Encoder(
-    init=lambda key, mel_BxTxM, frames_B: ({'w': jax.random.normal(key, (M, D))}, {}),
-    apply=lambda params, batch_stats, mel_BxTxM, frames_B, hyper, key, train: (encode(params, mel_BxTxM), batch_stats),
+    init=lambda key, batch: ({'w': jax.random.normal(key, (M, D))}, {}),
+    apply=lambda params, batch_stats, batch, hyper, key, train: (encode(params, batch['mel_BxTxM']), batch_stats),
 )
 
 
@@ -49,7 +49,7 @@ class Case:
     def __init__(self, domain: str):
         self.domain = domain
         self.method = dann.make(ConfigDict({'domain': domain, 'domain_hidden': 7}), ENCODER, SIZES)
-        encoder, _ = ENCODER.init(jax.random.PRNGKey(0), None, None)
+        encoder, _ = ENCODER.init(jax.random.PRNGKey(0), None)
         heads, extra = quick(self.method.init)(jax.random.PRNGKey(1), jnp.zeros((1, D)))
         self.params = {'encoder': encoder, **heads}
         self.state = State(jnp.int32(NOW), self.params, {}, extra, (), jax.random.PRNGKey(2))

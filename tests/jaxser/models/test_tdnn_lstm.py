@@ -36,12 +36,17 @@ def test_splice_and_product_are_a_convolution(kernel, dilation, stride):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def some(length: int) -> dict:
+    """A batch of one, of zeros."""
+    return {'mel_BxTxM': jnp.zeros((1, length, M)), 'frames_B': jnp.full((1,), length)}
+
+
 @pytest.fixture(scope='module', params=[1, 3], ids=['stride 1', 'stride 3'])
 def encoder(request):
     """Parameters that are not those of the initialisation: BatchNorm shifts, as it does after training."""
     config = ConfigDict({'tdnn': ((3, 1, request.param), (3, 2, 1)), 'width': 5, 'hidden': 4, 'dim': 6})
     encoder = tdnn_lstm.make(config)
-    params, batch_stats = encoder.init(jax.random.PRNGKey(0), jnp.zeros((1, T, M)), jnp.full((1,), T))
+    params, batch_stats = encoder.init(jax.random.PRNGKey(0), some(T))
     random = np.random.default_rng(1)
     params, batch_stats = jax.tree.map(lambda x: x + jnp.float32(random.uniform(0.1, 0.5, x.shape)), (params, batch_stats))
 
@@ -53,8 +58,7 @@ def encoder(request):
             'mean_BxM': jnp.full((B, M), 0.5),
             'scale_BxM': jnp.full((B, M), 2.0),
         }
-        mel_BxTxM = normalise(batch)['mel_BxTxM']
-        out = encoder.apply(params, batch_stats, mel_BxTxM, FRAMES, HYPER, jax.random.PRNGKey(2), train)
+        out = encoder.apply(params, batch_stats, normalise(batch), HYPER, jax.random.PRNGKey(2), train)
         return (out[0] * jnp.arange(1.0, 7.0)[None]).sum(), out
 
     compiled = functools.partial(jax.jit, static_argnums=1, compiler_options={'xla_backend_optimization_level': 0})
@@ -91,7 +95,7 @@ def test_no_bias_before_batch_normalisation(encoder):
 def test_the_forget_gate_begins_open():
     """Its bias is 1 and that of the other gates 0, in the order of the recurrence."""
     encoder = tdnn_lstm.make(ConfigDict({'tdnn': ((1, 1, 1),), 'width': 2, 'hidden': 3, 'dim': 2}))
-    params, _ = jax.eval_shape(encoder.init, jax.random.PRNGKey(0), jnp.zeros((1, 4, M)), jnp.full((1,), 4))
+    params, _ = jax.eval_shape(encoder.init, jax.random.PRNGKey(0), some(4))
     assert params['input']['bias'].shape == (12,)
     module = tdnn_lstm.TdnnLstm(((1, 1, 1),), 2, 3, 2)
     np.testing.assert_array_equal(module._forget_bias(None, (12,)), [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0])
