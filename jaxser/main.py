@@ -50,7 +50,8 @@ def main() -> None:
 
         if DISTRIBUTED.value:
             cluster.join()
-        name = Path(flags.FLAGS['config'].config_filename).stem
+        file, _, argument = flags.FLAGS['config'].config_filename.partition('.py:')
+        name = '_'.join(filter(None, (Path(file).stem, argument)))
         try:
             train.run(config, command.WORKDIR.value or Path('runs') / name, PROFILE.value, began)
         except cluster.Preempted as preempted:

@@ -101,6 +101,7 @@ def outcome(runs: list[dict], record, counts: list[np.ndarray]) -> dict:
                 'dev': record.dev[n],
                 'test': test,
                 'selected': record.selected[n],
+                'seconds': round(record.seconds / len(runs), 2),  # of training, as a share of its group's
             }
         )
     return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}

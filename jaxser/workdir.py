@@ -5,7 +5,9 @@ import importlib.metadata
 import io
 import json
 import platform
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +121,7 @@ class Workdir:
                 'Prepare the corpus as it was, or choose another --workdir.'
             )
         facts = {
+            'command': f'python -m jaxser.main {shlex.join(sys.argv[1:])}',
             'config': plain(self.config),
             'data': batches.fingerprints(self.config.data),
             'protocol': task.protocol.title,

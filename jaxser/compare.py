@@ -1,0 +1,238 @@
+"""Writes the tables of several finished sweeps, each method's coefficient chosen on dev, as one Markdown file.
+
+  python -m jaxser.compare runs/A runs/B ... [--out RESULTS.md]
+
+A row is a method under a setting (structural keys, and what is trained on); of its coefficients that with the best dev UAR, mean over
+seeds, is taken in every fold by itself: the dev speakers of one fold are tested in another. lam = 0 is a row of its own.
+"""
+
+import argparse
+import ast
+import csv
+import json
+import shlex
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.refusal import Refusal
+from jaxser import evaluate, statistics, sweep
+
+SETTINGS = ('domain', 'per_class', 'speakers', 'confounded')  # and every key of the model; all else but the seed is chosen on dev
+INTRODUCTION = """\
+# Results
+
+Written by `{command}`; nothing here is typed by hand.
+
+UAR: mean recall over classes, the test parts of all folds pooled, mean over seeds; ±: its standard deviation over seeds. In brackets:
+95 % of {draws} draws that resample speakers, with all their utterances and in all seeds at once; such intervals are too narrow for few
+speakers (they hold the truth in 85, 90, 93.6 % of cases for 6, 10, 24 speakers). `- plain`: UAR less that of plain training, on the
+same draws. `chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers choose nothing.
+`s`: seconds of training of a run, on a machine where others run beside it.
+"""
+
+
+class Row(NamedTuple):
+    """A method under a setting."""
+
+    setting: dict
+    method: str
+    chosen: list[str]  # a coefficient per fold, in words
+    dev: float
+    uar: statistics.Interval
+    sd: float | None
+    gain: statistics.Interval | None  # over plain training
+    seconds: float
+
+
+class Finished(NamedTuple):
+    """What a sweep has left in its workdir."""
+
+    path: Path
+    facts: dict  # config.json
+    results: dict
+    predicted: dict[tuple[str, int], tuple[np.ndarray, ...]]  # by run and fold: speaker_N, truth_N, predicted_N
+
+
+def read(path: Path) -> Finished:
+    """Refuses a folder without results."""
+    if not (path / 'results.json').exists():
+        raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
+    results = json.loads((path / 'results.json').read_text())
+    index = {name: n for n, name in enumerate(results['classes'])}
+    lists: dict[tuple[str, int], list] = {}
+    with open(path / 'predictions.csv', newline='') as file:
+        for row in csv.DictReader(file):
+            posterior = [float(row[name]) for name in index]
+            line = row['speaker'], index[row['truth']], int(np.argmax(posterior))
+            lists.setdefault((row['run'], int(row['fold'])), []).append(line)
+    predicted = {k: tuple(np.array(column) for column in zip(*lines)) for k, lines in lists.items()}
+    return Finished(path, json.loads((path / 'config.json').read_text()), results, predicted)
+
+
+def rows(of: Finished) -> list[Row]:
+    """The table of a sweep."""
+    hypers = [r['hyper'] for r in of.results['runs']]
+    varied = sweep.varied(hypers)
+    settings = [k for k in varied if k in SETTINGS or k.startswith('model.')]
+    knobs = [k for k in varied if k not in (*settings, 'method', 'seed')]
+    groups: dict[tuple, dict] = {}
+    for run in of.results['runs']:
+        h = run['hyper']
+        method = h.get('method', of.facts['config']['method']) + (', lam = 0' if h.get('lam') == 0 else '')
+        coefficient = tuple((k, h[k]) for k in knobs if h.get(k) is not None)
+        candidates = groups.setdefault((tuple(h.get(k) for k in settings), method), {})
+        candidates.setdefault((h['fold'], coefficient), []).append(run)
+
+    counts, made = {}, []
+    for (setting, method), candidates in groups.items():
+        chosen = _choose(candidates)
+        runs = [run for _, some in chosen.values() for run in some]
+        counts[setting, method] = _counts(of, runs, varied)
+        made.append((setting, method, chosen, runs))
+
+    out = []
+    for setting, method, chosen, runs in made:
+        count = counts[setting, method]
+        plain = next((counts[setting, m] for s, m in counts if s == setting and (m == 'erm' or m.endswith('lam = 0'))), None)
+        seeds = [evaluate.measures(c)['uar'] for c in count.sum(1)]
+        reference = None if plain is None or plain is count else statistics.difference(count, plain)
+        out.append(
+            Row(
+                dict(zip(settings, setting)),
+                method,
+                [' '.join(f'{k} {sweep.word(v)}' for k, v in coefficient) for coefficient, _ in chosen.values()],
+                float(np.mean([r['dev']['uar'] for r in runs])),
+                statistics.interval(count),
+                float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
+                reference,
+                float(np.mean([r['seconds'] for r in runs])),
+            )
+        )
+    return out
+
+
+def _choose(candidates: dict) -> dict[int, tuple]:
+    """By fold, the coefficient with the best mean dev UAR and its runs, a seed each; a coefficient that diverged is not chosen."""
+    chosen: dict[int, tuple] = {}
+    for (fold, coefficient), runs in candidates.items():
+        value = np.mean([r['dev']['uar'] if r['status'] == 'ok' else -1.0 for r in runs])
+        if fold not in chosen or value > chosen[fold][0]:
+            chosen[fold] = value, coefficient, runs
+    if bad := [fold for fold, (value, *_) in chosen.items() if value < 0]:
+        raise Refusal(f'Every coefficient of a method diverged in fold {bad[0]}: there is nothing to choose from.')
+    return {fold: rest for fold, (_, *rest) in sorted(chosen.items())}
+
+
+def _counts(of: Finished, runs: list[dict], varied: list[str]) -> np.ndarray:
+    """count_ExSxCxC: by seed and speaker, truth against prediction, the folds pooled."""
+    speakers = sorted({s for columns in of.predicted.values() for s in columns[0].tolist()})
+    at, seeds = {s: n for n, s in enumerate(speakers)}, sorted({r['hyper']['seed'] for r in runs})
+    count = np.zeros((len(seeds), len(speakers), *[len(of.results['classes'])] * 2), int)
+    for run in runs:
+        speaker_N, truth_N, predicted_N = of.predicted[sweep.label(run['hyper'], varied), run['hyper']['fold']]
+        speaker = [at[s] for s in speaker_N.tolist()]
+        np.add.at(count[seeds.index(run['hyper']['seed'])], (speaker, truth_N, predicted_N), 1)
+    return count
+
+
+def section(of: Finished, table: list[Row]) -> str:
+    """A sweep as Markdown: what its configuration's header says, its protocol, its table."""
+    results, settings = of.results, list(table[0].setting)
+    speakers = len({s for columns in of.predicted.values() for s in columns[0].tolist()})
+    head = [*settings, 'method', 'chosen', 'dev UAR', 'UAR', '±', '', '- plain', '', 's']
+    lines = [f'## {of.path.name}', '', f'`{of.facts["command"]}`', '']
+    lines += [
+        f'{_header(of.facts["command"])}\n\n{results["protocol"]}; labels {results["labels"]}, '
+        f'{len(results["classes"])} classes; {speakers} tested speakers, {len(results["folds"])} fold(s); '
+        f'features normalised by {results["normalisation"]}; split {results["split_sha256"][:12]}; '
+        f'commit {of.facts["git_commit"][:12] if of.facts["git_commit"] else "unknown"}; {results["device"]}; '
+        f'{results["seconds"] / 60:.0f} minutes.',
+        '',
+    ]
+    if results['synthetic']:
+        lines += ['**Synthetic speech: these figures say nothing about people.**', '']
+    lines += ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)]
+    for r in table:
+        cells = [sweep.word(v) for v in r.setting.values()] + [r.method, _chosen(r.chosen), f'{r.dev:.3f}', f'{r.uar.value:.3f}']
+        cells += ['' if r.sd is None else f'{r.sd:.3f}', _ends(r.uar)]
+        cells += ['', ''] if r.gain is None else [f'{r.gain.value:+.3f}', _ends(r.gain, '+')]
+        lines.append('| ' + ' | '.join([*cells, f'{r.seconds:.0f}']) + ' |')
+    return '\n'.join(lines) + '\n'
+
+
+def _ends(of: statistics.Interval, sign: str = '') -> str:
+    return f'[{of.low:{sign}.3f}, {of.high:{sign}.3f}]'
+
+
+def _chosen(coefficients: list[str]) -> str:
+    count = Counter(coefficients)
+    return ', '.join(c if len(count) == 1 else f'{c} ({n})' for c, n in sorted(count.items()))
+
+
+def _header(command: str) -> str:
+    """What the configuration says of itself, without its commands; nothing where it is not here."""
+    config = next((a.partition('=')[2] for a in shlex.split(command) if a.startswith('--config=')), '')
+    file = Path(config.partition('.py:')[0].removesuffix('.py') + '.py')
+    text = ast.get_docstring(ast.parse(file.read_text())) if file.exists() else None
+    paragraphs = (text or '').split('\n\n')
+    return '\n\n'.join(p for p in paragraphs[:2] if 'python -m' not in p)
+
+
+def verdict(tables: dict[str, list[Row]]) -> str:
+    """Three sentences on all tables, as they are."""
+    gains = [(r.gain, r, name) for name, table in tables.items() for r in table if r.gain]
+    if not gains:
+        return 'No sweep has a row of plain training beside another: there is nothing to compare.'
+    better, worse = [g for g in gains if g[0].low > 0], [g for g in gains if g[0].high < 0]
+    by_method: dict[str, list[float]] = {}
+    for gain, row, _ in gains:
+        by_method.setdefault(row.method, []).append(gain.value)
+    means = {m: float(np.mean(v)) for m, v in by_method.items() if len(v) > 1} or {m: v[0] for m, v in by_method.items()}
+    best, last = max(means, key=means.get), min(means, key=means.get)
+    top, bottom = max(gains, key=lambda g: g[0].value), min(gains, key=lambda g: g[0].value)
+    return (
+        f'Of {len(gains)} comparisons with plain training {len(better)} are better and {len(worse)} worse with an interval that '
+        f'excludes 0, uncorrected for their number (about {len(gains) * 0.025:.0f} of each would be by chance alone), and '
+        f'{len(gains) - len(better) - len(worse)} are undecided. The largest gain is that of {top[1].method} in {top[2]}, '
+        f'{top[0].value:+.3f} {_ends(top[0], "+")}, the largest loss that of {bottom[1].method} in {bottom[2]}, '
+        f'{bottom[0].value:+.3f} {_ends(bottom[0], "+")}. On average over the tables in which it stands, {best} does best '
+        f'({means[best]:+.3f}) and {last} worst ({means[last]:+.3f}).'
+    )
+
+
+def absent(folder: Path = Path('configs')) -> str:
+    """The configurations that say that they were not measured, each with its first line."""
+    texts = {p.stem: ast.get_docstring(ast.parse(p.read_text())) or '' for p in sorted(folder.glob('*.py'))}
+    listed = [f'- `{name}`: {text.splitlines()[0]}' for name, text in texts.items() if 'Not measured' in text]
+    return '## Not measured\n\nTheir corpora were not at hand.\n\n' + '\n'.join(listed) + '\n' if listed else ''
+
+
+def write(paths: list[Path], command: str) -> str:
+    """The whole file."""
+    finished = [read(p) for p in paths]
+    tables = {of.path.name: rows(of) for of in finished}
+    introduction = INTRODUCTION.format(command=command, draws=f'{statistics.DRAWS:,}')
+    parts = [introduction, f'**Verdict.** {verdict(tables)}\n', *(section(of, tables[of.path.name]) for of in finished), absent()]
+    return '\n'.join(p for p in parts if p)
+
+
+def main() -> None:
+    """Prints a refusal as a sentence, without a stack trace."""
+    parser = argparse.ArgumentParser(prog='python -m jaxser.compare', description=__doc__.splitlines()[0])
+    parser.add_argument('workdir', nargs='+', type=Path, help='of a finished sweep')
+    parser.add_argument('--out', type=Path, help='the file to write, e.g. RESULTS.md; without it the text is printed')
+    asked = parser.parse_args()
+    try:
+        text = write(asked.workdir, f'python -m jaxser.compare {shlex.join(sys.argv[1:])}')
+        asked.out.write_text(text) if asked.out else print(text)
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == '__main__':
+    main()
