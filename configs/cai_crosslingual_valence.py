@@ -2,8 +2,8 @@
 
 As cai_crosslingual_arousal, whose header says what is the paper's and what is ours.
 
-    python -m jaxser.main --config=configs/cai_crosslingual_valence.py --config.protocol.source=emodb --config.protocol.target=ravdess \\
-        --workdir=runs/cai_valence_emodb_ravdess
+    python -m jaxser.main --config=configs/cai_crosslingual_valence.py --config.protocol.source=emodb \\
+        --config.protocol.target=ravdess --workdir=runs/cai_valence_emodb_ravdess
 
 60 runs as five programs. MEASURED
 """

@@ -3,7 +3,8 @@
 The same as dann_iemocap, whose header says what is the paper's and what is ours. The two rows of the paper's line of work are
 
     python -m jaxser.main --config=configs/lian_dann_iemocap.py
-    python -m jaxser.main --config=configs/lian_dann_iemocap.py --config.protocol.adapt=transductive --workdir=runs/lian_transductive
+    python -m jaxser.main --config=configs/lian_dann_iemocap.py --config.protocol.adapt=transductive \\
+        --workdir=runs/lian_transductive
 
 The first hears nothing of the tested session; the second hears it without its emotions, and every result calls it transductive.
 Not measured: IEMOCAP's audio was not at hand. On real speech at hand: configs/table.py, RESULTS.md.

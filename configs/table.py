@@ -3,15 +3,15 @@
     python -m jaxser.main --config=configs/table.py:emodb
 
 Speakers out: emodb (four classes), ravdess (eight), each in five folds; emodb_transductive, where the tested speakers are heard
-without their emotions. Languages out: emodb_ravdess, ravdess_emodb, emodb+ravdess_urdu (four classes), and with --config.data.labels=
-arousal or valence --config.train.epochs=N (half of the epochs below) --workdir=...; of the target's speakers one half is tested
-while the other is heard without its emotions.
+without their emotions. Languages out: emodb_ravdess, ravdess_emodb, emodb+ravdess_urdu (four classes), and with
+--config.data.labels= arousal or valence --config.train.epochs=N (half of the epochs below) --workdir=...; of the target's
+speakers one half is tested while the other is heard without its emotions.
 
     python -m jaxser.compare runs/table_* --out RESULTS.md
 
-chooses each method's coefficient on dev, fold by fold, and writes the table. The budget, fixed before any run of it: four hours on two
-CPU cores for all of it. To fit, the epochs are fewer than elsewhere (200 to 300 steps a run), and a method has two coefficients: one
-that its paper or its public code names or that is our default, and one further off.
+chooses each method's coefficient on dev, fold by fold, and writes the table. The budget, fixed before any run of it: four hours
+on two CPU cores for all of it. To fit, the epochs are fewer than elsewhere (200 to 300 steps a run), and a method has two
+coefficients: one that its paper or its public code names or that is our default, and one further off.
 """
 
 from configs import base

@@ -1,8 +1,8 @@
 """Tu et al. 2019 (arXiv 1903.09606), DAT: IEMOCAP, four classes, a speaker adversary over TDNN + LSTM + statistics pooling.
 
-A re-instantiation. The paper's: the three sub-networks, both classifiers on the shared representation, five folds. Ours: everything
-else. Widths, dropout, rate and the coefficients are those that DAT and CGT share here, features are normalised by utterance, and no
-frame is left out by a stride.
+A re-instantiation. The paper's: the three sub-networks, both classifiers on the shared representation, five folds. Ours:
+everything else. Widths, dropout, rate and the coefficients are those that DAT and CGT share here, features are normalised by
+utterance, and no frame is left out by a stride.
 
     python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release
     python -m jaxser.main --config=configs/tu_dat_iemocap.py

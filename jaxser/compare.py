@@ -2,8 +2,9 @@
 
   python -m jaxser.compare runs/A runs/B ... [--out RESULTS.md]
 
-A row is a method under a setting (structural keys, and what is trained on); of its coefficients that with the best dev UAR, mean over
-seeds, is taken in every fold by itself: the dev speakers of one fold are tested in another. lam = 0 is a row of its own.
+A row is a method under a setting (structural keys, and what is trained on); of its coefficients that with the best dev UAR,
+mean over seeds, is taken in every fold by itself: the dev speakers of one fold are tested in another. lam = 0 is a row of its
+own.
 """
 
 import argparse
@@ -27,11 +28,11 @@ INTRODUCTION = """\
 
 Written by `{command}`; nothing here is typed by hand.
 
-UAR: mean recall over classes, the test parts of all folds pooled, mean over seeds; ±: its standard deviation over seeds. In brackets:
-95 % of {draws} draws that resample speakers, with all their utterances and in all seeds at once; such intervals are too narrow for few
-speakers (they hold the truth in 85, 90, 93.6 % of cases for 6, 10, 24 speakers). `- plain`: UAR less that of plain training, on the
-same draws. `chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers choose nothing.
-`s`: seconds of training of a run, on a machine where others run beside it.
+UAR: mean recall over classes, the test parts of all folds pooled, mean over seeds; ±: its standard deviation over seeds. In
+brackets: 95 % of {draws} draws that resample speakers, with all their utterances and in all seeds at once; such intervals are
+too narrow for few speakers (they hold the truth in 85, 90, 93.6 % of cases for 6, 10, 24 speakers). `- plain`: UAR less that of
+plain training, on the same draws. `chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers
+choose nothing. `s`: seconds of training of a run, on a machine where others run beside it.
 """
 
 
@@ -116,7 +117,7 @@ def rows(of: Finished) -> list[Row]:
 
 
 def _choose(candidates: dict) -> dict[int, tuple]:
-    """By fold, the coefficient with the best mean dev UAR and its runs, a seed each; a coefficient that diverged is not chosen."""
+    """By fold, the coefficient with the best mean dev UAR and its runs, a seed each; one that diverged is not chosen."""
     chosen: dict[int, tuple] = {}
     for (fold, coefficient), runs in candidates.items():
         value = np.mean([r['dev']['uar'] if r['status'] == 'ok' else -1.0 for r in runs])

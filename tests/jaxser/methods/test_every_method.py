@@ -2,6 +2,10 @@
 
 import functools
 import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -217,3 +221,20 @@ def test_runs_in_turn_equal_vmapped_runs(name):
     """As on a CPU, so on accelerators: 1e-6 after 5 steps. What a method may do wrong under vmap, single runs show too."""
     case = make_case(name)
     close(trained(case.step, case.batches, case.hyper, in_turn=True)[1].params, case.state.params, 1e-6)
+
+
+@pytest.mark.slow
+def test_the_method_of_the_readme_joins_by_being_there(tmp_path):
+    """A copy of the package and this table, and one more file: every test that it is in passes, and it is in."""
+    root = Path(__file__).parents[3]
+    for name in ('jaxser', 'data_pipelines', 'configs', 'tests'):
+        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__'))
+    shutil.copy(root / 'pyproject.toml', tmp_path)
+    (text,) = (b for b in (root / 'README.md').read_text().split('```') if b.startswith('python\n') and 'def make(' in b)
+    assert text.count('\n') < 40
+    (tmp_path / 'jaxser' / 'methods' / 'entropy.py').write_text(text.removeprefix('python\n'))
+    command = [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', '-k', 'entropy', str(Path(__file__).relative_to(root))]
+    environment = os.environ | {'PYTHONPATH': str(tmp_path)}
+    done = subprocess.run([*command, '-n0'], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.search(r'(\d+) passed', done.stdout)[1]) >= 7, done.stdout
