@@ -16,17 +16,17 @@ says which.
 
 from configs import base
 
-LABELS = {
-    frozenset(('emodb', 'enterface')): 'emodb_enterface',
-    frozenset(('emodb', 'casia')): 'emodb_casia',
-    frozenset(('enterface', 'casia')): 'enterface_casia',
-}
+PAPER = ('emodb_enterface', 'emodb_casia', 'enterface_casia')  # each both ways; the names of the emotions that the two share, too
+BOTH = (*PAPER, *('_'.join(reversed(pair.split('_'))) for pair in PAPER))
+TASKS = (*BOTH, 'emodb_ravdess', 'ravdess_emodb', 'emodb_urdu', 'ravdess_urdu')
 
 
 def get_config(task: str = 'emodb_enterface'):
+    if task not in TASKS:
+        raise ValueError(f'configs/didan.py has no task {task!r}; it has {", ".join(TASKS)}')
     config = base.get_config()
-    source, _, target = task.partition('_')
-    config.data.labels = LABELS.get(frozenset((source, target)), 'four')
+    source, target = task.split('_')
+    config.data.labels = next((p for p in PAPER if {source, target} == {*p.split('_')}), 'four')
     config.protocol.name = 'source_target'
     config.protocol.source, config.protocol.target = (source,), (target,)
     config.protocol.adapt = 'transductive'

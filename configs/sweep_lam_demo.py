@@ -1,4 +1,5 @@
 """The demo corpus (synthetic speech), six coefficients of the speaker adversary x 2 seeds x 4 folds: 48 runs.
+Its figures say nothing about people: see what is measured in README.md on real speech.
 
 python -m jaxser.main --config=configs/sweep_lam_demo.py
 """

@@ -16,7 +16,7 @@ coefficients: one that its paper or its public code names or that is our default
 
 from configs import base
 
-EPOCHS = {'emodb': 25, 'emodb_transductive': 12, 'ravdess': 12, 'emodb_ravdess': 12, 'ravdess_emodb': 6, 'emodb+ravdess_urdu': 4}
+TASKS = {'emodb': 25, 'emodb_transductive': 12, 'ravdess': 12, 'emodb_ravdess': 12, 'ravdess_emodb': 6, 'emodb+ravdess_urdu': 4}
 LAM = {'dann': (0.3, 1.0), 'cdann': (0.3, 1.0), 'confusion': (0.3, 1.0), 'speaker_norm': (0.03, 0.3)}
 ALIGN = {'coral': (1.0, 10.0), 'mmd': (0.3, 1.0), 'didan': (0.1, 1.0)}
 
@@ -27,13 +27,13 @@ def pick(coefficients: dict) -> tuple[dict, ...]:
 
 
 def get_config(task: str = 'emodb'):
-    if task not in EPOCHS:
-        raise ValueError(f'configs/table.py has no task {task!r}; it has {", ".join(EPOCHS)}')
+    if task not in TASKS:
+        raise ValueError(f'configs/table.py has no task {task!r}; it has {", ".join(TASKS)}')
     config = base.get_config()
     source, _, target = task.removesuffix('_transductive').partition('_')
     config.data.corpora = tuple(source.split('+'))
     config.data.labels = 'native' if task == 'ravdess' else 'four'
-    config.train.epochs = EPOCHS[task]
+    config.train.epochs = TASKS[task]
     perturbed = tuple({'method': m, 'eps': eps} for m in ('crossgrad', 'labelgrad') for eps in (1.0, 2.5))
     runs = ({'method': 'erm'}, {'method': 'leace'}, *perturbed, *pick(LAM))
     if target:

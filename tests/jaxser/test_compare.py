@@ -1,0 +1,115 @@
+"""The table over several sweeps: what is chosen, by whom, and what stands beside what."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from data_pipelines.refusal import Refusal
+from jaxser import compare, sweep
+
+SPEAKERS, FOLDS, SEEDS = ('a', 'b', 'c', 'd'), 2, 2
+# By method and coefficient: the share of right test predictions, and dev UAR in either fold.
+RUNS = {
+    ('erm', None): (0.5, (0.6, 0.6)),
+    ('dann', 0.3): (0.75, (0.7, 0.5)),
+    ('dann', 1.0): (1.0, (0.5, 0.7)),
+    ('dann', 3.0): (1.0, (0.9, 0.9)),  # diverges
+}
+
+
+def finished(path, without: tuple = (), synthetic: bool = False) -> compare.Finished:
+    """A workdir of those runs, written as training writes it, and read."""
+    path.mkdir(parents=True)
+    runs, predictions = [], []
+    kept = {k: v for k, v in RUNS.items() if k[0] not in without}
+    hypers = [{'method': m, 'lam': lam, 'seed': s, 'fold': f} for m, lam in kept for s in range(SEEDS) for f in range(FOLDS)]
+    for h in hypers:
+        right, dev = RUNS[h['method'], h['lam']]
+        status = 'nonfinite' if h['lam'] == 3.0 else 'ok'
+        measured = {'uar': dev[h['fold']]} if status == 'ok' else None
+        runs.append({'hyper': h, 'status': status, 'dev': measured, 'seconds': 2.0})
+        if status != 'ok':
+            continue
+        for speaker in SPEAKERS[2 * h['fold'] : 2 * h['fold'] + 2]:
+            for n in range(8):
+                truth = n % 2
+                said = truth if n // 2 < 4 * right else 1 - truth
+                row = {'run': sweep.label(h, sweep.varied(hypers)), 'fold': h['fold'], 'speaker': speaker}
+                predictions.append(row | {'truth': 'AB'[truth], 'A': 1 - said, 'B': said})
+    results = {'protocol': 'speaker_folds', 'labels': 'native', 'classes': ['A', 'B'], 'folds': ['1', '2'], 'runs': runs}
+    results |= {'normalisation': 'global', 'split_sha256': 'f' * 64, 'device': '2 x cpu', 'seconds': 60.0, 'synthetic': synthetic}
+    (path / 'results.json').write_text(json.dumps(results))
+    facts = {'command': 'python -m jaxser.main --config=configs/table.py:emodb', 'git_commit': None, 'config': {'method': 'dann'}}
+    (path / 'config.json').write_text(json.dumps(facts))
+    with open(path / 'predictions.csv', 'w', newline='') as file:
+        writer = csv.DictWriter(file, predictions[0])
+        writer.writeheader()
+        writer.writerows(predictions)
+    return compare.read(path)
+
+
+def test_dev_chooses_in_every_fold_by_itself(tmp_path):
+    """0.3 in the first fold and 1 in the second, though 1 is better on test in both; what diverged is not chosen."""
+    erm, dann = compare.rows(finished(tmp_path / 'w'))
+    assert dann.chosen == ['lam 0.3', 'lam 1']
+    assert dann.dev == pytest.approx(0.7)
+    assert dann.uar.value == pytest.approx((0.75 + 1.0) / 2), 'four speakers, two at 0.75 and two at 1'
+    assert erm.uar.value == pytest.approx(0.5)
+    assert dann.gain.value == pytest.approx(0.375)
+    assert erm.gain is None
+    assert dann.sd == pytest.approx(0)
+
+
+def test_without_plain_training_nothing_is_compared(tmp_path):
+    """No gain is made up, and the verdict says why."""
+    (dann,) = compare.rows(finished(tmp_path / 'w', without=('erm',)))
+    assert dann.gain is None
+    assert 'nothing to compare' in compare.verdict({'w': [dann]})
+
+
+def test_lam_0_is_plain_training(tmp_path, monkeypatch):
+    """Where erm does not stand, lam = 0 of an adversary does, as a row of its own that dev cannot choose."""
+    changed = {(m, 0.0 if lam == 0.3 else lam): v for (m, lam), v in RUNS.items()}
+    monkeypatch.setattr(sys.modules[__name__], 'RUNS', changed)
+    plain, dann = compare.rows(finished(tmp_path / 'w', without=('erm',)))
+    assert (plain.method, dann.method) == ('dann, lam = 0', 'dann')
+    assert dann.chosen == ['lam 1', 'lam 1']
+    assert dann.gain.value == pytest.approx(0.25)
+
+
+def test_the_file_says_where_every_figure_is_from(tmp_path):
+    """The command of the table and of every sweep, the protocol, made-up speech, and what was not measured."""
+    paths = [finished(tmp_path / n, synthetic=n == 'bench').path for n in ('table_emodb', 'bench')]
+    text = compare.write(paths, 'python -m jaxser.compare x')
+    assert text.count('`python -m jaxser.main --config=configs/table.py:emodb`') == 2
+    assert text.count('Synthetic speech') == 1
+    assert '| dann | lam 0.3 (1), lam 1 (1) | 0.700 | 0.875 | 0.000 |' in text
+    assert '+0.375' in text
+    assert 'Of 2 comparisons with plain training 2 are better and 0 worse' in text
+    assert '`tu_dat_msp_podcast`: Tu et al. 2019' in text
+
+
+def test_a_sweep_that_is_not_done_is_refused(tmp_path):
+    """By its name, with what to do."""
+    with pytest.raises(Refusal, match='holds no finished sweep'):
+        compare.read(tmp_path)
+
+
+def test_where_every_coefficient_diverged_there_is_no_row(tmp_path, monkeypatch):
+    """And no figure of a run that ended in NaN."""
+    monkeypatch.setattr(sys.modules[__name__], 'RUNS', {('erm', None): (0.5, (0.6, 0.6)), ('dann', 3.0): RUNS['dann', 3.0]})
+    with pytest.raises(Refusal, match='diverged in fold 0'):
+        compare.rows(finished(tmp_path / 'w'))
+
+
+def test_intervals_are_over_speakers(tmp_path, monkeypatch):
+    """Speakers who are all right or all wrong: the interval spans what two of four draws give."""
+    of = finished(tmp_path / 'w')
+    apart = {k: (s, t, np.where(np.isin(s, ['a', 'c']), t, 1 - t)) for k, (s, t, _) in of.predicted.items()}
+    row = compare.rows(of._replace(predicted=apart))[0]
+    assert row.uar.value == pytest.approx(0.5)
+    assert row.uar.low <= 0.01
+    assert row.uar.high >= 0.99
