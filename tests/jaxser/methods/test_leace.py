@@ -111,7 +111,7 @@ def test_without_a_trace_nothing_moves():
 
 
 def test_whose_domain_is_unknown_is_left_out():
-    """They change nothing; of several domains each is erased from those of whom it is known."""
+    """They change nothing; of several domains each is erased from those of whom it is known, and no direction more."""
     z_NxD, index_N = made_up()
     known = np.random.default_rng(4).random(N) < 0.7
     marked = np.where(known, index_N, -1)
@@ -120,6 +120,7 @@ def test_whose_domain_is_unknown_is_left_out():
     language_N = (z_NxD[:, 0] > z_NxD[:, 0].mean()).astype(int) - 2 * (np.arange(N) % 5 == 0)
     language_N = np.maximum(language_N, -1)
     both = {'speaker': marked, 'language': language_N}
+    assert np.linalg.matrix_rank(leace.eraser(z_NxD, both)[0], tol=1e-6) == 3 + 1
     for one in both.values():
         assert np.linalg.norm(covariance(erased(z_NxD, both), one)) < 1e-6 * np.linalg.norm(covariance(z_NxD, one))
 
