@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
     # A file of jaxser/methods: erm (plain training) | dann (domain-adversarial training) | cdann (an adversary per emotion) |
     # confusion (an undecided domain head) | crossgrad (perturbed features) | labelgrad (its control, without domain); and, for a
     # target of which config.protocol.adapt lets training hear: coral (covariances) | mmd (kernels) | didan (sparse mixtures).
+    # leace (linear erasure of config.domain after plain training) is a control.
     config.method = 'dann'
     config.domain = 'speaker'  # what a domain head tells apart: speaker | language | corpus, or several: 'speaker+language'
     config.domain_hidden = 64  # width of the hidden layer of a domain head

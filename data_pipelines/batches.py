@@ -181,7 +181,7 @@ def whole(utterances: Utterances, parts: list[np.ndarray], size: int) -> Iterato
 class Item:
     """A piece of work for the devices: a chunk of training steps, or a batch of whole utterances to score."""
 
-    part: str  # train | dev | test
+    part: str  # train | dev | heard (in training, scored whole) | test
     epoch: int
     fold: np.ndarray  # index of the fold: DxSxF in training, DxF in scoring
     row: np.ndarray  # DxSxFxB in training, DxFxB in scoring; -1 is nobody
@@ -229,7 +229,7 @@ class Table:
             value_N = utterances.text[name]
             self.domains[name] = known = np.unique(value_N[value_N != ''])
             self.domain_N[name] = np.where(value_N == '', -1, np.searchsorted(known, value_N)).astype(np.int32)
-            heard = [self.domain_N[name][np.concatenate([f.train, f.adapt])] for f in folds]
+            heard = [self.domain_N[name][f.heard] for f in folds]
             self.seen[name] = np.stack([np.isin(np.arange(len(known)), h) for h in heard]).astype(np.float32)
         self.weight_FxC = np.stack([self._weights(f, balanced) for f in folds])
         everyone = np.arange(len(utterances))
@@ -257,7 +257,7 @@ class Table:
                 at_FxN[f] = N + len(groups)
                 groups.append(fold.train)
             elif how == 'speaker' or (how == 'speaker_transductive' and not f):
-                heard = np.concatenate([fold.train, fold.adapt]) if how == 'speaker' else everyone
+                heard = fold.heard if how == 'speaker' else everyone
                 for speaker in np.unique(speaker_N[heard][speaker_N[heard] >= 0]):
                     at_FxN[f if how == 'speaker' else slice(None), speaker_N == speaker] = N + len(groups)
                     groups.append(heard[speaker_N[heard] == speaker])

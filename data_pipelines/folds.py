@@ -76,6 +76,11 @@ class Fold:
     test: np.ndarray
     adapt: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))  # heard in training without their emotion
 
+    @property
+    def heard(self) -> np.ndarray:
+        """All that training hears."""
+        return np.concatenate([self.train, self.adapt])
+
 
 def make(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     """The folds of a protocol; a row may be in none, e.g. where nobody knows the speaker."""

@@ -27,30 +27,37 @@ def measures(count_CxC: np.ndarray) -> dict[str, float]:
     }
 
 
-class Scores:
-    """Posteriors of a part for every run, gathered batch by batch."""
+class Gathered:
+    """What is predicted of a part, for every run, gathered batch by batch."""
 
     def __init__(self, fold_N: np.ndarray):
         self.fold_N = fold_N  # index of each run's fold
         self.rows: dict[int, list] = {int(f): [] for f in fold_N}
-        self.p: list[list] = [[] for _ in fold_N]
+        self.parts: list[list] = [[] for _ in fold_N]
 
-    def add(self, row_FxB: np.ndarray, scores_NxBxC: np.ndarray) -> None:
+    def add(self, row_FxB: np.ndarray, x_NxBxD: np.ndarray) -> None:
         """Takes a batch of every fold; row -1 is nobody."""
-        scores = scores_NxBxC.astype(np.float64)
-        p = np.exp(scores - scores.max(-1, keepdims=True))
-        p /= p.sum(-1, keepdims=True)
         real_FxB = row_FxB >= 0
         for f, rows in self.rows.items():
             rows.append(row_FxB[f][real_FxB[f]])
         for n, f in enumerate(self.fold_N):
-            self.p[n].append(p[n][real_FxB[f]])
+            self.parts[n].append(x_NxBxD[n][real_FxB[f]])
 
     def run(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of a run, row_N in ascending order and p_NxC."""
-        rows, p = np.concatenate(self.rows[int(self.fold_N[n])]), np.concatenate(self.p[n])
+        """Of a run, row_N in ascending order and x_NxD."""
+        rows, x_NxD = np.concatenate(self.rows[int(self.fold_N[n])]), np.concatenate(self.parts[n])
         order = np.argsort(rows)
-        return rows[order], p[order]
+        return rows[order], x_NxD[order]
+
+
+class Scores(Gathered):
+    """Posteriors of a part."""
+
+    def add(self, row_FxB: np.ndarray, scores_NxBxC: np.ndarray) -> None:
+        """Takes the scores of a batch of every fold."""
+        scores = scores_NxBxC.astype(np.float64)
+        p = np.exp(scores - scores.max(-1, keepdims=True))
+        super().add(row_FxB, p / p.sum(-1, keepdims=True))
 
     def confusions(self, emotion_N: np.ndarray) -> list[np.ndarray]:
         """count_CxC of every run."""

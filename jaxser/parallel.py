@@ -89,7 +89,7 @@ class Programs(NamedTuple):
 
     init: Callable  # (hyper) -> state
     chunk: Callable  # (state, corpus, batches_DxSxF..., real_S, hyper) -> (state, metrics_DxRxS); the state is donated
-    predict: Callable  # (frames) -> (params, batch_stats, corpus, batch_DxF..., hyper) -> scores_DxRxBxC
+    predict: Callable  # (frames) -> (params, batch_stats, corpus, batch_DxF..., hyper) -> (z_DxRxBxD, scores_DxRxBxC)
     keep: Callable  # (best, state, better_DxR) -> best
 
 
@@ -139,10 +139,10 @@ def make(step: Step, layout: Layout, frames: int, mode: str = 'jit', in_turn: bo
 
     @functools.cache
     def predict(frames: int):
-        def scores(params, batch_stats, corpus, batch_F, hyper):
-            return each(lambda p, s, h: step.predict(p, s, own(batch_F, corpus, h, frames))[1])(params, batch_stats, hyper)
+        def predicted(params, batch_stats, corpus, batch_F, hyper):
+            return each(lambda p, s, h: step.predict(p, s, own(batch_F, corpus, h, frames)))(params, batch_stats, hyper)
 
-        return on_devices(scores, (True, True, False, True, True))
+        return on_devices(predicted, (True, True, False, True, True))
 
     def keep(best, state, better_R):
         new = (state.params, state.batch_stats)

@@ -143,18 +143,20 @@ class Group:
     """Runs that train together, and the work to feed them."""
 
     def __init__(self, part: sweep.Part, runs: list[dict], layout: parallel.Layout, task: Task, F: int | None = None):
-        self.runs, self.layout = runs, layout
+        self.runs, self.layout, self.fits = runs, layout, method(part.config, NOBODY)[1].fit is not None
         self.fold_N = np.array([task.index[r['fold']] for r in runs])
         self.fold_DxF, slot_N = layout.slots(self.fold_N, F)
         hyper_N = sweep.hyper(runs, part) | {'slot': slot_N}
         self.hyper_DxR = {k: layout.spread(v) for k, v in hyper_N.items()}
 
     def items(self, config, task: Task, chunk: int, epoch: int):
-        """All work from `epoch` to the end: training and dev of every epoch, then the test part once."""
+        """All work from `epoch` to the end: training and dev of every epoch, then once what is fitted on and the test part."""
         u, size, here = task.utterances, config.data.eval_batch, self.fold_DxF[self.layout.local]
         for e in range(epoch, config.train.epochs):
             yield from batches.training(task.folds, here, u, e, task.steps, chunk, config.data)
             yield from batches.scoring(task.folds, here, u, 'dev', e, size)
+        if self.fits and epoch <= config.train.epochs:  # a checkpoint beyond the last epoch holds what was fitted
+            yield from batches.scoring(task.folds, here, u, 'heard', config.train.epochs, size)
         yield from batches.scoring(task.folds, here, u, 'test', config.train.epochs, size)
 
 
@@ -166,8 +168,8 @@ class Trainer:
         config = part.config
         self.part, self.task, self.config, self.size = part, task, config, size
         self.runs = sweep.runs(part, [f.number for f in task.folds])
-        encoder, how = method(config, task.sizes(config))
-        self.step = step.make(encoder, how, task.sizes(config), config.train)
+        encoder, self.method = method(config, task.sizes(config))
+        self.step = step.make(encoder, self.method, task.sizes(config), config.train)
         self.resident = mel_RxM is not None
         most = parallel.Layout(size or len(self.runs), data=config.data_devices)
         if config.parallel == 'pmap':  # compiles at the first call, and all runs must fit
@@ -300,10 +302,11 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
         epoch, arrays, host = found
         state, best = arrays['state'], arrays['best']
         record.from_json(host)
-        progress.update(epoch * task.steps)
-        cluster.say(f'Resuming after epoch {epoch} of {config.train.epochs}.')
+        progress.update(min(epoch, config.train.epochs) * task.steps)
+        cluster.say(f'Resuming after epoch {min(epoch, config.train.epochs)} of {config.train.epochs}.')
 
-    clock, saved, scores = time.perf_counter() - record.seconds, time.perf_counter(), evaluate.Scores(group.fold_N)
+    clock, saved = time.perf_counter() - record.seconds, time.perf_counter()
+    scores, heard = evaluate.Scores(group.fold_N), evaluate.Gathered(group.fold_N)
     read = batches.resident if trainer.resident else batches.streaming
     with (
         contextlib.closing(checkpoints),
@@ -325,8 +328,14 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
                 state, metrics = trainer.chunk(state, features, batch, real_S, hyper)
                 trace.add(metrics, item.steps)
                 continue
-            chosen = best if item.part == 'test' else (state.params, state.batch_stats)
-            predicted = programs.predict(item.frames)(*chosen, features, layout.place_batch(batch, 2), hyper)
+            chosen = (state.params, state.batch_stats) if item.part == 'dev' else best
+            z, predicted = programs.predict(item.frames)(*chosen, features, layout.place_batch(batch, 2), hyper)
+            if item.part == 'heard':
+                heard.add(item.all_folds, layout.collect(z))
+                if item.last:
+                    best = fitted(trainer, group, best[0], heard), best[1]
+                    checkpoints.save(config.train.epochs + 1, {'state': state, 'best': best}, record.to_json(), layout)
+                continue
             scores.add(item.all_folds, layout.collect(predicted))
             if not item.last:
                 continue
@@ -357,6 +366,17 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
     outcome = report.outcome(group.runs, record, counts)
     place.conclude(number, outcome, report.predictions(task, group.runs, scores, record))
     return outcome
+
+
+def fitted(trainer: Trainer, group: Group, params, heard: evaluate.Gathered):
+    """The parameters of all runs after the method's `fit` on the representations of what each run's training heard."""
+    layout, domain_N = group.layout, trainer.task.table.domain_N
+    params_N, each = jax.tree.map(layout.collect, params), []
+    for n in range(len(group.runs)):
+        rows, z_NxD = heard.run(n)
+        index = {d: domain_N[d][rows] for d in trainer.method.domains}
+        each.append(trainer.method.fit(jax.tree.map(lambda x, n=n: x[n], params_N), z_NxD, index))
+    return layout.place_runs(jax.tree.map(lambda *x: layout.spread(np.stack(x)), *each))
 
 
 def forecast(trainer: Trainer, state, features, batch, hyper) -> float:

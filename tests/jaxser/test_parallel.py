@@ -78,11 +78,13 @@ class Sweep:
         return state
 
     def predict(self, state: State, resident: bool = False) -> np.ndarray:
-        """scores_NxB of every run for the first batch of its fold."""
+        """scores_NxB of every run for the first batch of its fold; the inputs, which are its z, come with them."""
         batch = self.layout.place_batch({k: x[:, 0] for k, x in self.batches(resident).items()}, 2)
         corpus = self.layout.place(self.corpus_RxM, parallel.EVERYWHERE) if resident else None
         hyper = self.layout.place_runs(self.hyper)
-        return self.collect(self.programs.predict(T)(state.params, state.batch_stats, corpus, batch, hyper))[..., 0]
+        z, scores = self.collect(self.programs.predict(T)(state.params, state.batch_stats, corpus, batch, hyper))
+        np.testing.assert_allclose(z, self.mel[self.fold_N, 0].astype(float).sum(2), rtol=1e-5, atol=1e-6)
+        return scores[..., 0]
 
     def collect(self, tree):
         """Every array by run, on the host."""

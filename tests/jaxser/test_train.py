@@ -1,6 +1,7 @@
 """A whole sweep in one process, in every way that must not matter: the tiny corpus, eight fake devices."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.refusal import Refusal
-from jaxser import memory, parallel, train
+from jaxser import checkpoint, cluster, memory, parallel, train
+from jaxser.methods import leace
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import tiny_config
@@ -20,6 +22,14 @@ def sweep(data: Path, path: Path, **changes) -> dict:
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2, **changes})
     return train.run(config, path)
+
+
+def interrupted(monkeypatch, data: Path, path: Path, epoch: int, **changes) -> None:
+    """The sweep up to the end of an epoch."""
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster.Termination, 'reached', lambda self, reached: reached == epoch)
+        with pytest.raises(cluster.Preempted, match=f'after epoch {epoch} of 2'):
+            sweep(data, path, **changes)
 
 
 @pytest.fixture(scope='module')
@@ -107,8 +117,6 @@ def test_an_unlabelled_target_is_heard_and_teaches_no_emotion(data, tmp_path):
 
 def test_a_finished_group_is_not_computed_again(data, plain, tmp_path, monkeypatch):
     """Killed between the last group and the results: the same command only gathers."""
-    import shutil
-
     copy = shutil.copytree(plain[1], tmp_path / 'copy')
     (copy / 'results.json').unlink()
     (copy / 'groups' / '0' / 'predictions.csv').write_bytes((copy / 'predictions.csv').read_bytes())
@@ -119,16 +127,71 @@ def test_a_finished_group_is_not_computed_again(data, plain, tmp_path, monkeypat
 
 def test_resuming_on_other_devices(data, plain, tmp_path, monkeypatch):
     """Begun on eight devices and gone on with on one: 1e-5 on posteriors."""
-    from jaxser import cluster
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cluster.Termination, 'reached', lambda self, epoch: epoch == 1)
-        with pytest.raises(cluster.Preempted, match='after epoch 1 of 2'):
-            sweep(data, tmp_path)
+    interrupted(monkeypatch, data, tmp_path, epoch=1)
     whole = parallel.Layout
     monkeypatch.setattr(parallel, 'Layout', lambda *a, **k: whole(*a, **{'devices': jax.devices()[:1], **k}))
     sweep(data, tmp_path)
     same(tmp_path, plain[1], 1e-5)
+
+
+ERASURE = {'method': 'leace', 'sweep.lam': (), 'sweep.fold': (0, 2)}
+
+
+@pytest.fixture(scope='module')
+def erased(data, tmp_path_factory):
+    """A sweep of a method that fits after training, and the z and the indices that each run was fitted on."""
+    path, fitted, eraser = tmp_path_factory.mktemp('erased'), [], leace.eraser
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leace, 'eraser', lambda z_NxD, index: fitted.append((z_NxD, index)) or eraser(z_NxD, index))
+        results = sweep(data, path, **ERASURE)
+    return results, path, fitted
+
+
+def selected(path: Path, runs: int) -> tuple[list[int], list]:
+    """The checkpoints of a finished sweep, and (params, batch_stats) of each run in the newest."""
+    checkpoints = checkpoint.Checkpoints(path / 'groups' / '0' / 'checkpoints')
+    epochs = sorted(checkpoints.manager.all_steps())
+    best = checkpoints.manager.restore(epochs[-1])['arrays']['best']
+    checkpoints.close()
+    by_run = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:runs], best)
+    return epochs, [jax.tree.map(lambda x, n=n: np.asarray(x[n]), by_run) for n in range(runs)]
+
+
+def test_what_is_fitted_after_training_is_what_is_tested(data, erased, tmp_path):
+    """Selected as erm, to the bit; fitted on all that each run's own fold trains on; saved; and test alone is scored by it."""
+    results, path, fitted = erased
+    plain = sweep(data, tmp_path, **ERASURE | {'method': 'erm'})
+    for mine, erms in zip(results['runs'], plain['runs']):
+        assert [mine[k] for k in ('epoch', 'dev', 'selected')] == [erms[k] for k in ('epoch', 'dev', 'selected')]
+    names, p = table(path)
+    assert names == table(tmp_path)[0]
+    assert np.abs(p - table(tmp_path)[1]).max() > 1e-3
+    (epochs, mine), (_, erms) = (selected(folder, 2) for folder in (path, tmp_path))
+    assert epochs == [2, 3]
+    for run, (params, batch_stats), (erm_params, erm_stats), (z_NxD, index) in zip(results['runs'], mine, erms, fitted):
+        made = params.pop('eraser')
+        jax.tree.map(np.testing.assert_array_equal, (params, batch_stats), (erm_params, erm_stats))
+        A_DxD, mean_D = leace.eraser(z_NxD, index)
+        np.testing.assert_array_equal(made['A'], np.float32(A_DxD))
+        np.testing.assert_array_equal(made['mean'], np.float32(mean_D))
+        tested = {n.split(',')[3] for n in names if n.split(',')[1] == str(run['hyper']['fold'])}
+        assert list(index) == ['speaker']
+        assert np.bincount(index['speaker'], minlength=6).tolist().count(8) == 2, 'two of six train, eight utterances each'
+        assert not {f's{k}' for k in index['speaker']} & tested
+
+
+def test_a_fit_is_done_once(data, erased, tmp_path, monkeypatch):
+    """Stopped between training and the fit, or after it: the same predictions to the bit, and nothing is erased twice."""
+    _, path, _ = erased
+    interrupted(monkeypatch, data, tmp_path / 'before', epoch=2, **ERASURE)
+    sweep(data, tmp_path / 'before', **ERASURE)
+    same(tmp_path / 'before', path, 0)
+    shutil.copytree(path, tmp_path / 'after')
+    for name in ('results.json', 'groups/0/outcome.json'):
+        (tmp_path / 'after' / name).unlink()
+    monkeypatch.setattr(leace, 'eraser', lambda *a: pytest.fail('it was fitted'))
+    sweep(data, tmp_path / 'after', **ERASURE)
+    same(tmp_path / 'after', path, 0)
 
 
 def test_a_profile_is_written_on_request(data, plain, tmp_path, capsys):

@@ -1,0 +1,185 @@
+"""Linear erasure: its closed form on made-up representations, and what training does to it, on an encoder of one matrix."""
+
+import jax
+import linear
+import numpy as np
+import pytest
+import scipy.linalg
+from linear import BATCH, SIZES, Case, close, encode, same
+from ml_collections import ConfigDict
+
+from jaxser import step, train
+from jaxser.methods import leace
+
+N, D, K = 200, 6, 4
+
+
+def made_up(domains: int = K, mix_DxD: np.ndarray | None = None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """z_NxD far from 0, its mean and its spread the domain's, and index_N; mixed by a matrix if one is given."""
+    r = np.random.default_rng(seed)
+    index_N = np.append(
+        np.arange(domains), r.choice(domains, N - domains, p=np.arange(1, domains + 1) / np.arange(domains + 1).sum())
+    )
+    z_NxD = 5 + r.normal(size=(domains, D))[index_N] + r.uniform(0.5, 2, (domains, 1))[index_N] * r.normal(size=(N, D))
+    return np.float32(z_NxD @ (r.normal(size=(D, D)) if mix_DxD is None else mix_DxD)), index_N
+
+
+def erased(z_NxD: np.ndarray, index: dict) -> np.ndarray:
+    A_DxD, mean_D = leace.eraser(z_NxD, index)
+    return z_NxD - (z_NxD - mean_D) @ A_DxD.T
+
+
+def centred(x_NxK: np.ndarray) -> np.ndarray:
+    return x_NxK - x_NxK.mean(0)
+
+
+def covariance(z_NxD: np.ndarray, index_N: np.ndarray) -> np.ndarray:
+    """Sigma_zd over the rows whose domain is known."""
+    known = index_N >= 0
+    d_NxK = np.eye(index_N.max() + 1)[index_N[known]]
+    return centred(np.float64(z_NxD)[known]).T @ centred(d_NxK) / known.sum()
+
+
+LINE = np.diag([1, 1e-4, 1, 1, 1, 1]) @ np.random.default_rng(1).normal(size=(D, D))
+FLAT = np.random.default_rng(1).normal(size=(D, 3)) @ np.random.default_rng(2).normal(size=(3, D))
+CASES = {
+    'fewer domains than directions': made_up(),
+    'two domains': made_up(2),
+    'more domains than directions': made_up(9),
+    'a narrow direction': made_up(mix_DxD=LINE),
+    'a singular covariance': made_up(3, FLAT),
+    'silent units': made_up(mix_DxD=np.diag([1, 0, 1, 0, 1, 1])),
+}
+
+
+@pytest.mark.parametrize(('z_NxD', 'index_N'), CASES.values(), ids=CASES)
+def test_nothing_linear_of_the_domain_is_left(z_NxD, index_N):
+    """The cross-covariance is 0 to 1e-6 of what it was, and least squares of the domains give their shares for everybody."""
+    r_NxD = erased(z_NxD, {'speaker': index_N})
+    before, after = (np.linalg.norm(covariance(x, index_N)) for x in (z_NxD, r_NxD))
+    assert after < 1e-6 * before
+    d_NxK = np.eye(index_N.max() + 1)[index_N]
+    probe = np.c_[np.ones(N), centred(r_NxD)]
+    fit, *_ = np.linalg.lstsq(probe, d_NxK, rcond=1e-6)
+    np.testing.assert_allclose(probe @ fit, np.tile(d_NxK.mean(0), (N, 1)), atol=1e-6)
+
+
+def test_as_many_directions_go_as_domains_tell():
+    """K - 1 of them; all of them where there are as many, and then the mean is left; the mean itself never moves."""
+    ranks = []
+    for domains in (2, 4, 9):
+        z_NxD, index_N = made_up(domains)
+        r_NxD = erased(z_NxD, {'speaker': index_N})
+        ranks.append(D - np.linalg.matrix_rank(centred(r_NxD), tol=1e-6))
+        np.testing.assert_allclose(r_NxD.mean(0), z_NxD.mean(0, dtype=float), rtol=1e-6)
+    assert ranks == [1, 3, D]
+
+
+def test_it_is_the_oblique_projection():
+    """Onto the columns of Sigma_zd, along what Sigma_zz^-1 holds apart from them: another formula, by scipy."""
+    z_NxD, index_N = made_up()
+    sigma_zz = np.cov(np.float64(z_NxD).T, bias=True)
+    B = scipy.linalg.orth(covariance(z_NxD, index_N), rcond=1e-10)
+    S_inverse_B = scipy.linalg.solve(sigma_zz, B, assume_a='pos')
+    expected = B @ scipy.linalg.solve(B.T @ S_inverse_B, S_inverse_B.T)
+    A_DxD, mean_D = leace.eraser(z_NxD, {'speaker': index_N})
+    np.testing.assert_allclose(A_DxD, expected, atol=1e-9)
+    np.testing.assert_allclose(mean_D, z_NxD.mean(0, dtype=float))
+
+
+def test_no_other_eraser_changes_less():
+    """Of the linear maps that leave no cross-covariance, none has a smaller mean square, whatever the inner product."""
+    z_NxD, index_N = made_up()
+    A_DxD, _ = leace.eraser(z_NxD, {'speaker': index_N})
+    x_NxD, r = centred(np.float64(z_NxD)), np.random.default_rng(3)
+    B = scipy.linalg.orth(covariance(z_NxD, index_N), rcond=1e-10)
+    beside = np.eye(D) - B @ B.T
+    for others in range(50):
+        removed = B @ B.T + (r.normal(size=(D, D)) * 0.1 ** (others % 4) @ beside if others else 0)
+        nearby = A_DxD + r.normal(size=(D, D)) * 1e-3 @ beside
+        for other in (removed, nearby):
+            assert np.abs(covariance(x_NxD - x_NxD @ other.T, index_N)).max() < 1e-12
+            for scale in (np.eye(D), r.normal(size=(D, D))):
+                assert ((x_NxD @ A_DxD.T @ scale) ** 2).sum() < ((x_NxD @ other.T @ scale) ** 2).sum()
+
+
+def test_without_a_trace_nothing_moves():
+    """Every domain says the same: r is the identity; and so it is where z never varies."""
+    z_NxD = np.tile(made_up()[0][:50], (4, 1))
+    assert not leace.eraser(z_NxD, {'speaker': np.repeat(np.arange(4), 50)})[0].any()
+    assert not leace.eraser(np.ones((8, D)), {'speaker': np.arange(8) % 2})[0].any()
+
+
+def test_whose_domain_is_unknown_is_left_out():
+    """They change nothing; of several domains each is erased from those of whom it is known, and no direction more."""
+    z_NxD, index_N = made_up()
+    known = np.random.default_rng(4).random(N) < 0.7
+    marked = np.where(known, index_N, -1)
+    for found, expected in zip(leace.eraser(z_NxD, {'speaker': marked}), leace.eraser(z_NxD[known], {'speaker': index_N[known]})):
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+    language_N = (z_NxD[:, 0] > z_NxD[:, 0].mean()).astype(int) - 2 * (np.arange(N) % 5 == 0)
+    language_N = np.maximum(language_N, -1)
+    both = {'speaker': marked, 'language': language_N}
+    assert np.linalg.matrix_rank(leace.eraser(z_NxD, both)[0], tol=1e-6) == 3 + 1
+    for one in both.values():
+        assert np.linalg.norm(covariance(erased(z_NxD, both), one)) < 1e-6 * np.linalg.norm(covariance(z_NxD, one))
+
+
+def test_domains_of_a_name_that_nobody_has_do_not_matter():
+    """Indices are names: gaps, as every fold has, change nothing."""
+    z_NxD, index_N = made_up()
+    for found, expected in zip(leace.eraser(z_NxD, {'speaker': 3 * index_N + 2}), leace.eraser(z_NxD, {'speaker': index_N})):
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.fixture(scope='module')
+def case():
+    return Case('leace')
+
+
+def test_predictions_are_those_of_the_old_head_on_what_is_left(case):
+    """Before the fit, erm's; after it the head's of r(z), in float32; nothing else of the parameters has changed."""
+    plain = Case('erm')
+    same(case.method.predict(case.params, {}, BATCH), plain.method.predict(plain.params, {}, BATCH))
+    z_BxD = encode(case.double, keep_BxD=1)
+    index = {'speaker': BATCH['speaker_B']}
+    after = case.method.fit(case.params, np.float32(z_BxD), index)
+    same({k: after[k] for k in plain.params}, plain.params)
+    assert {x.dtype for x in jax.tree.leaves(after)} == {np.dtype('float32')}
+    expected = erased(np.float32(z_BxD), index)
+    known = BATCH['speaker_B'] >= 0
+    assert np.abs(expected - z_BxD)[known].max() > 0.1
+    r_BxD, scores_BxC = case.method.predict(after, {}, BATCH)
+    close(r_BxD, expected)
+    close(scores_BxC, linear.linear(case.double['emotion'], expected))
+
+
+def test_what_is_not_finite_is_not_fitted(case):
+    """A run that diverged costs itself alone."""
+    z_BxD = np.where(np.arange(8)[:, None] == 3, np.nan, encode(case.double, keep_BxD=1))
+    same(case.method.fit(case.params, z_BxD, {'speaker': BATCH['speaker_B']}), case.params)
+
+
+def test_training_is_erm_and_leaves_the_eraser_alone():
+    """Five steps under decay, from an eraser that is not 0: encoder and head are erm's to the bit, the eraser is as it was."""
+    config = ConfigDict({'domain': 'speaker', 'domain_hidden': 3, 'warmup': 0.1, 'clip': 5.0, 'optimizer': 'adamw'})
+    hyper = {'lr': 0.1, 'weight_decay': 0.5, 'time_mask': 0.1, 'band_mask': 0.1}
+    hyper = {k: np.float32(x) for k, x in hyper.items()} | {'seed': np.int32(1), 'fold': np.int32(0)}
+    batch = BATCH | {
+        'mean_BxM': np.zeros((linear.B, linear.M), np.float32),
+        'scale_BxM': np.ones((linear.B, linear.M), np.float32),
+    }
+    states = {}
+    for name in ('erm', 'leace'):
+        method = train.plugin('methods', name).make(config, linear.ENCODER, SIZES)
+        one = step.make(linear.ENCODER, method, SIZES, config)
+        state = linear.quick(one.init)(hyper)
+        ones = jax.tree.map(lambda x: x + 1, {k: x for k, x in state.params.items() if k == 'eraser'})
+        states[name], update = state.replace(params=state.params | ones), linear.quick(one.update)
+        for _ in range(5):
+            states[name], metrics = update(states[name], batch, hyper)
+        assert {'loss', 'emotion_loss', 'emotion_accuracy'} <= set(metrics)
+    learned = states['leace'].params
+    assert all((x == 1).all() for x in jax.tree.leaves(learned.pop('eraser')))
+    same(learned, states['erm'].params)
+    same(states['leace'].batch_stats, states['erm'].batch_stats)

@@ -1,0 +1,154 @@
+"""The bootstrap over speakers against plain Python, the binomial distribution and scikit-learn."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import recall_score
+
+from data_pipelines.refusal import Refusal
+from jaxser import statistics
+
+C = 3
+
+
+def people(speakers: int = 5, each: int = 12, seeds: int = 2, spread: float = 0.0, accuracy: float = 0.6) -> list[tuple]:
+    """(speaker_N, truth_N, predicted_N) of each seed; speakers differ in accuracy by `spread`."""
+    r = np.random.default_rng(0)
+    speaker_N = r.permutation(np.repeat([f's{n:02}' for n in range(speakers)], each))
+    truth_N = r.integers(0, C, len(speaker_N))
+    right = dict(zip(np.unique(speaker_N), np.clip(accuracy + spread * r.normal(size=speakers), 0, 1)))
+    p_N = np.array([right[s] for s in speaker_N])
+    return [
+        (speaker_N, truth_N, np.where(r.random(len(p_N)) < p_N, truth_N, (truth_N + r.integers(1, C, len(p_N))) % C))
+        for _ in range(seeds)
+    ]
+
+
+def counts(seeds: list[tuple], classes: int = C) -> np.ndarray:
+    return np.stack([statistics.confusions(*seed, classes) for seed in seeds])
+
+
+def by_hand(seeds: list[tuple], weight_S) -> float:
+    """The UAR of a draw: every utterance of every speaker drawn, as often as drawn, in lists."""
+    found = []
+    for speaker_N, truth_N, predicted_N in seeds:
+        recalls = []
+        for c in range(C):
+            right = [
+                int(p == c)
+                for name, weight in zip(sorted(set(speaker_N)), weight_S)
+                for _ in range(int(weight))
+                for s, t, p in zip(speaker_N, truth_N, predicted_N)
+                if s == name and t == c
+            ]
+            if right:
+                recalls.append(sum(right) / len(right))
+        found.append(sum(recalls) / len(recalls))
+    return sum(found) / len(found)
+
+
+def test_every_draw_is_what_plain_python_makes_of_it():
+    """All 40 draws of four speakers, with a class that some draws lack; the value and the interval are theirs."""
+    seeds = people(speakers=4, each=5)
+    seeds = [(s, np.where((t == 2) & (s != 's00'), 0, t), p) for s, t, p in seeds]
+    weight_QxS = statistics.weights(4, 40)
+    assert (weight_QxS[:, 0] == 0).any()
+    expected = [by_hand(seeds, weight_S) for weight_S in weight_QxS]
+    np.testing.assert_allclose(statistics.mean_uar(counts(seeds), weight_QxS), expected, atol=1e-12)
+    found = statistics.of_uar(counts(seeds))
+    assert found.value == pytest.approx(by_hand(seeds, np.ones(4)), abs=1e-12)
+    whole = sorted(statistics.mean_uar(counts(seeds), statistics.weights(4)))
+    assert found.ci95 == pytest.approx(np.percentile(whole, (2.5, 97.5)))
+
+
+def test_the_uar_is_that_of_scikit_learn_averaged_over_seeds():
+    """Of all utterances of a seed together, whoever says them."""
+    seeds = people(seeds=3, spread=0.2)
+    expected = np.mean([recall_score(t, p, average='macro') for _, t, p in seeds])
+    assert statistics.of_uar(counts(seeds)).value == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_draw_holds_as_many_speakers_as_there_are():
+    """2,000 draws with replacement, uniform, and the same ones every time."""
+    weight_QxS = statistics.weights(7)
+    assert weight_QxS.shape == (2000, 7)
+    assert (weight_QxS.sum(1) == 7).all()
+    np.testing.assert_allclose(weight_QxS.mean(0), 1, atol=0.1)
+    assert weight_QxS.var(0).mean() == pytest.approx(1 - 1 / 7, rel=0.05)
+    np.testing.assert_array_equal(weight_QxS, statistics.weights(7))
+
+
+def test_of_one_utterance_a_speaker_it_is_the_binomial_interval():
+    """Forty speakers, one class, 28 right: draws of the UAR are Binomial(40, 0.7) / 40, to a step of 1/40."""
+    speaker_N, zero_N = np.arange(40), np.zeros(40, int)
+    count = counts([(speaker_N, zero_N, np.where(speaker_N < 28, 0, 1))])
+    found = statistics.of_uar(count)
+    assert found.value == pytest.approx(0.7)
+    assert found.ci95 == pytest.approx(stats.binom.ppf((0.025, 0.975), 40, 0.7) / 40, abs=1 / 40)
+    drawn = statistics.mean_uar(count, statistics.weights(40))
+    assert drawn.std() == pytest.approx(np.sqrt(0.7 * 0.3 / 40), rel=0.05)
+
+
+def test_a_difference_is_of_pairs():
+    """Nothing differs from itself in any draw; what is right on one more utterance of everybody is above 0 for sure."""
+    seeds = people(speakers=8, spread=0.3)
+    itself = statistics.of_difference(counts(seeds), counts(seeds))
+    assert itself == (0.0, (0.0, 0.0))
+    better = []
+    for speaker_N, truth_N, predicted_N in seeds:
+        wrong = [np.flatnonzero((speaker_N == s) & (truth_N != predicted_N))[:1] for s in np.unique(speaker_N)]
+        mended_N = predicted_N.copy()
+        mended_N[np.concatenate(wrong)] = truth_N[np.concatenate(wrong)]
+        better.append((speaker_N, truth_N, mended_N))
+    low, high = statistics.of_difference(counts(better), counts(seeds)).ci95
+    assert 0 < low < high
+    assert high - low < 0.5 * np.diff(statistics.of_uar(counts(seeds)).ci95)[0]
+    there, back = statistics.of_difference(counts(better), counts(seeds)), statistics.of_difference(counts(seeds), counts(better))
+    assert (there.value, *there.ci95) == pytest.approx((-back.value, -back.ci95[1], -back.ci95[0]))
+
+
+def test_a_reference_may_have_other_seeds():
+    """The averages over seeds are compared."""
+    seeds, others = people(seeds=3), people(seeds=1)
+    expected = statistics.of_uar(counts(seeds)).value - statistics.of_uar(counts(others)).value
+    assert statistics.of_difference(counts(seeds), counts(others)).value == pytest.approx(expected)
+
+
+def test_speakers_who_differ_make_the_interval_wide():
+    """Half of them easy, half hard: far wider than if each utterance stood for itself, and hardly so where none differ."""
+
+    def widths(spread: float) -> tuple[float, float]:
+        seeds = people(speakers=12, each=30, seeds=1, spread=spread, accuracy=0.5)
+        alone = [(np.arange(len(t)), t, p) for _, t, p in seeds]
+        return tuple(float(np.diff(statistics.of_uar(counts(x)).ci95)[0]) for x in (seeds, alone))
+
+    clustered, naive = widths(0.3)
+    assert clustered > 2 * naive
+    clustered, naive = widths(0.0)
+    assert clustered < 1.5 * naive
+
+
+def test_seeds_do_not_stand_for_speakers():
+    """Seeds that agree narrow nothing: the draw is the same for all of them."""
+    seeds = people(seeds=1, spread=0.3)
+    nine, one = statistics.of_uar(counts(seeds * 9)), statistics.of_uar(counts(seeds))
+    assert (nine.value, *nine.ci95) == pytest.approx((one.value, *one.ci95))
+
+
+def test_of_one_speaker_there_is_no_interval():
+    """The figure alone."""
+    found = statistics.of_uar(counts(people(speakers=1)))
+    assert 0 < found.value < 1
+    assert found.ci95 is None
+
+
+def test_no_utterances_have_no_uar():
+    """NaN, without a warning."""
+    assert np.isnan(statistics.uar(np.zeros((2, C, C), int))).all()
+
+
+@pytest.mark.parametrize('other', [{'speakers': 6}, {'each': 11}])
+def test_other_utterances_are_refused(other):
+    """What is compared must have been tested on the same."""
+    with pytest.raises(Refusal, match='same split_sha256'):
+        statistics.of_difference(counts(people()), counts(people(**other)))
