@@ -1,4 +1,4 @@
-"""Every configuration that is shipped: it can be read, its sweep makes sense, and its header says how it is run and what came out."""
+"""Every configuration that is shipped: it can be read, its sweep makes sense, its header says how it is run and what came out."""
 
 import ast
 import importlib
