@@ -1,20 +1,19 @@
-"""EMO-DB, four classes: SNP, in which a layer between encoder and heads moves up the speaker loss, beside lam = 0, which is
-plain training of that network; 5 speaker-disjoint folds.
+"""EMO-DB, four classes: SNP (lam 0.1) beside plain training of the same network (lam 0), 5 speaker-disjoint folds, 3 seeds.
 
-A re-instantiation of SNP of Gat et al. 2022 (arXiv 2202.01252), over the TDNN-LSTM and not over HuBERT. The paper's: its four
-steps, lam as the step of the ascent. This project's defaults: corpus, network, AdamW, schedule, lam and the shape of the layer; the paper's lam is
-1e-3, which weighs nothing beside AdamW's steps.
+SNP of Gat et al. 2022 (arXiv 2202.01252): a layer after the encoder moves up the speaker loss of identity batches. A re-instantiation, over
+the TDNN-LSTM and not over HuBERT. The paper's: the four steps, lam as the step of the ascent. This project's defaults: the corpus,
+the network, AdamW and its schedule, and lam; the paper's 1e-3 weighs nothing beside the steps of AdamW.
+SNP's layer is a plain one, relu(W z + b): our default too.
 
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb
     python -m jaxser.main --config=configs/gat_snp_emodb.py
 
 30 runs as one program. Not measured yet.
-Speakers of the identity batches: the six who train (K = 6). With another corpus' instead, of which no emotion is used:
+Identity batches hold the six speakers who train (K = 6). To fill them from another corpus, whose emotions are not used, or to
+let training and test share their speakers:
 
-    python -m data_pipelines.prepare ravdess --source PATH/TO/ravdess
-    python -m jaxser.main --config=configs/gat_snp_emodb.py --config.protocol.identity=ravdess --workdir=runs/gat_snp_emodb_ravdess
-
-Speakers shared between training and test (speaker-dependent): --config.protocol.name=speaker_dependent
+    python -m jaxser.main --config=configs/gat_snp_emodb.py --config.protocol.identity=ravdess --workdir=runs/gat_snp_ravdess
+    python -m jaxser.main --config=configs/gat_snp_emodb.py --config.protocol.name=speaker_dependent --workdir=runs/gat_snp_shared
 """
 
 from configs import base

@@ -1,20 +1,18 @@
-"""EMO-DB, four classes: TAP, in which the whole encoder moves up the speaker loss, beside lam = 0, which is
-plain training; 5 speaker-disjoint folds.
+"""EMO-DB, four classes: TAP (lam 0.1) beside plain training (lam 0), 5 speaker-disjoint folds, 3 seeds.
 
-A re-instantiation of TAP of Gat et al. 2022 (arXiv 2202.01252), over the TDNN-LSTM and not over HuBERT. The paper's: its four
-steps, lam as the step of the ascent. This project's defaults: corpus, network, AdamW, schedule, lam; the paper's lam is
-1e-3, which weighs nothing beside AdamW's steps.
+TAP of Gat et al. 2022 (arXiv 2202.01252): the encoder moves up the speaker loss of identity batches. A re-instantiation, over
+the TDNN-LSTM and not over HuBERT. The paper's: the four steps, lam as the step of the ascent. This project's defaults: the corpus,
+the network, AdamW and its schedule, and lam; the paper's 1e-3 weighs nothing beside the steps of AdamW.
 
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb
     python -m jaxser.main --config=configs/gat_tap_emodb.py
 
 30 runs as one program. Not measured yet.
-Speakers of the identity batches: the six who train (K = 6). With another corpus' instead, of which no emotion is used:
+Identity batches hold the six speakers who train (K = 6). To fill them from another corpus, whose emotions are not used, or to
+let training and test share their speakers:
 
-    python -m data_pipelines.prepare ravdess --source PATH/TO/ravdess
-    python -m jaxser.main --config=configs/gat_tap_emodb.py --config.protocol.identity=ravdess --workdir=runs/gat_tap_emodb_ravdess
-
-Speakers shared between training and test (speaker-dependent): --config.protocol.name=speaker_dependent
+    python -m jaxser.main --config=configs/gat_tap_emodb.py --config.protocol.identity=ravdess --workdir=runs/gat_tap_ravdess
+    python -m jaxser.main --config=configs/gat_tap_emodb.py --config.protocol.name=speaker_dependent --workdir=runs/gat_tap_shared
 """
 
 from configs import base

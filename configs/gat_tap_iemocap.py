@@ -1,21 +1,19 @@
-"""IEMOCAP, four classes (5,531 utterances): TAP, in which the whole encoder moves up the speaker loss,
-beside lam = 0, which is plain training; leave one session out.
+"""IEMOCAP, four classes (5,531 utterances): TAP (lam 0.1) beside plain training (lam 0), leave one session out.
 
-A re-instantiation of TAP of Gat et al. 2022 (arXiv 2202.01252), over the TDNN-LSTM and not over HuBERT. The paper's: four classes,
-5 folds of which 2 speakers are tested, the epoch chosen on validation, the four steps, lam as the step of the ascent. This
-project's defaults: network, AdamW, schedule, lam, that dev is the next session; the paper's lam is 1e-3, which weighs
-nothing beside AdamW's steps. The paper prints weighted accuracy: WA here.
+TAP of Gat et al. 2022 (arXiv 2202.01252): the encoder moves up the speaker loss of identity batches. A re-instantiation, over
+the TDNN-LSTM and not over HuBERT. The paper's: four classes, 5 folds, 2 speakers to test, the epoch that validates best, the four
+steps, lam as the step of the ascent, and weighted accuracy, which is WA here. This project's defaults: the network, AdamW and its
+schedule, that the next session validates, and lam; the paper's 1e-3 weighs nothing beside the steps of AdamW.
 
     python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release
     python -m jaxser.main --config=configs/gat_tap_iemocap.py
 
 10 runs as one program. Not measured yet.
-Speakers of the identity batches: the six of the three training sessions (K = 6). With another corpus' instead, of which no
-emotion is used (msp_podcast, once prepared, likewise):
+Identity batches hold the six speakers of the three training sessions (K = 6). To fill them from another corpus, whose emotions
+are not used, or to let training and test share their speakers:
 
-    python -m jaxser.main --config=configs/gat_tap_iemocap.py --config.protocol.identity=ravdess --workdir=runs/gat_tap_iemocap_ravdess
-
-Speakers shared between training and test (speaker-dependent): --config.protocol.name=speaker_dependent
+    python -m jaxser.main --config=configs/gat_tap_iemocap.py --config.protocol.identity=msp_podcast --workdir=runs/gat_tap_podcast
+    python -m jaxser.main --config=configs/gat_tap_iemocap.py --config.protocol.name=speaker_dependent --workdir=runs/gat_tap_shared
 """
 
 from configs import base
