@@ -31,7 +31,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     pass, from one point; so are (3) and (4), from the w that (1) left. TAP: w is the encoder. SNP: w has a layer more, between
     encoder and heads, and it alone ascends; prediction goes through it.
     Descents are the optimiser's. The ascent is plain under any optimiser, is not clipped, and does not fall with the learning
-    rate. Steps of AdamW do not shrink with the gradient: there lam must be larger than the paper's 1e-3 to weigh anything.
+    rate. Steps of AdamW do not shrink with the gradient: there lam must be larger than the paper's 1e-3 to weigh anything. Ours
+    is the first power of ten that visibly raised TAP's speaker loss on EMO-DB; ten times that raises the emotion loss at the end.
     Identity examples are normalised by the statistics of their batch, and the running ones never hear them. `ascent` is the norm
     of step (3) over that of step (1) of what ascends; 0 where nothing descends.
     """
@@ -83,4 +84,4 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         z_BxD, _ = represent(params, batch_stats, batch, {}, None, train=False)
         return z_BxD, emotion.apply(params['emotion'], z_BxD)
 
-    return Method({'lam': 0.1}, init, loss, predict, ('speaker',), identity=True, update=update)
+    return Method({'lam': 0.01}, init, loss, predict, ('speaker',), identity=True, update=update)

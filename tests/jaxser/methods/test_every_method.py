@@ -65,7 +65,7 @@ def make_batches(identity: bool = False, seed: int = 0) -> dict[str, np.ndarray]
 def make_hyper(knobs: dict) -> dict[str, np.ndarray]:
     """Three variants that differ in everything; the first has lam = 0."""
     options = {'weight_decay': 0.01, 'dropout': 0.2, 'time_mask': 0.1, 'band_mask': 0.1}
-    own = [{k: 0.3 * v if k == 'lam' else x * (1 - v / 4) for k, x in knobs.items()} for v in range(V)]
+    own = [{k: min(x, 0.3) * v if k == 'lam' else x * (1 - v / 4) for k, x in knobs.items()} for v in range(V)]
     runs = [own[v] | options | {'lr': 1e-3 * (v + 1), 'seed': v} for v in range(V)]
     every = [r | {'fold': f} for f in range(F) for r in runs]
     hyper = sweep.hyper(every, sweep.Part({}, None, runs))
