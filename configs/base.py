@@ -15,12 +15,13 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     # A file of jaxser/methods: erm (plain training) | dann (domain-adversarial training) | cdann (an adversary per emotion) |
-    # confusion (an undecided domain head) | crossgrad (perturbed features) | labelgrad (its control, without domain); and, for a
+    # confusion (an undecided domain head) | crossgrad (perturbed features) | labelgrad (its control, without domain) |
+    # speaker_norm (ascent on the speaker loss of batches of its own) | leace (linear erasure after plain training); and, for a
     # target of which config.protocol.adapt lets training hear: coral (covariances) | mmd (kernels) | didan (sparse mixtures).
-    # leace (linear erasure of config.domain after plain training) is a control.
     config.method = 'dann'
     config.domain = 'speaker'  # what a domain head tells apart: speaker | language | corpus, or several: 'speaker+language'
     config.domain_hidden = 64  # width of the hidden layer of a domain head
+    config.speaker_norm = 'tap'  # what speaker_norm moves up the speaker loss: tap (the encoder) | snp (a layer of its own on z)
 
     config.data = ConfigDict()
     config.data.dir = 'data'  # where `python -m data_pipelines.prepare` put the shards
@@ -51,6 +52,9 @@ def get_config() -> ConfigDict:
     # What training hears without its emotion, as half of every batch: none | others (speakers of the target who are not tested;
     # each is tested in one fold) | transductive (the test part itself).
     config.protocol.adapt = 'none'
+    # Of speaker_norm: corpora whose speakers fill the identity batches, e.g. ('ravdess',), in place of those that training hears.
+    # They are read beside data.corpora and have no other part; their emotions are not used, `global` normalises them as the rest.
+    config.protocol.identity = ()
     config.protocol.test = 'test'  # of the official split, which part is tested: test, test2, ...
     config.protocol.allow_leak = ''  # set by --allow_leak: leaks that the audit lets pass, and every result names: speaker, audio
 
@@ -74,7 +78,8 @@ def get_config() -> ConfigDict:
 
     # What is swept, as tuples: the runs are the product. () is the default of the method that has the knob, and none for others.
     config.sweep = ConfigDict()
-    config.sweep.lam = ()  # dann, cdann: the coefficient of gradient reversal; confusion, coral, mmd, didan: their loss's weight
+    # dann, cdann: the coefficient of gradient reversal; confusion, coral, mmd, didan: their loss's weight; speaker_norm: its step
+    config.sweep.lam = ()
     config.sweep.domain_weight = ()  # dann, cdann: the weight of the domain loss, in its head and, times lam, in the encoder
     config.sweep.eps = ()  # crossgrad, labelgrad: how far features are moved, in gradients
     config.sweep.alpha = ()  # crossgrad, labelgrad: the share of the moved features in the loss, 0 to 1
@@ -91,6 +96,7 @@ def get_config() -> ConfigDict:
     # Structural keys: a program for each value, all in one table. () is the value of the key itself.
     config.sweep.method = ()
     config.sweep.domain = ()
+    config.sweep.speaker_norm = ()
     config.sweep.model = ConfigDict()
     config.sweep.model.width = ()
     config.sweep.model.hidden = ()

@@ -2,11 +2,12 @@
 
   python -m data_pipelines.audit --config=configs/dann_demo.py [--config.KEY=VALUE ...] [--allow_leak=speaker,audio]
 
-A speaker or a recording in two parts of a fold is a leak and refused. Recordings are the same if their decoded samples are, or if
-their signatures (log_mel.signature) are nearly: that finds copies of another level, codec (MP3, OGG, 8 bits), rate, with a little
-noise, or with silence cut from or put to their ends. It does NOT find an excerpt of a longer recording, two recordings joined,
-another speed or pitch, added music, echo or loud noise, nor codecs that leave less than 4 kHz or about 16 kbit/s; and whom
-the corpus calls by two names are two speakers, unless they share a recording.
+A speaker or a recording in two parts of a fold is a leak and refused, and so is one of dev or test in the identity batches.
+Recordings are the same if their decoded samples are, or if their signatures (log_mel.signature) are nearly: that finds copies of
+another level, codec (MP3, OGG, 8 bits), rate, with a little noise, or with silence cut from or put to their ends. It does NOT
+find an excerpt of a longer recording, two recordings joined, another speed or pitch, added music, echo or loud noise, nor codecs
+that leave less than 4 kHz or about 16 kbit/s; and whom the corpus calls by two names are two speakers, unless they share a
+recording.
 
 COPY and CLOSE are set on real speech: the 2,179 utterances of RAVDESS, URDU and the four-class EMO-DB, and 13 copies each of 320
 of them. The most alike takes that are no copies (one actor, sentence, emotion) reach 0.904, those of two speakers 0.800. Of 4,160
@@ -27,6 +28,7 @@ from data_pipelines.shards import Utterances
 
 LEAKS = ('speaker', 'audio')
 PARTS = ('train', 'dev', 'test')
+EVERY = (*PARTS, 'adapt', 'identity')
 COPY = 0.96  # signatures whose product reaches it are those of one recording
 CLOSE = 0.03  # and the logarithms of the lengths over which they extend differ by no more
 BLOCK = 512  # signatures compared at a time, with eight times as many
@@ -54,8 +56,9 @@ def inspect(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> di
     """What the parts of the folds share and what their labels give away, as JSON: counts, and some examples of each."""
     allow, shares_speakers = allowed(protocol.allow_leak), protocol.shares_speakers
     compared = [*itertools.combinations(PARTS, 2), *([] if protocol.transductive else [('adapt', 'dev'), ('adapt', 'test')])]
+    compared += [('identity', 'dev'), ('identity', 'test')]
     text = utterances.text
-    used = np.unique(np.concatenate([getattr(f, part) for f in folds for part in (*PARTS, 'adapt')]))
+    used = np.unique(np.concatenate([getattr(f, part) for f in folds for part in EVERY]))
     shared, duplicates = recordings(utterances, folds, compared, used)
     findings = {
         'folds': len(folds),
@@ -80,7 +83,7 @@ def common(utterances: Utterances, column: str, folds: list[Fold], compared: lis
     values, index_N = np.unique(utterances.text[column], return_inverse=True)
     seen, where, examples = set(), set(), []
     for fold in folds:
-        has = {part: np.bincount(index_N[getattr(fold, part)], minlength=len(values)) > 0 for part in (*PARTS, 'adapt')}
+        has = {part: np.bincount(index_N[getattr(fold, part)], minlength=len(values)) > 0 for part in EVERY}
         for parts in compared:
             for v in np.flatnonzero(has[parts[0]] & has[parts[1]] & (values != '')):
                 where.add(fold.number)
@@ -102,7 +105,7 @@ def recordings(utterances: Utterances, folds: list[Fold], compared: list[tuple[s
     pairs_Px2 = np.concatenate([np.repeat(np.arange(len(first_K)), 2).reshape(-1, 2), near_Px2])  # each with itself, then others
     leaks_P, where, shared = np.zeros(len(pairs_Px2), bool), set(), []
     for fold in folds:
-        has = {part: np.bincount(recording_N[getattr(fold, part)], minlength=len(first_K)) > 0 for part in (*PARTS, 'adapt')}
+        has = {part: np.bincount(recording_N[getattr(fold, part)], minlength=len(first_K)) > 0 for part in EVERY}
         for parts in compared:
             a_Px2, b_Px2 = (has[part][pairs_Px2] for part in parts)
             crosses_P = (a_Px2[:, 0] & b_Px2[:, 1]) | (a_Px2[:, 1] & b_Px2[:, 0])
@@ -334,13 +337,13 @@ def show_parts(utterances: Utterances, folds: list[Fold]) -> None:
     import rich.console
     import rich.table
 
-    text, parts = utterances.text, [p for p in (*PARTS, 'adapt') if any(len(getattr(f, p)) for f in folds)]
+    text, parts = utterances.text, [p for p in EVERY if p in PARTS or any(len(getattr(f, p)) for f in folds)]
     grid = rich.table.Table('fold', box=rich.box.SIMPLE)
     for part in parts:
         grid.add_column(part, justify='right')
     for fold in folds:
         rows = [getattr(fold, part) for part in parts]
-        kinds = [[len(np.unique(text[c][r])) for c in ('speaker', 'emotion')] for r in rows]
+        kinds = [[len(set(text[c][r]) - {''}) for c in ('speaker', 'emotion')] for r in rows]
         grid.add_row(fold.name, *(f'{len(r):,}, {speakers}, {classes}' for r, (speakers, classes) in zip(rows, kinds)))
     print('Utterances, speakers and classes of every part:')
     rich.console.Console(highlight=False, markup=False).print(grid)
@@ -385,7 +388,7 @@ def main() -> None:
         split, protocol = batches.split(config), Protocol(**config.protocol)
         print('\n'.join([protocol.title, f'split {split.sha256}', *split.left(config.data.labels), '']))
         show_parts(split.utterances, split.folds)
-        show_priors(split.utterances)
+        show_priors(split.utterances[np.flatnonzero(split.utterances.text['emotion'] != '')])
         findings = inspect(split.utterances, split.folds, protocol)
         show(findings)
         refuse(findings)

@@ -79,11 +79,18 @@ def fingerprints(config) -> dict[str, str]:
     return found
 
 
-def labelled(utterances: Utterances, space: str) -> tuple[Utterances, dict[str, int]]:
-    """The utterances that have a class in the label space, their emotion replaced by it, and the counts of those left out."""
-    class_N, left_out = labels.classify(space, utterances.text['emotion'], utterances.rating_NxA)
-    keep_N = class_N != ''
-    if not keep_N.any():
+def labelled(utterances: Utterances, space: str, identity: tuple[str, ...] = ()) -> tuple[Utterances, dict[str, int]]:
+    """The utterances that have a class in the label space, their emotion replaced by it, and the counts of those left out.
+
+    Those of the corpora `identity` all stay, and lose their emotion ('').
+    """
+    apart_N = folds.apart(utterances, identity)
+    own = np.flatnonzero(~apart_N)
+    class_O, left_out = labels.classify(space, utterances.text['emotion'][own], utterances.rating_NxA[own])
+    class_N = np.full(len(utterances), '', class_O.dtype)
+    class_N[own] = class_O
+    keep_N = apart_N | (class_N != '')
+    if not (class_N != '').any():
         what = ', '.join(f'{n} {reason}' for reason, n in left_out.items())
         raise Refusal(f'No utterance has a class in the label space {space!r}: {what}. Choose another --config.data.labels.')
     kept = utterances[np.flatnonzero(keep_N)]
@@ -94,27 +101,39 @@ def labelled(utterances: Utterances, space: str) -> tuple[Utterances, dict[str, 
 def resolved(config):
     """The configuration with the data sets that its protocol names; a name that is no corpus of ours is one of your CSV's."""
     config = copy.deepcopy(config)
-    for node, key in ((config.data, 'corpora'), (config.protocol, 'source'), (config.protocol, 'target')):
+    lists = ((config.data, 'corpora'), *((config.protocol, key) for key in ('source', 'target', 'identity')))
+    for node, key in lists:
         node[key] = tuple(name.strip() for some in node[key] for name in some.split(','))  # 'a,b' is what a shell passes
         if twice := [name for name in node[key] if node[key].count(name) > 1]:
             raise Refusal(f'{key} names {twice[0]} twice: {", ".join(node[key])}.')
     protocol = Protocol(**config.protocol)
-    if named := (*protocol.source, *protocol.target):
-        ours = prepare.corpora.names()
-        config.data.corpora = tuple(dict.fromkeys(n if n in ours else 'folder' for n in named))
-        if (strange := [n for n in named if n not in ours]) and 'folder' not in fingerprints(config.data):
-            prepare.corpora.load(strange[0])  # says which corpora there are
+    ours, ends, beside = prepare.corpora.names(), (*protocol.source, *protocol.target), protocol.identity
+    data_sets = lambda names: tuple(n if n in ours else 'folder' for n in names)  # noqa: E731
+    own = data_sets(ends) or config.data.corpora
+    if not ends and (both := set(own) & set(beside)):
+        raise Refusal(
+            f'{min(both)} fills the identity batches (config.protocol.identity), and config.data.corpora trains and tests on it: '
+            'name it in one of the two.'
+        )
+    config.data.corpora = tuple(dict.fromkeys((*own, *data_sets(beside))))
+    if (strange := [n for n in (*ends, *beside) if n not in ours]) and 'folder' not in fingerprints(config.data):
+        prepare.corpora.load(strange[0])  # says which corpora there are
+    if not ends and 'folder' not in own and (strange := [n for n in beside if n not in ours]):
+        raise Refusal(
+            f'config.protocol.identity names {strange[0]}, of a CSV whose other corpora would be trained on: '
+            'name folder in config.data.corpora if they are to be, or prepare a CSV of its own.'
+        )
     return config
 
 
 class Split(NamedTuple):
     """What a configuration trains, chooses and tests on."""
 
-    utterances: Utterances  # that have a class
+    utterances: Utterances  # that have a class, or fill identity batches
     folds: list[Fold]
     sha256: str
     left_out: dict[str, int]  # without a class, by what they have instead
-    unused: int  # with a class, in no part of any fold
+    unused: int  # of them, in no part of any fold
 
     def left(self, space: str) -> list[str]:
         """What is not used, in words, for people; nothing if everything is."""
@@ -125,9 +144,10 @@ class Split(NamedTuple):
 
 def split(config) -> Split:
     """Reads the columns of a resolved configuration's data sets, maps their labels and cuts them into folds."""
-    utterances, left_out = labelled(read(config.data), config.data.labels)
-    made = folds.make(utterances, Protocol(**config.protocol))
-    used = np.unique(np.concatenate([part for f in made for part in (f.train, f.dev, f.test, f.adapt)]))
+    protocol = Protocol(**config.protocol)
+    utterances, left_out = labelled(read(config.data), config.data.labels, protocol.identity)
+    made = folds.make(utterances, protocol)
+    used = np.unique(np.concatenate([part for f in made for part in (f.train, f.dev, f.test, f.adapt, f.identity)]))
     return Split(utterances, made, folds.sha256(utterances, made), left_out, len(utterances) - len(used))
 
 
@@ -141,10 +161,11 @@ def steps_per_epoch(folds: list[Fold], size: int) -> int:
     return max(-(-len(f.train) // shares(f, size)[0][1]) for f in folds)
 
 
-def order(fold: Fold, epoch: int, steps: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def order(fold: Fold, epoch: int, steps: int, size: int, seed: int, identity: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """row_SxB and crop_SxB of an epoch: permutations of a part of the fold, begun anew when one is used up.
 
-    `crop` in [0, 1) says where in a longer utterance the cut begins.
+    `crop` in [0, 1) says where in a longer utterance the cut begins. After `size` examples come `identity` others of those whose
+    domain is forgotten, in an order of their own, which changes nothing of the first.
     """
     random = np.random.default_rng((seed, fold.number, epoch))
 
@@ -152,7 +173,12 @@ def order(fold: Fold, epoch: int, steps: int, size: int, seed: int) -> tuple[np.
         rows = np.concatenate([random.permutation(part) for _ in range(-(-steps * n // len(part)))])
         return rows[: steps * n].reshape(steps, n)
 
-    return np.concatenate([shuffled(*some) for some in shares(fold, size)], axis=1), random.random((steps, size))
+    def drawn(some: list[tuple[np.ndarray, int]], n: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.concatenate([shuffled(*one) for one in some], axis=1), random.random((steps, n))
+
+    heard = [drawn(shares(fold, size), size), *([drawn([(fold.forgotten, identity)], identity)] if identity else [])]
+    rows, crops = (np.concatenate(x, axis=1) for x in zip(*heard))
+    return rows, crops
 
 
 def start(frames: np.ndarray, crop: np.ndarray, T: int) -> np.ndarray:
@@ -189,15 +215,23 @@ class Item:
     frames: int
     steps: int = 0  # of the chunk's S, how many belong to the epoch; the others are skipped
     last: bool = False  # of this part in this epoch
+    identity: int = 0  # in training, how many examples at the end of B are identity examples, whose emotion nobody is told
     all_folds: np.ndarray | None = None  # in scoring, the rows of every fold, those of other machines too
 
 
 def training(
-    folds: list[Fold], fold_DxF: np.ndarray, utterances: Utterances, epoch: int, steps: int, chunk: int, config
+    folds: list[Fold],
+    fold_DxF: np.ndarray,
+    utterances: Utterances,
+    epoch: int,
+    steps: int,
+    chunk: int,
+    config,
+    identity: bool = False,
 ) -> Iterator[Item]:
-    """An epoch in chunks of equal length."""
-    used = np.unique(fold_DxF)
-    orders = [order(folds[f], epoch, steps, config.batch, config.order_seed) for f in used]
+    """An epoch in chunks of equal length; with `identity`, as many identity examples follow the examples of every step."""
+    used, more = np.unique(fold_DxF), config.batch if identity else 0
+    orders = [order(folds[f], epoch, steps, config.batch, config.order_seed, more) for f in used]
     at_DxF = np.searchsorted(used, fold_DxF)
     rows, crops = (np.stack(x)[at_DxF].swapaxes(1, 2) for x in zip(*orders))  # DxSxFxB
     starts = start(utterances.frames_N[rows], crops, config.frames)
@@ -206,7 +240,7 @@ def training(
         fill = ((0, 0), (0, chunk - (to - at)), (0, 0), (0, 0))
         row, first = (np.pad(x[:, at:to], fill, mode='edge') for x in (rows, starts))
         fold = np.broadcast_to(fold_DxF[:, None], row.shape[:-1])
-        yield Item('train', epoch, fold, row, first, config.frames, to - at, to == steps)
+        yield Item('train', epoch, fold, row, first, config.frames, to - at, to == steps, identity=more)
 
 
 def scoring(folds: list[Fold], fold_DxF: np.ndarray, utterances: Utterances, part: str, epoch: int, size: int) -> Iterator[Item]:
@@ -222,14 +256,11 @@ class Table:
 
     def __init__(self, utterances: Utterances, folds: list[Fold], normalisation: str, balanced: bool):
         self.utterances, self.folds = utterances, folds
-        self.classes, emotion = np.unique(utterances.text['emotion'], return_inverse=True)
-        self.emotion_N = emotion.astype(np.int32)
+        self.classes, self.emotion_N = _indexed(utterances.text['emotion'])
         self.domains, self.domain_N, self.seen = {}, {}, {}
         for name in DOMAINS:
-            value_N = utterances.text[name]
-            self.domains[name] = known = np.unique(value_N[value_N != ''])
-            self.domain_N[name] = np.where(value_N == '', -1, np.searchsorted(known, value_N)).astype(np.int32)
-            heard = [self.domain_N[name][f.heard] for f in folds]
+            self.domains[name], self.domain_N[name] = known, _ = _indexed(utterances.text[name])
+            heard = [self.domain_N[name][f.forgotten] for f in folds]
             self.seen[name] = np.stack([np.isin(np.arange(len(known)), h) for h in heard]).astype(np.float32)
         self.weight_FxC = np.stack([self._weights(f, balanced) for f in folds])
         everyone = np.arange(len(utterances))
@@ -257,7 +288,7 @@ class Table:
                 at_FxN[f] = N + len(groups)
                 groups.append(fold.train)
             elif how == 'speaker' or (how == 'speaker_transductive' and not f):
-                heard = fold.heard if how == 'speaker' else everyone
+                heard = np.concatenate([fold.heard, fold.identity]) if how == 'speaker' else everyone
                 for speaker in np.unique(speaker_N[heard][speaker_N[heard] >= 0]):
                     at_FxN[f if how == 'speaker' else slice(None), speaker_N == speaker] = N + len(groups)
                     groups.append(heard[speaker_N[heard] == speaker])
@@ -273,6 +304,7 @@ class Table:
         at, emotion = self.moments_FxN[fold, rows], self.emotion_N[rows]
         target = real & self.target_FxN[fold, rows]
         labelled = real & ~target if item.part == 'train' else real
+        labelled &= np.arange(rows.shape[-1]) < rows.shape[-1] - item.identity
         return {
             'frames_B': np.where(real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0).astype(np.int32),
             'mean_BxM': self.mean[at],
@@ -307,6 +339,12 @@ def streaming(table: Table, items: Iterable[Item]) -> Iterator[tuple[Item, dict[
         for mel in features:
             item = announced.popleft()
             yield item, table.batch(item) | {'mel_BxTxM': mel}
+
+
+def _indexed(value_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values in alphabetical order, and index_N among them; '' is none of them, and has the index -1."""
+    known = np.unique(value_N[value_N != ''])
+    return known, np.where(value_N == '', -1, np.searchsorted(known, value_N)).astype(np.int32)
 
 
 def _pool(frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,7 @@ class Protocol:
     source: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
     adapt: str = 'none'
+    identity: tuple[str, ...] = ()
     test: str = 'test'
     allow_leak: str = ''
 
@@ -45,6 +46,10 @@ class Protocol:
             raise Refusal(f'config.protocol.source and .target belong to the protocol source_target, not to {self.name}.')
         if both := set(self.source) & set(self.target):
             raise Refusal(f'{min(both)} is source and target; they are to have nothing in common.')
+        if both := set(self.identity) & {*self.source, *self.target}:
+            raise Refusal(
+                f'{min(both)} is source or target, and cannot fill the identity batches too (config.protocol.identity).'
+            )
 
     @property
     def title(self) -> str:
@@ -52,7 +57,8 @@ class Protocol:
         ends = f' {"+".join(self.source)} -> {"+".join(self.target)}' if self.source else ''
         part = f' ({self.test})' if self.name == 'official' and self.test != 'test' else ''
         shared = ', speakers are shared between training and test' if self.shares_speakers else ''
-        return f'{self.name}{ends}{part}{shared}{ADAPT[self.adapt]}'
+        identity = f', identity batches from {"+".join(self.identity)}' if self.identity else ''
+        return f'{self.name}{ends}{part}{shared}{ADAPT[self.adapt]}{identity}'
 
     @property
     def shares_speakers(self) -> bool:
@@ -75,6 +81,12 @@ class Fold:
     dev: np.ndarray
     test: np.ndarray
     adapt: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))  # heard in training without their emotion
+    identity: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))  # of other corpora, for identity batches
+
+    @property
+    def forgotten(self) -> np.ndarray:
+        """Whose domains training tells apart: all that it hears, or other corpora, where they fill the identity batches."""
+        return self.identity if len(self.identity) else self.heard
 
     @property
     def heard(self) -> np.ndarray:
@@ -84,9 +96,23 @@ class Fold:
 
 def make(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     """The folds of a protocol; a row may be in none, e.g. where nobody knows the speaker."""
-    made = across(utterances, protocol) if protocol.name in ACROSS else within(utterances, protocol)
-    check(utterances, made)
-    return made
+    apart_N = apart(utterances, protocol.identity)
+    if absent := set(protocol.identity) - set(utterances.text['corpus'].tolist()):
+        raise Refusal(f'There is no utterance of the corpus {min(absent)}, which config.protocol.identity names.')
+    own = np.flatnonzero(~apart_N)
+    rest = utterances[own]
+    made = across(rest, protocol) if protocol.name in ACROSS else within(rest, protocol)
+    check(rest, made)
+    known = np.flatnonzero(apart_N & (utterances.text['speaker'] != ''))
+    if protocol.identity and not len(known):
+        raise Refusal(f'Nobody knows a speaker of {", ".join(protocol.identity)}, which config.protocol.identity names.')
+    parts = ('train', 'dev', 'test', 'adapt')
+    return [dataclasses.replace(f, identity=known, **{p: own[getattr(f, p)] for p in parts}) for f in made]
+
+
+def apart(utterances: Utterances, identity: tuple[str, ...]) -> np.ndarray:
+    """apart_N, whether an utterance is of a corpus that fills the identity batches and has no other part."""
+    return np.isin(utterances.text['corpus'], identity)
 
 
 def within(utterances: Utterances, protocol: Protocol) -> list[Fold]:
@@ -233,7 +259,7 @@ def sha256(utterances: Utterances, folds: list[Fold]) -> str:
     """The split's hash: changes with any utterance, label, speaker, or part of any fold."""
     digest = hashlib.sha256()
     for fold in folds:
-        for part in ('train', 'dev', 'test', 'adapt'):
+        for part in ('train', 'dev', 'test', 'adapt', 'identity'):
             for row in getattr(fold, part):
                 fields = (utterances.text[c][row] for c in ('corpus', 'utterance', 'speaker', 'emotion'))
                 digest.update('\t'.join((fold.name, part, *fields)).encode() + b'\n')

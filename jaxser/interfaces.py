@@ -9,7 +9,7 @@ import jax
 # Traced scalars: all that a sweep may vary without a new program (lam, lr, weight_decay, seed, fold, ...).
 Hyper = dict[str, jax.Array]
 
-# One minibatch of one fold:
+# One minibatch of one fold, or of a method with identity batches two, of which the second has no emotion labels:
 #   mel_BxTxM        normalised log-mel, zero beyond frames_B
 #   frames_B         valid frames
 #   emotion_B        class index
@@ -65,6 +65,7 @@ class Method(NamedTuple):
     predict: Callable  # (params, batch_stats, batch) -> (z_BxD, scores_BxC)
     domains: tuple[str, ...] = ()  # which of speaker, language, corpus it tells apart in training
     target: bool = False  # whether it is nothing without a target in the batch
+    identity: bool = False  # whether B emotion examples are followed by B others, heard for who speaks them (identity batches)
     # Of a method of more than one step of descent, in place of one along the gradient of `loss`:
     # (state, batch, hyper, key, descend) -> (State, metrics), where descend(state, {branch: gradient}) is the optimiser's step.
     update: Callable | None = None

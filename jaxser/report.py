@@ -51,7 +51,7 @@ def grouping(trainer) -> None:
 def forecast(trainer, group, seconds: float, epoch: int, began: float) -> None:
     """How long it will take, known from one step; and how long the start took."""
     config, task = trainer.config, trainer.task
-    trained = task.steps * config.data.batch * config.data.frames
+    trained = task.steps * (1 + trainer.identity) * config.data.batch * config.data.frames
     scored = sum(
         i.row.shape[-1] * i.frames for i in group.items(config, task, trainer.length, config.train.epochs - 1) if i.part == 'dev'
     )

@@ -75,7 +75,14 @@ def check(config) -> list[sweep.Part]:
     for key in ('batch', 'eval_batch'):
         if config.data[key] % config.data_devices:
             raise Refusal(f'config.data.{key} is {config.data[key]}, no multiple of config.data_devices, {config.data_devices}.')
-    return sweep.parts(config, lambda c: method(c, NOBODY)[1].hyper)
+    parts = sweep.parts(config, lambda c: method(c, NOBODY)[1].hyper)
+    for part in parts:
+        if config.protocol.identity and not method(part.config, NOBODY)[1].identity:
+            raise Refusal(
+                f'config.protocol.identity is {",".join(config.protocol.identity)}, and {part.config.method} takes no identity '
+                'batches. Leave it empty, or choose --config.method=speaker_norm; at lam = 0 it is plain training.'
+            )
+    return parts
 
 
 class Task:
@@ -149,11 +156,11 @@ class Group:
         hyper_N = sweep.hyper(runs, part) | {'slot': slot_N}
         self.hyper_DxR = {k: layout.spread(v) for k, v in hyper_N.items()}
 
-    def items(self, config, task: Task, chunk: int, epoch: int):
+    def items(self, config, task: Task, chunk: int, epoch: int, identity: bool = False):
         """All work from `epoch` to the end: training and dev of every epoch, then once what is fitted on and the test part."""
         u, size, here = task.utterances, config.data.eval_batch, self.fold_DxF[self.layout.local]
         for e in range(epoch, config.train.epochs):
-            yield from batches.training(task.folds, here, u, e, task.steps, chunk, config.data)
+            yield from batches.training(task.folds, here, u, e, task.steps, chunk, config.data, identity)
             yield from batches.scoring(task.folds, here, u, 'dev', e, size)
         if self.fits and epoch <= config.train.epochs:  # a checkpoint beyond the last epoch holds what was fitted
             yield from batches.scoring(task.folds, here, u, 'heard', config.train.epochs, size)
@@ -169,7 +176,7 @@ class Trainer:
         self.part, self.task, self.config, self.size = part, task, config, size
         self.runs = sweep.runs(part, [f.number for f in task.folds])
         encoder, self.method = method(config, task.sizes(config))
-        self.step = step.make(encoder, self.method, task.sizes(config), config.train)
+        self.step, self.identity = step.make(encoder, self.method, task.sizes(config), config.train), self.method.identity
         self.resident = mel_RxM is not None
         most = parallel.Layout(size or len(self.runs), data=config.data_devices)
         if config.parallel == 'pmap':  # compiles at the first call, and all runs must fit
@@ -196,7 +203,8 @@ class Trainer:
 
     def _make(self, R: int) -> Group:
         group, config = self._groups(R)[0], self.config
-        step_bytes = 2 * group.fold_DxF.size * config.data.batch * config.data.frames * self.task.utterances.bands
+        examples = (1 + self.identity) * config.data.batch
+        step_bytes = 2 * group.fold_DxF.size * examples * config.data.frames * self.task.utterances.bands
         self.length = self.task.steps if self.resident else max(1, min(self.task.steps, CHUNK_BYTES // step_bytes))
         self.programs = parallel.make(self.step, group.layout, config.data.frames, config.parallel)
         return group
@@ -207,7 +215,8 @@ class Trainer:
         layout, task, config = group.layout, self.task, self.config
         shape = lambda x, spec: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(layout.mesh, spec))  # noqa: E731
         per_run = lambda tree: jax.tree.map(lambda x: shape(x, parallel.PER_DEVICE), tree)  # noqa: E731
-        item = next(batches.training(task.folds, group.fold_DxF, task.utterances, 0, task.steps, self.length, config.data))
+        epoch = 0, task.steps, self.length, config.data, self.identity
+        item = next(batches.training(task.folds, group.fold_DxF, task.utterances, *epoch))
         batch = task.table.batch(item)
         if self.resident:
             batch['first_B'] = np.zeros(item.row.shape, np.int32)
@@ -311,7 +320,7 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
     with (
         contextlib.closing(checkpoints),
         contextlib.closing(Metrics(place, record.lines, epoch, [sweep.label(r, task.varied) for r in group.runs])) as log,
-        contextlib.closing(read(task.table, group.items(config, task, trainer.length, epoch))) as feed,
+        contextlib.closing(read(task.table, group.items(config, task, trainer.length, epoch, trainer.identity))) as feed,
         contextlib.ExitStack() as traced,
     ):
         trace, first = Trace(layout.collect, progress), True

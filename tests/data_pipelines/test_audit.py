@@ -54,15 +54,16 @@ def test_a_clean_split_is_found_clean():
     assert json.loads(json.dumps(findings)) == findings
 
 
-PAIRS = [('train', 'dev'), ('train', 'test'), ('dev', 'test'), ('adapt', 'dev'), ('adapt', 'test')]
+PAIRS = [('train', 'dev'), ('train', 'test'), ('dev', 'test')]
+PAIRS += [(part, other) for part in ('adapt', 'identity') for other in ('dev', 'test')]
 
 
 def planted(parts: tuple[str, str]) -> tuple:
-    """A fold, and a row of each of two parts; where adapt is one of them it has half of train."""
+    """A fold, and a row of each of two parts; where adapt or identity is one of them it has half of train."""
     u, (fold,) = made()
-    if parts[0] == 'adapt':
+    if parts[0] in ('adapt', 'identity'):
         here = u.text['speaker'][fold.train] == u.text['speaker'][fold.train[0]]
-        fold = dataclasses.replace(fold, adapt=fold.train[here], train=fold.train[~here])
+        fold = dataclasses.replace(fold, **{parts[0]: fold.train[here]}, train=fold.train[~here])
     return u, fold, *(getattr(fold, part)[0] for part in parts)
 
 
@@ -151,6 +152,13 @@ def test_what_is_transductive_may_hear_the_test_part_without_its_labels():
     assert 'hears the tested audio' in ' '.join(audit.brief(found(u, [fold], transductive=True)))
     with pytest.raises(Refusal, match='adapt and test share'):
         found(u, [fold])
+
+
+def test_identity_batches_may_not_hear_the_test_part_even_where_adaptation_does():
+    """Their speakers are told, which those of a transductive target may be and those of other corpora not."""
+    u, (fold,) = made()
+    with pytest.raises(Refusal, match='identity and test share'):
+        found(u, [dataclasses.replace(fold, adapt=fold.test, identity=fold.test)], transductive=True)
 
 
 def test_the_same_recording_within_a_part_is_reported_and_no_leak():

@@ -6,7 +6,7 @@ from made_up import utterances
 from ml_collections import ConfigDict
 
 from configs import base
-from data_pipelines import batches, folds
+from data_pipelines import batches, folds, shards
 from data_pipelines.refusal import Refusal
 
 CONFIG = ConfigDict({'batch': 5, 'order_seed': 0, 'frames': 40})
@@ -225,6 +225,78 @@ def test_resident_features_are_found_where_those_of_the_utterance_begin(u, made)
             np.testing.assert_array_equal(batch[name], array)
 
 
+def two_corpora():
+    """Corpus a of six speakers and two emotions, and b of four others, of which identity batches are made."""
+    a, b = utterances(speakers=6), utterances(speakers=4, classes=('bored', 'sad'))
+    b.text['corpus'] = np.full(len(b), 'y')
+    u = shards.together([a, b])
+    return batches.labelled(u, 'native', ('y',))[0]
+
+
+@pytest.mark.parametrize(
+    'protocol', [THREE, folds.Protocol(folds=3, identity=('y',)), folds.Protocol(folds=3, adapt='transductive')]
+)
+def test_identity_examples_follow_and_change_nothing_of_the_emotion_examples(protocol):
+    """As many, in an order of their own, of those whose domain is forgotten; rows and cuts of the first are those without."""
+    u = two_corpora() if protocol.identity else utterances(speakers=6)
+    made = folds.make(u, protocol)
+    (plain,) = batches.training(made, ONE, u, 3, 9, 9, CONFIG)
+    (item,) = batches.training(made, ONE, u, 3, 9, 9, CONFIG, True)
+    assert (plain.identity, item.identity, item.row.shape) == (0, 5, (1, 9, 3, 10))
+    np.testing.assert_array_equal(item.row[..., :5], plain.row)
+    np.testing.assert_array_equal(item.start[..., :5], plain.start)
+    assert (item.start[..., 5:] + 40 <= np.maximum(u.frames_N[item.row[..., 5:]], 40)).all()
+    for f, fold in enumerate(made):
+        rows = item.row[0, :, f, 5:].ravel()
+        assert set(rows) <= set(fold.forgotten)
+        assert len(set(rows[: len(fold.forgotten)])) == min(len(fold.forgotten), len(rows))
+        assert rows.tolist() != item.row[0, :, f, :5].ravel().tolist()
+    (again,) = batches.training(made, ONE, u, 4, 9, 9, CONFIG, True)
+    assert again.row[..., 5:].tolist() != item.row[..., 5:].tolist()
+
+
+@pytest.mark.parametrize('identity', [(), ('y',)])
+def test_nobody_is_told_the_emotion_of_an_identity_example(identity):
+    """No weight, even where it is a training utterance; K is the speakers of the identity batches."""
+    u = two_corpora() if identity else utterances(speakers=6)
+    made = folds.make(u, folds.Protocol(folds=3, identity=identity))
+    table = batches.Table(u, made, 'global', balanced=True)
+    (item,) = batches.training(made, ONE, u, 0, 7, 7, CONFIG, True)
+    batch = table.batch(item)
+    assert (batch['labelled_B'][..., :5] > 0).all()
+    assert (batch['labelled_B'][..., 5:] == 0).all()
+    assert table.classes.tolist() == ['angry', 'sad'], 'bored is an emotion of b alone'
+    for f, fold in enumerate(made):
+        seen = set(table.domains['speaker'][batch['speaker_seen_K'][0, 0, f] > 0])
+        assert seen == set(u.text['speaker'][fold.identity if identity else fold.train])
+        assert set(table.domains['speaker'][batch['speaker_B'][0, :, f, 5:].ravel()]) <= seen
+
+
+@pytest.mark.parametrize('how', ['global', 'speaker'])
+def test_identity_examples_are_normalised_as_the_key_says(how):
+    """global: by the fold's training part, which they are not of; speaker: by all that training hears of theirs."""
+    u = two_corpora()
+    made = folds.make(u, folds.Protocol(folds=3, identity=('y',)))
+    table = batches.Table(u, made, how, balanced=True)
+    for f, fold in enumerate(made):
+        row = fold.identity[-1]
+        own = fold.identity[u.text['speaker'][fold.identity] == u.text['speaker'][row]]
+        rows = fold.train if how == 'global' else own
+        expected = np.average(u.mean_NxM[rows].astype(float), axis=0, weights=u.frames_N[rows])
+        np.testing.assert_allclose(table.mean[table.moments_FxN[f, row]], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_corpora_of_identity_batches_need_no_class():
+    """All of them stay, without their emotion, and none of them is counted as left out."""
+    u = utterances(classes=('angry', 'fear'))
+    u.text['corpus'] = np.where(np.arange(len(u)) < 8, 'y', 'x')
+    kept, left_out = batches.labelled(u, 'four', ('y',))
+    assert kept.text['emotion'].tolist() == [''] * 8 + ['angry'] * 20
+    assert left_out == {'fear': 20}
+    with pytest.raises(Refusal, match='No utterance has a class'):
+        batches.labelled(u[np.arange(8)], 'four', ('y',))
+
+
 def test_a_label_space_drops_and_counts_what_it_lacks():
     """In four classes excited is happy, and fear is left out and counted."""
     u = utterances(classes=('angry', 'excited', 'fear'))
@@ -254,3 +326,24 @@ def test_a_corpus_named_twice_is_refused():
     """Every utterance would be there twice."""
     with pytest.raises(Refusal, match='names emodb twice'):
         resolved(**{'data.corpora': ('emodb', 'emodb')})
+
+
+def test_corpora_of_identity_batches_are_read_beside():
+    """Whatever the protocol reads; never one that is trained and tested on, nor a CSV that nobody said is."""
+    identity = {'protocol.identity': ('ravdess,urdu',)}
+    config = resolved(**identity, **{'data.corpora': ('emodb',)})
+    assert config.data.corpora == ('emodb', 'ravdess', 'urdu')
+    assert config.protocol.identity == ('ravdess', 'urdu')
+    pair = {'protocol.name': 'source_target', 'protocol.source': ('emodb',), 'protocol.target': ('savee',)}
+    assert resolved(**identity, **pair).data.corpora == ('emodb', 'savee', 'ravdess', 'urdu')
+    with pytest.raises(Refusal, match=r'urdu fills the identity batches .* name it in one of the two'):
+        resolved(**identity, **{'data.corpora': ('emodb', 'urdu')})
+
+
+def test_a_csv_is_not_trained_on_for_the_sake_of_its_identities(monkeypatch):
+    """One of its corpora is named; the others would train."""
+    monkeypatch.setattr(batches, 'fingerprints', lambda config: {'folder': 'there'})
+    with pytest.raises(Refusal, match='name folder in config'):
+        resolved(**{'data.corpora': ('emodb',), 'protocol.identity': ('mine',)})
+    config = resolved(**{'data.corpora': ('emodb', 'folder'), 'protocol.identity': ('mine',)})
+    assert config.data.corpora == ('emodb', 'folder')

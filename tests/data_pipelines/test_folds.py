@@ -217,3 +217,49 @@ def test_the_hash_changes_with_label_speaker_and_part():
     seen.add(folds.sha256(u, [moved, *rest]))  # the same utterances in the same order, one of them in another part
     assert len(seen) == 8
     assert folds.sha256(u, folds.make(u, Protocol(folds=3))) in seen, 'and it is the same the next time'
+
+
+@pytest.mark.parametrize('name', ['speaker_folds', 'leave_one_corpus_out', 'speaker_dependent'])
+def test_corpora_of_identity_batches_have_no_other_part(name):
+    """The folds are those that there would be without them; whose speaker nobody knows is not heard."""
+    u, without = corpora(6, 6, 4), corpora(6, 6)
+    unknown = np.flatnonzero(u.text['corpus'] == 'c')[0]
+    u.text['speaker'][unknown] = ''
+    made = folds.make(u, Protocol(name, 3, identity=('c',)))
+    for fold, as_ever in zip(made, folds.make(without, Protocol(name, 3)), strict=True):
+        for part in PARTS:
+            named = without.text['utterance'][getattr(as_ever, part)]
+            np.testing.assert_array_equal(u.text['utterance'][getattr(fold, part)], named)
+        np.testing.assert_array_equal(fold.identity, np.flatnonzero(u.text['corpus'] == 'c')[1:])
+        np.testing.assert_array_equal(fold.forgotten, fold.identity)
+        np.testing.assert_array_equal(as_ever.forgotten, as_ever.train)
+
+
+def test_rows_are_the_data_s_own_wherever_the_corpora_of_identity_batches_lie():
+    """The corpus that is read first fills them: parts hold rows of all utterances."""
+    u = corpora(4, 6)
+    for fold in folds.make(u, Protocol(folds=3, identity=('a',))):
+        rows = np.concatenate([fold.train, fold.dev, fold.test])
+        np.testing.assert_array_equal(np.sort(rows), np.flatnonzero(u.text['corpus'] == 'b'))
+
+
+def test_results_and_hash_name_the_corpora_of_identity_batches():
+    """The title says it, and the hash changes with them."""
+    u = corpora(6, 4)
+    protocol = Protocol(folds=3, identity=('b',))
+    made = folds.make(u, protocol)
+    assert protocol.title == 'speaker_folds, identity batches from b'
+    fewer = [dataclasses.replace(f, identity=f.identity[1:]) for f in made]
+    assert folds.sha256(u, made) != folds.sha256(u, fewer)
+
+
+def test_identity_batches_from_nobody_or_from_an_end_are_refused():
+    """A corpus that is not there, one without any speaker, and one that trains or is tested."""
+    u = corpora(6, 4)
+    with pytest.raises(Refusal, match=r'no utterance of the corpus c, which config\.protocol\.identity'):
+        folds.make(u, Protocol(folds=3, identity=('c',)))
+    u.text['speaker'][u.text['corpus'] == 'b'] = ''
+    with pytest.raises(Refusal, match='Nobody knows a speaker of b'):
+        folds.make(u, Protocol(folds=3, identity=('b',)))
+    with pytest.raises(Refusal, match='b is source or target, and cannot fill the identity batches'):
+        Protocol('source_target', source=('a',), target=('b',), identity=('b',))

@@ -1,5 +1,6 @@
 """A whole sweep in one process, in every way that must not matter: the tiny corpus, eight fake devices."""
 
+import csv
 import json
 import shutil
 import sys
@@ -113,6 +114,75 @@ def test_an_unlabelled_target_is_heard_and_teaches_no_emotion(data, tmp_path):
     names, _ = table(tmp_path)
     assert len({n.split(',')[2] for n in names}) == 48
     assert 'adapts to other speakers of the target' in results['protocol']
+
+
+@pytest.fixture(scope='module')
+def corpora(data, tmp_path_factory) -> Path:
+    """The tiny corpus as two: four speakers of `a`, two of `b`, whose emotions no label space knows."""
+    from data_pipelines.log_mel import LogMel
+    from data_pipelines.prepare import prepare
+
+    with open(data.parent / 'list.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row['corpus'] = 'b' if row['speaker'] in ('s4', 's5') else 'a'
+        row['emotion'] = 'other' if row['corpus'] == 'b' else row['emotion']
+    with open(data.parent / 'two.csv', 'w', newline='') as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    folder = tmp_path_factory.mktemp('two')
+    prepare('folder', data.parent / 'two.csv', folder, LogMel(), workers=1)
+    return folder
+
+
+IDENTITY = {'protocol.identity': ('b',), 'sweep.method': ('speaker_norm',), 'sweep.fold': (0,), 'model.tdnn': ((3, 1, 2),)}
+
+
+@pytest.fixture(scope='module')
+def normalised(corpora, tmp_path_factory):
+    """speaker_norm whose identity batches are of another corpus, resident."""
+    path = tmp_path_factory.mktemp('normalised')
+    return sweep(corpora, path, **IDENTITY), path
+
+
+def test_identity_batches_of_another_corpus_forget_its_speakers(corpora, normalised, tmp_path):
+    """K = 2 speakers, one of which no emotion is known; the protocol is named so, and plain training refuses it."""
+    results, path = normalised
+    assert results['protocol'] == 'speaker_folds, identity batches from b'
+    assert results['classes'] == ['angry', 'sad']
+    assert [r['selected']['speaker_count'] for r in results['runs']] == [2.0, 2.0]
+    assert [r['selected']['ascent'] > 0 for r in results['runs']] == [False, True]
+    names, p = table(path)
+    assert {n.split(',')[2].split('_')[0] for n in names} <= set('0123')
+    beside = {'sweep.method': ('erm',), 'sweep.fold': (0,), 'sweep.lam': ()}
+    with pytest.raises(Refusal, match=r'config\.protocol\.identity is b, and erm takes no identity batches'):
+        sweep(corpora, tmp_path / 'refused', **IDENTITY | beside)
+
+
+SLOW = pytest.param({'data_devices': 2}, marks=pytest.mark.slow, id='two devices')
+
+
+@pytest.mark.parametrize('way', [pytest.param({'data.resident': 'off'}, id='streamed'), SLOW])
+def test_identity_batches_are_the_same_streamed_and_shared_out(corpora, normalised, tmp_path, way):
+    """1e-5 on posteriors after two epochs."""
+    sweep(corpora, tmp_path, **IDENTITY, **way)
+    same(tmp_path, normalised[1], 1e-5)
+
+
+@pytest.mark.slow
+def test_without_other_corpora_identity_batches_hold_the_training_speakers(data, tmp_path):
+    """TAP and SNP beside plain training in one table: K is the fold's own; TAP at lam = 0 is `erm`."""
+    both = {
+        'sweep.method': ('erm', 'speaker_norm'),
+        'sweep.speaker_norm': ('tap', 'snp'),
+        'sweep.fold': (0,),
+        'sweep.lam': (0.0, 0.01),
+    }
+    results = sweep(data, tmp_path, **both)
+    runs = {tuple(r['hyper'].get(k) for k in ('method', 'speaker_norm', 'lam')): r for r in results['runs']}
+    assert runs['erm', 'tap', None]['test'] == runs['speaker_norm', 'tap', 0.0]['test']
+    assert {r['selected'].get('speaker_count') for k, r in runs.items() if 'erm' not in k} == {2.0}
 
 
 def test_a_finished_group_is_not_computed_again(data, plain, tmp_path, monkeypatch):

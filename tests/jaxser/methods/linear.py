@@ -47,8 +47,8 @@ ENCODER = Encoder(lambda key, batch: ({'w': jax.random.normal(key, (M, D))}, {'h
 class Case:
     """A method over that encoder, a fourth into its training."""
 
-    def __init__(self, name: str, domain: str = 'speaker', sizes: Sizes = SIZES):
-        config = ConfigDict({'domain': domain, 'domain_hidden': 3})
+    def __init__(self, name: str, domain: str = 'speaker', sizes: Sizes = SIZES, speaker_norm: str = 'tap'):
+        config = ConfigDict({'domain': domain, 'domain_hidden': 3, 'speaker_norm': speaker_norm})
         self.method = train.plugin('methods', name).make(config, ENCODER, sizes)
         encoder, batch_stats = ENCODER.init(jax.random.PRNGKey(0), None)
         heads, extra = quick(self.method.init)(jax.random.PRNGKey(1), jnp.zeros((1, D)))

@@ -1,0 +1,32 @@
+"""EMO-DB, four classes: SNP (lam 0.01) beside lam 0, 5 speaker-disjoint folds, 3 seeds.
+
+SNP of Gat et al. 2022 (arXiv 2202.01252): a layer behind the encoder moves up the speaker loss of identity batches. Re-instantiated
+over the TDNN-LSTM, not over HuBERT. The paper's: the four steps, and lam as the step of the ascent. This project's defaults: the
+corpus, the network, AdamW and its schedule, and lam; the paper's 1e-3 hardly weighs beside the steps of AdamW.
+SNP's layer is a plain one, relu(W z + b): our default too.
+
+    python -m data_pipelines.prepare emodb --source PATH/TO/emodb
+    python -m jaxser.main --config=configs/gat_snp_emodb.py
+
+30 runs as one program. Not measured yet.
+Identity batches hold the six speakers who train (K = 6). To fill them from another corpus, whose emotions are not used:
+
+    python -m jaxser.main --config=configs/gat_snp_emodb.py --config.protocol.identity=ravdess --workdir=runs/snp_emodb_ravdess
+
+To let training and test share their speakers:
+
+    python -m jaxser.main --config=configs/gat_snp_emodb.py --config.protocol.name=speaker_dependent --workdir=runs/snp_shared
+"""
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.method = 'speaker_norm'
+    config.speaker_norm = 'snp'
+    config.data.corpora = ('emodb',)
+    config.data.labels = 'four'
+    config.sweep.lam = (0.0, 0.01)
+    config.sweep.seed = (0, 1, 2)
+    return config

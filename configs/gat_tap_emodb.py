@@ -1,0 +1,31 @@
+"""EMO-DB, four classes: TAP (lam 0.01) beside plain training (lam 0), 5 speaker-disjoint folds, 3 seeds.
+
+TAP of Gat et al. 2022 (arXiv 2202.01252): the encoder moves up the speaker loss of identity batches. A re-instantiation
+over the TDNN-LSTM, not over HuBERT. The paper's: the four steps, and lam as the step of the ascent. This project's defaults: the
+corpus, the network, AdamW and its schedule, and lam; the paper's 1e-3 hardly weighs beside the steps of AdamW.
+
+    python -m data_pipelines.prepare emodb --source PATH/TO/emodb
+    python -m jaxser.main --config=configs/gat_tap_emodb.py
+
+30 runs as one program. Not measured yet.
+Identity batches hold the six speakers who train (K = 6). To fill them from another corpus, whose emotions are not used:
+
+    python -m jaxser.main --config=configs/gat_tap_emodb.py --config.protocol.identity=ravdess --workdir=runs/tap_emodb_ravdess
+
+To let training and test share their speakers:
+
+    python -m jaxser.main --config=configs/gat_tap_emodb.py --config.protocol.name=speaker_dependent --workdir=runs/tap_shared
+"""
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.method = 'speaker_norm'
+    config.speaker_norm = 'tap'
+    config.data.corpora = ('emodb',)
+    config.data.labels = 'four'
+    config.sweep.lam = (0.0, 0.01)
+    config.sweep.seed = (0, 1, 2)
+    return config
