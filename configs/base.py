@@ -64,7 +64,7 @@ def get_config() -> ConfigDict:
     config.model.width = 64  # channels of a TDNN layer
     config.model.hidden = 64  # of the LSTM
     # cnn:
-    config.model.channels = (16, 32, 64)  # of each block, which halves the frames and the bands
+    config.model.channels = (8, 16, 32)  # of each block, which halves the frames and the bands
     # All:
     config.model.dim = 64  # of the representation
 

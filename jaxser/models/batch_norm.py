@@ -61,16 +61,15 @@ class BatchNorm(nn.Module):
         def of_rows(statistic_SxC: jax.Array) -> jax.Array:
             """Every example's own, with x's axes."""
             statistic_BxC = jnp.where(target_Bx1, statistic_SxC[-1], statistic_SxC[0])
-            return statistic_BxC.reshape(-1, *[1] * (x.ndim - 2), C)
+            return statistic_BxC.reshape(len(x), *[1] * (x.ndim - 2), C)
 
         return (x - of_rows(mean_SxC)) * (jax.lax.rsqrt(of_rows(variance_SxC) + EPSILON) * scale_C) + shift_C
 
     def _moments(self, x, mask, side_SxBx1):
         """there_Sx1, mean_SxC and variance_SxC of the sides; one pass over x, however many there are."""
-        B, C = x.shape[0], x.shape[-1]
         valid = jnp.broadcast_to(mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), (*x.shape[:-1], 1))
         of_side = lambda sum_BxC: jnp.where(side_SxBx1, sum_BxC, 0).sum(1)  # noqa: E731
-        sums = [v.reshape(B, -1, v.shape[-1]).sum(1) for v in (valid, x * valid, x * x * valid)]
+        sums = [v.reshape(len(x), -1, v.shape[-1]).sum(1) for v in (valid, x * valid, x * x * valid)]
         count_Sx1, first_SxC, second_SxC = map(of_side, sums)
         mean_SxC = first_SxC / jnp.maximum(count_Sx1, 1)
         variance_SxC = jnp.maximum(second_SxC / jnp.maximum(count_Sx1, 1) - mean_SxC**2, 0)

@@ -121,8 +121,8 @@ def test_none_is_a_shift():
     """What is not normalised needs a bias, no scale and no memory."""
     variables = BatchNorm('none').init(jax.random.PRNGKey(0), X, MASK, TARGET, train=False)
     assert {k: set(v) for k, v in variables.items()} == {'params': {'bias'}}
-    for train in (False, True):
-        y, new = apply('none', train=train)
+    for training in (False, True):
+        y, new = apply('none', train=training)
         np.testing.assert_array_equal(y, X + PARAMS['bias'])
         assert not new
 
