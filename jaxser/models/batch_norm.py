@@ -26,7 +26,8 @@ class BatchNorm(nn.Module):
 
     joint: statistics of source and target together (flax's nn.BatchNorm).
     separate: each side by its own in training; one set of running statistics, moved by the source and then by the target.
-    domain: each side by its own, which run apart; when tested, too. With `erm` this is AdaBN (Li et al. 2016, arXiv 1603.04779).
+    domain: each side by its own, which run apart, in testing too. With `erm` this is AdaBN (Li et al. 2016, arXiv 1603.04779),
+        but for the target being heard during training rather than after it.
     source: both sides by the source's, which alone run.
     none: nothing is normalised; a shift alone, as nothing before this module has one.
 
