@@ -59,11 +59,18 @@ def get_config() -> ConfigDict:
     config.protocol.allow_leak = ''  # set by --allow_leak: leaks that the audit lets pass, and every result names: speaker, audio
 
     config.model = ConfigDict()
-    config.model.name = 'tdnn_lstm'  # a file of jaxser/models
+    config.model.name = 'tdnn_lstm'  # a file of jaxser/models: tdnn_lstm | cnn
+    # BatchNorm's statistics, where a target is heard: joint (of source and target together) | separate (each side by its own, one
+    # running set) | domain (each by its own, in testing too) | source (the source's alone) | none (nothing is normalised).
+    config.model.batch_norm = 'joint'
+    # tdnn_lstm:
     # Of each layer (kernel, dilation, stride); with these strides the LSTM sees every 4th frame.
     config.model.tdnn = ((5, 1, 2), (3, 1, 2), (3, 1, 1))
     config.model.width = 64  # channels of a TDNN layer
     config.model.hidden = 64  # of the LSTM
+    # cnn:
+    config.model.channels = (8, 16, 32)  # of each block, which halves the frames and the bands
+    # All:
     config.model.dim = 64  # of the representation
 
     config.train = ConfigDict()
@@ -101,6 +108,7 @@ def get_config() -> ConfigDict:
     config.sweep.model.width = ()
     config.sweep.model.hidden = ()
     config.sweep.model.dim = ()
+    config.sweep.model.batch_norm = ()
 
     config.parallel = 'jit'  # how runs are spread over devices: jit (over a mesh) | pmap (the same result)
     config.data_devices = 1  # devices that share the batch of a run, BatchNorm over all of it; more runs side by side is faster

@@ -19,6 +19,7 @@ from data_pipelines import audit, batches, folds, labels, shards
 from data_pipelines.refusal import Refusal
 from jaxser import checkpoint, cluster, evaluate, memory, optimizer, parallel, report, step, sweep
 from jaxser.interfaces import Encoder, Method, Sizes
+from jaxser.models import batch_norm
 from jaxser.record import Record, Trace
 from jaxser.workdir import Metrics, Workdir
 
@@ -41,9 +42,6 @@ def plugin(package: str, name: str):
 
 def method(config, sizes: Sizes) -> tuple[Encoder, Method]:
     """The encoder and the method of a configuration."""
-    for key in ('width', 'hidden', 'dim'):
-        if config.model[key] < 1:
-            raise Refusal(f'config.model.{key} is {config.model[key]}; expected 1 or more.')
     asked = config.domain.split('+')
     if not set(asked) <= set(batches.DOMAINS) or len(set(asked)) < len(asked):
         known = ', '.join(batches.DOMAINS)
@@ -116,11 +114,11 @@ class Task:
                 )
 
     def check_target(self, name: str) -> None:
-        """Refuses to align what is never heard."""
+        """Refuses what is nothing without a target where none is heard."""
         for fold in self.folds:
             if not len(fold.adapt):
                 raise Refusal(
-                    f'{name} aligns a target with the source, and training hears none in fold {fold.name!r}. Let it: '
+                    f'{name} is nothing without a target, and training hears none in fold {fold.name!r}. Let it: '
                     '--config.protocol.adapt=transductive, or others where the protocol has a target.'
                 )
 
@@ -259,6 +257,8 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
             task.check_domain(domain)
         if method(part.config, NOBODY)[1].target:
             task.check_target(part.config.method)
+        if part.config.model.batch_norm in batch_norm.WITH_TARGET:
+            task.check_target(f'config.model.batch_norm={part.config.model.batch_norm}')
     choices = place.choices()
     place.describe(task)
     runs = [r for p in parts for r in sweep.runs(p, [f.number for f in task.folds])]

@@ -4,9 +4,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from data_pipelines.refusal import Refusal
 from jaxser.features import frame_mask
-from jaxser.interfaces import Batch, Encoder, Hyper
-from jaxser.models import lstm, pooling
+from jaxser.interfaces import Encoder
+from jaxser.models import lstm
+from jaxser.models.batch_norm import BatchNorm, arm
+from jaxser.models.encoder import LogMelEncoder, check, pure
 
 
 def splice(x_BxTxC: jax.Array, kernel: int, dilation: int, stride: int) -> jax.Array:
@@ -21,7 +24,7 @@ def splice(x_BxTxC: jax.Array, kernel: int, dilation: int, stride: int) -> jax.A
     return jnp.concatenate([padded[:, k * dilation : k * dilation + length : stride] for k in range(kernel)], -1)
 
 
-class TdnnLstm(nn.Module):
+class TdnnLstm(LogMelEncoder):
     """z_BxD of log-mel features; nothing beyond `frames_B` changes it.
 
     `tdnn` lists (kernel, dilation, stride) per layer, in frames of that layer's input; a stride subsamples the frames.
@@ -30,52 +33,31 @@ class TdnnLstm(nn.Module):
     tdnn: tuple[tuple[int, int, int], ...]
     width: int
     hidden: int
-    dim: int
 
     @nn.compact
-    def __call__(self, mel_BxTxM, frames_B, dropout, train: bool):
+    def __call__(self, mel_BxTxM, frames_B, target_B, dropout, train: bool):
         x_BxTxW = mel_BxTxM * frame_mask(frames_B, mel_BxTxM.shape[1])[..., None]
         for kernel, dilation, stride in self.tdnn:
-            x_BxTxW = nn.Dense(self.width, use_bias=False)(
-                splice(x_BxTxW, kernel, dilation, stride)
-            )  # BatchNorm follows: no bias
+            spliced_BxTxKW = splice(x_BxTxW, kernel, dilation, stride)
+            x_BxTxW = nn.Dense(self.width, use_bias=False)(spliced_BxTxKW)  # BatchNorm follows: no bias
             frames_B = -(-frames_B // stride)
-            mask_BxTx1 = frame_mask(frames_B, x_BxTxW.shape[1])[..., None]
-            x_BxTxW = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x_BxTxW, mask=mask_BxTx1 > 0)
-            x_BxTxW = nn.relu(x_BxTxW) * mask_BxTx1
+            mask_BxT = frame_mask(frames_B, x_BxTxW.shape[1])
+            x_BxTxW = BatchNorm(self.batch_norm)(x_BxTxW, mask_BxT, target_B, train)
+            x_BxTxW = nn.relu(x_BxTxW) * mask_BxT[..., None]
         recurrent_HxG = self.param('recurrent', nn.initializers.glorot_uniform(), (self.hidden, 4 * self.hidden))
         projected_BxTxG = nn.Dense(4 * self.hidden, name='input', bias_init=self._forget_bias)(x_BxTxW)
         h_BxTxH = lstm.recurrence(projected_BxTxG.swapaxes(0, 1), recurrent_HxG).swapaxes(0, 1)
-        pooled_Bx2H = pooling.statistics(h_BxTxH, mask_BxTx1[..., 0])
-        z_BxD = nn.Dense(self.dim, use_bias=False)(self._dropout(pooled_Bx2H, dropout, train))
-        z_BxD = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(z_BxD))
-        return self._dropout(z_BxD, dropout, train)
+        return self.embed(h_BxTxH, mask_BxT, target_B, dropout, train)
 
     def _forget_bias(self, key, shape, dtype=jnp.float32):
         """One for the forget gate, as Jozefowicz et al. 2015 advise; zero for the others."""
         return jnp.zeros(shape, dtype).at[self.hidden : 2 * self.hidden].set(1.0)
 
-    def _dropout(self, x, rate, train: bool):
-        """As nn.Dropout, with a rate that may be traced."""
-        if not train:
-            return x
-        keep = jax.random.bernoulli(self.make_rng('dropout'), 1.0 - rate, x.shape)
-        return jnp.where(keep, x / (1.0 - rate), 0.0)
-
 
 def make(config) -> Encoder:
     """The encoder of `config.model`."""
-    module = TdnnLstm(tuple(map(tuple, config.tdnn)), config.width, config.hidden, config.dim)
-
-    def init(key: jax.Array, batch: Batch):
-        variables = module.init(key, batch['mel_BxTxM'], batch['frames_B'], 0.0, train=False)
-        return variables['params'], variables['batch_stats']
-
-    def apply(params, batch_stats, batch: Batch, hyper: Hyper, key, train: bool):
-        variables, heard = {'params': params, 'batch_stats': batch_stats}, (batch['mel_BxTxM'], batch['frames_B'])
-        if not train:
-            return module.apply(variables, *heard, 0.0, train=False), batch_stats
-        z_BxD, new = module.apply(variables, *heard, hyper['dropout'], train=True, rngs={'dropout': key}, mutable=['batch_stats'])
-        return z_BxD, new['batch_stats']
-
-    return Encoder(init, apply)
+    check(config, 'tdnn', 'width', 'hidden', 'dim')
+    if any(len(layer) != 3 for layer in config.tdnn):
+        raise Refusal(f'config.model.tdnn is {config.tdnn}; expected (kernel, dilation, stride) of each layer.')
+    layers = tuple(map(tuple, config.tdnn))
+    return pure(TdnnLstm(config.dim, arm(config), layers, config.width, config.hidden))

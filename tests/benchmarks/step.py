@@ -101,7 +101,8 @@ class Ours:
 
         m, n, B, T = model(options), options.steps, options.batch, options.frames
         config = SimpleNamespace(domain='speaker', domain_hidden=m['domain_hidden'])
-        encoder = tdnn_lstm.make(SimpleNamespace(**{k: m[k] for k in ('tdnn', 'width', 'hidden', 'dim')}))
+        model_sizes = {k: m[k] for k in ('tdnn', 'width', 'hidden', 'dim')}
+        encoder = tdnn_lstm.make(SimpleNamespace(**model_sizes, batch_norm='joint'))
         sizes = Sizes(BANDS, EMOTIONS, {'speaker': SPEAKERS}, STEPS)
         one = step.make(encoder, dann.make(config, encoder, sizes), sizes, SimpleNamespace(**TRAIN))
         layout = parallel.Layout(runs, data=options.data_devices)

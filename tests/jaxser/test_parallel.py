@@ -9,7 +9,9 @@ import pytest
 
 from data_pipelines.refusal import Refusal
 from jaxser import parallel
+from jaxser.features import frame_mask
 from jaxser.interfaces import State
+from jaxser.models.batch_norm import ARMS, BatchNorm
 from jaxser.parallel import Layout
 from jaxser.step import Step
 
@@ -138,6 +140,45 @@ def test_predictions_are_those_of_each_run_on_the_batch_of_its_fold(case):
     x_NxBxM = s.mel[s.fold_N, 0].astype(float).sum(2)
     expected = np.einsum('nbm,nm->nb', x_NxBxM, s.collect(state.params['w']))
     np.testing.assert_allclose(s.predict(state), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('arm', ARMS)
+def test_a_batch_over_two_devices_has_one_statistic_a_side(arm):
+    """Parameters and running statistics under every arm, where the sides are mixed, a device each, or one alone: 1e-6."""
+    random, target_SxB = np.random.default_rng(0), np.float32([[0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]])
+    batches = {
+        'mel_BxTxM': np.float16(random.normal(1, 2, size=(1, S, 1, B, T, M))),
+        'frames_B': np.int32(random.integers(1, T + 1, (1, S, 1, B))),
+        'target_B': target_SxB[None, :, None],
+        'y_B': np.float32(random.normal(size=(1, S, 1, B))),
+    }
+    hyper = {'slot': np.zeros((1, 1), np.int32)}
+
+    def init(hyper):
+        variables = BatchNorm(arm).init(jax.random.PRNGKey(0), jnp.zeros((1, T, M)), jnp.ones((1, T)), jnp.zeros(1), train=False)
+        return State(0, variables['params'], variables.get('batch_stats', {}), {}, (), jax.random.PRNGKey(0))
+
+    def update(state, batch, hyper):
+        mask_BxT, x_BxTxM = frame_mask(batch['frames_B'], T), batch['mel_BxTxM'].astype(jnp.float32)
+
+        def loss(params):
+            variables = {'params': params, 'batch_stats': state.batch_stats}
+            y, new = BatchNorm(arm).apply(variables, x_BxTxM, mask_BxT, batch['target_B'], train=True, mutable=['batch_stats'])
+            return (y**2 * mask_BxT[..., None] * batch['y_B'][:, None, None]).mean(), new.get('batch_stats', {})
+
+        (value, batch_stats), g = jax.value_and_grad(loss, has_aux=True)(state.params)
+        params = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, g)
+        return state.replace(params=params, batch_stats=batch_stats), {'loss': value}
+
+    ends = []
+    for data in (1, 2):
+        layout = Layout(1, jax.devices()[:data], data)
+        programs = parallel.make(Step(init, update, None), layout, T)
+        state = programs.init(layout.place_runs(hyper))
+        end = programs.chunk(state, None, layout.place_batch(batches, 3), np.ones(S, bool), layout.place_runs(hyper))
+        ends.append(jax.tree.map(layout.collect, (end[0].params, end[0].batch_stats, end[1])))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(ends))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), *ends)
 
 
 def test_keep_picks_run_by_run(case):

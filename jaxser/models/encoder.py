@@ -1,0 +1,61 @@
+"""What encoders of log-mel features have in common: their end, and the two pure functions around a Flax module."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from data_pipelines.refusal import Refusal
+from jaxser.interfaces import Batch, Encoder, Hyper
+from jaxser.models import pooling
+from jaxser.models.batch_norm import BatchNorm
+
+
+class LogMelEncoder(nn.Module):
+    """A module whose call is (mel_BxTxM, frames_B, target_B, dropout, train) -> z_BxD."""
+
+    dim: int
+    batch_norm: str
+
+    def embed(self, x_BxTxH: jax.Array, mask_BxT: jax.Array, target_B: jax.Array, dropout, train: bool) -> jax.Array:
+        """z_BxD: statistics pooling, a dense layer, BatchNorm and ReLU, with dropout before and after."""
+        pooled_Bx2H = pooling.statistics(x_BxTxH, mask_BxT)
+        z_BxD = nn.Dense(self.dim, use_bias=False)(self.drop(pooled_Bx2H, dropout, train))
+        z_BxD = nn.relu(BatchNorm(self.batch_norm)(z_BxD, mask_BxT[:, 0], target_B, train))
+        return self.drop(z_BxD, dropout, train)
+
+    def drop(self, x: jax.Array, rate, train: bool) -> jax.Array:
+        """As nn.Dropout, with a rate that may be traced."""
+        if not train:
+            return x
+        keep = jax.random.bernoulli(self.make_rng('dropout'), 1.0 - rate, x.shape)
+        return jnp.where(keep, x / (1.0 - rate), 0.0)
+
+
+def pure(module: LogMelEncoder) -> Encoder:
+    """The module as two pure functions."""
+
+    def heard(batch: Batch) -> tuple[jax.Array, ...]:
+        return batch['mel_BxTxM'], batch['frames_B'], batch['target_B']
+
+    def init(key: jax.Array, batch: Batch):
+        variables = module.init(key, *heard(batch), 0.0, train=False)
+        return variables['params'], variables.get('batch_stats', {})
+
+    def apply(params, batch_stats, batch: Batch, hyper: Hyper, key, train: bool):
+        variables = {'params': params, 'batch_stats': batch_stats}
+        if not train:
+            return module.apply(variables, *heard(batch), 0.0, train=False), batch_stats
+        z_BxD, new = module.apply(
+            variables, *heard(batch), hyper['dropout'], train=True, rngs={'dropout': key}, mutable=['batch_stats']
+        )
+        return z_BxD, new.get('batch_stats', {})
+
+    return Encoder(init, apply)
+
+
+def check(config, *keys: str) -> None:
+    """Refuses sizes of `config.model` that are no whole numbers from 1 up; a key may hold tuples of them."""
+    for key in keys:
+        sizes = jax.tree.leaves(getattr(config, key))
+        if not sizes or any(not isinstance(n, int) or n < 1 for n in sizes):
+            raise Refusal(f'config.model.{key} is {getattr(config, key)}; expected whole numbers, 1 or more.')

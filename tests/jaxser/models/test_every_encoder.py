@@ -1,0 +1,139 @@
+"""Equalities that every encoder must keep: one table, which a new file of jaxser/models joins by being there."""
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxser.models
+from configs import base
+from data_pipelines.refusal import Refusal
+from jaxser import train
+from jaxser.features import normalise
+from jaxser.interfaces import Sizes
+from jaxser.models.batch_norm import ARMS
+
+ENCODERS = sorted(p.stem for p in Path(jaxser.models.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
+B, T, M, D, MORE = 4, 25, 6, 5, 14
+FRAMES = np.int32([25, 13, 7, 18])
+TARGET = np.float32([0, 1, 0, 1])
+HYPER = {'dropout': jnp.float32(0.2)}
+SIZES = Sizes(M, 3, {'speaker': 3, 'language': 2, 'corpus': 2}, 20)
+
+
+def configuration(name: str, arm: str = 'joint'):
+    config = base.get_config()
+    config.model.name, config.model.batch_norm = name, arm
+    config.model.tdnn, config.model.channels = ((3, 1, 3), (3, 2, 1)), (3, 4)
+    config.model.width, config.model.hidden, config.model.dim = 5, 4, D
+    return config
+
+
+class Case:
+    """An encoder under an arm; its parameters are not the initialisation's: BatchNorm shifts, as it does after training."""
+
+    def __init__(self, name: str, arm: str):
+        self.arm = arm
+        self.encoder = train.plugin('models', name).make(configuration(name, arm).model)
+        one = {'mel_BxTxM': jnp.zeros((1, T, M)), 'frames_B': jnp.full((1,), T), 'target_B': jnp.zeros((1,))}
+        variables = jax.jit(self.encoder.init)(jax.random.PRNGKey(0), one)
+        random = np.random.default_rng(1)
+        self.params, self.batch_stats = jax.tree.map(lambda x: x + np.float32(random.uniform(0.1, 0.5, x.shape)), variables)
+        self.forward = jax.jit(self._summed, static_argnums=3)
+        self.gradient = jax.jit(jax.value_and_grad(self._summed, argnums=(0, 1), has_aux=True), static_argnums=3)
+
+    def _summed(self, params, mel_BxTxM, target_B, train):
+        """A number to differentiate; z and the new statistics."""
+        moments = {'mean_BxM': jnp.full((B, M), 0.5), 'scale_BxM': jnp.full((B, M), 2.0)}
+        batch = {'mel_BxTxM': mel_BxTxM, 'frames_B': FRAMES, 'target_B': target_B, **moments}
+        out = self.encoder.apply(params, self.batch_stats, normalise(batch), HYPER, jax.random.PRNGKey(2), train)
+        return (out[0] * jnp.sin(jnp.arange(1.0, 1.0 + out[0].size)).reshape(out[0].shape)).sum(), out
+
+
+make_case = functools.cache(Case)
+
+
+@pytest.fixture(params=[(name, arm) for name in ENCODERS for arm in ('joint', 'domain', 'none')], ids='-'.join)
+def case(request):
+    return make_case(*request.param)
+
+
+def features(length: int = T) -> np.ndarray:
+    """Noise, also beyond the valid frames."""
+    return np.float32(np.random.default_rng(3).normal(size=(B, T + MORE, M))[:, :length])
+
+
+def close(a, b, tolerance: float = 1e-5) -> None:
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
+
+
+@pytest.mark.parametrize('train', [False, True], ids=['eval', 'train'])
+def test_more_padding_changes_nothing(case, train):
+    """z and the statistics that BatchNorm keeps: 1e-5."""
+    _, (z_BxD, batch_stats) = case.forward(case.params, features(), TARGET, train)
+    _, longer = case.forward(case.params, features(T + MORE), TARGET, train)
+    assert z_BxD.shape == (B, D)
+    assert np.ptp(z_BxD, axis=0).max() > 0.01
+    close(longer, (z_BxD, batch_stats))
+    moved = jax.tree.leaves(jax.tree.map(lambda a, b: float(np.abs(a - b).max()), batch_stats, case.batch_stats))
+    assert all(m > 0 if train else m == 0 for m in moved), 'the statistics move in training, and only there'
+
+
+def test_padded_frames_get_no_gradient_and_every_parameter_does(case):
+    """Exactly none there. A bias before BatchNorm gets none but rounding, which Adam would turn into steps: there is none."""
+    _, (g_params, g_BxTxM) = case.gradient(case.params, features(), TARGET, True)
+    padding = np.arange(T) >= FRAMES[:, None]
+    assert (np.asarray(g_BxTxM)[padding] == 0).all()
+    assert (np.abs(np.asarray(g_BxTxM)[~padding]).max(-1) > 0).any()
+    for path, g in jax.tree_util.tree_leaves_with_path(g_params):
+        assert np.abs(g).max() > 1e-4, jax.tree_util.keystr(path)
+
+
+def test_vmapped_runs_are_single_runs(case):
+    """Each with its own parameters and features, forward and backward: 1e-5."""
+    params = [case.params, jax.tree.map(lambda x: 0.5 * x, case.params)]
+    mel_RxBxTxM = np.stack([features(), -features()])
+    stacked = jax.tree.map(lambda *x: np.stack(x), *params)
+    both = jax.jit(jax.vmap(lambda p, mel: case.gradient(p, mel, TARGET, True)))(stacked, mel_RxBxTxM)
+    for r in range(2):
+        close(jax.tree.map(lambda x: x[r], both), case.gradient(params[r], mel_RxBxTxM[r], TARGET, True))  # noqa: B023
+
+
+@pytest.mark.parametrize('name', ENCODERS)
+@pytest.mark.parametrize('arm', ARMS)
+def test_the_side_matters_to_the_arms_that_know_it(name, arm):
+    """Another side for an example changes z in training, but for `joint` and `none`; in testing it does for `domain` alone."""
+    case, other = make_case(name, arm), np.float32([0, 1, 1, 0])
+    for training, knowing in ((True, ('separate', 'domain', 'source')), (False, ('domain',))):
+        z_BxD, changed_BxD = (case.forward(case.params, features(), t, training)[1][0] for t in (TARGET, other))
+        assert (np.abs(z_BxD - changed_BxD).max() > 1e-3) == (arm in knowing)
+
+
+WRONG = {'tdnn_lstm': ('width', 'hidden', 'dim', 'tdnn'), 'cnn': ('channels', 'dim')}
+
+
+@pytest.mark.parametrize('name', ENCODERS)
+def test_sizes_that_make_no_sense_are_refused(name):
+    """An encoder refuses its own keys by name, and does not mind the others'."""
+    for key in {key for keys in WRONG.values() for key in keys}:
+        config = configuration(name)
+        config.model[key] = {'tdnn': ((3, 1, 0),), 'channels': (8, 0)}.get(key, 0)
+        if key in WRONG.get(name, ()):
+            with pytest.raises(Refusal, match=rf'config.model.{key} is .*1 or more'):
+                train.method(config, SIZES)
+        else:
+            train.method(config, SIZES)
+    config = configuration(name, 'joined')
+    with pytest.raises(Refusal, match=r'config.model.batch_norm'):
+        train.method(config, SIZES)
+
+
+def test_a_layer_of_the_tdnn_is_three_numbers():
+    """Two are refused."""
+    config = configuration('tdnn_lstm')
+    config.model.tdnn = ((3, 1),)
+    with pytest.raises(Refusal, match='kernel, dilation, stride'):
+        train.method(config, SIZES)
