@@ -24,7 +24,7 @@ TRACT = 0.07  # likewise the logarithm of the tract
 VOICES = {  # m1, m3, m5, m6 and Mike are one voice to the audit
     'train': {'female': ('f1', 'f3', 'f5', 'Andrea', 'Alicia', 'steph'), 'male': ('m3', 'm5', 'm6', 'Michael', 'paul', 'quincy')},
     'dev': {'female': ('linda', 'belinda'), 'male': ('Denis', 'antonio')},
-    'test': {'female': ('f2', 'f4', 'Annie', 'anika'), 'male': ('m2', 'm4', 'm7', 'm8')},
+    'test': {'female': ('aunty', 'f4', 'Annie', 'anika'), 'male': ('gustave', 'm4', 'travis', 'm8')},
 }
 TWICE = 2  # speakers of every voice
 

@@ -144,9 +144,9 @@ def test_more_than_there_is_is_said_once(u, fold):
     """With the counts, over all folds; nothing is said of what is there."""
     made = [fold, dataclasses.replace(fold, number=2, train=fold.train[:-20])]
     assert subsets.short(u, made, [Subset(), Subset(7), Subset(None, 0.9), Subset(None, None, 35)], 0) == []
-    said = subsets.short(u, made, [Subset(9), Subset(9, 0.5), Subset(None, None, 37), Subset(4, None, 37)], 0)
+    said = subsets.short(u, made, [Subset(8), Subset(8, 0.5), Subset(None, None, 37), Subset(4, None, 37)], 0)
     assert said == [
-        'config.sweep.speakers=9: 7 to 8 speakers are all that training has.',
+        'config.sweep.speakers=8: 7 to 8 speakers are all that training has.',
         'config.sweep.per_class=37: 20 to 37 angry, 20 to 37 happy, 20 to 37 neutral, 20 to 37 sad are all that training has.',
     ]
 

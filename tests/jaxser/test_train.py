@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from data_pipelines import batches
 from data_pipelines.refusal import Refusal
 from jaxser import memory, parallel, train
 
@@ -103,6 +104,33 @@ def test_an_unlabelled_target_is_heard_and_teaches_no_emotion(data, tmp_path):
     names, _ = table(tmp_path)
     assert len({n.split(',')[2] for n in names}) == 48
     assert 'adapts to other speakers of the target' in results['protocol']
+
+
+def test_parts_of_the_training_part_are_one_program(data, plain, tmp_path, monkeypatch, capsys):
+    """Resident and streamed alike (1e-6); a part that is everything is plain training to the bit; only what is kept is read."""
+    dials = {'sweep.per_class': (2, 99), 'sweep.lam': (0.5,)}
+    read = []
+    training = batches.training
+    monkeypatch.setattr(batches, 'training', lambda folds, *rest: (read.append(folds), training(folds, *rest))[1])
+    results = sweep(data, tmp_path / 'resident', **dials)
+    said = capsys.readouterr().out
+    assert 'config.sweep.per_class=99: 8 angry, 8 sad are all that training has.' in said
+    assert '6 runs in 1 program: 3 folds, 2 per_class' in said
+    assert {len(f.train) for f in read[0]} == {4, 16}
+    assert [(r['per_class'], r['lam']) for r in results['summary']] == [(2, 0.5), (99, 0.5)]
+    full = [r for r in results['runs'] if r['hyper']['per_class'] == 99]
+    expected = [r for r in plain[0]['runs'] if r['hyper']['lam']]
+    for key in ('dev', 'test', 'selected'):
+        assert [r[key] for r in full] == [r[key] for r in expected]
+    assert [r['selected'] for r in results['runs'] if r not in full] != [r['selected'] for r in expected]
+    sweep(data, tmp_path / 'streamed', **dials, **{'data.resident': 'off'})
+    same(tmp_path / 'streamed', tmp_path / 'resident', 1e-6)
+
+
+def test_a_part_of_one_speaker_has_none_to_forget(data, tmp_path):
+    """An adversary that a subset leaves nothing to tell apart is refused before training."""
+    with pytest.raises(Refusal, match='hears only one speaker'):
+        sweep(data, tmp_path, **{'sweep.speakers': (1, 2)})
 
 
 def test_a_finished_group_is_not_computed_again(data, plain, tmp_path, monkeypatch):
