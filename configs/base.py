@@ -30,6 +30,7 @@ def get_config() -> ConfigDict:
     # emodb_casia | enterface_casia | arousal | valence (from the emotion) | rated_arousal | rated_valence | rated_dominance
     # (from listeners' ratings).
     config.data.labels = 'native'
+    config.data.only = ''  # utterances whose column has that value, or one of several: 'style=improvised', 'language=en,fr'
     config.data.features = ConfigDict(dataclasses.asdict(LogMel()))  # which shards: rate, window, hop, bands, low, high, floor
     # Zero mean and unit variance per band: global (of the fold's training part) | utterance | speaker (of whom training hears; a
     # stranger by the utterance alone) | speaker_transductive (of all that a speaker says, in the test part too).
@@ -85,6 +86,11 @@ def get_config() -> ConfigDict:
 
     # What is swept, as tuples: the runs are the product. () is the default of the method that has the knob, and none for others.
     config.sweep = ConfigDict()
+    # Which part of a fold's training part is trained on, in this order; () is all. dev and test stay whole, and an epoch takes as
+    # many steps as over all of it. Nested: 4 speakers are among 8; a function of data.order_seed and the fold alone.
+    config.sweep.speakers = ()  # so many, of each sex alike where it is known
+    config.sweep.confounded = ()  # 0 to 1: each speaker is given a class, and of his other utterances this share is left out
+    config.sweep.per_class = ()  # at most so many utterances of a class
     # dann, cdann: the coefficient of gradient reversal; confusion, coral, mmd, didan: their loss's weight; speaker_norm: its step
     config.sweep.lam = ()
     config.sweep.domain_weight = ()  # dann, cdann: the weight of the domain loss, in its head and, times lam, in the encoder

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines import folds, labels, log_mel, pack, prepare, shards
+from data_pipelines.builder import TEXTS
 from data_pipelines.folds import Fold, Protocol
 from data_pipelines.refusal import Refusal
 from data_pipelines.shards import Utterances
@@ -22,6 +23,7 @@ NORMALISATIONS = {
     'speaker_transductive': ', by all their utterances, tested ones too',
 }
 DOMAINS = ('speaker', 'language', 'corpus')
+MANY = 20  # values of a column that a refusal lists
 
 
 def places(config) -> list[Path]:
@@ -79,6 +81,24 @@ def fingerprints(config) -> dict[str, str]:
     return found
 
 
+def only(utterances: Utterances, wanted: str) -> tuple[Utterances, dict[str, int]]:
+    """The utterances that `wanted` names, as 'column=value,value' ('' names all), and the counts of the others by their value."""
+    if not wanted:
+        return utterances, {}
+    column, _, values = wanted.partition('=')
+    if column not in TEXTS:
+        raise Refusal(
+            f'config.data.only is {wanted!r}; expected a column and its value, as style=improvised, of {", ".join(TEXTS)}.'
+        )
+    value_N, chosen = utterances.text[column], values.split(',')
+    there, count = np.unique(value_N, return_counts=True)
+    if strange := [v for v in chosen if v not in there]:
+        known = ', '.join(str(v) or 'nothing' for v in there[:MANY]) + (', ...' if len(there) > MANY else '')
+        raise Refusal(f'config.data.only: nobody has {column}={strange[0]}; found: {known}.')
+    others = {f'{column}={v}': int(n) for v, n in zip(there, count) if v not in chosen}
+    return utterances[np.flatnonzero(np.isin(value_N, chosen))], others
+
+
 def labelled(utterances: Utterances, space: str, identity: tuple[str, ...] = ()) -> tuple[Utterances, dict[str, int]]:
     """The utterances that have a class in the label space, their emotion replaced by it, and the counts of those left out.
 
@@ -132,23 +152,26 @@ class Split(NamedTuple):
     utterances: Utterances  # that have a class, or fill identity batches
     folds: list[Fold]
     sha256: str
-    left_out: dict[str, int]  # without a class, by what they have instead
-    unused: int  # of them, in no part of any fold
+    left_out: dict[str, int]  # not wanted, as 'style=scripted', or without a class, by what they have instead
+    unused: int  # of the others, in no part of any fold
 
     def left(self, space: str) -> list[str]:
         """What is not used, in words, for people; nothing if everything is."""
-        what = ', '.join(f'{n} {e}' for e, n in sorted(self.left_out.items()))
-        said = [f'Left out, having no class in {space!r}: {what}.'] if what else []
+        said = []
+        for why, marked in (('by config.data.only', True), (f'having no class in {space!r}', False)):
+            if what := ', '.join(f'{n} {e}' for e, n in sorted(self.left_out.items()) if ('=' in e) == marked):
+                said.append(f'Left out, {why}: {what}.')
         return said + ([f'Left out, in no part of this protocol: {self.unused}.'] if self.unused else [])
 
 
 def split(config) -> Split:
     """Reads the columns of a resolved configuration's data sets, maps their labels and cuts them into folds."""
     protocol = Protocol(**config.protocol)
-    utterances, left_out = labelled(read(config.data), config.data.labels, protocol.identity)
+    utterances, others = only(read(config.data), config.data.only)
+    utterances, left_out = labelled(utterances, config.data.labels, protocol.identity)
     made = folds.make(utterances, protocol)
     used = np.unique(np.concatenate([part for f in made for part in (f.train, f.dev, f.test, f.adapt, f.identity)]))
-    return Split(utterances, made, folds.sha256(utterances, made), left_out, len(utterances) - len(used))
+    return Split(utterances, made, folds.sha256(utterances, made), others | left_out, len(utterances) - len(used))
 
 
 def shares(fold: Fold, size: int) -> list[tuple[np.ndarray, int]]:

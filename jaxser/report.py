@@ -110,7 +110,8 @@ def outcome(runs: list[dict], record, counts: list[np.ndarray]) -> dict:
 def results(config, task, outcomes: list[dict], seconds: float) -> dict:
     """results.json."""
     runs = [r for o in outcomes for r in o['runs']]
-    notes = ['normalised by the tested audio too (transductive)'] * (config.data.normalise == 'speaker_transductive')
+    notes = [f'only {config.data.only}'] * bool(config.data.only)
+    notes += ['normalised by the tested audio too (transductive)'] * (config.data.normalise == 'speaker_transductive')
     notes += [f'LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']]
     return {
         'protocol': ', '.join([task.protocol.title, *notes]),
@@ -120,7 +121,7 @@ def results(config, task, outcomes: list[dict], seconds: float) -> dict:
         'selection': config.train.select,
         'normalisation': config.data.normalise + batches.NORMALISATIONS[config.data.normalise],
         'classes': [str(c) for c in task.table.classes],
-        'synthetic': 'demo' in config.data.corpora,
+        'synthetic': bool({'demo', 'testbed'} & {*config.data.corpora}),
         'split_sha256': task.sha256,
         'left_out': task.split.left_out,
         'unused': task.split.unused,

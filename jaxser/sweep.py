@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.refusal import Refusal
+from data_pipelines.subsets import Subset
 
 WHOLE = ('seed', 'fold')  # integers; all else that is traced is a real number
+COUNTS = ('speakers', 'per_class')  # of a subset of the training part
 BELOW = {'dropout': 1.0, 'time_mask': 1.0, 'band_mask': 1.0}  # shares
 TRAINING = ('lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask')  # what every method has
 
@@ -59,19 +61,21 @@ def parts(config, knobs: Callable[[object], dict[str, float]]) -> list[Part]:
         for name, value in run.items():
             _check(f'config.sweep.runs: {name}', name, (value,), name in known)
         free = {k: v for k, v in swept.items() if k not in run}
-        names = sorted(free, key=lambda k: (k == 'seed', k not in known))  # the seed varies fastest
+        # The seed varies fastest, and of all that is traced the training part slowest, so that a device needs the data of few.
+        names = sorted(free, key=lambda k: (k == 'seed', k not in known, k not in Subset._fields))
         for values in itertools.product(*(free[k] for k in names)):
             chosen = run | dict(zip(names, values))
             structure = {k: chosen.get(k, own[k]) for k in named}
             part = programs.setdefault(tuple(sorted(structure.items())), Part(structure, _with(config, structure), []))
             has = knobs(part.config)
             traced = {k: v for k, v in chosen.items() if k not in known}
-            mine = {k: v for k, v in traced.items() if k in {*has, *TRAINING, *WHOLE}}
+            mine = {k: v for k, v in traced.items() if k in {*has, *TRAINING, *WHOLE, *Subset._fields}}
             used |= set(mine)
             if missing := sorted({*TRAINING, 'seed'} - set(mine)):
                 raise Refusal(f'config.sweep.{missing[0]} is empty; expected one value or several.')
             ordered = {k: mine.get(k, has.get(k)) for k in (*has, *TRAINING, 'seed')}
-            variant = structure | ordered | {k: v for k, v in mine.items() if k == 'fold'}
+            part_of = {k: mine[k] for k in Subset._fields if k in mine}
+            variant = structure | part_of | ordered | {k: v for k, v in mine.items() if k == 'fold'}
             if [
                 v
                 for v in part.variants
@@ -82,6 +86,9 @@ def parts(config, knobs: Callable[[object], dict[str, float]]) -> list[Part]:
                 part.variants.append(variant)
             elif len(programs) == 1 and set(traced) <= set(mine):
                 raise Refusal(f'config.sweep.runs holds the same run twice: {run}.')
+    for k in Subset._fields:
+        if 0 < sum(k in v for p in programs.values() for v in p.variants) < sum(len(p.variants) for p in programs.values()):
+            raise Refusal(f'config.sweep.runs: only some runs say {k}. Say it in all, or in none; a large number is all.')
     everything = {k for run in listed for k in run} | set(swept)
     if useless := sorted(everything - used - known):
         has = sorted({*TRAINING, 'seed', *(k for p in programs.values() for k in knobs(p.config))})
@@ -111,9 +118,12 @@ def _unknown(where: str, name: str, sweep: dict) -> str:
 def _check(where: str, name: str, options: tuple, structural: bool) -> None:
     """Refuses values that are no numbers, and values that stand there twice."""
     if not structural:
-        whole = int if name in WHOLE else int | float
-        if wrong := [o for o in options if isinstance(o, bool) or not isinstance(o, whole) or not 0 <= o < float('inf')]:
-            raise Refusal(f'{where}: {wrong[0]!r} is not {"an integer" if name in WHOLE else "a number"} from 0 up.')
+        counted, least = name in (*WHOLE, *COUNTS), int(name in COUNTS)
+        kind = int if counted else int | float
+        if wrong := [o for o in options if isinstance(o, bool) or not isinstance(o, kind) or not least <= o < float('inf')]:
+            raise Refusal(f'{where}: {wrong[0]!r} is not {"an integer" if counted else "a number"} from {least} up.')
+        if name == 'confounded' and (wrong := [o for o in options if o > 1]):
+            raise Refusal(f'{where}: {wrong[0]!r} is a share, expected from 0 to 1.')
         if name in BELOW and (wrong := [o for o in options if not 0 <= o < BELOW[name]]):
             raise Refusal(f'{where}: {wrong[0]!r} is a share, expected from 0 up and below {BELOW[name]:g}.')
     elif wrong := [o for o in options if not isinstance(o, str | int)]:
@@ -165,17 +175,22 @@ def runs(part: Part, fold_numbers: list[int]) -> list[dict]:
     return every
 
 
+def subset(run: dict) -> Subset:
+    """Which part of its fold's training part a run is trained on."""
+    return Subset(**{k: run[k] for k in Subset._fields if k in run})
+
+
 def hyper(runs: list[dict], part: Part) -> dict[str, np.ndarray]:
-    """Every traced hyper-parameter as an array_N."""
-    names = [k for k in runs[0] if k not in part.structure]
+    """Every traced hyper-parameter as an array_N; the part of the training part is a matter of the batches."""
+    names = [k for k in runs[0] if k not in part.structure and k not in Subset._fields]
     return {k: np.array([r[k] for r in runs], np.int32 if k in WHOLE else np.float32) for k in names}
 
 
 def varied(runs: list[dict]) -> list[str]:
-    """The hyper-parameters in which the runs differ, and in any case the coefficient and the seed; not the fold."""
+    """The hyper-parameters in which the runs differ, and in any case coefficient, training part and seed; not the fold."""
     keys = dict.fromkeys(k for r in runs for k in r)
     differ = [k for k in keys if len(different(runs, k)) > 1]
-    return [k for k in keys if k != 'fold' and (k in differ or k in ('lam', 'seed'))]
+    return [k for k in keys if k != 'fold' and (k in differ or k in ('lam', 'seed', *Subset._fields))]
 
 
 def different(runs: list[dict], name: str) -> list:

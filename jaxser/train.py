@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from data_pipelines import audit, batches, folds, labels, shards
+from data_pipelines import audit, batches, folds, labels, shards, subsets
 from data_pipelines.refusal import Refusal
 from jaxser import checkpoint, cluster, evaluate, memory, optimizer, parallel, report, step, sweep
 from jaxser.interfaces import Encoder, Method, Sizes
@@ -84,15 +84,23 @@ def check(config) -> list[sweep.Part]:
 
 
 class Task:
-    """The data of a configuration: utterances, folds, and all of a batch but its features."""
+    """The data of a configuration: utterances, folds, and all of a batch but its features.
 
-    def __init__(self, config):
+    `entries` are the folds to run, each with every subset of its training part that a run of `parts` asks for; an epoch of any of
+    them takes as many steps as one of the whole training part.
+    """
+
+    def __init__(self, config, parts: list[sweep.Part]):
         self.split = batches.split(config)
         self.utterances, self.every, self.sha256, *_ = self.split
         self.steps = batches.steps_per_epoch(self.every, config.data.batch)
         self.folds = [self.every[n] for n in sweep.folds(config.sweep.fold, len(self.every))]
-        self.index = {f.number: i for i, f in enumerate(self.folds)}
-        self.table = batches.Table(self.utterances, self.folds, config.data.normalise, config.train.balanced)
+        wanted, seed = list(dict.fromkeys(sweep.subset(v) for p in parts for v in p.variants)), config.data.order_seed
+        for line in subsets.short(self.utterances, self.folds, wanted, seed):
+            cluster.say(line)
+        self.entries = [subsets.take(self.utterances, f, s, seed) for f in self.folds for s in wanted]
+        self.index = {key: i for i, key in enumerate(itertools.product((f.number for f in self.folds), wanted))}
+        self.table = batches.Table(self.utterances, self.entries, config.data.normalise, config.train.balanced)
         self.varied: list[str] = []  # the hyper-parameters in which the runs differ, by which they are named
         self.protocol = folds.Protocol(**config.protocol)
         self.audit = audit.audit(self.utterances, self.every, self.protocol)
@@ -105,7 +113,7 @@ class Task:
 
     def check_domain(self, domain: str) -> None:
         """Refuses to forget what does not vary: an adversary of one class learns nothing and costs time."""
-        for fold, seen_K in zip(self.folds, self.table.seen[domain]):
+        for fold, seen_K in zip(self.entries, self.table.seen[domain]):
             if seen_K.sum() < 2:
                 only = ', '.join(self.table.domains[domain][seen_K > 0]) or 'unknown'
                 raise Refusal(
@@ -149,7 +157,7 @@ class Group:
 
     def __init__(self, part: sweep.Part, runs: list[dict], layout: parallel.Layout, task: Task, F: int | None = None):
         self.runs, self.layout, self.fits = runs, layout, method(part.config, NOBODY)[1].fit is not None
-        self.fold_N = np.array([task.index[r['fold']] for r in runs])
+        self.fold_N = np.array([task.index[r['fold'], sweep.subset(r)] for r in runs])
         self.fold_DxF, slot_N = layout.slots(self.fold_N, F)
         hyper_N = sweep.hyper(runs, part) | {'slot': slot_N}
         self.hyper_DxR = {k: layout.spread(v) for k, v in hyper_N.items()}
@@ -158,11 +166,11 @@ class Group:
         """All work from `epoch` to the end: training and dev of every epoch, then once what is fitted on and the test part."""
         u, size, here = task.utterances, config.data.eval_batch, self.fold_DxF[self.layout.local]
         for e in range(epoch, config.train.epochs):
-            yield from batches.training(task.folds, here, u, e, task.steps, chunk, config.data, identity)
-            yield from batches.scoring(task.folds, here, u, 'dev', e, size)
+            yield from batches.training(task.entries, here, u, e, task.steps, chunk, config.data, identity)
+            yield from batches.scoring(task.entries, here, u, 'dev', e, size)
         if self.fits and epoch <= config.train.epochs:  # a checkpoint beyond the last epoch holds what was fitted
-            yield from batches.scoring(task.folds, here, u, 'heard', config.train.epochs, size)
-        yield from batches.scoring(task.folds, here, u, 'test', config.train.epochs, size)
+            yield from batches.scoring(task.entries, here, u, 'heard', config.train.epochs, size)
+        yield from batches.scoring(task.entries, here, u, 'test', config.train.epochs, size)
 
 
 class Trainer:
@@ -214,7 +222,7 @@ class Trainer:
         shape = lambda x, spec: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(layout.mesh, spec))  # noqa: E731
         per_run = lambda tree: jax.tree.map(lambda x: shape(x, parallel.PER_DEVICE), tree)  # noqa: E731
         epoch = 0, task.steps, self.length, config.data, self.identity
-        item = next(batches.training(task.folds, group.fold_DxF, task.utterances, *epoch))
+        item = next(batches.training(task.entries, group.fold_DxF, task.utterances, *epoch))
         batch = task.table.batch(item)
         if self.resident:
             batch['first_B'] = np.zeros(item.row.shape, np.int32)
@@ -251,7 +259,7 @@ def run(config, path, profile: bool = False, began: float | None = None) -> dict
 
 def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began: float) -> dict:
     """Part after part, group after group."""
-    task = Task(config)
+    task = Task(config, parts)
     for part in parts:
         for domain in method(part.config, NOBODY)[1].domains:
             task.check_domain(domain)

@@ -176,17 +176,20 @@ def synthesise(folder: Path, speakers: dict[str, tuple[Speaker, ...]] = SPEAKERS
         soundfile.write(path, wave, espeak.rate, subtype='PCM_16')
 
 
-def make(root: Path) -> None:
-    """Synthesises the corpus as the folder `root`, all of it or nothing; a folder that holds anything is left alone."""
+def make(root: Path, module: str = 'data_pipelines.corpora.demo') -> None:
+    """Synthesises a corpus as the folder `root`, all of it or nothing; a folder that holds anything is left alone.
+
+    `module`, run as a program, writes the corpus into the folder that is its argument.
+    """
     root = Path(root).resolve()
     if root.is_dir() and any(root.iterdir()):
         return
     if importlib.util.find_spec('espeakng_loader') is None:
-        raise Refusal("The demo corpus is spoken by eSpeak NG, which is not installed. Run: pip install -e '.[demo]'")
+        raise Refusal("This corpus is spoken by eSpeak NG, which is not installed. Run: pip install -e '.[demo]'")
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'{root.name}.partial-', dir=root.parent) as partial:
         folder = Path(partial, root.name)
-        command = [sys.executable, '-m', 'data_pipelines.corpora.demo', str(folder)]
+        command = [sys.executable, '-m', module, str(folder)]
         subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
         os.rename(folder, root)
 

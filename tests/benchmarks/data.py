@@ -70,7 +70,7 @@ def fed(options) -> None:
         config = base.get_config()
         config.data.dir, config.data.corpora, config.data.frames = f'{place}/data', ('folder',), options.frames
         config.sweep.lam, config.sweep.fold = tuple(np.linspace(0, 1, options.runs).tolist()), '0'
-        task = train.Task(config)
+        task = train.Task(config, train.check(config))
         (part,) = train.check(config)
         trainers = {
             'resident': train.Trainer(part, task, train._features(task), None),

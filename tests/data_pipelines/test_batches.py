@@ -347,3 +347,39 @@ def test_a_csv_is_not_trained_on_for_the_sake_of_its_identities(monkeypatch):
         resolved(**{'data.corpora': ('emodb',), 'protocol.identity': ('mine',)})
     config = resolved(**{'data.corpora': ('emodb', 'folder'), 'protocol.identity': ('mine',)})
     assert config.data.corpora == ('emodb', 'folder')
+
+
+def test_only_what_is_wanted_is_kept_and_the_rest_is_counted():
+    """By one value of a column or several; '' keeps all."""
+    u = utterances(speakers=3, each=2)
+    kept, left_out = batches.only(u, 'speaker=s00,s02')
+    assert set(kept.text['speaker']) == {'s00', 's02'}
+    assert (len(kept), left_out) == (8, {'speaker=s01': 4})
+    everybody, nothing = batches.only(u, '')
+    assert everybody is u
+    assert nothing == {}
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'said'),
+    [
+        ('mood=good', 'expected a column and its value, as style=improvised, of utterance, speaker'),
+        ('acted', 'expected a column'),
+        ('sex=female,other', 'nobody has sex=other; found: female, male'),
+        ('split=train', 'nobody has split=train; found: nothing'),
+        ('sex', 'nobody has sex=; found: female, male'),
+    ],
+)
+def test_what_nobody_has_is_refused(wanted, said):
+    """An unknown column, and a value that is not there, with those that are."""
+    with pytest.raises(Refusal, match=said):
+        batches.only(utterances(), wanted)
+
+
+def test_what_is_left_out_is_said_with_its_reason():
+    """What data.only leaves out has another reason than what has no class."""
+    split = batches.Split(utterances(), [], '', {'style=scripted': 7, 'fear': 3, 'other': 2}, 0)
+    assert split.left('four') == [
+        'Left out, by config.data.only: 7 style=scripted.',
+        "Left out, having no class in 'four': 3 fear, 2 other.",
+    ]

@@ -9,6 +9,7 @@ from ml_collections import config_flags
 
 from configs import base
 from data_pipelines.refusal import Refusal
+from data_pipelines.subsets import Subset
 from jaxser import sweep
 
 KNOBS = {'dann': {'lam': 0.3, 'domain_weight': 1.0}, 'erm': {}}
@@ -156,7 +157,35 @@ def test_runs_are_named_by_what_differs():
     assert sweep.label(plain, ['method', 'lr', 'lam']) == 'method=erm lr=0.001'
 
 
+def test_the_training_part_is_varied_slowest_and_by_every_method():
+    """Its dials stand first in a run of any method, are no traced arrays, and are always in the run's name."""
+    erm, dann = parts(method=('erm', 'dann'), lam=(0.0, 1.0), seed=(0, 1), speakers=(4, 8), confounded=0.5)
+    assert [(r['speakers'], r['seed']) for r in erm.variants] == [(4, 0), (4, 1), (8, 0), (8, 1)]
+    assert [(r['speakers'], r['lam'], r['seed']) for r in dann.variants] == [
+        (n, m, s) for n in (4, 8) for m in (0.0, 1.0) for s in (0, 1)
+    ]
+    assert {sweep.subset(r) for r in dann.variants} == {Subset(4, 0.5), Subset(8, 0.5)}
+    assert not set(sweep.hyper(sweep.runs(dann, [0]), dann)) & set(Subset._fields)
+    assert sweep.varied(dann.variants) == ['speakers', 'confounded', 'lam', 'seed']
+    assert sweep.label(dann.variants[0], sweep.varied(dann.variants)) == 'speakers=4 confounded=0.5 lam=0 seed=0'
+
+
+def test_by_default_the_whole_training_part_trains():
+    """A run that says nothing of it has no dial, so that names and tables are as they were."""
+    (run,) = variants(lam=0.3)
+    assert not set(run) & set(Subset._fields)
+    assert sweep.subset(run) == Subset()
+
+
 WRONG = {
+    'an utterance of a class in part': ({'per_class': (2.5,)}, 'config.sweep.per_class', '2.5 is not an integer from 1 up'),
+    'no speaker at all': ({'speakers': (0, 4)}, 'config.sweep.speakers', '0 is not an integer from 1 up'),
+    'more than wholly confounded': ({'confounded': (1.5,)}, 'config.sweep.confounded', '1.5 is a share, expected from 0 to 1'),
+    'a dial that only some runs have': (
+        {'runs': ({'per_class': 5}, {'lam': 1.0})},
+        'config.sweep.runs',
+        'only some runs say per_class',
+    ),
     'a knob of another method': ({'method': 'erm', 'lam': (0.1,)}, 'config.sweep.lam', 'no such'),
     'a name nobody knows': ({'lamb': (0.1,)}, 'config.sweep.lamb', "no such hyper-parameter. Did you mean 'lam'?"),
     'a name nobody knows in a run': ({'runs': ({'sed': 1},)}, 'config.sweep.runs: sed', "Did you mean 'seed'?"),

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from data_pipelines import batches
 from data_pipelines.refusal import Refusal
 from jaxser import checkpoint, cluster, memory, parallel, train
 from jaxser.methods import leace
@@ -153,7 +154,7 @@ def test_identity_batches_of_another_corpus_forget_its_speakers(corpora, normali
     assert results['classes'] == ['angry', 'sad']
     assert [r['selected']['speaker_count'] for r in results['runs']] == [2.0, 2.0]
     assert [r['selected']['ascent'] > 0 for r in results['runs']] == [False, True]
-    names, p = table(path)
+    names, _ = table(path)
     assert {n.split(',')[2].split('_')[0] for n in names} <= set('0123')
     beside = {'sweep.method': ('erm',), 'sweep.fold': (0,), 'sweep.lam': ()}
     with pytest.raises(Refusal, match=r'config\.protocol\.identity is b, and erm takes no identity batches'):
@@ -183,6 +184,33 @@ def test_without_other_corpora_identity_batches_hold_the_training_speakers(data,
     runs = {tuple(r['hyper'].get(k) for k in ('method', 'speaker_norm', 'lam')): r for r in results['runs']}
     assert runs['erm', 'tap', None]['test'] == runs['speaker_norm', 'tap', 0.0]['test']
     assert {r['selected'].get('speaker_count') for k, r in runs.items() if 'erm' not in k} == {2.0}
+
+
+def test_parts_of_the_training_part_are_one_program(data, plain, tmp_path, monkeypatch, capsys):
+    """Resident and streamed alike (1e-6); a part that is everything is plain training to the bit; only what is kept is read."""
+    dials = {'sweep.per_class': (2, 99), 'sweep.lam': (0.5,)}
+    read = []
+    training = batches.training
+    monkeypatch.setattr(batches, 'training', lambda folds, *rest: (read.append(folds), training(folds, *rest))[1])
+    results = sweep(data, tmp_path / 'resident', **dials)
+    said = capsys.readouterr().out
+    assert 'config.sweep.per_class=99: 8 angry, 8 sad are all that training has.' in said
+    assert '6 runs in 1 program: 3 folds, 2 per_class' in said
+    assert {len(f.train) for f in read[0]} == {4, 16}
+    assert [(r['per_class'], r['lam']) for r in results['summary']] == [(2, 0.5), (99, 0.5)]
+    full = [r for r in results['runs'] if r['hyper']['per_class'] == 99]
+    expected = [r for r in plain[0]['runs'] if r['hyper']['lam']]
+    for key in ('dev', 'test', 'selected'):
+        assert [r[key] for r in full] == [r[key] for r in expected]
+    assert [r['selected'] for r in results['runs'] if r not in full] != [r['selected'] for r in expected]
+    sweep(data, tmp_path / 'streamed', **dials, **{'data.resident': 'off'})
+    same(tmp_path / 'streamed', tmp_path / 'resident', 1e-6)
+
+
+def test_a_part_of_one_speaker_has_none_to_forget(data, tmp_path):
+    """An adversary that a subset leaves nothing to tell apart is refused before training."""
+    with pytest.raises(Refusal, match='hears only one speaker'):
+        sweep(data, tmp_path, **{'sweep.speakers': (1, 2)})
 
 
 def test_a_finished_group_is_not_computed_again(data, plain, tmp_path, monkeypatch):
@@ -233,7 +261,7 @@ def test_what_is_fitted_after_training_is_what_is_tested(data, erased, tmp_path)
     plain = sweep(data, tmp_path, **ERASURE | {'method': 'erm'})
     for mine, erms in zip(results['runs'], plain['runs']):
         assert [mine[k] for k in ('epoch', 'dev', 'selected')] == [erms[k] for k in ('epoch', 'dev', 'selected')]
-    names, p = table(path)
+    names, _ = table(path)
     assert names == table(tmp_path)[0]
     assert np.abs(p - table(tmp_path)[1]).max() > 1e-3
     (epochs, mine), (_, erms) = (selected(folder, 2) for folder in (path, tmp_path))

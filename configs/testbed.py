@@ -1,0 +1,41 @@
+"""The test bench (synthetic speech, eSpeak NG): where forgetting speakers helps, does nothing, or hurts, with the dials known.
+
+    python -m jaxser.main --config=configs/testbed.py --config.data.only=style=spread0 --workdir=runs/testbed_spread0
+    python -m jaxser.main --config=configs/testbed.py --config.data.only=style=spread1 --workdir=runs/testbed_spread1
+    python -m jaxser.main --config=configs/testbed.py --config.data.only=style=spread2 --workdir=runs/testbed_spread2
+
+One cell, here plain training and the adversary of one grid point and seed:
+
+    python -m jaxser.main --config=configs/testbed.py --config.data.only=style=spread2 --config.sweep.method=erm,dann \\
+        --config.sweep.lam=1 --config.sweep.speakers=24 --config.sweep.confounded=0 --config.sweep.seed=0 --workdir=runs/cell
+
+THE GRID AND THE CLAIMS, written down before any cell of it was run. 3 spreads x (erm; dann and cdann at lam 0.3 and 1) x 4, 8, 24
+training speakers x 0, 0.5, 0.9 confounded x 3 seeds = 405 runs, three programs a spread. Tested are 16 speakers of other voices,
+with equal counts of every emotion; dev are 8 others. UAR is the mean over seeds. We expect:
+  1. Help. Where speakers differ much (spread2), emotion is not confounded and 24 speakers train, dann at lam 1 beats erm by 0.02.
+  2. Nothing. Where speakers differ in voice alone (spread0), likewise unconfounded and 24, dann at lam 0.3 and 1 is within 0.03
+     of erm.
+  3. Hurt. At spread1, 0.9 confounded and 24 speakers, dann at lam 1 loses 0.03 to erm: to forget the speaker is to forget the
+     emotion.
+  4. Conditional. There cdann at lam 1 loses less than 0.03 to erm, and beats dann by 0.03.
+  5. Few. What dann at lam 1 gains at spread2 unconfounded is more with 24 speakers than with 4, who tell nothing of others.
+A claim that fails stays here, marked as failed.
+"""
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.data.corpora = ('testbed',)
+    config.data.only = 'style=spread1'
+    config.data.frames = 150
+    config.protocol.name = 'official'
+    config.model.width = config.model.hidden = config.model.dim = 32
+    config.train.epochs = 20
+    config.sweep.method = ('erm', 'dann', 'cdann')
+    config.sweep.speakers = (4, 8, 24)
+    config.sweep.confounded = (0.0, 0.5, 0.9)
+    config.sweep.lam = (0.3, 1.0)
+    config.sweep.seed = (0, 1, 2)
+    return config
