@@ -261,7 +261,7 @@ def test_what_is_fitted_after_training_is_what_is_tested(data, erased, tmp_path)
     plain = sweep(data, tmp_path, **ERASURE | {'method': 'erm'})
     for mine, erms in zip(results['runs'], plain['runs']):
         assert [mine[k] for k in ('epoch', 'dev', 'selected')] == [erms[k] for k in ('epoch', 'dev', 'selected')]
-    names, _ = table(path)
+    names, p = table(path)
     assert names == table(tmp_path)[0]
     assert np.abs(p - table(tmp_path)[1]).max() > 1e-3
     (epochs, mine), (_, erms) = (selected(folder, 2) for folder in (path, tmp_path))
