@@ -112,6 +112,17 @@ def test_the_side_matters_to_the_arms_that_know_it(name, arm):
         assert (np.abs(z_BxD - changed_BxD).max() > 1e-3) == (arm in knowing)
 
 
+@pytest.mark.parametrize('name', ENCODERS)
+@pytest.mark.parametrize('side', [0, 1], ids=['source alone', 'target alone'])
+def test_every_layer_knows_the_side(name, side):
+    """Under `domain`, a batch of one side moves that side's running statistics in all layers, and no other."""
+    case = make_case(name, 'domain')
+    _, (_, new) = case.forward(case.params, features(), np.full(B, side, np.float32), True)
+    for old, now in zip(jax.tree.leaves(case.batch_stats), jax.tree.leaves(new)):
+        np.testing.assert_array_equal(now[1 - side], old[1 - side])
+        assert (now[side] != old[side]).any()
+
+
 WRONG = {'tdnn_lstm': ('width', 'hidden', 'dim', 'tdnn'), 'cnn': ('channels', 'dim')}
 
 
