@@ -143,7 +143,7 @@ def test_identity_batches_of_another_corpus_forget_its_speakers(corpora, normali
     assert results['classes'] == ['angry', 'sad']
     assert [r['selected']['speaker_count'] for r in results['runs']] == [2.0, 2.0]
     assert [r['selected']['ascent'] > 0 for r in results['runs']] == [False, True]
-    names, p = table(path)
+    names, _ = table(path)
     assert {n.split(',')[2].split('_')[0] for n in names} <= set('0123')
     beside = {'sweep.method': ('erm',), 'sweep.fold': (0,), 'sweep.lam': ()}
     with pytest.raises(Refusal, match=r'config\.protocol\.identity is b, and erm takes no identity batches'):
