@@ -1,9 +1,9 @@
-"""EMO-DB, four classes: SNP (lam 0.01) beside lam 0, 5 speaker-disjoint folds, 3 seeds.
+"""EMO-DB, four classes: SNP (lam 0.1) beside lam 0, 5 speaker-disjoint folds, 3 seeds.
 
-SNP of Gat et al. 2022 (arXiv 2202.01252): a layer behind the encoder moves up the speaker loss of identity batches.
-Re-instantiated over the TDNN-LSTM, not over HuBERT. The paper's: the four steps, and lam as the step of the ascent. This
-project's defaults: the corpus, the network, AdamW and its schedule, and lam; the paper's 1e-3 hardly weighs beside the steps of
-AdamW. SNP's layer is a plain one, relu(W z + b): our default too.
+SNP of Gat et al. 2022 (arXiv 2202.01252): a layer behind the encoder climbs the speaker loss of identity batches. Re-instantiated
+over the TDNN-LSTM, not over HuBERT. The paper's: the four steps, and lam as the step of the ascent. This project's defaults: the
+corpus, the network, AdamW and its schedule, and lam; the paper's 1e-3 hardly weighs beside the steps of AdamW.
+SNP's layer is a plain one, relu(W z + b): our default too.
 
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb
     python -m jaxser.main --config=configs/gat_snp_emodb.py
@@ -27,6 +27,6 @@ def get_config():
     config.speaker_norm = 'snp'
     config.data.corpora = ('emodb',)
     config.data.labels = 'four'
-    config.sweep.lam = (0.0, 0.01)
+    config.sweep.lam = (0.0, 0.1)
     config.sweep.seed = (0, 1, 2)
     return config

@@ -1,6 +1,6 @@
 """EMO-DB, four classes: TAP (lam 0.01) beside plain training (lam 0), 5 speaker-disjoint folds, 3 seeds.
 
-TAP of Gat et al. 2022 (arXiv 2202.01252): the encoder moves up the speaker loss of identity batches. A re-instantiation
+TAP of Gat et al. 2022 (arXiv 2202.01252): the encoder climbs the speaker loss of identity batches. A re-instantiation
 over the TDNN-LSTM, not over HuBERT. The paper's: the four steps, and lam as the step of the ascent. This project's defaults: the
 corpus, the network, AdamW and its schedule, and lam; the paper's 1e-3 hardly weighs beside the steps of AdamW.
 

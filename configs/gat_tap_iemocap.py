@@ -1,6 +1,6 @@
 """IEMOCAP, four classes (5,531 utterances): TAP (lam 0.01) beside plain training (lam 0), leave one session out.
 
-TAP of Gat et al. 2022 (arXiv 2202.01252): the encoder moves up the speaker loss of identity batches. A re-instantiation
+TAP of Gat et al. 2022 (arXiv 2202.01252): the encoder climbs the speaker loss of identity batches. A re-instantiation
 over the TDNN-LSTM, not over HuBERT. The paper's: four classes, 5 folds, 2 speakers to test, the epoch that validates best, the
 four steps, lam as the step of the ascent, and weighted accuracy, which is WA here. This project's defaults: the network, AdamW
 and its schedule, that the next session validates, and lam; the paper's 1e-3 hardly weighs beside the steps of AdamW.

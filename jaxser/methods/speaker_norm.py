@@ -14,7 +14,7 @@ from jaxser import losses
 from jaxser.interfaces import Aux, Batch, Encoder, Method, Sizes
 from jaxser.models import heads
 
-ASCENDS = {'tap': 'encoder', 'snp': 'layer'}
+ASCENDS = {'tap': ('encoder', 0.01), 'snp': ('layer', 0.1)}  # what does, and by which lam
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:
@@ -32,13 +32,13 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     encoder and heads, and it alone ascends; prediction goes through it.
     Descents are the optimiser's. The ascent is plain under any optimiser, is not clipped, and does not fall with the learning
     rate. Steps of AdamW do not shrink with the gradient: there lam must be larger than the paper's 1e-3 to weigh anything. Ours
-    is the first power of ten that visibly raised TAP's speaker loss on EMO-DB; ten times that raises the emotion loss at the end.
+    is the first power of ten that visibly raised the speaker loss on EMO-DB.
     Identity examples are normalised by the statistics of their batch, and the running ones never hear them. `ascent` is the norm
     of step (3) over that of step (1) of what ascends; 0 where nothing descends.
     """
     if config.speaker_norm not in ASCENDS:
         raise Refusal(f'config.speaker_norm is {config.speaker_norm!r}; expected one of {", ".join(ASCENDS)}.')
-    ascends = ASCENDS[config.speaker_norm]
+    ascends, lam = ASCENDS[config.speaker_norm]
     emotion = heads.make(sizes.emotions)
     speaker = heads.make(sizes.domains['speaker'], hidden=config.domain_hidden)
 
@@ -84,4 +84,4 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         z_BxD, _ = represent(params, batch_stats, batch, {}, None, train=False)
         return z_BxD, emotion.apply(params['emotion'], z_BxD)
 
-    return Method({'lam': 0.01}, init, loss, predict, ('speaker',), identity=True, update=update)
+    return Method({'lam': lam}, init, loss, predict, ('speaker',), identity=True, update=update)
