@@ -1,4 +1,4 @@
-"""The claims of configs/testbed.py, one test each; minutes long, hence slow. They were written before any cell of the grid was run."""
+"""The claims of configs/testbed.py, one test each; minutes long, hence slow. They were written before any run."""
 
 import functools
 import json
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope='module')
 def uar(tmp_path_factory):
-    """uar(spread, speakers, confounded, method, lam): the mean over the grid's seeds, of cells that are trained when asked for."""
+    """uar(spread, speakers, confounded, method, lam): the mean over the grid's seeds, of cells trained when asked for."""
     folder = tmp_path_factory.mktemp('testbed')
 
     @functools.cache
