@@ -19,7 +19,7 @@ with equal counts of every emotion; dev are 8 others. UAR is the mean over seeds
      emotion.
   4. Conditional. There cdann at lam 1 loses less than 0.03 to erm, and beats dann by 0.03.
   5. Few. What dann at lam 1 gains at spread2 unconfounded is more with 24 speakers than with 4, who tell nothing of others.
-A claim that fails stays here, marked as failed.
+A claim that fails stays here, marked as failed. The cost is not measured yet: epochs and seeds may have to shrink before the run.
 """
 
 from configs import base

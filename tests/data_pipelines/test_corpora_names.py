@@ -74,7 +74,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def test_every_corpus_has_an_example():
-    assert {*TREES, 'demo', 'folder'} == {*corpora.names()}
+    assert {*TREES, 'demo', 'folder', 'testbed'} == {*corpora.names()}
     assert {name for name, *_ in NAMES} == {*TREES} - {'iemocap', 'msp_improv', 'msp_podcast'}  # whose labels are in lists
 
 

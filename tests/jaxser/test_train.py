@@ -188,7 +188,7 @@ def test_without_other_corpora_identity_batches_hold_the_training_speakers(data,
 
 def test_parts_of_the_training_part_are_one_program(data, plain, tmp_path, monkeypatch, capsys):
     """Resident and streamed alike (1e-6); a part that is everything is plain training to the bit; only what is kept is read."""
-    dials = {'sweep.per_class': (2, 99), 'sweep.lam': (0.5,)}
+    dials = {'sweep.per_class': (5, 99), 'sweep.lam': (0.5,)}
     read = []
     training = batches.training
     monkeypatch.setattr(batches, 'training', lambda folds, *rest: (read.append(folds), training(folds, *rest))[1])
@@ -196,8 +196,8 @@ def test_parts_of_the_training_part_are_one_program(data, plain, tmp_path, monke
     said = capsys.readouterr().out
     assert 'config.sweep.per_class=99: 8 angry, 8 sad are all that training has.' in said
     assert '6 runs in 1 program: 3 folds, 2 per_class' in said
-    assert {len(f.train) for f in read[0]} == {4, 16}
-    assert [(r['per_class'], r['lam']) for r in results['summary']] == [(2, 0.5), (99, 0.5)]
+    assert {len(f.train) for f in read[0]} == {10, 16}
+    assert [(r['per_class'], r['lam']) for r in results['summary']] == [(5, 0.5), (99, 0.5)]
     full = [r for r in results['runs'] if r['hyper']['per_class'] == 99]
     expected = [r for r in plain[0]['runs'] if r['hyper']['lam']]
     for key in ('dev', 'test', 'selected'):
