@@ -31,9 +31,11 @@ def parse(arguments: list[str], module: str) -> ConfigDict:
         ) from None
     except OSError:
         known = sorted(str(p) for p in Path('configs').glob('*.py') if p.stem not in ('base', 'command', '__init__'))
+        asked = next((a.partition('=')[2] for a in arguments if a.startswith('--config=')), '')
+        near = ', '.join(difflib.get_close_matches(asked, known, 5) or known[:5])
         raise Refusal(
             f'The configuration cannot be read: {" ".join(a for a in arguments if a.startswith("--config"))}. '
-            + (f'Here are: {", ".join(known)}.' if known else 'Run from the checkout, where configs/ is.')
+            + (f'Here are {len(known)}, among them {near}.' if known else 'Run from the checkout, where configs/ is.')
         ) from None
     except (flags.Error, ValueError, TypeError, SyntaxError) as e:
         said = str(e).strip().splitlines()[-1]  # ml_collections puts a stack trace before it

@@ -1,6 +1,6 @@
 """Writes the tables of several finished sweeps, each method's coefficient chosen on dev, as one Markdown file.
 
-  python -m jaxser.compare runs/A runs/B ... [--out RESULTS.md]
+  python -m jaxser.compare runs/A runs/B ... [--whole runs/C ...] [--out RESULTS.md]
 
 A row is a method under a setting (structural keys, and what is trained on); of its coefficients that with the best dev UAR,
 mean over seeds, is taken in every fold by itself: the dev speakers of one fold are tested in another. lam = 0 is a row of its
@@ -44,11 +44,11 @@ class Row(NamedTuple):
     setting: dict
     method: str
     chosen: list[str]  # a coefficient per fold, in words
-    dev: float
-    uar: statistics.Estimate
-    sd: float | None
-    gain: statistics.Estimate | None  # over plain training
-    seconds: float
+    dev: float | None = None  # nothing where every coefficient diverged in a fold
+    uar: statistics.Estimate | None = None
+    sd: float | None = None
+    gain: statistics.Estimate | None = None  # over plain training
+    seconds: float | None = None
 
 
 class Finished(NamedTuple):
@@ -58,6 +58,7 @@ class Finished(NamedTuple):
     facts: dict  # config.json
     results: dict
     predicted: dict[tuple[str, int], tuple[np.ndarray, ...]]  # by run and fold: speaker_N, truth_N, predicted_N
+    seconds: list[float]  # of training, of every run: its share of its group's
 
 
 def read(path: Path) -> Finished:
@@ -73,33 +74,41 @@ def read(path: Path) -> Finished:
             line = row['speaker'], index[row['truth']], int(np.argmax(posterior))
             lists.setdefault((row['run'], int(row['fold'])), []).append(line)
     predicted = {k: tuple(np.array(column) for column in zip(*lines)) for k, lines in lists.items()}
-    return Finished(path, json.loads((path / 'config.json').read_text()), results, predicted)
+    seconds = [g['seconds'] / g['runs'] for g in results['groups'] for _ in range(g['runs'])]
+    return Finished(path, json.loads((path / 'config.json').read_text()), results, predicted, seconds)
 
 
-def rows(of: Finished) -> list[Row]:
-    """The table of a sweep."""
+def rows(of: Finished, whole: bool = False) -> list[Row]:
+    """The table of a sweep; `whole` gives every coefficient a row of its own, and chooses none."""
     hypers = [r['hyper'] for r in of.results['runs']]
     varied = sweep.varied(hypers)
     settings = [k for k in varied if k in SETTINGS or k.startswith('model.')]
     knobs = [k for k in varied if k not in (*settings, 'method', 'seed')]
     groups: dict[tuple, dict] = {}
-    for run in of.results['runs']:
+    for run, seconds in zip(of.results['runs'], of.seconds):
         h = run['hyper']
         method = h.get('method', of.facts['config']['method']) + (', lam = 0' if h.get('lam') == 0 else '')
         coefficient = tuple((k, h[k]) for k in knobs if h.get(k) is not None)
-        candidates = groups.setdefault((tuple(h.get(k) for k in settings), method), {})
-        candidates.setdefault((h['fold'], coefficient), []).append(run)
+        candidates = groups.setdefault((tuple(h.get(k) for k in settings), method, coefficient if whole else ()), {})
+        candidates.setdefault((h['fold'], coefficient), []).append(run | {'seconds': seconds})
 
     counts, made = {}, []
-    for (setting, method), candidates in groups.items():
+    for (setting, method, _), candidates in groups.items():
         chosen = _choose(candidates)
+        if not all(chosen.values()):
+            made.append((setting, method, chosen, [], None))
+            continue
         runs = [run for _, some in chosen.values() for run in some]
-        counts[setting, method] = _confusions(of, runs, varied)
-        made.append((setting, method, chosen, runs))
+        count = _confusions(of, runs, varied)
+        counts.setdefault((setting, method), count)
+        made.append((setting, method, chosen, runs, count))
 
     out = []
-    for setting, method, chosen, runs in made:
-        count = counts[setting, method]
+    for setting, method, chosen, runs, count in made:
+        if not runs:
+            lost = [str(fold) for fold, some in chosen.items() if not some]
+            out.append(Row(dict(zip(settings, setting)), method, [f'diverged in fold {", ".join(lost)}']))
+            continue
         plain = next((counts[setting, m] for m in PLAIN if (setting, m) in counts), None)
         seeds = statistics.uar(count.sum(1))
         gain = None if plain is None or plain is count else statistics.of_difference(count, plain)
@@ -119,15 +128,14 @@ def rows(of: Finished) -> list[Row]:
 
 
 def _choose(candidates: dict) -> dict[int, tuple]:
-    """By fold, the coefficient with the best mean dev UAR and its runs, a seed each; one that diverged is not chosen."""
+    """By fold, the coefficient with the best mean dev UAR and its runs, a seed each; () where every one diverged."""
     chosen: dict[int, tuple] = {}
     for (fold, coefficient), runs in candidates.items():
-        value = np.mean([r['dev']['uar'] if r['status'] == 'ok' else -1.0 for r in runs])
+        value = min(r['dev']['uar'] if r['status'] == 'ok' else -1.0 for r in runs)
+        value = value if value < 0 else np.mean([r['dev']['uar'] for r in runs])
         if fold not in chosen or value > chosen[fold][0]:
             chosen[fold] = value, coefficient, runs
-    if bad := [fold for fold, (value, *_) in chosen.items() if value < 0]:
-        raise Refusal(f'Every coefficient of a method diverged in fold {bad[0]}: there is nothing to choose from.')
-    return {fold: rest for fold, (_, *rest) in sorted(chosen.items())}
+    return {fold: tuple(rest) if value >= 0 else () for fold, (value, *rest) in sorted(chosen.items())}
 
 
 def _confusions(of: Finished, runs: list[dict], varied: list[str]) -> np.ndarray:
@@ -140,14 +148,14 @@ def _confusions(of: Finished, runs: list[dict], varied: list[str]) -> np.ndarray
     return np.stack([statistics.confusions(*columns, len(of.results['classes'])) for columns in pooled])
 
 
-def section(of: Finished, table: list[Row]) -> str:
-    """A sweep as Markdown: what its configuration's header says, its protocol, its table."""
+def section(of: Finished, table: list[Row], said: str) -> str:
+    """A sweep as Markdown: what is `said` of it, its protocol, its table."""
     results, settings = of.results, list(table[0].setting)
     speakers = len({s for columns in of.predicted.values() for s in columns[0].tolist()})
     head = [*settings, 'method', 'chosen', 'dev UAR', 'UAR', '±', '', '- plain', '', 's']
     lines = [f'## {of.path.name}', '', f'`{of.facts["command"]}`', '']
     lines += [
-        f'{_header(of.facts["command"])}\n\n{results["protocol"]}; labels {results["labels"]}, '
+        f'{said}{results["protocol"]}; labels {results["labels"]}, '
         f'{len(results["classes"])} classes; {speakers} tested speakers, {len(results["folds"])} fold(s); '
         f'features normalised by {results["normalisation"]}; split {results["split_sha256"][:12]}; '
         f'commit {of.facts["git_commit"][:12] if of.facts["git_commit"] else "unknown"}; {results["device"]}; '
@@ -158,15 +166,16 @@ def section(of: Finished, table: list[Row]) -> str:
         lines += ['**Synthetic speech: these figures say nothing about people.**', '']
     lines += ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)]
     for r in table:
-        cells = [sweep.word(v) for v in r.setting.values()] + [r.method, _chosen(r.chosen), f'{r.dev:.3f}', f'{r.uar.value:.3f}']
-        cells += ['' if r.sd is None else f'{r.sd:.3f}', _ends(r.uar)]
-        cells += ['', ''] if r.gain is None else [f'{r.gain.value:+.3f}', _ends(r.gain, '+')]
-        lines.append('| ' + ' | '.join([*cells, f'{r.seconds:.0f}']) + ' |')
+        number = lambda x, form='.3f': '' if x is None else f'{x:{form}}'  # noqa: E731
+        cells = [*map(sweep.word, r.setting.values()), r.method, _chosen(r.chosen), number(r.dev)]
+        cells += [number(r.uar and r.uar.value), number(r.sd), _ends(r.uar)]
+        cells += [number(r.gain and r.gain.value, '+.3f'), _ends(r.gain, '+'), number(r.seconds, '.0f')]
+        lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines) + '\n'
 
 
-def _ends(of: statistics.Estimate, sign: str = '') -> str:
-    return f'[{of.ci95[0]:{sign}.3f}, {of.ci95[1]:{sign}.3f}]' if of.ci95 else ''
+def _ends(of: statistics.Estimate | None, sign: str = '') -> str:
+    return f'[{of.ci95[0]:{sign}.3f}, {of.ci95[1]:{sign}.3f}]' if of and of.ci95 else ''
 
 
 def _chosen(coefficients: list[str]) -> str:
@@ -174,13 +183,12 @@ def _chosen(coefficients: list[str]) -> str:
     return ', '.join(c if len(count) == 1 else f'{c} ({n})' for c, n in sorted(count.items()))
 
 
-def _header(command: str) -> str:
+def header(command: str) -> str:
     """What the configuration says of itself, without its commands; nothing where it is not here."""
     config = next((a.partition('=')[2] for a in shlex.split(command) if a.startswith('--config=')), '')
     file = Path(config.partition('.py:')[0].removesuffix('.py') + '.py')
     text = ast.get_docstring(ast.parse(file.read_text())) if file.exists() else None
-    paragraphs = (text or '').split('\n\n')
-    return '\n\n'.join(p for p in paragraphs[:2] if 'python -m' not in p)
+    return '\n\n'.join(p for p in (text or '').split('\n\n') if 'python -m' not in p)
 
 
 def verdict(tables: dict[str, list[Row]]) -> str:
@@ -213,23 +221,28 @@ def absent(folder: Path = Path('configs')) -> str:
     return '## Not measured\n\nTheir corpora were not at hand.\n\n' + '\n'.join(listed) + '\n' if listed else ''
 
 
-def write(paths: list[Path], command: str) -> str:
-    """The whole file."""
-    finished = [read(p) for p in paths]
-    tables = {of.path.name: rows(of) for of in finished}
-    introduction = INTRODUCTION.format(command=command, draws=f'{statistics.DRAWS:,}')
-    parts = [introduction, f'**Verdict.** {verdict(tables)}\n', *(section(of, tables[of.path.name]) for of in finished), absent()]
-    return '\n'.join(p for p in parts if p)
+def write(paths: list[Path], whole: list[Path], command: str) -> str:
+    """The whole file; the verdict is on the sweeps whose coefficients are chosen."""
+    chosen = [(of, rows(of)) for of in map(read, paths)]
+    every = [(of, rows(of, whole=True)) for of in map(read, whole)]
+    parts, told = [INTRODUCTION.format(command=command, draws=f'{statistics.DRAWS:,}')], set()
+    parts.append(f'**Verdict.** {verdict({of.path.name: table for of, table in chosen})}\n')
+    for of, table in [*chosen, *every]:
+        about = header(of.facts['command'])  # several sweeps of one configuration say it once
+        parts.append(section(of, table, f'{about}\n\n' if about and about not in told else ''))
+        told.add(about)
+    return '\n'.join([*parts, absent()])
 
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
     parser = argparse.ArgumentParser(prog='python -m jaxser.compare', description=__doc__.splitlines()[0])
     parser.add_argument('workdir', nargs='+', type=Path, help='of a finished sweep')
+    parser.add_argument('--whole', nargs='+', type=Path, default=[], help='of sweeps in which no coefficient is chosen')
     parser.add_argument('--out', type=Path, help='the file to write, e.g. RESULTS.md; without it the text is printed')
     asked = parser.parse_args()
     try:
-        text = write(asked.workdir, f'python -m jaxser.compare {shlex.join(sys.argv[1:])}')
+        text = write(asked.workdir, asked.whole, f'python -m jaxser.compare {shlex.join(sys.argv[1:])}')
         asked.out.write_text(text) if asked.out else print(text)
     except Refusal as refusal:
         print(refusal, file=sys.stderr)

@@ -101,7 +101,6 @@ def outcome(runs: list[dict], record, counts: list[np.ndarray]) -> dict:
                 'dev': record.dev[n],
                 'test': test,
                 'selected': record.selected[n],
-                'seconds': round(record.seconds / len(runs), 2),  # of training, as a share of its group's
             }
         )
     return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}
@@ -130,6 +129,7 @@ def results(config, task, outcomes: list[dict], seconds: float) -> dict:
         'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
         'seconds': round(seconds, 1),
         'seconds_of_training': round(sum(o['seconds'] for o in outcomes), 1),
+        'groups': [{'runs': len(o['runs']), 'seconds': round(o['seconds'], 1)} for o in outcomes],  # in the order of the runs
         'runs': runs,
         'summary': summary(runs),
     }

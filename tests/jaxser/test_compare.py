@@ -30,7 +30,7 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> compare.Fini
         right, dev = RUNS[h['method'], h['lam']]
         status = 'nonfinite' if h['lam'] == 3.0 else 'ok'
         measured = {'uar': dev[h['fold']]} if status == 'ok' else None
-        runs.append({'hyper': h, 'status': status, 'dev': measured, 'seconds': 2.0})
+        runs.append({'hyper': h, 'status': status, 'dev': measured})
         if status != 'ok':
             continue
         for speaker in SPEAKERS[2 * h['fold'] : 2 * h['fold'] + 2]:
@@ -41,6 +41,7 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> compare.Fini
                 predictions.append(row | {'truth': 'AB'[truth], 'A': 1 - said, 'B': said})
     results = {'protocol': 'speaker_folds', 'labels': 'native', 'classes': ['A', 'B'], 'folds': ['1', '2'], 'runs': runs}
     results |= {'normalisation': 'global', 'split_sha256': 'f' * 64, 'device': '2 x cpu', 'seconds': 60.0, 'synthetic': synthetic}
+    results['groups'] = [{'runs': len(runs), 'seconds': 2.0 * len(runs)}]
     (path / 'results.json').write_text(json.dumps(results))
     facts = {'command': 'python -m jaxser.main --config=configs/table.py:emodb', 'git_commit': None, 'config': {'method': 'dann'}}
     (path / 'config.json').write_text(json.dumps(facts))
@@ -83,12 +84,14 @@ def test_lam_0_is_plain_training(tmp_path, monkeypatch):
 def test_the_file_says_where_every_figure_is_from(tmp_path):
     """The command of the table and of every sweep, the protocol, made-up speech, and what was not measured."""
     paths = [finished(tmp_path / n, synthetic=n == 'bench').path for n in ('table_emodb', 'bench')]
-    text = compare.write(paths, 'python -m jaxser.compare x')
+    text = compare.write(paths[:1], paths[1:], 'python -m jaxser.compare x')
     assert text.count('`python -m jaxser.main --config=configs/table.py:emodb`') == 2
     assert text.count('Synthetic speech') == 1
     assert '| dann | lam 0.3 (1), lam 1 (1) | 0.700 | 0.875 | 0.000 |' in text
     assert '+0.375' in text
-    assert 'Of 2 comparisons with plain training 2 are better and 0 worse' in text
+    assert text.count('The tasks of RESULTS.md') == 1, 'two sweeps of one configuration say once what it is'
+    assert 'Of 1 comparisons with plain training 1 are better and 0 worse' in text
+    assert '| dann | lam 0.3 | 0.600 | 0.750 | 0.000 |' in text
     assert '`tu_dat_msp_podcast`: Tu et al. 2019' in text
 
 
@@ -98,11 +101,14 @@ def test_a_sweep_that_is_not_done_is_refused(tmp_path):
         compare.read(tmp_path)
 
 
-def test_where_every_coefficient_diverged_there_is_no_row(tmp_path, monkeypatch):
-    """And no figure of a run that ended in NaN."""
+def test_where_every_coefficient_diverged_there_is_no_figure(tmp_path, monkeypatch):
+    """The row says so, and plain training beside it stands."""
     monkeypatch.setattr(sys.modules[__name__], 'RUNS', {('erm', None): (0.5, (0.6, 0.6)), ('dann', 3.0): RUNS['dann', 3.0]})
-    with pytest.raises(Refusal, match='diverged in fold 0'):
-        compare.rows(finished(tmp_path / 'w'))
+    of = finished(tmp_path / 'w')
+    erm, dann = compare.rows(of)
+    assert erm.uar.value == pytest.approx(0.5)
+    assert dann == compare.Row({}, 'dann', ['diverged in fold 0, 1'])
+    assert '| dann | diverged in fold 0, 1 |  |  |' in compare.section(of, [erm, dann], '')
 
 
 def test_intervals_are_over_speakers(tmp_path, monkeypatch):
