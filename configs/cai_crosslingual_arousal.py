@@ -8,7 +8,7 @@ statistics at test, no adversary; what a row gains over it is the adversary's do
     python -m jaxser.main --config=configs/cai_crosslingual_arousal.py --config.protocol.source=emodb \\
         --config.protocol.target=ravdess --workdir=runs/cai_arousal_emodb_ravdess
 
-60 runs as five programs. MEASURED
+60 runs as five programs. Not yet measured.
 """
 
 from configs import crosslingual

@@ -5,7 +5,7 @@ As cai_crosslingual_arousal, whose header says what is the paper's and what is o
     python -m jaxser.main --config=configs/cai_crosslingual_valence.py --config.protocol.source=emodb \\
         --config.protocol.target=ravdess --workdir=runs/cai_valence_emodb_ravdess
 
-60 runs as five programs. MEASURED
+60 runs as five programs. Not yet measured.
 """
 
 from configs import cai_crosslingual_arousal

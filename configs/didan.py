@@ -11,7 +11,7 @@ features, the CNN's size, ISTA within the step, the coefficients, dev (a fifth o
 lam = 0 is the regression alone; erm and mmd stand beside it. eNTERFACE: of 1,293, 1,287 and 1,263 clips `prepare` takes any and
 says which.
 
-42 runs as three programs. MEASURED
+42 runs as three programs. Not yet measured.
 """
 
 from configs import base

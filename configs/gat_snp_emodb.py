@@ -8,7 +8,7 @@ SNP's layer is a plain one, relu(W z + b): our default too.
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb
     python -m jaxser.main --config=configs/gat_snp_emodb.py
 
-30 runs as one program. Not measured yet.
+30 runs as one program. Not yet measured.
 Identity batches hold the six speakers who train (K = 6). To fill them from another corpus, whose emotions are not used:
 
     python -m jaxser.main --config=configs/gat_snp_emodb.py --config.protocol.identity=ravdess --workdir=runs/snp_emodb_ravdess

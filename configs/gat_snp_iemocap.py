@@ -9,7 +9,7 @@ SNP's layer is a plain one, relu(W z + b): our default too.
     python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release
     python -m jaxser.main --config=configs/gat_snp_iemocap.py
 
-10 runs as one program. Not measured yet.
+10 runs as one program. Not measured: IEMOCAP's audio was not at hand.
 Identity batches hold the six speakers of the three training sessions (K = 6). To fill them from another corpus, whose emotions
 are not used:
 

@@ -7,7 +7,7 @@ corpus, the network, AdamW and its schedule, and lam; the paper's 1e-3 hardly we
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb
     python -m jaxser.main --config=configs/gat_tap_emodb.py
 
-30 runs as one program. Not measured yet.
+30 runs as one program. Not yet measured.
 Identity batches hold the six speakers who train (K = 6). To fill them from another corpus, whose emotions are not used:
 
     python -m jaxser.main --config=configs/gat_tap_emodb.py --config.protocol.identity=ravdess --workdir=runs/tap_emodb_ravdess

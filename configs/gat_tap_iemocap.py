@@ -8,7 +8,7 @@ and its schedule, that the next session validates, and lam; the paper's 1e-3 har
     python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release
     python -m jaxser.main --config=configs/gat_tap_iemocap.py
 
-10 runs as one program. Not measured yet.
+10 runs as one program. Not measured: IEMOCAP's audio was not at hand.
 Identity batches hold the six speakers of the three training sessions (K = 6). To fill them from another corpus, whose emotions
 are not used:
 

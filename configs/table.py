@@ -16,7 +16,7 @@ coefficients: one that its paper or its public code names or that is our default
 
 from configs import base
 
-TASKS = {'emodb': 25, 'emodb_transductive': 12, 'ravdess': 12, 'emodb_ravdess': 12, 'ravdess_emodb': 6, 'emodb+ravdess_urdu': 4}
+TASKS = {'emodb': 25, 'emodb_transductive': 12, 'ravdess': 9, 'emodb_ravdess': 12, 'ravdess_emodb': 6, 'emodb+ravdess_urdu': 4}
 LAM = {'dann': (0.3, 1.0), 'cdann': (0.3, 1.0), 'confusion': (0.3, 1.0), 'speaker_norm': (0.01, 0.1)}
 ALIGN = {'coral': (1.0, 10.0), 'mmd': (0.3, 1.0), 'didan': (0.1, 1.0)}
 

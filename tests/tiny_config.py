@@ -10,7 +10,7 @@ def get_config():
     config.data.batch = 8
     config.protocol.folds = 3
     config.model.width = config.model.hidden = config.model.dim = 8
-    config.model.tdnn = ((3, 1, 2), (3, 1, 1))
+    config.model.tdnn = ((3, 1, 2),)
     config.train.epochs = 4
     config.train.checkpoint_seconds = 0.0
     config.sweep.lam = (0.0, 0.5)

@@ -137,7 +137,7 @@ def corpora(data, tmp_path_factory) -> Path:
     return folder
 
 
-IDENTITY = {'protocol.identity': ('b',), 'sweep.method': ('speaker_norm',), 'sweep.fold': (0,), 'model.tdnn': ((3, 1, 2),)}
+IDENTITY = {'protocol.identity': ('b',), 'sweep.method': ('speaker_norm',), 'sweep.fold': (0,)}
 
 
 @pytest.fixture(scope='module')

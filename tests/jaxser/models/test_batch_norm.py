@@ -238,7 +238,8 @@ def steps_of(name: str, arm: str):
     return jax.device_get(state)
 
 
-@pytest.mark.parametrize('arm', [pytest.param(a, marks=[] if a == 'domain' else pytest.mark.slow) for a in ARMS])
+@pytest.mark.slow
+@pytest.mark.parametrize('arm', ARMS)
 def test_at_lam_0_the_adversary_is_plain_training_to_the_bit(arm):
     """Encoder, statistics and emotion head, under every arm."""
     plain, adversary = steps_of('erm', arm), steps_of('dann', arm)

@@ -1,0 +1,43 @@
+"""What is said of mistakes in the command line that can be known before any data is read."""
+
+import pytest
+from test_main import TINY, refused
+
+MISTAKES = {
+    'no configuration': ([], 'Which configuration?'),
+    'a configuration that is not there': (['--config=configs/dan_demo.py'], 'configs/dann_demo.py'),
+    'a misspelt flag': (['--confg=configs/dann_demo.py'], 'config'),
+    'a misspelt key': ([TINY, '--config.model.widht=3'], "Did you mean 'width'"),
+    'a misspelt hyper-parameter': ([TINY, '--config.sweep.lma=0'], "Did you mean 'lam'"),
+    'a value of the wrong kind': ([TINY, '--config.model.width=wide'], 'wide'),
+    'a hyper-parameter that is no number': ([TINY, '--config.sweep.lam=much'], "'much' is not a number"),
+    'the same value twice': ([TINY, '--config.sweep.lam=0.1,0.1'], 'twice'),
+    'a misspelt method': ([TINY, '--config.method=dan'], 'dann, didan, erm'),
+    'a misspelt model': ([TINY, '--config.model.name=tdnn'], 'tdnn_lstm'),
+    'a knob of another method': ([TINY, '--config.method=erm'], 'config.sweep.lam'),
+    'a misspelt model to sweep': ([TINY, '--config.sweep.method=erm,dan'], 'dann, didan, erm'),
+    'a run of the list misspelt': ([TINY, "--config.sweep.runs=({'lamb': 1},)"], "Did you mean 'lam'"),
+    'a misspelt domain': ([TINY, '--config.sweep.domain=speaker,nation'], 'nation'),
+    'a width of nothing': ([TINY, '--config.sweep.model.width=0,8'], '1 or more'),
+    'a list for a name': ([TINY, "--config.sweep.runs=({'method': ['erm']},)"], 'neither a name'),
+    'a misspelt selection': ([TINY, '--config.train.select=test'], 'best dev UAR'),
+    'a misspelt protocol': ([TINY, '--config.protocol.name=loso'], 'leave_one_speaker_out'),
+    'a source without a target': ([TINY, '--config.protocol.name=source_target', '--config.protocol.source=emodb'], 'both ends'),
+    'a misspelt target': (
+        [TINY, '--config.protocol.name=source_target', '--config.protocol.source=emodb', '--config.protocol.target=urd'],
+        "no corpus 'urd'",
+    ),
+    'a misspelt label space': ([TINY, '--config.data.labels=five'], 'emodb_casia'),
+    'a misspelt normalisation': ([TINY, '--config.data.normalise=no'], 'global'),
+    'no epochs': ([TINY, '--config.train.epochs=0'], '1 or more'),
+    'an unknown corpus': ([TINY, '--config.data.corpora=iemo'], 'iemocap'),
+    'a corpus that is not prepared': (['--config=configs/dann_iemocap.py'], 'data_pipelines.prepare iemocap'),
+    'a word too many': ([TINY, 'now'], "'now'"),
+}
+
+
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_a_mistake_ends_in_a_sentence(mistake, tmp_path):
+    """What can be known to be wrong without the data is said within seconds."""
+    arguments, expected = MISTAKES[mistake]
+    refused([*arguments, f'--workdir={tmp_path}', *([f'--config.data.dir={tmp_path}'] if arguments else [])], expected)
