@@ -206,6 +206,7 @@ def predictions(task, runs: list[dict], scores, record) -> list[dict]:
 def show(results: dict, path) -> None:
     """Prints the table, draws the pictures, and says where everything is."""
     import rich.console
+    import rich.measure
     import rich.table
 
     rows = results['summary']
@@ -223,7 +224,10 @@ def show(results: dict, path) -> None:
         cells = [sweep.word(r[k]) for k in swept]
         cells += [number(r[k]) for k in ('uar', 'uar_sd_seeds', 'uar_folds', 'wa', 'f1')]
         grid.add_row(*cells, number(r['delta_uar'], '+'), str(r['seeds']))
-    rich.console.Console(highlight=False).print(grid)
+    console = rich.console.Console(highlight=False)
+    whole = rich.measure.Measurement.get(console, console.options.update(width=1000), grid).maximum
+    console.width = max(console.width, whole)  # a terminal may break a line; no figure is cut off
+    console.print(grid)
     print(f'Split {results["split_sha256"]}; {results["seconds"]:.0f} s on {results["device"]}.')
     print(
         'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.\n'

@@ -80,3 +80,20 @@ def test_plain_training_is_lam_0_or_erm():
     erm['hyper'] |= {'lam': None, 'method': 'erm'}
     dann['hyper']['method'] = 'dann'
     assert report.summary([erm, dann])[1]['delta_uar'] == pytest.approx(0.1)
+
+
+def test_no_figure_is_cut_off(tmp_path, capsys, monkeypatch):
+    """However narrow the terminal and many the swept values; a table of 0.5... was printed once."""
+    monkeypatch.setenv('COLUMNS', '50')
+    runs = [run(0, s, 0.62, lam) for s in range(2) for lam in (0.0, 0.123)]
+    for r in runs:
+        r['hyper'] |= {
+            'method': 'speaker_norm' if r['hyper']['lam'] else 'crossgrad',
+            'per_class': 1000,
+            'model.batch_norm': 'separate',
+        }
+    report.show(results() | {'folds': ['a'], 'runs': runs, 'summary': report.summary(runs)}, tmp_path)
+    said = capsys.readouterr().out
+    assert '…' not in said
+    assert said.count('0.620') == 4 * 2
+    assert 'speaker_norm' in said
