@@ -17,7 +17,8 @@ coefficients: one that its paper or its public code names or that is our default
 from configs import base
 
 TASKS = {'emodb': 25, 'emodb_transductive': 12, 'ravdess': 9, 'emodb_ravdess': 12, 'ravdess_emodb': 6, 'emodb+ravdess_urdu': 4}
-LAM = {'dann': (0.3, 1.0), 'cdann': (0.3, 1.0), 'confusion': (0.3, 1.0), 'speaker_norm': (0.01, 0.1)}
+LAM = {'dann': (0.3, 1.0), 'cdann': (0.3, 1.0), 'confusion': (0.3, 1.0)}
+NORM = {'tap': (0.01, 0.1), 'snp': (0.1, 1.0)}  # of speaker_norm
 ALIGN = {'coral': (1.0, 10.0), 'mmd': (0.3, 1.0), 'didan': (0.1, 1.0)}
 
 
@@ -35,7 +36,8 @@ def get_config(task: str = 'emodb'):
     config.data.labels = 'native' if task == 'ravdess' else 'four'
     config.train.epochs = TASKS[task]
     perturbed = tuple({'method': m, 'eps': eps} for m in ('crossgrad', 'labelgrad') for eps in (1.0, 2.5))
-    runs = ({'method': 'erm'}, {'method': 'leace'}, *perturbed, *pick(LAM))
+    normed = tuple(r | {'speaker_norm': way} for way, lams in NORM.items() for r in pick({'speaker_norm': lams}))
+    runs = ({'method': 'erm'}, {'method': 'leace'}, *perturbed, *pick(LAM), *normed)
     if target:
         config.domain = 'language'
         config.protocol.name = 'source_target'

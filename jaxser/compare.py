@@ -23,8 +23,9 @@ from data_pipelines.refusal import Refusal
 from jaxser import statistics, sweep
 
 SETTINGS = ('domain', 'per_class', 'speakers', 'confounded')  # and every key of the model; all else but the seed is chosen on dev
-# Plain training: erm, and by other names the same (the tests say so).
-PLAIN = ('erm', *(f'{m}, lam = 0' for m in ('dann', 'speaker_norm', 'cdann', 'confusion', 'coral', 'mmd')))
+# Plain training: erm, and by other names the same (the tests say so); without any of these, that of a network with SNP's layer.
+ADVERSARIES = ('dann', 'speaker_norm tap', 'cdann', 'confusion', 'coral', 'mmd', 'speaker_norm snp')
+PLAIN = ('erm', *(f'{m}, lam = 0' for m in ADVERSARIES))
 INTRODUCTION = """\
 # Results
 
@@ -83,11 +84,11 @@ def rows(of: Finished, whole: bool = False) -> list[Row]:
     hypers = [r['hyper'] for r in of.results['runs']]
     varied = sweep.varied(hypers)
     settings = [k for k in varied if k in SETTINGS or k.startswith('model.')]
-    knobs = [k for k in varied if k not in (*settings, 'method', 'seed')]
+    knobs = [k for k in varied if k not in (*settings, 'method', 'speaker_norm', 'seed')]
     groups: dict[tuple, dict] = {}
     for run, seconds in zip(of.results['runs'], of.seconds):
         h = run['hyper']
-        method = h.get('method', of.facts['config']['method']) + (', lam = 0' if h.get('lam') == 0 else '')
+        method = _method(of.facts['config'] | h)
         coefficient = tuple((k, h[k]) for k in knobs if h.get(k) is not None)
         candidates = groups.setdefault((tuple(h.get(k) for k in settings), method, coefficient if whole else ()), {})
         candidates.setdefault((h['fold'], coefficient), []).append(run | {'seconds': seconds})
@@ -125,6 +126,12 @@ def rows(of: Finished, whole: bool = False) -> list[Row]:
             )
         )
     return out
+
+
+def _method(keys: dict) -> str:
+    """What a row is called, e.g. 'erm', 'speaker_norm tap', 'dann, lam = 0'."""
+    which = f' {keys["speaker_norm"]}' if keys['method'] == 'speaker_norm' else ''
+    return f'{keys["method"]}{which}{", lam = 0" if keys.get("lam") == 0 else ""}'
 
 
 def _choose(candidates: dict) -> dict[int, tuple]:

@@ -43,7 +43,11 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> compare.Fini
     results |= {'normalisation': 'global', 'split_sha256': 'f' * 64, 'device': '2 x cpu', 'seconds': 60.0, 'synthetic': synthetic}
     results['groups'] = [{'runs': len(runs), 'seconds': 2.0 * len(runs)}]
     (path / 'results.json').write_text(json.dumps(results))
-    facts = {'command': 'python -m jaxser.main --config=configs/table.py:emodb', 'git_commit': None, 'config': {'method': 'dann'}}
+    facts = {
+        'command': 'python -m jaxser.main --config=configs/table.py:emodb',
+        'git_commit': None,
+        'config': {'method': 'dann', 'speaker_norm': 'tap'},
+    }
     (path / 'config.json').write_text(json.dumps(facts))
     with open(path / 'predictions.csv', 'w', newline='') as file:
         writer = csv.DictWriter(file, predictions[0])
@@ -118,3 +122,11 @@ def test_intervals_are_over_speakers(tmp_path, monkeypatch):
     row = compare.rows(of._replace(predicted=apart))[0]
     assert row.uar.value == pytest.approx(0.5)
     assert row.uar.ci95 == (pytest.approx(0, abs=0.01), pytest.approx(1, abs=0.01))
+
+
+def test_tap_and_snp_are_two_methods(tmp_path, monkeypatch):
+    """A coefficient is chosen for each, never between them; beside SNP alone its lam = 0 stands for plain training."""
+    keys = {'method': 'speaker_norm', 'speaker_norm': 'tap'}
+    assert compare._method(keys) == 'speaker_norm tap'
+    assert compare._method(keys | {'speaker_norm': 'snp', 'lam': 0.0}) == compare.PLAIN[-1]
+    assert compare._method({'method': 'erm', 'speaker_norm': 'snp', 'lam': None}) == 'erm'
