@@ -6,7 +6,8 @@ import os
 # A tenth of the time to compile. What is promised to the bit is compiled with the defaults, by the test that says so.
 QUICK = '--xla_backend_optimization_level=0'
 if importlib.metadata.version('jax').startswith('0.10.'):
-    QUICK += ' --xla_cpu_use_fusion_emitters=false'  # jax 0.12 no longer knows it, and XLA aborts on a flag that it does not know
+    # jax 0.12 no longer knows the first, and XLA aborts on a flag that it does not know.
+    QUICK += ' --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1'
 os.environ.setdefault('XLA_FLAGS', QUICK)
 
 import csv  # noqa: E402

@@ -83,14 +83,13 @@ class Case:
         self.name = name
         self.step, method = make_step(name)
         self.batches, self.hyper = make_batches(method.identity), make_hyper(method.hyper)
-        self.init, self.update = jax.jit(self.step.init), jax.jit(self.step.update)
-        self.predict = jax.jit(self.step.predict)
+        self.update, self.predict = jax.jit(self.step.update), jax.jit(self.step.predict)
         self.first, self.state, self.metrics = trained(self.step, self.batches, self.hyper, in_turn=False)
         self.alone = functools.cache(self._alone)
 
     def _alone(self, run: int):
         """The state of a run by itself, step by step."""
-        state = self.init(self.knobs_of(run))
+        state = pick(self.first, run)
         for s in range(S):
             state, _ = self.update(state, self.batch(s, run), self.knobs_of(run))
         return jax.device_get(state)
