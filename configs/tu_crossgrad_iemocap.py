@@ -6,7 +6,7 @@ classifier. Of CrossGrad's public code: alpha 0.5, input gradients clipped at 0.
     python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release
     python -m jaxser.main --config=configs/tu_crossgrad_iemocap.py
 
-105 runs as three programs: plain training, and four eps for crossgrad and for labelgrad, which perturbs along the emotion alone.
+135 runs as three programs: plain training, and four eps for crossgrad and for labelgrad, which perturbs along the emotion alone.
 Not measured: IEMOCAP's audio was not at hand. On real speech at hand: configs/table.py, RESULTS.md.
 """
 
