@@ -1,6 +1,6 @@
 """Writes the tables of several finished sweeps, each method's coefficient chosen on dev, as one Markdown file.
 
-  python -m jaxser.compare runs/A runs/B ... [--whole runs/C ...] [--out RESULTS.md]
+  python -m jaxser.compare runs/A runs/B ... [--whole runs/C ...] [--unmeasured configs] [--out RESULTS.md]
 
 A row is a method under a setting (structural keys, and what is trained on); of its coefficients that with the best dev UAR,
 mean over seeds, is taken in every fold by itself: the dev speakers of one fold are tested in another. lam = 0 is a row of its
@@ -21,6 +21,7 @@ import numpy as np
 
 from data_pipelines.refusal import Refusal
 from jaxser import statistics, sweep
+from jaxser.report import many
 
 SETTINGS = ('domain', 'per_class', 'speakers', 'confounded')  # and every key of the model; all else but the seed is chosen on dev
 # Plain training: erm, and by other names the same (the tests say so); without any of these, that of a network with SNP's layer.
@@ -35,7 +36,8 @@ UAR: mean recall over classes, the test parts of all folds pooled, mean over see
 brackets: 95 % of {draws} draws that resample speakers, with all their utterances and in all seeds at once; such intervals are
 too narrow for few speakers (they hold the truth in 85, 90, 93.6 % of cases for 6, 10, 24 speakers). `- plain`: UAR less that of
 plain training, on the same draws. `chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers
-choose nothing. `s`: seconds of training of a run, on a machine where others run beside it.
+choose nothing; leace is chosen before it erases. `s`: a run's share of the seconds that its program trained and scored, its start
+included. No interval is given for fewer than {fewest} speakers.
 """
 
 
@@ -64,6 +66,8 @@ class Finished(NamedTuple):
 
 def read(path: Path) -> Finished:
     """Refuses a folder without results."""
+    if not path.is_dir():
+        raise Refusal(f'There is no folder {path}; expected the workdir of a finished sweep, e.g. runs/dann_demo.')
     if not (path / 'results.json').exists():
         raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
     results = json.loads((path / 'results.json').read_text())
@@ -160,13 +164,13 @@ def section(of: Finished, table: list[Row], said: str) -> str:
     results, settings = of.results, list(table[0].setting)
     speakers = len({s for columns in of.predicted.values() for s in columns[0].tolist()})
     head = [*settings, 'method', 'chosen', 'dev UAR', 'UAR', '±', '', '- plain', '', 's']
-    lines = [f'## {of.path.name}', '', f'`{of.facts["command"]}`', '']
+    lines = [f'## {of.path}', '', f'`{of.facts["command"]}`', '']
     lines += [
         f'{said}{results["protocol"]}; labels {results["labels"]}, '
-        f'{len(results["classes"])} classes; {speakers} tested speakers, {len(results["folds"])} fold(s); '
+        f'{len(results["classes"])} classes; {speakers} tested speakers, {many(len(results["folds"]), "fold")}; '
         f'features normalised by {results["normalisation"]}; split {results["split_sha256"][:12]}; '
         f'commit {of.facts["git_commit"][:12] if of.facts["git_commit"] else "unknown"}; {results["device"]}; '
-        f'{results["seconds"] / 60:.0f} minutes.',
+        f'{many(round(results["seconds"] / 60), "minute")}.',
         '',
     ]
     if results['synthetic']:
@@ -191,68 +195,96 @@ def _chosen(coefficients: list[str]) -> str:
 
 
 def header(command: str) -> str:
-    """What the configuration says of itself, without its commands; nothing where it is not here."""
+    """What the configuration is, and what of it is a paper's; nothing where it is not here. Its figures are left out."""
     config = next((a.partition('=')[2] for a in shlex.split(command) if a.startswith('--config=')), '')
     file = Path(config.partition('.py:')[0].removesuffix('.py') + '.py')
     text = ast.get_docstring(ast.parse(file.read_text())) if file.exists() else None
-    return '\n\n'.join(p for p in (text or '').split('\n\n') if 'python -m' not in p)
+    first, *rest = (text or '').split('\n\n')
+    return '\n\n'.join([first, *(p for p in rest if 're-instantiation' in p.lower())])
 
 
 def verdict(tables: dict[str, list[Row]]) -> str:
-    """Three sentences on all tables, as they are."""
+    """What the tables come to, in a few sentences, as it is."""
     gains = [(r.gain, r, name) for name, table in tables.items() for r in table if r.gain]
     if not gains:
         return 'No sweep has a row of plain training beside another: there is nothing to compare.'
-    sure = [g[0] for g in gains if g[0].ci95]
+    sure = [gain for gain, *_ in gains if gain.ci95]
     better, worse = [g for g in sure if g.ci95[0] > 0], [g for g in sure if g.ci95[1] < 0]
+    said = (
+        f'Of {len(gains)} comparisons with plain training, {len(better)} gain and {len(worse)} lose by an interval that excludes '
+        f'0, uncorrected for their number; the others are undecided'
+    )
+    said += (
+        f', {len(gains) - len(sure)} of them for want of speakers ({statistics.FEWEST} or more).'
+        if len(sure) < len(gains)
+        else '.'
+    )
+
+    def named(of: tuple, word: str) -> str:
+        gain, row, name = of
+        setting = ', '.join(f'{k} {sweep.word(v)}' for k, v in row.setting.items() if v is not None)
+        method = f'{row.method} ({setting})' if setting else row.method
+        return f'he largest {word} is that of {method} in {name}, {gain.value:+.3f} {_ends(gain, "+")}'.rstrip()
+
+    top, bottom = max(gains, key=lambda g: g[0].value), min(gains, key=lambda g: g[0].value)
+    if ends := [named(top, 'gain')] * (top[0].value > 0) + [named(bottom, 'loss')] * (bottom[0].value < 0):
+        said += f' T{"; t".join(ends)}.'
     by_method: dict[str, list[float]] = {}
     for gain, row, _ in gains:
         by_method.setdefault(row.method, []).append(gain.value)
-    means = {m: float(np.mean(v)) for m, v in by_method.items() if len(v) > 1} or {m: v[0] for m, v in by_method.items()}
+    means = {m: float(np.mean(v)) for m, v in by_method.items()}
     best, last = max(means, key=means.get), min(means, key=means.get)
-    top, bottom = max(gains, key=lambda g: g[0].value), min(gains, key=lambda g: g[0].value)
-    return (
-        f'Of {len(gains)} comparisons with plain training {len(better)} are better and {len(worse)} worse with an interval that '
-        f'excludes 0, uncorrected for their number (about {len(gains) * 0.025:.0f} of each would be by chance alone), and '
-        f'{len(gains) - len(better) - len(worse)} are undecided. The largest gain is that of {top[1].method} in {top[2]}, '
-        f'{top[0].value:+.3f} {_ends(top[0], "+")}, the largest loss that of {bottom[1].method} in {bottom[2]}, '
-        f'{bottom[0].value:+.3f} {_ends(bottom[0], "+")}. On average over the tables in which it stands, {best} does best '
-        f'({means[best]:+.3f}) and {last} worst ({means[last]:+.3f}).'
-    )
+    if best != last:
+        said += f' Averaged over its rows {best} does best ({means[best]:+.3f}), {last} worst ({means[last]:+.3f}).'
+    return said
 
 
-def absent(folder: Path = Path('configs')) -> str:
-    """The configurations that say that they were not measured, each with its first line."""
+def unmeasured(folder: Path) -> str:
+    """The configurations of a folder that say that they were not measured, each with its first line."""
     texts = {p.stem: ast.get_docstring(ast.parse(p.read_text())) or '' for p in sorted(folder.glob('*.py'))}
     listed = [f'- `{name}`: {text.splitlines()[0]}' for name, text in texts.items() if 'Not measured' in text]
-    return '## Not measured\n\nTheir corpora were not at hand.\n\n' + '\n'.join(listed) + '\n' if listed else ''
+    return '## Not measured\n\nTheir headers say why.\n\n' + '\n'.join(listed) + '\n' if listed else ''
 
 
-def write(paths: list[Path], whole: list[Path], command: str) -> str:
+def write(paths: list[Path], whole: list[Path], configs: Path | None, command: str) -> str:
     """The whole file; the verdict is on the sweeps whose coefficients are chosen."""
+    if twice := [p for p, n in Counter(p.resolve() for p in (*paths, *whole)).items() if n > 1]:
+        raise Refusal(f'{twice[0]} is named twice; a sweep has one table.')
     chosen = [(of, rows(of)) for of in map(read, paths)]
     every = [(of, rows(of, whole=True)) for of in map(read, whole)]
-    parts, told = [INTRODUCTION.format(command=command, draws=f'{statistics.DRAWS:,}')], set()
-    parts.append(f'**Verdict.** {verdict({of.path.name: table for of, table in chosen})}\n')
+    parts, told = [INTRODUCTION.format(command=command, draws=f'{statistics.DRAWS:,}', fewest=statistics.FEWEST)], set()
+    if chosen:
+        parts.append(f'**Verdict.** {verdict({str(of.path): table for of, table in chosen})}\n')
     for of, table in [*chosen, *every]:
         about = header(of.facts['command'])  # several sweeps of one configuration say it once
         parts.append(section(of, table, f'{about}\n\n' if about and about not in told else ''))
         told.add(about)
-    return '\n'.join([*parts, absent()])
+    return '\n'.join([*parts, *([unmeasured(configs)] if configs else [])])
 
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
     parser = argparse.ArgumentParser(prog='python -m jaxser.compare', description=__doc__.splitlines()[0])
-    parser.add_argument('workdir', nargs='+', type=Path, help='of a finished sweep')
-    parser.add_argument('--whole', nargs='+', type=Path, default=[], help='of sweeps in which no coefficient is chosen')
+    parser.add_argument('workdir', nargs='*', type=Path, help='of a finished sweep')
+    parser.add_argument('--whole', nargs='+', type=Path, default=[], help='workdirs whose every coefficient is to have a row')
+    parser.add_argument('--unmeasured', type=Path, metavar='FOLDER', help='list the configurations in it that say: Not measured')
     parser.add_argument('--out', type=Path, help='the file to write, e.g. RESULTS.md; without it the text is printed')
     asked = parser.parse_args()
+    if not (asked.workdir or asked.whole):
+        parser.error('name one workdir or several, e.g. runs/dann_demo')
     try:
-        text = write(asked.workdir, asked.whole, f'python -m jaxser.compare {shlex.join(sys.argv[1:])}')
-        asked.out.write_text(text) if asked.out else print(text)
+        command = f'python -m jaxser.compare {shlex.join(sys.argv[1:])}'
+        text = write(asked.workdir, asked.whole, asked.unmeasured, command)
+        if asked.out:
+            asked.out.write_text(text)
+            print(f'{asked.out}: {many(len(asked.workdir) + len(asked.whole), "sweep")}.')
+        else:
+            print(text)
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
+        sys.exit(2)
+    except OSError as e:
+        print(f'{e.filename}: {e.strerror}.', file=sys.stderr)
         sys.exit(2)
 
 

@@ -8,11 +8,9 @@ from datetime import timedelta
 import jax
 import numpy as np
 
-from data_pipelines import audit, batches
+from data_pipelines import audit, batches, subsets
 from jaxser import cluster, evaluate, sweep
 
-# What makes plain training of an adversary's row, in the one way or in the other, which are the same to the bit.
-PLAIN = ({'lam': 0.0}, {'lam': None, 'domain_weight': None, 'method': 'erm'})
 SYNTHETIC = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
 SCORING = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
 
@@ -29,7 +27,9 @@ def announce(config, task, parts: list, runs: list[dict]) -> None:
         f'{len(u)} utterances, {len(task.table.domains["speaker"])} speakers, classes {", ".join(task.table.classes)}; '
         f'{task.protocol.title}; split {task.sha256[:12]}'
     )
-    for line in (*task.split.left(config.data.labels), *audit.brief(task.audit)):
+    cut = [f'config.sweep.{k}' for k in subsets.Subset._fields if any(k in r for r in runs)]
+    before = [f'The audit is of the whole training part, before {", ".join(cut)}.'] * bool(cut)
+    for line in (*task.split.left(config.data.labels), *audit.brief(task.audit), *before):
         cluster.say(line)
     differ = {k: len(sweep.different(runs, k)) for k in task.varied}
     cluster.say(
@@ -164,10 +164,12 @@ def summary(runs: list[dict]) -> list[dict]:
             'p_holm': None,
             'confusion': np.sum([*counts.values()], axis=0).tolist() if counts else None,
         }
+    shared = [k for k in swept if k in sweep.SHARED or k.startswith('model.')]
     for key, row in rows.items():
-        others = (tuple(changed.get(k, x) for k, x in zip(swept, key)) for changed in PLAIN)
-        plain = next((rows[k] for k in others if k in rows), None)
-        if row.get('lam') and plain and None not in (row['uar'], plain['uar']):
+        erms = (r for r in rows.values() if r.get('method') == 'erm' and all(r[k] == row[k] for k in shared))
+        plain = next(erms, rows.get(tuple(0.0 if k == 'lam' else x for k, x in zip(swept, key))))
+        itself = row.get('method') == 'erm' or row.get('lam') == 0
+        if plain and not itself and None not in (row['uar'], plain['uar']):
             row['delta_uar'] = row['uar'] - plain['uar']
     return list(rows.values())
 

@@ -16,10 +16,11 @@ from data_pipelines.refusal import Refusal
 
 DRAWS = 2000
 LEVEL = 0.95
+FEWEST = 6  # speakers: what fewer would give is no interval
 
 
 class Estimate(NamedTuple):
-    """A figure and its 95 % interval; None where there is but one speaker, of whom nothing about others follows."""
+    """A figure and its 95 % interval; None where there are fewer than 6 speakers, of whom little about others follows."""
 
     value: float
     ci95: tuple[float, float] | None
@@ -56,7 +57,7 @@ def _estimate(*terms: tuple[int, np.ndarray]) -> Estimate:
     S = terms[0][1].shape[1]
     of = lambda weight_QxS: sum(sign * mean_uar(count_ZxSxCxC, weight_QxS) for sign, count_ZxSxCxC in terms)  # noqa: E731
     (value,) = of(np.ones((1, S)))
-    if S < 2:
+    if S < FEWEST:
         return Estimate(float(value), None)
     low, high = np.quantile(of(weights(S)), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(value), (float(low), float(high)))

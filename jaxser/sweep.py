@@ -15,6 +15,7 @@ WHOLE = ('seed', 'fold')  # integers; all else that is traced is a real number
 COUNTS = ('speakers', 'per_class')  # of a subset of the training part
 BELOW = {'dropout': 1.0, 'time_mask': 1.0, 'band_mask': 1.0}  # shares
 TRAINING = ('lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask')  # what every method has
+SHARED = (*TRAINING, *Subset._fields)  # what makes two methods' runs comparable
 
 
 class Part(NamedTuple):
@@ -44,7 +45,8 @@ def parts(config, knobs: Callable[[object], dict[str, float]]) -> list[Part]:
     known = {k for k in sweep if '.' in k or k in config}  # structural: keys of the configuration itself
     swept = {k: v for k, given in sweep.items() if (v := _values(given)) != ()}
     for run in listed:
-        if unknown := sorted(set(run) - set(sweep) - {'fold'}):
+        mine = knobs(_with(config, {k: v for k, v in run.items() if k in known and isinstance(v, str | int)}))
+        if unknown := sorted(set(run) - set(sweep) - {'fold', *mine}):
             raise Refusal(_unknown(f'config.sweep.runs: {unknown[0]}', unknown[0], sweep))
     if unknown := sorted(set(swept) - set(flat(base.get_config().sweep))):
         raise Refusal(_unknown(f'config.sweep.{unknown[0]}', unknown[0], flat(base.get_config().sweep)))
@@ -92,7 +94,11 @@ def parts(config, knobs: Callable[[object], dict[str, float]]) -> list[Part]:
     everything = {k for run in listed for k in run} | set(swept)
     if useless := sorted(everything - used - known):
         has = sorted({*TRAINING, 'seed', *(k for p in programs.values() for k in knobs(p.config))})
-        raise Refusal(f'config.sweep.{useless[0]}: this method has no such hyper-parameter; it has {", ".join(has)}.')
+        methods = ', '.join(dict.fromkeys(p.config.method for p in programs.values()))
+        raise Refusal(
+            f'config.sweep.{useless[0]}: {methods} has no such hyper-parameter; it has {", ".join(has)}. If the configuration '
+            f'sets it for another method, take it away: "--config.sweep.{useless[0]}=()".'
+        )
     return list(programs.values())
 
 
@@ -122,7 +128,7 @@ def _check(where: str, name: str, options: tuple, structural: bool) -> None:
         kind = int if counted else int | float
         if wrong := [o for o in options if isinstance(o, bool) or not isinstance(o, kind) or not least <= o < float('inf')]:
             raise Refusal(f'{where}: {wrong[0]!r} is not {"an integer" if counted else "a number"} from {least} up.')
-        if name == 'confounded' and (wrong := [o for o in options if o > 1]):
+        if name in ('confounded', 'alpha') and (wrong := [o for o in options if o > 1]):
             raise Refusal(f'{where}: {wrong[0]!r} is a share, expected from 0 to 1.')
         if name in BELOW and (wrong := [o for o in options if not 0 <= o < BELOW[name]]):
             raise Refusal(f'{where}: {wrong[0]!r} is a share, expected from 0 up and below {BELOW[name]:g}.')

@@ -78,7 +78,8 @@ def check(config) -> list[sweep.Part]:
         if config.protocol.identity and not method(part.config, NOBODY)[1].identity:
             raise Refusal(
                 f'config.protocol.identity is {",".join(config.protocol.identity)}, and {part.config.method} takes no identity '
-                'batches. Leave it empty, or choose --config.method=speaker_norm; at lam = 0 it is plain training.'
+                'batches. Leave it empty, or train speaker_norm alone; beside it stands plain training as its lam = 0 '
+                '(--config.method=speaker_norm --config.sweep.lam=0,0.01).'
             )
     return parts
 

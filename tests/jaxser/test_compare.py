@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from data_pipelines.refusal import Refusal
 from jaxser import compare, sweep
 
-SPEAKERS, FOLDS, SEEDS = ('a', 'b', 'c', 'd'), 2, 2
+SPEAKERS, FOLDS, SEEDS = 'abcdefgh', 2, 2
 # By method and coefficient: the share of right test predictions, and dev UAR in either fold.
 RUNS = {
     ('erm', None): (0.5, (0.6, 0.6)),
@@ -33,7 +34,7 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> compare.Fini
         runs.append({'hyper': h, 'status': status, 'dev': measured})
         if status != 'ok':
             continue
-        for speaker in SPEAKERS[2 * h['fold'] : 2 * h['fold'] + 2]:
+        for speaker in SPEAKERS[4 * h['fold'] : 4 * h['fold'] + 4]:
             for n in range(8):
                 truth = n % 2
                 said = truth if n // 2 < 4 * right else 1 - truth
@@ -61,7 +62,7 @@ def test_dev_chooses_in_every_fold_by_itself(tmp_path):
     erm, dann = compare.rows(finished(tmp_path / 'w'))
     assert dann.chosen == ['lam 0.3', 'lam 1']
     assert dann.dev == pytest.approx(0.7)
-    assert dann.uar.value == pytest.approx((0.75 + 1.0) / 2), 'four speakers, two at 0.75 and two at 1'
+    assert dann.uar.value == pytest.approx((0.75 + 1.0) / 2), 'eight speakers, four at 0.75 and four at 1'
     assert erm.uar.value == pytest.approx(0.5)
     assert dann.gain.value == pytest.approx(0.375)
     assert erm.gain is None
@@ -88,13 +89,14 @@ def test_lam_0_is_plain_training(tmp_path, monkeypatch):
 def test_the_file_says_where_every_figure_is_from(tmp_path):
     """The command of the table and of every sweep, the protocol, made-up speech, and what was not measured."""
     paths = [finished(tmp_path / n, synthetic=n == 'bench').path for n in ('table_emodb', 'bench')]
-    text = compare.write(paths[:1], paths[1:], 'python -m jaxser.compare x')
+    text = compare.write(paths[:1], paths[1:], Path('configs'), 'python -m jaxser.compare x')
     assert text.count('`python -m jaxser.main --config=configs/table.py:emodb`') == 2
     assert text.count('Synthetic speech') == 1
     assert '| dann | lam 0.3 (1), lam 1 (1) | 0.700 | 0.875 | 0.000 |' in text
     assert '+0.375' in text
     assert text.count('The tasks of RESULTS.md') == 1, 'two sweeps of one configuration say once what it is'
-    assert 'Of 1 comparisons with plain training 1 are better and 0 worse' in text
+    assert 'Of 1 comparisons with plain training, 1 gain and 0 lose' in text
+    assert f'The largest gain is that of dann in {paths[0]}, +0.375' in text
     assert '| dann | lam 0.3 | 0.600 | 0.750 | 0.000 |' in text
     assert '`tu_dat_msp_podcast`: Tu et al. 2019' in text
 
@@ -103,6 +105,28 @@ def test_a_sweep_that_is_not_done_is_refused(tmp_path):
     """By its name, with what to do."""
     with pytest.raises(Refusal, match='holds no finished sweep'):
         compare.read(tmp_path)
+    with pytest.raises(Refusal, match='There is no folder'):
+        compare.read(tmp_path / 'elsewhere')
+
+
+def test_sweeps_of_one_name_are_two_and_one_sweep_is_never_two(tmp_path):
+    """Folders are told apart by their paths, in headings and verdict; the same one twice is refused."""
+    paths = [finished(tmp_path / n / 'all').path for n in 'ab']
+    text = compare.write(paths, [], None, '')
+    assert 'Of 2 comparisons' in text
+    assert [text.count(f'## {p}') for p in paths] == [1, 1]
+    assert 'Not measured' not in text
+    with pytest.raises(Refusal, match='named twice'):
+        compare.write(paths, [tmp_path / 'a' / '..' / 'a' / 'all'], None, '')
+
+
+def test_a_loss_is_no_gain(tmp_path, monkeypatch):
+    """The verdict names a gain only where there is one, and a best and a worst method only where there are two."""
+    monkeypatch.setattr(sys.modules[__name__], 'RUNS', {('erm', None): (0.75, (0.6, 0.6)), ('dann', 0.3): (0.5, (0.7, 0.5))})
+    said = compare.verdict({'w': compare.rows(finished(tmp_path / 'w'))})
+    assert 'The largest loss is that of dann in w, -0.250' in said
+    assert 'largest gain' not in said
+    assert 'does best' not in said
 
 
 def test_where_every_coefficient_diverged_there_is_no_figure(tmp_path, monkeypatch):
@@ -118,10 +142,10 @@ def test_where_every_coefficient_diverged_there_is_no_figure(tmp_path, monkeypat
 def test_intervals_are_over_speakers(tmp_path, monkeypatch):
     """Speakers who are all right or all wrong: the interval spans what two of four draws give."""
     of = finished(tmp_path / 'w')
-    apart = {k: (s, t, np.where(np.isin(s, ['a', 'c']), t, 1 - t)) for k, (s, t, _) in of.predicted.items()}
+    apart = {k: (s, t, np.where(np.isin(s, list('aceg')), t, 1 - t)) for k, (s, t, _) in of.predicted.items()}
     row = compare.rows(of._replace(predicted=apart))[0]
     assert row.uar.value == pytest.approx(0.5)
-    assert row.uar.ci95 == (pytest.approx(0, abs=0.01), pytest.approx(1, abs=0.01))
+    assert row.uar.ci95 == (pytest.approx(0.125, abs=0.01), pytest.approx(0.875, abs=0.01))
 
 
 def test_tap_and_snp_are_two_methods(tmp_path, monkeypatch):

@@ -97,3 +97,15 @@ def test_no_figure_is_cut_off(tmp_path, capsys, monkeypatch):
     assert '…' not in said
     assert said.count('0.620') == 4 * 2
     assert 'speaker_norm' in said
+
+
+def test_every_method_is_compared_with_plain_training():
+    """With or without a lam; never plain training itself, nor with another network's."""
+    runs = []
+    for width in (8, 16):
+        for method, lam, uar in (('erm', None, 0.5), ('leace', None, 0.4), ('dann', 0.0, 0.5), ('dann', 1.0, 0.75)):
+            one = run(0, 0, uar + (width == 16) / 10, lam=lam)
+            one['hyper'] |= {'method': method, 'model.width': width}
+            runs.append(one)
+    deltas = [row['delta_uar'] for row in report.summary(runs)]
+    assert deltas == [None, pytest.approx(-0.1), None, pytest.approx(0.25)] * 2

@@ -48,16 +48,16 @@ def by_hand(seeds: list[tuple], weight_S) -> float:
 
 
 def test_every_draw_is_what_plain_python_makes_of_it():
-    """All 40 draws of four speakers, with a class that some draws lack; the value and the interval are theirs."""
-    seeds = people(speakers=4, each=5)
+    """All 40 draws of six speakers, with a class that some draws lack; the value and the interval are theirs."""
+    seeds = people(speakers=6, each=5)
     seeds = [(s, np.where((t == 2) & (s != 's00'), 0, t), p) for s, t, p in seeds]
-    weight_QxS = statistics.weights(4, 40)
+    weight_QxS = statistics.weights(6, 40)
     assert (weight_QxS[:, 0] == 0).any()
     expected = [by_hand(seeds, weight_S) for weight_S in weight_QxS]
     np.testing.assert_allclose(statistics.mean_uar(counts(seeds), weight_QxS), expected, atol=1e-12)
     found = statistics.of_uar(counts(seeds))
-    assert found.value == pytest.approx(by_hand(seeds, np.ones(4)), abs=1e-12)
-    whole = sorted(statistics.mean_uar(counts(seeds), statistics.weights(4)))
+    assert found.value == pytest.approx(by_hand(seeds, np.ones(6)), abs=1e-12)
+    whole = sorted(statistics.mean_uar(counts(seeds), statistics.weights(6)))
     assert found.ci95 == pytest.approx(np.percentile(whole, (2.5, 97.5)))
 
 
@@ -130,14 +130,15 @@ def test_speakers_who_differ_make_the_interval_wide():
 
 def test_seeds_do_not_stand_for_speakers():
     """Seeds that agree narrow nothing: the draw is the same for all of them."""
-    seeds = people(seeds=1, spread=0.3)
+    seeds = people(speakers=8, seeds=1, spread=0.3)
     nine, one = statistics.of_uar(counts(seeds * 9)), statistics.of_uar(counts(seeds))
     assert (nine.value, *nine.ci95) == pytest.approx((one.value, *one.ci95))
 
 
-def test_of_one_speaker_there_is_no_interval():
-    """The figure alone."""
-    found = statistics.of_uar(counts(people(speakers=1)))
+@pytest.mark.parametrize('speakers', [1, 5])
+def test_of_few_speakers_there_is_no_interval(speakers):
+    """The figure alone: two speakers once gave an interval that excluded 0."""
+    found = statistics.of_uar(counts(people(speakers=speakers)))
     assert 0 < found.value < 1
     assert found.ci95 is None
 

@@ -48,6 +48,15 @@ def test_an_empty_tuple_is_the_default_of_the_method():
     assert set(run) == {'method', 'lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask', 'seed'}
 
 
+def test_a_run_may_set_a_knob_that_no_file_lists(monkeypatch):
+    """A method of one's own with a knob of its own: nothing but its file is needed to sweep it."""
+    monkeypatch.setitem(KNOBS, 'dann', {'lam': 0.3, 'beta': 0.1})
+    runs = variants(runs=({'beta': 0.0}, {'beta': 0.5}))
+    assert [(r['lam'], r['beta']) for r in runs] == [(0.3, 0.0), (0.3, 0.5)]
+    with pytest.raises(Refusal, match='config.sweep.runs: beta'):
+        variants(runs=({'method': 'erm', 'beta': 0.5},))
+
+
 def test_a_single_value_is_a_sweep_of_one():
     """A number does as well as a tuple of one, and a word of the command line as a tuple."""
     (run,) = variants(lam=0.5, seed=7)
@@ -181,12 +190,13 @@ WRONG = {
     'an utterance of a class in part': ({'per_class': (2.5,)}, 'config.sweep.per_class', '2.5 is not an integer from 1 up'),
     'no speaker at all': ({'speakers': (0, 4)}, 'config.sweep.speakers', '0 is not an integer from 1 up'),
     'more than wholly confounded': ({'confounded': (1.5,)}, 'config.sweep.confounded', '1.5 is a share, expected from 0 to 1'),
+    'more than all of a loss': ({'alpha': (2.0,)}, 'config.sweep.alpha', '2.0 is a share, expected from 0 to 1'),
     'a dial that only some runs have': (
         {'runs': ({'per_class': 5}, {'lam': 1.0})},
         'config.sweep.runs',
         'only some runs say per_class',
     ),
-    'a knob of another method': ({'method': 'erm', 'lam': (0.1,)}, 'config.sweep.lam', 'no such'),
+    'a knob of another method': ({'method': 'erm', 'lam': (0.1,)}, 'config.sweep.lam', 'erm has no such hyper-parameter'),
     'a name nobody knows': ({'lamb': (0.1,)}, 'config.sweep.lamb', "no such hyper-parameter. Did you mean 'lam'?"),
     'a name nobody knows in a run': ({'runs': ({'sed': 1},)}, 'config.sweep.runs: sed', "Did you mean 'seed'?"),
     'a structural name nobody knows': ({'model': {'widht': (8,)}}, 'config.sweep.model.widht', "Did you mean 'model.width'?"),
