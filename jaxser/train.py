@@ -75,6 +75,9 @@ def check(config) -> list[sweep.Part]:
             raise Refusal(f'config.data.{key} is {config.data[key]}, no multiple of config.data_devices, {config.data_devices}.')
     parts = sweep.parts(config, lambda c: method(c, NOBODY)[1].hyper)
     for part in parts:
+        keys = plugin('models', config.model.name).KEYS
+        if strange := [k for k in part.structure if k.startswith('model.') and k.removeprefix('model.') not in keys]:
+            raise Refusal(f'config.sweep.{strange[0]}: {config.model.name} has no such size; it has {", ".join(keys)}.')
         if config.protocol.identity and not method(part.config, NOBODY)[1].identity:
             raise Refusal(
                 f'config.protocol.identity is {",".join(config.protocol.identity)}, and {part.config.method} takes no identity '

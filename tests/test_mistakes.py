@@ -19,6 +19,7 @@ MISTAKES = {
     'a run of the list misspelt': ([TINY, "--config.sweep.runs=({'lamb': 1},)"], "Did you mean 'lam'"),
     'a misspelt domain': ([TINY, '--config.sweep.domain=speaker,nation'], 'nation'),
     'a width of nothing': ([TINY, '--config.sweep.model.width=0,8'], '1 or more'),
+    'a size of another encoder': ([TINY, '--config.model.name=cnn', '--config.sweep.model.width=8,16'], 'cnn has no such size'),
     'a list for a name': ([TINY, "--config.sweep.runs=({'method': ['erm']},)"], 'neither a name'),
     'a misspelt selection': ([TINY, '--config.train.select=test'], 'best dev UAR'),
     'a misspelt protocol': ([TINY, '--config.protocol.name=loso'], 'leave_one_speaker_out'),

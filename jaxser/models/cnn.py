@@ -12,6 +12,8 @@ from jaxser.interfaces import Encoder
 from jaxser.models.batch_norm import BatchNorm, arm
 from jaxser.models.encoder import LogMelEncoder, check, pure
 
+KEYS = ('channels', 'dim', 'batch_norm')  # of config.model
+
 
 def patches(x_BxTxMxC: jax.Array) -> jax.Array:
     """patches_BxUxVx9C: the 3 x 3 neighbours, in frames and bands, of every second frame and band, zeros beyond all ends.

@@ -11,6 +11,8 @@ from jaxser.models import lstm
 from jaxser.models.batch_norm import BatchNorm, arm
 from jaxser.models.encoder import LogMelEncoder, check, pure
 
+KEYS = ('tdnn', 'width', 'hidden', 'dim', 'batch_norm')  # of config.model
+
 
 def splice(x_BxTxC: jax.Array, kernel: int, dilation: int, stride: int) -> jax.Array:
     """spliced_BxUxKC, each frame (of every `stride`th) beside its context: a TDNN layer is one product with it.

@@ -53,7 +53,7 @@ def test_a_run_may_set_a_knob_that_no_file_lists(monkeypatch):
     monkeypatch.setitem(KNOBS, 'dann', {'lam': 0.3, 'beta': 0.1})
     runs = variants(runs=({'beta': 0.0}, {'beta': 0.5}))
     assert [(r['lam'], r['beta']) for r in runs] == [(0.3, 0.0), (0.3, 0.5)]
-    with pytest.raises(Refusal, match='config.sweep.runs: beta'):
+    with pytest.raises(Refusal, match=r'config\.sweep\.runs: beta'):
         variants(runs=({'method': 'erm', 'beta': 0.5},))
 
 
