@@ -10,8 +10,9 @@ speakers one half is tested while the other is heard without its emotions.
     python -m jaxser.compare runs/table_* --out RESULTS.md
 
 chooses each method's coefficient on dev, fold by fold, and writes the table. The budget, fixed before any run of it: four hours
-on two CPU cores for all of it. To fit, the epochs are fewer than elsewhere (200 to 300 steps a run), and a method has two
-coefficients: one that its paper or its public code names or that is our default, and one further off.
+on two CPU cores for all of it. To fit, the epochs are fewer than elsewhere (168 to 261 steps a run, half of that for arousal
+and valence), and a method has two coefficients: one that its paper or its public code names or that is our default, and one
+further off.
 """
 
 from configs import base

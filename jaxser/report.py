@@ -36,7 +36,8 @@ def announce(config, task, parts: list, runs: list[dict]) -> None:
         f'Features normalised by {config.data.normalise}{batches.NORMALISATIONS[config.data.normalise]}. '
         f'{many(len(runs), "run")} in {many(len(parts), "program")}: {many(len(task.folds), "fold")}'
         f'{"".join(f", {n} {k}" for k, n in differ.items() if n > 1)}; '
-        f'{config.train.epochs} epochs of {task.steps} steps; {jax.device_count()} x {jax.devices()[0].device_kind}'
+        f'{many(config.train.epochs, "epoch")} of {many(task.steps, "step")}; '
+        f'{jax.device_count()} x {jax.devices()[0].device_kind}'
     )
 
 
