@@ -129,7 +129,8 @@ def rows(of: Finished, whole: bool = False) -> list[Row]:
                 float(np.mean([r['seconds'] for r in runs])),
             )
         )
-    return out
+    order = list(dict.fromkeys(setting for setting, *_ in made))
+    return sorted(out, key=lambda row: order.index(tuple(row.setting.values())))  # the methods of a setting stand together
 
 
 def _method(keys: dict) -> str:

@@ -154,3 +154,17 @@ def test_tap_and_snp_are_two_methods(tmp_path, monkeypatch):
     assert compare._method(keys) == 'speaker_norm tap'
     assert compare._method(keys | {'speaker_norm': 'snp', 'lam': 0.0}) == compare.PLAIN[-1]
     assert compare._method({'method': 'erm', 'speaker_norm': 'snp', 'lam': None}) == 'erm'
+
+
+def test_the_methods_of_a_setting_stand_together(tmp_path):
+    """However the programs came: a reader compares within a setting."""
+    of = finished(tmp_path / 'w')
+    for run in of.results['runs']:
+        run['hyper']['model.width'] = 8 + 8 * (run['hyper']['seed'] == 1)
+    names = {(sweep.label(r['hyper'], ['method', 'lam', 'seed']), r['hyper']['fold']): r['hyper'] for r in of.results['runs']}
+    varied = sweep.varied([r['hyper'] for r in of.results['runs']])
+    predicted = {
+        (sweep.label(h, varied), f): of.predicted[name, f] for (name, f), h in names.items() if (name, f) in of.predicted
+    }
+    rows = compare.rows(of._replace(predicted=predicted))
+    assert [(r.setting['model.width'], r.method) for r in rows] == [(8, 'erm'), (8, 'dann'), (16, 'erm'), (16, 'dann')]
