@@ -7,7 +7,7 @@ The same as dann_iemocap, whose header says what is the paper's and what is ours
         --workdir=runs/lian_transductive
 
 The first hears nothing of the tested session; the second hears it without its emotions, and every result calls it transductive.
-Not measured: IEMOCAP's audio was not at hand. On real speech at hand: configs/table.py, RESULTS.md.
+Not measured: IEMOCAP's audio was not at hand. On real speech at hand: configs/table.py, being measured.
 """
 
 from configs import dann_iemocap

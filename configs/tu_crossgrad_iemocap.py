@@ -7,7 +7,7 @@ classifier. Of CrossGrad's public code: alpha 0.5, input gradients clipped at 0.
     python -m jaxser.main --config=configs/tu_crossgrad_iemocap.py
 
 135 runs as three programs: plain training, and four eps for crossgrad and for labelgrad, which perturbs along the emotion alone.
-Not measured: IEMOCAP's audio was not at hand. On real speech at hand: configs/table.py, RESULTS.md.
+Not measured: IEMOCAP's audio was not at hand. On real speech at hand: configs/table.py, being measured.
 """
 
 from configs import tu_dat_iemocap
