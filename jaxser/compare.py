@@ -35,9 +35,10 @@ Written by `{command}`; nothing here is typed by hand.
 UAR: mean recall over classes, the test parts of all folds pooled, mean over seeds; ±: its standard deviation over seeds. In
 brackets: 95 % of {draws} draws that resample speakers, with all their utterances and in all seeds at once; such intervals are
 too narrow for few speakers (they hold the truth in 85, 90, 93.6 % of cases for 6, 10, 24 speakers). `- plain`: UAR less that of
-plain training, on the same draws. `chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers
-choose nothing; leace is chosen before it erases. `s`: a run's share of the seconds that its program trained and scored, its start
-included. No interval is given for fewer than {fewest} speakers.
+plain training in the same setting, on the same draws; `- plain joint`: less that of plain training with BatchNorm `joint`.
+`chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers choose nothing; leace is chosen
+before it erases. `s`: a run's share of the seconds that its program trained and scored, its start included. No interval is
+given for fewer than {fewest} speakers.
 """
 
 
@@ -51,6 +52,7 @@ class Row(NamedTuple):
     uar: statistics.Estimate | None = None
     sd: float | None = None
     gain: statistics.Estimate | None = None  # over plain training
+    over_joint: statistics.Estimate | None = None  # over plain training with BatchNorm `joint`, where its arms are swept
     seconds: float | None = None
 
 
@@ -114,9 +116,8 @@ def rows(of: Finished, whole: bool = False) -> list[Row]:
             lost = [str(fold) for fold, some in chosen.items() if not some]
             out.append(Row(dict(zip(settings, setting)), method, [f'diverged in fold {", ".join(lost)}']))
             continue
-        plain = next((counts[setting, m] for m in PLAIN if (setting, m) in counts), None)
         seeds = statistics.uar(count.sum(1))
-        gain = None if plain is None or plain is count else statistics.of_difference(count, plain)
+        joint = tuple('joint' if k == 'model.batch_norm' else v for k, v in zip(settings, setting))
         out.append(
             Row(
                 dict(zip(settings, setting)),
@@ -125,12 +126,19 @@ def rows(of: Finished, whole: bool = False) -> list[Row]:
                 float(np.mean([r['dev']['uar'] for r in runs])),
                 statistics.of_uar(count),
                 float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
-                gain,
+                _gain(count, counts, setting),
+                _gain(count, counts, joint) if 'model.batch_norm' in settings else None,
                 float(np.mean([r['seconds'] for r in runs])),
             )
         )
     order = list(dict.fromkeys(setting for setting, *_ in made))
     return sorted(out, key=lambda row: order.index(tuple(row.setting.values())))  # the methods of a setting stand together
+
+
+def _gain(count: np.ndarray, counts: dict, setting: tuple) -> statistics.Estimate | None:
+    """Over plain training of a setting; None where there is none, or this is it."""
+    plain = next((counts[setting, m] for m in PLAIN if (setting, m) in counts), None)
+    return None if plain is None or plain is count else statistics.of_difference(count, plain)
 
 
 def _method(keys: dict) -> str:
@@ -164,7 +172,8 @@ def section(of: Finished, table: list[Row], said: str) -> str:
     """A sweep as Markdown: what is `said` of it, its protocol, its table."""
     results, settings = of.results, list(table[0].setting)
     speakers = len({s for columns in of.predicted.values() for s in columns[0].tolist()})
-    head = [*settings, 'method', 'chosen', 'dev UAR', 'UAR', '±', '', '- plain', '', 's']
+    arms = 'model.batch_norm' in settings
+    head = [*settings, 'method', 'chosen', 'dev UAR', 'UAR', '±', '', '- plain', '', *['- plain joint', ''] * arms, 's']
     lines = [f'## {of.path}', '', f'`{of.facts["command"]}`', '']
     lines += [
         f'{said}{results["protocol"]}; labels {results["labels"]}, '
@@ -181,7 +190,9 @@ def section(of: Finished, table: list[Row], said: str) -> str:
         number = lambda x, form='.3f': '' if x is None else f'{x:{form}}'  # noqa: E731
         cells = [*map(sweep.word, r.setting.values()), r.method, _chosen(r.chosen), number(r.dev)]
         cells += [number(r.uar and r.uar.value), number(r.sd), _ends(r.uar)]
-        cells += [number(r.gain and r.gain.value, '+.3f'), _ends(r.gain, '+'), number(r.seconds, '.0f')]
+        for gain in (r.gain, *[r.over_joint] * arms):
+            cells += [number(gain and gain.value, '+.3f'), _ends(gain, '+')]
+        cells.append(number(r.seconds, '.0f'))
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines) + '\n'
 

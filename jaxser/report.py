@@ -305,11 +305,12 @@ def curve(results: dict, axis: str, swept: list[str]):
     axes = figure.subplots()
     lines: dict[str, list[dict]] = {}
     for row in results['summary']:
-        if row['uar_folds'] is not None and row[axis] is None:  # plain training has no coefficient
-            name = sweep.label(row, [k for k in swept if k != axis])
-            axes.axhline(row['uar_folds'], linestyle='--', color=f'C{len(axes.lines)}', label=f'{name} (no {axis})')
-        elif row['uar_folds'] is not None:
+        if row['uar_folds'] is not None:
             lines.setdefault(sweep.label(row, [k for k in swept if k != axis]), []).append(row)
+    plain = {name: rows.pop(0) for name, rows in lines.items() if rows[0][axis] is None}  # has no coefficient
+    for n, (name, row) in enumerate(plain.items()):
+        axes.axhline(row['uar_folds'], linestyle='--', color=f'C{len(lines) - 1 - n}', label=f'{name} (no {axis})')
+    lines = {name: rows for name, rows in lines.items() if rows}
     values = sorted({row[axis] for rows in lines.values() for row in rows})
     for n, (name, rows) in enumerate(lines.items()):
         rows = sorted(rows, key=lambda r: r[axis])

@@ -19,20 +19,19 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
 
     The mean is over the examples whose emotion and domain are known, each with weight 1; an unlabelled target has no part in it.
     """
-    domains, classes = tuple(config.domain.split('+')), [str(c) for c in range(sizes.emotions)]
-    emotion = heads.make(sizes.emotions)
-    head = {d: heads.make(sizes.domains[d], hidden=config.domain_hidden) for d in domains}
+    emotion, head = heads.make(sizes.emotions), heads.of_domains(config, sizes)
+    classes = [str(c) for c in range(sizes.emotions)]
 
     def init(key, z_1xD):
-        keys = {d: jax.random.split(jax.random.fold_in(key, n), len(classes)) for n, d in enumerate(domains, 1)}
-        of_domains = {d: {c: head[d].init(k, z_1xD) for c, k in zip(classes, keys[d])} for d in domains}
+        keys = {d: jax.random.split(jax.random.fold_in(key, n), len(classes)) for n, d in enumerate(head, 1)}
+        of_domains = {d: {c: head[d].init(k, z_1xD) for c, k in zip(classes, keys[d])} for d in head}
         return {'emotion': emotion.init(key, z_1xD), **of_domains}, {}
 
     def loss(params, state, batch, hyper, key):
         value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
         z_BxD = reverse(z_BxD, lam)
-        for d in domains:
+        for d in head:
             of_classes = jax.tree.map(lambda *of_class: jnp.stack(of_class), *(params[d][c] for c in classes))
             scores_CxBxK = jax.vmap(head[d].apply, (0, None))(of_classes, z_BxD)
             scores_BxK = jnp.take_along_axis(scores_CxBxK, batch['emotion_B'][None, :, None], axis=0)[0]
@@ -43,4 +42,4 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
             metrics |= measured
         return value, Aux(batch_stats, state.extra, metrics | {'lam_p': lam})
 
-    return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, erm.make(config, encoder, sizes).predict, domains)
+    return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head))

@@ -18,18 +18,15 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
 
     Uniform over the domains that the fold's training hears, hence at least log K; of the examples whose domain is known.
     """
-    domains = tuple(config.domain.split('+'))
-    emotion = heads.make(sizes.emotions)
-    head = {d: heads.make(sizes.domains[d], hidden=config.domain_hidden) for d in domains}
+    emotion, head = heads.make(sizes.emotions), heads.of_domains(config, sizes)
 
     def init(key, z_1xD):
-        of_domains = {d: head[d].init(jax.random.fold_in(key, n), z_1xD) for n, d in enumerate(domains, 1)}
-        return {'emotion': emotion.init(key, z_1xD), **of_domains}, {}
+        return heads.init({'emotion': emotion, **head}, key, z_1xD), {}
 
     def loss(params, state, batch, hyper, key):
         value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
-        for d in domains:
+        for d in head:
             seen_K = batch[f'{d}_seen_K']
             scores_BxK = losses.only(head[d].apply(jax.lax.stop_gradient(params[d]), z_BxD), seen_K)
             confusion_B = -(jax.nn.log_softmax(scores_BxK) * seen_K).sum(-1) / seen_K.sum()
@@ -39,4 +36,4 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
             metrics |= measured | {f'{d}_confusion': confusion}
         return value, Aux(batch_stats, state.extra, metrics | {'lam_p': lam})
 
-    return Method({'lam': 0.3}, init, loss, erm.make(config, encoder, sizes).predict, domains)
+    return Method({'lam': 0.3}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head))

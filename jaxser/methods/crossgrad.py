@@ -21,17 +21,14 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     statistics; the running ones learn from x alone. All passes drop the same units. Without emotion, x_e = x; without any known
     domain, x_d = x.
     """
-    domains = tuple(config.domain.split('+'))
-    emotion = heads.make(sizes.emotions)
-    head = {d: heads.make(sizes.domains[d], hidden=config.domain_hidden) for d in domains}
+    emotion, head = heads.make(sizes.emotions), heads.of_domains(config, sizes)
 
     def init(key, z_1xD):
-        of_domains = {d: head[d].init(jax.random.fold_in(key, n), z_1xD) for n, d in enumerate(domains, 1)}
-        return {'emotion': emotion.init(key, z_1xD), **of_domains}, {}
+        return heads.init({'emotion': emotion, **head}, key, z_1xD), {}
 
     def loss(params, state, batch, hyper, key):
         fixed, alpha = jax.lax.stop_gradient(params), hyper['alpha']
-        known = {d: (batch[f'{d}_B'] >= 0).astype(jnp.float32) for d in domains}
+        known = {d: (batch[f'{d}_B'] >= 0).astype(jnp.float32) for d in head}
 
         def encode(mel_BxTxM, params=params):
             return encoder.apply(params['encoder'], state.batch_stats, batch | {'mel_BxTxM': mel_BxTxM}, hyper, key, train=True)
@@ -40,8 +37,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
             return losses.cross_entropy_each(emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B'])
 
         def domain_each(z_BxD):
-            scores = {d: losses.only(head[d].apply(fixed[d], z_BxD), batch[f'{d}_seen_K']) for d in domains}
-            return sum(losses.cross_entropy_each(scores[d], batch[f'{d}_B']) * known[d] for d in domains)
+            scores = {d: losses.only(head[d].apply(fixed[d], z_BxD), batch[f'{d}_seen_K']) for d in head}
+            return sum(losses.cross_entropy_each(scores[d], batch[f'{d}_B']) * known[d] for d in head)
 
         ways = (emotion_each, jnp.sign(batch['labelled_B'])), (domain_each, jnp.sign(sum(known.values())))
         moved = perturbation.ascend(lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], *ways)
@@ -49,7 +46,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
 
         clean, metrics = losses.emotion(emotion.apply(params['emotion'], z_BxD), batch)
         crossed, _ = losses.emotion(emotion.apply(params['emotion'], z_d_BxD), batch)
-        for d in domains:
+        for d in head:
             of_clean, measured = losses.domain(d, head[d].apply(params[d], z_BxD), batch)
             of_crossed, _ = losses.domain(d, head[d].apply(params[d], z_e_BxD), batch)
             clean, crossed, metrics = clean + of_clean, crossed + of_crossed, metrics | measured
@@ -57,4 +54,4 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         value = (1 - alpha) * clean + alpha * crossed
         return value, Aux(batch_stats, state.extra, metrics)
 
-    return Method({'eps': 1.0, 'alpha': 0.5}, init, loss, erm.make(config, encoder, sizes).predict, domains)
+    return Method({'eps': 1.0, 'alpha': 0.5}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head))

@@ -5,8 +5,6 @@ of Cai et al. 2020 (arXiv 2012.11174); with the gradient reversal of Ganin et al
 1903.09606). Sizes and schedule are our defaults.
 """
 
-import jax
-
 from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
@@ -20,22 +18,18 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     `lam` scales only the gradient that reaches the encoder, in which `domain_weight` stands too; the heads train at any lam.
     An example whose domain is unknown has no part in that domain's loss.
     """
-    domains = tuple(config.domain.split('+'))
-    emotion = heads.make(sizes.emotions)
-    head = {d: heads.make(sizes.domains[d], hidden=config.domain_hidden) for d in domains}
+    emotion, head = heads.make(sizes.emotions), heads.of_domains(config, sizes)
 
     def init(key, z_1xD):
-        # The emotion head draws from the same key as under erm.
-        of_domains = {d: head[d].init(jax.random.fold_in(key, n), z_1xD) for n, d in enumerate(domains, 1)}
-        return {'emotion': emotion.init(key, z_1xD), **of_domains}, {}
+        return heads.init({'emotion': emotion, **head}, key, z_1xD), {}
 
     def loss(params, state, batch, hyper, key):
         value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
-        for d in domains:
+        for d in head:
             domain_loss, measured = losses.domain(d, head[d].apply(params[d], reverse(z_BxD, lam)), batch)
             value += hyper['domain_weight'] * domain_loss
             metrics |= measured
         return value, Aux(batch_stats, state.extra, metrics | {'lam_p': lam})
 
-    return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, erm.make(config, encoder, sizes).predict, domains)
+    return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head))

@@ -43,10 +43,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     speaker = heads.make(sizes.domains['speaker'], hidden=config.domain_hidden)
 
     def init(key, z_1xD):
-        # The emotion head draws from the same key as under erm.
-        params = {'emotion': emotion.init(key, z_1xD), 'speaker': speaker.init(jax.random.fold_in(key, 1), z_1xD)}
-        layer = heads.make(z_1xD.shape[1]).init(jax.random.fold_in(key, 2), z_1xD)
-        return params | ({'layer': layer} if ascends == 'layer' else {}), {}
+        layer = {'layer': heads.make(z_1xD.shape[1])} if ascends == 'layer' else {}
+        return heads.init({'emotion': emotion, 'speaker': speaker, **layer}, key, z_1xD), {}
 
     def represent(params, batch_stats, batch, hyper, key, train):
         z_BxD, batch_stats = encoder.apply(params['encoder'], batch_stats, batch, hyper, key, train=train)

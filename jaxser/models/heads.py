@@ -6,6 +6,8 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 
+from jaxser.interfaces import Sizes
+
 
 class Head(NamedTuple):
     """A classifier as two pure functions."""
@@ -23,3 +25,13 @@ def make(classes: int, hidden: int | None = None) -> Head:
         return module.apply({'params': params}, z_BxD)
 
     return Head(lambda key, z_BxD: module.init(key, z_BxD)['params'], apply)
+
+
+def of_domains(config, sizes: Sizes) -> dict[str, Head]:
+    """A classifier for every domain of `config.domain`, e.g. 'speaker+language', with a hidden layer."""
+    return {d: make(sizes.domains[d], hidden=config.domain_hidden) for d in config.domain.split('+')}
+
+
+def init(head: dict[str, Head], key: jax.Array, z_1xD: jax.Array) -> dict:
+    """Parameters of several; the first draws from `key` itself, as it does where it stands alone."""
+    return {name: h.init(jax.random.fold_in(key, n) if n else key, z_1xD) for n, (name, h) in enumerate(head.items())}

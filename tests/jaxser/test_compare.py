@@ -57,6 +57,18 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> compare.Fini
     return compare.read(path)
 
 
+def by_seed(of: compare.Finished, key: str, *values) -> compare.Finished:
+    """The same runs, as if a seed stood for a value of a structural key."""
+    before = {(sweep.label(r['hyper'], ['method', 'lam', 'seed']), r['hyper']['fold']): r['hyper'] for r in of.results['runs']}
+    for run in of.results['runs']:
+        run['hyper'][key] = values[run['hyper']['seed']]
+    varied = sweep.varied([r['hyper'] for r in of.results['runs']])
+    predicted = {
+        (sweep.label(h, varied), f): of.predicted[name, f] for (name, f), h in before.items() if (name, f) in of.predicted
+    }
+    return of._replace(predicted=predicted)
+
+
 def test_dev_chooses_in_every_fold_by_itself(tmp_path):
     """0.3 in the first fold and 1 in the second, though 1 is better on test in both; what diverged is not chosen."""
     erm, dann = compare.rows(finished(tmp_path / 'w'))
@@ -158,13 +170,17 @@ def test_tap_and_snp_are_two_methods(tmp_path, monkeypatch):
 
 def test_the_methods_of_a_setting_stand_together(tmp_path):
     """However the programs came: a reader compares within a setting."""
-    of = finished(tmp_path / 'w')
-    for run in of.results['runs']:
-        run['hyper']['model.width'] = 8 + 8 * (run['hyper']['seed'] == 1)
-    names = {(sweep.label(r['hyper'], ['method', 'lam', 'seed']), r['hyper']['fold']): r['hyper'] for r in of.results['runs']}
-    varied = sweep.varied([r['hyper'] for r in of.results['runs']])
-    predicted = {
-        (sweep.label(h, varied), f): of.predicted[name, f] for (name, f), h in names.items() if (name, f) in of.predicted
-    }
-    rows = compare.rows(of._replace(predicted=predicted))
+    rows = compare.rows(by_seed(finished(tmp_path / 'w'), 'model.width', 8, 16))
     assert [(r.setting['model.width'], r.method) for r in rows] == [(8, 'erm'), (8, 'dann'), (16, 'erm'), (16, 'dann')]
+
+
+def test_batch_norm_arms_stand_beside_joint_plain_training(tmp_path):
+    """An adversary's gain is over plain training in its arm; what the arm itself is worth is a column of its own."""
+    of = by_seed(finished(tmp_path / 'w'), 'model.batch_norm', 'joint', 'domain')
+    rows = {(r.setting['model.batch_norm'], r.method): r for r in compare.rows(of)}
+    joint, dann, adabn, both = (rows[arm, m] for arm in ('joint', 'domain') for m in ('erm', 'dann'))
+    assert [r.gain is None for r in (joint, dann, adabn, both)] == [True, False, True, False]
+    assert [r.over_joint is None for r in (joint, dann, adabn, both)] == [True, False, False, False]
+    assert dann.over_joint == dann.gain
+    assert both.over_joint.value == pytest.approx(both.uar.value - joint.uar.value)
+    assert '| - plain joint |' in compare.section(of, [*rows.values()], '')
