@@ -22,8 +22,8 @@ with equal counts of every emotion; dev are 8 others. UAR is the mean over seeds
   5. Few. What dann at lam 1 gains at spread2 unconfounded is more with 24 speakers than with 4, who tell nothing of others.
      FAILED: -0.003 and +0.015.
 A claim that fails stays here, marked as failed. Measured by the three commands above, 10 minutes a spread and more on 2 busy
-cores; RESULTS.md has every cell. Of dann's 54 cells 9 gain and 4 lose by an interval over speakers that excludes 0, of cdann's 8
-and 5 (one or two of each would by chance), with no order by spread; seeds differ as much as most of these (standard deviations of
+cores; RESULTS.md has every cell. Of dann's 54 cells 6 gain and 2 lose by an interval over speakers that excludes 0, of cdann's 5
+and 3 (one or two of each would by chance), with no order by spread; seeds differ as much as most of these (standard deviations of
 0.01 to 0.06). Where nine tenths of emotion is the speaker and 24 train, dann at lam 1 loses at every spread (-0.051, -0.021,
 -0.010), at lam 0.3 it does not, and cdann does not.
 """

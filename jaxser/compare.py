@@ -9,7 +9,6 @@ own.
 
 import argparse
 import ast
-import csv
 import json
 import shlex
 import sys
@@ -20,25 +19,22 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.refusal import Refusal
-from jaxser import statistics, sweep
+from jaxser import statistics, summary, sweep
 from jaxser.report import many
 
 SETTINGS = ('domain', 'per_class', 'speakers', 'confounded')  # and every key of the model; all else but the seed is chosen on dev
-# Plain training: erm, and by other names the same (the tests say so); without any of these, that of a network with SNP's layer.
-ADVERSARIES = ('dann', 'speaker_norm tap', 'cdann', 'confusion', 'coral', 'mmd', 'speaker_norm snp')
-PLAIN = ('erm', *(f'{m}, lam = 0' for m in ADVERSARIES))
 INTRODUCTION = """\
 # Results
 
 Written by `{command}`; nothing here is typed by hand.
 
 UAR: mean recall over classes, the test parts of all folds pooled, mean over seeds; ±: its standard deviation over seeds. In
-brackets: 95 % of {draws} draws that resample speakers, with all their utterances and in all seeds at once; such intervals are
-too narrow for few speakers (they hold the truth in 85, 90, 93.6 % of cases for 6, 10, 24 speakers). `- plain`: UAR less that of
-plain training in the same setting, on the same draws; `- plain joint`: less that of plain training with BatchNorm `joint`.
-`chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers choose nothing; leace is chosen
-before it erases. `s`: a run's share of the seconds that its program trained and scored, its start included. No interval is
-given for fewer than {fewest} speakers.
+brackets: intervals of 95 % for other speakers, from {draws} draws that resample speakers, with all their utterances and in all
+seeds at once (symmetric bootstrap-t; tests/benchmarks/coverage.py measures how often such intervals hold the truth).
+`- plain`: UAR less that of plain training in the same setting, on the same draws; `- plain joint`: less that of plain training
+with BatchNorm `joint`. `chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers choose
+nothing; leace is chosen before it erases. `s`: a run's share of the seconds that its program trained and scored, its start
+included. No interval is given for fewer than {fewest} speakers.
 """
 
 
@@ -62,7 +58,7 @@ class Finished(NamedTuple):
     path: Path
     facts: dict  # config.json
     results: dict
-    predicted: dict[tuple[str, int], tuple[np.ndarray, ...]]  # by run and fold: speaker_N, truth_N, predicted_N
+    predicted: summary.Predicted
     seconds: list[float]  # of training, of every run: its share of its group's
 
 
@@ -73,14 +69,8 @@ def read(path: Path) -> Finished:
     if not (path / 'results.json').exists():
         raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
     results = json.loads((path / 'results.json').read_text())
-    index = {name: n for n, name in enumerate(results['classes'])}
-    lists: dict[tuple[str, int], list] = {}
     with open(path / 'predictions.csv', newline='') as file:
-        for row in csv.DictReader(file):
-            posterior = [float(row[name]) for name in index]
-            line = row['speaker'], index[row['truth']], int(np.argmax(posterior))
-            lists.setdefault((row['run'], int(row['fold'])), []).append(line)
-    predicted = {k: tuple(np.array(column) for column in zip(*lines)) for k, lines in lists.items()}
+        predicted = summary.read(file, results['classes'])
     seconds = [g['seconds'] / g['runs'] for g in results['groups'] for _ in range(g['runs'])]
     return Finished(path, json.loads((path / 'config.json').read_text()), results, predicted, seconds)
 
@@ -94,7 +84,7 @@ def rows(of: Finished, whole: bool = False) -> list[Row]:
     groups: dict[tuple, dict] = {}
     for run, seconds in zip(of.results['runs'], of.seconds):
         h = run['hyper']
-        method = _method(of.facts['config'] | h)
+        method = summary.method(of.facts['config'] | h)
         coefficient = tuple((k, h[k]) for k in knobs if h.get(k) is not None)
         candidates = groups.setdefault((tuple(h.get(k) for k in settings), method, coefficient if whole else ()), {})
         candidates.setdefault((h['fold'], coefficient), []).append(run | {'seconds': seconds})
@@ -106,7 +96,7 @@ def rows(of: Finished, whole: bool = False) -> list[Row]:
             made.append((setting, method, chosen, [], None))
             continue
         runs = [run for _, some in chosen.values() for run in some]
-        count = _confusions(of, runs, varied)
+        count = summary.confusions(of.predicted, runs, varied, len(of.results['classes']))
         counts.setdefault((setting, method), count)
         made.append((setting, method, chosen, runs, count))
 
@@ -137,14 +127,8 @@ def rows(of: Finished, whole: bool = False) -> list[Row]:
 
 def _gain(count: np.ndarray, counts: dict, setting: tuple) -> statistics.Estimate | None:
     """Over plain training of a setting; None where there is none, or this is it."""
-    plain = next((counts[setting, m] for m in PLAIN if (setting, m) in counts), None)
+    plain = next((counts[setting, m] for m in summary.PLAIN if (setting, m) in counts), None)
     return None if plain is None or plain is count else statistics.of_difference(count, plain)
-
-
-def _method(keys: dict) -> str:
-    """What a row is called, e.g. 'erm', 'speaker_norm tap', 'dann, lam = 0'."""
-    which = f' {keys["speaker_norm"]}' if keys['method'] == 'speaker_norm' else ''
-    return f'{keys["method"]}{which}{", lam = 0" if keys.get("lam") == 0 else ""}'
 
 
 def _choose(candidates: dict) -> dict[int, tuple]:
@@ -156,16 +140,6 @@ def _choose(candidates: dict) -> dict[int, tuple]:
         if fold not in chosen or value > chosen[fold][0]:
             chosen[fold] = value, coefficient, runs
     return {fold: tuple(rest) if value >= 0 else () for fold, (value, *rest) in sorted(chosen.items())}
-
-
-def _confusions(of: Finished, runs: list[dict], varied: list[str]) -> np.ndarray:
-    """count_ZxSxCxC of runs, one for every seed and fold."""
-    by_seed: dict[int, list] = {}
-    for run in runs:
-        h = run['hyper']
-        by_seed.setdefault(h['seed'], []).append(of.predicted[sweep.label(h, varied), h['fold']])
-    pooled = [[np.concatenate(column) for column in zip(*some)] for _, some in sorted(by_seed.items())]
-    return np.stack([statistics.confusions(*columns, len(of.results['classes'])) for columns in pooled])
 
 
 def section(of: Finished, table: list[Row], said: str) -> str:
@@ -222,9 +196,10 @@ def verdict(tables: dict[str, list[Row]]) -> str:
         return 'No sweep has a row of plain training beside another: there is nothing to compare.'
     sure = [gain for gain, *_ in gains if gain.ci95]
     better, worse = [g for g in sure if g.ci95[0] > 0], [g for g in sure if g.ci95[1] < 0]
+    corrected = sum(p < 1 - statistics.LEVEL for p in statistics.holm([g.p for g in sure]))
     said = (
         f'Of {len(gains)} comparisons with plain training, {len(better)} gain and {len(worse)} lose by an interval that excludes '
-        f'0, uncorrected for their number; the others are undecided'
+        f"0; by Holm's correction for the number of comparisons {corrected} of them stand; the others are undecided"
     )
     said += (
         f', {len(gains) - len(sure)} of them for want of speakers ({statistics.FEWEST} or more).'

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from data_pipelines import audit, batches, subsets
-from jaxser import cluster, evaluate, sweep
+from jaxser import cluster, evaluate, statistics, summary, sweep
 
 SYNTHETIC = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
 SCORING = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
@@ -107,7 +107,7 @@ def outcome(runs: list[dict], record, counts: list[np.ndarray]) -> dict:
     return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}
 
 
-def results(config, task, outcomes: list[dict], seconds: float) -> dict:
+def results(config, task, outcomes: list[dict], predicted: summary.Predicted, seconds: float) -> dict:
     """results.json."""
     runs = [r for o in outcomes for r in o['runs']]
     notes = [f'only {config.data.only}'] * bool(config.data.only)
@@ -120,7 +120,7 @@ def results(config, task, outcomes: list[dict], seconds: float) -> dict:
         'folds': [f.name for f in task.folds],
         'selection': config.train.select,
         'normalisation': config.data.normalise + batches.NORMALISATIONS[config.data.normalise],
-        'classes': [str(c) for c in task.table.classes],
+        'classes': (classes := [str(c) for c in task.table.classes]),
         'synthetic': bool({'demo', 'testbed'} & {*config.data.corpora}),
         'split_sha256': task.sha256,
         'left_out': task.split.left_out,
@@ -132,57 +132,8 @@ def results(config, task, outcomes: list[dict], seconds: float) -> dict:
         'seconds_of_training': round(sum(o['seconds'] for o in outcomes), 1),
         'groups': [{'runs': len(o['runs']), 'seconds': round(o['seconds'], 1)} for o in outcomes],  # in the order of the runs
         'runs': runs,
-        'summary': summary(runs),
+        'summary': summary.rows(runs, predicted, config.to_dict(), len(classes)),
     }
-
-
-def summary(runs: list[dict]) -> list[dict]:
-    """A row per combination of swept values but the seed; `uar` pools the folds of a seed, `uar_folds` is the mean over folds."""
-    swept = [k for k in sweep.varied([r['hyper'] for r in runs]) if k != 'seed']
-    rows: dict[tuple, dict] = {}
-    for key in dict.fromkeys(tuple(r['hyper'].get(k) for k in swept) for r in runs):
-        of = [r for r in runs if tuple(r['hyper'].get(k) for k in swept) == key]
-        seeds = {s: [r for r in of if r['hyper']['seed'] == s] for s in dict.fromkeys(r['hyper']['seed'] for r in of)}
-        whole = {s: rs for s, rs in seeds.items() if all(r['status'] == 'ok' for r in rs)}
-        counts = {s: np.sum([r['test']['confusion'] for r in rs], axis=0) for s, rs in whole.items()}
-        pooled = [evaluate.measures(c) for c in counts.values()]
-        by_fold: dict[int, list[float]] = {}
-        for r in (r for rs in whole.values() for r in rs):
-            by_fold.setdefault(r['hyper']['fold'], []).append(r['test']['uar'])
-        mean = lambda x: float(np.mean(x)) if len(x) else None  # noqa: E731
-        rows[key] = dict(zip(swept, key)) | {
-            'seeds': len(whole),
-            'uar': mean([p['uar'] for p in pooled]),
-            'uar_sd_seeds': float(np.std([p['uar'] for p in pooled], ddof=1)) if len(pooled) > 1 else None,
-            'uar_folds': mean([u for some in by_fold.values() for u in some]),
-            'uar_folds_ci95': interval([np.mean(some) for some in by_fold.values()]),
-            'uar_ci95': None,
-            'wa': mean([p['wa'] for p in pooled]),
-            'f1': mean([p['f1'] for p in pooled]),
-            'delta_uar': None,
-            'delta_ci95': None,
-            'p': None,
-            'p_holm': None,
-            'confusion': np.sum([*counts.values()], axis=0).tolist() if counts else None,
-        }
-    shared = [k for k in swept if k in sweep.SHARED or k.startswith('model.')]
-    for key, row in rows.items():
-        erms = (r for r in rows.values() if r.get('method') == 'erm' and all(r[k] == row[k] for k in shared))
-        plain = next(erms, rows.get(tuple(0.0 if k == 'lam' else x for k, x in zip(swept, key))))
-        itself = row.get('method') == 'erm' or row.get('lam') == 0
-        if plain and not itself and None not in (row['uar'], plain['uar']):
-            row['delta_uar'] = row['uar'] - plain['uar']
-    return list(rows.values())
-
-
-def interval(values: list[float]) -> list[float] | None:
-    """The 95 % interval of a UAR by Student's t, as if folds were independent; None for fewer than three."""
-    if len(values) < 3:
-        return None
-    from scipy import stats
-
-    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), max(stats.sem(values), 1e-12))
-    return [max(float(low), 0.0), min(float(high), 1.0)]
 
 
 def predictions(task, runs: list[dict], scores, record) -> list[dict]:
@@ -213,29 +164,44 @@ def show(results: dict, path) -> None:
     import rich.table
 
     rows = results['summary']
-    swept = [k for k in rows[0] if k not in DERIVED]
+    swept = [k for k in rows[0] if k not in summary.FIGURES]
     folds = len(results['folds'])
     grid = rich.table.Table(
         *swept,
         title=f'{results["protocol"]}, {folds} fold{"s" if folds > 1 else ""}; {results["selection"]}',
         caption=SYNTHETIC if results['synthetic'] else None,
     )
-    for heading in ('UAR', '±', 'by fold', 'WA', 'F1', 'vs plain', 'seeds'):
+    sure = any(r['uar_ci95'] for r in rows)
+    compared = any(r['delta_uar'] is not None for r in rows)
+    headings = ['UAR', *['95 %'] * sure, '±', 'by fold', 'WA', 'F1']
+    headings += ['vs plain', *['95 %', 'p Holm'] * sure] * compared
+    for heading in (*headings, 'seeds'):
         grid.add_column(heading, justify='right')
     number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
+    ends = lambda ci, sign='': f'{ci[0]:{sign}.3f} {ci[1]:{sign}.3f}' if ci else ''  # noqa: E731
     for r in rows:
-        cells = [sweep.word(r[k]) for k in swept]
-        cells += [number(r[k]) for k in ('uar', 'uar_sd_seeds', 'uar_folds', 'wa', 'f1')]
-        grid.add_row(*cells, number(r['delta_uar'], '+'), str(r['seeds']))
+        cells = [*(sweep.word(r[k]) for k in swept), number(r['uar']), *[ends(r['uar_ci95'])] * sure]
+        cells += [number(r[k]) for k in ('uar_sd_seeds', 'uar_folds', 'wa', 'f1')]
+        cells += [number(r['delta_uar'], '+'), *[ends(r['delta_ci95'], '+'), number(r['p_holm'])] * sure] * compared
+        grid.add_row(*cells, str(r['seeds']))
     console = rich.console.Console(highlight=False)
     whole = rich.measure.Measurement.get(console, console.options.update(width=1000), grid).maximum
     console.width = max(console.width, whole)  # a terminal may break a line; no figure is cut off
     console.print(grid)
     print(f'Split {results["split_sha256"]}; {results["seconds"]:.0f} s on {results["device"]}.')
-    print(
-        'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.\n'
-        'WA: accuracy. F1: macro-F1. vs plain: UAR less that of plain training.'
-    )
+    speakers = next((r['speakers'] for r in rows if r['speakers']), 0)
+    held = statistics.coverage(speakers)
+    sayings = [
+        'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',
+        'WA: accuracy. F1: macro-F1.' + ' vs plain: UAR less that of plain training.' * compared,
+        f'95 %: intervals that resample the {speakers} speakers (in simulations with so many they held the truth in '
+        f'{100 * (held or 0):.0f} % of cases).'
+        if sure
+        else f'{many(speakers, "tested speaker")}: too few for intervals over speakers ({statistics.FEWEST} or more).',
+    ]
+    if sure and compared:
+        sayings.append('p Holm: how often chance in who speaks would make such a difference, corrected for the number of rows.')
+    print('\n'.join(sayings))
     if 'lam' in swept and not {0, None} & {r['lam'] for r in rows}:
         print('No lam = 0 in this sweep: there is no plain training to compare with.')
     for run in results['runs']:
@@ -251,23 +217,6 @@ def show(results: dict, path) -> None:
         figure.savefig(content, dpi=110, bbox_inches='tight', format='png')
         (path / name).write_bytes(content.getvalue())
     print(f'{path}: results.json, predictions.csv, metrics.jsonl, {", ".join(pictures)}; tensorboard --logdir {path}/tensorboard')
-
-
-DERIVED = (
-    'seeds',
-    'uar',
-    'uar_sd_seeds',
-    'uar_folds',
-    'uar_folds_ci95',
-    'uar_ci95',
-    'wa',
-    'f1',
-    'delta_uar',
-    'delta_ci95',
-    'p',
-    'p_holm',
-    'confusion',
-)
 
 
 def confusion_matrices(results: dict):
@@ -287,7 +236,7 @@ def confusion_matrices(results: dict):
             axes.text(j, i, f'{share[i, j]:.0f}', ha='center', va='center', color='white' if share[i, j] > 55 else 'black')
         axes.set_xticks(range(len(classes)), classes, rotation=45, ha='right')
         axes.set_yticks(range(len(classes)), classes)
-        name = newline.join(f'{k} = {sweep.word(row[k])}' for k in row if k not in DERIVED and row[k] is not None)
+        name = newline.join(f'{k} = {sweep.word(row[k])}' for k in row if k not in summary.FIGURES and row[k] is not None)
         axes.set(xlabel='predicted', ylabel='truth', title=f'{name}{newline if name else ""}UAR {row["uar"]:.3f}')
     for axes in figure.axes[len(rows) :]:
         axes.set_axis_off()
@@ -298,32 +247,33 @@ def confusion_matrices(results: dict):
 
 
 def curve(results: dict, axis: str, swept: list[str]):
-    """The mean UAR of folds and seeds against a hyper-parameter, a line for each combination of the others."""
+    """UAR against a hyper-parameter, a line for each combination of the others."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.2), layout='constrained')
     axes = figure.subplots()
     lines: dict[str, list[dict]] = {}
     for row in results['summary']:
-        if row['uar_folds'] is not None:
+        if row['uar'] is not None:
             lines.setdefault(sweep.label(row, [k for k in swept if k != axis]), []).append(row)
     plain = {name: rows.pop(0) for name, rows in lines.items() if rows[0][axis] is None}  # has no coefficient
     for n, (name, row) in enumerate(plain.items()):
-        axes.axhline(row['uar_folds'], linestyle='--', color=f'C{len(lines) - 1 - n}', label=f'{name} (no {axis})')
+        axes.axhline(row['uar'], linestyle='--', color=f'C{len(lines) - 1 - n}', label=f'{name} (no {axis})')
     lines = {name: rows for name, rows in lines.items() if rows}
     values = sorted({row[axis] for rows in lines.values() for row in rows})
     for n, (name, rows) in enumerate(lines.items()):
         rows = sorted(rows, key=lambda r: r[axis])
         at = [values.index(r[axis]) + 0.03 * (n - (len(lines) - 1) / 2) for r in rows]  # evenly: 0 has no logarithm
-        mean = np.array([r['uar_folds'] for r in rows])
-        ends = np.array([r['uar_folds_ci95'] or [m, m] for r, m in zip(rows, mean)])
+        mean = np.array([r['uar'] for r in rows])
+        ends = np.array([r['uar_ci95'] or [m, m] for r, m in zip(rows, mean)])
         axes.errorbar(at, mean, yerr=[mean - ends[:, 0], ends[:, 1] - mean], marker='o', capsize=4, label=name or None)
     axes.axhline(1 / len(results['classes']), color='grey', linestyle=':', label='chance')
     axes.set_xticks(range(len(values)), [sweep.word(v) for v in values])
-    axes.set(xlabel=axis, ylabel='UAR, mean of folds and seeds')
+    axes.set(xlabel=axis, ylabel='UAR, folds pooled, mean of seeds')
     axes.legend(fontsize=8)
     folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
-    bars = 'bars: 95 % intervals over folds as if independent' if folds > 2 else 'too few for intervals'
+    speakers = next((r['speakers'] for r in results['summary'] if r['speakers']), 0)
+    bars = f'bars: 95 % intervals over {speakers} speakers' if speakers >= statistics.FEWEST else 'too few speakers for intervals'
     figure.suptitle(
         f'{results["protocol"]}, {many(folds, "fold")}, {many(seeds, "seed")}; {bars}'
         + ('\n' + SYNTHETIC if results['synthetic'] else ''),

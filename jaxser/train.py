@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding
 
 from data_pipelines import audit, batches, folds, labels, shards, subsets
 from data_pipelines.refusal import Refusal
-from jaxser import checkpoint, cluster, evaluate, memory, optimizer, parallel, report, step, sweep
+from jaxser import checkpoint, cluster, evaluate, memory, optimizer, parallel, report, step, summary, sweep
 from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.models import batch_norm
 from jaxser.record import Record, Trace
@@ -242,7 +242,7 @@ class Trainer:
 
 
 def run(config, path, profile: bool = False, began: float | None = None) -> dict:
-    """Trains and evaluates every run of `config` in `path`, going on from its checkpoints; returns what results.json holds.
+    """Trains and evaluates every run of `config` in `path`, going on from its checkpoints; returns results.json, in process 0.
 
     With `profile` a trace of an epoch is written; `began` is when the command did (time.time()).
     """
@@ -299,7 +299,13 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
                         trainer, group, n, outcomes, place, progress, termination, profile and not outcomes, began
                     )
                 outcomes.append(outcome)
-    results = report.results(config, task, outcomes, time.time() - began)
+    runs = [r for o in outcomes for r in o['runs']]
+    if not any(r['status'] == 'ok' for r in runs):
+        raise Refusal(f'Every run diverged (see {place.path}/metrics.jsonl). Lower config.sweep.lr or config.sweep.lam.')
+    if not cluster.main():
+        return {}
+    predicted = summary.read(place.gather(len(outcomes)), [str(c) for c in task.table.classes])
+    results = report.results(config, task, outcomes, predicted, time.time() - began)
     place.finish(results, len(outcomes))
     return results
 

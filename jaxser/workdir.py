@@ -135,18 +135,19 @@ class Workdir:
         }
         self._replace('config.json', json.dumps(facts, indent=2))
 
+    def gather(self, groups: int) -> list[str]:
+        """Writes predictions.csv of those of all groups, and returns its lines; in process 0 alone."""
+        parts = [self.lines(f'groups/{n}/predictions.csv') for n in range(groups)]
+        header = max((p[0] for p in parts if p), key=len)
+        lines = [header, *(line for p in parts for line in p[1:])]
+        self._replace('predictions.csv', ''.join(lines))
+        return lines
+
     def finish(self, results: dict, groups: int) -> None:
-        """Writes predictions.csv, then results.json, whose presence says that the sweep is done."""
-        if not any(r['status'] == 'ok' for r in results['runs']):
-            raise Refusal(f'Every run diverged (see {self.path}/metrics.jsonl). Lower config.sweep.lr or config.sweep.lam.')
-        if cluster.main():
-            parts = [(self.path / f'groups/{n}/predictions.csv').read_text().splitlines(True) for n in range(groups)]
-            header = max((p[0] for p in parts if p), key=len)
-            self._replace('predictions.csv', ''.join([header, *(line for p in parts for line in p[1:])]))
+        """Writes results.json, whose presence says that the sweep is done; predictions.csv is there."""
         self._replace('results.json', json.dumps(results, indent=2))
-        if cluster.main():
-            for n in range(groups):
-                (self.path / f'groups/{n}/predictions.csv').unlink(missing_ok=True)
+        for n in range(groups):
+            (self.path / f'groups/{n}/predictions.csv').unlink(missing_ok=True)
 
     def lines(self, name: str) -> list[str]:
         """The lines of a file, none where there is no such file."""

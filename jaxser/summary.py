@@ -1,0 +1,118 @@
+"""What the runs of a sweep come to: a row per combination of what was swept but the seed, and each beside plain training."""
+
+import csv
+from collections.abc import Iterable
+
+import numpy as np
+
+from jaxser import evaluate, statistics, sweep
+
+# Plain training: erm, and by other names the same (the tests say so); without any of these, that of a network with SNP's layer.
+ADVERSARIES = ('dann', 'speaker_norm tap', 'cdann', 'confusion', 'coral', 'mmd', 'speaker_norm snp')
+PLAIN = ('erm', *(f'{m}, lam = 0' for m in ADVERSARIES))
+FIGURES = (  # of a row, beside what was swept
+    'seeds',
+    'speakers',
+    'dev_uar',
+    'uar',
+    'uar_sd_seeds',
+    'uar_ci95',
+    'uar_folds',
+    'wa',
+    'f1',
+    'delta_uar',
+    'delta_ci95',
+    'p',
+    'p_holm',
+    'confusion',
+)
+
+# By run and fold: speaker_N, truth_N and predicted_N, classes by index.
+Predicted = dict[tuple[str, int], tuple[np.ndarray, ...]]
+
+
+def read(lines: Iterable[str], classes: list[str]) -> Predicted:
+    """predictions.csv."""
+    index, lists = {name: n for n, name in enumerate(classes)}, {}
+    for row in csv.DictReader(lines):
+        posterior = [float(row[name]) for name in classes]
+        line = row['speaker'], index[row['truth']], int(np.argmax(posterior))
+        lists.setdefault((row['run'], int(row['fold'])), []).append(line)
+    return {k: tuple(np.array(column) for column in zip(*some)) for k, some in lists.items()}
+
+
+def method(keys: dict) -> str:
+    """What a run trains by, e.g. 'erm', 'speaker_norm tap', 'dann, lam = 0'."""
+    which = f' {keys["speaker_norm"]}' if keys['method'] == 'speaker_norm' else ''
+    return f'{keys["method"]}{which}{", lam = 0" if keys.get("lam") == 0 else ""}'
+
+
+def confusions(predicted: Predicted, runs: list[dict], varied: list[str], classes: int) -> np.ndarray:
+    """count_ZxSxCxC of runs, one for every seed and fold; `varied` is how they are named."""
+    by_seed: dict[int, list] = {}
+    for run in runs:
+        h = run['hyper']
+        by_seed.setdefault(h['seed'], []).append(predicted[sweep.label(h, varied), h['fold']])
+    pooled = [[np.concatenate(column) for column in zip(*some)] for _, some in sorted(by_seed.items())]
+    return np.stack([statistics.confusions(*columns, classes) for columns in pooled])
+
+
+def rows(runs: list[dict], predicted: Predicted, config: dict, classes: int) -> list[dict]:
+    """The summary of results.json; `config` is the configuration as config.json has it.
+
+    `uar` pools the test parts of a seed's folds and is averaged over the seeds of which no fold diverged; `uar_folds` is the mean
+    over folds. The difference is to plain training of the same network, subset and rates; `p_holm` is corrected for all
+    differences of the sweep.
+    """
+    varied = sweep.varied([r['hyper'] for r in runs])
+    swept = [k for k in varied if k != 'seed']
+    made, counts, tested = {}, {}, {}
+    for run in runs:
+        made.setdefault(tuple(run['hyper'].get(k) for k in swept), []).append(run)
+    for key, of in made.items():
+        seeds = list(dict.fromkeys(r['hyper']['seed'] for r in of))
+        lost = {r['hyper']['seed'] for r in of if r['status'] != 'ok'}
+        whole = [r for r in of if r['hyper']['seed'] not in lost]
+        row = dict(zip(swept, key)) | dict.fromkeys(FIGURES) | {'seeds': len(seeds) - len(lost)}
+        made[key] = row
+        if not whole:
+            continue
+        tested[key] = {r['hyper']['fold'] for r in whole}
+        counts[key] = count_ZxSxCxC = confusions(predicted, whole, varied, classes)
+        measured = [evaluate.measures(count_SxCxC.sum(0)) for count_SxCxC in count_ZxSxCxC]
+        found = statistics.of_uar(count_ZxSxCxC)
+        row |= {
+            'speakers': count_ZxSxCxC.shape[1],
+            'dev_uar': float(np.mean([r['dev']['uar'] for r in whole])),
+            'uar': found.value,
+            'uar_sd_seeds': float(np.std([m['uar'] for m in measured], ddof=1)) if len(measured) > 1 else None,
+            'uar_ci95': found.ci95,
+            'uar_folds': float(np.mean([r['test']['uar'] for r in whole])),
+            'wa': float(np.mean([m['wa'] for m in measured])),
+            'f1': float(np.mean([m['f1'] for m in measured])),
+            'confusion': count_ZxSxCxC.sum((0, 1)).tolist(),
+        }
+        made[key] = row
+    for key, row in made.items():
+        plain = _plain(made, key, config)
+        if plain in counts and key in counts and tested[plain] == tested[key]:
+            found = statistics.of_difference(counts[key], counts[plain])
+            row |= {'delta_uar': found.value, 'delta_ci95': found.ci95, 'p': found.p}
+    compared = [row for row in made.values() if row['p'] is not None]
+    for row, p in zip(compared, statistics.holm([row['p'] for row in compared])):
+        row['p_holm'] = p
+    return list(made.values())
+
+
+def _plain(made: dict[tuple, dict], key: tuple, config: dict) -> tuple | None:
+    """The key of the row of plain training that a row is to be compared with; None where there is none, or the row is one."""
+    of = made[key]
+    if method(config | of) in PLAIN[:-1]:
+        return None
+    shared = [k for k in of if k in sweep.SHARED or k.startswith('model.')]
+    others = [(k, method(config | row)) for k, row in made.items() if all(row[s] == of[s] for s in shared)]
+    # Of its own lam = 0 and erm, that which is first in PLAIN; of an adversary, the row that differs from this one in lam alone.
+    alike = lambda k: sum(made[k][s] == of[s] for s in of if s not in FIGURES)  # noqa: E731
+    some = [(PLAIN.index(name), -alike(k), n) for n, (k, name) in enumerate(others) if name in PLAIN]
+    plain = others[min(some)[2]][0] if some else None
+    return None if plain == key else plain

@@ -1,0 +1,130 @@
+"""What the figures of results.json are made of, and what each is compared with."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from jaxser import statistics, summary, sweep
+
+PEOPLE = {0: 'abcd', 1: 'efgh'}  # by fold
+CLASSES = ('A', 'B')
+
+
+def finished(*made: tuple[dict, dict | float]) -> tuple[list[dict], summary.Predicted]:
+    """Runs and predictions on two folds and two seeds, of (hyper-parameters, share of right predictions or {speaker: it})."""
+    hypers = [h | {'seed': s, 'fold': f} for h, _ in made for s in range(2) for f in PEOPLE]
+    shares = [right for _, right in made for _ in range(2 * len(PEOPLE))]
+    varied, runs, predicted = sweep.varied(hypers), [], {}
+    for h, right in zip(hypers, shares):
+        if right is None:
+            runs.append({'hyper': h, 'status': 'nonfinite', 'test': None, 'dev': None})
+            continue
+        rows = []
+        for speaker in PEOPLE[h['fold']]:
+            share = right[speaker] if isinstance(right, dict) else right
+            for n in range(20):
+                truth = n % 2
+                rows.append((speaker, truth, truth if n // 2 < 10 * share else 1 - truth))
+        predicted[sweep.label(h, varied), h['fold']] = tuple(np.array(x) for x in zip(*rows))
+        uar = float(np.mean([t == p for _, t, p in rows]))
+        runs.append({'hyper': h, 'status': 'ok', 'test': {'uar': uar}, 'dev': {'uar': 0.5}})
+    return runs, predicted
+
+
+def rows(*made, config=None) -> list[dict]:
+    return summary.rows(*finished(*made), config or {'method': 'dann', 'speaker_norm': 'tap'}, len(CLASSES))
+
+
+def test_predictions_are_read_as_they_were_written():
+    """By run and fold; what has the largest posterior is what was predicted."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ('run', 'fold', 'utterance', 'speaker', 'truth', 'A', 'B'))
+    writer.writeheader()
+    writer.writerow({'run': 'lam=0', 'fold': 1, 'utterance': 'u', 'speaker': 's', 'truth': 'A', 'A': 0.3, 'B': 0.7})
+    writer.writerow({'run': 'lam=0', 'fold': 1, 'utterance': 'v', 'speaker': 's', 'truth': 'B', 'A': 0.4, 'B': 0.6})
+    found = summary.read(text.getvalue().splitlines(True), ['A', 'B'])
+    assert list(found) == [('lam=0', 1)]
+    assert [x.tolist() for x in found['lam=0', 1]] == [['s', 's'], [0, 1], [1, 1]]
+
+
+def test_a_row_is_what_is_made_of_all_its_folds_and_seeds():
+    """Pooled UAR, its interval over all eight speakers, and the difference to plain training with its p."""
+    shares = {s: 0.3 + n / 10 for n, s in enumerate('abcdefgh')}
+    plain, adversary = rows(({'lam': 0.0}, 0.5), ({'lam': 1.0}, shares))
+    assert (adversary['lam'], adversary['seeds'], adversary['speakers']) == (1.0, 2, 8)
+    assert plain['uar'] == pytest.approx(0.5)
+    mean = np.mean(list(shares.values()))
+    assert adversary['uar'] == pytest.approx(mean)
+    assert adversary['uar_folds'] == pytest.approx(mean)
+    assert adversary['uar_ci95'][0] < mean < adversary['uar_ci95'][1]
+    assert adversary['delta_uar'] == pytest.approx(mean - 0.5)
+    assert adversary['delta_ci95'] == pytest.approx([e - 0.5 for e in adversary['uar_ci95']])
+    assert adversary['p'] == adversary['p_holm'] < 0.2
+    assert plain['delta_uar'] is plain['p'] is plain['p_holm'] is None
+
+
+def test_several_coefficients_are_corrected_for():
+    """The better the chance of a lucky one, the more each must show."""
+    shares = lambda gain: {s: 0.5 + gain * (n - 2) / 30 for n, s in enumerate('abcdefgh')}  # noqa: E731
+    found = rows(({'lam': 0.0}, 0.5), *(({'lam': lam}, shares(lam)) for lam in (1.0, 2.0, 3.0)))[1:]
+    assert [r['p_holm'] for r in found] == pytest.approx(statistics.holm([r['p'] for r in found]))
+    assert any(r['p_holm'] > r['p'] for r in found)
+
+
+def test_plain_training_is_lam_0_or_erm():
+    """Whichever of the two a sweep has; erm, where it has both."""
+    assert rows(({'lam': 0.0}, 0.6), ({'lam': 1.0}, 0.7))[1]['delta_uar'] == pytest.approx(0.1)
+    erm, dann = {'lam': None, 'method': 'erm'}, {'method': 'dann', 'lam': 1.0}
+    assert rows((erm, 0.6), (dann, 0.7))[1]['delta_uar'] == pytest.approx(0.1)
+    deltas = [r['delta_uar'] for r in rows((dann | {'lam': 0.0}, 0.2), (dann, 0.7), (erm, 0.6))]
+    assert deltas == [None, pytest.approx(0.1), None]
+
+
+def test_every_method_is_compared_with_plain_training():
+    """With or without a lam; never plain training itself, nor with another network's, nor with another learning rate's."""
+    made = []
+    for width in (8, 16):
+        for method, lam, uar in (('erm', None, 0.5), ('leace', None, 0.4), ('dann', 0.0, 0.5), ('dann', 1.0, 0.7)):
+            for lr in (1e-3, 1e-2):
+                made.append(({'method': method, 'model.width': width, 'lam': lam, 'lr': lr}, uar + (width == 16) / 10 + 10 * lr))
+    deltas = {(r['model.width'], r['method'], r['lam'], r['lr']): r['delta_uar'] for r in rows(*made)}
+    assert {(m, lam): d for (_, m, lam, _), d in deltas.items()} == {
+        ('erm', None): None,
+        ('leace', None): pytest.approx(-0.1),
+        ('dann', 0.0): None,
+        ('dann', 1.0): pytest.approx(0.2),
+    }
+    for key, delta in deltas.items():
+        assert delta == pytest.approx(deltas[16 if key[0] == 8 else 8, *key[1:]])
+
+
+def test_lam_0_of_another_loss_or_network_is_no_plain_training():
+    """DIDAN's is the regression alone; SNP's has a layer more, and stands for plain training where there is no other."""
+    assert [r['delta_uar'] for r in rows(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7), config={'method': 'didan'})] == [None, None]
+    snp = {'method': 'speaker_norm', 'speaker_norm': 'snp'}
+    assert rows(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7), config=snp)[1]['delta_uar'] == pytest.approx(0.2)
+    found = rows(
+        *(({'method': m, 'lam': lam}, uar) for m, lam, uar in (('erm', None, 0.5), ('speaker_norm', 0.0, 0.4))), config=snp
+    )
+    assert found[1]['delta_uar'] == pytest.approx(-0.1)
+
+
+def test_a_seed_of_which_a_fold_diverged_is_left_out():
+    """And a row of which every seed did has no figure."""
+    runs, predicted = finished(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7), ({'lam': 2.0}, None))
+    lost = next(r for r in runs if r['hyper'] == {'lam': 1.0, 'seed': 1, 'fold': 0})
+    lost |= {'status': 'nonfinite', 'test': None, 'dev': None}
+    _, one, none = summary.rows(runs, predicted, {'method': 'dann'}, len(CLASSES))
+    assert (one['seeds'], none['seeds']) == (1, 0)
+    assert one['uar'] == pytest.approx(0.7)
+    assert one['uar_sd_seeds'] is None
+    assert none['uar'] is none['delta_uar'] is none['confusion'] is None
+
+
+def test_what_was_tested_on_other_utterances_is_not_compared():
+    """A list of runs may give each its own fold."""
+    runs, predicted = finished(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7))
+    runs = [r for r in runs if r['hyper']['fold'] == r['hyper']['lam']]
+    assert [r['delta_uar'] for r in summary.rows(runs, predicted, {'method': 'dann'}, len(CLASSES))] == [None, None]
