@@ -1,0 +1,133 @@
+"""Fresh classifiers on a frozen representation, for many runs at once: multinomial logistic regression, and one hidden layer.
+
+Each hears the examples `fit_N`, chooses its regularisation (the network: its step) on `choose_N` by the cross-entropy there, and
+says what it makes of all N. Classes weigh equally, whatever their counts. Nothing of the training of the representation comes in.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the squared norm of the weights, beside a mean cross-entropy
+TOLERANCE, MOST = 1e-4, 500  # norm of the gradient, and iterations, at which L-BFGS ends
+HIDDEN, STEPS, RATE, EVERY = 128, 300, 3e-3, 10  # of the network: width, steps of Adam, their size, and between two choices
+
+
+def standardised(x_NxD: jax.Array, of_N: jax.Array) -> jax.Array:
+    """x_NxD less the mean, over the standard deviation, of the examples `of_N`; 0 where they do not vary."""
+    share_Nx1 = of_N[:, None] / of_N.sum()
+    centred_NxD = x_NxD - (x_NxD * share_Nx1).sum(0)
+    variance_D = (centred_NxD**2 * share_Nx1).sum(0)
+    return jnp.where(variance_D > 1e-12, centred_NxD / jnp.sqrt(jnp.maximum(variance_D, 1e-12)), 0.0)
+
+
+def equally(y_N: jax.Array, of_N: jax.Array, classes: int) -> jax.Array:
+    """weight_N of the examples `of_N`, 1 in sum, equal for every class that is among them; y is -1 for nobody."""
+    member_NxK = (y_N[:, None] == jnp.arange(classes)) * of_N[:, None]
+    count_K = member_NxK.sum(0)
+    return (member_NxK / jnp.maximum(count_K, 1)).sum(1) / jnp.maximum((count_K > 0).sum(), 1)
+
+
+def cross_entropy(scores_NxK: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
+    """The weighted sum over examples; those of weight 0 have no part."""
+    each_N = optax.softmax_cross_entropy_with_integer_labels(scores_NxK, jnp.maximum(y_N, 0))
+    return (each_N * weight_N).sum()
+
+
+def only_seen(scores_NxK: jax.Array, weight_N: jax.Array, y_N: jax.Array) -> jax.Array:
+    """The scores, very low for classes that no weighted example has: of several runs, one may have fewer classes."""
+    seen_K = ((y_N[:, None] == jnp.arange(scores_NxK.shape[1])) * weight_N[:, None]).sum(0) > 0
+    return jnp.where(seen_K, scores_NxK, -1e9)
+
+
+def minimum(loss, params):
+    """Of a convex loss, by L-BFGS: (params, norm of the gradient)."""
+    search = optax.lbfgs()
+    value_and_grad = optax.value_and_grad_from_state(loss)
+
+    def step(carry):
+        params, state = carry
+        value, gradient = value_and_grad(params, state=state)
+        moves, state = search.update(gradient, state, params, value=value, grad=gradient, value_fn=loss)
+        return optax.apply_updates(params, moves), state
+
+    def goes_on(carry):
+        _, state = carry
+        count, gradient = optax.tree.get(state, 'count'), optax.tree.get(state, 'grad')
+        return (count == 0) | ((count < MOST) & (optax.tree.norm(gradient) >= TOLERANCE))
+
+    params, _ = jax.lax.while_loop(goes_on, step, (params, search.init(params)))
+    return params, optax.tree.norm(jax.grad(loss)(params))
+
+
+def logistic(x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, choose_N: jax.Array, classes: int):
+    """(scores_NxK, l2, norm of the gradient at the end) of one run; fitted anew on both parts with the l2 that was chosen."""
+    x_NxD = standardised(x_NxD, fit_N + choose_N)
+    start = {'w': jnp.zeros((x_NxD.shape[1], classes)), 'b': jnp.zeros(classes)}
+
+    def solved(of_N, l2, start):
+        weight_N = equally(y_N, of_N, classes)
+
+        def loss(params):
+            scores_NxK = only_seen(x_NxD @ params['w'] + params['b'], weight_N, y_N)
+            return cross_entropy(scores_NxK, y_N, weight_N) + 0.5 * l2 * (params['w'] ** 2).sum()
+
+        params, gradient = minimum(loss, start)
+        return params, only_seen(x_NxD @ params['w'] + params['b'], weight_N, y_N), gradient
+
+    l2_L = jnp.array(L2)
+    params, scores_LxNxK, _ = jax.lax.map(lambda l2: solved(fit_N, l2, start), l2_L)
+    weight_N = equally(y_N, choose_N, classes)
+    best = jnp.argmin(jax.vmap(lambda s: cross_entropy(s, y_N, weight_N))(scores_LxNxK))
+    _, scores_NxK, gradient = solved(fit_N + choose_N, l2_L[best], jax.tree.map(lambda x: x[best], params))
+    return scores_NxK, l2_L[best], gradient
+
+
+def network(x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, choose_N: jax.Array, classes: int):
+    """(scores_NxK, step) of one run: rectified hidden layer, Adam on all of `fit_N` at once, the best step by `choose_N`."""
+    x_NxD = standardised(x_NxD, fit_N + choose_N)
+    key_in, key_out = jax.random.split(jax.random.key(0))
+    he = jax.nn.initializers.he_normal()
+    params = {
+        'in': {'w': he(key_in, (x_NxD.shape[1], HIDDEN)), 'b': jnp.zeros(HIDDEN)},
+        'out': {'w': he(key_out, (HIDDEN, classes)), 'b': jnp.zeros(classes)},
+    }
+    weight_N, judge_N = equally(y_N, fit_N, classes), equally(y_N, choose_N, classes)
+    adam = optax.adamw(RATE, weight_decay=1e-3)
+
+    def scores(params):
+        hidden_NxH = jax.nn.relu(x_NxD @ params['in']['w'] + params['in']['b'])
+        return only_seen(hidden_NxH @ params['out']['w'] + params['out']['b'], weight_N, y_N)
+
+    def step(carry, _):
+        params, state = carry
+        gradient = jax.grad(lambda p: cross_entropy(scores(p), y_N, weight_N))(params)
+        moves, state = adam.update(gradient, state, params)
+        return (optax.apply_updates(params, moves), state), None
+
+    def some(carry, n):
+        params, state, best_NxK, lowest, at = carry
+        (params, state), _ = jax.lax.scan(step, (params, state), None, EVERY)
+        now_NxK = scores(params)
+        value = cross_entropy(now_NxK, y_N, judge_N)
+        better = value < lowest
+        best_NxK = jnp.where(better, now_NxK, best_NxK)
+        return (params, state, best_NxK, jnp.where(better, value, lowest), jnp.where(better, (n + 1) * EVERY, at)), None
+
+    first = params, adam.init(params), scores(params), jnp.inf, jnp.zeros((), int)
+    (_, _, best_NxK, _, at), _ = jax.lax.scan(some, first, jnp.arange(STEPS // EVERY))
+    return best_NxK, at
+
+
+@functools.partial(jax.jit, static_argnames='classes')
+def fitted(x_RxNxD, y_RxN, fit_RxN, choose_RxN, classes: int):
+    """Both, of R runs one after the other: ({'linear': scores_RxNxK, 'mlp': scores_RxNxK}, norm of the linear gradient_R)."""
+
+    def one(run):
+        linear_NxK, _, gradient = logistic(*run, classes)
+        mlp_NxK, _ = network(*run, classes)
+        return {'linear': linear_NxK, 'mlp': mlp_NxK}, gradient
+
+    return jax.lax.map(one, (x_RxNxD, y_RxN, fit_RxN, choose_RxN))
