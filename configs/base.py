@@ -23,6 +23,8 @@ def get_config() -> ConfigDict:
     config.domain_hidden = 64  # width of the hidden layer of a domain head
     config.speaker_norm = 'tap'  # what speaker_norm moves up the speaker loss: tap (the encoder) | snp (a layer of its own on z)
 
+    config.probe = True  # at the end, fresh classifiers ask each run's representation who speaks (jaxser/probe.py)
+
     config.data = ConfigDict()
     config.data.dir = 'data'  # where `python -m data_pipelines.prepare` put the shards
     config.data.corpora = ('demo',)  # names of data_pipelines/corpora; not used by source_target, which names its own

@@ -279,10 +279,10 @@ class Table:
 
     def __init__(self, utterances: Utterances, folds: list[Fold], normalisation: str, balanced: bool):
         self.utterances, self.folds = utterances, folds
-        self.classes, self.emotion_N = _indexed(utterances.text['emotion'])
+        self.classes, self.emotion_N = indexed(utterances.text['emotion'])
         self.domains, self.domain_N, self.seen = {}, {}, {}
         for name in DOMAINS:
-            self.domains[name], self.domain_N[name] = known, _ = _indexed(utterances.text[name])
+            self.domains[name], self.domain_N[name] = known, _ = indexed(utterances.text[name])
             heard = [self.domain_N[name][f.forgotten] for f in folds]
             self.seen[name] = np.stack([np.isin(np.arange(len(known)), h) for h in heard]).astype(np.float32)
         self.weight_FxC = np.stack([self._weights(f, balanced) for f in folds])
@@ -364,7 +364,7 @@ def streaming(table: Table, items: Iterable[Item]) -> Iterator[tuple[Item, dict[
             yield item, table.batch(item) | {'mel_BxTxM': mel}
 
 
-def _indexed(value_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def indexed(value_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The values in alphabetical order, and index_N among them; '' is none of them, and has the index -1."""
     known = np.unique(value_N[value_N != ''])
     return known, np.where(value_N == '', -1, np.searchsorted(known, value_N)).astype(np.int32)

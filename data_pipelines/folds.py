@@ -93,6 +93,11 @@ class Fold:
         """All that training hears."""
         return np.concatenate([self.train, self.adapt])
 
+    @property
+    def used(self) -> np.ndarray:
+        """All that training hears, that chooses, or that is tested; in ascending order, each once."""
+        return np.unique(np.concatenate([self.heard, self.dev, self.test]))
+
 
 def make(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     """The folds of a protocol; a row may be in none, e.g. where nobody knows the speaker."""

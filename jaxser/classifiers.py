@@ -12,7 +12,7 @@ import optax
 
 L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the squared norm of the weights, beside a mean cross-entropy
 TOLERANCE, MOST = 1e-4, 500  # norm of the gradient, and iterations, at which L-BFGS ends
-HIDDEN, STEPS, RATE, EVERY = 128, 300, 3e-3, 10  # of the network: width, steps of Adam, their size, and between two choices
+HIDDEN, STEPS, RATE, EVERY = 64, 300, 3e-3, 10  # of the network: width, steps of Adam, their size, and between two choices
 
 
 def standardised(x_NxD: jax.Array, of_N: jax.Array) -> jax.Array:
@@ -24,7 +24,7 @@ def standardised(x_NxD: jax.Array, of_N: jax.Array) -> jax.Array:
 
 
 def equally(y_N: jax.Array, of_N: jax.Array, classes: int) -> jax.Array:
-    """weight_N of the examples `of_N`, 1 in sum, equal for every class that is among them; y is -1 for nobody."""
+    """weight_N of the examples `of_N`, 1 in sum, equal for every class among them; y may be no class, for those of weight 0."""
     member_NxK = (y_N[:, None] == jnp.arange(classes)) * of_N[:, None]
     count_K = member_NxK.sum(0)
     return (member_NxK / jnp.maximum(count_K, 1)).sum(1) / jnp.maximum((count_K > 0).sum(), 1)
@@ -32,8 +32,8 @@ def equally(y_N: jax.Array, of_N: jax.Array, classes: int) -> jax.Array:
 
 def cross_entropy(scores_NxK: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
     """The weighted sum over examples; those of weight 0 have no part."""
-    each_N = optax.softmax_cross_entropy_with_integer_labels(scores_NxK, jnp.maximum(y_N, 0))
-    return (each_N * weight_N).sum()
+    known_N = jnp.clip(y_N, 0, scores_NxK.shape[1] - 1)
+    return (optax.softmax_cross_entropy_with_integer_labels(scores_NxK, known_N) * weight_N).sum()
 
 
 def only_seen(scores_NxK: jax.Array, weight_N: jax.Array, y_N: jax.Array) -> jax.Array:
@@ -67,22 +67,33 @@ def logistic(x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, choose_N: jax.A
     x_NxD = standardised(x_NxD, fit_N + choose_N)
     start = {'w': jnp.zeros((x_NxD.shape[1], classes)), 'b': jnp.zeros(classes)}
 
-    def solved(of_N, l2, start):
+    def solved(of_N, l2):
         weight_N = equally(y_N, of_N, classes)
 
+        def scores(params):
+            return only_seen(x_NxD @ params['w'] + params['b'], weight_N, y_N)
+
         def loss(params):
-            scores_NxK = only_seen(x_NxD @ params['w'] + params['b'], weight_N, y_N)
-            return cross_entropy(scores_NxK, y_N, weight_N) + 0.5 * l2 * (params['w'] ** 2).sum()
+            return cross_entropy(scores(params), y_N, weight_N) + 0.5 * l2 * (params['w'] ** 2).sum()
 
         params, gradient = minimum(loss, start)
-        return params, only_seen(x_NxD @ params['w'] + params['b'], weight_N, y_N), gradient
+        return scores(params), gradient
 
-    l2_L = jnp.array(L2)
-    params, scores_LxNxK, _ = jax.lax.map(lambda l2: solved(fit_N, l2, start), l2_L)
-    weight_N = equally(y_N, choose_N, classes)
-    best = jnp.argmin(jax.vmap(lambda s: cross_entropy(s, y_N, weight_N))(scores_LxNxK))
-    _, scores_NxK, gradient = solved(fit_N + choose_N, l2_L[best], jax.tree.map(lambda x: x[best], params))
-    return scores_NxK, l2_L[best], gradient
+    judge_N = equally(y_N, choose_N, classes)
+
+    def turn(best, now):  # one loop for all values and the fit on both parts: there is one search to compile
+        lowest, chosen, *_ = best
+        l2, last = now
+        l2 = jnp.where(last, chosen, l2)
+        scores_NxK, gradient = solved(fit_N + last * choose_N, l2)
+        value = cross_entropy(scores_NxK, y_N, judge_N)
+        better = (value < lowest) & ~last
+        return (jnp.where(better, value, lowest), jnp.where(better, l2, chosen), scores_NxK, gradient), None
+
+    first = jnp.inf, jnp.float32(L2[-1]), jnp.zeros((len(y_N), classes)), jnp.float32(0)
+    turns = jnp.array([*L2, 0.0]), jnp.arange(len(L2) + 1) == len(L2)
+    (_, chosen, scores_NxK, gradient), _ = jax.lax.scan(turn, first, turns)
+    return scores_NxK, chosen, gradient
 
 
 def network(x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, choose_N: jax.Array, classes: int):

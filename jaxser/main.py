@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from absl import flags
+from etils import epath
 
 from configs import command
 from data_pipelines.refusal import Refusal
@@ -46,14 +47,19 @@ def main() -> None:
     try:
         config = command.parse(sys.argv, 'jaxser.main')
         prepare_jax()
-        from jaxser import cluster, train  # JAX is imported once the flags are right
+        from jaxser import cluster, probe, report, train  # JAX is imported once the flags are right
 
         if DISTRIBUTED.value:
             cluster.join()
         file, _, argument = flags.FLAGS['config'].config_filename.partition('.py:')
         name = '_'.join(filter(None, (Path(file).stem, argument)))
         try:
-            train.run(config, command.WORKDIR.value or Path('runs') / name, PROFILE.value, began)
+            workdir = command.WORKDIR.value or Path('runs') / name
+            results = train.run(config, workdir, PROFILE.value, began)
+            if config.probe:
+                results = probe.run(workdir)
+            if cluster.main():
+                report.show(results, epath.Path(workdir))
         except cluster.Preempted as preempted:
             cluster.say(f'{preempted} The same command goes on from there.')
             sys.exit(cluster.RESUME)

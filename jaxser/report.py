@@ -173,16 +173,20 @@ def show(results: dict, path) -> None:
     )
     sure = any(r['uar_ci95'] for r in rows)
     compared = any(r['delta_uar'] is not None for r in rows)
-    headings = ['UAR', *['95 %'] * sure, '±', 'by fold', 'WA', 'F1']
+    seeds = any(r['uar_sd_seeds'] is not None for r in rows)
+    headings = ['UAR', *['95 %'] * sure, *['±'] * seeds, 'by fold', 'WA']
     headings += ['vs plain', *['95 %', 'p Holm'] * sure] * compared
-    for heading in (*headings, 'seeds'):
+    probed = any(r['probe'] for r in rows)
+    for heading in (*headings, *['leakage', 'chance'] * probed, 'seeds'):
         grid.add_column(heading, justify='right')
     number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
     ends = lambda ci, sign='': f'{ci[0]:{sign}.3f} {ci[1]:{sign}.3f}' if ci else ''  # noqa: E731
     for r in rows:
         cells = [*(sweep.word(r[k]) for k in swept), number(r['uar']), *[ends(r['uar_ci95'])] * sure]
-        cells += [number(r[k]) for k in ('uar_sd_seeds', 'uar_folds', 'wa', 'f1')]
+        cells += [number(r[k]) for k in (*['uar_sd_seeds'] * seeds, 'uar_folds', 'wa')]
         cells += [number(r['delta_uar'], '+'), *[ends(r['delta_ci95'], '+'), number(r['p_holm'])] * sure] * compared
+        of = (r['probe'] or {}).get('speaker', {})
+        cells += [number(of.get('linear')), number(of.get('chance'))] * probed
         grid.add_row(*cells, str(r['seeds']))
     console = rich.console.Console(highlight=False)
     whole = rich.measure.Measurement.get(console, console.options.update(width=1000), grid).maximum
@@ -193,7 +197,7 @@ def show(results: dict, path) -> None:
     held = statistics.coverage(speakers)
     sayings = [
         'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',
-        'WA: accuracy. F1: macro-F1.' + ' vs plain: UAR less that of plain training.' * compared,
+        'WA: accuracy.' + ' vs plain: UAR less that of plain training.' * compared,
         f'95 %: intervals that resample the {speakers} speakers (in simulations with so many they held the truth in '
         f'{100 * (held or 0):.0f} % of cases).'
         if sure
@@ -201,6 +205,11 @@ def show(results: dict, path) -> None:
     ]
     if sure and compared:
         sayings.append('p Holm: how often chance in who speaks would make such a difference, corrected for the number of rows.')
+    if probed and (of := next((r['probe']['speaker'] for r in rows if r['probe'] and 'speaker' in r['probe']), None)):
+        sayings.append(
+            'leakage: how well a fresh linear classifier tells the training speakers by the frozen representation (mean recall of\n'
+            f'held-out utterances), beside chance; by the input alone {of["input"]["linear"]:.3f}.'
+        )
     print('\n'.join(sayings))
     if 'lam' in swept and not {0, None} & {r['lam'] for r in rows}:
         print('No lam = 0 in this sweep: there is no plain training to compare with.')
@@ -282,12 +291,12 @@ def curve(results: dict, axis: str, swept: list[str]):
     return figure
 
 
-def progress(total: int):
-    """A bar over all steps, with an estimate; a line every ten seconds where there is no terminal."""
+def progress(total: int, unit: str = 'step'):
+    """A bar over all steps (or another unit), with an estimate; a line every ten seconds where there is no terminal."""
     import tqdm
 
     quiet = not sys.stderr.isatty()
     speaks = cluster.main()
     return tqdm.tqdm(
-        total=total, disable=not speaks, unit='step', mininterval=10 if quiet else 0.1, smoothing=0.05, dynamic_ncols=True
+        total=total, disable=not speaks, unit=unit, mininterval=10 if quiet else 0.1, smoothing=0.05, dynamic_ncols=True
     )

@@ -25,7 +25,10 @@ FIGURES = (  # of a row, beside what was swept
     'p',
     'p_holm',
     'confusion',
+    'probe',
 )
+
+AVERAGED = ('linear', 'mlp', 'chance', 'classes', 'eer', 'speakers')  # of what a probe says of a run
 
 # By run and fold: speaker_N, truth_N and predicted_N, classes by index.
 Predicted = dict[tuple[str, int], tuple[np.ndarray, ...]]
@@ -66,7 +69,7 @@ def rows(runs: list[dict], predicted: Predicted, config: dict, classes: int) -> 
     """
     varied = sweep.varied([r['hyper'] for r in runs])
     swept = [k for k in varied if k != 'seed']
-    made, counts, tested = {}, {}, {}
+    made, counts, tested, recalls = {}, {}, {}, {}
     for run in runs:
         made.setdefault(tuple(run['hyper'].get(k) for k in swept), []).append(run)
     for key, of in made.items():
@@ -92,16 +95,51 @@ def rows(runs: list[dict], predicted: Predicted, config: dict, classes: int) -> 
             'f1': float(np.mean([m['f1'] for m in measured])),
             'confusion': count_ZxSxCxC.sum((0, 1)).tolist(),
         }
+        if all(r.get('probe') for r in whole):
+            row['probe'], recalls[key] = _probed([r['probe'] for r in whole])
         made[key] = row
     for key, row in made.items():
         plain = _plain(made, key, config)
         if plain in counts and key in counts and tested[plain] == tested[key]:
             found = statistics.of_difference(counts[key], counts[plain])
             row |= {'delta_uar': found.value, 'delta_ci95': found.ci95, 'p': found.p}
+            if row['probe'] and made[plain]['probe']:
+                row['probe']['speaker'] |= _difference(recalls[key], recalls[plain])
     compared = [row for row in made.values() if row['p'] is not None]
     for row, p in zip(compared, statistics.holm([row['p'] for row in compared])):
         row['p_holm'] = p
     return list(made.values())
+
+
+def _probed(answers: list[dict]) -> tuple[dict, dict[str, float]]:
+    """What the probes of several runs say on average, and the mean recall of every speaker by the linear one."""
+    mean = lambda of: float(np.mean(of)) if len(of) else None  # noqa: E731
+    said = {}
+    for name in dict.fromkeys(k for a in answers for k in a):
+        some = [a[name] for a in answers if name in a]
+        said[name] = {k: mean([x[k] for x in some]) for k in some[0] if k in AVERAGED}
+        said[name]['input'] = {k: mean([x['input'][k] for x in some]) for k in some[0]['input']}
+        said[name] |= {'strangers': all(x['strangers'] for x in some)} if 'strangers' in some[0] else {}
+    heard: dict[str, list] = {}
+    for speaker, recall in ((s, r) for a in answers if 'speaker' in a for s, r in a['speaker']['recall']['linear'].items()):
+        heard.setdefault(speaker, []).append(recall)
+    recalls = {s: float(np.mean(r)) for s, r in sorted(heard.items())}
+    if recalls:
+        found = statistics.estimate(_each(recalls))
+        said['speaker'] |= {'ci95': found.ci95, 'heard': len(recalls)}
+    return said, recalls
+
+
+def _difference(recalls: dict[str, float], plain: dict[str, float]) -> dict:
+    """Of the probe for speakers, by the same speakers."""
+    if recalls.keys() != plain.keys() or not recalls:
+        return {}
+    found = statistics.estimate(_each(recalls), (-1, *_each(plain)[1:]))
+    return {'delta': found.value, 'delta_ci95': found.ci95, 'p': found.p}
+
+
+def _each(recalls: dict[str, float]) -> tuple[int, np.ndarray, np.ndarray]:
+    return 1, np.array([*recalls.values()])[:, None], np.ones((len(recalls), 1))
 
 
 def _plain(made: dict[tuple, dict], key: tuple, config: dict) -> tuple | None:

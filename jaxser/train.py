@@ -180,8 +180,11 @@ class Group:
 class Trainer:
     """The compiled programs of a part, for groups of one size."""
 
-    def __init__(self, part: sweep.Part, task: Task, mel_RxM: np.ndarray | None, size: int | None):
-        """`size` runs a group, as many as fit where it is None; `mel_RxM` the features that stay on the device, or None."""
+    def __init__(self, part: sweep.Part, task: Task, mel_RxM: np.ndarray | None, size: int | None, trains: bool = True):
+        """`size` runs a group, as many as fit where it is None; `mel_RxM` the features that stay on the device, or None.
+
+        One that does not train predicts alone, and has less to compile.
+        """
         config = part.config
         self.part, self.task, self.config, self.size = part, task, config, size
         self.runs = sweep.runs(part, [f.number for f in task.folds])
@@ -189,7 +192,7 @@ class Trainer:
         self.step, self.identity = step.make(encoder, self.method, task.sizes(config), config.train), self.method.identity
         self.resident = mel_RxM is not None
         most = parallel.Layout(size or len(self.runs), data=config.data_devices)
-        if config.parallel == 'pmap':  # compiles at the first call, and all runs must fit
+        if config.parallel == 'pmap' or not trains:  # compiles at the first call, and all runs must fit
             R = most.R
             self._make(R)
             self.chunk = self.programs.chunk
@@ -253,12 +256,15 @@ def run(config, path, profile: bool = False, began: float | None = None) -> dict
     if results:
         cluster.say(f'{place.path} holds this sweep, finished; remove it to train anew.')
     else:
-        precision = config.matmul_precision
-        with contextlib.nullcontext() if precision == 'default' else jax.default_matmul_precision(precision):
+        with precision(config):
             results = train(config, parts, place, profile, began or time.time())
-    if cluster.main():
-        report.show(results, place.path)
     return results
+
+
+def precision(config):
+    """A context in which products are as precise as `config.matmul_precision`."""
+    how = config.matmul_precision
+    return contextlib.nullcontext() if how == 'default' else jax.default_matmul_precision(how)
 
 
 def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began: float) -> dict:
@@ -277,7 +283,7 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     task.varied = sweep.varied(runs)
     report.announce(config, task, parts, runs)
     choices['resident'] = stays(config, task, choices)
-    mel_RxM = _features(task) if choices['resident'] else None
+    mel_RxM = everything(task) if choices['resident'] else None
     sizes = choices.setdefault('runs_per_group', {})
 
     outcomes, ends = [], itertools.count()
@@ -306,11 +312,11 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
         return {}
     predicted = summary.read(place.gather(len(outcomes)), [str(c) for c in task.table.classes])
     results = report.results(config, task, outcomes, predicted, time.time() - began)
-    place.finish(results, len(outcomes))
+    place.finish(results)
     return results
 
 
-def _features(task: Task) -> np.ndarray:
+def everything(task: Task) -> np.ndarray:
     """mel_RxM of the whole corpus, and zeros at its end."""
     mel_RxM = shards.load(task.utterances)
     return np.concatenate([mel_RxM, np.zeros((task.longest, mel_RxM.shape[1]), mel_RxM.dtype)])

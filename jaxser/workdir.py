@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from etils import epath
+from ml_collections import ConfigDict
 
 from data_pipelines import batches
 from data_pipelines.refusal import Refusal
@@ -31,7 +32,8 @@ PACKAGES = (
     'soxr',
     'numpy',
 )
-FREE = ('data.dir', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident')  # what may change before a resumption
+# What may change before a resumption.
+FREE = ('data.dir', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident', 'probe')
 
 
 def plain(config) -> dict:
@@ -88,6 +90,17 @@ class Workdir:
                 'Choose another --workdir, or remove that one to train anew.'
             )
 
+    @classmethod
+    def opened(cls, path, data: str | None = None) -> 'Workdir':
+        """The folder of a sweep that has begun, with its own configuration; `data` is where the shards are now."""
+        known = epath.Path(path) / 'config.json'
+        if not known.exists():
+            raise Refusal(f'{path} holds no sweep (no config.json); expected a workdir of jaxser.main, e.g. runs/dann_demo.')
+        config = ConfigDict(_tuples(json.loads(known.read_text())['config']))
+        if data:
+            config.data.dir = data
+        return cls(path, config)
+
     def finished(self) -> dict | None:
         """The results of a sweep that is done."""
         return self._json('results.json')
@@ -113,13 +126,17 @@ class Workdir:
         self._replace(f'groups/{group}/predictions.csv', table(predictions))
         self._replace(f'groups/{group}/outcome.json', json.dumps(outcome))
 
-    def describe(self, task) -> None:
-        """Writes config.json; refuses to go on with other data than those the sweep began with."""
+    def same_split(self, task) -> None:
+        """Refuses other data than those the sweep began with."""
         if (known := self._json('config.json')) and (old := known['split_sha256']) != task.sha256:
             raise Refusal(
                 f'The data have changed since the sweep in {self.path} began (split {old[:12]}, now {task.sha256[:12]}). '
                 'Prepare the corpus as it was, or choose another --workdir.'
             )
+
+    def describe(self, task) -> None:
+        """Writes config.json; refuses to go on with other data than those the sweep began with."""
+        self.same_split(task)
         facts = {
             'command': f'python -m jaxser.main {shlex.join(sys.argv[1:])}',
             'config': plain(self.config),
@@ -143,10 +160,10 @@ class Workdir:
         self._replace('predictions.csv', ''.join(lines))
         return lines
 
-    def finish(self, results: dict, groups: int) -> None:
+    def finish(self, results: dict) -> None:
         """Writes results.json, whose presence says that the sweep is done; predictions.csv is there."""
         self._replace('results.json', json.dumps(results, indent=2))
-        for n in range(groups):
+        for n in range(len(results['groups'])):
             (self.path / f'groups/{n}/predictions.csv').unlink(missing_ok=True)
 
     def lines(self, name: str) -> list[str]:
@@ -165,6 +182,13 @@ class Workdir:
             part.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(text)
             part.replace(self.path / name)
+
+
+def _tuples(tree):
+    """JSON's lists as a configuration has them."""
+    if isinstance(tree, dict):
+        return {k: _tuples(v) for k, v in tree.items()}
+    return tuple(map(_tuples, tree)) if isinstance(tree, list) else tree
 
 
 def version(package: str) -> str | None:

@@ -6,6 +6,7 @@ from configs import base
 def get_config():
     config = base.get_config()
     config.data.corpora = ('folder',)
+    config.probe = False
     config.data.frames = 40
     config.data.batch = 8
     config.protocol.folds = 3

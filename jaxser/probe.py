@@ -1,0 +1,261 @@
+"""What a frozen representation still tells: fresh classifiers for speaker, sex, language, corpus and emotion, and verification.
+
+  python -m jaxser.probe --workdir runs/dann_demo [--data data]
+
+asks a finished sweep, run by run, and writes the answers into its results.json; training does the same at its end. The
+classifiers (jaxser/classifiers.py) know nothing of the training-time heads. As a reference the input is asked too: mean and
+standard deviation of every band over an utterance.
+"""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines import batches
+from data_pipelines.folds import Fold
+from data_pipelines.refusal import Refusal
+from jaxser import checkpoint, classifiers, cluster, evaluate, summary, train
+from jaxser.workdir import Workdir
+
+ATTRIBUTES = ('sex', 'language', 'corpus')  # asked where training hears two of them or more
+TESTED, CHOSEN = 0.2, 0.2  # of each class, the shares of utterances that are held out, and that choose the regularisation
+MEASURED = ('linear', 'mlp', 'eer')
+AT_ONCE = 8  # classifiers a dispatch
+PAIRED = 2000  # utterances of a fold's test part, at most, of which pairs are verified
+
+
+class Question(NamedTuple):
+    """What is asked of the representation: rows of utterances, and label_N, the index of a class or -1."""
+
+    name: str
+    label_N: np.ndarray
+    fit: np.ndarray
+    choose: np.ndarray
+    test: np.ndarray
+    strangers: bool  # whether those who are tested were heard by neither the encoder nor the classifier
+
+
+def parted(rows: np.ndarray, label_N: np.ndarray, random, tested: float = TESTED) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(fit, choose, test): of every class its shares, at random; a class of fewer than three utterances is left out."""
+    parts: tuple[list, list, list] = ([], [], [])
+    for label in np.unique(label_N[rows][label_N[rows] >= 0]):
+        some = random.permutation(rows[label_N[rows] == label])
+        if len(some) < 3:
+            continue
+        held, chosen = (max(1, round(share * len(some))) if share else 0 for share in (tested, CHOSEN))
+        for part, of in zip(parts, (some[held + chosen :], some[held : held + chosen], some[:held])):
+            part.append(of)
+    return tuple(np.concatenate(p) if p else np.zeros(0, int) for p in parts)
+
+
+def questions(table: batches.Table, fold: Fold, seed: int) -> list[Question]:
+    """What can be asked in a fold; drawn from `seed` and the fold's number alone, whatever the run.
+
+    Of speakers: utterances of those whom training hears, held out from the classifier (the encoder heard them). Of sex, language
+    and corpus: the dev and test speakers, if training heard nothing of them and there are two classes among them; else held-out
+    utterances too. Of emotion: the classifier hears the training part, and is tested on the test part.
+    """
+    random = np.random.default_rng((seed, fold.number))
+    text, heard = table.utterances.text, np.unique(fold.heard)
+    made = []
+
+    def ask(name: str, label_N: np.ndarray, rows: np.ndarray, test: np.ndarray | None) -> None:
+        fit, choose, held = parted(rows, label_N, random, TESTED if test is None else 0.0)
+        test = held if test is None else test[np.isin(label_N[test], label_N[fit])]
+        if len(np.unique(label_N[fit])) > 1 and len(test):
+            made.append(Question(name, label_N, fit, choose, test, not len(np.intersect1d(test, heard))))
+
+    ask('speaker', table.domain_N['speaker'], heard, None)
+    for name in ATTRIBUTES:
+        label_N = batches.indexed(text[name])[1]
+        others = np.setdiff1d(np.concatenate([fold.dev, fold.test]), heard)
+        others = others[label_N[others] >= 0]
+        ask(name, label_N, heard, others if len(np.unique(label_N[others])) > 1 else None)
+    ask('emotion', table.emotion_N, fold.train, fold.test)
+    return made
+
+
+def equal_error_rate(z_NxD: np.ndarray, speaker_N: np.ndarray) -> float:
+    """Of telling by the cosine whether two utterances have one speaker: where misses are as frequent as false alarms."""
+    norm_Nx1 = np.linalg.norm(z_NxD, axis=1, keepdims=True)
+    unit_NxD = z_NxD / np.where(norm_Nx1 > 0, norm_Nx1, 1)
+    first, second = np.triu_indices(len(z_NxD), 1)
+    score_P, same_P = (unit_NxD @ unit_NxD.T)[first, second], speaker_N[first] == speaker_N[second]
+    order = np.argsort(score_P, kind='stable')
+    score_P, same_P = score_P[order], same_P[order]
+    last_P = np.append(score_P[1:] > score_P[:-1], True)  # pairs of one score are told apart by none
+    missed_P = np.concatenate([[0], np.cumsum(same_P)[last_P]]) / same_P.sum()
+    alarms_P = 1 - np.concatenate([[0], np.cumsum(~same_P)[last_P]]) / (~same_P).sum()
+    after = int(np.argmax(missed_P >= alarms_P))
+    before = max(after - 1, 0)
+    gap = (alarms_P - missed_P)[before] - (alarms_P - missed_P)[after]
+    share = (alarms_P - missed_P)[before] / gap if gap > 0 else 0.0
+    return float(missed_P[before] + share * (missed_P[after] - missed_P[before]))
+
+
+def verified(x_NxD: np.ndarray, rows: np.ndarray, fold: Fold, speaker_N: np.ndarray, seed: int) -> dict | None:
+    """The equal error rate among the test speakers, x less the mean of what training heard; None for fewer than two."""
+    test = np.random.default_rng((seed, fold.number)).permutation(fold.test[speaker_N[fold.test] >= 0])[:PAIRED]
+    speakers = np.unique(speaker_N[test])
+    if len(speakers) < 2 or len(test) == len(speakers):
+        return None
+    at = np.searchsorted(rows, test)
+    centre_D = x_NxD[np.isin(rows, fold.heard)].mean(0)
+    return {'eer': equal_error_rate(x_NxD[at] - centre_D, speaker_N[test]), 'speakers': len(speakers)}
+
+
+class Probe:
+    """Asks the runs of a task; the answers of the input are the same for all, and given once."""
+
+    def __init__(self, task, seed: int):
+        self.task, self.seed = task, seed
+        self.questions = [questions(task.table, f, seed) for f in task.entries]
+        asked = [q for of in self.questions for q in of]
+        self.classes = max((int(q.label_N[q.fit].max()) + 1 for q in asked), default=0)
+        self.reference: list | None = None
+
+    def __call__(self, group, gathered: evaluate.Gathered) -> list[dict | None]:
+        """The answers of a group's runs, of which `gathered` holds the representations; None for one that is not finite."""
+        entries = self.task.entries
+        if self.reference is None:
+            inputs = [(e, f.used, self.inputs(e, f.used)) for e, f in enumerate(entries)]
+            self.reference = self.answers(inputs)
+        runs = [(int(e), *gathered.run(n)) for n, e in enumerate(group.fold_N)]
+        given = self.answers(runs)
+        for (entry, *_), answer in zip(runs, given):
+            for name in answer or ():
+                answer[name]['input'] = {k: v for k, v in (self.reference[entry][name] or {}).items() if k in MEASURED}
+        return given
+
+    def inputs(self, entry: int, rows: np.ndarray) -> np.ndarray:
+        """x_Nx2M: mean and standard deviation of the normalised bands."""
+        table, u = self.task.table, self.task.utterances
+        at = table.moments_FxN[entry, rows]
+        mean_NxM, scale_NxM = (u.mean_NxM[rows] - table.mean[at]) * table.scale[at], table.scale[at]
+        return np.concatenate([mean_NxM, np.sqrt(u.variance_NxM[rows]) * scale_NxM], 1)
+
+    def answers(self, runs: list[tuple[int, np.ndarray, np.ndarray]]) -> list[dict | None]:
+        """Of (entry, row_N in ascending order, x_NxD) each."""
+        N, D = max(len(r) for _, r, _ in runs), max(x.shape[1] for *_, x in runs)
+        D = max(D, 2 * self.task.utterances.bands)  # one program for representations and inputs
+        jobs = [(n, q) for n, (entry, _, x) in enumerate(runs) if np.isfinite(x).all() for q in self.questions[entry]]
+        told: list[dict | None] = [{} if np.isfinite(x).all() else None for *_, x in runs]
+        for at in range(0, len(jobs), AT_ONCE):
+            some = jobs[at : at + AT_ONCE]
+            arrays = [self._arrays(runs[n], q, N, D) for n, q in some]
+            arrays += [arrays[-1]] * (AT_ONCE - len(some))
+            scores, _ = classifiers.fitted(*map(np.stack, zip(*arrays)), self.classes)
+            for i, (n, q) in enumerate(some):
+                told[n][q.name] = self._measured(runs[n], q, {k: np.asarray(s[i]) for k, s in scores.items()})
+        speaker_N = self.task.table.domain_N['speaker']
+        for (entry, rows, x), answer in zip(runs, told):
+            if answer is not None and (found := verified(x, rows, self.task.entries[entry], speaker_N, self.seed)):
+                answer['verification'] = found
+        return told
+
+    def _arrays(self, run: tuple, q: Question, N: int, D: int) -> tuple[np.ndarray, ...]:
+        _, rows, x = run
+        x_NxD = np.zeros((N, D), np.float32)
+        x_NxD[: len(rows), : x.shape[1]] = x
+        y_N = np.full(N, -1, np.int32)
+        y_N[: len(rows)] = q.label_N[rows]
+        fit_N, choose_N = np.zeros((2, N), np.float32)
+        fit_N[np.searchsorted(rows, q.fit)] = choose_N[np.searchsorted(rows, q.choose)] = 1
+        return x_NxD, y_N, fit_N, choose_N
+
+    def _measured(self, run: tuple, q: Question, scores: dict[str, np.ndarray]) -> dict:
+        _, rows, _ = run
+        at, truth = np.searchsorted(rows, q.test), q.label_N[q.test]
+        classes, K = np.unique(q.label_N[q.fit]), self.classes
+        counts = {k: evaluate.confusion(truth, s[at].argmax(1), K) for k, s in scores.items()}
+        answer = {k: evaluate.measures(c)['uar'] for k, c in counts.items()}
+        answer |= {'classes': len(classes), 'chance': 1 / len(classes), 'n': len(q.test), 'strangers': q.strangers}
+        if q.name == 'speaker':
+            there = np.flatnonzero(counts['linear'].sum(1))
+            name_K = self.task.table.domains['speaker']
+            recall = {k: np.diag(c)[there] / c.sum(1)[there] for k, c in counts.items()}
+            answer['recall'] = {k: dict(zip(name_K[there].tolist(), r.tolist())) for k, r in recall.items()}
+        return answer
+
+
+def represented(trainer, group, best) -> evaluate.Gathered:
+    """The representation of every utterance that a run's fold uses, by its selected parameters, in evaluation."""
+    task, config, layout = trainer.task, trainer.config, group.layout
+    hyper, gathered = layout.place_runs(group.hyper_DxR), evaluate.Gathered(group.fold_N)
+    here = group.fold_DxF[layout.local]
+    items = batches.scoring(task.entries, here, task.utterances, 'used', 0, config.data.eval_batch)
+    read = batches.resident if trainer.resident else batches.streaming
+    with contextlib.closing(read(task.table, items)) as feed:
+        for item, batch in feed:
+            z, _ = trainer.programs.predict(item.frames)(*best, trainer.features, layout.place_batch(batch, 2), hyper)
+            gathered.add(item.all_folds, layout.collect(z))
+    return gathered
+
+
+def run(path, data: str | None = None) -> dict:
+    """Asks every run of the finished sweep in `path`, unless that was done; returns results.json, in process 0.
+
+    `data` is where the shards are now, if they are elsewhere than in training.
+    """
+    place = Workdir.opened(path, data)
+    config, results = place.config, place.finished()
+    if results is None:
+        raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
+    if all('probe' in r for r in results['runs']):
+        return results
+    parts, choices = train.check(config), place.choices()
+    task = train.Task(config, parts)
+    place.same_split(task)
+    mel_RxM = train.everything(task) if choices['resident'] else None
+    ask, given, number = Probe(task, config.data.order_seed), [], 0
+    with train.precision(config), train.report.progress(len(results['runs']), 'run') as progress:
+        progress.set_description('Asking what is left of the speakers')
+        for n, part in enumerate(parts):
+            trainer = train.Trainer(part, task, mel_RxM, choices['runs_per_group'][str(n)], trains=False)
+            for group in trainer.groups:
+                given += ask(group, represented(trainer, group, selected(trainer, group, place.checkpoints(number))))
+                number += 1
+                progress.update(len(group.runs))
+    for of, answer in zip(results['runs'], given, strict=True):
+        of['probe'] = answer if of['status'] == 'ok' else None
+    if not cluster.main():
+        return {}
+    predicted = summary.read(place.lines('predictions.csv'), results['classes'])
+    results['summary'] = summary.rows(results['runs'], predicted, config.to_dict(), len(results['classes']))
+    place.finish(results)
+    return results
+
+
+def selected(trainer, group, folder):
+    """The selected parameters and statistics of a group's runs, from its last checkpoint."""
+    import jax
+
+    hyper = group.layout.place_runs(group.hyper_DxR)
+    state = jax.eval_shape(trainer.programs.init, hyper)
+    like = {'state': state, 'best': (state.params, state.batch_stats)}
+    with contextlib.closing(checkpoint.Checkpoints(folder)) as checkpoints:
+        found = checkpoints.restore(like, group.layout)
+    if found is None:
+        raise Refusal(f'{folder} holds no checkpoint: there are no parameters to ask. Remove the workdir and train anew.')
+    return found[1]['best']
+
+
+def main() -> None:
+    """Prints a refusal as a sentence, without a stack trace."""
+    parser = argparse.ArgumentParser(prog='python -m jaxser.probe', description=__doc__.splitlines()[0])
+    parser.add_argument('--workdir', required=True, type=Path, help='of a finished sweep')
+    parser.add_argument('--data', help='where the shards are, if they have been moved since')
+    asked = parser.parse_args()
+    try:
+        train.report.show(run(asked.workdir, asked.data), asked.workdir)
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,175 @@
+"""What is asked of a representation, of whom, and that the answers are those of its content."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_curve
+
+from data_pipelines import batches
+from data_pipelines.folds import Fold
+from data_pipelines.refusal import Refusal
+from jaxser import evaluate, probe, summary, train
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / 'data_pipelines'))
+import made_up
+import tiny_config
+
+
+@pytest.fixture(scope='module')
+def table() -> batches.Table:
+    """Eight speakers, of two sexes and languages, twelve utterances each; 0 to 3 train, 4 and 5 are dev, 6 and 7 are tested."""
+    u = made_up.utterances(speakers=8, classes=('A', 'B', 'C'))
+    speaker_N = np.repeat(np.arange(8), 12)
+    u.text['language'] = np.where(speaker_N % 2, 'de', 'en')
+    part = lambda *speakers: np.flatnonzero(np.isin(speaker_N, speakers))  # noqa: E731
+    return batches.Table(u, [Fold(0, 'one', part(0, 1, 2, 3), part(4, 5), part(6, 7))], 'global', True)
+
+
+def test_of_every_speaker_a_fifth_is_held_out(table):
+    """Nobody is in two parts, everybody in all three, and other speakers in none; the same for every run."""
+    fold = table.folds[0]
+    asked = {q.name: q for q in probe.questions(table, fold, 0)}
+    q = asked['speaker']
+    speaker_N = table.domain_N['speaker']
+    assert [np.bincount(speaker_N[p]).tolist() for p in (q.fit, q.choose, q.test)] == [[8] * 4, [2] * 4, [2] * 4]
+    assert len(np.unique(np.concatenate([q.fit, q.choose, q.test]))) == 48
+    assert set(np.concatenate([q.fit, q.choose, q.test])) == set(fold.train)
+    assert not q.strangers
+    again = {q.name: q for q in probe.questions(table, fold, 0)}
+    for name, one in asked.items():
+        for p in ('fit', 'choose', 'test'):
+            np.testing.assert_array_equal(getattr(one, p), getattr(again[name], p))
+
+
+def test_sex_and_language_are_asked_of_strangers(table):
+    """Else a classifier that knows voices by heart would seem to know them; emotion is tested on the test part alone."""
+    fold = table.folds[0]
+    asked = {q.name: q for q in probe.questions(table, fold, 0)}
+    assert list(asked) == ['speaker', 'sex', 'language', 'emotion']
+    for name in ('sex', 'language'):
+        assert asked[name].strangers
+        assert set(asked[name].test) == {*fold.dev, *fold.test}
+        assert set(asked[name].fit) | set(asked[name].choose) == set(fold.train)
+    assert set(asked['emotion'].test) == set(fold.test)
+    assert asked['emotion'].strangers
+
+
+def test_where_the_test_part_was_heard_it_is_no_stranger(table):
+    """Transductive: its utterances are the encoder's, so held-out ones are asked; of emotion it says that they were heard."""
+    fold = table.folds[0]
+    heard = Fold(0, 'one', fold.train, fold.dev[:12], fold.test, adapt=fold.test)
+    asked = {q.name: q for q in probe.questions(table, heard, 0)}
+    assert not asked['sex'].strangers
+    assert not asked['emotion'].strangers
+    assert set(asked['sex'].test) <= {*fold.train, *fold.test}
+
+
+def test_what_training_hears_of_one_kind_is_not_asked(table):
+    """One corpus: there is nothing to tell apart; a class of two utterances has none to hold out."""
+    fold = table.folds[0]
+    alone = Fold(0, 'one', fold.train[:12], fold.dev, fold.test)
+    assert [q.name for q in probe.questions(table, alone, 0)] == ['emotion']
+    few = Fold(0, 'one', np.concatenate([fold.train[:24], fold.train[24:26]]), fold.dev, fold.test)
+    (q,) = (q for q in probe.questions(table, few, 0) if q.name == 'speaker')
+    assert 2 not in table.domain_N['speaker'][q.fit]
+
+
+@pytest.mark.parametrize('apart', [0.0, 0.5, 2.0])
+def test_the_equal_error_rate_is_scikit_learns(apart):
+    """Where the two rates of its curve cross; half where nothing tells speakers apart."""
+    r = np.random.default_rng(0)
+    speaker_N = np.repeat(np.arange(4), 20)
+    z_NxD = r.normal(size=(80, 8)) + apart * np.eye(8)[speaker_N]
+    unit_NxD = z_NxD / np.linalg.norm(z_NxD, axis=1, keepdims=True)
+    first, second = np.triu_indices(80, 1)
+    alarms, hits, _ = roc_curve(
+        speaker_N[first] == speaker_N[second], (unit_NxD @ unit_NxD.T)[first, second], drop_intermediate=False
+    )
+    at = np.argmin(np.abs(alarms - (1 - hits)))
+    found = probe.equal_error_rate(z_NxD, speaker_N)
+    assert found == pytest.approx((alarms[at] + 1 - hits[at]) / 2, abs=5e-3)
+    assert not apart or found < 0.5
+
+
+def test_equal_scores_tell_nothing():
+    """A representation that is one point: every second decision is wrong, whatever the order of the pairs."""
+    assert probe.equal_error_rate(np.ones((20, 3)), np.repeat([0, 1], 10)) == pytest.approx(0.5)
+
+
+def test_the_answers_are_those_of_the_content(table):
+    """Speaker in one run, emotion in another, nothing in a third, and what is not finite has no answers."""
+    task = SimpleNamespace(table=table, utterances=table.utterances, entries=table.folds)
+    rows = table.folds[0].used
+    r = np.random.default_rng(0)
+    one_hot = lambda index_N: np.eye(8)[index_N[rows]] + 0.05 * r.normal(size=(len(rows), 8))  # noqa: E731
+    z = [one_hot(table.domain_N['speaker']), one_hot(table.emotion_N), r.normal(size=(len(rows), 8))]
+    z.append(np.full_like(z[0], np.nan))
+    gathered = evaluate.Gathered(np.zeros(4, int))
+    gathered.add(rows[None], np.stack(z))
+    speaker, emotion, nothing, lost = probe.Probe(task, 0)(SimpleNamespace(fold_N=np.zeros(4, int)), gathered)
+    assert lost is None
+    for kind in ('linear', 'mlp'):
+        assert speaker['speaker'][kind] == 1
+        assert speaker['emotion'][kind] < 0.6
+        assert emotion['emotion'][kind] == 1
+        assert emotion['speaker'][kind] < 0.7
+        assert nothing['sex'][kind] < 0.7
+    assert (speaker['speaker']['classes'], speaker['speaker']['chance'], speaker['speaker']['n']) == (4, 0.25, 8)
+    assert speaker['speaker']['recall']['linear'] == dict.fromkeys(('s00', 's01', 's02', 's03'), 1.0)
+    assert speaker['verification']['eer'] < 0.05 < nothing['verification']['eer']
+    assert speaker['speaker']['input'] == emotion['speaker']['input']
+    assert set(speaker['verification']['input']) == {'eer'}
+
+
+def answer(**recall: float) -> dict:
+    """Of a run's probe, by speaker."""
+    mean = float(np.mean([*recall.values()]))
+    said = {'linear': mean, 'mlp': mean, 'chance': 0.5, 'classes': 2, 'n': 9, 'strangers': False, 'input': {'linear': 1.0}}
+    verification = {'eer': 0.5, 'input': {'eer': 0.4}}
+    return {'speaker': said | {'recall': {'linear': recall, 'mlp': recall}}, 'verification': verification}
+
+
+def test_leakage_is_a_mean_over_speakers():
+    """Each by the mean of the runs that heard them; the difference to plain training is of the same speakers."""
+    said, recalls = summary._probed([answer(a=0.0, b=1.0), answer(b=0.5, c=0.5)])
+    assert recalls == {'a': 0.0, 'b': 0.75, 'c': 0.5}
+    assert said['speaker']['linear'] == pytest.approx(0.5)
+    assert (said['speaker']['ci95'], said['speaker']['heard'], said['speaker']['input']['linear']) == (None, 3, 1.0)
+    assert said['verification'] == {'eer': 0.5, 'input': {'eer': 0.4}}
+    people = {s: n / 10 for n, s in enumerate('abcdefgh')}
+    lower = {s: r - 0.1 for s, r in people.items()}
+    found = summary._difference(lower, people)
+    assert found['delta'] == pytest.approx(-0.1)
+    assert found['p'] < 0.05
+    assert summary._difference(lower, {'x': 1.0}) == {}
+
+
+def test_a_finished_sweep_is_asked_once_and_streaming_changes_nothing(data, tmp_path):
+    """The answers are those of the selected parameters, whichever way the features come; a second call computes nothing."""
+    config = tiny_config.get_config()
+    config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2})
+    before = train.run(config, tmp_path / 'w')
+    found = probe.run(tmp_path / 'w')
+    assert [r['hyper'] for r in found['runs']] == [r['hyper'] for r in before['runs']]
+    assert all(0 <= r['probe']['speaker']['linear'] <= 1 for r in found['runs'])
+    for row, was in zip(found['summary'], before['summary']):
+        assert row | {'probe': None} == was
+    assert found['summary'][1]['probe']['speaker']['chance'] == 0.5
+    stamp = (tmp_path / 'w' / 'results.json').stat().st_mtime_ns
+    assert probe.run(tmp_path / 'w')['runs'] == found['runs']
+    assert (tmp_path / 'w' / 'results.json').stat().st_mtime_ns == stamp
+    config.data.resident = 'off'
+    train.run(config, tmp_path / 'streaming')
+    other = probe.run(tmp_path / 'streaming')
+    for a, b in zip(found['runs'], other['runs']):
+        assert a['probe']['speaker']['linear'] == pytest.approx(b['probe']['speaker']['linear'], abs=0.2)
+
+
+def test_what_is_not_finished_is_refused(tmp_path):
+    """A sentence each."""
+    with pytest.raises(Refusal, match='holds no sweep'):
+        probe.run(tmp_path)
