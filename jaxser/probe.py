@@ -222,6 +222,8 @@ def run(path, data: str | None = None) -> dict:
                 progress.update(len(group.runs))
     for of, answer in zip(results['runs'], given, strict=True):
         of['probe'] = answer if of['status'] == 'ok' else None
+    for of, verdict in zip(results['runs'], summary.verdicts(results['runs'], config.to_dict()), strict=True):
+        of['adversary'] = verdict
     if not cluster.main():
         return {}
     predicted = summary.read(place.lines('predictions.csv'), results['classes'])

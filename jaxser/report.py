@@ -176,8 +176,8 @@ def show(results: dict, path) -> None:
     seeds = any(r['uar_sd_seeds'] is not None for r in rows)
     headings = ['UAR', *['95 %'] * sure, *['±'] * seeds, 'by fold', 'WA']
     headings += ['vs plain', *['95 %', 'p Holm'] * sure] * compared
-    probed = any(r['probe'] for r in rows)
-    for heading in (*headings, *['leakage', 'chance'] * probed, 'seeds'):
+    probed, judged = any(r['probe'] for r in rows), any(r['adversary'] for r in rows)
+    for heading in (*headings, *['leakage', 'chance'] * probed, *['adversary'] * judged, 'seeds'):
         grid.add_column(heading, justify='right')
     number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
     ends = lambda ci, sign='': f'{ci[0]:{sign}.3f} {ci[1]:{sign}.3f}' if ci else ''  # noqa: E731
@@ -187,6 +187,7 @@ def show(results: dict, path) -> None:
         cells += [number(r['delta_uar'], '+'), *[ends(r['delta_ci95'], '+'), number(r['p_holm'])] * sure] * compared
         of = (r['probe'] or {}).get('speaker', {})
         cells += [number(of.get('linear')), number(of.get('chance'))] * probed
+        cells += [', '.join(f'{word} {n}' for word, n in (r['adversary'] or {}).items())] * judged
         grid.add_row(*cells, str(r['seeds']))
     console = rich.console.Console(highlight=False)
     whole = rich.measure.Measurement.get(console, console.options.update(width=1000), grid).maximum
@@ -207,8 +208,13 @@ def show(results: dict, path) -> None:
         sayings.append('p Holm: how often chance in who speaks would make such a difference, corrected for the number of rows.')
     if probed and (of := next((r['probe']['speaker'] for r in rows if r['probe'] and 'speaker' in r['probe']), None)):
         sayings.append(
-            'leakage: how well a fresh linear classifier tells the training speakers by the frozen representation (mean recall of\n'
-            f'held-out utterances), beside chance; by the input alone {of["input"]["linear"]:.3f}.'
+            'leakage: how well a fresh linear classifier tells the training speakers by the frozen representation (mean recall\n'
+            f'of held-out utterances), beside chance; by the input alone {of["input"]["linear"]:.3f}.'
+        )
+    if judged:
+        sayings.append(
+            'adversary, of how many runs: inert (the representation tells as much as that of plain training), balanced, winning\n'
+            '(tells hardly anything), collapsed (the emotion went too, or the run diverged).'
         )
     print('\n'.join(sayings))
     if 'lam' in swept and not {0, None} & {r['lam'] for r in rows}:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 
 
 @jax.custom_vjp
@@ -19,6 +20,16 @@ def _backward(lam, gradient):
 
 
 reverse.defvjp(_forward, _backward)
+
+
+def strength(adversary, task, z_BxD: jax.Array) -> jax.Array:
+    """The norm of the gradient that reaches the representation from the adversary, over that from the task; 0 without a task's.
+
+    Both are losses of z_BxD, constant here: what the encoder makes of the two is in their ratio, whatever it does before z.
+    """
+    z_BxD = jax.lax.stop_gradient(z_BxD)
+    against, towards = (optax.tree.norm(jax.grad(loss)(z_BxD)) for loss in (adversary, task))
+    return jnp.where(towards > 0, against / jnp.where(towards > 0, towards, 1.0), 0.0)
 
 
 def ramp(p: jax.Array) -> jax.Array:

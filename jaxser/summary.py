@@ -1,11 +1,12 @@
 """What the runs of a sweep come to: a row per combination of what was swept but the seed, and each beside plain training."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
 
-from jaxser import evaluate, statistics, sweep
+from jaxser import evaluate, health, statistics, sweep
 
 # Plain training: erm, and by other names the same (the tests say so); without any of these, that of a network with SNP's layer.
 ADVERSARIES = ('dann', 'speaker_norm tap', 'cdann', 'confusion', 'coral', 'mmd', 'speaker_norm snp')
@@ -26,6 +27,7 @@ FIGURES = (  # of a row, beside what was swept
     'p_holm',
     'confusion',
     'probe',
+    'adversary',
 )
 
 AVERAGED = ('linear', 'mlp', 'chance', 'classes', 'eer', 'speakers')  # of what a probe says of a run
@@ -95,11 +97,14 @@ def rows(runs: list[dict], predicted: Predicted, config: dict, classes: int) -> 
             'f1': float(np.mean([m['f1'] for m in measured])),
             'confusion': count_ZxSxCxC.sum((0, 1)).tolist(),
         }
+        row['adversary'] = dict(Counter(r['adversary']['verdict'] for r in of if r.get('adversary'))) or None
         if all(r.get('probe') for r in whole):
             row['probe'], recalls[key] = _probed([r['probe'] for r in whole])
         made[key] = row
+    keys = [*made]
     for key, row in made.items():
-        plain = _plain(made, key, config)
+        at = plain_of(dict(zip(swept, key)), [dict(zip(swept, k)) for k in keys], config)
+        plain = None if at is None else keys[at]
         if plain in counts and key in counts and tested[plain] == tested[key]:
             found = statistics.of_difference(counts[key], counts[plain])
             row |= {'delta_uar': found.value, 'delta_ci95': found.ci95, 'p': found.p}
@@ -142,15 +147,36 @@ def _each(recalls: dict[str, float]) -> tuple[int, np.ndarray, np.ndarray]:
     return 1, np.array([*recalls.values()])[:, None], np.ones((len(recalls), 1))
 
 
-def _plain(made: dict[tuple, dict], key: tuple, config: dict) -> tuple | None:
-    """The key of the row of plain training that a row is to be compared with; None where there is none, or the row is one."""
-    of = made[key]
-    if method(config | of) in PLAIN[:-1]:
+def plain_of(keys: dict, others: list[dict], config: dict) -> int | None:
+    """Which of `others` is the plain training that `keys` is to be compared with; None where none is, or `keys` are its own.
+
+    Of one network, subset and rates; of its own lam = 0 and erm, that which is first in PLAIN, and the most alike.
+    """
+    if method(config | keys) in PLAIN[:-1]:
         return None
-    shared = [k for k in of if k in sweep.SHARED or k.startswith('model.')]
-    others = [(k, method(config | row)) for k, row in made.items() if all(row[s] == of[s] for s in shared)]
-    # Of its own lam = 0 and erm, that which is first in PLAIN; of an adversary, the row that differs from this one in lam alone.
-    alike = lambda k: sum(made[k][s] == of[s] for s in of if s not in FIGURES)  # noqa: E731
-    some = [(PLAIN.index(name), -alike(k), n) for n, (k, name) in enumerate(others) if name in PLAIN]
-    plain = others[min(some)[2]][0] if some else None
-    return None if plain == key else plain
+    shared = [k for k in keys if k in sweep.SHARED or k.startswith('model.')]
+    some = []
+    for n, other in enumerate(others):
+        name = method(config | other)
+        if name in PLAIN and all(other.get(k) == keys[k] for k in shared):
+            some.append((PLAIN.index(name), -sum(other.get(k) == keys[k] for k in keys), n))
+    found = min(some)[2] if some else None
+    return None if found is None or others[found] == keys else found
+
+
+def verdicts(runs: list[dict], config: dict) -> list[dict | None]:
+    """What became of the adversary of every run, beside plain training of the same seed and fold; None for other methods."""
+    alike: dict[tuple, list[dict]] = {}
+    for run in runs:
+        alike.setdefault((run['hyper']['seed'], run['hyper']['fold']), []).append(run)
+    found = []
+    for run in runs:
+        h, others = run['hyper'], alike[run['hyper']['seed'], run['hyper']['fold']]
+        domains = h.get('domain', config.get('domain', '')).split('+')
+        adversary = h.get('lam') and (run['status'] != 'ok' or any(f'{d}_loss' in run['selected'] for d in domains))
+        at = plain_of(h, [r['hyper'] for r in others], config) if adversary else None
+        asked = [d for d in domains if d in (run.get('probe') or {})]
+        chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
+        given = adversary and health.verdict(run, None if at is None else others[at], asked[0] if asked else '', chance)
+        found.append(given or None)
+    return found

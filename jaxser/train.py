@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding
 
 from data_pipelines import audit, batches, folds, labels, shards, subsets
 from data_pipelines.refusal import Refusal
-from jaxser import checkpoint, cluster, evaluate, memory, optimizer, parallel, report, step, summary, sweep
+from jaxser import checkpoint, cluster, evaluate, health, memory, optimizer, parallel, report, step, summary, sweep
 from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.models import batch_norm
 from jaxser.record import Record, Trace
@@ -338,6 +338,8 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
         progress.update(min(epoch, config.train.epochs) * task.steps)
         cluster.say(f'Resuming after epoch {min(epoch, config.train.epochs)} of {config.train.epochs}.')
 
+    entropy = [health.entropies(task.table, task.entries[f], trainer.method.domains) for f in group.fold_N]
+    alarms = health.Alarms(group.runs, entropy, len(task.table.classes), config.train.epochs, task.varied)
     clock, saved = time.perf_counter() - record.seconds, time.perf_counter()
     scores, heard = evaluate.Scores(group.fold_N), evaluate.Gathered(group.fold_N)
     read = batches.resident if trainer.resident else batches.streaming
@@ -386,6 +388,8 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
                 best = programs.keep(best, state, layout.place_runs(better))
                 rows = report.metrics(group.runs, epoch, steps, dev)
                 record.lines = log.add(epoch, rows)
+                for sentence in alarms(epoch, rows):
+                    cluster.say(sentence)
                 record.seconds = time.perf_counter() - clock
                 progress.set_postfix_str(f'epoch {epoch}, dev UAR {np.mean([d["uar"] for d in dev]):.3f}')
                 stop = termination.reached(epoch)

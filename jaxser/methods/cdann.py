@@ -11,7 +11,7 @@ from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
 from jaxser.models import heads
-from jaxser.reversal import ramp, reverse
+from jaxser.reversal import ramp, reverse, strength
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
@@ -30,16 +30,22 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     def loss(params, state, batch, hyper, key):
         value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
-        z_BxD = reverse(z_BxD, lam)
-        for d in head:
+
+        def domain(d, z_BxD):
             of_classes = jax.tree.map(lambda *of_class: jnp.stack(of_class), *(params[d][c] for c in classes))
             scores_CxBxK = jax.vmap(head[d].apply, (0, None))(of_classes, z_BxD)
             scores_BxK = jnp.take_along_axis(scores_CxBxK, batch['emotion_B'][None, :, None], axis=0)[0]
             # To a head of one emotion, the speaker of an example without emotion is unknown.
             of_labelled = {f'{d}_B': jnp.where(batch['labelled_B'] > 0, batch[f'{d}_B'], -1)}
-            domain_loss, measured = losses.domain(d, scores_BxK, batch | of_labelled)
-            value += hyper['domain_weight'] * domain_loss
-            metrics |= measured
-        return value, Aux(batch_stats, state.extra, metrics | {'lam_p': lam})
+            return losses.domain(d, scores_BxK, batch | of_labelled)
+
+        def domains(z_BxD):
+            found = [domain(d, z_BxD) for d in head]
+            return hyper['domain_weight'] * sum(x for x, _ in found), {k: x for _, m in found for k, x in m.items()}
+
+        domain_loss, measured = domains(reverse(z_BxD, lam))
+        task = erm.task(emotion, params, batch)
+        measured |= {'lam_p': lam, 'reversed_over_task': strength(lambda z_BxD: lam * domains(z_BxD)[0], task, z_BxD)}
+        return value + domain_loss, Aux(batch_stats, state.extra, metrics | measured)
 
     return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head))

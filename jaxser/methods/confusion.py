@@ -10,7 +10,7 @@ from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
 from jaxser.models import heads
-from jaxser.reversal import ramp
+from jaxser.reversal import ramp, strength
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
@@ -26,14 +26,21 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     def loss(params, state, batch, hyper, key):
         value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
-        for d in head:
+
+        def confusion(d, z_BxD):
             seen_K = batch[f'{d}_seen_K']
             scores_BxK = losses.only(head[d].apply(jax.lax.stop_gradient(params[d]), z_BxD), seen_K)
             confusion_B = -(jax.nn.log_softmax(scores_BxK) * seen_K).sum(-1) / seen_K.sum()
-            confusion = losses.mean(confusion_B, (batch[f'{d}_B'] >= 0).astype(scores_BxK.dtype))
+            return losses.mean(confusion_B, (batch[f'{d}_B'] >= 0).astype(scores_BxK.dtype))
+
+        for d in head:
+            undecided = confusion(d, z_BxD)
             domain_loss, measured = losses.domain(d, head[d].apply(params[d], jax.lax.stop_gradient(z_BxD)), batch)
-            value += lam * confusion + domain_loss
-            metrics |= measured | {f'{d}_confusion': confusion}
-        return value, Aux(batch_stats, state.extra, metrics | {'lam_p': lam})
+            value += lam * undecided + domain_loss
+            metrics |= measured | {f'{d}_confusion': undecided}
+        task = erm.task(emotion, params, batch)
+        adversary = lambda z_BxD: lam * sum(confusion(d, z_BxD) for d in head)  # noqa: E731
+        metrics |= {'lam_p': lam, 'reversed_over_task': strength(adversary, task, z_BxD)}
+        return value, Aux(batch_stats, state.extra, metrics)
 
     return Method({'lam': 0.3}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head))

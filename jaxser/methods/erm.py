@@ -12,6 +12,11 @@ def plain(encoder: Encoder, emotion: heads.Head, params, state, batch, hyper, ke
     return value, z_BxD, batch_stats, metrics
 
 
+def task(emotion: heads.Head, params, batch):
+    """CE(emotion) as a function of z_BxD."""
+    return lambda z_BxD: losses.emotion(emotion.apply(params['emotion'], z_BxD), batch)[0]
+
+
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     """CE(emotion | z)."""
     emotion = heads.make(sizes.emotions)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxser.reversal import ramp, reverse
+from jaxser.reversal import ramp, reverse, strength
 
 
 @pytest.mark.parametrize('lam', [0.0, 0.3, 2.0])
@@ -29,3 +29,12 @@ def test_the_ramp_is_ganins():
     """2 / (1 + exp(-10 p)) - 1, from 0 to 1 over the training."""
     p = np.linspace(0, 1, 11)
     np.testing.assert_allclose(ramp(jnp.asarray(p)), 2 / (1 + np.exp(-10 * p)) - 1, rtol=1e-5, atol=1e-7)
+
+
+def test_the_strength_is_the_ratio_of_two_gradients():
+    """Of 6 z over 2 z; nothing without a task's gradient; and no gradient of its own."""
+    z = jnp.array([[1.0, -2.0], [0.5, 3.0]])
+    found = lambda z: strength(lambda z: 3 * (z**2).sum(), lambda z: (z**2).sum(), z)  # noqa: E731
+    assert found(z) == pytest.approx(3.0)
+    assert strength(lambda z: z.sum(), lambda z: 0 * z.sum(), z) == 0
+    np.testing.assert_array_equal(jax.grad(found)(z), 0 * z)

@@ -131,6 +131,7 @@ def test_the_metrics_say_what_the_report_relies_on(case):
     assert found[f'{case.domain}_loss'] == pytest.approx(domain, rel=1e-5)
     assert float(value) == pytest.approx(emotion + 0.5 * domain, rel=1e-5)
     assert found['lam_p'] == pytest.approx(0.7 * RAMPED, rel=1e-5)
+    assert found['reversed_over_task'] > 0
     assert found[f'{case.domain}_count'] == {'speaker': 3, 'language': 2}[case.domain]
 
 
