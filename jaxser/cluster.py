@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import uuid
+from pathlib import Path
 
 import jax
 import tqdm
@@ -17,6 +18,20 @@ RESUME = 75  # the exit status after SIGTERM: a checkpoint is saved and the same
 
 class Preempted(Exception):
     """SIGTERM arrived, and a checkpoint has been saved."""
+
+
+def prepare() -> None:
+    """Keeps what is compiled on disk, and makes every core a device; what the user has set in the environment stands."""
+    cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'jaxser' / 'xla'
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    wanted = {
+        'jax_compilation_cache_dir': str(cache),
+        'jax_persistent_cache_min_compile_time_secs': 0.5,
+        'jax_num_cpu_devices': cores,  # runs side by side use two cores better than one product spread over both
+    }
+    for name, value in wanted.items():
+        if name.upper() not in os.environ:
+            jax.config.update(name, value)
 
 
 def join() -> None:

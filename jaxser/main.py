@@ -12,7 +12,6 @@ Every KEY is explained in configs/base.py, e.g. --config.train.epochs=10 --confi
 """
 
 import errno
-import os
 import sys
 import time
 from pathlib import Path
@@ -27,17 +26,6 @@ PROFILE = flags.DEFINE_bool('profile', False, 'Writes a trace of an epoch.')
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'This process is one of several.')
 
 
-def prepare_jax() -> None:
-    """What JAX reads from the environment when it is imported; what the user has set there stands."""
-    cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'jaxser' / 'xla'
-    os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(cache))
-    os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.5')
-    # A core is a device: runs side by side use two cores better than one product spread over both.
-    os.environ.setdefault(
-        'JAX_NUM_CPU_DEVICES', str(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())
-    )
-
-
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
     began = time.time()
@@ -46,9 +34,9 @@ def main() -> None:
         return
     try:
         config = command.parse(sys.argv, 'jaxser.main')
-        prepare_jax()
         from jaxser import cluster, probe, report, train  # JAX is imported once the flags are right
 
+        cluster.prepare()
         if DISTRIBUTED.value:
             cluster.join()
         file, _, argument = flags.FLAGS['config'].config_filename.partition('.py:')

@@ -18,13 +18,13 @@ import numpy as np
 from data_pipelines import batches
 from data_pipelines.folds import Fold
 from data_pipelines.refusal import Refusal
-from jaxser import checkpoint, classifiers, cluster, evaluate, summary, train
+from jaxser import classifiers, cluster, evaluate, summary, train
 from jaxser.workdir import Workdir
 
 ATTRIBUTES = ('sex', 'language', 'corpus')  # asked where training hears two of them or more
 TESTED, CHOSEN = 0.2, 0.2  # of each class, the shares of utterances that are held out, and that choose the regularisation
 MEASURED = ('linear', 'mlp', 'eer')
-AT_ONCE = 8  # classifiers a dispatch
+AT_ONCE = 16  # classifiers a dispatch
 PAIRED = 2000  # utterances of a fold's test part, at most, of which pairs are verified
 
 
@@ -147,10 +147,10 @@ class Probe:
         for at in range(0, len(jobs), AT_ONCE):
             some = jobs[at : at + AT_ONCE]
             arrays = [self._arrays(runs[n], q, N, D) for n, q in some]
-            arrays += [arrays[-1]] * (AT_ONCE - len(some))
+            arrays += [arrays[-1]] * (AT_ONCE - len(some))  # one shape, one program
             scores, _ = classifiers.fitted(*map(np.stack, zip(*arrays)), self.classes)
             for i, (n, q) in enumerate(some):
-                told[n][q.name] = self._measured(runs[n], q, {k: np.asarray(s[i]) for k, s in scores.items()})
+                told[n][q.name] = self._measured(runs[n], q, {k: s[i] for k, s in scores.items()})
         speaker_N = self.task.table.domain_N['speaker']
         for (entry, rows, x), answer in zip(runs, told):
             if answer is not None and (found := verified(x, rows, self.task.entries[entry], speaker_N, self.seed)):
@@ -202,24 +202,18 @@ def run(path, data: str | None = None) -> dict:
     `data` is where the shards are now, if they are elsewhere than in training.
     """
     place = Workdir.opened(path, data)
-    config, results = place.config, place.finished()
+    results = place.finished()
     if results is None:
         raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
     if all('probe' in r for r in results['runs']):
         return results
-    parts, choices = train.check(config), place.choices()
-    task = train.Task(config, parts)
-    place.same_split(task)
-    mel_RxM = train.everything(task) if choices['resident'] else None
-    ask, given, number = Probe(task, config.data.order_seed), [], 0
+    config, ask, given = place.config, None, []
     with train.precision(config), train.report.progress(len(results['runs']), 'run') as progress:
         progress.set_description('Asking what is left of the speakers')
-        for n, part in enumerate(parts):
-            trainer = train.Trainer(part, task, mel_RxM, choices['runs_per_group'][str(n)], trains=False)
-            for group in trainer.groups:
-                given += ask(group, represented(trainer, group, selected(trainer, group, place.checkpoints(number))))
-                number += 1
-                progress.update(len(group.runs))
+        for trainer, group, best in train.revisited(place):
+            ask = ask or Probe(trainer.task, config.data.order_seed)
+            given += ask(group, represented(trainer, group, best))
+            progress.update(len(group.runs))
     for of, answer in zip(results['runs'], given, strict=True):
         of['probe'] = answer if of['status'] == 'ok' else None
     for of, verdict in zip(results['runs'], summary.verdicts(results['runs'], config.to_dict()), strict=True):
@@ -232,26 +226,13 @@ def run(path, data: str | None = None) -> dict:
     return results
 
 
-def selected(trainer, group, folder):
-    """The selected parameters and statistics of a group's runs, from its last checkpoint."""
-    import jax
-
-    hyper = group.layout.place_runs(group.hyper_DxR)
-    state = jax.eval_shape(trainer.programs.init, hyper)
-    like = {'state': state, 'best': (state.params, state.batch_stats)}
-    with contextlib.closing(checkpoint.Checkpoints(folder)) as checkpoints:
-        found = checkpoints.restore(like, group.layout)
-    if found is None:
-        raise Refusal(f'{folder} holds no checkpoint: there are no parameters to ask. Remove the workdir and train anew.')
-    return found[1]['best']
-
-
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
     parser = argparse.ArgumentParser(prog='python -m jaxser.probe', description=__doc__.splitlines()[0])
     parser.add_argument('--workdir', required=True, type=Path, help='of a finished sweep')
     parser.add_argument('--data', help='where the shards are, if they have been moved since')
     asked = parser.parse_args()
+    cluster.prepare()
     try:
         train.report.show(run(asked.workdir, asked.data), asked.workdir)
     except Refusal as refusal:

@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import itertools
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -403,6 +404,32 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
     outcome = report.outcome(group.runs, record, counts)
     place.conclude(number, outcome, report.predictions(task, group.runs, scores, record))
     return outcome
+
+
+def revisited(place: Workdir) -> Iterator[tuple[Trainer, Group, tuple]]:
+    """Of a finished sweep, every group with its trainer and the selected (parameters, statistics) of its runs.
+
+    In the order of the runs in results.json; the trainer predicts alone.
+    """
+    config, choices, number = place.config, place.choices(), itertools.count()
+    parts = check(config)
+    task = Task(config, parts)
+    place.same_split(task)
+    mel_RxM = everything(task) if choices['resident'] else None
+    for n, part in enumerate(parts):
+        trainer = Trainer(part, task, mel_RxM, choices['runs_per_group'][str(n)], trains=False)
+        for group in trainer.groups:
+            yield trainer, group, _selected(trainer, group, place.checkpoints(next(number)))
+
+
+def _selected(trainer: Trainer, group: Group, folder) -> tuple:
+    state = jax.eval_shape(trainer.programs.init, group.layout.place_runs(group.hyper_DxR))
+    like = {'state': state, 'best': (state.params, state.batch_stats)}
+    with contextlib.closing(checkpoint.Checkpoints(folder)) as checkpoints:
+        found = checkpoints.restore(like, group.layout)
+    if found is None:
+        raise Refusal(f'{folder} holds no checkpoint: the parameters are lost. Remove the workdir and train anew.')
+    return found[1]['best']
 
 
 def fitted(trainer: Trainer, group: Group, params, heard: evaluate.Gathered):
