@@ -309,11 +309,12 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     runs = [r for o in outcomes for r in o['runs']]
     if not any(r['status'] == 'ok' for r in runs):
         raise Refusal(f'Every run diverged (see {place.path}/metrics.jsonl). Lower config.sweep.lr or config.sweep.lam.')
-    if not cluster.main():
-        return {}
-    predicted = summary.read(place.gather(len(outcomes)), [str(c) for c in task.table.classes])
-    results = report.results(config, task, outcomes, predicted, time.time() - began)
-    place.finish(results)
+    results = {}
+    if cluster.main():
+        predicted = summary.read(place.gather(len(outcomes)), [str(c) for c in task.table.classes])
+        results = report.results(config, task, outcomes, predicted, time.time() - began)
+        place.finish(results)
+    cluster.wait('results.json')
     return results
 
 

@@ -196,14 +196,17 @@ def processes(data, workdirs: list[Path], *arguments: str) -> list[tuple[int, st
 
 
 def test_two_processes_are_one(data, workdir, tmp_path):
-    """Runs are spread over both, process 0 speaks and writes, and streaming reads on each what its runs need: 1e-6."""
-    (status, said), (other, quiet) = processes(data, [tmp_path, tmp_path], '--config.data.resident=off')
+    """Runs are spread over both, process 0 speaks and writes; streaming reads on each what its runs need; all are probed."""
+    (status, said), (other, quiet) = processes(data, [tmp_path, tmp_path], '--config.data.resident=off', '--config.probe=True')
     assert (status, other) == (0, 0), said + quiet
     assert 'UAR' in said
     assert 'UAR' not in quiet
     ours, theirs = (list(csv.DictReader((p / 'predictions.csv').read_text().splitlines())) for p in (tmp_path, workdir))
     assert [r['utterance'] for r in ours] == [r['utterance'] for r in theirs]
     np.testing.assert_allclose([float(r['angry']) for r in ours], [float(r['angry']) for r in theirs], atol=1e-6)
+    probed = [r['probe'] for r in json.loads((tmp_path / 'results.json').read_text())['runs']]
+    assert all(p['speaker']['classes'] == 2 for p in probed)
+    assert 'leakage' in said
 
 
 def test_two_processes_without_a_shared_workdir_are_refused(data, tmp_path):
