@@ -79,6 +79,7 @@ def rows(runs: list[dict], predicted: Predicted, config: dict, classes: int) -> 
         lost = {r['hyper']['seed'] for r in of if r['status'] != 'ok'}
         whole = [r for r in of if r['hyper']['seed'] not in lost]
         row = dict(zip(swept, key)) | dict.fromkeys(FIGURES) | {'seeds': len(seeds) - len(lost)}
+        row['adversary'] = dict(Counter(r['adversary']['verdict'] for r in of if r.get('adversary'))) or None
         made[key] = row
         if not whole:
             continue
@@ -97,10 +98,8 @@ def rows(runs: list[dict], predicted: Predicted, config: dict, classes: int) -> 
             'f1': float(np.mean([m['f1'] for m in measured])),
             'confusion': count_ZxSxCxC.sum((0, 1)).tolist(),
         }
-        row['adversary'] = dict(Counter(r['adversary']['verdict'] for r in of if r.get('adversary'))) or None
         if all(r.get('probe') for r in whole):
             row['probe'], recalls[key] = _probed([r['probe'] for r in whole])
-        made[key] = row
     keys = [*made]
     for key, row in made.items():
         at = plain_of(dict(zip(swept, key)), [dict(zip(swept, k)) for k in keys], config)
@@ -108,7 +107,7 @@ def rows(runs: list[dict], predicted: Predicted, config: dict, classes: int) -> 
         if plain in counts and key in counts and tested[plain] == tested[key]:
             found = statistics.of_difference(counts[key], counts[plain])
             row |= {'delta_uar': found.value, 'delta_ci95': found.ci95, 'p': found.p}
-            if row['probe'] and made[plain]['probe']:
+            if (heard := recalls.get(key)) and heard.keys() == recalls.get(plain, {}).keys():
                 row['probe']['speaker'] |= _difference(recalls[key], recalls[plain])
     compared = [row for row in made.values() if row['p'] is not None]
     for row, p in zip(compared, statistics.holm([row['p'] for row in compared])):
@@ -137,8 +136,6 @@ def _probed(answers: list[dict]) -> tuple[dict, dict[str, float]]:
 
 def _difference(recalls: dict[str, float], plain: dict[str, float]) -> dict:
     """Of the probe for speakers, by the same speakers."""
-    if recalls.keys() != plain.keys() or not recalls:
-        return {}
     found = statistics.estimate(_each(recalls), (-1, *_each(plain)[1:]))
     return {'delta': found.value, 'delta_ci95': found.ci95, 'p': found.p}
 

@@ -128,3 +128,29 @@ def test_what_was_tested_on_other_utterances_is_not_compared():
     runs, predicted = finished(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7))
     runs = [r for r in runs if r['hyper']['fold'] == r['hyper']['lam']]
     assert [r['delta_uar'] for r in summary.rows(runs, predicted, {'method': 'dann'}, len(CLASSES))] == [None, None]
+
+
+def test_what_was_probed_stands_in_its_row():
+    """Leakage beside plain training's by the same speakers; verdicts are counted, a diverged run's too."""
+    runs, predicted = finished(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7), ({'lam': 2.0}, None))
+    for run in runs:
+        lam = run['hyper']['lam']
+        recall = {s: 0.9 - 0.3 * lam + n / 100 for n, s in enumerate('abcdefgh')}
+        said = {
+            'linear': float(np.mean([*recall.values()])),
+            'chance': 0.125,
+            'input': {'linear': 1.0},
+            'recall': {'linear': recall},
+        }
+        run['probe'] = {'speaker': said, 'emotion': {'linear': 0.5, 'input': {'linear': 0.4}}} if run['status'] == 'ok' else None
+        run['adversary'] = {'verdict': 'collapsed' if lam == 2 else 'balanced'} if lam else None
+    plain, one, none = summary.rows(runs, predicted, {'method': 'dann'}, len(CLASSES))
+    assert one['probe']['speaker']['delta'] == pytest.approx(-0.3)
+    assert one['probe']['speaker']['heard'] == 8
+    assert 'delta' not in plain['probe']['speaker']
+    assert one['probe']['emotion'] == {'linear': 0.5, 'input': {'linear': 0.4}}
+    assert [r['adversary'] for r in (plain, one, none)] == [None, {'balanced': 4}, {'collapsed': 4}]
+    for run in runs:
+        if run['probe']:
+            del run['probe']['speaker']
+    assert summary.rows(runs, predicted, {'method': 'dann'}, len(CLASSES))[1]['probe'].keys() == {'emotion'}
