@@ -33,7 +33,8 @@ brackets: intervals of 95 % for other speakers, from {draws} draws that resample
 seeds at once (symmetric bootstrap-t; tests/benchmarks/coverage.py measures how often such intervals hold the truth).
 `- plain`: UAR less that of plain training in the same setting, on the same draws; `- plain joint`: less that of plain training
 with BatchNorm `joint`. `chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers choose
-nothing; leace is chosen before it erases. `s`: a run's share of the seconds that its program trained and scored, its start
+nothing; leace is chosen before it erases. `speaker leaks` (or another domain): how well a fresh linear classifier tells it by the
+frozen representation (mean recall), and chance. `s`: a run's share of the seconds that its program trained and scored, its start
 included. No interval is given for fewer than {fewest} speakers.
 """
 
@@ -49,6 +50,7 @@ class Row(NamedTuple):
     sd: float | None = None
     gain: statistics.Estimate | None = None  # over plain training
     over_joint: statistics.Estimate | None = None  # over plain training with BatchNorm `joint`, where its arms are swept
+    leakage: dict | None = None  # by what is forgotten, (mean recall by the linear probe, chance)
     seconds: float | None = None
 
 
@@ -107,6 +109,7 @@ def rows(of: Finished, whole: bool = False) -> list[Row]:
             out.append(Row(dict(zip(settings, setting)), method, [f'diverged in fold {", ".join(lost)}']))
             continue
         seeds = statistics.uar(count.sum(1))
+        setting_of = dict(zip(settings, setting))
         joint = tuple('joint' if k == 'model.batch_norm' else v for k, v in zip(settings, setting))
         out.append(
             Row(
@@ -118,6 +121,7 @@ def rows(of: Finished, whole: bool = False) -> list[Row]:
                 float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
                 _gain(count, counts, setting),
                 _gain(count, counts, joint) if 'model.batch_norm' in settings else None,
+                _leakage(runs, (setting_of.get('domain') or of.facts['config'].get('domain', '')).split('+')),
                 float(np.mean([r['seconds'] for r in runs])),
             )
         )
@@ -129,6 +133,14 @@ def _gain(count: np.ndarray, counts: dict, setting: tuple) -> statistics.Estimat
     """Over plain training of a setting; None where there is none, or this is it."""
     plain = next((counts[setting, m] for m in summary.PLAIN if (setting, m) in counts), None)
     return None if plain is None or plain is count else statistics.of_difference(count, plain)
+
+
+def _leakage(runs: list[dict], domains: list[str]) -> dict[str, tuple[float, float]] | None:
+    """What the linear probe tells of each domain on average, and chance; None where not all were asked."""
+    answers = [r.get('probe') or {} for r in runs]
+    asked = [d for d in domains if all(d in a for a in answers)]
+    mean = lambda d, k: float(np.mean([a[d][k] for a in answers]))  # noqa: E731
+    return {d: (mean(d, 'linear'), mean(d, 'chance')) for d in asked} or None
 
 
 def _choose(candidates: dict) -> dict[int, tuple]:
@@ -147,7 +159,9 @@ def section(of: Finished, table: list[Row], said: str) -> str:
     results, settings = of.results, list(table[0].setting)
     speakers = len({s for columns in of.predicted.values() for s in columns[0].tolist()})
     arms = 'model.batch_norm' in settings
-    head = [*settings, 'method', 'chosen', 'dev UAR', 'UAR', '±', '', '- plain', '', *['- plain joint', ''] * arms, 's']
+    head = [*settings, 'method', 'chosen', 'dev UAR', 'UAR', '±', '', '- plain', '', *['- plain joint', ''] * arms]
+    leaks = list(dict.fromkeys(d for r in table for d in r.leakage or ()))
+    head += [*(f'{d} leaks' for d in leaks), 's']
     lines = [f'## {of.path}', '', f'`{of.facts["command"]}`', '']
     lines += [
         f'{said}{results["protocol"]}; labels {results["labels"]}, '
@@ -166,6 +180,8 @@ def section(of: Finished, table: list[Row], said: str) -> str:
         cells += [number(r.uar and r.uar.value), number(r.sd), _ends(r.uar)]
         for gain in (r.gain, *[r.over_joint] * arms):
             cells += [number(gain and gain.value, '+.3f'), _ends(gain, '+')]
+        told = [(r.leakage or {}).get(d) for d in leaks]
+        cells += [f'{of[0]:.3f} ({of[1]:.3f})' if of else '' for of in told]
         cells.append(number(r.seconds, '.0f'))
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines) + '\n'

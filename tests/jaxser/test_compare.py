@@ -186,3 +186,19 @@ def test_batch_norm_arms_stand_beside_joint_plain_training(tmp_path):
     assert dann.over_joint == dann.gain
     assert both.over_joint.value == pytest.approx(both.uar.value - joint.uar.value)
     assert '| - plain joint |' in compare.section(of, [*rows.values()], '')
+
+
+def test_what_the_probe_found_stands_beside_the_uar(tmp_path):
+    """The mean over the chosen runs, by the domain that is forgotten; no column where nobody asked."""
+    of = finished(tmp_path / 'w')
+    assert 'leaks' not in compare.section(of, compare.rows(of), '')
+    of.facts['config']['domain'] = 'speaker'
+    for run in of.results['runs']:
+        told = 0.5 + 0.1 * run['hyper']['fold'] + (run['hyper']['method'] == 'dann') * 0.2
+        run['probe'] = {'speaker': {'linear': told, 'chance': 0.25}} if run['status'] == 'ok' else None
+    erm, dann = compare.rows(of)
+    assert erm.leakage == {'speaker': pytest.approx((0.55, 0.25))}
+    assert dann.leakage == {'speaker': pytest.approx((0.75, 0.25))}
+    text = compare.section(of, [erm, dann], '')
+    assert '| speaker leaks | s |' in text
+    assert '| 0.750 (0.250) |' in text
