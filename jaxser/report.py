@@ -194,7 +194,7 @@ def show(results: dict, path) -> None:
     console.width = max(console.width, whole)  # a terminal may break a line; no figure is cut off
     console.print(grid)
     print(f'Split {results["split_sha256"]}; {results["seconds"]:.0f} s on {results["device"]}.')
-    speakers = next((r['speakers'] for r in rows if r['speakers']), 0)
+    speakers = next((r['tested_speakers'] for r in rows if r['tested_speakers']), 0)
     held = statistics.coverage(speakers)
     sayings = [
         'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',
@@ -287,7 +287,7 @@ def curve(results: dict, axis: str, swept: list[str]):
     axes.set(xlabel=axis, ylabel='UAR, folds pooled, mean of seeds')
     axes.legend(fontsize=8)
     folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
-    speakers = next((r['speakers'] for r in results['summary'] if r['speakers']), 0)
+    speakers = next((r['tested_speakers'] for r in results['summary'] if r['tested_speakers']), 0)
     bars = f'bars: 95 % intervals over {speakers} speakers' if speakers >= statistics.FEWEST else 'too few speakers for intervals'
     figure.suptitle(
         f'{results["protocol"]}, {many(folds, "fold")}, {many(seeds, "seed")}; {bars}'

@@ -101,7 +101,8 @@ def test_a_finished_sweep_leaves_what_the_readme_promises(workdir):
     config = json.loads((workdir / 'config.json').read_text())
     assert config['split_sha256'] == results['split_sha256']
     assert config['config']['sweep']['lam'] == [0.0, 0.5]
-    assert (workdir / 'confusion.png').read_bytes()[:4] == b'\x89PNG'
+    for picture in ('confusion.png', 'sweep.png'):
+        assert (workdir / picture).read_bytes()[:4] == b'\x89PNG'
     assert list((workdir / 'tensorboard').rglob('events*'))
 
 

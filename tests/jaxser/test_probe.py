@@ -147,8 +147,8 @@ def test_leakage_is_a_mean_over_speakers():
     assert found['p'] < 0.05
 
 
-def test_a_finished_sweep_is_asked_once_and_streaming_changes_nothing(data, tmp_path):
-    """The answers are those of the selected parameters, whichever way the features come; a second call computes nothing."""
+def test_a_finished_sweep_is_asked_once(data, tmp_path):
+    """Every run has its answers, beside the figures that were there; a second call computes nothing."""
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2})
     before = train.run(config, tmp_path / 'w')
@@ -161,11 +161,6 @@ def test_a_finished_sweep_is_asked_once_and_streaming_changes_nothing(data, tmp_
     stamp = (tmp_path / 'w' / 'results.json').stat().st_mtime_ns
     assert probe.run(tmp_path / 'w')['runs'] == found['runs']
     assert (tmp_path / 'w' / 'results.json').stat().st_mtime_ns == stamp
-    config.data.resident = 'off'
-    train.run(config, tmp_path / 'streaming')
-    other = probe.run(tmp_path / 'streaming')
-    for a, b in zip(found['runs'], other['runs']):
-        assert a['probe']['verification']['eer'] == pytest.approx(b['probe']['verification']['eer'], abs=0.02)
 
 
 def test_what_is_not_finished_is_refused(tmp_path):
