@@ -34,8 +34,8 @@ seeds at once (symmetric bootstrap-t; tests/benchmarks/coverage.py measures how 
 `- plain`: UAR less that of plain training in the same setting, on the same draws; `- plain joint`: less that of plain training
 with BatchNorm `joint`. `chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers choose
 nothing; leace is chosen before it erases. `speaker leaks` (or another domain): how well a fresh linear classifier tells it by the
-frozen representation (mean recall), and chance. `s`: a run's share of the seconds that its program trained and scored, its start
-included. No interval is given for fewer than {fewest} speakers.
+frozen representation (mean recall), and chance. `s`: a run's share of the seconds that its program took, its start and
+whatever else the machine did included. No interval is given for fewer than {fewest} speakers.
 """
 
 
