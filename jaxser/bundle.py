@@ -75,7 +75,7 @@ def surprise(p_NxC: np.ndarray, truth_N: np.ndarray) -> float:
 
 
 def calibration(p_NxC: np.ndarray, truth_N: np.ndarray) -> dict:
-    """The temperature that makes the truth least surprising (Guo et al. 2017, arXiv 1706.04599); 1 where there is no utterance."""
+    """The temperature that makes the truth least surprising (Guo et al. 2017, arXiv 1706.04599); 1 of no utterance."""
     if not len(truth_N):
         return {'temperature': 1.0, 'utterances': 0, 'nll_before': None, 'nll': None}
     loss = lambda log_t: surprise(tempered(p_NxC, np.exp(log_t)), truth_N)  # noqa: E731

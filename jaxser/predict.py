@@ -5,8 +5,8 @@
 
 A file of up to 30 s is one utterance, as in training. A longer one is cut into windows of --window seconds, one every --hop, each
 predicted as an utterance of its own; its posterior is their mean. A stream is answered once a second, about its last --window
-seconds. The posterior is the mean over the model's runs (jaxser/bundle.py), each by the temperature fitted on dev. The status is 1
-where a file could not be answered, and 2 where nothing could be.
+seconds. The posterior is the mean over the model's runs (jaxser/bundle.py), each by the temperature fitted on dev. The status is
+1 where a file could not be answered, and 2 where nothing could be.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from typing import BinaryIO, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from data_pipelines import batches, log_mel
 from data_pipelines.corpora import Utterance
@@ -38,6 +39,7 @@ BATCH = 16  # stretches a dispatch
 AT_ONCE = 128  # stretches that are sorted by their length and then batched, so that little is padded
 SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff', '.aifc', '.au', '.caf', '.w64', *log_mel.VIDEO)
 ENCODINGS = {'s16le': np.dtype('<i2'), 'f32le': np.dtype('<f4')}
+MANY = 10  # files, from which on a bar says how far it is
 CHANNELS = 64  # more are samples that lie the wrong way round
 
 
@@ -331,13 +333,15 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     return asked
 
 
-def counted(answers: Iterable[dict], failed: list[dict], progress) -> Iterator[dict]:
+def counted(answers: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
     """The answers as they pass, files without one remembered."""
-    for answer in answers:
-        if 'file' in answer and 'error' in answer:
-            failed.append(answer)
-        progress.update()
-        yield answer
+    with report.progress(count, 'file') if count >= MANY else contextlib.nullcontext() as progress:
+        for answer in answers:
+            if 'error' in answer:
+                failed.append(answer)
+            if progress:
+                progress.update()
+            yield answer
 
 
 def main() -> None:
@@ -345,19 +349,17 @@ def main() -> None:
     asked = parsed()
     cluster.prepare()
     sys.stdout.reconfigure(errors='backslashreplace')  # a file's name may be any bytes
-    failed: list[dict] = []
+    paths, failed = [], []
     try:
         model = load(asked.workdir, asked.window, min(HOP, asked.window) if asked.hop is None else asked.hop)
         print(*model.notes, sep='\n', end='\n' * bool(model.notes), file=sys.stderr)
         if asked.paths == ['-']:
-            paths, bar = [], contextlib.nullcontext(argparse.Namespace(update=lambda: None))
             answers = model.stream(sys.stdin.buffer, asked.rate, asked.encoding or 's16le', asked.channels or 1)
         else:
             paths = [p for path in asked.paths for p in below(Path(path))]
-            bar, answers = report.progress(len(paths), 'file'), model.files(paths)
-            bar.disable = len(paths) == 1
-        with bar as progress:
-            for line in lines(counted(answers, failed, progress), asked.format, model.classes):
+            answers = counted(model.files(paths), failed, len(paths))
+        for line in lines(answers, asked.format, model.classes):
+            with tqdm.external_write_mode():
                 print(line, flush=True)
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
