@@ -23,7 +23,6 @@ import numpy as np
 import safetensors.numpy
 from etils import epath
 from flax import traverse_util
-from scipy import optimize
 
 from data_pipelines import log_mel
 from data_pipelines.refusal import Refusal
@@ -33,6 +32,8 @@ from jaxser.workdir import PACKAGES, Workdir, plain, version
 FORMAT = 1  # raise it whenever what is written means something else
 COLDEST, HOTTEST = 0.05, 20.0  # where a dev part would have a temperature of 0 (all of it is right) or none
 ROW = ('seeds', 'speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')  # of the summary
+
+NEEDED = ('config', 'classes', 'sizes', 'normalisation', 'calibration', 'synthetic', 'versions')  # by prediction
 
 
 class Model(NamedTuple):
@@ -78,6 +79,8 @@ def calibration(p_NxC: np.ndarray, truth_N: np.ndarray) -> dict:
     """The temperature that makes the truth least surprising (Guo et al. 2017, arXiv 1706.04599); 1 of no utterance."""
     if not len(truth_N):
         return {'temperature': 1.0, 'utterances': 0, 'nll_before': None, 'nll': None}
+    from scipy import optimize  # prediction need not wait for it
+
     loss = lambda log_t: surprise(tempered(p_NxC, np.exp(log_t)), truth_N)  # noqa: E731
     found = optimize.minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method='bounded')
     before = surprise(p_NxC, truth_N)
@@ -164,6 +167,8 @@ def read(folder) -> Model:
             f'{place} is of format {of} with features of format {facts.get("log_mel")}; this jaxser reads {FORMAT} and makes '
             f'{log_mel.FORMAT}. Use the jaxser that trained it, {(facts.get("versions") or {}).get("jaxser")}, or train anew.'
         )
+    if lacks := [k for k in NEEDED if k not in facts]:
+        raise Refusal(f'{facts_file} is damaged: it lacks {lacks[0]}. {anew}')
     if not weights_file.exists():
         raise Refusal(f'{weights_file} is missing. {anew}')
     weights = weights_file.read_bytes()
