@@ -56,7 +56,7 @@ class Sound(NamedTuple):
 
     name: str
     seconds: float = 0.0
-    stretches: list[Stretch] = []  # noqa: RUF012 (nobody appends)
+    stretches: tuple[Stretch, ...] = ()
     error: str = ''
 
 
@@ -103,7 +103,7 @@ class Predictor:
         return said
 
     def predict(self, wave: np.ndarray, rate: int) -> dict:
-        """Of samples of shape (time,) or (time, channels), floats of full scale 1 or integers of their own, at `rate` Hz:
+        """Of samples of shape (time,) or (time, channels), floats of full scale 1 or signed integers, at `rate` Hz:
 
         {'seconds', 'emotion', 'posterior': {class: probability}, 'windows': [{'start', 'end', 'posterior'}, ...]}
 
@@ -113,8 +113,10 @@ class Predictor:
         samples = np.asarray(wave)
         if samples.ndim not in (1, 2) or not samples.size or samples.reshape(len(samples), -1).shape[1] > CHANNELS:
             raise Refusal(f'The wave has the shape {samples.shape}; expected (time,) or (time, channels).')
-        if np.issubdtype(samples.dtype, np.integer):
-            samples = samples / -float(np.iinfo(samples.dtype).min or -np.iinfo(samples.dtype).max)
+        if samples.dtype.kind not in 'if':
+            raise Refusal(f'The wave is of {samples.dtype}; expected floats, of full scale 1, or signed integers.')
+        if samples.dtype.kind == 'i':
+            samples = samples / -float(np.iinfo(samples.dtype).min)
         try:
             log_mel.plausible(rate)
             samples = log_mel.mono(samples.reshape(len(samples), -1).astype(np.float32), rate, self.spec)
@@ -146,13 +148,17 @@ class Predictor:
             new = np.frombuffer(whole, sample).reshape(-1, channels)
             scale = 1.0 if sample.kind == 'f' else 1 << 15
             kept = np.concatenate([kept, new.astype(np.float32) / np.float32(scale)])[-keep:]
+            if not len(new):
+                break  # it ends within a sample
             heard += len(new)
             answer = {'start': (heard - len(kept)) / rate, 'end': heard / rate}
             try:
                 mel_TxM = log_mel.log_mel(log_mel.mono(kept, rate, self.spec), self.spec)
                 yield answer | self._said(self._score([mel_TxM], frames)[0])
             except log_mel.Rejected as reason:  # silent, as a rule
-                yield answer | {'emotion': None, 'posterior': None, 'error': str(reason)}
+                yield answer | self._said(None) | {'note': str(reason)}
+        if not heard:
+            yield {'file': '-', 'error': 'empty: no sample arrived'}
 
     def _opened(self, path: Path) -> Sound:
         """The sound of a file."""
@@ -170,12 +176,12 @@ class Predictor:
         rate = self.spec.rate
         length, window = len(wave), round(self.window * rate)
         starts = [0]
-        if length > LONGEST * rate:
+        if length > max(LONGEST * rate, window):
             hop = round(self.hop * rate)
             starts = [*range(0, length - window, hop), length - window]  # the last one ends where the sound does
         else:
             window = length
-        return Sound(name, length / rate, [self._stretch(wave[s : s + window], s) for s in starts])
+        return Sound(name, length / rate, tuple(self._stretch(wave[s : s + window], s) for s in starts))
 
     def _stretch(self, wave: np.ndarray, start: int) -> Stretch:
         rate = self.spec.rate
@@ -277,7 +283,7 @@ def cells(answer: dict, part: str, classes: tuple[str, ...]) -> list:
     p = answer.get('posterior') or {}
     times = [answer.get('start', 0 if p else ''), answer.get('end', answer.get('seconds', ''))]
     head = [answer.get('file', '-'), part, *times, answer.get('emotion') or '']
-    return [*head, *(f'{p[c]:.9g}' if c in p else '' for c in classes), answer.get('error', '')]
+    return [*head, *(f'{p[c]:.9g}' if c in p else '' for c in classes), answer.get('error', answer.get('note', ''))]
 
 
 def table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
@@ -291,7 +297,7 @@ def table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
     for a in answers:
         p = a.get('posterior')
         if 'file' not in a:
-            said = ' '.join(f'{c} {p[c]:.2f}' for c in classes) if p else a['error']
+            said = ' '.join(f'{c} {p[c]:.2f}' for c in classes) if p else a['note']
             yield f'{a["start"]:8.1f} to {a["end"]:8.1f} s  {a["emotion"] or "":12s}  {said}'
         elif p:
             grid.add_row(a['file'], f'{a["seconds"]:.1f}', a['emotion'], *(f'{p[c]:.3f}' for c in classes))
@@ -354,11 +360,12 @@ def main() -> None:
         model = load(asked.workdir, asked.window, min(HOP, asked.window) if asked.hop is None else asked.hop)
         print(*model.notes, sep='\n', end='\n' * bool(model.notes), file=sys.stderr)
         if asked.paths == ['-']:
+            paths = asked.paths
             answers = model.stream(sys.stdin.buffer, asked.rate, asked.encoding or 's16le', asked.channels or 1)
         else:
             paths = [p for path in asked.paths for p in below(Path(path))]
-            answers = counted(model.files(paths), failed, len(paths))
-        for line in lines(answers, asked.format, model.classes):
+            answers = model.files(paths)
+        for line in lines(counted(answers, failed, len(paths)), asked.format, model.classes):
             with tqdm.external_write_mode():
                 print(line, flush=True)
     except Refusal as refusal:

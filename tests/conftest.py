@@ -31,10 +31,11 @@ if not os.environ.get('JAX_PLATFORMS'):
 def swept(data, tmp_path_factory) -> Path:
     """The workdir of a finished sweep with its model: two coefficients on three folds."""
     import tiny_config
+
     from jaxser import bundle, train
 
     config = tiny_config.get_config()
-    config.data.dir = str(data)
+    config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2})
     path = tmp_path_factory.mktemp('swept') / 'tiny'
     train.run(config, path)
     bundle.run(path)

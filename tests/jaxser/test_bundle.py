@@ -62,7 +62,7 @@ def test_the_temperature_is_bounded(right):
 
 
 def test_the_model_is_the_selected_parameters_with_their_folds_moments(swept):
-    """Every fold's run of one setting, in the order of the sweep, to the bit; dev posteriors become no worse by the temperature."""
+    """Every fold's run of one setting, in the order of the sweep, to the bit; the temperature does not worsen dev."""
     model, results = bundle.read(swept), json.loads((swept / 'results.json').read_text())
     best = max(results['summary'], key=lambda r: r['dev_uar'])
     assert model.facts['runs'] == [r['hyper'] for r in results['runs'] if r['hyper']['lam'] == best['lam']]
@@ -110,7 +110,7 @@ def facts_with(**keys):
         (changed('model.safetensors', None), 'model.safetensors is missing'),
         (changed('model.json', lambda c: c[:200]), 'model.json is damaged'),
         (changed('model.json', lambda c: b'[]'), 'model.json is damaged'),
-        (changed('model.json', lambda c: b'{"format": 1, "sha256": "", "log_mel": 3}'), 'model.json is damaged.*lacks classes'),
+        (changed('model.json', lambda c: b'{"format": 1, "sha256": "", "log_mel": 3}'), 'model.json is damaged.*lacks config'),
         (changed('model.json', facts_with(format=99)), 'format 99'),
         (changed('model.json', facts_with(log_mel=2)), 'features of format 2'),
         (changed('model.json', None), 'holds no model'),
