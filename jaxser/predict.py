@@ -325,16 +325,20 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--encoding', choices=ENCODINGS, help='of standard input (default s16le)')
     parser.add_argument('--channels', type=int, help='of standard input, interleaved (default 1)')
     asked = parser.parse_args(arguments)
+    given = [k for k in ('rate', 'encoding', 'channels') if getattr(asked, k) is not None]
+    asked.hop = min(HOP, asked.window) if asked.hop is None else asked.hop
+    asked.encoding = asked.encoding or 's16le'
+    asked.channels = 1 if asked.channels is None else asked.channels
     if '-' not in asked.paths:
-        if given := [f'--{k}' for k in ('rate', 'encoding', 'channels') if getattr(asked, k) is not None]:
-            parser.error(f'{given[0]} is of standard input, which is asked for by -; files say theirs themselves.')
+        if given:
+            parser.error(f'--{given[0]} is of standard input, which is asked for by -; files say theirs themselves.')
     elif len(asked.paths) > 1:
         parser.error('- is standard input, which is read alone, without files.')
     elif asked.rate is None:
         parser.error('raw PCM does not say its rate: give --rate, e.g. --rate 16000.')
     elif not log_mel.RATES[0] <= asked.rate <= log_mel.RATES[1]:
         parser.error(f'--rate is {asked.rate}; expected {log_mel.RATES[0]} to {log_mel.RATES[1]} Hz.')
-    elif not 1 <= (asked.channels or 1) <= CHANNELS:
+    elif not 1 <= asked.channels <= CHANNELS:
         parser.error(f'--channels is {asked.channels}; expected 1 to {CHANNELS}.')
     return asked
 
@@ -357,11 +361,11 @@ def main() -> None:
     sys.stdout.reconfigure(errors='backslashreplace')  # a file's name may be any bytes
     paths, failed = [], []
     try:
-        model = load(asked.workdir, asked.window, min(HOP, asked.window) if asked.hop is None else asked.hop)
+        model = load(asked.workdir, asked.window, asked.hop)
         print(*model.notes, sep='\n', end='\n' * bool(model.notes), file=sys.stderr)
         if asked.paths == ['-']:
             paths = asked.paths
-            answers = model.stream(sys.stdin.buffer, asked.rate, asked.encoding or 's16le', asked.channels or 1)
+            answers = model.stream(sys.stdin.buffer, asked.rate, asked.encoding, asked.channels)
         else:
             paths = [p for path in asked.paths for p in below(Path(path))]
             answers = model.files(paths)
