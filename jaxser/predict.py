@@ -24,6 +24,7 @@ from typing import BinaryIO, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import threadpoolctl
 from tqdm import tqdm
 
 from data_pipelines import batches, log_mel
@@ -75,6 +76,7 @@ class Predictor:
         sizes = Sizes(**facts['sizes'])
         encoder, method = train.method(self.config, sizes)
         self.runs = {'batch_stats': {}, **jax.tree.map(jnp.asarray, arrays)}
+        self.blas = threadpoolctl.ThreadpoolController()
         temperature = facts['calibration']['temperature']
         score = step.make(encoder, method, sizes, self.config.train).predict
         in_turn = jax.default_backend() == 'cpu'  # as in training (jaxser/parallel.py)
@@ -153,7 +155,7 @@ class Predictor:
             heard += len(new)
             answer = {'start': (heard - len(kept)) / rate, 'end': heard / rate}
             try:
-                mel_TxM = log_mel.log_mel(log_mel.mono(kept, rate, self.spec), self.spec)
+                mel_TxM = self._features(log_mel.mono(kept, rate, self.spec))
                 yield answer | self._said(self._score([mel_TxM], frames)[0])
             except log_mel.Rejected as reason:  # silent, as a rule
                 yield answer | self._said(None) | {'note': str(reason)}
@@ -186,7 +188,12 @@ class Predictor:
     def _stretch(self, wave: np.ndarray, start: int) -> Stretch:
         rate = self.spec.rate
         silent = np.ptp(wave) < 2 * log_mel.SILENCE
-        return Stretch(start / rate, (start + len(wave)) / rate, None if silent else log_mel.log_mel(wave, self.spec))
+        return Stretch(start / rate, (start + len(wave)) / rate, None if silent else self._features(wave))
+
+    def _features(self, wave: np.ndarray) -> np.ndarray:
+        """mel_TxM as `prepare` makes it, with one thread: the last bit of a product depends on their number."""
+        with self.blas.limit(limits=1, user_api='blas'):
+            return log_mel.log_mel(wave, self.spec)
 
     def _answers(self, sounds: list[Sound]) -> list[dict]:
         """What is said of each."""
