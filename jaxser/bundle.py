@@ -106,6 +106,16 @@ def members(trainer, group, best: tuple, wanted: list[dict]) -> list[Member]:
     return made
 
 
+def packed(arrays: dict) -> bytes:
+    """Nested arrays as safetensors, by names such as params/emotion/layers_0/kernel."""
+    return safetensors.numpy.save(traverse_util.flatten_dict(arrays, sep='/'))
+
+
+def unpacked(weights: bytes) -> dict:
+    """What was packed; dictionaries without any array are gone."""
+    return traverse_util.unflatten_dict(safetensors.numpy.load(weights), sep='/')
+
+
 def run(path, data: str | None = None):
     """Makes the model of the finished sweep in `path`, unless it is there; returns its folder.
 
@@ -124,7 +134,7 @@ def run(path, data: str | None = None):
             made += members(trainer, group, best, wanted)
             config, task = trainer.config, trainer.task
     arrays = jax.tree.map(lambda *x: np.stack(x), *(m.arrays for m in made))
-    weights = safetensors.numpy.save(traverse_util.flatten_dict(arrays, sep='/'))
+    weights = packed(arrays)
     facts = {
         'format': FORMAT,
         'sha256': hashlib.sha256(weights).hexdigest(),
@@ -174,7 +184,7 @@ def read(folder) -> Model:
     weights = weights_file.read_bytes()
     if hashlib.sha256(weights).hexdigest() != sha256:
         raise Refusal(f'{weights_file} is damaged, or of another model: its checksum is not the one in model.json. {anew}')
-    return Model(facts, traverse_util.unflatten_dict(safetensors.numpy.load(weights), sep='/'))
+    return Model(facts, unpacked(weights))
 
 
 def main() -> None:

@@ -11,10 +11,7 @@ seconds. The posterior is the mean over the model's runs (jaxser/bundle.py), eac
 
 import argparse
 import contextlib
-import csv
-import io
 import itertools
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -30,7 +27,7 @@ from tqdm import tqdm
 from data_pipelines import batches, log_mel
 from data_pipelines.corpora import Utterance
 from data_pipelines.refusal import Refusal
-from jaxser import bundle, cluster, report, step, train
+from jaxser import answers, bundle, cluster, report, step, train
 from jaxser.interfaces import Sizes
 from jaxser.workdir import configuration, version
 
@@ -198,18 +195,18 @@ class Predictor:
     def _answers(self, sounds: list[Sound]) -> list[dict]:
         """What is said of each."""
         every = [s.mel_TxM for sound in sounds for s in sound.stretches if s.mel_TxM is not None]
-        found, answers = iter(self._score(every)), []
+        found, said = iter(self._score(every)), []
         for sound in sounds:
             name = {'file': sound.name} if sound.name else {}
             if sound.error:
-                answers.append(name | {'error': sound.error})
+                said.append(name | {'error': sound.error})
                 continue
             p = [None if s.mel_TxM is None else next(found) for s in sound.stretches]
             spans = [{'start': s.start, 'end': s.end} | self._said(p_C) for s, p_C in zip(sound.stretches, p)]
             heard = [p_C for p_C in p if p_C is not None]
             whole = self._said(np.mean(heard, 0)) if heard else {'error': 'silent in every window: nothing above -80 dBFS'}
-            answers.append(name | {'seconds': sound.seconds} | whole | {'windows': spans if len(spans) > 1 else []})
-        return answers
+            said.append(name | {'seconds': sound.seconds} | whole | {'windows': spans if len(spans) > 1 else []})
+        return said
 
     def _said(self, p_C: np.ndarray | None) -> dict:
         if p_C is None:
@@ -264,60 +261,6 @@ def read(file: BinaryIO, size: int) -> bytes:
     return b''.join(parts)
 
 
-def lines(answers: Iterable[dict], how: str, classes: tuple[str, ...]) -> Iterator[str]:
-    """The answers as text, each as soon as it is known; a table of files is known at their end."""
-    if how == 'jsonl':
-        yield from map(json.dumps, answers)
-    elif how == 'csv':
-        yield row(['file', 'part', 'start', 'end', 'emotion', *classes, 'error'])
-        for a in answers:
-            yield row(cells(a, 'error' if 'error' in a else 'file' if 'file' in a else 'window', classes))
-            for window in a.get('windows', ()):
-                yield row(cells(window | {'file': a['file']}, 'window', classes))
-    else:
-        yield from table(answers, classes)
-
-
-def row(values: list) -> str:
-    """A line of CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator='').writerow(values)
-    return text.getvalue()
-
-
-def cells(answer: dict, part: str, classes: tuple[str, ...]) -> list:
-    """A file, or a window of one, as columns."""
-    p = answer.get('posterior') or {}
-    times = [answer.get('start', 0 if p else ''), answer.get('end', answer.get('seconds', ''))]
-    head = [answer.get('file', '-'), part, *times, answer.get('emotion') or '']
-    return [*head, *(f'{p[c]:.9g}' if c in p else '' for c in classes), answer.get('error', answer.get('note', ''))]
-
-
-def table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
-    """For people: a table of files, and a line for each that has no answer; of a stream, a line a second."""
-    import rich.console
-    import rich.table
-
-    grid, wrong = rich.table.Table('file', 'seconds', 'emotion', *classes), []
-    for column in (1, *range(3, 3 + len(classes))):
-        grid.columns[column].justify = 'right'
-    for a in answers:
-        p = a.get('posterior')
-        if 'file' not in a:
-            said = ' '.join(f'{c} {p[c]:.2f}' for c in classes) if p else a['note']
-            yield f'{a["start"]:8.1f} to {a["end"]:8.1f} s  {a["emotion"] or "":12s}  {said}'
-        elif p:
-            grid.add_row(a['file'], f'{a["seconds"]:.1f}', a['emotion'], *(f'{p[c]:.3f}' for c in classes))
-        else:
-            wrong.append(f'{a["file"]}: {a["error"]}')
-    if grid.row_count:
-        console = rich.console.Console(highlight=False, markup=False, file=io.StringIO())
-        console.width = max(console.width, console.measure(grid, options=console.options.update(width=10_000)).maximum)
-        console.print(grid)
-        yield console.file.getvalue().rstrip()
-    yield from wrong
-
-
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; leaves with a sentence where it makes no sense."""
     parser = argparse.ArgumentParser(
@@ -325,7 +268,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--workdir', required=True, help='of a finished sweep, or a copy of its folder model/')
     parser.add_argument('paths', nargs='+', metavar='PATH', help='an audio file, a folder, or - for raw PCM from standard input')
-    parser.add_argument('--format', choices=('table', 'csv', 'jsonl'), default='table')
+    parser.add_argument('--format', choices=answers.FORMATS, default='table')
     parser.add_argument('--window', type=float, default=WINDOW, help='seconds (default %(default)g)')
     parser.add_argument('--hop', type=float, default=None, help=f'seconds, of files longer than {LONGEST:g} s (default {HOP:g})')
     parser.add_argument('--rate', type=int, help='Hz, of standard input')
@@ -350,10 +293,10 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     return asked
 
 
-def counted(answers: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
+def counted(found: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
     """The answers as they pass, files without one remembered."""
     with report.progress(count, 'file') if count >= MANY else contextlib.nullcontext() as progress:
-        for answer in answers:
+        for answer in found:
             if 'error' in answer:
                 failed.append(answer)
             if progress:
@@ -372,11 +315,11 @@ def main() -> None:
         print(*model.notes, sep='\n', end='\n' * bool(model.notes), file=sys.stderr)
         if asked.paths == ['-']:
             paths = asked.paths
-            answers = model.stream(sys.stdin.buffer, asked.rate, asked.encoding, asked.channels)
+            found = model.stream(sys.stdin.buffer, asked.rate, asked.encoding, asked.channels)
         else:
             paths = [p for path in asked.paths for p in below(Path(path))]
-            answers = model.files(paths)
-        for line in lines(counted(answers, failed, len(paths)), asked.format, model.classes):
+            found = model.files(paths)
+        for line in answers.lines(counted(found, failed, len(paths)), asked.format, model.classes):
             with tqdm.external_write_mode():
                 print(line, flush=True)
     except Refusal as refusal:

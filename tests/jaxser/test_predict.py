@@ -18,7 +18,8 @@ import tiny_config
 import jaxser
 from data_pipelines import batches, shards
 from data_pipelines.refusal import Refusal
-from jaxser import bundle, predict, train
+from jaxser import answers, bundle, predict, step, train
+from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir
 
 ROOT = Path(__file__).parent.parent.parent
@@ -200,7 +201,7 @@ def test_a_folder_is_every_audio_file_below_it(model, folder, tmp_path):
 
 @pytest.mark.parametrize(('encoding', 'channels'), [('s16le', 1), ('f32le', 2)])
 def test_a_stream_is_answered_every_second(model, encoding, channels):
-    """About what was heard last, as `predict` answers it; the pipe may cut it anywhere, and its end is answered too."""
+    """About what was heard last, as `predict` found it; the pipe may cut it anywhere, and its end is answered too."""
     wave = np.repeat(np.round(sound(12.5) * 32768)[:, None] / 32768, channels, 1)
     content = (wave * 32768).astype('<i2').tobytes() if encoding == 's16le' else wave.astype('<f4').tobytes() + b'x'
 
@@ -208,10 +209,10 @@ def test_a_stream_is_answered_every_second(model, encoding, channels):
         def read(self, size=-1):
             return super().read(min(size, 777))
 
-    answers = list(model.stream(Pipe(content), RATE, encoding, channels))
-    assert [a['end'] for a in answers] == [*map(float, range(1, 13)), 12.5]
-    assert [a['start'] for a in answers] == [0.0] * 10 + [1.0, 2.0, 2.5]
-    for a in answers[::4]:
+    found = list(model.stream(Pipe(content), RATE, encoding, channels))
+    assert [a['end'] for a in found] == [*map(float, range(1, 13)), 12.5]
+    assert [a['start'] for a in found] == [0.0] * 10 + [1.0, 2.0, 2.5]
+    for a in found[::4]:
         close(a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE))
 
 
@@ -228,15 +229,15 @@ def test_formats_say_the_same(model, folder, tmp_path):
     """JSON lines, CSV and the table, of the good files and the bad."""
     soundfile.write(tmp_path / 'long.wav', sound(40.0), RATE)
     names = [folder / 'stereo.wav', tmp_path / 'long.wav', folder / 'empty.wav']
-    answers = list(model.files(names))
-    text = {how: list(predict.lines(answers, how, model.classes)) for how in ('jsonl', 'csv', 'table')}
-    assert [json.loads(line) for line in text['jsonl']] == answers
+    found = list(model.files(names))
+    text = {how: list(answers.lines(found, how, model.classes)) for how in ('jsonl', 'csv', 'table')}
+    assert [json.loads(line) for line in text['jsonl']] == found
     rows = list(csv.DictReader(text['csv']))
     assert [r['part'] for r in rows] == ['file', 'file', *['window'] * 7, 'error']
-    assert float(rows[1]['angry']) == pytest.approx(answers[1]['posterior']['angry'])
+    assert float(rows[1]['angry']) == pytest.approx(found[1]['posterior']['angry'])
     assert (rows[-2]['start'], rows[-2]['end']) == ('30.0', '40.0')
     assert rows[-1]['error'] == 'empty: 0 bytes'
-    assert f'{answers[0]["posterior"]["sad"]:.3f}' in text['table'][0]
+    assert f'{found[0]["posterior"]["sad"]:.3f}' in text['table'][0]
     assert text['table'][1] == f'{folder / "empty.wav"}: empty: 0 bytes'
 
 
@@ -274,6 +275,34 @@ def test_windows_that_make_no_sense_are_refused(swept, window, hop):
         jaxser.load(swept, window=window, hop=hop)
 
 
+@pytest.mark.parametrize(
+    'keys',
+    [
+        {'method': 'leace'},
+        {'method': 'speaker_norm', 'speaker_norm': 'snp'},
+        {'method': 'cdann', 'domain': 'speaker+language', 'model.batch_norm': 'none'},
+        {'method': 'crossgrad', 'model.name': 'cnn'},
+        {'method': 'dann', 'model.batch_norm': 'domain'},
+    ],
+    ids=lambda keys: keys['method'],
+)
+def test_every_kind_of_parameters_survives_the_file(keys):
+    """Heads, layers and erasers by their names, and statistics that a network has or lacks, to the bit."""
+    config = tiny_config.get_config()
+    config.update_from_flattened_dict(keys)
+    sizes = Sizes(64, 2, {'speaker': 3, 'language': 2, 'corpus': 1}, 4)
+    encoder, method = train.method(config, sizes)
+    hyper = {'seed': np.arange(2), 'fold': np.zeros(2, int), 'weight_decay': np.zeros(2), 'lr': np.zeros(2)}
+    state = jax.vmap(step.make(encoder, method, sizes, config.train).init)(hyper)
+    arrays = {'params': state.params, 'batch_stats': state.batch_stats}
+    again = {'batch_stats': {}} | bundle.unpacked(bundle.packed(jax.tree.map(np.asarray, arrays)))
+    jax.tree.map(np.testing.assert_array_equal, again, arrays)
+    facts = {'config': json.loads(config.to_json()), 'classes': ['angry', 'sad'], 'sizes': sizes._asdict()}
+    facts |= {'calibration': {'temperature': 1.0}, 'normalisation': 'utterance', 'synthetic': False, 'versions': {}}
+    found = predict.Predictor(bundle.Model(facts, bundle.unpacked(bundle.packed(again)))).predict(sound(0.5), RATE)
+    assert sum(found['posterior'].values()) == pytest.approx(1)
+
+
 COMMAND = """
 import sys
 import jaxser
@@ -299,11 +328,11 @@ def test_good_files_are_answered_and_bad_ones_named(swept, folder, tmp_path):
     names = ['stereo.wav', 'short.wav', 'long.wav', 'empty.wav', 'notes.txt', 'absent.wav']
     done = command('--workdir', tmp_path / 'model', '--format', 'jsonl', *names, cwd=folder)
     assert done.returncode == 1, done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [a['file'] for a in answers] == names
-    assert [round(a['seconds'], 3) for a in answers[:3]] == [2.0, 0.3, 600.0]
-    assert len(answers[2]['windows']) == 119
-    assert [a['error'] for a in answers[3:]] == ['empty: 0 bytes', 'unreadable: Format not recognised.', 'missing']
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [a['file'] for a in found] == names
+    assert [round(a['seconds'], 3) for a in found[:3]] == [2.0, 0.3, 600.0]
+    assert len(found[2]['windows']) == 119
+    assert [a['error'] for a in found[3:]] == ['empty: 0 bytes', 'unreadable: Format not recognised.', 'missing']
     assert b'3 of 6 files without an answer' in done.stderr
     assert b'Traceback' not in done.stderr
 
