@@ -119,9 +119,12 @@ class Predictor:
         try:
             log_mel.plausible(rate)
             samples = log_mel.mono(samples.reshape(len(samples), -1).astype(np.float32), rate, self.spec)
-            return self._answers([self._sound('', samples)])[0]
+            (answer,) = self._answers([self._sound('', samples)])
         except log_mel.Rejected as reason:
-            raise Refusal(f'The wave has no answer: {reason}.') from None
+            answer = {'error': str(reason)}
+        if 'error' in answer:
+            raise Refusal(f'The wave has no answer: {answer["error"]}.')
+        return answer
 
     def files(self, paths: Iterable) -> Iterator[dict]:
         """Of every file, in order, what `predict` says of it, with its name as 'file'; {'file', 'error'} where it says nothing.
@@ -246,10 +249,11 @@ def load(folder, window: float = WINDOW, hop: float = HOP) -> Predictor:
 
 
 def below(path: Path) -> list[Path]:
-    """A file itself, or every audio file below a folder, in the order of their paths; the folder itself where it has none."""
+    """A file itself, or every audio file below a folder but hidden ones, by their paths; the folder itself where it has none."""
     if not path.is_dir():
         return [path]
-    return sorted(p for p in path.rglob('*') if p.suffix.lower() in SUFFIXES and not p.is_dir()) or [path]
+    found = (p for p in path.rglob('*') if p.suffix.lower() in SUFFIXES and not p.name.startswith('.') and not p.is_dir())
+    return sorted(found) or [path]
 
 
 def read(file: BinaryIO, size: int) -> bytes:

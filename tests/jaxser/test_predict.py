@@ -175,6 +175,7 @@ def test_rate_channels_and_type_of_a_wave_do_not_matter(model):
         (np.zeros(RATE), RATE, 'silent'),
         (sound(0.05), RATE, 'too short: 0.050 s'),
         (np.full(RATE, np.nan), RATE, 'NaN'),
+        (np.linspace(0, 3e-4, 40 * RATE), RATE, 'silent in every window'),
         (sound(1.0), 3, 'rate of 3 Hz'),
         (np.zeros((2, RATE)), RATE, r'shape \(2, 16000\); expected \(time,\)'),
         (np.zeros(0), RATE, r'shape \(0,\)'),
@@ -193,6 +194,7 @@ def test_a_folder_is_every_audio_file_below_it(model, folder, tmp_path):
     shutil.copy(folder / 'short.wav', tmp_path / 'in' / 'B.WAV')
     soundfile.write(tmp_path / 'a.flac', sound(0.5), RATE)
     shutil.copy(folder / 'notes.txt', tmp_path)
+    (tmp_path / '._a.flac').touch()  # a Mac leaves them
     assert [Path(a['file']).name for a in model.files([tmp_path])] == ['B.WAV', 'a.flac'][::-1]
     (tmp_path / 'none').mkdir()
     (answer,) = model.files([tmp_path / 'none'])
