@@ -13,10 +13,11 @@ import jax
 import numpy as np
 import pytest
 import soundfile
+import threadpoolctl
 import tiny_config
 
 import jaxser
-from data_pipelines import batches, shards
+from data_pipelines import batches, log_mel, shards
 from data_pipelines.refusal import Refusal
 from jaxser import answers, bundle, predict, step, train
 from jaxser.interfaces import Sizes
@@ -82,14 +83,18 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(swept, data):
     assert agrees(swept, data) == 48
 
 
-def test_features_are_those_of_the_shards_to_the_bit(model, swept, data):
-    """However many threads BLAS has: the last bit of a product depends on their number."""
+def test_features_are_those_of_the_shards_to_the_bit(model, swept, data, monkeypatch):
+    """With one thread of BLAS, as in `prepare`: the last bit of a product depends on their number (in some of 384 files)."""
+    threads, log_mel_of = [], log_mel.log_mel
+    infos = lambda: [b['num_threads'] for b in threadpoolctl.threadpool_info() if b['user_api'] == 'blas']  # noqa: E731
+    monkeypatch.setattr(log_mel, 'log_mel', lambda *a: (threads.extend(infos()), log_mel_of(*a))[1])
     u = batches.split(Workdir.opened(swept).config).utterances
     mel_RxM, first = shards.load(u), 0
     for name, frames in zip(u.text['utterance'], u.frames_N):
         (stretch,) = model._opened(data.parent / name).stretches
         np.testing.assert_array_equal(stretch.mel_TxM, mel_RxM[first : first + frames])
         first += frames
+    assert set(threads) == {1}
 
 
 def test_by_the_utterance_and_with_a_targets_statistics_too(data, tmp_path):
