@@ -317,7 +317,7 @@ class Table:
                     groups.append(heard[speaker_N[heard] == speaker])
         pooled = [_pool(u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows]) for rows in groups]
         mean, variance = (np.stack([*own, *(p[i] for p in pooled)]) for i, own in enumerate((u.mean_NxM, u.variance_NxM)))
-        return *_affine(mean, variance), at_FxN
+        return *affine(mean, variance), at_FxN
 
     def batch(self, item: Item) -> dict[str, np.ndarray]:
         """A Batch of numpy arrays but for its features, whose arrays lead with the shape of `item.row`, or of `item.fold`."""
@@ -377,5 +377,6 @@ def _pool(frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.ndarray) 
     return mean_M, (weight_Nx1 * (variance_NxM + (mean_NxM - mean_M) ** 2)).sum(0)
 
 
-def _affine(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def affine(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale, by which features come to mean 0 and variance 1."""
     return mean.astype(np.float32), (1 / np.sqrt(np.maximum(variance, 1e-4))).astype(np.float32)

@@ -93,10 +93,14 @@ def require(utterances: list[Utterance]) -> None:
 
 def decode(utterance: Utterance, spec: LogMel) -> 'np.ndarray':
     """The utterance's samples, float32, mono at `spec.rate`; raises `Rejected` for whatever is wrong with the file."""
+    return mono(*read(utterance), spec)
+
+
+def mono(samples: 'np.ndarray', rate: int, spec: LogMel) -> 'np.ndarray':
+    """Samples of shape (time, channels) as one channel at `spec.rate`; raises `Rejected` for what is no sound."""
     import librosa
     import numpy as np
 
-    samples, rate = read(utterance)
     peak = np.abs(samples).max()
     if not np.isfinite(peak):
         raise Rejected('NaN or infinite samples')
@@ -256,6 +260,14 @@ def filters(spec: LogMel) -> tuple['np.ndarray', 'np.ndarray']:
             ) from None
 
 
+def moments(mel_TxM: 'np.ndarray') -> tuple['np.ndarray', 'np.ndarray']:
+    """mean_M and variance_M over frames, float32."""
+    import numpy as np
+
+    exact_TxM = mel_TxM.astype(np.float64)
+    return exact_TxM.mean(axis=0).astype(np.float32), exact_TxM.var(axis=0).astype(np.float32)
+
+
 def signature(mel_TxM: 'np.ndarray') -> 'np.ndarray':
     """signature_S: float16, nearly the same for copies that differ by level, codec, rate, faint noise or silence at their ends.
 
@@ -295,13 +307,13 @@ def features(utterance: Utterance, spec: LogMel) -> dict | Rejected:
     except Rejected as reason:
         return reason
     wide_TxM = mel_TxM.astype(np.float32)  # once, since NumPy is slow at it
-    exact_TxM = wide_TxM.astype(np.float64)
+    mean_M, variance_M = moments(wide_TxM)
     return {
         'mel_TxM': mel_TxM,
         'frames': len(mel_TxM),
         'seconds': len(wave) / spec.rate,
-        'mean_M': exact_TxM.mean(axis=0).astype(np.float32),
-        'variance_M': exact_TxM.var(axis=0).astype(np.float32),
+        'mean_M': mean_M,
+        'variance_M': variance_M,
         'signature_S': signature(wide_TxM),
         'sha256': hashlib.sha256(np.ascontiguousarray(wave, '<f4')).hexdigest(),
     }

@@ -1,0 +1,11 @@
+"""Speech emotion recognition that forgets who is speaking."""
+
+
+def load(folder, **options):
+    """The model of a finished sweep's workdir, or of its folder model/, as a `jaxser.predict.Predictor`.
+
+    >>> jaxser.load('runs/dann_demo').predict(wave, 16_000)['posterior']
+    """
+    from jaxser import predict  # JAX is imported where it is needed
+
+    return predict.load(folder, **options)

@@ -8,7 +8,6 @@ standard deviation of every band over an utterance.
 """
 
 import argparse
-import contextlib
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -182,20 +181,6 @@ class Probe:
         return answer
 
 
-def represented(trainer, group, best) -> evaluate.Gathered:
-    """The representation of every utterance that a run's fold uses, by its selected parameters, in evaluation."""
-    task, config, layout = trainer.task, trainer.config, group.layout
-    hyper, gathered = layout.place_runs(group.hyper_DxR), evaluate.Gathered(group.fold_N)
-    here = group.fold_DxF[layout.local]
-    items = batches.scoring(task.entries, here, task.utterances, 'used', 0, config.data.eval_batch)
-    read = batches.resident if trainer.resident else batches.streaming
-    with contextlib.closing(read(task.table, items)) as feed:
-        for item, batch in feed:
-            z, _ = trainer.programs.predict(item.frames)(*best, trainer.features, layout.place_batch(batch, 2), hyper)
-            gathered.add(item.all_folds, layout.collect(z))
-    return gathered
-
-
 def run(path, data: str | None = None) -> dict:
     """Asks every run of the finished sweep in `path`, unless that was done; returns results.json, in process 0.
 
@@ -212,7 +197,7 @@ def run(path, data: str | None = None) -> dict:
         progress.set_description('Asking what is left of the speakers')
         for trainer, group, best in train.revisited(place):
             ask = ask or Probe(trainer.task, config.data.order_seed)
-            given += ask(group, represented(trainer, group, best))
+            given += ask(group, train.scored(trainer, group, best, 'used')[0])
             progress.update(len(group.runs))
     for of, answer in zip(results['runs'], given, strict=True):
         of['probe'] = answer if of['status'] == 'ok' else None

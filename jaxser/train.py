@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -407,10 +407,10 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
     return outcome
 
 
-def revisited(place: Workdir) -> Iterator[tuple[Trainer, Group, tuple]]:
+def revisited(place: Workdir, wanted: Callable[[dict], bool] = lambda run: True) -> Iterator[tuple[Trainer, Group, tuple]]:
     """Of a finished sweep, every group with its trainer and the selected (parameters, statistics) of its runs.
 
-    In the order of the runs in results.json; the trainer predicts alone.
+    In the order of the runs in results.json, without the groups of which no run is `wanted`; the trainer predicts alone.
     """
     config, choices, number = place.config, place.choices(), itertools.count()
     parts = check(config)
@@ -420,7 +420,24 @@ def revisited(place: Workdir) -> Iterator[tuple[Trainer, Group, tuple]]:
     for n, part in enumerate(parts):
         trainer = Trainer(part, task, mel_RxM, choices['runs_per_group'][str(n)], trains=False)
         for group in trainer.groups:
-            yield trainer, group, _selected(trainer, group, place.checkpoints(next(number)))
+            folder = place.checkpoints(next(number))
+            if any(map(wanted, group.runs)):
+                yield trainer, group, _selected(trainer, group, folder)
+
+
+def scored(trainer: Trainer, group: Group, best: tuple, part: str) -> tuple[evaluate.Gathered, evaluate.Scores]:
+    """Representations and posteriors of a part of each run's fold, whole utterances, by the parameters `best`."""
+    task, config, layout = trainer.task, trainer.config, group.layout
+    hyper, z_of, scores = layout.place_runs(group.hyper_DxR), evaluate.Gathered(group.fold_N), evaluate.Scores(group.fold_N)
+    here = group.fold_DxF[layout.local]
+    items = batches.scoring(task.entries, here, task.utterances, part, 0, config.data.eval_batch)
+    read = batches.resident if trainer.resident else batches.streaming
+    with contextlib.closing(read(task.table, items)) as feed:
+        for item, batch in feed:
+            z, predicted = trainer.programs.predict(item.frames)(*best, trainer.features, layout.place_batch(batch, 2), hyper)
+            z_of.add(item.all_folds, layout.collect(z))
+            scores.add(item.all_folds, layout.collect(predicted))
+    return z_of, scores
 
 
 def _selected(trainer: Trainer, group: Group, folder) -> tuple:

@@ -96,7 +96,7 @@ class Workdir:
         known = epath.Path(path) / 'config.json'
         if not known.exists():
             raise Refusal(f'{path} holds no sweep (no config.json); expected a workdir of jaxser.main, e.g. runs/dann_demo.')
-        config = ConfigDict(_tuples(json.loads(known.read_text())['config']))
+        config = configuration(json.loads(known.read_text())['config'])
         if data:
             config.data.dir = data
         return cls(path, config)
@@ -175,13 +175,23 @@ class Workdir:
         file = self.path / name
         return json.loads(file.read_text()) if file.exists() else None
 
-    def _replace(self, name: str, text: str) -> None:
+    def keep_model(self, weights: bytes, facts: dict) -> None:
+        """Writes model/, the facts last: where they are, the weights are whole."""
+        self._replace('model/model.safetensors', weights)
+        self._replace('model/model.json', json.dumps(facts, indent=2))
+
+    def _replace(self, name: str, content: str | bytes) -> None:
         """Writes a file whole or not at all."""
         if cluster.main():
             part = (self.path / name).with_name(f'.{name.rpartition("/")[2]}.part')
             part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(text)
+            (part.write_bytes if isinstance(content, bytes) else part.write_text)(content)
             part.replace(self.path / name)
+
+
+def configuration(known: dict) -> ConfigDict:
+    """A configuration from its JSON."""
+    return ConfigDict(_tuples(known))
 
 
 def _tuples(tree):

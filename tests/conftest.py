@@ -28,6 +28,21 @@ if not os.environ.get('JAX_PLATFORMS'):
 
 
 @pytest.fixture(scope='session')
+def swept(data, tmp_path_factory) -> Path:
+    """The workdir of a finished sweep with its model: two coefficients on three folds."""
+    import tiny_config
+
+    from jaxser import bundle, train
+
+    config = tiny_config.get_config()
+    config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2})
+    path = tmp_path_factory.mktemp('swept') / 'tiny'
+    train.run(config, path)
+    bundle.run(path)
+    return path
+
+
+@pytest.fixture(scope='session')
 def data(tmp_path_factory) -> Path:
     """Six made-up speakers of two languages, prepared: tones whose pitch is the speaker's and whose tremolo the emotion's."""
     import soundfile

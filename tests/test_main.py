@@ -104,6 +104,7 @@ def test_a_finished_sweep_leaves_what_the_readme_promises(workdir):
     for picture in ('confusion.png', 'sweep.png'):
         assert (workdir / picture).read_bytes()[:4] == b'\x89PNG'
     assert list((workdir / 'tensorboard').rglob('events*'))
+    assert json.loads((workdir / 'model' / 'model.json').read_text())['classes'] == results['classes']
 
 
 def test_killed_and_started_again_is_as_never_interrupted(packed, workdir, tmp_path):

@@ -1,0 +1,62 @@
+"""What jaxser.predict answers, as text: JSON lines, CSV, or a table."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+
+FORMATS = ('table', 'csv', 'jsonl')
+
+
+def lines(answers: Iterable[dict], how: str, classes: tuple[str, ...]) -> Iterator[str]:
+    """The answers as text, each as soon as it is known; a table of files is known at their end."""
+    if how == 'jsonl':
+        yield from map(json.dumps, answers)
+    elif how == 'csv':
+        yield row(['file', 'part', 'start', 'end', 'emotion', *classes, 'error'])
+        for a in answers:
+            yield row(cells(a, 'error' if 'error' in a else 'file' if 'file' in a else 'window', classes))
+            for window in a.get('windows', ()):
+                yield row(cells(window | {'file': a['file']}, 'window', classes))
+    else:
+        yield from table(answers, classes)
+
+
+def row(values: list) -> str:
+    """A line of CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator='').writerow(values)
+    return text.getvalue()
+
+
+def cells(answer: dict, part: str, classes: tuple[str, ...]) -> list:
+    """A file, or a window of one, as columns."""
+    p = answer.get('posterior') or {}
+    times = [answer.get('start', 0 if p else ''), answer.get('end', answer.get('seconds', ''))]
+    head = [answer.get('file', '-'), part, *times, answer.get('emotion') or '']
+    return [*head, *(f'{p[c]:.9g}' if c in p else '' for c in classes), answer.get('error', answer.get('note', ''))]
+
+
+def table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
+    """For people: a table of files, and a line for each that has no answer; of a stream, a line a second."""
+    import rich.console
+    import rich.table
+
+    grid, wrong = rich.table.Table('file', 'seconds', 'emotion', *classes), []
+    for column in (1, *range(3, 3 + len(classes))):
+        grid.columns[column].justify = 'right'
+    for a in answers:
+        p = a.get('posterior')
+        if 'file' not in a:
+            said = ' '.join(f'{c} {p[c]:.2f}' for c in classes) if p else a['note']
+            yield f'{a["start"]:8.1f} to {a["end"]:8.1f} s  {a["emotion"] or "":12s}  {said}'
+        elif p:
+            grid.add_row(a['file'], f'{a["seconds"]:.1f}', a['emotion'], *(f'{p[c]:.3f}' for c in classes))
+        else:
+            wrong.append(f'{a["file"]}: {a["error"]}')
+    if grid.row_count:
+        console = rich.console.Console(highlight=False, markup=False, file=io.StringIO())
+        console.width = max(console.width, console.measure(grid, options=console.options.update(width=10_000)).maximum)
+        console.print(grid)
+        yield console.file.getvalue().rstrip()
+    yield from wrong

@@ -1,0 +1,205 @@
+"""The model that a finished sweep leaves for prediction: WORKDIR/model, which needs neither the corpus nor the checkpoints.
+
+  python -m jaxser.bundle --workdir runs/dann_demo [--data data]
+
+Training makes it at its end; the command does for a sweep that has none. Of the settings (all that was swept but seed and fold)
+it takes the one of the best mean dev UAR, and of that one every run that did not diverge: their posteriors are averaged. Each
+run was trained without some of the speakers, so the average has no dev part of its own: what is known of it, its measures and
+its temperature, is known of its runs one by one.
+
+model.safetensors   params/..., batch_stats/... and, under `global` normalisation, mean and scale, all leading with R, the run
+model.json          what else it takes to predict by them, and where they come from
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import safetensors.numpy
+from etils import epath
+from flax import traverse_util
+
+from data_pipelines import log_mel
+from data_pipelines.refusal import Refusal
+from jaxser import cluster, summary, train
+from jaxser.workdir import PACKAGES, Workdir, plain, version
+
+FORMAT = 1  # raise it whenever what is written means something else
+COLDEST, HOTTEST = 0.05, 20.0  # where a dev part would have a temperature of 0 (all of it is right) or none
+ROW = ('seeds', 'speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')  # of the summary
+
+NEEDED = ('config', 'classes', 'sizes', 'normalisation', 'calibration', 'synthetic', 'versions')  # by prediction
+
+
+class Model(NamedTuple):
+    """What is read back: model.json, and nested arrays."""
+
+    facts: dict
+    arrays: dict  # params, batch_stats (unless the network has none), and perhaps mean, scale
+
+
+class Member(NamedTuple):
+    """A run of the model, and what it says of its own dev part."""
+
+    run: dict
+    arrays: dict
+    p_NxC: np.ndarray
+    truth_N: np.ndarray
+
+
+def chosen(results: dict) -> tuple[dict, list[dict]]:
+    """The row of the setting with the best mean dev UAR, and the hyper-parameters of its runs that did not diverge."""
+
+    def runs(row: dict) -> list[dict]:
+        swept = [k for k in row if k not in summary.FIGURES]
+        return [r['hyper'] for r in results['runs'] if r['status'] == 'ok' and all(r['hyper'].get(k) == row[k] for k in swept)]
+
+    best = max(results['summary'], key=lambda row: (row['dev_uar'] or 0.0, len(runs(row))))
+    return best, runs(best)
+
+
+def tempered(p_NxC: np.ndarray, temperature: float) -> np.ndarray:
+    """The posteriors of scores that are divided by the temperature; their order stays."""
+    score_NxC = np.log(np.maximum(p_NxC, np.finfo(float).tiny)) / temperature
+    p_NxC = np.exp(score_NxC - score_NxC.max(-1, keepdims=True))
+    return p_NxC / p_NxC.sum(-1, keepdims=True)
+
+
+def surprise(p_NxC: np.ndarray, truth_N: np.ndarray) -> float:
+    """The mean negative log likelihood of the truth, in nats."""
+    return float(-np.log(np.maximum(p_NxC[np.arange(len(truth_N)), truth_N], np.finfo(float).tiny)).mean())
+
+
+def calibration(p_NxC: np.ndarray, truth_N: np.ndarray) -> dict:
+    """The temperature that makes the truth least surprising (Guo et al. 2017, arXiv 1706.04599); 1 of no utterance."""
+    if not len(truth_N):
+        return {'temperature': 1.0, 'utterances': 0, 'nll_before': None, 'nll': None}
+    from scipy import optimize  # prediction need not wait for it
+
+    loss = lambda log_t: surprise(tempered(p_NxC, np.exp(log_t)), truth_N)  # noqa: E731
+    found = optimize.minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method='bounded')
+    before = surprise(p_NxC, truth_N)
+    temperature = float(np.exp(found.x)) if found.fun < before else 1.0
+    return {'temperature': temperature, 'utterances': len(truth_N), 'nll_before': before, 'nll': min(float(found.fun), before)}
+
+
+def members(trainer, group, best: tuple, wanted: list[dict]) -> list[Member]:
+    """The wanted runs of a group."""
+    _, scores = train.scored(trainer, group, best, 'dev')
+    table, layout = trainer.task.table, group.layout
+    params_N, batch_stats_N = jax.tree.map(layout.collect, best)
+    made = []
+    for n, run in enumerate(group.runs):
+        if run not in wanted:
+            continue
+        rows, p_NxC = scores.run(n)
+        arrays = jax.tree.map(lambda x, n=n: x[n], {'params': params_N, 'batch_stats': batch_stats_N})
+        if table.normalisation == 'global':
+            at = table.moments_FxN[group.fold_N[n], 0]
+            arrays |= {'mean': table.mean[at], 'scale': table.scale[at]}
+        made.append(Member(run, arrays, p_NxC, table.emotion_N[rows]))
+    return made
+
+
+def packed(arrays: dict) -> bytes:
+    """Nested arrays as safetensors, by names such as params/emotion/layers_0/kernel."""
+    return safetensors.numpy.save(traverse_util.flatten_dict(arrays, sep='/'))
+
+
+def unpacked(weights: bytes) -> dict:
+    """What was packed; dictionaries without any array are gone."""
+    return traverse_util.unflatten_dict(safetensors.numpy.load(weights), sep='/')
+
+
+def run(path, data: str | None = None):
+    """Makes the model of the finished sweep in `path`, unless it is there; returns its folder.
+
+    `data` is where the shards are now, if they are elsewhere than in training.
+    """
+    place = Workdir.opened(path, data)
+    results, folder = place.finished(), place.path / 'model'
+    if results is None:
+        raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
+    if (folder / 'model.json').exists():
+        return folder
+    row, wanted = chosen(results)
+    made: list[Member] = []
+    with train.precision(place.config):
+        for trainer, group, best in train.revisited(place, lambda run: run in wanted):
+            made += members(trainer, group, best, wanted)
+            config, task = trainer.config, trainer.task
+    arrays = jax.tree.map(lambda *x: np.stack(x), *(m.arrays for m in made))
+    weights = packed(arrays)
+    facts = {
+        'format': FORMAT,
+        'sha256': hashlib.sha256(weights).hexdigest(),
+        'config': plain(config),
+        'classes': results['classes'],
+        'sizes': task.sizes(config)._asdict(),
+        'normalisation': config.data.normalise,
+        'log_mel': log_mel.FORMAT,
+        'runs': [m.run for m in made],
+        'calibration': calibration(np.concatenate([m.p_NxC for m in made]), np.concatenate([m.truth_N for m in made])),
+        'row': {k: v for k, v in row.items() if k not in summary.FIGURES or k in ROW},
+        'protocol': results['protocol'],
+        'corpora': results['corpora'],
+        'labels': results['labels'],
+        'synthetic': results['synthetic'],
+        'split_sha256': results['split_sha256'],
+        'versions': {p: version(p) for p in PACKAGES},
+    }
+    place.keep_model(weights, facts)
+    return folder
+
+
+def read(folder) -> Model:
+    """The model of a workdir, or of a folder that holds model.json; refuses what is not there, damaged or of another version."""
+    folder = epath.Path(folder)
+    place = folder if (folder / 'model.json').exists() else folder / 'model'
+    facts_file, weights_file = place / 'model.json', place / 'model.safetensors'
+    if not facts_file.exists():
+        if (folder / 'config.json').exists():
+            raise Refusal(f'{folder} has no model yet ({facts_file}). Make it: python -m jaxser.bundle --workdir {folder}')
+        raise Refusal(f'{folder} holds no model (no {facts_file}); expected a workdir of jaxser.main, e.g. runs/dann_demo.')
+    anew = f'Copy {place} anew; or, beside its sweep, remove it and run python -m jaxser.bundle --workdir WORKDIR'
+    try:
+        facts = json.loads(facts_file.read_text())
+        of, sha256 = facts['format'], facts['sha256']
+    except (ValueError, KeyError, TypeError) as e:
+        raise Refusal(f'{facts_file} is damaged ({type(e).__name__}: {e}). {anew}') from None
+    if (of, facts.get('log_mel')) != (FORMAT, log_mel.FORMAT):
+        raise Refusal(
+            f'{place} is of format {of} with features of format {facts.get("log_mel")}; this jaxser reads {FORMAT} and makes '
+            f'{log_mel.FORMAT}. Use the jaxser that trained it, {(facts.get("versions") or {}).get("jaxser")}, or train anew.'
+        )
+    if lacks := [k for k in NEEDED if k not in facts]:
+        raise Refusal(f'{facts_file} is damaged: it lacks {lacks[0]}. {anew}')
+    if not weights_file.exists():
+        raise Refusal(f'{weights_file} is missing. {anew}')
+    weights = weights_file.read_bytes()
+    if hashlib.sha256(weights).hexdigest() != sha256:
+        raise Refusal(f'{weights_file} is damaged, or of another model: its checksum is not the one in model.json. {anew}')
+    return Model(facts, unpacked(weights))
+
+
+def main() -> None:
+    """Prints a refusal as a sentence, without a stack trace."""
+    parser = argparse.ArgumentParser(prog='python -m jaxser.bundle', description=__doc__.splitlines()[0])
+    parser.add_argument('--workdir', required=True, type=Path, help='of a finished sweep')
+    parser.add_argument('--data', help='where the shards are, if they have been moved since')
+    asked = parser.parse_args()
+    cluster.prepare()
+    try:
+        print(run(asked.workdir, asked.data))
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == '__main__':
+    main()

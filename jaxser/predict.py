@@ -1,0 +1,342 @@
+"""What a finished sweep's model says of speech: a posterior over emotions for each file, or for every second of a stream.
+
+  python -m jaxser.predict --workdir runs/dann_demo [--format table|csv|jsonl] PATH ...     files, and folders of them
+  arecord -q -t raw -f S16_LE -r 16000 | python -m jaxser.predict --workdir runs/dann_demo --rate 16000 -
+
+A file of up to 30 s is one utterance, as in training. A longer one is cut into windows of --window seconds, one every --hop, each
+predicted as an utterance of its own; its posterior is their mean. A stream is answered once a second, about its last --window
+seconds. The posterior is the mean over the model's runs (jaxser/bundle.py), each by the temperature fitted on dev. The status is
+1 where a file could not be answered, and 2 where nothing could be.
+"""
+
+import argparse
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import threadpoolctl
+from tqdm import tqdm
+
+from data_pipelines import batches, log_mel
+from data_pipelines.corpora import Utterance
+from data_pipelines.refusal import Refusal
+from jaxser import answers, bundle, cluster, report, step, train
+from jaxser.interfaces import Sizes
+from jaxser.workdir import configuration, version
+
+LONGEST = 30.0  # seconds of an utterance; the LSTM never heard much longer ones
+WINDOW, HOP = 10.0, 5.0  # seconds
+BATCH = 16  # stretches a dispatch
+AT_ONCE = 128  # stretches that are sorted by their length and then batched, so that little is padded
+SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff', '.aifc', '.au', '.caf', '.w64', *log_mel.VIDEO)
+ENCODINGS = {'s16le': np.dtype('<i2'), 'f32le': np.dtype('<f4')}
+MANY = 10  # files, from which on a bar says how far it is
+CHANNELS = 64  # more are samples that lie the wrong way round
+
+
+class Stretch(NamedTuple):
+    """A part of a sound that is predicted as one utterance; `mel_TxM` is None where it is silent."""
+
+    start: float  # seconds
+    end: float
+    mel_TxM: np.ndarray | None
+
+
+class Sound(NamedTuple):
+    """A file, or why it has no answer."""
+
+    name: str
+    seconds: float = 0.0
+    stretches: tuple[Stretch, ...] = ()
+    error: str = ''
+
+
+class Predictor:
+    """A model, ready to predict; its programs are compiled when they are first needed."""
+
+    def __init__(self, model: bundle.Model, window: float = WINDOW, hop: float = HOP):
+        """`window` and `hop` in seconds, for sounds longer than 30 s and for streams."""
+        facts, arrays = model
+        self.facts, self.classes = facts, tuple(facts['classes'])
+        self.config = configuration(facts['config'])
+        self.spec = log_mel.LogMel(**self.config.data.features)
+        if not (0 < hop <= window and window >= 2 * log_mel.SHORTEST):
+            raise Refusal(f'A window of {window:g} s every {hop:g} s; expected a hop above 0 and no longer than the window.')
+        self.window, self.hop = window, hop
+        sizes = Sizes(**facts['sizes'])
+        encoder, method = train.method(self.config, sizes)
+        self.runs = {'batch_stats': {}, **jax.tree.map(jnp.asarray, arrays)}
+        self.blas = threadpoolctl.ThreadpoolController()
+        temperature = facts['calibration']['temperature']
+        score = step.make(encoder, method, sizes, self.config.train).predict
+        in_turn = jax.default_backend() == 'cpu'  # as in training (jaxser/parallel.py)
+
+        def posterior(runs, batch):
+            def of(run):
+                moments = {f'{k}_BxM': run[k][None] for k in ('mean', 'scale') if k in run}  # of the fold that it trained on
+                _, scores_BxC = score(run['params'], run['batch_stats'], batch | moments)
+                return jax.nn.softmax(scores_BxC / temperature)
+
+            return (jax.lax.map(of, runs) if in_turn else jax.vmap(of)(runs)).mean(0)
+
+        self._posterior = jax.jit(posterior)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know before believing an answer."""
+        said = []
+        if self.facts['synthetic']:
+            said.append(f'{report.SYNTHETIC.partition(":")[0]} trained this model: what it says of people means nothing.')
+        if (how := self.facts['normalisation']).startswith('speaker'):
+            said.append(f'Training normalised by {how}; here every speaker is a stranger, normalised by the utterance alone.')
+        was, now = self.facts['versions'].get('librosa'), version('librosa')
+        if was and was != now:
+            said.append(f'The model was trained on features by librosa {was}; this is librosa {now}.')
+        return said
+
+    def predict(self, wave: np.ndarray, rate: int) -> dict:
+        """Of samples of shape (time,) or (time, channels), floats of full scale 1 or signed integers, at `rate` Hz:
+
+        {'seconds', 'emotion', 'posterior': {class: probability}, 'windows': [{'start', 'end', 'posterior'}, ...]}
+
+        `windows` is empty for what is no longer than 30 s; one that is silent has None as its posterior, and no part in the mean.
+        Raises Refusal for what is too short, silent or no sound.
+        """
+        samples = np.asarray(wave)
+        if samples.ndim not in (1, 2) or not samples.size or samples.reshape(len(samples), -1).shape[1] > CHANNELS:
+            raise Refusal(f'The wave has the shape {samples.shape}; expected (time,) or (time, channels).')
+        if samples.dtype.kind not in 'if':
+            raise Refusal(f'The wave is of {samples.dtype}; expected floats, of full scale 1, or signed integers.')
+        if samples.dtype.kind == 'i':
+            samples = samples / -float(np.iinfo(samples.dtype).min)
+        try:
+            log_mel.plausible(rate)
+            samples = log_mel.mono(samples.reshape(len(samples), -1).astype(np.float32), rate, self.spec)
+            (answer,) = self._answers([self._sound('', samples)])
+        except log_mel.Rejected as reason:
+            answer = {'error': str(reason)}
+        if 'error' in answer:
+            raise Refusal(f'The wave has no answer: {answer["error"]}.')
+        return answer
+
+    def files(self, paths: Iterable) -> Iterator[dict]:
+        """Of every file, in order, what `predict` says of it, with its name as 'file'; {'file', 'error'} where it says nothing.
+
+        A folder is every audio file below it.
+        """
+        waiting: list[Sound] = []
+        for path in itertools.chain.from_iterable(map(below, map(Path, paths))):
+            waiting.append(self._opened(path))
+            if sum(len(s.stretches) for s in waiting) >= AT_ONCE:
+                yield from self._answers(waiting)
+                waiting = []
+        yield from self._answers(waiting)
+
+    def stream(self, file: BinaryIO, rate: int, encoding: str = 's16le', channels: int = 1) -> Iterator[dict]:
+        """Of raw PCM, every second as soon as it is there, what is heard in the last `window` seconds: {'start', 'end', ...}."""
+        sample = ENCODINGS[encoding]
+        keep, heard, kept = round(self.window * rate), 0, np.zeros((0, channels), np.float32)
+        frames = batches.lengths(1 + round(self.window * self.spec.rate) // self.spec.hop_length)
+        self._score([np.zeros((1, self.spec.bands), np.float16)], frames)  # compiled before the first second is over
+        while block := read(file, rate * channels * sample.itemsize):
+            whole = block[: len(block) // (channels * sample.itemsize) * channels * sample.itemsize]
+            new = np.frombuffer(whole, sample).reshape(-1, channels)
+            scale = 1.0 if sample.kind == 'f' else 1 << 15
+            kept = np.concatenate([kept, new.astype(np.float32) / np.float32(scale)])[-keep:]
+            if not len(new):
+                break  # it ends within a sample
+            heard += len(new)
+            answer = {'start': (heard - len(kept)) / rate, 'end': heard / rate}
+            try:
+                mel_TxM = self._features(log_mel.mono(kept, rate, self.spec))
+                yield answer | self._said(self._score([mel_TxM], frames)[0])
+            except log_mel.Rejected as reason:  # silent, as a rule
+                yield answer | self._said(None) | {'note': str(reason)}
+        if not heard:
+            yield {'file': '-', 'error': 'empty: no sample arrived'}
+
+    def _opened(self, path: Path) -> Sound:
+        """The sound of a file."""
+        if path.is_dir():
+            return Sound(str(path), error=f'no audio file below it ({", ".join(SUFFIXES)})')
+        try:
+            return self._sound(str(path), log_mel.decode(Utterance(path.name, path, '', '', '', ''), self.spec))
+        except log_mel.Rejected as reason:
+            return Sound(str(path), error=str(reason))
+        except MemoryError:
+            return Sound(str(path), error='too long for the memory')
+
+    def _sound(self, name: str, wave: np.ndarray) -> Sound:
+        """Samples of the model's rate, cut into stretches."""
+        rate = self.spec.rate
+        length, window = len(wave), round(self.window * rate)
+        starts = [0]
+        if length > max(LONGEST * rate, window):
+            hop = round(self.hop * rate)
+            starts = [*range(0, length - window, hop), length - window]  # the last one ends where the sound does
+        else:
+            window = length
+        return Sound(name, length / rate, tuple(self._stretch(wave[s : s + window], s) for s in starts))
+
+    def _stretch(self, wave: np.ndarray, start: int) -> Stretch:
+        rate = self.spec.rate
+        silent = np.ptp(wave) < 2 * log_mel.SILENCE
+        return Stretch(start / rate, (start + len(wave)) / rate, None if silent else self._features(wave))
+
+    def _features(self, wave: np.ndarray) -> np.ndarray:
+        """mel_TxM as `prepare` makes it, with one thread: the last bit of a product depends on their number."""
+        with self.blas.limit(limits=1, user_api='blas'):
+            return log_mel.log_mel(wave, self.spec)
+
+    def _answers(self, sounds: list[Sound]) -> list[dict]:
+        """What is said of each."""
+        every = [s.mel_TxM for sound in sounds for s in sound.stretches if s.mel_TxM is not None]
+        found, said = iter(self._score(every)), []
+        for sound in sounds:
+            name = {'file': sound.name} if sound.name else {}
+            if sound.error:
+                said.append(name | {'error': sound.error})
+                continue
+            p = [None if s.mel_TxM is None else next(found) for s in sound.stretches]
+            spans = [{'start': s.start, 'end': s.end} | self._said(p_C) for s, p_C in zip(sound.stretches, p)]
+            heard = [p_C for p_C in p if p_C is not None]
+            whole = self._said(np.mean(heard, 0)) if heard else {'error': 'silent in every window: nothing above -80 dBFS'}
+            said.append(name | {'seconds': sound.seconds} | whole | {'windows': spans if len(spans) > 1 else []})
+        return said
+
+    def _said(self, p_C: np.ndarray | None) -> dict:
+        if p_C is None:
+            return {'emotion': None, 'posterior': None}
+        return {'emotion': self.classes[int(p_C.argmax())], 'posterior': dict(zip(self.classes, p_C.tolist()))}
+
+    def _score(self, mels: list[np.ndarray], frames: int | None = None) -> list[np.ndarray]:
+        """p_C of every utterance, float64; padded to `frames`, or to one of few lengths."""
+        found: list = [None] * len(mels)
+        order = sorted(range(len(mels)), key=lambda n: -len(mels[n]))
+        for at in range(0, len(order), BATCH):
+            some = order[at : at + BATCH]
+            T, B = frames or batches.lengths(len(mels[some[0]])), 1 if len(some) == 1 else BATCH
+            batch = {
+                'mel_BxTxM': np.zeros((B, T, self.spec.bands), np.float16),
+                'frames_B': np.zeros(B, np.int32),
+                'target_B': np.ones(B, np.float32),  # whoever comes now is no source speaker
+            }
+            if 'mean' not in self.runs:
+                batch |= {'mean_BxM': np.zeros((B, self.spec.bands), np.float32)}
+                batch |= {'scale_BxM': np.ones((B, self.spec.bands), np.float32)}
+            for b, n in enumerate(some):
+                batch['mel_BxTxM'][b, : len(mels[n])] = mels[n]
+                batch['frames_B'][b] = len(mels[n])
+                if 'mean' not in self.runs:
+                    batch['mean_BxM'][b], batch['scale_BxM'][b] = batches.affine(*log_mel.moments(mels[n]))
+            with train.precision(self.config):
+                p_BxC = np.asarray(self._posterior(self.runs, batch), np.float64)
+            for b, n in enumerate(some):
+                found[n] = p_BxC[b] / p_BxC[b].sum()
+        return found
+
+
+def load(folder, window: float = WINDOW, hop: float = HOP) -> Predictor:
+    """The model of a finished sweep's workdir, or of its folder model/."""
+    return Predictor(bundle.read(folder), window, hop)
+
+
+def below(path: Path) -> list[Path]:
+    """A file itself, or every audio file below a folder but hidden ones, by their paths; the folder itself where it has none."""
+    if not path.is_dir():
+        return [path]
+    found = (p for p in path.rglob('*') if p.suffix.lower() in SUFFIXES and not p.name.startswith('.') and not p.is_dir())
+    return sorted(found) or [path]
+
+
+def read(file: BinaryIO, size: int) -> bytes:
+    """So many bytes, however a pipe cuts them; fewer where it ends."""
+    parts = []
+    while size and (part := file.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b''.join(parts)
+
+
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; leaves with a sentence where it makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog='python -m jaxser.predict', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--workdir', required=True, help='of a finished sweep, or a copy of its folder model/')
+    parser.add_argument('paths', nargs='+', metavar='PATH', help='an audio file, a folder, or - for raw PCM from standard input')
+    parser.add_argument('--format', choices=answers.FORMATS, default='table')
+    parser.add_argument('--window', type=float, default=WINDOW, help='seconds (default %(default)g)')
+    parser.add_argument('--hop', type=float, default=None, help=f'seconds, of files longer than {LONGEST:g} s (default {HOP:g})')
+    parser.add_argument('--rate', type=int, help='Hz, of standard input')
+    parser.add_argument('--encoding', choices=ENCODINGS, help='of standard input (default s16le)')
+    parser.add_argument('--channels', type=int, help='of standard input, interleaved (default 1)')
+    asked = parser.parse_args(arguments)
+    given = [k for k in ('rate', 'encoding', 'channels') if getattr(asked, k) is not None]
+    asked.hop = min(HOP, asked.window) if asked.hop is None else asked.hop
+    asked.encoding = asked.encoding or 's16le'
+    asked.channels = 1 if asked.channels is None else asked.channels
+    if '-' not in asked.paths:
+        if given:
+            parser.error(f'--{given[0]} is of standard input, which is asked for by -; files say theirs themselves.')
+    elif len(asked.paths) > 1:
+        parser.error('- is standard input, which is read alone, without files.')
+    elif asked.rate is None:
+        parser.error('raw PCM does not say its rate: give --rate, e.g. --rate 16000.')
+    elif not log_mel.RATES[0] <= asked.rate <= log_mel.RATES[1]:
+        parser.error(f'--rate is {asked.rate}; expected {log_mel.RATES[0]} to {log_mel.RATES[1]} Hz.')
+    elif not 1 <= asked.channels <= CHANNELS:
+        parser.error(f'--channels is {asked.channels}; expected 1 to {CHANNELS}.')
+    return asked
+
+
+def counted(found: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
+    """The answers as they pass, files without one remembered."""
+    with report.progress(count, 'file') if count >= MANY else contextlib.nullcontext() as progress:
+        for answer in found:
+            if 'error' in answer:
+                failed.append(answer)
+            if progress:
+                progress.update()
+            yield answer
+
+
+def main() -> None:
+    """Prints a refusal as a sentence, without a stack trace."""
+    asked = parsed()
+    cluster.prepare()
+    sys.stdout.reconfigure(errors='backslashreplace')  # a file's name may be any bytes
+    paths, failed = [], []
+    try:
+        model = load(asked.workdir, asked.window, asked.hop)
+        print(*model.notes, sep='\n', end='\n' * bool(model.notes), file=sys.stderr)
+        if asked.paths == ['-']:
+            paths = asked.paths
+            found = model.stream(sys.stdin.buffer, asked.rate, asked.encoding, asked.channels)
+        else:
+            paths = [p for path in asked.paths for p in below(Path(path))]
+            found = model.files(paths)
+        for line in answers.lines(counted(found, failed, len(paths)), asked.format, model.classes):
+            with tqdm.external_write_mode():
+                print(line, flush=True)
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # `| head` has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        sys.exit(130)
+    if failed:
+        print(f'{len(failed)} of {report.many(len(paths), "file")} without an answer.', file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == '__main__':
+    main()
