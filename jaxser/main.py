@@ -34,7 +34,7 @@ def main() -> None:
         return
     try:
         config = command.parse(sys.argv, 'jaxser.main')
-        from jaxser import cluster, probe, report, train  # JAX is imported once the flags are right
+        from jaxser import announce, cluster, probe, report, train  # JAX is imported once the flags are right
 
         cluster.prepare()
         if DISTRIBUTED.value:
@@ -47,7 +47,8 @@ def main() -> None:
             if config.probe:
                 results = probe.run(workdir)
             if cluster.main():
-                report.show(results, epath.Path(workdir))
+                announce.show(results, epath.Path(workdir))
+                report.write(epath.Path(workdir))
         except cluster.Preempted as preempted:
             cluster.say(f'{preempted} The same command goes on from there.')
             sys.exit(cluster.RESUME)

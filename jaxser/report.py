@@ -1,308 +1,561 @@
-"""Results as numbers, as a table, and as pictures."""
+"""Writes report.html of a finished sweep, one page that needs nothing else, and compares several.
 
+  python -m jaxser.report --workdir runs/A [runs/B ...]
+
+The page is read from the top: what came out, the evidence for it, the details. Training writes it at its end; summary.csv beside
+it has the table of settings. With several workdirs each gets its page, and the first comparison.html.
+
+The setting of which the page speaks is the one with the best dev UAR of those that are compared with plain training; test chooses
+nothing.
+"""
+
+import argparse
+import csv
 import io
+import json
 import sys
 import time
-from datetime import timedelta
+from pathlib import Path
 
-import jax
 import numpy as np
+from etils import epath
 
-from data_pipelines import audit, batches, subsets
-from jaxser import cluster, evaluate, statistics, summary, sweep
+from data_pipelines.refusal import Refusal
+from jaxser import calibration, compare, pictures, statistics, summary, sweep
+from jaxser.page import Section, ends, number, page, picture, said, table, text
+from jaxser.sweep import many
 
-SYNTHETIC = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
-SCORING = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
-
-
-def many(n: int, what: str) -> str:
-    """'1 run', '2 runs'."""
-    return f'{n} {what}{"" if n == 1 else "s"}'
-
-
-def announce(config, task, parts: list, runs: list[dict]) -> None:
-    """What is about to be computed."""
-    u = task.utterances
-    cluster.say(
-        f'{len(u)} utterances, {len(task.table.domains["speaker"])} speakers, classes {", ".join(task.table.classes)}; '
-        f'{task.protocol.title}; split {task.sha256[:12]}'
-    )
-    cut = [f'config.sweep.{k}' for k in subsets.Subset._fields if any(k in r for r in runs)]
-    before = [f'The audit is of the whole training part, before {", ".join(cut)}.'] * bool(cut)
-    for line in (*task.split.left(config.data.labels), *audit.brief(task.audit), *before):
-        cluster.say(line)
-    differ = {k: len(sweep.different(runs, k)) for k in task.varied}
-    cluster.say(
-        f'Features normalised by {config.data.normalise}{batches.NORMALISATIONS[config.data.normalise]}. '
-        f'{many(len(runs), "run")} in {many(len(parts), "program")}: {many(len(task.folds), "fold")}'
-        f'{"".join(f", {n} {k}" for k, n in differ.items() if n > 1)}; '
-        f'{many(config.train.epochs, "epoch")} of {many(task.steps, "step")}; '
-        f'{jax.device_count()} x {jax.devices()[0].device_kind}'
-    )
+SHOWN = 800  # utterances on a map, at most: t-SNE takes a second for so many
+NOTHING = statistics.Estimate(None, None, None)
+LOUD = ('inert', 'collapsed')  # verdicts that a reader must not miss
 
 
-def grouping(trainer) -> None:
-    """How the runs of a part are spread, where they do not fit at once."""
-    count, groups = len(trainer.runs), len(trainer.groups)
-    if groups > 1:
-        devices = len(trainer.groups[0].layout.devices)
-        cluster.say(f'{count} runs do not fit at once: {groups} groups of up to {trainer.size} on {devices} device(s).')
+class Sweep:
+    """A finished sweep, and of it the setting that dev chooses (`best`) beside plain training (`plain`).
+
+    Each of the two is a row of the summary, or None. Their counts are count_ZxSxCxC, of the speakers in `names`.
+    """
+
+    def __init__(self, of: compare.Finished):
+        self.path, self.facts, self.config, self.predicted = of.path, of.facts, of.facts['config'], of.predicted
+        self.runs, self.classes = of.results['runs'], of.results['classes']
+        self.rows = summary.rows(self.runs, of.predicted, self.config, len(self.classes))
+        self.results = of.results | {'summary': self.rows}
+        self.varied = sweep.varied([r['hyper'] for r in self.runs])
+        self.swept = [k for k in self.varied if k != 'seed']
+        done = [r for r in self.rows if r['uar'] is not None]
+        self.compared = [r for r in done if r['delta_uar'] is not None]
+        self.best = max(self.compared or done, key=lambda r: r['dev_uar'], default=None)
+        self.plain = None
+        if self.compared:
+            keys = [{k: r[k] for k in self.swept} for r in self.rows]
+            self.plain = self.rows[summary.plain_of({k: self.best[k] for k in self.swept}, keys, self.config)]
+        self.names = sorted({s for speaker_N, *_ in of.predicted.values() for s in speaker_N.tolist()})
+
+    def label(self, row: dict) -> str:
+        """What a setting is called."""
+        return sweep.label(row, self.swept) or summary.method(self.config)
+
+    def title(self, row: dict) -> str:
+        """A setting as a reader knows it."""
+        name = summary.method(self.config | row)
+        rest = [k for k in self.swept if k not in ('method', 'speaker_norm') and not (k == 'lam' and ', lam' in name)]
+        return ', '.join([name, *(f'{k} = {sweep.word(row[k])}' for k in rest if row.get(k) is not None)])
+
+    def of(self, row: dict) -> list[dict]:
+        """The runs of a setting, of the seeds of which no fold diverged."""
+        return summary.whole([r for r in self.runs if all(r['hyper'].get(k) == row[k] for k in self.swept)])
+
+    def counts(self, row: dict) -> np.ndarray:
+        """count_ZxSxCxC of a setting."""
+        return summary.confusions(self.predicted, self.of(row), self.varied, len(self.classes))
+
+    @property
+    def pair(self) -> dict[str, dict]:
+        """The rows that are shown side by side, by their titles: plain training and the best, as far as there are."""
+        return {self.title(r): r for r in (self.plain, self.best) if r}
 
 
-def forecast(trainer, group, seconds: float, epoch: int, began: float) -> None:
-    """How long it will take, known from one step; and how long the start took."""
-    config, task = trainer.config, trainer.task
-    trained = task.steps * (1 + trainer.identity) * config.data.batch * config.data.frames
-    scored = sum(
-        i.row.shape[-1] * i.frames for i in group.items(config, task, trainer.length, config.train.epochs - 1) if i.part == 'dev'
-    )
-    whole = seconds * (1 + SCORING * scored / trained)
-    others = len(trainer.groups) - 1 - trainer.groups.index(group)
-    left = whole * (config.train.epochs - epoch + others * config.train.epochs)
-    cluster.say(
-        f'First step {time.time() - began:.0f} s after the start. Forecast for {many(len(trainer.runs), "run")} of this program: '
-        f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'
-    )
+def forgotten(of: Sweep, row: dict) -> tuple[str, dict | None]:
+    """The domain that a setting shall forget, the first of several that was asked for, and what the probe says of it."""
+    asked = [*(row.get('domain') or of.config['domain']).split('+'), 'speaker']
+    answers = row['probe'] or {}
+    name = next((d for d in asked if d in answers), asked[0])
+    return name, answers.get(name)
 
 
-def profiled(folder) -> None:
-    """Where the trace is, and how it is opened."""
-    trace = next(folder.glob('plugins/profile/*/perfetto_trace.json.gz'), folder)
-    cluster.say(
-        f'\nA trace of one epoch: open {trace} at https://ui.perfetto.dev, '
-        f'or pip install xprof and tensorboard --logdir {folder}.'
-    )
-
-
-def metrics(runs: list[dict], epoch: int, trace: dict[str, np.ndarray], dev: list) -> list[dict]:
-    """An epoch's lines of metrics.jsonl, one a run, None for what is not finite."""
-    rows = []
-    for n, run in enumerate(runs):
-        row = run | {'epoch': epoch} | {k: float(x[n].mean()) for k, x in trace.items()}
-        diverged = not np.isfinite(row['loss'])
-        row |= {f'dev_{k}': None if diverged else dev[n][k] for k in ('uar', 'wa', 'f1')}
-        rows.append({k: None if isinstance(x, float) and not np.isfinite(x) else x for k, x in row.items()})
-    return rows
-
-
-def outcome(runs: list[dict], record, counts: list[np.ndarray]) -> dict:
-    """What a group has come to: its runs as results.json lists them."""
-    listed = []
-    for n, run in enumerate(runs):
-        if (step := int(record.nonfinite[n])) >= 0:
-            nothing = {'epoch': None, 'dev': None, 'test': None, 'selected': None}
-            listed.append({'hyper': run, 'status': 'nonfinite', 'step': step} | nothing)
-            continue
-        test = evaluate.measures(counts[n]) | {'confusion': counts[n].tolist()}
-        listed.append(
-            {
-                'hyper': run,
-                'status': 'ok',
-                'epoch': int(record.best_epoch[n]),
-                'dev': record.dev[n],
-                'test': test,
-                'selected': record.selected[n],
-            }
-        )
-    return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}
-
-
-def results(config, task, outcomes: list[dict], predicted: summary.Predicted, seconds: float) -> dict:
-    """results.json."""
-    runs = [r for o in outcomes for r in o['runs']]
-    notes = [f'only {config.data.only}'] * bool(config.data.only)
-    notes += ['normalised by the tested audio too (transductive)'] * (config.data.normalise == 'speaker_transductive')
-    notes += [f'LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']]
-    return {
-        'protocol': ', '.join([task.protocol.title, *notes]),
-        'corpora': list(config.data.corpora),
-        'labels': config.data.labels,
-        'folds': [f.name for f in task.folds],
-        'selection': config.train.select,
-        'normalisation': config.data.normalise + batches.NORMALISATIONS[config.data.normalise],
-        'classes': (classes := [str(c) for c in task.table.classes]),
-        'synthetic': bool({'demo', 'testbed'} & {*config.data.corpora}),
-        'split_sha256': task.sha256,
-        'left_out': task.split.left_out,
-        'unused': task.split.unused,
-        'audit': task.audit,
-        'matmul_precision': config.matmul_precision,
-        'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
-        'seconds': round(seconds, 1),
-        'seconds_of_training': round(sum(o['seconds'] for o in outcomes), 1),
-        'groups': [{'runs': len(o['runs']), 'seconds': round(o['seconds'], 1)} for o in outcomes],  # in the order of the runs
-        'runs': runs,
-        'summary': summary.rows(runs, predicted, config.to_dict(), len(classes)),
-    }
-
-
-def predictions(task, runs: list[dict], scores, record) -> list[dict]:
-    """The rows of predictions.csv: a test utterance of a run, with its posteriors."""
-    text, rows = task.utterances.text, []
-    for n, run in enumerate(runs):
-        if record.nonfinite[n] >= 0:
-            continue
-        name = sweep.label(run, task.varied)
-        for row, p_C in zip(*scores.run(n)):
-            rows.append(
-                {
-                    'run': name,
-                    'fold': run['fold'],
-                    'utterance': text['utterance'][row],
-                    'speaker': text['speaker'][row],
-                    'truth': text['emotion'][row],
-                }
-                | {str(c): f'{p:.9g}' for c, p in zip(task.table.classes, p_C)}
+def banners(of: Sweep) -> list[str]:
+    """What a reader must not miss."""
+    found = [f'Leak of {kind} allowed: training has heard what is tested.' for kind in of.results['audit'].get('leaks', [])]
+    best = of.best
+    if best is None:
+        return [*found, 'No setting is whole: in every seed a fold diverged.']
+    for word, n in (best['adversary'] or {}).items():
+        if word in LOUD:
+            asked = sum(best['adversary'].values())
+            what = (
+                'the representation tells nearly as much as that of plain training' if word == 'inert' else 'the emotion went too'
             )
-    return rows
+            found.append(f'The adversary was {word} in {n} of {many(asked, "run")}: {what}.')
+    if best['delta_uar'] is not None and not best['delta_ci95']:
+        least = statistics.FEWEST
+        found.append(f'Undecided: {many(best["speakers"], "tested speaker")}, too few for an interval ({least} or more).')
+    elif best['delta_uar'] is not None and best['delta_ci95'][0] <= 0 <= best['delta_ci95'][1]:
+        found.append(f'Undecided: the interval of the difference to plain training, {ends(best["delta_ci95"], "+.3f")}, holds 0.')
+    return found
 
 
-def show(results: dict, path) -> None:
-    """Prints the table, draws the pictures, and says where everything is."""
-    import rich.console
-    import rich.measure
-    import rich.table
-
-    rows = results['summary']
-    swept = [k for k in rows[0] if k not in summary.FIGURES]
-    folds = len(results['folds'])
-    grid = rich.table.Table(
-        *swept,
-        title=f'{results["protocol"]}, {folds} fold{"s" if folds > 1 else ""}; {results["selection"]}',
-        caption=SYNTHETIC if results['synthetic'] else None,
-    )
-    sure = any(r['uar_ci95'] for r in rows)
-    compared = any(r['delta_uar'] is not None for r in rows)
-    seeds = any(r['uar_sd_seeds'] is not None for r in rows)
-    headings = ['UAR', *['95 %'] * sure, *['±'] * seeds, 'by fold', 'WA']
-    headings += ['vs plain', *['95 %', 'p Holm'] * sure] * compared
-    probed, judged = any(r['probe'] for r in rows), any(r['adversary'] for r in rows)
-    for heading in (*headings, *['leakage', 'chance'] * probed, *['adversary'] * judged, 'seeds'):
-        grid.add_column(heading, justify='right')
-    number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
-    ends = lambda ci, sign='': f'{ci[0]:{sign}.3f} {ci[1]:{sign}.3f}' if ci else ''  # noqa: E731
-    for r in rows:
-        cells = [*(sweep.word(r[k]) for k in swept), number(r['uar']), *[ends(r['uar_ci95'])] * sure]
-        cells += [number(r[k]) for k in (*['uar_sd_seeds'] * seeds, 'uar_folds', 'wa')]
-        cells += [number(r['delta_uar'], '+'), *[ends(r['delta_ci95'], '+'), number(r['p_holm'])] * sure] * compared
-        of = (r['probe'] or {}).get('speaker', {})
-        cells += [number(of.get('linear')), number(of.get('chance'))] * probed
-        cells += [', '.join(f'{word} {n}' for word, n in (r['adversary'] or {}).items())] * judged
-        grid.add_row(*cells, str(r['seeds']))
-    console = rich.console.Console(highlight=False)
-    whole = rich.measure.Measurement.get(console, console.options.update(width=1000), grid).maximum
-    console.width = max(console.width, whole)  # a terminal may break a line; no figure is cut off
-    console.print(grid)
-    print(f'Split {results["split_sha256"]}; {results["seconds"]:.0f} s on {results["device"]}.')
-    speakers = next((r['speakers'] for r in rows if r['speakers']), 0)
-    held = statistics.coverage(speakers)
-    sayings = [
-        'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',
-        'WA: accuracy.' + ' vs plain: UAR less that of plain training.' * compared,
-        f'95 %: intervals that resample the {speakers} speakers (in simulations with so many they held the truth in '
-        f'{100 * (held or 0):.0f} % of cases).'
-        if sure
-        else f'{many(speakers, "tested speaker")}: too few for intervals over speakers ({statistics.FEWEST} or more).',
+def headline(of: Sweep) -> str:
+    """The box at the top."""
+    results, best, plain = of.results, of.best, of.plain
+    facts: list[tuple[str, str, str]] = []  # what, the figure, what is said of it
+    if best:
+        rule = f'best dev UAR ({best["dev_uar"]:.3f}) of {many(len(of.compared or of.rows), "setting")}'
+        facts.append(('setting', of.title(best), rule + ' compared with plain training' * bool(plain)))
+        facts.append(('UAR', number(best['uar']), f'{ends(best["uar_ci95"])} chance {1 / len(of.classes):.3f}'))
+    if plain:
+        sure = (
+            f'p = {best["p"]:.3g}, by Holm {best["p_holm"]:.3g}' if best['p'] is not None else 'too few speakers for an interval'
+        )
+        against = f'{ends(best["delta_ci95"], "+.3f")} {sure}; {of.title(plain)} has {plain["uar"]:.3f}'
+        facts.append(('difference to plain training', number(best['delta_uar'], '+.3f'), against))
+        if plain['dev_uar'] >= best['dev_uar']:
+            facts.append(('dev prefers', 'plain training', f'its dev UAR is {plain["dev_uar"]:.3f}'))
+    if best:
+        domain, tells = forgotten(of, best)
+        _, before = forgotten(of, plain) if plain else ('', None)
+        if tells:
+            levels = [f'plain training {before["linear"]:.3f}'] * bool(before)
+            levels += [f'the input (raw) {tells["input"]["linear"]:.3f}', f'chance {tells["chance"]:.3f}']
+            facts.append((f'leakage of the {domain}', number(tells['linear']), ', '.join(levels)))
+        else:
+            facts.append((f'leakage of the {domain}', 'not asked', f'python -m jaxser.probe --workdir {of.path}'))
+    facts += [
+        ('tested speakers', str(len(of.names)), f'{results["protocol"]}, {many(len(results["folds"]), "fold")}'),
+        ('split', results['split_sha256'][:12], f'sha256 {results["split_sha256"]}'),
+        ('selection', results['selection'], 'of the epoch, and of the setting; test chooses nothing'),
+        ('device', results['device'], f'{results["seconds"]:.0f} s'),
     ]
-    if sure and compared:
-        sayings.append('p Holm: how often chance in who speaks would make such a difference, corrected for the number of rows.')
-    if probed and (of := next((r['probe']['speaker'] for r in rows if r['probe'] and 'speaker' in r['probe']), None)):
-        sayings.append(
-            'leakage: how well a fresh linear classifier tells the training speakers by the frozen representation (mean recall\n'
-            f'of held-out utterances), beside chance; by the input alone {of["input"]["linear"]:.3f}.'
-        )
-    if judged:
-        sayings.append(
-            'adversary, of how many runs: inert (the representation tells as much as that of plain training), balanced, winning\n'
-            '(tells hardly anything), collapsed (the emotion went too, or the run diverged).'
-        )
-    print('\n'.join(sayings))
-    if 'lam' in swept and not {0, None} & {r['lam'] for r in rows}:
-        print('No lam = 0 in this sweep: there is no plain training to compare with.')
-    for run in results['runs']:
-        if run['status'] != 'ok':
-            which = sweep.label(run['hyper'], [*swept, 'seed', 'fold'])
-            print(f'{which}: {run["status"]} from step {run["step"]}; not in the table.')
-    pictures = {'confusion.png': confusion_matrices(results)}
-    numbers = [k for k in swept if len(values := sweep.different(rows, k)) > 1 and isinstance(values[0], int | float)]
-    if axis := next((k for k in ('lam', *numbers) if k in numbers), None):
-        pictures['sweep.png'] = curve(results, axis, swept)
-    for name, figure in pictures.items():
-        content = io.BytesIO()
-        figure.savefig(content, dpi=110, bbox_inches='tight', format='png')
-        (path / name).write_bytes(content.getvalue())
-    print(f'{path}: results.json, predictions.csv, metrics.jsonl, {", ".join(pictures)}; tensorboard --logdir {path}/tensorboard')
+    items = ''.join(f'<dt>{text(k)}</dt><dd><b>{text(v)}</b> {text(more)}</dd>' for k, v, more in facts)
+    warnings = ''.join(f'<div class=banner role=alert>{text(b)}</div>' for b in banners(of))
+    note = said(summary.SYNTHETIC) if results['synthetic'] else ''
+    return f'{warnings}<div class=box><dl>{items}</dl></div>{note}'
 
 
-def confusion_matrices(results: dict):
-    """Confusion matrices in percent of the truth, one per row of the summary."""
-    from matplotlib.figure import Figure
-
-    rows, classes = [r for r in results['summary'] if r['confusion']], results['classes']
-    across, newline = min(len(rows), 3), '\n'
-    down = -(-len(rows) // across)
-    side = max(3.2, 0.55 * len(classes) + 1.6)
-    figure = Figure(figsize=(side * across, side * down + 0.4), layout='constrained')
-    for axes, row in zip(figure.subplots(down, across, squeeze=False).flat, rows):
-        count = np.array(row['confusion'])
-        share = 100 * count / np.maximum(count.sum(1, keepdims=True), 1)
-        axes.imshow(share, vmin=0, vmax=100, cmap='Blues')
-        for i, j in np.ndindex(share.shape):
-            axes.text(j, i, f'{share[i, j]:.0f}', ha='center', va='center', color='white' if share[i, j] > 55 else 'black')
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha='right')
-        axes.set_yticks(range(len(classes)), classes)
-        name = newline.join(f'{k} = {sweep.word(row[k])}' for k in row if k not in summary.FIGURES and row[k] is not None)
-        axes.set(xlabel='predicted', ylabel='truth', title=f'{name}{newline if name else ""}UAR {row["uar"]:.3f}')
-    for axes in figure.axes[len(rows) :]:
-        axes.set_axis_off()
-    folds, seeds = many(len(results['folds']), 'fold'), many(rows[0]['seeds'], 'seed')
-    title = f'Percent of the truth; {results["protocol"]}, test parts of {folds}, {seeds}'
-    figure.suptitle(title + ('\n' + SYNTHETIC if results['synthetic'] else ''), fontsize=9)
-    return figure
-
-
-def curve(results: dict, axis: str, swept: list[str]):
-    """UAR against a hyper-parameter, a line for each combination of the others."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout='constrained')
-    axes = figure.subplots()
-    lines: dict[str, list[dict]] = {}
-    for row in results['summary']:
-        if row['uar'] is not None:
-            lines.setdefault(sweep.label(row, [k for k in swept if k != axis]), []).append(row)
-    plain = {name: rows.pop(0) for name, rows in lines.items() if rows[0][axis] is None}  # has no coefficient
-    for n, (name, row) in enumerate(plain.items()):
-        axes.axhline(row['uar'], linestyle='--', color=f'C{len(lines) - 1 - n}', label=f'{name} (no {axis})')
-    lines = {name: rows for name, rows in lines.items() if rows}
-    values = sorted({row[axis] for rows in lines.values() for row in rows})
-    for n, (name, rows) in enumerate(lines.items()):
-        rows = sorted(rows, key=lambda r: r[axis])
-        at = [values.index(r[axis]) + 0.03 * (n - (len(lines) - 1) / 2) for r in rows]  # evenly: 0 has no logarithm
-        mean = np.array([r['uar'] for r in rows])
-        ends = np.array([r['uar_ci95'] or [m, m] for r, m in zip(rows, mean)])
-        axes.errorbar(at, mean, yerr=[mean - ends[:, 0], ends[:, 1] - mean], marker='o', capsize=4, label=name or None)
-    axes.axhline(1 / len(results['classes']), color='grey', linestyle=':', label='chance')
-    axes.set_xticks(range(len(values)), [sweep.word(v) for v in values])
-    axes.set(xlabel=axis, ylabel='UAR, folds pooled, mean of seeds')
-    axes.legend(fontsize=8)
-    folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
-    speakers = next((r['speakers'] for r in results['summary'] if r['speakers']), 0)
-    bars = f'bars: 95 % intervals over {speakers} speakers' if speakers >= statistics.FEWEST else 'too few speakers for intervals'
-    figure.suptitle(
-        f'{results["protocol"]}, {many(folds, "fold")}, {many(seeds, "seed")}; {bars}'
-        + ('\n' + SYNTHETIC if results['synthetic'] else ''),
-        fontsize=9,
+def settings(of: Sweep) -> Section:
+    """Every row of the summary, as results.json and summary.csv have it."""
+    head = [
+        'setting',
+        'dev UAR',
+        'UAR',
+        '95 %',
+        '± seeds',
+        'by fold',
+        'WA',
+        'F1',
+        '- plain',
+        '95 %',
+        'p',
+        'p Holm',
+        'leakage',
+        'chance',
+        'adversary',
+        'seeds',
+    ]
+    lines = []
+    for r in of.rows:
+        speaker = (r['probe'] or {}).get('speaker', {})
+        figures = [
+            number(r['dev_uar']),
+            number(r['uar']),
+            ends(r['uar_ci95']),
+            *(number(r[k]) for k in ('uar_sd_seeds', 'uar_folds', 'wa', 'f1')),
+        ]
+        figures += [
+            number(r['delta_uar'], '+.3f'),
+            ends(r['delta_ci95'], '+.3f'),
+            number(r['p'], '.3g'),
+            number(r['p_holm'], '.3g'),
+        ]
+        figures += [number(speaker.get('linear')), number(speaker.get('chance'))]
+        verdicts = ', '.join(f'{word} {n}' for word, n in (r['adversary'] or {}).items())
+        lines.append([of.title(r), *figures, verdicts, r['seeds']])
+    chosen = [n for n, r in enumerate(of.rows) if r is of.best]
+    body = table(head, lines, chosen)
+    body += said(
+        'UAR: mean recall over classes, folds pooled, mean over seeds. 95 %: intervals that resample speakers.',
+        'Marked: the best by dev. p Holm: corrected for the number of rows that are compared.',
     )
-    return figure
+    if name := pictures.axis(of.results):
+        body += picture(f'UAR and leakage against {name}', f'UAR and leakage against {name}.', pictures.curve, of.results, name)
+    return Section('settings', 'All settings', body)
 
 
-def progress(total: int, unit: str = 'step'):
-    """A bar over all steps (or another unit), with an estimate; a line every ten seconds where there is no terminal."""
-    import tqdm
-
-    quiet = not sys.stderr.isatty()
-    speaks = cluster.main()
-    return tqdm.tqdm(
-        total=total, disable=not speaks, unit=unit, mininterval=10 if quiet else 0.1, smoothing=0.05, dynamic_ncols=True
+def leakage(of: Sweep) -> Section:
+    """What the representation still tells, and at what price."""
+    probed = [r for r in of.rows if r['probe'] and 'speaker' in r['probe']]
+    if not probed:
+        command = f'python -m jaxser.probe --workdir {of.path}'
+        return Section(
+            'leakage',
+            'Leakage',
+            said('Nobody has asked the representation what it still tells. This does:') + f'<pre>{text(command)}</pre>',
+        )
+    names, first = [of.title(r) for r in probed], probed[0]['probe']['speaker']
+    uar_N, told_N = (np.array(x) for x in ([r['uar'] for r in probed], [r['probe']['speaker']['linear'] for r in probed]))
+    best_N = pictures.front(uar_N, told_N)
+    body = picture(
+        'UAR against leakage of speakers, a point a setting',
+        'UAR against leakage. Left and up is better; on the front are settings that no other surpasses in both.',
+        *(pictures.trade, names, uar_N, told_N, first['chance'], first['input']['linear']),
     )
+    body += said(f'On the front: {"; ".join(n for n, b in zip(names, best_N) if b)}.')
+    lines = []
+    for r in probed:
+        for name, told in r['probe'].items():
+            figures = [
+                told.get('linear'),
+                told.get('mlp'),
+                told.get('chance'),
+                told['input'].get('linear'),
+                told.get('eer'),
+                told['input'].get('eer'),
+            ]
+            of_plain = f'{told["delta"]:+.3f} {ends(told["delta_ci95"], "+.3f")}' if 'delta' in told else ''
+            lines.append([of.title(r), name, *map(number, figures), of_plain])
+    body += table(['setting', 'what', 'linear', 'MLP', 'chance', 'input (raw)', 'EER', 'EER of input', 'linear - plain'], lines)
+    body += said(
+        'Fresh classifiers on the frozen representation, mean recall of utterances that they have not heard; verification is the equal',
+        'error rate of pairs of test utterances. What a classifier does not find may still be there.',
+    )
+    why = [
+        [of.title(r['hyper']), r['hyper']['seed'], r['hyper']['fold'], r['adversary']['verdict'], r['adversary']['why']]
+        for r in of.runs
+        if r.get('adversary')
+    ]
+    if why:
+        body += f'<details><summary>Verdicts on {many(len(why), "run")}</summary>{table(["setting", "seed", "fold", "adversary", "why"], why)}</details>'
+    return Section('leakage', 'Leakage', body)
+
+
+def speakers(of: Sweep) -> Section:
+    """The difference to plain training, speaker by speaker."""
+    if not of.plain:
+        return Section(
+            'speakers', 'Speaker by speaker', said('This sweep has no plain training (lam = 0 or erm) to compare with.')
+        )
+    best, plain = of.counts(of.best), of.counts(of.plain)
+    difference_ZxS = statistics.uar(best) - statistics.uar(plain).mean(0)
+    whole = statistics.of_difference(best, plain)
+    up, down = int((difference_ZxS.mean(0) > 0).sum()), int((difference_ZxS.mean(0) < 0).sum())
+    body = picture(
+        f'UAR of every speaker less that of plain training; all: {whole.value:+.3f}',
+        f'{of.title(of.best)} less {of.title(of.plain)}, speaker by speaker: {up} gain, {down} lose.',
+        *(pictures.forest, of.names, difference_ZxS, whole),
+    )
+    return Section('speakers', 'Speaker by speaker', body)
+
+
+def training(of: Sweep) -> Section:
+    """What training looked like, mean over folds and seeds of a setting, from metrics.jsonl."""
+    found: dict[str, dict[str, dict[int, list]]] = {}
+    wanted = ('emotion_loss', 'speaker_loss', 'language_loss', 'corpus_loss', 'dev_uar')
+    file = of.path / 'metrics.jsonl'
+    for line in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
+        for key in wanted:
+            if line.get(key) is not None:
+                found.setdefault(of.label(line), {}).setdefault(key, {}).setdefault(line['epoch'], []).append(line[key])
+    if not found:
+        return Section('training', 'Training', said('There is no metrics.jsonl beside results.json.'))
+    last = max(e for metrics in found.values() for epochs in metrics.values() for e in epochs)
+    mean = lambda epochs: [float(np.mean(epochs[e])) if e in epochs else None for e in range(1, last + 1)]  # noqa: E731
+    curves = {name: {k: mean(metrics[k]) for k in wanted if k in metrics} for name, metrics in found.items()}
+    nats: dict[str, list] = {}
+    for domain, value in (item for r in of.runs for item in r.get('entropy', {}).items()):
+        nats.setdefault(domain, []).append(value)
+    entropy = {domain: float(np.mean(values)) for domain, values in nats.items()}
+    told = [of.label(r) for r in of.rows if of.label(r) in curves]
+    if len(told) > pictures.MOST:
+        told = list(dict.fromkeys(of.label(r) for r in (of.plain, of.best) if r))
+    body = picture(
+        'Emotion loss, domain loss and dev UAR against the epoch',
+        'Means over folds and seeds. A domain loss at its entropy is that of a head that only guesses; whether the domain is '
+        'forgotten the probe says, not this head.',
+        *(pictures.traces, curves, entropy, told),
+    )
+    return Section('training', 'Training', body)
+
+
+def confusions(of: Sweep) -> Section:
+    """Who is taken for whom."""
+    if not of.best:
+        return Section('confusions', 'Confusions', said('No setting is whole.'))
+    if of.plain:
+        names = of.title(of.best), of.title(of.plain)
+        drawn = pictures.beside, of.best['confusion'], of.plain['confusion'], names, of.classes
+        caption = f'Percent of the truth: {names[0]}, {names[1]}, and the difference in points.'
+    else:
+        drawn = pictures.confusion_matrices, of.results | {'summary': [of.best]}
+        caption = f'Percent of the truth: {of.title(of.best)}.'
+    body = picture('Confusion matrices in percent of the truth', f'{caption} Test parts of all folds and seeds.', *drawn)
+    if absent := [c for c, row in zip(of.classes, of.best['confusion']) if not sum(row)]:
+        body += said(f'No tested utterance is {", ".join(absent)}: left out of UAR.')
+    return Section('confusions', 'Confusions', body)
+
+
+def flattened(z_NxD: np.ndarray) -> np.ndarray:
+    """place_Nx2 by t-SNE; the same for the same z."""
+    from sklearn.manifold import TSNE  # takes a second
+
+    perplexity = min(30.0, (len(z_NxD) - 1) / 3)
+    return TSNE(perplexity=perplexity, init='pca', random_state=0).fit_transform(z_NxD.astype(np.float32))
+
+
+def represented(of: Sweep) -> Section:
+    """A map of the representation of one run, plain training beside the best."""
+    file, title = of.path / 'representations.npz', 'The representation'
+    if not file.exists():
+        command = f'python -m jaxser.probe --workdir {of.path}'
+        return Section(
+            'map', title, said('The probe has left no representations.npz. This does:') + f'<pre>{text(command)}</pre>'
+        )
+    with file.open('rb') as opened:
+        arrays = dict(np.load(io.BytesIO(opened.read()), allow_pickle=False))
+    at, maps = {name: n for n, name in enumerate(arrays['setting'].tolist())}, {}
+    for name, row in of.pair.items():
+        n = at.get(sweep.label(row, of.swept))
+        if n is None or len(arrays[f'row_{n}']) < 3:
+            continue
+        some = np.random.default_rng(0).permutation(len(arrays[f'row_{n}']))[:SHOWN]
+        rows = arrays[f'row_{n}'][some]
+        place = flattened(arrays[f'z_{n}'][some])
+        maps[name] = place, arrays['emotion'][rows], arrays['speaker'][rows], arrays[f'part_{n}'][some] == 'test'
+    if not maps:
+        return Section('map', title, said('Of these settings no representation was kept.'))
+    body = picture(
+        'Two-dimensional maps of the representation, coloured by emotion and by speaker',
+        f'z of the first fold and seed by t-SNE (distances between groups mean little), {many(len(rows), "utterance")} at most '
+        f'{SHOWN}; crosses are tested.',
+        *(pictures.atlas, maps),
+    )
+    return Section('map', title, body)
+
+
+def groups(of: Sweep) -> Section:
+    """UAR by sex, language, corpus and speaker, and who is served worst."""
+    if not of.best:
+        return Section('groups', 'By group', said('No setting is whole.'))
+    best, plain = of.counts(of.best), of.counts(of.plain) if of.plain else None
+    people, body, worst = of.results.get('speakers', {}), '', []
+    head = ['speakers', 'utterances', *['UAR plain'] * bool(of.plain), 'UAR', '95 %', *['- plain', '95 %'] * bool(of.plain)]
+    for kind in ('corpus', 'language', 'sex', 'speaker'):
+        group_S = np.array(of.names if kind == 'speaker' else [people.get(s, {}).get(kind, '') for s in of.names])
+        found, lines = [g for g in np.unique(group_S).tolist() if g], []
+        if len(found) < 2:
+            continue
+        for group in found:
+            some = best[:, group_S == group]
+            uar = statistics.of_uar(some)
+            cells = [group, some.shape[1], int(some[0].sum())]
+            if of.plain:
+                reference = plain[:, group_S == group]
+                less = statistics.of_difference(some, reference)
+                cells += [number(statistics.of_uar(reference).value), number(uar.value), ends(uar.ci95)]
+                cells += [number(less.value, '+.3f'), ends(less.ci95, '+.3f')]
+            else:
+                cells += [number(uar.value), ends(uar.ci95)]
+            lines.append((uar.value, cells))
+        low = min(range(len(lines)), key=lambda n: lines[n][0])
+        worst.append(f'{kind} {found[low]} ({lines[low][0]:.3f})')
+        grid = table([kind, *head], [cells for _, cells in lines], [low])
+        body += f'<details><summary>{many(len(found), "speaker")}</summary>{grid}</details>' if kind == 'speaker' else grid
+    told = f'The worst group of each kind: {"; ".join(worst)}.' if worst else 'One speaker: there are no groups.'
+    known = '' if people else 'results.json does not say sex, language and corpus of the speakers.'
+    return Section('groups', 'By group', said(told, known, 'Who lacks classes is measured by the others.') + body)
+
+
+def calibrated(of: Sweep) -> Section:
+    """Whether posteriors are what they say."""
+    found, by_run = {}, calibration.read(compare.predictions(of.path), of.classes)
+    for name, row in of.pair.items():
+        some = [by_run[sweep.label(r['hyper'], of.varied), r['hyper']['fold']] for r in of.of(row)]
+        found[name] = calibration.reliability(*(np.concatenate(column) for column in zip(*some)))
+    if not found:
+        return Section('calibration', 'Calibration', said('No setting is whole.'))
+    body = picture(
+        'Reliability diagram: accuracy against confidence',
+        f'Reliability in {calibration.BINS} bins; ECE, the expected calibration error, is the mean distance to the diagonal.',
+        *(pictures.diagram, found),
+    )
+    body += table(['setting', 'ECE'], [[name, number(r.error)] for name, r in found.items()])
+    return Section('calibration', 'Calibration', body)
+
+
+def held_out(of: Sweep) -> Section | None:
+    """UAR of every setting on every corpus or language that was left out; None for other protocols."""
+    kind = of.config['protocol']['name'].removeprefix('leave_one_').removesuffix('_out')
+    if kind not in ('corpus', 'language') or not of.best:
+        return None
+    rows = list({of.title(r): r for r in (of.plain, of.best, *of.rows) if r}.items())[: pictures.MOST]
+    columns = {f: name for f, name in enumerate(of.results['folds'])}
+    tested = {r['hyper']['fold'] for r in of.runs}
+    of_fold = dict(zip(sorted(tested), columns.values()))
+    value = [
+        [np.mean([r['test']['uar'] for r in of.of(row) if r['hyper']['fold'] == f] or [np.nan]) for f in of_fold]
+        for _, row in rows
+    ]
+    drawn = pictures.heat, value, [name for name, _ in rows], [*of_fold.values()], ('', f'{kind} left out'), 1 / len(of.classes)
+    body = picture(f'UAR by setting and {kind} left out', f'UAR on the {kind} that was left out, mean over seeds.', *drawn)
+    return Section('cross', f'Across {"corpora" if kind == "corpus" else "languages"}', body)
+
+
+def failed(of: Sweep) -> Section:
+    """Which runs diverged."""
+    lost = [r for r in of.runs if r['status'] != 'ok']
+    if not lost:
+        return Section('failed', 'Failed runs', said(f'None of {many(len(of.runs), "run")}.'))
+    lines = [[of.title(r['hyper']), r['hyper']['seed'], r['hyper']['fold'], r['status'], r['step']] for r in lost]
+    told = f'{len(lost)} of {many(len(of.runs), "run")}; a seed that lost a fold is in no figure.'
+    return Section('failed', 'Failed runs', said(told) + table(['setting', 'seed', 'fold', 'what', 'at step'], lines))
+
+
+def details(of: Sweep) -> Section:
+    """How to do it again."""
+    facts, results = of.facts, of.results
+    body = f'<pre>{text(facts["command"])}</pre>'
+    lines = [
+        ['commit', facts['git_commit'] or 'unknown'],
+        ['corpora', ', '.join(results['corpora'])],
+        ['labels', f'{results["labels"]}: {", ".join(of.classes)}'],
+        ['normalised by', results['normalisation']],
+        ['products', results['matmul_precision']],
+        *[[k, v or 'absent'] for k, v in facts['versions'].items()],
+    ]
+    body += table(['', ''], lines)
+    for name, value in (('Configuration', of.config), ('Audit', results['audit'])):
+        body += f'<details><summary>{name}</summary><pre>{text(json.dumps(value, indent=1))}</pre></details>'
+    return Section('details', 'Command, versions, configuration', body)
+
+
+def summed(of: Sweep) -> str:
+    """summary.csv: the rows of the summary, a figure a column."""
+    lines = []
+    for r in of.rows:
+        line = {k: r[k] for k in r if k not in ('confusion', 'probe', 'adversary') and not k.endswith('_ci95')}
+        for k in ('uar', 'delta'):
+            line[f'{k}_low'], line[f'{k}_high'] = r[f'{k}_ci95'] or (None, None)
+        for name, told in (r['probe'] or {}).items():
+            line |= {f'{name}_{k}': told[k] for k in ('linear', 'mlp', 'chance', 'eer') if k in told}
+        lines.append(line | {f'adversary_{word}': n for word, n in (r['adversary'] or {}).items()})
+    content = io.StringIO()
+    writer = csv.DictWriter(content, dict.fromkeys(k for line in lines for k in line), lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(lines)
+    return content.getvalue()
+
+
+def write(path) -> Path:
+    """Writes report.html and summary.csv of the finished sweep in `path`; returns the page."""
+    began, path = time.perf_counter(), epath.Path(path)
+    print(f'Drawing {path}/report.html ...', end=' ', flush=True)
+    of = Sweep(compare.read(path))
+    sections = [
+        settings(of),
+        leakage(of),
+        speakers(of),
+        confusions(of),
+        groups(of),
+        held_out(of),
+        represented(of),
+        calibrated(of),
+        training(of),
+        failed(of),
+        details(of),
+    ]
+    (path / 'report.html').write_text(page(path.name, headline(of), [s for s in sections if s]))
+    (path / 'summary.csv').write_text(summed(of))
+    print(f'{time.perf_counter() - began:.0f} s.')
+    return path / 'report.html'
+
+
+def crossed(found: list[compare.Finished], tables: list[list[compare.Row]]) -> Section | None:
+    """UAR by source and target, of plain training and of the best on dev; None without sweeps from a source to a target."""
+    cells: dict[tuple[str, str], list[compare.Row]] = {}
+    for of, rows in zip(found, tables):
+        protocol = of.facts['config']['protocol']
+        if protocol['name'] == 'source_target':
+            ends = tuple('+'.join(protocol[k]) for k in ('source', 'target'))
+            cells.setdefault(ends, []).extend(r for r in rows if r.uar)
+    if not cells:
+        return None
+    sources, targets = (sorted({ends[n] for ends in cells}) for n in (0, 1))
+    chance, body = 1 / max(len(of.results['classes']) for of in found), ''
+    for name, some in (
+        ('plain training', lambda r: r.method in summary.PLAIN),
+        ('the best method by dev', lambda r: r.method not in summary.PLAIN),
+    ):
+        value = np.full((len(sources), len(targets)), np.nan)
+        for (source, target), rows in cells.items():
+            if best := max(filter(some, rows), key=lambda r: r.dev, default=None):
+                value[sources.index(source), targets.index(target)] = best.uar.value
+        if np.isfinite(value).any():
+            drawn = pictures.heat, value, sources, targets, ('source', 'target'), chance
+            body += picture(f'UAR of {name} by source and target', f'UAR of {name}; dev are speakers of the source.', *drawn)
+    return Section('cross', 'From corpus to corpus', body)
+
+
+def write_comparison(paths: list) -> Path:
+    """Writes comparison.html of several finished sweeps into the first; returns it."""
+    found = [compare.read(epath.Path(p)) for p in paths]
+    tables = [compare.rows(of) for of in found]
+    splits = {of.results['split_sha256'] for of in found}
+    top = said(compare.verdict({str(of.path): rows for of, rows in zip(found, tables)}))
+    if len(splits) > 1:
+        top += f'<div class=banner role=alert>{len(splits)} splits: figures of different splits are of other utterances.</div>'
+    if any(of.results['synthetic'] for of in found):
+        top += said(summary.SYNTHETIC)
+    head = ['sweep', 'setting', 'method', 'chosen by dev', 'dev UAR', 'UAR', '95 %', '- plain', '95 %', 'p', 'split']
+    lines = []
+    for of, rows in zip(found, tables):
+        for r in rows:
+            setting = ', '.join(f'{k} {sweep.word(v)}' for k, v in r.setting.items() if v is not None)
+            uar, gain = r.uar or NOTHING, r.gain or NOTHING
+            figures = [number(r.dev), number(uar.value), ends(uar.ci95), number(gain.value, '+.3f'), ends(gain.ci95, '+.3f')]
+            chosen = ', '.join(dict.fromkeys(r.chosen))
+            lines.append(
+                [of.path.name, setting, r.method, chosen, *figures, number(gain.p, '.3g'), of.results['split_sha256'][:8]]
+            )
+    note = said(
+        'Coefficients are chosen on dev, fold by fold; p is of a row alone, the sentence on top corrects for their number.'
+    )
+    links = ''.join(f'<li>{text(of.path)}: {text(of.results["protocol"])}; {text(of.facts["command"])}</li>' for of in found)
+    sections = [
+        Section('methods', 'Methods', table(head, lines) + note),
+        crossed(found, tables),
+        Section('sweeps', 'Sweeps', f'<ul>{links}</ul>'),
+    ]
+    file = found[0].path / 'comparison.html'
+    file.write_text(page(f'{many(len(found), "sweep")} compared', top, [s for s in sections if s]))
+    return file
+
+
+def main() -> None:
+    """Prints a refusal as a sentence, without a stack trace."""
+    parser = argparse.ArgumentParser(prog='python -m jaxser.report', description=__doc__.splitlines()[0])
+    parser.add_argument('--workdir', nargs='+', required=True, type=Path, help='of a finished sweep, or of several to compare')
+    asked = parser.parse_args()
+    try:
+        files = [write(path) for path in asked.workdir]
+        if len(files) > 1:
+            files.append(write_comparison(asked.workdir))
+        print('\n'.join(map(str, files)))
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(2)
+    except OSError as e:
+        print(f'{e.filename}: {e.strerror}.', file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == '__main__':
+    main()
