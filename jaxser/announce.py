@@ -133,11 +133,11 @@ def show(results: dict, path) -> None:
         if run['status'] != 'ok':
             which = sweep.label(run['hyper'], [*swept, 'seed', 'fold'])
             print(f'{which}: {run["status"]} from step {run["step"]}; not in the table.')
-    drawn = {'confusion.png': pictures.confusion_matrices(results)}
+    drawn = {'confusion.png': (pictures.confusion_matrices, results)}
     if axis := pictures.axis(results):
-        drawn['sweep.png'] = pictures.curve(results, axis)
-    for name, figure in drawn.items():
-        (path / name).write_bytes(pictures.png(figure))
+        drawn['sweep.png'] = pictures.curve, results, axis
+    for name, of in drawn.items():
+        (path / name).write_bytes(pictures.png(*of))
     print(f'{path}: results.json, predictions.csv, metrics.jsonl, {", ".join(drawn)}; tensorboard --logdir {path}/tensorboard')
 
 

@@ -62,6 +62,11 @@ def picture(alt: str, caption: str, draw, *of) -> str:
     return f'<figure><img alt="{text(alt)}" src="data:image/png;base64,{data}"><figcaption>{text(caption)}</figcaption></figure>'
 
 
+def folded(title: str, body: str) -> str:
+    """What few will read, behind its title."""
+    return f'<details><summary>{text(title)}</summary>{body}</details>'
+
+
 def said(*sentences: str) -> str:
     """A paragraph of plain text."""
     return f'<p>{text(" ".join(s for s in sentences if s))}</p>'

@@ -8,6 +8,7 @@ import numpy as np
 from jaxser import calibration, statistics, summary, sweep
 from jaxser.sweep import many
 
+FEW = 5  # lines whose legend lies among them
 MOST = 10  # settings with a colour of their own
 NAMED = 12  # speakers that a legend names
 
@@ -28,6 +29,12 @@ def _figure(width: float, height: float, down: int = 1, across: int = 1):
 
     figure = Figure(figsize=(width, height), layout='constrained')
     return figure, figure.subplots(down, across, squeeze=False)
+
+
+def _legend(axes, size: int) -> None:
+    """Where there is something to name; matplotlib keeps names that begin with an underscore to itself."""
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=size)
 
 
 def axis(results: dict) -> str | None:
@@ -101,14 +108,17 @@ def curve(results: dict, axis: str):
     axes.axhline(1 / len(results['classes']), color='grey', linestyle=':', label='chance')
     axes.set_xticks(range(len(values)), [sweep.word(v) for v in values])
     axes.set(xlabel=axis, ylabel='UAR, folds pooled, mean of seeds')
-    axes.legend(fontsize=8)
+    if len(lines) + len(plain) > FEW:  # beside the curves: it would lie over them
+        figure.legend(*axes.get_legend_handles_labels(), fontsize=7, loc='outside lower center', ncols=2)
+    else:
+        _legend(axes, 8)
     if probed:
         of = next(r['probe']['speaker'] for r in results['summary'] if r['probe'] and 'speaker' in r['probe'])
         grid[1, 0].axhline(of['chance'], color='grey', linestyle=':', label='chance')
         grid[1, 0].axhline(of['input']['linear'], color='grey', linestyle='--', label='from the input alone')
         grid[1, 0].set_xticks(range(len(values)), [sweep.word(v) for v in values])
         grid[1, 0].set(xlabel=axis, ylabel='leakage: speakers told apart', ylim=(0, 1.05), xlim=axes.get_xlim())
-        grid[1, 0].legend(fontsize=8)
+        _legend(grid[1, 0], 8)
     folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
     speakers = next((r['speakers'] for r in results['summary'] if r['speakers']), 0)
     bars = f'bars: 95 % intervals over {speakers} speakers' if speakers >= statistics.FEWEST else 'too few speakers for intervals'
@@ -138,8 +148,9 @@ def trade(names: list[str], uar_N: np.ndarray, leakage_N: np.ndarray, chance: fl
         axes.annotate(names[n], (leakage_N[n], uar_N[n]), textcoords='offset points', xytext=(5, 4), fontsize=7)
     axes.axvline(chance, color='grey', linestyle=':', label='chance')
     axes.axvline(raw, color='grey', linestyle='--', label='from the input alone')
-    axes.set(xlabel='leakage: speakers told apart by a linear classifier', ylabel='UAR')
-    axes.legend(fontsize=8)
+    axes.set(xlabel='leakage: speakers told apart by a linear classifier', ylabel='UAR', xlim=(0, 1.05))
+    axes.margins(y=0.15)
+    _legend(axes, 8)
     return figure
 
 
@@ -176,7 +187,7 @@ def traces(lines: dict[str, dict[str, list]], entropy: dict[str, float], told: l
         if domain in entropy:
             axes.axhline(entropy[domain], color='black', linestyle=':', label=f'{domain} entropy: guessing')
         axes.set_ylabel(metric.replace('_', ' ').replace('uar', 'UAR'))
-        axes.legend(fontsize=7)
+        _legend(axes, 7)
     grid[-1, 0].set_xlabel('epoch')
     return figure
 
@@ -210,7 +221,7 @@ def atlas(maps: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
                     at = place_Nx2[(index_N == k) & some].T
                     axes.scatter(*at, s=9, c=colour, marker=marker, linewidths=0.8, label=value if marker == 'o' else None)
             if len(values) <= NAMED:
-                axes.legend(fontsize=6, markerscale=1.5)
+                _legend(axes, 6)
             axes.set(title=f'{name}\nby {what}', xticks=[], yticks=[])
     return figure
 
@@ -223,7 +234,7 @@ def diagram(of: dict[str, calibration.Reliability]):
         axes.plot(r.confidence_B, r.accuracy_B, color=f'C{n}', label=f'{name}: ECE {r.error:.3f}')
         axes.scatter(r.confidence_B, r.accuracy_B, s=10 + 400 * r.share_B, color=f'C{n}', alpha=0.6)
     axes.set(xlabel='confidence', ylabel='accuracy; areas: share of utterances', xlim=(0, 1.03), ylim=(-0.03, 1.03))
-    axes.legend(fontsize=8)
+    _legend(axes, 8)
     return figure
 
 

@@ -22,12 +22,15 @@ from etils import epath
 
 from data_pipelines.refusal import Refusal
 from jaxser import calibration, compare, pictures, statistics, summary, sweep
-from jaxser.page import Section, ends, number, page, picture, said, table, text
+from jaxser.page import Section, ends, folded, number, page, picture, said, table, text
 from jaxser.sweep import many
 
-SHOWN = 800  # utterances on a map, at most: t-SNE takes a second for so many
+SHOWN = 500  # utterances on a map, at most: t-SNE takes two seconds for so many
 NOTHING = statistics.Estimate(None, None, None)
-LOUD = ('inert', 'collapsed')  # verdicts that a reader must not miss
+LOUD = {  # verdicts that a reader must not miss
+    'inert': 'the representation tells nearly as much as that of plain training',
+    'collapsed': 'the emotion went too, or the run diverged',
+}
 
 
 class Sweep:
@@ -142,52 +145,37 @@ def headline(of: Sweep) -> str:
     return f'{warnings}<div class=box><dl>{items}</dl></div>{note}'
 
 
+def advised(sentence: str, of: Sweep) -> str:
+    """A sentence, and the command of the probe."""
+    return said(sentence) + f'<pre>{text(f"python -m jaxser.probe --workdir {of.path}")}</pre>'
+
+
 def settings(of: Sweep) -> Section:
     """Every row of the summary, as results.json and summary.csv have it."""
-    head = [
-        'setting',
-        'dev UAR',
-        'UAR',
-        '95 %',
-        '± seeds',
-        'by fold',
-        'WA',
-        'F1',
-        '- plain',
-        '95 %',
-        'p',
-        'p Holm',
-        'leakage',
-        'chance',
-        'adversary',
-        'seeds',
-    ]
+    head = ['setting', 'dev UAR', 'UAR', '95 %', '± seeds', 'by fold', 'WA', 'F1', '- plain', '95 %', 'p', 'p Holm']
+    head += ['leakage', 'chance', 'adversary', 'seeds']
     lines = []
     for r in of.rows:
-        speaker = (r['probe'] or {}).get('speaker', {})
-        figures = [
-            number(r['dev_uar']),
-            number(r['uar']),
-            ends(r['uar_ci95']),
-            *(number(r[k]) for k in ('uar_sd_seeds', 'uar_folds', 'wa', 'f1')),
-        ]
+        told = (r['probe'] or {}).get('speaker', {})
+        figures = [number(r['dev_uar']), number(r['uar']), ends(r['uar_ci95'])]
+        figures += [number(r[k]) for k in ('uar_sd_seeds', 'uar_folds', 'wa', 'f1')]
         figures += [
             number(r['delta_uar'], '+.3f'),
             ends(r['delta_ci95'], '+.3f'),
             number(r['p'], '.3g'),
             number(r['p_holm'], '.3g'),
         ]
-        figures += [number(speaker.get('linear')), number(speaker.get('chance'))]
+        figures += [number(told.get('linear')), number(told.get('chance'))]
         verdicts = ', '.join(f'{word} {n}' for word, n in (r['adversary'] or {}).items())
         lines.append([of.title(r), *figures, verdicts, r['seeds']])
-    chosen = [n for n, r in enumerate(of.rows) if r is of.best]
-    body = table(head, lines, chosen)
+    body = table(head, lines, [n for n, r in enumerate(of.rows) if r is of.best])
     body += said(
         'UAR: mean recall over classes, folds pooled, mean over seeds. 95 %: intervals that resample speakers.',
         'Marked: the best by dev. p Holm: corrected for the number of rows that are compared.',
     )
     if name := pictures.axis(of.results):
-        body += picture(f'UAR and leakage against {name}', f'UAR and leakage against {name}.', pictures.curve, of.results, name)
+        drawn = pictures.curve, of.results, name
+        body += picture(f'UAR and leakage against {name}', f'UAR, and leakage where it was asked, against {name}.', *drawn)
     return Section('settings', 'All settings', body)
 
 
@@ -195,55 +183,47 @@ def leakage(of: Sweep) -> Section:
     """What the representation still tells, and at what price."""
     probed = [r for r in of.rows if r['probe'] and 'speaker' in r['probe']]
     if not probed:
-        command = f'python -m jaxser.probe --workdir {of.path}'
-        return Section(
-            'leakage',
-            'Leakage',
-            said('Nobody has asked the representation what it still tells. This does:') + f'<pre>{text(command)}</pre>',
-        )
+        return Section('leakage', 'Leakage', advised('Nobody has asked the representation what it still tells. This does:', of))
     names, first = [of.title(r) for r in probed], probed[0]['probe']['speaker']
-    uar_N, told_N = (np.array(x) for x in ([r['uar'] for r in probed], [r['probe']['speaker']['linear'] for r in probed]))
-    best_N = pictures.front(uar_N, told_N)
+    uar_N = np.array([r['uar'] for r in probed])
+    told_N = np.array([r['probe']['speaker']['linear'] for r in probed])
     body = picture(
         'UAR against leakage of speakers, a point a setting',
         'UAR against leakage. Left and up is better; on the front are settings that no other surpasses in both.',
         *(pictures.trade, names, uar_N, told_N, first['chance'], first['input']['linear']),
     )
-    body += said(f'On the front: {"; ".join(n for n, b in zip(names, best_N) if b)}.')
+    body += said(f'On the front: {"; ".join(n for n, b in zip(names, pictures.front(uar_N, told_N)) if b)}.')
     lines = []
     for r in probed:
         for name, told in r['probe'].items():
+            raw = told['input']
             figures = [
                 told.get('linear'),
                 told.get('mlp'),
                 told.get('chance'),
-                told['input'].get('linear'),
+                raw.get('linear'),
                 told.get('eer'),
-                told['input'].get('eer'),
+                raw.get('eer'),
             ]
-            of_plain = f'{told["delta"]:+.3f} {ends(told["delta_ci95"], "+.3f")}' if 'delta' in told else ''
-            lines.append([of.title(r), name, *map(number, figures), of_plain])
-    body += table(['setting', 'what', 'linear', 'MLP', 'chance', 'input (raw)', 'EER', 'EER of input', 'linear - plain'], lines)
+            less = f'{told["delta"]:+.3f} {ends(told["delta_ci95"], "+.3f")}' if 'delta' in told else ''
+            lines.append([of.title(r), name, *map(number, figures), less])
+    head = ['setting', 'what', 'linear', 'MLP', 'chance', 'input (raw)', 'EER', 'EER of input', 'linear - plain']
+    body += table(head, lines)
     body += said(
-        'Fresh classifiers on the frozen representation, mean recall of utterances that they have not heard; verification is the equal',
+        'Fresh classifiers on the frozen representation: mean recall of utterances that they have not heard. Verification: equal',
         'error rate of pairs of test utterances. What a classifier does not find may still be there.',
     )
-    why = [
-        [of.title(r['hyper']), r['hyper']['seed'], r['hyper']['fold'], r['adversary']['verdict'], r['adversary']['why']]
-        for r in of.runs
-        if r.get('adversary')
-    ]
-    if why:
-        body += f'<details><summary>Verdicts on {many(len(why), "run")}</summary>{table(["setting", "seed", "fold", "adversary", "why"], why)}</details>'
+    judged = [(r['hyper'], r['adversary']) for r in of.runs if r.get('adversary')]
+    if judged:
+        why = [[of.title(h), h['seed'], h['fold'], a['verdict'], a['why']] for h, a in judged]
+        body += folded(f'Verdicts on {many(len(why), "run")}', table(['setting', 'seed', 'fold', 'adversary', 'why'], why))
     return Section('leakage', 'Leakage', body)
 
 
 def speakers(of: Sweep) -> Section:
     """The difference to plain training, speaker by speaker."""
     if not of.plain:
-        return Section(
-            'speakers', 'Speaker by speaker', said('This sweep has no plain training (lam = 0 or erm) to compare with.')
-        )
+        return Section('speakers', 'Speaker by speaker', said('Here is no plain training (lam = 0, erm) to compare with.'))
     best, plain = of.counts(of.best), of.counts(of.plain)
     difference_ZxS = statistics.uar(best) - statistics.uar(plain).mean(0)
     whole = statistics.of_difference(best, plain)
@@ -305,10 +285,12 @@ def confusions(of: Sweep) -> Section:
 
 def flattened(z_NxD: np.ndarray) -> np.ndarray:
     """place_Nx2 by t-SNE; the same for the same z."""
+    import threadpoolctl
     from sklearn.manifold import TSNE  # takes a second
 
     perplexity = min(30.0, (len(z_NxD) - 1) / 3)
-    return TSNE(perplexity=perplexity, init='pca', random_state=0).fit_transform(z_NxD.astype(np.float32))
+    with threadpoolctl.threadpool_limits(1):  # its threads wait for each other, on a busy machine for minutes
+        return TSNE(perplexity=perplexity, init='pca', random_state=0).fit_transform(z_NxD.astype(np.float32))
 
 
 def represented(of: Sweep) -> Section:
@@ -368,7 +350,7 @@ def groups(of: Sweep) -> Section:
         low = min(range(len(lines)), key=lambda n: lines[n][0])
         worst.append(f'{kind} {found[low]} ({lines[low][0]:.3f})')
         grid = table([kind, *head], [cells for _, cells in lines], [low])
-        body += f'<details><summary>{many(len(found), "speaker")}</summary>{grid}</details>' if kind == 'speaker' else grid
+        body += folded(many(len(found), 'speaker'), grid) if kind == 'speaker' else grid
     told = f'The worst group of each kind: {"; ".join(worst)}.' if worst else 'One speaker: there are no groups.'
     known = '' if people else 'results.json does not say sex, language and corpus of the speakers.'
     return Section('groups', 'By group', said(told, known, 'Who lacks classes is measured by the others.') + body)
@@ -432,8 +414,9 @@ def details(of: Sweep) -> Section:
         *[[k, v or 'absent'] for k, v in facts['versions'].items()],
     ]
     body += table(['', ''], lines)
-    for name, value in (('Configuration', of.config), ('Audit', results['audit'])):
-        body += f'<details><summary>{name}</summary><pre>{text(json.dumps(value, indent=1))}</pre></details>'
+    flat = ''.join(f'{k} = {json.dumps(v)}\n' for k, v in sweep.flat(of.config).items())
+    body += folded('Configuration', f'<pre>{text(flat)}</pre>')
+    body += folded('Audit', f'<pre>{text(json.dumps(results["audit"], indent=1))}</pre>')
     return Section('details', 'Command, versions, configuration', body)
 
 
@@ -511,7 +494,7 @@ def write_comparison(paths: list) -> Path:
     splits = {of.results['split_sha256'] for of in found}
     top = said(compare.verdict({str(of.path): rows for of, rows in zip(found, tables)}))
     if len(splits) > 1:
-        top += f'<div class=banner role=alert>{len(splits)} splits: figures of different splits are of other utterances.</div>'
+        top += said(f'{len(splits)} splits: figures of different splits are of other utterances and make no pairs.')
     if any(of.results['synthetic'] for of in found):
         top += said(summary.SYNTHETIC)
     head = ['sweep', 'setting', 'method', 'chosen by dev', 'dev UAR', 'UAR', '95 %', '- plain', '95 %', 'p', 'split']
@@ -521,12 +504,10 @@ def write_comparison(paths: list) -> Path:
             setting = ', '.join(f'{k} {sweep.word(v)}' for k, v in r.setting.items() if v is not None)
             uar, gain = r.uar or NOTHING, r.gain or NOTHING
             figures = [number(r.dev), number(uar.value), ends(uar.ci95), number(gain.value, '+.3f'), ends(gain.ci95, '+.3f')]
-            chosen = ', '.join(dict.fromkeys(r.chosen))
-            lines.append(
-                [of.path.name, setting, r.method, chosen, *figures, number(gain.p, '.3g'), of.results['split_sha256'][:8]]
-            )
+            chosen, split = ', '.join(dict.fromkeys(r.chosen)), of.results['split_sha256'][:8]
+            lines.append([of.path.name, setting, r.method, chosen, *figures, number(gain.p, '.3g'), split])
     note = said(
-        'Coefficients are chosen on dev, fold by fold; p is of a row alone, the sentence on top corrects for their number.'
+        'Coefficients are chosen on dev, fold by fold; p is of a row alone, the sentence above corrects for their number.'
     )
     links = ''.join(f'<li>{text(of.path)}: {text(of.results["protocol"])}; {text(of.facts["command"])}</li>' for of in found)
     sections = [
