@@ -10,7 +10,8 @@ from jaxser import pictures
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; max-width: 60rem; margin: 0 auto; padding: 1rem; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-top: 1px solid #ccc; padding-top: 1rem; }
-img { max-width: 100%; height: auto; } figure { margin: 1rem 0; } figcaption, small { color: #444; }
+figure { margin: 1rem 0; overflow-x: auto; } figcaption { color: #444; }
+img { max-width: 100%; min-width: 30rem; height: auto; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } tr.loud td { background: #fff3c4; }
