@@ -53,6 +53,8 @@ class Sweep:
         if self.compared:
             keys = [{k: r[k] for k in self.swept} for r in self.rows]
             self.plain = self.rows[summary.plain_of({k: self.best[k] for k in self.swept}, keys, self.config)]
+        there = [c for c, row in enumerate(self.best['confusion']) if sum(row)] if self.best else self.classes
+        self.chance = 1 / len(there)  # UAR leaves out who is absent from the truth
         self.names = sorted({s for speaker_N, *_ in of.predicted.values() for s in speaker_N.tolist()})
 
     def label(self, row: dict) -> str:
@@ -95,11 +97,8 @@ def banners(of: Sweep) -> list[str]:
         return [*found, 'No setting is whole: in every seed a fold diverged.']
     for word, n in (best['adversary'] or {}).items():
         if word in LOUD:
-            asked = sum(best['adversary'].values())
-            what = (
-                'the representation tells nearly as much as that of plain training' if word == 'inert' else 'the emotion went too'
-            )
-            found.append(f'The adversary was {word} in {n} of {many(asked, "run")}: {what}.')
+            judged = many(sum(best['adversary'].values()), 'run')
+            found.append(f'The adversary was {word} in {n} of {judged}: {LOUD[word]}.')
     if best['delta_uar'] is not None and not best['delta_ci95']:
         least = statistics.FEWEST
         found.append(f'Undecided: {many(best["speakers"], "tested speaker")}, too few for an interval ({least} or more).')
@@ -115,11 +114,9 @@ def headline(of: Sweep) -> str:
     if best:
         rule = f'best dev UAR ({best["dev_uar"]:.3f}) of {many(len(of.compared or of.rows), "setting")}'
         facts.append(('setting', of.title(best), rule + ' compared with plain training' * bool(plain)))
-        facts.append(('UAR', number(best['uar']), f'{ends(best["uar_ci95"])} chance {1 / len(of.classes):.3f}'))
+        facts.append(('UAR', number(best['uar']), f'{ends(best["uar_ci95"])} chance {of.chance:.3f}'))
     if plain:
-        sure = (
-            f'p = {best["p"]:.3g}, by Holm {best["p_holm"]:.3g}' if best['p'] is not None else 'too few speakers for an interval'
-        )
+        sure = 'too few speakers' if best['p'] is None else f'p = {best["p"]:.3g}, by Holm {best["p_holm"]:.3g}'
         against = f'{ends(best["delta_ci95"], "+.3f")} {sure}; {of.title(plain)} has {plain["uar"]:.3f}'
         facts.append(('difference to plain training', number(best['delta_uar'], '+.3f'), against))
         if plain['dev_uar'] >= best['dev_uar']:
@@ -128,7 +125,7 @@ def headline(of: Sweep) -> str:
         domain, tells = forgotten(of, best)
         _, before = forgotten(of, plain) if plain else ('', None)
         if tells:
-            levels = [f'plain training {before["linear"]:.3f}'] * bool(before)
+            levels = [f'plain training {before["linear"]:.3f}'] if before else []
             levels += [f'the input (raw) {tells["input"]["linear"]:.3f}', f'chance {tells["chance"]:.3f}']
             facts.append((f'leakage of the {domain}', number(tells['linear']), ', '.join(levels)))
         else:
@@ -297,10 +294,7 @@ def represented(of: Sweep) -> Section:
     """A map of the representation of one run, plain training beside the best."""
     file, title = of.path / 'representations.npz', 'The representation'
     if not file.exists():
-        command = f'python -m jaxser.probe --workdir {of.path}'
-        return Section(
-            'map', title, said('The probe has left no representations.npz. This does:') + f'<pre>{text(command)}</pre>'
-        )
+        return Section('map', title, advised('Here is no representations.npz. The probe writes it:', of))
     with file.open('rb') as opened:
         arrays = dict(np.load(io.BytesIO(opened.read()), allow_pickle=False))
     at, maps = {name: n for n, name in enumerate(arrays['setting'].tolist())}, {}
@@ -379,14 +373,10 @@ def held_out(of: Sweep) -> Section | None:
     if kind not in ('corpus', 'language') or not of.best:
         return None
     rows = list({of.title(r): r for r in (of.plain, of.best, *of.rows) if r}.items())[: pictures.MOST]
-    columns = {f: name for f, name in enumerate(of.results['folds'])}
-    tested = {r['hyper']['fold'] for r in of.runs}
-    of_fold = dict(zip(sorted(tested), columns.values()))
-    value = [
-        [np.mean([r['test']['uar'] for r in of.of(row) if r['hyper']['fold'] == f] or [np.nan]) for f in of_fold]
-        for _, row in rows
-    ]
-    drawn = pictures.heat, value, [name for name, _ in rows], [*of_fold.values()], ('', f'{kind} left out'), 1 / len(of.classes)
+    names = dict(zip(sorted({r['hyper']['fold'] for r in of.runs}), of.results['folds']))
+    of_fold = lambda row, f: [r['test']['uar'] for r in of.of(row) if r['hyper']['fold'] == f]  # noqa: E731
+    value = [[np.mean(of_fold(row, f) or [np.nan]) for f in names] for _, row in rows]
+    drawn = pictures.heat, value, [name for name, _ in rows], [*names.values()], ('', f'{kind} left out'), of.chance
     body = picture(f'UAR by setting and {kind} left out', f'UAR on the {kind} that was left out, mean over seeds.', *drawn)
     return Section('cross', f'Across {"corpora" if kind == "corpus" else "languages"}', body)
 
