@@ -102,6 +102,7 @@ def test_a_finished_sweep_leaves_what_the_readme_promises(workdir):
     assert config['split_sha256'] == results['split_sha256']
     assert config['config']['sweep']['lam'] == [0.0, 0.5]
     assert (workdir / 'confusion.png').read_bytes()[:4] == b'\x89PNG'
+    assert results['split_sha256'] in (workdir / 'report.html').read_text()
     assert list((workdir / 'tensorboard').rglob('events*'))
 
 
