@@ -104,7 +104,7 @@ def show(results: dict, path) -> None:
     console.width = max(console.width, whole)  # a terminal may break a line; no figure is cut off
     console.print(grid)
     print(f'Split {results["split_sha256"]}; {results["seconds"]:.0f} s on {results["device"]}.')
-    speakers = next((r['speakers'] for r in rows if r['speakers']), 0)
+    speakers = next((r['tested_speakers'] for r in rows if r['tested_speakers']), 0)
     held = statistics.coverage(speakers)
     sayings = [
         'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',

@@ -120,7 +120,7 @@ def curve(results: dict, axis: str):
         grid[1, 0].set(xlabel=axis, ylabel='leakage: speakers told apart', ylim=(0, 1.05), xlim=axes.get_xlim())
         _legend(grid[1, 0], 8)
     folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
-    speakers = next((r['speakers'] for r in results['summary'] if r['speakers']), 0)
+    speakers = next((r['tested_speakers'] for r in results['summary'] if r['tested_speakers']), 0)
     bars = f'bars: 95 % intervals over {speakers} speakers' if speakers >= statistics.FEWEST else 'too few speakers for intervals'
     figure.suptitle(
         f'{results["protocol"]}, {many(folds, "fold")}, {many(seeds, "seed")}; {bars}'

@@ -101,7 +101,7 @@ def banners(of: Sweep) -> list[str]:
             found.append(f'The adversary was {word} in {n} of {judged}: {LOUD[word]}.')
     if best['delta_uar'] is not None and not best['delta_ci95']:
         least = statistics.FEWEST
-        found.append(f'Undecided: {many(best["speakers"], "tested speaker")}, too few for an interval ({least} or more).')
+        found.append(f'Undecided: {many(best["tested_speakers"], "tested speaker")}, too few for an interval ({least} or more).')
     elif best['delta_uar'] is not None and best['delta_ci95'][0] <= 0 <= best['delta_ci95'][1]:
         found.append(f'Undecided: the interval of the difference to plain training, {ends(best["delta_ci95"], "+.3f")}, holds 0.')
     return found

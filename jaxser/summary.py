@@ -14,7 +14,7 @@ ADVERSARIES = ('dann', 'speaker_norm tap', 'cdann', 'confusion', 'coral', 'mmd',
 PLAIN = ('erm', *(f'{m}, lam = 0' for m in ADVERSARIES))
 FIGURES = (  # of a row, beside what was swept
     'seeds',
-    'speakers',
+    'tested_speakers',
     'dev_uar',
     'uar',
     'uar_sd_seeds',
@@ -92,7 +92,7 @@ def rows(runs: list[dict], predicted: Predicted, config: dict, classes: int) -> 
         measured = [evaluate.measures(count_SxCxC.sum(0)) for count_SxCxC in count_ZxSxCxC]
         found = statistics.of_uar(count_ZxSxCxC)
         row |= {
-            'speakers': count_ZxSxCxC.shape[1],
+            'tested_speakers': count_ZxSxCxC.shape[1],
             'dev_uar': float(np.mean([r['dev']['uar'] for r in some])),
             'uar': found.value,
             'uar_sd_seeds': float(np.std([m['uar'] for m in measured], ddof=1)) if len(measured) > 1 else None,

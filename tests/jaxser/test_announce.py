@@ -8,7 +8,15 @@ RESULTS |= {'classes': ['A', 'B'], 'runs': [], 'split_sha256': '0' * 64, 'second
 
 def row(**swept) -> dict:
     """Of a summary."""
-    figures = {'seeds': 2, 'speakers': 8, 'uar': 0.62, 'uar_ci95': (0.511, 0.711), 'uar_folds': 0.62, 'wa': 0.62, 'f1': 0.62}
+    figures = {
+        'seeds': 2,
+        'tested_speakers': 8,
+        'uar': 0.62,
+        'uar_ci95': (0.511, 0.711),
+        'uar_folds': 0.62,
+        'wa': 0.62,
+        'f1': 0.62,
+    }
     return swept | dict.fromkeys(summary.FIGURES) | figures | {'confusion': [[6, 4], [4, 6]]}
 
 
@@ -29,7 +37,7 @@ def test_no_figure_is_cut_off(tmp_path, capsys, monkeypatch):
 
 def test_few_speakers_have_no_intervals_and_are_told_so(tmp_path, capsys):
     """No column for what there is not."""
-    rows = [row(lam=0.0) | {'speakers': 4, 'uar_ci95': None}]
+    rows = [row(lam=0.0) | {'tested_speakers': 4, 'uar_ci95': None}]
     announce.show(RESULTS | {'summary': rows}, tmp_path)
     said = capsys.readouterr().out
     assert '4 tested speakers: too few for intervals' in said

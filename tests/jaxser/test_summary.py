@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 
+from configs import base
 from jaxser import statistics, summary, sweep
 
 PEOPLE = {0: 'abcd', 1: 'efgh'}  # by fold
@@ -53,7 +54,7 @@ def test_a_row_is_what_is_made_of_all_its_folds_and_seeds():
     """Pooled UAR, its interval over all eight speakers, and the difference to plain training with its p."""
     shares = {s: 0.3 + n / 10 for n, s in enumerate('abcdefgh')}
     plain, adversary = rows(({'lam': 0.0}, 0.5), ({'lam': 1.0}, shares))
-    assert (adversary['lam'], adversary['seeds'], adversary['speakers']) == (1.0, 2, 8)
+    assert (adversary['lam'], adversary['seeds'], adversary['tested_speakers']) == (1.0, 2, 8)
     assert plain['uar'] == pytest.approx(0.5)
     mean = np.mean(list(shares.values()))
     assert adversary['uar'] == pytest.approx(mean)
@@ -128,3 +129,9 @@ def test_what_was_tested_on_other_utterances_is_not_compared():
     runs, predicted = finished(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7))
     runs = [r for r in runs if r['hyper']['fold'] == r['hyper']['lam']]
     assert [r['delta_uar'] for r in summary.rows(runs, predicted, {'method': 'dann'}, len(CLASSES))] == [None, None]
+
+
+def test_no_figure_has_the_name_of_what_can_be_swept():
+    """`speakers`, of the training part, was once overwritten by the number of tested ones, and rows lost what they were."""
+    keys = {*sweep.flat(base.get_config().sweep), 'fold'}
+    assert not keys & {*summary.FIGURES}
