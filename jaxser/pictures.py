@@ -1,6 +1,7 @@
 """The figures of a sweep; matplotlib takes a second to import, so it is imported where a figure is drawn."""
 
 import io
+import textwrap
 import warnings
 
 import numpy as np
@@ -85,12 +86,13 @@ def curve(results: dict, axis: str):
     """UAR and, where the probe has run, leakage against a hyper-parameter, a line for each combination of the others."""
     swept = [k for k in results['summary'][0] if k not in summary.FIGURES]
     probed = any(r['probe'] and 'speaker' in r['probe'] for r in results['summary'])
-    figure, grid = _figure(6.4, 4.2 + 3.2 * probed, 1 + probed)
-    axes = grid[0, 0]
     lines: dict[str, list[dict]] = {}
     for row in results['summary']:
         if row['uar'] is not None:
             lines.setdefault(sweep.label(row, [k for k in swept if k != axis]), []).append(row)
+    apart = len(lines) > FEW  # the legend, which would lie over the lines
+    figure, grid = _figure(6.4, 4.2 + 3.2 * probed + 0.09 * len(lines) * apart, 1 + probed)
+    axes = grid[0, 0]
     plain = {name: rows.pop(0) for name, rows in lines.items() if rows[0][axis] is None}  # has no coefficient
     for n, (name, row) in enumerate(plain.items()):
         axes.axhline(row['uar'], linestyle='--', color=f'C{len(lines) - 1 - n}', label=f'{name} (no {axis})')
@@ -108,7 +110,7 @@ def curve(results: dict, axis: str):
     axes.axhline(1 / len(results['classes']), color='grey', linestyle=':', label='chance')
     axes.set_xticks(range(len(values)), [sweep.word(v) for v in values])
     axes.set(xlabel=axis, ylabel='UAR, folds pooled, mean of seeds')
-    if len(lines) + len(plain) > FEW:  # beside the curves: it would lie over them
+    if apart:
         figure.legend(*axes.get_legend_handles_labels(), fontsize=7, loc='outside lower center', ncols=2)
     else:
         _legend(axes, 8)
@@ -198,7 +200,7 @@ def beside(best, plain, names: tuple[str, str], classes: list[str]):
     figure, ((one, other, less),) = _figure(3 * side, side + 0.3, 1, 3)
     for axes, count, name in ((one, best, names[0]), (other, plain, names[1])):
         _matrix(axes, _percent(count), classes, classes)
-        axes.set(xlabel='predicted', ylabel='truth', title=name)
+        axes.set(xlabel='predicted', ylabel='truth', title='\n'.join(textwrap.wrap(name, 28)))
     difference = _percent(best) - _percent(plain)
     reach = max(np.nanmax(np.abs(difference)), 1.0)
     _matrix(less, difference, classes, classes, '+.0f', -reach, reach, 'RdBu')
