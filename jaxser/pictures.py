@@ -169,7 +169,8 @@ def forest(names: list[str], difference_ZxS: np.ndarray, whole: statistics.Estim
         axes.hlines(0, *whole.ci95, color='black', linewidth=2)
     axes.plot(whole.value, 0, 'D', color='black')
     label = 'all' + (', 95 %' if whole.ci95 else '')
-    axes.set_yticks(range(S + 1), [label, *(names[n] for n in order)], fontsize=8 if S < 50 else 5)
+    read = [names[n] for n in order] if S <= 100 else [''] * S  # more cannot be read; the table has them
+    axes.set_yticks(range(S + 1), [label, *read], fontsize=8 if S < 50 else 5)
     axes.set(xlabel='UAR less that of plain training; bars: range over seeds', ylim=(-0.8, S + 0.8))
     return figure
 
