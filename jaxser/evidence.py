@@ -78,7 +78,7 @@ def settings(of: Sweep) -> Section:
         figures = [number(r['dev_uar']), number(r['uar']), ends(r['uar_ci95'])]
         figures += [number(r[k]) for k in ('uar_sd_seeds', 'uar_folds', 'wa', 'f1')]
         figures += [
-            number(r['delta_uar'], '+.3f'),
+            number(r['delta_uar'], '+z.3f'),
             ends(r['delta_ci95'], '+.3f'),
             number(r['p'], '.3g'),
             number(r['p_holm'], '.3g'),
@@ -231,8 +231,8 @@ def represented(of: Sweep) -> Section:
         return Section('map', title, said('Of these settings no representation was kept.'))
     body = picture(
         'Two-dimensional maps of the representation, coloured by emotion and by speaker',
-        f'z of the first fold and seed by t-SNE (distances between groups mean little), {many(len(rows), "utterance")} at most '
-        f'{SHOWN}; crosses are tested.',
+        f'z of the first fold and seed by t-SNE (distances between groups mean little), {many(len(rows), "utterance")} '
+        f'(at most {SHOWN}); crosses are tested.',
         *(pictures.atlas, maps),
     )
     return Section('map', title, body)
@@ -258,7 +258,7 @@ def groups(of: Sweep) -> Section:
                 reference = plain[:, group_S == group]
                 less = statistics.of_difference(some, reference)
                 cells += [number(statistics.of_uar(reference).value), number(uar.value), ends(uar.ci95)]
-                cells += [number(less.value, '+.3f'), ends(less.ci95, '+.3f')]
+                cells += [number(less.value, '+z.3f'), ends(less.ci95, '+.3f')]
             else:
                 cells += [number(uar.value), ends(uar.ci95)]
             lines.append((uar.value, cells))

@@ -12,7 +12,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; max-
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-top: 1px solid #ccc; padding-top: 1rem; }
 figure { margin: 1rem 0; overflow-x: auto; } figcaption { color: #444; }
 img { max-width: 100%; min-width: 30rem; height: auto; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } tr.loud td { background: #fff3c4; }
 .box { border: 2px solid #111; border-radius: .5rem; padding: .5rem 1rem; } .box dl { margin: 0; }
@@ -36,8 +36,8 @@ def text(value) -> str:
     return escape(str(value))
 
 
-def number(x: float | None, form: str = '.3f') -> str:
-    """A figure; nothing for None."""
+def number(x: float | None, form: str = 'z.3f') -> str:
+    """A figure; nothing for None. The z in its form makes 0 of -0."""
     return '' if x is None else f'{x:{form}}'
 
 

@@ -203,7 +203,7 @@ def beside(best, plain, names: tuple[str, str], classes: list[str]):
         _matrix(axes, _percent(count), classes, classes)
         axes.set(xlabel='predicted', ylabel='truth', title='\n'.join(textwrap.wrap(name, 28)))
     difference = _percent(best) - _percent(plain)
-    reach = max(np.nanmax(np.abs(difference)), 1.0)
+    reach = max(np.nanmax(np.abs(difference)), 10.0)  # a point or two shall not look like much
     _matrix(less, difference, classes, classes, '+.0f', -reach, reach, 'RdBu')
     less.set(xlabel='predicted', ylabel='truth', title='difference, points')
     return figure

@@ -69,7 +69,7 @@ def headline(of: Sweep) -> str:
     if plain:
         sure = 'too few speakers' if best['p'] is None else f'p = {best["p"]:.3g}, by Holm {best["p_holm"]:.3g}'
         against = f'{ends(best["delta_ci95"], "+.3f")} {sure}; {of.title(plain)} has {plain["uar"]:.3f}'
-        facts.append(('difference to plain training', number(best['delta_uar'], '+.3f'), against))
+        facts.append(('difference to plain training', number(best['delta_uar'], '+z.3f'), against))
         if plain['dev_uar'] >= best['dev_uar']:
             facts.append(('dev prefers', 'plain training', f'its dev UAR is {plain["dev_uar"]:.3f}'))
     if best:
@@ -176,7 +176,7 @@ def write_comparison(paths: list) -> Path:
         for r in rows:
             setting = ', '.join(f'{k} {sweep.word(v)}' for k, v in r.setting.items() if v is not None)
             uar, gain = r.uar or NOTHING, r.gain or NOTHING
-            figures = [number(r.dev), number(uar.value), ends(uar.ci95), number(gain.value, '+.3f'), ends(gain.ci95, '+.3f')]
+            figures = [number(r.dev), number(uar.value), ends(uar.ci95), number(gain.value, '+z.3f'), ends(gain.ci95, '+.3f')]
             chosen, split = ', '.join(dict.fromkeys(r.chosen)), of.results['split_sha256'][:8]
             lines.append([of.path.name, setting, r.method, chosen, *figures, number(gain.p, '.3g'), split])
     note = said(
