@@ -101,6 +101,8 @@ def test_structural_keys_are_programs_in_one_table(data, plain, tmp_path):
         tested[run['hyper'].get('lam'), run['hyper']['method']].append(run['test'])
     assert tested[None, 'erm'] == tested[0.0, 'dann']
     assert [r['test'] for r in plain[0]['runs'] if r['hyper']['lam']] == tested[0.5, 'dann']
+    entropy = {r['hyper']['method']: r['entropy'] for r in results['runs']}
+    assert entropy == {'erm': {}, 'dann': {'speaker': pytest.approx(np.log(2))}}, 'two training speakers who say as much'
     announce.show(results, tmp_path)
     assert (tmp_path / 'sweep.png').exists()
 
