@@ -9,6 +9,7 @@ own.
 
 import argparse
 import ast
+import io
 import json
 import shlex
 import sys
@@ -20,7 +21,7 @@ import numpy as np
 
 from data_pipelines.refusal import Refusal
 from jaxser import statistics, summary, sweep
-from jaxser.report import many
+from jaxser.sweep import many
 
 SETTINGS = ('domain', 'per_class', 'speakers', 'confounded')  # and every key of the model; all else but the seed is chosen on dev
 INTRODUCTION = """\
@@ -71,10 +72,14 @@ def read(path: Path) -> Finished:
     if not (path / 'results.json').exists():
         raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
     results = json.loads((path / 'results.json').read_text())
-    with open(path / 'predictions.csv', newline='') as file:
-        predicted = summary.read(file, results['classes'])
+    predicted = summary.read(predictions(path), results['classes'])
     seconds = [g['seconds'] / g['runs'] for g in results['groups'] for _ in range(g['runs'])]
     return Finished(path, json.loads((path / 'config.json').read_text()), results, predicted, seconds)
+
+
+def predictions(path) -> io.StringIO:
+    """The lines of predictions.csv, wherever the workdir is; a name may hold a newline."""
+    return io.StringIO((path / 'predictions.csv').read_bytes().decode(), newline='')
 
 
 def rows(of: Finished, whole: bool = False) -> list[Row]:

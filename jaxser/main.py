@@ -34,7 +34,7 @@ def main() -> None:
         return
     try:
         config = command.parse(sys.argv, 'jaxser.main')
-        from jaxser import bundle, cluster, probe, report, train  # JAX is imported once the flags are right
+        from jaxser import announce, bundle, cluster, probe, report, train  # JAX is imported once the flags are right
 
         cluster.prepare()
         if DISTRIBUTED.value:
@@ -48,7 +48,8 @@ def main() -> None:
                 results = probe.run(workdir)
             bundle.run(workdir)
             if cluster.main():
-                report.show(results, epath.Path(workdir))
+                announce.show(results, epath.Path(workdir))
+                report.write(epath.Path(workdir))
                 print(f'python -m jaxser.predict --workdir {workdir} FILE ...')
         except cluster.Preempted as preempted:
             cluster.say(f'{preempted} The same command goes on from there.')

@@ -17,7 +17,7 @@ import numpy as np
 from data_pipelines import batches
 from data_pipelines.folds import Fold
 from data_pipelines.refusal import Refusal
-from jaxser import classifiers, cluster, evaluate, summary, train
+from jaxser import announce, classifiers, cluster, evaluate, report, summary, sweep, train
 from jaxser.workdir import Workdir
 
 ATTRIBUTES = ('sex', 'language', 'corpus')  # asked where training hears two of them or more
@@ -181,8 +181,36 @@ class Probe:
         return answer
 
 
+class Kept:
+    """The representation of every setting's first run, for a map of it: of the first fold and seed that did not diverge."""
+
+    def __init__(self, runs: list[dict]):
+        self.settings = [k for k in sweep.varied(runs) if k != 'seed']
+        self.fold, self.of = runs[0]['fold'], {}
+
+    def add(self, group, gathered: evaluate.Gathered, entries: list[Fold]) -> None:
+        """Takes what there is not yet."""
+        for n, run in enumerate(group.runs):
+            rows, z_NxD = gathered.run(n)
+            if run['fold'] == self.fold and np.isfinite(z_NxD).all():
+                self.of.setdefault(sweep.label(run, self.settings), (entries[group.fold_N[n]], rows, z_NxD))
+
+    def arrays(self, text: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Of representations.npz: by utterance its name, speaker and emotion; `setting`, and of the n-th in it z_n (float16),
+        row_n (which utterance) and part_n (train, adapt, dev or test)."""
+        made = {k: text[k].astype(str) for k in ('utterance', 'speaker', 'emotion')} | {'setting': np.array([*self.of], str)}
+        for n, (fold, rows, z_NxD) in enumerate(self.of.values()):
+            part = np.full(len(rows), 'train')
+            for name in ('adapt', 'dev', 'test'):  # what is tested is called so, whoever else hears it
+                part[np.isin(rows, getattr(fold, name))] = name
+            made |= {f'z_{n}': z_NxD.astype(np.float16), f'row_{n}': rows, f'part_{n}': part}
+        return made
+
+
 def run(path, data: str | None = None) -> dict:
     """Asks every run of the finished sweep in `path`, unless that was done; returns results.json, in process 0.
+
+    Leaves representations.npz too.
 
     `data` is where the shards are now, if they are elsewhere than in training.
     """
@@ -190,14 +218,16 @@ def run(path, data: str | None = None) -> dict:
     results = place.finished()
     if results is None:
         raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
-    if all('probe' in r for r in results['runs']):
+    if all('probe' in r for r in results['runs']) and (place.path / 'representations.npz').exists():
         return results
-    config, ask, given = place.config, None, []
-    with train.precision(config), train.report.progress(len(results['runs']), 'run') as progress:
+    config, ask, given, kept = place.config, None, [], Kept([r['hyper'] for r in results['runs']])
+    with train.precision(config), announce.progress(len(results['runs']), 'run') as progress:
         progress.set_description('Asking what is left of the speakers')
         for trainer, group, best in train.revisited(place):
             ask = ask or Probe(trainer.task, config.data.order_seed)
-            given += ask(group, train.scored(trainer, group, best, 'used')[0])
+            gathered = train.scored(trainer, group, best, 'used')[0]
+            given += ask(group, gathered)
+            kept.add(group, gathered, trainer.task.entries)
             progress.update(len(group.runs))
     for of, answer in zip(results['runs'], given, strict=True):
         of['probe'] = answer if of['status'] == 'ok' else None
@@ -205,6 +235,7 @@ def run(path, data: str | None = None) -> dict:
         of['adversary'] = verdict
     if not cluster.main():
         return {}
+    place.represent(kept.arrays(ask.task.utterances.text))
     predicted = summary.read(place.lines('predictions.csv'), results['classes'])
     results['summary'] = summary.rows(results['runs'], predicted, config.to_dict(), len(results['classes']))
     place.finish(results)
@@ -219,7 +250,9 @@ def main() -> None:
     asked = parser.parse_args()
     cluster.prepare()
     try:
-        train.report.show(run(asked.workdir, asked.data), asked.workdir)
+        announce.show(run(asked.workdir, asked.data), asked.workdir)
+        if cluster.main():
+            report.write(asked.workdir)
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         sys.exit(2)

@@ -1,308 +1,215 @@
-"""Results as numbers, as a table, and as pictures."""
+"""Writes report.html of a finished sweep, one page that needs nothing else, and compares several.
 
+  python -m jaxser.report --workdir runs/A [runs/B ...]
+
+The page is read from the top: what came out, the evidence for it, the details. Training writes it at its end; summary.csv beside
+it has the table of settings. With several workdirs each gets its page, and the first comparison.html.
+
+The setting of which the page speaks is the one with the best dev UAR of those that are compared with plain training; test chooses
+nothing.
+"""
+
+import argparse
+import csv
 import io
 import sys
 import time
-from datetime import timedelta
+from pathlib import Path
 
-import jax
 import numpy as np
+from etils import epath
 
-from data_pipelines import audit, batches, subsets
-from jaxser import cluster, evaluate, statistics, summary, sweep
+from data_pipelines.refusal import Refusal
+from jaxser import compare, evidence, pictures, statistics, summary, sweep
+from jaxser.evidence import Sweep
+from jaxser.page import Section, ends, number, page, picture, said, table, text
+from jaxser.sweep import many
 
-SYNTHETIC = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
-SCORING = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
-
-
-def many(n: int, what: str) -> str:
-    """'1 run', '2 runs'."""
-    return f'{n} {what}{"" if n == 1 else "s"}'
-
-
-def announce(config, task, parts: list, runs: list[dict]) -> None:
-    """What is about to be computed."""
-    u = task.utterances
-    cluster.say(
-        f'{len(u)} utterances, {len(task.table.domains["speaker"])} speakers, classes {", ".join(task.table.classes)}; '
-        f'{task.protocol.title}; split {task.sha256[:12]}'
-    )
-    cut = [f'config.sweep.{k}' for k in subsets.Subset._fields if any(k in r for r in runs)]
-    before = [f'The audit is of the whole training part, before {", ".join(cut)}.'] * bool(cut)
-    for line in (*task.split.left(config.data.labels), *audit.brief(task.audit), *before):
-        cluster.say(line)
-    differ = {k: len(sweep.different(runs, k)) for k in task.varied}
-    cluster.say(
-        f'Features normalised by {config.data.normalise}{batches.NORMALISATIONS[config.data.normalise]}. '
-        f'{many(len(runs), "run")} in {many(len(parts), "program")}: {many(len(task.folds), "fold")}'
-        f'{"".join(f", {n} {k}" for k, n in differ.items() if n > 1)}; '
-        f'{many(config.train.epochs, "epoch")} of {many(task.steps, "step")}; '
-        f'{jax.device_count()} x {jax.devices()[0].device_kind}'
-    )
+NOTHING = statistics.Estimate(None, None, None)
+LOUD = {  # verdicts that a reader must not miss
+    'inert': 'the representation tells nearly as much as that of plain training',
+    'collapsed': 'the emotion went too, or the run diverged',
+}
 
 
-def grouping(trainer) -> None:
-    """How the runs of a part are spread, where they do not fit at once."""
-    count, groups = len(trainer.runs), len(trainer.groups)
-    if groups > 1:
-        devices = len(trainer.groups[0].layout.devices)
-        cluster.say(f'{count} runs do not fit at once: {groups} groups of up to {trainer.size} on {devices} device(s).')
+def forgotten(of: Sweep, row: dict) -> tuple[str, dict | None]:
+    """The domain that a setting shall forget, the first of several that was asked for, and what the probe says of it."""
+    asked = [*(row.get('domain') or of.config['domain']).split('+'), 'speaker']
+    answers = row['probe'] or {}
+    name = next((d for d in asked if d in answers), asked[0])
+    return name, answers.get(name)
 
 
-def forecast(trainer, group, seconds: float, epoch: int, began: float) -> None:
-    """How long it will take, known from one step; and how long the start took."""
-    config, task = trainer.config, trainer.task
-    trained = task.steps * (1 + trainer.identity) * config.data.batch * config.data.frames
-    scored = sum(
-        i.row.shape[-1] * i.frames for i in group.items(config, task, trainer.length, config.train.epochs - 1) if i.part == 'dev'
-    )
-    whole = seconds * (1 + SCORING * scored / trained)
-    others = len(trainer.groups) - 1 - trainer.groups.index(group)
-    left = whole * (config.train.epochs - epoch + others * config.train.epochs)
-    cluster.say(
-        f'First step {time.time() - began:.0f} s after the start. Forecast for {many(len(trainer.runs), "run")} of this program: '
-        f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'
-    )
+def banners(of: Sweep) -> list[str]:
+    """What a reader must not miss."""
+    found = [f'Leak of {kind} allowed: training has heard what is tested.' for kind in of.results['audit'].get('leaks', [])]
+    best = of.best
+    if best is None:
+        return [*found, 'No setting is whole: in every seed a fold diverged.']
+    for word, n in (best['adversary'] or {}).items():
+        if word in LOUD:
+            judged = many(sum(best['adversary'].values()), 'run')
+            found.append(f'The adversary was {word} in {n} of {judged}: {LOUD[word]}.')
+    if best['delta_uar'] is not None and not best['delta_ci95']:
+        least = statistics.FEWEST
+        found.append(f'Undecided: {many(best["tested_speakers"], "tested speaker")}, too few for an interval ({least} or more).')
+    elif best['delta_uar'] is not None and best['delta_ci95'][0] <= 0 <= best['delta_ci95'][1]:
+        found.append(f'Undecided: the interval of the difference to plain training, {ends(best["delta_ci95"], "+.3f")}, holds 0.')
+    return found
 
 
-def profiled(folder) -> None:
-    """Where the trace is, and how it is opened."""
-    trace = next(folder.glob('plugins/profile/*/perfetto_trace.json.gz'), folder)
-    cluster.say(
-        f'\nA trace of one epoch: open {trace} at https://ui.perfetto.dev, '
-        f'or pip install xprof and tensorboard --logdir {folder}.'
-    )
-
-
-def metrics(runs: list[dict], epoch: int, trace: dict[str, np.ndarray], dev: list) -> list[dict]:
-    """An epoch's lines of metrics.jsonl, one a run, None for what is not finite."""
-    rows = []
-    for n, run in enumerate(runs):
-        row = run | {'epoch': epoch} | {k: float(x[n].mean()) for k, x in trace.items()}
-        diverged = not np.isfinite(row['loss'])
-        row |= {f'dev_{k}': None if diverged else dev[n][k] for k in ('uar', 'wa', 'f1')}
-        rows.append({k: None if isinstance(x, float) and not np.isfinite(x) else x for k, x in row.items()})
-    return rows
-
-
-def outcome(runs: list[dict], record, counts: list[np.ndarray]) -> dict:
-    """What a group has come to: its runs as results.json lists them."""
-    listed = []
-    for n, run in enumerate(runs):
-        if (step := int(record.nonfinite[n])) >= 0:
-            nothing = {'epoch': None, 'dev': None, 'test': None, 'selected': None}
-            listed.append({'hyper': run, 'status': 'nonfinite', 'step': step} | nothing)
-            continue
-        test = evaluate.measures(counts[n]) | {'confusion': counts[n].tolist()}
-        listed.append(
-            {
-                'hyper': run,
-                'status': 'ok',
-                'epoch': int(record.best_epoch[n]),
-                'dev': record.dev[n],
-                'test': test,
-                'selected': record.selected[n],
-            }
-        )
-    return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}
-
-
-def results(config, task, outcomes: list[dict], predicted: summary.Predicted, seconds: float) -> dict:
-    """results.json."""
-    runs = [r for o in outcomes for r in o['runs']]
-    notes = [f'only {config.data.only}'] * bool(config.data.only)
-    notes += ['normalised by the tested audio too (transductive)'] * (config.data.normalise == 'speaker_transductive')
-    notes += [f'LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']]
-    return {
-        'protocol': ', '.join([task.protocol.title, *notes]),
-        'corpora': list(config.data.corpora),
-        'labels': config.data.labels,
-        'folds': [f.name for f in task.folds],
-        'selection': config.train.select,
-        'normalisation': config.data.normalise + batches.NORMALISATIONS[config.data.normalise],
-        'classes': (classes := [str(c) for c in task.table.classes]),
-        'synthetic': bool({'demo', 'testbed'} & {*config.data.corpora}),
-        'split_sha256': task.sha256,
-        'left_out': task.split.left_out,
-        'unused': task.split.unused,
-        'audit': task.audit,
-        'matmul_precision': config.matmul_precision,
-        'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
-        'seconds': round(seconds, 1),
-        'seconds_of_training': round(sum(o['seconds'] for o in outcomes), 1),
-        'groups': [{'runs': len(o['runs']), 'seconds': round(o['seconds'], 1)} for o in outcomes],  # in the order of the runs
-        'runs': runs,
-        'summary': summary.rows(runs, predicted, config.to_dict(), len(classes)),
-    }
-
-
-def predictions(task, runs: list[dict], scores, record) -> list[dict]:
-    """The rows of predictions.csv: a test utterance of a run, with its posteriors."""
-    text, rows = task.utterances.text, []
-    for n, run in enumerate(runs):
-        if record.nonfinite[n] >= 0:
-            continue
-        name = sweep.label(run, task.varied)
-        for row, p_C in zip(*scores.run(n)):
-            rows.append(
-                {
-                    'run': name,
-                    'fold': run['fold'],
-                    'utterance': text['utterance'][row],
-                    'speaker': text['speaker'][row],
-                    'truth': text['emotion'][row],
-                }
-                | {str(c): f'{p:.9g}' for c, p in zip(task.table.classes, p_C)}
-            )
-    return rows
-
-
-def show(results: dict, path) -> None:
-    """Prints the table, draws the pictures, and says where everything is."""
-    import rich.console
-    import rich.measure
-    import rich.table
-
-    rows = results['summary']
-    swept = [k for k in rows[0] if k not in summary.FIGURES]
-    folds = len(results['folds'])
-    grid = rich.table.Table(
-        *swept,
-        title=f'{results["protocol"]}, {folds} fold{"s" if folds > 1 else ""}; {results["selection"]}',
-        caption=SYNTHETIC if results['synthetic'] else None,
-    )
-    sure = any(r['uar_ci95'] for r in rows)
-    compared = any(r['delta_uar'] is not None for r in rows)
-    seeds = any(r['uar_sd_seeds'] is not None for r in rows)
-    headings = ['UAR', *['95 %'] * sure, *['±'] * seeds, 'by fold', 'WA']
-    headings += ['vs plain', *['95 %', 'p Holm'] * sure] * compared
-    probed, judged = any(r['probe'] for r in rows), any(r['adversary'] for r in rows)
-    for heading in (*headings, *['leakage', 'chance'] * probed, *['adversary'] * judged, 'seeds'):
-        grid.add_column(heading, justify='right')
-    number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
-    ends = lambda ci, sign='': f'{ci[0]:{sign}.3f} {ci[1]:{sign}.3f}' if ci else ''  # noqa: E731
-    for r in rows:
-        cells = [*(sweep.word(r[k]) for k in swept), number(r['uar']), *[ends(r['uar_ci95'])] * sure]
-        cells += [number(r[k]) for k in (*['uar_sd_seeds'] * seeds, 'uar_folds', 'wa')]
-        cells += [number(r['delta_uar'], '+'), *[ends(r['delta_ci95'], '+'), number(r['p_holm'])] * sure] * compared
-        of = (r['probe'] or {}).get('speaker', {})
-        cells += [number(of.get('linear')), number(of.get('chance'))] * probed
-        cells += [', '.join(f'{word} {n}' for word, n in (r['adversary'] or {}).items())] * judged
-        grid.add_row(*cells, str(r['seeds']))
-    console = rich.console.Console(highlight=False)
-    whole = rich.measure.Measurement.get(console, console.options.update(width=1000), grid).maximum
-    console.width = max(console.width, whole)  # a terminal may break a line; no figure is cut off
-    console.print(grid)
-    print(f'Split {results["split_sha256"]}; {results["seconds"]:.0f} s on {results["device"]}.')
-    speakers = next((r['tested_speakers'] for r in rows if r['tested_speakers']), 0)
-    held = statistics.coverage(speakers)
-    sayings = [
-        'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',
-        'WA: accuracy.' + ' vs plain: UAR less that of plain training.' * compared,
-        f'95 %: intervals that resample the {speakers} speakers (in simulations with so many they held the truth in '
-        f'{100 * (held or 0):.0f} % of cases).'
-        if sure
-        else f'{many(speakers, "tested speaker")}: too few for intervals over speakers ({statistics.FEWEST} or more).',
+def headline(of: Sweep) -> str:
+    """The box at the top."""
+    results, best, plain = of.results, of.best, of.plain
+    facts: list[tuple[str, str, str]] = []  # what, the figure, what is said of it
+    if best:
+        rule = f'best dev UAR ({best["dev_uar"]:.3f}) of {many(len(of.compared or of.rows), "setting")}'
+        facts.append(('setting', of.title(best), rule + ' compared with plain training' * bool(plain)))
+        facts.append(('UAR', number(best['uar']), f'{ends(best["uar_ci95"])} chance {of.chance:.3f}'))
+    if plain:
+        sure = 'too few speakers' if best['p'] is None else f'p = {best["p"]:.3g}, by Holm {best["p_holm"]:.3g}'
+        against = f'{ends(best["delta_ci95"], "+.3f")} {sure}; {of.title(plain)} has {plain["uar"]:.3f}'
+        facts.append(('difference to plain training', number(best['delta_uar'], '+z.3f'), against))
+        if plain['dev_uar'] >= best['dev_uar']:
+            facts.append(('dev prefers', 'plain training', f'its dev UAR is {plain["dev_uar"]:.3f}'))
+    if best:
+        domain, tells = forgotten(of, best)
+        _, before = forgotten(of, plain) if plain else ('', None)
+        if tells:
+            levels = [f'plain training {before["linear"]:.3f}'] if before else []
+            levels += [f'the input (raw) {tells["input"]["linear"]:.3f}', f'chance {tells["chance"]:.3f}']
+            facts.append((f'leakage of the {domain}', number(tells['linear']), ', '.join(levels)))
+        else:
+            facts.append((f'leakage of the {domain}', 'not asked', f'python -m jaxser.probe --workdir {of.path}'))
+    facts += [
+        ('tested speakers', str(len(of.names)), f'{results["protocol"]}, {many(len(results["folds"]), "fold")}'),
+        ('split', results['split_sha256'][:12], f'sha256 {results["split_sha256"]}'),
+        ('selection', results['selection'], 'of the epoch, and of the setting; test chooses nothing'),
+        ('device', results['device'], f'{results["seconds"]:.0f} s'),
     ]
-    if sure and compared:
-        sayings.append('p Holm: how often chance in who speaks would make such a difference, corrected for the number of rows.')
-    if probed and (of := next((r['probe']['speaker'] for r in rows if r['probe'] and 'speaker' in r['probe']), None)):
-        sayings.append(
-            'leakage: how well a fresh linear classifier tells the training speakers by the frozen representation (mean recall\n'
-            f'of held-out utterances), beside chance; by the input alone {of["input"]["linear"]:.3f}.'
-        )
-    if judged:
-        sayings.append(
-            'adversary, of how many runs: inert (the representation tells as much as that of plain training), balanced, winning\n'
-            '(tells hardly anything), collapsed (the emotion went too, or the run diverged).'
-        )
-    print('\n'.join(sayings))
-    if 'lam' in swept and not {0, None} & {r['lam'] for r in rows}:
-        print('No lam = 0 in this sweep: there is no plain training to compare with.')
-    for run in results['runs']:
-        if run['status'] != 'ok':
-            which = sweep.label(run['hyper'], [*swept, 'seed', 'fold'])
-            print(f'{which}: {run["status"]} from step {run["step"]}; not in the table.')
-    pictures = {'confusion.png': confusion_matrices(results)}
-    numbers = [k for k in swept if len(values := sweep.different(rows, k)) > 1 and isinstance(values[0], int | float)]
-    if axis := next((k for k in ('lam', *numbers) if k in numbers), None):
-        pictures['sweep.png'] = curve(results, axis, swept)
-    for name, figure in pictures.items():
-        content = io.BytesIO()
-        figure.savefig(content, dpi=110, bbox_inches='tight', format='png')
-        (path / name).write_bytes(content.getvalue())
-    print(f'{path}: results.json, predictions.csv, metrics.jsonl, {", ".join(pictures)}; tensorboard --logdir {path}/tensorboard')
+    items = ''.join(f'<dt>{text(k)}</dt><dd><b>{text(v)}</b> {text(more)}</dd>' for k, v, more in facts)
+    warnings = ''.join(f'<div class=banner role=alert>{text(b)}</div>' for b in banners(of))
+    note = said(summary.SYNTHETIC) if results['synthetic'] else ''
+    return f'{warnings}<div class=box><dl>{items}</dl></div>{note}'
 
 
-def confusion_matrices(results: dict):
-    """Confusion matrices in percent of the truth, one per row of the summary."""
-    from matplotlib.figure import Figure
-
-    rows, classes = [r for r in results['summary'] if r['confusion']], results['classes']
-    across, newline = min(len(rows), 3), '\n'
-    down = -(-len(rows) // across)
-    side = max(3.2, 0.55 * len(classes) + 1.6)
-    figure = Figure(figsize=(side * across, side * down + 0.4), layout='constrained')
-    for axes, row in zip(figure.subplots(down, across, squeeze=False).flat, rows):
-        count = np.array(row['confusion'])
-        share = 100 * count / np.maximum(count.sum(1, keepdims=True), 1)
-        axes.imshow(share, vmin=0, vmax=100, cmap='Blues')
-        for i, j in np.ndindex(share.shape):
-            axes.text(j, i, f'{share[i, j]:.0f}', ha='center', va='center', color='white' if share[i, j] > 55 else 'black')
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha='right')
-        axes.set_yticks(range(len(classes)), classes)
-        name = newline.join(f'{k} = {sweep.word(row[k])}' for k in row if k not in summary.FIGURES and row[k] is not None)
-        axes.set(xlabel='predicted', ylabel='truth', title=f'{name}{newline if name else ""}UAR {row["uar"]:.3f}')
-    for axes in figure.axes[len(rows) :]:
-        axes.set_axis_off()
-    folds, seeds = many(len(results['folds']), 'fold'), many(rows[0]['seeds'], 'seed')
-    title = f'Percent of the truth; {results["protocol"]}, test parts of {folds}, {seeds}'
-    figure.suptitle(title + ('\n' + SYNTHETIC if results['synthetic'] else ''), fontsize=9)
-    return figure
+def summed(of: Sweep) -> str:
+    """summary.csv: the rows of the summary, a figure a column."""
+    lines = []
+    for r in of.rows:
+        line = {k: r[k] for k in r if k not in ('confusion', 'probe', 'adversary') and not k.endswith('_ci95')}
+        for k in ('uar', 'delta'):
+            line[f'{k}_low'], line[f'{k}_high'] = r[f'{k}_ci95'] or (None, None)
+        for name, told in (r['probe'] or {}).items():
+            line |= {f'{name}_{k}': told[k] for k in ('linear', 'mlp', 'chance', 'eer') if k in told}
+        lines.append(line | {f'adversary_{word}': n for word, n in (r['adversary'] or {}).items()})
+    content = io.StringIO()
+    writer = csv.DictWriter(content, dict.fromkeys(k for line in lines for k in line), lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(lines)
+    return content.getvalue()
 
 
-def curve(results: dict, axis: str, swept: list[str]):
-    """UAR against a hyper-parameter, a line for each combination of the others."""
-    from matplotlib.figure import Figure
+def write(path) -> Path:
+    """Writes report.html and summary.csv of the finished sweep in `path`; returns the page."""
+    began, path = time.perf_counter(), epath.Path(path)
+    print(f'Drawing {path}/report.html ...', end=' ', flush=True)
+    of = Sweep(compare.read(path))
+    sections = [
+        evidence.settings(of),
+        evidence.leakage(of),
+        evidence.speakers(of),
+        evidence.confusions(of),
+        evidence.groups(of),
+        evidence.held_out(of),
+        evidence.represented(of),
+        evidence.calibrated(of),
+        evidence.training(of),
+        evidence.failed(of),
+        evidence.details(of),
+    ]
+    (path / 'report.html').write_bytes(page(path.name, headline(of), [s for s in sections if s]).encode())
+    (path / 'summary.csv').write_bytes(summed(of).encode())
+    print(f'{time.perf_counter() - began:.0f} s.')
+    return path / 'report.html'
 
-    figure = Figure(figsize=(6.4, 4.2), layout='constrained')
-    axes = figure.subplots()
-    lines: dict[str, list[dict]] = {}
-    for row in results['summary']:
-        if row['uar'] is not None:
-            lines.setdefault(sweep.label(row, [k for k in swept if k != axis]), []).append(row)
-    plain = {name: rows.pop(0) for name, rows in lines.items() if rows[0][axis] is None}  # has no coefficient
-    for n, (name, row) in enumerate(plain.items()):
-        axes.axhline(row['uar'], linestyle='--', color=f'C{len(lines) - 1 - n}', label=f'{name} (no {axis})')
-    lines = {name: rows for name, rows in lines.items() if rows}
-    values = sorted({row[axis] for rows in lines.values() for row in rows})
-    for n, (name, rows) in enumerate(lines.items()):
-        rows = sorted(rows, key=lambda r: r[axis])
-        at = [values.index(r[axis]) + 0.03 * (n - (len(lines) - 1) / 2) for r in rows]  # evenly: 0 has no logarithm
-        mean = np.array([r['uar'] for r in rows])
-        ends = np.array([r['uar_ci95'] or [m, m] for r, m in zip(rows, mean)])
-        axes.errorbar(at, mean, yerr=[mean - ends[:, 0], ends[:, 1] - mean], marker='o', capsize=4, label=name or None)
-    axes.axhline(1 / len(results['classes']), color='grey', linestyle=':', label='chance')
-    axes.set_xticks(range(len(values)), [sweep.word(v) for v in values])
-    axes.set(xlabel=axis, ylabel='UAR, folds pooled, mean of seeds')
-    axes.legend(fontsize=8)
-    folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
-    speakers = next((r['tested_speakers'] for r in results['summary'] if r['tested_speakers']), 0)
-    bars = f'bars: 95 % intervals over {speakers} speakers' if speakers >= statistics.FEWEST else 'too few speakers for intervals'
-    figure.suptitle(
-        f'{results["protocol"]}, {many(folds, "fold")}, {many(seeds, "seed")}; {bars}'
-        + ('\n' + SYNTHETIC if results['synthetic'] else ''),
-        fontsize=9,
+
+def crossed(found: list[compare.Finished], tables: list[list[compare.Row]]) -> Section | None:
+    """UAR by source and target, of plain training and of the best on dev; None without sweeps from a source to a target."""
+    cells: dict[tuple[str, str], list[compare.Row]] = {}
+    for of, rows in zip(found, tables):
+        protocol = of.facts['config']['protocol']
+        if protocol['name'] == 'source_target':
+            ends = tuple('+'.join(protocol[k]) for k in ('source', 'target'))
+            cells.setdefault(ends, []).extend(r for r in rows if r.uar)
+    if not cells:
+        return None
+    sources, targets = (sorted({ends[n] for ends in cells}) for n in (0, 1))
+    chance, body = 1 / max(len(of.results['classes']) for of in found), ''
+    for name, some in (
+        ('plain training', lambda r: r.method in summary.PLAIN),
+        ('the best method by dev', lambda r: r.method not in summary.PLAIN),
+    ):
+        value = np.full((len(sources), len(targets)), np.nan)
+        for (source, target), rows in cells.items():
+            if best := max(filter(some, rows), key=lambda r: r.dev, default=None):
+                value[sources.index(source), targets.index(target)] = best.uar.value
+        if np.isfinite(value).any():
+            drawn = pictures.heat, value, sources, targets, ('source', 'target'), chance
+            body += picture(f'UAR of {name} by source and target', f'UAR of {name}; dev are speakers of the source.', *drawn)
+    return Section('cross', 'From corpus to corpus', body)
+
+
+def write_comparison(paths: list) -> Path:
+    """Writes comparison.html of several finished sweeps into the first; returns it."""
+    found = [compare.read(epath.Path(p)) for p in paths]
+    tables = [compare.rows(of) for of in found]
+    splits = {of.results['split_sha256'] for of in found}
+    top = said(compare.verdict({str(of.path): rows for of, rows in zip(found, tables)}))
+    if len(splits) > 1:
+        top += said(f'{len(splits)} splits: figures of different splits are of other utterances and make no pairs.')
+    if any(of.results['synthetic'] for of in found):
+        top += said(summary.SYNTHETIC)
+    head = ['sweep', 'setting', 'method', 'chosen by dev', 'dev UAR', 'UAR', '95 %', '- plain', '95 %', 'p', 'split']
+    lines = []
+    for of, rows in zip(found, tables):
+        for r in rows:
+            setting = ', '.join(f'{k} {sweep.word(v)}' for k, v in r.setting.items() if v is not None)
+            uar, gain = r.uar or NOTHING, r.gain or NOTHING
+            figures = [number(r.dev), number(uar.value), ends(uar.ci95), number(gain.value, '+z.3f'), ends(gain.ci95, '+.3f')]
+            chosen, split = ', '.join(dict.fromkeys(r.chosen)), of.results['split_sha256'][:8]
+            lines.append([of.path.name, setting, r.method, chosen, *figures, number(gain.p, '.3g'), split])
+    note = said(
+        'Coefficients are chosen on dev, fold by fold; p is of a row alone, the sentence above corrects for their number.'
     )
-    return figure
+    links = ''.join(f'<li>{text(of.path)}: {text(of.results["protocol"])}; {text(of.facts["command"])}</li>' for of in found)
+    sections = [
+        Section('methods', 'Methods', table(head, lines) + note),
+        crossed(found, tables),
+        Section('sweeps', 'Sweeps', f'<ul>{links}</ul>'),
+    ]
+    file = found[0].path / 'comparison.html'
+    file.write_bytes(page(f'{many(len(found), "sweep")} compared', top, [s for s in sections if s]).encode())
+    return file
 
 
-def progress(total: int, unit: str = 'step'):
-    """A bar over all steps (or another unit), with an estimate; a line every ten seconds where there is no terminal."""
-    import tqdm
+def main() -> None:
+    """Prints a refusal as a sentence, without a stack trace."""
+    parser = argparse.ArgumentParser(prog='python -m jaxser.report', description=__doc__.splitlines()[0])
+    parser.add_argument('--workdir', nargs='+', required=True, type=Path, help='of a finished sweep, or of several to compare')
+    asked = parser.parse_args()
+    try:
+        files = [write(path) for path in asked.workdir]
+        if len(files) > 1:
+            files.append(write_comparison(asked.workdir))
+        print('\n'.join(map(str, files)))
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(2)
+    except OSError as e:
+        print(f'{e.filename}: {e.strerror}.', file=sys.stderr)
+        sys.exit(2)
 
-    quiet = not sys.stderr.isatty()
-    speaks = cluster.main()
-    return tqdm.tqdm(
-        total=total, disable=not speaks, unit=unit, mininterval=10 if quiet else 0.1, smoothing=0.05, dynamic_ncols=True
-    )
+
+if __name__ == '__main__':
+    main()

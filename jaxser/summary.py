@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxser import evaluate, health, statistics, sweep
 
+SYNTHETIC = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
 # Plain training: erm, and by other names the same (the tests say so); without any of these, that of a network with SNP's layer.
 ADVERSARIES = ('dann', 'speaker_norm tap', 'cdann', 'confusion', 'coral', 'mmd', 'speaker_norm snp')
 PLAIN = ('erm', *(f'{m}, lam = 0' for m in ADVERSARIES))
@@ -62,6 +63,12 @@ def confusions(predicted: Predicted, runs: list[dict], varied: list[str], classe
     return np.stack([statistics.confusions(*columns, classes) for columns in pooled])
 
 
+def whole(runs: list[dict]) -> list[dict]:
+    """Those of the seeds of which no run diverged."""
+    lost = {r['hyper']['seed'] for r in runs if r['status'] != 'ok'}
+    return [r for r in runs if r['hyper']['seed'] not in lost]
+
+
 def rows(runs: list[dict], predicted: Predicted, config: dict, classes: int) -> list[dict]:
     """The summary of results.json; `config` is the configuration as config.json has it.
 
@@ -75,31 +82,29 @@ def rows(runs: list[dict], predicted: Predicted, config: dict, classes: int) -> 
     for run in runs:
         made.setdefault(tuple(run['hyper'].get(k) for k in swept), []).append(run)
     for key, of in made.items():
-        seeds = list(dict.fromkeys(r['hyper']['seed'] for r in of))
-        lost = {r['hyper']['seed'] for r in of if r['status'] != 'ok'}
-        whole = [r for r in of if r['hyper']['seed'] not in lost]
-        row = dict(zip(swept, key)) | dict.fromkeys(FIGURES) | {'seeds': len(seeds) - len(lost)}
+        some = whole(of)
+        row = dict(zip(swept, key)) | dict.fromkeys(FIGURES) | {'seeds': len({r['hyper']['seed'] for r in some})}
         row['adversary'] = dict(Counter(r['adversary']['verdict'] for r in of if r.get('adversary'))) or None
         made[key] = row
-        if not whole:
+        if not some:
             continue
-        tested[key] = {r['hyper']['fold'] for r in whole}
-        counts[key] = count_ZxSxCxC = confusions(predicted, whole, varied, classes)
+        tested[key] = {r['hyper']['fold'] for r in some}
+        counts[key] = count_ZxSxCxC = confusions(predicted, some, varied, classes)
         measured = [evaluate.measures(count_SxCxC.sum(0)) for count_SxCxC in count_ZxSxCxC]
         found = statistics.of_uar(count_ZxSxCxC)
         row |= {
             'tested_speakers': count_ZxSxCxC.shape[1],
-            'dev_uar': float(np.mean([r['dev']['uar'] for r in whole])),
+            'dev_uar': float(np.mean([r['dev']['uar'] for r in some])),
             'uar': found.value,
             'uar_sd_seeds': float(np.std([m['uar'] for m in measured], ddof=1)) if len(measured) > 1 else None,
             'uar_ci95': found.ci95,
-            'uar_folds': float(np.mean([r['test']['uar'] for r in whole])),
+            'uar_folds': float(np.mean([r['test']['uar'] for r in some])),
             'wa': float(np.mean([m['wa'] for m in measured])),
             'f1': float(np.mean([m['f1'] for m in measured])),
             'confusion': count_ZxSxCxC.sum((0, 1)).tolist(),
         }
-        if all(r.get('probe') for r in whole):
-            row['probe'], recalls[key] = _probed([r['probe'] for r in whole])
+        if all(r.get('probe') for r in some):
+            row['probe'], recalls[key] = _probed([r['probe'] for r in some])
     keys = [*made]
     for key, row in made.items():
         at = plain_of(dict(zip(swept, key)), [dict(zip(swept, k)) for k in keys], config)

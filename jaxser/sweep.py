@@ -212,3 +212,8 @@ def label(run: dict, varied: list[str]) -> str:
 def word(value) -> str:
     """A value as people write it; nothing for None."""
     return '' if value is None else f'{value:g}' if isinstance(value, int | float) else str(value)
+
+
+def many(n: int, what: str) -> str:
+    """'1 run', '2 runs'."""
+    return f'{n} {what}{"" if n == 1 else "s"}'

@@ -18,7 +18,7 @@ from jax.sharding import NamedSharding
 
 from data_pipelines import audit, batches, folds, labels, shards, subsets
 from data_pipelines.refusal import Refusal
-from jaxser import checkpoint, cluster, evaluate, health, memory, optimizer, parallel, report, step, summary, sweep
+from jaxser import announce, checkpoint, cluster, evaluate, health, memory, optimizer, parallel, step, summary, sweep, written
 from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.models import batch_norm
 from jaxser.record import Record, Trace
@@ -282,20 +282,20 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     place.describe(task)
     runs = [r for p in parts for r in sweep.runs(p, [f.number for f in task.folds])]
     task.varied = sweep.varied(runs)
-    report.announce(config, task, parts, runs)
+    announce.announce(config, task, parts, runs)
     choices['resident'] = stays(config, task, choices)
     mel_RxM = everything(task) if choices['resident'] else None
     sizes = choices.setdefault('runs_per_group', {})
 
     outcomes, ends = [], itertools.count()
-    bar = report.progress(len(parts) * task.steps * config.train.epochs)
+    bar = announce.progress(len(parts) * task.steps * config.train.epochs)
     with cluster.Termination() as termination, contextlib.closing(bar) as progress:
         for number, part in enumerate(parts):
             progress.set_postfix_str('compiling')
             trainer = Trainer(part, task, mel_RxM, sizes.get(str(number)))
             sizes[str(number)] = trainer.size
             place.choose(choices)
-            report.grouping(trainer)
+            announce.grouping(trainer)
             progress.total += (len(trainer.groups) - 1) * task.steps * config.train.epochs
             for group in trainer.groups:
                 n = next(ends)
@@ -312,7 +312,7 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     results = {}
     if cluster.main():
         predicted = summary.read(place.gather(len(outcomes)), [str(c) for c in task.table.classes])
-        results = report.results(config, task, outcomes, predicted, time.time() - began)
+        results = written.results(config, task, outcomes, predicted, time.time() - began)
         place.finish(results)
     cluster.wait('results.json')
     return results
@@ -357,7 +357,7 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
                 real_S = np.arange(trainer.length) < item.steps
                 batch = layout.place_batch(batch, 3)
                 if first:
-                    report.forecast(trainer, group, forecast(trainer, state, features, batch, hyper), epoch, began)
+                    announce.forecast(trainer, group, forecast(trainer, state, features, batch, hyper), epoch, began)
                     progress.unpause()  # what came before was compilation, which is no measure of the steps
                     if profile:
                         traced.enter_context(jax.profiler.trace(str(place.path / 'profile'), create_perfetto_trace=True))
@@ -382,13 +382,13 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
                 steps = trace.epoch()
                 if profile:
                     traced.close()
-                    report.profiled(place.path / 'profile')
+                    announce.profiled(place.path / 'profile')
                     profile = False
                 record.diverged(steps['loss'], item.epoch * task.steps)
                 dev = [evaluate.measures(c) for c in counts]
                 better = layout.spread(record.better(config.train, epoch, dev, steps))
                 best = programs.keep(best, state, layout.place_runs(better))
-                rows = report.metrics(group.runs, epoch, steps, dev)
+                rows = written.metrics(group.runs, epoch, steps, dev)
                 record.lines = log.add(epoch, rows)
                 for sentence in alarms(epoch, rows):
                     cluster.say(sentence)
@@ -402,8 +402,8 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
                     saved = time.perf_counter()
                 if stop:
                     raise cluster.Preempted(f'SIGTERM: saved after epoch {epoch} of {config.train.epochs} in {place.path}.')
-    outcome = report.outcome(group.runs, record, counts)
-    place.conclude(number, outcome, report.predictions(task, group.runs, scores, record))
+    outcome = written.outcome(group.runs, record, counts, entropy)
+    place.conclude(number, outcome, written.predictions(task, group.runs, scores, record))
     return outcome
 
 

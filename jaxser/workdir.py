@@ -166,6 +166,12 @@ class Workdir:
         for n in range(len(results['groups'])):
             (self.path / f'groups/{n}/predictions.csv').unlink(missing_ok=True)
 
+    def represent(self, arrays: dict[str, np.ndarray]) -> None:
+        """Writes representations.npz, which jaxser/probe.py describes."""
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **arrays)
+        self._replace('representations.npz', content.getvalue())
+
     def lines(self, name: str) -> list[str]:
         """The lines of a file, none where there is no such file."""
         file = self.path / name
@@ -185,7 +191,7 @@ class Workdir:
         if cluster.main():
             part = (self.path / name).with_name(f'.{name.rpartition("/")[2]}.part')
             part.parent.mkdir(parents=True, exist_ok=True)
-            (part.write_bytes if isinstance(content, bytes) else part.write_text)(content)
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
             part.replace(self.path / name)
 
 

@@ -103,6 +103,7 @@ def test_a_finished_sweep_leaves_what_the_readme_promises(workdir):
     assert config['config']['sweep']['lam'] == [0.0, 0.5]
     for picture in ('confusion.png', 'sweep.png'):
         assert (workdir / picture).read_bytes()[:4] == b'\x89PNG'
+    assert results['split_sha256'] in (workdir / 'report.html').read_text()
     assert list((workdir / 'tensorboard').rglob('events*'))
     assert json.loads((workdir / 'model' / 'model.json').read_text())['classes'] == results['classes']
 

@@ -148,7 +148,10 @@ def test_leakage_is_a_mean_over_speakers():
 
 
 def test_a_finished_sweep_is_asked_once(data, tmp_path):
-    """Every run has its answers, beside the figures that were there; a second call computes nothing."""
+    """Every run has its answers, beside the figures that were there; a second call computes nothing.
+
+    Of every setting the representation of the first fold is kept, for a map of it.
+    """
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2})
     before = train.run(config, tmp_path / 'w')
@@ -158,6 +161,16 @@ def test_a_finished_sweep_is_asked_once(data, tmp_path):
     for row, was in zip(found['summary'], before['summary']):
         assert row | {'probe': None, 'adversary': None} == was
     assert found['summary'][1]['probe']['speaker']['chance'] == 0.5
+    with np.load(tmp_path / 'w' / 'representations.npz', allow_pickle=False) as kept:
+        assert kept['setting'].tolist() == ['lam=0', 'lam=0.5']
+        for n in range(2):
+            assert kept[f'z_{n}'].dtype == np.float16
+            assert kept[f'z_{n}'].shape == (48, 8)
+            assert sorted(np.unique(kept[f'part_{n}'])) == ['dev', 'test', 'train']
+            tested = {kept['utterance'][r] for r, p in zip(kept[f'row_{n}'], kept[f'part_{n}']) if p == 'test'}
+            lines = [line.split(',') for line in (tmp_path / 'w' / 'predictions.csv').read_text().splitlines()]
+            assert tested == {line[2] for line in lines if line[1] == '0'}
+        assert not np.array_equal(kept['z_0'], kept['z_1'])
     stamp = (tmp_path / 'w' / 'results.json').stat().st_mtime_ns
     assert probe.run(tmp_path / 'w')['runs'] == found['runs']
     assert (tmp_path / 'w' / 'results.json').stat().st_mtime_ns == stamp

@@ -1,81 +1,341 @@
-"""What stands in results.json beside the figures, and the figures that are made of others."""
+"""The page of a sweep: it is whole, needs nothing but itself, and says what results.json says."""
 
+import csv
+import html.parser
+import json
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-from data_pipelines.folds import Protocol
-from jaxser import report, summary
+import numpy as np
+import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import tiny_config
+from data_pipelines.refusal import Refusal
+from jaxser import calibration, pictures, report, summary, sweep, workdir
+from jaxser.page import STYLE
 
-
-def results(normalise: str = 'global', leaks: tuple[str, ...] = ()) -> dict:
-    """Of a sweep without runs."""
-    config = tiny_config.get_config()
-    config.data.normalise = normalise
-    task = SimpleNamespace(
-        protocol=Protocol('speaker_dependent'),
-        folds=[],
-        table=SimpleNamespace(classes=['sad']),
-        sha256='0' * 64,
-        audit={'leaks': list(leaks)},
-        split=SimpleNamespace(left_out={'fear': 3}, unused=2),
-    )
-    return report.results(config, task, [], {}, 0.0)
+ODD = '<i>&"$x$'  # a speaker whose name is HTML and a formula
+SPEAKERS = (ODD, '_b', '王', 'd', 'e', 'f', 'g', 'h')
+CLASSES = ('A', 'B', 'C')
+RIGHT = {0.0: 0.5, 0.3: 0.8, 1.0: 0.6}  # by coefficient: the share of right test predictions,
+DEV = {0.0: 0.5, 0.3: 0.6, 1.0: 0.7}  # dev UAR, by which 1.0 is the best,
+TOLD = {0.0: 0.8, 0.3: 0.75, 1.0: 0.4}  # and how well speakers are told
 
 
-def test_what_makes_a_result_look_better_stands_in_its_title():
-    """Shared speakers, statistics of tested audio, and leaks that were let pass; and nothing of it where there is none."""
-    plain = results()['protocol']
-    assert 'speakers are shared' in plain
-    assert 'transductive' not in plain
-    assert 'LEAK' not in plain
-    assert 'tested audio too (transductive)' in results('speaker_transductive')['protocol']
-    assert 'LEAK OF AUDIO ALLOWED' in results(leaks=('audio',))['protocol']
+def probe(lam: float, seed: int) -> dict:
+    """Of a run."""
+    told = TOLD[lam] + 0.01 * seed
+    recall = {s: told for s in SPEAKERS}
+    speaker = {'linear': told, 'mlp': told, 'chance': 0.2, 'classes': 5, 'n': 9, 'strangers': False}
+    speaker |= {'recall': {'linear': recall, 'mlp': recall}, 'input': {'linear': 0.95, 'mlp': 0.9}}
+    return {'speaker': speaker, 'verification': {'eer': 0.4, 'speakers': 4, 'input': {'eer': 0.3}}}
 
 
-def test_what_was_not_used_is_written_down():
-    """With the label space and the corpora that it was left out of."""
-    found = results()
-    assert (found['left_out'], found['unused'], found['labels'], found['corpora']) == ({'fear': 3}, 2, 'native', ['folder'])
+def finished(
+    path: Path, lams=(0.0, 0.3, 1.0), folds=2, seeds=2, speakers=SPEAKERS, lost=(), asked=True, gain=None, absent='', **facts
+) -> dict:
+    """Leaves in `path` what a sweep leaves, and returns results.json.
+
+    `lost` are the (coefficient, seed, fold) that diverged; `gain` replaces the shares of right predictions at lam = 1 by speaker;
+    no utterance is `absent`; `facts` replace some of results.json.
+    """
+    path.mkdir(parents=True)
+    hypers = [{'lam': lam, 'seed': s, 'fold': f} for f in range(folds) for lam in lams for s in range(seeds)]
+    varied, random, runs, predictions, metrics = sweep.varied(hypers), np.random.default_rng(0), [], [], []
+    for h in hypers:
+        bad = (h['lam'], h['seed'], h['fold']) in lost
+        status = {'status': 'nonfinite', 'step': 7} if bad else {'status': 'ok'}
+        metrics += [
+            h | {'epoch': e + 1, 'emotion_loss': None if bad else 1 / (e + 1), 'speaker_loss': 1.5, 'dev_uar': 0.5, 'loss': None}
+            for e in range(3)
+        ]
+        if bad:
+            runs.append({'hyper': h, 'epoch': None, 'dev': None, 'test': None, 'selected': None} | status)
+            continue
+        counts = np.zeros((3, 3), int)
+        for n, speaker in enumerate(speakers):
+            if n % folds != h['fold']:
+                continue
+            share = gain[n] if gain and h['lam'] == 1 else RIGHT[h['lam']]
+            for i in range(30):
+                truth = i % 3
+                if CLASSES[truth] == absent:
+                    continue
+                said = truth if i < 30 * share else (truth + 1) % 3
+                counts[truth, said] += 1
+                top = random.uniform(0.5, 1)
+                row = {'run': sweep.label(h, varied), 'fold': h['fold'], 'utterance': f'{n}_{i}', 'speaker': speaker}
+                row |= {'truth': CLASSES[truth]} | {c: top if k == said else (1 - top) / 2 for k, c in enumerate(CLASSES)}
+                predictions.append(row)
+        test = {'uar': 0.5, 'confusion': counts.tolist()}
+        selected = {'speaker_loss': 1.5, 'lam_p': h['lam']}
+        runs.append({'hyper': h, 'epoch': 2, 'dev': {'uar': DEV[h['lam']]}, 'test': test, 'selected': selected} | status)
+        runs[-1]['entropy'] = {'speaker': 1.6}
+    for run in runs if asked else ():
+        run['probe'] = probe(run['hyper']['lam'], run['hyper']['seed']) if run['status'] == 'ok' else None
+    config = {'method': 'dann' if len(lams) > 1 else 'erm', 'domain': 'speaker', 'speaker_norm': 'tap', 'data': {'dir': '<dir>'}}
+    config['protocol'] = {'name': 'speaker_folds', 'source': [], 'target': []}
+    for run, verdict in zip(runs, summary.verdicts(runs, config)):
+        run['adversary'] = verdict
+    people = {s: {'sex': 'f' if n % 2 else 'm', 'language': 'de'} for n, s in enumerate(speakers)}
+    results = {'protocol': 'speaker_folds', 'corpora': ['one'], 'labels': 'native', 'folds': [str(f) for f in range(folds)]}
+    results |= {'selection': 'best dev UAR', 'normalisation': 'global', 'classes': list(CLASSES), 'synthetic': False}
+    results |= {'split_sha256': 'f' * 64, 'matmul_precision': 'default', 'device': '1 x cpu', 'seconds': 60.0, 'speakers': people}
+    results |= {'audit': {'leaks': []}, 'groups': [{'runs': len(runs), 'seconds': 2.0}], 'runs': runs} | facts
+    (path / 'predictions.csv').write_text(workdir.table(predictions))
+    (path / 'metrics.jsonl').write_text(''.join(json.dumps(m) + '\n' for m in metrics))
+    config |= facts.get('config', {})
+    described = {'command': 'python -m jaxser.main --config=<x>', 'git_commit': None, 'config': config, 'versions': {'jax': '1'}}
+    (path / 'config.json').write_text(json.dumps(described))
+    predicted = summary.read(workdir.table(predictions).splitlines(), list(CLASSES))
+    results['summary'] = summary.rows(runs, predicted, config, len(CLASSES))
+    (path / 'results.json').write_text(json.dumps(results))
+    return json.loads(json.dumps(results))
 
 
-def row(**swept) -> dict:
-    """Of a summary."""
-    figures = {
-        'seeds': 2,
-        'tested_speakers': 8,
-        'uar': 0.62,
-        'uar_ci95': (0.511, 0.711),
-        'uar_folds': 0.62,
-        'wa': 0.62,
-        'f1': 0.62,
-    }
-    return swept | dict.fromkeys(summary.FIGURES) | figures | {'confusion': [[6, 4], [4, 6]]}
+def represented(path: Path) -> None:
+    """Leaves representations.npz of two settings."""
+    random, N = np.random.default_rng(0), 24
+    arrays = {'utterance': np.arange(N).astype(str), 'speaker': np.array(SPEAKERS).repeat(3), 'emotion': np.resize(CLASSES, N)}
+    arrays['setting'] = np.array(['lam=0', 'lam=1'])
+    for n in range(2):
+        arrays |= {f'z_{n}': random.normal(size=(N, 4)).astype(np.float16), f'row_{n}': np.arange(N)}
+        arrays[f'part_{n}'] = np.repeat(['train', 'test'], N // 2)
+    np.savez(path / 'representations.npz', allow_pickle=False, **arrays)
 
 
-def test_no_figure_is_cut_off(tmp_path, capsys, monkeypatch):
-    """However narrow the terminal and many the swept values; a table of 0.5... was printed once."""
-    monkeypatch.setenv('COLUMNS', '50')
-    same = {'per_class': 1000, 'model.batch_norm': 'separate'}
-    rows = [row(method=m, lam=lam, **same) for m, lam in (('crossgrad', 0.0), ('speaker_norm', 0.123))]
-    rows[1] |= {'delta_uar': 0.1234, 'delta_ci95': (-0.3333, 0.4444), 'p_holm': 0.055}
-    report.show(results() | {'folds': ['a'], 'classes': ['A', 'B'], 'runs': [], 'summary': rows}, tmp_path)
-    said = capsys.readouterr().out
-    assert '…' not in said
-    assert said.count('0.620') == 3 * 2
-    for word in ('speaker_norm', '0.511 0.711', '+0.123', '-0.333 +0.444', '0.055'):
-        assert word in said
-    assert 'resample the 8 speakers' in said
+class Page(html.parser.HTMLParser):
+    """A page as a browser reads it; fails where an element is not closed, or closed and not open."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.elements, self.said = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ('meta', 'img'):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ['style']:
+            self.said.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r'\s+', ' ', ' '.join(self.said))
+
+    def of(self, tag: str) -> list[dict]:
+        return [attrs for name, attrs in self.elements if name == tag]
 
 
-def test_few_speakers_have_no_intervals_and_are_told_so(tmp_path, capsys):
-    """No column for what there is not."""
-    rows = [row(lam=0.0) | {'tested_speakers': 4, 'uar_ci95': None}]
-    report.show(results() | {'folds': ['a'], 'classes': ['A', 'B'], 'runs': [], 'summary': rows}, tmp_path)
-    said = capsys.readouterr().out
-    assert '4 tested speakers: too few for intervals' in said
-    assert '95 %' not in said
-    assert 'vs plain' not in said
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory) -> tuple[Path, dict, Page]:
+    """A sweep with everything, its results.json and its page."""
+    path = tmp_path_factory.mktemp('runs') / '<b>&"'
+    results = finished(path)
+    represented(path)
+    return path, results, Page(report.write(path).read_text())
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    """Pictures are not drawn: a test of words is quick."""
+    monkeypatch.setattr(pictures, 'png', lambda draw, *of: b'')
+
+
+def banners(page: Page) -> int:
+    """How many there are."""
+    return sum(attrs.get('role') == 'alert' for attrs in page.of('div'))
+
+
+def test_the_page_needs_nothing_but_itself(whole):
+    """No script, no style sheet, no file, no address; every picture is within, and has a text for who cannot see it."""
+    _, _, page = whole
+    tags = {name for name, _ in page.elements}
+    assert not tags & {'script', 'link', 'iframe', 'object', 'base', 'form', 'video'}
+    assert all(attrs['href'].startswith('#') for attrs in page.of('a'))
+    assert len(page.of('img')) == 7
+    for attrs in page.of('img'):
+        assert attrs['src'].startswith('data:image/png;base64,iVBORw0KGgo')
+        assert len(attrs['alt']) > 10
+    assert 'url(' not in STYLE
+    assert any(attrs.get('http-equiv') == 'Content-Security-Policy' for attrs in page.of('meta'))
+    assert any(attrs.get('name') == 'viewport' for attrs in page.of('meta'))
+
+
+def test_the_contents_lead_to_every_section(whole):
+    """In the order of the page: what came out, the evidence, the details."""
+    _, _, page = whole
+    names = [attrs['id'] for attrs in page.of('section')]
+    assert [attrs['href'] for attrs in page.of('a')] == [f'#{n}' for n in names]
+    assert names == [
+        *('settings', 'leakage', 'speakers', 'confusions', 'groups', 'map', 'calibration', 'training', 'failed', 'details')
+    ]
+
+
+def test_names_are_names_and_never_html(whole):
+    """Of a speaker, a folder, a command, a configuration: the browser shows what the data say."""
+    _, _, page = whole
+    assert not page.of('i')
+    assert not page.of('dir')
+    assert not page.of('x')
+    for name in (ODD, '王', '<b>&"', '--config=<x>', '"<dir>"'):
+        assert name in page.text
+
+
+def test_the_best_setting_is_chosen_by_dev(whole):
+    """lam = 0.3 is better on test, and not taken."""
+    _, results, page = whole
+    assert [r['uar'] for r in results['summary']] == pytest.approx([0.5, 0.8, 0.6])
+    assert 'setting dann, lam = 1 best dev UAR (0.700) of 2 settings compared with plain training' in page.text
+
+
+def test_the_figures_are_those_of_results_json(whole):
+    """In the box and in the table; summary.csv has them in full."""
+    path, results, page = whole
+    row = results['summary'][2]
+    beside = f'UAR 0.600 [{row["uar_ci95"][0]:.3f}, {row["uar_ci95"][1]:.3f}] chance 0.333'
+    assert beside in page.text
+    ends = f'[{row["delta_ci95"][0]:+.3f}, {row["delta_ci95"][1]:+.3f}]'
+    assert f'difference to plain training +0.100 {ends} p = {row["p"]:.3g}, by Holm {row["p_holm"]:.3g}' in page.text
+    leakage = row['probe']['speaker']['linear']
+    assert f'leakage of the speaker {leakage:.3f} plain training 0.805, the input (raw) 0.950, chance 0.200' in page.text
+    assert f'sha256 {"f" * 64}' in page.text
+    with open(path / 'summary.csv', newline='') as file:
+        lines = list(csv.DictReader(file))
+    for line, row in zip(lines, results['summary'], strict=True):
+        for key in ('lam', 'dev_uar', 'uar', 'wa', 'delta_uar', 'p_holm'):
+            assert line[key] == ('' if row[key] is None else str(row[key]))
+        assert float(line['uar_low']) == row['uar_ci95'][0]
+        assert float(line['speaker_linear']) == row['probe']['speaker']['linear']
+
+
+@pytest.mark.parametrize(
+    ('facts', 'words'),
+    [
+        ({}, ()),
+        ({'gain': (0.4, 0.6) * 4}, ('Undecided: the interval',)),
+        ({'speakers': SPEAKERS[:4]}, ('Undecided: 4 tested speakers',)),
+        ({'lams': (0.0, 0.3)}, ('The adversary was inert in 4 of 4 runs',)),
+        ({'audit': {'leaks': ['audio']}}, ('Leak of audio allowed',)),
+        ({'lams': (0.0,)}, ()),
+        ({'lost': [(1.0, 0, 0)]}, ('The adversary was collapsed in 1 of 4 runs',)),
+    ],
+)
+def test_a_banner_says_what_must_not_be_missed(tmp_path, undrawn, facts, words):
+    """Inert, collapsed, undecided, leaking; and there is none where all is well."""
+    finished(tmp_path / 'w', **facts)
+    page = Page(report.write(tmp_path / 'w').read_text())
+    assert banners(page) == len(words)
+    for word in words:
+        assert word in page.text
+
+
+@pytest.mark.parametrize(
+    ('facts', 'word'),
+    [
+        ({'asked': False}, 'Nobody has asked the representation'),
+        ({'lams': (0.0,)}, 'Here is no plain training'),
+        ({'folds': 1, 'seeds': 1, 'speakers': SPEAKERS[:1]}, 'too few for an interval'),
+        ({'lost': [(0.3, 0, 0), (1.0, 0, 1)]}, '2 of 12 runs'),
+        ({'lost': [(0.0, 0, 0), (0.0, 1, 0)]}, 'Here is no plain training'),
+        ({'lost': [(lam, s, 0) for lam in (0.0, 0.3, 1.0) for s in (0, 1)]}, 'No setting is whole'),
+        ({'absent': 'B'}, 'No tested utterance is B'),
+        ({'speakers': SPEAKERS, 'synthetic': True}, summary.SYNTHETIC),
+    ],
+)
+def test_what_is_missing_is_said_and_the_rest_is_shown(tmp_path, facts, word):
+    """No probe, no plain training, one speaker, diverged runs, an absent class: always a whole page."""
+    finished(tmp_path / 'w', **facts)
+    page = Page(report.write(tmp_path / 'w').read_text())
+    assert word in page.text
+    assert 'Here is no representations.npz' in page.text
+    assert len(page.of('section')) == 10
+
+
+def test_files_that_are_not_there_are_no_reason_to_fail(tmp_path, undrawn):
+    """Metrics, and what an earlier program did not write down of speakers and entropies."""
+    results = finished(tmp_path / 'w')
+    (tmp_path / 'w' / 'metrics.jsonl').unlink()
+    del results['speakers']
+    for run in results['runs']:
+        del run['entropy']
+    (tmp_path / 'w' / 'results.json').write_text(json.dumps(results))
+    page = Page(report.write(tmp_path / 'w').read_text())
+    assert 'There is no metrics.jsonl' in page.text
+    assert 'results.json does not say sex, language and corpus' in page.text
+
+
+def test_the_worst_group_is_named(tmp_path, undrawn):
+    """By sex and by speaker, with its UAR; a group that all are in is none."""
+    finished(tmp_path / 'w', gain=(0.6, 0.4, 0.6, 0.4, 0.6, 0.4, 0.6, 0.1))
+    page = Page(report.write(tmp_path / 'w').read_text())
+    assert 'The worst group of each kind: sex f (0.325); speaker h (0.100).' in page.text
+
+
+def test_the_front_is_paretos():
+    """Less of both, or as much of one and less of the other, is surpassed; equals are not."""
+    uar_N, leakage_N = np.array([0.5, 0.6, 0.6, 0.4, 0.6]), np.array([0.2, 0.5, 0.6, 0.3, 0.5])
+    assert pictures.front(uar_N, leakage_N).tolist() == [True, True, False, False, True]
+
+
+def test_the_calibration_error_is_what_confidence_exceeds_accuracy_by():
+    """In closed form: 0 where every bin keeps its word, 0.4 where 90 % sure is right every second time; 1.0 is in a bin."""
+    right_N = np.arange(100) < 70
+    assert calibration.reliability(np.full(100, 0.7), right_N).error == pytest.approx(0)
+    assert calibration.reliability(np.full(10, 0.9), np.arange(10) % 2 == 0).error == pytest.approx(0.4)
+    both = calibration.reliability(np.array([0.9] * 10 + [1.0] * 30), np.array([True, False] * 5 + [True] * 30))
+    assert both.error == pytest.approx(0.1)
+    assert both.share_B.tolist() == [0.25, 0.75]
+
+
+def test_several_sweeps_are_compared(tmp_path, undrawn, monkeypatch):
+    """Each has its page, the first the comparison, with a map from corpus to corpus where that is what was trained."""
+    drawn = []
+    monkeypatch.setattr(pictures, 'png', lambda draw, *of: drawn.append((draw, of)) or b'')
+    for source, target, sha in (('a', 'b', 'e'), ('b', 'a', 'f')):
+        protocol = {'name': 'source_target', 'source': [source], 'target': [target]}
+        finished(tmp_path / source, config={'protocol': protocol}, split_sha256=sha * 64)
+    monkeypatch.setattr(sys, 'argv', ['report', '--workdir', str(tmp_path / 'a'), str(tmp_path / 'b')])
+    report.main()
+    assert (tmp_path / 'b' / 'report.html').exists()
+    page = Page((tmp_path / 'a' / 'comparison.html').read_text())
+    assert '2 sweeps compared' in page.text
+    assert '2 splits' in page.text
+    plain, best = (of for draw, of in drawn if draw is pictures.heat)
+    np.testing.assert_allclose(plain[0], [[np.nan, 0.5], [0.5, np.nan]])
+    np.testing.assert_allclose(best[0], [[np.nan, 0.6], [0.6, np.nan]])
+    assert plain[1:3] == (['a', 'b'], ['a', 'b'])
+
+
+def test_a_sweep_over_corpora_has_a_map_of_them(tmp_path):
+    """A row a setting, a column what was left out."""
+    finished(tmp_path / 'w', config={'protocol': {'name': 'leave_one_corpus_out', 'source': [], 'target': []}})
+    page = Page(report.write(tmp_path / 'w').read_text())
+    assert 'Across corpora' in page.text
+
+
+def test_what_is_not_finished_is_refused(tmp_path):
+    """A sentence."""
+    with pytest.raises(Refusal, match='no finished sweep'):
+        report.write(tmp_path)
+
+
+def test_a_browser_shows_it(whole, tmp_path):
+    """On a phone's width, from the disk."""
+    if not (browser := shutil.which('chromium') or shutil.which('google-chrome')):
+        pytest.skip('no browser here (chromium or google-chrome)')
+    page, shot = tmp_path / 'report.html', tmp_path / 'shot.png'
+    shutil.copy(whole[0] / 'report.html', page)
+    size = '--window-size=390,844'
+    command = [browser, '--headless', '--no-sandbox', f'--screenshot={shot}', size, page.as_uri()]
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
+    assert shot.read_bytes()[:4] == b'\x89PNG'

@@ -12,7 +12,7 @@ import pytest
 
 from data_pipelines import batches
 from data_pipelines.refusal import Refusal
-from jaxser import checkpoint, cluster, memory, parallel, train
+from jaxser import announce, checkpoint, cluster, memory, parallel, train
 from jaxser.methods import leace
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -101,6 +101,10 @@ def test_structural_keys_are_programs_in_one_table(data, plain, tmp_path):
         tested[run['hyper'].get('lam'), run['hyper']['method']].append(run['test'])
     assert tested[None, 'erm'] == tested[0.0, 'dann']
     assert [r['test'] for r in plain[0]['runs'] if r['hyper']['lam']] == tested[0.5, 'dann']
+    entropy = {r['hyper']['method']: r['entropy'] for r in results['runs']}
+    assert entropy == {'erm': {}, 'dann': {'speaker': pytest.approx(np.log(2))}}, 'two training speakers who say as much'
+    announce.show(results, tmp_path)
+    assert (tmp_path / 'sweep.png').exists()
 
 
 def test_an_unlabelled_target_is_heard_and_teaches_no_emotion(data, tmp_path):

@@ -1,0 +1,152 @@
+"""What a sweep says on the terminal: what is about to be computed, how long it takes, and the table at the end."""
+
+import sys
+import time
+from datetime import timedelta
+
+import jax
+
+from data_pipelines import audit, batches, subsets
+from jaxser import cluster, pictures, statistics, summary, sweep
+from jaxser.sweep import many
+
+SCORING = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
+
+
+def announce(config, task, parts: list, runs: list[dict]) -> None:
+    """What is about to be computed."""
+    u = task.utterances
+    cluster.say(
+        f'{len(u)} utterances, {len(task.table.domains["speaker"])} speakers, classes {", ".join(task.table.classes)}; '
+        f'{task.protocol.title}; split {task.sha256[:12]}'
+    )
+    cut = [f'config.sweep.{k}' for k in subsets.Subset._fields if any(k in r for r in runs)]
+    before = [f'The audit is of the whole training part, before {", ".join(cut)}.'] * bool(cut)
+    for line in (*task.split.left(config.data.labels), *audit.brief(task.audit), *before):
+        cluster.say(line)
+    differ = {k: len(sweep.different(runs, k)) for k in task.varied}
+    cluster.say(
+        f'Features normalised by {config.data.normalise}{batches.NORMALISATIONS[config.data.normalise]}. '
+        f'{many(len(runs), "run")} in {many(len(parts), "program")}: {many(len(task.folds), "fold")}'
+        f'{"".join(f", {n} {k}" for k, n in differ.items() if n > 1)}; '
+        f'{many(config.train.epochs, "epoch")} of {many(task.steps, "step")}; '
+        f'{jax.device_count()} x {jax.devices()[0].device_kind}'
+    )
+
+
+def grouping(trainer) -> None:
+    """How the runs of a part are spread, where they do not fit at once."""
+    count, groups = len(trainer.runs), len(trainer.groups)
+    if groups > 1:
+        devices = len(trainer.groups[0].layout.devices)
+        cluster.say(f'{count} runs do not fit at once: {groups} groups of up to {trainer.size} on {devices} device(s).')
+
+
+def forecast(trainer, group, seconds: float, epoch: int, began: float) -> None:
+    """How long it will take, known from one step; and how long the start took."""
+    config, task = trainer.config, trainer.task
+    trained = task.steps * (1 + trainer.identity) * config.data.batch * config.data.frames
+    scored = sum(
+        i.row.shape[-1] * i.frames for i in group.items(config, task, trainer.length, config.train.epochs - 1) if i.part == 'dev'
+    )
+    whole = seconds * (1 + SCORING * scored / trained)
+    others = len(trainer.groups) - 1 - trainer.groups.index(group)
+    left = whole * (config.train.epochs - epoch + others * config.train.epochs)
+    cluster.say(
+        f'First step {time.time() - began:.0f} s after the start. Forecast for {many(len(trainer.runs), "run")} of this program: '
+        f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'
+    )
+
+
+def profiled(folder) -> None:
+    """Where the trace is, and how it is opened."""
+    trace = next(folder.glob('plugins/profile/*/perfetto_trace.json.gz'), folder)
+    cluster.say(
+        f'\nA trace of one epoch: open {trace} at https://ui.perfetto.dev, '
+        f'or pip install xprof and tensorboard --logdir {folder}.'
+    )
+
+
+def show(results: dict, path) -> None:
+    """Prints the table, draws the pictures, and says where everything is."""
+    import rich.console
+    import rich.measure
+    import rich.table
+
+    rows = results['summary']
+    swept = [k for k in rows[0] if k not in summary.FIGURES]
+    folds = len(results['folds'])
+    grid = rich.table.Table(
+        *swept,
+        title=f'{results["protocol"]}, {folds} fold{"s" if folds > 1 else ""}; {results["selection"]}',
+        caption=summary.SYNTHETIC if results['synthetic'] else None,
+    )
+    sure = any(r['uar_ci95'] for r in rows)
+    compared = any(r['delta_uar'] is not None for r in rows)
+    seeds = any(r['uar_sd_seeds'] is not None for r in rows)
+    headings = ['UAR', *['95 %'] * sure, *['±'] * seeds, 'by fold', 'WA']
+    headings += ['vs plain', *['95 %', 'p Holm'] * sure] * compared
+    probed, judged = any(r['probe'] for r in rows), any(r['adversary'] for r in rows)
+    for heading in (*headings, *['leakage', 'chance'] * probed, *['adversary'] * judged, 'seeds'):
+        grid.add_column(heading, justify='right')
+    number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
+    ends = lambda ci, sign='': f'{ci[0]:{sign}.3f} {ci[1]:{sign}.3f}' if ci else ''  # noqa: E731
+    for r in rows:
+        cells = [*(sweep.word(r[k]) for k in swept), number(r['uar']), *[ends(r['uar_ci95'])] * sure]
+        cells += [number(r[k]) for k in (*['uar_sd_seeds'] * seeds, 'uar_folds', 'wa')]
+        cells += [number(r['delta_uar'], '+'), *[ends(r['delta_ci95'], '+'), number(r['p_holm'])] * sure] * compared
+        of = (r['probe'] or {}).get('speaker', {})
+        cells += [number(of.get('linear')), number(of.get('chance'))] * probed
+        cells += [', '.join(f'{word} {n}' for word, n in (r['adversary'] or {}).items())] * judged
+        grid.add_row(*cells, str(r['seeds']))
+    console = rich.console.Console(highlight=False)
+    whole = rich.measure.Measurement.get(console, console.options.update(width=1000), grid).maximum
+    console.width = max(console.width, whole)  # a terminal may break a line; no figure is cut off
+    console.print(grid)
+    print(f'Split {results["split_sha256"]}; {results["seconds"]:.0f} s on {results["device"]}.')
+    speakers = next((r['tested_speakers'] for r in rows if r['tested_speakers']), 0)
+    held = statistics.coverage(speakers)
+    sayings = [
+        'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',
+        'WA: accuracy.' + ' vs plain: UAR less that of plain training.' * compared,
+        f'95 %: intervals that resample the {speakers} speakers (in simulations with so many they held the truth in '
+        f'{100 * (held or 0):.0f} % of cases).'
+        if sure
+        else f'{many(speakers, "tested speaker")}: too few for intervals over speakers ({statistics.FEWEST} or more).',
+    ]
+    if sure and compared:
+        sayings.append('p Holm: how often chance in who speaks would make such a difference, corrected for the number of rows.')
+    if probed and (of := next((r['probe']['speaker'] for r in rows if r['probe'] and 'speaker' in r['probe']), None)):
+        sayings.append(
+            'leakage: how well a fresh linear classifier tells the training speakers by the frozen representation (mean recall\n'
+            f'of held-out utterances), beside chance; by the input alone {of["input"]["linear"]:.3f}.'
+        )
+    if judged:
+        sayings.append(
+            'adversary, of how many runs: inert (the representation tells as much as that of plain training), balanced, winning\n'
+            '(tells hardly anything), collapsed (the emotion went too, or the run diverged).'
+        )
+    print('\n'.join(sayings))
+    if 'lam' in swept and not {0, None} & {r['lam'] for r in rows}:
+        print('No lam = 0 in this sweep: there is no plain training to compare with.')
+    for run in results['runs']:
+        if run['status'] != 'ok':
+            which = sweep.label(run['hyper'], [*swept, 'seed', 'fold'])
+            print(f'{which}: {run["status"]} from step {run["step"]}; not in the table.')
+    drawn = {'confusion.png': (pictures.confusion_matrices, results)}
+    if axis := pictures.axis(results):
+        drawn['sweep.png'] = pictures.curve, results, axis
+    for name, of in drawn.items():
+        (path / name).write_bytes(pictures.png(*of))
+    print(f'{path}: results.json, predictions.csv, metrics.jsonl, {", ".join(drawn)}; tensorboard --logdir {path}/tensorboard')
+
+
+def progress(total: int, unit: str = 'step'):
+    """A bar over all steps (or another unit), with an estimate; a line every ten seconds where there is no terminal."""
+    import tqdm
+
+    quiet = not sys.stderr.isatty()
+    speaks = cluster.main()
+    return tqdm.tqdm(
+        total=total, disable=not speaks, unit=unit, mininterval=10 if quiet else 0.1, smoothing=0.05, dynamic_ncols=True
+    )

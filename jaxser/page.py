@@ -1,0 +1,86 @@
+"""The building blocks of a page that needs nothing but itself: no network, no scripts, pictures inline."""
+
+import base64
+from collections.abc import Iterable
+from html import escape
+from typing import NamedTuple
+
+from jaxser import pictures
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-top: 1px solid #ccc; padding-top: 1rem; }
+figure { margin: 1rem 0; overflow-x: auto; } figcaption { color: #444; }
+img { max-width: 100%; min-width: 30rem; height: auto; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } tr.loud td { background: #fff3c4; }
+.box { border: 2px solid #111; border-radius: .5rem; padding: .5rem 1rem; } .box dl { margin: 0; }
+.box dt { color: #444; font-size: .85rem; margin-top: .5rem; } .box dd { margin: 0; overflow-wrap: anywhere; }
+.box dd b { font-size: 1.3rem; }
+.banner { background: #b00020; color: #fff; border-radius: .5rem; padding: .6rem 1rem; margin: .8rem 0; }
+pre { overflow-x: auto; background: #f4f4f4; padding: .6rem; } nav ol { columns: 16rem; }
+"""
+
+
+class Section(NamedTuple):
+    """A part of the page; the body is HTML."""
+
+    name: str
+    title: str
+    body: str
+
+
+def text(value) -> str:
+    """What comes from data, as HTML that says just that."""
+    return escape(str(value))
+
+
+def number(x: float | None, form: str = 'z.3f') -> str:
+    """A figure; nothing for None. The z in its form makes 0 of -0."""
+    return '' if x is None else f'{x:{form}}'
+
+
+def ends(ci95, form: str = '.3f') -> str:
+    """An interval; nothing for None."""
+    return f'[{ci95[0]:{form}}, {ci95[1]:{form}}]' if ci95 else ''
+
+
+def table(headings: list[str], rows: Iterable[list], loud: Iterable[int] = ()) -> str:
+    """Cells are plain text; the rows in `loud` stand out."""
+    loud = set(loud)
+    head = ''.join(f'<th>{text(h)}</th>' for h in headings)
+    lines = [
+        f'<tr{" class=loud" if n in loud else ""}>' + ''.join(f'<td>{text(c)}</td>' for c in row) + '</tr>'
+        for n, row in enumerate(rows)
+    ]
+    return f'<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def picture(alt: str, caption: str, draw, *of) -> str:
+    """A figure within the page."""
+    data = base64.b64encode(pictures.png(draw, *of)).decode()
+    return f'<figure><img alt="{text(alt)}" src="data:image/png;base64,{data}"><figcaption>{text(caption)}</figcaption></figure>'
+
+
+def folded(title: str, body: str) -> str:
+    """What few will read, behind its title."""
+    return f'<details><summary>{text(title)}</summary>{body}</details>'
+
+
+def said(*sentences: str) -> str:
+    """A paragraph of plain text."""
+    return f'<p>{text(" ".join(s for s in sentences if s))}</p>'
+
+
+def page(title: str, top: str, sections: list[Section]) -> str:
+    """The whole file; it may load nothing, and says so to the browser."""
+    contents = ''.join(f'<li><a href="#{s.name}">{text(s.title)}</a></li>' for s in sections)
+    body = ''.join(f'<section id="{s.name}"><h2>{text(s.title)}</h2>{s.body}</section>' for s in sections)
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{text(title)}</title>'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
+        f'<body><h1>{text(title)}</h1>{top}<nav><ol>{contents}</ol></nav>{body}</body></html>\n'
+    )

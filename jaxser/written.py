@@ -1,0 +1,101 @@
+"""What training writes down: lines of metrics.jsonl, results.json, and rows of predictions.csv."""
+
+import jax
+import numpy as np
+
+from data_pipelines import batches
+from jaxser import evaluate, summary, sweep
+
+
+def metrics(runs: list[dict], epoch: int, trace: dict[str, np.ndarray], dev: list) -> list[dict]:
+    """An epoch's lines of metrics.jsonl, one a run, None for what is not finite."""
+    rows = []
+    for n, run in enumerate(runs):
+        row = run | {'epoch': epoch} | {k: float(x[n].mean()) for k, x in trace.items()}
+        diverged = not np.isfinite(row['loss'])
+        row |= {f'dev_{k}': None if diverged else dev[n][k] for k in ('uar', 'wa', 'f1')}
+        rows.append({k: None if isinstance(x, float) and not np.isfinite(x) else x for k, x in row.items()})
+    return rows
+
+
+def outcome(runs: list[dict], record, counts: list[np.ndarray], entropy: list[dict[str, float]]) -> dict:
+    """What a group has come to: its runs as results.json lists them; `entropy` is of every run's domains, in nats."""
+    listed = []
+    for n, run in enumerate(runs):
+        if (step := int(record.nonfinite[n])) >= 0:
+            nothing = {'epoch': None, 'dev': None, 'test': None, 'selected': None}
+            listed.append({'hyper': run, 'status': 'nonfinite', 'step': step} | nothing)
+            continue
+        test = evaluate.measures(counts[n]) | {'confusion': counts[n].tolist()}
+        listed.append(
+            {
+                'hyper': run,
+                'status': 'ok',
+                'epoch': int(record.best_epoch[n]),
+                'dev': record.dev[n],
+                'test': test,
+                'selected': record.selected[n],
+                'entropy': entropy[n],
+            }
+        )
+    return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}
+
+
+def results(config, task, outcomes: list[dict], predicted: summary.Predicted, seconds: float) -> dict:
+    """results.json."""
+    runs = [r for o in outcomes for r in o['runs']]
+    notes = [f'only {config.data.only}'] * bool(config.data.only)
+    notes += ['normalised by the tested audio too (transductive)'] * (config.data.normalise == 'speaker_transductive')
+    notes += [f'LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']]
+    return {
+        'protocol': ', '.join([task.protocol.title, *notes]),
+        'corpora': list(config.data.corpora),
+        'labels': config.data.labels,
+        'folds': [f.name for f in task.folds],
+        'selection': config.train.select,
+        'normalisation': config.data.normalise + batches.NORMALISATIONS[config.data.normalise],
+        'speakers': speakers(task.utterances.text),
+        'classes': (classes := [str(c) for c in task.table.classes]),
+        'synthetic': bool({'demo', 'testbed'} & {*config.data.corpora}),
+        'split_sha256': task.sha256,
+        'left_out': task.split.left_out,
+        'unused': task.split.unused,
+        'audit': task.audit,
+        'matmul_precision': config.matmul_precision,
+        'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
+        'seconds': round(seconds, 1),
+        'seconds_of_training': round(sum(o['seconds'] for o in outcomes), 1),
+        'groups': [{'runs': len(o['runs']), 'seconds': round(o['seconds'], 1)} for o in outcomes],  # in the order of the runs
+        'runs': runs,
+        'summary': summary.rows(runs, predicted, config.to_dict(), len(classes)),
+    }
+
+
+def predictions(task, runs: list[dict], scores, record) -> list[dict]:
+    """The rows of predictions.csv: a test utterance of a run, with its posteriors."""
+    text, rows = task.utterances.text, []
+    for n, run in enumerate(runs):
+        if record.nonfinite[n] >= 0:
+            continue
+        name = sweep.label(run, task.varied)
+        for row, p_C in zip(*scores.run(n)):
+            rows.append(
+                {
+                    'run': name,
+                    'fold': run['fold'],
+                    'utterance': text['utterance'][row],
+                    'speaker': text['speaker'][row],
+                    'truth': text['emotion'][row],
+                }
+                | {str(c): f'{p:.9g}' for c, p in zip(task.table.classes, p_C)}
+            )
+    return rows
+
+
+def speakers(text: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
+    """Sex, language and corpus of every speaker, as far as known; who speaks two languages is of 'de+en'."""
+    keys, known = ('sex', 'language', 'corpus'), {}
+    for speaker, *values in set(zip(*(text[k].tolist() for k in ('speaker', *keys)))):
+        for key, value in zip(keys, values):
+            known.setdefault(speaker, {}).setdefault(key, set()).update({value} - {''})
+    return {s: {k: '+'.join(sorted(v)) for k, v in of.items() if v} for s, of in sorted(known.items()) if s}
