@@ -27,8 +27,9 @@ from tqdm import tqdm
 from data_pipelines import batches, log_mel
 from data_pipelines.corpora import Utterance
 from data_pipelines.refusal import Refusal
-from jaxser import answers, bundle, cluster, report, step, train
+from jaxser import announce, answers, bundle, cluster, step, summary, train
 from jaxser.interfaces import Sizes
+from jaxser.sweep import many
 from jaxser.workdir import configuration, version
 
 LONGEST = 30.0  # seconds of an utterance; the LSTM never heard much longer ones
@@ -93,7 +94,7 @@ class Predictor:
         """What a person should know before believing an answer."""
         said = []
         if self.facts['synthetic']:
-            said.append(f'{report.SYNTHETIC.partition(":")[0]} trained this model: what it says of people means nothing.')
+            said.append(f'{summary.SYNTHETIC.partition(":")[0]} trained this model: what it says of people means nothing.')
         if (how := self.facts['normalisation']).startswith('speaker'):
             said.append(f'Training normalised by {how}; here every speaker is a stranger, normalised by the utterance alone.')
         was, now = self.facts['versions'].get('librosa'), version('librosa')
@@ -299,7 +300,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def counted(found: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
     """The answers as they pass, files without one remembered."""
-    with report.progress(count, 'file') if count >= MANY else contextlib.nullcontext() as progress:
+    with announce.progress(count, 'file') if count >= MANY else contextlib.nullcontext() as progress:
         for answer in found:
             if 'error' in answer:
                 failed.append(answer)
@@ -334,7 +335,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     if failed:
-        print(f'{len(failed)} of {report.many(len(paths), "file")} without an answer.', file=sys.stderr)
+        print(f'{len(failed)} of {many(len(paths), "file")} without an answer.', file=sys.stderr)
         sys.exit(1)
 
 
