@@ -23,7 +23,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_pipelines.folds import Fold, Protocol
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import Refusal, spoken
 from data_pipelines.shards import Utterances
 
 LEAKS = ('speaker', 'audio')
@@ -382,7 +382,7 @@ def main() -> None:
     if {'--help', '-h', '-help'} & set(sys.argv[1:]):
         print(__doc__)
         return
-    try:
+    with spoken():
         config = command.parse(sys.argv, 'data_pipelines.audit')
         config = batches.resolved(config)
         split, protocol = batches.split(config), Protocol(**config.protocol)
@@ -392,11 +392,6 @@ def main() -> None:
         findings = inspect(split.utterances, split.folds, protocol)
         show(findings)
         refuse(findings)
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == '__main__':

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from data_pipelines import prepare, shards
 from data_pipelines.log_mel import LogMel
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import Refusal, spoken
 from data_pipelines.shards import Utterances
 
 
@@ -90,7 +89,7 @@ def main() -> None:
     for field in dataclasses.fields(LogMel):
         parser.add_argument(f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)')
     arguments = vars(parser.parse_args())
-    try:
+    with spoken():
         name, out = arguments.pop('name'), arguments.pop('dir')
         spec = LogMel(**arguments)
         folder = prepare.find(out, name, spec)
@@ -101,9 +100,6 @@ def main() -> None:
         file = place(out, name, spec)
         pack(folder, file)
         print(f'{file}: {file.stat().st_size / 2**20:.1f} MiB')
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == '__main__':

@@ -12,14 +12,13 @@ import os
 import platform
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data_pipelines import builder, corpora
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.log_mel import LogMel, Rejected, require
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import Refusal, spoken
 
 RECORD = 'prepared.json'
 
@@ -303,15 +302,9 @@ def main() -> None:
     for field in dataclasses.fields(LogMel):
         parser.add_argument(f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)')
     arguments = vars(parser.parse_args())
-    try:
+    with spoken('Nothing was left behind.'):
         spec = LogMel(**{field.name: arguments.pop(field.name) for field in dataclasses.fields(LogMel)})
         prepare(spec=spec, **arguments)
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print('Interrupted; nothing was left behind.', file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == '__main__':

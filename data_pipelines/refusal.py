@@ -1,5 +1,34 @@
-"""The one exception that a person can mend; the commands print it as a sentence, without a stack trace."""
+"""What a person can mend, which the commands say as a sentence, without a stack trace."""
+
+import contextlib
+import errno
+import sys
+from collections.abc import Iterator
+
+DISK = ('ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR', 'EISDIR')  # what a person can mend of it
 
 
 class Refusal(Exception):
     """What was found, where, what was expected, and what to do next."""
+
+
+@contextlib.contextmanager
+def spoken(afterwards: str = '') -> Iterator[None]:
+    """Ends the command with a sentence: status 2 for a Refusal or a disk's, 130 after Ctrl-C.
+
+    `afterwards` says how things stand once a disk or Ctrl-C has stopped it.
+    """
+    try:
+        yield
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(2)
+    except OSError as e:
+        if errno.errorcode.get(e.errno) not in DISK:
+            raise
+        where = f'{e.filename}: ' if e.filename else ''
+        print(f'{where}{e.strerror}. {afterwards}'.strip(), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f'\nInterrupted. {afterwards}'.rstrip(), file=sys.stderr)
+        sys.exit(130)

@@ -14,7 +14,6 @@ model.json          what else it takes to predict by them, and where they come f
 import argparse
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +24,7 @@ from etils import epath
 from flax import traverse_util
 
 from data_pipelines import log_mel
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import Refusal, spoken
 from jaxser import cluster, summary, train
 from jaxser.workdir import PACKAGES, Workdir, plain, version
 
@@ -194,11 +193,8 @@ def main() -> None:
     parser.add_argument('--data', help='where the shards are, if they have been moved since')
     asked = parser.parse_args()
     cluster.prepare()
-    try:
+    with spoken():
         print(run(asked.workdir, asked.data))
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import Refusal, spoken
 from jaxser import statistics, summary, sweep
 from jaxser.sweep import many
 
@@ -280,7 +280,7 @@ def main() -> None:
     asked = parser.parse_args()
     if not (asked.workdir or asked.whole):
         parser.error('name one workdir or several, e.g. runs/dann_demo')
-    try:
+    with spoken():
         command = f'python -m jaxser.compare {shlex.join(sys.argv[1:])}'
         text = write(asked.workdir, asked.whole, asked.unmeasured, command)
         if asked.out:
@@ -288,12 +288,6 @@ def main() -> None:
             print(f'{asked.out}: {many(len(asked.workdir) + len(asked.whole), "sweep")}.')
         else:
             print(text)
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        sys.exit(2)
-    except OSError as e:
-        print(f'{e.filename}: {e.strerror}.', file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == '__main__':

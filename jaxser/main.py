@@ -11,7 +11,6 @@ The results go to --workdir, by default runs/ and the configuration's name; the 
 Every KEY is explained in configs/base.py, e.g. --config.train.epochs=10 --config.sweep.lam=0,0.1,1 --config.data.dir=data
 """
 
-import errno
 import sys
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from absl import flags
 from etils import epath
 
 from configs import command
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import spoken
 
 PROFILE = flags.DEFINE_bool('profile', False, 'Writes a trace of an epoch.')
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'This process is one of several.')
@@ -32,7 +31,7 @@ def main() -> None:
     if {'--help', '-h', '-help'} & set(sys.argv[1:]):
         print(__doc__)
         return
-    try:
+    with spoken('The same command goes on from the last checkpoint.'):
         config = command.parse(sys.argv, 'jaxser.main')
         from jaxser import announce, bundle, cluster, probe, report, train  # JAX is imported once the flags are right
 
@@ -54,18 +53,6 @@ def main() -> None:
         except cluster.Preempted as preempted:
             cluster.say(f'{preempted} The same command goes on from there.')
             sys.exit(cluster.RESUME)
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        sys.exit(2)
-    except OSError as e:
-        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        where = f'{e.filename}: ' if e.filename else ''
-        print(f'{where}{e.strerror}. Mend that; the same command goes on from the last checkpoint.', file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print('\nInterrupted; the same command goes on from the last checkpoint.', file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == '__main__':

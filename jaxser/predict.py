@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from data_pipelines import batches, log_mel
 from data_pipelines.corpora import Utterance
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import Refusal, spoken
 from jaxser import announce, answers, bundle, cluster, step, summary, train
 from jaxser.interfaces import Sizes
 from jaxser.sweep import many
@@ -315,25 +315,21 @@ def main() -> None:
     cluster.prepare()
     sys.stdout.reconfigure(errors='backslashreplace')  # a file's name may be any bytes
     paths, failed = [], []
-    try:
-        model = load(asked.workdir, asked.window, asked.hop)
-        print(*model.notes, sep='\n', end='\n' * bool(model.notes), file=sys.stderr)
-        if asked.paths == ['-']:
-            paths = asked.paths
-            found = model.stream(sys.stdin.buffer, asked.rate, asked.encoding, asked.channels)
-        else:
-            paths = [p for path in asked.paths for p in below(Path(path))]
-            found = model.files(paths)
-        for line in answers.lines(counted(found, failed, len(paths)), asked.format, model.classes):
-            with tqdm.external_write_mode():
-                print(line, flush=True)
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # `| head` has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with spoken():
+        try:
+            model = load(asked.workdir, asked.window, asked.hop)
+            print(*model.notes, sep='\n', end='\n' * bool(model.notes), file=sys.stderr)
+            if asked.paths == ['-']:
+                paths = asked.paths
+                found = model.stream(sys.stdin.buffer, asked.rate, asked.encoding, asked.channels)
+            else:
+                paths = [p for path in asked.paths for p in below(Path(path))]
+                found = model.files(paths)
+            for line in answers.lines(counted(found, failed, len(paths)), asked.format, model.classes):
+                with tqdm.external_write_mode():
+                    print(line, flush=True)
+        except BrokenPipeError:  # `| head` has what it wanted
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if failed:
         print(f'{len(failed)} of {many(len(paths), "file")} without an answer.', file=sys.stderr)
         sys.exit(1)

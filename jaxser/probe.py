@@ -8,7 +8,6 @@ standard deviation of every band over an utterance.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from data_pipelines import batches
 from data_pipelines.folds import Fold
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import Refusal, spoken
 from jaxser import announce, classifiers, cluster, evaluate, report, summary, sweep, train
 from jaxser.workdir import Workdir
 
@@ -249,13 +248,10 @@ def main() -> None:
     parser.add_argument('--data', help='where the shards are, if they have been moved since')
     asked = parser.parse_args()
     cluster.prepare()
-    try:
+    with spoken():
         announce.show(run(asked.workdir, asked.data), asked.workdir)
         if cluster.main():
             report.write(asked.workdir)
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == '__main__':

@@ -12,14 +12,13 @@ nothing.
 import argparse
 import csv
 import io
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 from etils import epath
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import spoken
 from jaxser import compare, evidence, pictures, statistics, summary, sweep
 from jaxser.evidence import Sweep
 from jaxser.page import Section, ends, number, page, picture, said, table, text
@@ -198,17 +197,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m jaxser.report', description=__doc__.splitlines()[0])
     parser.add_argument('--workdir', nargs='+', required=True, type=Path, help='of a finished sweep, or of several to compare')
     asked = parser.parse_args()
-    try:
+    with spoken():
         files = [write(path) for path in asked.workdir]
         if len(files) > 1:
             files.append(write_comparison(asked.workdir))
         print('\n'.join(map(str, files)))
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        sys.exit(2)
-    except OSError as e:
-        print(f'{e.filename}: {e.strerror}.', file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == '__main__':

@@ -32,6 +32,21 @@ def strength(adversary, task, z_BxD: jax.Array) -> jax.Array:
     return jnp.where(towards > 0, against / jnp.where(towards > 0, towards, 1.0), 0.0)
 
 
+def adversary(loss, domains, z_BxD: jax.Array, lam: jax.Array, weight: jax.Array, task) -> tuple[jax.Array, dict]:
+    """weight sum_d loss(d, reverse(z, lam)) over the domains d, and what is measured of it.
+
+    `loss(d, z_BxD)` is the loss of d's head and its metrics; `task(z_BxD)` the loss that the adversary's strength is measured by.
+    """
+
+    def total(z_BxD):
+        found = [loss(d, z_BxD) for d in domains]
+        return weight * sum(x for x, _ in found), {k: x for _, metrics in found for k, x in metrics.items()}
+
+    value, measured = total(reverse(z_BxD, lam))
+    reached = strength(lambda z_BxD: lam * total(z_BxD)[0], task, z_BxD)
+    return value, measured | {'lam_p': lam, 'reversed_over_task': reached}
+
+
 def ramp(p: jax.Array) -> jax.Array:
     """How far the coefficient has risen at the fraction `p` of the training: 2 / (1 + exp(-10 p)) - 1 (Ganin et al., 5.2.2)."""
     return jnp.tanh(5.0 * p)

@@ -11,7 +11,7 @@ from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
 from jaxser.models import heads
-from jaxser.reversal import ramp, reverse, strength
+from jaxser.reversal import adversary, ramp
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
@@ -39,13 +39,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
             of_labelled = {f'{d}_B': jnp.where(batch['labelled_B'] > 0, batch[f'{d}_B'], -1)}
             return losses.domain(d, scores_BxK, batch | of_labelled)
 
-        def domains(z_BxD):
-            found = [domain(d, z_BxD) for d in head]
-            return hyper['domain_weight'] * sum(x for x, _ in found), {k: x for _, m in found for k, x in m.items()}
-
-        domain_loss, measured = domains(reverse(z_BxD, lam))
         task = erm.task(emotion, params, batch)
-        measured |= {'lam_p': lam, 'reversed_over_task': strength(lambda z_BxD: lam * domains(z_BxD)[0], task, z_BxD)}
+        domain_loss, measured = adversary(domain, head, z_BxD, lam, hyper['domain_weight'], task)
         return value + domain_loss, Aux(batch_stats, state.extra, metrics | measured)
 
     return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head))

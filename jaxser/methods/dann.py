@@ -9,7 +9,7 @@ from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
 from jaxser.models import heads
-from jaxser.reversal import ramp, reverse, strength
+from jaxser.reversal import adversary, ramp
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
@@ -27,13 +27,11 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
 
-        def domains(z_BxD):
-            found = [losses.domain(d, head[d].apply(params[d], z_BxD), batch) for d in head]
-            return hyper['domain_weight'] * sum(x for x, _ in found), {k: x for _, m in found for k, x in m.items()}
+        def domain(d, z_BxD):
+            return losses.domain(d, head[d].apply(params[d], z_BxD), batch)
 
-        domain_loss, measured = domains(reverse(z_BxD, lam))
         task = erm.task(emotion, params, batch)
-        measured |= {'lam_p': lam, 'reversed_over_task': strength(lambda z_BxD: lam * domains(z_BxD)[0], task, z_BxD)}
+        domain_loss, measured = adversary(domain, head, z_BxD, lam, hyper['domain_weight'], task)
         return value + domain_loss, Aux(batch_stats, state.extra, metrics | measured)
 
     return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head))
