@@ -92,7 +92,7 @@ def show(results: dict, path) -> None:
     number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
     ends = lambda ci, sign='': f'{ci[0]:{sign}.3f} {ci[1]:{sign}.3f}' if ci else ''  # noqa: E731
     for r in rows:
-        cells = [*(sweep.word(r[k]) for k in swept), number(r['uar']), *[ends(r['uar_ci95'])] * sure]
+        cells = [*(summary.shown(r, k) for k in swept), number(r['uar']), *[ends(r['uar_ci95'])] * sure]
         cells += [number(r[k]) for k in (*['uar_sd_seeds'] * seeds, 'uar_folds', 'wa')]
         cells += [number(r['delta_uar'], '+'), *[ends(r['delta_ci95'], '+'), number(r['p_holm'])] * sure] * compared
         of = (r['probe'] or {}).get('speaker', {})

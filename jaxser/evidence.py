@@ -45,9 +45,7 @@ class Sweep:
 
     def title(self, row: dict) -> str:
         """A setting as a reader knows it."""
-        name = summary.method(self.config | row)
-        rest = [k for k in self.swept if k not in ('method', 'speaker_norm') and not (k == 'lam' and ', lam' in name)]
-        return ', '.join([name, *(f'{k} = {sweep.word(row[k])}' for k in rest if row.get(k) is not None)])
+        return summary.title({k: self.config.get(k) for k in ('method', 'speaker_norm')} | row, ['method', *self.swept])
 
     def of(self, row: dict) -> list[dict]:
         """The runs of a setting, of the seeds of which no fold diverged."""
@@ -111,25 +109,21 @@ def leakage(of: Sweep) -> Section:
         *(pictures.trade, names, uar_N, told_N, first['chance'], first['input']['linear']),
     )
     body += said(f'On the front: {"; ".join(n for n, b in zip(names, pictures.front(uar_N, told_N)) if b)}.')
-    lines = []
+    asked = {name: of for r in probed for name, of in r['probe'].items()}
+    told = lambda of: f'{of["linear"]:.3f} ({of["mlp"]:.3f})' if 'linear' in of else number(of.get('eer'))  # noqa: E731
+    lines = [
+        ['chance', *(number(of.get('chance', 0.5)) for of in asked.values())],
+        ['the input (raw)', *(told(of['input']) for of in asked.values())],
+    ]
     for r in probed:
-        for name, told in r['probe'].items():
-            raw = told['input']
-            figures = [
-                told.get('linear'),
-                told.get('mlp'),
-                told.get('chance'),
-                raw.get('linear'),
-                told.get('eer'),
-                raw.get('eer'),
-            ]
-            less = f'{told["delta"]:+.3f} {ends(told["delta_ci95"], "+.3f")}' if 'delta' in told else ''
-            lines.append([of.title(r), name, *map(number, figures), less])
-    head = ['setting', 'what', 'linear', 'MLP', 'chance', 'input (raw)', 'EER', 'EER of input', 'linear - plain']
-    body += table(head, lines)
+        less = r['probe']['speaker'].get('delta')
+        sure = ends(r['probe']['speaker'].get('delta_ci95'), '+.3f')
+        lines.append([of.title(r), *(told(r['probe'].get(name, {})) for name in asked), f'{number(less, "+z.3f")} {sure}'])
+    body += table(['setting', *asked, 'speaker - plain'], lines)
     body += said(
-        'Fresh classifiers on the frozen representation: mean recall of utterances that they have not heard. Verification: equal',
-        'error rate of pairs of test utterances. What a classifier does not find may still be there.',
+        'Fresh classifiers on the frozen representation, linear (with a hidden layer): mean recall of utterances that they',
+        'have not heard. Verification: equal error rate of pairs of test utterances.',
+        'What a classifier does not find may still be there.',
     )
     judged = [(r['hyper'], r['adversary']) for r in of.runs if r.get('adversary')]
     if judged:
@@ -157,12 +151,13 @@ def speakers(of: Sweep) -> Section:
 def training(of: Sweep) -> Section:
     """What training looked like, mean over folds and seeds of a setting, from metrics.jsonl."""
     found: dict[str, dict[str, dict[int, list]]] = {}
+    titles = {of.label(r): of.title(r) for r in of.rows}
     wanted = ('emotion_loss', 'speaker_loss', 'language_loss', 'corpus_loss', 'dev_uar')
     file = of.path / 'metrics.jsonl'
     for line in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
         for key in wanted:
             if line.get(key) is not None:
-                found.setdefault(of.label(line), {}).setdefault(key, {}).setdefault(line['epoch'], []).append(line[key])
+                found.setdefault(titles[of.label(line)], {}).setdefault(key, {}).setdefault(line['epoch'], []).append(line[key])
     if not found:
         return Section('training', 'Training', said('There is no metrics.jsonl beside results.json.'))
     last = max(e for metrics in found.values() for epochs in metrics.values() for e in epochs)
@@ -172,9 +167,9 @@ def training(of: Sweep) -> Section:
     for domain, value in (item for r in of.runs for item in r.get('entropy', {}).items()):
         nats.setdefault(domain, []).append(value)
     entropy = {domain: float(np.mean(values)) for domain, values in nats.items()}
-    told = [of.label(r) for r in of.rows if of.label(r) in curves]
+    told = [of.title(r) for r in of.rows if of.title(r) in curves]
     if len(told) > pictures.MOST:
-        told = list(dict.fromkeys(of.label(r) for r in (of.plain, of.best) if r))
+        told = list(dict.fromkeys(of.title(r) for r in (of.plain, of.best) if r))
     body = picture(
         'Emotion loss, domain loss and dev UAR against the epoch',
         'Means over folds and seeds. A domain loss at its entropy is that of a head that only guesses; whether the domain is '

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from jaxser import pictures
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; max-width: 60rem; margin: 0 auto; padding: 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; max-width: 72rem; margin: 0 auto; padding: 1rem; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-top: 1px solid #ccc; padding-top: 1rem; }
 figure { margin: 1rem 0; overflow-x: auto; } figcaption { color: #444; }
-img { max-width: 100%; min-width: 30rem; height: auto; }
+img { max-width: 100%; height: auto; } img.wide { min-width: 36rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } tr.loud td { background: #fff3c4; }
@@ -21,6 +21,9 @@ th:first-child, td:first-child { text-align: left; } tr.loud td { background: #f
 .banner { background: #b00020; color: #fff; border-radius: .5rem; padding: .6rem 1rem; margin: .8rem 0; }
 pre { overflow-x: auto; background: #f4f4f4; padding: .6rem; } nav ol { columns: 16rem; }
 """
+
+
+WIDE = 750  # pixels of a picture that a phone shows by scrolling, not smaller
 
 
 class Section(NamedTuple):
@@ -59,8 +62,11 @@ def table(headings: list[str], rows: Iterable[list], loud: Iterable[int] = ()) -
 
 def picture(alt: str, caption: str, draw, *of) -> str:
     """A figure within the page."""
-    data = base64.b64encode(pictures.png(draw, *of)).decode()
-    return f'<figure><img alt="{text(alt)}" src="data:image/png;base64,{data}"><figcaption>{text(caption)}</figcaption></figure>'
+    png = pictures.png(draw, *of)
+    across, down = (int.from_bytes(png[at : at + 4]) for at in (16, 20))
+    size = f'width={across} height={down}{" class=wide" if across > WIDE else ""}'
+    image = f'<img alt="{text(alt)}" {size} src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+    return f'<figure>{image}<figcaption>{text(caption)}</figcaption></figure>'
 
 
 def folded(title: str, body: str) -> str:

@@ -55,7 +55,7 @@ def confusion_matrices(results: dict):
     figure, grid = _figure(side * across, side * down + 0.4, down, across)
     for axes, row in zip(grid.flat, rows):
         _matrix(axes, _percent(row['confusion']), classes, classes)
-        name = newline.join(f'{k} = {sweep.word(row[k])}' for k in row if k not in summary.FIGURES and row[k] is not None)
+        name = summary.title(row, [k for k in row if k not in summary.FIGURES]).replace(', ', newline)
         axes.set(xlabel='predicted', ylabel='truth', title=f'{name}{newline if name else ""}UAR {row["uar"]:.3f}')
     for axes in figure.axes[len(rows) :]:
         axes.set_axis_off()
@@ -89,9 +89,9 @@ def curve(results: dict, axis: str):
     lines: dict[str, list[dict]] = {}
     for row in results['summary']:
         if row['uar'] is not None:
-            lines.setdefault(sweep.label(row, [k for k in swept if k != axis]), []).append(row)
+            lines.setdefault(summary.title(row, [k for k in swept if k != axis]), []).append(row)
     apart = len(lines) > FEW  # the legend, which would lie over the lines
-    figure, grid = _figure(6.4, 4.2 + 3.2 * probed + 0.09 * len(lines) * apart, 1 + probed)
+    figure, grid = _figure(5.6, 4.2 + 3.2 * probed + 0.09 * len(lines) * apart, 1 + probed)
     axes = grid[0, 0]
     plain = {name: rows.pop(0) for name, rows in lines.items() if rows[0][axis] is None}  # has no coefficient
     for n, (name, row) in enumerate(plain.items()):
@@ -141,7 +141,7 @@ def front(uar_N: np.ndarray, leakage_N: np.ndarray) -> np.ndarray:
 
 def trade(names: list[str], uar_N: np.ndarray, leakage_N: np.ndarray, chance: float, raw: float):
     """UAR against leakage, a point a setting, and the front of those that no other surpasses."""
-    figure, ((axes,),) = _figure(6.4, 4.4)
+    figure, ((axes,),) = _figure(5.6, 4.4)
     best_N = front(uar_N, leakage_N)
     order = np.flatnonzero(best_N)[np.argsort(leakage_N[best_N])]
     axes.plot(leakage_N[order], uar_N[order], color='C0', alpha=0.5, drawstyle='steps-post', label="Pareto's front")
@@ -159,7 +159,7 @@ def trade(names: list[str], uar_N: np.ndarray, leakage_N: np.ndarray, chance: fl
 def forest(names: list[str], difference_ZxS: np.ndarray, whole: statistics.Estimate):
     """Every speaker's difference, mean over seeds and their range, and that of all with its interval."""
     S = len(names)
-    figure, ((axes,),) = _figure(6.4, min(1.4 + 0.24 * S, 16))
+    figure, ((axes,),) = _figure(5.6, min(1.4 + 0.24 * S, 16))
     mean_S = difference_ZxS.mean(0)
     order = np.argsort(mean_S)
     axes.hlines(np.arange(S) + 1, difference_ZxS.min(0)[order], difference_ZxS.max(0)[order], color='C0', alpha=0.4)
@@ -178,7 +178,7 @@ def forest(names: list[str], difference_ZxS: np.ndarray, whole: statistics.Estim
 def traces(lines: dict[str, dict[str, list]], entropy: dict[str, float], told: list[str]):
     """Training of every setting: {setting: {metric: a mean per epoch}}; `told` names those with a colour, others are grey."""
     metrics = list(dict.fromkeys(k for of in lines.values() for k in of))
-    figure, grid = _figure(6.4, 2.3 * len(metrics) + 0.5, len(metrics))
+    figure, grid = _figure(5.6, 2.3 * len(metrics) + 0.5, len(metrics))
     for axes, metric in zip(grid.flat, metrics):
         for name, of in sorted(lines.items(), key=lambda item: item[0] in told):
             value = [np.nan if v is None else v for v in of.get(metric, [])]

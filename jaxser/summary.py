@@ -53,6 +53,19 @@ def method(keys: dict) -> str:
     return f'{keys["method"]}{which}{", lam = 0" if keys.get("lam") == 0 else ""}'
 
 
+def shown(row: dict, key: str) -> str:
+    """The value of a key as people write it; nothing where it is another method's."""
+    foreign = key == 'speaker_norm' and row.get('method', key) != key
+    return '' if foreign else sweep.word(row.get(key))
+
+
+def title(row: dict, keys: list[str]) -> str:
+    """What a setting is called among those that differ in `keys`, e.g. 'speaker_norm tap, lam = 0.1'."""
+    name = [' '.join(filter(None, (row['method'], shown(row, 'speaker_norm'))))] if 'method' in keys else []
+    rest = [k for k in keys if k not in (('method', 'speaker_norm') if name else ()) and row.get(k) is not None]
+    return ', '.join([*name, *(f'{k} = {sweep.word(row[k])}' for k in rest)])
+
+
 def confusions(predicted: Predicted, runs: list[dict], varied: list[str], classes: int) -> np.ndarray:
     """count_ZxSxCxC of runs, one for every seed and fold; `varied` is how they are named."""
     by_seed: dict[int, list] = {}

@@ -198,6 +198,14 @@ def test_the_best_setting_is_chosen_by_dev(whole):
     assert 'setting dann, lam = 1 best dev UAR (0.700) of 2 settings compared with plain training' in page.text
 
 
+def test_what_is_told_stands_beside_chance_and_the_input(whole):
+    """A line a setting: the linear classifier, the one with a hidden layer, verification, the difference to plain training."""
+    _, results, page = whole
+    assert 'setting speaker verification speaker - plain chance 0.200 0.500 the input (raw) 0.950 (0.900) 0.300' in page.text
+    delta = results['summary'][2]['probe']['speaker']['delta']
+    assert f'dann, lam = 1 0.405 (0.405) 0.400 {delta:+.3f} [' in page.text
+
+
 def test_the_figures_are_those_of_results_json(whole):
     """In the box and in the table; summary.csv has them in full."""
     path, results, page = whole

@@ -83,6 +83,20 @@ def test_plain_training_is_lam_0_or_erm():
     assert deltas == [None, pytest.approx(0.1), None]
 
 
+@pytest.mark.parametrize(
+    ('row', 'said'),
+    [
+        ({'method': 'erm', 'speaker_norm': 'tap', 'lam': None}, 'erm'),
+        ({'method': 'speaker_norm', 'speaker_norm': 'snp', 'lam': 0.1}, 'speaker_norm snp, lam = 0.1'),
+        ({'method': 'dann', 'speaker_norm': 'tap', 'lam': 0.0}, 'dann, lam = 0'),
+        ({'speaker_norm': 'tap', 'lam': 1.0}, 'speaker_norm = tap, lam = 1'),
+        ({'model.batch_norm': 'joint'}, 'model.batch_norm = joint'),
+    ],
+)
+def test_a_setting_is_called_by_what_differs_and_concerns_it(row, said):
+    assert summary.title(row, list(row)) == said
+
+
 def test_every_method_is_compared_with_plain_training():
     """With or without a lam; never plain training itself, nor with another network's, nor with another learning rate's."""
     made = []
