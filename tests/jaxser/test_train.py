@@ -281,6 +281,13 @@ def test_what_is_fitted_after_training_is_what_is_tested(data, erased, tmp_path)
         assert not {f's{k}' for k in index['speaker']} & tested
 
 
+@pytest.mark.parametrize('way', [pytest.param({'data.resident': 'off'}, id='streamed'), SLOW])
+def test_a_fit_is_the_same_however_its_data_come(data, erased, tmp_path, way):
+    """Streamed, or a run's batch over two devices: 1e-5 on posteriors, as without a fit."""
+    sweep(data, tmp_path, **ERASURE | way)
+    same(tmp_path, erased[1], 1e-5)
+
+
 def test_a_fit_is_done_once(data, erased, tmp_path, monkeypatch):
     """Stopped between training and the fit, or after it: the same predictions to the bit, and nothing is erased twice."""
     _, path, _ = erased
