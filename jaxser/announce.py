@@ -75,10 +75,10 @@ def show(results: dict, path) -> None:
 
     rows = results['summary']
     swept = [k for k in rows[0] if k not in summary.FIGURES]
-    folds = len(results['folds'])
+    folds, named = len(results['folds']), [results[k] for k in ('method', 'protocol') if k in results and k not in swept]
     grid = rich.table.Table(
         *swept,
-        title=f'{results["protocol"]}, {folds} fold{"s" if folds > 1 else ""}; {results["selection"]}',
+        title=f'{"; ".join(named)}, {folds} fold{"s" if folds > 1 else ""}; {results["selection"]}',
         caption=summary.SYNTHETIC if results['synthetic'] else None,
     )
     sure = any(r['uar_ci95'] for r in rows)

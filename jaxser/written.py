@@ -49,6 +49,7 @@ def results(config, task, outcomes: list[dict], predicted: summary.Predicted, se
     notes += [f'LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']]
     return {
         'protocol': ', '.join([task.protocol.title, *notes]),
+        'method': summary.method({k: config[k] for k in ('method', 'speaker_norm')}),
         'corpora': list(config.data.corpora),
         'labels': config.data.labels,
         'folds': [f.name for f in task.folds],

@@ -2,7 +2,7 @@
 
 from jaxser import announce, summary
 
-RESULTS = {'protocol': 'speaker_folds', 'folds': ['a'], 'selection': 'best dev UAR', 'synthetic': False}
+RESULTS = {'method': 'dann', 'protocol': 'speaker_folds', 'folds': ['a'], 'selection': 'best dev UAR', 'synthetic': False}
 RESULTS |= {'classes': ['A', 'B'], 'runs': [], 'split_sha256': '0' * 64, 'seconds': 0.0, 'device': '1 x cpu'}
 
 
@@ -33,6 +33,7 @@ def test_no_figure_is_cut_off(tmp_path, capsys, monkeypatch):
     for word in ('speaker_norm', '0.511 0.711', '+0.123', '-0.333 +0.444', '0.055'):
         assert word in said
     assert 'resample the 8 speakers' in said
+    assert 'dann' not in said, 'the methods are in the table'
 
 
 def test_few_speakers_have_no_intervals_and_are_told_so(tmp_path, capsys):
@@ -43,3 +44,4 @@ def test_few_speakers_have_no_intervals_and_are_told_so(tmp_path, capsys):
     assert '4 tested speakers: too few for intervals' in said
     assert '95 %' not in said
     assert 'vs plain' not in said
+    assert 'dann; speaker_folds, 1 fold' in said
