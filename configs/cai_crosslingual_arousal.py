@@ -9,8 +9,8 @@ statistics at test, no adversary; what a row gains over it is the adversary's do
         --config.protocol.target=ravdess --config.train.epochs=12 --workdir=runs/cai_arousal_emodb_ravdess
 
 60 runs as five programs. Measured by that command, on real speech (RESULTS.md has intervals): UAR of two classes, lam 0 and 0.3,
-joint 0.662, 0.693; separate 0.553, 0.571; domain 0.601, 0.632; source 0.500, 0.546; none 0.500, 0.576. The adversary gains in every
-arm, and `joint` is the best arm without and with it; AdaBN alone loses to `joint`. 16 minutes on one busy CPU core.
+joint 0.662, 0.693; separate 0.553, 0.571; domain 0.601, 0.632; source 0.500, 0.546; none 0.500, 0.576. The adversary gains in
+every arm, and `joint` is the best arm without and with it; AdaBN alone loses to `joint`. 16 minutes on one busy CPU core.
 """
 
 from configs import crosslingual

@@ -18,6 +18,7 @@ from pathlib import Path
 from data_pipelines import builder, corpora
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.log_mel import LogMel, Rejected, require
+from data_pipelines.progress import progress
 from data_pipelines.refusal import Refusal, spoken
 
 RECORD = 'prepared.json'
@@ -224,12 +225,10 @@ def by_processes(
     corpus: Corpus, utterances: list[Utterance], spec: LogMel, folder: Path, workers: int
 ) -> tuple[Path, list[dict | str]]:
     """Writes the shards by worker processes; returns their place and, for each utterance, its facts or why it was rejected."""
-    import tqdm
-
     outcomes = []
 
     def examples(results: Iterable[tuple[Utterance, dict | Rejected]]) -> Iterator[dict]:
-        for u, result in tqdm.tqdm(results, corpus.name, len(utterances), unit=' utterances', smoothing=0.05):
+        for u, result in progress(results, desc=corpus.name, total=len(utterances), unit=' utterances'):
             if isinstance(result, Rejected):
                 outcomes.append(str(result))
             else:

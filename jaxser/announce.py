@@ -1,6 +1,5 @@
 """What a sweep says on the terminal: what is about to be computed, how long it takes, and the table at the end."""
 
-import sys
 import time
 from datetime import timedelta
 
@@ -139,14 +138,3 @@ def show(results: dict, path) -> None:
     for name, of in drawn.items():
         (path / name).write_bytes(pictures.png(*of))
     print(f'{path}: results.json, predictions.csv, metrics.jsonl, {", ".join(drawn)}; tensorboard --logdir {path}/tensorboard')
-
-
-def progress(total: int, unit: str = 'step'):
-    """A bar over all steps (or another unit), with an estimate; a line every ten seconds where there is no terminal."""
-    import tqdm
-
-    quiet = not sys.stderr.isatty()
-    speaks = cluster.main()
-    return tqdm.tqdm(
-        total=total, disable=not speaks, unit=unit, mininterval=10 if quiet else 0.1, smoothing=0.05, dynamic_ncols=True
-    )

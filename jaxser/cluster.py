@@ -11,6 +11,7 @@ import jax
 import tqdm
 from jax.experimental import multihost_utils
 
+from data_pipelines import progress as bars
 from data_pipelines.refusal import Refusal
 
 RESUME = 75  # the exit status after SIGTERM: a checkpoint is saved and the same command goes on (EX_TEMPFAIL)
@@ -58,6 +59,11 @@ def say(*words: object) -> None:
     if main():
         with tqdm.tqdm.external_write_mode():
             print(*words, flush=True)
+
+
+def progress(total: int, unit: str) -> tqdm.tqdm:
+    """A bar, where this is the process that speaks."""
+    return bars.progress(total=total, unit=unit, disable=not main())
 
 
 def wait(what: str) -> None:

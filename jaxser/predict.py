@@ -26,8 +26,9 @@ from tqdm import tqdm
 
 from data_pipelines import batches, log_mel
 from data_pipelines.corpora import Utterance
+from data_pipelines.progress import progress
 from data_pipelines.refusal import Refusal, spoken
-from jaxser import announce, answers, bundle, cluster, step, summary, train
+from jaxser import answers, bundle, cluster, step, summary, train
 from jaxser.interfaces import Sizes
 from jaxser.sweep import many
 from jaxser.workdir import configuration, version
@@ -300,12 +301,12 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def counted(found: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
     """The answers as they pass, files without one remembered."""
-    with announce.progress(count, 'file') if count >= MANY else contextlib.nullcontext() as progress:
+    with progress(total=count, unit='file') if count >= MANY else contextlib.nullcontext() as bar:
         for answer in found:
             if 'error' in answer:
                 failed.append(answer)
-            if progress:
-                progress.update()
+            if bar:
+                bar.update()
             yield answer
 
 

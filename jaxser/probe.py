@@ -220,14 +220,14 @@ def run(path, data: str | None = None) -> dict:
     if all('probe' in r for r in results['runs']) and (place.path / 'representations.npz').exists():
         return results
     config, ask, given, kept = place.config, None, [], Kept([r['hyper'] for r in results['runs']])
-    with train.precision(config), announce.progress(len(results['runs']), 'run') as progress:
-        progress.set_description('Asking what is left of the speakers')
+    with train.precision(config), cluster.progress(len(results['runs']), 'run') as bar:
+        bar.set_description('Asking what is left of the speakers')
         for trainer, group, best in train.revisited(place):
             ask = ask or Probe(trainer.task, config.data.order_seed)
             gathered = train.scored(trainer, group, best, 'used')[0]
             given += ask(group, gathered)
             kept.add(group, gathered, trainer.task.entries)
-            progress.update(len(group.runs))
+            bar.update(len(group.runs))
     for of, answer in zip(results['runs'], given, strict=True):
         of['probe'] = answer if of['status'] == 'ok' else None
     for of, verdict in zip(results['runs'], summary.verdicts(results['runs'], config.to_dict()), strict=True):

@@ -288,7 +288,7 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     sizes = choices.setdefault('runs_per_group', {})
 
     outcomes, ends = [], itertools.count()
-    bar = announce.progress(len(parts) * task.steps * config.train.epochs)
+    bar = cluster.progress(len(parts) * task.steps * config.train.epochs, 'step')
     with cluster.Termination() as termination, contextlib.closing(bar) as progress:
         for number, part in enumerate(parts):
             progress.set_postfix_str('compiling')

@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
-import tqdm
 
 from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.progress import progress
 from data_pipelines.refusal import Refusal
 
 
@@ -162,7 +162,7 @@ def synthesise(folder: Path, speakers: dict[str, tuple[Speaker, ...]] = SPEAKERS
         for s, text in enumerate(SENTENCES[language], 1)
         for emotion in RULES
     ]
-    for language, speaker, s, text, emotion in tqdm.tqdm(todo, 'eSpeak NG', unit='utterance'):
+    for language, speaker, s, text, emotion in progress(todo, desc='eSpeak NG', unit='utterance'):
         rng = np.random.default_rng([SEED, *f'{speaker.name}_s{s}_{emotion}'.encode()])
         rule = np.multiply(RULES[emotion], rng.uniform(*STRENGTH))
         cues = Cues(*(speaker.habit + rule + np.multiply(JITTER, rng.standard_normal(len(JITTER)))))
