@@ -19,6 +19,11 @@ from data_pipelines.refusal import Refusal
 
 HOME = ROOT = Path(__file__).parent.parent  # where commands run; what they import
 COMMAND = [sys.executable, '-m', 'jaxser.main']
+HASTY = """
+from jaxser import classifiers, main
+classifiers.MOST, classifiers.STEPS = 2, 10
+main.main()
+"""
 TINY = '--config=tests/tiny_config.py'
 
 
@@ -145,27 +150,6 @@ def test_a_finished_sweep_is_shown_again_without_training(data, workdir):
     assert (workdir / 'metrics.jsonl').stat().st_mtime_ns == before
 
 
-def test_evaluation_batch_size_changes_no_prediction(packed, workdir, tmp_path):
-    """Scoring with other batches, hence other padding, gives the posteriors to 1e-5."""
-    finished(TINY, f'--config.data.dir={packed}', f'--workdir={tmp_path}', '--config.data.eval_batch=3')
-    ours, theirs = (list(csv.DictReader((p / 'predictions.csv').read_text().splitlines())) for p in (tmp_path, workdir))
-    for a, b in zip(ours, theirs, strict=True):
-        assert {k: a[k] for k in ('run', 'fold', 'utterance')} == {k: b[k] for k in ('run', 'fold', 'utterance')}
-        assert float(a['angry']) == pytest.approx(float(b['angry']), abs=1e-5)
-
-
-def test_a_run_that_diverges_is_reported_and_the_others_are_not_touched(packed, workdir, tmp_path):
-    """lam = 1e30 ends its own runs with the step; lam = 0 gives what it gives without it."""
-    said = finished(TINY, f'--config.data.dir={packed}', f'--workdir={tmp_path}', '--config.sweep.lam=0.0,1e38')
-    assert 'nonfinite from step' in said
-    runs = json.loads((tmp_path / 'results.json').read_text())['runs']
-    plain = json.loads((workdir / 'results.json').read_text())['runs']
-    calm, wild = ([r for r in runs if (r['hyper']['lam'] > 0) == big] for big in (False, True))
-    assert {r['status'] for r in wild} == {'nonfinite'}
-    assert all(r['test'] is None and r['step'] >= 0 for r in wild)
-    assert calm == [r for r in plain if r['hyper']['lam'] == 0]
-
-
 def test_sigterm_leaves_a_checkpoint_and_a_status_of_its_own(packed, workdir, tmp_path):
     """75, a sentence, and the same command ends with the results of a run that nobody stopped."""
     arguments = (TINY, f'--config.data.dir={packed}', f'--workdir={tmp_path}', '--config.train.checkpoint_seconds=1000')
@@ -191,6 +175,7 @@ def processes(data, workdirs: list[Path], *arguments: str) -> list[tuple[int, st
     for number, path in enumerate(workdirs):
         joined = {'JAX_COORDINATOR_ADDRESS': address, 'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': str(number)}
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys.modules[__name__], 'COMMAND', [sys.executable, '-c', HASTY])  # what is probed need not be found
             for key, value in (joined | {'JAX_PLATFORMS': 'cpu'}).items():
                 patch.setenv(key, value)
             some.append(start(TINY, f'--config.data.dir={data}', f'--workdir={path}', '--distributed', *arguments))
@@ -199,12 +184,14 @@ def processes(data, workdirs: list[Path], *arguments: str) -> list[tuple[int, st
 
 
 def test_two_processes_are_one(data, workdir, tmp_path):
-    """Runs are spread over both, process 0 speaks and writes; streaming reads on each what its runs need; all are probed."""
-    (status, said), (other, quiet) = processes(data, [tmp_path, tmp_path], '--config.data.resident=off', '--config.probe=True')
+    """A fold's runs on each, process 0 speaks and writes; streaming reads on each what its runs need; all are probed."""
+    arguments = ('--config.data.resident=off', '--config.probe=True', '--config.sweep.fold=0,1')
+    (status, said), (other, quiet) = processes(data, [tmp_path, tmp_path], *arguments)
     assert (status, other) == (0, 0), said + quiet
     assert 'UAR' in said
     assert 'UAR' not in quiet
     ours, theirs = (list(csv.DictReader((p / 'predictions.csv').read_text().splitlines())) for p in (tmp_path, workdir))
+    theirs = [r for r in theirs if r['fold'] != '2']
     assert [r['utterance'] for r in ours] == [r['utterance'] for r in theirs]
     np.testing.assert_allclose([float(r['angry']) for r in ours], [float(r['angry']) for r in theirs], atol=1e-6)
     probed = [r['probe'] for r in json.loads((tmp_path / 'results.json').read_text())['runs']]
@@ -250,9 +237,8 @@ WITH_DATA = {
 }
 
 
-def refused(arguments: list, expected: str) -> None:
-    """The command ends with exit status 2 and a few words, among them `expected`, and no stack trace."""
-    status, said = run(*arguments)
+def refused(status: int, said: str, expected: str) -> None:
+    """The command has ended with exit status 2 and a few words, among them `expected`, and no stack trace."""
     assert status == 2, said
     assert expected in said
     assert 'Traceback' not in said
@@ -276,7 +262,8 @@ def test_a_mistake_about_the_data_is_refused(mistake, data, tmp_path):
 
 def test_the_workdir_of_another_configuration_is_refused(data, workdir):
     """Results are never mixed; the differing key is named."""
-    refused([TINY, f'--config.data.dir={data}', f'--workdir={workdir}', '--config.sweep.lr=0.5'], 'sweep.lr was [0.01], is [0.5]')
+    other = run(TINY, f'--config.data.dir={data}', f'--workdir={workdir}', '--config.sweep.lr=0.5')
+    refused(*other, 'sweep.lr was [0.01], is [0.5]')
 
 
 def test_results_over_other_data_are_refused(data, workdir, tmp_path):
@@ -284,13 +271,13 @@ def test_results_over_other_data_are_refused(data, workdir, tmp_path):
     copy = shutil.copytree(data, tmp_path / 'data')
     (record,) = copy.rglob('prepared.json')
     record.write_text(json.dumps(json.loads(record.read_text()) | {'fingerprint': 'other'}))
-    refused([TINY, f'--config.data.dir={copy}', f'--workdir={workdir}'], 'folder has been prepared anew')
+    refused(*run(TINY, f'--config.data.dir={copy}', f'--workdir={workdir}'), 'folder has been prepared anew')
 
 
 def test_a_workdir_that_cannot_be_written_is_refused(data, tmp_path):
     """A file in the way of the workdir is named."""
     (tmp_path / 'file').write_text('')
-    refused([TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}/file/runs'], 'cannot be made')
+    refused(*run(TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}/file/runs'), 'cannot be made')
 
 
 def test_help_needs_no_jax():

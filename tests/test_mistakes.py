@@ -1,7 +1,14 @@
 """What is said of mistakes in the command line that can be known before any data is read."""
 
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
 import pytest
-from test_main import TINY, refused
+from test_main import HOME, TINY, refused
+
+from jaxser import main
 
 MISTAKES = {
     'no configuration': ([], 'Which configuration?'),
@@ -37,8 +44,30 @@ MISTAKES = {
 }
 
 
+@pytest.fixture(scope='module')
+def imported():
+    """Where commands begin that need not import what the first has imported: they are forked off a process that has."""
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['jaxser.main', 'jaxser.probe', 'tensorstore'])  # with them come JAX and orbax
+    return context
+
+
+def command(arguments: list[str], file: Path) -> None:
+    """`python -m jaxser.main` in a process of its own; what it says goes to the file."""
+    with open(file, 'wb') as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    sys.argv = ['jaxser.main', *arguments]
+    main.main()
+
+
 @pytest.mark.parametrize('mistake', MISTAKES)
-def test_a_mistake_ends_in_a_sentence(mistake, tmp_path):
+def test_a_mistake_ends_in_a_sentence(mistake, imported, tmp_path, monkeypatch):
     """What can be known to be wrong without the data is said within seconds."""
     arguments, expected = MISTAKES[mistake]
-    refused([*arguments, f'--workdir={tmp_path}', *([f'--config.data.dir={tmp_path}'] if arguments else [])], expected)
+    arguments = [*arguments, f'--workdir={tmp_path}', *([f'--config.data.dir={tmp_path}'] if arguments else [])]
+    monkeypatch.chdir(HOME)
+    process = imported.Process(target=command, args=(arguments, tmp_path / 'said'))
+    process.start()
+    process.join(300)
+    refused(process.exitcode, (tmp_path / 'said').read_text(), expected)

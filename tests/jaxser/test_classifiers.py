@@ -1,5 +1,7 @@
 """Fresh classifiers against scikit-learn, a known Bayes rate, and what must not change them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,14 +43,21 @@ def test_the_linear_one_is_scikit_learns_at_the_same_l2():
     np.testing.assert_allclose(ours_NxK, theirs.predict_log_proba(z_NxD), atol=5e-3)
 
 
+@functools.cache
+def told(N: int, K: int, apart: float) -> dict[str, np.ndarray]:
+    """Of both classifiers the scores of such an example, scores_NxK."""
+    x_NxD, y_N, fit_N, choose_N, _ = example(N=N, K=K, apart=apart)
+    scores, _ = classifiers.fitted(*(a[None] for a in (x_NxD, y_N, fit_N, choose_N)), K)
+    return {kind: np.asarray(s[0]) for kind, s in scores.items()}
+
+
 @pytest.mark.parametrize('kind', ['linear', 'mlp'])
 @pytest.mark.parametrize('apart', [0.0, 1.0, 3.0])
 def test_a_planted_amount_is_recovered(kind, apart):
     """Of clouds whose Bayes rate is known: within the binomial interval around it (the network: or a little below)."""
     K, N = 4, 4000
-    x_NxD, y_N, fit_N, choose_N, test_N = example(N=N, K=K, apart=apart)
-    scores, _ = classifiers.fitted(*(a[None] for a in (x_NxD, y_N, fit_N, choose_N)), K)
-    right_N = np.asarray(scores[kind][0]).argmax(1) == y_N
+    _, y_N, *_, test_N = example(N=N, K=K, apart=apart)
+    right_N = told(N, K, apart)[kind].argmax(1) == y_N
     tested = int(test_N.sum())
     low, high = stats.binom.interval(0.99, tested, bayes(K, apart))
     assert low / tested - 0.02 * (kind == 'mlp') <= right_N[test_N > 0].mean() <= high / tested

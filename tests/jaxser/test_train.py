@@ -1,6 +1,8 @@
 """A whole sweep in one process, in every way that must not matter: the tiny corpus, eight fake devices."""
 
+import contextlib
 import csv
+import io
 import json
 import shutil
 import sys
@@ -12,7 +14,7 @@ import pytest
 
 from data_pipelines import batches
 from data_pipelines.refusal import Refusal
-from jaxser import announce, checkpoint, cluster, memory, parallel, train
+from jaxser import announce, bundle, checkpoint, cluster, memory, parallel, train
 from jaxser.methods import leace
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -35,10 +37,9 @@ def interrupted(monkeypatch, data: Path, path: Path, epoch: int, **changes) -> N
 
 
 @pytest.fixture(scope='module')
-def plain(data, tmp_path_factory):
+def plain(swept):
     """The sweep as the configuration has it: resident, jit, as many devices as runs."""
-    path = tmp_path_factory.mktemp('plain')
-    return sweep(data, path), path
+    return json.loads((swept / 'results.json').read_text()), swept
 
 
 def table(path: Path) -> tuple[list[str], np.ndarray]:
@@ -55,8 +56,11 @@ def same(path: Path, other: Path, tolerance: float) -> None:
 
 
 def test_streaming_and_resident_are_the_same(data, plain, tmp_path, capsys):
-    """The same quantised features in the same order: 1e-6 on posteriors after two epochs (two programs, two roundings)."""
-    sweep(data, tmp_path, **{'data.resident': 'off'})
+    """The same quantised features in the same order, scored in other batches, hence with other padding.
+
+    1e-6 on posteriors after two epochs (two programs, two roundings).
+    """
+    sweep(data, tmp_path, **{'data.resident': 'off', 'data.eval_batch': 3})
     assert 'are streamed' in capsys.readouterr().out
     same(tmp_path, plain[1], 1e-6)
 
@@ -73,22 +77,53 @@ def test_a_batch_over_two_devices_is_a_batch(data, plain, tmp_path):
     same(tmp_path, plain[1], 1e-5)
 
 
-def test_what_does_not_fit_goes_in_groups_through_one_program(data, tmp_path, monkeypatch, capsys):
-    """On one device that holds four runs of six: the same runs, at most three compilations, and the choice is kept."""
-    whole = parallel.Layout
+@pytest.fixture(scope='module')
+def wild(data, tmp_path_factory):
+    """A sweep half of whose runs diverge, with a profile; and what was said."""
+    path, said = tmp_path_factory.mktemp('wild'), io.StringIO()
+    config = tiny_config.get_config()
+    config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2, 'sweep.lam': (0.0, 1e38)})
+    with contextlib.redirect_stdout(said):
+        results = train.run(config, path, profile=True)
+        bundle.run(path)
+        announce.show(results, path)
+    return results, path, said.getvalue()
+
+
+def test_a_run_that_diverges_is_reported_and_the_others_are_not_touched(plain, wild):
+    """lam = 1e38 ends its own runs with the step; lam = 0 gives what it gives without it, and the model."""
+    results, path, said = wild
+    assert 'nonfinite from step' in said
+    calm, diverged = ([r for r in results['runs'] if (r['hyper']['lam'] > 0) == big] for big in (False, True))
+    assert {r['status'] for r in diverged} == {'nonfinite'}
+    assert all(r['test'] is None and r['step'] >= 0 for r in diverged)
+    assert calm == [r for r in plain[0]['runs'] if r['hyper']['lam'] == 0]
+    assert bundle.read(path).facts['runs'] == [r['hyper'] for r in calm]
+
+
+def test_a_profile_is_written_on_request(wild):
+    """--profile: something that TensorBoard and Perfetto open; that it changes no result the test above has seen."""
+    _, path, said = wild
+    assert 'ui.perfetto.dev' in said
+    assert list((path / 'profile').rglob('*.xplane.pb'))
+    assert list((path / 'profile').rglob('perfetto_trace.json.gz'))
+
+
+def test_what_does_not_fit_goes_in_groups_through_one_program(data, plain, tmp_path, monkeypatch, capsys):
+    """On one device that holds four runs of six: the same runs (1e-5), at most three compilations, and the choice is kept."""
+    whole, compile_for, compiled = parallel.Layout, train.Trainer._compile, []
     monkeypatch.setattr(parallel, 'Layout', lambda *a, **k: whole(*a, **{'devices': jax.devices()[:1], **k}))
-    sweep(data, tmp_path / 'whole')
-    compiled = []
-    one = lambda self, R, compile_for=train.Trainer._compile: compiled.append(R) or compile_for(self, R)  # noqa: E731
+    # What does not fit is never run: for six there is nothing to compile.
+    one = lambda self, R: compiled.append(R) or (compile_for(self, R) if R < 6 else None)  # noqa: E731
     monkeypatch.setattr(train.Trainer, '_compile', one)
     monkeypatch.setattr(memory, 'needed', lambda program: 10 * compiled[-1])
     monkeypatch.setattr(memory, 'limit', lambda devices: 49)
     monkeypatch.setattr(train, 'RESIDENT_SHARE', 1e9)
-    sweep(data, tmp_path / 'groups')
+    sweep(data, tmp_path)
     assert '6 runs do not fit at once: 2 groups' in capsys.readouterr().out
     assert compiled == [6, 3]
-    assert json.loads((tmp_path / 'groups' / 'choices.json').read_text()) == {'resident': True, 'runs_per_group': {'0': 3}}
-    same(tmp_path / 'groups', tmp_path / 'whole', 1e-6)
+    assert json.loads((tmp_path / 'choices.json').read_text()) == {'resident': True, 'runs_per_group': {'0': 3}}
+    same(tmp_path, plain[1], 1e-5)
 
 
 def test_structural_keys_are_programs_in_one_table(data, plain, tmp_path):
@@ -300,16 +335,6 @@ def test_a_fit_is_done_once(data, erased, tmp_path, monkeypatch):
     monkeypatch.setattr(leace, 'eraser', lambda *a: pytest.fail('it was fitted'))
     sweep(data, tmp_path / 'after', **ERASURE)
     same(tmp_path / 'after', path, 0)
-
-
-def test_a_profile_is_written_on_request(data, plain, tmp_path, capsys):
-    """--profile: something that TensorBoard and Perfetto open, and the same results."""
-    config = tiny_config.get_config()
-    config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2})
-    assert train.run(config, tmp_path, profile=True)['runs'] == plain[0]['runs']
-    assert 'ui.perfetto.dev' in capsys.readouterr().out
-    assert list((tmp_path / 'profile').rglob('*.xplane.pb'))
-    assert list((tmp_path / 'profile').rglob('perfetto_trace.json.gz'))
 
 
 WRONG = {

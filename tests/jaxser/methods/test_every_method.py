@@ -159,18 +159,19 @@ def test_neither_padding_nor_company_changes_a_prediction(case):
         close(alone, tuple(x[b : b + 1] for x in together), 1e-5)
 
 
-def test_padded_frames_get_no_gradient(case):
-    """The loss does not depend on what is beyond the valid frames, under training's batch statistics too."""
-    _, method = train.method(configuration(case.name), SIZES)
-    state, batch, hyper = pick(case.state, 1), case.batch(0, 0), case.knobs_of(1)
+def test_what_is_beyond_the_valid_frames_changes_nothing(case):
+    """No parameter, statistic or metric of a training step, to the bit; what is within them does."""
+    state, batch = pick(case.state, 1), case.batch(0, 0)
+    padding_BxTx1 = (np.arange(T) >= batch['frames_B'][:, None])[..., None]
 
-    def loss(mel_BxTxM):
-        return method.loss(state.params, state, batch | {'mel_BxTxM': mel_BxTxM}, hyper, state.key)[0]
+    def after(changed_BxTx1: np.ndarray):
+        mel_BxTxM = np.where(changed_BxTx1, np.float16(7), batch['mel_BxTxM'])
+        return jax.device_get(case.update(state, batch | {'mel_BxTxM': mel_BxTxM}, case.knobs_of(1)))
 
-    g_BxTxM = jax.jit(jax.grad(loss))(batch['mel_BxTxM'].astype(np.float32))
-    padding = np.arange(T) >= batch['frames_B'][:, None]
-    assert (g_BxTxM[padding] == 0).all()
-    assert np.abs(g_BxTxM[~padding]).max() > 0
+    unchanged = after(np.zeros_like(padding_BxTx1))
+    same(after(padding_BxTx1), unchanged)
+    with pytest.raises(AssertionError):
+        same(after(~padding_BxTx1), unchanged)
 
 
 def test_the_label_of_an_unlabelled_example_is_never_used(case):
@@ -224,7 +225,7 @@ def test_at_lam_0_it_is_plain_training_to_the_bit(name):
     same(states[0].batch_stats, states[1].batch_stats)
 
 
-@pytest.mark.parametrize('name', slow_but('erm', 'dann'))
+@pytest.mark.parametrize('name', slow_but('dann'))
 def test_runs_in_turn_equal_vmapped_runs(name):
     """As on a CPU, so on accelerators: 1e-6 after 5 steps. What a method may do wrong under vmap, single runs show too."""
     case = make_case(name)

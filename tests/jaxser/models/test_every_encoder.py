@@ -92,8 +92,10 @@ def test_padded_frames_get_no_gradient_and_every_parameter_does(case):
         assert np.abs(g).max() > 1e-4, jax.tree_util.keystr(path)
 
 
-def test_vmapped_runs_are_single_runs(case):
-    """Each with its own parameters and features, forward and backward: 1e-5."""
+@pytest.mark.parametrize('name', ENCODERS)
+def test_vmapped_runs_are_single_runs(name):
+    """Each with its own parameters and features, forward and backward: 1e-5. Of every arm test_batch_norm.py says so."""
+    case = make_case(name, 'joint')
     params = [case.params, jax.tree.map(lambda x: 0.5 * x, case.params)]
     mel_RxBxTxM = np.stack([features(), -features()])
     stacked = jax.tree.map(lambda *x: np.stack(x), *params)
