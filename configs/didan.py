@@ -16,7 +16,7 @@ says which.
     python -m jaxser.main --config=configs/didan.py:emodb_ravdess --config.train.epochs=15
     python -m jaxser.main --config=configs/didan.py:ravdess_emodb --config.train.epochs=8
 
-UAR of four classes, EMO-DB -> RAVDESS and back: erm 0.339, 0.263; the regression alone 0.276, 0.326; didan 0.279, 0.250; mmd 0.395,
+UAR of four classes, there and back: erm 0.339, 0.263; the regression alone 0.276, 0.326; didan 0.279, 0.250; mmd 0.395,
 0.396. As it stands here DIDAN does not transfer, and MMD on the same network does. eNTERFACE and CASIA were not at hand.
 """
 
