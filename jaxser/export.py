@@ -50,12 +50,15 @@ def program(model: bundle.Model) -> jax.export.Exported:
 
 
 def save_for_tensorflow(exported: jax.export.Exported, folder: Path) -> None:
-    """A SavedModel whose signature `serving_default` takes mel_BxTxM and frames_B and gives posterior_BxC."""
+    """A SavedModel whose signature `serving_default` takes mel_BxTxM and frames_B and gives posterior_BxC.
+
+    Raises Refusal where there is no TensorFlow, or it cannot write.
+    """
     try:
         import tensorflow as tf
         from jax.experimental import jax2tf
     except ImportError as e:
-        raise Refusal(f'--saved_model needs TensorFlow, which cannot be imported here: {e}.') from None
+        raise Refusal(f'--saved_model needs TensorFlow, and jax2tf of JAX: {e}.') from None
     bands = exported.in_avals[0].shape[-1]
     convert = partial(jax2tf.convert, with_gradient=False, native_serialization_platforms=PLATFORMS)
     call = convert(exported.call, polymorphic_shapes=[f'(b, t, {bands})', '(b,)'])
@@ -68,7 +71,10 @@ def save_for_tensorflow(exported: jax.export.Exported, folder: Path) -> None:
         ],
         autograph=False,
     )
-    tf.saved_model.save(module, str(folder), signatures={'serving_default': module.posterior})
+    try:
+        tf.saved_model.save(module, str(folder), signatures={'serving_default': module.posterior})
+    except tf.errors.OpError as e:
+        raise Refusal(f'TensorFlow cannot write {folder}: {e.message}') from None
 
 
 def run(workdir, out, saved_model: bool = False) -> Path:

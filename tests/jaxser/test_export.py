@@ -23,6 +23,7 @@ import yaml
 import jaxser
 import jaxser.methods
 from data_pipelines import log_mel
+from data_pipelines.refusal import Refusal
 from jaxser import bundle, card, compare, export, predict, statistics, step, summary, train
 from jaxser.evidence import Sweep
 from jaxser.interfaces import Sizes
@@ -406,6 +407,21 @@ def test_a_place_that_cannot_be_written_is_refused_and_left_as_it_is(swept, tmp_
         patched.setattr(Path, 'write_text', lambda *_, **__: (_ for _ in ()).throw(broken))
         assert 'No space left' in refused(patched, capsys, '--workdir', swept, '--out', tmp_path / 'empty')
     assert sorted(p.name for p in tmp_path.rglob('*')) == ['empty', 'full', 'mine.txt']
+
+
+def test_tensorflow_that_is_not_there_or_cannot_write_is_told(exported, tmp_path, monkeypatch):
+    """Its errors are no OSErrors."""
+    import tensorflow as tf
+
+    program = jax.export.deserialize((exported / card.PROGRAM).read_bytes())
+    with monkeypatch.context() as patched:
+        broken = tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
+        patched.setattr(tf.saved_model, 'save', lambda *_, **__: (_ for _ in ()).throw(broken))
+        with pytest.raises(Refusal, match=r'cannot write .*: No space left'):
+            export.save_for_tensorflow(program, tmp_path / 'saved_model')
+    monkeypatch.setitem(sys.modules, 'tensorflow', None)
+    with pytest.raises(Refusal, match='--saved_model needs TensorFlow'):
+        export.save_for_tensorflow(program, tmp_path / 'saved_model')
 
 
 def test_an_export_can_be_exported_again(exported, tmp_path):
