@@ -171,15 +171,18 @@ def run(path, data: str | None = None):
         for trainer, group, best in train.revisited(place, lambda run: run in wanted):
             made += members(trainer, group, best, wanted)
             config, task = trainer.config, trainer.task
+            sizes = task.sizes(config)
     arrays = jax.tree.map(lambda *x: np.stack(x), *(m.arrays for m in made))
+    config = plain(config)
+    del config['data']['dir']  # prediction needs no data, and others need not know where they lay
     weights = packed(needed(trainer.step.predict, arrays, task.utterances.bands))
     facts = {
         'format': FORMAT,
         'sha256': hashlib.sha256(weights).hexdigest(),
-        'config': plain(config),
+        'config': config,
         'classes': results['classes'],
-        'sizes': task.sizes(config)._asdict(),
-        'normalisation': config.data.normalise,
+        'sizes': sizes._asdict(),
+        'normalisation': config['data']['normalise'],
         'log_mel': log_mel.FORMAT,
         'runs': [m.run for m in made],
         'calibration': calibration(np.concatenate([m.p_NxC for m in made]), np.concatenate([m.truth_N for m in made])),

@@ -286,7 +286,8 @@ import soundfile
 print(jaxser.load('.').predict(*soundfile.read('speech.wav', dtype='float32'))['posterior'])
 ```
 
-With JAX alone, from log-mel features, float16 of shape (frames, {spec.bands}), as the next snippet makes them:
+With JAX alone (`pip install jax flatbuffers`), from log-mel features, float16 of shape (frames, {spec.bands}), as the next
+snippet makes them:
 
 ```python
 import jax.export
@@ -298,7 +299,7 @@ mel_TxM = np.load('mel.npy')
 ```
 
 The program takes any number of utterances of any length, mel_BxTxM (float16) and frames_B (int32), the frames of each; whatever
-lies beyond them changes nothing. It runs wherever JAX does, on a CPU or an accelerator. From sound, with librosa:
+lies beyond them changes nothing. It runs wherever JAX does, on a CPU or an accelerator. From sound, with librosa too:
 
 ```python
 import jax.export

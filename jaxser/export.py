@@ -13,9 +13,10 @@ without a word, and one that rounded them itself could not be sure to: XLA may l
 """
 
 import argparse
+import contextlib
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +29,24 @@ from data_pipelines.refusal import Refusal
 from jaxser import bundle, card, cluster, compare, predict
 from jaxser.evidence import Sweep
 
+ANONYMOUS = {  # else a program holds the paths of whoever wrote it
+    'jax_include_full_tracebacks_in_locations': False,
+    'jax_hlo_source_file_canonicalization_regex': '.*/',
+}
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
+
+
+@contextlib.contextmanager
+def anonymous() -> Iterator[None]:
+    """In which programs name no folder of this machine."""
+    before = {name: getattr(jax.config, name) for name in ANONYMOUS}
+    try:
+        for name, value in ANONYMOUS.items():
+            jax.config.update(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
 
 
 def posterior(model: bundle.Model) -> Callable[[jax.Array, jax.Array], jax.Array]:
@@ -46,7 +64,8 @@ def program(model: bundle.Model) -> jax.export.Exported:
     b, t = jax.export.symbolic_shape('b, t')
     mel_BxTxM = jax.ShapeDtypeStruct((b, t, model.facts['sizes']['bands']), np.float16)
     frames_B = jax.ShapeDtypeStruct((b,), np.int32)
-    return jax.export.export(jax.jit(posterior(model)), platforms=PLATFORMS)(mel_BxTxM, frames_B)
+    with anonymous():
+        return jax.export.export(jax.jit(posterior(model)), platforms=PLATFORMS)(mel_BxTxM, frames_B)
 
 
 def save_for_tensorflow(exported: jax.export.Exported, folder: Path) -> None:
@@ -72,7 +91,8 @@ def save_for_tensorflow(exported: jax.export.Exported, folder: Path) -> None:
         autograph=False,
     )
     try:
-        tf.saved_model.save(module, str(folder), signatures={'serving_default': module.posterior})
+        with anonymous():
+            tf.saved_model.save(module, str(folder), signatures={'serving_default': module.posterior})
     except tf.errors.OpError as e:
         raise Refusal(f'TensorFlow cannot write {folder}: {e.message}') from None
 
