@@ -155,7 +155,7 @@ def figures(facts: dict, of: Sweep | None, row: dict | None) -> str:
     told = [grid(['on the test parts', '', '95 %'], lines)]
     sure = 'resample speakers' if r['uar_ci95'] else f'are not given: fewer than {statistics.FEWEST} speakers'
     tested = f'{many(r["tested_speakers"], "tested speaker")}, ' if r.get('tested_speakers') else ''
-    told.append(f'{tested}{many(r["seeds"], "seed")}. Intervals {sure}.')
+    told.append(f'{tested}{many(r["seeds"], "seed")}{f"; chance is {of.chance:.3f}" if of else ""}. Intervals {sure}.')
     if len(facts['runs']) > 1:
         told.append('These are the figures of the networks one by one, each on its own test part.')
         crossed = len({r['fold'] for r in facts['runs']}) > 1 and facts['config']['protocol']['name'] not in APART
@@ -202,7 +202,7 @@ def leakage(of: Sweep | None, row: dict | None) -> str:
         return ''
     domain, told = forgotten(of, row)
     if not told:
-        return 'Nobody has asked.'
+        return 'Nobody has asked; `python -m jaxser.probe` does.'
     body = (
         f'A fresh linear classifier on the representation tells the {domain} with a mean recall of {told["linear"]:.3f}; chance '
         f'is {told["chance"]:.3f}, and the mean and spread of the input alone give {told["input"]["linear"]:.3f}.'

@@ -270,7 +270,14 @@ def test_the_card_says_what_the_results_say(exported, swept):
     for n, c in enumerate(results['classes']):
         said = best['confusion'][n]
         assert of[c] == [str(sum(said)), f'{said[n] / sum(said):.3f}']
-    for word in (results['split_sha256'], '6 tested speakers', '1 seed', 'python -m jaxser.main', 'lam = ', 'trained on folder'):
+    for word in (
+        results['split_sha256'],
+        '6 tested speakers',
+        '1 seed; chance is 0.500',
+        'python -m jaxser.main',
+        'lam = ',
+        'trained on folder',
+    ):
         assert word in text
     known = yaml.safe_load(text.split('---\n')[1])
     assert known['language'] == ['de', 'en']
@@ -365,7 +372,7 @@ def test_leakage_is_what_the_probe_said(swept):
     told = {'linear': 0.7, 'mlp': 0.8, 'chance': 0.125, 'input': {'linear': 0.61}}
     said = card.leakage(of, of.rows[0] | {'probe': {'speaker': told}})
     assert re.search(r'tells the speaker .* 0\.700; chance is 0\.125, .* give 0\.610', said)
-    assert card.leakage(of, of.rows[0]) == 'Nobody has asked.'
+    assert 'Nobody has asked' in card.leakage(of, of.rows[0])
 
 
 def test_intervals_that_cannot_be_given_are_missed(swept):
