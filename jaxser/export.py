@@ -112,8 +112,6 @@ def run(workdir, out, saved_model: bool = False) -> Path:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise Refusal(f'{out} is there already, and not an empty folder: choose another --out, or remove it.')
     finished = (workdir / 'results.json').exists()  # a copy of model/ alone has no more than its own facts
-    text = card.text(model, Sweep(compare.read(workdir)) if finished else None, saved_model)
-    exported = program(model)
     out = Path(out.absolute())
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f'.{out.name}.part')
@@ -122,8 +120,10 @@ def run(workdir, out, saved_model: bool = False) -> Path:
         part.mkdir()
         for name in bundle.FILES:
             (part / name).write_bytes((bundle.where(workdir) / name).read_bytes())
-        (part / card.PROGRAM).write_bytes(exported.serialize())
+        text = card.text(model, Sweep(compare.read(workdir)) if finished else None, saved_model)
         (part / 'README.md').write_text(text, encoding='utf-8')
+        exported = program(model)
+        (part / card.PROGRAM).write_bytes(exported.serialize())
         if saved_model:
             save_for_tensorflow(exported, part / card.SAVED_MODEL)
         part.replace(out)  # an empty folder gives way

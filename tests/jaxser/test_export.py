@@ -422,7 +422,7 @@ def test_a_place_that_cannot_be_written_is_refused_and_left_as_it_is(swept, tmp_
     (tmp_path / 'empty').mkdir()
     with monkeypatch.context() as patched:
         broken = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        patched.setattr(Path, 'write_text', lambda *_, **__: (_ for _ in ()).throw(broken))
+        patched.setattr(Path, 'write_bytes', lambda *_, **__: (_ for _ in ()).throw(broken))
         assert 'No space left' in refused(patched, capsys, '--workdir', swept, '--out', tmp_path / 'empty')
     assert sorted(p.name for p in tmp_path.rglob('*')) == ['empty', 'full', 'mine.txt']
 
