@@ -279,6 +279,7 @@ def test_the_card_says_what_the_results_say(exported, swept):
         'trained on folder',
     ):
         assert word in text
+    assert f'temperature of {bundle.read(swept).facts["calibration"]["temperature"]:.3f}, fitted' in text
     known = yaml.safe_load(text.split('---\n')[1])
     assert known['language'] == ['de', 'en']
     assert known['pipeline_tag'] == 'audio-classification'
