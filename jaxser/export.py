@@ -14,6 +14,7 @@ without a word, and one that rounded them itself could not be sure to: XLA may l
 
 import argparse
 import contextlib
+import dataclasses
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ import jax
 import jax.export
 import numpy as np
 from etils import epath
+from jax.extend.mlir.dialects import stablehlo
 
 from data_pipelines.refusal import Refusal
 from jaxser import bundle, card, cluster, compare, predict
@@ -65,7 +67,12 @@ def program(model: bundle.Model) -> jax.export.Exported:
     mel_BxTxM = jax.ShapeDtypeStruct((b, t, model.facts['sizes']['bands']), np.float16)
     frames_B = jax.ShapeDtypeStruct((b,), np.int32)
     with anonymous():
-        return jax.export.export(jax.jit(posterior(model)), platforms=PLATFORMS)(mel_BxTxM, frames_B)
+        exported = jax.export.export(jax.jit(posterior(model)), platforms=PLATFORMS)(mel_BxTxM, frames_B)
+    # JAX writes for the programs of the last weeks: a TensorFlow or JAX of some months ago would not read it.
+    oldest = stablehlo.get_version_from_compatibility_requirement(stablehlo.StablehloCompatibilityRequirement.MAX)
+    module = stablehlo.deserialize_portable_artifact_str(exported.mlir_module_serialized)
+    portable = stablehlo.serialize_portable_artifact_str(module, oldest)
+    return dataclasses.replace(exported, mlir_module_serialized=portable)
 
 
 def save_for_tensorflow(exported: jax.export.Exported, folder: Path) -> None:
@@ -75,15 +82,22 @@ def save_for_tensorflow(exported: jax.export.Exported, folder: Path) -> None:
     """
     try:
         import tensorflow as tf
-        from jax.experimental import jax2tf
+        from tensorflow.compiler.tf2xla.python import xla
     except ImportError as e:
-        raise Refusal(f'--saved_model needs TensorFlow, and jax2tf of JAX: {e}.') from None
-    bands = exported.in_avals[0].shape[-1]
-    convert = partial(jax2tf.convert, with_gradient=False, native_serialization_platforms=PLATFORMS)
-    call = convert(exported.call, polymorphic_shapes=[f'(b, t, {bands})', '(b,)'])
+        raise Refusal(f'--saved_model needs TensorFlow: {e}.') from None
+    bands, classes = exported.in_avals[0].shape[-1], exported.out_avals[0].shape[-1]
+    # As jax2tf calls a program; but that would write it anew, and for no TensorFlow older than this JAX.
+    call = partial(
+        xla.call_module,
+        version=exported.calling_convention_version,
+        module=exported.mlir_module_serialized,
+        platforms=[p.upper() for p in exported.platforms],
+        Tout=[tf.float32],
+        Sout=[(None, classes)],
+    )
     module = tf.Module()
     module.posterior = tf.function(
-        lambda mel_BxTxM, frames_B: {'posterior_BxC': call(mel_BxTxM, frames_B)},
+        lambda mel_BxTxM, frames_B: {'posterior_BxC': call([mel_BxTxM, frames_B])[0]},
         input_signature=[
             tf.TensorSpec((None, None, bands), tf.float16, 'mel_BxTxM'),
             tf.TensorSpec((None,), tf.int32, 'frames_B'),
@@ -91,8 +105,7 @@ def save_for_tensorflow(exported: jax.export.Exported, folder: Path) -> None:
         autograph=False,
     )
     try:
-        with anonymous():
-            tf.saved_model.save(module, str(folder), signatures={'serving_default': module.posterior})
+        tf.saved_model.save(module, str(folder), signatures={'serving_default': module.posterior})
     except tf.errors.OpError as e:
         raise Refusal(f'TensorFlow cannot write {folder}: {e.message}') from None
 
