@@ -101,6 +101,7 @@ def test_a_fresh_python_with_jax_alone_says_what_predict_says(exported):
     said, platforms = map(ast.literal_eval, fresh(snippets(exported)[1] + SHAPED, exported).splitlines())
     assert said == pytest.approx(answer(exported), abs=1e-5)
     assert platforms == ('cpu', 'cuda', 'rocm', 'tpu')
+    assert b'StableHLO_v0.9.0' in (exported / card.PROGRAM).read_bytes()  # which older releases read too
     found = np.load(exported / 'found.npz')
     for (B, _), p_BxC, want_BxC in zip(SHAPES, found.values(), wanted(jaxser.load(exported), made), strict=True):
         assert p_BxC.shape == (B, 2)
