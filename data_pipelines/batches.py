@@ -23,6 +23,7 @@ NORMALISATIONS = {
     'speaker_transductive': ', by all their utterances, tested ones too',
 }
 DOMAINS = ('speaker', 'language', 'corpus')
+LEAST_VARIANCE = 1e-4  # of a band that is normalised: one that hardly varies is not blown up
 MANY = 20  # values of a column that a refusal lists
 
 
@@ -379,4 +380,4 @@ def _pool(frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.ndarray) 
 
 def affine(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale, by which features come to mean 0 and variance 1."""
-    return mean.astype(np.float32), (1 / np.sqrt(np.maximum(variance, 1e-4))).astype(np.float32)
+    return mean.astype(np.float32), (1 / np.sqrt(np.maximum(variance, LEAST_VARIANCE))).astype(np.float32)

@@ -7,17 +7,21 @@ it takes the one of the best mean dev UAR, and of that one every run that did no
 run was trained without some of the speakers, so the average has no dev part of its own: what is known of it, its measures and
 its temperature, is known of its runs one by one.
 
-model.safetensors   params/..., batch_stats/... and, under `global` normalisation, mean and scale, all leading with R, the run
+model.safetensors   params/..., batch_stats/... and, under `global` normalisation, mean and scale, all leading with R, the run;
+                    only what prediction reads: the heads of the domains, which know the speakers, stay behind
 model.json          what else it takes to predict by them, and where they come from
 """
 
 import argparse
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.export
+import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from etils import epath
@@ -28,9 +32,10 @@ from data_pipelines.refusal import Refusal, spoken
 from jaxser import cluster, summary, train
 from jaxser.workdir import PACKAGES, Workdir, plain, version
 
+FILES = ('model.json', 'model.safetensors')
 FORMAT = 1  # raise it whenever what is written means something else
 COLDEST, HOTTEST = 0.05, 20.0  # where a dev part would have a temperature of 0 (all of it is right) or none
-ROW = ('seeds', 'speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')  # of the summary
+ROW = ('seeds', 'tested_speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')  # of the summary
 
 NEEDED = ('config', 'classes', 'sizes', 'normalisation', 'calibration', 'synthetic', 'versions')  # by prediction
 
@@ -105,6 +110,39 @@ def members(trainer, group, best: tuple, wanted: list[dict]) -> list[Member]:
     return made
 
 
+def needed(predict: Callable, arrays: dict, bands: int) -> dict:
+    """Those of the model's arrays on which the scores of `predict` (jaxser/step.py) depend."""
+    flat = traverse_util.flatten_dict(arrays, sep='/')
+
+    def scores(flat: dict) -> jax.Array:
+        run = {'batch_stats': {}} | traverse_util.unflatten_dict({k: x[0] for k, x in flat.items()}, sep='/')
+        batch = {'mel_BxTxM': jnp.zeros((1, 16, bands)), 'frames_B': jnp.full((1,), 16), 'target_B': jnp.ones((1,))}
+        batch |= {f'{k}_BxM': run.get(k, jnp.ones(bands))[None] for k in ('mean', 'scale')}
+        return predict(run['params'], run['batch_stats'], batch)[1]
+
+    read = jax.export.export(jax.jit(scores))(flat).module_kept_var_idx  # what does not matter is no argument of the program
+    return traverse_util.unflatten_dict({k: x for n, (k, x) in enumerate(sorted(flat.items())) if n in read}, sep='/')
+
+
+def heard(task) -> dict[str, dict]:
+    """Of every corpus that has a part in some fold: how much of it, how much training hears with its emotions, and who speaks."""
+    part = lambda *names: np.unique(np.concatenate([getattr(f, n) for f in task.folds for n in names]))  # noqa: E731
+    used, trained = part('train', 'dev', 'test', 'adapt', 'identity'), part('train')
+    text, found = task.utterances.text, {}
+    for corpus in np.unique(text['corpus'][used]).tolist():
+        of = used[text['corpus'][used] == corpus]
+        known = lambda key, of=of: sorted({*text[key][of].tolist()} - {''})  # noqa: E731
+        found[corpus] = {
+            'utterances': len(of),
+            'trained': int(np.isin(of, trained).sum()),
+            'speakers': len(known('speaker')),
+            'languages': known('language'),
+            'sexes': known('sex'),
+            'styles': known('style'),
+        }
+    return found
+
+
 def packed(arrays: dict) -> bytes:
     """Nested arrays as safetensors, by names such as params/emotion/layers_0/kernel."""
     return safetensors.numpy.save(traverse_util.flatten_dict(arrays, sep='/'))
@@ -132,21 +170,25 @@ def run(path, data: str | None = None):
         for trainer, group, best in train.revisited(place, lambda run: run in wanted):
             made += members(trainer, group, best, wanted)
             config, task = trainer.config, trainer.task
+            sizes = task.sizes(config)
     arrays = jax.tree.map(lambda *x: np.stack(x), *(m.arrays for m in made))
-    weights = packed(arrays)
+    config = plain(config)
+    del config['data']['dir']  # prediction needs no data, and others need not know where they lay
+    weights = packed(needed(trainer.step.predict, arrays, task.utterances.bands))
     facts = {
         'format': FORMAT,
         'sha256': hashlib.sha256(weights).hexdigest(),
-        'config': plain(config),
+        'config': config,
         'classes': results['classes'],
-        'sizes': task.sizes(config)._asdict(),
-        'normalisation': config.data.normalise,
+        'sizes': sizes._asdict(),
+        'normalisation': config['data']['normalise'],
         'log_mel': log_mel.FORMAT,
         'runs': [m.run for m in made],
         'calibration': calibration(np.concatenate([m.p_NxC for m in made]), np.concatenate([m.truth_N for m in made])),
         'row': {k: v for k, v in row.items() if k not in summary.FIGURES or k in ROW},
         'protocol': results['protocol'],
         'corpora': results['corpora'],
+        'data': heard(task),
         'labels': results['labels'],
         'synthetic': results['synthetic'],
         'split_sha256': results['split_sha256'],
@@ -156,11 +198,16 @@ def run(path, data: str | None = None):
     return folder
 
 
+def where(folder):
+    """The folder that holds the files of a model: of a workdir, or the folder itself."""
+    folder = epath.Path(folder)
+    return folder if (folder / 'model.json').exists() else folder / 'model'
+
+
 def read(folder) -> Model:
     """The model of a workdir, or of a folder that holds model.json; refuses what is not there, damaged or of another version."""
-    folder = epath.Path(folder)
-    place = folder if (folder / 'model.json').exists() else folder / 'model'
-    facts_file, weights_file = place / 'model.json', place / 'model.safetensors'
+    folder, place = epath.Path(folder), where(folder)
+    facts_file, weights_file = (place / name for name in FILES)
     if not facts_file.exists():
         if (folder / 'config.json').exists():
             raise Refusal(f'{folder} has no model yet ({facts_file}). Make it: python -m jaxser.bundle --workdir {folder}')

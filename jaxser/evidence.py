@@ -55,6 +55,12 @@ class Sweep:
         """count_ZxSxCxC of a setting."""
         return summary.confusions(self.predicted, self.of(row), self.varied, len(self.classes))
 
+    def groups(self, kind: str) -> dict[str, np.ndarray]:
+        """Which of the tested speakers (S,) belong to every corpus, language or sex, or are a `speaker`; the unknown nowhere."""
+        people = self.results.get('speakers', {})
+        group_S = np.array(self.names if kind == 'speaker' else [people.get(s, {}).get(kind, '') for s in self.names])
+        return {g: group_S == g for g in np.unique(group_S).tolist() if g}
+
     @property
     def pair(self) -> dict[str, dict]:
         """The rows that are shown side by side, by their titles: plain training and the best, as far as there are."""
@@ -241,16 +247,15 @@ def groups(of: Sweep) -> Section:
     people, body, worst = of.results.get('speakers', {}), '', []
     head = ['speakers', 'utterances', *['UAR plain'] * bool(of.plain), 'UAR', '95 %', *['- plain', '95 %'] * bool(of.plain)]
     for kind in ('corpus', 'language', 'sex', 'speaker'):
-        group_S = np.array(of.names if kind == 'speaker' else [people.get(s, {}).get(kind, '') for s in of.names])
-        found, lines = [g for g in np.unique(group_S).tolist() if g], []
+        found, lines = of.groups(kind), []
         if len(found) < 2:
             continue
-        for group in found:
-            some = best[:, group_S == group]
+        for group, there_S in found.items():
+            some = best[:, there_S]
             uar = statistics.of_uar(some)
             cells = [group, some.shape[1], int(some[0].sum())]
             if of.plain:
-                reference = plain[:, group_S == group]
+                reference = plain[:, there_S]
                 less = statistics.of_difference(some, reference)
                 cells += [number(statistics.of_uar(reference).value), number(uar.value), ends(uar.ci95)]
                 cells += [number(less.value, '+z.3f'), ends(less.ci95, '+.3f')]
@@ -258,7 +263,7 @@ def groups(of: Sweep) -> Section:
                 cells += [number(uar.value), ends(uar.ci95)]
             lines.append((uar.value, cells))
         low = min(range(len(lines)), key=lambda n: lines[n][0])
-        worst.append(f'{kind} {found[low]} ({lines[low][0]:.3f})')
+        worst.append(f'{kind} {lines[low][1][0]} ({lines[low][0]:.3f})')
         grid = table([kind, *head], [cells for _, cells in lines], [low])
         body += folded(many(len(found), 'speaker'), grid) if kind == 'speaker' else grid
     told = f'The worst group of each kind: {"; ".join(worst)}.' if worst else 'One speaker: there are no groups.'

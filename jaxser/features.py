@@ -3,12 +3,29 @@
 import jax
 import jax.numpy as jnp
 
+from data_pipelines import batches
 from jaxser.interfaces import Batch, Hyper
 
 
 def frame_mask(frames_B: jax.Array, length: int) -> jax.Array:
     """mask_BxT, 1 on valid frames."""
     return (jnp.arange(length)[None, :] < frames_B[:, None]).astype(jnp.float32)
+
+
+def by_themselves(batch: Batch) -> Batch:
+    """The batch with mean_BxM and scale_BxM of every utterance's own valid frames; its features are zero beyond them.
+
+    What batches.affine makes of log_mel.moments, to rounding, though in float32: the mean is corrected by that of what it leaves.
+    """
+    mask_BxTx1 = frame_mask(batch['frames_B'], batch['mel_BxTxM'].shape[-2])[..., None]
+    mel_BxTxM = jnp.where(mask_BxTx1 > 0, batch['mel_BxTxM'], 0).astype(jnp.float32)
+    mean = lambda x_BxTxM: x_BxTxM.sum(1) / jnp.maximum(mask_BxTx1.sum(1), 1.0)  # noqa: E731
+    mean_BxM = mean(mel_BxTxM)
+    centred_BxTxM = (mel_BxTxM - mean_BxM[:, None]) * mask_BxTx1
+    left_BxM = mean(centred_BxTxM)
+    variance_BxM = mean(centred_BxTxM**2) - left_BxM**2
+    scale_BxM = 1 / jnp.sqrt(jnp.maximum(variance_BxM, batches.LEAST_VARIANCE))
+    return {**batch, 'mel_BxTxM': mel_BxTxM, 'mean_BxM': mean_BxM + left_BxM, 'scale_BxM': scale_BxM}
 
 
 def normalise(batch: Batch) -> Batch:

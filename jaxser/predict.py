@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -28,7 +28,7 @@ from data_pipelines import batches, log_mel
 from data_pipelines.corpora import Utterance
 from data_pipelines.progress import progress
 from data_pipelines.refusal import Refusal, spoken
-from jaxser import answers, bundle, cluster, step, summary, train
+from jaxser import answers, bundle, cluster, features, step, summary, train
 from jaxser.interfaces import Sizes
 from jaxser.sweep import many
 from jaxser.workdir import configuration, version
@@ -60,6 +60,31 @@ class Sound(NamedTuple):
     error: str = ''
 
 
+def posterior(facts: dict, in_turn: bool) -> Callable[[dict, jax.Array, jax.Array], jax.Array]:
+    """(runs, mel_BxTxM, frames_B) -> posterior_BxC of the model of these facts: calibrated, and averaged over its runs.
+
+    `runs` are the model's arrays with batch_stats, {} where it has none. Whatever lies beyond frames_B changes nothing.
+    `in_turn` says whether the runs take turns or are vmapped.
+    """
+    config, sizes = configuration(facts['config']), Sizes(**facts['sizes'])
+    encoder, method = train.method(config, sizes)
+    score, temperature = step.make(encoder, method, sizes, config.train).predict, facts['calibration']['temperature']
+
+    def mean(runs: dict, mel_BxTxM: jax.Array, frames_B: jax.Array) -> jax.Array:
+        stranger_B = jnp.ones_like(frames_B, jnp.float32)  # whoever comes now is no source speaker
+        batch = features.by_themselves({'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': stranger_B})
+
+        def of(run: dict) -> jax.Array:
+            of_fold = {f'{k}_BxM': run[k][None] for k in ('mean', 'scale') if k in run}  # on which it trained
+            _, scores_BxC = score(run['params'], run['batch_stats'], batch | of_fold)
+            return jax.nn.softmax(scores_BxC / temperature)
+
+        with train.precision(config):
+            return (jax.lax.map(of, runs) if in_turn else jax.vmap(of)(runs)).mean(0)
+
+    return mean
+
+
 class Predictor:
     """A model, ready to predict; its programs are compiled when they are first needed."""
 
@@ -72,23 +97,9 @@ class Predictor:
         if not (0 < hop <= window and window >= 2 * log_mel.SHORTEST):
             raise Refusal(f'A window of {window:g} s every {hop:g} s; expected a hop above 0 and no longer than the window.')
         self.window, self.hop = window, hop
-        sizes = Sizes(**facts['sizes'])
-        encoder, method = train.method(self.config, sizes)
         self.runs = {'batch_stats': {}, **jax.tree.map(jnp.asarray, arrays)}
         self.blas = threadpoolctl.ThreadpoolController()
-        temperature = facts['calibration']['temperature']
-        score = step.make(encoder, method, sizes, self.config.train).predict
-        in_turn = jax.default_backend() == 'cpu'  # as in training (jaxser/parallel.py)
-
-        def posterior(runs, batch):
-            def of(run):
-                moments = {f'{k}_BxM': run[k][None] for k in ('mean', 'scale') if k in run}  # of the fold that it trained on
-                _, scores_BxC = score(run['params'], run['batch_stats'], batch | moments)
-                return jax.nn.softmax(scores_BxC / temperature)
-
-            return (jax.lax.map(of, runs) if in_turn else jax.vmap(of)(runs)).mean(0)
-
-        self._posterior = jax.jit(posterior)
+        self._posterior = jax.jit(posterior(facts, in_turn=jax.default_backend() == 'cpu'))  # as in training (jaxser/parallel.py)
 
     @property
     def notes(self) -> list[str]:
@@ -225,21 +236,11 @@ class Predictor:
         for at in range(0, len(order), BATCH):
             some = order[at : at + BATCH]
             T, B = frames or batches.lengths(len(mels[some[0]])), 1 if len(some) == 1 else BATCH
-            batch = {
-                'mel_BxTxM': np.zeros((B, T, self.spec.bands), np.float16),
-                'frames_B': np.zeros(B, np.int32),
-                'target_B': np.ones(B, np.float32),  # whoever comes now is no source speaker
-            }
-            if 'mean' not in self.runs:
-                batch |= {'mean_BxM': np.zeros((B, self.spec.bands), np.float32)}
-                batch |= {'scale_BxM': np.ones((B, self.spec.bands), np.float32)}
+            mel_BxTxM, frames_B = np.zeros((B, T, self.spec.bands), np.float16), np.zeros(B, np.int32)
             for b, n in enumerate(some):
-                batch['mel_BxTxM'][b, : len(mels[n])] = mels[n]
-                batch['frames_B'][b] = len(mels[n])
-                if 'mean' not in self.runs:
-                    batch['mean_BxM'][b], batch['scale_BxM'][b] = batches.affine(*log_mel.moments(mels[n]))
-            with train.precision(self.config):
-                p_BxC = np.asarray(self._posterior(self.runs, batch), np.float64)
+                mel_BxTxM[b, : len(mels[n])] = mels[n]
+                frames_B[b] = len(mels[n])
+            p_BxC = np.asarray(self._posterior(self.runs, mel_BxTxM, frames_B), np.float64)
             for b, n in enumerate(some):
                 found[n] = p_BxC[b] / p_BxC[b].sum()
         return found

@@ -62,7 +62,7 @@ class BatchNorm(nn.Module):
         def of_rows(statistic_SxC: jax.Array) -> jax.Array:
             """Every example's own, with x's axes."""
             statistic_BxC = jnp.where(target_Bx1, statistic_SxC[-1], statistic_SxC[0])
-            return statistic_BxC.reshape(len(x), *[1] * (x.ndim - 2), C)
+            return statistic_BxC.reshape(x.shape[0], *[1] * (x.ndim - 2), C)
 
         return (x - of_rows(mean_SxC)) * (jax.lax.rsqrt(of_rows(variance_SxC) + EPSILON) * scale_C) + shift_C
 

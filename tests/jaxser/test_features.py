@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data_pipelines import batches, log_mel
 from jaxser import features
 
 FRAMES = np.array([20, 9, 1], np.int32)
@@ -77,3 +78,21 @@ def test_a_batch_that_brings_its_features_is_left_alone():
     """Without a corpus on the device there is nothing to look up."""
     b = batch()
     assert features.look_up(b, None, 20) is b
+
+
+def test_the_statistics_of_an_utterance_alone_are_those_of_prepare():
+    """By the formulas of data_pipelines, in float32 and under jit: near a float32 of them, whatever lies beyond the end."""
+    random, frames = np.random.default_rng(0), np.int32([3000, 700, 1, 0])
+    mel_BxTxM = random.normal(-12, 3, (4, 3000, 8)).astype(np.float16)
+    mel_BxTxM[:, :, 0] = -23.0  # a silent band
+    for b, t in enumerate(frames):
+        mel_BxTxM[b, t:] = np.nan
+    batch = jax.jit(features.by_themselves)({'mel_BxTxM': mel_BxTxM, 'frames_B': frames})
+    for b, t in enumerate(frames[:3]):
+        mean_M, scale_M = batches.affine(*log_mel.moments(mel_BxTxM[b, :t]))
+        np.testing.assert_allclose(batch['mean_BxM'][b], mean_M, rtol=1e-7)
+        np.testing.assert_allclose(batch['scale_BxM'][b], scale_M, rtol=1e-6)
+        np.testing.assert_array_equal(batch['mel_BxTxM'][b, :t], mel_BxTxM[b, :t].astype(np.float32))
+    assert np.isfinite(batch['scale_BxM']).all()
+    for b, t in enumerate(frames):
+        assert not batch['mel_BxTxM'][b, t:].any()

@@ -1,0 +1,341 @@
+"""The model card of an exported model: what it is for and what not, its data, figures, groups and limits, and how to run it.
+
+All of it is derived from model.json and, where the finished sweep is at hand, from its results; what neither says is left out.
+Markdown with a YAML head, as the Hugging Face Hub reads it.
+"""
+
+import json
+
+from data_pipelines import corpora, log_mel
+from jaxser import bundle, predict, statistics, summary, sweep
+from jaxser.evidence import Sweep
+from jaxser.page import ends, number
+from jaxser.report import LOUD, forgotten
+from jaxser.sweep import many
+
+PROGRAM, SAVED_MODEL = 'posterior.stablehlo', 'saved_model'
+APART = ('official', 'source_target')  # protocols whose tested speakers are in no fold's training part
+NOT_FOR = """\
+- Decisions about people: hiring, marking, policing, insurance, diagnosis, credit or anything like them. What somebody's voice
+  sounds like to others is no evidence of what they feel. In the European Union, inferring emotions at work and in education is
+  prohibited but for medical or safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)).
+- Listening to people who have not agreed to it.
+- Any use without a test on the speakers, recordings and language that it is meant for."""
+LICENCES = """\
+The weights were learned from these recordings: whether and how they may be used and passed on is for the corpora's licences to
+say. jaxser itself is Apache-2.0."""
+
+
+def cells(*values) -> str:
+    """A row of a table; what comes from data cannot end its cell or its line."""
+    return '| ' + ' | '.join(' '.join(str(v).replace('|', r'\|').split()) for v in values) + ' |'
+
+
+def grid(head: list[str], rows: list[list]) -> str:
+    """A table."""
+    return '\n'.join([cells(*head), cells(*['---'] * len(head)), *(cells(*r) for r in rows)])
+
+
+def listed(words) -> str:
+    """Words with commas."""
+    return ', '.join(map(str, words))
+
+
+def text(model: bundle.Model, of: Sweep | None, saved_model: bool = False) -> str:
+    """The file; `of` is the sweep that made the model, where it is at hand."""
+    facts = model.facts
+    row = next(r for r in of.rows if all(r.get(k) == facts['row'].get(k) for k in of.swept)) if of else None
+    parts = {
+        '': opening(facts),
+        'Intended use': intended(facts),
+        'Not intended': NOT_FOR,
+        'Data': data(facts, of),
+        'Figures': figures(facts, of, row),
+        'Groups': groups(of, row),
+        'What it still tells of the speaker': leakage(of, row),
+        'Calibration': calibration(facts),
+        'Limits': '\n'.join(f'- {sentence}' for sentence in limits(facts, of, row)),
+        'How to run it': usage(facts, saved_model),
+        'Versions': versions(facts, of),
+    }
+    return head(facts) + '\n\n'.join(f'## {title}\n\n{body}' if title else body for title, body in parts.items() if body) + '\n'
+
+
+def spoken(facts: dict) -> list[str]:
+    """The languages of what the model was trained on, or else of all its data."""
+    of = [c for c in facts['data'].values() if c['trained']]
+    return sorted({language for c in of for language in c['languages']})
+
+
+def head(facts: dict) -> str:
+    """What the Hub reads; without a licence, which is not ours to name, and without data sets, whose names are not the Hub's."""
+    known = {'library_name': 'jaxser', 'pipeline_tag': 'audio-classification', 'language': spoken(facts)}
+    known |= {
+        'tags': ['speech-emotion-recognition', 'audio-classification', 'jax', 'stablehlo'],
+        'metrics': ['recall', 'accuracy', 'f1'],
+    }
+    lines = [f'{k}: {v if isinstance(v, str) else json.dumps(v)}' for k, v in known.items() if v]
+    return '\n'.join(['---', *lines, '---', '', ''])
+
+
+def opening(facts: dict) -> str:
+    """What it is, in a paragraph; synthetic speech says so before anything else."""
+    config, runs = facts['config'], facts['runs']
+    method = summary.method(config | facts['row']).partition(',')[0]
+    swept = [f'{k} = {sweep.word(v)}' for k, v in facts['row'].items() if k not in summary.FIGURES and v is not None]
+    setting = listed(s for s in swept if not s.startswith(('method =', 'speaker_norm =')))
+    made = f'one network, trained by `{method}`'
+    if len(runs) > 1:
+        folds, seeds = (len({r[k] for r in runs}) for k in ('fold', 'seed'))
+        made = f'the mean over {len(runs)} networks ({many(folds, "fold")}, {many(seeds, "seed")}), each trained by `{method}`'
+    body = (
+        f'From an utterance of speech to a probability for each of {len(facts["classes"])} emotions: {listed(facts["classes"])}. '
+        f'It is {made}{f" ({setting})" * bool(setting)} with jaxser {facts["versions"]["jaxser"]}: log-mel features into the '
+        f'encoder `{config["model"]["name"]}`.'
+    )
+    warning = [f'**{summary.SYNTHETIC}**'] * facts['synthetic']
+    return '\n\n'.join([f'# Speech emotion recognition, trained on {listed(facts["corpora"])}', *warning, body])
+
+
+def intended(facts: dict) -> str:
+    """For whom it is."""
+    if facts['synthetic']:
+        return 'To try the software. What it says of anybody means nothing.'
+    languages = f' in {listed(spoken(facts))}' if spoken(facts) else ''
+    return (
+        f'Research on speech emotion recognition, and comparison with other methods on the same split, of speech{languages} like '
+        'that of the corpora below: it tells which of its classes an utterance would have been given there.'
+    )
+
+
+def data(facts: dict, of: Sweep | None) -> str:
+    """What it heard, of whom, under whose licence, and how that was divided."""
+    rows = []
+    for name, c in facts['data'].items():
+        # A corpus that a CSV names is its maker's, whatever its name.
+        known = corpora.load(name) if name in facts['corpora'] and name != 'folder' else None
+        sexes = f' ({listed(c["sexes"])})' * bool(c['sexes'])
+        rows.append(
+            [
+                known.title if known else f'{name}, from a list of its own',
+                c['utterances'],
+                c['trained'],
+                f'{c["speakers"]}{sexes}',
+                listed(c['languages']) or 'not said',
+                listed(c['styles']) or 'not said',
+                known.licence if known else 'not known to jaxser',
+                known.home if known else '',
+            ]
+        )
+    told = [
+        grid(['corpus', 'utterances', 'trained on', 'speakers', 'language', 'style', 'licence', 'from'], rows),
+        f'Labels: {facts["labels"]} ({listed(facts["classes"])}). Protocol: {facts["protocol"]}. "Trained on" counts what is in '
+        'the training part of some fold, with its emotion.',
+    ]
+    if of:
+        told[-1] += f' Epoch: {of.results["selection"]}; setting: best dev UAR; test chose nothing.'
+    told.append(f'Features are normalised by `{facts["normalisation"]}`. Split: sha256 {facts["split_sha256"]}.')
+    return '\n\n'.join([*told, LICENCES])
+
+
+def figures(facts: dict, of: Sweep | None, row: dict | None) -> str:
+    """How well it does."""
+    r = row or facts['row']
+    lines = [
+        ['UAR (mean recall over classes)', number(r['uar']), ends(r['uar_ci95'])],
+        ['UAR, mean over folds', number(r['uar_folds']), ''],
+        ['accuracy', number(r['wa']), ''],
+        ['macro-F1', number(r['f1']), ''],
+        ['UAR on dev', number(r['dev_uar']), ''],
+    ]
+    if row and row['delta_uar'] is not None:
+        lines.insert(1, ['UAR less that of plain training', number(row['delta_uar'], '+z.3f'), ends(row['delta_ci95'], '+.3f')])
+    if r['uar'] is None:
+        return 'In every seed a run diverged: there are no figures.'
+    told = [grid(['on the test parts', '', '95 %'], lines)]
+    sure = 'resample speakers' if r['uar_ci95'] else f'are not given: fewer than {statistics.FEWEST} speakers'
+    tested = f'{many(r["tested_speakers"], "tested speaker")}, ' if r.get('tested_speakers') else ''
+    told.append(f'{tested}{many(r["seeds"], "seed")}{f"; chance is {of.chance:.3f}" if of else ""}. Intervals {sure}.')
+    if len(facts['runs']) > 1:
+        told.append('These are the figures of the networks one by one, each on its own test part.')
+        crossed = len({r['fold'] for r in facts['runs']}) > 1 and facts['config']['protocol']['name'] not in APART
+        told[-1] += ' The mean over them, which this model is, ' + (
+            'cannot be tested on the same corpora: every speaker trained some of them.' if crossed else 'has not been tested.'
+        )
+    if row:
+        recall = [
+            [c, sum(said), number(said[n] / sum(said))]
+            for n, (c, said) in enumerate(zip(of.classes, row['confusion']))
+            if sum(said)
+        ]
+        told.append(grid(['class', 'tested, over seeds', 'recall'], recall))
+        told.append(f'```\n{of.facts["command"]}\n```')
+    return '\n\n'.join(told)
+
+
+def groups(of: Sweep | None, row: dict | None) -> str:
+    """UAR by group, and who is served worst."""
+    if not of or row['uar'] is None:
+        return ''
+    counts, lines, worst = of.counts(row), [], []
+    for kind in ('corpus', 'language', 'sex', 'speaker'):
+        found = {group: counts[:, there_S] for group, there_S in of.groups(kind).items()}
+        if len(found) < 2:
+            continue
+        measured = {group: statistics.of_uar(some) for group, some in found.items()}
+        low = min(measured, key=lambda g: measured[g].value)
+        worst.append(f'{kind} {low} ({measured[low].value:.3f})')
+        if kind != 'speaker':
+            lines += [
+                [kind, f'**{g}**' if g == low else g, some.shape[1], number(measured[g].value), ends(measured[g].ci95)]
+                for g, some in found.items()
+            ]
+    if not worst:
+        return 'There is one group only.'
+    table = [grid(['', 'group', 'speakers', 'UAR', '95 %'], lines)] if lines else []
+    return '\n\n'.join([f'Worst of each kind: {"; ".join(worst)}.', *table])
+
+
+def leakage(of: Sweep | None, row: dict | None) -> str:
+    """What the representation still tells of the speaker, or of what was to be forgotten."""
+    if not of:
+        return ''
+    domain, told = forgotten(of, row)
+    if not told:
+        return 'Nobody has asked; `python -m jaxser.probe` does.'
+    body = (
+        f'A fresh linear classifier on the representation tells the {domain} with a mean recall of {told["linear"]:.3f}; chance '
+        f'is {told["chance"]:.3f}, and the mean and spread of the input alone give {told["input"]["linear"]:.3f}.'
+    )
+    if of.plain and of.plain is not row and (before := forgotten(of, of.plain)[1]):
+        body += f' After plain training it is {before["linear"]:.3f}.'
+    return body + ' What a classifier does not find may still be there.'
+
+
+def calibration(facts: dict) -> str:
+    """By what, and on what."""
+    c = facts['calibration']
+    if not c['utterances']:
+        return 'Not calibrated: there was no dev part.'
+    return (
+        f'Scores are divided by a temperature of {c["temperature"]:.3f}, fitted on what each network says of its own dev part '
+        f'({many(c["utterances"], "answer")}): the mean surprise at the truth falls from {c["nll_before"]:.3f} to {c["nll"]:.3f} '
+        'nats. On other speakers, and of the mean over networks, calibration has not been measured.'
+    )
+
+
+def limits(facts: dict, of: Sweep | None, row: dict | None) -> list[str]:
+    """What follows from the facts."""
+    found, c, protocol = [], [*facts['data'].values()], facts['config']['protocol']
+    if facts['synthetic']:
+        found.append(summary.SYNTHETIC)
+    styles = sorted({s for corpus in c for s in corpus['styles']})
+    if 'acted' in styles:
+        found.append(f'Its speech is {listed(styles)}: what is acted is what emotions are taken to sound like.')
+    found.append(
+        f'{many(sum(x["speakers"] for x in c), "speaker")}, from {listed(facts["data"])}. The intervals are about other speakers '
+        'recorded likewise, not about other rooms, microphones, languages or ways of speaking.'
+    )
+    languages = spoken(facts)
+    found.append(f'It was trained on {listed(languages)} only.' if languages else 'The language of its speech is not recorded.')
+    found.append(
+        f'It answers {listed(facts["classes"][:-1])} or {facts["classes"][-1]} whatever it hears: it has no word for anything '
+        'else, nor for no speech at all.'
+    )
+    if protocol['name'] == 'speaker_dependent':
+        found.append('Tested speakers were trained on too: of strangers less is to be expected.')
+    if protocol['adapt'] != 'none':
+        found.append(f'Training heard speech of the target without its emotions (`adapt={protocol["adapt"]}`).')
+    if facts['normalisation'].startswith('speaker'):
+        found.append(
+            f'Training normalised by `{facts["normalisation"]}`; the model has never met whom it hears now, and normalises by '
+            'the utterance alone.'
+        )
+    if of:
+        found += [
+            f'A leak of {kind} was allowed: training has heard what is tested.' for kind in of.results['audit'].get('leaks', [])
+        ]
+        told = (row['adversary'] or {}).items()
+        found += [f'The adversary was {word} in {many(n, "run")}: {LOUD[word]}.' for word, n in told if word in LOUD]
+    spec = log_mel.LogMel(**facts['config']['data']['features'])
+    found.append(
+        f'Sound is resampled to {spec.rate} Hz; it takes {log_mel.SHORTEST:g} s or more. Of more than {predict.LONGEST:g} s, '
+        f'`jaxser.predict` answers by windows of {predict.WINDOW:g} s and their mean; the programs take what they are given.'
+    )
+    return found
+
+
+def usage(facts: dict, saved_model: bool) -> str:
+    """Three or four ways to run it, each complete."""
+    spec = log_mel.LogMel(**facts['config']['data']['features'])
+    read = f"""\
+with open('{PROGRAM}', 'rb') as file:
+    program = jax.export.deserialize(file.read())"""
+    answer = f"""\
+(posterior_C,) = program.call(mel_TxM[None], np.array([len(mel_TxM)], np.int32))
+print(dict(zip({facts['classes']}, posterior_C.tolist())))"""
+    mel = f'n_fft={spec.fft_length}, win_length={spec.window_length}, hop_length={spec.hop_length}'
+    bands = f'n_mels={spec.bands}, fmin={spec.low}, fmax={spec.high}'
+    told = f"""\
+With jaxser, from this folder (or `python -m jaxser.predict --workdir . speech.wav`):
+
+```python
+import jaxser
+import soundfile
+
+print(jaxser.load('.').predict(*soundfile.read('speech.wav', dtype='float32'))['posterior'])
+```
+
+With JAX alone (`pip install jax flatbuffers`), from log-mel features, float16 of shape (frames, {spec.bands}), as the next
+snippet makes them:
+
+```python
+import jax.export
+import numpy as np
+
+{read}
+mel_TxM = np.load('mel.npy')
+{answer}
+```
+
+The program takes any number of utterances of any length, mel_BxTxM (float16) and frames_B (int32), the frames of each; whatever
+lies beyond them changes nothing. It runs wherever JAX does, on a CPU or an accelerator. From sound, with librosa too:
+
+```python
+import jax.export
+import librosa
+import numpy as np
+
+{read}
+wave, _ = librosa.load('speech.wav', sr={spec.rate})
+power_MxT = librosa.feature.melspectrogram(
+    y=wave, sr={spec.rate}, {mel}, {bands}
+)
+mel_TxM = np.log(np.maximum(power_MxT.T, {spec.floor})).astype(np.float16)
+{answer}
+```
+
+JAX promises to read such a program for six months; `python -m jaxser.export --workdir . --out ANEW` writes it again (keep
+this card: without the sweep at hand it will know less)."""
+    if saved_model:
+        told += f"""
+
+With TensorFlow alone, from the same features:
+
+```python
+import numpy as np
+import tensorflow as tf
+
+posterior = tf.saved_model.load('{SAVED_MODEL}').signatures['serving_default']
+mel_TxM = np.load('mel.npy')
+(posterior_C,) = posterior(mel_BxTxM=mel_TxM[None], frames_B=np.int32([len(mel_TxM)]))['posterior_BxC'].numpy()
+print(dict(zip({facts['classes']}, posterior_C.tolist())))
+```"""
+    return told
+
+
+def versions(facts: dict, of: Sweep | None) -> str:
+    """What made it."""
+    known = [f'{k} {v}' for k, v in facts['versions'].items() if v]
+    commit = [f'commit {of.facts["git_commit"]}'] if of and of.facts['git_commit'] else []
+    return f'{listed([*known, *commit])}.'
