@@ -7,7 +7,8 @@ corpus, the network, AdamW and its schedule, and lam; the paper's 1e-3 hardly we
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb
     python -m jaxser.main --config=configs/gat_tap_emodb.py
 
-30 runs as one program. Not yet measured.
+30 runs as one program, 23 minutes on one busy CPU core. Measured on real speech (RESULTS.md): UAR 0.798 at lam 0 and 0.790 at
+0.01, a difference of -0.008 [-0.044, +0.027] over 10 speakers.
 Identity batches hold the six speakers who train (K = 6). To fill them from another corpus, whose emotions are not used:
 
     python -m jaxser.main --config=configs/gat_tap_emodb.py --config.protocol.identity=ravdess --workdir=runs/tap_emodb_ravdess
