@@ -12,11 +12,9 @@ model.safetensors   params/..., batch_stats/... and, under `global` normalisatio
 model.json          what else it takes to predict by them, and where they come from
 """
 
-import argparse
 import hashlib
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -30,7 +28,7 @@ from flax import traverse_util
 from data_pipelines import log_mel
 from data_pipelines.refusal import Refusal, spoken
 from jaxser import cluster, summary, train
-from jaxser.workdir import PACKAGES, Workdir, plain, version
+from jaxser.workdir import PACKAGES, Workdir, command_line, plain, version
 
 FILES = ('model.json', 'model.safetensors')
 FORMAT = 1  # raise it whenever what is written means something else
@@ -235,10 +233,7 @@ def read(folder) -> Model:
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
-    parser = argparse.ArgumentParser(prog='python -m jaxser.bundle', description=__doc__.splitlines()[0])
-    parser.add_argument('--workdir', required=True, type=Path, help='of a finished sweep')
-    parser.add_argument('--data', help='where the shards are, if they have been moved since')
-    asked = parser.parse_args()
+    asked = command_line('jaxser.bundle', __doc__)
     cluster.prepare()
     with spoken():
         print(run(asked.workdir, asked.data))

@@ -7,8 +7,6 @@ classifiers (jaxser/classifiers.py) know nothing of the training-time heads. As 
 standard deviation of every band over an utterance.
 """
 
-import argparse
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +15,7 @@ from data_pipelines import batches
 from data_pipelines.folds import Fold
 from data_pipelines.refusal import Refusal, spoken
 from jaxser import announce, classifiers, cluster, evaluate, report, summary, sweep, train
-from jaxser.workdir import Workdir
+from jaxser.workdir import Workdir, command_line
 
 ATTRIBUTES = ('sex', 'language', 'corpus')  # asked where training hears two of them or more
 TESTED, CHOSEN = 0.2, 0.2  # of each class, the shares of utterances that are held out, and that choose the regularisation
@@ -243,10 +241,7 @@ def run(path, data: str | None = None) -> dict:
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
-    parser = argparse.ArgumentParser(prog='python -m jaxser.probe', description=__doc__.splitlines()[0])
-    parser.add_argument('--workdir', required=True, type=Path, help='of a finished sweep')
-    parser.add_argument('--data', help='where the shards are, if they have been moved since')
-    asked = parser.parse_args()
+    asked = command_line('jaxser.probe', __doc__)
     cluster.prepare()
     with spoken():
         announce.show(run(asked.workdir, asked.data), asked.workdir)

@@ -1,5 +1,6 @@
 """What a sweep leaves behind, and whether it is this sweep's."""
 
+import argparse
 import csv
 import importlib.metadata
 import io
@@ -34,6 +35,14 @@ PACKAGES = (
 )
 # What may change before a resumption.
 FREE = ('data.dir', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident', 'probe')
+
+
+def command_line(module: str, doc: str) -> argparse.Namespace:
+    """The command line of a module that goes back to a finished sweep and its data: --workdir, --data."""
+    parser = argparse.ArgumentParser(prog=f'python -m {module}', description=doc.splitlines()[0])
+    parser.add_argument('--workdir', required=True, type=Path, help='of a finished sweep')
+    parser.add_argument('--data', help='where the shards are, if they have been moved since')
+    return parser.parse_args()
 
 
 def plain(config) -> dict:
