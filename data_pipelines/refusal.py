@@ -5,7 +5,7 @@ import errno
 import sys
 from collections.abc import Iterator
 
-DISK = ('ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR', 'EISDIR')  # what a person can mend of it
+DISK = ('ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'EEXIST', 'ENOENT', 'ENOTDIR', 'EISDIR')  # what a person can mend of it
 
 
 class Refusal(Exception):
