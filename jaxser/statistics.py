@@ -77,7 +77,7 @@ def estimate(*terms: tuple[int, np.ndarray, np.ndarray]) -> Estimate:
         for sign, right_SxC, said_SxC in terms:
             one_Q, its_QxS = mean_recall(right_SxC, said_SxC, weight_QxS)
             value_Q, influence_QxS = value_Q + sign * one_Q, influence_QxS + sign * its_QxS
-        return value_Q, np.sqrt(S / max(S - 1, 1) * (weight_QxS * influence_QxS**2).sum(1))
+        return value_Q, np.sqrt((weight_QxS * influence_QxS**2).sum(1))
 
     (value,), (error,) = of(np.ones((1, S)))
     if S < FEWEST:
