@@ -100,6 +100,16 @@ def test_equal_scores_tell_nothing():
     assert probe.equal_error_rate(np.ones((20, 3)), np.repeat([0, 1], 10)) == pytest.approx(0.5)
 
 
+def test_what_all_share_is_no_voice(table):
+    """Verification is by what differs from the mean of what training hears, not by where the representation lies."""
+    fold, speaker_N = table.folds[0], table.domain_N['speaker']
+    speaker_N = np.where(np.isin(np.arange(len(speaker_N)), fold.test), np.repeat(np.arange(8), 12), speaker_N)
+    z_NxD = np.random.default_rng(0).normal(size=(len(fold.used), 8)) + np.eye(8)[speaker_N[fold.used]]
+    here, there = (probe.verified(z_NxD + shift, fold.used, fold, speaker_N, 0)['eer'] for shift in (0.0, 100.0))
+    assert here == pytest.approx(there, abs=1e-6)
+    assert 0 < here < 0.5
+
+
 def test_the_answers_are_those_of_the_content(table):
     """Speaker in one run, emotion in another, nothing in a third, and what is not finite has no answers."""
     task = SimpleNamespace(table=table, utterances=table.utterances, entries=table.folds)
