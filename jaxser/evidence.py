@@ -118,8 +118,8 @@ def leakage(of: Sweep) -> Section:
     asked = {name: of for r in probed for name, of in r['probe'].items()}
     told = lambda of: f'{of["linear"]:.3f} ({of["mlp"]:.3f})' if 'linear' in of else number(of.get('eer'))  # noqa: E731
     lines = [
-        ['chance', *(number(of.get('chance', 0.5)) for of in asked.values())],
-        ['the input (raw)', *(told(of['input']) for of in asked.values())],
+        ['chance', *(number(of.get('chance', 0.5)) for of in asked.values()), ''],
+        ['the input (raw)', *(told(of['input']) for of in asked.values()), ''],
     ]
     for r in probed:
         less = r['probe']['speaker'].get('delta')

@@ -50,8 +50,10 @@ def ends(ci95, form: str = '.3f') -> str:
 
 
 def table(headings: list[str], rows: Iterable[list], loud: Iterable[int] = ()) -> str:
-    """Cells are plain text; the rows in `loud` stand out."""
-    loud = set(loud)
+    """Cells are plain text; the rows in `loud` stand out; a column without any text is left out."""
+    loud, rows = set(loud), list(rows)
+    there = [n for n in range(len(headings)) if any(row[n] != '' for row in rows)]
+    headings, rows = [headings[n] for n in there], [[row[n] for n in there] for row in rows]
     head = ''.join(f'<th>{text(h)}</th>' for h in headings)
     lines = [
         f'<tr{" class=loud" if n in loud else ""}>' + ''.join(f'<td>{text(c)}</td>' for c in row) + '</tr>'

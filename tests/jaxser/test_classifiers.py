@@ -89,6 +89,16 @@ def test_runs_side_by_side_are_as_alone():
     assert np.isin(np.asarray(together['linear'][1]).argmax(1), range(3)).all()
 
 
+def test_a_class_that_nobody_was_heard_of_is_never_said():
+    """However far its examples lie from all others."""
+    x_NxD, y_N, fit_N, choose_N, test_N = example(N=90)
+    unheard = (y_N == 3) & (test_N == 0)
+    fit_N, choose_N = np.where(unheard, 0, fit_N).astype(np.float32), np.where(unheard, 0, choose_N).astype(np.float32)
+    scores, _ = classifiers.fitted(x_NxD[None], y_N[None], fit_N[None], choose_N[None], 4)
+    for of in scores.values():
+        assert (of[0][:, 3] < -1e6).all()
+
+
 def test_what_is_neither_fitted_nor_chosen_on_changes_nothing():
     """Neither the tested examples, their labels, nor rows of nobody."""
     x_NxD, y_N, fit_N, choose_N, test_N = example(N=90)

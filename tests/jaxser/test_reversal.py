@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxser.reversal import ramp, reverse, strength
+from jaxser.reversal import adversary, ramp, reverse, strength
 
 
 @pytest.mark.parametrize('lam', [0.0, 0.3, 2.0])
@@ -38,3 +38,18 @@ def test_the_strength_is_the_ratio_of_two_gradients():
     assert found(z) == pytest.approx(3.0)
     assert strength(lambda z: z.sum(), lambda z: 0 * z.sum(), z) == 0
     np.testing.assert_array_equal(jax.grad(found)(z), 0 * z)
+
+
+def test_the_adversary_is_reversed_weighed_and_measured_by_what_reaches_z():
+    """Of 3 z and 5 z, weight 2 and lam 0.25: 16 z forward, -4 backward, four times the gradient of the task."""
+    z, found = jnp.ones((2, 2)), {}
+
+    def loss(z):
+        value, metrics = adversary(lambda d, z: (d * z.sum(), {f'{d}_loss': d}), (3, 5), z, 0.25, 2.0, lambda z: z.sum())
+        found.update(metrics)
+        return value
+
+    value, to_z = jax.value_and_grad(loss)(z)
+    assert value == 16 * 4
+    np.testing.assert_array_equal(to_z, -4 * z)
+    assert found == {'3_loss': 3, '5_loss': 5, 'lam_p': 0.25, 'reversed_over_task': pytest.approx(4.0)}
