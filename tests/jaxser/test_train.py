@@ -316,7 +316,8 @@ def test_what_is_fitted_after_training_is_what_is_tested(data, erased, tmp_path)
         assert not {f's{k}' for k in index['speaker']} & tested
 
 
-@pytest.mark.parametrize('way', [pytest.param({'data.resident': 'off'}, id='streamed'), SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize('way', [{'data.resident': 'off'}, {'data_devices': 2}], ids=['streamed', 'two devices'])
 def test_a_fit_is_the_same_however_its_data_come(data, erased, tmp_path, way):
     """Streamed, or a run's batch over two devices: 1e-5 on posteriors, as without a fit."""
     sweep(data, tmp_path, **ERASURE | way)
