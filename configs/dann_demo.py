@@ -2,7 +2,7 @@
 
     python -m jaxser.main --config=configs/dann_demo.py
 
-Two minutes on 2 CPU cores, synthesis and page included. Measured with it, on synthetic speech, UAR: 0.784 at lam 0, 0.760 at lam 0.3.
+Two minutes on 2 CPU cores, from synthesis to page. Measured with it, on synthetic speech, UAR: 0.784 at lam 0, 0.760 at lam 0.3.
 """
 
 from configs import base
