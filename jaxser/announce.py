@@ -122,8 +122,8 @@ def show(results: dict, path) -> None:
         )
     if judged:
         sayings.append(
-            'adversary, of how many runs: inert (the representation tells as much as that of plain training), balanced, winning\n'
-            '(tells hardly anything), collapsed (the emotion went too, or the run diverged).'
+            'adversary, of how many runs: inert (the representation tells nearly as much as that of plain training, or more),\n'
+            'balanced, winning (tells hardly anything), collapsed (the emotion went too, or the run diverged).'
         )
     print('\n'.join(sayings))
     if 'lam' in swept and not {0, None} & {r['lam'] for r in rows}:

@@ -230,7 +230,7 @@ def limits(facts: dict, of: Sweep | None, row: dict | None) -> list[str]:
     if facts['synthetic']:
         found.append(summary.SYNTHETIC)
     styles = sorted({s for corpus in c for s in corpus['styles']})
-    if 'acted' in styles:
+    if 'acted' in styles and not facts['synthetic']:
         found.append(f'Its speech is {listed(styles)}: what is acted is what emotions are taken to sound like.')
     found.append(
         f'{many(sum(x["speakers"] for x in c), "speaker")}, from {listed(facts["data"])}. The intervals are about other speakers '
@@ -287,7 +287,7 @@ print(jaxser.load('.').predict(*soundfile.read('speech.wav', dtype='float32'))['
 ```
 
 With JAX alone (`pip install jax flatbuffers`), from log-mel features, float16 of shape (frames, {spec.bands}), as the next
-snippet makes them:
+snippet makes and keeps them:
 
 ```python
 import jax.export
@@ -312,6 +312,7 @@ power_MxT = librosa.feature.melspectrogram(
     y=wave, sr={spec.rate}, {mel}, {bands}
 )
 mel_TxM = np.log(np.maximum(power_MxT.T, {spec.floor})).astype(np.float16)
+np.save('mel.npy', mel_TxM)
 {answer}
 ```
 

@@ -26,7 +26,7 @@ from jaxser.sweep import many
 
 NOTHING = statistics.Estimate(None, None, None)
 LOUD = {  # verdicts that a reader must not miss
-    'inert': 'the representation tells nearly as much as that of plain training',
+    'inert': 'the representation tells nearly as much as that of plain training, or more',
     'collapsed': 'the emotion went too, or the run diverged',
 }
 
