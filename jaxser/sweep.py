@@ -127,7 +127,9 @@ def _check(where: str, name: str, options: tuple, structural: bool) -> None:
         counted, least = name in (*WHOLE, *COUNTS), int(name in COUNTS)
         kind = int if counted else int | float
         if wrong := [o for o in options if isinstance(o, bool) or not isinstance(o, kind) or not least <= o < float('inf')]:
-            raise Refusal(f'{where}: {wrong[0]!r} is not {"an integer" if counted else "a number"} from {least} up.')
+            # Beside what is no number, the numbers of a list are still words.
+            worst = next((o for o in wrong if not str(o).replace('.', '', 1).isdigit()), wrong[0])
+            raise Refusal(f'{where}: {worst!r} is not {"an integer" if counted else "a number"} from {least} up.')
         if name in ('confounded', 'alpha') and (wrong := [o for o in options if o > 1]):
             raise Refusal(f'{where}: {wrong[0]!r} is a share, expected from 0 to 1.')
         if name in BELOW and (wrong := [o for o in options if not 0 <= o < BELOW[name]]):

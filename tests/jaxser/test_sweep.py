@@ -209,6 +209,7 @@ WRONG = {
     'a truth value for a number': ({'lr': True}, 'config.sweep.lr', 'True is not a number'),
     'less than nothing': ({'lr': -1.0}, 'config.sweep.lr', '-1.0 is not a number from 0 up'),
     'not a number': ({'lam': float('nan')}, 'config.sweep.lam', 'nan is not a number from 0 up'),
+    'a word among numbers': ({'lam': ('0', 'abc')}, 'config.sweep.lam', "'abc' is not a number from 0 up"),
     'a fraction for a seed': ({'seed': (1, 2.5)}, 'config.sweep.seed', '2.5 is not an integer'),
     'a value twice': ({'lam': (0.1, 0.3, 0.1)}, 'config.sweep.lam', 'twice'),
     'a value twice as 0 and 0.0': ({'lam': (0, 0.0)}, 'config.sweep.lam', 'twice'),
