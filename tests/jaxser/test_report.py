@@ -15,6 +15,7 @@ import pytest
 from data_pipelines.refusal import Refusal
 from jaxser import calibration, pictures, report, summary, sweep, workdir
 from jaxser.page import STYLE
+from jaxser.page import table as page_table
 
 ODD = '<i>&"$x$'  # a speaker whose name is HTML and a formula
 SPEAKERS = (ODD, '_b', '王', 'd', 'e', 'f', 'g', 'h')
@@ -204,6 +205,14 @@ def test_what_is_told_stands_beside_chance_and_the_input(whole):
     assert 'setting speaker verification speaker - plain chance 0.200 0.500 the input (raw) 0.950 (0.900) 0.300' in page.text
     delta = results['summary'][2]['probe']['speaker']['delta']
     assert f'dann, lam = 1 0.405 (0.405) 0.400 {delta:+.3f} [' in page.text
+
+
+def test_a_column_without_any_text_is_left_out():
+    """Of one seed there is no spread to show; a cell that is there keeps its column."""
+    shown = page_table(['a', 'none', 'b'], [['1', '', ''], ['2', '', '3']])
+    assert 'none' not in shown
+    assert shown.count('<th>') == 2
+    assert shown.count('<td>') == 4
 
 
 def test_the_figures_are_those_of_results_json(whole):
