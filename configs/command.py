@@ -13,6 +13,11 @@ CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.', 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Where the results go; the audit writes nothing.')
 ALLOW_LEAK = flags.DEFINE_string('allow_leak', None, f'Leaks to go on with: {", ".join(audit.LEAKS)}.')
 
+KINDS = {  # what Python says of a value that is no number
+    'invalid literal for int() with base 10:': 'expected a whole number, found',
+    'could not convert string to float:': 'expected a number, found',
+}
+
 
 def parse(arguments: list[str], module: str) -> ConfigDict:
     """Reads the flags of `python -m module`; what absl and ml_collections complain of becomes a Refusal."""
@@ -39,6 +44,8 @@ def parse(arguments: list[str], module: str) -> ConfigDict:
         ) from None
     except (flags.Error, ValueError, TypeError, SyntaxError) as e:
         said = str(e).strip().splitlines()[-1]  # ml_collections puts a stack trace before it
+        for python, people in KINDS.items():
+            said = said.replace(python, people)
         raise Refusal(f'{said} (see configs/base.py for every key and its kind of value)') from None
     if ALLOW_LEAK.value is not None:
         CONFIG.value.protocol.allow_leak = ALLOW_LEAK.value

@@ -52,7 +52,7 @@ def forecast(trainer, group, seconds: float, epoch: int, began: float) -> None:
     others = len(trainer.groups) - 1 - trainer.groups.index(group)
     left = whole * (config.train.epochs - epoch + others * config.train.epochs)
     cluster.say(
-        f'First step {time.time() - began:.0f} s after the start. Forecast for {many(len(trainer.runs), "run")} of this program: '
+        f'First step {time.time() - began:.0f} s after the start. Forecast for training {many(len(trainer.runs), "run")}: '
         f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'
     )
 

@@ -42,19 +42,25 @@ def table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
     import rich.console
     import rich.table
 
-    grid, wrong = rich.table.Table('file', 'seconds', 'emotion', *classes), []
-    for column in (1, *range(3, 3 + len(classes))):
-        grid.columns[column].justify = 'right'
+    files, wrong = [], []
     for a in answers:
         p = a.get('posterior')
         if 'file' not in a:
             said = ' '.join(f'{c} {p[c]:.2f}' for c in classes) if p else a['note']
             yield f'{a["start"]:8.1f} to {a["end"]:8.1f} s  {a["emotion"] or "":12s}  {said}'
         elif p:
-            grid.add_row(a['file'], f'{a["seconds"]:.1f}', a['emotion'], *(f'{p[c]:.3f}' for c in classes))
+            windows = len(a['windows'])
+            whole = [a['file'], f'{a["seconds"]:.1f}', str(windows or ''), a['emotion'], *(f'{p[c]:.3f}' for c in classes)]
+            files.append(whole)
         else:
             wrong.append(f'{a["file"]}: {a["error"]}')
-    if grid.row_count:
+    if files:
+        cut = any(of[2] for of in files)
+        grid = rich.table.Table('file', 'seconds', *['mean of windows'] * cut, 'emotion', *classes)
+        for column in (*range(1, 2 + cut), *range(3 + cut, 3 + cut + len(classes))):
+            grid.columns[column].justify = 'right'
+        for name, seconds, windows, *rest in files:
+            grid.add_row(name, seconds, *[windows] * cut, *rest)
         console = rich.console.Console(highlight=False, markup=False, file=io.StringIO())
         console.width = max(console.width, console.measure(grid, options=console.options.update(width=10_000)).maximum)
         console.print(grid)

@@ -63,8 +63,8 @@ class Sweep:
 
     @property
     def pair(self) -> dict[str, dict]:
-        """The rows that are shown side by side, by their titles: plain training and the best, as far as there are."""
-        return {self.title(r): r for r in (self.plain, self.best) if r}
+        """The rows that are shown side by side, by their titles: the best and plain training, as far as there are."""
+        return {self.title(r): r for r in (self.best, self.plain) if r}
 
 
 def advised(sentence: str, of: Sweep) -> str:
@@ -318,6 +318,7 @@ def details(of: Sweep) -> Section:
     body = f'<pre>{text(facts["command"])}</pre>'
     lines = [
         ['commit', facts['git_commit'] or 'unknown'],
+        ['split', f'sha256 {results["split_sha256"]}'],
         ['corpora', ', '.join(results['corpora'])],
         ['labels', f'{results["labels"]}: {", ".join(of.classes)}'],
         ['normalised by', results['normalisation']],

@@ -49,7 +49,7 @@ def main() -> None:
             if cluster.main():
                 announce.show(results, epath.Path(workdir))
                 report.write(epath.Path(workdir))
-                print(f'python -m jaxser.predict --workdir {workdir} FILE ...')
+                print(f'Of your own files: python -m jaxser.predict --workdir {workdir} FILE_OR_FOLDER ...')
         except cluster.Preempted as preempted:
             cluster.say(f'{preempted} The same command goes on from there.')
             sys.exit(cluster.RESUME)

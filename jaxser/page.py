@@ -13,8 +13,9 @@ h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-top: 1px solid #ccc
 figure { margin: 1rem 0; overflow-x: auto; } figcaption { color: #444; }
 img { max-width: 100%; height: auto; } img.wide { min-width: 36rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } tr.loud td { background: #fff3c4; }
+table { font-size: .85rem; } th { vertical-align: bottom; } td { white-space: nowrap; }
+th, td { padding: .2rem .4rem; text-align: right; border-bottom: 1px solid #ddd; background: #fff; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; } tr.loud td { background: #fff3c4; }
 .box { border: 2px solid #111; border-radius: .5rem; padding: .5rem 1rem; } .box dl { margin: 0; }
 .box dt { color: #444; font-size: .85rem; margin-top: .5rem; } .box dd { margin: 0; overflow-wrap: anywhere; }
 .box dd b { font-size: 1.3rem; }

@@ -144,15 +144,17 @@ def trade(names: list[str], uar_N: np.ndarray, leakage_N: np.ndarray, chance: fl
     figure, ((axes,),) = _figure(5.6, 4.4)
     best_N = front(uar_N, leakage_N)
     order = np.flatnonzero(best_N)[np.argsort(leakage_N[best_N])]
-    axes.plot(leakage_N[order], uar_N[order], color='C0', alpha=0.5, drawstyle='steps-post', label="Pareto's front")
+    if len(order) > 1:
+        axes.plot(leakage_N[order], uar_N[order], color='C0', alpha=0.5, drawstyle='steps-post', label="Pareto's front")
     axes.scatter(leakage_N, uar_N, color=np.where(best_N, 'C0', 'grey'), zorder=3)
     for n in np.flatnonzero(best_N) if len(names) > MOST else range(len(names)):
         axes.annotate(names[n], (leakage_N[n], uar_N[n]), textcoords='offset points', xytext=(5, 4), fontsize=7)
     axes.axvline(chance, color='grey', linestyle=':', label='chance')
     axes.axvline(raw, color='grey', linestyle='--', label='from the input alone')
     axes.set(xlabel='leakage: speakers told apart by a linear classifier', ylabel='UAR', xlim=(0, 1.05))
-    axes.margins(y=0.15)
-    _legend(axes, 8)
+    reach = max(np.ptp(uar_N), 0.02)  # a point or two of UAR shall not look like much
+    axes.set_ylim(uar_N.min() - 0.3 * reach, uar_N.max() + 0.3 * reach)
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc='outside lower center', ncols=3)
     return figure
 
 

@@ -153,9 +153,13 @@ class Predictor:
         yield from self._answers(waiting)
 
     def stream(self, file: BinaryIO, rate: int, encoding: str = 's16le', channels: int = 1) -> Iterator[dict]:
-        """Of raw PCM, every second as soon as it is there, what is heard in the last `window` seconds: {'start', 'end', ...}."""
+        """Of raw PCM, every second as soon as it is there, what is heard in the last `window` seconds: {'start', 'end', ...}.
+
+        Where a second has no answer its posterior is None and its 'note' says why; where none has, {'file', 'error'} ends it.
+        """
         sample = ENCODINGS[encoding]
         keep, heard, kept = round(self.window * rate), 0, np.zeros((0, channels), np.float32)
+        reason = 'empty: no sample arrived'
         frames = batches.lengths(1 + round(self.window * self.spec.rate) // self.spec.hop_length)
         self._score([np.zeros((1, self.spec.bands), np.float16)], frames)  # compiled before the first second is over
         while block := read(file, rate * channels * sample.itemsize):
@@ -170,10 +174,12 @@ class Predictor:
             try:
                 mel_TxM = self._features(log_mel.mono(kept, rate, self.spec))
                 yield answer | self._said(self._score([mel_TxM], frames)[0])
-            except log_mel.Rejected as reason:  # silent, as a rule
-                yield answer | self._said(None) | {'note': str(reason)}
-        if not heard:
-            yield {'file': '-', 'error': 'empty: no sample arrived'}
+                reason = ''
+            except log_mel.Rejected as why:  # silent, as a rule
+                yield answer | self._said(None) | {'note': str(why)}
+                reason = reason and str(why)
+        if reason:
+            yield {'file': '-', 'error': reason}
 
     def _opened(self, path: Path) -> Sound:
         """The sound of a file."""

@@ -62,7 +62,8 @@ def headline(of: Sweep) -> str:
     results, best, plain = of.results, of.best, of.plain
     facts: list[tuple[str, str, str]] = []  # what, the figure, what is said of it
     if best:
-        rule = f'best dev UAR ({best["dev_uar"]:.3f}) of {many(len(of.compared or of.rows), "setting")}'
+        settings = many(len(of.compared or of.rows), 'setting')
+        rule = 'the only one' if settings == '1 setting' else f'best dev UAR ({best["dev_uar"]:.3f}) of {settings}'
         facts.append(('setting', of.title(best), rule + ' compared with plain training' * bool(plain)))
         facts.append(('UAR', number(best['uar']), f'{ends(best["uar_ci95"])} chance {of.chance:.3f}'))
     if plain:
@@ -82,7 +83,7 @@ def headline(of: Sweep) -> str:
             facts.append((f'leakage of the {domain}', 'not asked', f'python -m jaxser.probe --workdir {of.path}'))
     facts += [
         ('tested speakers', str(len(of.names)), f'{results["protocol"]}, {many(len(results["folds"]), "fold")}'),
-        ('split', results['split_sha256'][:12], f'sha256 {results["split_sha256"]}'),
+        ('split', results['split_sha256'][:12], 'the first of its sha256'),
         ('selection', results['selection'], 'of the epoch, and of the setting; test chooses nothing'),
         ('device', results['device'], f'{results["seconds"]:.0f} s'),
     ]

@@ -257,8 +257,12 @@ def run(config, path, profile: bool = False, began: float | None = None) -> dict
     if results:
         cluster.say(f'{place.path} holds this sweep, finished; remove it to train anew.')
     else:
-        with precision(config):
-            results = train(config, parts, place, profile, began or time.time())
+        try:
+            with precision(config):
+                results = train(config, parts, place, profile, began or time.time())
+        except Refusal:
+            place.forsake()
+            raise
     return results
 
 

@@ -1,6 +1,7 @@
 """What a sweep leaves behind, and whether it is this sweep's."""
 
 import argparse
+import contextlib
 import csv
 import importlib.metadata
 import io
@@ -81,6 +82,12 @@ class Workdir:
                 raise Refusal(f'No permission to write to the workdir {path}. Choose another with --workdir.') from None
         cluster.refuse_a_folder_of_ones_own(self.path)
         self._refuse_another_sweep()
+
+    def forsake(self) -> None:
+        """Removes the folder of a sweep that was refused before it left anything."""
+        if cluster.main():
+            with contextlib.suppress(OSError):  # it is not empty
+                self.path.rmdir()
 
     def _refuse_another_sweep(self) -> None:
         if not (known := self._json('config.json')):

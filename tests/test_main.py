@@ -79,7 +79,7 @@ def workdir(data, tmp_path_factory) -> Path:
     said = finished(TINY, f'--config.data.dir={data}', f'--workdir={path}')
     assert 'UAR' in said
     assert '6 runs in 1 program: 3 folds, 2 lam' in said
-    assert 'Forecast for 6 runs of this program' in said
+    assert 'Forecast for training 6 runs: ' in said
     return path
 
 

@@ -17,6 +17,7 @@ MISTAKES = {
     'a misspelt key': ([TINY, '--config.model.widht=3'], "Did you mean 'width'"),
     'a misspelt hyper-parameter': ([TINY, '--config.sweep.lma=0'], "Did you mean 'lam'"),
     'a value of the wrong kind': ([TINY, '--config.model.width=wide'], 'wide'),
+    'a count that is no number': ([TINY, '--config.train.epochs=three'], "expected a whole number, found 'three'"),
     'a hyper-parameter that is no number': ([TINY, '--config.sweep.lam=much'], "'much' is not a number"),
     'the same value twice': ([TINY, '--config.sweep.lam=0.1,0.1'], 'twice'),
     'a misspelt method': ([TINY, '--config.method=dan'], 'dann, didan, erm'),
@@ -63,11 +64,12 @@ def command(arguments: list[str], file: Path) -> None:
 
 @pytest.mark.parametrize('mistake', MISTAKES)
 def test_a_mistake_ends_in_a_sentence(mistake, imported, tmp_path, monkeypatch):
-    """What can be known to be wrong without the data is said within seconds."""
+    """What can be known to be wrong without the data is said within seconds, and leaves nothing behind."""
     arguments, expected = MISTAKES[mistake]
-    arguments = [*arguments, f'--workdir={tmp_path}', *([f'--config.data.dir={tmp_path}'] if arguments else [])]
+    arguments = [*arguments, f'--workdir={tmp_path / "run"}', *([f'--config.data.dir={tmp_path}'] if arguments else [])]
     monkeypatch.chdir(HOME)
     process = imported.Process(target=command, args=(arguments, tmp_path / 'said'))
     process.start()
     process.join(300)
     refused(process.exitcode, (tmp_path / 'said').read_text(), expected)
+    assert not (tmp_path / 'run').exists()

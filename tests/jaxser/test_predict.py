@@ -224,10 +224,13 @@ def test_a_stream_is_answered_every_second(model, encoding, channels):
 
 
 def test_silence_and_the_end_of_a_stream(model):
-    """Silence has a line without a posterior, and a stream of nothing is an error."""
-    (answer,) = model.stream(io.BytesIO(bytes(2 * RATE)), RATE)
-    assert answer['posterior'] is None
-    assert 'silent' in answer['note']
+    """Silence has a line without a posterior; a stream of nothing else, or of nothing, ends with an error."""
+    second, end = model.stream(io.BytesIO(bytes(2 * RATE)), RATE)
+    assert second['posterior'] is None
+    assert second['note'] == end['error']
+    assert 'silent' in end['error']
+    pcm = (sound(1.0) * 32768).astype('<i2').tobytes()
+    assert not any('error' in a for a in model.stream(io.BytesIO(bytes(2 * RATE) + pcm), RATE))
     (answer,) = model.stream(io.BytesIO(b''), RATE)
     assert 'empty' in answer['error']
 
@@ -246,6 +249,10 @@ def test_formats_say_the_same(model, folder, tmp_path):
     assert rows[-1]['error'] == 'empty: 0 bytes'
     assert f'{found[0]["posterior"]["sad"]:.3f}' in text['table'][0]
     assert text['table'][1] == f'{folder / "empty.wav"}: empty: 0 bytes'
+    shown = [[cell.strip() for cell in line.split('│')[1:-1]] for line in text['table'][0].splitlines() if '│' in line]
+    assert [cells[1:4] for cells in shown] == [['2.0', '', found[0]['emotion']], ['40.0', '7', found[1]['emotion']]]
+    assert 'mean of windows' in text['table'][0]
+    assert 'windows' not in next(answers.lines(found[:1], 'table', model.classes))
 
 
 def test_a_stranger_under_speaker_normalisation_is_told_so(swept):
