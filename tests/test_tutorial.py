@@ -18,7 +18,7 @@ def steps(text: str) -> list[list[str]]:
     return [[sys.executable, *(shlex.split(m['command'])[1:] if m['command'] else ('-c', m['block']))] for m in found]
 
 
-@pytest.mark.tutorial
+@pytest.mark.gate
 def test_every_command_of_the_tutorial_runs(tmp_path):
     """Nothing is left out, all succeed, and what the text says to open is there."""
     text = (ROOT / 'TUTORIAL.md').read_text()

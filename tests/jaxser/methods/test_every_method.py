@@ -208,9 +208,9 @@ def slow_but(*quick: str) -> list:
     return [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
 
 
-@pytest.mark.parametrize('name', slow_but('dann'))
+@pytest.mark.parametrize('name', [pytest.param(n, marks=pytest.mark.gate if n == 'dann' else pytest.mark.slow) for n in METHODS])
 def test_at_lam_0_it_is_plain_training_to_the_bit(name):
-    """After five steps, compiled as for users."""
+    """After five steps, compiled as for users: that takes half a minute."""
     if name in OTHERWISE or ('lam' not in make_step(name)[1].hyper and name != 'leace'):
         pytest.skip('no lam, or another emotion loss')
     optimised = {'xla_backend_optimization_level': 3}
