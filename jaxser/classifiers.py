@@ -8,9 +8,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.sharding import AxisType, PartitionSpec
+
+from jaxser import parallel
 
 L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the squared norm of the weights, beside a mean cross-entropy
 TOLERANCE, MOST = 1e-5, 500  # norm of the gradient, and iterations, at which L-BFGS ends
@@ -135,24 +135,15 @@ def network(x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, choose_N: jax.Ar
 
 
 def fitted(x_RxNxD, y_RxN, fit_RxN, choose_RxN, classes: int):
-    """Both, of R runs: ({'linear': scores_RxNxK, 'mlp': scores_RxNxK}, norm of the linear gradient_R), as numpy.
-
-    The devices of this process share the runs; on accelerators those of a device go side by side, on a CPU in turn.
-    """
-    R, devices = len(x_RxNxD), jax.local_devices()[: len(x_RxNxD)]
-    fill = -R % len(devices)
-    runs = [np.concatenate([a, np.repeat(a[-1:], fill, 0)]) for a in (x_RxNxD, y_RxN, fit_RxN, choose_RxN)]
-    return jax.tree.map(lambda x: np.asarray(x)[:R], _program(tuple(devices), classes)(*runs))
+    """Both, of R runs: ({'linear': scores_RxNxK, 'mlp': scores_RxNxK}, norm of the linear gradient_R), as numpy."""
+    return parallel.over_runs(_both(classes), (x_RxNxD, y_RxN, fit_RxN, choose_RxN))
 
 
 @functools.cache
-def _program(devices: tuple, classes: int):
+def _both(classes: int):
     def one(run):
         linear_NxK, _, gradient = logistic(*run, classes)
         mlp_NxK, _ = network(*run, classes)
         return {'linear': linear_NxK, 'mlp': mlp_NxK}, gradient
 
-    each = (lambda *runs: jax.lax.map(one, runs)) if devices[0].platform == 'cpu' else (lambda *runs: jax.vmap(one)(runs))
-    mesh = jax.make_mesh((len(devices),), ('runs',), axis_types=(AxisType.Auto,), devices=devices)
-    share = PartitionSpec('runs')
-    return jax.jit(jax.shard_map(each, mesh=mesh, in_specs=share, out_specs=share, check_vma=False))
+    return one

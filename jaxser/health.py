@@ -79,5 +79,8 @@ def verdict(run: dict, plain: dict | None, domain: str, chance: float) -> dict |
     tells = f'the representation tells {there:.2f} of the {domain} beyond chance, that of plain training {before:.2f}'
     if uar - chance < HALF * (reference - chance):
         return {'verdict': 'collapsed', 'why': f'dev UAR {uar:.3f} beside {reference:.3f} of plain training; {tells}'}
+    if head := (run.get('refit') or {}).get(domain):
+        tells += f'; its own head, trained on over it, goes from a loss of {head["before"]:.2f} to {head["after"]:.2f}'
+        tells += f' (guessing: {run["entropy"][domain]:.2f})'
     word = 'inert' if there >= KEPT * before else 'winning' if there <= LEFT * before else 'balanced'
     return {'verdict': word, 'why': tells}

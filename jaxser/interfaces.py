@@ -69,6 +69,8 @@ class Method(NamedTuple):
     # Of a method of more than one step of descent, in place of one along the gradient of `loss`:
     # (state, batch, hyper, key, descend) -> (State, metrics), where descend(state, {branch: gradient}) is the optimiser's step.
     update: Callable | None = None
+    # What the head of a domain, in params[domain], learns by: (domain, its params, z_BxD, batch) -> (scalar, metrics).
+    domain_loss: Callable | None = None
     # Of a method that ends with a closed form, in numpy, before anything is tested: (params, z_NxD, {domain: index_N}) -> params.
     # `params` are a run's selected ones, z is what `predict` makes by them of the whole utterances that its training hears, and
     # the index of an unknown domain is -1.

@@ -156,3 +156,23 @@ def make(step: Step, layout: Layout, frames: int, mode: str = 'jit', in_turn: bo
         predict=predict,
         keep=on_devices(keep, (True, True, True)),
     )
+
+
+def over_runs(one: Callable, runs):
+    """What the pure function `one` makes of every run of `runs`, arrays that lead with the run; as numpy.
+
+    The devices of this process share the runs; on accelerators those of a device go side by side, on a CPU in turn.
+    """
+    R = len(jax.tree.leaves(runs)[0])
+    devices = jax.local_devices()[:R]
+    fill = -R % len(devices)
+    filled = jax.tree.map(lambda x: np.concatenate([x, np.repeat(x[-1:], fill, 0)]), runs)
+    return jax.tree.map(lambda x: np.asarray(x)[:R], _shared(one, tuple(devices))(filled))
+
+
+@functools.lru_cache(maxsize=4)
+def _shared(one: Callable, devices: tuple):
+    each = (lambda runs: jax.lax.map(one, runs)) if devices[0].platform == 'cpu' else jax.vmap(one)
+    mesh = jax.make_mesh((len(devices),), ('runs',), axis_types=(AxisType.Auto,), devices=devices)
+    share = PartitionSpec('runs')
+    return jax.jit(jax.shard_map(each, mesh=mesh, in_specs=share, out_specs=share, check_vma=False))

@@ -14,7 +14,7 @@ import numpy as np
 from data_pipelines import batches
 from data_pipelines.folds import Fold
 from data_pipelines.refusal import Refusal, spoken
-from jaxser import announce, classifiers, cluster, evaluate, report, summary, sweep, train
+from jaxser import announce, classifiers, cluster, evaluate, refit, report, summary, sweep, train
 from jaxser.workdir import Workdir, command_line
 
 ATTRIBUTES = ('sex', 'language', 'corpus')  # asked where training hears two of them or more
@@ -217,17 +217,18 @@ def run(path, data: str | None = None) -> dict:
         raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
     if all('probe' in r for r in results['runs']) and (place.path / 'representations.npz').exists():
         return results
-    config, ask, given, kept = place.config, None, [], Kept([r['hyper'] for r in results['runs']])
+    config, ask, given, heads, kept = place.config, None, [], [], Kept([r['hyper'] for r in results['runs']])
     with train.precision(config), cluster.progress(len(results['runs']), 'run') as bar:
         bar.set_description('Asking what is left of the speakers')
         for trainer, group, best in train.revisited(place):
             ask = ask or Probe(trainer.task, config.data.order_seed)
             gathered = train.scored(trainer, group, best, 'used')[0]
             given += ask(group, gathered)
+            heads += refit.heads(trainer, group, best[0], gathered)
             kept.add(group, gathered, trainer.task.entries)
             bar.update(len(group.runs))
-    for of, answer in zip(results['runs'], given, strict=True):
-        of['probe'] = answer if of['status'] == 'ok' else None
+    for of, answer, head in zip(results['runs'], given, heads, strict=True):
+        of['probe'], of['refit'] = (answer, head) if of['status'] == 'ok' else (None, None)
     for of, verdict in zip(results['runs'], summary.verdicts(results['runs'], config.to_dict()), strict=True):
         of['adversary'] = verdict
     if not cluster.main():

@@ -27,20 +27,22 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         of_domains = {d: {c: head[d].init(k, z_1xD) for c, k in zip(classes, keys[d])} for d in head}
         return {'emotion': emotion.init(key, z_1xD), **of_domains}, {}
 
+    def domain(d, of_heads, z_BxD, batch):
+        of_classes = jax.tree.map(lambda *of_class: jnp.stack(of_class), *(of_heads[c] for c in classes))
+        scores_CxBxK = jax.vmap(head[d].apply, (0, None))(of_classes, z_BxD)
+        scores_BxK = jnp.take_along_axis(scores_CxBxK, batch['emotion_B'][None, :, None], axis=0)[0]
+        # To a head of one emotion, the speaker of an example without emotion is unknown.
+        of_labelled = {f'{d}_B': jnp.where(batch['labelled_B'] > 0, batch[f'{d}_B'], -1)}
+        return losses.domain(d, scores_BxK, batch | of_labelled)
+
     def loss(params, state, batch, hyper, key):
         value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
 
-        def domain(d, z_BxD):
-            of_classes = jax.tree.map(lambda *of_class: jnp.stack(of_class), *(params[d][c] for c in classes))
-            scores_CxBxK = jax.vmap(head[d].apply, (0, None))(of_classes, z_BxD)
-            scores_BxK = jnp.take_along_axis(scores_CxBxK, batch['emotion_B'][None, :, None], axis=0)[0]
-            # To a head of one emotion, the speaker of an example without emotion is unknown.
-            of_labelled = {f'{d}_B': jnp.where(batch['labelled_B'] > 0, batch[f'{d}_B'], -1)}
-            return losses.domain(d, scores_BxK, batch | of_labelled)
-
+        told = lambda d, z_BxD: domain(d, params[d], z_BxD, batch)  # noqa: E731
         task = erm.task(emotion, params, batch)
-        domain_loss, measured = adversary(domain, head, z_BxD, lam, hyper['domain_weight'], task)
+        domain_loss, measured = adversary(told, head, z_BxD, lam, hyper['domain_weight'], task)
         return value + domain_loss, Aux(batch_stats, state.extra, metrics | measured)
 
-    return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head))
+    predict = erm.make(config, encoder, sizes).predict
+    return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, predict, tuple(head), domain_loss=domain)

@@ -23,6 +23,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     def init(key, z_1xD):
         return heads.init({'emotion': emotion, **head}, key, z_1xD), {}
 
+    def domain(d, of_head, z_BxD, batch):
+        return losses.domain(d, head[d].apply(of_head, z_BxD), batch)
+
     def loss(params, state, batch, hyper, key):
         value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
@@ -35,7 +38,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
 
         for d in head:
             undecided = confusion(d, z_BxD)
-            domain_loss, measured = losses.domain(d, head[d].apply(params[d], jax.lax.stop_gradient(z_BxD)), batch)
+            domain_loss, measured = domain(d, params[d], jax.lax.stop_gradient(z_BxD), batch)
             value += lam * undecided + domain_loss
             metrics |= measured | {f'{d}_confusion': undecided}
         task = erm.task(emotion, params, batch)
@@ -43,4 +46,4 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         metrics |= {'lam_p': lam, 'reversed_over_task': strength(adversary, task, z_BxD)}
         return value, Aux(batch_stats, state.extra, metrics)
 
-    return Method({'lam': 0.3}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head))
+    return Method({'lam': 0.3}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head), domain_loss=domain)

@@ -23,15 +23,17 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     def init(key, z_1xD):
         return heads.init({'emotion': emotion, **head}, key, z_1xD), {}
 
+    def domain(d, of_head, z_BxD, batch):
+        return losses.domain(d, head[d].apply(of_head, z_BxD), batch)
+
     def loss(params, state, batch, hyper, key):
         value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
 
-        def domain(d, z_BxD):
-            return losses.domain(d, head[d].apply(params[d], z_BxD), batch)
-
+        told = lambda d, z_BxD: domain(d, params[d], z_BxD, batch)  # noqa: E731
         task = erm.task(emotion, params, batch)
-        domain_loss, measured = adversary(domain, head, z_BxD, lam, hyper['domain_weight'], task)
+        domain_loss, measured = adversary(told, head, z_BxD, lam, hyper['domain_weight'], task)
         return value + domain_loss, Aux(batch_stats, state.extra, metrics | measured)
 
-    return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head))
+    predict = erm.make(config, encoder, sizes).predict
+    return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, predict, tuple(head), domain_loss=domain)

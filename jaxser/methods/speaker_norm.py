@@ -58,10 +58,13 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         value, metrics = losses.emotion(emotion.apply(params['emotion'], z_BxD), examples)
         return value, Aux(batch_stats, state.extra, metrics)
 
+    def domain(d, of_head, z_BxD, examples):
+        return losses.domain(d, speaker.apply(of_head, z_BxD), examples)
+
     def speaker_loss(params, batch_stats, batch, hyper, key):
         _, examples = halves(batch)
         z_BxD, _ = represent(params, batch_stats, examples, hyper, key, train=True)
-        return losses.domain('speaker', speaker.apply(params['speaker'], z_BxD), examples)
+        return domain('speaker', params['speaker'], z_BxD, examples)
 
     def update(state, batch, hyper, key, descend):
         (value, aux), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, state, batch, hyper, key)
@@ -82,4 +85,4 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         z_BxD, _ = represent(params, batch_stats, batch, {}, None, train=False)
         return z_BxD, emotion.apply(params['emotion'], z_BxD)
 
-    return Method({'lam': lam}, init, loss, predict, ('speaker',), identity=True, update=update)
+    return Method({'lam': lam}, init, loss, predict, ('speaker',), identity=True, update=update, domain_loss=domain)

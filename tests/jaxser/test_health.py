@@ -81,6 +81,13 @@ def test_the_verdict_is_beside_plain_training(adversary, word):
         assert 'beyond chance, that of plain training 0.62' in found['why']
 
 
+def test_the_verdict_says_whether_the_head_had_lagged():
+    """Its loss as it was, after more training, and that of guessing."""
+    asked = run(1.0, 0.5) | {'refit': {'speaker': {'before': 1.6, 'after': 0.25}}, 'entropy': {'speaker': 1.61}}
+    _, found = summary.verdicts([run(0.0, 0.7), asked], {'method': 'dann', 'domain': 'speaker'})
+    assert found['why'].endswith('goes from a loss of 1.60 to 0.25 (guessing: 1.61)')
+
+
 def test_without_plain_training_of_that_seed_or_a_probe_there_is_no_verdict():
     """Nothing is guessed."""
     config = {'method': 'dann', 'domain': 'speaker'}

@@ -160,11 +160,11 @@ def test_leakage_is_a_mean_over_speakers():
 @pytest.fixture
 def hasty(monkeypatch):
     """Classifiers that hardly learn: what they are asked is another matter than what they find."""
-    classifiers._program.cache_clear()
+    classifiers._both.cache_clear()
     for name, value in {'MOST': 2, 'STEPS': 10}.items():
         monkeypatch.setattr(classifiers, name, value)
     yield
-    classifiers._program.cache_clear()
+    classifiers._both.cache_clear()
 
 
 def test_a_finished_sweep_is_asked_once(swept, tmp_path, hasty):
@@ -178,6 +178,8 @@ def test_a_finished_sweep_is_asked_once(swept, tmp_path, hasty):
     found = json.loads((tmp_path / 'w' / 'results.json').read_text())
     assert [r['hyper'] for r in found['runs']] == [r['hyper'] for r in before['runs']]
     assert all(0 <= r['probe']['speaker']['linear'] <= 1 for r in found['runs'])
+    for head in (r['refit']['speaker'] for r in found['runs']):
+        assert 0 <= head['after'] <= head['before']
     for row, was in zip(found['summary'], before['summary']):
         assert row | {'probe': None, 'adversary': None} == was
     assert found['summary'][1]['probe']['speaker']['chance'] == 0.5
