@@ -129,6 +129,7 @@ def leakage(of: Sweep) -> Section:
     body += said(
         'Fresh classifiers on the frozen representation, linear (with a hidden layer): mean recall of utterances that they',
         'have not heard. Verification: equal error rate of pairs of test utterances.',
+        *heard(asked),
         'What a classifier does not find may still be there.',
     )
     judged = [(r['hyper'], r['adversary']) for r in of.runs if r.get('adversary')]
@@ -136,6 +137,14 @@ def leakage(of: Sweep) -> Section:
         why = [[of.title(h), h['seed'], h['fold'], a['verdict'], a['why']] for h, a in judged]
         body += folded(f'Verdicts on {many(len(why), "run")}', table(['setting', 'seed', 'fold', 'adversary', 'why'], why))
     return Section('leakage', 'Leakage', body)
+
+
+def heard(asked: dict[str, dict]) -> list[str]:
+    """Whether the encoder, too, had not heard the utterances by which the classifiers are judged."""
+    unheard = {name: of['strangers'] for name, of in asked.items() if 'strangers' in of}
+    known, unknown = ([name for name, s in unheard.items() if s == is_] for is_ in (False, True))
+    said_of = [f'The encoder had heard those for {", ".join(known)} in its training.'] if known else []
+    return said_of + ([f'Those for {", ".join(unknown)} the encoder has not heard either.'] if unknown else [])
 
 
 def speakers(of: Sweep) -> Section:

@@ -31,7 +31,8 @@ def probe(lam: float, seed: int) -> dict:
     recall = {s: told for s in SPEAKERS}
     speaker = {'linear': told, 'mlp': told, 'chance': 0.2, 'classes': 5, 'n': 9, 'strangers': False}
     speaker |= {'recall': {'linear': recall, 'mlp': recall}, 'input': {'linear': 0.95, 'mlp': 0.9}}
-    return {'speaker': speaker, 'verification': {'eer': 0.4, 'speakers': 4, 'input': {'eer': 0.3}}}
+    emotion = {'linear': 0.7, 'mlp': 0.7, 'chance': 1 / 3, 'strangers': True, 'input': {'linear': 0.6, 'mlp': 0.6}}
+    return {'speaker': speaker, 'emotion': emotion, 'verification': {'eer': 0.4, 'speakers': 4, 'input': {'eer': 0.3}}}
 
 
 def finished(
@@ -202,9 +203,14 @@ def test_the_best_setting_is_chosen_by_dev(whole):
 def test_what_is_told_stands_beside_chance_and_the_input(whole):
     """A line a setting: the linear classifier, the one with a hidden layer, verification, the difference to plain training."""
     _, results, page = whole
-    assert 'setting speaker verification speaker - plain chance 0.200 0.500 the input (raw) 0.950 (0.900) 0.300' in page.text
+    assert 'setting speaker emotion verification speaker - plain chance 0.200 0.333 0.500' in page.text
+    assert 'the input (raw) 0.950 (0.900) 0.600 (0.600) 0.300' in page.text
     delta = results['summary'][2]['probe']['speaker']['delta']
-    assert f'dann, lam = 1 0.405 (0.405) 0.400 {delta:+.3f} [' in page.text
+    assert f'dann, lam = 1 0.405 (0.405) 0.700 (0.700) 0.400 {delta:+.3f} [' in page.text
+    assert (
+        'The encoder had heard those for speaker in its training. Those for emotion the encoder has not heard either.'
+        in page.text
+    )
 
 
 def test_a_column_without_any_text_is_left_out():
