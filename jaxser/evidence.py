@@ -128,7 +128,7 @@ def leakage(of: Sweep) -> Section:
     body += table(['setting', *asked, 'speaker - plain'], lines)
     body += said(
         'Fresh classifiers on the frozen representation, linear (with a hidden layer): mean recall of utterances that they',
-        'have not heard. Verification: equal error rate of pairs of test utterances.',
+        'have not heard, by which guessing the majority is chance. Verification: equal error rate of pairs of test utterances.',
         *heard(asked),
         'What a classifier does not find may still be there.',
     )
