@@ -244,8 +244,9 @@ def refuse(findings: dict) -> None:
         first = a['examples'][0]
         same = [e for e in a['examples'] if (e['fold'], e['parts']) == (first['fold'], first['parts'])]
         said.append(
-            f'Audio leak: in fold {first["fold"]!r} {" and ".join(first["parts"])} share {many(len(same), "recording")}: '
-            + '; '.join(map(equation, same))
+            f'Audio leak: in fold {first["fold"]!r} {" and ".join(first["parts"])} share recordings: '
+            + '; '.join(map(equation, same[:3]))
+            + '; ...' * (len(same) > 3)
             + f'. In all {a["exact"]} identical and {a["near"]} nearly, in {a["in_folds"]} of {many(findings["folds"], "fold")}. '
             'Remove one of the copies and prepare the corpus again; --allow_leak=audio goes on, and says so in the results.'
         )

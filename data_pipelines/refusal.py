@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import sys
 from collections.abc import Iterator
 
@@ -20,9 +21,12 @@ def spoken(afterwards: str = '') -> Iterator[None]:
     """
     try:
         yield
+        sys.stdout.flush()
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # `| head` has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as e:
         if errno.errorcode.get(e.errno) not in DISK:
             raise

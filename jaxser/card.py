@@ -277,7 +277,8 @@ print(dict(zip({facts['classes']}, posterior_C.tolist())))"""
     mel = f'n_fft={spec.fft_length}, win_length={spec.window_length}, hop_length={spec.hop_length}'
     bands = f'n_mels={spec.bands}, fmin={spec.low}, fmax={spec.high}'
     told = f"""\
-With jaxser, from this folder (or `python -m jaxser.predict --workdir . speech.wav`):
+With jaxser, from this folder (or `python -m jaxser.predict --workdir . speech.wav`); `pip install PATH` installs it from a
+checkout of its repository, at best of the commit below:
 
 ```python
 import jaxser
@@ -286,20 +287,7 @@ import soundfile
 print(jaxser.load('.').predict(*soundfile.read('speech.wav', dtype='float32'))['posterior'])
 ```
 
-With JAX alone (`pip install jax flatbuffers`), from log-mel features, float16 of shape (frames, {spec.bands}), as the next
-snippet makes and keeps them:
-
-```python
-import jax.export
-import numpy as np
-
-{read}
-mel_TxM = np.load('mel.npy')
-{answer}
-```
-
-The program takes any number of utterances of any length, mel_BxTxM (float16) and frames_B (int32), the frames of each; whatever
-lies beyond them changes nothing. It runs wherever JAX does, on a CPU or an accelerator. From sound, with librosa too:
+From sound with JAX and librosa (`pip install jax flatbuffers librosa`):
 
 ```python
 import jax.export
@@ -313,6 +301,19 @@ power_MxT = librosa.feature.melspectrogram(
 )
 mel_TxM = np.log(np.maximum(power_MxT.T, {spec.floor})).astype(np.float16)
 np.save('mel.npy', mel_TxM)
+{answer}
+```
+
+The program takes any number of utterances of any length, mel_BxTxM (float16) and frames_B (int32), the frames of each; whatever
+lies beyond them changes nothing. It runs wherever JAX does, on a CPU or an accelerator. With JAX alone (`pip install jax
+flatbuffers`), from log-mel features, float16 of shape (frames, {spec.bands}), as the snippet above has kept them:
+
+```python
+import jax.export
+import numpy as np
+
+{read}
+mel_TxM = np.load('mel.npy')
 {answer}
 ```
 

@@ -66,6 +66,14 @@ def progress(total: int, unit: str) -> tqdm.tqdm:
     return bars.progress(total=total, unit=unit, disable=not main())
 
 
+def skip(bar: tqdm.tqdm, count: int) -> None:
+    """Moves a bar over what was done before, which is no measure of the speed."""
+    if not bar.disable:
+        bar.initial += count
+        bar.n += count
+        bar.refresh()
+
+
 def wait(what: str) -> None:
     """Until all processes are here."""
     if jax.process_count() > 1:

@@ -242,7 +242,7 @@ def verdict(tables: dict[str, list[Row]]) -> str:
         by_method.setdefault(row.method, []).append(gain.value)
     means = {m: float(np.mean(v)) for m, v in by_method.items()}
     best, last = max(means, key=means.get), min(means, key=means.get)
-    if best != last:
+    if best != last and any(len(v) > 1 for v in by_method.values()):
         said += f' Averaged over its rows {best} does best ({means[best]:+.3f}), {last} worst ({means[last]:+.3f}).'
     return said
 
@@ -284,6 +284,8 @@ def main() -> None:
         command = f'python -m jaxser.compare {shlex.join(sys.argv[1:])}'
         text = write(asked.workdir, asked.whole, asked.unmeasured, command)
         if asked.out:
+            if asked.out.exists() and not asked.out.read_text(errors='replace').startswith(INTRODUCTION.partition('{')[0]):
+                raise Refusal(f'{asked.out} is there and was not written by jaxser.compare: choose another --out, or remove it.')
             asked.out.write_text(text)
             print(f'{asked.out}: {many(len(asked.workdir) + len(asked.whole), "sweep")}.')
         else:

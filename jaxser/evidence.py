@@ -6,7 +6,7 @@ import json
 import numpy as np
 
 from jaxser import calibration, compare, pictures, statistics, summary, sweep
-from jaxser.page import Section, ends, folded, number, picture, said, table, text
+from jaxser.page import Section, ends, facts, folded, number, picture, said, table, text
 from jaxser.sweep import many
 
 SHOWN = 500  # utterances on a map, at most: t-SNE takes two seconds for so many
@@ -93,7 +93,8 @@ def settings(of: Sweep) -> Section:
     body = table(head, lines, [n for n, r in enumerate(of.rows) if r is of.best])
     body += said(
         'UAR: mean recall over classes, folds pooled, mean over seeds. 95 %: intervals that resample speakers.',
-        'Marked: the best by dev. p Holm: corrected for the number of rows that are compared.',
+        'Marked: what this page speaks of, the best by dev of those compared with plain training.',
+        'p Holm: corrected for the number of rows that are compared.',
     )
     if name := pictures.axis(of.results):
         drawn = pictures.curve, of.results, name
@@ -128,7 +129,8 @@ def leakage(of: Sweep) -> Section:
     body += table(['setting', *asked, 'speaker - plain'], lines)
     body += said(
         'Fresh classifiers on the frozen representation, linear (with a hidden layer): mean recall of utterances that they',
-        'have not heard, by which guessing the majority is chance. Verification: equal error rate of pairs of test utterances.',
+        'have not heard, by which guessing the majority is chance.',
+        'Verification: equal error rate of pairs of test utterances, 0.5 where nothing is told.',
         *heard(asked),
         'What a classifier does not find may still be there.',
     )
@@ -201,7 +203,7 @@ def confusions(of: Sweep) -> Section:
     if of.plain:
         names = of.title(of.best), of.title(of.plain)
         drawn = pictures.beside, of.best['confusion'], of.plain['confusion'], names, of.classes
-        caption = f'Percent of the truth: {names[0]}, {names[1]}, and the difference in points.'
+        caption = f'Percent of the truth: {names[0]}, {names[1]}, and the difference in points, rounded by itself.'
     else:
         drawn = pictures.confusion_matrices, of.results | {'summary': [of.best]}
         caption = f'Percent of the truth: {of.title(of.best)}.'
@@ -242,7 +244,7 @@ def represented(of: Sweep) -> Section:
     body = picture(
         'Two-dimensional maps of the representation, coloured by emotion and by speaker',
         f'z of the first fold and seed by t-SNE (distances between groups mean little), {many(len(rows), "utterance")} '
-        f'(at most {SHOWN}); crosses are tested.',
+        f'(at most {SHOWN}); crosses are tested. More than {pictures.NAMED} speakers are not named.',
         *(pictures.atlas, maps),
     )
     return Section('map', title, body)
@@ -277,7 +279,7 @@ def groups(of: Sweep) -> Section:
         body += folded(many(len(found), 'speaker'), grid) if kind == 'speaker' else grid
     told = f'The worst group of each kind: {"; ".join(worst)}.' if worst else 'One speaker: there are no groups.'
     known = '' if people else 'results.json does not say sex, language and corpus of the speakers.'
-    return Section('groups', 'By group', said(told, known, 'Who lacks classes is measured by the others.') + body)
+    return Section('groups', 'By group', said(told, known, 'A group that lacks classes is measured by those that it has.') + body)
 
 
 def calibrated(of: Sweep) -> Section:
@@ -290,7 +292,8 @@ def calibrated(of: Sweep) -> Section:
         return Section('calibration', 'Calibration', said('No setting is whole.'))
     body = picture(
         'Reliability diagram: accuracy against confidence',
-        f'Reliability in {calibration.BINS} bins; ECE, the expected calibration error, is the mean distance to the diagonal.',
+        f'Reliability in {calibration.BINS} bins of what training says, before the temperature of jaxser.predict; ECE, the '
+        'expected calibration error, is the mean distance to the diagonal.',
         *(pictures.diagram, found),
     )
     body += table(['setting', 'ECE'], [[name, number(r.error)] for name, r in found.items()])
@@ -323,18 +326,18 @@ def failed(of: Sweep) -> Section:
 
 def details(of: Sweep) -> Section:
     """How to do it again."""
-    facts, results = of.facts, of.results
-    body = f'<pre>{text(facts["command"])}</pre>'
+    known, results = of.facts, of.results
+    body = f'<pre>{text(known["command"])}</pre>'
     lines = [
-        ['commit', facts['git_commit'] or 'unknown'],
+        ['commit', known['git_commit'] or 'unknown'],
         ['split', f'sha256 {results["split_sha256"]}'],
         ['corpora', ', '.join(results['corpora'])],
         ['labels', f'{results["labels"]}: {", ".join(of.classes)}'],
         ['normalised by', results['normalisation']],
-        ['products', results['matmul_precision']],
-        *[[k, v or 'absent'] for k, v in facts['versions'].items()],
+        ['precision of products', results['matmul_precision']],
+        *[[k, v or 'absent'] for k, v in known['versions'].items()],
     ]
-    body += table(['', ''], lines)
+    body += facts(lines)
     flat = ''.join(f'{k} = {json.dumps(v)}\n' for k, v in sweep.flat(of.config).items())
     body += folded('Configuration', f'<pre>{text(flat)}</pre>')
     body += folded('Audit', f'<pre>{text(json.dumps(results["audit"], indent=1))}</pre>')

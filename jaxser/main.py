@@ -31,7 +31,7 @@ def main() -> None:
     if {'--help', '-h', '-help'} & set(sys.argv[1:]):
         print(__doc__)
         return
-    with spoken('The same command goes on from the last checkpoint.'):
+    with spoken('The same command goes on from the last checkpoint, if there is one already.'):
         config = command.parse(sys.argv, 'jaxser.main')
         from jaxser import announce, bundle, cluster, probe, report, train  # JAX is imported once the flags are right
 

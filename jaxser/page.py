@@ -16,6 +16,7 @@ img { max-width: 100%; height: auto; } img.wide { min-width: 36rem; }
 table { font-size: .85rem; } th { vertical-align: bottom; } td { white-space: nowrap; }
 th, td { padding: .2rem .4rem; text-align: right; border-bottom: 1px solid #ddd; background: #fff; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; } tr.loud td { background: #fff3c4; }
+table.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .box { border: 2px solid #111; border-radius: .5rem; padding: .5rem 1rem; } .box dl { margin: 0; }
 .box dt { color: #444; font-size: .85rem; margin-top: .5rem; } .box dd { margin: 0; overflow-wrap: anywhere; }
 .box dd b { font-size: 1.3rem; }
@@ -61,6 +62,12 @@ def table(headings: list[str], rows: Iterable[list], loud: Iterable[int] = ()) -
         for n, row in enumerate(rows)
     ]
     return f'<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names and what they are, which may be long."""
+    lines = ''.join(f'<tr><td>{text(k)}</td><td>{text(v)}</td></tr>' for k, v in pairs)
+    return f'<table class=facts><tbody>{lines}</tbody></table>'
 
 
 def picture(alt: str, caption: str, draw, *of) -> str:

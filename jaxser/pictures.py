@@ -173,7 +173,8 @@ def forest(names: list[str], difference_ZxS: np.ndarray, whole: statistics.Estim
     label = 'all' + (', 95 %' if whole.ci95 else '')
     read = [names[n] for n in order] if S <= 100 else [''] * S  # more cannot be read; the table has them
     axes.set_yticks(range(S + 1), [label, *read], fontsize=8 if S < 50 else 5)
-    axes.set(xlabel='UAR less that of plain training; bars: range over seeds', ylim=(-0.8, S + 0.8))
+    bars = '; bars: range over seeds' if len(difference_ZxS) > 1 else ''
+    axes.set(xlabel=f'UAR less that of plain training{bars}', ylim=(-0.8, S + 0.8))
     return figure
 
 

@@ -12,7 +12,7 @@ seconds. The posterior is the mean over the model's runs (jaxser/bundle.py), eac
 import argparse
 import contextlib
 import itertools
-import os
+import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -41,6 +41,7 @@ SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff', '
 ENCODINGS = {'s16le': np.dtype('<i2'), 'f32le': np.dtype('<f4')}
 MANY = 10  # files, from which on a bar says how far it is
 CHANNELS = 64  # more are samples that lie the wrong way round
+LOUDEST = 100.0  # of floats, whose full scale is 1: beyond it they are integers that were not scaled
 
 
 class Stretch(NamedTuple):
@@ -94,7 +95,9 @@ class Predictor:
         self.facts, self.classes = facts, tuple(facts['classes'])
         self.config = configuration(facts['config'])
         self.spec = log_mel.LogMel(**self.config.data.features)
-        if not (0 < hop <= window and window >= 2 * log_mel.SHORTEST):
+        if window < 2 * log_mel.SHORTEST:
+            raise Refusal(f'A window of {window:g} s is too short; expected {2 * log_mel.SHORTEST:g} s or more.')
+        if not 0 < hop <= window:
             raise Refusal(f'A window of {window:g} s every {hop:g} s; expected a hop above 0 and no longer than the window.')
         self.window, self.hop = window, hop
         self.runs = {'batch_stats': {}, **jax.tree.map(jnp.asarray, arrays)}
@@ -117,7 +120,7 @@ class Predictor:
     def predict(self, wave: np.ndarray, rate: int) -> dict:
         """Of samples of shape (time,) or (time, channels), floats of full scale 1 or signed integers, at `rate` Hz:
 
-        {'seconds', 'emotion', 'posterior': {class: probability}, 'windows': [{'start', 'end', 'posterior'}, ...]}
+        {'seconds', 'emotion', 'posterior': {class: probability}, 'windows': [{'start', 'end', 'emotion', 'posterior'}, ...]}
 
         `windows` is empty for what is no longer than 30 s; one that is silent has None as its posterior, and no part in the mean.
         Raises Refusal for what is too short, silent or no sound.
@@ -127,12 +130,16 @@ class Predictor:
             raise Refusal(f'The wave has the shape {samples.shape}; expected (time,) or (time, channels).')
         if samples.dtype.kind not in 'if':
             raise Refusal(f'The wave is of {samples.dtype}; expected floats, of full scale 1, or signed integers.')
+        if samples.dtype.kind == 'f' and LOUDEST < (peak := np.abs(samples).max()) < np.inf:
+            raise Refusal(f'The wave has samples of {peak:g}; expected floats of full scale 1, or signed integers.')
         if samples.dtype.kind == 'i':
             samples = samples / -float(np.iinfo(samples.dtype).min)
         try:
-            log_mel.plausible(rate)
+            log_mel.plausible(operator.index(rate))
             samples = log_mel.mono(samples.reshape(len(samples), -1).astype(np.float32), rate, self.spec)
             (answer,) = self._answers([self._sound('', samples)])
+        except TypeError:
+            raise Refusal(f'The rate is {rate!r}; expected a whole number of Hz.') from None
         except log_mel.Rejected as reason:
             answer = {'error': str(reason)}
         if 'error' in answer:
@@ -283,7 +290,12 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('paths', nargs='+', metavar='PATH', help='an audio file, a folder, or - for raw PCM from standard input')
     parser.add_argument('--format', choices=answers.FORMATS, default='table')
     parser.add_argument('--window', type=float, default=WINDOW, help='seconds (default %(default)g)')
-    parser.add_argument('--hop', type=float, default=None, help=f'seconds, of files longer than {LONGEST:g} s (default {HOP:g})')
+    parser.add_argument(
+        '--hop',
+        type=float,
+        default=None,
+        help=f'seconds, of files longer than {LONGEST:g} s (default {HOP:g}, or the window if that is shorter)',
+    )
     parser.add_argument('--rate', type=int, help='Hz, of standard input')
     parser.add_argument('--encoding', choices=ENCODINGS, help='of standard input (default s16le)')
     parser.add_argument('--channels', type=int, help='of standard input, interleaved (default 1)')
@@ -324,20 +336,17 @@ def main() -> None:
     sys.stdout.reconfigure(errors='backslashreplace')  # a file's name may be any bytes
     paths, failed = [], []
     with spoken():
-        try:
-            model = load(asked.workdir, asked.window, asked.hop)
-            print(*model.notes, sep='\n', end='\n' * bool(model.notes), file=sys.stderr)
-            if asked.paths == ['-']:
-                paths = asked.paths
-                found = model.stream(sys.stdin.buffer, asked.rate, asked.encoding, asked.channels)
-            else:
-                paths = [p for path in asked.paths for p in below(Path(path))]
-                found = model.files(paths)
-            for line in answers.lines(counted(found, failed, len(paths)), asked.format, model.classes):
-                with tqdm.external_write_mode():
-                    print(line, flush=True)
-        except BrokenPipeError:  # `| head` has what it wanted
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        model = load(asked.workdir, asked.window, asked.hop)
+        print(*model.notes, sep='\n', end='\n' * bool(model.notes), file=sys.stderr)
+        if asked.paths == ['-']:
+            paths = asked.paths
+            found = model.stream(sys.stdin.buffer, asked.rate, asked.encoding, asked.channels)
+        else:
+            paths = [p for path in asked.paths for p in below(Path(path))]
+            found = model.files(paths)
+        for line in answers.lines(counted(found, failed, len(paths)), asked.format, model.classes):
+            with tqdm.external_write_mode():
+                print(line, flush=True)
     if failed:
         print(f'{len(failed)} of {many(len(paths), "file")} without an answer.', file=sys.stderr)
         sys.exit(1)

@@ -26,7 +26,7 @@ from jaxser.sweep import many
 
 NOTHING = statistics.Estimate(None, None, None)
 LOUD = {  # verdicts that a reader must not miss
-    'inert': 'the representation tells nearly as much as that of plain training, or more',
+    'inert': 'the representation tells nearly as much of what it shall forget as that of plain training, or more',
     'collapsed': 'the emotion went too, or the run diverged',
 }
 
@@ -71,7 +71,8 @@ def headline(of: Sweep) -> str:
         against = f'{ends(best["delta_ci95"], "+.3f")} {sure}; {of.title(plain)} has {plain["uar"]:.3f}'
         facts.append(('difference to plain training', number(best['delta_uar'], '+z.3f'), against))
         if plain['dev_uar'] >= best['dev_uar']:
-            facts.append(('dev prefers', 'plain training', f'its dev UAR is {plain["dev_uar"]:.3f}'))
+            preferred = 'plain training' if plain['dev_uar'] > best['dev_uar'] else 'neither'
+            facts.append(('dev prefers', preferred, f'plain training has a dev UAR of {plain["dev_uar"]:.3f}'))
     if best:
         domain, tells = forgotten(of, best)
         _, before = forgotten(of, plain) if plain else ('', None)
@@ -83,7 +84,7 @@ def headline(of: Sweep) -> str:
             facts.append((f'leakage of the {domain}', 'not asked', f'python -m jaxser.probe --workdir {of.path}'))
     facts += [
         ('tested speakers', str(len(of.names)), f'{results["protocol"]}, {many(len(results["folds"]), "fold")}'),
-        ('split', results['split_sha256'][:12], 'the first of its sha256'),
+        ('split', results['split_sha256'][:12], 'the first digits of its sha256; all of them are below'),
         ('selection', results['selection'], 'of the epoch, and of the setting; test chooses nothing'),
         ('device', results['device'], f'{results["seconds"]:.0f} s'),
     ]
@@ -170,18 +171,21 @@ def write_comparison(paths: list) -> Path:
         top += said(f'{len(splits)} splits: figures of different splits are of other utterances and make no pairs.')
     if any(of.results['synthetic'] for of in found):
         top += said(summary.SYNTHETIC)
-    head = ['sweep', 'setting', 'method', 'chosen by dev', 'dev UAR', 'UAR', '95 %', '- plain', '95 %', 'p', 'split']
-    lines = []
+    head = ['sweep', 'setting', 'method', 'chosen by dev', 'dev UAR', 'UAR', '95 %', '- plain', '95 %', 'p', 'p Holm']
+    head += ['leakage (chance)', 'epochs', 'split']
+    lines, compared = [], [r for rows in tables for r in rows if r.gain and r.gain.p is not None]
+    holm = {id(r): p for r, p in zip(compared, statistics.holm([r.gain.p for r in compared]))}
     for of, rows in zip(found, tables):
         for r in rows:
             setting = ', '.join(f'{k} {sweep.word(v)}' for k, v in r.setting.items() if v is not None)
             uar, gain = r.uar or NOTHING, r.gain or NOTHING
             figures = [number(r.dev), number(uar.value), ends(uar.ci95), number(gain.value, '+z.3f'), ends(gain.ci95, '+.3f')]
             chosen, split = ', '.join(dict.fromkeys(r.chosen)), of.results['split_sha256'][:8]
-            lines.append([of.path.name, setting, r.method, chosen, *figures, number(gain.p, '.3g'), split])
-    note = said(
-        'Coefficients are chosen on dev, fold by fold; p is of a row alone, the sentence above corrects for their number.'
-    )
+            sure = number(gain.p, '.3g'), number(holm.get(id(r)), '.3g')
+            told = ', '.join(f'{d} {tells:.3f} ({chance:.3f})' for d, (tells, chance) in (r.leakage or {}).items())
+            epochs = of.facts['config'].get('train', {}).get('epochs', '')
+            lines.append([of.path.name, setting, r.method, chosen, *figures, *sure, told, epochs, split])
+    note = said('Coefficients are chosen on dev, fold by fold; p Holm is corrected for the number of rows on this page.')
     links = ''.join(f'<li>{text(of.path)}: {text(of.results["protocol"])}; {text(of.facts["command"])}</li>' for of in found)
     sections = [
         Section('methods', 'Methods', table(head, lines) + note),

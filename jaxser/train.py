@@ -255,7 +255,7 @@ def run(config, path, profile: bool = False, began: float | None = None) -> dict
     place = Workdir(path, config)
     results = place.finished()
     if results:
-        cluster.say(f'{place.path} holds this sweep, finished; remove it to train anew.')
+        cluster.say(f'{place.path} holds this sweep, trained; remove it to train anew.')
     else:
         try:
             with precision(config):
@@ -291,7 +291,7 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     mel_RxM = everything(task) if choices['resident'] else None
     sizes = choices.setdefault('runs_per_group', {})
 
-    outcomes, ends = [], itertools.count()
+    outcomes, ends, before = [], itertools.count(), 0.0  # seconds of what was interrupted
     bar = cluster.progress(len(parts) * task.steps * config.train.epochs, 'step')
     with cluster.Termination() as termination, contextlib.closing(bar) as progress:
         for number, part in enumerate(parts):
@@ -303,12 +303,16 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
             progress.total += (len(trainer.groups) - 1) * task.steps * config.train.epochs
             for group in trainer.groups:
                 n = next(ends)
+                since = 0.0
                 if outcome := place.outcome(n):
-                    progress.update(task.steps * config.train.epochs)
+                    cluster.skip(progress, task.steps * config.train.epochs)
                 else:
+                    since = time.time()
                     outcome = train_group(
                         trainer, group, n, outcomes, place, progress, termination, profile and not outcomes, began
                     )
+                    since = time.time() - since
+                before += max(outcome['seconds'] - since, 0.0)
                 outcomes.append(outcome)
     runs = [r for o in outcomes for r in o['runs']]
     if not any(r['status'] == 'ok' for r in runs):
@@ -316,7 +320,7 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
     results = {}
     if cluster.main():
         predicted = summary.read(place.gather(len(outcomes)), [str(c) for c in task.table.classes])
-        results = written.results(config, task, outcomes, predicted, time.time() - began)
+        results = written.results(config, task, outcomes, predicted, before + time.time() - began)
         place.finish(results)
     cluster.wait('results.json')
     return results
@@ -341,7 +345,7 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
         epoch, arrays, host = found
         state, best = arrays['state'], arrays['best']
         record.from_json(host)
-        progress.update(min(epoch, config.train.epochs) * task.steps)
+        cluster.skip(progress, min(epoch, config.train.epochs) * task.steps)
         cluster.say(f'Resuming after epoch {min(epoch, config.train.epochs)} of {config.train.epochs}.')
 
     entropy = [health.entropies(task.table, task.entries[f], trainer.method.domains) for f in group.fold_N]

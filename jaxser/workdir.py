@@ -1,15 +1,17 @@
 """What a sweep leaves behind, and whether it is this sweep's."""
 
 import argparse
-import contextlib
 import csv
+import fcntl
 import importlib.metadata
 import io
 import json
+import os
 import platform
 import shlex
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,29 @@ def git_commit() -> str | None:
         return None
 
 
+class Held:
+    """That this process writes in a folder, until nobody here refers to it any more or the process ends."""
+
+    def __init__(self, folder: Path):
+        file = os.open(folder / '.lock', os.O_RDWR | os.O_CREAT)
+        weakref.finalize(self, os.close, file)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refusal(f'Another process is working in {folder}. Wait for it, or choose another --workdir.') from None
+        except OSError:  # this file system knows no locks
+            pass
+
+    @classmethod
+    def of(cls, folder: Path) -> 'Held':
+        """The one that is there, or a new one; refuses a folder in which another process writes."""
+        held = HELD[str(folder)] = HELD.get(str(folder)) or cls(folder)
+        return held
+
+
+HELD: weakref.WeakValueDictionary[str, Held] = weakref.WeakValueDictionary()  # a process may open a folder twice
+
+
 class Workdir:
     """The folder of one sweep, on a disk or at gs://; refuses one that holds another sweep or cannot be written.
 
@@ -80,14 +105,15 @@ class Workdir:
                 (self.path / 'writable').unlink()
             except PermissionError:
                 raise Refusal(f'No permission to write to the workdir {path}. Choose another with --workdir.') from None
+            self.held = Held.of(Path(self.path)) if '://' not in str(path) else None
         cluster.refuse_a_folder_of_ones_own(self.path)
         self._refuse_another_sweep()
 
     def forsake(self) -> None:
         """Removes the folder of a sweep that was refused before it left anything."""
-        if cluster.main():
-            with contextlib.suppress(OSError):  # it is not empty
-                self.path.rmdir()
+        if cluster.main() and not any(p.name != '.lock' for p in self.path.iterdir()):
+            (self.path / '.lock').unlink(missing_ok=True)
+            self.path.rmdir()
 
     def _refuse_another_sweep(self) -> None:
         if not (known := self._json('config.json')):

@@ -146,7 +146,7 @@ def arrays(path: Path) -> list[np.ndarray]:
 def test_a_finished_sweep_is_shown_again_without_training(data, workdir):
     """The same command on a finished workdir prints the table and trains nothing."""
     before = (workdir / 'metrics.jsonl').stat().st_mtime_ns
-    assert 'finished' in finished(TINY, f'--config.data.dir={data}', f'--workdir={workdir}')
+    assert 'trained; remove it' in finished(TINY, f'--config.data.dir={data}', f'--workdir={workdir}')
     assert (workdir / 'metrics.jsonl').stat().st_mtime_ns == before
 
 

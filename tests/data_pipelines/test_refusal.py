@@ -2,10 +2,15 @@
 
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from data_pipelines.refusal import Refusal, spoken
+
+ROOT = Path(__file__).parents[2]
 
 
 def ended(wrong: BaseException, capsys, afterwards='The same command goes on.') -> tuple[int, str]:
@@ -35,6 +40,17 @@ def test_a_fault_of_ours_keeps_its_trace(wrong):
     with pytest.raises(type(wrong)) as found, spoken():
         raise wrong
     assert found.value is wrong
+
+
+def test_a_pipe_that_has_had_enough_is_no_error(tmp_path):
+    """`| head -1` of more than a pipe holds, whether it is written at once or at the end."""
+    for flush in (True, False):
+        code = f'with spoken():\n    for n in range(50_000):\n        print(n, flush={flush})'
+        words = [sys.executable, '-c', f'from data_pipelines.refusal import spoken\n{code}']
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as command:
+            assert command.stdout.readline() == b'0\n'
+            command.stdout.close()
+            assert command.stderr.read() == b''
 
 
 def test_what_ends_well_says_nothing(capsys):

@@ -113,6 +113,23 @@ def test_the_file_says_where_every_figure_is_from(tmp_path):
     assert '`tu_dat_msp_podcast`: Tu et al. 2019' in text
 
 
+def test_only_a_file_of_its_own_is_replaced(tmp_path, monkeypatch, capsys):
+    """What a person has written stays; its own tables are written anew."""
+    path, notes, own = finished(tmp_path / 'w').path, tmp_path / 'notes.md', tmp_path / 'own.md'
+    notes.write_text('# Results\n\nof mine')
+    for out, status in ((notes, 2), (own, None), (own, None)):
+        monkeypatch.setattr('sys.argv', ['compare', str(path), '--out', str(out)])
+        if status is None:
+            compare.main()
+            continue
+        with pytest.raises(SystemExit) as end:
+            compare.main()
+        assert end.value.code == status
+        assert 'was not written by jaxser.compare' in capsys.readouterr().err
+    assert notes.read_text() == '# Results\n\nof mine'
+    assert 'Written by `python -m jaxser.compare' in own.read_text()
+
+
 def test_a_sweep_that_is_not_done_is_refused(tmp_path):
     """By its name, with what to do."""
     with pytest.raises(Refusal, match='holds no finished sweep'):

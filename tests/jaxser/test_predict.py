@@ -184,6 +184,8 @@ def test_rate_channels_and_type_of_a_wave_do_not_matter(model):
         (sound(1.0), 3, 'rate of 3 Hz'),
         (np.zeros((2, RATE)), RATE, r'shape \(2, 16000\); expected \(time,\)'),
         (np.zeros(0), RATE, r'shape \(0,\)'),
+        (np.full(RATE, 20_000.0), RATE, 'samples of 20000; expected floats of full scale 1'),
+        (np.ones(RATE), '16000', "rate is '16000'; expected a whole number"),
         (np.zeros(RATE, bool), RATE, 'bool; expected floats'),
     ],
 )

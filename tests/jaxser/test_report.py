@@ -200,6 +200,14 @@ def test_the_best_setting_is_chosen_by_dev(whole):
     assert 'setting dann, lam = 1 best dev UAR (0.700) of 2 settings compared with plain training' in page.text
 
 
+def test_a_tie_with_plain_training_is_called_so(tmp_path, undrawn, monkeypatch):
+    """Dev prefers neither, or plain training."""
+    for dev, said in ((0.7, 'dev prefers neither plain training has a dev UAR of 0.700'), (0.8, 'dev prefers plain training')):
+        monkeypatch.setitem(DEV, 0.0, dev)
+        finished(tmp_path / str(dev))
+        assert said in Page(report.write(tmp_path / str(dev)).read_text()).text
+
+
 def test_what_is_told_stands_beside_chance_and_the_input(whole):
     """A line a setting: the linear classifier, the one with a hidden layer, verification, the difference to plain training."""
     _, results, page = whole
@@ -333,6 +341,8 @@ def test_several_sweeps_are_compared(tmp_path, undrawn, monkeypatch):
     page = Page((tmp_path / 'a' / 'comparison.html').read_text())
     assert '2 sweeps compared' in page.text
     assert '2 splits' in page.text
+    assert 'speaker 0.405 (0.200)' in page.text, 'of the coefficient that dev has chosen'
+    assert 'p Holm' in page.text
     plain, best = (of for draw, of in drawn if draw is pictures.heat)
     np.testing.assert_allclose(plain[0], [[np.nan, 0.5], [0.5, np.nan]])
     np.testing.assert_allclose(best[0], [[np.nan, 0.6], [0.6, np.nan]])

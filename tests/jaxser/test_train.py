@@ -259,6 +259,7 @@ def test_a_finished_group_is_not_computed_again(data, plain, tmp_path, monkeypat
     monkeypatch.setattr(train, 'train_group', lambda *a: pytest.fail('it was trained'))
     again = sweep(data, copy)
     assert again['runs'] == plain[0]['runs']
+    assert again['seconds'] > sum(g['seconds'] for g in plain[0]['groups']), 'what was done before counts too'
 
 
 def test_resuming_on_other_devices(data, plain, tmp_path, monkeypatch):
