@@ -35,7 +35,7 @@ if not os.environ.get('JAX_PLATFORMS'):
 
 
 # The files that take longest, first: none of them is begun when the other workers are nearly done.
-LONG = ('test_main', 'test_every_method', 'test_train', 'test_every_encoder', 'test_predict')
+LONG = ('test_tutorial', 'test_main', 'test_every_method', 'test_train', 'test_every_encoder', 'test_predict')
 
 
 def pytest_collection_modifyitems(items: list) -> None:

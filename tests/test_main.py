@@ -150,6 +150,7 @@ def test_a_finished_sweep_is_shown_again_without_training(data, workdir):
     assert (workdir / 'metrics.jsonl').stat().st_mtime_ns == before
 
 
+@pytest.mark.gate
 def test_sigterm_leaves_a_checkpoint_and_a_status_of_its_own(packed, workdir, tmp_path):
     """75, a sentence, and the same command ends with the results of a run that nobody stopped."""
     arguments = (TINY, f'--config.data.dir={packed}', f'--workdir={tmp_path}', '--config.train.checkpoint_seconds=1000')
@@ -183,6 +184,7 @@ def processes(data, workdirs: list[Path], *arguments: str) -> list[tuple[int, st
     return [(p.returncode, words) for p, words in zip(some, said)]
 
 
+@pytest.mark.gate
 def test_two_processes_are_one(data, workdir, tmp_path):
     """A fold's runs on each, process 0 speaks and writes; streaming reads on each what its runs need; all are probed."""
     arguments = ('--config.data.resident=off', '--config.probe=True', '--config.sweep.fold=0,1')

@@ -98,7 +98,7 @@ def test_a_fresh_python_with_jax_alone_says_what_predict_says(exported):
     What lies beyond their ends is not heard, were it NaN.
     """
     np.savez(exported / 'batches.npz', **(made := batches_of()))
-    said, platforms = map(ast.literal_eval, fresh(snippets(exported)[1] + SHAPED, exported).splitlines())
+    said, platforms = map(ast.literal_eval, fresh(snippets(exported)[2] + SHAPED, exported).splitlines())
     assert said == pytest.approx(answer(exported), abs=1e-5)
     assert platforms == ('cpu', 'cuda', 'rocm', 'tpu')
     assert b'StableHLO_v0.9.0' in (exported / card.PROGRAM).read_bytes()  # which older releases read too
@@ -126,7 +126,7 @@ def test_the_card_runs_with_jaxser(exported, monkeypatch):
 def test_the_card_runs_with_jax_and_librosa(exported):
     """From a stereo file of another rate: its features are those of prepare."""
     nothing_else = "\nimport sys; assert not {'flax', 'jaxser', 'tensorflow'} & {*sys.modules}"
-    found = ast.literal_eval(fresh(snippets(exported)[2] + nothing_else, exported))
+    found = ast.literal_eval(fresh(snippets(exported)[1] + nothing_else, exported))
     assert found == pytest.approx(answer(exported), abs=1e-5)
 
 
