@@ -31,7 +31,8 @@ Written by `{command}`; nothing here is typed by hand.
 
 UAR: mean recall over classes, the test parts of all folds pooled, mean over seeds; ±: its standard deviation over seeds. In
 brackets: intervals of 95 % for other speakers, from {draws} draws that resample speakers, with all their utterances and in all
-seeds at once (symmetric bootstrap-t; tests/benchmarks/coverage.py measures how often such intervals hold the truth).
+seeds at once (symmetric bootstrap-t; tests/benchmarks/coverage.py measures how often such intervals hold the truth). A p-value
+takes {more} where few of those are beyond.
 `- plain`: UAR less that of plain training in the same setting, on the same draws; `- plain joint`: less that of plain training
 with BatchNorm `joint`. `chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers choose
 nothing; leace is chosen before it erases. `speaker leaks` (or another domain): how well a fresh linear classifier tells it by the
@@ -260,7 +261,14 @@ def write(paths: list[Path], whole: list[Path], configs: Path | None, command: s
         raise Refusal(f'{twice[0]} is named twice; a sweep has one table.')
     chosen = [(of, rows(of)) for of in map(read, paths)]
     every = [(of, rows(of, whole=True)) for of in map(read, whole)]
-    parts, told = [INTRODUCTION.format(command=command, draws=f'{statistics.DRAWS:,}', fewest=statistics.FEWEST)], set()
+    parts, told = (
+        [
+            INTRODUCTION.format(
+                command=command, draws=f'{statistics.DRAWS:,}', more=f'{statistics.MORE:,}', fewest=statistics.FEWEST
+            )
+        ],
+        set(),
+    )
     if chosen:
         parts.append(f'**Verdict.** {verdict({str(of.path): table for of, table in chosen})}\n')
     for of, table in [*chosen, *every]:

@@ -16,6 +16,7 @@ import numpy as np
 from data_pipelines.refusal import Refusal
 
 DRAWS = 2000
+MORE, RARE = 50_000, 10  # draws for a p-value where of the first fewer are beyond: else it could not survive many comparisons
 LEVEL = 0.95
 FEWEST = 6  # speakers: what fewer would give is no interval
 # By the number of speakers, how often intervals of 95 % hold the truth: the least of what tests/benchmarks/coverage.py prints.
@@ -68,7 +69,7 @@ def estimate(*terms: tuple[int, np.ndarray, np.ndarray]) -> Estimate:
     """Of a sum of mean recalls, each (sign, right_SxC, said_SxC), all by the same draws.
 
     The interval is value -+ q error, with q the 95 % quantile of |draw - value| / error of the draw, by the draws in which
-    speakers differ; p the share of them beyond |value| / error.
+    speakers differ; p the share of them beyond |value| / error, of more draws where that is rare.
     """
     S = len(terms[0][1])
 
@@ -82,12 +83,18 @@ def estimate(*terms: tuple[int, np.ndarray, np.ndarray]) -> Estimate:
     (value,), (error,) = of(np.ones((1, S)))
     if S < FEWEST:
         return Estimate(float(value), None, None)
-    value_Q, error_Q = of(weights(S))
     if error <= ROUNDING:
         return Estimate(float(value), (float(value), float(value)), float(abs(value) <= ROUNDING))
-    apart_Q = np.abs(value_Q - value)[error_Q > ROUNDING] / error_Q[error_Q > ROUNDING]
+
+    def apart(draws: int) -> tuple[np.ndarray, int]:
+        value_Q, error_Q = of(weights(S, draws))
+        apart_Q = np.abs(value_Q - value)[error_Q > ROUNDING] / error_Q[error_Q > ROUNDING]
+        return apart_Q, int((apart_Q >= abs(value) / error).sum())
+
+    apart_Q, beyond = apart(DRAWS)
     reach = float(np.quantile(apart_Q, LEVEL) * error)
-    beyond = int((apart_Q >= abs(value) / error).sum())
+    if beyond < RARE:
+        apart_Q, beyond = apart(MORE)
     return Estimate(float(value), (float(value) - reach, float(value) + reach), (beyond + 1) / (len(apart_Q) + 1))
 
 

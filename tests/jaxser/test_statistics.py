@@ -189,3 +189,16 @@ def test_other_utterances_are_refused(other):
     """What is compared must have been tested on the same."""
     with pytest.raises(Refusal, match='same split_sha256'):
         statistics.of_difference(counts(people()), counts(people(**other)))
+
+
+def test_a_small_p_value_may_survive_many_comparisons():
+    """A difference that hardly any draw reaches has a p far below 1 in 2,000; one of the usual size has that of 2,000 draws."""
+    random = np.random.default_rng(0)
+    said_SxC = np.full((24, 2), 50)
+
+    def p(mean: float) -> float:
+        right_SxC = np.clip(random.normal(0.5 + mean, 0.02, (24, 2)), 0, 1) * said_SxC
+        return statistics.estimate((1, right_SxC, said_SxC), (-1, 0.5 * said_SxC, said_SxC)).p
+
+    assert p(0.2) * 104 < 0.01
+    assert round(p(0.002) * (statistics.DRAWS + 1), 6).is_integer()
