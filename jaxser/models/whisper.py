@@ -1,0 +1,69 @@
+"""The encoder of Whisper (Radford et al. 2022, arXiv 2212.04356), from log-mel to the output of every layer."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from data_pipelines.refusal import Refusal
+from jaxser.features import frame_mask
+from jaxser.models.transformer import Attention, gelu, masked
+
+TYPES = ('whisper',)  # model_type of config.json
+PREFIXES = ('model.encoder.', 'encoder.', '')  # of the encoder's tensors in a checkpoint
+DEFAULTS = {  # what config.json leaves out where it is so
+    'd_model': 384,
+    'encoder_layers': 4,
+    'encoder_attention_heads': 6,
+    'encoder_ffn_dim': 1536,
+    'num_mel_bins': 80,
+    'max_source_positions': 1500,
+}
+
+
+class Layer(nn.Module):
+    """A layer of the transformer, norms first; keys have no bias."""
+
+    config: Any
+
+    @nn.compact
+    def __call__(self, x_BxTxD: jax.Array, mask_BxT: jax.Array) -> jax.Array:
+        norm = nn.LayerNorm(1e-5, name='self_attn_layer_norm')(x_BxTxD)
+        x_BxTxD += Attention(self.config['encoder_attention_heads'], key_bias=False, name='self_attn')(norm, mask_BxT)
+        norm = nn.LayerNorm(1e-5, name='final_layer_norm')(x_BxTxD)
+        wide = gelu(nn.Dense(self.config['encoder_ffn_dim'], name='fc1')(norm))
+        return x_BxTxD + nn.Dense(x_BxTxD.shape[-1], name='fc2')(wide)
+
+
+class Whisper(nn.Module):
+    """[x_BxTxD of the input and of every layer, the last one after the final norm], frames_B; zero beyond them.
+
+    `mel_BxTxM` is Whisper's log-mel, `frames_B` its frames; two of them make one of the output. In training every input was
+    filled up with silence to 30 s, here none is: the first positions serve it, and nothing beyond its frames changes it.
+    """
+
+    config: Any  # config.json, as flax.core.FrozenDict
+
+    @nn.compact
+    def __call__(self, mel_BxTxM: jax.Array, frames_B: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+        D, mask_BxT = self.config['d_model'], frame_mask(frames_B, mel_BxTxM.shape[1]) > 0
+        one, two = (nn.Conv(D, (3,), stride, padding=1, name=f'conv{n}') for n, stride in ((1, 1), (2, 2)))
+        x_BxTxD = gelu(two(masked(gelu(one(masked(mel_BxTxM, mask_BxT))), mask_BxT)))
+        frames_B, T = -(-frames_B // 2), x_BxTxD.shape[1]
+        place_PxD = nn.Embed(self.config['max_source_positions'], D, name='embed_positions').embedding
+        if len(place_PxD) < T:
+            raise Refusal(f'{T} frames of 20 ms; this Whisper hears {len(place_PxD)} of them at most.')
+        mask_BxT = frame_mask(frames_B, T) > 0
+        states = [x_BxTxD + place_PxD[:T]]
+        for n in range(self.config['encoder_layers']):
+            states.append(Layer(self.config, name=f'layers_{n}')(states[-1], mask_BxT))
+        states[-1] = nn.LayerNorm(1e-5, name='layer_norm')(states[-1])
+        return [masked(x, mask_BxT) for x in states], frames_B
+
+
+def check(config: dict) -> None:
+    """Refuses what is not understood of a configuration."""
+    if config.get('activation_function', 'gelu') != 'gelu':
+        raise Refusal(f'config.json has activation_function {config["activation_function"]!r}; only gelu is understood.')
+    if config.get('scale_embedding'):
+        raise Refusal('config.json has scale_embedding true; only false is understood.')

@@ -1,0 +1,229 @@
+"""A pretrained speech encoder from its Hugging Face folder: wav2vec 2.0, HuBERT, WavLM, Whisper's encoder.
+
+  python -m jaxser.upstream FOLDER
+
+says what a folder holds: the model, its size, which of its tensors are not the encoder's. It is read with safetensors alone
+(`config.json`, `model.safetensors` or its shards, `preprocessor_config.json` where there is one); pickled files are never opened.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+
+from data_pipelines.refusal import Refusal, spoken
+from jaxser.models import wav2vec2, whisper
+from jaxser.sweep import many
+
+RATE = 16_000  # Hz, of what every one of them hears
+WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
+LISTED = 5  # names that a sentence lists
+DAMAGED = 'Get the folder anew.'
+
+
+class Upstream(NamedTuple):
+    """An encoder: states, frames_B = module.apply({'params': params}, x, length_B), of samples or of Whisper's log-mel."""
+
+    config: dict[str, Any]
+    module: Any
+    params: dict
+    unused: tuple[str, ...]  # tensors of the checkpoint that are not the encoder's
+    sha256: str  # of the weights
+
+    @property
+    def hears(self) -> str:
+        """'wave' or 'mel'."""
+        return 'mel' if self.config['model_type'] in whisper.TYPES else 'wave'
+
+    @property
+    def layers(self) -> int:
+        """How many states there are: the input's, and one a layer."""
+        return 1 + self.config['encoder_layers' if self.hears == 'mel' else 'num_hidden_layers']
+
+    @property
+    def width(self) -> int:
+        """Of a state."""
+        return self.config['d_model' if self.hears == 'mel' else 'hidden_size']
+
+
+def read(folder) -> Upstream:
+    """The encoder in a folder; refuses one that is damaged, or no such encoder's, naming the tensor."""
+    folder = Path(folder)
+    config = _json(folder / 'config.json', f'{folder} holds no upstream (no config.json); expected a Hugging Face folder.')
+    family = next((f for f in (wav2vec2, whisper) if config.get('model_type') in f.TYPES), None)
+    if family is None:
+        known = ', '.join((*wav2vec2.TYPES, *whisper.TYPES))
+        raise Refusal(f'{folder}/config.json has model_type {config.get("model_type")!r}; understood are {known}.')
+    config = family.DEFAULTS | {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    family.check(config)
+    module, shapes = _module(family, config, folder)
+    files = _files(folder)
+    names = {name: file for file in files for name in _header(file)}
+    wanted = {path: _name(path) for path in shapes}
+    prefix = max(family.PREFIXES, key=lambda p: sum(p + n in names for n in wanted.values()))
+    if missing := [n for n in wanted.values() if not _sources(prefix + n, names)]:
+        raise Refusal(
+            f'{folder} lacks {many(len(missing), "tensor")} of {len(wanted)} of its {config["model_type"]} encoder: '
+            f'{", ".join(prefix + n for n in missing[:LISTED])}{", ..." if len(missing) > LISTED else ""}. {DAMAGED}'
+        )
+    params, used = {}, set()
+    for path, name in wanted.items():
+        sources = _sources(prefix + name, names)
+        used |= set(sources)
+        params[path] = _fitting([_tensor(names[s], s) for s in sources], sources[-1], path, shapes[path].shape)
+    digest = hashlib.sha256()
+    for file in files:
+        with open(file, 'rb') as opened:
+            digest.update(hashlib.file_digest(opened, 'sha256').digest())
+    unused = tuple(sorted(set(names) - used))
+    return Upstream(config, module, flax.traverse_util.unflatten_dict(params), unused, digest.hexdigest())
+
+
+def _json(path: Path, absent: str) -> dict:
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise Refusal(absent) from None
+    except (OSError, ValueError) as e:
+        raise Refusal(f'{path} cannot be read: {e}. {DAMAGED}') from None
+    if not isinstance(found, dict):
+        raise Refusal(f'{path} is no JSON object. {DAMAGED}')
+    return found
+
+
+def _module(family, config: dict, folder: Path) -> tuple[Any, dict]:
+    """The Flax module, and the shape of every parameter by its path."""
+    frozen = flax.core.freeze(config)
+    if family is whisper:
+        module, x = whisper.Whisper(frozen), jnp.zeros((1, 8, config['num_mel_bins']))
+    else:
+        hears = folder / 'preprocessor_config.json'
+        said = _json(hears, '') if hears.exists() else {}
+        if said.get('sampling_rate', RATE) != RATE:
+            raise Refusal(f'{hears} says {said["sampling_rate"]} Hz; only {RATE} is understood.')
+        module, x = wav2vec2.Wav2Vec2(frozen, said.get('do_normalize', True)), jnp.zeros((1, RATE))
+    shapes = jax.eval_shape(module.init, jax.random.key(0), x, jnp.full(1, x.shape[1]))['params']
+    return module, flax.traverse_util.flatten_dict(shapes)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of the weights."""
+    if (folder / WEIGHTS).exists():
+        return [folder / WEIGHTS]
+    if not (folder / INDEX).exists():
+        others = sorted(p.name for p in folder.glob('*.bin'))
+        why = f' ({", ".join(others)}: pickled, which is never opened; convert it to safetensors)' if others else ''
+        raise Refusal(f'{folder} holds no weights: neither {WEIGHTS} nor {INDEX}{why}.')
+    shards = sorted(set(_json(folder / INDEX, '').get('weight_map', {}).values()))
+    for name in shards:
+        if Path(name).name != name:
+            raise Refusal(f'{folder / INDEX} names {name!r}, which is not a file of that folder.')
+        if not (folder / name).exists():
+            raise Refusal(f'{folder} lacks {name}, one of {len(shards)} that {INDEX} names. {DAMAGED}')
+    return [folder / name for name in shards]
+
+
+def _header(file: Path) -> list[str]:
+    """The names of a file's tensors; refuses one that is cut off, naming the first tensor that is not whole."""
+    with open(file, 'rb') as opened:
+        size = file.stat().st_size
+        length = struct.unpack('<Q', opened.read(8))[0] if size >= 8 else size
+        try:
+            header = json.loads(opened.read(length)) if 8 + length <= size else None
+        except ValueError:
+            header = None
+    if not isinstance(header, dict):
+        raise Refusal(f'{file} is no safetensors file, or is cut off before its first tensor. {DAMAGED}')
+    entries = {k: v for k, v in header.items() if k != '__metadata__'}
+    for name, facts in sorted(entries.items(), key=lambda item: item[1]['data_offsets'][1]):
+        if 8 + length + facts['data_offsets'][1] > size:
+            raise Refusal(f'{file} is cut off within the tensor {name}. {DAMAGED}')
+    return list(entries)
+
+
+def _name(path: tuple[str, ...]) -> str:
+    """What a parameter is called in the checkpoint."""
+    *modules, leaf = path
+    modules = [re.sub(r'^((?:conv_)?layers)_(\d+)$', r'\1.\2', m) for m in modules]
+    return '.'.join([*modules, {'kernel': 'weight', 'scale': 'weight', 'embedding': 'weight'}.get(leaf, leaf)])
+
+
+def _sources(name: str, names) -> list[str]:
+    """The tensors that make a parameter: itself, or by weight norm its length and its direction, in either spelling."""
+    stem = name.removesuffix('weight')
+    pairs = ([f'{stem}weight_g', f'{stem}weight_v'], [f'{stem}parametrizations.weight.original{n}' for n in (0, 1)])
+    return next((found for found in ([name], *pairs) if all(n in names for n in found)), [])
+
+
+def _tensor(file: Path, name: str) -> np.ndarray:
+    """As float32."""
+    try:
+        with safetensors.safe_open(file, 'flax' if _is_bfloat(file, name) else 'np') as opened:
+            array = np.asarray(opened.get_tensor(name)).astype(np.float32)
+    except (OSError, ValueError, safetensors.SafetensorError) as e:
+        raise Refusal(f'{file}: the tensor {name} cannot be read ({e}). {DAMAGED}') from None
+    if not np.isfinite(array).all():
+        raise Refusal(f'{file}: the tensor {name} is not finite. {DAMAGED}')
+    return array
+
+
+def _is_bfloat(file: Path, name: str) -> bool:
+    with safetensors.safe_open(file, 'np') as opened:
+        return opened.get_slice(name).get_dtype() == 'BF16'
+
+
+def _fitting(arrays: list[np.ndarray], name: str, path: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
+    """The parameter as Flax has it, of one tensor or of two by weight norm (over all but the filter's places)."""
+    array = arrays[-1]
+    if len(arrays) == 2:
+        length, direction = arrays
+        norm = np.sqrt((direction.astype(np.float64) ** 2).sum((0, 1), keepdims=True))
+        array = (direction * (length / norm)).astype(np.float32)
+    if path[-1] == 'kernel':
+        array = array.transpose()  # torch has outputs first, and of a filter its places last
+    if array.shape != shape:
+        found, expected = (tuple(reversed(s)) if path[-1] == 'kernel' else s for s in (array.shape, shape))
+        raise Refusal(f'The tensor {name} has the shape {found}; by config.json it is {expected}. {DAMAGED}')
+    return np.ascontiguousarray(array)
+
+
+def described(folder) -> Iterator[str]:
+    """What a folder holds, in lines."""
+    of = read(folder)
+    c, leaves = of.config, jax.tree.leaves(of.params)
+    count = sum(x.size for x in leaves)
+    heads = c['encoder_attention_heads' if of.hears == 'mel' else 'num_attention_heads']
+    yield f'{folder}: the encoder of {c["model_type"]}, {of.layers - 1} layers of width {of.width} with {heads} heads'
+    yield f'  {count / 1e6:.1f} million parameters in {many(len(leaves), "tensor")}, {count * 4 / 2**20:.0f} MiB in float32'
+    if of.hears == 'mel':
+        hears, step = f'log-mel of {c["num_mel_bins"]} bands', 20.0
+    else:
+        hears = 'samples' + ', each wave by its own mean and deviation' * of.module.normalised
+        step = 1000 * int(np.prod(c['conv_stride'])) / RATE
+    yield f'  hears {hears} at {RATE} Hz; a frame every {step:g} ms'
+    yield f'  sha256 {of.sha256}'
+    listed = f': {", ".join(of.unused[:LISTED])}{", ..." if len(of.unused) > LISTED else ""}' if of.unused else ''
+    yield f"  missing: none; not the encoder's: {many(len(of.unused), 'tensor')}{listed}"
+
+
+def main() -> None:
+    """Prints a refusal as a sentence, without a stack trace."""
+    parser = argparse.ArgumentParser(prog='python -m jaxser.upstream', description=__doc__.splitlines()[0])
+    parser.add_argument('folder', type=Path, help='with config.json and model.safetensors, as Hugging Face has them')
+    asked = parser.parse_args()
+    with spoken():
+        print('\n'.join(described(asked.folder)))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,133 @@
+"""Small upstreams of every family with made-up weights, and what Hugging Face's transformers make of them.
+
+  pip install torch transformers && PYTHONPATH=. python tests/jaxser/models/parity.py
+
+writes parity.npz, every layer's output for every wave by itself, which the tests compare with.
+"""
+
+import json
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+FILE = Path(__file__).with_suffix('.npz')
+SMALL = {
+    'hidden_size': 16,
+    'num_hidden_layers': 2,
+    'num_attention_heads': 2,
+    'intermediate_size': 24,
+    'conv_dim': [8, 8, 8],
+    'conv_stride': [5, 2, 2],
+    'conv_kernel': [10, 3, 2],
+    'num_conv_pos_embeddings': 8,
+    'num_conv_pos_embedding_groups': 4,
+}
+LARGE = {'feat_extract_norm': 'layer', 'do_stable_layer_norm': True, 'conv_bias': True}  # as the large ones differ
+NEAR = {'num_buckets': 16, 'max_bucket_distance': 24}  # so that all kinds of distances occur
+CASES = {
+    'wav2vec2 base': {'model_type': 'wav2vec2', **SMALL},
+    'wav2vec2 large': {'model_type': 'wav2vec2', **SMALL, **LARGE},
+    'hubert base': {'model_type': 'hubert', **SMALL},
+    'hubert large': {'model_type': 'hubert', **SMALL, **LARGE, 'num_conv_pos_embeddings': 7},
+    'hubert without a norm before the projection': {'model_type': 'hubert', **SMALL, 'feat_proj_layer_norm': False},
+    'wavlm base': {'model_type': 'wavlm', **SMALL, **NEAR},
+    'wavlm large': {'model_type': 'wavlm', **SMALL, **LARGE, **NEAR},
+    'whisper': {
+        'model_type': 'whisper',
+        'd_model': 16,
+        'encoder_layers': 2,
+        'encoder_attention_heads': 2,
+        'encoder_ffn_dim': 24,
+        'num_mel_bins': 6,
+        'max_source_positions': 20,
+    },
+}
+NORMALISED = ('wav2vec2 large', 'hubert large')
+
+
+def inputs(case: str) -> list[np.ndarray]:
+    """Three waves (samples,), or log-mels (frames, bands) of which a batch makes no even number of frames."""
+    random = np.random.default_rng(0)
+    if case == 'whisper':
+        return [random.normal(size=(T, 6)).astype(np.float32) for T in (40, 26, 8)]
+    return [(0.1 * random.normal(size=L) + 0.05).astype(np.float32) for L in (1200, 777, 90)]
+
+
+def write(case: str, folder: Path) -> Path:
+    """The Hugging Face folder of a case."""
+    from jaxser import upstream
+    from jaxser.models import wav2vec2, whisper
+
+    config = CASES[case]
+    (folder / 'config.json').write_text(json.dumps(config))
+    (folder / 'preprocessor_config.json').write_text(json.dumps({'do_normalize': case in NORMALISED, 'sampling_rate': 16_000}))
+    family = whisper if case == 'whisper' else wav2vec2
+    _, shapes = upstream._module(family, family.DEFAULTS | config, folder)
+    tensors = {}
+    for path, of in shapes.items():
+        name, shape = upstream._name(path), of.shape[::-1] if path[-1] == 'kernel' else of.shape
+        random = np.random.default_rng(zlib.crc32(name.encode()))
+        tensor = random.normal(size=shape).astype(np.float32)
+        tensor = 1 + 0.1 * tensor if path[-1] == 'scale' else tensor * (0.3 if len(shape) > 1 else 0.1)
+        if 'pos_conv' in name and name.endswith('weight'):
+            stem = f'{name.removesuffix("weight")}parametrizations.weight.original'
+            tensors |= {f'{stem}0': np.float32(random.uniform(0.5, 1.5, (1, 1, shape[-1]))), f'{stem}1': tensor}
+        else:
+            tensors[name] = tensor
+    tensors['masked_spec_embed'] = np.zeros(16, np.float32)
+    save_file(tensors, folder / upstream.WEIGHTS)
+    return folder
+
+
+def theirs(case: str, folder: Path) -> list[list[np.ndarray]]:
+    """Every layer's output of every input by itself, by transformers."""
+    import torch
+    import transformers
+    from safetensors.torch import load_file
+
+    config = CASES[case]
+    kind = {'wav2vec2': 'Wav2Vec2', 'hubert': 'Hubert', 'wavlm': 'WavLM', 'whisper': 'Whisper'}[config['model_type']]
+    made = getattr(transformers, f'{kind}Config')(**config)
+    if case == 'whisper':
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+        model = WhisperEncoder(made)
+    else:
+        model = getattr(transformers, f'{kind}Model')(made)
+    found = model.load_state_dict(load_file(folder / 'model.safetensors'), strict=False)
+    assert not found.missing_keys, found
+    assert set(found.unexpected_keys) <= {'masked_spec_embed'}, found
+    model.eval()
+    out = []
+    for x in inputs(case):
+        if case == 'whisper':  # transformers hear 30 s alone: as many positions as the input has
+            places = load_file(folder / 'model.safetensors')['embed_positions.weight']
+            model.embed_positions = torch.nn.Embedding.from_pretrained(places[: len(x) // 2])
+            model.max_source_positions = model.config.max_source_positions = len(x) // 2
+            x = x.T
+        elif case in NORMALISED:
+            x = (x - x.mean()) / np.sqrt(x.var() + 1e-7)
+        with torch.no_grad():
+            said = model(torch.from_numpy(x)[None], output_hidden_states=True)
+        states = *said.hidden_states[:-1], said.last_hidden_state  # the last one after the final norm, if there is one
+        out.append([s[0].numpy() for s in states])
+    return out
+
+
+def main() -> None:
+    import tempfile
+
+    arrays = {}
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as place:
+            for n, states in enumerate(theirs(case, write(case, Path(place)))):
+                arrays[f'{case}/{n}'] = np.stack(states)
+    np.savez_compressed(FILE, **arrays)
+    print({k: v.shape for k, v in arrays.items()}, FILE.stat().st_size)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Pretrained encoders: every layer as transformers has it, whatever stands beside or behind an utterance."""
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import parity
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from data_pipelines.refusal import Refusal
+from jaxser import upstream
+
+
+@pytest.fixture(scope='module', params=parity.CASES)
+def case(request, tmp_path_factory):
+    """A name, and the encoder."""
+    return request.param, upstream.read(parity.write(request.param, tmp_path_factory.mktemp('upstream')))
+
+
+def heard(of: upstream.Upstream, inputs: list[np.ndarray], beyond: float = 0.0, extra: int = 0):
+    """states_LxBxTxD of a batch, and frames_B; `beyond` fills what is behind an input, and `extra` more of it."""
+    length = max(map(len, inputs)) + extra
+    x = np.full((len(inputs), length, *inputs[0].shape[1:]), beyond, np.float32)
+    for b, one in enumerate(inputs):
+        x[b, : len(one)] = one
+    states, frames_B = jax.jit(of.module.apply)({'params': of.params}, x, np.array([len(i) for i in inputs]))
+    return np.stack(states), np.asarray(frames_B)
+
+
+def test_every_layer_of_a_padded_batch_is_as_transformers_has_it_alone(case):
+    """1e-4, whatever is in the padding; zero beyond an utterance's frames."""
+    name, of = case
+    states, frames_B = heard(of, parity.inputs(name), beyond=7.0, extra=0 if name == 'whisper' else 33)  # it hears no more
+    with np.load(parity.FILE, allow_pickle=False) as stored:
+        for b, count in enumerate(frames_B):
+            expected = stored[f'{name}/{b}']
+            assert count == expected.shape[1]
+            assert len(states) == len(expected) == of.layers
+            np.testing.assert_allclose(states[:, b, :count], expected, atol=1e-4, rtol=1e-4)
+            assert not states[:, b, count:].any()
+
+
+def test_what_transformers_says_today_is_what_is_stored(tmp_path):
+    """With torch and transformers at hand (pip install '.[parity]')."""
+    pytest.importorskip('torch')
+    pytest.importorskip('transformers')
+    with np.load(parity.FILE, allow_pickle=False) as stored:
+        for case in parity.CASES:
+            folder = tmp_path / case.replace(' ', '_')
+            folder.mkdir()
+            for n, states in enumerate(parity.theirs(case, parity.write(case, folder))):
+                np.testing.assert_allclose(np.stack(states), stored[f'{case}/{n}'], atol=1e-5)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A small HuBERT, whole."""
+    return parity.write('hubert base', tmp_path)
+
+
+def changed(folder: Path, change) -> None:
+    """Its tensors, changed by a function."""
+    tensors = dict(load_file(folder / 'model.safetensors'))
+    change(tensors)
+    save_file(tensors, folder / 'model.safetensors')
+
+
+def refused(folder: Path) -> str:
+    """What is said of it."""
+    with pytest.raises(Refusal) as caught:
+        upstream.read(folder)
+    assert len(str(caught.value)) < 500
+    return str(caught.value)
+
+
+QUERY = 'encoder.layers.1.attention.q_proj.weight'
+
+
+def test_a_lacking_tensor_is_named(folder):
+    """And how many there are; a checkpoint of another model lacks them all."""
+    changed(folder, lambda tensors: tensors.pop(QUERY))
+    assert f'lacks 1 tensor of 53 of its hubert encoder: {QUERY}. ' in refused(folder)
+    changed(folder, lambda tensors: [tensors.pop(k) for k in list(tensors)[1:]])
+    assert 'lacks 5' in refused(folder)
+
+
+def test_a_tensor_of_another_shape_or_not_finite_is_named(folder):
+    """As torch has the shape, so that it can be looked up."""
+    whole = (folder / 'model.safetensors').read_bytes()
+    changed(folder, lambda tensors: tensors.update({QUERY: tensors[QUERY][:8]}))
+    assert f'{QUERY} has the shape (8, 16); by config.json it is (16, 16)' in refused(folder)
+    (folder / 'model.safetensors').write_bytes(whole)
+    changed(folder, lambda tensors: tensors[QUERY].__setitem__((3, 3), np.nan))
+    assert f'{QUERY} is not finite' in refused(folder)
+
+
+def test_a_file_that_is_cut_off_names_the_first_tensor_that_is_not_whole(folder):
+    """Anywhere: within the data, within the header, to nothing; or it is no such file at all."""
+    file = folder / 'model.safetensors'
+    whole = file.read_bytes()
+    length = struct.unpack('<Q', whole[:8])[0]
+    header = json.loads(whole[8 : 8 + length])
+    last = max((k for k in header if k != '__metadata__'), key=lambda k: header[k]['data_offsets'][1])
+    file.write_bytes(whole[:-1])
+    assert f'is cut off within the tensor {last}' in refused(folder)
+    for content in (whole[: 8 + length // 2], whole[:5], b'', b'x' * 1000):
+        file.write_bytes(content)
+        assert 'no safetensors file, or is cut off before its first tensor' in refused(folder)
+
+
+def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
+    """By the index, from this folder alone."""
+    whole = upstream.read(folder)
+    tensors = dict(load_file(folder / 'model.safetensors'))
+    names, parts = sorted(tensors), ('model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors')
+    for n, part in enumerate(parts):
+        save_file({k: tensors[k] for k in names[n::2]}, folder / part)
+    index = {'weight_map': {k: parts[n % 2] for n, k in enumerate(names)}}
+    (folder / 'model.safetensors').unlink()
+    (folder / 'model.safetensors.index.json').write_text(json.dumps(index))
+    jax.tree.map(np.testing.assert_array_equal, upstream.read(folder).params, whole.params)
+    (folder / parts[1]).unlink()
+    assert f'lacks {parts[1]}, one of 2' in refused(folder)
+    index['weight_map'][QUERY] = '../elsewhere.safetensors'
+    (folder / 'model.safetensors.index.json').write_text(json.dumps(index))
+    assert 'not a file of that folder' in refused(folder)
+
+
+def test_prefixes_spellings_and_sixteen_bits_are_understood(folder, tmp_path):
+    """As heads of tasks save it, weight norm as older torch spells it, and in bfloat16 or float16."""
+    whole = upstream.read(folder)
+    stem = 'encoder.pos_conv_embed.conv'
+
+    def older(tensors: dict) -> None:
+        for n, name in enumerate(('weight_g', 'weight_v')):
+            tensors[f'{stem}.{name}'] = tensors.pop(f'{stem}.parametrizations.weight.original{n}')
+        for k in list(tensors):
+            tensors[f'hubert.{k}'] = tensors.pop(k)
+        tensors['classifier.weight'] = np.zeros((2, 16), np.float32)
+
+    changed(folder, older)
+    found = upstream.read(folder)
+    jax.tree.map(np.testing.assert_array_equal, found.params, whole.params)
+    assert found.unused == ('classifier.weight', 'hubert.masked_spec_embed')
+    for kind in (jnp.bfloat16, jnp.float16):
+        changed(
+            folder, lambda tensors, kind=kind: tensors.update({k: np.asarray(jnp.asarray(x, kind)) for k, x in tensors.items()})
+        )
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=0.02, rtol=0.02), upstream.read(folder).params, whole.params
+        )
+
+
+def configured(folder: Path, **changes) -> None:
+    """Its config.json, changed."""
+    config = json.loads((folder / 'config.json').read_text()) | changes
+    (folder / 'config.json').write_text(json.dumps(config))
+
+
+def test_what_is_not_understood_is_refused(folder):
+    """Of a configuration, of what is hears, of pickled weights; a missing folder."""
+    configured(folder, model_type='bert')
+    assert "model_type 'bert'; understood are wav2vec2, hubert, wavlm, whisper" in refused(folder)
+    configured(folder, model_type='hubert', hidden_act='relu')
+    assert "hidden_act 'relu'; only 'gelu'" in refused(folder)
+    configured(folder, hidden_act='gelu')
+    (folder / 'preprocessor_config.json').write_text('{"sampling_rate": 8000}')
+    assert 'says 8000 Hz; only 16000' in refused(folder)
+    (folder / 'preprocessor_config.json').write_text('{')
+    assert 'preprocessor_config.json cannot be read' in refused(folder)
+    (folder / 'preprocessor_config.json').unlink()
+    shutil.move(folder / 'model.safetensors', folder / 'pytorch_model.bin')
+    assert 'pytorch_model.bin: pickled, which is never opened' in refused(folder)
+    assert 'holds no upstream (no config.json)' in refused(folder / 'nowhere')
+
+
+def test_what_a_folder_holds_is_said(folder):
+    """The model, its size, what it hears, what is not the encoder's."""
+    said = '\n'.join(upstream.described(folder))
+    assert 'the encoder of hubert, 2 layers of width 16 with 2 heads' in said
+    assert 'hears samples at 16000 Hz; a frame every 1.25 ms' in said
+    assert "not the encoder's: 1 tensor: masked_spec_embed" in said
