@@ -34,6 +34,9 @@ def get_config() -> ConfigDict:
     config.data.labels = 'native'
     config.data.only = ''  # utterances whose column has that value, or one of several: 'style=improvised', 'language=en,fr'
     config.data.features = ConfigDict(dataclasses.asdict(LogMel()))  # which shards: rate, window, hop, bands, low, high, floor
+    # Instead of log-mel the states of a pretrained encoder, as `prepare --features upstream:FOLDER` made them: the beginning of
+    # their name, e.g. 'whisper'.
+    config.data.upstream = ''
     # Zero mean and unit variance per band: global (of the fold's training part) | utterance | speaker (of whom training hears; a
     # stranger by the utterance alone) | speaker_transductive (of all that a speaker says, in the test part too).
     config.data.normalise = 'global'
@@ -62,7 +65,7 @@ def get_config() -> ConfigDict:
     config.protocol.allow_leak = ''  # set by --allow_leak: leaks that the audit lets pass, and every result names: speaker, audio
 
     config.model = ConfigDict()
-    config.model.name = 'tdnn_lstm'  # a file of jaxser/models: tdnn_lstm | cnn
+    config.model.name = 'tdnn_lstm'  # a file of jaxser/models: tdnn_lstm | cnn | layer_sum (over data.upstream)
     # BatchNorm's statistics, where a target is heard: joint (of source and target together) | separate (each side by its own, one
     # running set) | domain (each by its own, in testing too) | source (the source's alone) | none (nothing is normalised).
     config.model.batch_norm = 'joint'
@@ -73,6 +76,8 @@ def get_config() -> ConfigDict:
     config.model.hidden = 64  # of the LSTM
     # cnn:
     config.model.channels = (8, 16, 32)  # of each block, which halves the frames and the bands
+    # layer_sum:
+    config.model.states = ''  # filled in: the name of what data.upstream found
     # All:
     config.model.dim = 64  # of the representation
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import folds, labels, log_mel, pack, prepare, shards
+from data_pipelines import folds, labels, pack, prepare, shards, upstream
 from data_pipelines.builder import TEXTS
 from data_pipelines.folds import Fold, Protocol
+from data_pipelines.log_mel import LogMel
 from data_pipelines.refusal import Refusal
 from data_pipelines.shards import Utterances
 
@@ -27,9 +28,14 @@ LEAST_VARIANCE = 1e-4  # of a band that is normalised: one that hardly varies is
 MANY = 20  # values of a column that a refusal lists
 
 
+def features(config) -> LogMel | upstream.States:
+    """What the features of `config.data` are."""
+    return upstream.States.named(config.upstream) if config.upstream else LogMel(**config.features)
+
+
 def places(config) -> list[Path]:
     """Where the data sets of `config.corpora` lie, an .npz before shards; says how to get those that are not there."""
-    spec = log_mel.LogMel(**config.features)
+    spec = features(config)
     found = []
     for name in config.corpora:
         folder, packed = prepare.find(config.dir, name, spec), pack.place(config.dir, name, spec)
@@ -39,6 +45,8 @@ def places(config) -> list[Path]:
         if folder is None:
             if packed.exists():
                 raise Refusal(f'{packed} cannot be streamed, and its shards are not there: leave config.data.resident on.')
+            if config.upstream:
+                upstream.chosen(config.dir, config.corpora, config.upstream)  # says how to get them
             corpus = prepare.corpora.load(name)
             differing = ''.join(
                 f' --{f.name} {getattr(spec, f.name)}' for f in dataclasses.fields(spec) if getattr(spec, f.name) != f.default
@@ -72,7 +80,7 @@ def _fingerprint(folder: Path) -> str:
 
 def fingerprints(config) -> dict[str, str]:
     """What tells the prepared data sets of `config.corpora` from others of the same name; without those that are not there."""
-    spec = log_mel.LogMel(**config.features)
+    spec = features(config)
     found = {}
     for name in config.corpora:
         if folder := prepare.find(config.dir, name, spec):
@@ -137,6 +145,18 @@ def resolved(config):
             'name it in one of the two.'
         )
     config.data.corpora = tuple(dict.fromkeys((*own, *data_sets(beside))))
+    if config.data.upstream:
+        config.data.upstream = upstream.chosen(config.data.dir, config.data.corpora, config.data.upstream)
+        config.model.states = config.data.upstream
+        if features(config.data).pooled:
+            if config.model.name != 'layer_sum':
+                raise Refusal(
+                    f'{config.data.upstream} has one frame an utterance, and {config.model.name} hears many: set '
+                    'config.model.name=layer_sum, or prepare with --states all.'
+                )
+            if config.data.normalise == 'utterance':
+                raise Refusal('config.data.normalise=utterance leaves nothing of states that are pooled over the utterance.')
+            config.data.frames = 1
     if (strange := [n for n in (*ends, *beside) if n not in ours]) and 'folder' not in fingerprints(config.data):
         prepare.corpora.load(strange[0])  # says which corpora there are
     if not ends and 'folder' not in own and (strange := [n for n in beside if n not in ours]):
@@ -212,7 +232,7 @@ def start(frames: np.ndarray, crop: np.ndarray, T: int) -> np.ndarray:
 
 def lengths(frames: int) -> int:
     """The number of frames to which a batch of whole utterances is padded: few values, so that few programs are compiled."""
-    return min(T for k in range(20) for T in (100 << k, 150 << k) if frames <= T)
+    return min(T for T in (1, *(n << k for k in range(20) for n in (100, 150))) if frames <= T)
 
 
 def whole(utterances: Utterances, parts: list[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:

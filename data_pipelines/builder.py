@@ -16,7 +16,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from data_pipelines.corpora import Corpus, Utterance
-from data_pipelines.log_mel import SIGNATURE, LogMel, Rejected, features
+from data_pipelines.log_mel import SIGNATURE, LogMel, Rejected
+from data_pipelines.upstream import States
 
 VERSION = '1.0.0'
 SPLIT = 'utterances'
@@ -38,10 +39,10 @@ def facts(result: dict) -> dict[str, str | float]:
     return {key: result[key] for key in ('frames', 'seconds', 'sha256')}
 
 
-def write(corpus: Corpus, spec: LogMel, examples, data_dir: Path, beam_options=None) -> Path:
+def write(corpus: Corpus, spec: LogMel | States, examples, data_dir: Path, beam_options=None) -> Path:
     """Writes the examples as the data set `<corpus>/<spec.name>` in their order; returns the folder of its shards.
 
-    An example is `labels` and `log_mel.features` of an utterance. With Beam's options `examples` is a transform that yields
+    An example is `labels` and the features of an utterance. With Beam's options `examples` is a transform that yields
     (number, example), in any order. Raises OSError where TensorFlow cannot write.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -62,7 +63,7 @@ def write(corpus: Corpus, spec: LogMel, examples, data_dir: Path, beam_options=N
         config=spec.name,
         version=VERSION,
         data_dir=data_dir,
-        description=f'{corpus.title}: log-mel features ({spec}). Licence of the audio: {corpus.licence}.',
+        description=f'{corpus.title}: features ({spec}). Licence of the audio: {corpus.licence}.',
         homepage=corpus.home,
         features=tfds.features.FeaturesDict(
             {
@@ -104,8 +105,10 @@ def keys() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def computed(utterances: list[Utterance], spec: LogMel, workers: int) -> Iterator[Iterator[tuple[Utterance, dict | Rejected]]]:
-    """Each utterance, in order, with `log_mel.features` of it, from worker processes that are some utterances ahead.
+def computed(
+    utterances: list[Utterance], spec: LogMel | States, workers: int
+) -> Iterator[Iterator[tuple[Utterance, dict | Rejected]]]:
+    """Each utterance, in order, with `spec.heard` of it, from worker processes that are some utterances ahead.
 
     They start at once, so that they import librosa while TensorFlow is imported here, and get `CHUNK` utterances at a time. A
     decoder that takes its process down costs the other utterances nothing: what was under way is done again, and what dies twice,
@@ -148,12 +151,12 @@ def computed(utterances: list[Utterance], spec: LogMel, workers: int) -> Iterato
         pool.shutdown(cancel_futures=True)
 
 
-def several(utterances: list[Utterance], spec: LogMel) -> list[dict | Rejected]:
-    """`log_mel.features` of some utterances."""
-    return [features(u, spec) for u in utterances]
+def several(utterances: list[Utterance], spec: LogMel | States) -> list[dict | Rejected]:
+    """`spec.heard` of some utterances."""
+    return [spec.heard(u) for u in utterances]
 
 
-def one_by_one(utterances: list[Utterance], spec: LogMel) -> list[dict | Rejected]:
+def one_by_one(utterances: list[Utterance], spec: LogMel | States) -> list[dict | Rejected]:
     """`several`, by a process that is replaced whenever an utterance takes it down."""
     done, pool = [], start(1)
     try:

@@ -9,6 +9,7 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,18 @@ class LogMel:
 
     def _name(self, *identity) -> str:
         return f'logmel{self.bands}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:8]}'
+
+    def record(self) -> dict:
+        """What prepared.json says of them."""
+        return {'log_mel': dataclasses.asdict(self)}
+
+    def heard(self, utterance: Utterance) -> 'dict | Rejected':
+        """What a worker makes of an utterance: all that is stored of its sound."""
+        return features(utterance, self)
+
+    def finish(self, results: Iterable) -> Iterable:
+        """What is left to do with what the workers make, utterance by utterance: nothing."""
+        return results
 
     @property
     def window_length(self) -> int:
@@ -299,21 +312,23 @@ def signature(mel_TxM: 'np.ndarray') -> 'np.ndarray':
 
 def features(utterance: Utterance, spec: LogMel) -> dict | Rejected:
     """All that is stored of an utterance's sound; mean_M and variance_M are float32, over frames, taken in float64."""
-    import numpy as np
-
     try:
         wave = decode(utterance, spec)
         mel_TxM = log_mel(wave, spec)
     except Rejected as reason:
         return reason
-    wide_TxM = mel_TxM.astype(np.float32)  # once, since NumPy is slow at it
-    mean_M, variance_M = moments(wide_TxM)
-    return {
-        'mel_TxM': mel_TxM,
-        'frames': len(mel_TxM),
-        'seconds': len(wave) / spec.rate,
-        'mean_M': mean_M,
-        'variance_M': variance_M,
-        'signature_S': signature(wide_TxM),
-        'sha256': hashlib.sha256(np.ascontiguousarray(wave, '<f4')).hexdigest(),
-    }
+    return stored(mel_TxM) | described(wave, mel_TxM, spec)
+
+
+def stored(features_TxM: 'np.ndarray') -> dict:
+    """Features of float16 and their moments, as they are stored."""
+    mean_M, variance_M = moments(features_TxM)
+    return {'mel_TxM': features_TxM, 'frames': len(features_TxM), 'mean_M': mean_M, 'variance_M': variance_M}
+
+
+def described(wave: 'np.ndarray', mel_TxM: 'np.ndarray', spec: LogMel) -> dict:
+    """What is stored of a sound beside its features, by which it is known."""
+    import numpy as np
+
+    sha256 = hashlib.sha256(np.ascontiguousarray(wave, '<f4')).hexdigest()
+    return {'seconds': len(wave) / spec.rate, 'signature_S': signature(mel_TxM), 'sha256': sha256}

@@ -19,9 +19,10 @@ from data_pipelines import prepare, shards
 from data_pipelines.log_mel import LogMel
 from data_pipelines.refusal import Refusal, spoken
 from data_pipelines.shards import Utterances
+from data_pipelines.upstream import States, chosen
 
 
-def place(out: str | Path, name: str, spec: LogMel) -> Path:
+def place(out: str | Path, name: str, spec: LogMel | States) -> Path:
     """Where the .npz of a corpus is, if it is."""
     return Path(out) / name / spec.packed_name
 
@@ -86,12 +87,13 @@ def main() -> None:
     )
     parser.add_argument('name', metavar='NAME', help='a corpus that is prepared')
     parser.add_argument('--dir', default='data', help='where the prepared data sets are (%(default)s)')
+    parser.add_argument('--upstream', default='', help='the states of this upstream, by the beginning of their name, not log-mel')
     for field in dataclasses.fields(LogMel):
         parser.add_argument(f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)')
     arguments = vars(parser.parse_args())
     with spoken():
-        name, out = arguments.pop('name'), arguments.pop('dir')
-        spec = LogMel(**arguments)
+        name, out, upstream = (arguments.pop(key) for key in ('name', 'dir', 'upstream'))
+        spec = States.named(chosen(out, [name], upstream)) if upstream else LogMel(**arguments)
         folder = prepare.find(out, name, spec)
         if folder is None:
             raise Refusal(

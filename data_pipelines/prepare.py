@@ -1,4 +1,4 @@
-"""python -m data_pipelines.prepare NAME --source PATH: from a corpus as released to log-mel shards that `tfds.load` reads."""
+"""python -m data_pipelines.prepare NAME --source PATH: from a corpus as released to shards of features that `tfds.load` reads."""
 
 import argparse
 import collections
@@ -20,11 +20,12 @@ from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.log_mel import LogMel, Rejected, require
 from data_pipelines.progress import progress
 from data_pipelines.refusal import Refusal, spoken
+from data_pipelines.upstream import KEPT, States
 
 RECORD = 'prepared.json'
 
 
-def find(out: str | os.PathLike, name: str, spec: LogMel) -> Path | None:
+def find(out: str | os.PathLike, name: str, spec: LogMel | States) -> Path | None:
     """The folder of the finished data set, or None; costs no TensorFlow."""
     try:
         folder = Path(out) / name / spec.name / builder.VERSION
@@ -68,7 +69,7 @@ def prepare(
     name: str,
     source: str | os.PathLike | None,
     out: str | os.PathLike,
-    spec: LogMel = LogMel(),  # noqa: B008 (frozen)
+    spec: LogMel | States = LogMel(),  # noqa: B008 (frozen)
     allow_partial: bool = False,
     workers: int | None = None,
     beam: list[str] | None = None,
@@ -92,6 +93,8 @@ def prepare(
     if source is None and not corpus.make:
         raise Refusal(f'Where is {corpus.title}? Say so with --source PATH; it is to be had from {corpus.home}.')
     if beam is not None:
+        if isinstance(spec, States):
+            raise Refusal('The states of an upstream are computed here, by JAX: leave --beam out.')
         beam = pipeline(beam, workers)
     with refusing_os_errors(out):
         if source is None:
@@ -200,7 +203,13 @@ def pipeline(words: list[str], workers: int):
 
 
 def write(
-    corpus: Corpus, utterances: list[Utterance], spec: LogMel, folder: Path, record: dict, workers: int, beam_options=None
+    corpus: Corpus,
+    utterances: list[Utterance],
+    spec: LogMel | States,
+    folder: Path,
+    record: dict,
+    workers: int,
+    beam_options=None,
 ) -> tuple[Path, list[tuple[Utterance, dict]], list[tuple[Utterance, str]]]:
     """Writes the data set below `folder`: shards, lists for people, and last the record; returns its place and what is in it."""
     means = 'Beam' if beam_options else f'{workers} worker process(es)'
@@ -217,12 +226,12 @@ def write(
     table(shards / 'rejected.csv', [{'path': u.path, 'utterance': u.name, 'reason': reason} for u, reason in rejected])
     counts = {'accepted': len(accepted), 'rejected': len(rejected)}
     versions = {'librosa': importlib.metadata.version('librosa')}
-    (shards / RECORD).write_text(json.dumps(record | counts | {'log_mel': dataclasses.asdict(spec)} | versions, indent=2))
+    (shards / RECORD).write_text(json.dumps(record | counts | spec.record() | versions, indent=2))
     return shards, accepted, rejected
 
 
 def by_processes(
-    corpus: Corpus, utterances: list[Utterance], spec: LogMel, folder: Path, workers: int
+    corpus: Corpus, utterances: list[Utterance], spec: LogMel | States, folder: Path, workers: int
 ) -> tuple[Path, list[dict | str]]:
     """Writes the shards by worker processes; returns their place and, for each utterance, its facts or why it was rejected."""
     outcomes = []
@@ -237,7 +246,7 @@ def by_processes(
         usable(utterances, outcomes)
 
     with builder.computed(utterances, spec, workers) as results:
-        return builder.write(corpus, spec, examples(results), folder), outcomes
+        return builder.write(corpus, spec, examples(spec.finish(results)), folder), outcomes
 
 
 def usable(utterances: list[Utterance], outcomes: list[dict | str]) -> None:
@@ -298,12 +307,33 @@ def main() -> None:
         help='by Apache Beam, with its own options, such as runner=FlinkRunner flink_master=HOST:8081; without a runner, by '
         '--workers processes here. Others must see --source and --out under the same paths, and have jaxser installed',
     )
+    parser.add_argument(
+        '--features',
+        default='log-mel',
+        metavar='WHAT',
+        help='log-mel, or upstream:FOLDER for the states of the pretrained encoder in a Hugging Face folder (%(default)s)',
+    )
+    parser.add_argument(
+        '--states', choices=KEPT, default=KEPT[0], help='of an upstream: what is kept of its frames (%(default)s)'
+    )
     for field in dataclasses.fields(LogMel):
         parser.add_argument(f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)')
     arguments = vars(parser.parse_args())
     with spoken('Nothing was left behind.'):
-        spec = LogMel(**{field.name: arguments.pop(field.name) for field in dataclasses.fields(LogMel)})
-        prepare(spec=spec, **arguments)
+        fields = {field.name: arguments.pop(field.name) for field in dataclasses.fields(LogMel)}
+        prepare(spec=asked(arguments.pop('features'), arguments.pop('states'), LogMel(**fields)), **arguments)
+
+
+def asked(features: str, states: str, log_mel: LogMel) -> LogMel | States:
+    """What the options name."""
+    what, _, folder = features.partition(':')
+    if what == 'upstream' and folder:
+        if log_mel != LogMel():
+            raise Refusal(f'{log_mel} has no part in the states of an upstream: leave its options out.')
+        return States.of(folder, states)
+    if features != 'log-mel':
+        raise Refusal(f'--features is {features!r}; expected log-mel, or upstream:FOLDER.')
+    return log_mel
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ says what a folder holds: the model, its size, which of its tensors are not the 
 import argparse
 import hashlib
 import json
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -21,11 +22,15 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 
+from data_pipelines import batches
 from data_pipelines.refusal import Refusal, spoken
+from jaxser import features
 from jaxser.models import wav2vec2, whisper
 from jaxser.sweep import many
 
 RATE = 16_000  # Hz, of what every one of them hears
+HOP = 160  # samples: 10 ms
+TOGETHER = 6400  # hops of sound that go through an encoder together
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 LISTED = 5  # names that a sentence lists
 DAMAGED = 'Get the folder anew.'
@@ -44,6 +49,11 @@ class Upstream(NamedTuple):
     def hears(self) -> str:
         """'wave' or 'mel'."""
         return 'mel' if self.config['model_type'] in whisper.TYPES else 'wave'
+
+    @property
+    def normalised(self) -> bool:
+        """Whether each wave is taken by its own mean and deviation."""
+        return self.hears == 'wave' and self.module.normalised
 
     @property
     def layers(self) -> int:
@@ -197,6 +207,50 @@ def _fitting(arrays: list[np.ndarray], name: str, path: tuple[str, ...], shape: 
     return np.ascontiguousarray(array)
 
 
+class Frozen:
+    """States of sounds, by an encoder that does not learn; sounds of like length together, one program for each length."""
+
+    def __init__(self, of: Upstream, pooled: bool):
+        self.of, self.cut = of, 0
+        self.longest = of.config['max_source_positions'] / 50 if of.hears == 'mel' else math.inf  # seconds
+
+        def states(params, x, length_B):
+            states_LxBxTxD, frames_B = of.module.apply({'params': params}, x, length_B)
+            x_BxTxLxD = jnp.stack(states_LxBxTxD, 2)
+            if not pooled:
+                return x_BxTxLxD.reshape(*x_BxTxLxD.shape[:2], -1).astype(jnp.float16), frames_B
+            mask_BxTx1x1 = features.frame_mask(frames_B, x_BxTxLxD.shape[1])[..., None, None]
+            count_Bx1x1 = jnp.maximum(frames_B, 1)[:, None, None]
+            mean_BxLxD = x_BxTxLxD.sum(1) / count_Bx1x1  # states beyond a sound's frames are zero
+            variance_BxLxD = (((x_BxTxLxD - mean_BxLxD[:, None]) * mask_BxTx1x1) ** 2).sum(1) / count_Bx1x1
+            pooled_BxLx2D = jnp.concatenate([mean_BxLxD, jnp.sqrt(variance_BxLxD)], -1)
+            return pooled_BxLx2D.reshape(len(x), 1, -1).astype(jnp.float16), jnp.minimum(frames_B, 1)
+
+        self.params, self.states = jax.device_put(of.params), jax.jit(states)
+
+    def bucket(self, wave: np.ndarray) -> int:
+        """The length, in hops of 10 ms, to which a sound is filled up."""
+        return int(min(batches.lengths(-(-len(wave) // HOP)), 100 * self.longest))
+
+    def at_once(self, length: int) -> int:
+        """How many sounds of that length go through the encoder together."""
+        return max(1, TOGETHER // length)
+
+    def __call__(self, waves: list[np.ndarray]) -> list[np.ndarray]:
+        """states_TxM in float16 of each of some sounds of one length, 16 kHz, full scale 1."""
+        length = self.bucket(waves[0])
+        B = self.at_once(length)
+        self.cut += sum(len(w) > self.longest * RATE for w in waves)
+        waves = [w[: HOP * length] for w in waves]
+        heard = [whisper.log_mel(w, self.of.config['num_mel_bins']) for w in waves] if self.of.hears == 'mel' else waves
+        x = np.zeros((B, length if self.of.hears == 'mel' else HOP * length, *heard[0].shape[1:]), np.float32)
+        for b, one in enumerate(heard):
+            x[b, : len(one)] = one
+        length_B = np.array([len(one) for one in heard] + [0] * (B - len(heard)), np.int32)
+        states_BxTxM, frames_B = map(np.asarray, self.states(self.params, x, length_B))
+        return [states_TxM[:T] for states_TxM, T in zip(states_BxTxM[: len(heard)], frames_B)]
+
+
 def described(folder) -> Iterator[str]:
     """What a folder holds, in lines."""
     of = read(folder)
@@ -208,7 +262,7 @@ def described(folder) -> Iterator[str]:
     if of.hears == 'mel':
         hears, step = f'log-mel of {c["num_mel_bins"]} bands', 20.0
     else:
-        hears = 'samples' + ', each wave by its own mean and deviation' * of.module.normalised
+        hears = 'samples' + ', each wave by its own mean and deviation' * of.normalised
         step = 1000 * int(np.prod(c['conv_stride'])) / RATE
     yield f'  hears {hears} at {RATE} Hz; a frame every {step:g} ms'
     yield f'  sha256 {of.sha256}'

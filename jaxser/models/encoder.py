@@ -17,10 +17,13 @@ class LogMelEncoder(nn.Module):
     batch_norm: str
 
     def embed(self, x_BxTxH: jax.Array, mask_BxT: jax.Array, target_B: jax.Array, dropout, train: bool) -> jax.Array:
-        """z_BxD: statistics pooling, a dense layer, BatchNorm and ReLU, with dropout before and after."""
-        pooled_Bx2H = pooling.statistics(x_BxTxH, mask_BxT)
-        z_BxD = nn.Dense(self.dim, use_bias=False)(self.drop(pooled_Bx2H, dropout, train))
-        z_BxD = nn.relu(BatchNorm(self.batch_norm)(z_BxD, mask_BxT[:, 0], target_B, train))
+        """z_BxD: statistics pooling, then `project`."""
+        return self.project(pooling.statistics(x_BxTxH, mask_BxT), mask_BxT[:, 0], target_B, dropout, train)
+
+    def project(self, pooled_BxC: jax.Array, there_B: jax.Array, target_B: jax.Array, dropout, train: bool) -> jax.Array:
+        """z_BxD: a dense layer, BatchNorm and ReLU, with dropout before and after."""
+        z_BxD = nn.Dense(self.dim, use_bias=False)(self.drop(pooled_BxC, dropout, train))
+        z_BxD = nn.relu(BatchNorm(self.batch_norm)(z_BxD, there_B, target_B, train))
         return self.drop(z_BxD, dropout, train)
 
     def drop(self, x: jax.Array, rate, train: bool) -> jax.Array:

@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from data_pipelines.refusal import Refusal
 from jaxser.features import frame_mask
@@ -19,6 +20,15 @@ DEFAULTS = {  # what config.json leaves out where it is so
     'num_mel_bins': 80,
     'max_source_positions': 1500,
 }
+
+
+def log_mel(wave: np.ndarray, bands: int) -> np.ndarray:
+    """mel_TxM of samples at 16 kHz as Whisper hears it: a frame every 10 ms, the loudest 80 dB, about -1 to 1."""
+    import librosa
+
+    power_FxT = np.abs(librosa.stft(wave, n_fft=400, hop_length=160, pad_mode='reflect')[:, :-1]) ** 2
+    log_MxT = np.log10(np.maximum(librosa.filters.mel(sr=16_000, n_fft=400, n_mels=bands) @ power_FxT, 1e-10))
+    return ((np.maximum(log_MxT, log_MxT.max() - 8) + 4) / 4).T.astype(np.float32)
 
 
 class Layer(nn.Module):

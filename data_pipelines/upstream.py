@@ -1,0 +1,138 @@
+"""The states of a frozen pretrained speech encoder as features: what they are called, and how sound becomes them.
+
+The encoder is jaxser/upstream.py's. It is imported only where states are computed: the one place where preparing needs JAX.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_pipelines.corpora import Utterance
+from data_pipelines.log_mel import LogMel, Rejected, decode, described, log_mel, stored
+from data_pipelines.refusal import Refusal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FORMAT = 1  # raise it whenever the same encoder would give other numbers
+KEPT = ('pooled', 'all')  # of an utterance: mean and standard deviation over its frames, as one frame; or every frame
+MODELS = ('wav2vec2', 'hubert', 'wavlm', 'whisper')
+NAME = re.compile(rf'({"|".join(MODELS)})-(\d+)x(\d+)-({"|".join(KEPT)})-([0-9a-f]{{8}})')
+AHEAD = 256  # utterances that wait for others of their length, at most
+SOUND = LogMel()  # of 16 kHz, as every upstream hears; its log-mel is what the audit compares
+
+
+@dataclasses.dataclass(frozen=True)
+class States:
+    """Which states of which encoder, which is their identity, and their name tells all of it."""
+
+    model: str  # model_type of the folder's config.json
+    layers: int  # the input's state, and one a layer
+    width: int  # of a state
+    kept: str  # one of KEPT
+    digest: str  # eight digits that change with the weights and with the format
+    folder: str = dataclasses.field(default='', compare=False)  # where the encoder is, for whoever computes states
+
+    @classmethod
+    def of(cls, folder: str | Path, kept: str) -> 'States':
+        """Those of the encoder in a Hugging Face folder; refuses one that is damaged or unknown."""
+        from jaxser import upstream
+
+        encoder = upstream.read(folder)
+        if kept not in KEPT:
+            raise Refusal(f'{kept!r} of the states are to be kept; expected one of {", ".join(KEPT)}.')
+        digest = hashlib.sha256(repr((FORMAT, encoder.sha256, encoder.normalised)).encode()).hexdigest()[:8]
+        return cls(encoder.config['model_type'], encoder.layers, encoder.width, kept, digest, str(folder))
+
+    @classmethod
+    def named(cls, name: str) -> 'States':
+        """Those of that name."""
+        if not (m := NAME.fullmatch(name)):
+            raise Refusal(f'{name!r} names no states of an upstream; expected as in whisper-5x384-pooled-0123abcd.')
+        return cls(m[1], int(m[2]), int(m[3]), m[4], m[5])
+
+    @property
+    def name(self) -> str:
+        """As in `whisper-5x384-pooled-0123abcd`."""
+        return f'{self.model}-{self.layers}x{self.width}-{self.kept}-{self.digest}'
+
+    @property
+    def packed_name(self) -> str:
+        """Of an .npz."""
+        return f'{self.name}.npz'
+
+    @property
+    def pooled(self) -> bool:
+        """Whether an utterance is one frame."""
+        return self.kept == 'pooled'
+
+    @property
+    def bands(self) -> int:
+        """Numbers in a frame: layer after layer, of each its state, or the mean of its states and then their deviation."""
+        return self.layers * self.width * (1 + self.pooled)
+
+    def record(self) -> dict:
+        """What prepared.json says of them."""
+        return {'upstream': {k: v for k, v in dataclasses.asdict(self).items() if k != 'folder'}}
+
+    def heard(self, utterance: Utterance) -> 'dict | Rejected':
+        """What a worker makes of an utterance: its samples, and what is stored beside its states."""
+        try:
+            wave = decode(utterance, SOUND)
+            mel_TxM = log_mel(wave, SOUND)
+        except Rejected as reason:
+            return reason
+        return {'wave': wave} | described(wave, mel_TxM, SOUND)
+
+    def finish(self, results: Iterable[tuple[Utterance, 'dict | Rejected']]) -> Iterator[tuple[Utterance, 'dict | Rejected']]:
+        """In their order, with the states in place of the samples; those of like length go through the encoder together."""
+        from jaxser import upstream
+
+        encoder = upstream.Frozen(upstream.read(self.folder), self.pooled)
+        waiting: collections.deque = collections.deque()  # utterances in their order
+        alike = collections.defaultdict(list)  # those of a length that have no states yet
+
+        def compute(length: int) -> None:
+            some = alike.pop(length)
+            for known, states_TxM in zip(some, encoder([known.pop('wave') for known in some])):
+                known |= stored(states_TxM)
+
+        for u, known in results:
+            waiting.append((u, known))
+            if isinstance(known, dict):
+                length = encoder.bucket(known['wave'])
+                alike[length].append(known)
+                if len(alike[length]) == encoder.at_once(length):
+                    compute(length)
+            if len(waiting) == AHEAD and 'wave' in (first := waiting[0][1]):
+                compute(encoder.bucket(first['wave']))
+            while waiting and (isinstance(waiting[0][1], Rejected) or 'wave' not in waiting[0][1]):
+                yield waiting.popleft()
+        for length in sorted(alike):
+            compute(length)
+        yield from waiting
+        if encoder.cut:
+            print(f'{encoder.cut} of them are longer than the {encoder.longest:g} s that this encoder hears: cut there.')
+
+
+def chosen(out: str | Path, corpora: Iterable[str], asked: str) -> str:
+    """The name of the prepared states of all `corpora` in `out` that begins with `asked`; refuses none, and more than one."""
+    there = {name: {p.name.removesuffix('.npz') for p in (Path(out) / name).glob(f'{asked}*')} for name in corpora}
+    there = {name: {n for n in found if NAME.fullmatch(n)} for name, found in there.items()}
+    both = set.intersection(*there.values())
+    if len(both) == 1:
+        return both.pop()
+    if both:
+        raise Refusal(f'config.data.upstream is {asked!r}, and there are {" and ".join(sorted(both))}: name one of them.')
+    lines = '\n'.join(
+        f'  python -m data_pipelines.prepare {name} --source PATH --out {out} --features upstream:FOLDER' for name in there
+    )
+    found = '; '.join(f'{name}: {", ".join(sorted(f))}' for name, f in there.items() if f)
+    raise Refusal(
+        f'{" and ".join(there)} {"is" if len(there) == 1 else "are"} not prepared in {out}/ with the states of an upstream that '
+        f'begins with {asked!r}{f" ({found})" if found else ""}. First, with the Hugging Face folder of the encoder:\n{lines}'
+    )
