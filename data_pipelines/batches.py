@@ -154,8 +154,11 @@ def resolved(config):
                     f'{config.data.upstream} has one frame an utterance, and {config.model.name} hears many: set '
                     'config.model.name=layer_sum, or prepare with --states all.'
                 )
-            if config.data.normalise == 'utterance':
-                raise Refusal('config.data.normalise=utterance leaves nothing of states that are pooled over the utterance.')
+            if config.data.normalise in ('utterance', 'speaker'):
+                raise Refusal(
+                    f'config.data.normalise={config.data.normalise} takes a stranger by the utterance alone, which leaves '
+                    'nothing of states that are pooled over it: set global, or speaker_transductive.'
+                )
             config.data.frames = 1
     if (strange := [n for n in (*ends, *beside) if n not in ours]) and 'folder' not in fingerprints(config.data):
         prepare.corpora.load(strange[0])  # says which corpora there are

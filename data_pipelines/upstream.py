@@ -7,16 +7,13 @@ import collections
 import dataclasses
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from data_pipelines.corpora import Utterance
 from data_pipelines.log_mel import LogMel, Rejected, decode, described, log_mel, stored
 from data_pipelines.refusal import Refusal
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FORMAT = 1  # raise it whenever the same encoder would give other numbers
 KEPT = ('pooled', 'all')  # of an utterance: mean and standard deviation over its frames, as one frame; or every frame
@@ -116,7 +113,8 @@ class States:
             compute(length)
         yield from waiting
         if encoder.cut:
-            print(f'{encoder.cut} of them are longer than the {encoder.longest:g} s that this encoder hears: cut there.')
+            said = f'{encoder.cut} of them are longer than the {encoder.longest:g} s that this encoder hears: cut there.'
+            print(said, file=sys.stderr)  # TFDS's own words, on stdout, are left out
 
 
 def chosen(out: str | Path, corpora: Iterable[str], asked: str) -> str:

@@ -21,6 +21,7 @@ ATTRIBUTES = ('sex', 'language', 'corpus')  # asked where training hears two of 
 TESTED, CHOSEN = 0.2, 0.2  # of each class, the shares of utterances that are held out, and that choose the regularisation
 MEASURED = ('linear', 'mlp', 'eer')
 AT_ONCE = 16  # classifiers a dispatch
+WIDE = 512  # features: zeros up to more of them would cost more than a second program
 PAIRED = 2000  # utterances of a fold's test part, at most, of which pairs are verified
 
 
@@ -128,16 +129,19 @@ class Probe:
         return given
 
     def inputs(self, entry: int, rows: np.ndarray) -> np.ndarray:
-        """x_Nx2M: mean and standard deviation of the normalised bands."""
+        """x_Nx2M: mean and standard deviation of the normalised bands; of features that are one frame, x_NxM: those."""
         table, u = self.task.table, self.task.utterances
         at = table.moments_FxN[entry, rows]
         mean_NxM, scale_NxM = (u.mean_NxM[rows] - table.mean[at]) * table.scale[at], table.scale[at]
+        if u.frames_N.max() == 1:
+            return mean_NxM
         return np.concatenate([mean_NxM, np.sqrt(u.variance_NxM[rows]) * scale_NxM], 1)
 
     def answers(self, runs: list[tuple[int, np.ndarray, np.ndarray]]) -> list[dict | None]:
         """Of (entry, row_N in ascending order, x_NxD) each."""
         N, D = max(len(r) for _, r, _ in runs), max(x.shape[1] for *_, x in runs)
-        D = max(D, 2 * self.task.utterances.bands)  # one program for representations and inputs
+        if 2 * self.task.utterances.bands <= WIDE:
+            D = max(D, 2 * self.task.utterances.bands)  # one program for representations and inputs
         jobs = [(n, q) for n, (entry, _, x) in enumerate(runs) if np.isfinite(x).all() for q in self.questions[entry]]
         told: list[dict | None] = [{} if np.isfinite(x).all() else None for *_, x in runs]
         for at in range(0, len(jobs), AT_ONCE):

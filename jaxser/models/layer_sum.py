@@ -1,7 +1,7 @@
-"""A learned weighted sum of a frozen upstream's layers, after SUPERB (Yang et al. 2021, arXiv 2105.01051), then one dense layer.
+"""A learned weighted sum of a frozen upstream's layers, after SUPERB (Yang et al. 2021, arXiv 2105.01051).
 
-SUPERB's: the softmax over layers, and mean pooling over time. Ours: the deviation beside the mean, and each layer normalised as
-config.data.normalise says.
+SUPERB's: the softmax over layers, and mean pooling over time before one dense layer. Ours: the deviation beside the mean, each
+layer normalised as config.data.normalise says, and a dense layer for each, so that layers of unlike coordinates can be summed.
 """
 
 import flax.linen as nn
@@ -18,8 +18,11 @@ from jaxser.models.encoder import LogMelEncoder, check, pure
 KEYS = ('dim', 'batch_norm')  # of config.model
 
 
+SPEED = 10.0  # of the weights' logits, which else would hardly move in a few hundred steps
+
+
 class LayerSum(LogMelEncoder):
-    """z_BxD of an upstream's states; of pooled ones mean and deviation are summed, of all ones the states before pooling."""
+    """z_BxD of an upstream's states, pooled in preparation or here: sum_l softmax(w)_l W_l [mean, deviation of layer l]."""
 
     states: States
 
@@ -27,11 +30,15 @@ class LayerSum(LogMelEncoder):
     def __call__(self, mel_BxTxM, frames_B, target_B, dropout, train: bool):
         B, T, _ = mel_BxTxM.shape
         mask_BxT = frame_mask(frames_B, T)
-        weight_L = jax.nn.softmax(10 * self.param('layers', nn.initializers.zeros, (self.states.layers,)))
-        x_BxTxLxC = (mel_BxTxM * mask_BxT[..., None]).reshape(B, T, self.states.layers, -1)
-        x_BxTxC = (x_BxTxLxC * weight_L[:, None]).sum(2)
-        x_BxC = x_BxTxC[:, 0] if self.states.pooled else pooling.statistics(x_BxTxC, mask_BxT)
-        return self.project(x_BxC, mask_BxT[:, 0], target_B, dropout, train)
+        L = self.states.layers
+        if self.states.pooled:
+            x_BxLxC = (mel_BxTxM[:, 0] * mask_BxT[:, :1]).reshape(B, L, -1)
+        else:
+            x_Bx2xLxD = pooling.statistics(mel_BxTxM, mask_BxT).reshape(B, 2, L, -1)
+            x_BxLxC = x_Bx2xLxD.swapaxes(1, 2).reshape(B, L, -1)
+        weight_L = jax.nn.softmax(SPEED * self.param('layers', nn.initializers.zeros, (L,)))
+        weighted_BxLC = (L * weight_L[:, None] * x_BxLxC).reshape(B, -1)  # times L: as large as before
+        return self.project(weighted_BxLC, mask_BxT[:, 0], target_B, dropout, train)
 
 
 def make(config) -> Encoder:

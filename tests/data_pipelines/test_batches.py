@@ -92,9 +92,9 @@ def test_scoring_reads_every_utterance_of_the_part_whole_and_once(u, made, fold_
         assert not i.start.any()
 
 
-@pytest.mark.parametrize(('frames', 'padded'), [(1, 100), (100, 100), (101, 150), (151, 200), (201, 300), (3000, 3200)])
+@pytest.mark.parametrize(('frames', 'padded'), [(1, 1), (2, 100), (100, 100), (101, 150), (151, 200), (201, 300), (3000, 3200)])
 def test_lengths_are_few(frames, padded):
-    """Whole utterances are padded to powers of two, and to halves between them, of 100 frames."""
+    """Whole utterances are padded to powers of two, and to halves between them, of 100 frames; a single frame is not."""
     assert batches.lengths(frames) == padded
 
 

@@ -28,6 +28,7 @@ def configuration(name: str, arm: str = 'joint'):
     config = base.get_config()
     config.model.name, config.model.batch_norm = name, arm
     config.model.tdnn, config.model.channels = ((3, 1, 3), (3, 2, 1)), (3, 4)
+    config.model.states = 'whisper-3x2-all-01234567'
     config.model.width, config.model.hidden, config.model.dim = 5, 4, D
     return config
 

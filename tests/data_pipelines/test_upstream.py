@@ -1,0 +1,186 @@
+"""The states of a frozen encoder as features: each utterance's are those of itself alone, and their name says all of them."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from data_pipelines import batches, pack, prepare, shards, upstream
+from data_pipelines.corpora import Utterance
+from data_pipelines.log_mel import LogMel, decode
+from data_pipelines.refusal import Refusal
+from data_pipelines.upstream import States
+from jaxser import train
+from jaxser import upstream as encoders
+from jaxser.models import whisper
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / 'jaxser' / 'models'))
+import parity
+import tiny_config
+
+pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow and TFDS have deprecations of their own
+
+
+@pytest.fixture(scope='module')
+def folders(tmp_path_factory) -> dict[str, Path]:
+    """A small HuBERT, and a small Whisper that hears 0.4 s."""
+    return {case: parity.write(case, tmp_path_factory.mktemp(case.replace(' ', '_'))) for case in ('hubert base', 'whisper')}
+
+
+def prepared(data: Path, out: Path, spec: States) -> Path:
+    """The corpus of the fixture `data`, by these states."""
+    return prepare.prepare('folder', data.parent / 'list.csv', out, spec, workers=1)
+
+
+@pytest.mark.parametrize('kept', upstream.KEPT)
+@pytest.mark.parametrize('case', ['hubert base', 'whisper'])
+def test_states_of_every_utterance_are_its_own(case, kept, data, folders, tmp_path, capsys, monkeypatch):
+    """As the encoder makes them of each alone, to 16 bits, in the corpus's order; with few utterances waiting for others."""
+    monkeypatch.setattr(upstream, 'AHEAD', 5)
+    monkeypatch.setattr(encoders, 'TOGETHER', 400)  # its frames are as many as of a real one's minutes
+    spec = States.of(folders[case], kept)
+    folder = prepared(data, tmp_path, spec)
+    u = shards.read(folder)
+    rows = np.split(shards.load(u).astype(np.float32), np.cumsum(u.frames_N)[:-1])
+    of = encoders.read(folders[case])
+    encode = jax.jit(of.module.apply)
+    with open(data.parent / 'list.csv', newline='') as file:
+        paths = {row['path']: data.parent / row['path'] for row in csv.DictReader(file)}
+    cut = 0
+    for row in range(0, len(u), 7):
+        wave = decode(Utterance('', paths[u.text['utterance'][row]], '', '', '', ''), upstream.SOUND)
+        if case == 'whisper':
+            cut += len(wave) > 6400
+            heard = whisper.log_mel(wave[:6400], 6)
+        else:
+            heard = wave
+        padded = np.zeros((1, len(heard) if case == 'whisper' else 15_000, *heard.shape[1:]), np.float32)  # one program
+        padded[0, : len(heard)] = heard
+        states, frames_B = encode({'params': of.params}, padded, np.array([len(heard)]))
+        x_TxLxD = np.stack(states)[:, 0, : frames_B[0]].swapaxes(0, 1)
+        if kept == 'pooled':
+            x_TxLxD = np.concatenate([x_TxLxD.mean(0), x_TxLxD.std(0)], -1)[None]
+        np.testing.assert_allclose(rows[row], x_TxLxD.reshape(len(x_TxLxD), -1), atol=4e-3, rtol=2e-3)
+    said = capsys.readouterr().err
+    assert ('longer than the 0.4 s that this encoder hears: cut there' in said) == (cut > 0) == (case == 'whisper')
+    text, signature = u.text, u.signature_NxS
+    plain = shards.read(prepare.find(data, 'folder', LogMel()))  # what an utterance is known by stays what it is
+    np.testing.assert_array_equal(signature, plain.signature_NxS)
+    assert all((text[k] == plain.text[k]).all() for k in text)
+
+
+def test_a_name_says_everything_and_changes_with_the_weights(folders):
+    """It is read back; pooled states are one frame of both moments."""
+    pooled, every = (States.of(folders['whisper'], kept) for kept in upstream.KEPT)
+    assert pooled.name.startswith('whisper-3x16-pooled-')
+    assert States.named(pooled.name) == pooled
+    assert (pooled.bands, every.bands) == (96, 48)
+    assert pooled.digest == every.digest != States.of(folders['hubert base'], 'all').digest
+    for strange in ('', 'whisper', 'whisper-3x16-some-01234567', f'{pooled.name}9'):
+        with pytest.raises(Refusal, match='names no states of an upstream'):
+            States.named(strange)
+
+
+def test_the_wave_s_normalisation_is_part_of_the_name(folders):
+    """The same weights hear otherwise by another preprocessor_config.json."""
+    folder = folders['hubert base']
+    before, said = States.of(folder, 'all').name, (folder / 'preprocessor_config.json').read_text()
+    (folder / 'preprocessor_config.json').write_text(said.replace('false', 'true'))
+    assert States.of(folder, 'all').name != before
+    (folder / 'preprocessor_config.json').write_text(said)
+
+
+def test_prepared_states_are_found_by_the_beginning_of_their_name(tmp_path):
+    """In all corpora; of several one must be named, of none it is said how to get them."""
+    for corpus, name in (
+        ('a', 'whisper-3x16-all-00000001'),
+        ('a', 'whisper-3x16-pooled-00000001'),
+        ('b', 'whisper-3x16-all-00000001'),
+    ):
+        (tmp_path / corpus / name).mkdir(parents=True)
+    (tmp_path / 'c').mkdir()
+    (tmp_path / 'c' / 'whisper-3x16-all-00000001.npz').touch()  # packed
+    (tmp_path / 'c' / 'whisper-notes').mkdir()  # not ours
+    assert upstream.chosen(tmp_path, ['a', 'b', 'c'], 'whisper') == 'whisper-3x16-all-00000001'
+    assert upstream.chosen(tmp_path, ['a'], 'whisper-3x16-pooled') == 'whisper-3x16-pooled-00000001'
+    with pytest.raises(Refusal, match='there are whisper-3x16-all-00000001 and whisper-3x16-pooled-00000001: name one'):
+        upstream.chosen(tmp_path, ['a'], 'whisper')
+    with pytest.raises(
+        Refusal, match=r'begins with .whisper-3x16-pooled. \(a: .*\)\. First.*\n.*prepare a .*upstream:FOLDER\n.*prepare b '
+    ):
+        upstream.chosen(tmp_path, ['a', 'b'], 'whisper-3x16-pooled')
+
+
+def configuration(out: Path, **changes):
+    config = tiny_config.get_config()
+    own = {'data.dir': str(out), 'data.upstream': 'hubert', 'model.name': 'layer_sum', 'sweep.time_mask': (0.0,)}
+    config.update_from_flattened_dict(own | {'sweep.band_mask': (0.0,)} | changes)
+    return config
+
+
+@pytest.mark.parametrize('kept', upstream.KEPT)
+def test_a_sweep_runs_over_states(kept, data, folders, tmp_path):
+    """To its end with the probe, from the shards and to the same posteriors from an .npz; of pooled states by one frame each."""
+    spec = States.of(folders['hubert base'], kept)
+    folder = prepared(data, tmp_path / 'data', spec)
+    config = configuration(tmp_path / 'data', probe=True, **{'train.epochs': 2})
+    results = train.run(config, tmp_path / 'shards')
+    assert {r['status'] for r in results['runs']} == {'ok'}
+    pack.pack(folder, pack.place(tmp_path / 'data', 'folder', spec))
+    train.run(config, tmp_path / 'packed')
+    first, second = ((tmp_path / name / 'predictions.csv').read_text() for name in ('shards', 'packed'))
+    assert first == second
+    resolved = batches.resolved(config)
+    assert resolved.model.states == resolved.data.upstream == spec.name
+    assert resolved.data.frames == (1 if kept == 'pooled' else 40)
+
+
+def test_what_pooled_states_cannot_do_is_refused(tmp_path):
+    """Of one frame an encoder of frames makes nothing, and normalisation by the utterance leaves nothing."""
+    (tmp_path / 'folder' / 'hubert-3x16-pooled-00000001').mkdir(parents=True)
+    with pytest.raises(Refusal, match=r'tdnn_lstm hears many: set config\.model\.name=layer_sum'):
+        batches.resolved(configuration(tmp_path, **{'model.name': 'tdnn_lstm'}))
+    with pytest.raises(Refusal, match='set global, or speaker_transductive'):
+        batches.resolved(configuration(tmp_path, **{'data.normalise': 'speaker'}))
+    with pytest.raises(Refusal, match=r'name it in config\.data\.upstream'):
+        train.check(configuration(tmp_path, **{'data.upstream': ''}))
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (('--features', 'upstream:FOLDER', '--bands', '40'), 'has no part in the states of an upstream'),
+        (('--features', 'upstream:FOLDER', '--beam'), 'leave --beam out'),
+        (('--features', 'upstream:nowhere'), 'nowhere holds no upstream'),
+        (('--features', 'upstream'), 'expected log-mel, or upstream:FOLDER'),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, said, data, folders, tmp_path):
+    """In a sentence; and nothing is left behind."""
+    words = [o.replace('FOLDER', str(folders['whisper'])) for o in options]
+    command = (sys.executable, '-m', 'data_pipelines.prepare', 'folder', '--source', str(data.parent / 'list.csv'), '--out')
+    done = subprocess.run([*command, str(tmp_path / 'out'), *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert not (tmp_path / 'out').exists()
+
+
+def test_log_mel_is_as_whisper_was_trained_with():
+    """Of a tone: the loudest 80 dB alone, a frame every 10 ms, to what OpenAI's own code gives (the definition, in float64)."""
+    wave = (0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)).astype(np.float32)
+    mel_TxM = whisper.log_mel(wave, 80)
+    assert mel_TxM.shape == (100, 80)
+    import librosa
+
+    padded = np.pad(wave.astype(float), 200, mode='reflect')
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
+    power_TxF = np.abs([np.fft.rfft(padded[t : t + 400] * window) for t in range(0, 16_000, 160)]) ** 2
+    log_TxM = np.log10(np.maximum(power_TxF @ librosa.filters.mel(sr=16_000, n_fft=400, n_mels=80).T, 1e-10))
+    np.testing.assert_allclose(mel_TxM, (np.maximum(log_TxM, log_TxM.max() - 8) + 4) / 4, atol=1e-4)
+    assert mel_TxM.max() - mel_TxM.min() == pytest.approx(2)
