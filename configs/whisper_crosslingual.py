@@ -1,0 +1,12 @@
+"""From one language to another over a frozen Whisper: crosslingual.py, on the states of a pretrained encoder.
+
+    python -m data_pipelines.prepare NAME --source PATH --features upstream:FOLDER        (of source and target)
+    python -m jaxser.main --config=configs/whisper_crosslingual.py --config.protocol.source=emodb --config.protocol.target=urdu \\
+        --workdir=runs/whisper_emodb_urdu
+"""
+
+from configs import crosslingual, whisper_emodb
+
+
+def get_config():
+    return whisper_emodb.over_whisper(crosslingual.get_config())
