@@ -8,6 +8,7 @@ import rich.table
 
 from data_pipelines import corpora
 from data_pipelines.corpora import Corpus
+from data_pipelines.upstream import NAME
 
 UNTRAINED = {'other', 'undecided'}
 
@@ -20,11 +21,12 @@ def row(corpus: Corpus, out: Path) -> list[str]:
 
 
 def prepared(folder: Path) -> str:
-    """What there is of a corpus, for whichever features: shards, an .npz, or both, and whether some of it is missing."""
+    """What there is of a corpus: log-mel of whichever kind as shards, an .npz, or both, and which states of upstreams."""
     records = sorted(folder.glob('logmel*/*/prepared.json'))
     partial = any('"complete": false' in record.read_text() for record in records)
     shards = ['shards, partial' if partial else 'shards'] * bool(records)
-    return ', '.join(shards + ['.npz'] * any(folder.glob('logmel*.npz')))
+    states = {' '.join(m.group(1, 4)) for m in map(NAME.match, sorted(p.name for p in folder.glob('*'))) if m}
+    return ', '.join(shards + ['.npz'] * any(folder.glob('logmel*.npz')) + sorted(states))
 
 
 def main() -> None:
