@@ -17,7 +17,7 @@ def over_whisper(config):
     """The configuration on the states of the Whisper that is prepared."""
     config.data.upstream = 'whisper'
     config.model.name = 'layer_sum'
-    config.model.dim = 256
+    config.model.dim = 128
     config.train.select = 'last epoch'
     config.sweep.dropout = (0.5,)
     config.sweep.time_mask = config.sweep.band_mask = (0.0,)  # made for log-mel

@@ -21,7 +21,7 @@ ATTRIBUTES = ('sex', 'language', 'corpus')  # asked where training hears two of 
 TESTED, CHOSEN = 0.2, 0.2  # of each class, the shares of utterances that are held out, and that choose the regularisation
 MEASURED = ('linear', 'mlp', 'eer')
 AT_ONCE = 16  # classifiers a dispatch
-WIDE = 512  # features: zeros up to more of them would cost more than a second program
+WIDE = 256  # what is asked of the input where it is more: its first principal components
 PAIRED = 2000  # utterances of a fold's test part, at most, of which pairs are verified
 
 
@@ -105,6 +105,16 @@ def verified(x_NxD: np.ndarray, rows: np.ndarray, fold: Fold, speaker_N: np.ndar
     return {'eer': equal_error_rate(x_NxD[at] - centre_D, speaker_N[test]), 'speakers': len(speakers)}
 
 
+def components(x_NxM: np.ndarray, heard_N: np.ndarray) -> np.ndarray:
+    """x itself; of more than WIDE columns, as an upstream's states have, the first principal components of what was heard."""
+    if x_NxM.shape[1] <= WIDE:
+        return x_NxM
+    from sklearn.decomposition import PCA
+
+    heard = PCA(min(WIDE, int(heard_N.sum())), svd_solver='full').fit(x_NxM[heard_N])
+    return heard.transform(x_NxM).astype(np.float32)
+
+
 class Probe:
     """Asks the runs of a task; the answers of the input are the same for all, and given once."""
 
@@ -119,7 +129,7 @@ class Probe:
         """The answers of a group's runs, of which `gathered` holds the representations; None for one that is not finite."""
         entries = self.task.entries
         if self.reference is None:
-            inputs = [(e, f.used, self.inputs(e, f.used)) for e, f in enumerate(entries)]
+            inputs = [(e, f.used, components(self.inputs(e, f.used), np.isin(f.used, f.heard))) for e, f in enumerate(entries)]
             self.reference = self.answers(inputs)
         runs = [(int(e), *gathered.run(n)) for n, e in enumerate(group.fold_N)]
         given = self.answers(runs)

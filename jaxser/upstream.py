@@ -247,7 +247,8 @@ class Frozen:
         for b, one in enumerate(heard):
             x[b, : len(one)] = one
         length_B = np.array([len(one) for one in heard] + [0] * (B - len(heard)), np.int32)
-        states_BxTxM, frames_B = map(np.asarray, self.states(self.params, x, length_B))
+        with jax.default_matmul_precision('highest'):  # the same states on every kind of device
+            states_BxTxM, frames_B = map(np.asarray, self.states(self.params, x, length_B))
         return [states_TxM[:T] for states_TxM, T in zip(states_BxTxM[: len(heard)], frames_B)]
 
 

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from data_pipelines.refusal import Refusal
 from jaxser import upstream
+from jaxser.models import whisper
 
 
 @pytest.fixture(scope='module', params=parity.CASES)
@@ -49,7 +50,10 @@ def test_every_layer_of_a_padded_batch_is_as_transformers_has_it_alone(case):
 def test_what_transformers_says_today_is_what_is_stored(tmp_path):
     """With torch and transformers at hand (pip install '.[parity]')."""
     pytest.importorskip('torch')
-    pytest.importorskip('transformers')
+    transformers = pytest.importorskip('transformers')
+    wave = np.random.default_rng(0).normal(size=480_000).astype(np.float32)
+    theirs = transformers.WhisperFeatureExtractor()(wave, sampling_rate=16_000, return_tensors='np').input_features[0].T
+    np.testing.assert_allclose(whisper.log_mel(wave, 80), theirs, atol=1e-4)
     with np.load(parity.FILE, allow_pickle=False) as stored:
         for case in parity.CASES:
             folder = tmp_path / case.replace(' ', '_')
