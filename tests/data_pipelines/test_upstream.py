@@ -1,9 +1,12 @@
 """The states of a frozen encoder as features: each utterance's are those of itself alone, and their name says all of them."""
 
+import contextlib
 import csv
+import io
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -32,19 +35,21 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     return {case: parity.write(case, tmp_path_factory.mktemp(case.replace(' ', '_'))) for case in ('hubert base', 'whisper')}
 
 
-def prepared(data: Path, out: Path, spec: States) -> Path:
-    """The corpus of the fixture `data`, by these states."""
-    return prepare.prepare('folder', data.parent / 'list.csv', out, spec, workers=1)
+@pytest.fixture(scope='module', params=[(c, k) for c in ('hubert base', 'whisper') for k in upstream.KEPT], ids='-'.join)
+def prepared(request, data, folders, tmp_path_factory) -> SimpleNamespace:
+    """The corpus of the fixture `data`, by states of one of them, with few utterances waiting for others; and what was said."""
+    case, kept = request.param
+    out, spec, said = tmp_path_factory.mktemp('data'), States.of(folders[case], kept), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
+        patch.setattr(upstream, 'AHEAD', 5)
+        patch.setattr(encoders, 'TOGETHER', 400)  # its frames are as many as of a real one's minutes
+        folder = prepare.prepare('folder', data.parent / 'list.csv', out, spec, workers=1)
+    return SimpleNamespace(case=case, kept=kept, spec=spec, out=out, folder=folder, said=said.getvalue())
 
 
-@pytest.mark.parametrize('kept', upstream.KEPT)
-@pytest.mark.parametrize('case', ['hubert base', 'whisper'])
-def test_states_of_every_utterance_are_its_own(case, kept, data, folders, tmp_path, capsys, monkeypatch):
-    """As the encoder makes them of each alone, to 16 bits, in the corpus's order; with few utterances waiting for others."""
-    monkeypatch.setattr(upstream, 'AHEAD', 5)
-    monkeypatch.setattr(encoders, 'TOGETHER', 400)  # its frames are as many as of a real one's minutes
-    spec = States.of(folders[case], kept)
-    folder = prepared(data, tmp_path, spec)
+def test_states_of_every_utterance_are_its_own(prepared, data, folders):
+    """As the encoder makes them of each alone, to 16 bits, in the corpus's order."""
+    case, kept, folder = prepared.case, prepared.kept, prepared.folder
     u = shards.read(folder)
     rows = np.split(shards.load(u).astype(np.float32), np.cumsum(u.frames_N)[:-1])
     of = encoders.read(folders[case])
@@ -66,8 +71,7 @@ def test_states_of_every_utterance_are_its_own(case, kept, data, folders, tmp_pa
         if kept == 'pooled':
             x_TxLxD = np.concatenate([x_TxLxD.mean(0), x_TxLxD.std(0)], -1)[None]
         np.testing.assert_allclose(rows[row], x_TxLxD.reshape(len(x_TxLxD), -1), atol=4e-3, rtol=2e-3)
-    said = capsys.readouterr().err
-    assert ('longer than the 0.4 s that this encoder hears: cut there' in said) == (cut > 0) == (case == 'whisper')
+    assert ('longer than the 0.4 s that this encoder hears: cut there' in prepared.said) == (cut > 0) == (case == 'whisper')
     text, signature = u.text, u.signature_NxS
     plain = shards.read(prepare.find(data, 'folder', LogMel()))  # what an utterance is known by stays what it is
     np.testing.assert_array_equal(signature, plain.signature_NxS)
@@ -123,21 +127,22 @@ def configuration(out: Path, **changes):
     return config
 
 
-@pytest.mark.parametrize('kept', upstream.KEPT)
-def test_a_sweep_runs_over_states(kept, data, folders, tmp_path):
-    """To its end with the probe, from the shards and to the same posteriors from an .npz; of pooled states by one frame each."""
-    spec = States.of(folders['hubert base'], kept)
-    folder = prepared(data, tmp_path / 'data', spec)
-    config = configuration(tmp_path / 'data', probe=True, **{'train.epochs': 2})
+def test_a_sweep_runs_over_states(prepared, tmp_path):
+    """To its end, from the shards and to the same posteriors from an .npz; of pooled states by one frame each."""
+    if prepared.case == 'whisper':
+        return  # nothing here is of the encoder
+    config = configuration(prepared.out, **{'train.epochs': 1, 'sweep.lam': (0.5,), 'sweep.fold': 0})
     results = train.run(config, tmp_path / 'shards')
     assert {r['status'] for r in results['runs']} == {'ok'}
-    pack.pack(folder, pack.place(tmp_path / 'data', 'folder', spec))
+    packed = pack.place(prepared.out, 'folder', prepared.spec)
+    pack.pack(prepared.folder, packed)
     train.run(config, tmp_path / 'packed')
+    packed.unlink()
     first, second = ((tmp_path / name / 'predictions.csv').read_text() for name in ('shards', 'packed'))
     assert first == second
     resolved = batches.resolved(config)
-    assert resolved.model.states == resolved.data.upstream == spec.name
-    assert resolved.data.frames == (1 if kept == 'pooled' else 40)
+    assert resolved.model.states == resolved.data.upstream == prepared.spec.name
+    assert resolved.data.frames == (1 if prepared.kept == 'pooled' else 40)
 
 
 def test_what_pooled_states_cannot_do_is_refused(tmp_path):
