@@ -106,13 +106,17 @@ def verified(x_NxD: np.ndarray, rows: np.ndarray, fold: Fold, speaker_N: np.ndar
 
 
 def components(x_NxM: np.ndarray, heard_N: np.ndarray) -> np.ndarray:
-    """x itself; of more than WIDE columns, as an upstream's states have, the first principal components of what was heard."""
+    """x itself; of more than WIDE columns, as an upstream's states have, the first principal components of what was heard.
+
+    They are turned at random: the classifiers bring every column to one variance, which would raise the least to the first's.
+    """
     if x_NxM.shape[1] <= WIDE:
         return x_NxM
     from sklearn.decomposition import PCA
 
     heard = PCA(min(WIDE, int(heard_N.sum())), svd_solver='full').fit(x_NxM[heard_N])
-    return heard.transform(x_NxM).astype(np.float32)
+    turn_DxD, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(heard.n_components_,) * 2))
+    return (heard.transform(x_NxM) @ turn_DxD).astype(np.float32)
 
 
 class Probe:

@@ -207,10 +207,11 @@ def test_what_is_not_finished_is_refused(tmp_path):
 def test_wide_inputs_are_asked_by_their_principal_components_alone():
     """Those of what training heard; distances within it stay where there are as many components as examples."""
     random = np.random.default_rng(0)
-    x_NxM = random.normal(size=(60, 4 * probe.WIDE)).astype(np.float32)
+    x_NxM = (random.normal(size=(60, 4 * probe.WIDE)) * np.geomspace(1, 0.01, 4 * probe.WIDE)).astype(np.float32)
     heard_N = np.arange(60) < 40
     found_NxD = probe.components(x_NxM, heard_N)
     assert found_NxD.shape == (60, 40)
+    assert np.ptp(np.log10(found_NxD[:40].std(0))) < 0.5  # no column is small, which the classifiers would blow up
     distance = lambda x: np.linalg.norm(x[:40, None] - x[None, :40], axis=-1)  # noqa: E731
     np.testing.assert_allclose(distance(found_NxD), distance(x_NxM), rtol=1e-3)
     moved = x_NxM.copy()
