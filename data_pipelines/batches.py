@@ -30,7 +30,8 @@ MANY = 20  # values of a column that a refusal lists
 
 def features(config) -> LogMel | upstream.States:
     """What the features of `config.data` are."""
-    return upstream.States.named(config.upstream) if config.upstream else LogMel(**config.features)
+    name = config.get('upstream')  # a model of an earlier jaxser does not say
+    return upstream.States.named(name) if name else LogMel(**config.features)
 
 
 def places(config) -> list[Path]:
@@ -87,6 +88,15 @@ def fingerprints(config) -> dict[str, str]:
             found[name] = _fingerprint(folder)
         elif one := pack.fingerprint(pack.place(config.dir, name, spec)):
             found[name] = one
+    return found
+
+
+def encoder(config) -> dict:
+    """What was noted of the encoder when the states of the data sets were computed: name, sha256, folder, format, ..."""
+    place = places(config)[0]
+    found = (pack.record(place) if place.suffix == '.npz' else prepare.record(place)).get('upstream') or {}
+    if 'sha256' not in found:
+        raise Refusal(f'{place} does not say by which weights its states were made. Remove it and prepare the corpus again.')
     return found
 
 

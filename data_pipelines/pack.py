@@ -41,10 +41,16 @@ def opened(file: str | Path):
 
 def fingerprint(file: Path) -> str | None:
     """Which data set the .npz holds; None where there is no such file."""
-    if not file.exists():
-        return None
+    return record(file)['fingerprint'] if file.exists() else None
+
+
+def record(file: Path) -> dict:
+    """What the .npz has of the record of its data set: its fingerprint and, of the states of an upstream, whose they are."""
     with opened(file) as content:
-        return json.loads(str(content['facts']))['fingerprint']
+        found = json.loads(str(content['facts']))
+        if not isinstance(found['fingerprint'], str):
+            raise ValueError('no fingerprint')
+        return found
 
 
 def pack(folder: Path, file: Path) -> None:
@@ -52,7 +58,8 @@ def pack(folder: Path, file: Path) -> None:
     utterances = shards.read(folder)
     columns = {f'text_{k}': v for k, v in utterances.text.items()}
     numbers = {k: getattr(utterances, k) for k in ('frames_N', 'rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS')}
-    facts = json.dumps({'fingerprint': prepare.record(folder)['fingerprint']})
+    record = prepare.record(folder)
+    facts = json.dumps({k: record[k] for k in ('fingerprint', 'upstream') if k in record})
     part = file.with_name(f'.{file.name}.part')
     with open(part, 'wb') as to:
         np.savez(to, facts=np.array(facts), mel_RxM=shards.load(utterances), **columns, **numbers)

@@ -6,14 +6,19 @@ The encoder is jaxser/upstream.py's. It is imported only where states are comput
 import collections
 import dataclasses
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data_pipelines.corpora import Utterance
 from data_pipelines.log_mel import LogMel, Rejected, decode, described, log_mel, stored
 from data_pipelines.refusal import Refusal
+
+if TYPE_CHECKING:
+    from jaxser.upstream import Upstream
 
 FORMAT = 1  # raise it whenever the same encoder would give other numbers
 KEPT = ('pooled', 'all')  # of an utterance: mean and standard deviation over its frames, as one frame; or every frame
@@ -32,6 +37,7 @@ class States:
     width: int  # of a state
     kept: str  # one of KEPT
     digest: str  # eight digits that change with the weights and with the format
+    sha256: str = dataclasses.field(default='', compare=False)  # of the weights, where the encoder has been read
     folder: str = dataclasses.field(default='', compare=False)  # where the encoder is, for whoever computes states
 
     @classmethod
@@ -39,11 +45,15 @@ class States:
         """Those of the encoder in a Hugging Face folder; refuses one that is damaged or unknown."""
         from jaxser import upstream
 
-        encoder = upstream.read(folder)
         if kept not in KEPT:
             raise Refusal(f'{kept!r} of the states are to be kept; expected one of {", ".join(KEPT)}.')
+        return dataclasses.replace(cls.of_encoder(upstream.read(folder), kept), folder=os.path.abspath(folder))
+
+    @classmethod
+    def of_encoder(cls, encoder: 'Upstream', kept: str) -> 'States':
+        """Those of an encoder that has been read."""
         digest = hashlib.sha256(repr((FORMAT, encoder.sha256, encoder.normalised)).encode()).hexdigest()[:8]
-        return cls(encoder.config['model_type'], encoder.layers, encoder.width, kept, digest, str(folder))
+        return cls(encoder.config['model_type'], encoder.layers, encoder.width, kept, digest, encoder.sha256)
 
     @classmethod
     def named(cls, name: str) -> 'States':
@@ -74,7 +84,7 @@ class States:
 
     def record(self) -> dict:
         """What prepared.json says of them."""
-        return {'upstream': {k: v for k, v in dataclasses.asdict(self).items() if k != 'folder'}}
+        return {'upstream': {'name': self.name, **dataclasses.asdict(self), 'format': FORMAT}}
 
     def heard(self, utterance: Utterance) -> 'dict | Rejected':
         """What a worker makes of an utterance: its samples, and what is stored beside its states."""

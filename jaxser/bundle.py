@@ -1,6 +1,6 @@
 """The model that a finished sweep leaves for prediction: WORKDIR/model, which needs neither the corpus nor the checkpoints.
 
-  python -m jaxser.bundle --workdir runs/dann_demo [--data data]
+  python -m jaxser.bundle --workdir runs/dann_demo [--data data] [--carry_upstream [--upstream FOLDER]]
 
 Training makes it at its end; the command does for a sweep that has none. Of the settings (all that was swept but seed and fold)
 it takes the one of the best mean dev UAR, and of that one every run that did not diverge: their posteriors are averaged. Each
@@ -10,11 +10,16 @@ its temperature, is known of its runs one by one.
 model.safetensors   params/..., batch_stats/... and, under `global` normalisation, mean and scale, all leading with R, the run;
                     only what prediction reads: the heads of the domains, which know the speakers, stay behind
 model.json          what else it takes to predict by them, and where they come from
+upstream/           of a model over a pretrained encoder, with --carry_upstream, that encoder (config.json, model.safetensors);
+                    without, model.json names it by the sha256 of its weights and says where it was: its licence may forbid
+                    that it is copied
 """
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -25,12 +30,14 @@ import safetensors.numpy
 from etils import epath
 from flax import traverse_util
 
-from data_pipelines import log_mel
+from data_pipelines import batches, log_mel
+from data_pipelines import upstream as states
 from data_pipelines.refusal import Refusal, spoken
-from jaxser import cluster, summary, train
+from jaxser import cluster, summary, train, upstream
 from jaxser.workdir import PACKAGES, Workdir, command_line, plain, version
 
 FILES = ('model.json', 'model.safetensors')
+CARRIED = 'upstream'  # the folder of an encoder beside them
 FORMAT = 1  # raise it whenever what is written means something else
 COLDEST, HOTTEST = 0.05, 20.0  # where a dev part would have a temperature of 0 (all of it is right) or none
 ROW = ('seeds', 'tested_speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')  # of the summary
@@ -151,11 +158,20 @@ def unpacked(weights: bytes) -> dict:
     return traverse_util.unflatten_dict(safetensors.numpy.load(weights), sep='/')
 
 
-def run(path, data: str | None = None):
+def run(path, data: str | None = None, carry_upstream: bool = False, upstream=None):
     """Makes the model of the finished sweep in `path`, unless it is there; returns its folder.
 
-    `data` is where the shards are now, if they are elsewhere than in training.
+    `data` is where the shards are now, if they are elsewhere than in training. With `carry_upstream` the pretrained encoder is
+    put beside it, from the folder `upstream` if it is no longer where it was in preparing.
     """
+    folder = made(path, data)
+    if carry_upstream:
+        carry(folder, read(folder).facts, upstream, Path(folder) / CARRIED)
+    return folder
+
+
+def made(path, data: str | None = None):
+    """The folder of the model, made unless it is there."""
     place = Workdir.opened(path, data)
     results, folder = place.finished(), place.path / 'model'
     if results is None:
@@ -163,13 +179,14 @@ def run(path, data: str | None = None):
     if (folder / 'model.json').exists():
         return folder
     row, wanted = chosen(results)
-    made: list[Member] = []
+    found: list[Member] = []
     with train.precision(place.config):
         for trainer, group, best in train.revisited(place, lambda run: run in wanted):
-            made += members(trainer, group, best, wanted)
+            found += members(trainer, group, best, wanted)
             config, task = trainer.config, trainer.task
             sizes = task.sizes(config)
-    arrays = jax.tree.map(lambda *x: np.stack(x), *(m.arrays for m in made))
+    arrays = jax.tree.map(lambda *x: np.stack(x), *(m.arrays for m in found))
+    named = batches.encoder(config.data) if config.data.upstream else None
     config = plain(config)
     del config['data']['dir']  # prediction needs no data, and others need not know where they lay
     weights = packed(needed(trainer.step.predict, arrays, task.utterances.bands))
@@ -181,8 +198,9 @@ def run(path, data: str | None = None):
         'sizes': sizes._asdict(),
         'normalisation': config['data']['normalise'],
         'log_mel': log_mel.FORMAT,
-        'runs': [m.run for m in made],
-        'calibration': calibration(np.concatenate([m.p_NxC for m in made]), np.concatenate([m.truth_N for m in made])),
+        **({'upstream': {k: named[k] for k in ('name', 'format', 'sha256', 'folder')}} if named else {}),
+        'runs': [m.run for m in found],
+        'calibration': calibration(np.concatenate([m.p_NxC for m in found]), np.concatenate([m.truth_N for m in found])),
         'row': {k: v for k, v in row.items() if k not in summary.FIGURES or k in ROW},
         'protocol': results['protocol'],
         'corpora': results['corpora'],
@@ -200,6 +218,52 @@ def where(folder):
     """The folder that holds the files of a model: of a workdir, or the folder itself."""
     folder = epath.Path(folder)
     return folder if (folder / 'model.json').exists() else folder / 'model'
+
+
+def encoder(folder, facts: dict, given=None) -> tuple[Path | None, upstream.Upstream | None]:
+    """The pretrained encoder by which the model of `folder` hears, and its own folder; (None, None) for a model of log-mel.
+
+    It is in the folder `given`, else beside the model, else where it was in preparing. Refuses none, and another.
+    """
+    named, place = facts.get('upstream'), where(folder)
+    if not named:
+        if given:
+            raise Refusal(f'The model of {place} hears log-mel features, and no upstream: leave {given} out.')
+        return None, None
+    beside, kind = Path(place) / CARRIED, states.States.named(named['name']).model
+    were = [p for p in (beside, Path(named.get('folder') or beside)) if (p / upstream.CONFIG).exists()]
+    if not given and not were:
+        was = f', nor any longer in {named["folder"]}' * bool(named.get('folder'))
+        raise Refusal(
+            f'The model of {place} hears by a {kind} whose weights have the sha256 {named["sha256"]} ({named["name"]}), and '
+            f'that is not in {beside}{was}: name its Hugging Face folder with --upstream FOLDER.'
+        )
+    found = upstream.read(home := Path(given) if given else were[0])
+    name = states.States.of_encoder(found, states.States.named(named['name']).kept).name
+    if (name, found.sha256) != (named['name'], named['sha256']):
+        other = f'the sha256 {found.sha256}' if found.sha256 != named['sha256'] else f'these, but another {upstream.PREPROCESSOR}'
+        raise Refusal(
+            f'The model of {place} hears by {named["name"]}, weights of the sha256 {named["sha256"]}; {home} holds {name}, '
+            f'{other}. Name the folder of the first with --upstream FOLDER.'
+        )
+    return home, found
+
+
+def carry(folder, facts: dict, given, to: Path) -> None:
+    """Puts the pretrained encoder of the model of `folder` into the folder `to`, whole or not at all, unless it is there."""
+    home, found = encoder(folder, facts, given)
+    if not found:
+        raise Refusal(f'The model of {where(folder)} hears log-mel features: there is no upstream to carry.')
+    if '://' in str(folder):
+        raise Refusal(f'{folder} is no folder of this machine: copy the model here to put its upstream beside it.')
+    if cluster.main() and home != to and not (to / upstream.CONFIG).exists():
+        part = to.with_name(f'.{to.name}.part')
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            upstream.cut(home, part)
+            part.replace(to)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def read(folder) -> Model:
@@ -221,7 +285,14 @@ def read(folder) -> Model:
             f'{place} is of format {of} with features of format {facts.get("log_mel")}; this jaxser reads {FORMAT} and makes '
             f'{log_mel.FORMAT}. Use the jaxser that trained it, {(facts.get("versions") or {}).get("jaxser")}, or train anew.'
         )
-    if lacks := [k for k in NEEDED if k not in facts]:
+    named = facts.get('upstream')
+    if named and named['format'] != states.FORMAT:
+        raise Refusal(
+            f'{place} hears by states of an upstream of format {named["format"]}; this jaxser makes {states.FORMAT}. Use the '
+            f'jaxser that trained it, {(facts.get("versions") or {}).get("jaxser")}, or train anew.'
+        )
+    over = (facts.get('config') or {}).get('data', {}).get('upstream')
+    if lacks := [k for k in (*NEEDED, *['upstream'] * bool(over)) if k not in facts]:
         raise Refusal(f'{facts_file} is damaged: it lacks {lacks[0]}. {anew}')
     if not weights_file.exists():
         raise Refusal(f'{weights_file} is missing. {anew}')
@@ -233,10 +304,13 @@ def read(folder) -> Model:
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
-    asked = command_line('jaxser.bundle', __doc__)
+    parser = command_line('jaxser.bundle', __doc__)
+    parser.add_argument('--carry_upstream', action='store_true', help='put the pretrained encoder beside the model')
+    parser.add_argument('--upstream', help='its Hugging Face folder, if it has moved since preparing')
+    asked = parser.parse_args()
     cluster.prepare()
     with spoken():
-        print(run(asked.workdir, asked.data))
+        print(run(asked.workdir, asked.data, asked.carry_upstream, asked.upstream))
 
 
 if __name__ == '__main__':

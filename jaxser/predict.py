@@ -7,11 +7,15 @@ A file of up to 30 s is one utterance, as in training. A longer one is cut into 
 predicted as an utterance of its own; its posterior is their mean. A stream is answered once a second, about its last --window
 seconds. The posterior is the mean over the model's runs (jaxser/bundle.py), each by the temperature fitted on dev. The status is
 1 where a file could not be answered, and 2 where nothing could be.
+
+A model over a pretrained encoder hears by it, once for all its runs. The encoder is carried beside the model, or where it was in
+preparing, or in the Hugging Face folder that --upstream names. No window is longer than what a Whisper hears: nothing is cut off.
 """
 
 import argparse
 import contextlib
 import itertools
+import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +32,8 @@ from data_pipelines import batches, log_mel
 from data_pipelines.corpora import Utterance
 from data_pipelines.progress import progress
 from data_pipelines.refusal import Refusal, spoken
-from jaxser import answers, bundle, cluster, features, step, summary, train
+from data_pipelines.upstream import SOUND
+from jaxser import answers, bundle, cluster, features, step, summary, train, upstream
 from jaxser.interfaces import Sizes
 from jaxser.sweep import many
 from jaxser.workdir import configuration, version
@@ -45,11 +50,11 @@ LOUDEST = 100.0  # of floats, whose full scale is 1: beyond it they are integers
 
 
 class Stretch(NamedTuple):
-    """A part of a sound that is predicted as one utterance; `mel_TxM` is None where it is silent."""
+    """A part of a sound that is predicted as one utterance; `heard` (mel_TxM, or its samples) is None where it is silent."""
 
     start: float  # seconds
     end: float
-    mel_TxM: np.ndarray | None
+    heard: np.ndarray | None
 
 
 class Sound(NamedTuple):
@@ -61,17 +66,56 @@ class Sound(NamedTuple):
     error: str = ''
 
 
-def posterior(facts: dict, in_turn: bool) -> Callable[[dict, jax.Array, jax.Array], jax.Array]:
-    """(runs, mel_BxTxM, frames_B) -> posterior_BxC of the model of these facts: calibrated, and averaged over its runs.
+class Mel:
+    """How a model of log-mel features hears; one over a pretrained encoder does by upstream.Frozen, which has these methods."""
 
-    `runs` are the model's arrays with batch_stats, {} where it has none. Whatever lies beyond frames_B changes nothing.
-    `in_turn` says whether the runs take turns or are vmapped.
+    longest, params = math.inf, None
+
+    def __init__(self, spec: log_mel.LogMel):
+        self.spec, self.blas = spec, threadpoolctl.ThreadpoolController()
+
+    def hear(self, wave: np.ndarray) -> np.ndarray:
+        """mel_TxM as `prepare` makes it, with one thread: the last bit of a product depends on their number."""
+        with self.blas.limit(limits=1, user_api='blas'):
+            return log_mel.log_mel(wave, self.spec)
+
+    def bucket(self, mel_TxM: np.ndarray) -> int:
+        """The number of frames to which a sound is padded."""
+        return batches.lengths(len(mel_TxM))
+
+    def at_once(self, length: int) -> int:
+        """How many go through the network together."""
+        return BATCH
+
+    def filled(self, mels: list[np.ndarray], length: int, B: int) -> tuple[np.ndarray, np.ndarray]:
+        """mel_BxTxM, padded to `length` frames and B sounds, and frames_B."""
+        mel_BxTxM, frames_B = np.zeros((B, length, self.spec.bands), np.float16), np.zeros(B, np.int32)
+        for b, mel_TxM in enumerate(mels):
+            mel_BxTxM[b, : len(mel_TxM)] = mel_TxM
+            frames_B[b] = len(mel_TxM)
+        return mel_BxTxM, frames_B
+
+
+def posterior(facts: dict, in_turn: bool, encoder: upstream.Upstream | None = None) -> Callable[..., jax.Array]:
+    """(runs, params, heard, length_B) -> posterior_BxC of the model of these facts: calibrated, and averaged over its runs.
+
+    `heard` and `length_B` are mel_BxTxM and frames_B, log-mel or states; or, with the encoder, whose `params` they are, what that
+    one hears. `runs` are the model's arrays with batch_stats, {} where it has none. Whatever lies beyond length_B changes
+    nothing. `in_turn` says whether the runs take turns or are vmapped. Refuses a model that has no statistics for a stranger.
     """
     config, sizes = configuration(facts['config']), Sizes(**facts['sizes'])
-    encoder, method = train.method(config, sizes)
-    score, temperature = step.make(encoder, method, sizes, config.train).predict, facts['calibration']['temperature']
+    net, method = train.method(config, sizes)
+    score, temperature = step.make(net, method, sizes, config.train).predict, facts['calibration']['temperature']
+    pooled = getattr(batches.features(config.data), 'pooled', False)
+    if pooled and facts['normalisation'] != 'global':
+        raise Refusal(
+            f'Training normalised by {facts["normalisation"]}; here every speaker is a stranger, normalised by the utterance alone, '
+            'and that leaves nothing of states that are pooled over it. Train with config.data.normalise=global.'
+        )
+    states = upstream.states(encoder, pooled) if encoder else lambda _, *mel: mel
 
-    def mean(runs: dict, mel_BxTxM: jax.Array, frames_B: jax.Array) -> jax.Array:
+    def mean(runs: dict, params: dict | None, heard: jax.Array, length_B: jax.Array) -> jax.Array:
+        mel_BxTxM, frames_B = states(params, heard, length_B)
         stranger_B = jnp.ones_like(frames_B, jnp.float32)  # whoever comes now is no source speaker
         batch = features.by_themselves({'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': stranger_B})
 
@@ -89,20 +133,27 @@ def posterior(facts: dict, in_turn: bool) -> Callable[[dict, jax.Array, jax.Arra
 class Predictor:
     """A model, ready to predict; its programs are compiled when they are first needed."""
 
-    def __init__(self, model: bundle.Model, window: float = WINDOW, hop: float = HOP):
-        """`window` and `hop` in seconds, for sounds longer than 30 s and for streams."""
+    def __init__(self, model: bundle.Model, window: float = WINDOW, hop: float = HOP, encoder: upstream.Upstream | None = None):
+        """`window` and `hop` in seconds, for sounds longer than 30 s and for streams; `encoder` as bundle.encoder finds it."""
         facts, arrays = model
         self.facts, self.classes = facts, tuple(facts['classes'])
         self.config = configuration(facts['config'])
-        self.spec = log_mel.LogMel(**self.config.data.features)
+        spec = batches.features(self.config.data)
+        self.spec = SOUND if encoder else spec  # of its rate the samples are
+        self.ear = upstream.Frozen(encoder, spec.pooled) if encoder else Mel(spec)
         if window < 2 * log_mel.SHORTEST:
             raise Refusal(f'A window of {window:g} s is too short; expected {2 * log_mel.SHORTEST:g} s or more.')
         if not 0 < hop <= window:
             raise Refusal(f'A window of {window:g} s every {hop:g} s; expected a hop above 0 and no longer than the window.')
-        self.window, self.hop = window, hop
+        if window > self.ear.longest:
+            raise Refusal(
+                f'A window of {window:g} s is too long: {encoder.config["model_type"]}, by which this model hears, hears '
+                f'{self.ear.longest:g} s at most.'
+            )
+        self.window, self.hop, self.longest = window, hop, min(LONGEST, self.ear.longest)
         self.runs = {'batch_stats': {}, **jax.tree.map(jnp.asarray, arrays)}
-        self.blas = threadpoolctl.ThreadpoolController()
-        self._posterior = jax.jit(posterior(facts, in_turn=jax.default_backend() == 'cpu'))  # as in training (jaxser/parallel.py)
+        in_turn = jax.default_backend() == 'cpu'  # as in training (jaxser/parallel.py)
+        self._posterior = jax.jit(posterior(facts, in_turn, encoder))
 
     @property
     def notes(self) -> list[str]:
@@ -167,8 +218,9 @@ class Predictor:
         sample = ENCODINGS[encoding]
         keep, heard, kept = round(self.window * rate), 0, np.zeros((0, channels), np.float32)
         reason = 'empty: no sample arrived'
-        frames = batches.lengths(1 + round(self.window * self.spec.rate) // self.spec.hop_length)
-        self._score([np.zeros((1, self.spec.bands), np.float16)], frames)  # compiled before the first second is over
+        nothing = self.ear.hear(np.zeros(round(self.window * self.spec.rate), np.float32))
+        length = self.ear.bucket(nothing)
+        self._score([nothing], length)  # compiled before the first second is over
         while block := read(file, rate * channels * sample.itemsize):
             whole = block[: len(block) // (channels * sample.itemsize) * channels * sample.itemsize]
             new = np.frombuffer(whole, sample).reshape(-1, channels)
@@ -179,8 +231,8 @@ class Predictor:
             heard += len(new)
             answer = {'start': (heard - len(kept)) / rate, 'end': heard / rate}
             try:
-                mel_TxM = self._features(log_mel.mono(kept, rate, self.spec))
-                yield answer | self._said(self._score([mel_TxM], frames)[0])
+                heard_now = self.ear.hear(log_mel.mono(kept, rate, self.spec))
+                yield answer | self._said(self._score([heard_now], length)[0])
                 reason = ''
             except log_mel.Rejected as why:  # silent, as a rule
                 yield answer | self._said(None) | {'note': str(why)}
@@ -204,7 +256,7 @@ class Predictor:
         rate = self.spec.rate
         length, window = len(wave), round(self.window * rate)
         starts = [0]
-        if length > max(LONGEST * rate, window):
+        if length > max(self.longest * rate, window):
             hop = round(self.hop * rate)
             starts = [*range(0, length - window, hop), length - window]  # the last one ends where the sound does
         else:
@@ -214,23 +266,18 @@ class Predictor:
     def _stretch(self, wave: np.ndarray, start: int) -> Stretch:
         rate = self.spec.rate
         silent = np.ptp(wave) < 2 * log_mel.SILENCE
-        return Stretch(start / rate, (start + len(wave)) / rate, None if silent else self._features(wave))
-
-    def _features(self, wave: np.ndarray) -> np.ndarray:
-        """mel_TxM as `prepare` makes it, with one thread: the last bit of a product depends on their number."""
-        with self.blas.limit(limits=1, user_api='blas'):
-            return log_mel.log_mel(wave, self.spec)
+        return Stretch(start / rate, (start + len(wave)) / rate, None if silent else self.ear.hear(wave))
 
     def _answers(self, sounds: list[Sound]) -> list[dict]:
         """What is said of each."""
-        every = [s.mel_TxM for sound in sounds for s in sound.stretches if s.mel_TxM is not None]
+        every = [s.heard for sound in sounds for s in sound.stretches if s.heard is not None]
         found, said = iter(self._score(every)), []
         for sound in sounds:
             name = {'file': sound.name} if sound.name else {}
             if sound.error:
                 said.append(name | {'error': sound.error})
                 continue
-            p = [None if s.mel_TxM is None else next(found) for s in sound.stretches]
+            p = [None if s.heard is None else next(found) for s in sound.stretches]
             spans = [{'start': s.start, 'end': s.end} | self._said(p_C) for s, p_C in zip(sound.stretches, p)]
             heard = [p_C for p_C in p if p_C is not None]
             whole = self._said(np.mean(heard, 0)) if heard else {'error': 'silent in every window: nothing above -80 dBFS'}
@@ -242,26 +289,30 @@ class Predictor:
             return {'emotion': None, 'posterior': None}
         return {'emotion': self.classes[int(p_C.argmax())], 'posterior': dict(zip(self.classes, p_C.tolist()))}
 
-    def _score(self, mels: list[np.ndarray], frames: int | None = None) -> list[np.ndarray]:
-        """p_C of every utterance, float64; padded to `frames`, or to one of few lengths."""
-        found: list = [None] * len(mels)
-        order = sorted(range(len(mels)), key=lambda n: -len(mels[n]))
-        for at in range(0, len(order), BATCH):
-            some = order[at : at + BATCH]
-            T, B = frames or batches.lengths(len(mels[some[0]])), 1 if len(some) == 1 else BATCH
-            mel_BxTxM, frames_B = np.zeros((B, T, self.spec.bands), np.float16), np.zeros(B, np.int32)
-            for b, n in enumerate(some):
-                mel_BxTxM[b, : len(mels[n])] = mels[n]
-                frames_B[b] = len(mels[n])
-            p_BxC = np.asarray(self._posterior(self.runs, mel_BxTxM, frames_B), np.float64)
+    def _score(self, sounds: list[np.ndarray], length: int | None = None) -> list[np.ndarray]:
+        """p_C of all that was heard, float64; padded to `length`, or to one of few lengths."""
+        found: list = [None] * len(sounds)
+        order, at = sorted(range(len(sounds)), key=lambda n: -len(sounds[n])), 0
+        while at < len(order):
+            to = length or self.ear.bucket(sounds[order[at]])
+            most = min(BATCH, self.ear.at_once(to))
+            some = order[at : at + most]
+            heard, length_B = self.ear.filled([sounds[n] for n in some], to, 1 if len(some) == 1 else most)
+            p_BxC = np.asarray(self._posterior(self.runs, self.ear.params, heard, length_B), np.float64)
             for b, n in enumerate(some):
                 found[n] = p_BxC[b] / p_BxC[b].sum()
+            at += most
         return found
 
 
-def load(folder, window: float = WINDOW, hop: float = HOP) -> Predictor:
-    """The model of a finished sweep's workdir, or of its folder model/."""
-    return Predictor(bundle.read(folder), window, hop)
+def load(folder, window: float = WINDOW, hop: float = HOP, upstream=None) -> Predictor:
+    """The model of a finished sweep's workdir, or of its folder model/.
+
+    `upstream` is where the pretrained encoder is, if it is neither beside the model nor where it was in preparing.
+    """
+    model = bundle.read(folder)
+    _, encoder = bundle.encoder(folder, model.facts, upstream)
+    return Predictor(model, window, hop, encoder)
 
 
 def below(path: Path) -> list[Path]:
@@ -296,6 +347,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         default=None,
         help=f'seconds, of files longer than {LONGEST:g} s (default {HOP:g}, or the window if that is shorter)',
     )
+    parser.add_argument('--upstream', help='the Hugging Face folder of the pretrained encoder, if it has moved since preparing')
     parser.add_argument('--rate', type=int, help='Hz, of standard input')
     parser.add_argument('--encoding', choices=ENCODINGS, help='of standard input (default s16le)')
     parser.add_argument('--channels', type=int, help='of standard input, interleaved (default 1)')
@@ -336,7 +388,7 @@ def main() -> None:
     sys.stdout.reconfigure(errors='backslashreplace')  # a file's name may be any bytes
     paths, failed = [], []
     with spoken():
-        model = load(asked.workdir, asked.window, asked.hop)
+        model = load(asked.workdir, asked.window, asked.hop, asked.upstream)
         print(*model.notes, sep='\n', end='\n' * bool(model.notes), file=sys.stderr)
         if asked.paths == ['-']:
             paths = asked.paths

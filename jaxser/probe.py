@@ -260,7 +260,7 @@ def run(path, data: str | None = None) -> dict:
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
-    asked = command_line('jaxser.probe', __doc__)
+    asked = command_line('jaxser.probe', __doc__).parse_args()
     cluster.prepare()
     with spoken():
         announce.show(run(asked.workdir, asked.data), asked.workdir)

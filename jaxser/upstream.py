@@ -4,6 +4,9 @@
 
 says what a folder holds: the model, its size, which of its tensors are not the encoder's. It is read with safetensors alone
 (`config.json`, `model.safetensors` or its shards, `preprocessor_config.json` where there is one); pickled files are never opened.
+
+An encoder is known by the sha256 of the checkpoint that it came from. `cut` copies the encoder alone into a folder of its own,
+whose file says in its head of which checkpoint it is, and by a second checksum that it is whole.
 """
 
 import argparse
@@ -11,8 +14,9 @@ import hashlib
 import json
 import math
 import re
+import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +36,10 @@ RATE = 16_000  # Hz, of what every one of them hears
 HOP = 160  # samples: 10 ms
 TOGETHER = 6400  # hops of sound that go through an encoder together
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
+CONFIG, PREPROCESSOR = 'config.json', 'preprocessor_config.json'
+TERMS = ('LICEN[CS]E*', 'NOTICE*', 'README.md')  # of a checkpoint, which go where its weights go
+CUT, WHOLE = 'jaxser.of_sha256', 'jaxser.data_sha256'  # in the head of an encoder alone: of which checkpoint, and its own data's
+BLOCK = 1 << 24  # bytes that are copied at once
 LISTED = 5  # names that a sentence lists
 DAMAGED = 'Get the folder anew.'
 
@@ -43,7 +51,7 @@ class Upstream(NamedTuple):
     module: Any
     params: dict
     unused: tuple[str, ...]  # tensors of the checkpoint that are not the encoder's
-    sha256: str  # of the weights
+    sha256: str  # of the checkpoint's weights
 
     @property
     def hears(self) -> str:
@@ -69,7 +77,7 @@ class Upstream(NamedTuple):
 def read(folder) -> Upstream:
     """The encoder in a folder; refuses one that is damaged, or no such encoder's, naming the tensor."""
     folder = Path(folder)
-    config = _json(folder / 'config.json', f'{folder} holds no upstream (no config.json); expected a Hugging Face folder.')
+    config = _json(folder / CONFIG, f'{folder} holds no upstream (no config.json); expected a Hugging Face folder.')
     family = next((f for f in (wav2vec2, whisper) if config.get('model_type') in f.TYPES), None)
     if family is None:
         known = ', '.join((*wav2vec2.TYPES, *whisper.TYPES))
@@ -91,12 +99,64 @@ def read(folder) -> Upstream:
         sources = _sources(prefix + name, names)
         used |= set(sources)
         params[path] = _fitting([_tensor(names[s], s) for s in sources], sources[-1], path, shapes[path].shape)
+    unused = tuple(sorted(set(names) - used))
+    return Upstream(config, module, flax.traverse_util.unflatten_dict(params), unused, _sha256(files))
+
+
+def _sha256(files: list[Path]) -> str:
+    """Of a checkpoint's files; of an encoder alone, that of the checkpoint out of which it was cut."""
+    header, start = _head(files[0])
+    if of := header.get('__metadata__', {}).get(CUT):
+        with open(files[0], 'rb') as opened:
+            opened.seek(start)
+            if hashlib.file_digest(opened, 'sha256').hexdigest() != header['__metadata__'].get(WHOLE):
+                raise Refusal(f'{files[0]} is damaged: its data have not the checksum in its head. {DAMAGED}')
+        return of
     digest = hashlib.sha256()
     for file in files:
         with open(file, 'rb') as opened:
             digest.update(hashlib.file_digest(opened, 'sha256').digest())
-    unused = tuple(sorted(set(names) - used))
-    return Upstream(config, module, flax.traverse_util.unflatten_dict(params), unused, digest.hexdigest())
+    return digest.hexdigest()
+
+
+def cut(folder, to: Path) -> None:
+    """Writes the encoder of a folder, and no other tensor, into the folder `to`: byte for byte, with its licence if it is there.
+
+    It is known by the same sha256 as the folder that it came from.
+    """
+    folder, of = Path(folder), read(folder)
+    header, parts, end = {}, [], 0
+    for file in _files(folder):
+        entries, start = _head(file)
+        kept = {k: facts for k, facts in entries.items() if k != '__metadata__' and k not in of.unused}
+        for name, facts in sorted(kept.items(), key=lambda item: item[1]['data_offsets']):
+            at, stop = facts['data_offsets']
+            header[name] = facts | {'data_offsets': [end, end + stop - at]}
+            parts.append((file, start + at, stop - at))
+            end += stop - at
+    digest = hashlib.sha256()
+    for block in _blocks(parts):
+        digest.update(block)
+    header['__metadata__'] = {'format': 'pt', CUT: of.sha256, WHOLE: digest.hexdigest()}
+    head = json.dumps(header).encode()
+    head += b' ' * (-len(head) % 8)
+    to.mkdir(parents=True, exist_ok=True)
+    with open(to / WEIGHTS, 'wb') as file:
+        file.write(struct.pack('<Q', len(head)) + head)
+        file.writelines(_blocks(parts))
+    beside = [folder / CONFIG, folder / PREPROCESSOR, *(p for pattern in TERMS for p in sorted(folder.glob(pattern)))]
+    for file in filter(Path.is_file, beside):
+        shutil.copyfile(file, to / file.name)
+
+
+def _blocks(parts: list[tuple[Path, int, int]]) -> Iterator[bytes]:
+    """The bytes of parts of files: (file, first byte, bytes)."""
+    for path, at, size in parts:
+        with open(path, 'rb') as file:
+            file.seek(at)
+            while size > 0 and (block := file.read(min(size, BLOCK))):
+                size -= len(block)
+                yield block
 
 
 def _json(path: Path, absent: str) -> dict:
@@ -117,7 +177,7 @@ def _module(family, config: dict, folder: Path) -> tuple[Any, dict]:
     if family is whisper:
         module, x = whisper.Whisper(frozen), jnp.zeros((1, 8, config['num_mel_bins']))
     else:
-        hears = folder / 'preprocessor_config.json'
+        hears = folder / PREPROCESSOR
         said = _json(hears, '') if hears.exists() else {}
         if said.get('sampling_rate', RATE) != RATE:
             raise Refusal(f'{hears} says {said["sampling_rate"]} Hz; only {RATE} is understood.')
@@ -144,7 +204,12 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _header(file: Path) -> list[str]:
-    """The names of a file's tensors; refuses one that is cut off, naming the first tensor that is not whole."""
+    """The names of a file's tensors."""
+    return [name for name in _head(file)[0] if name != '__metadata__']
+
+
+def _head(file: Path) -> tuple[dict, int]:
+    """A file's header, and where its data begin; refuses one that is cut off, naming the first tensor that is not whole."""
     with open(file, 'rb') as opened:
         size = file.stat().st_size
         length = struct.unpack('<Q', opened.read(8))[0] if size >= 8 else size
@@ -158,7 +223,7 @@ def _header(file: Path) -> list[str]:
     for name, facts in sorted(entries.items(), key=lambda item: item[1]['data_offsets'][1]):
         if 8 + length + facts['data_offsets'][1] > size:
             raise Refusal(f'{file} is cut off within the tensor {name}. {DAMAGED}')
-    return list(entries)
+    return header, 8 + length
 
 
 def _name(path: tuple[str, ...]) -> str:
@@ -207,26 +272,50 @@ def _fitting(arrays: list[np.ndarray], name: str, path: tuple[str, ...], shape: 
     return np.ascontiguousarray(array)
 
 
+def rounded(x: jax.Array) -> jax.Array:
+    """The numbers of float16 in float32: XLA may leave out a rounding that it finds idle, but none of these."""
+    return jnp.where(jnp.abs(x) < 2**-14, jnp.round(x * 2**24) * 2**-24, jax.lax.reduce_precision(x, 5, 10))
+
+
+def states(of: Upstream, pooled: bool) -> Callable[[dict, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    """(params, heard, length_B) -> states_BxTxM, frames_B: layer after layer, as float16 has them, in float32.
+
+    Pooled, an utterance is one frame: of each layer the mean over its frames, then their deviation.
+    """
+
+    def apply(params: dict, heard: jax.Array, length_B: jax.Array) -> tuple[jax.Array, jax.Array]:
+        with jax.default_matmul_precision('highest'):  # the same states on every kind of device
+            states_LxBxTxD, frames_B = of.module.apply({'params': params}, heard, length_B)
+        x_BxTxLxD = jnp.stack(states_LxBxTxD, 2)
+        if not pooled:
+            return rounded(x_BxTxLxD.reshape(*x_BxTxLxD.shape[:2], -1)), frames_B
+        mask_BxTx1x1 = features.frame_mask(frames_B, x_BxTxLxD.shape[1])[..., None, None]
+        count_Bx1x1 = jnp.maximum(frames_B, 1)[:, None, None]
+        mean_BxLxD = x_BxTxLxD.sum(1) / count_Bx1x1  # states beyond a sound's frames are zero
+        variance_BxLxD = (((x_BxTxLxD - mean_BxLxD[:, None]) * mask_BxTx1x1) ** 2).sum(1) / count_Bx1x1
+        pooled_BxLx2D = jnp.concatenate([mean_BxLxD, jnp.sqrt(variance_BxLxD)], -1)
+        return rounded(pooled_BxLx2D.reshape(heard.shape[0], 1, -1)), jnp.minimum(frames_B, 1)
+
+    return apply
+
+
 class Frozen:
     """States of sounds, by an encoder that does not learn; sounds of like length together, one program for each length."""
 
     def __init__(self, of: Upstream, pooled: bool):
         self.of, self.cut = of, 0
         self.longest = of.config['max_source_positions'] / 50 if of.hears == 'mel' else math.inf  # seconds
+        apply = states(of, pooled)
 
-        def states(params, x, length_B):
-            states_LxBxTxD, frames_B = of.module.apply({'params': params}, x, length_B)
-            x_BxTxLxD = jnp.stack(states_LxBxTxD, 2)
-            if not pooled:
-                return x_BxTxLxD.reshape(*x_BxTxLxD.shape[:2], -1).astype(jnp.float16), frames_B
-            mask_BxTx1x1 = features.frame_mask(frames_B, x_BxTxLxD.shape[1])[..., None, None]
-            count_Bx1x1 = jnp.maximum(frames_B, 1)[:, None, None]
-            mean_BxLxD = x_BxTxLxD.sum(1) / count_Bx1x1  # states beyond a sound's frames are zero
-            variance_BxLxD = (((x_BxTxLxD - mean_BxLxD[:, None]) * mask_BxTx1x1) ** 2).sum(1) / count_Bx1x1
-            pooled_BxLx2D = jnp.concatenate([mean_BxLxD, jnp.sqrt(variance_BxLxD)], -1)
-            return pooled_BxLx2D.reshape(len(x), 1, -1).astype(jnp.float16), jnp.minimum(frames_B, 1)
+        def stored(params, heard, length_B):
+            states_BxTxM, frames_B = apply(params, heard, length_B)
+            return states_BxTxM.astype(jnp.float16), frames_B
 
-        self.params, self.states = jax.device_put(of.params), jax.jit(states)
+        self.params, self.states = jax.device_put(of.params), jax.jit(stored)
+
+    def hear(self, wave: np.ndarray) -> np.ndarray:
+        """What is kept of a sound until its turn comes: its samples."""
+        return wave
 
     def bucket(self, wave: np.ndarray) -> int:
         """The length, in hops of 10 ms, to which a sound is filled up."""
@@ -236,20 +325,22 @@ class Frozen:
         """How many sounds of that length go through the encoder together."""
         return max(1, TOGETHER // length)
 
-    def __call__(self, waves: list[np.ndarray]) -> list[np.ndarray]:
-        """states_TxM in float16 of each of some sounds of one length, 16 kHz, full scale 1."""
-        length = self.bucket(waves[0])
-        B = self.at_once(length)
-        self.cut += sum(len(w) > self.longest * RATE for w in waves)
+    def filled(self, waves: list[np.ndarray], length: int, B: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the encoder hears of some sounds, filled up to `length` hops and B: wave_BxL, or Whisper's mel_BxTxM; length_B."""
         waves = [w[: HOP * length] for w in waves]
         heard = [whisper.log_mel(w, self.of.config['num_mel_bins']) for w in waves] if self.of.hears == 'mel' else waves
         x = np.zeros((B, length if self.of.hears == 'mel' else HOP * length, *heard[0].shape[1:]), np.float32)
         for b, one in enumerate(heard):
             x[b, : len(one)] = one
-        length_B = np.array([len(one) for one in heard] + [0] * (B - len(heard)), np.int32)
-        with jax.default_matmul_precision('highest'):  # the same states on every kind of device
-            states_BxTxM, frames_B = map(np.asarray, self.states(self.params, x, length_B))
-        return [states_TxM[:T] for states_TxM, T in zip(states_BxTxM[: len(heard)], frames_B)]
+        return x, np.array([len(one) for one in heard] + [0] * (B - len(heard)), np.int32)
+
+    def __call__(self, waves: list[np.ndarray]) -> list[np.ndarray]:
+        """states_TxM in float16 of each of some sounds of one length, 16 kHz, full scale 1."""
+        length = self.bucket(waves[0])
+        self.cut += sum(len(w) > self.longest * RATE for w in waves)
+        heard = self.filled(waves, length, self.at_once(length))
+        states_BxTxM, frames_B = map(np.asarray, self.states(self.params, *heard))
+        return [states_TxM[:T] for states_TxM, T in zip(states_BxTxM[: len(waves)], frames_B)]
 
 
 def described(folder) -> Iterator[str]:

@@ -40,12 +40,12 @@ PACKAGES = (
 FREE = ('data.dir', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident', 'probe')
 
 
-def command_line(module: str, doc: str) -> argparse.Namespace:
+def command_line(module: str, doc: str) -> argparse.ArgumentParser:
     """The command line of a module that goes back to a finished sweep and its data: --workdir, --data."""
     parser = argparse.ArgumentParser(prog=f'python -m {module}', description=doc.splitlines()[0])
     parser.add_argument('--workdir', required=True, type=Path, help='of a finished sweep')
     parser.add_argument('--data', help='where the shards are, if they have been moved since')
-    return parser.parse_args()
+    return parser
 
 
 def plain(config) -> dict:

@@ -92,7 +92,7 @@ def test_features_are_those_of_the_shards_to_the_bit(model, swept, data, monkeyp
     mel_RxM, first = shards.load(u), 0
     for name, frames in zip(u.text['utterance'], u.frames_N):
         (stretch,) = model._opened(data.parent / name).stretches
-        np.testing.assert_array_equal(stretch.mel_TxM, mel_RxM[first : first + frames])
+        np.testing.assert_array_equal(stretch.heard, mel_RxM[first : first + frames])
         first += frames
     assert set(threads) == {1}
 
@@ -137,7 +137,7 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(model, folder, tmp_
         wave, _ = soundfile.read(name, dtype=np.float32)
         close(model.predict(wave, RATE), answer)
         (stretch,) = model._sound('', wave).stretches
-        (padded,) = model._score([stretch.mel_TxM], 3200)
+        (padded,) = model._score([stretch.heard], 3200)
         np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-6)
 
 
