@@ -166,7 +166,7 @@ def run(path, data: str | None = None, carry_upstream: bool = False, upstream=No
     """
     folder = made(path, data)
     if carry_upstream:
-        carry(folder, read(folder).facts, upstream, Path(folder) / CARRIED)
+        carry(folder, *encoder(folder, read(folder).facts, upstream))
     return folder
 
 
@@ -249,18 +249,18 @@ def encoder(folder, facts: dict, given=None) -> tuple[Path | None, upstream.Upst
     return home, found
 
 
-def carry(folder, facts: dict, given, to: Path) -> None:
-    """Puts the pretrained encoder of the model of `folder` into the folder `to`, whole or not at all, unless it is there."""
-    home, found = encoder(folder, facts, given)
+def carry(folder, home: Path | None, found: upstream.Upstream | None) -> None:
+    """Puts the pretrained encoder that lies in `home` beside the model in `folder`, whole or not at all, unless it is there."""
     if not found:
-        raise Refusal(f'The model of {where(folder)} hears log-mel features: there is no upstream to carry.')
+        raise Refusal(f'The model of {folder} hears log-mel features: there is no upstream to carry.')
     if '://' in str(folder):
         raise Refusal(f'{folder} is no folder of this machine: copy the model here to put its upstream beside it.')
-    if cluster.main() and home != to and not (to / upstream.CONFIG).exists():
+    to = Path(folder) / CARRIED
+    if cluster.main() and not (to / upstream.CONFIG).exists():
         part = to.with_name(f'.{to.name}.part')
         shutil.rmtree(part, ignore_errors=True)
         try:
-            upstream.cut(home, part)
+            upstream.cut(home, found, part)
             part.replace(to)
         finally:
             shutil.rmtree(part, ignore_errors=True)

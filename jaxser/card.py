@@ -7,11 +7,13 @@ Markdown with a YAML head, as the Hugging Face Hub reads it.
 import json
 
 from data_pipelines import corpora, log_mel
+from data_pipelines.upstream import SOUND, States
 from jaxser import bundle, predict, statistics, summary, sweep
 from jaxser.evidence import Sweep
 from jaxser.page import ends, number
 from jaxser.report import LOUD, forgotten
 from jaxser.sweep import many
+from jaxser.upstream import RATE, Upstream
 
 PROGRAM, SAVED_MODEL = 'posterior.stablehlo', 'saved_model'
 APART = ('official', 'source_target')  # protocols whose tested speakers are in no fold's training part
@@ -41,8 +43,8 @@ def listed(words) -> str:
     return ', '.join(map(str, words))
 
 
-def text(model: bundle.Model, of: Sweep | None, saved_model: bool = False) -> str:
-    """The file; `of` is the sweep that made the model, where it is at hand."""
+def text(model: bundle.Model, of: Sweep | None, saved_model: bool = False, encoder: Upstream | None = None) -> str:
+    """The file; `of` is the sweep that made the model, where it is at hand, and `encoder` the upstream that is carried along."""
     facts = model.facts
     row = next(r for r in of.rows if all(r.get(k) == facts['row'].get(k) for k in of.swept)) if of else None
     parts = {
@@ -50,12 +52,13 @@ def text(model: bundle.Model, of: Sweep | None, saved_model: bool = False) -> st
         'Intended use': intended(facts),
         'Not intended': NOT_FOR,
         'Data': data(facts, of),
+        'Upstream': hears(facts, encoder),
         'Figures': figures(facts, of, row),
         'Groups': groups(of, row),
         'What it still tells of the speaker': leakage(of, row),
         'Calibration': calibration(facts),
         'Limits': '\n'.join(f'- {sentence}' for sentence in limits(facts, of, row)),
-        'How to run it': usage(facts, saved_model),
+        'How to run it': usage(facts, saved_model, encoder),
         'Versions': versions(facts, of),
     }
     return head(facts) + '\n\n'.join(f'## {title}\n\n{body}' if title else body for title, body in parts.items() if body) + '\n'
@@ -88,9 +91,12 @@ def opening(facts: dict) -> str:
     if len(runs) > 1:
         folds, seeds = (len({r[k] for r in runs}) for k in ('fold', 'seed'))
         made = f'the mean over {len(runs)} networks ({many(folds, "fold")}, {many(seeds, "seed")}), each trained by `{method}`'
+    features = (
+        f'the states of a frozen, pretrained {over(facts).model} (`{over(facts).name}`)' if over(facts) else 'log-mel features'
+    )
     body = (
         f'From an utterance of speech to a probability for each of {len(facts["classes"])} emotions: {listed(facts["classes"])}. '
-        f'It is {made}{f" ({setting})" * bool(setting)} with jaxser {facts["versions"]["jaxser"]}: log-mel features into the '
+        f'It is {made}{f" ({setting})" * bool(setting)} with jaxser {facts["versions"]["jaxser"]}: {features} into the '
         f'encoder `{config["model"]["name"]}`.'
     )
     warning = [f'**{summary.SYNTHETIC}**'] * facts['synthetic']
@@ -105,6 +111,30 @@ def intended(facts: dict) -> str:
     return (
         f'Research on speech emotion recognition, and comparison with other methods on the same split, of speech{languages} like '
         'that of the corpora below: it tells which of its classes an utterance would have been given there.'
+    )
+
+
+def over(facts: dict) -> States | None:
+    """Of a model over a pretrained encoder, its states."""
+    return States.named(facts['upstream']['name']) if 'upstream' in facts else None
+
+
+def hears(facts: dict, encoder: Upstream | None) -> str:
+    """Which pretrained encoder it hears by, and that its terms hold too."""
+    if not (states := over(facts)):
+        return ''
+    kept = 'the mean and the deviation over an utterance' if states.pooled else 'every frame'
+    where = (
+        f'It is here: in `{PROGRAM}`, and in `{bundle.CARRIED}/`, its own tensors alone, for jaxser.'
+        if encoder
+        else 'It is not here: whoever runs the model from sound needs that checkpoint, as a Hugging Face folder.'
+    )
+    return (
+        f'It hears by the encoder of a {states.model}, frozen: of {many(states.layers, "state")}, {states.width} wide, {kept}. '
+        f'Its weights have the sha256 {facts["upstream"]["sha256"]} (of the SHA-256 digests of the files of its checkpoint), and '
+        f'`python -m jaxser.upstream FOLDER` says that of a folder. {where}\n\nThe licence of that checkpoint holds beside those '
+        'above; neither it nor the speech of its pretraining is known to jaxser: the recordings of the tested speakers may be '
+        'among it.'
     )
 
 
@@ -257,7 +287,12 @@ def limits(facts: dict, of: Sweep | None, row: dict | None) -> list[str]:
         ]
         told = (row['adversary'] or {}).items()
         found += [f'The adversary was {word} in {many(n, "run")}: {LOUD[word]}.' for word, n in told if word in LOUD]
-    spec = log_mel.LogMel(**facts['config']['data']['features'])
+    spec, states = SOUND if over(facts) else log_mel.LogMel(**facts['config']['data']['features']), over(facts)
+    if states and states.model == 'whisper':
+        found.append(
+            'Of an utterance longer than its Whisper hears (as a rule 30 s) training heard the beginning alone; `jaxser.predict` '
+            'cuts nothing off.'
+        )
     found.append(
         f'Sound is resampled to {spec.rate} Hz; it takes {log_mel.SHORTEST:g} s or more. Of more than {predict.LONGEST:g} s, '
         f'`jaxser.predict` answers by windows of {predict.WINDOW:g} s and their mean; the programs take what they are given.'
@@ -265,28 +300,76 @@ def limits(facts: dict, of: Sweep | None, row: dict | None) -> list[str]:
     return found
 
 
-def usage(facts: dict, saved_model: bool) -> str:
+def usage(facts: dict, saved_model: bool, encoder: Upstream | None = None) -> str:
     """Three or four ways to run it, each complete."""
-    spec = log_mel.LogMel(**facts['config']['data']['features'])
+    spec, states = log_mel.LogMel(**facts['config']['data']['features']), over(facts)
     read = f"""\
 with open('{PROGRAM}', 'rb') as file:
     program = jax.export.deserialize(file.read())"""
+    if encoder and encoder.hears == 'wave':
+        kind, dtype, heard, length, what = 'samples of 16 kHz', 'float32', 'wave_L', 'samples_B', 'wave_BxL'
+        shape, least = '(samples,)', f', of {log_mel.SHORTEST:g} s or more'
+        made = f"""\
+wave_L, _ = librosa.load('speech.wav', sr={RATE})"""
+    elif encoder:
+        bands, most = encoder.config['num_mel_bins'], 2 * encoder.config['max_source_positions']
+        kind, dtype, heard, length, what = "Whisper's log-mel", 'float32', 'mel_TxM', 'frames_B', 'mel_BxTxM'
+        shape, least = f'(frames, {bands})', f' up to {most} frames ({most / 100:g} s)'
+        made = f"""\
+wave, _ = librosa.load('speech.wav', sr={RATE})
+power_FxT = np.abs(librosa.stft(wave, n_fft=400, hop_length=160, pad_mode='reflect')[:, :-1]) ** 2
+power_MxT = librosa.filters.mel(sr={RATE}, n_fft=400, n_mels={bands}) @ power_FxT
+log_MxT = np.log10(np.maximum(power_MxT, 1e-10))
+mel_TxM = ((np.maximum(log_MxT, log_MxT.max() - 8) + 4) / 4).T.astype(np.float32)"""
+    elif states:
+        kind, dtype, heard, length, what = "the upstream's states", 'float16', 'mel_TxM', 'frames_B', 'mel_BxTxM'
+        shape, least, made = f'(frames, {states.bands})', '', ''
+    else:
+        kind, dtype, heard, length, what = 'log-mel features', 'float16', 'mel_TxM', 'frames_B', 'mel_BxTxM'
+        shape, least = f'(frames, {spec.bands})', ''
+        mel = f'n_fft={spec.fft_length}, win_length={spec.window_length}, hop_length={spec.hop_length}'
+        bands = f'n_mels={spec.bands}, fmin={spec.low}, fmax={spec.high}'
+        made = f"""\
+wave, _ = librosa.load('speech.wav', sr={spec.rate})
+power_MxT = librosa.feature.melspectrogram(
+    y=wave, sr={spec.rate}, {mel}, {bands}
+)
+mel_TxM = np.log(np.maximum(power_MxT.T, {spec.floor})).astype(np.float16)"""
+    file = f'{heard.partition("_")[0]}.npy'
     answer = f"""\
-(posterior_C,) = program.call(mel_TxM[None], np.array([len(mel_TxM)], np.int32))
+(posterior_C,) = program.call({heard}[None], np.array([len({heard})], np.int32))
 print(dict(zip({facts['classes']}, posterior_C.tolist())))"""
-    mel = f'n_fft={spec.fft_length}, win_length={spec.window_length}, hop_length={spec.hop_length}'
-    bands = f'n_mels={spec.bands}, fmin={spec.low}, fmax={spec.high}'
+    named = states and not encoder
     told = f"""\
-With jaxser, from this folder (or `python -m jaxser.predict --workdir . speech.wav`); `pip install PATH` installs it from a
-checkout of its repository, at best of the commit below:
+With jaxser, from this folder (or `python -m jaxser.predict --workdir .{' --upstream FOLDER' * named} speech.wav`); `pip install
+PATH` installs it from a checkout of its repository, at best of the commit below:
 
 ```python
 import jaxser
 import soundfile
 
-print(jaxser.load('.').predict(*soundfile.read('speech.wav', dtype='float32'))['posterior'])
+model = jaxser.load('.'{", upstream='FOLDER'" * named})
+print(model.predict(*soundfile.read('speech.wav', dtype='float32'))['posterior'])
 ```
 
+"""
+    if named:
+        told += f"""\
+The program takes the states of the upstream, which jaxser computes too; the folder is that of its checkpoint:
+
+```python
+import librosa
+import numpy as np
+from jaxser import upstream
+
+wave, _ = librosa.load('speech.wav', sr={RATE})
+(mel_TxM,) = upstream.Frozen(upstream.read('FOLDER'), pooled={states.pooled})([wave])
+np.save('{file}', mel_TxM)
+```
+
+"""
+    else:
+        told += f"""\
 From sound with JAX and librosa (`pip install jax flatbuffers librosa`):
 
 ```python
@@ -295,25 +378,24 @@ import librosa
 import numpy as np
 
 {read}
-wave, _ = librosa.load('speech.wav', sr={spec.rate})
-power_MxT = librosa.feature.melspectrogram(
-    y=wave, sr={spec.rate}, {mel}, {bands}
-)
-mel_TxM = np.log(np.maximum(power_MxT.T, {spec.floor})).astype(np.float16)
-np.save('mel.npy', mel_TxM)
+{made}
+np.save('{file}', {heard})
 {answer}
 ```
 
-The program takes any number of utterances of any length, mel_BxTxM (float16) and frames_B (int32), the frames of each; whatever
-lies beyond them changes nothing. It runs wherever JAX does, on a CPU or an accelerator. With JAX alone (`pip install jax
-flatbuffers`), from log-mel features, float16 of shape (frames, {spec.bands}), as the snippet above has kept them:
+"""
+    told += f"""\
+The program takes any number of utterances of any length{least}, {what} ({dtype}) and {length} (int32), the
+{length.removesuffix('_B')} of each; whatever lies beyond them changes nothing. It runs wherever JAX does, on a CPU or an
+accelerator. With JAX alone (`pip install jax flatbuffers`), from {kind}, {dtype} of shape {shape}, as the snippet above
+has kept them:
 
 ```python
 import jax.export
 import numpy as np
 
 {read}
-mel_TxM = np.load('mel.npy')
+{heard} = np.load('{file}')
 {answer}
 ```
 
@@ -322,15 +404,15 @@ this card: without the sweep at hand it will know less)."""
     if saved_model:
         told += f"""
 
-With TensorFlow alone, from the same features:
+With TensorFlow alone, from the same {kind}:
 
 ```python
 import numpy as np
 import tensorflow as tf
 
 posterior = tf.saved_model.load('{SAVED_MODEL}').signatures['serving_default']
-mel_TxM = np.load('mel.npy')
-(posterior_C,) = posterior(mel_BxTxM=mel_TxM[None], frames_B=np.int32([len(mel_TxM)]))['posterior_BxC'].numpy()
+{heard} = np.load('{file}')
+(posterior_C,) = posterior({what}={heard}[None], {length}=np.int32([len({heard})]))['posterior_BxC'].numpy()
 print(dict(zip({facts['classes']}, posterior_C.tolist())))
 ```"""
     return told

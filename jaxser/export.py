@@ -1,12 +1,16 @@
 """Writes a finished sweep's model as one folder that others can use: with jaxser, with JAX alone, or with TensorFlow alone.
 
-  python -m jaxser.export --workdir runs/dann_demo --out DIR [--saved_model]
+  python -m jaxser.export --workdir runs/dann_demo --out DIR [--saved_model] [--carry_upstream [--upstream FOLDER]]
 
 model.safetensors, model.json   the model itself: --workdir DIR is a model to jaxser.predict, and to this command
 posterior.stablehlo             (mel_BxTxM float16, frames_B int32) -> posterior_BxC, for any B and T from 1 up, as jax.export
                                 writes it: the weights are in it
 README.md                       the model card (jaxser/card.py)
 saved_model/                    with --saved_model, the same function for TensorFlow
+
+Of a model over a pretrained encoder mel_BxTxM are its states, which jaxser makes from sound; the encoder is only named, as its
+licence may forbid more. With --carry_upstream, or where the model carries it already, it is in the program, which then takes what
+the encoder hears: samples of 16 kHz (wave_BxL, samples_B) or Whisper's own log-mel, in float32 both; and upstream/ is for jaxser.
 
 The features are float16 because those that the network was trained on are. A program that took float32 would take unrounded ones
 without a word, and one that rounded them itself could not be sure to: XLA may leave out a rounding that it finds idle.
@@ -15,6 +19,7 @@ without a word, and one that rounded them itself could not be sure to: XLA may l
 import argparse
 import contextlib
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,9 +31,11 @@ import numpy as np
 from etils import epath
 from jax.extend.mlir.dialects import stablehlo
 
+from data_pipelines.log_mel import SHORTEST
 from data_pipelines.refusal import Refusal, spoken
-from jaxser import bundle, card, cluster, compare, predict
+from jaxser import bundle, card, cluster, compare, predict, upstream
 from jaxser.evidence import Sweep
+from jaxser.upstream import cut
 
 ANONYMOUS = {  # else a program holds the paths of whoever wrote it
     'jax_include_full_tracebacks_in_locations': False,
@@ -50,23 +57,37 @@ def anonymous() -> Iterator[None]:
             jax.config.update(name, value)
 
 
-def posterior(model: bundle.Model) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """(mel_BxTxM, frames_B) -> posterior_BxC: what jaxser.predict computes, in one program for all platforms.
+def posterior(model: bundle.Model, encoder: upstream.Upstream | None = None) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """(heard, length_B) -> posterior_BxC: what jaxser.predict computes, in one program for all platforms.
 
     On a CPU the runs take turns, as there; elsewhere they are vmapped, as a step of the LSTM is too small to fill an accelerator.
     """
-    runs = {'batch_stats': {}, **model.arrays}
-    in_turn, at_once = (predict.posterior(model.facts, in_turn) for in_turn in (True, False))
-    return lambda mel_BxTxM, frames_B: jax.lax.platform_dependent(runs, mel_BxTxM, frames_B, cpu=in_turn, default=at_once)
+    runs, params = {'batch_stats': {}, **model.arrays}, encoder.params if encoder else None
+    in_turn, at_once = (predict.posterior(model.facts, in_turn, encoder) for in_turn in (True, False))
+    return lambda *heard: jax.lax.platform_dependent(runs, params, *heard, cpu=in_turn, default=at_once)
 
 
-def program(model: bundle.Model) -> jax.export.Exported:
-    """The posterior of any number of utterances of any number of frames."""
-    b, t = jax.export.symbolic_shape('b, t')
-    mel_BxTxM = jax.ShapeDtypeStruct((b, t, model.facts['sizes']['bands']), np.float16)
-    frames_B = jax.ShapeDtypeStruct((b,), np.int32)
+def inputs(model: bundle.Model, encoder: upstream.Upstream | None = None) -> dict[str, jax.ShapeDtypeStruct]:
+    """What the program takes, by name: any number of utterances of any length, but no less and no more than the encoder hears."""
+    if not encoder:
+        b, t = jax.export.symbolic_shape('b, t')
+        heard = {'mel_BxTxM': jax.ShapeDtypeStruct((b, t, model.facts['sizes']['bands']), np.float16)}
+    elif encoder.hears == 'mel':
+        most = 2 * encoder.config['max_source_positions']
+        b, t = jax.export.symbolic_shape('b, t', constraints=[f't <= {most}'])
+        heard = {'mel_BxTxM': jax.ShapeDtypeStruct((b, t, encoder.config['num_mel_bins']), np.float32)}
+    else:
+        b, t = jax.export.symbolic_shape('b, t', constraints=[f't >= {round(SHORTEST * upstream.RATE)}'])
+        heard = {'wave_BxL': jax.ShapeDtypeStruct((b, t), np.float32)}
+    length = 'samples_B' if 'wave_BxL' in heard else 'frames_B'
+    return heard | {length: jax.ShapeDtypeStruct((b,), np.int32)}
+
+
+def program(model: bundle.Model, encoder: upstream.Upstream | None = None) -> jax.export.Exported:
+    """The posterior of what `inputs` says."""
+    taken = inputs(model, encoder).values()
     with anonymous():
-        exported = jax.export.export(jax.jit(posterior(model)), platforms=PLATFORMS)(mel_BxTxM, frames_B)
+        exported = jax.export.export(jax.jit(posterior(model, encoder)), platforms=PLATFORMS)(*taken)
     # JAX writes for the programs of the last weeks: a TensorFlow or JAX of some months ago would not read it.
     oldest = stablehlo.get_version_from_compatibility_requirement(stablehlo.StablehloCompatibilityRequirement.MAX)
     module = stablehlo.deserialize_portable_artifact_str(exported.mlir_module_serialized)
@@ -74,8 +95,8 @@ def program(model: bundle.Model) -> jax.export.Exported:
     return dataclasses.replace(exported, mlir_module_serialized=portable)
 
 
-def save_for_tensorflow(exported: jax.export.Exported, folder: Path) -> None:
-    """A SavedModel whose signature `serving_default` takes mel_BxTxM and frames_B and gives posterior_BxC.
+def save_for_tensorflow(exported: jax.export.Exported, names: list[str], folder: Path) -> None:
+    """A SavedModel whose signature `serving_default` takes what the program takes, by these names, and gives posterior_BxC.
 
     Raises Refusal where there is no TensorFlow, or it cannot write.
     """
@@ -84,7 +105,7 @@ def save_for_tensorflow(exported: jax.export.Exported, folder: Path) -> None:
         from tensorflow.compiler.tf2xla.python import xla
     except ImportError as e:
         raise Refusal(f'--saved_model needs TensorFlow: {e}.') from None
-    bands, classes = exported.in_avals[0].shape[-1], exported.out_avals[0].shape[-1]
+    classes = exported.out_avals[0].shape[-1]
     # As jax2tf calls a program; but that would write it anew, and for no TensorFlow older than this JAX.
     call = partial(
         xla.call_module,
@@ -95,12 +116,10 @@ def save_for_tensorflow(exported: jax.export.Exported, folder: Path) -> None:
         Sout=[(None, classes)],
     )
     module = tf.Module()
+    of = lambda aval: [n if isinstance(n, int) else None for n in aval.shape]  # noqa: E731
     module.posterior = tf.function(
-        lambda mel_BxTxM, frames_B: {'posterior_BxC': call([mel_BxTxM, frames_B])[0]},
-        input_signature=[
-            tf.TensorSpec((None, None, bands), tf.float16, 'mel_BxTxM'),
-            tf.TensorSpec((None,), tf.int32, 'frames_B'),
-        ],
+        lambda *heard: {'posterior_BxC': call(heard)[0]},
+        input_signature=[tf.TensorSpec(of(aval), aval.dtype, name) for name, aval in zip(names, exported.in_avals)],
         autograph=False,
     )
     try:
@@ -109,8 +128,10 @@ def save_for_tensorflow(exported: jax.export.Exported, folder: Path) -> None:
         raise Refusal(f'TensorFlow cannot write {folder}: {e.message}') from None
 
 
-def run(workdir, out, saved_model: bool = False) -> Path:
+def run(workdir, out, saved_model: bool = False, carry_upstream: bool = False, upstream=None) -> Path:
     """Writes the folder `out`, whole or not at all, of the model in a workdir or in a folder of its own; returns it.
+
+    `carry_upstream` puts a pretrained encoder in; it is in the folder `upstream`, if it is not where bundle.encoder finds it.
 
     Raises Refusal where there is no model or `out` holds something already, and OSError where it cannot be written.
     """
@@ -123,6 +144,10 @@ def run(workdir, out, saved_model: bool = False) -> Path:
         )
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise Refusal(f'{out} is there already, and not an empty folder: choose another --out, or remove it.')
+    carries = carry_upstream or (bundle.where(workdir) / bundle.CARRIED).exists()
+    home, encoder = bundle.encoder(workdir, model.facts, upstream) if carries else (None, None)
+    if carries and not encoder:
+        raise Refusal(f'The model of {workdir} hears log-mel features: there is no upstream to carry.')
     finished = (workdir / 'results.json').exists()  # a copy of model/ alone has no more than its own facts
     out = Path(out.absolute())
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -132,12 +157,17 @@ def run(workdir, out, saved_model: bool = False) -> Path:
         part.mkdir()
         for name in bundle.FILES:
             (part / name).write_bytes((bundle.where(workdir) / name).read_bytes())
-        text = card.text(model, Sweep(compare.read(workdir)) if finished else None, saved_model)
+        if 'upstream' in model.facts:  # where it lay here is nobody else's business
+            facts = model.facts | {'upstream': model.facts['upstream'] | {'folder': ''}}
+            (part / 'model.json').write_text(json.dumps(facts, indent=2))
+        if carries:
+            cut(home, encoder, part / bundle.CARRIED)
+        text = card.text(model, Sweep(compare.read(workdir)) if finished else None, saved_model, encoder)
         (part / 'README.md').write_text(text, encoding='utf-8')
-        exported = program(model)
+        exported = program(model, encoder)
         (part / card.PROGRAM).write_bytes(exported.serialize())
         if saved_model:
-            save_for_tensorflow(exported, part / card.SAVED_MODEL)
+            save_for_tensorflow(exported, [*inputs(model, encoder)], part / card.SAVED_MODEL)
         part.replace(out)  # an empty folder gives way
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -150,10 +180,12 @@ def main() -> None:
     parser.add_argument('--workdir', required=True, type=Path, help='of a finished sweep, or a copy of its folder model/')
     parser.add_argument('--out', required=True, type=Path, help='the folder to write')
     parser.add_argument('--saved_model', action='store_true', help='for TensorFlow too, which must be installed')
+    parser.add_argument('--carry_upstream', action='store_true', help='the pretrained encoder too, if its licence allows that')
+    parser.add_argument('--upstream', help='its Hugging Face folder, if it has moved since preparing')
     asked = parser.parse_args()
     cluster.prepare()
     with spoken():
-        print(run(asked.workdir, asked.out, asked.saved_model))
+        print(run(asked.workdir, asked.out, asked.saved_model, asked.carry_upstream, asked.upstream))
 
 
 if __name__ == '__main__':

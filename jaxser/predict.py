@@ -109,8 +109,8 @@ def posterior(facts: dict, in_turn: bool, encoder: upstream.Upstream | None = No
     pooled = getattr(batches.features(config.data), 'pooled', False)
     if pooled and facts['normalisation'] != 'global':
         raise Refusal(
-            f'Training normalised by {facts["normalisation"]}; here every speaker is a stranger, normalised by the utterance alone, '
-            'and that leaves nothing of states that are pooled over it. Train with config.data.normalise=global.'
+            f'Training normalised by {facts["normalisation"]}; here every speaker is a stranger, normalised by the utterance '
+            'alone, and that leaves nothing of states that are pooled over it. Train with config.data.normalise=global.'
         )
     states = upstream.states(encoder, pooled) if encoder else lambda _, *mel: mel
 

@@ -119,12 +119,11 @@ def _sha256(files: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def cut(folder, to: Path) -> None:
-    """Writes the encoder of a folder, and no other tensor, into the folder `to`: byte for byte, with its licence if it is there.
+def cut(folder: Path, of: Upstream, to: Path) -> None:
+    """Writes the encoder that was read from a folder, and no other tensor, into the folder `to`, byte for byte.
 
-    It is known by the same sha256 as the folder that it came from.
+    It is known by the same sha256 as the folder that it came from, and takes its licence along if that is there.
     """
-    folder, of = Path(folder), read(folder)
     header, parts, end = {}, [], 0
     for file in _files(folder):
         entries, start = _head(file)

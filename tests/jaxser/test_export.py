@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent.parent
 METHODS = sorted(p.stem for p in Path(jaxser.methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
 SHAPES = ((1, 1), (3, 7), (2, 150))  # B, T
 BANDS = 64
+NAMES = ['mel_BxTxM', 'frames_B']
 
 
 @pytest.fixture(scope='module')
@@ -438,10 +439,10 @@ def test_tensorflow_that_is_not_there_or_cannot_write_is_told(exported, tmp_path
         broken = tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
         patched.setattr(tf.saved_model, 'save', lambda *_, **__: (_ for _ in ()).throw(broken))
         with pytest.raises(Refusal, match=r'cannot write .*: No space left'):
-            export.save_for_tensorflow(program, tmp_path / 'saved_model')
+            export.save_for_tensorflow(program, NAMES, tmp_path / 'saved_model')
     monkeypatch.setitem(sys.modules, 'tensorflow', None)
     with pytest.raises(Refusal, match='--saved_model needs TensorFlow'):
-        export.save_for_tensorflow(program, tmp_path / 'saved_model')
+        export.save_for_tensorflow(program, NAMES, tmp_path / 'saved_model')
 
 
 def test_an_export_can_be_exported_again(exported, tmp_path):
