@@ -27,6 +27,7 @@ from pathlib import Path
 
 import jax
 import jax.export
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.extend.mlir.dialects import stablehlo
@@ -62,9 +63,10 @@ def posterior(model: bundle.Model, encoder: upstream.Upstream | None = None) -> 
 
     On a CPU the runs take turns, as there; elsewhere they are vmapped, as a step of the LSTM is too small to fill an accelerator.
     """
-    runs, params = {'batch_stats': {}, **model.arrays}, encoder.params if encoder else None
-    in_turn, at_once = (predict.posterior(model.facts, in_turn, encoder) for in_turn in (True, False))
-    return lambda *heard: jax.lax.platform_dependent(runs, params, *heard, cpu=in_turn, default=at_once)
+    runs, params = {'batch_stats': {}, **model.arrays}, jax.tree.map(jnp.asarray, encoder.params if encoder else None)
+    in_turn, at_once = (predict.posterior(model.facts, in_turn) for in_turn in (True, False))
+    mel = predict.states(model.facts, encoder)
+    return lambda *heard: jax.lax.platform_dependent(runs, *mel(params, *heard), cpu=in_turn, default=at_once)
 
 
 def inputs(model: bundle.Model, encoder: upstream.Upstream | None = None) -> dict[str, jax.ShapeDtypeStruct]:

@@ -96,26 +96,33 @@ class Mel:
         return mel_BxTxM, frames_B
 
 
-def posterior(facts: dict, in_turn: bool, encoder: upstream.Upstream | None = None) -> Callable[..., jax.Array]:
-    """(runs, params, heard, length_B) -> posterior_BxC of the model of these facts: calibrated, and averaged over its runs.
+def states(facts: dict, encoder: upstream.Upstream | None) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """(params, heard, length_B) -> mel_BxTxM, frames_B: from what the encoder hears, whose params they are, to its states.
 
-    `heard` and `length_B` are mel_BxTxM and frames_B, log-mel or states; or, with the encoder, whose `params` they are, what that
-    one hears. `runs` are the model's arrays with batch_stats, {} where it has none. Whatever lies beyond length_B changes
-    nothing. `in_turn` says whether the runs take turns or are vmapped. Refuses a model that has no statistics for a stranger.
+    Without an encoder what is heard are the features already.
+    """
+    if not encoder:
+        return lambda params, mel_BxTxM, frames_B: (mel_BxTxM, frames_B)
+    return upstream.states(encoder, batches.features(configuration(facts['config']).data).pooled)
+
+
+def posterior(facts: dict, in_turn: bool) -> Callable[[dict, jax.Array, jax.Array], jax.Array]:
+    """(runs, mel_BxTxM, frames_B) -> posterior_BxC of the model of these facts: calibrated, and averaged over its runs.
+
+    The features are log-mel, or an upstream's states. `runs` are the model's arrays with batch_stats, {} where it has none.
+    Whatever lies beyond frames_B changes nothing. `in_turn` says whether the runs take turns or are vmapped. Refuses a model that
+    has no statistics for a stranger.
     """
     config, sizes = configuration(facts['config']), Sizes(**facts['sizes'])
-    net, method = train.method(config, sizes)
-    score, temperature = step.make(net, method, sizes, config.train).predict, facts['calibration']['temperature']
-    pooled = getattr(batches.features(config.data), 'pooled', False)
-    if pooled and facts['normalisation'] != 'global':
+    if getattr(batches.features(config.data), 'pooled', False) and facts['normalisation'] != 'global':
         raise Refusal(
             f'Training normalised by {facts["normalisation"]}; here every speaker is a stranger, normalised by the utterance '
             'alone, and that leaves nothing of states that are pooled over it. Train with config.data.normalise=global.'
         )
-    states = upstream.states(encoder, pooled) if encoder else lambda _, *mel: mel
+    encoder, method = train.method(config, sizes)
+    score, temperature = step.make(encoder, method, sizes, config.train).predict, facts['calibration']['temperature']
 
-    def mean(runs: dict, params: dict | None, heard: jax.Array, length_B: jax.Array) -> jax.Array:
-        mel_BxTxM, frames_B = states(params, heard, length_B)
+    def mean(runs: dict, mel_BxTxM: jax.Array, frames_B: jax.Array) -> jax.Array:
         stranger_B = jnp.ones_like(frames_B, jnp.float32)  # whoever comes now is no source speaker
         batch = features.by_themselves({'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': stranger_B})
 
@@ -153,7 +160,8 @@ class Predictor:
         self.window, self.hop, self.longest = window, hop, min(LONGEST, self.ear.longest)
         self.runs = {'batch_stats': {}, **jax.tree.map(jnp.asarray, arrays)}
         in_turn = jax.default_backend() == 'cpu'  # as in training (jaxser/parallel.py)
-        self._posterior = jax.jit(posterior(facts, in_turn, encoder))
+        mean, mel = posterior(facts, in_turn), states(facts, encoder)
+        self._posterior = jax.jit(lambda runs, params, *heard: mean(runs, *mel(params, *heard)))
 
     @property
     def notes(self) -> list[str]:

@@ -1,13 +1,13 @@
 """Models over a pretrained encoder, from sound to posterior: predicted, carried, named, exported."""
 
+import ast
 import contextlib
 import csv
 import io
 import json
-import os
 import re
 import shutil
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -18,30 +18,30 @@ import soundfile
 import tiny_config
 
 import jaxser
-from data_pipelines import batches, pack
-from data_pipelines.prepare import prepare
+from data_pipelines import batches, pack, prepare
 from data_pipelines.refusal import Refusal
 from data_pipelines.upstream import States
-from jaxser import bundle, card, export, predict, train, upstream
+from jaxser import bundle, card, export, predict, step, train, upstream
+from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir
 
 RATE = 16_000
 LONGER = parity.CASES['whisper'] | {'max_source_positions': 600}  # 12 s
-KINDS = {'whisper': ('whisper', 'pooled'), 'hubert': ('hubert base', 'pooled'), 'all': ('wavlm large', 'all')}
+CASES = ('whisper', 'hubert base')
+LIBROSA = pytest.mark.filterwarnings('ignore::DeprecationWarning')  # of what librosa.load imports
 
 
-@pytest.fixture(scope='module', params=KINDS)
-def swept(request, data, once) -> Path:
-    """The workdir of a finished sweep over an upstream, which lies beside it, and the shards: two folds."""
-    case, kept = KINDS[request.param]
+@pytest.fixture(scope='module')
+def over(data, once) -> Callable[[str], Path]:
+    """The workdir of a finished sweep over the upstream of that case, which lies beside it, as do the shards: two folds."""
 
-    def make(path: Path) -> None:
+    def make(path: Path, case: str) -> None:
         with pytest.MonkeyPatch.context() as patched:
             patched.setitem(parity.CASES, 'whisper', LONGER)
             (path / 'encoder').mkdir()
             parity.write(case, path / 'encoder')
         (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
-        prepare('folder', data.parent / 'list.csv', path / 'data', States.of(path / 'encoder', kept), workers=1)
+        prepare.prepare('folder', data.parent / 'list.csv', path / 'data', States.of(path / 'encoder', 'pooled'), workers=1)
         config = tiny_config.get_config()
         keys = {'dir': str(path / 'data'), 'upstream': case.split()[0]}
         config.update_from_flattened_dict({f'data.{k}': v for k, v in keys.items()})
@@ -50,15 +50,17 @@ def swept(request, data, once) -> Path:
         train.run(config, path / 'w')
         bundle.run(path / 'w')
 
-    return once(f'swept_over_{request.param}', make) / 'w'
+    return lambda case: once(f'swept_over_{case.replace(" ", "_")}', lambda path: make(path, case)) / 'w'
 
 
 @pytest.fixture
-def whisper(swept, tmp_path) -> Path:
-    """A copy of the workdir over Whisper, to be changed."""
-    if 'whisper' not in str(swept):
-        pytest.skip('once is enough')
-    return shutil.copytree(swept.parent, tmp_path / 'copy') / 'w'
+def whisper(over, tmp_path) -> Path:
+    """A copy of the workdir over Whisper, to be changed; its model says that the encoder is in the copy."""
+    made = over('whisper').parent
+    shutil.copytree(made, tmp_path / 'copy', ignore=shutil.ignore_patterns('groups', 'tensorboard', '.lock'))
+    file = tmp_path / 'copy' / 'w' / 'model' / 'model.json'
+    file.write_text(file.read_text().replace(str(made), str(tmp_path / 'copy')))
+    return tmp_path / 'copy' / 'w'
 
 
 def sound(seconds: float) -> np.ndarray:
@@ -72,8 +74,10 @@ def close(a: dict, b: dict, tolerance: float = 1e-3) -> None:
     assert a['posterior'] == pytest.approx(b['posterior'], abs=tolerance)
 
 
-def test_a_tested_utterance_has_the_posterior_of_predictions_csv(swept, data):
+@pytest.mark.parametrize('case', CASES)
+def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, data):
     """By its own fold's run, but for the temperature: a state may be rounded to the next number of 16 bits."""
+    swept = over(case)
     whole, rows = bundle.read(swept), list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines()))
     _, encoder = bundle.encoder(swept, whole.facts)
     count, said = 0, []
@@ -89,3 +93,227 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(swept, data):
             count += 1
     assert count == 32
     assert np.ptp(said) > 0.02  # they are answers to what was heard
+
+
+@pytest.fixture(scope='module')
+def model(over) -> predict.Predictor:
+    """Over Whisper."""
+    return jaxser.load(over('whisper'))
+
+
+def test_the_answer_is_the_mean_over_the_runs_which_share_the_encoder(over, model, monkeypatch):
+    """Its program runs it once, whatever the number of the runs."""
+    facts, arrays = bundle.read(over('whisper'))
+    _, encoder = bundle.encoder(over('whisper'), facts)
+    alone = [
+        predict.Predictor(bundle.Model(facts, jax.tree.map(lambda x, n=n: x[n : n + 1], arrays)), encoder=encoder) for n in (0, 1)
+    ]
+    each, wave = [p.predict(sound(1.0), RATE)['posterior'] for p in alone], sound(1.0)
+    close(model.predict(wave, RATE), {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}}, 1e-6)
+    heard, programs = model.ear.filled([wave], model.ear.bucket(wave), 1), []
+    for some in (model, alone[0]):
+        programs.append(str(jax.make_jaxpr(some._posterior)(some.runs, some.ear.params, *heard)))
+    of_two, of_one = (re.findall(r'(f32\[[\d,]+\]) = erf', p) for p in programs)
+    assert of_two == of_one  # of its convolutions and its layers, without an axis of the runs
+    assert len(of_two) == 4
+
+
+def test_neither_the_batch_nor_the_padding_changes_an_answer(model, tmp_path):
+    """A file alone, among others of other lengths, or padded to the window of a stream."""
+    names = []
+    for n, seconds in enumerate([0.3, 0.9, 1.4, 3.1]):
+        names.append(tmp_path / f'{n}.wav')
+        soundfile.write(names[-1], sound(seconds), RATE, 'FLOAT')
+    for n, answer in enumerate(model.files(names)):
+        wave = sound([0.3, 0.9, 1.4, 3.1][n])
+        close(model.predict(wave, RATE), answer)
+        (padded,) = model._score([wave], 1000)
+        np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-3)
+
+
+def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
+    """Nothing is cut off: a sound longer than its 12 s is answered by windows, and no window may be longer."""
+    wave = sound(14.0)
+    answer = model.predict(wave, RATE)
+    assert [(w['start'], w['end']) for w in answer['windows']] == [(0, 10), (4, 14)]
+    close(answer['windows'][1], model.predict(wave[4 * RATE :], RATE))
+    assert model.predict(wave[: 12 * RATE], RATE)['windows'] == []
+    with pytest.raises(Refusal, match=r'A window of 13 s is too long: whisper, .* hears 12 s at most'):
+        jaxser.load(over('whisper'), window=13)
+    for some, said in ((np.zeros(RATE), 'silent'), (sound(0.05), 'too short: 0.050 s')):
+        with pytest.raises(Refusal, match=said):
+            model.predict(some, RATE)
+
+
+def test_a_stream_is_answered_every_second(over):
+    """About its last seconds, as a sound of them is."""
+    model, wave = jaxser.load(over('whisper'), window=2, hop=1), np.round(sound(3.5) * 32768) / 32768
+    found = list(model.stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
+    assert [(a['start'], a['end']) for a in found] == [(0, 1), (0, 2), (1, 3), (1.5, 3.5)]
+    for a in found:
+        close(a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE))
+
+
+def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisper, model):
+    """With its licence; the model's folder is all that prediction needs, and what it carries is exported as it is."""
+    home = whisper.parent / 'encoder'
+    known, kept = States.of(home, 'pooled'), upstream.read(home)
+    for _ in range(2):  # the second finds it there
+        assert bundle.run(whisper, carry_upstream=True) == whisper / 'model'
+    carried = upstream.read(whisper / 'model' / 'upstream')
+    assert kept.unused == ('masked_spec_embed',)
+    assert carried.unused == ()
+    assert carried.sha256 == kept.sha256
+    assert States.of(whisper / 'model' / 'upstream', 'pooled').name == known.name
+    jax.tree.map(np.testing.assert_array_equal, carried.params, kept.params)
+    names = {'config.json', 'preprocessor_config.json', 'model.safetensors', 'LICENSE.txt'}
+    assert {p.name for p in (whisper / 'model' / 'upstream').iterdir()} == names
+    shutil.move(whisper / 'model', whisper.parent / 'elsewhere')
+    shutil.rmtree(home)
+    close(jaxser.load(whisper.parent / 'elsewhere').predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
+    file = whisper.parent / 'elsewhere' / 'upstream' / 'model.safetensors'
+    file.write_bytes(file.read_bytes()[:-4] + b'\0\0\0\1')
+    with pytest.raises(Refusal, match='is damaged: its data have not the checksum'):
+        jaxser.load(whisper.parent / 'elsewhere')
+
+
+def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, over, model, tmp_path):
+    """By model and hash; with other weights, or other preprocessing, it would be another's posterior."""
+    encoder = shutil.move(whisper.parent / 'encoder', tmp_path / 'moved')
+    facts = bundle.read(whisper).facts['upstream']
+    with pytest.raises(
+        Refusal, match=f'a whisper .* {facts["sha256"]} .*{facts["name"]}.* nor any longer in .*/encoder: .*--upstream FOLDER'
+    ):
+        jaxser.load(whisper)
+    close(jaxser.load(whisper, upstream=encoder).predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
+    (tmp_path / 'other').mkdir()
+    parity.write('hubert base', tmp_path / 'other')
+    other = upstream.read(tmp_path / 'other')
+    with pytest.raises(Refusal, match=f'{facts["sha256"]}; .*/other holds hubert-3x16-pooled-.* {other.sha256}'):
+        jaxser.load(whisper, upstream=tmp_path / 'other')
+    (tmp_path / 'other' / 'preprocessor_config.json').write_text(json.dumps({'do_normalize': True}))
+    named = States.of_encoder(other, 'pooled')
+    facts = {'upstream': {'name': named.name, 'sha256': named.sha256, 'folder': ''}}
+    with pytest.raises(Refusal, match=r'these, but another preprocessor_config\.json'):
+        bundle.encoder(tmp_path, facts, tmp_path / 'other')
+    with pytest.raises(Refusal, match='hears log-mel features, and no upstream: leave x out'):
+        bundle.encoder(tmp_path, {}, 'x')
+    with pytest.raises(Refusal, match='there is no upstream to carry'):
+        bundle.carry(tmp_path, None, None)
+
+
+def test_statistics_that_a_stranger_has_not_are_refused(over):
+    """A frame less itself is nothing, whoever speaks."""
+    facts, _ = bundle.read(over('whisper'))
+    with pytest.raises(Refusal, match='leaves nothing of states that are pooled'):
+        predict.posterior(facts | {'normalisation': 'speaker_transductive'}, True)
+
+
+def test_a_packed_corpus_says_by_which_weights_its_states_were_made(whisper):
+    """So that a machine without the shards can make the model."""
+    config = Workdir.opened(whisper, str(whisper.parent / 'data')).config
+    known, spec = batches.encoder(config.data), batches.features(config.data)
+    folder = prepare.find(config.data.dir, 'folder', spec)
+    pack.pack(folder, pack.place(config.data.dir, 'folder', spec))
+    shutil.rmtree(folder.parent)
+    assert batches.encoder(config.data) == known
+    assert known['sha256'] == upstream.read(whisper.parent / 'encoder').sha256
+
+
+def snippets(path: Path) -> list[str]:
+    """The code on the card."""
+    return re.findall(r'```python\n(.*?)```', (path / 'README.md').read_text(), re.DOTALL)
+
+
+def says(code: str) -> dict[str, float]:
+    """What it prints last."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        exec(code, {})
+    return ast.literal_eval(said.getvalue().splitlines()[-1])
+
+
+@LIBROSA
+@pytest.mark.parametrize('case', CASES)
+def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, tmp_path, monkeypatch):
+    """All snippets of the card, from a WAV; any number of utterances of any length, garbage beyond their ends."""
+    out = export.run(over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True)
+    model, wave = jaxser.load(out), sound(2.0)
+    monkeypatch.chdir(out)
+    soundfile.write('speech.wav', wave, RATE, 'FLOAT')
+    want = model.predict(wave, RATE)['posterior']
+    close(jaxser.load(over(case)).predict(wave, RATE), {'posterior': want}, 1e-6)
+    found = [says(code) for code in snippets(out)]
+    assert len(found) == 3 + (case == 'whisper')
+    for posterior in found:
+        assert posterior == pytest.approx(want, abs=1e-3)
+    program = jax.export.deserialize((out / card.PROGRAM).read_bytes())
+    waves = [sound(s) for s in (0.5, 1.3)]
+    heard, length_B = model.ear.filled(waves, 150, 2)
+    for b, length in enumerate(length_B):
+        heard[b, length:] = (np.nan, 1e4)[b]
+    np.testing.assert_allclose(program.call(heard, length_B), model._score(waves), atol=1e-3)
+    for file in (f for f in out.rglob('*') if f.is_file()):
+        assert str(over(case).parent).encode() not in file.read_bytes()
+    text = (out / 'README.md').read_text()
+    for word in (
+        bundle.read(over(case)).facts['upstream']['sha256'],
+        'The licence of that checkpoint holds',
+        'resampled to 16000 Hz',
+    ):
+        assert word in text
+
+
+def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path):
+    """By itself, to the byte; and what is longer than Whisper hears is refused by the program."""
+    out = export.run(over('whisper'), tmp_path / 'out', carry_upstream=True)
+    again = export.run(out, tmp_path / 'again')
+    assert {p.name for p in again.iterdir()} == {'README.md', 'model.json', 'model.safetensors', 'upstream', card.PROGRAM}
+    for name in (card.PROGRAM, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
+        assert (again / name).read_bytes() == (out / name).read_bytes()
+    program = jax.export.deserialize((out / card.PROGRAM).read_bytes())
+    with pytest.raises(ValueError, match='shapes'):
+        program.call(np.zeros((1, 1201, 6), np.float32), np.int32([1201]))
+
+
+@pytest.mark.parametrize('case', ['hubert large', 'whisper'])
+def test_states_that_are_not_pooled_are_heard_in_the_program_too(case, tmp_path, monkeypatch):
+    """By random networks; each wave by its own mean and deviation, or any number of Whisper's frames."""
+    monkeypatch.setitem(parity.CASES, 'whisper', LONGER)
+    encoder = upstream.read(parity.write(case, tmp_path))
+    states, config, random = States.of_encoder(encoder, 'all'), tiny_config.get_config(), np.random.default_rng(0)
+    config.update_from_flattened_dict({'method': 'erm', 'model.name': 'layer_sum', 'model.states': states.name})
+    config.data.upstream = states.name
+    sizes = Sizes(states.bands, 2, {'speaker': 3, 'language': 2, 'corpus': 2}, 4)
+    one = step.make(*train.method(config, sizes), sizes, config.train)
+    hyper = {'seed': np.arange(2), 'fold': np.zeros(2, int), 'weight_decay': np.zeros(2), 'lr': np.zeros(2)}
+    state = jax.eval_shape(jax.vmap(one.init), hyper)
+    made = lambda x: random.uniform(0.1, 0.9, x.shape).astype(np.float32)  # noqa: E731
+    arrays = {'batch_stats': jax.tree.map(made, state.batch_stats)}
+    arrays |= {'params': jax.tree.map(lambda x: 4 * made(x) - 2, state.params)}
+    arrays |= {'mean': np.zeros((2, states.bands), np.float32), 'scale': np.ones((2, states.bands), np.float32)}
+    facts = {'config': json.loads(config.to_json()), 'classes': ['a', 'b'], 'sizes': sizes._asdict(), 'versions': {}}
+    model = bundle.Model(facts | {'calibration': {'temperature': 1.7}, 'normalisation': '', 'synthetic': False}, arrays)
+    waves = [sound(0.3), random.normal(0, 0.1, 9000).astype(np.float32), sound(0.6)]
+    predictor = predict.Predictor(model, encoder=encoder)
+    want = predictor._score(waves)
+    program = jax.export.deserialize(export.program(model, encoder).serialize())
+    np.testing.assert_allclose(program.call(*predictor.ear.filled(waves, 75, 3)), want, atol=1e-3)
+    of_states, (states_TxM,) = predict.posterior(model.facts, True), predictor.ear(waves[:1])
+    (p_C,) = jax.jit(of_states)(predictor.runs, states_TxM[None], np.int32([len(states_TxM)]))
+    np.testing.assert_allclose(p_C, want[0], atol=1e-3)
+    assert np.ptp([p[0] for p in want]) > 0.01
+
+
+@LIBROSA
+def test_an_export_that_names_the_encoder_takes_its_states(over, whisper, tmp_path, monkeypatch):
+    """The card says how they are made; none of its weights is in the folder."""
+    out = export.run(over('whisper'), tmp_path / 'out')
+    assert {p.name for p in out.iterdir()} == {'README.md', 'model.json', 'model.safetensors', card.PROGRAM}
+    monkeypatch.chdir(out)
+    soundfile.write('speech.wav', sound(2.0), RATE, 'FLOAT')
+    with pytest.raises(Refusal, match='--upstream FOLDER'):
+        jaxser.load(out)
+    with_jaxser, states, with_jax = (code.replace('FOLDER', str(whisper.parent / 'encoder')) for code in snippets(out))
+    exec(states, {})
+    assert says(with_jax) == pytest.approx(says(with_jaxser), abs=1e-3)
+    assert 'It is not here' in (out / 'README.md').read_text()
