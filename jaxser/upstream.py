@@ -137,7 +137,7 @@ def cut(folder: Path, of: Upstream, to: Path) -> None:
     for block in _blocks(parts):
         digest.update(block)
     header['__metadata__'] = {'format': 'pt', CUT: of.sha256, WHOLE: digest.hexdigest()}
-    head = json.dumps(header).encode()
+    head = json.dumps(header, separators=(',', ':')).encode()
     head += b' ' * (-len(head) % 8)
     to.mkdir(parents=True, exist_ok=True)
     with open(to / WEIGHTS, 'wb') as file:

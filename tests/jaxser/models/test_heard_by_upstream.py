@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
 import soundfile
 import tiny_config
+from safetensors.flax import load_file, save_file
 
 import jaxser
 from data_pipelines import batches, pack, prepare
@@ -175,6 +177,26 @@ def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisp
     file.write_bytes(file.read_bytes()[:-4] + b'\0\0\0\1')
     with pytest.raises(Refusal, match='is damaged: its data have not the checksum'):
         jaxser.load(whisper.parent / 'elsewhere')
+
+
+def test_an_encoder_is_cut_out_of_shards_and_sixteen_bits(tmp_path):
+    """Byte for byte, and cut again it is the same file."""
+    home = parity.write('hubert base', tmp_path)
+    tensors = load_file(home / 'model.safetensors') | {'classifier.weight': np.zeros((3, 16), np.float32)}
+    names, parts = sorted(tensors), ('model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors')
+    for n, part in enumerate(parts):
+        save_file({k: jnp.asarray(tensors[k], jnp.bfloat16) for k in names[n::2]}, home / part)
+    (home / 'model.safetensors').unlink()
+    index = {'weight_map': {k: parts[n % 2] for n, k in enumerate(names)}}
+    (home / 'model.safetensors.index.json').write_text(json.dumps(index))
+    whole = upstream.read(home)
+    upstream.cut(home, whole, tmp_path / 'one')
+    alone = upstream.read(tmp_path / 'one')
+    assert (alone.sha256, alone.unused) == (whole.sha256, ())
+    jax.tree.map(np.testing.assert_array_equal, alone.params, whole.params)
+    upstream.cut(tmp_path / 'one', alone, tmp_path / 'two')
+    one, two = ((tmp_path / n / 'model.safetensors').read_bytes() for n in ('one', 'two'))
+    assert one == two
 
 
 def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, over, model, tmp_path):
