@@ -5,6 +5,7 @@ Markdown with a YAML head, as the Hugging Face Hub reads it.
 """
 
 import json
+from typing import NamedTuple
 
 from data_pipelines import corpora, log_mel
 from data_pipelines.upstream import SOUND, States
@@ -300,46 +301,62 @@ def limits(facts: dict, of: Sweep | None, row: dict | None) -> list[str]:
     return found
 
 
-def usage(facts: dict, saved_model: bool, encoder: Upstream | None = None) -> str:
-    """Three or four ways to run it, each complete."""
-    spec, states = log_mel.LogMel(**facts['config']['data']['features']), over(facts)
-    read = f"""\
-with open('{PROGRAM}', 'rb') as file:
-    program = jax.export.deserialize(file.read())"""
+class Taken(NamedTuple):
+    """What the program takes, in words and in code."""
+
+    kind: str
+    dtype: str
+    what: str  # the name of the array of utterances
+    length: str  # of their lengths
+    heard: str  # of one utterance's array in the code
+    shape: str  # of that one
+    within: str = ''  # which lengths there may be
+    made: str = ''  # the code that makes it from sound with librosa
+
+
+def taken(facts: dict, encoder: Upstream | None) -> Taken:
+    """Log-mel, an upstream's states, or what the carried upstream hears."""
+    mel = 'mel_BxTxM', 'frames_B', 'mel_TxM'
     if encoder and encoder.hears == 'wave':
-        kind, dtype, heard, length, what = 'samples of 16 kHz', 'float32', 'wave_L', 'samples_B', 'wave_BxL'
-        shape, least = '(samples,)', f', of {log_mel.SHORTEST:g} s or more'
         made = f"""\
 wave_L, _ = librosa.load('speech.wav', sr={RATE})"""
-    elif encoder:
+        within = f', from {log_mel.SHORTEST:g} s up'
+        return Taken('samples of 16 kHz', 'float32', 'wave_BxL', 'samples_B', 'wave_L', '(samples,)', within, made)
+    if encoder:
         bands, most = encoder.config['num_mel_bins'], 2 * encoder.config['max_source_positions']
-        kind, dtype, heard, length, what = "Whisper's log-mel", 'float32', 'mel_TxM', 'frames_B', 'mel_BxTxM'
-        shape, least = f'(frames, {bands})', f' up to {most} frames ({most / 100:g} s)'
         made = f"""\
 wave, _ = librosa.load('speech.wav', sr={RATE})
 power_FxT = np.abs(librosa.stft(wave, n_fft=400, hop_length=160, pad_mode='reflect')[:, :-1]) ** 2
 power_MxT = librosa.filters.mel(sr={RATE}, n_fft=400, n_mels={bands}) @ power_FxT
 log_MxT = np.log10(np.maximum(power_MxT, 1e-10))
 mel_TxM = ((np.maximum(log_MxT, log_MxT.max() - 8) + 4) / 4).T.astype(np.float32)"""
-    elif states:
-        kind, dtype, heard, length, what = "the upstream's states", 'float16', 'mel_TxM', 'frames_B', 'mel_BxTxM'
-        shape, least, made = f'(frames, {states.bands})', '', ''
-    else:
-        kind, dtype, heard, length, what = 'log-mel features', 'float16', 'mel_TxM', 'frames_B', 'mel_BxTxM'
-        shape, least = f'(frames, {spec.bands})', ''
-        mel = f'n_fft={spec.fft_length}, win_length={spec.window_length}, hop_length={spec.hop_length}'
-        bands = f'n_mels={spec.bands}, fmin={spec.low}, fmax={spec.high}'
-        made = f"""\
+        within = f', up to {most} frames ({most / 100:g} s)'
+        return Taken("Whisper's log-mel", 'float32', *mel, f'(frames, {bands})', within, made)
+    if states := over(facts):
+        return Taken("the upstream's states", 'float16', *mel, f'(frames, {states.bands})')
+    spec = log_mel.LogMel(**facts['config']['data']['features'])
+    lengths = f'n_fft={spec.fft_length}, win_length={spec.window_length}, hop_length={spec.hop_length}'
+    bands = f'n_mels={spec.bands}, fmin={spec.low}, fmax={spec.high}'
+    made = f"""\
 wave, _ = librosa.load('speech.wav', sr={spec.rate})
 power_MxT = librosa.feature.melspectrogram(
-    y=wave, sr={spec.rate}, {mel}, {bands}
+    y=wave, sr={spec.rate}, {lengths}, {bands}
 )
 mel_TxM = np.log(np.maximum(power_MxT.T, {spec.floor})).astype(np.float16)"""
+    return Taken('log-mel features', 'float16', *mel, f'(frames, {spec.bands})', '', made)
+
+
+def usage(facts: dict, saved_model: bool, encoder: Upstream | None = None) -> str:
+    """Three or four ways to run it, each complete."""
+    states, (kind, dtype, what, length, heard, shape, within, made) = over(facts), taken(facts, encoder)
+    read = f"""\
+with open('{PROGRAM}', 'rb') as file:
+    program = jax.export.deserialize(file.read())"""
     file = f'{heard.partition("_")[0]}.npy'
     answer = f"""\
 (posterior_C,) = program.call({heard}[None], np.array([len({heard})], np.int32))
 print(dict(zip({facts['classes']}, posterior_C.tolist())))"""
-    named = states and not encoder
+    named = states is not None and not encoder
     told = f"""\
 With jaxser, from this folder (or `python -m jaxser.predict --workdir .{' --upstream FOLDER' * named} speech.wav`); `pip install
 PATH` installs it from a checkout of its repository, at best of the commit below:
@@ -385,7 +402,7 @@ np.save('{file}', {heard})
 
 """
     told += f"""\
-The program takes any number of utterances of any length{least}, {what} ({dtype}) and {length} (int32), the
+The program takes any number of utterances of any length{within}: {what} ({dtype}) and {length} (int32), the
 {length.removesuffix('_B')} of each; whatever lies beyond them changes nothing. It runs wherever JAX does, on a CPU or an
 accelerator. With JAX alone (`pip install jax flatbuffers`), from {kind}, {dtype} of shape {shape}, as the snippet above
 has kept them:

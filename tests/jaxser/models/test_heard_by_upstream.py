@@ -314,7 +314,7 @@ def test_states_that_are_not_pooled_are_heard_in_the_program_too(case, tmp_path,
     arrays |= {'params': jax.tree.map(lambda x: 4 * made(x) - 2, state.params)}
     arrays |= {'mean': np.zeros((2, states.bands), np.float32), 'scale': np.ones((2, states.bands), np.float32)}
     facts = {'config': json.loads(config.to_json()), 'classes': ['a', 'b'], 'sizes': sizes._asdict(), 'versions': {}}
-    model = bundle.Model(facts | {'calibration': {'temperature': 1.7}, 'normalisation': '', 'synthetic': False}, arrays)
+    model = bundle.Model(facts | {'calibration': {'temperature': 20.0}, 'normalisation': '', 'synthetic': False}, arrays)
     waves = [sound(0.3), random.normal(0, 0.1, 9000).astype(np.float32), sound(0.6)]
     predictor = predict.Predictor(model, encoder=encoder)
     want = predictor._score(waves)
