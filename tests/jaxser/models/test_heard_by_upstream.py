@@ -29,7 +29,7 @@ from jaxser.workdir import Workdir
 
 RATE = 16_000
 LONGER = parity.CASES['whisper'] | {'max_source_positions': 600}  # 12 s
-CASES = ('whisper', 'hubert base')
+CASES = {'whisper': 'pooled', 'hubert base': 'all'}  # what is kept of their states
 LIBROSA = pytest.mark.filterwarnings('ignore::DeprecationWarning')  # of what librosa.load imports
 
 
@@ -43,7 +43,7 @@ def over(data, once) -> Callable[[str], Path]:
             (path / 'encoder').mkdir()
             parity.write(case, path / 'encoder')
         (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
-        prepare.prepare('folder', data.parent / 'list.csv', path / 'data', States.of(path / 'encoder', 'pooled'), workers=1)
+        prepare.prepare('folder', data.parent / 'list.csv', path / 'data', States.of(path / 'encoder', CASES[case]), workers=1)
         config = tiny_config.get_config()
         keys = {'dir': str(path / 'data'), 'upstream': case.split()[0]}
         config.update_from_flattened_dict({f'data.{k}': v for k, v in keys.items()})
@@ -72,7 +72,7 @@ def sound(seconds: float) -> np.ndarray:
     return (0.2 * wave + 0.01 * np.random.default_rng(0).standard_normal(t.size)).astype(np.float32)
 
 
-def close(a: dict, b: dict, tolerance: float = 1e-3) -> None:
+def close(a: dict, b: dict, tolerance: float = 1e-4) -> None:
     assert a['posterior'] == pytest.approx(b['posterior'], abs=tolerance)
 
 
@@ -90,7 +90,7 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
         for row, answer in zip(mine, alone.files(data.parent / r['utterance'] for r in mine), strict=True):
             raw_C = np.array([float(row[c]) for c in alone.classes])
             want_C = bundle.tempered(raw_C, whole.facts['calibration']['temperature'])
-            np.testing.assert_allclose([answer['posterior'][c] for c in alone.classes], want_C, atol=1e-3)
+            np.testing.assert_allclose([answer['posterior'][c] for c in alone.classes], want_C, atol=1e-4)
             said.append(answer['posterior'][alone.classes[0]])
             count += 1
     assert count == 32
@@ -130,7 +130,7 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(model, tmp_path):
         wave = sound([0.3, 0.9, 1.4, 3.1][n])
         close(model.predict(wave, RATE), answer)
         (padded,) = model._score([wave], 1000)
-        np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-3)
+        np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-4)
 
 
 def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
@@ -267,13 +267,13 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, t
     found = [says(code) for code in snippets(out)]
     assert len(found) == 3 + (case == 'whisper')
     for posterior in found:
-        assert posterior == pytest.approx(want, abs=1e-3)
+        assert posterior == pytest.approx(want, abs=1e-4)
     program = jax.export.deserialize((out / card.PROGRAM).read_bytes())
     waves = [sound(s) for s in (0.5, 1.3)]
     heard, length_B = model.ear.filled(waves, 150, 2)
     for b, length in enumerate(length_B):
         heard[b, length:] = (np.nan, 1e4)[b]
-    np.testing.assert_allclose(program.call(heard, length_B), model._score(waves), atol=1e-3)
+    np.testing.assert_allclose(program.call(heard, length_B), model._score(waves), atol=1e-4)
     for file in (f for f in out.rglob('*') if f.is_file()):
         assert str(over(case).parent).encode() not in file.read_bytes()
     text = (out / 'README.md').read_text()
@@ -297,11 +297,10 @@ def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path
         program.call(np.zeros((1, 1201, 6), np.float32), np.int32([1201]))
 
 
-@pytest.mark.parametrize('case', ['hubert large', 'whisper'])
-def test_states_that_are_not_pooled_are_heard_in_the_program_too(case, tmp_path, monkeypatch):
-    """By random networks; each wave by its own mean and deviation, or any number of Whisper's frames."""
+def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeypatch):
+    """Of states that are not pooled, by random networks."""
     monkeypatch.setitem(parity.CASES, 'whisper', LONGER)
-    encoder = upstream.read(parity.write(case, tmp_path))
+    encoder = upstream.read(parity.write('whisper', tmp_path))
     states, config, random = States.of_encoder(encoder, 'all'), tiny_config.get_config(), np.random.default_rng(0)
     config.update_from_flattened_dict({'method': 'erm', 'model.name': 'layer_sum', 'model.states': states.name})
     config.data.upstream = states.name
@@ -319,10 +318,10 @@ def test_states_that_are_not_pooled_are_heard_in_the_program_too(case, tmp_path,
     predictor = predict.Predictor(model, encoder=encoder)
     want = predictor._score(waves)
     program = jax.export.deserialize(export.program(model, encoder).serialize())
-    np.testing.assert_allclose(program.call(*predictor.ear.filled(waves, 75, 3)), want, atol=1e-3)
+    np.testing.assert_allclose(program.call(*predictor.ear.filled(waves, 75, 3)), want, atol=1e-4)
     of_states, (states_TxM,) = predict.posterior(model.facts, True), predictor.ear(waves[:1])
     (p_C,) = jax.jit(of_states)(predictor.runs, states_TxM[None], np.int32([len(states_TxM)]))
-    np.testing.assert_allclose(p_C, want[0], atol=1e-3)
+    np.testing.assert_allclose(p_C, want[0], atol=1e-4)
     assert np.ptp([p[0] for p in want]) > 0.01
 
 
@@ -337,5 +336,5 @@ def test_an_export_that_names_the_encoder_takes_its_states(over, whisper, tmp_pa
         jaxser.load(out)
     with_jaxser, states, with_jax = (code.replace('FOLDER', str(whisper.parent / 'encoder')) for code in snippets(out))
     exec(states, {})
-    assert says(with_jax) == pytest.approx(says(with_jaxser), abs=1e-3)
+    assert says(with_jax) == pytest.approx(says(with_jaxser), abs=1e-4)
     assert 'It is not here' in (out / 'README.md').read_text()
