@@ -38,7 +38,7 @@ def get_config() -> ConfigDict:
     # their name, e.g. 'whisper'.
     config.data.upstream = ''
     # Zero mean and unit variance per band: global (of the fold's training part) | utterance | speaker (of whom training hears; a
-    # stranger by the utterance alone) | speaker_transductive (of all that a speaker says, in the test part too).
+    # stranger by the utterance alone) | speaker_transductive (of all that a speaker says, in the test part too). none.
     config.data.normalise = 'global'
     config.data.frames = 300  # frames of a training example: longer utterances are cut at random, shorter ones padded
     config.data.batch = 32  # training examples of a fold per step
@@ -65,7 +65,7 @@ def get_config() -> ConfigDict:
     config.protocol.allow_leak = ''  # set by --allow_leak: leaks that the audit lets pass, and every result names: speaker, audio
 
     config.model = ConfigDict()
-    config.model.name = 'tdnn_lstm'  # a file of jaxser/models: tdnn_lstm | cnn | layer_sum (over data.upstream)
+    config.model.name = 'tdnn_lstm'  # a file of jaxser/models: tdnn_lstm | cnn | layer_sum (over data.upstream) | fine_tuned
     # BatchNorm's statistics, where a target is heard: joint (of source and target together) | separate (each side by its own, one
     # running set) | domain (each by its own, in testing too) | source (the source's alone) | none (nothing is normalised).
     config.model.batch_norm = 'joint'
@@ -78,6 +78,15 @@ def get_config() -> ConfigDict:
     config.model.channels = (8, 16, 32)  # of each block, which halves the frames and the bands
     # layer_sum:
     config.model.states = ''  # filled in: the name of what data.upstream found
+    # fine_tuned, a pretrained encoder that learns within the step (jaxser/models/fine_tuned.py):
+    config.model.upstream = ''  # its Hugging Face folder; prepare with --features upstream:FOLDER --states heard
+    config.model.weights = ''  # filled in: what tells its weights from others
+    config.model.lora = 0  # 0: all of its transformer learns; r: changes of rank r of queries and values, all else is frozen
+    config.model.upstream_rate = 0.05  # what part of sweep.lr its weights take
+    config.model.layer_decay = 1.0  # what part of that the next lower layer takes, and so on down
+    config.model.bfloat16 = False  # products of bfloat16, summed in float32; parameters stay float32
+    config.model.remat = False  # layers are computed again on the way back: slower, in less memory
+    config.model.accumulate = 1  # parts of a batch that go through it one after another; their gradients add up
     # All:
     config.model.dim = 64  # of the representation
 
@@ -122,6 +131,7 @@ def get_config() -> ConfigDict:
     config.sweep.model.hidden = ()
     config.sweep.model.dim = ()
     config.sweep.model.batch_norm = ()
+    config.sweep.model.lora = ()
 
     config.parallel = 'jit'  # how runs are spread over devices: jit (over a mesh) | pmap (the same result)
     config.data_devices = 1  # devices that share the batch of a run, BatchNorm over all of it; more runs side by side is faster

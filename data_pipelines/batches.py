@@ -22,16 +22,17 @@ NORMALISATIONS = {
     'global': '',
     'speaker': ', strangers by their utterance',
     'speaker_transductive': ', by all their utterances, tested ones too',
+    'none': '',
 }
 DOMAINS = ('speaker', 'language', 'corpus')
 LEAST_VARIANCE = 1e-4  # of a band that is normalised: one that hardly varies is not blown up
 MANY = 20  # values of a column that a refusal lists
 
 
-def features(config) -> LogMel | upstream.States:
+def features(config) -> LogMel | upstream.States | upstream.Heard:
     """What the features of `config.data` are."""
     name = config.get('upstream')  # a model of an earlier jaxser does not say
-    return upstream.States.named(name) if name else LogMel(**config.features)
+    return upstream.named(name) if name else LogMel(**config.features)
 
 
 def places(config) -> list[Path]:
@@ -155,10 +156,25 @@ def resolved(config):
             'name it in one of the two.'
         )
     config.data.corpora = tuple(dict.fromkeys((*own, *data_sets(beside))))
-    if config.data.upstream:
+    if config.model.name == 'fine_tuned':
+        hears, config.model.weights = upstream.Heard.of(config.model.upstream).name, upstream.weights(config.model.upstream)
+        if not hears.startswith(config.data.upstream):
+            raise Refusal(f'config.data.upstream is {config.data.upstream!r}; what fine_tuned hears is {hears}: leave it empty.')
+        config.data.upstream = hears
+        if config.data.normalise != 'none':
+            raise Refusal(
+                f'config.data.normalise is {config.data.normalise!r}; a pretrained encoder hears {hears} as it is: '
+                'set config.data.normalise=none.'
+            )
+    elif config.data.upstream:
         config.data.upstream = upstream.chosen(config.data.dir, config.data.corpora, config.data.upstream)
         config.model.states = config.data.upstream
-        if features(config.data).pooled:
+        if isinstance(found := features(config.data), upstream.Heard):
+            raise Refusal(
+                f'{config.data.upstream} is what an upstream hears, of which {config.model.name} makes nothing: set '
+                'config.model.name=fine_tuned.'
+            )
+        if found.pooled:
             if config.model.name != 'layer_sum':
                 raise Refusal(
                     f'{config.data.upstream} has one frame an utterance, and {config.model.name} hears many: set '
@@ -337,6 +353,8 @@ class Table:
         The groups are each fold's training part, or the utterances of a speaker that the fold's training hears, or all of them.
         """
         u, (F, N) = self.utterances, self.target_FxN.shape
+        if how == 'none':
+            return np.zeros((1, u.bands), np.float32), np.ones((1, u.bands), np.float32), np.zeros((F, N), np.int32)
         speaker_N, everyone = self.domain_N['speaker'], np.arange(N)
         at_FxN = np.tile(everyone.astype(np.int32), (F, 1))
         groups: list[np.ndarray] = []

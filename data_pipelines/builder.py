@@ -17,7 +17,7 @@ from pathlib import Path
 
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.log_mel import SIGNATURE, LogMel, Rejected
-from data_pipelines.upstream import States
+from data_pipelines.upstream import Heard, States
 
 VERSION = '1.0.0'
 SPLIT = 'utterances'
@@ -39,7 +39,7 @@ def facts(result: dict) -> dict[str, str | float]:
     return {key: result[key] for key in ('frames', 'seconds', 'sha256')}
 
 
-def write(corpus: Corpus, spec: LogMel | States, examples, data_dir: Path, beam_options=None) -> Path:
+def write(corpus: Corpus, spec: LogMel | States | Heard, examples, data_dir: Path, beam_options=None) -> Path:
     """Writes the examples as the data set `<corpus>/<spec.name>` in their order; returns the folder of its shards.
 
     An example is `labels` and the features of an utterance. With Beam's options `examples` is a transform that yields
@@ -106,7 +106,7 @@ def keys() -> Iterator[int]:
 
 @contextlib.contextmanager
 def computed(
-    utterances: list[Utterance], spec: LogMel | States, workers: int
+    utterances: list[Utterance], spec: LogMel | States | Heard, workers: int
 ) -> Iterator[Iterator[tuple[Utterance, dict | Rejected]]]:
     """Each utterance, in order, with `spec.heard` of it, from worker processes that are some utterances ahead.
 
@@ -151,12 +151,12 @@ def computed(
         pool.shutdown(cancel_futures=True)
 
 
-def several(utterances: list[Utterance], spec: LogMel | States) -> list[dict | Rejected]:
+def several(utterances: list[Utterance], spec: LogMel | States | Heard) -> list[dict | Rejected]:
     """`spec.heard` of some utterances."""
     return [spec.heard(u) for u in utterances]
 
 
-def one_by_one(utterances: list[Utterance], spec: LogMel | States) -> list[dict | Rejected]:
+def one_by_one(utterances: list[Utterance], spec: LogMel | States | Heard) -> list[dict | Rejected]:
     """`several`, by a process that is replaced whenever an utterance takes it down."""
     done, pool = [], start(1)
     try:

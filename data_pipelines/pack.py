@@ -19,10 +19,10 @@ from data_pipelines import prepare, shards
 from data_pipelines.log_mel import LogMel
 from data_pipelines.refusal import Refusal, spoken
 from data_pipelines.shards import Utterances
-from data_pipelines.upstream import States, chosen
+from data_pipelines.upstream import Heard, States, chosen, named
 
 
-def place(out: str | Path, name: str, spec: LogMel | States) -> Path:
+def place(out: str | Path, name: str, spec: LogMel | States | Heard) -> Path:
     """Where the .npz of a corpus is, if it is."""
     return Path(out) / name / spec.packed_name
 
@@ -100,7 +100,7 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     with spoken():
         name, out, upstream = (arguments.pop(key) for key in ('name', 'dir', 'upstream'))
-        spec = States.named(chosen(out, [name], upstream)) if upstream else LogMel(**arguments)
+        spec = named(chosen(out, [name], upstream)) if upstream else LogMel(**arguments)
         folder = prepare.find(out, name, spec)
         if folder is None:
             raise Refusal(

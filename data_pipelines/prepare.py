@@ -20,12 +20,12 @@ from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.log_mel import LogMel, Rejected, require
 from data_pipelines.progress import progress
 from data_pipelines.refusal import Refusal, spoken
-from data_pipelines.upstream import KEPT, States
+from data_pipelines.upstream import HEARD, KEPT, Heard, States
 
 RECORD = 'prepared.json'
 
 
-def find(out: str | os.PathLike, name: str, spec: LogMel | States) -> Path | None:
+def find(out: str | os.PathLike, name: str, spec: LogMel | States | Heard) -> Path | None:
     """The folder of the finished data set, or None; costs no TensorFlow."""
     try:
         folder = Path(out) / name / spec.name / builder.VERSION
@@ -69,7 +69,7 @@ def prepare(
     name: str,
     source: str | os.PathLike | None,
     out: str | os.PathLike,
-    spec: LogMel | States = LogMel(),  # noqa: B008 (frozen)
+    spec: LogMel | States | Heard = LogMel(),  # noqa: B008 (frozen)
     allow_partial: bool = False,
     workers: int | None = None,
     beam: list[str] | None = None,
@@ -205,7 +205,7 @@ def pipeline(words: list[str], workers: int):
 def write(
     corpus: Corpus,
     utterances: list[Utterance],
-    spec: LogMel | States,
+    spec: LogMel | States | Heard,
     folder: Path,
     record: dict,
     workers: int,
@@ -231,7 +231,7 @@ def write(
 
 
 def by_processes(
-    corpus: Corpus, utterances: list[Utterance], spec: LogMel | States, folder: Path, workers: int
+    corpus: Corpus, utterances: list[Utterance], spec: LogMel | States | Heard, folder: Path, workers: int
 ) -> tuple[Path, list[dict | str]]:
     """Writes the shards by worker processes; returns their place and, for each utterance, its facts or why it was rejected."""
     outcomes = []
@@ -311,10 +311,13 @@ def main() -> None:
         '--features',
         default='log-mel',
         metavar='WHAT',
-        help='log-mel, or upstream:FOLDER for the states of the pretrained encoder in a Hugging Face folder (%(default)s)',
+        help='log-mel, or upstream:FOLDER for the pretrained encoder in a Hugging Face folder (%(default)s)',
     )
     parser.add_argument(
-        '--states', choices=KEPT, default=KEPT[0], help='of an upstream: what is kept of its frames (%(default)s)'
+        '--states',
+        choices=(*KEPT, HEARD),
+        default=KEPT[0],
+        help='of an upstream: what is kept of its states, or instead of them what it hears, to fine-tune it (%(default)s)',
     )
     for field in dataclasses.fields(LogMel):
         parser.add_argument(f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)')
@@ -324,13 +327,13 @@ def main() -> None:
         prepare(spec=asked(arguments.pop('features'), arguments.pop('states'), LogMel(**fields)), **arguments)
 
 
-def asked(features: str, states: str, log_mel: LogMel) -> LogMel | States:
+def asked(features: str, states: str, log_mel: LogMel) -> LogMel | States | Heard:
     """What the options name."""
     what, _, folder = features.partition(':')
     if what == 'upstream' and folder:
         if log_mel != LogMel():
-            raise Refusal(f'{log_mel} has no part in the states of an upstream: leave its options out.')
-        return States.of(folder, states)
+            raise Refusal(f'{log_mel} has no part in the features of an upstream: leave its options out.')
+        return Heard.of(folder) if states == HEARD else States.of(folder, states)
     if features != 'log-mel':
         raise Refusal(f'--features is {features!r}; expected log-mel, or upstream:FOLDER.')
     return log_mel

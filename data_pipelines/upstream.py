@@ -1,6 +1,6 @@
-"""The states of a frozen pretrained speech encoder as features: what they are called, and how sound becomes them.
+"""What a pretrained speech encoder makes of sound as features, or what it hears: what they are called, how sound becomes them.
 
-The encoder is jaxser/upstream.py's. It is imported only where states are computed: the one place where preparing needs JAX.
+The encoder is jaxser/upstream.py's. It is imported only where its folder is read: the one place where preparing needs JAX.
 """
 
 import collections
@@ -22,10 +22,25 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # raise it whenever the same encoder would give other numbers
 KEPT = ('pooled', 'all')  # of an utterance: mean and standard deviation over its frames, as one frame; or every frame
+HEARD = 'heard'  # kept instead: what the encoder hears, for training that goes through it
 MODELS = ('wav2vec2', 'hubert', 'wavlm', 'whisper')
 NAME = re.compile(rf'({"|".join(MODELS)})-(\d+)x(\d+)-({"|".join(KEPT)})-([0-9a-f]{{8}})')
+HEARD_NAME = re.compile(rf'(wave|whisper)-(\d+)-{HEARD}-([0-9a-f]{{8}})')
+HOP = 160  # samples: 10 ms
 AHEAD = 256  # utterances that wait for others of their length, at most
 SOUND = LogMel()  # of 16 kHz, as every upstream hears; its log-mel is what the audit compares
+
+
+def digest(encoder: 'Upstream') -> str:
+    """Eight digits that change with the weights and with the format."""
+    return hashlib.sha256(repr((FORMAT, encoder.sha256, encoder.normalised)).encode()).hexdigest()[:8]
+
+
+def weights(folder: str | Path) -> str:
+    """The digest of the encoder in a Hugging Face folder; refuses one that is damaged or unknown."""
+    from jaxser import upstream
+
+    return digest(upstream.kept(str(folder)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +62,12 @@ class States:
 
         if kept not in KEPT:
             raise Refusal(f'{kept!r} of the states are to be kept; expected one of {", ".join(KEPT)}.')
-        return dataclasses.replace(cls.of_encoder(upstream.read(folder), kept), folder=os.path.abspath(folder))
+        return dataclasses.replace(cls.of_encoder(upstream.kept(str(folder)), kept), folder=os.path.abspath(folder))
 
     @classmethod
     def of_encoder(cls, encoder: 'Upstream', kept: str) -> 'States':
         """Those of an encoder that has been read."""
-        digest = hashlib.sha256(repr((FORMAT, encoder.sha256, encoder.normalised)).encode()).hexdigest()[:8]
-        return cls(encoder.config['model_type'], encoder.layers, encoder.width, kept, digest, encoder.sha256)
+        return cls(encoder.config['model_type'], encoder.layers, encoder.width, kept, digest(encoder), encoder.sha256)
 
     @classmethod
     def named(cls, name: str) -> 'States':
@@ -99,7 +113,7 @@ class States:
         """In their order, with the states in place of the samples; those of like length go through the encoder together."""
         from jaxser import upstream
 
-        encoder = upstream.Frozen(upstream.read(self.folder), self.pooled)
+        encoder = upstream.Frozen(upstream.kept(self.folder), self.pooled)
         waiting: collections.deque = collections.deque()  # utterances in their order
         alike = collections.defaultdict(list)  # those of a length that have no states yet
 
@@ -127,20 +141,81 @@ class States:
             print(said, file=sys.stderr)  # TFDS's own words, on stdout, are left out
 
 
+@dataclasses.dataclass(frozen=True)
+class Heard:
+    """What an encoder hears, a frame every 10 ms: its 160 samples as they are, or Whisper's log-mel; whatever its weights."""
+
+    what: str  # 'wave' or 'whisper'
+    bands: int
+
+    @classmethod
+    def of(cls, folder: str | Path) -> 'Heard':
+        """What the encoder in a Hugging Face folder hears; refuses one that is damaged or unknown."""
+        from jaxser import upstream
+
+        encoder = upstream.kept(str(folder))
+        return cls('wave', HOP) if encoder.hears == 'wave' else cls('whisper', encoder.config['num_mel_bins'])
+
+    @property
+    def name(self) -> str:
+        """As in `wave-160-heard-` and eight digits that change with the format."""
+        digest = hashlib.sha256(repr((FORMAT, self.what, self.bands)).encode()).hexdigest()[:8]
+        return f'{self.what}-{self.bands}-{HEARD}-{digest}'
+
+    @property
+    def packed_name(self) -> str:
+        """Of an .npz."""
+        return f'{self.name}.npz'
+
+    def record(self) -> dict:
+        """What prepared.json says of them."""
+        return {HEARD: dataclasses.asdict(self)}
+
+    def heard(self, utterance: Utterance) -> 'dict | Rejected':
+        """What a worker makes of an utterance: all that is stored of its sound."""
+        try:
+            wave = decode(utterance, SOUND)
+            return stored(self.frames(wave)) | described(wave, log_mel(wave, SOUND), SOUND)
+        except Rejected as reason:
+            return reason
+
+    def finish(self, results: Iterable) -> Iterable:
+        """What is left to do with what the workers make, utterance by utterance: nothing."""
+        return results
+
+    def frames(self, wave: 'np.ndarray') -> 'np.ndarray':
+        """frames_TxM in float16 of samples at 16 kHz; the last ones that fill no 10 ms are left out."""
+        import numpy as np
+
+        if self.what == 'whisper':
+            from jaxser.models import whisper
+
+            return whisper.log_mel(wave, self.bands).astype(np.float16)
+        if (peak := np.abs(wave).max()) > np.finfo(np.float16).max:
+            raise Rejected(f'samples as large as {peak:g}, where full scale is 1')
+        return wave[: len(wave) // HOP * HOP].reshape(-1, HOP).astype(np.float16)
+
+
+def named(name: str) -> States | Heard:
+    """The features of that name."""
+    if (m := HEARD_NAME.fullmatch(name)) and (heard := Heard(m[1], int(m[2]))).name == name:
+        return heard
+    return States.named(name)
+
+
 def chosen(out: str | Path, corpora: Iterable[str], asked: str) -> str:
-    """The name of the prepared states of all `corpora` in `out` that begins with `asked`; refuses none, and more than one."""
+    """The name of the prepared features of all `corpora` in `out` that begins with `asked`; refuses none, and more than one."""
     there = {name: {p.name.removesuffix('.npz') for p in (Path(out) / name).glob(f'{asked}*')} for name in corpora}
-    there = {name: {n for n in found if NAME.fullmatch(n)} for name, found in there.items()}
+    there = {name: {n for n in found if NAME.fullmatch(n) or HEARD_NAME.fullmatch(n)} for name, found in there.items()}
     both = set.intersection(*there.values())
     if len(both) == 1:
         return both.pop()
     if both:
         raise Refusal(f'config.data.upstream is {asked!r}, and there are {" and ".join(sorted(both))}: name one of them.')
-    lines = '\n'.join(
-        f'  python -m data_pipelines.prepare {name} --source PATH --out {out} --features upstream:FOLDER' for name in there
-    )
+    options = '--features upstream:FOLDER' + f' --states {HEARD}' * (asked.startswith('wave') or f'-{HEARD}-' in asked)
+    lines = '\n'.join(f'  python -m data_pipelines.prepare {name} --source PATH --out {out} {options}' for name in there)
     found = '; '.join(f'{name}: {", ".join(sorted(f))}' for name, f in there.items() if f)
     raise Refusal(
-        f'{" and ".join(there)} {"is" if len(there) == 1 else "are"} not prepared in {out}/ with the states of an upstream that '
-        f'begins with {asked!r}{f" ({found})" if found else ""}. First, with the Hugging Face folder of the encoder:\n{lines}'
+        f'{" and ".join(there)} {"is" if len(there) == 1 else "are"} not prepared in {out}/ with features of an upstream that '
+        f'begin with {asked!r}{f" ({found})" if found else ""}. First, with the Hugging Face folder of the encoder:\n{lines}'
     )

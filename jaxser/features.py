@@ -1,5 +1,7 @@
 """What happens to log-mel features on the device before the encoder sees them."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -60,8 +62,18 @@ def spec_augment(batch: Batch, hyper: Hyper, key: jax.Array) -> Batch:
     return {**batch, 'mel_BxTxM': mel_BxTxM * keep_BxT[..., None] * keep_BxM[:, None]}
 
 
-def look_up(batch: Batch, corpus_RxM: jax.Array | None, frames: int) -> Batch:
-    """The batch with its features: those it brings, or those that begin at the rows `first_B` of the whole corpus."""
+class Shared(NamedTuple):
+    """What all runs read and none changes; a device holds it once."""
+
+    corpus_RxM: jax.Array | None = None  # the features of the whole corpus, where they stay on the device
+    frozen: Any = None  # Encoder.frozen
+
+
+def look_up(batch: Batch, shared: Shared, frames: int) -> Batch:
+    """The batch with its features, those it brings or those that begin at the rows `first_B` of the corpus; and with `frozen`."""
+    corpus_RxM, frozen = shared
+    if frozen is not None:
+        batch = {**batch, 'frozen': frozen}
     if corpus_RxM is None:
         return batch
     rest = {k: x for k, x in batch.items() if k != 'first_B'}

@@ -17,7 +17,8 @@ Hyper = dict[str, jax.Array]
 #   target_B         1 for what is not the source's: heard without its emotion, or tested
 #   speaker_B        speaker index, -1 where nobody knows (language_B, corpus_B likewise)
 #   speaker_seen_K   1 for those whom the fold's training hears (language_seen_K, corpus_seen_K likewise)
-Batch = dict[str, jax.Array]
+# and, of an encoder that has them, its `frozen` parameters, which belong to no example.
+Batch = dict[str, Any]
 
 
 @flax.struct.dataclass
@@ -54,6 +55,8 @@ class Encoder(NamedTuple):
 
     init: Callable  # (key, batch) -> (params, batch_stats)
     apply: Callable  # (params, batch_stats, batch, hyper, key, train) -> (z_BxD, batch_stats); knows of no label
+    frozen: Any = None  # parameters that no run changes and all share, as numpy; init hears of their shapes alone
+    rates: Callable | None = None  # (params) -> what part of the learning rate each of them takes, as a tree of numbers
 
 
 class Method(NamedTuple):

@@ -85,11 +85,11 @@ class Layout:
 
 
 class Programs(NamedTuple):
-    """The compiled functions of a sweep. `corpus` is the features on the device, or None where batches bring theirs."""
+    """The compiled functions of a sweep; `shared` is features.Shared."""
 
     init: Callable  # (hyper) -> state
-    chunk: Callable  # (state, corpus, batches_DxSxF..., real_S, hyper) -> (state, metrics_DxRxS); the state is donated
-    predict: Callable  # (frames) -> (params, batch_stats, corpus, batch_DxF..., hyper) -> (z_DxRxBxD, scores_DxRxBxC)
+    chunk: Callable  # (state, shared, batches_DxSxF..., real_S, hyper) -> (state, metrics_DxRxS); the state is donated
+    predict: Callable  # (frames) -> (params, batch_stats, shared, batch_DxF..., hyper) -> (z_DxRxBxD, scores_DxRxBxC)
     keep: Callable  # (best, state, better_DxR) -> best
 
 
@@ -120,14 +120,14 @@ def make(step: Step, layout: Layout, frames: int, mode: str = 'jit', in_turn: bo
         )
         return jax.jit(body, donate_argnums=donate, **options)
 
-    def own(batch_F, corpus, hyper, frames):
-        return features.look_up({k: x[hyper['slot']] for k, x in batch_F.items()}, corpus, frames)
+    def own(batch_F, shared, hyper, frames):
+        return features.look_up({k: x[hyper['slot']] for k, x in batch_F.items()}, shared, frames)
 
-    def chunk(state, corpus, batches_SxF, real_S, hyper):
+    def chunk(state, shared, batches_SxF, real_S, hyper):
         def run(state, hyper):
             def one(state, now):
                 batch_F, real = now
-                update = lambda s: step.update(s, own(batch_F, corpus, hyper, frames), hyper)  # noqa: E731
+                update = lambda s: step.update(s, own(batch_F, shared, hyper, frames), hyper)  # noqa: E731
                 # Steps beyond the epoch's end are skipped, so that every chunk has one length and one program.
                 shapes = jax.eval_shape(update, state)[1]
                 skip = lambda s: (s, jax.tree.map(lambda m: jnp.full(m.shape, jnp.nan, m.dtype), shapes))  # noqa: E731
@@ -139,8 +139,8 @@ def make(step: Step, layout: Layout, frames: int, mode: str = 'jit', in_turn: bo
 
     @functools.cache
     def predict(frames: int):
-        def predicted(params, batch_stats, corpus, batch_F, hyper):
-            return each(lambda p, s, h: step.predict(p, s, own(batch_F, corpus, h, frames)))(params, batch_stats, hyper)
+        def predicted(params, batch_stats, shared, batch_F, hyper):
+            return each(lambda p, s, h: step.predict(p, s, own(batch_F, shared, h, frames)))(params, batch_stats, hyper)
 
         return on_devices(predicted, (True, True, False, True, True))
 

@@ -37,6 +37,8 @@ def make(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
         key = jax.random.fold_in(jax.random.PRNGKey(hyper['seed']), hyper['fold'])
         key, key_encoder, key_heads = jax.random.split(key, 3)
         batch = {'mel_BxTxM': jnp.zeros((1, 16, sizes.bands)), 'frames_B': jnp.full((1,), 16), 'target_B': jnp.zeros((1,))}
+        if encoder.frozen is not None:
+            batch['frozen'] = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), encoder.frozen)
         params, batch_stats = encoder.init(key_encoder, batch)
         z, _ = jax.eval_shape(lambda p, s: encoder.apply(p, s, batch, hyper, key, train=False), params, batch_stats)
         heads, extra = method.init(key_heads, jnp.zeros(z.shape))
@@ -45,12 +47,17 @@ def make(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
         opt_state = {branch: how.init(p) for branch, p in params.items()}
         return State(jnp.zeros((), jnp.int32), params, batch_stats, extra, opt_state, key)
 
+    def scaled(branch: str, moves):
+        if branch != 'encoder' or encoder.rates is None:
+            return moves
+        return jax.tree.map(jnp.multiply, moves, encoder.rates(moves))
+
     def update(state: State, batch: Batch, hyper: Hyper):
         how = optimizer.make(hyper, sizes.steps, config)
 
         def descend(state: State, gradients: dict) -> State:
             steps = {k: how.update(g, state.opt_state[k], state.params[k]) for k, g in gradients.items()}
-            params = {k: optax.apply_updates(state.params[k], moves) for k, (moves, _) in steps.items()}
+            params = {k: optax.apply_updates(state.params[k], scaled(k, moves)) for k, (moves, _) in steps.items()}
             opt_state = {k: after for k, (_, after) in steps.items()}
             return state.replace(params=state.params | params, opt_state=state.opt_state | opt_state)
 

@@ -19,6 +19,7 @@ from jax.sharding import NamedSharding
 from data_pipelines import audit, batches, folds, labels, shards, subsets
 from data_pipelines.refusal import Refusal
 from jaxser import announce, checkpoint, cluster, evaluate, health, memory, optimizer, parallel, step, summary, sweep, written
+from jaxser.features import Shared
 from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.models import batch_norm
 from jaxser.record import Record, Trace
@@ -190,6 +191,7 @@ class Trainer:
         self.part, self.task, self.config, self.size = part, task, config, size
         self.runs = sweep.runs(part, [f.number for f in task.folds])
         encoder, self.method = method(config, task.sizes(config))
+        self.frozen = encoder.frozen
         self.step, self.identity = step.make(encoder, self.method, task.sizes(config), config.train), self.method.identity
         self.resident = mel_RxM is not None
         most = parallel.Layout(size or len(self.runs), data=config.data_devices)
@@ -205,7 +207,7 @@ class Trainer:
             )
         self.size = size or min(len(self.runs), most.D * R)
         self.groups = self._groups(R)
-        self.features = self.groups[0].layout.place(mel_RxM, parallel.EVERYWHERE) if self.resident else None
+        self.shared = self.groups[0].layout.place(Shared(mel_RxM, self.frozen), parallel.EVERYWHERE)
 
     def _groups(self, R: int) -> list[Group]:
         whole = parallel.Layout(self.size or len(self.runs), data=self.config.data_devices, R=R)
@@ -235,14 +237,15 @@ class Trainer:
         if self.resident:
             batch['first_B'] = np.zeros(item.row.shape, np.int32)
             room = task.feature_bytes() // (2 * task.utterances.bands)
-            features = shape(np.broadcast_to(np.float16(0), (room, task.utterances.bands)), parallel.EVERYWHERE)
+            corpus_RxM = np.broadcast_to(np.float16(0), (room, task.utterances.bands))
         else:
             batch['mel_BxTxM'] = np.broadcast_to(np.float16(0), (*item.row.shape, item.frames, task.utterances.bands))
-            features = None
+            corpus_RxM = None
+        shared = jax.tree.map(lambda x: shape(x, parallel.EVERYWHERE), Shared(corpus_RxM, self.frozen))
         batch = {k: shape(x, layout.batch_spec(k, 3)) for k, x in batch.items()}
         state = per_run(jax.eval_shape(self.programs.init, group.hyper_DxR))
         real = jax.ShapeDtypeStruct((self.length,), bool, sharding=NamedSharding(layout.mesh, parallel.EVERYWHERE))
-        return self.programs.chunk.lower(state, features, batch, real, per_run(group.hyper_DxR)).compile()
+        return self.programs.chunk.lower(state, shared, batch, real, per_run(group.hyper_DxR)).compile()
 
 
 def run(config, path, profile: bool = False, began: float | None = None) -> dict:
@@ -335,7 +338,7 @@ def everything(task: Task) -> np.ndarray:
 def train_group(trainer: Trainer, group: Group, number: int, before: list, place, progress, termination, profile, began) -> dict:
     """The loop over epochs; returns the runs, and leaves their predictions and their parameters in the workdir."""
     config, task, layout = trainer.config, trainer.task, group.layout
-    programs, record, features = trainer.programs, Record(len(group.runs)), trainer.features
+    programs, record, shared = trainer.programs, Record(len(group.runs)), trainer.shared
     record.lines = before[-1]['lines'] if before else 0
     hyper = layout.place_runs(group.hyper_DxR)
     state = programs.init(hyper)
@@ -365,16 +368,16 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
                 real_S = np.arange(trainer.length) < item.steps
                 batch = layout.place_batch(batch, 3)
                 if first:
-                    announce.forecast(trainer, group, forecast(trainer, state, features, batch, hyper), epoch, began)
+                    announce.forecast(trainer, group, forecast(trainer, state, batch, hyper), epoch, began)
                     progress.unpause()  # what came before was compilation, which is no measure of the steps
                     if profile:
                         traced.enter_context(jax.profiler.trace(str(place.path / 'profile'), create_perfetto_trace=True))
                     first = False
-                state, metrics = trainer.chunk(state, features, batch, real_S, hyper)
+                state, metrics = trainer.chunk(state, shared, batch, real_S, hyper)
                 trace.add(metrics, item.steps)
                 continue
             chosen = (state.params, state.batch_stats) if item.part == 'dev' else best
-            z, predicted = programs.predict(item.frames)(*chosen, features, layout.place_batch(batch, 2), hyper)
+            z, predicted = programs.predict(item.frames)(*chosen, shared, layout.place_batch(batch, 2), hyper)
             if item.part == 'heard':
                 heard.add(item.all_folds, layout.collect(z))
                 if item.last:
@@ -442,7 +445,7 @@ def scored(trainer: Trainer, group: Group, best: tuple, part: str) -> tuple[eval
     read = batches.resident if trainer.resident else batches.streaming
     with contextlib.closing(read(task.table, items)) as feed:
         for item, batch in feed:
-            z, predicted = trainer.programs.predict(item.frames)(*best, trainer.features, layout.place_batch(batch, 2), hyper)
+            z, predicted = trainer.programs.predict(item.frames)(*best, trainer.shared, layout.place_batch(batch, 2), hyper)
             z_of.add(item.all_folds, layout.collect(z))
             scores.add(item.all_folds, layout.collect(predicted))
     return z_of, scores
@@ -469,12 +472,12 @@ def fitted(trainer: Trainer, group: Group, params, heard: evaluate.Gathered):
     return layout.place_runs(jax.tree.map(lambda *x: layout.spread(np.stack(x)), *each))
 
 
-def forecast(trainer: Trainer, state, features, batch, hyper) -> float:
+def forecast(trainer: Trainer, state, batch, hyper) -> float:
     """Seconds of an epoch, from a dispatch of one step and one of none; the state is not touched."""
     seconds = []
     for steps in (0, 0, 1):  # the first may compile, or touch memory for the first time
         copy = jax.block_until_ready(jax.tree.map(jnp.copy, state))
         began = time.perf_counter()
-        jax.block_until_ready(trainer.chunk(copy, features, batch, np.arange(trainer.length) < steps, hyper))
+        jax.block_until_ready(trainer.chunk(copy, trainer.shared, batch, np.arange(trainer.length) < steps, hyper))
         seconds.append(time.perf_counter() - began)
     return trainer.task.steps * (seconds[2] - seconds[1]) + seconds[1] * trainer.task.steps / trainer.length

@@ -10,6 +10,7 @@ whose file says in its head of which checkpoint it is, and by a second checksum 
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import math
@@ -156,6 +157,12 @@ def _blocks(parts: list[tuple[Path, int, int]]) -> Iterator[bytes]:
             while size > 0 and (block := file.read(min(size, BLOCK))):
                 size -= len(block)
                 yield block
+
+
+@functools.lru_cache(maxsize=1)
+def kept(folder: str) -> Upstream:
+    """As `read`, from the disk once: a command reads one encoder, and asks for it often."""
+    return read(folder)
 
 
 def _json(path: Path, absent: str) -> dict:

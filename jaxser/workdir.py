@@ -37,7 +37,7 @@ PACKAGES = (
     'numpy',
 )
 # What may change before a resumption.
-FREE = ('data.dir', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident', 'probe')
+FREE = ('data.dir', 'model.upstream', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident', 'probe')
 
 
 def command_line(module: str, doc: str) -> argparse.ArgumentParser:

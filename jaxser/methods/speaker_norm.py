@@ -20,7 +20,8 @@ ASCENDS = {'tap': ('encoder', 0.01), 'snp': ('layer', 0.1)}  # what does, and by
 def halves(batch: Batch) -> tuple[Batch, Batch]:
     """The emotion examples and the identity examples of a batch, which has as many of each."""
     B = len(batch['frames_B']) // 2
-    first, second = ({k: x if k.endswith('_K') else x[at : at + B] for k, x in batch.items()} for at in (0, B))
+    of_examples = {k for k in batch if k.rpartition('_')[2].startswith('B')}
+    first, second = ({k: x[at : at + B] if k in of_examples else x for k, x in batch.items()} for at in (0, B))
     return first, second
 
 

@@ -1,5 +1,8 @@
 """What encoders of log-mel features have in common: their end, and the two pure functions around a Flax module."""
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,7 +14,7 @@ from jaxser.models.batch_norm import BatchNorm
 
 
 class LogMelEncoder(nn.Module):
-    """A module whose call is (mel_BxTxM, frames_B, target_B, dropout, train) -> z_BxD."""
+    """A module whose call is (mel_BxTxM, frames_B, target_B, dropout, train) -> z_BxD; with `frozen` behind it, if it has any."""
 
     dim: int
     batch_norm: str
@@ -34,26 +37,26 @@ class LogMelEncoder(nn.Module):
         return jnp.where(keep, x / (1.0 - rate), 0.0)
 
 
-def pure(module: LogMelEncoder) -> Encoder:
-    """The module as two pure functions."""
+def pure(module: LogMelEncoder, frozen: Any = None, rates: Callable | None = None) -> Encoder:
+    """The module as two pure functions, with the Encoder's `frozen` and `rates`."""
 
-    def heard(batch: Batch) -> tuple[jax.Array, ...]:
-        return batch['mel_BxTxM'], batch['frames_B'], batch['target_B']
+    def heard(batch: Batch, dropout, train: bool) -> tuple:
+        there = () if frozen is None else (batch['frozen'],)
+        return batch['mel_BxTxM'], batch['frames_B'], batch['target_B'], dropout, train, *there
 
     def init(key: jax.Array, batch: Batch):
-        variables = module.init(key, *heard(batch), 0.0, train=False)
+        variables = module.init(key, *heard(batch, 0.0, False))
         return variables['params'], variables.get('batch_stats', {})
 
     def apply(params, batch_stats, batch: Batch, hyper: Hyper, key, train: bool):
         variables = {'params': params, 'batch_stats': batch_stats}
         if not train:
-            return module.apply(variables, *heard(batch), 0.0, train=False), batch_stats
-        z_BxD, new = module.apply(
-            variables, *heard(batch), hyper['dropout'], train=True, rngs={'dropout': key}, mutable=['batch_stats']
-        )
+            return module.apply(variables, *heard(batch, 0.0, False)), batch_stats
+        inputs = heard(batch, hyper['dropout'], True)
+        z_BxD, new = module.apply(variables, *inputs, rngs={'dropout': key}, mutable=['batch_stats'])
         return z_BxD, new.get('batch_stats', {})
 
-    return Encoder(init, apply)
+    return Encoder(init, apply, frozen, rates)
 
 
 def check(config, *keys: str) -> None:

@@ -21,6 +21,13 @@ KEYS = ('dim', 'batch_norm')  # of config.model
 SPEED = 10.0  # of the weights' logits, which else would hardly move in a few hundred steps
 
 
+def weighted(module: nn.Module, x_BxLxC: jax.Array) -> jax.Array:
+    """x_BxLC whose layers weigh what the parameter `layers` of the module says; each 1, i.e. as large as before, at first."""
+    B, L, _ = x_BxLxC.shape
+    weight_L = jax.nn.softmax(SPEED * module.param('layers', nn.initializers.zeros, (L,)))
+    return (L * weight_L[:, None] * x_BxLxC).reshape(B, -1)
+
+
 class LayerSum(LogMelEncoder):
     """z_BxD of an upstream's states, pooled in preparation or here: sum_l softmax(w)_l W_l [mean, deviation of layer l]."""
 
@@ -36,9 +43,7 @@ class LayerSum(LogMelEncoder):
         else:
             x_Bx2xLxD = pooling.statistics(mel_BxTxM, mask_BxT).reshape(B, 2, L, -1)
             x_BxLxC = x_Bx2xLxD.swapaxes(1, 2).reshape(B, L, -1)
-        weight_L = jax.nn.softmax(SPEED * self.param('layers', nn.initializers.zeros, (L,)))
-        weighted_BxLC = (L * weight_L[:, None] * x_BxLxC).reshape(B, -1)  # times L: as large as before
-        return self.project(weighted_BxLC, mask_BxT[:, 0], target_B, dropout, train)
+        return self.project(weighted(self, x_BxLxC), mask_BxT[:, 0], target_B, dropout, train)
 
 
 def make(config) -> Encoder:

@@ -1,8 +1,18 @@
 """What the transformers of pretrained speech encoders share; parameters are named as in their Hugging Face checkpoints."""
 
+import functools
+from typing import Any, NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+
+class How(NamedTuple):
+    """How the layers of a transformer are computed."""
+
+    kind: Any = jnp.float32  # of the factors of products
+    remat: bool = False  # a layer's inside is computed again on the way back rather than kept
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -15,11 +25,49 @@ def masked(x_BxTxD: jax.Array, mask_BxT: jax.Array) -> jax.Array:
     return jnp.where(mask_BxT[..., None], x_BxTxD, 0)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 3))
+def product(axes: str, a: jax.Array, b: jax.Array, kind) -> jax.Array:
+    """einsum(axes, a, b) of factors that are rounded to `kind`, summed in float32; so are its gradients, for which they are kept.
+
+    Every axis belongs to two of the three arrays, as in 'ab,bc->ac'.
+    """
+    return jnp.einsum(axes, a.astype(kind), b.astype(kind), preferred_element_type=jnp.float32)
+
+
+def _forth(axes: str, a: jax.Array, b: jax.Array, kind):
+    a, b = a.astype(kind), b.astype(kind)
+    return product(axes, a, b, kind), (a, b)
+
+
+def _back(axes: str, kind, kept, g: jax.Array):
+    (of_a, of_b), of_out = axes.split('->')[0].split(','), axes.split('->')[1]
+    a, b = kept
+    return product(f'{of_out},{of_b}->{of_a}', g, b, kind), product(f'{of_a},{of_out}->{of_b}', a, g, kind)
+
+
+product.defvjp(_forth, _back)
+
+
+class Dense(nn.Module):
+    """A dense layer of x_BxTxD, named and initialised as nn.Dense."""
+
+    features: int
+    kind: Any = jnp.float32
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
+        kernel = self.param('kernel', nn.initializers.lecun_normal(), (x_BxTxD.shape[-1], self.features))
+        y_BxTxF = product('btd,df->btf', x_BxTxD, kernel, self.kind)
+        return y_BxTxF + self.param('bias', nn.initializers.zeros, (self.features,)) if self.use_bias else y_BxTxF
+
+
 class Attention(nn.Module):
     """Self-attention over the frames of the mask, its softmax in float32."""
 
     heads: int
     key_bias: bool = True
+    kind: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array, mask_BxT: jax.Array) -> jax.Array:
@@ -29,11 +77,11 @@ class Attention(nn.Module):
         """With a bias that is added to the scores."""
         B, T, D = x_BxTxD.shape
         split = lambda y: y.reshape(B, T, self.heads, D // self.heads)  # noqa: E731
-        query = split(nn.Dense(D, name='q_proj')(x_BxTxD)) * (D // self.heads) ** -0.5
-        key = split(nn.Dense(D, name='k_proj', use_bias=self.key_bias)(x_BxTxD))
-        value = split(nn.Dense(D, name='v_proj')(x_BxTxD))
-        score_BxHxTxT = jnp.einsum('bqhd,bkhd->bhqk', query, key, preferred_element_type=jnp.float32) + bias_BxHxTxT
+        query = split(Dense(D, self.kind, name='q_proj')(x_BxTxD)) * (D // self.heads) ** -0.5
+        key = split(Dense(D, self.kind, self.key_bias, name='k_proj')(x_BxTxD))
+        value = split(Dense(D, self.kind, name='v_proj')(x_BxTxD))
+        score_BxHxTxT = product('bqhd,bkhd->bhqk', query, key, self.kind) + bias_BxHxTxT
         score_BxHxTxT = jnp.where(mask_BxT[:, None, None], score_BxHxTxT, jnp.finfo(jnp.float32).min)
-        weight_BxHxTxT = jax.nn.softmax(score_BxHxTxT).astype(value.dtype)
-        heard_BxTxD = jnp.einsum('bhqk,bkhd->bqhd', weight_BxHxTxT, value).reshape(B, T, D)
-        return nn.Dense(D, name='out_proj')(heard_BxTxD)
+        weight_BxHxTxT = jax.nn.softmax(score_BxHxTxT)
+        heard_BxTxD = product('bhqk,bkhd->bqhd', weight_BxHxTxT, value, self.kind).reshape(B, T, D)
+        return Dense(D, self.kind, name='out_proj')(heard_BxTxD)

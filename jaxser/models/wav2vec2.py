@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from data_pipelines.refusal import Refusal
 from jaxser.features import frame_mask
-from jaxser.models.transformer import Attention, gelu, masked
+from jaxser.models.transformer import Attention, Dense, How, gelu, masked
 
 TYPES = ('wav2vec2', 'hubert', 'wavlm')  # model_type of config.json
 PREFIXES = ('wav2vec2.', 'hubert.', 'wavlm.', '')  # of the encoder's tensors in a checkpoint
@@ -96,12 +96,13 @@ class FeatureProjection(nn.Module):
     """From the extractor's channels to the transformer's width."""
 
     config: Any
+    how: How
 
     @nn.compact
     def __call__(self, x_BxTxC: jax.Array) -> jax.Array:
         if self.config['feat_proj_layer_norm']:
             x_BxTxC = nn.LayerNorm(self.config['layer_norm_eps'], name='layer_norm')(x_BxTxC)
-        return nn.Dense(self.config['hidden_size'], name='projection')(x_BxTxC)
+        return Dense(self.config['hidden_size'], self.how.kind, name='projection')(x_BxTxC)
 
 
 class PositionalConv(nn.Module):
@@ -122,11 +123,12 @@ class FeedForward(nn.Module):
     """Two layers, the first wider."""
 
     config: Any
+    how: How
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
-        wide = gelu(nn.Dense(self.config['intermediate_size'], name='intermediate_dense')(x_BxTxD))
-        return nn.Dense(x_BxTxD.shape[-1], name='output_dense')(wide)
+        wide = gelu(Dense(self.config['intermediate_size'], self.how.kind, name='intermediate_dense')(x_BxTxD))
+        return Dense(x_BxTxD.shape[-1], self.how.kind, name='output_dense')(wide)
 
 
 def bucket(T: int, count: int, furthest: int) -> jax.Array:
@@ -164,6 +166,7 @@ class Layer(nn.Module):
     """A layer of the transformer, norms before (`do_stable_layer_norm`) or after."""
 
     config: Any
+    how: How
     first: bool
 
     @nn.compact
@@ -175,12 +178,12 @@ class Layer(nn.Module):
         heard = norm(x_BxTxD) if before else x_BxTxD
         if c['model_type'] == 'wavlm':
             ours = (c['num_buckets'], c['max_bucket_distance']) if self.first else None
-            attention = GatedAttention(c['num_attention_heads'], buckets=ours, name='attention')
+            attention = GatedAttention(c['num_attention_heads'], kind=self.how.kind, buckets=ours, name='attention')
             heard, bias_HxTxT = attention(heard, mask_BxT, bias_HxTxT)
         else:
-            heard = Attention(c['num_attention_heads'], name='attention')(heard, mask_BxT)
+            heard = Attention(c['num_attention_heads'], kind=self.how.kind, name='attention')(heard, mask_BxT)
         x_BxTxD = x_BxTxD + heard if before else norm(x_BxTxD + heard)
-        forward = FeedForward(c, name='feed_forward')
+        forward = FeedForward(c, self.how, name='feed_forward')
         return (x_BxTxD + forward(final(x_BxTxD)) if before else final(x_BxTxD + forward(x_BxTxD))), bias_HxTxT
 
 
@@ -188,6 +191,7 @@ class Transformer(nn.Module):
     """The layers and what comes before them."""
 
     config: Any
+    how: How
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array, mask_BxT: jax.Array) -> list[jax.Array]:
@@ -196,8 +200,9 @@ class Transformer(nn.Module):
         x_BxTxD = masked(x_BxTxD, mask_BxT)
         x_BxTxD = x_BxTxD + PositionalConv(c, name='pos_conv_embed')(x_BxTxD)
         states, bias_HxTxT = [x_BxTxD if c['do_stable_layer_norm'] else norm(x_BxTxD)], None
+        layer = nn.remat(Layer) if self.how.remat else Layer
         for n in range(c['num_hidden_layers']):
-            x_BxTxD, bias_HxTxT = Layer(c, n == 0, name=f'layers_{n}')(states[-1], mask_BxT, bias_HxTxT)
+            x_BxTxD, bias_HxTxT = layer(c, self.how, n == 0, name=f'layers_{n}')(states[-1], mask_BxT, bias_HxTxT)
             states.append(x_BxTxD)
         if c['do_stable_layer_norm']:
             states[-1] = norm(states[-1])
@@ -212,6 +217,7 @@ class Wav2Vec2(nn.Module):
 
     config: Any  # config.json, as flax.core.FrozenDict
     normalised: bool
+    how: How = How()
 
     @nn.compact
     def __call__(self, wave_BxL: jax.Array, samples_B: jax.Array) -> tuple[list[jax.Array], jax.Array]:
@@ -223,9 +229,9 @@ class Wav2Vec2(nn.Module):
             variance_Bx1 = (jnp.where(there_BxL, wave_BxL - mean_Bx1, 0) ** 2).sum(1, keepdims=True) / count_Bx1
             wave_BxL = jnp.where(there_BxL, (wave_BxL - mean_Bx1) * jax.lax.rsqrt(variance_Bx1 + 1e-7), 0)
         x_BxTxC, frames_B = FeatureExtractor(self.config, name='feature_extractor')(wave_BxL, samples_B)
-        x_BxTxD = FeatureProjection(self.config, name='feature_projection')(x_BxTxC)
+        x_BxTxD = FeatureProjection(self.config, self.how, name='feature_projection')(x_BxTxC)
         mask_BxT = frame_mask(frames_B, x_BxTxD.shape[1]) > 0
-        return Transformer(self.config, name='encoder')(x_BxTxD, mask_BxT), frames_B
+        return Transformer(self.config, self.how, name='encoder')(x_BxTxD, mask_BxT), frames_B
 
 
 def check(config: dict) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from data_pipelines.refusal import Refusal
 from jaxser.features import frame_mask
-from jaxser.models.transformer import Attention, gelu, masked
+from jaxser.models.transformer import Attention, Dense, How, gelu, masked
 
 TYPES = ('whisper',)  # model_type of config.json
 PREFIXES = ('model.encoder.', 'encoder.', '')  # of the encoder's tensors in a checkpoint
@@ -35,14 +35,17 @@ class Layer(nn.Module):
     """A layer of the transformer, norms first; keys have no bias."""
 
     config: Any
+    how: How
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array, mask_BxT: jax.Array) -> jax.Array:
+        kind = self.how.kind
         norm = nn.LayerNorm(1e-5, name='self_attn_layer_norm')(x_BxTxD)
-        x_BxTxD += Attention(self.config['encoder_attention_heads'], key_bias=False, name='self_attn')(norm, mask_BxT)
+        attention = Attention(self.config['encoder_attention_heads'], key_bias=False, kind=kind, name='self_attn')
+        x_BxTxD += attention(norm, mask_BxT)
         norm = nn.LayerNorm(1e-5, name='final_layer_norm')(x_BxTxD)
-        wide = gelu(nn.Dense(self.config['encoder_ffn_dim'], name='fc1')(norm))
-        return x_BxTxD + nn.Dense(x_BxTxD.shape[-1], name='fc2')(wide)
+        wide = gelu(Dense(self.config['encoder_ffn_dim'], kind, name='fc1')(norm))
+        return x_BxTxD + Dense(x_BxTxD.shape[-1], kind, name='fc2')(wide)
 
 
 class Whisper(nn.Module):
@@ -53,6 +56,7 @@ class Whisper(nn.Module):
     """
 
     config: Any  # config.json, as flax.core.FrozenDict
+    how: How = How()
 
     @nn.compact
     def __call__(self, mel_BxTxM: jax.Array, frames_B: jax.Array) -> tuple[list[jax.Array], jax.Array]:
@@ -65,8 +69,9 @@ class Whisper(nn.Module):
             raise Refusal(f'{T} frames of 20 ms; this Whisper hears {len(place_PxD)} of them at most.')
         mask_BxT = frame_mask(frames_B, T) > 0
         states = [x_BxTxD + place_PxD[:T]]
+        layer = nn.remat(Layer) if self.how.remat else Layer
         for n in range(self.config['encoder_layers']):
-            states.append(Layer(self.config, name=f'layers_{n}')(states[-1], mask_BxT))
+            states.append(layer(self.config, self.how, name=f'layers_{n}')(states[-1], mask_BxT))
         states[-1] = nn.LayerNorm(1e-5, name='layer_norm')(states[-1])
         return [masked(x, mask_BxT) for x in states], frames_B
 

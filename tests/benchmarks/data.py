@@ -91,7 +91,7 @@ def fed(options) -> None:
             for item, batch in read(task.table, items):
                 real_S = np.arange(trainer.length) < item.steps
                 placed = group.layout.place_batch(batch, 3)
-                state, metrics = trainer.chunk(state, trainer.features, placed, real_S, hyper)
+                state, metrics = trainer.chunk(state, trainer.shared, placed, real_S, hyper)
                 if item.last:
                     np.asarray(metrics['loss'])
                     if began:

@@ -95,6 +95,7 @@ class Ours:
         import jax
 
         from jaxser import parallel, step
+        from jaxser.features import Shared
         from jaxser.interfaces import Sizes
         from jaxser.methods import dann
         from jaxser.models import tdnn_lstm
@@ -114,7 +115,7 @@ class Ours:
         self.state = self.programs.init(self.hyper)
         some = made_up(options, n)
         mel_RxM = np.concatenate([x['mel'].reshape(-1, BANDS) for x in some])
-        self.corpus = layout.place(np.pad(mel_RxM, ((0, T), (0, 0))), parallel.EVERYWHERE)
+        self.shared = layout.place(Shared(np.pad(mel_RxM, ((0, T), (0, 0)))), parallel.EVERYWHERE)
         stack = lambda k, dtype: np.stack([x[k] for x in some]).astype(dtype)  # noqa: E731
         batches = {
             'first_B': (np.arange(n * B, dtype=np.int32) * T).reshape(n, B),
@@ -135,7 +136,7 @@ class Ours:
     def time(self) -> float:
         """Seconds per step of all runs together."""
         began = time.perf_counter()
-        self.state, metrics = self.programs.chunk(self.state, self.corpus, self.batches, self.real_S, self.hyper)
+        self.state, metrics = self.programs.chunk(self.state, self.shared, self.batches, self.real_S, self.hyper)
         self.block(metrics)
         return (time.perf_counter() - began) / len(self.real_S)
 

@@ -9,7 +9,7 @@ import pytest
 
 from data_pipelines.refusal import Refusal
 from jaxser import parallel
-from jaxser.features import frame_mask
+from jaxser.features import Shared, frame_mask
 from jaxser.interfaces import State
 from jaxser.models.batch_norm import ARMS, BatchNorm
 from jaxser.parallel import Layout
@@ -75,16 +75,16 @@ class Sweep:
         """The state after the first `steps`; the chunk's others are skipped."""
         hyper = self.layout.place_runs(hyper or self.hyper)
         batches = self.layout.place_batch(self.batches(resident), 3)
-        corpus = self.layout.place(self.corpus_RxM, parallel.EVERYWHERE) if resident else None
-        state, self.metrics = self.programs.chunk(self.programs.init(hyper), corpus, batches, np.arange(S) < steps, hyper)
+        shared = self.layout.place(Shared(self.corpus_RxM if resident else None), parallel.EVERYWHERE)
+        state, self.metrics = self.programs.chunk(self.programs.init(hyper), shared, batches, np.arange(S) < steps, hyper)
         return state
 
     def predict(self, state: State, resident: bool = False) -> np.ndarray:
         """scores_NxB of every run for the first batch of its fold; the inputs, which are its z, come with them."""
         batch = self.layout.place_batch({k: x[:, 0] for k, x in self.batches(resident).items()}, 2)
-        corpus = self.layout.place(self.corpus_RxM, parallel.EVERYWHERE) if resident else None
+        shared = self.layout.place(Shared(self.corpus_RxM if resident else None), parallel.EVERYWHERE)
         hyper = self.layout.place_runs(self.hyper)
-        z, scores = self.collect(self.programs.predict(T)(state.params, state.batch_stats, corpus, batch, hyper))
+        z, scores = self.collect(self.programs.predict(T)(state.params, state.batch_stats, shared, batch, hyper))
         np.testing.assert_allclose(z, self.mel[self.fold_N, 0].astype(float).sum(2), rtol=1e-5, atol=1e-6)
         return scores[..., 0]
 
@@ -175,7 +175,7 @@ def test_a_batch_over_two_devices_has_one_statistic_a_side(arm):
         layout = Layout(1, jax.devices()[:data], data)
         programs = parallel.make(Step(init, update, None), layout, T)
         state = programs.init(layout.place_runs(hyper))
-        end = programs.chunk(state, None, layout.place_batch(batches, 3), np.ones(S, bool), layout.place_runs(hyper))
+        end = programs.chunk(state, Shared(), layout.place_batch(batches, 3), np.ones(S, bool), layout.place_runs(hyper))
         ends.append(jax.tree.map(layout.collect, (end[0].params, end[0].batch_stats, end[1])))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(ends))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), *ends)
@@ -223,7 +223,7 @@ def compiled_text(s: Sweep) -> str:
     """The compiled chunk."""
     hyper = s.layout.place_runs(s.hyper)
     batches = s.layout.place_batch(s.batches(), 3)
-    return s.programs.chunk.lower(s.programs.init(hyper), None, batches, np.ones(S, bool), hyper).compile().as_text()
+    return s.programs.chunk.lower(s.programs.init(hyper), Shared(), batches, np.ones(S, bool), hyper).compile().as_text()
 
 
 @pytest.mark.parametrize('in_turn', [True, False])
@@ -244,7 +244,7 @@ def test_a_skipped_step_changes_no_bit():
     hyper, batches = s.layout.place_runs(s.hyper), s.layout.place_batch(s.batches(), 3)
     one_by_one = s.programs.init(hyper)
     for n in range(2):
-        one_by_one, _ = s.programs.chunk(one_by_one, None, batches, np.arange(S) == n, hyper)
+        one_by_one, _ = s.programs.chunk(one_by_one, Shared(), batches, np.arange(S) == n, hyper)
     jax.tree.map(np.testing.assert_array_equal, state, one_by_one)
     assert (np.asarray(state.step) == 2).all()
     assert np.isfinite(loss_NxS[:, :2]).all()

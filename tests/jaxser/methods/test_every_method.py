@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 import jaxser.methods
 from configs import base
 from jaxser import parallel, step, sweep, train
+from jaxser.features import Shared
 from jaxser.interfaces import Method, Sizes
 
 METHODS = sorted(p.stem for p in Path(jaxser.methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
@@ -106,7 +107,7 @@ def trained(one: step.Step, batches: dict, hyper: dict, in_turn: bool, **compile
     programs = parallel.make(one, parallel.Layout(F * V, jax.devices()[:1]), T, in_turn=in_turn)
     state = programs.init(hyper)
     first = jax.device_get(state)
-    arguments = state, None, {k: x[None] for k, x in batches.items()}, np.ones(S, bool), hyper
+    arguments = state, Shared(), {k: x[None] for k, x in batches.items()}, np.ones(S, bool), hyper
     chunk = programs.chunk.lower(*arguments).compile(compiler_options=compiler) if compiler else programs.chunk
     state, metrics = jax.device_get(chunk(*arguments))
     return tuple(jax.tree.map(lambda x: x[0], tree) for tree in (first, state, metrics))
