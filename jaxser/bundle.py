@@ -115,13 +115,15 @@ def members(trainer, group, best: tuple, wanted: list[dict]) -> list[Member]:
     return made
 
 
-def needed(predict: Callable, arrays: dict, bands: int) -> dict:
-    """Those of the model's arrays on which the scores of `predict` (jaxser/step.py) depend."""
+def needed(predict: Callable, arrays: dict, bands: int, frozen=None) -> dict:
+    """Those of the model's arrays on which the scores of `predict` (jaxser/step.py) depend; an Encoder's `frozen` stay behind."""
     flat = traverse_util.flatten_dict(arrays, sep='/')
 
     def scores(flat: dict) -> jax.Array:
         run = {'batch_stats': {}} | traverse_util.unflatten_dict({k: x[0] for k, x in flat.items()}, sep='/')
         batch = {'mel_BxTxM': jnp.zeros((1, 16, bands)), 'frames_B': jnp.full((1,), 16), 'target_B': jnp.ones((1,))}
+        if frozen is not None:
+            batch['frozen'] = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), frozen)
         batch |= {f'{k}_BxM': run.get(k, jnp.ones(bands))[None] for k in ('mean', 'scale')}
         return predict(run['params'], run['batch_stats'], batch)[1]
 
@@ -189,7 +191,7 @@ def made(path, data: str | None = None):
     named = batches.encoder(config.data) if config.data.upstream else None
     config = plain(config)
     del config['data']['dir']  # prediction needs no data, and others need not know where they lay
-    weights = packed(needed(trainer.step.predict, arrays, task.utterances.bands))
+    weights = packed(needed(trainer.step.predict, arrays, task.utterances.bands, trainer.frozen))
     facts = {
         'format': FORMAT,
         'sha256': hashlib.sha256(weights).hexdigest(),

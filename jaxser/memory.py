@@ -51,5 +51,6 @@ def fit(compile_for: Callable[[int], object], most: int, limit: int) -> tuple[in
     runs, takes = tried[-1]
     raise Refusal(
         f'{runs} run(s) on a device need {takes / 2**30:.2f} GiB of memory, and {limit / 2**30:.2f} GiB may be used. '
-        'Lower config.data.batch, config.data.frames or the width of the model, or set config.data.resident=off.'
+        'Lower config.data.batch, config.data.frames or the width of the model, or set config.data.resident=off; over an '
+        'upstream that learns, config.model.accumulate or config.model.remat.'
     )

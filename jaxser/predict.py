@@ -114,6 +114,8 @@ def posterior(facts: dict, in_turn: bool) -> Callable[[dict, jax.Array, jax.Arra
     has no statistics for a stranger.
     """
     config, sizes = configuration(facts['config']), Sizes(**facts['sizes'])
+    if config.model.name == 'fine_tuned':
+        raise Refusal('A model over a fine-tuned upstream is tested in its sweep; of other sound it cannot be asked yet.')
     if getattr(batches.features(config.data), 'pooled', False) and facts['normalisation'] != 'global':
         raise Refusal(
             f'Training normalised by {facts["normalisation"]}; here every speaker is a stranger, normalised by the utterance '

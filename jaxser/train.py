@@ -30,7 +30,7 @@ RESIDENT_SHARE = 0.4  # of a device's memory, for features that stay there
 SELECTIONS = ('best dev UAR', 'last epoch')
 PRECISIONS = ('default', 'high', 'highest')
 RESIDENT = ('auto', 'on', 'off')
-AT_LEAST_ONE = ('data.frames', 'data.batch', 'data.eval_batch', 'train.epochs', 'data_devices')
+AT_LEAST_ONE = ('data.frames', 'data.batch', 'data.eval_batch', 'train.epochs', 'model.accumulate', 'data_devices')
 NOBODY = Sizes(1, 1, dict.fromkeys(batches.DOMAINS, 1), 1)
 
 
@@ -75,8 +75,19 @@ def check(config) -> list[sweep.Part]:
     for key in ('batch', 'eval_batch'):
         if config.data[key] % config.data_devices:
             raise Refusal(f'config.data.{key} is {config.data[key]}, no multiple of config.data_devices, {config.data_devices}.')
+    if config.data.batch % (config.model.accumulate * config.data_devices):
+        raise Refusal(
+            f'config.data.batch is {config.data.batch}, no multiple of config.model.accumulate times config.data_devices, '
+            f'{config.model.accumulate} x {config.data_devices}.'
+        )
+    wave = config.data.upstream and getattr(batches.features(config.data), 'what', '') == 'wave'
     parts = sweep.parts(config, lambda c: method(c, NOBODY)[1].hyper)
     for part in parts:
+        if wave and (masks := [k for k in ('time_mask', 'band_mask') if any(v[k] for v in part.variants)]):
+            raise Refusal(
+                f'config.sweep.{masks[0]} is above 0, and {config.data.upstream} are samples, in which SpecAugment would cut '
+                'holes: set config.sweep.time_mask and config.sweep.band_mask to 0.'
+            )
         keys = plugin('models', config.model.name).KEYS
         if strange := [k for k in part.structure if k.startswith('model.') and k.removeprefix('model.') not in keys]:
             raise Refusal(f'config.sweep.{strange[0]}: {config.model.name} has no such size; it has {", ".join(keys)}.')
@@ -191,7 +202,7 @@ class Trainer:
         self.part, self.task, self.config, self.size = part, task, config, size
         self.runs = sweep.runs(part, [f.number for f in task.folds])
         encoder, self.method = method(config, task.sizes(config))
-        self.frozen = encoder.frozen
+        self.frozen, self.bytes = encoder.frozen, 0
         self.step, self.identity = step.make(encoder, self.method, task.sizes(config), config.train), self.method.identity
         self.resident = mel_RxM is not None
         most = parallel.Layout(size or len(self.runs), data=config.data_devices)
@@ -201,6 +212,7 @@ class Trainer:
             self.chunk = self.programs.chunk
         else:
             R, self.chunk = memory.fit(self._compile, most.R, memory.limit(most.devices))
+            self.bytes = memory.needed(self.chunk)
         if size and most.R > R:
             raise Refusal(
                 f'The sweep was begun in groups of {size} runs, which do not fit here. Go on where it was begun, or anew.'

@@ -31,7 +31,12 @@ def product(axes: str, a: jax.Array, b: jax.Array, kind) -> jax.Array:
 
     Every axis belongs to two of the three arrays, as in 'ab,bc->ac'.
     """
-    return jnp.einsum(axes, a.astype(kind), b.astype(kind), preferred_element_type=jnp.float32)
+    summed = functools.partial(jnp.einsum, axes, preferred_element_type=jnp.float32)
+    if kind == jnp.float32:
+        return summed(a, b)
+    # XLA has no products of bfloat16 for all shapes on a CPU; of factors that are widened again they are the same.
+    widened = lambda a, b: summed(a.astype(jnp.float32), b.astype(jnp.float32))  # noqa: E731
+    return jax.lax.platform_dependent(a.astype(kind), b.astype(kind), cpu=widened, default=summed)
 
 
 def _forth(axes: str, a: jax.Array, b: jax.Array, kind):

@@ -1,0 +1,371 @@
+"""A pretrained encoder that learns within the step: what it is at first, what of it moves, and how fast."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import parity
+import pytest
+from flax.traverse_util import flatten_dict
+
+from configs import base
+from data_pipelines import upstream as stored
+from data_pipelines.refusal import Refusal
+from jaxser import parallel, step, train, upstream
+from jaxser.features import Shared, normalise
+from jaxser.interfaces import Sizes
+from jaxser.models import fine_tuned
+
+B, D, C, K, STEPS = 4, 5, 2, 3, 8
+CASES = ('hubert base', 'wavlm large', 'whisper')
+FRAMES = np.int32([8, 5, 3, 6])  # of 10 ms
+quick = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
+
+
+@pytest.fixture(scope='session', params=CASES)
+def folder(request, once):
+    """A small encoder of a family."""
+    return once(request.param.replace(' ', '_'), lambda path: parity.write(request.param, path))
+
+
+@pytest.fixture(scope='session')
+def whisper(once):
+    """The least of them."""
+    return once('whisper', lambda path: parity.write('whisper', path))
+
+
+def configuration(folder, **changes):
+    config = base.get_config()
+    config.model.name, config.model.upstream, config.model.dim = 'fine_tuned', str(folder), D
+    config.model.batch_norm = 'none'
+    config.domain_hidden, config.train.warmup = 4, 0.0
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def sizes(folder) -> Sizes:
+    return Sizes(stored.Heard.of(folder).bands, C, {'speaker': K, 'language': 1, 'corpus': 1}, STEPS)
+
+
+def make_batch(folder, examples: int = B, seed: int = 0) -> dict:
+    """What so many speakers say, and nothing beyond it."""
+    random, bands = np.random.default_rng(seed), sizes(folder).bands
+    frames = np.resize(FRAMES, examples)
+    mel = random.normal(size=(examples, FRAMES.max(), bands)) * (0.1 if bands == stored.HOP else 1)
+    return {
+        'mel_BxTxM': np.where(np.arange(FRAMES.max())[:, None] < frames[:, None, None], mel, 0).astype(np.float16),
+        'frames_B': frames,
+        'mean_BxM': np.zeros((examples, bands), np.float32),
+        'scale_BxM': np.ones((examples, bands), np.float32),
+        'emotion_B': np.arange(examples, dtype=np.int32) % C,
+        'labelled_B': np.float32(random.uniform(0.5, 2, examples)),
+        'target_B': np.zeros(examples, np.float32),
+        'speaker_B': np.arange(examples, dtype=np.int32) % K,
+        'speaker_seen_K': np.ones(K, np.float32),
+    }
+
+
+HYPER = {'lr': 0.1, 'weight_decay': 0.0, 'dropout': 0.0, 'time_mask': 0.0, 'band_mask': 0.0}
+
+
+def make_hyper(**knobs) -> dict:
+    return {k: np.float32(v) for k, v in (HYPER | knobs).items()} | {'seed': np.int32(0), 'fold': np.int32(0)}
+
+
+def shifted(params, size: float = 0.1):
+    """Parameters away from their initialisation, where no change of a weight is zero."""
+    random = np.random.default_rng(5)
+    return jax.tree.map(lambda x: np.float32(x + size * random.normal(size=x.shape)), params)
+
+
+class Case:
+    """An encoder of a configuration, with its initial parameters."""
+
+    def __init__(self, folder, **changes):
+        self.folder, self.config = folder, configuration(folder, **changes)
+        self.encoder, self.method = train.method(self.config, sizes(folder))
+        self.frozen = self.encoder.frozen
+        shapes = jax.eval_shape(jnp.zeros_like, make_batch(folder)['mel_BxTxM'].astype(np.float32))
+        one = {'mel_BxTxM': jnp.zeros((1, *shapes.shape[1:])), 'frames_B': jnp.ones(1, int), 'target_B': jnp.zeros(1)}
+        zeros = jax.tree.map(jnp.zeros_like, self.frozen)
+        self.params, self.batch_stats = jax.device_get(quick(self.encoder.init)(jax.random.PRNGKey(0), one | {'frozen': zeros}))
+        self.forward = quick(self._z, static_argnums=3)
+        self.gradient = quick(jax.grad(lambda params, batch, frozen: self._sum(params, batch, frozen)))
+
+    def _z(self, params, batch, frozen, train: bool = False):
+        batch = normalise(batch) | {'frozen': frozen}
+        return self.encoder.apply(params, self.batch_stats, batch, {'dropout': 0.0}, jax.random.PRNGKey(1), train)[0]
+
+    def _sum(self, params, batch, frozen):
+        """A number to differentiate, by which every example and every part of z counts."""
+        z_BxD = self._z(params, batch, frozen, True)
+        return (z_BxD * jnp.sin(jnp.arange(1.0, 1.0 + z_BxD.size)).reshape(z_BxD.shape)).sum()
+
+    def z(self, params=None, batch=None, train: bool = False) -> np.ndarray:
+        params = self.params if params is None else params
+        return np.asarray(self.forward(params, make_batch(self.folder) if batch is None else batch, self.frozen, train))
+
+    def slopes(self, params) -> dict:
+        return jax.device_get(self.gradient(params, make_batch(self.folder), self.frozen))
+
+
+def close(a, b, tolerance: float = 1e-5) -> None:
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
+
+
+def same(a, b) -> None:
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_at_first_it_is_the_frozen_encoder_under_layer_sum(folder):
+    """z of the sound is z of all states as prepare stores them: to the rounding of float16. So it is with adapters."""
+    case, batch, of = Case(folder), make_batch(folder), upstream.read(folder)
+    spec = stored.States.of(folder, 'all')
+    layer_sum = configuration(folder, **{'model.name': 'layer_sum', 'model.states': spec.name})
+    encoder, _ = train.method(layer_sum, Sizes(spec.bands, C, {'speaker': K, 'language': 1, 'corpus': 1}, STEPS))
+    x = np.float32(batch['mel_BxTxM'])
+    heard, length_B = (x.reshape(B, -1), stored.HOP * FRAMES) if of.hears == 'wave' else (x, FRAMES)
+    states, frames_B = quick(of.module.apply)({'params': of.params}, heard, length_B)
+    mel_BxTxM = np.stack(states, 2).reshape(B, len(states[0][0]), -1).astype(np.float16).astype(np.float32)
+    shared = {k: v for k, v in shifted(case.params).items() if k != 'upstream'}
+    shared['layers'] = np.float32(np.linspace(-0.1, 0.2, of.layers))
+    heard = {'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': batch['target_B']}
+    expected = quick(lambda p, b: encoder.apply(p, {}, b, {}, None, False)[0])(shared, heard)
+    assert np.ptp(expected, axis=0).max() > 0.01
+    close(case.z(shared | {'upstream': case.params['upstream']}), expected, 2e-3)
+    adapted = Case(folder, **{'model.lora': 2})
+    close(
+        adapted.z(shared | {'upstream': adapted.params['upstream']}), case.z(shared | {'upstream': case.params['upstream']}), 1e-6
+    )
+
+
+def test_the_transformer_learns_and_the_convolutions_do_not(folder):
+    """Every parameter has a gradient; the feature extractor, positions and biases of keys are none."""
+    case = Case(folder)
+    there, all_of = set(flatten_dict(case.params['upstream'])), set(flatten_dict(case.frozen))
+    assert {p for p in all_of - there if p[0] not in fine_tuned.FROZEN} == {p for p in all_of if p[-2:] == ('k_proj', 'bias')}
+    assert not {p for p in there if p[0] in fine_tuned.FROZEN}
+    for path, g in flatten_dict(case.slopes(shifted(case.params))).items():
+        assert np.abs(g).max() > 1e-6, path
+
+
+def test_adapters_are_of_queries_and_values_alone(folder):
+    """2 r (D + D) numbers a layer; at first the one factor has a gradient, the other, whose partner is zero, has none."""
+    case, rank = Case(folder, **{'model.lora': 3}), 3
+    of, change = upstream.read(folder), flatten_dict(case.params['upstream'])
+    assert {p[-3] for p in change} == {'q_proj', 'v_proj'}
+    assert sum(x.size for x in change.values()) == (of.layers - 1) * 2 * rank * 2 * of.width
+    assert all((x == 0).all() == (p[-1] == 'b') for p, x in change.items())
+    for path, g in flatten_dict(case.slopes(case.params)['upstream']).items():
+        assert (np.abs(g).max() > 1e-8) == (path[-1] == 'b'), path
+    weights, moved = case.frozen, shifted(case.params)['upstream']
+    path = next(p[:-1] for p in change)
+    w = flatten_dict(fine_tuned.changed(weights, moved))[path]
+    a, b = flatten_dict(moved)[(*path, 'a')], flatten_dict(moved)[(*path, 'b')]
+    close(w, flatten_dict(weights)[path] + a @ b, 1e-6)
+
+
+@pytest.mark.parametrize('train', [False, True])
+def test_padding_and_company_change_nothing(folder, train):
+    """More of it, whatever is in it, and being heard alone: 1e-5."""
+    case, batch = Case(folder), make_batch(folder)
+    params = shifted(case.params)
+    expected = case.z(params, batch, train)
+    padding = np.pad(batch['mel_BxTxM'], ((0, 0), (0, 5), (0, 0)))
+    padding[np.arange(padding.shape[1]) >= FRAMES[:, None]] = 7
+    close(case.z(params, batch | {'mel_BxTxM': padding}, train), expected)
+    close(
+        case.z(params, {k: x[1:2] if k.rpartition('_')[2].startswith('B') else x for k, x in batch.items()}, train), expected[1:2]
+    )
+
+
+def test_whisper_hears_thirty_seconds_and_no_more(whisper):
+    """Here 40 frames: what follows is cut off, in silence and in speech."""
+    case, batch = Case(whisper), make_batch(whisper)
+    long = np.resize(batch['mel_BxTxM'], (B, 60, batch['mel_BxTxM'].shape[2]))
+    expected = case.z(batch=batch | {'mel_BxTxM': long[:, :40], 'frames_B': np.full(B, 40)})
+    same(case.z(batch=batch | {'mel_BxTxM': long, 'frames_B': np.full(B, 55)}), expected)
+
+
+def test_rematerialised_and_cut_into_parts_it_is_the_same(folder):
+    """z and gradients in training: 1e-5."""
+    plain = Case(folder)
+    params = shifted(plain.params)
+    expected = plain.z(params, train=True), plain.slopes(params)
+    for changes in ({'model.remat': True}, {'model.accumulate': 2}, {'model.accumulate': 4, 'model.remat': True}):
+        case = Case(folder, **changes)
+        close((case.z(params, train=True), case.slopes(params)), expected)
+
+
+def test_bfloat16_is_near_float32_and_its_parameters_are_float32(folder):
+    """z and the direction of the gradient: 5 %; but not the same."""
+    case, coarse = Case(folder), Case(folder, **{'model.bfloat16': True})
+    params = shifted(case.params)
+    z, rough = case.z(params, train=True), coarse.z(params, train=True)
+    assert 0 < np.abs(z - rough).max() < 0.05 * np.abs(z).max()
+    assert rough.dtype == np.float32
+    slopes, steep = (jax.flatten_util.ravel_pytree(c.slopes(params))[0] for c in (case, coarse))
+    assert steep.dtype == np.float32
+    assert jnp.linalg.norm(slopes - steep) < 0.05 * jnp.linalg.norm(slopes)
+    assert all(x.dtype == np.float32 for x in jax.tree.leaves((coarse.params, coarse.frozen)))
+
+
+def test_products_of_bfloat16_sum_in_float32():
+    """4,096 ones of which bfloat16 could not count more than 256, there and back."""
+    from jaxser.models.transformer import product
+
+    a, b = jnp.ones((1, 4096)), jnp.ones((4096, 1))
+    summed = lambda a, b: product('ab,bc->ac', a, b, jnp.bfloat16)[0, 0]  # noqa: E731
+    assert summed(a, b) == 4096
+    ga, gb = jax.grad(lambda w: product('ab,bc->ac', a.T, w, jnp.bfloat16).sum())(jnp.ones((1, 1))), jax.grad(summed)(a, b)
+    assert ga == 4096
+    same(gb, a)
+
+
+def run_of(folder, method: str = 'erm', **changes):
+    """The step of a method over it, and its initial state."""
+    config = configuration(folder, **{'method': method, 'train.optimizer': 'sgd', 'train.clip': 1e9, **changes})
+    encoder, made = train.method(config, sizes(folder))
+    one = step.make(encoder, made, sizes(folder), config.train)
+    hyper = make_hyper(**made.hyper)
+    return one, encoder, jax.device_get(quick(one.init)(hyper)), hyper
+
+
+def test_a_plain_step_is_the_full_one_times_the_rate_of_its_layer(whisper):
+    """rate decay^k, k the layers above; the rest of the encoder and the heads take the whole step."""
+    batch = make_batch(whisper)
+    moves = []
+    for rates in ({'model.upstream_rate': 1.0}, {'model.upstream_rate': 0.5, 'model.layer_decay': 0.25}):
+        one, encoder, state, hyper = run_of(whisper, **rates)
+        after, _ = quick(one.update)(state, batch | {'frozen': encoder.frozen}, hyper)
+        moves.append(flatten_dict(jax.tree.map(np.subtract, jax.device_get(after.params), state.params)))
+    full, scaled = moves
+    factors = {'layers_1': 0.5, 'layer_norm': 0.5, 'layers_0': 0.125}
+    for path, move in full.items():
+        assert np.abs(move).max() > 0, path
+        close(scaled[path], move * (factors[path[2]] if path[1] == 'upstream' else 1.0), 1e-6)
+
+
+def test_layers_are_counted_from_the_top(folder):
+    """The norm after the last layer counts as the top, what is before the first as one below the lowest."""
+    of = upstream.read(folder)
+    where = {path: fine_tuned.depth(path, of) for path in flatten_dict(of.params)}
+    prefix = () if of.hears == 'mel' else ('encoder',)
+    for path, k in where.items():
+        if path[: len(prefix)] == prefix and path[len(prefix)].startswith('layers_') and path[-2:] != ('k_proj', 'bias'):
+            assert k == 1 - int(path[len(prefix)][-1])
+    last = of.hears == 'mel' or of.config['do_stable_layer_norm']
+    assert where[*prefix, 'layer_norm', 'scale'] == (0 if last else 2)
+    if of.hears == 'wave':
+        assert {where['feature_projection', 'projection', 'kernel'], where['encoder', 'pos_conv_embed', 'conv', 'kernel']} == {2}
+        assert where['feature_projection', 'layer_norm', 'bias'] == 2
+
+
+METHODS = {
+    'erm': {},
+    'dann': {},
+    'crossgrad': {},
+    'tap': {'speaker_norm': 'tap'},
+    'snp': {'speaker_norm': 'snp'},
+}
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_methods_train_over_it_and_vmapped_runs_share_what_is_frozen(whisper, name):
+    """Two runs as one program are single runs, 1e-5; none of the frozen weights is in a run's state; with adapters."""
+    method, identity = ('speaker_norm', True) if name in ('tap', 'snp') else (name, False)
+    one, encoder, state, hyper = run_of(whisper, method, **{'model.lora': 2, 'train.optimizer': 'adamw'}, **METHODS[name])
+    batch = make_batch(whisper, 2 * B if identity else B)
+    runs = parallel.make(one, parallel.Layout(2, jax.devices()[:1]), FRAMES.max(), in_turn=False)
+    lr_2 = np.float32([0.1, 0.01])
+    hyper_1x2 = {k: np.stack([x, x])[None] for k, x in hyper.items()} | {'lr': lr_2[None], 'slot': np.zeros((1, 2), np.int32)}
+    chunk = {k: np.broadcast_to(x, (1, 2, 1, *x.shape)) for k, x in batch.items()}  # device, step, fold
+    shared = Shared(frozen=encoder.frozen)
+    after, metrics = runs.chunk(runs.init(hyper_1x2), shared, chunk, np.ones(2, bool), hyper_1x2)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((after, metrics)))
+    update = quick(one.update)
+    for n in range(2):
+        alone = state
+        for _ in range(2):
+            alone, _ = update(alone, batch | {'frozen': encoder.frozen}, hyper | {'lr': lr_2[n]})
+        close(jax.tree.map(lambda x: x[0, n], after.params), alone.params)  # noqa: B023
+    frozen = {x.shape for x in jax.tree.leaves(encoder.frozen) if x.ndim > 1}
+    assert not frozen & {x.shape for x in jax.tree.leaves(state)}
+
+
+def test_parts_of_a_batch_are_the_whole_for_losses_that_couple_examples(whisper):
+    """A step of speaker_norm, whose own update has two losses, under BatchNorm over the whole batch: 1e-5."""
+    ends = []
+    for parts in (1, 2):
+        changes = {'model.accumulate': parts, 'model.batch_norm': 'joint'}
+        one, encoder, state, hyper = run_of(whisper, 'speaker_norm', **changes)
+        ends.append(quick(one.update)(state, make_batch(whisper, 2 * B) | {'frozen': encoder.frozen}, hyper))
+    close(*(jax.device_get(end) for end in ends))
+
+
+def test_one_iteration_of_tap_raises_the_encoder_on_the_speaker_loss_and_nothing_else(whisper):
+    """Its ascent moves every weight that learns, at lam times the gradient whatever the rates; the emotion head never."""
+    batch, ends = make_batch(whisper, 2 * B), []
+    for lam in (0.0, 0.5, 1.0):
+        rates = {'model.upstream_rate': 0.01, 'model.layer_decay': 0.5}
+        one, encoder, state, hyper = run_of(whisper, 'speaker_norm', **rates)
+        after, _ = quick(one.update)(state, batch | {'frozen': encoder.frozen}, hyper | {'lam': np.float32(lam)})
+        ends.append(jax.device_get(after.params))
+    none, half, full = ends
+    for branch in ('emotion', 'speaker'):
+        same(half[branch], none[branch])
+    for path, before in flatten_dict(none['encoder']).items():
+        up = flatten_dict(full['encoder'])[path] - before
+        assert np.abs(up).max() > 0, path
+        close(2 * (flatten_dict(half['encoder'])[path] - before), up, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'said'),
+    [
+        ('upstream', '', 'name its folder in config.model.upstream'),
+        ('upstream', 'nowhere', 'nowhere holds no upstream'),
+        ('lora', -1, 'config.model.lora is -1; expected a rank'),
+        ('upstream_rate', 0.0, 'config.model.upstream_rate is 0.0; expected a number above 0'),
+        ('layer_decay', -1.0, 'config.model.layer_decay is -1.0'),
+    ],
+)
+def test_what_makes_no_sense_is_refused(whisper, key, value, said):
+    """By the key."""
+    with pytest.raises(Refusal, match=said):
+        train.method(configuration(whisper, **{f'model.{key}': value}), sizes(whisper))
+
+
+def test_a_batch_that_cannot_be_cut_into_the_parts_is_refused(whisper):
+    """By the numbers."""
+    with pytest.raises(Refusal, match=r'config.data.batch is 32, no multiple of config.model.accumulate'):
+        train.check(configuration(whisper, **{'model.accumulate': 3}))
+
+
+def test_what_is_heard_is_named_by_what_it_is(tmp_path):
+    """Encoders of other weights share it; a name of another format is none of ours."""
+    names = []
+    for case in ('wav2vec2 base', 'hubert large', 'whisper'):
+        folder = tmp_path / case.replace(' ', '_')
+        folder.mkdir()
+        names.append(stored.Heard.of(parity.write(case, folder)).name)
+    assert names[0] == names[1]
+    assert names[0].startswith('wave-160-heard-')
+    assert names[2].startswith('whisper-6-heard-')
+    for name in names:
+        assert stored.named(name).name == name
+    with pytest.raises(Refusal, match='names no states'):
+        stored.named('wave-160-heard-00000000')
+
+
+def test_a_wave_is_stored_as_it_is_in_frames_of_ten_milliseconds():
+    """To float16, less what fills no frame."""
+    heard, wave = stored.Heard('wave', 160), np.float32(np.random.default_rng(0).uniform(-1, 1, 1000))
+    frames_TxM = heard.frames(wave)
+    assert (frames_TxM.shape, frames_TxM.dtype) == ((6, 160), np.float16)
+    close(frames_TxM.ravel().astype(np.float32), wave[:960], 1e-3)
+    with pytest.raises(stored.Rejected, match='samples as large as 100000'):
+        heard.frames(1e5 * np.ones(320, np.float32))
+    assert dataclasses.astuple(heard) == ('wave', 160)
