@@ -22,6 +22,7 @@ import csv  # noqa: E402
 import fcntl  # noqa: E402
 import gc  # noqa: E402
 import shutil  # noqa: E402
+import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -68,6 +69,15 @@ def once(request, tmp_path_factory) -> Callable:
         return path
 
     return folder
+
+
+@pytest.fixture(scope='session')
+def whisper(once) -> Path:
+    """The Hugging Face folder of a small Whisper with made-up weights."""
+    sys.path.append(str(Path(__file__).parent / 'jaxser' / 'models'))
+    import parity
+
+    return once('whisper', lambda path: parity.write('whisper', path))
 
 
 @pytest.fixture(scope='session')

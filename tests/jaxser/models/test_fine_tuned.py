@@ -30,12 +30,6 @@ def folder(request, once):
     return once(request.param.replace(' ', '_'), lambda path: parity.write(request.param, path))
 
 
-@pytest.fixture(scope='session')
-def whisper(once):
-    """The least of them."""
-    return once('whisper', lambda path: parity.write('whisper', path))
-
-
 def configuration(folder, **changes):
     config = base.get_config()
     config.model.name, config.model.upstream, config.model.dim = 'fine_tuned', str(folder), D
@@ -136,9 +130,8 @@ def test_at_first_it_is_the_frozen_encoder_under_layer_sum(folder):
     assert np.ptp(expected, axis=0).max() > 0.01
     close(case.z(shared | {'upstream': case.params['upstream']}), expected, 2e-3)
     adapted = Case(folder, **{'model.lora': 2})
-    close(
-        adapted.z(shared | {'upstream': adapted.params['upstream']}), case.z(shared | {'upstream': case.params['upstream']}), 1e-6
-    )
+    z, of_adapted = (c.z(shared | {'upstream': c.params['upstream']}) for c in (case, adapted))
+    close(of_adapted, z, 1e-6)
 
 
 def test_the_transformer_learns_and_the_convolutions_do_not(folder):
@@ -176,9 +169,8 @@ def test_padding_and_company_change_nothing(folder, train):
     padding = np.pad(batch['mel_BxTxM'], ((0, 0), (0, 5), (0, 0)))
     padding[np.arange(padding.shape[1]) >= FRAMES[:, None]] = 7
     close(case.z(params, batch | {'mel_BxTxM': padding}, train), expected)
-    close(
-        case.z(params, {k: x[1:2] if k.rpartition('_')[2].startswith('B') else x for k, x in batch.items()}, train), expected[1:2]
-    )
+    alone = {k: x[1:2] if k.rpartition('_')[2].startswith('B') else x for k, x in batch.items()}
+    close(case.z(params, alone, train), expected[1:2])
 
 
 def test_whisper_hears_thirty_seconds_and_no_more(whisper):

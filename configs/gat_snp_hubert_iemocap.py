@@ -1,0 +1,32 @@
+"""IEMOCAP, four classes (5,531 utterances): SNP (lam 0.1) beside lam 0, over a HuBERT that is fine-tuned, leave one session out.
+
+SNP of Gat et al. 2022 (arXiv 2202.01252): a layer between upstream and heads climbs the speaker loss of identity batches. The
+paper's: HuBERT, four classes, 5 folds, 2 speakers to test, the epoch that validates best, the four steps, lam as the step of the
+ascent, and weighted accuracy, which is WA here: 69.0 of HuBERT Base, 73.9 of HuBERT Large, by lam = 1e-3. This project's
+defaults: that the upstream learns, the weighted sum of layers, SNP's layer (a plain one), AdamW with its schedule and rates, that
+the next session validates, and lam.
+
+The encoder is a Hugging Face folder (config.json, model.safetensors), which is not shipped:
+
+    python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release --features upstream:FOLDER --states heard
+    python -m jaxser.main --config=configs/gat_snp_hubert_iemocap.py --config.model.upstream=FOLDER
+
+10 runs as one program, in groups of as many as fit. Not measured: neither IEMOCAP's audio nor HuBERT's weights were at hand.
+A HuBERT Large wants --config.model.remat=True, and --config.model.accumulate=4 where memory is short. With adapters of rank 8 in
+place of changes of all weights, in less memory, add
+
+    --config.model.lora=8 --config.model.upstream_rate=1 --workdir=runs/snp_hubert_lora
+"""
+
+from configs import gat_snp_iemocap
+
+
+def get_config():
+    config = gat_snp_iemocap.get_config()
+    config.data.normalise = 'none'
+    config.model.name = 'fine_tuned'
+    config.model.bfloat16 = True
+    config.train.epochs = 10
+    config.sweep.lr = (1e-3,)
+    config.sweep.time_mask = config.sweep.band_mask = (0.0,)
+    return config

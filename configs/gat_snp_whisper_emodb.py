@@ -1,0 +1,29 @@
+"""EMO-DB, four classes: SNP (lam 0.1) beside lam 0, over a Whisper encoder that is fine-tuned, 5 speaker-disjoint folds.
+
+SNP of Gat et al. 2022 (arXiv 2202.01252): a layer between upstream and heads climbs the speaker loss of identity batches. The
+paper's: the four steps, and lam as the step of the ascent. This project's defaults: Whisper in place of HuBERT, that it learns,
+the corpus, the weighted sum of layers, SNP's layer (a plain one), AdamW with its schedule and rates, and lam.
+
+The encoder is a Hugging Face folder (config.json, model.safetensors), which is not shipped:
+
+    python -m data_pipelines.prepare emodb --source PATH/TO/emodb --features upstream:FOLDER --states heard
+    python -m jaxser.main --config=configs/gat_snp_whisper_emodb.py --config.model.upstream=FOLDER
+
+10 runs as one program. MEASURED
+With adapters of rank 8 in place of changes of all weights, in less memory, add
+
+    --config.model.lora=8 --config.model.upstream_rate=1 --workdir=runs/snp_whisper_lora
+"""
+
+from configs import gat_snp_emodb
+
+
+def get_config():
+    config = gat_snp_emodb.get_config()
+    config.data.normalise = 'none'
+    config.model.name = 'fine_tuned'
+    config.train.epochs = 10
+    config.sweep.lr = (1e-3,)
+    config.sweep.time_mask = config.sweep.band_mask = (0.0,)
+    config.sweep.seed = (0,)
+    return config
