@@ -1,0 +1,81 @@
+"""Fine-tuning from files to results: what prepare leaves of the sound goes through an encoder that learns."""
+
+import shutil
+
+import pytest
+import tiny_config
+
+from data_pipelines import batches
+from data_pipelines.prepare import asked, prepare
+from data_pipelines.refusal import Refusal
+from data_pipelines.upstream import LogMel
+from jaxser import bundle, predict, train
+from jaxser.workdir import Workdir
+
+
+@pytest.fixture(scope='module')
+def heard(data, whisper, once):
+    """The made-up speakers as Whisper hears them."""
+    spec = asked(f'upstream:{whisper}', 'heard', LogMel())
+    return once('heard', lambda path: prepare('folder', data.parent / 'list.csv', path, spec, workers=1))
+
+
+def configuration(heard, whisper, **changes):
+    config = tiny_config.get_config()
+    keys = {'data.dir': str(heard), 'data.normalise': 'none', 'model.name': 'fine_tuned', 'model.upstream': str(whisper)}
+    masks = {'sweep.time_mask': (0.0,), 'sweep.band_mask': (0.0,)}
+    config.update_from_flattened_dict(keys | masks | {'sweep.fold': 0} | changes)
+    return config
+
+
+def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path, capsys):
+    """The forecast of memory comes before; what is kept is a run's own; other sound has no answer yet."""
+    methods = {'sweep.method': ('dann', 'speaker_norm'), 'sweep.lam': (0.5,), 'train.epochs': 1, 'model.lora': 2}
+    results = train.run(configuration(heard, whisper, **methods), tmp_path / 'run')
+    assert [r['status'] for r in results['runs']] == ['ok', 'ok']
+    assert results['normalisation'] == 'none'
+    said = capsys.readouterr().out
+    assert 'Forecast of memory for 1 run on a device' in said
+    assert said.index('Forecast of memory') < said.index('First step')
+    names = bundle.read(bundle.run(tmp_path / 'run')).arrays['params']['encoder']['upstream']
+    assert set(names['layers_0']['self_attn']) == {'q_proj', 'v_proj'}
+    with pytest.raises(Refusal, match='of other sound it cannot be asked yet'):
+        predict.load(tmp_path / 'run')
+
+
+def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_path):
+    """A sweep goes on with the same weights from elsewhere, and with others it does not."""
+    config = batches.resolved(configuration(heard, whisper))
+    shutil.copytree(whisper, tmp_path / 'moved')
+    moved = batches.resolved(configuration(heard, tmp_path / 'moved'))
+    assert (moved.model.weights, moved.data.upstream) == (config.model.weights, config.data.upstream)
+    place = Workdir(tmp_path / 'run', config)
+    place.describe(train.Task(config, train.check(config)))
+    Workdir(tmp_path / 'run', moved)
+    moved.model.weights = 'another'
+    with pytest.raises(Refusal, match=r'holds another sweep \(model.weights was'):
+        Workdir(tmp_path / 'run', moved)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'said'),
+    [
+        ({'data.normalise': 'global'}, r'hears whisper-6-heard-\w+ as it is: set config.data.normalise=none'),
+        ({'data.upstream': 'wave'}, r"config.data.upstream is 'wave'; what fine_tuned hears is whisper-6-heard"),
+        ({'model.name': 'cnn', 'data.upstream': 'whisper'}, r'of which cnn makes nothing: set config.model.name=fine_tuned'),
+        ({'data.dir': 'nowhere'}, r'--out nowhere --features upstream:FOLDER --states heard'),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(heard, whisper, changes, said):
+    """With what to do instead."""
+    with pytest.raises(Refusal, match=said):
+        batches.read(batches.resolved(configuration(heard, whisper, **changes)).data)
+
+
+def test_a_wave_is_not_masked(heard, whisper):
+    """SpecAugment is refused there, and by no other encoder."""
+    config = batches.resolved(configuration(heard, whisper, **{'sweep.time_mask': (0.1,)}))
+    train.check(config)
+    config.data.upstream = batches.upstream.Heard('wave', 160).name
+    with pytest.raises(Refusal, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are samples'):
+        train.check(config)
