@@ -1,4 +1,4 @@
-"""IEMOCAP, four classes (5,531 utterances): SNP (lam 0.1) beside lam 0, over a HuBERT that is fine-tuned, leave one session out.
+"""IEMOCAP, four classes (5,531 utterances): SNP (lam 0.1) beside lam 0, over a HuBERT that learns, leave one session out.
 
 SNP of Gat et al. 2022 (arXiv 2202.01252): a layer between upstream and heads climbs the speaker loss of identity batches. The
 paper's: HuBERT, four classes, 5 folds, 2 speakers to test, the epoch that validates best, the four steps, lam as the step of the

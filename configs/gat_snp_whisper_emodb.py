@@ -9,7 +9,7 @@ The encoder is a Hugging Face folder (config.json, model.safetensors), which is 
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb --features upstream:FOLDER --states heard
     python -m jaxser.main --config=configs/gat_snp_whisper_emodb.py --config.model.upstream=FOLDER
 
-10 runs as one program. MEASURED
+10 runs as one program. Not measured to its end.
 With adapters of rank 8 in place of changes of all weights, in less memory, add
 
     --config.model.lora=8 --config.model.upstream_rate=1 --workdir=runs/snp_whisper_lora

@@ -1,4 +1,4 @@
-"""IEMOCAP, four classes (5,531 utterances): TAP (lam 0.01) beside lam 0, over a HuBERT that is fine-tuned, leave one session out.
+"""IEMOCAP, four classes (5,531 utterances): TAP (lam 0.001) beside lam 0, over a HuBERT that learns, leave one session out.
 
 TAP of Gat et al. 2022 (arXiv 2202.01252): the whole upstream climbs the speaker loss of identity batches. The paper's: HuBERT
 that learns, four classes, 5 folds, 2 speakers to test, the epoch that validates best, the four steps, lam as the step of the
@@ -26,6 +26,7 @@ def get_config():
     config.model.name = 'fine_tuned'
     config.model.bfloat16 = True
     config.train.epochs = 10
+    config.sweep.lam = (0.0, 0.001)
     config.sweep.lr = (1e-3,)
     config.sweep.time_mask = config.sweep.band_mask = (0.0,)
     return config

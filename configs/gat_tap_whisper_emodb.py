@@ -1,4 +1,4 @@
-"""EMO-DB, four classes: TAP (lam 0.01) beside plain fine-tuning (lam 0) of a Whisper encoder, 5 speaker-disjoint folds.
+"""EMO-DB, four classes: TAP (lam 0.001) beside plain fine-tuning (lam 0) of a Whisper encoder, 5 speaker-disjoint folds.
 
 TAP of Gat et al. 2022 (arXiv 2202.01252): the whole upstream climbs the speaker loss of identity batches. The paper's: the four
 steps, lam as the step of the ascent, and that the upstream learns. This project's defaults: Whisper in place of HuBERT, the
@@ -9,7 +9,7 @@ The encoder is a Hugging Face folder (config.json, model.safetensors), which is 
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb --features upstream:FOLDER --states heard
     python -m jaxser.main --config=configs/gat_tap_whisper_emodb.py --config.model.upstream=FOLDER
 
-10 runs as one program. MEASURED
+10 runs as one program. Not measured to its end.
 With adapters of rank 8 in place of changes of all weights, in less memory, add
 
     --config.model.lora=8 --config.model.upstream_rate=1 --workdir=runs/tap_whisper_lora
@@ -23,6 +23,7 @@ def get_config():
     config.data.normalise = 'none'
     config.model.name = 'fine_tuned'
     config.train.epochs = 10
+    config.sweep.lam = (0.0, 0.001)
     config.sweep.lr = (1e-3,)
     config.sweep.time_mask = config.sweep.band_mask = (0.0,)
     config.sweep.seed = (0,)

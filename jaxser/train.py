@@ -80,10 +80,11 @@ def check(config) -> list[sweep.Part]:
             f'config.data.batch is {config.data.batch}, no multiple of config.model.accumulate times config.data_devices, '
             f'{config.model.accumulate} x {config.data_devices}.'
         )
-    wave = config.data.upstream and getattr(batches.features(config.data), 'what', '') == 'wave'
     parts = sweep.parts(config, lambda c: method(c, NOBODY)[1].hyper)
     for part in parts:
-        if wave and (masks := [k for k in ('time_mask', 'band_mask') if any(v[k] for v in part.variants)]):
+        if config.data.upstream.startswith('wave') and (
+            masks := [k for k in ('time_mask', 'band_mask') if any(v[k] for v in part.variants)]
+        ):
             raise Refusal(
                 f'config.sweep.{masks[0]} is above 0, and {config.data.upstream} are samples, in which SpecAugment would cut '
                 'holes: set config.sweep.time_mask and config.sweep.band_mask to 0.'

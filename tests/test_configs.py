@@ -22,10 +22,10 @@ def asked(name: str) -> list[str]:
 def test_a_configuration_can_be_trained(name, argument, whisper):
     """Every run has what its method wants, and nothing that no method of it has; an encoder's folder is the user's to name."""
     config = importlib.import_module(f'configs.{name}').get_config(*filter(None, [argument]))
-    if config.model.name == 'layer_sum':
-        config.model.states = 'whisper-5x384-pooled-00000000'
     if config.model.name == 'fine_tuned':
         config.model.upstream = str(whisper)
+    if config.model.name == 'layer_sum':
+        config.model.states = 'whisper-5x384-pooled-00000000'
     parts = train.check(config)
     assert sum(len(p.variants) for p in parts) >= 1
 

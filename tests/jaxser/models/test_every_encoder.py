@@ -1,11 +1,13 @@
 """Equalities that every encoder must keep: one table, which a new file of jaxser/models joins by being there."""
 
 import functools
+import tempfile
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import parity
 import pytest
 
 import jaxser.models
@@ -17,19 +19,28 @@ from jaxser.interfaces import Sizes
 from jaxser.models.batch_norm import ARMS
 
 ENCODERS = sorted(p.stem for p in Path(jaxser.models.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
-B, T, M, D, MORE = 4, 25, 6, 5, 14
-FRAMES = np.int32([25, 13, 7, 18])
-TARGET = np.float32([0, 1, 0, 1])
+B, T, M, D, MORE = 6, 25, 6, 5, 14
+FRAMES = np.int32([25, 13, 7, 18, 21, 10])
+TARGET = np.float32([0, 1, 0, 1, 0, 1])  # three a side: of two, BatchNorm leaves the sign alone
 HYPER = {'dropout': jnp.float32(0.2)}
 SIZES = Sizes(M, 3, {'speaker': 3, 'language': 2, 'corpus': 2}, 20)
+
+
+UPSTREAM = tempfile.TemporaryDirectory()
+
+
+@functools.cache
+def whisper() -> Path:
+    """The folder of a small Whisper of M bands, which hears as many frames as the longest batch here has."""
+    return parity.write('whisper', Path(UPSTREAM.name))
 
 
 def configuration(name: str, arm: str = 'joint'):
     config = base.get_config()
     config.model.name, config.model.batch_norm = name, arm
     config.model.tdnn, config.model.channels = ((3, 1, 3), (3, 2, 1)), (3, 4)
-    config.model.states = 'whisper-3x2-all-01234567'
     config.model.width, config.model.hidden, config.model.dim = 5, 4, D
+    config.model.states, config.model.upstream = f'whisper-3x{M // 3}-all-00000000', str(whisper())
     return config
 
 
@@ -39,17 +50,19 @@ class Case:
     def __init__(self, name: str, arm: str):
         self.arm = arm
         self.encoder = train.plugin('models', name).make(configuration(name, arm).model)
-        one = {'mel_BxTxM': jnp.zeros((1, T, M)), 'frames_B': jnp.full((1,), T), 'target_B': jnp.zeros((1,))}
+        self.own = {} if self.encoder.frozen is None else {'frozen': self.encoder.frozen}
+        one = {'mel_BxTxM': jnp.zeros((1, T, M)), 'frames_B': jnp.full((1,), T), 'target_B': jnp.zeros((1,))} | self.own
         variables = jax.jit(self.encoder.init)(jax.random.PRNGKey(0), one)
         random = np.random.default_rng(1)
-        self.params, self.batch_stats = jax.tree.map(lambda x: x + np.float32(random.uniform(0.1, 0.5, x.shape)), variables)
+        shifted = lambda path, x: x + np.float32(random.uniform(0.1, 0.5, x.shape) * (0.1 if 'upstream' in str(path) else 1))  # noqa: E731
+        self.params, self.batch_stats = jax.tree_util.tree_map_with_path(shifted, variables)
         self.forward = jax.jit(self._summed, static_argnums=3)
         self.gradient = jax.jit(jax.value_and_grad(self._summed, argnums=(0, 1), has_aux=True), static_argnums=3)
 
     def _summed(self, params, mel_BxTxM, target_B, train):
         """A number to differentiate; z and the new statistics."""
         moments = {'mean_BxM': jnp.full((B, M), 0.5), 'scale_BxM': jnp.full((B, M), 2.0)}
-        batch = {'mel_BxTxM': mel_BxTxM, 'frames_B': FRAMES, 'target_B': target_B, **moments}
+        batch = {'mel_BxTxM': mel_BxTxM, 'frames_B': FRAMES, 'target_B': target_B, **moments, **self.own}
         out = self.encoder.apply(params, self.batch_stats, normalise(batch), HYPER, jax.random.PRNGKey(2), train)
         return (out[0] * jnp.sin(jnp.arange(1.0, 1.0 + out[0].size)).reshape(out[0].shape)).sum(), out
 
@@ -73,7 +86,7 @@ def close(a, b, tolerance: float = 1e-5) -> None:
 
 @pytest.mark.parametrize('train', [False, True], ids=['eval', 'train'])
 def test_more_padding_changes_nothing(case, train):
-    """z and the statistics that BatchNorm keeps: 5e-5, as BatchNorm over two examples magnifies rounding."""
+    """z and the statistics that BatchNorm keeps: 5e-5, as BatchNorm over three examples magnifies rounding."""
     _, (z_BxD, batch_stats) = case.forward(case.params, features(), TARGET, train)
     _, longer = case.forward(case.params, features(T + MORE), TARGET, train)
     assert z_BxD.shape == (B, D)
@@ -109,7 +122,7 @@ def test_vmapped_runs_are_single_runs(name):
 @pytest.mark.parametrize('arm', ARMS)
 def test_the_side_matters_to_the_arms_that_know_it(name, arm):
     """Another side for an example changes z in training, but for `joint` and `none`; in testing it does for `domain` alone."""
-    case, other = make_case(name, arm), np.float32([0, 1, 1, 0])
+    case, other = make_case(name, arm), np.float32([0, 1, 1, 0, 0, 1])
     for training, knowing in ((True, ('separate', 'domain', 'source')), (False, ('domain',))):
         z_BxD, changed_BxD = (case.forward(case.params, features(), t, training)[1][0] for t in (TARGET, other))
         assert (np.abs(z_BxD - changed_BxD).max() > 1e-3) == (arm in knowing)
@@ -126,7 +139,12 @@ def test_every_layer_knows_the_side(name, side):
         assert (now[side] != old[side]).any()
 
 
-WRONG = {'tdnn_lstm': ('width', 'hidden', 'dim', 'tdnn'), 'cnn': ('channels', 'dim'), 'layer_sum': ('dim',)}
+WRONG = {
+    'tdnn_lstm': ('width', 'hidden', 'dim', 'tdnn'),
+    'cnn': ('channels', 'dim'),
+    'layer_sum': ('dim',),
+    'fine_tuned': ('dim', 'accumulate'),
+}
 
 
 @pytest.mark.parametrize('name', ENCODERS)

@@ -264,7 +264,7 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('name', [n if n in ('dann', 'tap') else pytest.param(n, marks=pytest.mark.slow) for n in METHODS])
 def test_methods_train_over_it_and_vmapped_runs_share_what_is_frozen(whisper, name):
     """Two runs as one program are single runs, 1e-5; none of the frozen weights is in a run's state; with adapters."""
     method, identity = ('speaker_norm', True) if name in ('tap', 'snp') else (name, False)
@@ -285,6 +285,24 @@ def test_methods_train_over_it_and_vmapped_runs_share_what_is_frozen(whisper, na
         close(jax.tree.map(lambda x: x[0, n], after.params), alone.params)  # noqa: B023
     frozen = {x.shape for x in jax.tree.leaves(encoder.frozen) if x.ndim > 1}
     assert not frozen & {x.shape for x in jax.tree.leaves(state)}
+
+
+@pytest.mark.parametrize('mode', ['jit', pytest.param('pmap', marks=pytest.mark.slow)])
+def test_devices_share_a_batch_or_runs_and_each_holds_what_is_frozen(whisper, mode):
+    """A run on one device, its batch over two, in parts; or two runs on two: 1e-5."""
+    ends = []
+    for devices, changes in ((1, {}), (2, {'model.accumulate': 2})):
+        one, encoder, _, hyper = run_of(whisper, 'dann', **{'model.batch_norm': 'joint', **changes})
+        count, data = (1, devices) if mode == 'jit' else (devices, 1)
+        layout = parallel.Layout(count, jax.devices()[:devices], data)
+        runs = parallel.make(one, layout, FRAMES.max(), mode)
+        spread = {k: layout.spread(np.stack([x] * count)) for k, x in hyper.items()}
+        placed = layout.place_runs(spread | {'slot': np.zeros((layout.D, layout.R), np.int32)})
+        batch = {k: np.broadcast_to(x, (layout.D, 1, 1, *x.shape)) for k, x in make_batch(whisper).items()}
+        shared = layout.place(Shared(frozen=encoder.frozen), parallel.EVERYWHERE)
+        after, _ = runs.chunk(runs.init(placed), shared, layout.place_batch(batch, 3), np.ones(1, bool), placed)
+        ends.append(jax.tree.map(layout.collect, after.params))
+    jax.tree.map(lambda a, b: close(np.broadcast_to(a, b.shape), b), *ends)
 
 
 def test_parts_of_a_batch_are_the_whole_for_losses_that_couple_examples(whisper):
