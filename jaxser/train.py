@@ -82,9 +82,8 @@ def check(config) -> list[sweep.Part]:
         )
     parts = sweep.parts(config, lambda c: method(c, NOBODY)[1].hyper)
     for part in parts:
-        if config.data.upstream.startswith('wave') and (
-            masks := [k for k in ('time_mask', 'band_mask') if any(v[k] for v in part.variants)]
-        ):
+        masks = [k for k in ('time_mask', 'band_mask') if any(v[k] for v in part.variants)]
+        if masks and config.data.upstream.startswith('wave'):
             raise Refusal(
                 f'config.sweep.{masks[0]} is above 0, and {config.data.upstream} are samples, in which SpecAugment would cut '
                 'holes: set config.sweep.time_mask and config.sweep.band_mask to 0.'

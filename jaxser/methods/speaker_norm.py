@@ -1,8 +1,9 @@
 """Speaker normalisation: descent on the emotion, then ascent on who speaks, each on batches of its own.
 
 A re-instantiation of TAP and SNP of Gat et al. 2022 (arXiv 2202.01252). The paper's: the four steps, that lam is itself the step
-of the ascent, and identity batches that may come from another corpus. Our defaults: this project's encoders in place of HuBERT,
-the heads, AdamW with its warm-up and cosine, lam, and the layer of SNP: a plain one, relu(W z + b), as wide as z.
+of the ascent, and identity batches that may come from another corpus. Its encoder is HuBERT; here it is any, also one that is
+pretrained (jaxser/models/fine_tuned.py). Our defaults: the heads, AdamW with its warm-up and cosine, lam, and the layer of SNP: a
+plain one, relu(W z + b), as wide as z.
 """
 
 import jax
@@ -31,9 +32,10 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     L_er is CE(emotion | z) of the emotion examples, L_id CE(speaker | z) of the identity examples. (1) and (2) are one backward
     pass, from one point; so are (3) and (4), from the w that (1) left. TAP: w is the encoder. SNP: w has a layer more, between
     encoder and heads, and it alone ascends; prediction goes through it.
-    Descents are the optimiser's. The ascent is plain under any optimiser, is not clipped, and does not fall with the learning
-    rate. Steps of AdamW do not shrink with the gradient: there lam must be larger than the paper's 1e-3 to weigh anything. Ours
-    is the first power of ten that visibly raised the speaker loss on EMO-DB.
+    Descents are the optimiser's. The ascent is plain under any optimiser, is not clipped, and neither falls with the learning
+    rate nor takes an encoder's `rates`. Steps of AdamW do not shrink with the gradient: there lam must be larger than the paper's
+    1e-3 to weigh anything, unless the rate is as small as a pretrained encoder's. Ours is the first power of ten that visibly
+    raised the speaker loss on EMO-DB.
     Identity examples are normalised by the statistics of their batch, and the running ones never hear them. `ascent` is the norm
     of step (3) over that of step (1) of what ascends; 0 where nothing descends.
     """

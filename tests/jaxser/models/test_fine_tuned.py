@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 import parity
 import pytest
 from flax.traverse_util import flatten_dict
+from jax.ad_checkpoint import print_saved_residuals
 
 from configs import base
 from data_pipelines import upstream as stored
@@ -189,6 +191,22 @@ def test_rematerialised_and_cut_into_parts_it_is_the_same(folder):
     for changes in ({'model.remat': True}, {'model.accumulate': 2}, {'model.accumulate': 4, 'model.remat': True}):
         case = Case(folder, **changes)
         close((case.z(params, train=True), case.slopes(params)), expected)
+
+
+def test_what_is_computed_again_is_not_kept_for_the_way_back(whisper, capsys):
+    """Of a layer its input alone, of a part what it hears; and the factors of products in bfloat16 as such."""
+    batch, kept = make_batch(whisper), {}
+    for key, value in (('remat', False), ('remat', True), ('accumulate', 2), ('bfloat16', True)):
+        case = Case(whisper, **{f'model.{key}': value})
+        print_saved_residuals(lambda params, case=case: case._sum(params, batch, case.frozen), case.params)
+        lines = [line for line in capsys.readouterr().out.splitlines() if ' output of ' in line and '(changed)' not in line]
+        shapes = [m for line in lines if (m := re.match(r'b?f(\d+)\[([\d,]+)\]', line))]
+        kept[key if value else ''] = sum(int(m[1]) // 8 * np.prod([int(n) for n in m[2].split(',')]) for m in shapes)
+    assert kept['remat'] < 0.3 * kept['']
+    assert kept['accumulate'] < 0.3 * kept['']
+    factors = [line for line in lines if '(_forth)' in line]
+    assert factors
+    assert all(line.startswith('bf16[') for line in factors)
 
 
 def test_bfloat16_is_near_float32_and_its_parameters_are_float32(folder):
