@@ -18,6 +18,8 @@ from data_pipelines.log_mel import LogMel, Rejected, decode, described, log_mel,
 from data_pipelines.refusal import Refusal
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from jaxser.upstream import Upstream
 
 FORMAT = 1  # raise it whenever the same encoder would give other numbers
