@@ -1,5 +1,4 @@
-"""A pretrained speech encoder that learns within the step, below the end of layer_sum: a weighted sum of its layers, then one
-dense layer.
+"""A pretrained speech encoder that learns within the step, below the weighted sum of its layers that layer_sum has.
 
 Every weight is that of the checkpoint, which all runs of a sweep share and none changes, plus a change, which is a run's own and
 zero at first: what decays and what is kept is the change alone (L2-SP, Li et al. 2018, arXiv 1802.01483). With config.model.lora

@@ -213,8 +213,9 @@ def test_bfloat16_is_near_float32_and_its_parameters_are_float32(folder):
     """z and the direction of the gradient: 5 %; but not the same."""
     case, coarse = Case(folder), Case(folder, **{'model.bfloat16': True})
     params = shifted(case.params)
+    params['BatchNorm_0']['bias'] += 10  # so that no ReLU is near its kink
     z, rough = case.z(params, train=True), coarse.z(params, train=True)
-    assert 0 < np.abs(z - rough).max() < 0.05 * np.abs(z).max()
+    assert 0 < np.abs(z - rough).max() < 0.05 * np.ptp(z, axis=0).max()
     assert rough.dtype == np.float32
     slopes, steep = (jax.flatten_util.ravel_pytree(c.slopes(params))[0] for c in (case, coarse))
     assert steep.dtype == np.float32
