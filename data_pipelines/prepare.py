@@ -332,7 +332,7 @@ def asked(features: str, states: str, log_mel: LogMel) -> LogMel | States | Hear
     what, _, folder = features.partition(':')
     if what == 'upstream' and folder:
         if log_mel != LogMel():
-            raise Refusal(f'{log_mel} has no part in the features of an upstream: leave its options out.')
+            raise Refusal(f'{log_mel} has no part in the states of an upstream or what it hears: leave its options out.')
         return Heard.of(folder) if states == HEARD else States.of(folder, states)
     if features != 'log-mel':
         raise Refusal(f'--features is {features!r}; expected log-mel, or upstream:FOLDER.')

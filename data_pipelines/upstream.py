@@ -42,7 +42,7 @@ def weights(folder: str | Path) -> str:
     """The digest of the encoder in a Hugging Face folder; refuses one that is damaged or unknown."""
     from jaxser import upstream
 
-    return digest(upstream.kept(str(folder)))
+    return digest(upstream.kept(folder))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class States:
 
         if kept not in KEPT:
             raise Refusal(f'{kept!r} of the states are to be kept; expected one of {", ".join(KEPT)}.')
-        return dataclasses.replace(cls.of_encoder(upstream.kept(str(folder)), kept), folder=os.path.abspath(folder))
+        return dataclasses.replace(cls.of_encoder(upstream.kept(folder), kept), folder=os.path.abspath(folder))
 
     @classmethod
     def of_encoder(cls, encoder: 'Upstream', kept: str) -> 'States':
@@ -155,7 +155,7 @@ class Heard:
         """What the encoder in a Hugging Face folder hears; refuses one that is damaged or unknown."""
         from jaxser import upstream
 
-        encoder = upstream.kept(str(folder))
+        encoder = upstream.kept(folder)
         return cls('wave', HOP) if encoder.hears == 'wave' else cls('whisper', encoder.config['num_mel_bins'])
 
     @property
@@ -218,6 +218,6 @@ def chosen(out: str | Path, corpora: Iterable[str], asked: str) -> str:
     lines = '\n'.join(f'  python -m data_pipelines.prepare {name} --source PATH --out {out} {options}' for name in there)
     found = '; '.join(f'{name}: {", ".join(sorted(f))}' for name, f in there.items() if f)
     raise Refusal(
-        f'{" and ".join(there)} {"is" if len(there) == 1 else "are"} not prepared in {out}/ with features of an upstream that '
-        f'begin with {asked!r}{f" ({found})" if found else ""}. First, with the Hugging Face folder of the encoder:\n{lines}'
+        f'{" and ".join(there)} {"is" if len(there) == 1 else "are"} not prepared in {out}/ with features of an upstream: none '
+        f'begins with {asked!r}{f" ({found})" if found else ""}. First, with the Hugging Face folder of the encoder:\n{lines}'
     )

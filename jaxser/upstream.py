@@ -159,9 +159,14 @@ def _blocks(parts: list[tuple[Path, int, int]]) -> Iterator[bytes]:
                 yield block
 
 
+def kept(folder) -> Upstream:
+    """As `read`, from the disk once while its files stay as they are: a command reads one encoder, and asks for it often."""
+    facts = [(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(Path(folder).glob('*'))]
+    return _kept(str(folder), tuple(facts))
+
+
 @functools.lru_cache(maxsize=1)
-def kept(folder: str) -> Upstream:
-    """As `read`, from the disk once: a command reads one encoder, and asks for it often."""
+def _kept(folder: str, facts: tuple) -> Upstream:
     return read(folder)
 
 
