@@ -157,7 +157,8 @@ def resolved(config):
         )
     config.data.corpora = tuple(dict.fromkeys((*own, *data_sets(beside))))
     if config.model.name == 'fine_tuned':
-        hears, config.model.weights = upstream.Heard.of(config.model.upstream).name, upstream.weights(config.model.upstream)
+        hears = upstream.Heard.of(config.model.upstream).name
+        config.model.weights = upstream.States.of(config.model.upstream, upstream.KEPT[0]).digest
         if not hears.startswith(config.data.upstream):
             raise Refusal(f'config.data.upstream is {config.data.upstream!r}; what fine_tuned hears is {hears}: leave it empty.')
         config.data.upstream = hears

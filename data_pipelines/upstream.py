@@ -33,18 +33,6 @@ AHEAD = 256  # utterances that wait for others of their length, at most
 SOUND = LogMel()  # of 16 kHz, as every upstream hears; its log-mel is what the audit compares
 
 
-def digest(encoder: 'Upstream') -> str:
-    """Eight digits that change with the weights and with the format."""
-    return hashlib.sha256(repr((FORMAT, encoder.sha256, encoder.normalised)).encode()).hexdigest()[:8]
-
-
-def weights(folder: str | Path) -> str:
-    """The digest of the encoder in a Hugging Face folder; refuses one that is damaged or unknown."""
-    from jaxser import upstream
-
-    return digest(upstream.kept(folder))
-
-
 @dataclasses.dataclass(frozen=True)
 class States:
     """Which states of which encoder, which is their identity, and their name tells all of it."""
@@ -69,7 +57,8 @@ class States:
     @classmethod
     def of_encoder(cls, encoder: 'Upstream', kept: str) -> 'States':
         """Those of an encoder that has been read."""
-        return cls(encoder.config['model_type'], encoder.layers, encoder.width, kept, digest(encoder), encoder.sha256)
+        digest = hashlib.sha256(repr((FORMAT, encoder.sha256, encoder.normalised)).encode()).hexdigest()[:8]
+        return cls(encoder.config['model_type'], encoder.layers, encoder.width, kept, digest, encoder.sha256)
 
     @classmethod
     def named(cls, name: str) -> 'States':

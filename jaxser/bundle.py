@@ -188,7 +188,9 @@ def made(path, data: str | None = None):
             config, task = trainer.config, trainer.task
             sizes = task.sizes(config)
     arrays = jax.tree.map(lambda *x: np.stack(x), *(m.arrays for m in found))
-    named = batches.encoder(config.data) if config.data.upstream else None
+    named = batches.encoder(config.data) if config.data.upstream and config.model.name != 'fine_tuned' else None
+    if config.model.name == 'fine_tuned':
+        named = states.States.of(config.model.upstream, states.KEPT[0]).record()['upstream']
     config = plain(config)
     del config['data']['dir']  # prediction needs no data, and others need not know where they lay
     weights = packed(needed(trainer.step.predict, arrays, task.utterances.bands, trainer.frozen))

@@ -106,6 +106,12 @@ def states(facts: dict, encoder: upstream.Upstream | None) -> Callable[..., tupl
     return upstream.states(encoder, batches.features(configuration(facts['config']).data).pooled)
 
 
+def refuse_fine_tuned(config) -> None:
+    """Of what its sweep does not hold such a model has no answer: neither features nor weights are found for it here."""
+    if config.model.name == 'fine_tuned':
+        raise Refusal('A model over a fine-tuned upstream is tested in its sweep; of other sound it cannot be asked yet.')
+
+
 def posterior(facts: dict, in_turn: bool) -> Callable[[dict, jax.Array, jax.Array], jax.Array]:
     """(runs, mel_BxTxM, frames_B) -> posterior_BxC of the model of these facts: calibrated, and averaged over its runs.
 
@@ -114,8 +120,7 @@ def posterior(facts: dict, in_turn: bool) -> Callable[[dict, jax.Array, jax.Arra
     has no statistics for a stranger.
     """
     config, sizes = configuration(facts['config']), Sizes(**facts['sizes'])
-    if config.model.name == 'fine_tuned':
-        raise Refusal('A model over a fine-tuned upstream is tested in its sweep; of other sound it cannot be asked yet.')
+    refuse_fine_tuned(config)
     if getattr(batches.features(config.data), 'pooled', False) and facts['normalisation'] != 'global':
         raise Refusal(
             f'Training normalised by {facts["normalisation"]}; here every speaker is a stranger, normalised by the utterance '
@@ -147,6 +152,7 @@ class Predictor:
         facts, arrays = model
         self.facts, self.classes = facts, tuple(facts['classes'])
         self.config = configuration(facts['config'])
+        refuse_fine_tuned(self.config)
         spec = batches.features(self.config.data)
         self.spec = SOUND if encoder else spec  # of its rate the samples are
         self.ear = upstream.Frozen(encoder, spec.pooled) if encoder else Mel(spec)
