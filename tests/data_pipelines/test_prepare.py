@@ -141,7 +141,8 @@ def test_what_another_librosa_prepared_is_said_to_be_that(prepared, monkeypatch)
     """Rather than that nothing is prepared; other features are no matter of librosa's."""
     out, real = prepared.parents[2], importlib.metadata.version
     config = ConfigDict(
-        {'dir': str(out), 'corpora': ('emodb',), 'features': dataclasses.asdict(SPEC), 'resident': 'auto'}, convert_dict=False
+        {'dir': str(out), 'corpora': ('emodb',), 'features': dataclasses.asdict(SPEC), 'upstream': '', 'resident': 'auto'},
+        convert_dict=False,
     )
     assert batches.places(config) == [prepared]
     monkeypatch.setattr(importlib.metadata, 'version', lambda package: '99.0' if package == 'librosa' else real(package))
