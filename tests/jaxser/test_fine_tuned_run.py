@@ -28,6 +28,7 @@ def configuration(heard, whisper, **changes):
     return config
 
 
+@pytest.mark.slow
 def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path, capsys):
     """The forecast of memory comes before; what is kept is a run's own; other sound has no answer yet."""
     methods = {'sweep.method': ('dann', 'speaker_norm'), 'sweep.lam': (0.5,), 'train.epochs': 1, 'model.lora': 2}

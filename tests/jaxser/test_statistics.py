@@ -109,7 +109,7 @@ def test_holm_is_the_step_down_correction():
     assert statistics.holm([]) == []
 
 
-@pytest.mark.parametrize('case', ['UAR', 'difference'])
+@pytest.mark.parametrize('case', [pytest.param('UAR', marks=pytest.mark.gate), 'difference'])
 def test_intervals_of_24_speakers_hold_the_truth_as_often_as_they_say(case):
     """Of 600 simulated corpora 93 to 97 %; tests/benchmarks/coverage.py does 2,000, and 6 and 10 speakers too."""
     if case == 'UAR':

@@ -26,7 +26,7 @@ FRAMES = np.int32([8, 5, 3, 6])  # of 10 ms
 quick = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 
 
-@pytest.fixture(scope='session', params=CASES)
+@pytest.fixture(scope='session', params=[c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
 def folder(request, once):
     """A small encoder of a family."""
     return once(request.param.replace(' ', '_'), lambda path: parity.write(request.param, path))
@@ -183,6 +183,7 @@ def test_whisper_hears_thirty_seconds_and_no_more(whisper):
     same(case.z(batch=batch | {'mel_BxTxM': long, 'frames_B': np.full(B, 55)}), expected)
 
 
+@pytest.mark.slow
 def test_rematerialised_and_cut_into_parts_it_is_the_same(folder):
     """z and gradients in training: 1e-5."""
     plain = Case(folder)
@@ -209,6 +210,7 @@ def test_what_is_computed_again_is_not_kept_for_the_way_back(whisper, capsys):
     assert all(line.startswith('bf16[') for line in factors)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near_float32_and_its_parameters_are_float32(folder):
     """z and the direction of the gradient: 5 %; but not the same."""
     case, coarse = Case(folder), Case(folder, **{'model.bfloat16': True})
@@ -283,7 +285,7 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize('name', [n if n in ('dann', 'tap') else pytest.param(n, marks=pytest.mark.slow) for n in METHODS])
+@pytest.mark.parametrize('name', [n if n == 'tap' else pytest.param(n, marks=pytest.mark.slow) for n in METHODS])
 def test_methods_train_over_it_and_vmapped_runs_share_what_is_frozen(whisper, name):
     """Two runs as one program are single runs, 1e-5; none of the frozen weights is in a run's state; with adapters."""
     method, identity = ('speaker_norm', True) if name in ('tap', 'snp') else (name, False)
@@ -306,7 +308,8 @@ def test_methods_train_over_it_and_vmapped_runs_share_what_is_frozen(whisper, na
     assert not frozen & {x.shape for x in jax.tree.leaves(state)}
 
 
-@pytest.mark.parametrize('mode', ['jit', pytest.param('pmap', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('mode', ['jit', 'pmap'])
 def test_devices_share_a_batch_or_runs_and_each_holds_what_is_frozen(whisper, mode):
     """A run on one device, its batch over two, in parts; or two runs on two: 1e-5."""
     ends = []
@@ -324,6 +327,7 @@ def test_devices_share_a_batch_or_runs_and_each_holds_what_is_frozen(whisper, mo
     jax.tree.map(lambda a, b: close(np.broadcast_to(a, b.shape), b), *ends)
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_are_the_whole_for_losses_that_couple_examples(whisper):
     """A step of speaker_norm, whose own update has two losses, under BatchNorm over the whole batch: 1e-5."""
     ends = []

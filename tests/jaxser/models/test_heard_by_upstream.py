@@ -76,7 +76,7 @@ def close(a: dict, b: dict, tolerance: float = 1e-4) -> None:
     assert a['posterior'] == pytest.approx(b['posterior'], abs=tolerance)
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
 def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, data):
     """By its own fold's run, but for the temperature: a state may be rounded to the next number of 16 bits."""
     swept = over(case)
@@ -255,7 +255,7 @@ def says(code: str) -> dict[str, float]:
 
 
 @LIBROSA
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
 def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, tmp_path, monkeypatch):
     """All snippets of the card, from a WAV; any number of utterances of any length, garbage beyond their ends."""
     out = export.run(over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True)
