@@ -195,10 +195,14 @@ def named(name: str) -> States | Heard:
 
 
 def chosen(out: str | Path, corpora: Iterable[str], asked: str) -> str:
-    """The name of the prepared features of all `corpora` in `out` that begins with `asked`; refuses none, and more than one."""
+    """The name of the prepared features of all `corpora` in `out` that begins with `asked`; refuses none, and more than one.
+
+    States go before what is heard: Whisper's have one beginning.
+    """
     there = {name: {p.name.removesuffix('.npz') for p in (Path(out) / name).glob(f'{asked}*')} for name in corpora}
     there = {name: {n for n in found if NAME.fullmatch(n) or HEARD_NAME.fullmatch(n)} for name, found in there.items()}
     both = set.intersection(*there.values())
+    both = {n for n in both if NAME.fullmatch(n)} or both
     if len(both) == 1:
         return both.pop()
     if both:

@@ -110,7 +110,11 @@ def test_prepared_states_are_found_by_the_beginning_of_their_name(tmp_path):
     (tmp_path / 'c').mkdir()
     (tmp_path / 'c' / 'whisper-3x16-all-00000001.npz').touch()  # packed
     (tmp_path / 'c' / 'whisper-notes').mkdir()  # not ours
+    heard = upstream.Heard('whisper', 80).name
+    for corpus in 'abc':
+        (tmp_path / corpus / heard).mkdir()  # to fine-tune, beside states
     assert upstream.chosen(tmp_path, ['a', 'b', 'c'], 'whisper') == 'whisper-3x16-all-00000001'
+    assert upstream.chosen(tmp_path, ['a'], heard) == heard
     assert upstream.chosen(tmp_path, ['a'], 'whisper-3x16-pooled') == 'whisper-3x16-pooled-00000001'
     with pytest.raises(Refusal, match='there are whisper-3x16-all-00000001 and whisper-3x16-pooled-00000001: name one'):
         upstream.chosen(tmp_path, ['a'], 'whisper')
