@@ -285,7 +285,8 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize('name', [n if n == 'tap' else pytest.param(n, marks=pytest.mark.slow) for n in METHODS])
+@pytest.mark.slow
+@pytest.mark.parametrize('name', METHODS)
 def test_methods_train_over_it_and_vmapped_runs_share_what_is_frozen(whisper, name):
     """Two runs as one program are single runs, 1e-5; none of the frozen weights is in a run's state; with adapters."""
     method, identity = ('speaker_norm', True) if name in ('tap', 'snp') else (name, False)
