@@ -39,20 +39,28 @@ def facts(result: dict) -> dict[str, str | float]:
     return {key: result[key] for key in ('frames', 'seconds', 'sha256')}
 
 
+def import_tensorflow():
+    """TensorFlow without its chatter and without the accelerator, which belongs to JAX."""
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # on some processors it announces itself, whatever the log level
+    import absl.logging
+    import tensorflow as tf
+
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    tf.config.set_visible_devices([], 'GPU')
+    return tf
+
+
 def write(corpus: Corpus, spec: LogMel | States | Heard, examples, data_dir: Path, beam_options=None) -> Path:
     """Writes the examples as the data set `<corpus>/<spec.name>` in their order; returns the folder of its shards.
 
     An example is `labels` and the features of an utterance. With Beam's options `examples` is a transform that yields
     (number, example), in any order. Raises OSError where TensorFlow cannot write.
     """
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-    import absl.logging
+    tf = import_tensorflow()
     import numpy as np
-    import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    absl.logging.set_verbosity(absl.logging.ERROR)
-    tf.config.set_visible_devices([], 'GPU')
     tfds.disable_progress_bar()
 
     class Builder(tfds.dataset_builders.AdhocBuilder, skip_registration=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.builder import RATINGS, SPLIT, TEXTS
+from data_pipelines.builder import RATINGS, SPLIT, TEXTS, import_tensorflow
 from data_pipelines.refusal import Refusal
 
 KEPT = ('frames', 'mean_M', 'variance_M', 'sha256', 'signature_S')  # of what is stored of the sound, all but the features
@@ -51,17 +51,6 @@ class Utterances:
     def packed(self) -> bool:
         """Whether any features lie in .npz files, which cannot be streamed."""
         return any(f.endswith('.npz') for f in self.files)
-
-
-def import_tensorflow():
-    """TensorFlow without its chatter and without the accelerator, which belongs to JAX."""
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-    import absl.logging
-    import tensorflow as tf
-
-    absl.logging.set_verbosity(absl.logging.ERROR)
-    tf.config.set_visible_devices([], 'GPU')
-    return tf
 
 
 def _described(folder: Path):

@@ -41,7 +41,7 @@ class States:
     layers: int  # the input's state, and one a layer
     width: int  # of a state
     kept: str  # one of KEPT
-    digest: str  # eight digits that change with the weights and with the format
+    digest: str  # eight digits that change with the weights, with what is done with them, and with the format
     sha256: str = dataclasses.field(default='', compare=False)  # of the weights, where the encoder has been read
     folder: str = dataclasses.field(default='', compare=False)  # where the encoder is, for whoever computes states
 
@@ -57,7 +57,7 @@ class States:
     @classmethod
     def of_encoder(cls, encoder: 'Upstream', kept: str) -> 'States':
         """Those of an encoder that has been read."""
-        digest = hashlib.sha256(repr((FORMAT, encoder.sha256, encoder.normalised)).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(repr((FORMAT, encoder.sha256, encoder.facts)).encode()).hexdigest()[:8]
         return cls(encoder.config['model_type'], encoder.layers, encoder.width, kept, digest, encoder.sha256)
 
     @classmethod

@@ -245,7 +245,9 @@ def encoder(folder, facts: dict, given=None) -> tuple[Path | None, upstream.Upst
     found = upstream.read(home := Path(given) if given else were[0])
     name = states.States.of_encoder(found, states.States.named(named['name']).kept).name
     if (name, found.sha256) != (named['name'], named['sha256']):
-        other = f'the sha256 {found.sha256}' if found.sha256 != named['sha256'] else f'these, but another {upstream.PREPROCESSOR}'
+        other = f'the sha256 {found.sha256}'
+        if found.sha256 == named['sha256']:
+            other = f'these, but another {upstream.CONFIG} or {upstream.PREPROCESSOR}'
         raise Refusal(
             f'The model of {place} hears by {named["name"]}, weights of the sha256 {named["sha256"]}; {home} holds {name}, '
             f'{other}. Name the folder of the first with --upstream FOLDER.'

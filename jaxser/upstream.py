@@ -65,6 +65,12 @@ class Upstream(NamedTuple):
         return self.hears == 'wave' and self.module.normalised
 
     @property
+    def facts(self) -> tuple:
+        """What its states depend on beside the weights: of config.json and preprocessor_config.json, what is understood."""
+        family = whisper if self.hears == 'mel' else wav2vec2
+        return self.config['model_type'], self.normalised, *(self.config[key] for key in sorted(family.DEFAULTS))
+
+    @property
     def layers(self) -> int:
         """How many states there are: the input's, and one a layer."""
         return 1 + self.config['encoder_layers' if self.hears == 'mel' else 'num_hidden_layers']

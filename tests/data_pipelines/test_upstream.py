@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,16 @@ def test_the_wave_s_normalisation_is_part_of_the_name(folders):
     (folder / 'preprocessor_config.json').write_text(said.replace('false', 'true'))
     assert States.of(folder, 'all').name != before
     (folder / 'preprocessor_config.json').write_text(said)
+
+
+def test_what_is_done_with_the_weights_is_part_of_the_name(folders):
+    """Other heads are other states of the same weights; a key that nothing here reads is none."""
+    file = folders['whisper'] / 'config.json'
+    before, said = States.of(folders['whisper'], 'all').name, file.read_text()
+    for change, same in (({'encoder_attention_heads': 4}, False), ({'decoder_layers': 7}, True)):
+        file.write_text(json.dumps(json.loads(said) | change))
+        assert (States.of(folders['whisper'], 'all').name == before) is same
+    file.write_text(said)
 
 
 def test_prepared_states_are_found_by_the_beginning_of_their_name(tmp_path):

@@ -216,7 +216,7 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, ove
     (tmp_path / 'other' / 'preprocessor_config.json').write_text(json.dumps({'do_normalize': True}))
     named = States.of_encoder(other, 'pooled')
     facts = {'upstream': {'name': named.name, 'sha256': named.sha256, 'folder': ''}}
-    with pytest.raises(Refusal, match=r'these, but another preprocessor_config\.json'):
+    with pytest.raises(Refusal, match=r'these, but another config\.json or preprocessor_config\.json'):
         bundle.encoder(tmp_path, facts, tmp_path / 'other')
     with pytest.raises(Refusal, match='hears log-mel features, and no upstream: leave x out'):
         bundle.encoder(tmp_path, {}, 'x')
