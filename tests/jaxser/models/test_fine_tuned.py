@@ -237,6 +237,26 @@ def test_products_of_bfloat16_sum_in_float32():
     same(gb, a)
 
 
+@pytest.mark.parametrize(('wide', 'out'), [(3, 5), (5, 3)])
+def test_a_product_has_the_gradients_of_its_sum(wide, out):
+    """Whichever of a weight's two sides is the narrower, and of attention's products."""
+    from jaxser.models.transformer import product
+
+    random = np.random.default_rng(0)
+    for axes, shapes in (
+        ('btd,df->btf', ((2, 4, wide), (wide, out))),
+        ('bqhd,bkhd->bhqk', ((2, 4, 3, wide), (2, out, 3, wide))),
+        ('bhqk,bkhd->bqhd', ((2, 3, 4, wide), (2, wide, 3, out))),
+    ):
+        a, b = (jnp.asarray(random.normal(size=s), jnp.float32) for s in shapes)
+        slopes = lambda f: jax.grad(lambda a, b: jnp.sin(f(a, b)).sum(), (0, 1))(a, b)  # noqa: B023, E731
+        jax.tree.map(
+            lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5),
+            slopes(lambda a, b: product(axes, a, b, jnp.float32)),  # noqa: B023
+            slopes(lambda a, b: jnp.einsum(axes, a, b)),  # noqa: B023
+        )
+
+
 def run_of(folder, method: str = 'erm', **changes):
     """The step of a method over it, and its initial state."""
     config = configuration(folder, **{'method': method, 'train.optimizer': 'sgd', 'train.clip': 1e9, **changes})
