@@ -1,10 +1,13 @@
-"""A pretrained encoder's forward pass, beside PyTorch's of the same configuration, and beside what the chip can do.
+"""A pretrained encoder's forward pass, or a step of fine-tuning it, beside PyTorch's of the same configuration.
 
-  pip install -e '.[parity]' && python tests/benchmarks/upstream.py FOLDER [--batch 4] [--seconds 4] [--repeats 7]
+  pip install -e '.[parity]' && python tests/benchmarks/upstream.py FOLDER [--train] [--batch 4] [--seconds 4] [--repeats 7]
 
 FOLDER is a Hugging Face folder; PyTorch's has the same sizes and weights of its own. One JSON object: milliseconds, ratio
-(PyTorch / ours), and the fraction of the measured matrix peak, medians of turns taken one after another. Of Whisper both hear
-30 s, the only length that transformers takes; jaxser hears as much as there is, and the last figure is that of --seconds.
+(PyTorch / ours), and the fraction of the measured matrix peak, medians of turns taken one after another.
+
+In the forward pass of Whisper both hear 30 s, the only length that transformers takes; jaxser hears as much as there is, and the
+last figure is that of --seconds. With --train both hear --seconds (PyTorch's positions are cut), and a step is all of it: the
+transformer and an emotion head learn by AdamW, of which jaxser keeps the changes; the convolutions that make frames do not.
 """
 
 import argparse
@@ -17,20 +20,28 @@ import time
 
 import numpy as np
 
+EMOTIONS = 4
+
+
+def described(options) -> dict:
+    """The folder's config.json."""
+    with open(os.path.join(options.folder, 'config.json')) as file:
+        return json.load(file)
+
 
 def heard(options) -> np.ndarray:
     """What the encoder hears: samples, or log-mel."""
-    with open(os.path.join(options.folder, 'config.json')) as file:
-        config = json.load(file)
+    config = described(options)
     if config['model_type'] == 'whisper':
-        shape = (options.batch, 2 * config.get('max_source_positions', 1500), config.get('num_mel_bins', 80))
+        frames = round(100 * options.seconds) if options.train else 2 * config.get('max_source_positions', 1500)
+        shape = (options.batch, frames, config.get('num_mel_bins', 80))
     else:
         shape = (options.batch, round(16_000 * options.seconds))
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
 def torch_child(pipe, options) -> None:
-    """Runs PyTorch's pass when told to, in a process of its own so that no thread pool disturbs the other."""
+    """Runs PyTorch's pass or step when told to, in a process of its own so that no thread pool disturbs the other."""
     import torch
     import transformers
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -38,14 +49,37 @@ def torch_child(pipe, options) -> None:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     config = transformers.AutoConfig.from_pretrained(options.folder)
     whisper = config.model_type == 'whisper'
-    model = (WhisperEncoder(config) if whisper else transformers.AutoModel.from_config(config)).eval().to(device)
-    x = torch.from_numpy(heard(options)).to(device)
-    x = x.transpose(1, 2).contiguous() if whisper else x
+    x = heard(options)
+    if whisper:
+        config.max_source_positions = x.shape[1] // 2
+        model = WhisperEncoder(config)
+    else:
+        model = transformers.AutoModel.from_config(config)
+    model = model.to(device)
+    x = torch.from_numpy(x.transpose(0, 2, 1).copy() if whisper else x).to(device)
+    width = config.d_model if whisper else config.hidden_size
+    head, emotion_B = torch.nn.Linear(width, EMOTIONS).to(device), torch.arange(options.batch, device=device) % EMOTIONS
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(not name.startswith(('conv', 'feature_extractor', 'embed_positions')))
+    learns = [w for w in (*model.parameters(), *head.parameters()) if w.requires_grad]
+    optimiser = torch.optim.AdamW(learns, lr=1e-5)
+
+    def step():
+        loss = torch.nn.functional.cross_entropy(head(model(x).last_hidden_state.mean(1)), emotion_B)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learns, 5.0)
+        optimiser.step()
 
     @torch.no_grad()
+    def forward():
+        model(x)
+
+    model.train(options.train)
+
     def run() -> float:
         began = time.perf_counter()
-        model(x)
+        step() if options.train else forward()
         if device == 'cuda':
             torch.cuda.synchronize()
         return time.perf_counter() - began
@@ -56,26 +90,73 @@ def torch_child(pipe, options) -> None:
         pipe.send(run())
 
 
-def ours(of, x: np.ndarray):
-    """A function of no arguments that takes as long as the pass, and the pass's operations."""
+def timed(compiled, *arguments):
+    """A function of no arguments that says how many seconds a call took; what it returns first is its first argument anew."""
     import jax
 
-    length_B = np.full(len(x), x.shape[1], np.int32)
-    compiled = jax.jit(lambda p, x, n: of.module.apply({'params': p}, x, n)[0][-1]).lower(of.params, x, length_B).compile()
-    arguments = jax.device_put((of.params, x, length_B))
+    state, *rest = jax.device_put(arguments)
 
     def run() -> float:
+        nonlocal state
         began = time.perf_counter()
-        jax.block_until_ready(compiled(*arguments))
+        state = jax.block_until_ready(compiled(state, *rest))
         return time.perf_counter() - began
 
     run(), run()
-    return run, compiled.cost_analysis()['flops']
+    return run
+
+
+def forward(of, x: np.ndarray):
+    """The pass as `timed` has it, and its operations."""
+    import jax
+
+    length_B = np.full(len(x), x.shape[1], np.int32)
+    last = lambda p, x, n: (p, of.module.apply({'params': p}, x, n)[0][-1])  # noqa: E731
+    compiled = jax.jit(last).lower(of.params, x, length_B).compile()
+    return timed(lambda p, *rest: compiled(p, *rest)[0], of.params, x, length_B), compiled.cost_analysis()['flops']
+
+
+def training(options, of, x: np.ndarray):
+    """A step of plain training through `fine_tuned`, as the trainer has it, and its operations."""
+    import jax
+    import jax.numpy as jnp
+
+    from configs import base
+    from jaxser import step, train
+    from jaxser.interfaces import Sizes
+    from jaxser.upstream import HOP
+
+    config = base.get_config()
+    keys = {'name': 'fine_tuned', 'upstream': options.folder, 'lora': options.lora, 'bfloat16': options.bfloat16}
+    config.update_from_flattened_dict({'method': 'erm'} | {f'model.{k}': v for k, v in keys.items()})
+    mel_BxTxM = x if of.hears == 'mel' else x[:, : x.shape[1] // HOP * HOP].reshape(len(x), -1, HOP)
+    B, T, M = mel_BxTxM.shape
+    sizes = Sizes(M, EMOTIONS, {'speaker': 2, 'language': 2, 'corpus': 2}, 1000)
+    encoder, method = train.method(config, sizes)
+    one = step.make(encoder, method, sizes, config.train)
+    real = {'lr': 1e-3, 'weight_decay': 1e-2, 'dropout': 0.1, 'time_mask': 0.0, 'band_mask': 0.0}
+    hyper = {k: jnp.float32(v) for k, v in real.items()} | {'seed': jnp.int32(0), 'fold': jnp.int32(0)}
+    batch = {
+        'mel_BxTxM': mel_BxTxM.astype(np.float16),
+        'frames_B': np.full(B, T, np.int32),
+        'mean_BxM': np.zeros((B, M), np.float32),
+        'scale_BxM': np.ones((B, M), np.float32),
+        'emotion_B': np.arange(B, dtype=np.int32) % EMOTIONS,
+        'labelled_B': np.ones(B, np.float32),
+        'target_B': np.zeros(B, np.float32),
+        'frozen': of.params,
+    }
+    state = jax.jit(one.init)(hyper)
+    compiled = jax.jit(lambda s, b, h: one.update(s, b, h)[0], donate_argnums=0).lower(state, batch, hyper).compile()
+    return timed(compiled, state, batch, hyper), compiled.cost_analysis()['flops']
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder')
+    parser.add_argument('--train', action='store_true', help='a step of fine-tuning rather than the forward pass')
+    parser.add_argument('--lora', type=int, default=0, help='with --train, the rank of adapters; PyTorch has none')
+    parser.add_argument('--bfloat16', action='store_true', help='with --train, products of bfloat16; PyTorch has float32')
     parser.add_argument('--batch', type=int, default=4)
     parser.add_argument('--seconds', type=float, default=4.0)
     parser.add_argument('--repeats', type=int, default=7)
@@ -91,33 +172,34 @@ def main() -> None:
     from jaxser import upstream
 
     of, x = upstream.read(options.folder), heard(options)
-    run, flops = ours(of, x)
-    short = ours(of, x[:, : round(100 * options.seconds)])[0] if of.hears == 'mel' else run
+    run, flops = training(options, of, x) if options.train else forward(of, x)
     a, product = jnp.ones((options.square, options.square)), jax.jit(lambda a: a @ a)
-    product(a)
-    seen = {k: [] for k in ('ours', 'torch', 'product', 'short')}
+    turns = {'ours': run, 'product': timed(product, a)}
+    if of.hears == 'mel' and not options.train:
+        turns['short'] = forward(of, x[:, : round(100 * options.seconds)])[0]
+    seen = {k: [] for k in (*turns, 'torch')}
     for _ in range(options.repeats):
-        seen['ours'].append(run())
+        for name, turn in turns.items():
+            seen[name].append(turn())
         pipe.send(True)
         seen['torch'].append(pipe.recv())
-        seen['short'].append(short())
-        began = time.perf_counter()
-        jax.block_until_ready(product(a))
-        seen['product'].append(time.perf_counter() - began)
     pipe.send(False)
     at = {k: statistics.median(v) for k, v in seen.items()}
     ratios = [t / o for t, o in zip(seen['torch'], seen['ours'])]
+    short = {f'ms_of_{options.seconds:g}_s': round(1000 * at['short'], 1)} if 'short' in at else {}
     print(
         json.dumps(
             {
                 'model': f'{of.config["model_type"]} {of.layers - 1}x{of.width}',
+                'what': 'training step' if options.train else 'forward pass',
                 'batch': options.batch,
                 'heard': list(x.shape[1:]),
                 'ms': round(1000 * at['ours'], 1),
                 'torch_ms': round(1000 * at['torch'], 1),
                 'ratio': round(statistics.median(ratios), 2),
                 'fraction_of_peak': round(flops / at['ours'] / (2 * options.square**3 / at['product']), 3),
-                f'ms_of_{options.seconds:g}_s': round(1000 * at['short'], 1),
+                'peak_gflops': round(2 * options.square**3 / at['product'] / 1e9),
+                **short,
                 'device': str(jax.devices()[0].device_kind),
                 'machine': f'{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}',
                 'versions': f'jax {jax.__version__}, {versions}',
