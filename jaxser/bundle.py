@@ -12,7 +12,7 @@ model.safetensors   params/..., batch_stats/... and, under `global` normalisatio
 model.json          what else it takes to predict by them, and where they come from
 upstream/           of a model over a pretrained encoder, with --carry_upstream, that encoder (config.json, model.safetensors);
                     without, model.json names it by the sha256 of its weights and says where it was: its licence may forbid
-                    that it is copied
+                    that it is copied. Of one that is fine-tuned model.safetensors holds the changes, and here is what they change
 """
 
 import hashlib
@@ -168,7 +168,7 @@ def run(path, data: str | None = None, carry_upstream: bool = False, upstream=No
     """
     folder = made(path, data)
     if carry_upstream:
-        carry(folder, *encoder(folder, read(folder).facts, upstream))
+        carry(folder, encoder(folder, read(folder).facts, upstream))
     return folder
 
 
@@ -224,8 +224,13 @@ def where(folder):
     return folder if (folder / 'model.json').exists() else folder / 'model'
 
 
-def encoder(folder, facts: dict, given=None) -> tuple[Path | None, upstream.Upstream | None]:
-    """The pretrained encoder by which the model of `folder` hears, and its own folder; (None, None) for a model of log-mel.
+def tuned(facts: dict) -> bool:
+    """Whether the model changes the weights of its pretrained encoder, and so is nothing without them."""
+    return facts['config']['model']['name'] == 'fine_tuned'
+
+
+def encoder(folder, facts: dict, given=None) -> upstream.Upstream | None:
+    """The pretrained encoder by which the model of `folder` hears; None for a model of log-mel.
 
     It is in the folder `given`, else beside the model, else where it was in preparing. Refuses none, and another.
     """
@@ -233,7 +238,7 @@ def encoder(folder, facts: dict, given=None) -> tuple[Path | None, upstream.Upst
     if not named:
         if given:
             raise Refusal(f'The model of {place} hears log-mel features, and no upstream: leave {given} out.')
-        return None, None
+        return None
     beside, kind = Path(place) / CARRIED, states.States.named(named['name']).model
     were = [p for p in (beside, Path(named.get('folder') or beside)) if (p / upstream.CONFIG).exists()]
     if not given and not were:
@@ -242,21 +247,21 @@ def encoder(folder, facts: dict, given=None) -> tuple[Path | None, upstream.Upst
             f'The model of {place} hears by a {kind} whose weights have the sha256 {named["sha256"]} ({named["name"]}), and '
             f'that is not in {beside}{was}: name its Hugging Face folder with --upstream FOLDER.'
         )
-    found = upstream.read(home := Path(given) if given else were[0])
+    found = upstream.kept(given or were[0])
     name = states.States.of_encoder(found, states.States.named(named['name']).kept).name
     if (name, found.sha256) != (named['name'], named['sha256']):
         other = f'the sha256 {found.sha256}'
         if found.sha256 == named['sha256']:
             other = f'these, but another {upstream.CONFIG} or {upstream.PREPROCESSOR}'
         raise Refusal(
-            f'The model of {place} hears by {named["name"]}, weights of the sha256 {named["sha256"]}; {home} holds {name}, '
-            f'{other}. Name the folder of the first with --upstream FOLDER.'
+            f'The model of {place} hears by {named["name"]}, weights of the sha256 {named["sha256"]}; {found.folder} holds '
+            f'{name}, {other}. Name the folder of the first with --upstream FOLDER.'
         )
-    return home, found
+    return found
 
 
-def carry(folder, home: Path | None, found: upstream.Upstream | None) -> None:
-    """Puts the pretrained encoder that lies in `home` beside the model in `folder`, whole or not at all, unless it is there."""
+def carry(folder, found: upstream.Upstream | None) -> None:
+    """Puts a pretrained encoder beside the model in `folder`, whole or not at all, unless it is there."""
     if not found:
         raise Refusal(f'The model of {folder} hears log-mel features: there is no upstream to carry.')
     if '://' in str(folder):
@@ -266,7 +271,7 @@ def carry(folder, home: Path | None, found: upstream.Upstream | None) -> None:
         part = to.with_name(f'.{to.name}.part')
         shutil.rmtree(part, ignore_errors=True)
         try:
-            upstream.cut(home, found, part)
+            upstream.cut(found, part)
             part.replace(to)
         finally:
             shutil.rmtree(part, ignore_errors=True)

@@ -8,7 +8,7 @@ import json
 from typing import NamedTuple
 
 from data_pipelines import corpora, log_mel
-from data_pipelines.upstream import SOUND, States
+from data_pipelines.upstream import HOP, SOUND, States
 from jaxser import bundle, predict, statistics, summary, sweep
 from jaxser.evidence import Sweep
 from jaxser.page import ends, number
@@ -48,6 +48,7 @@ def text(model: bundle.Model, of: Sweep | None, saved_model: bool = False, encod
     """The file; `of` is the sweep that made the model, where it is at hand, and `encoder` the upstream that is carried along."""
     facts = model.facts
     row = next(r for r in of.rows if all(r.get(k) == facts['row'].get(k) for k in of.swept)) if of else None
+    programmed = encoder is not None or not bundle.tuned(facts)
     parts = {
         '': opening(facts),
         'Intended use': intended(facts),
@@ -62,7 +63,8 @@ def text(model: bundle.Model, of: Sweep | None, saved_model: bool = False, encod
         'How to run it': usage(facts, saved_model, encoder),
         'Versions': versions(facts, of),
     }
-    return head(facts) + '\n\n'.join(f'## {title}\n\n{body}' if title else body for title, body in parts.items() if body) + '\n'
+    body = '\n\n'.join(f'## {title}\n\n{body}' if title else body for title, body in parts.items() if body)
+    return f'{head(facts, programmed)}{body}\n'
 
 
 def spoken(facts: dict) -> list[str]:
@@ -71,11 +73,11 @@ def spoken(facts: dict) -> list[str]:
     return sorted({language for c in of for language in c['languages']})
 
 
-def head(facts: dict) -> str:
+def head(facts: dict, programmed: bool) -> str:
     """What the Hub reads; without a licence, which is not ours to name, and without data sets, whose names are not the Hub's."""
     known = {'library_name': 'jaxser', 'pipeline_tag': 'audio-classification', 'language': spoken(facts)}
     known |= {
-        'tags': ['speech-emotion-recognition', 'audio-classification', 'jax', 'stablehlo'],
+        'tags': ['speech-emotion-recognition', 'audio-classification', 'jax', *['stablehlo'] * programmed],
         'metrics': ['recall', 'accuracy', 'f1'],
     }
     lines = [f'{k}: {v if isinstance(v, str) else json.dumps(v)}' for k, v in known.items() if v]
@@ -92,9 +94,11 @@ def opening(facts: dict) -> str:
     if len(runs) > 1:
         folds, seeds = (len({r[k] for r in runs}) for k in ('fold', 'seed'))
         made = f'the mean over {len(runs)} networks ({many(folds, "fold")}, {many(seeds, "seed")}), each trained by `{method}`'
-    features = (
-        f'the states of a frozen, pretrained {over(facts).model} (`{over(facts).name}`)' if over(facts) else 'log-mel features'
-    )
+    features = 'log-mel features'
+    if states := over(facts):
+        features = f'the states of a frozen, pretrained {states.model} (`{states.name}`)'
+        if bundle.tuned(facts):
+            features = f'what a pretrained {states.model} hears, fine-tuned by each network,'
     body = (
         f'From an utterance of speech to a probability for each of {len(facts["classes"])} emotions: {listed(facts["classes"])}. '
         f'It is {made}{f" ({setting})" * bool(setting)} with jaxser {facts["versions"]["jaxser"]}: {features} into the '
@@ -116,7 +120,7 @@ def intended(facts: dict) -> str:
 
 
 def over(facts: dict) -> States | None:
-    """Of a model over a pretrained encoder, its states."""
+    """Of a model over a pretrained encoder, its states, which say what it is."""
     return States.named(facts['upstream']['name']) if 'upstream' in facts else None
 
 
@@ -124,18 +128,24 @@ def hears(facts: dict, encoder: Upstream | None) -> str:
     """Which pretrained encoder it hears by, and that its terms hold too."""
     if not (states := over(facts)):
         return ''
-    kept = 'the mean and the deviation over an utterance' if states.pooled else 'every frame'
+    size, also = f'{many(states.layers, "state")}, {states.width} wide', ''
+    how = f'frozen: of {size}, {"the mean and the deviation over an utterance" if states.pooled else "every frame"}'
     where = (
         f'It is here: in `{PROGRAM}`, and in `{bundle.CARRIED}/`, its own tensors alone, for jaxser.'
         if encoder
         else 'It is not here: whoever runs the model from sound needs that checkpoint, as a Hugging Face folder.'
     )
+    if bundle.tuned(facts):
+        rank = facts['config']['model']['lora']
+        parts = f'by rank {rank} to those of queries and values' if rank else 'to those of its whole transformer'
+        how = f'fine-tuned ({size}): `model.safetensors` holds what each network adds {parts}, and not the weights themselves'
+        also = ', for the changed weights too'
     return (
-        f'It hears by the encoder of a {states.model}, frozen: of {many(states.layers, "state")}, {states.width} wide, {kept}. '
+        f'It hears by the encoder of a {states.model}, {how}. '
         f'Its weights have the sha256 {facts["upstream"]["sha256"]} (of the SHA-256 digests of the files of its checkpoint), and '
         f'`python -m jaxser.upstream FOLDER` says that of a folder. {where}\n\nThe licence of that checkpoint holds beside those '
-        'above; neither it nor the speech of its pretraining is known to jaxser: the recordings of the tested speakers may be '
-        'among it.'
+        f'above{also}; neither it nor the speech of its pretraining is known to jaxser: the recordings of the tested speakers '
+        'may be among it.'
     )
 
 
@@ -290,13 +300,14 @@ def limits(facts: dict, of: Sweep | None, row: dict | None) -> list[str]:
         found += [f'The adversary was {word} in {many(n, "run")}: {LOUD[word]}.' for word, n in told if word in LOUD]
     spec, states = SOUND if over(facts) else log_mel.LogMel(**facts['config']['data']['features']), over(facts)
     if states and states.model == 'whisper':
+        heard = 'testing' if bundle.tuned(facts) else 'training'
         found.append(
-            'Of an utterance longer than its Whisper hears (as a rule 30 s) training heard the beginning alone; `jaxser.predict` '
+            f'Of an utterance longer than its Whisper hears (as a rule 30 s) {heard} heard the beginning alone; `jaxser.predict` '
             'cuts nothing off.'
         )
     found.append(
         f'Sound is resampled to {spec.rate} Hz; it takes {log_mel.SHORTEST:g} s or more. Of more than {predict.LONGEST:g} s, '
-        f'`jaxser.predict` answers by windows of {predict.WINDOW:g} s and their mean; the programs take what they are given.'
+        f'`jaxser.predict` answers by windows of {predict.WINDOW:g} s and their mean; a program takes what it is given.'
     )
     return found
 
@@ -315,23 +326,28 @@ class Taken(NamedTuple):
 
 
 def taken(facts: dict, encoder: Upstream | None) -> Taken:
-    """Log-mel, an upstream's states, or what the carried upstream hears."""
-    mel = 'mel_BxTxM', 'frames_B', 'mel_TxM'
+    """Log-mel, an upstream's states, or what the carried upstream hears: as training did, a fine-tuned one in 16 bits."""
+    mel, bits = ('mel_BxTxM', 'frames_B', 'mel_TxM'), 16 if bundle.tuned(facts) else 32
     if encoder and encoder.hears == 'wave':
+        within = f', from {log_mel.SHORTEST:g} s up'
+        if bundle.tuned(facts):
+            made = f"""\
+wave, _ = librosa.load('speech.wav', sr={RATE})
+mel_TxM = wave[: len(wave) // {HOP} * {HOP}].reshape(-1, {HOP}).astype(np.float16)"""
+            return Taken('samples of 16 kHz, a frame every 10 ms', 'float16', *mel, f'(frames, {HOP})', within, made)
         made = f"""\
 wave_L, _ = librosa.load('speech.wav', sr={RATE})"""
-        within = f', from {log_mel.SHORTEST:g} s up'
         return Taken('samples of 16 kHz', 'float32', 'wave_BxL', 'samples_B', 'wave_L', '(samples,)', within, made)
     if encoder:
-        bands, most = encoder.config['num_mel_bins'], 2 * encoder.config['max_source_positions']
+        bands = encoder.config['num_mel_bins']
         made = f"""\
 wave, _ = librosa.load('speech.wav', sr={RATE})
 power_FxT = np.abs(librosa.stft(wave, n_fft=400, hop_length=160, pad_mode='reflect')[:, :-1]) ** 2
 power_MxT = librosa.filters.mel(sr={RATE}, n_fft=400, n_mels={bands}) @ power_FxT
 log_MxT = np.log10(np.maximum(power_MxT, 1e-10))
-mel_TxM = ((np.maximum(log_MxT, log_MxT.max() - 8) + 4) / 4).T.astype(np.float32)"""
-        within = f', up to {most} frames ({most / 100:g} s)'
-        return Taken("Whisper's log-mel", 'float32', *mel, f'(frames, {bands})', within, made)
+mel_TxM = ((np.maximum(log_MxT, log_MxT.max() - 8) + 4) / 4).T.astype(np.float{bits})"""
+        within = f', up to {100 * encoder.longest:.0f} frames ({encoder.longest:g} s)'
+        return Taken("Whisper's log-mel", f'float{bits}', *mel, f'(frames, {bands})', within, made)
     if states := over(facts):
         return Taken("the upstream's states", 'float16', *mel, f'(frames, {states.bands})')
     spec = log_mel.LogMel(**facts['config']['data']['features'])
@@ -347,7 +363,7 @@ mel_TxM = np.log(np.maximum(power_MxT.T, {spec.floor})).astype(np.float16)"""
 
 
 def usage(facts: dict, saved_model: bool, encoder: Upstream | None = None) -> str:
-    """Three or four ways to run it, each complete."""
+    """The ways to run it, each complete."""
     states, (kind, dtype, what, length, heard, shape, within, made) = over(facts), taken(facts, encoder)
     read = f"""\
 with open('{PROGRAM}', 'rb') as file:
@@ -370,6 +386,12 @@ print(model.predict(*soundfile.read('speech.wav', dtype='float32'))['posterior']
 ```
 
 """
+    if named and bundle.tuned(facts):
+        told += """\
+FOLDER is that of the checkpoint. There is no program here, as it would hold the weights of that checkpoint: where its licence
+allows a copy, `python -m jaxser.export --workdir . --out ANEW --carry_upstream --upstream FOLDER` writes one (keep this card:
+without the sweep at hand it will know less)."""
+        return told
     if named:
         told += f"""\
 The program takes the states of the upstream, which jaxser computes too; the folder is that of its checkpoint:

@@ -8,9 +8,12 @@ posterior.stablehlo             (mel_BxTxM float16, frames_B int32) -> posterior
 README.md                       the model card (jaxser/card.py)
 saved_model/                    with --saved_model, the same function for TensorFlow
 
-Of a model over a pretrained encoder mel_BxTxM are its states, which jaxser makes from sound; the encoder is only named, as its
+Of a model over a frozen encoder mel_BxTxM are its states, which jaxser makes from sound; the encoder is only named, as its
 licence may forbid more. With --carry_upstream, or where the model carries it already, it is in the program, which then takes what
 the encoder hears: samples of 16 kHz (wave_BxL, samples_B) or Whisper's own log-mel, in float32 both; and upstream/ is for jaxser.
+
+Of a model over a fine-tuned encoder there is a program only where the encoder is carried, as the model is changes of its weights.
+mel_BxTxM is what it hears, a frame every 10 ms: 160 samples of 16 kHz, or Whisper's own log-mel.
 
 The features are float16 because those that the network was trained on are. A program that took float32 would take unrounded ones
 without a word, and one that rounded them itself could not be sure to: XLA may leave out a rounding that it finds idle.
@@ -64,25 +67,25 @@ def posterior(model: bundle.Model, encoder: upstream.Upstream | None = None) -> 
     On a CPU the runs take turns, as there; elsewhere they are vmapped, as a step of the LSTM is too small to fill an accelerator.
     """
     runs, params = {'batch_stats': {}, **model.arrays}, jax.tree.map(jnp.asarray, encoder.params if encoder else None)
-    in_turn, at_once = (predict.posterior(model.facts, in_turn) for in_turn in (True, False))
+    in_turn, at_once = (predict.posterior(model.facts, in_turn, encoder) for in_turn in (True, False))
     mel = predict.states(model.facts, encoder)
-    return lambda *heard: jax.lax.platform_dependent(runs, *mel(params, *heard), cpu=in_turn, default=at_once)
+    return lambda *heard: jax.lax.platform_dependent(runs, params, *mel(params, *heard), cpu=in_turn, default=at_once)
 
 
 def inputs(model: bundle.Model, encoder: upstream.Upstream | None = None) -> dict[str, jax.ShapeDtypeStruct]:
     """What the program takes, by name: any number of utterances of any length, but no less and no more than the encoder hears."""
-    if not encoder:
-        b, t = jax.export.symbolic_shape('b, t')
-        heard = {'mel_BxTxM': jax.ShapeDtypeStruct((b, t, model.facts['sizes']['bands']), np.float16)}
-    elif encoder.hears == 'mel':
-        most = 2 * encoder.config['max_source_positions']
-        b, t = jax.export.symbolic_shape('b, t', constraints=[f't <= {most}'])
-        heard = {'mel_BxTxM': jax.ShapeDtypeStruct((b, t, encoder.config['num_mel_bins']), np.float32)}
-    else:
-        b, t = jax.export.symbolic_shape('b, t', constraints=[f't >= {round(SHORTEST * upstream.RATE)}'])
+    frozen, within = encoder is not None and not bundle.tuned(model.facts), []
+    samples = frozen and encoder.hears == 'wave'
+    if encoder:
+        second = upstream.RATE if samples else 100
+        within = [f't >= {round(second * SHORTEST)}' if encoder.hears == 'wave' else f't <= {round(second * encoder.longest)}']
+    b, t = jax.export.symbolic_shape('b, t', constraints=within)
+    if samples:
         heard = {'wave_BxL': jax.ShapeDtypeStruct((b, t), np.float32)}
-    length = 'samples_B' if 'wave_BxL' in heard else 'frames_B'
-    return heard | {length: jax.ShapeDtypeStruct((b,), np.int32)}
+    else:
+        bands = encoder.config['num_mel_bins'] if frozen else model.facts['sizes']['bands']
+        heard = {'mel_BxTxM': jax.ShapeDtypeStruct((b, t, bands), np.float32 if frozen else np.float16)}
+    return heard | {'samples_B' if samples else 'frames_B': jax.ShapeDtypeStruct((b,), np.int32)}
 
 
 def program(model: bundle.Model, encoder: upstream.Upstream | None = None) -> jax.export.Exported:
@@ -147,9 +150,15 @@ def run(workdir, out, saved_model: bool = False, carry_upstream: bool = False, u
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise Refusal(f'{out} is there already, and not an empty folder: choose another --out, or remove it.')
     carries = carry_upstream or (bundle.where(workdir) / bundle.CARRIED).exists()
-    home, encoder = bundle.encoder(workdir, model.facts, upstream) if carries else (None, None)
+    encoder = bundle.encoder(workdir, model.facts, upstream) if carries else None
     if carries and not encoder:
         raise Refusal(f'The model of {workdir} hears log-mel features: there is no upstream to carry.')
+    programmed = encoder is not None or not bundle.tuned(model.facts)
+    if saved_model and not programmed:
+        raise Refusal(
+            f'The model of {workdir} is changes of the weights of a pretrained encoder, without which TensorFlow cannot run it: '
+            'add --carry_upstream, if the licence of the encoder allows a copy, or leave --saved_model out.'
+        )
     finished = (workdir / 'results.json').exists()  # a copy of model/ alone has no more than its own facts
     out = Path(out.absolute())
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -161,13 +170,15 @@ def run(workdir, out, saved_model: bool = False, carry_upstream: bool = False, u
             (part / name).write_bytes((bundle.where(workdir) / name).read_bytes())
         if 'upstream' in model.facts:  # where it lay here is nobody else's business
             facts = model.facts | {'upstream': model.facts['upstream'] | {'folder': ''}}
+            facts['config'] = facts['config'] | {'model': facts['config']['model'] | {'upstream': ''}}
             (part / 'model.json').write_text(json.dumps(facts, indent=2))
         if carries:
-            cut(home, encoder, part / bundle.CARRIED)
+            cut(encoder, part / bundle.CARRIED)
         text = card.text(model, Sweep(compare.read(workdir)) if finished else None, saved_model, encoder)
         (part / 'README.md').write_text(text, encoding='utf-8')
-        exported = program(model, encoder)
-        (part / card.PROGRAM).write_bytes(exported.serialize())
+        if programmed:
+            exported = program(model, encoder)
+            (part / card.PROGRAM).write_bytes(exported.serialize())
         if saved_model:
             save_for_tensorflow(exported, [*inputs(model, encoder)], part / card.SAVED_MODEL)
         part.replace(out)  # an empty folder gives way

@@ -8,8 +8,9 @@ predicted as an utterance of its own; its posterior is their mean. A stream is a
 seconds. The posterior is the mean over the model's runs (jaxser/bundle.py), each by the temperature fitted on dev. The status is
 1 where a file could not be answered, and 2 where nothing could be.
 
-A model over a pretrained encoder hears by it, once for all its runs. The encoder is carried beside the model, or where it was in
-preparing, or in the Hugging Face folder that --upstream names. No window is longer than what a Whisper hears: nothing is cut off.
+A model over a pretrained encoder hears by it: over a frozen one once for all its runs, over a fine-tuned one each run by its own
+changes to the same weights. The encoder is carried beside the model, or where it was in preparing or training, or in the Hugging
+Face folder that --upstream names. No window is longer than what a Whisper hears: nothing is cut off.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from data_pipelines import batches, log_mel
 from data_pipelines.corpora import Utterance
 from data_pipelines.progress import progress
 from data_pipelines.refusal import Refusal, spoken
-from data_pipelines.upstream import SOUND
+from data_pipelines.upstream import SOUND, Heard, States
 from jaxser import answers, bundle, cluster, features, step, summary, train, upstream
 from jaxser.interfaces import Sizes
 from jaxser.sweep import many
@@ -66,26 +67,29 @@ class Sound(NamedTuple):
     error: str = ''
 
 
-class Mel:
-    """How a model of log-mel features hears; one over a pretrained encoder does by upstream.Frozen, which has these methods."""
+class Frames:
+    """How a model hears that trains on frames of log-mel, or of what its pretrained encoder hears, which it changes.
 
-    longest, params = math.inf, None
+    One over a frozen encoder does by upstream.Frozen, which has these methods.
+    """
 
-    def __init__(self, spec: log_mel.LogMel):
+    def __init__(self, spec: log_mel.LogMel | Heard, encoder: upstream.Upstream | None):
         self.spec, self.blas = spec, threadpoolctl.ThreadpoolController()
+        self.longest = encoder.longest if encoder else math.inf
+        self.params = jax.device_put(encoder.params) if encoder else None
 
     def hear(self, wave: np.ndarray) -> np.ndarray:
         """mel_TxM as `prepare` makes it, with one thread: the last bit of a product depends on their number."""
         with self.blas.limit(limits=1, user_api='blas'):
-            return log_mel.log_mel(wave, self.spec)
+            return self.spec.frames(wave) if isinstance(self.spec, Heard) else log_mel.log_mel(wave, self.spec)
 
     def bucket(self, mel_TxM: np.ndarray) -> int:
         """The number of frames to which a sound is padded."""
-        return batches.lengths(len(mel_TxM))
+        return int(min(batches.lengths(len(mel_TxM)), 100 * self.longest))
 
     def at_once(self, length: int) -> int:
         """How many go through the network together."""
-        return BATCH
+        return max(1, upstream.TOGETHER // length) if self.params else BATCH
 
     def filled(self, mels: list[np.ndarray], length: int, B: int) -> tuple[np.ndarray, np.ndarray]:
         """mel_BxTxM, padded to `length` frames and B sounds, and frames_B."""
@@ -97,41 +101,41 @@ class Mel:
 
 
 def states(facts: dict, encoder: upstream.Upstream | None) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """(params, heard, length_B) -> mel_BxTxM, frames_B: from what the encoder hears, whose params they are, to its states.
+    """(params, heard, length_B) -> mel_BxTxM, frames_B: from what a frozen encoder hears, whose params they are, to its states.
 
-    Without an encoder what is heard are the features already.
+    Without one what is heard are the features already.
     """
-    if not encoder:
+    if not encoder or bundle.tuned(facts):
         return lambda params, mel_BxTxM, frames_B: (mel_BxTxM, frames_B)
     return upstream.states(encoder, batches.features(configuration(facts['config']).data).pooled)
 
 
-def refuse_fine_tuned(config) -> None:
-    """Of what its sweep does not hold such a model has no answer: neither features nor weights are found for it here."""
-    if config.model.name == 'fine_tuned':
-        raise Refusal('A model over a fine-tuned upstream is tested in its sweep; of other sound it cannot be asked yet.')
+def posterior(facts: dict, in_turn: bool, encoder: upstream.Upstream | None = None) -> Callable[..., jax.Array]:
+    """(runs, params, mel_BxTxM, frames_B) -> posterior_BxC of the model of these facts: calibrated, averaged over its runs.
 
-
-def posterior(facts: dict, in_turn: bool) -> Callable[[dict, jax.Array, jax.Array], jax.Array]:
-    """(runs, mel_BxTxM, frames_B) -> posterior_BxC of the model of these facts: calibrated, and averaged over its runs.
-
-    The features are log-mel, or an upstream's states. `runs` are the model's arrays with batch_stats, {} where it has none.
-    Whatever lies beyond frames_B changes nothing. `in_turn` says whether the runs take turns or are vmapped. Refuses a model that
-    has no statistics for a stranger.
+    The features are log-mel, a frozen upstream's states, or what a fine-tuned one hears: that one is `encoder`, of the weights
+    `params`, which no other model reads. `runs` are the model's arrays with batch_stats, {} where it has none. Whatever lies
+    beyond frames_B changes nothing. `in_turn` says whether the runs take turns or are vmapped; over a fine-tuned upstream they
+    always take turns, as one alone fills a device. Refuses a model that has no statistics for a stranger.
     """
     config, sizes = configuration(facts['config']), Sizes(**facts['sizes'])
-    refuse_fine_tuned(config)
+    if bundle.tuned(facts):
+        config.model.upstream, in_turn = str(encoder.folder), True
     if getattr(batches.features(config.data), 'pooled', False) and facts['normalisation'] != 'global':
         raise Refusal(
             f'Training normalised by {facts["normalisation"]}; here every speaker is a stranger, normalised by the utterance '
             'alone, and that leaves nothing of states that are pooled over it. Train with config.data.normalise=global.'
         )
-    encoder, method = train.method(config, sizes)
-    score, temperature = step.make(encoder, method, sizes, config.train).predict, facts['calibration']['temperature']
+    network, method = train.method(config, sizes)
+    score, temperature = step.make(network, method, sizes, config.train).predict, facts['calibration']['temperature']
 
-    def mean(runs: dict, mel_BxTxM: jax.Array, frames_B: jax.Array) -> jax.Array:
+    def mean(runs: dict, params, mel_BxTxM: jax.Array, frames_B: jax.Array) -> jax.Array:
         stranger_B = jnp.ones_like(frames_B, jnp.float32)  # whoever comes now is no source speaker
         batch = features.by_themselves({'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': stranger_B})
+        if facts['normalisation'] == 'none':
+            batch |= {'mean_BxM': jnp.zeros_like(batch['mean_BxM']), 'scale_BxM': jnp.ones_like(batch['scale_BxM'])}
+        if network.frozen is not None:
+            batch['frozen'] = params
 
         def of(run: dict) -> jax.Array:
             of_fold = {f'{k}_BxM': run[k][None] for k in ('mean', 'scale') if k in run}  # on which it trained
@@ -152,10 +156,9 @@ class Predictor:
         facts, arrays = model
         self.facts, self.classes = facts, tuple(facts['classes'])
         self.config = configuration(facts['config'])
-        refuse_fine_tuned(self.config)
         spec = batches.features(self.config.data)
         self.spec = SOUND if encoder else spec  # of its rate the samples are
-        self.ear = upstream.Frozen(encoder, spec.pooled) if encoder else Mel(spec)
+        self.ear = upstream.Frozen(encoder, spec.pooled) if isinstance(spec, States) else Frames(spec, encoder)
         if window < 2 * log_mel.SHORTEST:
             raise Refusal(f'A window of {window:g} s is too short; expected {2 * log_mel.SHORTEST:g} s or more.')
         if not 0 < hop <= window:
@@ -168,8 +171,8 @@ class Predictor:
         self.window, self.hop, self.longest = window, hop, min(LONGEST, self.ear.longest)
         self.runs = {'batch_stats': {}, **jax.tree.map(jnp.asarray, arrays)}
         in_turn = jax.default_backend() == 'cpu'  # as in training (jaxser/parallel.py)
-        mean, mel = posterior(facts, in_turn), states(facts, encoder)
-        self._posterior = jax.jit(lambda runs, params, *heard: mean(runs, *mel(params, *heard)))
+        mean, mel = posterior(facts, in_turn, encoder), states(facts, encoder)
+        self._posterior = jax.jit(lambda runs, params, *heard: mean(runs, params, *mel(params, *heard)))
 
     @property
     def notes(self) -> list[str]:
@@ -327,8 +330,7 @@ def load(folder, window: float = WINDOW, hop: float = HOP, upstream=None) -> Pre
     `upstream` is where the pretrained encoder is, if it is neither beside the model nor where it was in preparing.
     """
     model = bundle.read(folder)
-    _, encoder = bundle.encoder(folder, model.facts, upstream)
-    return Predictor(model, window, hop, encoder)
+    return Predictor(model, window, hop, bundle.encoder(folder, model.facts, upstream))
 
 
 def below(path: Path) -> list[Path]:

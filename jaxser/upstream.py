@@ -53,11 +53,17 @@ class Upstream(NamedTuple):
     params: dict
     unused: tuple[str, ...]  # tensors of the checkpoint that are not the encoder's
     sha256: str  # of the checkpoint's weights
+    folder: Path  # from which it was read
 
     @property
     def hears(self) -> str:
         """'wave' or 'mel'."""
         return 'mel' if self.config['model_type'] in whisper.TYPES else 'wave'
+
+    @property
+    def longest(self) -> float:
+        """Seconds of a sound that it hears."""
+        return self.config['max_source_positions'] / 50 if self.hears == 'mel' else math.inf
 
     @property
     def normalised(self) -> bool:
@@ -107,7 +113,7 @@ def read(folder) -> Upstream:
         used |= set(sources)
         params[path] = _fitting([_tensor(names[s], s) for s in sources], sources[-1], path, shapes[path].shape)
     unused = tuple(sorted(set(names) - used))
-    return Upstream(config, module, flax.traverse_util.unflatten_dict(params), unused, _sha256(files))
+    return Upstream(config, module, flax.traverse_util.unflatten_dict(params), unused, _sha256(files), folder)
 
 
 def _sha256(files: list[Path]) -> str:
@@ -126,13 +132,13 @@ def _sha256(files: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def cut(folder: Path, of: Upstream, to: Path) -> None:
-    """Writes the encoder that was read from a folder, and no other tensor, into the folder `to`, byte for byte.
+def cut(of: Upstream, to: Path) -> None:
+    """Writes an encoder from the folder where it was read, and no other tensor, into the folder `to`, byte for byte.
 
     It is known by the same sha256 as the folder that it came from, and takes its licence along if that is there.
     """
     header, parts, end = {}, [], 0
-    for file in _files(folder):
+    for file in _files(of.folder):
         entries, start = _head(file)
         kept = {k: facts for k, facts in entries.items() if k != '__metadata__' and k not in of.unused}
         for name, facts in sorted(kept.items(), key=lambda item: item[1]['data_offsets']):
@@ -150,7 +156,8 @@ def cut(folder: Path, of: Upstream, to: Path) -> None:
     with open(to / WEIGHTS, 'wb') as file:
         file.write(struct.pack('<Q', len(head)) + head)
         file.writelines(_blocks(parts))
-    beside = [folder / CONFIG, folder / PREPROCESSOR, *(p for pattern in TERMS for p in sorted(folder.glob(pattern)))]
+    terms = (p for pattern in TERMS for p in sorted(of.folder.glob(pattern)))
+    beside = [of.folder / CONFIG, of.folder / PREPROCESSOR, *terms]
     for file in filter(Path.is_file, beside):
         shutil.copyfile(file, to / file.name)
 
@@ -168,7 +175,7 @@ def _blocks(parts: list[tuple[Path, int, int]]) -> Iterator[bytes]:
 def kept(folder) -> Upstream:
     """As `read`, from the disk once while its files stay as they are: a command reads one encoder, and asks for it often."""
     facts = [(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(Path(folder).glob('*'))]
-    return _kept(str(folder), tuple(facts))
+    return _kept(str(Path(folder)), tuple(facts))
 
 
 @functools.lru_cache(maxsize=1)
@@ -320,8 +327,7 @@ class Frozen:
     """States of sounds, by an encoder that does not learn; sounds of like length together, one program for each length."""
 
     def __init__(self, of: Upstream, pooled: bool):
-        self.of, self.cut = of, 0
-        self.longest = of.config['max_source_positions'] / 50 if of.hears == 'mel' else math.inf  # seconds
+        self.of, self.longest, self.cut = of, of.longest, 0
         apply = states(of, pooled)
 
         def stored(params, heard, length_B):

@@ -84,14 +84,14 @@ class FineTuned(LogMelEncoder):
 
         def pooled(mel_BxTxM, frames_B):
             if self.wave:
-                heard, length_B = mel_BxTxM.reshape(len(mel_BxTxM), -1), HOP * frames_B
+                heard, length_B = mel_BxTxM.reshape(mel_BxTxM.shape[0], -1), HOP * frames_B
             else:
                 heard, length_B = mel_BxTxM[:, : self.longest], jnp.minimum(frames_B, self.longest)
             states, count_B = self.states({'params': weights}, heard, length_B)
             mask_BxT = frame_mask(count_B, states[0].shape[1])
             return jnp.stack([pooling.statistics(x_BxTxC, mask_BxT) for x_BxTxC in states], 1)
 
-        A, B = self.accumulate if train else 1, len(frames_B)
+        A, B = self.accumulate if train else 1, frames_B.shape[0]
         if A == 1:
             x_BxLxC = pooled(mel_BxTxM, frames_B)
         else:
@@ -131,7 +131,7 @@ def make(config) -> Encoder:
         states=of.module.clone(how=how).apply,
         learns=lambda path: depth(path, of) is not None,
         wave=of.hears == 'wave',
-        longest=None if of.hears == 'wave' else 2 * of.config['max_source_positions'],
+        longest=None if of.hears == 'wave' else round(100 * of.longest),
         lora=config.lora,
         accumulate=config.accumulate,
     )

@@ -81,7 +81,7 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
     """By its own fold's run, but for the temperature: a state may be rounded to the next number of 16 bits."""
     swept = over(case)
     whole, rows = bundle.read(swept), list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines()))
-    _, encoder = bundle.encoder(swept, whole.facts)
+    encoder = bundle.encoder(swept, whole.facts)
     count, said = 0, []
     for n, run in enumerate(whole.facts['runs']):
         alone = bundle.Model(whole.facts, jax.tree.map(lambda x, n=n: x[n : n + 1], whole.arrays))
@@ -106,7 +106,7 @@ def model(over) -> predict.Predictor:
 def test_the_answer_is_the_mean_over_the_runs_which_share_the_encoder(over, model, monkeypatch):
     """Its program runs it once, whatever the number of the runs."""
     facts, arrays = bundle.read(over('whisper'))
-    _, encoder = bundle.encoder(over('whisper'), facts)
+    encoder = bundle.encoder(over('whisper'), facts)
     alone = [
         predict.Predictor(bundle.Model(facts, jax.tree.map(lambda x, n=n: x[n : n + 1], arrays)), encoder=encoder) for n in (0, 1)
     ]
@@ -190,11 +190,11 @@ def test_an_encoder_is_cut_out_of_shards_and_sixteen_bits(tmp_path):
     index = {'weight_map': {k: parts[n % 2] for n, k in enumerate(names)}}
     (home / 'model.safetensors.index.json').write_text(json.dumps(index))
     whole = upstream.read(home)
-    upstream.cut(home, whole, tmp_path / 'one')
+    upstream.cut(whole, tmp_path / 'one')
     alone = upstream.read(tmp_path / 'one')
     assert (alone.sha256, alone.unused) == (whole.sha256, ())
     jax.tree.map(np.testing.assert_array_equal, alone.params, whole.params)
-    upstream.cut(tmp_path / 'one', alone, tmp_path / 'two')
+    upstream.cut(alone, tmp_path / 'two')
     one, two = ((tmp_path / n / 'model.safetensors').read_bytes() for n in ('one', 'two'))
     assert one == two
 
@@ -221,7 +221,7 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, ove
     with pytest.raises(Refusal, match='hears log-mel features, and no upstream: leave x out'):
         bundle.encoder(tmp_path, {}, 'x')
     with pytest.raises(Refusal, match='there is no upstream to carry'):
-        bundle.carry(tmp_path, None, None)
+        bundle.carry(tmp_path, None)
 
 
 def test_statistics_that_a_stranger_has_not_are_refused(over):
@@ -319,7 +319,7 @@ def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeyp
     program = jax.export.deserialize(export.program(model, encoder).serialize())
     np.testing.assert_allclose(program.call(*predictor.ear.filled(waves, 75, 3)), want, atol=1e-4)
     of_states, (states_TxM,) = predict.posterior(model.facts, True), predictor.ear(waves[:1])
-    (p_C,) = jax.jit(of_states)(predictor.runs, states_TxM[None], np.int32([len(states_TxM)]))
+    (p_C,) = jax.jit(of_states)(predictor.runs, None, states_TxM[None], np.int32([len(states_TxM)]))
     np.testing.assert_allclose(p_C, want[0], atol=1e-4)
     assert np.ptp([p[0] for p in want]) > 0.01
 

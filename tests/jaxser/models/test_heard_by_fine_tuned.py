@@ -1,0 +1,259 @@
+"""Models over a fine-tuned encoder, from sound to posterior: predicted, carried, named, exported."""
+
+import copy
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import parity
+import pytest
+import soundfile
+import tiny_config
+from flax.traverse_util import flatten_dict
+from test_heard_by_upstream import LIBROSA, LONGER, RATE, close, says, snippets, sound
+
+import jaxser
+from data_pipelines import prepare
+from data_pipelines.refusal import Refusal
+from data_pipelines.upstream import Heard
+from jaxser import bundle, card, export, predict, train, upstream
+
+CASES = {  # the encoder, and config.model.lora
+    'whisper': ('whisper', 0),
+    'hubert, adapted': ('hubert base', 2),
+    'whisper, adapted': ('whisper', 2),
+    'hubert': ('hubert base', 0),
+    'wavlm large': ('wavlm large', 0),
+}
+QUICK = ('whisper', 'hubert, adapted')
+EVERY = pytest.mark.parametrize('case', [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
+
+
+@pytest.fixture(scope='module')
+def over(data, once) -> Callable[[str], Path]:
+    """The workdir of a finished sweep over the encoder of that case, which lies beside it, as do the shards: two folds."""
+
+    def make(path: Path, of: str, lora: int) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(parity.CASES, 'whisper', LONGER)
+            (path / 'encoder').mkdir()
+            parity.write(of, path / 'encoder')
+        (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
+        prepare.prepare('folder', data.parent / 'list.csv', path / 'data', Heard.of(path / 'encoder'), workers=1)
+        config = tiny_config.get_config()
+        keys = {'name': 'fine_tuned', 'upstream': str(path / 'encoder'), 'lora': lora, 'upstream_rate': 10.0}
+        config.update_from_flattened_dict({f'model.{k}': v for k, v in keys.items()})
+        config.update_from_flattened_dict({'data.dir': str(path / 'data'), 'data.normalise': 'none'})
+        config.update_from_flattened_dict({'method': 'erm', 'train.epochs': 2})
+        config.sweep.update(lam=(), fold=(0, 1), time_mask=(0.0,), band_mask=(0.0,))
+        train.run(config, path / 'w')
+        bundle.run(path / 'w')
+
+    def swept(case: str) -> Path:
+        of, lora = CASES[case]
+        return once(f'tuned_{of.replace(" ", "_")}_{lora}', lambda path: make(path, of, lora)) / 'w'
+
+    return swept
+
+
+@pytest.fixture
+def whisper(over, tmp_path) -> Path:
+    """The model over Whisper alone, elsewhere; it says that its encoder is beside it, in `encoder`."""
+    made = over('whisper').parent
+    shutil.copytree(made / 'encoder', tmp_path / 'encoder')
+    shutil.copytree(made / 'w' / 'model', tmp_path / 'model')
+    file = tmp_path / 'model' / 'model.json'
+    file.write_text(file.read_text().replace(str(made), str(tmp_path)))
+    return tmp_path / 'model'
+
+
+@pytest.fixture(scope='module')
+def model(over) -> predict.Predictor:
+    """Over Whisper."""
+    return jaxser.load(over('whisper'))
+
+
+def alone(model: predict.Predictor, n: int, scale: float = 1.0) -> predict.Predictor:
+    """The model as if it had that run alone; its changes of the encoder's weights may be scaled."""
+    one = copy.copy(model)  # of which it has the compiled program too
+    one.runs = jax.tree.map(lambda x: x[n : n + 1], model.runs)
+    own = one.runs['params']['encoder']
+    own['upstream'] = jax.tree.map(lambda x: scale * x, own['upstream'])
+    return one
+
+
+@EVERY
+def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, data):
+    """By its own fold's run, but for the temperature; by the checkpoint's weights without their changes it has another."""
+    swept = over(case)
+    model = jaxser.load(swept)
+    facts, said = model.facts, {0.0: [], 1.0: []}
+    rows, want = list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines())), []
+    for n, run in enumerate(facts['runs']):
+        mine = [r for r in rows if int(r['fold']) == run['fold']]
+        raw_NxC = np.array([[float(r[c]) for c in facts['classes']] for r in mine])
+        want.extend(bundle.tempered(raw_NxC, facts['calibration']['temperature']))
+        for scale, found in said.items():
+            answers = alone(model, n, scale).files(data.parent / r['utterance'] for r in mine)
+            found.extend([a['posterior'][c] for c in facts['classes']] for a in answers)
+    assert len(want) == 32
+    np.testing.assert_allclose(said[1.0], want, atol=1e-5)
+    assert np.ptp(said[1.0], axis=0)[0] > 0.02  # they are answers to what was heard
+    assert np.abs(np.array(said[0.0]) - want).max() > 1e-3
+
+
+def test_the_answer_is_the_mean_over_the_runs_which_share_the_weights(over, model):
+    """They are one argument of the program, and no array in it has an axis of the runs before the shape of a weight."""
+    wave, each = sound(1.0), [alone(model, n).predict(sound(1.0), RATE)['posterior'] for n in (0, 1)]
+    close(model.predict(wave, RATE), {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}}, 1e-6)
+    heard = model.ear.filled([model.ear.hear(wave)], 100, 1)
+    jaxpr = jax.make_jaxpr(model._posterior)(model.runs, model.ear.params, *heard)
+    assert sum(x.nbytes for x in jaxpr.consts) < 1000
+    frozen = {x.shape for x in jax.tree.leaves(model.ear.params)}
+    own = {x.shape for x in jax.tree.leaves(model.runs)}
+    text = str(jaxpr)
+    for shape in frozen:
+        if len(shape) > 1 and (2, *shape) not in own:
+            assert f'f32[{",".join(map(str, (2, *shape)))}]' not in text
+    assert [x.folder for x in [bundle.encoder(over('whisper'), model.facts)]] == [over('whisper').parent / 'encoder']
+
+
+@EVERY
+def test_neither_the_batch_nor_the_padding_changes_an_answer(over, case, tmp_path):
+    """A file alone, among others of other lengths, or padded to the window of a stream."""
+    model, names = jaxser.load(over(case)), []
+    lengths = (0.1, 0.3, 0.9, 3.1)
+    for n, seconds in enumerate(lengths):
+        names.append(tmp_path / f'{n}.wav')
+        soundfile.write(names[-1], sound(seconds), RATE, 'FLOAT')
+    for seconds, answer in zip(lengths, model.files(names), strict=True):
+        wave = sound(seconds)
+        close(model.predict(wave, RATE), answer, 1e-5)
+        (padded,) = model._score([model.ear.hear(wave)], 1000)
+        np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-5)
+
+
+def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
+    """Nothing is cut off: a sound longer than its 12 s is answered by windows, and no batch is padded beyond them."""
+    wave = sound(14.0)
+    answer = model.predict(wave, RATE)
+    assert [(w['start'], w['end']) for w in answer['windows']] == [(0, 10), (4, 14)]
+    close(answer['windows'][1], model.predict(wave[4 * RATE :], RATE))
+    assert model.predict(wave[: 12 * RATE], RATE)['windows'] == []
+    assert model.ear.bucket(model.ear.hear(wave[: 12 * RATE])) == 1200
+    with pytest.raises(Refusal, match=r'A window of 13 s is too long: whisper, .* hears 12 s at most'):
+        jaxser.load(over('whisper'), window=13)
+    for some, said in ((np.zeros(RATE), 'silent'), (sound(0.05), 'too short: 0.050 s')):
+        with pytest.raises(Refusal, match=said):
+            model.predict(some, RATE)
+
+
+@EVERY
+def test_a_stream_is_answered_every_second(over, case):
+    """About its last seconds, as a sound of them is."""
+    model, wave = jaxser.load(over(case), window=2, hop=1), np.round(sound(2.5) * 32768) / 32768
+    found = list(model.stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
+    assert [(a['start'], a['end']) for a in found] == [(0, 1), (0, 2), (0.5, 2.5)]
+    for a in found:
+        close(a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE), 1e-5)
+
+
+def test_a_carried_encoder_is_all_that_prediction_needs(whisper, model):
+    """The model's folder alone, wherever its checkpoint was: its weights are there once, and the changes beside them."""
+    bundle.carry(whisper, bundle.encoder(whisper, bundle.read(whisper).facts))
+    shutil.rmtree(whisper.parent / 'encoder')
+    moved = shutil.move(whisper, whisper.parent / 'elsewhere')
+    assert {p.name for p in moved.iterdir()} == {*bundle.FILES, 'upstream'}
+    assert (moved / 'upstream' / 'LICENSE.txt').read_text() == 'As you like it.'
+    before = json.loads((moved / 'model.json').read_text())
+    predictor = jaxser.load(moved)
+    close(predictor.predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
+    assert predictor.facts == before
+
+
+def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, model, tmp_path):
+    """By name and hash: changes are nothing to other weights."""
+    named = bundle.read(whisper).facts['upstream']
+    encoder = shutil.move(tmp_path / 'encoder', tmp_path / 'moved')
+    with pytest.raises(Refusal, match=f'a whisper whose weights .* {named["sha256"]} .*encoder: .*--upstream FOLDER'):
+        jaxser.load(whisper)
+    close(jaxser.load(whisper, upstream=f'{encoder}/').predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
+    (tmp_path / 'other').mkdir()
+    other = upstream.read(parity.write('whisper', tmp_path / 'other'))  # of 20 positions, as the other is of 600
+    with pytest.raises(Refusal, match=f'{named["name"]}, .*{named["sha256"]}; .*/other holds whisper-3x16-.* {other.sha256}'):
+        jaxser.load(whisper, upstream=tmp_path / 'other')
+
+
+@LIBROSA
+@EVERY
+def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, tmp_path, monkeypatch):
+    """All snippets of the card, from a WAV; any number of utterances of any length, garbage beyond their ends."""
+    out = export.run(over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True)
+    model, wave = jaxser.load(over(case)), sound(1.0)
+    monkeypatch.chdir(out)
+    soundfile.write('speech.wav', wave, RATE, 'FLOAT')
+    want = model.predict(wave, RATE)['posterior']
+    found = [says(code) for code in snippets(out)]
+    assert len(found) == 3 + (case == 'whisper')
+    for posterior in found:
+        assert posterior == pytest.approx(want, abs=1e-5)
+    content = (out / card.PROGRAM).read_bytes()
+    program = jax.export.deserialize(content)
+    assert program.platforms == export.PLATFORMS
+    for seconds in ((0.1,), (0.5, 1.3, 0.2)):
+        waves = [model.ear.hear(sound(s)) for s in seconds]
+        heard, length_B = model.ear.filled(waves, max(map(len, waves)), len(waves))
+        assert heard.dtype == np.float16
+        for b, length in enumerate(length_B):
+            heard[b, length:] = (np.nan, 1e4, -1e4)[b]
+        np.testing.assert_allclose(program.call(heard, length_B), model._score(waves), atol=1e-5)
+    kernels = [x for path, x in flatten_dict(model.ear.params).items() if path[-1] == 'kernel']
+    assert {content.count(np.asarray(x).tobytes()) for x in kernels} == {1}
+    for file in (f for f in out.rglob('*') if f.is_file()):
+        assert str(over(case).parent).encode() not in file.read_bytes()
+    text, named = (out / 'README.md').read_text(), bundle.read(over(case)).facts['upstream']
+    for word in (named['sha256'], 'fine-tuned', 'for the changed weights too', 'resampled to 16000 Hz', 'It is here'):
+        assert word in text
+    assert 'frozen' not in text.partition('## Upstream')[0]
+    assert 'frozen' not in card.hears(model.facts, None)
+
+
+def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path):
+    """By itself, to the byte; and what is longer than Whisper hears is refused by the program."""
+    out = export.run(over('whisper'), tmp_path / 'out', carry_upstream=True)
+    again = export.run(out, tmp_path / 'again')
+    assert {p.name for p in again.iterdir()} == {'README.md', *bundle.FILES, 'upstream', card.PROGRAM}
+    for name in (card.PROGRAM, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
+        assert (again / name).read_bytes() == (out / name).read_bytes()
+    program = jax.export.deserialize((out / card.PROGRAM).read_bytes())
+    with pytest.raises(ValueError, match='shapes'):
+        program.call(np.zeros((1, 1201, 6), np.float16), np.int32([1201]))
+    with pytest.raises(ValueError, match='float16'):
+        program.call(np.zeros((1, 100, 6), np.float32), np.int32([100]))
+
+
+def test_an_export_that_names_the_encoder_has_no_program(over, tmp_path, monkeypatch):
+    """The card says so, and how jaxser runs it; a SavedModel is refused before anything is written."""
+    out = export.run(over('whisper'), tmp_path / 'out')
+    assert {p.name for p in out.iterdir()} == {'README.md', *bundle.FILES}
+    for file in out.iterdir():
+        assert str(over('whisper').parent).encode() not in file.read_bytes()
+    monkeypatch.chdir(out)
+    soundfile.write('speech.wav', sound(2.0), RATE, 'FLOAT')
+    with pytest.raises(Refusal, match='--upstream FOLDER'):
+        jaxser.load(out)
+    (with_jaxser,) = (code.replace('FOLDER', str(over('whisper').parent / 'encoder')) for code in snippets(out))
+    assert says(with_jaxser) == pytest.approx(jaxser.load(over('whisper')).predict(sound(2.0), RATE)['posterior'], abs=1e-6)
+    text = (out / 'README.md').read_text()
+    assert 'There is no program here' in text
+    assert 'It is not here' in text
+    assert card.PROGRAM not in text
+    assert 'stablehlo' not in text
+    with pytest.raises(Refusal, match=r'without which TensorFlow cannot run it: add --carry_upstream'):
+        export.run(over('whisper'), tmp_path / 'tf', saved_model=True)
+    assert not (tmp_path / 'tf').exists()
