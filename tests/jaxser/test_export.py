@@ -190,6 +190,18 @@ def test_every_kind_of_network_takes_any_shape(keys, own, shape):
     assert np.ptp(np.asarray(p_BxC)[:, 0]) > 1e-3  # they are answers to what was heard
 
 
+def test_what_training_did_not_normalise_is_not_normalised():
+    """By no utterance of its own either: as if each run had a mean of 0 and a scale of 1."""
+    _, config, arrays = untrained(**{'model.name': 'cnn'})
+    facts, made = model_of(config, arrays).facts, batches_of(((2, 7),))
+    none = {'mean': np.zeros((2, BANDS), np.float32), 'scale': np.ones((2, BANDS), np.float32)}
+    (want,) = wanted(predict.Predictor(bundle.Model(facts, arrays | none)), made)
+    (found,) = wanted(predict.Predictor(bundle.Model(facts | {'normalisation': 'none'}, arrays)), made)
+    (other,) = wanted(predict.Predictor(bundle.Model(facts, arrays)), made)
+    np.testing.assert_allclose(found, want, atol=1e-6)
+    assert np.abs(other - want).max() > 1e-3
+
+
 def test_no_file_tells_where_it_was_made(exported, data):
     """Neither of the source, whose paths JAX writes into its programs, nor of the speech."""
     for file in (f for f in exported.rglob('*') if f.is_file()):

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import tiny_config
 
@@ -30,7 +31,7 @@ def configuration(heard, whisper, **changes):
 
 @pytest.mark.slow
 def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path, capsys):
-    """The forecast of memory comes before; what is kept is a run's own; other sound has no answer yet."""
+    """The forecast of memory comes before; what is kept is a run's own, and of other sound the model has an answer."""
     methods = {'sweep.method': ('dann', 'speaker_norm'), 'sweep.lam': (0.5,), 'train.epochs': 1, 'model.lora': 2}
     results = train.run(configuration(heard, whisper, **methods), tmp_path / 'run')
     assert [r['status'] for r in results['runs']] == ['ok', 'ok']
@@ -40,8 +41,9 @@ def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path,
     assert said.index('Forecast of memory') < said.index('First step')
     names = bundle.read(bundle.run(tmp_path / 'run')).arrays['params']['encoder']['upstream']
     assert set(names['layers_0']['self_attn']) == {'q_proj', 'v_proj'}
-    with pytest.raises(Refusal, match='of other sound it cannot be asked yet'):
-        predict.load(tmp_path / 'run')
+    wave = np.random.default_rng(0).normal(0, 0.1, 3_200).astype(np.float32)
+    answer = predict.load(tmp_path / 'run', window=0.2, hop=0.2).predict(wave, 16_000)
+    assert sum(answer['posterior'].values()) == pytest.approx(1)
 
 
 def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_path):
