@@ -232,7 +232,7 @@ def tuned(facts: dict) -> bool:
 def encoder(folder, facts: dict, given=None) -> upstream.Upstream | None:
     """The pretrained encoder by which the model of `folder` hears; None for a model of log-mel.
 
-    It is in the folder `given`, else beside the model, else where it was in preparing. Refuses none, and another.
+    It is in the folder `given`, else beside the model, else where it was in preparing, or in training. Refuses none, and another.
     """
     named, place = facts.get('upstream'), where(folder)
     if not named:

@@ -48,7 +48,6 @@ def text(model: bundle.Model, of: Sweep | None, saved_model: bool = False, encod
     """The file; `of` is the sweep that made the model, where it is at hand, and `encoder` the upstream that is carried along."""
     facts = model.facts
     row = next(r for r in of.rows if all(r.get(k) == facts['row'].get(k) for k in of.swept)) if of else None
-    programmed = encoder is not None or not bundle.tuned(facts)
     parts = {
         '': opening(facts),
         'Intended use': intended(facts),
@@ -64,7 +63,12 @@ def text(model: bundle.Model, of: Sweep | None, saved_model: bool = False, encod
         'Versions': versions(facts, of),
     }
     body = '\n\n'.join(f'## {title}\n\n{body}' if title else body for title, body in parts.items() if body)
-    return f'{head(facts, programmed)}{body}\n'
+    return f'{head(facts, programmed(facts, encoder))}{body}\n'
+
+
+def programmed(facts: dict, encoder: Upstream | None) -> bool:
+    """Whether there is a program: changes of weights are none without the weights."""
+    return encoder is not None or not bundle.tuned(facts)
 
 
 def spoken(facts: dict) -> list[str]:
@@ -73,11 +77,11 @@ def spoken(facts: dict) -> list[str]:
     return sorted({language for c in of for language in c['languages']})
 
 
-def head(facts: dict, programmed: bool) -> str:
+def head(facts: dict, program: bool) -> str:
     """What the Hub reads; without a licence, which is not ours to name, and without data sets, whose names are not the Hub's."""
     known = {'library_name': 'jaxser', 'pipeline_tag': 'audio-classification', 'language': spoken(facts)}
     known |= {
-        'tags': ['speech-emotion-recognition', 'audio-classification', 'jax', *['stablehlo'] * programmed],
+        'tags': ['speech-emotion-recognition', 'audio-classification', 'jax', *['stablehlo'] * program],
         'metrics': ['recall', 'accuracy', 'f1'],
     }
     lines = [f'{k}: {v if isinstance(v, str) else json.dumps(v)}' for k, v in known.items() if v]
@@ -137,8 +141,8 @@ def hears(facts: dict, encoder: Upstream | None) -> str:
     )
     if bundle.tuned(facts):
         rank = facts['config']['model']['lora']
-        parts = f'by rank {rank} to those of queries and values' if rank else 'to those of its whole transformer'
-        how = f'fine-tuned ({size}): `model.safetensors` holds what each network adds {parts}, and not the weights themselves'
+        changes = f'of queries and values, of rank {rank}' if rank else 'of its whole transformer'
+        how = f'fine-tuned ({size}): `model.safetensors` holds the changes of every network ({changes}), and not what they change'
         also = ', for the changed weights too'
     return (
         f'It hears by the encoder of a {states.model}, {how}. '
@@ -386,7 +390,7 @@ print(model.predict(*soundfile.read('speech.wav', dtype='float32'))['posterior']
 ```
 
 """
-    if named and bundle.tuned(facts):
+    if not programmed(facts, encoder):
         told += """\
 FOLDER is that of the checkpoint. There is no program here, as it would hold the weights of that checkpoint: where its licence
 allows a copy, `python -m jaxser.export --workdir . --out ANEW --carry_upstream --upstream FOLDER` writes one (keep this card:

@@ -153,7 +153,7 @@ def run(workdir, out, saved_model: bool = False, carry_upstream: bool = False, u
     encoder = bundle.encoder(workdir, model.facts, upstream) if carries else None
     if carries and not encoder:
         raise Refusal(f'The model of {workdir} hears log-mel features: there is no upstream to carry.')
-    programmed = encoder is not None or not bundle.tuned(model.facts)
+    programmed = card.programmed(model.facts, encoder)
     if saved_model and not programmed:
         raise Refusal(
             f'The model of {workdir} is changes of the weights of a pretrained encoder, without which TensorFlow cannot run it: '

@@ -327,7 +327,7 @@ class Predictor:
 def load(folder, window: float = WINDOW, hop: float = HOP, upstream=None) -> Predictor:
     """The model of a finished sweep's workdir, or of its folder model/.
 
-    `upstream` is where the pretrained encoder is, if it is neither beside the model nor where it was in preparing.
+    `upstream` is where the pretrained encoder is, if it is neither beside the model nor where it was in preparing or training.
     """
     model = bundle.read(folder)
     return Predictor(model, window, hop, bundle.encoder(folder, model.facts, upstream))
