@@ -214,7 +214,10 @@ def figures(facts: dict, of: Sweep | None, row: dict | None) -> str:
             if sum(said)
         ]
         told.append(grid(['class', 'tested, over seeds', 'recall'], recall))
-        told.append(f'```\n{of.facts["command"]}\n```')
+        command = of.facts['command']
+        if bundle.tuned(facts):  # where the checkpoint lay here is nobody else's business
+            command = command.replace(facts['config']['model']['upstream'], 'FOLDER')
+        told.append(f'```\n{command}\n```')
     return '\n\n'.join(told)
 
 
