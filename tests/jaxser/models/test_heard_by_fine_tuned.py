@@ -108,7 +108,7 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
             found.extend([a['posterior'][c] for c in facts['classes']] for a in answers)
     assert len(want) == 32
     np.testing.assert_allclose(said[1.0], want, atol=1e-5)
-    assert np.ptp(said[1.0], axis=0)[0] > 0.02  # they are answers to what was heard
+    assert np.ptp(said[1.0], axis=0)[0] > 0.005  # they are answers to what was heard
     assert np.abs(np.array(said[0.0]) - want).max() > 1e-3
 
 
