@@ -64,7 +64,8 @@ def anonymous() -> Iterator[None]:
 def posterior(model: bundle.Model, encoder: upstream.Upstream | None = None) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """(heard, length_B) -> posterior_BxC: what jaxser.predict computes, in one program for all platforms.
 
-    On a CPU the runs take turns, as there; elsewhere they are vmapped, as a step of the LSTM is too small to fill an accelerator.
+    On a CPU the runs take turns, as there; elsewhere they are vmapped, as a step of the LSTM is too small to fill an accelerator;
+    those of a fine-tuned encoder are not.
     """
     runs, params = {'batch_stats': {}, **model.arrays}, jax.tree.map(jnp.asarray, encoder.params if encoder else None)
     in_turn, at_once = (predict.posterior(model.facts, in_turn, encoder) for in_turn in (True, False))
