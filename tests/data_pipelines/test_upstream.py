@@ -36,7 +36,12 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     return {case: parity.write(case, tmp_path_factory.mktemp(case.replace(' ', '_'))) for case in ('hubert base', 'whisper')}
 
 
-@pytest.fixture(scope='module', params=[(c, k) for c in ('hubert base', 'whisper') for k in upstream.KEPT], ids='-'.join)
+QUICK = ('hubert base', 'pooled'), ('whisper', 'all')
+CASES = [(c, k) for c in ('hubert base', 'whisper') for k in upstream.KEPT]
+PREPARED = [pytest.param(c, marks=[] if c in QUICK else pytest.mark.slow, id='-'.join(c)) for c in CASES]
+
+
+@pytest.fixture(scope='module', params=PREPARED)
 def prepared(request, data, folders, tmp_path_factory) -> SimpleNamespace:
     """The corpus of the fixture `data`, by states of one of them, with few utterances waiting for others; and what was said."""
     case, kept = request.param

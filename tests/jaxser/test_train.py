@@ -199,10 +199,8 @@ def test_identity_batches_of_another_corpus_forget_its_speakers(corpora, normali
         sweep(corpora, tmp_path / 'refused', **IDENTITY | beside)
 
 
-SLOW = pytest.param({'data_devices': 2}, marks=pytest.mark.slow, id='two devices')
-
-
-@pytest.mark.parametrize('way', [pytest.param({'data.resident': 'off'}, id='streamed'), SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize('way', [{'data.resident': 'off'}, {'data_devices': 2}], ids=['streamed', 'two devices'])
 def test_identity_batches_are_the_same_streamed_and_shared_out(corpora, normalised, tmp_path, way):
     """1e-5 on posteriors after two epochs."""
     sweep(corpora, tmp_path, **IDENTITY, **way)
