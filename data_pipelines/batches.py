@@ -4,6 +4,7 @@ import collections
 import contextlib
 import copy
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -156,7 +157,16 @@ def resolved(config):
             'name it in one of the two.'
         )
     config.data.corpora = tuple(dict.fromkeys((*own, *data_sets(beside))))
-    if config.model.name == 'fine_tuned':
+    tuned = config.model.name == 'fine_tuned'
+    config.model.upstream = os.path.expanduser(config.model.upstream)
+    if tuned != bool(config.model.upstream):
+        raise Refusal(
+            'config.model.name=fine_tuned trains a pretrained encoder: name its folder, --config.model.upstream=FOLDER.'
+            if tuned
+            else f'config.model.upstream is {config.model.upstream}, which only fine_tuned trains; {config.model.name} hears '
+            'what config.data.upstream names, or log-mel. Leave it empty, or set config.model.name=fine_tuned.'
+        )
+    if tuned:
         hears = upstream.Heard.of(config.model.upstream).name
         config.model.weights = upstream.States.of(config.model.upstream, upstream.KEPT[0]).digest
         if not hears.startswith(config.data.upstream):

@@ -316,8 +316,7 @@ def main() -> None:
     parser.add_argument(
         '--states',
         choices=(*KEPT, HEARD),
-        default=KEPT[0],
-        help='of an upstream: what is kept of its states, or instead of them what it hears, to fine-tune it (%(default)s)',
+        help=f'of an upstream: what is kept of its states, or instead of them what it hears, to fine-tune it ({KEPT[0]})',
     )
     for field in dataclasses.fields(LogMel):
         parser.add_argument(f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)')
@@ -327,15 +326,18 @@ def main() -> None:
         prepare(spec=asked(arguments.pop('features'), arguments.pop('states'), LogMel(**fields)), **arguments)
 
 
-def asked(features: str, states: str, log_mel: LogMel) -> LogMel | States | Heard:
+def asked(features: str, states: str | None, log_mel: LogMel) -> LogMel | States | Heard:
     """What the options name."""
     what, _, folder = features.partition(':')
     if what == 'upstream' and folder:
         if log_mel != LogMel():
             raise Refusal(f'{log_mel} has no part in the states of an upstream or what it hears: leave its options out.')
-        return Heard.of(folder) if states == HEARD else States.of(folder, states)
+        folder = os.path.expanduser(folder)  # which a shell leaves alone there
+        return Heard.of(folder) if states == HEARD else States.of(folder, states or KEPT[0])
     if features != 'log-mel':
         raise Refusal(f'--features is {features!r}; expected log-mel, or upstream:FOLDER.')
+    if states:
+        raise Refusal(f'--states {states} is of an upstream: name its Hugging Face folder, --features upstream:FOLDER.')
     return log_mel
 
 

@@ -208,9 +208,11 @@ def chosen(out: str | Path, corpora: Iterable[str], asked: str) -> str:
     if both:
         raise Refusal(f'config.data.upstream is {asked!r}, and there are {" and ".join(sorted(both))}: name one of them.')
     options = '--features upstream:FOLDER' + f' --states {HEARD}' * (asked.startswith('wave') or f'-{HEARD}-' in asked)
-    lines = '\n'.join(f'  python -m data_pipelines.prepare {name} --source PATH --out {out} {options}' for name in there)
+    lacking = [name for name, found in there.items() if not found] or list(there)
+    lines = '\n'.join(f'  python -m data_pipelines.prepare {name} --source PATH --out {out} {options}' for name in lacking)
     found = '; '.join(f'{name}: {", ".join(sorted(f))}' for name, f in there.items() if f)
     raise Refusal(
-        f'{" and ".join(there)} {"is" if len(there) == 1 else "are"} not prepared in {out}/ with features of an upstream: none '
-        f'begins with {asked!r}{f" ({found})" if found else ""}. First, with the Hugging Face folder of the encoder:\n{lines}'
+        f'{" and ".join(lacking)} {"is" if len(lacking) == 1 else "are"} not prepared in {out}/ with features of an upstream that '
+        f'begin with {asked!r}{f" (there are {found})" if found else ""}. First, with the Hugging Face folder of the encoder:\n'
+        f'{lines}'
     )

@@ -381,6 +381,7 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
                 batch = layout.place_batch(batch, 3)
                 if first:
                     announce.forecast(trainer, group, forecast(trainer, state, batch, hyper), epoch, began)
+                    progress.set_postfix_str('training')
                     progress.unpause()  # what came before was compilation, which is no measure of the steps
                     if profile:
                         traced.enter_context(jax.profiler.trace(str(place.path / 'profile'), create_perfetto_trace=True))

@@ -90,7 +90,10 @@ class Upstream(NamedTuple):
 def read(folder) -> Upstream:
     """The encoder in a folder; refuses one that is damaged, or no such encoder's, naming the tensor."""
     folder = Path(folder)
-    config = _json(folder / CONFIG, f'{folder} holds no upstream (no config.json); expected a Hugging Face folder.')
+    wanted = f'a Hugging Face folder on this disk, with {CONFIG} and {WEIGHTS}'
+    if not folder.is_dir():
+        raise Refusal(f'{folder} is no folder; expected {wanted}. `hf download {folder} --local-dir FOLDER` may get it.')
+    config = _json(folder / CONFIG, f'{folder} holds no upstream (no {CONFIG}); expected {wanted}.')
     family = next((f for f in (wav2vec2, whisper) if config.get('model_type') in f.TYPES), None)
     if family is None:
         known = ', '.join((*wav2vec2.TYPES, *whisper.TYPES))
@@ -197,16 +200,18 @@ def _json(path: Path, absent: str) -> dict:
 
 def _module(family, config: dict, folder: Path) -> tuple[Any, dict]:
     """The Flax module, and the shape of every parameter by its path."""
-    frozen = flax.core.freeze(config)
+    frozen, hears = flax.core.freeze(config), folder / PREPROCESSOR
+    said = _json(hears, '') if hears.exists() else {}
+    if said.get('sampling_rate', RATE) != RATE:
+        raise Refusal(f'{hears} says {said["sampling_rate"]} Hz; only {RATE} is understood.')
     if family is whisper:
         module, x = whisper.Whisper(frozen), jnp.zeros((1, 8, config['num_mel_bins']))
     else:
-        hears = folder / PREPROCESSOR
-        said = _json(hears, '') if hears.exists() else {}
-        if said.get('sampling_rate', RATE) != RATE:
-            raise Refusal(f'{hears} says {said["sampling_rate"]} Hz; only {RATE} is understood.')
         module, x = wav2vec2.Wav2Vec2(frozen, said.get('do_normalize', True)), jnp.zeros((1, RATE))
-    shapes = jax.eval_shape(module.init, jax.random.key(0), x, jnp.full(1, x.shape[1]))['params']
+    try:
+        shapes = jax.eval_shape(module.init, jax.random.key(0), x, jnp.full(1, x.shape[1]))['params']
+    except (TypeError, ValueError, ZeroDivisionError) as e:  # sizes that do not go together
+        raise Refusal(f'{folder / CONFIG} describes no encoder: {str(e).splitlines()[0]} {DAMAGED}') from None
     return module, flax.traverse_util.flatten_dict(shapes)
 
 

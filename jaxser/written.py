@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from data_pipelines import batches
+from data_pipelines.upstream import KEPT, States
 from jaxser import evaluate, summary, sweep
 
 
@@ -44,7 +45,7 @@ def outcome(runs: list[dict], record, counts: list[np.ndarray], entropy: list[di
 def results(config, task, outcomes: list[dict], predicted: summary.Predicted, seconds: float) -> dict:
     """results.json."""
     runs = [r for o in outcomes for r in o['runs']]
-    notes = [f'only {config.data.only}'] * bool(config.data.only)
+    notes = over(config) + [f'only {config.data.only}'] * bool(config.data.only)
     notes += ['normalised by the tested audio too (transductive)'] * (config.data.normalise == 'speaker_transductive')
     notes += [f'LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']]
     return {
@@ -70,6 +71,14 @@ def results(config, task, outcomes: list[dict], predicted: summary.Predicted, se
         'runs': runs,
         'summary': summary.rows(runs, predicted, config.to_dict(), len(classes)),
     }
+
+
+def over(config) -> list[str]:
+    """By which pretrained encoder all is heard, if by one."""
+    if config.model.name == 'fine_tuned':
+        of = States.of(config.model.upstream, KEPT[0])
+        return [f'over a fine-tuned {of.model} of {of.layers - 1} layers, {of.width} wide ({of.digest})']
+    return [f'over the frozen {config.data.upstream}'] * bool(config.data.upstream)
 
 
 def predictions(task, runs: list[dict], scores, record) -> list[dict]:

@@ -106,8 +106,6 @@ class FineTuned(LogMelEncoder):
 def make(config) -> Encoder:
     """The encoder of `config.model`."""
     check(config, 'dim', 'accumulate')
-    if not config.upstream:
-        raise Refusal('config.model.name=fine_tuned trains a pretrained encoder: name its folder in config.model.upstream.')
     if not isinstance(config.lora, int) or config.lora < 0:
         raise Refusal(f'config.model.lora is {config.lora}; expected a rank, or 0 for changes of full rank.')
     for key in ('upstream_rate', 'layer_decay'):

@@ -135,9 +135,12 @@ def test_prepared_states_are_found_by_the_beginning_of_their_name(tmp_path):
     with pytest.raises(Refusal, match='there are whisper-3x16-all-00000001 and whisper-3x16-pooled-00000001: name one'):
         upstream.chosen(tmp_path, ['a'], 'whisper')
     with pytest.raises(
-        Refusal, match=r'begins with .whisper-3x16-pooled. \(a: .*\)\. First.*\n.*prepare a .*upstream:FOLDER\n.*prepare b '
+        Refusal,
+        match=r'^b is not prepared in .*begin with .whisper-3x16-pooled. \(there are a: .*\)\. First.*\n  .*prepare b .*FOLDER$',
     ):
         upstream.chosen(tmp_path, ['a', 'b'], 'whisper-3x16-pooled')
+    with pytest.raises(Refusal, match=r'^a and b are not prepared .*\n.*prepare a .*\n.*prepare b '):
+        upstream.chosen(tmp_path, ['a', 'b'], 'hubert')
 
 
 def configuration(out: Path, **changes):
@@ -181,7 +184,8 @@ def test_what_pooled_states_cannot_do_is_refused(tmp_path):
     [
         (('--features', 'upstream:FOLDER', '--bands', '40'), 'has no part in the states of an upstream'),
         (('--features', 'upstream:FOLDER', '--beam'), 'leave --beam out'),
-        (('--features', 'upstream:nowhere'), 'nowhere holds no upstream'),
+        (('--features', 'upstream:nowhere'), 'nowhere is no folder; expected a Hugging Face folder on this disk'),
+        (('--states', 'heard'), '--states heard is of an upstream: name its Hugging Face folder, --features upstream:FOLDER'),
         (('--features', 'upstream'), 'expected log-mel, or upstream:FOLDER'),
     ],
 )

@@ -65,7 +65,13 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
     [
         ({'data.normalise': 'global'}, r'hears whisper-6-heard-\w+ as it is: set config.data.normalise=none'),
         ({'data.upstream': 'wave'}, r"config.data.upstream is 'wave'; what fine_tuned hears is whisper-6-heard"),
-        ({'model.name': 'cnn', 'data.upstream': 'whisper'}, r'of which cnn makes nothing: set config.model.name=fine_tuned'),
+        (
+            {'model.name': 'cnn', 'model.upstream': '', 'data.upstream': 'whisper'},
+            r'of which cnn makes nothing: set config.model.name=fine_tuned',
+        ),
+        ({'model.upstream': ''}, r'trains a pretrained encoder: name its folder, --config.model.upstream=FOLDER'),
+        ({'model.upstream': '~/nowhere'}, r'^/\S+/nowhere is no folder; expected a Hugging Face folder on this disk'),
+        ({'model.name': 'tdnn_lstm'}, r'which only fine_tuned trains; tdnn_lstm hears what config.data.upstream names'),
         ({'data.dir': 'nowhere'}, r'--out nowhere --features upstream:FOLDER --states heard'),
     ],
 )

@@ -379,8 +379,7 @@ def test_one_iteration_of_tap_raises_the_encoder_on_the_speaker_loss_and_nothing
 @pytest.mark.parametrize(
     ('key', 'value', 'said'),
     [
-        ('upstream', '', 'name its folder in config.model.upstream'),
-        ('upstream', 'nowhere', 'nowhere holds no upstream'),
+        ('upstream', 'nowhere', 'nowhere is no folder'),
         ('lora', -1, 'config.model.lora is -1; expected a rank'),
         ('upstream_rate', 0.0, 'config.model.upstream_rate is 0.0; expected a number above 0'),
         ('layer_decay', -1.0, 'config.model.layer_decay is -1.0'),

@@ -173,7 +173,9 @@ def test_what_is_not_understood_is_refused(folder):
     assert "model_type 'bert'; understood are wav2vec2, hubert, wavlm, whisper" in refused(folder)
     configured(folder, model_type='hubert', hidden_act='relu')
     assert "hidden_act 'relu'; only 'gelu'" in refused(folder)
-    configured(folder, hidden_act='gelu')
+    configured(folder, hidden_act='gelu', num_attention_heads=3)
+    assert 'config.json describes no encoder: ' in refused(folder)
+    configured(folder, num_attention_heads=2)
     (folder / 'preprocessor_config.json').write_text('{"sampling_rate": 8000}')
     assert 'says 8000 Hz; only 16000' in refused(folder)
     (folder / 'preprocessor_config.json').write_text('{')
@@ -181,7 +183,7 @@ def test_what_is_not_understood_is_refused(folder):
     (folder / 'preprocessor_config.json').unlink()
     shutil.move(folder / 'model.safetensors', folder / 'pytorch_model.bin')
     assert 'pytorch_model.bin: pickled, which is never opened' in refused(folder)
-    assert 'holds no upstream (no config.json)' in refused(folder / 'nowhere')
+    assert 'is no folder; expected a Hugging Face folder' in refused(folder / 'nowhere')
 
 
 def test_what_a_folder_holds_is_said(folder):
