@@ -2,14 +2,15 @@
 
 TAP of Gat et al. 2022 (arXiv 2202.01252): the whole upstream climbs the speaker loss of identity batches. The paper's: the four
 steps, lam as the step of the ascent, and that the upstream learns. This project's defaults: Whisper in place of HuBERT, the
-corpus, the weighted sum of layers, AdamW with its schedule and rates, and lam.
+corpus, the weighted sum of layers, and AdamW with its schedule and rates.
 
 The encoder is a Hugging Face folder (config.json, model.safetensors), which is not shipped:
 
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb --features upstream:FOLDER --states heard
     python -m jaxser.main --config=configs/gat_tap_whisper_emodb.py --config.model.upstream=FOLDER
 
-10 runs as one program. Not measured to its end.
+10 runs as one program, 10 minutes on 2 idle CPU cores. Measured as rows of table_finetuned.py:emodb (batches of 16, 8 epochs, the
+last one; one seed): UAR 0.923 by plain fine-tuning, 0.864 by TAP, of whose lam the paper's 1e-3 is much beside a rate of 5e-5.
 With adapters of rank 8 in place of changes of all weights, in less memory, add
 
     --config.model.lora=8 --config.model.upstream_rate=1 --workdir=runs/tap_whisper_lora

@@ -212,7 +212,7 @@ def chosen(out: str | Path, corpora: Iterable[str], asked: str) -> str:
     lines = '\n'.join(f'  python -m data_pipelines.prepare {name} --source PATH --out {out} {options}' for name in lacking)
     found = '; '.join(f'{name}: {", ".join(sorted(f))}' for name, f in there.items() if f)
     raise Refusal(
-        f'{" and ".join(lacking)} {"is" if len(lacking) == 1 else "are"} not prepared in {out}/ with features of an upstream that '
-        f'begin with {asked!r}{f" (there are {found})" if found else ""}. First, with the Hugging Face folder of the encoder:\n'
-        f'{lines}'
+        f'{" and ".join(lacking)} {"is" if len(lacking) == 1 else "are"} not prepared in {out}/ with features of an upstream '
+        f'that begin with {asked!r}{f" (there are {found})" if found else ""}. First, with the Hugging Face folder of the '
+        f'encoder:\n{lines}'
     )

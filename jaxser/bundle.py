@@ -321,7 +321,8 @@ def main() -> None:
     asked = parser.parse_args()
     cluster.prepare()
     with spoken():
-        print(run(asked.workdir, asked.data, asked.carry_upstream, asked.upstream))
+        folder = run(asked.workdir, asked.data, asked.carry_upstream, asked.upstream)
+        print(f'{folder}: {", ".join(sorted(p.name for p in folder.iterdir()))}')
 
 
 if __name__ == '__main__':

@@ -199,7 +199,8 @@ def main() -> None:
     asked = parser.parse_args()
     cluster.prepare()
     with spoken():
-        print(run(asked.workdir, asked.out, asked.saved_model, asked.carry_upstream, asked.upstream))
+        out = run(asked.workdir, asked.out, asked.saved_model, asked.carry_upstream, asked.upstream)
+        print(f'{out}: {", ".join(sorted(p.name for p in out.iterdir()))}')
 
 
 if __name__ == '__main__':

@@ -173,8 +173,8 @@ def main() -> None:
 
     of, x = upstream.read(options.folder), heard(options)
     run, flops = training(options, of, x) if options.train else forward(of, x)
-    a, product = jnp.ones((options.square, options.square)), jax.jit(lambda a: a @ a)
-    turns = {'ours': run, 'product': timed(product, a)}
+    product = timed(jax.jit(lambda a: 0 * (a @ a) + a), jnp.ones((options.square, options.square)))
+    turns = {'ours': run, 'product': lambda: min(product() for _ in range(4))}
     if of.hears == 'mel' and not options.train:
         turns['short'] = forward(of, x[:, : round(100 * options.seconds)])[0]
     seen = {k: [] for k in (*turns, 'torch')}
