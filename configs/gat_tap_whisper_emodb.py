@@ -9,8 +9,9 @@ The encoder is a Hugging Face folder (config.json, model.safetensors), which is 
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb --features upstream:FOLDER --states heard
     python -m jaxser.main --config=configs/gat_tap_whisper_emodb.py --config.model.upstream=FOLDER
 
-10 runs as one program, forecast 26 minutes on 2 CPU cores. Measured as rows of table_finetuned.py:emodb (batches of 16, 8 epochs, the
-last one; one seed): UAR 0.923 by plain fine-tuning, 0.864 by TAP, of whose lam the paper's 1e-3 is much beside a rate of 5e-5.
+10 runs as one program, forecast 26 minutes on 2 CPU cores. Measured as rows of table_finetuned.py:emodb (batches of 16, 8
+epochs, the last one; one seed): UAR 0.923 by plain fine-tuning, 0.864 by TAP, of whose lam the paper's 1e-3 is much beside a
+rate of 5e-5.
 With adapters of rank 8 in place of changes of all weights, in less memory, add
 
     --config.model.lora=8 --config.model.upstream_rate=1 --workdir=runs/tap_whisper_lora
