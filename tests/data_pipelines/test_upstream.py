@@ -157,6 +157,7 @@ def test_a_sweep_runs_over_states(prepared, tmp_path):
     config = configuration(prepared.out, **{'train.epochs': 1, 'sweep.lam': (0.5,), 'sweep.fold': 0})
     results = train.run(config, tmp_path / 'shards')
     assert {r['status'] for r in results['runs']} == {'ok'}
+    assert f'over the frozen {prepared.spec.name}' in results['protocol']
     packed = pack.place(prepared.out, 'folder', prepared.spec)
     pack.pack(prepared.folder, packed)
     train.run(config, tmp_path / 'packed')

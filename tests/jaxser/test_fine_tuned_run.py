@@ -36,6 +36,7 @@ def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path,
     results = train.run(configuration(heard, whisper, **methods), tmp_path / 'run')
     assert [r['status'] for r in results['runs']] == ['ok', 'ok']
     assert results['normalisation'] == 'none'
+    assert 'over a fine-tuned whisper of 2 layers, 16 wide' in results['protocol']
     said = capsys.readouterr().out
     assert 'Forecast of memory for 1 run on a device' in said
     assert said.index('Forecast of memory') < said.index('First step')
