@@ -4,9 +4,9 @@
     python -m jaxser.main --config=configs/table_frozen.py:emodb
 
 emodb (four classes), ravdess (eight): speakers out, five folds. emodb_ravdess, ravdess_emodb, emodb+ravdess_urdu (four
-classes): languages out; of the target's speakers one half is tested while the other is heard without its emotions. RESULTS.md
-has the tables. The budget, fixed before any run of them: an hour on two CPU cores for all. Methods and coefficients are those of
-table.py, chosen on dev; sizes, dropout and the last epoch those of whisper_emodb.py.
+classes): languages out; of the target's speakers one half is tested while the other is heard without its emotions.
+RESULTS_WHISPER.md has the tables. The budget, fixed before any run of them: an hour on two CPU cores for all. Methods and
+coefficients are those of table.py, chosen on dev; sizes, dropout and the last epoch those of whisper_emodb.py.
 """
 
 from configs import table, whisper_emodb
