@@ -64,6 +64,7 @@ class Loop:
 
     def __init__(self, batches, sizes, model, train, steps, compiled: bool):
         torch.manual_seed(0)
+        torch.set_float32_matmul_precision('high')  # on a GPU, TF32, as JAX's default there
         self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.batches = [{k: torch.from_numpy(v).to(self.device) for k, v in b.items()} for b in batches]
         network = Network(dropout=0.1, **sizes, **model).to(self.device).train()

@@ -1,6 +1,6 @@
 """A pretrained encoder's forward pass, or a step of fine-tuning it, beside PyTorch's of the same configuration.
 
-  pip install -e '.[parity]' && python tests/benchmarks/upstream.py FOLDER [--train] [--batch 4] [--seconds 4] [--repeats 7]
+  pip install -e '.[parity]' && python tests/benchmarks/upstream.py FOLDER [--train] [--bfloat16] [--batch 4] [--seconds 4]
 
 FOLDER is a Hugging Face folder; PyTorch's has the same sizes and weights of its own. One JSON object: milliseconds, ratio
 (PyTorch / ours), and the fraction of the measured matrix peak, medians of turns taken one after another.
@@ -47,7 +47,12 @@ def torch_child(pipe, options) -> None:
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    torch.set_float32_matmul_precision('high')  # on a GPU, TF32, as JAX's default there
     config = transformers.AutoConfig.from_pretrained(options.folder)
+    config.apply_spec_augment = False
+    for key in config.to_dict():  # ours drops neither units nor layers
+        if key.endswith(('dropout', 'layerdrop')):
+            setattr(config, key, 0.0)
     whisper = config.model_type == 'whisper'
     x = heard(options)
     if whisper:
@@ -64,8 +69,13 @@ def torch_child(pipe, options) -> None:
     learns = [w for w in (*model.parameters(), *head.parameters()) if w.requires_grad]
     optimiser = torch.optim.AdamW(learns, lr=1e-5)
 
+    if options.compile:
+        model = torch.compile(model)
+    kind = torch.autocast(device, torch.bfloat16, enabled=options.bfloat16)
+
     def step():
-        loss = torch.nn.functional.cross_entropy(head(model(x).last_hidden_state.mean(1)), emotion_B)
+        with kind:
+            loss = torch.nn.functional.cross_entropy(head(model(x).last_hidden_state.mean(1)), emotion_B)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learns, 5.0)
@@ -73,7 +83,8 @@ def torch_child(pipe, options) -> None:
 
     @torch.no_grad()
     def forward():
-        model(x)
+        with kind:
+            model(x)
 
     model.train(options.train)
 
@@ -85,7 +96,8 @@ def torch_child(pipe, options) -> None:
         return time.perf_counter() - began
 
     run(), run()
-    pipe.send(f'torch {torch.__version__}, transformers {transformers.__version__}, {device}')
+    how = f'{device}, compiled' if options.compile else device
+    pipe.send(f'torch {torch.__version__}, transformers {transformers.__version__}, {how}')
     while pipe.recv():
         pipe.send(run())
 
@@ -106,14 +118,38 @@ def timed(compiled, *arguments):
     return run
 
 
-def forward(of, x: np.ndarray):
+def operations(function, *arguments) -> float:
+    """Floating-point operations of a function, which is not run: as a CPU's compiler counts them, whatever the device."""
+    import jax
+
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments)
+    with jax.default_device(jax.devices('cpu')[0]):
+        return jax.jit(function).lower(*shapes).cost_analysis()['flops']
+
+
+def forward(options, of, x: np.ndarray):
     """The pass as `timed` has it, and its operations."""
     import jax
 
+    from jaxser.models.transformer import How
+
     length_B = np.full(len(x), x.shape[1], np.int32)
-    last = lambda p, x, n: (p, of.module.apply({'params': p}, x, n)[0][-1])  # noqa: E731
-    compiled = jax.jit(last).lower(of.params, x, length_B).compile()
-    return timed(lambda p, *rest: compiled(p, *rest)[0], of.params, x, length_B), compiled.cost_analysis()['flops']
+    module = of.module.clone(how=How(kind(options)))
+    last = lambda p, x, n: module.apply({'params': p}, x, n)[0][-1]  # noqa: E731
+    compiled = jax.jit(last)
+
+    def kept(params, x, length_B):
+        jax.block_until_ready(compiled(params, x, length_B))
+        return params
+
+    return timed(kept, of.params, x, length_B), operations(last, of.params, x, length_B)
+
+
+def kind(options):
+    """Of the factors of products."""
+    import jax.numpy as jnp
+
+    return jnp.bfloat16 if options.bfloat16 else jnp.float32
 
 
 def training(options, of, x: np.ndarray):
@@ -147,8 +183,9 @@ def training(options, of, x: np.ndarray):
         'frozen': of.params,
     }
     state = jax.jit(one.init)(hyper)
-    compiled = jax.jit(lambda s, b, h: one.update(s, b, h)[0], donate_argnums=0).lower(state, batch, hyper).compile()
-    return timed(compiled, state, batch, hyper), compiled.cost_analysis()['flops']
+    update = lambda s, b, h: one.update(s, b, h)[0]  # noqa: E731
+    flops = operations(update, state, batch, hyper)  # before the state is given away
+    return timed(jax.jit(update, donate_argnums=0), state, batch, hyper), flops
 
 
 def main() -> None:
@@ -156,7 +193,8 @@ def main() -> None:
     parser.add_argument('folder')
     parser.add_argument('--train', action='store_true', help='a step of fine-tuning rather than the forward pass')
     parser.add_argument('--lora', type=int, default=0, help='with --train, the rank of adapters; PyTorch has none')
-    parser.add_argument('--bfloat16', action='store_true', help='with --train, products of bfloat16; PyTorch has float32')
+    parser.add_argument('--bfloat16', action='store_true', help='products of bfloat16; in PyTorch, autocast')
+    parser.add_argument('--compile', action='store_true', help="PyTorch's under torch.compile")
     parser.add_argument('--batch', type=int, default=4)
     parser.add_argument('--seconds', type=float, default=4.0)
     parser.add_argument('--repeats', type=int, default=7)
@@ -167,16 +205,16 @@ def main() -> None:
     versions = pipe.recv()
 
     import jax
-    import jax.numpy as jnp
 
     from jaxser import upstream
 
     of, x = upstream.read(options.folder), heard(options)
-    run, flops = training(options, of, x) if options.train else forward(of, x)
-    product = timed(jax.jit(lambda a: 0 * (a @ a) + a), jnp.ones((options.square, options.square)))
+    run, flops = (training if options.train else forward)(options, of, x)
+    square = jax.random.normal(jax.random.key(0), (options.square, options.square), kind(options))
+    product = timed(jax.jit(lambda a: a @ a / options.square**0.5), square)
     turns = {'ours': run, 'product': lambda: min(product() for _ in range(4))}
     if of.hears == 'mel' and not options.train:
-        turns['short'] = forward(of, x[:, : round(100 * options.seconds)])[0]
+        turns['short'] = forward(options, of, x[:, : round(100 * options.seconds)])[0]
     seen = {k: [] for k in (*turns, 'torch')}
     for _ in range(options.repeats):
         for name, turn in turns.items():
@@ -192,6 +230,7 @@ def main() -> None:
             {
                 'model': f'{of.config["model_type"]} {of.layers - 1}x{of.width}',
                 'what': 'training step' if options.train else 'forward pass',
+                'kind': kind(options).__name__,
                 'batch': options.batch,
                 'heard': list(x.shape[1:]),
                 'ms': round(1000 * at['ours'], 1),
