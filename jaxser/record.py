@@ -4,21 +4,21 @@ import numpy as np
 
 
 class Trace:
-    """The metrics of the steps of an epoch; fetched one chunk late, so that the device is never waited for."""
+    """The metrics of the steps of an epoch; fetched one dispatch late, so that the device is never waited for."""
 
     def __init__(self, collect, progress):
         self.collect, self.progress, self.pending, self.parts = collect, progress, None, []
 
-    def add(self, metrics, steps: int) -> None:
-        """Takes the metrics of a chunk that is being computed, and fetches those of the one before."""
+    def add(self, metrics, steps: slice) -> None:
+        """Takes the metrics of a chunk of which these steps are being computed, and fetches those of the dispatch before."""
         self._fetch()
         self.pending = metrics, steps
 
     def _fetch(self) -> None:
         if self.pending:
             metrics, steps = self.pending
-            self.parts.append({k: self.collect(v)[:, :steps] for k, v in metrics.items()})
-            self.progress.update(steps)
+            self.parts.append({k: self.collect(v)[:, steps] for k, v in metrics.items()})
+            self.progress.update(steps.stop - steps.start)
             self.pending = None
 
     def epoch(self) -> dict[str, np.ndarray]:

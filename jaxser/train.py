@@ -27,6 +27,7 @@ from jaxser.workdir import Metrics, Workdir
 
 CHUNK_BYTES = 64 << 20  # of streamed features in one dispatch
 RESIDENT_SHARE = 0.4  # of a device's memory, for features that stay there
+DISPATCH_SECONDS = 20.0  # that one may take, about: meanwhile the bar stands still
 SELECTIONS = ('best dev UAR', 'last epoch')
 PRECISIONS = ('default', 'high', 'highest')
 RESIDENT = ('auto', 'on', 'off')
@@ -377,17 +378,22 @@ def train_group(trainer: Trainer, group: Group, number: int, before: list, place
         trace, first = Trace(layout.collect, progress), True
         for item, batch in feed:
             if item.part == 'train':
-                real_S = np.arange(trainer.length) < item.steps
+                step_S = np.arange(trainer.length)
                 batch = layout.place_batch(batch, 3)
                 if first:
-                    announce.forecast(trainer, group, forecast(trainer, state, batch, hyper), epoch, began)
+                    seconds = forecast(trainer, state, batch, hyper)
+                    announce.forecast(trainer, group, seconds, epoch, began)
+                    at_once = cluster.same(max(1, int(min(task.steps, task.steps * DISPATCH_SECONDS / max(seconds, 1e-3)))))
                     progress.set_postfix_str('training')
                     progress.unpause()  # what came before was compilation, which is no measure of the steps
                     if profile:
                         traced.enter_context(jax.profiler.trace(str(place.path / 'profile'), create_perfetto_trace=True))
                     first = False
-                state, metrics = trainer.chunk(state, shared, batch, real_S, hyper)
-                trace.add(metrics, item.steps)
+                for at in range(0, item.steps, at_once):
+                    now = slice(at, min(at + at_once, item.steps))
+                    real_S = (now.start <= step_S) & (step_S < now.stop)
+                    state, metrics = trainer.chunk(state, shared, batch, real_S, hyper)
+                    trace.add(metrics, now)
                 continue
             chosen = (state.params, state.batch_stats) if item.part == 'dev' else best
             z, predicted = programs.predict(item.frames)(*chosen, shared, layout.place_batch(batch, 2), hyper)

@@ -71,20 +71,20 @@ class Progress:
         self.steps += steps
 
 
-def test_metrics_are_fetched_one_chunk_late_and_complete():
-    """The device computes a chunk while that before it is fetched; steps that only fill a chunk are left out."""
+def test_metrics_are_fetched_one_dispatch_late_and_complete():
+    """The device computes while the dispatch before is fetched; steps that were skipped in it are left out."""
     fetched, progress = [], Progress()
 
     def collect(array_NxS):
         fetched.append(array_NxS)
         return array_NxS
 
-    trace, loss_NxS = Trace(collect, progress), np.arange(10.0).reshape(2, 5)
-    trace.add({'loss': loss_NxS[:, :3]}, 3)
+    trace, loss_NxS, skipped = Trace(collect, progress), np.arange(10.0).reshape(2, 5), np.nan
+    trace.add({'loss': np.pad(loss_NxS[:, :3], ((0, 0), (0, 2)), constant_values=skipped)}, slice(0, 3))
     assert (len(fetched), progress.steps) == (0, 0)
-    trace.add({'loss': np.pad(loss_NxS[:, 3:], ((0, 0), (0, 1)), constant_values=np.nan)}, 2)
+    trace.add({'loss': np.pad(loss_NxS[:, 3:], ((0, 0), (3, 0)), constant_values=skipped)}, slice(3, 5))
     assert (len(fetched), progress.steps) == (1, 3)
     np.testing.assert_array_equal(trace.epoch()['loss'], loss_NxS)
     assert progress.steps == 5
-    trace.add({'loss': loss_NxS[:, :1]}, 1)
+    trace.add({'loss': loss_NxS[:, :1]}, slice(0, 1))
     np.testing.assert_array_equal(trace.epoch()['loss'], loss_NxS[:, :1])

@@ -65,6 +65,20 @@ def test_streaming_and_resident_are_the_same(data, plain, tmp_path, capsys):
     same(tmp_path, plain[1], 1e-6)
 
 
+def test_a_step_a_dispatch_is_an_epoch_a_dispatch(data, plain, tmp_path, monkeypatch):
+    """Where steps are slow they go one by one, that the bar moves: through the same program, to the same bit, metrics too."""
+    dispatched, add = [], train.Trace.add
+    monkeypatch.setattr(train, 'DISPATCH_SECONDS', 0.0)
+    monkeypatch.setattr(train.Trace, 'add', lambda self, metrics, steps: dispatched.append(steps) or add(self, metrics, steps))
+    sweep(data, tmp_path)
+    epoch = [slice(n, n + 1) for n in range(len(dispatched) // 2)]
+    assert len(epoch) > 1
+    assert dispatched == 2 * epoch
+    assert (tmp_path / 'predictions.csv').read_bytes() == (plain[1] / 'predictions.csv').read_bytes()
+    rows = [[json.loads(r) for r in (p / 'metrics.jsonl').read_text().splitlines()] for p in (tmp_path, plain[1])]
+    assert rows[0] == rows[1]
+
+
 def test_pmap_is_jit(data, plain, tmp_path):
     """config.parallel = 'pmap': 1e-5 on posteriors after two epochs."""
     sweep(data, tmp_path, parallel='pmap')
