@@ -45,3 +45,18 @@ def test_few_speakers_have_no_intervals_and_are_told_so(tmp_path, capsys):
     assert '95 %' not in said
     assert 'vs plain' not in said
     assert 'dann; speaker_folds, 1 fold' in said
+
+
+def test_leakage_by_few_held_out_utterances_is_called_rough(tmp_path, capsys):
+    """With five training utterances of a class a run may hold out one utterance of a speaker."""
+    for held_out, rough in ((18, True), (30, False)):
+        answer = {'linear': 0.5, 'chance': 0.167, 'classes': 6, 'input': {'linear': 0.9}}
+        rows = [row(lam=0.0) | {'probe': {'speaker': answer}}]
+        runs = [
+            {'status': 'ok', 'probe': probe}
+            for probe in ({'speaker': answer | {'n': 60}}, {'speaker': answer | {'n': held_out}}, None)
+        ]
+        announce.show(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
+        said = capsys.readouterr().out
+        assert 'by the input alone 0.900.' in said
+        assert ('Rough: a run held out 18 utterances of 6 speakers.' in said) == rough
