@@ -494,9 +494,9 @@ def fitted(trainer: Trainer, group: Group, params, heard: evaluate.Gathered):
 def forecast(trainer: Trainer, state, batch, hyper) -> float:
     """Seconds of an epoch, from a dispatch of one step and one of none; the state is not touched."""
     seconds = []
-    for steps in (0, 0, 1):  # the first may compile, or touch memory for the first time
+    for steps in (0, 1, 0, 1):  # the first two may compile, or touch memory for the first time
         copy = jax.block_until_ready(jax.tree.map(jnp.copy, state))
         began = time.perf_counter()
         jax.block_until_ready(trainer.chunk(copy, trainer.shared, batch, np.arange(trainer.length) < steps, hyper))
         seconds.append(time.perf_counter() - began)
-    return trainer.task.steps * (seconds[2] - seconds[1]) + seconds[1] * trainer.task.steps / trainer.length
+    return trainer.task.steps * (seconds[3] - seconds[2]) + seconds[2] * trainer.task.steps / trainer.length
