@@ -3,7 +3,7 @@
 TAP of Gat et al. 2022 (arXiv 2202.01252): the whole upstream climbs the speaker loss of identity batches. The paper's: HuBERT
 that learns, four classes, 5 folds, 2 speakers to test, the epoch that validates best, the four steps, lam as the step of the
 ascent, and weighted accuracy, which is WA here: 69.9 of HuBERT Base, 74.2 of HuBERT Large, by lam = 1e-3. This project's
-defaults: the weighted sum of layers, AdamW with its schedule and rates, that the next session validates, and lam.
+defaults: the weighted sum of layers, AdamW with its schedule and rates, and that the next session validates.
 
 The encoder is a Hugging Face folder (config.json, model.safetensors), which is not shipped:
 

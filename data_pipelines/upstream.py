@@ -1,6 +1,7 @@
 """What a pretrained speech encoder makes of sound as features, or what it hears: what they are called, how sound becomes them.
 
-The encoder is jaxser/upstream.py's. It is imported only where its folder is read: the one place where preparing needs JAX.
+The encoder is jaxser/upstream.py's. It is imported only where its folder is read or Whisper's log-mel is made; nothing else in
+preparing needs JAX.
 """
 
 import collections
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_pipelines.corpora import Utterance
+from data_pipelines.corpora import Utterance, load
 from data_pipelines.log_mel import LogMel, Rejected, decode, described, log_mel, stored
 from data_pipelines.refusal import Refusal
 
@@ -209,7 +210,8 @@ def chosen(out: str | Path, corpora: Iterable[str], asked: str) -> str:
         raise Refusal(f'config.data.upstream is {asked!r}, and there are {" and ".join(sorted(both))}: name one of them.')
     options = '--features upstream:FOLDER' + f' --states {HEARD}' * (asked.startswith('wave') or f'-{HEARD}-' in asked)
     lacking = [name for name, found in there.items() if not found] or list(there)
-    lines = '\n'.join(f'  python -m data_pipelines.prepare {name} --source PATH --out {out} {options}' for name in lacking)
+    source = {name: '' if load(name).make else ' --source PATH' for name in lacking}
+    lines = '\n'.join(f'  python -m data_pipelines.prepare {name}{source[name]} --out {out} {options}' for name in lacking)
     found = '; '.join(f'{name}: {", ".join(sorted(f))}' for name, f in there.items() if f)
     raise Refusal(
         f'{" and ".join(lacking)} {"is" if len(lacking) == 1 else "are"} not prepared in {out}/ with features of an upstream '

@@ -6,7 +6,7 @@ from datetime import timedelta
 import jax
 
 from data_pipelines import audit, batches, subsets
-from jaxser import cluster, memory, pictures, statistics, summary, sweep
+from jaxser import cluster, memory, pictures, statistics, summary, sweep, upstream
 from jaxser.sweep import many
 
 SCORING = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
@@ -35,7 +35,7 @@ def announce(config, task, parts: list, runs: list[dict]) -> None:
 
 
 def grouping(trainer) -> None:
-    """How the runs of a part are spread, where they do not fit at once; over frozen parameters, what memory they take."""
+    """How the runs of a part are spread, where they do not fit at once; of an encoder that learns, what it takes and hears."""
     count, groups = len(trainer.runs), len(trainer.groups)
     if trainer.frozen is not None and trainer.bytes:
         layout = trainer.groups[0].layout
@@ -44,6 +44,12 @@ def grouping(trainer) -> None:
             f'Forecast of memory for {many(layout.R, "run")} on a device: {trainer.bytes / 2**30:.2f} GiB, and '
             f'{limit / 2**30:.2f} may be used; the frozen parameters, which they share, are {frozen / 2**20:.1f} MiB of it.'
         )
+    if trainer.config.model.name == 'fine_tuned':
+        longest = upstream.kept(trainer.config.model.upstream).longest
+        if beyond := int((trainer.task.utterances.frames_N > 100 * longest).sum()):
+            cluster.say(
+                f'{many(beyond, "utterance")} longer than the {longest:g} s that the encoder hears: the beginning is scored.'
+            )
     if groups > 1:
         devices = len(trainer.groups[0].layout.devices)
         cluster.say(f'{count} runs do not fit at once: {groups} groups of up to {trainer.size} on {devices} device(s).')

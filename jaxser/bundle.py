@@ -1,6 +1,6 @@
 """The model that a finished sweep leaves for prediction: WORKDIR/model, which needs neither the corpus nor the checkpoints.
 
-  python -m jaxser.bundle --workdir runs/dann_demo [--data data] [--carry_upstream [--upstream FOLDER]]
+  python -m jaxser.bundle --workdir runs/dann_demo [--data data] [--upstream FOLDER] [--carry_upstream]
 
 Training makes it at its end; the command does for a sweep that has none. Of the settings (all that was swept but seed and fold)
 it takes the one of the best mean dev UAR, and of that one every run that did not diverge: their posteriors are averaged. Each
@@ -163,18 +163,20 @@ def unpacked(weights: bytes) -> dict:
 def run(path, data: str | None = None, carry_upstream: bool = False, upstream=None):
     """Makes the model of the finished sweep in `path`, unless it is there; returns its folder.
 
-    `data` is where the shards are now, if they are elsewhere than in training. With `carry_upstream` the pretrained encoder is
-    put beside it, from the folder `upstream` if it is no longer where it was in preparing.
+    `data` is where the shards are now, if they are elsewhere than in training, `upstream` where the pretrained encoder. With
+    `carry_upstream` that one is put beside the model.
     """
-    folder = made(path, data)
+    folder = made(path, data, upstream)
+    if upstream and not carry_upstream and not tuned(read(folder).facts):
+        raise Refusal(f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out, or carry it.')
     if carry_upstream:
         carry(folder, encoder(folder, read(folder).facts, upstream))
     return folder
 
 
-def made(path, data: str | None = None):
+def made(path, data: str | None = None, upstream: str | None = None):
     """The folder of the model, made unless it is there."""
-    place = Workdir.opened(path, data)
+    place = Workdir.opened(path, data, upstream)
     results, folder = place.finished(), place.path / 'model'
     if results is None:
         raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
@@ -261,17 +263,18 @@ def encoder(folder, facts: dict, given=None) -> upstream.Upstream | None:
 
 
 def carry(folder, found: upstream.Upstream | None) -> None:
-    """Puts a pretrained encoder beside the model in `folder`, whole or not at all, unless it is there."""
+    """Puts a pretrained encoder beside the model in `folder`, whole or not at all, unless it is that which is there."""
     if not found:
         raise Refusal(f'The model of {folder} hears log-mel features: there is no upstream to carry.')
     if '://' in str(folder):
         raise Refusal(f'{folder} is no folder of this machine: copy the model here to put its upstream beside it.')
     to = Path(folder) / CARRIED
-    if cluster.main() and not (to / upstream.CONFIG).exists():
+    if cluster.main() and found.folder.resolve() != to.resolve():
         part = to.with_name(f'.{to.name}.part')
         shutil.rmtree(part, ignore_errors=True)
         try:
             upstream.cut(found, part)
+            shutil.rmtree(to, ignore_errors=True)
             part.replace(to)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -317,7 +320,6 @@ def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
     parser = command_line('jaxser.bundle', __doc__)
     parser.add_argument('--carry_upstream', action='store_true', help='put the pretrained encoder beside the model')
-    parser.add_argument('--upstream', help='its Hugging Face folder, if it has moved since preparing')
     asked = parser.parse_args()
     cluster.prepare()
     with spoken():

@@ -5,6 +5,8 @@ Markdown with a YAML head, as the Hugging Face Hub reads it.
 """
 
 import json
+import re
+import shlex
 from typing import NamedTuple
 
 from data_pipelines import corpora, log_mel
@@ -214,11 +216,14 @@ def figures(facts: dict, of: Sweep | None, row: dict | None) -> str:
             if sum(said)
         ]
         told.append(grid(['class', 'tested, over seeds', 'recall'], recall))
-        command = of.facts['command']
-        if bundle.tuned(facts):  # where the checkpoint lay here is nobody else's business
-            command = command.replace(facts['config']['model']['upstream'], 'FOLDER')
-        told.append(f'```\n{command}\n```')
+        told.append(f'```\n{shared(of.facts["command"])}\n```')
     return '\n\n'.join(told)
+
+
+def shared(command: str) -> str:
+    """A command as others may read it: where a checkpoint lay here is nobody else's business."""
+    words = (re.sub(r'^(--config\.model\.upstream=).*', r'\1FOLDER', word) for word in shlex.split(command))
+    return shlex.join(words)
 
 
 def groups(of: Sweep | None, row: dict | None) -> str:

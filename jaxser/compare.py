@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from etils import epath
 
 from data_pipelines.refusal import Refusal, spoken
 from jaxser import statistics, summary, sweep
@@ -281,8 +282,8 @@ def write(paths: list[Path], whole: list[Path], configs: Path | None, command: s
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
     parser = argparse.ArgumentParser(prog='python -m jaxser.compare', description=__doc__.splitlines()[0])
-    parser.add_argument('workdir', nargs='*', type=Path, help='of a finished sweep')
-    parser.add_argument('--whole', nargs='+', type=Path, default=[], help='workdirs whose every coefficient is to have a row')
+    parser.add_argument('workdir', nargs='*', type=epath.Path, help='of a finished sweep')
+    parser.add_argument('--whole', nargs='+', type=epath.Path, default=[], help='workdirs whose every coefficient has a row')
     parser.add_argument('--unmeasured', type=Path, metavar='FOLDER', help='list the configurations in it that say: Not measured')
     parser.add_argument('--out', type=Path, help='the file to write, e.g. RESULTS.md; without it the text is printed')
     asked = parser.parse_args()

@@ -151,6 +151,8 @@ def run(workdir, out, saved_model: bool = False, carry_upstream: bool = False, u
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise Refusal(f'{out} is there already, and not an empty folder: choose another --out, or remove it.')
     carries = carry_upstream or (bundle.where(workdir) / bundle.CARRIED).exists()
+    if upstream and not carries:
+        raise Refusal(f'{upstream} is only read to be carried: add --carry_upstream, or leave --upstream out.')
     encoder = bundle.encoder(workdir, model.facts, upstream) if carries else None
     if carries and not encoder:
         raise Refusal(f'The model of {workdir} hears log-mel features: there is no upstream to carry.')
@@ -191,7 +193,7 @@ def run(workdir, out, saved_model: bool = False, carry_upstream: bool = False, u
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
     parser = argparse.ArgumentParser(prog='python -m jaxser.export', description=__doc__.splitlines()[0])
-    parser.add_argument('--workdir', required=True, type=Path, help='of a finished sweep, or a copy of its folder model/')
+    parser.add_argument('--workdir', required=True, type=epath.Path, help='of a finished sweep, or a copy of its folder model/')
     parser.add_argument('--out', required=True, type=Path, help='the folder to write')
     parser.add_argument('--saved_model', action='store_true', help='for TensorFlow too, which must be installed')
     parser.add_argument('--carry_upstream', action='store_true', help='the pretrained encoder too, if its licence allows that')

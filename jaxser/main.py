@@ -44,8 +44,8 @@ def main() -> None:
             workdir = command.WORKDIR.value or Path('runs') / name
             results = train.run(config, workdir, PROFILE.value, began)
             if config.probe:
-                results = probe.run(workdir)
-            bundle.run(workdir)
+                results = probe.run(workdir, config.data.dir, config.model.upstream)
+            bundle.run(workdir, config.data.dir, upstream=config.model.upstream)
             if cluster.main():
                 announce.show(results, epath.Path(workdir))
                 report.write(epath.Path(workdir))

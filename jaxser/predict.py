@@ -121,10 +121,10 @@ def posterior(facts: dict, in_turn: bool, encoder: upstream.Upstream | None = No
     config, sizes = configuration(facts['config']), Sizes(**facts['sizes'])
     if bundle.tuned(facts):
         config.model.upstream, in_turn = str(encoder.folder), True
-    if getattr(batches.features(config.data), 'pooled', False) and facts['normalisation'] != 'global':
+    if getattr(batches.features(config.data), 'pooled', False) and facts['normalisation'] not in ('global', 'none'):
         raise Refusal(
             f'Training normalised by {facts["normalisation"]}; here every speaker is a stranger, normalised by the utterance '
-            'alone, and that leaves nothing of states that are pooled over it. Train with config.data.normalise=global.'
+            'alone, and that leaves nothing of states that are pooled over it. Train with config.data.normalise=global or none.'
         )
     network, method = train.method(config, sizes)
     score, temperature = step.make(network, method, sizes, config.train).predict, facts['calibration']['temperature']

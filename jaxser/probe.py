@@ -1,6 +1,6 @@
 """What a frozen representation still tells: fresh classifiers for speaker, sex, language, corpus and emotion, and verification.
 
-  python -m jaxser.probe --workdir runs/dann_demo [--data data]
+  python -m jaxser.probe --workdir runs/dann_demo [--data data] [--upstream FOLDER]
 
 asks a finished sweep, run by run, and writes the answers into its results.json; training does the same at its end. The
 classifiers (jaxser/classifiers.py) know nothing of the training-time heads. As a reference the input is asked too: mean and
@@ -222,14 +222,16 @@ class Kept:
         return made
 
 
-def run(path, data: str | None = None) -> dict:
+def run(path, data: str | None = None, upstream: str | None = None) -> dict:
     """Asks every run of the finished sweep in `path`, unless that was done; returns results.json, in process 0.
 
     Leaves representations.npz too.
 
-    `data` is where the shards are now, if they are elsewhere than in training.
+    `data` is where the shards are now, if they are elsewhere than in training, and `upstream` the encoder that it trained.
     """
-    place = Workdir.opened(path, data)
+    place = Workdir.opened(path, data, upstream)
+    if upstream and place.config.model.name != 'fine_tuned':
+        raise Refusal(f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out.')
     results = place.finished()
     if results is None:
         raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
@@ -263,7 +265,7 @@ def main() -> None:
     asked = command_line('jaxser.probe', __doc__).parse_args()
     cluster.prepare()
     with spoken():
-        announce.show(run(asked.workdir, asked.data), asked.workdir)
+        announce.show(run(asked.workdir, asked.data, asked.upstream), asked.workdir)
         if cluster.main():
             report.write(asked.workdir)
 

@@ -200,7 +200,7 @@ def write_comparison(paths: list) -> Path:
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
     parser = argparse.ArgumentParser(prog='python -m jaxser.report', description=__doc__.splitlines()[0])
-    parser.add_argument('--workdir', nargs='+', required=True, type=Path, help='of a finished sweep, or of several to compare')
+    parser.add_argument('--workdir', nargs='+', required=True, type=epath.Path, help='of a finished sweep, or of several')
     asked = parser.parse_args()
     with spoken():
         files = [write(path) for path in asked.workdir]

@@ -89,6 +89,11 @@ def check(config) -> list[sweep.Part]:
                 f'config.sweep.{masks[0]} is above 0, and {config.data.upstream} are samples, in which SpecAugment would cut '
                 'holes: set config.sweep.time_mask and config.sweep.band_mask to 0.'
             )
+        if 'time_mask' in masks and '-pooled-' in config.data.upstream:
+            raise Refusal(
+                f'config.sweep.time_mask is above 0, and {config.data.upstream} have one frame an utterance, which SpecAugment '
+                'would cut out whole: set config.sweep.time_mask to 0.'
+            )
         keys = plugin('models', config.model.name).KEYS
         if strange := [k for k in part.structure if k.startswith('model.') and k.removeprefix('model.') not in keys]:
             raise Refusal(f'config.sweep.{strange[0]}: {config.model.name} has no such size; it has {", ".join(keys)}.')

@@ -29,12 +29,12 @@ import safetensors
 
 from data_pipelines import batches
 from data_pipelines.refusal import Refusal, spoken
+from data_pipelines.upstream import HOP
 from jaxser import features
 from jaxser.models import wav2vec2, whisper
 from jaxser.sweep import many
 
 RATE = 16_000  # Hz, of what every one of them hears
-HOP = 160  # samples: 10 ms
 TOGETHER = 6400  # hops of sound that go through an encoder together
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 CONFIG, PREPROCESSOR = 'config.json', 'preprocessor_config.json'
@@ -210,8 +210,9 @@ def _module(family, config: dict, folder: Path) -> tuple[Any, dict]:
         module, x = wav2vec2.Wav2Vec2(frozen, said.get('do_normalize', True)), jnp.zeros((1, RATE))
     try:
         shapes = jax.eval_shape(module.init, jax.random.key(0), x, jnp.full(1, x.shape[1]))['params']
-    except (TypeError, ValueError, ZeroDivisionError) as e:  # sizes that do not go together
-        raise Refusal(f'{folder / CONFIG} describes no encoder: {str(e).splitlines()[0]} {DAMAGED}') from None
+    except (AssertionError, TypeError, ValueError, ZeroDivisionError) as e:  # sizes that do not go together
+        why = str(e).partition('\n')[0] or 'its sizes do not go together.'
+        raise Refusal(f'{folder / CONFIG} describes no encoder: {why} {DAMAGED}') from None
     return module, flax.traverse_util.flatten_dict(shapes)
 
 
@@ -223,7 +224,10 @@ def _files(folder: Path) -> list[Path]:
         others = sorted(p.name for p in folder.glob('*.bin'))
         why = f' ({", ".join(others)}: pickled, which is never opened; convert it to safetensors)' if others else ''
         raise Refusal(f'{folder} holds no weights: neither {WEIGHTS} nor {INDEX}{why}.')
-    shards = sorted(set(_json(folder / INDEX, '').get('weight_map', {}).values()))
+    of = _json(folder / INDEX, '').get('weight_map', {})
+    if not isinstance(of, dict):
+        raise Refusal(f'{folder / INDEX} has no weight_map, which says where each tensor is. {DAMAGED}')
+    shards = sorted(set(map(str, of.values())))
     for name in shards:
         if Path(name).name != name:
             raise Refusal(f'{folder / INDEX} names {name!r}, which is not a file of that folder.')
@@ -249,6 +253,10 @@ def _head(file: Path) -> tuple[dict, int]:
     if not isinstance(header, dict):
         raise Refusal(f'{file} is no safetensors file, or is cut off before its first tensor. {DAMAGED}')
     entries = {k: v for k, v in header.items() if k != '__metadata__'}
+    for name, facts in entries.items():
+        ends = facts.get('data_offsets') if isinstance(facts, dict) else None
+        if not (isinstance(ends, list) and len(ends) == 2 and all(isinstance(n, int) for n in ends)):
+            raise Refusal(f'{file} does not say where the tensor {name} is. {DAMAGED}')
     for name, facts in sorted(entries.items(), key=lambda item: item[1]['data_offsets'][1]):
         if 8 + length + facts['data_offsets'][1] > size:
             raise Refusal(f'{file} is cut off within the tensor {name}. {DAMAGED}')

@@ -41,10 +41,11 @@ FREE = ('data.dir', 'model.upstream', 'train.checkpoint_seconds', 'data.eval_bat
 
 
 def command_line(module: str, doc: str) -> argparse.ArgumentParser:
-    """The command line of a module that goes back to a finished sweep and its data: --workdir, --data."""
+    """The command line of a module that goes back to a finished sweep, its data and its encoder."""
     parser = argparse.ArgumentParser(prog=f'python -m {module}', description=doc.splitlines()[0])
-    parser.add_argument('--workdir', required=True, type=Path, help='of a finished sweep')
+    parser.add_argument('--workdir', required=True, type=epath.Path, help='of a finished sweep')
     parser.add_argument('--data', help='where the shards are, if they have been moved since')
+    parser.add_argument('--upstream', help='the Hugging Face folder of its pretrained encoder, if that has been moved since')
     return parser
 
 
@@ -133,14 +134,19 @@ class Workdir:
             )
 
     @classmethod
-    def opened(cls, path, data: str | None = None) -> 'Workdir':
-        """The folder of a sweep that has begun, with its own configuration; `data` is where the shards are now."""
+    def opened(cls, path, data: str | None = None, upstream: str | None = None) -> 'Workdir':
+        """The folder of a sweep that has begun, with its own configuration.
+
+        `data` is where the shards are now, `upstream` where the pretrained encoder that it trains, if it trains one.
+        """
         known = epath.Path(path) / 'config.json'
         if not known.exists():
             raise Refusal(f'{path} holds no sweep (no config.json); expected a workdir of jaxser.main, e.g. runs/dann_demo.')
         config = configuration(json.loads(known.read_text())['config'])
         if data:
             config.data.dir = data
+        if upstream and config.model.name == 'fine_tuned':
+            config.model.upstream = os.path.expanduser(upstream)
         return cls(path, config)
 
     def finished(self) -> dict | None:

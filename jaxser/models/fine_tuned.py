@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from data_pipelines.refusal import Refusal
-from data_pipelines.upstream import HOP
+from data_pipelines.upstream import HOP, KEPT, States
 from jaxser import upstream
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
@@ -112,6 +112,11 @@ def make(config) -> Encoder:
         if not 0 < config[key] < float('inf'):
             raise Refusal(f'config.model.{key} is {config[key]}; expected a number above 0.')
     of = upstream.kept(config.upstream)
+    if config.weights and (found := States.of_encoder(of, KEPT[0]).digest) != config.weights:
+        raise Refusal(
+            f'{config.upstream} holds an encoder of other weights or sizes ({found}) than that of which this model is changes '
+            f'({config.weights}). Name the folder of that one.'
+        )
     how = How(jnp.bfloat16 if config.bfloat16 else jnp.float32, config.remat)
 
     def rate(path: Path) -> float:

@@ -16,6 +16,7 @@ from jaxser.features import frame_mask
 from jaxser.models.transformer import Attention, Dense, How, gelu, masked
 
 TYPES = ('wav2vec2', 'hubert', 'wavlm')  # model_type of config.json
+NORMS = ('group', 'layer')  # feat_extract_norm: of the first convolution alone, or of every one
 PREFIXES = ('wav2vec2.', 'hubert.', 'wavlm.', '')  # of the encoder's tensors in a checkpoint
 DEFAULTS = {  # what config.json leaves out where it is so
     'hidden_size': 768,
@@ -239,3 +240,5 @@ def check(config: dict) -> None:
     for key, value in ONLY.items():
         if config.get(key, value) != value:
             raise Refusal(f'config.json has {key} {config[key]!r}; only {value!r} is understood.')
+    if config['feat_extract_norm'] not in NORMS:
+        raise Refusal(f'config.json has feat_extract_norm {config["feat_extract_norm"]!r}; understood are {" and ".join(NORMS)}.')

@@ -239,7 +239,11 @@ def main() -> None:
         context = multiprocessing.get_context('spawn')
         child, end = context.Pipe()
         context.Process(target=torch_child, args=(end, options), daemon=True).start()
-        versions = [child.recv()]
+        end.close()  # so that its end is noticed
+        try:
+            versions = [child.recv()]
+        except EOFError:
+            raise SystemExit("PyTorch's process has ended; above it says why. --no-torch goes without.") from None
     else:
         versions = []
     if not options.json:

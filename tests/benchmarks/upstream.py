@@ -202,7 +202,11 @@ def main() -> None:
     options = parser.parse_args()
     pipe, theirs = multiprocessing.get_context('spawn').Pipe()
     multiprocessing.get_context('spawn').Process(target=torch_child, args=(theirs, options), daemon=True).start()
-    versions = pipe.recv()
+    theirs.close()  # so that its end is noticed
+    try:
+        versions = pipe.recv()
+    except EOFError:
+        raise SystemExit("PyTorch's process has ended; above it says why.") from None
 
     import jax
 

@@ -118,29 +118,32 @@ def test_what_is_done_with_the_weights_is_part_of_the_name(folders):
 def test_prepared_states_are_found_by_the_beginning_of_their_name(tmp_path):
     """In all corpora; of several one must be named, of none it is said how to get them."""
     for corpus, name in (
-        ('a', 'whisper-3x16-all-00000001'),
-        ('a', 'whisper-3x16-pooled-00000001'),
-        ('b', 'whisper-3x16-all-00000001'),
+        ('emodb', 'whisper-3x16-all-00000001'),
+        ('emodb', 'whisper-3x16-pooled-00000001'),
+        ('demo', 'whisper-3x16-all-00000001'),
     ):
         (tmp_path / corpus / name).mkdir(parents=True)
-    (tmp_path / 'c').mkdir()
-    (tmp_path / 'c' / 'whisper-3x16-all-00000001.npz').touch()  # packed
-    (tmp_path / 'c' / 'whisper-notes').mkdir()  # not ours
+    (tmp_path / 'casia').mkdir()
+    (tmp_path / 'casia' / 'whisper-3x16-all-00000001.npz').touch()  # packed
+    (tmp_path / 'casia' / 'whisper-notes').mkdir()  # not ours
     heard = upstream.Heard('whisper', 80).name
-    for corpus in 'abc':
+    for corpus in ('emodb', 'demo', 'casia'):
         (tmp_path / corpus / heard).mkdir()  # to fine-tune, beside states
-    assert upstream.chosen(tmp_path, ['a', 'b', 'c'], 'whisper') == 'whisper-3x16-all-00000001'
-    assert upstream.chosen(tmp_path, ['a'], heard) == heard
-    assert upstream.chosen(tmp_path, ['a'], 'whisper-3x16-pooled') == 'whisper-3x16-pooled-00000001'
+    assert upstream.chosen(tmp_path, ['emodb', 'demo', 'casia'], 'whisper') == 'whisper-3x16-all-00000001'
+    assert upstream.chosen(tmp_path, ['emodb'], heard) == heard
+    assert upstream.chosen(tmp_path, ['emodb'], 'whisper-3x16-pooled') == 'whisper-3x16-pooled-00000001'
     with pytest.raises(Refusal, match='there are whisper-3x16-all-00000001 and whisper-3x16-pooled-00000001: name one'):
-        upstream.chosen(tmp_path, ['a'], 'whisper')
+        upstream.chosen(tmp_path, ['emodb'], 'whisper')
     with pytest.raises(
         Refusal,
-        match=r'^b is not prepared in .*begin with .whisper-3x16-pooled. \(there are a: .*\)\. First.*\n  .*prepare b .*FOLDER$',
+        match=r'^demo is not prepared in .*begin with .whisper-3x16-pooled. \(there are emodb: .*\)\. First.*\n  '
+        r'.*prepare demo --out .*FOLDER$',
     ):
-        upstream.chosen(tmp_path, ['a', 'b'], 'whisper-3x16-pooled')
-    with pytest.raises(Refusal, match=r'^a and b are not prepared .*\n.*prepare a .*\n.*prepare b '):
-        upstream.chosen(tmp_path, ['a', 'b'], 'hubert')
+        upstream.chosen(tmp_path, ['emodb', 'demo'], 'whisper-3x16-pooled')
+    with pytest.raises(
+        Refusal, match=r'^emodb and demo are not prepared .*\n.*prepare emodb --source PATH --out .*\n.*prepare demo --out '
+    ):
+        upstream.chosen(tmp_path, ['emodb', 'demo'], 'hubert')
 
 
 def configuration(out: Path, **changes):

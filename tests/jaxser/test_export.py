@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,13 @@ def test_a_fresh_python_with_jax_alone_says_what_predict_says(exported):
     for (B, _), p_BxC, want_BxC in zip(SHAPES, found.values(), wanted(jaxser.load(exported), made), strict=True):
         assert p_BxC.shape == (B, 2)
         np.testing.assert_allclose(p_BxC, want_BxC, atol=1e-5)
+
+
+def test_a_card_does_not_say_where_a_checkpoint_lay():
+    """Nor anything else of the command, whatever the folder's name."""
+    said = "python -m jaxser.main --config=configs/gat_tap_whisper_emodb.py {} --workdir='runs of mine'"
+    for folder in ('--config.model.upstream=whisper', "'--config.model.upstream=/home/me/whisper tiny'"):
+        assert card.shared(said.format(folder)) == shlex.join(shlex.split(said.format('--config.model.upstream=FOLDER')))
 
 
 def test_the_folder_is_a_model_to_jaxser(exported, swept):

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import tiny_config
+from safetensors.numpy import load_file, save_file
 
 from data_pipelines import batches
 from data_pipelines.prepare import asked, prepare
@@ -56,6 +57,14 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
     place = Workdir(tmp_path / 'run', config)
     place.describe(train.Task(config, train.check(config)))
     Workdir(tmp_path / 'run', moved)
+    later = Workdir.opened(tmp_path / 'run', upstream=str(tmp_path / 'moved')).config  # by probe and bundle
+    assert later.model.upstream == str(tmp_path / 'moved')
+    train.check(later)
+    file = tmp_path / 'moved' / 'model.safetensors'
+    tensors = load_file(file)
+    save_file(tensors | {name: 2 * x for name, x in tensors.items()}, file)
+    with pytest.raises(Refusal, match=r'moved holds an encoder of other weights or sizes \(\w{8}\) than that of which'):
+        train.check(later)
     moved.model.weights = 'another'
     with pytest.raises(Refusal, match=r'holds another sweep \(model.weights was'):
         Workdir(tmp_path / 'run', moved)
@@ -82,10 +91,15 @@ def test_what_does_not_fit_together_is_refused(heard, whisper, changes, said):
         batches.read(batches.resolved(configuration(heard, whisper, **changes)).data)
 
 
-def test_a_wave_is_not_masked(heard, whisper):
-    """SpecAugment is refused there, and by no other encoder."""
+def test_what_has_no_time_is_not_masked(heard, whisper):
+    """SpecAugment of samples, and of time in states that are pooled over it; elsewhere it is not refused."""
     config = batches.resolved(configuration(heard, whisper, **{'sweep.time_mask': (0.1,)}))
     train.check(config)
     config.data.upstream = batches.upstream.Heard('wave', 160).name
     with pytest.raises(Refusal, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are samples'):
         train.check(config)
+    config.data.upstream = 'whisper-3x16-pooled-00000001'
+    with pytest.raises(Refusal, match=r'config.sweep.time_mask is above 0, and whisper-3x16-pooled-00000001 have one frame'):
+        train.check(config)
+    config.sweep.time_mask, config.sweep.band_mask = (0.0,), (0.1,)
+    train.check(config)

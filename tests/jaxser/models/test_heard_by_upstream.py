@@ -23,7 +23,7 @@ import jaxser
 from data_pipelines import batches, pack, prepare
 from data_pipelines.refusal import Refusal
 from data_pipelines.upstream import States
-from jaxser import bundle, card, export, predict, step, train, upstream
+from jaxser import bundle, card, export, predict, probe, step, train, upstream
 from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir
 
@@ -160,8 +160,11 @@ def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisp
     """With its licence; the model's folder is all that prediction needs, and what it carries is exported as it is."""
     home = whisper.parent / 'encoder'
     known, kept = States.of(home, 'pooled'), upstream.read(home)
-    for _ in range(2):  # the second finds it there
-        assert bundle.run(whisper, carry_upstream=True) == whisper / 'model'
+    carried = whisper / 'model' / 'upstream' / 'model.safetensors'
+    for damaged in (False, True):  # the second finds it there, and damaged
+        assert bundle.run(whisper, carry_upstream=True, upstream=str(home) if damaged else None) == whisper / 'model'
+        whole = carried.read_bytes()
+        carried.write_bytes(whole if damaged else whole[:-1])
     carried = upstream.read(whisper / 'model' / 'upstream')
     assert kept.unused == ('masked_spec_embed',)
     assert carried.unused == ()
@@ -229,6 +232,17 @@ def test_statistics_that_a_stranger_has_not_are_refused(over):
     facts, _ = bundle.read(over('whisper'))
     with pytest.raises(Refusal, match='leaves nothing of states that are pooled'):
         predict.posterior(facts | {'normalisation': 'speaker_transductive'}, True)
+    predict.posterior(facts | {'normalisation': 'none'}, True)  # what was not normalised needs none
+
+
+def test_an_upstream_that_would_have_no_part_is_refused(over, tmp_path):
+    """States are made already, and an export reads an encoder only to carry it."""
+    with pytest.raises(Refusal, match='trains no pretrained encoder: leave --upstream x out, or carry it'):
+        bundle.run(over('whisper'), upstream='x')
+    with pytest.raises(Refusal, match='trains no pretrained encoder: leave --upstream x out'):
+        probe.run(over('whisper'), upstream='x')
+    with pytest.raises(Refusal, match='x is only read to be carried: add --carry_upstream'):
+        export.run(over('whisper'), tmp_path / 'out', upstream='x')
 
 
 def test_a_packed_corpus_says_by_which_weights_its_states_were_made(whisper):

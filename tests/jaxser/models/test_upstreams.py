@@ -116,6 +116,10 @@ def test_a_file_that_is_cut_off_names_the_first_tensor_that_is_not_whole(folder)
     for content in (whole[: 8 + length // 2], whole[:5], b'', b'x' * 1000):
         file.write_bytes(content)
         assert 'no safetensors file, or is cut off before its first tensor' in refused(folder)
+    for odd in ({'dtype': 'F32', 'shape': [1]}, {**header[last], 'data_offsets': [0, '8']}, 7):
+        head = json.dumps(header | {last: odd}).encode()
+        file.write_bytes(struct.pack('<Q', len(head)) + head + whole[8 + length :])
+        assert f'does not say where the tensor {last} is' in refused(folder)
 
 
 def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
@@ -134,6 +138,8 @@ def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
     index['weight_map'][QUERY] = '../elsewhere.safetensors'
     (folder / 'model.safetensors.index.json').write_text(json.dumps(index))
     assert 'not a file of that folder' in refused(folder)
+    (folder / 'model.safetensors.index.json').write_text('{"weight_map": []}')
+    assert 'has no weight_map, which says where each tensor is' in refused(folder)
 
 
 def test_prefixes_spellings_and_sixteen_bits_are_understood(folder, tmp_path):
@@ -175,7 +181,11 @@ def test_what_is_not_understood_is_refused(folder):
     assert "hidden_act 'relu'; only 'gelu'" in refused(folder)
     configured(folder, hidden_act='gelu', num_attention_heads=3)
     assert 'config.json describes no encoder: ' in refused(folder)
-    configured(folder, num_attention_heads=2)
+    configured(folder, num_attention_heads=2, num_conv_pos_embedding_groups=3)
+    assert 'config.json describes no encoder: ' in refused(folder)
+    configured(folder, num_conv_pos_embedding_groups=4, feat_extract_norm='batch')
+    assert "feat_extract_norm 'batch'; understood are group and layer" in refused(folder)
+    configured(folder, feat_extract_norm='group')
     (folder / 'preprocessor_config.json').write_text('{"sampling_rate": 8000}')
     assert 'says 8000 Hz; only 16000' in refused(folder)
     (folder / 'preprocessor_config.json').write_text('{')
