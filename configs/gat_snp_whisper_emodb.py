@@ -9,8 +9,8 @@ The encoder is a Hugging Face folder (config.json, model.safetensors), which is 
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb --features upstream:FOLDER --states heard
     python -m jaxser.main --config=configs/gat_snp_whisper_emodb.py --config.model.upstream=FOLDER
 
-10 runs as one program, 35 to 50 minutes on 2 CPU cores. Measured (one seed): UAR 0.905 at lam 0, 0.904 at lam 0.1, a difference of
--0.002 [-0.017, +0.014]; a fresh classifier tells the speaker at 0.40 and 0.42. Over the frozen encoder (whisper_emodb.py by
+10 runs as one program, 35 to 50 minutes on 2 CPU cores. Measured (one seed): UAR 0.905 at lam 0, 0.904 at lam 0.1, a difference
+of -0.002 [-0.017, +0.014]; a fresh classifier tells the speaker at 0.40 and 0.42. Over the frozen encoder (whisper_emodb.py by
 speaker_norm, snp) UAR is 0.893 and 0.897, and the speaker told at 0.53 and 0.51.
 With adapters of rank 8 in place of changes of all weights, in less memory, add
 
