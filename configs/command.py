@@ -46,6 +46,8 @@ def parse(arguments: list[str], module: str) -> ConfigDict:
         said = str(e).strip().splitlines()[-1]  # ml_collections puts a stack trace before it
         for python, people in KINDS.items():
             said = said.replace(python, people)
+        if said.startswith(own := 'ValueError: '):  # a configuration's own words
+            raise Refusal(said.removeprefix(own)) from None
         raise Refusal(f'{said} (see configs/base.py for every key and its kind of value)') from None
     if ALLOW_LEAK.value is not None:
         CONFIG.value.protocol.allow_leak = ALLOW_LEAK.value
@@ -65,7 +67,13 @@ def unknown_key(arguments: list[str], complaint: str) -> str:
         for part in key.split('.'):
             if not hasattr(node, 'keys') or part not in node:
                 near = difflib.get_close_matches(part, getattr(node, 'keys', list)(), 1)
-                hint = f' Did you mean {near[0]!r}?' if near else ''
+                hint = f' Did you mean {near[0]!r}?' if near else elsewhere(base.get_config(), part)
                 return f'There is no key config.{key}: {part!r} is unknown.{hint} configs/base.py explains every key.'
             node = node[part]
     return f'The configuration sets a key that is not in configs/base.py: {complaint.split(" Other fields")[0]}'
+
+
+def elsewhere(config: ConfigDict, key: str) -> str:
+    """Where a key is that was looked for in the wrong place."""
+    found = [f'config.{node}.{key}' for node in config if isinstance(config[node], ConfigDict) and key in config[node]]
+    return f' There is {" and ".join(found)}.' if found else ''

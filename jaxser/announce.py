@@ -65,8 +65,9 @@ def forecast(trainer, group, seconds: float, epoch: int, began: float) -> None:
     whole = seconds * (1 + SCORING * scored / trained)
     others = len(trainer.groups) - 1 - trainer.groups.index(group)
     left = whole * (config.train.epochs - epoch + others * config.train.epochs)
+    runs = f'{many(len(trainer.runs), "run")}{trainer.which}'
     cluster.say(
-        f'First step {time.time() - began:.0f} s after the start. Forecast for training {many(len(trainer.runs), "run")}: '
+        f'First step {time.time() - began:.0f} s after the start. Forecast for training {runs}: '
         f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'
     )
 
@@ -116,12 +117,13 @@ def show(results: dict, path) -> None:
     whole = rich.measure.Measurement.get(console, console.options.update(width=1000), grid).maximum
     console.width = max(console.width, whole)  # a terminal may break a line; no figure is cut off
     console.print(grid)
-    print(f'Split {results["split_sha256"]}; {results["seconds"]:.0f} s on {results["device"]}.')
+    print(f'Split {results["split_sha256"]}; trained and tested in {results["seconds"]:.0f} s on {results["device"]}.')
     speakers = next((r['tested_speakers'] for r in rows if r['tested_speakers']), 0)
     held = statistics.coverage(speakers)
+    plain = "lam = 0, SNP's layer without its ascent" if results['method'] == 'speaker_norm snp' else 'plain training'
     sayings = [
         'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',
-        'WA: accuracy.' + ' vs plain: UAR less that of plain training.' * compared,
+        'WA: accuracy.' + f' vs plain: UAR less that of {plain}.' * compared,
         f'95 %: intervals that resample the {speakers} speakers (in simulations with so many they held the truth in '
         f'{100 * (held or 0):.0f} % of cases).'
         if sure

@@ -177,6 +177,8 @@ def run(path, data: str | None = None, carry_upstream: bool = False, upstream=No
 def made(path, data: str | None = None, upstream: str | None = None):
     """The folder of the model, made unless it is there."""
     place = Workdir.opened(path, data, upstream)
+    if upstream and place.config.model.name == 'fine_tuned':
+        train.check(place.config)  # refuses other weights
     results, folder = place.finished(), place.path / 'model'
     if results is None:
         raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')

@@ -23,6 +23,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -163,7 +164,7 @@ def run(workdir, out, saved_model: bool = False, carry_upstream: bool = False, u
             'add --carry_upstream, if the licence of the encoder allows a copy, or leave --saved_model out.'
         )
     finished = (workdir / 'results.json').exists()  # a copy of model/ alone has no more than its own facts
-    out = Path(out.absolute())
+    out = Path(os.path.abspath(out))
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f'.{out.name}.part')
     shutil.rmtree(part, ignore_errors=True)
@@ -203,6 +204,8 @@ def main() -> None:
     with spoken():
         out = run(asked.workdir, asked.out, asked.saved_model, asked.carry_upstream, asked.upstream)
         print(f'{out}: {", ".join(sorted(p.name for p in out.iterdir()))}')
+        if (out / bundle.CARRIED).exists():
+            print(f'It carries a pretrained encoder, whose licence goes with it; to go without, remove model/{bundle.CARRIED}.')
 
 
 if __name__ == '__main__':

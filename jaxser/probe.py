@@ -232,6 +232,8 @@ def run(path, data: str | None = None, upstream: str | None = None) -> dict:
     place = Workdir.opened(path, data, upstream)
     if upstream and place.config.model.name != 'fine_tuned':
         raise Refusal(f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out.')
+    if upstream:
+        train.check(place.config)  # refuses other weights
     results = place.finished()
     if results is None:
         raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')

@@ -91,7 +91,7 @@ def check(config) -> list[sweep.Part]:
             )
         if 'time_mask' in masks and '-pooled-' in config.data.upstream:
             raise Refusal(
-                f'config.sweep.time_mask is above 0, and {config.data.upstream} have one frame an utterance, which SpecAugment '
+                f'config.sweep.time_mask is above 0, and {config.data.upstream} has one frame an utterance, which SpecAugment '
                 'would cut out whole: set config.sweep.time_mask to 0.'
             )
         keys = plugin('models', config.model.name).KEYS
@@ -208,7 +208,7 @@ class Trainer:
         self.part, self.task, self.config, self.size = part, task, config, size
         self.runs = sweep.runs(part, [f.number for f in task.folds])
         encoder, self.method = method(config, task.sizes(config))
-        self.frozen, self.bytes = encoder.frozen, 0
+        self.frozen, self.bytes, self.which = encoder.frozen, 0, ''
         self.step, self.identity = step.make(encoder, self.method, task.sizes(config), config.train), self.method.identity
         self.resident = mel_RxM is not None
         most = parallel.Layout(size or len(self.runs), data=config.data_devices)
@@ -318,6 +318,7 @@ def train(config, parts: list[sweep.Part], place: Workdir, profile: bool, began:
         for number, part in enumerate(parts):
             progress.set_postfix_str('compiling')
             trainer = Trainer(part, task, mel_RxM, sizes.get(str(number)))
+            trainer.which = f' (program {number + 1} of {len(parts)})' * (len(parts) > 1)
             sizes[str(number)] = trainer.size
             place.choose(choices)
             announce.grouping(trainer)

@@ -29,7 +29,7 @@ import safetensors
 
 from data_pipelines import batches
 from data_pipelines.refusal import Refusal, spoken
-from data_pipelines.upstream import HOP
+from data_pipelines.upstream import HOP, KEPT, States
 from jaxser import features
 from jaxser.models import wav2vec2, whisper
 from jaxser.sweep import many
@@ -92,7 +92,8 @@ def read(folder) -> Upstream:
     folder = Path(folder)
     wanted = f'a Hugging Face folder on this disk, with {CONFIG} and {WEIGHTS}'
     if not folder.is_dir():
-        raise Refusal(f'{folder} is no folder; expected {wanted}. `hf download {folder} --local-dir FOLDER` may get it.')
+        hub = f' `hf download {folder} --local-dir FOLDER` may get it.' * (len(folder.parts) == 2 and not folder.is_absolute())
+        raise Refusal(f'{folder} is no folder; expected {wanted}.{hub}')
     config = _json(folder / CONFIG, f'{folder} holds no upstream (no {CONFIG}); expected {wanted}.')
     family = next((f for f in (wav2vec2, whisper) if config.get('model_type') in f.TYPES), None)
     if family is None:
@@ -394,6 +395,8 @@ def described(folder) -> Iterator[str]:
         step = 1000 * int(np.prod(c['conv_stride'])) / RATE
     yield f'  hears {hears} at {RATE} Hz; a frame every {step:g} ms'
     yield f'  sha256 {of.sha256}'
+    named = ', '.join(f'{States.of_encoder(of, kept).name} (--states {kept})' for kept in KEPT)
+    yield f'  features: {named}'
     listed = f': {", ".join(of.unused[:LISTED])}{", ..." if len(of.unused) > LISTED else ""}' if of.unused else ''
     yield f"  missing: none; not the encoder's: {many(len(of.unused), 'tensor')}{listed}"
 

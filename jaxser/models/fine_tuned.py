@@ -108,10 +108,16 @@ def make(config) -> Encoder:
     check(config, 'dim', 'accumulate')
     if not isinstance(config.lora, int) or config.lora < 0:
         raise Refusal(f'config.model.lora is {config.lora}; expected a rank, or 0 for changes of full rank.')
-    for key in ('upstream_rate', 'layer_decay'):
-        if not 0 < config[key] < float('inf'):
-            raise Refusal(f'config.model.{key} is {config[key]}; expected a number above 0.')
+    if not 0 < config.upstream_rate < float('inf'):
+        raise Refusal(f'config.model.upstream_rate is {config.upstream_rate}; expected a number above 0.')
+    if not 0 < config.layer_decay <= 1:
+        raise Refusal(f'config.model.layer_decay is {config.layer_decay}; expected a number above 0, up to 1.')
     of = upstream.kept(config.upstream)
+    if config.lora > of.width:
+        raise Refusal(
+            f'config.model.lora is {config.lora}, a rank above the width of {config.upstream}, {of.width}: set a lower one, '
+            'or 0 for changes of full rank.'
+        )
     if config.weights and (found := States.of_encoder(of, KEPT[0]).digest) != config.weights:
         raise Refusal(
             f'{config.upstream} holds an encoder of other weights or sizes ({found}) than that of which this model is changes '

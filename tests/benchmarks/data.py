@@ -73,7 +73,7 @@ def fed(options) -> None:
         task = train.Task(config, train.check(config))
         (part,) = train.check(config)
         trainers = {
-            'resident': train.Trainer(part, task, train._features(task), None),
+            'resident': train.Trainer(part, task, train.everything(task), None),
             'streaming': train.Trainer(part, task, None, None),
         }
 

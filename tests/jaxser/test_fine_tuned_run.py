@@ -99,7 +99,7 @@ def test_what_has_no_time_is_not_masked(heard, whisper):
     with pytest.raises(Refusal, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are samples'):
         train.check(config)
     config.data.upstream = 'whisper-3x16-pooled-00000001'
-    with pytest.raises(Refusal, match=r'config.sweep.time_mask is above 0, and whisper-3x16-pooled-00000001 have one frame'):
+    with pytest.raises(Refusal, match=r'config.sweep.time_mask is above 0, and whisper-3x16-pooled-00000001 has one frame'):
         train.check(config)
     config.sweep.time_mask, config.sweep.band_mask = (0.0,), (0.1,)
     train.check(config)

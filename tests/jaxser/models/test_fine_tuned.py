@@ -381,8 +381,10 @@ def test_one_iteration_of_tap_raises_the_encoder_on_the_speaker_loss_and_nothing
     [
         ('upstream', 'nowhere', 'nowhere is no folder'),
         ('lora', -1, 'config.model.lora is -1; expected a rank'),
+        ('lora', 17, 'config.model.lora is 17, a rank above the width of .*, 16: set a lower one'),
         ('upstream_rate', 0.0, 'config.model.upstream_rate is 0.0; expected a number above 0'),
         ('layer_decay', -1.0, 'config.model.layer_decay is -1.0'),
+        ('layer_decay', 2.0, 'config.model.layer_decay is 2.0; expected a number above 0, up to 1'),
     ],
 )
 def test_what_makes_no_sense_is_refused(whisper, key, value, said):

@@ -23,7 +23,7 @@ import jaxser
 from data_pipelines import prepare
 from data_pipelines.refusal import Refusal
 from data_pipelines.upstream import Heard
-from jaxser import bundle, card, export, predict, train, upstream
+from jaxser import bundle, card, export, predict, probe, train, upstream
 
 CASES = {  # the encoder, and config.model.lora
     'whisper': ('whisper', 0),
@@ -191,6 +191,16 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, mod
     other = upstream.read(parity.write('whisper', tmp_path / 'other'))  # of 20 positions, as the other is of 550
     with pytest.raises(Refusal, match=f'{named["name"]}, .*{named["sha256"]}; .*/other holds whisper-3x16-.* {other.sha256}'):
         jaxser.load(whisper, upstream=tmp_path / 'other')
+
+
+def test_a_finished_sweep_is_not_taken_for_changes_of_another_encoder(over, tmp_path):
+    """By bundle and probe, also where they have nothing left to do."""
+    parity.write('whisper', tmp_path)
+    for asked in (bundle.run, probe.run):
+        with pytest.raises(Refusal, match='holds an encoder of other weights or sizes'):
+            asked(over('whisper'), upstream=str(tmp_path))
+    encoder = shutil.copytree(over('whisper').parent / 'encoder', tmp_path / 'moved')
+    assert bundle.run(over('whisper'), upstream=str(encoder)) == over('whisper') / 'model'
 
 
 @LIBROSA
