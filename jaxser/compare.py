@@ -32,7 +32,7 @@ Written by `{command}`; nothing here is typed by hand.
 
 UAR: mean recall over classes, the test parts of all folds pooled, mean over seeds; ±: its standard deviation over seeds. In
 brackets: intervals of 95 % for other speakers, from {draws} draws that resample speakers, with all their utterances and in all
-seeds at once (symmetric bootstrap-t; tests/benchmarks/coverage.py measures how often such intervals hold the truth). A p-value
+seeds at once (symmetric bootstrap-t; tests/benchmarks/intervals.py measures how often such intervals hold the truth). A p-value
 takes {more} where few of those are beyond.
 `- plain`: UAR less that of plain training in the same setting, on the same draws; `- plain joint`: less that of plain training
 with BatchNorm `joint`. `chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers choose

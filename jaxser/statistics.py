@@ -19,7 +19,7 @@ DRAWS = 2000
 MORE, RARE = 50_000, 10  # draws for a p-value where of the first fewer are beyond: else it could not survive many comparisons
 LEVEL = 0.95
 FEWEST = 6  # speakers: what fewer would give is no interval
-# By the number of speakers, how often intervals of 95 % hold the truth: the least of what tests/benchmarks/coverage.py prints.
+# By the number of speakers, how often intervals of 95 % hold the truth: the least of what tests/benchmarks/intervals.py prints.
 COVERAGE = {6: 0.938, 10: 0.943, 24: 0.945}
 
 

@@ -7,7 +7,7 @@ from sklearn.metrics import recall_score
 
 from data_pipelines.refusal import Refusal
 from jaxser import statistics
-from tests.benchmarks import coverage
+from tests.benchmarks import intervals
 
 C = 3
 
@@ -111,14 +111,14 @@ def test_holm_is_the_step_down_correction():
 
 @pytest.mark.parametrize('case', [pytest.param('UAR', marks=pytest.mark.gate), 'difference'])
 def test_intervals_of_24_speakers_hold_the_truth_as_often_as_they_say(case):
-    """Of 600 simulated corpora 93 to 97 %; tests/benchmarks/coverage.py does 2,000, and 6 and 10 speakers too."""
+    """Of 600 simulated corpora 93 to 97 %; tests/benchmarks/intervals.py does 2,000, and 6 and 10 speakers too."""
     if case == 'UAR':
-        sizes = coverage.UARS['voices differ']
-        simulate, true = coverage.of_uar, coverage.truth(*sizes)
+        sizes = intervals.UARS['voices differ']
+        simulate, true = intervals.of_uar, intervals.truth(*sizes)
     else:
-        sizes = coverage.DIFFERENCES['3 % gained, 2 % lost']
-        simulate, true = coverage.of_difference, sizes[0] - sizes[1]
-    held, percentile, _ = coverage.covered(lambda random, S: simulate(random, S, *sizes), true, 24, 600)
+        sizes = intervals.DIFFERENCES['3 % gained, 2 % lost']
+        simulate, true = intervals.of_difference, sizes[0] - sizes[1]
+    held, percentile, _ = intervals.covered(lambda random, S: simulate(random, S, *sizes), true, 24, 600)
     assert 0.93 <= held <= 0.97
     assert percentile < held
 

@@ -1,6 +1,6 @@
 """How often the intervals of jaxser/statistics.py hold the truth, by the number of speakers.
 
-  python tests/benchmarks/coverage.py [SIMULATIONS]
+  python tests/benchmarks/intervals.py [SIMULATIONS]
 
 Speakers differ in how well they are understood, altogether and class by class (logit-normal), and in how much they say
 (Poisson); the truth is the mean recall of all such speakers. Of differences: a share of utterances becomes right by the one
