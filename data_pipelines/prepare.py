@@ -3,7 +3,6 @@
 import argparse
 import collections
 import contextlib
-import csv
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -15,7 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from data_pipelines import builder, corpora
+from data_pipelines import builder, corpora, csv_files
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.log_mel import LogMel, Rejected, require
 from data_pipelines.progress import progress
@@ -222,8 +221,12 @@ def write(
         shards, outcomes = by_processes(corpus, utterances, spec, folder, workers)
     accepted = [(u, o) for u, o in zip(utterances, outcomes, strict=True) if isinstance(o, dict)]
     rejected = [(u, o) for u, o in zip(utterances, outcomes, strict=True) if isinstance(o, str)]
-    table(shards / 'utterances.csv', [builder.labels(u) | facts | {'path': u.path} for u, facts in accepted])
-    table(shards / 'rejected.csv', [{'path': u.path, 'utterance': u.name, 'reason': reason} for u, reason in rejected])
+    listed = [builder.labels(u) | facts | {'path': u.path} for u, facts in accepted]
+    left_out = [{'path': u.path, 'utterance': u.name, 'reason': reason} for u, reason in rejected]
+    # File names that are not UTF-8 are written as the bytes that they are.
+    csv_files.write_rows(shards / 'utterances.csv', listed, errors='surrogateescape')
+    columns = ('path', 'utterance', 'reason')
+    csv_files.write_rows(shards / 'rejected.csv', left_out, columns, errors='surrogateescape')
     counts = {'accepted': len(accepted), 'rejected': len(rejected)}
     versions = {'librosa': importlib.metadata.version('librosa')}
     (shards / RECORD).write_text(json.dumps(record | counts | spec.record() | versions, indent=2))
@@ -253,14 +256,6 @@ def usable(utterances: list[Utterance], outcomes: list[dict | str]) -> None:
     """Refuses outcomes that are all reasons: TFDS writes no empty data set."""
     if all(isinstance(o, str) for o in outcomes):
         raise Refusal(f'None of the {len(utterances)} utterances can be used; the first, {utterances[0].path}, is {outcomes[0]}.')
-
-
-def table(path: Path, rows: list[dict]) -> None:
-    """Writes rows of equal keys as CSV, file names that are no UTF-8 as the bytes they are."""
-    with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
-        writer = csv.DictWriter(file, rows[0] if rows else ('path', 'utterance', 'reason'))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def summarise(corpus: Corpus, accepted: list, rejected: list, home: Path) -> None:

@@ -1,9 +1,11 @@
 """What jaxser.predict answers, as text: JSON lines, CSV, or a table."""
 
-import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator
+
+from data_pipelines.csv_files import format_row
 
 FORMATS = ('table', 'csv', 'jsonl')
 
@@ -13,20 +15,13 @@ def lines(answers: Iterable[dict], how: str, classes: tuple[str, ...]) -> Iterat
     if how == 'jsonl':
         yield from map(json.dumps, answers)
     elif how == 'csv':
-        yield row(['file', 'part', 'start', 'end', 'emotion', *classes, 'error'])
+        yield format_row(['file', 'part', 'start', 'end', 'emotion', *classes, 'error'])
         for a in answers:
-            yield row(cells(a, 'error' if 'error' in a else 'file' if 'file' in a else 'window', classes))
+            yield format_row(cells(a, 'error' if 'error' in a else 'file' if 'file' in a else 'window', classes))
             for window in a.get('windows', ()):
-                yield row(cells(window | {'file': a['file']}, 'window', classes))
+                yield format_row(cells(window | {'file': a['file']}, 'window', classes))
     else:
         yield from table(answers, classes)
-
-
-def row(values: list) -> str:
-    """A line of CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator='').writerow(values)
-    return text.getvalue()
 
 
 def cells(answer: dict, part: str, classes: tuple[str, ...]) -> list:
@@ -50,10 +45,10 @@ def table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
             yield f'{a["start"]:8.1f} to {a["end"]:8.1f} s  {a["emotion"] or "":12s}  {said}'
         elif p:
             windows = len(a['windows'])
-            whole = [a['file'], f'{a["seconds"]:.1f}', str(windows or ''), a['emotion'], *(f'{p[c]:.3f}' for c in classes)]
-            files.append(whole)
+            whole = [f'{a["seconds"]:.1f}', str(windows or ''), a['emotion'], *(f'{p[c]:.3f}' for c in classes)]
+            files.append([one_line(a['file']), *whole])
         else:
-            wrong.append(f'{a["file"]}: {a["error"]}')
+            wrong.append(f'{one_line(a["file"])}: {a["error"]}')
     if files:
         cut = any(of[2] for of in files)
         grid = rich.table.Table('file', 'seconds', *['mean of windows'] * cut, 'emotion', *classes)
@@ -66,3 +61,12 @@ def table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
         console.print(grid)
         yield console.file.getvalue().rstrip()
     yield from wrong
+
+
+def one_line(name: str) -> str:
+    """Returns a name with its control characters and ends of lines as escapes, such as \\n."""
+    shown = ''
+    for c in name:
+        breaks = unicodedata.category(c) in ('Cc', 'Zl', 'Zp')
+        shown += repr(c)[1:-1] if breaks else c
+    return shown

@@ -1,6 +1,5 @@
 """Whether posteriors are what they say: of utterances predicted with 80 %, 80 % should be right."""
 
-import csv
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -22,10 +21,13 @@ class Reliability(NamedTuple):
         return float((self.share_B * np.abs(self.confidence_B - self.accuracy_B)).sum())
 
 
-def read(lines: Iterable[str], classes: list[str]) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]:
-    """predictions.csv: by run and fold, the posterior of the predicted class and whether it is right; shapes (N,)."""
+def read(rows: Iterable[dict], classes: list[str]) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]:
+    """Returns confidence and correctness by run and fold, each of shape (N,), from the rows of predictions.csv.
+
+    The confidence is the posterior of the predicted class.
+    """
     lists: dict[tuple, list] = {}
-    for row in csv.DictReader(lines):
+    for row in rows:
         posterior = [float(row[name]) for name in classes]
         at = int(np.argmax(posterior))
         lists.setdefault((row['run'], int(row['fold'])), []).append((posterior[at], classes[at] == row['truth']))

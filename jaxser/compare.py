@@ -9,11 +9,11 @@ own.
 
 import argparse
 import ast
-import io
 import json
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,9 +79,10 @@ def read(path: Path) -> Finished:
     return Finished(path, json.loads((path / 'config.json').read_text()), results, predicted, seconds)
 
 
-def predictions(path) -> io.StringIO:
-    """The lines of predictions.csv, wherever the workdir is; a name may hold a newline."""
-    return io.StringIO((path / 'predictions.csv').read_bytes().decode(), newline='')
+def predictions(path) -> Iterator[dict]:
+    """Returns the rows of predictions.csv, wherever the workdir is."""
+    runs = json.loads((path / 'results.json').read_text())['runs']
+    return summary.prediction_rows(path / 'predictions.csv', runs)
 
 
 def rows(of: Finished, whole: bool = False) -> list[Row]:

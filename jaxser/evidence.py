@@ -171,7 +171,8 @@ def training(of: Sweep) -> Section:
     titles = {of.label(r): of.title(r) for r in of.rows}
     wanted = ('emotion_loss', 'speaker_loss', 'language_loss', 'corpus_loss', 'dev_uar')
     file = of.path / 'metrics.jsonl'
-    for line in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
+    lines = file.read_text().split('\n') if file.exists() else ()
+    for line in map(json.loads, filter(None, lines)):
         for key in wanted:
             if line.get(key) is not None:
                 found.setdefault(titles[of.label(line)], {}).setdefault(key, {}).setdefault(line['epoch'], []).append(line[key])

@@ -256,7 +256,8 @@ def run(path, data: str | None = None, upstream: str | None = None) -> dict:
     if not cluster.main():
         return {}
     place.represent(kept.arrays(ask.task.utterances.text))
-    predicted = summary.read(place.lines('predictions.csv'), results['classes'])
+    rows = summary.prediction_rows(place.path / 'predictions.csv', results['runs'])
+    predicted = summary.read(rows, results['classes'])
     results['summary'] = summary.rows(results['runs'], predicted, config.to_dict(), len(results['classes']))
     place.finish(results)
     return results

@@ -10,14 +10,13 @@ nothing.
 """
 
 import argparse
-import csv
-import io
 import time
 from pathlib import Path
 
 import numpy as np
 from etils import epath
 
+from data_pipelines import csv_files
 from data_pipelines.refusal import spoken
 from jaxser import compare, evidence, pictures, statistics, summary, sweep
 from jaxser.evidence import Sweep
@@ -104,11 +103,7 @@ def summed(of: Sweep) -> str:
         for name, told in (r['probe'] or {}).items():
             line |= {f'{name}_{k}': told[k] for k in ('linear', 'mlp', 'chance', 'eer') if k in told}
         lines.append(line | {f'adversary_{word}': n for word, n in (r['adversary'] or {}).items()})
-    content = io.StringIO()
-    writer = csv.DictWriter(content, dict.fromkeys(k for line in lines for k in line), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(lines)
-    return content.getvalue()
+    return csv_files.format_rows(lines, dict.fromkeys(k for line in lines for k in line))
 
 
 def write(path) -> Path:

@@ -1,11 +1,12 @@
 """What the runs of a sweep come to: a row per combination of what was swept but the seed, and each beside plain training."""
 
-import csv
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from data_pipelines import csv_files
+from data_pipelines.refusal import Refusal
 from jaxser import evaluate, health, statistics, sweep
 
 SYNTHETIC = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
@@ -37,10 +38,35 @@ AVERAGED = ('linear', 'mlp', 'chance', 'classes', 'eer', 'speakers')  # of what 
 Predicted = dict[tuple[str, int], tuple[np.ndarray, ...]]
 
 
-def read(lines: Iterable[str], classes: list[str]) -> Predicted:
-    """predictions.csv."""
+def prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
+    """Yields the rows of predictions.csv; `runs` are those of results.json.
+
+    Runs have today's names, whatever version wrote the file. Refuses a damaged file, and one in
+    which two runs share a name.
+    """
+    older = sweep.older_labels([run['hyper'] for run in runs])
+    again = (
+        f'Remove results.json and groups/*/outcome.json from {file.parent} and run the command of '
+        'the training again: it predicts anew from the checkpoints, without training.'
+    )
+    # As bytes: read_text would translate the carriage returns in names.
+    reader = csv_files.read_rows(file.read_bytes().decode())
+    for row in reader:
+        if None in row or None in row.values():
+            raise Refusal(f'{file}, line {reader.line_num}, has too many or too few fields: the file is damaged. {again}')
+        labels = older.get((row['run'], int(row['fold'])), [row['run']])
+        if len(labels) > 1:
+            raise Refusal(
+                f'{file} has the same name, {row["run"]!r}, for {len(labels)} runs '
+                f'({"; ".join(labels)}): an earlier version cut numbers to six digits. {again}'
+            )
+        yield row | {'run': labels[0]}
+
+
+def read(rows: Iterable[dict], classes: list[str]) -> Predicted:
+    """Returns the predictions of every run from the rows of predictions.csv."""
     index, lists = {name: n for n, name in enumerate(classes)}, {}
-    for row in csv.DictReader(lines):
+    for row in rows:
         posterior = [float(row[name]) for name in classes]
         line = row['speaker'], index[row['truth']], int(np.argmax(posterior))
         lists.setdefault((row['run'], int(row['fold'])), []).append(line)

@@ -99,7 +99,35 @@ def parts(config, knobs: Callable[[object], dict[str, float]]) -> list[Part]:
             f'config.sweep.{useless[0]}: {methods} has no such hyper-parameter; it has {", ".join(has)}. If the configuration '
             f'sets it for another method, take it away: "--config.sweep.{useless[0]}=()".'
         )
+    _refuse_equal_runs([*programs.values()])
     return list(programs.values())
+
+
+def _refuse_equal_runs(programs: list[Part]) -> None:
+    """Refuses two runs that compute the same, and two with one name: results are kept by names."""
+    keys = varied([v for p in programs for v in p.variants])
+    by_numbers, by_name = {}, {}
+    for program in programs:
+        for variant in program.variants:
+            other = by_numbers.setdefault(_numbers(variant, program), variant)
+            if other is not variant:
+                name = next(k for k in variant if variant[k] != other[k])
+                raise Refusal(
+                    f'config.sweep.{name}: {other[name]!r} and {variant[name]!r} are the same '
+                    'number in float32, in which training computes, so these runs are one run. '
+                    'Leave one of the values out.'
+                )
+            run_name = label(variant, keys)
+            other = by_name.setdefault((run_name, variant.get('fold')), variant)
+            if other is not variant:
+                raise Refusal(f'config.sweep: two runs have the name {run_name!r}: {other} and {variant}. Leave one of them out.')
+
+
+def _numbers(variant: dict, program: Part) -> tuple:
+    """Returns the values of a variant as the program computes with them: real numbers in float32."""
+    exact = (*program.structure, *WHOLE, *Subset._fields)
+    with np.errstate(over='ignore'):
+        return tuple((k, v if k in exact else float(np.float32(v))) for k, v in variant.items())
 
 
 def _listed(runs) -> list[dict]:
@@ -211,9 +239,34 @@ def label(run: dict, varied: list[str]) -> str:
     return ' '.join(f'{k}={word(run[k])}' for k in varied if run.get(k) is not None)
 
 
+def older_labels(runs: list[dict]) -> dict[tuple[str, int], list[str]]:
+    """Returns the labels of runs by the (label, fold) of earlier versions, where these differ.
+
+    Those cut numbers to six digits, so that one of their labels may be that of several runs.
+    """
+    keys = varied(runs)
+    labels = {(label(run, keys), run['fold']) for run in runs}
+    found: dict[tuple[str, int], list[str]] = {}
+    for run in runs:
+        cut = {k: f'{v:g}' if isinstance(v, int | float) else v for k, v in run.items()}
+        if (older := (label(cut, keys), run['fold'])) not in labels:
+            found.setdefault(older, []).append(label(run, keys))
+    return found
+
+
 def word(value) -> str:
-    """A value as people write it; nothing for None."""
-    return '' if value is None else f'{value:g}' if isinstance(value, int | float) else str(value)
+    """Returns a value as text, '' for None.
+
+    Numbers have six digits where these are exact, or else as many as it takes.
+    """
+    if value is None:
+        return ''
+    if not isinstance(value, int | float):
+        return str(value)
+    short = f'{value:g}'
+    if float(short) == value:
+        return short
+    return str(value)
 
 
 def many(n: int, what: str) -> str:

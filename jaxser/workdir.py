@@ -1,7 +1,6 @@
 """What a sweep leaves behind, and whether it is this sweep's."""
 
 import argparse
-import csv
 import fcntl
 import importlib.metadata
 import io
@@ -12,15 +11,16 @@ import shlex
 import subprocess
 import sys
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from data_pipelines import batches
+from data_pipelines import batches, csv_files
 from data_pipelines.refusal import Refusal
-from jaxser import cluster
+from jaxser import cluster, summary
 from jaxser.sweep import flat
 
 PACKAGES = (
@@ -171,7 +171,7 @@ class Workdir:
 
     def conclude(self, group: int, outcome: dict, predictions: list[dict]) -> None:
         """Writes what a group has come to; the outcome's presence says that it is done."""
-        self._replace(f'groups/{group}/predictions.csv', table(predictions))
+        self._replace(f'groups/{group}/predictions.csv', csv_files.format_rows(predictions))
         self._replace(f'groups/{group}/outcome.json', json.dumps(outcome))
 
     def same_split(self, task) -> None:
@@ -200,13 +200,14 @@ class Workdir:
         }
         self._replace('config.json', json.dumps(facts, indent=2))
 
-    def gather(self, groups: int) -> list[str]:
-        """Writes predictions.csv of those of all groups, and returns its lines; in process 0 alone."""
-        parts = [self.lines(f'groups/{n}/predictions.csv') for n in range(groups)]
-        header = max((p[0] for p in parts if p), key=len)
-        lines = [header, *(line for p in parts for line in p[1:])]
-        self._replace('predictions.csv', ''.join(lines))
-        return lines
+    def gather(self, groups: int) -> Iterator[dict]:
+        """Writes predictions.csv of those of all groups, and returns its rows; in process 0 alone."""
+        texts = [self._text(f'groups/{n}/predictions.csv') for n in range(groups)]
+        # The same in all but those that are empty, as every run of theirs diverged.
+        header = next(filter(None, texts)).partition('\n')[0] + '\n'
+        self._replace('predictions.csv', header + ''.join(text.removeprefix(header) for text in texts))
+        runs = [run for n in range(groups) for run in self.outcome(n)['runs']]
+        return summary.prediction_rows(self.path / 'predictions.csv', runs)
 
     def finish(self, results: dict) -> None:
         """Writes results.json, whose presence says that the sweep is done; predictions.csv is there."""
@@ -221,9 +222,13 @@ class Workdir:
         self._replace('representations.npz', content.getvalue())
 
     def lines(self, name: str) -> list[str]:
-        """The lines of a file, none where there is no such file."""
+        """Returns the lines of a file with their newlines; none where there is no such file."""
+        return list(io.StringIO(self._text(name), newline='\n'))
+
+    def _text(self, name: str) -> str:
+        """Returns the text of a file, its ends of lines as they are; '' where there is none."""
         file = self.path / name
-        return file.read_text().splitlines(True) if file.exists() else []
+        return file.read_bytes().decode() if file.exists() else ''
 
     def _json(self, name: str) -> dict | None:
         file = self.path / name
@@ -261,16 +266,6 @@ def version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def table(rows: list[dict]) -> str:
-    """Rows of equal keys as CSV."""
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, rows[0], lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()
 
 
 class Metrics:

@@ -5,10 +5,9 @@ Dataset, IEEE Transactions on Affective Computing 5(4). The emotions are those t
 where the release's `VideoDemographics.csv` lies in the root. 1076_MTI_SAD_XX is silent, and will be rejected for it.
 """
 
-import csv
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import csv_files, tree
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.refusal import Refusal
 
@@ -39,8 +38,7 @@ def demographics(path: Path) -> dict[str, str]:
     """The actors' sex: ActorID,Age,Sex,Race,Ethnicity; nothing where the file is not there."""
     if not path.is_file():
         return {}
-    with open(path, newline='', encoding='utf-8-sig', errors='replace') as file:
-        reader = csv.DictReader(file)
+    with csv_files.open_rows(path, errors='replace') as reader:
         if missing := {'ActorID', 'Sex'} - {*(reader.fieldnames or ())}:
             raise Refusal(f'{path} lacks the column {" and ".join(sorted(missing))}. Compare it with the release, or remove it.')
         return {row['ActorID']: row['Sex'].lower() for row in reader if row['Sex'] in ('Female', 'Male')}

@@ -1,12 +1,11 @@
 """Bring your own: a CSV, one utterance a line, with columns path, speaker, emotion and, where you have them, `OPTIONAL`."""
 
 import collections
-import csv
 import math
 import re
 from pathlib import Path
 
-from data_pipelines import labels
+from data_pipelines import csv_files, labels
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.refusal import Refusal
 
@@ -24,11 +23,11 @@ def walk(source: Path) -> list[Utterance]:
     if not source.is_file():
         raise Refusal(f'{source} is not a file; for `folder`, --source is a CSV with columns {", ".join(REQUIRED)}.')
     try:
-        with open(source, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:  # names of files may be any bytes
-            reader = csv.DictReader(file, strict=True)
+        # The names of files may be any bytes.
+        with csv_files.open_rows(source, errors='surrogateescape', strict=True) as reader:
             columns(source, reader.fieldnames or ())
             rows = [(reader.line_num, stripped(row)) for row in reader]
-    except csv.Error as e:
+    except csv_files.Error as e:
         raise Refusal(f'{source}, line {reader.line_num}, is no CSV: {e}.') from None
     wrong = [f'line {number}: {problem}' for number, row in rows if (problem := trouble(row))]
     if wrong:

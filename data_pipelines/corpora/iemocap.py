@@ -40,7 +40,7 @@ def dialogue(evaluation: Path) -> list[Utterance]:
     session, utterances = evaluation.parents[2], []
     audio = {p.stem: p for p in (session / 'sentences/wav' / evaluation.stem).glob('*') if p.suffix.lower() in tree.SUFFIXES}
     said = scripted(session / 'dialog/transcriptions' / evaluation.name)
-    for number, line in enumerate(evaluation.read_text(errors='replace').splitlines(), 1):
+    for number, line in enumerate(evaluation.read_text(errors='replace').split('\n'), 1):
         if not (turn := TURN.match(line)):
             continue
         name, label, ratings = turn.groups()

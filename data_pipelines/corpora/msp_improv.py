@@ -26,7 +26,7 @@ def walk(root: Path) -> list[Utterance]:
         raise Refusal(f'No Evalution.txt in {root}; --source is the folder with Evalution.txt and Audio.')
     audio = {path.stem: path for path, _ in tree.audio(root, NAME, 'Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav')}
     utterances = []
-    for number, line in enumerate(lists[0].read_text(encoding='utf-8-sig', errors='replace').splitlines(), 1):
+    for number, line in enumerate(lists[0].read_text(encoding='utf-8-sig', errors='replace').split('\n'), 1):
         if not line.startswith('UTD-IMPROV-'):
             continue
         name, _, rest = line.partition('.avi;')

@@ -5,9 +5,9 @@ Podcast Recordings, IEEE Transactions on Affective Computing 10(4). The labels a
 rated from 1 to 7. Its releases differ in size, so no count is expected. What Test3 holds may be unlabelled.
 """
 
-import csv
 from pathlib import Path
 
+from data_pipelines import csv_files
 from data_pipelines.corpora import Corpus, Utterance, rating
 from data_pipelines.refusal import Refusal
 
@@ -26,8 +26,7 @@ def walk(root: Path) -> list[Utterance]:
     labels, audio = root / 'Labels/labels_consensus.csv', root / 'Audios'
     if not labels.is_file() or not audio.is_dir():
         raise Refusal(f'No Labels/labels_consensus.csv, or no Audios/, in {root}; --source is the folder with Labels and Audios.')
-    with open(labels, newline='', encoding='utf-8-sig', errors='replace') as file:
-        reader = csv.DictReader(file)
+    with csv_files.open_rows(labels, errors='replace') as reader:
         if missing := [c for c in COLUMNS if c not in (reader.fieldnames or ())]:
             raise Refusal(f'{labels} has no column {", ".join(missing)}. Compare it with the release.')
         return [utterance(audio, row, f'{labels}, line {reader.line_num},') for row in reader]

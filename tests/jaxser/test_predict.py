@@ -257,6 +257,22 @@ def test_formats_say_the_same(model, folder, tmp_path):
     assert 'windows' not in next(answers.lines(found[:1], 'table', model.classes))
 
 
+@pytest.mark.parametrize('end', ['\n', '\r', '\r\n', '\u2028', '\x85', '\x0c'], ids=ascii)
+def test_a_name_forges_no_row(end):
+    """A file may be named like the end of a row and another row, with an answer or without one."""
+    name = f'a.wav{end}b.wav,file,0,1,sad,0.1,0.9,'
+    posterior = {'angry': 0.9, 'sad': 0.1}
+    answer = {'file': name, 'seconds': 1.0, 'emotion': 'angry', 'posterior': posterior}
+    window = {'start': 0.0, 'end': 1.0, 'emotion': 'angry', 'posterior': posterior}
+    found = [answer | {'windows': [window]}, {'file': name, 'error': 'empty'}]
+    text = {how: '\n'.join(answers.lines(found, how, ('angry', 'sad'))) for how in answers.FORMATS}
+    rows = list(csv.DictReader(io.StringIO(text['csv'], newline=''), strict=True))
+    assert [(r['file'], r['part']) for r in rows] == [(name, p) for p in ('file', 'window', 'error')]
+    assert [json.loads(line) for line in text['jsonl'].splitlines()] == found
+    assert not any(line.startswith('b.wav') for line in text['table'].splitlines())
+    assert text['table'].count('b.wav,file') == 2
+
+
 def test_a_stranger_under_speaker_normalisation_is_told_so(swept):
     """Its statistics are another's than in training: nobody should learn that from the figures."""
     facts, arrays = bundle.read(swept)

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_pipelines import csv_files
 from data_pipelines.refusal import Refusal
-from jaxser import calibration, pictures, report, summary, sweep, workdir
+from jaxser import calibration, pictures, report, summary, sweep
 from jaxser.page import STYLE
 from jaxser.page import table as page_table
 
@@ -86,12 +87,12 @@ def finished(
     results |= {'selection': 'best dev UAR', 'normalisation': 'global', 'classes': list(CLASSES), 'synthetic': False}
     results |= {'split_sha256': 'f' * 64, 'matmul_precision': 'default', 'device': '1 x cpu', 'seconds': 60.0, 'speakers': people}
     results |= {'audit': {'leaks': []}, 'groups': [{'runs': len(runs), 'seconds': 2.0}], 'runs': runs} | facts
-    (path / 'predictions.csv').write_text(workdir.table(predictions))
+    (path / 'predictions.csv').write_text(csv_files.format_rows(predictions))
     (path / 'metrics.jsonl').write_text(''.join(json.dumps(m) + '\n' for m in metrics))
     config |= facts.get('config', {})
     described = {'command': 'python -m jaxser.main --config=<x>', 'git_commit': None, 'config': config, 'versions': {'jax': '1'}}
     (path / 'config.json').write_text(json.dumps(described))
-    predicted = summary.read(workdir.table(predictions).splitlines(), list(CLASSES))
+    predicted = summary.read(predictions, list(CLASSES))
     results['summary'] = summary.rows(runs, predicted, config, len(CLASSES))
     (path / 'results.json').write_text(json.dumps(results))
     return json.loads(json.dumps(results))

@@ -1,12 +1,11 @@
 """What the figures of results.json are made of, and what each is compared with."""
 
-import csv
-import io
-
 import numpy as np
 import pytest
 
 from configs import base
+from data_pipelines import csv_files
+from data_pipelines.refusal import Refusal
 from jaxser import statistics, summary, sweep
 
 PEOPLE = {0: 'abcd', 1: 'efgh'}  # by fold
@@ -40,14 +39,64 @@ def rows(*made, config=None) -> list[dict]:
 
 def test_predictions_are_read_as_they_were_written():
     """By run and fold; what has the largest posterior is what was predicted."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ('run', 'fold', 'utterance', 'speaker', 'truth', 'A', 'B'))
-    writer.writeheader()
-    writer.writerow({'run': 'lam=0', 'fold': 1, 'utterance': 'u', 'speaker': 's', 'truth': 'A', 'A': 0.3, 'B': 0.7})
-    writer.writerow({'run': 'lam=0', 'fold': 1, 'utterance': 'v', 'speaker': 's', 'truth': 'B', 'A': 0.4, 'B': 0.6})
-    found = summary.read(text.getvalue().splitlines(True), ['A', 'B'])
+    rows = [
+        {'run': 'lam=0', 'fold': 1, 'utterance': 'u', 'speaker': 's', 'truth': 'A', 'A': 0.3, 'B': 0.7},
+        {'run': 'lam=0', 'fold': 1, 'utterance': 'v', 'speaker': 's', 'truth': 'B', 'A': 0.4, 'B': 0.6},
+    ]
+    found = summary.read(csv_files.read_rows(csv_files.format_rows(rows)), ['A', 'B'])
     assert list(found) == [('lam=0', 1)]
     assert [x.tolist() for x in found['lam=0', 1]] == [['s', 's'], [0, 1], [1, 1]]
+
+
+HEADER = 'run,fold,utterance,speaker,truth,A,B\n'
+
+
+def test_seeds_that_share_six_digits_are_two_runs():
+    """The row has the mean over both and the deviation between them."""
+    runs = [{'hyper': {'lam': 0.0, 'seed': seed, 'fold': 0}} for seed in (20261128, 20261129)]
+    keys = sweep.varied([r['hyper'] for r in runs])
+    names = [sweep.label(r['hyper'], keys) for r in runs]
+    rows = []
+    for name, right in zip(names, ((0.9, 0.9), (0.1, 0.9))):
+        for truth, posterior in zip('AB', right):
+            other = 'B' if truth == 'A' else 'A'
+            row = {'run': name, 'fold': 0, 'utterance': truth, 'speaker': 's', 'truth': truth}
+            rows.append(row | {truth: posterior, other: 1 - posterior})
+    for run in runs:
+        run |= {'status': 'ok', 'dev': {'uar': 0.5}, 'test': {'uar': 0.5}}
+    config = {'method': 'dann', 'speaker_norm': 'tap'}
+    (row,) = summary.rows(runs, summary.read(rows, ['A', 'B']), config, 2)
+    assert (row['seeds'], row['uar']) == (2, pytest.approx(0.75))
+    assert row['uar_sd_seeds'] == pytest.approx(np.std([1.0, 0.5], ddof=1))
+
+
+def test_the_names_of_an_earlier_version_are_read(tmp_path):
+    """It cut numbers to six digits; the rows have the names that the runs have today."""
+    runs = [{'hyper': {'lam': lam, 'seed': 20261128, 'fold': 1}} for lam in (0.1, 1 / 3)]
+    file = tmp_path / 'predictions.csv'
+    lines = ''.join(f'lam={lam} seed=2.02611e+07,1,u,s,A,0.3,0.7\n' for lam in ('0.1', '0.333333'))
+    file.write_text(HEADER + lines)
+    keys = ['lam', 'seed']
+    found = [row['run'] for row in summary.prediction_rows(file, runs)]
+    assert found == [sweep.label(r['hyper'], keys) for r in runs]
+    assert found == ['lam=0.1 seed=20261128', 'lam=0.3333333333333333 seed=20261128']
+
+
+def test_a_name_of_two_runs_is_refused(tmp_path):
+    """As an earlier version gave it; the predictions cannot be told apart."""
+    runs = [{'hyper': {'lam': 0.1, 'seed': seed, 'fold': 1}} for seed in (20261128, 20261129)]
+    file = tmp_path / 'predictions.csv'
+    file.write_text(HEADER + 'lam=0.1 seed=2.02611e+07,1,u,s,A,0.3,0.7\n' * 2)
+    with pytest.raises(Refusal, match=r'same name.*seed=20261128; .*seed=20261129'):
+        list(summary.prediction_rows(file, runs))
+
+
+def test_a_damaged_row_is_refused(tmp_path):
+    """Such as one with a name whose carriage return is not quoted."""
+    file = tmp_path / 'predictions.csv'
+    file.write_bytes(HEADER.encode() + b'lam=0.1,1,u\r,s,A,0.3,0.7\n')
+    with pytest.raises(Refusal, match=r'predictions\.csv, line 2, .*outcome\.json'):
+        list(summary.prediction_rows(file, []))
 
 
 def test_a_row_is_what_is_made_of_all_its_folds_and_seeds():

@@ -166,6 +166,61 @@ def test_runs_are_named_by_what_differs():
     assert sweep.label(plain, ['method', 'lr', 'lam']) == 'method=erm lr=0.001'
 
 
+@pytest.mark.parametrize(
+    ('value', 'text'),
+    [
+        (0.3, '0.3'),
+        (0.0, '0'),
+        (1e-5, '1e-05'),
+        (1_000_000, '1e+06'),
+        (7, '7'),
+        (20261128, '20261128'),
+        (1 / 3, '0.3333333333333333'),
+        (1e-3 * (1 + 1e-6), '0.001000001'),
+        (np.float64(0.1) + 0.2, '0.30000000000000004'),
+        ('dann', 'dann'),
+        (None, ''),
+    ],
+)
+def test_a_value_is_written_in_full(value, text):
+    """In six digits where they are exact, as names have always been; else in as many as it takes."""
+    assert sweep.word(value) == text
+
+
+def test_values_that_share_six_digits_have_names_of_their_own():
+    """Seeds that are dates, and learning rates that are nearly equal."""
+    seeds, rates = (20261128, 20261129), (1e-3, 1e-3 * (1 + 1e-6))
+    runs = variants(lam=(0.1,), seed=seeds, lr=rates)
+    assert len({sweep.label(r, sweep.varied(runs)) for r in runs}) == 4
+
+
+@pytest.mark.parametrize(
+    ('changes', 'key'),
+    [
+        ({'lr': (1e-3, 1e-3 * (1 + 1e-9))}, 'lr'),
+        ({'lam': (0.0, 1e-60)}, 'lam'),
+        ({'runs': ({'lr': 1e-3, 'lam': 0.1}, {'lr': 1e-3 * (1 + 1e-9), 'lam': 0.1})}, 'lr'),
+    ],
+    ids=['rates', 'nothing and nearly nothing', 'listed runs'],
+)
+def test_values_that_are_equal_in_float32_are_refused(changes, key):
+    """They would train the same run twice."""
+    with pytest.raises(Refusal, match=rf'config\.sweep\.{key}: .* are the same number in float32'):
+        parts(**changes)
+
+
+def test_values_that_differ_in_float32_are_runs():
+    """However little."""
+    assert [r['lr'] for r in variants(lam=0.1, lr=(1e-3, 1e-3 * (1 + 1e-6)))] == [1e-3, 1e-3 * (1 + 1e-6)]
+
+
+def test_a_name_of_two_runs_is_refused(monkeypatch):
+    """Before training, whatever the cause: results are kept by names."""
+    monkeypatch.setattr(sweep, 'word', lambda value: f'{value:.1g}')
+    with pytest.raises(Refusal, match=r"two runs have the name 'lam=0\.1 seed=0'"):
+        parts(lam=(0.11, 0.12), lr=1e-3)
+
+
 def test_the_training_part_is_varied_slowest_and_by_every_method():
     """Its dials stand first in a run of any method, are no traced arrays, and are always in the run's name."""
     erm, dann = parts(method=('erm', 'dann'), lam=(0.0, 1.0), seed=(0, 1), speakers=(4, 8), confounded=0.5)

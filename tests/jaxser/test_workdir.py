@@ -1,11 +1,13 @@
 """The folder of a sweep: one process writes in it, and what it never began leaves nothing."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 from configs import base
+from data_pipelines import csv_files
 from data_pipelines.refusal import Refusal
 from jaxser.workdir import Workdir
 
@@ -41,3 +43,33 @@ def test_a_folder_is_forsaken_only_if_nothing_is_in_it(tmp_path):
     (tmp_path / 'new' / 'notes').touch()
     place.forsake()
     assert (tmp_path / 'new' / 'notes').exists()
+
+
+BREAKS = ('\r', '\n', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\x85', '\u2028', '\u2029')
+
+
+def concluded(place: Workdir, group: int, lam: float, names: list[str]) -> list[dict]:
+    """Ends a group of one run; returns its rows."""
+    columns = {'run': f'lam={lam:g} seed=0', 'fold': '0'}
+    rows = [columns | {'utterance': name, 'speaker': name, 'truth': 'sad', 'sad': '0.5'} for name in names]
+    place.conclude(group, {'runs': [{'hyper': {'lam': lam, 'seed': 0, 'fold': 0}}]}, rows)
+    return rows
+
+
+def test_predictions_of_all_groups_are_gathered_whatever_their_names(tmp_path):
+    """A name may hold what ends a line elsewhere; a group of runs that all diverged has no rows."""
+    place, names = Workdir(tmp_path, base.get_config()), [f's{b}1' for b in BREAKS]
+    rows = concluded(place, 0, 0.1, names)
+    place.conclude(1, {'runs': []}, [])
+    rows += concluded(place, 2, 0.3, ['plain', *names])
+    assert list(place.gather(3)) == rows
+    assert (tmp_path / 'predictions.csv').read_bytes().decode() == csv_files.format_rows(rows)
+
+
+def test_lines_end_with_a_newline_alone(tmp_path):
+    """Those of metrics.jsonl: another program may have written U+2028 as it is."""
+    lines = [json.dumps({'run': f's{b}1'}, ensure_ascii=False) + '\n' for b in BREAKS]
+    (tmp_path / 'metrics.jsonl').write_bytes(''.join(lines).encode())
+    place = Workdir(tmp_path, base.get_config())
+    assert place.lines('metrics.jsonl') == lines
+    assert place.lines('nowhere.jsonl') == []
