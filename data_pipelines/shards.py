@@ -176,6 +176,14 @@ def _records(utterances: Utterances, rows: np.ndarray, file: str) -> Iterator[by
         raise _damaged(file, e) from None
 
 
+def _check_records(utterances: Utterances, row_B: np.ndarray) -> None:
+    """Refuses by name the first shard in which one of these utterances is damaged."""
+    for f in np.unique(utterances.file_N[row_B[row_B >= 0]]):
+        rows = row_B[(row_B >= 0) & (utterances.file_N[row_B] == f)]
+        for _ in _records(utterances, rows, utterances.files[f]):
+            pass
+
+
 def _record(shard: int, at: int, length: int) -> bytes:
     """The bytes of one record of an open shard; ValueError where there is none of that length."""
     record = os.pread(shard, length + RECORD_HEAD, at - RECORD_HEAD)
@@ -194,37 +202,42 @@ def stream(
     """The features of batch after batch, mel_...xTxM in float16, read from the shards by tf.data while the device computes.
 
     A batch is (row_..., start_..., T): which utterances, from which frame, and how many frames, padded with zeros; row -1 is
-    all padding.
+    all padding. A shard that has been damaged since its columns were read is refused by name; a
+    bit that flips within the features is not noticed here, but when the columns are next read.
     """
     tf = import_tensorflow()
     files: list[int] = []
-    refusals: list[Refusal] = []
-    shapes: collections.deque = collections.deque()
+    pending: collections.deque = collections.deque()  # row_... and T of the batches under way
     frame = 2 * utterances.bands  # bytes
 
     def flat():
         for row, start, T in batches:
-            shapes.append((*row.shape, T, utterances.bands))
-            yield row.ravel(), start.ravel(), T
+            pending.append((row, T))
+            size = np.where(row < 0, 0, frame * utterances.frames_N[row])
+            yield row.ravel(), start.ravel(), size.ravel(), T
+
+    def record_or_empty(row):
+        shard = files[utterances.file_N[row]]
+        try:
+            return _record(shard, utterances.offset_N[row], utterances.length_N[row])
+        except (OSError, ValueError):  # raised in here, TensorFlow would print it with its stack
+            return b''  # which the check of sizes finds
 
     def pread(row_B):
-        where = zip(row_B, utterances.file_N[row_B], utterances.offset_N[row_B], utterances.length_N[row_B])
-        try:
-            return np.array([_record(files[f], at, n) if row >= 0 else b'' for row, f, at, n in where], object)
-        except (OSError, ValueError) as e:
-            refusals.append(_damaged(utterances.files[f], e))  # TensorFlow raises an error of its own
-            raise
+        return np.array([record_or_empty(row) if row >= 0 else b'' for row in row_B], object)
 
-    def load(row_B, start_B, T):
+    def load(row_B, start_B, size_B, T):
         record_B = tf.numpy_function(pread, [row_B], tf.string, stateful=False)
         mel_B = tf.io.parse_example(record_B, {'mel_TxM': tf.io.FixedLenFeature((), tf.string, '')})['mel_TxM']
-        mel_B = tf.strings.substr(
-            mel_B, tf.minimum(start_B * frame, tf.strings.length(mel_B, 'BYTE')), tf.fill(tf.shape(start_B), T * frame)
-        )
+        # A record that cannot be read, or has no features, would otherwise become zeros.
+        with tf.control_dependencies([tf.debugging.assert_equal(tf.strings.length(mel_B), size_B)]):
+            start_B = tf.minimum(start_B * frame, size_B)
+        mel_B = tf.strings.substr(mel_B, start_B, tf.fill(tf.shape(start_B), T * frame))
         return tf.io.decode_raw(mel_B, tf.int16, fixed_length=T * frame)  # TensorFlow pads no float16
 
     row = tf.TensorSpec((None,), tf.int32)
-    data = tf.data.Dataset.from_generator(flat, output_signature=(row, row, tf.TensorSpec((), tf.int32)))
+    signature = (row, row, row, tf.TensorSpec((), tf.int32))
+    data = tf.data.Dataset.from_generator(flat, output_signature=signature)
     data = data.map(load, num_parallel_calls=2, deterministic=True).prefetch(prefetch)
     try:
         for f in utterances.files:
@@ -234,9 +247,12 @@ def stream(
                 raise _damaged(f, e) from None
         try:
             for mel in data.as_numpy_iterator():
-                yield mel.view(np.float16).reshape(shapes.popleft())
-        except tf.errors.OpError as e:
-            raise (refusals or [_damaged(' or '.join(utterances.files), e)])[0] from None
+                row, T = pending.popleft()
+                yield mel.view(np.float16).reshape(*row.shape, T, utterances.bands)
+        except Exception:  # TensorFlow fails in many ways, and names no file
+            for row, _ in tuple(pending):
+                _check_records(utterances, row.ravel())
+            raise
     finally:
         for f in files:
             os.close(f)

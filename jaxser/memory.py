@@ -3,7 +3,10 @@
 import os
 from collections.abc import Callable
 
+import jax
+
 from data_pipelines.refusal import Refusal
+from jaxser.interfaces import State
 
 SHARE = {'cpu': 0.5}  # of the host's memory, for all devices together; the host does other things too
 ACCELERATOR_SHARE = 0.9
@@ -20,23 +23,48 @@ def limit(devices: list) -> int:
     return int(ACCELERATOR_SHARE * stats.get('bytes_limit', 1 << 60))
 
 
-def needed(compiled) -> int:
-    """Bytes that a compiled program takes on a device, by its own analysis; 0 where the back end has none."""
+def beside_program(state: State) -> int:
+    """Returns the bytes that a run takes on a device beside the training program.
+
+    These are its selected parameters (parameters and BatchNorm statistics, kept from the best
+    epoch), and a second state: measuring a step trains a copy, so that the state is not touched.
+    `state` holds the arrays of one run, or their shapes.
+    """
+    arrays = jax.tree.leaves((state, state.params, state.batch_stats))
+    return sum(array.size * array.dtype.itemsize for array in arrays)
+
+
+def needed(compiled, beside: int = 0) -> int:
+    """Returns the bytes that a sweep takes on a device; 0 where the back end has no analysis.
+
+    The compiled program's own analysis counts its arguments (the state, the features, a batch),
+    its results and its scratch space. `beside` is what lies on the device outside the program:
+    `beside_program` of every run.
+    """
     m = compiled.memory_analysis()
     if m is None:
         return 0
-    return m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes + m.temp_size_in_bytes
+    program = m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
+    return program + m.temp_size_in_bytes + beside
 
 
-def fit(compile_for: Callable[[int], object], most: int, limit: int) -> tuple[int, object]:
+def fit(
+    compile_for: Callable[[int], object],
+    most: int,
+    limit: int,
+    per_run: int = 0,
+) -> tuple[int, object]:
     """The number of runs a device takes at once, in the fewest equal groups of `most`, and the program compiled for it.
 
+    What must fit is the program and, for each run, `per_run` bytes beside it (`beside_program`:
+    the selected parameters, and the copy of the state by which a step is measured).
     Refuses after three compilations that did not fit.
     """
     runs, tried = most, []
     for _ in range(COMPILATIONS):
         compiled = compile_for(runs)
-        tried.append((runs, takes := needed(compiled)))
+        takes = needed(compiled, runs * per_run)
+        tried.append((runs, takes))
         if takes <= limit:
             return runs, compiled
         if runs == 1:

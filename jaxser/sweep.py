@@ -154,9 +154,12 @@ def _check(where: str, name: str, options: tuple, structural: bool) -> None:
     if not structural:
         counted, least = name in (*WHOLE, *COUNTS), int(name in COUNTS)
         kind = int if counted else int | float
-        if wrong := [o for o in options if isinstance(o, bool) or not isinstance(o, kind) or not least <= o < float('inf')]:
+        end = 2**31 if counted else float('inf')  # integers are traced in 32 bits
+        if wrong := [o for o in options if isinstance(o, bool) or not isinstance(o, kind) or not least <= o < end]:
             # Beside what is no number, the numbers of a list are still words.
             worst = next((o for o in wrong if not str(o).replace('.', '', 1).isdigit()), wrong[0])
+            if isinstance(worst, int) and worst >= end:
+                raise Refusal(f'{where}: {worst} is not an integer from {least} to {end - 1}.')
             raise Refusal(f'{where}: {worst!r} is not {"an integer" if counted else "a number"} from {least} up.')
         if name in ('confounded', 'alpha') and (wrong := [o for o in options if o > 1]):
             raise Refusal(f'{where}: {wrong[0]!r} is a share, expected from 0 to 1.')

@@ -7,9 +7,11 @@ many as fit into memory), and a group trains as one program. A group that is don
 import contextlib
 import importlib
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +33,47 @@ DISPATCH_SECONDS = 20.0  # that one may take, about: meanwhile the bar stands st
 SELECTIONS = ('best dev UAR', 'last epoch')
 PRECISIONS = ('default', 'high', 'highest')
 RESIDENT = ('auto', 'on', 'off')
-AT_LEAST_ONE = ('data.frames', 'data.batch', 'data.eval_batch', 'train.epochs', 'model.accumulate', 'data_devices')
+LARGEST_SEED = 2**31 - 1  # of 32-bit integers
 NOBODY = Sizes(1, 1, dict.fromkeys(batches.DOMAINS, 1), 1)
+
+
+class Range(NamedTuple):
+    """Finite numbers from `low` to `high`; `without` names the end that is not allowed."""
+
+    low: float
+    high: float = math.inf
+    without: str = ''  # low | high
+
+    def __contains__(self, value) -> bool:
+        if not isinstance(value, int | float):
+            return False
+        above = self.low < value if self.without == 'low' else self.low <= value
+        below = value < self.high if self.without == 'high' else value <= self.high
+        return above and below and value < math.inf  # NaN is neither above nor below
+
+    def __str__(self) -> str:
+        low, high = f'{self.low:.10g}', f'{self.high:.10g}'
+        if self.high == math.inf:
+            return f'a number above {low}' if self.without == 'low' else f'{low} or more'
+        ends = {'low': f'above {low}, up to {high}', 'high': f'from {low} up, below {high}'}
+        return f'a number {ends.get(self.without, f"from {low} to {high}")}'
+
+
+RANGES = {
+    'data.frames': Range(1),
+    'data.batch': Range(1),
+    'data.eval_batch': Range(1),
+    'data.order_seed': Range(0, LARGEST_SEED),
+    'data_devices': Range(1),
+    'model.accumulate': Range(1),
+    'model.layer_decay': Range(0, 1, without='low'),
+    'model.upstream_rate': Range(0, without='low'),
+    'train.checkpoint_seconds': Range(0),
+    'train.clip': Range(0, without='low'),  # a negative one would turn descent into ascent
+    'train.epochs': Range(1),
+    'train.select_from': Range(0, 1),  # beyond 1 no epoch would be selected
+    'train.warmup': Range(0, 1, without='high'),
+}
 
 
 def plugin(package: str, name: str):
@@ -68,9 +109,9 @@ def check(config) -> list[sweep.Part]:
     for key, known in choices.items():
         if values[key] not in known:
             raise Refusal(f'config.{key} is {values[key]!r}; expected one of {", ".join(known)}.')
-    for key, value in values.items():
-        if key in AT_LEAST_ONE and value < 1:
-            raise Refusal(f'config.{key} is {values[key]}; expected 1 or more.')
+    for key, expected in RANGES.items():
+        if key in values and values[key] not in expected:
+            raise Refusal(f'config.{key} is {values[key]}; expected {expected}.')
     if config.data_devices > 1 and config.parallel == 'pmap':
         raise Refusal('config.data_devices needs config.parallel=jit: pmap shares no batch out over devices.')
     for key in ('batch', 'eval_batch'):
@@ -217,8 +258,9 @@ class Trainer:
             self._make(R)
             self.chunk = self.programs.chunk
         else:
-            R, self.chunk = memory.fit(self._compile, most.R, memory.limit(most.devices))
-            self.bytes = memory.needed(self.chunk)
+            per_run, limit = self._bytes_beside_program(), memory.limit(most.devices)
+            R, self.chunk = memory.fit(self._compile, most.R, limit, per_run)
+            self.bytes = memory.needed(self.chunk, R * per_run)
         if size and most.R > R:
             raise Refusal(
                 f'The sweep was begun in groups of {size} runs, which do not fit here. Go on where it was begun, or anew.'
@@ -242,6 +284,12 @@ class Trainer:
         self.length = self.task.steps if self.resident else max(1, min(self.task.steps, CHUNK_BYTES // step_bytes))
         self.programs = parallel.make(self.step, group.layout, config.data.frames, config.parallel)
         return group
+
+    def _bytes_beside_program(self) -> int:
+        """Returns the bytes a run takes beside the chunk: selected parameters, second state."""
+        hyper_N = sweep.hyper(self.runs[:1], self.part) | {'slot': np.zeros(1, np.int32)}
+        hyper = {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in hyper_N.items()}
+        return memory.beside_program(jax.eval_shape(self.step.init, hyper))
 
     def _compile(self, R: int):
         """The chunk for R runs on a device, compiled from shapes alone."""
@@ -498,7 +546,10 @@ def fitted(trainer: Trainer, group: Group, params, heard: evaluate.Gathered):
 
 
 def forecast(trainer: Trainer, state, batch, hyper) -> float:
-    """Seconds of an epoch, from a dispatch of one step and one of none; the state is not touched."""
+    """Returns the seconds of an epoch, from a dispatch of one step and one of none.
+
+    The steps train a copy of the state, which `memory.beside_program` counts.
+    """
     seconds = []
     for steps in (0, 1, 0, 1):  # the first two may compile, or touch memory for the first time
         copy = jax.block_until_ready(jax.tree.map(jnp.copy, state))

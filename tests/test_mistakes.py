@@ -41,6 +41,14 @@ MISTAKES = {
     'a misspelt label space': ([TINY, '--config.data.labels=five'], 'emodb_casia'),
     'a misspelt normalisation': ([TINY, '--config.data.normalise=no'], 'global'),
     'no epochs': ([TINY, '--config.train.epochs=0'], '1 or more'),
+    'selection after the end': (
+        [TINY, '--config.train.select_from=1.5'],
+        'config.train.select_from is 1.5; expected a number from 0 to 1.',
+    ),
+    'a seed beyond 32 bits': (
+        [TINY, '--config.sweep.seed=2147483648'],
+        'config.sweep.seed: 2147483648 is not an integer from 0 to 2147483647.',
+    ),
     'an unknown corpus': ([TINY, '--config.data.corpora=iemo'], 'iemocap'),
     'a corpus that is not prepared': (['--config=configs/dann_iemocap.py'], 'data_pipelines.prepare iemocap'),
     'a word too many': ([TINY, 'now'], "'now'"),

@@ -146,6 +146,70 @@ def test_a_shard_that_changes_after_its_columns_were_read_is_named(copy, damage)
         list(shards.stream(utterances, [(np.arange(9), np.zeros(9, int), 40)] * 2))
 
 
+def overwrite(fill: bytes):
+    """Fills the first record's data with one byte; its length stays."""
+
+    def damage(file: Path) -> None:
+        content = bytearray(file.read_bytes())
+        length = int.from_bytes(content[:8], 'little')
+        content[12 : 12 + length] = fill * length
+        file.write_bytes(content)
+
+    return damage
+
+
+def rename_features(file: Path) -> None:
+    """Gives the features of the first record another name, of the same length."""
+    file.write_bytes(file.read_bytes().replace(b'mel_TxM', b'mel_XxX', 1))
+
+
+def change_type(file: Path) -> None:
+    """Says that the features of the first record are integers, not bytes."""
+    content = bytearray(file.read_bytes())
+    kind = content.index(b'mel_TxM') + len(b'mel_TxM') + 3  # after a tag and a length of two bytes
+    assert content[kind] == 0x0A  # bytes_list
+    content[kind] = 0x1A  # int64_list
+    file.write_bytes(content)
+
+
+LATER_DAMAGE = {
+    **{name: damage for name, damage in DAMAGE.items() if name != 'flip'},
+    'zeros': overwrite(b'\x00'),
+    'ones': overwrite(b'\xff'),  # no text: TensorFlow cannot even name the error
+    'features renamed': rename_features,
+    'features of another type': change_type,
+}
+
+
+@pytest.mark.parametrize('damage', LATER_DAMAGE.values(), ids=LATER_DAMAGE)
+def test_the_one_shard_that_is_damaged_while_streaming_is_named(prepared, copy, damage, capfd):
+    """Of two corpora the second: the first is not named, and TensorFlow prints no stack."""
+    place, _ = prepared
+    both = shards.together([shards.read(place), shards.read(copy)])
+    sound, damaged = both.files
+    damage(Path(damaged))
+    stream = shards.stream(both, [(np.arange(18), np.zeros(18, int), 40)] * 5)
+    with pytest.raises(Refusal, match=r'is damaged or missing .*Remove .* and prepare') as refusal:
+        list(stream)
+    assert str(refusal.value).startswith(f'{damaged} is damaged')
+    assert sound not in str(refusal.value)
+    assert str(refusal.value).isprintable()
+    assert 'Traceback' not in ''.join(capfd.readouterr())
+
+
+def test_an_error_of_the_caller_is_no_damage(prepared):
+    """Where every shard is sound, what went wrong is said as it is."""
+    place, _ = prepared
+
+    def batches():
+        yield np.arange(9), np.zeros(9, int), 40
+        raise ArithmeticError('the order is wrong')
+
+    with pytest.raises(Exception, match='the order is wrong') as error:
+        list(shards.stream(shards.read(place), batches()))
+    assert not isinstance(error.value, Refusal)
+
+
 @pytest.mark.parametrize('name', ['dataset_info.json', 'features.json'])
 @pytest.mark.parametrize('damage', ['gone', 'cut', 'empty', '{}', '[1]'])
 def test_a_damaged_description_is_named(copy, name, damage):

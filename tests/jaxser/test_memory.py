@@ -9,6 +9,7 @@ import pytest
 
 from data_pipelines.refusal import Refusal
 from jaxser import memory
+from jaxser.interfaces import State
 
 
 def program(needed: int) -> SimpleNamespace:
@@ -60,6 +61,41 @@ def test_what_does_not_fit_trains_in_the_fewest_groups_and_these_are_equal(most,
     assert len(compiler.asked) <= 3
 
 
+@pytest.mark.parametrize(
+    ('most', 'each', 'per_run', 'limit', 'runs'),
+    [
+        (6, 10, 5, 90, 6),  # up to the last byte
+        (6, 10, 5, 89, 3),
+        (6, 10, 5, 60, 3),  # the program of six alone would fit
+    ],
+)
+def test_what_runs_take_beside_the_program_counts(most, each, per_run, limit, runs):
+    """The selected parameters and the copy of the state are no arguments of the program."""
+    found, compiled = memory.fit(Compiler(each), most, limit, per_run)
+    assert found == runs
+    assert memory.needed(compiled, runs * per_run) == runs * (each + per_run) <= limit
+
+
+def test_a_refusal_says_what_a_run_takes_beside_the_program():
+    """The sum of both is what does not fit."""
+    with pytest.raises(Refusal, match=r'1 run\(s\) on a device need 4\.00 GiB of memory'):
+        memory.fit(Compiler(each=3 << 30), most=1, limit=(4 << 30) - 1, per_run=1 << 30)
+
+
+def test_what_a_run_holds_beside_the_program_is_its_state_and_its_selected_parameters():
+    """Parameters and statistics twice, everything else of the state once."""
+    array = np.zeros((2, 3), np.float32)
+    state = State(
+        step=np.int32(0),
+        params={'w': array},
+        batch_stats={'mean': array[0]},
+        extra={},
+        opt_state=(array, array),
+        key=np.zeros(2, np.uint32),
+    )
+    assert memory.beside_program(state) == 4 + 2 * 24 + 2 * 12 + 2 * 24 + 8
+
+
 def test_a_sweep_of_which_no_run_fits_is_refused_in_a_sentence():
     """With what it takes, what there is, and what to change."""
     compiler = Compiler(each=3 << 30)
@@ -92,6 +128,7 @@ def test_a_program_without_an_analysis_is_taken_to_fit():
     """Some back ends have none."""
     compiled = SimpleNamespace(memory_analysis=lambda: None)
     assert memory.needed(compiled) == 0
+    assert memory.needed(compiled, 5) == 0
     assert memory.fit(lambda runs: compiled, most=9, limit=1) == (9, compiled)
 
 

@@ -266,12 +266,28 @@ WRONG = {
     'not a number': ({'lam': float('nan')}, 'config.sweep.lam', 'nan is not a number from 0 up'),
     'a word among numbers': ({'lam': ('0', 'abc')}, 'config.sweep.lam', "'abc' is not a number from 0 up"),
     'a fraction for a seed': ({'seed': (1, 2.5)}, 'config.sweep.seed', '2.5 is not an integer'),
+    'a seed beyond 32 bits': (
+        {'seed': (0, 2**31)},
+        'config.sweep.seed',
+        '2147483648 is not an integer from 0 to 2147483647',
+    ),
+    'a seed in a run beyond 32 bits': (
+        {'runs': ({'seed': 2**40},)},
+        'config.sweep.runs: seed',
+        f'{2**40} is not an integer from 0 to 2147483647',
+    ),
     'a value twice': ({'lam': (0.1, 0.3, 0.1)}, 'config.sweep.lam', 'twice'),
     'a value twice as 0 and 0.0': ({'lam': (0, 0.0)}, 'config.sweep.lam', 'twice'),
     'a run twice': ({'runs': ({'lam': 0.1}, {'lam': 0.1})}, 'config.sweep.runs', 'twice'),
     'runs that are no dictionaries': ({'runs': (0.1, 0.3)}, 'config.sweep.runs', 'a tuple of dictionaries'),
     'nothing for what every method needs': ({'lr': ()}, 'config.sweep.lr', 'empty'),
 }
+
+
+def test_the_largest_seed_is_kept():
+    """2^31 - 1 is the largest 32-bit integer, and reaches the program unchanged."""
+    (part,) = parts(seed=2**31 - 1)
+    assert sweep.hyper(part.variants, part)['seed'].tolist() == [2**31 - 1]
 
 
 @pytest.mark.parametrize(('changes', 'key', 'what'), WRONG.values(), ids=WRONG)

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_what_does_not_fit_goes_in_groups_through_one_program(data, plain, tmp_p
     # What does not fit is never run: for six there is nothing to compile.
     one = lambda self, R: compiled.append(R) or (compile_for(self, R) if R < 6 else None)  # noqa: E731
     monkeypatch.setattr(train.Trainer, '_compile', one)
-    monkeypatch.setattr(memory, 'needed', lambda program: 10 * compiled[-1])
+    monkeypatch.setattr(memory, 'needed', lambda program, beside: 10 * compiled[-1])
     monkeypatch.setattr(memory, 'limit', lambda devices: 49)
     monkeypatch.setattr(train, 'RESIDENT_SHARE', 1e9)
     sweep(data, tmp_path)
@@ -364,3 +365,73 @@ def test_a_wrong_choice_is_refused(key, data, tmp_path):
     value, expected = WRONG[key]
     with pytest.raises(Refusal, match=expected):
         sweep(data, tmp_path, **{key: value})
+
+
+OUT_OF_RANGE = [
+    ('train.epochs', 0, '1 or more'),
+    ('train.select_from', 1.5, 'a number from 0 to 1'),
+    ('train.select_from', -0.1, 'a number from 0 to 1'),
+    ('train.select_from', math.nan, 'a number from 0 to 1'),
+    ('train.clip', -5.0, 'a number above 0'),
+    ('train.clip', 0.0, 'a number above 0'),
+    ('train.clip', math.inf, 'a number above 0'),
+    ('train.clip', math.nan, 'a number above 0'),
+    ('train.warmup', 2.0, 'a number from 0 up, below 1'),
+    ('train.warmup', 1.0, 'a number from 0 up, below 1'),
+    ('train.warmup', -0.1, 'a number from 0 up, below 1'),
+    ('train.warmup', math.nan, 'a number from 0 up, below 1'),
+    ('train.warmup', math.inf, 'a number from 0 up, below 1'),
+    ('train.checkpoint_seconds', -1.0, '0 or more'),
+    ('train.checkpoint_seconds', math.nan, '0 or more'),
+    ('data.order_seed', -1, 'a number from 0 to 2147483647'),
+    ('data.order_seed', 2**31, 'a number from 0 to 2147483647'),
+    ('model.upstream_rate', 0.0, 'a number above 0'),
+    ('model.upstream_rate', math.nan, 'a number above 0'),
+    ('model.layer_decay', 0.0, 'a number above 0, up to 1'),
+    ('model.layer_decay', 1.5, 'a number above 0, up to 1'),
+]
+
+
+@pytest.mark.parametrize(('key', 'value', 'expected'), OUT_OF_RANGE)
+def test_a_number_out_of_range_is_refused(key, value, expected):
+    """By key and value, with what is expected, before any data is read."""
+    config = tiny_config.get_config()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(Refusal) as refusal:
+        train.check(config)
+    assert str(refusal.value) == f'config.{key} is {value}; expected {expected}.'
+
+
+IN_RANGE = [
+    ('train.select_from', 0.0),
+    ('train.select_from', 1.0),
+    ('train.clip', 1e9),
+    ('train.warmup', 0.0),
+    ('train.warmup', 0.99),
+    ('train.checkpoint_seconds', 0.0),
+    ('data.order_seed', 2**31 - 1),
+    ('model.layer_decay', 1.0),
+]
+
+
+@pytest.mark.parametrize(('key', 'value'), IN_RANGE)
+def test_the_ends_of_a_range_are_allowed(key, value):
+    """The largest and the smallest values that make sense."""
+    config = tiny_config.get_config()
+    config.update_from_flattened_dict({key: value})
+    assert train.check(config)
+
+
+def test_the_forecast_of_memory_counts_the_selected_parameters_and_a_copy_of_the_state(data):
+    """Both lie beside the program while a step is measured: the bytes of real arrays."""
+    config = tiny_config.get_config()
+    config.data.dir = str(data)
+    config = batches.resolved(config)
+    parts = train.check(config)
+    trainer = train.Trainer(parts[0], train.Task(config, parts), None, None)
+    layout = trainer.groups[0].layout
+    state = trainer.programs.init(layout.place_runs(trainer.groups[0].hyper_DxR))
+    beside = jax.tree.leaves((state, state.params, state.batch_stats))
+    on_a_device = sum(x.addressable_shards[0].data.nbytes for x in beside)
+    assert on_a_device > 0
+    assert trainer.bytes == memory.needed(trainer.chunk) + on_a_device
