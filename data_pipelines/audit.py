@@ -17,6 +17,7 @@ of one voice of the demo reach 0.956, two voices 0.939.
 """
 
 import itertools
+import math
 import sys
 from collections.abc import Iterator
 
@@ -33,6 +34,7 @@ COPY = 0.96  # signatures whose product reaches it are those of one recording
 CLOSE = 0.03  # and the logarithms of the lengths over which they extend differ by no more
 BLOCK = 512  # signatures compared at a time, with eight times as many
 NAMED = 10  # examples
+HIGHEST = 0.9999  # what is written of copies that are not identical, however alike
 SHUFFLES = 20
 WORDS = ((0.02, 'none'), (0.2, 'weak'), (1.0, 'strong'))  # up to which share of what there is to know; jaxser's own words
 
@@ -130,12 +132,17 @@ def recordings(utterances: Utterances, folds: list[Fold], compared: list[tuple[s
 
 
 def pair(utterances: Utterances, x: int, y: int) -> dict:
-    """Two utterances of one recording, how alike they are, and what is said differently of them."""
+    """Two utterances of one recording, how alike they are, and what is said differently of them.
+
+    `alike` is 1 for identical samples alone; that of others is rounded down and below 1.
+    """
     text = utterances.text
-    exact = x == y or text['sha256'][x] == text['sha256'][y] != ''
-    alike = 1.0 if exact else float(utterances.signature_NxS[x, 1:].astype(float) @ utterances.signature_NxS[y, 1:])
+    alike = 1.0
+    if x != y and not text['sha256'][x] == text['sha256'][y] != '':
+        correlation = float(utterances.signature_NxS[x, 1:].astype(float) @ utterances.signature_NxS[y, 1:])
+        alike = min(math.floor(1e4 * correlation) / 1e4, HIGHEST)
     differ = [c for c in ('speaker', 'emotion', 'corpus') if text[c][x] != text[c][y]]
-    return {'utterances': [str(text['utterance'][r]) for r in (x, y)], 'alike': round(alike, 4), 'differ': differ}
+    return {'utterances': [str(text['utterance'][r]) for r in (x, y)], 'alike': alike, 'differ': differ}
 
 
 def near(signature_NxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -255,9 +262,11 @@ def refuse(findings: dict) -> None:
 
 
 def equation(pair: dict) -> str:
-    """'a = b' of two copies, with what is said differently of them."""
+    """'a = b' of identical recordings, 'a ~ (0.9876) b' of others, with what is said differently of them."""
     a, b = pair['utterances']
-    sign = '=' if pair['alike'] == 1 else f'~ ({pair["alike"]:.3f})'
+    sign = '='
+    if pair['alike'] < 1:
+        sign = f'~ (> {HIGHEST})' if pair['alike'] >= HIGHEST else f'~ ({pair["alike"]:.4f})'
     return f'{a} {sign} {b}' + (f', though of another {" and ".join(pair["differ"])}' if pair['differ'] else '')
 
 
@@ -280,12 +289,11 @@ def sayings(findings: dict) -> Iterator[tuple[str, str]]:
     yield 'audio', leak('audio') + (copies if audio['exact'] + audio['near'] else 'no audio shared')
     if f['transductive']:
         yield 'adaptation', 'hears the tested audio, as the protocol means to'
-    if n := f['duplicates']['exact'] + f['duplicates']['near']:
-        yield (
-            'within a part',
-            f'{many(n, "pair")} of identical audio'
-            + (f', {f["duplicates"]["near"]} of them nearly' if f['duplicates']['near'] else ''),
-        )
+    exact, nearly = f['duplicates']['exact'], f['duplicates']['near']
+    pairs = [f'{many(exact, "pair")} of identical audio'] if exact else []
+    pairs += [f'{many(nearly, "pair")} of nearly identical audio'] if nearly else []
+    if pairs:
+        yield 'within a part', ' and '.join(pairs)
     if session['count']:
         yield 'sessions', f'{session["count"]} shared{within(session)}: the same room, and perhaps the same dialogue'
     if sentence['known']:

@@ -93,7 +93,7 @@ def show(results: dict, path) -> None:
     grid = rich.table.Table(
         *swept,
         title=f'{"; ".join(named)}, {folds} fold{"s" if folds > 1 else ""}; {results["selection"]}',
-        caption=summary.SYNTHETIC if results['synthetic'] else None,
+        caption=summary.synthetic_note(results) or None,
     )
     sure = any(r['uar_ci95'] for r in rows)
     compared = any(r['delta_uar'] is not None for r in rows)
@@ -123,23 +123,26 @@ def show(results: dict, path) -> None:
     plain = "lam = 0, SNP's layer without its ascent" if results['method'] == 'speaker_norm snp' else 'plain training'
     sayings = [
         'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',
-        'WA: accuracy.' + f' vs plain: UAR less that of {plain}.' * compared,
+        'WA: accuracy, folds pooled.' + f' vs plain: UAR, folds pooled, minus that of {plain}.' * compared,
         f'95 %: intervals that resample the {speakers} speakers (in simulations with so many they held the truth in '
         f'{100 * (held or 0):.0f} % of cases).'
         if sure
         else f'{many(speakers, "tested speaker")}: too few for intervals over speakers ({statistics.FEWEST} or more).',
     ]
+    if not speakers:
+        sayings = ['In every setting a fold diverged in every seed: there are no figures.']
     if sure and compared:
         sayings.append('p Holm: how often chance in who speaks would make such a difference, corrected for the number of rows.')
     if probed and (of := next((r['probe']['speaker'] for r in rows if r['probe'] and 'speaker' in r['probe']), None)):
         asked = [r['probe']['speaker'] for r in results['runs'] if 'speaker' in (r.get('probe') or {})]
         fewest = min(asked, key=lambda answer: answer['n'])
-        rough = f' Rough: a run held out {fewest["n"]} utterances of {fewest["classes"]} speakers.'
+        rough = ''
+        if fewest['n'] < FEW_HELD_OUT:
+            rough = f' Rough: a run held out {fewest["n"]} utterances of {fewest["classes"]} speakers.'
         sayings.append(
             'leakage: how well a fresh linear classifier tells the training speakers by the frozen representation (mean recall\n'
-            f'of held-out utterances), beside chance; by the input alone {of["input"]["linear"]:.3f}.'
-            + rough
-            * (fewest['n'] < FEW_HELD_OUT)
+            'of held-out utterances; mean of the folds), beside chance; by the input alone '
+            f'{of["input"]["linear"]:.3f}.{rough}'
         )
     if judged:
         sayings.append(

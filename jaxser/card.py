@@ -110,13 +110,14 @@ def opening(facts: dict) -> str:
         f'It is {made}{f" ({setting})" * bool(setting)} with jaxser {facts["versions"]["jaxser"]}: {features} into the '
         f'encoder `{config["model"]["name"]}`.'
     )
-    warning = [f'**{summary.SYNTHETIC}**'] * facts['synthetic']
+    note = summary.synthetic_note(facts)
+    warning = [f'**{note}**'] if note else []
     return '\n\n'.join([f'# Speech emotion recognition, trained on {listed(facts["corpora"])}', *warning, body])
 
 
 def intended(facts: dict) -> str:
     """For whom it is."""
-    if facts['synthetic']:
+    if summary.synthetic_note(facts) == summary.SYNTHETIC:
         return 'To try the software. What it says of anybody means nothing.'
     languages = f' in {listed(spoken(facts))}' if spoken(facts) else ''
     return (
@@ -189,14 +190,15 @@ def figures(facts: dict, of: Sweep | None, row: dict | None) -> str:
     """How well it does."""
     r = row or facts['row']
     lines = [
-        ['UAR (mean recall over classes)', number(r['uar']), ends(r['uar_ci95'])],
+        ['UAR (mean recall over classes), folds pooled', number(r['uar']), ends(r['uar_ci95'])],
         ['UAR, mean over folds', number(r['uar_folds']), ''],
-        ['accuracy', number(r['wa']), ''],
-        ['macro-F1', number(r['f1']), ''],
-        ['UAR on dev', number(r['dev_uar']), ''],
+        ['accuracy, folds pooled', number(r['wa']), ''],
+        ['macro-F1, folds pooled', number(r['f1']), ''],
+        ['UAR on dev, mean over folds', number(r['dev_uar']), ''],
     ]
     if row and row['delta_uar'] is not None:
-        lines.insert(1, ['UAR less that of plain training', number(row['delta_uar'], '+z.3f'), ends(row['delta_ci95'], '+.3f')])
+        difference = number(row['delta_uar'], '+z.3f'), ends(row['delta_ci95'], '+.3f')
+        lines.insert(1, ['UAR minus that of plain training, folds pooled', *difference])
     if r['uar'] is None:
         return 'In every seed a run diverged: there are no figures.'
     told = [grid(['on the test parts', '', '95 %'], lines)]
@@ -245,8 +247,8 @@ def groups(of: Sweep | None, row: dict | None) -> str:
             ]
     if not worst:
         return 'There is one group only.'
-    table = [grid(['', 'group', 'speakers', 'UAR', '95 %'], lines)] if lines else []
-    return '\n\n'.join([f'Worst of each kind: {"; ".join(worst)}.', *table])
+    table = [grid(['', 'group', 'speakers', 'UAR, folds pooled', '95 %'], lines)] if lines else []
+    return '\n\n'.join([f'Worst of each kind: {"; ".join(worst)}. UAR: folds pooled.', *table])
 
 
 def leakage(of: Sweep | None, row: dict | None) -> str:
@@ -258,7 +260,8 @@ def leakage(of: Sweep | None, row: dict | None) -> str:
         return 'Nobody has asked; `python -m jaxser.probe` does.'
     body = (
         f'A fresh linear classifier on the representation tells the {domain} with a mean recall of {told["linear"]:.3f}; chance '
-        f'is {told["chance"]:.3f}, and the mean and spread of the input alone give {told["input"]["linear"]:.3f}.'
+        f'is {told["chance"]:.3f}, and the mean and spread of the input alone give {told["input"]["linear"]:.3f}. '
+        'These are means over folds.'
     )
     if of.plain and of.plain is not row and (before := forgotten(of, of.plain)[1]):
         body += f' After plain training it is {before["linear"]:.3f}.'
@@ -280,10 +283,11 @@ def calibration(facts: dict) -> str:
 def limits(facts: dict, of: Sweep | None, row: dict | None) -> list[str]:
     """What follows from the facts."""
     found, c, protocol = [], [*facts['data'].values()], facts['config']['protocol']
-    if facts['synthetic']:
-        found.append(summary.SYNTHETIC)
+    warning = summary.synthetic_note(facts)
+    if warning:
+        found.append(warning)
     styles = sorted({s for corpus in c for s in corpus['styles']})
-    if 'acted' in styles and not facts['synthetic']:
+    if 'acted' in styles and warning != summary.SYNTHETIC:
         found.append(f'Its speech is {listed(styles)}: what is acted is what emotions are taken to sound like.')
     found.append(
         f'{many(sum(x["speakers"] for x in c), "speaker")}, from {listed(facts["data"])}. The intervals are about other speakers '

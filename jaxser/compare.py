@@ -2,13 +2,14 @@
 
   python -m jaxser.compare runs/A runs/B ... [--whole runs/C ...] [--unmeasured configs] [--out RESULTS.md]
 
+What is said of a sweep is what its config.json and results.json say was run, with all that was changed on the command line.
 A row is a method under a setting (structural keys, and what is trained on); of its coefficients that with the best dev UAR,
 mean over seeds, is taken in every fold by itself: the dev speakers of one fold are tested in another. lam = 0 is a row of its
 own.
 """
 
 import argparse
-import ast
+import itertools
 import json
 import shlex
 import sys
@@ -25,19 +26,21 @@ from jaxser import statistics, summary, sweep
 from jaxser.sweep import many
 
 SETTINGS = ('domain', 'per_class', 'speakers', 'confounded')  # and every key of the model; all else but the seed is chosen on dev
+NO_CONFIGURATIONS = ('__init__', 'base', 'command')  # files of the folder of configurations
 INTRODUCTION = """\
 # Results
 
 Written by `{command}`; nothing here is typed by hand.
 
-UAR: mean recall over classes, the test parts of all folds pooled, mean over seeds; ±: its standard deviation over seeds. In
-brackets: intervals of 95 % for other speakers, from {draws} draws that resample speakers, with all their utterances and in all
-seeds at once (symmetric bootstrap-t; tests/benchmarks/intervals.py measures how often such intervals hold the truth). A p-value
-takes {more} where few of those are beyond.
-`- plain`: UAR less that of plain training in the same setting, on the same draws; `- plain joint`: less that of plain training
-with BatchNorm `joint`. `chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers choose
-nothing; leace is chosen before it erases. `speaker leaks` (or another domain): how well a fresh linear classifier tells it by the
-frozen representation (mean recall), and chance. `s`: a run's share of the seconds that its program took, its start and
+UAR (pooled): mean recall over classes, the test parts of all folds pooled, mean over seeds; ±: its standard deviation over seeds.
+Dev UAR and leakage are means of folds: each fold by itself, mean over folds and seeds. In brackets: intervals of 95 % for other
+speakers, from {draws} draws that resample speakers, with all their utterances and in all seeds at once (symmetric bootstrap-t;
+tests/benchmarks/intervals.py measures how often such intervals hold the truth). A p-value takes {more} where few of those are
+beyond.
+`- plain`: pooled UAR minus that of plain training in the same setting, on the same draws; `- plain joint`: minus that of plain
+training with BatchNorm `joint`. `chosen`: coefficients by the number of folds in which dev speakers chose them; test speakers
+choose nothing; leace is chosen before it erases. `speaker leaks` (or another domain): how well a fresh linear classifier tells it
+by the frozen representation (mean recall), and chance. `s`: a run's share of the seconds that its program took, its start and
 whatever else the machine did included. No interval is given for fewer than {fewest} speakers.
 """
 
@@ -162,25 +165,78 @@ def _choose(candidates: dict) -> dict[int, tuple]:
     return {fold: tuple(rest) if value >= 0 else () for fold, (value, *rest) in sorted(chosen.items())}
 
 
-def section(of: Finished, table: list[Row], said: str) -> str:
-    """A sweep as Markdown: what is `said` of it, its protocol, its table."""
-    results, settings = of.results, list(table[0].setting)
+def description(of: Finished) -> list[str]:
+    """Returns what was run as Markdown lines, from results.json and config.json alone."""
+    results, config = of.results, sweep.flat(of.facts['config'])
     speakers = len({s for columns in of.predicted.values() for s in columns[0].tolist()})
+    folds, classes = many(len(results['folds']), 'fold'), ', '.join(results['classes'])
+    lines = [
+        f'- Corpora: {_corpora(results)}',
+        f'- Protocol: {results["protocol"]}; {folds}, {speakers} tested speakers',
+        f'- Labels: {results["labels"]}, {len(results["classes"])} classes ({classes})',
+        f'- Model: {_model(results, config)}',
+        f'- Methods: {_values(results, config, "method")}',
+    ]
+    domains = _values(results, config, 'domain')
+    if domains:
+        lines.append(f'- Domains to forget: {domains}')
+    if 'selection' in results:
+        lines.append(f'- Epoch chosen by: {results["selection"]}')
+    if 'train.epochs' in config:
+        lines.append(f'- Training: {config["train.epochs"]} epochs; seeds {_values(results, config, "seed")}')
+    commit = (of.facts['git_commit'] or 'unknown')[:12]
+    minutes = many(round(results['seconds'] / 60), 'minute')
+    lines.append(f'- Split {results["split_sha256"][:12]}; commit {commit}; {results["device"]}; {minutes}')
+    return lines
+
+
+def _corpora(results: dict) -> str:
+    """The corpora of the utterances, each with its languages where these are known."""
+    languages: dict[str, set[str]] = {}
+    for speaker in results.get('speakers', {}).values():
+        for corpus in filter(None, speaker.get('corpus', '').split('+')):
+            spoken_in = languages.setdefault(corpus, set())
+            spoken_in.update(filter(None, speaker.get('language', '').split('+')))
+    if not languages:
+        languages = {corpus: set() for corpus in results['corpora']}
+    listed = []
+    for corpus, known in sorted(languages.items()):
+        listed.append(f'{corpus} ({", ".join(sorted(known))})' if known else f'{corpus} (language not recorded)')
+    return ', '.join(listed)
+
+
+def _model(results: dict, config: dict) -> str:
+    """The encoder, what it takes, and how that is normalised."""
+    model = _values(results, config, 'model.name') or 'unknown'
+    features = 'log-mel features'
+    if config.get('model.name') == 'fine_tuned':
+        features = 'a pretrained encoder, which is fine-tuned'
+    elif config.get('data.upstream'):
+        features = f'the states of {config["data.upstream"]} (pretrained, frozen)'
+    return f'{model} on {features}, normalised by {results["normalisation"]}'
+
+
+def _values(results: dict, config: dict, key: str) -> str:
+    """The values of a key in the runs, or else in the configuration; '' where neither has it."""
+    values = dict.fromkeys(sweep.word(run['hyper'][key]) for run in results['runs'] if key in run['hyper'])
+    if not values and key in config:
+        values = [sweep.word(config[key])]
+    return ', '.join(values)
+
+
+def section(of: Finished, table: list[Row]) -> str:
+    """A sweep as Markdown: its command, what was run, its table."""
+    results, settings = of.results, list(table[0].setting)
     arms = 'model.batch_norm' in settings
-    head = [*settings, 'method', 'chosen', 'dev UAR', 'UAR', '±', '', '- plain', '', *['- plain joint', ''] * arms]
+    head = [*settings, 'method', 'chosen', 'dev UAR (mean of folds)', 'UAR (pooled)', '±', '', '- plain', '']
+    if arms:
+        head += ['- plain joint', '']
     leaks = list(dict.fromkeys(d for r in table for d in r.leakage or ()))
     head += [*(f'{d} leaks' for d in leaks), 's']
     lines = [f'## {of.path}', '', f'`{of.facts["command"]}`', '']
-    lines += [
-        f'{said}{results["protocol"]}; labels {results["labels"]}, '
-        f'{len(results["classes"])} classes; {speakers} tested speakers, {many(len(results["folds"]), "fold")}; '
-        f'features normalised by {results["normalisation"]}; split {results["split_sha256"][:12]}; '
-        f'commit {of.facts["git_commit"][:12] if of.facts["git_commit"] else "unknown"}; {results["device"]}; '
-        f'{many(round(results["seconds"] / 60), "minute")}.',
-        '',
-    ]
-    if results['synthetic']:
-        lines += ['**Synthetic speech: these figures say nothing about people.**', '']
+    lines += [*description(of), '']
+    if warning := summary.synthetic_note(results):
+        lines += [f'**{warning}**', '']
     lines += ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)]
     for r in table:
         number = lambda x, form='.3f': '' if x is None else f'{x:{form}}'  # noqa: E731
@@ -202,15 +258,6 @@ def _ends(of: statistics.Estimate | None, sign: str = '') -> str:
 def _chosen(coefficients: list[str]) -> str:
     count = Counter(coefficients)
     return ', '.join(c if len(count) == 1 else f'{c} ({n})' for c, n in sorted(count.items()))
-
-
-def header(command: str) -> str:
-    """What the configuration is, and what of it is a paper's; nothing where it is not here. Its figures are left out."""
-    config = next((a.partition('=')[2] for a in shlex.split(command) if a.startswith('--config=')), '')
-    file = Path(config.partition('.py:')[0].removesuffix('.py') + '.py')
-    text = ast.get_docstring(ast.parse(file.read_text())) if file.exists() else None
-    first, *rest = (text or '').split('\n\n')
-    return '\n\n'.join([first, *(p for p in rest if 're-instantiation' in p.lower())])
 
 
 def verdict(tables: dict[str, list[Row]]) -> str:
@@ -250,11 +297,24 @@ def verdict(tables: dict[str, list[Row]]) -> str:
     return said
 
 
-def unmeasured(folder: Path) -> str:
-    """The configurations of a folder that say that they were not measured, each with its first line."""
-    texts = {p.stem: ast.get_docstring(ast.parse(p.read_text())) or '' for p in sorted(folder.glob('*.py'))}
-    listed = [f'- `{name}`: {text.splitlines()[0]}' for name, text in texts.items() if 'Not measured' in text]
-    return '## Not measured\n\nTheir headers say why.\n\n' + '\n'.join(listed) + '\n' if listed else ''
+def missing_configurations(folder: Path, commands: list[str]) -> str:
+    """Lists the configurations of a folder that none of the commands ran, as Markdown."""
+    ran = {_configuration(command) for command in commands}
+    names = [path.stem for path in sorted(folder.glob('*.py'))]
+    listed = [f'- `{name}`' for name in names if name not in ran and name not in NO_CONFIGURATIONS]
+    if not listed:
+        return ''
+    return '\n'.join(['## Not in this file', '', 'No sweep above ran these configurations.', '', *listed, ''])
+
+
+def _configuration(command: str) -> str:
+    """The name of the file that a command names with --config, without its folder and `.py`."""
+    words = shlex.split(command)
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue=''):
+        name, _, value = word.partition('=')
+        if name in ('--config', '-config'):
+            return Path((value or following).partition('.py')[0]).name
+    return ''
 
 
 def write(paths: list[Path], whole: list[Path], configs: Path | None, command: str) -> str:
@@ -263,21 +323,14 @@ def write(paths: list[Path], whole: list[Path], configs: Path | None, command: s
         raise Refusal(f'{twice[0]} is named twice; a sweep has one table.')
     chosen = [(of, rows(of)) for of in map(read, paths)]
     every = [(of, rows(of, whole=True)) for of in map(read, whole)]
-    parts, told = (
-        [
-            INTRODUCTION.format(
-                command=command, draws=f'{statistics.DRAWS:,}', more=f'{statistics.MORE:,}', fewest=statistics.FEWEST
-            )
-        ],
-        set(),
-    )
+    draws, more = f'{statistics.DRAWS:,}', f'{statistics.MORE:,}'
+    parts = [INTRODUCTION.format(command=command, draws=draws, more=more, fewest=statistics.FEWEST)]
     if chosen:
         parts.append(f'**Verdict.** {verdict({str(of.path): table for of, table in chosen})}\n')
-    for of, table in [*chosen, *every]:
-        about = header(of.facts['command'])  # several sweeps of one configuration say it once
-        parts.append(section(of, table, f'{about}\n\n' if about and about not in told else ''))
-        told.add(about)
-    return '\n'.join([*parts, *([unmeasured(configs)] if configs else [])])
+    parts += [section(of, table) for of, table in [*chosen, *every]]
+    if configs:
+        parts.append(missing_configurations(configs, [of.facts['command'] for of, _ in [*chosen, *every]]))
+    return '\n'.join(parts)
 
 
 def main() -> None:
@@ -285,7 +338,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m jaxser.compare', description=__doc__.splitlines()[0])
     parser.add_argument('workdir', nargs='*', type=epath.Path, help='of a finished sweep')
     parser.add_argument('--whole', nargs='+', type=epath.Path, default=[], help='workdirs whose every coefficient has a row')
-    parser.add_argument('--unmeasured', type=Path, metavar='FOLDER', help='list the configurations in it that say: Not measured')
+    parser.add_argument('--unmeasured', type=Path, metavar='FOLDER', help='list the configurations in it that no named sweep ran')
     parser.add_argument('--out', type=Path, help='the file to write, e.g. RESULTS.md; without it the text is printed')
     asked = parser.parse_args()
     if not (asked.workdir or asked.whole):

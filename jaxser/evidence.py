@@ -23,7 +23,8 @@ class Sweep:
         self.path, self.facts, self.config, self.predicted = of.path, of.facts, of.facts['config'], of.predicted
         self.runs, self.classes = of.results['runs'], of.results['classes']
         self.rows = summary.rows(self.runs, of.predicted, self.config, len(self.classes))
-        self.results = of.results | {'summary': self.rows}
+        named = {k: self.config.get(k) for k in ('method', 'speaker_norm')}
+        self.results = {'method': summary.method(named)} | of.results | {'summary': self.rows}
         self.varied = sweep.varied([r['hyper'] for r in self.runs])
         self.swept = [k for k in self.varied if k != 'seed']
         done = [r for r in self.rows if r['uar'] is not None]
@@ -62,6 +63,12 @@ class Sweep:
         return {g: group_S == g for g in np.unique(group_S).tolist() if g}
 
     @property
+    def plain_titles(self) -> set[str]:
+        """The titles of the settings that are plain training."""
+        known = {k: self.config.get(k) for k in ('method', 'speaker_norm')}
+        return {self.title(r) for r in self.rows if summary.method(known | r) in summary.PLAIN}
+
+    @property
     def pair(self) -> dict[str, dict]:
         """The rows that are shown side by side, by their titles: the best and plain training, as far as there are."""
         return {self.title(r): r for r in (self.best, self.plain) if r}
@@ -74,7 +81,8 @@ def advised(sentence: str, of: Sweep) -> str:
 
 def settings(of: Sweep) -> Section:
     """Every row of the summary, as results.json and summary.csv have it."""
-    head = ['setting', 'dev UAR', 'UAR', '95 %', '± seeds', 'by fold', 'WA', 'F1', '- plain', '95 %', 'p', 'p Holm']
+    head = ['setting', 'dev UAR (mean of folds)', 'UAR (pooled)', '95 %', '± seeds', 'UAR (mean of folds)']
+    head += ['WA (pooled)', 'F1 (pooled)', '- plain (pooled)', '95 %', 'p', 'p Holm']
     head += ['leakage', 'chance', 'adversary', 'seeds']
     lines = []
     for r in of.rows:
@@ -92,13 +100,15 @@ def settings(of: Sweep) -> Section:
         lines.append([of.title(r), *figures, verdicts, r['seeds']])
     body = table(head, lines, [n for n, r in enumerate(of.rows) if r is of.best])
     body += said(
-        'UAR: mean recall over classes, folds pooled, mean over seeds. 95 %: intervals that resample speakers.',
+        'UAR: mean recall over classes. Pooled: over the test parts of all folds together, mean over seeds. Mean of folds: each',
+        'fold by itself, mean over folds and seeds; so is leakage. 95 %: intervals of the pooled figures that resample speakers.',
         'Marked: what this page speaks of, the best by dev of those compared with plain training.',
         'p Holm: corrected for the number of rows that are compared.',
     )
     if name := pictures.axis(of.results):
         drawn = pictures.curve, of.results, name
-        body += picture(f'UAR and leakage against {name}', f'UAR, and leakage where it was asked, against {name}.', *drawn)
+        caption = f'UAR (folds pooled), and leakage (mean of folds) where it was measured, against {name}.'
+        body += picture(f'UAR and leakage against {name}', caption, *drawn)
     return Section('settings', 'All settings', body)
 
 
@@ -109,11 +119,13 @@ def leakage(of: Sweep) -> Section:
         return Section('leakage', 'Leakage', advised('Nobody has asked the representation what it still tells. This does:', of))
     names, first = [of.title(r) for r in probed], probed[0]['probe']['speaker']
     uar_N = np.array([r['uar'] for r in probed])
+    plain_N = np.array([name in of.plain_titles for name in names])
     told_N = np.array([r['probe']['speaker']['linear'] for r in probed])
     body = picture(
         'UAR against leakage of speakers, a point a setting',
-        'UAR against leakage. Left and up is better; on the front are settings that no other surpasses in both.',
-        *(pictures.trade, names, uar_N, told_N, first['chance'], first['input']['linear']),
+        'UAR (folds pooled) against leakage (mean of folds). Left and up is better; on the front are settings that no other '
+        'surpasses in both. Black: plain training.',
+        *(pictures.trade, names, plain_N, uar_N, told_N, first['chance'], first['input']['linear']),
     )
     body += said(f'On the front: {"; ".join(n for n, b in zip(names, pictures.front(uar_N, told_N)) if b)}.')
     asked = {name: of for r in probed for name, of in r['probe'].items()}
@@ -129,7 +141,7 @@ def leakage(of: Sweep) -> Section:
     body += table(['setting', *asked, 'speaker - plain'], lines)
     body += said(
         'Fresh classifiers on the frozen representation, linear (with a hidden layer): mean recall of utterances that they',
-        'have not heard, by which guessing the majority is chance.',
+        'have not heard, by which guessing the majority is chance; means of folds and seeds.',
         'Verification: equal error rate of pairs of test utterances, 0.5 where nothing is told.',
         *heard(asked),
         'What a classifier does not find may still be there.',
@@ -158,8 +170,8 @@ def speakers(of: Sweep) -> Section:
     whole = statistics.of_difference(best, plain)
     up, down = int((difference_ZxS.mean(0) > 0).sum()), int((difference_ZxS.mean(0) < 0).sum())
     body = picture(
-        f'UAR of every speaker less that of plain training; all: {whole.value:+.3f}',
-        f'{of.title(of.best)} less {of.title(of.plain)}, speaker by speaker: {up} gain, {down} lose.',
+        f'UAR of every speaker minus that of plain training; all: {whole.value:+.3f}',
+        f'{of.title(of.best)} minus {of.title(of.plain)}, speaker by speaker, folds pooled: {up} gain, {down} lose.',
         *(pictures.forest, of.names, difference_ZxS, whole),
     )
     return Section('speakers', 'Speaker by speaker', body)
@@ -192,7 +204,7 @@ def training(of: Sweep) -> Section:
         'Emotion loss, domain loss and dev UAR against the epoch',
         'Means over folds and seeds. A domain loss at its entropy is that of a head that only guesses; whether the domain is '
         'forgotten the probe says, not this head.',
-        *(pictures.traces, curves, entropy, told),
+        *(pictures.traces, curves, entropy, told, of.plain_titles),
     )
     return Section('training', 'Training', body)
 
@@ -280,7 +292,8 @@ def groups(of: Sweep) -> Section:
         body += folded(many(len(found), 'speaker'), grid) if kind == 'speaker' else grid
     told = f'The worst group of each kind: {"; ".join(worst)}.' if worst else 'One speaker: there are no groups.'
     known = '' if people else 'results.json does not say sex, language and corpus of the speakers.'
-    return Section('groups', 'By group', said(told, known, 'A group that lacks classes is measured by those that it has.') + body)
+    pooled = 'UAR: folds pooled, mean over seeds. A group that lacks classes is measured by those that it has.'
+    return Section('groups', 'By group', said(told, known, pooled) + body)
 
 
 def calibrated(of: Sweep) -> Section:
@@ -295,7 +308,7 @@ def calibrated(of: Sweep) -> Section:
         'Reliability diagram: accuracy against confidence',
         f'Reliability in {calibration.BINS} bins of what training says, before the temperature of jaxser.predict; ECE, the '
         'expected calibration error, is the mean distance to the diagonal.',
-        *(pictures.diagram, found),
+        *(pictures.diagram, found, of.plain_titles),
     )
     body += table(['setting', 'ECE'], [[name, number(r.error)] for name, r in found.items()])
     return Section('calibration', 'Calibration', body)
@@ -311,7 +324,8 @@ def held_out(of: Sweep) -> Section | None:
     of_fold = lambda row, f: [r['test']['uar'] for r in of.of(row) if r['hyper']['fold'] == f]  # noqa: E731
     value = [[np.mean(of_fold(row, f) or [np.nan]) for f in names] for _, row in rows]
     drawn = pictures.heat, value, [name for name, _ in rows], [*names.values()], ('', f'{kind} left out'), of.chance
-    body = picture(f'UAR by setting and {kind} left out', f'UAR on the {kind} that was left out, mean over seeds.', *drawn)
+    caption = f'UAR on the {kind} that was left out: each fold by itself, mean over seeds.'
+    body = picture(f'UAR by setting and {kind} left out', caption, *drawn, 'UAR by fold')
     return Section('cross', f'Across {"corpora" if kind == "corpus" else "languages"}', body)
 
 

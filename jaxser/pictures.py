@@ -3,6 +3,7 @@
 import io
 import textwrap
 import warnings
+from collections.abc import Container
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from jaxser.sweep import many
 FEW = 5  # lines whose legend lies among them
 MOST = 10  # settings with a colour of their own
 NAMED = 12  # speakers that a legend names
+PLAIN_COLOUR = 'black'  # of plain training, and of no other setting
+PLAIN_DOT = {'color': PLAIN_COLOUR, 'zorder': 4}  # over the line of its method, at lam = 0
+DISTINCT = ('C0', 'C1', 'C2', 'C3', 'C4', 'C5', 'C6', 'C8', 'C9')  # C7 is the grey of reference lines
+LOST = 'In every setting a fold diverged in every seed:\nthere is nothing to draw.'
 
 
 def png(draw, *of) -> bytes:
@@ -32,6 +37,42 @@ def _figure(width: float, height: float, down: int = 1, across: int = 1):
     return figure, figure.subplots(down, across, squeeze=False)
 
 
+def styles(names: list[str], plain: Container[str]) -> dict[str, dict]:
+    """Returns how every setting is drawn, as keywords of a line.
+
+    Those in `plain`, which are plain training, are black and differ by their dashes. All others
+    have colours of their own, however many there are, and none of them is black or grey.
+    """
+    others = [name for name in names if name not in plain]
+    style = dict(zip(others, [{'color': colour} for colour in _colours(len(others))]))
+    for n, name in enumerate(name for name in names if name in plain):
+        style[name] = {'color': PLAIN_COLOUR, 'linestyle': (0, (4, 2, *([1, 2] * n)))}
+    return style
+
+
+def _colours(count: int) -> list:
+    """Returns distinct colours (up to 200 of them), neither black nor grey."""
+    if count <= len(DISTINCT):
+        return list(DISTINCT[:count])
+    import matplotlib
+
+    return list(matplotlib.colormaps['turbo'](np.linspace(0.1, 0.95, count)))
+
+
+def is_plain(results: dict, row: dict) -> bool:
+    """Whether a row of the summary is plain training: erm, or an adversary at lam = 0."""
+    kind = {'method': results['method'].partition(' ')[0], 'speaker_norm': 'tap'}
+    return summary.method(kind | row) in summary.PLAIN
+
+
+def nothing():
+    """The figure of a sweep in which no setting has all its folds."""
+    figure, ((axes,),) = _figure(5.6, 1.6)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, LOST, ha='center', va='center', transform=axes.transAxes)
+    return figure
+
+
 def _legend(axes, size: int) -> None:
     """Where there is something to name; matplotlib keeps names that begin with an underscore to itself."""
     if axes.get_legend_handles_labels()[1]:
@@ -49,6 +90,8 @@ def axis(results: dict) -> str | None:
 def confusion_matrices(results: dict):
     """Confusion matrices in percent of the truth, one per row of the summary."""
     rows, classes = [r for r in results['summary'] if r['confusion']], results['classes']
+    if not rows:
+        return nothing()
     across, newline = min(len(rows), 3), '\n'
     down = -(-len(rows) // across)
     side = max(3.2, 0.55 * len(classes) + 1.6)
@@ -60,8 +103,8 @@ def confusion_matrices(results: dict):
     for axes in figure.axes[len(rows) :]:
         axes.set_axis_off()
     folds, seeds = many(len(results['folds']), 'fold'), many(rows[0]['seeds'], 'seed')
-    title = f'Percent of the truth; {results["protocol"]}, test parts of {folds}, {seeds}'
-    figure.suptitle(title + ('\n' + summary.SYNTHETIC if results['synthetic'] else ''), fontsize=9)
+    title = f'Percent of the truth; {results["protocol"]}, test parts of {folds} pooled, {seeds}'
+    figure.suptitle('\n'.join(filter(None, (title, summary.synthetic_note(results)))), fontsize=9)
     return figure
 
 
@@ -90,12 +133,16 @@ def curve(results: dict, axis: str):
     for row in results['summary']:
         if row['uar'] is not None:
             lines.setdefault(summary.title(row, [k for k in swept if k != axis]), []).append(row)
+    if not lines:
+        return nothing()
     apart = len(lines) > FEW  # the legend, which would lie over the lines
     figure, grid = _figure(5.6, 4.2 + 3.2 * probed + 0.09 * len(lines) * apart, 1 + probed)
     axes = grid[0, 0]
-    plain = {name: rows.pop(0) for name, rows in lines.items() if rows[0][axis] is None}  # has no coefficient
-    for n, (name, row) in enumerate(plain.items()):
-        axes.axhline(row['uar'], linestyle='--', color=f'C{len(lines) - 1 - n}', label=f'{name} (no {axis})')
+    plain = {name for name, rows in lines.items() if all(is_plain(results, r) for r in rows)}
+    style = styles(list(lines), plain)
+    flat = {name: rows.pop(0) for name, rows in lines.items() if rows[0][axis] is None}  # has no coefficient
+    for name, row in flat.items():
+        axes.axhline(row['uar'], **({'linestyle': '--'} | style[name]), label=f'{name} (no {axis})')
     lines = {name: rows for name, rows in lines.items() if rows}
     values = sorted({row[axis] for rows in lines.values() for row in rows})
     for n, (name, rows) in enumerate(lines.items()):
@@ -103,10 +150,16 @@ def curve(results: dict, axis: str):
         at = [values.index(r[axis]) + 0.03 * (n - (len(lines) - 1) / 2) for r in rows]  # evenly: 0 has no logarithm
         mean = np.array([r['uar'] for r in rows])
         ends = np.array([r['uar_ci95'] or [m, m] for r, m in zip(rows, mean)])
-        axes.errorbar(at, mean, yerr=[mean - ends[:, 0], ends[:, 1] - mean], marker='o', capsize=4, label=name or None)
+        yerr_2xN = np.stack([mean - ends[:, 0], ends[:, 1] - mean])
+        axes.errorbar(at, mean, yerr=yerr_2xN, marker='o', capsize=4, label=name or None, **style[name])
+        for i, row in enumerate(rows):
+            if is_plain(results, row) and name not in plain:  # lam = 0 of this line
+                axes.errorbar(at[i], mean[i], yerr=yerr_2xN[:, [i]], fmt='o', capsize=4, **PLAIN_DOT)
         if probed:
-            tells = [(x, r['probe']['speaker']['linear']) for x, r in zip(at, rows) if r['probe'] and 'speaker' in r['probe']]
-            grid[1, 0].plot(*zip(*tells) if tells else ((), ()), marker='o', color=f'C{n}')
+            _leakages(grid[1, 0], results, at, rows, style[name])
+    mixed = [rows for name, rows in lines.items() if name not in plain]
+    if any(is_plain(results, row) for rows in mixed for row in rows):
+        axes.plot([], [], 'o', label='plain training', **PLAIN_DOT)
     axes.axhline(1 / len(results['classes']), color='grey', linestyle=':', label='chance')
     axes.set_xticks(range(len(values)), [sweep.word(v) for v in values])
     axes.set(xlabel=axis, ylabel='UAR, folds pooled, mean of seeds')
@@ -119,17 +172,28 @@ def curve(results: dict, axis: str):
         grid[1, 0].axhline(of['chance'], color='grey', linestyle=':', label='chance')
         grid[1, 0].axhline(of['input']['linear'], color='grey', linestyle='--', label='from the input alone')
         grid[1, 0].set_xticks(range(len(values)), [sweep.word(v) for v in values])
-        grid[1, 0].set(xlabel=axis, ylabel='leakage: speakers told apart', ylim=(0, 1.05), xlim=axes.get_xlim())
+        grid[1, 0].set(xlabel=axis, ylabel='leakage: speaker recall, mean of folds', ylim=(0, 1.05), xlim=axes.get_xlim())
         _legend(grid[1, 0], 8)
     folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
     speakers = next((r['tested_speakers'] for r in results['summary'] if r['tested_speakers']), 0)
     bars = f'bars: 95 % intervals over {speakers} speakers' if speakers >= statistics.FEWEST else 'too few speakers for intervals'
     figure.suptitle(
         f'{results["protocol"]}, {many(folds, "fold")}, {many(seeds, "seed")}; {bars}'
-        + ('\n' + summary.SYNTHETIC if results['synthetic'] else ''),
+        + f'\n{summary.synthetic_note(results)}'.rstrip(),
         fontsize=9,
     )
     return figure
+
+
+def _leakages(axes, results: dict, at: list[float], rows: list[dict], style: dict) -> None:
+    """Draws the leakage of one line of `curve`, over the probed rows; plain training as black dots."""
+    points = []
+    for x, row in zip(at, rows):
+        if row['probe'] and 'speaker' in row['probe']:
+            points.append((x, row['probe']['speaker']['linear'], is_plain(results, row)))
+    axes.plot([x for x, *_ in points], [y for _, y, _ in points], marker='o', **style)
+    plain = [point for point in points if point[2]]
+    axes.plot([x for x, *_ in plain], [y for _, y, _ in plain], 'o', **PLAIN_DOT)
 
 
 def front(uar_N: np.ndarray, leakage_N: np.ndarray) -> np.ndarray:
@@ -139,19 +203,22 @@ def front(uar_N: np.ndarray, leakage_N: np.ndarray) -> np.ndarray:
     return ~(no_worse_NxN & better_NxN).any(1)
 
 
-def trade(names: list[str], uar_N: np.ndarray, leakage_N: np.ndarray, chance: float, raw: float):
-    """UAR against leakage, a point a setting, and the front of those that no other surpasses."""
+def trade(names: list[str], plain_N: np.ndarray, uar_N: np.ndarray, leakage_N: np.ndarray, chance: float, raw: float):
+    """UAR against leakage, a point a setting, and the front of those that no other surpasses; plain training is black."""
     figure, ((axes,),) = _figure(5.6, 4.4)
     best_N = front(uar_N, leakage_N)
     order = np.flatnonzero(best_N)[np.argsort(leakage_N[best_N])]
     if len(order) > 1:
         axes.plot(leakage_N[order], uar_N[order], color='C0', alpha=0.5, drawstyle='steps-post', label="Pareto's front")
-    axes.scatter(leakage_N, uar_N, color=np.where(best_N, 'C0', 'grey'), zorder=3)
+    colours = np.where(plain_N, PLAIN_COLOUR, np.where(best_N, 'C0', 'grey'))
+    axes.scatter(leakage_N, uar_N, color=colours, zorder=3)
+    if np.any(plain_N):
+        axes.scatter([], [], color=PLAIN_COLOUR, label='plain training')
     for n in np.flatnonzero(best_N) if len(names) > MOST else range(len(names)):
         axes.annotate(names[n], (leakage_N[n], uar_N[n]), textcoords='offset points', xytext=(5, 4), fontsize=7)
     axes.axvline(chance, color='grey', linestyle=':', label='chance')
     axes.axvline(raw, color='grey', linestyle='--', label='from the input alone')
-    axes.set(xlabel='leakage: speakers told apart by a linear classifier', ylabel='UAR', xlim=(0, 1.05))
+    axes.set(xlabel='leakage: speaker recall, linear, mean of folds', ylabel='UAR, folds pooled', xlim=(0, 1.05))
     reach = max(np.ptp(uar_N), 0.02)  # a point or two of UAR shall not look like much
     axes.set_ylim(uar_N.min() - 0.3 * reach, uar_N.max() + 0.3 * reach)
     figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc='outside lower center', ncols=3)
@@ -174,24 +241,30 @@ def forest(names: list[str], difference_ZxS: np.ndarray, whole: statistics.Estim
     read = [names[n] for n in order] if S <= 100 else [''] * S  # more cannot be read; the table has them
     axes.set_yticks(range(S + 1), [label, *read], fontsize=8 if S < 50 else 5)
     bars = '; bars: range over seeds' if len(difference_ZxS) > 1 else ''
-    axes.set(xlabel=f'UAR less that of plain training{bars}', ylim=(-0.8, S + 0.8))
+    axes.set(xlabel=f'UAR minus that of plain training, folds pooled{bars}', ylim=(-0.8, S + 0.8))
     return figure
 
 
-def traces(lines: dict[str, dict[str, list]], entropy: dict[str, float], told: list[str]):
-    """Training of every setting: {setting: {metric: a mean per epoch}}; `told` names those with a colour, others are grey."""
+def traces(lines: dict[str, dict[str, list]], entropy: dict[str, float], named: list[str], plain: Container[str]):
+    """Training of every setting: {setting: {metric: a mean per epoch}}.
+
+    `named` are in the legend, others are light grey; those in `plain` are plain training.
+    """
     metrics = list(dict.fromkeys(k for of in lines.values() for k in of))
     figure, grid = _figure(5.6, 2.3 * len(metrics) + 0.5, len(metrics))
+    style = styles(named, plain)
     for axes, metric in zip(grid.flat, metrics):
-        for name, of in sorted(lines.items(), key=lambda item: item[0] in told):
+        for name, of in sorted(lines.items(), key=lambda item: item[0] in style):
             value = [np.nan if v is None else v for v in of.get(metric, [])]
             if not np.isfinite(value).any():
                 continue
-            how = {'color': f'C{told.index(name)}', 'label': name} if name in told else {'color': 'lightgrey', 'linewidth': 0.8}
+            how = {'color': 'lightgrey', 'linewidth': 0.8}
+            if name in style:
+                how = style[name] | {'label': name}
             axes.plot(np.arange(len(value)) + 1, value, **how)
         domain = metric.removesuffix('_loss')
         if domain in entropy:
-            axes.axhline(entropy[domain], color='black', linestyle=':', label=f'{domain} entropy: guessing')
+            axes.axhline(entropy[domain], color='grey', linestyle=':', label=f'{domain} entropy: guessing')
         axes.set_ylabel(metric.replace('_', ' ').replace('uar', 'UAR'))
         _legend(axes, 7)
     grid[-1, 0].set_xlabel('epoch')
@@ -232,21 +305,23 @@ def atlas(maps: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
     return figure
 
 
-def diagram(of: dict[str, calibration.Reliability]):
+def diagram(of: dict[str, calibration.Reliability], plain: Container[str]):
     """Accuracy against confidence, a line for each setting; the diagonal says what is meant."""
     figure, ((axes,),) = _figure(5.2, 4.6)
     axes.plot([0, 1], [0, 1], color='grey', linestyle=':', label='calibrated')
-    for n, (name, r) in enumerate(of.items()):
-        axes.plot(r.confidence_B, r.accuracy_B, color=f'C{n}', label=f'{name}: ECE {r.error:.3f}')
-        axes.scatter(r.confidence_B, r.accuracy_B, s=10 + 400 * r.share_B, color=f'C{n}', alpha=0.6)
+    style = styles(list(of), plain)
+    for name, r in of.items():
+        axes.plot(r.confidence_B, r.accuracy_B, **style[name], label=f'{name}: ECE {r.error:.3f}')
+        area_B = 10 + 400 * r.share_B
+        axes.scatter(r.confidence_B, r.accuracy_B, s=area_B, color=style[name]['color'], alpha=0.6)
     axes.set(xlabel='confidence', ylabel='accuracy; areas: share of utterances', xlim=(0, 1.03), ylim=(-0.03, 1.03))
     _legend(axes, 8)
     return figure
 
 
-def heat(value, rows: list[str], columns: list[str], words: tuple[str, str], chance: float):
-    """UAR of every row in every column; NaN where nobody measured it."""
+def heat(value, rows: list[str], columns: list[str], words: tuple[str, str], chance: float, what: str = 'UAR'):
+    """UAR of every row in every column; NaN where it was not measured. `what` says over what it is a mean."""
     figure, ((axes,),) = _figure(max(3.6, 0.8 * len(columns) + 2.6), max(2.6, 0.55 * len(rows) + 1.8))
     _matrix(axes, value, rows, columns, '.3f', chance, max(np.nanmax(value), chance + 0.01))
-    axes.set(ylabel=words[0], xlabel=words[1], title='UAR')
+    axes.set(ylabel=words[0], xlabel=words[1], title=what)
     return figure

@@ -178,8 +178,9 @@ class Predictor:
     def notes(self) -> list[str]:
         """What a person should know before believing an answer."""
         said = []
-        if self.facts['synthetic']:
-            said.append(f'{summary.SYNTHETIC.partition(":")[0]} trained this model: what it says of people means nothing.')
+        if warning := summary.synthetic_note(self.facts):
+            what = warning.partition(':')[0]
+            said.append(f'{what} trained this model: what it says of people means nothing.')
         if (how := self.facts['normalisation']).startswith('speaker'):
             said.append(f'Training normalised by {how}; here every speaker is a stranger, normalised by the utterance alone.')
         was, now = self.facts['versions'].get('librosa'), version('librosa')

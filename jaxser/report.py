@@ -62,34 +62,38 @@ def headline(of: Sweep) -> str:
     facts: list[tuple[str, str, str]] = []  # what, the figure, what is said of it
     if best:
         settings = many(len(of.compared or of.rows), 'setting')
-        rule = 'the only one' if settings == '1 setting' else f'best dev UAR ({best["dev_uar"]:.3f}) of {settings}'
+        rule = 'the only one'
+        if settings != '1 setting':
+            rule = f'best dev UAR ({best["dev_uar"]:.3f}, mean of folds) of {settings}'
         facts.append(('setting', of.title(best), rule + ' compared with plain training' * bool(plain)))
-        facts.append(('UAR', number(best['uar']), f'{ends(best["uar_ci95"])} chance {of.chance:.3f}'))
+        facts.append(('UAR, folds pooled', number(best['uar']), f'{ends(best["uar_ci95"])} chance {of.chance:.3f}'))
     if plain:
         sure = 'too few speakers' if best['p'] is None else f'p = {best["p"]:.3g}, by Holm {best["p_holm"]:.3g}'
         against = f'{ends(best["delta_ci95"], "+.3f")} {sure}; {of.title(plain)} has {plain["uar"]:.3f}'
-        facts.append(('difference to plain training', number(best['delta_uar'], '+z.3f'), against))
+        facts.append(('difference to plain training, folds pooled', number(best['delta_uar'], '+z.3f'), against))
         if plain['dev_uar'] >= best['dev_uar']:
             preferred = 'plain training' if plain['dev_uar'] > best['dev_uar'] else 'neither'
-            facts.append(('dev prefers', preferred, f'plain training has a dev UAR of {plain["dev_uar"]:.3f}'))
+            level = f'plain training has a dev UAR of {plain["dev_uar"]:.3f}, mean of folds'
+            facts.append(('dev prefers', preferred, level))
     if best:
         domain, tells = forgotten(of, best)
         _, before = forgotten(of, plain) if plain else ('', None)
         if tells:
             levels = [f'plain training {before["linear"]:.3f}'] if before else []
             levels += [f'the input (raw) {tells["input"]["linear"]:.3f}', f'chance {tells["chance"]:.3f}']
-            facts.append((f'leakage of the {domain}', number(tells['linear']), ', '.join(levels)))
+            facts.append((f'leakage of the {domain}, mean of folds', number(tells['linear']), ', '.join(levels)))
         else:
             facts.append((f'leakage of the {domain}', 'not asked', f'python -m jaxser.probe --workdir {of.path}'))
     facts += [
         ('tested speakers', str(len(of.names)), f'{results["protocol"]}, {many(len(results["folds"]), "fold")}'),
         ('split', results['split_sha256'][:12], 'the first digits of its sha256; all of them are below'),
-        ('selection', results['selection'], 'of the epoch, and of the setting; test chooses nothing'),
+        ('epoch chosen by', results['selection'], 'the setting is chosen by its dev UAR; the test part chooses nothing'),
         ('device', results['device'], f'{results["seconds"]:.0f} s'),
     ]
     items = ''.join(f'<dt>{text(k)}</dt><dd><b>{text(v)}</b> {text(more)}</dd>' for k, v, more in facts)
     warnings = ''.join(f'<div class=banner role=alert>{text(b)}</div>' for b in banners(of))
-    note = said(summary.SYNTHETIC) if results['synthetic'] else ''
+    warning = summary.synthetic_note(results)
+    note = said(warning) if warning else ''
     return f'{warnings}<div class=box><dl>{items}</dl></div>{note}'
 
 
@@ -152,7 +156,8 @@ def crossed(found: list[compare.Finished], tables: list[list[compare.Row]]) -> S
                 value[sources.index(source), targets.index(target)] = best.uar.value
         if np.isfinite(value).any():
             drawn = pictures.heat, value, sources, targets, ('source', 'target'), chance
-            body += picture(f'UAR of {name} by source and target', f'UAR of {name}; dev are speakers of the source.', *drawn)
+            caption = f'UAR (folds pooled) of {name}; dev are speakers of the source.'
+            body += picture(f'UAR of {name} by source and target', caption, *drawn, 'UAR, folds pooled')
     return Section('cross', 'From corpus to corpus', body)
 
 
@@ -164,10 +169,11 @@ def write_comparison(paths: list) -> Path:
     top = said(compare.verdict({str(of.path): rows for of, rows in zip(found, tables)}))
     if len(splits) > 1:
         top += said(f'{len(splits)} splits: figures of different splits are of other utterances and make no pairs.')
-    if any(of.results['synthetic'] for of in found):
-        top += said(summary.SYNTHETIC)
-    head = ['sweep', 'setting', 'method', 'chosen by dev', 'dev UAR', 'UAR', '95 %', '- plain', '95 %', 'p', 'p Holm']
-    head += ['leakage (chance)', 'epochs', 'split']
+    for of in found:
+        if warning := summary.synthetic_note(of.results):
+            top += said(f'{of.path.name}: {warning}')
+    head = ['sweep', 'setting', 'method', 'chosen by dev', 'dev UAR (mean of folds)', 'UAR (pooled)', '95 %']
+    head += ['- plain (pooled)', '95 %', 'p', 'p Holm', 'leakage (chance), mean of folds', 'epochs', 'split']
     lines, compared = [], [r for rows in tables for r in rows if r.gain and r.gain.p is not None]
     holm = {id(r): p for r, p in zip(compared, statistics.holm([r.gain.p for r in compared]))}
     for of, rows in zip(found, tables):

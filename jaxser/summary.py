@@ -10,6 +10,7 @@ from data_pipelines.refusal import Refusal
 from jaxser import evaluate, health, statistics, sweep
 
 SYNTHETIC = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
+SYNTHETIC_CORPORA = frozenset(('demo', 'testbed'))  # spoken by eSpeak NG; all others are recorded
 # Plain training: erm, and by other names the same (the tests say so); without any of these, that of a network with SNP's layer.
 ADVERSARIES = ('dann', 'speaker_norm tap', 'cdann', 'confusion', 'coral', 'mmd', 'speaker_norm snp')
 PLAIN = ('erm', *(f'{m}, lam = 0' for m in ADVERSARIES))
@@ -90,6 +91,29 @@ def title(row: dict, keys: list[str]) -> str:
     name = [' '.join(filter(None, (row['method'], shown(row, 'speaker_norm'))))] if 'method' in keys else []
     rest = [k for k in keys if k not in (('method', 'speaker_norm') if name else ()) and row.get(k) is not None]
     return ', '.join([*name, *(f'{k} = {sweep.word(row[k])}' for k in rest)])
+
+
+def synthetic_note(facts: dict) -> str:
+    """Returns the warning that the corpora used call for; '' where all speech is recorded.
+
+    `facts` is results.json or model.json. A CSV may call its corpus "demo": that is recorded.
+    """
+    named, used = set(facts.get('corpora', ())), _corpora_used(facts)
+    synthetic = named & used & SYNTHETIC_CORPORA
+    if not synthetic:
+        return ''
+    if used <= SYNTHETIC_CORPORA and 'folder' not in named:
+        return SYNTHETIC
+    names = ', '.join(sorted(synthetic))
+    return f'Partly synthetic speech (eSpeak NG, {names}): figures on it say nothing about people.'
+
+
+def _corpora_used(facts: dict) -> set[str]:
+    """The corpora of the utterances where that is known, or else all that were named."""
+    used = set(facts.get('data', ()))  # of model.json
+    for speaker in facts.get('speakers', {}).values():
+        used.update(filter(None, speaker.get('corpus', '').split('+')))
+    return used or set(facts.get('corpora', ()))
 
 
 def confusions(predicted: Predicted, runs: list[dict], varied: list[str], classes: int) -> np.ndarray:

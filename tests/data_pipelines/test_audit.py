@@ -173,6 +173,29 @@ def test_the_same_recording_within_a_part_is_reported_and_no_leak():
     assert '1 pair of identical audio within a part' in audit.brief(findings)[0]
 
 
+@pytest.mark.parametrize(('difference', 'sign'), [(0, '='), (1e-9, '~ (> 0.9999)'), (2e-2, '~ (0.9998)'), (0.03, '~ (0.9995)')])
+def test_only_identical_recordings_are_equal(difference, sign, capsys):
+    """However near another is, its correlation is never rounded up to 1."""
+    u, (fold,) = made()
+    x, y = fold.train[:2]
+    copy(u, x, y)
+    signature_S = np.zeros(u.signature_NxS.shape[1])
+    signature_S[:2] = u.signature_NxS[y, 0], 1
+    u.signature_NxS = u.signature_NxS.astype(float)
+    u.signature_NxS[[x, y]] = signature_S
+    u.signature_NxS[x, 1:3] = np.cos(difference), np.sin(difference)
+    if difference:
+        u.text['sha256'][x] = 'b' * 64
+    findings = found(u, [fold])
+    (pair,) = findings['duplicates']['examples']
+    assert (pair['alike'] == 1) == (difference == 0)
+    assert f' {sign} ' in audit.equation(pair)
+    kind = 'nearly identical' if difference else 'identical'
+    assert f'1 pair of {kind} audio within a part' in audit.brief(findings)[0]
+    audit.show(findings)
+    assert f' {sign} ' in capsys.readouterr().out
+
+
 def test_unknown_speakers_are_counted_and_never_shared():
     """Nobody's name is no name."""
     u, (fold,) = made()

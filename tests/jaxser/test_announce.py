@@ -1,8 +1,12 @@
 """The table at the end."""
 
+import json
+
+from data_pipelines import corpora
 from jaxser import announce, summary
 
 RESULTS = {'method': 'dann', 'protocol': 'speaker_folds', 'folds': ['a'], 'selection': 'best dev UAR', 'synthetic': False}
+RESULTS |= {'corpora': ['emodb'], 'speakers': {}}
 RESULTS |= {'classes': ['A', 'B'], 'runs': [], 'split_sha256': '0' * 64, 'seconds': 0.0, 'device': '1 x cpu'}
 
 
@@ -60,3 +64,51 @@ def test_leakage_by_few_held_out_utterances_is_called_rough(tmp_path, capsys):
         said = capsys.readouterr().out
         assert 'by the input alone 0.900.' in said
         assert ('Rough: a run held out 18 utterances of 6 speakers.' in said) == rough
+
+
+def test_a_sweep_in_which_every_setting_lost_a_fold_still_ends_with_its_pictures(tmp_path, capsys):
+    """Nothing can be drawn: the pictures say so, and there is no ZeroDivisionError."""
+    lost = dict.fromkeys(summary.FIGURES) | {'seeds': 0}
+    rows = [{'lam': lam} | lost for lam in (0.0, 0.3)]
+    runs = [{'hyper': {'lam': row['lam'], 'seed': 0, 'fold': 0}, 'status': 'nonfinite', 'step': 7} for row in rows]
+    announce.show(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
+    for name in ('confusion.png', 'sweep.png'):
+        assert (tmp_path / name).read_bytes().startswith(b'\x89PNG')
+    said = capsys.readouterr().out
+    assert 'In every setting a fold diverged' in said
+    assert 'tested speakers' not in said
+    assert said.count('nonfinite from step 7') == 2
+
+
+def test_what_is_pooled_over_folds_is_told_from_what_is_by_fold(tmp_path, capsys):
+    """UAR, WA and the difference are pooled; leakage is a mean of folds."""
+    answer = {'linear': 0.5, 'chance': 0.167, 'classes': 6, 'n': 60, 'input': {'linear': 0.9}}
+    rows = [row(lam=lam) | {'probe': {'speaker': answer}} for lam in (0.0, 0.3)]
+    rows[1] |= {'delta_uar': 0.1}
+    announce.show(RESULTS | {'summary': rows, 'runs': [{'status': 'ok', 'probe': rows[0]['probe']}]}, tmp_path)
+    said = ' '.join(capsys.readouterr().out.split())
+    assert 'WA: accuracy, folds pooled. vs plain: UAR, folds pooled, minus that of plain training' in said
+    assert 'mean recall of held-out utterances; mean of the folds' in said
+
+
+def test_synthetic_speech_is_said_of_the_corpora_that_were_used(tmp_path, capsys):
+    """Of all speech, of a part of it, and not of a list that calls its corpus demo."""
+    people = {'a': {'corpus': 'demo'}, 'b': {'corpus': 'emodb'}}
+    for named, speakers, said in (
+        (['demo'], {'a': {'corpus': 'demo'}}, summary.SYNTHETIC),
+        (['demo', 'emodb'], people, 'Partly synthetic speech (eSpeak NG, demo)'),
+        (['demo', 'emodb'], {'b': {'corpus': 'emodb'}}, ''),  # of which data.only took one
+        (['folder'], {'a': {'corpus': 'demo'}}, ''),
+        (['testbed'], {}, summary.SYNTHETIC),  # results of before speakers were written down
+    ):
+        results = RESULTS | {'corpora': named, 'speakers': speakers, 'synthetic': 'demo' in named}
+        assert summary.synthetic_note(json.loads(json.dumps(results))).startswith(said)
+        assert bool(summary.synthetic_note(results)) == bool(said)
+    announce.show(RESULTS | {'summary': [row(lam=0.0)], 'corpora': ['demo'], 'synthetic': True}, tmp_path)
+    assert ' '.join(summary.SYNTHETIC.split()[:3]) in ' '.join(capsys.readouterr().out.split())
+
+
+def test_the_synthetic_corpora_are_those_that_are_made_here():
+    """A corpus that is synthesised on first use is in the list, and no other."""
+    made = {name for name in corpora.names() if corpora.load(name).make}
+    assert made == summary.SYNTHETIC_CORPORA

@@ -41,6 +41,7 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> compare.Fini
                 row = {'run': sweep.label(h, sweep.varied(hypers)), 'fold': h['fold'], 'speaker': speaker}
                 predictions.append(row | {'truth': 'AB'[truth], 'A': 1 - said, 'B': said})
     results = {'protocol': 'speaker_folds', 'labels': 'native', 'classes': ['A', 'B'], 'folds': ['1', '2'], 'runs': runs}
+    results |= {'corpora': ['demo'] if synthetic else ['emodb'], 'speakers': {}, 'selection': 'last epoch'}
     results |= {'normalisation': 'global', 'split_sha256': 'f' * 64, 'device': '2 x cpu', 'seconds': 60.0, 'synthetic': synthetic}
     results['groups'] = [{'runs': len(runs), 'seconds': 2.0 * len(runs)}]
     (path / 'results.json').write_text(json.dumps(results))
@@ -106,11 +107,64 @@ def test_the_file_says_where_every_figure_is_from(tmp_path):
     assert text.count('Synthetic speech') == 1
     assert '| dann | lam 0.3 (1), lam 1 (1) | 0.700 | 0.875 | 0.000 |' in text
     assert '+0.375' in text
-    assert text.count('The tasks of RESULTS.md') == 1, 'two sweeps of one configuration say once what it is'
     assert 'Of 1 comparisons with plain training, 1 gain and 0 lose' in text
     assert f'The largest gain is that of dann in {paths[0]}, +0.375' in text
     assert '| dann | lam 0.3 | 0.600 | 0.750 | 0.000 |' in text
-    assert '`tu_dat_msp_podcast`: Tu et al. 2019' in text
+
+
+def test_a_sweep_is_described_by_what_was_run(tmp_path, monkeypatch):
+    """A Turkish corpus under the demo's configuration is no synthetic English; no configuration is read."""
+    path = finished(tmp_path / 'w').path
+    facts, results = (json.loads((path / name).read_text()) for name in ('config.json', 'results.json'))
+    facts['command'] = 'python -m jaxser.main --config=configs/dann_demo.py --config.data.corpora=folder'
+    config = {'data': {'upstream': ''}, 'model': {'name': 'cnn'}, 'train': {'epochs': 7}, 'domain': 'speaker'}
+    facts['config'] |= config
+    people = {s: {'language': 'tr', 'corpus': 'istanbul'} for s in SPEAKERS}
+    people['i'] = {'corpus': 'lab'}
+    results |= {'corpora': ['folder'], 'speakers': people}
+    (path / 'config.json').write_text(json.dumps(facts))
+    (path / 'results.json').write_text(json.dumps(results))
+    text = compare.write([path], [], None, '')
+    for line in (
+        '- Corpora: istanbul (tr), lab (language not recorded)',
+        '- Protocol: speaker_folds; 2 folds, 8 tested speakers',
+        '- Labels: native, 2 classes (A, B)',
+        '- Model: cnn on log-mel features, normalised by global',
+        '- Methods: erm, dann',
+        '- Domains to forget: speaker',
+        '- Epoch chosen by: last epoch',
+        '- Training: 7 epochs; seeds 0, 1',
+    ):
+        assert f'{line}\n' in text
+    assert 'eSpeak' not in text
+    assert 'ynthetic' not in text
+
+
+def test_an_encoder_is_named_where_there_is_one(tmp_path):
+    """Frozen by the name of its states; fine-tuned without the folder in which it lay."""
+    of = finished(tmp_path / 'w')
+    of.facts['config'] |= {'model': {'name': 'layer_sum'}, 'data': {'upstream': 'whisper-1'}}
+    assert '- Model: layer_sum on the states of whisper-1 (pretrained, frozen), normalised by global' in compare.description(of)
+    of.facts['config'] |= {'model': {'name': 'fine_tuned', 'upstream': '/home/me/x'}, 'data': {'upstream': 'heard-1'}}
+    said = '\n'.join(compare.description(of))
+    assert '- Model: fine_tuned on a pretrained encoder, which is fine-tuned, normalised by global' in said
+    assert '/home/me' not in said
+
+
+def test_configurations_without_a_sweep_are_named(tmp_path):
+    """By the commands of the sweeps; none of their headers is read."""
+    folder = tmp_path / 'configs'
+    folder.mkdir()
+    for name in ('base', 'command', '__init__', 'table', 'other'):
+        (folder / f'{name}.py').write_text('this is no Python')
+    text = compare.write([finished(tmp_path / 'w').path], [], folder, '')
+    assert text.endswith('No sweep above ran these configurations.\n\n- `other`\n')
+
+
+def test_the_table_says_what_is_pooled(tmp_path):
+    """Dev UAR is a mean of folds, and stands beside UAR, which pools them."""
+    of = finished(tmp_path / 'w')
+    assert '| dev UAR (mean of folds) | UAR (pooled) |' in compare.section(of, compare.rows(of))
 
 
 def test_only_a_file_of_its_own_is_replaced(tmp_path, monkeypatch, capsys):
@@ -165,7 +219,7 @@ def test_where_every_coefficient_diverged_there_is_no_figure(tmp_path, monkeypat
     erm, dann = compare.rows(of)
     assert erm.uar.value == pytest.approx(0.5)
     assert dann == compare.Row({}, 'dann', ['diverged in fold 0, 1'])
-    assert '| dann | diverged in fold 0, 1 |  |  |' in compare.section(of, [erm, dann], '')
+    assert '| dann | diverged in fold 0, 1 |  |  |' in compare.section(of, [erm, dann])
 
 
 def test_intervals_are_over_speakers(tmp_path, monkeypatch):
@@ -202,13 +256,13 @@ def test_batch_norm_arms_stand_beside_joint_plain_training(tmp_path):
     assert [r.over_joint is None for r in (joint, dann, adabn, both)] == [True, False, False, False]
     assert dann.over_joint == dann.gain
     assert both.over_joint.value == pytest.approx(both.uar.value - joint.uar.value)
-    assert '| - plain joint |' in compare.section(of, [*rows.values()], '')
+    assert '| - plain joint |' in compare.section(of, [*rows.values()])
 
 
 def test_what_the_probe_found_stands_beside_the_uar(tmp_path):
     """The mean over the chosen runs, by the domain that is forgotten; no column where nobody asked."""
     of = finished(tmp_path / 'w')
-    assert 'leaks' not in compare.section(of, compare.rows(of), '')
+    assert 'leaks' not in compare.section(of, compare.rows(of))
     of.facts['config']['domain'] = 'speaker'
     for run in of.results['runs']:
         told = 0.5 + 0.1 * run['hyper']['fold'] + (run['hyper']['method'] == 'dann') * 0.2
@@ -216,6 +270,6 @@ def test_what_the_probe_found_stands_beside_the_uar(tmp_path):
     erm, dann = compare.rows(of)
     assert erm.leakage == {'speaker': pytest.approx((0.55, 0.25))}
     assert dann.leakage == {'speaker': pytest.approx((0.75, 0.25))}
-    text = compare.section(of, [erm, dann], '')
+    text = compare.section(of, [erm, dann])
     assert '| speaker leaks | s |' in text
     assert '| 0.750 (0.250) |' in text

@@ -284,11 +284,11 @@ def test_the_card_says_what_the_results_say(exported, swept):
     text, results = (exported / 'README.md').read_text(), json.loads((swept / 'results.json').read_text())
     best = max(results['summary'], key=lambda r: r['dev_uar'])
     of = rows(text)
-    assert of['UAR (mean recall over classes)'][0] == f'{best["uar"]:.3f}'
-    assert of['UAR (mean recall over classes)'][1] == '[{:.3f}, {:.3f}]'.format(*best['uar_ci95'])
+    assert of['UAR (mean recall over classes), folds pooled'][0] == f'{best["uar"]:.3f}'
+    assert of['UAR (mean recall over classes), folds pooled'][1] == '[{:.3f}, {:.3f}]'.format(*best['uar_ci95'])
     assert of['UAR, mean over folds'][0] == f'{best["uar_folds"]:.3f}'
-    assert of['accuracy'][0] == f'{best["wa"]:.3f}'
-    assert of['macro-F1'][0] == f'{best["f1"]:.3f}'
+    assert of['accuracy, folds pooled'][0] == f'{best["wa"]:.3f}'
+    assert of['macro-F1, folds pooled'][0] == f'{best["f1"]:.3f}'
     for n, c in enumerate(results['classes']):
         said = best['confusion'][n]
         assert of[c] == [str(sum(said)), f'{said[n] / sum(said):.3f}']
@@ -319,7 +319,10 @@ def test_the_worst_group_is_named():
     of = SimpleNamespace(counts=lambda row: count_ZxSxCxC, groups=groups.get)
     text = card.groups(of, {'uar': 0.6})
     assert text.startswith('Worst of each kind: language fr (0.438); sex female (0.500); speaker c (0.375).')
-    assert {k: v[:3] for k, v in rows(text).items()} == {'group': ['speakers', 'UAR', '95 %'], '---': ['---'] * 3} | {
+    assert {k: v[:3] for k, v in rows(text).items()} == {
+        'group': ['speakers', 'UAR, folds pooled', '95 %'],
+        '---': ['---'] * 3,
+    } | {
         'language': ['**fr**', '2', '0.438'],
         'sex': ['male', '1', '1.000'],
     }
@@ -334,10 +337,20 @@ def changed(swept: Path, **keys) -> bundle.Model:
 
 def test_synthetic_speech_says_so_first(swept):
     """Right under the title, and as the first of the limits."""
-    said = card.text(changed(swept, synthetic=True), None)
+    known = bundle.read(swept).facts['data']['folder']
+    said = card.text(changed(swept, corpora=['demo'], data={'demo': known}), None)
     assert said.split('\n\n')[2] == f'**{summary.SYNTHETIC}**'
     assert said.split('## Limits\n\n- ')[1].startswith(summary.SYNTHETIC)
     assert summary.SYNTHETIC not in card.text(changed(swept), None)
+
+
+def test_a_model_of_both_kinds_of_speech_says_which_part_is_synthetic(swept):
+    """Speech of people beside the demo: the card does not call all of it synthetic."""
+    known = bundle.read(swept).facts['data']['folder']
+    said = card.text(changed(swept, corpora=['demo', 'emodb'], data={'demo': known, 'emodb': known}), None)
+    assert '**Partly synthetic speech (eSpeak NG, demo)' in said
+    assert summary.SYNTHETIC not in said
+    assert 'To try the software' not in said
 
 
 def test_the_licence_of_a_corpus_is_its_files_and_of_a_list_nobodys(swept):
@@ -354,7 +367,7 @@ def test_the_licence_of_a_corpus_is_its_files_and_of_a_list_nobodys(swept):
 def test_a_card_of_the_model_alone(swept):
     """Without the sweep there are its own figures, and no word of what it does not know."""
     text = card.text(bundle.read(swept), None)
-    assert rows(text)['macro-F1'][0] == f'{bundle.read(swept).facts["row"]["f1"]:.3f}'
+    assert rows(text)['macro-F1, folds pooled'][0] == f'{bundle.read(swept).facts["row"]["f1"]:.3f}'
     assert not re.search(r'## Groups|## What it still tells|plain training|\bNone\b(?!])', text)
 
 

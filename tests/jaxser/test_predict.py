@@ -277,7 +277,9 @@ def test_a_stranger_under_speaker_normalisation_is_told_so(swept):
     """Its statistics are another's than in training: nobody should learn that from the figures."""
     facts, arrays = bundle.read(swept)
     arrays = {k: v for k, v in arrays.items() if k not in ('mean', 'scale')}
-    stranger = predict.Predictor(bundle.Model(facts | {'normalisation': 'speaker', 'synthetic': True}, arrays))
+    stranger = predict.Predictor(
+        bundle.Model(facts | {'normalisation': 'speaker', 'corpora': ['demo'], 'data': {'demo': {}}}, arrays)
+    )
     assert any('every speaker is a stranger' in n for n in stranger.notes)
     assert any('Synthetic speech' in n for n in stranger.notes)
     assert stranger.predict(sound(1.0), RATE)['posterior'].keys() == {'angry', 'sad'}

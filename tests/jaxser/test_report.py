@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -198,7 +199,7 @@ def test_the_best_setting_is_chosen_by_dev(whole):
     """lam = 0.3 is better on test, and not taken."""
     _, results, page = whole
     assert [r['uar'] for r in results['summary']] == pytest.approx([0.5, 0.8, 0.6])
-    assert 'setting dann, lam = 1 best dev UAR (0.700) of 2 settings compared with plain training' in page.text
+    assert 'setting dann, lam = 1 best dev UAR (0.700, mean of folds) of 2 settings compared with plain training' in page.text
 
 
 def test_a_tie_with_plain_training_is_called_so(tmp_path, undrawn, monkeypatch):
@@ -234,12 +235,14 @@ def test_the_figures_are_those_of_results_json(whole):
     """In the box and in the table; summary.csv has them in full."""
     path, results, page = whole
     row = results['summary'][2]
-    beside = f'UAR 0.600 [{row["uar_ci95"][0]:.3f}, {row["uar_ci95"][1]:.3f}] chance 0.333'
+    beside = f'UAR, folds pooled 0.600 [{row["uar_ci95"][0]:.3f}, {row["uar_ci95"][1]:.3f}] chance 0.333'
     assert beside in page.text
     ends = f'[{row["delta_ci95"][0]:+.3f}, {row["delta_ci95"][1]:+.3f}]'
-    assert f'difference to plain training +0.100 {ends} p = {row["p"]:.3g}, by Holm {row["p_holm"]:.3g}' in page.text
+    sure = f'p = {row["p"]:.3g}, by Holm {row["p_holm"]:.3g}'
+    assert f'difference to plain training, folds pooled +0.100 {ends} {sure}' in page.text
     leakage = row['probe']['speaker']['linear']
-    assert f'leakage of the speaker {leakage:.3f} plain training 0.805, the input (raw) 0.950, chance 0.200' in page.text
+    levels = 'plain training 0.805, the input (raw) 0.950, chance 0.200'
+    assert f'leakage of the speaker, mean of folds {leakage:.3f} {levels}' in page.text
     assert f'sha256 {"f" * 64}' in page.text
     with open(path / 'summary.csv', newline='') as file:
         lines = list(csv.DictReader(file))
@@ -281,7 +284,7 @@ def test_a_banner_says_what_must_not_be_missed(tmp_path, undrawn, facts, words):
         ({'lost': [(0.0, 0, 0), (0.0, 1, 0)]}, 'Here is no plain training'),
         ({'lost': [(lam, s, 0) for lam in (0.0, 0.3, 1.0) for s in (0, 1)]}, 'No setting is whole'),
         ({'absent': 'B'}, 'No tested utterance is B'),
-        ({'speakers': SPEAKERS, 'synthetic': True}, summary.SYNTHETIC),
+        ({'speakers': SPEAKERS, 'corpora': ['demo'], 'synthetic': True}, summary.SYNTHETIC),
     ],
 )
 def test_what_is_missing_is_said_and_the_rest_is_shown(tmp_path, facts, word):
@@ -311,6 +314,79 @@ def test_the_worst_group_is_named(tmp_path, undrawn):
     finished(tmp_path / 'w', gain=(0.6, 0.4, 0.6, 0.4, 0.6, 0.4, 0.6, 0.1))
     page = Page(report.write(tmp_path / 'w').read_text())
     assert 'The worst group of each kind: sex f (0.325); speaker h (0.100).' in page.text
+
+
+def test_the_page_says_who_chose_the_epoch_and_who_the_setting(tmp_path, undrawn):
+    """Under `last epoch` too, which chooses no setting."""
+    finished(tmp_path / 'w', selection='last epoch')
+    page = Page(report.write(tmp_path / 'w').read_text())
+    assert 'epoch chosen by last epoch the setting is chosen by its dev UAR; the test part chooses nothing' in page.text
+
+
+def test_pooled_figures_and_means_of_folds_are_called_so(whole):
+    """No figure of one kind stands beside one of the other without a word."""
+    page = whole[2].text
+    for heading in ('dev UAR (mean of folds)', 'UAR (pooled)', 'UAR (mean of folds)', 'WA (pooled)', 'F1 (pooled)'):
+        assert heading in page
+    assert 'UAR (folds pooled) against leakage (mean of folds)' in page
+
+
+def drawn_colours(figure) -> dict[str, set]:
+    """The colours in the axes of a figure by the label of what is drawn, as RGBA."""
+    found: dict[str, set] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            line = handle.lines[0] if hasattr(handle, 'lines') else handle
+            found.setdefault(label, set()).add(matplotlib.colors.to_rgba(line.get_color()))
+    return found
+
+
+def test_no_setting_has_the_colour_of_plain_training(tmp_path):
+    """With a hundred settings, of which some are plain training, in every picture that draws them as lines."""
+    names = [f'setting {n}' for n in range(100)]
+    plain = {'setting 0', 'setting 50'}
+    lines = {name: {'emotion_loss': [1.0, 0.5]} for name in names}
+    reliability = calibration.reliability(np.full(10, 0.7), np.arange(10) < 7)
+    for figure in (
+        pictures.traces(lines, {}, names, plain),
+        pictures.diagram(dict.fromkeys(names, reliability), plain),
+    ):
+        colours = {label.partition(':')[0]: of for label, of in drawn_colours(figure).items()}
+        black = set.union(*(colours[name] for name in plain))
+        others = [colours[name] for name in names if name not in plain]
+        assert len(black) == 1
+        assert not black & set.union(*others)
+        assert len(set.union(*others)) == 98, 'nor do others share one'
+
+
+def test_no_line_of_the_curve_has_the_colour_of_plain_training():
+    """Twelve encoders by erm, which has no coefficient, and by dann, whose lam = 0 is plain training too."""
+    rows = []
+    for width in range(12):
+        for method, lam in (('erm', None), ('leace', None), ('dann', 0.0), ('dann', 1.0)):
+            row = {'method': method, 'lam': lam, 'model.width': width} | dict.fromkeys(summary.FIGURES)
+            rows.append(row | {'uar': 0.5 + width / 100, 'seeds': 1, 'tested_speakers': 3})
+    results = {'summary': rows, 'method': 'dann', 'protocol': '', 'folds': ['1'], 'classes': ['A', 'B']}
+    results |= {'corpora': ['emodb'], 'synthetic': False}
+    figure = pictures.curve(results, 'lam')
+    found, black = drawn_colours(figure), matplotlib.colors.to_rgba(pictures.PLAIN_COLOUR)
+    settings = {label: of for label, of in found.items() if 'model.width' in label}
+    assert len(settings) == 36
+    assert {label for label, of in settings.items() if black in of} == {f'erm, model.width = {n} (no lam)' for n in range(12)}
+    assert found['plain training'] == {black}
+    dots = [
+        line for line in figure.axes[0].lines if line.get_marker() == 'o' and matplotlib.colors.to_rgba(line.get_color()) == black
+    ]
+    assert sum(len(line.get_xdata()) for line in dots) == 12, 'a black dot for each lam = 0'
+
+
+def test_the_points_of_plain_training_have_a_colour_of_their_own():
+    """On the front and off it, in the picture of UAR against leakage."""
+    uar_N, leakage_N = np.array([0.6, 0.5, 0.4, 0.3]), np.array([0.5, 0.4, 0.6, 0.7])
+    plain_N = np.array([True, False, True, False])
+    axes = pictures.trade(list('abcd'), plain_N, uar_N, leakage_N, 0.2, 0.9).axes[0]
+    black_N = [tuple(c) == (0, 0, 0, 1) for c in axes.collections[0].get_facecolors()]
+    assert black_N == plain_N.tolist()
 
 
 def test_the_front_is_paretos():
