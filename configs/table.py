@@ -23,9 +23,9 @@ NORM = {'tap': (0.01, 0.1), 'snp': (0.1, 1.0)}  # of speaker_norm
 ALIGN = {'coral': (1.0, 10.0), 'mmd': (0.3, 1.0), 'didan': (0.1, 1.0)}
 
 
-def pick(coefficients: dict) -> tuple[dict, ...]:
+def method_runs(lams_by_method: dict) -> tuple[dict, ...]:
     """A run of each method with each coefficient."""
-    return tuple({'method': m, 'lam': lam} for m, lams in coefficients.items() for lam in lams)
+    return tuple({'method': m, 'lam': lam} for m, lams in lams_by_method.items() for lam in lams)
 
 
 def get_config(task: str = 'emodb'):
@@ -37,18 +37,18 @@ def get_config(task: str = 'emodb'):
     config.data.labels = 'native' if task == 'ravdess' else 'four'
     config.train.epochs = TASKS[task]
     perturbed = tuple({'method': m, 'eps': eps} for m in ('crossgrad', 'labelgrad') for eps in (1.0, 2.5))
-    normed = tuple(r | {'speaker_norm': way} for way, lams in NORM.items() for r in pick({'speaker_norm': lams}))
-    runs = ({'method': 'erm'}, {'method': 'leace'}, *perturbed, *pick(LAM), *normed)
+    normed = tuple(r | {'speaker_norm': way} for way, lams in NORM.items() for r in method_runs({'speaker_norm': lams}))
+    runs = ({'method': 'erm'}, {'method': 'leace'}, *perturbed, *method_runs(LAM), *normed)
     if target:
         config.domain = 'language'
         config.protocol.name = 'source_target'
         config.protocol.source, config.protocol.target = tuple(source.split('+')), (target,)
         config.protocol.adapt = 'others'
         config.protocol.folds = 2
-        runs = (*(r for r in runs if r['method'] != 'cdann'), *pick(ALIGN))  # the target has no emotion for cdann's heads
+        runs = (*(r for r in runs if r['method'] != 'cdann'), *method_runs(ALIGN))  # the target has no emotion for cdann's heads
     elif task.endswith('_transductive'):
         config.protocol.adapt = 'transductive'
-        runs = ({'method': 'erm'}, *pick({'dann': LAM['dann']}), *pick(ALIGN))
+        runs = ({'method': 'erm'}, *method_runs({'dann': LAM['dann']}), *method_runs(ALIGN))
     config.sweep.runs = runs
     config.sweep.seed = (0, 1, 2)
     return config

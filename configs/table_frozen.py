@@ -19,6 +19,6 @@ TASKS = {'emodb': 30, 'ravdess': 30, 'emodb_ravdess': 24, 'ravdess_emodb': 12, '
 def get_config(task: str = 'emodb'):
     if task not in TASKS:
         raise ValueError(f'configs/table_frozen.py has no task {task!r}; it has {", ".join(TASKS)}')
-    config = whisper_emodb.over_whisper(table.get_config(task))
+    config = whisper_emodb.with_whisper_states(table.get_config(task))
     config.train.epochs = TASKS[task]
     return config

@@ -14,4 +14,4 @@ from configs import crosslingual, whisper_emodb
 
 
 def get_config():
-    return whisper_emodb.over_whisper(crosslingual.get_config())
+    return whisper_emodb.with_whisper_states(crosslingual.get_config())

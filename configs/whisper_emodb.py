@@ -13,10 +13,10 @@ from configs import dann_emodb
 
 
 def get_config():
-    return over_whisper(dann_emodb.get_config())
+    return with_whisper_states(dann_emodb.get_config())
 
 
-def over_whisper(config):
+def with_whisper_states(config):
     """The configuration on the states of the Whisper that is prepared."""
     config.data.upstream = 'whisper'
     config.model.name = 'layer_sum'

@@ -12,4 +12,4 @@ from configs import dann_ravdess, whisper_emodb
 
 
 def get_config():
-    return whisper_emodb.over_whisper(dann_ravdess.get_config())
+    return whisper_emodb.with_whisper_states(dann_ravdess.get_config())

@@ -24,72 +24,72 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_pipelines.folds import Fold, Protocol
-from data_pipelines.refusal import Refusal, spoken
+from data_pipelines.refusal import UserError, exit_on_user_error
 from data_pipelines.shards import Utterances
 
-LEAKS = ('speaker', 'audio')
+LEAK_KINDS = ('speaker', 'audio')
 PARTS = ('train', 'dev', 'test')
-EVERY = (*PARTS, 'adapt', 'identity')
-COPY = 0.96  # signatures whose product reaches it are those of one recording
-CLOSE = 0.03  # and the logarithms of the lengths over which they extend differ by no more
-BLOCK = 512  # signatures compared at a time, with eight times as many
-NAMED = 10  # examples
+ALL_PARTS = (*PARTS, 'adapt', 'identity')
+COPY_SIMILARITY = 0.96  # signatures whose product reaches it are those of one recording
+MAX_LOG_LENGTH_DIFFERENCE = 0.03  # and the logarithms of the lengths over which they extend differ by no more
+BLOCK_SIZE = 512  # signatures compared at a time, with eight times as many
+MAX_EXAMPLES = 10  # examples
 HIGHEST = 0.9999  # what is written of copies that are not identical, however alike
-SHUFFLES = 20
-WORDS = ((0.02, 'none'), (0.2, 'weak'), (1.0, 'strong'))  # up to which share of what there is to know; jaxser's own words
+NUM_SHUFFLES = 20
+CONFOUNDING_LEVELS = ((0.02, 'none'), (0.2, 'weak'), (1.0, 'strong'))  # up to which share of what there is to know; jaxser's own words
 
 
-def allowed(text: str) -> tuple[str, ...]:
+def parse_allowed_leaks(text: str) -> tuple[str, ...]:
     """The kinds of leak in a comma list; refuses what is none."""
     words = tuple(sorted({w.strip() for w in text.split(',')} - {''}))
-    if unknown := [w for w in words if w not in LEAKS]:
-        raise Refusal(f'There is no leak {unknown[0]!r} to allow; known are {", ".join(LEAKS)}.')
+    if unknown := [w for w in words if w not in LEAK_KINDS]:
+        raise UserError(f'There is no leak {unknown[0]!r} to allow; known are {", ".join(LEAK_KINDS)}.')
     return words
 
 
-def audit(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
+def audit_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
     """`inspect`, and a Refusal of every leak that the protocol does not allow."""
-    findings = inspect(utterances, folds, protocol)
-    refuse(findings)
+    findings = inspect_folds(utterances, folds, protocol)
+    check_leaks(findings)
     return findings
 
 
-def inspect(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
+def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
     """What the parts of the folds share and what their labels give away, as JSON: counts, and some examples of each."""
-    allow, shares_speakers = allowed(protocol.allow_leak), protocol.shares_speakers
-    compared = [*itertools.combinations(PARTS, 2), *([] if protocol.transductive else [('adapt', 'dev'), ('adapt', 'test')])]
+    allow, shares_speakers = parse_allowed_leaks(protocol.allow_leak), protocol.shares_speakers
+    compared = [*itertools.combinations(PARTS, 2), *([] if protocol.is_transductive else [('adapt', 'dev'), ('adapt', 'test')])]
     compared += [('identity', 'dev'), ('identity', 'test')]
     text = utterances.text
-    used = np.unique(np.concatenate([getattr(f, part) for f in folds for part in EVERY]))
-    shared, duplicates = recordings(utterances, folds, compared, used)
+    used = np.unique(np.concatenate([getattr(f, part) for f in folds for part in ALL_PARTS]))
+    shared, duplicates = shared_recordings(utterances, folds, compared, used)
     findings = {
         'folds': len(folds),
         'utterances': len(used),
         'allowed': list(allow),
         'shares_speakers': shares_speakers,
-        'transductive': protocol.transductive,
-        'speaker': common(utterances, 'speaker', folds, compared) | {'unknown': int((text['speaker'][used] == '').sum())},
+        'transductive': protocol.is_transductive,
+        'speaker': shared_values(utterances, 'speaker', folds, compared) | {'unknown': int((text['speaker'][used] == '').sum())},
         'audio': shared,
         'duplicates': duplicates,
-        'session': common(utterances, 'session', folds, compared),
-        'sentence': sentences(utterances, folds),
-        'missing': missing(utterances, folds),
-        'tells': tells(utterances, folds),
+        'session': shared_values(utterances, 'session', folds, compared),
+        'sentence': sentence_overlap(utterances, folds),
+        'missing': missing_classes(utterances, folds),
+        'tells': emotion_information(utterances, folds),
     }
     leaks = {'speaker': findings['speaker']['count'] and not shares_speakers, 'audio': shared['exact'] + shared['near']}
-    return findings | {'leaks': [kind for kind in LEAKS if leaks[kind]]}
+    return findings | {'leaks': [kind for kind in LEAK_KINDS if leaks[kind]]}
 
 
-def common(utterances: Utterances, column: str, folds: list[Fold], compared: list[tuple[str, str]]) -> dict:
+def shared_values(utterances: Utterances, column: str, folds: list[Fold], part_pairs: list[tuple[str, str]]) -> dict:
     """The values of a column that two parts of a fold share: how many, in how many folds, and examples; unknown is no value."""
     values, index_N = np.unique(utterances.text[column], return_inverse=True)
     seen, where, examples = set(), set(), []
     for fold in folds:
-        has = {part: np.bincount(index_N[getattr(fold, part)], minlength=len(values)) > 0 for part in EVERY}
-        for parts in compared:
+        has = {part: np.bincount(index_N[getattr(fold, part)], minlength=len(values)) > 0 for part in ALL_PARTS}
+        for parts in part_pairs:
             for v in np.flatnonzero(has[parts[0]] & has[parts[1]] & (values != '')):
                 where.add(fold.number)
-                if v not in seen and len(examples) < NAMED:
+                if v not in seen and len(examples) < MAX_EXAMPLES:
                     rows = [next(r for r in getattr(fold, part) if index_N[r] == v) for part in parts]
                     example = {'fold': fold.name, 'parts': list(parts), column: str(values[v])}
                     examples.append(example | {'utterances': [str(utterances.text['utterance'][r]) for r in rows]})
@@ -97,41 +97,41 @@ def common(utterances: Utterances, column: str, folds: list[Fold], compared: lis
     return {'count': len(seen), 'in_folds': len(where), 'examples': examples}
 
 
-def recordings(utterances: Utterances, folds: list[Fold], compared: list[tuple[str, str]], used: np.ndarray) -> tuple[dict, dict]:
+def shared_recordings(utterances: Utterances, folds: list[Fold], part_pairs: list[tuple[str, str]], used_rows: np.ndarray) -> tuple[dict, dict]:
     """The recordings that two parts of a fold share, and those that are there twice but never in two parts."""
     sha256_N = np.where(utterances.text['sha256'] == '', np.arange(len(utterances)).astype(str), utterances.text['sha256'])
     _, first_K, recording_N = np.unique(sha256_N, return_index=True, return_inverse=True)
-    inside_N = np.isin(np.arange(len(utterances)), used)
-    near_Px2, _ = near(utterances.signature_NxS[first_K])
-    near_Px2 = near_Px2[np.isin(near_Px2, recording_N[used]).all(axis=1)]
+    inside_N = np.isin(np.arange(len(utterances)), used_rows)
+    near_Px2, _ = find_near_duplicates(utterances.signature_NxS[first_K])
+    near_Px2 = near_Px2[np.isin(near_Px2, recording_N[used_rows]).all(axis=1)]
     pairs_Px2 = np.concatenate([np.repeat(np.arange(len(first_K)), 2).reshape(-1, 2), near_Px2])  # each with itself, then others
     leaks_P, where, shared = np.zeros(len(pairs_Px2), bool), set(), []
     for fold in folds:
-        has = {part: np.bincount(recording_N[getattr(fold, part)], minlength=len(first_K)) > 0 for part in EVERY}
-        for parts in compared:
+        has = {part: np.bincount(recording_N[getattr(fold, part)], minlength=len(first_K)) > 0 for part in ALL_PARTS}
+        for parts in part_pairs:
             a_Px2, b_Px2 = (has[part][pairs_Px2] for part in parts)
             crosses_P = (a_Px2[:, 0] & b_Px2[:, 1]) | (a_Px2[:, 1] & b_Px2[:, 0])
-            for p in np.flatnonzero(crosses_P & ~leaks_P)[: NAMED - len(shared)]:
+            for p in np.flatnonzero(crosses_P & ~leaks_P)[: MAX_EXAMPLES - len(shared)]:
                 x, y = pairs_Px2[p] if a_Px2[p, 0] & b_Px2[p, 1] else pairs_Px2[p, ::-1]
                 rows = [next(r for r in getattr(fold, part) if recording_N[r] == k) for part, k in zip(parts, (x, y))]
-                shared.append({'fold': fold.name, 'parts': list(parts)} | pair(utterances, *rows))
+                shared.append({'fold': fold.name, 'parts': list(parts)} | describe_pair(utterances, *rows))
             leaks_P |= crosses_P
             where |= {fold.number} if crosses_P.any() else set()
     exact = len(first_K)
     again_K = np.where(leaks_P[:exact], 0, np.maximum(np.bincount(recording_N[inside_N], minlength=exact) - 1, 0))
     twice = []
-    for k in np.flatnonzero(again_K)[:NAMED]:
+    for k in np.flatnonzero(again_K)[:MAX_EXAMPLES]:
         rows = np.flatnonzero((recording_N == k) & inside_N)
-        twice.append(pair(utterances, *rows[:2]))
-    for x, y in near_Px2[~leaks_P[exact:]][: NAMED - len(twice)]:
-        twice.append(pair(utterances, *(np.flatnonzero((recording_N == k) & inside_N)[0] for k in (x, y))))
+        twice.append(describe_pair(utterances, *rows[:2]))
+    for x, y in near_Px2[~leaks_P[exact:]][: MAX_EXAMPLES - len(twice)]:
+        twice.append(describe_pair(utterances, *(np.flatnonzero((recording_N == k) & inside_N)[0] for k in (x, y))))
     return (
         {'exact': int(leaks_P[:exact].sum()), 'near': int(leaks_P[exact:].sum()), 'in_folds': len(where), 'examples': shared},
         {'exact': int(again_K.sum()), 'near': int((~leaks_P[exact:]).sum()), 'examples': twice},
     )
 
 
-def pair(utterances: Utterances, x: int, y: int) -> dict:
+def describe_pair(utterances: Utterances, x: int, y: int) -> dict:
     """Two utterances of one recording, how alike they are, and what is said differently of them.
 
     `alike` is 1 for identical samples alone; that of others is rounded down and below 1.
@@ -145,7 +145,7 @@ def pair(utterances: Utterances, x: int, y: int) -> dict:
     return {'utterances': [str(text['utterance'][r]) for r in (x, y)], 'alike': alike, 'differ': differ}
 
 
-def near(signature_NxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_near_duplicates(signature_NxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """near_Px2, the pairs of rows (the smaller first) whose signatures are those of copies, and how alike they are.
 
     Only what extends over similar lengths is compared: 20 to 30 s for 150,000 utterances on two busy cores.
@@ -154,12 +154,12 @@ def near(signature_NxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(length_N, kind='stable')
     length_N, grid_NxS = length_N[order], signature_NxS[order, 1:].astype(np.float32)
     pairs, alike = [np.zeros((0, 2), int)], [np.zeros(0, np.float32)]
-    for at in range(0, len(order), BLOCK):
-        end = np.searchsorted(length_N, length_N[at : at + BLOCK][-1] + CLOSE, 'right')
-        for to in range(at, end, 8 * BLOCK):
-            product = grid_NxS[at : at + BLOCK] @ grid_NxS[to : min(to + 8 * BLOCK, end)].T
-            i, j = np.nonzero(product >= COPY)
-            keep = (to + j > at + i) & (length_N[to + j] - length_N[at + i] <= CLOSE)
+    for at in range(0, len(order), BLOCK_SIZE):
+        end = np.searchsorted(length_N, length_N[at : at + BLOCK_SIZE][-1] + MAX_LOG_LENGTH_DIFFERENCE, 'right')
+        for to in range(at, end, 8 * BLOCK_SIZE):
+            product = grid_NxS[at : at + BLOCK_SIZE] @ grid_NxS[to : min(to + 8 * BLOCK_SIZE, end)].T
+            i, j = np.nonzero(product >= COPY_SIMILARITY)
+            keep = (to + j > at + i) & (length_N[to + j] - length_N[at + i] <= MAX_LOG_LENGTH_DIFFERENCE)
             i, j = i[keep], j[keep]
             pairs.append(np.sort(np.stack([order[at + i], order[to + j]], axis=1), axis=1))
             alike.append(product[i, j])
@@ -168,7 +168,7 @@ def near(signature_NxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return near_Px2[sorted_P], np.concatenate(alike)[sorted_P]
 
 
-def sentences(utterances: Utterances, folds: list[Fold]) -> dict:
+def sentence_overlap(utterances: Utterances, folds: list[Fold]) -> dict:
     """How many test utterances, over all folds, say a sentence that training has; `known` is how many say a known one."""
     said = utterances.text['sentence']
     known, heard = [], []
@@ -181,7 +181,7 @@ def sentences(utterances: Utterances, folds: list[Fold]) -> dict:
     return {'known': len(known), 'heard': len(heard), 'sentences': tested, 'sentences_heard': sentences_heard}
 
 
-def missing(utterances: Utterances, folds: list[Fold]) -> dict:
+def missing_classes(utterances: Utterances, folds: list[Fold]) -> dict:
     """The parts that lack a class."""
     emotion = utterances.text['emotion']
     classes = np.unique(np.concatenate([emotion[getattr(f, part)] for f in folds for part in PARTS]))
@@ -189,10 +189,10 @@ def missing(utterances: Utterances, folds: list[Fold]) -> dict:
     for fold, part in itertools.product(folds, PARTS):
         if lacking := sorted(set(classes) - set(emotion[getattr(fold, part)])):
             found.append({'fold': fold.name, 'part': part, 'classes': [str(c) for c in lacking]})
-    return {'parts': len(found), 'examples': found[:NAMED]}
+    return {'parts': len(found), 'examples': found[:MAX_EXAMPLES]}
 
 
-def tells(utterances: Utterances, folds: list[Fold]) -> dict:
+def emotion_information(utterances: Utterances, folds: list[Fold]) -> dict:
     """How much the speaker, and the language where there are several, tells of the emotion; the speaker also per corpus."""
     rows = np.unique(np.concatenate([getattr(f, part) for f in folds for part in PARTS]))
     text = {k: v[rows] for k, v in utterances.text.items()}
@@ -203,10 +203,10 @@ def tells(utterances: Utterances, folds: list[Fold]) -> dict:
         every['corpus'] = ('corpus', np.ones(len(rows), bool))
     if len(np.unique(text['language'])) > 1:
         every['language'] = ('language', np.ones(len(rows), bool))
-    return {str(name): confound(text[column][some], text['emotion'][some]) for name, (column, some) in every.items()}
+    return {str(name): measure_confounding(text[column][some], text['emotion'][some]) for name, (column, some) in every.items()}
 
 
-def confound(domain_N: np.ndarray, emotion_N: np.ndarray) -> dict:
+def measure_confounding(domain_N: np.ndarray, emotion_N: np.ndarray) -> dict:
     """I(domain; emotion) in bits, what chance gives, H(emotion), and a word on how much that is.
 
     The counts overrate the information, the more so the fewer utterances a domain has; `chance` is what they give on average when
@@ -214,14 +214,14 @@ def confound(domain_N: np.ndarray, emotion_N: np.ndarray) -> dict:
     """
     random = np.random.default_rng(0)
     domain_N, emotion_N = (np.unique(x, return_inverse=True)[1] for x in (domain_N, emotion_N))
-    chance = float(np.mean([information(domain_N, random.permutation(emotion_N)) for _ in range(SHUFFLES)]))
-    bits, whole = information(domain_N, emotion_N), entropy(emotion_N)
+    chance = float(np.mean([mutual_information(domain_N, random.permutation(emotion_N)) for _ in range(NUM_SHUFFLES)]))
+    bits, whole = mutual_information(domain_N, emotion_N), entropy(emotion_N)
     share = max(0.0, bits - chance) / (whole - chance) if whole - chance > 1e-9 else 0.0
-    word = next(word for least, word in WORDS if share <= least or word == WORDS[-1][1])
+    word = next(word for least, word in CONFOUNDING_LEVELS if share <= least or word == CONFOUNDING_LEVELS[-1][1])
     return {k: round(v, 4) for k, v in (('bits', bits), ('chance', chance), ('of', whole), ('share', share))} | {'word': word}
 
 
-def information(x_N: np.ndarray, y_N: np.ndarray) -> float:
+def mutual_information(x_N: np.ndarray, y_N: np.ndarray) -> float:
     """Mutual information of two columns of small integers, in bits."""
     return max(0.0, entropy(x_N) + entropy(y_N) - entropy(x_N * (y_N.max(initial=0) + 1) + y_N))
 
@@ -233,7 +233,7 @@ def entropy(x_N: np.ndarray) -> float:
     return float(-(p * np.log2(p)).sum()) + 0.0
 
 
-def refuse(findings: dict) -> None:
+def check_leaks(findings: dict) -> None:
     """Raises what `findings` has of leaks that are not allowed, with the way out."""
     said = []
     if 'speaker' in findings['leaks'] and 'speaker' not in findings['allowed']:
@@ -241,9 +241,9 @@ def refuse(findings: dict) -> None:
         first = s['examples'][0]
         same = [e for e in s['examples'] if (e['fold'], e['parts']) == (first['fold'], first['parts'])]
         said.append(
-            f'Speaker leak: in fold {first["fold"]!r} {" and ".join(first["parts"])} share {many(len(same), "speaker")}: '
+            f'Speaker leak: in fold {first["fold"]!r} {" and ".join(first["parts"])} share {pluralize(len(same), "speaker")}: '
             + '; '.join(f'{e["speaker"]} ({" and ".join(e["utterances"])})' for e in same)
-            + f'. In all {many(s["count"], "speaker")} in {s["in_folds"]} of {many(findings["folds"], "fold")}. '
+            + f'. In all {pluralize(s["count"], "speaker")} in {s["in_folds"]} of {pluralize(findings["folds"], "fold")}. '
             'Choose a protocol that is disjoint by speaker; --allow_leak=speaker goes on, and says so in the results.'
         )
     if 'audio' in findings['leaks'] and 'audio' not in findings['allowed']:
@@ -252,16 +252,16 @@ def refuse(findings: dict) -> None:
         same = [e for e in a['examples'] if (e['fold'], e['parts']) == (first['fold'], first['parts'])]
         said.append(
             f'Audio leak: in fold {first["fold"]!r} {" and ".join(first["parts"])} share recordings: '
-            + '; '.join(map(equation, same[:3]))
+            + '; '.join(map(format_pair, same[:3]))
             + '; ...' * (len(same) > 3)
-            + f'. In all {a["exact"]} identical and {a["near"]} nearly, in {a["in_folds"]} of {many(findings["folds"], "fold")}. '
+            + f'. In all {a["exact"]} identical and {a["near"]} nearly, in {a["in_folds"]} of {pluralize(findings["folds"], "fold")}. '
             'Remove one of the copies and prepare the corpus again; --allow_leak=audio goes on, and says so in the results.'
         )
     if said:
-        raise Refusal('\n'.join(said))
+        raise UserError('\n'.join(said))
 
 
-def equation(pair: dict) -> str:
+def format_pair(pair: dict) -> str:
     """'a = b' of identical recordings, 'a ~ (0.9876) b' of others, with what is said differently of them."""
     a, b = pair['utterances']
     sign = '='
@@ -270,48 +270,48 @@ def equation(pair: dict) -> str:
     return f'{a} {sign} {b}' + (f', though of another {" and ".join(pair["differ"])}' if pair['differ'] else '')
 
 
-def many(n: int, what: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """'1 pair', '2 pairs'."""
-    return f'{n} {what}{"" if n == 1 else "s"}'
+    return f'{count} {noun}{"" if count == 1 else "s"}'
 
 
-def sayings(findings: dict) -> Iterator[tuple[str, str]]:
+def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
     """What was looked for, and what was found."""
     f, folds = findings, findings['folds']
     speaker, audio, session, sentence = (f[k] for k in ('speaker', 'audio', 'session', 'sentence'))
-    within = lambda x: f' in {x["in_folds"]} of {many(folds, "fold")}'  # noqa: E731
+    within = lambda x: f' in {x["in_folds"]} of {pluralize(folds, "fold")}'  # noqa: E731
     leak = lambda kind: f'LEAK{" (allowed)" * (kind in f["allowed"])}: ' * (kind in f['leaks'])  # noqa: E731
-    said = f'{many(speaker["count"], "speaker")} shared{within(speaker)}' if speaker['count'] else 'no speaker shared'
+    said = f'{pluralize(speaker["count"], "speaker")} shared{within(speaker)}' if speaker['count'] else 'no speaker shared'
     meant = ', as the protocol means to' if speaker['count'] and f['shares_speakers'] else ''
     unknown = f'; {speaker["unknown"]} utterances of unknown speakers, which cannot be checked' if speaker['unknown'] else ''
     yield 'speakers', leak('speaker') + said + meant + unknown
-    copies = f'{many(audio["exact"], "recording")} shared, {audio["near"]} nearly{within(audio)}'
+    copies = f'{pluralize(audio["exact"], "recording")} shared, {audio["near"]} nearly{within(audio)}'
     yield 'audio', leak('audio') + (copies if audio['exact'] + audio['near'] else 'no audio shared')
     if f['transductive']:
         yield 'adaptation', 'hears the tested audio, as the protocol means to'
     exact, nearly = f['duplicates']['exact'], f['duplicates']['near']
-    pairs = [f'{many(exact, "pair")} of identical audio'] if exact else []
-    pairs += [f'{many(nearly, "pair")} of nearly identical audio'] if nearly else []
+    pairs = [f'{pluralize(exact, "pair")} of identical audio'] if exact else []
+    pairs += [f'{pluralize(nearly, "pair")} of nearly identical audio'] if nearly else []
     if pairs:
         yield 'within a part', ' and '.join(pairs)
     if session['count']:
         yield 'sessions', f'{session["count"]} shared{within(session)}: the same room, and perhaps the same dialogue'
     if sentence['known']:
-        share = f'{sentence["sentences_heard"]} of {many(sentence["sentences"], "sentence")} tested'
+        share = f'{sentence["sentences_heard"]} of {pluralize(sentence["sentences"], "sentence")} tested'
         whole = f' ({100 * sentence["heard"] / sentence["known"]:.0f} % of the utterances)' if sentence['heard'] else ''
         yield 'sentences', f'{share} {"is" if sentence["sentences"] == 1 else "are"} in training too{whole}'
     for e in f['missing']['examples'][:3]:
         yield 'classes', f'{e["part"]} of fold {e["fold"]!r} has no {" nor ".join(e["classes"])}'
     if (n := f['missing']['parts']) > 3:
-        yield 'classes', f'{many(n - 3, "more part")} without a class'
+        yield 'classes', f'{pluralize(n - 3, "more part")} without a class'
     for name, c in f['tells'].items():
         yield f'{name} tells', f'{c["bits"]:.2f} of {c["of"]:.2f} bits of emotion (chance {c["chance"]:.2f}): {c["word"]}'
 
 
-def brief(findings: dict) -> list[str]:
+def summary_lines(findings: dict) -> list[str]:
     """The audit in a few lines, for the start of training."""
     first, others = [], []
-    for what, found in sayings(findings):
+    for what, found in describe_findings(findings):
         if what in ('speakers', 'audio', 'sentences'):
             first.append(found)
         elif what in ('within a part', 'speaker tells'):
@@ -321,32 +321,32 @@ def brief(findings: dict) -> list[str]:
     return ['Audit: ' + '; '.join(first), *others]
 
 
-def show(findings: dict) -> None:
+def print_findings(findings: dict) -> None:
     """Prints all of it, at 80 columns."""
     import rich.box
     import rich.console
     import rich.table
 
     grid = rich.table.Table('checked', 'found', box=rich.box.SIMPLE)
-    for what, found in sayings(findings):
+    for what, found in describe_findings(findings):
         grid.add_row(what, found)
     rich.console.Console(highlight=False, markup=False).print(grid)
     for kind in ('speaker', 'session'):
         if examples := findings[kind]['examples']:
             print(f'{kind}s in two parts of a fold, first in {examples[0]["fold"]!r}: {", ".join(e[kind] for e in examples)}')
     for e in findings['audio']['examples']:
-        print(f'shared audio: {equation(e)}: {" and ".join(e["parts"])} of fold {e["fold"]!r}')
+        print(f'shared audio: {format_pair(e)}: {" and ".join(e["parts"])} of fold {e["fold"]!r}')
     for e in findings['duplicates']['examples']:
-        print(f'the same audio within a part: {equation(e)}')
+        print(f'the same audio within a part: {format_pair(e)}')
 
 
-def show_parts(utterances: Utterances, folds: list[Fold]) -> None:
+def print_parts(utterances: Utterances, folds: list[Fold]) -> None:
     """Prints the size of every part: utterances, speakers, classes."""
     import rich.box
     import rich.console
     import rich.table
 
-    text, parts = utterances.text, [p for p in EVERY if p in PARTS or any(len(getattr(f, p)) for f in folds)]
+    text, parts = utterances.text, [p for p in ALL_PARTS if p in PARTS or any(len(getattr(f, p)) for f in folds)]
     grid = rich.table.Table('fold', box=rich.box.SIMPLE)
     for part in parts:
         grid.add_column(part, justify='right')
@@ -358,7 +358,7 @@ def show_parts(utterances: Utterances, folds: list[Fold]) -> None:
     rich.console.Console(highlight=False, markup=False).print(grid)
 
 
-def show_priors(utterances: Utterances, most: int = 40) -> None:
+def print_class_priors(utterances: Utterances, max_speakers: int = 40) -> None:
     """Prints the share of the classes in every speaker's utterances, the most one-sided speakers first."""
     import rich.box
     import rich.console
@@ -373,14 +373,14 @@ def show_priors(utterances: Utterances, most: int = 40) -> None:
     grid = rich.table.Table('speaker', box=rich.box.SIMPLE)
     for heading in ('all', *classes):
         grid.add_column(str(heading), justify='right')
-    for k in order[:most]:
+    for k in order[:max_speakers]:
         grid.add_row(str(speakers[k]) or 'unknown', str(count_KxC[k].sum()), *(f'{100 * p:.0f}' for p in p_KxC[k]))
     grid.add_section()
     print('Utterances, and percent of them in each class, the most one-sided speaker first:')
     grid.add_row('all', str(len(utterances)), *(f'{100 * p:.0f}' for p in p_C))
     rich.console.Console(highlight=False, markup=False).print(grid)
-    if len(speakers) > most:
-        print(f'... and {len(speakers) - most} more speakers')
+    if len(speakers) > max_speakers:
+        print(f'... and {len(speakers) - max_speakers} more speakers')
 
 
 def main() -> None:
@@ -391,16 +391,16 @@ def main() -> None:
     if {'--help', '-h', '-help'} & set(sys.argv[1:]):
         print(__doc__)
         return
-    with spoken():
-        config = command.parse(sys.argv, 'data_pipelines.audit')
-        config = batches.resolved(config)
-        split, protocol = batches.split(config), Protocol(**config.protocol)
-        print('\n'.join([protocol.title, f'split {split.sha256}', *split.left(config.data.labels), '']))
-        show_parts(split.utterances, split.folds)
-        show_priors(split.utterances[np.flatnonzero(split.utterances.text['emotion'] != '')])
-        findings = inspect(split.utterances, split.folds, protocol)
-        show(findings)
-        refuse(findings)
+    with exit_on_user_error():
+        config = command.parse_flags(sys.argv, 'data_pipelines.audit')
+        config = batches.resolve_config(config)
+        split, protocol = batches.make_split(config), Protocol(**config.protocol)
+        print('\n'.join([protocol.title, f'split {split.sha256}', *split.describe_left_out(config.data.labels), '']))
+        print_parts(split.utterances, split.folds)
+        print_class_priors(split.utterances[np.flatnonzero(split.utterances.text['emotion'] != '')])
+        findings = inspect_folds(split.utterances, split.folds, protocol)
+        print_findings(findings)
+        check_leaks(findings)
 
 
 if __name__ == '__main__':

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import folds, labels, pack, prepare, shards, upstream
-from data_pipelines.builder import TEXTS
+from data_pipelines import corpora, labels, pack, prepare, shards, upstream
+from data_pipelines.folds import hash_folds, identity_mask, make_folds
+from data_pipelines.builder import TEXT_COLUMNS
 from data_pipelines.folds import Fold, Protocol
 from data_pipelines.log_mel import LogMel
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from data_pipelines.shards import Utterances
 
 NORMALISATIONS = {
@@ -26,133 +27,133 @@ NORMALISATIONS = {
     'none': '',
 }
 DOMAINS = ('speaker', 'language', 'corpus')
-LEAST_VARIANCE = 1e-4  # of a band that is normalised: one that hardly varies is not blown up
-MANY = 20  # values of a column that a refusal lists
+MIN_VARIANCE = 1e-4  # of a band that is normalised: one that hardly varies is not blown up
+MAX_LISTED_VALUES = 20  # values of a column that a refusal lists
 
 
-def features(config) -> LogMel | upstream.States | upstream.Heard:
+def feature_spec(config) -> LogMel | upstream.EncoderStates | upstream.EncoderInput:
     """What the features of `config.data` are."""
     name = config.get('upstream')  # a model of an earlier jaxser does not say
-    return upstream.named(name) if name else LogMel(**config.features)
+    return upstream.spec_from_name(name) if name else LogMel(**config.features)
 
 
-def places(config) -> list[Path]:
+def find_datasets(config) -> list[Path]:
     """Where the data sets of `config.corpora` lie, an .npz before shards; says how to get those that are not there."""
-    spec = features(config)
+    spec = feature_spec(config)
     found = []
     for name in config.corpora:
-        folder, packed = prepare.find(config.dir, name, spec), pack.place(config.dir, name, spec)
-        if config.resident != 'off' and packed.exists() and (folder is None or _fingerprint(folder) == pack.fingerprint(packed)):
+        folder, packed = prepare.find_dataset(config.dir, name, spec), pack.npz_path(config.dir, name, spec)
+        if config.is_resident != 'off' and packed.exists() and (folder is None or _read_fingerprint(folder) == pack.read_fingerprint(packed)):
             found.append(packed)
             continue
         if folder is None:
             if packed.exists():
-                raise Refusal(f'{packed} cannot be streamed, and its shards are not there: leave config.data.resident on.')
+                raise UserError(f'{packed} cannot be streamed, and its shards are not there: leave config.data.resident on.')
             if config.upstream:
-                upstream.chosen(config.dir, config.corpora, config.upstream)  # says how to get them
-            corpus = prepare.corpora.load(name)
+                upstream.resolve_feature_name(config.dir, config.corpora, config.upstream)  # says how to get them
+            corpus = corpora.load_corpus(name)
             differing = ''.join(
                 f' --{f.name} {getattr(spec, f.name)}' for f in dataclasses.fields(spec) if getattr(spec, f.name) != f.default
             )
-            others = prepare.by_other_librosas(config.dir, name, spec)
-            if corpus.make is None and others:
-                raise Refusal(
+            others = prepare.find_other_librosa_datasets(config.dir, name, spec)
+            if corpus.synthesise is None and others:
+                raise UserError(
                     f'{corpus.title} was prepared with librosa {" and ".join(others)} ({", ".join(map(str, others.values()))}); '
-                    f'this is librosa {prepare.librosa() or "none"}. Prepare it again, or install that librosa.'
+                    f'this is librosa {prepare.librosa_version() or "none"}. Prepare it again, or install that librosa.'
                 )
-            if corpus.make is None:
-                raise Refusal(
-                    f'{corpus.title} is not prepared in {config.dir}/ ({name}/{spec.name}). Get it from {corpus.home}, then run\n'
+            if corpus.synthesise is None:
+                raise UserError(
+                    f'{corpus.title} is not prepared in {config.dir}/ ({name}/{spec.name}). Get it from {corpus.homepage}, then run\n'
                     f'  python -m data_pipelines.prepare {name} --source PATH --out {config.dir}{differing}\n'
                     'To try the whole of jaxser without any corpus: python -m jaxser.main --config=configs/dann_demo.py'
                 )
-            folder = prepare.prepare(name, None, config.dir, spec)
+            folder = prepare.prepare_corpus(name, None, config.dir, spec)
         found.append(folder)
     return found
 
 
-def read(config) -> Utterances:
+def read_utterances(config) -> Utterances:
     """The columns of the data sets of `config.corpora`."""
-    found = places(config)
-    return shards.together([pack.read(p) if p.suffix == '.npz' else shards.read(p) for p in found])
+    found = find_datasets(config)
+    return shards.concatenate_datasets([pack.read_columns(p) if p.suffix == '.npz' else shards.read_columns(p) for p in found])
 
 
-def _fingerprint(folder: Path) -> str:
-    return prepare.record(folder)['fingerprint']
+def _read_fingerprint(folder: Path) -> str:
+    return prepare.read_record(folder)['fingerprint']
 
 
-def fingerprints(config) -> dict[str, str]:
+def read_fingerprints(config) -> dict[str, str]:
     """What tells the prepared data sets of `config.corpora` from others of the same name; without those that are not there."""
-    spec = features(config)
+    spec = feature_spec(config)
     found = {}
     for name in config.corpora:
-        if folder := prepare.find(config.dir, name, spec):
-            found[name] = _fingerprint(folder)
-        elif one := pack.fingerprint(pack.place(config.dir, name, spec)):
+        if folder := prepare.find_dataset(config.dir, name, spec):
+            found[name] = _read_fingerprint(folder)
+        elif one := pack.read_fingerprint(pack.npz_path(config.dir, name, spec)):
             found[name] = one
     return found
 
 
-def encoder(config) -> dict:
+def read_encoder_record(config) -> dict:
     """What was noted of the encoder when the states of the data sets were computed: name, sha256, folder, format, ..."""
-    place = places(config)[0]
-    found = (pack.record(place) if place.suffix == '.npz' else prepare.record(place)).get('upstream') or {}
+    place = find_datasets(config)[0]
+    found = (pack.read_record(place) if place.suffix == '.npz' else prepare.read_record(place)).get('upstream') or {}
     if 'sha256' not in found:
-        raise Refusal(f'{place} does not say by which weights its states were made. Remove it and prepare the corpus again.')
+        raise UserError(f'{place} does not say by which weights its states were made. Remove it and prepare the corpus again.')
     return found
 
 
-def only(utterances: Utterances, wanted: str) -> tuple[Utterances, dict[str, int]]:
-    """The utterances that `wanted` names, as 'column=value,value' ('' names all), and the counts of the others by their value."""
-    if not wanted:
+def filter_utterances(utterances: Utterances, selection: str) -> tuple[Utterances, dict[str, int]]:
+    """The utterances that `selection` names, as 'column=value,value' ('' names all), and the counts of the others by their value."""
+    if not selection:
         return utterances, {}
-    column, _, values = wanted.partition('=')
-    if column not in TEXTS:
-        raise Refusal(
-            f'config.data.only is {wanted!r}; expected a column and its value, as style=improvised, of {", ".join(TEXTS)}.'
+    column, _, values = selection.partition('=')
+    if column not in TEXT_COLUMNS:
+        raise UserError(
+            f'config.data.only is {selection!r}; expected a column and its value, as style=improvised, of {", ".join(TEXT_COLUMNS)}.'
         )
     value_N, chosen = utterances.text[column], values.split(',')
     there, count = np.unique(value_N, return_counts=True)
     if strange := [v for v in chosen if v not in there]:
-        known = ', '.join(str(v) or 'nothing' for v in there[:MANY]) + (', ...' if len(there) > MANY else '')
-        raise Refusal(f'config.data.only: nobody has {column}={strange[0]}; found: {known}.')
+        known = ', '.join(str(v) or 'nothing' for v in there[:MAX_LISTED_VALUES]) + (', ...' if len(there) > MAX_LISTED_VALUES else '')
+        raise UserError(f'config.data.only: nobody has {column}={strange[0]}; found: {known}.')
     others = {f'{column}={v}': int(n) for v, n in zip(there, count) if v not in chosen}
     return utterances[np.flatnonzero(np.isin(value_N, chosen))], others
 
 
-def labelled(utterances: Utterances, space: str, identity: tuple[str, ...] = ()) -> tuple[Utterances, dict[str, int]]:
+def keep_labelled(utterances: Utterances, label_space: str, identity_corpora: tuple[str, ...] = ()) -> tuple[Utterances, dict[str, int]]:
     """The utterances that have a class in the label space, their emotion replaced by it, and the counts of those left out.
 
-    Those of the corpora `identity` all stay, and lose their emotion ('').
+    Those of the corpora `identity_corpora` all stay, and lose their emotion ('').
     """
-    apart_N = folds.apart(utterances, identity)
+    apart_N = identity_mask(utterances, identity_corpora)
     own = np.flatnonzero(~apart_N)
-    class_O, left_out = labels.classify(space, utterances.text['emotion'][own], utterances.rating_NxA[own])
+    class_O, left_out = labels.map_labels(label_space, utterances.text['emotion'][own], utterances.rating_NxA[own])
     class_N = np.full(len(utterances), '', class_O.dtype)
     class_N[own] = class_O
     keep_N = apart_N | (class_N != '')
     if not (class_N != '').any():
         what = ', '.join(f'{n} {reason}' for reason, n in left_out.items())
-        raise Refusal(f'No utterance has a class in the label space {space!r}: {what}. Choose another --config.data.labels.')
+        raise UserError(f'No utterance has a class in the label space {label_space!r}: {what}. Choose another --config.data.labels.')
     kept = utterances[np.flatnonzero(keep_N)]
     kept.text['emotion'] = class_N[keep_N]
     return kept, left_out
 
 
-def resolved(config):
+def resolve_config(config):
     """The configuration with the data sets that its protocol names; a name that is no corpus of ours is one of your CSV's."""
     config = copy.deepcopy(config)
     lists = ((config.data, 'corpora'), *((config.protocol, key) for key in ('source', 'target', 'identity')))
     for node, key in lists:
         node[key] = tuple(name.strip() for some in node[key] for name in some.split(','))  # 'a,b' is what a shell passes
         if twice := [name for name in node[key] if node[key].count(name) > 1]:
-            raise Refusal(f'{key} names {twice[0]} twice: {", ".join(node[key])}.')
+            raise UserError(f'{key} names {twice[0]} twice: {", ".join(node[key])}.')
     protocol = Protocol(**config.protocol)
-    ours, ends, beside = prepare.corpora.names(), (*protocol.source, *protocol.target), protocol.identity
+    ours, ends, beside = corpora.corpus_names(), (*protocol.source, *protocol.target), protocol.identity
     data_sets = lambda names: tuple(n if n in ours else 'folder' for n in names)  # noqa: E731
     own = data_sets(ends) or config.data.corpora
     if not ends and (both := set(own) & set(beside)):
-        raise Refusal(
+        raise UserError(
             f'{min(both)} fills the identity batches (config.protocol.identity), and config.data.corpora trains and tests on it: '
             'name it in one of the two.'
         )
@@ -160,47 +161,47 @@ def resolved(config):
     tuned = config.model.name == 'fine_tuned'
     config.model.upstream = os.path.expanduser(config.model.upstream)
     if tuned != bool(config.model.upstream):
-        raise Refusal(
+        raise UserError(
             'config.model.name=fine_tuned trains a pretrained encoder: name its folder, --config.model.upstream=FOLDER.'
             if tuned
             else f'config.model.upstream is {config.model.upstream}, which only fine_tuned trains; {config.model.name} hears '
             'what config.data.upstream names, or log-mel. Leave it empty, or set config.model.name=fine_tuned.'
         )
     if tuned:
-        hears = upstream.Heard.of(config.model.upstream).name
-        config.model.weights = upstream.States.of(config.model.upstream, upstream.KEPT[0]).digest
+        hears = upstream.EncoderInput.from_folder(config.model.upstream).name
+        config.model.weights = upstream.EncoderStates.from_folder(config.model.upstream, upstream.STATE_KINDS[0]).digest
         if not hears.startswith(config.data.upstream):
-            raise Refusal(f'config.data.upstream is {config.data.upstream!r}; what fine_tuned hears is {hears}: leave it empty.')
+            raise UserError(f'config.data.upstream is {config.data.upstream!r}; what fine_tuned hears is {hears}: leave it empty.')
         config.data.upstream = hears
         if config.data.normalise != 'none':
-            raise Refusal(
+            raise UserError(
                 f'config.data.normalise is {config.data.normalise!r}; a pretrained encoder hears {hears} as it is: '
                 'set config.data.normalise=none.'
             )
     elif config.data.upstream:
-        config.data.upstream = upstream.chosen(config.data.dir, config.data.corpora, config.data.upstream)
+        config.data.upstream = upstream.resolve_feature_name(config.data.dir, config.data.corpora, config.data.upstream)
         config.model.states = config.data.upstream
-        if isinstance(found := features(config.data), upstream.Heard):
-            raise Refusal(
+        if isinstance(found := feature_spec(config.data), upstream.EncoderInput):
+            raise UserError(
                 f'{config.data.upstream} is what an upstream hears, of which {config.model.name} makes nothing: set '
                 'config.model.name=fine_tuned.'
             )
-        if found.pooled:
+        if found.is_pooled:
             if config.model.name != 'layer_sum':
-                raise Refusal(
+                raise UserError(
                     f'{config.data.upstream} has one frame an utterance, and {config.model.name} hears many: set '
                     'config.model.name=layer_sum, or prepare with --states all.'
                 )
             if config.data.normalise in ('utterance', 'speaker'):
-                raise Refusal(
+                raise UserError(
                     f'config.data.normalise={config.data.normalise} takes a stranger by the utterance alone, which leaves '
                     'nothing of states that are pooled over it: set global, or speaker_transductive.'
                 )
             config.data.frames = 1
-    if (strange := [n for n in (*ends, *beside) if n not in ours]) and 'folder' not in fingerprints(config.data):
-        prepare.corpora.load(strange[0])  # says which corpora there are
+    if (strange := [n for n in (*ends, *beside) if n not in ours]) and 'folder' not in read_fingerprints(config.data):
+        corpora.load_corpus(strange[0])  # says which corpora there are
     if not ends and 'folder' not in own and (strange := [n for n in beside if n not in ours]):
-        raise Refusal(
+        raise UserError(
             f'config.protocol.identity names {strange[0]}, of a CSV whose other corpora would be trained on: '
             'name folder in config.data.corpora if they are to be, or prepare a CSV of its own.'
         )
@@ -216,42 +217,42 @@ class Split(NamedTuple):
     left_out: dict[str, int]  # not wanted, as 'style=scripted', or without a class, by what they have instead
     unused: int  # of the others, in no part of any fold
 
-    def left(self, space: str) -> list[str]:
+    def describe_left_out(self, label_space: str) -> list[str]:
         """What is not used, in words, for people; nothing if everything is."""
         said = []
-        for why, marked in (('by config.data.only', True), (f'having no class in {space!r}', False)):
+        for why, marked in (('by config.data.only', True), (f'having no class in {label_space!r}', False)):
             if what := ', '.join(f'{n} {e}' for e, n in sorted(self.left_out.items()) if ('=' in e) == marked):
                 said.append(f'Left out, {why}: {what}.')
         return said + ([f'Left out, in no part of this protocol: {self.unused}.'] if self.unused else [])
 
 
-def split(config) -> Split:
+def make_split(config) -> Split:
     """Reads the columns of a resolved configuration's data sets, maps their labels and cuts them into folds."""
     protocol = Protocol(**config.protocol)
-    utterances, others = only(read(config.data), config.data.only)
-    utterances, left_out = labelled(utterances, config.data.labels, protocol.identity)
-    made = folds.make(utterances, protocol)
+    utterances, others = filter_utterances(read_utterances(config.data), config.data.only)
+    utterances, left_out = keep_labelled(utterances, config.data.labels, protocol.identity)
+    made = make_folds(utterances, protocol)
     used = np.unique(np.concatenate([part for f in made for part in (f.train, f.dev, f.test, f.adapt, f.identity)]))
-    return Split(utterances, made, folds.sha256(utterances, made), others | left_out, len(utterances) - len(used))
+    return Split(utterances, made, hash_folds(utterances, made), others | left_out, len(utterances) - len(used))
 
 
-def shares(fold: Fold, size: int) -> list[tuple[np.ndarray, int]]:
+def batch_shares(fold: Fold, batch_size: int) -> list[tuple[np.ndarray, int]]:
     """Whose utterances make a batch, and how many: the training part alone, or half and half with what it adapts to."""
-    return [(fold.train, size // 2), (fold.adapt, size - size // 2)] if len(fold.adapt) else [(fold.train, size)]
+    return [(fold.train, batch_size // 2), (fold.adapt, batch_size - batch_size // 2)] if len(fold.adapt) else [(fold.train, batch_size)]
 
 
-def steps_per_epoch(folds: list[Fold], size: int) -> int:
+def steps_per_epoch(folds: list[Fold], batch_size: int) -> int:
     """The same in every fold: enough for the largest training part to be seen once."""
-    return max(-(-len(f.train) // shares(f, size)[0][1]) for f in folds)
+    return max(-(-len(f.train) // batch_shares(f, batch_size)[0][1]) for f in folds)
 
 
-def order(fold: Fold, epoch: int, steps: int, size: int, seed: int, identity: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def epoch_order(fold: Fold, epoch: int, steps: int, batch_size: int, order_seed: int, identity_count: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """row_SxB and crop_SxB of an epoch: permutations of a part of the fold, begun anew when one is used up.
 
-    `crop` in [0, 1) says where in a longer utterance the cut begins. After `size` examples come `identity` others of those whose
+    `crop` in [0, 1) says where in a longer utterance the cut begins. After `batch_size` examples come `identity_count` others of those whose
     domain is forgotten, in an order of their own, which changes nothing of the first.
     """
-    random = np.random.default_rng((seed, fold.number, epoch))
+    random = np.random.default_rng((order_seed, fold.number, epoch))
 
     def shuffled(part: np.ndarray, n: int) -> np.ndarray:
         rows = np.concatenate([random.permutation(part) for _ in range(-(-steps * n // len(part)))])
@@ -260,31 +261,31 @@ def order(fold: Fold, epoch: int, steps: int, size: int, seed: int, identity: in
     def drawn(some: list[tuple[np.ndarray, int]], n: int) -> tuple[np.ndarray, np.ndarray]:
         return np.concatenate([shuffled(*one) for one in some], axis=1), random.random((steps, n))
 
-    heard = [drawn(shares(fold, size), size), *([drawn([(fold.forgotten, identity)], identity)] if identity else [])]
+    heard = [drawn(batch_shares(fold, batch_size), batch_size), *([drawn([(fold.domain_rows, identity_count)], identity_count)] if identity_count else [])]
     rows, crops = (np.concatenate(x, axis=1) for x in zip(*heard))
     return rows, crops
 
 
-def start(frames: np.ndarray, crop: np.ndarray, T: int) -> np.ndarray:
+def crop_starts(frames: np.ndarray, crop: np.ndarray, T: int) -> np.ndarray:
     """The first frame of a cut of T frames."""
     return np.floor(crop * (np.maximum(frames - T, 0) + 1)).astype(np.int64)
 
 
-def lengths(frames: int) -> int:
+def padded_length(frames: int) -> int:
     """The number of frames to which a batch of whole utterances is padded: few values, so that few programs are compiled."""
     return min(T for T in (1, *(n << k for k in range(20) for n in (100, 150))) if frames <= T)
 
 
-def whole(utterances: Utterances, parts: list[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+def whole_utterance_batches(utterances: Utterances, parts: list[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Whole utterances of a part of each fold, the longest first: (row_FxB, start_FxB, T); row -1 where a fold has no more."""
     ordered = [part[np.argsort(-utterances.frames_N[part], kind='stable')] for part in parts]
-    for at in range(0, max(len(p) for p in parts), size):
-        rows = np.full((len(parts), size), -1)
+    for at in range(0, max(len(p) for p in parts), batch_size):
+        rows = np.full((len(parts), batch_size), -1)
         for f, part in enumerate(ordered):
-            some = part[at : at + size]
+            some = part[at : at + batch_size]
             rows[f, : len(some)] = some
         longest = int(utterances.frames_N[rows[rows >= 0]].max())
-        yield rows, np.zeros_like(rows), lengths(longest)
+        yield rows, np.zeros_like(rows), padded_length(longest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,99 +299,99 @@ class Item:
     start: np.ndarray
     frames: int
     steps: int = 0  # of the chunk's S, how many belong to the epoch; the others are skipped
-    last: bool = False  # of this part in this epoch
-    identity: int = 0  # in training, how many examples at the end of B are identity examples, whose emotion nobody is told
-    all_folds: np.ndarray | None = None  # in scoring, the rows of every fold, those of other machines too
+    is_last: bool = False  # of this part in this epoch
+    identity_count: int = 0  # in training, how many examples at the end of B are identity examples, whose emotion nobody is told
+    global_row: np.ndarray | None = None  # in scoring, the rows of every fold, those of other machines too
 
 
-def training(
+def training_items(
     folds: list[Fold],
     fold_DxF: np.ndarray,
     utterances: Utterances,
     epoch: int,
     steps: int,
-    chunk: int,
+    chunk_steps: int,
     config,
-    identity: bool = False,
+    with_identity: bool = False,
 ) -> Iterator[Item]:
-    """An epoch in chunks of equal length; with `identity`, as many identity examples follow the examples of every step."""
-    used, more = np.unique(fold_DxF), config.batch if identity else 0
-    orders = [order(folds[f], epoch, steps, config.batch, config.order_seed, more) for f in used]
+    """An epoch in chunks of equal length; with `with_identity`, as many identity examples follow the examples of every step."""
+    used, more = np.unique(fold_DxF), config.batch if with_identity else 0
+    orders = [epoch_order(folds[f], epoch, steps, config.batch, config.order_seed, more) for f in used]
     at_DxF = np.searchsorted(used, fold_DxF)
     rows, crops = (np.stack(x)[at_DxF].swapaxes(1, 2) for x in zip(*orders))  # DxSxFxB
-    starts = start(utterances.frames_N[rows], crops, config.frames)
-    for at in range(0, steps, chunk):
-        to = min(at + chunk, steps)
-        fill = ((0, 0), (0, chunk - (to - at)), (0, 0), (0, 0))
+    starts = crop_starts(utterances.frames_N[rows], crops, config.frames)
+    for at in range(0, steps, chunk_steps):
+        to = min(at + chunk_steps, steps)
+        fill = ((0, 0), (0, chunk_steps - (to - at)), (0, 0), (0, 0))
         row, first = (np.pad(x[:, at:to], fill, mode='edge') for x in (rows, starts))
         fold = np.broadcast_to(fold_DxF[:, None], row.shape[:-1])
-        yield Item('train', epoch, fold, row, first, config.frames, to - at, to == steps, identity=more)
+        yield Item('train', epoch, fold, row, first, config.frames, to - at, to == steps, identity_count=more)
 
 
-def scoring(folds: list[Fold], fold_DxF: np.ndarray, utterances: Utterances, part: str, epoch: int, size: int) -> Iterator[Item]:
+def evaluation_items(folds: list[Fold], fold_DxF: np.ndarray, utterances: Utterances, part: str, epoch: int, batch_size: int) -> Iterator[Item]:
     """A part of each fold in batches of whole utterances."""
-    every = list(whole(utterances, [getattr(f, part) for f in folds], size))
+    every = list(whole_utterance_batches(utterances, [getattr(f, part) for f in folds], batch_size))
     for n, (row, first, frames) in enumerate(every):
         last = n == len(every) - 1
-        yield Item(part, epoch, fold_DxF, row[fold_DxF], first[fold_DxF], frames, last=last, all_folds=row)
+        yield Item(part, epoch, fold_DxF, row[fold_DxF], first[fold_DxF], frames, is_last=last, global_row=row)
 
 
-class Table:
+class ExampleTable:
     """All of a batch but its features, by row: labels, domains, weights and the normalisation that the protocol allows."""
 
     def __init__(self, utterances: Utterances, folds: list[Fold], normalisation: str, balanced: bool):
         self.utterances, self.folds = utterances, folds
-        self.classes, self.emotion_N = indexed(utterances.text['emotion'])
+        self.classes, self.emotion_N = index_values(utterances.text['emotion'])
         self.domains, self.domain_N, self.seen = {}, {}, {}
         for name in DOMAINS:
-            self.domains[name], self.domain_N[name] = known, _ = indexed(utterances.text[name])
-            heard = [self.domain_N[name][f.forgotten] for f in folds]
+            self.domains[name], self.domain_N[name] = known, _ = index_values(utterances.text[name])
+            heard = [self.domain_N[name][f.domain_rows] for f in folds]
             self.seen[name] = np.stack([np.isin(np.arange(len(known)), h) for h in heard]).astype(np.float32)
-        self.weight_FxC = np.stack([self._weights(f, balanced) for f in folds])
+        self.weight_FxC = np.stack([self._class_weights(f, balanced) for f in folds])
         everyone = np.arange(len(utterances))
         self.target_FxN = np.stack([np.isin(everyone, np.concatenate([f.test, f.adapt])) for f in folds])
         self.normalisation = normalisation
-        self.mean, self.scale, self.moments_FxN = self._moments(normalisation)
+        self.mean, self.scale, self.moments_index_FxN = self._choose_moments(normalisation)
 
-    def _weights(self, fold: Fold, balanced: bool) -> np.ndarray:
+    def _class_weights(self, fold: Fold, balanced: bool) -> np.ndarray:
         """The weight of an example of each class, 1 on average: equal, or in inverse proportion to the training counts."""
         count_C = np.bincount(self.emotion_N[fold.train], minlength=len(self.classes))
         weight_C = len(fold.train) / (len(self.classes) * np.maximum(count_C, 1)) if balanced else np.ones(len(count_C))
         return weight_C.astype(np.float32)
 
-    def _moments(self, how: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _choose_moments(self, normalisation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """mean and scale, first those of every utterance alone, then of groups; and which of them an utterance has in a fold.
 
         The groups are each fold's training part, or the utterances of a speaker that the fold's training hears, or all of them.
         """
         u, (F, N) = self.utterances, self.target_FxN.shape
-        if how == 'none':
+        if normalisation == 'none':
             return np.zeros((1, u.bands), np.float32), np.ones((1, u.bands), np.float32), np.zeros((F, N), np.int32)
         speaker_N, everyone = self.domain_N['speaker'], np.arange(N)
         at_FxN = np.tile(everyone.astype(np.int32), (F, 1))
         groups: list[np.ndarray] = []
         for f, fold in enumerate(self.folds):
-            if how == 'global':
+            if normalisation == 'global':
                 at_FxN[f] = N + len(groups)
                 groups.append(fold.train)
-            elif how == 'speaker' or (how == 'speaker_transductive' and not f):
-                heard = np.concatenate([fold.heard, fold.identity]) if how == 'speaker' else everyone
+            elif normalisation == 'speaker' or (normalisation == 'speaker_transductive' and not f):
+                heard = np.concatenate([fold.seen, fold.identity]) if normalisation == 'speaker' else everyone
                 for speaker in np.unique(speaker_N[heard][speaker_N[heard] >= 0]):
-                    at_FxN[f if how == 'speaker' else slice(None), speaker_N == speaker] = N + len(groups)
+                    at_FxN[f if normalisation == 'speaker' else slice(None), speaker_N == speaker] = N + len(groups)
                     groups.append(heard[speaker_N[heard] == speaker])
-        pooled = [_pool(u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows]) for rows in groups]
+        pooled = [_pool_moments(u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows]) for rows in groups]
         mean, variance = (np.stack([*own, *(p[i] for p in pooled)]) for i, own in enumerate((u.mean_NxM, u.variance_NxM)))
-        return *affine(mean, variance), at_FxN
+        return *standardizer(mean, variance), at_FxN
 
-    def batch(self, item: Item) -> dict[str, np.ndarray]:
+    def make_batch(self, item: Item) -> dict[str, np.ndarray]:
         """A Batch of numpy arrays but for its features, whose arrays lead with the shape of `item.row`, or of `item.fold`."""
         u, real = self.utterances, item.row >= 0
         rows = np.where(real, item.row, 0)
         fold = np.broadcast_to(item.fold[..., None], rows.shape)
-        at, emotion = self.moments_FxN[fold, rows], self.emotion_N[rows]
+        at, emotion = self.moments_index_FxN[fold, rows], self.emotion_N[rows]
         target = real & self.target_FxN[fold, rows]
         labelled = real & ~target if item.part == 'train' else real
-        labelled &= np.arange(rows.shape[-1]) < rows.shape[-1] - item.identity
+        labelled &= np.arange(rows.shape[-1]) < rows.shape[-1] - item.identity_count
         return {
             'frames_B': np.where(real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0).astype(np.int32),
             'mean_BxM': self.mean[at],
@@ -403,16 +404,16 @@ class Table:
         }
 
 
-def resident(table: Table, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
+def resident_feed(table: ExampleTable, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
     """Each item with its batch, for features that are on the device: `first_B` says where there those of an example begin."""
     frames_N = table.utterances.frames_N
     first_N = np.cumsum(frames_N) - frames_N
     for item in items:
         first = np.where(item.row >= 0, first_N[item.row] + item.start, 0)
-        yield item, table.batch(item) | {'first_B': first.astype(np.int32)}
+        yield item, table.make_batch(item) | {'first_B': first.astype(np.int32)}
 
 
-def streaming(table: Table, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
+def streaming_feed(table: ExampleTable, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
     """Each item with its batch and its features, read ahead from the shards."""
     announced: collections.deque[Item] = collections.deque()
 
@@ -421,25 +422,25 @@ def streaming(table: Table, items: Iterable[Item]) -> Iterator[tuple[Item, dict[
             announced.append(item)
             yield item.row, item.start, item.frames
 
-    with contextlib.closing(shards.stream(table.utterances, requests())) as features:
+    with contextlib.closing(shards.stream_features(table.utterances, requests())) as features:
         for mel in features:
             item = announced.popleft()
-            yield item, table.batch(item) | {'mel_BxTxM': mel}
+            yield item, table.make_batch(item) | {'mel_BxTxM': mel}
 
 
-def indexed(value_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def index_values(value_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The values in alphabetical order, and index_N among them; '' is none of them, and has the index -1."""
     known = np.unique(value_N[value_N != ''])
     return known, np.where(value_N == '', -1, np.searchsorted(known, value_N)).astype(np.int32)
 
 
-def _pool(frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pool_moments(frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance over all frames of several utterances."""
     weight_Nx1 = (frames_N / frames_N.sum())[:, None].astype(np.float64)
     mean_M = (weight_Nx1 * mean_NxM).sum(0)
     return mean_M, (weight_Nx1 * (variance_NxM + (mean_NxM - mean_M) ** 2)).sum(0)
 
 
-def affine(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def standardizer(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale, by which features come to mean 0 and variance 1."""
-    return mean.astype(np.float32), (1 / np.sqrt(np.maximum(variance, LEAST_VARIANCE))).astype(np.float32)
+    return mean.astype(np.float32), (1 / np.sqrt(np.maximum(variance, MIN_VARIANCE))).astype(np.float32)

@@ -16,25 +16,25 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from data_pipelines.corpora import Corpus, Utterance
-from data_pipelines.log_mel import SIGNATURE, LogMel, Rejected
-from data_pipelines.upstream import Heard, States
+from data_pipelines.log_mel import LogMel, Rejection, SIGNATURE_SIZE
+from data_pipelines.upstream import EncoderInput, EncoderStates
 
-VERSION = '1.0.0'
-SPLIT = 'utterances'
-TEXTS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'session', 'sentence', 'style', 'split')
-RATINGS = ('arousal', 'valence', 'dominance')
-MOST = 1 << 23  # utterances
-CHUNK = 8  # utterances that go to a worker at once: fewer messages, each of which costs 0.3 ms
+DATASET_VERSION = '1.0.0'
+TFDS_SPLIT = 'utterances'
+TEXT_COLUMNS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'session', 'sentence', 'style', 'split')
+RATING_COLUMNS = ('arousal', 'valence', 'dominance')
+MAX_UTTERANCES = 1 << 23  # utterances
+CHUNK_SIZE = 8  # utterances that go to a worker at once: fewer messages, each of which costs 0.3 ms
 
 
-def labels(utterance: Utterance) -> dict[str, str | float]:
+def label_columns(utterance: Utterance) -> dict[str, str | float]:
     """What the shards say about an utterance beside its sound; a rating that there is not is NaN."""
-    texts = {key: getattr(utterance, 'name' if key == 'utterance' else key) for key in TEXTS}
-    ratings = {key: getattr(utterance, key) for key in RATINGS}
+    texts = {key: getattr(utterance, 'name' if key == 'utterance' else key) for key in TEXT_COLUMNS}
+    ratings = {key: getattr(utterance, key) for key in RATING_COLUMNS}
     return texts | {key: math.nan if rating is None else rating for key, rating in ratings.items()}
 
 
-def facts(result: dict) -> dict[str, str | float]:
+def audio_summary(result: dict) -> dict[str, str | float]:
     """What the lists for people say about an utterance's sound."""
     return {key: result[key] for key in ('frames', 'seconds', 'sha256')}
 
@@ -51,7 +51,7 @@ def import_tensorflow():
     return tf
 
 
-def write(corpus: Corpus, spec: LogMel | States | Heard, examples, data_dir: Path, beam_options=None) -> Path:
+def write_shards(corpus: Corpus, spec: LogMel | EncoderStates | EncoderInput, examples, data_dir: Path, beam_options=None) -> Path:
     """Writes the examples as the data set `<corpus>/<spec.name>` in their order; returns the folder of its shards.
 
     An example is `labels` and the features of an utterance. With Beam's options `examples` is a transform that yields
@@ -69,14 +69,14 @@ def write(corpus: Corpus, spec: LogMel | States | Heard, examples, data_dir: Pat
     builder = Builder(
         name=corpus.name,
         config=spec.name,
-        version=VERSION,
+        version=DATASET_VERSION,
         data_dir=data_dir,
         description=f'{corpus.title}: features ({spec}). Licence of the audio: {corpus.licence}.',
-        homepage=corpus.home,
+        homepage=corpus.homepage,
         features=tfds.features.FeaturesDict(
             {
-                **dict.fromkeys(TEXTS, tfds.features.Text()),
-                **dict.fromkeys(RATINGS, np.float32),
+                **dict.fromkeys(TEXT_COLUMNS, tfds.features.Text()),
+                **dict.fromkeys(RATING_COLUMNS, np.float32),
                 # Without an encoding a float16 tensor is stored as float32.
                 'mel_TxM': tfds.features.Tensor(shape=(None, spec.bands), dtype=np.float16, encoding='bytes'),
                 'frames': np.int32,
@@ -84,10 +84,10 @@ def write(corpus: Corpus, spec: LogMel | States | Heard, examples, data_dir: Pat
                 'mean_M': tfds.features.Tensor(shape=(spec.bands,), dtype=np.float32),
                 'variance_M': tfds.features.Tensor(shape=(spec.bands,), dtype=np.float32),
                 'sha256': tfds.features.Text(),
-                'signature_S': tfds.features.Tensor(shape=(SIGNATURE,), dtype=np.float16, encoding='bytes'),
+                'signature_S': tfds.features.Tensor(shape=(SIGNATURE_SIZE,), dtype=np.float16, encoding='bytes'),
             }
         ),
-        split_datasets={SPLIT: examples if beam_options else zip(keys(), examples)},
+        split_datasets={TFDS_SPLIT: examples if beam_options else zip(shard_keys(), examples)},
         file_format='tfrecord',
         disable_shuffling=True,
     )
@@ -104,47 +104,47 @@ def write(corpus: Corpus, spec: LogMel | States | Heard, examples, data_dir: Pat
     return Path(builder.data_dir)
 
 
-def keys() -> Iterator[int]:
+def shard_keys() -> Iterator[int]:
     """Ascending, and so far apart that TFDS, once it holds 1 GB, puts what comes into many files and sorts them one by one.
 
     With 0, 1, 2, ... all would be in the first of them, and the whole data set in memory at the end.
     """
-    return (n * (2**128 // MOST) for n in range(MOST))
+    return (n * (2**128 // MAX_UTTERANCES) for n in range(MAX_UTTERANCES))
 
 
 @contextlib.contextmanager
-def computed(
-    utterances: list[Utterance], spec: LogMel | States | Heard, workers: int
-) -> Iterator[Iterator[tuple[Utterance, dict | Rejected]]]:
+def run_workers(
+    utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput, workers: int
+) -> Iterator[Iterator[tuple[Utterance, dict | Rejection]]]:
     """Each utterance, in order, with `spec.heard` of it, from worker processes that are some utterances ahead.
 
     They start at once, so that they import librosa while TensorFlow is imported here, and get `CHUNK` utterances at a time. A
     decoder that takes its process down costs the other utterances nothing: what was under way is done again, and what dies twice,
     alone the second time, is rejected.
     """
-    pool, pending = start(workers), collections.deque()
-    chunks = (utterances[at : at + CHUNK] for at in range(0, len(utterances), CHUNK))
+    pool, pending = start_pool(workers), collections.deque()
+    chunks = (utterances[at : at + CHUNK_SIZE] for at in range(0, len(utterances), CHUNK_SIZE))
 
     def submit(chunk: list[Utterance]) -> None:
         try:
-            future = pool.submit(several, chunk, spec)
+            future = pool.submit(process_utterances, chunk, spec)
         except BrokenProcessPool as e:  # since the last result: let it be found where results are taken
             future = concurrent.futures.Future()
             future.set_exception(e)
         pending.append((chunk, future))
 
-    def results() -> Iterator[tuple[Utterance, dict | Rejected]]:
+    def results() -> Iterator[tuple[Utterance, dict | Rejection]]:
         nonlocal pool
         while pending:
             chunk, future = pending.popleft()
             try:
                 done = future.result()
             except BrokenProcessPool:
-                done = one_by_one(chunk, spec)
+                done = process_one_by_one(chunk, spec)
                 again = [c for c, _ in pending]
                 pending.clear()
                 pool.shutdown()
-                pool = start(workers)
+                pool = start_pool(workers)
                 for c in again:
                     submit(c)
             for c in itertools.islice(chunks, 1):
@@ -159,33 +159,33 @@ def computed(
         pool.shutdown(cancel_futures=True)
 
 
-def several(utterances: list[Utterance], spec: LogMel | States | Heard) -> list[dict | Rejected]:
+def process_utterances(utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput) -> list[dict | Rejection]:
     """`spec.heard` of some utterances."""
-    return [spec.heard(u) for u in utterances]
+    return [spec.process_utterance(u) for u in utterances]
 
 
-def one_by_one(utterances: list[Utterance], spec: LogMel | States | Heard) -> list[dict | Rejected]:
+def process_one_by_one(utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput) -> list[dict | Rejection]:
     """`several`, by a process that is replaced whenever an utterance takes it down."""
-    done, pool = [], start(1)
+    done, pool = [], start_pool(1)
     try:
         for u in utterances:
             try:
-                done += pool.submit(several, [u], spec).result()
+                done += pool.submit(process_utterances, [u], spec).result()
             except BrokenProcessPool:
-                done.append(Rejected('unreadable: its decoder crashed'))
+                done.append(Rejection('unreadable: its decoder crashed'))
                 pool.shutdown()
-                pool = start(1)
+                pool = start_pool(1)
     finally:
         pool.shutdown(cancel_futures=True)
     return done
 
 
-def start(workers: int) -> concurrent.futures.ProcessPoolExecutor:
+def start_pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
     """Fresh processes: a fork of one that runs TensorFlow's threads may hang."""
-    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), begin)
+    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), initialize_worker)
 
 
-def begin() -> None:
+def initialize_worker() -> None:
     """Makes a worker single-threaded, deaf to Ctrl-C, which its parent answers, and unable to outlive its parent."""
     import numpy  # noqa: F401 (the limit holds for what is loaded)
     import threadpoolctl

@@ -16,36 +16,36 @@ from pathlib import Path
 
 from data_pipelines import builder, corpora, csv_files
 from data_pipelines.corpora import Corpus, Utterance
-from data_pipelines.log_mel import LogMel, Rejected, require
-from data_pipelines.progress import progress
-from data_pipelines.refusal import Refusal, spoken
-from data_pipelines.upstream import HEARD, KEPT, Heard, States
+from data_pipelines.log_mel import LogMel, Rejection, check_video_support
+from data_pipelines.progress import progress_bar
+from data_pipelines.refusal import UserError, exit_on_user_error
+from data_pipelines.upstream import EncoderInput, EncoderStates, INPUT_KIND, STATE_KINDS
 
-RECORD = 'prepared.json'
+RECORD_FILE = 'prepared.json'
 
 
-def find(out: str | os.PathLike, name: str, spec: LogMel | States | Heard) -> Path | None:
+def find_dataset(data_dir: str | os.PathLike, name: str, spec: LogMel | EncoderStates | EncoderInput) -> Path | None:
     """The folder of the finished data set, or None; costs no TensorFlow."""
     try:
-        folder = Path(out) / name / spec.name / builder.VERSION
+        folder = Path(data_dir) / name / spec.name / builder.DATASET_VERSION
     except importlib.metadata.PackageNotFoundError:  # no librosa here: nothing can have been prepared for it
         return None
-    return folder if (folder / RECORD).exists() else None
+    return folder if (folder / RECORD_FILE).exists() else None
 
 
-def record(folder: Path) -> dict:
+def read_record(folder: Path) -> dict:
     """What is said of a finished data set when it was prepared; refuses a damaged file by its name."""
     try:
-        found = json.loads((folder / RECORD).read_text())
+        found = json.loads((folder / RECORD_FILE).read_text())
         if not isinstance(found['fingerprint'], str):
             raise ValueError('no fingerprint')
         return found
     except (OSError, ValueError, KeyError, TypeError) as e:
         what = f'{type(e).__name__}: {e}'
-        raise Refusal(f'{folder / RECORD} is damaged ({what}). Remove {folder} and prepare the corpus again.') from None
+        raise UserError(f'{folder / RECORD_FILE} is damaged ({what}). Remove {folder} and prepare the corpus again.') from None
 
 
-def librosa() -> str | None:
+def librosa_version() -> str | None:
     """The version that is installed, if any; importing it would take seconds."""
     try:
         return importlib.metadata.version('librosa')
@@ -53,22 +53,22 @@ def librosa() -> str | None:
         return None
 
 
-def by_other_librosas(out: str | os.PathLike, name: str, spec: LogMel) -> dict[str, Path]:
+def find_other_librosa_datasets(data_dir: str | os.PathLike, name: str, spec: LogMel) -> dict[str, Path]:
     """The folders of data sets of the same features by versions of librosa that are not installed."""
     found = {}
-    for file in sorted((Path(out) / name).glob(f'*/{builder.VERSION}/{RECORD}')):
+    for file in sorted((Path(data_dir) / name).glob(f'*/{builder.DATASET_VERSION}/{RECORD_FILE}')):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             record = json.loads(file.read_text())
-            if record['log_mel'] == dataclasses.asdict(spec) and record['librosa'] != librosa():
+            if record['log_mel'] == dataclasses.asdict(spec) and record['librosa'] != librosa_version():
                 found[record['librosa']] = file.parent
     return found
 
 
-def prepare(
+def prepare_corpus(
     name: str,
     source: str | os.PathLike | None,
     out: str | os.PathLike,
-    spec: LogMel | States | Heard = LogMel(),  # noqa: B008 (frozen)
+    spec: LogMel | EncoderStates | EncoderInput = LogMel(),  # noqa: B008 (frozen)
     allow_partial: bool = False,
     workers: int | None = None,
     beam: list[str] | None = None,
@@ -79,77 +79,77 @@ def prepare(
     `out` whole or not at all. Refuses counts that are no release's (unless `allow_partial`), and other data under the same name.
     With `beam`, options of Apache Beam as `name=value`, it runs the work rather than the worker processes.
     """
-    corpus, out, workers = corpora.load(name), Path(out), os.cpu_count() if workers is None else workers
+    corpus, out, workers = corpora.load_corpus(name), Path(out), os.cpu_count() if workers is None else workers
     if workers < 1:
-        raise Refusal(f'{workers} worker processes get nothing done; expected 1 or more.')
-    done = find(out, name, spec)
+        raise UserError(f'{workers} worker processes get nothing done; expected 1 or more.')
+    done = find_dataset(out, name, spec)
     if done and (source is None or not os.path.exists(source)):
         print(f'{corpus.title} is already prepared: {done}')
         return done
-    begun = out / name / spec.name / builder.VERSION
+    begun = out / name / spec.name / builder.DATASET_VERSION
     if not done and begun.exists():
-        raise Refusal(f'{begun} holds a data set without its {RECORD}: it is not whole. Remove that folder first.')
-    if source is None and not corpus.make:
-        raise Refusal(f'Where is {corpus.title}? Say so with --source PATH; it is to be had from {corpus.home}.')
+        raise UserError(f'{begun} holds a data set without its {RECORD_FILE}: it is not whole. Remove that folder first.')
+    if source is None and not corpus.synthesise:
+        raise UserError(f'Where is {corpus.title}? Say so with --source PATH; it is to be had from {corpus.homepage}.')
     if beam is not None:
-        if isinstance(spec, States):
-            raise Refusal('The states of an upstream are computed here, by JAX: leave --beam out.')
-        beam = pipeline(beam, workers)
-    with refusing_os_errors(out):
+        if isinstance(spec, EncoderStates):
+            raise UserError('The states of an upstream are computed here, by JAX: leave --beam out.')
+        beam = parse_beam_options(beam, workers)
+    with os_errors_as_user_errors(out):
         if source is None:
             source = out / 'sources' / name
-            corpus.make(source)
-        utterances = walk(corpus, Path(source))
-        facts = {'corpus': name, 'source': os.path.abspath(source), 'fingerprint': fingerprint(utterances)}
+            corpus.synthesise(source)
+        utterances = walk_corpus(corpus, Path(source))
+        facts = {'corpus': name, 'source': os.path.abspath(source), 'fingerprint': fingerprint_utterances(utterances)}
         if done:
-            already(done, facts)
+            check_same_source(done, facts)
             print(f'{corpus.title} is already prepared: {done}')
             return done
-        corpus.check(utterances, allow_partial)
-        facts['complete'] = corpus.complete(utterances)
-        require(utterances)
-        with staging(out) as folder:
-            shards, accepted, rejected = write(corpus, utterances, spec, folder, facts, workers, beam)
-            home = place(shards, out / shards.relative_to(folder))
-    summarise(corpus, accepted, rejected, home)
+        corpus.check_counts(utterances, allow_partial)
+        facts['complete'] = corpus.is_complete(utterances)
+        check_video_support(utterances)
+        with staging_folder(out) as folder:
+            shards, accepted, rejected = write_dataset(corpus, utterances, spec, folder, facts, workers, beam)
+            home = move_dataset(shards, out / shards.relative_to(folder))
+    print_summary(corpus, accepted, rejected, home)
     return home
 
 
-def walk(corpus: Corpus, source: Path) -> list[Utterance]:
+def walk_corpus(corpus: Corpus, source: Path) -> list[Utterance]:
     """The corpus's utterances, of which there are some and no two have the same name."""
     utterances, seen = corpus.walk(source), {}
     if not utterances:
-        raise Refusal(f'{source} lists no utterance of {corpus.title}. Compare it with the release.')
+        raise UserError(f'{source} lists no utterance of {corpus.title}. Compare it with the release.')
     for u in utterances:
         if u.name in seen:
-            raise Refusal(f'{corpus.title} has {u.name} twice: {seen[u.name]} and {u.path}. Remove one, or narrow --source.')
+            raise UserError(f'{corpus.title} has {u.name} twice: {seen[u.name]} and {u.path}. Remove one, or narrow --source.')
         seen[u.name] = u.path
     return utterances
 
 
-def already(done: Path, now: dict) -> None:
+def check_same_source(folder: Path, facts: dict) -> None:
     """Refuses to pass a data set off as prepared from this source when it was prepared from other utterances."""
-    found = record(done)
-    if found['fingerprint'] != now['fingerprint']:
+    found = read_record(folder)
+    if found['fingerprint'] != facts['fingerprint']:
         lists = (
-            'that lists other utterances now' if now['source'] == found['source'] else f'{now["source"]} lists other utterances'
+            'that lists other utterances now' if facts['source'] == found['source'] else f'{facts["source"]} lists other utterances'
         )
-        raise Refusal(f'{done} was prepared from {found["source"]}, and {lists}. Remove that folder, or choose another --out.')
+        raise UserError(f'{folder} was prepared from {found["source"]}, and {lists}. Remove that folder, or choose another --out.')
 
 
-def fingerprint(utterances: list[Utterance]) -> str:
+def fingerprint_utterances(utterances: list[Utterance]) -> str:
     """What tells two lists of utterances apart, wherever their files lie."""
     facts = [dataclasses.astuple(dataclasses.replace(u, path=Path(u.path.name))) for u in utterances]
     return hashlib.sha256(repr(facts).encode(errors='surrogateescape')).hexdigest()
 
 
 @contextlib.contextmanager
-def staging(out: Path) -> Iterator[Path]:
+def staging_folder(out: Path) -> Iterator[Path]:
     """A folder inside `out`, removed at the end; those that killed processes of this machine left are removed at the start."""
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob('.staging-*'):
         m = re.fullmatch(rf'\.staging-(\d+)-{re.escape(platform.node())}', stale.name)
-        if m and (int(m[1]) == os.getpid() or not alive(int(m[1]))):
+        if m and (int(m[1]) == os.getpid() or not is_process_alive(int(m[1]))):
             shutil.rmtree(stale, ignore_errors=True)
     folder = out / f'.staging-{os.getpid()}-{platform.node()}'
     folder.mkdir()
@@ -159,7 +159,7 @@ def staging(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def alive(pid: int) -> bool:
+def is_process_alive(pid: int) -> bool:
     """Whether a process of that number runs on this machine."""
     try:
         os.kill(pid, 0)
@@ -170,41 +170,41 @@ def alive(pid: int) -> bool:
     return True
 
 
-def place(shards: Path, home: Path) -> Path:
+def move_dataset(staged_folder: Path, destination: Path) -> Path:
     """Moves the finished data set to where it is looked for, in one step."""
-    home.parent.mkdir(parents=True, exist_ok=True)
+    destination.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.rename(shards, home)
+        os.rename(staged_folder, destination)
     except OSError:
-        if not (home / RECORD).exists():  # else another process was first, with the same data
+        if not (destination / RECORD_FILE).exists():  # else another process was first, with the same data
             raise
-    return home
+    return destination
 
 
 @contextlib.contextmanager
-def refusing_os_errors(out: Path) -> Iterator[None]:
+def os_errors_as_user_errors(out: Path) -> Iterator[None]:
     """Turns what the file system says (no permission, no space, ...) into a sentence."""
     try:
         yield
     except OSError as e:
-        raise Refusal(f'{e.filename or out}: {e.strerror or e}. Mend that, or choose another --out than {out}.') from e
+        raise UserError(f'{e.filename or out}: {e.strerror or e}. Mend that, or choose another --out than {out}.') from e
 
 
-def pipeline(words: list[str], workers: int):
+def parse_beam_options(arguments: list[str], workers: int):
     """Beam's options, or a refusal where it is not installed."""
     try:
-        from data_pipelines import beam
+        from data_pipelines.beam import make_pipeline_options
     except ModuleNotFoundError as e:
         if e.name != 'apache_beam':
             raise
-        raise Refusal("--beam needs Apache Beam: pip install -e '.[beam]' in the checkout of jaxser.") from None
-    return beam.options(words, workers)
+        raise UserError("--beam needs Apache Beam: pip install -e '.[beam]' in the checkout of jaxser.") from None
+    return make_pipeline_options(arguments, workers)
 
 
-def write(
+def write_dataset(
     corpus: Corpus,
     utterances: list[Utterance],
-    spec: LogMel | States | Heard,
+    spec: LogMel | EncoderStates | EncoderInput,
     folder: Path,
     record: dict,
     workers: int,
@@ -214,14 +214,14 @@ def write(
     means = 'Beam' if beam_options else f'{workers} worker process(es)'
     print(f'{corpus.title}: {len(utterances)} utterances; starting {means} ...', flush=True)
     if beam_options:
-        from data_pipelines import beam
+        from data_pipelines.beam import write_with_beam
 
-        shards, outcomes = beam.write(corpus, utterances, spec, folder, beam_options)
+        shards, outcomes = write_with_beam(corpus, utterances, spec, folder, beam_options)
     else:
-        shards, outcomes = by_processes(corpus, utterances, spec, folder, workers)
+        shards, outcomes = write_with_processes(corpus, utterances, spec, folder, workers)
     accepted = [(u, o) for u, o in zip(utterances, outcomes, strict=True) if isinstance(o, dict)]
     rejected = [(u, o) for u, o in zip(utterances, outcomes, strict=True) if isinstance(o, str)]
-    listed = [builder.labels(u) | facts | {'path': u.path} for u, facts in accepted]
+    listed = [builder.label_columns(u) | facts | {'path': u.path} for u, facts in accepted]
     left_out = [{'path': u.path, 'utterance': u.name, 'reason': reason} for u, reason in rejected]
     # File names that are not UTF-8 are written as the bytes that they are.
     csv_files.write_rows(shards / 'utterances.csv', listed, errors='surrogateescape')
@@ -229,36 +229,36 @@ def write(
     csv_files.write_rows(shards / 'rejected.csv', left_out, columns, errors='surrogateescape')
     counts = {'accepted': len(accepted), 'rejected': len(rejected)}
     versions = {'librosa': importlib.metadata.version('librosa')}
-    (shards / RECORD).write_text(json.dumps(record | counts | spec.record() | versions, indent=2))
+    (shards / RECORD_FILE).write_text(json.dumps(record | counts | spec.record_fields() | versions, indent=2))
     return shards, accepted, rejected
 
 
-def by_processes(
-    corpus: Corpus, utterances: list[Utterance], spec: LogMel | States | Heard, folder: Path, workers: int
+def write_with_processes(
+    corpus: Corpus, utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput, folder: Path, workers: int
 ) -> tuple[Path, list[dict | str]]:
     """Writes the shards by worker processes; returns their place and, for each utterance, its facts or why it was rejected."""
     outcomes = []
 
-    def examples(results: Iterable[tuple[Utterance, dict | Rejected]]) -> Iterator[dict]:
-        for u, result in progress(results, desc=corpus.name, total=len(utterances), unit=' utterances'):
-            if isinstance(result, Rejected):
+    def examples(results: Iterable[tuple[Utterance, dict | Rejection]]) -> Iterator[dict]:
+        for u, result in progress_bar(results, desc=corpus.name, total=len(utterances), unit=' utterances'):
+            if isinstance(result, Rejection):
                 outcomes.append(str(result))
             else:
-                outcomes.append(builder.facts(result))
-                yield builder.labels(u) | result
-        usable(utterances, outcomes)
+                outcomes.append(builder.audio_summary(result))
+                yield builder.label_columns(u) | result
+        check_any_accepted(utterances, outcomes)
 
-    with builder.computed(utterances, spec, workers) as results:
-        return builder.write(corpus, spec, examples(spec.finish(results)), folder), outcomes
+    with builder.run_workers(utterances, spec, workers) as results:
+        return builder.write_shards(corpus, spec, examples(spec.finish(results)), folder), outcomes
 
 
-def usable(utterances: list[Utterance], outcomes: list[dict | str]) -> None:
+def check_any_accepted(utterances: list[Utterance], outcomes: list[dict | str]) -> None:
     """Refuses outcomes that are all reasons: TFDS writes no empty data set."""
     if all(isinstance(o, str) for o in outcomes):
-        raise Refusal(f'None of the {len(utterances)} utterances can be used; the first, {utterances[0].path}, is {outcomes[0]}.')
+        raise UserError(f'None of the {len(utterances)} utterances can be used; the first, {utterances[0].path}, is {outcomes[0]}.')
 
 
-def summarise(corpus: Corpus, accepted: list, rejected: list, home: Path) -> None:
+def print_summary(corpus: Corpus, accepted: list, rejected: list, destination: Path) -> None:
     """Prints what is in the data set, and what is not."""
     import rich.console
     import rich.table
@@ -275,7 +275,7 @@ def summarise(corpus: Corpus, accepted: list, rejected: list, home: Path) -> Non
     console.print(grid)
     speakers = len({u.speaker for u, _ in accepted} - {''})
     hours = sum(facts['seconds'] for _, facts in accepted) / 3600
-    print(f'{speakers} speakers, {hours:.2f} hours: {home}')
+    print(f'{speakers} speakers, {hours:.2f} hours: {destination}')
     same = collections.defaultdict(list)
     for u, facts in accepted:
         same[facts['sha256']].append(u)
@@ -285,12 +285,12 @@ def summarise(corpus: Corpus, accepted: list, rejected: list, home: Path) -> Non
     for u, reason in rejected[:20]:
         print(f'rejected: {u.path}: {reason}'.encode(errors='backslashreplace').decode())
     if len(rejected) > 20:
-        print(f'... and {len(rejected) - 20} more, in {home / "rejected.csv"}')
+        print(f'... and {len(rejected) - 20} more, in {destination / "rejected.csv"}')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m data_pipelines.prepare', description=__doc__.split(': ')[1])
-    parser.add_argument('name', metavar='NAME', help=', '.join(corpora.names()))
+    parser.add_argument('name', metavar='NAME', help=', '.join(corpora.corpus_names()))
     parser.add_argument('--source', help="the corpus's root; for `folder`, the CSV")
     parser.add_argument('--out', default='data', help='where the data sets are (%(default)s)')
     parser.add_argument('--allow_partial', action='store_true', help="accept counts other than the release's")
@@ -310,29 +310,29 @@ def main() -> None:
     )
     parser.add_argument(
         '--states',
-        choices=(*KEPT, HEARD),
-        help=f'of an upstream: what is kept of its states, or instead of them what it hears, to fine-tune it ({KEPT[0]})',
+        choices=(*STATE_KINDS, INPUT_KIND),
+        help=f'of an upstream: what is kept of its states, or instead of them what it hears, to fine-tune it ({STATE_KINDS[0]})',
     )
     for field in dataclasses.fields(LogMel):
         parser.add_argument(f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)')
     arguments = vars(parser.parse_args())
-    with spoken('Nothing was left behind.'):
+    with exit_on_user_error('Nothing was left behind.'):
         fields = {field.name: arguments.pop(field.name) for field in dataclasses.fields(LogMel)}
-        prepare(spec=asked(arguments.pop('features'), arguments.pop('states'), LogMel(**fields)), **arguments)
+        prepare_corpus(spec=parse_feature_spec(arguments.pop('features'), arguments.pop('states'), LogMel(**fields)), **arguments)
 
 
-def asked(features: str, states: str | None, log_mel: LogMel) -> LogMel | States | Heard:
+def parse_feature_spec(features: str, states: str | None, log_mel: LogMel) -> LogMel | EncoderStates | EncoderInput:
     """What the options name."""
     what, _, folder = features.partition(':')
     if what == 'upstream' and folder:
         if log_mel != LogMel():
-            raise Refusal(f'{log_mel} has no part in the states of an upstream or what it hears: leave its options out.')
+            raise UserError(f'{log_mel} has no part in the states of an upstream or what it hears: leave its options out.')
         folder = os.path.expanduser(folder)  # which a shell leaves alone there
-        return Heard.of(folder) if states == HEARD else States.of(folder, states or KEPT[0])
+        return EncoderInput.from_folder(folder) if states == INPUT_KIND else EncoderStates.from_folder(folder, states or STATE_KINDS[0])
     if features != 'log-mel':
-        raise Refusal(f'--features is {features!r}; expected log-mel, or upstream:FOLDER.')
+        raise UserError(f'--features is {features!r}; expected log-mel, or upstream:FOLDER.')
     if states:
-        raise Refusal(f'--states {states} is of an upstream: name its Hugging Face folder, --features upstream:FOLDER.')
+        raise UserError(f'--states {states} is of an upstream: name its Hugging Face folder, --features upstream:FOLDER.')
     return log_mel
 
 

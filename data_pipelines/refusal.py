@@ -6,33 +6,33 @@ import os
 import sys
 from collections.abc import Iterator
 
-DISK = ('ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'EEXIST', 'ENOENT', 'ENOTDIR', 'EISDIR')  # what a person can mend of it
+DISK_ERRORS = ('ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'EEXIST', 'ENOENT', 'ENOTDIR', 'EISDIR')  # what a person can mend of it
 
 
-class Refusal(Exception):
+class UserError(Exception):
     """What was found, where, what was expected, and what to do next."""
 
 
 @contextlib.contextmanager
-def spoken(afterwards: str = '') -> Iterator[None]:
+def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
     """Ends the command with a sentence: status 2 for a Refusal or a disk's, 130 after Ctrl-C.
 
-    `afterwards` says how things stand once a disk or Ctrl-C has stopped it.
+    `follow_up` says how things stand once a disk or Ctrl-C has stopped it.
     """
     try:
         yield
         sys.stdout.flush()
-    except Refusal as refusal:
+    except UserError as refusal:
         print(refusal, file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # `| head` has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as e:
-        if errno.errorcode.get(e.errno) not in DISK:
+        if errno.errorcode.get(e.errno) not in DISK_ERRORS:
             raise
         where = f'{e.filename}: ' if e.filename else ''
-        print(f'{where}{e.strerror}. {afterwards}'.strip(), file=sys.stderr)
+        print(f'{where}{e.strerror}. {follow_up}'.strip(), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f'\nInterrupted. {afterwards}'.rstrip(), file=sys.stderr)
+        print(f'\nInterrupted. {follow_up}'.rstrip(), file=sys.stderr)
         sys.exit(130)

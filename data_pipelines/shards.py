@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.builder import RATINGS, SPLIT, TEXTS, import_tensorflow
-from data_pipelines.refusal import Refusal
+from data_pipelines.builder import RATING_COLUMNS, TEXT_COLUMNS, TFDS_SPLIT, import_tensorflow
+from data_pipelines.refusal import UserError
 
-KEPT = ('frames', 'mean_M', 'variance_M', 'sha256', 'signature_S')  # of what is stored of the sound, all but the features
-RECORD_HEAD, RECORD_TAIL = 12, 4  # bytes around a TFRecord's data: its length and the length's checksum; the data's checksum
+STORED_COLUMNS = ('frames', 'mean_M', 'variance_M', 'sha256', 'signature_S')  # of what is stored of the sound, all but the features
+TFRECORD_HEADER_BYTES, TFRECORD_FOOTER_BYTES = 12, 4  # bytes around a TFRecord's data: its length and the length's checksum; the data's checksum
 
 
 @dataclasses.dataclass
@@ -48,12 +48,12 @@ class Utterances:
         return self.mean_NxM.shape[1]
 
     @property
-    def packed(self) -> bool:
+    def is_packed(self) -> bool:
         """Whether any features lie in .npz files, which cannot be streamed."""
         return any(f.endswith('.npz') for f in self.files)
 
 
-def _described(folder: Path):
+def _read_dataset_info(folder: Path):
     """What TFDS knows of the data set; refuses one that does not describe itself."""
     import tensorflow_datasets as tfds
 
@@ -61,59 +61,59 @@ def _described(folder: Path):
         try:
             json.loads((folder / name).read_text())
         except (OSError, ValueError) as e:
-            raise _damaged(folder / name, e) from None
+            raise _damaged_file_error(folder / name, e) from None
     try:
         info = tfds.builder_from_directory(folder).info
-        if info.splits[SPLIT].num_examples and {*TEXTS, *RATINGS, *KEPT, 'mel_TxM'} <= {*info.features}:
+        if info.splits[TFDS_SPLIT].num_examples and {*TEXT_COLUMNS, *RATING_COLUMNS, *STORED_COLUMNS, 'mel_TxM'} <= {*info.features}:
             return info
     except Exception as e:  # whatever TFDS makes of JSON that says something else
-        raise _damaged(f'{folder}/dataset_info.json or features.json', e) from None
-    raise _damaged(f'{folder}/dataset_info.json or features.json', ValueError('none of ours'))
+        raise _damaged_file_error(f'{folder}/dataset_info.json or features.json', e) from None
+    raise _damaged_file_error(f'{folder}/dataset_info.json or features.json', ValueError('none of ours'))
 
 
-def _damaged(file: str | Path, e: Exception) -> Refusal:
+def _damaged_file_error(file: str | Path, e: Exception) -> UserError:
     said = str(e).rpartition('}} ')[2]  # TensorFlow puts the names of its nodes before it
     what = f'{type(e).__name__}: {said}'.splitlines()[0][:200]
-    return Refusal(f'{file} is damaged or missing ({what}). Remove {Path(file).parent} and prepare the corpus again.')
+    return UserError(f'{file} is damaged or missing ({what}). Remove {Path(file).parent} and prepare the corpus again.')
 
 
-def read(folder: Path) -> Utterances:
+def read_columns(folder: Path) -> Utterances:
     """Reads the columns of the data set in `folder`, checking every record's checksum on the way.
 
     A damaged or missing file is refused by name.
     """
-    tf, info = import_tensorflow(), _described(folder)
+    tf, info = import_tensorflow(), _read_dataset_info(folder)
 
     def row(record):
         example = info.features.deserialize_example(record)
-        kept = {k: example[k] for k in (*TEXTS, *RATINGS, *KEPT)}
+        kept = {k: example[k] for k in (*TEXT_COLUMNS, *RATING_COLUMNS, *STORED_COLUMNS)}
         return kept | {'length': tf.strings.length(record)}
 
     columns: dict[str, list] = {}
-    files = [str(path) for path in info.splits[SPLIT].filepaths]
+    files = [str(path) for path in info.splits[TFDS_SPLIT].filepaths]
     for n, path in enumerate(files):
         try:
             rows = tf.data.TFRecordDataset(path).map(row, num_parallel_calls=2).batch(256)
             parts = list(rows.as_numpy_iterator())
         except tf.errors.OpError as e:
-            raise _damaged(path, e) from None
+            raise _damaged_file_error(path, e) from None
         if not parts:
-            raise _damaged(path, EOFError('no utterance in it'))
+            raise _damaged_file_error(path, EOFError('no utterance in it'))
         part = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-        start = np.cumsum(part['length'] + RECORD_HEAD + RECORD_TAIL)
-        part['offset'] = np.concatenate([[0], start[:-1]]) + RECORD_HEAD
+        start = np.cumsum(part['length'] + TFRECORD_HEADER_BYTES + TFRECORD_FOOTER_BYTES)
+        part['offset'] = np.concatenate([[0], start[:-1]]) + TFRECORD_HEADER_BYTES
         part['file'] = np.full(len(start), n)
         for k, v in part.items():
             columns.setdefault(k, []).append(v)
     column = {k: np.concatenate(v) for k, v in columns.items()}
-    if len(column['frames']) != info.splits[SPLIT].num_examples:
-        raise Refusal(
+    if len(column['frames']) != info.splits[TFDS_SPLIT].num_examples:
+        raise UserError(
             f'{folder} holds {len(column["frames"])} utterances, but its dataset_info.json says '
-            f'{info.splits[SPLIT].num_examples}. Remove it and prepare the corpus again.'
+            f'{info.splits[TFDS_SPLIT].num_examples}. Remove it and prepare the corpus again.'
         )
     return Utterances(
-        {k: np.char.decode(column[k].astype(bytes), 'utf-8') for k in (*TEXTS, 'sha256')},
-        rating_NxA=np.stack([column[k] for k in RATINGS], axis=1),
+        {k: np.char.decode(column[k].astype(bytes), 'utf-8') for k in (*TEXT_COLUMNS, 'sha256')},
+        rating_NxA=np.stack([column[k] for k in RATING_COLUMNS], axis=1),
         frames_N=column['frames'].astype(np.int32),
         mean_NxM=column['mean_M'],
         variance_NxM=column['variance_M'],
@@ -125,22 +125,22 @@ def read(folder: Path) -> Utterances:
     )
 
 
-def together(some: list[Utterances]) -> Utterances:
+def concatenate_datasets(datasets: list[Utterances]) -> Utterances:
     """Several data sets as one; since two corpora may use the same names, the corpus is put before them."""
-    if len(some) == 1:
-        return some[0]
-    text = {k: np.concatenate([u.text[k] for u in some]) for k in some[0].text}
+    if len(datasets) == 1:
+        return datasets[0]
+    text = {k: np.concatenate([u.text[k] for u in datasets]) for k in datasets[0].text}
     prefix = np.char.add(text['corpus'], '/')
     own = ('utterance', 'speaker', 'session', 'sentence')
     text |= {k: np.where(text[k] == '', '', np.char.add(prefix, text[k])) for k in own}
-    before = np.cumsum([0] + [len(u.files) for u in some])
+    before = np.cumsum([0] + [len(u.files) for u in datasets])
     names = [f.name for f in dataclasses.fields(Utterances) if '_N' in f.name]
-    columns = {name: np.concatenate([getattr(u, name) for u in some]) for name in names}
-    columns['file_N'] = np.concatenate([u.file_N + n for u, n in zip(some, before)])
-    return Utterances(text, files=[f for u in some for f in u.files], **columns)
+    columns = {name: np.concatenate([getattr(u, name) for u in datasets]) for name in names}
+    columns['file_N'] = np.concatenate([u.file_N + n for u, n in zip(datasets, before)])
+    return Utterances(text, files=[f for u in datasets for f in u.files], **columns)
 
 
-def load(utterances: Utterances) -> np.ndarray:
+def read_all_features(utterances: Utterances) -> np.ndarray:
     """mel_RxM in float16: the features of all utterances, one after another."""
     mel_RxM = np.empty((utterances.frames_N.sum(), utterances.bands), np.float16)
     first_N = np.cumsum(utterances.frames_N) - utterances.frames_N
@@ -149,16 +149,16 @@ def load(utterances: Utterances) -> np.ndarray:
         if file.endswith('.npz'):
             from data_pipelines import pack
 
-            content = pack.features(file)
+            content = pack.read_features(file)
             parts = (content[at : at + n] for at, n in zip(utterances.offset_N[rows], utterances.length_N[rows]))
         else:
-            parts = (_decoded(r, utterances.bands) for r in _records(utterances, rows, file))
+            parts = (_decode_features(r, utterances.bands) for r in _read_feature_bytes(utterances, rows, file))
         for row, part in zip(rows, parts):
             mel_RxM[first_N[row] : first_N[row] + utterances.frames_N[row]] = part
     return mel_RxM
 
 
-def _records(utterances: Utterances, rows: np.ndarray, file: str) -> Iterator[bytes]:
+def _read_feature_bytes(utterances: Utterances, rows: np.ndarray, file: str) -> Iterator[bytes]:
     """The features' bytes of some utterances of one shard, which may have changed since its columns were read."""
     from google.protobuf.message import DecodeError
 
@@ -167,36 +167,36 @@ def _records(utterances: Utterances, rows: np.ndarray, file: str) -> Iterator[by
     try:
         with open(file, 'rb') as shard:
             for row in rows:
-                record = _record(shard.fileno(), utterances.offset_N[row], utterances.length_N[row])
+                record = _read_tfrecord(shard.fileno(), utterances.offset_N[row], utterances.length_N[row])
                 (content,) = tf.train.Example.FromString(record).features.feature['mel_TxM'].bytes_list.value
                 if len(content) != size_N[row]:
                     raise ValueError(f'{len(content)} bytes of features, expected {size_N[row]}')
                 yield content
     except (OSError, ValueError, DecodeError) as e:
-        raise _damaged(file, e) from None
+        raise _damaged_file_error(file, e) from None
 
 
 def _check_records(utterances: Utterances, row_B: np.ndarray) -> None:
     """Refuses by name the first shard in which one of these utterances is damaged."""
     for f in np.unique(utterances.file_N[row_B[row_B >= 0]]):
         rows = row_B[(row_B >= 0) & (utterances.file_N[row_B] == f)]
-        for _ in _records(utterances, rows, utterances.files[f]):
+        for _ in _read_feature_bytes(utterances, rows, utterances.files[f]):
             pass
 
 
-def _record(shard: int, at: int, length: int) -> bytes:
+def _read_tfrecord(shard: int, offset: int, length: int) -> bytes:
     """The bytes of one record of an open shard; ValueError where there is none of that length."""
-    record = os.pread(shard, length + RECORD_HEAD, at - RECORD_HEAD)
-    if len(record) < length + RECORD_HEAD or int.from_bytes(record[:8], 'little') != length:
+    record = os.pread(shard, length + TFRECORD_HEADER_BYTES, offset - TFRECORD_HEADER_BYTES)
+    if len(record) < length + TFRECORD_HEADER_BYTES or int.from_bytes(record[:8], 'little') != length:
         raise ValueError('it has changed since its columns were read')
-    return record[RECORD_HEAD:]
+    return record[TFRECORD_HEADER_BYTES:]
 
 
-def _decoded(record: bytes, bands: int) -> np.ndarray:
+def _decode_features(record: bytes, bands: int) -> np.ndarray:
     return np.frombuffer(record, np.float16).reshape(-1, bands)
 
 
-def stream(
+def stream_features(
     utterances: Utterances, batches: Iterable[tuple[np.ndarray, np.ndarray, int]], prefetch: int = 2
 ) -> Iterator[np.ndarray]:
     """The features of batch after batch, mel_...xTxM in float16, read from the shards by tf.data while the device computes.
@@ -219,7 +219,7 @@ def stream(
     def record_or_empty(row):
         shard = files[utterances.file_N[row]]
         try:
-            return _record(shard, utterances.offset_N[row], utterances.length_N[row])
+            return _read_tfrecord(shard, utterances.offset_N[row], utterances.length_N[row])
         except (OSError, ValueError):  # raised in here, TensorFlow would print it with its stack
             return b''  # which the check of sizes finds
 
@@ -244,7 +244,7 @@ def stream(
             try:
                 files.append(os.open(f, os.O_RDONLY))
             except OSError as e:
-                raise _damaged(f, e) from None
+                raise _damaged_file_error(f, e) from None
         try:
             for mel in data.as_numpy_iterator():
                 row, T = pending.popleft()

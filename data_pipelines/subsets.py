@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.folds import Fold
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from data_pipelines.shards import Utterances
 
-DRAW = 1  # beside (order seed, fold, 0), that no epoch's order is drawn from
+SUBSET_STREAM = 1  # beside (order seed, fold, 0), that no epoch's order is drawn from
 
 
 class Subset(NamedTuple):
@@ -27,17 +27,17 @@ class Subset(NamedTuple):
     per_class: int | None = None  # at most so many utterances of a class
 
 
-def take(utterances: Utterances, fold: Fold, subset: Subset, seed: int) -> Fold:
+def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: int) -> Fold:
     """The fold with that part of its training part; refuses to leave a class without anybody.
 
     Under `speakers` and `confounded`, utterances whose speaker nobody knows are left out.
     """
     if subset == Subset():
         return fold
-    random = np.random.default_rng((seed, fold.number, 0, DRAW))
+    random = np.random.default_rng((order_seed, fold.number, 0, SUBSET_STREAM))
     train = random.permutation(fold.train)  # who comes first is kept first
     speaker_N, emotion_N = utterances.text['speaker'], utterances.text['emotion']
-    chosen = _in_turn(utterances, random.permutation(_speakers(utterances, fold)))[: subset.speakers]
+    chosen = _alternate_sexes(utterances, random.permutation(_known_speakers(utterances, fold)))[: subset.speakers]
     if subset.speakers is not None or subset.confounded is not None:
         train = train[np.isin(speaker_N[train], chosen)]
     if subset.confounded is not None:
@@ -52,20 +52,20 @@ def take(utterances: Utterances, fold: Fold, subset: Subset, seed: int) -> Fold:
         train = np.concatenate([train[:0], *some])
     if lost := sorted(set(emotion_N[fold.train]) - set(emotion_N[train])):
         what = ', '.join(f'{k}={v}' for k, v in subset._asdict().items() if v is not None)
-        raise Refusal(
+        raise UserError(
             f'With {what} nobody in the training part of fold {fold.name!r} is {" or ".join(lost)}. '
             'Keep more of it: config.sweep.speakers, confounded and per_class say how much.'
         )
     return dataclasses.replace(fold, train=np.sort(train))
 
 
-def _speakers(utterances: Utterances, fold: Fold) -> np.ndarray:
+def _known_speakers(utterances: Utterances, fold: Fold) -> np.ndarray:
     """The known speakers of the training part, by name."""
     speakers = np.unique(utterances.text['speaker'][fold.train])
     return speakers[speakers != '']
 
 
-def _in_turn(utterances: Utterances, speakers: np.ndarray) -> list[str]:
+def _alternate_sexes(utterances: Utterances, speakers: np.ndarray) -> list[str]:
     """The speakers, one of each sex in turn, as long as there are any."""
     sex = dict(zip(utterances.text['speaker'].tolist(), utterances.text['sex'].tolist()))
     sexes: dict[str, list[str]] = {}
@@ -75,26 +75,26 @@ def _in_turn(utterances: Utterances, speakers: np.ndarray) -> list[str]:
     return sorted(place, key=place.get)
 
 
-def short(utterances: Utterances, folds: list[Fold], subsets: list[Subset], seed: int) -> list[str]:
+def describe_shortages(utterances: Utterances, folds: list[Fold], subsets: list[Subset], order_seed: int) -> list[str]:
     """What is said where a value is more than there is, so that all of it is used."""
     said = []
     for n in sorted({s.speakers for s in subsets} - {None}):
-        there = [len(_speakers(utterances, f)) for f in folds]
+        there = [len(_known_speakers(utterances, f)) for f in folds]
         if min(there) < n:
-            said.append(f'config.sweep.speakers={n}: {between(there)} speakers are all that training has.')
+            said.append(f'config.sweep.speakers={n}: {format_range(there)} speakers are all that training has.')
     for n in sorted({s.per_class for s in subsets} - {None}):
         parts = [
-            utterances.text['emotion'][take(utterances, f, s, seed).train] for f in folds for s in subsets if s.per_class == n
+            utterances.text['emotion'][take_subset(utterances, f, s, order_seed).train] for f in folds for s in subsets if s.per_class == n
         ]
         found: dict[str, list[int]] = {}
         for part in parts:
             for emotion, count in zip(*np.unique(part, return_counts=True)):
                 found.setdefault(str(emotion), []).append(int(count))
-        if fewer := [f'{between(counts)} {emotion}' for emotion, counts in found.items() if min(counts) < n]:
+        if fewer := [f'{format_range(counts)} {emotion}' for emotion, counts in found.items() if min(counts) < n]:
             said.append(f'config.sweep.per_class={n}: {", ".join(fewer)} are all that training has.')
     return said
 
 
-def between(counts: list[int]) -> str:
+def format_range(counts: list[int]) -> str:
     """'9', '8 to 9'."""
     return f'{min(counts)}' if min(counts) == max(counts) else f'{min(counts)} to {max(counts)}'

@@ -8,4 +8,4 @@ def load(folder, **options):
     """
     from jaxser import predict  # JAX is imported where it is needed
 
-    return predict.load(folder, **options)
+    return predict.load_predictor(folder, **options)

@@ -7,88 +7,88 @@ import jax
 
 from data_pipelines import audit, batches, subsets
 from jaxser import cluster, memory, pictures, statistics, summary, sweep, upstream
-from jaxser.sweep import many
+from jaxser.sweep import pluralize
 
-SCORING = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
-FEW_HELD_OUT = 30  # utterances: by fewer, leakage is a rough figure (a standard error of 0.09 or more at 0.5)
+SCORING_COST = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
+MIN_HELD_OUT = 30  # utterances: by fewer, leakage is a rough figure (a standard error of 0.09 or more at 0.5)
 
 
-def announce(config, task, parts: list, runs: list[dict]) -> None:
+def print_plan(config, task, programs: list, runs: list[dict]) -> None:
     """What is about to be computed."""
     u = task.utterances
-    cluster.say(
+    cluster.log(
         f'{len(u)} utterances, {len(task.table.domains["speaker"])} speakers, classes {", ".join(task.table.classes)}; '
-        f'{task.protocol.title}; split {task.sha256[:12]}'
+        f'{task.protocol.title}; split {task.split_sha256[:12]}'
     )
     cut = [f'config.sweep.{k}' for k in subsets.Subset._fields if any(k in r for r in runs)]
     before = [f'The audit is of the whole training part, before {", ".join(cut)}.'] * bool(cut)
-    for line in (*task.split.left(config.data.labels), *audit.brief(task.audit), *before):
-        cluster.say(line)
-    differ = {k: len(sweep.different(runs, k)) for k in task.varied}
-    cluster.say(
+    for line in (*task.split.describe_left_out(config.data.labels), *audit.summary_lines(task.audit), *before):
+        cluster.log(line)
+    differ = {k: len(sweep.distinct_values(runs, k)) for k in task.label_keys}
+    cluster.log(
         f'Features normalised by {config.data.normalise}{batches.NORMALISATIONS[config.data.normalise]}. '
-        f'{many(len(runs), "run")} in {many(len(parts), "program")}: {many(len(task.folds), "fold")}'
+        f'{pluralize(len(runs), "run")} in {pluralize(len(programs), "program")}: {pluralize(len(task.folds), "fold")}'
         f'{"".join(f", {n} {k}" for k, n in differ.items() if n > 1)}; '
-        f'{many(config.train.epochs, "epoch")} of {many(task.steps, "step")}; '
+        f'{pluralize(config.train.epochs, "epoch")} of {pluralize(task.steps_per_epoch, "step")}; '
         f'{jax.device_count()} x {jax.devices()[0].device_kind}'
     )
 
 
-def grouping(trainer) -> None:
+def print_grouping(trainer) -> None:
     """How the runs of a part are spread, where they do not fit at once; of an encoder that learns, what it takes and hears."""
     count, groups = len(trainer.runs), len(trainer.groups)
-    if trainer.frozen is not None and trainer.bytes:
+    if trainer.frozen is not None and trainer.memory_bytes:
         layout = trainer.groups[0].layout
-        frozen, limit = sum(x.nbytes for x in jax.tree.leaves(trainer.frozen)), memory.limit(layout.devices)
-        cluster.say(
-            f'Forecast of memory for {many(layout.R, "run")} on a device: {trainer.bytes / 2**30:.2f} GiB, and '
+        frozen, limit = sum(x.nbytes for x in jax.tree.leaves(trainer.frozen)), memory.memory_limit(layout.devices)
+        cluster.log(
+            f'Forecast of memory for {pluralize(layout.R, "run")} on a device: {trainer.memory_bytes / 2**30:.2f} GiB, and '
             f'{limit / 2**30:.2f} may be used; the frozen parameters, which they share, are {frozen / 2**20:.1f} MiB of it.'
         )
     if trainer.config.model.name == 'fine_tuned':
-        longest = upstream.kept(trainer.config.model.upstream).longest
+        longest = upstream.cached_encoder(trainer.config.model.upstream).max_seconds
         if beyond := int((trainer.task.utterances.frames_N > 100 * longest).sum()):
-            cluster.say(
-                f'{many(beyond, "utterance")} longer than the {longest:g} s that the encoder hears: the beginning is scored.'
+            cluster.log(
+                f'{pluralize(beyond, "utterance")} longer than the {longest:g} s that the encoder hears: the beginning is scored.'
             )
     if groups > 1:
         devices = len(trainer.groups[0].layout.devices)
-        cluster.say(f'{count} runs do not fit at once: {groups} groups of up to {trainer.size} on {devices} device(s).')
+        cluster.log(f'{count} runs do not fit at once: {groups} groups of up to {trainer.group_size} on {devices} device(s).')
 
 
-def forecast(trainer, group, seconds: float, epoch: int, began: float) -> None:
+def print_forecast(trainer, group, seconds: float, epoch: int, start_time: float) -> None:
     """How long it will take, known from one step; and how long the start took."""
     config, task = trainer.config, trainer.task
-    trained = task.steps * (1 + trainer.identity) * config.data.batch * config.data.frames
+    trained = task.steps_per_epoch * (1 + trainer.has_identity_batches) * config.data.batch * config.data.frames
     scored = sum(
-        i.row.shape[-1] * i.frames for i in group.items(config, task, trainer.length, config.train.epochs - 1) if i.part == 'dev'
+        i.row.shape[-1] * i.frames for i in group.work_items(config, task, trainer.steps_per_chunk, config.train.epochs - 1) if i.part == 'dev'
     )
-    whole = seconds * (1 + SCORING * scored / trained)
+    whole = seconds * (1 + SCORING_COST * scored / trained)
     others = len(trainer.groups) - 1 - trainer.groups.index(group)
     left = whole * (config.train.epochs - epoch + others * config.train.epochs)
-    runs = f'{many(len(trainer.runs), "run")}{trainer.which}'
-    cluster.say(
-        f'First step {time.time() - began:.0f} s after the start. Forecast for training {runs}: '
+    runs = f'{pluralize(len(trainer.runs), "run")}{trainer.program_note}'
+    cluster.log(
+        f'First step {time.time() - start_time:.0f} s after the start. Forecast for training {runs}: '
         f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'
     )
 
 
-def profiled(folder) -> None:
+def print_profile_path(folder) -> None:
     """Where the trace is, and how it is opened."""
     trace = next(folder.glob('plugins/profile/*/perfetto_trace.json.gz'), folder)
-    cluster.say(
+    cluster.log(
         f'\nA trace of one epoch: open {trace} at https://ui.perfetto.dev, '
         f'or pip install xprof and tensorboard --logdir {folder}.'
     )
 
 
-def show(results: dict, path) -> None:
+def print_results(results: dict, folder) -> None:
     """Prints the table, draws the pictures, and says where everything is."""
     import rich.console
     import rich.measure
     import rich.table
 
     rows = results['summary']
-    swept = [k for k in rows[0] if k not in summary.FIGURES]
+    swept = [k for k in rows[0] if k not in summary.RESULT_KEYS]
     folds, named = len(results['folds']), [results[k] for k in ('method', 'protocol') if k in results and k not in swept]
     grid = rich.table.Table(
         *swept,
@@ -106,7 +106,7 @@ def show(results: dict, path) -> None:
     number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
     ends = lambda ci, sign='': f'{ci[0]:{sign}.3f} {ci[1]:{sign}.3f}' if ci else ''  # noqa: E731
     for r in rows:
-        cells = [*(summary.shown(r, k) for k in swept), number(r['uar']), *[ends(r['uar_ci95'])] * sure]
+        cells = [*(summary.format_setting(r, k) for k in swept), number(r['uar']), *[ends(r['uar_ci95'])] * sure]
         cells += [number(r[k]) for k in (*['uar_sd_seeds'] * seeds, 'uar_folds', 'wa')]
         cells += [number(r['delta_uar'], '+'), *[ends(r['delta_ci95'], '+'), number(r['p_holm'])] * sure] * compared
         of = (r['probe'] or {}).get('speaker', {})
@@ -119,7 +119,7 @@ def show(results: dict, path) -> None:
     console.print(grid)
     print(f'Split {results["split_sha256"]}; trained and tested in {results["seconds"]:.0f} s on {results["device"]}.')
     speakers = next((r['tested_speakers'] for r in rows if r['tested_speakers']), 0)
-    held = statistics.coverage(speakers)
+    held = statistics.interval_coverage(speakers)
     plain = "lam = 0, SNP's layer without its ascent" if results['method'] == 'speaker_norm snp' else 'plain training'
     sayings = [
         'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',
@@ -127,7 +127,7 @@ def show(results: dict, path) -> None:
         f'95 %: intervals that resample the {speakers} speakers (in simulations with so many they held the truth in '
         f'{100 * (held or 0):.0f} % of cases).'
         if sure
-        else f'{many(speakers, "tested speaker")}: too few for intervals over speakers ({statistics.FEWEST} or more).',
+        else f'{pluralize(speakers, "tested speaker")}: too few for intervals over speakers ({statistics.MIN_SPEAKERS} or more).',
     ]
     if not speakers:
         sayings = ['In every setting a fold diverged in every seed: there are no figures.']
@@ -137,7 +137,7 @@ def show(results: dict, path) -> None:
         asked = [r['probe']['speaker'] for r in results['runs'] if 'speaker' in (r.get('probe') or {})]
         fewest = min(asked, key=lambda answer: answer['n'])
         rough = ''
-        if fewest['n'] < FEW_HELD_OUT:
+        if fewest['n'] < MIN_HELD_OUT:
             rough = f' Rough: a run held out {fewest["n"]} utterances of {fewest["classes"]} speakers.'
         sayings.append(
             'leakage: how well a fresh linear classifier tells the training speakers by the frozen representation (mean recall\n'
@@ -154,11 +154,11 @@ def show(results: dict, path) -> None:
         print('No lam = 0 in this sweep: there is no plain training to compare with.')
     for run in results['runs']:
         if run['status'] != 'ok':
-            which = sweep.label(run['hyper'], [*swept, 'seed', 'fold'])
+            which = sweep.run_label(run['hyper'], [*swept, 'seed', 'fold'])
             print(f'{which}: {run["status"]} from step {run["step"]}; not in the table.')
-    drawn = {'confusion.png': (pictures.confusion_matrices, results)}
-    if axis := pictures.axis(results):
-        drawn['sweep.png'] = pictures.curve, results, axis
+    drawn = {'confusion.png': (pictures.draw_confusion_matrices, results)}
+    if axis := pictures.curve_key(results):
+        drawn['sweep.png'] = pictures.draw_curve, results, axis
     for name, of in drawn.items():
-        (path / name).write_bytes(pictures.png(*of))
-    print(f'{path}: results.json, predictions.csv, metrics.jsonl, {", ".join(drawn)}; tensorboard --logdir {path}/tensorboard')
+        (folder / name).write_bytes(pictures.render_png(*of))
+    print(f'{folder}: results.json, predictions.csv, metrics.jsonl, {", ".join(drawn)}; tensorboard --logdir {folder}/tensorboard')

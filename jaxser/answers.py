@@ -10,21 +10,21 @@ from data_pipelines.csv_files import format_row
 FORMATS = ('table', 'csv', 'jsonl')
 
 
-def lines(answers: Iterable[dict], how: str, classes: tuple[str, ...]) -> Iterator[str]:
+def format_answers(answers: Iterable[dict], output_format: str, classes: tuple[str, ...]) -> Iterator[str]:
     """The answers as text, each as soon as it is known; a table of files is known at their end."""
-    if how == 'jsonl':
+    if output_format == 'jsonl':
         yield from map(json.dumps, answers)
-    elif how == 'csv':
+    elif output_format == 'csv':
         yield format_row(['file', 'part', 'start', 'end', 'emotion', *classes, 'error'])
         for a in answers:
-            yield format_row(cells(a, 'error' if 'error' in a else 'file' if 'file' in a else 'window', classes))
+            yield format_row(csv_columns(a, 'error' if 'error' in a else 'file' if 'file' in a else 'window', classes))
             for window in a.get('windows', ()):
-                yield format_row(cells(window | {'file': a['file']}, 'window', classes))
+                yield format_row(csv_columns(window | {'file': a['file']}, 'window', classes))
     else:
-        yield from table(answers, classes)
+        yield from format_table(answers, classes)
 
 
-def cells(answer: dict, part: str, classes: tuple[str, ...]) -> list:
+def csv_columns(answer: dict, part: str, classes: tuple[str, ...]) -> list:
     """A file, or a window of one, as columns."""
     p = answer.get('posterior') or {}
     times = [answer.get('start', 0 if p else ''), answer.get('end', answer.get('seconds', ''))]
@@ -32,7 +32,7 @@ def cells(answer: dict, part: str, classes: tuple[str, ...]) -> list:
     return [*head, *(f'{p[c]:.9g}' if c in p else '' for c in classes), answer.get('error', answer.get('note', ''))]
 
 
-def table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
+def format_table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
     """For people: a table of files, and a line for each that has no answer; of a stream, a line a second."""
     import rich.console
     import rich.table

@@ -31,28 +31,29 @@ from etils import epath
 from flax import traverse_util
 
 from data_pipelines import batches, log_mel
-from data_pipelines import upstream as states
-from data_pipelines.refusal import Refusal, spoken
-from jaxser import cluster, summary, train, upstream
-from jaxser.workdir import PACKAGES, Workdir, command_line, plain, version
+from data_pipelines.upstream import EncoderStates, FORMAT_VERSION, STATE_KINDS
+from data_pipelines.refusal import UserError, exit_on_user_error
+from jaxser import cluster, summary, train
+from jaxser.upstream import CONFIG_FILE, PREPROCESSOR_FILE, PretrainedEncoder, cached_encoder, write_encoder
+from jaxser.workdir import PACKAGES, Workdir, config_to_dict, make_workdir_parser, package_version
 
-FILES = ('model.json', 'model.safetensors')
-CARRIED = 'upstream'  # the folder of an encoder beside them
-FORMAT = 1  # raise it whenever what is written means something else
-COLDEST, HOTTEST = 0.05, 20.0  # where a dev part would have a temperature of 0 (all of it is right) or none
-ROW = ('seeds', 'tested_speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')  # of the summary
+MODEL_FILES = ('model.json', 'model.safetensors')
+ENCODER_FOLDER = 'upstream'  # the folder of an encoder beside them
+MODEL_FORMAT = 1  # raise it whenever what is written means something else
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # where a dev part would have a temperature of 0 (all of it is right) or none
+ROW_KEYS = ('seeds', 'tested_speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')  # of the summary
 
-NEEDED = ('config', 'classes', 'sizes', 'normalisation', 'calibration', 'synthetic', 'versions')  # by prediction
+REQUIRED_KEYS = ('config', 'classes', 'sizes', 'normalisation', 'calibration', 'synthetic', 'versions')  # by prediction
 
 
 class Model(NamedTuple):
     """What is read back: model.json, and nested arrays."""
 
-    facts: dict
+    metadata: dict
     arrays: dict  # params, batch_stats (unless the network has none), and perhaps mean, scale
 
 
-class Member(NamedTuple):
+class EnsembleMember(NamedTuple):
     """A run of the model, and what it says of its own dev part."""
 
     run: dict
@@ -61,61 +62,61 @@ class Member(NamedTuple):
     truth_N: np.ndarray
 
 
-def chosen(results: dict) -> tuple[dict, list[dict]]:
+def choose_setting(results: dict) -> tuple[dict, list[dict]]:
     """The row of the setting with the best mean dev UAR, and the hyper-parameters of its runs that did not diverge."""
 
     def runs(row: dict) -> list[dict]:
-        swept = [k for k in row if k not in summary.FIGURES]
+        swept = [k for k in row if k not in summary.RESULT_KEYS]
         return [r['hyper'] for r in results['runs'] if r['status'] == 'ok' and all(r['hyper'].get(k) == row[k] for k in swept)]
 
     best = max(results['summary'], key=lambda row: (row['dev_uar'] or 0.0, len(runs(row))))
     return best, runs(best)
 
 
-def tempered(p_NxC: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(p_NxC: np.ndarray, temperature: float) -> np.ndarray:
     """The posteriors of scores that are divided by the temperature; their order stays."""
     score_NxC = np.log(np.maximum(p_NxC, np.finfo(float).tiny)) / temperature
     p_NxC = np.exp(score_NxC - score_NxC.max(-1, keepdims=True))
     return p_NxC / p_NxC.sum(-1, keepdims=True)
 
 
-def surprise(p_NxC: np.ndarray, truth_N: np.ndarray) -> float:
+def negative_log_likelihood(p_NxC: np.ndarray, truth_N: np.ndarray) -> float:
     """The mean negative log likelihood of the truth, in nats."""
     return float(-np.log(np.maximum(p_NxC[np.arange(len(truth_N)), truth_N], np.finfo(float).tiny)).mean())
 
 
-def calibration(p_NxC: np.ndarray, truth_N: np.ndarray) -> dict:
+def fit_temperature(p_NxC: np.ndarray, truth_N: np.ndarray) -> dict:
     """The temperature that makes the truth least surprising (Guo et al. 2017, arXiv 1706.04599); 1 of no utterance."""
     if not len(truth_N):
         return {'temperature': 1.0, 'utterances': 0, 'nll_before': None, 'nll': None}
     from scipy import optimize  # prediction need not wait for it
 
-    loss = lambda log_t: surprise(tempered(p_NxC, np.exp(log_t)), truth_N)  # noqa: E731
-    found = optimize.minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method='bounded')
-    before = surprise(p_NxC, truth_N)
+    loss = lambda log_t: negative_log_likelihood(apply_temperature(p_NxC, np.exp(log_t)), truth_N)  # noqa: E731
+    found = optimize.minimize_scalar(loss, bounds=(np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)), method='bounded')
+    before = negative_log_likelihood(p_NxC, truth_N)
     temperature = float(np.exp(found.x)) if found.fun < before else 1.0
     return {'temperature': temperature, 'utterances': len(truth_N), 'nll_before': before, 'nll': min(float(found.fun), before)}
 
 
-def members(trainer, group, best: tuple, wanted: list[dict]) -> list[Member]:
+def ensemble_members(trainer, group, selected: tuple, wanted_runs: list[dict]) -> list[EnsembleMember]:
     """The wanted runs of a group."""
-    _, scores = train.scored(trainer, group, best, 'dev')
+    _, scores = train.predict_part(trainer, group, selected, 'dev')
     table, layout = trainer.task.table, group.layout
-    params_N, batch_stats_N = jax.tree.map(layout.collect, best)
+    params_N, batch_stats_N = jax.tree.map(layout.collect, selected)
     made = []
     for n, run in enumerate(group.runs):
-        if run not in wanted:
+        if run not in wanted_runs:
             continue
-        rows, p_NxC = scores.run(n)
+        rows, p_NxC = scores.get_run(n)
         arrays = jax.tree.map(lambda x, n=n: x[n], {'params': params_N, 'batch_stats': batch_stats_N})
         if table.normalisation == 'global':
-            at = table.moments_FxN[group.fold_N[n], 0]
+            at = table.moments_index_FxN[group.fold_N[n], 0]
             arrays |= {'mean': table.mean[at], 'scale': table.scale[at]}
-        made.append(Member(run, arrays, p_NxC, table.emotion_N[rows]))
+        made.append(EnsembleMember(run, arrays, p_NxC, table.emotion_N[rows]))
     return made
 
 
-def needed(predict: Callable, arrays: dict, bands: int, frozen=None) -> dict:
+def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) -> dict:
     """Those of the model's arrays on which the scores of `predict` (jaxser/step.py) depend; an Encoder's `frozen` stay behind."""
     flat = traverse_util.flatten_dict(arrays, sep='/')
 
@@ -131,7 +132,7 @@ def needed(predict: Callable, arrays: dict, bands: int, frozen=None) -> dict:
     return traverse_util.unflatten_dict({k: x for n, (k, x) in enumerate(sorted(flat.items())) if n in read}, sep='/')
 
 
-def heard(task) -> dict[str, dict]:
+def describe_data(task) -> dict[str, dict]:
     """Of every corpus that has a part in some fold: how much of it, how much training hears with its emotions, and who speaks."""
     part = lambda *names: np.unique(np.concatenate([getattr(f, n) for f in task.folds for n in names]))  # noqa: E731
     used, trained = part('train', 'dev', 'test', 'adapt', 'identity'), part('train')
@@ -150,182 +151,182 @@ def heard(task) -> dict[str, dict]:
     return found
 
 
-def packed(arrays: dict) -> bytes:
+def serialize_arrays(arrays: dict) -> bytes:
     """Nested arrays as safetensors, by names such as params/emotion/layers_0/kernel."""
     return safetensors.numpy.save(traverse_util.flatten_dict(arrays, sep='/'))
 
 
-def unpacked(weights: bytes) -> dict:
+def deserialize_arrays(weights: bytes) -> dict:
     """What was packed; dictionaries without any array are gone."""
     return traverse_util.unflatten_dict(safetensors.numpy.load(weights), sep='/')
 
 
-def run(path, data: str | None = None, carry_upstream: bool = False, upstream=None):
+def bundle_model(path, data: str | None = None, carry_upstream: bool = False, upstream=None):
     """Makes the model of the finished sweep in `path`, unless it is there; returns its folder.
 
     `data` is where the shards are now, if they are elsewhere than in training, `upstream` where the pretrained encoder. With
     `carry_upstream` that one is put beside the model.
     """
-    folder = made(path, data, upstream)
-    if upstream and not carry_upstream and not tuned(read(folder).facts):
-        raise Refusal(f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out, or carry it.')
+    folder = build_model(path, data, upstream)
+    if upstream and not carry_upstream and not is_fine_tuned(read_model(folder).metadata):
+        raise UserError(f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out, or carry it.')
     if carry_upstream:
-        carry(folder, encoder(folder, read(folder).facts, upstream))
+        copy_encoder(folder, find_encoder(folder, read_model(folder).metadata, upstream))
     return folder
 
 
-def made(path, data: str | None = None, upstream: str | None = None):
+def build_model(path, data: str | None = None, upstream: str | None = None):
     """The folder of the model, made unless it is there."""
-    place = Workdir.opened(path, data, upstream)
+    place = Workdir.open(path, data, upstream)
     if upstream and place.config.model.name == 'fine_tuned':
-        train.check(place.config)  # refuses other weights
-    results, folder = place.finished(), place.path / 'model'
+        train.validate(place.config)  # refuses other weights
+    results, folder = place.load_results(), place.path / 'model'
     if results is None:
-        raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
+        raise UserError(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
     if (folder / 'model.json').exists():
         return folder
-    row, wanted = chosen(results)
-    found: list[Member] = []
-    with train.precision(place.config):
-        for trainer, group, best in train.revisited(place, lambda run: run in wanted):
-            found += members(trainer, group, best, wanted)
+    row, wanted = choose_setting(results)
+    found: list[EnsembleMember] = []
+    with train.matmul_precision_context(place.config):
+        for trainer, group, best in train.restored_groups(place, lambda run: run in wanted):
+            found += ensemble_members(trainer, group, best, wanted)
             config, task = trainer.config, trainer.task
-            sizes = task.sizes(config)
+            sizes = task.make_sizes(config)
     arrays = jax.tree.map(lambda *x: np.stack(x), *(m.arrays for m in found))
-    named = batches.encoder(config.data) if config.data.upstream and config.model.name != 'fine_tuned' else None
+    named = batches.read_encoder_record(config.data) if config.data.upstream and config.model.name != 'fine_tuned' else None
     if config.model.name == 'fine_tuned':
-        named = states.States.of(config.model.upstream, states.KEPT[0]).record()['upstream']
-    config = plain(config)
+        named = EncoderStates.from_folder(config.model.upstream, STATE_KINDS[0]).record_fields()['upstream']
+    config = config_to_dict(config)
     del config['data']['dir']  # prediction needs no data, and others need not know where they lay
-    weights = packed(needed(trainer.step.predict, arrays, task.utterances.bands, trainer.frozen))
+    weights = serialize_arrays(required_arrays(trainer.step.predict, arrays, task.utterances.bands, trainer.frozen))
     facts = {
-        'format': FORMAT,
+        'format': MODEL_FORMAT,
         'sha256': hashlib.sha256(weights).hexdigest(),
         'config': config,
         'classes': results['classes'],
         'sizes': sizes._asdict(),
         'normalisation': config['data']['normalise'],
-        'log_mel': log_mel.FORMAT,
+        'log_mel': log_mel.FORMAT_VERSION,
         **({'upstream': {k: named[k] for k in ('name', 'format', 'sha256', 'folder')}} if named else {}),
         'runs': [m.run for m in found],
-        'calibration': calibration(np.concatenate([m.p_NxC for m in found]), np.concatenate([m.truth_N for m in found])),
-        'row': {k: v for k, v in row.items() if k not in summary.FIGURES or k in ROW},
+        'calibration': fit_temperature(np.concatenate([m.p_NxC for m in found]), np.concatenate([m.truth_N for m in found])),
+        'row': {k: v for k, v in row.items() if k not in summary.RESULT_KEYS or k in ROW_KEYS},
         'protocol': results['protocol'],
         'corpora': results['corpora'],
-        'data': heard(task),
+        'data': describe_data(task),
         'labels': results['labels'],
         'synthetic': results['synthetic'],
         'split_sha256': results['split_sha256'],
-        'versions': {p: version(p) for p in PACKAGES},
+        'versions': {p: package_version(p) for p in PACKAGES},
     }
-    place.keep_model(weights, facts)
+    place.save_model(weights, facts)
     return folder
 
 
-def where(folder):
+def model_folder(folder):
     """The folder that holds the files of a model: of a workdir, or the folder itself."""
     folder = epath.Path(folder)
     return folder if (folder / 'model.json').exists() else folder / 'model'
 
 
-def tuned(facts: dict) -> bool:
+def is_fine_tuned(metadata: dict) -> bool:
     """Whether the model changes the weights of its pretrained encoder, and so is nothing without them."""
-    return facts['config']['model']['name'] == 'fine_tuned'
+    return metadata['config']['model']['name'] == 'fine_tuned'
 
 
-def encoder(folder, facts: dict, given=None) -> upstream.Upstream | None:
+def find_encoder(folder, metadata: dict, encoder_folder=None) -> PretrainedEncoder | None:
     """The pretrained encoder by which the model of `folder` hears; None for a model of log-mel.
 
-    It is in the folder `given`, else beside the model, else where it was in preparing, or in training. Refuses none, and another.
+    It is in the folder `encoder_folder`, else beside the model, else where it was in preparing, or in training. Refuses none, and another.
     """
-    named, place = facts.get('upstream'), where(folder)
+    named, place = metadata.get('upstream'), model_folder(folder)
     if not named:
-        if given:
-            raise Refusal(f'The model of {place} hears log-mel features, and no upstream: leave {given} out.')
+        if encoder_folder:
+            raise UserError(f'The model of {place} hears log-mel features, and no upstream: leave {encoder_folder} out.')
         return None
-    beside, kind = Path(place) / CARRIED, states.States.named(named['name']).model
-    were = [p for p in (beside, Path(named.get('folder') or beside)) if (p / upstream.CONFIG).exists()]
-    if not given and not were:
+    beside, kind = Path(place) / ENCODER_FOLDER, EncoderStates.from_name(named['name']).model
+    were = [p for p in (beside, Path(named.get('folder') or beside)) if (p / CONFIG_FILE).exists()]
+    if not encoder_folder and not were:
         was = f', nor any longer in {named["folder"]}' * bool(named.get('folder'))
-        raise Refusal(
+        raise UserError(
             f'The model of {place} hears by a {kind} whose weights have the sha256 {named["sha256"]} ({named["name"]}), and '
             f'that is not in {beside}{was}: name its Hugging Face folder with --upstream FOLDER.'
         )
-    found = upstream.kept(given or were[0])
-    name = states.States.of_encoder(found, states.States.named(named['name']).kept).name
+    found = cached_encoder(encoder_folder or were[0])
+    name = EncoderStates.from_encoder(found, EncoderStates.from_name(named['name']).kept).name
     if (name, found.sha256) != (named['name'], named['sha256']):
         other = f'the sha256 {found.sha256}'
         if found.sha256 == named['sha256']:
-            other = f'these, but another {upstream.CONFIG} or {upstream.PREPROCESSOR}'
-        raise Refusal(
+            other = f'these, but another {CONFIG_FILE} or {PREPROCESSOR_FILE}'
+        raise UserError(
             f'The model of {place} hears by {named["name"]}, weights of the sha256 {named["sha256"]}; {found.folder} holds '
             f'{name}, {other}. Name the folder of the first with --upstream FOLDER.'
         )
     return found
 
 
-def carry(folder, found: upstream.Upstream | None) -> None:
+def copy_encoder(folder, encoder: PretrainedEncoder | None) -> None:
     """Puts a pretrained encoder beside the model in `folder`, whole or not at all, unless it is that which is there."""
-    if not found:
-        raise Refusal(f'The model of {folder} hears log-mel features: there is no upstream to carry.')
+    if not encoder:
+        raise UserError(f'The model of {folder} hears log-mel features: there is no upstream to carry.')
     if '://' in str(folder):
-        raise Refusal(f'{folder} is no folder of this machine: copy the model here to put its upstream beside it.')
-    to = Path(folder) / CARRIED
-    if cluster.main() and found.folder.resolve() != to.resolve():
+        raise UserError(f'{folder} is no folder of this machine: copy the model here to put its upstream beside it.')
+    to = Path(folder) / ENCODER_FOLDER
+    if cluster.is_main_process() and encoder.folder.resolve() != to.resolve():
         part = to.with_name(f'.{to.name}.part')
         shutil.rmtree(part, ignore_errors=True)
         try:
-            upstream.cut(found, part)
+            write_encoder(encoder, part)
             shutil.rmtree(to, ignore_errors=True)
             part.replace(to)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def read(folder) -> Model:
+def read_model(folder) -> Model:
     """The model of a workdir, or of a folder that holds model.json; refuses what is not there, damaged or of another version."""
-    folder, place = epath.Path(folder), where(folder)
-    facts_file, weights_file = (place / name for name in FILES)
+    folder, place = epath.Path(folder), model_folder(folder)
+    facts_file, weights_file = (place / name for name in MODEL_FILES)
     if not facts_file.exists():
         if (folder / 'config.json').exists():
-            raise Refusal(f'{folder} has no model yet ({facts_file}). Make it: python -m jaxser.bundle --workdir {folder}')
-        raise Refusal(f'{folder} holds no model (no {facts_file}); expected a workdir of jaxser.main, e.g. runs/dann_demo.')
+            raise UserError(f'{folder} has no model yet ({facts_file}). Make it: python -m jaxser.bundle --workdir {folder}')
+        raise UserError(f'{folder} holds no model (no {facts_file}); expected a workdir of jaxser.main, e.g. runs/dann_demo.')
     anew = f'Copy {place} anew; or, beside its sweep, remove it and run python -m jaxser.bundle --workdir WORKDIR'
     try:
         facts = json.loads(facts_file.read_text())
         of, sha256 = facts['format'], facts['sha256']
     except (ValueError, KeyError, TypeError) as e:
-        raise Refusal(f'{facts_file} is damaged ({type(e).__name__}: {e}). {anew}') from None
-    if (of, facts.get('log_mel')) != (FORMAT, log_mel.FORMAT):
-        raise Refusal(
-            f'{place} is of format {of} with features of format {facts.get("log_mel")}; this jaxser reads {FORMAT} and makes '
-            f'{log_mel.FORMAT}. Use the jaxser that trained it, {(facts.get("versions") or {}).get("jaxser")}, or train anew.'
+        raise UserError(f'{facts_file} is damaged ({type(e).__name__}: {e}). {anew}') from None
+    if (of, facts.get('log_mel')) != (MODEL_FORMAT, log_mel.FORMAT_VERSION):
+        raise UserError(
+            f'{place} is of format {of} with features of format {facts.get("log_mel")}; this jaxser reads {MODEL_FORMAT} and makes '
+            f'{log_mel.FORMAT_VERSION}. Use the jaxser that trained it, {(facts.get("versions") or {}).get("jaxser")}, or train anew.'
         )
     named = facts.get('upstream')
-    if named and named['format'] != states.FORMAT:
-        raise Refusal(
-            f'{place} hears by states of an upstream of format {named["format"]}; this jaxser makes {states.FORMAT}. Use the '
+    if named and named['format'] != FORMAT_VERSION:
+        raise UserError(
+            f'{place} hears by states of an upstream of format {named["format"]}; this jaxser makes {FORMAT_VERSION}. Use the '
             f'jaxser that trained it, {(facts.get("versions") or {}).get("jaxser")}, or train anew.'
         )
     over = (facts.get('config') or {}).get('data', {}).get('upstream')
-    if lacks := [k for k in (*NEEDED, *['upstream'] * bool(over)) if k not in facts]:
-        raise Refusal(f'{facts_file} is damaged: it lacks {lacks[0]}. {anew}')
+    if lacks := [k for k in (*REQUIRED_KEYS, *['upstream'] * bool(over)) if k not in facts]:
+        raise UserError(f'{facts_file} is damaged: it lacks {lacks[0]}. {anew}')
     if not weights_file.exists():
-        raise Refusal(f'{weights_file} is missing. {anew}')
+        raise UserError(f'{weights_file} is missing. {anew}')
     weights = weights_file.read_bytes()
     if hashlib.sha256(weights).hexdigest() != sha256:
-        raise Refusal(f'{weights_file} is damaged, or of another model: its checksum is not the one in model.json. {anew}')
-    return Model(facts, unpacked(weights))
+        raise UserError(f'{weights_file} is damaged, or of another model: its checksum is not the one in model.json. {anew}')
+    return Model(facts, deserialize_arrays(weights))
 
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
-    parser = command_line('jaxser.bundle', __doc__)
+    parser = make_workdir_parser('jaxser.bundle', __doc__)
     parser.add_argument('--carry_upstream', action='store_true', help='put the pretrained encoder beside the model')
     asked = parser.parse_args()
-    cluster.prepare()
-    with spoken():
-        folder = run(asked.workdir, asked.data, asked.carry_upstream, asked.upstream)
+    cluster.configure_jax()
+    with exit_on_user_error():
+        folder = bundle_model(asked.workdir, asked.data, asked.carry_upstream, asked.upstream)
         print(f'{folder}: {", ".join(sorted(p.name for p in folder.iterdir()))}')
 
 

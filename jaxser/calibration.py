@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-BINS = 15  # of equal width (Guo et al. 2017, 1706.04599)
+BIN_COUNT = 15  # of equal width (Guo et al. 2017, 1706.04599)
 
 
 class Reliability(NamedTuple):
@@ -16,12 +16,12 @@ class Reliability(NamedTuple):
     accuracy_B: np.ndarray
 
     @property
-    def error(self) -> float:
+    def expected_error(self) -> float:
         """The expected calibration error: the mean distance of confidence and accuracy, by share."""
         return float((self.share_B * np.abs(self.confidence_B - self.accuracy_B)).sum())
 
 
-def read(rows: Iterable[dict], classes: list[str]) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]:
+def read_confidences(rows: Iterable[dict], classes: list[str]) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]:
     """Returns confidence and correctness by run and fold, each of shape (N,), from the rows of predictions.csv.
 
     The confidence is the posterior of the predicted class.
@@ -34,10 +34,10 @@ def read(rows: Iterable[dict], classes: list[str]) -> dict[tuple[str, int], tupl
     return {k: tuple(np.array(column) for column in zip(*some)) for k, some in lists.items()}
 
 
-def reliability(confidence_N: np.ndarray, right_N: np.ndarray) -> Reliability:
+def reliability_bins(confidence_N: np.ndarray, right_N: np.ndarray) -> Reliability:
     """The bins of some utterances."""
-    bin_N = np.minimum((confidence_N * BINS).astype(int), BINS - 1)
-    count_B = np.bincount(bin_N, minlength=BINS)
+    bin_N = np.minimum((confidence_N * BIN_COUNT).astype(int), BIN_COUNT - 1)
+    count_B = np.bincount(bin_N, minlength=BIN_COUNT)
     there = count_B > 0
-    of = lambda x_N: np.bincount(bin_N, x_N, BINS)[there] / count_B[there]  # noqa: E731
+    of = lambda x_N: np.bincount(bin_N, x_N, BIN_COUNT)[there] / count_B[there]  # noqa: E731
     return Reliability(count_B[there] / len(bin_N), of(confidence_N), of(right_N))

@@ -10,78 +10,78 @@ import shlex
 from typing import NamedTuple
 
 from data_pipelines import corpora, log_mel
-from data_pipelines.upstream import HOP, SOUND, States
+from data_pipelines.upstream import AUDIO_SPEC, EncoderStates, HOP_SAMPLES
 from jaxser import bundle, predict, statistics, summary, sweep
-from jaxser.evidence import Sweep
-from jaxser.page import ends, number
-from jaxser.report import LOUD, forgotten
-from jaxser.sweep import many
-from jaxser.upstream import RATE, Upstream
+from jaxser.evidence import SweepAnalysis
+from jaxser.page import format_interval, format_number
+from jaxser.report import ALARMING_VERDICTS, probed_domain
+from jaxser.sweep import pluralize
+from jaxser.upstream import PretrainedEncoder, SAMPLE_RATE
 
-PROGRAM, SAVED_MODEL = 'posterior.stablehlo', 'saved_model'
-APART = ('official', 'source_target')  # protocols whose tested speakers are in no fold's training part
-NOT_FOR = """\
+PROGRAM_FILE, SAVED_MODEL_FOLDER = 'posterior.stablehlo', 'saved_model'
+UNSEEN_SPEAKER_PROTOCOLS = ('official', 'source_target')  # protocols whose tested speakers are in no fold's training part
+UNINTENDED_USE = """\
 - Decisions about people: hiring, marking, policing, insurance, diagnosis, credit or anything like them. What somebody's voice
   sounds like to others is no evidence of what they feel. In the European Union, inferring emotions at work and in education is
   prohibited but for medical or safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)).
 - Listening to people who have not agreed to it.
 - Any use without a test on the speakers, recordings and language that it is meant for."""
-LICENCES = """\
+LICENCE_NOTE = """\
 The weights were learned from these recordings: whether and how they may be used and passed on is for the corpora's licences to
 say. jaxser itself is Apache-2.0."""
 
 
-def cells(*values) -> str:
+def markdown_row(*values) -> str:
     """A row of a table; what comes from data cannot end its cell or its line."""
     return '| ' + ' | '.join(' '.join(str(v).replace('|', r'\|').split()) for v in values) + ' |'
 
 
-def grid(head: list[str], rows: list[list]) -> str:
+def markdown_table(head: list[str], rows: list[list]) -> str:
     """A table."""
-    return '\n'.join([cells(*head), cells(*['---'] * len(head)), *(cells(*r) for r in rows)])
+    return '\n'.join([markdown_row(*head), markdown_row(*['---'] * len(head)), *(markdown_row(*r) for r in rows)])
 
 
-def listed(words) -> str:
+def join_words(words) -> str:
     """Words with commas."""
     return ', '.join(map(str, words))
 
 
-def text(model: bundle.Model, of: Sweep | None, saved_model: bool = False, encoder: Upstream | None = None) -> str:
-    """The file; `of` is the sweep that made the model, where it is at hand, and `encoder` the upstream that is carried along."""
-    facts = model.facts
-    row = next(r for r in of.rows if all(r.get(k) == facts['row'].get(k) for k in of.swept)) if of else None
+def render_card(model: bundle.Model, analysis: SweepAnalysis | None, saved_model: bool = False, encoder: PretrainedEncoder | None = None) -> str:
+    """The file; `analysis` is the sweep that made the model, where it is at hand, and `encoder` the upstream that is carried along."""
+    facts = model.metadata
+    row = next(r for r in analysis.rows if all(r.get(k) == facts['row'].get(k) for k in analysis.setting_keys)) if analysis else None
     parts = {
-        '': opening(facts),
-        'Intended use': intended(facts),
-        'Not intended': NOT_FOR,
-        'Data': data(facts, of),
-        'Upstream': hears(facts, encoder),
-        'Figures': figures(facts, of, row),
-        'Groups': groups(of, row),
-        'What it still tells of the speaker': leakage(of, row),
-        'Calibration': calibration(facts),
-        'Limits': '\n'.join(f'- {sentence}' for sentence in limits(facts, of, row)),
-        'How to run it': usage(facts, saved_model, encoder),
-        'Versions': versions(facts, of),
+        '': introduction(facts),
+        'Intended use': intended_use(facts),
+        'Not intended': UNINTENDED_USE,
+        'Data': data_section(facts, analysis),
+        'Upstream': encoder_section(facts, encoder),
+        'Figures': metrics_section(facts, analysis, row),
+        'Groups': groups_section(analysis, row),
+        'What it still tells of the speaker': leakage_section(analysis, row),
+        'Calibration': calibration_section(facts),
+        'Limits': '\n'.join(f'- {sentence}' for sentence in limitations(facts, analysis, row)),
+        'How to run it': usage_section(facts, saved_model, encoder),
+        'Versions': versions_section(facts, analysis),
     }
     body = '\n\n'.join(f'## {title}\n\n{body}' if title else body for title, body in parts.items() if body)
-    return f'{head(facts, programmed(facts, encoder))}{body}\n'
+    return f'{yaml_header(facts, has_program(facts, encoder))}{body}\n'
 
 
-def programmed(facts: dict, encoder: Upstream | None) -> bool:
+def has_program(metadata: dict, encoder: PretrainedEncoder | None) -> bool:
     """Whether there is a program: changes of weights are none without the weights."""
-    return encoder is not None or not bundle.tuned(facts)
+    return encoder is not None or not bundle.is_fine_tuned(metadata)
 
 
-def spoken(facts: dict) -> list[str]:
+def training_languages(metadata: dict) -> list[str]:
     """The languages of what the model was trained on, or else of all its data."""
-    of = [c for c in facts['data'].values() if c['trained']]
+    of = [c for c in metadata['data'].values() if c['trained']]
     return sorted({language for c in of for language in c['languages']})
 
 
-def head(facts: dict, program: bool) -> str:
+def yaml_header(metadata: dict, program: bool) -> str:
     """What the Hub reads; without a licence, which is not ours to name, and without data sets, whose names are not the Hub's."""
-    known = {'library_name': 'jaxser', 'pipeline_tag': 'audio-classification', 'language': spoken(facts)}
+    known = {'library_name': 'jaxser', 'pipeline_tag': 'audio-classification', 'language': training_languages(metadata)}
     known |= {
         'tags': ['speech-emotion-recognition', 'audio-classification', 'jax', *['stablehlo'] * program],
         'metrics': ['recall', 'accuracy', 'f1'],
@@ -90,172 +90,172 @@ def head(facts: dict, program: bool) -> str:
     return '\n'.join(['---', *lines, '---', '', ''])
 
 
-def opening(facts: dict) -> str:
+def introduction(metadata: dict) -> str:
     """What it is, in a paragraph; synthetic speech says so before anything else."""
-    config, runs = facts['config'], facts['runs']
-    method = summary.method(config | facts['row']).partition(',')[0]
-    swept = [f'{k} = {sweep.word(v)}' for k, v in facts['row'].items() if k not in summary.FIGURES and v is not None]
-    setting = listed(s for s in swept if not s.startswith(('method =', 'speaker_norm =')))
+    config, runs = metadata['config'], metadata['runs']
+    method = summary.method_name(config | metadata['row']).partition(',')[0]
+    swept = [f'{k} = {sweep.format_value(v)}' for k, v in metadata['row'].items() if k not in summary.RESULT_KEYS and v is not None]
+    setting = join_words(s for s in swept if not s.startswith(('method =', 'speaker_norm =')))
     made = f'one network, trained by `{method}`'
     if len(runs) > 1:
         folds, seeds = (len({r[k] for r in runs}) for k in ('fold', 'seed'))
-        made = f'the mean over {len(runs)} networks ({many(folds, "fold")}, {many(seeds, "seed")}), each trained by `{method}`'
+        made = f'the mean over {len(runs)} networks ({pluralize(folds, "fold")}, {pluralize(seeds, "seed")}), each trained by `{method}`'
     features = 'log-mel features'
-    if states := over(facts):
+    if states := encoder_states(metadata):
         features = f'the states of a frozen, pretrained {states.model} (`{states.name}`)'
-        if bundle.tuned(facts):
+        if bundle.is_fine_tuned(metadata):
             features = f'what a pretrained {states.model} hears, fine-tuned by each network,'
     body = (
-        f'From an utterance of speech to a probability for each of {len(facts["classes"])} emotions: {listed(facts["classes"])}. '
-        f'It is {made}{f" ({setting})" * bool(setting)} with jaxser {facts["versions"]["jaxser"]}: {features} into the '
+        f'From an utterance of speech to a probability for each of {len(metadata["classes"])} emotions: {join_words(metadata["classes"])}. '
+        f'It is {made}{f" ({setting})" * bool(setting)} with jaxser {metadata["versions"]["jaxser"]}: {features} into the '
         f'encoder `{config["model"]["name"]}`.'
     )
-    note = summary.synthetic_note(facts)
+    note = summary.synthetic_note(metadata)
     warning = [f'**{note}**'] if note else []
-    return '\n\n'.join([f'# Speech emotion recognition, trained on {listed(facts["corpora"])}', *warning, body])
+    return '\n\n'.join([f'# Speech emotion recognition, trained on {join_words(metadata["corpora"])}', *warning, body])
 
 
-def intended(facts: dict) -> str:
+def intended_use(metadata: dict) -> str:
     """For whom it is."""
-    if summary.synthetic_note(facts) == summary.SYNTHETIC:
+    if summary.synthetic_note(metadata) == summary.SYNTHETIC_WARNING:
         return 'To try the software. What it says of anybody means nothing.'
-    languages = f' in {listed(spoken(facts))}' if spoken(facts) else ''
+    languages = f' in {join_words(training_languages(metadata))}' if training_languages(metadata) else ''
     return (
         f'Research on speech emotion recognition, and comparison with other methods on the same split, of speech{languages} like '
         'that of the corpora below: it tells which of its classes an utterance would have been given there.'
     )
 
 
-def over(facts: dict) -> States | None:
+def encoder_states(metadata: dict) -> EncoderStates | None:
     """Of a model over a pretrained encoder, its states, which say what it is."""
-    return States.named(facts['upstream']['name']) if 'upstream' in facts else None
+    return EncoderStates.from_name(metadata['upstream']['name']) if 'upstream' in metadata else None
 
 
-def hears(facts: dict, encoder: Upstream | None) -> str:
+def encoder_section(metadata: dict, encoder: PretrainedEncoder | None) -> str:
     """Which pretrained encoder it hears by, and that its terms hold too."""
-    if not (states := over(facts)):
+    if not (states := encoder_states(metadata)):
         return ''
-    size, also = f'{many(states.layers, "state")}, {states.width} wide', ''
-    how = f'frozen: of {size}, {"the mean and the deviation over an utterance" if states.pooled else "every frame"}'
+    size, also = f'{pluralize(states.layers, "state")}, {states.width} wide', ''
+    how = f'frozen: of {size}, {"the mean and the deviation over an utterance" if states.is_pooled else "every frame"}'
     where = (
-        f'It is here: in `{PROGRAM}`, and in `{bundle.CARRIED}/`, its own tensors alone, for jaxser.'
+        f'It is here: in `{PROGRAM_FILE}`, and in `{bundle.ENCODER_FOLDER}/`, its own tensors alone, for jaxser.'
         if encoder
         else 'It is not here: whoever runs the model from sound needs that checkpoint, as a Hugging Face folder.'
     )
-    if bundle.tuned(facts):
-        rank = facts['config']['model']['lora']
+    if bundle.is_fine_tuned(metadata):
+        rank = metadata['config']['model']['lora']
         changes = f'of queries and values, of rank {rank}' if rank else 'of its whole transformer'
         how = f'fine-tuned ({size}): `model.safetensors` holds the changes of every network ({changes}), and not what they change'
         also = ', for the changed weights too'
     return (
         f'It hears by the encoder of a {states.model}, {how}. '
-        f'Its weights have the sha256 {facts["upstream"]["sha256"]} (of the SHA-256 digests of the files of its checkpoint), and '
+        f'Its weights have the sha256 {metadata["upstream"]["sha256"]} (of the SHA-256 digests of the files of its checkpoint), and '
         f'`python -m jaxser.upstream FOLDER` says that of a folder. {where}\n\nThe licence of that checkpoint holds beside those '
         f'above{also}; neither it nor the speech of its pretraining is known to jaxser: the recordings of the tested speakers '
         'may be among it.'
     )
 
 
-def data(facts: dict, of: Sweep | None) -> str:
+def data_section(metadata: dict, analysis: SweepAnalysis | None) -> str:
     """What it heard, of whom, under whose licence, and how that was divided."""
     rows = []
-    for name, c in facts['data'].items():
+    for name, c in metadata['data'].items():
         # A corpus that a CSV names is its maker's, whatever its name.
-        known = corpora.load(name) if name in facts['corpora'] and name != 'folder' else None
-        sexes = f' ({listed(c["sexes"])})' * bool(c['sexes'])
+        known = corpora.load_corpus(name) if name in metadata['corpora'] and name != 'folder' else None
+        sexes = f' ({join_words(c["sexes"])})' * bool(c['sexes'])
         rows.append(
             [
                 known.title if known else f'{name}, from a list of its own',
                 c['utterances'],
                 c['trained'],
                 f'{c["speakers"]}{sexes}',
-                listed(c['languages']) or 'not said',
-                listed(c['styles']) or 'not said',
+                join_words(c['languages']) or 'not said',
+                join_words(c['styles']) or 'not said',
                 known.licence if known else 'not known to jaxser',
-                known.home if known else '',
+                known.homepage if known else '',
             ]
         )
     told = [
-        grid(['corpus', 'utterances', 'trained on', 'speakers', 'language', 'style', 'licence', 'from'], rows),
-        f'Labels: {facts["labels"]} ({listed(facts["classes"])}). Protocol: {facts["protocol"]}. "Trained on" counts what is in '
+        markdown_table(['corpus', 'utterances', 'trained on', 'speakers', 'language', 'style', 'licence', 'from'], rows),
+        f'Labels: {metadata["labels"]} ({join_words(metadata["classes"])}). Protocol: {metadata["protocol"]}. "Trained on" counts what is in '
         'the training part of some fold, with its emotion.',
     ]
-    if of:
-        told[-1] += f' Epoch: {of.results["selection"]}; setting: best dev UAR; test chose nothing.'
-    told.append(f'Features are normalised by `{facts["normalisation"]}`. Split: sha256 {facts["split_sha256"]}.')
-    return '\n\n'.join([*told, LICENCES])
+    if analysis:
+        told[-1] += f' Epoch: {analysis.results["selection"]}; setting: best dev UAR; test chose nothing.'
+    told.append(f'Features are normalised by `{metadata["normalisation"]}`. Split: sha256 {metadata["split_sha256"]}.')
+    return '\n\n'.join([*told, LICENCE_NOTE])
 
 
-def figures(facts: dict, of: Sweep | None, row: dict | None) -> str:
+def metrics_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | None) -> str:
     """How well it does."""
-    r = row or facts['row']
+    r = row or metadata['row']
     lines = [
-        ['UAR (mean recall over classes), folds pooled', number(r['uar']), ends(r['uar_ci95'])],
-        ['UAR, mean over folds', number(r['uar_folds']), ''],
-        ['accuracy, folds pooled', number(r['wa']), ''],
-        ['macro-F1, folds pooled', number(r['f1']), ''],
-        ['UAR on dev, mean over folds', number(r['dev_uar']), ''],
+        ['UAR (mean recall over classes), folds pooled', format_number(r['uar']), format_interval(r['uar_ci95'])],
+        ['UAR, mean over folds', format_number(r['uar_folds']), ''],
+        ['accuracy, folds pooled', format_number(r['wa']), ''],
+        ['macro-F1, folds pooled', format_number(r['f1']), ''],
+        ['UAR on dev, mean over folds', format_number(r['dev_uar']), ''],
     ]
     if row and row['delta_uar'] is not None:
-        difference = number(row['delta_uar'], '+z.3f'), ends(row['delta_ci95'], '+.3f')
+        difference = format_number(row['delta_uar'], '+z.3f'), format_interval(row['delta_ci95'], '+.3f')
         lines.insert(1, ['UAR minus that of plain training, folds pooled', *difference])
     if r['uar'] is None:
         return 'In every seed a run diverged: there are no figures.'
-    told = [grid(['on the test parts', '', '95 %'], lines)]
-    sure = 'resample speakers' if r['uar_ci95'] else f'are not given: fewer than {statistics.FEWEST} speakers'
-    tested = f'{many(r["tested_speakers"], "tested speaker")}, ' if r.get('tested_speakers') else ''
-    told.append(f'{tested}{many(r["seeds"], "seed")}{f"; chance is {of.chance:.3f}" if of else ""}. Intervals {sure}.')
-    if len(facts['runs']) > 1:
+    told = [markdown_table(['on the test parts', '', '95 %'], lines)]
+    sure = 'resample speakers' if r['uar_ci95'] else f'are not given: fewer than {statistics.MIN_SPEAKERS} speakers'
+    tested = f'{pluralize(r["tested_speakers"], "tested speaker")}, ' if r.get('tested_speakers') else ''
+    told.append(f'{tested}{pluralize(r["seeds"], "seed")}{f"; chance is {analysis.chance:.3f}" if analysis else ""}. Intervals {sure}.')
+    if len(metadata['runs']) > 1:
         told.append('These are the figures of the networks one by one, each on its own test part.')
-        crossed = len({r['fold'] for r in facts['runs']}) > 1 and facts['config']['protocol']['name'] not in APART
+        crossed = len({r['fold'] for r in metadata['runs']}) > 1 and metadata['config']['protocol']['name'] not in UNSEEN_SPEAKER_PROTOCOLS
         told[-1] += ' The mean over them, which this model is, ' + (
             'cannot be tested on the same corpora: every speaker trained some of them.' if crossed else 'has not been tested.'
         )
     if row:
         recall = [
-            [c, sum(said), number(said[n] / sum(said))]
-            for n, (c, said) in enumerate(zip(of.classes, row['confusion']))
+            [c, sum(said), format_number(said[n] / sum(said))]
+            for n, (c, said) in enumerate(zip(analysis.classes, row['confusion']))
             if sum(said)
         ]
-        told.append(grid(['class', 'tested, over seeds', 'recall'], recall))
-        told.append(f'```\n{shared(of.facts["command"])}\n```')
+        told.append(markdown_table(['class', 'tested, over seeds', 'recall'], recall))
+        told.append(f'```\n{anonymize_command(analysis.metadata["command"])}\n```')
     return '\n\n'.join(told)
 
 
-def shared(command: str) -> str:
+def anonymize_command(command: str) -> str:
     """A command as others may read it: where a checkpoint lay here is nobody else's business."""
     words = (re.sub(r'^(--config\.model\.upstream=).*', r'\1FOLDER', word) for word in shlex.split(command))
     return shlex.join(words)
 
 
-def groups(of: Sweep | None, row: dict | None) -> str:
+def groups_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
     """UAR by group, and who is served worst."""
-    if not of or row['uar'] is None:
+    if not analysis or row['uar'] is None:
         return ''
-    counts, lines, worst = of.counts(row), [], []
+    counts, lines, worst = analysis.confusion_counts(row), [], []
     for kind in ('corpus', 'language', 'sex', 'speaker'):
-        found = {group: counts[:, there_S] for group, there_S in of.groups(kind).items()}
+        found = {group: counts[:, there_S] for group, there_S in analysis.speaker_groups(kind).items()}
         if len(found) < 2:
             continue
-        measured = {group: statistics.of_uar(some) for group, some in found.items()}
+        measured = {group: statistics.uar_estimate(some) for group, some in found.items()}
         low = min(measured, key=lambda g: measured[g].value)
         worst.append(f'{kind} {low} ({measured[low].value:.3f})')
         if kind != 'speaker':
             lines += [
-                [kind, f'**{g}**' if g == low else g, some.shape[1], number(measured[g].value), ends(measured[g].ci95)]
+                [kind, f'**{g}**' if g == low else g, some.shape[1], format_number(measured[g].value), format_interval(measured[g].ci95)]
                 for g, some in found.items()
             ]
     if not worst:
         return 'There is one group only.'
-    table = [grid(['', 'group', 'speakers', 'UAR, folds pooled', '95 %'], lines)] if lines else []
+    table = [markdown_table(['', 'group', 'speakers', 'UAR, folds pooled', '95 %'], lines)] if lines else []
     return '\n\n'.join([f'Worst of each kind: {"; ".join(worst)}. UAR: folds pooled.', *table])
 
 
-def leakage(of: Sweep | None, row: dict | None) -> str:
+def leakage_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
     """What the representation still tells of the speaker, or of what was to be forgotten."""
-    if not of:
+    if not analysis:
         return ''
-    domain, told = forgotten(of, row)
+    domain, told = probed_domain(analysis, row)
     if not told:
         return 'Nobody has asked; `python -m jaxser.probe` does.'
     body = (
@@ -263,110 +263,110 @@ def leakage(of: Sweep | None, row: dict | None) -> str:
         f'is {told["chance"]:.3f}, and the mean and spread of the input alone give {told["input"]["linear"]:.3f}. '
         'These are means over folds.'
     )
-    if of.plain and of.plain is not row and (before := forgotten(of, of.plain)[1]):
+    if analysis.plain_row and analysis.plain_row is not row and (before := probed_domain(analysis, analysis.plain_row)[1]):
         body += f' After plain training it is {before["linear"]:.3f}.'
     return body + ' What a classifier does not find may still be there.'
 
 
-def calibration(facts: dict) -> str:
+def calibration_section(metadata: dict) -> str:
     """By what, and on what."""
-    c = facts['calibration']
+    c = metadata['calibration']
     if not c['utterances']:
         return 'Not calibrated: there was no dev part.'
     return (
         f'Scores are divided by a temperature of {c["temperature"]:.3f}, fitted on what each network says of its own dev part '
-        f'({many(c["utterances"], "answer")}): the mean surprise at the truth falls from {c["nll_before"]:.3f} to {c["nll"]:.3f} '
+        f'({pluralize(c["utterances"], "answer")}): the mean surprise at the truth falls from {c["nll_before"]:.3f} to {c["nll"]:.3f} '
         'nats. On other speakers, and of the mean over networks, calibration has not been measured.'
     )
 
 
-def limits(facts: dict, of: Sweep | None, row: dict | None) -> list[str]:
+def limitations(metadata: dict, analysis: SweepAnalysis | None, row: dict | None) -> list[str]:
     """What follows from the facts."""
-    found, c, protocol = [], [*facts['data'].values()], facts['config']['protocol']
-    warning = summary.synthetic_note(facts)
+    found, c, protocol = [], [*metadata['data'].values()], metadata['config']['protocol']
+    warning = summary.synthetic_note(metadata)
     if warning:
         found.append(warning)
     styles = sorted({s for corpus in c for s in corpus['styles']})
-    if 'acted' in styles and warning != summary.SYNTHETIC:
-        found.append(f'Its speech is {listed(styles)}: what is acted is what emotions are taken to sound like.')
+    if 'acted' in styles and warning != summary.SYNTHETIC_WARNING:
+        found.append(f'Its speech is {join_words(styles)}: what is acted is what emotions are taken to sound like.')
     found.append(
-        f'{many(sum(x["speakers"] for x in c), "speaker")}, from {listed(facts["data"])}. The intervals are about other speakers '
+        f'{pluralize(sum(x["speakers"] for x in c), "speaker")}, from {join_words(metadata["data"])}. The intervals are about other speakers '
         'recorded likewise, not about other rooms, microphones, languages or ways of speaking.'
     )
-    languages = spoken(facts)
-    found.append(f'It was trained on {listed(languages)} only.' if languages else 'The language of its speech is not recorded.')
+    languages = training_languages(metadata)
+    found.append(f'It was trained on {join_words(languages)} only.' if languages else 'The language of its speech is not recorded.')
     found.append(
-        f'It answers {listed(facts["classes"][:-1])} or {facts["classes"][-1]} whatever it hears: it has no word for anything '
+        f'It answers {join_words(metadata["classes"][:-1])} or {metadata["classes"][-1]} whatever it hears: it has no word for anything '
         'else, nor for no speech at all.'
     )
     if protocol['name'] == 'speaker_dependent':
         found.append('Tested speakers were trained on too: of strangers less is to be expected.')
     if protocol['adapt'] != 'none':
         found.append(f'Training heard speech of the target without its emotions (`adapt={protocol["adapt"]}`).')
-    if facts['normalisation'].startswith('speaker'):
+    if metadata['normalisation'].startswith('speaker'):
         found.append(
-            f'Training normalised by `{facts["normalisation"]}`; the model has never met whom it hears now, and normalises by '
+            f'Training normalised by `{metadata["normalisation"]}`; the model has never met whom it hears now, and normalises by '
             'the utterance alone.'
         )
-    if of:
+    if analysis:
         found += [
-            f'A leak of {kind} was allowed: training has heard what is tested.' for kind in of.results['audit'].get('leaks', [])
+            f'A leak of {kind} was allowed: training has heard what is tested.' for kind in analysis.results['audit'].get('leaks', [])
         ]
         told = (row['adversary'] or {}).items()
-        found += [f'The adversary was {word} in {many(n, "run")}: {LOUD[word]}.' for word, n in told if word in LOUD]
-    spec, states = SOUND if over(facts) else log_mel.LogMel(**facts['config']['data']['features']), over(facts)
+        found += [f'The adversary was {word} in {pluralize(n, "run")}: {ALARMING_VERDICTS[word]}.' for word, n in told if word in ALARMING_VERDICTS]
+    spec, states = AUDIO_SPEC if encoder_states(metadata) else log_mel.LogMel(**metadata['config']['data']['features']), encoder_states(metadata)
     if states and states.model == 'whisper':
-        heard = 'testing' if bundle.tuned(facts) else 'training'
+        heard = 'testing' if bundle.is_fine_tuned(metadata) else 'training'
         found.append(
             f'Of an utterance longer than its Whisper hears (as a rule 30 s) {heard} heard the beginning alone; `jaxser.predict` '
             'cuts nothing off.'
         )
     found.append(
-        f'Sound is resampled to {spec.rate} Hz; it takes {log_mel.SHORTEST:g} s or more. Of more than {predict.LONGEST:g} s, '
-        f'`jaxser.predict` answers by windows of {predict.WINDOW:g} s and their mean; a program takes what it is given.'
+        f'Sound is resampled to {spec.rate} Hz; it takes {log_mel.MIN_SECONDS:g} s or more. Of more than {predict.MAX_UTTERANCE_SECONDS:g} s, '
+        f'`jaxser.predict` answers by windows of {predict.WINDOW_SECONDS:g} s and their mean; a program takes what it is given.'
     )
     return found
 
 
-class Taken(NamedTuple):
+class InputDescription(NamedTuple):
     """What the program takes, in words and in code."""
 
     kind: str
     dtype: str
-    what: str  # the name of the array of utterances
-    length: str  # of their lengths
-    heard: str  # of one utterance's array in the code
-    shape: str  # of that one
-    within: str = ''  # which lengths there may be
-    made: str = ''  # the code that makes it from sound with librosa
+    array_name: str  # the name of the array of utterances
+    length_name: str  # of their lengths
+    variable_name: str  # of one utterance's array in the code
+    variable_shape: str  # of that one
+    length_limits: str = ''  # which lengths there may be
+    extraction_code: str = ''  # the code that makes it from sound with librosa
 
 
-def taken(facts: dict, encoder: Upstream | None) -> Taken:
+def describe_input(metadata: dict, encoder: PretrainedEncoder | None) -> InputDescription:
     """Log-mel, an upstream's states, or what the carried upstream hears: as training did, a fine-tuned one in 16 bits."""
-    mel, bits = ('mel_BxTxM', 'frames_B', 'mel_TxM'), 16 if bundle.tuned(facts) else 32
-    if encoder and encoder.hears == 'wave':
-        within = f', from {log_mel.SHORTEST:g} s up'
-        if bundle.tuned(facts):
+    mel, bits = ('mel_BxTxM', 'frames_B', 'mel_TxM'), 16 if bundle.is_fine_tuned(metadata) else 32
+    if encoder and encoder.input_kind == 'wave':
+        within = f', from {log_mel.MIN_SECONDS:g} s up'
+        if bundle.is_fine_tuned(metadata):
             made = f"""\
-wave, _ = librosa.load('speech.wav', sr={RATE})
-mel_TxM = wave[: len(wave) // {HOP} * {HOP}].reshape(-1, {HOP}).astype(np.float16)"""
-            return Taken('samples of 16 kHz, a frame every 10 ms', 'float16', *mel, f'(frames, {HOP})', within, made)
+wave, _ = librosa.load('speech.wav', sr={SAMPLE_RATE})
+mel_TxM = wave[: len(wave) // {HOP_SAMPLES} * {HOP_SAMPLES}].reshape(-1, {HOP_SAMPLES}).astype(np.float16)"""
+            return InputDescription('samples of 16 kHz, a frame every 10 ms', 'float16', *mel, f'(frames, {HOP_SAMPLES})', within, made)
         made = f"""\
-wave_L, _ = librosa.load('speech.wav', sr={RATE})"""
-        return Taken('samples of 16 kHz', 'float32', 'wave_BxL', 'samples_B', 'wave_L', '(samples,)', within, made)
+wave_L, _ = librosa.load('speech.wav', sr={SAMPLE_RATE})"""
+        return InputDescription('samples of 16 kHz', 'float32', 'wave_BxL', 'samples_B', 'wave_L', '(samples,)', within, made)
     if encoder:
         bands = encoder.config['num_mel_bins']
         made = f"""\
-wave, _ = librosa.load('speech.wav', sr={RATE})
+wave, _ = librosa.load('speech.wav', sr={SAMPLE_RATE})
 power_FxT = np.abs(librosa.stft(wave, n_fft=400, hop_length=160, pad_mode='reflect')[:, :-1]) ** 2
-power_MxT = librosa.filters.mel(sr={RATE}, n_fft=400, n_mels={bands}) @ power_FxT
+power_MxT = librosa.filters.mel(sr={SAMPLE_RATE}, n_fft=400, n_mels={bands}) @ power_FxT
 log_MxT = np.log10(np.maximum(power_MxT, 1e-10))
 mel_TxM = ((np.maximum(log_MxT, log_MxT.max() - 8) + 4) / 4).T.astype(np.float{bits})"""
-        within = f', up to {100 * encoder.longest:.0f} frames ({encoder.longest:g} s)'
-        return Taken("Whisper's log-mel", f'float{bits}', *mel, f'(frames, {bands})', within, made)
-    if states := over(facts):
-        return Taken("the upstream's states", 'float16', *mel, f'(frames, {states.bands})')
-    spec = log_mel.LogMel(**facts['config']['data']['features'])
+        within = f', up to {100 * encoder.max_seconds:.0f} frames ({encoder.max_seconds:g} s)'
+        return InputDescription("Whisper's log-mel", f'float{bits}', *mel, f'(frames, {bands})', within, made)
+    if states := encoder_states(metadata):
+        return InputDescription("the upstream's states", 'float16', *mel, f'(frames, {states.bands})')
+    spec = log_mel.LogMel(**metadata['config']['data']['features'])
     lengths = f'n_fft={spec.fft_length}, win_length={spec.window_length}, hop_length={spec.hop_length}'
     bands = f'n_mels={spec.bands}, fmin={spec.low}, fmax={spec.high}'
     made = f"""\
@@ -375,19 +375,19 @@ power_MxT = librosa.feature.melspectrogram(
     y=wave, sr={spec.rate}, {lengths}, {bands}
 )
 mel_TxM = np.log(np.maximum(power_MxT.T, {spec.floor})).astype(np.float16)"""
-    return Taken('log-mel features', 'float16', *mel, f'(frames, {spec.bands})', '', made)
+    return InputDescription('log-mel features', 'float16', *mel, f'(frames, {spec.bands})', '', made)
 
 
-def usage(facts: dict, saved_model: bool, encoder: Upstream | None = None) -> str:
+def usage_section(metadata: dict, saved_model: bool, encoder: PretrainedEncoder | None = None) -> str:
     """The ways to run it, each complete."""
-    states, (kind, dtype, what, length, heard, shape, within, made) = over(facts), taken(facts, encoder)
+    states, (kind, dtype, what, length, heard, shape, within, made) = encoder_states(metadata), describe_input(metadata, encoder)
     read = f"""\
-with open('{PROGRAM}', 'rb') as file:
+with open('{PROGRAM_FILE}', 'rb') as file:
     program = jax.export.deserialize(file.read())"""
     file = f'{heard.partition("_")[0]}.npy'
     answer = f"""\
 (posterior_C,) = program.call({heard}[None], np.array([len({heard})], np.int32))
-print(dict(zip({facts['classes']}, posterior_C.tolist())))"""
+print(dict(zip({metadata['classes']}, posterior_C.tolist())))"""
     named = states is not None and not encoder
     told = f"""\
 With jaxser, from this folder (or `python -m jaxser.predict --workdir .{' --upstream FOLDER' * named} speech.wav`); `pip install
@@ -402,7 +402,7 @@ print(model.predict(*soundfile.read('speech.wav', dtype='float32'))['posterior']
 ```
 
 """
-    if not programmed(facts, encoder):
+    if not has_program(metadata, encoder):
         told += """\
 FOLDER is that of the checkpoint. There is no program here, as it would hold the weights of that checkpoint: where its licence
 allows a copy, `python -m jaxser.export --workdir . --out ANEW --carry_upstream --upstream FOLDER` writes one (keep this card:
@@ -417,8 +417,8 @@ import librosa
 import numpy as np
 from jaxser import upstream
 
-wave, _ = librosa.load('speech.wav', sr={RATE})
-(mel_TxM,) = upstream.Frozen(upstream.read('FOLDER'), pooled={states.pooled})([wave])
+wave, _ = librosa.load('speech.wav', sr={SAMPLE_RATE})
+(mel_TxM,) = upstream.Frozen(upstream.read('FOLDER'), pooled={states.is_pooled})([wave])
 np.save('{file}', mel_TxM)
 ```
 
@@ -465,16 +465,16 @@ With TensorFlow alone, from the same {kind}:
 import numpy as np
 import tensorflow as tf
 
-posterior = tf.saved_model.load('{SAVED_MODEL}').signatures['serving_default']
+posterior = tf.saved_model.load('{SAVED_MODEL_FOLDER}').signatures['serving_default']
 {heard} = np.load('{file}')
 (posterior_C,) = posterior({what}={heard}[None], {length}=np.int32([len({heard})]))['posterior_BxC'].numpy()
-print(dict(zip({facts['classes']}, posterior_C.tolist())))
+print(dict(zip({metadata['classes']}, posterior_C.tolist())))
 ```"""
     return told
 
 
-def versions(facts: dict, of: Sweep | None) -> str:
+def versions_section(metadata: dict, analysis: SweepAnalysis | None) -> str:
     """What made it."""
-    known = [f'{k} {v}' for k, v in facts['versions'].items() if v]
-    commit = [f'commit {of.facts["git_commit"]}'] if of and of.facts['git_commit'] else []
-    return f'{listed([*known, *commit])}.'
+    known = [f'{k} {v}' for k, v in metadata['versions'].items() if v]
+    commit = [f'commit {analysis.metadata["git_commit"]}'] if analysis and analysis.metadata['git_commit'] else []
+    return f'{join_words([*known, *commit])}.'

@@ -23,19 +23,19 @@ class Checkpoints:
         parts = self.args.Composite(arrays=self.args.StandardSave(arrays), host=self.args.JsonSave(host))
         self.manager.save(epoch, args=parts)
 
-    def restore(self, like, layout: Layout) -> tuple[int, object, dict] | None:
+    def restore(self, template, layout: Layout) -> tuple[int, object, dict] | None:
         """(epoch, arrays, record) of the newest checkpoint, None where there is none.
 
-        The arrays come back on the devices of `layout`, which may be others than those that saved them; `like` is their tree.
+        The arrays come back on the devices of `layout`, which may be others than those that saved them; `template` is their tree.
         """
         epoch = self.manager.latest_step()
         if epoch is None:
             return None
         host = self.manager.restore(epoch, args=self.args.Composite(host=self.args.JsonRestore()))['host']
-        on_host = jax.tree.map(lambda x: np.empty((*host['lead'], *x.shape[2:]), x.dtype), like)
+        on_host = jax.tree.map(lambda x: np.empty((*host['lead'], *x.shape[2:]), x.dtype), template)
         found = self.manager.restore(epoch, args=self.args.Composite(arrays=self.args.StandardRestore(on_host)))['arrays']
-        by_run = jax.tree.map(lambda x: layout.spread(x.reshape(-1, *x.shape[2:])[: layout.count]), found)
-        return epoch, layout.place_runs(by_run), host['record']
+        by_run = jax.tree.map(lambda x: layout.group_by_device(x.reshape(-1, *x.shape[2:])[: layout.count]), found)
+        return epoch, layout.put_runs_on_devices(by_run), host['record']
 
     def close(self) -> None:
         """Ends the manager's threads."""

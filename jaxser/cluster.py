@@ -11,17 +11,17 @@ import jax
 import tqdm
 from jax.experimental import multihost_utils
 
-from data_pipelines import progress as bars
-from data_pipelines.refusal import Refusal
+from data_pipelines.progress import progress_bar
+from data_pipelines.refusal import UserError
 
-RESUME = 75  # the exit status after SIGTERM: a checkpoint is saved and the same command goes on (EX_TEMPFAIL)
+RESUME_EXIT_STATUS = 75  # the exit status after SIGTERM: a checkpoint is saved and the same command goes on (EX_TEMPFAIL)
 
 
 class Preempted(Exception):
     """SIGTERM arrived, and a checkpoint has been saved."""
 
 
-def prepare() -> None:
+def configure_jax() -> None:
     """Keeps what is compiled on disk, and makes every core a device; what the user has set in the environment stands."""
     cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'jaxser' / 'xla'
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
@@ -35,7 +35,7 @@ def prepare() -> None:
             jax.config.update(name, value)
 
 
-def join() -> None:
+def join_processes() -> None:
     """Makes this process one of several: SLURM, TPU pods and Open MPI are recognised; elsewhere the environment says it."""
     if jax.config.jax_platforms == 'cpu':
         jax.config.update('jax_cpu_collectives_implementation', 'gloo')
@@ -46,27 +46,27 @@ def join() -> None:
         jax.distributed.initialize(address, **given)
     except (ValueError, RuntimeError) as e:
         said = ', '.join(f'{n}={os.environ.get(n)}' for n in names)
-        raise Refusal(f'--distributed: the processes could not be joined: {e} ({said})') from None
+        raise UserError(f'--distributed: the processes could not be joined: {e} ({said})') from None
 
 
-def main() -> bool:
+def is_main_process() -> bool:
     """Whether this is the process that speaks and writes."""
     return jax.process_index() == 0
 
 
-def say(*words: object) -> None:
+def log(*words: object) -> None:
     """Prints, once, beside a progress bar if there is one."""
-    if main():
+    if is_main_process():
         with tqdm.tqdm.external_write_mode():
             print(*words, flush=True)
 
 
-def progress(total: int, unit: str) -> tqdm.tqdm:
+def progress_bar(total: int, unit: str) -> tqdm.tqdm:
     """A bar, where this is the process that speaks."""
-    return bars.progress(total=total, unit=unit, disable=not main())
+    return progress_bar(total=total, unit=unit, disable=not is_main_process())
 
 
-def skip(bar: tqdm.tqdm, count: int) -> None:
+def skip_steps(bar: tqdm.tqdm, count: int) -> None:
     """Moves a bar over what was done before, which is no measure of the speed."""
     if not bar.disable:
         bar.initial += count
@@ -74,34 +74,34 @@ def skip(bar: tqdm.tqdm, count: int) -> None:
         bar.refresh()
 
 
-def wait(what: str) -> None:
+def wait_for_all(barrier: str) -> None:
     """Until all processes are here."""
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(what)
+        multihost_utils.sync_global_devices(barrier)
 
 
-def same(number: int) -> int:
+def broadcast_from_main(number: int) -> int:
     """What process 0 has."""
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.broadcast_one_to_all(number))
 
 
-def refuse_a_folder_of_ones_own(folder) -> None:
+def check_shared_folder(folder) -> None:
     """Refuses a workdir that not all processes see."""
     if jax.process_count() == 1:
         return
-    token = f'.shared-{same(uuid.uuid4().int >> 97)}'
-    if main():
+    token = f'.shared-{broadcast_from_main(uuid.uuid4().int >> 97)}'
+    if is_main_process():
         (folder / token).write_text('')
-    wait('token')
+    wait_for_all('token')
     seen = multihost_utils.process_allgather(int((folder / token).exists()))
-    wait('seen')
-    if main():
+    wait_for_all('seen')
+    if is_main_process():
         (folder / token).unlink()
     if not seen.all():
         missing = [n for n, there in enumerate(seen.ravel()) if not there]
-        raise Refusal(
+        raise UserError(
             f'{folder} is not shared: process(es) {missing} of {len(seen)} do not see what process 0 writes there. '
             'Choose a --workdir on a file system that all share, or gs://BUCKET/PATH.'
         )
@@ -124,7 +124,7 @@ class Termination:
         self.asked = True
         print('\nSIGTERM: stops with a checkpoint at the end of this epoch.', file=sys.stderr, flush=True)
 
-    def reached(self, epoch: int) -> bool:
+    def is_requested(self, epoch: int) -> bool:
         """To be called by all processes at the same epochs."""
         if jax.process_count() == 1:
             return self.asked

@@ -21,13 +21,13 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from data_pipelines.refusal import Refusal, spoken
+from data_pipelines.refusal import UserError, exit_on_user_error
 from jaxser import statistics, summary, sweep
-from jaxser.sweep import many
+from jaxser.sweep import pluralize
 
-SETTINGS = ('domain', 'per_class', 'speakers', 'confounded')  # and every key of the model; all else but the seed is chosen on dev
+SETTING_KEYS = ('domain', 'per_class', 'speakers', 'confounded')  # and every key of the model; all else but the seed is chosen on dev
 NO_CONFIGURATIONS = ('__init__', 'base', 'command')  # files of the folder of configurations
-INTRODUCTION = """\
+RESULTS_INTRODUCTION = """\
 # Results
 
 Written by `{command}`; nothing here is typed by hand.
@@ -45,71 +45,71 @@ whatever else the machine did included. No interval is given for fewer than {few
 """
 
 
-class Row(NamedTuple):
+class ComparisonRow(NamedTuple):
     """A method under a setting."""
 
     setting: dict
     method: str
-    chosen: list[str]  # a coefficient per fold, in words
-    dev: float | None = None  # nothing where every coefficient diverged in a fold
+    coefficients: list[str]  # a coefficient per fold, in words
+    dev_uar: float | None = None  # nothing where every coefficient diverged in a fold
     uar: statistics.Estimate | None = None
     sd: float | None = None
     gain: statistics.Estimate | None = None  # over plain training
-    over_joint: statistics.Estimate | None = None  # over plain training with BatchNorm `joint`, where its arms are swept
+    gain_over_joint: statistics.Estimate | None = None  # over plain training with BatchNorm `joint`, where its arms are swept
     leakage: dict | None = None  # by what is forgotten, (mean recall by the linear probe, chance)
     seconds: float | None = None
 
 
-class Finished(NamedTuple):
+class FinishedSweep(NamedTuple):
     """What a sweep has left in its workdir."""
 
     path: Path
-    facts: dict  # config.json
+    metadata: dict  # config.json
     results: dict
-    predicted: summary.Predicted
-    seconds: list[float]  # of training, of every run: its share of its group's
+    predictions: summary.PredictionsByRun
+    run_seconds: list[float]  # of training, of every run: its share of its group's
 
 
-def read(path: Path) -> Finished:
+def read_finished_sweep(path: Path) -> FinishedSweep:
     """Refuses a folder without results."""
     if not path.is_dir():
-        raise Refusal(f'There is no folder {path}; expected the workdir of a finished sweep, e.g. runs/dann_demo.')
+        raise UserError(f'There is no folder {path}; expected the workdir of a finished sweep, e.g. runs/dann_demo.')
     if not (path / 'results.json').exists():
-        raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
+        raise UserError(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
     results = json.loads((path / 'results.json').read_text())
-    predicted = summary.read(predictions(path), results['classes'])
+    predicted = summary.read_predictions(open_predictions(path), results['classes'])
     seconds = [g['seconds'] / g['runs'] for g in results['groups'] for _ in range(g['runs'])]
-    return Finished(path, json.loads((path / 'config.json').read_text()), results, predicted, seconds)
+    return FinishedSweep(path, json.loads((path / 'config.json').read_text()), results, predicted, seconds)
 
 
-def predictions(path) -> Iterator[dict]:
+def open_predictions(path) -> Iterator[dict]:
     """Returns the rows of predictions.csv, wherever the workdir is."""
     runs = json.loads((path / 'results.json').read_text())['runs']
-    return summary.prediction_rows(path / 'predictions.csv', runs)
+    return summary.read_prediction_rows(path / 'predictions.csv', runs)
 
 
-def rows(of: Finished, whole: bool = False) -> list[Row]:
-    """The table of a sweep; `whole` gives every coefficient a row of its own, and chooses none."""
-    hypers = [r['hyper'] for r in of.results['runs']]
-    varied = sweep.varied(hypers)
-    settings = [k for k in varied if k in SETTINGS or k.startswith('model.')]
+def comparison_rows(finished_sweep: FinishedSweep, every_coefficient: bool = False) -> list[ComparisonRow]:
+    """The table of a sweep; `every_coefficient` gives every coefficient a row of its own, and chooses none."""
+    hypers = [r['hyper'] for r in finished_sweep.results['runs']]
+    varied = sweep.varying_keys(hypers)
+    settings = [k for k in varied if k in SETTING_KEYS or k.startswith('model.')]
     knobs = [k for k in varied if k not in (*settings, 'method', 'speaker_norm', 'seed')]
     groups: dict[tuple, dict] = {}
-    for run, seconds in zip(of.results['runs'], of.seconds):
+    for run, seconds in zip(finished_sweep.results['runs'], finished_sweep.run_seconds):
         h = run['hyper']
-        method = summary.method(of.facts['config'] | h)
+        method = summary.method_name(finished_sweep.metadata['config'] | h)
         coefficient = tuple((k, h[k]) for k in knobs if h.get(k) is not None)
-        candidates = groups.setdefault((tuple(h.get(k) for k in settings), method, coefficient if whole else ()), {})
+        candidates = groups.setdefault((tuple(h.get(k) for k in settings), method, coefficient if every_coefficient else ()), {})
         candidates.setdefault((h['fold'], coefficient), []).append(run | {'seconds': seconds})
 
     counts, made = {}, []
     for (setting, method, _), candidates in groups.items():
-        chosen = _choose(candidates)
+        chosen = _best_coefficients(candidates)
         if not all(chosen.values()):
             made.append((setting, method, chosen, [], None))
             continue
         runs = [run for _, some in chosen.values() for run in some]
-        count = summary.confusions(of.predicted, runs, varied, len(of.results['classes']))
+        count = summary.run_confusions(finished_sweep.predictions, runs, varied, len(finished_sweep.results['classes']))
         counts.setdefault((setting, method), count)
         made.append((setting, method, chosen, runs, count))
 
@@ -117,22 +117,22 @@ def rows(of: Finished, whole: bool = False) -> list[Row]:
     for setting, method, chosen, runs, count in made:
         if not runs:
             lost = [str(fold) for fold, some in chosen.items() if not some]
-            out.append(Row(dict(zip(settings, setting)), method, [f'diverged in fold {", ".join(lost)}']))
+            out.append(ComparisonRow(dict(zip(settings, setting)), method, [f'diverged in fold {", ".join(lost)}']))
             continue
-        seeds = statistics.uar(count.sum(1))
+        seeds = statistics.uar_from_counts(count.sum(1))
         setting_of = dict(zip(settings, setting))
         joint = tuple('joint' if k == 'model.batch_norm' else v for k, v in zip(settings, setting))
         out.append(
-            Row(
+            ComparisonRow(
                 dict(zip(settings, setting)),
                 method,
-                [' '.join(f'{k} {sweep.word(v)}' for k, v in coefficient) for coefficient, _ in chosen.values()],
+                [' '.join(f'{k} {sweep.format_value(v)}' for k, v in coefficient) for coefficient, _ in chosen.values()],
                 float(np.mean([r['dev']['uar'] for r in runs])),
-                statistics.of_uar(count),
+                statistics.uar_estimate(count),
                 float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
-                _gain(count, counts, setting),
-                _gain(count, counts, joint) if 'model.batch_norm' in settings else None,
-                _leakage(runs, (setting_of.get('domain') or of.facts['config'].get('domain', '')).split('+')),
+                _gain_over_plain(count, counts, setting),
+                _gain_over_plain(count, counts, joint) if 'model.batch_norm' in settings else None,
+                _mean_leakage(runs, (setting_of.get('domain') or finished_sweep.metadata['config'].get('domain', '')).split('+')),
                 float(np.mean([r['seconds'] for r in runs])),
             )
         )
@@ -140,13 +140,13 @@ def rows(of: Finished, whole: bool = False) -> list[Row]:
     return sorted(out, key=lambda row: order.index(tuple(row.setting.values())))  # the methods of a setting stand together
 
 
-def _gain(count: np.ndarray, counts: dict, setting: tuple) -> statistics.Estimate | None:
+def _gain_over_plain(count: np.ndarray, counts: dict, setting: tuple) -> statistics.Estimate | None:
     """Over plain training of a setting; None where there is none, or this is it."""
-    plain = next((counts[setting, m] for m in summary.PLAIN if (setting, m) in counts), None)
-    return None if plain is None or plain is count else statistics.of_difference(count, plain)
+    plain = next((counts[setting, m] for m in summary.PLAIN_METHODS if (setting, m) in counts), None)
+    return None if plain is None or plain is count else statistics.difference_estimate(count, plain)
 
 
-def _leakage(runs: list[dict], domains: list[str]) -> dict[str, tuple[float, float]] | None:
+def _mean_leakage(runs: list[dict], domains: list[str]) -> dict[str, tuple[float, float]] | None:
     """What the linear probe tells of each domain on average, and chance; None where not all were asked."""
     answers = [r.get('probe') or {} for r in runs]
     asked = [d for d in domains if all(d in a for a in answers)]
@@ -154,7 +154,7 @@ def _leakage(runs: list[dict], domains: list[str]) -> dict[str, tuple[float, flo
     return {d: (mean(d, 'linear'), mean(d, 'chance')) for d in asked} or None
 
 
-def _choose(candidates: dict) -> dict[int, tuple]:
+def _best_coefficients(candidates: dict) -> dict[int, tuple]:
     """By fold, the coefficient with the best mean dev UAR and its runs, a seed each; () where every one diverged."""
     chosen: dict[int, tuple] = {}
     for (fold, coefficient), runs in candidates.items():
@@ -165,11 +165,11 @@ def _choose(candidates: dict) -> dict[int, tuple]:
     return {fold: tuple(rest) if value >= 0 else () for fold, (value, *rest) in sorted(chosen.items())}
 
 
-def description(of: Finished) -> list[str]:
+def description(of: FinishedSweep) -> list[str]:
     """Returns what was run as Markdown lines, from results.json and config.json alone."""
-    results, config = of.results, sweep.flat(of.facts['config'])
-    speakers = len({s for columns in of.predicted.values() for s in columns[0].tolist()})
-    folds, classes = many(len(results['folds']), 'fold'), ', '.join(results['classes'])
+    results, config = of.results, sweep.flatten(of.metadata['config'])
+    speakers = len({s for columns in of.predictions.values() for s in columns[0].tolist()})
+    folds, classes = pluralize(len(results['folds']), 'fold'), ', '.join(results['classes'])
     lines = [
         f'- Corpora: {_corpora(results)}',
         f'- Protocol: {results["protocol"]}; {folds}, {speakers} tested speakers',
@@ -184,8 +184,8 @@ def description(of: Finished) -> list[str]:
         lines.append(f'- Epoch chosen by: {results["selection"]}')
     if 'train.epochs' in config:
         lines.append(f'- Training: {config["train.epochs"]} epochs; seeds {_values(results, config, "seed")}')
-    commit = (of.facts['git_commit'] or 'unknown')[:12]
-    minutes = many(round(results['seconds'] / 60), 'minute')
+    commit = (of.metadata['git_commit'] or 'unknown')[:12]
+    minutes = pluralize(round(results['seconds'] / 60), 'minute')
     lines.append(f'- Split {results["split_sha256"][:12]}; commit {commit}; {results["device"]}; {minutes}')
     return lines
 
@@ -218,32 +218,32 @@ def _model(results: dict, config: dict) -> str:
 
 def _values(results: dict, config: dict, key: str) -> str:
     """The values of a key in the runs, or else in the configuration; '' where neither has it."""
-    values = dict.fromkeys(sweep.word(run['hyper'][key]) for run in results['runs'] if key in run['hyper'])
+    values = dict.fromkeys(sweep.format_value(run['hyper'][key]) for run in results['runs'] if key in run['hyper'])
     if not values and key in config:
-        values = [sweep.word(config[key])]
+        values = [sweep.format_value(config[key])]
     return ', '.join(values)
 
 
-def section(of: Finished, table: list[Row]) -> str:
+def render_sweep(finished_sweep: FinishedSweep, rows: list[ComparisonRow]) -> str:
     """A sweep as Markdown: its command, what was run, its table."""
-    results, settings = of.results, list(table[0].setting)
+    results, settings = finished_sweep.results, list(rows[0].setting)
     arms = 'model.batch_norm' in settings
     head = [*settings, 'method', 'chosen', 'dev UAR (mean of folds)', 'UAR (pooled)', '±', '', '- plain', '']
     if arms:
         head += ['- plain joint', '']
-    leaks = list(dict.fromkeys(d for r in table for d in r.leakage or ()))
+    leaks = list(dict.fromkeys(d for r in rows for d in r.leakage or ()))
     head += [*(f'{d} leaks' for d in leaks), 's']
-    lines = [f'## {of.path}', '', f'`{of.facts["command"]}`', '']
-    lines += [*description(of), '']
+    lines = [f'## {finished_sweep.path}', '', f'`{finished_sweep.metadata["command"]}`', '']
+    lines += [*description(finished_sweep), '']
     if warning := summary.synthetic_note(results):
         lines += [f'**{warning}**', '']
     lines += ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)]
-    for r in table:
+    for r in rows:
         number = lambda x, form='.3f': '' if x is None else f'{x:{form}}'  # noqa: E731
-        cells = [*map(sweep.word, r.setting.values()), r.method, _chosen(r.chosen), number(r.dev)]
-        cells += [number(r.uar and r.uar.value), number(r.sd), _ends(r.uar)]
-        for gain in (r.gain, *[r.over_joint] * arms):
-            cells += [number(gain and gain.value, '+.3f'), _ends(gain, '+')]
+        cells = [*map(sweep.format_value, r.setting.values()), r.method, _format_coefficients(r.coefficients), number(r.dev_uar)]
+        cells += [number(r.uar and r.uar.value), number(r.sd), format_estimate_interval(r.uar)]
+        for gain in (r.gain, *[r.gain_over_joint] * arms):
+            cells += [number(gain and gain.value, '+.3f'), format_estimate_interval(gain, '+')]
         told = [(r.leakage or {}).get(d) for d in leaks]
         cells += [f'{of[0]:.3f} ({of[1]:.3f})' if of else '' for of in told]
         cells.append(number(r.seconds, '.0f'))
@@ -251,38 +251,38 @@ def section(of: Finished, table: list[Row]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def _ends(of: statistics.Estimate | None, sign: str = '') -> str:
-    return f'[{of.ci95[0]:{sign}.3f}, {of.ci95[1]:{sign}.3f}]' if of and of.ci95 else ''
+def format_estimate_interval(estimate: statistics.Estimate | None, sign: str = '') -> str:
+    return f'[{estimate.ci95[0]:{sign}.3f}, {estimate.ci95[1]:{sign}.3f}]' if estimate and estimate.ci95 else ''
 
 
-def _chosen(coefficients: list[str]) -> str:
+def _format_coefficients(coefficients: list[str]) -> str:
     count = Counter(coefficients)
     return ', '.join(c if len(count) == 1 else f'{c} ({n})' for c, n in sorted(count.items()))
 
 
-def verdict(tables: dict[str, list[Row]]) -> str:
+def comparison_verdict(rows_by_sweep: dict[str, list[ComparisonRow]]) -> str:
     """What the tables come to, in a few sentences, as it is."""
-    gains = [(r.gain, r, name) for name, table in tables.items() for r in table if r.gain]
+    gains = [(r.gain, r, name) for name, table in rows_by_sweep.items() for r in table if r.gain]
     if not gains:
         return 'No sweep has a row of plain training beside another: there is nothing to compare.'
     sure = [gain for gain, *_ in gains if gain.ci95]
     better, worse = [g for g in sure if g.ci95[0] > 0], [g for g in sure if g.ci95[1] < 0]
-    corrected = sum(p < 1 - statistics.LEVEL for p in statistics.holm([g.p for g in sure]))
+    corrected = sum(p < 1 - statistics.CONFIDENCE_LEVEL for p in statistics.holm_correction([g.p for g in sure]))
     said = (
         f'Of {len(gains)} comparisons with plain training, {len(better)} gain and {len(worse)} lose by an interval that excludes '
         f"0; by Holm's correction for the number of comparisons {corrected} of them stand; the others are undecided"
     )
     said += (
-        f', {len(gains) - len(sure)} of them for want of speakers ({statistics.FEWEST} or more).'
+        f', {len(gains) - len(sure)} of them for want of speakers ({statistics.MIN_SPEAKERS} or more).'
         if len(sure) < len(gains)
         else '.'
     )
 
     def named(of: tuple, word: str) -> str:
         gain, row, name = of
-        setting = ', '.join(f'{k} {sweep.word(v)}' for k, v in row.setting.items() if v is not None)
+        setting = ', '.join(f'{k} {sweep.format_value(v)}' for k, v in row.setting.items() if v is not None)
         method = f'{row.method} ({setting})' if setting else row.method
-        return f'he largest {word} is that of {method} in {name}, {gain.value:+.3f} {_ends(gain, "+")}'.rstrip()
+        return f'he largest {word} is that of {method} in {name}, {gain.value:+.3f} {format_estimate_interval(gain, "+")}'.rstrip()
 
     top, bottom = max(gains, key=lambda g: g[0].value), min(gains, key=lambda g: g[0].value)
     if ends := [named(top, 'gain')] * (top[0].value > 0) + [named(bottom, 'loss')] * (bottom[0].value < 0):
@@ -317,17 +317,17 @@ def _configuration(command: str) -> str:
     return ''
 
 
-def write(paths: list[Path], whole: list[Path], configs: Path | None, command: str) -> str:
+def render_results(paths: list[Path], every_coefficient_paths: list[Path], configs: Path | None, command: str) -> str:
     """The whole file; the verdict is on the sweeps whose coefficients are chosen."""
-    if twice := [p for p, n in Counter(p.resolve() for p in (*paths, *whole)).items() if n > 1]:
-        raise Refusal(f'{twice[0]} is named twice; a sweep has one table.')
-    chosen = [(of, rows(of)) for of in map(read, paths)]
-    every = [(of, rows(of, whole=True)) for of in map(read, whole)]
-    draws, more = f'{statistics.DRAWS:,}', f'{statistics.MORE:,}'
-    parts = [INTRODUCTION.format(command=command, draws=draws, more=more, fewest=statistics.FEWEST)]
+    if twice := [p for p, n in Counter(p.resolve() for p in (*paths, *every_coefficient_paths)).items() if n > 1]:
+        raise UserError(f'{twice[0]} is named twice; a sweep has one table.')
+    chosen = [(of, comparison_rows(of)) for of in map(read_finished_sweep, paths)]
+    every = [(of, comparison_rows(of, every_coefficient=True)) for of in map(read_finished_sweep, every_coefficient_paths)]
+    draws, more = f'{statistics.DRAWS:,}', f'{statistics.RARE_DRAWS:,}'
+    parts = [RESULTS_INTRODUCTION.format(command=command, draws=draws, more=more, fewest=statistics.MIN_SPEAKERS)]
     if chosen:
-        parts.append(f'**Verdict.** {verdict({str(of.path): table for of, table in chosen})}\n')
-    parts += [section(of, table) for of, table in [*chosen, *every]]
+        parts.append(f'**Verdict.** {comparison_verdict({str(of.path): table for of, table in chosen})}\n')
+    parts += [render_sweep(of, table) for of, table in [*chosen, *every]]
     if configs:
         parts.append(missing_configurations(configs, [of.facts['command'] for of, _ in [*chosen, *every]]))
     return '\n'.join(parts)
@@ -343,14 +343,14 @@ def main() -> None:
     asked = parser.parse_args()
     if not (asked.workdir or asked.whole):
         parser.error('name one workdir or several, e.g. runs/dann_demo')
-    with spoken():
+    with exit_on_user_error():
         command = f'python -m jaxser.compare {shlex.join(sys.argv[1:])}'
-        text = write(asked.workdir, asked.whole, asked.unmeasured, command)
+        text = render_results(asked.workdir, asked.whole, asked.unmeasured, command)
         if asked.out:
-            if asked.out.exists() and not asked.out.read_text(errors='replace').startswith(INTRODUCTION.partition('{')[0]):
-                raise Refusal(f'{asked.out} is there and was not written by jaxser.compare: choose another --out, or remove it.')
+            if asked.out.exists() and not asked.out.read_text(errors='replace').startswith(RESULTS_INTRODUCTION.partition('{')[0]):
+                raise UserError(f'{asked.out} is there and was not written by jaxser.compare: choose another --out, or remove it.')
             asked.out.write_text(text)
-            print(f'{asked.out}: {many(len(asked.workdir) + len(asked.whole), "sweep")}.')
+            print(f'{asked.out}: {pluralize(len(asked.workdir) + len(asked.whole), "sweep")}.')
         else:
             print(text)
 

@@ -8,12 +8,12 @@ F1   macro-F1: the mean over classes of the harmonic mean of precision and recal
 import numpy as np
 
 
-def confusion(truth_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
+def confusion_matrix(truth_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
     """count_CxC: rows are the truth, columns the prediction."""
     return np.bincount(truth_N * classes + predicted_N, minlength=classes**2).reshape(classes, classes)
 
 
-def measures(count_CxC: np.ndarray) -> dict[str, float]:
+def classification_metrics(count_CxC: np.ndarray) -> dict[str, float]:
     """UAR, WA, macro-F1 and the number of utterances of a confusion matrix; all NaN without utterances."""
     right_C, truth_C, predicted_C = np.diag(count_CxC), count_CxC.sum(1), count_CxC.sum(0)
     n, there = int(truth_C.sum()), truth_C > 0
@@ -27,7 +27,7 @@ def measures(count_CxC: np.ndarray) -> dict[str, float]:
     }
 
 
-class Gathered:
+class Collected:
     """What is predicted of a part, for every run, gathered batch by batch."""
 
     def __init__(self, fold_N: np.ndarray):
@@ -43,14 +43,14 @@ class Gathered:
         for n, f in enumerate(self.fold_N):
             self.parts[n].append(x_NxBxD[n][real_FxB[f]])
 
-    def run(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+    def get_run(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Of a run, row_N in ascending order and x_NxD."""
         rows, x_NxD = np.concatenate(self.rows[int(self.fold_N[n])]), np.concatenate(self.parts[n])
         order = np.argsort(rows)
         return rows[order], x_NxD[order]
 
 
-class Scores(Gathered):
+class CollectedPosteriors(Collected):
     """Posteriors of a part."""
 
     def add(self, row_FxB: np.ndarray, scores_NxBxC: np.ndarray) -> None:
@@ -59,7 +59,7 @@ class Scores(Gathered):
         p = np.exp(scores - scores.max(-1, keepdims=True))
         super().add(row_FxB, p / p.sum(-1, keepdims=True))
 
-    def confusions(self, emotion_N: np.ndarray) -> list[np.ndarray]:
+    def confusion_matrices(self, emotion_N: np.ndarray) -> list[np.ndarray]:
         """count_CxC of every run."""
-        runs = (self.run(n) for n in range(len(self.fold_N)))
-        return [confusion(emotion_N[rows], p.argmax(-1), p.shape[-1]) for rows, p in runs]
+        runs = (self.get_run(n) for n in range(len(self.fold_N)))
+        return [confusion_matrix(emotion_N[rows], p.argmax(-1), p.shape[-1]) for rows, p in runs]

@@ -36,13 +36,14 @@ import numpy as np
 from etils import epath
 from jax.extend.mlir.dialects import stablehlo
 
-from data_pipelines.log_mel import SHORTEST
-from data_pipelines.refusal import Refusal, spoken
-from jaxser import bundle, card, cluster, compare, predict, upstream
-from jaxser.evidence import Sweep
-from jaxser.upstream import cut
+from data_pipelines.log_mel import MIN_SECONDS
+from data_pipelines.refusal import UserError, exit_on_user_error
+from jaxser import bundle, card, cluster, compare, predict
+from jaxser.upstream import PretrainedEncoder, SAMPLE_RATE
+from jaxser.evidence import SweepAnalysis
+from jaxser.upstream import write_encoder
 
-ANONYMOUS = {  # else a program holds the paths of whoever wrote it
+ANONYMOUS_JAX_CONFIG = {  # else a program holds the paths of whoever wrote it
     'jax_include_full_tracebacks_in_locations': False,
     'jax_hlo_source_file_canonicalization_regex': '.*/',
 }
@@ -50,11 +51,11 @@ PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
 
 
 @contextlib.contextmanager
-def anonymous() -> Iterator[None]:
+def hide_source_paths() -> Iterator[None]:
     """In which programs name no folder of this machine."""
-    before = {name: getattr(jax.config, name) for name in ANONYMOUS}
+    before = {name: getattr(jax.config, name) for name in ANONYMOUS_JAX_CONFIG}
     try:
-        for name, value in ANONYMOUS.items():
+        for name, value in ANONYMOUS_JAX_CONFIG.items():
             jax.config.update(name, value)
         yield
     finally:
@@ -62,39 +63,39 @@ def anonymous() -> Iterator[None]:
             jax.config.update(name, value)
 
 
-def posterior(model: bundle.Model, encoder: upstream.Upstream | None = None) -> Callable[[jax.Array, jax.Array], jax.Array]:
+def multi_platform_posterior(model: bundle.Model, encoder: PretrainedEncoder | None = None) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """(heard, length_B) -> posterior_BxC: what jaxser.predict computes, in one program for all platforms.
 
     On a CPU the runs take turns, as there; elsewhere they are vmapped, as a step of the LSTM is too small to fill an accelerator;
     those of a fine-tuned encoder are not.
     """
     runs, params = {'batch_stats': {}, **model.arrays}, jax.tree.map(jnp.asarray, encoder.params if encoder else None)
-    in_turn, at_once = (predict.posterior(model.facts, in_turn, encoder) for in_turn in (True, False))
-    mel = predict.states(model.facts, encoder)
+    in_turn, at_once = (predict.make_posterior(model.metadata, in_turn, encoder) for in_turn in (True, False))
+    mel = predict.make_feature_function(model.metadata, encoder)
     return lambda *heard: jax.lax.platform_dependent(runs, params, *mel(params, *heard), cpu=in_turn, default=at_once)
 
 
-def inputs(model: bundle.Model, encoder: upstream.Upstream | None = None) -> dict[str, jax.ShapeDtypeStruct]:
+def program_inputs(model: bundle.Model, encoder: PretrainedEncoder | None = None) -> dict[str, jax.ShapeDtypeStruct]:
     """What the program takes, by name: any number of utterances of any length, but no less and no more than the encoder hears."""
-    frozen, within = encoder is not None and not bundle.tuned(model.facts), []
-    samples = frozen and encoder.hears == 'wave'
+    frozen, within = encoder is not None and not bundle.is_fine_tuned(model.metadata), []
+    samples = frozen and encoder.input_kind == 'wave'
     if encoder:
-        second = upstream.RATE if samples else 100
-        within = [f't >= {round(second * SHORTEST)}' if encoder.hears == 'wave' else f't <= {round(second * encoder.longest)}']
+        second = SAMPLE_RATE if samples else 100
+        within = [f't >= {round(second * MIN_SECONDS)}' if encoder.input_kind == 'wave' else f't <= {round(second * encoder.max_seconds)}']
     b, t = jax.export.symbolic_shape('b, t', constraints=within)
     if samples:
         heard = {'wave_BxL': jax.ShapeDtypeStruct((b, t), np.float32)}
     else:
-        bands = encoder.config['num_mel_bins'] if frozen else model.facts['sizes']['bands']
+        bands = encoder.config['num_mel_bins'] if frozen else model.metadata['sizes']['bands']
         heard = {'mel_BxTxM': jax.ShapeDtypeStruct((b, t, bands), np.float32 if frozen else np.float16)}
     return heard | {'samples_B' if samples else 'frames_B': jax.ShapeDtypeStruct((b,), np.int32)}
 
 
-def program(model: bundle.Model, encoder: upstream.Upstream | None = None) -> jax.export.Exported:
+def export_program(model: bundle.Model, encoder: PretrainedEncoder | None = None) -> jax.export.Exported:
     """The posterior of what `inputs` says."""
-    taken = inputs(model, encoder).values()
-    with anonymous():
-        exported = jax.export.export(jax.jit(posterior(model, encoder)), platforms=PLATFORMS)(*taken)
+    taken = program_inputs(model, encoder).values()
+    with hide_source_paths():
+        exported = jax.export.export(jax.jit(multi_platform_posterior(model, encoder)), platforms=PLATFORMS)(*taken)
     # JAX writes for the programs of the last weeks: a TensorFlow or JAX of some months ago would not read it.
     oldest = stablehlo.get_version_from_compatibility_requirement(stablehlo.StablehloCompatibilityRequirement.MAX)
     module = stablehlo.deserialize_portable_artifact_str(exported.mlir_module_serialized)
@@ -111,7 +112,7 @@ def save_for_tensorflow(exported: jax.export.Exported, names: list[str], folder:
         import tensorflow as tf
         from tensorflow.compiler.tf2xla.python import xla
     except ImportError as e:
-        raise Refusal(f'--saved_model needs TensorFlow: {e}.') from None
+        raise UserError(f'--saved_model needs TensorFlow: {e}.') from None
     classes = exported.out_avals[0].shape[-1]
     # As jax2tf calls a program; but that would write it anew, and for no TensorFlow older than this JAX.
     call = partial(
@@ -132,10 +133,10 @@ def save_for_tensorflow(exported: jax.export.Exported, names: list[str], folder:
     try:
         tf.saved_model.save(module, str(folder), signatures={'serving_default': module.posterior})
     except tf.errors.OpError as e:
-        raise Refusal(f'TensorFlow cannot write {folder}: {e.message}') from None
+        raise UserError(f'TensorFlow cannot write {folder}: {e.message}') from None
 
 
-def run(workdir, out, saved_model: bool = False, carry_upstream: bool = False, upstream=None) -> Path:
+def export_model(workdir, out, saved_model: bool = False, carry_upstream: bool = False, upstream=None) -> Path:
     """Writes the folder `out`, whole or not at all, of the model in a workdir or in a folder of its own; returns it.
 
     `carry_upstream` puts a pretrained encoder in; it is in the folder `upstream`, if it is not where bundle.encoder finds it.
@@ -143,23 +144,23 @@ def run(workdir, out, saved_model: bool = False, carry_upstream: bool = False, u
     Raises Refusal where there is no model or `out` holds something already, and OSError where it cannot be written.
     """
     workdir, out = epath.Path(workdir), Path(out)
-    model = bundle.read(workdir)
-    if 'data' not in model.facts:
-        raise Refusal(
+    model = bundle.read_model(workdir)
+    if 'data' not in model.metadata:
+        raise UserError(
             f'The model of {workdir} was made by an earlier jaxser, which did not note its data. '
             f'Remove {workdir}/model and run python -m jaxser.bundle --workdir {workdir}'
         )
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise Refusal(f'{out} is there already, and not an empty folder: choose another --out, or remove it.')
-    carries = carry_upstream or (bundle.where(workdir) / bundle.CARRIED).exists()
+        raise UserError(f'{out} is there already, and not an empty folder: choose another --out, or remove it.')
+    carries = carry_upstream or (bundle.model_folder(workdir) / bundle.ENCODER_FOLDER).exists()
     if upstream and not carries:
-        raise Refusal(f'{upstream} is only read to be carried: add --carry_upstream, or leave --upstream out.')
-    encoder = bundle.encoder(workdir, model.facts, upstream) if carries else None
+        raise UserError(f'{upstream} is only read to be carried: add --carry_upstream, or leave --upstream out.')
+    encoder = bundle.find_encoder(workdir, model.metadata, upstream) if carries else None
     if carries and not encoder:
-        raise Refusal(f'The model of {workdir} hears log-mel features: there is no upstream to carry.')
-    programmed = card.programmed(model.facts, encoder)
+        raise UserError(f'The model of {workdir} hears log-mel features: there is no upstream to carry.')
+    programmed = card.has_program(model.metadata, encoder)
     if saved_model and not programmed:
-        raise Refusal(
+        raise UserError(
             f'The model of {workdir} is changes of the weights of a pretrained encoder, without which TensorFlow cannot run it: '
             'add --carry_upstream, if the licence of the encoder allows a copy, or leave --saved_model out.'
         )
@@ -170,21 +171,21 @@ def run(workdir, out, saved_model: bool = False, carry_upstream: bool = False, u
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir()
-        for name in bundle.FILES:
-            (part / name).write_bytes((bundle.where(workdir) / name).read_bytes())
-        if 'upstream' in model.facts:  # where it lay here is nobody else's business
-            facts = model.facts | {'upstream': model.facts['upstream'] | {'folder': ''}}
+        for name in bundle.MODEL_FILES:
+            (part / name).write_bytes((bundle.model_folder(workdir) / name).read_bytes())
+        if 'upstream' in model.metadata:  # where it lay here is nobody else's business
+            facts = model.metadata | {'upstream': model.metadata['upstream'] | {'folder': ''}}
             facts['config'] = facts['config'] | {'model': facts['config']['model'] | {'upstream': ''}}
             (part / 'model.json').write_text(json.dumps(facts, indent=2))
         if carries:
-            cut(encoder, part / bundle.CARRIED)
-        text = card.text(model, Sweep(compare.read(workdir)) if finished else None, saved_model, encoder)
+            write_encoder(encoder, part / bundle.ENCODER_FOLDER)
+        text = card.render_card(model, SweepAnalysis(compare.read_finished_sweep(workdir)) if finished else None, saved_model, encoder)
         (part / 'README.md').write_text(text, encoding='utf-8')
         if programmed:
-            exported = program(model, encoder)
-            (part / card.PROGRAM).write_bytes(exported.serialize())
+            exported = export_program(model, encoder)
+            (part / card.PROGRAM_FILE).write_bytes(exported.serialize())
         if saved_model:
-            save_for_tensorflow(exported, [*inputs(model, encoder)], part / card.SAVED_MODEL)
+            save_for_tensorflow(exported, [*program_inputs(model, encoder)], part / card.SAVED_MODEL_FOLDER)
         part.replace(out)  # an empty folder gives way
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -200,12 +201,12 @@ def main() -> None:
     parser.add_argument('--carry_upstream', action='store_true', help='the pretrained encoder too, if its licence allows that')
     parser.add_argument('--upstream', help='its Hugging Face folder, if it has moved since preparing')
     asked = parser.parse_args()
-    cluster.prepare()
-    with spoken():
-        out = run(asked.workdir, asked.out, asked.saved_model, asked.carry_upstream, asked.upstream)
+    cluster.configure_jax()
+    with exit_on_user_error():
+        out = export_model(asked.workdir, asked.out, asked.saved_model, asked.carry_upstream, asked.upstream)
         print(f'{out}: {", ".join(sorted(p.name for p in out.iterdir()))}')
-        if (out / bundle.CARRIED).exists():
-            print(f'It carries a pretrained encoder, whose licence goes with it; to go without, remove model/{bundle.CARRIED}.')
+        if (out / bundle.ENCODER_FOLDER).exists():
+            print(f'It carries a pretrained encoder, whose licence goes with it; to go without, remove model/{bundle.ENCODER_FOLDER}.')
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ def frame_mask(frames_B: jax.Array, length: int) -> jax.Array:
     return (jnp.arange(length)[None, :] < frames_B[:, None]).astype(jnp.float32)
 
 
-def by_themselves(batch: Batch) -> Batch:
+def with_utterance_statistics(batch: Batch) -> Batch:
     """The batch with mean_BxM and scale_BxM of every utterance's own valid frames; its features are zero beyond them.
 
     What batches.affine makes of log_mel.moments, to rounding, though in float32: the mean is corrected by that of what it leaves.
@@ -26,7 +26,7 @@ def by_themselves(batch: Batch) -> Batch:
     centred_BxTxM = (mel_BxTxM - mean_BxM[:, None]) * mask_BxTx1
     left_BxM = mean(centred_BxTxM)
     variance_BxM = mean(centred_BxTxM**2) - left_BxM**2
-    scale_BxM = 1 / jnp.sqrt(jnp.maximum(variance_BxM, batches.LEAST_VARIANCE))
+    scale_BxM = 1 / jnp.sqrt(jnp.maximum(variance_BxM, batches.MIN_VARIANCE))
     return {**batch, 'mel_BxTxM': mel_BxTxM, 'mean_BxM': mean_BxM + left_BxM, 'scale_BxM': scale_BxM}
 
 
@@ -37,11 +37,11 @@ def normalise(batch: Batch) -> Batch:
     return {**batch, 'mel_BxTxM': mel_BxTxM * batch['scale_BxM'][:, None] * mask_BxTx1}
 
 
-def _stripes(key: jax.Array, length_B: jax.Array, share: jax.Array, size: int) -> jax.Array:
-    """keep_BxN, 0 on two stripes an example, each up to `share` of its length wide."""
+def _stripe_mask(key: jax.Array, length_B: jax.Array, max_share: jax.Array, size: int) -> jax.Array:
+    """keep_BxN, 0 on two stripes an example, each up to `max_share` of its length wide."""
     key_width, key_start = jax.random.split(key)
     shape = (length_B.shape[0], 2)
-    width_Bx2 = jax.random.uniform(key_width, shape) * share * length_B[:, None]
+    width_Bx2 = jax.random.uniform(key_width, shape) * max_share * length_B[:, None]
     start_Bx2 = jax.random.uniform(key_start, shape) * (length_B[:, None] - width_Bx2)
     at_N = jnp.arange(size) + 0.5
     inside = (at_N >= start_Bx2[..., None]) & (at_N < (start_Bx2 + width_Bx2)[..., None])
@@ -57,19 +57,19 @@ def spec_augment(batch: Batch, hyper: Hyper, key: jax.Array) -> Batch:
     key_time, key_band = jax.random.split(key)
     frames_B = batch['frames_B'].astype(jnp.float32)
     bands_B = jnp.full_like(frames_B, mel_BxTxM.shape[-1])
-    keep_BxT = _stripes(key_time, frames_B, hyper['time_mask'], mel_BxTxM.shape[-2])
-    keep_BxM = _stripes(key_band, bands_B, hyper['band_mask'], mel_BxTxM.shape[-1])
+    keep_BxT = _stripe_mask(key_time, frames_B, hyper['time_mask'], mel_BxTxM.shape[-2])
+    keep_BxM = _stripe_mask(key_band, bands_B, hyper['band_mask'], mel_BxTxM.shape[-1])
     return {**batch, 'mel_BxTxM': mel_BxTxM * keep_BxT[..., None] * keep_BxM[:, None]}
 
 
-class Shared(NamedTuple):
+class SharedArrays(NamedTuple):
     """What all runs read and none changes; a device holds it once."""
 
     corpus_RxM: jax.Array | None = None  # the features of the whole corpus, where they stay on the device
     frozen: Any = None  # Encoder.frozen
 
 
-def look_up(batch: Batch, shared: Shared, frames: int) -> Batch:
+def with_features(batch: Batch, shared: SharedArrays, frames: int) -> Batch:
     """The batch with its features, those it brings or those that begin at the rows `first_B` of the corpus; and with `frozen`."""
     corpus_RxM, frozen = shared
     if frozen is not None:

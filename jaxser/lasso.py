@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-STEPS, SQUARINGS = 50, 6
+ISTA_STEPS, SQUARINGS = 50, 6
 
 
 def largest_eigenvalue(gram_BxB: jax.Array) -> jax.Array:
@@ -21,13 +21,13 @@ def largest_eigenvalue(gram_BxB: jax.Array) -> jax.Array:
     return jnp.exp(logarithm)
 
 
-def mixture(to_NxD: jax.Array, of_BxD: jax.Array, tau: jax.Array) -> jax.Array:
+def sparse_mixture(target_NxD: jax.Array, dictionary_BxD: jax.Array, tau: jax.Array) -> jax.Array:
     """W_NxB after 50 steps from 0 towards the least ||to - W of||_F^2 + tau ||W||_1; rows of zeros take no part."""
-    gram_BxB, wanted_NxB = of_BxD @ of_BxD.T, to_NxD @ of_BxD.T
+    gram_BxB, wanted_NxB = dictionary_BxD @ dictionary_BxD.T, target_NxD @ dictionary_BxD.T
     sigma = largest_eigenvalue(gram_BxB)
 
     def step(_, W_NxB):
         W_NxB = W_NxB - (W_NxB @ gram_BxB - wanted_NxB) / sigma
         return jnp.sign(W_NxB) * jnp.maximum(jnp.abs(W_NxB) - tau / (2 * sigma), 0.0)
 
-    return jax.lax.fori_loop(0, STEPS, step, jnp.zeros_like(wanted_NxB))
+    return jax.lax.fori_loop(0, ISTA_STEPS, step, jnp.zeros_like(wanted_NxB))

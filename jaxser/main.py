@@ -19,7 +19,7 @@ from absl import flags
 from etils import epath
 
 from configs import command
-from data_pipelines.refusal import spoken
+from data_pipelines.refusal import exit_on_user_error
 
 PROFILE = flags.DEFINE_bool('profile', False, 'Writes a trace of an epoch.')
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'This process is one of several.')
@@ -31,28 +31,28 @@ def main() -> None:
     if {'--help', '-h', '-help'} & set(sys.argv[1:]):
         print(__doc__)
         return
-    with spoken('The same command goes on from the last checkpoint, if there is one already.'):
-        config = command.parse(sys.argv, 'jaxser.main')
+    with exit_on_user_error('The same command goes on from the last checkpoint, if there is one already.'):
+        config = command.parse_flags(sys.argv, 'jaxser.main')
         from jaxser import announce, bundle, cluster, probe, report, train  # JAX is imported once the flags are right
 
-        cluster.prepare()
+        cluster.configure_jax()
         if DISTRIBUTED.value:
-            cluster.join()
+            cluster.join_processes()
         file, _, argument = flags.FLAGS['config'].config_filename.partition('.py:')
         name = '_'.join(filter(None, (Path(file).stem, argument)))
         try:
             workdir = command.WORKDIR.value or Path('runs') / name
-            results = train.run(config, workdir, PROFILE.value, began)
+            results = train.run_experiment(config, workdir, PROFILE.value, began)
             if config.probe:
-                results = probe.run(workdir, config.data.dir, config.model.upstream)
-            bundle.run(workdir, config.data.dir, upstream=config.model.upstream)
-            if cluster.main():
-                announce.show(results, epath.Path(workdir))
-                report.write(epath.Path(workdir))
+                results = probe.probe_sweep(workdir, config.data.dir, config.model.upstream)
+            bundle.bundle_model(workdir, config.data.dir, upstream=config.model.upstream)
+            if cluster.is_main_process():
+                announce.print_results(results, epath.Path(workdir))
+                report.write_report(epath.Path(workdir))
                 print(f'Of your own files: python -m jaxser.predict --workdir {workdir} FILE_OR_FOLDER ...')
         except cluster.Preempted as preempted:
-            cluster.say(f'{preempted} The same command goes on from there.')
-            sys.exit(cluster.RESUME)
+            cluster.log(f'{preempted} The same command goes on from there.')
+            sys.exit(cluster.RESUME_EXIT_STATUS)
 
 
 if __name__ == '__main__':

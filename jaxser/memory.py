@@ -5,25 +5,25 @@ from collections.abc import Callable
 
 import jax
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser.interfaces import State
 
-SHARE = {'cpu': 0.5}  # of the host's memory, for all devices together; the host does other things too
-ACCELERATOR_SHARE = 0.9
-COMPILATIONS = 3
+HOST_MEMORY_FRACTIONS = {'cpu': 0.5}  # of the host's memory, for all devices together; the host does other things too
+ACCELERATOR_MEMORY_FRACTION = 0.9
+MAX_COMPILATIONS = 3
 
 
-def limit(devices: list) -> int:
+def memory_limit(devices: list) -> int:
     """Bytes that a sweep may take on each of `devices`."""
     device = devices[0]
-    if device.platform in SHARE:
+    if device.platform in HOST_MEMORY_FRACTIONS:
         host = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-        return int(SHARE[device.platform] * host / len(devices))
+        return int(HOST_MEMORY_FRACTIONS[device.platform] * host / len(devices))
     stats = device.memory_stats() or {}
-    return int(ACCELERATOR_SHARE * stats.get('bytes_limit', 1 << 60))
+    return int(ACCELERATOR_MEMORY_FRACTION * stats.get('bytes_limit', 1 << 60))
 
 
-def beside_program(state: State) -> int:
+def bytes_beside_program(state: State) -> int:
     """Returns the bytes that a run takes on a device beside the training program.
 
     These are its selected parameters (parameters and BatchNorm statistics, kept from the best
@@ -34,38 +34,38 @@ def beside_program(state: State) -> int:
     return sum(array.size * array.dtype.itemsize for array in arrays)
 
 
-def needed(compiled, beside: int = 0) -> int:
+def required_bytes(compiled, extra_bytes: int = 0) -> int:
     """Returns the bytes that a sweep takes on a device; 0 where the back end has no analysis.
 
     The compiled program's own analysis counts its arguments (the state, the features, a batch),
-    its results and its scratch space. `beside` is what lies on the device outside the program:
+    its results and its scratch space. `extra_bytes` is what lies on the device outside the program:
     `beside_program` of every run.
     """
     m = compiled.memory_analysis()
     if m is None:
         return 0
     program = m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
-    return program + m.temp_size_in_bytes + beside
+    return program + m.temp_size_in_bytes + extra_bytes
 
 
-def fit(
+def choose_runs_per_device(
     compile_for: Callable[[int], object],
-    most: int,
-    limit: int,
-    per_run: int = 0,
+    max_runs: int,
+    limit_bytes: int,
+    extra_bytes_per_run: int = 0,
 ) -> tuple[int, object]:
-    """The number of runs a device takes at once, in the fewest equal groups of `most`, and the program compiled for it.
+    """The number of runs a device takes at once, in the fewest equal groups of `max_runs`, and the program compiled for it.
 
-    What must fit is the program and, for each run, `per_run` bytes beside it (`beside_program`:
+    What must fit is the program and, for each run, `extra_bytes_per_run` bytes beside it (`beside_program`:
     the selected parameters, and the copy of the state by which a step is measured).
     Refuses after three compilations that did not fit.
     """
-    runs, tried = most, []
-    for _ in range(COMPILATIONS):
+    runs, tried = max_runs, []
+    for _ in range(MAX_COMPILATIONS):
         compiled = compile_for(runs)
-        takes = needed(compiled, runs * per_run)
+        takes = required_bytes(compiled, runs * extra_bytes_per_run)
         tried.append((runs, takes))
-        if takes <= limit:
+        if takes <= limit_bytes:
             return runs, compiled
         if runs == 1:
             break
@@ -74,11 +74,11 @@ def fit(
             (more, bytes_of_more), (fewer, bytes_of_fewer) = tried[-2:]
             each = max((bytes_of_more - bytes_of_fewer) / (more - fewer), 1.0)
             base = bytes_of_fewer - each * fewer
-        fitting = max(1, min(runs - 1, int((limit - base) // each)))
-        runs = -(-most // -(-most // fitting))  # equal groups
+        fitting = max(1, min(runs - 1, int((limit_bytes - base) // each)))
+        runs = -(-max_runs // -(-max_runs // fitting))  # equal groups
     runs, takes = tried[-1]
-    raise Refusal(
-        f'{runs} run(s) on a device need {takes / 2**30:.2f} GiB of memory, and {limit / 2**30:.2f} GiB may be used. '
+    raise UserError(
+        f'{runs} run(s) on a device need {takes / 2**30:.2f} GiB of memory, and {limit_bytes / 2**30:.2f} GiB may be used. '
         'Lower config.data.batch, config.data.frames or the width of the model, or set config.data.resident=off; over an '
         'upstream that learns, config.model.accumulate or config.model.remat.'
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from jaxser import pictures
 
-STYLE = """
+STYLESHEET = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; max-width: 72rem; margin: 0 auto; padding: 1rem; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-top: 1px solid #ccc; padding-top: 1rem; }
 figure { margin: 1rem 0; overflow-x: auto; } figcaption { color: #444; }
@@ -25,7 +25,7 @@ pre { overflow-x: auto; background: #f4f4f4; padding: .6rem; } nav ol { columns:
 """
 
 
-WIDE = 750  # pixels of a picture that a phone shows by scrolling, not smaller
+SCROLL_WIDTH = 750  # pixels of a picture that a phone shows by scrolling, not smaller
 
 
 class Section(NamedTuple):
@@ -36,67 +36,67 @@ class Section(NamedTuple):
     body: str
 
 
-def text(value) -> str:
+def escape_text(value) -> str:
     """What comes from data, as HTML that says just that."""
     return escape(str(value))
 
 
-def number(x: float | None, form: str = 'z.3f') -> str:
+def format_number(value: float | None, number_format: str = 'z.3f') -> str:
     """A figure; nothing for None. The z in its form makes 0 of -0."""
-    return '' if x is None else f'{x:{form}}'
+    return '' if value is None else f'{value:{number_format}}'
 
 
-def ends(ci95, form: str = '.3f') -> str:
+def format_interval(ci95, number_format: str = '.3f') -> str:
     """An interval; nothing for None."""
-    return f'[{ci95[0]:{form}}, {ci95[1]:{form}}]' if ci95 else ''
+    return f'[{ci95[0]:{number_format}}, {ci95[1]:{number_format}}]' if ci95 else ''
 
 
-def table(headings: list[str], rows: Iterable[list], loud: Iterable[int] = ()) -> str:
-    """Cells are plain text; the rows in `loud` stand out; a column without any text is left out."""
-    loud, rows = set(loud), list(rows)
+def html_table(headings: list[str], rows: Iterable[list], highlighted: Iterable[int] = ()) -> str:
+    """Cells are plain text; the rows in `highlighted` stand out; a column without any text is left out."""
+    highlighted, rows = set(highlighted), list(rows)
     there = [n for n in range(len(headings)) if any(row[n] != '' for row in rows)]
     headings, rows = [headings[n] for n in there], [[row[n] for n in there] for row in rows]
-    head = ''.join(f'<th>{text(h)}</th>' for h in headings)
+    head = ''.join(f'<th>{escape_text(h)}</th>' for h in headings)
     lines = [
-        f'<tr{" class=loud" if n in loud else ""}>' + ''.join(f'<td>{text(c)}</td>' for c in row) + '</tr>'
+        f'<tr{" class=loud" if n in highlighted else ""}>' + ''.join(f'<td>{escape_text(c)}</td>' for c in row) + '</tr>'
         for n, row in enumerate(rows)
     ]
     return f'<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> str:
+def facts_table(pairs: Iterable[tuple[str, str]]) -> str:
     """Names and what they are, which may be long."""
-    lines = ''.join(f'<tr><td>{text(k)}</td><td>{text(v)}</td></tr>' for k, v in pairs)
+    lines = ''.join(f'<tr><td>{escape_text(k)}</td><td>{escape_text(v)}</td></tr>' for k, v in pairs)
     return f'<table class=facts><tbody>{lines}</tbody></table>'
 
 
-def picture(alt: str, caption: str, draw, *of) -> str:
+def html_figure(alt: str, caption: str, draw, *arguments) -> str:
     """A figure within the page."""
-    png = pictures.png(draw, *of)
+    png = pictures.render_png(draw, *arguments)
     across, down = (int.from_bytes(png[at : at + 4]) for at in (16, 20))
-    size = f'width={across} height={down}{" class=wide" if across > WIDE else ""}'
-    image = f'<img alt="{text(alt)}" {size} src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-    return f'<figure>{image}<figcaption>{text(caption)}</figcaption></figure>'
+    size = f'width={across} height={down}{" class=wide" if across > SCROLL_WIDTH else ""}'
+    image = f'<img alt="{escape_text(alt)}" {size} src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+    return f'<figure>{image}<figcaption>{escape_text(caption)}</figcaption></figure>'
 
 
-def folded(title: str, body: str) -> str:
+def html_details(title: str, body: str) -> str:
     """What few will read, behind its title."""
-    return f'<details><summary>{text(title)}</summary>{body}</details>'
+    return f'<details><summary>{escape_text(title)}</summary>{body}</details>'
 
 
-def said(*sentences: str) -> str:
+def html_paragraph(*sentences: str) -> str:
     """A paragraph of plain text."""
-    return f'<p>{text(" ".join(s for s in sentences if s))}</p>'
+    return f'<p>{escape_text(" ".join(s for s in sentences if s))}</p>'
 
 
-def page(title: str, top: str, sections: list[Section]) -> str:
+def html_page(title: str, introduction: str, sections: list[Section]) -> str:
     """The whole file; it may load nothing, and says so to the browser."""
-    contents = ''.join(f'<li><a href="#{s.name}">{text(s.title)}</a></li>' for s in sections)
-    body = ''.join(f'<section id="{s.name}"><h2>{text(s.title)}</h2>{s.body}</section>' for s in sections)
+    contents = ''.join(f'<li><a href="#{s.name}">{escape_text(s.title)}</a></li>' for s in sections)
+    body = ''.join(f'<section id="{s.name}"><h2>{escape_text(s.title)}</h2>{s.body}</section>' for s in sections)
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{text(title)}</title>'
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape_text(title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
-        f'<body><h1>{text(title)}</h1>{top}<nav><ol>{contents}</ol></nav>{body}</body></html>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLESHEET}</style></head>'
+        f'<body><h1>{escape_text(title)}</h1>{introduction}<nav><ol>{contents}</ol></nav>{body}</body></html>\n'
     )

@@ -17,36 +17,36 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser import features
 from jaxser.step import Step
 
 MODES = ('jit', 'pmap')
-EVERYWHERE, PER_DEVICE = PartitionSpec(), PartitionSpec('runs')
+REPLICATED, PER_DEVICE = PartitionSpec(), PartitionSpec('runs')
 
 
 class Layout:
     """Where `count` runs are: run n is number n % R of device n // R; what is left over repeats the last run."""
 
-    def __init__(self, count: int, devices: list | None = None, data: int = 1, R: int | None = None):
+    def __init__(self, count: int, devices: list | None = None, data_devices: int = 1, R: int | None = None):
         devices = jax.devices() if devices is None else devices
-        if len(devices) % data:
-            raise Refusal(f'config.data_devices is {data}, of which {len(devices)} device(s) are no multiple.')
-        groups = min(count, len(devices) // data) if jax.process_count() == 1 else len(devices) // data
+        if len(devices) % data_devices:
+            raise UserError(f'config.data_devices is {data_devices}, of which {len(devices)} device(s) are no multiple.')
+        groups = min(count, len(devices) // data_devices) if jax.process_count() == 1 else len(devices) // data_devices
         self.count, self.D = count, groups
         self.R = R or -(-count // groups)
-        self.devices = devices[: groups * data]
-        self.mesh = jax.make_mesh((groups, data), ('runs', 'data'), axis_types=(AxisType.Auto,) * 2, devices=self.devices)
+        self.devices = devices[: groups * data_devices]
+        self.mesh = jax.make_mesh((groups, data_devices), ('runs', 'data'), axis_types=(AxisType.Auto,) * 2, devices=self.devices)
         here = [row[0].process_index == jax.process_index() for row in self.mesh.devices]
-        self.local = np.flatnonzero(here)  # devices of this process
+        self.local_devices = np.flatnonzero(here)  # devices of this process
 
-    def of(self, count: int) -> 'Layout':
+    def with_count(self, count: int) -> 'Layout':
         """The same devices and runs per device for fewer runs."""
         fewer = copy.copy(self)
         fewer.count = count
         return fewer
 
-    def spread(self, array_N: np.ndarray) -> np.ndarray:
+    def group_by_device(self, array_N: np.ndarray) -> np.ndarray:
         """array_DxR... of one entry a run."""
         fill = self.D * self.R - len(array_N)
         padded = np.pad(array_N, [(0, fill)] + [(0, 0)] * (array_N.ndim - 1), mode='edge')
@@ -57,26 +57,26 @@ class Layout:
         whole = np.asarray(array_DxR) if jax.process_count() == 1 else multihost_utils.process_allgather(array_DxR, tiled=True)
         return whole.reshape(-1, *whole.shape[2:])[: self.count]
 
-    def place(self, local, spec: PartitionSpec = PER_DEVICE):
+    def put_on_devices(self, local_arrays, spec: PartitionSpec = PER_DEVICE):
         """Arrays of this process's devices (or with EVERYWHERE the whole of them) on the devices."""
         sharding = NamedSharding(self.mesh, spec)
-        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), local)
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), local_arrays)
 
-    def place_runs(self, array_DxR):
+    def put_runs_on_devices(self, array_DxR):
         """Arrays of all runs, known to every process, on the devices."""
-        return self.place(jax.tree.map(lambda x: x[self.local], array_DxR))
+        return self.put_on_devices(jax.tree.map(lambda x: x[self.local_devices], array_DxR))
 
-    def place_batch(self, batch: dict, lead: int) -> dict:
-        """A batch whose examples are axis `lead`; they are shared out over the axis `data`, the classes seen are not."""
-        return {k: self.place(x, self.batch_spec(k, lead)) for k, x in batch.items()}
+    def put_batch_on_devices(self, batch: dict, batch_axis: int) -> dict:
+        """A batch whose examples are axis `batch_axis`; they are shared out over the axis `data`, the classes seen are not."""
+        return {k: self.put_on_devices(x, self.batch_spec(k, batch_axis)) for k, x in batch.items()}
 
-    def batch_spec(self, name: str, lead: int) -> PartitionSpec:
+    def batch_spec(self, name: str, batch_axis: int) -> PartitionSpec:
         """How an array of a batch is shared out: by its examples, if it has any."""
-        return PartitionSpec('runs', *[None] * (lead - 1), 'data') if name.rpartition('_')[2].startswith('B') else PER_DEVICE
+        return PartitionSpec('runs', *[None] * (batch_axis - 1), 'data') if name.rpartition('_')[2].startswith('B') else PER_DEVICE
 
-    def slots(self, fold_N: np.ndarray, F: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def assign_slots(self, fold_N: np.ndarray, F: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """fold_DxF, the folds that each device needs (repeated where another needs more), and slot_N, the place of a run's."""
-        fold_DxR = self.spread(fold_N)
+        fold_DxR = self.group_by_device(fold_N)
         needed = [np.unique(row) for row in fold_DxR]
         F = F or max(map(len, needed))
         fold_DxF = np.stack([np.pad(n, (0, F - len(n)), mode='edge') for n in needed])
@@ -84,16 +84,16 @@ class Layout:
         return fold_DxF, slot_DxR.reshape(-1)[: self.count].astype(np.int32)
 
 
-class Programs(NamedTuple):
+class CompiledFunctions(NamedTuple):
     """The compiled functions of a sweep; `shared` is features.Shared."""
 
     init: Callable  # (hyper) -> state
-    chunk: Callable  # (state, shared, batches_DxSxF..., real_S, hyper) -> (state, metrics_DxRxS); the state is donated
-    predict: Callable  # (frames) -> (params, batch_stats, shared, batch_DxF..., hyper) -> (z_DxRxBxD, scores_DxRxBxC)
-    keep: Callable  # (best, state, better_DxR) -> best
+    train_chunk: Callable  # (state, shared, batches_DxSxF..., real_S, hyper) -> (state, metrics_DxRxS); the state is donated
+    predict_for_frames: Callable  # (frames) -> (params, batch_stats, shared, batch_DxF..., hyper) -> (z_DxRxBxD, scores_DxRxBxC)
+    update_best: Callable  # (best, state, better_DxR) -> best
 
 
-def make(step: Step, layout: Layout, frames: int, mode: str = 'jit', in_turn: bool | None = None) -> Programs:
+def compile_step(step: Step, layout: Layout, frames: int, mode: str = 'jit', in_turn: bool | None = None) -> CompiledFunctions:
     """Compiles `step` for the runs of a layout and training examples of so many frames.
 
     `in_turn` says whether a device's runs take turns or are vmapped; by default what its kind does better.
@@ -113,7 +113,7 @@ def make(step: Step, layout: Layout, frames: int, mode: str = 'jit', in_turn: bo
             own = [jax.tree.map(lambda x: x[0], a) if there else a for a, there in zip(arguments, per_device)]
             return jax.tree.map(lambda x: x[None], f(*own))
 
-        specs = tuple(PER_DEVICE if there else EVERYWHERE for there in per_device)
+        specs = tuple(PER_DEVICE if there else REPLICATED for there in per_device)
         # Only `runs` is taken over by hand; `data` is left to XLA.
         body = jax.shard_map(
             one_device, mesh=layout.mesh, in_specs=specs, out_specs=PER_DEVICE, axis_names={'runs'}, check_vma=False
@@ -121,7 +121,7 @@ def make(step: Step, layout: Layout, frames: int, mode: str = 'jit', in_turn: bo
         return jax.jit(body, donate_argnums=donate, **options)
 
     def own(batch_F, shared, hyper, frames):
-        return features.look_up({k: x[hyper['slot']] for k, x in batch_F.items()}, shared, frames)
+        return features.with_features({k: x[hyper['slot']] for k, x in batch_F.items()}, shared, frames)
 
     def chunk(state, shared, batches_SxF, real_S, hyper):
         def run(state, hyper):
@@ -150,16 +150,16 @@ def make(step: Step, layout: Layout, frames: int, mode: str = 'jit', in_turn: bo
         return jax.tree.map(pick, best, new)
 
     quickly = {'compiler_options': {'xla_backend_optimization_level': 0}}  # runs once: a fifth of the time to compile
-    return Programs(
+    return CompiledFunctions(
         init=on_devices(each(step.init), (True,), **quickly),
-        chunk=on_devices(chunk, (True, False, True, False, True), donate=0),
-        predict=predict,
-        keep=on_devices(keep, (True, True, True)),
+        train_chunk=on_devices(chunk, (True, False, True, False, True), donate=0),
+        predict_for_frames=predict,
+        update_best=on_devices(keep, (True, True, True)),
     )
 
 
-def over_runs(one: Callable, runs):
-    """What the pure function `one` makes of every run of `runs`, arrays that lead with the run; as numpy.
+def map_over_runs(function: Callable, runs):
+    """What the pure function `function` makes of every run of `runs`, arrays that lead with the run; as numpy.
 
     The devices of this process share the runs; on accelerators those of a device go side by side, on a CPU in turn.
     """
@@ -167,12 +167,12 @@ def over_runs(one: Callable, runs):
     devices = jax.local_devices()[:R]
     fill = -R % len(devices)
     filled = jax.tree.map(lambda x: np.concatenate([x, np.repeat(x[-1:], fill, 0)]), runs)
-    return jax.tree.map(lambda x: np.asarray(x)[:R], _shared(one, tuple(devices))(filled))
+    return jax.tree.map(lambda x: np.asarray(x)[:R], _sharded_map(function, tuple(devices))(filled))
 
 
 @functools.lru_cache(maxsize=4)
-def _shared(one: Callable, devices: tuple):
-    each = (lambda runs: jax.lax.map(one, runs)) if devices[0].platform == 'cpu' else jax.vmap(one)
+def _sharded_map(function: Callable, devices: tuple):
+    each = (lambda runs: jax.lax.map(function, runs)) if devices[0].platform == 'cpu' else jax.vmap(function)
     mesh = jax.make_mesh((len(devices),), ('runs',), axis_types=(AxisType.Auto,), devices=devices)
     share = PartitionSpec('runs')
     return jax.jit(jax.shard_map(each, mesh=mesh, in_specs=share, out_specs=share, check_vma=False))

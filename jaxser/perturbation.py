@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxser.features import frame_mask
 from jaxser.interfaces import Batch
 
-CLIP = 0.1  # of the public code of CrossGrad
+GRADIENT_CLIP = 0.1  # of the public code of CrossGrad
 
 
-def ascend(encode: Callable, batch: Batch, eps: jax.Array, *ways: tuple[Callable, jax.Array]) -> list[jax.Array]:
+def ascend_losses(encode: Callable, batch: Batch, eps: jax.Array, *losses: tuple[Callable, jax.Array]) -> list[jax.Array]:
     """x + eps clip(d sum_b loss_b / dx) for each (z_BxD -> loss_B, there_B), as constants; encode(x) is (z_BxD, batch_stats).
 
     Padded frames stay where they are, and so do examples that are not there. Losses are not averaged, so that eps means the same
@@ -24,13 +24,13 @@ def ascend(encode: Callable, batch: Batch, eps: jax.Array, *ways: tuple[Callable
 
     def move(loss_each: Callable, there_B: jax.Array) -> jax.Array:
         (gradient_BxTxM,) = back(jax.grad(lambda z_BxD: (loss_each(z_BxD) * there_B).sum())(z_BxD))
-        clipped_BxTxM = jnp.clip(gradient_BxTxM, -CLIP, CLIP) * (valid_BxT * there_B[:, None])[..., None]
+        clipped_BxTxM = jnp.clip(gradient_BxTxM, -GRADIENT_CLIP, GRADIENT_CLIP) * (valid_BxT * there_B[:, None])[..., None]
         return jax.lax.stop_gradient(mel_BxTxM + eps * clipped_BxTxM)
 
-    return [move(*way) for way in ways]
+    return [move(*way) for way in losses]
 
 
-def hear(encode: Callable, *versions: jax.Array) -> tuple[jax.Array, Any, jax.Array]:
+def encode_versions(encode: Callable, *versions: jax.Array) -> tuple[jax.Array, Any, jax.Array]:
     """z_VxBxD of versions of the features, the running statistics after the first alone, and the distance_V of each from it.
 
     Each version is normalised by its own statistics, and the same units are dropped. One pass in which they lie side by side:

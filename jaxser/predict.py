@@ -31,67 +31,69 @@ from tqdm import tqdm
 
 from data_pipelines import batches, log_mel
 from data_pipelines.corpora import Utterance
-from data_pipelines.progress import progress
-from data_pipelines.refusal import Refusal, spoken
-from data_pipelines.upstream import SOUND, Heard, States
-from jaxser import answers, bundle, cluster, features, step, summary, train, upstream
+from data_pipelines.progress import progress_bar
+from data_pipelines.refusal import UserError, exit_on_user_error
+from data_pipelines.upstream import AUDIO_SPEC, EncoderInput, EncoderStates
+from jaxser import bundle, cluster, features, step, summary, train
+from jaxser.answers import FORMATS, format_answers
+from jaxser.upstream import MAX_BATCH_HOPS, PretrainedEncoder, StateExtractor, make_state_function
 from jaxser.interfaces import Sizes
-from jaxser.sweep import many
-from jaxser.workdir import configuration, version
+from jaxser.sweep import pluralize
+from jaxser.workdir import config_from_dict, package_version
 
-LONGEST = 30.0  # seconds of an utterance; the LSTM never heard much longer ones
-WINDOW, HOP = 10.0, 5.0  # seconds
-BATCH = 16  # stretches a dispatch
-AT_ONCE = 128  # stretches that are sorted by their length and then batched, so that little is padded
-SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff', '.aifc', '.au', '.caf', '.w64', *log_mel.VIDEO)
-ENCODINGS = {'s16le': np.dtype('<i2'), 'f32le': np.dtype('<f4')}
-MANY = 10  # files, from which on a bar says how far it is
-CHANNELS = 64  # more are samples that lie the wrong way round
-LOUDEST = 100.0  # of floats, whose full scale is 1: beyond it they are integers that were not scaled
+MAX_UTTERANCE_SECONDS = 30.0  # seconds of an utterance; the LSTM never heard much longer ones
+WINDOW_SECONDS, HOP_SECONDS = 10.0, 5.0  # seconds
+BATCH_SIZE = 16  # stretches a dispatch
+BUFFERED_SEGMENTS = 128  # stretches that are sorted by their length and then batched, so that little is padded
+AUDIO_SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff', '.aifc', '.au', '.caf', '.w64', *log_mel.VIDEO_SUFFIXES)
+PCM_ENCODINGS = {'s16le': np.dtype('<i2'), 'f32le': np.dtype('<f4')}
+MIN_FILES_FOR_PROGRESS = 10  # files, from which on a bar says how far it is
+MAX_CHANNELS = 64  # more are samples that lie the wrong way round
+MAX_AMPLITUDE = 100.0  # of floats, whose full scale is 1: beyond it they are integers that were not scaled
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """A part of a sound that is predicted as one utterance; `heard` (mel_TxM, or its samples) is None where it is silent."""
 
     start: float  # seconds
     end: float
-    heard: np.ndarray | None
+    encoder_input: np.ndarray | None
 
 
-class Sound(NamedTuple):
+class Recording(NamedTuple):
     """A file, or why it has no answer."""
 
     name: str
     seconds: float = 0.0
-    stretches: tuple[Stretch, ...] = ()
+    segments: tuple[Segment, ...] = ()
     error: str = ''
 
 
-class Frames:
+class FrameExtractor:
     """How a model hears that trains on frames of log-mel, or of what its pretrained encoder hears, which it changes.
 
     One over a frozen encoder does by upstream.Frozen, which has these methods.
     """
 
-    def __init__(self, spec: log_mel.LogMel | Heard, encoder: upstream.Upstream | None):
+    def __init__(self, spec: log_mel.LogMel | EncoderInput, encoder: PretrainedEncoder | None):
         self.spec, self.blas = spec, threadpoolctl.ThreadpoolController()
-        self.longest = encoder.longest if encoder else math.inf
+        self.max_seconds = encoder.max_seconds if encoder else math.inf
         self.params = jax.device_put(encoder.params) if encoder else None
 
-    def hear(self, wave: np.ndarray) -> np.ndarray:
+    def extract_input(self, wave: np.ndarray) -> np.ndarray:
         """mel_TxM as `prepare` makes it, with one thread: the last bit of a product depends on their number."""
         with self.blas.limit(limits=1, user_api='blas'):
-            return self.spec.frames(wave) if isinstance(self.spec, Heard) else log_mel.log_mel(wave, self.spec)
+            return self.spec.compute_frames(wave) if isinstance(self.spec, EncoderInput) else log_mel.compute_log_mel(wave, self.spec)
 
-    def bucket(self, mel_TxM: np.ndarray) -> int:
+    def padded_length(self, mel_TxM: np.ndarray) -> int:
         """The number of frames to which a sound is padded."""
-        return int(min(batches.lengths(len(mel_TxM)), 100 * self.longest))
+        return int(min(batches.padded_length(len(mel_TxM)), 100 * self.max_seconds))
 
-    def at_once(self, length: int) -> int:
+    def max_batch_size(self, length: int) -> int:
         """How many go through the network together."""
-        return max(1, upstream.TOGETHER // length) if self.params else BATCH
+        return max(1, MAX_BATCH_HOPS // length) if self.params else BATCH_SIZE
 
-    def filled(self, mels: list[np.ndarray], length: int, B: int) -> tuple[np.ndarray, np.ndarray]:
+    def pad_batch(self, mels: list[np.ndarray], length: int, B: int) -> tuple[np.ndarray, np.ndarray]:
         """mel_BxTxM, padded to `length` frames and B sounds, and frames_B."""
         mel_BxTxM, frames_B = np.zeros((B, length, self.spec.bands), np.float16), np.zeros(B, np.int32)
         for b, mel_TxM in enumerate(mels):
@@ -100,17 +102,17 @@ class Frames:
         return mel_BxTxM, frames_B
 
 
-def states(facts: dict, encoder: upstream.Upstream | None) -> Callable[..., tuple[jax.Array, jax.Array]]:
+def make_feature_function(metadata: dict, encoder: PretrainedEncoder | None) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """(params, heard, length_B) -> mel_BxTxM, frames_B: from what a frozen encoder hears, whose params they are, to its states.
 
     Without one what is heard are the features already.
     """
-    if not encoder or bundle.tuned(facts):
+    if not encoder or bundle.is_fine_tuned(metadata):
         return lambda params, mel_BxTxM, frames_B: (mel_BxTxM, frames_B)
-    return upstream.states(encoder, batches.features(configuration(facts['config']).data).pooled)
+    return make_state_function(encoder, batches.feature_spec(config_from_dict(metadata['config']).data).is_pooled)
 
 
-def posterior(facts: dict, in_turn: bool, encoder: upstream.Upstream | None = None) -> Callable[..., jax.Array]:
+def make_posterior(metadata: dict, in_turn: bool, encoder: PretrainedEncoder | None = None) -> Callable[..., jax.Array]:
     """(runs, params, mel_BxTxM, frames_B) -> posterior_BxC of the model of these facts: calibrated, averaged over its runs.
 
     The features are log-mel, a frozen upstream's states, or what a fine-tuned one hears: that one is `encoder`, of the weights
@@ -118,21 +120,21 @@ def posterior(facts: dict, in_turn: bool, encoder: upstream.Upstream | None = No
     beyond frames_B changes nothing. `in_turn` says whether the runs take turns or are vmapped; over a fine-tuned upstream they
     always take turns, as one alone fills a device. Refuses a model that has no statistics for a stranger.
     """
-    config, sizes = configuration(facts['config']), Sizes(**facts['sizes'])
-    if bundle.tuned(facts):
+    config, sizes = config_from_dict(metadata['config']), Sizes(**metadata['sizes'])
+    if bundle.is_fine_tuned(metadata):
         config.model.upstream, in_turn = str(encoder.folder), True
-    if getattr(batches.features(config.data), 'pooled', False) and facts['normalisation'] not in ('global', 'none'):
-        raise Refusal(
-            f'Training normalised by {facts["normalisation"]}; here every speaker is a stranger, normalised by the utterance '
+    if getattr(batches.feature_spec(config.data), 'pooled', False) and metadata['normalisation'] not in ('global', 'none'):
+        raise UserError(
+            f'Training normalised by {metadata["normalisation"]}; here every speaker is a stranger, normalised by the utterance '
             'alone, and that leaves nothing of states that are pooled over it. Train with config.data.normalise=global or none.'
         )
-    network, method = train.method(config, sizes)
-    score, temperature = step.make(network, method, sizes, config.train).predict, facts['calibration']['temperature']
+    network, method = train.make_method(config, sizes)
+    score, temperature = step.make_step(network, method, sizes, config.train).predict, metadata['calibration']['temperature']
 
     def mean(runs: dict, params, mel_BxTxM: jax.Array, frames_B: jax.Array) -> jax.Array:
         stranger_B = jnp.ones_like(frames_B, jnp.float32)  # whoever comes now is no source speaker
-        batch = features.by_themselves({'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': stranger_B})
-        if facts['normalisation'] == 'none':
+        batch = features.with_utterance_statistics({'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': stranger_B})
+        if metadata['normalisation'] == 'none':
             batch |= {'mean_BxM': jnp.zeros_like(batch['mean_BxM']), 'scale_BxM': jnp.ones_like(batch['scale_BxM'])}
         if network.frozen is not None:
             batch['frozen'] = params
@@ -142,7 +144,7 @@ def posterior(facts: dict, in_turn: bool, encoder: upstream.Upstream | None = No
             _, scores_BxC = score(run['params'], run['batch_stats'], batch | of_fold)
             return jax.nn.softmax(scores_BxC / temperature)
 
-        with train.precision(config):
+        with train.matmul_precision_context(config):
             return (jax.lax.map(of, runs) if in_turn else jax.vmap(of)(runs)).mean(0)
 
     return mean
@@ -151,39 +153,39 @@ def posterior(facts: dict, in_turn: bool, encoder: upstream.Upstream | None = No
 class Predictor:
     """A model, ready to predict; its programs are compiled when they are first needed."""
 
-    def __init__(self, model: bundle.Model, window: float = WINDOW, hop: float = HOP, encoder: upstream.Upstream | None = None):
+    def __init__(self, model: bundle.Model, window: float = WINDOW_SECONDS, hop: float = HOP_SECONDS, encoder: PretrainedEncoder | None = None):
         """`window` and `hop` in seconds, for sounds longer than 30 s and for streams; `encoder` as bundle.encoder finds it."""
         facts, arrays = model
-        self.facts, self.classes = facts, tuple(facts['classes'])
-        self.config = configuration(facts['config'])
-        spec = batches.features(self.config.data)
-        self.spec = SOUND if encoder else spec  # of its rate the samples are
-        self.ear = upstream.Frozen(encoder, spec.pooled) if isinstance(spec, States) else Frames(spec, encoder)
-        if window < 2 * log_mel.SHORTEST:
-            raise Refusal(f'A window of {window:g} s is too short; expected {2 * log_mel.SHORTEST:g} s or more.')
+        self.metadata, self.classes = facts, tuple(facts['classes'])
+        self.config = config_from_dict(facts['config'])
+        spec = batches.feature_spec(self.config.data)
+        self.wave_spec = AUDIO_SPEC if encoder else spec  # of its rate the samples are
+        self.extractor = StateExtractor(encoder, spec.is_pooled) if isinstance(spec, EncoderStates) else FrameExtractor(spec, encoder)
+        if window < 2 * log_mel.MIN_SECONDS:
+            raise UserError(f'A window of {window:g} s is too short; expected {2 * log_mel.MIN_SECONDS:g} s or more.')
         if not 0 < hop <= window:
-            raise Refusal(f'A window of {window:g} s every {hop:g} s; expected a hop above 0 and no longer than the window.')
-        if window > self.ear.longest:
-            raise Refusal(
+            raise UserError(f'A window of {window:g} s every {hop:g} s; expected a hop above 0 and no longer than the window.')
+        if window > self.extractor.max_seconds:
+            raise UserError(
                 f'A window of {window:g} s is too long: {encoder.config["model_type"]}, by which this model hears, hears '
-                f'{self.ear.longest:g} s at most.'
+                f'{self.extractor.max_seconds:g} s at most.'
             )
-        self.window, self.hop, self.longest = window, hop, min(LONGEST, self.ear.longest)
+        self.window, self.hop, self.max_seconds = window, hop, min(MAX_UTTERANCE_SECONDS, self.extractor.max_seconds)
         self.runs = {'batch_stats': {}, **jax.tree.map(jnp.asarray, arrays)}
         in_turn = jax.default_backend() == 'cpu'  # as in training (jaxser/parallel.py)
-        mean, mel = posterior(facts, in_turn, encoder), states(facts, encoder)
+        mean, mel = make_posterior(facts, in_turn, encoder), make_feature_function(facts, encoder)
         self._posterior = jax.jit(lambda runs, params, *heard: mean(runs, params, *mel(params, *heard)))
 
     @property
     def notes(self) -> list[str]:
         """What a person should know before believing an answer."""
         said = []
-        if warning := summary.synthetic_note(self.facts):
+        if warning := summary.synthetic_note(self.metadata):
             what = warning.partition(':')[0]
             said.append(f'{what} trained this model: what it says of people means nothing.')
-        if (how := self.facts['normalisation']).startswith('speaker'):
+        if (how := self.metadata['normalisation']).startswith('speaker'):
             said.append(f'Training normalised by {how}; here every speaker is a stranger, normalised by the utterance alone.')
-        was, now = self.facts['versions'].get('librosa'), version('librosa')
+        was, now = self.metadata['versions'].get('librosa'), package_version('librosa')
         if was and was != now:
             said.append(f'The model was trained on features by librosa {was}; this is librosa {now}.')
         return said
@@ -197,51 +199,51 @@ class Predictor:
         Raises Refusal for what is too short, silent or no sound.
         """
         samples = np.asarray(wave)
-        if samples.ndim not in (1, 2) or not samples.size or samples.reshape(len(samples), -1).shape[1] > CHANNELS:
-            raise Refusal(f'The wave has the shape {samples.shape}; expected (time,) or (time, channels).')
+        if samples.ndim not in (1, 2) or not samples.size or samples.reshape(len(samples), -1).shape[1] > MAX_CHANNELS:
+            raise UserError(f'The wave has the shape {samples.shape}; expected (time,) or (time, channels).')
         if samples.dtype.kind not in 'if':
-            raise Refusal(f'The wave is of {samples.dtype}; expected floats, of full scale 1, or signed integers.')
-        if samples.dtype.kind == 'f' and LOUDEST < (peak := np.abs(samples).max()) < np.inf:
-            raise Refusal(f'The wave has samples of {peak:g}; expected floats of full scale 1, or signed integers.')
+            raise UserError(f'The wave is of {samples.dtype}; expected floats, of full scale 1, or signed integers.')
+        if samples.dtype.kind == 'f' and MAX_AMPLITUDE < (peak := np.abs(samples).max()) < np.inf:
+            raise UserError(f'The wave has samples of {peak:g}; expected floats of full scale 1, or signed integers.')
         if samples.dtype.kind == 'i':
             samples = samples / -float(np.iinfo(samples.dtype).min)
         try:
-            log_mel.plausible(operator.index(rate))
-            samples = log_mel.mono(samples.reshape(len(samples), -1).astype(np.float32), rate, self.spec)
-            (answer,) = self._answers([self._sound('', samples)])
+            log_mel.check_sample_rate(operator.index(rate))
+            samples = log_mel.to_mono(samples.reshape(len(samples), -1).astype(np.float32), rate, self.wave_spec)
+            (answer,) = self._answer_recordings([self._make_recording('', samples)])
         except TypeError:
-            raise Refusal(f'The rate is {rate!r}; expected a whole number of Hz.') from None
-        except log_mel.Rejected as reason:
+            raise UserError(f'The rate is {rate!r}; expected a whole number of Hz.') from None
+        except log_mel.Rejection as reason:
             answer = {'error': str(reason)}
         if 'error' in answer:
-            raise Refusal(f'The wave has no answer: {answer["error"]}.')
+            raise UserError(f'The wave has no answer: {answer["error"]}.')
         return answer
 
-    def files(self, paths: Iterable) -> Iterator[dict]:
+    def predict_files(self, paths: Iterable) -> Iterator[dict]:
         """Of every file, in order, what `predict` says of it, with its name as 'file'; {'file', 'error'} where it says nothing.
 
         A folder is every audio file below it.
         """
-        waiting: list[Sound] = []
-        for path in itertools.chain.from_iterable(map(below, map(Path, paths))):
-            waiting.append(self._opened(path))
-            if sum(len(s.stretches) for s in waiting) >= AT_ONCE:
-                yield from self._answers(waiting)
+        waiting: list[Recording] = []
+        for path in itertools.chain.from_iterable(map(find_audio_files, map(Path, paths))):
+            waiting.append(self._read_recording(path))
+            if sum(len(s.segments) for s in waiting) >= BUFFERED_SEGMENTS:
+                yield from self._answer_recordings(waiting)
                 waiting = []
-        yield from self._answers(waiting)
+        yield from self._answer_recordings(waiting)
 
-    def stream(self, file: BinaryIO, rate: int, encoding: str = 's16le', channels: int = 1) -> Iterator[dict]:
+    def predict_stream(self, file: BinaryIO, rate: int, encoding: str = 's16le', channels: int = 1) -> Iterator[dict]:
         """Of raw PCM, every second as soon as it is there, what is heard in the last `window` seconds: {'start', 'end', ...}.
 
         Where a second has no answer its posterior is None and its 'note' says why; where none has, {'file', 'error'} ends it.
         """
-        sample = ENCODINGS[encoding]
+        sample = PCM_ENCODINGS[encoding]
         keep, heard, kept = round(self.window * rate), 0, np.zeros((0, channels), np.float32)
         reason = 'empty: no sample arrived'
-        nothing = self.ear.hear(np.zeros(round(self.window * self.spec.rate), np.float32))
-        length = self.ear.bucket(nothing)
-        self._score([nothing], length)  # compiled before the first second is over
-        while block := read(file, rate * channels * sample.itemsize):
+        nothing = self.extractor.extract_input(np.zeros(round(self.window * self.wave_spec.rate), np.float32))
+        length = self.extractor.padded_length(nothing)
+        self._predict_posteriors([nothing], length)  # compiled before the first second is over
+        while block := read_exactly(file, rate * channels * sample.itemsize):
             whole = block[: len(block) // (channels * sample.itemsize) * channels * sample.itemsize]
             new = np.frombuffer(whole, sample).reshape(-1, channels)
             scale = 1.0 if sample.kind == 'f' else 1 << 15
@@ -251,98 +253,98 @@ class Predictor:
             heard += len(new)
             answer = {'start': (heard - len(kept)) / rate, 'end': heard / rate}
             try:
-                heard_now = self.ear.hear(log_mel.mono(kept, rate, self.spec))
-                yield answer | self._said(self._score([heard_now], length)[0])
+                heard_now = self.extractor.extract_input(log_mel.to_mono(kept, rate, self.wave_spec))
+                yield answer | self._format_posterior(self._predict_posteriors([heard_now], length)[0])
                 reason = ''
-            except log_mel.Rejected as why:  # silent, as a rule
-                yield answer | self._said(None) | {'note': str(why)}
+            except log_mel.Rejection as why:  # silent, as a rule
+                yield answer | self._format_posterior(None) | {'note': str(why)}
                 reason = reason and str(why)
         if reason:
             yield {'file': '-', 'error': reason}
 
-    def _opened(self, path: Path) -> Sound:
+    def _read_recording(self, path: Path) -> Recording:
         """The sound of a file."""
         if path.is_dir():
-            return Sound(str(path), error=f'no audio file below it ({", ".join(SUFFIXES)})')
+            return Recording(str(path), error=f'no audio file below it ({", ".join(AUDIO_SUFFIXES)})')
         try:
-            return self._sound(str(path), log_mel.decode(Utterance(path.name, path, '', '', '', ''), self.spec))
-        except log_mel.Rejected as reason:
-            return Sound(str(path), error=str(reason))
+            return self._make_recording(str(path), log_mel.decode(Utterance(path.name, path, '', '', '', ''), self.wave_spec))
+        except log_mel.Rejection as reason:
+            return Recording(str(path), error=str(reason))
         except MemoryError:
-            return Sound(str(path), error='too long for the memory')
+            return Recording(str(path), error='too long for the memory')
 
-    def _sound(self, name: str, wave: np.ndarray) -> Sound:
+    def _make_recording(self, name: str, wave: np.ndarray) -> Recording:
         """Samples of the model's rate, cut into stretches."""
-        rate = self.spec.rate
+        rate = self.wave_spec.rate
         length, window = len(wave), round(self.window * rate)
         starts = [0]
-        if length > max(self.longest * rate, window):
+        if length > max(self.max_seconds * rate, window):
             hop = round(self.hop * rate)
             starts = [*range(0, length - window, hop), length - window]  # the last one ends where the sound does
         else:
             window = length
-        return Sound(name, length / rate, tuple(self._stretch(wave[s : s + window], s) for s in starts))
+        return Recording(name, length / rate, tuple(self._make_segment(wave[s : s + window], s) for s in starts))
 
-    def _stretch(self, wave: np.ndarray, start: int) -> Stretch:
-        rate = self.spec.rate
-        silent = np.ptp(wave) < 2 * log_mel.SILENCE
-        return Stretch(start / rate, (start + len(wave)) / rate, None if silent else self.ear.hear(wave))
+    def _make_segment(self, wave: np.ndarray, start: int) -> Segment:
+        rate = self.wave_spec.rate
+        silent = np.ptp(wave) < 2 * log_mel.SILENCE_AMPLITUDE
+        return Segment(start / rate, (start + len(wave)) / rate, None if silent else self.extractor.extract_input(wave))
 
-    def _answers(self, sounds: list[Sound]) -> list[dict]:
+    def _answer_recordings(self, sounds: list[Recording]) -> list[dict]:
         """What is said of each."""
-        every = [s.heard for sound in sounds for s in sound.stretches if s.heard is not None]
-        found, said = iter(self._score(every)), []
+        every = [s.heard for sound in sounds for s in sound.segments if s.heard is not None]
+        found, said = iter(self._predict_posteriors(every)), []
         for sound in sounds:
             name = {'file': sound.name} if sound.name else {}
             if sound.error:
                 said.append(name | {'error': sound.error})
                 continue
-            p = [None if s.heard is None else next(found) for s in sound.stretches]
-            spans = [{'start': s.start, 'end': s.end} | self._said(p_C) for s, p_C in zip(sound.stretches, p)]
+            p = [None if s.heard is None else next(found) for s in sound.segments]
+            spans = [{'start': s.start, 'end': s.end} | self._format_posterior(p_C) for s, p_C in zip(sound.segments, p)]
             heard = [p_C for p_C in p if p_C is not None]
-            whole = self._said(np.mean(heard, 0)) if heard else {'error': 'silent in every window: nothing above -80 dBFS'}
+            whole = self._format_posterior(np.mean(heard, 0)) if heard else {'error': 'silent in every window: nothing above -80 dBFS'}
             said.append(name | {'seconds': sound.seconds} | whole | {'windows': spans if len(spans) > 1 else []})
         return said
 
-    def _said(self, p_C: np.ndarray | None) -> dict:
+    def _format_posterior(self, p_C: np.ndarray | None) -> dict:
         if p_C is None:
             return {'emotion': None, 'posterior': None}
         return {'emotion': self.classes[int(p_C.argmax())], 'posterior': dict(zip(self.classes, p_C.tolist()))}
 
-    def _score(self, sounds: list[np.ndarray], length: int | None = None) -> list[np.ndarray]:
+    def _predict_posteriors(self, sounds: list[np.ndarray], length: int | None = None) -> list[np.ndarray]:
         """p_C of all that was heard, float64; padded to `length`, or to one of few lengths."""
         found: list = [None] * len(sounds)
         order, at = sorted(range(len(sounds)), key=lambda n: -len(sounds[n])), 0
         while at < len(order):
-            to = length or self.ear.bucket(sounds[order[at]])
-            most = min(BATCH, self.ear.at_once(to))
+            to = length or self.extractor.padded_length(sounds[order[at]])
+            most = min(BATCH_SIZE, self.extractor.max_batch_size(to))
             some = order[at : at + most]
-            heard, length_B = self.ear.filled([sounds[n] for n in some], to, 1 if len(some) == 1 else most)
-            p_BxC = np.asarray(self._posterior(self.runs, self.ear.params, heard, length_B), np.float64)
+            heard, length_B = self.extractor.pad_batch([sounds[n] for n in some], to, 1 if len(some) == 1 else most)
+            p_BxC = np.asarray(self._posterior(self.runs, self.extractor.params, heard, length_B), np.float64)
             for b, n in enumerate(some):
                 found[n] = p_BxC[b] / p_BxC[b].sum()
             at += most
         return found
 
 
-def load(folder, window: float = WINDOW, hop: float = HOP, upstream=None) -> Predictor:
+def load_predictor(folder, window: float = WINDOW_SECONDS, hop: float = HOP_SECONDS, upstream=None) -> Predictor:
     """The model of a finished sweep's workdir, or of its folder model/.
 
     `upstream` is where the pretrained encoder is, if it is neither beside the model nor where it was in preparing or training.
     """
-    model = bundle.read(folder)
-    return Predictor(model, window, hop, bundle.encoder(folder, model.facts, upstream))
+    model = bundle.read_model(folder)
+    return Predictor(model, window, hop, bundle.find_encoder(folder, model.metadata, upstream))
 
 
-def below(path: Path) -> list[Path]:
+def find_audio_files(path: Path) -> list[Path]:
     """A file itself, or every audio file below a folder but hidden ones, by their paths; the folder itself where it has none."""
     if not path.is_dir():
         return [path]
-    found = (p for p in path.rglob('*') if p.suffix.lower() in SUFFIXES and not p.name.startswith('.') and not p.is_dir())
+    found = (p for p in path.rglob('*') if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith('.') and not p.is_dir())
     return sorted(found) or [path]
 
 
-def read(file: BinaryIO, size: int) -> bytes:
+def read_exactly(file: BinaryIO, size: int) -> bytes:
     """So many bytes, however a pipe cuts them; fewer where it ends."""
     parts = []
     while size and (part := file.read(size)):
@@ -351,28 +353,28 @@ def read(file: BinaryIO, size: int) -> bytes:
     return b''.join(parts)
 
 
-def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; leaves with a sentence where it makes no sense."""
     parser = argparse.ArgumentParser(
         prog='python -m jaxser.predict', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--workdir', required=True, help='of a finished sweep, or a copy of its folder model/')
     parser.add_argument('paths', nargs='+', metavar='PATH', help='an audio file, a folder, or - for raw PCM from standard input')
-    parser.add_argument('--format', choices=answers.FORMATS, default='table')
-    parser.add_argument('--window', type=float, default=WINDOW, help='seconds (default %(default)g)')
+    parser.add_argument('--format', choices=FORMATS, default='table')
+    parser.add_argument('--window', type=float, default=WINDOW_SECONDS, help='seconds (default %(default)g)')
     parser.add_argument(
         '--hop',
         type=float,
         default=None,
-        help=f'seconds, of files longer than {LONGEST:g} s (default {HOP:g}, or the window if that is shorter)',
+        help=f'seconds, of files longer than {MAX_UTTERANCE_SECONDS:g} s (default {HOP_SECONDS:g}, or the window if that is shorter)',
     )
     parser.add_argument('--upstream', help='the Hugging Face folder of the pretrained encoder, if it has moved since preparing')
     parser.add_argument('--rate', type=int, help='Hz, of standard input')
-    parser.add_argument('--encoding', choices=ENCODINGS, help='of standard input (default s16le)')
+    parser.add_argument('--encoding', choices=PCM_ENCODINGS, help='of standard input (default s16le)')
     parser.add_argument('--channels', type=int, help='of standard input, interleaved (default 1)')
     asked = parser.parse_args(arguments)
     given = [k for k in ('rate', 'encoding', 'channels') if getattr(asked, k) is not None]
-    asked.hop = min(HOP, asked.window) if asked.hop is None else asked.hop
+    asked.hop = min(HOP_SECONDS, asked.window) if asked.hop is None else asked.hop
     asked.encoding = asked.encoding or 's16le'
     asked.channels = 1 if asked.channels is None else asked.channels
     if '-' not in asked.paths:
@@ -382,17 +384,17 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error('- is standard input, which is read alone, without files.')
     elif asked.rate is None:
         parser.error('raw PCM does not say its rate: give --rate, e.g. --rate 16000.')
-    elif not log_mel.RATES[0] <= asked.rate <= log_mel.RATES[1]:
-        parser.error(f'--rate is {asked.rate}; expected {log_mel.RATES[0]} to {log_mel.RATES[1]} Hz.')
-    elif not 1 <= asked.channels <= CHANNELS:
-        parser.error(f'--channels is {asked.channels}; expected 1 to {CHANNELS}.')
+    elif not log_mel.SAMPLE_RATE_RANGE[0] <= asked.rate <= log_mel.SAMPLE_RATE_RANGE[1]:
+        parser.error(f'--rate is {asked.rate}; expected {log_mel.SAMPLE_RATE_RANGE[0]} to {log_mel.SAMPLE_RATE_RANGE[1]} Hz.')
+    elif not 1 <= asked.channels <= MAX_CHANNELS:
+        parser.error(f'--channels is {asked.channels}; expected 1 to {MAX_CHANNELS}.')
     return asked
 
 
-def counted(found: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
+def track_failures(answers: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
     """The answers as they pass, files without one remembered."""
-    with progress(total=count, unit='file') if count >= MANY else contextlib.nullcontext() as bar:
-        for answer in found:
+    with progress_bar(total=count, unit='file') if count >= MIN_FILES_FOR_PROGRESS else contextlib.nullcontext() as bar:
+        for answer in answers:
             if 'error' in answer:
                 failed.append(answer)
             if bar:
@@ -402,24 +404,24 @@ def counted(found: Iterable[dict], failed: list[dict], count: int) -> Iterator[d
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
-    asked = parsed()
-    cluster.prepare()
+    asked = parse_arguments()
+    cluster.configure_jax()
     sys.stdout.reconfigure(errors='backslashreplace')  # a file's name may be any bytes
     paths, failed = [], []
-    with spoken():
-        model = load(asked.workdir, asked.window, asked.hop, asked.upstream)
+    with exit_on_user_error():
+        model = load_predictor(asked.workdir, asked.window, asked.hop, asked.upstream)
         print(*model.notes, sep='\n', end='\n' * bool(model.notes), file=sys.stderr)
         if asked.paths == ['-']:
             paths = asked.paths
-            found = model.stream(sys.stdin.buffer, asked.rate, asked.encoding, asked.channels)
+            found = model.predict_stream(sys.stdin.buffer, asked.rate, asked.encoding, asked.channels)
         else:
-            paths = [p for path in asked.paths for p in below(Path(path))]
-            found = model.files(paths)
-        for line in answers.lines(counted(found, failed, len(paths)), asked.format, model.classes):
+            paths = [p for path in asked.paths for p in find_audio_files(Path(path))]
+            found = model.predict_files(paths)
+        for line in format_answers(track_failures(found, failed, len(paths)), asked.format, model.classes):
             with tqdm.external_write_mode():
                 print(line, flush=True)
     if failed:
-        print(f'{len(failed)} of {many(len(paths), "file")} without an answer.', file=sys.stderr)
+        print(f'{len(failed)} of {pluralize(len(paths), "file")} without an answer.', file=sys.stderr)
         sys.exit(1)
 
 

@@ -13,16 +13,16 @@ import numpy as np
 
 from data_pipelines import batches
 from data_pipelines.folds import Fold
-from data_pipelines.refusal import Refusal, spoken
+from data_pipelines.refusal import UserError, exit_on_user_error
 from jaxser import announce, classifiers, cluster, evaluate, refit, report, summary, sweep, train
-from jaxser.workdir import Workdir, command_line
+from jaxser.workdir import Workdir, make_workdir_parser
 
 ATTRIBUTES = ('sex', 'language', 'corpus')  # asked where training hears two of them or more
-TESTED, CHOSEN = 0.2, 0.2  # of each class, the shares of utterances that are held out, and that choose the regularisation
-MEASURED = ('linear', 'mlp', 'eer')
-AT_ONCE = 16  # classifiers a dispatch
-WIDE = 256  # what is asked of the input where it is more: its first principal components
-PAIRED = 2000  # utterances of a fold's test part, at most, of which pairs are verified
+TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2  # of each class, the shares of utterances that are held out, and that choose the regularisation
+MEASURE_KEYS = ('linear', 'mlp', 'eer')
+CLASSIFIERS_PER_DISPATCH = 16  # classifiers a dispatch
+MAX_INPUT_COMPONENTS = 256  # what is asked of the input where it is more: its first principal components
+MAX_VERIFIED_UTTERANCES = 2000  # utterances of a fold's test part, at most, of which pairs are verified
 
 
 class Question(NamedTuple):
@@ -30,26 +30,26 @@ class Question(NamedTuple):
 
     name: str
     label_N: np.ndarray
-    fit: np.ndarray
-    choose: np.ndarray
-    test: np.ndarray
-    strangers: bool  # whether those who are tested were heard by neither the encoder nor the classifier
+    fit_rows: np.ndarray
+    validation_rows: np.ndarray
+    test_rows: np.ndarray
+    unseen_speakers: bool  # whether those who are tested were heard by neither the encoder nor the classifier
 
 
-def parted(rows: np.ndarray, label_N: np.ndarray, random, tested: float = TESTED) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split_by_class(rows: np.ndarray, label_N: np.ndarray, random, test_share: float = TEST_SHARE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(fit, choose, test): of every class its shares, at random; a class of fewer than three utterances is left out."""
     parts: tuple[list, list, list] = ([], [], [])
     for label in np.unique(label_N[rows][label_N[rows] >= 0]):
         some = random.permutation(rows[label_N[rows] == label])
         if len(some) < 3:
             continue
-        held, chosen = (max(1, round(share * len(some))) if share else 0 for share in (tested, CHOSEN))
+        held, chosen = (max(1, round(share * len(some))) if share else 0 for share in (test_share, VALIDATION_SHARE))
         for part, of in zip(parts, (some[held + chosen :], some[held : held + chosen], some[:held])):
             part.append(of)
     return tuple(np.concatenate(p) if p else np.zeros(0, int) for p in parts)
 
 
-def questions(table: batches.Table, fold: Fold, seed: int) -> list[Question]:
+def make_questions(table: batches.ExampleTable, fold: Fold, seed: int) -> list[Question]:
     """What can be asked in a fold; drawn from `seed` and the fold's number alone, whatever the run.
 
     Of speakers: utterances of those whom training hears, held out from the classifier (the encoder heard them). Of sex, language
@@ -57,18 +57,18 @@ def questions(table: batches.Table, fold: Fold, seed: int) -> list[Question]:
     utterances too. Of emotion: the classifier hears the training part, and is tested on the test part.
     """
     random = np.random.default_rng((seed, fold.number))
-    text, heard = table.utterances.text, np.unique(fold.heard)
+    text, heard = table.utterances.text, np.unique(fold.seen)
     made = []
 
     def ask(name: str, label_N: np.ndarray, rows: np.ndarray, test: np.ndarray | None) -> None:
-        fit, choose, held = parted(rows, label_N, random, TESTED if test is None else 0.0)
+        fit, choose, held = split_by_class(rows, label_N, random, TEST_SHARE if test is None else 0.0)
         test = held if test is None else test[np.isin(label_N[test], label_N[fit])]
         if len(np.unique(label_N[fit])) > 1 and len(test):
             made.append(Question(name, label_N, fit, choose, test, not len(np.intersect1d(test, heard))))
 
     ask('speaker', table.domain_N['speaker'], heard, None)
     for name in ATTRIBUTES:
-        label_N = batches.indexed(text[name])[1]
+        label_N = batches.index_values(text[name])[1]
         others = np.setdiff1d(np.concatenate([fold.dev, fold.test]), heard)
         others = others[label_N[others] >= 0]
         ask(name, label_N, heard, others if len(np.unique(label_N[others])) > 1 else None)
@@ -94,100 +94,100 @@ def equal_error_rate(z_NxD: np.ndarray, speaker_N: np.ndarray) -> float:
     return float(missed_P[before] + share * (missed_P[after] - missed_P[before]))
 
 
-def verified(x_NxD: np.ndarray, rows: np.ndarray, fold: Fold, speaker_N: np.ndarray, seed: int) -> dict | None:
+def verification_error(x_NxD: np.ndarray, rows: np.ndarray, fold: Fold, speaker_N: np.ndarray, seed: int) -> dict | None:
     """The equal error rate among the test speakers, x less the mean of what training heard; None for fewer than two."""
-    test = np.random.default_rng((seed, fold.number)).permutation(fold.test[speaker_N[fold.test] >= 0])[:PAIRED]
+    test = np.random.default_rng((seed, fold.number)).permutation(fold.test[speaker_N[fold.test] >= 0])[:MAX_VERIFIED_UTTERANCES]
     speakers = np.unique(speaker_N[test])
     if len(speakers) < 2 or len(test) == len(speakers):
         return None
     at = np.searchsorted(rows, test)
-    centre_D = x_NxD[np.isin(rows, fold.heard)].mean(0)
+    centre_D = x_NxD[np.isin(rows, fold.seen)].mean(0)
     return {'eer': equal_error_rate(x_NxD[at] - centre_D, speaker_N[test]), 'speakers': len(speakers)}
 
 
-def components(x_NxM: np.ndarray, heard_N: np.ndarray) -> np.ndarray:
+def principal_components(x_NxM: np.ndarray, seen_N: np.ndarray) -> np.ndarray:
     """x itself; of more than WIDE columns, as an upstream's states have, the first principal components of what was heard.
 
     They are turned at random: the classifiers bring every column to one variance, which would raise the least to the first's.
     """
-    if x_NxM.shape[1] <= WIDE:
+    if x_NxM.shape[1] <= MAX_INPUT_COMPONENTS:
         return x_NxM
     from sklearn.decomposition import PCA
 
-    heard = PCA(min(WIDE, int(heard_N.sum())), svd_solver='full').fit(x_NxM[heard_N])
+    heard = PCA(min(MAX_INPUT_COMPONENTS, int(seen_N.sum())), svd_solver='full').fit(x_NxM[seen_N])
     turn_DxD, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(heard.n_components_,) * 2))
     return (heard.transform(x_NxM) @ turn_DxD).astype(np.float32)
 
 
-class Probe:
+class Prober:
     """Asks the runs of a task; the answers of the input are the same for all, and given once."""
 
     def __init__(self, task, seed: int):
         self.task, self.seed = task, seed
-        self.questions = [questions(task.table, f, seed) for f in task.entries]
+        self.questions = [make_questions(task.table, f, seed) for f in task.subset_folds]
         asked = [q for of in self.questions for q in of]
-        self.classes = max((int(q.label_N[q.fit].max()) + 1 for q in asked), default=0)
-        self.reference: list | None = None
+        self.class_count = max((int(q.label_N[q.fit_rows].max()) + 1 for q in asked), default=0)
+        self.input_answers: list | None = None
 
-    def __call__(self, group, gathered: evaluate.Gathered) -> list[dict | None]:
-        """The answers of a group's runs, of which `gathered` holds the representations; None for one that is not finite."""
-        entries = self.task.entries
-        if self.reference is None:
-            inputs = [(e, f.used, components(self.inputs(e, f.used), np.isin(f.used, f.heard))) for e, f in enumerate(entries)]
-            self.reference = self.answers(inputs)
-        runs = [(int(e), *gathered.run(n)) for n, e in enumerate(group.fold_N)]
-        given = self.answers(runs)
+    def __call__(self, group, representations: evaluate.Collected) -> list[dict | None]:
+        """The answers of a group's runs, of which `representations` holds the representations; None for one that is not finite."""
+        entries = self.task.subset_folds
+        if self.input_answers is None:
+            inputs = [(e, f.used_rows, principal_components(self.input_statistics(e, f.used_rows), np.isin(f.used_rows, f.seen))) for e, f in enumerate(entries)]
+            self.input_answers = self.ask(inputs)
+        runs = [(int(e), *representations.get_run(n)) for n, e in enumerate(group.fold_N)]
+        given = self.ask(runs)
         for (entry, *_), answer in zip(runs, given):
             for name in answer or ():
-                answer[name]['input'] = {k: v for k, v in (self.reference[entry][name] or {}).items() if k in MEASURED}
+                answer[name]['input'] = {k: v for k, v in (self.input_answers[entry][name] or {}).items() if k in MEASURE_KEYS}
         return given
 
-    def inputs(self, entry: int, rows: np.ndarray) -> np.ndarray:
+    def input_statistics(self, entry: int, rows: np.ndarray) -> np.ndarray:
         """x_Nx2M: mean and standard deviation of the normalised bands; of features that are one frame, x_NxM: those."""
         table, u = self.task.table, self.task.utterances
-        at = table.moments_FxN[entry, rows]
+        at = table.moments_index_FxN[entry, rows]
         mean_NxM, scale_NxM = (u.mean_NxM[rows] - table.mean[at]) * table.scale[at], table.scale[at]
         if u.frames_N.max() == 1:
             return mean_NxM
         return np.concatenate([mean_NxM, np.sqrt(u.variance_NxM[rows]) * scale_NxM], 1)
 
-    def answers(self, runs: list[tuple[int, np.ndarray, np.ndarray]]) -> list[dict | None]:
+    def ask(self, runs: list[tuple[int, np.ndarray, np.ndarray]]) -> list[dict | None]:
         """Of (entry, row_N in ascending order, x_NxD) each."""
         N, D = max(len(r) for _, r, _ in runs), max(x.shape[1] for *_, x in runs)
-        if 2 * self.task.utterances.bands <= WIDE:
+        if 2 * self.task.utterances.bands <= MAX_INPUT_COMPONENTS:
             D = max(D, 2 * self.task.utterances.bands)  # one program for representations and inputs
         jobs = [(n, q) for n, (entry, _, x) in enumerate(runs) if np.isfinite(x).all() for q in self.questions[entry]]
         told: list[dict | None] = [{} if np.isfinite(x).all() else None for *_, x in runs]
-        for at in range(0, len(jobs), AT_ONCE):
-            some = jobs[at : at + AT_ONCE]
-            arrays = [self._arrays(runs[n], q, N, D) for n, q in some]
-            arrays += [arrays[-1]] * (AT_ONCE - len(some))  # one shape, one program
-            scores, _ = classifiers.fitted(*map(np.stack, zip(*arrays)), self.classes)
+        for at in range(0, len(jobs), CLASSIFIERS_PER_DISPATCH):
+            some = jobs[at : at + CLASSIFIERS_PER_DISPATCH]
+            arrays = [self._classifier_arrays(runs[n], q, N, D) for n, q in some]
+            arrays += [arrays[-1]] * (CLASSIFIERS_PER_DISPATCH - len(some))  # one shape, one program
+            scores, _ = classifiers.fit_classifiers(*map(np.stack, zip(*arrays)), self.class_count)
             for i, (n, q) in enumerate(some):
-                told[n][q.name] = self._measured(runs[n], q, {k: s[i] for k, s in scores.items()})
+                told[n][q.name] = self._measure(runs[n], q, {k: s[i] for k, s in scores.items()})
         speaker_N = self.task.table.domain_N['speaker']
         for (entry, rows, x), answer in zip(runs, told):
-            if answer is not None and (found := verified(x, rows, self.task.entries[entry], speaker_N, self.seed)):
+            if answer is not None and (found := verification_error(x, rows, self.task.subset_folds[entry], speaker_N, self.seed)):
                 answer['verification'] = found
         return told
 
-    def _arrays(self, run: tuple, q: Question, N: int, D: int) -> tuple[np.ndarray, ...]:
+    def _classifier_arrays(self, run: tuple, q: Question, N: int, D: int) -> tuple[np.ndarray, ...]:
         _, rows, x = run
         x_NxD = np.zeros((N, D), np.float32)
         x_NxD[: len(rows), : x.shape[1]] = x
         y_N = np.full(N, -1, np.int32)
         y_N[: len(rows)] = q.label_N[rows]
         fit_N, choose_N = np.zeros((2, N), np.float32)
-        fit_N[np.searchsorted(rows, q.fit)] = choose_N[np.searchsorted(rows, q.choose)] = 1
+        fit_N[np.searchsorted(rows, q.fit_rows)] = choose_N[np.searchsorted(rows, q.validation_rows)] = 1
         return x_NxD, y_N, fit_N, choose_N
 
-    def _measured(self, run: tuple, q: Question, scores: dict[str, np.ndarray]) -> dict:
+    def _measure(self, run: tuple, q: Question, scores: dict[str, np.ndarray]) -> dict:
         _, rows, _ = run
-        at, truth = np.searchsorted(rows, q.test), q.label_N[q.test]
-        classes, K = np.unique(q.label_N[q.fit]), self.classes
-        counts = {k: evaluate.confusion(truth, s[at].argmax(1), K) for k, s in scores.items()}
-        answer = {k: evaluate.measures(c)['uar'] for k, c in counts.items()}
-        answer |= {'classes': len(classes), 'chance': 1 / len(classes), 'n': len(q.test), 'strangers': q.strangers}
+        at, truth = np.searchsorted(rows, q.test_rows), q.label_N[q.test_rows]
+        classes, K = np.unique(q.label_N[q.fit_rows]), self.class_count
+        counts = {k: evaluate.confusion_matrix(truth, s[at].argmax(1), K) for k, s in scores.items()}
+        answer = {k: evaluate.classification_metrics(c)['uar'] for k, c in counts.items()}
+        answer |= {'classes': len(classes), 'chance': 1 / len(classes), 'n': len(q.test_rows), 'strangers': q.unseen_speakers}
         if q.name == 'speaker':
             there = np.flatnonzero(counts['linear'].sum(1))
             name_K = self.task.table.domains['speaker']
@@ -196,25 +196,25 @@ class Probe:
         return answer
 
 
-class Kept:
+class RepresentationSampler:
     """The representation of every setting's first run, for a map of it: of the first fold and seed that did not diverge."""
 
     def __init__(self, runs: list[dict]):
-        self.settings = [k for k in sweep.varied(runs) if k != 'seed']
-        self.fold, self.of = runs[0]['fold'], {}
+        self.setting_keys = [k for k in sweep.varying_keys(runs) if k != 'seed']
+        self.fold, self.samples = runs[0]['fold'], {}
 
-    def add(self, group, gathered: evaluate.Gathered, entries: list[Fold]) -> None:
+    def add(self, group, representations: evaluate.Collected, entries: list[Fold]) -> None:
         """Takes what there is not yet."""
         for n, run in enumerate(group.runs):
-            rows, z_NxD = gathered.run(n)
+            rows, z_NxD = representations.get_run(n)
             if run['fold'] == self.fold and np.isfinite(z_NxD).all():
-                self.of.setdefault(sweep.label(run, self.settings), (entries[group.fold_N[n]], rows, z_NxD))
+                self.samples.setdefault(sweep.run_label(run, self.setting_keys), (entries[group.fold_N[n]], rows, z_NxD))
 
-    def arrays(self, text: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def to_arrays(self, text: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Of representations.npz: by utterance its name, speaker and emotion; `setting`, and of the n-th in it z_n (float16),
         row_n (which utterance) and part_n (train, adapt, dev or test)."""
-        made = {k: text[k].astype(str) for k in ('utterance', 'speaker', 'emotion')} | {'setting': np.array([*self.of], str)}
-        for n, (fold, rows, z_NxD) in enumerate(self.of.values()):
+        made = {k: text[k].astype(str) for k in ('utterance', 'speaker', 'emotion')} | {'setting': np.array([*self.samples], str)}
+        for n, (fold, rows, z_NxD) in enumerate(self.samples.values()):
             part = np.full(len(rows), 'train')
             for name in ('adapt', 'dev', 'test'):  # what is tested is called so, whoever else hears it
                 part[np.isin(rows, getattr(fold, name))] = name
@@ -222,55 +222,55 @@ class Kept:
         return made
 
 
-def run(path, data: str | None = None, upstream: str | None = None) -> dict:
+def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> dict:
     """Asks every run of the finished sweep in `path`, unless that was done; returns results.json, in process 0.
 
     Leaves representations.npz too.
 
     `data` is where the shards are now, if they are elsewhere than in training, and `upstream` the encoder that it trained.
     """
-    place = Workdir.opened(path, data, upstream)
+    place = Workdir.open(path, data, upstream)
     if upstream and place.config.model.name != 'fine_tuned':
-        raise Refusal(f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out.')
+        raise UserError(f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out.')
     if upstream:
-        train.check(place.config)  # refuses other weights
-    results = place.finished()
+        train.validate(place.config)  # refuses other weights
+    results = place.load_results()
     if results is None:
-        raise Refusal(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
+        raise UserError(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
     if all('probe' in r for r in results['runs']) and (place.path / 'representations.npz').exists():
         return results
-    config, ask, given, heads, kept = place.config, None, [], [], Kept([r['hyper'] for r in results['runs']])
-    with train.precision(config), cluster.progress(len(results['runs']), 'run') as bar:
+    config, ask, given, heads, kept = place.config, None, [], [], RepresentationSampler([r['hyper'] for r in results['runs']])
+    with train.matmul_precision_context(config), cluster.progress_bar(len(results['runs']), 'run') as bar:
         bar.set_description('Asking what is left of the speakers')
-        for trainer, group, best in train.revisited(place):
-            ask = ask or Probe(trainer.task, config.data.order_seed)
-            gathered = train.scored(trainer, group, best, 'used')[0]
+        for trainer, group, best in train.restored_groups(place):
+            ask = ask or Prober(trainer.task, config.data.order_seed)
+            gathered = train.predict_part(trainer, group, best, 'used')[0]
             given += ask(group, gathered)
-            heads += refit.heads(trainer, group, best[0], gathered)
-            kept.add(group, gathered, trainer.task.entries)
+            heads += refit.refit_heads(trainer, group, best[0], gathered)
+            kept.add(group, gathered, trainer.task.subset_folds)
             bar.update(len(group.runs))
     for of, answer, head in zip(results['runs'], given, heads, strict=True):
         of['probe'], of['refit'] = (answer, head) if of['status'] == 'ok' else (None, None)
-    for of, verdict in zip(results['runs'], summary.verdicts(results['runs'], config.to_dict()), strict=True):
+    for of, verdict in zip(results['runs'], summary.adversary_verdicts(results['runs'], config.to_dict()), strict=True):
         of['adversary'] = verdict
-    if not cluster.main():
+    if not cluster.is_main_process():
         return {}
-    place.represent(kept.arrays(ask.task.utterances.text))
-    rows = summary.prediction_rows(place.path / 'predictions.csv', results['runs'])
-    predicted = summary.read(rows, results['classes'])
-    results['summary'] = summary.rows(results['runs'], predicted, config.to_dict(), len(results['classes']))
-    place.finish(results)
+    place.save_representations(kept.to_arrays(ask.task.utterances.text))
+    rows = summary.read_prediction_rows(place.path / 'predictions.csv', results['runs'])
+    predicted = summary.read_predictions(rows, results['classes'])
+    results['summary'] = summary.summary_rows(results['runs'], predicted, config.to_dict(), len(results['classes']))
+    place.save_results(results)
     return results
 
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
-    asked = command_line('jaxser.probe', __doc__).parse_args()
-    cluster.prepare()
-    with spoken():
-        announce.show(run(asked.workdir, asked.data, asked.upstream), asked.workdir)
-        if cluster.main():
-            report.write(asked.workdir)
+    asked = make_workdir_parser('jaxser.probe', __doc__).parse_args()
+    cluster.configure_jax()
+    with exit_on_user_error():
+        announce.print_results(probe_sweep(asked.workdir, asked.data, asked.upstream), asked.workdir)
+        if cluster.is_main_process():
+            report.write_report(asked.workdir)
 
 
 if __name__ == '__main__':

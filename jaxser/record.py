@@ -3,11 +3,11 @@
 import numpy as np
 
 
-class Trace:
+class EpochMetrics:
     """The metrics of the steps of an epoch; fetched one dispatch late, so that the device is never waited for."""
 
-    def __init__(self, collect, progress):
-        self.collect, self.progress, self.pending, self.parts = collect, progress, None, []
+    def __init__(self, collect, progress_bar):
+        self.collect, self.progress, self.pending, self.parts = collect, progress_bar, None, []
 
     def add(self, metrics, steps: slice) -> None:
         """Takes the metrics of a chunk of which these steps are being computed, and fetches those of the dispatch before."""
@@ -21,47 +21,47 @@ class Trace:
             self.progress.update(steps.stop - steps.start)
             self.pending = None
 
-    def epoch(self) -> dict[str, np.ndarray]:
+    def finish_epoch(self) -> dict[str, np.ndarray]:
         """Every metric of the epoch, NxS; begins the next one."""
         self._fetch()
         parts, self.parts = self.parts, []
         return {k: np.concatenate([p[k] for p in parts], axis=1) for k in parts[0]}
 
 
-class Record:
+class SelectionRecord:
     """Which epoch of each run is selected, and whether the run has diverged."""
 
-    def __init__(self, count: int):
-        self.best_uar, self.best_epoch, self.nonfinite = np.full(count, -1.0), np.full(count, -1), np.full(count, -1)
-        self.dev = [None] * count  # measures of the selected epoch
-        self.selected = [None] * count  # metrics of its last step
+    def __init__(self, run_count: int):
+        self.best_uar, self.best_epoch, self.nonfinite = np.full(run_count, -1.0), np.full(run_count, -1), np.full(run_count, -1)
+        self.dev = [None] * run_count  # measures of the selected epoch
+        self.selected = [None] * run_count  # metrics of its last step
         self.lines, self.seconds = 0, 0.0  # of metrics.jsonl; of training so far
 
-    def diverged(self, loss_NxS: np.ndarray, first_step: int) -> None:
+    def mark_diverged(self, loss_NxS: np.ndarray, first_step: int) -> None:
         """Remembers the first step at which a run's loss is not finite."""
         bad_NxS = ~np.isfinite(loss_NxS)
         new = bad_NxS.any(1) & (self.nonfinite < 0)
         self.nonfinite = np.where(new, first_step + bad_NxS.argmax(1), self.nonfinite)
 
-    def better(self, train, epoch: int, dev: list, trace: dict) -> np.ndarray:
+    def select_epoch(self, train_config, epoch: int, dev: list, epoch_metrics: dict) -> np.ndarray:
         """better_N: of which runs the parameters of this epoch are to be kept. Dev decides; test is never looked at."""
         uar = np.array([d['uar'] for d in dev])
-        if train.select == 'last epoch':
-            better = np.full(uar.shape, epoch == train.epochs)
+        if train_config.select == 'last epoch':
+            better = np.full(uar.shape, epoch == train_config.epochs)
         else:
-            better = (epoch >= train.select_from * train.epochs) & (uar > self.best_uar)
+            better = (epoch >= train_config.select_from * train_config.epochs) & (uar > self.best_uar)
         better &= self.nonfinite < 0
         self.best_uar, self.best_epoch = np.where(better, uar, self.best_uar), np.where(better, epoch, self.best_epoch)
         for n in np.flatnonzero(better):
             self.dev[n] = dev[n]
-            self.selected[n] = {k: float(x[n, -1]) for k, x in trace.items()}
+            self.selected[n] = {k: float(x[n, -1]) for k, x in epoch_metrics.items()}
         return better
 
     def to_json(self) -> dict:
         """For the checkpoint."""
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(self).items()}
 
-    def from_json(self, found: dict) -> None:
+    def from_json(self, values: dict) -> None:
         """From the checkpoint."""
-        for k, v in found.items():
+        for k, v in values.items():
             setattr(self, k, np.array(v) if isinstance(getattr(self, k), np.ndarray) else v)

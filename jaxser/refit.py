@@ -13,13 +13,13 @@ import optax
 
 from jaxser import evaluate, parallel
 
-STEPS, RATE = 100, 1e-2
+REFIT_STEPS, LEARNING_RATE = 100, 1e-2
 
 
 @functools.cache
-def refitted(domain_loss: Callable, domains: tuple[str, ...]) -> Callable:
+def make_refit(domain_loss: Callable, domains: tuple[str, ...]) -> Callable:
     """(params, z_NxD, batch) -> {domain: (loss of its head, the lowest on the way)}, of one run of a method."""
-    adam = optax.adam(RATE)
+    adam = optax.adam(LEARNING_RATE)
 
     def of(domain: str, head, z_NxD: jax.Array, batch: dict) -> tuple[jax.Array, jax.Array]:
         def step(carry, _):
@@ -28,7 +28,7 @@ def refitted(domain_loss: Callable, domains: tuple[str, ...]) -> Callable:
             moves, state = adam.update(gradient, state)
             return (optax.apply_updates(head, moves), state), value
 
-        _, value_S = jax.lax.scan(step, (head, adam.init(head)), None, STEPS)
+        _, value_S = jax.lax.scan(step, (head, adam.init(head)), None, REFIT_STEPS)
         return value_S[0], value_S.min()
 
     def one(run: tuple) -> dict:
@@ -38,16 +38,16 @@ def refitted(domain_loss: Callable, domains: tuple[str, ...]) -> Callable:
     return one
 
 
-def heads(trainer, group, params, gathered: evaluate.Gathered) -> list[dict | None]:
+def refit_heads(trainer, group, params, representations: evaluate.Collected) -> list[dict | None]:
     """{domain: {'before', 'after'}} in nats of every run of a group; None of a method that has no such heads, or is told no z.
 
-    `params` are the selected ones, `gathered` the representations by them.
+    `params` are the selected ones, `representations` the representations by them.
     """
     method, table, runs = trainer.method, trainer.task.table, range(len(group.runs))
     if method.domain_loss is None:
         return [None for _ in runs]
-    of_runs = [gathered.run(n) for n in runs]
-    forgotten = [np.isin(rows, trainer.task.entries[f].forgotten) for (rows, _), f in zip(of_runs, group.fold_N)]
+    of_runs = [representations.get_run(n) for n in runs]
+    forgotten = [np.isin(rows, trainer.task.subset_folds[f].domain_rows) for (rows, _), f in zip(of_runs, group.fold_N)]
     if not all(there.any() for there in forgotten):  # of other corpora (identity batches) nobody asks the representation
         return [None for _ in runs]
     N = max(int(there.sum()) for there in forgotten)
@@ -56,11 +56,11 @@ def heads(trainer, group, params, gathered: evaluate.Gathered) -> list[dict | No
     for (rows, z_NxD), there, f in zip(of_runs, forgotten, group.fold_N):
         rows = rows[there]
         z.append(fill(z_NxD[there], 0))
-        labelled_N = np.isin(rows, trainer.task.entries[f].train).astype(np.float32)
+        labelled_N = np.isin(rows, trainer.task.subset_folds[f].train).astype(np.float32)
         batch = {'emotion_B': fill(table.emotion_N[rows], 0), 'labelled_B': fill(labelled_N, 0)}
         batch |= {f'{d}_B': fill(table.domain_N[d][rows], -1) for d in method.domains}
         batches.append(batch | {f'{d}_seen_K': table.seen[d][f] for d in method.domains})
     own = {d: jax.tree.map(group.layout.collect, params[d]) for d in method.domains}
     stacked = own, np.stack(z), jax.tree.map(lambda *x: np.stack(x), *batches)
-    found = parallel.over_runs(refitted(method.domain_loss, method.domains), stacked)
+    found = parallel.map_over_runs(make_refit(method.domain_loss, method.domains), stacked)
     return [{d: {'before': float(was[n]), 'after': float(now[n])} for d, (was, now) in found.items()} for n in runs]

@@ -19,7 +19,7 @@ class Step(NamedTuple):
     predict: Callable  # (params, batch_stats, batch) -> (z_BxD, scores_BxC)
 
 
-def once(loss: Callable) -> Callable:
+def gradient_update(loss: Callable) -> Callable:
     """The update of nearly every method: all branches descend along the gradient of one loss."""
 
     def update(state: State, batch: Batch, hyper: Hyper, key: jax.Array, descend: Callable):
@@ -30,7 +30,7 @@ def once(loss: Callable) -> Callable:
     return update
 
 
-def make(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
+def make_step(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
     """The step of `method` over `encoder`, with the optimiser of `config`."""
 
     def init(hyper: Hyper) -> State:
@@ -43,7 +43,7 @@ def make(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
         z, _ = jax.eval_shape(lambda p, s: encoder.apply(p, s, batch, hyper, key, train=False), params, batch_stats)
         heads, extra = method.init(key_heads, jnp.zeros(z.shape))
         params = {'encoder': params, **heads}
-        how = optimizer.make(hyper, sizes.steps, config)
+        how = optimizer.make_optimizer(hyper, sizes.steps, config)
         opt_state = {branch: how.init(p) for branch, p in params.items()}
         return State(jnp.zeros((), jnp.int32), params, batch_stats, extra, opt_state, key)
 
@@ -53,7 +53,7 @@ def make(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
         return jax.tree.map(jnp.multiply, moves, encoder.rates(moves))
 
     def update(state: State, batch: Batch, hyper: Hyper):
-        how = optimizer.make(hyper, sizes.steps, config)
+        how = optimizer.make_optimizer(hyper, sizes.steps, config)
 
         def descend(state: State, gradients: dict) -> State:
             steps = {k: how.update(g, state.opt_state[k], state.params[k]) for k, g in gradients.items()}
@@ -63,7 +63,7 @@ def make(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
 
         key_augment, key_loss = jax.random.split(jax.random.fold_in(state.key, state.step))
         batch = features.spec_augment(features.normalise(batch), hyper, key_augment)
-        state, metrics = (method.update or once(method.loss))(state, batch, hyper, key_loss, descend)
+        state, metrics = (method.update or gradient_update(method.loss))(state, batch, hyper, key_loss, descend)
         return state.replace(step=state.step + 1), metrics
 
     def predict(params, batch_stats, batch: Batch):

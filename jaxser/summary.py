@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from data_pipelines import csv_files
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser import evaluate, health, statistics, sweep
 
-SYNTHETIC = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
+SYNTHETIC_WARNING = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
 SYNTHETIC_CORPORA = frozenset(('demo', 'testbed'))  # spoken by eSpeak NG; all others are recorded
 # Plain training: erm, and by other names the same (the tests say so); without any of these, that of a network with SNP's layer.
-ADVERSARIES = ('dann', 'speaker_norm tap', 'cdann', 'confusion', 'coral', 'mmd', 'speaker_norm snp')
-PLAIN = ('erm', *(f'{m}, lam = 0' for m in ADVERSARIES))
-FIGURES = (  # of a row, beside what was swept
+PLAIN_AT_ZERO_LAM = ('dann', 'speaker_norm tap', 'cdann', 'confusion', 'coral', 'mmd', 'speaker_norm snp')
+PLAIN_METHODS = ('erm', *(f'{m}, lam = 0' for m in PLAIN_AT_ZERO_LAM))
+RESULT_KEYS = (  # of a row, beside what was swept
     'seeds',
     'tested_speakers',
     'dev_uar',
@@ -33,13 +33,13 @@ FIGURES = (  # of a row, beside what was swept
     'adversary',
 )
 
-AVERAGED = ('linear', 'mlp', 'chance', 'classes', 'eer', 'speakers')  # of what a probe says of a run
+AVERAGED_PROBE_KEYS = ('linear', 'mlp', 'chance', 'classes', 'eer', 'speakers')  # of what a probe says of a run
 
 # By run and fold: speaker_N, truth_N and predicted_N, classes by index.
-Predicted = dict[tuple[str, int], tuple[np.ndarray, ...]]
+PredictionsByRun = dict[tuple[str, int], tuple[np.ndarray, ...]]
 
 
-def prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
+def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
     """Yields the rows of predictions.csv; `runs` are those of results.json.
 
     Runs have today's names, whatever version wrote the file. Refuses a damaged file, and one in
@@ -54,17 +54,17 @@ def prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
     reader = csv_files.read_rows(file.read_bytes().decode())
     for row in reader:
         if None in row or None in row.values():
-            raise Refusal(f'{file}, line {reader.line_num}, has too many or too few fields: the file is damaged. {again}')
+            raise UserError(f'{file}, line {reader.line_num}, has too many or too few fields: the file is damaged. {again}')
         labels = older.get((row['run'], int(row['fold'])), [row['run']])
         if len(labels) > 1:
-            raise Refusal(
+            raise UserError(
                 f'{file} has the same name, {row["run"]!r}, for {len(labels)} runs '
                 f'({"; ".join(labels)}): an earlier version cut numbers to six digits. {again}'
             )
         yield row | {'run': labels[0]}
 
 
-def read(rows: Iterable[dict], classes: list[str]) -> Predicted:
+def read_predictions(rows: Iterable[dict], classes: list[str]) -> PredictionsByRun:
     """Returns the predictions of every run from the rows of predictions.csv."""
     index, lists = {name: n for n, name in enumerate(classes)}, {}
     for row in rows:
@@ -74,23 +74,23 @@ def read(rows: Iterable[dict], classes: list[str]) -> Predicted:
     return {k: tuple(np.array(column) for column in zip(*some)) for k, some in lists.items()}
 
 
-def method(keys: dict) -> str:
+def method_name(setting: dict) -> str:
     """What a run trains by, e.g. 'erm', 'speaker_norm tap', 'dann, lam = 0'."""
-    which = f' {keys["speaker_norm"]}' if keys['method'] == 'speaker_norm' else ''
-    return f'{keys["method"]}{which}{", lam = 0" if keys.get("lam") == 0 else ""}'
+    which = f' {setting["speaker_norm"]}' if setting['method'] == 'speaker_norm' else ''
+    return f'{setting["method"]}{which}{", lam = 0" if setting.get("lam") == 0 else ""}'
 
 
-def shown(row: dict, key: str) -> str:
+def format_setting(row: dict, key: str) -> str:
     """The value of a key as people write it; nothing where it is another method's."""
     foreign = key == 'speaker_norm' and row.get('method', key) != key
-    return '' if foreign else sweep.word(row.get(key))
+    return '' if foreign else sweep.format_value(row.get(key))
 
 
-def title(row: dict, keys: list[str]) -> str:
+def setting_title(row: dict, keys: list[str]) -> str:
     """What a setting is called among those that differ in `keys`, e.g. 'speaker_norm tap, lam = 0.1'."""
-    name = [' '.join(filter(None, (row['method'], shown(row, 'speaker_norm'))))] if 'method' in keys else []
+    name = [' '.join(filter(None, (row['method'], format_setting(row, 'speaker_norm'))))] if 'method' in keys else []
     rest = [k for k in keys if k not in (('method', 'speaker_norm') if name else ()) and row.get(k) is not None]
-    return ', '.join([*name, *(f'{k} = {sweep.word(row[k])}' for k in rest)])
+    return ', '.join([*name, *(f'{k} = {sweep.format_value(row[k])}' for k in rest)])
 
 
 def synthetic_note(facts: dict) -> str:
@@ -103,7 +103,7 @@ def synthetic_note(facts: dict) -> str:
     if not synthetic:
         return ''
     if used <= SYNTHETIC_CORPORA and 'folder' not in named:
-        return SYNTHETIC
+        return SYNTHETIC_WARNING
     names = ', '.join(sorted(synthetic))
     return f'Partly synthetic speech (eSpeak NG, {names}): figures on it say nothing about people.'
 
@@ -116,45 +116,45 @@ def _corpora_used(facts: dict) -> set[str]:
     return used or set(facts.get('corpora', ()))
 
 
-def confusions(predicted: Predicted, runs: list[dict], varied: list[str], classes: int) -> np.ndarray:
-    """count_ZxSxCxC of runs, one for every seed and fold; `varied` is how they are named."""
+def run_confusions(predicted: PredictionsByRun, runs: list[dict], label_keys: list[str], classes: int) -> np.ndarray:
+    """count_ZxSxCxC of runs, one for every seed and fold; `label_keys` is how they are named."""
     by_seed: dict[int, list] = {}
     for run in runs:
         h = run['hyper']
-        by_seed.setdefault(h['seed'], []).append(predicted[sweep.label(h, varied), h['fold']])
+        by_seed.setdefault(h['seed'], []).append(predicted[sweep.run_label(h, label_keys), h['fold']])
     pooled = [[np.concatenate(column) for column in zip(*some)] for _, some in sorted(by_seed.items())]
-    return np.stack([statistics.confusions(*columns, classes) for columns in pooled])
+    return np.stack([statistics.speaker_confusions(*columns, classes) for columns in pooled])
 
 
-def whole(runs: list[dict]) -> list[dict]:
+def complete_seeds(runs: list[dict]) -> list[dict]:
     """Those of the seeds of which no run diverged."""
     lost = {r['hyper']['seed'] for r in runs if r['status'] != 'ok'}
     return [r for r in runs if r['hyper']['seed'] not in lost]
 
 
-def rows(runs: list[dict], predicted: Predicted, config: dict, classes: int) -> list[dict]:
+def summary_rows(runs: list[dict], predicted: PredictionsByRun, config: dict, classes: int) -> list[dict]:
     """The summary of results.json; `config` is the configuration as config.json has it.
 
     `uar` pools the test parts of a seed's folds and is averaged over the seeds of which no fold diverged; `uar_folds` is the mean
     over folds. The difference is to plain training of the same network, subset and rates; `p_holm` is corrected for all
     differences of the sweep.
     """
-    varied = sweep.varied([r['hyper'] for r in runs])
+    varied = sweep.varying_keys([r['hyper'] for r in runs])
     swept = [k for k in varied if k != 'seed']
     made, counts, tested, recalls = {}, {}, {}, {}
     for run in runs:
         made.setdefault(tuple(run['hyper'].get(k) for k in swept), []).append(run)
     for key, of in made.items():
-        some = whole(of)
-        row = dict(zip(swept, key)) | dict.fromkeys(FIGURES) | {'seeds': len({r['hyper']['seed'] for r in some})}
+        some = complete_seeds(of)
+        row = dict(zip(swept, key)) | dict.fromkeys(RESULT_KEYS) | {'seeds': len({r['hyper']['seed'] for r in some})}
         row['adversary'] = dict(Counter(r['adversary']['verdict'] for r in of if r.get('adversary'))) or None
         made[key] = row
         if not some:
             continue
         tested[key] = {r['hyper']['fold'] for r in some}
-        counts[key] = count_ZxSxCxC = confusions(predicted, some, varied, classes)
-        measured = [evaluate.measures(count_SxCxC.sum(0)) for count_SxCxC in count_ZxSxCxC]
-        found = statistics.of_uar(count_ZxSxCxC)
+        counts[key] = count_ZxSxCxC = run_confusions(predicted, some, varied, classes)
+        measured = [evaluate.classification_metrics(count_SxCxC.sum(0)) for count_SxCxC in count_ZxSxCxC]
+        found = statistics.uar_estimate(count_ZxSxCxC)
         row |= {
             'tested_speakers': count_ZxSxCxC.shape[1],
             'dev_uar': float(np.mean([r['dev']['uar'] for r in some])),
@@ -167,29 +167,29 @@ def rows(runs: list[dict], predicted: Predicted, config: dict, classes: int) -> 
             'confusion': count_ZxSxCxC.sum((0, 1)).tolist(),
         }
         if all(r.get('probe') for r in some):
-            row['probe'], recalls[key] = _probed([r['probe'] for r in some])
+            row['probe'], recalls[key] = _average_probe([r['probe'] for r in some])
     keys = [*made]
     for key, row in made.items():
-        at = plain_of(dict(zip(swept, key)), [dict(zip(swept, k)) for k in keys], config)
+        at = find_plain_reference(dict(zip(swept, key)), [dict(zip(swept, k)) for k in keys], config)
         plain = None if at is None else keys[at]
         if plain in counts and key in counts and tested[plain] == tested[key]:
-            found = statistics.of_difference(counts[key], counts[plain])
+            found = statistics.difference_estimate(counts[key], counts[plain])
             row |= {'delta_uar': found.value, 'delta_ci95': found.ci95, 'p': found.p}
             if (heard := recalls.get(key)) and heard.keys() == recalls.get(plain, {}).keys():
-                row['probe']['speaker'] |= _difference(recalls[key], recalls[plain])
+                row['probe']['speaker'] |= _leakage_difference(recalls[key], recalls[plain])
     compared = [row for row in made.values() if row['p'] is not None]
-    for row, p in zip(compared, statistics.holm([row['p'] for row in compared])):
+    for row, p in zip(compared, statistics.holm_correction([row['p'] for row in compared])):
         row['p_holm'] = p
     return list(made.values())
 
 
-def _probed(answers: list[dict]) -> tuple[dict, dict[str, float]]:
+def _average_probe(answers: list[dict]) -> tuple[dict, dict[str, float]]:
     """What the probes of several runs say on average, and the mean recall of every speaker by the linear one."""
     mean = lambda of: float(np.mean(of)) if len(of) else None  # noqa: E731
     said = {}
     for name in dict.fromkeys(k for a in answers for k in a):
         some = [a[name] for a in answers if name in a]
-        said[name] = {k: mean([x[k] for x in some]) for k in some[0] if k in AVERAGED}
+        said[name] = {k: mean([x[k] for x in some]) for k in some[0] if k in AVERAGED_PROBE_KEYS}
         said[name]['input'] = {k: mean([x['input'][k] for x in some]) for k in some[0]['input']}
         said[name] |= {'strangers': all(x['strangers'] for x in some)} if 'strangers' in some[0] else {}
     heard: dict[str, list] = {}
@@ -197,39 +197,39 @@ def _probed(answers: list[dict]) -> tuple[dict, dict[str, float]]:
         heard.setdefault(speaker, []).append(recall)
     recalls = {s: float(np.mean(r)) for s, r in sorted(heard.items())}
     if recalls:
-        found = statistics.estimate(_each(recalls))
+        found = statistics.bootstrap_estimate(_recall_term(recalls))
         said['speaker'] |= {'ci95': found.ci95, 'heard': len(recalls)}
     return said, recalls
 
 
-def _difference(recalls: dict[str, float], plain: dict[str, float]) -> dict:
+def _leakage_difference(recalls: dict[str, float], plain: dict[str, float]) -> dict:
     """Of the probe for speakers, by the same speakers."""
-    found = statistics.estimate(_each(recalls), (-1, *_each(plain)[1:]))
+    found = statistics.bootstrap_estimate(_recall_term(recalls), (-1, *_recall_term(plain)[1:]))
     return {'delta': found.value, 'delta_ci95': found.ci95, 'p': found.p}
 
 
-def _each(recalls: dict[str, float]) -> tuple[int, np.ndarray, np.ndarray]:
+def _recall_term(recalls: dict[str, float]) -> tuple[int, np.ndarray, np.ndarray]:
     return 1, np.array([*recalls.values()])[:, None], np.ones((len(recalls), 1))
 
 
-def plain_of(keys: dict, others: list[dict], config: dict) -> int | None:
-    """Which of `others` is the plain training that `keys` is to be compared with; None where none is, or `keys` are its own.
+def find_plain_reference(setting: dict, others: list[dict], config: dict) -> int | None:
+    """Which of `others` is the plain training that `setting` is to be compared with; None where none is, or `setting` are its own.
 
     Of one network, subset and rates; of its own lam = 0 and erm, that which is first in PLAIN, and the most alike.
     """
-    if method(config | keys) in PLAIN[:-1]:
+    if method_name(config | setting) in PLAIN_METHODS[:-1]:
         return None
-    shared = [k for k in keys if k in sweep.SHARED or k.startswith('model.')]
+    shared = [k for k in setting if k in sweep.SHARED_KEYS or k.startswith('model.')]
     some = []
     for n, other in enumerate(others):
-        name = method(config | other)
-        if name in PLAIN and all(other.get(k) == keys[k] for k in shared):
-            some.append((PLAIN.index(name), -sum(other.get(k) == keys[k] for k in keys), n))
+        name = method_name(config | other)
+        if name in PLAIN_METHODS and all(other.get(k) == setting[k] for k in shared):
+            some.append((PLAIN_METHODS.index(name), -sum(other.get(k) == setting[k] for k in setting), n))
     found = min(some)[2] if some else None
-    return None if found is None or others[found] == keys else found
+    return None if found is None or others[found] == setting else found
 
 
-def verdicts(runs: list[dict], config: dict) -> list[dict | None]:
+def adversary_verdicts(runs: list[dict], config: dict) -> list[dict | None]:
     """What became of the adversary of every run, beside plain training of the same seed and fold; None for other methods."""
     alike: dict[tuple, list[dict]] = {}
     for run in runs:
@@ -239,9 +239,9 @@ def verdicts(runs: list[dict], config: dict) -> list[dict | None]:
         h, others = run['hyper'], alike[run['hyper']['seed'], run['hyper']['fold']]
         domains = h.get('domain', config.get('domain', '')).split('+')
         adversary = h.get('lam') and (run['status'] != 'ok' or any(f'{d}_loss' in run['selected'] for d in domains))
-        at = plain_of(h, [r['hyper'] for r in others], config) if adversary else None
+        at = find_plain_reference(h, [r['hyper'] for r in others], config) if adversary else None
         asked = [d for d in domains if d in (run.get('probe') or {})]
         chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
-        given = adversary and health.verdict(run, None if at is None else others[at], asked[0] if asked else '', chance)
+        given = adversary and health.adversary_verdict(run, None if at is None else others[at], asked[0] if asked else '', chance)
         found.append(given or None)
     return found

@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from data_pipelines.subsets import Subset
 
-WHOLE = ('seed', 'fold')  # integers; all else that is traced is a real number
-COUNTS = ('speakers', 'per_class')  # of a subset of the training part
-BELOW = {'dropout': 1.0, 'time_mask': 1.0, 'band_mask': 1.0}  # shares
-TRAINING = ('lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask')  # what every method has
-SHARED = (*TRAINING, *Subset._fields)  # what makes two methods' runs comparable
+INTEGER_KEYS = ('seed', 'fold')  # integers; all else that is traced is a real number
+COUNT_KEYS = ('speakers', 'per_class')  # of a subset of the training part
+UPPER_BOUNDS = {'dropout': 1.0, 'time_mask': 1.0, 'band_mask': 1.0}  # shares
+TRAINING_KEYS = ('lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask')  # what every method has
+SHARED_KEYS = (*TRAINING_KEYS, *Subset._fields)  # what makes two methods' runs comparable
 
 
-class Part(NamedTuple):
+class Program(NamedTuple):
     """What one program trains: a configuration whose structural keys are set, and its variants (runs but for their fold)."""
 
     structure: dict  # the swept structural keys, e.g. {'method': 'dann', 'model.width': 128}
@@ -26,56 +26,56 @@ class Part(NamedTuple):
     variants: list[dict]  # structural keys too, for the table; `fold` where the list of runs gives one
 
 
-def flat(tree, prefix: str = '') -> dict:
+def flatten(tree, prefix: str = '') -> dict:
     """{'a.b': value} of nested dictionaries."""
     pairs = ((f'{prefix}{k}', v) for k, v in tree.items())
-    return {name: leaf for k, v in pairs for name, leaf in (flat(v, f'{k}.') if hasattr(v, 'items') else {k: v}).items()}
+    return {name: leaf for k, v in pairs for name, leaf in (flatten(v, f'{k}.') if hasattr(v, 'items') else {k: v}).items()}
 
 
-def parts(config, knobs: Callable[[object], dict[str, float]]) -> list[Part]:
-    """The programs of a sweep; `knobs` gives the hyper-parameters of a configuration's method with their defaults.
+def make_programs(config, default_hyper: Callable[[object], dict[str, float]]) -> list[Program]:
+    """The programs of a sweep; `default_hyper` gives the hyper-parameters of a configuration's method with their defaults.
 
     Refuses by name what no method of the sweep has, and values that make no sense.
     """
     from configs import base  # a configuration may have replaced the whole of config.sweep
 
-    sweep = flat(base.get_config().sweep) | flat(config.sweep)
-    listed = _listed(sweep.pop('runs'))
+    sweep = flatten(base.get_config().sweep) | flatten(config.sweep)
+    listed = _explicit_runs(sweep.pop('runs'))
     sweep.pop('fold')
     known = {k for k in sweep if '.' in k or k in config}  # structural: keys of the configuration itself
-    swept = {k: v for k, given in sweep.items() if (v := _values(given)) != ()}
+    swept = {k: v for k, given in sweep.items() if (v := _as_tuple(given)) != ()}
     for run in listed:
-        mine = knobs(_with(config, {k: v for k, v in run.items() if k in known and isinstance(v, str | int)}))
+        mine = default_hyper(_copy_with(config, {k: v for k, v in run.items() if k in known and isinstance(v, str | int)}))
         if unknown := sorted(set(run) - set(sweep) - {'fold', *mine}):
-            raise Refusal(_unknown(f'config.sweep.runs: {unknown[0]}', unknown[0], sweep))
-    if unknown := sorted(set(swept) - set(flat(base.get_config().sweep))):
-        raise Refusal(_unknown(f'config.sweep.{unknown[0]}', unknown[0], flat(base.get_config().sweep)))
+            raise UserError(_unknown_key_message(f'config.sweep.runs: {unknown[0]}', unknown[0], sweep))
+    if unknown := sorted(set(swept) - set(flatten(base.get_config().sweep))):
+        raise UserError(_unknown_key_message(f'config.sweep.{unknown[0]}', unknown[0], flatten(base.get_config().sweep)))
     for name, options in swept.items():
-        _check(f'config.sweep.{name}', name, options, name in known)
+        _check_values(f'config.sweep.{name}', name, options, name in known)
 
     # A structural key that any run names is named by all, so that no two networks share a row.
     named = [k for k in sweep if k in known and (k in swept or any(k in run for run in listed))]
-    own = flat(config)
+    own = flatten(config)
 
-    programs: dict[tuple, Part] = {}
+    programs: dict[tuple, Program] = {}
     used: set[str] = set()
     for run in listed:
         for name, value in run.items():
-            _check(f'config.sweep.runs: {name}', name, (value,), name in known)
+            _check_values(f'config.sweep.runs: {name}', name, (value,), name in known)
         free = {k: v for k, v in swept.items() if k not in run}
         # The seed varies fastest, and of all that is traced the training part slowest, so that a device needs the data of few.
         names = sorted(free, key=lambda k: (k == 'seed', k not in known, k not in Subset._fields))
         for values in itertools.product(*(free[k] for k in names)):
             chosen = run | dict(zip(names, values))
             structure = {k: chosen.get(k, own[k]) for k in named}
-            part = programs.setdefault(tuple(sorted(structure.items())), Part(structure, _with(config, structure), []))
-            has = knobs(part.config)
+            part = programs.setdefault(tuple(sorted(structure.items())), Program(structure, _copy_with(config, structure), []))
+            has = default_hyper(part.config)
             traced = {k: v for k, v in chosen.items() if k not in known}
-            mine = {k: v for k, v in traced.items() if k in {*has, *TRAINING, *WHOLE, *Subset._fields}}
+            mine = {k: v for k, v in traced.items() if k in {*has, *TRAINING_KEYS, *INTEGER_KEYS, *Subset._fields}}
             used |= set(mine)
-            if missing := sorted({*TRAINING, 'seed'} - set(mine)):
-                raise Refusal(f'config.sweep.{missing[0]} is empty; expected one value or several.')
-            ordered = {k: mine.get(k, has.get(k)) for k in (*has, *TRAINING, 'seed')}
+            if missing := sorted({*TRAINING_KEYS, 'seed'} - set(mine)):
+                raise UserError(f'config.sweep.{missing[0]} is empty; expected one value or several.')
+            ordered = {k: mine.get(k, has.get(k)) for k in (*has, *TRAINING_KEYS, 'seed')}
             part_of = {k: mine[k] for k in Subset._fields if k in mine}
             variant = structure | part_of | ordered | {k: v for k, v in mine.items() if k == 'fold'}
             if [
@@ -83,19 +83,19 @@ def parts(config, knobs: Callable[[object], dict[str, float]]) -> list[Part]:
                 for v in part.variants
                 if {**v, 'fold': None} == {**variant, 'fold': None} and ('fold' in v) != ('fold' in variant)
             ]:
-                raise Refusal(f'config.sweep.runs holds the same run on every fold and on one: {run}.')
+                raise UserError(f'config.sweep.runs holds the same run on every fold and on one: {run}.')
             if variant not in part.variants:  # a method without the knob has one run for all its values
                 part.variants.append(variant)
             elif len(programs) == 1 and set(traced) <= set(mine):
-                raise Refusal(f'config.sweep.runs holds the same run twice: {run}.')
+                raise UserError(f'config.sweep.runs holds the same run twice: {run}.')
     for k in Subset._fields:
         if 0 < sum(k in v for p in programs.values() for v in p.variants) < sum(len(p.variants) for p in programs.values()):
-            raise Refusal(f'config.sweep.runs: only some runs say {k}. Say it in all, or in none; a large number is all.')
+            raise UserError(f'config.sweep.runs: only some runs say {k}. Say it in all, or in none; a large number is all.')
     everything = {k for run in listed for k in run} | set(swept)
     if useless := sorted(everything - used - known):
-        has = sorted({*TRAINING, 'seed', *(k for p in programs.values() for k in knobs(p.config))})
+        has = sorted({*TRAINING_KEYS, 'seed', *(k for p in programs.values() for k in default_hyper(p.config))})
         methods = ', '.join(dict.fromkeys(p.config.method for p in programs.values()))
-        raise Refusal(
+        raise UserError(
             f'config.sweep.{useless[0]}: {methods} has no such hyper-parameter; it has {", ".join(has)}. If the configuration '
             f'sets it for another method, take it away: "--config.sweep.{useless[0]}=()".'
         )
@@ -103,78 +103,78 @@ def parts(config, knobs: Callable[[object], dict[str, float]]) -> list[Part]:
     return list(programs.values())
 
 
-def _refuse_equal_runs(programs: list[Part]) -> None:
+def _refuse_equal_runs(programs: list[Program]) -> None:
     """Refuses two runs that compute the same, and two with one name: results are kept by names."""
-    keys = varied([v for p in programs for v in p.variants])
+    keys = varying_keys([v for p in programs for v in p.variants])
     by_numbers, by_name = {}, {}
     for program in programs:
         for variant in program.variants:
             other = by_numbers.setdefault(_numbers(variant, program), variant)
             if other is not variant:
                 name = next(k for k in variant if variant[k] != other[k])
-                raise Refusal(
+                raise UserError(
                     f'config.sweep.{name}: {other[name]!r} and {variant[name]!r} are the same '
                     'number in float32, in which training computes, so these runs are one run. '
                     'Leave one of the values out.'
                 )
-            run_name = label(variant, keys)
+            run_name = run_label(variant, keys)
             other = by_name.setdefault((run_name, variant.get('fold')), variant)
             if other is not variant:
-                raise Refusal(f'config.sweep: two runs have the name {run_name!r}: {other} and {variant}. Leave one of them out.')
+                raise UserError(f'config.sweep: two runs have the name {run_name!r}: {other} and {variant}. Leave one of them out.')
 
 
-def _numbers(variant: dict, program: Part) -> tuple:
+def _numbers(variant: dict, program: Program) -> tuple:
     """Returns the values of a variant as the program computes with them: real numbers in float32."""
-    exact = (*program.structure, *WHOLE, *Subset._fields)
+    exact = (*program.structure, *INTEGER_KEYS, *Subset._fields)
     with np.errstate(over='ignore'):
         return tuple((k, v if k in exact else float(np.float32(v))) for k, v in variant.items())
 
 
-def _listed(runs) -> list[dict]:
+def _explicit_runs(runs) -> list[dict]:
     """The explicit list of runs; without one, a single run that says nothing."""
     if not isinstance(runs, tuple | list) or not all(hasattr(r, 'items') for r in runs):
-        raise Refusal(f"config.sweep.runs is {runs!r}; expected a tuple of dictionaries such as ({{'lam': 0.1, 'lr': 1e-3}},).")
-    return [flat(r) for r in runs] or [{}]
+        raise UserError(f"config.sweep.runs is {runs!r}; expected a tuple of dictionaries such as ({{'lam': 0.1, 'lr': 1e-3}},).")
+    return [flatten(r) for r in runs] or [{}]
 
 
-def _values(given) -> tuple:
+def _as_tuple(value) -> tuple:
     """The values of a key as a tuple; 'a,b' is ('a', 'b')."""
-    values = tuple(given) if isinstance(given, tuple | list) else (given,)
+    values = tuple(value) if isinstance(value, tuple | list) else (value,)
     return tuple(x for v in values for x in (v.split(',') if isinstance(v, str) else [v]))
 
 
-def _unknown(where: str, name: str, sweep: dict) -> str:
-    near = difflib.get_close_matches(name, sweep, 1)
+def _unknown_key_message(key_path: str, key: str, known_keys: dict) -> str:
+    near = difflib.get_close_matches(key, known_keys, 1)
     hint = f' Did you mean {near[0]!r}?' if near else ''
-    return f'{where} cannot be swept; there is no such hyper-parameter.{hint} configs/base.py lists what can.'
+    return f'{key_path} cannot be swept; there is no such hyper-parameter.{hint} configs/base.py lists what can.'
 
 
-def _check(where: str, name: str, options: tuple, structural: bool) -> None:
+def _check_values(key_path: str, key: str, values: tuple, is_structural: bool) -> None:
     """Refuses values that are no numbers, and values that stand there twice."""
-    if not structural:
-        counted, least = name in (*WHOLE, *COUNTS), int(name in COUNTS)
+    if not is_structural:
+        counted, least = key in (*INTEGER_KEYS, *COUNT_KEYS), int(key in COUNT_KEYS)
         kind = int if counted else int | float
         end = 2**31 if counted else float('inf')  # integers are traced in 32 bits
-        if wrong := [o for o in options if isinstance(o, bool) or not isinstance(o, kind) or not least <= o < end]:
+        if wrong := [o for o in values if isinstance(o, bool) or not isinstance(o, kind) or not least <= o < end]:
             # Beside what is no number, the numbers of a list are still words.
             worst = next((o for o in wrong if not str(o).replace('.', '', 1).isdigit()), wrong[0])
             if isinstance(worst, int) and worst >= end:
-                raise Refusal(f'{where}: {worst} is not an integer from {least} to {end - 1}.')
-            raise Refusal(f'{where}: {worst!r} is not {"an integer" if counted else "a number"} from {least} up.')
-        if name in ('confounded', 'alpha') and (wrong := [o for o in options if o > 1]):
-            raise Refusal(f'{where}: {wrong[0]!r} is a share, expected from 0 to 1.')
-        if name in BELOW and (wrong := [o for o in options if not 0 <= o < BELOW[name]]):
-            raise Refusal(f'{where}: {wrong[0]!r} is a share, expected from 0 up and below {BELOW[name]:g}.')
-    elif wrong := [o for o in options if not isinstance(o, str | int)]:
-        raise Refusal(f'{where}: {wrong[0]!r} is neither a name nor a whole number.')
-    if len(set(options)) < len(options):
-        raise Refusal(f'{where} holds the same value twice: {options}.')
+                raise UserError(f'{key_path}: {worst} is not an integer from {least} to {end - 1}.')
+            raise UserError(f'{key_path}: {worst!r} is not {"an integer" if counted else "a number"} from {least} up.')
+        if key in ('confounded', 'alpha') and (wrong := [o for o in values if o > 1]):
+            raise UserError(f'{key_path}: {wrong[0]!r} is a share, expected from 0 to 1.')
+        if key in UPPER_BOUNDS and (wrong := [o for o in values if not 0 <= o < UPPER_BOUNDS[key]]):
+            raise UserError(f'{key_path}: {wrong[0]!r} is a share, expected from 0 up and below {UPPER_BOUNDS[key]:g}.')
+    elif wrong := [o for o in values if not isinstance(o, str | int)]:
+        raise UserError(f'{key_path}: {wrong[0]!r} is neither a name nor a whole number.')
+    if len(set(values)) < len(values):
+        raise UserError(f'{key_path} holds the same value twice: {values}.')
 
 
-def _with(config, structure: dict):
+def _copy_with(config, changes: dict):
     """A copy of the configuration with some keys set."""
     config = copy.deepcopy(config)
-    for name, value in structure.items():
+    for name, value in changes.items():
         node, *rest = name.split('.')
         try:
             if rest:
@@ -182,64 +182,64 @@ def _with(config, structure: dict):
             else:
                 config[node] = value
         except TypeError as e:
-            raise Refusal(f'config.sweep.{name}: {e}') from None
+            raise UserError(f'config.sweep.{name}: {e}') from None
     return config
 
 
-def folds(fold, count: int) -> list[int]:
-    """The numbers of the folds to run, of `count`: 'all', one, or several."""
-    if fold in ('all', ()):
-        return list(range(count))
-    chosen = list(fold) if isinstance(fold, tuple | list) else [fold]
-    if isinstance(fold, str):
-        chosen = fold.split(',')
+def select_folds(requested, fold_count: int) -> list[int]:
+    """The numbers of the folds to run, of `fold_count`: 'all', one, or several."""
+    if requested in ('all', ()):
+        return list(range(fold_count))
+    chosen = list(requested) if isinstance(requested, tuple | list) else [requested]
+    if isinstance(requested, str):
+        chosen = requested.split(',')
     try:
         chosen = [int(f) for f in chosen]
     except ValueError:
-        raise Refusal(f"config.sweep.fold is {fold!r}; expected 'all' or numbers from 0 to {count - 1}.") from None
+        raise UserError(f"config.sweep.fold is {requested!r}; expected 'all' or numbers from 0 to {fold_count - 1}.") from None
     if len(set(chosen)) < len(chosen):
-        raise Refusal(f'config.sweep.fold names a fold twice: {fold}.')
-    if wrong := [f for f in chosen if not 0 <= f < count]:
-        raise Refusal(f'There is no fold {wrong[0]}; this protocol has the folds 0 to {count - 1}.')
+        raise UserError(f'config.sweep.fold names a fold twice: {requested}.')
+    if wrong := [f for f in chosen if not 0 <= f < fold_count]:
+        raise UserError(f'There is no fold {wrong[0]}; this protocol has the folds 0 to {fold_count - 1}.')
     return chosen
 
 
-def runs(part: Part, fold_numbers: list[int]) -> list[dict]:
+def make_runs(program: Program, fold_numbers: list[int]) -> list[dict]:
     """The variants on every fold, or on their own; fold by fold, so that a device needs the data of few."""
-    every = [v | {'fold': f} for f in fold_numbers for v in part.variants if v.get('fold', f) == f]
-    if wrong := [v['fold'] for v in part.variants if v.get('fold', fold_numbers[0]) not in fold_numbers]:
-        raise Refusal(
+    every = [v | {'fold': f} for f in fold_numbers for v in program.variants if v.get('fold', f) == f]
+    if wrong := [v['fold'] for v in program.variants if v.get('fold', fold_numbers[0]) not in fold_numbers]:
+        raise UserError(
             f'config.sweep.runs: there is no fold {wrong[0]}; the folds to run are {", ".join(map(str, fold_numbers))}.'
         )
     return every
 
 
-def subset(run: dict) -> Subset:
+def run_subset(run: dict) -> Subset:
     """Which part of its fold's training part a run is trained on."""
     return Subset(**{k: run[k] for k in Subset._fields if k in run})
 
 
-def hyper(runs: list[dict], part: Part) -> dict[str, np.ndarray]:
+def hyper_arrays(runs: list[dict], program: Program) -> dict[str, np.ndarray]:
     """Every traced hyper-parameter as an array_N; the part of the training part is a matter of the batches."""
-    names = [k for k in runs[0] if k not in part.structure and k not in Subset._fields]
-    return {k: np.array([r[k] for r in runs], np.int32 if k in WHOLE else np.float32) for k in names}
+    names = [k for k in runs[0] if k not in program.structure and k not in Subset._fields]
+    return {k: np.array([r[k] for r in runs], np.int32 if k in INTEGER_KEYS else np.float32) for k in names}
 
 
-def varied(runs: list[dict]) -> list[str]:
+def varying_keys(runs: list[dict]) -> list[str]:
     """The hyper-parameters in which the runs differ, and in any case coefficient, training part and seed; not the fold."""
     keys = dict.fromkeys(k for r in runs for k in r)
-    differ = [k for k in keys if len(different(runs, k)) > 1]
+    differ = [k for k in keys if len(distinct_values(runs, k)) > 1]
     return [k for k in keys if k != 'fold' and (k in differ or k in ('lam', 'seed', *Subset._fields))]
 
 
-def different(runs: list[dict], name: str) -> list:
+def distinct_values(runs: list[dict], key: str) -> list:
     """The values of a hyper-parameter, in order, each once; a run that has none says nothing."""
-    return list(dict.fromkeys(r[name] for r in runs if r.get(name) is not None))
+    return list(dict.fromkeys(r[key] for r in runs if r.get(key) is not None))
 
 
-def label(run: dict, varied: list[str]) -> str:
+def run_label(run: dict, label_keys: list[str]) -> str:
     """A run's name without its fold, e.g. 'lam=0.3 seed=1'."""
-    return ' '.join(f'{k}={word(run[k])}' for k in varied if run.get(k) is not None)
+    return ' '.join(f'{k}={format_value(run[k])}' for k in label_keys if run.get(k) is not None)
 
 
 def older_labels(runs: list[dict]) -> dict[tuple[str, int], list[str]]:
@@ -247,17 +247,17 @@ def older_labels(runs: list[dict]) -> dict[tuple[str, int], list[str]]:
 
     Those cut numbers to six digits, so that one of their labels may be that of several runs.
     """
-    keys = varied(runs)
-    labels = {(label(run, keys), run['fold']) for run in runs}
+    keys = varying_keys(runs)
+    labels = {(run_label(run, keys), run['fold']) for run in runs}
     found: dict[tuple[str, int], list[str]] = {}
     for run in runs:
         cut = {k: f'{v:g}' if isinstance(v, int | float) else v for k, v in run.items()}
-        if (older := (label(cut, keys), run['fold'])) not in labels:
-            found.setdefault(older, []).append(label(run, keys))
+        if (older := (run_label(cut, keys), run['fold'])) not in labels:
+            found.setdefault(older, []).append(run_label(run, keys))
     return found
 
 
-def word(value) -> str:
+def format_value(value) -> str:
     """Returns a value as text, '' for None.
 
     Numbers have six digits where these are exact, or else as many as it takes.
@@ -272,6 +272,6 @@ def word(value) -> str:
     return str(value)
 
 
-def many(n: int, what: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """'1 run', '2 runs'."""
-    return f'{n} {what}{"" if n == 1 else "s"}'
+    return f'{count} {noun}{"" if count == 1 else "s"}'

@@ -19,9 +19,9 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from data_pipelines import batches, csv_files
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser import cluster, summary
-from jaxser.sweep import flat
+from jaxser.sweep import flatten
 
 PACKAGES = (
     'jaxser',
@@ -37,10 +37,10 @@ PACKAGES = (
     'numpy',
 )
 # What may change before a resumption.
-FREE = ('data.dir', 'model.upstream', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident', 'probe')
+RESUMABLE_KEYS = ('data.dir', 'model.upstream', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident', 'probe')
 
 
-def command_line(module: str, doc: str) -> argparse.ArgumentParser:
+def make_workdir_parser(module: str, doc: str) -> argparse.ArgumentParser:
     """The command line of a module that goes back to a finished sweep, its data and its encoder."""
     parser = argparse.ArgumentParser(prog=f'python -m {module}', description=doc.splitlines()[0])
     parser.add_argument('--workdir', required=True, type=epath.Path, help='of a finished sweep')
@@ -49,7 +49,7 @@ def command_line(module: str, doc: str) -> argparse.ArgumentParser:
     return parser
 
 
-def plain(config) -> dict:
+def config_to_dict(config) -> dict:
     """The configuration as JSON has it."""
     return json.loads(config.to_json())
 
@@ -63,7 +63,7 @@ def git_commit() -> str | None:
         return None
 
 
-class Held:
+class WorkdirLock:
     """That this process writes in a folder, until nobody here refers to it any more or the process ends."""
 
     def __init__(self, folder: Path):
@@ -72,18 +72,18 @@ class Held:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Refusal(f'Another process is working in {folder}. Wait for it, or choose another --workdir.') from None
+            raise UserError(f'Another process is working in {folder}. Wait for it, or choose another --workdir.') from None
         except OSError:  # this file system knows no locks
             pass
 
     @classmethod
-    def of(cls, folder: Path) -> 'Held':
+    def acquire(cls, folder: Path) -> 'WorkdirLock':
         """The one that is there, or a new one; refuses a folder in which another process writes."""
-        held = HELD[str(folder)] = HELD.get(str(folder)) or cls(folder)
+        held = OPEN_LOCKS[str(folder)] = OPEN_LOCKS.get(str(folder)) or cls(folder)
         return held
 
 
-HELD: weakref.WeakValueDictionary[str, Held] = weakref.WeakValueDictionary()  # a process may open a folder twice
+OPEN_LOCKS: weakref.WeakValueDictionary[str, WorkdirLock] = weakref.WeakValueDictionary()  # a process may open a folder twice
 
 
 class Workdir:
@@ -96,171 +96,171 @@ class Workdir:
         self.path, self.config = epath.Path(path), config
         if not self.path.is_absolute() and '://' not in str(path):
             self.path = epath.Path(Path(path).absolute())
-        if cluster.main():
+        if cluster.is_main_process():
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
             except OSError as e:
-                raise Refusal(f'The workdir {path} cannot be made: {e.strerror}. Choose another with --workdir.') from None
+                raise UserError(f'The workdir {path} cannot be made: {e.strerror}. Choose another with --workdir.') from None
             try:
-                self._replace('writable', '')
+                self._write_atomically('writable', '')
                 (self.path / 'writable').unlink()
             except PermissionError:
-                raise Refusal(f'No permission to write to the workdir {path}. Choose another with --workdir.') from None
-            self.held = Held.of(Path(self.path)) if '://' not in str(path) else None
-        cluster.refuse_a_folder_of_ones_own(self.path)
-        self._refuse_another_sweep()
+                raise UserError(f'No permission to write to the workdir {path}. Choose another with --workdir.') from None
+            self.lock = WorkdirLock.acquire(Path(self.path)) if '://' not in str(path) else None
+        cluster.check_shared_folder(self.path)
+        self._check_same_sweep()
 
-    def forsake(self) -> None:
+    def remove_if_empty(self) -> None:
         """Removes the folder of a sweep that was refused before it left anything."""
-        if cluster.main() and not any(p.name != '.lock' for p in self.path.iterdir()):
+        if cluster.is_main_process() and not any(p.name != '.lock' for p in self.path.iterdir()):
             (self.path / '.lock').unlink(missing_ok=True)
             self.path.rmdir()
 
-    def _refuse_another_sweep(self) -> None:
-        if not (known := self._json('config.json')):
+    def _check_same_sweep(self) -> None:
+        if not (known := self._read_json('config.json')):
             return
-        old, new = flat(known['config']), flat(plain(self.config))
-        differ = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and k not in FREE]
+        old, new = flatten(known['config']), flatten(config_to_dict(self.config))
+        differ = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and k not in RESUMABLE_KEYS]
         if differ:
             what = '; '.join(f'{k} was {old.get(k)}, is {new.get(k)}' for k in differ[:5])
-            raise Refusal(
+            raise UserError(
                 f'{self.path} holds another sweep ({what}). Choose another --workdir, or remove that one to train anew.'
             )
-        was, now = known['data'], batches.fingerprints(self.config.data)
+        was, now = known['data'], batches.read_fingerprints(self.config.data)
         if changed := [name for name in now if was.get(name) != now[name]]:
-            raise Refusal(
+            raise UserError(
                 f'{self.path} holds a sweep over other data: {changed[0]} has been prepared anew since, from other utterances. '
                 'Choose another --workdir, or remove that one to train anew.'
             )
 
     @classmethod
-    def opened(cls, path, data: str | None = None, upstream: str | None = None) -> 'Workdir':
+    def open(cls, path, data: str | None = None, upstream: str | None = None) -> 'Workdir':
         """The folder of a sweep that has begun, with its own configuration.
 
         `data` is where the shards are now, `upstream` where the pretrained encoder that it trains, if it trains one.
         """
         known = epath.Path(path) / 'config.json'
         if not known.exists():
-            raise Refusal(f'{path} holds no sweep (no config.json); expected a workdir of jaxser.main, e.g. runs/dann_demo.')
-        config = configuration(json.loads(known.read_text())['config'])
+            raise UserError(f'{path} holds no sweep (no config.json); expected a workdir of jaxser.main, e.g. runs/dann_demo.')
+        config = config_from_dict(json.loads(known.read_text())['config'])
         if data:
             config.data.dir = data
         if upstream and config.model.name == 'fine_tuned':
             config.model.upstream = os.path.expanduser(upstream)
         return cls(path, config)
 
-    def finished(self) -> dict | None:
+    def load_results(self) -> dict | None:
         """The results of a sweep that is done."""
-        return self._json('results.json')
+        return self._read_json('results.json')
 
-    def choices(self) -> dict:
+    def load_choices(self) -> dict:
         """What was chosen automatically when the sweep began."""
-        return self._json('choices.json') or {}
+        return self._read_json('choices.json') or {}
 
-    def choose(self, choices: dict) -> None:
+    def save_choices(self, choices: dict) -> None:
         """Remembers what was chosen, so that resuming chooses the same."""
-        self._replace('choices.json', json.dumps(choices))
+        self._write_atomically('choices.json', json.dumps(choices))
 
-    def checkpoints(self, group: int) -> epath.Path:
+    def checkpoint_folder(self, group: int) -> epath.Path:
         """The folder of a group's checkpoints."""
         return self.path / 'groups' / str(group) / 'checkpoints'
 
-    def outcome(self, group: int) -> dict | None:
+    def load_outcome(self, group: int) -> dict | None:
         """The runs of a group that is done."""
-        return self._json(f'groups/{group}/outcome.json')
+        return self._read_json(f'groups/{group}/outcome.json')
 
-    def conclude(self, group: int, outcome: dict, predictions: list[dict]) -> None:
+    def save_outcome(self, group: int, outcome: dict, predictions: list[dict]) -> None:
         """Writes what a group has come to; the outcome's presence says that it is done."""
-        self._replace(f'groups/{group}/predictions.csv', csv_files.format_rows(predictions))
-        self._replace(f'groups/{group}/outcome.json', json.dumps(outcome))
+        self._write_atomically(f'groups/{group}/predictions.csv', csv_files.format_rows(predictions))
+        self._write_atomically(f'groups/{group}/outcome.json', json.dumps(outcome))
 
-    def same_split(self, task) -> None:
+    def check_same_split(self, task) -> None:
         """Refuses other data than those the sweep began with."""
-        if (known := self._json('config.json')) and (old := known['split_sha256']) != task.sha256:
-            raise Refusal(
-                f'The data have changed since the sweep in {self.path} began (split {old[:12]}, now {task.sha256[:12]}). '
+        if (known := self._read_json('config.json')) and (old := known['split_sha256']) != task.split_sha256:
+            raise UserError(
+                f'The data have changed since the sweep in {self.path} began (split {old[:12]}, now {task.split_sha256[:12]}). '
                 'Prepare the corpus as it was, or choose another --workdir.'
             )
 
-    def describe(self, task) -> None:
+    def save_description(self, task) -> None:
         """Writes config.json; refuses to go on with other data than those the sweep began with."""
-        self.same_split(task)
+        self.check_same_split(task)
         facts = {
             'command': f'python -m jaxser.main {shlex.join(sys.argv[1:])}',
-            'config': plain(self.config),
-            'data': batches.fingerprints(self.config.data),
+            'config': config_to_dict(self.config),
+            'data': batches.read_fingerprints(self.config.data),
             'protocol': task.protocol.title,
-            'split_sha256': task.sha256,
+            'split_sha256': task.split_sha256,
             'utterances': len(task.utterances),
             'left_out': task.split.left_out,
             'unused': task.split.unused,
             'audit': task.audit,
-            'versions': {'python': platform.python_version()} | {p: version(p) for p in PACKAGES},
+            'versions': {'python': platform.python_version()} | {p: package_version(p) for p in PACKAGES},
             'git_commit': git_commit(),
         }
-        self._replace('config.json', json.dumps(facts, indent=2))
+        self._write_atomically('config.json', json.dumps(facts, indent=2))
 
-    def gather(self, groups: int) -> Iterator[dict]:
+    def merge_predictions(self, groups: int) -> Iterator[dict]:
         """Writes predictions.csv of those of all groups, and returns its rows; in process 0 alone."""
-        texts = [self._text(f'groups/{n}/predictions.csv') for n in range(groups)]
+        texts = [self._read_text(f'groups/{n}/predictions.csv') for n in range(groups)]
         # The same in all but those that are empty, as every run of theirs diverged.
         header = next(filter(None, texts)).partition('\n')[0] + '\n'
-        self._replace('predictions.csv', header + ''.join(text.removeprefix(header) for text in texts))
-        runs = [run for n in range(groups) for run in self.outcome(n)['runs']]
-        return summary.prediction_rows(self.path / 'predictions.csv', runs)
+        self._write_atomically('predictions.csv', header + ''.join(text.removeprefix(header) for text in texts))
+        runs = [run for n in range(groups) for run in self.load_outcome(n)['runs']]
+        return summary.read_prediction_rows(self.path / 'predictions.csv', runs)
 
-    def finish(self, results: dict) -> None:
+    def save_results(self, results: dict) -> None:
         """Writes results.json, whose presence says that the sweep is done; predictions.csv is there."""
-        self._replace('results.json', json.dumps(results, indent=2))
+        self._write_atomically('results.json', json.dumps(results, indent=2))
         for n in range(len(results['groups'])):
             (self.path / f'groups/{n}/predictions.csv').unlink(missing_ok=True)
 
-    def represent(self, arrays: dict[str, np.ndarray]) -> None:
+    def save_representations(self, arrays: dict[str, np.ndarray]) -> None:
         """Writes representations.npz, which jaxser/probe.py describes."""
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **arrays)
-        self._replace('representations.npz', content.getvalue())
+        self._write_atomically('representations.npz', content.getvalue())
 
-    def lines(self, name: str) -> list[str]:
+    def read_lines(self, name: str) -> list[str]:
         """Returns the lines of a file with their newlines; none where there is no such file."""
-        return list(io.StringIO(self._text(name), newline='\n'))
+        return list(io.StringIO(self._read_text(name), newline='\n'))
 
-    def _text(self, name: str) -> str:
+    def _read_text(self, name: str) -> str:
         """Returns the text of a file, its ends of lines as they are; '' where there is none."""
         file = self.path / name
         return file.read_bytes().decode() if file.exists() else ''
 
-    def _json(self, name: str) -> dict | None:
+    def _read_json(self, name: str) -> dict | None:
         file = self.path / name
         return json.loads(file.read_text()) if file.exists() else None
 
-    def keep_model(self, weights: bytes, facts: dict) -> None:
+    def save_model(self, weights: bytes, facts: dict) -> None:
         """Writes model/, the facts last: where they are, the weights are whole."""
-        self._replace('model/model.safetensors', weights)
-        self._replace('model/model.json', json.dumps(facts, indent=2))
+        self._write_atomically('model/model.safetensors', weights)
+        self._write_atomically('model/model.json', json.dumps(facts, indent=2))
 
-    def _replace(self, name: str, content: str | bytes) -> None:
+    def _write_atomically(self, name: str, content: str | bytes) -> None:
         """Writes a file whole or not at all."""
-        if cluster.main():
+        if cluster.is_main_process():
             part = (self.path / name).with_name(f'.{name.rpartition("/")[2]}.part')
             part.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(content.encode() if isinstance(content, str) else content)
             part.replace(self.path / name)
 
 
-def configuration(known: dict) -> ConfigDict:
+def config_from_dict(values: dict) -> ConfigDict:
     """A configuration from its JSON."""
-    return ConfigDict(_tuples(known))
+    return ConfigDict(_lists_to_tuples(values))
 
 
-def _tuples(tree):
+def _lists_to_tuples(tree):
     """JSON's lists as a configuration has them."""
     if isinstance(tree, dict):
-        return {k: _tuples(v) for k, v in tree.items()}
-    return tuple(map(_tuples, tree)) if isinstance(tree, list) else tree
+        return {k: _lists_to_tuples(v) for k, v in tree.items()}
+    return tuple(map(_lists_to_tuples, tree)) if isinstance(tree, list) else tree
 
 
-def version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
     """Of a package, if it is there: training needs no TensorFlow, and no librosa."""
     try:
         return importlib.metadata.version(package)
@@ -268,31 +268,31 @@ def version(package: str) -> str | None:
         return None
 
 
-class Metrics:
+class MetricsLog:
     """metrics.jsonl and TensorBoard's event files; both are cut back to the checkpoint on resuming."""
 
-    def __init__(self, place: Workdir, lines: int, epoch: int, labels: list[str]):
-        self.place, self.text, self.writers, self.labels = place, place.lines('metrics.jsonl')[:lines], {}, labels
-        if cluster.main():
+    def __init__(self, workdir: Workdir, lines: int, epoch: int, labels: list[str]):
+        self.workdir, self.lines, self.writers, self.labels = workdir, workdir.read_lines('metrics.jsonl')[:lines], {}, labels
+        if cluster.is_main_process():
             from tensorboardX import SummaryWriter
 
-            board, purge = place.path / 'tensorboard', epoch + 1 if epoch else None
+            board, purge = workdir.path / 'tensorboard', epoch + 1 if epoch else None
             self.writers = {name: SummaryWriter(str(board / name), purge_step=purge) for name in dict.fromkeys(labels)}
 
     def add(self, epoch: int, rows: list[dict]) -> int:
         """A line per run, and a scalar per variant (its mean over folds); returns the lines so far."""
-        self.text += [json.dumps(row) + '\n' for row in rows]
+        self.lines += [json.dumps(row) + '\n' for row in rows]
         for name, writer in self.writers.items():
             of = [row for row, label in zip(rows, self.labels) if label == name]
             for key in of[0]:
                 values = [row[key] for row in of]
                 if key not in ('epoch', 'fold') and all(isinstance(v, float) for v in values):
                     writer.add_scalar(key, np.mean(values), epoch)
-        return len(self.text)
+        return len(self.lines)
 
     def flush(self) -> None:
         """Writes metrics.jsonl, so that it agrees with the checkpoint that follows."""
-        self.place._replace('metrics.jsonl', ''.join(self.text))
+        self.workdir._write_atomically('metrics.jsonl', ''.join(self.lines))
 
     def close(self) -> None:
         """Ends the files."""

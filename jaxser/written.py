@@ -4,22 +4,22 @@ import jax
 import numpy as np
 
 from data_pipelines import batches
-from data_pipelines.upstream import KEPT, States
+from data_pipelines.upstream import EncoderStates, STATE_KINDS
 from jaxser import evaluate, summary, sweep
 
 
-def metrics(runs: list[dict], epoch: int, trace: dict[str, np.ndarray], dev: list) -> list[dict]:
+def make_metrics_rows(runs: list[dict], epoch: int, epoch_metrics: dict[str, np.ndarray], dev: list) -> list[dict]:
     """An epoch's lines of metrics.jsonl, one a run, None for what is not finite."""
     rows = []
     for n, run in enumerate(runs):
-        row = run | {'epoch': epoch} | {k: float(x[n].mean()) for k, x in trace.items()}
+        row = run | {'epoch': epoch} | {k: float(x[n].mean()) for k, x in epoch_metrics.items()}
         diverged = not np.isfinite(row['loss'])
         row |= {f'dev_{k}': None if diverged else dev[n][k] for k in ('uar', 'wa', 'f1')}
         rows.append({k: None if isinstance(x, float) and not np.isfinite(x) else x for k, x in row.items()})
     return rows
 
 
-def outcome(runs: list[dict], record, counts: list[np.ndarray], entropy: list[dict[str, float]]) -> dict:
+def make_outcome(runs: list[dict], record, confusions: list[np.ndarray], entropy: list[dict[str, float]]) -> dict:
     """What a group has come to: its runs as results.json lists them; `entropy` is of every run's domains, in nats."""
     listed = []
     for n, run in enumerate(runs):
@@ -27,7 +27,7 @@ def outcome(runs: list[dict], record, counts: list[np.ndarray], entropy: list[di
             nothing = {'epoch': None, 'dev': None, 'test': None, 'selected': None}
             listed.append({'hyper': run, 'status': 'nonfinite', 'step': step} | nothing)
             continue
-        test = evaluate.measures(counts[n]) | {'confusion': counts[n].tolist()}
+        test = evaluate.classification_metrics(confusions[n]) | {'confusion': confusions[n].tolist()}
         listed.append(
             {
                 'hyper': run,
@@ -42,21 +42,21 @@ def outcome(runs: list[dict], record, counts: list[np.ndarray], entropy: list[di
     return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}
 
 
-def results(config, task, outcomes: list[dict], predicted: summary.Predicted, seconds: float) -> dict:
+def make_results(config, task, outcomes: list[dict], predicted: summary.PredictionsByRun, seconds: float) -> dict:
     """results.json."""
     runs = [r for o in outcomes for r in o['runs']]
-    notes = over(config) + [f'only {config.data.only}'] * bool(config.data.only)
+    notes = encoder_notes(config) + [f'only {config.data.only}'] * bool(config.data.only)
     notes += ['normalised by the tested audio too (transductive)'] * (config.data.normalise == 'speaker_transductive')
     notes += [f'LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']]
     return {
         'protocol': ', '.join([task.protocol.title, *notes]),
-        'method': summary.method({k: config[k] for k in ('method', 'speaker_norm')}),
+        'method': summary.method_name({k: config[k] for k in ('method', 'speaker_norm')}),
         'corpora': list(config.data.corpora),
         'labels': config.data.labels,
         'folds': [f.name for f in task.folds],
         'selection': config.train.select,
         'normalisation': config.data.normalise + batches.NORMALISATIONS[config.data.normalise],
-        'speakers': speakers(task.utterances.text),
+        'speakers': speaker_attributes(task.utterances.text),
         'classes': (classes := [str(c) for c in task.table.classes]),
         'synthetic': bool({'demo', 'testbed'} & {*config.data.corpora}),
         'split_sha256': task.sha256,
@@ -69,25 +69,25 @@ def results(config, task, outcomes: list[dict], predicted: summary.Predicted, se
         'seconds_of_training': round(sum(o['seconds'] for o in outcomes), 1),
         'groups': [{'runs': len(o['runs']), 'seconds': round(o['seconds'], 1)} for o in outcomes],  # in the order of the runs
         'runs': runs,
-        'summary': summary.rows(runs, predicted, config.to_dict(), len(classes)),
+        'summary': summary.summary_rows(runs, predicted, config.to_dict(), len(classes)),
     }
 
 
-def over(config) -> list[str]:
+def encoder_notes(config) -> list[str]:
     """By which pretrained encoder all is heard, if by one."""
     if config.model.name == 'fine_tuned':
-        of = States.of(config.model.upstream, KEPT[0])
+        of = EncoderStates.from_folder(config.model.upstream, STATE_KINDS[0])
         return [f'over a fine-tuned {of.model} of {of.layers - 1} layers, {of.width} wide ({of.digest})']
     return [f'over the frozen {config.data.upstream}'] * bool(config.data.upstream)
 
 
-def predictions(task, runs: list[dict], scores, record) -> list[dict]:
+def make_prediction_rows(task, runs: list[dict], scores, record) -> list[dict]:
     """The rows of predictions.csv: a test utterance of a run, with its posteriors."""
     text, rows = task.utterances.text, []
     for n, run in enumerate(runs):
         if record.nonfinite[n] >= 0:
             continue
-        name = sweep.label(run, task.varied)
+        name = sweep.run_label(run, task.varied)
         for row, p_C in zip(*scores.run(n)):
             rows.append(
                 {
@@ -102,7 +102,7 @@ def predictions(task, runs: list[dict], scores, record) -> list[dict]:
     return rows
 
 
-def speakers(text: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
+def speaker_attributes(text: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
     """Sex, language and corpus of every speaker, as far as known; who speaks two languages is of 'de+en'."""
     keys, known = ('sex', 'language', 'corpus'), {}
     for speaker, *values in set(zip(*(text[k].tolist() for k in ('speaker', *keys)))):

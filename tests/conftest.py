@@ -90,8 +90,8 @@ def swept(data, once) -> Path:
     def make(path: Path) -> None:
         config = tiny_config.get_config()
         config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2})
-        train.run(config, path)
-        bundle.run(path)
+        train.run_experiment(config, path)
+        bundle.bundle_model(path)
 
     return once('swept', make)
 
@@ -107,7 +107,7 @@ def record(folder: Path) -> None:
     import soundfile
 
     from data_pipelines.log_mel import LogMel
-    from data_pipelines.prepare import prepare
+    from data_pipelines.prepare import prepare_corpus
 
     random = np.random.default_rng(0)
     with open(folder / 'list.csv', 'w', newline='') as file:
@@ -121,4 +121,4 @@ def record(folder: Path) -> None:
                     name = f'{speaker}_{emotion}_{take}.wav'
                     soundfile.write(folder / name, 0.2 * wave + 0.01 * random.standard_normal(t.size), 8_000)
                     writer.writerow([name, f's{speaker}', emotion, 'de' if speaker < 3 else 'en'])
-    prepare('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)
+    prepare_corpus('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)

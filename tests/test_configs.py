@@ -26,7 +26,7 @@ def test_a_configuration_can_be_trained(name, argument, whisper):
         config.model.upstream = str(whisper)
     if config.model.name == 'layer_sum':
         config.model.states = 'whisper-5x384-pooled-00000000'
-    parts = train.check(config)
+    parts = train.validate(config)
     assert sum(len(p.variants) for p in parts) >= 1
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 
 HOME = ROOT = Path(__file__).parent.parent  # where commands run; what they import
 COMMAND = [sys.executable, '-m', 'jaxser.main']
@@ -66,9 +66,9 @@ def packed(data, tmp_path_factory) -> Path:
     from data_pipelines.log_mel import LogMel
 
     (record,) = data.rglob('prepared.json')
-    file = tmp_path_factory.mktemp('packed') / 'folder' / LogMel().packed_name
+    file = tmp_path_factory.mktemp('packed') / 'folder' / LogMel().npz_name
     file.parent.mkdir(parents=True)
-    pack.pack(record.parent, file)
+    pack.write_npz(record.parent, file)
     return file.parent.parent
 
 
@@ -257,8 +257,8 @@ def test_a_mistake_about_the_data_is_refused(mistake, data, tmp_path):
     changes, expected = WITH_DATA[mistake]
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'data.dir': str(data), **changes})
-    with pytest.raises(Refusal, match=expected):
-        train.run(config, tmp_path)
+    with pytest.raises(UserError, match=expected):
+        train.run_experiment(config, tmp_path)
     assert not (tmp_path / 'config.json').exists()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_pipelines.log_mel import LogMel
-from data_pipelines.prepare import prepare
+from data_pipelines.prepare import prepare_corpus
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def test_plain_training_is_a_fair_baseline_on_real_speech(corpus, reference, tmp
     source = Path(os.environ.get('JAXSER_SHARED', '')) / 'corpora' / corpus
     if not os.environ.get('JAXSER_SHARED') or not source.is_dir():
         pytest.skip(f'{corpus} is not at hand: JAXSER_SHARED names no folder that has it')
-    prepare(corpus, source, tmp_path / 'data', LogMel(), allow_partial=True)
+    prepare_corpus(corpus, source, tmp_path / 'data', LogMel(), allow_partial=True)
     one = ('--config.sweep.lam=0', '--config.sweep.seed=0')
     results = train(f'dann_{corpus}', tmp_path / 'run', f'--config.data.dir={tmp_path}/data', *one)
     assert results['summary'][0]['uar_folds'] > reference

@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,35 +43,35 @@ class Corpus:
     title: str
     languages: tuple[str, ...]
     speakers: int | None  # None: whatever is found
-    expected: tuple[dict[str, int], ...]  # counts per emotion of each release that is right; () accepts any
+    expected_counts: tuple[dict[str, int], ...]  # counts per emotion of each release that is right; () accepts any
     licence: str
-    home: str  # where to get it
+    homepage: str  # where to get it
     walk: Callable[[Path], list[Utterance]]
-    make: Callable[[Path], None] | None = None  # for a corpus that is synthesised rather than downloaded
+    synthesise: Callable[[Path], None] | None = None  # for a corpus that is synthesised rather than downloaded
 
-    def complete(self, utterances: list[Utterance]) -> bool:
+    def is_complete(self, utterances: list[Utterance]) -> bool:
         """Whether the counts per emotion are those of a release, where that is known."""
         found = collections.Counter(u.emotion for u in utterances)
-        return not self.expected or any(found == collections.Counter(e) for e in self.expected)
+        return not self.expected_counts or any(found == collections.Counter(e) for e in self.expected_counts)
 
-    def check(self, utterances: list[Utterance], allow_partial: bool = False) -> None:
+    def check_counts(self, utterances: list[Utterance], allow_partial: bool = False) -> None:
         """Refuses a walk whose counts per emotion are those of no release, unless `allow_partial`."""
-        if allow_partial or self.complete(utterances):
+        if allow_partial or self.is_complete(utterances):
             return
         found = collections.Counter(u.emotion for u in utterances)
-        nearest = min(self.expected, key=lambda e: sum(abs(e.get(k, 0) - found[k]) for k in {*e, *found}))
+        nearest = min(self.expected_counts, key=lambda e: sum(abs(e.get(k, 0) - found[k]) for k in {*e, *found}))
         differ = [
             f'{k}: expected {nearest.get(k, 0)}, found {found[k]}'
             for k in sorted({*nearest, *found})
             if nearest.get(k, 0) != found[k]
         ]
-        raise Refusal(
+        raise UserError(
             f'{self.title} has {sum(nearest.values())} utterances, {found.total()} were found; {"; ".join(differ)}. '
             'Complete the corpus, or accept it as it is with --allow_partial.'
         )
 
 
-def rating(text: str, low: float, high: float) -> float | None:
+def scale_rating(text: str, low: float, high: float) -> float | None:
     """A mean rating as -1 to 1, where its scale went from `low` to `high`; None where there is none, or one off the scale.
 
     Raises ValueError for what is no number.
@@ -80,13 +80,13 @@ def rating(text: str, low: float, high: float) -> float | None:
     return (2 * value - low - high) / (high - low) if low <= value <= high else None
 
 
-def names() -> list[str]:
+def corpus_names() -> list[str]:
     """The corpora that can be prepared, alphabetically."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith('_'))
 
 
-def load(name: str) -> Corpus:
+def load_corpus(name: str) -> Corpus:
     """The corpus of that name."""
-    if name not in names():
-        raise Refusal(f'There is no corpus {name!r}; known are {", ".join(names())}.')
+    if name not in corpus_names():
+        raise UserError(f'There is no corpus {name!r}; known are {", ".join(corpus_names())}.')
     return importlib.import_module(f'{__name__}.{name}').CORPUS

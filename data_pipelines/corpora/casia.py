@@ -25,11 +25,11 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[3],
             style='acted',
         )
-        for path, m in tree.audio(
+        for path, m in tree.find_audio_files(
             root,
             rf'(?i)(liuchanhg|wangzhe|zhaoquanyin|zhaozuoxiang)/({"|".join(EMOTIONS)})/(\d{{3}})',
             'wangzhe/angry/201.wav',
-            folders=2,
+            parent_count=2,
         )
     ]
 
@@ -39,8 +39,8 @@ CORPUS = Corpus(
     title='CASIA (public part)',
     languages=('zh',),
     speakers=4,
-    expected=(dict.fromkeys(EMOTIONS, 200),),
+    expected_counts=(dict.fromkeys(EMOTIONS, 200),),
     licence='by agreement with the Chinese LDC',
-    home='http://www.chineseldc.org',
+    homepage='http://www.chineseldc.org',
     walk=walk,
 )

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from data_pipelines import csv_files, tree
 from data_pipelines.corpora import Corpus, Utterance
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 
 EMOTIONS = {'ANG': 'angry', 'DIS': 'disgust', 'FEA': 'fear', 'HAP': 'happy', 'NEU': 'neutral', 'SAD': 'sad'}
 
 
 def walk(root: Path) -> list[Utterance]:
     """The utterances below `root`; a name is actor, sentence, emotion, intensity."""
-    found = tree.audio(root, rf'(\d{{4}})_([A-Z]{{3}})_({"|".join(EMOTIONS)})_(LO|MD|HI|XX?)', 'AudioWAV/1001_DFA_ANG_XX.wav')
-    sex = demographics(root / 'VideoDemographics.csv')
+    found = tree.find_audio_files(root, rf'(\d{{4}})_([A-Z]{{3}})_({"|".join(EMOTIONS)})_(LO|MD|HI|XX?)', 'AudioWAV/1001_DFA_ANG_XX.wav')
+    sex = read_demographics(root / 'VideoDemographics.csv')
     return [
         Utterance(
             name=path.stem,
@@ -34,13 +34,13 @@ def walk(root: Path) -> list[Utterance]:
     ]
 
 
-def demographics(path: Path) -> dict[str, str]:
+def read_demographics(path: Path) -> dict[str, str]:
     """The actors' sex: ActorID,Age,Sex,Race,Ethnicity; nothing where the file is not there."""
     if not path.is_file():
         return {}
     with csv_files.open_rows(path, errors='replace') as reader:
         if missing := {'ActorID', 'Sex'} - {*(reader.fieldnames or ())}:
-            raise Refusal(f'{path} lacks the column {" and ".join(sorted(missing))}. Compare it with the release, or remove it.')
+            raise UserError(f'{path} lacks the column {" and ".join(sorted(missing))}. Compare it with the release, or remove it.')
         return {row['ActorID']: row['Sex'].lower() for row in reader if row['Sex'] in ('Female', 'Male')}
 
 
@@ -49,8 +49,8 @@ CORPUS = Corpus(
     title='CREMA-D',
     languages=('en',),
     speakers=91,
-    expected=({e: 1087 if e == 'neutral' else 1271 for e in EMOTIONS.values()},),
+    expected_counts=({e: 1087 if e == 'neutral' else 1271 for e in EMOTIONS.values()},),
     licence='Open Database License',
-    home='https://github.com/CheyneyComputerScience/CREMA-D',
+    homepage='https://github.com/CheyneyComputerScience/CREMA-D',
     walk=walk,
 )

@@ -9,7 +9,7 @@ from data_pipelines import tree
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {'W': 'angry', 'L': 'bored', 'E': 'disgust', 'A': 'fear', 'F': 'happy', 'T': 'sad', 'N': 'neutral'}
-MALE = {'03', '10', '11', '12', '15'}  # the others, 08 09 13 14 16, are women
+MALE_SPEAKERS = {'03', '10', '11', '12', '15'}  # the others, 08 09 13 14 16, are women
 
 
 def walk(root: Path) -> list[Utterance]:
@@ -22,11 +22,11 @@ def walk(root: Path) -> list[Utterance]:
             emotion=EMOTIONS[m[3]],
             language='de',
             corpus='emodb',
-            sex='male' if m[1] in MALE else 'female',
+            sex='male' if m[1] in MALE_SPEAKERS else 'female',
             sentence=m[2],
             style='acted',
         )
-        for path, m in tree.audio(root, r'(\d\d)([ab]\d\d)([WLEAFTN])[a-z]', 'wav/03a01Fa.wav')
+        for path, m in tree.find_audio_files(root, r'(\d\d)([ab]\d\d)([WLEAFTN])[a-z]', 'wav/03a01Fa.wav')
     ]
 
 
@@ -35,8 +35,8 @@ CORPUS = Corpus(
     title='EMO-DB',
     languages=('de',),
     speakers=10,
-    expected=({'angry': 127, 'bored': 81, 'disgust': 46, 'fear': 69, 'happy': 71, 'sad': 62, 'neutral': 79},),
+    expected_counts=({'angry': 127, 'bored': 81, 'disgust': 46, 'fear': 69, 'happy': 71, 'sad': 62, 'neutral': 79},),
     licence='free for research',
-    home='http://emodb.bilderbar.info',
+    homepage='http://emodb.bilderbar.info',
     walk=walk,
 )

@@ -27,7 +27,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[3],
             style='acted',
         )
-        for path, m in tree.audio(root, rf'({"|".join(EMOTIONS)})-([fm][1-3])-([a-z]\d)', 'f1/dis-f1-b1.wav')
+        for path, m in tree.find_audio_files(root, rf'({"|".join(EMOTIONS)})-([fm][1-3])-([a-z]\d)', 'f1/dis-f1-b1.wav')
     ]
 
 
@@ -36,8 +36,8 @@ CORPUS = Corpus(
     title='EMOVO',
     languages=('it',),
     speakers=6,
-    expected=(dict.fromkeys(EMOTIONS.values(), 84),),
+    expected_counts=(dict.fromkeys(EMOTIONS.values(), 84),),
     licence='free for research',
-    home='http://voice.fub.it/activities/corpora/emovo/index.html',
+    homepage='http://voice.fub.it/activities/corpora/emovo/index.html',
     walk=walk,
 )

@@ -29,11 +29,11 @@ def walk(root: Path) -> list[Utterance]:
             sentence=f'{m[2]}_{m[3]}' if m[3] else '',
             style='acted',
         )
-        for path, m in tree.audio(
+        for path, m in tree.find_audio_files(
             root,
             r's_?(\d+)_(an|di|fe|ha|sa|su)(?:_(\d))?(?:avi)?',
             'subject 1/anger/sentence 1/s1_an_1.avi',
-            suffixes=('.avi', *tree.SUFFIXES),
+            suffixes=('.avi', *tree.AUDIO_SUFFIXES),
         )
     ]
 
@@ -43,8 +43,8 @@ CORPUS = Corpus(
     title="eNTERFACE'05",
     languages=('en',),
     speakers=43,
-    expected=tuple({e: n - 3 if e == 'happy' else n for e in EMOTIONS.values()} for n in (216, 215, 211)),
+    expected_counts=tuple({e: n - 3 if e == 'happy' else n for e in EMOTIONS.values()} for n in (216, 215, 211)),
     licence='free for research',
-    home='https://enterface.net/enterface05/emotion.html',
+    homepage='https://enterface.net/enterface05/emotion.html',
     walk=walk,
 )

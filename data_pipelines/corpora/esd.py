@@ -10,19 +10,19 @@ from data_pipelines import tree
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = ('neutral', 'angry', 'happy', 'sad', 'surprise')  # in the order in which every speaker's files are numbered
-TEXTS = 350
-MALE = {'0004', '0005', '0006', '0008', '0010', '0011', '0012', '0013', '0014', '0020'}  # by the release's own list
+SENTENCES_PER_LANGUAGE = 350
+MALE_SPEAKERS = {'0004', '0005', '0006', '0008', '0010', '0011', '0012', '0013', '0014', '0020'}  # by the release's own list
 SPLITS = {'train': 'train', 'evaluation': 'dev', 'test': 'test'}
 
 
 def walk(root: Path) -> list[Utterance]:
     """The utterances below `root`; a name is speaker and a number from 1 to 1750, which is emotion and sentence."""
     utterances = []
-    for path, m in tree.audio(
-        root, r'(.*)/(00(?:0[1-9]|1\d|20))_00(0(?!000)\d{3}|1[0-6]\d\d|17[0-4]\d|1750)', '0001/Angry/0001_000351.wav', folders=1
+    for path, m in tree.find_audio_files(
+        root, r'(.*)/(00(?:0[1-9]|1\d|20))_00(0(?!000)\d{3}|1[0-6]\d\d|17[0-4]\d|1750)', '0001/Angry/0001_000351.wav', parent_count=1
     ):
         language = 'zh' if m[2] <= '0010' else 'en'
-        emotion, text = divmod(int(m[3]) - 1, TEXTS)
+        emotion, text = divmod(int(m[3]) - 1, SENTENCES_PER_LANGUAGE)
         utterances.append(
             Utterance(
                 name=path.stem,
@@ -31,7 +31,7 @@ def walk(root: Path) -> list[Utterance]:
                 emotion=EMOTIONS[emotion],
                 language=language,
                 corpus='esd',
-                sex='male' if m[2] in MALE else 'female',
+                sex='male' if m[2] in MALE_SPEAKERS else 'female',
                 sentence=f'{language}_{text + 1:03d}',
                 style='acted',
                 split=SPLITS.get(m[1], ''),
@@ -45,8 +45,8 @@ CORPUS = Corpus(
     title='ESD',
     languages=('zh', 'en'),
     speakers=20,
-    expected=(dict.fromkeys(EMOTIONS, 7000),),
+    expected_counts=(dict.fromkeys(EMOTIONS, 7000),),
     licence='research only',
-    home='https://hltsingapore.github.io/ESD/',
+    homepage='https://hltsingapore.github.io/ESD/',
     walk=walk,
 )

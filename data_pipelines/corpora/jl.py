@@ -10,8 +10,8 @@ from pathlib import Path
 from data_pipelines import tree
 from data_pipelines.corpora import Corpus, Utterance
 
-PRIMARY = ('angry', 'excited', 'happy', 'neutral', 'sad')
-SECONDARY = ('anxious', 'apologetic', 'assertive', 'concerned', 'encouraging')
+PRIMARY_EMOTIONS = ('angry', 'excited', 'happy', 'neutral', 'sad')
+SECONDARY_EMOTIONS = ('anxious', 'apologetic', 'assertive', 'concerned', 'encouraging')
 
 
 def walk(root: Path) -> list[Utterance]:
@@ -25,12 +25,12 @@ def walk(root: Path) -> list[Utterance]:
             language='en',
             corpus='jl',
             sex=m[1][:-1],
-            sentence=m[3] if m[2] in PRIMARY else f'{m[2]}_{m[3]}',
+            sentence=m[3] if m[2] in PRIMARY_EMOTIONS else f'{m[2]}_{m[3]}',
             style='acted',
         )
-        for path, m in tree.audio(
+        for path, m in tree.find_audio_files(
             root,
-            rf'((?:fe)?male[12])_({"|".join(PRIMARY + SECONDARY)})_(\d+)[ab]_[12]',
+            rf'((?:fe)?male[12])_({"|".join(PRIMARY_EMOTIONS + SECONDARY_EMOTIONS)})_(\d+)[ab]_[12]',
             'JL(wav+txt)/female1_angry_10a_1.wav',
         )
     ]
@@ -41,8 +41,8 @@ CORPUS = Corpus(
     title='JL',
     languages=('en',),
     speakers=4,
-    expected=(dict.fromkeys(PRIMARY + SECONDARY, 240),),
+    expected_counts=(dict.fromkeys(PRIMARY_EMOTIONS + SECONDARY_EMOTIONS, 240),),
     licence='CC0',
-    home='https://www.kaggle.com/datasets/tli725/jl-corpus',
+    homepage='https://www.kaggle.com/datasets/tli725/jl-corpus',
     walk=walk,
 )

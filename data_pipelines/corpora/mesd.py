@@ -15,7 +15,7 @@ EMOTIONS = {
     'Anger': 'angry', 'Disgust': 'disgust', 'Fear': 'fear', 'Happiness': 'happy', 'Neutral': 'neutral', 'Sadness': 'sad',
 }  # fmt: skip
 VOICES = {'C': 'child', 'F': 'female', 'M': 'male'}
-FULL = dict.fromkeys(EMOTIONS.values(), 144)
+FULL_COUNTS = dict.fromkeys(EMOTIONS.values(), 144)
 
 
 def walk(root: Path) -> list[Utterance]:
@@ -32,7 +32,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[3],
             style='acted',
         )
-        for path, m in tree.audio(root, rf'({"|".join(EMOTIONS)})_([CFM])_[AB]_(\w+)', 'Anger_C_A_abajo.wav')
+        for path, m in tree.find_audio_files(root, rf'({"|".join(EMOTIONS)})_([CFM])_[AB]_(\w+)', 'Anger_C_A_abajo.wav')
     ]
 
 
@@ -41,8 +41,8 @@ CORPUS = Corpus(
     title='MESD',
     languages=('es',),
     speakers=3,
-    expected=(FULL, FULL | {'angry': 143, 'neutral': 143}),
+    expected_counts=(FULL_COUNTS, FULL_COUNTS | {'angry': 143, 'neutral': 143}),
     licence='CC BY 4.0',
-    home='https://data.mendeley.com/datasets/cy34mh68j9',
+    homepage='https://data.mendeley.com/datasets/cy34mh68j9',
     walk=walk,
 )

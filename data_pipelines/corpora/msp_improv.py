@@ -10,21 +10,21 @@ import re
 from pathlib import Path
 
 from data_pipelines import tree
-from data_pipelines.corpora import Corpus, Utterance, rating
-from data_pipelines.refusal import Refusal
+from data_pipelines.corpora import Corpus, Utterance, scale_rating
+from data_pipelines.refusal import UserError
 
 EMOTIONS = {'A': 'angry', 'H': 'happy', 'N': 'neutral', 'S': 'sad', 'O': 'other', 'X': 'undecided'}
 STYLES = {'R': 'scripted', 'T': 'improvised', 'S': 'improvised', 'P': 'natural'}  # target read, target improvised, others, breaks
-NAME = r'MSP-IMPROV-S(\d\d)[AHNS]-([FM])(\d\d)-([RTSP])-[FM]{2}\d+'
-LABEL = re.compile(r'([AHNSOX]);\s*A:[^;]*;\s*V:\s*([^;]*?)\s*;\s*D:\s*([^;]*?)\s*;.*')
+NAME_PATTERN = r'MSP-IMPROV-S(\d\d)[AHNS]-([FM])(\d\d)-([RTSP])-[FM]{2}\d+'
+LABEL_PATTERN = re.compile(r'([AHNSOX]);\s*A:[^;]*;\s*V:\s*([^;]*?)\s*;\s*D:\s*([^;]*?)\s*;.*')
 
 
 def walk(root: Path) -> list[Utterance]:
     """The utterances that the list of labels in `root` names, in its order, whether or not their audio is there."""
     lists = [p for p in (root / 'Evalution.txt', root / 'Evaluation.txt') if p.is_file()]
     if not lists:
-        raise Refusal(f'No Evalution.txt in {root}; --source is the folder with Evalution.txt and Audio.')
-    audio = {path.stem: path for path, _ in tree.audio(root, NAME, 'Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav')}
+        raise UserError(f'No Evalution.txt in {root}; --source is the folder with Evalution.txt and Audio.')
+    audio = {path.stem: path for path, _ in tree.find_audio_files(root, NAME_PATTERN, 'Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav')}
     utterances = []
     for number, line in enumerate(lists[0].read_text(encoding='utf-8-sig', errors='replace').split('\n'), 1):
         if not line.startswith('UTD-IMPROV-'):
@@ -32,11 +32,11 @@ def walk(root: Path) -> list[Utterance]:
         name, _, rest = line.partition('.avi;')
         name = name.replace('UTD', 'MSP', 1)
         try:
-            label, *ratings = LABEL.fullmatch(rest.strip()).groups()
-            sentence, sex, session, kind = re.fullmatch(NAME, name).groups()
-            valence, dominance = (rating(r, 1, 5) for r in ratings)
+            label, *ratings = LABEL_PATTERN.fullmatch(rest.strip()).groups()
+            sentence, sex, session, kind = re.fullmatch(NAME_PATTERN, name).groups()
+            valence, dominance = (scale_rating(r, 1, 5) for r in ratings)
         except (AttributeError, ValueError):
-            raise Refusal(
+            raise UserError(
                 f'{lists[0]}, line {number}, is {line!r}; expected UTD-IMPROV-S01A-F01-P-FM01.avi; N; A:2.8; V:3.2; D:3.0; '
                 f'or the like, with one of {", ".join(EMOTIONS)}. Compare the file with the release.'
             ) from None
@@ -64,8 +64,8 @@ CORPUS = Corpus(
     title='MSP-IMPROV',
     languages=('en',),
     speakers=12,
-    expected=({'angry': 792, 'happy': 2644, 'neutral': 3477, 'sad': 885, 'other': 85, 'undecided': 555},),
+    expected_counts=({'angry': 792, 'happy': 2644, 'neutral': 3477, 'sad': 885, 'other': 85, 'undecided': 555},),
     licence='by agreement with UT Dallas, research only',
-    home='https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html',
+    homepage='https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html',
     walk=walk,
 )

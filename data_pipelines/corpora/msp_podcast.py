@@ -8,8 +8,8 @@ rated from 1 to 7. Its releases differ in size, so no count is expected. What Te
 from pathlib import Path
 
 from data_pipelines import csv_files
-from data_pipelines.corpora import Corpus, Utterance, rating
-from data_pipelines.refusal import Refusal
+from data_pipelines.corpora import Corpus, Utterance, scale_rating
+from data_pipelines.refusal import UserError
 
 EMOTIONS = {
     'A': 'angry', 'S': 'sad', 'H': 'happy', 'U': 'surprise', 'F': 'fear', 'D': 'disgust', 'C': 'contempt', 'N': 'neutral',
@@ -25,24 +25,24 @@ def walk(root: Path) -> list[Utterance]:
     """The utterances that the list of labels in `root` names, in its order, whether or not their audio is there."""
     labels, audio = root / 'Labels/labels_consensus.csv', root / 'Audios'
     if not labels.is_file() or not audio.is_dir():
-        raise Refusal(f'No Labels/labels_consensus.csv, or no Audios/, in {root}; --source is the folder with Labels and Audios.')
+        raise UserError(f'No Labels/labels_consensus.csv, or no Audios/, in {root}; --source is the folder with Labels and Audios.')
     with csv_files.open_rows(labels, errors='replace') as reader:
         if missing := [c for c in COLUMNS if c not in (reader.fieldnames or ())]:
-            raise Refusal(f'{labels} has no column {", ".join(missing)}. Compare it with the release.')
-        return [utterance(audio, row, f'{labels}, line {reader.line_num},') for row in reader]
+            raise UserError(f'{labels} has no column {", ".join(missing)}. Compare it with the release.')
+        return [make_utterance(audio, row, f'{labels}, line {reader.line_num},') for row in reader]
 
 
-def utterance(audio: Path, row: dict[str, str], where: str) -> Utterance:
+def make_utterance(audio: Path, row: dict[str, str], where: str) -> Utterance:
     """The utterance of a row."""
     if row['EmoClass'] not in EMOTIONS or row['Split_Set'] not in SPLITS:
-        raise Refusal(
+        raise UserError(
             f'{where} labels {row["FileName"]} as {row["EmoClass"]} of {row["Split_Set"]}; expected one of '
             f'{", ".join(filter(None, EMOTIONS))}, and of {", ".join(SPLITS)}. Compare the file with the release.'
         )
     try:
-        arousal, valence, dominance = (rating(row[column], 1, 7) for column in ('EmoAct', 'EmoVal', 'EmoDom'))
+        arousal, valence, dominance = (scale_rating(row[column], 1, 7) for column in ('EmoAct', 'EmoVal', 'EmoDom'))
     except ValueError as e:
-        raise Refusal(f'{where} rates {row["FileName"]} by what is no number: {e}. Compare the file with the release.') from None
+        raise UserError(f'{where} rates {row["FileName"]} by what is no number: {e}. Compare the file with the release.') from None
     return Utterance(
         name=row['FileName'].removesuffix('.wav'),
         path=audio / row['FileName'],
@@ -64,8 +64,8 @@ CORPUS = Corpus(
     title='MSP-Podcast',
     languages=('en',),
     speakers=None,
-    expected=(),
+    expected_counts=(),
     licence='by agreement with UT Dallas, research only',
-    home='https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html',
+    homepage='https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html',
     walk=walk,
 )

@@ -30,7 +30,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m['statement'],
             style='acted',
         )
-        for path, m in tree.audio(
+        for path, m in tree.find_audio_files(
             root,
             r'03-01-(?P<emotion>0[1-8])-\d\d-(?P<statement>\d\d)-\d\d-(?P<actor>\d\d)',
             'Actor_01/03-01-01-01-01-01-01.wav',
@@ -43,8 +43,8 @@ CORPUS = Corpus(
     title='RAVDESS (speech)',
     languages=('en',),
     speakers=24,
-    expected=({e: 96 if e == 'neutral' else 192 for e in EMOTIONS.values()},),
+    expected_counts=({e: 96 if e == 'neutral' else 192 for e in EMOTIONS.values()},),
     licence='CC BY-NC-SA 4.0',
-    home='https://zenodo.org/records/1188976',
+    homepage='https://zenodo.org/records/1188976',
     walk=walk,
 )

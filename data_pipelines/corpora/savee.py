@@ -28,8 +28,8 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[2] + m[3],
             style='acted',
         )
-        for path, m in tree.audio(
-            root, r'(?:.*/)?(DC|JE|JK|KL)[/_](a|d|f|h|n|sa|su)(\d\d)', 'AudioData/DC/a01.wav or DC_a01.wav', folders=1
+        for path, m in tree.find_audio_files(
+            root, r'(?:.*/)?(DC|JE|JK|KL)[/_](a|d|f|h|n|sa|su)(\d\d)', 'AudioData/DC/a01.wav or DC_a01.wav', parent_count=1
         )
     ]
 
@@ -39,8 +39,8 @@ CORPUS = Corpus(
     title='SAVEE',
     languages=('en',),
     speakers=4,
-    expected=({e: 120 if e == 'neutral' else 60 for e in EMOTIONS.values()},),
+    expected_counts=({e: 120 if e == 'neutral' else 60 for e in EMOTIONS.values()},),
     licence='free for research, on registration',
-    home='http://kahlan.eps.surrey.ac.uk/savee/',
+    homepage='http://kahlan.eps.surrey.ac.uk/savee/',
     walk=walk,
 )

@@ -25,7 +25,7 @@ def walk(root: Path) -> list[Utterance]:
             sex='female' if m[1].startswith('F') else 'male',
             style='acted',
         )
-        for path, m in tree.audio(root, r'([FM]\d\d)([AFHNSW])\d+', 'female/F01A01.wav')
+        for path, m in tree.find_audio_files(root, r'([FM]\d\d)([AFHNSW])\d+', 'female/F01A01.wav')
     ]
 
 
@@ -34,11 +34,11 @@ CORPUS = Corpus(
     title='ShEMO',
     languages=('fa',),
     speakers=87,
-    expected=(
+    expected_counts=(
         {'angry': 1059, 'fear': 38, 'happy': 201, 'neutral': 1028, 'sad': 449, 'surprise': 225},
         {'angry': 1034, 'fear': 29, 'happy': 198, 'neutral': 1018, 'sad': 360, 'surprise': 199},
     ),
     licence='free for academic use',
-    home='https://github.com/pariajm/sharif-emotional-speech-database',
+    homepage='https://github.com/pariajm/sharif-emotional-speech-database',
     walk=walk,
 )

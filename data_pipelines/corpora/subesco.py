@@ -28,7 +28,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[2],
             style='acted',
         )
-        for path, m in tree.audio(
+        for path, m in tree.find_audio_files(
             root, rf'([FM]_\d\d)_[A-Z]+_S_(\d+)_({"|".join(EMOTIONS)})_\d\]?', 'F_01_OISHI_S_10_ANGRY_1.wav'
         )
     ]
@@ -39,8 +39,8 @@ CORPUS = Corpus(
     title='SUBESCO',
     languages=('bn',),
     speakers=20,
-    expected=(dict.fromkeys(EMOTIONS.values(), 1000),),
+    expected_counts=(dict.fromkeys(EMOTIONS.values(), 1000),),
     licence='CC BY 4.0',
-    home='https://zenodo.org/records/4526477',
+    homepage='https://zenodo.org/records/4526477',
     walk=walk,
 )

@@ -26,7 +26,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[2],
             style='acted',
         )
-        for path, m in tree.audio(root, rf'(OA|YA)F?_([a-z]+)_({"|".join(EMOTIONS)})', 'OAF_angry/OAF_back_angry.wav')
+        for path, m in tree.find_audio_files(root, rf'(OA|YA)F?_([a-z]+)_({"|".join(EMOTIONS)})', 'OAF_angry/OAF_back_angry.wav')
     ]
 
 
@@ -35,8 +35,8 @@ CORPUS = Corpus(
     title='TESS',
     languages=('en',),
     speakers=2,
-    expected=(dict.fromkeys(EMOTIONS.values(), 400),),
+    expected_counts=(dict.fromkeys(EMOTIONS.values(), 400),),
     licence='CC BY-NC-ND 4.0',
-    home='https://tspace.library.utoronto.ca/handle/1807/24487',
+    homepage='https://tspace.library.utoronto.ca/handle/1807/24487',
     walk=walk,
 )

@@ -15,47 +15,47 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.corpora import Corpus, Utterance, demo
-from data_pipelines.corpora.demo import RULES, SEED, SENTENCES, Cues, Speaker
-from data_pipelines.refusal import Refusal
+from data_pipelines.corpora.demo import Cues, EMOTION_CUES, SEED, SENTENCES, Speaker
+from data_pipelines.refusal import UserError
 
 SPREADS = (0, 1, 2)
-HABIT = Cues(2.5, 0.2, 0.14, 2.0, 0.9)  # a speaker's habits are drawn evenly from minus to plus these
-TRACT = 0.07  # likewise the logarithm of the tract
+HABIT_RANGE = Cues(2.5, 0.2, 0.14, 2.0, 0.9)  # a speaker's habits are drawn evenly from minus to plus these
+LOG_TRACT_RANGE = 0.07  # likewise the logarithm of the tract
 VOICES = {  # m1, m3, m5, m6 and Mike are one voice to the audit
     'train': {'female': ('f1', 'f3', 'f5', 'Andrea', 'Alicia', 'steph'), 'male': ('m3', 'm5', 'm6', 'Michael', 'paul', 'quincy')},
     'dev': {'female': ('linda', 'belinda'), 'male': ('Denis', 'antonio')},
     'test': {'female': ('aunty', 'f4', 'Annie', 'anika'), 'male': ('gustave', 'm4', 'travis', 'm8')},
 }
-TWICE = 2  # speakers of every voice
+SPEAKERS_PER_VOICE = 2  # speakers of every voice
 
 
-def speakers(part: str, spread: float) -> tuple[Speaker, ...]:
+def make_speakers(part: str, spread: float) -> tuple[Speaker, ...]:
     """The speakers of a part of the split, as different as `spread` says: train01, train02, ..., women and men in turn."""
     those = []
-    for n in range(TWICE * sum(map(len, VOICES[part].values()))):
+    for n in range(SPEAKERS_PER_VOICE * sum(map(len, VOICES[part].values()))):
         name, sex = f'{part}{n + 1:02}', ('female', 'male')[n % 2]
-        draw = np.random.default_rng([SEED, *name.encode()]).uniform(-1, 1, 1 + len(HABIT))
+        draw = np.random.default_rng([SEED, *name.encode()]).uniform(-1, 1, 1 + len(HABIT_RANGE))
         variant = VOICES[part][sex][n // 2 % len(VOICES[part][sex])]
-        habit = Cues(*(spread * draw[1:] * HABIT))
-        those.append(Speaker(name, sex, variant, float(np.exp(spread * TRACT * draw[0])), habit))
+        habit = Cues(*(spread * draw[1:] * HABIT_RANGE))
+        those.append(Speaker(name, sex, variant, float(np.exp(spread * LOG_TRACT_RANGE * draw[0])), habit))
     return tuple(those)
 
 
 def synthesise(folder: Path) -> None:
     """Writes `<folder>/<spread>/en/<speaker>/<speaker>_s<sentence>_<emotion>.flac`."""
     for spread in SPREADS:
-        demo.synthesise(Path(folder, f'spread{spread}'), {'en': tuple(s for part in VOICES for s in speakers(part, spread))})
+        demo.synthesise(Path(folder, f'spread{spread}'), {'en': tuple(s for part in VOICES for s in make_speakers(part, spread))})
 
 
 def walk(root: Path) -> list[Utterance]:
     """The utterances of `synthesise`, by name; a speaker is one person whatever the spread."""
-    sex = {s.name: s.sex for part in VOICES for s in speakers(part, 0)}
+    sex = {s.name: s.sex for part in VOICES for s in make_speakers(part, 0)}
     utterances = []
     for path in sorted(Path(root).glob('*/*/*/*.flac')):
         style, stem = path.parts[-4], path.stem
-        match = re.fullmatch(rf'({"|".join(sex)})_(s\d+)_({"|".join(RULES)})', stem)
+        match = re.fullmatch(rf'({"|".join(sex)})_(s\d+)_({"|".join(EMOTION_CUES)})', stem)
         if not match or style not in [f'spread{s}' for s in SPREADS]:
-            raise Refusal(f'{path} is not named like the test bench, as spread1/en/train01/train01_s2_angry.flac is; remove it.')
+            raise UserError(f'{path} is not named like the test bench, as spread1/en/train01/train01_s2_angry.flac is; remove it.')
         speaker, sentence, emotion = match.groups()
         utterances.append(
             Utterance(
@@ -74,17 +74,17 @@ def walk(root: Path) -> list[Utterance]:
     return utterances
 
 
-EVERYBODY = sum(len(speakers(part, 0)) for part in VOICES)
+NUM_SPEAKERS = sum(len(make_speakers(part, 0)) for part in VOICES)
 CORPUS = Corpus(
     name='testbed',
     title='Test bench (synthetic, eSpeak NG)',
     languages=('en',),
-    speakers=EVERYBODY,
-    expected=(dict.fromkeys(RULES, len(SPREADS) * EVERYBODY * len(SENTENCES['en'])),),
+    speakers=NUM_SPEAKERS,
+    expected_counts=(dict.fromkeys(EMOTION_CUES, len(SPREADS) * NUM_SPEAKERS * len(SENTENCES['en'])),),
     licence=demo.CORPUS.licence,
-    home=demo.CORPUS.home,
+    homepage=demo.CORPUS.homepage,
     walk=walk,
-    make=functools.partial(demo.make, module='data_pipelines.corpora.testbed'),
+    synthesise=functools.partial(demo.synthesise_in_subprocess, module='data_pipelines.corpora.testbed'),
 )
 
 if __name__ == '__main__':

@@ -25,7 +25,7 @@ def walk(root: Path) -> list[Utterance]:
             sex='male' if m[1].startswith('SM') else 'female',
             style='natural',
         )
-        for path, m in tree.audio(root, r'(S[MF]\d+)_F\d+_([AHNS])\d+', 'Angry/SM1_F10_A010.wav')
+        for path, m in tree.find_audio_files(root, r'(S[MF]\d+)_F\d+_([AHNS])\d+', 'Angry/SM1_F10_A010.wav')
     ]
 
 
@@ -34,8 +34,8 @@ CORPUS = Corpus(
     title='URDU',
     languages=('ur',),
     speakers=29,
-    expected=(dict.fromkeys(EMOTIONS.values(), 100),),
+    expected_counts=(dict.fromkeys(EMOTIONS.values(), 100),),
     licence='research only',
-    home='https://github.com/siddiquelatif/URDU-Dataset',
+    homepage='https://github.com/siddiquelatif/URDU-Dataset',
     walk=walk,
 )

@@ -11,7 +11,7 @@ from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
 from jaxser.models import heads
-from jaxser.reversal import adversary, ramp
+from jaxser.reversal import adversarial_loss, ramp
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
@@ -19,7 +19,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
 
     The mean is over the examples whose emotion and domain are known, each with weight 1; an unlabelled target has no part in it.
     """
-    emotion, head = heads.make(sizes.emotions), heads.of_domains(config, sizes)
+    emotion, head = heads.make_head(sizes.emotions), heads.domain_heads(config, sizes)
     classes = [str(c) for c in range(sizes.emotions)]
 
     def init(key, z_1xD):
@@ -33,15 +33,15 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         scores_BxK = jnp.take_along_axis(scores_CxBxK, batch['emotion_B'][None, :, None], axis=0)[0]
         # To a head of one emotion, the speaker of an example without emotion is unknown.
         of_labelled = {f'{d}_B': jnp.where(batch['labelled_B'] > 0, batch[f'{d}_B'], -1)}
-        return losses.domain(d, scores_BxK, batch | of_labelled)
+        return losses.domain_cross_entropy(d, scores_BxK, batch | of_labelled)
 
     def loss(params, state, batch, hyper, key):
-        value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
+        value, z_BxD, batch_stats, metrics = erm.emotion_forward(encoder, emotion, params, state, batch, hyper, key)
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
 
         told = lambda d, z_BxD: domain(d, params[d], z_BxD, batch)  # noqa: E731
-        task = erm.task(emotion, params, batch)
-        domain_loss, measured = adversary(told, head, z_BxD, lam, hyper['domain_weight'], task)
+        task = erm.make_task_loss(emotion, params, batch)
+        domain_loss, measured = adversarial_loss(told, head, z_BxD, lam, hyper['domain_weight'], task)
         return value + domain_loss, Aux(batch_stats, state.extra, metrics | measured)
 
     predict = erm.make(config, encoder, sizes).predict

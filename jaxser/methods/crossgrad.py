@@ -21,10 +21,10 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     statistics; the running ones learn from x alone. All passes drop the same units. Without emotion, x_e = x; without any known
     domain, x_d = x.
     """
-    emotion, head = heads.make(sizes.emotions), heads.of_domains(config, sizes)
+    emotion, head = heads.make_head(sizes.emotions), heads.domain_heads(config, sizes)
 
     def init(key, z_1xD):
-        return heads.init({'emotion': emotion, **head}, key, z_1xD), {}
+        return heads.init_heads({'emotion': emotion, **head}, key, z_1xD), {}
 
     def loss(params, state, batch, hyper, key):
         fixed, alpha = jax.lax.stop_gradient(params), hyper['alpha']
@@ -34,21 +34,21 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
             return encoder.apply(params['encoder'], state.batch_stats, batch | {'mel_BxTxM': mel_BxTxM}, hyper, key, train=True)
 
         def emotion_each(z_BxD):
-            return losses.cross_entropy_each(emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B'])
+            return losses.per_example_cross_entropy(emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B'])
 
         def domain_each(z_BxD):
-            scores = {d: losses.only(head[d].apply(fixed[d], z_BxD), batch[f'{d}_seen_K']) for d in head}
-            return sum(losses.cross_entropy_each(scores[d], batch[f'{d}_B']) * known[d] for d in head)
+            scores = {d: losses.mask_unseen_classes(head[d].apply(fixed[d], z_BxD), batch[f'{d}_seen_K']) for d in head}
+            return sum(losses.per_example_cross_entropy(scores[d], batch[f'{d}_B']) * known[d] for d in head)
 
         ways = (emotion_each, jnp.sign(batch['labelled_B'])), (domain_each, jnp.sign(sum(known.values())))
-        moved = perturbation.ascend(lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], *ways)
-        (z_BxD, z_e_BxD, z_d_BxD), batch_stats, shift_3 = perturbation.hear(encode, batch['mel_BxTxM'], *moved)
+        moved = perturbation.ascend_losses(lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], *ways)
+        (z_BxD, z_e_BxD, z_d_BxD), batch_stats, shift_3 = perturbation.encode_versions(encode, batch['mel_BxTxM'], *moved)
 
-        clean, metrics = losses.emotion(emotion.apply(params['emotion'], z_BxD), batch)
-        crossed, _ = losses.emotion(emotion.apply(params['emotion'], z_d_BxD), batch)
+        clean, metrics = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_BxD), batch)
+        crossed, _ = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_d_BxD), batch)
         for d in head:
-            of_clean, measured = losses.domain(d, head[d].apply(params[d], z_BxD), batch)
-            of_crossed, _ = losses.domain(d, head[d].apply(params[d], z_e_BxD), batch)
+            of_clean, measured = losses.domain_cross_entropy(d, head[d].apply(params[d], z_BxD), batch)
+            of_crossed, _ = losses.domain_cross_entropy(d, head[d].apply(params[d], z_e_BxD), batch)
             clean, crossed, metrics = clean + of_clean, crossed + of_crossed, metrics | measured
         metrics |= {'emotion_shift': shift_3[1], 'domain_shift': shift_3[2]}
         value = (1 - alpha) * clean + alpha * crossed

@@ -9,7 +9,7 @@ from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
 from jaxser.models import heads
-from jaxser.reversal import adversary, ramp
+from jaxser.reversal import adversarial_loss, ramp
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
@@ -18,21 +18,21 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     `lam` scales only the gradient that reaches the encoder, in which `domain_weight` stands too; the heads train at any lam.
     An example whose domain is unknown has no part in that domain's loss.
     """
-    emotion, head = heads.make(sizes.emotions), heads.of_domains(config, sizes)
+    emotion, head = heads.make_head(sizes.emotions), heads.domain_heads(config, sizes)
 
     def init(key, z_1xD):
-        return heads.init({'emotion': emotion, **head}, key, z_1xD), {}
+        return heads.init_heads({'emotion': emotion, **head}, key, z_1xD), {}
 
     def domain(d, of_head, z_BxD, batch):
-        return losses.domain(d, head[d].apply(of_head, z_BxD), batch)
+        return losses.domain_cross_entropy(d, head[d].apply(of_head, z_BxD), batch)
 
     def loss(params, state, batch, hyper, key):
-        value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
+        value, z_BxD, batch_stats, metrics = erm.emotion_forward(encoder, emotion, params, state, batch, hyper, key)
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
 
         told = lambda d, z_BxD: domain(d, params[d], z_BxD, batch)  # noqa: E731
-        task = erm.task(emotion, params, batch)
-        domain_loss, measured = adversary(told, head, z_BxD, lam, hyper['domain_weight'], task)
+        task = erm.make_task_loss(emotion, params, batch)
+        domain_loss, measured = adversarial_loss(told, head, z_BxD, lam, hyper['domain_weight'], task)
         return value + domain_loss, Aux(batch_stats, state.extra, metrics | measured)
 
     predict = erm.make(config, encoder, sizes).predict

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxser import lasso
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
-from jaxser.losses import accuracy, mean
+from jaxser.losses import accuracy, weighted_mean
 from jaxser.methods import erm
 from jaxser.models import heads
 
@@ -23,27 +23,27 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     nothing. The scores are the regression's outputs: the largest is predicted; their softmax, which evaluation writes down, is no
     calibrated probability.
     """
-    emotion = heads.make(sizes.emotions)
+    emotion = heads.make_head(sizes.emotions)
     plain = erm.make(config, encoder, sizes)
 
     def loss(params, state, batch, hyper, key):
-        _, z_BxD, batch_stats, _ = erm.plain(encoder, emotion, params, state, batch, hyper, key)
+        _, z_BxD, batch_stats, _ = erm.emotion_forward(encoder, emotion, params, state, batch, hyper, key)
         scores_BxC = emotion.apply(params['emotion'], z_BxD)
         error_B = ((scores_BxC - jax.nn.one_hot(batch['emotion_B'], sizes.emotions)) ** 2).sum(-1)
-        value = mean(error_B, batch['labelled_B'])
+        value = weighted_mean(error_B, batch['labelled_B'])
 
         # Where there is no source, nothing is a target.
         target_B = batch['target_B'] * (batch['target_B'].min() < 1)
         f_BxD = z_BxD / jnp.sqrt((z_BxD**2).sum(-1, keepdims=True) + 1e-12)
         source_BxD = f_BxD * (1 - batch['target_B'])[:, None]
-        W_BxB = jax.lax.stop_gradient(lasso.mixture(f_BxD * target_B[:, None], source_BxD, hyper['tau']))
-        residual = mean(((f_BxD - W_BxB @ source_BxD) ** 2).sum(-1), target_B)
-        alignment = residual + hyper['tau'] * mean(jnp.abs(W_BxB).sum(-1), target_B)
+        W_BxB = jax.lax.stop_gradient(lasso.sparse_mixture(f_BxD * target_B[:, None], source_BxD, hyper['tau']))
+        residual = weighted_mean(((f_BxD - W_BxB @ source_BxD) ** 2).sum(-1), target_B)
+        alignment = residual + hyper['tau'] * weighted_mean(jnp.abs(W_BxB).sum(-1), target_B)
         metrics = {
             'emotion_loss': value,
             'emotion_accuracy': accuracy(scores_BxC, batch['emotion_B'], batch['labelled_B']),
             'residual': residual,
-            'nonzeros': mean((W_BxB != 0).sum(-1).astype(z_BxD.dtype), target_B),
+            'nonzeros': weighted_mean((W_BxB != 0).sum(-1).astype(z_BxD.dtype), target_B),
         }
         return value + hyper['lam'] * alignment, Aux(batch_stats, state.extra, metrics)
 

@@ -5,27 +5,27 @@ from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.models import heads
 
 
-def plain(encoder: Encoder, emotion: heads.Head, params, state, batch, hyper, key):
+def emotion_forward(encoder: Encoder, emotion: heads.Head, params, state, batch, hyper, key):
     """CE(emotion | z) of a training pass, and what others build on: (value, z_BxD, batch_stats, metrics)."""
     z_BxD, batch_stats = encoder.apply(params['encoder'], state.batch_stats, batch, hyper, key, train=True)
-    value, metrics = losses.emotion(emotion.apply(params['emotion'], z_BxD), batch)
+    value, metrics = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_BxD), batch)
     return value, z_BxD, batch_stats, metrics
 
 
-def task(emotion: heads.Head, params, batch):
+def make_task_loss(emotion: heads.Head, params, batch):
     """CE(emotion) as a function of z_BxD."""
-    return lambda z_BxD: losses.emotion(emotion.apply(params['emotion'], z_BxD), batch)[0]
+    return lambda z_BxD: losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_BxD), batch)[0]
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     """CE(emotion | z)."""
-    emotion = heads.make(sizes.emotions)
+    emotion = heads.make_head(sizes.emotions)
 
     def init(key, z_1xD):
         return {'emotion': emotion.init(key, z_1xD)}, {}
 
     def loss(params, state, batch, hyper, key):
-        value, _, batch_stats, metrics = plain(encoder, emotion, params, state, batch, hyper, key)
+        value, _, batch_stats, metrics = emotion_forward(encoder, emotion, params, state, batch, hyper, key)
         return value, Aux(batch_stats, state.extra, metrics)
 
     def predict(params, batch_stats, batch):

@@ -17,7 +17,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
 
     Batch statistics, dropout and single examples' losses as in crossgrad; alpha = 0 is plain training.
     """
-    emotion = heads.make(sizes.emotions)
+    emotion = heads.make_head(sizes.emotions)
     plain = erm.make(config, encoder, sizes)
 
     def loss(params, state, batch, hyper, key):
@@ -27,13 +27,13 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
             return encoder.apply(params['encoder'], state.batch_stats, batch | {'mel_BxTxM': mel_BxTxM}, hyper, key, train=True)
 
         def each(z_BxD):
-            return losses.cross_entropy_each(emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B'])
+            return losses.per_example_cross_entropy(emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B'])
 
         way = each, jnp.sign(batch['labelled_B'])
-        moved = perturbation.ascend(lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], way)
-        (z_BxD, z_e_BxD), batch_stats, shift_2 = perturbation.hear(encode, batch['mel_BxTxM'], *moved)
-        clean, metrics = losses.emotion(emotion.apply(params['emotion'], z_BxD), batch)
-        climbed, _ = losses.emotion(emotion.apply(params['emotion'], z_e_BxD), batch)
+        moved = perturbation.ascend_losses(lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], way)
+        (z_BxD, z_e_BxD), batch_stats, shift_2 = perturbation.encode_versions(encode, batch['mel_BxTxM'], *moved)
+        clean, metrics = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_BxD), batch)
+        climbed, _ = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_e_BxD), batch)
         metrics['emotion_shift'] = shift_2[1]
         return (1 - alpha) * clean + alpha * climbed, Aux(batch_stats, state.extra, metrics)
 

@@ -14,7 +14,7 @@ from jaxser.models import heads
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the median
 
 
-def distance(z_BxD: jax.Array, target_B: jax.Array) -> jax.Array:
+def squared_mmd(z_BxD: jax.Array, target_B: jax.Array) -> jax.Array:
     """mean_{s != s'} k + mean_{t != t'} k - 2 mean_{s, t} k, k(x, y) = mean_u exp(-||x - y||^2 / (u m)), u the BANDWIDTHS.
 
     m is the median of ||x - y||^2 over all pairs of the batch, a constant. The estimate is unbiased (Gretton et al. 2012), so it
@@ -37,12 +37,12 @@ def distance(z_BxD: jax.Array, target_B: jax.Array) -> jax.Array:
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     """CE(emotion | z) + lam MMD^2(z of the source, z of the target)."""
-    emotion = heads.make(sizes.emotions)
+    emotion = heads.make_head(sizes.emotions)
     plain = erm.make(config, encoder, sizes)
 
     def loss(params, state, batch, hyper, key):
-        value, z_BxD, batch_stats, metrics = erm.plain(encoder, emotion, params, state, batch, hyper, key)
-        apart = distance(z_BxD, batch['target_B'])
+        value, z_BxD, batch_stats, metrics = erm.emotion_forward(encoder, emotion, params, state, batch, hyper, key)
+        apart = squared_mmd(z_BxD, batch['target_B'])
         return value + hyper['lam'] * apart, Aux(batch_stats, state.extra, metrics | {'mmd': apart})
 
     return Method({'lam': 1.0}, plain.init, loss, plain.predict, target=True)

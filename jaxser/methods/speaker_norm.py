@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser import losses
 from jaxser.interfaces import Aux, Batch, Encoder, Method, Sizes
 from jaxser.models import heads
 
-ASCENDS = {'tap': ('encoder', 0.01), 'snp': ('layer', 0.1)}  # what does, and by which lam
+ASCENT_TARGETS = {'tap': ('encoder', 0.01), 'snp': ('layer', 0.1)}  # what does, and by which lam
 
 
-def halves(batch: Batch) -> tuple[Batch, Batch]:
+def split_batch(batch: Batch) -> tuple[Batch, Batch]:
     """The emotion examples and the identity examples of a batch, which has as many of each."""
     B = len(batch['frames_B']) // 2
     of_examples = {k for k in batch if k.rpartition('_')[2].startswith('B')}
@@ -39,33 +39,33 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     Identity examples are normalised by the statistics of their batch, and the running ones never hear them. `ascent` is the norm
     of step (3) over that of step (1) of what ascends; 0 where nothing descends.
     """
-    if config.speaker_norm not in ASCENDS:
-        raise Refusal(f'config.speaker_norm is {config.speaker_norm!r}; expected one of {", ".join(ASCENDS)}.')
-    ascends, lam = ASCENDS[config.speaker_norm]
-    emotion = heads.make(sizes.emotions)
-    speaker = heads.make(sizes.domains['speaker'], hidden=config.domain_hidden)
+    if config.speaker_norm not in ASCENT_TARGETS:
+        raise UserError(f'config.speaker_norm is {config.speaker_norm!r}; expected one of {", ".join(ASCENT_TARGETS)}.')
+    ascends, lam = ASCENT_TARGETS[config.speaker_norm]
+    emotion = heads.make_head(sizes.emotions)
+    speaker = heads.make_head(sizes.domains['speaker'], hidden=config.domain_hidden)
 
     def init(key, z_1xD):
-        layer = {'layer': heads.make(z_1xD.shape[1])} if ascends == 'layer' else {}
-        return heads.init({'emotion': emotion, 'speaker': speaker, **layer}, key, z_1xD), {}
+        layer = {'layer': heads.make_head(z_1xD.shape[1])} if ascends == 'layer' else {}
+        return heads.init_heads({'emotion': emotion, 'speaker': speaker, **layer}, key, z_1xD), {}
 
     def represent(params, batch_stats, batch, hyper, key, train):
         z_BxD, batch_stats = encoder.apply(params['encoder'], batch_stats, batch, hyper, key, train=train)
         if 'layer' in params:
-            z_BxD = jax.nn.relu(heads.make(z_BxD.shape[1]).apply(params['layer'], z_BxD))
+            z_BxD = jax.nn.relu(heads.make_head(z_BxD.shape[1]).apply(params['layer'], z_BxD))
         return z_BxD, batch_stats
 
     def loss(params, state, batch, hyper, key):
-        examples, _ = halves(batch)
+        examples, _ = split_batch(batch)
         z_BxD, batch_stats = represent(params, state.batch_stats, examples, hyper, key, train=True)
-        value, metrics = losses.emotion(emotion.apply(params['emotion'], z_BxD), examples)
+        value, metrics = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_BxD), examples)
         return value, Aux(batch_stats, state.extra, metrics)
 
     def domain(d, of_head, z_BxD, examples):
-        return losses.domain(d, speaker.apply(of_head, z_BxD), examples)
+        return losses.domain_cross_entropy(d, speaker.apply(of_head, z_BxD), examples)
 
     def speaker_loss(params, batch_stats, batch, hyper, key):
-        _, examples = halves(batch)
+        _, examples = split_batch(batch)
         z_BxD, _ = represent(params, batch_stats, examples, hyper, key, train=True)
         return domain('speaker', params['speaker'], z_BxD, examples)
 

@@ -7,17 +7,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 
-ARMS = ('joint', 'separate', 'domain', 'source', 'none')
-WITH_TARGET = ('separate', 'domain', 'source')  # are `joint` where no target is heard
+BATCH_NORM_MODES = ('joint', 'separate', 'domain', 'source', 'none')
+TARGET_MODES = ('separate', 'domain', 'source')  # are `joint` where no target is heard
 MOMENTUM, EPSILON = 0.9, 1e-5
 
 
-def arm(config) -> str:
+def batch_norm_mode(config) -> str:
     """The arm of `config.model`; refuses one that is not there."""
-    if config.batch_norm not in ARMS:
-        raise Refusal(f'config.model.batch_norm is {config.batch_norm!r}; expected one of {", ".join(ARMS)}.')
+    if config.batch_norm not in BATCH_NORM_MODES:
+        raise UserError(f'config.model.batch_norm is {config.batch_norm!r}; expected one of {", ".join(BATCH_NORM_MODES)}.')
     return config.batch_norm
 
 
@@ -35,27 +35,27 @@ class BatchNorm(nn.Module):
     they stand in for its own.
     """
 
-    arm: str
+    mode: str
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array, target_B: jax.Array, train: bool) -> jax.Array:
         """`mask`, 1 on what is valid, is x's leading axes, or fewer; `target_B` is 1 for the target's examples."""
         C = x.shape[-1]
         shift_C = self.param('bias', nn.initializers.zeros, (C,))
-        if self.arm == 'none':
+        if self.mode == 'none':
             return x + shift_C
         scale_C = self.param('scale', nn.initializers.ones, (C,))
-        running = (2, C) if self.arm == 'domain' else (C,)
+        running = (2, C) if self.mode == 'domain' else (C,)
         mean = self.variable('batch_stats', 'mean', jnp.zeros, running)
         variance = self.variable('batch_stats', 'var', jnp.ones, running)
 
         mean_SxC, variance_SxC = jnp.atleast_2d(mean.value), jnp.atleast_2d(variance.value)
         target_Bx1 = target_B[:, None] > 0
         if train:
-            sides = {'joint': [target_Bx1 | True], 'source': [~target_Bx1]}.get(self.arm, [~target_Bx1, target_Bx1])
+            sides = {'joint': [target_Bx1 | True], 'source': [~target_Bx1]}.get(self.mode, [~target_Bx1, target_Bx1])
             there_Sx1, new_mean_SxC, new_variance_SxC = self._moments(x, mask, jnp.stack(sides))
-            mean.value = self._moved(mean.value, there_Sx1, new_mean_SxC)
-            variance.value = self._moved(variance.value, there_Sx1, new_variance_SxC)
+            mean.value = self._update_running(mean.value, there_Sx1, new_mean_SxC)
+            variance.value = self._update_running(variance.value, there_Sx1, new_variance_SxC)
             mean_SxC = jnp.where(there_Sx1, new_mean_SxC, mean_SxC)
             variance_SxC = jnp.where(there_Sx1, new_variance_SxC, variance_SxC)
 
@@ -76,10 +76,10 @@ class BatchNorm(nn.Module):
         variance_SxC = jnp.maximum(second_SxC / jnp.maximum(count_Sx1, 1) - mean_SxC**2, 0)
         return count_Sx1 > 0, mean_SxC, variance_SxC
 
-    def _moved(self, running: jax.Array, there_Sx1: jax.Array, new_SxC: jax.Array) -> jax.Array:
+    def _update_running(self, running: jax.Array, there_Sx1: jax.Array, new_SxC: jax.Array) -> jax.Array:
         """Running statistics after a batch: each side's own, or one set by one side after the other."""
         move = lambda old, there, new: jnp.where(there, MOMENTUM * old + (1 - MOMENTUM) * new, old)  # noqa: E731
-        if self.arm == 'domain':
+        if self.mode == 'domain':
             return move(running, there_Sx1, new_SxC)
         for there_1, new_C in zip(there_Sx1, new_SxC):
             running = move(running, there_1, new_C)

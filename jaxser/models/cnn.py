@@ -9,13 +9,13 @@ import jax.numpy as jnp
 
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
-from jaxser.models.batch_norm import BatchNorm, arm
-from jaxser.models.encoder import LogMelEncoder, check, pure
+from jaxser.models.batch_norm import BatchNorm, batch_norm_mode
+from jaxser.models.encoder import LogMelEncoder, check_sizes, make_encoder
 
 KEYS = ('channels', 'dim', 'batch_norm')  # of config.model
 
 
-def patches(x_BxTxMxC: jax.Array) -> jax.Array:
+def extract_patches(x_BxTxMxC: jax.Array) -> jax.Array:
     """patches_BxUxVx9C: the 3 x 3 neighbours, in frames and bands, of every second frame and band, zeros beyond all ends.
 
     A convolution is one product with it; why no convolution is called, tdnn_lstm.splice says.
@@ -38,7 +38,7 @@ class Cnn(LogMelEncoder):
     def __call__(self, mel_BxTxM, frames_B, target_B, dropout, train: bool):
         x_BxTxMxC = (mel_BxTxM * frame_mask(frames_B, mel_BxTxM.shape[1])[..., None])[..., None]
         for channels in self.channels:
-            x_BxTxMxC = nn.Dense(channels, use_bias=False)(patches(x_BxTxMxC))  # BatchNorm follows: no bias
+            x_BxTxMxC = nn.Dense(channels, use_bias=False)(extract_patches(x_BxTxMxC))  # BatchNorm follows: no bias
             frames_B = -(-frames_B // 2)
             mask_BxT = frame_mask(frames_B, x_BxTxMxC.shape[1])
             x_BxTxMxC = nn.relu(BatchNorm(self.batch_norm)(x_BxTxMxC, mask_BxT, target_B, train)) * mask_BxT[..., None, None]
@@ -48,5 +48,5 @@ class Cnn(LogMelEncoder):
 
 def make(config) -> Encoder:
     """The encoder of `config.model`."""
-    check(config, 'channels', 'dim')
-    return pure(Cnn(config.dim, arm(config), tuple(config.channels)))
+    check_sizes(config, 'channels', 'dim')
+    return make_encoder(Cnn(config.dim, batch_norm_mode(config), tuple(config.channels)))

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser.interfaces import Batch, Encoder, Hyper
 from jaxser.models import pooling
 from jaxser.models.batch_norm import BatchNorm
@@ -21,7 +21,7 @@ class LogMelEncoder(nn.Module):
 
     def embed(self, x_BxTxH: jax.Array, mask_BxT: jax.Array, target_B: jax.Array, dropout, train: bool) -> jax.Array:
         """z_BxD: statistics pooling, then `project`."""
-        return self.project(pooling.statistics(x_BxTxH, mask_BxT), mask_BxT[:, 0], target_B, dropout, train)
+        return self.project(pooling.statistics_pooling(x_BxTxH, mask_BxT), mask_BxT[:, 0], target_B, dropout, train)
 
     def project(self, pooled_BxC: jax.Array, there_B: jax.Array, target_B: jax.Array, dropout, train: bool) -> jax.Array:
         """z_BxD: a dense layer, BatchNorm and ReLU, with dropout before and after."""
@@ -37,7 +37,7 @@ class LogMelEncoder(nn.Module):
         return jnp.where(keep, x / (1.0 - rate), 0.0)
 
 
-def pure(module: LogMelEncoder, frozen: Any = None, rates: Callable | None = None) -> Encoder:
+def make_encoder(module: LogMelEncoder, frozen: Any = None, rates: Callable | None = None) -> Encoder:
     """The module as two pure functions, with the Encoder's `frozen` and `rates`."""
 
     def heard(batch: Batch, dropout, train: bool) -> tuple:
@@ -59,9 +59,9 @@ def pure(module: LogMelEncoder, frozen: Any = None, rates: Callable | None = Non
     return Encoder(init, apply, frozen, rates)
 
 
-def check(config, *keys: str) -> None:
+def check_sizes(config, *keys: str) -> None:
     """Refuses sizes of `config.model` that are no whole numbers from 1 up; a key may hold tuples of them."""
     for key in keys:
         sizes = jax.tree.leaves(getattr(config, key))
         if not sizes or any(not isinstance(n, int) or n < 1 for n in sizes):
-            raise Refusal(f'config.model.{key} is {getattr(config, key)}; expected whole numbers, 1 or more.')
+            raise UserError(f'config.model.{key} is {getattr(config, key)}; expected whole numbers, 1 or more.')

@@ -16,7 +16,7 @@ class Head(NamedTuple):
     apply: Callable  # (params, z_BxD) -> scores_BxC
 
 
-def make(classes: int, hidden: int | None = None) -> Head:
+def make_head(classes: int, hidden: int | None = None) -> Head:
     """A linear classifier, or with `hidden` one of a rectified hidden layer."""
     layers = [] if hidden is None else [nn.Dense(hidden), nn.relu]
     module = nn.Sequential([*layers, nn.Dense(classes)])
@@ -27,11 +27,11 @@ def make(classes: int, hidden: int | None = None) -> Head:
     return Head(lambda key, z_BxD: module.init(key, z_BxD)['params'], apply)
 
 
-def of_domains(config, sizes: Sizes) -> dict[str, Head]:
+def domain_heads(config, sizes: Sizes) -> dict[str, Head]:
     """A classifier for every domain of `config.domain`, e.g. 'speaker+language', with a hidden layer."""
-    return {d: make(sizes.domains[d], hidden=config.domain_hidden) for d in config.domain.split('+')}
+    return {d: make_head(sizes.domains[d], hidden=config.domain_hidden) for d in config.domain.split('+')}
 
 
-def init(head: dict[str, Head], key: jax.Array, z_1xD: jax.Array) -> dict:
+def init_heads(heads: dict[str, Head], key: jax.Array, z_1xD: jax.Array) -> dict:
     """Parameters of several; the first draws from `key` itself, as it does where it stands alone."""
-    return {name: h.init(jax.random.fold_in(key, n) if n else key, z_1xD) for n, (name, h) in enumerate(head.items())}
+    return {name: h.init(jax.random.fold_in(key, n) if n else key, z_1xD) for n, (name, h) in enumerate(heads.items())}

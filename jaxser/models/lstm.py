@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 
-def _halved(H: int) -> jax.Array:
+def _gate_scale(H: int) -> jax.Array:
     """Per column of the gates (input, forget, output, candidate): sigmoid gates take half their argument."""
     return jnp.concatenate([jnp.full(3 * H, 0.5), jnp.ones(H)])
 
@@ -26,7 +26,7 @@ def recurrence(projected_TxBxG: jax.Array, recurrent_HxG: jax.Array) -> jax.Arra
 
 def _forward(projected_TxBxG, recurrent_HxG):
     H = recurrent_HxG.shape[0]
-    scale_G = _halved(H)
+    scale_G = _gate_scale(H)
     recurrent_scaled_HxG = recurrent_HxG * scale_G
 
     def step(carry, a_BxG):

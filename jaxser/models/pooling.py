@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 
-def statistics(x_BxTxH: jax.Array, mask_BxT: jax.Array) -> jax.Array:
+def statistics_pooling(x_BxTxH: jax.Array, mask_BxT: jax.Array) -> jax.Array:
     """The mean and standard deviation over the valid frames, pooled_Bx2H (Snyder et al. 2017, statistics pooling)."""
     count_Bx1 = jnp.maximum(mask_BxT.sum(-1, keepdims=True), 1.0)
     mean_BxH = (x_BxTxH * mask_BxT[..., None]).sum(1) / count_Bx1

@@ -4,12 +4,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
 from jaxser.models import lstm
-from jaxser.models.batch_norm import BatchNorm, arm
-from jaxser.models.encoder import LogMelEncoder, check, pure
+from jaxser.models.batch_norm import BatchNorm, batch_norm_mode
+from jaxser.models.encoder import LogMelEncoder, check_sizes, make_encoder
 
 KEYS = ('tdnn', 'width', 'hidden', 'dim', 'batch_norm')  # of config.model
 
@@ -58,8 +58,8 @@ class TdnnLstm(LogMelEncoder):
 
 def make(config) -> Encoder:
     """The encoder of `config.model`."""
-    check(config, 'tdnn', 'width', 'hidden', 'dim')
+    check_sizes(config, 'tdnn', 'width', 'hidden', 'dim')
     if any(len(layer) != 3 for layer in config.tdnn):
-        raise Refusal(f'config.model.tdnn is {config.tdnn}; expected (kernel, dilation, stride) of each layer.')
+        raise UserError(f'config.model.tdnn is {config.tdnn}; expected (kernel, dilation, stride) of each layer.')
     layers = tuple(map(tuple, config.tdnn))
-    return pure(TdnnLstm(config.dim, arm(config), layers, config.width, config.hidden))
+    return make_encoder(TdnnLstm(config.dim, batch_norm_mode(config), layers, config.width, config.hidden))

@@ -11,14 +11,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser.features import frame_mask
-from jaxser.models.transformer import Attention, Dense, How, gelu, masked
+from jaxser.models.transformer import Attention, ComputeOptions, Dense, apply_mask, gelu
 
-TYPES = ('wav2vec2', 'hubert', 'wavlm')  # model_type of config.json
+MODEL_TYPES = ('wav2vec2', 'hubert', 'wavlm')  # model_type of config.json
 NORMS = ('group', 'layer')  # feat_extract_norm: of the first convolution alone, or of every one
-PREFIXES = ('wav2vec2.', 'hubert.', 'wavlm.', '')  # of the encoder's tensors in a checkpoint
-DEFAULTS = {  # what config.json leaves out where it is so
+TENSOR_PREFIXES = ('wav2vec2.', 'hubert.', 'wavlm.', '')  # of the encoder's tensors in a checkpoint
+CONFIG_DEFAULTS = {  # what config.json leaves out where it is so
     'hidden_size': 768,
     'num_hidden_layers': 12,
     'num_attention_heads': 12,
@@ -36,7 +36,7 @@ DEFAULTS = {  # what config.json leaves out where it is so
     'num_buckets': 320,
     'max_bucket_distance': 800,
 }
-ONLY = {  # what is understood of what config.json may say otherwise
+SUPPORTED_VALUES = {  # what is understood of what config.json may say otherwise
     'hidden_act': 'gelu',
     'feat_extract_activation': 'gelu',
     'conv_pos_batch_norm': False,
@@ -53,8 +53,8 @@ class GroupNorm(nn.Module):
         scale, bias = self.param('scale', nn.initializers.ones, (C,)), self.param('bias', nn.initializers.zeros, (C,))
         x = x_BxTxC.astype(jnp.float32)
         count_Bx1x1 = jnp.maximum(mask_BxT.sum(1), 1)[:, None, None]
-        mean_Bx1xC = masked(x, mask_BxT).sum(1, keepdims=True) / count_Bx1x1
-        variance_Bx1xC = masked((x - mean_Bx1xC) ** 2, mask_BxT).sum(1, keepdims=True) / count_Bx1x1
+        mean_Bx1xC = apply_mask(x, mask_BxT).sum(1, keepdims=True) / count_Bx1x1
+        variance_Bx1xC = apply_mask((x - mean_Bx1xC) ** 2, mask_BxT).sum(1, keepdims=True) / count_Bx1x1
         return ((x - mean_Bx1xC) * jax.lax.rsqrt(variance_Bx1xC + 1e-5) * scale + bias).astype(x_BxTxC.dtype)
 
 
@@ -97,13 +97,13 @@ class FeatureProjection(nn.Module):
     """From the extractor's channels to the transformer's width."""
 
     config: Any
-    how: How
+    options: ComputeOptions
 
     @nn.compact
     def __call__(self, x_BxTxC: jax.Array) -> jax.Array:
         if self.config['feat_proj_layer_norm']:
             x_BxTxC = nn.LayerNorm(self.config['layer_norm_eps'], name='layer_norm')(x_BxTxC)
-        return Dense(self.config['hidden_size'], self.how.kind, name='projection')(x_BxTxC)
+        return Dense(self.config['hidden_size'], self.options.dtype, name='projection')(x_BxTxC)
 
 
 class PositionalConv(nn.Module):
@@ -124,15 +124,15 @@ class FeedForward(nn.Module):
     """Two layers, the first wider."""
 
     config: Any
-    how: How
+    options: ComputeOptions
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
-        wide = gelu(Dense(self.config['intermediate_size'], self.how.kind, name='intermediate_dense')(x_BxTxD))
-        return Dense(x_BxTxD.shape[-1], self.how.kind, name='output_dense')(wide)
+        wide = gelu(Dense(self.config['intermediate_size'], self.options.dtype, name='intermediate_dense')(x_BxTxD))
+        return Dense(x_BxTxD.shape[-1], self.options.dtype, name='output_dense')(wide)
 
 
-def bucket(T: int, count: int, furthest: int) -> jax.Array:
+def relative_position_buckets(T: int, count: int, furthest: int) -> jax.Array:
     """bucket_TxT of the distance from a frame (row) to another: half of each sign, near ones singly, far ones by their log."""
     distance_TxT = jnp.arange(T)[None] - jnp.arange(T)[:, None]
     half = count // 2
@@ -153,7 +153,7 @@ class GatedAttention(Attention):
         (B, T, D), H = x_BxTxD.shape, self.heads
         if self.buckets:
             table = nn.Embed(self.buckets[0], H, name='rel_attn_embed')
-            bias_HxTxT = table(bucket(T, *self.buckets)).transpose(2, 0, 1)
+            bias_HxTxT = table(relative_position_buckets(T, *self.buckets)).transpose(2, 0, 1)
         of_head_BxTxHxd = x_BxTxD.reshape(B, T, H, D // H)
         asked_BxTxHx8 = nn.Dense(8, name='gru_rel_pos_linear')(of_head_BxTxHxd)
         gate_BxTxHx2 = jax.nn.sigmoid(asked_BxTxHx8.reshape(B, T, H, 2, 4).sum(-1))
@@ -167,7 +167,7 @@ class Layer(nn.Module):
     """A layer of the transformer, norms before (`do_stable_layer_norm`) or after."""
 
     config: Any
-    how: How
+    options: ComputeOptions
     first: bool
 
     @nn.compact
@@ -179,12 +179,12 @@ class Layer(nn.Module):
         heard = norm(x_BxTxD) if before else x_BxTxD
         if c['model_type'] == 'wavlm':
             ours = (c['num_buckets'], c['max_bucket_distance']) if self.first else None
-            attention = GatedAttention(c['num_attention_heads'], kind=self.how.kind, buckets=ours, name='attention')
+            attention = GatedAttention(c['num_attention_heads'], kind=self.options.dtype, buckets=ours, name='attention')
             heard, bias_HxTxT = attention(heard, mask_BxT, bias_HxTxT)
         else:
-            heard = Attention(c['num_attention_heads'], kind=self.how.kind, name='attention')(heard, mask_BxT)
+            heard = Attention(c['num_attention_heads'], dtype=self.options.dtype, name='attention')(heard, mask_BxT)
         x_BxTxD = x_BxTxD + heard if before else norm(x_BxTxD + heard)
-        forward = FeedForward(c, self.how, name='feed_forward')
+        forward = FeedForward(c, self.options, name='feed_forward')
         return (x_BxTxD + forward(final(x_BxTxD)) if before else final(x_BxTxD + forward(x_BxTxD))), bias_HxTxT
 
 
@@ -192,22 +192,22 @@ class Transformer(nn.Module):
     """The layers and what comes before them."""
 
     config: Any
-    how: How
+    options: ComputeOptions
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array, mask_BxT: jax.Array) -> list[jax.Array]:
         c = self.config
         norm = nn.LayerNorm(c['layer_norm_eps'], name='layer_norm')
-        x_BxTxD = masked(x_BxTxD, mask_BxT)
+        x_BxTxD = apply_mask(x_BxTxD, mask_BxT)
         x_BxTxD = x_BxTxD + PositionalConv(c, name='pos_conv_embed')(x_BxTxD)
         states, bias_HxTxT = [x_BxTxD if c['do_stable_layer_norm'] else norm(x_BxTxD)], None
-        layer = nn.remat(Layer) if self.how.remat else Layer
+        layer = nn.remat(Layer) if self.options.remat else Layer
         for n in range(c['num_hidden_layers']):
-            x_BxTxD, bias_HxTxT = layer(c, self.how, n == 0, name=f'layers_{n}')(states[-1], mask_BxT, bias_HxTxT)
+            x_BxTxD, bias_HxTxT = layer(c, self.options, n == 0, name=f'layers_{n}')(states[-1], mask_BxT, bias_HxTxT)
             states.append(x_BxTxD)
         if c['do_stable_layer_norm']:
             states[-1] = norm(states[-1])
-        return [masked(x, mask_BxT) for x in states]
+        return [apply_mask(x, mask_BxT) for x in states]
 
 
 class Wav2Vec2(nn.Module):
@@ -217,28 +217,28 @@ class Wav2Vec2(nn.Module):
     """
 
     config: Any  # config.json, as flax.core.FrozenDict
-    normalised: bool
-    how: How = How()
+    normalises_input: bool
+    options: ComputeOptions = ComputeOptions()
 
     @nn.compact
     def __call__(self, wave_BxL: jax.Array, samples_B: jax.Array) -> tuple[list[jax.Array], jax.Array]:
         there_BxL = frame_mask(samples_B, wave_BxL.shape[1]) > 0
         wave_BxL = jnp.where(there_BxL, wave_BxL, 0)
-        if self.normalised:
+        if self.normalises_input:
             count_Bx1 = jnp.maximum(samples_B, 1)[:, None]
             mean_Bx1 = wave_BxL.sum(1, keepdims=True) / count_Bx1
             variance_Bx1 = (jnp.where(there_BxL, wave_BxL - mean_Bx1, 0) ** 2).sum(1, keepdims=True) / count_Bx1
             wave_BxL = jnp.where(there_BxL, (wave_BxL - mean_Bx1) * jax.lax.rsqrt(variance_Bx1 + 1e-7), 0)
         x_BxTxC, frames_B = FeatureExtractor(self.config, name='feature_extractor')(wave_BxL, samples_B)
-        x_BxTxD = FeatureProjection(self.config, self.how, name='feature_projection')(x_BxTxC)
+        x_BxTxD = FeatureProjection(self.config, self.options, name='feature_projection')(x_BxTxC)
         mask_BxT = frame_mask(frames_B, x_BxTxD.shape[1]) > 0
-        return Transformer(self.config, self.how, name='encoder')(x_BxTxD, mask_BxT), frames_B
+        return Transformer(self.config, self.options, name='encoder')(x_BxTxD, mask_BxT), frames_B
 
 
-def check(config: dict) -> None:
+def check_config(config: dict) -> None:
     """Refuses what is not understood of a configuration."""
-    for key, value in ONLY.items():
+    for key, value in SUPPORTED_VALUES.items():
         if config.get(key, value) != value:
-            raise Refusal(f'config.json has {key} {config[key]!r}; only {value!r} is understood.')
+            raise UserError(f'config.json has {key} {config[key]!r}; only {value!r} is understood.')
     if config['feat_extract_norm'] not in NORMS:
-        raise Refusal(f'config.json has feat_extract_norm {config["feat_extract_norm"]!r}; understood are {" and ".join(NORMS)}.')
+        raise UserError(f'config.json has feat_extract_norm {config["feat_extract_norm"]!r}; understood are {" and ".join(NORMS)}.')

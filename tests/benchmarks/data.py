@@ -38,7 +38,7 @@ def prepared(options) -> None:
     import librosa
 
     from data_pipelines.log_mel import LogMel
-    from data_pipelines.prepare import prepare
+    from data_pipelines.prepare import prepare_corpus
 
     with tempfile.TemporaryDirectory() as place:
         source = corpus(Path(place), options.utterances)
@@ -46,7 +46,7 @@ def prepared(options) -> None:
         for repeat in range(options.repeats):
             for workers in (os.cpu_count(), 1):
                 began = time.perf_counter()
-                prepare('folder', source, Path(place) / f'{workers}_{repeat}', LogMel(), workers=workers)
+                prepare_corpus('folder', source, Path(place) / f'{workers}_{repeat}', LogMel(), workers=workers)
                 rates.setdefault(f'prepare_{workers}_workers', []).append(options.utterances / (time.perf_counter() - began))
             began = time.perf_counter()
             for n in range(options.utterances):
@@ -62,18 +62,18 @@ def fed(options) -> None:
     from configs import base
     from data_pipelines import batches
     from data_pipelines.log_mel import LogMel
-    from data_pipelines.prepare import prepare
+    from data_pipelines.prepare import prepare_corpus
     from jaxser import train
 
     with tempfile.TemporaryDirectory() as place:
-        prepare('folder', corpus(Path(place), options.utterances), Path(place) / 'data', LogMel())
+        prepare_corpus('folder', corpus(Path(place), options.utterances), Path(place) / 'data', LogMel())
         config = base.get_config()
         config.data.dir, config.data.corpora, config.data.frames = f'{place}/data', ('folder',), options.frames
         config.sweep.lam, config.sweep.fold = tuple(np.linspace(0, 1, options.runs).tolist()), '0'
-        task = train.Task(config, train.check(config))
-        (part,) = train.check(config)
+        task = train.Task(config, train.validate(config))
+        (part,) = train.validate(config)
         trainers = {
-            'resident': train.Trainer(part, task, train.everything(task), None),
+            'resident': train.Trainer(part, task, train.load_features(task), None),
             'streaming': train.Trainer(part, task, None, None),
         }
 
@@ -81,18 +81,18 @@ def fed(options) -> None:
             """Seconds of each epoch after the first, the feed's start and compilation left out."""
             trainer = trainers[name]
             (group,) = trainer.groups
-            hyper = group.layout.place_runs(group.hyper_DxR)
-            state, seconds = trainer.programs.init(hyper), []
-            read = batches.resident if trainer.resident else batches.streaming
+            hyper = group.layout.put_runs_on_devices(group.hyper_DxR)
+            state, seconds = trainer.functions.init(hyper), []
+            read = batches.resident_feed if trainer.is_resident else batches.streaming_feed
             items = (
-                i for i in group.items(config, task, trainer.length, config.train.epochs - options.epochs) if i.part == 'train'
+                i for i in group.work_items(config, task, trainer.steps_per_chunk, config.train.epochs - options.epochs) if i.part == 'train'
             )
             began = None
             for item, batch in read(task.table, items):
-                real_S = np.arange(trainer.length) < item.steps
-                placed = group.layout.place_batch(batch, 3)
-                state, metrics = trainer.chunk(state, trainer.shared, placed, real_S, hyper)
-                if item.last:
+                real_S = np.arange(trainer.steps_per_chunk) < item.steps
+                placed = group.layout.put_batch_on_devices(batch, 3)
+                state, metrics = trainer.train_chunk(state, trainer.shared, placed, real_S, hyper)
+                if item.is_last:
                     np.asarray(metrics['loss'])
                     if began:
                         seconds.append(time.perf_counter() - began)
@@ -105,7 +105,7 @@ def fed(options) -> None:
                 seen[name].append(statistics.median(epochs(name)))
     at = {name: statistics.median(v) for name, v in seen.items()}
     ratio = statistics.median(r / s for r, s in zip(seen['resident'], seen['streaming']))
-    facts = {'steps': task.steps, 'runs': options.runs, 'seconds_per_epoch': {k: round(v, 3) for k, v in at.items()}}
+    facts = {'steps': task.steps_per_epoch, 'runs': options.runs, 'seconds_per_epoch': {k: round(v, 3) for k, v in at.items()}}
     print(json.dumps(facts | {'speed_of_streaming': round(ratio, 3)}))
 
 

@@ -29,7 +29,7 @@ def spent() -> float:
 def steady(utterances: list, corpus, workers: int) -> tuple[float, float]:
     """Utterances that the worker processes and the writer get done together, in a second and in a second of processor time."""
     from data_pipelines import builder
-    from data_pipelines.log_mel import LogMel, Rejected
+    from data_pipelines.log_mel import LogMel, Rejection
 
     began, spec = [], LogMel()
 
@@ -37,11 +37,11 @@ def steady(utterances: list, corpus, workers: int) -> tuple[float, float]:
         for n, (u, result) in enumerate(results):
             if n == len(utterances) // 10:
                 began[:] = time.perf_counter(), spent()
-            if not isinstance(result, Rejected):
-                yield builder.labels(u) | result
+            if not isinstance(result, Rejection):
+                yield builder.label_columns(u) | result
 
-    with tempfile.TemporaryDirectory() as place, builder.computed(utterances, spec, workers) as results:
-        builder.write(corpus, spec, examples(results), Path(place))
+    with tempfile.TemporaryDirectory() as place, builder.run_workers(utterances, spec, workers) as results:
+        builder.write_shards(corpus, spec, examples(results), Path(place))
         done = len(utterances) - len(utterances) // 10
         return done / (time.perf_counter() - began[0]), done / (spent() - began[1])
 
@@ -87,7 +87,7 @@ def main() -> None:
 
     from data_pipelines import corpora
 
-    corpus = corpora.load(options.name)
+    corpus = corpora.load_corpus(options.name)
     utterances = corpus.walk(Path(options.source))[: options.utterances]
     with threadpoolctl.threadpool_limits(1):
         plain(utterances)  # so that all files are in memory

@@ -95,7 +95,7 @@ class Ours:
         import jax
 
         from jaxser import parallel, step
-        from jaxser.features import Shared
+        from jaxser.features import SharedArrays
         from jaxser.interfaces import Sizes
         from jaxser.methods import dann
         from jaxser.models import tdnn_lstm
@@ -105,17 +105,17 @@ class Ours:
         model_sizes = {k: m[k] for k in ('tdnn', 'width', 'hidden', 'dim')}
         encoder = tdnn_lstm.make(SimpleNamespace(**model_sizes, batch_norm='joint'))
         sizes = Sizes(BANDS, EMOTIONS, {'speaker': SPEAKERS}, STEPS)
-        one = step.make(encoder, dann.make(config, encoder, sizes), sizes, SimpleNamespace(**TRAIN))
-        layout = parallel.Layout(runs, data=options.data_devices)
-        self.programs, self.block, self.devices = parallel.make(one, layout, T), jax.block_until_ready, len(layout.devices)
+        one = step.make_step(encoder, dann.make(config, encoder, sizes), sizes, SimpleNamespace(**TRAIN))
+        layout = parallel.Layout(runs, data_devices=options.data_devices)
+        self.programs, self.block, self.devices = parallel.compile_step(one, layout, T), jax.block_until_ready, len(layout.devices)
         real = {'lr': 2e-3, 'weight_decay': 1e-2, 'dropout': 0.1, 'time_mask': 0.1, 'band_mask': 0.1, 'domain_weight': 1.0}
         hyper = {k: np.full(runs, v, np.float32) for k, v in real.items()} | {'lam': np.linspace(0, 1, runs, dtype=np.float32)}
         hyper |= {'seed': np.arange(runs, dtype=np.int32), 'fold': np.zeros(runs, np.int32), 'slot': np.zeros(runs, np.int32)}
-        self.hyper = layout.place_runs({k: layout.spread(x) for k, x in hyper.items()})
+        self.hyper = layout.put_runs_on_devices({k: layout.group_by_device(x) for k, x in hyper.items()})
         self.state = self.programs.init(self.hyper)
         some = made_up(options, n)
         mel_RxM = np.concatenate([x['mel'].reshape(-1, BANDS) for x in some])
-        self.shared = layout.place(Shared(np.pad(mel_RxM, ((0, T), (0, 0)))), parallel.EVERYWHERE)
+        self.shared = layout.put_on_devices(SharedArrays(np.pad(mel_RxM, ((0, T), (0, 0)))), parallel.REPLICATED)
         stack = lambda k, dtype: np.stack([x[k] for x in some]).astype(dtype)  # noqa: E731
         batches = {
             'first_B': (np.arange(n * B, dtype=np.int32) * T).reshape(n, B),
@@ -129,14 +129,14 @@ class Ours:
             'speaker_seen_K': np.ones((n, SPEAKERS), np.float32),
         }
         spread = {k: np.broadcast_to(x[None, :, None], (layout.D, n, 1, *x.shape[1:])) for k, x in batches.items()}
-        self.batches = layout.place_batch(spread, 3)
+        self.batches = layout.put_batch_on_devices(spread, 3)
         self.real_S = np.ones(n, bool)
         self.time()
 
     def time(self) -> float:
         """Seconds per step of all runs together."""
         began = time.perf_counter()
-        self.state, metrics = self.programs.chunk(self.state, self.shared, self.batches, self.real_S, self.hyper)
+        self.state, metrics = self.programs.train_chunk(self.state, self.shared, self.batches, self.real_S, self.hyper)
         self.block(metrics)
         return (time.perf_counter() - began) / len(self.real_S)
 

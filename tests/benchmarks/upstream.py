@@ -131,10 +131,10 @@ def forward(options, of, x: np.ndarray):
     """The pass as `timed` has it, and its operations."""
     import jax
 
-    from jaxser.models.transformer import How
+    from jaxser.models.transformer import ComputeOptions
 
     length_B = np.full(len(x), x.shape[1], np.int32)
-    module = of.module.clone(how=How(kind(options)))
+    module = of.module.clone(how=ComputeOptions(kind(options)))
     last = lambda p, x, n: module.apply({'params': p}, x, n)[0][-1]  # noqa: E731
     compiled = jax.jit(last)
 
@@ -158,18 +158,19 @@ def training(options, of, x: np.ndarray):
     import jax.numpy as jnp
 
     from configs import base
-    from jaxser import step, train
+    from jaxser import train
+    from jaxser.step import make_step
     from jaxser.interfaces import Sizes
-    from jaxser.upstream import HOP
+    from data_pipelines.upstream import HOP_SAMPLES
 
     config = base.get_config()
     keys = {'name': 'fine_tuned', 'upstream': options.folder, 'lora': options.lora, 'bfloat16': options.bfloat16}
     config.update_from_flattened_dict({'method': 'erm'} | {f'model.{k}': v for k, v in keys.items()})
-    mel_BxTxM = x if of.hears == 'mel' else x[:, : x.shape[1] // HOP * HOP].reshape(len(x), -1, HOP)
+    mel_BxTxM = x if of.input_kind == 'mel' else x[:, : x.shape[1] // HOP_SAMPLES * HOP_SAMPLES].reshape(len(x), -1, HOP_SAMPLES)
     B, T, M = mel_BxTxM.shape
     sizes = Sizes(M, EMOTIONS, {'speaker': 2, 'language': 2, 'corpus': 2}, 1000)
-    encoder, method = train.method(config, sizes)
-    one = step.make(encoder, method, sizes, config.train)
+    encoder, method = train.make_method(config, sizes)
+    one = make_step(encoder, method, sizes, config.train)
     real = {'lr': 1e-3, 'weight_decay': 1e-2, 'dropout': 0.1, 'time_mask': 0.0, 'band_mask': 0.0}
     hyper = {k: jnp.float32(v) for k, v in real.items()} | {'seed': jnp.int32(0), 'fold': jnp.int32(0)}
     batch = {
@@ -212,12 +213,12 @@ def main() -> None:
 
     from jaxser import upstream
 
-    of, x = upstream.read(options.folder), heard(options)
+    of, x = upstream.read_encoder(options.folder), heard(options)
     run, flops = (training if options.train else forward)(options, of, x)
     square = jax.random.normal(jax.random.key(0), (options.square, options.square), kind(options))
     product = timed(jax.jit(lambda a: a @ a / options.square**0.5), square)
     turns = {'ours': run, 'product': lambda: min(product() for _ in range(4))}
-    if of.hears == 'mel' and not options.train:
+    if of.input_kind == 'mel' and not options.train:
         turns['short'] = forward(options, of, x[:, : round(100 * options.seconds)])[0]
     seen = {k: [] for k in (*turns, 'torch')}
     for _ in range(options.repeats):
@@ -232,7 +233,7 @@ def main() -> None:
     print(
         json.dumps(
             {
-                'model': f'{of.config["model_type"]} {of.layers - 1}x{of.width}',
+                'model': f'{of.config["model_type"]} {of.state_count - 1}x{of.width}',
                 'what': 'training step' if options.train else 'forward pass',
                 'kind': kind(options).__name__,
                 'batch': options.batch,

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from data_pipelines.log_mel import SIGNATURE
+from data_pipelines.log_mel import SIGNATURE_SIZE
 from data_pipelines.shards import Utterances
 
 
-def utterances(speakers: int = 6, each: int = 4, classes=('angry', 'sad'), sessions: int = 0, bands: int = 3) -> Utterances:
-    """`each` utterances of every class by every speaker; speakers alternate in sex, and sessions hold two speakers each."""
-    rows = [(s, c, n) for s in range(speakers) for c in classes for n in range(each)]
+def utterances(speakers: int = 6, per_class: int = 4, classes=('angry', 'sad'), sessions: int = 0, bands: int = 3) -> Utterances:
+    """`per_class` utterances of every class by every speaker; speakers alternate in sex, and sessions hold two speakers each."""
+    rows = [(s, c, n) for s in range(speakers) for c in classes for n in range(per_class)]
     random = np.random.default_rng(0)
     text = {
         'utterance': [f'{s}_{c}_{n}' for s, c, n in rows],
@@ -20,7 +20,7 @@ def utterances(speakers: int = 6, each: int = 4, classes=('angry', 'sad'), sessi
     text |= {k: ['x'] * len(rows) for k in ('language', 'corpus', 'sentence', 'style')}
     text |= {k: [''] * len(rows) for k in ('split', 'sha256')}
     N = len(rows)
-    signature_NxS = random.normal(size=(N, SIGNATURE))
+    signature_NxS = random.normal(size=(N, SIGNATURE_SIZE))
     signature_NxS /= np.linalg.norm(signature_NxS, axis=1, keepdims=True)
     signature_NxS[:, 0] = random.uniform(10, 90, N)
     return Utterances(

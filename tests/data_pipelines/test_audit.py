@@ -17,7 +17,7 @@ from made_up import utterances
 from data_pipelines import audit, corpora, folds, log_mel, pack
 from data_pipelines.folds import Fold, Protocol
 from data_pipelines.log_mel import LogMel
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 
 ROOT = Path(__file__).parent.parent.parent
 RATE = LogMel().rate
@@ -27,13 +27,13 @@ SHARED = Path(os.environ.get('JAXSER_SHARED') or 'nowhere') / 'corpora'
 def made(u=None, **changes) -> tuple:
     """Six speakers, and the first of three folds by speaker: two train, two are dev, two tested."""
     u = utterances() if u is None else u
-    return u, [dataclasses.replace(folds.make(u, Protocol(folds=3))[0], **changes)]
+    return u, [dataclasses.replace(folds.make_folds(u, Protocol(folds=3))[0], **changes)]
 
 
 def found(u, some, shares_speakers=False, transductive=False, allow=()) -> dict:
     name = 'speaker_dependent' if shares_speakers else 'speaker_folds'
     adapt = 'transductive' if transductive else 'none'
-    return audit.audit(u, some, Protocol(name, adapt=adapt, allow_leak=','.join(allow)))
+    return audit.audit_folds(u, some, Protocol(name, adapt=adapt, allow_leak=','.join(allow)))
 
 
 def copy(u, x: int, y: int) -> None:
@@ -46,7 +46,7 @@ def copy(u, x: int, y: int) -> None:
 def test_a_clean_split_is_found_clean():
     """Nothing is refused, and every finding can be written as JSON."""
     u, _ = made()
-    findings = found(u, folds.make(u, Protocol(folds=3)))
+    findings = found(u, folds.make_folds(u, Protocol(folds=3)))
     assert findings['leaks'] == []
     assert findings['speaker'] == {'count': 0, 'in_folds': 0, 'examples': [], 'unknown': 0}
     assert findings['audio'] == {'exact': 0, 'near': 0, 'in_folds': 0, 'examples': []}
@@ -72,7 +72,7 @@ def test_a_shared_speaker_is_refused_by_name(parts):
     """Whichever two parts share him; and named are the fold, the parts, the speaker and an utterance of each."""
     u, fold, x, y = planted(parts)
     u.text['speaker'][x] = u.text['speaker'][y]
-    with pytest.raises(Refusal, match='Speaker leak') as refusal:
+    with pytest.raises(UserError, match='Speaker leak') as refusal:
         found(u, [fold])
     for said in (fold.name, ' and '.join(parts), *u.text['utterance'][[x, y]], u.text['speaker'][y], '--allow_leak=speaker'):
         assert said in str(refusal.value)
@@ -89,7 +89,7 @@ def test_a_shared_recording_is_refused_whatever_it_is_called(parts, near):
         u.text['sha256'][x] = 'b' * 64
         u.signature_NxS[x, 0] *= 1.01
         u.signature_NxS[x, 1:] += 0.004 * np.sign(u.signature_NxS[x, ::-1][:-1])
-    with pytest.raises(Refusal, match='Audio leak') as refusal:
+    with pytest.raises(UserError, match='Audio leak') as refusal:
         found(u, [fold])
     sign = '~' if near else '='
     assert f'{u.text["utterance"][x]} {sign}' in str(refusal.value)
@@ -103,15 +103,15 @@ def test_a_shared_recording_is_refused_whatever_it_is_called(parts, near):
 def test_both_kinds_are_refused_at_once():
     """So that nobody meets the second leak after mending the first."""
     u, (fold,) = made()
-    fold = dataclasses.replace(fold, test=np.append(fold.test, fold.train[0]))
-    with pytest.raises(Refusal, match=r'(?s)Speaker leak.*Audio leak'):
+    fold = dataclasses.replace(fold, test_rows=np.append(fold.test, fold.train[0]))
+    with pytest.raises(UserError, match=r'(?s)Speaker leak.*Audio leak'):
         found(u, [fold])
 
 
 def test_no_more_than_ten_are_named_and_all_are_counted():
     """16 recordings in two parts, of which ten are named."""
     u, (fold,) = made()
-    findings = found(u, [dataclasses.replace(fold, dev=fold.train)], allow=('speaker', 'audio'))
+    findings = found(u, [dataclasses.replace(fold, dev_uar=fold.train)], allow=('speaker', 'audio'))
     assert findings['audio']['exact'] == len(fold.train) == 16
     assert len(findings['audio']['examples']) == 10
     assert len(json.dumps(findings)) < 6_000
@@ -124,12 +124,12 @@ def test_an_allowed_leak_stays_in_the_findings_as_a_leak():
     findings = found(u, [fold], allow=('speaker',))
     assert findings['leaks'] == findings['allowed'] == ['speaker']
     assert findings['speaker']['count'] == 1
-    assert 'LEAK (allowed): 1 speaker shared in 1 of 1 fold' in audit.brief(findings)[0]
-    with pytest.raises(Refusal, match='Speaker leak'):
+    assert 'LEAK (allowed): 1 speaker shared in 1 of 1 fold' in audit.summary_lines(findings)[0]
+    with pytest.raises(UserError, match='Speaker leak'):
         found(u, [fold], allow=('audio',))
-    with pytest.raises(Refusal, match=r"no leak 'speakers' to allow; known are speaker, audio"):
+    with pytest.raises(UserError, match=r"no leak 'speakers' to allow; known are speaker, audio"):
         found(u, [fold], allow=('speakers',))
-    assert audit.allowed(' speaker,audio,') == ('audio', 'speaker')
+    assert audit.parse_allowed_leaks(' speaker,audio,') == ('audio', 'speaker')
 
 
 def test_what_shares_speakers_by_design_may_share_no_recording():
@@ -139,9 +139,9 @@ def test_what_shares_speakers_by_design_may_share_no_recording():
     findings = found(u, [mixed], shares_speakers=True)
     assert findings['leaks'] == []
     assert findings['speaker']['count'] == 6
-    assert 'as the protocol means to' in audit.brief(findings)[0]
+    assert 'as the protocol means to' in audit.summary_lines(findings)[0]
     copy(u, 0, 1)
-    with pytest.raises(Refusal, match='Audio leak'):
+    with pytest.raises(UserError, match='Audio leak'):
         found(u, [mixed], shares_speakers=True)
 
 
@@ -149,15 +149,15 @@ def test_what_is_transductive_may_hear_the_test_part_without_its_labels():
     """Adapting to the tested utterances is stated then, and refused otherwise."""
     u, (fold,) = made()
     fold = dataclasses.replace(fold, adapt=fold.test)
-    assert 'hears the tested audio' in ' '.join(audit.brief(found(u, [fold], transductive=True)))
-    with pytest.raises(Refusal, match='adapt and test share'):
+    assert 'hears the tested audio' in ' '.join(audit.summary_lines(found(u, [fold], transductive=True)))
+    with pytest.raises(UserError, match='adapt and test share'):
         found(u, [fold])
 
 
 def test_identity_batches_may_not_hear_the_test_part_even_where_adaptation_does():
     """Their speakers are told, which those of a transductive target may be and those of other corpora not."""
     u, (fold,) = made()
-    with pytest.raises(Refusal, match='identity and test share'):
+    with pytest.raises(UserError, match='identity and test share'):
         found(u, [dataclasses.replace(fold, adapt=fold.test, identity=fold.test)], transductive=True)
 
 
@@ -170,7 +170,7 @@ def test_the_same_recording_within_a_part_is_reported_and_no_leak():
     findings = found(u, [fold])
     assert findings['duplicates']['exact'] == 1
     assert findings['duplicates']['examples'][0]['differ'] == ['emotion']
-    assert '1 pair of identical audio within a part' in audit.brief(findings)[0]
+    assert '1 pair of identical audio within a part' in audit.summary_lines(findings)[0]
 
 
 @pytest.mark.parametrize(('difference', 'sign'), [(0, '='), (1e-9, '~ (> 0.9999)'), (2e-2, '~ (0.9998)'), (0.03, '~ (0.9995)')])
@@ -189,10 +189,10 @@ def test_only_identical_recordings_are_equal(difference, sign, capsys):
     findings = found(u, [fold])
     (pair,) = findings['duplicates']['examples']
     assert (pair['alike'] == 1) == (difference == 0)
-    assert f' {sign} ' in audit.equation(pair)
+    assert f' {sign} ' in audit.format_pair(pair)
     kind = 'nearly identical' if difference else 'identical'
-    assert f'1 pair of {kind} audio within a part' in audit.brief(findings)[0]
-    audit.show(findings)
+    assert f'1 pair of {kind} audio within a part' in audit.summary_lines(findings)[0]
+    audit.print_findings(findings)
     assert f' {sign} ' in capsys.readouterr().out
 
 
@@ -203,16 +203,16 @@ def test_unknown_speakers_are_counted_and_never_shared():
         u.text['speaker'][part[:2]] = ''
     findings = found(u, [fold])
     assert (findings['speaker']['count'], findings['speaker']['unknown']) == (0, 4)
-    assert '4 utterances of unknown speakers' in audit.brief(findings)[0]
+    assert '4 utterances of unknown speakers' in audit.summary_lines(findings)[0]
 
 
 def test_sessions_of_several_parts_are_reported():
     """Leaving a speaker out leaves his partner in: two speakers a session, each tested once with the other in train or dev."""
     u = utterances(sessions=1)
-    findings = found(u, folds.make(u, Protocol('leave_one_speaker_out')))
+    findings = found(u, folds.make_folds(u, Protocol('leave_one_speaker_out')))
     assert (findings['session']['count'], findings['session']['in_folds']) == (3, 6)
     assert findings['session']['examples'][0]['session'] == 'Ses0'
-    assert found(u, folds.make(u, Protocol('leave_one_session_out')))['session']['count'] == 0
+    assert found(u, folds.make_folds(u, Protocol('leave_one_session_out')))['session']['count'] == 0
 
 
 def test_sentences_of_training_are_counted_in_the_test_part():
@@ -223,7 +223,7 @@ def test_sentences_of_training_are_counted_in_the_test_part():
     u.text['sentence'][fold.test[:12]] = ['a', 'b', 'c', 'a', 'b', 'd'] * 2
     findings = found(u, [fold])
     assert findings['sentence'] == {'known': 12, 'heard': 8, 'sentences': 4, 'sentences_heard': 2}
-    assert '2 of 4 sentences tested are in training too (67 % of the utterances)' in audit.brief(findings)[0]
+    assert '2 of 4 sentences tested are in training too (67 % of the utterances)' in audit.summary_lines(findings)[0]
 
 
 @pytest.mark.parametrize('part', ['train', 'dev', 'test'])
@@ -233,15 +233,15 @@ def test_a_class_that_a_part_lacks_is_reported(part):
     rows = getattr(fold, part)
     findings = found(u, [dataclasses.replace(fold, **{part: rows[u.text['emotion'][rows] != 'sad']})])
     assert findings['missing'] == {'parts': 1, 'examples': [{'fold': fold.name, 'part': part, 'classes': ['sad']}]}
-    assert f"classes: {part} of fold '{fold.name}' has no sad" in ' '.join(audit.brief(findings))
+    assert f"classes: {part} of fold '{fold.name}' has no sad" in ' '.join(audit.summary_lines(findings))
 
 
 def test_the_information_is_that_of_closed_forms():
     """Independent columns tell nothing, a column tells all of itself, and 2 bits of 3 for a known map."""
     x, y = np.repeat(np.arange(4), 4), np.tile(np.arange(4), 4)
-    assert audit.information(x, y) == 0
-    assert audit.information(x, x) == pytest.approx(2)
-    assert audit.information(np.arange(8), np.arange(8) // 2) == pytest.approx(2)
+    assert audit.mutual_information(x, y) == 0
+    assert audit.mutual_information(x, x) == pytest.approx(2)
+    assert audit.mutual_information(np.arange(8), np.arange(8) // 2) == pytest.approx(2)
     assert audit.entropy(np.array([0, 0, 0, 1])) == pytest.approx(2 - 0.75 * np.log2(3))
 
 
@@ -252,7 +252,7 @@ def test_the_information_is_that_of_scikit_learn():
     for _ in range(5):
         x = random.integers(0, 7, 200)
         y = np.where(random.random(200) < 0.5, x % 3, random.integers(0, 3, 200))
-        assert audit.information(x, y) == pytest.approx(metrics.mutual_info_score(x, y) / np.log(2), abs=1e-12)
+        assert audit.mutual_information(x, y) == pytest.approx(metrics.mutual_info_score(x, y) / np.log(2), abs=1e-12)
 
 
 def test_a_confound_is_weighed_against_chance():
@@ -267,7 +267,7 @@ def test_a_confound_is_weighed_against_chance():
     assert told['bits'] == told['of'] == 1
     assert (told['share'], told['word']) == (1, 'strong')
     random = np.random.default_rng(0)
-    few = audit.confound(np.repeat(np.arange(200), 2), random.integers(0, 4, 400))
+    few = audit.measure_confounding(np.repeat(np.arange(200), 2), random.integers(0, 4, 400))
     assert few['bits'] > 1
     assert few['word'] == 'none'
 
@@ -283,7 +283,7 @@ def test_corpora_and_languages_are_weighed_where_there_are_several():
     assert findings['tells']['language']['share'] == 1
     assert findings['tells']['corpus']['bits'] == 0
     known = np.sort(np.concatenate([fold.train, fold.dev, fold.test]))[3:]
-    assert findings['tells']['speaker'] == audit.confound(u.text['speaker'][known], u.text['emotion'][known])
+    assert findings['tells']['speaker'] == audit.measure_confounding(u.text['speaker'][known], u.text['emotion'][known])
 
 
 def test_the_blocked_search_is_that_of_all_pairs(monkeypatch):
@@ -292,9 +292,9 @@ def test_the_blocked_search_is_that_of_all_pairs(monkeypatch):
     grid = random.normal(size=(12, 512))[random.integers(0, 12, 150)] + 0.25 * random.normal(size=(150, 512))
     signature = np.concatenate([np.exp(random.normal(5, 0.02, (150, 1))), grid / np.linalg.norm(grid, axis=1)[:, None]], axis=1)
     signature = signature.astype(np.float16)
-    monkeypatch.setattr(audit, 'BLOCK', 7)
-    monkeypatch.setattr(audit, 'COPY', 0.94)
-    pairs, alike = audit.near(signature)
+    monkeypatch.setattr(audit, 'BLOCK_SIZE', 7)
+    monkeypatch.setattr(audit, 'COPY_SIMILARITY', 0.94)
+    pairs, alike = audit.find_near_duplicates(signature)
     length, x = np.log(signature[:, 0].astype(float)), signature[:, 1:].astype(np.float32)
     expected = [
         (i, j) for i, j in itertools.combinations(range(150), 2) if x[i] @ x[j] >= 0.94 and abs(length[i] - length[j]) <= 0.03
@@ -302,7 +302,7 @@ def test_the_blocked_search_is_that_of_all_pairs(monkeypatch):
     assert 20 < len(expected) < sum(x[i] @ x[j] >= 0.94 for i, j in itertools.combinations(range(150), 2))
     assert [tuple(p) for p in pairs] == expected
     np.testing.assert_allclose(alike, [x[i] @ x[j] for i, j in expected], atol=1e-6)
-    assert audit.near(signature[:0])[0].shape == (0, 2)
+    assert audit.find_near_duplicates(signature[:0])[0].shape == (0, 2)
 
 
 def voice(seed: int) -> np.ndarray:
@@ -331,7 +331,7 @@ def signature(wave: np.ndarray, rate: int = RATE) -> np.ndarray:
     import librosa
 
     wave = librosa.resample(wave, orig_sr=rate, target_sr=RATE) if rate != RATE else wave
-    return log_mel.signature(log_mel.log_mel(wave, LogMel()))
+    return log_mel.compute_signature(log_mel.compute_log_mel(wave, LogMel()))
 
 
 def noisy(wave: np.ndarray, decibel: float) -> np.ndarray:
@@ -379,7 +379,7 @@ def test_a_copy_is_known_by_its_signature(how):
     """Whatever was done to it; and it is taken for none of the others."""
     waves = [voice(n) for n in range(4)]
     both = np.stack([*map(signature, waves), *map(COPIES[how], waves)])
-    pairs, _ = audit.near(both)
+    pairs, _ = audit.find_near_duplicates(both)
     assert [tuple(p) for p in pairs] == [(n, n + 4) for n in range(4)]
 
 
@@ -388,8 +388,8 @@ def test_a_signature_is_finite_whatever_the_sound_and_the_bands():
     click = np.full((100, 64), -60, np.float16)
     click[50] = 0
     for mel in (click, np.zeros((11, 64), np.float16), np.zeros((90_000, 40), np.float16), click[:, :4]):
-        s = log_mel.signature(mel)
-        assert s.shape == (log_mel.SIGNATURE,)
+        s = log_mel.compute_signature(mel)
+        assert s.shape == (log_mel.SIGNATURE_SIZE,)
         assert np.isfinite(s).all()
         assert s[0] > 0
 
@@ -398,14 +398,14 @@ def walked(name: str) -> list[corpora.Utterance]:
     """The utterances of a corpus of real speech, where it is at hand."""
     if not (SHARED / name).is_dir():
         pytest.skip(f'{name} is not at hand: JAXSER_SHARED names no folder that has it')
-    return corpora.load(name).walk(SHARED / name)
+    return corpora.load_corpus(name).walk(SHARED / name)
 
 
 def test_the_pair_that_ravdess_has_twice_is_found(capsys):
     """Actor 7 has one take under two names; of his 60 utterances no other two are the same."""
     some = [u for u in walked('ravdess') if u.speaker == '07']
-    features = [log_mel.features(u, LogMel()) for u in some]
-    u = utterances(speakers=6, each=5)
+    features = [log_mel.compute_features(u, LogMel()) for u in some]
+    u = utterances(speakers=6, per_class=5)
     u.text['utterance'] = np.array([x.name for x in some])
     u.text['sha256'] = np.array([f['sha256'] for f in features])
     u.signature_NxS = np.stack([f['signature_S'] for f in features])
@@ -413,7 +413,7 @@ def test_the_pair_that_ravdess_has_twice_is_found(capsys):
     findings = found(u, [Fold(0, 'all', rows, rows[:0], rows[:0])])
     (pair,) = findings['duplicates']['examples']
     assert sorted(pair['utterances']) == ['03-01-03-01-02-01-07', '03-01-03-01-02-02-07']
-    audit.show(findings)
+    audit.print_findings(findings)
     assert f'the same audio within a part: {" = ".join(pair["utterances"])}' in capsys.readouterr().out
 
 
@@ -427,9 +427,9 @@ def command(*arguments: object) -> tuple[int, str]:
 def test_the_command_prints_parts_priors_and_findings_and_ends_with_2_on_a_leak(data, tmp_path):
     """A packed corpus, first as it is, then with one speaker's recording under another's name."""
     (record,) = data.rglob('prepared.json')
-    file = tmp_path / 'folder' / LogMel().packed_name
+    file = tmp_path / 'folder' / LogMel().npz_name
     file.parent.mkdir()
-    pack.pack(record.parent, file)
+    pack.write_npz(record.parent, file)
     status, said = command('--config=tests/tiny_config.py', f'--config.data.dir={tmp_path}')
     assert status == 0, said
     for words in ('part 1 of 3', '16, 2, 2', 'the most one-sided speaker first', 'no speaker shared', 'speaker tells', 'split '):
@@ -483,7 +483,7 @@ def test_copies_and_takes_of_real_speech_are_apart():
             assert rate == RATE
     s = np.stack([*map(signature, waves)])
     length, x = np.log(s[:, 0].astype(float)), s[:, 1:].astype(np.float32)
-    alike = np.triu(x @ x.T, 1) * (np.abs(length[:, None] - length) <= audit.CLOSE)
+    alike = np.triu(x @ x.T, 1) * (np.abs(length[:, None] - length) <= audit.MAX_LOG_LENGTH_DIFFERENCE)
     top = [divmod(int(n), len(s)) for n in np.argsort(-alike, axis=None)[:200]]
     print()
     for i, j in top[:4]:
@@ -491,13 +491,13 @@ def test_copies_and_takes_of_real_speech_are_apart():
     other = next((i, j) for i, j in top if of[i] != of[j])
     print(f'different speakers, {names[other[0]]} and {names[other[1]]}: {alike[other]:.3f}')
     assert [names[i] for i in top[0]] == ['03-01-03-01-02-01-07', '03-01-03-01-02-02-07']
-    assert alike[top[1]] < audit.COPY - 0.03
+    assert alike[top[1]] < audit.COPY_SIMILARITY - 0.03
     some, missed = random.choice(len(waves), 320, replace=False), 0
     for how, change in COPIES.items():
         changed = np.stack([change(waves[n]) for n in some])
         products = (changed[:, 1:].astype(np.float32) * x[some]).sum(axis=1)
         apart = np.abs(np.log(changed[:, 0].astype(float)) - length[some])
-        lost = (products < audit.COPY) | (apart > audit.CLOSE)
+        lost = (products < audit.COPY_SIMILARITY) | (apart > audit.MAX_LOG_LENGTH_DIFFERENCE)
         missed += lost.sum()
         print(f'{how}: lowest {products.min():.3f}, 1 % below {np.quantile(products, 0.01):.3f}; {lost.sum()} of 320 missed')
     assert missed <= 0.005 * 320 * len(COPIES)

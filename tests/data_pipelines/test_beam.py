@@ -13,7 +13,7 @@ import soundfile
 import data_pipelines
 from data_pipelines import builder, prepare, shards
 from data_pipelines.log_mel import LogMel
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 
 pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow, TFDS and Beam have deprecations of their own
 SPEC = LogMel()
@@ -49,19 +49,19 @@ def test_beam_gives_what_the_worker_processes_give(tree, tmp_path, monkeypatch, 
 
     monkeypatch.setattr(shard_utils.ShardConfig, 'min_shard_size', 1 << 13)
     monkeypatch.setattr(shard_utils.ShardConfig, 'max_shard_size', 1 << 14)
-    one = prepare.prepare('emodb', tree, tmp_path / 'one', SPEC, allow_partial=True, workers=1)
-    two = prepare.prepare('emodb', tree, tmp_path / 'two', SPEC, allow_partial=True, workers=2, beam=words)
+    one = prepare.prepare_corpus('emodb', tree, tmp_path / 'one', SPEC, allow_partial=True, workers=1)
+    two = prepare.prepare_corpus('emodb', tree, tmp_path / 'two', SPEC, allow_partial=True, workers=2, beam=words)
     assert lists(one) == lists(two)
     assert [len(rows) for rows in lists(two)] == [18, 1]
-    assert json.loads((one / prepare.RECORD).read_text()) == json.loads((two / prepare.RECORD).read_text())
-    a, b = shards.read(one), shards.read(two)
+    assert json.loads((one / prepare.RECORD_FILE).read_text()) == json.loads((two / prepare.RECORD_FILE).read_text())
+    a, b = shards.read_columns(one), shards.read_columns(two)
     assert len(b.files) > 1
     assert a.text.keys() == b.text.keys()
     for key, column in a.text.items():
         np.testing.assert_array_equal(column, b.text[key])
     for key in ('rating_NxA', 'frames_N', 'mean_NxM', 'variance_NxM', 'signature_NxS'):
         np.testing.assert_array_equal(getattr(a, key), getattr(b, key))
-    np.testing.assert_array_equal(shards.load(a), shards.load(b))
+    np.testing.assert_array_equal(shards.read_all_features(a), shards.read_all_features(b))
     assert sorted(p.name for p in (tmp_path / 'two').iterdir()) == ['emodb']
     assert sorted(p.suffix for p in two.iterdir() if 'tfrecord' not in p.name) == ['.csv', '.csv', '.json', '.json', '.json']
 
@@ -70,16 +70,16 @@ def test_a_corpus_of_which_nothing_can_be_used_is_refused(tmp_path):
     """As without Beam."""
     pytest.importorskip('apache_beam')
     (tmp_path / '03a01Fa.wav').write_bytes(b'')
-    with pytest.raises(Refusal, match=r'None of the 1 utterances can be used; the first, .*03a01Fa\.wav, is empty'):
-        prepare.prepare('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True, beam=HERE)
+    with pytest.raises(UserError, match=r'None of the 1 utterances can be used; the first, .*03a01Fa\.wav, is empty'):
+        prepare.prepare_corpus('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True, beam=HERE)
     assert list((tmp_path / 'data').iterdir()) == []
 
 
 def test_an_unknown_runner_is_refused(tree, tmp_path):
     """Before anything is decoded."""
     pytest.importorskip('apache_beam')
-    with pytest.raises(Refusal, match='Beam cannot run with runner=Nonesuch'):
-        prepare.prepare('emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=['runner=Nonesuch'])
+    with pytest.raises(UserError, match='Beam cannot run with runner=Nonesuch'):
+        prepare.prepare_corpus('emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=['runner=Nonesuch'])
     assert not (tmp_path / 'data').exists()
 
 
@@ -88,8 +88,8 @@ def test_without_beam_the_extra_is_named(tree, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'apache_beam', None)
     monkeypatch.delitem(sys.modules, 'data_pipelines.beam', raising=False)
     monkeypatch.delattr(data_pipelines, 'beam', raising=False)
-    with pytest.raises(Refusal, match=r"pip install -e '\.\[beam\]'"):
-        prepare.prepare('emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=[])
+    with pytest.raises(UserError, match=r"pip install -e '\.\[beam\]'"):
+        prepare.prepare_corpus('emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=[])
 
 
 def test_more_than_fits_into_memory_is_written_in_order(tmp_path, monkeypatch):
@@ -100,14 +100,14 @@ def test_more_than_fits_into_memory_is_written_in_order(tmp_path, monkeypatch):
 
     opened = set()
     monkeypatch.setattr(shuffle, 'MAX_MEM_BUFFER_SIZE', 1 << 16)
-    monkeypatch.setattr(builder, 'MOST', 64)
+    monkeypatch.setattr(builder, 'MAX_UTTERANCES', 64)
     add = shuffle._Bucket.add
     monkeypatch.setattr(shuffle._Bucket, 'add', lambda self, *data: (opened.add(os.fspath(self._path)), add(self, *data)))
     u = corpora.Utterance('', tmp_path, 's', 'sad', 'en', 'c')
     mel_TxM = np.zeros((50, SPEC.bands), np.float16)
-    one = {'mel_TxM': mel_TxM, 'frames': 50, 'seconds': 0.5, 'sha256': '', 'signature_S': np.zeros(log_mel.SIGNATURE, np.float16)}
+    one = {'mel_TxM': mel_TxM, 'frames': 50, 'seconds': 0.5, 'sha256': '', 'signature_S': np.zeros(log_mel.SIGNATURE_SIZE, np.float16)}
     one |= dict.fromkeys(('mean_M', 'variance_M'), np.zeros(SPEC.bands, np.float32))
-    examples = [builder.labels(u) | one | {'utterance': str(n)} for n in range(60)]
-    place = builder.write(corpora.load('folder'), SPEC, examples, tmp_path)
-    assert shards.read(place).text['utterance'].tolist() == [str(n) for n in range(60)]
+    examples = [builder.label_columns(u) | one | {'utterance': str(n)} for n in range(60)]
+    place = builder.write_shards(corpora.load_corpus('folder'), SPEC, examples, tmp_path)
+    assert shards.read_columns(place).text['utterance'].tolist() == [str(n) for n in range(60)]
     assert len(opened) == 60

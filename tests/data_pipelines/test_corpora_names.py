@@ -9,7 +9,7 @@ import pytest
 
 from data_pipelines import corpora, labels, prepare
 from data_pipelines.log_mel import LogMel
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 
 sys.path.insert(0, str(Path(__file__).parent))
 import corpus_trees
@@ -74,13 +74,13 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def test_every_corpus_has_an_example():
-    assert {*TREES, 'demo', 'folder', 'testbed'} == {*corpora.names()}
+    assert {*TREES, 'demo', 'folder', 'testbed'} == {*corpora.corpus_names()}
     assert {name for name, *_ in NAMES} == {*TREES} - {'iemocap', 'msp_improv', 'msp_podcast'}  # whose labels are in lists
 
 
 @pytest.mark.parametrize(('name', 'path', 'said'), NAMES)
 def test_a_name_says_who_speaks_what_and_how(name, path, said, tmp_path):
-    (u,) = corpora.load(name).walk(put(tmp_path, path))
+    (u,) = corpora.load_corpus(name).walk(put(tmp_path, path))
     assert [getattr(u, key) for key in KEYS] == said.split(' ')
     assert (u.path, u.corpus) == (tmp_path / path, name)
     assert u.style == ('natural' if name == 'urdu' else 'acted')
@@ -89,16 +89,16 @@ def test_a_name_says_who_speaks_what_and_how(name, path, said, tmp_path):
 
 @pytest.mark.parametrize(('name', 'path'), FOREIGN)
 def test_a_name_of_another_form_is_no_utterance(name, path, tmp_path):
-    with pytest.raises(Refusal, match='Point --source'):
-        corpora.load(name).walk(put(tmp_path, path))
+    with pytest.raises(UserError, match='Point --source'):
+        corpora.load_corpus(name).walk(put(tmp_path, path))
 
 
 @pytest.mark.parametrize('name', TREES)
 def test_a_small_tree_has_its_speakers_and_emotions_from_above_and_within(name, tmp_path):
     """Wherever in the tree, or above it, a person points, as long as the lists of labels are where they belong."""
-    corpus, root = corpora.load(name), corpus_trees.lay(tmp_path / 'release', name)
+    corpus, root = corpora.load_corpus(name), corpus_trees.lay(tmp_path / 'release', name)
     found = corpus.walk(root)
-    prepare.walk(corpus, root)  # refuses names that occur twice
+    prepare.walk_corpus(corpus, root)  # refuses names that occur twice
     assert len(found) == len(corpus_trees.audio(name))
     assert len({u.speaker for u in found}) == len(corpus_trees.FORMS[name][0])
     assert {u.emotion for u in found} == {'angry', 'anxious' if name == 'jl' else 'sad'}
@@ -112,43 +112,43 @@ def test_a_small_tree_has_its_speakers_and_emotions_from_above_and_within(name, 
 
 @pytest.mark.parametrize('name', TREES)
 def test_a_wrong_directory_is_refused_with_what_was_looked_for(name, tmp_path):
-    corpus = corpora.load(name)
+    corpus = corpora.load_corpus(name)
     for root in (put(tmp_path, 'music/song.wav'), tmp_path / 'nowhere'):
-        with pytest.raises(Refusal, match=r'(?s)(No |is not a folder).*--source') as refusal:
+        with pytest.raises(UserError, match=r'(?s)(No |is not a folder).*--source') as refusal:
             corpus.walk(root)
         assert str(root) in str(refusal.value)
 
 
 @pytest.mark.parametrize('name', TREES)
 def test_a_part_of_the_release_is_refused_by_its_counts(name, tmp_path):
-    corpus = corpora.load(name)
+    corpus = corpora.load_corpus(name)
     found = corpus.walk(corpus_trees.lay(tmp_path, name))
-    if not corpus.expected:
-        corpus.check(found)  # its releases differ
+    if not corpus.expected_counts:
+        corpus.check_counts(found)  # its releases differ
         return
-    with pytest.raises(Refusal, match=rf' {len(found)} were found; .*--allow_partial'):
-        corpus.check(found)
+    with pytest.raises(UserError, match=rf' {len(found)} were found; .*--allow_partial'):
+        corpus.check_counts(found)
 
 
 def test_savee_has_the_same_names_in_both_layouts(tmp_path):
-    savee = corpora.load('savee')
+    savee = corpora.load_corpus('savee')
     (flat,), (deep,) = (savee.walk(put(tmp_path / p[:2], p)) for p in ('JK_sa09.wav', 'AudioData/JK/sa09.wav'))
     assert dataclasses.replace(flat, path=deep.path) == deep
 
 
 @pytest.mark.parametrize(('folder', 'split'), [('train', 'train'), ('evaluation', 'dev'), ('test', 'test'), ('Angry', '')])
 def test_esd_folders_of_some_copies_are_the_split(folder, split, tmp_path):
-    (u,) = corpora.load('esd').walk(put(tmp_path, f'0001/Angry/{folder}/0001_000351.wav'))
+    (u,) = corpora.load_corpus('esd').walk(put(tmp_path, f'0001/Angry/{folder}/0001_000351.wav'))
     assert (u.split, u.emotion) == (split, 'angry')
 
 
 def test_crema_d_sex_is_that_of_the_release_where_it_says_so(tmp_path):
-    crema_d = corpora.load('crema_d')
+    crema_d = corpora.load_corpus('crema_d')
     sex = lambda: {u.speaker: u.sex for u in crema_d.walk(tmp_path)}  # noqa: E731
     corpus_trees.lay(tmp_path, 'crema_d')
     assert sex() == {'1001': 'male', '1002': 'female', '1003': ''}
     edit(tmp_path / 'VideoDemographics.csv', 'ActorID', 'Actor')
-    with pytest.raises(Refusal, match=r'VideoDemographics\.csv lacks the column ActorID'):
+    with pytest.raises(UserError, match=r'VideoDemographics\.csv lacks the column ActorID'):
         sex()
     (tmp_path / 'VideoDemographics.csv').unlink()
     assert {*sex().values()} == {''}
@@ -159,20 +159,20 @@ def test_iemocap_ratings_are_valence_activation_dominance_from_1_to_5(tmp_path):
     file = tmp_path / 'Session1/dialog/EmoEvaluation/Ses01F_impro01.txt'
     edit(file, '[2.5000, 4.0000, 3.0000]', '[1.0000, 5.5000, 4.5000]')
     edit(file, '[2.5000, 4.0000, 3.0000]', '[5.0000, 1.0000, 0.5000]')
-    found = corpora.load('iemocap').walk(tmp_path)
+    found = corpora.load_corpus('iemocap').walk(tmp_path)
     assert [(u.valence, u.arousal, u.dominance) for u in found[:3]] == [(-1, None, 0.75), (1, -1, None), (-0.25, 0.5, 0)]
     edit(file, '[1.0000, 5.5000, 4.5000]', '[1.0000, x, 4.5000]')
-    with pytest.raises(Refusal, match=r'Ses01F_impro01\.txt, line 3, rates Ses01F_impro01_F000 as \[1\.0000, x, 4\.5000\]'):
-        corpora.load('iemocap').walk(tmp_path)
+    with pytest.raises(UserError, match=r'Ses01F_impro01\.txt, line 3, rates Ses01F_impro01_F000 as \[1\.0000, x, 4\.5000\]'):
+        corpora.load_corpus('iemocap').walk(tmp_path)
     edit(file, '[1.0000, x, 4.5000]', '[1.0000, 4.5000]')
-    with pytest.raises(Refusal, match='expected three numbers'):
-        corpora.load('iemocap').walk(tmp_path)
+    with pytest.raises(UserError, match='expected three numbers'):
+        corpora.load_corpus('iemocap').walk(tmp_path)
 
 
 def podcast(root: Path, *rows: str) -> list:
     put(root, 'Audios/MSP-PODCAST_0001_0008.wav')
     header = 'FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set'
-    return corpora.load('msp_podcast').walk(put(root, 'Labels/labels_consensus.csv', '\n'.join([header, *rows, ''])))
+    return corpora.load_corpus('msp_podcast').walk(put(root, 'Labels/labels_consensus.csv', '\n'.join([header, *rows, ''])))
 
 
 def test_msp_podcast_reads_its_list(tmp_path):
@@ -208,24 +208,24 @@ def test_msp_podcast_knows_all_letters_and_partitions(tmp_path):
     ],
 )
 def test_msp_podcast_refuses_a_line_that_it_cannot_read(row, said, tmp_path):
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         podcast(tmp_path, 'b.wav,A,4,4,4,1,Male,Train', row)
 
 
 def test_msp_podcast_without_its_list_or_its_audio_is_refused(tmp_path):
-    walk = corpora.load('msp_podcast').walk
-    with pytest.raises(Refusal, match=r'No Labels/labels_consensus\.csv, or no Audios/, in .*--source'):
+    walk = corpora.load_corpus('msp_podcast').walk
+    with pytest.raises(UserError, match=r'No Labels/labels_consensus\.csv, or no Audios/, in .*--source'):
         walk(put(tmp_path, 'Audios/MSP-PODCAST_0001_0008.wav'))
-    with pytest.raises(Refusal, match=r'labels_consensus\.csv has no column EmoClass, EmoAct'):
+    with pytest.raises(UserError, match=r'labels_consensus\.csv has no column EmoClass, EmoAct'):
         walk(put(tmp_path, 'Labels/labels_consensus.csv', 'FileName,SpkrID,Gender,Split_Set\n'))
     podcast(tmp_path)
-    with pytest.raises(Refusal, match='lists no utterance of MSP-Podcast'):
-        prepare.walk(corpora.load('msp_podcast'), tmp_path)
+    with pytest.raises(UserError, match='lists no utterance of MSP-Podcast'):
+        prepare.walk_corpus(corpora.load_corpus('msp_podcast'), tmp_path)
 
 
 def improv(root: Path, *lines: str, name: str = 'Evalution.txt') -> list:
     put(root, 'Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav')
-    return corpora.load('msp_improv').walk(put(root, name, '\n'.join(lines)))
+    return corpora.load_corpus('msp_improv').walk(put(root, name, '\n'.join(lines)))
 
 
 @pytest.mark.parametrize('name', ['Evalution.txt', 'Evaluation.txt'])
@@ -260,23 +260,23 @@ def test_msp_improv_reads_its_list_and_passes_over_the_votes(name, tmp_path):
     ],
 )
 def test_msp_improv_refuses_a_line_that_it_cannot_read(line, tmp_path):
-    with pytest.raises(Refusal, match=r'Evalution\.txt, line 2, is .*; expected UTD-IMPROV-.*one of A, H, N, S, O, X'):
+    with pytest.raises(UserError, match=r'Evalution\.txt, line 2, is .*; expected UTD-IMPROV-.*one of A, H, N, S, O, X'):
         improv(tmp_path, '', line)
 
 
 def test_msp_improv_without_its_list_or_its_audio_is_refused(tmp_path):
-    walk = corpora.load('msp_improv').walk
-    with pytest.raises(Refusal, match=r'No Evalution\.txt in .*--source'):
+    walk = corpora.load_corpus('msp_improv').walk
+    with pytest.raises(UserError, match=r'No Evalution\.txt in .*--source'):
         walk(tmp_path)
-    with pytest.raises(Refusal, match='No file like Audio/session1'):
+    with pytest.raises(UserError, match='No file like Audio/session1'):
         walk(put(tmp_path, 'Evalution.txt'))
 
 
 def test_a_rating_is_put_between_minus_one_and_one():
-    assert [corpora.rating(text, 1, 5) for text in ('1', '3.0', '5', '2')] == [-1, 0, 1, -0.5]
-    assert [corpora.rating(text, 1, 7) for text in ('', 'NaN', '0.9', '7.1')] == [None] * 4
+    assert [corpora.scale_rating(text, 1, 5) for text in ('1', '3.0', '5', '2')] == [-1, 0, 1, -0.5]
+    assert [corpora.scale_rating(text, 1, 7) for text in ('', 'NaN', '0.9', '7.1')] == [None] * 4
     with pytest.raises(ValueError, match='often'):
-        corpora.rating('often', 1, 5)
+        corpora.scale_rating('often', 1, 5)
 
 
 def table(*arguments: str, columns: int = 80) -> str:
@@ -291,16 +291,16 @@ def test_the_table_of_corpora_fits_80_columns_and_breaks_no_address(tmp_path):
     put(tmp_path, 'emodb/logmel64-0123abcd.npz')
     text = table('--dir', str(tmp_path))
     rows = {cells[1].strip(): [c.strip() for c in cells[2:-1]] for line in text.splitlines() if (cells := line.split('│'))[1:]}
-    assert [*rows] == corpora.names()
+    assert [*rows] == corpora.corpus_names()
     assert all(len(line) <= 80 for line in text.splitlines() if '│' in line)
     assert rows['emodb'] == ['de', '10', '535', '7', 'shards, .npz']
     assert rows['iemocap'] == ['en', '10', '10,039', '9', '']
     assert rows['esd'] == ['zh en', '20', '35,000', '5', '']
     assert rows['tess'][-1] == '.npz'
     assert rows['msp_podcast'] == ['en', '', '', '', '']
-    for name in corpora.names():
-        corpus = corpora.load(name)
-        assert f'{corpus.name:12} {corpus.home}\n' in text
+    for name in corpora.corpus_names():
+        corpus = corpora.load_corpus(name)
+        assert f'{corpus.name:12} {corpus.homepage}\n' in text
         assert corpus.licence in text
 
 
@@ -336,11 +336,11 @@ def test_a_stand_in_of_every_corpus_prepares_and_trains(name, tmp_path):
         (corpus_trees.film if path.suffix == '.avi' else soundfile.write)(path, wave, 8_000)
 
     corpus_trees.lay(tmp_path / 'release', name, tone)
-    prepare.prepare(name, tmp_path / 'release', tmp_path / 'data', LogMel(), allow_partial=True, workers=1)
+    prepare.prepare_corpus(name, tmp_path / 'release', tmp_path / 'data', LogMel(), allow_partial=True, workers=1)
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'data.dir': str(tmp_path / 'data'), 'data.corpora': (name,), 'data.batch': 4})
     config.update_from_flattened_dict({'protocol.name': protocol, 'train.epochs': 1, 'sweep.fold': (0,)})
     config.update_from_flattened_dict({'method': 'erm', 'sweep.lam': ()})  # one speaker trains: nobody to forget
-    results = train.run(config, tmp_path / 'run')
+    results = train.run_experiment(config, tmp_path / 'run')
     assert [r['status'] for r in results['runs']] == ['ok']
     assert 0 <= results['summary'][0]['uar'] <= 1

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import soundfile
 
+from data_pipelines import corpora
 from data_pipelines.corpora import demo
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     pytest.importorskip('espeakng_loader')
     root = tmp_path_factory.mktemp('demo') / 'demo'
-    demo.make(root)
+    demo.synthesise_in_subprocess(root)
     return root
 
 
@@ -31,7 +32,7 @@ def pitch(wave, rate):
 def test_the_corpus_is_complete_and_balanced(root):
     """The counts are those that the corpus promises, and each language has as many women as men."""
     utterances = demo.walk(root)
-    demo.CORPUS.check(utterances)
+    demo.CORPUS.check_counts(utterances)
     assert len(utterances) == 384
     assert len({u.name for u in utterances}) == 384
     speakers = {(u.language, u.sex, u.speaker) for u in utterances}
@@ -42,7 +43,7 @@ def test_the_corpus_is_complete_and_balanced(root):
 def test_names_are_parsed(root):
     """Everything about an utterance comes from its file's name and the table of speakers."""
     found = next(u for u in demo.walk(root) if u.name == 'fr03_s2_angry')
-    assert found == demo.Utterance(
+    assert found == corpora.Utterance(
         name='fr03_s2_angry',
         path=root / 'fr' / 'fr03' / 'fr03_s2_angry.flac',
         speaker='fr03',
@@ -60,7 +61,7 @@ def test_a_file_that_is_not_the_corpus_s_is_refused(tmp_path):
     stray = tmp_path / 'en' / 'en99' / 'en99_s1_angry.flac'
     stray.parent.mkdir(parents=True)
     stray.touch()
-    with pytest.raises(Refusal, match='en99_s1_angry'):
+    with pytest.raises(UserError, match='en99_s1_angry'):
         demo.walk(tmp_path)
 
 
@@ -83,7 +84,7 @@ def test_emotions_follow_the_rules(root):
         level = 10 * np.log10(np.mean(wave**2))
         measured[utterance.emotion].append((pitch(wave, rate), -np.log(len(wave) / rate), level))
     mean = {emotion: np.mean(values, axis=0) for emotion, values in measured.items()}
-    for emotion, rule in demo.RULES.items():
+    for emotion, rule in demo.EMOTION_CUES.items():
         moved = mean[emotion] - mean['neutral']
         assert np.all(abs(moved - (rule.pitch, rule.rate, rule.level)) < (1.2, 0.05, 0.6)), (emotion, moved)
 
@@ -102,8 +103,8 @@ def test_a_finished_corpus_is_left_alone(root, monkeypatch):
     """Asking for a corpus that is there synthesises nothing, and needs no eSpeak."""
     monkeypatch.setitem(sys.modules, 'espeakng_loader', None)
     monkeypatch.setattr(subprocess, 'run', lambda *a, **k: pytest.fail('synthesised again'))
-    demo.make(root)
-    demo.CORPUS.check(demo.walk(root))
+    demo.synthesise_in_subprocess(root)
+    demo.CORPUS.check_counts(demo.walk(root))
 
 
 def test_a_broken_synthesis_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
@@ -120,15 +121,15 @@ def test_a_broken_synthesis_leaves_nothing_that_looks_whole(tmp_path, monkeypatc
     monkeypatch.setattr(demo.importlib.util, 'find_spec', lambda name: object())
     monkeypatch.setattr(subprocess, 'run', fail)
     with pytest.raises(subprocess.CalledProcessError):
-        demo.make(root)
+        demo.synthesise_in_subprocess(root)
     assert list(root.parent.iterdir()) == []
 
 
 def test_without_espeak_the_refusal_says_what_to_install(tmp_path, monkeypatch):
     """Whoever lacks the optional package is told the command that installs it, and no folder is made."""
     monkeypatch.setitem(sys.modules, 'espeakng_loader', None)
-    with pytest.raises(Refusal, match=r"pip install -e '\.\[demo\]'"):
-        demo.make(tmp_path / 'demo')
+    with pytest.raises(UserError, match=r"pip install -e '\.\[demo\]'"):
+        demo.synthesise_in_subprocess(tmp_path / 'demo')
     assert list(tmp_path.iterdir()) == []
 
 
@@ -145,15 +146,15 @@ def test_speakers_are_distinct_voices_that_espeak_has():
 def test_an_unknown_voice_is_refused():
     """A language that eSpeak lacks is an error rather than the voice before it."""
     pytest.importorskip('espeakng_loader')
-    with pytest.raises(Refusal, match=r'xx\+f1'):
-        demo.Espeak().say('Hello.', 'xx+f1', demo.RULES['neutral'])
+    with pytest.raises(UserError, match=r'xx\+f1'):
+        demo.Espeak().say('Hello.', 'xx+f1', demo.EMOTION_CUES['neutral'])
 
 
 def test_shape_scales_tilts_and_sets_the_level():
     """Tones an octave apart move by the tract's factor and come out the tilt apart, at the level asked for."""
     rate, seconds = 22050, 2
     time = np.arange(rate * seconds) / rate
-    wave = demo.shape(np.sin(2 * np.pi * 500 * time) + np.sin(2 * np.pi * 1000 * time), rate, tract=1.25, level=4, tilt=-3)
+    wave = demo.shape_spectrum(np.sin(2 * np.pi * 500 * time) + np.sin(2 * np.pi * 1000 * time), rate, tract=1.25, level=4, tilt=-3)
     assert len(wave) == pytest.approx(rate * seconds / 1.25, abs=1)
     assert 10 * np.log10(np.mean(wave**2)) == pytest.approx(-30)
     spectrum = np.abs(np.fft.rfft(wave))

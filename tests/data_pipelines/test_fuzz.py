@@ -103,7 +103,7 @@ def cases(random) -> Iterator[Case]:
         for _ in range(6):
             yield Case(b'', flipped(random, whole, 0, len(whole)), EITHER)
     for size in (1, 3, 11, 12, 43, 1_000, 100_000):
-        yield Case(b'', random.bytes(size), EITHER)
+        yield Case(b'', random.memory_bytes(size), EITHER)
     for text in (b'', b'speech\n', b'<html>404 Not Found</html>\n' * 40):
         yield Case(b'', b'RIFF' + text, REJECT)
         yield Case(b'', b'a' + text, REJECT)
@@ -149,7 +149,7 @@ def tried(tmp_path_factory) -> tuple[dict[str, Case], Path]:
     done = subprocess.run([*command, '--workers', '2'], capture_output=True, timeout=240)
     assert done.returncode == 0, done.stderr.decode()
     assert b'Traceback' not in done.stderr
-    return found, prepare.find(folder / 'data', 'folder', LogMel())
+    return found, prepare.find_dataset(folder / 'data', 'folder', LogMel())
 
 
 def rows(path: Path) -> list[dict]:
@@ -191,10 +191,10 @@ def test_every_reason_is_a_few_words(tried):
 def test_all_features_are_finite_and_as_long_as_the_sound(tried):
     """A frame every 10 ms."""
     _, home = tried
-    listed, utterances = rows(home / 'utterances.csv'), shards.read(home)
+    listed, utterances = rows(home / 'utterances.csv'), shards.read_columns(home)
     assert len(utterances) == len(listed)
     assert utterances.frames_N.tolist() == [1 + round(float(r['seconds']) * 16_000) // 160 for r in listed]
-    assert np.isfinite(shards.load(utterances)).all()
+    assert np.isfinite(shards.read_all_features(utterances)).all()
     assert np.isfinite(utterances.mean_NxM).all()
     assert np.isfinite(utterances.variance_NxM).all()
     assert np.isfinite(utterances.signature_NxS).all()

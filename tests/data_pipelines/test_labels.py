@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import labels
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 
 NONE = np.full((0, 3), np.nan)
 
@@ -12,7 +12,7 @@ NONE = np.full((0, 3), np.nan)
 def space(name: str) -> dict[str, str]:
     """The map of a space, as `classify` applies it to every word there is."""
     words = np.array(labels.EMOTIONS)
-    class_N, left_out = labels.classify(name, words, np.full((len(words), 3), np.nan))
+    class_N, left_out = labels.map_labels(name, words, np.full((len(words), 3), np.nan))
     assert left_out == {w: 1 for w, c in zip(labels.EMOTIONS, class_N) if not c}
     return {w: str(c) for w, c in zip(labels.EMOTIONS, class_N) if c}
 
@@ -32,7 +32,7 @@ def space(name: str) -> dict[str, str]:
 def test_a_space_has_its_classes(name, classes):
     """And every map is from words that there are."""
     assert set(space(name).values()) == classes
-    assert set(labels.SPACES[name]) <= set(labels.EMOTIONS)
+    assert set(labels.LABEL_SPACES[name]) <= set(labels.EMOTIONS)
 
 
 def test_excited_is_happy_in_four_classes():
@@ -61,11 +61,11 @@ def test_ratings_are_cut_at_the_middle_of_their_scale(name, column):
     """What is in the middle, or not rated, has no class and is counted."""
     rating_NxA = np.zeros((5, 3))
     rating_NxA[:, column] = [-0.2, 0.3, 0.0, np.nan, np.nan]
-    class_N, left_out = labels.classify(name, np.full(5, 'sad'), rating_NxA)
-    assert class_N.tolist() == [*labels.RATED[name], '', '', '']
+    class_N, left_out = labels.map_labels(name, np.full(5, 'sad'), rating_NxA)
+    assert class_N.tolist() == [*labels.RATING_SPACES[name], '', '', '']
     assert left_out == {'in the middle of the scale': 1, 'without a rating': 2}
 
 
 def test_an_unknown_space_is_refused_with_those_there_are():
-    with pytest.raises(Refusal, match=r"no label space 'five'; known are native, four, .*rated_dominance"):
-        labels.classify('five', np.array(['sad']), np.zeros((1, 3)))
+    with pytest.raises(UserError, match=r"no label space 'five'; known are native, four, .*rated_dominance"):
+        labels.map_labels('five', np.array(['sad']), np.zeros((1, 3)))

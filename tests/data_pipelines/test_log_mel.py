@@ -15,8 +15,8 @@ import soundfile
 
 from data_pipelines import log_mel
 from data_pipelines.corpora import Utterance
-from data_pipelines.log_mel import LogMel, Rejected
-from data_pipelines.refusal import Refusal
+from data_pipelines.log_mel import LogMel, Rejection
+from data_pipelines.refusal import UserError
 
 sys.path.insert(0, str(Path(__file__).parent))
 import corpus_trees
@@ -57,7 +57,7 @@ def test_frames_and_bands_are_those_of_librosa_to_the_bit(tmp_path):
     power = librosa.feature.melspectrogram(
         y=wave, sr=RATE, n_fft=512, win_length=400, hop_length=160, n_mels=64, fmin=20, fmax=8000
     )
-    mel_TxM = log_mel.log_mel(wave, SPEC)
+    mel_TxM = log_mel.compute_log_mel(wave, SPEC)
     assert mel_TxM.dtype == np.float16
     assert mel_TxM.shape == (1 + len(wave) // 160, 64)
     np.testing.assert_array_equal(mel_TxM, np.log(np.maximum(power, 1e-10)).T.astype(np.float16))
@@ -65,27 +65,27 @@ def test_frames_and_bands_are_those_of_librosa_to_the_bit(tmp_path):
 
 def test_twice_the_amplitude_adds_log_4_to_every_band():
     noise = np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * 0.1
-    difference = log_mel.log_mel(2 * noise, SPEC).astype(float) - log_mel.log_mel(noise, SPEC)
+    difference = log_mel.compute_log_mel(2 * noise, SPEC).astype(float) - log_mel.compute_log_mel(noise, SPEC)
     np.testing.assert_allclose(difference, np.log(4), atol=0.01)  # float16 between 8 and 16 has steps of 0.008
 
 
 def test_a_tone_is_loudest_in_the_band_that_holds_it():
     edges = librosa.mel_frequencies(SPEC.bands + 2, fmin=SPEC.low, fmax=SPEC.high)
     for hertz in (200, 1000, 5000):
-        band = int(log_mel.log_mel(tone(hertz=hertz), SPEC).mean(axis=0, dtype=float).argmax())
+        band = int(log_mel.compute_log_mel(tone(hertz=hertz), SPEC).mean(axis=0, dtype=float).argmax())
         assert edges[band] < hertz < edges[band + 2]
 
 
 def test_moments_are_those_of_the_stored_frames_and_the_hash_that_of_the_samples(tmp_path):
     samples = (tone() * 32767).astype(np.int16)
     u = save(tmp_path / 'a.wav', samples)
-    result = log_mel.features(u, SPEC)
+    result = log_mel.compute_features(u, SPEC)
     mel_TxM = result['mel_TxM'].astype(np.float64)
     np.testing.assert_array_equal(result['mean_M'], mel_TxM.mean(axis=0).astype(np.float32))
     np.testing.assert_array_equal(result['variance_M'], mel_TxM.var(axis=0).astype(np.float32))
     assert (result['frames'], result['seconds']) == (101, 1.0)
-    same = log_mel.features(save(tmp_path / 'renamed.flac', samples), SPEC)
-    other = log_mel.features(save(tmp_path / 'b.wav', tone(hertz=441)), SPEC)
+    same = log_mel.compute_features(save(tmp_path / 'renamed.flac', samples), SPEC)
+    other = log_mel.compute_features(save(tmp_path / 'b.wav', tone(hertz=441)), SPEC)
     assert result['sha256'] == same['sha256'] != other['sha256']
 
 
@@ -111,13 +111,13 @@ def test_the_name_changes_with_every_field_and_with_librosa(monkeypatch):
     ],
 )
 def test_features_that_cannot_be_are_refused(fields):
-    with pytest.raises(Refusal, match='expected'):
+    with pytest.raises(UserError, match='expected'):
         LogMel(**fields)
 
 
 def test_bands_without_a_bin_are_refused_rather_than_constant():
-    with pytest.raises(Refusal, match='fewer --bands'):
-        log_mel.log_mel(tone(), LogMel(bands=256))
+    with pytest.raises(UserError, match='fewer --bands'):
+        log_mel.compute_log_mel(tone(), LogMel(bands=256))
 
 
 @pytest.mark.parametrize('rate', [8_000, 11_025, 22_050, 44_100, 48_000, 192_000])
@@ -159,7 +159,7 @@ def test_a_segment_is_cut_at_its_seconds(tmp_path):
 @pytest.mark.parametrize('segment', [(2.5, None), (2.0, 3.0), (0.5, 2.1)])
 def test_a_segment_outside_its_file_is_rejected(tmp_path, segment):
     save(tmp_path / 'a.wav', tone(2.0))
-    with pytest.raises(Rejected, match=r'outside the file: .* of 2 s'):
+    with pytest.raises(Rejection, match=r'outside the file: .* of 2 s'):
         log_mel.decode(utterance(tmp_path / 'a.wav', *segment), SPEC)
 
 
@@ -206,9 +206,9 @@ def spoilt(value: float) -> bytes:
 )
 def test_a_damaged_file_is_rejected_with_its_reason(tmp_path, content, reason):
     (tmp_path / 'a.wav').write_bytes(content)
-    result = log_mel.features(utterance(tmp_path / 'a.wav'), SPEC)
-    assert isinstance(result, Rejected)
-    with pytest.raises(Rejected, match=reason):
+    result = log_mel.compute_features(utterance(tmp_path / 'a.wav'), SPEC)
+    assert isinstance(result, Rejection)
+    with pytest.raises(Rejection, match=reason):
         raise result
 
 
@@ -217,7 +217,7 @@ def test_what_is_no_file_is_rejected(tmp_path):
     os.mkfifo(tmp_path / 'pipe.wav')  # opening it would wait for ever
     (tmp_path / 'link.wav').symlink_to(tmp_path / 'gone.wav')
     names = ('folder.wav', 'pipe.wav', 'link.wav', 'gone.wav')
-    reasons = {name: str(log_mel.features(utterance(tmp_path / name), SPEC)) for name in names}
+    reasons = {name: str(log_mel.compute_features(utterance(tmp_path / name), SPEC)) for name in names}
     assert reasons == {
         'folder.wav': 'unreadable: not a file',
         'pipe.wav': 'unreadable: not a file',
@@ -228,13 +228,13 @@ def test_what_is_no_file_is_rejected(tmp_path):
 
 @pytest.mark.parametrize('name', ['x' * 300 + '.wav', 'a\0b.wav'])
 def test_an_impossible_name_is_rejected(tmp_path, name):
-    assert 'unreadable' in str(log_mel.features(utterance(tmp_path / name), SPEC))
+    assert 'unreadable' in str(log_mel.compute_features(utterance(tmp_path / name), SPEC))
 
 
 def test_a_name_of_any_bytes_and_a_wrong_extension_are_read(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b'/\xff\xfe.wav'))
     path.write_bytes(flac())
-    assert log_mel.features(utterance(path), SPEC)['frames'] == 101
+    assert log_mel.compute_features(utterance(path), SPEC)['frames'] == 101
 
 
 def test_a_file_without_permission_is_rejected(tmp_path):
@@ -242,7 +242,7 @@ def test_a_file_without_permission_is_rejected(tmp_path):
     u.path.chmod(0)
     if os.access(u.path, os.R_OK):
         pytest.skip('root may read everything')
-    assert 'unreadable' in str(log_mel.features(u, SPEC))
+    assert 'unreadable' in str(log_mel.compute_features(u, SPEC))
 
 
 @pytest.mark.parametrize('channels', [1, 2])
@@ -251,12 +251,12 @@ def test_a_film_is_its_first_sound_track(channels, rate, tmp_path):
     pytest.importorskip('av')
     wave = np.stack([tone(1.2, rate=rate, gain=0.1 * (c + 1)) for c in range(channels)], axis=1)
     corpus_trees.film(tmp_path / 'Größe.AVI', wave, rate)
-    samples, found = log_mel.read(utterance(tmp_path / 'Größe.AVI'))
+    samples, found = log_mel.read_samples(utterance(tmp_path / 'Größe.AVI'))
     assert (samples.dtype, found) == (np.float32, rate)
     np.testing.assert_allclose(samples, wave, atol=2**-15)
-    cut, _ = log_mel.read(utterance(tmp_path / 'Größe.AVI', 0.25, 1.0))
+    cut, _ = log_mel.read_samples(utterance(tmp_path / 'Größe.AVI', 0.25, 1.0))
     np.testing.assert_array_equal(cut, samples[rate // 4 : rate])
-    assert log_mel.features(utterance(tmp_path / 'Größe.AVI'), SPEC)['frames'] == 121
+    assert log_mel.compute_features(utterance(tmp_path / 'Größe.AVI'), SPEC)['frames'] == 121
 
 
 @pytest.mark.parametrize(
@@ -274,8 +274,8 @@ def test_a_damaged_film_is_rejected(damage, said, tmp_path):
     path = tmp_path / 'a.avi'
     corpus_trees.film(path, tone(1.2), RATE)
     path.write_bytes(damage(path.read_bytes()))
-    result = log_mel.features(utterance(path), SPEC)
-    assert isinstance(result, Rejected)
+    result = log_mel.compute_features(utterance(path), SPEC)
+    assert isinstance(result, Rejection)
     assert str(result).startswith(said)
 
 
@@ -286,19 +286,19 @@ def test_a_film_without_sound_or_past_its_end_is_rejected(tmp_path):
         picture.width = picture.height = 16
         file.mux(picture.encode(av.VideoFrame(16, 16, 'yuv420p')))
         file.mux(picture.encode())
-    with pytest.raises(Rejected, match='a film without sound'):
-        log_mel.read(utterance(tmp_path / 'silent.avi'))
+    with pytest.raises(Rejection, match='a film without sound'):
+        log_mel.read_samples(utterance(tmp_path / 'silent.avi'))
     corpus_trees.film(tmp_path / 'a.avi', tone(1.2), RATE)
-    with pytest.raises(Rejected, match='outside the file'):
-        log_mel.read(utterance(tmp_path / 'a.avi', 1.0, 2.0))
+    with pytest.raises(Rejection, match='outside the file'):
+        log_mel.read_samples(utterance(tmp_path / 'a.avi', 1.0, 2.0))
 
 
 def test_films_without_pyav_are_refused_at_once(tmp_path, monkeypatch):
     films = [utterance(tmp_path / 'a.wav'), utterance(tmp_path / 'b.AVI')]
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(Refusal, match=r"b\.AVI is a film; .*pip install -e '\.\[video\]'"):
-        log_mel.require(films)
-    log_mel.require(films[:1])
+    with pytest.raises(UserError, match=r"b\.AVI is a film; .*pip install -e '\.\[video\]'"):
+        log_mel.check_video_support(films)
+    log_mel.check_video_support(films[:1])
     monkeypatch.undo()
     pytest.importorskip('av')
-    log_mel.require(films)
+    log_mel.check_video_support(films)

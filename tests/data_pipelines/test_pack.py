@@ -12,9 +12,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from data_pipelines import batches, builder, corpora, folds, pack, shards
-from data_pipelines.log_mel import SIGNATURE, LogMel
-from data_pipelines.prepare import RECORD
-from data_pipelines.refusal import Refusal
+from data_pipelines.log_mel import LogMel, SIGNATURE_SIZE
+from data_pipelines.prepare import RECORD_FILE
+from data_pipelines.refusal import UserError
 
 SPEC, BANDS = LogMel(bands=4), 4
 ROOT = Path(__file__).parent.parent.parent
@@ -25,15 +25,15 @@ def example(n: int) -> dict:
     mel_TxM = np.random.default_rng(n).normal(size=(50 + 10 * n, BANDS)).astype(np.float16)
     moments = {'mean_M': mel_TxM.mean(0, dtype=np.float32), 'variance_M': mel_TxM.var(0, dtype=np.float32)}
     text = (
-        dict.fromkeys(builder.TEXTS, 'x')
-        | dict.fromkeys(builder.RATINGS, 0.5)
+        dict.fromkeys(builder.TEXT_COLUMNS, 'x')
+        | dict.fromkeys(builder.RATING_COLUMNS, 0.5)
         | {
             'utterance': f'é{n}',
             'speaker': f's{n % 3}',
             'emotion': 'sad' if n % 2 else 'angry',
         }
     )
-    moments |= {'sha256': '', 'signature_S': np.ones(SIGNATURE, np.float16)}
+    moments |= {'sha256': '', 'signature_S': np.ones(SIGNATURE_SIZE, np.float16)}
     return text | moments | {'mel_TxM': mel_TxM, 'frames': len(mel_TxM), 'seconds': 0.5}
 
 
@@ -41,9 +41,9 @@ def example(n: int) -> dict:
 def prepared(tmp_path_factory) -> Path:
     """data/ with twelve utterances by three speakers, as shards and as .npz."""
     place = tmp_path_factory.mktemp('data')
-    shard = builder.write(corpora.load('folder'), SPEC, [example(n) for n in range(12)], place)
-    (shard / RECORD).write_text(json.dumps({'fingerprint': 'this one'}))
-    pack.pack(shard, pack.place(place, 'folder', SPEC))
+    shard = builder.write_shards(corpora.load_corpus('folder'), SPEC, [example(n) for n in range(12)], place)
+    (shard / RECORD_FILE).write_text(json.dumps({'fingerprint': 'this one'}))
+    pack.write_npz(shard, pack.npz_path(place, 'folder', SPEC))
     return place
 
 
@@ -59,60 +59,60 @@ def config(data: Path, resident: str = 'auto') -> ConfigDict:
 
 
 def npz(data: Path) -> Path:
-    return data / 'folder' / SPEC.packed_name
+    return data / 'folder' / SPEC.npz_name
 
 
 def folder(data: Path) -> Path:
-    return next(data.rglob(RECORD)).parent
+    return next(data.rglob(RECORD_FILE)).parent
 
 
 def test_columns_and_features_are_those_of_the_shards(prepared):
     """To the bit and in the same order."""
-    packed, sharded = pack.read(npz(prepared)), shards.read(folder(prepared))
+    packed, sharded = pack.read_columns(npz(prepared)), shards.read_columns(folder(prepared))
     assert packed.text.keys() == sharded.text.keys()
     for name, column in sharded.text.items():
         np.testing.assert_array_equal(packed.text[name], column)
     for name in ('frames_N', 'rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS'):
         np.testing.assert_array_equal(getattr(packed, name), getattr(sharded, name))
         assert getattr(packed, name).dtype == getattr(sharded, name).dtype
-    assert (packed.packed, sharded.packed) == (True, False)
-    mel_RxM = shards.load(packed)
+    assert (packed.is_packed, sharded.is_packed) == (True, False)
+    mel_RxM = shards.read_all_features(packed)
     assert mel_RxM.dtype == np.float16
-    np.testing.assert_array_equal(mel_RxM, shards.load(sharded))
+    np.testing.assert_array_equal(mel_RxM, shards.read_all_features(sharded))
 
 
 def test_some_utterances_of_an_npz_are_those_of_the_shards(prepared):
     """As where the label space leaves some out, or a corpus is one of several."""
-    packed, sharded = pack.read(npz(prepared)), shards.read(folder(prepared))
+    packed, sharded = pack.read_columns(npz(prepared)), shards.read_columns(folder(prepared))
     some = [7, 2, 11]
-    np.testing.assert_array_equal(shards.load(packed[some]), shards.load(sharded[some]))
-    both = shards.together([sharded, packed[some]])
-    np.testing.assert_array_equal(shards.load(both), np.concatenate([shards.load(sharded), shards.load(sharded[some])]))
+    np.testing.assert_array_equal(shards.read_all_features(packed[some]), shards.read_all_features(sharded[some]))
+    both = shards.concatenate_datasets([sharded, packed[some]])
+    np.testing.assert_array_equal(shards.read_all_features(both), np.concatenate([shards.read_all_features(sharded), shards.read_all_features(sharded[some])]))
 
 
 def test_the_npz_is_read_where_there_is_one(prepared):
     """With the shards beside it or not, unless features are to be streamed."""
-    assert batches.places(config(prepared)) == [npz(prepared)]
-    assert batches.places(config(prepared, resident='off')) == [folder(prepared)]
-    assert batches.read(config(prepared)).packed
+    assert batches.find_datasets(config(prepared)) == [npz(prepared)]
+    assert batches.find_datasets(config(prepared, resident='off')) == [folder(prepared)]
+    assert batches.read_utterances(config(prepared)).is_packed
 
 
 def test_an_npz_alone_is_enough_and_cannot_be_streamed(data):
     """A machine to which nothing but the .npz has been copied."""
-    before = batches.fingerprints(config(data))
+    before = batches.read_fingerprints(config(data))
     shutil.rmtree(folder(data))
-    assert batches.fingerprints(config(data)) == before
-    assert len(batches.read(config(data))) == 12
-    with pytest.raises(Refusal, match=r'npz cannot be streamed.*config\.data\.resident'):
-        batches.read(config(data, resident='off'))
+    assert batches.read_fingerprints(config(data)) == before
+    assert len(batches.read_utterances(config(data))) == 12
+    with pytest.raises(UserError, match=r'npz cannot be streamed.*config\.data\.resident'):
+        batches.read_utterances(config(data, resident='off'))
 
 
 def test_an_npz_of_other_data_is_not_used(data):
     """The corpus has been prepared anew since it was packed: its fingerprint is another."""
-    record = folder(data) / RECORD
+    record = folder(data) / RECORD_FILE
     record.write_text(json.dumps(json.loads(record.read_text()) | {'fingerprint': 'other'}))
-    assert batches.places(config(data)) == [folder(data)]
-    assert batches.fingerprints(config(data)) == {'folder': 'other'}
+    assert batches.find_datasets(config(data)) == [folder(data)]
+    assert batches.read_fingerprints(config(data)) == {'folder': 'other'}
 
 
 WITHOUT_TENSORFLOW = """
@@ -134,11 +134,11 @@ np.savez(sys.argv[2], mel_RxM=shards.load(utterances), **batch)
 
 def test_training_data_are_made_of_an_npz_without_tensorflow(data, tmp_path):
     """Where it is not installed: the features and batches are those of the shards."""
-    utterances = shards.read(folder(data))
-    made = folds.make(utterances, folds.Protocol(folds=3))
-    items = batches.scoring(made, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
-    (_, expected), *_ = batches.resident(batches.Table(utterances, made, 'global', True), items)
-    expected['mel_RxM'] = shards.load(utterances)
+    utterances = shards.read_columns(folder(data))
+    made = folds.make_folds(utterances, folds.Protocol(folds=3))
+    items = batches.evaluation_items(made, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
+    (_, expected), *_ = batches.resident_feed(batches.ExampleTable(utterances, made, 'global', True), items)
+    expected['mel_RxM'] = shards.read_all_features(utterances)
     shutil.rmtree(folder(data))
     options = config(data).to_json()
     subprocess.run([sys.executable, '-c', WITHOUT_TENSORFLOW, options, tmp_path / 'batch.npz'], cwd=ROOT, check=True)
@@ -187,8 +187,8 @@ DAMAGE = {
 def test_a_damaged_npz_is_refused_by_name(data, damage):
     """In a sentence, before it can do harm: nothing is ever unpickled."""
     damage(npz(data))
-    with pytest.raises(Refusal, match=r'\.npz is damaged or none of ours'):
-        shards.load(batches.read(config(data)))
+    with pytest.raises(UserError, match=r'\.npz is damaged or none of ours'):
+        shards.read_all_features(batches.read_utterances(config(data)))
 
 
 def test_an_npz_holds_no_pickle(prepared):
@@ -202,7 +202,7 @@ def test_a_pack_that_fails_leaves_the_one_before(data, monkeypatch):
     before = npz(data).read_bytes()
     monkeypatch.setattr(np, 'savez', lambda file, **arrays: file.write(b'half') and 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        pack.pack(folder(data), npz(data))
+        pack.write_npz(folder(data), npz(data))
     assert npz(data).read_bytes() == before
 
 
@@ -212,7 +212,7 @@ def test_the_command_packs_what_is_prepared_and_says_where(data, monkeypatch, ca
     monkeypatch.setattr(sys, 'argv', ['pack', 'folder', '--dir', str(data), '--bands', '4'])
     pack.main()
     assert str(npz(data)) in capsys.readouterr().out
-    assert len(pack.read(npz(data))) == 12
+    assert len(pack.read_columns(npz(data))) == 12
     monkeypatch.setattr(sys, 'argv', ['pack', 'emodb', '--dir', str(data)])
     with pytest.raises(SystemExit, match='2'):
         pack.main()

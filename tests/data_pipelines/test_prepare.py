@@ -20,8 +20,8 @@ import threadpoolctl
 from ml_collections import ConfigDict
 
 from data_pipelines import batches, builder, corpora, log_mel, prepare
-from data_pipelines.log_mel import LogMel, Rejected
-from data_pipelines.refusal import Refusal
+from data_pipelines.log_mel import LogMel, Rejection
+from data_pipelines.refusal import UserError
 
 pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow and TFDS have deprecations of their own
 SPEC = LogMel()
@@ -53,7 +53,7 @@ def tree(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def prepared(tree, tmp_path_factory) -> Path:
-    return prepare.prepare('emodb', tree, tmp_path_factory.mktemp('data'), SPEC, allow_partial=True, workers=2)
+    return prepare.prepare_corpus('emodb', tree, tmp_path_factory.mktemp('data'), SPEC, allow_partial=True, workers=2)
 
 
 @pytest.fixture(scope='module')
@@ -81,7 +81,7 @@ def tool(*arguments, **kwargs) -> subprocess.CompletedProcess:
 
 
 def test_accepted_and_rejected_are_all_that_was_walked(prepared, tree):
-    walked = {u.name for u in corpora.load('emodb').walk(tree)}
+    walked = {u.name for u in corpora.load_corpus('emodb').walk(tree)}
     accepted, rejected = rows(prepared / 'utterances.csv'), rows(prepared / 'rejected.csv')
     assert sorted(walked) == sorted(r['utterance'] for r in accepted + rejected)
     assert len(walked) == 24
@@ -100,17 +100,17 @@ def test_the_shards_carry_their_own_description(prepared):
 
 
 def test_tfds_load_gives_back_the_features_to_the_bit_in_the_order_of_the_walk(loaded, tree):
-    walked = [u for u in corpora.load('emodb').walk(tree) if u.name not in DAMAGED]
+    walked = [u for u in corpora.load_corpus('emodb').walk(tree) if u.name not in DAMAGED]
     assert list(loaded) == [u.name for u in walked]
     with threadpoolctl.threadpool_limits(1):
-        computed = [log_mel.features(u, SPEC) for u in walked]
+        computed = [log_mel.compute_features(u, SPEC) for u in walked]
     for u, features in zip(walked, computed):
         example = loaded[u.name]
         assert example['mel_TxM'].dtype == np.float16
         assert example['sha256'].decode() == features.pop('sha256')
         for key, value in features.items():
             np.testing.assert_array_equal(example[key], np.asarray(value, example[key].dtype))
-        for key, value in builder.labels(u).items():
+        for key, value in builder.label_columns(u).items():
             found = example[key].decode() if isinstance(value, str) else example[key]
             np.testing.assert_array_equal(found, value)
 
@@ -134,7 +134,7 @@ def test_what_is_prepared_is_found_without_tensorflow_and_not_prepared_again(pre
     assert (again.returncode, again.stderr) == (0, '')
     assert f'already prepared: {prepared}' in again.stdout
     assert (prepared / 'dataset_info.json').stat().st_mtime_ns == before
-    assert prepare.find(out, 'emodb', LogMel(bands=40)) is None
+    assert prepare.find_dataset(out, 'emodb', LogMel(bands=40)) is None
 
 
 def test_what_another_librosa_prepared_is_said_to_be_that(prepared, monkeypatch):
@@ -144,21 +144,21 @@ def test_what_another_librosa_prepared_is_said_to_be_that(prepared, monkeypatch)
         {'dir': str(out), 'corpora': ('emodb',), 'features': dataclasses.asdict(SPEC), 'upstream': '', 'resident': 'auto'},
         convert_dict=False,
     )
-    assert batches.places(config) == [prepared]
+    assert batches.find_datasets(config) == [prepared]
     monkeypatch.setattr(importlib.metadata, 'version', lambda package: '99.0' if package == 'librosa' else real(package))
     with pytest.raises(
-        Refusal, match=rf'EMO-DB was prepared with librosa {real("librosa")} .*{prepared}.* this is librosa 99\.0'
+        UserError, match=rf'EMO-DB was prepared with librosa {real("librosa")} .*{prepared}.* this is librosa 99\.0'
     ):
-        batches.places(config)
+        batches.find_datasets(config)
     config.features = dataclasses.asdict(LogMel(bands=40))
-    with pytest.raises(Refusal, match='EMO-DB is not prepared'):
-        batches.places(config)
+    with pytest.raises(UserError, match='EMO-DB is not prepared'):
+        batches.find_datasets(config)
 
 
 def test_another_source_is_not_passed_off_as_the_prepared_one(prepared, tmp_path):
     speech(tmp_path / '03a01Fa.wav', 0)
-    with pytest.raises(Refusal, match='lists other utterances'):
-        prepare.prepare('emodb', tmp_path, prepared.parents[2], SPEC, allow_partial=True)
+    with pytest.raises(UserError, match='lists other utterances'):
+        prepare.prepare_corpus('emodb', tmp_path, prepared.parents[2], SPEC, allow_partial=True)
 
 
 @pytest.mark.parametrize('content', ['{', '{}', '[1]'])
@@ -166,15 +166,15 @@ def test_a_damaged_record_is_refused_by_name(prepared, tmp_path, tree, content):
     """By the same command again, and where training looks for the data."""
     copy = tmp_path / 'data'
     shutil.copytree(prepared.parents[2], copy)
-    (file,) = copy.rglob(prepare.RECORD)
+    (file,) = copy.rglob(prepare.RECORD_FILE)
     file.write_text(content)
-    with pytest.raises(Refusal, match=r'prepared\.json is damaged .* Remove .* prepare the corpus again'):
-        prepare.prepare('emodb', tree, copy, SPEC, allow_partial=True)
-    with pytest.raises(Refusal, match=r'prepared\.json is damaged'):
-        prepare.record(file.parent)
+    with pytest.raises(UserError, match=r'prepared\.json is damaged .* Remove .* prepare the corpus again'):
+        prepare.prepare_corpus('emodb', tree, copy, SPEC, allow_partial=True)
+    with pytest.raises(UserError, match=r'prepared\.json is damaged'):
+        prepare.read_record(file.parent)
     file.unlink()
-    with pytest.raises(Refusal, match=r'without its prepared\.json'):
-        prepare.prepare('emodb', tree, copy, SPEC, allow_partial=True)
+    with pytest.raises(UserError, match=r'without its prepared\.json'):
+        prepare.prepare_corpus('emodb', tree, copy, SPEC, allow_partial=True)
 
 
 def test_a_kill_leaves_nothing_that_looks_whole_and_the_same_command_mends_it(tree, tmp_path):
@@ -185,16 +185,16 @@ def test_a_kill_leaves_nothing_that_looks_whole_and_the_same_command_mends_it(tr
             assert process.poll() is None and time.time() < deadline  # noqa: PT018
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-    assert prepare.find(tmp_path, 'emodb', SPEC) is None
+    assert prepare.find_dataset(tmp_path, 'emodb', SPEC) is None
     assert [p.name.split('-')[0] for p in tmp_path.iterdir()] == ['.staging']
-    home = prepare.prepare('emodb', tree, tmp_path, SPEC, allow_partial=True, workers=1)
-    assert prepare.find(tmp_path, 'emodb', SPEC) == home
+    home = prepare.prepare_corpus('emodb', tree, tmp_path, SPEC, allow_partial=True, workers=1)
+    assert prepare.find_dataset(tmp_path, 'emodb', SPEC) == home
     assert [p.name for p in tmp_path.iterdir()] == ['emodb']  # what the killed process left is gone
 
 
 def test_a_worker_that_dies_costs_no_utterance(tree):
-    utterances = [u for u in corpora.load('emodb').walk(tree) if u.name not in DAMAGED]
-    with builder.computed(utterances, SPEC, 1) as results:
+    utterances = [u for u in corpora.load_corpus('emodb').walk(tree) if u.name not in DAMAGED]
+    with builder.run_workers(utterances, SPEC, 1) as results:
         first = next(results)
         children = Path(f'/proc/self/task/{os.getpid()}/children')
         if not children.exists():
@@ -204,7 +204,7 @@ def test_a_worker_that_dies_costs_no_utterance(tree):
                 os.kill(int(pid), signal.SIGKILL)
         rest = list(results)
     assert [u for u, _ in [first, *rest]] == utterances
-    assert not [r for _, r in [first, *rest] if isinstance(r, Rejected)]
+    assert not [r for _, r in [first, *rest] if isinstance(r, Rejection)]
 
 
 def test_wrong_counts_are_refused_before_anything_is_decoded(tree, tmp_path):
@@ -250,8 +250,8 @@ def test_help_lists_the_options_of_the_features(capsys, monkeypatch):
 
 def test_a_corpus_of_which_nothing_can_be_used_is_refused(tmp_path):
     (tmp_path / '03a01Fa.wav').write_bytes(b'')
-    with pytest.raises(Refusal, match=r'None of the 1 utterances can be used; the first, .*03a01Fa\.wav, is empty'):
-        prepare.prepare('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True, workers=1)
+    with pytest.raises(UserError, match=r'None of the 1 utterances can be used; the first, .*03a01Fa\.wav, is empty'):
+        prepare.prepare_corpus('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True, workers=1)
     assert list((tmp_path / 'data').iterdir()) == []
 
 
@@ -259,14 +259,14 @@ def test_the_same_utterance_twice_is_refused_with_both_places(tmp_path):
     """As in copies of RAVDESS that hold all of it twice."""
     speech(tmp_path / 'wav/03a01Fa.wav', 0)
     speech(tmp_path / 'copy/03a01Fa.wav', 0)
-    with pytest.raises(Refusal, match=r'03a01Fa twice: .*copy/03a01Fa\.wav and .*wav/03a01Fa\.wav'):
-        prepare.prepare('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True)
+    with pytest.raises(UserError, match=r'03a01Fa twice: .*copy/03a01Fa\.wav and .*wav/03a01Fa\.wav'):
+        prepare.prepare_corpus('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True)
 
 
 def test_a_folder_of_ones_own_is_prepared_by_segments(tmp_path):
     speech(tmp_path / 'a.wav', 0, 2.0)
     (tmp_path / 'list.csv').write_text('path,speaker,emotion,start,end\na.wav,1,sad,0,1\na.wav,2,happy,1,2\nb.wav,2,happy,,\n')
-    home = prepare.prepare('folder', tmp_path / 'list.csv', tmp_path / 'data', SPEC, workers=1)
+    home = prepare.prepare_corpus('folder', tmp_path / 'list.csv', tmp_path / 'data', SPEC, workers=1)
     assert [(r['utterance'], r['seconds'], r['corpus']) for r in rows(home / 'utterances.csv')] == [
         ('a.wav#0-1', '1.0', 'folder'),
         ('a.wav#1-2', '1.0', 'folder'),
@@ -283,8 +283,8 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tree, tmp_path, monkeypatc
 
     tf = pytest.importorskip('tensorflow')
     monkeypatch.setattr(file_adapters.TfRecordFileAdapter, 'write_examples', full)
-    with pytest.raises(Refusal, match=f'{os.strerror(errno.ENOSPC)}.*another --out'):
-        prepare.prepare('emodb', tree, tmp_path, SPEC, allow_partial=True, workers=1)
+    with pytest.raises(UserError, match=f'{os.strerror(errno.ENOSPC)}.*another --out'):
+        prepare.prepare_corpus('emodb', tree, tmp_path, SPEC, allow_partial=True, workers=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -293,8 +293,8 @@ def test_no_permission_to_write_is_a_sentence(tree, tmp_path):
     out.mkdir(mode=0o500)
     if os.access(out, os.W_OK):
         pytest.skip('root may write everywhere')
-    with pytest.raises(Refusal, match='Permission denied'):
-        prepare.prepare('emodb', tree, out, SPEC, allow_partial=True, workers=1)
+    with pytest.raises(UserError, match='Permission denied'):
+        prepare.prepare_corpus('emodb', tree, out, SPEC, allow_partial=True, workers=1)
 
 
 def test_the_command_needs_no_jax_and_prints_what_was_accepted_and_why_the_rest_was_not(tree, tmp_path):
@@ -310,6 +310,6 @@ def test_the_command_needs_no_jax_and_prints_what_was_accepted_and_why_the_rest_
     assert done.returncode == 0, done.stderr
     assert 'accepted' in done.stdout
     assert '4 speakers' in done.stdout
-    home = prepare.find(tmp_path, 'emodb', LogMel(bands=40))
+    home = prepare.find_dataset(tmp_path, 'emodb', LogMel(bands=40))
     assert all(f'{r["path"]}: {r["reason"]}' in done.stdout for r in rows(home / 'rejected.csv'))
     assert 'WARNING' not in done.stderr  # the progress bar is all there is

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines.refusal import Refusal, spoken
+from data_pipelines.refusal import UserError, exit_on_user_error
 
 ROOT = Path(__file__).parents[2]
 
 
 def ended(wrong: BaseException, capsys, afterwards='The same command goes on.') -> tuple[int, str]:
     """The status, and what was said."""
-    with pytest.raises(SystemExit) as end, spoken(afterwards):
+    with pytest.raises(SystemExit) as end, exit_on_user_error(afterwards):
         raise wrong
     return end.value.code, capsys.readouterr().err
 
 
 def test_a_refusal_is_a_sentence_and_status_2(capsys):
-    assert ended(Refusal('No corpus in data/.'), capsys) == (2, 'No corpus in data/.\n')
+    assert ended(UserError('No corpus in data/.'), capsys) == (2, 'No corpus in data/.\n')
 
 
 @pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR])
@@ -37,7 +37,7 @@ def test_ctrl_c_is_no_error_of_ours(capsys):
 
 @pytest.mark.parametrize('wrong', [ValueError('a fault of ours'), OSError(errno.EBADF, 'a fault of ours'), OSError('of none')])
 def test_a_fault_of_ours_keeps_its_trace(wrong):
-    with pytest.raises(type(wrong)) as found, spoken():
+    with pytest.raises(type(wrong)) as found, exit_on_user_error():
         raise wrong
     assert found.value is wrong
 
@@ -54,6 +54,6 @@ def test_a_pipe_that_has_had_enough_is_no_error(tmp_path):
 
 
 def test_what_ends_well_says_nothing(capsys):
-    with spoken('The same command goes on.'):
+    with exit_on_user_error('The same command goes on.'):
         pass
     assert capsys.readouterr() == ('', '')

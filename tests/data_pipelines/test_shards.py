@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines import shards
+from data_pipelines import builder, shards
 from data_pipelines.log_mel import LogMel
-from data_pipelines.prepare import prepare
-from data_pipelines.refusal import Refusal
+from data_pipelines.prepare import prepare_corpus
+from data_pipelines.refusal import UserError
 
 
 @pytest.fixture(scope='module')
@@ -18,7 +18,7 @@ def prepared(tmp_path_factory):
     """Nine utterances of noise of different lengths, prepared, and their features as TFDS reads them."""
     import tensorflow_datasets as tfds
 
-    shards.import_tensorflow()
+    builder.import_tensorflow()
     folder = tmp_path_factory.mktemp('noise')
     random = np.random.default_rng(0)
     lines = ['path,speaker,emotion']
@@ -26,7 +26,7 @@ def prepared(tmp_path_factory):
         soundfile.write(folder / f'{n}.wav', 0.1 * random.standard_normal(8_000 + 1_600 * n), 16_000)
         lines.append(f'{n}.wav,s{n % 3},{"angry" if n % 2 else "sad"}')
     (folder / 'list.csv').write_text('\n'.join(lines) + '\n')
-    place = prepare('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)
+    place = prepare_corpus('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)
     mel = [e['mel_TxM'] for e in tfds.as_numpy(tfds.builder_from_directory(place).as_dataset(split='utterances'))]
     return place, mel
 
@@ -34,7 +34,7 @@ def prepared(tmp_path_factory):
 def test_the_columns_are_those_of_the_shards(prepared):
     """Names, labels, lengths and moments are read without the features."""
     place, mel = prepared
-    u = shards.read(place)
+    u = shards.read_columns(place)
     assert u.text['utterance'].tolist() == [f'{n}.wav' for n in range(9)]
     assert u.text['emotion'].tolist() == ['sad', 'angry'] * 4 + ['sad']
     assert u.frames_N.tolist() == [len(m) for m in mel]
@@ -44,20 +44,20 @@ def test_the_columns_are_those_of_the_shards(prepared):
 def test_all_features_are_loaded_one_utterance_after_another(prepared):
     """To the bit, in the order of the rows, which may be some of them in any order."""
     place, mel = prepared
-    u = shards.read(place)
-    loaded_RxM = shards.load(u)
+    u = shards.read_columns(place)
+    loaded_RxM = shards.read_all_features(u)
     assert loaded_RxM.dtype == np.float16
     np.testing.assert_array_equal(loaded_RxM, np.concatenate(mel))
-    np.testing.assert_array_equal(shards.load(u[[7, 2, 3]]), np.concatenate([mel[7], mel[2], mel[3]]))
+    np.testing.assert_array_equal(shards.read_all_features(u[[7, 2, 3]]), np.concatenate([mel[7], mel[2], mel[3]]))
 
 
 def test_features_come_in_the_order_asked_for_cut_and_padded(prepared):
     """Any rows, twice too, from any frame, to the bit; row -1 is all zeros; lengths may differ from batch to batch."""
     place, mel = prepared
-    u = shards.read(place)
+    u = shards.read_columns(place)
     first = np.array([[8, 0, -1], [3, 3, 1]]), np.array([[20, 0, 0], [0, 7, 55]]), 50
     second = np.array([2, 5]), np.array([0, 0]), 110
-    a, b = shards.stream(u, [first, second])
+    a, b = shards.stream_features(u, [first, second])
     assert a.shape == (2, 3, 50, 64)
     assert a.dtype == np.float16
     for got, row, start in zip(a.reshape(-1, 50, 64), first[0].ravel(), first[1].ravel()):
@@ -70,26 +70,26 @@ def test_features_come_in_the_order_asked_for_cut_and_padded(prepared):
 def test_several_data_sets_keep_their_names_apart(prepared):
     """Two corpora may use the same names: utterances, speakers and sessions are told apart by the corpus."""
     place, _ = prepared
-    one, two = shards.read(place), shards.read(place)
+    one, two = shards.read_columns(place), shards.read_columns(place)
     two.text['corpus'] = np.full(9, 'other')
-    both = shards.together([one, two])
+    both = shards.concatenate_datasets([one, two])
     assert len(both) == 18
     assert set(both.text['speaker']) == {f'{c}/s{n}' for c in ('folder', 'other') for n in range(3)}
     assert both.text['utterance'].tolist() == [f'{c}/{n}.wav' for c in ('folder', 'other') for n in range(9)]
     assert both.text['emotion'].tolist() == [*one.text['emotion'], *two.text['emotion']]
-    assert shards.together([one]) is one
+    assert shards.concatenate_datasets([one]) is one
 
 
 def test_several_data_sets_find_their_features(prepared, tmp_path):
     """Each utterance in its own file, loaded or streamed."""
     place, mel = prepared
-    one = shards.read(place)
-    two = shards.read(shutil.copytree(place, tmp_path / place.parts[-3] / place.parts[-2] / place.parts[-1]))
-    both = shards.together([one, two[[4, 0]]])
+    one = shards.read_columns(place)
+    two = shards.read_columns(shutil.copytree(place, tmp_path / place.parts[-3] / place.parts[-2] / place.parts[-1]))
+    both = shards.concatenate_datasets([one, two[[4, 0]]])
     assert both.files == one.files + two.files
     assert both.file_N.tolist() == [0] * 9 + [1] * 2
-    np.testing.assert_array_equal(shards.load(both), np.concatenate([*mel, mel[4], mel[0]]))
-    (got,) = shards.stream(both, [(np.array([9, 1, 10]), np.zeros(3, int), 40)])
+    np.testing.assert_array_equal(shards.read_all_features(both), np.concatenate([*mel, mel[4], mel[0]]))
+    (got,) = shards.stream_features(both, [(np.array([9, 1, 10]), np.zeros(3, int), 40)])
     np.testing.assert_array_equal(got, [mel[4][:40], mel[1][:40], mel[0][:40]])
 
 
@@ -107,7 +107,7 @@ def cut(file: Path) -> None:
 
 def foreign(file: Path) -> None:
     """Puts a TFRecord in its place that holds something else, as many bytes and more."""
-    tf = shards.import_tensorflow()
+    tf = builder.import_tensorflow()
     example = tf.train.Example(features=tf.train.Features(feature={'image': tf.train.Feature()}))
     size = file.stat().st_size
     with tf.io.TFRecordWriter(str(file)) as writer:
@@ -130,20 +130,20 @@ def test_a_damaged_shard_is_named(copy, damage):
     """As soon as the columns are read, in a sentence that says what to do."""
     (shard,) = copy.glob('*.tfrecord*')
     damage(shard)
-    with pytest.raises(Refusal, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
-        shards.read(copy)
+    with pytest.raises(UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
+        shards.read_columns(copy)
 
 
 @pytest.mark.parametrize('damage', [d for d in DAMAGE if d != 'flip'])
 def test_a_shard_that_changes_after_its_columns_were_read_is_named(copy, damage):
     """Instead of features that are none; a flipped bit is found at the next start."""
-    utterances = shards.read(copy)
+    utterances = shards.read_columns(copy)
     (shard,) = copy.glob('*.tfrecord*')
     DAMAGE[damage](shard)
-    with pytest.raises(Refusal, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
-        shards.load(utterances)
-    with pytest.raises(Refusal, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
-        list(shards.stream(utterances, [(np.arange(9), np.zeros(9, int), 40)] * 2))
+    with pytest.raises(UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
+        shards.read_all_features(utterances)
+    with pytest.raises(UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
+        list(shards.stream_features(utterances, [(np.arange(9), np.zeros(9, int), 40)] * 2))
 
 
 def overwrite(fill: bytes):
@@ -185,11 +185,11 @@ LATER_DAMAGE = {
 def test_the_one_shard_that_is_damaged_while_streaming_is_named(prepared, copy, damage, capfd):
     """Of two corpora the second: the first is not named, and TensorFlow prints no stack."""
     place, _ = prepared
-    both = shards.together([shards.read(place), shards.read(copy)])
+    both = shards.concatenate_datasets([shards.read_columns(place), shards.read_columns(copy)])
     sound, damaged = both.files
     damage(Path(damaged))
-    stream = shards.stream(both, [(np.arange(18), np.zeros(18, int), 40)] * 5)
-    with pytest.raises(Refusal, match=r'is damaged or missing .*Remove .* and prepare') as refusal:
+    stream = shards.stream_features(both, [(np.arange(18), np.zeros(18, int), 40)] * 5)
+    with pytest.raises(UserError, match=r'is damaged or missing .*Remove .* and prepare') as refusal:
         list(stream)
     assert str(refusal.value).startswith(f'{damaged} is damaged')
     assert sound not in str(refusal.value)
@@ -206,8 +206,8 @@ def test_an_error_of_the_caller_is_no_damage(prepared):
         raise ArithmeticError('the order is wrong')
 
     with pytest.raises(Exception, match='the order is wrong') as error:
-        list(shards.stream(shards.read(place), batches()))
-    assert not isinstance(error.value, Refusal)
+        list(shards.stream_features(shards.read_columns(place), batches()))
+    assert not isinstance(error.value, UserError)
 
 
 @pytest.mark.parametrize('name', ['dataset_info.json', 'features.json'])
@@ -215,5 +215,5 @@ def test_an_error_of_the_caller_is_no_damage(prepared):
 def test_a_damaged_description_is_named(copy, name, damage):
     """What TFDS would end in is no help to anybody."""
     DAMAGE.get(damage, lambda file: file.write_text(damage))(copy / name)
-    with pytest.raises(Refusal, match=rf'{name} (or features.json )?is damaged or missing .*Remove .* and prepare'):
-        shards.read(copy)
+    with pytest.raises(UserError, match=rf'{name} (or features.json )?is damaged or missing .*Remove .* and prepare'):
+        shards.read_columns(copy)

@@ -9,7 +9,7 @@ import pytest
 from made_up import utterances
 
 from data_pipelines import batches, folds, subsets
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from data_pipelines.subsets import Subset
 
 CLASSES = ('angry', 'happy', 'neutral', 'sad')
@@ -18,17 +18,17 @@ CLASSES = ('angry', 'happy', 'neutral', 'sad')
 @pytest.fixture(scope='module')
 def u():
     """Twelve speakers who alternate in sex, with 5 utterances of each of four classes."""
-    return utterances(speakers=12, each=5, classes=CLASSES)
+    return utterances(speakers=12, per_class=5, classes=CLASSES)
 
 
 @pytest.fixture(scope='module')
 def fold(u):
     """Eight speakers, four of each sex, train."""
-    return folds.make(u, folds.Protocol(folds=6))[1]
+    return folds.make_folds(u, folds.Protocol(folds=6))[1]
 
 
 def kept(u, fold, *subset, seed: int = 0) -> set[int]:
-    return set(subsets.take(u, fold, Subset(*subset), seed).train.tolist())
+    return set(subsets.take_subset(u, fold, Subset(*subset), seed).train.tolist())
 
 
 def speakers(u, rows) -> set[str]:
@@ -37,15 +37,15 @@ def speakers(u, rows) -> set[str]:
 
 def test_nothing_asked_for_is_the_training_part_itself(u, fold):
     """The default trains on the very fold, and so does more than there is, in the same order."""
-    assert subsets.take(u, fold, Subset(), 0) is fold
+    assert subsets.take_subset(u, fold, Subset(), 0) is fold
     for everything in (Subset(speakers=99), Subset(confounded=0.0), Subset(per_class=999), Subset(99, 0, 999)):
-        np.testing.assert_array_equal(subsets.take(u, fold, everything, 0).train, fold.train)
+        np.testing.assert_array_equal(subsets.take_subset(u, fold, everything, 0).train, fold.train)
 
 
 def test_only_the_training_part_is_cut(u):
     """dev, test, number and what is adapted to are those of the fold."""
-    fold = folds.make(u, folds.Protocol(folds=6, adapt='transductive'))[2]
-    cut = subsets.take(u, fold, Subset(4, 0.5, 3), 0)
+    fold = folds.make_folds(u, folds.Protocol(folds=6, adapt='transductive'))[2]
+    cut = subsets.take_subset(u, fold, Subset(4, 0.5, 3), 0)
     assert (cut.number, cut.name) == (fold.number, fold.name)
     for part in ('dev', 'test', 'adapt'):
         np.testing.assert_array_equal(getattr(cut, part), getattr(fold, part))
@@ -64,7 +64,7 @@ def test_speakers_are_kept_whole_and_alike_in_sex(u, fold, n):
 
 def test_one_sex_goes_on_where_the_other_has_no_more(u, fold):
     """Of one woman and seven men, three are the woman and two men."""
-    one = dataclasses.replace(u, text=u.text | {'sex': np.where(u.text['speaker'] == u.text['speaker'][fold.train[0]], 'f', 'm')})
+    one = dataclasses.replace(u, lines=u.text | {'sex': np.where(u.text['speaker'] == u.text['speaker'][fold.train[0]], 'f', 'm')})
     chosen = speakers(one, kept(one, fold, 3))
     assert len(chosen) == 3
     assert u.text['speaker'][fold.train[0]] in chosen
@@ -123,7 +123,7 @@ def test_it_is_a_function_of_order_seed_and_fold(u, fold):
 def test_whose_speaker_nobody_knows_is_no_speaker(u, fold):
     """Such utterances are left out where speakers are chosen or given a class, and kept where they are not."""
     nobody = u.text['speaker'][fold.train[0]]
-    other = dataclasses.replace(u, text=u.text | {'speaker': np.where(u.text['speaker'] == nobody, '', u.text['speaker'])})
+    other = dataclasses.replace(u, lines=u.text | {'speaker': np.where(u.text['speaker'] == nobody, '', u.text['speaker'])})
     assert '' not in speakers(other, kept(other, fold, 99)) | speakers(other, kept(other, fold, None, 0.5))
     assert '' in speakers(other, kept(other, fold, None, None, 30))
 
@@ -131,20 +131,20 @@ def test_whose_speaker_nobody_knows_is_no_speaker(u, fold):
 def test_a_class_that_is_lost_is_refused(u, fold):
     """Two speakers, wholly confounded, have two classes; and where nobody is known, nobody is left."""
     with pytest.raises(
-        Refusal, match=r"speakers=2, confounded=1 nobody in the training part of fold 'part 2 of 6' is \w+ or \w+\."
+        UserError, match=r"speakers=2, confounded=1 nobody in the training part of fold 'part 2 of 6' is \w+ or \w+\."
     ):
         kept(u, fold, 2, 1)
-    unknown = dataclasses.replace(u, text=u.text | {'speaker': np.full(len(u), '')})
+    unknown = dataclasses.replace(u, lines=u.text | {'speaker': np.full(len(u), '')})
     for some in ((4,), (None, 0.5), (4, None, 3)):
-        with pytest.raises(Refusal, match='angry or happy or neutral or sad'):
+        with pytest.raises(UserError, match='angry or happy or neutral or sad'):
             kept(unknown, fold, *some)
 
 
 def test_more_than_there_is_is_said_once(u, fold):
     """With the counts, over all folds; nothing is said of what is there."""
     made = [fold, dataclasses.replace(fold, number=2, train=fold.train[:-20])]
-    assert subsets.short(u, made, [Subset(), Subset(7), Subset(None, 0.9), Subset(None, None, 35)], 0) == []
-    said = subsets.short(u, made, [Subset(8), Subset(8, 0.5), Subset(None, None, 37), Subset(4, None, 37)], 0)
+    assert subsets.describe_shortages(u, made, [Subset(), Subset(7), Subset(None, 0.9), Subset(None, None, 35)], 0) == []
+    said = subsets.describe_shortages(u, made, [Subset(8), Subset(8, 0.5), Subset(None, None, 37), Subset(4, None, 37)], 0)
     assert said == [
         'config.sweep.speakers=8: 7 to 8 speakers are all that training has.',
         'config.sweep.per_class=37: 20 to 37 angry, 20 to 37 happy, 20 to 37 neutral, 20 to 37 sad are all that training has.',
@@ -154,12 +154,12 @@ def test_more_than_there_is_is_said_once(u, fold):
 @pytest.mark.parametrize('how', ['global', 'speaker'])
 def test_normalisation_and_weights_are_those_of_what_is_trained_on(u, fold, how):
     """Moments, class weights and the speakers who are seen say nothing of utterances that are left out."""
-    cut = subsets.take(u, fold, Subset(speakers=6, confounded=0.5), 0)
+    cut = subsets.take_subset(u, fold, Subset(speakers=6, confounded=0.5), 0)
     other = dataclasses.replace(u, mean_NxM=u.mean_NxM.copy())
     out = np.setdiff1d(fold.train, cut.train)
     other.mean_NxM[out] += 100
-    tables = [batches.Table(some, [fold, cut], how, balanced=True) for some in (u, other)]
-    mean, changed = (t.mean[t.moments_FxN] for t in tables)
+    tables = [batches.ExampleTable(some, [fold, cut], how, balanced=True) for some in (u, other)]
+    mean, changed = (t.mean[t.moments_index_FxN] for t in tables)
     np.testing.assert_array_equal(mean[1, cut.train], changed[1, cut.train])
     assert (mean[0, cut.train] != changed[0, cut.train]).any()
     assert {str(s) for s in tables[0].domains['speaker'][tables[0].seen['speaker'][1] > 0]} == speakers(u, cut.train)

@@ -16,10 +16,10 @@ import pytest
 from data_pipelines import batches, pack, prepare, shards, upstream
 from data_pipelines.corpora import Utterance
 from data_pipelines.log_mel import LogMel, decode
-from data_pipelines.refusal import Refusal
-from data_pipelines.upstream import States
+from data_pipelines.refusal import UserError
+from data_pipelines.upstream import EncoderStates
 from jaxser import train
-from jaxser import upstream as encoders
+from jaxser.upstream import read_encoder
 from jaxser.models import whisper
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -37,7 +37,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 
 QUICK = ('hubert base', 'pooled'), ('whisper', 'all')
-CASES = [(c, k) for c in ('hubert base', 'whisper') for k in upstream.KEPT]
+CASES = [(c, k) for c in ('hubert base', 'whisper') for k in upstream.STATE_KINDS]
 PREPARED = [pytest.param(c, marks=[] if c in QUICK else pytest.mark.slow, id='-'.join(c)) for c in CASES]
 
 
@@ -45,29 +45,29 @@ PREPARED = [pytest.param(c, marks=[] if c in QUICK else pytest.mark.slow, id='-'
 def prepared(request, data, folders, tmp_path_factory) -> SimpleNamespace:
     """The corpus of the fixture `data`, by states of one of them, with few utterances waiting for others; and what was said."""
     case, kept = request.param
-    out, spec, said = tmp_path_factory.mktemp('data'), States.of(folders[case], kept), io.StringIO()
+    out, spec, said = tmp_path_factory.mktemp('data'), EncoderStates.from_folder(folders[case], kept), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
-        patch.setattr(upstream, 'AHEAD', 5)
-        patch.setattr(encoders, 'TOGETHER', 400)  # its frames are as many as of a real one's minutes
-        folder = prepare.prepare('folder', data.parent / 'list.csv', out, spec, workers=1)
+        patch.setattr(upstream, 'MAX_WAITING_UTTERANCES', 5)
+        patch.setattr(upstream_module, 'MAX_BATCH_HOPS', 400)  # its frames are as many as of a real one's minutes
+        folder = prepare.prepare_corpus('folder', data.parent / 'list.csv', out, spec, workers=1)
     return SimpleNamespace(case=case, kept=kept, spec=spec, out=out, folder=folder, said=said.getvalue())
 
 
 def test_states_of_every_utterance_are_its_own(prepared, data, folders):
     """As the encoder makes them of each alone, to 16 bits, in the corpus's order."""
     case, kept, folder = prepared.case, prepared.kept, prepared.folder
-    u = shards.read(folder)
-    rows = np.split(shards.load(u).astype(np.float32), np.cumsum(u.frames_N)[:-1])
-    of = encoders.read(folders[case])
+    u = shards.read_columns(folder)
+    rows = np.split(shards.read_all_features(u).astype(np.float32), np.cumsum(u.frames_N)[:-1])
+    of = read_encoder(folders[case])
     encode = jax.jit(of.module.apply)
     with open(data.parent / 'list.csv', newline='') as file:
         paths = {row['path']: data.parent / row['path'] for row in csv.DictReader(file)}
     cut = 0
     for row in range(0, len(u), 7):
-        wave = decode(Utterance('', paths[u.text['utterance'][row]], '', '', '', ''), upstream.SOUND)
+        wave = decode(Utterance('', paths[u.text['utterance'][row]], '', '', '', ''), upstream.AUDIO_SPEC)
         if case == 'whisper':
             cut += len(wave) > 6400
-            heard = whisper.log_mel(wave[:6400], 6)
+            heard = whisper.whisper_log_mel(wave[:6400], 6)
         else:
             heard = wave
         padded = np.zeros((1, len(heard) if case == 'whisper' else 15_000, *heard.shape[1:]), np.float32)  # one program
@@ -79,39 +79,39 @@ def test_states_of_every_utterance_are_its_own(prepared, data, folders):
         np.testing.assert_allclose(rows[row], x_TxLxD.reshape(len(x_TxLxD), -1), atol=4e-3, rtol=2e-3)
     assert ('longer than the 0.4 s that this encoder hears: cut there' in prepared.said) == (cut > 0) == (case == 'whisper')
     text, signature = u.text, u.signature_NxS
-    plain = shards.read(prepare.find(data, 'folder', LogMel()))  # what an utterance is known by stays what it is
+    plain = shards.read_columns(prepare.find_dataset(data, 'folder', LogMel()))  # what an utterance is known by stays what it is
     np.testing.assert_array_equal(signature, plain.signature_NxS)
     assert all((text[k] == plain.text[k]).all() for k in text)
 
 
 def test_a_name_says_everything_and_changes_with_the_weights(folders):
     """It is read back; pooled states are one frame of both moments."""
-    pooled, every = (States.of(folders['whisper'], kept) for kept in upstream.KEPT)
+    pooled, every = (EncoderStates.from_folder(folders['whisper'], kept) for kept in upstream.STATE_KINDS)
     assert pooled.name.startswith('whisper-3x16-pooled-')
-    assert States.named(pooled.name) == pooled
+    assert EncoderStates.from_name(pooled.name) == pooled
     assert (pooled.bands, every.bands) == (96, 48)
-    assert pooled.digest == every.digest != States.of(folders['hubert base'], 'all').digest
+    assert pooled.digest == every.digest != EncoderStates.from_folder(folders['hubert base'], 'all').digest
     for strange in ('', 'whisper', 'whisper-3x16-some-01234567', f'{pooled.name}9'):
-        with pytest.raises(Refusal, match='names no states of an upstream'):
-            States.named(strange)
+        with pytest.raises(UserError, match='names no states of an upstream'):
+            EncoderStates.from_name(strange)
 
 
 def test_the_wave_s_normalisation_is_part_of_the_name(folders):
     """The same weights hear otherwise by another preprocessor_config.json."""
     folder = folders['hubert base']
-    before, said = States.of(folder, 'all').name, (folder / 'preprocessor_config.json').read_text()
+    before, said = EncoderStates.from_folder(folder, 'all').name, (folder / 'preprocessor_config.json').read_text()
     (folder / 'preprocessor_config.json').write_text(said.replace('false', 'true'))
-    assert States.of(folder, 'all').name != before
+    assert EncoderStates.from_folder(folder, 'all').name != before
     (folder / 'preprocessor_config.json').write_text(said)
 
 
 def test_what_is_done_with_the_weights_is_part_of_the_name(folders):
     """Other heads are other states of the same weights; a key that nothing here reads is none."""
     file = folders['whisper'] / 'config.json'
-    before, said = States.of(folders['whisper'], 'all').name, file.read_text()
+    before, said = EncoderStates.from_folder(folders['whisper'], 'all').name, file.read_text()
     for change, same in (({'encoder_attention_heads': 4}, False), ({'decoder_layers': 7}, True)):
         file.write_text(json.dumps(json.loads(said) | change))
-        assert (States.of(folders['whisper'], 'all').name == before) is same
+        assert (EncoderStates.from_folder(folders['whisper'], 'all').name == before) is same
     file.write_text(said)
 
 
@@ -126,24 +126,24 @@ def test_prepared_states_are_found_by_the_beginning_of_their_name(tmp_path):
     (tmp_path / 'casia').mkdir()
     (tmp_path / 'casia' / 'whisper-3x16-all-00000001.npz').touch()  # packed
     (tmp_path / 'casia' / 'whisper-notes').mkdir()  # not ours
-    heard = upstream.Heard('whisper', 80).name
+    heard = upstream.EncoderInput('whisper', 80).name
     for corpus in ('emodb', 'demo', 'casia'):
         (tmp_path / corpus / heard).mkdir()  # to fine-tune, beside states
-    assert upstream.chosen(tmp_path, ['emodb', 'demo', 'casia'], 'whisper') == 'whisper-3x16-all-00000001'
-    assert upstream.chosen(tmp_path, ['emodb'], heard) == heard
-    assert upstream.chosen(tmp_path, ['emodb'], 'whisper-3x16-pooled') == 'whisper-3x16-pooled-00000001'
-    with pytest.raises(Refusal, match='there are whisper-3x16-all-00000001 and whisper-3x16-pooled-00000001: name one'):
-        upstream.chosen(tmp_path, ['emodb'], 'whisper')
+    assert upstream.resolve_feature_name(tmp_path, ['emodb', 'demo', 'casia'], 'whisper') == 'whisper-3x16-all-00000001'
+    assert upstream.resolve_feature_name(tmp_path, ['emodb'], heard) == heard
+    assert upstream.resolve_feature_name(tmp_path, ['emodb'], 'whisper-3x16-pooled') == 'whisper-3x16-pooled-00000001'
+    with pytest.raises(UserError, match='there are whisper-3x16-all-00000001 and whisper-3x16-pooled-00000001: name one'):
+        upstream.resolve_feature_name(tmp_path, ['emodb'], 'whisper')
     with pytest.raises(
-        Refusal,
+        UserError,
         match=r'^demo is not prepared in .*begin with .whisper-3x16-pooled. \(there are emodb: .*\)\. First.*\n  '
         r'.*prepare demo --out .*FOLDER$',
     ):
-        upstream.chosen(tmp_path, ['emodb', 'demo'], 'whisper-3x16-pooled')
+        upstream.resolve_feature_name(tmp_path, ['emodb', 'demo'], 'whisper-3x16-pooled')
     with pytest.raises(
-        Refusal, match=r'^emodb and demo are not prepared .*\n.*prepare emodb --source PATH --out .*\n.*prepare demo --out '
+        UserError, match=r'^emodb and demo are not prepared .*\n.*prepare emodb --source PATH --out .*\n.*prepare demo --out '
     ):
-        upstream.chosen(tmp_path, ['emodb', 'demo'], 'hubert')
+        upstream.resolve_feature_name(tmp_path, ['emodb', 'demo'], 'hubert')
 
 
 def configuration(out: Path, **changes):
@@ -158,16 +158,16 @@ def test_a_sweep_runs_over_states(prepared, tmp_path):
     if prepared.spec.model == 'whisper':
         pytest.skip('nothing here is of the encoder')
     config = configuration(prepared.out, **{'train.epochs': 1, 'sweep.lam': (0.5,), 'sweep.fold': 0})
-    results = train.run(config, tmp_path / 'shards')
+    results = train.run_experiment(config, tmp_path / 'shards')
     assert {r['status'] for r in results['runs']} == {'ok'}
     assert f'over the frozen {prepared.spec.name}' in results['protocol']
-    packed = pack.place(prepared.out, 'folder', prepared.spec)
-    pack.pack(prepared.folder, packed)
-    train.run(config, tmp_path / 'packed')
+    packed = pack.npz_path(prepared.out, 'folder', prepared.spec)
+    pack.write_npz(prepared.folder, packed)
+    train.run_experiment(config, tmp_path / 'packed')
     packed.unlink()
     first, second = ((tmp_path / name / 'predictions.csv').read_text() for name in ('shards', 'packed'))
     assert first == second
-    resolved = batches.resolved(config)
+    resolved = batches.resolve_config(config)
     assert resolved.model.states == resolved.data.upstream == prepared.spec.name
     assert resolved.data.frames == (1 if prepared.kept == 'pooled' else 40)
 
@@ -175,12 +175,12 @@ def test_a_sweep_runs_over_states(prepared, tmp_path):
 def test_what_pooled_states_cannot_do_is_refused(tmp_path):
     """Of one frame an encoder of frames makes nothing, and normalisation by the utterance leaves nothing."""
     (tmp_path / 'folder' / 'hubert-3x16-pooled-00000001').mkdir(parents=True)
-    with pytest.raises(Refusal, match=r'tdnn_lstm hears many: set config\.model\.name=layer_sum'):
-        batches.resolved(configuration(tmp_path, **{'model.name': 'tdnn_lstm'}))
-    with pytest.raises(Refusal, match='set global, or speaker_transductive'):
-        batches.resolved(configuration(tmp_path, **{'data.normalise': 'speaker'}))
-    with pytest.raises(Refusal, match=r'name it in config\.data\.upstream'):
-        train.check(configuration(tmp_path, **{'data.upstream': ''}))
+    with pytest.raises(UserError, match=r'tdnn_lstm hears many: set config\.model\.name=layer_sum'):
+        batches.resolve_config(configuration(tmp_path, **{'model.name': 'tdnn_lstm'}))
+    with pytest.raises(UserError, match='set global, or speaker_transductive'):
+        batches.resolve_config(configuration(tmp_path, **{'data.normalise': 'speaker'}))
+    with pytest.raises(UserError, match=r'name it in config\.data\.upstream'):
+        train.validate(configuration(tmp_path, **{'data.upstream': ''}))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_options_that_do_not_go_together_are_refused(options, said, data, folder
 def test_log_mel_is_as_whisper_was_trained_with():
     """Of a tone: the loudest 80 dB alone, a frame every 10 ms, to what OpenAI's own code gives (the definition, in float64)."""
     wave = (0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)).astype(np.float32)
-    mel_TxM = whisper.log_mel(wave, 80)
+    mel_TxM = whisper.whisper_log_mel(wave, 80)
     assert mel_TxM.shape == (100, 80)
     import librosa
 

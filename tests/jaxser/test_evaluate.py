@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
-from jaxser.evaluate import Scores, confusion, measures
+from jaxser import evaluate
+from jaxser.evaluate import CollectedPosteriors, classification_metrics
 
 C = 5
 RANDOM = np.random.default_rng(0)
@@ -25,7 +26,7 @@ CASES = {
 @pytest.mark.parametrize(('truth', 'predicted'), CASES.values(), ids=CASES)
 def test_measures_are_those_of_scikit_learn(truth, predicted):
     """UAR and macro-F1 leave out the classes absent from the truth, WA is accuracy; rows of the matrix are the truth."""
-    count_CxC = confusion(truth, predicted, C)
+    count_CxC = evaluate.confusion_matrix(truth, predicted, C)
     np.testing.assert_array_equal(count_CxC, confusion_matrix(truth, predicted, labels=range(C)))
     options = {'labels': np.unique(truth), 'average': 'macro', 'zero_division': 0}
     expected = {
@@ -34,19 +35,19 @@ def test_measures_are_those_of_scikit_learn(truth, predicted):
         'f1': f1_score(truth, predicted, **options),
         'n': len(truth),
     }
-    assert measures(count_CxC) == pytest.approx(expected, abs=1e-12)
+    assert classification_metrics(count_CxC) == pytest.approx(expected, abs=1e-12)
 
 
 def test_nobody_to_evaluate_is_nan():
     """No utterances: no figure, rather than a zero that looks like one."""
-    found = measures(np.zeros((C, C), int))
+    found = classification_metrics(np.zeros((C, C), int))
     assert found.pop('n') == 0
     assert all(map(math.isnan, found.values()))
 
 
-def gathered(batches: list[np.ndarray], fold_N: np.ndarray, scores_NxUxC: np.ndarray) -> Scores:
+def gathered(batches: list[np.ndarray], fold_N: np.ndarray, scores_NxUxC: np.ndarray) -> CollectedPosteriors:
     """The scores of every run for the utterances of its fold, in batches of row_FxB; what is padding has scores too."""
-    scores = Scores(fold_N)
+    scores = CollectedPosteriors(fold_N)
     for row_FxB in batches:
         scores.add(row_FxB, np.stack([s[row_FxB[f]] for s, f in zip(scores_NxUxC, fold_N)]))
     return scores
@@ -59,7 +60,7 @@ def test_posteriors_are_the_softmax_of_each_run_for_the_utterances_of_its_fold()
     scores_NxUxC = np.float32(2000 * RANDOM.normal(size=(3, 6, C)))
     scores = gathered(batches, fold_N, scores_NxUxC)
     for n, expected in enumerate(([0, 2, 5], [1, 3], [0, 2, 5])):
-        row_U, p_UxC = scores.run(n)
+        row_U, p_UxC = scores.get_run(n)
         assert row_U.tolist() == expected
         exact = scores_NxUxC[n, expected].astype(float)
         exact = np.exp(exact - exact.max(-1, keepdims=True))
@@ -70,7 +71,7 @@ def test_posteriors_are_the_softmax_of_each_run_for_the_utterances_of_its_fold()
 def test_only_the_folds_that_have_runs_are_gathered():
     """A group of runs sees the batches of every fold."""
     scores = gathered([np.array([[0], [1], [2]])], np.array([2]), np.zeros((1, 3, C), np.float32))
-    row_U, p_UxC = scores.run(0)
+    row_U, p_UxC = scores.get_run(0)
     assert row_U.tolist() == [2]
     np.testing.assert_array_equal(p_UxC, np.full((1, C), 1 / C))
 
@@ -80,5 +81,5 @@ def test_the_confusions_are_those_of_each_run():
     emotion_U = np.array([0, 1, 2, 3])
     predicted_NxU = np.array([[0, 1, 2, 3], [1, 1, 1, 1]])
     scores = gathered([np.array([[3, 0]]), np.array([[1, 2]])], np.zeros(2, int), np.eye(C)[predicted_NxU])
-    for found, predicted_U in zip(scores.confusions(emotion_U), predicted_NxU, strict=True):
-        np.testing.assert_array_equal(found, confusion(emotion_U, predicted_U, C))
+    for found, predicted_U in zip(scores.confusion_matrices(emotion_U), predicted_NxU, strict=True):
+        np.testing.assert_array_equal(found, evaluate.confusion_matrix(emotion_U, predicted_U, C))

@@ -21,15 +21,16 @@ import tiny_config
 import yaml
 
 import jaxser
-import jaxser.methods
+import jaxser
+from jaxser import methods
 from data_pipelines import log_mel
-from data_pipelines.refusal import Refusal
-from jaxser import bundle, card, compare, export, predict, statistics, step, summary, train
-from jaxser.evidence import Sweep
+from data_pipelines.refusal import UserError
+from jaxser import bundle, card, cluster, compare, export, predict, statistics, step, summary, train
+from jaxser.evidence import SweepAnalysis
 from jaxser.interfaces import Sizes
 
 ROOT = Path(__file__).parent.parent.parent
-METHODS = sorted(p.stem for p in Path(jaxser.methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
+METHODS = sorted(p.stem for p in Path(methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
 SHAPES = ((1, 1), (3, 7), (2, 150))  # B, T
 BANDS = 64
 NAMES = ['mel_BxTxM', 'frames_B']
@@ -38,13 +39,13 @@ NAMES = ['mel_BxTxM', 'frames_B']
 @pytest.fixture(scope='module')
 def exported(swept, tmp_path_factory) -> Path:
     """The folder of a sweep's model, TensorFlow's too, and in it a file to be heard and its features."""
-    path = export.run(swept, tmp_path_factory.mktemp('exported') / 'new' / 'model', saved_model=True)
+    path = export.export_model(swept, tmp_path_factory.mktemp('exported') / 'new' / 'model', saved_model=True)
     t = np.arange(22_050 * 2) / 22_050
     noise = 0.01 * np.random.default_rng(0).normal(size=t.size)
     left = 0.2 * np.sin(2 * np.pi * 190 * t) * (1 + np.sin(2 * np.pi * 9 * t)) + noise
     soundfile.write(path / 'speech.wav', np.stack([left, 0.5 * left], 1), 22_050)
-    wave = log_mel.mono(*soundfile.read(path / 'speech.wav', dtype='float32'), log_mel.LogMel())
-    np.save(path / 'mel.npy', log_mel.log_mel(wave, log_mel.LogMel()))
+    wave = log_mel.to_mono(*soundfile.read(path / 'speech.wav', dtype='float32'), log_mel.LogMel())
+    np.save(path / 'mel.npy', log_mel.compute_log_mel(wave, log_mel.LogMel()))
     return path
 
 
@@ -67,7 +68,7 @@ def batches_of(shapes=SHAPES) -> dict[str, np.ndarray]:
 def wanted(model: predict.Predictor, made: dict[str, np.ndarray]) -> list[np.ndarray]:
     """What jaxser.predict says of each of their utterances, without its garbage."""
     pairs = [(made[f'mel_{n}'], made[f'frames_{n}']) for n in range(len(made) // 2)]
-    return [np.stack(model._score([x[:f] for x, f in zip(*pair)])) for pair in pairs]
+    return [np.stack(model._predict_posteriors([x[:f] for x, f in zip(*pair)])) for pair in pairs]
 
 
 def fresh(code: str, cwd: Path) -> str:
@@ -103,7 +104,7 @@ def test_a_fresh_python_with_jax_alone_says_what_predict_says(exported):
     said, platforms = map(ast.literal_eval, fresh(snippets(exported)[2] + SHAPED, exported).splitlines())
     assert said == pytest.approx(answer(exported), abs=1e-5)
     assert platforms == ('cpu', 'cuda', 'rocm', 'tpu')
-    assert b'StableHLO_v0.9.0' in (exported / card.PROGRAM).read_bytes()  # which older releases read too
+    assert b'StableHLO_v0.9.0' in (exported / card.PROGRAM_FILE).read_bytes()  # which older releases read too
     found = np.load(exported / 'found.npz')
     for (B, _), p_BxC, want_BxC in zip(SHAPES, found.values(), wanted(jaxser.load(exported), made), strict=True):
         assert p_BxC.shape == (B, 2)
@@ -114,12 +115,12 @@ def test_a_card_does_not_say_where_a_checkpoint_lay():
     """Nor anything else of the command, whatever the folder's name."""
     said = "python -m jaxser.main --config=configs/gat_tap_whisper_emodb.py {} --workdir='runs of mine'"
     for folder in ('--config.model.upstream=whisper', "'--config.model.upstream=/home/me/whisper tiny'"):
-        assert card.shared(said.format(folder)) == shlex.join(shlex.split(said.format('--config.model.upstream=FOLDER')))
+        assert card.anonymize_command(said.format(folder)) == shlex.join(shlex.split(said.format('--config.model.upstream=FOLDER')))
 
 
 def test_the_folder_is_a_model_to_jaxser(exported, swept):
     """Its files are the sweep's to the byte, and its answers to the bit."""
-    for name in bundle.FILES:
+    for name in bundle.MODEL_FILES:
         assert (exported / name).read_bytes() == (swept / 'model' / name).read_bytes()
     assert answer(exported) == jaxser.load(swept).predict(*soundfile.read(exported / 'speech.wav'))['posterior']
 
@@ -162,8 +163,8 @@ def untrained(runs: int = 2, **keys) -> tuple[step.Step, dict, dict]:
     """The step, the configuration and the arrays of a model, random, and as if trained: no statistic is what it began as."""
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'model.channels': (3, 4)} | keys)
-    encoder, method = train.method(config, SIZES)
-    one = step.make(encoder, method, SIZES, config.train)
+    encoder, method = train.make_method(config, SIZES)
+    one = step.make_step(encoder, method, SIZES, config.train)
     hyper = {'seed': np.arange(runs), 'fold': np.zeros(runs, int), 'weight_decay': np.zeros(runs), 'lr': np.zeros(runs)}
     state, random = jax.eval_shape(jax.vmap(one.init), hyper), np.random.default_rng(0)
     arrays = {'params': state.params, 'batch_stats': state.batch_stats}
@@ -191,7 +192,7 @@ def test_every_kind_of_network_takes_any_shape(keys, own, shape):
     if own:
         arrays |= {'mean': np.float32([[-8.0] * BANDS, [-6.0] * BANDS]), 'scale': np.float32([[0.3] * BANDS, [0.2] * BANDS])}
     model = model_of(config, arrays)
-    program = jax.export.deserialize(export.program(model).serialize())
+    program = jax.export.deserialize(export.export_program(model).serialize())
     made = batches_of([shape])
     p_BxC, (want_BxC,) = program.call(*made.values()), wanted(predict.Predictor(model), made)
     np.testing.assert_allclose(p_BxC, want_BxC, atol=1e-5)
@@ -201,7 +202,7 @@ def test_every_kind_of_network_takes_any_shape(keys, own, shape):
 def test_what_training_did_not_normalise_is_not_normalised():
     """By no utterance of its own either: as if each run had a mean of 0 and a scale of 1."""
     _, config, arrays = untrained(**{'model.name': 'cnn'})
-    facts, made = model_of(config, arrays).facts, batches_of(((2, 7),))
+    facts, made = model_of(config, arrays).metadata, batches_of(((2, 7),))
     none = {'mean': np.zeros((2, BANDS), np.float32), 'scale': np.ones((2, BANDS), np.float32)}
     (want,) = wanted(predict.Predictor(bundle.Model(facts, arrays | none)), made)
     (found,) = wanted(predict.Predictor(bundle.Model(facts | {'normalisation': 'none'}, arrays)), made)
@@ -219,7 +220,7 @@ def test_no_file_tells_where_it_was_made(exported, data):
 
 def test_features_that_are_not_rounded_are_refused(exported):
     """In float32 they would have another answer."""
-    program = jax.export.deserialize((exported / card.PROGRAM).read_bytes())
+    program = jax.export.deserialize((exported / card.PROGRAM_FILE).read_bytes())
     with pytest.raises(ValueError, match='float16'):
         program.call(np.zeros((1, 5, BANDS), np.float32), np.int32([5]))
 
@@ -234,7 +235,7 @@ def test_a_model_has_no_head_that_only_training_reads(name):
     """Predictions are by the same program from the same arrays, and nothing is left that is named after a domain."""
     keys = {'method': 'speaker_norm', 'speaker_norm': 'snp'} if name == 'snp' else {'method': name, 'domain': 'speaker+language'}
     one, _, arrays = untrained(**keys)
-    left = bundle.needed(one.predict, arrays, BANDS)
+    left = bundle.required_arrays(one.predict, arrays, BANDS)
     names = lambda tree: {jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(tree)}  # noqa: E731
     assert not re.search('speaker|language|corpus', ' '.join(names(left)))
     assert {'encoder', 'emotion', *['layer'] * (name == 'snp')} <= {*left['params']}
@@ -250,17 +251,17 @@ def test_a_model_has_no_head_that_only_training_reads(name):
 
 def test_a_sweeps_model_has_no_head_of_the_speakers(swept):
     """dann's adversary stays in the checkpoints."""
-    assert {*bundle.read(swept).arrays['params']} == {'encoder', 'emotion'}
+    assert {*bundle.read_model(swept).arrays['params']} == {'encoder', 'emotion'}
 
 
 def test_the_model_knows_its_data(swept):
     """Whom it heard, and how much of it with the emotion; an utterance in no part does not count."""
     known = {'utterances': 48, 'trained': 48, 'speakers': 6, 'languages': ['de', 'en'], 'sexes': [], 'styles': []}
-    assert bundle.read(swept).facts['data'] == {'folder': known}
+    assert bundle.read_model(swept).metadata['data'] == {'folder': known}
     columns = {'corpus': 'aaabbc', 'speaker': 'xyyzwv', 'language': ['de', 'de', 'fr', '', '', ''], 'sex': 'fmmmmm'}
     text = {k: np.array([*v]) for k, v in columns.items()} | {'style': np.array(['acted', 'acted', 'natural', '', '', ''])}
     parts = {k: np.array(v, int) for k, v in {'train': [0], 'dev': [1], 'test': [3], 'adapt': [4], 'identity': []}.items()}
-    found = bundle.heard(SimpleNamespace(utterances=SimpleNamespace(text=text), folds=[SimpleNamespace(**parts)]))
+    found = bundle.describe_data(SimpleNamespace(utterances=SimpleNamespace(text=text), folds=[SimpleNamespace(**parts)]))
     assert found['a'] == {
         'utterances': 2,
         'trained': 1,
@@ -301,7 +302,7 @@ def test_the_card_says_what_the_results_say(exported, swept):
         'trained on folder',
     ):
         assert word in text
-    assert f'temperature of {bundle.read(swept).facts["calibration"]["temperature"]:.3f}, fitted' in text
+    assert f'temperature of {bundle.read_model(swept).metadata["calibration"]["temperature"]:.3f}, fitted' in text
     known = yaml.safe_load(text.split('---\n')[1])
     assert known['language'] == ['de', 'en']
     assert known['pipeline_tag'] == 'audio-classification'
@@ -317,7 +318,7 @@ def test_the_worst_group_is_named():
     kinds['speaker'] = {s: s for s in 'abcd'}
     groups = {k: {g: np.isin([*'abcd'], [*some]) for g, some in found.items()} for k, found in kinds.items()}
     of = SimpleNamespace(counts=lambda row: count_ZxSxCxC, groups=groups.get)
-    text = card.groups(of, {'uar': 0.6})
+    text = card.groups_section(of, {'uar': 0.6})
     assert text.startswith('Worst of each kind: language fr (0.438); sex female (0.500); speaker c (0.375).')
     assert {k: v[:3] for k, v in rows(text).items()} == {
         'group': ['speakers', 'UAR, folds pooled', '95 %'],
@@ -331,43 +332,43 @@ def test_the_worst_group_is_named():
 
 
 def changed(swept: Path, **keys) -> bundle.Model:
-    facts, arrays = bundle.read(swept)
+    facts, arrays = bundle.read_model(swept)
     return bundle.Model(facts | keys, arrays)
 
 
 def test_synthetic_speech_says_so_first(swept):
     """Right under the title, and as the first of the limits."""
-    known = bundle.read(swept).facts['data']['folder']
-    said = card.text(changed(swept, corpora=['demo'], data={'demo': known}), None)
-    assert said.split('\n\n')[2] == f'**{summary.SYNTHETIC}**'
-    assert said.split('## Limits\n\n- ')[1].startswith(summary.SYNTHETIC)
-    assert summary.SYNTHETIC not in card.text(changed(swept), None)
+    known = bundle.read_model(swept).metadata['data']['folder']
+    said = card.render_card(changed(swept, corpora=['demo'], data={'demo': known}), None)
+    assert said.split('\n\n')[2] == f'**{summary.SYNTHETIC_WARNING}**'
+    assert said.split('## Limits\n\n- ')[1].startswith(summary.SYNTHETIC_WARNING)
+    assert summary.SYNTHETIC_WARNING not in card.render_card(changed(swept), None)
 
 
 def test_a_model_of_both_kinds_of_speech_says_which_part_is_synthetic(swept):
     """Speech of people beside the demo: the card does not call all of it synthetic."""
-    known = bundle.read(swept).facts['data']['folder']
-    said = card.text(changed(swept, corpora=['demo', 'emodb'], data={'demo': known, 'emodb': known}), None)
+    known = bundle.read_model(swept).metadata['data']['folder']
+    said = card.render_card(changed(swept, corpora=['demo', 'emodb'], data={'demo': known, 'emodb': known}), None)
     assert '**Partly synthetic speech (eSpeak NG, demo)' in said
-    assert summary.SYNTHETIC not in said
+    assert summary.SYNTHETIC_WARNING not in said
     assert 'To try the software' not in said
 
 
 def test_the_licence_of_a_corpus_is_its_files_and_of_a_list_nobodys(swept):
     """A CSV may call its corpus what it will, even with a bar in the name."""
     known = {'utterances': 9, 'trained': 8, 'speakers': 7, 'languages': ['de'], 'sexes': ['female'], 'styles': ['acted']}
-    said = card.text(changed(swept, corpora=['emodb'], data={'emodb': known}), None)
+    said = card.render_card(changed(swept, corpora=['emodb'], data={'emodb': known}), None)
     assert rows(said)['EMO-DB'] == ['9', '8', '7 (female)', 'de', 'acted', 'free for research', 'http://emodb.bilderbar.info']
     assert 'what is acted is what emotions are taken to sound like' in said
-    said = card.text(changed(swept, corpora=['folder'], data={'emodb': known, 'a|b\nc': known}), None)
+    said = card.render_card(changed(swept, corpora=['folder'], data={'emodb': known, 'a|b\nc': known}), None)
     assert rows(said)['emodb, from a list of its own'][5] == 'not known to jaxser'
     assert '| a\\|b c, from a list of its own | 9 |' in said
 
 
 def test_a_card_of_the_model_alone(swept):
     """Without the sweep there are its own figures, and no word of what it does not know."""
-    text = card.text(bundle.read(swept), None)
-    assert rows(text)['macro-F1, folds pooled'][0] == f'{bundle.read(swept).facts["row"]["f1"]:.3f}'
+    text = card.render_card(bundle.read_model(swept), None)
+    assert rows(text)['macro-F1, folds pooled'][0] == f'{bundle.read_model(swept).metadata["row"]["f1"]:.3f}'
     assert not re.search(r'## Groups|## What it still tells|plain training|\bNone\b(?!])', text)
 
 
@@ -386,17 +387,17 @@ def test_the_limits_follow_from_the_protocol(swept, keys, said):
     model = changed(swept)
     for key, value in keys.items():
         name, key = key.split('.')
-        model.facts['config'][name][key] = value
-    assert said in card.text(model, None)
-    assert (said in card.text(changed(swept), None)) == (keys == {'protocol.name': 'speaker_folds'})
+        model.metadata['config'][name][key] = value
+    assert said in card.render_card(model, None)
+    assert (said in card.render_card(changed(swept), None)) == (keys == {'protocol.name': 'speaker_folds'})
 
 
 def test_a_leak_and_an_inert_adversary_are_told(swept):
     """What the page warns of, the card warns of."""
-    of = Sweep(compare.read(swept))
+    of = SweepAnalysis(compare.read_finished_sweep(swept))
     row = of.rows[0] | {'adversary': {'inert': 2, 'balanced': 1}}
     of.results['audit'] = of.results['audit'] | {'leaks': ['speaker']}
-    said = ' '.join(card.limits(bundle.read(swept).facts, of, row))
+    said = ' '.join(card.limitations(bundle.read_model(swept).metadata, of, row))
     assert 'A leak of speaker was allowed' in said
     assert 'inert in 2 runs' in said
     assert 'balanced' not in said
@@ -404,26 +405,26 @@ def test_a_leak_and_an_inert_adversary_are_told(swept):
 
 def test_leakage_is_what_the_probe_said(swept):
     """Beside chance and what the input tells."""
-    of = Sweep(compare.read(swept))
+    of = SweepAnalysis(compare.read_finished_sweep(swept))
     told = {'linear': 0.7, 'mlp': 0.8, 'chance': 0.125, 'input': {'linear': 0.61}}
-    said = card.leakage(of, of.rows[0] | {'probe': {'speaker': told}})
+    said = card.leakage_section(of, of.rows[0] | {'probe': {'speaker': told}})
     assert re.search(r'tells the speaker .* 0\.700; chance is 0\.125, .* give 0\.610', said)
-    assert 'Nobody has asked' in card.leakage(of, of.rows[0])
+    assert 'Nobody has asked' in card.leakage_section(of, of.rows[0])
 
 
 def test_intervals_that_cannot_be_given_are_missed(swept):
     """Fewer than six speakers, and runs of which every seed diverged."""
-    facts = bundle.read(swept).facts
+    facts = bundle.read_model(swept).metadata
     few = facts['row'] | {'uar_ci95': None, 'tested_speakers': 4}
-    assert f'fewer than {statistics.FEWEST} speakers' in card.figures(facts | {'row': few}, None, None)
+    assert f'fewer than {statistics.MIN_SPEAKERS} speakers' in card.metrics_section(facts | {'row': few}, None, None)
     none = facts['row'] | dict.fromkeys(('uar', 'uar_ci95', 'wa', 'f1', 'uar_folds', 'dev_uar'))
-    assert 'no figures' in card.figures(facts | {'row': none}, None, None)
+    assert 'no figures' in card.metrics_section(facts | {'row': none}, None, None)
 
 
 def refused(monkeypatch, capsys, *arguments) -> str:
     """What the command says where it ends with the status 2."""
     monkeypatch.setattr(sys, 'argv', ['export', *map(str, arguments)])
-    monkeypatch.setattr(export.cluster, 'prepare', lambda: None)
+    monkeypatch.setattr(cluster, 'configure_jax', lambda: None)
     with pytest.raises(SystemExit, match='2'):
         export.main()
     said = capsys.readouterr()
@@ -439,7 +440,7 @@ def test_what_cannot_be_exported_is_refused_with_a_sentence(swept, tmp_path, mon
     (tmp_path / 'begun').mkdir()
     (tmp_path / 'begun' / 'config.json').write_text('{}')
     assert 'python -m jaxser.bundle' in refused(monkeypatch, capsys, '--workdir', tmp_path / 'begun', '--out', out)
-    facts = bundle.read(swept).facts
+    facts = bundle.read_model(swept).metadata
     (tmp_path / 'old').mkdir()
     (tmp_path / 'old' / 'model.json').write_text(json.dumps({k: v for k, v in facts.items() if k != 'data'}))
     (tmp_path / 'old' / 'model.safetensors').write_bytes((swept / 'model' / 'model.safetensors').read_bytes())
@@ -467,20 +468,20 @@ def test_tensorflow_that_is_not_there_or_cannot_write_is_told(exported, tmp_path
     """Its errors are no OSErrors."""
     import tensorflow as tf
 
-    program = jax.export.deserialize((exported / card.PROGRAM).read_bytes())
+    program = jax.export.deserialize((exported / card.PROGRAM_FILE).read_bytes())
     with monkeypatch.context() as patched:
         broken = tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
         patched.setattr(tf.saved_model, 'save', lambda *_, **__: (_ for _ in ()).throw(broken))
-        with pytest.raises(Refusal, match=r'cannot write .*: No space left'):
+        with pytest.raises(UserError, match=r'cannot write .*: No space left'):
             export.save_for_tensorflow(program, NAMES, tmp_path / 'saved_model')
     monkeypatch.setitem(sys.modules, 'tensorflow', None)
-    with pytest.raises(Refusal, match='--saved_model needs TensorFlow'):
+    with pytest.raises(UserError, match='--saved_model needs TensorFlow'):
         export.save_for_tensorflow(program, NAMES, tmp_path / 'saved_model')
 
 
 def test_an_export_can_be_exported_again(exported, tmp_path):
     """JAX reads its programs for half a year: the model makes a new one, into an empty folder too."""
     (tmp_path / 'again').mkdir()
-    again = export.run(exported, tmp_path / 'again')
-    assert sorted(p.name for p in again.iterdir()) == ['README.md', 'model.json', 'model.safetensors', card.PROGRAM]
-    assert (again / card.PROGRAM).read_bytes() == (exported / card.PROGRAM).read_bytes()
+    again = export.export_model(exported, tmp_path / 'again')
+    assert sorted(p.name for p in again.iterdir()) == ['README.md', 'model.json', 'model.safetensors', card.PROGRAM_FILE]
+    assert (again / card.PROGRAM_FILE).read_bytes() == (exported / card.PROGRAM_FILE).read_bytes()

@@ -58,7 +58,7 @@ def test_features_are_cut_out_of_the_corpus_and_zero_beyond_their_frames():
     """From the row where an example begins, as many as it has; what comes after it is its neighbour's, and is not seen."""
     corpus_RxM = np.concatenate([np.random.default_rng(0).normal(size=(30, 2)), np.zeros((4, 2))]).astype(np.float16)
     first_B, frames_B = np.array([0, 3, 7, 29, 0], np.int32), np.array([4, 4, 2, 1, 0], np.int32)
-    got = features.look_up({'first_B': first_B, 'frames_B': frames_B, 'emotion_B': FRAMES}, features.Shared(corpus_RxM), frames=4)
+    got = features.with_features({'first_B': first_B, 'frames_B': frames_B, 'emotion_B': FRAMES}, features.SharedArrays(corpus_RxM), frames=4)
     assert set(got) == {'mel_BxTxM', 'frames_B', 'emotion_B'}
     assert got['mel_BxTxM'].dtype == jnp.float16
     for mel_TxM, first, frames in zip(got['mel_BxTxM'], first_B, frames_B):
@@ -70,14 +70,14 @@ def test_a_neighbour_that_is_no_number_is_not_seen():
     """Not even in its product with zero."""
     corpus_RxM = np.full((10, 2), np.nan, np.float16)
     corpus_RxM[3:5] = 1
-    got = features.look_up({'first_B': np.array([3]), 'frames_B': np.array([2])}, features.Shared(corpus_RxM), frames=4)
+    got = features.with_features({'first_B': np.array([3]), 'frames_B': np.array([2])}, features.SharedArrays(corpus_RxM), frames=4)
     np.testing.assert_array_equal(got['mel_BxTxM'], [[[1, 1], [1, 1], [0, 0], [0, 0]]])
 
 
 def test_a_batch_that_brings_its_features_is_left_alone():
     """Without a corpus on the device there is nothing to look up."""
     b = batch()
-    assert features.look_up(b, features.Shared(), 20) is b
+    assert features.with_features(b, features.SharedArrays(), 20) is b
 
 
 def test_the_statistics_of_an_utterance_alone_are_those_of_prepare():
@@ -87,9 +87,9 @@ def test_the_statistics_of_an_utterance_alone_are_those_of_prepare():
     mel_BxTxM[:, :, 0] = -23.0  # a silent band
     for b, t in enumerate(frames):
         mel_BxTxM[b, t:] = np.nan
-    batch = jax.jit(features.by_themselves)({'mel_BxTxM': mel_BxTxM, 'frames_B': frames})
+    batch = jax.jit(features.with_utterance_statistics)({'mel_BxTxM': mel_BxTxM, 'frames_B': frames})
     for b, t in enumerate(frames[:3]):
-        mean_M, scale_M = batches.affine(*log_mel.moments(mel_BxTxM[b, :t]))
+        mean_M, scale_M = batches.standardizer(*log_mel.moments(mel_BxTxM[b, :t]))
         np.testing.assert_allclose(batch['mean_BxM'][b], mean_M, rtol=1e-7)
         np.testing.assert_allclose(batch['scale_BxM'][b], scale_M, rtol=1e-6)
         np.testing.assert_array_equal(batch['mel_BxTxM'][b, :t], mel_BxTxM[b, :t].astype(np.float32))

@@ -7,10 +7,10 @@ import pytest
 import tiny_config
 from safetensors.numpy import load_file, save_file
 
-from data_pipelines import batches
-from data_pipelines.prepare import asked, prepare
-from data_pipelines.refusal import Refusal
-from data_pipelines.upstream import LogMel
+from data_pipelines import batches, upstream
+from data_pipelines.prepare import parse_feature_spec, prepare_corpus
+from data_pipelines.refusal import UserError
+from data_pipelines.log_mel import LogMel
 from jaxser import bundle, predict, train
 from jaxser.workdir import Workdir
 
@@ -18,8 +18,8 @@ from jaxser.workdir import Workdir
 @pytest.fixture(scope='module')
 def heard(data, whisper, once):
     """The made-up speakers as Whisper hears them."""
-    spec = asked(f'upstream:{whisper}', 'heard', LogMel())
-    return once('heard', lambda path: prepare('folder', data.parent / 'list.csv', path, spec, workers=1))
+    spec = parse_feature_spec(f'upstream:{whisper}', 'heard', LogMel())
+    return once('heard', lambda path: prepare_corpus('folder', data.parent / 'list.csv', path, spec, workers=1))
 
 
 def configuration(heard, whisper, **changes):
@@ -34,39 +34,39 @@ def configuration(heard, whisper, **changes):
 def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path, capsys):
     """The forecast of memory comes before; what is kept is a run's own, and of other sound the model has an answer."""
     methods = {'sweep.method': ('dann', 'speaker_norm'), 'sweep.lam': (0.5,), 'train.epochs': 1, 'model.lora': 2}
-    results = train.run(configuration(heard, whisper, **methods), tmp_path / 'run')
+    results = train.run_experiment(configuration(heard, whisper, **methods), tmp_path / 'run')
     assert [r['status'] for r in results['runs']] == ['ok', 'ok']
     assert results['normalisation'] == 'none'
     assert 'over a fine-tuned whisper of 2 layers, 16 wide' in results['protocol']
     said = capsys.readouterr().out
     assert 'Forecast of memory for 1 run on a device' in said
     assert said.index('Forecast of memory') < said.index('First step')
-    names = bundle.read(bundle.run(tmp_path / 'run')).arrays['params']['encoder']['upstream']
+    names = bundle.read_model(bundle.bundle_model(tmp_path / 'run')).arrays['params']['encoder']['upstream']
     assert set(names['layers_0']['self_attn']) == {'q_proj', 'v_proj'}
     wave = np.random.default_rng(0).normal(0, 0.1, 3_200).astype(np.float32)
-    answer = predict.load(tmp_path / 'run', window=0.2, hop=0.2).predict(wave, 16_000)
+    answer = predict.load_predictor(tmp_path / 'run', window=0.2, hop=0.2).predict(wave, 16_000)
     assert sum(answer['posterior'].values()) == pytest.approx(1)
 
 
 def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_path):
     """A sweep goes on with the same weights from elsewhere, and with others it does not."""
-    config = batches.resolved(configuration(heard, whisper))
+    config = batches.resolve_config(configuration(heard, whisper))
     shutil.copytree(whisper, tmp_path / 'moved')
-    moved = batches.resolved(configuration(heard, tmp_path / 'moved'))
+    moved = batches.resolve_config(configuration(heard, tmp_path / 'moved'))
     assert (moved.model.weights, moved.data.upstream) == (config.model.weights, config.data.upstream)
     place = Workdir(tmp_path / 'run', config)
-    place.describe(train.Task(config, train.check(config)))
+    place.save_description(train.Task(config, train.validate(config)))
     Workdir(tmp_path / 'run', moved)
-    later = Workdir.opened(tmp_path / 'run', upstream=str(tmp_path / 'moved')).config  # by probe and bundle
+    later = Workdir.open(tmp_path / 'run', upstream=str(tmp_path / 'moved')).config  # by probe and bundle
     assert later.model.upstream == str(tmp_path / 'moved')
-    train.check(later)
+    train.validate(later)
     file = tmp_path / 'moved' / 'model.safetensors'
     tensors = load_file(file)
     save_file(tensors | {name: 2 * x for name, x in tensors.items()}, file)
-    with pytest.raises(Refusal, match=r'moved holds an encoder of other weights or sizes \(\w{8}\) than that of which'):
-        train.check(later)
+    with pytest.raises(UserError, match=r'moved holds an encoder of other weights or sizes \(\w{8}\) than that of which'):
+        train.validate(later)
     moved.model.weights = 'another'
-    with pytest.raises(Refusal, match=r'holds another sweep \(model.weights was'):
+    with pytest.raises(UserError, match=r'holds another sweep \(model.weights was'):
         Workdir(tmp_path / 'run', moved)
 
 
@@ -87,19 +87,19 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
 )
 def test_what_does_not_fit_together_is_refused(heard, whisper, changes, said):
     """With what to do instead."""
-    with pytest.raises(Refusal, match=said):
-        batches.read(batches.resolved(configuration(heard, whisper, **changes)).data)
+    with pytest.raises(UserError, match=said):
+        batches.read_utterances(batches.resolve_config(configuration(heard, whisper, **changes)).data)
 
 
 def test_what_has_no_time_is_not_masked(heard, whisper):
     """SpecAugment of samples, and of time in states that are pooled over it; elsewhere it is not refused."""
-    config = batches.resolved(configuration(heard, whisper, **{'sweep.time_mask': (0.1,)}))
-    train.check(config)
-    config.data.upstream = batches.upstream.Heard('wave', 160).name
-    with pytest.raises(Refusal, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are samples'):
-        train.check(config)
+    config = batches.resolve_config(configuration(heard, whisper, **{'sweep.time_mask': (0.1,)}))
+    train.validate(config)
+    config.data.upstream = upstream.EncoderInput('wave', 160).name
+    with pytest.raises(UserError, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are samples'):
+        train.validate(config)
     config.data.upstream = 'whisper-3x16-pooled-00000001'
-    with pytest.raises(Refusal, match=r'config.sweep.time_mask is above 0, and whisper-3x16-pooled-00000001 has one frame'):
-        train.check(config)
+    with pytest.raises(UserError, match=r'config.sweep.time_mask is above 0, and whisper-3x16-pooled-00000001 has one frame'):
+        train.validate(config)
     config.sweep.time_mask, config.sweep.band_mask = (0.0,), (0.1,)
-    train.check(config)
+    train.validate(config)

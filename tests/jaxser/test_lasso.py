@@ -14,11 +14,11 @@ def rows(B: int, D: int) -> np.ndarray:
     return f_BxD / np.linalg.norm(f_BxD, axis=1, keepdims=True)
 
 
-def solved(to, of, tau: float, steps: int) -> np.ndarray:
+def solved(target, dictionary, tau: float, steps: int) -> np.ndarray:
     """The same iteration in float64, from the exact norm."""
-    sigma, W = np.linalg.norm(of @ of.T, 2), np.zeros((len(to), len(of)))
+    sigma, W = np.linalg.norm(dictionary @ dictionary.T, 2), np.zeros((len(target), len(dictionary)))
     for _ in range(steps):
-        W = W - (W @ of - to) @ of.T / sigma
+        W = W - (W @ dictionary - target) @ dictionary.T / sigma
         W = np.sign(W) * np.maximum(np.abs(W) - tau / (2 * sigma), 0)
     return W
 
@@ -38,7 +38,7 @@ def test_the_eigenvalue_is_never_too_small_and_hardly_too_large(B):
 def test_fifty_steps_come_near_the_least(tau):
     """The objective is within 1 % of its least, and weights of no use are exactly 0."""
     to, of = rows(6, 20), rows(10, 20)
-    W, best = np.float64(lasso.mixture(jnp.float32(to), jnp.float32(of), tau)), solved(to, of, tau, 20_000)
+    W, best = np.float64(lasso.sparse_mixture(jnp.float32(to), jnp.float32(of), tau)), solved(to, of, tau, 20_000)
     objective = lambda W: ((to - W @ of) ** 2).sum() + tau * np.abs(W).sum()  # noqa: E731
     assert objective(best) <= objective(W) + 1e-6
     assert objective(W) <= 1.01 * objective(best)
@@ -50,7 +50,7 @@ def test_rows_of_zeros_take_no_part():
     to, of = rows(6, 20), rows(10, 20)
     padded_to, padded_of = np.zeros((16, 20)), np.zeros((16, 20))
     padded_to[10:], padded_of[:10] = to, of
-    W = lasso.mixture(jnp.float32(padded_to), jnp.float32(padded_of), 0.3)
+    W = lasso.sparse_mixture(jnp.float32(padded_to), jnp.float32(padded_of), 0.3)
     np.testing.assert_allclose(W[10:, :10], solved(to, of, 0.3, 50), atol=0.02)
     assert not W[:10].any()
     assert not W[:, 10:].any()
@@ -59,5 +59,5 @@ def test_rows_of_zeros_take_no_part():
 def test_a_large_tau_takes_nothing_and_a_source_explains_itself():
     """W = 0 exactly; and a target that is a source is (1 - tau / 2) of it, where the sources are orthogonal."""
     of = np.eye(4)[:3]
-    assert not lasso.mixture(jnp.float32(of), jnp.float32(of), 2.0).any()
-    np.testing.assert_allclose(lasso.mixture(jnp.float32(of), jnp.float32(of), 0.3), 0.85 * np.eye(3), rtol=1e-5)
+    assert not lasso.sparse_mixture(jnp.float32(of), jnp.float32(of), 2.0).any()
+    np.testing.assert_allclose(lasso.sparse_mixture(jnp.float32(of), jnp.float32(of), 0.3), 0.85 * np.eye(3), rtol=1e-5)

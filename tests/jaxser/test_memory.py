@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser import memory
 from jaxser.interfaces import State
 
@@ -23,20 +23,20 @@ class Compiler:
     """Compiles programs whose runs take `each` bytes beside a `base` that all share, and remembers for how many runs."""
 
     def __init__(self, each: int, base: int = 0):
-        self.each, self.base, self.asked = each, base, []
+        self.each, self.base, self.requested = each, base, []
 
     def __call__(self, runs: int) -> SimpleNamespace:
-        self.asked.append(runs)
+        self.requested.append(runs)
         return program(self.each * runs + self.base)
 
 
 def test_all_runs_train_at_once_where_they_fit():
     """Up to the last byte, and nothing is compiled twice: the program that was weighed is the one that runs."""
     compiler = Compiler(each=10)
-    runs, compiled = memory.fit(compiler, most=6, limit=60)
+    runs, compiled = memory.choose_runs_per_device(compiler, max_runs=6, limit_bytes=60)
     assert runs == 6
-    assert memory.needed(compiled) == 60
-    assert compiler.asked == [6]
+    assert memory.required_bytes(compiled) == 60
+    assert compiler.requested == [6]
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_all_runs_train_at_once_where_they_fit():
 def test_what_does_not_fit_trains_in_the_fewest_groups_and_these_are_equal(most, each, base, limit, runs):
     """No larger groups than their number needs, and no more of them than memory asks for."""
     compiler = Compiler(each, base)
-    found, compiled = memory.fit(compiler, most, limit)
+    found, compiled = memory.choose_runs_per_device(compiler, most, limit)
     fewest = -(-most // ((limit - base) // each))
     assert found == runs == -(-most // fewest)
-    assert memory.needed(compiled) == each * runs + base <= limit
-    assert compiler.asked[-1] == runs
-    assert len(compiler.asked) <= 3
+    assert memory.required_bytes(compiled) == each * runs + base <= limit
+    assert compiler.requested[-1] == runs
+    assert len(compiler.requested) <= 3
 
 
 @pytest.mark.parametrize(
@@ -71,15 +71,15 @@ def test_what_does_not_fit_trains_in_the_fewest_groups_and_these_are_equal(most,
 )
 def test_what_runs_take_beside_the_program_counts(most, each, per_run, limit, runs):
     """The selected parameters and the copy of the state are no arguments of the program."""
-    found, compiled = memory.fit(Compiler(each), most, limit, per_run)
+    found, compiled = memory.choose_runs_per_device(Compiler(each), most, limit, per_run)
     assert found == runs
-    assert memory.needed(compiled, runs * per_run) == runs * (each + per_run) <= limit
+    assert memory.required_bytes(compiled, runs * per_run) == runs * (each + per_run) <= limit
 
 
 def test_a_refusal_says_what_a_run_takes_beside_the_program():
     """The sum of both is what does not fit."""
-    with pytest.raises(Refusal, match=r'1 run\(s\) on a device need 4\.00 GiB of memory'):
-        memory.fit(Compiler(each=3 << 30), most=1, limit=(4 << 30) - 1, per_run=1 << 30)
+    with pytest.raises(UserError, match=r'1 run\(s\) on a device need 4\.00 GiB of memory'):
+        memory.choose_runs_per_device(Compiler(each=3 << 30), max_runs=1, limit_bytes=(4 << 30) - 1, extra_bytes_per_run=1 << 30)
 
 
 def test_what_a_run_holds_beside_the_program_is_its_state_and_its_selected_parameters():
@@ -93,50 +93,50 @@ def test_what_a_run_holds_beside_the_program_is_its_state_and_its_selected_param
         opt_state=(array, array),
         key=np.zeros(2, np.uint32),
     )
-    assert memory.beside_program(state) == 4 + 2 * 24 + 2 * 12 + 2 * 24 + 8
+    assert memory.bytes_beside_program(state) == 4 + 2 * 24 + 2 * 12 + 2 * 24 + 8
 
 
 def test_a_sweep_of_which_no_run_fits_is_refused_in_a_sentence():
     """With what it takes, what there is, and what to change."""
     compiler = Compiler(each=3 << 30)
-    with pytest.raises(Refusal) as refusal:
-        memory.fit(compiler, most=4, limit=2 << 30)
+    with pytest.raises(UserError) as refusal:
+        memory.choose_runs_per_device(compiler, max_runs=4, limit_bytes=2 << 30)
     assert '1 run(s) on a device need 3.00 GiB of memory, and 2.00 GiB may be used.' in str(refusal.value)
     assert 'config.data.batch' in str(refusal.value)
-    assert compiler.asked == [4, 1]
+    assert compiler.requested == [4, 1]
 
 
 def test_no_more_than_three_programs_are_compiled():
     """A program that takes the same however few its runs is refused after the third."""
     compiler = Compiler(each=0, base=3 << 30)
-    with pytest.raises(Refusal, match=r'need 3\.00 GiB'):
-        memory.fit(compiler, most=100, limit=2 << 30)
-    assert len(compiler.asked) == 3
-    assert compiler.asked == sorted(compiler.asked, reverse=True)
+    with pytest.raises(UserError, match=r'need 3\.00 GiB'):
+        memory.choose_runs_per_device(compiler, max_runs=100, limit_bytes=2 << 30)
+    assert len(compiler.requested) == 3
+    assert compiler.requested == sorted(compiler.requested, reverse=True)
 
 
 def test_a_program_takes_its_arguments_its_results_and_its_scratch_space():
     """By XLA's own analysis; a donated argument whose place the result takes counts once."""
     argument = jax.ShapeDtypeStruct((1000,), np.float32)
-    assert memory.needed(jax.jit(lambda x: x + 1).lower(argument).compile()) == 8000
-    assert memory.needed(jax.jit(lambda x: x + 1, donate_argnums=0).lower(argument).compile()) == 4000
+    assert memory.required_bytes(jax.jit(lambda x: x + 1).lower(argument).compile()) == 8000
+    assert memory.required_bytes(jax.jit(lambda x: x + 1, donate_argnums=0).lower(argument).compile()) == 4000
     scratch = jax.jit(lambda x: jnp.sort(jnp.sin(x))[0]).lower(argument).compile()
-    assert memory.needed(scratch) >= 4000 + 4 + 4000
+    assert memory.required_bytes(scratch) >= 4000 + 4 + 4000
 
 
 def test_a_program_without_an_analysis_is_taken_to_fit():
     """Some back ends have none."""
     compiled = SimpleNamespace(memory_analysis=lambda: None)
-    assert memory.needed(compiled) == 0
-    assert memory.needed(compiled, 5) == 0
-    assert memory.fit(lambda runs: compiled, most=9, limit=1) == (9, compiled)
+    assert memory.required_bytes(compiled) == 0
+    assert memory.required_bytes(compiled, 5) == 0
+    assert memory.choose_runs_per_device(lambda runs: compiled, max_runs=9, limit_bytes=1) == (9, compiled)
 
 
 def test_the_limit_is_a_share_of_what_there_is():
     """Of the host's memory for all its devices together; of an accelerator's own, if it says how much that is."""
-    one, eight = (memory.limit(jax.devices()[:n]) for n in (1, 8))
+    one, eight = (memory.memory_limit(jax.devices()[:n]) for n in (1, 8))
     assert one == pytest.approx(8 * eight, abs=8)
     assert 0 < one < 1 << 50
     accelerator = lambda stats: SimpleNamespace(platform='gpu', memory_stats=lambda: stats)  # noqa: E731
-    assert memory.limit([accelerator({'bytes_limit': 1000})] * 2) == 900
-    assert memory.limit([accelerator(None)]) > 1 << 50
+    assert memory.memory_limit([accelerator({'bytes_limit': 1000})] * 2) == 900
+    assert memory.memory_limit([accelerator(None)]) > 1 << 50

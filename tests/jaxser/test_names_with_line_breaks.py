@@ -11,8 +11,8 @@ import soundfile
 
 from data_pipelines import csv_files
 from data_pipelines.log_mel import LogMel
-from data_pipelines.prepare import prepare
-from data_pipelines.refusal import Refusal
+from data_pipelines.prepare import prepare_corpus
+from data_pipelines.refusal import UserError
 from jaxser import calibration, compare, train
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -43,7 +43,7 @@ def corpus(tmp_path_factory) -> Path:
             rows.append({'path': name, 'speaker': f's{character}{number}', 'emotion': emotion})
     rows.append({'path': f'gone{"".join(BREAKS)}.wav', 'speaker': 's', 'emotion': 'sad'})
     csv_files.write_rows(folder / 'list.csv', rows)
-    prepare('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)
+    prepare_corpus('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)
     return folder
 
 
@@ -51,7 +51,7 @@ def corpus(tmp_path_factory) -> Path:
 def trained(corpus, tmp_path_factory) -> Path:
     """The workdir of the finished sweep."""
     path = tmp_path_factory.mktemp('trained')
-    train.run(configuration(corpus), path)
+    train.run_experiment(configuration(corpus), path)
     return path
 
 
@@ -75,21 +75,21 @@ def test_the_lists_of_preparing_have_the_names(corpus):
 
 def test_every_utterance_is_predicted_under_its_name(corpus, trained):
     """Once by each seed, and read again by everything that reads it."""
-    rows = list(compare.predictions(trained))
+    rows = list(compare.open_predictions(trained))
     with csv_files.open_rows(corpus / 'list.csv') as reader:
         listed = list(reader)[:-1]
     expected = sorted((r['path'], r['speaker'], r['emotion']) for r in listed for _ in SEEDS)
     assert sorted((r['utterance'], r['speaker'], r['truth']) for r in rows) == expected
     assert names(rows, 'run') == {f'lam=0 seed={seed}' for seed in SEEDS}
-    predicted = compare.read(trained).predicted
-    assert set(calibration.read(rows, ['angry', 'sad'])) == set(predicted)
+    predicted = compare.read_finished_sweep(trained).predictions
+    assert set(calibration.read_confidences(rows, ['angry', 'sad'])) == set(predicted)
     assert {s for speaker_N, *_ in predicted.values() for s in speaker_N} == names(listed, 'speaker')
 
 
 def test_each_seed_has_a_result_of_its_own(trained):
     """The summary's UAR is the mean over seeds of what predictions.csv says of each."""
     (row,) = json.loads((trained / 'results.json').read_text())['summary']
-    rows, recalls = list(compare.predictions(trained)), []
+    rows, recalls = list(compare.open_predictions(trained)), []
     for seed in SEEDS:
         for emotion in ('angry', 'sad'):
             other = 'sad' if emotion == 'angry' else 'angry'
@@ -105,9 +105,9 @@ def test_damaged_predictions_are_made_again_as_the_message_says(corpus, trained,
     copy = shutil.copytree(trained, tmp_path / 'copy')
     text = (copy / 'predictions.csv').read_bytes()
     (copy / 'predictions.csv').write_bytes(text.replace(b'"', b''))
-    with pytest.raises(Refusal, match=r'Remove results\.json and groups/\*/outcome\.json'):
-        compare.read(copy)
+    with pytest.raises(UserError, match=r'Remove results\.json and groups/\*/outcome\.json'):
+        compare.read_finished_sweep(copy)
     for file in (copy / 'results.json', *copy.glob('groups/*/outcome.json')):
         file.unlink()
-    train.run(configuration(corpus), copy)
+    train.run_experiment(configuration(corpus), copy)
     assert (copy / 'predictions.csv').read_bytes() == text

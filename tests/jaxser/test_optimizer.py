@@ -27,7 +27,7 @@ def hyper(lr: float = 1.0, weight_decay: float = 0.0) -> dict:
 
 def first(gradients, config, h):
     """The first update and the optimiser's state after it."""
-    how = optimizer.make(h, STEPS, config)
+    how = optimizer.make_optimizer(h, STEPS, config)
     return how.update(gradients, how.init(PARAMS), PARAMS)
 
 
@@ -47,12 +47,12 @@ def same(a, b) -> None:
 def test_the_course_rises_linearly_and_falls_as_a_cosine():
     """0 at the start, 1 after the warm-up, 1/2 in the middle of the fall, 0 at the end and beyond."""
     steps = jnp.array([0, 1, 2, 4, 12, 20, 30])
-    np.testing.assert_allclose(optimizer.shape(steps, 20, 0.2), [0, 0.25, 0.5, 1, 0.5, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(optimizer.learning_rate_schedule(steps, 20, 0.2), [0, 0.25, 0.5, 1, 0.5, 0, 0], atol=1e-6)
 
 
 def test_the_course_without_warm_up_begins_at_its_peak():
     """No division by the empty warm-up."""
-    np.testing.assert_allclose(optimizer.shape(jnp.array([0, 10, 20]), 20, 0.0), [1, 0.5, 0], atol=1e-6)
+    np.testing.assert_allclose(optimizer.learning_rate_schedule(jnp.array([0, 10, 20]), 20, 0.0), [1, 0.5, 0], atol=1e-6)
 
 
 def test_the_first_step_is_that_of_adamw():
@@ -65,7 +65,7 @@ def test_the_first_step_is_that_of_adamw():
 
 def test_the_rate_follows_the_course():
     """With a constant gradient Adam's direction is constant, and the step's size is the course alone."""
-    adamw = optimizer.make(hyper(), STEPS, settings(warmup=0.5))
+    adamw = optimizer.make_optimizer(hyper(), STEPS, settings(warmup=0.5))
     update, state = jax.jit(adamw.update), adamw.init(PARAMS)
     for n in range(4):
         updates, state = update(GRADIENTS, state, PARAMS)

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser import parallel
-from jaxser.features import Shared, frame_mask
+from jaxser.features import SharedArrays, frame_mask
 from jaxser.interfaces import State
-from jaxser.models.batch_norm import ARMS, BatchNorm
+from jaxser.models.batch_norm import BATCH_NORM_MODES, BatchNorm
 from jaxser.parallel import Layout
 from jaxser.step import Step
 
@@ -59,11 +59,11 @@ class Sweep:
         self.fold_N, self.seed_N = (x.ravel().astype(np.int32) for x in np.mgrid[:folds, :variants])
         self.lr_N = np.linspace(0.01, 0.05, variants, dtype=np.float32)[self.seed_N]
         self.layout = Layout(len(self.fold_N), jax.devices()[:devices], data)
-        self.fold_DxF, slot_N = self.layout.slots(self.fold_N)
+        self.fold_DxF, slot_N = self.layout.assign_slots(self.fold_N)
         hyper_N = {'lr': self.lr_N, 'seed': self.seed_N, 'fold': self.fold_N, 'slot': slot_N}
-        self.hyper = {k: self.layout.spread(v) for k, v in hyper_N.items()}
+        self.hyper = {k: self.layout.group_by_device(v) for k, v in hyper_N.items()}
         self.step, self.traced = make_step()
-        self.programs = parallel.make(self.step, self.layout, T, mode, in_turn)
+        self.programs = parallel.compile_step(self.step, self.layout, T, mode, in_turn)
 
     def batches(self, resident: bool = False) -> dict:
         """DxSxFxB... of all steps, with features or with where they begin."""
@@ -73,18 +73,18 @@ class Sweep:
 
     def train(self, steps: int = S, hyper: dict | None = None, resident: bool = False) -> State:
         """The state after the first `steps`; the chunk's others are skipped."""
-        hyper = self.layout.place_runs(hyper or self.hyper)
-        batches = self.layout.place_batch(self.batches(resident), 3)
-        shared = self.layout.place(Shared(self.corpus_RxM if resident else None), parallel.EVERYWHERE)
-        state, self.metrics = self.programs.chunk(self.programs.init(hyper), shared, batches, np.arange(S) < steps, hyper)
+        hyper = self.layout.put_runs_on_devices(hyper or self.hyper)
+        batches = self.layout.put_batch_on_devices(self.batches(resident), 3)
+        shared = self.layout.put_on_devices(SharedArrays(self.corpus_RxM if resident else None), parallel.REPLICATED)
+        state, self.metrics = self.programs.train_chunk(self.programs.init(hyper), shared, batches, np.arange(S) < steps, hyper)
         return state
 
     def predict(self, state: State, resident: bool = False) -> np.ndarray:
         """scores_NxB of every run for the first batch of its fold; the inputs, which are its z, come with them."""
-        batch = self.layout.place_batch({k: x[:, 0] for k, x in self.batches(resident).items()}, 2)
-        shared = self.layout.place(Shared(self.corpus_RxM if resident else None), parallel.EVERYWHERE)
-        hyper = self.layout.place_runs(self.hyper)
-        z, scores = self.collect(self.programs.predict(T)(state.params, state.batch_stats, shared, batch, hyper))
+        batch = self.layout.put_batch_on_devices({k: x[:, 0] for k, x in self.batches(resident).items()}, 2)
+        shared = self.layout.put_on_devices(SharedArrays(self.corpus_RxM if resident else None), parallel.REPLICATED)
+        hyper = self.layout.put_runs_on_devices(self.hyper)
+        z, scores = self.collect(self.programs.predict_for_frames(T)(state.params, state.batch_stats, shared, batch, hyper))
         np.testing.assert_allclose(z, self.mel[self.fold_N, 0].astype(float).sum(2), rtol=1e-5, atol=1e-6)
         return scores[..., 0]
 
@@ -92,7 +92,7 @@ class Sweep:
         """Every array by run, on the host."""
         return jax.tree.map(self.layout.collect, tree)
 
-    def by_hand(self, n: int) -> tuple[np.ndarray, list[float]]:
+    def expected_weights(self, n: int) -> tuple[np.ndarray, list[float]]:
         """The weights of run n after all steps, and its losses, in float64."""
         f = self.fold_N[n]
         w, losses = np.array([self.seed_N[n], f], float), []
@@ -127,7 +127,7 @@ def test_every_run_is_what_it_would_be_alone(case):
     s, state, metrics = case
     found, loss_NxS = s.collect(state), s.collect(metrics)['loss']
     for n in range(len(s.fold_N)):
-        w, losses = s.by_hand(n)
+        w, losses = s.expected_weights(n)
         np.testing.assert_allclose(found.params['w'][n], w, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(loss_NxS[n], losses, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(found.batch_stats['seen'][n], s.mel[s.fold_N[n]].sum((0, 1, 2), float), rtol=1e-5, atol=1e-5)
@@ -142,7 +142,7 @@ def test_predictions_are_those_of_each_run_on_the_batch_of_its_fold(case):
     np.testing.assert_allclose(s.predict(state), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize('arm', ARMS)
+@pytest.mark.parametrize('arm', BATCH_NORM_MODES)
 def test_a_batch_over_two_devices_has_one_statistic_a_side(arm):
     """Parameters and running statistics under every arm, where the sides are mixed, a device each, or one alone: 1e-6."""
     random, target_SxB = np.random.default_rng(0), np.float32([[0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]])
@@ -173,9 +173,9 @@ def test_a_batch_over_two_devices_has_one_statistic_a_side(arm):
     ends = []
     for data in (1, 2):
         layout = Layout(1, jax.devices()[:data], data)
-        programs = parallel.make(Step(init, update, None), layout, T)
-        state = programs.init(layout.place_runs(hyper))
-        end = programs.chunk(state, Shared(), layout.place_batch(batches, 3), np.ones(S, bool), layout.place_runs(hyper))
+        programs = parallel.compile_step(Step(init, update, None), layout, T)
+        state = programs.init(layout.put_runs_on_devices(hyper))
+        end = programs.train_chunk(state, SharedArrays(), layout.put_batch_on_devices(batches, 3), np.ones(S, bool), layout.put_runs_on_devices(hyper))
         ends.append(jax.tree.map(layout.collect, (end[0].params, end[0].batch_stats, end[1])))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(ends))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), *ends)
@@ -187,7 +187,7 @@ def test_keep_picks_run_by_run(case):
     new = (state.params, state.batch_stats)
     old = jax.tree.map(lambda x: x - 1000, new)
     better_N = np.random.default_rng(1).random(len(s.fold_N)) < 0.5
-    kept = s.programs.keep(old, state, s.layout.place_runs(s.layout.spread(better_N)))
+    kept = s.programs.update_best(old, state, s.layout.put_runs_on_devices(s.layout.group_by_device(better_N)))
     for k, o, n in zip(*(jax.tree.leaves(s.collect(tree)) for tree in (kept, old, new))):
         np.testing.assert_array_equal(k, np.where(better_N[:, None], n, o))
 
@@ -221,9 +221,9 @@ def test_every_device_has_its_share_of_the_runs():
 
 def compiled_text(s: Sweep) -> str:
     """The compiled chunk."""
-    hyper = s.layout.place_runs(s.hyper)
-    batches = s.layout.place_batch(s.batches(), 3)
-    return s.programs.chunk.lower(s.programs.init(hyper), Shared(), batches, np.ones(S, bool), hyper).compile().as_text()
+    hyper = s.layout.put_runs_on_devices(s.hyper)
+    batches = s.layout.put_batch_on_devices(s.batches(), 3)
+    return s.programs.train_chunk.lower(s.programs.init(hyper), SharedArrays(), batches, np.ones(S, bool), hyper).compile().as_text()
 
 
 @pytest.mark.parametrize('in_turn', [True, False])
@@ -241,10 +241,10 @@ def test_a_skipped_step_changes_no_bit():
     """What fills an epoch's last chunk: the state stays, and the metrics say NaN rather than a number."""
     s = Sweep(2, 3)
     state, loss_NxS = s.train(steps=2), s.collect(s.metrics)['loss']
-    hyper, batches = s.layout.place_runs(s.hyper), s.layout.place_batch(s.batches(), 3)
+    hyper, batches = s.layout.put_runs_on_devices(s.hyper), s.layout.put_batch_on_devices(s.batches(), 3)
     one_by_one = s.programs.init(hyper)
     for n in range(2):
-        one_by_one, _ = s.programs.chunk(one_by_one, Shared(), batches, np.arange(S) == n, hyper)
+        one_by_one, _ = s.programs.train_chunk(one_by_one, SharedArrays(), batches, np.arange(S) == n, hyper)
     jax.tree.map(np.testing.assert_array_equal, state, one_by_one)
     assert (np.asarray(state.step) == 2).all()
     assert np.isfinite(loss_NxS[:, :2]).all()
@@ -286,25 +286,25 @@ def test_every_device_gets_as_few_runs_as_can_be(count, devices, data, expected)
 
 def test_devices_that_cannot_share_out_batches_are_refused():
     """Seven devices, two to a batch."""
-    with pytest.raises(Refusal, match=r'config.data_devices is 2, of which 7'):
-        Layout(10, jax.devices()[:7], data=2)
+    with pytest.raises(UserError, match=r'config.data_devices is 2, of which 7'):
+        Layout(10, jax.devices()[:7], data_devices=2)
 
 
 def test_runs_are_spread_in_order_and_collected_again():
     """Run n is number n % R of device n // R; what is left over repeats the last run, and is gone when collected."""
     layout = Layout(5, jax.devices()[:3])
     array_NxM = np.arange(10).reshape(5, 2)
-    spread = layout.spread(array_NxM)
+    spread = layout.group_by_device(array_NxM)
     np.testing.assert_array_equal(spread, array_NxM[[[0, 1], [2, 3], [4, 4]]])
-    np.testing.assert_array_equal(layout.collect(layout.place_runs(spread)), array_NxM)
+    np.testing.assert_array_equal(layout.collect(layout.put_runs_on_devices(spread)), array_NxM)
 
 
 def test_the_last_group_of_a_sweep_fills_the_layout_of_the_first():
     """Fewer runs than there are places: the same shapes, hence the same program, and nothing but those runs comes back."""
     whole = Layout(20, jax.devices()[:3], R=4)
-    fewer = whole.of(5)
+    fewer = whole.with_count(5)
     assert (whole.count, fewer.count, fewer.D, fewer.R) == (20, 5, 3, 4)
-    spread = fewer.spread(np.arange(5))
+    spread = fewer.group_by_device(np.arange(5))
     np.testing.assert_array_equal(spread, [[0, 1, 2, 3], [4, 4, 4, 4], [4, 4, 4, 4]])
     np.testing.assert_array_equal(fewer.collect(spread), np.arange(5))
 
@@ -313,11 +313,11 @@ def test_a_device_holds_the_folds_that_its_runs_need_and_no_other():
     """Every run finds its fold at its slot; a device that needs fewer folds than another repeats its last."""
     fold_N = np.array([0, 0, 0, 2, 2, 2, 2, 5, 5])
     layout = Layout(9, jax.devices()[:3])
-    fold_DxF, slot_N = layout.slots(fold_N)
+    fold_DxF, slot_N = layout.assign_slots(fold_N)
     np.testing.assert_array_equal(fold_DxF, [[0, 0], [2, 2], [2, 5]])
     np.testing.assert_array_equal(slot_N, [0, 0, 0, 0, 0, 0, 0, 1, 1])
     assert slot_N.dtype == np.int32
-    wider_DxF, same_N = layout.slots(fold_N, F=3)  # as another group of the same program needs
+    wider_DxF, same_N = layout.assign_slots(fold_N, F=3)  # as another group of the same program needs
     np.testing.assert_array_equal(wider_DxF, [[0, 0, 0], [2, 2, 2], [2, 5, 5]])
     np.testing.assert_array_equal(same_N, slot_N)
 
@@ -328,8 +328,8 @@ def test_slots_lead_every_run_to_its_fold():
     for count, devices in ((1, 8), (7, 3), (30, 8), (30, 1)):
         fold_N = random.integers(0, 6, count)
         layout = Layout(count, jax.devices()[:devices])
-        fold_DxF, slot_N = layout.slots(fold_N)
+        fold_DxF, slot_N = layout.assign_slots(fold_N)
         np.testing.assert_array_equal(fold_DxF[np.arange(count) // layout.R, slot_N], fold_N)
-        of_device = np.split(layout.spread(fold_N), layout.D)
+        of_device = np.split(layout.group_by_device(fold_N), layout.D)
         assert [set(row) for row in fold_DxF] == [set(row.ravel()) for row in of_device]
         assert fold_DxF.shape[1] == max(len(set(row.ravel())) for row in of_device)

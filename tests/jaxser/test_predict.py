@@ -18,7 +18,7 @@ import tiny_config
 
 import jaxser
 from data_pipelines import batches, log_mel, shards
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser import answers, bundle, predict, step, train
 from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir
@@ -58,21 +58,21 @@ def close(a: dict, b: dict, tolerance: float = 1e-6) -> None:
 
 def of_one_run(model: bundle.Model, n: int) -> predict.Predictor:
     """The model as if it had that run alone."""
-    return predict.Predictor(bundle.Model(model.facts, jax.tree.map(lambda x: x[n : n + 1], model.arrays)))
+    return predict.Predictor(bundle.Model(model.metadata, jax.tree.map(lambda x: x[n : n + 1], model.arrays)))
 
 
 def agrees(workdir: Path, data: Path) -> int:
     """Asserts that the tested utterances have, by their own fold's run, what predictions.csv says; returns how many."""
-    whole = bundle.read(workdir)
-    temperature, several = whole.facts['calibration']['temperature'], len(whole.facts['runs']) > 1
+    whole = bundle.read_model(workdir)
+    temperature, several = whole.metadata['calibration']['temperature'], len(whole.metadata['runs']) > 1
     rows = list(csv.DictReader((workdir / 'predictions.csv').read_text().splitlines()))
     count = 0
-    for n, run in enumerate(whole.facts['runs']):
+    for n, run in enumerate(whole.metadata['runs']):
         mine = [r for r in rows if int(r['fold']) == run['fold'] and (not several or r['run'].startswith(f'lam={run["lam"]:g} '))]
         alone = of_one_run(whole, n)
-        for row, answer in zip(mine, alone.files(data.parent / r['utterance'] for r in mine), strict=True):
+        for row, answer in zip(mine, alone.predict_files(data.parent / r['utterance'] for r in mine), strict=True):
             raw_C = np.array([float(row[c]) for c in alone.classes])
-            want_C = bundle.tempered(raw_C, temperature)
+            want_C = bundle.apply_temperature(raw_C, temperature)
             np.testing.assert_allclose([answer['posterior'][c] for c in alone.classes], want_C, atol=1e-6)
             count += 1
     return count
@@ -85,13 +85,13 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(swept, data):
 
 def test_features_are_those_of_the_shards_to_the_bit(model, swept, data, monkeypatch):
     """With one thread of BLAS, as in `prepare`: the last bit of a product depends on their number (in some of 384 files)."""
-    threads, log_mel_of = [], log_mel.log_mel
+    threads, log_mel_of = [], log_mel.compute_log_mel
     infos = lambda: [b['num_threads'] for b in threadpoolctl.threadpool_info() if b['user_api'] == 'blas']  # noqa: E731
-    monkeypatch.setattr(log_mel, 'log_mel', lambda *a: (threads.extend(infos()), log_mel_of(*a))[1])
-    u = batches.split(Workdir.opened(swept).config).utterances
-    mel_RxM, first = shards.load(u), 0
+    monkeypatch.setattr(log_mel, 'compute_log_mel', lambda *a: (threads.extend(infos()), log_mel_of(*a))[1])
+    u = batches.make_split(Workdir.open(swept).config).utterances
+    mel_RxM, first = shards.read_all_features(u), 0
     for name, frames in zip(u.text['utterance'], u.frames_N):
-        (stretch,) = model._opened(data.parent / name).stretches
+        (stretch,) = model._read_recording(data.parent / name).segments
         np.testing.assert_array_equal(stretch.heard, mel_RxM[first : first + frames])
         first += frames
     assert set(threads) == {1}
@@ -104,14 +104,14 @@ def test_by_the_utterance_and_with_a_targets_statistics_too(data, tmp_path):
     config.update_from_flattened_dict({f'data.{k}': v for k, v in keys.items()})
     config.update_from_flattened_dict({'protocol.adapt': 'transductive', 'model.batch_norm': 'domain', 'train.epochs': 1})
     config.sweep.update(lam=(0.5,), fold=(0,))
-    train.run(config, tmp_path / 'w')
-    bundle.run(tmp_path / 'w')
+    train.run_experiment(config, tmp_path / 'w')
+    bundle.bundle_model(tmp_path / 'w')
     assert agrees(tmp_path / 'w', data) == 16
 
 
 def test_the_answer_is_the_mean_over_the_runs(model, swept):
     """None of them decides alone."""
-    wave, whole = sound(1.0), bundle.read(swept)
+    wave, whole = sound(1.0), bundle.read_model(swept)
     alone = [of_one_run(whole, n).predict(wave, RATE)['posterior'] for n in range(3)]
     mean = {c: np.mean([p[c] for p in alone]) for c in model.classes}
     close(model.predict(wave, RATE), {'posterior': mean})
@@ -136,8 +136,8 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(model, folder, tmp_
         close(next(model.files([name])), answer)
         wave, _ = soundfile.read(name, dtype=np.float32)
         close(model.predict(wave, RATE), answer)
-        (stretch,) = model._sound('', wave).stretches
-        (padded,) = model._score([stretch.heard], 3200)
+        (stretch,) = model._make_recording('', wave).segments
+        (padded,) = model._predict_posteriors([stretch.heard], 3200)
         np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-6)
 
 
@@ -191,7 +191,7 @@ def test_rate_channels_and_type_of_a_wave_do_not_matter(model):
 )
 def test_what_is_no_sound_is_refused(model, wave, rate, said):
     """With a sentence, rather than with a posterior."""
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         model.predict(wave, rate)
 
 
@@ -218,7 +218,7 @@ def test_a_stream_is_answered_every_second(model, encoding, channels):
         def read(self, size=-1):
             return super().read(min(size, 777))
 
-    found = list(model.stream(Pipe(content), RATE, encoding, channels))
+    found = list(model.predict_stream(Pipe(content), RATE, encoding, channels))
     assert [a['end'] for a in found] == [*map(float, range(1, 13)), 12.5]
     assert [a['start'] for a in found] == [0.0] * 10 + [1.0, 2.0, 2.5]
     for a in found[::4]:
@@ -227,13 +227,13 @@ def test_a_stream_is_answered_every_second(model, encoding, channels):
 
 def test_silence_and_the_end_of_a_stream(model):
     """Silence has a line without a posterior; a stream of nothing else, or of nothing, ends with an error."""
-    second, end = model.stream(io.BytesIO(bytes(2 * RATE)), RATE)
+    second, end = model.predict_stream(io.BytesIO(bytes(2 * RATE)), RATE)
     assert second['posterior'] is None
     assert second['note'] == end['error']
     assert 'silent' in end['error']
     pcm = (sound(1.0) * 32768).astype('<i2').tobytes()
-    assert not any('error' in a for a in model.stream(io.BytesIO(bytes(2 * RATE) + pcm), RATE))
-    (answer,) = model.stream(io.BytesIO(b''), RATE)
+    assert not any('error' in a for a in model.predict_stream(io.BytesIO(bytes(2 * RATE) + pcm), RATE))
+    (answer,) = model.predict_stream(io.BytesIO(b''), RATE)
     assert 'empty' in answer['error']
 
 
@@ -242,7 +242,7 @@ def test_formats_say_the_same(model, folder, tmp_path):
     soundfile.write(tmp_path / 'long.wav', sound(40.0), RATE)
     names = [folder / 'stereo.wav', tmp_path / 'long.wav', folder / 'empty.wav']
     found = list(model.files(names))
-    text = {how: list(answers.lines(found, how, model.classes)) for how in ('jsonl', 'csv', 'table')}
+    text = {how: list(answers.format_answers(found, how, model.classes)) for how in ('jsonl', 'csv', 'table')}
     assert [json.loads(line) for line in text['jsonl']] == found
     rows = list(csv.DictReader(text['csv']))
     assert [r['part'] for r in rows] == ['file', 'file', *['window'] * 7, 'error']
@@ -254,7 +254,7 @@ def test_formats_say_the_same(model, folder, tmp_path):
     shown = [[cell.strip() for cell in line.split('│')[1:-1]] for line in text['table'][0].splitlines() if '│' in line]
     assert [cells[1:4] for cells in shown] == [['2.0', '', found[0]['emotion']], ['40.0', '7', found[1]['emotion']]]
     assert 'mean of windows' in text['table'][0]
-    assert 'windows' not in next(answers.lines(found[:1], 'table', model.classes))
+    assert 'windows' not in next(answers.format_answers(found[:1], 'table', model.classes))
 
 
 @pytest.mark.parametrize('end', ['\n', '\r', '\r\n', '\u2028', '\x85', '\x0c'], ids=ascii)
@@ -265,7 +265,7 @@ def test_a_name_forges_no_row(end):
     answer = {'file': name, 'seconds': 1.0, 'emotion': 'angry', 'posterior': posterior}
     window = {'start': 0.0, 'end': 1.0, 'emotion': 'angry', 'posterior': posterior}
     found = [answer | {'windows': [window]}, {'file': name, 'error': 'empty'}]
-    text = {how: '\n'.join(answers.lines(found, how, ('angry', 'sad'))) for how in answers.FORMATS}
+    text = {how: '\n'.join(answers.format_answers(found, how, ('angry', 'sad'))) for how in answers.FORMATS}
     rows = list(csv.DictReader(io.StringIO(text['csv'], newline=''), strict=True))
     assert [(r['file'], r['part']) for r in rows] == [(name, p) for p in ('file', 'window', 'error')]
     assert [json.loads(line) for line in text['jsonl'].splitlines()] == found
@@ -275,7 +275,7 @@ def test_a_name_forges_no_row(end):
 
 def test_a_stranger_under_speaker_normalisation_is_told_so(swept):
     """Its statistics are another's than in training: nobody should learn that from the figures."""
-    facts, arrays = bundle.read(swept)
+    facts, arrays = bundle.read_model(swept)
     arrays = {k: v for k, v in arrays.items() if k not in ('mean', 'scale')}
     stranger = predict.Predictor(
         bundle.Model(facts | {'normalisation': 'speaker', 'corpora': ['demo'], 'data': {'demo': {}}}, arrays)
@@ -298,14 +298,14 @@ def test_a_stranger_under_speaker_normalisation_is_told_so(swept):
 def test_mistakes_on_the_command_line(arguments, said, capsys):
     """A sentence, before the model is loaded."""
     with pytest.raises(SystemExit, match='2'):
-        predict.parsed(['--workdir', 'w', *arguments])
+        predict.parse_arguments(['--workdir', 'w', *arguments])
     assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('window', 'hop'), [(1.0, 2.0), (1.0, 0.0), (0.1, 0.1)])
 def test_windows_that_make_no_sense_are_refused(swept, window, hop):
     """Gaps that nobody hears, and windows too short to be answered."""
-    with pytest.raises(Refusal, match='A window of'):
+    with pytest.raises(UserError, match='A window of'):
         jaxser.load(swept, window=window, hop=hop)
 
 
@@ -325,15 +325,15 @@ def test_every_kind_of_parameters_survives_the_file(keys):
     config = tiny_config.get_config()
     config.update_from_flattened_dict(keys)
     sizes = Sizes(64, 2, {'speaker': 3, 'language': 2, 'corpus': 1}, 4)
-    encoder, method = train.method(config, sizes)
+    encoder, method = train.make_method(config, sizes)
     hyper = {'seed': np.arange(2), 'fold': np.zeros(2, int), 'weight_decay': np.zeros(2), 'lr': np.zeros(2)}
-    state = jax.vmap(step.make(encoder, method, sizes, config.train).init)(hyper)
+    state = jax.vmap(step.make_step(encoder, method, sizes, config.train).init)(hyper)
     arrays = {'params': state.params, 'batch_stats': state.batch_stats}
-    again = {'batch_stats': {}} | bundle.unpacked(bundle.packed(jax.tree.map(np.asarray, arrays)))
+    again = {'batch_stats': {}} | bundle.deserialize_arrays(bundle.serialize_arrays(jax.tree.map(np.asarray, arrays)))
     jax.tree.map(np.testing.assert_array_equal, again, arrays)
     facts = {'config': json.loads(config.to_json()), 'classes': ['angry', 'sad'], 'sizes': sizes._asdict()}
     facts |= {'calibration': {'temperature': 1.0}, 'normalisation': 'utterance', 'synthetic': False, 'versions': {}}
-    found = predict.Predictor(bundle.Model(facts, bundle.unpacked(bundle.packed(again)))).predict(sound(0.5), RATE)
+    found = predict.Predictor(bundle.Model(facts, bundle.deserialize_arrays(bundle.serialize_arrays(again)))).predict(sound(0.5), RATE)
     assert sum(found['posterior'].values()) == pytest.approx(1)
 
 

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_curve
 
 from data_pipelines import batches
 from data_pipelines.folds import Fold
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser import classifiers, evaluate, probe, summary
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'data_pipelines'))
@@ -20,26 +20,26 @@ import made_up
 
 
 @pytest.fixture(scope='module')
-def table() -> batches.Table:
+def table() -> batches.ExampleTable:
     """Eight speakers, of two sexes and languages, twelve utterances each; 0 to 3 train, 4 and 5 are dev, 6 and 7 are tested."""
     u = made_up.utterances(speakers=8, classes=('A', 'B', 'C'))
     speaker_N = np.repeat(np.arange(8), 12)
     u.text['language'] = np.where(speaker_N % 2, 'de', 'en')
     part = lambda *speakers: np.flatnonzero(np.isin(speaker_N, speakers))  # noqa: E731
-    return batches.Table(u, [Fold(0, 'one', part(0, 1, 2, 3), part(4, 5), part(6, 7))], 'global', True)
+    return batches.ExampleTable(u, [Fold(0, 'one', part(0, 1, 2, 3), part(4, 5), part(6, 7))], 'global', True)
 
 
 def test_of_every_speaker_a_fifth_is_held_out(table):
     """Nobody is in two parts, everybody in all three, and other speakers in none; the same for every run."""
     fold = table.folds[0]
-    asked = {q.name: q for q in probe.questions(table, fold, 0)}
+    asked = {q.name: q for q in probe.make_questions(table, fold, 0)}
     q = asked['speaker']
     speaker_N = table.domain_N['speaker']
-    assert [np.bincount(speaker_N[p]).tolist() for p in (q.fit, q.choose, q.test)] == [[8] * 4, [2] * 4, [2] * 4]
-    assert len(np.unique(np.concatenate([q.fit, q.choose, q.test]))) == 48
-    assert set(np.concatenate([q.fit, q.choose, q.test])) == set(fold.train)
-    assert not q.strangers
-    again = {q.name: q for q in probe.questions(table, fold, 0)}
+    assert [np.bincount(speaker_N[p]).tolist() for p in (q.fit_rows, q.validation_rows, q.test_rows)] == [[8] * 4, [2] * 4, [2] * 4]
+    assert len(np.unique(np.concatenate([q.fit_rows, q.validation_rows, q.test_rows]))) == 48
+    assert set(np.concatenate([q.fit_rows, q.validation_rows, q.test_rows])) == set(fold.train)
+    assert not q.unseen_speakers
+    again = {q.name: q for q in probe.make_questions(table, fold, 0)}
     for name, one in asked.items():
         for p in ('fit', 'choose', 'test'):
             np.testing.assert_array_equal(getattr(one, p), getattr(again[name], p))
@@ -48,34 +48,34 @@ def test_of_every_speaker_a_fifth_is_held_out(table):
 def test_sex_and_language_are_asked_of_strangers(table):
     """Else a classifier that knows voices by heart would seem to know them; emotion is tested on the test part alone."""
     fold = table.folds[0]
-    asked = {q.name: q for q in probe.questions(table, fold, 0)}
+    asked = {q.name: q for q in probe.make_questions(table, fold, 0)}
     assert list(asked) == ['speaker', 'sex', 'language', 'emotion']
     for name in ('sex', 'language'):
-        assert asked[name].strangers
-        assert set(asked[name].test) == {*fold.dev, *fold.test}
-        assert set(asked[name].fit) | set(asked[name].choose) == set(fold.train)
-    assert set(asked['emotion'].test) == set(fold.test)
-    assert asked['emotion'].strangers
+        assert asked[name].unseen_speakers
+        assert set(asked[name].test_rows) == {*fold.dev, *fold.test}
+        assert set(asked[name].fit_rows) | set(asked[name].validation_rows) == set(fold.train)
+    assert set(asked['emotion'].test_rows) == set(fold.test)
+    assert asked['emotion'].unseen_speakers
 
 
 def test_where_the_test_part_was_heard_it_is_no_stranger(table):
     """Transductive: its utterances are the encoder's, so held-out ones are asked; of emotion it says that they were heard."""
     fold = table.folds[0]
     heard = Fold(0, 'one', fold.train, fold.dev[:12], fold.test, adapt=fold.test)
-    asked = {q.name: q for q in probe.questions(table, heard, 0)}
-    assert not asked['sex'].strangers
-    assert not asked['emotion'].strangers
-    assert set(asked['sex'].test) <= {*fold.train, *fold.test}
+    asked = {q.name: q for q in probe.make_questions(table, heard, 0)}
+    assert not asked['sex'].unseen_speakers
+    assert not asked['emotion'].unseen_speakers
+    assert set(asked['sex'].test_rows) <= {*fold.train, *fold.test}
 
 
 def test_what_training_hears_of_one_kind_is_not_asked(table):
     """One corpus: there is nothing to tell apart; a class of two utterances has none to hold out."""
     fold = table.folds[0]
     alone = Fold(0, 'one', fold.train[:12], fold.dev, fold.test)
-    assert [q.name for q in probe.questions(table, alone, 0)] == ['emotion']
+    assert [q.name for q in probe.make_questions(table, alone, 0)] == ['emotion']
     few = Fold(0, 'one', np.concatenate([fold.train[:24], fold.train[24:26]]), fold.dev, fold.test)
-    (q,) = (q for q in probe.questions(table, few, 0) if q.name == 'speaker')
-    assert 2 not in table.domain_N['speaker'][q.fit]
+    (q,) = (q for q in probe.make_questions(table, few, 0) if q.name == 'speaker')
+    assert 2 not in table.domain_N['speaker'][q.fit_rows]
 
 
 @pytest.mark.parametrize('apart', [0.0, 0.5, 2.0])
@@ -104,8 +104,8 @@ def test_what_all_share_is_no_voice(table):
     """Verification is by what differs from the mean of what training hears, not by where the representation lies."""
     fold, speaker_N = table.folds[0], table.domain_N['speaker']
     speaker_N = np.where(np.isin(np.arange(len(speaker_N)), fold.test), np.repeat(np.arange(8), 12), speaker_N)
-    z_NxD = np.random.default_rng(0).normal(size=(len(fold.used), 8)) + np.eye(8)[speaker_N[fold.used]]
-    here, there = (probe.verified(z_NxD + shift, fold.used, fold, speaker_N, 0)['eer'] for shift in (0.0, 100.0))
+    z_NxD = np.random.default_rng(0).normal(size=(len(fold.used_rows), 8)) + np.eye(8)[speaker_N[fold.used_rows]]
+    here, there = (probe.verification_error(z_NxD + shift, fold.used_rows, fold, speaker_N, 0)['eer'] for shift in (0.0, 100.0))
     assert here == pytest.approx(there, abs=1e-6)
     assert 0 < here < 0.5
 
@@ -113,14 +113,14 @@ def test_what_all_share_is_no_voice(table):
 def test_the_answers_are_those_of_the_content(table):
     """Speaker in one run, emotion in another, nothing in a third, and what is not finite has no answers."""
     task = SimpleNamespace(table=table, utterances=table.utterances, entries=table.folds)
-    rows = table.folds[0].used
+    rows = table.folds[0].used_rows
     r = np.random.default_rng(0)
     one_hot = lambda index_N: np.eye(8)[index_N[rows]] + 0.05 * r.normal(size=(len(rows), 8))  # noqa: E731
     z = [one_hot(table.domain_N['speaker']), one_hot(table.emotion_N), r.normal(size=(len(rows), 8))]
     z.append(np.full_like(z[0], np.nan))
-    gathered = evaluate.Gathered(np.zeros(4, int))
+    gathered = evaluate.Collected(np.zeros(4, int))
     gathered.add(rows[None], np.stack(z))
-    speaker, emotion, nothing, lost = probe.Probe(task, 0)(SimpleNamespace(fold_N=np.zeros(4, int)), gathered)
+    speaker, emotion, nothing, lost = probe.Prober(task, 0)(SimpleNamespace(fold_N=np.zeros(4, int)), gathered)
     assert lost is None
     for kind in ('linear', 'mlp'):
         assert speaker['speaker'][kind] == 1
@@ -145,14 +145,14 @@ def answer(**recall: float) -> dict:
 
 def test_leakage_is_a_mean_over_speakers():
     """Each by the mean of the runs that heard them; the difference to plain training is of the same speakers."""
-    said, recalls = summary._probed([answer(a=0.0, b=1.0), answer(b=0.5, c=0.5)])
+    said, recalls = summary._average_probe([answer(a=0.0, b=1.0), answer(b=0.5, c=0.5)])
     assert recalls == {'a': 0.0, 'b': 0.75, 'c': 0.5}
     assert said['speaker']['linear'] == pytest.approx(0.5)
     assert (said['speaker']['ci95'], said['speaker']['heard'], said['speaker']['input']['linear']) == (None, 3, 1.0)
     assert said['verification'] == {'eer': 0.5, 'input': {'eer': 0.4}}
     people = {s: n / 10 for n, s in enumerate('abcdefgh')}
     lower = {s: r - 0.1 for s, r in people.items()}
-    found = summary._difference(lower, people)
+    found = summary._leakage_difference(lower, people)
     assert found['delta'] == pytest.approx(-0.1)
     assert found['p'] < 0.05
 
@@ -160,11 +160,11 @@ def test_leakage_is_a_mean_over_speakers():
 @pytest.fixture
 def hasty(monkeypatch):
     """Classifiers that hardly learn: what they are asked is another matter than what they find."""
-    classifiers._both.cache_clear()
+    classifiers._fit_both.cache_clear()
     for name, value in {'MOST': 2, 'STEPS': 10}.items():
         monkeypatch.setattr(classifiers, name, value)
     yield
-    classifiers._both.cache_clear()
+    classifiers._fit_both.cache_clear()
 
 
 def test_a_finished_sweep_is_asked_once(swept, tmp_path, hasty):
@@ -174,7 +174,7 @@ def test_a_finished_sweep_is_asked_once(swept, tmp_path, hasty):
     """
     shutil.copytree(swept, tmp_path / 'w')
     before = json.loads((swept / 'results.json').read_text())
-    probe.run(tmp_path / 'w')
+    probe.probe_sweep(tmp_path / 'w')
     found = json.loads((tmp_path / 'w' / 'results.json').read_text())
     assert [r['hyper'] for r in found['runs']] == [r['hyper'] for r in before['runs']]
     assert all(0 <= r['probe']['speaker']['linear'] <= 1 for r in found['runs'])
@@ -194,28 +194,28 @@ def test_a_finished_sweep_is_asked_once(swept, tmp_path, hasty):
             assert tested == {line[2] for line in lines if line[1] == '0'}
         assert not np.array_equal(kept['z_0'], kept['z_1'])
     stamp = (tmp_path / 'w' / 'results.json').stat().st_mtime_ns
-    assert probe.run(tmp_path / 'w')['runs'] == found['runs']
+    assert probe.probe_sweep(tmp_path / 'w')['runs'] == found['runs']
     assert (tmp_path / 'w' / 'results.json').stat().st_mtime_ns == stamp
 
 
 def test_what_is_not_finished_is_refused(tmp_path):
     """A sentence each."""
-    with pytest.raises(Refusal, match='holds no sweep'):
-        probe.run(tmp_path)
+    with pytest.raises(UserError, match='holds no sweep'):
+        probe.probe_sweep(tmp_path)
 
 
 def test_wide_inputs_are_asked_by_their_principal_components_alone():
     """Those of what training heard; distances within it stay where there are as many components as examples."""
     random = np.random.default_rng(0)
-    x_NxM = (random.normal(size=(60, 4 * probe.WIDE)) * np.geomspace(1, 0.01, 4 * probe.WIDE)).astype(np.float32)
+    x_NxM = (random.normal(size=(60, 4 * probe.MAX_INPUT_COMPONENTS)) * np.geomspace(1, 0.01, 4 * probe.MAX_INPUT_COMPONENTS)).astype(np.float32)
     heard_N = np.arange(60) < 40
-    found_NxD = probe.components(x_NxM, heard_N)
+    found_NxD = probe.principal_components(x_NxM, heard_N)
     assert found_NxD.shape == (60, 40)
     assert np.ptp(np.log10(found_NxD[:40].std(0))) < 0.5  # no column is small, which the classifiers would blow up
     distance = lambda x: np.linalg.norm(x[:40, None] - x[None, :40], axis=-1)  # noqa: E731
     np.testing.assert_allclose(distance(found_NxD), distance(x_NxM), rtol=1e-3)
     moved = x_NxM.copy()
     moved[40:] += 5  # who was not heard has no part in the choice
-    np.testing.assert_allclose(probe.components(moved, heard_N)[:40], found_NxD[:40], atol=1e-4)
-    narrow = x_NxM[:, : probe.WIDE]
-    assert probe.components(narrow, heard_N) is narrow
+    np.testing.assert_allclose(probe.principal_components(moved, heard_N)[:40], found_NxD[:40], atol=1e-4)
+    narrow = x_NxM[:, : probe.MAX_INPUT_COMPONENTS]
+    assert probe.principal_components(narrow, heard_N) is narrow

@@ -5,21 +5,21 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from jaxser.record import Record, Trace
+from jaxser.record import EpochMetrics, SelectionRecord
 
 BEST = SimpleNamespace(select='best dev UAR', select_from=0.5, epochs=4)
 LAST = SimpleNamespace(select='last epoch', select_from=0.5, epochs=4)
 
 
-def select(record: Record, train, epoch: int, *uars: float) -> list[bool]:
+def select(record: SelectionRecord, train, epoch: int, *uars: float) -> list[bool]:
     """Whether each run's parameters are kept after an epoch of two steps with these UARs on dev."""
     trace = {'loss': np.array([[n + 0.5, n + epoch] for n in range(len(uars))])}
-    return record.better(train, epoch, [{'uar': u} for u in uars], trace).tolist()
+    return record.select_epoch(train, epoch, [{'uar': u} for u in uars], trace).tolist()
 
 
 def test_the_best_epoch_on_dev_is_selected_run_by_run():
     """None before half of the training; of equals the first; with the dev measures and the metrics of its last step."""
-    record = Record(2)
+    record = SelectionRecord(2)
     assert select(record, BEST, 1, 0.9, 0.9) == [False, False]
     assert select(record, BEST, 2, 0.5, 0.4) == [True, True]
     assert select(record, BEST, 3, 0.5, 0.6) == [False, True]
@@ -32,7 +32,7 @@ def test_the_best_epoch_on_dev_is_selected_run_by_run():
 
 def test_the_last_epoch_is_selected_whatever_dev_says():
     """Where the configuration says so."""
-    record = Record(2)
+    record = SelectionRecord(2)
     assert [select(record, LAST, epoch, 0.9 - epoch / 10, 0.1) for epoch in (1, 2, 3)] == [[False, False]] * 3
     assert select(record, LAST, 4, 0.1, 0.1) == [True, True]
     assert record.best_epoch.tolist() == [4, 4]
@@ -40,9 +40,9 @@ def test_the_last_epoch_is_selected_whatever_dev_says():
 
 def test_a_run_that_has_diverged_is_never_selected_again():
     """Its first step without a finite loss is remembered; the other runs go on."""
-    record = Record(3)
-    record.diverged(np.array([[1.0, 1.0], [1.0, np.nan], [1.0, 1.0]]), first_step=0)
-    record.diverged(np.array([[1.0, 1.0], [np.nan, np.nan], [np.inf, 1.0]]), first_step=2)
+    record = SelectionRecord(3)
+    record.mark_diverged(np.array([[1.0, 1.0], [1.0, np.nan], [1.0, 1.0]]), first_step=0)
+    record.mark_diverged(np.array([[1.0, 1.0], [np.nan, np.nan], [np.inf, 1.0]]), first_step=2)
     assert record.nonfinite.tolist() == [-1, 1, 2]
     assert select(record, BEST, 2, 0.5, 0.9, 0.9) == [True, False, False]
     assert select(record, LAST, 4, 0.5, 0.9, 0.9) == [True, False, False]
@@ -50,11 +50,11 @@ def test_a_run_that_has_diverged_is_never_selected_again():
 
 def test_a_record_survives_its_checkpoint():
     """As JSON and back: what is selected afterwards is what it would have been."""
-    record = Record(2)
-    record.diverged(np.array([[1.0], [np.inf]]), 7)
+    record = SelectionRecord(2)
+    record.mark_diverged(np.array([[1.0], [np.inf]]), 7)
     select(record, BEST, 2, 0.5, 0.4)
     record.lines, record.seconds = 12, 3.5
-    again = Record(2)
+    again = SelectionRecord(2)
     again.from_json(json.loads(json.dumps(record.to_json())))
     assert again.to_json() == record.to_json()
     assert (again.lines, again.seconds, again.nonfinite.tolist()) == (12, 3.5, [-1, 7])
@@ -79,12 +79,12 @@ def test_metrics_are_fetched_one_dispatch_late_and_complete():
         fetched.append(array_NxS)
         return array_NxS
 
-    trace, loss_NxS, skipped = Trace(collect, progress), np.arange(10.0).reshape(2, 5), np.nan
+    trace, loss_NxS, skipped = EpochMetrics(collect, progress), np.arange(10.0).reshape(2, 5), np.nan
     trace.add({'loss': np.pad(loss_NxS[:, :3], ((0, 0), (0, 2)), constant_values=skipped)}, slice(0, 3))
     assert (len(fetched), progress.steps) == (0, 0)
     trace.add({'loss': np.pad(loss_NxS[:, 3:], ((0, 0), (3, 0)), constant_values=skipped)}, slice(3, 5))
     assert (len(fetched), progress.steps) == (1, 3)
-    np.testing.assert_array_equal(trace.epoch()['loss'], loss_NxS)
+    np.testing.assert_array_equal(trace.finish_epoch()['loss'], loss_NxS)
     assert progress.steps == 5
     trace.add({'loss': loss_NxS[:, :1]}, slice(0, 1))
-    np.testing.assert_array_equal(trace.epoch()['loss'], loss_NxS[:, :1])
+    np.testing.assert_array_equal(trace.finish_epoch()['loss'], loss_NxS[:, :1])

@@ -19,7 +19,7 @@ SPEAKER_N = np.resize([0, 1, 3], N)
 def method_of(name: str):
     """It and the parameters of its heads, of which the last layer is zero: they guess."""
     config = ConfigDict({'domain': 'speaker', 'domain_hidden': 16, 'speaker_norm': 'tap'})
-    method = train.plugin('methods', name).make(config, Encoder(None, None), SIZES)
+    method = train.load_plugin('methods', name).make(config, Encoder(None, None), SIZES)
     heads = method.init(jax.random.PRNGKey(0), np.zeros((1, D), np.float32))[0]['speaker']
     last = lambda path: path[-2].key == 'layers_2'  # noqa: E731
     return method, {'speaker': jax.tree_util.tree_map_with_path(lambda p, x: x * (not last(p)), heads)}
@@ -34,7 +34,7 @@ def batch_of(speaker_N: np.ndarray, labelled_N: np.ndarray | None = None) -> dic
 
 def refitted(name: str, z_NxD: np.ndarray, batch: dict) -> tuple[float, float]:
     method, heads = method_of(name)
-    before, after = refit.refitted(method.domain_loss, method.domains)((heads, z_NxD.astype(np.float32), batch))['speaker']
+    before, after = refit.make_refit(method.domain_loss, method.domains)((heads, z_NxD.astype(np.float32), batch))['speaker']
     return float(before), float(after)
 
 
@@ -77,15 +77,15 @@ def test_of_runs_each_is_asked_about_whom_it_was_to_forget():
     table = SimpleNamespace(emotion_N=np.zeros(N, int), domain_N={'speaker': SPEAKER_N}, seen={'speaker': seen})
     task = SimpleNamespace(table=table, entries=[SimpleNamespace(forgotten=f, train=f) for f in forgotten])
     group = SimpleNamespace(runs=[{}, {}], fold_N=np.array([0, 1]), layout=SimpleNamespace(collect=lambda x: x))
-    gathered = evaluate.Gathered(group.fold_N)
+    gathered = evaluate.Collected(group.fold_N)
     gathered.add(np.tile(np.arange(N), (2, 1)), z_RxNxD)
     params = jax.tree.map(lambda x: np.stack([x, x]), heads) | {'encoder': {}}
-    found = refit.heads(SimpleNamespace(method=method, task=task), group, params, gathered)
+    found = refit.refit_heads(SimpleNamespace(method=method, task=task), group, params, gathered)
     for run, rows in zip((0, 1), forgotten):
         batch = {k: x[rows] if k.endswith('_B') else x for k, x in batch_of(SPEAKER_N).items()}
-        alone = refit.refitted(method.domain_loss, method.domains)((heads, z_RxNxD[run, rows], batch))['speaker']
+        alone = refit.make_refit(method.domain_loss, method.domains)((heads, z_RxNxD[run, rows], batch))['speaker']
         assert list(found[run]['speaker'].values()) == pytest.approx([float(x) for x in alone], abs=1e-5)
-    plain = train.plugin('methods', 'erm').make(ConfigDict(), Encoder(None, None), SIZES)
-    assert refit.heads(SimpleNamespace(method=plain, task=task), group, params, gathered) == [None, None]
+    plain = train.load_plugin('methods', 'erm').make(ConfigDict(), Encoder(None, None), SIZES)
+    assert refit.refit_heads(SimpleNamespace(method=plain, task=task), group, params, gathered) == [None, None]
     nobody = SimpleNamespace(table=table, entries=[SimpleNamespace(forgotten=np.array([99]), train=np.arange(3))] * 2)
-    assert refit.heads(SimpleNamespace(method=method, task=nobody), group, params, gathered) == [None, None]
+    assert refit.refit_heads(SimpleNamespace(method=method, task=nobody), group, params, gathered) == [None, None]

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from data_pipelines import csv_files
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser import calibration, pictures, report, summary, sweep
-from jaxser.page import STYLE
-from jaxser.page import table as page_table
+from jaxser.page import STYLESHEET
+from jaxser.page import html_table
 
 ODD = '<i>&"$x$'  # a speaker whose name is HTML and a formula
 SPEAKERS = (ODD, '_b', '王', 'd', 'e', 'f', 'g', 'h')
@@ -47,7 +47,7 @@ def finished(
     """
     path.mkdir(parents=True)
     hypers = [{'lam': lam, 'seed': s, 'fold': f} for f in range(folds) for lam in lams for s in range(seeds)]
-    varied, random, runs, predictions, metrics = sweep.varied(hypers), np.random.default_rng(0), [], [], []
+    varied, random, runs, predictions, metrics = sweep.varying_keys(hypers), np.random.default_rng(0), [], [], []
     for h in hypers:
         bad = (h['lam'], h['seed'], h['fold']) in lost
         status = {'status': 'nonfinite', 'step': 7} if bad else {'status': 'ok'}
@@ -70,7 +70,7 @@ def finished(
                 said = truth if i < 30 * share else (truth + 1) % 3
                 counts[truth, said] += 1
                 top = random.uniform(0.5, 1)
-                row = {'run': sweep.label(h, varied), 'fold': h['fold'], 'utterance': f'{n}_{i}', 'speaker': speaker}
+                row = {'run': sweep.run_label(h, varied), 'fold': h['fold'], 'utterance': f'{n}_{i}', 'speaker': speaker}
                 row |= {'truth': CLASSES[truth]} | {c: top if k == said else (1 - top) / 2 for k, c in enumerate(CLASSES)}
                 predictions.append(row)
         test = {'uar': 0.5, 'confusion': counts.tolist()}
@@ -81,7 +81,7 @@ def finished(
         run['probe'] = probe(run['hyper']['lam'], run['hyper']['seed']) if run['status'] == 'ok' else None
     config = {'method': 'dann' if len(lams) > 1 else 'erm', 'domain': 'speaker', 'speaker_norm': 'tap', 'data': {'dir': '<dir>'}}
     config['protocol'] = {'name': 'speaker_folds', 'source': [], 'target': []}
-    for run, verdict in zip(runs, summary.verdicts(runs, config)):
+    for run, verdict in zip(runs, summary.adversary_verdicts(runs, config)):
         run['adversary'] = verdict
     people = {s: {'sex': 'f' if n % 2 else 'm', 'language': 'de'} for n, s in enumerate(speakers)}
     results = {'protocol': 'speaker_folds', 'corpora': ['one'], 'labels': 'native', 'folds': [str(f) for f in range(folds)]}
@@ -93,8 +93,8 @@ def finished(
     config |= facts.get('config', {})
     described = {'command': 'python -m jaxser.main --config=<x>', 'git_commit': None, 'config': config, 'versions': {'jax': '1'}}
     (path / 'config.json').write_text(json.dumps(described))
-    predicted = summary.read(predictions, list(CLASSES))
-    results['summary'] = summary.rows(runs, predicted, config, len(CLASSES))
+    predicted = summary.read_predictions(predictions, list(CLASSES))
+    results['summary'] = summary.summary_rows(runs, predicted, config, len(CLASSES))
     (path / 'results.json').write_text(json.dumps(results))
     return json.loads(json.dumps(results))
 
@@ -115,7 +115,7 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, text: str):
         super().__init__()
-        self.open, self.elements, self.said = [], [], []
+        self.open, self.elements, self.texts = [], [], []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -130,13 +130,13 @@ class Page(html.parser.HTMLParser):
 
     def handle_data(self, data):
         if self.open[-1:] != ['style']:
-            self.said.append(data)
+            self.texts.append(data)
 
     @property
     def text(self) -> str:
-        return re.sub(r'\s+', ' ', ' '.join(self.said))
+        return re.sub(r'\s+', ' ', ' '.join(self.texts))
 
-    def of(self, tag: str) -> list[dict]:
+    def elements_of(self, tag: str) -> list[dict]:
         return [attrs for name, attrs in self.elements if name == tag]
 
 
@@ -146,18 +146,18 @@ def whole(tmp_path_factory) -> tuple[Path, dict, Page]:
     path = tmp_path_factory.mktemp('runs') / '<b>&"'
     results = finished(path)
     represented(path)
-    return path, results, Page(report.write(path).read_text())
+    return path, results, Page(report.write_report(path).read_text())
 
 
 @pytest.fixture
 def undrawn(monkeypatch) -> None:
     """Pictures are not drawn: a test of words is quick."""
-    monkeypatch.setattr(pictures, 'png', lambda draw, *of: b'')
+    monkeypatch.setattr(pictures, 'render_png', lambda draw, *of: b'')
 
 
 def banners(page: Page) -> int:
     """How many there are."""
-    return sum(attrs.get('role') == 'alert' for attrs in page.of('div'))
+    return sum(attrs.get('role') == 'alert' for attrs in page.elements_of('div'))
 
 
 def test_the_page_needs_nothing_but_itself(whole):
@@ -170,7 +170,7 @@ def test_the_page_needs_nothing_but_itself(whole):
     for attrs in page.of('img'):
         assert attrs['src'].startswith('data:image/png;base64,iVBORw0KGgo')
         assert len(attrs['alt']) > 10
-    assert 'url(' not in STYLE
+    assert 'url(' not in STYLESHEET
     assert any(attrs.get('http-equiv') == 'Content-Security-Policy' for attrs in page.of('meta'))
     assert any(attrs.get('name') == 'viewport' for attrs in page.of('meta'))
 
@@ -207,7 +207,7 @@ def test_a_tie_with_plain_training_is_called_so(tmp_path, undrawn, monkeypatch):
     for dev, said in ((0.7, 'dev prefers neither plain training has a dev UAR of 0.700'), (0.8, 'dev prefers plain training')):
         monkeypatch.setitem(DEV, 0.0, dev)
         finished(tmp_path / str(dev))
-        assert said in Page(report.write(tmp_path / str(dev)).read_text()).text
+        assert said in Page(report.write_report(tmp_path / str(dev)).read_text()).text
 
 
 def test_what_is_told_stands_beside_chance_and_the_input(whole):
@@ -225,7 +225,7 @@ def test_what_is_told_stands_beside_chance_and_the_input(whole):
 
 def test_a_column_without_any_text_is_left_out():
     """Of one seed there is no spread to show; a cell that is there keeps its column."""
-    shown = page_table(['a', 'none', 'b'], [['1', '', ''], ['2', '', '3']])
+    shown = html_table(['a', 'none', 'b'], [['1', '', ''], ['2', '', '3']])
     assert 'none' not in shown
     assert shown.count('<th>') == 2
     assert shown.count('<td>') == 4
@@ -268,7 +268,7 @@ def test_the_figures_are_those_of_results_json(whole):
 def test_a_banner_says_what_must_not_be_missed(tmp_path, undrawn, facts, words):
     """Inert, collapsed, undecided, leaking; and there is none where all is well."""
     finished(tmp_path / 'w', **facts)
-    page = Page(report.write(tmp_path / 'w').read_text())
+    page = Page(report.write_report(tmp_path / 'w').read_text())
     assert banners(page) == len(words)
     for word in words:
         assert word in page.text
@@ -284,16 +284,16 @@ def test_a_banner_says_what_must_not_be_missed(tmp_path, undrawn, facts, words):
         ({'lost': [(0.0, 0, 0), (0.0, 1, 0)]}, 'Here is no plain training'),
         ({'lost': [(lam, s, 0) for lam in (0.0, 0.3, 1.0) for s in (0, 1)]}, 'No setting is whole'),
         ({'absent': 'B'}, 'No tested utterance is B'),
-        ({'speakers': SPEAKERS, 'corpora': ['demo'], 'synthetic': True}, summary.SYNTHETIC),
+        ({'speakers': SPEAKERS, 'corpora': ['demo'], 'synthetic': True}, summary.SYNTHETIC_WARNING),
     ],
 )
 def test_what_is_missing_is_said_and_the_rest_is_shown(tmp_path, facts, word):
     """No probe, no plain training, one speaker, diverged runs, an absent class: always a whole page."""
     finished(tmp_path / 'w', **facts)
-    page = Page(report.write(tmp_path / 'w').read_text())
+    page = Page(report.write_report(tmp_path / 'w').read_text())
     assert word in page.text
     assert 'Here is no representations.npz' in page.text
-    assert len(page.of('section')) == 10
+    assert len(page.elements_of('section')) == 10
 
 
 def test_files_that_are_not_there_are_no_reason_to_fail(tmp_path, undrawn):
@@ -304,7 +304,7 @@ def test_files_that_are_not_there_are_no_reason_to_fail(tmp_path, undrawn):
     for run in results['runs']:
         del run['entropy']
     (tmp_path / 'w' / 'results.json').write_text(json.dumps(results))
-    page = Page(report.write(tmp_path / 'w').read_text())
+    page = Page(report.write_report(tmp_path / 'w').read_text())
     assert 'There is no metrics.jsonl' in page.text
     assert 'results.json does not say sex, language and corpus' in page.text
 
@@ -312,14 +312,14 @@ def test_files_that_are_not_there_are_no_reason_to_fail(tmp_path, undrawn):
 def test_the_worst_group_is_named(tmp_path, undrawn):
     """By sex and by speaker, with its UAR; a group that all are in is none."""
     finished(tmp_path / 'w', gain=(0.6, 0.4, 0.6, 0.4, 0.6, 0.4, 0.6, 0.1))
-    page = Page(report.write(tmp_path / 'w').read_text())
+    page = Page(report.write_report(tmp_path / 'w').read_text())
     assert 'The worst group of each kind: sex f (0.325); speaker h (0.100).' in page.text
 
 
 def test_the_page_says_who_chose_the_epoch_and_who_the_setting(tmp_path, undrawn):
     """Under `last epoch` too, which chooses no setting."""
     finished(tmp_path / 'w', selection='last epoch')
-    page = Page(report.write(tmp_path / 'w').read_text())
+    page = Page(report.write_report(tmp_path / 'w').read_text())
     assert 'epoch chosen by last epoch the setting is chosen by its dev UAR; the test part chooses nothing' in page.text
 
 
@@ -346,10 +346,10 @@ def test_no_setting_has_the_colour_of_plain_training(tmp_path):
     names = [f'setting {n}' for n in range(100)]
     plain = {'setting 0', 'setting 50'}
     lines = {name: {'emotion_loss': [1.0, 0.5]} for name in names}
-    reliability = calibration.reliability(np.full(10, 0.7), np.arange(10) < 7)
+    reliability = calibration.reliability_bins(np.full(10, 0.7), np.arange(10) < 7)
     for figure in (
-        pictures.traces(lines, {}, names, plain),
-        pictures.diagram(dict.fromkeys(names, reliability), plain),
+        pictures.draw_training_curves(lines, {}, names, plain),
+        pictures.draw_reliability_diagram(dict.fromkeys(names, reliability), plain),
     ):
         colours = {label.partition(':')[0]: of for label, of in drawn_colours(figure).items()}
         black = set.union(*(colours[name] for name in plain))
@@ -364,11 +364,11 @@ def test_no_line_of_the_curve_has_the_colour_of_plain_training():
     rows = []
     for width in range(12):
         for method, lam in (('erm', None), ('leace', None), ('dann', 0.0), ('dann', 1.0)):
-            row = {'method': method, 'lam': lam, 'model.width': width} | dict.fromkeys(summary.FIGURES)
+            row = {'method': method, 'lam': lam, 'model.width': width} | dict.fromkeys(summary.RESULT_KEYS)
             rows.append(row | {'uar': 0.5 + width / 100, 'seeds': 1, 'tested_speakers': 3})
     results = {'summary': rows, 'method': 'dann', 'protocol': '', 'folds': ['1'], 'classes': ['A', 'B']}
     results |= {'corpora': ['emodb'], 'synthetic': False}
-    figure = pictures.curve(results, 'lam')
+    figure = pictures.draw_curve(results, 'lam')
     found, black = drawn_colours(figure), matplotlib.colors.to_rgba(pictures.PLAIN_COLOUR)
     settings = {label: of for label, of in found.items() if 'model.width' in label}
     assert len(settings) == 36
@@ -384,7 +384,7 @@ def test_the_points_of_plain_training_have_a_colour_of_their_own():
     """On the front and off it, in the picture of UAR against leakage."""
     uar_N, leakage_N = np.array([0.6, 0.5, 0.4, 0.3]), np.array([0.5, 0.4, 0.6, 0.7])
     plain_N = np.array([True, False, True, False])
-    axes = pictures.trade(list('abcd'), plain_N, uar_N, leakage_N, 0.2, 0.9).axes[0]
+    axes = pictures.draw_tradeoff(list('abcd'), plain_N, uar_N, leakage_N, 0.2, 0.9).axes[0]
     black_N = [tuple(c) == (0, 0, 0, 1) for c in axes.collections[0].get_facecolors()]
     assert black_N == plain_N.tolist()
 
@@ -392,23 +392,23 @@ def test_the_points_of_plain_training_have_a_colour_of_their_own():
 def test_the_front_is_paretos():
     """Less of both, or as much of one and less of the other, is surpassed; equals are not."""
     uar_N, leakage_N = np.array([0.5, 0.6, 0.6, 0.4, 0.6]), np.array([0.2, 0.5, 0.6, 0.3, 0.5])
-    assert pictures.front(uar_N, leakage_N).tolist() == [True, True, False, False, True]
+    assert pictures.pareto_front(uar_N, leakage_N).tolist() == [True, True, False, False, True]
 
 
 def test_the_calibration_error_is_what_confidence_exceeds_accuracy_by():
     """In closed form: 0 where every bin keeps its word, 0.4 where 90 % sure is right every second time; 1.0 is in a bin."""
     right_N = np.arange(100) < 70
-    assert calibration.reliability(np.full(100, 0.7), right_N).error == pytest.approx(0)
-    assert calibration.reliability(np.full(10, 0.9), np.arange(10) % 2 == 0).error == pytest.approx(0.4)
-    both = calibration.reliability(np.array([0.9] * 10 + [1.0] * 30), np.array([True, False] * 5 + [True] * 30))
-    assert both.error == pytest.approx(0.1)
+    assert calibration.reliability_bins(np.full(100, 0.7), right_N).expected_error == pytest.approx(0)
+    assert calibration.reliability_bins(np.full(10, 0.9), np.arange(10) % 2 == 0).expected_error == pytest.approx(0.4)
+    both = calibration.reliability_bins(np.array([0.9] * 10 + [1.0] * 30), np.array([True, False] * 5 + [True] * 30))
+    assert both.expected_error == pytest.approx(0.1)
     assert both.share_B.tolist() == [0.25, 0.75]
 
 
 def test_several_sweeps_are_compared(tmp_path, undrawn, monkeypatch):
     """Each has its page, the first the comparison, with a map from corpus to corpus where that is what was trained."""
     drawn = []
-    monkeypatch.setattr(pictures, 'png', lambda draw, *of: drawn.append((draw, of)) or b'')
+    monkeypatch.setattr(pictures, 'render_png', lambda draw, *of: drawn.append((draw, of)) or b'')
     for source, target, sha in (('a', 'b', 'e'), ('b', 'a', 'f')):
         protocol = {'name': 'source_target', 'source': [source], 'target': [target]}
         finished(tmp_path / source, config={'protocol': protocol}, split_sha256=sha * 64)
@@ -420,7 +420,7 @@ def test_several_sweeps_are_compared(tmp_path, undrawn, monkeypatch):
     assert '2 splits' in page.text
     assert 'speaker 0.405 (0.200)' in page.text, 'of the coefficient that dev has chosen'
     assert 'p Holm' in page.text
-    plain, best = (of for draw, of in drawn if draw is pictures.heat)
+    plain, best = (of for draw, of in drawn if draw is pictures.draw_heatmap)
     np.testing.assert_allclose(plain[0], [[np.nan, 0.5], [0.5, np.nan]])
     np.testing.assert_allclose(best[0], [[np.nan, 0.6], [0.6, np.nan]])
     assert plain[1:3] == (['a', 'b'], ['a', 'b'])
@@ -429,14 +429,14 @@ def test_several_sweeps_are_compared(tmp_path, undrawn, monkeypatch):
 def test_a_sweep_over_corpora_has_a_map_of_them(tmp_path):
     """A row a setting, a column what was left out."""
     finished(tmp_path / 'w', config={'protocol': {'name': 'leave_one_corpus_out', 'source': [], 'target': []}})
-    page = Page(report.write(tmp_path / 'w').read_text())
+    page = Page(report.write_report(tmp_path / 'w').read_text())
     assert 'Across corpora' in page.text
 
 
 def test_what_is_not_finished_is_refused(tmp_path):
     """A sentence."""
-    with pytest.raises(Refusal, match='no finished sweep'):
-        report.write(tmp_path)
+    with pytest.raises(UserError, match='no finished sweep'):
+        report.write_report(tmp_path)
 
 
 def test_a_browser_shows_it(whole, tmp_path):

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxser.reversal import adversary, ramp, reverse, strength
+from jaxser.reversal import adversarial_loss, gradient_ratio, ramp, reverse_gradient
 
 
 @pytest.mark.parametrize('lam', [0.0, 0.3, 2.0])
 def test_forward_is_the_identity_and_backward_is_minus_lam_times_the_gradient(lam):
     """For f(reverse(z)) the gradient is -lam f'(z), exactly; lam gets none."""
     z = jnp.array([[1.0, -2.0], [0.5, 3.0]])
-    value, (to_z, to_lam) = jax.jit(jax.value_and_grad(lambda z, m: (reverse(z, m) ** 3).sum(), argnums=(0, 1)))(z, lam)
+    value, (to_z, to_lam) = jax.jit(jax.value_and_grad(lambda z, m: (reverse_gradient(z, m) ** 3).sum(), argnums=(0, 1)))(z, lam)
     assert value == (z**3).sum()
     np.testing.assert_array_equal(to_z, -jnp.float32(lam) * 3 * z**2)
     assert to_lam == 0
@@ -21,7 +21,7 @@ def test_forward_is_the_identity_and_backward_is_minus_lam_times_the_gradient(la
 def test_every_run_of_a_vmap_has_its_own_lam():
     """lam is a traced value, one a run."""
     lam = jnp.array([0.0, 0.5, 1.0])
-    to_z = jax.vmap(jax.grad(lambda z, m: reverse(z, m)), in_axes=(None, 0))(2.0, lam)
+    to_z = jax.vmap(jax.grad(lambda z, m: reverse_gradient(z, m)), in_axes=(None, 0))(2.0, lam)
     np.testing.assert_array_equal(to_z, -lam)
 
 
@@ -34,9 +34,9 @@ def test_the_ramp_is_ganins():
 def test_the_strength_is_the_ratio_of_two_gradients():
     """Of 6 z over 2 z; nothing without a task's gradient; and no gradient of its own."""
     z = jnp.array([[1.0, -2.0], [0.5, 3.0]])
-    found = lambda z: strength(lambda z: 3 * (z**2).sum(), lambda z: (z**2).sum(), z)  # noqa: E731
+    found = lambda z: gradient_ratio(lambda z: 3 * (z**2).sum(), lambda z: (z**2).sum(), z)  # noqa: E731
     assert found(z) == pytest.approx(3.0)
-    assert strength(lambda z: z.sum(), lambda z: 0 * z.sum(), z) == 0
+    assert gradient_ratio(lambda z: z.sum(), lambda z: 0 * z.sum(), z) == 0
     np.testing.assert_array_equal(jax.grad(found)(z), 0 * z)
 
 
@@ -45,7 +45,7 @@ def test_the_adversary_is_reversed_weighed_and_measured_by_what_reaches_z():
     z, found = jnp.ones((2, 2)), {}
 
     def loss(z):
-        value, metrics = adversary(lambda d, z: (d * z.sum(), {f'{d}_loss': d}), (3, 5), z, 0.25, 2.0, lambda z: z.sum())
+        value, metrics = adversarial_loss(lambda d, z: (d * z.sum(), {f'{d}_loss': d}), (3, 5), z, 0.25, 2.0, lambda z: z.sum())
         found.update(metrics)
         return value
 

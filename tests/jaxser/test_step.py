@@ -48,7 +48,7 @@ def hyper(seed: int = 0, fold: int = 0, lr: float = 0.1, mask: float = 0.0) -> d
 def one() -> step.Step:
     """The compiled step."""
     config = ConfigDict({'warmup': 0.1, 'clip': 5.0, 'optimizer': 'adamw'})
-    made = step.make(ENCODER, erm.make(ConfigDict(), ENCODER, SIZES), SIZES, config)
+    made = step.make_step(ENCODER, erm.make(ConfigDict(), ENCODER, SIZES), SIZES, config)
     return step.Step(jax.jit(made.init), jax.jit(made.update), jax.jit(made.predict))
 
 
@@ -59,7 +59,7 @@ def wild(of: dict) -> step.Step:
         Aux(state.batch_stats, state.extra, {}),
     )
     method = erm.make(ConfigDict(), ENCODER, SIZES)._replace(loss=loss)
-    return step.make(ENCODER, method, SIZES, ConfigDict({'warmup': 0.0, 'clip': 0.1, 'optimizer': 'adamw'}))
+    return step.make_step(ENCODER, method, SIZES, ConfigDict({'warmup': 0.0, 'clip': 0.1, 'optimizer': 'adamw'}))
 
 
 def test_a_huge_gradient_of_a_head_leaves_the_encoder_alone():
@@ -82,10 +82,10 @@ def test_a_method_may_take_its_own_steps():
         return state, {'steps': jnp.float32(2)}
 
     method = erm.make(ConfigDict(), ENCODER, SIZES)._replace(update=update)
-    one = step.make(ENCODER, method, SIZES, ConfigDict({'warmup': 0.0, 'clip': 1e9, 'optimizer': 'sgd'}))
+    one = step.make_step(ENCODER, method, SIZES, ConfigDict({'warmup': 0.0, 'clip': 1e9, 'optimizer': 'sgd'}))
     before, h = one.init(hyper()), hyper() | {'weight_decay': np.float32(0)}
     state, metrics = jax.jit(one.update)(before, BATCH, h)
-    rates = sum(0.1 * optimizer.shape(jnp.float32(n), SIZES.steps, 0.0) for n in range(2))
+    rates = sum(0.1 * optimizer.learning_rate_schedule(jnp.float32(n), SIZES.steps, 0.0) for n in range(2))
     np.testing.assert_allclose(state.params['encoder']['w'], before.params['encoder']['w'] - rates, rtol=1e-5)
     jax.tree.map(np.testing.assert_array_equal, state.params['emotion'], before.params['emotion'])
     assert (int(state.step), set(metrics)) == (1, {'steps'})

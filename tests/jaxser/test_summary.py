@@ -5,18 +5,18 @@ import pytest
 
 from configs import base
 from data_pipelines import csv_files
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser import statistics, summary, sweep
 
 PEOPLE = {0: 'abcd', 1: 'efgh'}  # by fold
 CLASSES = ('A', 'B')
 
 
-def finished(*made: tuple[dict, dict | float]) -> tuple[list[dict], summary.Predicted]:
+def finished(*made: tuple[dict, dict | float]) -> tuple[list[dict], summary.PredictionsByRun]:
     """Runs and predictions on two folds and two seeds, of (hyper-parameters, share of right predictions or {speaker: it})."""
     hypers = [h | {'seed': s, 'fold': f} for h, _ in made for s in range(2) for f in PEOPLE]
     shares = [right for _, right in made for _ in range(2 * len(PEOPLE))]
-    varied, runs, predicted = sweep.varied(hypers), [], {}
+    varied, runs, predicted = sweep.varying_keys(hypers), [], {}
     for h, right in zip(hypers, shares):
         if right is None:
             runs.append({'hyper': h, 'status': 'nonfinite', 'test': None, 'dev': None})
@@ -27,14 +27,14 @@ def finished(*made: tuple[dict, dict | float]) -> tuple[list[dict], summary.Pred
             for n in range(20):
                 truth = n % 2
                 rows.append((speaker, truth, truth if n // 2 < 10 * share else 1 - truth))
-        predicted[sweep.label(h, varied), h['fold']] = tuple(np.array(x) for x in zip(*rows))
+        predicted[sweep.run_label(h, varied), h['fold']] = tuple(np.array(x) for x in zip(*rows))
         uar = float(np.mean([t == p for _, t, p in rows]))
         runs.append({'hyper': h, 'status': 'ok', 'test': {'uar': uar}, 'dev': {'uar': 0.5}})
     return runs, predicted
 
 
 def rows(*made, config=None) -> list[dict]:
-    return summary.rows(*finished(*made), config or {'method': 'dann', 'speaker_norm': 'tap'}, len(CLASSES))
+    return summary.summary_rows(*finished(*made), config or {'method': 'dann', 'speaker_norm': 'tap'}, len(CLASSES))
 
 
 def test_predictions_are_read_as_they_were_written():
@@ -43,7 +43,7 @@ def test_predictions_are_read_as_they_were_written():
         {'run': 'lam=0', 'fold': 1, 'utterance': 'u', 'speaker': 's', 'truth': 'A', 'A': 0.3, 'B': 0.7},
         {'run': 'lam=0', 'fold': 1, 'utterance': 'v', 'speaker': 's', 'truth': 'B', 'A': 0.4, 'B': 0.6},
     ]
-    found = summary.read(csv_files.read_rows(csv_files.format_rows(rows)), ['A', 'B'])
+    found = summary.read_predictions(csv_files.read_rows(csv_files.format_rows(rows)), ['A', 'B'])
     assert list(found) == [('lam=0', 1)]
     assert [x.tolist() for x in found['lam=0', 1]] == [['s', 's'], [0, 1], [1, 1]]
 
@@ -54,8 +54,8 @@ HEADER = 'run,fold,utterance,speaker,truth,A,B\n'
 def test_seeds_that_share_six_digits_are_two_runs():
     """The row has the mean over both and the deviation between them."""
     runs = [{'hyper': {'lam': 0.0, 'seed': seed, 'fold': 0}} for seed in (20261128, 20261129)]
-    keys = sweep.varied([r['hyper'] for r in runs])
-    names = [sweep.label(r['hyper'], keys) for r in runs]
+    keys = sweep.varying_keys([r['hyper'] for r in runs])
+    names = [sweep.run_label(r['hyper'], keys) for r in runs]
     rows = []
     for name, right in zip(names, ((0.9, 0.9), (0.1, 0.9))):
         for truth, posterior in zip('AB', right):
@@ -65,7 +65,7 @@ def test_seeds_that_share_six_digits_are_two_runs():
     for run in runs:
         run |= {'status': 'ok', 'dev': {'uar': 0.5}, 'test': {'uar': 0.5}}
     config = {'method': 'dann', 'speaker_norm': 'tap'}
-    (row,) = summary.rows(runs, summary.read(rows, ['A', 'B']), config, 2)
+    (row,) = summary.summary_rows(runs, summary.read_predictions(rows, ['A', 'B']), config, 2)
     assert (row['seeds'], row['uar']) == (2, pytest.approx(0.75))
     assert row['uar_sd_seeds'] == pytest.approx(np.std([1.0, 0.5], ddof=1))
 
@@ -77,8 +77,8 @@ def test_the_names_of_an_earlier_version_are_read(tmp_path):
     lines = ''.join(f'lam={lam} seed=2.02611e+07,1,u,s,A,0.3,0.7\n' for lam in ('0.1', '0.333333'))
     file.write_text(HEADER + lines)
     keys = ['lam', 'seed']
-    found = [row['run'] for row in summary.prediction_rows(file, runs)]
-    assert found == [sweep.label(r['hyper'], keys) for r in runs]
+    found = [row['run'] for row in summary.read_prediction_rows(file, runs)]
+    assert found == [sweep.run_label(r['hyper'], keys) for r in runs]
     assert found == ['lam=0.1 seed=20261128', 'lam=0.3333333333333333 seed=20261128']
 
 
@@ -87,16 +87,16 @@ def test_a_name_of_two_runs_is_refused(tmp_path):
     runs = [{'hyper': {'lam': 0.1, 'seed': seed, 'fold': 1}} for seed in (20261128, 20261129)]
     file = tmp_path / 'predictions.csv'
     file.write_text(HEADER + 'lam=0.1 seed=2.02611e+07,1,u,s,A,0.3,0.7\n' * 2)
-    with pytest.raises(Refusal, match=r'same name.*seed=20261128; .*seed=20261129'):
-        list(summary.prediction_rows(file, runs))
+    with pytest.raises(UserError, match=r'same name.*seed=20261128; .*seed=20261129'):
+        list(summary.read_prediction_rows(file, runs))
 
 
 def test_a_damaged_row_is_refused(tmp_path):
     """Such as one with a name whose carriage return is not quoted."""
     file = tmp_path / 'predictions.csv'
     file.write_bytes(HEADER.encode() + b'lam=0.1,1,u\r,s,A,0.3,0.7\n')
-    with pytest.raises(Refusal, match=r'predictions\.csv, line 2, .*outcome\.json'):
-        list(summary.prediction_rows(file, []))
+    with pytest.raises(UserError, match=r'predictions\.csv, line 2, .*outcome\.json'):
+        list(summary.read_prediction_rows(file, []))
 
 
 def test_a_row_is_what_is_made_of_all_its_folds_and_seeds():
@@ -119,7 +119,7 @@ def test_several_coefficients_are_corrected_for():
     """The better the chance of a lucky one, the more each must show."""
     shares = lambda gain: {s: 0.5 + gain * (n - 2) / 30 for n, s in enumerate('abcdefgh')}  # noqa: E731
     found = rows(({'lam': 0.0}, 0.5), *(({'lam': lam}, shares(lam)) for lam in (1.0, 2.0, 3.0)))[1:]
-    assert [r['p_holm'] for r in found] == pytest.approx(statistics.holm([r['p'] for r in found]))
+    assert [r['p_holm'] for r in found] == pytest.approx(statistics.holm_correction([r['p'] for r in found]))
     assert any(r['p_holm'] > r['p'] for r in found)
 
 
@@ -143,7 +143,7 @@ def test_plain_training_is_lam_0_or_erm():
     ],
 )
 def test_a_setting_is_called_by_what_differs_and_concerns_it(row, said):
-    assert summary.title(row, list(row)) == said
+    assert summary.setting_title(row, list(row)) == said
 
 
 def test_every_method_is_compared_with_plain_training():
@@ -180,7 +180,7 @@ def test_a_seed_of_which_a_fold_diverged_is_left_out():
     runs, predicted = finished(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7), ({'lam': 2.0}, None))
     lost = next(r for r in runs if r['hyper'] == {'lam': 1.0, 'seed': 1, 'fold': 0})
     lost |= {'status': 'nonfinite', 'test': None, 'dev': None}
-    _, one, none = summary.rows(runs, predicted, {'method': 'dann'}, len(CLASSES))
+    _, one, none = summary.summary_rows(runs, predicted, {'method': 'dann'}, len(CLASSES))
     assert (one['seeds'], none['seeds']) == (1, 0)
     assert one['uar'] == pytest.approx(0.7)
     assert one['uar_sd_seeds'] is None
@@ -191,7 +191,7 @@ def test_what_was_tested_on_other_utterances_is_not_compared():
     """A list of runs may give each its own fold."""
     runs, predicted = finished(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7))
     runs = [r for r in runs if r['hyper']['fold'] == r['hyper']['lam']]
-    assert [r['delta_uar'] for r in summary.rows(runs, predicted, {'method': 'dann'}, len(CLASSES))] == [None, None]
+    assert [r['delta_uar'] for r in summary.summary_rows(runs, predicted, {'method': 'dann'}, len(CLASSES))] == [None, None]
 
 
 def test_what_was_probed_stands_in_its_row():
@@ -208,7 +208,7 @@ def test_what_was_probed_stands_in_its_row():
         }
         run['probe'] = {'speaker': said, 'emotion': {'linear': 0.5, 'input': {'linear': 0.4}}} if run['status'] == 'ok' else None
         run['adversary'] = {'verdict': 'collapsed' if lam == 2 else 'balanced'} if lam else None
-    plain, one, none = summary.rows(runs, predicted, {'method': 'dann'}, len(CLASSES))
+    plain, one, none = summary.summary_rows(runs, predicted, {'method': 'dann'}, len(CLASSES))
     assert one['probe']['speaker']['delta'] == pytest.approx(-0.3)
     assert one['probe']['speaker']['heard'] == 8
     assert 'delta' not in plain['probe']['speaker']
@@ -217,10 +217,10 @@ def test_what_was_probed_stands_in_its_row():
     for run in runs:
         if run['probe']:
             del run['probe']['speaker']
-    assert summary.rows(runs, predicted, {'method': 'dann'}, len(CLASSES))[1]['probe'].keys() == {'emotion'}
+    assert summary.summary_rows(runs, predicted, {'method': 'dann'}, len(CLASSES))[1]['probe'].keys() == {'emotion'}
 
 
 def test_no_figure_has_the_name_of_what_can_be_swept():
     """`speakers`, of the training part, was once overwritten by the number of tested ones, and rows lost what they were."""
-    keys = {*sweep.flat(base.get_config().sweep), 'fold'}
-    assert not keys & {*summary.FIGURES}
+    keys = {*sweep.flatten(base.get_config().sweep), 'fold'}
+    assert not keys & {*summary.RESULT_KEYS}

@@ -8,19 +8,19 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import base
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from data_pipelines.subsets import Subset
 from jaxser import sweep
 
 KNOBS = {'dann': {'lam': 0.3, 'domain_weight': 1.0}, 'erm': {}}
 
 
-def made(config) -> list[sweep.Part]:
+def made(config) -> list[sweep.Program]:
     """The parts of a configuration, for methods with the knobs above."""
-    return sweep.parts(config, lambda c: KNOBS[c.method])
+    return sweep.make_programs(config, lambda c: KNOBS[c.method])
 
 
-def parts(**changes) -> list[sweep.Part]:
+def parts(**changes) -> list[sweep.Program]:
     """Of configs/base.py, with dann, where config.sweep has been replaced by a plain dictionary."""
     config = base.get_config()
     config.sweep = changes
@@ -53,7 +53,7 @@ def test_a_run_may_set_a_knob_that_no_file_lists(monkeypatch):
     monkeypatch.setitem(KNOBS, 'dann', {'lam': 0.3, 'beta': 0.1})
     runs = variants(runs=({'beta': 0.0}, {'beta': 0.5}))
     assert [(r['lam'], r['beta']) for r in runs] == [(0.3, 0.0), (0.3, 0.5)]
-    with pytest.raises(Refusal, match=r'config\.sweep\.runs: beta'):
+    with pytest.raises(UserError, match=r'config\.sweep\.runs: beta'):
         variants(runs=({'method': 'erm', 'beta': 0.5},))
 
 
@@ -132,21 +132,21 @@ def test_structural_keys_are_set_on_the_command_line(argument, structures, monke
 def test_runs_are_the_variants_on_every_fold():
     """Fold by fold, so that a device needs the data of few."""
     (part,) = parts(lam=(0.0, 1.0))
-    assert [(r['fold'], r['lam']) for r in sweep.runs(part, [1, 4])] == [(1, 0.0), (1, 1.0), (4, 0.0), (4, 1.0)]
+    assert [(r['fold'], r['lam']) for r in sweep.make_runs(part, [1, 4])] == [(1, 0.0), (1, 1.0), (4, 0.0), (4, 1.0)]
 
 
 def test_a_listed_run_may_name_its_fold():
     """It is on that fold alone, and a run that names none is on all; a fold that is not run is refused."""
     (part,) = parts(runs=({'lam': 0.1, 'fold': 2}, {'lam': 0.3}))
-    assert [(r['fold'], r['lam']) for r in sweep.runs(part, [0, 2])] == [(0, 0.3), (2, 0.1), (2, 0.3)]
-    with pytest.raises(Refusal, match=r'no fold 2; the folds to run are 0, 1'):
-        sweep.runs(part, [0, 1])
+    assert [(r['fold'], r['lam']) for r in sweep.make_runs(part, [0, 2])] == [(0, 0.3), (2, 0.1), (2, 0.3)]
+    with pytest.raises(UserError, match=r'no fold 2; the folds to run are 0, 1'):
+        sweep.make_runs(part, [0, 1])
 
 
 def test_every_traced_hyper_parameter_is_an_array_of_runs():
     """Whole numbers are int32 and the others float32; structural keys are no arrays."""
     (part,) = parts(method='dann', lam=(0.0, 1.0), seed=(3, 5))
-    table = sweep.hyper(sweep.runs(part, [1, 4, 2]), part)
+    table = sweep.hyper_arrays(sweep.make_runs(part, [1, 4, 2]), part)
     assert 'method' not in table
     assert {k for k, x in table.items() if x.dtype == np.int32} == {'seed', 'fold'}
     assert {x.dtype for k, x in table.items() if k not in ('seed', 'fold')} == {np.dtype(np.float32)}
@@ -159,11 +159,11 @@ def test_runs_are_named_by_what_differs():
     """And by coefficient and seed where they have them; never by the fold, which a name is shared by."""
     plain = {'method': 'erm', 'width': 64, 'lr': 1e-3, 'seed': 0}
     adversary = plain | {'method': 'dann', 'lam': 0.3, 'domain_weight': 1.0}  # what a run has not, it does not differ in
-    assert sweep.varied([r | {'fold': f} for r in (plain, adversary) for f in (0, 1)]) == ['method', 'seed', 'lam']
-    assert sweep.varied([plain | {'fold': 0}]) == ['seed']
-    assert sweep.varied([plain, plain | {'lr': 0.1}, plain | {'width': 32}]) == ['width', 'lr', 'seed']
-    assert sweep.label(adversary, ['method', 'seed', 'lam']) == 'method=dann seed=0 lam=0.3'
-    assert sweep.label(plain, ['method', 'lr', 'lam']) == 'method=erm lr=0.001'
+    assert sweep.varying_keys([r | {'fold': f} for r in (plain, adversary) for f in (0, 1)]) == ['method', 'seed', 'lam']
+    assert sweep.varying_keys([plain | {'fold': 0}]) == ['seed']
+    assert sweep.varying_keys([plain, plain | {'lr': 0.1}, plain | {'width': 32}]) == ['width', 'lr', 'seed']
+    assert sweep.run_label(adversary, ['method', 'seed', 'lam']) == 'method=dann seed=0 lam=0.3'
+    assert sweep.run_label(plain, ['method', 'lr', 'lam']) == 'method=erm lr=0.001'
 
 
 @pytest.mark.parametrize(
@@ -184,14 +184,14 @@ def test_runs_are_named_by_what_differs():
 )
 def test_a_value_is_written_in_full(value, text):
     """In six digits where they are exact, as names have always been; else in as many as it takes."""
-    assert sweep.word(value) == text
+    assert sweep.format_value(value) == text
 
 
 def test_values_that_share_six_digits_have_names_of_their_own():
     """Seeds that are dates, and learning rates that are nearly equal."""
     seeds, rates = (20261128, 20261129), (1e-3, 1e-3 * (1 + 1e-6))
     runs = variants(lam=(0.1,), seed=seeds, lr=rates)
-    assert len({sweep.label(r, sweep.varied(runs)) for r in runs}) == 4
+    assert len({sweep.run_label(r, sweep.varying_keys(runs)) for r in runs}) == 4
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_values_that_share_six_digits_have_names_of_their_own():
 )
 def test_values_that_are_equal_in_float32_are_refused(changes, key):
     """They would train the same run twice."""
-    with pytest.raises(Refusal, match=rf'config\.sweep\.{key}: .* are the same number in float32'):
+    with pytest.raises(UserError, match=rf'config\.sweep\.{key}: .* are the same number in float32'):
         parts(**changes)
 
 
@@ -216,8 +216,8 @@ def test_values_that_differ_in_float32_are_runs():
 
 def test_a_name_of_two_runs_is_refused(monkeypatch):
     """Before training, whatever the cause: results are kept by names."""
-    monkeypatch.setattr(sweep, 'word', lambda value: f'{value:.1g}')
-    with pytest.raises(Refusal, match=r"two runs have the name 'lam=0\.1 seed=0'"):
+    monkeypatch.setattr(sweep, 'format_value', lambda value: f'{value:.1g}')
+    with pytest.raises(UserError, match=r"two runs have the name 'lam=0\.1 seed=0'"):
         parts(lam=(0.11, 0.12), lr=1e-3)
 
 
@@ -228,17 +228,17 @@ def test_the_training_part_is_varied_slowest_and_by_every_method():
     assert [(r['speakers'], r['lam'], r['seed']) for r in dann.variants] == [
         (n, m, s) for n in (4, 8) for m in (0.0, 1.0) for s in (0, 1)
     ]
-    assert {sweep.subset(r) for r in dann.variants} == {Subset(4, 0.5), Subset(8, 0.5)}
-    assert not set(sweep.hyper(sweep.runs(dann, [0]), dann)) & set(Subset._fields)
-    assert sweep.varied(dann.variants) == ['speakers', 'confounded', 'lam', 'seed']
-    assert sweep.label(dann.variants[0], sweep.varied(dann.variants)) == 'speakers=4 confounded=0.5 lam=0 seed=0'
+    assert {sweep.run_subset(r) for r in dann.variants} == {Subset(4, 0.5), Subset(8, 0.5)}
+    assert not set(sweep.hyper_arrays(sweep.make_runs(dann, [0]), dann)) & set(Subset._fields)
+    assert sweep.varying_keys(dann.variants) == ['speakers', 'confounded', 'lam', 'seed']
+    assert sweep.run_label(dann.variants[0], sweep.varying_keys(dann.variants)) == 'speakers=4 confounded=0.5 lam=0 seed=0'
 
 
 def test_by_default_the_whole_training_part_trains():
     """A run that says nothing of it has no dial, so that names and tables are as they were."""
     (run,) = variants(lam=0.3)
     assert not set(run) & set(Subset._fields)
-    assert sweep.subset(run) == Subset()
+    assert sweep.run_subset(run) == Subset()
 
 
 WRONG = {
@@ -287,13 +287,13 @@ WRONG = {
 def test_the_largest_seed_is_kept():
     """2^31 - 1 is the largest 32-bit integer, and reaches the program unchanged."""
     (part,) = parts(seed=2**31 - 1)
-    assert sweep.hyper(part.variants, part)['seed'].tolist() == [2**31 - 1]
+    assert sweep.hyper_arrays(part.variants, part)['seed'].tolist() == [2**31 - 1]
 
 
 @pytest.mark.parametrize(('changes', 'key', 'what'), WRONG.values(), ids=WRONG)
 def test_a_wrong_value_is_refused_by_name(changes, key, what):
     """The key and the mistake stand in the sentence."""
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UserError) as refusal:
         parts(**changes)
     assert key in str(refusal.value)
     assert what in str(refusal.value)
@@ -313,7 +313,7 @@ def test_a_wrong_value_is_refused_by_name(changes, key, what):
 )
 def test_folds_are_all_one_or_several(fold, expected):
     """As a configuration file or the command line writes them."""
-    assert sweep.folds(fold, 5) == expected
+    assert sweep.select_folds(fold, 5) == expected
 
 
 @pytest.mark.parametrize(
@@ -322,8 +322,8 @@ def test_folds_are_all_one_or_several(fold, expected):
 )
 def test_a_fold_that_is_not_there_is_refused(fold, what):
     """The folds there are stand in the sentence."""
-    with pytest.raises(Refusal, match=what) as refusal:
-        sweep.folds(fold, 5)
+    with pytest.raises(UserError, match=what) as refusal:
+        sweep.select_folds(fold, 5)
     assert '0 to 4' in str(refusal.value)
 
 
@@ -331,7 +331,7 @@ def test_no_two_networks_share_a_name():
     """A structural key that one run of the list names is named by all, with the configuration's own value."""
     config = base.get_config()
     config.sweep.runs = ({'lam': 0.1, 'model.width': 32}, {'lam': 0.1})
-    made = sweep.parts(config, lambda c: KNOBS[c.method])
+    made = sweep.make_programs(config, lambda c: KNOBS[c.method])
     assert [p.variants[0]['model.width'] for p in made] == [32, 64]
 
 
@@ -340,5 +340,5 @@ def test_a_share_is_below_one(name):
     """Dropping or masking everything is no training."""
     config = base.get_config()
     config.sweep[name] = (0.5, 1.5)
-    with pytest.raises(Refusal, match=f'config.sweep.{name}: 1.5 is a share'):
-        sweep.parts(config, lambda c: KNOBS[c.method])
+    with pytest.raises(UserError, match=f'config.sweep.{name}: 1.5 is a share'):
+        sweep.make_programs(config, lambda c: KNOBS[c.method])

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from data_pipelines import batches
-from data_pipelines.refusal import Refusal
-from jaxser import announce, bundle, checkpoint, cluster, memory, parallel, train
+from data_pipelines.refusal import UserError
+from jaxser import announce, bundle, checkpoint, cluster, memory, parallel, record, train
 from jaxser.methods import leace
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -26,7 +26,7 @@ def sweep(data: Path, path: Path, **changes) -> dict:
     """Two epochs of the tiny sweep with some keys changed; results.json."""
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2, **changes})
-    return train.run(config, path)
+    return train.run_experiment(config, path)
 
 
 def interrupted(monkeypatch, data: Path, path: Path, epoch: int, **changes) -> None:
@@ -68,9 +68,9 @@ def test_streaming_and_resident_are_the_same(data, plain, tmp_path, capsys):
 
 def test_a_step_a_dispatch_is_an_epoch_a_dispatch(data, plain, tmp_path, monkeypatch):
     """Where steps are slow they go one by one, that the bar moves: through the same program, to the same bit, metrics too."""
-    dispatched, add = [], train.Trace.add
-    monkeypatch.setattr(train, 'DISPATCH_SECONDS', 0.0)
-    monkeypatch.setattr(train.Trace, 'add', lambda self, metrics, steps: dispatched.append(steps) or add(self, metrics, steps))
+    dispatched, add = [], record.EpochMetrics.add
+    monkeypatch.setattr(train, 'TARGET_DISPATCH_SECONDS', 0.0)
+    monkeypatch.setattr(record.EpochMetrics, 'add', lambda self, metrics, steps: dispatched.append(steps) or add(self, metrics, steps))
     sweep(data, tmp_path)
     epoch = [slice(n, n + 1) for n in range(len(dispatched) // 2)]
     assert len(epoch) > 1
@@ -99,9 +99,9 @@ def wild(data, tmp_path_factory):
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2, 'sweep.lam': (0.0, 1e38)})
     with contextlib.redirect_stdout(said):
-        results = train.run(config, path, profile=True)
-        bundle.run(path)
-        announce.show(results, path)
+        results = train.run_experiment(config, path, profile=True)
+        bundle.bundle_model(path)
+        announce.print_results(results, path)
     return results, path, said.getvalue()
 
 
@@ -113,7 +113,7 @@ def test_a_run_that_diverges_is_reported_and_the_others_are_not_touched(plain, w
     assert {r['status'] for r in diverged} == {'nonfinite'}
     assert all(r['test'] is None and r['step'] >= 0 for r in diverged)
     assert calm == [r for r in plain[0]['runs'] if r['hyper']['lam'] == 0]
-    assert bundle.read(path).facts['runs'] == [r['hyper'] for r in calm]
+    assert bundle.read_model(path).metadata['runs'] == [r['hyper'] for r in calm]
 
 
 def test_a_profile_is_written_on_request(wild):
@@ -131,9 +131,9 @@ def test_what_does_not_fit_goes_in_groups_through_one_program(data, plain, tmp_p
     # What does not fit is never run: for six there is nothing to compile.
     one = lambda self, R: compiled.append(R) or (compile_for(self, R) if R < 6 else None)  # noqa: E731
     monkeypatch.setattr(train.Trainer, '_compile', one)
-    monkeypatch.setattr(memory, 'needed', lambda program, beside: 10 * compiled[-1])
-    monkeypatch.setattr(memory, 'limit', lambda devices: 49)
-    monkeypatch.setattr(train, 'RESIDENT_SHARE', 1e9)
+    monkeypatch.setattr(memory, 'required_bytes', lambda program, beside: 10 * compiled[-1])
+    monkeypatch.setattr(memory, 'memory_limit', lambda devices: 49)
+    monkeypatch.setattr(train, 'RESIDENT_MEMORY_FRACTION', 1e9)
     sweep(data, tmp_path)
     assert '6 runs do not fit at once: 2 groups' in capsys.readouterr().out
     assert compiled == [6, 3]
@@ -153,7 +153,7 @@ def test_structural_keys_are_programs_in_one_table(data, plain, tmp_path):
     assert [r['test'] for r in plain[0]['runs'] if r['hyper']['lam']] == tested[0.5, 'dann']
     entropy = {r['hyper']['method']: r['entropy'] for r in results['runs']}
     assert entropy == {'erm': {}, 'dann': {'speaker': pytest.approx(np.log(2))}}, 'two training speakers who say as much'
-    announce.show(results, tmp_path)
+    announce.print_results(results, tmp_path)
     assert (tmp_path / 'sweep.png').exists()
 
 
@@ -174,7 +174,7 @@ def test_an_unlabelled_target_is_heard_and_teaches_no_emotion(data, tmp_path):
 def corpora(data, tmp_path_factory) -> Path:
     """The tiny corpus as two: four speakers of `a`, two of `b`, whose emotions no label space knows."""
     from data_pipelines.log_mel import LogMel
-    from data_pipelines.prepare import prepare
+    from data_pipelines.prepare import prepare_corpus
 
     with open(data.parent / 'list.csv', newline='') as file:
         rows = list(csv.DictReader(file))
@@ -186,7 +186,7 @@ def corpora(data, tmp_path_factory) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     folder = tmp_path_factory.mktemp('two')
-    prepare('folder', data.parent / 'two.csv', folder, LogMel(), workers=1)
+    prepare_corpus('folder', data.parent / 'two.csv', folder, LogMel(), workers=1)
     return folder
 
 
@@ -210,7 +210,7 @@ def test_identity_batches_of_another_corpus_forget_its_speakers(corpora, normali
     names, _ = table(path)
     assert {n.split(',')[2].split('_')[0] for n in names} <= set('0123')
     beside = {'sweep.method': ('erm',), 'sweep.fold': (0,), 'sweep.lam': ()}
-    with pytest.raises(Refusal, match=r'config\.protocol\.identity is b, and erm takes no identity batches'):
+    with pytest.raises(UserError, match=r'config\.protocol\.identity is b, and erm takes no identity batches'):
         sweep(corpora, tmp_path / 'refused', **IDENTITY | beside)
 
 
@@ -241,8 +241,8 @@ def test_parts_of_the_training_part_are_one_program(data, plain, tmp_path, monke
     """Resident and streamed alike (1e-6); a part that is everything is plain training to the bit; only what is kept is read."""
     dials = {'sweep.per_class': (5, 99), 'sweep.lam': (0.5,)}
     read = []
-    training = batches.training
-    monkeypatch.setattr(batches, 'training', lambda folds, *rest: (read.append(folds), training(folds, *rest))[1])
+    training = batches.training_items
+    monkeypatch.setattr(batches, 'training_items', lambda folds, *rest: (read.append(folds), training(folds, *rest))[1])
     results = sweep(data, tmp_path / 'resident', **dials)
     said = capsys.readouterr().out
     assert 'config.sweep.per_class=99: 8 angry, 8 sad are all that training has.' in said
@@ -260,7 +260,7 @@ def test_parts_of_the_training_part_are_one_program(data, plain, tmp_path, monke
 
 def test_a_part_of_one_speaker_has_none_to_forget(data, tmp_path):
     """An adversary that a subset leaves nothing to tell apart is refused before training."""
-    with pytest.raises(Refusal, match='hears only one speaker'):
+    with pytest.raises(UserError, match='hears only one speaker'):
         sweep(data, tmp_path, **{'sweep.speakers': (1, 2)})
 
 
@@ -290,9 +290,9 @@ ERASURE = {'method': 'leace', 'sweep.lam': (), 'sweep.fold': (0, 2)}
 @pytest.fixture(scope='module')
 def erased(data, tmp_path_factory):
     """A sweep of a method that fits after training, and the z and the indices that each run was fitted on."""
-    path, fitted, eraser = tmp_path_factory.mktemp('erased'), [], leace.eraser
+    path, fitted, eraser = tmp_path_factory.mktemp('erased'), [], leace.fit_eraser
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leace, 'eraser', lambda z_NxD, index: fitted.append((z_NxD, index)) or eraser(z_NxD, index))
+        patch.setattr(leace, 'fit_eraser', lambda z_NxD, index: fitted.append((z_NxD, index)) or eraser(z_NxD, index))
         results = sweep(data, path, **ERASURE)
     return results, path, fitted
 
@@ -321,7 +321,7 @@ def test_what_is_fitted_after_training_is_what_is_tested(data, erased, tmp_path)
     for run, (params, batch_stats), (erm_params, erm_stats), (z_NxD, index) in zip(results['runs'], mine, erms, fitted):
         made = params.pop('eraser')
         jax.tree.map(np.testing.assert_array_equal, (params, batch_stats), (erm_params, erm_stats))
-        A_DxD, mean_D = leace.eraser(z_NxD, index)
+        A_DxD, mean_D = leace.fit_eraser(z_NxD, index)
         np.testing.assert_array_equal(made['A'], np.float32(A_DxD))
         np.testing.assert_array_equal(made['mean'], np.float32(mean_D))
         tested = {n.split(',')[3] for n in names if n.split(',')[1] == str(run['hyper']['fold'])}
@@ -347,7 +347,7 @@ def test_a_fit_is_done_once(data, erased, tmp_path, monkeypatch):
     shutil.copytree(path, tmp_path / 'after')
     for name in ('results.json', 'groups/0/outcome.json'):
         (tmp_path / 'after' / name).unlink()
-    monkeypatch.setattr(leace, 'eraser', lambda *a: pytest.fail('it was fitted'))
+    monkeypatch.setattr(leace, 'fit_eraser', lambda *a: pytest.fail('it was fitted'))
     sweep(data, tmp_path / 'after', **ERASURE)
     same(tmp_path / 'after', path, 0)
 
@@ -363,7 +363,7 @@ WRONG = {
 def test_a_wrong_choice_is_refused(key, data, tmp_path):
     """By name, with what is known."""
     value, expected = WRONG[key]
-    with pytest.raises(Refusal, match=expected):
+    with pytest.raises(UserError, match=expected):
         sweep(data, tmp_path, **{key: value})
 
 
@@ -397,8 +397,8 @@ def test_a_number_out_of_range_is_refused(key, value, expected):
     """By key and value, with what is expected, before any data is read."""
     config = tiny_config.get_config()
     config.update_from_flattened_dict({key: value})
-    with pytest.raises(Refusal) as refusal:
-        train.check(config)
+    with pytest.raises(UserError) as refusal:
+        train.validate(config)
     assert str(refusal.value) == f'config.{key} is {value}; expected {expected}.'
 
 
@@ -419,19 +419,19 @@ def test_the_ends_of_a_range_are_allowed(key, value):
     """The largest and the smallest values that make sense."""
     config = tiny_config.get_config()
     config.update_from_flattened_dict({key: value})
-    assert train.check(config)
+    assert train.validate(config)
 
 
 def test_the_forecast_of_memory_counts_the_selected_parameters_and_a_copy_of_the_state(data):
     """Both lie beside the program while a step is measured: the bytes of real arrays."""
     config = tiny_config.get_config()
     config.data.dir = str(data)
-    config = batches.resolved(config)
-    parts = train.check(config)
+    config = batches.resolve_config(config)
+    parts = train.validate(config)
     trainer = train.Trainer(parts[0], train.Task(config, parts), None, None)
     layout = trainer.groups[0].layout
-    state = trainer.programs.init(layout.place_runs(trainer.groups[0].hyper_DxR))
+    state = trainer.functions.init(layout.put_runs_on_devices(trainer.groups[0].hyper_DxR))
     beside = jax.tree.leaves((state, state.params, state.batch_stats))
     on_a_device = sum(x.addressable_shards[0].data.nbytes for x in beside)
     assert on_a_device > 0
-    assert trainer.bytes == memory.needed(trainer.chunk) + on_a_device
+    assert trainer.memory_bytes == memory.required_bytes(trainer.train_chunk) + on_a_device

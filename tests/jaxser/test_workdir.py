@@ -8,7 +8,7 @@ import pytest
 
 from configs import base
 from data_pipelines import csv_files
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser.workdir import Workdir
 
 ANOTHER = """
@@ -23,12 +23,12 @@ sys.stdin.read()
 def test_two_processes_never_write_in_one_folder(tmp_path):
     """The second is told so, and may come when the first has gone; one process may open its folder twice."""
     first = Workdir(tmp_path, base.get_config())
-    assert Workdir(tmp_path, base.get_config()).held is first.held
+    assert Workdir(tmp_path, base.get_config()).lock is first.lock
     del first
     words = [sys.executable, '-c', ANOTHER, str(tmp_path / '.lock')]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b'held\n'
-        with pytest.raises(Refusal, match=f'Another process is working in {tmp_path}'):
+        with pytest.raises(UserError, match=f'Another process is working in {tmp_path}'):
             Workdir(tmp_path, base.get_config())
         other.kill()
     Workdir(tmp_path, base.get_config())
@@ -37,11 +37,11 @@ def test_two_processes_never_write_in_one_folder(tmp_path):
 def test_a_folder_is_forsaken_only_if_nothing_is_in_it(tmp_path):
     """What is in it may be a person's."""
     place = Workdir(tmp_path / 'new', base.get_config())
-    place.forsake()
+    place.remove_if_empty()
     assert not (tmp_path / 'new').exists()
     place = Workdir(tmp_path / 'new', base.get_config())
     (tmp_path / 'new' / 'notes').touch()
-    place.forsake()
+    place.remove_if_empty()
     assert (tmp_path / 'new' / 'notes').exists()
 
 
@@ -52,7 +52,7 @@ def concluded(place: Workdir, group: int, lam: float, names: list[str]) -> list[
     """Ends a group of one run; returns its rows."""
     columns = {'run': f'lam={lam:g} seed=0', 'fold': '0'}
     rows = [columns | {'utterance': name, 'speaker': name, 'truth': 'sad', 'sad': '0.5'} for name in names]
-    place.conclude(group, {'runs': [{'hyper': {'lam': lam, 'seed': 0, 'fold': 0}}]}, rows)
+    place.save_outcome(group, {'runs': [{'hyper': {'lam': lam, 'seed': 0, 'fold': 0}}]}, rows)
     return rows
 
 
@@ -60,9 +60,9 @@ def test_predictions_of_all_groups_are_gathered_whatever_their_names(tmp_path):
     """A name may hold what ends a line elsewhere; a group of runs that all diverged has no rows."""
     place, names = Workdir(tmp_path, base.get_config()), [f's{b}1' for b in BREAKS]
     rows = concluded(place, 0, 0.1, names)
-    place.conclude(1, {'runs': []}, [])
+    place.save_outcome(1, {'runs': []}, [])
     rows += concluded(place, 2, 0.3, ['plain', *names])
-    assert list(place.gather(3)) == rows
+    assert list(place.merge_predictions(3)) == rows
     assert (tmp_path / 'predictions.csv').read_bytes().decode() == csv_files.format_rows(rows)
 
 
@@ -71,5 +71,5 @@ def test_lines_end_with_a_newline_alone(tmp_path):
     lines = [json.dumps({'run': f's{b}1'}, ensure_ascii=False) + '\n' for b in BREAKS]
     (tmp_path / 'metrics.jsonl').write_bytes(''.join(lines).encode())
     place = Workdir(tmp_path, base.get_config())
-    assert place.lines('metrics.jsonl') == lines
-    assert place.lines('nowhere.jsonl') == []
+    assert place.read_lines('metrics.jsonl') == lines
+    assert place.read_lines('nowhere.jsonl') == []

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxser import train
+from jaxser.train import load_plugin
 from jaxser.interfaces import Encoder, Sizes, State
 
 B, T, M, D, C, STEPS, NOW = 8, 2, 3, 4, 3, 20, 5
@@ -49,7 +49,7 @@ class Case:
 
     def __init__(self, name: str, domain: str = 'speaker', sizes: Sizes = SIZES, speaker_norm: str = 'tap'):
         config = ConfigDict({'domain': domain, 'domain_hidden': 3, 'speaker_norm': speaker_norm})
-        self.method = train.plugin('methods', name).make(config, ENCODER, sizes)
+        self.method = load_plugin('methods', name).make(config, ENCODER, sizes)
         encoder, batch_stats = ENCODER.init(jax.random.PRNGKey(0), None)
         heads, extra = quick(self.method.init)(jax.random.PRNGKey(1), jnp.zeros((1, D)))
         self.params = jax.device_get({'encoder': encoder, **heads})
@@ -59,16 +59,16 @@ class Case:
     def _loss(self, params, batch, hyper):
         return self.method.loss(params, self.state, batch, hyper, KEY)
 
-    def both(self, params=None, batch=BATCH, **hyper):
+    def value_and_gradient(self, params=None, batch=BATCH, **hyper):
         """((value, aux), gradient); knobs that are not given have their defaults."""
         hyper = {k: np.float32(v) for k, v in {**self.method.hyper, **hyper}.items()}
         return jax.device_get(self._both(self.params if params is None else params, batch, hyper))
 
     def gradient(self, params=None, batch=BATCH, **hyper):
-        return self.both(params, batch, **hyper)[1]
+        return self.value_and_gradient(params, batch, **hyper)[1]
 
     @property
-    def double(self):
+    def float64_params(self):
         """The parameters in float64."""
         return jax.tree.map(np.float64, self.params)
 

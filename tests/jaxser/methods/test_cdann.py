@@ -23,15 +23,15 @@ def domain_loss(params, z_BxD) -> float:
 
 def test_gradients_are_those_of_the_players(case):
     """Encoder: emotion's less lam ramp(p) times the weighted domain's; heads: their own."""
-    (value, aux), found = case.both(lam=LAM, domain_weight=WEIGHT)
-    emotion = differences(lambda p: emotion_loss(p, encode(p)), case.double)
-    domain = differences(lambda p: WEIGHT * domain_loss(p, encode(p)), case.double)
+    (value, aux), found = case.value_and_gradient(lam=LAM, domain_weight=WEIGHT)
+    emotion = differences(lambda p: emotion_loss(p, encode(p)), case.float64_params)
+    domain = differences(lambda p: WEIGHT * domain_loss(p, encode(p)), case.float64_params)
     reverse = lambda e, d: e - LAM * linear.RAMPED * d  # noqa: E731
     close(found['encoder'], jax.tree.map(reverse, emotion['encoder'], domain['encoder']))
     close(found['emotion'], emotion['emotion'])
     close(found['speaker'], domain['speaker'])
-    z_BxD = encode(case.double)
-    assert value == pytest.approx(emotion_loss(case.double, z_BxD) + WEIGHT * domain_loss(case.double, z_BxD), rel=1e-6)
+    z_BxD = encode(case.float64_params)
+    assert value == pytest.approx(emotion_loss(case.float64_params, z_BxD) + WEIGHT * domain_loss(case.float64_params, z_BxD), rel=1e-6)
     assert aux.metrics['lam_p'] == pytest.approx(LAM * linear.RAMPED)
 
 
@@ -45,9 +45,9 @@ def test_a_head_hears_its_own_emotion_alone(case):
 def test_with_a_single_emotion_it_is_dann():
     """All labelled, one class: the same loss and the same gradients."""
     batch = BATCH | {'emotion_B': np.zeros(linear.B, int), 'labelled_B': np.ones(linear.B, np.float32)}
-    one, dann = (Case(name, sizes=linear.SIZES._replace(emotions=1)) for name in ('cdann', 'dann'))
+    one, dann = (Case(name, sizes=linear.SIZES._write_atomically(emotions=1)) for name in ('cdann', 'dann'))
     params = one.params | {'speaker': one.params['speaker']['0']}
-    (value, _), gradient = one.both(batch=batch)
-    (expected, _), of_dann = dann.both(params, batch)
+    (value, _), gradient = one.value_and_gradient(batch=batch)
+    (expected, _), of_dann = dann.value_and_gradient(params, batch)
     assert value == pytest.approx(expected, rel=1e-6)
     close(gradient | {'speaker': gradient['speaker']['0']}, of_dann, 1e-6)

@@ -19,8 +19,8 @@ def confusion(params, domain: str, z_BxD) -> float:
 def test_gradients_are_those_of_the_players(domain):
     """Encoder: emotion and confusion, the heads constant; heads: their own loss, the encoder constant."""
     case, domains = Case('confusion', domain), domain.split('+')
-    z_BxD, lam = encode(case.double), LAM * linear.RAMPED
-    (value, aux), found = case.both(lam=LAM)
+    z_BxD, lam = encode(case.float64_params), LAM * linear.RAMPED
+    (value, aux), found = case.value_and_gradient(lam=LAM)
 
     def of_encoder(params):
         return emotion_loss(params, encode(params)) + lam * sum(confusion(params, d, encode(params)) for d in domains)
@@ -28,18 +28,18 @@ def test_gradients_are_those_of_the_players(domain):
     def of_heads(params):
         return emotion_loss(params, z_BxD) + sum(domain_loss(params[d], d, z_BxD) for d in domains)
 
-    expected = differences(of_heads, case.double) | {'encoder': differences(of_encoder, case.double)['encoder']}
+    expected = differences(of_heads, case.float64_params) | {'encoder': differences(of_encoder, case.float64_params)['encoder']}
     close(found, expected)
-    everything = of_encoder(case.double) + of_heads(case.double) - emotion_loss(case.double, z_BxD)
+    everything = of_encoder(case.float64_params) + of_heads(case.float64_params) - emotion_loss(case.float64_params, z_BxD)
     assert value == pytest.approx(everything, rel=1e-6)
     for d in domains:
-        assert aux.metrics[f'{d}_confusion'] == pytest.approx(confusion(case.double, d, z_BxD), rel=1e-6)
+        assert aux.metrics[f'{d}_confusion'] == pytest.approx(confusion(case.float64_params, d, z_BxD), rel=1e-6)
 
 
 def test_an_undecided_head_leaves_the_encoder_alone():
     """At uniform scores over the seen the confusion is log K, its least, and its gradient 0."""
     case = Case('confusion')
     flat = case.params | {'speaker': jax.tree.map(np.zeros_like, case.params['speaker'])}
-    (_, aux), found = case.both(flat, lam=5)
+    (_, aux), found = case.value_and_gradient(flat, lam=5)
     assert aux.metrics['speaker_confusion'] == pytest.approx(np.log(BATCH['speaker_seen_K'].sum()), rel=1e-6)
     close(found['encoder'], case.gradient(flat, lam=0)['encoder'], 1e-7)

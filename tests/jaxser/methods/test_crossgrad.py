@@ -22,7 +22,7 @@ def moved(of_features, there_B) -> np.ndarray:
 def test_value_and_gradients_are_the_formula(domain):
     """Unlabelled and unknown examples, padding, weights and unseen speakers included; perturbations are constants."""
     case, domains = Case('crossgrad', domain), domain.split('+')
-    double = case.double
+    double = case.float64_params
     x_e = moved(lambda mel: emotion_each(double, encode(double, mel)), BATCH['labelled_B'] > 0)
     of_domains = lambda mel: sum(domain_each(double[d], d, encode(double, mel)) for d in domains)  # noqa: E731
     x_d = moved(of_domains, np.ones(linear.B))
@@ -33,7 +33,7 @@ def test_value_and_gradients_are_the_formula(domain):
         crossed = emotion_loss(params, z_d) + sum(domain_loss(params[d], d, z_e) for d in domains)
         return (1 - ALPHA) * clean + ALPHA * crossed
 
-    (value, aux), gradient = case.both(eps=EPS, alpha=ALPHA)
+    (value, aux), gradient = case.value_and_gradient(eps=EPS, alpha=ALPHA)
     assert value == pytest.approx(formula(double), rel=1e-6)
     close(gradient, differences(formula, double))
     for name, x in (('emotion', x_e), ('domain', x_d)):
@@ -43,14 +43,14 @@ def test_value_and_gradients_are_the_formula(domain):
 
 def test_running_statistics_learn_from_the_clean_pass_alone():
     """The perturbed passes leave them as they are."""
-    (_, aux), _ = Case('crossgrad').both()
+    (_, aux), _ = Case('crossgrad').value_and_gradient()
     assert aux.batch_stats['heard'] == pytest.approx(BATCH['mel_BxTxM'].mean(), rel=1e-6)
 
 
 def test_without_any_label_the_emotion_head_learns_nothing():
     """And nobody is moved along the emotion: the domain hears the clean features twice."""
     case, unlabelled = Case('crossgrad'), BATCH | {'labelled_B': np.zeros(linear.B, np.float32)}
-    (value, aux), gradient = case.both(batch=unlabelled)
-    assert value == pytest.approx(domain_loss(case.double['speaker'], 'speaker', encode(case.double)), rel=1e-6)
+    (value, aux), gradient = case.value_and_gradient(batch=unlabelled)
+    assert value == pytest.approx(domain_loss(case.float64_params['speaker'], 'speaker', encode(case.float64_params)), rel=1e-6)
     assert aux.metrics['emotion_shift'] == 0
     assert not gradient['emotion']['layers_0']['kernel'].any()

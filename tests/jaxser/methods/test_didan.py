@@ -27,8 +27,8 @@ def rows(z_BxD) -> np.ndarray:
 
 def test_value_and_gradients_are_the_formula(case):
     """The target rebuilt from the source alone, rows normalised, W a constant."""
-    f_BxD = rows(encode(case.double))
-    W = np.float64(lasso.mixture(np.float32(f_BxD[TARGET_B]), np.float32(f_BxD[~TARGET_B]), TAU))
+    f_BxD = rows(encode(case.float64_params))
+    W = np.float64(lasso.sparse_mixture(np.float32(f_BxD[TARGET_B]), np.float32(f_BxD[~TARGET_B]), TAU))
 
     def residual(params):
         f_BxD = rows(encode(params))
@@ -37,10 +37,10 @@ def test_value_and_gradients_are_the_formula(case):
     def formula(params):
         return regression(params, encode(params)) + LAM * (residual(params) + TAU * np.abs(W).sum() / TARGET_B.sum())
 
-    (value, aux), gradient = case.both(lam=LAM, tau=TAU)
-    assert value == pytest.approx(formula(case.double), rel=1e-4)
-    close(gradient, differences(formula, case.double), 1e-4)
-    assert aux.metrics['residual'] == pytest.approx(residual(case.double), rel=1e-3)
+    (value, aux), gradient = case.value_and_gradient(lam=LAM, tau=TAU)
+    assert value == pytest.approx(formula(case.float64_params), rel=1e-4)
+    close(gradient, differences(formula, case.float64_params), 1e-4)
+    assert aux.metrics['residual'] == pytest.approx(residual(case.float64_params), rel=1e-3)
     assert aux.metrics['nonzeros'] == pytest.approx((W != 0).sum() / TARGET_B.sum())
     aligned = np.abs(case.gradient(lam=LAM, tau=TAU)['encoder']['w'] - case.gradient(lam=0)['encoder']['w'])
     assert aligned.max() > 0.01
@@ -49,16 +49,16 @@ def test_value_and_gradients_are_the_formula(case):
 @pytest.mark.parametrize('target_B', [np.zeros(linear.B), np.ones(linear.B)])
 def test_without_source_or_target_nothing_is_aligned(case, target_B):
     """The gradient is the regression's, and finite."""
-    (value, aux), gradient = case.both(batch=BATCH | {'target_B': np.float32(target_B)})
+    (value, aux), gradient = case.value_and_gradient(batch=BATCH | {'target_B': np.float32(target_B)})
     assert (aux.metrics['residual'], aux.metrics['nonzeros']) == (0, 0)
-    assert value == pytest.approx(regression(case.double, encode(case.double)), rel=1e-6)
+    assert value == pytest.approx(regression(case.float64_params, encode(case.float64_params)), rel=1e-6)
     same(gradient, case.gradient(lam=0))
 
 
 def test_silent_rows_have_no_gradient(case):
     """z = 0 has no direction: nothing is divided by its length."""
     dead = case.params | {'encoder': {'w': np.zeros((linear.M, linear.D), np.float32)}}
-    (value, _), gradient = case.both(dead)
+    (value, _), gradient = case.value_and_gradient(dead)
     assert np.isfinite(value)
     close(gradient, case.gradient(dead, lam=0), 1e-7)
 
@@ -66,4 +66,4 @@ def test_silent_rows_have_no_gradient(case):
 def test_the_scores_are_the_outputs_of_the_regression(case):
     """As they are, without a softmax."""
     _, scores_BxC = case.method.predict(case.params, case.state.batch_stats, BATCH)
-    close(scores_BxC, linear.linear(case.double['emotion'], encode(case.double, keep_BxD=1)))
+    close(scores_BxC, linear.linear(case.float64_params['emotion'], encode(case.float64_params, keep_BxD=1)))

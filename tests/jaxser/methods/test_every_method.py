@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-import jaxser.methods
+from jaxser import methods
 from configs import base
 from jaxser import parallel, step, sweep, train
-from jaxser.features import Shared
+from jaxser.features import SharedArrays
 from jaxser.interfaces import Method, Sizes
 
-METHODS = sorted(p.stem for p in Path(jaxser.methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
+METHODS = sorted(p.stem for p in Path(methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
 F, V, S, B, T, M, K, C = 2, 3, 5, 4, 24, 6, 5, 3
 OTHERWISE = ('didan',)  # lam = 0 is not plain training: it has another emotion loss
 TARGET_B = np.float32([0, 1] * (B // 2))
@@ -37,8 +37,8 @@ def configuration(name: str) -> ConfigDict:
 
 def make_step(name: str) -> tuple[step.Step, Method]:
     config = configuration(name)
-    encoder, method = train.method(config, SIZES)
-    return step.make(encoder, method, SIZES, config.train), method
+    encoder, method = train.make_method(config, SIZES)
+    return step.make_step(encoder, method, SIZES, config.train), method
 
 
 def make_batches(identity: bool = False, seed: int = 0) -> dict[str, np.ndarray]:
@@ -73,7 +73,7 @@ def make_hyper(knobs: dict) -> dict[str, np.ndarray]:
     own = [{k: min(x, 0.3) * v if k == 'lam' else x * (1 - v / 4) for k, x in knobs.items()} for v in range(V)]
     runs = [own[v] | options | {'lr': 1e-3 * (v + 1), 'seed': v} for v in range(V)]
     every = [r | {'fold': f} for f in range(F) for r in runs]
-    hyper = sweep.hyper(every, sweep.Part({}, None, runs))
+    hyper = sweep.hyper_arrays(every, sweep.Program({}, None, runs))
     return {k: x[None] for k, x in hyper.items()} | {'slot': hyper['fold'][None]}
 
 
@@ -85,12 +85,12 @@ class Case:
         self.step, method = make_step(name)
         self.batches, self.hyper = make_batches(method.identity), make_hyper(method.hyper)
         self.update, self.predict = jax.jit(self.step.update), jax.jit(self.step.predict)
-        self.first, self.state, self.metrics = trained(self.step, self.batches, self.hyper, in_turn=False)
-        self.alone = functools.cache(self._alone)
+        self.initial_state, self.state, self.metrics = trained(self.step, self.batches, self.hyper, in_turn=False)
+        self.single_run_state = functools.cache(self._alone)
 
     def _alone(self, run: int):
         """The state of a run by itself, step by step."""
-        state = pick(self.first, run)
+        state = pick(self.initial_state, run)
         for s in range(S):
             state, _ = self.update(state, self.batch(s, run), self.knobs_of(run))
         return jax.device_get(state)
@@ -102,13 +102,13 @@ class Case:
         return {k: x[s, run // V] for k, x in self.batches.items()}
 
 
-def trained(one: step.Step, batches: dict, hyper: dict, in_turn: bool, **compiler):
+def trained(one_step: step.Step, batches: dict, hyper: dict, in_turn: bool, **compiler):
     """All runs as one program on one device: the state before and after five steps, and metrics; all lead with the run."""
-    programs = parallel.make(one, parallel.Layout(F * V, jax.devices()[:1]), T, in_turn=in_turn)
+    programs = parallel.compile_step(one_step, parallel.Layout(F * V, jax.devices()[:1]), T, in_turn=in_turn)
     state = programs.init(hyper)
     first = jax.device_get(state)
-    arguments = state, Shared(), {k: x[None] for k, x in batches.items()}, np.ones(S, bool), hyper
-    chunk = programs.chunk.lower(*arguments).compile(compiler_options=compiler) if compiler else programs.chunk
+    arguments = state, SharedArrays(), {k: x[None] for k, x in batches.items()}, np.ones(S, bool), hyper
+    chunk = programs.train_chunk.lower(*arguments).compile(compiler_options=compiler) if compiler else programs.train_chunk
     state, metrics = jax.device_get(chunk(*arguments))
     return tuple(jax.tree.map(lambda x: x[0], tree) for tree in (first, state, metrics))
 
@@ -145,8 +145,8 @@ def test_training_moves_encoder_and_emotion_head_and_stays_finite(case):
 @pytest.mark.parametrize('run', [0, F * V - 1])
 def test_vmapped_runs_equal_single_runs(case, run):
     """A run of a sweep is what it would be alone, step by step: 1e-6 after 5 steps in float32."""
-    close(case.alone(run).params, pick(case.state.params, run), 1e-6)
-    close(case.alone(run).batch_stats, pick(case.state.batch_stats, run), 1e-6)
+    close(case.single_run_state(run).params, pick(case.state.params, run), 1e-6)
+    close(case.single_run_state(run).batch_stats, pick(case.state.batch_stats, run), 1e-6)
 
 
 def test_neither_padding_nor_company_changes_a_prediction(case):
@@ -200,9 +200,9 @@ def test_at_lam_0_it_is_plain_training(case):
     if case.name in OTHERWISE or ('lam' not in case.hyper and case.name != 'leace'):
         pytest.skip('no lam, or another emotion loss')
     assert case.knobs_of(0).get('lam', 0) == 0
-    plain = make_case('erm').alone(0)
-    close(with_emotion(case.alone(0).params), plain.params, 1e-6)
-    close(case.alone(0).batch_stats, plain.batch_stats, 1e-6)
+    plain = make_case('erm').single_run_state(0)
+    close(with_emotion(case.single_run_state(0).params), plain.params, 1e-6)
+    close(case.single_run_state(0).batch_stats, plain.batch_stats, 1e-6)
 
 
 def slow_but(*quick: str) -> list:

@@ -16,17 +16,17 @@ def case():
 def test_value_and_gradients_are_the_formula(case):
     """Only labelled examples and valid frames move; the perturbation is a constant."""
     labelled_B, valid_BxT = BATCH['labelled_B'] > 0, np.arange(linear.T) < BATCH['frames_B'][:, None]
-    each = lambda mel: emotion_each(case.double, encode(case.double, mel)) * labelled_B  # noqa: E731
+    each = lambda mel: emotion_each(case.float64_params, encode(case.float64_params, mel)) * labelled_B  # noqa: E731
     gradient = differences(lambda mel: each(mel).sum(), np.float64(BATCH['mel_BxTxM']))
     x_e = BATCH['mel_BxTxM'] + EPS * np.clip(gradient, -0.1, 0.1) * valid_BxT[..., None]
 
     def formula(params):
         return (1 - ALPHA) * emotion_loss(params, encode(params)) + ALPHA * emotion_loss(params, encode(params, x_e))
 
-    (value, aux), gradient = case.both(eps=EPS, alpha=ALPHA)
-    assert value == pytest.approx(formula(case.double), rel=1e-6)
-    assert value > case.both(eps=0)[0][0] + 1e-3  # what it hears is harder
-    close(gradient, differences(formula, case.double))
+    (value, aux), gradient = case.value_and_gradient(eps=EPS, alpha=ALPHA)
+    assert value == pytest.approx(formula(case.float64_params), rel=1e-6)
+    assert value > case.value_and_gradient(eps=0)[0][0] + 1e-3  # what it hears is harder
+    close(gradient, differences(formula, case.float64_params))
     shift_B = np.sqrt(((x_e - BATCH['mel_BxTxM']) ** 2).sum((1, 2)))
     assert aux.metrics['emotion_shift'] == pytest.approx(shift_B.mean(), rel=1e-5)
     assert aux.batch_stats['heard'] == pytest.approx(BATCH['mel_BxTxM'].mean(), rel=1e-6)

@@ -25,7 +25,7 @@ def made_up(domains: int = K, mix_DxD: np.ndarray | None = None, seed: int = 0) 
 
 
 def erased(z_NxD: np.ndarray, index: dict) -> np.ndarray:
-    A_DxD, mean_D = leace.eraser(z_NxD, index)
+    A_DxD, mean_D = leace.fit_eraser(z_NxD, index)
     return z_NxD - (z_NxD - mean_D) @ A_DxD.T
 
 
@@ -82,7 +82,7 @@ def test_it_is_the_oblique_projection():
     B = scipy.linalg.orth(covariance(z_NxD, index_N), rcond=1e-10)
     S_inverse_B = scipy.linalg.solve(sigma_zz, B, assume_a='pos')
     expected = B @ scipy.linalg.solve(B.T @ S_inverse_B, S_inverse_B.T)
-    A_DxD, mean_D = leace.eraser(z_NxD, {'speaker': index_N})
+    A_DxD, mean_D = leace.fit_eraser(z_NxD, {'speaker': index_N})
     np.testing.assert_allclose(A_DxD, expected, atol=1e-9)
     np.testing.assert_allclose(mean_D, z_NxD.mean(0, dtype=float))
 
@@ -90,7 +90,7 @@ def test_it_is_the_oblique_projection():
 def test_no_other_eraser_changes_less():
     """Of the linear maps that leave no cross-covariance, none has a smaller mean square, whatever the inner product."""
     z_NxD, index_N = made_up()
-    A_DxD, _ = leace.eraser(z_NxD, {'speaker': index_N})
+    A_DxD, _ = leace.fit_eraser(z_NxD, {'speaker': index_N})
     x_NxD, r = centred(np.float64(z_NxD)), np.random.default_rng(3)
     B = scipy.linalg.orth(covariance(z_NxD, index_N), rcond=1e-10)
     beside = np.eye(D) - B @ B.T
@@ -106,8 +106,8 @@ def test_no_other_eraser_changes_less():
 def test_without_a_trace_nothing_moves():
     """Every domain says the same: r is the identity; and so it is where z never varies."""
     z_NxD = np.tile(made_up()[0][:50], (4, 1))
-    assert not leace.eraser(z_NxD, {'speaker': np.repeat(np.arange(4), 50)})[0].any()
-    assert not leace.eraser(np.ones((8, D)), {'speaker': np.arange(8) % 2})[0].any()
+    assert not leace.fit_eraser(z_NxD, {'speaker': np.repeat(np.arange(4), 50)})[0].any()
+    assert not leace.fit_eraser(np.ones((8, D)), {'speaker': np.arange(8) % 2})[0].any()
 
 
 def test_whose_domain_is_unknown_is_left_out():
@@ -115,12 +115,12 @@ def test_whose_domain_is_unknown_is_left_out():
     z_NxD, index_N = made_up()
     known = np.random.default_rng(4).random(N) < 0.7
     marked = np.where(known, index_N, -1)
-    for found, expected in zip(leace.eraser(z_NxD, {'speaker': marked}), leace.eraser(z_NxD[known], {'speaker': index_N[known]})):
+    for found, expected in zip(leace.fit_eraser(z_NxD, {'speaker': marked}), leace.fit_eraser(z_NxD[known], {'speaker': index_N[known]})):
         np.testing.assert_allclose(found, expected, atol=1e-12)
     language_N = (z_NxD[:, 0] > z_NxD[:, 0].mean()).astype(int) - 2 * (np.arange(N) % 5 == 0)
     language_N = np.maximum(language_N, -1)
     both = {'speaker': marked, 'language': language_N}
-    assert np.linalg.matrix_rank(leace.eraser(z_NxD, both)[0], tol=1e-6) == 3 + 1
+    assert np.linalg.matrix_rank(leace.fit_eraser(z_NxD, both)[0], tol=1e-6) == 3 + 1
     for one in both.values():
         assert np.linalg.norm(covariance(erased(z_NxD, both), one)) < 1e-6 * np.linalg.norm(covariance(z_NxD, one))
 
@@ -128,7 +128,7 @@ def test_whose_domain_is_unknown_is_left_out():
 def test_domains_of_a_name_that_nobody_has_do_not_matter():
     """Indices are names: gaps, as every fold has, change nothing."""
     z_NxD, index_N = made_up()
-    for found, expected in zip(leace.eraser(z_NxD, {'speaker': 3 * index_N + 2}), leace.eraser(z_NxD, {'speaker': index_N})):
+    for found, expected in zip(leace.fit_eraser(z_NxD, {'speaker': 3 * index_N + 2}), leace.fit_eraser(z_NxD, {'speaker': index_N})):
         np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
@@ -141,7 +141,7 @@ def test_predictions_are_those_of_the_old_head_on_what_is_left(case):
     """Before the fit, erm's; after it the head's of r(z), in float32; nothing else of the parameters has changed."""
     plain = Case('erm')
     same(case.method.predict(case.params, {}, BATCH), plain.method.predict(plain.params, {}, BATCH))
-    z_BxD = encode(case.double, keep_BxD=1)
+    z_BxD = encode(case.float64_params, keep_BxD=1)
     index = {'speaker': BATCH['speaker_B']}
     after = case.method.fit(case.params, np.float32(z_BxD), index)
     same({k: after[k] for k in plain.params}, plain.params)
@@ -151,12 +151,12 @@ def test_predictions_are_those_of_the_old_head_on_what_is_left(case):
     assert np.abs(expected - z_BxD)[known].max() > 0.1
     r_BxD, scores_BxC = case.method.predict(after, {}, BATCH)
     close(r_BxD, expected)
-    close(scores_BxC, linear.linear(case.double['emotion'], expected))
+    close(scores_BxC, linear.linear(case.float64_params['emotion'], expected))
 
 
 def test_what_is_not_finite_is_not_fitted(case):
     """A run that diverged costs itself alone."""
-    z_BxD = np.where(np.arange(8)[:, None] == 3, np.nan, encode(case.double, keep_BxD=1))
+    z_BxD = np.where(np.arange(8)[:, None] == 3, np.nan, encode(case.float64_params, keep_BxD=1))
     same(case.method.fit(case.params, z_BxD, {'speaker': BATCH['speaker_B']}), case.params)
 
 
@@ -171,8 +171,8 @@ def test_training_is_erm_and_leaves_the_eraser_alone():
     }
     states = {}
     for name in ('erm', 'leace'):
-        method = train.plugin('methods', name).make(config, linear.ENCODER, SIZES)
-        one = step.make(linear.ENCODER, method, SIZES, config)
+        method = train.load_plugin('methods', name).make(config, linear.ENCODER, SIZES)
+        one = step.make_step(linear.ENCODER, method, SIZES, config)
         state = linear.quick(one.init)(hyper)
         ones = jax.tree.map(lambda x: x + 1, {k: x for k, x in state.params.items() if k == 'eraser'})
         states[name], update = state.replace(params=state.params | ones), linear.quick(one.update)

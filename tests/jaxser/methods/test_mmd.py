@@ -35,14 +35,14 @@ def distance(z_BxD, target_B, m: float) -> float:
 
 def test_value_and_gradients_are_the_formula(case):
     """The median bandwidth is a constant."""
-    m = median(encode(case.double))
+    m = median(encode(case.float64_params))
 
     def formula(params):
         return emotion_loss(params, encode(params)) + LAM * distance(encode(params), BATCH['target_B'], m)
 
-    (value, _), gradient = case.both(lam=LAM)
-    assert value == pytest.approx(formula(case.double), rel=1e-5)
-    close(gradient['encoder'], differences(lambda e: formula(case.double | {'encoder': e}), case.double['encoder']))
+    (value, _), gradient = case.value_and_gradient(lam=LAM)
+    assert value == pytest.approx(formula(case.float64_params), rel=1e-5)
+    close(gradient['encoder'], differences(lambda e: formula(case.float64_params | {'encoder': e}), case.float64_params['encoder']))
     same(gradient['emotion'], case.gradient(lam=0)['emotion'])
 
 
@@ -51,16 +51,16 @@ def test_any_mix_is_right_and_too_few_are_0(case, count):
     """With fewer than two of either, the gradient is that of plain training."""
     target_B = np.float32(np.random.default_rng(count).permutation(linear.B) < count)
     if 2 <= count <= linear.B - 2:
-        z_BxD = encode(case.double)
-        assert mmd.distance(np.float32(z_BxD), target_B) == pytest.approx(distance(z_BxD, target_B, median(z_BxD)), abs=1e-5)
+        z_BxD = encode(case.float64_params)
+        assert mmd.squared_mmd(np.float32(z_BxD), target_B) == pytest.approx(distance(z_BxD, target_B, median(z_BxD)), abs=1e-5)
         return
-    (_, aux), gradient = case.both(batch=BATCH | {'target_B': target_B}, lam=LAM)
+    (_, aux), gradient = case.value_and_gradient(batch=BATCH | {'target_B': target_B}, lam=LAM)
     assert aux.metrics['mmd'] == 0
     same(gradient, case.gradient(lam=0))
 
 
 def test_points_in_one_place_have_no_distance_and_no_gradient():
     """The median of the bandwidth is 0 there."""
-    value, gradient = jax.value_and_grad(mmd.distance)(np.ones((linear.B, linear.D), np.float32), BATCH['target_B'])
+    value, gradient = jax.value_and_grad(mmd.squared_mmd)(np.ones((linear.B, linear.D), np.float32), BATCH['target_B'])
     assert value == pytest.approx(0, abs=1e-6)
     assert (gradient == 0).all()

@@ -9,7 +9,7 @@ from linear import linear as scores
 from ml_collections import ConfigDict
 
 from configs import base
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser import step, train
 
 N = B // 2  # the first half of a batch has emotions, the second fills the identity batch
@@ -60,7 +60,7 @@ def speaker_loss(params) -> float:
 def test_one_iteration_is_the_paper_s_four_steps(case):
     """Written out by finite differences: what ascends does so from where descent left it, and nothing else does."""
     down = lambda p, g: jax.tree.map(lambda x, y: x - ETA * y, p, g)  # noqa: E731
-    params = case.double
+    params = case.float64_params
     gradients = differences(emotion_loss, params)
     params |= {k: down(params[k], gradients[k]) for k in params if k != 'speaker'}
     gradients = differences(speaker_loss, params)
@@ -71,10 +71,10 @@ def test_one_iteration_is_the_paper_s_four_steps(case):
     state, metrics = after(case)
     close(state.params, params)
     lowered = np.concatenate([(LAM * x).ravel() for x in jax.tree.leaves(up)])
-    descent = jax.tree.map(lambda x, y, z: x - LAM * z - y, params[case.ascends], case.double[case.ascends], up)
+    descent = jax.tree.map(lambda x, y, z: x - LAM * z - y, params[case.ascends], case.float64_params[case.ascends], up)
     descent = np.concatenate([x.ravel() for x in jax.tree.leaves(descent)])
     assert metrics['ascent'] == pytest.approx(np.linalg.norm(lowered) / np.linalg.norm(descent), rel=1e-4)
-    assert metrics['loss'] == metrics['emotion_loss'] == pytest.approx(emotion_loss(case.double), rel=1e-5)
+    assert metrics['loss'] == metrics['emotion_loss'] == pytest.approx(emotion_loss(case.float64_params), rel=1e-5)
     assert metrics['speaker_count'] == 3
 
 
@@ -125,7 +125,7 @@ def test_the_speakers_of_the_emotion_batch_are_not_told(case):
 def test_each_branch_takes_one_step_of_its_optimiser(case):
     """The speaker head's moments hold the gradient of step (4) alone, the others' that of (1) and (2): one step each."""
     config = base.get_config().train
-    one = step.make(ENCODER, case.method, SIZES, config)
+    one = step.make_step(ENCODER, case.method, SIZES, config)
     scale = {'mean_BxM': np.zeros((B, 3), np.float32), 'scale_BxM': np.ones((B, 3), np.float32)}
     hyper = {'lam': 0.5, 'lr': 1e-2, 'weight_decay': 0.0, 'dropout': 0.0, 'time_mask': 0.0, 'band_mask': 0.0}
     hyper = {k: np.float32(v) for k, v in hyper.items()} | {'seed': np.int32(0), 'fold': np.int32(0)}
@@ -139,15 +139,15 @@ def test_each_branch_takes_one_step_of_its_optimiser(case):
 def test_prediction_goes_through_the_layer(case):
     """Of SNP z is what the layer makes of the encoder's; TAP has none."""
     z_BxD, scores_BxC = quick(case.method.predict)(case.params, case.state.batch_stats, BATCH)
-    expected = np.tanh(np.float64(BATCH['mel_BxTxM']).mean(1) @ case.double['encoder']['w'])
+    expected = np.tanh(np.float64(BATCH['mel_BxTxM']).mean(1) @ case.float64_params['encoder']['w'])
     assert ('layer' in case.params) == (case.kind == 'snp')
     if case.kind == 'snp':
-        expected = np.maximum(scores(case.double['layer'], expected), 0)
-    close((z_BxD, scores_BxC), (expected, scores(case.double['emotion'], expected)))
+        expected = np.maximum(scores(case.float64_params['layer'], expected), 0)
+    close((z_BxD, scores_BxC), (expected, scores(case.float64_params['emotion'], expected)))
 
 
 def test_what_is_neither_tap_nor_snp_is_refused():
     """By name, with what is known."""
     config = ConfigDict({'speaker_norm': 'tab'})
-    with pytest.raises(Refusal, match=r"config\.speaker_norm is 'tab'; expected one of tap, snp"):
-        train.plugin('methods', 'speaker_norm').make(config, ENCODER, SIZES)
+    with pytest.raises(UserError, match=r"config\.speaker_norm is 'tab'; expected one of tap, snp"):
+        train.load_plugin('methods', 'speaker_norm').make(config, ENCODER, SIZES)

@@ -65,10 +65,10 @@ def write(case: str, folder: Path) -> Path:
     (folder / 'config.json').write_text(json.dumps(config))
     (folder / 'preprocessor_config.json').write_text(json.dumps({'do_normalize': case in NORMALISED, 'sampling_rate': 16_000}))
     family = whisper if case == 'whisper' else wav2vec2
-    _, shapes = upstream._module(family, family.DEFAULTS | config, folder)
+    _, shapes = upstream.build_module(family, family.DEFAULTS | config, folder)
     tensors = {}
     for path, of in shapes.items():
-        name, shape = upstream._name(path), of.shape[::-1] if path[-1] == 'kernel' else of.shape
+        name, shape = upstream._tensor_name(path), of.shape[::-1] if path[-1] == 'kernel' else of.shape
         random = np.random.default_rng(zlib.crc32(name.encode()))
         tensor = random.normal(size=shape).astype(np.float32)
         tensor = 1 + 0.1 * tensor if path[-1] == 'scale' else tensor * (0.3 if len(shape) > 1 else 0.1)
@@ -78,7 +78,7 @@ def write(case: str, folder: Path) -> Path:
         else:
             tensors[name] = tensor
     tensors['masked_spec_embed'] = np.zeros(16, np.float32)
-    save_file(tensors, folder / upstream.WEIGHTS)
+    save_file(tensors, folder / upstream.WEIGHTS_FILE)
     return folder
 
 

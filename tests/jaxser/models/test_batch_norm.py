@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from configs import base
-from data_pipelines.refusal import Refusal
-from jaxser import step, train
+from data_pipelines.refusal import UserError
+from jaxser import step
+from jaxser.train import make_method, run_experiment, validate
 from jaxser.interfaces import Sizes
-from jaxser.models.batch_norm import ARMS, BatchNorm
+from jaxser.models.batch_norm import BATCH_NORM_MODES, BatchNorm
 
 B, T, C = 5, 6, 3
 RANDOM = np.random.default_rng(0)
@@ -19,7 +20,7 @@ X = np.float32(RANDOM.normal(1, 2, (B, T, C)))
 MASK = np.float32(np.arange(T) < np.array([6, 4, 1, 5, 3])[:, None])
 TARGET = np.float32([0, 1, 1, 0, 1])
 PARAMS = {'scale': np.float32([0.5, 1, 2]), 'bias': np.float32([0.1, 0, -1])}
-NORMALISING = [arm for arm in ARMS if arm != 'none']
+NORMALISING = [arm for arm in BATCH_NORM_MODES if arm != 'none']
 
 
 def running(arm: str) -> dict:
@@ -159,7 +160,7 @@ def test_nothing_valid_at_all_is_harmless(arm):
     np.testing.assert_array_equal(y, apply(arm, stats=stats, train=False)[0])
 
 
-@pytest.mark.parametrize('arm', ARMS)
+@pytest.mark.parametrize('arm', BATCH_NORM_MODES)
 def test_padding_is_invisible(arm):
     """Values beyond the mask change neither the statistics nor the valid, to the bit."""
     stats, valid = running(arm) if arm != 'none' else None, MASK[..., None] > 0
@@ -169,7 +170,7 @@ def test_padding_is_invisible(arm):
     jax.tree.map(np.testing.assert_array_equal, found[1], expected[1])
 
 
-@pytest.mark.parametrize('arm', ARMS)
+@pytest.mark.parametrize('arm', BATCH_NORM_MODES)
 def test_gradients_are_those_of_finite_differences(arm):
     """Through the batch's statistics too; in float64."""
     stats = running(arm) if arm != 'none' else None
@@ -194,8 +195,8 @@ def test_a_misspelt_arm_is_refused():
     """By its key, with those that there are; the sweep's too."""
     config = base.get_config()
     config.sweep.model.batch_norm = ('joint', 'domian')
-    with pytest.raises(Refusal, match=r"config.model.batch_norm is 'domian'; expected one of joint, separate, domain"):
-        train.check(config)
+    with pytest.raises(UserError, match=r"config.model.batch_norm is 'domian'; expected one of joint, separate, domain"):
+        validate(config)
 
 
 def test_arms_that_differ_by_the_target_need_one(data, tmp_path):
@@ -205,8 +206,8 @@ def test_arms_that_differ_by_the_target_need_one(data, tmp_path):
     for arm in ('separate', 'domain', 'source'):
         config = tiny_config.get_config()
         config.data.dir, config.sweep.model.batch_norm = str(data), ('joint', arm)
-        with pytest.raises(Refusal, match=f'config.model.batch_norm={arm} is nothing without a target.*protocol.adapt'):
-            train.run(config, tmp_path)
+        with pytest.raises(UserError, match=f'config.model.batch_norm={arm} is nothing without a target.*protocol.adapt'):
+            run_experiment(config, tmp_path)
 
 
 def steps_of(name: str, arm: str):
@@ -214,8 +215,8 @@ def steps_of(name: str, arm: str):
     config, sizes, frames = base.get_config(), Sizes(4, 3, {'speaker': 3, 'language': 2, 'corpus': 2}, 20), 12
     config.method, config.model.batch_norm, config.domain_hidden = name, arm, 4
     config.model.name, config.model.channels, config.model.dim = 'cnn', (4,), 4  # the quickest to compile
-    encoder, method = train.method(config, sizes)
-    one = step.make(encoder, method, sizes, config.train)
+    encoder, method = make_method(config, sizes)
+    one = step.make_step(encoder, method, sizes, config.train)
     knobs = {'lr': 0.01, 'weight_decay': 0.01, 'dropout': 0.2, 'time_mask': 0.1, 'band_mask': 0.1, **method.hyper, 'lam': 0.0}
     hyper = {k: jnp.float32(v) for k, v in knobs.items()} | {'seed': jnp.int32(1), 'fold': jnp.int32(0)}
     random = np.random.default_rng(0)
@@ -239,7 +240,7 @@ def steps_of(name: str, arm: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('arm', ARMS)
+@pytest.mark.parametrize('arm', BATCH_NORM_MODES)
 def test_at_lam_0_the_adversary_is_plain_training_to_the_bit(arm):
     """Encoder, statistics and emotion head, under every arm."""
     plain, adversary = steps_of('erm', arm), steps_of('dann', arm)

@@ -13,10 +13,12 @@ from flax.traverse_util import flatten_dict
 from jax.ad_checkpoint import print_saved_residuals
 
 from configs import base
-from data_pipelines import upstream as stored
-from data_pipelines.refusal import Refusal
-from jaxser import parallel, step, train, upstream
-from jaxser.features import Shared, normalise
+from data_pipelines import log_mel, upstream
+from data_pipelines.refusal import UserError
+from jaxser import parallel, step
+from jaxser.train import make_method, validate
+from jaxser.upstream import read_encoder
+from jaxser.features import SharedArrays, normalise
 from jaxser.interfaces import Sizes
 from jaxser.models import fine_tuned
 
@@ -42,14 +44,14 @@ def configuration(folder, **changes):
 
 
 def sizes(folder) -> Sizes:
-    return Sizes(stored.Heard.of(folder).bands, C, {'speaker': K, 'language': 1, 'corpus': 1}, STEPS)
+    return Sizes(upstream.EncoderInput.from_folder(folder).bands, C, {'speaker': K, 'language': 1, 'corpus': 1}, STEPS)
 
 
 def make_batch(folder, examples: int = B, seed: int = 0) -> dict:
     """What so many speakers say, and nothing beyond it."""
     random, bands = np.random.default_rng(seed), sizes(folder).bands
     frames = np.resize(FRAMES, examples)
-    mel = random.normal(size=(examples, FRAMES.max(), bands)) * (0.1 if bands == stored.HOP else 1)
+    mel = random.normal(size=(examples, FRAMES.max(), bands)) * (0.1 if bands == upstream.HOP_SAMPLES else 1)
     return {
         'mel_BxTxM': np.where(np.arange(FRAMES.max())[:, None] < frames[:, None, None], mel, 0).astype(np.float16),
         'frames_B': frames,
@@ -81,7 +83,7 @@ class Case:
 
     def __init__(self, folder, **changes):
         self.folder, self.config = folder, configuration(folder, **changes)
-        self.encoder, self.method = train.method(self.config, sizes(folder))
+        self.encoder, self.method = make_method(self.config, sizes(folder))
         self.frozen = self.encoder.frozen
         shapes = jax.eval_shape(jnp.zeros_like, make_batch(folder)['mel_BxTxM'].astype(np.float32))
         one = {'mel_BxTxM': jnp.zeros((1, *shapes.shape[1:])), 'frames_B': jnp.ones(1, int), 'target_B': jnp.zeros(1)}
@@ -117,16 +119,16 @@ def same(a, b) -> None:
 
 def test_at_first_it_is_the_frozen_encoder_under_layer_sum(folder):
     """z of the sound is z of all states as prepare stores them: to the rounding of float16. So it is with adapters."""
-    case, batch, of = Case(folder), make_batch(folder), upstream.read(folder)
-    spec = stored.States.of(folder, 'all')
+    case, batch, of = Case(folder), make_batch(folder), read_encoder(folder)
+    spec = upstream.EncoderStates.from_folder(folder, 'all')
     layer_sum = configuration(folder, **{'model.name': 'layer_sum', 'model.states': spec.name})
-    encoder, _ = train.method(layer_sum, Sizes(spec.bands, C, {'speaker': K, 'language': 1, 'corpus': 1}, STEPS))
+    encoder, _ = make_method(layer_sum, Sizes(spec.bands, C, {'speaker': K, 'language': 1, 'corpus': 1}, STEPS))
     x = np.float32(batch['mel_BxTxM'])
-    heard, length_B = (x.reshape(B, -1), stored.HOP * FRAMES) if of.hears == 'wave' else (x, FRAMES)
+    heard, length_B = (x.reshape(B, -1), upstream.HOP_SAMPLES * FRAMES) if of.input_kind == 'wave' else (x, FRAMES)
     states, frames_B = quick(of.module.apply)({'params': of.params}, heard, length_B)
     mel_BxTxM = np.stack(states, 2).reshape(B, len(states[0][0]), -1).astype(np.float16).astype(np.float32)
     shared = {k: v for k, v in shifted(case.params).items() if k != 'upstream'}
-    shared['layers'] = np.float32(np.linspace(-0.1, 0.2, of.layers))
+    shared['layers'] = np.float32(np.linspace(-0.1, 0.2, of.state_count))
     heard = {'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': batch['target_B']}
     expected = quick(lambda p, b: encoder.apply(p, {}, b, {}, None, False)[0])(shared, heard)
     assert np.ptp(expected, axis=0).max() > 0.01
@@ -140,8 +142,8 @@ def test_the_transformer_learns_and_the_convolutions_do_not(folder):
     """Every parameter has a gradient; the feature extractor, positions and biases of keys are none."""
     case = Case(folder)
     there, all_of = set(flatten_dict(case.params['upstream'])), set(flatten_dict(case.frozen))
-    assert {p for p in all_of - there if p[0] not in fine_tuned.FROZEN} == {p for p in all_of if p[-2:] == ('k_proj', 'bias')}
-    assert not {p for p in there if p[0] in fine_tuned.FROZEN}
+    assert {p for p in all_of - there if p[0] not in fine_tuned.FROZEN_MODULES} == {p for p in all_of if p[-2:] == ('k_proj', 'bias')}
+    assert not {p for p in there if p[0] in fine_tuned.FROZEN_MODULES}
     for path, g in flatten_dict(case.slopes(shifted(case.params))).items():
         assert np.abs(g).max() > 1e-6, path
 
@@ -149,15 +151,15 @@ def test_the_transformer_learns_and_the_convolutions_do_not(folder):
 def test_adapters_are_of_queries_and_values_alone(folder):
     """2 r (D + D) numbers a layer; at first the one factor has a gradient, the other, whose partner is zero, has none."""
     case, rank = Case(folder, **{'model.lora': 3}), 3
-    of, change = upstream.read(folder), flatten_dict(case.params['upstream'])
+    of, change = read_encoder(folder), flatten_dict(case.params['upstream'])
     assert {p[-3] for p in change} == {'q_proj', 'v_proj'}
-    assert sum(x.size for x in change.values()) == (of.layers - 1) * 2 * rank * 2 * of.width
+    assert sum(x.size for x in change.values()) == (of.state_count - 1) * 2 * rank * 2 * of.width
     assert all((x == 0).all() == (p[-1] == 'b') for p, x in change.items())
     for path, g in flatten_dict(case.slopes(case.params)['upstream']).items():
         assert (np.abs(g).max() > 1e-8) == (path[-1] == 'b'), path
     weights, moved = case.frozen, shifted(case.params)['upstream']
     path = next(p[:-1] for p in change)
-    w = flatten_dict(fine_tuned.changed(weights, moved))[path]
+    w = flatten_dict(fine_tuned.apply_change(weights, moved))[path]
     a, b = flatten_dict(moved)[(*path, 'a')], flatten_dict(moved)[(*path, 'b')]
     close(w, flatten_dict(weights)[path] + a @ b, 1e-6)
 
@@ -227,12 +229,12 @@ def test_bfloat16_is_near_float32_and_its_parameters_are_float32(folder):
 
 def test_products_of_bfloat16_sum_in_float32():
     """4,096 ones of which bfloat16 could not count more than 256, there and back."""
-    from jaxser.models.transformer import product
+    from jaxser.models.transformer import rounded_einsum
 
     a, b = jnp.ones((1, 4096)), jnp.ones((4096, 1))
-    summed = lambda a, b: product('ab,bc->ac', a, b, jnp.bfloat16)[0, 0]  # noqa: E731
+    summed = lambda a, b: rounded_einsum('ab,bc->ac', a, b, jnp.bfloat16)[0, 0]  # noqa: E731
     assert summed(a, b) == 4096
-    ga, gb = jax.grad(lambda w: product('ab,bc->ac', a.T, w, jnp.bfloat16).sum())(jnp.ones((1, 1))), jax.grad(summed)(a, b)
+    ga, gb = jax.grad(lambda w: rounded_einsum('ab,bc->ac', a.T, w, jnp.bfloat16).sum())(jnp.ones((1, 1))), jax.grad(summed)(a, b)
     assert ga == 4096
     same(gb, a)
 
@@ -240,7 +242,7 @@ def test_products_of_bfloat16_sum_in_float32():
 @pytest.mark.parametrize(('wide', 'out'), [(3, 5), (5, 3)])
 def test_a_product_has_the_gradients_of_its_sum(wide, out):
     """Whichever of a weight's two sides is the narrower, and of attention's products."""
-    from jaxser.models.transformer import product
+    from jaxser.models.transformer import rounded_einsum
 
     random = np.random.default_rng(0)
     for axes, shapes in (
@@ -252,7 +254,7 @@ def test_a_product_has_the_gradients_of_its_sum(wide, out):
         slopes = lambda f: jax.grad(lambda a, b: jnp.sin(f(a, b)).sum(), (0, 1))(a, b)  # noqa: B023, E731
         jax.tree.map(
             lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5),
-            slopes(lambda a, b: product(axes, a, b, jnp.float32)),  # noqa: B023
+            slopes(lambda a, b: rounded_einsum(axes, a, b, jnp.float32)),  # noqa: B023
             slopes(lambda a, b: jnp.einsum(axes, a, b)),  # noqa: B023
         )
 
@@ -260,8 +262,8 @@ def test_a_product_has_the_gradients_of_its_sum(wide, out):
 def run_of(folder, method: str = 'erm', **changes):
     """The step of a method over it, and its initial state."""
     config = configuration(folder, **{'method': method, 'train.optimizer': 'sgd', 'train.clip': 1e9, **changes})
-    encoder, made = train.method(config, sizes(folder))
-    one = step.make(encoder, made, sizes(folder), config.train)
+    encoder, made = make_method(config, sizes(folder))
+    one = step.make_step(encoder, made, sizes(folder), config.train)
     hyper = make_hyper(**made.hyper)
     return one, encoder, jax.device_get(quick(one.init)(hyper)), hyper
 
@@ -283,15 +285,15 @@ def test_a_plain_step_is_the_full_one_times_the_rate_of_its_layer(whisper):
 
 def test_layers_are_counted_from_the_top(folder):
     """The norm after the last layer counts as the top, what is before the first as one below the lowest."""
-    of = upstream.read(folder)
-    where = {path: fine_tuned.depth(path, of) for path in flatten_dict(of.params)}
-    prefix = () if of.hears == 'mel' else ('encoder',)
+    of = read_encoder(folder)
+    where = {path: fine_tuned.layers_above(path, of) for path in flatten_dict(of.params)}
+    prefix = () if of.input_kind == 'mel' else ('encoder',)
     for path, k in where.items():
         if path[: len(prefix)] == prefix and path[len(prefix)].startswith('layers_') and path[-2:] != ('k_proj', 'bias'):
             assert k == 1 - int(path[len(prefix)][-1])
-    last = of.hears == 'mel' or of.config['do_stable_layer_norm']
+    last = of.input_kind == 'mel' or of.config['do_stable_layer_norm']
     assert where[*prefix, 'layer_norm', 'scale'] == (0 if last else 2)
-    if of.hears == 'wave':
+    if of.input_kind == 'wave':
         assert {where['feature_projection', 'projection', 'kernel'], where['encoder', 'pos_conv_embed', 'conv', 'kernel']} == {2}
         assert where['feature_projection', 'layer_norm', 'bias'] == 2
 
@@ -312,12 +314,12 @@ def test_methods_train_over_it_and_vmapped_runs_share_what_is_frozen(whisper, na
     method, identity = ('speaker_norm', True) if name in ('tap', 'snp') else (name, False)
     one, encoder, state, hyper = run_of(whisper, method, **{'model.lora': 2, 'train.optimizer': 'adamw'}, **METHODS[name])
     batch = make_batch(whisper, 2 * B if identity else B)
-    runs = parallel.make(one, parallel.Layout(2, jax.devices()[:1]), FRAMES.max(), in_turn=False)
+    runs = parallel.compile_step(one, parallel.Layout(2, jax.devices()[:1]), FRAMES.max(), in_turn=False)
     lr_2 = np.float32([0.1, 0.01])
     hyper_1x2 = {k: np.stack([x, x])[None] for k, x in hyper.items()} | {'lr': lr_2[None], 'slot': np.zeros((1, 2), np.int32)}
     chunk = {k: np.broadcast_to(x, (1, 2, 1, *x.shape)) for k, x in batch.items()}  # device, step, fold
-    shared = Shared(frozen=encoder.frozen)
-    after, metrics = runs.chunk(runs.init(hyper_1x2), shared, chunk, np.ones(2, bool), hyper_1x2)
+    shared = SharedArrays(frozen=encoder.frozen)
+    after, metrics = runs.train_chunk(runs.init(hyper_1x2), shared, chunk, np.ones(2, bool), hyper_1x2)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((after, metrics)))
     update = quick(one.update)
     for n in range(2):
@@ -338,12 +340,12 @@ def test_devices_share_a_batch_or_runs_and_each_holds_what_is_frozen(whisper, mo
         one, encoder, _, hyper = run_of(whisper, 'dann', **{'model.batch_norm': 'joint', **changes})
         count, data = (1, devices) if mode == 'jit' else (devices, 1)
         layout = parallel.Layout(count, jax.devices()[:devices], data)
-        runs = parallel.make(one, layout, FRAMES.max(), mode)
-        spread = {k: layout.spread(np.stack([x] * count)) for k, x in hyper.items()}
-        placed = layout.place_runs(spread | {'slot': np.zeros((layout.D, layout.R), np.int32)})
+        runs = parallel.compile_step(one, layout, FRAMES.max(), mode)
+        spread = {k: layout.group_by_device(np.stack([x] * count)) for k, x in hyper.items()}
+        placed = layout.put_runs_on_devices(spread | {'slot': np.zeros((layout.D, layout.R), np.int32)})
         batch = {k: np.broadcast_to(x, (layout.D, 1, 1, *x.shape)) for k, x in make_batch(whisper).items()}
-        shared = layout.place(Shared(frozen=encoder.frozen), parallel.EVERYWHERE)
-        after, _ = runs.chunk(runs.init(placed), shared, layout.place_batch(batch, 3), np.ones(1, bool), placed)
+        shared = layout.put_on_devices(SharedArrays(frozen=encoder.frozen), parallel.REPLICATED)
+        after, _ = runs.train_chunk(runs.init(placed), shared, layout.put_batch_on_devices(batch, 3), np.ones(1, bool), placed)
         ends.append(jax.tree.map(layout.collect, after.params))
     jax.tree.map(lambda a, b: close(np.broadcast_to(a, b.shape), b), *ends)
 
@@ -389,14 +391,14 @@ def test_one_iteration_of_tap_raises_the_encoder_on_the_speaker_loss_and_nothing
 )
 def test_what_makes_no_sense_is_refused(whisper, key, value, said):
     """By the key."""
-    with pytest.raises(Refusal, match=said):
-        train.method(configuration(whisper, **{f'model.{key}': value}), sizes(whisper))
+    with pytest.raises(UserError, match=said):
+        make_method(configuration(whisper, **{f'model.{key}': value}), sizes(whisper))
 
 
 def test_a_batch_that_cannot_be_cut_into_the_parts_is_refused(whisper):
     """By the numbers."""
-    with pytest.raises(Refusal, match=r'config.data.batch is 32, no multiple of config.model.accumulate'):
-        train.check(configuration(whisper, **{'model.accumulate': 3}))
+    with pytest.raises(UserError, match=r'config.data.batch is 32, no multiple of config.model.accumulate'):
+        validate(configuration(whisper, **{'model.accumulate': 3}))
 
 
 def test_what_is_heard_is_named_by_what_it_is(tmp_path):
@@ -405,22 +407,22 @@ def test_what_is_heard_is_named_by_what_it_is(tmp_path):
     for case in ('wav2vec2 base', 'hubert large', 'whisper'):
         folder = tmp_path / case.replace(' ', '_')
         folder.mkdir()
-        names.append(stored.Heard.of(parity.write(case, folder)).name)
+        names.append(upstream.EncoderInput.from_folder(parity.write(case, folder)).name)
     assert names[0] == names[1]
     assert names[0].startswith('wave-160-heard-')
     assert names[2].startswith('whisper-6-heard-')
     for name in names:
-        assert stored.named(name).name == name
-    with pytest.raises(Refusal, match='names no states'):
-        stored.named('wave-160-heard-00000000')
+        assert upstream.spec_from_name(name).name == name
+    with pytest.raises(UserError, match='names no states'):
+        upstream.spec_from_name('wave-160-heard-00000000')
 
 
 def test_a_wave_is_stored_as_it_is_in_frames_of_ten_milliseconds():
     """To float16, less what fills no frame."""
-    heard, wave = stored.Heard('wave', 160), np.float32(np.random.default_rng(0).uniform(-1, 1, 1000))
-    frames_TxM = heard.frames(wave)
+    heard, wave = upstream.EncoderInput('wave', 160), np.float32(np.random.default_rng(0).uniform(-1, 1, 1000))
+    frames_TxM = heard.compute_frames(wave)
     assert (frames_TxM.shape, frames_TxM.dtype) == ((6, 160), np.float16)
     close(frames_TxM.ravel().astype(np.float32), wave[:960], 1e-3)
-    with pytest.raises(stored.Rejected, match='samples as large as 100000'):
-        heard.frames(1e5 * np.ones(320, np.float32))
+    with pytest.raises(log_mel.Rejection, match='samples as large as 100000'):
+        heard.compute_frames(1e5 * np.ones(320, np.float32))
     assert dataclasses.astuple(heard) == ('wave', 160)

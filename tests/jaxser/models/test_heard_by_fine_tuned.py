@@ -21,8 +21,8 @@ from test_heard_by_upstream import LIBROSA, RATE, close, says, snippets, sound
 
 import jaxser
 from data_pipelines import prepare
-from data_pipelines.refusal import Refusal
-from data_pipelines.upstream import Heard
+from data_pipelines.refusal import UserError
+from data_pipelines.upstream import EncoderInput
 from jaxser import bundle, card, export, predict, probe, train, upstream
 
 CASES = {  # the encoder, and config.model.lora
@@ -49,15 +49,15 @@ def over(data, once) -> Callable[[str], Path]:
             (path / 'encoder').mkdir()
             parity.write(of, path / 'encoder')
             (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
-            prepare.prepare('folder', data.parent / 'list.csv', path / 'data', Heard.of(path / 'encoder'), workers=1)
+            prepare.prepare_corpus('folder', data.parent / 'list.csv', path / 'data', EncoderInput.from_folder(path / 'encoder'), workers=1)
             config = tiny_config.get_config()
             keys = {'name': 'fine_tuned', 'upstream': str(path / 'encoder'), 'lora': lora, 'upstream_rate': 10.0}
             config.update_from_flattened_dict({f'model.{k}': v for k, v in keys.items()})
             config.update_from_flattened_dict({'data.dir': str(path / 'data'), 'data.normalise': 'none'})
             config.update_from_flattened_dict({'method': 'erm', 'train.epochs': 2})
             config.sweep.update(lam=(), fold=(0, 1), time_mask=(0.0,), band_mask=(0.0,))
-            train.run(config, path / 'w')
-            bundle.run(path / 'w')
+            train.run_experiment(config, path / 'w')
+            bundle.bundle_model(path / 'w')
 
     def swept(case: str) -> Path:
         of, lora = CASES[case]
@@ -97,14 +97,14 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
     """By its own fold's run, but for the temperature; by the checkpoint's weights without their changes it has another."""
     swept = over(case)
     model = jaxser.load(swept)
-    facts, said = model.facts, {0.0: [], 1.0: []}
+    facts, said = model.metadata, {0.0: [], 1.0: []}
     rows, want = list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines())), []
     for n, run in enumerate(facts['runs']):
         mine = [r for r in rows if int(r['fold']) == run['fold']]
         raw_NxC = np.array([[float(r[c]) for c in facts['classes']] for r in mine])
-        want.extend(bundle.tempered(raw_NxC, facts['calibration']['temperature']))
+        want.extend(bundle.apply_temperature(raw_NxC, facts['calibration']['temperature']))
         for scale, found in said.items():
-            answers = alone(model, n, scale).files(data.parent / r['utterance'] for r in mine)
+            answers = alone(model, n, scale).predict_files(data.parent / r['utterance'] for r in mine)
             found.extend([a['posterior'][c] for c in facts['classes']] for a in answers)
     assert len(want) == 32
     np.testing.assert_allclose(said[1.0], want, atol=1e-5)
@@ -117,12 +117,12 @@ def test_the_answer_is_the_mean_over_the_runs_which_share_the_weights(over):
     model, wave = jaxser.load(over('hubert, adapted')), sound(1.0)
     each = [alone(model, n).predict(wave, RATE)['posterior'] for n in (0, 1)]
     close(model.predict(wave, RATE), {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}}, 1e-6)
-    encoder = bundle.encoder(over('hubert, adapted'), model.facts)
-    assert encoder is bundle.encoder(over('hubert, adapted'), model.facts)
+    encoder = bundle.find_encoder(over('hubert, adapted'), model.metadata)
+    assert encoder is bundle.find_encoder(over('hubert, adapted'), model.metadata)
     copies = {(2, *x.shape) for path, x in flatten_dict(encoder.params).items() if path[-1] == 'kernel'}
-    heard = model.ear.filled([model.ear.hear(wave)], 100, 1)
+    heard = model.extractor.pad_batch([model.extractor.extract_input(wave)], 100, 1)
     for in_turn in (True, False):  # on an accelerator too they take turns
-        jaxpr = jax.make_jaxpr(predict.posterior(model.facts, in_turn, encoder))(model.runs, model.ear.params, *heard)
+        jaxpr = jax.make_jaxpr(predict.make_posterior(model.metadata, in_turn, encoder))(model.runs, model.extractor.params, *heard)
         assert sum(x.nbytes for x in jaxpr.consts) < 1000
         assert not copies & {tuple(map(int, s.split(','))) for s in re.findall(r'f32\[([\d,]+)\]', str(jaxpr))}
 
@@ -135,10 +135,10 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(over, case, tmp_pat
     for n, seconds in enumerate(lengths):
         names.append(tmp_path / f'{n}.wav')
         soundfile.write(names[-1], sound(seconds), RATE, 'FLOAT')
-    for seconds, answer in zip(lengths, model.files(names), strict=True):
+    for seconds, answer in zip(lengths, model.predict_files(names), strict=True):
         wave = sound(seconds)
         close(model.predict(wave, RATE), answer, 1e-5)
-        (padded,) = model._score([model.ear.hear(wave)], 200)
+        (padded,) = model._predict_posteriors([model.extractor.extract_input(wave)], 200)
         np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-5)
 
 
@@ -149,11 +149,11 @@ def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
     assert [(w['start'], w['end']) for w in answer['windows']] == [(0, 10), (4, 14)]
     close(answer['windows'][1], model.predict(wave[4 * RATE :], RATE))
     assert model.predict(wave[: 11 * RATE], RATE)['windows'] == []
-    assert model.ear.bucket(model.ear.hear(wave[: 11 * RATE])) == 1100
-    with pytest.raises(Refusal, match=r'A window of 13 s is too long: whisper, .* hears 11 s at most'):
+    assert model.extractor.padded_length(model.extractor.extract_input(wave[: 11 * RATE])) == 1100
+    with pytest.raises(UserError, match=r'A window of 13 s is too long: whisper, .* hears 11 s at most'):
         jaxser.load(over('whisper'), window=13)
     for some, said in ((np.zeros(RATE), 'silent'), (sound(0.05), 'too short: 0.050 s')):
-        with pytest.raises(Refusal, match=said):
+        with pytest.raises(UserError, match=said):
             model.predict(some, RATE)
 
 
@@ -161,7 +161,7 @@ def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
 def test_a_stream_is_answered_every_second(over, case):
     """About its last seconds, as a sound of them is."""
     model, wave = jaxser.load(over(case), window=2, hop=1), np.round(sound(2.5) * 32768) / 32768
-    found = list(model.stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
+    found = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
     assert [(a['start'], a['end']) for a in found] == [(0, 1), (0, 2), (0.5, 2.5)]
     for a in found:
         close(a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE), 1e-5)
@@ -169,45 +169,45 @@ def test_a_stream_is_answered_every_second(over, case):
 
 def test_a_carried_encoder_is_all_that_prediction_needs(whisper, model):
     """The model's folder alone, wherever its checkpoint was: its weights are there once, and the changes beside them."""
-    bundle.carry(whisper, bundle.encoder(whisper, bundle.read(whisper).facts))
+    bundle.copy_encoder(whisper, bundle.find_encoder(whisper, bundle.read_model(whisper).metadata))
     shutil.rmtree(whisper.parent / 'encoder')
     moved = shutil.move(whisper, whisper.parent / 'elsewhere')
-    assert {p.name for p in moved.iterdir()} == {*bundle.FILES, 'upstream'}
+    assert {p.name for p in moved.iterdir()} == {*bundle.MODEL_FILES, 'upstream'}
     assert (moved / 'upstream' / 'LICENSE.txt').read_text() == 'As you like it.'
     before = json.loads((moved / 'model.json').read_text())
     predictor = jaxser.load(moved)
     close(predictor.predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
-    assert predictor.facts == before
+    assert predictor.metadata == before
 
 
 def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, model, tmp_path):
     """By name and hash: changes are nothing to other weights."""
-    named = bundle.read(whisper).facts['upstream']
+    named = bundle.read_model(whisper).metadata['upstream']
     encoder = shutil.move(tmp_path / 'encoder', tmp_path / 'moved')
-    with pytest.raises(Refusal, match=f'a whisper whose weights .* {named["sha256"]} .*encoder: .*--upstream FOLDER'):
+    with pytest.raises(UserError, match=f'a whisper whose weights .* {named["sha256"]} .*encoder: .*--upstream FOLDER'):
         jaxser.load(whisper)
     close(jaxser.load(whisper, upstream=f'{encoder}/').predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
     (tmp_path / 'other').mkdir()
-    other = upstream.read(parity.write('whisper', tmp_path / 'other'))  # of 20 positions, as the other is of 550
-    with pytest.raises(Refusal, match=f'{named["name"]}, .*{named["sha256"]}; .*/other holds whisper-3x16-.* {other.sha256}'):
+    other = upstream.read_encoder(parity.write('whisper', tmp_path / 'other'))  # of 20 positions, as the other is of 550
+    with pytest.raises(UserError, match=f'{named["name"]}, .*{named["sha256"]}; .*/other holds whisper-3x16-.* {other.sha256}'):
         jaxser.load(whisper, upstream=tmp_path / 'other')
 
 
 def test_a_finished_sweep_is_not_taken_for_changes_of_another_encoder(over, tmp_path):
     """By bundle and probe, also where they have nothing left to do."""
     parity.write('whisper', tmp_path)
-    for asked in (bundle.run, probe.run):
-        with pytest.raises(Refusal, match='holds an encoder of other weights or sizes'):
+    for asked in (bundle.bundle_model, probe.probe_sweep):
+        with pytest.raises(UserError, match='holds an encoder of other weights or sizes'):
             asked(over('whisper'), upstream=str(tmp_path))
     encoder = shutil.copytree(over('whisper').parent / 'encoder', tmp_path / 'moved')
-    assert bundle.run(over('whisper'), upstream=str(encoder)) == over('whisper') / 'model'
+    assert bundle.bundle_model(over('whisper'), upstream=str(encoder)) == over('whisper') / 'model'
 
 
 @LIBROSA
 @EVERY
 def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, tmp_path, monkeypatch):
     """All snippets of the card, from a WAV; any number of utterances of any length, garbage beyond their ends."""
-    out = export.run(over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True)
+    out = export.export_model(over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True)
     model, wave = jaxser.load(over(case)), sound(1.0)
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', wave, RATE, 'FLOAT')
@@ -216,59 +216,59 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, t
     assert len(found) == 3 + (case == 'whisper')
     for posterior in found:
         assert posterior == pytest.approx(want, abs=1e-5)
-    content = (out / card.PROGRAM).read_bytes()
+    content = (out / card.PROGRAM_FILE).read_bytes()
     program = jax.export.deserialize(content)
     assert program.platforms == export.PLATFORMS
     for seconds in ((0.1,), (0.5, 1.3, 0.2)):
-        waves = [model.ear.hear(sound(s)) for s in seconds]
-        heard, length_B = model.ear.filled(waves, max(map(len, waves)), len(waves))
+        waves = [model.extractor.extract_input(sound(s)) for s in seconds]
+        heard, length_B = model.extractor.pad_batch(waves, max(map(len, waves)), len(waves))
         assert heard.dtype == np.float16
         for b, length in enumerate(length_B):
             heard[b, length:] = (np.nan, 1e4, -1e4)[b]
-        np.testing.assert_allclose(program.call(heard, length_B), model._score(waves), atol=1e-5)
+        np.testing.assert_allclose(program.call(heard, length_B), model._predict_posteriors(waves), atol=1e-5)
     T = 1101 if CASES[case][0] == 'whisper' else 9
     with pytest.raises(ValueError, match='shapes'):  # of what it cannot hear at once, or at all
         program.call(np.zeros((1, T, heard.shape[-1]), np.float16), np.int32([T]))
-    kernels = [x for path, x in flatten_dict(model.ear.params).items() if path[-1] == 'kernel']
+    kernels = [x for path, x in flatten_dict(model.extractor.params).items() if path[-1] == 'kernel']
     assert {content.count(np.asarray(x).tobytes()) for x in kernels} == {1}
     for file in (f for f in out.rglob('*') if f.is_file()):
         assert str(over(case).parent).encode() not in file.read_bytes()
-    text, named = (out / 'README.md').read_text(), bundle.read(over(case)).facts['upstream']
+    text, named = (out / 'README.md').read_text(), bundle.read_model(over(case)).metadata['upstream']
     for word in (named['sha256'], 'fine-tuned', 'for the changed weights too', 'resampled to 16000 Hz', 'It is here'):
         assert word in text
     assert 'frozen' not in text.partition('## Upstream')[0]
-    assert 'frozen' not in card.hears(model.facts, None)
+    assert 'frozen' not in card.encoder_section(model.metadata, None)
 
 
 def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path):
     """By itself, to the byte; features that are not rounded are refused by the program."""
-    out = export.run(over('whisper'), tmp_path / 'out', carry_upstream=True)
-    again = export.run(out, tmp_path / 'again')
-    assert {p.name for p in again.iterdir()} == {'README.md', *bundle.FILES, 'upstream', card.PROGRAM}
-    for name in (card.PROGRAM, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
+    out = export.export_model(over('whisper'), tmp_path / 'out', carry_upstream=True)
+    again = export.export_model(out, tmp_path / 'again')
+    assert {p.name for p in again.iterdir()} == {'README.md', *bundle.MODEL_FILES, 'upstream', card.PROGRAM_FILE}
+    for name in (card.PROGRAM_FILE, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
         assert (again / name).read_bytes() == (out / name).read_bytes()
-    program = jax.export.deserialize((out / card.PROGRAM).read_bytes())
+    program = jax.export.deserialize((out / card.PROGRAM_FILE).read_bytes())
     with pytest.raises(ValueError, match='float16'):
         program.call(np.zeros((1, 100, 6), np.float32), np.int32([100]))
 
 
 def test_an_export_that_names_the_encoder_has_no_program(over, tmp_path, monkeypatch):
     """The card says so, and how jaxser runs it; a SavedModel is refused before anything is written."""
-    out = export.run(over('whisper'), tmp_path / 'out')
-    assert {p.name for p in out.iterdir()} == {'README.md', *bundle.FILES}
+    out = export.export_model(over('whisper'), tmp_path / 'out')
+    assert {p.name for p in out.iterdir()} == {'README.md', *bundle.MODEL_FILES}
     for file in out.iterdir():
         assert str(over('whisper').parent).encode() not in file.read_bytes()
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', sound(2.0), RATE, 'FLOAT')
-    with pytest.raises(Refusal, match='--upstream FOLDER'):
+    with pytest.raises(UserError, match='--upstream FOLDER'):
         jaxser.load(out)
     (with_jaxser,) = (code.replace('FOLDER', str(over('whisper').parent / 'encoder')) for code in snippets(out))
     assert says(with_jaxser) == pytest.approx(jaxser.load(over('whisper')).predict(sound(2.0), RATE)['posterior'], abs=1e-6)
     text = (out / 'README.md').read_text()
     assert 'There is no program here' in text
     assert 'It is not here' in text
-    assert card.PROGRAM not in text
+    assert card.PROGRAM_FILE not in text
     assert 'stablehlo' not in text
-    with pytest.raises(Refusal, match=r'without which TensorFlow cannot run it: add --carry_upstream'):
-        export.run(over('whisper'), tmp_path / 'tf', saved_model=True)
+    with pytest.raises(UserError, match=r'without which TensorFlow cannot run it: add --carry_upstream'):
+        export.export_model(over('whisper'), tmp_path / 'tf', saved_model=True)
     assert not (tmp_path / 'tf').exists()

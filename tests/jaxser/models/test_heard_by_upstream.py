@@ -21,8 +21,8 @@ from safetensors.flax import load_file, save_file
 
 import jaxser
 from data_pipelines import batches, pack, prepare
-from data_pipelines.refusal import Refusal
-from data_pipelines.upstream import States
+from data_pipelines.refusal import UserError
+from data_pipelines.upstream import EncoderStates
 from jaxser import bundle, card, export, predict, probe, step, train, upstream
 from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir
@@ -43,14 +43,14 @@ def over(data, once) -> Callable[[str], Path]:
             (path / 'encoder').mkdir()
             parity.write(case, path / 'encoder')
         (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
-        prepare.prepare('folder', data.parent / 'list.csv', path / 'data', States.of(path / 'encoder', CASES[case]), workers=1)
+        prepare.prepare_corpus('folder', data.parent / 'list.csv', path / 'data', EncoderStates.from_folder(path / 'encoder', CASES[case]), workers=1)
         config = tiny_config.get_config()
         keys = {'dir': str(path / 'data'), 'upstream': case.split()[0]}
         config.update_from_flattened_dict({f'data.{k}': v for k, v in keys.items()})
         config.update_from_flattened_dict({'method': 'erm', 'model.name': 'layer_sum', 'train.epochs': 2})
         config.sweep.update(lam=(), fold=(0, 1), time_mask=(0.0,))
-        train.run(config, path / 'w')
-        bundle.run(path / 'w')
+        train.run_experiment(config, path / 'w')
+        bundle.bundle_model(path / 'w')
 
     return lambda case: once(f'swept_over_{case.replace(" ", "_")}', lambda path: make(path, case)) / 'w'
 
@@ -80,16 +80,16 @@ def close(a: dict, b: dict, tolerance: float = 1e-4) -> None:
 def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, data):
     """By its own fold's run, but for the temperature: a state may be rounded to the next number of 16 bits."""
     swept = over(case)
-    whole, rows = bundle.read(swept), list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines()))
-    encoder = bundle.encoder(swept, whole.facts)
+    whole, rows = bundle.read_model(swept), list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines()))
+    encoder = bundle.find_encoder(swept, whole.metadata)
     count, said = 0, []
-    for n, run in enumerate(whole.facts['runs']):
-        alone = bundle.Model(whole.facts, jax.tree.map(lambda x, n=n: x[n : n + 1], whole.arrays))
+    for n, run in enumerate(whole.metadata['runs']):
+        alone = bundle.Model(whole.metadata, jax.tree.map(lambda x, n=n: x[n : n + 1], whole.arrays))
         alone = predict.Predictor(alone, encoder=encoder)
         mine = [r for r in rows if int(r['fold']) == run['fold']]
-        for row, answer in zip(mine, alone.files(data.parent / r['utterance'] for r in mine), strict=True):
+        for row, answer in zip(mine, alone.predict_files(data.parent / r['utterance'] for r in mine), strict=True):
             raw_C = np.array([float(row[c]) for c in alone.classes])
-            want_C = bundle.tempered(raw_C, whole.facts['calibration']['temperature'])
+            want_C = bundle.apply_temperature(raw_C, whole.metadata['calibration']['temperature'])
             np.testing.assert_allclose([answer['posterior'][c] for c in alone.classes], want_C, atol=1e-4)
             said.append(answer['posterior'][alone.classes[0]])
             count += 1
@@ -105,16 +105,16 @@ def model(over) -> predict.Predictor:
 
 def test_the_answer_is_the_mean_over_the_runs_which_share_the_encoder(over, model, monkeypatch):
     """Its program runs it once, whatever the number of the runs."""
-    facts, arrays = bundle.read(over('whisper'))
-    encoder = bundle.encoder(over('whisper'), facts)
+    facts, arrays = bundle.read_model(over('whisper'))
+    encoder = bundle.find_encoder(over('whisper'), facts)
     alone = [
         predict.Predictor(bundle.Model(facts, jax.tree.map(lambda x, n=n: x[n : n + 1], arrays)), encoder=encoder) for n in (0, 1)
     ]
     each, wave = [p.predict(sound(1.0), RATE)['posterior'] for p in alone], sound(1.0)
     close(model.predict(wave, RATE), {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}}, 1e-6)
-    heard, programs = model.ear.filled([wave], model.ear.bucket(wave), 1), []
+    heard, programs = model.extractor.pad_batch([wave], model.extractor.padded_length(wave), 1), []
     for some in (model, alone[0]):
-        programs.append(str(jax.make_jaxpr(some._posterior)(some.runs, some.ear.params, *heard)))
+        programs.append(str(jax.make_jaxpr(some._posterior)(some.runs, some.extractor.params, *heard)))
     of_two, of_one = (re.findall(r'(f32\[[\d,]+\]) = erf', p) for p in programs)
     assert of_two == of_one  # of its convolutions and its layers, without an axis of the runs
     assert len(of_two) == 4
@@ -129,7 +129,7 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(model, tmp_path):
     for n, answer in enumerate(model.files(names)):
         wave = sound([0.3, 0.9, 1.4, 3.1][n])
         close(model.predict(wave, RATE), answer)
-        (padded,) = model._score([wave], 1000)
+        (padded,) = model._predict_posteriors([wave], 1000)
         np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-4)
 
 
@@ -140,17 +140,17 @@ def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
     assert [(w['start'], w['end']) for w in answer['windows']] == [(0, 10), (4, 14)]
     close(answer['windows'][1], model.predict(wave[4 * RATE :], RATE))
     assert model.predict(wave[: 12 * RATE], RATE)['windows'] == []
-    with pytest.raises(Refusal, match=r'A window of 13 s is too long: whisper, .* hears 12 s at most'):
+    with pytest.raises(UserError, match=r'A window of 13 s is too long: whisper, .* hears 12 s at most'):
         jaxser.load(over('whisper'), window=13)
     for some, said in ((np.zeros(RATE), 'silent'), (sound(0.05), 'too short: 0.050 s')):
-        with pytest.raises(Refusal, match=said):
+        with pytest.raises(UserError, match=said):
             model.predict(some, RATE)
 
 
 def test_a_stream_is_answered_every_second(over):
     """About its last seconds, as a sound of them is."""
     model, wave = jaxser.load(over('whisper'), window=2, hop=1), np.round(sound(3.5) * 32768) / 32768
-    found = list(model.stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
+    found = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
     assert [(a['start'], a['end']) for a in found] == [(0, 1), (0, 2), (1, 3), (1.5, 3.5)]
     for a in found:
         close(a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE))
@@ -159,17 +159,17 @@ def test_a_stream_is_answered_every_second(over):
 def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisper, model):
     """With its licence; the model's folder is all that prediction needs, and what it carries is exported as it is."""
     home = whisper.parent / 'encoder'
-    known, kept = States.of(home, 'pooled'), upstream.read(home)
+    known, kept = EncoderStates.from_folder(home, 'pooled'), upstream.read_encoder(home)
     carried = whisper / 'model' / 'upstream' / 'model.safetensors'
     for damaged in (False, True):  # the second finds it there, and damaged
-        assert bundle.run(whisper, carry_upstream=True, upstream=str(home) if damaged else None) == whisper / 'model'
+        assert bundle.bundle_model(whisper, carry_upstream=True, upstream=str(home) if damaged else None) == whisper / 'model'
         whole = carried.read_bytes()
         carried.write_bytes(whole if damaged else whole[:-1])
-    carried = upstream.read(whisper / 'model' / 'upstream')
-    assert kept.unused == ('masked_spec_embed',)
-    assert carried.unused == ()
+    carried = upstream.read_encoder(whisper / 'model' / 'upstream')
+    assert kept.unused_tensors == ('masked_spec_embed',)
+    assert carried.unused_tensors == ()
     assert carried.sha256 == kept.sha256
-    assert States.of(whisper / 'model' / 'upstream', 'pooled').name == known.name
+    assert EncoderStates.from_folder(whisper / 'model' / 'upstream', 'pooled').name == known.name
     jax.tree.map(np.testing.assert_array_equal, carried.params, kept.params)
     names = {'config.json', 'preprocessor_config.json', 'model.safetensors', 'LICENSE.txt'}
     assert {p.name for p in (whisper / 'model' / 'upstream').iterdir()} == names
@@ -178,7 +178,7 @@ def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisp
     close(jaxser.load(whisper.parent / 'elsewhere').predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
     file = whisper.parent / 'elsewhere' / 'upstream' / 'model.safetensors'
     file.write_bytes(file.read_bytes()[:-4] + b'\0\0\0\1')
-    with pytest.raises(Refusal, match='is damaged: its data have not the checksum'):
+    with pytest.raises(UserError, match='is damaged: its data have not the checksum'):
         jaxser.load(whisper.parent / 'elsewhere')
 
 
@@ -192,12 +192,12 @@ def test_an_encoder_is_cut_out_of_shards_and_sixteen_bits(tmp_path):
     (home / 'model.safetensors').unlink()
     index = {'weight_map': {k: parts[n % 2] for n, k in enumerate(names)}}
     (home / 'model.safetensors.index.json').write_text(json.dumps(index))
-    whole = upstream.read(home)
-    upstream.cut(whole, tmp_path / 'one')
-    alone = upstream.read(tmp_path / 'one')
-    assert (alone.sha256, alone.unused) == (whole.sha256, ())
+    whole = upstream.read_encoder(home)
+    upstream.write_encoder(whole, tmp_path / 'one')
+    alone = upstream.read_encoder(tmp_path / 'one')
+    assert (alone.sha256, alone.unused_tensors) == (whole.sha256, ())
     jax.tree.map(np.testing.assert_array_equal, alone.params, whole.params)
-    upstream.cut(alone, tmp_path / 'two')
+    upstream.write_encoder(alone, tmp_path / 'two')
     one, two = ((tmp_path / n / 'model.safetensors').read_bytes() for n in ('one', 'two'))
     assert one == two
 
@@ -205,55 +205,55 @@ def test_an_encoder_is_cut_out_of_shards_and_sixteen_bits(tmp_path):
 def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, over, model, tmp_path):
     """By model and hash; with other weights, or other preprocessing, it would be another's posterior."""
     encoder = shutil.move(whisper.parent / 'encoder', tmp_path / 'moved')
-    facts = bundle.read(whisper).facts['upstream']
+    facts = bundle.read_model(whisper).metadata['upstream']
     with pytest.raises(
-        Refusal, match=f'a whisper .* {facts["sha256"]} .*{facts["name"]}.* nor any longer in .*/encoder: .*--upstream FOLDER'
+        UserError, match=f'a whisper .* {facts["sha256"]} .*{facts["name"]}.* nor any longer in .*/encoder: .*--upstream FOLDER'
     ):
         jaxser.load(whisper)
     close(jaxser.load(whisper, upstream=encoder).predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
     (tmp_path / 'other').mkdir()
     parity.write('hubert base', tmp_path / 'other')
-    other = upstream.read(tmp_path / 'other')
-    with pytest.raises(Refusal, match=f'{facts["sha256"]}; .*/other holds hubert-3x16-pooled-.* {other.sha256}'):
+    other = upstream.read_encoder(tmp_path / 'other')
+    with pytest.raises(UserError, match=f'{facts["sha256"]}; .*/other holds hubert-3x16-pooled-.* {other.sha256}'):
         jaxser.load(whisper, upstream=tmp_path / 'other')
     (tmp_path / 'other' / 'preprocessor_config.json').write_text(json.dumps({'do_normalize': True}))
-    named = States.of_encoder(other, 'pooled')
+    named = EncoderStates.from_encoder(other, 'pooled')
     facts = {'upstream': {'name': named.name, 'sha256': named.sha256, 'folder': ''}}
-    with pytest.raises(Refusal, match=r'these, but another config\.json or preprocessor_config\.json'):
-        bundle.encoder(tmp_path, facts, tmp_path / 'other')
-    with pytest.raises(Refusal, match='hears log-mel features, and no upstream: leave x out'):
-        bundle.encoder(tmp_path, {}, 'x')
-    with pytest.raises(Refusal, match='there is no upstream to carry'):
-        bundle.carry(tmp_path, None)
+    with pytest.raises(UserError, match=r'these, but another config\.json or preprocessor_config\.json'):
+        bundle.find_encoder(tmp_path, facts, tmp_path / 'other')
+    with pytest.raises(UserError, match='hears log-mel features, and no upstream: leave x out'):
+        bundle.find_encoder(tmp_path, {}, 'x')
+    with pytest.raises(UserError, match='there is no upstream to carry'):
+        bundle.copy_encoder(tmp_path, None)
 
 
 def test_statistics_that_a_stranger_has_not_are_refused(over):
     """A frame less itself is nothing, whoever speaks."""
-    facts, _ = bundle.read(over('whisper'))
-    with pytest.raises(Refusal, match='leaves nothing of states that are pooled'):
-        predict.posterior(facts | {'normalisation': 'speaker_transductive'}, True)
-    predict.posterior(facts | {'normalisation': 'none'}, True)  # what was not normalised needs none
+    facts, _ = bundle.read_model(over('whisper'))
+    with pytest.raises(UserError, match='leaves nothing of states that are pooled'):
+        predict.make_posterior(facts | {'normalisation': 'speaker_transductive'}, True)
+    predict.make_posterior(facts | {'normalisation': 'none'}, True)  # what was not normalised needs none
 
 
 def test_an_upstream_that_would_have_no_part_is_refused(over, tmp_path):
     """States are made already, and an export reads an encoder only to carry it."""
-    with pytest.raises(Refusal, match='trains no pretrained encoder: leave --upstream x out, or carry it'):
-        bundle.run(over('whisper'), upstream='x')
-    with pytest.raises(Refusal, match='trains no pretrained encoder: leave --upstream x out'):
-        probe.run(over('whisper'), upstream='x')
-    with pytest.raises(Refusal, match='x is only read to be carried: add --carry_upstream'):
-        export.run(over('whisper'), tmp_path / 'out', upstream='x')
+    with pytest.raises(UserError, match='trains no pretrained encoder: leave --upstream x out, or carry it'):
+        bundle.bundle_model(over('whisper'), upstream='x')
+    with pytest.raises(UserError, match='trains no pretrained encoder: leave --upstream x out'):
+        probe.probe_sweep(over('whisper'), upstream='x')
+    with pytest.raises(UserError, match='x is only read to be carried: add --carry_upstream'):
+        export.export_model(over('whisper'), tmp_path / 'out', upstream='x')
 
 
 def test_a_packed_corpus_says_by_which_weights_its_states_were_made(whisper):
     """So that a machine without the shards can make the model."""
-    config = Workdir.opened(whisper, str(whisper.parent / 'data')).config
-    known, spec = batches.encoder(config.data), batches.features(config.data)
-    folder = prepare.find(config.data.dir, 'folder', spec)
-    pack.pack(folder, pack.place(config.data.dir, 'folder', spec))
+    config = Workdir.open(whisper, str(whisper.parent / 'data')).config
+    known, spec = batches.read_encoder_record(config.data), batches.feature_spec(config.data)
+    folder = prepare.find_dataset(config.data.dir, 'folder', spec)
+    pack.write_npz(folder, pack.npz_path(config.data.dir, 'folder', spec))
     shutil.rmtree(folder.parent)
-    assert batches.encoder(config.data) == known
-    assert known['sha256'] == upstream.read(whisper.parent / 'encoder').sha256
+    assert batches.read_encoder_record(config.data) == known
+    assert known['sha256'] == upstream.read_encoder(whisper.parent / 'encoder').sha256
 
 
 def snippets(path: Path) -> list[str]:
@@ -272,7 +272,7 @@ def says(code: str) -> dict[str, float]:
 @pytest.mark.parametrize('case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
 def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, tmp_path, monkeypatch):
     """All snippets of the card, from a WAV; any number of utterances of any length, garbage beyond their ends."""
-    out = export.run(over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True)
+    out = export.export_model(over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True)
     model, wave = jaxser.load(over(case)), sound(1.0)
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', wave, RATE, 'FLOAT')
@@ -281,17 +281,17 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, t
     assert len(found) == 3 + (case == 'whisper')
     for posterior in found:
         assert posterior == pytest.approx(want, abs=1e-4)
-    program = jax.export.deserialize((out / card.PROGRAM).read_bytes())
+    program = jax.export.deserialize((out / card.PROGRAM_FILE).read_bytes())
     waves = [sound(s) for s in (0.5, 1.3)]
-    heard, length_B = model.ear.filled(waves, 150, 2)
+    heard, length_B = model.extractor.pad_batch(waves, 150, 2)
     for b, length in enumerate(length_B):
         heard[b, length:] = (np.nan, 1e4)[b]
-    np.testing.assert_allclose(program.call(heard, length_B), model._score(waves), atol=1e-4)
+    np.testing.assert_allclose(program.call(heard, length_B), model._predict_posteriors(waves), atol=1e-4)
     for file in (f for f in out.rglob('*') if f.is_file()):
         assert str(over(case).parent).encode() not in file.read_bytes()
     text = (out / 'README.md').read_text()
     for word in (
-        bundle.read(over(case)).facts['upstream']['sha256'],
+        bundle.read_model(over(case)).metadata['upstream']['sha256'],
         'The licence of that checkpoint holds',
         'resampled to 16000 Hz',
     ):
@@ -300,12 +300,12 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, t
 
 def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path):
     """By itself, to the byte; and what is longer than Whisper hears is refused by the program."""
-    out = export.run(over('whisper'), tmp_path / 'out', carry_upstream=True)
-    again = export.run(out, tmp_path / 'again')
-    assert {p.name for p in again.iterdir()} == {'README.md', 'model.json', 'model.safetensors', 'upstream', card.PROGRAM}
-    for name in (card.PROGRAM, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
+    out = export.export_model(over('whisper'), tmp_path / 'out', carry_upstream=True)
+    again = export.export_model(out, tmp_path / 'again')
+    assert {p.name for p in again.iterdir()} == {'README.md', 'model.json', 'model.safetensors', 'upstream', card.PROGRAM_FILE}
+    for name in (card.PROGRAM_FILE, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
         assert (again / name).read_bytes() == (out / name).read_bytes()
-    program = jax.export.deserialize((out / card.PROGRAM).read_bytes())
+    program = jax.export.deserialize((out / card.PROGRAM_FILE).read_bytes())
     with pytest.raises(ValueError, match='shapes'):
         program.call(np.zeros((1, 1201, 6), np.float32), np.int32([1201]))
 
@@ -313,12 +313,12 @@ def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path
 def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeypatch):
     """Of states that are not pooled, by random networks."""
     monkeypatch.setitem(parity.CASES, 'whisper', LONGER)
-    encoder = upstream.read(parity.write('whisper', tmp_path))
-    states, config, random = States.of_encoder(encoder, 'all'), tiny_config.get_config(), np.random.default_rng(0)
+    encoder = upstream.read_encoder(parity.write('whisper', tmp_path))
+    states, config, random = EncoderStates.from_encoder(encoder, 'all'), tiny_config.get_config(), np.random.default_rng(0)
     config.update_from_flattened_dict({'method': 'erm', 'model.name': 'layer_sum', 'model.states': states.name})
     config.data.upstream = states.name
     sizes = Sizes(states.bands, 2, {'speaker': 3, 'language': 2, 'corpus': 2}, 4)
-    one = step.make(*train.method(config, sizes), sizes, config.train)
+    one = step.make_step(*train.make_method(config, sizes), sizes, config.train)
     hyper = {'seed': np.arange(2), 'fold': np.zeros(2, int), 'weight_decay': np.zeros(2), 'lr': np.zeros(2)}
     state = jax.eval_shape(jax.vmap(one.init), hyper)
     made = lambda x: random.uniform(0.1, 0.9, x.shape).astype(np.float32)  # noqa: E731
@@ -329,10 +329,10 @@ def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeyp
     model = bundle.Model(facts | {'calibration': {'temperature': 20.0}, 'normalisation': '', 'synthetic': False}, arrays)
     waves = [sound(0.3), random.normal(0, 0.1, 9000).astype(np.float32), sound(0.6)]
     predictor = predict.Predictor(model, encoder=encoder)
-    want = predictor._score(waves)
-    program = jax.export.deserialize(export.program(model, encoder).serialize())
-    np.testing.assert_allclose(program.call(*predictor.ear.filled(waves, 75, 3)), want, atol=1e-4)
-    of_states, (states_TxM,) = predict.posterior(model.facts, True), predictor.ear(waves[:1])
+    want = predictor._predict_posteriors(waves)
+    program = jax.export.deserialize(export.export_program(model, encoder).serialize())
+    np.testing.assert_allclose(program.call(*predictor.extractor.pad_batch(waves, 75, 3)), want, atol=1e-4)
+    of_states, (states_TxM,) = predict.make_posterior(model.metadata, True), predictor.extractor(waves[:1])
     (p_C,) = jax.jit(of_states)(predictor.runs, None, states_TxM[None], np.int32([len(states_TxM)]))
     np.testing.assert_allclose(p_C, want[0], atol=1e-4)
     assert np.ptp([p[0] for p in want]) > 0.01
@@ -341,11 +341,11 @@ def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeyp
 @LIBROSA
 def test_an_export_that_names_the_encoder_takes_its_states(over, whisper, tmp_path, monkeypatch):
     """The card says how they are made; none of its weights is in the folder."""
-    out = export.run(over('whisper'), tmp_path / 'out')
-    assert {p.name for p in out.iterdir()} == {'README.md', 'model.json', 'model.safetensors', card.PROGRAM}
+    out = export.export_model(over('whisper'), tmp_path / 'out')
+    assert {p.name for p in out.iterdir()} == {'README.md', 'model.json', 'model.safetensors', card.PROGRAM_FILE}
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', sound(2.0), RATE, 'FLOAT')
-    with pytest.raises(Refusal, match='--upstream FOLDER'):
+    with pytest.raises(UserError, match='--upstream FOLDER'):
         jaxser.load(out)
     with_jaxser, states, with_jax = (code.replace('FOLDER', str(whisper.parent / 'encoder')) for code in snippets(out))
     exec(states, {})

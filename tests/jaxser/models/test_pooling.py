@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxser.models.pooling import statistics
+from jaxser.models.pooling import statistics_pooling
 
 X = np.random.default_rng(0).normal(size=(3, 6, 2)).astype(np.float32)
 FRAMES = (6, 4, 1)
@@ -14,22 +14,22 @@ MASK = jnp.float32(np.arange(6)[None] < np.array(FRAMES)[:, None])
 def test_mean_and_deviation_of_the_valid_frames():
     """The closed form, with the epsilon that keeps the root's gradient finite."""
     expected = [[*X[b, :n].mean(0), *np.sqrt(X[b, :n].var(0) + 1e-5)] for b, n in enumerate(FRAMES)]
-    np.testing.assert_allclose(statistics(X, MASK), expected, atol=1e-6)
+    np.testing.assert_allclose(statistics_pooling(X, MASK), expected, atol=1e-6)
 
 
 def test_padding_is_invisible():
     """Neither its values nor its length change the result, and it gets exactly no gradient."""
     other = np.where(MASK[..., None] > 0, X, 1e3).astype(np.float32)
-    np.testing.assert_array_equal(statistics(other, MASK), statistics(X, MASK))
-    longer = statistics(np.pad(X, ((0, 0), (0, 5), (0, 0))), np.pad(MASK, ((0, 0), (0, 5))))
-    np.testing.assert_allclose(longer, statistics(X, MASK), atol=1e-6)
-    gradient = jax.grad(lambda x: (statistics(x, MASK) ** 2).sum())(jnp.asarray(other))
+    np.testing.assert_array_equal(statistics_pooling(other, MASK), statistics_pooling(X, MASK))
+    longer = statistics_pooling(np.pad(X, ((0, 0), (0, 5), (0, 0))), np.pad(MASK, ((0, 0), (0, 5))))
+    np.testing.assert_allclose(longer, statistics_pooling(X, MASK), atol=1e-6)
+    gradient = jax.grad(lambda x: (statistics_pooling(x, MASK) ** 2).sum())(jnp.asarray(other))
     assert (gradient[np.asarray(MASK) == 0] == 0).all()
 
 
 def test_the_gradient_of_a_constant_is_finite():
     """Silence, or a dead unit, must not end a run; nor must an example without any frame."""
     for mask in (MASK, jnp.zeros_like(MASK)):
-        value, gradient = jax.value_and_grad(lambda x: statistics(x, mask).sum())(jnp.full(X.shape, 0.5))  # noqa: B023
+        value, gradient = jax.value_and_grad(lambda x: statistics_pooling(x, mask).sum())(jnp.full(X.shape, 0.5))  # noqa: B023
         assert np.isfinite(value)
         assert np.isfinite(gradient).all()

@@ -13,7 +13,7 @@ import parity
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from data_pipelines.refusal import Refusal
+from data_pipelines.refusal import UserError
 from jaxser import upstream
 from jaxser.models import whisper
 
@@ -21,10 +21,10 @@ from jaxser.models import whisper
 @pytest.fixture(scope='module', params=parity.CASES)
 def case(request, tmp_path_factory):
     """A name, and the encoder."""
-    return request.param, upstream.read(parity.write(request.param, tmp_path_factory.mktemp('upstream')))
+    return request.param, upstream.read_encoder(parity.write(request.param, tmp_path_factory.mktemp('upstream')))
 
 
-def heard(of: upstream.Upstream, inputs: list[np.ndarray], beyond: float = 0.0, extra: int = 0):
+def heard(of: upstream.PretrainedEncoder, inputs: list[np.ndarray], beyond: float = 0.0, extra: int = 0):
     """states_LxBxTxD of a batch, and frames_B; `beyond` fills what is behind an input, and `extra` more of it."""
     length = max(map(len, inputs)) + extra
     x = np.full((len(inputs), length, *inputs[0].shape[1:]), beyond, np.float32)
@@ -37,7 +37,7 @@ def heard(of: upstream.Upstream, inputs: list[np.ndarray], beyond: float = 0.0, 
 def test_every_layer_of_a_padded_batch_is_as_transformers_has_it_alone(case):
     """1e-4, whatever is in the padding; zero beyond an utterance's frames."""
     name, of = case
-    states, frames_B = heard(of, parity.inputs(name), beyond=7.0, extra=0 if name == 'whisper' else 33)  # it hears no more
+    states, frames_B = heard(of, parity.input_statistics(name), beyond=7.0, extra=0 if name == 'whisper' else 33)  # it hears no more
     with np.load(parity.FILE, allow_pickle=False) as stored:
         for b, count in enumerate(frames_B):
             expected = stored[f'{name}/{b}']
@@ -53,7 +53,7 @@ def test_what_transformers_says_today_is_what_is_stored(tmp_path):
     transformers = pytest.importorskip('transformers')
     wave = np.random.default_rng(0).normal(size=480_000).astype(np.float32)
     theirs = transformers.WhisperFeatureExtractor()(wave, sampling_rate=16_000, return_tensors='np').input_features[0].T
-    np.testing.assert_allclose(whisper.log_mel(wave, 80), theirs, atol=1e-4)
+    np.testing.assert_allclose(whisper.whisper_log_mel(wave, 80), theirs, atol=1e-4)
     with np.load(parity.FILE, allow_pickle=False) as stored:
         for case in parity.CASES:
             folder = tmp_path / case.replace(' ', '_')
@@ -77,8 +77,8 @@ def changed(folder: Path, change) -> None:
 
 def refused(folder: Path) -> str:
     """What is said of it."""
-    with pytest.raises(Refusal) as caught:
-        upstream.read(folder)
+    with pytest.raises(UserError) as caught:
+        upstream.read_encoder(folder)
     assert len(str(caught.value)) < 500
     return str(caught.value)
 
@@ -124,7 +124,7 @@ def test_a_file_that_is_cut_off_names_the_first_tensor_that_is_not_whole(folder)
 
 def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
     """By the index, from this folder alone."""
-    whole = upstream.read(folder)
+    whole = upstream.read_encoder(folder)
     tensors = dict(load_file(folder / 'model.safetensors'))
     names, parts = sorted(tensors), ('model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors')
     for n, part in enumerate(parts):
@@ -132,7 +132,7 @@ def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
     index = {'weight_map': {k: parts[n % 2] for n, k in enumerate(names)}}
     (folder / 'model.safetensors').unlink()
     (folder / 'model.safetensors.index.json').write_text(json.dumps(index))
-    jax.tree.map(np.testing.assert_array_equal, upstream.read(folder).params, whole.params)
+    jax.tree.map(np.testing.assert_array_equal, upstream.read_encoder(folder).params, whole.params)
     (folder / parts[1]).unlink()
     assert f'lacks {parts[1]}, one of 2' in refused(folder)
     index['weight_map'][QUERY] = '../elsewhere.safetensors'
@@ -144,7 +144,7 @@ def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
 
 def test_prefixes_spellings_and_sixteen_bits_are_understood(folder, tmp_path):
     """As heads of tasks save it, weight norm as older torch spells it, and in bfloat16 or float16."""
-    whole = upstream.read(folder)
+    whole = upstream.read_encoder(folder)
     stem = 'encoder.pos_conv_embed.conv'
 
     def older(tensors: dict) -> None:
@@ -155,15 +155,15 @@ def test_prefixes_spellings_and_sixteen_bits_are_understood(folder, tmp_path):
         tensors['classifier.weight'] = np.zeros((2, 16), np.float32)
 
     changed(folder, older)
-    found = upstream.read(folder)
+    found = upstream.read_encoder(folder)
     jax.tree.map(np.testing.assert_array_equal, found.params, whole.params)
-    assert found.unused == ('classifier.weight', 'hubert.masked_spec_embed')
+    assert found.unused_tensors == ('classifier.weight', 'hubert.masked_spec_embed')
     for kind in (jnp.bfloat16, jnp.float16):
         changed(
             folder, lambda tensors, kind=kind: tensors.update({k: np.asarray(jnp.asarray(x, kind)) for k, x in tensors.items()})
         )
         jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, atol=0.02, rtol=0.02), upstream.read(folder).params, whole.params
+            lambda a, b: np.testing.assert_allclose(a, b, atol=0.02, rtol=0.02), upstream.read_encoder(folder).params, whole.params
         )
 
 
@@ -198,7 +198,7 @@ def test_what_is_not_understood_is_refused(folder):
 
 def test_what_a_folder_holds_is_said(folder):
     """The model, its size, what it hears, what is not the encoder's."""
-    said = '\n'.join(upstream.described(folder))
+    said = '\n'.join(upstream.describe_encoder(folder))
     assert 'the encoder of hubert, 2 layers of width 16 with 2 heads' in said
     assert 'hears samples at 16000 Hz; a frame every 1.25 ms' in said
     assert "not the encoder's: 1 tensor: masked_spec_embed" in said
@@ -209,8 +209,8 @@ def test_whisper_tiny_en_says_what_transformers_makes_of_it():
     folder = Path(os.environ.get('JAXSER_SHARED', '')) / 'weights' / 'whisper-tiny.en-encoder'
     if not os.environ.get('JAXSER_SHARED') or not folder.is_dir():
         pytest.skip('JAXSER_SHARED holds no weights/whisper-tiny.en-encoder')
-    of = upstream.read(folder)
-    assert of.unused == ()
+    of = upstream.read_encoder(folder)
+    assert of.unused_tensors == ()
     mel = np.random.default_rng(0).normal(size=(3000, 80)).astype(np.float32)
     states, frames_B = heard(of, [mel])
     assert frames_B.tolist() == [1500]
