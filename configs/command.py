@@ -7,7 +7,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from data_pipelines import audit
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.', lock_config=True)
 WORKDIR = flags.DEFINE_string('workdir', None, 'Where the results go; the audit writes nothing.')

@@ -23,8 +23,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.folds import Fold, Protocol
-from data_pipelines.refusal import UserError, exit_on_user_error
 from data_pipelines.shards import Utterances
 
 LEAK_KINDS = ('speaker', 'audio')

@@ -12,11 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines import corpora, labels, pack, prepare, shards, upstream
-from data_pipelines.folds import hash_folds, identity_mask, make_folds
 from data_pipelines.builder import TEXT_COLUMNS
-from data_pipelines.folds import Fold, Protocol
+from data_pipelines.errors import UserError
+from data_pipelines.folds import Fold, Protocol, hash_folds, identity_mask, make_folds
 from data_pipelines.log_mel import LogMel
-from data_pipelines.refusal import UserError
 from data_pipelines.shards import Utterances
 
 NORMALISATIONS = {

@@ -15,8 +15,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from data_pipelines import builder, log_mel, prepare
 from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.errors import UserError
 from data_pipelines.log_mel import LogMel, Rejection
-from data_pipelines.refusal import UserError
 
 
 def make_pipeline_options(arguments: list[str], workers: int) -> PipelineOptions:

@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from data_pipelines.corpora import Corpus, Utterance
-from data_pipelines.log_mel import LogMel, Rejection, SIGNATURE_SIZE
+from data_pipelines.log_mel import SIGNATURE_SIZE, LogMel, Rejection
 from data_pipelines.upstream import EncoderInput, EncoderStates
 
 DATASET_VERSION = '1.0.0'

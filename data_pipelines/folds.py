@@ -5,7 +5,7 @@ import hashlib
 
 import numpy as np
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from data_pipelines.shards import Utterances
 
 WITHIN_CORPUS_PROTOCOLS = ('speaker_folds', 'leave_one_speaker_out', 'leave_one_session_out', 'official', 'speaker_dependent')

@@ -9,7 +9,7 @@ may be loud.
 
 import numpy as np
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 EMOTIONS = (
     'angry', 'anxious', 'apologetic', 'assertive', 'bored', 'calm', 'concerned', 'contempt', 'disgust', 'encouraging', 'excited',

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_pipelines.corpora import Utterance
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

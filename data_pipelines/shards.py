@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.builder import RATING_COLUMNS, TEXT_COLUMNS, TFDS_SPLIT, import_tensorflow
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 STORED_COLUMNS = ('frames', 'mean_M', 'variance_M', 'sha256', 'signature_S')  # of what is stored of the sound, all but the features
 TFRECORD_HEADER_BYTES, TFRECORD_FOOTER_BYTES = 12, 4  # bytes around a TFRecord's data: its length and the length's checksum; the data's checksum

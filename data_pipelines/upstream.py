@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_pipelines.corpora import Utterance, load_corpus
+from data_pipelines.errors import UserError
 from data_pipelines.log_mel import LogMel, Rejection, audio_columns, compute_log_mel, decode, feature_columns
-from data_pipelines.refusal import UserError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -31,8 +31,8 @@ from etils import epath
 from flax import traverse_util
 
 from data_pipelines import batches, log_mel
-from data_pipelines.upstream import EncoderStates, FORMAT_VERSION, STATE_KINDS
-from data_pipelines.refusal import UserError, exit_on_user_error
+from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.upstream import FORMAT_VERSION, STATE_KINDS, EncoderStates
 from jaxser import cluster, summary, train
 from jaxser.upstream import CONFIG_FILE, PREPROCESSOR_FILE, PretrainedEncoder, cached_encoder, write_encoder
 from jaxser.workdir import PACKAGES, Workdir, config_to_dict, make_workdir_parser, package_version

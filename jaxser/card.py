@@ -10,13 +10,13 @@ import shlex
 from typing import NamedTuple
 
 from data_pipelines import corpora, log_mel
-from data_pipelines.upstream import AUDIO_SPEC, EncoderStates, HOP_SAMPLES
+from data_pipelines.upstream import AUDIO_SPEC, HOP_SAMPLES, EncoderStates
 from jaxser import bundle, predict, statistics, summary, sweep
 from jaxser.evidence import SweepAnalysis
 from jaxser.page import format_interval, format_number
 from jaxser.report import ALARMING_VERDICTS, probed_domain
 from jaxser.sweep import pluralize
-from jaxser.upstream import PretrainedEncoder, SAMPLE_RATE
+from jaxser.upstream import SAMPLE_RATE, PretrainedEncoder
 
 PROGRAM_FILE, SAVED_MODEL_FOLDER = 'posterior.stablehlo', 'saved_model'
 UNSEEN_SPEAKER_PROTOCOLS = ('official', 'source_target')  # protocols whose tested speakers are in no fold's training part

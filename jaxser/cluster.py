@@ -11,8 +11,8 @@ import jax
 import tqdm
 from jax.experimental import multihost_utils
 
-from data_pipelines.progress import progress_bar
-from data_pipelines.refusal import UserError
+from data_pipelines import progress
+from data_pipelines.errors import UserError
 
 RESUME_EXIT_STATUS = 75  # the exit status after SIGTERM: a checkpoint is saved and the same command goes on (EX_TEMPFAIL)
 
@@ -63,7 +63,7 @@ def log(*words: object) -> None:
 
 def progress_bar(total: int, unit: str) -> tqdm.tqdm:
     """A bar, where this is the process that speaks."""
-    return progress_bar(total=total, unit=unit, disable=not is_main_process())
+    return progress.progress_bar(total=total, unit=unit, disable=not is_main_process())
 
 
 def skip_steps(bar: tqdm.tqdm, count: int) -> None:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from data_pipelines.refusal import UserError, exit_on_user_error
+from data_pipelines.errors import UserError, exit_on_user_error
 from jaxser import statistics, summary, sweep
 from jaxser.sweep import pluralize
 

@@ -6,7 +6,17 @@ import json
 import numpy as np
 
 from jaxser import calibration, compare, pictures, statistics, summary, sweep
-from jaxser.page import Section, escape_text, facts_table, format_interval, format_number, html_details, html_figure, html_paragraph, html_table
+from jaxser.page import (
+    Section,
+    escape_text,
+    facts_table,
+    format_interval,
+    format_number,
+    html_details,
+    html_figure,
+    html_paragraph,
+    html_table,
+)
 from jaxser.sweep import pluralize
 
 MAX_MAP_UTTERANCES = 500  # utterances on a map, at most: t-SNE takes two seconds for so many

@@ -36,12 +36,11 @@ import numpy as np
 from etils import epath
 from jax.extend.mlir.dialects import stablehlo
 
+from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.log_mel import MIN_SECONDS
-from data_pipelines.refusal import UserError, exit_on_user_error
 from jaxser import bundle, card, cluster, compare, predict
-from jaxser.upstream import PretrainedEncoder, SAMPLE_RATE
 from jaxser.evidence import SweepAnalysis
-from jaxser.upstream import write_encoder
+from jaxser.upstream import SAMPLE_RATE, PretrainedEncoder, write_encoder
 
 ANONYMOUS_JAX_CONFIG = {  # else a program holds the paths of whoever wrote it
     'jax_include_full_tracebacks_in_locations': False,

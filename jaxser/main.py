@@ -19,7 +19,7 @@ from absl import flags
 from etils import epath
 
 from configs import command
-from data_pipelines.refusal import exit_on_user_error
+from data_pipelines.errors import exit_on_user_error
 
 PROFILE = flags.DEFINE_bool('profile', False, 'Writes a trace of an epoch.')
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'This process is one of several.')

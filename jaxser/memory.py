@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import jax
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser.interfaces import State
 
 HOST_MEMORY_FRACTIONS = {'cpu': 0.5}  # of the host's memory, for all devices together; the host does other things too

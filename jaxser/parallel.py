@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import features
 from jaxser.step import Step
 

@@ -31,14 +31,14 @@ from tqdm import tqdm
 
 from data_pipelines import batches, log_mel
 from data_pipelines.corpora import Utterance
+from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.progress import progress_bar
-from data_pipelines.refusal import UserError, exit_on_user_error
 from data_pipelines.upstream import AUDIO_SPEC, EncoderInput, EncoderStates
 from jaxser import bundle, cluster, features, step, summary, train
 from jaxser.answers import FORMATS, format_answers
-from jaxser.upstream import MAX_BATCH_HOPS, PretrainedEncoder, StateExtractor, make_state_function
 from jaxser.interfaces import Sizes
 from jaxser.sweep import pluralize
+from jaxser.upstream import MAX_BATCH_HOPS, PretrainedEncoder, StateExtractor, make_state_function
 from jaxser.workdir import config_from_dict, package_version
 
 MAX_UTTERANCE_SECONDS = 30.0  # seconds of an utterance; the LSTM never heard much longer ones

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines import batches
+from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.folds import Fold
-from data_pipelines.refusal import UserError, exit_on_user_error
 from jaxser import announce, classifiers, cluster, evaluate, refit, report, summary, sweep, train
 from jaxser.workdir import Workdir, make_workdir_parser
 

@@ -17,7 +17,7 @@ import numpy as np
 from etils import epath
 
 from data_pipelines import csv_files
-from data_pipelines.refusal import exit_on_user_error
+from data_pipelines.errors import exit_on_user_error
 from jaxser import compare, evidence, pictures, statistics, summary, sweep
 from jaxser.evidence import SweepAnalysis
 from jaxser.page import Section, escape_text, format_interval, format_number, html_figure, html_page, html_paragraph, html_table

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 DRAWS = 2000
 RARE_DRAWS, RARE_COUNT = 50_000, 10  # draws for a p-value where of the first fewer are beyond: else it could not survive many comparisons

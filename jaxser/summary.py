@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from data_pipelines import csv_files
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import evaluate, health, statistics, sweep
 
 SYNTHETIC_WARNING = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'

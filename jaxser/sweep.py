@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from data_pipelines.subsets import Subset
 
 INTEGER_KEYS = ('seed', 'fold')  # integers; all else that is traced is a real number

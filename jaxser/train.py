@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from data_pipelines import audit, batches, folds, labels, shards, subsets
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import announce, checkpoint, cluster, evaluate, health, memory, optimizer, parallel, step, summary, sweep, written
 from jaxser.features import SharedArrays
 from jaxser.interfaces import Encoder, Method, Sizes

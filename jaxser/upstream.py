@@ -28,8 +28,8 @@ import numpy as np
 import safetensors
 
 from data_pipelines import batches
-from data_pipelines.refusal import UserError, exit_on_user_error
-from data_pipelines.upstream import EncoderStates, HOP_SAMPLES, STATE_KINDS
+from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.upstream import HOP_SAMPLES, STATE_KINDS, EncoderStates
 from jaxser import features
 from jaxser.models import wav2vec2, whisper
 from jaxser.sweep import pluralize

@@ -19,7 +19,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from data_pipelines import batches, csv_files
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import cluster, summary
 from jaxser.sweep import flatten
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from data_pipelines import batches
-from data_pipelines.upstream import EncoderStates, STATE_KINDS
+from data_pipelines.upstream import STATE_KINDS, EncoderStates
 from jaxser import evaluate, summary, sweep
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 HOME = ROOT = Path(__file__).parent.parent  # where commands run; what they import
 COMMAND = [sys.executable, '-m', 'jaxser.main']

@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ Institute of Automation, Chinese Academy of Sciences (2005), CASIA Chinese emoti
 
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = ('angry', 'fear', 'happy', 'neutral', 'sad', 'surprise')
@@ -25,7 +25,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[3],
             style='acted',
         )
-        for path, m in tree.find_audio_files(
+        for path, m in audio_files.find_audio_files(
             root,
             rf'(?i)(liuchanhg|wangzhe|zhaoquanyin|zhaozuoxiang)/({"|".join(EMOTIONS)})/(\d{{3}})',
             'wangzhe/angry/201.wav',

@@ -7,16 +7,16 @@ where the release's `VideoDemographics.csv` lies in the root. 1076_MTI_SAD_XX is
 
 from pathlib import Path
 
-from data_pipelines import csv_files, tree
+from data_pipelines import audio_files, csv_files
 from data_pipelines.corpora import Corpus, Utterance
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 EMOTIONS = {'ANG': 'angry', 'DIS': 'disgust', 'FEA': 'fear', 'HAP': 'happy', 'NEU': 'neutral', 'SAD': 'sad'}
 
 
 def walk(root: Path) -> list[Utterance]:
     """The utterances below `root`; a name is actor, sentence, emotion, intensity."""
-    found = tree.find_audio_files(root, rf'(\d{{4}})_([A-Z]{{3}})_({"|".join(EMOTIONS)})_(LO|MD|HI|XX?)', 'AudioWAV/1001_DFA_ANG_XX.wav')
+    found = audio_files.find_audio_files(root, rf'(\d{{4}})_([A-Z]{{3}})_({"|".join(EMOTIONS)})_(LO|MD|HI|XX?)', 'AudioWAV/1001_DFA_ANG_XX.wav')
     sex = read_demographics(root / 'VideoDemographics.csv')
     return [
         Utterance(

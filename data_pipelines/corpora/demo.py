@@ -26,8 +26,8 @@ import numpy as np
 import soundfile
 
 from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.errors import UserError
 from data_pipelines.progress import progress_bar
-from data_pipelines.refusal import UserError
 
 
 class Cues(NamedTuple):

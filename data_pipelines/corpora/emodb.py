@@ -5,7 +5,7 @@ F. Burkhardt, A. Paeschke, M. Rolfes, W. Sendlmeier, B. Weiss (2005), A database
 
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {'W': 'angry', 'L': 'bored', 'E': 'disgust', 'A': 'fear', 'F': 'happy', 'T': 'sad', 'N': 'neutral'}
@@ -26,7 +26,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[2],
             style='acted',
         )
-        for path, m in tree.find_audio_files(root, r'(\d\d)([ab]\d\d)([WLEAFTN])[a-z]', 'wav/03a01Fa.wav')
+        for path, m in audio_files.find_audio_files(root, r'(\d\d)([ab]\d\d)([WLEAFTN])[a-z]', 'wav/03a01Fa.wav')
     ]
 
 

@@ -5,7 +5,7 @@ G. Costantini, I. Iaderola, A. Paoloni, M. Todisco (2014), EMOVO corpus: an Ital
 
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {
@@ -27,7 +27,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[3],
             style='acted',
         )
-        for path, m in tree.find_audio_files(root, rf'({"|".join(EMOTIONS)})-([fm][1-3])-([a-z]\d)', 'f1/dis-f1-b1.wav')
+        for path, m in audio_files.find_audio_files(root, rf'({"|".join(EMOTIONS)})-([fm][1-3])-([a-z]\d)', 'f1/dis-f1-b1.wav')
     ]
 
 

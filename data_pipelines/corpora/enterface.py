@@ -7,7 +7,7 @@ both, which makes 1,263, 1,287 or 1,293 films. The folder `subject 11` holds s12
 
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {'an': 'angry', 'di': 'disgust', 'fe': 'fear', 'ha': 'happy', 'sa': 'sad', 'su': 'surprise'}
@@ -29,11 +29,11 @@ def walk(root: Path) -> list[Utterance]:
             sentence=f'{m[2]}_{m[3]}' if m[3] else '',
             style='acted',
         )
-        for path, m in tree.find_audio_files(
+        for path, m in audio_files.find_audio_files(
             root,
             r's_?(\d+)_(an|di|fe|ha|sa|su)(?:_(\d))?(?:avi)?',
             'subject 1/anger/sentence 1/s1_an_1.avi',
-            suffixes=('.avi', *tree.AUDIO_SUFFIXES),
+            suffixes=('.avi', *audio_files.AUDIO_SUFFIXES),
         )
     ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_pipelines import csv_files, labels
 from data_pipelines.corpora import Corpus, Utterance
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 REQUIRED_COLUMNS = ('path', 'speaker', 'emotion')
 OPTIONAL_TEXT_COLUMNS = ('sex', 'session', 'sentence', 'style', 'split')

@@ -10,9 +10,9 @@ activation and dominance were rated from 1 to 5; a mean that is not on that scal
 import re
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance, scale_rating
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 EMOTIONS = {
     'ang': 'angry', 'hap': 'happy', 'exc': 'excited', 'neu': 'neutral', 'sad': 'sad', 'fru': 'frustrated', 'sur': 'surprise',
@@ -38,7 +38,7 @@ def walk(root: Path) -> list[Utterance]:
 def read_dialogue(evaluation: Path) -> list[Utterance]:
     """The utterances that one file of EmoEvaluation labels."""
     session, utterances = evaluation.parents[2], []
-    audio = {p.stem: p for p in (session / 'sentences/wav' / evaluation.stem).glob('*') if p.suffix.lower() in tree.AUDIO_SUFFIXES}
+    audio = {p.stem: p for p in (session / 'sentences/wav' / evaluation.stem).glob('*') if p.suffix.lower() in audio_files.AUDIO_SUFFIXES}
     said = read_scripted_sentences(session / 'dialog/transcriptions' / evaluation.name)
     for number, line in enumerate(evaluation.read_text(errors='replace').split('\n'), 1):
         if not (turn := TURN_PATTERN.match(line)):

@@ -7,7 +7,7 @@ of the primary emotions are the same, while the secondary emotions differ.
 
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 PRIMARY_EMOTIONS = ('angry', 'excited', 'happy', 'neutral', 'sad')
@@ -28,7 +28,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[3] if m[2] in PRIMARY_EMOTIONS else f'{m[2]}_{m[3]}',
             style='acted',
         )
-        for path, m in tree.find_audio_files(
+        for path, m in audio_files.find_audio_files(
             root,
             rf'((?:fe)?male[12])_({"|".join(PRIMARY_EMOTIONS + SECONDARY_EMOTIONS)})_(\d+)[ab]_[12]',
             'JL(wav+txt)/female1_angry_10a_1.wav',

@@ -8,7 +8,7 @@ voice, in which no person is twice, but what is forgotten is the kind of voice. 
 
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {
@@ -32,7 +32,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[3],
             style='acted',
         )
-        for path, m in tree.find_audio_files(root, rf'({"|".join(EMOTIONS)})_([CFM])_[AB]_(\w+)', 'Anger_C_A_abajo.wav')
+        for path, m in audio_files.find_audio_files(root, rf'({"|".join(EMOTIONS)})_([CFM])_[AB]_(\w+)', 'Anger_C_A_abajo.wav')
     ]
 
 

@@ -9,9 +9,9 @@ votes. Readers of the release disagree on which end of its activation is active,
 import re
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance, scale_rating
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 EMOTIONS = {'A': 'angry', 'H': 'happy', 'N': 'neutral', 'S': 'sad', 'O': 'other', 'X': 'undecided'}
 STYLES = {'R': 'scripted', 'T': 'improvised', 'S': 'improvised', 'P': 'natural'}  # target read, target improvised, others, breaks
@@ -24,7 +24,7 @@ def walk(root: Path) -> list[Utterance]:
     lists = [p for p in (root / 'Evalution.txt', root / 'Evaluation.txt') if p.is_file()]
     if not lists:
         raise UserError(f'No Evalution.txt in {root}; --source is the folder with Evalution.txt and Audio.')
-    audio = {path.stem: path for path, _ in tree.find_audio_files(root, NAME_PATTERN, 'Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav')}
+    audio = {path.stem: path for path, _ in audio_files.find_audio_files(root, NAME_PATTERN, 'Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav')}
     utterances = []
     for number, line in enumerate(lists[0].read_text(encoding='utf-8-sig', errors='replace').split('\n'), 1):
         if not line.startswith('UTD-IMPROV-'):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_pipelines import csv_files
 from data_pipelines.corpora import Corpus, Utterance, scale_rating
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 EMOTIONS = {
     'A': 'angry', 'S': 'sad', 'H': 'happy', 'U': 'surprise', 'F': 'fear', 'D': 'disgust', 'C': 'contempt', 'N': 'neutral',

@@ -5,7 +5,7 @@ S. R. Livingstone, F. A. Russo (2018), The Ryerson Audio-Visual Database of Emot
 
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {
@@ -30,7 +30,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m['statement'],
             style='acted',
         )
-        for path, m in tree.find_audio_files(
+        for path, m in audio_files.find_audio_files(
             root,
             r'03-01-(?P<emotion>0[1-8])-\d\d-(?P<statement>\d\d)-\d\d-(?P<actor>\d\d)',
             'Actor_01/03-01-01-01-01-01-01.wav',

@@ -5,7 +5,7 @@ S. Haq, P. J. B. Jackson (2009), Speaker-dependent audio-visual emotion recognit
 
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {'a': 'angry', 'd': 'disgust', 'f': 'fear', 'h': 'happy', 'n': 'neutral', 'sa': 'sad', 'su': 'surprise'}
@@ -28,7 +28,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[2] + m[3],
             style='acted',
         )
-        for path, m in tree.find_audio_files(
+        for path, m in audio_files.find_audio_files(
             root, r'(?:.*/)?(DC|JE|JK|KL)[/_](a|d|f|h|n|sa|su)(\d\d)', 'AudioData/DC/a01.wav or DC_a01.wav', parent_count=1
         )
     ]

@@ -6,7 +6,7 @@ Language Resources and Evaluation 53(1). It speaks of 3,000 utterances; the 2,83
 
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {'A': 'angry', 'F': 'fear', 'H': 'happy', 'N': 'neutral', 'S': 'sad', 'W': 'surprise'}
@@ -25,7 +25,7 @@ def walk(root: Path) -> list[Utterance]:
             sex='female' if m[1].startswith('F') else 'male',
             style='acted',
         )
-        for path, m in tree.find_audio_files(root, r'([FM]\d\d)([AFHNSW])\d+', 'female/F01A01.wav')
+        for path, m in audio_files.find_audio_files(root, r'([FM]\d\d)([AFHNSW])\d+', 'female/F01A01.wav')
     ]
 
 

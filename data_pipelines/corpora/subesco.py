@@ -5,7 +5,7 @@ S. Sultana, M. S. Rahman, M. R. Selim, M. Z. Iqbal (2021), SUST Bangla Emotional
 
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {e.upper(): e for e in ('angry', 'disgust', 'fear', 'happy', 'neutral', 'sad', 'surprise')}
@@ -28,7 +28,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[2],
             style='acted',
         )
-        for path, m in tree.find_audio_files(
+        for path, m in audio_files.find_audio_files(
             root, rf'([FM]_\d\d)_[A-Z]+_S_(\d+)_({"|".join(EMOTIONS)})_\d\]?', 'F_01_OISHI_S_10_ANGRY_1.wav'
         )
     ]

@@ -6,7 +6,7 @@ OA_bite_neutral. Two speakers cannot be divided into train, dev and test.
 
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {e: e for e in ('angry', 'disgust', 'fear', 'happy', 'neutral', 'sad')} | {'ps': 'surprise'}
@@ -26,7 +26,7 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[2],
             style='acted',
         )
-        for path, m in tree.find_audio_files(root, rf'(OA|YA)F?_([a-z]+)_({"|".join(EMOTIONS)})', 'OAF_angry/OAF_back_angry.wav')
+        for path, m in audio_files.find_audio_files(root, rf'(OA|YA)F?_([a-z]+)_({"|".join(EMOTIONS)})', 'OAF_angry/OAF_back_angry.wav')
     ]
 
 

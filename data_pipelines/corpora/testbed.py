@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.corpora import Corpus, Utterance, demo
-from data_pipelines.corpora.demo import Cues, EMOTION_CUES, SEED, SENTENCES, Speaker
-from data_pipelines.refusal import UserError
+from data_pipelines.corpora.demo import EMOTION_CUES, SEED, SENTENCES, Cues, Speaker
+from data_pipelines.errors import UserError
 
 SPREADS = (0, 1, 2)
 HABIT_RANGE = Cues(2.5, 0.2, 0.14, 2.0, 0.9)  # a speaker's habits are drawn evenly from minus to plus these

@@ -6,7 +6,7 @@ speaks of 38 speakers; the names of the release tell 29 apart, and those are wha
 
 from pathlib import Path
 
-from data_pipelines import tree
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {'A': 'angry', 'H': 'happy', 'N': 'neutral', 'S': 'sad'}
@@ -25,7 +25,7 @@ def walk(root: Path) -> list[Utterance]:
             sex='male' if m[1].startswith('SM') else 'female',
             style='natural',
         )
-        for path, m in tree.find_audio_files(root, r'(S[MF]\d+)_F\d+_([AHNS])\d+', 'Angry/SM1_F10_A010.wav')
+        for path, m in audio_files.find_audio_files(root, r'(S[MF]\d+)_F\d+_([AHNS])\d+', 'Angry/SM1_F10_A010.wav')
     ]
 
 

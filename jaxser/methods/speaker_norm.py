@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import losses
 from jaxser.interfaces import Aux, Batch, Encoder, Method, Sizes
 from jaxser.models import heads

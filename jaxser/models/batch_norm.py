@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 BATCH_NORM_MODES = ('joint', 'separate', 'domain', 'source', 'none')
 TARGET_MODES = ('separate', 'domain', 'source')  # are `joint` where no target is heard

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser.interfaces import Batch, Encoder, Hyper
 from jaxser.models import pooling
 from jaxser.models.batch_norm import BatchNorm

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from data_pipelines.refusal import UserError
-from data_pipelines.upstream import EncoderStates, HOP_SAMPLES, STATE_KINDS
+from data_pipelines.errors import UserError
+from data_pipelines.upstream import HOP_SAMPLES, STATE_KINDS, EncoderStates
 from jaxser import upstream
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder

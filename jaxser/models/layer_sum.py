@@ -7,7 +7,7 @@ layer normalised as config.data.normalise says, and a dense layer for each, so t
 import flax.linen as nn
 import jax
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from data_pipelines.upstream import EncoderStates
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser.features import frame_mask
 from jaxser.models.transformer import Attention, ComputeOptions, Dense, apply_mask, gelu
 

@@ -158,10 +158,10 @@ def training(options, of, x: np.ndarray):
     import jax.numpy as jnp
 
     from configs import base
-    from jaxser import train
-    from jaxser.step import make_step
-    from jaxser.interfaces import Sizes
     from data_pipelines.upstream import HOP_SAMPLES
+    from jaxser import train
+    from jaxser.interfaces import Sizes
+    from jaxser.step import make_step
 
     config = base.get_config()
     keys = {'name': 'fine_tuned', 'upstream': options.folder, 'lora': options.lora, 'bfloat16': options.bfloat16}

@@ -15,9 +15,9 @@ import soundfile
 from made_up import utterances
 
 from data_pipelines import audit, corpora, folds, log_mel, pack
+from data_pipelines.errors import UserError
 from data_pipelines.folds import Fold, Protocol
 from data_pipelines.log_mel import LogMel
-from data_pipelines.refusal import UserError
 
 ROOT = Path(__file__).parent.parent.parent
 RATE = LogMel().rate

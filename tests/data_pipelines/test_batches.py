@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from data_pipelines import batches, folds, shards
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 CONFIG = ConfigDict({'batch': 5, 'order_seed': 0, 'frames': 40})
 THREE = folds.Protocol(folds=3)

@@ -12,8 +12,8 @@ import soundfile
 
 import data_pipelines
 from data_pipelines import builder, prepare, shards
+from data_pipelines.errors import UserError
 from data_pipelines.log_mel import LogMel
-from data_pipelines.refusal import UserError
 
 pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow, TFDS and Beam have deprecations of their own
 SPEC = LogMel()

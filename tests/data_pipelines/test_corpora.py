@@ -11,7 +11,7 @@ import pytest
 
 from data_pipelines import corpora, labels
 from data_pipelines.corpora import emodb, folder, iemocap, ravdess, urdu
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 RAVDESS = [
     f'Actor_{actor:02d}/03-01-{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}-{actor:02d}.wav'

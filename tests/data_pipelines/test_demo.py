@@ -11,7 +11,7 @@ import soundfile
 
 from data_pipelines import corpora
 from data_pipelines.corpora import demo
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 
 @pytest.fixture(scope='module')

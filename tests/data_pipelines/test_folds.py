@@ -8,8 +8,8 @@ import pytest
 from made_up import utterances
 
 from data_pipelines import folds, shards
+from data_pipelines.errors import UserError
 from data_pipelines.folds import Protocol
-from data_pipelines.refusal import UserError
 
 PARTS = ('train', 'dev', 'test', 'adapt')
 

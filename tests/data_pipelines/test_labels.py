@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import labels
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 NONE = np.full((0, 3), np.nan)
 

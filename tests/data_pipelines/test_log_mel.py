@@ -15,8 +15,8 @@ import soundfile
 
 from data_pipelines import log_mel
 from data_pipelines.corpora import Utterance
+from data_pipelines.errors import UserError
 from data_pipelines.log_mel import LogMel, Rejection
-from data_pipelines.refusal import UserError
 
 sys.path.insert(0, str(Path(__file__).parent))
 import corpus_trees

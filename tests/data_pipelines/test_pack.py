@@ -12,9 +12,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from data_pipelines import batches, builder, corpora, folds, pack, shards
-from data_pipelines.log_mel import LogMel, SIGNATURE_SIZE
+from data_pipelines.errors import UserError
+from data_pipelines.log_mel import SIGNATURE_SIZE, LogMel
 from data_pipelines.prepare import RECORD_FILE
-from data_pipelines.refusal import UserError
 
 SPEC, BANDS = LogMel(bands=4), 4
 ROOT = Path(__file__).parent.parent.parent

@@ -20,8 +20,8 @@ import threadpoolctl
 from ml_collections import ConfigDict
 
 from data_pipelines import batches, builder, corpora, log_mel, prepare
+from data_pipelines.errors import UserError
 from data_pipelines.log_mel import LogMel, Rejection
-from data_pipelines.refusal import UserError
 
 pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow and TFDS have deprecations of their own
 SPEC = LogMel()

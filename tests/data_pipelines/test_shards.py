@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 from data_pipelines import builder, shards
+from data_pipelines.errors import UserError
 from data_pipelines.log_mel import LogMel
 from data_pipelines.prepare import prepare_corpus
-from data_pipelines.refusal import UserError
 
 
 @pytest.fixture(scope='module')

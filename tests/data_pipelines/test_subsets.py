@@ -9,7 +9,7 @@ import pytest
 from made_up import utterances
 
 from data_pipelines import batches, folds, subsets
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from data_pipelines.subsets import Subset
 
 CLASSES = ('angry', 'happy', 'neutral', 'sad')

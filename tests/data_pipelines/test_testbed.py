@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.corpora import demo, testbed
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 
 def test_the_parts_are_balanced_and_share_neither_speaker_nor_voice():

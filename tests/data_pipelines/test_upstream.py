@@ -15,12 +15,12 @@ import pytest
 
 from data_pipelines import batches, pack, prepare, shards, upstream
 from data_pipelines.corpora import Utterance
+from data_pipelines.errors import UserError
 from data_pipelines.log_mel import LogMel, decode
-from data_pipelines.refusal import UserError
 from data_pipelines.upstream import EncoderStates
 from jaxser import train
-from jaxser.upstream import read_encoder
 from jaxser.models import whisper
+from jaxser.upstream import read_encoder
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / 'jaxser' / 'models'))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import bundle, train
 from jaxser.workdir import Workdir
 

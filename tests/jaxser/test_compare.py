@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import compare, summary, sweep
 
 SPEAKERS, FOLDS, SEEDS = 'abcdefgh', 2, 2

@@ -21,11 +21,9 @@ import tiny_config
 import yaml
 
 import jaxser
-import jaxser
-from jaxser import methods
 from data_pipelines import log_mel
-from data_pipelines.refusal import UserError
-from jaxser import bundle, card, cluster, compare, export, predict, statistics, step, summary, train
+from data_pipelines.errors import UserError
+from jaxser import bundle, card, cluster, compare, export, methods, predict, statistics, step, summary, train
 from jaxser.evidence import SweepAnalysis
 from jaxser.interfaces import Sizes
 

@@ -8,9 +8,9 @@ import tiny_config
 from safetensors.numpy import load_file, save_file
 
 from data_pipelines import batches, upstream
-from data_pipelines.prepare import parse_feature_spec, prepare_corpus
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from data_pipelines.log_mel import LogMel
+from data_pipelines.prepare import parse_feature_spec, prepare_corpus
 from jaxser import bundle, predict, train
 from jaxser.workdir import Workdir
 

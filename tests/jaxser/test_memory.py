@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import memory
 from jaxser.interfaces import State
 

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from data_pipelines import csv_files
+from data_pipelines.errors import UserError
 from data_pipelines.log_mel import LogMel
 from data_pipelines.prepare import prepare_corpus
-from data_pipelines.refusal import UserError
 from jaxser import calibration, compare, train
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

@@ -18,7 +18,7 @@ import tiny_config
 
 import jaxser
 from data_pipelines import batches, log_mel, shards
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import answers, bundle, predict, step, train
 from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir

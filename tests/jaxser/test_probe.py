@@ -11,8 +11,8 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from data_pipelines import batches
+from data_pipelines.errors import UserError
 from data_pipelines.folds import Fold
-from data_pipelines.refusal import UserError
 from jaxser import classifiers, evaluate, probe, summary
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'data_pipelines'))

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from data_pipelines import csv_files
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import calibration, pictures, report, summary, sweep
-from jaxser.page import STYLESHEET
-from jaxser.page import html_table
+from jaxser.page import STYLESHEET, html_table
 
 ODD = '<i>&"$x$'  # a speaker whose name is HTML and a formula
 SPEAKERS = (ODD, '_b', '王', 'd', 'e', 'f', 'g', 'h')

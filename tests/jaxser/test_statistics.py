@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import recall_score
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import statistics
 from tests.benchmarks import intervals
 

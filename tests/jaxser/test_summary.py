@@ -5,7 +5,7 @@ import pytest
 
 from configs import base
 from data_pipelines import csv_files
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import statistics, summary, sweep
 
 PEOPLE = {0: 'abcd', 1: 'efgh'}  # by fold

@@ -8,7 +8,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import base
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from data_pipelines.subsets import Subset
 from jaxser import sweep
 

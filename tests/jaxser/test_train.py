@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import batches
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import announce, bundle, checkpoint, cluster, memory, parallel, record, train
 from jaxser.methods import leace
 

@@ -8,7 +8,7 @@ import pytest
 
 from configs import base
 from data_pipelines import csv_files
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser.workdir import Workdir
 
 ANOTHER = """

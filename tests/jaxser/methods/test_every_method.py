@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from jaxser import methods
 from configs import base
-from jaxser import parallel, step, sweep, train
+from jaxser import methods, parallel, step, sweep, train
 from jaxser.features import SharedArrays
 from jaxser.interfaces import Method, Sizes
 

@@ -9,7 +9,7 @@ from linear import linear as scores
 from ml_collections import ConfigDict
 
 from configs import base
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import step, train
 
 N = B // 2  # the first half of a batch has emotions, the second fills the identity batch

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from configs import base
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import step
-from jaxser.train import make_method, run_experiment, validate
 from jaxser.interfaces import Sizes
 from jaxser.models.batch_norm import BATCH_NORM_MODES, BatchNorm
+from jaxser.train import make_method, run_experiment, validate
 
 B, T, C = 5, 6, 3
 RANDOM = np.random.default_rng(0)

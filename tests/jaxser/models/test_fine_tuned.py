@@ -14,13 +14,13 @@ from jax.ad_checkpoint import print_saved_residuals
 
 from configs import base
 from data_pipelines import log_mel, upstream
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import parallel, step
-from jaxser.train import make_method, validate
-from jaxser.upstream import read_encoder
 from jaxser.features import SharedArrays, normalise
 from jaxser.interfaces import Sizes
 from jaxser.models import fine_tuned
+from jaxser.train import make_method, validate
+from jaxser.upstream import read_encoder
 
 B, D, C, K, STEPS = 4, 5, 2, 3, 8
 CASES = ('hubert base', 'wavlm large', 'whisper')

@@ -21,7 +21,7 @@ from test_heard_by_upstream import LIBROSA, RATE, close, says, snippets, sound
 
 import jaxser
 from data_pipelines import prepare
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from data_pipelines.upstream import EncoderInput
 from jaxser import bundle, card, export, predict, probe, train, upstream
 

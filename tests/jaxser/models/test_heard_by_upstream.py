@@ -21,7 +21,7 @@ from safetensors.flax import load_file, save_file
 
 import jaxser
 from data_pipelines import batches, pack, prepare
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from data_pipelines.upstream import EncoderStates
 from jaxser import bundle, card, export, predict, probe, step, train, upstream
 from jaxser.interfaces import Sizes

@@ -13,7 +13,7 @@ import parity
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 from jaxser import upstream
 from jaxser.models import whisper
 

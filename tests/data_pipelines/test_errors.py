@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines.refusal import UserError, exit_on_user_error
+from data_pipelines.errors import UserError, exit_on_user_error
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from data_pipelines.refusal import UserError
+from data_pipelines.errors import UserError
 
 AUDIO_SUFFIXES = ('.wav', '.flac')
 
