@@ -386,15 +386,15 @@ def print_class_priors(utterances: Utterances, max_speakers: int = 40) -> None:
 def main() -> None:
     """Prints the audit of a configuration's folds; ends with 2 on a leak that is not allowed."""
     from configs import command  # which reads LEAKS here
-    from data_pipelines import batches
+    from data_pipelines.batching import plan
 
     if {'--help', '-h', '-help'} & set(sys.argv[1:]):
         print(__doc__)
         return
     with exit_on_user_error():
         config = command.parse_flags(sys.argv, 'data_pipelines.audit')
-        config = batches.resolve_config(config)
-        split, protocol = batches.make_split(config), Protocol(**config.protocol)
+        config = plan.resolve_config(config)
+        split, protocol = plan.make_split(config), Protocol(**config.protocol)
         print('\n'.join([protocol.title, f'split {split.sha256}', *split.describe_left_out(config.data.labels), '']))
         print_parts(split.utterances, split.folds)
         print_class_priors(split.utterances[np.flatnonzero(split.utterances.text['emotion'] != '')])

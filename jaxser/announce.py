@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import jax
 
-from data_pipelines import audit, batches, subsets
+from data_pipelines import audit, subsets
+from data_pipelines.batching import table
 from jaxser import cluster, memory, pictures, statistics, summary, sweep, upstream
 from jaxser.sweep import pluralize
 
@@ -26,7 +27,7 @@ def print_plan(config, task, programs: list, runs: list[dict]) -> None:
         cluster.log(line)
     differ = {k: len(sweep.distinct_values(runs, k)) for k in task.label_keys}
     cluster.log(
-        f'Features normalised by {config.data.normalise}{batches.NORMALISATIONS[config.data.normalise]}. '
+        f'Features normalised by {config.data.normalise}{table.NORMALISATIONS[config.data.normalise]}. '
         f'{pluralize(len(runs), "run")} in {pluralize(len(programs), "program")}: {pluralize(len(task.folds), "fold")}'
         f'{"".join(f", {n} {k}" for k, n in differ.items() if n > 1)}; '
         f'{pluralize(config.train.epochs, "epoch")} of {pluralize(task.steps_per_epoch, "step")}; '

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from data_pipelines import batches
+from data_pipelines.batching import table
 from jaxser.interfaces import Batch, Hyper
 
 
@@ -26,7 +26,7 @@ def with_utterance_statistics(batch: Batch) -> Batch:
     centred_BxTxM = (mel_BxTxM - mean_BxM[:, None]) * mask_BxTx1
     left_BxM = mean(centred_BxTxM)
     variance_BxM = mean(centred_BxTxM**2) - left_BxM**2
-    scale_BxM = 1 / jnp.sqrt(jnp.maximum(variance_BxM, batches.MIN_VARIANCE))
+    scale_BxM = 1 / jnp.sqrt(jnp.maximum(variance_BxM, table.MIN_VARIANCE))
     return {**batch, 'mel_BxTxM': mel_BxTxM, 'mean_BxM': mean_BxM + left_BxM, 'scale_BxM': scale_BxM}
 
 

@@ -29,7 +29,8 @@ import numpy as np
 import threadpoolctl
 from tqdm import tqdm
 
-from data_pipelines import batches, log_mel
+from data_pipelines import log_mel
+from data_pipelines.batching import plan
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.progress import progress_bar
@@ -87,7 +88,7 @@ class FrameExtractor:
 
     def padded_length(self, mel_TxM: np.ndarray) -> int:
         """The number of frames to which a sound is padded."""
-        return int(min(batches.padded_length(len(mel_TxM)), 100 * self.max_seconds))
+        return int(min(plan.padded_length(len(mel_TxM)), 100 * self.max_seconds))
 
     def max_batch_size(self, length: int) -> int:
         """How many go through the network together."""
@@ -109,7 +110,7 @@ def make_feature_function(metadata: dict, encoder: PretrainedEncoder | None) -> 
     """
     if not encoder or bundle.is_fine_tuned(metadata):
         return lambda params, mel_BxTxM, frames_B: (mel_BxTxM, frames_B)
-    return make_state_function(encoder, batches.feature_spec(config_from_dict(metadata['config']).data).is_pooled)
+    return make_state_function(encoder, plan.feature_spec(config_from_dict(metadata['config']).data).is_pooled)
 
 
 def make_posterior(metadata: dict, in_turn: bool, encoder: PretrainedEncoder | None = None) -> Callable[..., jax.Array]:
@@ -123,7 +124,7 @@ def make_posterior(metadata: dict, in_turn: bool, encoder: PretrainedEncoder | N
     config, sizes = config_from_dict(metadata['config']), Sizes(**metadata['sizes'])
     if bundle.is_fine_tuned(metadata):
         config.model.upstream, in_turn = str(encoder.folder), True
-    if getattr(batches.feature_spec(config.data), 'pooled', False) and metadata['normalisation'] not in ('global', 'none'):
+    if getattr(plan.feature_spec(config.data), 'pooled', False) and metadata['normalisation'] not in ('global', 'none'):
         raise UserError(
             f'Training normalised by {metadata["normalisation"]}; here every speaker is a stranger, normalised by the utterance '
             'alone, and that leaves nothing of states that are pooled over it. Train with config.data.normalise=global or none.'
@@ -158,7 +159,7 @@ class Predictor:
         facts, arrays = model
         self.metadata, self.classes = facts, tuple(facts['classes'])
         self.config = config_from_dict(facts['config'])
-        spec = batches.feature_spec(self.config.data)
+        spec = plan.feature_spec(self.config.data)
         self.wave_spec = AUDIO_SPEC if encoder else spec  # of its rate the samples are
         self.extractor = StateExtractor(encoder, spec.is_pooled) if isinstance(spec, EncoderStates) else FrameExtractor(spec, encoder)
         if window < 2 * log_mel.MIN_SECONDS:

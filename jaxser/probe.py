@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import batches
+from data_pipelines.batching.table import ExampleTable, index_values
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.folds import Fold
 from jaxser import announce, classifiers, cluster, evaluate, refit, report, summary, sweep, train
@@ -49,7 +49,7 @@ def split_by_class(rows: np.ndarray, label_N: np.ndarray, random, test_share: fl
     return tuple(np.concatenate(p) if p else np.zeros(0, int) for p in parts)
 
 
-def make_questions(table: batches.ExampleTable, fold: Fold, seed: int) -> list[Question]:
+def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]:
     """What can be asked in a fold; drawn from `seed` and the fold's number alone, whatever the run.
 
     Of speakers: utterances of those whom training hears, held out from the classifier (the encoder heard them). Of sex, language
@@ -68,7 +68,7 @@ def make_questions(table: batches.ExampleTable, fold: Fold, seed: int) -> list[Q
 
     ask('speaker', table.domain_N['speaker'], heard, None)
     for name in ATTRIBUTES:
-        label_N = batches.index_values(text[name])[1]
+        label_N = index_values(text[name])[1]
         others = np.setdiff1d(np.concatenate([fold.dev, fold.test]), heard)
         others = others[label_N[others] >= 0]
         ask(name, label_N, heard, others if len(np.unique(label_N[others])) > 1 else None)

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from data_pipelines import audit, batches, folds, labels, shards, subsets
+from data_pipelines import audit, folds, labels, shards, subsets
+from data_pipelines.batching import feeds, plan, table
 from data_pipelines.errors import UserError
 from jaxser import announce, checkpoint, cluster, evaluate, health, memory, optimizer, parallel, step, summary, sweep, written
 from jaxser.features import SharedArrays
@@ -34,7 +35,7 @@ SELECTIONS = ('best dev UAR', 'last epoch')
 PRECISIONS = ('default', 'high', 'highest')
 RESIDENCIES = ('auto', 'on', 'off')
 LARGEST_SEED = 2**31 - 1  # of 32-bit integers
-DUMMY_SIZES = Sizes(1, 1, dict.fromkeys(batches.DOMAINS, 1), 1)
+DUMMY_SIZES = Sizes(1, 1, dict.fromkeys(table.DOMAINS, 1), 1)
 
 
 class Range(NamedTuple):
@@ -87,8 +88,8 @@ def load_plugin(package: str, name: str):
 def make_method(config, sizes: Sizes) -> tuple[Encoder, Method]:
     """The encoder and the method of a configuration."""
     asked = config.domain.split('+')
-    if not set(asked) <= set(batches.DOMAINS) or len(set(asked)) < len(asked):
-        known = ', '.join(batches.DOMAINS)
+    if not set(asked) <= set(table.DOMAINS) or len(set(asked)) < len(asked):
+        known = ', '.join(table.DOMAINS)
         raise UserError(f'config.domain is {config.domain!r}; expected one of {known}, or several: speaker+language.')
     encoder = load_plugin('models', config.model.name).make(config.model)
     return encoder, load_plugin('methods', config.method).make(config, encoder, sizes)
@@ -99,7 +100,7 @@ def validate(config) -> list[sweep.Program]:
     choices = {
         'train.select': SELECTIONS,
         'train.optimizer': tuple(optimizer.OPTIMIZERS),
-        'data.normalise': tuple(batches.NORMALISATIONS),
+        'data.normalise': tuple(table.NORMALISATIONS),
         'data.labels': (*labels.LABEL_SPACES, *labels.RATING_SPACES),
         'data.resident': RESIDENCIES,
         'matmul_precision': PRECISIONS,
@@ -155,24 +156,24 @@ class Task:
     """
 
     def __init__(self, config, programs: list[sweep.Program]):
-        self.split = batches.make_split(config)
+        self.split = plan.make_split(config)
         self.utterances, self.protocol_folds, self.split_sha256, *_ = self.split
-        self.steps_per_epoch = batches.steps_per_epoch(self.protocol_folds, config.data.batch)
+        self.steps_per_epoch = plan.steps_per_epoch(self.protocol_folds, config.data.batch)
         self.folds = [self.protocol_folds[n] for n in sweep.select_folds(config.sweep.fold, len(self.protocol_folds))]
         wanted, seed = list(dict.fromkeys(sweep.run_subset(v) for p in programs for v in p.variants)), config.data.order_seed
         for line in subsets.describe_shortages(self.utterances, self.folds, wanted, seed):
             cluster.log(line)
         self.subset_folds = [subsets.take_subset(self.utterances, f, s, seed) for f in self.folds for s in wanted]
         self.subset_fold_index = {key: i for i, key in enumerate(itertools.product((f.number for f in self.folds), wanted))}
-        self.table = batches.ExampleTable(self.utterances, self.subset_folds, config.data.normalise, config.train.balanced)
+        self.table = table.ExampleTable(self.utterances, self.subset_folds, config.data.normalise, config.train.balanced)
         self.label_keys: list[str] = []  # the hyper-parameters in which the runs differ, by which they are named
         self.protocol = folds.Protocol(**config.protocol)
         self.audit = audit.audit_folds(self.utterances, self.protocol_folds, self.protocol)
-        self.max_frames = max(config.data.frames, batches.padded_length(int(self.utterances.frames_N.max())))
+        self.max_frames = max(config.data.frames, plan.padded_length(int(self.utterances.frames_N.max())))
 
     def make_sizes(self, config) -> Sizes:
         """How much of everything there is."""
-        domains = {d: len(self.table.domains[d]) for d in batches.DOMAINS}
+        domains = {d: len(self.table.domains[d]) for d in table.DOMAINS}
         return Sizes(self.utterances.bands, len(self.table.classes), domains, self.steps_per_epoch * config.train.epochs)
 
     def check_domain(self, domain: str) -> None:
@@ -230,11 +231,11 @@ class Group:
         """All work from `first_epoch` to the end: training and dev of every epoch, then once what is fitted on and the test part."""
         u, size, here = task.utterances, config.data.eval_batch, self.fold_DxF[self.layout.local_devices]
         for e in range(first_epoch, config.train.epochs):
-            yield from batches.training_items(task.subset_folds, here, u, e, task.steps_per_epoch, steps_per_chunk, config.data, identity)
-            yield from batches.evaluation_items(task.subset_folds, here, u, 'dev', e, size)
+            yield from plan.training_items(task.subset_folds, here, u, e, task.steps_per_epoch, steps_per_chunk, config.data, identity)
+            yield from plan.evaluation_items(task.subset_folds, here, u, 'dev', e, size)
         if self.has_fit and first_epoch <= config.train.epochs:  # a checkpoint beyond the last epoch holds what was fitted
-            yield from batches.evaluation_items(task.subset_folds, here, u, 'heard', config.train.epochs, size)
-        yield from batches.evaluation_items(task.subset_folds, here, u, 'test', config.train.epochs, size)
+            yield from plan.evaluation_items(task.subset_folds, here, u, 'heard', config.train.epochs, size)
+        yield from plan.evaluation_items(task.subset_folds, here, u, 'test', config.train.epochs, size)
 
 
 class Trainer:
@@ -298,7 +299,7 @@ class Trainer:
         shape = lambda x, spec: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(layout.mesh, spec))  # noqa: E731
         per_run = lambda tree: jax.tree.map(lambda x: shape(x, parallel.PER_DEVICE), tree)  # noqa: E731
         epoch = 0, task.steps_per_epoch, self.steps_per_chunk, config.data, self.has_identity_batches
-        item = next(batches.training_items(task.subset_folds, group.fold_DxF, task.utterances, *epoch))
+        item = next(plan.training_items(task.subset_folds, group.fold_DxF, task.utterances, *epoch))
         batch = task.table.make_batch(item)
         if self.is_resident:
             batch['first_B'] = np.zeros(item.row.shape, np.int32)
@@ -319,7 +320,7 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
 
     With `profile` a trace of an epoch is written; `start_time` is when the command did (time.time()).
     """
-    config = batches.resolve_config(config)
+    config = plan.resolve_config(config)
     parts = validate(config)
     place = Workdir(path, config)
     results = place.load_results()
@@ -422,7 +423,7 @@ def train_group(trainer: Trainer, group: Group, group_number: int, previous_outc
     alarms = health.AdversaryAlarms(group.runs, entropy, len(task.table.classes), config.train.epochs, task.label_keys)
     clock, saved = time.perf_counter() - record.seconds, time.perf_counter()
     scores, heard = evaluate.CollectedPosteriors(group.fold_N), evaluate.Collected(group.fold_N)
-    read = batches.resident_feed if trainer.is_resident else batches.streaming_feed
+    read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
     with (
         contextlib.closing(checkpoints),
         contextlib.closing(MetricsLog(workdir, record.lines, epoch, [sweep.run_label(r, task.label_keys) for r in group.runs])) as log,
@@ -514,8 +515,8 @@ def predict_part(trainer: Trainer, group: Group, variables: tuple, part: str) ->
     task, config, layout = trainer.task, trainer.config, group.layout
     hyper, z_of, scores = layout.put_runs_on_devices(group.hyper_DxR), evaluate.Collected(group.fold_N), evaluate.CollectedPosteriors(group.fold_N)
     here = group.fold_DxF[layout.local_devices]
-    items = batches.evaluation_items(task.subset_folds, here, task.utterances, part, 0, config.data.eval_batch)
-    read = batches.resident_feed if trainer.is_resident else batches.streaming_feed
+    items = plan.evaluation_items(task.subset_folds, here, task.utterances, part, 0, config.data.eval_batch)
+    read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
     with contextlib.closing(read(task.table, items)) as feed:
         for item, batch in feed:
             z, predicted = trainer.functions.predict_for_frames(item.frames)(*variables, trainer.shared, layout.put_batch_on_devices(batch, 2), hyper)

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 
-from data_pipelines import batches
+from data_pipelines.batching import plan
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.upstream import HOP_SAMPLES, STATE_KINDS, EncoderStates
 from jaxser import features
@@ -356,7 +356,7 @@ class StateExtractor:
 
     def padded_length(self, wave: np.ndarray) -> int:
         """The length, in hops of 10 ms, to which a sound is filled up."""
-        return int(min(batches.padded_length(-(-len(wave) // HOP_SAMPLES)), 100 * self.max_seconds))
+        return int(min(plan.padded_length(-(-len(wave) // HOP_SAMPLES)), 100 * self.max_seconds))
 
     def max_batch_size(self, length: int) -> int:
         """How many sounds of that length go through the encoder together."""

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from data_pipelines import batches
+from data_pipelines.batching import table
 from data_pipelines.upstream import STATE_KINDS, EncoderStates
 from jaxser import evaluate, summary, sweep
 
@@ -55,7 +55,7 @@ def make_results(config, task, outcomes: list[dict], predicted: summary.Predicti
         'labels': config.data.labels,
         'folds': [f.name for f in task.folds],
         'selection': config.train.select,
-        'normalisation': config.data.normalise + batches.NORMALISATIONS[config.data.normalise],
+        'normalisation': config.data.normalise + table.NORMALISATIONS[config.data.normalise],
         'speakers': speaker_attributes(task.utterances.text),
         'classes': (classes := [str(c) for c in task.table.classes]),
         'synthetic': bool({'demo', 'testbed'} & {*config.data.corpora}),

@@ -60,7 +60,7 @@ def fed(options) -> None:
     """The same epochs from the device and from the shards."""
     os.environ.setdefault('JAX_NUM_CPU_DEVICES', str(os.cpu_count()))
     from configs import base
-    from data_pipelines import batches
+    from data_pipelines.batching import feeds
     from data_pipelines.log_mel import LogMel
     from data_pipelines.prepare import prepare_corpus
     from jaxser import train
@@ -83,7 +83,7 @@ def fed(options) -> None:
             (group,) = trainer.groups
             hyper = group.layout.put_runs_on_devices(group.hyper_DxR)
             state, seconds = trainer.functions.init(hyper), []
-            read = batches.resident_feed if trainer.is_resident else batches.streaming_feed
+            read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
             items = (
                 i for i in group.work_items(config, task, trainer.steps_per_chunk, config.train.epochs - options.epochs) if i.part == 'train'
             )

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from data_pipelines import batches, builder, corpora, folds, pack, shards
+from data_pipelines import builder, corpora, folds, pack, shards
+from data_pipelines.batching import feeds, plan, table
 from data_pipelines.errors import UserError
 from data_pipelines.log_mel import SIGNATURE_SIZE, LogMel
 from data_pipelines.prepare import RECORD_FILE
@@ -92,27 +93,27 @@ def test_some_utterances_of_an_npz_are_those_of_the_shards(prepared):
 
 def test_the_npz_is_read_where_there_is_one(prepared):
     """With the shards beside it or not, unless features are to be streamed."""
-    assert batches.find_datasets(config(prepared)) == [npz(prepared)]
-    assert batches.find_datasets(config(prepared, resident='off')) == [folder(prepared)]
-    assert batches.read_utterances(config(prepared)).is_packed
+    assert plan.find_datasets(config(prepared)) == [npz(prepared)]
+    assert plan.find_datasets(config(prepared, resident='off')) == [folder(prepared)]
+    assert plan.read_utterances(config(prepared)).is_packed
 
 
 def test_an_npz_alone_is_enough_and_cannot_be_streamed(data):
     """A machine to which nothing but the .npz has been copied."""
-    before = batches.read_fingerprints(config(data))
+    before = plan.read_fingerprints(config(data))
     shutil.rmtree(folder(data))
-    assert batches.read_fingerprints(config(data)) == before
-    assert len(batches.read_utterances(config(data))) == 12
+    assert plan.read_fingerprints(config(data)) == before
+    assert len(plan.read_utterances(config(data))) == 12
     with pytest.raises(UserError, match=r'npz cannot be streamed.*config\.data\.resident'):
-        batches.read_utterances(config(data, resident='off'))
+        plan.read_utterances(config(data, resident='off'))
 
 
 def test_an_npz_of_other_data_is_not_used(data):
     """The corpus has been prepared anew since it was packed: its fingerprint is another."""
     record = folder(data) / RECORD_FILE
     record.write_text(json.dumps(json.loads(record.read_text()) | {'fingerprint': 'other'}))
-    assert batches.find_datasets(config(data)) == [folder(data)]
-    assert batches.read_fingerprints(config(data)) == {'folder': 'other'}
+    assert plan.find_datasets(config(data)) == [folder(data)]
+    assert plan.read_fingerprints(config(data)) == {'folder': 'other'}
 
 
 WITHOUT_TENSORFLOW = """
@@ -136,8 +137,8 @@ def test_training_data_are_made_of_an_npz_without_tensorflow(data, tmp_path):
     """Where it is not installed: the features and batches are those of the shards."""
     utterances = shards.read_columns(folder(data))
     made = folds.make_folds(utterances, folds.Protocol(folds=3))
-    items = batches.evaluation_items(made, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
-    (_, expected), *_ = batches.resident_feed(batches.ExampleTable(utterances, made, 'global', True), items)
+    items = plan.evaluation_items(made, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
+    (_, expected), *_ = feeds.resident_feed(table.ExampleTable(utterances, made, 'global', True), items)
     expected['mel_RxM'] = shards.read_all_features(utterances)
     shutil.rmtree(folder(data))
     options = config(data).to_json()
@@ -188,7 +189,7 @@ def test_a_damaged_npz_is_refused_by_name(data, damage):
     """In a sentence, before it can do harm: nothing is ever unpickled."""
     damage(npz(data))
     with pytest.raises(UserError, match=r'\.npz is damaged or none of ours'):
-        shards.read_all_features(batches.read_utterances(config(data)))
+        shards.read_all_features(plan.read_utterances(config(data)))
 
 
 def test_an_npz_holds_no_pickle(prepared):

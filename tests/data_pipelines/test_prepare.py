@@ -19,7 +19,8 @@ import soundfile
 import threadpoolctl
 from ml_collections import ConfigDict
 
-from data_pipelines import batches, builder, corpora, log_mel, prepare
+from data_pipelines import builder, corpora, log_mel, prepare
+from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
 from data_pipelines.log_mel import LogMel, Rejection
 
@@ -144,15 +145,15 @@ def test_what_another_librosa_prepared_is_said_to_be_that(prepared, monkeypatch)
         {'dir': str(out), 'corpora': ('emodb',), 'features': dataclasses.asdict(SPEC), 'upstream': '', 'resident': 'auto'},
         convert_dict=False,
     )
-    assert batches.find_datasets(config) == [prepared]
+    assert plan.find_datasets(config) == [prepared]
     monkeypatch.setattr(importlib.metadata, 'version', lambda package: '99.0' if package == 'librosa' else real(package))
     with pytest.raises(
         UserError, match=rf'EMO-DB was prepared with librosa {real("librosa")} .*{prepared}.* this is librosa 99\.0'
     ):
-        batches.find_datasets(config)
+        plan.find_datasets(config)
     config.features = dataclasses.asdict(LogMel(bands=40))
     with pytest.raises(UserError, match='EMO-DB is not prepared'):
-        batches.find_datasets(config)
+        plan.find_datasets(config)
 
 
 def test_another_source_is_not_passed_off_as_the_prepared_one(prepared, tmp_path):

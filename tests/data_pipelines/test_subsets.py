@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from made_up import utterances
 
-from data_pipelines import batches, folds, subsets
+from data_pipelines import folds, subsets
+from data_pipelines.batching import table
 from data_pipelines.errors import UserError
 from data_pipelines.subsets import Subset
 
@@ -158,7 +159,7 @@ def test_normalisation_and_weights_are_those_of_what_is_trained_on(u, fold, how)
     other = dataclasses.replace(u, mean_NxM=u.mean_NxM.copy())
     out = np.setdiff1d(fold.train, cut.train)
     other.mean_NxM[out] += 100
-    tables = [batches.ExampleTable(some, [fold, cut], how, balanced=True) for some in (u, other)]
+    tables = [table.ExampleTable(some, [fold, cut], how, balanced=True) for some in (u, other)]
     mean, changed = (t.mean[t.moments_index_FxN] for t in tables)
     np.testing.assert_array_equal(mean[1, cut.train], changed[1, cut.train])
     assert (mean[0, cut.train] != changed[0, cut.train]).any()

@@ -13,7 +13,8 @@ import jax
 import numpy as np
 import pytest
 
-from data_pipelines import batches, pack, prepare, shards, upstream
+from data_pipelines import pack, prepare, shards, upstream
+from data_pipelines.batching import plan
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.log_mel import LogMel, decode
@@ -167,7 +168,7 @@ def test_a_sweep_runs_over_states(prepared, tmp_path):
     packed.unlink()
     first, second = ((tmp_path / name / 'predictions.csv').read_text() for name in ('shards', 'packed'))
     assert first == second
-    resolved = batches.resolve_config(config)
+    resolved = plan.resolve_config(config)
     assert resolved.model.states == resolved.data.upstream == prepared.spec.name
     assert resolved.data.frames == (1 if prepared.kept == 'pooled' else 40)
 
@@ -176,9 +177,9 @@ def test_what_pooled_states_cannot_do_is_refused(tmp_path):
     """Of one frame an encoder of frames makes nothing, and normalisation by the utterance leaves nothing."""
     (tmp_path / 'folder' / 'hubert-3x16-pooled-00000001').mkdir(parents=True)
     with pytest.raises(UserError, match=r'tdnn_lstm hears many: set config\.model\.name=layer_sum'):
-        batches.resolve_config(configuration(tmp_path, **{'model.name': 'tdnn_lstm'}))
+        plan.resolve_config(configuration(tmp_path, **{'model.name': 'tdnn_lstm'}))
     with pytest.raises(UserError, match='set global, or speaker_transductive'):
-        batches.resolve_config(configuration(tmp_path, **{'data.normalise': 'speaker'}))
+        plan.resolve_config(configuration(tmp_path, **{'data.normalise': 'speaker'}))
     with pytest.raises(UserError, match=r'name it in config\.data\.upstream'):
         train.validate(configuration(tmp_path, **{'data.upstream': ''}))
 

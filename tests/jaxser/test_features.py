@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines import batches, log_mel
+from data_pipelines import log_mel
+from data_pipelines.batching import table
 from jaxser import features
 
 FRAMES = np.array([20, 9, 1], np.int32)
@@ -89,7 +90,7 @@ def test_the_statistics_of_an_utterance_alone_are_those_of_prepare():
         mel_BxTxM[b, t:] = np.nan
     batch = jax.jit(features.with_utterance_statistics)({'mel_BxTxM': mel_BxTxM, 'frames_B': frames})
     for b, t in enumerate(frames[:3]):
-        mean_M, scale_M = batches.standardizer(*log_mel.moments(mel_BxTxM[b, :t]))
+        mean_M, scale_M = table.standardizer(*log_mel.moments(mel_BxTxM[b, :t]))
         np.testing.assert_allclose(batch['mean_BxM'][b], mean_M, rtol=1e-7)
         np.testing.assert_allclose(batch['scale_BxM'][b], scale_M, rtol=1e-6)
         np.testing.assert_array_equal(batch['mel_BxTxM'][b, :t], mel_BxTxM[b, :t].astype(np.float32))

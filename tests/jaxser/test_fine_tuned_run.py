@@ -7,7 +7,8 @@ import pytest
 import tiny_config
 from safetensors.numpy import load_file, save_file
 
-from data_pipelines import batches, upstream
+from data_pipelines import upstream
+from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
 from data_pipelines.log_mel import LogMel
 from data_pipelines.prepare import parse_feature_spec, prepare_corpus
@@ -50,9 +51,9 @@ def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path,
 
 def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_path):
     """A sweep goes on with the same weights from elsewhere, and with others it does not."""
-    config = batches.resolve_config(configuration(heard, whisper))
+    config = plan.resolve_config(configuration(heard, whisper))
     shutil.copytree(whisper, tmp_path / 'moved')
-    moved = batches.resolve_config(configuration(heard, tmp_path / 'moved'))
+    moved = plan.resolve_config(configuration(heard, tmp_path / 'moved'))
     assert (moved.model.weights, moved.data.upstream) == (config.model.weights, config.data.upstream)
     place = Workdir(tmp_path / 'run', config)
     place.save_description(train.Task(config, train.validate(config)))
@@ -88,12 +89,12 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
 def test_what_does_not_fit_together_is_refused(heard, whisper, changes, said):
     """With what to do instead."""
     with pytest.raises(UserError, match=said):
-        batches.read_utterances(batches.resolve_config(configuration(heard, whisper, **changes)).data)
+        plan.read_utterances(plan.resolve_config(configuration(heard, whisper, **changes)).data)
 
 
 def test_what_has_no_time_is_not_masked(heard, whisper):
     """SpecAugment of samples, and of time in states that are pooled over it; elsewhere it is not refused."""
-    config = batches.resolve_config(configuration(heard, whisper, **{'sweep.time_mask': (0.1,)}))
+    config = plan.resolve_config(configuration(heard, whisper, **{'sweep.time_mask': (0.1,)}))
     train.validate(config)
     config.data.upstream = upstream.EncoderInput('wave', 160).name
     with pytest.raises(UserError, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are samples'):

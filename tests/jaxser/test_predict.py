@@ -17,7 +17,8 @@ import threadpoolctl
 import tiny_config
 
 import jaxser
-from data_pipelines import batches, log_mel, shards
+from data_pipelines import log_mel, shards
+from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
 from jaxser import answers, bundle, predict, step, train
 from jaxser.interfaces import Sizes
@@ -88,7 +89,7 @@ def test_features_are_those_of_the_shards_to_the_bit(model, swept, data, monkeyp
     threads, log_mel_of = [], log_mel.compute_log_mel
     infos = lambda: [b['num_threads'] for b in threadpoolctl.threadpool_info() if b['user_api'] == 'blas']  # noqa: E731
     monkeypatch.setattr(log_mel, 'compute_log_mel', lambda *a: (threads.extend(infos()), log_mel_of(*a))[1])
-    u = batches.make_split(Workdir.open(swept).config).utterances
+    u = plan.make_split(Workdir.open(swept).config).utterances
     mel_RxM, first = shards.read_all_features(u), 0
     for name, frames in zip(u.text['utterance'], u.frames_N):
         (stretch,) = model._read_recording(data.parent / name).segments

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from data_pipelines import batches
+from data_pipelines.batching.table import ExampleTable
 from data_pipelines.errors import UserError
 from data_pipelines.folds import Fold
 from jaxser import classifiers, evaluate, probe, summary
@@ -20,13 +20,13 @@ import made_up
 
 
 @pytest.fixture(scope='module')
-def table() -> batches.ExampleTable:
+def table() -> ExampleTable:
     """Eight speakers, of two sexes and languages, twelve utterances each; 0 to 3 train, 4 and 5 are dev, 6 and 7 are tested."""
     u = made_up.utterances(speakers=8, classes=('A', 'B', 'C'))
     speaker_N = np.repeat(np.arange(8), 12)
     u.text['language'] = np.where(speaker_N % 2, 'de', 'en')
     part = lambda *speakers: np.flatnonzero(np.isin(speaker_N, speakers))  # noqa: E731
-    return batches.ExampleTable(u, [Fold(0, 'one', part(0, 1, 2, 3), part(4, 5), part(6, 7))], 'global', True)
+    return ExampleTable(u, [Fold(0, 'one', part(0, 1, 2, 3), part(4, 5), part(6, 7))], 'global', True)
 
 
 def test_of_every_speaker_a_fifth_is_held_out(table):

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from data_pipelines import batches
+from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
 from jaxser import announce, bundle, checkpoint, cluster, memory, parallel, record, train
 from jaxser.methods import leace
@@ -241,8 +241,8 @@ def test_parts_of_the_training_part_are_one_program(data, plain, tmp_path, monke
     """Resident and streamed alike (1e-6); a part that is everything is plain training to the bit; only what is kept is read."""
     dials = {'sweep.per_class': (5, 99), 'sweep.lam': (0.5,)}
     read = []
-    training = batches.training_items
-    monkeypatch.setattr(batches, 'training_items', lambda folds, *rest: (read.append(folds), training(folds, *rest))[1])
+    training = plan.training_items
+    monkeypatch.setattr(plan, 'training_items', lambda folds, *rest: (read.append(folds), training(folds, *rest))[1])
     results = sweep(data, tmp_path / 'resident', **dials)
     said = capsys.readouterr().out
     assert 'config.sweep.per_class=99: 8 angry, 8 sad are all that training has.' in said
@@ -426,7 +426,7 @@ def test_the_forecast_of_memory_counts_the_selected_parameters_and_a_copy_of_the
     """Both lie beside the program while a step is measured: the bytes of real arrays."""
     config = tiny_config.get_config()
     config.data.dir = str(data)
-    config = batches.resolve_config(config)
+    config = plan.resolve_config(config)
     parts = train.validate(config)
     trainer = train.Trainer(parts[0], train.Task(config, parts), None, None)
     layout = trainer.groups[0].layout

@@ -20,7 +20,8 @@ import tiny_config
 from safetensors.flax import load_file, save_file
 
 import jaxser
-from data_pipelines import batches, pack, prepare
+from data_pipelines import pack, prepare
+from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
 from data_pipelines.upstream import EncoderStates
 from jaxser import bundle, card, export, predict, probe, step, train, upstream
@@ -248,11 +249,11 @@ def test_an_upstream_that_would_have_no_part_is_refused(over, tmp_path):
 def test_a_packed_corpus_says_by_which_weights_its_states_were_made(whisper):
     """So that a machine without the shards can make the model."""
     config = Workdir.open(whisper, str(whisper.parent / 'data')).config
-    known, spec = batches.read_encoder_record(config.data), batches.feature_spec(config.data)
+    known, spec = plan.read_encoder_record(config.data), plan.feature_spec(config.data)
     folder = prepare.find_dataset(config.data.dir, 'folder', spec)
     pack.write_npz(folder, pack.npz_path(config.data.dir, 'folder', spec))
     shutil.rmtree(folder.parent)
-    assert batches.read_encoder_record(config.data) == known
+    assert plan.read_encoder_record(config.data) == known
     assert known['sha256'] == upstream.read_encoder(whisper.parent / 'encoder').sha256
 
 

@@ -6,7 +6,9 @@ from made_up import utterances
 from ml_collections import ConfigDict
 
 from configs import base
-from data_pipelines import batches, folds, shards
+from data_pipelines import folds, shards
+from data_pipelines.batching import feeds, plan
+from data_pipelines.batching.table import NORMALISATIONS, ExampleTable
 from data_pipelines.errors import UserError
 
 CONFIG = ConfigDict({'batch': 5, 'order_seed': 0, 'frames': 40})
@@ -27,8 +29,8 @@ def made(u):
 def test_an_epoch_sees_the_training_part_and_nobody_else(u, made):
     """Every training utterance comes before any comes again; no other ever does."""
     for fold in made:
-        steps = batches.steps_per_epoch(made, 5)
-        rows, crop = batches.epoch_order(fold, 0, steps, 5, 0)
+        steps = plan.steps_per_epoch(made, 5)
+        rows, crop = plan.epoch_order(fold, 0, steps, 5, 0)
         assert set(rows.ravel()) == set(fold.train)
         assert len(set(rows.ravel()[: len(fold.train)])) == len(fold.train)
         assert ((crop >= 0) & (crop < 1)).all()
@@ -36,7 +38,7 @@ def test_an_epoch_sees_the_training_part_and_nobody_else(u, made):
 
 def test_the_order_is_a_function_of_seed_fold_and_epoch(made):
     """The same three give the same order; another of any of them gives another."""
-    order = lambda fold, epoch, seed: batches.epoch_order(fold, epoch, 4, 5, seed)[0].tolist()  # noqa: E731
+    order = lambda fold, epoch, seed: plan.epoch_order(fold, epoch, 4, 5, seed)[0].tolist()  # noqa: E731
     assert order(made[0], 1, 2) == order(made[0], 1, 2)
     assert order(made[0], 1, 2) != order(made[0], 2, 2)
     assert order(made[0], 1, 2) != order(made[0], 1, 3)
@@ -45,12 +47,12 @@ def test_the_order_is_a_function_of_seed_fold_and_epoch(made):
 @pytest.mark.parametrize('fold_DxF', [ONE, TWO])
 def test_a_device_trains_on_the_batches_of_its_folds(u, made, fold_DxF):
     """Device by step by fold by example: what `order` says, whatever other folds there are."""
-    (item,) = batches.training_items(made, fold_DxF, u, 3, 7, 7, CONFIG)
+    (item,) = plan.training_items(made, fold_DxF, u, 3, 7, 7, CONFIG)
     assert item.row.shape == (len(fold_DxF), 7, fold_DxF.shape[1], 5)
     for d, f in np.ndindex(fold_DxF.shape):
-        row_SxB, crop_SxB = batches.epoch_order(made[fold_DxF[d, f]], 3, 7, 5, 0)
+        row_SxB, crop_SxB = plan.epoch_order(made[fold_DxF[d, f]], 3, 7, 5, 0)
         np.testing.assert_array_equal(item.row[d, :, f], row_SxB)
-        np.testing.assert_array_equal(item.start[d, :, f], batches.crop_starts(u.frames_N[row_SxB], crop_SxB, 40))
+        np.testing.assert_array_equal(item.start[d, :, f], plan.crop_starts(u.frames_N[row_SxB], crop_SxB, 40))
         assert (item.fold[d, :, f] == fold_DxF[d, f]).all()
     assert (item.part, item.epoch, item.steps, item.frames, item.is_last) == ('train', 3, 7, 40, True)
 
@@ -58,8 +60,8 @@ def test_a_device_trains_on_the_batches_of_its_folds(u, made, fold_DxF):
 @pytest.mark.parametrize('fold_DxF', [ONE, TWO])
 def test_chunks_of_any_length_hold_the_same_steps(u, made, fold_DxF):
     """Cutting an epoch into chunks changes neither rows nor cuts; what fills the last chunk is not counted as a step."""
-    whole, *_ = batches.training_items(made, fold_DxF, u, 0, 7, 7, CONFIG)
-    parts = list(batches.training_items(made, fold_DxF, u, 0, 7, 3, CONFIG))
+    whole, *_ = plan.training_items(made, fold_DxF, u, 0, 7, 7, CONFIG)
+    parts = list(plan.training_items(made, fold_DxF, u, 0, 7, 3, CONFIG))
     assert [(p.row.shape[1], p.steps, p.is_last) for p in parts] == [(3, 3, False), (3, 3, False), (3, 1, True)]
     for name in ('row', 'start', 'fold'):
         pieces = [getattr(p, name)[:, : p.steps] for p in parts]
@@ -68,7 +70,7 @@ def test_chunks_of_any_length_hold_the_same_steps(u, made, fold_DxF):
 
 def test_a_cut_lies_within_the_utterance(u, made):
     """A longer utterance is cut at a frame that leaves enough; a shorter one begins at its first frame."""
-    item, *_ = batches.training_items(made, ONE, u, 0, 7, 7, CONFIG)
+    item, *_ = plan.training_items(made, ONE, u, 0, 7, 7, CONFIG)
     frames = u.frames_N[item.row]
     assert (item.start[frames <= 40] == 0).all()
     assert (item.start + 40 <= np.maximum(frames, 40)).all()
@@ -79,7 +81,7 @@ def test_a_cut_lies_within_the_utterance(u, made):
 @pytest.mark.parametrize('size', [3, 64])
 def test_scoring_reads_every_utterance_of_the_part_whole_and_once(u, made, fold_DxF, size):
     """No utterance is cut or left out, whatever the batch size; `all_folds` says so of the folds of other machines too."""
-    items = list(batches.evaluation_items(made, fold_DxF, u, 'test', 0, size))
+    items = list(plan.evaluation_items(made, fold_DxF, u, 'test', 0, size))
     assert [i.is_last for i in items] == [False] * (len(items) - 1) + [True]
     for f, fold in enumerate(made):
         rows = np.concatenate([i.global_row[f] for i in items])
@@ -95,14 +97,14 @@ def test_scoring_reads_every_utterance_of_the_part_whole_and_once(u, made, fold_
 @pytest.mark.parametrize(('frames', 'padded'), [(1, 1), (2, 100), (100, 100), (101, 150), (151, 200), (201, 300), (3000, 3200)])
 def test_lengths_are_few(frames, padded):
     """Whole utterances are padded to powers of two, and to halves between them, of 100 frames; a single frame is not."""
-    assert batches.padded_length(frames) == padded
+    assert plan.padded_length(frames) == padded
 
 
-@pytest.mark.parametrize('how', [n for n in batches.NORMALISATIONS if n != 'none'])
+@pytest.mark.parametrize('how', [n for n in NORMALISATIONS if n != 'none'])
 def test_normalisation_uses_only_what_it_says(u, made, how):
     """Of a tested stranger. utterance, speaker: its own frames; global: the training part's; transductive: the speaker's."""
-    table = batches.ExampleTable(u, made, how, balanced=False)
-    item = next(batches.evaluation_items(made, TWO, u, 'test', 0, 64))
+    table = ExampleTable(u, made, how, balanced=False)
+    item = next(plan.evaluation_items(made, TWO, u, 'test', 0, 64))
     batch = table.make_batch(item)
     for d, f in np.ndindex(TWO.shape):
         fold = made[TWO[d, f]]
@@ -123,7 +125,7 @@ def test_normalisation_uses_only_what_it_says(u, made, how):
 
 def test_without_normalisation_features_stay_as_they_are(u, made):
     """Mean 0 and scale 1, in every fold."""
-    batch = batches.ExampleTable(u, made, 'none', balanced=False).make_batch(next(batches.evaluation_items(made, TWO, u, 'test', 0, 64)))
+    batch = ExampleTable(u, made, 'none', balanced=False).make_batch(next(plan.evaluation_items(made, TWO, u, 'test', 0, 64)))
     assert not batch['mean_BxM'].any()
     assert (batch['scale_BxM'] == 1).all()
     assert batch['mean_BxM'].shape[-1] == u.bands
@@ -135,7 +137,7 @@ def test_a_speaker_s_statistics_are_of_what_training_hears_of_them(adapt):
     u = utterances(speakers=3, per_class=20)
     u.text['speaker'][0] = ''
     made = folds.make_folds(u, folds.Protocol('speaker_dependent', 4, adapt=adapt))
-    table = batches.ExampleTable(u, made, 'speaker', balanced=False)
+    table = ExampleTable(u, made, 'speaker', balanced=False)
     mean_NxM = u.mean_NxM.astype(float)
     for f, fold in enumerate(made):
         heard = np.concatenate([fold.train, fold.adapt])
@@ -150,10 +152,10 @@ def test_a_batch_that_adapts_is_half_source_half_target_without_labels():
     u = utterances(speakers=6)
     u.text['corpus'] = np.where(np.arange(len(u)) < 32, 'a', 'b')
     made = folds.make_folds(u, folds.Protocol('source_target', 2, ('a',), ('b',), 'others'))
-    steps = batches.steps_per_epoch(made, 5)
+    steps = plan.steps_per_epoch(made, 5)
     assert steps == -(-len(made[0].train) // 2)
-    table = batches.ExampleTable(u, made, 'global', balanced=True)
-    (item,) = batches.training_items(made, np.array([[0, 1]]), u, 0, steps, steps, CONFIG)
+    table = ExampleTable(u, made, 'global', balanced=True)
+    (item,) = plan.training_items(made, np.array([[0, 1]]), u, 0, steps, steps, CONFIG)
     batch = table.make_batch(item)
     for f, fold in enumerate(made):
         row_SxB = item.row[0, :, f]
@@ -164,7 +166,7 @@ def test_a_batch_that_adapts_is_half_source_half_target_without_labels():
         assert batch['corpus_seen_K'][0, 0, f].tolist() == [1, 1]
         seen = set(table.domains['speaker'][batch['speaker_seen_K'][0, 0, f] > 0])
         assert seen == set(u.text['speaker'][np.concatenate([fold.train, fold.adapt])])
-    item = next(batches.evaluation_items(made, np.array([[0, 1]]), u, 'test', 0, 64))
+    item = next(plan.evaluation_items(made, np.array([[0, 1]]), u, 'test', 0, 64))
     assert (table.make_batch(item)['labelled_B'] > 0).sum() == (item.row >= 0).sum(), 'and in scoring nothing is taken away'
 
 
@@ -174,9 +176,9 @@ def test_an_unknown_speaker_is_no_domain():
     u.text['speaker'][:8] = ''
     u.text['session'] = np.array([f'Ses{n // 16}' for n in range(len(u))])
     made = folds.make_folds(u, folds.Protocol('leave_one_session_out'))
-    table = batches.ExampleTable(u, made, 'global', balanced=True)
+    table = ExampleTable(u, made, 'global', balanced=True)
     assert table.domains['speaker'].tolist() == ['s01', 's02', 's03', 's04', 's05']
-    item = next(batches.evaluation_items(made, np.array([[0]]), u, 'test', 0, 64))
+    item = next(plan.evaluation_items(made, np.array([[0]]), u, 'test', 0, 64))
     assert (table.make_batch(item)['speaker_B'][item.row >= 0] == -1).sum() == 8
 
 
@@ -185,7 +187,7 @@ def test_balanced_weights_give_every_class_the_same_total(made):
     u = utterances(speakers=6, per_class=4)
     u.text['emotion'] = u.text['emotion'].copy()
     u.text['emotion'][::3] = 'sad'
-    table = batches.ExampleTable(u, folds.make_folds(u, THREE), 'global', balanced=True)
+    table = ExampleTable(u, folds.make_folds(u, THREE), 'global', balanced=True)
     for f, fold in enumerate(table.folds):
         weights = table.weight_FxC[f][table.emotion_N[fold.train]]
         totals = [weights[table.emotion_N[fold.train] == c].sum() for c in range(2)]
@@ -195,14 +197,14 @@ def test_balanced_weights_give_every_class_the_same_total(made):
 
 def test_a_batch_knows_the_folds_own_speakers(u, made):
     """`speaker_seen_K` marks the training speakers of the fold and no others; padding has no label and no frames."""
-    table = batches.ExampleTable(u, made, 'global', balanced=True)
-    item = next(batches.training_items(made, TWO, u, 0, 7, 7, CONFIG))
+    table = ExampleTable(u, made, 'global', balanced=True)
+    item = next(plan.training_items(made, TWO, u, 0, 7, 7, CONFIG))
     batch = table.make_batch(item)
     for d, f in np.ndindex(TWO.shape):
         seen = set(table.domains['speaker'][batch['speaker_seen_K'][d, 0, f] > 0])
         assert seen == set(u.text['speaker'][made[TWO[d, f]].train])
         assert set(table.domains['speaker'][batch['speaker_B'][d, :, f].ravel()]) <= seen
-    item = next(batches.evaluation_items(made, TWO, u, 'test', 0, 64))
+    item = next(plan.evaluation_items(made, TWO, u, 'test', 0, 64))
     batch, nobody = table.make_batch(item), item.row < 0
     assert nobody.any()
     assert (batch['frames_B'][nobody] == 0).all()
@@ -212,17 +214,17 @@ def test_a_batch_knows_the_folds_own_speakers(u, made):
 
 def test_the_frames_of_a_cut_are_those_that_are_left_of_the_utterance(u, made):
     """At most what a training example has room for."""
-    item = next(batches.training_items(made, TWO, u, 0, 7, 7, CONFIG))
-    frames = batches.ExampleTable(u, made, 'global', balanced=True).make_batch(item)['frames_B']
+    item = next(plan.training_items(made, TWO, u, 0, 7, 7, CONFIG))
+    frames = ExampleTable(u, made, 'global', balanced=True).make_batch(item)['frames_B']
     np.testing.assert_array_equal(frames, np.minimum(u.frames_N[item.row], 40))
 
 
 def test_resident_features_are_found_where_those_of_the_utterance_begin(u, made):
     """`first_B` counts the frames of all utterances before, and those cut off; an example ends where its utterance does."""
-    table = batches.ExampleTable(u, made, 'global', balanced=True)
-    items = [*batches.training_items(made, TWO, u, 0, 7, 3, CONFIG), *batches.evaluation_items(made, TWO, u, 'test', 0, 64)]
+    table = ExampleTable(u, made, 'global', balanced=True)
+    items = [*plan.training_items(made, TWO, u, 0, 7, 3, CONFIG), *plan.evaluation_items(made, TWO, u, 'test', 0, 64)]
     before = [int(u.frames_N[:n].sum()) for n in range(len(u))]
-    for (item, batch), expected in zip(batches.resident_feed(table, items), items, strict=True):
+    for (item, batch), expected in zip(feeds.resident_feed(table, items), items, strict=True):
         assert item is expected
         assert batch['first_B'].dtype == np.int32
         for at in np.ndindex(item.row.shape):
@@ -238,7 +240,7 @@ def two_corpora():
     a, b = utterances(speakers=6), utterances(speakers=4, classes=('bored', 'sad'))
     b.text['corpus'] = np.full(len(b), 'y')
     u = shards.concatenate_datasets([a, b])
-    return batches.keep_labelled(u, 'native', ('y',))[0]
+    return plan.keep_labelled(u, 'native', ('y',))[0]
 
 
 @pytest.mark.parametrize(
@@ -248,8 +250,8 @@ def test_identity_examples_follow_and_change_nothing_of_the_emotion_examples(pro
     """As many, in an order of their own, of those whose domain is forgotten; rows and cuts of the first are those without."""
     u = two_corpora() if protocol.identity else utterances(speakers=6)
     made = folds.make_folds(u, protocol)
-    (plain,) = batches.training_items(made, ONE, u, 3, 9, 9, CONFIG)
-    (item,) = batches.training_items(made, ONE, u, 3, 9, 9, CONFIG, True)
+    (plain,) = plan.training_items(made, ONE, u, 3, 9, 9, CONFIG)
+    (item,) = plan.training_items(made, ONE, u, 3, 9, 9, CONFIG, True)
     assert (plain.identity_count, item.identity_count, item.row.shape) == (0, 5, (1, 9, 3, 10))
     np.testing.assert_array_equal(item.row[..., :5], plain.row)
     np.testing.assert_array_equal(item.start[..., :5], plain.start)
@@ -259,7 +261,7 @@ def test_identity_examples_follow_and_change_nothing_of_the_emotion_examples(pro
         assert set(rows) <= set(fold.domain_rows)
         assert len(set(rows[: len(fold.domain_rows)])) == min(len(fold.domain_rows), len(rows))
         assert rows.tolist() != item.row[0, :, f, :5].ravel().tolist()
-    (again,) = batches.training_items(made, ONE, u, 4, 9, 9, CONFIG, True)
+    (again,) = plan.training_items(made, ONE, u, 4, 9, 9, CONFIG, True)
     assert again.row[..., 5:].tolist() != item.row[..., 5:].tolist()
 
 
@@ -268,8 +270,8 @@ def test_nobody_is_told_the_emotion_of_an_identity_example(identity):
     """No weight, even where it is a training utterance; K is the speakers of the identity batches."""
     u = two_corpora() if identity else utterances(speakers=6)
     made = folds.make_folds(u, folds.Protocol(folds=3, identity=identity))
-    table = batches.ExampleTable(u, made, 'global', balanced=True)
-    (item,) = batches.training_items(made, ONE, u, 0, 7, 7, CONFIG, True)
+    table = ExampleTable(u, made, 'global', balanced=True)
+    (item,) = plan.training_items(made, ONE, u, 0, 7, 7, CONFIG, True)
     batch = table.make_batch(item)
     assert (batch['labelled_B'][..., :5] > 0).all()
     assert (batch['labelled_B'][..., 5:] == 0).all()
@@ -285,7 +287,7 @@ def test_identity_examples_are_normalised_as_the_key_says(how):
     """global: by the fold's training part, which they are not of; speaker: by all that training hears of theirs."""
     u = two_corpora()
     made = folds.make_folds(u, folds.Protocol(folds=3, identity=('y',)))
-    table = batches.ExampleTable(u, made, how, balanced=True)
+    table = ExampleTable(u, made, how, balanced=True)
     for f, fold in enumerate(made):
         row = fold.identity[-1]
         own = fold.identity[u.text['speaker'][fold.identity] == u.text['speaker'][row]]
@@ -298,17 +300,17 @@ def test_corpora_of_identity_batches_need_no_class():
     """All of them stay, without their emotion, and none of them is counted as left out."""
     u = utterances(classes=('angry', 'fear'))
     u.text['corpus'] = np.where(np.arange(len(u)) < 8, 'y', 'x')
-    kept, left_out = batches.keep_labelled(u, 'four', ('y',))
+    kept, left_out = plan.keep_labelled(u, 'four', ('y',))
     assert kept.text['emotion'].tolist() == [''] * 8 + ['angry'] * 20
     assert left_out == {'fear': 20}
     with pytest.raises(UserError, match='No utterance has a class'):
-        batches.keep_labelled(u[np.arange(8)], 'four', ('y',))
+        plan.keep_labelled(u[np.arange(8)], 'four', ('y',))
 
 
 def test_a_label_space_drops_and_counts_what_it_lacks():
     """In four classes excited is happy, and fear is left out and counted."""
     u = utterances(classes=('angry', 'excited', 'fear'))
-    kept, left_out = batches.keep_labelled(u, 'four')
+    kept, left_out = plan.keep_labelled(u, 'four')
     assert set(kept.text['emotion']) == {'angry', 'happy'}
     assert left_out == {'fear': 24}
     assert len(kept) == 48
@@ -318,7 +320,7 @@ def resolved(**changes):
     config = base.get_config()
     config.data.dir = 'nowhere'
     config.update_from_flattened_dict(changes)
-    return batches.resolve_config(config)
+    return plan.resolve_config(config)
 
 
 def test_names_come_from_a_shell_with_commas():
@@ -350,7 +352,7 @@ def test_corpora_of_identity_batches_are_read_beside():
 
 def test_a_csv_is_not_trained_on_for_the_sake_of_its_identities(monkeypatch):
     """One of its corpora is named; the others would train."""
-    monkeypatch.setattr(batches, 'read_fingerprints', lambda config: {'folder': 'there'})
+    monkeypatch.setattr(plan, 'read_fingerprints', lambda config: {'folder': 'there'})
     with pytest.raises(UserError, match='name folder in config'):
         resolved(**{'data.corpora': ('emodb',), 'protocol.identity': ('mine',)})
     config = resolved(**{'data.corpora': ('emodb', 'folder'), 'protocol.identity': ('mine',)})
@@ -360,10 +362,10 @@ def test_a_csv_is_not_trained_on_for_the_sake_of_its_identities(monkeypatch):
 def test_only_what_is_wanted_is_kept_and_the_rest_is_counted():
     """By one value of a column or several; '' keeps all."""
     u = utterances(speakers=3, per_class=2)
-    kept, left_out = batches.filter_utterances(u, 'speaker=s00,s02')
+    kept, left_out = plan.filter_utterances(u, 'speaker=s00,s02')
     assert set(kept.text['speaker']) == {'s00', 's02'}
     assert (len(kept), left_out) == (8, {'speaker=s01': 4})
-    everybody, nothing = batches.filter_utterances(u, '')
+    everybody, nothing = plan.filter_utterances(u, '')
     assert everybody is u
     assert nothing == {}
 
@@ -381,12 +383,12 @@ def test_only_what_is_wanted_is_kept_and_the_rest_is_counted():
 def test_what_nobody_has_is_refused(wanted, said):
     """An unknown column, and a value that is not there, with those that are."""
     with pytest.raises(UserError, match=said):
-        batches.filter_utterances(utterances(), wanted)
+        plan.filter_utterances(utterances(), wanted)
 
 
 def test_what_is_left_out_is_said_with_its_reason():
     """What data.only leaves out has another reason than what has no class."""
-    split = batches.Split(utterances(), [], '', {'style=scripted': 7, 'fear': 3, 'other': 2}, 0)
+    split = plan.Split(utterances(), [], '', {'style=scripted': 7, 'fear': 3, 'other': 2}, 0)
     assert split.describe_left_out('four') == [
         'Left out, by config.data.only: 7 style=scripted.',
         "Left out, having no class in 'four': 3 fear, 2 other.",

@@ -1,11 +1,9 @@
 """Which utterances make which batch: a function of (order seed, fold, epoch) alone, known without any features."""
 
-import collections
-import contextlib
 import copy
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,23 +16,12 @@ from data_pipelines.folds import Fold, Protocol, hash_folds, identity_mask, make
 from data_pipelines.log_mel import LogMel
 from data_pipelines.shards import Utterances
 
-NORMALISATIONS = {
-    'utterance': '',
-    'global': '',
-    'speaker': ', strangers by their utterance',
-    'speaker_transductive': ', by all their utterances, tested ones too',
-    'none': '',
-}
-DOMAINS = ('speaker', 'language', 'corpus')
-MIN_VARIANCE = 1e-4  # of a band that is normalised: one that hardly varies is not blown up
 MAX_LISTED_VALUES = 20  # values of a column that a refusal lists
-
 
 def feature_spec(config) -> LogMel | upstream.EncoderStates | upstream.EncoderInput:
     """What the features of `config.data` are."""
     name = config.get('upstream')  # a model of an earlier jaxser does not say
     return upstream.spec_from_name(name) if name else LogMel(**config.features)
-
 
 def find_datasets(config) -> list[Path]:
     """Where the data sets of `config.corpora` lie, an .npz before shards; says how to get those that are not there."""
@@ -70,16 +57,13 @@ def find_datasets(config) -> list[Path]:
         found.append(folder)
     return found
 
-
 def read_utterances(config) -> Utterances:
     """The columns of the data sets of `config.corpora`."""
     found = find_datasets(config)
     return shards.concatenate_datasets([pack.read_columns(p) if p.suffix == '.npz' else shards.read_columns(p) for p in found])
 
-
 def _read_fingerprint(folder: Path) -> str:
     return prepare.read_record(folder)['fingerprint']
-
 
 def read_fingerprints(config) -> dict[str, str]:
     """What tells the prepared data sets of `config.corpora` from others of the same name; without those that are not there."""
@@ -92,7 +76,6 @@ def read_fingerprints(config) -> dict[str, str]:
             found[name] = one
     return found
 
-
 def read_encoder_record(config) -> dict:
     """What was noted of the encoder when the states of the data sets were computed: name, sha256, folder, format, ..."""
     place = find_datasets(config)[0]
@@ -100,7 +83,6 @@ def read_encoder_record(config) -> dict:
     if 'sha256' not in found:
         raise UserError(f'{place} does not say by which weights its states were made. Remove it and prepare the corpus again.')
     return found
-
 
 def filter_utterances(utterances: Utterances, selection: str) -> tuple[Utterances, dict[str, int]]:
     """The utterances that `selection` names, as 'column=value,value' ('' names all), and the counts of the others by their value."""
@@ -119,7 +101,6 @@ def filter_utterances(utterances: Utterances, selection: str) -> tuple[Utterance
     others = {f'{column}={v}': int(n) for v, n in zip(there, count) if v not in chosen}
     return utterances[np.flatnonzero(np.isin(value_N, chosen))], others
 
-
 def keep_labelled(utterances: Utterances, label_space: str, identity_corpora: tuple[str, ...] = ()) -> tuple[Utterances, dict[str, int]]:
     """The utterances that have a class in the label space, their emotion replaced by it, and the counts of those left out.
 
@@ -137,7 +118,6 @@ def keep_labelled(utterances: Utterances, label_space: str, identity_corpora: tu
     kept = utterances[np.flatnonzero(keep_N)]
     kept.text['emotion'] = class_N[keep_N]
     return kept, left_out
-
 
 def resolve_config(config):
     """The configuration with the data sets that its protocol names; a name that is no corpus of ours is one of your CSV's."""
@@ -206,7 +186,6 @@ def resolve_config(config):
         )
     return config
 
-
 class Split(NamedTuple):
     """What a configuration trains, chooses and tests on."""
 
@@ -224,7 +203,6 @@ class Split(NamedTuple):
                 said.append(f'Left out, {why}: {what}.')
         return said + ([f'Left out, in no part of this protocol: {self.unused}.'] if self.unused else [])
 
-
 def make_split(config) -> Split:
     """Reads the columns of a resolved configuration's data sets, maps their labels and cuts them into folds."""
     protocol = Protocol(**config.protocol)
@@ -234,16 +212,13 @@ def make_split(config) -> Split:
     used = np.unique(np.concatenate([part for f in made for part in (f.train, f.dev, f.test, f.adapt, f.identity)]))
     return Split(utterances, made, hash_folds(utterances, made), others | left_out, len(utterances) - len(used))
 
-
 def batch_shares(fold: Fold, batch_size: int) -> list[tuple[np.ndarray, int]]:
     """Whose utterances make a batch, and how many: the training part alone, or half and half with what it adapts to."""
     return [(fold.train, batch_size // 2), (fold.adapt, batch_size - batch_size // 2)] if len(fold.adapt) else [(fold.train, batch_size)]
 
-
 def steps_per_epoch(folds: list[Fold], batch_size: int) -> int:
     """The same in every fold: enough for the largest training part to be seen once."""
     return max(-(-len(f.train) // batch_shares(f, batch_size)[0][1]) for f in folds)
-
 
 def epoch_order(fold: Fold, epoch: int, steps: int, batch_size: int, order_seed: int, identity_count: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """row_SxB and crop_SxB of an epoch: permutations of a part of the fold, begun anew when one is used up.
@@ -264,16 +239,13 @@ def epoch_order(fold: Fold, epoch: int, steps: int, batch_size: int, order_seed:
     rows, crops = (np.concatenate(x, axis=1) for x in zip(*heard))
     return rows, crops
 
-
 def crop_starts(frames: np.ndarray, crop: np.ndarray, T: int) -> np.ndarray:
     """The first frame of a cut of T frames."""
     return np.floor(crop * (np.maximum(frames - T, 0) + 1)).astype(np.int64)
 
-
 def padded_length(frames: int) -> int:
     """The number of frames to which a batch of whole utterances is padded: few values, so that few programs are compiled."""
     return min(T for T in (1, *(n << k for k in range(20) for n in (100, 150))) if frames <= T)
-
 
 def whole_utterance_batches(utterances: Utterances, parts: list[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Whole utterances of a part of each fold, the longest first: (row_FxB, start_FxB, T); row -1 where a fold has no more."""
@@ -285,7 +257,6 @@ def whole_utterance_batches(utterances: Utterances, parts: list[np.ndarray], bat
             rows[f, : len(some)] = some
         longest = int(utterances.frames_N[rows[rows >= 0]].max())
         yield rows, np.zeros_like(rows), padded_length(longest)
-
 
 @dataclasses.dataclass(frozen=True)
 class Item:
@@ -301,7 +272,6 @@ class Item:
     is_last: bool = False  # of this part in this epoch
     identity_count: int = 0  # in training, how many examples at the end of B are identity examples, whose emotion nobody is told
     global_row: np.ndarray | None = None  # in scoring, the rows of every fold, those of other machines too
-
 
 def training_items(
     folds: list[Fold],
@@ -326,120 +296,9 @@ def training_items(
         fold = np.broadcast_to(fold_DxF[:, None], row.shape[:-1])
         yield Item('train', epoch, fold, row, first, config.frames, to - at, to == steps, identity_count=more)
 
-
 def evaluation_items(folds: list[Fold], fold_DxF: np.ndarray, utterances: Utterances, part: str, epoch: int, batch_size: int) -> Iterator[Item]:
     """A part of each fold in batches of whole utterances."""
     every = list(whole_utterance_batches(utterances, [getattr(f, part) for f in folds], batch_size))
     for n, (row, first, frames) in enumerate(every):
         last = n == len(every) - 1
         yield Item(part, epoch, fold_DxF, row[fold_DxF], first[fold_DxF], frames, is_last=last, global_row=row)
-
-
-class ExampleTable:
-    """All of a batch but its features, by row: labels, domains, weights and the normalisation that the protocol allows."""
-
-    def __init__(self, utterances: Utterances, folds: list[Fold], normalisation: str, balanced: bool):
-        self.utterances, self.folds = utterances, folds
-        self.classes, self.emotion_N = index_values(utterances.text['emotion'])
-        self.domains, self.domain_N, self.seen = {}, {}, {}
-        for name in DOMAINS:
-            self.domains[name], self.domain_N[name] = known, _ = index_values(utterances.text[name])
-            heard = [self.domain_N[name][f.domain_rows] for f in folds]
-            self.seen[name] = np.stack([np.isin(np.arange(len(known)), h) for h in heard]).astype(np.float32)
-        self.weight_FxC = np.stack([self._class_weights(f, balanced) for f in folds])
-        everyone = np.arange(len(utterances))
-        self.target_FxN = np.stack([np.isin(everyone, np.concatenate([f.test, f.adapt])) for f in folds])
-        self.normalisation = normalisation
-        self.mean, self.scale, self.moments_index_FxN = self._choose_moments(normalisation)
-
-    def _class_weights(self, fold: Fold, balanced: bool) -> np.ndarray:
-        """The weight of an example of each class, 1 on average: equal, or in inverse proportion to the training counts."""
-        count_C = np.bincount(self.emotion_N[fold.train], minlength=len(self.classes))
-        weight_C = len(fold.train) / (len(self.classes) * np.maximum(count_C, 1)) if balanced else np.ones(len(count_C))
-        return weight_C.astype(np.float32)
-
-    def _choose_moments(self, normalisation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """mean and scale, first those of every utterance alone, then of groups; and which of them an utterance has in a fold.
-
-        The groups are each fold's training part, or the utterances of a speaker that the fold's training hears, or all of them.
-        """
-        u, (F, N) = self.utterances, self.target_FxN.shape
-        if normalisation == 'none':
-            return np.zeros((1, u.bands), np.float32), np.ones((1, u.bands), np.float32), np.zeros((F, N), np.int32)
-        speaker_N, everyone = self.domain_N['speaker'], np.arange(N)
-        at_FxN = np.tile(everyone.astype(np.int32), (F, 1))
-        groups: list[np.ndarray] = []
-        for f, fold in enumerate(self.folds):
-            if normalisation == 'global':
-                at_FxN[f] = N + len(groups)
-                groups.append(fold.train)
-            elif normalisation == 'speaker' or (normalisation == 'speaker_transductive' and not f):
-                heard = np.concatenate([fold.seen, fold.identity]) if normalisation == 'speaker' else everyone
-                for speaker in np.unique(speaker_N[heard][speaker_N[heard] >= 0]):
-                    at_FxN[f if normalisation == 'speaker' else slice(None), speaker_N == speaker] = N + len(groups)
-                    groups.append(heard[speaker_N[heard] == speaker])
-        pooled = [_pool_moments(u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows]) for rows in groups]
-        mean, variance = (np.stack([*own, *(p[i] for p in pooled)]) for i, own in enumerate((u.mean_NxM, u.variance_NxM)))
-        return *standardizer(mean, variance), at_FxN
-
-    def make_batch(self, item: Item) -> dict[str, np.ndarray]:
-        """A Batch of numpy arrays but for its features, whose arrays lead with the shape of `item.row`, or of `item.fold`."""
-        u, real = self.utterances, item.row >= 0
-        rows = np.where(real, item.row, 0)
-        fold = np.broadcast_to(item.fold[..., None], rows.shape)
-        at, emotion = self.moments_index_FxN[fold, rows], self.emotion_N[rows]
-        target = real & self.target_FxN[fold, rows]
-        labelled = real & ~target if item.part == 'train' else real
-        labelled &= np.arange(rows.shape[-1]) < rows.shape[-1] - item.identity_count
-        return {
-            'frames_B': np.where(real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0).astype(np.int32),
-            'mean_BxM': self.mean[at],
-            'scale_BxM': self.scale[at],
-            'emotion_B': emotion,
-            'target_B': target.astype(np.float32),
-            'labelled_B': np.where(labelled, self.weight_FxC[fold, emotion], 0).astype(np.float32),
-            **{f'{d}_B': self.domain_N[d][rows] for d in DOMAINS},
-            **{f'{d}_seen_K': self.seen[d][item.fold] for d in DOMAINS},
-        }
-
-
-def resident_feed(table: ExampleTable, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
-    """Each item with its batch, for features that are on the device: `first_B` says where there those of an example begin."""
-    frames_N = table.utterances.frames_N
-    first_N = np.cumsum(frames_N) - frames_N
-    for item in items:
-        first = np.where(item.row >= 0, first_N[item.row] + item.start, 0)
-        yield item, table.make_batch(item) | {'first_B': first.astype(np.int32)}
-
-
-def streaming_feed(table: ExampleTable, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
-    """Each item with its batch and its features, read ahead from the shards."""
-    announced: collections.deque[Item] = collections.deque()
-
-    def requests():
-        for item in items:
-            announced.append(item)
-            yield item.row, item.start, item.frames
-
-    with contextlib.closing(shards.stream_features(table.utterances, requests())) as features:
-        for mel in features:
-            item = announced.popleft()
-            yield item, table.make_batch(item) | {'mel_BxTxM': mel}
-
-
-def index_values(value_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values in alphabetical order, and index_N among them; '' is none of them, and has the index -1."""
-    known = np.unique(value_N[value_N != ''])
-    return known, np.where(value_N == '', -1, np.searchsorted(known, value_N)).astype(np.int32)
-
-
-def _pool_moments(frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance over all frames of several utterances."""
-    weight_Nx1 = (frames_N / frames_N.sum())[:, None].astype(np.float64)
-    mean_M = (weight_Nx1 * mean_NxM).sum(0)
-    return mean_M, (weight_Nx1 * (variance_NxM + (mean_NxM - mean_M) ** 2)).sum(0)
-
-
-def standardizer(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and scale, by which features come to mean 0 and variance 1."""
-    return mean.astype(np.float32), (1 / np.sqrt(np.maximum(variance, MIN_VARIANCE))).astype(np.float32)
