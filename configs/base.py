@@ -7,7 +7,7 @@ import dataclasses
 
 from ml_collections import ConfigDict, FieldReference
 
-from data_pipelines.log_mel import LogMel
+from data_pipelines.features.log_mel import LogMel
 
 
 def get_config() -> ConfigDict:

@@ -13,10 +13,12 @@ import apache_beam as beam
 import threadpoolctl
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from data_pipelines import builder, log_mel, prepare
+from data_pipelines import builder, prepare
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.log_mel import LogMel, Rejection
+from data_pipelines.features import log_mel
+from data_pipelines.features.decode import Rejection
+from data_pipelines.features.log_mel import LogMel
 
 
 def make_pipeline_options(arguments: list[str], workers: int) -> PipelineOptions:

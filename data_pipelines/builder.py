@@ -16,8 +16,10 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from data_pipelines.corpora import Corpus, Utterance
-from data_pipelines.log_mel import SIGNATURE_SIZE, LogMel, Rejection
-from data_pipelines.upstream import EncoderInput, EncoderStates
+from data_pipelines.features.decode import Rejection
+from data_pipelines.features.log_mel import LogMel
+from data_pipelines.features.signature import SIGNATURE_SIZE
+from data_pipelines.features.upstream import EncoderInput, EncoderStates
 
 DATASET_VERSION = '1.0.0'
 TFDS_SPLIT = 'utterances'

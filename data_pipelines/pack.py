@@ -17,9 +17,9 @@ import numpy as np
 
 from data_pipelines import prepare, shards
 from data_pipelines.errors import UserError, exit_on_user_error
-from data_pipelines.log_mel import LogMel
+from data_pipelines.features.log_mel import LogMel
+from data_pipelines.features.upstream import EncoderInput, EncoderStates, resolve_feature_name, spec_from_name
 from data_pipelines.shards import Utterances
-from data_pipelines.upstream import EncoderInput, EncoderStates, resolve_feature_name, spec_from_name
 
 
 def npz_path(data_dir: str | Path, name: str, spec: LogMel | EncoderStates | EncoderInput) -> Path:

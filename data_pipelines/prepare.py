@@ -17,9 +17,10 @@ from pathlib import Path
 from data_pipelines import builder, corpora, csv_files
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError, exit_on_user_error
-from data_pipelines.log_mel import LogMel, Rejection, check_video_support
+from data_pipelines.features.decode import Rejection, check_video_support
+from data_pipelines.features.log_mel import LogMel
+from data_pipelines.features.upstream import INPUT_KIND, STATE_KINDS, EncoderInput, EncoderStates
 from data_pipelines.progress import progress_bar
-from data_pipelines.upstream import INPUT_KIND, STATE_KINDS, EncoderInput, EncoderStates
 
 RECORD_FILE = 'prepared.json'
 

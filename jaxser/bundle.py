@@ -30,10 +30,10 @@ import safetensors.numpy
 from etils import epath
 from flax import traverse_util
 
-from data_pipelines import log_mel
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError, exit_on_user_error
-from data_pipelines.upstream import FORMAT_VERSION, STATE_KINDS, EncoderStates
+from data_pipelines.features import log_mel
+from data_pipelines.features.upstream import FORMAT_VERSION, STATE_KINDS, EncoderStates
 from jaxser import cluster, summary, train
 from jaxser.upstream import CONFIG_FILE, PREPROCESSOR_FILE, PretrainedEncoder, cached_encoder, write_encoder
 from jaxser.workdir import PACKAGES, Workdir, config_to_dict, make_workdir_parser, package_version

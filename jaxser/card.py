@@ -9,8 +9,9 @@ import re
 import shlex
 from typing import NamedTuple
 
-from data_pipelines import corpora, log_mel
-from data_pipelines.upstream import AUDIO_SPEC, HOP_SAMPLES, EncoderStates
+from data_pipelines import corpora
+from data_pipelines.features import decode, log_mel
+from data_pipelines.features.upstream import AUDIO_SPEC, HOP_SAMPLES, EncoderStates
 from jaxser import bundle, predict, statistics, summary, sweep
 from jaxser.evidence import SweepAnalysis
 from jaxser.page import format_interval, format_number
@@ -322,7 +323,7 @@ def limitations(metadata: dict, analysis: SweepAnalysis | None, row: dict | None
             'cuts nothing off.'
         )
     found.append(
-        f'Sound is resampled to {spec.rate} Hz; it takes {log_mel.MIN_SECONDS:g} s or more. Of more than {predict.MAX_UTTERANCE_SECONDS:g} s, '
+        f'Sound is resampled to {spec.rate} Hz; it takes {decode.MIN_SECONDS:g} s or more. Of more than {predict.MAX_UTTERANCE_SECONDS:g} s, '
         f'`jaxser.predict` answers by windows of {predict.WINDOW_SECONDS:g} s and their mean; a program takes what it is given.'
     )
     return found
@@ -345,7 +346,7 @@ def describe_input(metadata: dict, encoder: PretrainedEncoder | None) -> InputDe
     """Log-mel, an upstream's states, or what the carried upstream hears: as training did, a fine-tuned one in 16 bits."""
     mel, bits = ('mel_BxTxM', 'frames_B', 'mel_TxM'), 16 if bundle.is_fine_tuned(metadata) else 32
     if encoder and encoder.input_kind == 'wave':
-        within = f', from {log_mel.MIN_SECONDS:g} s up'
+        within = f', from {decode.MIN_SECONDS:g} s up'
         if bundle.is_fine_tuned(metadata):
             made = f"""\
 wave, _ = librosa.load('speech.wav', sr={SAMPLE_RATE})

@@ -37,7 +37,7 @@ from etils import epath
 from jax.extend.mlir.dialects import stablehlo
 
 from data_pipelines.errors import UserError, exit_on_user_error
-from data_pipelines.log_mel import MIN_SECONDS
+from data_pipelines.features.decode import MIN_SECONDS
 from jaxser import bundle, card, cluster, compare, predict
 from jaxser.evidence import SweepAnalysis
 from jaxser.upstream import SAMPLE_RATE, PretrainedEncoder, write_encoder

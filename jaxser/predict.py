@@ -29,12 +29,12 @@ import numpy as np
 import threadpoolctl
 from tqdm import tqdm
 
-from data_pipelines import log_mel
 from data_pipelines.batching import plan
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.features import decode, log_mel
+from data_pipelines.features.upstream import AUDIO_SPEC, EncoderInput, EncoderStates
 from data_pipelines.progress import progress_bar
-from data_pipelines.upstream import AUDIO_SPEC, EncoderInput, EncoderStates
 from jaxser import bundle, cluster, features, step, summary, train
 from jaxser.answers import FORMATS, format_answers
 from jaxser.interfaces import Sizes
@@ -46,7 +46,7 @@ MAX_UTTERANCE_SECONDS = 30.0  # seconds of an utterance; the LSTM never heard mu
 WINDOW_SECONDS, HOP_SECONDS = 10.0, 5.0  # seconds
 BATCH_SIZE = 16  # stretches a dispatch
 BUFFERED_SEGMENTS = 128  # stretches that are sorted by their length and then batched, so that little is padded
-AUDIO_SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff', '.aifc', '.au', '.caf', '.w64', *log_mel.VIDEO_SUFFIXES)
+AUDIO_SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff', '.aifc', '.au', '.caf', '.w64', *decode.VIDEO_SUFFIXES)
 PCM_ENCODINGS = {'s16le': np.dtype('<i2'), 'f32le': np.dtype('<f4')}
 MIN_FILES_FOR_PROGRESS = 10  # files, from which on a bar says how far it is
 MAX_CHANNELS = 64  # more are samples that lie the wrong way round
@@ -162,8 +162,8 @@ class Predictor:
         spec = plan.feature_spec(self.config.data)
         self.wave_spec = AUDIO_SPEC if encoder else spec  # of its rate the samples are
         self.extractor = StateExtractor(encoder, spec.is_pooled) if isinstance(spec, EncoderStates) else FrameExtractor(spec, encoder)
-        if window < 2 * log_mel.MIN_SECONDS:
-            raise UserError(f'A window of {window:g} s is too short; expected {2 * log_mel.MIN_SECONDS:g} s or more.')
+        if window < 2 * decode.MIN_SECONDS:
+            raise UserError(f'A window of {window:g} s is too short; expected {2 * decode.MIN_SECONDS:g} s or more.')
         if not 0 < hop <= window:
             raise UserError(f'A window of {window:g} s every {hop:g} s; expected a hop above 0 and no longer than the window.')
         if window > self.extractor.max_seconds:
@@ -209,12 +209,12 @@ class Predictor:
         if samples.dtype.kind == 'i':
             samples = samples / -float(np.iinfo(samples.dtype).min)
         try:
-            log_mel.check_sample_rate(operator.index(rate))
-            samples = log_mel.to_mono(samples.reshape(len(samples), -1).astype(np.float32), rate, self.wave_spec)
+            decode.check_sample_rate(operator.index(rate))
+            samples = decode.to_mono(samples.reshape(len(samples), -1).astype(np.float32), rate, self.wave_spec)
             (answer,) = self._answer_recordings([self._make_recording('', samples)])
         except TypeError:
             raise UserError(f'The rate is {rate!r}; expected a whole number of Hz.') from None
-        except log_mel.Rejection as reason:
+        except decode.Rejection as reason:
             answer = {'error': str(reason)}
         if 'error' in answer:
             raise UserError(f'The wave has no answer: {answer["error"]}.')
@@ -254,10 +254,10 @@ class Predictor:
             heard += len(new)
             answer = {'start': (heard - len(kept)) / rate, 'end': heard / rate}
             try:
-                heard_now = self.extractor.extract_input(log_mel.to_mono(kept, rate, self.wave_spec))
+                heard_now = self.extractor.extract_input(decode.to_mono(kept, rate, self.wave_spec))
                 yield answer | self._format_posterior(self._predict_posteriors([heard_now], length)[0])
                 reason = ''
-            except log_mel.Rejection as why:  # silent, as a rule
+            except decode.Rejection as why:  # silent, as a rule
                 yield answer | self._format_posterior(None) | {'note': str(why)}
                 reason = reason and str(why)
         if reason:
@@ -268,8 +268,8 @@ class Predictor:
         if path.is_dir():
             return Recording(str(path), error=f'no audio file below it ({", ".join(AUDIO_SUFFIXES)})')
         try:
-            return self._make_recording(str(path), log_mel.decode(Utterance(path.name, path, '', '', '', ''), self.wave_spec))
-        except log_mel.Rejection as reason:
+            return self._make_recording(str(path), decode.decode(Utterance(path.name, path, '', '', '', ''), self.wave_spec))
+        except decode.Rejection as reason:
             return Recording(str(path), error=str(reason))
         except MemoryError:
             return Recording(str(path), error='too long for the memory')
@@ -288,7 +288,7 @@ class Predictor:
 
     def _make_segment(self, wave: np.ndarray, start: int) -> Segment:
         rate = self.wave_spec.rate
-        silent = np.ptp(wave) < 2 * log_mel.SILENCE_AMPLITUDE
+        silent = np.ptp(wave) < 2 * decode.SILENCE_AMPLITUDE
         return Segment(start / rate, (start + len(wave)) / rate, None if silent else self.extractor.extract_input(wave))
 
     def _answer_recordings(self, sounds: list[Recording]) -> list[dict]:
@@ -385,8 +385,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error('- is standard input, which is read alone, without files.')
     elif asked.rate is None:
         parser.error('raw PCM does not say its rate: give --rate, e.g. --rate 16000.')
-    elif not log_mel.SAMPLE_RATE_RANGE[0] <= asked.rate <= log_mel.SAMPLE_RATE_RANGE[1]:
-        parser.error(f'--rate is {asked.rate}; expected {log_mel.SAMPLE_RATE_RANGE[0]} to {log_mel.SAMPLE_RATE_RANGE[1]} Hz.')
+    elif not decode.SAMPLE_RATE_RANGE[0] <= asked.rate <= decode.SAMPLE_RATE_RANGE[1]:
+        parser.error(f'--rate is {asked.rate}; expected {decode.SAMPLE_RATE_RANGE[0]} to {decode.SAMPLE_RATE_RANGE[1]} Hz.')
     elif not 1 <= asked.channels <= MAX_CHANNELS:
         parser.error(f'--channels is {asked.channels}; expected 1 to {MAX_CHANNELS}.')
     return asked

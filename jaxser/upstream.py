@@ -29,7 +29,8 @@ import safetensors
 
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError, exit_on_user_error
-from data_pipelines.upstream import HOP_SAMPLES, STATE_KINDS, EncoderStates
+from data_pipelines.features import upstream
+from data_pipelines.features.upstream import HOP_SAMPLES, STATE_KINDS, EncoderStates
 from jaxser import features
 from jaxser.models import wav2vec2, whisper
 from jaxser.sweep import pluralize
@@ -365,7 +366,7 @@ class StateExtractor:
     def pad_batch(self, waves: list[np.ndarray], length: int, B: int) -> tuple[np.ndarray, np.ndarray]:
         """What the encoder hears of some sounds, filled up to `length` hops and B: wave_BxL, or Whisper's mel_BxTxM; length_B."""
         waves = [w[: HOP_SAMPLES * length] for w in waves]
-        heard = [whisper.whisper_log_mel(w, self.encoder.config['num_mel_bins']) for w in waves] if self.encoder.input_kind == 'mel' else waves
+        heard = [upstream.whisper_log_mel(w, self.encoder.config['num_mel_bins']) for w in waves] if self.encoder.input_kind == 'mel' else waves
         x = np.zeros((B, length if self.encoder.input_kind == 'mel' else HOP_SAMPLES * length, *heard[0].shape[1:]), np.float32)
         for b, one in enumerate(heard):
             x[b, : len(one)] = one

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from data_pipelines.batching import table
-from data_pipelines.upstream import STATE_KINDS, EncoderStates
+from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
 from jaxser import evaluate, summary, sweep
 
 

@@ -106,7 +106,7 @@ def record(folder: Path) -> None:
     """Writes a list and its files, and prepares them."""
     import soundfile
 
-    from data_pipelines.log_mel import LogMel
+    from data_pipelines.features.log_mel import LogMel
     from data_pipelines.prepare import prepare_corpus
 
     random = np.random.default_rng(0)

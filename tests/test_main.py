@@ -63,7 +63,7 @@ def finished(*arguments: object) -> str:
 def packed(data, tmp_path_factory) -> Path:
     """The corpus as an .npz alone: a command that reads it starts without TensorFlow, seconds sooner."""
     from data_pipelines import pack
-    from data_pipelines.log_mel import LogMel
+    from data_pipelines.features.log_mel import LogMel
 
     (record,) = data.rglob('prepared.json')
     file = tmp_path_factory.mktemp('packed') / 'folder' / LogMel().npz_name

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import corpora, labels, pack, prepare, shards, upstream
+from data_pipelines import corpora, labels, pack, prepare, shards
 from data_pipelines.builder import TEXT_COLUMNS
 from data_pipelines.errors import UserError
+from data_pipelines.features import upstream
+from data_pipelines.features.log_mel import LogMel
 from data_pipelines.folds import Fold, Protocol, hash_folds, identity_mask, make_folds
-from data_pipelines.log_mel import LogMel
 from data_pipelines.shards import Utterances
 
 MAX_LISTED_VALUES = 20  # values of a column that a refusal lists

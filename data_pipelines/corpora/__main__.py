@@ -8,7 +8,7 @@ import rich.table
 
 from data_pipelines import corpora
 from data_pipelines.corpora import Corpus
-from data_pipelines.upstream import STATES_NAME_PATTERN
+from data_pipelines.features.upstream import STATES_NAME_PATTERN
 
 UNTRAINED_EMOTIONS = {'other', 'undecided'}
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from data_pipelines.errors import UserError
-from data_pipelines.upstream import HOP_SAMPLES, STATE_KINDS, EncoderStates
+from data_pipelines.features.upstream import HOP_SAMPLES, STATE_KINDS, EncoderStates
 from jaxser import upstream
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder

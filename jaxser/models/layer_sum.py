@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 
 from data_pipelines.errors import UserError
-from data_pipelines.upstream import EncoderStates
+from data_pipelines.features.upstream import EncoderStates
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
 from jaxser.models import pooling

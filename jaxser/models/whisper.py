@@ -4,14 +4,15 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
 
 from data_pipelines.errors import UserError
 from jaxser.features import frame_mask
 from jaxser.models.transformer import Attention, ComputeOptions, Dense, apply_mask, gelu
 
 MODEL_TYPES = ('whisper',)  # model_type of config.json
+
 TENSOR_PREFIXES = ('model.encoder.', 'encoder.', '')  # of the encoder's tensors in a checkpoint
+
 CONFIG_DEFAULTS = {  # what config.json leaves out where it is so
     'd_model': 384,
     'encoder_layers': 4,
@@ -20,16 +21,6 @@ CONFIG_DEFAULTS = {  # what config.json leaves out where it is so
     'num_mel_bins': 80,
     'max_source_positions': 1500,
 }
-
-
-def whisper_log_mel(wave: np.ndarray, bands: int) -> np.ndarray:
-    """mel_TxM of samples at 16 kHz as Whisper hears it: a frame every 10 ms, the loudest 80 dB, about -1 to 1."""
-    import librosa
-
-    power_FxT = np.abs(librosa.stft(wave, n_fft=400, hop_length=160, pad_mode='reflect')[:, :-1]) ** 2
-    log_MxT = np.log10(np.maximum(librosa.filters.mel(sr=16_000, n_fft=400, n_mels=bands) @ power_FxT, 1e-10))
-    return ((np.maximum(log_MxT, log_MxT.max() - 8) + 4) / 4).T.astype(np.float32)
-
 
 class Layer(nn.Module):
     """A layer of the transformer, norms first; keys have no bias."""
@@ -46,7 +37,6 @@ class Layer(nn.Module):
         norm = nn.LayerNorm(1e-5, name='final_layer_norm')(x_BxTxD)
         wide = gelu(Dense(self.config['encoder_ffn_dim'], kind, name='fc1')(norm))
         return x_BxTxD + Dense(x_BxTxD.shape[-1], kind, name='fc2')(wide)
-
 
 class Whisper(nn.Module):
     """[x_BxTxD of the input and of every layer, the last one after the final norm], frames_B; zero beyond them.
@@ -74,7 +64,6 @@ class Whisper(nn.Module):
             states.append(layer(self.config, self.options, name=f'layers_{n}')(states[-1], mask_BxT))
         states[-1] = nn.LayerNorm(1e-5, name='layer_norm')(states[-1])
         return [apply_mask(x, mask_BxT) for x in states], frames_B
-
 
 def check_config(config: dict) -> None:
     """Refuses what is not understood of a configuration."""

@@ -37,7 +37,7 @@ def prepared(options) -> None:
     """Utterances a second, with as many worker processes as cores and with one, and by librosa alone."""
     import librosa
 
-    from data_pipelines.log_mel import LogMel
+    from data_pipelines.features.log_mel import LogMel
     from data_pipelines.prepare import prepare_corpus
 
     with tempfile.TemporaryDirectory() as place:
@@ -61,7 +61,7 @@ def fed(options) -> None:
     os.environ.setdefault('JAX_NUM_CPU_DEVICES', str(os.cpu_count()))
     from configs import base
     from data_pipelines.batching import feeds
-    from data_pipelines.log_mel import LogMel
+    from data_pipelines.features.log_mel import LogMel
     from data_pipelines.prepare import prepare_corpus
     from jaxser import train
 

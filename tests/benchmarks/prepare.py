@@ -29,7 +29,8 @@ def spent() -> float:
 def steady(utterances: list, corpus, workers: int) -> tuple[float, float]:
     """Utterances that the worker processes and the writer get done together, in a second and in a second of processor time."""
     from data_pipelines import builder
-    from data_pipelines.log_mel import LogMel, Rejection
+    from data_pipelines.features.decode import Rejection
+    from data_pipelines.features.log_mel import LogMel
 
     began, spec = [], LogMel()
 

@@ -158,7 +158,7 @@ def training(options, of, x: np.ndarray):
     import jax.numpy as jnp
 
     from configs import base
-    from data_pipelines.upstream import HOP_SAMPLES
+    from data_pipelines.features.upstream import HOP_SAMPLES
     from jaxser import train
     from jaxser.interfaces import Sizes
     from jaxser.step import make_step

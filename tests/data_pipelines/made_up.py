@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_pipelines.log_mel import SIGNATURE_SIZE
+from data_pipelines.features.signature import SIGNATURE_SIZE
 from data_pipelines.shards import Utterances
 
 

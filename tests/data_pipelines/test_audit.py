@@ -14,10 +14,12 @@ import pytest
 import soundfile
 from made_up import utterances
 
-from data_pipelines import audit, corpora, folds, log_mel, pack
+from data_pipelines import audit, corpora, folds, pack
 from data_pipelines.errors import UserError
+from data_pipelines.features import log_mel
+from data_pipelines.features.log_mel import LogMel
+from data_pipelines.features.signature import SIGNATURE_SIZE, compute_signature
 from data_pipelines.folds import Fold, Protocol
-from data_pipelines.log_mel import LogMel
 
 ROOT = Path(__file__).parent.parent.parent
 RATE = LogMel().rate
@@ -331,7 +333,7 @@ def signature(wave: np.ndarray, rate: int = RATE) -> np.ndarray:
     import librosa
 
     wave = librosa.resample(wave, orig_sr=rate, target_sr=RATE) if rate != RATE else wave
-    return log_mel.compute_signature(log_mel.compute_log_mel(wave, LogMel()))
+    return compute_signature(log_mel.compute_log_mel(wave, LogMel()))
 
 
 def noisy(wave: np.ndarray, decibel: float) -> np.ndarray:
@@ -388,8 +390,8 @@ def test_a_signature_is_finite_whatever_the_sound_and_the_bands():
     click = np.full((100, 64), -60, np.float16)
     click[50] = 0
     for mel in (click, np.zeros((11, 64), np.float16), np.zeros((90_000, 40), np.float16), click[:, :4]):
-        s = log_mel.compute_signature(mel)
-        assert s.shape == (log_mel.SIGNATURE_SIZE,)
+        s = compute_signature(mel)
+        assert s.shape == (SIGNATURE_SIZE,)
         assert np.isfinite(s).all()
         assert s[0] > 0
 

@@ -13,7 +13,7 @@ import soundfile
 import data_pipelines
 from data_pipelines import builder, prepare, shards
 from data_pipelines.errors import UserError
-from data_pipelines.log_mel import LogMel
+from data_pipelines.features.log_mel import LogMel
 
 pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow, TFDS and Beam have deprecations of their own
 SPEC = LogMel()
@@ -96,7 +96,8 @@ def test_more_than_fits_into_memory_is_written_in_order(tmp_path, monkeypatch):
     """TFDS then goes through files, which the keys have to fill evenly."""
     from tensorflow_datasets.core import shuffle
 
-    from data_pipelines import corpora, log_mel
+    from data_pipelines import corpora
+    from data_pipelines.features import signature
 
     opened = set()
     monkeypatch.setattr(shuffle, 'MAX_MEM_BUFFER_SIZE', 1 << 16)
@@ -105,7 +106,7 @@ def test_more_than_fits_into_memory_is_written_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(shuffle._Bucket, 'add', lambda self, *data: (opened.add(os.fspath(self._path)), add(self, *data)))
     u = corpora.Utterance('', tmp_path, 's', 'sad', 'en', 'c')
     mel_TxM = np.zeros((50, SPEC.bands), np.float16)
-    one = {'mel_TxM': mel_TxM, 'frames': 50, 'seconds': 0.5, 'sha256': '', 'signature_S': np.zeros(log_mel.SIGNATURE_SIZE, np.float16)}
+    one = {'mel_TxM': mel_TxM, 'frames': 50, 'seconds': 0.5, 'sha256': '', 'signature_S': np.zeros(signature.SIGNATURE_SIZE, np.float16)}
     one |= dict.fromkeys(('mean_M', 'variance_M'), np.zeros(SPEC.bands, np.float32))
     examples = [builder.label_columns(u) | one | {'utterance': str(n)} for n in range(60)]
     place = builder.write_shards(corpora.load_corpus('folder'), SPEC, examples, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from data_pipelines import corpora, labels, prepare
 from data_pipelines.errors import UserError
-from data_pipelines.log_mel import LogMel
+from data_pipelines.features.log_mel import LogMel
 
 sys.path.insert(0, str(Path(__file__).parent))
 import corpus_trees

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 from data_pipelines import prepare, shards
-from data_pipelines.log_mel import LogMel
+from data_pipelines.features.log_mel import LogMel
 
 pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow and TFDS have deprecations of their own
 EITHER = math.nan  # damage that a decoder may or may not notice

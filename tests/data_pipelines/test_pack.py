@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 from data_pipelines import builder, corpora, folds, pack, shards
 from data_pipelines.batching import feeds, plan, table
 from data_pipelines.errors import UserError
-from data_pipelines.log_mel import SIGNATURE_SIZE, LogMel
+from data_pipelines.features.log_mel import LogMel
+from data_pipelines.features.signature import SIGNATURE_SIZE
 from data_pipelines.prepare import RECORD_FILE
 
 SPEC, BANDS = LogMel(bands=4), 4

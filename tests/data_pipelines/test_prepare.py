@@ -19,10 +19,12 @@ import soundfile
 import threadpoolctl
 from ml_collections import ConfigDict
 
-from data_pipelines import builder, corpora, log_mel, prepare
+from data_pipelines import builder, corpora, prepare
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
-from data_pipelines.log_mel import LogMel, Rejection
+from data_pipelines.features import log_mel
+from data_pipelines.features.decode import Rejection
+from data_pipelines.features.log_mel import LogMel
 
 pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow and TFDS have deprecations of their own
 SPEC = LogMel()

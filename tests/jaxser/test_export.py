@@ -21,8 +21,8 @@ import tiny_config
 import yaml
 
 import jaxser
-from data_pipelines import log_mel
 from data_pipelines.errors import UserError
+from data_pipelines.features import decode, log_mel
 from jaxser import bundle, card, cluster, compare, export, methods, predict, statistics, step, summary, train
 from jaxser.evidence import SweepAnalysis
 from jaxser.interfaces import Sizes
@@ -42,7 +42,7 @@ def exported(swept, tmp_path_factory) -> Path:
     noise = 0.01 * np.random.default_rng(0).normal(size=t.size)
     left = 0.2 * np.sin(2 * np.pi * 190 * t) * (1 + np.sin(2 * np.pi * 9 * t)) + noise
     soundfile.write(path / 'speech.wav', np.stack([left, 0.5 * left], 1), 22_050)
-    wave = log_mel.to_mono(*soundfile.read(path / 'speech.wav', dtype='float32'), log_mel.LogMel())
+    wave = decode.to_mono(*soundfile.read(path / 'speech.wav', dtype='float32'), log_mel.LogMel())
     np.save(path / 'mel.npy', log_mel.compute_log_mel(wave, log_mel.LogMel()))
     return path
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines import log_mel
 from data_pipelines.batching import table
+from data_pipelines.features import log_mel
 from jaxser import features
 
 FRAMES = np.array([20, 9, 1], np.int32)

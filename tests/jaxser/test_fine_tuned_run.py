@@ -7,10 +7,10 @@ import pytest
 import tiny_config
 from safetensors.numpy import load_file, save_file
 
-from data_pipelines import upstream
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
-from data_pipelines.log_mel import LogMel
+from data_pipelines.features import upstream
+from data_pipelines.features.log_mel import LogMel
 from data_pipelines.prepare import parse_feature_spec, prepare_corpus
 from jaxser import bundle, predict, train
 from jaxser.workdir import Workdir

@@ -11,7 +11,7 @@ import soundfile
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
-from data_pipelines.log_mel import LogMel
+from data_pipelines.features.log_mel import LogMel
 from data_pipelines.prepare import prepare_corpus
 from jaxser import calibration, compare, train
 

@@ -17,9 +17,10 @@ import threadpoolctl
 import tiny_config
 
 import jaxser
-from data_pipelines import log_mel, shards
+from data_pipelines import shards
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
+from data_pipelines.features import log_mel
 from jaxser import answers, bundle, predict, step, train
 from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir

@@ -13,8 +13,8 @@ from flax.traverse_util import flatten_dict
 from jax.ad_checkpoint import print_saved_residuals
 
 from configs import base
-from data_pipelines import log_mel, upstream
 from data_pipelines.errors import UserError
+from data_pipelines.features import decode, upstream
 from jaxser import parallel, step
 from jaxser.features import SharedArrays, normalise
 from jaxser.interfaces import Sizes
@@ -423,6 +423,6 @@ def test_a_wave_is_stored_as_it_is_in_frames_of_ten_milliseconds():
     frames_TxM = heard.compute_frames(wave)
     assert (frames_TxM.shape, frames_TxM.dtype) == ((6, 160), np.float16)
     close(frames_TxM.ravel().astype(np.float32), wave[:960], 1e-3)
-    with pytest.raises(log_mel.Rejection, match='samples as large as 100000'):
+    with pytest.raises(decode.Rejection, match='samples as large as 100000'):
         heard.compute_frames(1e5 * np.ones(320, np.float32))
     assert dataclasses.astuple(heard) == ('wave', 160)

@@ -22,7 +22,7 @@ from test_heard_by_upstream import LIBROSA, RATE, close, says, snippets, sound
 import jaxser
 from data_pipelines import prepare
 from data_pipelines.errors import UserError
-from data_pipelines.upstream import EncoderInput
+from data_pipelines.features.upstream import EncoderInput
 from jaxser import bundle, card, export, predict, probe, train, upstream
 
 CASES = {  # the encoder, and config.model.lora

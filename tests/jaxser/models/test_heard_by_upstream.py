@@ -23,7 +23,7 @@ import jaxser
 from data_pipelines import pack, prepare
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
-from data_pipelines.upstream import EncoderStates
+from data_pipelines.features.upstream import EncoderStates
 from jaxser import bundle, card, export, predict, probe, step, train, upstream
 from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir

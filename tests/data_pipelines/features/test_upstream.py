@@ -13,14 +13,15 @@ import jax
 import numpy as np
 import pytest
 
-from data_pipelines import pack, prepare, shards, upstream
+from data_pipelines import pack, prepare, shards
 from data_pipelines.batching import plan
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.log_mel import LogMel, decode
-from data_pipelines.upstream import EncoderStates
+from data_pipelines.features import upstream
+from data_pipelines.features.decode import decode
+from data_pipelines.features.log_mel import LogMel
+from data_pipelines.features.upstream import EncoderStates
 from jaxser import train
-from jaxser.models import whisper
 from jaxser.upstream import read_encoder
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -68,7 +69,7 @@ def test_states_of_every_utterance_are_its_own(prepared, data, folders):
         wave = decode(Utterance('', paths[u.text['utterance'][row]], '', '', '', ''), upstream.AUDIO_SPEC)
         if case == 'whisper':
             cut += len(wave) > 6400
-            heard = whisper.whisper_log_mel(wave[:6400], 6)
+            heard = upstream.whisper_log_mel(wave[:6400], 6)
         else:
             heard = wave
         padded = np.zeros((1, len(heard) if case == 'whisper' else 15_000, *heard.shape[1:]), np.float32)  # one program
@@ -208,7 +209,7 @@ def test_options_that_do_not_go_together_are_refused(options, said, data, folder
 def test_log_mel_is_as_whisper_was_trained_with():
     """Of a tone: the loudest 80 dB alone, a frame every 10 ms, to what OpenAI's own code gives (the definition, in float64)."""
     wave = (0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)).astype(np.float32)
-    mel_TxM = whisper.whisper_log_mel(wave, 80)
+    mel_TxM = upstream.whisper_log_mel(wave, 80)
     assert mel_TxM.shape == (100, 80)
     import librosa
 

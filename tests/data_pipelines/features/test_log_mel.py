@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines import log_mel
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.log_mel import LogMel, Rejection
+from data_pipelines.features import decode, log_mel
+from data_pipelines.features.decode import Rejection
+from data_pipelines.features.log_mel import LogMel
 
 sys.path.insert(0, str(Path(__file__).parent))
 import corpus_trees
@@ -122,7 +123,7 @@ def test_bands_without_a_bin_are_refused_rather_than_constant():
 
 @pytest.mark.parametrize('rate', [8_000, 11_025, 22_050, 44_100, 48_000, 192_000])
 def test_any_rate_is_brought_to_that_of_the_features(tmp_path, rate):
-    wave = log_mel.decode(save(tmp_path / 'a.wav', tone(rate=rate), rate), SPEC)
+    wave = decode.decode(save(tmp_path / 'a.wav', tone(rate=rate), rate), SPEC)
     assert abs(len(wave) - RATE) <= 1
     middle = slice(RATE // 4, RATE // 2)
     np.testing.assert_allclose(wave[middle], tone()[middle], atol=2e-3)
@@ -131,13 +132,13 @@ def test_any_rate_is_brought_to_that_of_the_features(tmp_path, rate):
 @pytest.mark.parametrize('channels', [1, 2, 6, 8])
 def test_channels_are_averaged(tmp_path, channels):
     wave = np.stack([tone(gain=0.1 * (c + 1)) for c in range(channels)], axis=1)
-    decoded = log_mel.decode(save(tmp_path / 'a.wav', wave, subtype='FLOAT'), SPEC)
+    decoded = decode.decode(save(tmp_path / 'a.wav', wave, subtype='FLOAT'), SPEC)
     np.testing.assert_allclose(decoded, tone(gain=0.05 * (channels + 1)), atol=1e-6)
 
 
 @pytest.mark.parametrize('subtype', ['PCM_U8', 'PCM_16', 'PCM_24', 'PCM_32', 'FLOAT', 'DOUBLE', 'ULAW', 'IMA_ADPCM'])
 def test_every_sample_format_is_read(tmp_path, subtype):
-    wave = log_mel.decode(save(tmp_path / 'a.wav', tone(), subtype=subtype), SPEC)
+    wave = decode.decode(save(tmp_path / 'a.wav', tone(), subtype=subtype), SPEC)
     np.testing.assert_allclose(wave[100:RATE], tone()[100:], atol=2e-2)  # ADPCM takes some samples to catch up
 
 
@@ -146,21 +147,21 @@ def test_every_sample_format_is_read(tmp_path, subtype):
 )
 def test_a_header_from_a_pipe_is_no_truncation(tmp_path, riff, data):
     (tmp_path / 'a.wav').write_bytes(sizes(riff, data))
-    np.testing.assert_allclose(log_mel.decode(utterance(tmp_path / 'a.wav'), SPEC), tone(), atol=1e-4)
+    np.testing.assert_allclose(decode.decode(utterance(tmp_path / 'a.wav'), SPEC), tone(), atol=1e-4)
 
 
 def test_a_segment_is_cut_at_its_seconds(tmp_path):
     wave = np.concatenate([tone(hertz=200), tone(hertz=3000)])
     save(tmp_path / 'a.wav', wave, subtype='FLOAT')
-    np.testing.assert_array_equal(log_mel.decode(utterance(tmp_path / 'a.wav', 0.5, 1.5), SPEC), wave[RATE // 2 : 3 * RATE // 2])
-    np.testing.assert_array_equal(log_mel.decode(utterance(tmp_path / 'a.wav', 1.0), SPEC), wave[RATE:])
+    np.testing.assert_array_equal(decode.decode(utterance(tmp_path / 'a.wav', 0.5, 1.5), SPEC), wave[RATE // 2 : 3 * RATE // 2])
+    np.testing.assert_array_equal(decode.decode(utterance(tmp_path / 'a.wav', 1.0), SPEC), wave[RATE:])
 
 
 @pytest.mark.parametrize('segment', [(2.5, None), (2.0, 3.0), (0.5, 2.1)])
 def test_a_segment_outside_its_file_is_rejected(tmp_path, segment):
     save(tmp_path / 'a.wav', tone(2.0))
     with pytest.raises(Rejection, match=r'outside the file: .* of 2 s'):
-        log_mel.decode(utterance(tmp_path / 'a.wav', *segment), SPEC)
+        decode.decode(utterance(tmp_path / 'a.wav', *segment), SPEC)
 
 
 def flac() -> bytes:
@@ -251,10 +252,10 @@ def test_a_film_is_its_first_sound_track(channels, rate, tmp_path):
     pytest.importorskip('av')
     wave = np.stack([tone(1.2, rate=rate, gain=0.1 * (c + 1)) for c in range(channels)], axis=1)
     corpus_trees.film(tmp_path / 'Größe.AVI', wave, rate)
-    samples, found = log_mel.read_samples(utterance(tmp_path / 'Größe.AVI'))
+    samples, found = decode.read_samples(utterance(tmp_path / 'Größe.AVI'))
     assert (samples.dtype, found) == (np.float32, rate)
     np.testing.assert_allclose(samples, wave, atol=2**-15)
-    cut, _ = log_mel.read_samples(utterance(tmp_path / 'Größe.AVI', 0.25, 1.0))
+    cut, _ = decode.read_samples(utterance(tmp_path / 'Größe.AVI', 0.25, 1.0))
     np.testing.assert_array_equal(cut, samples[rate // 4 : rate])
     assert log_mel.compute_features(utterance(tmp_path / 'Größe.AVI'), SPEC)['frames'] == 121
 
@@ -287,18 +288,18 @@ def test_a_film_without_sound_or_past_its_end_is_rejected(tmp_path):
         file.mux(picture.encode(av.VideoFrame(16, 16, 'yuv420p')))
         file.mux(picture.encode())
     with pytest.raises(Rejection, match='a film without sound'):
-        log_mel.read_samples(utterance(tmp_path / 'silent.avi'))
+        decode.read_samples(utterance(tmp_path / 'silent.avi'))
     corpus_trees.film(tmp_path / 'a.avi', tone(1.2), RATE)
     with pytest.raises(Rejection, match='outside the file'):
-        log_mel.read_samples(utterance(tmp_path / 'a.avi', 1.0, 2.0))
+        decode.read_samples(utterance(tmp_path / 'a.avi', 1.0, 2.0))
 
 
 def test_films_without_pyav_are_refused_at_once(tmp_path, monkeypatch):
     films = [utterance(tmp_path / 'a.wav'), utterance(tmp_path / 'b.AVI')]
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(UserError, match=r"b\.AVI is a film; .*pip install -e '\.\[video\]'"):
-        log_mel.check_video_support(films)
-    log_mel.check_video_support(films[:1])
+        decode.check_video_support(films)
+    decode.check_video_support(films[:1])
     monkeypatch.undo()
     pytest.importorskip('av')
-    log_mel.check_video_support(films)
+    decode.check_video_support(films)

@@ -14,25 +14,35 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from data_pipelines.corpora import Utterance, load_corpus
 from data_pipelines.errors import UserError
-from data_pipelines.log_mel import LogMel, Rejection, audio_columns, compute_log_mel, decode, feature_columns
+from data_pipelines.features.decode import Rejection, decode
+from data_pipelines.features.log_mel import LogMel, audio_columns, compute_log_mel, feature_columns
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from jaxser.upstream import PretrainedEncoder
+    pass
 
 FORMAT_VERSION = 1  # raise it whenever the same encoder would give other numbers
-STATE_KINDS = ('pooled', 'all')  # of an utterance: mean and standard deviation over its frames, as one frame; or every frame
-INPUT_KIND = 'heard'  # kept instead: what the encoder hears, for training that goes through it
-MODEL_TYPES = ('wav2vec2', 'hubert', 'wavlm', 'whisper')
-STATES_NAME_PATTERN = re.compile(rf'({"|".join(MODEL_TYPES)})-(\d+)x(\d+)-({"|".join(STATE_KINDS)})-([0-9a-f]{{8}})')
-INPUT_NAME_PATTERN = re.compile(rf'(wave|whisper)-(\d+)-{INPUT_KIND}-([0-9a-f]{{8}})')
-HOP_SAMPLES = 160  # samples: 10 ms
-MAX_WAITING_UTTERANCES = 256  # utterances that wait for others of their length, at most
-AUDIO_SPEC = LogMel()  # of 16 kHz, as every upstream hears; its log-mel is what the audit compares
 
+STATE_KINDS = ('pooled', 'all')  # of an utterance: mean and standard deviation over its frames, as one frame; or every frame
+
+INPUT_KIND = 'heard'  # kept instead: what the encoder hears, for training that goes through it
+
+MODEL_TYPES = ('wav2vec2', 'hubert', 'wavlm', 'whisper')
+
+STATES_NAME_PATTERN = re.compile(rf'({"|".join(MODEL_TYPES)})-(\d+)x(\d+)-({"|".join(STATE_KINDS)})-([0-9a-f]{{8}})')
+
+INPUT_NAME_PATTERN = re.compile(rf'(wave|whisper)-(\d+)-{INPUT_KIND}-([0-9a-f]{{8}})')
+
+HOP_SAMPLES = 160  # samples: 10 ms
+
+MAX_WAITING_UTTERANCES = 256  # utterances that wait for others of their length, at most
+
+AUDIO_SPEC = LogMel()  # of 16 kHz, as every upstream hears; its log-mel is what the audit compares
 
 @dataclasses.dataclass(frozen=True)
 class EncoderStates:
@@ -132,7 +142,6 @@ class EncoderStates:
             said = f'{encoder.truncated_count} of them are longer than the {encoder.max_seconds:g} s that this encoder hears: cut there.'
             print(said, file=sys.stderr)  # TFDS's own words, on stdout, are left out
 
-
 @dataclasses.dataclass(frozen=True)
 class EncoderInput:
     """What an encoder hears, a frame every 10 ms: its 160 samples as they are, or Whisper's log-mel; whatever its weights."""
@@ -180,20 +189,18 @@ class EncoderInput:
         import numpy as np
 
         if self.what == 'whisper':
-            from jaxser.models import whisper
+            pass
 
-            return whisper.whisper_log_mel(wave, self.bands).astype(np.float16)
+            return whisper_log_mel(wave, self.bands).astype(np.float16)
         if (peak := np.abs(wave).max()) > np.finfo(np.float16).max:
             raise Rejection(f'samples as large as {peak:g}, where full scale is 1')
         return wave[: len(wave) // HOP_SAMPLES * HOP_SAMPLES].reshape(-1, HOP_SAMPLES).astype(np.float16)
-
 
 def spec_from_name(name: str) -> EncoderStates | EncoderInput:
     """The features of that name."""
     if (m := INPUT_NAME_PATTERN.fullmatch(name)) and (heard := EncoderInput(m[1], int(m[2]))).name == name:
         return heard
     return EncoderStates.from_name(name)
-
 
 def resolve_feature_name(data_dir: str | Path, corpora: Iterable[str], prefix: str) -> str:
     """The name of the prepared features of all `corpora` in `data_dir` that begins with `prefix`; refuses none, and more than one.
@@ -218,3 +225,11 @@ def resolve_feature_name(data_dir: str | Path, corpora: Iterable[str], prefix: s
         f'that begin with {prefix!r}{f" (there are {found})" if found else ""}. First, with the Hugging Face folder of the '
         f'encoder:\n{lines}'
     )
+
+def whisper_log_mel(wave: np.ndarray, bands: int) -> np.ndarray:
+    """mel_TxM of samples at 16 kHz as Whisper hears it: a frame every 10 ms, the loudest 80 dB, about -1 to 1."""
+    import librosa
+
+    power_FxT = np.abs(librosa.stft(wave, n_fft=400, hop_length=160, pad_mode='reflect')[:, :-1]) ** 2
+    log_MxT = np.log10(np.maximum(librosa.filters.mel(sr=16_000, n_fft=400, n_mels=bands) @ power_FxT, 1e-10))
+    return ((np.maximum(log_MxT, log_MxT.max() - 8) + 4) / 4).T.astype(np.float32)
