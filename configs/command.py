@@ -6,12 +6,12 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from data_pipelines import audit
 from data_pipelines.errors import UserError
+from data_pipelines.protocols import folds
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.', lock_config=True)
 WORKDIR = flags.DEFINE_string('workdir', None, 'Where the results go; the audit writes nothing.')
-ALLOW_LEAK = flags.DEFINE_string('allow_leak', None, f'Leaks to go on with: {", ".join(audit.LEAK_KINDS)}.')
+ALLOW_LEAK = flags.DEFINE_string('allow_leak', None, f'Leaks to go on with: {", ".join(folds.LEAK_KINDS)}.')
 
 KINDS = {  # what Python says of a value that is no number
     'invalid literal for int() with base 10:': 'expected a whole number, found',
@@ -51,7 +51,7 @@ def parse_flags(arguments: list[str], module: str) -> ConfigDict:
         raise UserError(f'{said} (see configs/base.py for every key and its kind of value)') from None
     if ALLOW_LEAK.value is not None:
         CONFIG.value.protocol.allow_leak = ALLOW_LEAK.value
-    CONFIG.value.protocol.allow_leak = ','.join(audit.parse_allowed_leaks(CONFIG.value.protocol.allow_leak))
+    CONFIG.value.protocol.allow_leak = ','.join(folds.parse_allowed_leaks(CONFIG.value.protocol.allow_leak))
     return CONFIG.value
 
 

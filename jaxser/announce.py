@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import jax
 
-from data_pipelines import audit, subsets
 from data_pipelines.batching import table
+from data_pipelines.protocols import audit_report, subsets
 from jaxser import cluster, memory, pictures, statistics, summary, sweep, upstream
 from jaxser.sweep import pluralize
 
@@ -23,7 +23,7 @@ def print_plan(config, task, programs: list, runs: list[dict]) -> None:
     )
     cut = [f'config.sweep.{k}' for k in subsets.Subset._fields if any(k in r for r in runs)]
     before = [f'The audit is of the whole training part, before {", ".join(cut)}.'] * bool(cut)
-    for line in (*task.split.describe_left_out(config.data.labels), *audit.summary_lines(task.audit), *before):
+    for line in (*task.split.describe_left_out(config.data.labels), *audit_report.summary_lines(task.audit), *before):
         cluster.log(line)
     differ = {k: len(sweep.distinct_values(runs, k)) for k in task.label_keys}
     cluster.log(

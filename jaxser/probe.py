@@ -13,7 +13,7 @@ import numpy as np
 
 from data_pipelines.batching.table import ExampleTable, index_values
 from data_pipelines.errors import UserError, exit_on_user_error
-from data_pipelines.folds import Fold
+from data_pipelines.protocols.folds import Fold
 from jaxser import announce, classifiers, cluster, evaluate, refit, report, summary, sweep, train
 from jaxser.workdir import Workdir, make_workdir_parser
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.errors import UserError
-from data_pipelines.subsets import Subset
+from data_pipelines.protocols.subsets import Subset
 
 INTEGER_KEYS = ('seed', 'fold')  # integers; all else that is traced is a real number
 COUNT_KEYS = ('speakers', 'per_class')  # of a subset of the training part

@@ -18,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from data_pipelines import audit, folds, labels, shards, subsets
+from data_pipelines import labels, shards
 from data_pipelines.batching import feeds, plan, table
 from data_pipelines.errors import UserError
+from data_pipelines.protocols import audit, folds, split, subsets
 from jaxser import announce, checkpoint, cluster, evaluate, health, memory, optimizer, parallel, step, summary, sweep, written
 from jaxser.features import SharedArrays
 from jaxser.interfaces import Encoder, Method, Sizes
@@ -156,7 +157,7 @@ class Task:
     """
 
     def __init__(self, config, programs: list[sweep.Program]):
-        self.split = plan.make_split(config)
+        self.split = split.make_split(config)
         self.utterances, self.protocol_folds, self.split_sha256, *_ = self.split
         self.steps_per_epoch = plan.steps_per_epoch(self.protocol_folds, config.data.batch)
         self.folds = [self.protocol_folds[n] for n in sweep.select_folds(config.sweep.fold, len(self.protocol_folds))]

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from data_pipelines import builder, corpora, folds, pack, shards
+from data_pipelines import builder, corpora, pack, shards
 from data_pipelines.batching import feeds, plan, table
 from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.signature import SIGNATURE_SIZE
 from data_pipelines.prepare import RECORD_FILE
+from data_pipelines.protocols import folds
 
 SPEC, BANDS = LogMel(bands=4), 4
 ROOT = Path(__file__).parent.parent.parent

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_curve
 
 from data_pipelines.batching.table import ExampleTable
 from data_pipelines.errors import UserError
-from data_pipelines.folds import Fold
+from data_pipelines.protocols.folds import Fold
 from jaxser import classifiers, evaluate, probe, summary
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'data_pipelines'))

@@ -9,7 +9,7 @@ from ml_collections import config_flags
 
 from configs import base
 from data_pipelines.errors import UserError
-from data_pipelines.subsets import Subset
+from data_pipelines.protocols.subsets import Subset
 from jaxser import sweep
 
 KNOBS = {'dann': {'lam': 0.3, 'domain_weight': 1.0}, 'erm': {}}

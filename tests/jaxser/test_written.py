@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from data_pipelines.folds import Protocol
+from data_pipelines.protocols.folds import Protocol
 from jaxser import written
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

@@ -6,10 +6,12 @@ from made_up import utterances
 from ml_collections import ConfigDict
 
 from configs import base
-from data_pipelines import folds, shards
+from data_pipelines import shards
 from data_pipelines.batching import feeds, plan
 from data_pipelines.batching.table import NORMALISATIONS, ExampleTable
 from data_pipelines.errors import UserError
+from data_pipelines.protocols import folds
+from data_pipelines.protocols.split import Split, filter_utterances, keep_labelled
 
 CONFIG = ConfigDict({'batch': 5, 'order_seed': 0, 'frames': 40})
 THREE = folds.Protocol(folds=3)
@@ -240,7 +242,7 @@ def two_corpora():
     a, b = utterances(speakers=6), utterances(speakers=4, classes=('bored', 'sad'))
     b.text['corpus'] = np.full(len(b), 'y')
     u = shards.concatenate_datasets([a, b])
-    return plan.keep_labelled(u, 'native', ('y',))[0]
+    return keep_labelled(u, 'native', ('y',))[0]
 
 
 @pytest.mark.parametrize(
@@ -300,17 +302,17 @@ def test_corpora_of_identity_batches_need_no_class():
     """All of them stay, without their emotion, and none of them is counted as left out."""
     u = utterances(classes=('angry', 'fear'))
     u.text['corpus'] = np.where(np.arange(len(u)) < 8, 'y', 'x')
-    kept, left_out = plan.keep_labelled(u, 'four', ('y',))
+    kept, left_out = keep_labelled(u, 'four', ('y',))
     assert kept.text['emotion'].tolist() == [''] * 8 + ['angry'] * 20
     assert left_out == {'fear': 20}
     with pytest.raises(UserError, match='No utterance has a class'):
-        plan.keep_labelled(u[np.arange(8)], 'four', ('y',))
+        keep_labelled(u[np.arange(8)], 'four', ('y',))
 
 
 def test_a_label_space_drops_and_counts_what_it_lacks():
     """In four classes excited is happy, and fear is left out and counted."""
     u = utterances(classes=('angry', 'excited', 'fear'))
-    kept, left_out = plan.keep_labelled(u, 'four')
+    kept, left_out = keep_labelled(u, 'four')
     assert set(kept.text['emotion']) == {'angry', 'happy'}
     assert left_out == {'fear': 24}
     assert len(kept) == 48
@@ -362,10 +364,10 @@ def test_a_csv_is_not_trained_on_for_the_sake_of_its_identities(monkeypatch):
 def test_only_what_is_wanted_is_kept_and_the_rest_is_counted():
     """By one value of a column or several; '' keeps all."""
     u = utterances(speakers=3, per_class=2)
-    kept, left_out = plan.filter_utterances(u, 'speaker=s00,s02')
+    kept, left_out = filter_utterances(u, 'speaker=s00,s02')
     assert set(kept.text['speaker']) == {'s00', 's02'}
     assert (len(kept), left_out) == (8, {'speaker=s01': 4})
-    everybody, nothing = plan.filter_utterances(u, '')
+    everybody, nothing = filter_utterances(u, '')
     assert everybody is u
     assert nothing == {}
 
@@ -383,12 +385,12 @@ def test_only_what_is_wanted_is_kept_and_the_rest_is_counted():
 def test_what_nobody_has_is_refused(wanted, said):
     """An unknown column, and a value that is not there, with those that are."""
     with pytest.raises(UserError, match=said):
-        plan.filter_utterances(utterances(), wanted)
+        filter_utterances(utterances(), wanted)
 
 
 def test_what_is_left_out_is_said_with_its_reason():
     """What data.only leaves out has another reason than what has no class."""
-    split = plan.Split(utterances(), [], '', {'style=scripted': 7, 'fear': 3, 'other': 2}, 0)
+    split = Split(utterances(), [], '', {'style=scripted': 7, 'fear': 3, 'other': 2}, 0)
     assert split.describe_left_out('four') == [
         'Left out, by config.data.only: 7 style=scripted.',
         "Left out, having no class in 'four': 3 fear, 2 other.",

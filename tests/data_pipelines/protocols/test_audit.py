@@ -14,12 +14,13 @@ import pytest
 import soundfile
 from made_up import utterances
 
-from data_pipelines import audit, corpora, folds, pack
+from data_pipelines import corpora, pack
 from data_pipelines.errors import UserError
 from data_pipelines.features import log_mel
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.signature import SIGNATURE_SIZE, compute_signature
-from data_pipelines.folds import Fold, Protocol
+from data_pipelines.protocols import audit, audit_report, folds
+from data_pipelines.protocols.folds import Fold, Protocol
 
 ROOT = Path(__file__).parent.parent.parent
 RATE = LogMel().rate
@@ -126,12 +127,12 @@ def test_an_allowed_leak_stays_in_the_findings_as_a_leak():
     findings = found(u, [fold], allow=('speaker',))
     assert findings['leaks'] == findings['allowed'] == ['speaker']
     assert findings['speaker']['count'] == 1
-    assert 'LEAK (allowed): 1 speaker shared in 1 of 1 fold' in audit.summary_lines(findings)[0]
+    assert 'LEAK (allowed): 1 speaker shared in 1 of 1 fold' in audit_report.summary_lines(findings)[0]
     with pytest.raises(UserError, match='Speaker leak'):
         found(u, [fold], allow=('audio',))
     with pytest.raises(UserError, match=r"no leak 'speakers' to allow; known are speaker, audio"):
         found(u, [fold], allow=('speakers',))
-    assert audit.parse_allowed_leaks(' speaker,audio,') == ('audio', 'speaker')
+    assert folds.parse_allowed_leaks(' speaker,audio,') == ('audio', 'speaker')
 
 
 def test_what_shares_speakers_by_design_may_share_no_recording():
@@ -141,7 +142,7 @@ def test_what_shares_speakers_by_design_may_share_no_recording():
     findings = found(u, [mixed], shares_speakers=True)
     assert findings['leaks'] == []
     assert findings['speaker']['count'] == 6
-    assert 'as the protocol means to' in audit.summary_lines(findings)[0]
+    assert 'as the protocol means to' in audit_report.summary_lines(findings)[0]
     copy(u, 0, 1)
     with pytest.raises(UserError, match='Audio leak'):
         found(u, [mixed], shares_speakers=True)
@@ -151,7 +152,7 @@ def test_what_is_transductive_may_hear_the_test_part_without_its_labels():
     """Adapting to the tested utterances is stated then, and refused otherwise."""
     u, (fold,) = made()
     fold = dataclasses.replace(fold, adapt=fold.test)
-    assert 'hears the tested audio' in ' '.join(audit.summary_lines(found(u, [fold], transductive=True)))
+    assert 'hears the tested audio' in ' '.join(audit_report.summary_lines(found(u, [fold], transductive=True)))
     with pytest.raises(UserError, match='adapt and test share'):
         found(u, [fold])
 
@@ -172,7 +173,7 @@ def test_the_same_recording_within_a_part_is_reported_and_no_leak():
     findings = found(u, [fold])
     assert findings['duplicates']['exact'] == 1
     assert findings['duplicates']['examples'][0]['differ'] == ['emotion']
-    assert '1 pair of identical audio within a part' in audit.summary_lines(findings)[0]
+    assert '1 pair of identical audio within a part' in audit_report.summary_lines(findings)[0]
 
 
 @pytest.mark.parametrize(('difference', 'sign'), [(0, '='), (1e-9, '~ (> 0.9999)'), (2e-2, '~ (0.9998)'), (0.03, '~ (0.9995)')])
@@ -193,8 +194,8 @@ def test_only_identical_recordings_are_equal(difference, sign, capsys):
     assert (pair['alike'] == 1) == (difference == 0)
     assert f' {sign} ' in audit.format_pair(pair)
     kind = 'nearly identical' if difference else 'identical'
-    assert f'1 pair of {kind} audio within a part' in audit.summary_lines(findings)[0]
-    audit.print_findings(findings)
+    assert f'1 pair of {kind} audio within a part' in audit_report.summary_lines(findings)[0]
+    audit_report.print_findings(findings)
     assert f' {sign} ' in capsys.readouterr().out
 
 
@@ -205,7 +206,7 @@ def test_unknown_speakers_are_counted_and_never_shared():
         u.text['speaker'][part[:2]] = ''
     findings = found(u, [fold])
     assert (findings['speaker']['count'], findings['speaker']['unknown']) == (0, 4)
-    assert '4 utterances of unknown speakers' in audit.summary_lines(findings)[0]
+    assert '4 utterances of unknown speakers' in audit_report.summary_lines(findings)[0]
 
 
 def test_sessions_of_several_parts_are_reported():
@@ -225,7 +226,7 @@ def test_sentences_of_training_are_counted_in_the_test_part():
     u.text['sentence'][fold.test[:12]] = ['a', 'b', 'c', 'a', 'b', 'd'] * 2
     findings = found(u, [fold])
     assert findings['sentence'] == {'known': 12, 'heard': 8, 'sentences': 4, 'sentences_heard': 2}
-    assert '2 of 4 sentences tested are in training too (67 % of the utterances)' in audit.summary_lines(findings)[0]
+    assert '2 of 4 sentences tested are in training too (67 % of the utterances)' in audit_report.summary_lines(findings)[0]
 
 
 @pytest.mark.parametrize('part', ['train', 'dev', 'test'])
@@ -235,7 +236,7 @@ def test_a_class_that_a_part_lacks_is_reported(part):
     rows = getattr(fold, part)
     findings = found(u, [dataclasses.replace(fold, **{part: rows[u.text['emotion'][rows] != 'sad']})])
     assert findings['missing'] == {'parts': 1, 'examples': [{'fold': fold.name, 'part': part, 'classes': ['sad']}]}
-    assert f"classes: {part} of fold '{fold.name}' has no sad" in ' '.join(audit.summary_lines(findings))
+    assert f"classes: {part} of fold '{fold.name}' has no sad" in ' '.join(audit_report.summary_lines(findings))
 
 
 def test_the_information_is_that_of_closed_forms():
@@ -415,7 +416,7 @@ def test_the_pair_that_ravdess_has_twice_is_found(capsys):
     findings = found(u, [Fold(0, 'all', rows, rows[:0], rows[:0])])
     (pair,) = findings['duplicates']['examples']
     assert sorted(pair['utterances']) == ['03-01-03-01-02-01-07', '03-01-03-01-02-02-07']
-    audit.print_findings(findings)
+    audit_report.print_findings(findings)
     assert f'the same audio within a part: {" = ".join(pair["utterances"])}' in capsys.readouterr().out
 
 

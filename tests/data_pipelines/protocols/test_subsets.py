@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from made_up import utterances
 
-from data_pipelines import folds, subsets
 from data_pipelines.batching import table
 from data_pipelines.errors import UserError
-from data_pipelines.subsets import Subset
+from data_pipelines.protocols import folds, subsets
+from data_pipelines.protocols.subsets import Subset
 
 CLASSES = ('angry', 'happy', 'neutral', 'sad')
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.errors import UserError
-from data_pipelines.folds import Fold
+from data_pipelines.protocols.folds import Fold
 from data_pipelines.shards import Utterances
 
 SUBSET_STREAM = 1  # beside (order seed, fold, 0), that no epoch's order is drawn from

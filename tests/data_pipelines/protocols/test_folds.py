@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from made_up import utterances
 
-from data_pipelines import folds, shards
+from data_pipelines import shards
 from data_pipelines.errors import UserError
-from data_pipelines.folds import Protocol
+from data_pipelines.protocols import folds
+from data_pipelines.protocols.folds import Protocol
 
 PARTS = ('train', 'dev', 'test', 'adapt')
 
