@@ -30,10 +30,10 @@ import safetensors.numpy
 from etils import epath
 from flax import traverse_util
 
-from data_pipelines.batching import plan
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features import log_mel
 from data_pipelines.features.upstream import FORMAT_VERSION, STATE_KINDS, EncoderStates
+from data_pipelines.storage import dataset
 from jaxser import cluster, summary, train
 from jaxser.upstream import CONFIG_FILE, PREPROCESSOR_FILE, PretrainedEncoder, cached_encoder, write_encoder
 from jaxser.workdir import PACKAGES, Workdir, config_to_dict, make_workdir_parser, package_version
@@ -194,7 +194,7 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
             config, task = trainer.config, trainer.task
             sizes = task.make_sizes(config)
     arrays = jax.tree.map(lambda *x: np.stack(x), *(m.arrays for m in found))
-    named = plan.read_encoder_record(config.data) if config.data.upstream and config.model.name != 'fine_tuned' else None
+    named = dataset.read_encoder_record(config.data) if config.data.upstream and config.model.name != 'fine_tuned' else None
     if config.model.name == 'fine_tuned':
         named = EncoderStates.from_folder(config.model.upstream, STATE_KINDS[0]).record_fields()['upstream']
     config = config_to_dict(config)

@@ -35,6 +35,7 @@ from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.upstream import AUDIO_SPEC, EncoderInput, EncoderStates
 from data_pipelines.progress import progress_bar
+from data_pipelines.storage import dataset
 from jaxser import bundle, cluster, features, step, summary, train
 from jaxser.answers import FORMATS, format_answers
 from jaxser.interfaces import Sizes
@@ -110,7 +111,7 @@ def make_feature_function(metadata: dict, encoder: PretrainedEncoder | None) -> 
     """
     if not encoder or bundle.is_fine_tuned(metadata):
         return lambda params, mel_BxTxM, frames_B: (mel_BxTxM, frames_B)
-    return make_state_function(encoder, plan.feature_spec(config_from_dict(metadata['config']).data).is_pooled)
+    return make_state_function(encoder, dataset.feature_spec(config_from_dict(metadata['config']).data).is_pooled)
 
 
 def make_posterior(metadata: dict, in_turn: bool, encoder: PretrainedEncoder | None = None) -> Callable[..., jax.Array]:
@@ -124,7 +125,7 @@ def make_posterior(metadata: dict, in_turn: bool, encoder: PretrainedEncoder | N
     config, sizes = config_from_dict(metadata['config']), Sizes(**metadata['sizes'])
     if bundle.is_fine_tuned(metadata):
         config.model.upstream, in_turn = str(encoder.folder), True
-    if getattr(plan.feature_spec(config.data), 'pooled', False) and metadata['normalisation'] not in ('global', 'none'):
+    if getattr(dataset.feature_spec(config.data), 'pooled', False) and metadata['normalisation'] not in ('global', 'none'):
         raise UserError(
             f'Training normalised by {metadata["normalisation"]}; here every speaker is a stranger, normalised by the utterance '
             'alone, and that leaves nothing of states that are pooled over it. Train with config.data.normalise=global or none.'
@@ -159,7 +160,7 @@ class Predictor:
         facts, arrays = model
         self.metadata, self.classes = facts, tuple(facts['classes'])
         self.config = config_from_dict(facts['config'])
-        spec = plan.feature_spec(self.config.data)
+        spec = dataset.feature_spec(self.config.data)
         self.wave_spec = AUDIO_SPEC if encoder else spec  # of its rate the samples are
         self.extractor = StateExtractor(encoder, spec.is_pooled) if isinstance(spec, EncoderStates) else FrameExtractor(spec, encoder)
         if window < 2 * decode.MIN_SECONDS:

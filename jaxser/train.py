@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from data_pipelines import labels, shards
+from data_pipelines import labels
 from data_pipelines.batching import feeds, plan, table
 from data_pipelines.errors import UserError
 from data_pipelines.protocols import audit, folds, split, subsets
+from data_pipelines.storage import dataset
 from jaxser import announce, checkpoint, cluster, evaluate, health, memory, optimizer, parallel, step, summary, sweep, written
 from jaxser.features import SharedArrays
 from jaxser.interfaces import Encoder, Method, Sizes
@@ -400,7 +401,7 @@ def train_sweep(config, programs: list[sweep.Program], workdir: Workdir, profile
 
 def load_features(task: Task) -> np.ndarray:
     """mel_RxM of the whole corpus, and zeros at its end."""
-    mel_RxM = shards.read_all_features(task.utterances)
+    mel_RxM = dataset.read_all_features(task.utterances)
     return np.concatenate([mel_RxM, np.zeros((task.max_frames, mel_RxM.shape[1]), mel_RxM.dtype)])
 
 

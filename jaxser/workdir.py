@@ -19,8 +19,8 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from data_pipelines import csv_files
-from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
+from data_pipelines.storage import dataset
 from jaxser import cluster, summary
 from jaxser.sweep import flatten
 
@@ -127,7 +127,7 @@ class Workdir:
             raise UserError(
                 f'{self.path} holds another sweep ({what}). Choose another --workdir, or remove that one to train anew.'
             )
-        was, now = known['data'], plan.read_fingerprints(self.config.data)
+        was, now = known['data'], dataset.read_fingerprints(self.config.data)
         if changed := [name for name in now if was.get(name) != now[name]]:
             raise UserError(
                 f'{self.path} holds a sweep over other data: {changed[0]} has been prepared anew since, from other utterances. '
@@ -189,7 +189,7 @@ class Workdir:
         facts = {
             'command': f'python -m jaxser.main {shlex.join(sys.argv[1:])}',
             'config': config_to_dict(self.config),
-            'data': plan.read_fingerprints(self.config.data),
+            'data': dataset.read_fingerprints(self.config.data),
             'protocol': task.protocol.title,
             'split_sha256': task.split_sha256,
             'utterances': len(task.utterances),

@@ -107,7 +107,7 @@ def record(folder: Path) -> None:
     import soundfile
 
     from data_pipelines.features.log_mel import LogMel
-    from data_pipelines.prepare import prepare_corpus
+    from data_pipelines.storage.preparation import prepare_corpus
 
     random = np.random.default_rng(0)
     with open(folder / 'list.csv', 'w', newline='') as file:

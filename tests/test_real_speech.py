@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_pipelines.features.log_mel import LogMel
-from data_pipelines.prepare import prepare_corpus
+from data_pipelines.storage.preparation import prepare_corpus
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow

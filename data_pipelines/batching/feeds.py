@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from data_pipelines import shards
 from data_pipelines.batching.plan import Item
 from data_pipelines.batching.table import ExampleTable
+from data_pipelines.storage import shards
 
 
 def resident_feed(table: ExampleTable, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:

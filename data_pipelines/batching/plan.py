@@ -4,83 +4,17 @@ import copy
 import dataclasses
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
-from data_pipelines import corpora, pack, prepare, shards
+from data_pipelines import corpora
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
-from data_pipelines.features.log_mel import LogMel
 from data_pipelines.protocols.folds import Fold, Protocol
-from data_pipelines.shards import Utterances
+from data_pipelines.storage import prepared
+from data_pipelines.storage.dataset import feature_spec, read_fingerprints
+from data_pipelines.storage.schema import Utterances
 
-
-def feature_spec(config) -> LogMel | upstream.EncoderStates | upstream.EncoderInput:
-    """What the features of `config.data` are."""
-    name = config.get('upstream')  # a model of an earlier jaxser does not say
-    return upstream.spec_from_name(name) if name else LogMel(**config.features)
-
-def find_datasets(config) -> list[Path]:
-    """Where the data sets of `config.corpora` lie, an .npz before shards; says how to get those that are not there."""
-    spec = feature_spec(config)
-    found = []
-    for name in config.corpora:
-        folder, packed = prepare.find_dataset(config.dir, name, spec), pack.npz_path(config.dir, name, spec)
-        if config.is_resident != 'off' and packed.exists() and (folder is None or _read_fingerprint(folder) == pack.read_fingerprint(packed)):
-            found.append(packed)
-            continue
-        if folder is None:
-            if packed.exists():
-                raise UserError(f'{packed} cannot be streamed, and its shards are not there: leave config.data.resident on.')
-            if config.upstream:
-                upstream.resolve_feature_name(config.dir, config.corpora, config.upstream)  # says how to get them
-            corpus = corpora.load_corpus(name)
-            differing = ''.join(
-                f' --{f.name} {getattr(spec, f.name)}' for f in dataclasses.fields(spec) if getattr(spec, f.name) != f.default
-            )
-            others = prepare.find_other_librosa_datasets(config.dir, name, spec)
-            if corpus.synthesise is None and others:
-                raise UserError(
-                    f'{corpus.title} was prepared with librosa {" and ".join(others)} ({", ".join(map(str, others.values()))}); '
-                    f'this is librosa {prepare.librosa_version() or "none"}. Prepare it again, or install that librosa.'
-                )
-            if corpus.synthesise is None:
-                raise UserError(
-                    f'{corpus.title} is not prepared in {config.dir}/ ({name}/{spec.name}). Get it from {corpus.homepage}, then run\n'
-                    f'  python -m data_pipelines.prepare {name} --source PATH --out {config.dir}{differing}\n'
-                    'To try the whole of jaxser without any corpus: python -m jaxser.main --config=configs/dann_demo.py'
-                )
-            folder = prepare.prepare_corpus(name, None, config.dir, spec)
-        found.append(folder)
-    return found
-
-def read_utterances(config) -> Utterances:
-    """The columns of the data sets of `config.corpora`."""
-    found = find_datasets(config)
-    return shards.concatenate_datasets([pack.read_columns(p) if p.suffix == '.npz' else shards.read_columns(p) for p in found])
-
-def _read_fingerprint(folder: Path) -> str:
-    return prepare.read_record(folder)['fingerprint']
-
-def read_fingerprints(config) -> dict[str, str]:
-    """What tells the prepared data sets of `config.corpora` from others of the same name; without those that are not there."""
-    spec = feature_spec(config)
-    found = {}
-    for name in config.corpora:
-        if folder := prepare.find_dataset(config.dir, name, spec):
-            found[name] = _read_fingerprint(folder)
-        elif one := pack.read_fingerprint(pack.npz_path(config.dir, name, spec)):
-            found[name] = one
-    return found
-
-def read_encoder_record(config) -> dict:
-    """What was noted of the encoder when the states of the data sets were computed: name, sha256, folder, format, ..."""
-    place = find_datasets(config)[0]
-    found = (pack.read_record(place) if place.suffix == '.npz' else prepare.read_record(place)).get('upstream') or {}
-    if 'sha256' not in found:
-        raise UserError(f'{place} does not say by which weights its states were made. Remove it and prepare the corpus again.')
-    return found
 
 def resolve_config(config):
     """The configuration with the data sets that its protocol names; a name that is no corpus of ours is one of your CSV's."""
@@ -121,7 +55,7 @@ def resolve_config(config):
                 'set config.data.normalise=none.'
             )
     elif config.data.upstream:
-        config.data.upstream = upstream.resolve_feature_name(config.data.dir, config.data.corpora, config.data.upstream)
+        config.data.upstream = prepared.resolve_feature_name(config.data.dir, config.data.corpora, config.data.upstream)
         config.model.states = config.data.upstream
         if isinstance(found := feature_spec(config.data), upstream.EncoderInput):
             raise UserError(

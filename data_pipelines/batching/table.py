@@ -4,7 +4,7 @@ import numpy as np
 
 from data_pipelines.batching.plan import Item
 from data_pipelines.protocols.folds import Fold
-from data_pipelines.shards import Utterances
+from data_pipelines.storage.schema import Utterances
 
 NORMALISATIONS = {
     'utterance': '',

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_pipelines.corpora import Utterance, load_corpus
+from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features.decode import Rejection, decode
 from data_pipelines.features.log_mel import LogMel, audio_columns, compute_log_mel, feature_columns
@@ -201,30 +201,6 @@ def spec_from_name(name: str) -> EncoderStates | EncoderInput:
     if (m := INPUT_NAME_PATTERN.fullmatch(name)) and (heard := EncoderInput(m[1], int(m[2]))).name == name:
         return heard
     return EncoderStates.from_name(name)
-
-def resolve_feature_name(data_dir: str | Path, corpora: Iterable[str], prefix: str) -> str:
-    """The name of the prepared features of all `corpora` in `data_dir` that begins with `prefix`; refuses none, and more than one.
-
-    States go before what is heard: Whisper's have one beginning.
-    """
-    there = {name: {p.name.removesuffix('.npz') for p in (Path(data_dir) / name).glob(f'{prefix}*')} for name in corpora}
-    there = {name: {n for n in found if STATES_NAME_PATTERN.fullmatch(n) or INPUT_NAME_PATTERN.fullmatch(n)} for name, found in there.items()}
-    both = set.intersection(*there.values())
-    both = {n for n in both if STATES_NAME_PATTERN.fullmatch(n)} or both
-    if len(both) == 1:
-        return both.pop()
-    if both:
-        raise UserError(f'config.data.upstream is {prefix!r}, and there are {" and ".join(sorted(both))}: name one of them.')
-    options = '--features upstream:FOLDER' + f' --states {INPUT_KIND}' * (prefix.startswith('wave') or f'-{INPUT_KIND}-' in prefix)
-    lacking = [name for name, found in there.items() if not found] or list(there)
-    source = {name: '' if load_corpus(name).synthesise else ' --source PATH' for name in lacking}
-    lines = '\n'.join(f'  python -m data_pipelines.prepare {name}{source[name]} --out {data_dir} {options}' for name in lacking)
-    found = '; '.join(f'{name}: {", ".join(sorted(f))}' for name, f in there.items() if f)
-    raise UserError(
-        f'{" and ".join(lacking)} {"is" if len(lacking) == 1 else "are"} not prepared in {data_dir}/ with features of an upstream '
-        f'that begin with {prefix!r}{f" (there are {found})" if found else ""}. First, with the Hugging Face folder of the '
-        f'encoder:\n{lines}'
-    )
 
 def whisper_log_mel(wave: np.ndarray, bands: int) -> np.ndarray:
     """mel_TxM of samples at 16 kHz as Whisper hears it: a frame every 10 ms, the loudest 80 dB, about -1 to 1."""

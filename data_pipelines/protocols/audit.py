@@ -7,7 +7,7 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.folds import LEAK_KINDS, Fold, Protocol, parse_allowed_leaks
-from data_pipelines.shards import Utterances
+from data_pipelines.storage.schema import Utterances
 
 PARTS = ('train', 'dev', 'test')
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from data_pipelines.protocols.audit import ALL_PARTS, PARTS, format_pair, pluralize
 from data_pipelines.protocols.folds import Fold
-from data_pipelines.shards import Utterances
+from data_pipelines.storage.schema import Utterances
 
 
 def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ import hashlib
 import numpy as np
 
 from data_pipelines.errors import UserError
-from data_pipelines.shards import Utterances
+from data_pipelines.storage.schema import Utterances
 
 LEAK_KINDS = ('speaker', 'audio')
 

@@ -5,11 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines import labels
-from data_pipelines.batching.plan import read_utterances
-from data_pipelines.builder import TEXT_COLUMNS
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.folds import Fold, Protocol, hash_folds, identity_mask, make_folds
-from data_pipelines.shards import Utterances
+from data_pipelines.storage.dataset import read_utterances
+from data_pipelines.storage.schema import TEXT_COLUMNS, Utterances
 
 MAX_LISTED_VALUES = 20  # values of a column that a refusal lists
 

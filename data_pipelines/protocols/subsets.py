@@ -13,7 +13,7 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.folds import Fold
-from data_pipelines.shards import Utterances
+from data_pipelines.storage.schema import Utterances
 
 SUBSET_STREAM = 1  # beside (order seed, fold, 0), that no epoch's order is drawn from
 

@@ -38,7 +38,7 @@ def prepared(options) -> None:
     import librosa
 
     from data_pipelines.features.log_mel import LogMel
-    from data_pipelines.prepare import prepare_corpus
+    from data_pipelines.storage.preparation import prepare_corpus
 
     with tempfile.TemporaryDirectory() as place:
         source = corpus(Path(place), options.utterances)
@@ -62,7 +62,7 @@ def fed(options) -> None:
     from configs import base
     from data_pipelines.batching import feeds
     from data_pipelines.features.log_mel import LogMel
-    from data_pipelines.prepare import prepare_corpus
+    from data_pipelines.storage.preparation import prepare_corpus
     from jaxser import train
 
     with tempfile.TemporaryDirectory() as place:

@@ -28,9 +28,10 @@ def spent() -> float:
 
 def steady(utterances: list, corpus, workers: int) -> tuple[float, float]:
     """Utterances that the worker processes and the writer get done together, in a second and in a second of processor time."""
-    from data_pipelines import builder
     from data_pipelines.features.decode import Rejection
     from data_pipelines.features.log_mel import LogMel
+    from data_pipelines.storage import builder, schema
+    from data_pipelines.storage.workers import run_workers
 
     began, spec = [], LogMel()
 
@@ -39,9 +40,9 @@ def steady(utterances: list, corpus, workers: int) -> tuple[float, float]:
             if n == len(utterances) // 10:
                 began[:] = time.perf_counter(), spent()
             if not isinstance(result, Rejection):
-                yield builder.label_columns(u) | result
+                yield schema.label_columns(u) | result
 
-    with tempfile.TemporaryDirectory() as place, builder.run_workers(utterances, spec, workers) as results:
+    with tempfile.TemporaryDirectory() as place, run_workers(utterances, spec, workers) as results:
         builder.write_shards(corpus, spec, examples(results), Path(place))
         done = len(utterances) - len(utterances) // 10
         return done / (time.perf_counter() - began[0]), done / (spent() - began[1])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from data_pipelines.features.signature import SIGNATURE_SIZE
-from data_pipelines.shards import Utterances
+from data_pipelines.storage.schema import Utterances
 
 
 def utterances(speakers: int = 6, per_class: int = 4, classes=('angry', 'sad'), sessions: int = 0, bands: int = 3) -> Utterances:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines import corpora, labels, prepare
+from data_pipelines import corpora, labels
 from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
+from data_pipelines.storage import preparation
 
 sys.path.insert(0, str(Path(__file__).parent))
 import corpus_trees
@@ -98,7 +99,7 @@ def test_a_small_tree_has_its_speakers_and_emotions_from_above_and_within(name, 
     """Wherever in the tree, or above it, a person points, as long as the lists of labels are where they belong."""
     corpus, root = corpora.load_corpus(name), corpus_trees.lay(tmp_path / 'release', name)
     found = corpus.walk(root)
-    prepare.walk_corpus(corpus, root)  # refuses names that occur twice
+    preparation.walk_corpus(corpus, root)  # refuses names that occur twice
     assert len(found) == len(corpus_trees.audio(name))
     assert len({u.speaker for u in found}) == len(corpus_trees.FORMS[name][0])
     assert {u.emotion for u in found} == {'angry', 'anxious' if name == 'jl' else 'sad'}
@@ -220,7 +221,7 @@ def test_msp_podcast_without_its_list_or_its_audio_is_refused(tmp_path):
         walk(put(tmp_path, 'Labels/labels_consensus.csv', 'FileName,SpkrID,Gender,Split_Set\n'))
     podcast(tmp_path)
     with pytest.raises(UserError, match='lists no utterance of MSP-Podcast'):
-        prepare.walk_corpus(corpora.load_corpus('msp_podcast'), tmp_path)
+        preparation.walk_corpus(corpora.load_corpus('msp_podcast'), tmp_path)
 
 
 def improv(root: Path, *lines: str, name: str = 'Evalution.txt') -> list:
@@ -336,7 +337,7 @@ def test_a_stand_in_of_every_corpus_prepares_and_trains(name, tmp_path):
         (corpus_trees.film if path.suffix == '.avi' else soundfile.write)(path, wave, 8_000)
 
     corpus_trees.lay(tmp_path / 'release', name, tone)
-    prepare.prepare_corpus(name, tmp_path / 'release', tmp_path / 'data', LogMel(), allow_partial=True, workers=1)
+    preparation.prepare_corpus(name, tmp_path / 'release', tmp_path / 'data', LogMel(), allow_partial=True, workers=1)
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'data.dir': str(tmp_path / 'data'), 'data.corpora': (name,), 'data.batch': 4})
     config.update_from_flattened_dict({'protocol.name': protocol, 'train.epochs': 1, 'sweep.fold': (0,)})

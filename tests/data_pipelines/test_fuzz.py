@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines import prepare, shards
 from data_pipelines.features.log_mel import LogMel
+from data_pipelines.storage import dataset, prepared, shards
 
 pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow and TFDS have deprecations of their own
 EITHER = math.nan  # damage that a decoder may or may not notice
@@ -149,7 +149,7 @@ def tried(tmp_path_factory) -> tuple[dict[str, Case], Path]:
     done = subprocess.run([*command, '--workers', '2'], capture_output=True, timeout=240)
     assert done.returncode == 0, done.stderr.decode()
     assert b'Traceback' not in done.stderr
-    return found, prepare.find_dataset(folder / 'data', 'folder', LogMel())
+    return found, prepared.find_dataset(folder / 'data', 'folder', LogMel())
 
 
 def rows(path: Path) -> list[dict]:
@@ -194,7 +194,7 @@ def test_all_features_are_finite_and_as_long_as_the_sound(tried):
     listed, utterances = rows(home / 'utterances.csv'), shards.read_columns(home)
     assert len(utterances) == len(listed)
     assert utterances.frames_N.tolist() == [1 + round(float(r['seconds']) * 16_000) // 160 for r in listed]
-    assert np.isfinite(shards.read_all_features(utterances)).all()
+    assert np.isfinite(dataset.read_all_features(utterances)).all()
     assert np.isfinite(utterances.mean_NxM).all()
     assert np.isfinite(utterances.variance_NxM).all()
     assert np.isfinite(utterances.signature_NxS).all()

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from data_pipelines import builder, corpora, pack, shards
+from data_pipelines import corpora, pack
 from data_pipelines.batching import feeds, plan, table
 from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.signature import SIGNATURE_SIZE
-from data_pipelines.prepare import RECORD_FILE
 from data_pipelines.protocols import folds
+from data_pipelines.storage import builder, dataset, schema, shards
+from data_pipelines.storage.npz import npz_path, read_columns
+from data_pipelines.storage.prepared import RECORD_FILE
 
 SPEC, BANDS = LogMel(bands=4), 4
 ROOT = Path(__file__).parent.parent.parent
@@ -28,8 +30,8 @@ def example(n: int) -> dict:
     mel_TxM = np.random.default_rng(n).normal(size=(50 + 10 * n, BANDS)).astype(np.float16)
     moments = {'mean_M': mel_TxM.mean(0, dtype=np.float32), 'variance_M': mel_TxM.var(0, dtype=np.float32)}
     text = (
-        dict.fromkeys(builder.TEXT_COLUMNS, 'x')
-        | dict.fromkeys(builder.RATING_COLUMNS, 0.5)
+        dict.fromkeys(schema.TEXT_COLUMNS, 'x')
+        | dict.fromkeys(schema.RATING_COLUMNS, 0.5)
         | {
             'utterance': f'é{n}',
             'speaker': f's{n % 3}',
@@ -46,7 +48,7 @@ def prepared(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp('data')
     shard = builder.write_shards(corpora.load_corpus('folder'), SPEC, [example(n) for n in range(12)], place)
     (shard / RECORD_FILE).write_text(json.dumps({'fingerprint': 'this one'}))
-    pack.write_npz(shard, pack.npz_path(place, 'folder', SPEC))
+    pack.write_npz(shard, npz_path(place, 'folder', SPEC))
     return place
 
 
@@ -71,7 +73,7 @@ def folder(data: Path) -> Path:
 
 def test_columns_and_features_are_those_of_the_shards(prepared):
     """To the bit and in the same order."""
-    packed, sharded = pack.read_columns(npz(prepared)), shards.read_columns(folder(prepared))
+    packed, sharded = read_columns(npz(prepared)), shards.read_columns(folder(prepared))
     assert packed.text.keys() == sharded.text.keys()
     for name, column in sharded.text.items():
         np.testing.assert_array_equal(packed.text[name], column)
@@ -79,43 +81,43 @@ def test_columns_and_features_are_those_of_the_shards(prepared):
         np.testing.assert_array_equal(getattr(packed, name), getattr(sharded, name))
         assert getattr(packed, name).dtype == getattr(sharded, name).dtype
     assert (packed.is_packed, sharded.is_packed) == (True, False)
-    mel_RxM = shards.read_all_features(packed)
+    mel_RxM = dataset.read_all_features(packed)
     assert mel_RxM.dtype == np.float16
-    np.testing.assert_array_equal(mel_RxM, shards.read_all_features(sharded))
+    np.testing.assert_array_equal(mel_RxM, dataset.read_all_features(sharded))
 
 
 def test_some_utterances_of_an_npz_are_those_of_the_shards(prepared):
     """As where the label space leaves some out, or a corpus is one of several."""
-    packed, sharded = pack.read_columns(npz(prepared)), shards.read_columns(folder(prepared))
+    packed, sharded = read_columns(npz(prepared)), shards.read_columns(folder(prepared))
     some = [7, 2, 11]
-    np.testing.assert_array_equal(shards.read_all_features(packed[some]), shards.read_all_features(sharded[some]))
-    both = shards.concatenate_datasets([sharded, packed[some]])
-    np.testing.assert_array_equal(shards.read_all_features(both), np.concatenate([shards.read_all_features(sharded), shards.read_all_features(sharded[some])]))
+    np.testing.assert_array_equal(dataset.read_all_features(packed[some]), dataset.read_all_features(sharded[some]))
+    both = schema.concatenate_datasets([sharded, packed[some]])
+    np.testing.assert_array_equal(dataset.read_all_features(both), np.concatenate([dataset.read_all_features(sharded), dataset.read_all_features(sharded[some])]))
 
 
 def test_the_npz_is_read_where_there_is_one(prepared):
     """With the shards beside it or not, unless features are to be streamed."""
-    assert plan.find_datasets(config(prepared)) == [npz(prepared)]
-    assert plan.find_datasets(config(prepared, resident='off')) == [folder(prepared)]
-    assert plan.read_utterances(config(prepared)).is_packed
+    assert dataset.find_datasets(config(prepared)) == [npz(prepared)]
+    assert dataset.find_datasets(config(prepared, resident='off')) == [folder(prepared)]
+    assert dataset.read_utterances(config(prepared)).is_packed
 
 
 def test_an_npz_alone_is_enough_and_cannot_be_streamed(data):
     """A machine to which nothing but the .npz has been copied."""
-    before = plan.read_fingerprints(config(data))
+    before = dataset.read_fingerprints(config(data))
     shutil.rmtree(folder(data))
-    assert plan.read_fingerprints(config(data)) == before
-    assert len(plan.read_utterances(config(data))) == 12
+    assert dataset.read_fingerprints(config(data)) == before
+    assert len(dataset.read_utterances(config(data))) == 12
     with pytest.raises(UserError, match=r'npz cannot be streamed.*config\.data\.resident'):
-        plan.read_utterances(config(data, resident='off'))
+        dataset.read_utterances(config(data, resident='off'))
 
 
 def test_an_npz_of_other_data_is_not_used(data):
     """The corpus has been prepared anew since it was packed: its fingerprint is another."""
     record = folder(data) / RECORD_FILE
     record.write_text(json.dumps(json.loads(record.read_text()) | {'fingerprint': 'other'}))
-    assert plan.find_datasets(config(data)) == [folder(data)]
-    assert plan.read_fingerprints(config(data)) == {'folder': 'other'}
+    assert dataset.find_datasets(config(data)) == [folder(data)]
+    assert dataset.read_fingerprints(config(data)) == {'folder': 'other'}
 
 
 WITHOUT_TENSORFLOW = """
@@ -141,7 +143,7 @@ def test_training_data_are_made_of_an_npz_without_tensorflow(data, tmp_path):
     made = folds.make_folds(utterances, folds.Protocol(folds=3))
     items = plan.evaluation_items(made, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
     (_, expected), *_ = feeds.resident_feed(table.ExampleTable(utterances, made, 'global', True), items)
-    expected['mel_RxM'] = shards.read_all_features(utterances)
+    expected['mel_RxM'] = dataset.read_all_features(utterances)
     shutil.rmtree(folder(data))
     options = config(data).to_json()
     subprocess.run([sys.executable, '-c', WITHOUT_TENSORFLOW, options, tmp_path / 'batch.npz'], cwd=ROOT, check=True)
@@ -191,7 +193,7 @@ def test_a_damaged_npz_is_refused_by_name(data, damage):
     """In a sentence, before it can do harm: nothing is ever unpickled."""
     damage(npz(data))
     with pytest.raises(UserError, match=r'\.npz is damaged or none of ours'):
-        shards.read_all_features(plan.read_utterances(config(data)))
+        dataset.read_all_features(dataset.read_utterances(config(data)))
 
 
 def test_an_npz_holds_no_pickle(prepared):
@@ -215,7 +217,7 @@ def test_the_command_packs_what_is_prepared_and_says_where(data, monkeypatch, ca
     monkeypatch.setattr(sys, 'argv', ['pack', 'folder', '--dir', str(data), '--bands', '4'])
     pack.main()
     assert str(npz(data)) in capsys.readouterr().out
-    assert len(pack.read_columns(npz(data))) == 12
+    assert len(read_columns(npz(data))) == 12
     monkeypatch.setattr(sys, 'argv', ['pack', 'emodb', '--dir', str(data)])
     with pytest.raises(SystemExit, match='2'):
         pack.main()

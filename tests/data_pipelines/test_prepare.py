@@ -19,12 +19,13 @@ import soundfile
 import threadpoolctl
 from ml_collections import ConfigDict
 
-from data_pipelines import builder, corpora, prepare
-from data_pipelines.batching import plan
+from data_pipelines import corpora, prepare
 from data_pipelines.errors import UserError
 from data_pipelines.features import log_mel
 from data_pipelines.features.decode import Rejection
 from data_pipelines.features.log_mel import LogMel
+from data_pipelines.storage import dataset, preparation, schema, workers
+from data_pipelines.storage.prepared import RECORD_FILE, find_dataset, read_record
 
 pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow and TFDS have deprecations of their own
 SPEC = LogMel()
@@ -56,7 +57,7 @@ def tree(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def prepared(tree, tmp_path_factory) -> Path:
-    return prepare.prepare_corpus('emodb', tree, tmp_path_factory.mktemp('data'), SPEC, allow_partial=True, workers=2)
+    return preparation.prepare_corpus('emodb', tree, tmp_path_factory.mktemp('data'), SPEC, allow_partial=True, workers=2)
 
 
 @pytest.fixture(scope='module')
@@ -113,7 +114,7 @@ def test_tfds_load_gives_back_the_features_to_the_bit_in_the_order_of_the_walk(l
         assert example['sha256'].decode() == features.pop('sha256')
         for key, value in features.items():
             np.testing.assert_array_equal(example[key], np.asarray(value, example[key].dtype))
-        for key, value in builder.label_columns(u).items():
+        for key, value in schema.label_columns(u).items():
             found = example[key].decode() if isinstance(value, str) else example[key]
             np.testing.assert_array_equal(found, value)
 
@@ -137,7 +138,7 @@ def test_what_is_prepared_is_found_without_tensorflow_and_not_prepared_again(pre
     assert (again.returncode, again.stderr) == (0, '')
     assert f'already prepared: {prepared}' in again.stdout
     assert (prepared / 'dataset_info.json').stat().st_mtime_ns == before
-    assert prepare.find_dataset(out, 'emodb', LogMel(bands=40)) is None
+    assert find_dataset(out, 'emodb', LogMel(bands=40)) is None
 
 
 def test_what_another_librosa_prepared_is_said_to_be_that(prepared, monkeypatch):
@@ -147,21 +148,21 @@ def test_what_another_librosa_prepared_is_said_to_be_that(prepared, monkeypatch)
         {'dir': str(out), 'corpora': ('emodb',), 'features': dataclasses.asdict(SPEC), 'upstream': '', 'resident': 'auto'},
         convert_dict=False,
     )
-    assert plan.find_datasets(config) == [prepared]
+    assert dataset.find_datasets(config) == [prepared]
     monkeypatch.setattr(importlib.metadata, 'version', lambda package: '99.0' if package == 'librosa' else real(package))
     with pytest.raises(
         UserError, match=rf'EMO-DB was prepared with librosa {real("librosa")} .*{prepared}.* this is librosa 99\.0'
     ):
-        plan.find_datasets(config)
+        dataset.find_datasets(config)
     config.features = dataclasses.asdict(LogMel(bands=40))
     with pytest.raises(UserError, match='EMO-DB is not prepared'):
-        plan.find_datasets(config)
+        dataset.find_datasets(config)
 
 
 def test_another_source_is_not_passed_off_as_the_prepared_one(prepared, tmp_path):
     speech(tmp_path / '03a01Fa.wav', 0)
     with pytest.raises(UserError, match='lists other utterances'):
-        prepare.prepare_corpus('emodb', tmp_path, prepared.parents[2], SPEC, allow_partial=True)
+        preparation.prepare_corpus('emodb', tmp_path, prepared.parents[2], SPEC, allow_partial=True)
 
 
 @pytest.mark.parametrize('content', ['{', '{}', '[1]'])
@@ -169,15 +170,15 @@ def test_a_damaged_record_is_refused_by_name(prepared, tmp_path, tree, content):
     """By the same command again, and where training looks for the data."""
     copy = tmp_path / 'data'
     shutil.copytree(prepared.parents[2], copy)
-    (file,) = copy.rglob(prepare.RECORD_FILE)
+    (file,) = copy.rglob(RECORD_FILE)
     file.write_text(content)
     with pytest.raises(UserError, match=r'prepared\.json is damaged .* Remove .* prepare the corpus again'):
-        prepare.prepare_corpus('emodb', tree, copy, SPEC, allow_partial=True)
+        preparation.prepare_corpus('emodb', tree, copy, SPEC, allow_partial=True)
     with pytest.raises(UserError, match=r'prepared\.json is damaged'):
-        prepare.read_record(file.parent)
+        read_record(file.parent)
     file.unlink()
     with pytest.raises(UserError, match=r'without its prepared\.json'):
-        prepare.prepare_corpus('emodb', tree, copy, SPEC, allow_partial=True)
+        preparation.prepare_corpus('emodb', tree, copy, SPEC, allow_partial=True)
 
 
 def test_a_kill_leaves_nothing_that_looks_whole_and_the_same_command_mends_it(tree, tmp_path):
@@ -188,16 +189,16 @@ def test_a_kill_leaves_nothing_that_looks_whole_and_the_same_command_mends_it(tr
             assert process.poll() is None and time.time() < deadline  # noqa: PT018
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-    assert prepare.find_dataset(tmp_path, 'emodb', SPEC) is None
+    assert find_dataset(tmp_path, 'emodb', SPEC) is None
     assert [p.name.split('-')[0] for p in tmp_path.iterdir()] == ['.staging']
-    home = prepare.prepare_corpus('emodb', tree, tmp_path, SPEC, allow_partial=True, workers=1)
-    assert prepare.find_dataset(tmp_path, 'emodb', SPEC) == home
+    home = preparation.prepare_corpus('emodb', tree, tmp_path, SPEC, allow_partial=True, workers=1)
+    assert find_dataset(tmp_path, 'emodb', SPEC) == home
     assert [p.name for p in tmp_path.iterdir()] == ['emodb']  # what the killed process left is gone
 
 
 def test_a_worker_that_dies_costs_no_utterance(tree):
     utterances = [u for u in corpora.load_corpus('emodb').walk(tree) if u.name not in DAMAGED]
-    with builder.run_workers(utterances, SPEC, 1) as results:
+    with workers.run_workers(utterances, SPEC, 1) as results:
         first = next(results)
         children = Path(f'/proc/self/task/{os.getpid()}/children')
         if not children.exists():
@@ -254,7 +255,7 @@ def test_help_lists_the_options_of_the_features(capsys, monkeypatch):
 def test_a_corpus_of_which_nothing_can_be_used_is_refused(tmp_path):
     (tmp_path / '03a01Fa.wav').write_bytes(b'')
     with pytest.raises(UserError, match=r'None of the 1 utterances can be used; the first, .*03a01Fa\.wav, is empty'):
-        prepare.prepare_corpus('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True, workers=1)
+        preparation.prepare_corpus('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True, workers=1)
     assert list((tmp_path / 'data').iterdir()) == []
 
 
@@ -263,13 +264,13 @@ def test_the_same_utterance_twice_is_refused_with_both_places(tmp_path):
     speech(tmp_path / 'wav/03a01Fa.wav', 0)
     speech(tmp_path / 'copy/03a01Fa.wav', 0)
     with pytest.raises(UserError, match=r'03a01Fa twice: .*copy/03a01Fa\.wav and .*wav/03a01Fa\.wav'):
-        prepare.prepare_corpus('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True)
+        preparation.prepare_corpus('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True)
 
 
 def test_a_folder_of_ones_own_is_prepared_by_segments(tmp_path):
     speech(tmp_path / 'a.wav', 0, 2.0)
     (tmp_path / 'list.csv').write_text('path,speaker,emotion,start,end\na.wav,1,sad,0,1\na.wav,2,happy,1,2\nb.wav,2,happy,,\n')
-    home = prepare.prepare_corpus('folder', tmp_path / 'list.csv', tmp_path / 'data', SPEC, workers=1)
+    home = preparation.prepare_corpus('folder', tmp_path / 'list.csv', tmp_path / 'data', SPEC, workers=1)
     assert [(r['utterance'], r['seconds'], r['corpus']) for r in rows(home / 'utterances.csv')] == [
         ('a.wav#0-1', '1.0', 'folder'),
         ('a.wav#1-2', '1.0', 'folder'),
@@ -287,7 +288,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tree, tmp_path, monkeypatc
     tf = pytest.importorskip('tensorflow')
     monkeypatch.setattr(file_adapters.TfRecordFileAdapter, 'write_examples', full)
     with pytest.raises(UserError, match=f'{os.strerror(errno.ENOSPC)}.*another --out'):
-        prepare.prepare_corpus('emodb', tree, tmp_path, SPEC, allow_partial=True, workers=1)
+        preparation.prepare_corpus('emodb', tree, tmp_path, SPEC, allow_partial=True, workers=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -297,7 +298,7 @@ def test_no_permission_to_write_is_a_sentence(tree, tmp_path):
     if os.access(out, os.W_OK):
         pytest.skip('root may write everywhere')
     with pytest.raises(UserError, match='Permission denied'):
-        prepare.prepare_corpus('emodb', tree, out, SPEC, allow_partial=True, workers=1)
+        preparation.prepare_corpus('emodb', tree, out, SPEC, allow_partial=True, workers=1)
 
 
 def test_the_command_needs_no_jax_and_prints_what_was_accepted_and_why_the_rest_was_not(tree, tmp_path):
@@ -313,6 +314,6 @@ def test_the_command_needs_no_jax_and_prints_what_was_accepted_and_why_the_rest_
     assert done.returncode == 0, done.stderr
     assert 'accepted' in done.stdout
     assert '4 speakers' in done.stdout
-    home = prepare.find_dataset(tmp_path, 'emodb', LogMel(bands=40))
+    home = find_dataset(tmp_path, 'emodb', LogMel(bands=40))
     assert all(f'{r["path"]}: {r["reason"]}' in done.stdout for r in rows(home / 'rejected.csv'))
     assert 'WARNING' not in done.stderr  # the progress bar is all there is

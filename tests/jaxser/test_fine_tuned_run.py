@@ -11,7 +11,9 @@ from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
 from data_pipelines.features.log_mel import LogMel
-from data_pipelines.prepare import parse_feature_spec, prepare_corpus
+from data_pipelines.prepare import parse_feature_spec
+from data_pipelines.storage import dataset
+from data_pipelines.storage.preparation import prepare_corpus
 from jaxser import bundle, predict, train
 from jaxser.workdir import Workdir
 
@@ -89,7 +91,7 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
 def test_what_does_not_fit_together_is_refused(heard, whisper, changes, said):
     """With what to do instead."""
     with pytest.raises(UserError, match=said):
-        plan.read_utterances(plan.resolve_config(configuration(heard, whisper, **changes)).data)
+        dataset.read_utterances(plan.resolve_config(configuration(heard, whisper, **changes)).data)
 
 
 def test_what_has_no_time_is_not_masked(heard, whisper):

@@ -12,7 +12,7 @@ import soundfile
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
-from data_pipelines.prepare import prepare_corpus
+from data_pipelines.storage.preparation import prepare_corpus
 from jaxser import calibration, compare, train
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

@@ -17,10 +17,10 @@ import threadpoolctl
 import tiny_config
 
 import jaxser
-from data_pipelines import shards
 from data_pipelines.errors import UserError
 from data_pipelines.features import log_mel
 from data_pipelines.protocols import split
+from data_pipelines.storage import dataset
 from jaxser import answers, bundle, predict, step, train
 from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir
@@ -91,7 +91,7 @@ def test_features_are_those_of_the_shards_to_the_bit(model, swept, data, monkeyp
     infos = lambda: [b['num_threads'] for b in threadpoolctl.threadpool_info() if b['user_api'] == 'blas']  # noqa: E731
     monkeypatch.setattr(log_mel, 'compute_log_mel', lambda *a: (threads.extend(infos()), log_mel_of(*a))[1])
     u = split.make_split(Workdir.open(swept).config).utterances
-    mel_RxM, first = shards.read_all_features(u), 0
+    mel_RxM, first = dataset.read_all_features(u), 0
     for name, frames in zip(u.text['utterance'], u.frames_N):
         (stretch,) = model._read_recording(data.parent / name).segments
         np.testing.assert_array_equal(stretch.heard, mel_RxM[first : first + frames])

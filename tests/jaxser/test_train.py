@@ -174,7 +174,7 @@ def test_an_unlabelled_target_is_heard_and_teaches_no_emotion(data, tmp_path):
 def corpora(data, tmp_path_factory) -> Path:
     """The tiny corpus as two: four speakers of `a`, two of `b`, whose emotions no label space knows."""
     from data_pipelines.features.log_mel import LogMel
-    from data_pipelines.prepare import prepare_corpus
+    from data_pipelines.storage.preparation import prepare_corpus
 
     with open(data.parent / 'list.csv', newline='') as file:
         rows = list(csv.DictReader(file))

@@ -6,12 +6,12 @@ from made_up import utterances
 from ml_collections import ConfigDict
 
 from configs import base
-from data_pipelines import shards
 from data_pipelines.batching import feeds, plan
 from data_pipelines.batching.table import NORMALISATIONS, ExampleTable
 from data_pipelines.errors import UserError
 from data_pipelines.protocols import folds
 from data_pipelines.protocols.split import Split, filter_utterances, keep_labelled
+from data_pipelines.storage import dataset, schema
 
 CONFIG = ConfigDict({'batch': 5, 'order_seed': 0, 'frames': 40})
 THREE = folds.Protocol(folds=3)
@@ -241,7 +241,7 @@ def two_corpora():
     """Corpus a of six speakers and two emotions, and b of four others, of which identity batches are made."""
     a, b = utterances(speakers=6), utterances(speakers=4, classes=('bored', 'sad'))
     b.text['corpus'] = np.full(len(b), 'y')
-    u = shards.concatenate_datasets([a, b])
+    u = schema.concatenate_datasets([a, b])
     return keep_labelled(u, 'native', ('y',))[0]
 
 
@@ -354,7 +354,7 @@ def test_corpora_of_identity_batches_are_read_beside():
 
 def test_a_csv_is_not_trained_on_for_the_sake_of_its_identities(monkeypatch):
     """One of its corpora is named; the others would train."""
-    monkeypatch.setattr(plan, 'read_fingerprints', lambda config: {'folder': 'there'})
+    monkeypatch.setattr(dataset, 'read_fingerprints', lambda config: {'folder': 'there'})
     with pytest.raises(UserError, match='name folder in config'):
         resolved(**{'data.corpora': ('emodb',), 'protocol.identity': ('mine',)})
     config = resolved(**{'data.corpora': ('emodb', 'folder'), 'protocol.identity': ('mine',)})

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from data_pipelines import pack, prepare, shards
+from data_pipelines import pack
 from data_pipelines.batching import plan
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
@@ -21,6 +21,8 @@ from data_pipelines.features import upstream
 from data_pipelines.features.decode import decode
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import EncoderStates
+from data_pipelines.storage import dataset, npz, preparation, shards
+from data_pipelines.storage.prepared import find_dataset, resolve_feature_name
 from jaxser import train
 from jaxser.upstream import read_encoder
 
@@ -51,7 +53,7 @@ def prepared(request, data, folders, tmp_path_factory) -> SimpleNamespace:
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
         patch.setattr(upstream, 'MAX_WAITING_UTTERANCES', 5)
         patch.setattr(upstream_module, 'MAX_BATCH_HOPS', 400)  # its frames are as many as of a real one's minutes
-        folder = prepare.prepare_corpus('folder', data.parent / 'list.csv', out, spec, workers=1)
+        folder = preparation.prepare_corpus('folder', data.parent / 'list.csv', out, spec, workers=1)
     return SimpleNamespace(case=case, kept=kept, spec=spec, out=out, folder=folder, said=said.getvalue())
 
 
@@ -59,7 +61,7 @@ def test_states_of_every_utterance_are_its_own(prepared, data, folders):
     """As the encoder makes them of each alone, to 16 bits, in the corpus's order."""
     case, kept, folder = prepared.case, prepared.kept, prepared.folder
     u = shards.read_columns(folder)
-    rows = np.split(shards.read_all_features(u).astype(np.float32), np.cumsum(u.frames_N)[:-1])
+    rows = np.split(dataset.read_all_features(u).astype(np.float32), np.cumsum(u.frames_N)[:-1])
     of = read_encoder(folders[case])
     encode = jax.jit(of.module.apply)
     with open(data.parent / 'list.csv', newline='') as file:
@@ -81,7 +83,7 @@ def test_states_of_every_utterance_are_its_own(prepared, data, folders):
         np.testing.assert_allclose(rows[row], x_TxLxD.reshape(len(x_TxLxD), -1), atol=4e-3, rtol=2e-3)
     assert ('longer than the 0.4 s that this encoder hears: cut there' in prepared.said) == (cut > 0) == (case == 'whisper')
     text, signature = u.text, u.signature_NxS
-    plain = shards.read_columns(prepare.find_dataset(data, 'folder', LogMel()))  # what an utterance is known by stays what it is
+    plain = shards.read_columns(find_dataset(data, 'folder', LogMel()))  # what an utterance is known by stays what it is
     np.testing.assert_array_equal(signature, plain.signature_NxS)
     assert all((text[k] == plain.text[k]).all() for k in text)
 
@@ -131,21 +133,21 @@ def test_prepared_states_are_found_by_the_beginning_of_their_name(tmp_path):
     heard = upstream.EncoderInput('whisper', 80).name
     for corpus in ('emodb', 'demo', 'casia'):
         (tmp_path / corpus / heard).mkdir()  # to fine-tune, beside states
-    assert upstream.resolve_feature_name(tmp_path, ['emodb', 'demo', 'casia'], 'whisper') == 'whisper-3x16-all-00000001'
-    assert upstream.resolve_feature_name(tmp_path, ['emodb'], heard) == heard
-    assert upstream.resolve_feature_name(tmp_path, ['emodb'], 'whisper-3x16-pooled') == 'whisper-3x16-pooled-00000001'
+    assert resolve_feature_name(tmp_path, ['emodb', 'demo', 'casia'], 'whisper') == 'whisper-3x16-all-00000001'
+    assert resolve_feature_name(tmp_path, ['emodb'], heard) == heard
+    assert resolve_feature_name(tmp_path, ['emodb'], 'whisper-3x16-pooled') == 'whisper-3x16-pooled-00000001'
     with pytest.raises(UserError, match='there are whisper-3x16-all-00000001 and whisper-3x16-pooled-00000001: name one'):
-        upstream.resolve_feature_name(tmp_path, ['emodb'], 'whisper')
+        resolve_feature_name(tmp_path, ['emodb'], 'whisper')
     with pytest.raises(
         UserError,
         match=r'^demo is not prepared in .*begin with .whisper-3x16-pooled. \(there are emodb: .*\)\. First.*\n  '
         r'.*prepare demo --out .*FOLDER$',
     ):
-        upstream.resolve_feature_name(tmp_path, ['emodb', 'demo'], 'whisper-3x16-pooled')
+        resolve_feature_name(tmp_path, ['emodb', 'demo'], 'whisper-3x16-pooled')
     with pytest.raises(
         UserError, match=r'^emodb and demo are not prepared .*\n.*prepare emodb --source PATH --out .*\n.*prepare demo --out '
     ):
-        upstream.resolve_feature_name(tmp_path, ['emodb', 'demo'], 'hubert')
+        resolve_feature_name(tmp_path, ['emodb', 'demo'], 'hubert')
 
 
 def configuration(out: Path, **changes):
@@ -163,7 +165,7 @@ def test_a_sweep_runs_over_states(prepared, tmp_path):
     results = train.run_experiment(config, tmp_path / 'shards')
     assert {r['status'] for r in results['runs']} == {'ok'}
     assert f'over the frozen {prepared.spec.name}' in results['protocol']
-    packed = pack.npz_path(prepared.out, 'folder', prepared.spec)
+    packed = npz.npz_path(prepared.out, 'folder', prepared.spec)
     pack.write_npz(prepared.folder, packed)
     train.run_experiment(config, tmp_path / 'packed')
     packed.unlink()

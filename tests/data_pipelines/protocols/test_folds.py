@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from made_up import utterances
 
-from data_pipelines import shards
 from data_pipelines.errors import UserError
 from data_pipelines.protocols import folds
 from data_pipelines.protocols.folds import Protocol
+from data_pipelines.storage import schema
 
 PARTS = ('train', 'dev', 'test', 'adapt')
 
@@ -26,7 +26,7 @@ def corpora(*sizes: int, **others):
         u = utterances(speakers=size, **others)
         u.text |= {'corpus': np.full(len(u), name), 'language': np.full(len(u), f'l{name}')}
         some.append(u)
-    return shards.concatenate_datasets(some)
+    return schema.concatenate_datasets(some)
 
 
 @pytest.mark.parametrize(

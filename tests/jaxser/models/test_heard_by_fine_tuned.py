@@ -20,9 +20,9 @@ from flax.traverse_util import flatten_dict
 from test_heard_by_upstream import LIBROSA, RATE, close, says, snippets, sound
 
 import jaxser
-from data_pipelines import prepare
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderInput
+from data_pipelines.storage import preparation
 from jaxser import bundle, card, export, predict, probe, train, upstream
 
 CASES = {  # the encoder, and config.model.lora
@@ -49,7 +49,7 @@ def over(data, once) -> Callable[[str], Path]:
             (path / 'encoder').mkdir()
             parity.write(of, path / 'encoder')
             (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
-            prepare.prepare_corpus('folder', data.parent / 'list.csv', path / 'data', EncoderInput.from_folder(path / 'encoder'), workers=1)
+            preparation.prepare_corpus('folder', data.parent / 'list.csv', path / 'data', EncoderInput.from_folder(path / 'encoder'), workers=1)
             config = tiny_config.get_config()
             keys = {'name': 'fine_tuned', 'upstream': str(path / 'encoder'), 'lora': lora, 'upstream_rate': 10.0}
             config.update_from_flattened_dict({f'model.{k}': v for k, v in keys.items()})

@@ -20,10 +20,10 @@ import tiny_config
 from safetensors.flax import load_file, save_file
 
 import jaxser
-from data_pipelines import pack, prepare
-from data_pipelines.batching import plan
+from data_pipelines import pack
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderStates
+from data_pipelines.storage import dataset, npz, preparation, prepared
 from jaxser import bundle, card, export, predict, probe, step, train, upstream
 from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir
@@ -44,7 +44,7 @@ def over(data, once) -> Callable[[str], Path]:
             (path / 'encoder').mkdir()
             parity.write(case, path / 'encoder')
         (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
-        prepare.prepare_corpus('folder', data.parent / 'list.csv', path / 'data', EncoderStates.from_folder(path / 'encoder', CASES[case]), workers=1)
+        preparation.prepare_corpus('folder', data.parent / 'list.csv', path / 'data', EncoderStates.from_folder(path / 'encoder', CASES[case]), workers=1)
         config = tiny_config.get_config()
         keys = {'dir': str(path / 'data'), 'upstream': case.split()[0]}
         config.update_from_flattened_dict({f'data.{k}': v for k, v in keys.items()})
@@ -249,11 +249,11 @@ def test_an_upstream_that_would_have_no_part_is_refused(over, tmp_path):
 def test_a_packed_corpus_says_by_which_weights_its_states_were_made(whisper):
     """So that a machine without the shards can make the model."""
     config = Workdir.open(whisper, str(whisper.parent / 'data')).config
-    known, spec = plan.read_encoder_record(config.data), plan.feature_spec(config.data)
-    folder = prepare.find_dataset(config.data.dir, 'folder', spec)
-    pack.write_npz(folder, pack.npz_path(config.data.dir, 'folder', spec))
+    known, spec = dataset.read_encoder_record(config.data), dataset.feature_spec(config.data)
+    folder = prepared.find_dataset(config.data.dir, 'folder', spec)
+    pack.write_npz(folder, npz.npz_path(config.data.dir, 'folder', spec))
     shutil.rmtree(folder.parent)
-    assert plan.read_encoder_record(config.data) == known
+    assert dataset.read_encoder_record(config.data) == known
     assert known['sha256'] == upstream.read_encoder(whisper.parent / 'encoder').sha256
 
 

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 import data_pipelines
-from data_pipelines import builder, prepare, shards
 from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
+from data_pipelines.storage import builder, dataset, preparation, prepared, schema, shards
 
 pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow, TFDS and Beam have deprecations of their own
 SPEC = LogMel()
@@ -49,11 +49,11 @@ def test_beam_gives_what_the_worker_processes_give(tree, tmp_path, monkeypatch, 
 
     monkeypatch.setattr(shard_utils.ShardConfig, 'min_shard_size', 1 << 13)
     monkeypatch.setattr(shard_utils.ShardConfig, 'max_shard_size', 1 << 14)
-    one = prepare.prepare_corpus('emodb', tree, tmp_path / 'one', SPEC, allow_partial=True, workers=1)
-    two = prepare.prepare_corpus('emodb', tree, tmp_path / 'two', SPEC, allow_partial=True, workers=2, beam=words)
+    one = preparation.prepare_corpus('emodb', tree, tmp_path / 'one', SPEC, allow_partial=True, workers=1)
+    two = preparation.prepare_corpus('emodb', tree, tmp_path / 'two', SPEC, allow_partial=True, workers=2, beam=words)
     assert lists(one) == lists(two)
     assert [len(rows) for rows in lists(two)] == [18, 1]
-    assert json.loads((one / prepare.RECORD_FILE).read_text()) == json.loads((two / prepare.RECORD_FILE).read_text())
+    assert json.loads((one / prepared.RECORD_FILE).read_text()) == json.loads((two / prepared.RECORD_FILE).read_text())
     a, b = shards.read_columns(one), shards.read_columns(two)
     assert len(b.files) > 1
     assert a.text.keys() == b.text.keys()
@@ -61,7 +61,7 @@ def test_beam_gives_what_the_worker_processes_give(tree, tmp_path, monkeypatch, 
         np.testing.assert_array_equal(column, b.text[key])
     for key in ('rating_NxA', 'frames_N', 'mean_NxM', 'variance_NxM', 'signature_NxS'):
         np.testing.assert_array_equal(getattr(a, key), getattr(b, key))
-    np.testing.assert_array_equal(shards.read_all_features(a), shards.read_all_features(b))
+    np.testing.assert_array_equal(dataset.read_all_features(a), dataset.read_all_features(b))
     assert sorted(p.name for p in (tmp_path / 'two').iterdir()) == ['emodb']
     assert sorted(p.suffix for p in two.iterdir() if 'tfrecord' not in p.name) == ['.csv', '.csv', '.json', '.json', '.json']
 
@@ -71,7 +71,7 @@ def test_a_corpus_of_which_nothing_can_be_used_is_refused(tmp_path):
     pytest.importorskip('apache_beam')
     (tmp_path / '03a01Fa.wav').write_bytes(b'')
     with pytest.raises(UserError, match=r'None of the 1 utterances can be used; the first, .*03a01Fa\.wav, is empty'):
-        prepare.prepare_corpus('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True, beam=HERE)
+        preparation.prepare_corpus('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True, beam=HERE)
     assert list((tmp_path / 'data').iterdir()) == []
 
 
@@ -79,7 +79,7 @@ def test_an_unknown_runner_is_refused(tree, tmp_path):
     """Before anything is decoded."""
     pytest.importorskip('apache_beam')
     with pytest.raises(UserError, match='Beam cannot run with runner=Nonesuch'):
-        prepare.prepare_corpus('emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=['runner=Nonesuch'])
+        preparation.prepare_corpus('emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=['runner=Nonesuch'])
     assert not (tmp_path / 'data').exists()
 
 
@@ -89,7 +89,7 @@ def test_without_beam_the_extra_is_named(tree, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, 'data_pipelines.beam', raising=False)
     monkeypatch.delattr(data_pipelines, 'beam', raising=False)
     with pytest.raises(UserError, match=r"pip install -e '\.\[beam\]'"):
-        prepare.prepare_corpus('emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=[])
+        preparation.prepare_corpus('emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=[])
 
 
 def test_more_than_fits_into_memory_is_written_in_order(tmp_path, monkeypatch):
@@ -108,7 +108,7 @@ def test_more_than_fits_into_memory_is_written_in_order(tmp_path, monkeypatch):
     mel_TxM = np.zeros((50, SPEC.bands), np.float16)
     one = {'mel_TxM': mel_TxM, 'frames': 50, 'seconds': 0.5, 'sha256': '', 'signature_S': np.zeros(signature.SIGNATURE_SIZE, np.float16)}
     one |= dict.fromkeys(('mean_M', 'variance_M'), np.zeros(SPEC.bands, np.float32))
-    examples = [builder.label_columns(u) | one | {'utterance': str(n)} for n in range(60)]
+    examples = [schema.label_columns(u) | one | {'utterance': str(n)} for n in range(60)]
     place = builder.write_shards(corpora.load_corpus('folder'), SPEC, examples, tmp_path)
     assert shards.read_columns(place).text['utterance'].tolist() == [str(n) for n in range(60)]
     assert len(opened) == 60

@@ -1,7 +1,6 @@
 """Log-mel shards as training reads them: their columns at once, their features by position in any order."""
 
 import collections
-import dataclasses
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -9,49 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.builder import RATING_COLUMNS, TEXT_COLUMNS, TFDS_SPLIT, import_tensorflow
 from data_pipelines.errors import UserError
+from data_pipelines.storage.schema import RATING_COLUMNS, TEXT_COLUMNS, TFDS_SPLIT, Utterances, import_tensorflow
 
 STORED_COLUMNS = ('frames', 'mean_M', 'variance_M', 'sha256', 'signature_S')  # of what is stored of the sound, all but the features
+
 TFRECORD_HEADER_BYTES, TFRECORD_FOOTER_BYTES = 12, 4  # bytes around a TFRecord's data: its length and the length's checksum; the data's checksum
-
-
-@dataclasses.dataclass
-class Utterances:
-    """The columns of one or several data sets, a row an utterance, in the order of the shards.
-
-    Where an utterance's features lie: index into `files`, then first byte and bytes of its record in a shard, or first row and
-    rows in an .npz.
-    """
-
-    text: dict[str, np.ndarray]  # strings of shape (N,): those of builder.TEXTS, and sha256 of the decoded audio
-    rating_NxA: np.ndarray  # arousal, valence, dominance from -1 to 1; NaN where there is none
-    frames_N: np.ndarray
-    mean_NxM: np.ndarray  # over the frames of an utterance
-    variance_NxM: np.ndarray
-    signature_NxS: np.ndarray  # log_mel.signature, by which nearly equal audio is found
-    file_N: np.ndarray
-    offset_N: np.ndarray
-    length_N: np.ndarray
-    files: list[str]
-
-    def __len__(self) -> int:
-        return len(self.frames_N)
-
-    def __getitem__(self, rows) -> 'Utterances':
-        columns = {f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self) if f.name.count('_N')}
-        return Utterances({k: v[rows] for k, v in self.text.items()}, files=self.files, **columns)
-
-    @property
-    def bands(self) -> int:
-        """Mel bands."""
-        return self.mean_NxM.shape[1]
-
-    @property
-    def is_packed(self) -> bool:
-        """Whether any features lie in .npz files, which cannot be streamed."""
-        return any(f.endswith('.npz') for f in self.files)
-
 
 def _read_dataset_info(folder: Path):
     """What TFDS knows of the data set; refuses one that does not describe itself."""
@@ -70,12 +32,10 @@ def _read_dataset_info(folder: Path):
         raise _damaged_file_error(f'{folder}/dataset_info.json or features.json', e) from None
     raise _damaged_file_error(f'{folder}/dataset_info.json or features.json', ValueError('none of ours'))
 
-
 def _damaged_file_error(file: str | Path, e: Exception) -> UserError:
     said = str(e).rpartition('}} ')[2]  # TensorFlow puts the names of its nodes before it
     what = f'{type(e).__name__}: {said}'.splitlines()[0][:200]
     return UserError(f'{file} is damaged or missing ({what}). Remove {Path(file).parent} and prepare the corpus again.')
-
 
 def read_columns(folder: Path) -> Utterances:
     """Reads the columns of the data set in `folder`, checking every record's checksum on the way.
@@ -124,40 +84,6 @@ def read_columns(folder: Path) -> Utterances:
         files=files,
     )
 
-
-def concatenate_datasets(datasets: list[Utterances]) -> Utterances:
-    """Several data sets as one; since two corpora may use the same names, the corpus is put before them."""
-    if len(datasets) == 1:
-        return datasets[0]
-    text = {k: np.concatenate([u.text[k] for u in datasets]) for k in datasets[0].text}
-    prefix = np.char.add(text['corpus'], '/')
-    own = ('utterance', 'speaker', 'session', 'sentence')
-    text |= {k: np.where(text[k] == '', '', np.char.add(prefix, text[k])) for k in own}
-    before = np.cumsum([0] + [len(u.files) for u in datasets])
-    names = [f.name for f in dataclasses.fields(Utterances) if '_N' in f.name]
-    columns = {name: np.concatenate([getattr(u, name) for u in datasets]) for name in names}
-    columns['file_N'] = np.concatenate([u.file_N + n for u, n in zip(datasets, before)])
-    return Utterances(text, files=[f for u in datasets for f in u.files], **columns)
-
-
-def read_all_features(utterances: Utterances) -> np.ndarray:
-    """mel_RxM in float16: the features of all utterances, one after another."""
-    mel_RxM = np.empty((utterances.frames_N.sum(), utterances.bands), np.float16)
-    first_N = np.cumsum(utterances.frames_N) - utterances.frames_N
-    for f, file in enumerate(utterances.files):
-        rows = np.flatnonzero(utterances.file_N == f)
-        if file.endswith('.npz'):
-            from data_pipelines import pack
-
-            content = pack.read_features(file)
-            parts = (content[at : at + n] for at, n in zip(utterances.offset_N[rows], utterances.length_N[rows]))
-        else:
-            parts = (_decode_features(r, utterances.bands) for r in _read_feature_bytes(utterances, rows, file))
-        for row, part in zip(rows, parts):
-            mel_RxM[first_N[row] : first_N[row] + utterances.frames_N[row]] = part
-    return mel_RxM
-
-
 def _read_feature_bytes(utterances: Utterances, rows: np.ndarray, file: str) -> Iterator[bytes]:
     """The features' bytes of some utterances of one shard, which may have changed since its columns were read."""
     from google.protobuf.message import DecodeError
@@ -175,14 +101,12 @@ def _read_feature_bytes(utterances: Utterances, rows: np.ndarray, file: str) -> 
     except (OSError, ValueError, DecodeError) as e:
         raise _damaged_file_error(file, e) from None
 
-
 def _check_records(utterances: Utterances, row_B: np.ndarray) -> None:
     """Refuses by name the first shard in which one of these utterances is damaged."""
     for f in np.unique(utterances.file_N[row_B[row_B >= 0]]):
         rows = row_B[(row_B >= 0) & (utterances.file_N[row_B] == f)]
         for _ in _read_feature_bytes(utterances, rows, utterances.files[f]):
             pass
-
 
 def _read_tfrecord(shard: int, offset: int, length: int) -> bytes:
     """The bytes of one record of an open shard; ValueError where there is none of that length."""
@@ -191,10 +115,8 @@ def _read_tfrecord(shard: int, offset: int, length: int) -> bytes:
         raise ValueError('it has changed since its columns were read')
     return record[TFRECORD_HEADER_BYTES:]
 
-
 def _decode_features(record: bytes, bands: int) -> np.ndarray:
     return np.frombuffer(record, np.float16).reshape(-1, bands)
-
 
 def stream_features(
     utterances: Utterances, batches: Iterable[tuple[np.ndarray, np.ndarray, int]], prefetch: int = 2

@@ -13,12 +13,12 @@ import apache_beam as beam
 import threadpoolctl
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from data_pipelines import builder, prepare
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features import log_mel
 from data_pipelines.features.decode import Rejection
 from data_pipelines.features.log_mel import LogMel
+from data_pipelines.storage import builder, schema
 
 
 def make_pipeline_options(arguments: list[str], workers: int) -> PipelineOptions:
@@ -47,7 +47,7 @@ def write_with_beam(
         shards = builder.write_shards(corpus, spec, ExampleTransform(walked, outcomes, spec), folder.absolute(), options)
     except Exception:
         if outcomes.exists():  # perhaps nothing else was wrong
-            prepare.check_any_accepted(utterances, json.loads(outcomes.read_text()))
+            builder.check_any_accepted(utterances, json.loads(outcomes.read_text()))
         raise
     return shards, json.loads(outcomes.read_text())
 
@@ -88,8 +88,8 @@ class FeatureDoFn(beam.DoFn):
         if isinstance(result, Rejection):
             yield beam.pvalue.TaggedOutput('outcome', (n, str(result)))
         else:
-            yield beam.pvalue.TaggedOutput('outcome', (n, builder.audio_summary(result)))
-            yield n, builder.label_columns(u) | result
+            yield beam.pvalue.TaggedOutput('outcome', (n, schema.audio_summary(result)))
+            yield n, schema.label_columns(u) | result
 
     def teardown(self):
         self.limit.restore_original_limits()

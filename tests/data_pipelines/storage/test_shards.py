@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines import builder, shards
 from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
-from data_pipelines.prepare import prepare_corpus
+from data_pipelines.storage import dataset, schema, shards
+from data_pipelines.storage.preparation import prepare_corpus
 
 
 @pytest.fixture(scope='module')
@@ -18,7 +18,7 @@ def prepared(tmp_path_factory):
     """Nine utterances of noise of different lengths, prepared, and their features as TFDS reads them."""
     import tensorflow_datasets as tfds
 
-    builder.import_tensorflow()
+    schema.import_tensorflow()
     folder = tmp_path_factory.mktemp('noise')
     random = np.random.default_rng(0)
     lines = ['path,speaker,emotion']
@@ -45,10 +45,10 @@ def test_all_features_are_loaded_one_utterance_after_another(prepared):
     """To the bit, in the order of the rows, which may be some of them in any order."""
     place, mel = prepared
     u = shards.read_columns(place)
-    loaded_RxM = shards.read_all_features(u)
+    loaded_RxM = dataset.read_all_features(u)
     assert loaded_RxM.dtype == np.float16
     np.testing.assert_array_equal(loaded_RxM, np.concatenate(mel))
-    np.testing.assert_array_equal(shards.read_all_features(u[[7, 2, 3]]), np.concatenate([mel[7], mel[2], mel[3]]))
+    np.testing.assert_array_equal(dataset.read_all_features(u[[7, 2, 3]]), np.concatenate([mel[7], mel[2], mel[3]]))
 
 
 def test_features_come_in_the_order_asked_for_cut_and_padded(prepared):
@@ -72,12 +72,12 @@ def test_several_data_sets_keep_their_names_apart(prepared):
     place, _ = prepared
     one, two = shards.read_columns(place), shards.read_columns(place)
     two.text['corpus'] = np.full(9, 'other')
-    both = shards.concatenate_datasets([one, two])
+    both = schema.concatenate_datasets([one, two])
     assert len(both) == 18
     assert set(both.text['speaker']) == {f'{c}/s{n}' for c in ('folder', 'other') for n in range(3)}
     assert both.text['utterance'].tolist() == [f'{c}/{n}.wav' for c in ('folder', 'other') for n in range(9)]
     assert both.text['emotion'].tolist() == [*one.text['emotion'], *two.text['emotion']]
-    assert shards.concatenate_datasets([one]) is one
+    assert schema.concatenate_datasets([one]) is one
 
 
 def test_several_data_sets_find_their_features(prepared, tmp_path):
@@ -85,10 +85,10 @@ def test_several_data_sets_find_their_features(prepared, tmp_path):
     place, mel = prepared
     one = shards.read_columns(place)
     two = shards.read_columns(shutil.copytree(place, tmp_path / place.parts[-3] / place.parts[-2] / place.parts[-1]))
-    both = shards.concatenate_datasets([one, two[[4, 0]]])
+    both = schema.concatenate_datasets([one, two[[4, 0]]])
     assert both.files == one.files + two.files
     assert both.file_N.tolist() == [0] * 9 + [1] * 2
-    np.testing.assert_array_equal(shards.read_all_features(both), np.concatenate([*mel, mel[4], mel[0]]))
+    np.testing.assert_array_equal(dataset.read_all_features(both), np.concatenate([*mel, mel[4], mel[0]]))
     (got,) = shards.stream_features(both, [(np.array([9, 1, 10]), np.zeros(3, int), 40)])
     np.testing.assert_array_equal(got, [mel[4][:40], mel[1][:40], mel[0][:40]])
 
@@ -107,7 +107,7 @@ def cut(file: Path) -> None:
 
 def foreign(file: Path) -> None:
     """Puts a TFRecord in its place that holds something else, as many bytes and more."""
-    tf = builder.import_tensorflow()
+    tf = schema.import_tensorflow()
     example = tf.train.Example(features=tf.train.Features(feature={'image': tf.train.Feature()}))
     size = file.stat().st_size
     with tf.io.TFRecordWriter(str(file)) as writer:
@@ -141,7 +141,7 @@ def test_a_shard_that_changes_after_its_columns_were_read_is_named(copy, damage)
     (shard,) = copy.glob('*.tfrecord*')
     DAMAGE[damage](shard)
     with pytest.raises(UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
-        shards.read_all_features(utterances)
+        dataset.read_all_features(utterances)
     with pytest.raises(UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
         list(shards.stream_features(utterances, [(np.arange(9), np.zeros(9, int), 40)] * 2))
 
@@ -185,7 +185,7 @@ LATER_DAMAGE = {
 def test_the_one_shard_that_is_damaged_while_streaming_is_named(prepared, copy, damage, capfd):
     """Of two corpora the second: the first is not named, and TensorFlow prints no stack."""
     place, _ = prepared
-    both = shards.concatenate_datasets([shards.read_columns(place), shards.read_columns(copy)])
+    both = schema.concatenate_datasets([shards.read_columns(place), shards.read_columns(copy)])
     sound, damaged = both.files
     damage(Path(damaged))
     stream = shards.stream_features(both, [(np.arange(18), np.zeros(18, int), 40)] * 5)
