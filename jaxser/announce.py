@@ -7,8 +7,8 @@ import jax
 
 from data_pipelines.batching import table
 from data_pipelines.protocols import audit_report, subsets
-from jaxser import cluster, memory, pictures, statistics, summary, sweep, upstream
-from jaxser.sweep import pluralize
+from jaxser import distributed, memory, pictures, statistics, summary, upstream
+from jaxser.runs import distinct_values, format_setting, pluralize, run_label, synthetic_note
 
 SCORING_COST = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
 MIN_HELD_OUT = 30  # utterances: by fewer, leakage is a rough figure (a standard error of 0.09 or more at 0.5)
@@ -17,16 +17,16 @@ MIN_HELD_OUT = 30  # utterances: by fewer, leakage is a rough figure (a standard
 def print_plan(config, task, programs: list, runs: list[dict]) -> None:
     """What is about to be computed."""
     u = task.utterances
-    cluster.log(
+    distributed.log(
         f'{len(u)} utterances, {len(task.table.domains["speaker"])} speakers, classes {", ".join(task.table.classes)}; '
         f'{task.protocol.title}; split {task.split_sha256[:12]}'
     )
     cut = [f'config.sweep.{k}' for k in subsets.Subset._fields if any(k in r for r in runs)]
     before = [f'The audit is of the whole training part, before {", ".join(cut)}.'] * bool(cut)
     for line in (*task.split.describe_left_out(config.data.labels), *audit_report.summary_lines(task.audit), *before):
-        cluster.log(line)
-    differ = {k: len(sweep.distinct_values(runs, k)) for k in task.label_keys}
-    cluster.log(
+        distributed.log(line)
+    differ = {k: len(distinct_values(runs, k)) for k in task.label_keys}
+    distributed.log(
         f'Features normalised by {config.data.normalise}{table.NORMALISATIONS[config.data.normalise]}. '
         f'{pluralize(len(runs), "run")} in {pluralize(len(programs), "program")}: {pluralize(len(task.folds), "fold")}'
         f'{"".join(f", {n} {k}" for k, n in differ.items() if n > 1)}; '
@@ -41,19 +41,19 @@ def print_grouping(trainer) -> None:
     if trainer.frozen is not None and trainer.memory_bytes:
         layout = trainer.groups[0].layout
         frozen, limit = sum(x.nbytes for x in jax.tree.leaves(trainer.frozen)), memory.memory_limit(layout.devices)
-        cluster.log(
+        distributed.log(
             f'Forecast of memory for {pluralize(layout.R, "run")} on a device: {trainer.memory_bytes / 2**30:.2f} GiB, and '
             f'{limit / 2**30:.2f} may be used; the frozen parameters, which they share, are {frozen / 2**20:.1f} MiB of it.'
         )
     if trainer.config.model.name == 'fine_tuned':
         longest = upstream.cached_encoder(trainer.config.model.upstream).max_seconds
         if beyond := int((trainer.task.utterances.frames_N > 100 * longest).sum()):
-            cluster.log(
+            distributed.log(
                 f'{pluralize(beyond, "utterance")} longer than the {longest:g} s that the encoder hears: the beginning is scored.'
             )
     if groups > 1:
         devices = len(trainer.groups[0].layout.devices)
-        cluster.log(f'{count} runs do not fit at once: {groups} groups of up to {trainer.group_size} on {devices} device(s).')
+        distributed.log(f'{count} runs do not fit at once: {groups} groups of up to {trainer.group_size} on {devices} device(s).')
 
 
 def print_forecast(trainer, group, seconds: float, epoch: int, start_time: float) -> None:
@@ -67,7 +67,7 @@ def print_forecast(trainer, group, seconds: float, epoch: int, start_time: float
     others = len(trainer.groups) - 1 - trainer.groups.index(group)
     left = whole * (config.train.epochs - epoch + others * config.train.epochs)
     runs = f'{pluralize(len(trainer.runs), "run")}{trainer.program_note}'
-    cluster.log(
+    distributed.log(
         f'First step {time.time() - start_time:.0f} s after the start. Forecast for training {runs}: '
         f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'
     )
@@ -76,7 +76,7 @@ def print_forecast(trainer, group, seconds: float, epoch: int, start_time: float
 def print_profile_path(folder) -> None:
     """Where the trace is, and how it is opened."""
     trace = next(folder.glob('plugins/profile/*/perfetto_trace.json.gz'), folder)
-    cluster.log(
+    distributed.log(
         f'\nA trace of one epoch: open {trace} at https://ui.perfetto.dev, '
         f'or pip install xprof and tensorboard --logdir {folder}.'
     )
@@ -94,7 +94,7 @@ def print_results(results: dict, folder) -> None:
     grid = rich.table.Table(
         *swept,
         title=f'{"; ".join(named)}, {folds} fold{"s" if folds > 1 else ""}; {results["selection"]}',
-        caption=summary.synthetic_note(results) or None,
+        caption=synthetic_note(results) or None,
     )
     sure = any(r['uar_ci95'] for r in rows)
     compared = any(r['delta_uar'] is not None for r in rows)
@@ -107,7 +107,7 @@ def print_results(results: dict, folder) -> None:
     number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
     ends = lambda ci, sign='': f'{ci[0]:{sign}.3f} {ci[1]:{sign}.3f}' if ci else ''  # noqa: E731
     for r in rows:
-        cells = [*(summary.format_setting(r, k) for k in swept), number(r['uar']), *[ends(r['uar_ci95'])] * sure]
+        cells = [*(format_setting(r, k) for k in swept), number(r['uar']), *[ends(r['uar_ci95'])] * sure]
         cells += [number(r[k]) for k in (*['uar_sd_seeds'] * seeds, 'uar_folds', 'wa')]
         cells += [number(r['delta_uar'], '+'), *[ends(r['delta_ci95'], '+'), number(r['p_holm'])] * sure] * compared
         of = (r['probe'] or {}).get('speaker', {})
@@ -155,7 +155,7 @@ def print_results(results: dict, folder) -> None:
         print('No lam = 0 in this sweep: there is no plain training to compare with.')
     for run in results['runs']:
         if run['status'] != 'ok':
-            which = sweep.run_label(run['hyper'], [*swept, 'seed', 'fold'])
+            which = run_label(run['hyper'], [*swept, 'seed', 'fold'])
             print(f'{which}: {run["status"]} from step {run["step"]}; not in the table.')
     drawn = {'confusion.png': (pictures.draw_confusion_matrices, results)}
     if axis := pictures.curve_key(results):

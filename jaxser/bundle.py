@@ -34,9 +34,11 @@ from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features import log_mel
 from data_pipelines.features.upstream import FORMAT_VERSION, STATE_KINDS, EncoderStates
 from data_pipelines.storage import dataset
-from jaxser import cluster, summary, train
+from jaxser import distributed, plugins, summary, train
+from jaxser.cli import make_workdir_parser
+from jaxser.provenance import PACKAGES, package_version
 from jaxser.upstream import CONFIG_FILE, PREPROCESSOR_FILE, PretrainedEncoder, cached_encoder, write_encoder
-from jaxser.workdir import PACKAGES, Workdir, config_to_dict, make_workdir_parser, package_version
+from jaxser.workdir import Workdir, config_to_dict
 
 MODEL_FILES = ('model.json', 'model.safetensors')
 ENCODER_FOLDER = 'upstream'  # the folder of an encoder beside them
@@ -188,7 +190,7 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
         return folder
     row, wanted = choose_setting(results)
     found: list[EnsembleMember] = []
-    with train.matmul_precision_context(place.config):
+    with plugins.matmul_precision_context(place.config):
         for trainer, group, best in train.restored_groups(place, lambda run: run in wanted):
             found += ensemble_members(trainer, group, best, wanted)
             config, task = trainer.config, trainer.task
@@ -273,7 +275,7 @@ def copy_encoder(folder, encoder: PretrainedEncoder | None) -> None:
     if '://' in str(folder):
         raise UserError(f'{folder} is no folder of this machine: copy the model here to put its upstream beside it.')
     to = Path(folder) / ENCODER_FOLDER
-    if cluster.is_main_process() and encoder.folder.resolve() != to.resolve():
+    if distributed.is_main_process() and encoder.folder.resolve() != to.resolve():
         part = to.with_name(f'.{to.name}.part')
         shutil.rmtree(part, ignore_errors=True)
         try:
@@ -325,7 +327,7 @@ def main() -> None:
     parser = make_workdir_parser('jaxser.bundle', __doc__)
     parser.add_argument('--carry_upstream', action='store_true', help='put the pretrained encoder beside the model')
     asked = parser.parse_args()
-    cluster.configure_jax()
+    distributed.configure_jax()
     with exit_on_user_error():
         folder = bundle_model(asked.workdir, asked.data, asked.carry_upstream, asked.upstream)
         print(f'{folder}: {", ".join(sorted(p.name for p in folder.iterdir()))}')

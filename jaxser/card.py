@@ -12,11 +12,11 @@ from typing import NamedTuple
 from data_pipelines import corpora
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.upstream import AUDIO_SPEC, HOP_SAMPLES, EncoderStates
-from jaxser import bundle, predict, statistics, summary, sweep
+from jaxser import bundle, predict, statistics, summary
 from jaxser.evidence import SweepAnalysis
 from jaxser.page import format_interval, format_number
 from jaxser.report import ALARMING_VERDICTS, probed_domain
-from jaxser.sweep import pluralize
+from jaxser.runs import SYNTHETIC_WARNING, format_value, method_name, pluralize, synthetic_note
 from jaxser.upstream import SAMPLE_RATE, PretrainedEncoder
 
 PROGRAM_FILE, SAVED_MODEL_FOLDER = 'posterior.stablehlo', 'saved_model'
@@ -94,8 +94,8 @@ def yaml_header(metadata: dict, program: bool) -> str:
 def introduction(metadata: dict) -> str:
     """What it is, in a paragraph; synthetic speech says so before anything else."""
     config, runs = metadata['config'], metadata['runs']
-    method = summary.method_name(config | metadata['row']).partition(',')[0]
-    swept = [f'{k} = {sweep.format_value(v)}' for k, v in metadata['row'].items() if k not in summary.RESULT_KEYS and v is not None]
+    method = method_name(config | metadata['row']).partition(',')[0]
+    swept = [f'{k} = {format_value(v)}' for k, v in metadata['row'].items() if k not in summary.RESULT_KEYS and v is not None]
     setting = join_words(s for s in swept if not s.startswith(('method =', 'speaker_norm =')))
     made = f'one network, trained by `{method}`'
     if len(runs) > 1:
@@ -111,14 +111,14 @@ def introduction(metadata: dict) -> str:
         f'It is {made}{f" ({setting})" * bool(setting)} with jaxser {metadata["versions"]["jaxser"]}: {features} into the '
         f'encoder `{config["model"]["name"]}`.'
     )
-    note = summary.synthetic_note(metadata)
+    note = synthetic_note(metadata)
     warning = [f'**{note}**'] if note else []
     return '\n\n'.join([f'# Speech emotion recognition, trained on {join_words(metadata["corpora"])}', *warning, body])
 
 
 def intended_use(metadata: dict) -> str:
     """For whom it is."""
-    if summary.synthetic_note(metadata) == summary.SYNTHETIC_WARNING:
+    if synthetic_note(metadata) == SYNTHETIC_WARNING:
         return 'To try the software. What it says of anybody means nothing.'
     languages = f' in {join_words(training_languages(metadata))}' if training_languages(metadata) else ''
     return (
@@ -284,11 +284,11 @@ def calibration_section(metadata: dict) -> str:
 def limitations(metadata: dict, analysis: SweepAnalysis | None, row: dict | None) -> list[str]:
     """What follows from the facts."""
     found, c, protocol = [], [*metadata['data'].values()], metadata['config']['protocol']
-    warning = summary.synthetic_note(metadata)
+    warning = synthetic_note(metadata)
     if warning:
         found.append(warning)
     styles = sorted({s for corpus in c for s in corpus['styles']})
-    if 'acted' in styles and warning != summary.SYNTHETIC_WARNING:
+    if 'acted' in styles and warning != SYNTHETIC_WARNING:
         found.append(f'Its speech is {join_words(styles)}: what is acted is what emotions are taken to sound like.')
     found.append(
         f'{pluralize(sum(x["speakers"] for x in c), "speaker")}, from {join_words(metadata["data"])}. The intervals are about other speakers '

@@ -22,8 +22,8 @@ import numpy as np
 from etils import epath
 
 from data_pipelines.errors import UserError, exit_on_user_error
-from jaxser import statistics, summary, sweep
-from jaxser.sweep import pluralize
+from jaxser import statistics, summary
+from jaxser.runs import flatten, format_value, method_name, pluralize, synthetic_note, varying_keys
 
 SETTING_KEYS = ('domain', 'per_class', 'speakers', 'confounded')  # and every key of the model; all else but the seed is chosen on dev
 NO_CONFIGURATIONS = ('__init__', 'base', 'command')  # files of the folder of configurations
@@ -91,13 +91,13 @@ def open_predictions(path) -> Iterator[dict]:
 def comparison_rows(finished_sweep: FinishedSweep, every_coefficient: bool = False) -> list[ComparisonRow]:
     """The table of a sweep; `every_coefficient` gives every coefficient a row of its own, and chooses none."""
     hypers = [r['hyper'] for r in finished_sweep.results['runs']]
-    varied = sweep.varying_keys(hypers)
+    varied = varying_keys(hypers)
     settings = [k for k in varied if k in SETTING_KEYS or k.startswith('model.')]
     knobs = [k for k in varied if k not in (*settings, 'method', 'speaker_norm', 'seed')]
     groups: dict[tuple, dict] = {}
     for run, seconds in zip(finished_sweep.results['runs'], finished_sweep.run_seconds):
         h = run['hyper']
-        method = summary.method_name(finished_sweep.metadata['config'] | h)
+        method = method_name(finished_sweep.metadata['config'] | h)
         coefficient = tuple((k, h[k]) for k in knobs if h.get(k) is not None)
         candidates = groups.setdefault((tuple(h.get(k) for k in settings), method, coefficient if every_coefficient else ()), {})
         candidates.setdefault((h['fold'], coefficient), []).append(run | {'seconds': seconds})
@@ -126,7 +126,7 @@ def comparison_rows(finished_sweep: FinishedSweep, every_coefficient: bool = Fal
             ComparisonRow(
                 dict(zip(settings, setting)),
                 method,
-                [' '.join(f'{k} {sweep.format_value(v)}' for k, v in coefficient) for coefficient, _ in chosen.values()],
+                [' '.join(f'{k} {format_value(v)}' for k, v in coefficient) for coefficient, _ in chosen.values()],
                 float(np.mean([r['dev']['uar'] for r in runs])),
                 statistics.uar_estimate(count),
                 float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
@@ -167,7 +167,7 @@ def _best_coefficients(candidates: dict) -> dict[int, tuple]:
 
 def description(of: FinishedSweep) -> list[str]:
     """Returns what was run as Markdown lines, from results.json and config.json alone."""
-    results, config = of.results, sweep.flatten(of.metadata['config'])
+    results, config = of.results, flatten(of.metadata['config'])
     speakers = len({s for columns in of.predictions.values() for s in columns[0].tolist()})
     folds, classes = pluralize(len(results['folds']), 'fold'), ', '.join(results['classes'])
     lines = [
@@ -218,9 +218,9 @@ def _model(results: dict, config: dict) -> str:
 
 def _values(results: dict, config: dict, key: str) -> str:
     """The values of a key in the runs, or else in the configuration; '' where neither has it."""
-    values = dict.fromkeys(sweep.format_value(run['hyper'][key]) for run in results['runs'] if key in run['hyper'])
+    values = dict.fromkeys(format_value(run['hyper'][key]) for run in results['runs'] if key in run['hyper'])
     if not values and key in config:
-        values = [sweep.format_value(config[key])]
+        values = [format_value(config[key])]
     return ', '.join(values)
 
 
@@ -235,12 +235,12 @@ def render_sweep(finished_sweep: FinishedSweep, rows: list[ComparisonRow]) -> st
     head += [*(f'{d} leaks' for d in leaks), 's']
     lines = [f'## {finished_sweep.path}', '', f'`{finished_sweep.metadata["command"]}`', '']
     lines += [*description(finished_sweep), '']
-    if warning := summary.synthetic_note(results):
+    if warning := synthetic_note(results):
         lines += [f'**{warning}**', '']
     lines += ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)]
     for r in rows:
         number = lambda x, form='.3f': '' if x is None else f'{x:{form}}'  # noqa: E731
-        cells = [*map(sweep.format_value, r.setting.values()), r.method, _format_coefficients(r.coefficients), number(r.dev_uar)]
+        cells = [*map(format_value, r.setting.values()), r.method, _format_coefficients(r.coefficients), number(r.dev_uar)]
         cells += [number(r.uar and r.uar.value), number(r.sd), format_estimate_interval(r.uar)]
         for gain in (r.gain, *[r.gain_over_joint] * arms):
             cells += [number(gain and gain.value, '+.3f'), format_estimate_interval(gain, '+')]
@@ -280,7 +280,7 @@ def comparison_verdict(rows_by_sweep: dict[str, list[ComparisonRow]]) -> str:
 
     def named(of: tuple, word: str) -> str:
         gain, row, name = of
-        setting = ', '.join(f'{k} {sweep.format_value(v)}' for k, v in row.setting.items() if v is not None)
+        setting = ', '.join(f'{k} {format_value(v)}' for k, v in row.setting.items() if v is not None)
         method = f'{row.method} ({setting})' if setting else row.method
         return f'he largest {word} is that of {method} in {name}, {gain.value:+.3f} {format_estimate_interval(gain, "+")}'.rstrip()
 

@@ -5,7 +5,8 @@ import json
 
 import numpy as np
 
-from jaxser import calibration, compare, pictures, statistics, summary, sweep
+from jaxser import calibration, compare, pictures, statistics, summary
+from jaxser import runs as runs_module
 from jaxser.page import (
     Section,
     escape_text,
@@ -17,7 +18,7 @@ from jaxser.page import (
     html_paragraph,
     html_table,
 )
-from jaxser.sweep import pluralize
+from jaxser.runs import flatten, method_name, pluralize, run_label, varying_keys
 
 MAX_MAP_UTTERANCES = 500  # utterances on a map, at most: t-SNE takes two seconds for so many
 
@@ -34,8 +35,8 @@ class SweepAnalysis:
         self.runs, self.classes = finished_sweep.results['runs'], finished_sweep.results['classes']
         self.rows = summary.summary_rows(self.runs, finished_sweep.predictions, self.config, len(self.classes))
         named = {k: self.config.get(k) for k in ('method', 'speaker_norm')}
-        self.results = {'method': summary.method_name(named)} | finished_sweep.results | {'summary': self.rows}
-        self.varying_keys = sweep.varying_keys([r['hyper'] for r in self.runs])
+        self.results = {'method': method_name(named)} | finished_sweep.results | {'summary': self.rows}
+        self.varying_keys = varying_keys([r['hyper'] for r in self.runs])
         self.setting_keys = [k for k in self.varying_keys if k != 'seed']
         done = [r for r in self.rows if r['uar'] is not None]
         self.compared_rows = [r for r in done if r['delta_uar'] is not None]
@@ -47,16 +48,16 @@ class SweepAnalysis:
         there = [c for c, row in enumerate(self.best_row['confusion']) if sum(row)] if self.best_row else self.classes
         self.chance = 1 / len(there)  # UAR leaves out who is absent from the truth
         runs = self.complete_runs(self.best_row) if self.best_row else [r for r in self.runs if r['status'] == 'ok']
-        tested = [finished_sweep.predictions[sweep.run_label(r['hyper'], self.varying_keys), r['hyper']['fold']] for r in runs]
+        tested = [finished_sweep.predictions[run_label(r['hyper'], self.varying_keys), r['hyper']['fold']] for r in runs]
         self.tested_speakers = sorted({s for speaker_N, *_ in tested for s in speaker_N.tolist()})
 
     def setting_label(self, row: dict) -> str:
         """What a setting is called."""
-        return sweep.run_label(row, self.setting_keys) or summary.method_name(self.config)
+        return run_label(row, self.setting_keys) or method_name(self.config)
 
     def setting_title(self, row: dict) -> str:
         """A setting as a reader knows it."""
-        return summary.setting_title({k: self.config.get(k) for k in ('method', 'speaker_norm')} | row, ['method', *self.setting_keys])
+        return runs_module.setting_title({k: self.config.get(k) for k in ('method', 'speaker_norm')} | row, ['method', *self.setting_keys])
 
     def complete_runs(self, row: dict) -> list[dict]:
         """The runs of a setting, of the seeds of which no fold diverged."""
@@ -76,7 +77,7 @@ class SweepAnalysis:
     def plain_titles(self) -> set[str]:
         """The titles of the settings that are plain training."""
         known = {k: self.config.get(k) for k in ('method', 'speaker_norm')}
-        return {self.setting_title(r) for r in self.rows if summary.method_name(known | r) in summary.PLAIN_METHODS}
+        return {self.setting_title(r) for r in self.rows if method_name(known | r) in summary.PLAIN_METHODS}
 
     @property
     def compared_pair(self) -> dict[str, dict]:
@@ -255,7 +256,7 @@ def representation_section(analysis: SweepAnalysis) -> Section:
         arrays = dict(np.load(io.BytesIO(opened.read()), allow_pickle=False))
     at, maps = {name: n for n, name in enumerate(arrays['setting'].tolist())}, {}
     for name, row in analysis.compared_pair.items():
-        n = at.get(sweep.run_label(row, analysis.setting_keys))
+        n = at.get(run_label(row, analysis.setting_keys))
         if n is None or len(arrays[f'row_{n}']) < 3:
             continue
         some = np.random.default_rng(0).permutation(len(arrays[f'row_{n}']))[:MAX_MAP_UTTERANCES]
@@ -310,7 +311,7 @@ def calibration_section(analysis: SweepAnalysis) -> Section:
     """Whether posteriors are what they say."""
     found, by_run = {}, calibration.read_confidences(compare.open_predictions(analysis.path), analysis.classes)
     for name, row in analysis.compared_pair.items():
-        some = [by_run[sweep.run_label(r['hyper'], analysis.varying_keys), r['hyper']['fold']] for r in analysis.complete_runs(row)]
+        some = [by_run[run_label(r['hyper'], analysis.varying_keys), r['hyper']['fold']] for r in analysis.complete_runs(row)]
         found[name] = calibration.reliability_bins(*(np.concatenate(column) for column in zip(*some)))
     if not found:
         return Section('calibration', 'Calibration', html_paragraph('No setting is whole.'))
@@ -363,7 +364,7 @@ def details_section(analysis: SweepAnalysis) -> Section:
         *[[k, v or 'absent'] for k, v in known['versions'].items()],
     ]
     body += facts_table(lines)
-    flat = ''.join(f'{k} = {json.dumps(v)}\n' for k, v in sweep.flatten(analysis.config).items())
+    flat = ''.join(f'{k} = {json.dumps(v)}\n' for k, v in flatten(analysis.config).items())
     body += html_details('Configuration', f'<pre>{escape_text(flat)}</pre>')
     body += html_details('Audit', f'<pre>{escape_text(json.dumps(results["audit"], indent=1))}</pre>')
     return Section('details', 'Command, versions, configuration', body)

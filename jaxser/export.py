@@ -38,7 +38,7 @@ from jax.extend.mlir.dialects import stablehlo
 
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.decode import MIN_SECONDS
-from jaxser import bundle, card, cluster, compare, predict
+from jaxser import bundle, card, compare, distributed, predict
 from jaxser.evidence import SweepAnalysis
 from jaxser.upstream import SAMPLE_RATE, PretrainedEncoder, write_encoder
 
@@ -200,7 +200,7 @@ def main() -> None:
     parser.add_argument('--carry_upstream', action='store_true', help='the pretrained encoder too, if its licence allows that')
     parser.add_argument('--upstream', help='its Hugging Face folder, if it has moved since preparing')
     asked = parser.parse_args()
-    cluster.configure_jax()
+    distributed.configure_jax()
     with exit_on_user_error():
         out = export_model(asked.workdir, asked.out, asked.saved_model, asked.carry_upstream, asked.upstream)
         print(f'{out}: {", ".join(sorted(p.name for p in out.iterdir()))}')

@@ -8,7 +8,7 @@ collapsed  the emotion went with it, or the run diverged
 
 import numpy as np
 
-from jaxser import sweep
+from jaxser.runs import run_label
 
 INERT_FRACTION, WINNING_FRACTION = 0.9, 0.1  # of what plain training's tells beyond chance: from here on inert, and up to here winning
 COLLAPSED_FRACTION = 0.5  # of what plain training's dev UAR is above chance: with less, a run has collapsed
@@ -43,7 +43,7 @@ class AdversaryAlarms:
                 if (n, kind) not in self.reported:
                     self.reported.add((n, kind))
                     kinds.setdefault(kind, []).append(n)
-        named = lambda n: f'{sweep.run_label(self.runs[n], self.label_keys)} fold {self.runs[n]["fold"]}'  # noqa: E731
+        named = lambda n: f'{run_label(self.runs[n], self.label_keys)} fold {self.runs[n]["fold"]}'  # noqa: E731
         return [
             f'Epoch {epoch}, {", ".join(map(named, of[:3]))}{f" and {len(of) - 3} more" if len(of) > 3 else ""}: {kind}.'
             for kind, of in kinds.items()

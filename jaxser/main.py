@@ -33,11 +33,11 @@ def main() -> None:
         return
     with exit_on_user_error('The same command goes on from the last checkpoint, if there is one already.'):
         config = command.parse_flags(sys.argv, 'jaxser.main')
-        from jaxser import announce, bundle, cluster, probe, report, train  # JAX is imported once the flags are right
+        from jaxser import announce, bundle, distributed, probe, report, train  # JAX is imported once the flags are right
 
-        cluster.configure_jax()
+        distributed.configure_jax()
         if DISTRIBUTED.value:
-            cluster.join_processes()
+            distributed.join_processes()
         file, _, argument = flags.FLAGS['config'].config_filename.partition('.py:')
         name = '_'.join(filter(None, (Path(file).stem, argument)))
         try:
@@ -46,13 +46,13 @@ def main() -> None:
             if config.probe:
                 results = probe.probe_sweep(workdir, config.data.dir, config.model.upstream)
             bundle.bundle_model(workdir, config.data.dir, upstream=config.model.upstream)
-            if cluster.is_main_process():
+            if distributed.is_main_process():
                 announce.print_results(results, epath.Path(workdir))
                 report.write_report(epath.Path(workdir))
                 print(f'Of your own files: python -m jaxser.predict --workdir {workdir} FILE_OR_FOLDER ...')
-        except cluster.Preempted as preempted:
-            cluster.log(f'{preempted} The same command goes on from there.')
-            sys.exit(cluster.RESUME_EXIT_STATUS)
+        except distributed.Preempted as preempted:
+            distributed.log(f'{preempted} The same command goes on from there.')
+            sys.exit(distributed.RESUME_EXIT_STATUS)
 
 
 if __name__ == '__main__':

@@ -7,8 +7,8 @@ from collections.abc import Container
 
 import numpy as np
 
-from jaxser import calibration, statistics, summary, sweep
-from jaxser.sweep import pluralize
+from jaxser import calibration, runs, statistics, summary
+from jaxser.runs import pluralize
 
 MAX_INSIDE_LEGEND = 5  # lines whose legend lies among them
 MAX_COLOURS = 10  # settings with a colour of their own
@@ -62,7 +62,7 @@ def _colours(count: int) -> list:
 def is_plain(results: dict, row: dict) -> bool:
     """Whether a row of the summary is plain training: erm, or an adversary at lam = 0."""
     kind = {'method': results['method'].partition(' ')[0], 'speaker_norm': 'tap'}
-    return summary.method_name(kind | row) in summary.PLAIN_METHODS
+    return runs.method_name(kind | row) in summary.PLAIN_METHODS
 
 
 def draw_placeholder():
@@ -83,7 +83,7 @@ def curve_key(results: dict) -> str | None:
     """The hyper-parameter that a curve is drawn against, if one with numbers is swept; lam before others."""
     rows = results['summary']
     swept = [k for k in rows[0] if k not in summary.RESULT_KEYS]
-    numbers = [k for k in swept if len(values := sweep.distinct_values(rows, k)) > 1 and isinstance(values[0], int | float)]
+    numbers = [k for k in swept if len(values := runs.distinct_values(rows, k)) > 1 and isinstance(values[0], int | float)]
     return next((k for k in ('lam', *numbers) if k in numbers), None)
 
 
@@ -98,13 +98,13 @@ def draw_confusion_matrices(results: dict):
     figure, grid = _make_figure(side * across, side * down + 0.4, down, across)
     for axes, row in zip(grid.flat, rows):
         _draw_matrix(axes, _row_percentages(row['confusion']), classes, classes)
-        name = summary.setting_title(row, [k for k in row if k not in summary.RESULT_KEYS]).replace(', ', newline)
+        name = runs.setting_title(row, [k for k in row if k not in summary.RESULT_KEYS]).replace(', ', newline)
         axes.set(xlabel='predicted', ylabel='truth', title=f'{name}{newline if name else ""}UAR {row["uar"]:.3f}')
     for axes in figure.axes[len(rows) :]:
         axes.set_axis_off()
     folds, seeds = pluralize(len(results['folds']), 'fold'), pluralize(rows[0]['seeds'], 'seed')
     title = f'Percent of the truth; {results["protocol"]}, test parts of {folds} pooled, {seeds}'
-    figure.suptitle('\n'.join(filter(None, (title, summary.synthetic_note(results)))), fontsize=9)
+    figure.suptitle('\n'.join(filter(None, (title, runs.synthetic_note(results)))), fontsize=9)
     return figure
 
 
@@ -132,7 +132,7 @@ def draw_curve(results: dict, key: str):
     lines: dict[str, list[dict]] = {}
     for row in results['summary']:
         if row['uar'] is not None:
-            lines.setdefault(summary.setting_title(row, [k for k in swept if k != key]), []).append(row)
+            lines.setdefault(runs.setting_title(row, [k for k in swept if k != key]), []).append(row)
     if not lines:
         return draw_placeholder()
     apart = len(lines) > MAX_INSIDE_LEGEND  # the legend, which would lie over the lines
@@ -161,7 +161,7 @@ def draw_curve(results: dict, key: str):
     if any(is_plain(results, row) for rows in mixed for row in rows):
         axes.plot([], [], 'o', label='plain training', **PLAIN_DOT)
     axes.axhline(1 / len(results['classes']), color='grey', linestyle=':', label='chance')
-    axes.set_xticks(range(len(values)), [sweep.format_value(v) for v in values])
+    axes.set_xticks(range(len(values)), [runs.format_value(v) for v in values])
     axes.set(xlabel=key, ylabel='UAR, folds pooled, mean of seeds')
     if apart:
         figure.legend(*axes.get_legend_handles_labels(), fontsize=7, loc='outside lower center', ncols=2)
@@ -171,7 +171,7 @@ def draw_curve(results: dict, key: str):
         of = next(r['probe']['speaker'] for r in results['summary'] if r['probe'] and 'speaker' in r['probe'])
         grid[1, 0].axhline(of['chance'], color='grey', linestyle=':', label='chance')
         grid[1, 0].axhline(of['input']['linear'], color='grey', linestyle='--', label='from the input alone')
-        grid[1, 0].set_xticks(range(len(values)), [sweep.format_value(v) for v in values])
+        grid[1, 0].set_xticks(range(len(values)), [runs.format_value(v) for v in values])
         grid[1, 0].set(xlabel=key, ylabel='leakage: speaker recall, mean of folds', ylim=(0, 1.05), xlim=axes.get_xlim())
         _add_legend(grid[1, 0], 8)
     folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
@@ -179,7 +179,7 @@ def draw_curve(results: dict, key: str):
     bars = f'bars: 95 % intervals over {speakers} speakers' if speakers >= statistics.MIN_SPEAKERS else 'too few speakers for intervals'
     figure.suptitle(
         f'{results["protocol"]}, {pluralize(folds, "fold")}, {pluralize(seeds, "seed")}; {bars}'
-        + f'\n{summary.synthetic_note(results)}'.rstrip(),
+        + f'\n{runs.synthetic_note(results)}'.rstrip(),
         fontsize=9,
     )
     return figure

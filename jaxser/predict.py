@@ -36,12 +36,13 @@ from data_pipelines.features import decode, log_mel
 from data_pipelines.features.upstream import AUDIO_SPEC, EncoderInput, EncoderStates
 from data_pipelines.progress import progress_bar
 from data_pipelines.storage import dataset
-from jaxser import bundle, cluster, features, step, summary, train
+from jaxser import bundle, distributed, features, plugins, step
 from jaxser.answers import FORMATS, format_answers
 from jaxser.interfaces import Sizes
-from jaxser.sweep import pluralize
+from jaxser.provenance import package_version
+from jaxser.runs import pluralize, synthetic_note
 from jaxser.upstream import MAX_BATCH_HOPS, PretrainedEncoder, StateExtractor, make_state_function
-from jaxser.workdir import config_from_dict, package_version
+from jaxser.workdir import config_from_dict
 
 MAX_UTTERANCE_SECONDS = 30.0  # seconds of an utterance; the LSTM never heard much longer ones
 WINDOW_SECONDS, HOP_SECONDS = 10.0, 5.0  # seconds
@@ -130,7 +131,7 @@ def make_posterior(metadata: dict, in_turn: bool, encoder: PretrainedEncoder | N
             f'Training normalised by {metadata["normalisation"]}; here every speaker is a stranger, normalised by the utterance '
             'alone, and that leaves nothing of states that are pooled over it. Train with config.data.normalise=global or none.'
         )
-    network, method = train.make_method(config, sizes)
+    network, method = plugins.make_method(config, sizes)
     score, temperature = step.make_step(network, method, sizes, config.train).predict, metadata['calibration']['temperature']
 
     def mean(runs: dict, params, mel_BxTxM: jax.Array, frames_B: jax.Array) -> jax.Array:
@@ -146,7 +147,7 @@ def make_posterior(metadata: dict, in_turn: bool, encoder: PretrainedEncoder | N
             _, scores_BxC = score(run['params'], run['batch_stats'], batch | of_fold)
             return jax.nn.softmax(scores_BxC / temperature)
 
-        with train.matmul_precision_context(config):
+        with plugins.matmul_precision_context(config):
             return (jax.lax.map(of, runs) if in_turn else jax.vmap(of)(runs)).mean(0)
 
     return mean
@@ -182,7 +183,7 @@ class Predictor:
     def notes(self) -> list[str]:
         """What a person should know before believing an answer."""
         said = []
-        if warning := summary.synthetic_note(self.metadata):
+        if warning := synthetic_note(self.metadata):
             what = warning.partition(':')[0]
             said.append(f'{what} trained this model: what it says of people means nothing.')
         if (how := self.metadata['normalisation']).startswith('speaker'):
@@ -407,7 +408,7 @@ def track_failures(answers: Iterable[dict], failed: list[dict], count: int) -> I
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
     asked = parse_arguments()
-    cluster.configure_jax()
+    distributed.configure_jax()
     sys.stdout.reconfigure(errors='backslashreplace')  # a file's name may be any bytes
     paths, failed = [], []
     with exit_on_user_error():

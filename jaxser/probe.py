@@ -14,8 +14,10 @@ import numpy as np
 from data_pipelines.batching.table import ExampleTable, index_values
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.protocols.folds import Fold
-from jaxser import announce, classifiers, cluster, evaluate, refit, report, summary, sweep, train
-from jaxser.workdir import Workdir, make_workdir_parser
+from jaxser import announce, classifiers, distributed, evaluate, plugins, refit, report, summary, train
+from jaxser.cli import make_workdir_parser
+from jaxser.runs import run_label, varying_keys
+from jaxser.workdir import Workdir
 
 ATTRIBUTES = ('sex', 'language', 'corpus')  # asked where training hears two of them or more
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2  # of each class, the shares of utterances that are held out, and that choose the regularisation
@@ -200,7 +202,7 @@ class RepresentationSampler:
     """The representation of every setting's first run, for a map of it: of the first fold and seed that did not diverge."""
 
     def __init__(self, runs: list[dict]):
-        self.setting_keys = [k for k in sweep.varying_keys(runs) if k != 'seed']
+        self.setting_keys = [k for k in varying_keys(runs) if k != 'seed']
         self.fold, self.samples = runs[0]['fold'], {}
 
     def add(self, group, representations: evaluate.Collected, entries: list[Fold]) -> None:
@@ -208,7 +210,7 @@ class RepresentationSampler:
         for n, run in enumerate(group.runs):
             rows, z_NxD = representations.get_run(n)
             if run['fold'] == self.fold and np.isfinite(z_NxD).all():
-                self.samples.setdefault(sweep.run_label(run, self.setting_keys), (entries[group.fold_N[n]], rows, z_NxD))
+                self.samples.setdefault(run_label(run, self.setting_keys), (entries[group.fold_N[n]], rows, z_NxD))
 
     def to_arrays(self, text: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Of representations.npz: by utterance its name, speaker and emotion; `setting`, and of the n-th in it z_n (float16),
@@ -240,7 +242,7 @@ def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> d
     if all('probe' in r for r in results['runs']) and (place.path / 'representations.npz').exists():
         return results
     config, ask, given, heads, kept = place.config, None, [], [], RepresentationSampler([r['hyper'] for r in results['runs']])
-    with train.matmul_precision_context(config), cluster.progress_bar(len(results['runs']), 'run') as bar:
+    with plugins.matmul_precision_context(config), distributed.progress_bar(len(results['runs']), 'run') as bar:
         bar.set_description('Asking what is left of the speakers')
         for trainer, group, best in train.restored_groups(place):
             ask = ask or Prober(trainer.task, config.data.order_seed)
@@ -253,7 +255,7 @@ def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> d
         of['probe'], of['refit'] = (answer, head) if of['status'] == 'ok' else (None, None)
     for of, verdict in zip(results['runs'], summary.adversary_verdicts(results['runs'], config.to_dict()), strict=True):
         of['adversary'] = verdict
-    if not cluster.is_main_process():
+    if not distributed.is_main_process():
         return {}
     place.save_representations(kept.to_arrays(ask.task.utterances.text))
     rows = summary.read_prediction_rows(place.path / 'predictions.csv', results['runs'])
@@ -266,10 +268,10 @@ def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> d
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
     asked = make_workdir_parser('jaxser.probe', __doc__).parse_args()
-    cluster.configure_jax()
+    distributed.configure_jax()
     with exit_on_user_error():
         announce.print_results(probe_sweep(asked.workdir, asked.data, asked.upstream), asked.workdir)
-        if cluster.is_main_process():
+        if distributed.is_main_process():
             report.write_report(asked.workdir)
 
 

@@ -18,10 +18,10 @@ from etils import epath
 
 from data_pipelines import csv_files
 from data_pipelines.errors import exit_on_user_error
-from jaxser import compare, evidence, pictures, statistics, summary, sweep
+from jaxser import compare, evidence, pictures, runs, statistics, summary
 from jaxser.evidence import SweepAnalysis
 from jaxser.page import Section, escape_text, format_interval, format_number, html_figure, html_page, html_paragraph, html_table
-from jaxser.sweep import pluralize
+from jaxser.runs import pluralize
 
 NO_ESTIMATE = statistics.Estimate(None, None, None)
 ALARMING_VERDICTS = {  # verdicts that a reader must not miss
@@ -92,7 +92,7 @@ def headline_box(analysis: SweepAnalysis) -> str:
     ]
     items = ''.join(f'<dt>{escape_text(k)}</dt><dd><b>{escape_text(v)}</b> {escape_text(more)}</dd>' for k, v, more in facts)
     warnings = ''.join(f'<div class=banner role=alert>{escape_text(b)}</div>' for b in warning_banners(analysis))
-    warning = summary.synthetic_note(results)
+    warning = runs.synthetic_note(results)
     note = html_paragraph(warning) if warning else ''
     return f'{warnings}<div class=box><dl>{items}</dl></div>{note}'
 
@@ -170,7 +170,7 @@ def write_comparison(paths: list) -> Path:
     if len(splits) > 1:
         top += html_paragraph(f'{len(splits)} splits: figures of different splits are of other utterances and make no pairs.')
     for of in found:
-        if warning := summary.synthetic_note(of.results):
+        if warning := runs.synthetic_note(of.results):
             top += html_paragraph(f'{of.path.name}: {warning}')
     head = ['sweep', 'setting', 'method', 'chosen by dev', 'dev UAR (mean of folds)', 'UAR (pooled)', '95 %']
     head += ['- plain (pooled)', '95 %', 'p', 'p Holm', 'leakage (chance), mean of folds', 'epochs', 'split']
@@ -178,7 +178,7 @@ def write_comparison(paths: list) -> Path:
     holm = {id(r): p for r, p in zip(compared, statistics.holm_correction([r.gain.p for r in compared]))}
     for of, rows in zip(found, tables):
         for r in rows:
-            setting = ', '.join(f'{k} {sweep.format_value(v)}' for k, v in r.setting.items() if v is not None)
+            setting = ', '.join(f'{k} {runs.format_value(v)}' for k, v in r.setting.items() if v is not None)
             uar, gain = r.uar or NO_ESTIMATE, r.gain or NO_ESTIMATE
             figures = [format_number(r.dev), format_number(uar.value), format_interval(uar.ci95), format_number(gain.value, '+z.3f'), format_interval(gain.ci95, '+.3f')]
             chosen, split = ', '.join(dict.fromkeys(r.coefficients)), of.results['split_sha256'][:8]

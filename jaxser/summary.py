@@ -7,13 +7,14 @@ import numpy as np
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
-from jaxser import evaluate, health, statistics, sweep
+from jaxser import evaluate, health, statistics
+from jaxser.runs import SHARED_KEYS, method_name, older_labels, run_label, varying_keys
 
-SYNTHETIC_WARNING = 'Synthetic speech (eSpeak NG): these figures say nothing about people.'
-SYNTHETIC_CORPORA = frozenset(('demo', 'testbed'))  # spoken by eSpeak NG; all others are recorded
 # Plain training: erm, and by other names the same (the tests say so); without any of these, that of a network with SNP's layer.
 PLAIN_AT_ZERO_LAM = ('dann', 'speaker_norm tap', 'cdann', 'confusion', 'coral', 'mmd', 'speaker_norm snp')
+
 PLAIN_METHODS = ('erm', *(f'{m}, lam = 0' for m in PLAIN_AT_ZERO_LAM))
+
 RESULT_KEYS = (  # of a row, beside what was swept
     'seeds',
     'tested_speakers',
@@ -38,14 +39,13 @@ AVERAGED_PROBE_KEYS = ('linear', 'mlp', 'chance', 'classes', 'eer', 'speakers') 
 # By run and fold: speaker_N, truth_N and predicted_N, classes by index.
 PredictionsByRun = dict[tuple[str, int], tuple[np.ndarray, ...]]
 
-
 def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
     """Yields the rows of predictions.csv; `runs` are those of results.json.
 
     Runs have today's names, whatever version wrote the file. Refuses a damaged file, and one in
     which two runs share a name.
     """
-    older = sweep.older_labels([run['hyper'] for run in runs])
+    older = older_labels([run['hyper'] for run in runs])
     again = (
         f'Remove results.json and groups/*/outcome.json from {file.parent} and run the command of '
         'the training again: it predicts anew from the checkpoints, without training.'
@@ -63,7 +63,6 @@ def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
             )
         yield row | {'run': labels[0]}
 
-
 def read_predictions(rows: Iterable[dict], classes: list[str]) -> PredictionsByRun:
     """Returns the predictions of every run from the rows of predictions.csv."""
     index, lists = {name: n for n, name in enumerate(classes)}, {}
@@ -73,64 +72,19 @@ def read_predictions(rows: Iterable[dict], classes: list[str]) -> PredictionsByR
         lists.setdefault((row['run'], int(row['fold'])), []).append(line)
     return {k: tuple(np.array(column) for column in zip(*some)) for k, some in lists.items()}
 
-
-def method_name(setting: dict) -> str:
-    """What a run trains by, e.g. 'erm', 'speaker_norm tap', 'dann, lam = 0'."""
-    which = f' {setting["speaker_norm"]}' if setting['method'] == 'speaker_norm' else ''
-    return f'{setting["method"]}{which}{", lam = 0" if setting.get("lam") == 0 else ""}'
-
-
-def format_setting(row: dict, key: str) -> str:
-    """The value of a key as people write it; nothing where it is another method's."""
-    foreign = key == 'speaker_norm' and row.get('method', key) != key
-    return '' if foreign else sweep.format_value(row.get(key))
-
-
-def setting_title(row: dict, keys: list[str]) -> str:
-    """What a setting is called among those that differ in `keys`, e.g. 'speaker_norm tap, lam = 0.1'."""
-    name = [' '.join(filter(None, (row['method'], format_setting(row, 'speaker_norm'))))] if 'method' in keys else []
-    rest = [k for k in keys if k not in (('method', 'speaker_norm') if name else ()) and row.get(k) is not None]
-    return ', '.join([*name, *(f'{k} = {sweep.format_value(row[k])}' for k in rest)])
-
-
-def synthetic_note(facts: dict) -> str:
-    """Returns the warning that the corpora used call for; '' where all speech is recorded.
-
-    `facts` is results.json or model.json. A CSV may call its corpus "demo": that is recorded.
-    """
-    named, used = set(facts.get('corpora', ())), _corpora_used(facts)
-    synthetic = named & used & SYNTHETIC_CORPORA
-    if not synthetic:
-        return ''
-    if used <= SYNTHETIC_CORPORA and 'folder' not in named:
-        return SYNTHETIC_WARNING
-    names = ', '.join(sorted(synthetic))
-    return f'Partly synthetic speech (eSpeak NG, {names}): figures on it say nothing about people.'
-
-
-def _corpora_used(facts: dict) -> set[str]:
-    """The corpora of the utterances where that is known, or else all that were named."""
-    used = set(facts.get('data', ()))  # of model.json
-    for speaker in facts.get('speakers', {}).values():
-        used.update(filter(None, speaker.get('corpus', '').split('+')))
-    return used or set(facts.get('corpora', ()))
-
-
 def run_confusions(predicted: PredictionsByRun, runs: list[dict], label_keys: list[str], classes: int) -> np.ndarray:
     """count_ZxSxCxC of runs, one for every seed and fold; `label_keys` is how they are named."""
     by_seed: dict[int, list] = {}
     for run in runs:
         h = run['hyper']
-        by_seed.setdefault(h['seed'], []).append(predicted[sweep.run_label(h, label_keys), h['fold']])
+        by_seed.setdefault(h['seed'], []).append(predicted[run_label(h, label_keys), h['fold']])
     pooled = [[np.concatenate(column) for column in zip(*some)] for _, some in sorted(by_seed.items())]
     return np.stack([statistics.speaker_confusions(*columns, classes) for columns in pooled])
-
 
 def complete_seeds(runs: list[dict]) -> list[dict]:
     """Those of the seeds of which no run diverged."""
     lost = {r['hyper']['seed'] for r in runs if r['status'] != 'ok'}
     return [r for r in runs if r['hyper']['seed'] not in lost]
-
 
 def summary_rows(runs: list[dict], predicted: PredictionsByRun, config: dict, classes: int) -> list[dict]:
     """The summary of results.json; `config` is the configuration as config.json has it.
@@ -139,7 +93,7 @@ def summary_rows(runs: list[dict], predicted: PredictionsByRun, config: dict, cl
     over folds. The difference is to plain training of the same network, subset and rates; `p_holm` is corrected for all
     differences of the sweep.
     """
-    varied = sweep.varying_keys([r['hyper'] for r in runs])
+    varied = varying_keys([r['hyper'] for r in runs])
     swept = [k for k in varied if k != 'seed']
     made, counts, tested, recalls = {}, {}, {}, {}
     for run in runs:
@@ -182,7 +136,6 @@ def summary_rows(runs: list[dict], predicted: PredictionsByRun, config: dict, cl
         row['p_holm'] = p
     return list(made.values())
 
-
 def _average_probe(answers: list[dict]) -> tuple[dict, dict[str, float]]:
     """What the probes of several runs say on average, and the mean recall of every speaker by the linear one."""
     mean = lambda of: float(np.mean(of)) if len(of) else None  # noqa: E731
@@ -201,16 +154,13 @@ def _average_probe(answers: list[dict]) -> tuple[dict, dict[str, float]]:
         said['speaker'] |= {'ci95': found.ci95, 'heard': len(recalls)}
     return said, recalls
 
-
 def _leakage_difference(recalls: dict[str, float], plain: dict[str, float]) -> dict:
     """Of the probe for speakers, by the same speakers."""
     found = statistics.bootstrap_estimate(_recall_term(recalls), (-1, *_recall_term(plain)[1:]))
     return {'delta': found.value, 'delta_ci95': found.ci95, 'p': found.p}
 
-
 def _recall_term(recalls: dict[str, float]) -> tuple[int, np.ndarray, np.ndarray]:
     return 1, np.array([*recalls.values()])[:, None], np.ones((len(recalls), 1))
-
 
 def find_plain_reference(setting: dict, others: list[dict], config: dict) -> int | None:
     """Which of `others` is the plain training that `setting` is to be compared with; None where none is, or `setting` are its own.
@@ -219,7 +169,7 @@ def find_plain_reference(setting: dict, others: list[dict], config: dict) -> int
     """
     if method_name(config | setting) in PLAIN_METHODS[:-1]:
         return None
-    shared = [k for k in setting if k in sweep.SHARED_KEYS or k.startswith('model.')]
+    shared = [k for k in setting if k in SHARED_KEYS or k.startswith('model.')]
     some = []
     for n, other in enumerate(others):
         name = method_name(config | other)
@@ -227,7 +177,6 @@ def find_plain_reference(setting: dict, others: list[dict], config: dict) -> int
             some.append((PLAIN_METHODS.index(name), -sum(other.get(k) == setting[k] for k in setting), n))
     found = min(some)[2] if some else None
     return None if found is None or others[found] == setting else found
-
 
 def adversary_verdicts(runs: list[dict], config: dict) -> list[dict | None]:
     """What became of the adversary of every run, beside plain training of the same seed and fold; None for other methods."""

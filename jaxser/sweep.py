@@ -10,13 +10,13 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.subsets import Subset
+from jaxser.runs import TRAINING_KEYS, flatten, run_label, varying_keys
 
 INTEGER_KEYS = ('seed', 'fold')  # integers; all else that is traced is a real number
-COUNT_KEYS = ('speakers', 'per_class')  # of a subset of the training part
-UPPER_BOUNDS = {'dropout': 1.0, 'time_mask': 1.0, 'band_mask': 1.0}  # shares
-TRAINING_KEYS = ('lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask')  # what every method has
-SHARED_KEYS = (*TRAINING_KEYS, *Subset._fields)  # what makes two methods' runs comparable
 
+COUNT_KEYS = ('speakers', 'per_class')  # of a subset of the training part
+
+UPPER_BOUNDS = {'dropout': 1.0, 'time_mask': 1.0, 'band_mask': 1.0}  # shares
 
 class Program(NamedTuple):
     """What one program trains: a configuration whose structural keys are set, and its variants (runs but for their fold)."""
@@ -24,13 +24,6 @@ class Program(NamedTuple):
     structure: dict  # the swept structural keys, e.g. {'method': 'dann', 'model.width': 128}
     config: object
     variants: list[dict]  # structural keys too, for the table; `fold` where the list of runs gives one
-
-
-def flatten(tree, prefix: str = '') -> dict:
-    """{'a.b': value} of nested dictionaries."""
-    pairs = ((f'{prefix}{k}', v) for k, v in tree.items())
-    return {name: leaf for k, v in pairs for name, leaf in (flatten(v, f'{k}.') if hasattr(v, 'items') else {k: v}).items()}
-
 
 def make_programs(config, default_hyper: Callable[[object], dict[str, float]]) -> list[Program]:
     """The programs of a sweep; `default_hyper` gives the hyper-parameters of a configuration's method with their defaults.
@@ -102,7 +95,6 @@ def make_programs(config, default_hyper: Callable[[object], dict[str, float]]) -
     _refuse_equal_runs([*programs.values()])
     return list(programs.values())
 
-
 def _refuse_equal_runs(programs: list[Program]) -> None:
     """Refuses two runs that compute the same, and two with one name: results are kept by names."""
     keys = varying_keys([v for p in programs for v in p.variants])
@@ -122,13 +114,11 @@ def _refuse_equal_runs(programs: list[Program]) -> None:
             if other is not variant:
                 raise UserError(f'config.sweep: two runs have the name {run_name!r}: {other} and {variant}. Leave one of them out.')
 
-
 def _numbers(variant: dict, program: Program) -> tuple:
     """Returns the values of a variant as the program computes with them: real numbers in float32."""
     exact = (*program.structure, *INTEGER_KEYS, *Subset._fields)
     with np.errstate(over='ignore'):
         return tuple((k, v if k in exact else float(np.float32(v))) for k, v in variant.items())
-
 
 def _explicit_runs(runs) -> list[dict]:
     """The explicit list of runs; without one, a single run that says nothing."""
@@ -136,18 +126,15 @@ def _explicit_runs(runs) -> list[dict]:
         raise UserError(f"config.sweep.runs is {runs!r}; expected a tuple of dictionaries such as ({{'lam': 0.1, 'lr': 1e-3}},).")
     return [flatten(r) for r in runs] or [{}]
 
-
 def _as_tuple(value) -> tuple:
     """The values of a key as a tuple; 'a,b' is ('a', 'b')."""
     values = tuple(value) if isinstance(value, tuple | list) else (value,)
     return tuple(x for v in values for x in (v.split(',') if isinstance(v, str) else [v]))
 
-
 def _unknown_key_message(key_path: str, key: str, known_keys: dict) -> str:
     near = difflib.get_close_matches(key, known_keys, 1)
     hint = f' Did you mean {near[0]!r}?' if near else ''
     return f'{key_path} cannot be swept; there is no such hyper-parameter.{hint} configs/base.py lists what can.'
-
 
 def _check_values(key_path: str, key: str, values: tuple, is_structural: bool) -> None:
     """Refuses values that are no numbers, and values that stand there twice."""
@@ -170,7 +157,6 @@ def _check_values(key_path: str, key: str, values: tuple, is_structural: bool) -
     if len(set(values)) < len(values):
         raise UserError(f'{key_path} holds the same value twice: {values}.')
 
-
 def _copy_with(config, changes: dict):
     """A copy of the configuration with some keys set."""
     config = copy.deepcopy(config)
@@ -184,7 +170,6 @@ def _copy_with(config, changes: dict):
         except TypeError as e:
             raise UserError(f'config.sweep.{name}: {e}') from None
     return config
-
 
 def select_folds(requested, fold_count: int) -> list[int]:
     """The numbers of the folds to run, of `fold_count`: 'all', one, or several."""
@@ -203,7 +188,6 @@ def select_folds(requested, fold_count: int) -> list[int]:
         raise UserError(f'There is no fold {wrong[0]}; this protocol has the folds 0 to {fold_count - 1}.')
     return chosen
 
-
 def make_runs(program: Program, fold_numbers: list[int]) -> list[dict]:
     """The variants on every fold, or on their own; fold by fold, so that a device needs the data of few."""
     every = [v | {'fold': f} for f in fold_numbers for v in program.variants if v.get('fold', f) == f]
@@ -213,65 +197,11 @@ def make_runs(program: Program, fold_numbers: list[int]) -> list[dict]:
         )
     return every
 
-
 def run_subset(run: dict) -> Subset:
     """Which part of its fold's training part a run is trained on."""
     return Subset(**{k: run[k] for k in Subset._fields if k in run})
-
 
 def hyper_arrays(runs: list[dict], program: Program) -> dict[str, np.ndarray]:
     """Every traced hyper-parameter as an array_N; the part of the training part is a matter of the batches."""
     names = [k for k in runs[0] if k not in program.structure and k not in Subset._fields]
     return {k: np.array([r[k] for r in runs], np.int32 if k in INTEGER_KEYS else np.float32) for k in names}
-
-
-def varying_keys(runs: list[dict]) -> list[str]:
-    """The hyper-parameters in which the runs differ, and in any case coefficient, training part and seed; not the fold."""
-    keys = dict.fromkeys(k for r in runs for k in r)
-    differ = [k for k in keys if len(distinct_values(runs, k)) > 1]
-    return [k for k in keys if k != 'fold' and (k in differ or k in ('lam', 'seed', *Subset._fields))]
-
-
-def distinct_values(runs: list[dict], key: str) -> list:
-    """The values of a hyper-parameter, in order, each once; a run that has none says nothing."""
-    return list(dict.fromkeys(r[key] for r in runs if r.get(key) is not None))
-
-
-def run_label(run: dict, label_keys: list[str]) -> str:
-    """A run's name without its fold, e.g. 'lam=0.3 seed=1'."""
-    return ' '.join(f'{k}={format_value(run[k])}' for k in label_keys if run.get(k) is not None)
-
-
-def older_labels(runs: list[dict]) -> dict[tuple[str, int], list[str]]:
-    """Returns the labels of runs by the (label, fold) of earlier versions, where these differ.
-
-    Those cut numbers to six digits, so that one of their labels may be that of several runs.
-    """
-    keys = varying_keys(runs)
-    labels = {(run_label(run, keys), run['fold']) for run in runs}
-    found: dict[tuple[str, int], list[str]] = {}
-    for run in runs:
-        cut = {k: f'{v:g}' if isinstance(v, int | float) else v for k, v in run.items()}
-        if (older := (run_label(cut, keys), run['fold'])) not in labels:
-            found.setdefault(older, []).append(run_label(run, keys))
-    return found
-
-
-def format_value(value) -> str:
-    """Returns a value as text, '' for None.
-
-    Numbers have six digits where these are exact, or else as many as it takes.
-    """
-    if value is None:
-        return ''
-    if not isinstance(value, int | float):
-        return str(value)
-    short = f'{value:g}'
-    if float(short) == value:
-        return short
-    return str(value)
-
-
-def pluralize(count: int, noun: str) -> str:
-    """'1 run', '2 runs'."""
-    return f'{count} {noun}{"" if count == 1 else "s"}'

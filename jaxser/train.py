@@ -5,12 +5,10 @@ many as fit into memory), and a group trains as one program. A group that is don
 """
 
 import contextlib
-import importlib
 import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -23,22 +21,28 @@ from data_pipelines.batching import feeds, plan, table
 from data_pipelines.errors import UserError
 from data_pipelines.protocols import audit, folds, split, subsets
 from data_pipelines.storage import dataset
-from jaxser import announce, checkpoint, cluster, evaluate, health, memory, optimizer, parallel, step, summary, sweep, written
+from jaxser import announce, checkpoint, distributed, evaluate, health, memory, optimizer, parallel, step, summary, sweep, written
 from jaxser.features import SharedArrays
-from jaxser.interfaces import Encoder, Method, Sizes
+from jaxser.interfaces import Sizes
 from jaxser.models import batch_norm
+from jaxser.plugins import DUMMY_SIZES, load_plugin, make_method, matmul_precision_context
 from jaxser.record import EpochMetrics, SelectionRecord
+from jaxser.runs import flatten, run_label, varying_keys
 from jaxser.workdir import MetricsLog, Workdir
 
 CHUNK_BYTES = 64 << 20  # of streamed features in one dispatch
-RESIDENT_MEMORY_FRACTION = 0.4  # of a device's memory, for features that stay there
-TARGET_DISPATCH_SECONDS = 20.0  # that one may take, about: meanwhile the bar stands still
-SELECTIONS = ('best dev UAR', 'last epoch')
-PRECISIONS = ('default', 'high', 'highest')
-RESIDENCIES = ('auto', 'on', 'off')
-LARGEST_SEED = 2**31 - 1  # of 32-bit integers
-DUMMY_SIZES = Sizes(1, 1, dict.fromkeys(table.DOMAINS, 1), 1)
 
+RESIDENT_MEMORY_FRACTION = 0.4  # of a device's memory, for features that stay there
+
+TARGET_DISPATCH_SECONDS = 20.0  # that one may take, about: meanwhile the bar stands still
+
+SELECTIONS = ('best dev UAR', 'last epoch')
+
+PRECISIONS = ('default', 'high', 'highest')
+
+RESIDENCIES = ('auto', 'on', 'off')
+
+LARGEST_SEED = 2**31 - 1  # of 32-bit integers
 
 class Range(NamedTuple):
     """Finite numbers from `low` to `high`; `without` names the end that is not allowed."""
@@ -61,7 +65,6 @@ class Range(NamedTuple):
         ends = {'low': f'above {low}, up to {high}', 'high': f'from {low} up, below {high}'}
         return f'a number {ends.get(self.open_end, f"from {low} to {high}")}'
 
-
 RANGES = {
     'data.frames': Range(1),
     'data.batch': Range(1),
@@ -78,25 +81,6 @@ RANGES = {
     'train.warmup': Range(0, 1, open_end='high'),
 }
 
-
-def load_plugin(package: str, name: str):
-    """The module jaxser.<package>.<name>; refuses an unknown name, listing the known ones."""
-    known = sorted(p.stem for p in (Path(__file__).parent / package).glob('*.py') if '\ndef make(config' in p.read_text())
-    if name not in known:
-        raise UserError(f'There is no {name!r} in jaxser/{package}; known are {", ".join(known)}.')
-    return importlib.import_module(f'jaxser.{package}.{name}')
-
-
-def make_method(config, sizes: Sizes) -> tuple[Encoder, Method]:
-    """The encoder and the method of a configuration."""
-    asked = config.domain.split('+')
-    if not set(asked) <= set(table.DOMAINS) or len(set(asked)) < len(asked):
-        known = ', '.join(table.DOMAINS)
-        raise UserError(f'config.domain is {config.domain!r}; expected one of {known}, or several: speaker+language.')
-    encoder = load_plugin('models', config.model.name).make(config.model)
-    return encoder, load_plugin('methods', config.method).make(config, encoder, sizes)
-
-
 def validate(config) -> list[sweep.Program]:
     """The parts of the sweep; refuses what can be known to be wrong before any data is read."""
     choices = {
@@ -108,7 +92,7 @@ def validate(config) -> list[sweep.Program]:
         'matmul_precision': PRECISIONS,
         'parallel': parallel.MODES,
     }
-    values = sweep.flatten(config)
+    values = flatten(config)
     for key, known in choices.items():
         if values[key] not in known:
             raise UserError(f'config.{key} is {values[key]!r}; expected one of {", ".join(known)}.')
@@ -149,7 +133,6 @@ def validate(config) -> list[sweep.Program]:
             )
     return parts
 
-
 class Task:
     """The data of a configuration: utterances, folds, and all of a batch but its features.
 
@@ -164,7 +147,7 @@ class Task:
         self.folds = [self.protocol_folds[n] for n in sweep.select_folds(config.sweep.fold, len(self.protocol_folds))]
         wanted, seed = list(dict.fromkeys(sweep.run_subset(v) for p in programs for v in p.variants)), config.data.order_seed
         for line in subsets.describe_shortages(self.utterances, self.folds, wanted, seed):
-            cluster.log(line)
+            distributed.log(line)
         self.subset_folds = [subsets.take_subset(self.utterances, f, s, seed) for f in self.folds for s in wanted]
         self.subset_fold_index = {key: i for i, key in enumerate(itertools.product((f.number for f in self.folds), wanted))}
         self.table = table.ExampleTable(self.utterances, self.subset_folds, config.data.normalise, config.train.balanced)
@@ -201,7 +184,6 @@ class Task:
         """Of all features in 16 bits, with room to cut the longest batch at their end."""
         return 2 * self.utterances.bands * (int(self.utterances.frames_N.sum()) + self.max_frames)
 
-
 def choose_residency(config, task: Task, choices: dict) -> bool:
     """Whether the features live on the devices; says so."""
     size, limit = task.feature_bytes(), memory.memory_limit(jax.devices())
@@ -215,9 +197,8 @@ def choose_residency(config, task: Task, choices: dict) -> bool:
     what = 'stay on the device' if there else 'are streamed from the shards'
     source = 'an .npz' if task.utterances.is_packed else 'the shards'
     room = f'{size / 2**20:.0f} MiB, and {RESIDENT_MEMORY_FRACTION * limit / 2**20:.0f} MiB may stay'
-    cluster.log(f'Features, from {source}, {what}: {room} (config.data.resident={config.data.is_resident}).')
+    distributed.log(f'Features, from {source}, {what}: {room} (config.data.resident={config.data.is_resident}).')
     return there
-
 
 class Group:
     """Runs that train together, and the work to feed them."""
@@ -238,7 +219,6 @@ class Group:
         if self.has_fit and first_epoch <= config.train.epochs:  # a checkpoint beyond the last epoch holds what was fitted
             yield from plan.evaluation_items(task.subset_folds, here, u, 'heard', config.train.epochs, size)
         yield from plan.evaluation_items(task.subset_folds, here, u, 'test', config.train.epochs, size)
-
 
 class Trainer:
     """The compiled programs of a part, for groups of one size."""
@@ -316,7 +296,6 @@ class Trainer:
         real = jax.ShapeDtypeStruct((self.steps_per_chunk,), bool, sharding=NamedSharding(layout.mesh, parallel.REPLICATED))
         return self.functions.train_chunk.lower(state, shared, batch, real, per_run(group.hyper_DxR)).compile()
 
-
 def run_experiment(config, path, profile: bool = False, start_time: float | None = None) -> dict:
     """Trains and evaluates every run of `config` in `path`, going on from its checkpoints; returns results.json, in process 0.
 
@@ -327,7 +306,7 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
     place = Workdir(path, config)
     results = place.load_results()
     if results:
-        cluster.log(f'{place.path} holds this sweep, trained; remove it to train anew.')
+        distributed.log(f'{place.path} holds this sweep, trained; remove it to train anew.')
     else:
         try:
             with matmul_precision_context(config):
@@ -336,13 +315,6 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
             place.remove_if_empty()
             raise
     return results
-
-
-def matmul_precision_context(config):
-    """A context in which products are as precise as `config.matmul_precision`."""
-    how = config.matmul_precision
-    return contextlib.nullcontext() if how == 'default' else jax.default_matmul_precision(how)
-
 
 def train_sweep(config, programs: list[sweep.Program], workdir: Workdir, profile: bool, start_time: float) -> dict:
     """Part after part, group after group."""
@@ -357,15 +329,15 @@ def train_sweep(config, programs: list[sweep.Program], workdir: Workdir, profile
     choices = workdir.load_choices()
     workdir.save_description(task)
     runs = [r for p in programs for r in sweep.make_runs(p, [f.number for f in task.folds])]
-    task.label_keys = sweep.varying_keys(runs)
+    task.label_keys = varying_keys(runs)
     announce.print_plan(config, task, programs, runs)
     choices['resident'] = choose_residency(config, task, choices)
     mel_RxM = load_features(task) if choices['resident'] else None
     sizes = choices.setdefault('runs_per_group', {})
 
     outcomes, ends, before = [], itertools.count(), 0.0  # seconds of what was interrupted
-    bar = cluster.progress_bar(len(programs) * task.steps_per_epoch * config.train.epochs, 'step')
-    with cluster.Termination() as termination, contextlib.closing(bar) as progress:
+    bar = distributed.progress_bar(len(programs) * task.steps_per_epoch * config.train.epochs, 'step')
+    with distributed.Termination() as termination, contextlib.closing(bar) as progress:
         for number, part in enumerate(programs):
             progress.set_postfix_str('compiling')
             trainer = Trainer(part, task, mel_RxM, sizes.get(str(number)))
@@ -378,7 +350,7 @@ def train_sweep(config, programs: list[sweep.Program], workdir: Workdir, profile
                 n = next(ends)
                 since = 0.0
                 if outcome := workdir.load_outcome(n):
-                    cluster.skip_steps(progress, task.steps_per_epoch * config.train.epochs)
+                    distributed.skip_steps(progress, task.steps_per_epoch * config.train.epochs)
                 else:
                     since = time.time()
                     outcome = train_group(
@@ -391,19 +363,17 @@ def train_sweep(config, programs: list[sweep.Program], workdir: Workdir, profile
     if not any(r['status'] == 'ok' for r in runs):
         raise UserError(f'Every run diverged (see {workdir.path}/metrics.jsonl). Lower config.sweep.lr or config.sweep.lam.')
     results = {}
-    if cluster.is_main_process():
+    if distributed.is_main_process():
         predicted = summary.read_predictions(workdir.merge_predictions(len(outcomes)), [str(c) for c in task.table.classes])
         results = written.make_results(config, task, outcomes, predicted, before + time.time() - start_time)
         workdir.save_results(results)
-    cluster.wait_for_all('results.json')
+    distributed.wait_for_all('results.json')
     return results
-
 
 def load_features(task: Task) -> np.ndarray:
     """mel_RxM of the whole corpus, and zeros at its end."""
     mel_RxM = dataset.read_all_features(task.utterances)
     return np.concatenate([mel_RxM, np.zeros((task.max_frames, mel_RxM.shape[1]), mel_RxM.dtype)])
-
 
 def train_group(trainer: Trainer, group: Group, group_number: int, previous_outcomes: list, workdir, progress, termination, profile, start_time) -> dict:
     """The loop over epochs; returns the runs, and leaves their predictions and their parameters in the workdir."""
@@ -418,8 +388,8 @@ def train_group(trainer: Trainer, group: Group, group_number: int, previous_outc
         epoch, arrays, host = found
         state, best = arrays['state'], arrays['best']
         record.from_json(host)
-        cluster.skip_steps(progress, min(epoch, config.train.epochs) * task.steps_per_epoch)
-        cluster.log(f'Resuming after epoch {min(epoch, config.train.epochs)} of {config.train.epochs}.')
+        distributed.skip_steps(progress, min(epoch, config.train.epochs) * task.steps_per_epoch)
+        distributed.log(f'Resuming after epoch {min(epoch, config.train.epochs)} of {config.train.epochs}.')
 
     entropy = [health.domain_entropies(task.table, task.subset_folds[f], trainer.method.domains) for f in group.fold_N]
     alarms = health.AdversaryAlarms(group.runs, entropy, len(task.table.classes), config.train.epochs, task.label_keys)
@@ -428,7 +398,7 @@ def train_group(trainer: Trainer, group: Group, group_number: int, previous_outc
     read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
     with (
         contextlib.closing(checkpoints),
-        contextlib.closing(MetricsLog(workdir, record.lines, epoch, [sweep.run_label(r, task.label_keys) for r in group.runs])) as log,
+        contextlib.closing(MetricsLog(workdir, record.lines, epoch, [run_label(r, task.label_keys) for r in group.runs])) as log,
         contextlib.closing(read(task.table, group.work_items(config, task, trainer.steps_per_chunk, epoch, trainer.has_identity_batches))) as feed,
         contextlib.ExitStack() as traced,
     ):
@@ -440,7 +410,7 @@ def train_group(trainer: Trainer, group: Group, group_number: int, previous_outc
                 if first:
                     seconds = measure_epoch_seconds(trainer, state, batch, hyper)
                     announce.print_forecast(trainer, group, seconds, epoch, start_time)
-                    at_once = cluster.broadcast_from_main(max(1, int(min(task.steps_per_epoch, task.steps_per_epoch * TARGET_DISPATCH_SECONDS / max(seconds, 1e-3)))))
+                    at_once = distributed.broadcast_from_main(max(1, int(min(task.steps_per_epoch, task.steps_per_epoch * TARGET_DISPATCH_SECONDS / max(seconds, 1e-3)))))
                     progress.set_postfix_str('training')
                     progress.unpause()  # what came before was compilation, which is no measure of the steps
                     if profile:
@@ -478,21 +448,20 @@ def train_group(trainer: Trainer, group: Group, group_number: int, previous_outc
                 rows = written.make_metrics_rows(group.runs, epoch, steps, dev)
                 record.lines = log.add(epoch, rows)
                 for sentence in alarms(epoch, rows):
-                    cluster.log(sentence)
+                    distributed.log(sentence)
                 record.seconds = time.perf_counter() - clock
                 progress.set_postfix_str(f'epoch {epoch}, dev UAR {np.mean([d["uar"] for d in dev]):.3f}')
                 stop = termination.is_requested(epoch)
-                due = cluster.broadcast_from_main(int(time.perf_counter() - saved >= config.train.checkpoint_seconds))
+                due = distributed.broadcast_from_main(int(time.perf_counter() - saved >= config.train.checkpoint_seconds))
                 if stop or due or epoch == config.train.epochs:
                     log.flush()
                     checkpoints.save(epoch, {'state': state, 'best': best}, record.to_json(), layout)
                     saved = time.perf_counter()
                 if stop:
-                    raise cluster.Preempted(f'SIGTERM: saved after epoch {epoch} of {config.train.epochs} in {workdir.path}.')
+                    raise distributed.Preempted(f'SIGTERM: saved after epoch {epoch} of {config.train.epochs} in {workdir.path}.')
     outcome = written.make_outcome(group.runs, record, counts, entropy)
     workdir.save_outcome(group_number, outcome, written.make_prediction_rows(task, group.runs, scores, record))
     return outcome
-
 
 def restored_groups(workdir: Workdir, is_wanted: Callable[[dict], bool] = lambda run: True) -> Iterator[tuple[Trainer, Group, tuple]]:
     """Of a finished sweep, every group with its trainer and the selected (parameters, statistics) of its runs.
@@ -511,7 +480,6 @@ def restored_groups(workdir: Workdir, is_wanted: Callable[[dict], bool] = lambda
             if any(map(is_wanted, group.runs)):
                 yield trainer, group, _restore_best(trainer, group, folder)
 
-
 def predict_part(trainer: Trainer, group: Group, variables: tuple, part: str) -> tuple[evaluate.Collected, evaluate.CollectedPosteriors]:
     """Representations and posteriors of a part of each run's fold, whole utterances, by the parameters `variables`."""
     task, config, layout = trainer.task, trainer.config, group.layout
@@ -526,7 +494,6 @@ def predict_part(trainer: Trainer, group: Group, variables: tuple, part: str) ->
             scores.add(item.global_row, layout.collect(predicted))
     return z_of, scores
 
-
 def _restore_best(trainer: Trainer, group: Group, folder) -> tuple:
     state = jax.eval_shape(trainer.functions.init, group.layout.put_runs_on_devices(group.hyper_DxR))
     like = {'state': state, 'best': (state.params, state.batch_stats)}
@@ -535,7 +502,6 @@ def _restore_best(trainer: Trainer, group: Group, folder) -> tuple:
     if found is None:
         raise UserError(f'{folder} holds no checkpoint: the parameters are lost. Remove the workdir and train anew.')
     return found[1]['best']
-
 
 def fit_method(trainer: Trainer, group: Group, params, seen: evaluate.Collected):
     """The parameters of all runs after the method's `fit` on the representations of what each run's training heard."""
@@ -546,7 +512,6 @@ def fit_method(trainer: Trainer, group: Group, params, seen: evaluate.Collected)
         index = {d: domain_N[d][rows] for d in trainer.method.domains}
         each.append(trainer.method.fit(jax.tree.map(lambda x, n=n: x[n], params_N), z_NxD, index))
     return layout.put_runs_on_devices(jax.tree.map(lambda *x: layout.group_by_device(np.stack(x)), *each))
-
 
 def measure_epoch_seconds(trainer: Trainer, state, batch, hyper) -> float:
     """Returns the seconds of an epoch, from a dispatch of one step and one of none.

@@ -33,7 +33,7 @@ from data_pipelines.features import upstream
 from data_pipelines.features.upstream import HOP_SAMPLES, STATE_KINDS, EncoderStates
 from jaxser import features
 from jaxser.models import wav2vec2, whisper
-from jaxser.sweep import pluralize
+from jaxser.runs import pluralize
 
 SAMPLE_RATE = 16_000  # Hz, of what every one of them hears
 MAX_BATCH_HOPS = 6400  # hops of sound that go through an encoder together

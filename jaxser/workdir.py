@@ -1,14 +1,11 @@
 """What a sweep leaves behind, and whether it is this sweep's."""
 
-import argparse
 import fcntl
-import importlib.metadata
 import io
 import json
 import os
 import platform
 import shlex
-import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
@@ -21,48 +18,16 @@ from ml_collections import ConfigDict
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.storage import dataset
-from jaxser import cluster, summary
-from jaxser.sweep import flatten
+from jaxser import distributed, summary
+from jaxser.provenance import PACKAGES, git_commit, package_version
+from jaxser.runs import flatten
 
-PACKAGES = (
-    'jaxser',
-    'jax',
-    'jaxlib',
-    'flax',
-    'optax',
-    'orbax-checkpoint',
-    'tensorflow-datasets',
-    'librosa',
-    'soundfile',
-    'soxr',
-    'numpy',
-)
 # What may change before a resumption.
 RESUMABLE_KEYS = ('data.dir', 'model.upstream', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident', 'probe')
-
-
-def make_workdir_parser(module: str, doc: str) -> argparse.ArgumentParser:
-    """The command line of a module that goes back to a finished sweep, its data and its encoder."""
-    parser = argparse.ArgumentParser(prog=f'python -m {module}', description=doc.splitlines()[0])
-    parser.add_argument('--workdir', required=True, type=epath.Path, help='of a finished sweep')
-    parser.add_argument('--data', help='where the shards are, if they have been moved since')
-    parser.add_argument('--upstream', help='the Hugging Face folder of its pretrained encoder, if that has been moved since')
-    return parser
-
 
 def config_to_dict(config) -> dict:
     """The configuration as JSON has it."""
     return json.loads(config.to_json())
-
-
-def git_commit() -> str | None:
-    """The commit of the source, if it is a checkout of git."""
-    command = ['git', '-C', str(Path(__file__).parent), 'describe', '--always', '--dirty', '--abbrev=40']
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
 
 class WorkdirLock:
     """That this process writes in a folder, until nobody here refers to it any more or the process ends."""
@@ -83,9 +48,7 @@ class WorkdirLock:
         held = OPEN_LOCKS[str(folder)] = OPEN_LOCKS.get(str(folder)) or cls(folder)
         return held
 
-
 OPEN_LOCKS: weakref.WeakValueDictionary[str, WorkdirLock] = weakref.WeakValueDictionary()  # a process may open a folder twice
-
 
 class Workdir:
     """The folder of one sweep, on a disk or at gs://; refuses one that holds another sweep or cannot be written.
@@ -97,7 +60,7 @@ class Workdir:
         self.path, self.config = epath.Path(path), config
         if not self.path.is_absolute() and '://' not in str(path):
             self.path = epath.Path(Path(path).absolute())
-        if cluster.is_main_process():
+        if distributed.is_main_process():
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
             except OSError as e:
@@ -108,12 +71,12 @@ class Workdir:
             except PermissionError:
                 raise UserError(f'No permission to write to the workdir {path}. Choose another with --workdir.') from None
             self.lock = WorkdirLock.acquire(Path(self.path)) if '://' not in str(path) else None
-        cluster.check_shared_folder(self.path)
+        distributed.check_shared_folder(self.path)
         self._check_same_sweep()
 
     def remove_if_empty(self) -> None:
         """Removes the folder of a sweep that was refused before it left anything."""
-        if cluster.is_main_process() and not any(p.name != '.lock' for p in self.path.iterdir()):
+        if distributed.is_main_process() and not any(p.name != '.lock' for p in self.path.iterdir()):
             (self.path / '.lock').unlink(missing_ok=True)
             self.path.rmdir()
 
@@ -242,17 +205,15 @@ class Workdir:
 
     def _write_atomically(self, name: str, content: str | bytes) -> None:
         """Writes a file whole or not at all."""
-        if cluster.is_main_process():
+        if distributed.is_main_process():
             part = (self.path / name).with_name(f'.{name.rpartition("/")[2]}.part')
             part.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(content.encode() if isinstance(content, str) else content)
             part.replace(self.path / name)
 
-
 def config_from_dict(values: dict) -> ConfigDict:
     """A configuration from its JSON."""
     return ConfigDict(_lists_to_tuples(values))
-
 
 def _lists_to_tuples(tree):
     """JSON's lists as a configuration has them."""
@@ -260,21 +221,12 @@ def _lists_to_tuples(tree):
         return {k: _lists_to_tuples(v) for k, v in tree.items()}
     return tuple(map(_lists_to_tuples, tree)) if isinstance(tree, list) else tree
 
-
-def package_version(package: str) -> str | None:
-    """Of a package, if it is there: training needs no TensorFlow, and no librosa."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 class MetricsLog:
     """metrics.jsonl and TensorBoard's event files; both are cut back to the checkpoint on resuming."""
 
     def __init__(self, workdir: Workdir, lines: int, epoch: int, labels: list[str]):
         self.workdir, self.lines, self.writers, self.labels = workdir, workdir.read_lines('metrics.jsonl')[:lines], {}, labels
-        if cluster.is_main_process():
+        if distributed.is_main_process():
             from tensorboardX import SummaryWriter
 
             board, purge = workdir.path / 'tensorboard', epoch + 1 if epoch else None

@@ -5,7 +5,8 @@ import numpy as np
 
 from data_pipelines.batching import table
 from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
-from jaxser import evaluate, summary, sweep
+from jaxser import evaluate, summary
+from jaxser.runs import method_name, run_label
 
 
 def make_metrics_rows(runs: list[dict], epoch: int, epoch_metrics: dict[str, np.ndarray], dev: list) -> list[dict]:
@@ -50,7 +51,7 @@ def make_results(config, task, outcomes: list[dict], predicted: summary.Predicti
     notes += [f'LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']]
     return {
         'protocol': ', '.join([task.protocol.title, *notes]),
-        'method': summary.method_name({k: config[k] for k in ('method', 'speaker_norm')}),
+        'method': method_name({k: config[k] for k in ('method', 'speaker_norm')}),
         'corpora': list(config.data.corpora),
         'labels': config.data.labels,
         'folds': [f.name for f in task.folds],
@@ -87,7 +88,7 @@ def make_prediction_rows(task, runs: list[dict], scores, record) -> list[dict]:
     for n, run in enumerate(runs):
         if record.nonfinite[n] >= 0:
             continue
-        name = sweep.run_label(run, task.varied)
+        name = run_label(run, task.varied)
         for row, p_C in zip(*scores.run(n)):
             rows.append(
                 {

@@ -159,7 +159,7 @@ def training(options, of, x: np.ndarray):
 
     from configs import base
     from data_pipelines.features.upstream import HOP_SAMPLES
-    from jaxser import train
+    from jaxser import plugins
     from jaxser.interfaces import Sizes
     from jaxser.step import make_step
 
@@ -169,7 +169,7 @@ def training(options, of, x: np.ndarray):
     mel_BxTxM = x if of.input_kind == 'mel' else x[:, : x.shape[1] // HOP_SAMPLES * HOP_SAMPLES].reshape(len(x), -1, HOP_SAMPLES)
     B, T, M = mel_BxTxM.shape
     sizes = Sizes(M, EMOTIONS, {'speaker': 2, 'language': 2, 'corpus': 2}, 1000)
-    encoder, method = train.make_method(config, sizes)
+    encoder, method = plugins.make_method(config, sizes)
     one = make_step(encoder, method, sizes, config.train)
     real = {'lr': 1e-3, 'weight_decay': 1e-2, 'dropout': 0.1, 'time_mask': 0.0, 'band_mask': 0.0}
     hyper = {k: jnp.float32(v) for k, v in real.items()} | {'seed': jnp.int32(0), 'fold': jnp.int32(0)}

@@ -4,6 +4,7 @@ import json
 
 from data_pipelines import corpora
 from jaxser import announce, summary
+from jaxser.runs import SYNTHETIC_CORPORA, SYNTHETIC_WARNING, synthetic_note
 
 RESULTS = {'method': 'dann', 'protocol': 'speaker_folds', 'folds': ['a'], 'selection': 'best dev UAR', 'synthetic': False}
 RESULTS |= {'corpora': ['emodb'], 'speakers': {}}
@@ -95,20 +96,20 @@ def test_synthetic_speech_is_said_of_the_corpora_that_were_used(tmp_path, capsys
     """Of all speech, of a part of it, and not of a list that calls its corpus demo."""
     people = {'a': {'corpus': 'demo'}, 'b': {'corpus': 'emodb'}}
     for named, speakers, said in (
-        (['demo'], {'a': {'corpus': 'demo'}}, summary.SYNTHETIC_WARNING),
+        (['demo'], {'a': {'corpus': 'demo'}}, SYNTHETIC_WARNING),
         (['demo', 'emodb'], people, 'Partly synthetic speech (eSpeak NG, demo)'),
         (['demo', 'emodb'], {'b': {'corpus': 'emodb'}}, ''),  # of which data.only took one
         (['folder'], {'a': {'corpus': 'demo'}}, ''),
-        (['testbed'], {}, summary.SYNTHETIC_WARNING),  # results of before speakers were written down
+        (['testbed'], {}, SYNTHETIC_WARNING),  # results of before speakers were written down
     ):
         results = RESULTS | {'corpora': named, 'speakers': speakers, 'synthetic': 'demo' in named}
-        assert summary.synthetic_note(json.loads(json.dumps(results))).startswith(said)
-        assert bool(summary.synthetic_note(results)) == bool(said)
+        assert synthetic_note(json.loads(json.dumps(results))).startswith(said)
+        assert bool(synthetic_note(results)) == bool(said)
     announce.print_results(RESULTS | {'summary': [row(lam=0.0)], 'corpora': ['demo'], 'synthetic': True}, tmp_path)
-    assert ' '.join(summary.SYNTHETIC_WARNING.split()[:3]) in ' '.join(capsys.readouterr().out.split())
+    assert ' '.join(SYNTHETIC_WARNING.split()[:3]) in ' '.join(capsys.readouterr().out.split())
 
 
 def test_the_synthetic_corpora_are_those_that_are_made_here():
     """A corpus that is synthesised on first use is in the list, and no other."""
     made = {name for name in corpora.corpus_names() if corpora.load_corpus(name).synthesise}
-    assert made == summary.SYNTHETIC_CORPORA
+    assert made == SYNTHETIC_CORPORA

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
-from jaxser import compare, summary, sweep
+from jaxser import compare, summary
+from jaxser.runs import method_name, run_label, varying_keys
 
 SPEAKERS, FOLDS, SEEDS = 'abcdefgh', 2, 2
 # By method and coefficient: the share of right test predictions, and dev UAR in either fold.
@@ -38,7 +39,7 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> compare.Fini
             for n in range(8):
                 truth = n % 2
                 said = truth if n // 2 < 4 * right else 1 - truth
-                row = {'run': sweep.run_label(h, sweep.varying_keys(hypers)), 'fold': h['fold'], 'speaker': speaker}
+                row = {'run': run_label(h, varying_keys(hypers)), 'fold': h['fold'], 'speaker': speaker}
                 predictions.append(row | {'truth': 'AB'[truth], 'A': 1 - said, 'B': said})
     results = {'protocol': 'speaker_folds', 'labels': 'native', 'classes': ['A', 'B'], 'folds': ['1', '2'], 'runs': runs}
     results |= {'corpora': ['demo'] if synthetic else ['emodb'], 'speakers': {}, 'selection': 'last epoch'}
@@ -60,12 +61,12 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> compare.Fini
 
 def by_seed(finished_sweep: compare.FinishedSweep, key: str, *values) -> compare.FinishedSweep:
     """The same runs, as if a seed stood for a value of a structural key."""
-    before = {(sweep.run_label(r['hyper'], ['method', 'lam', 'seed']), r['hyper']['fold']): r['hyper'] for r in finished_sweep.results['runs']}
+    before = {(run_label(r['hyper'], ['method', 'lam', 'seed']), r['hyper']['fold']): r['hyper'] for r in finished_sweep.results['runs']}
     for run in finished_sweep.results['runs']:
         run['hyper'][key] = values[run['hyper']['seed']]
-    varied = sweep.varying_keys([r['hyper'] for r in finished_sweep.results['runs']])
+    varied = varying_keys([r['hyper'] for r in finished_sweep.results['runs']])
     predicted = {
-        (sweep.run_label(h, varied), f): finished_sweep.predictions[name, f] for (name, f), h in before.items() if (name, f) in finished_sweep.predictions
+        (run_label(h, varied), f): finished_sweep.predictions[name, f] for (name, f), h in before.items() if (name, f) in finished_sweep.predictions
     }
     return finished_sweep._replace(predictions=predicted)
 
@@ -236,9 +237,9 @@ def test_intervals_are_over_speakers(tmp_path, monkeypatch):
 def test_tap_and_snp_are_two_methods(tmp_path, monkeypatch):
     """A coefficient is chosen for each, never between them; beside SNP alone its lam = 0 stands for plain training."""
     keys = {'method': 'speaker_norm', 'speaker_norm': 'tap'}
-    assert summary.method_name(keys) == 'speaker_norm tap'
-    assert summary.method_name(keys | {'speaker_norm': 'snp', 'lam': 0.0}) == summary.PLAIN_METHODS[-1]
-    assert summary.method_name({'method': 'erm', 'speaker_norm': 'snp', 'lam': None}) == 'erm'
+    assert method_name(keys) == 'speaker_norm tap'
+    assert method_name(keys | {'speaker_norm': 'snp', 'lam': 0.0}) == summary.PLAIN_METHODS[-1]
+    assert method_name({'method': 'erm', 'speaker_norm': 'snp', 'lam': None}) == 'erm'
 
 
 def test_the_methods_of_a_setting_stand_together(tmp_path):

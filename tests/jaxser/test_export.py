@@ -23,9 +23,10 @@ import yaml
 import jaxser
 from data_pipelines.errors import UserError
 from data_pipelines.features import decode, log_mel
-from jaxser import bundle, card, cluster, compare, export, methods, predict, statistics, step, summary, train
+from jaxser import bundle, card, compare, distributed, export, methods, plugins, predict, statistics, step
 from jaxser.evidence import SweepAnalysis
 from jaxser.interfaces import Sizes
+from jaxser.runs import SYNTHETIC_WARNING
 
 ROOT = Path(__file__).parent.parent.parent
 METHODS = sorted(p.stem for p in Path(methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
@@ -161,7 +162,7 @@ def untrained(runs: int = 2, **keys) -> tuple[step.Step, dict, dict]:
     """The step, the configuration and the arrays of a model, random, and as if trained: no statistic is what it began as."""
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'model.channels': (3, 4)} | keys)
-    encoder, method = train.make_method(config, SIZES)
+    encoder, method = plugins.make_method(config, SIZES)
     one = step.make_step(encoder, method, SIZES, config.train)
     hyper = {'seed': np.arange(runs), 'fold': np.zeros(runs, int), 'weight_decay': np.zeros(runs), 'lr': np.zeros(runs)}
     state, random = jax.eval_shape(jax.vmap(one.init), hyper), np.random.default_rng(0)
@@ -338,9 +339,9 @@ def test_synthetic_speech_says_so_first(swept):
     """Right under the title, and as the first of the limits."""
     known = bundle.read_model(swept).metadata['data']['folder']
     said = card.render_card(changed(swept, corpora=['demo'], data={'demo': known}), None)
-    assert said.split('\n\n')[2] == f'**{summary.SYNTHETIC_WARNING}**'
-    assert said.split('## Limits\n\n- ')[1].startswith(summary.SYNTHETIC_WARNING)
-    assert summary.SYNTHETIC_WARNING not in card.render_card(changed(swept), None)
+    assert said.split('\n\n')[2] == f'**{SYNTHETIC_WARNING}**'
+    assert said.split('## Limits\n\n- ')[1].startswith(SYNTHETIC_WARNING)
+    assert SYNTHETIC_WARNING not in card.render_card(changed(swept), None)
 
 
 def test_a_model_of_both_kinds_of_speech_says_which_part_is_synthetic(swept):
@@ -348,7 +349,7 @@ def test_a_model_of_both_kinds_of_speech_says_which_part_is_synthetic(swept):
     known = bundle.read_model(swept).metadata['data']['folder']
     said = card.render_card(changed(swept, corpora=['demo', 'emodb'], data={'demo': known, 'emodb': known}), None)
     assert '**Partly synthetic speech (eSpeak NG, demo)' in said
-    assert summary.SYNTHETIC_WARNING not in said
+    assert SYNTHETIC_WARNING not in said
     assert 'To try the software' not in said
 
 
@@ -422,7 +423,7 @@ def test_intervals_that_cannot_be_given_are_missed(swept):
 def refused(monkeypatch, capsys, *arguments) -> str:
     """What the command says where it ends with the status 2."""
     monkeypatch.setattr(sys, 'argv', ['export', *map(str, arguments)])
-    monkeypatch.setattr(cluster, 'configure_jax', lambda: None)
+    monkeypatch.setattr(distributed, 'configure_jax', lambda: None)
     with pytest.raises(SystemExit, match='2'):
         export.main()
     said = capsys.readouterr()

@@ -21,7 +21,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.features import log_mel
 from data_pipelines.protocols import split
 from data_pipelines.storage import dataset
-from jaxser import answers, bundle, predict, step, train
+from jaxser import answers, bundle, plugins, predict, step, train
 from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir
 
@@ -327,7 +327,7 @@ def test_every_kind_of_parameters_survives_the_file(keys):
     config = tiny_config.get_config()
     config.update_from_flattened_dict(keys)
     sizes = Sizes(64, 2, {'speaker': 3, 'language': 2, 'corpus': 1}, 4)
-    encoder, method = train.make_method(config, sizes)
+    encoder, method = plugins.make_method(config, sizes)
     hyper = {'seed': np.arange(2), 'fold': np.zeros(2, int), 'weight_decay': np.zeros(2), 'lr': np.zeros(2)}
     state = jax.vmap(step.make_step(encoder, method, sizes, config.train).init)(hyper)
     arrays = {'params': state.params, 'batch_stats': state.batch_stats}

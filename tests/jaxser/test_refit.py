@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from jaxser import evaluate, refit, train
+from jaxser import evaluate, plugins, refit
 from jaxser.interfaces import Encoder, Sizes
 
 N, D, K, C = 24, 6, 5, 2  # of five speakers the fold hears three
@@ -19,7 +19,7 @@ SPEAKER_N = np.resize([0, 1, 3], N)
 def method_of(name: str):
     """It and the parameters of its heads, of which the last layer is zero: they guess."""
     config = ConfigDict({'domain': 'speaker', 'domain_hidden': 16, 'speaker_norm': 'tap'})
-    method = train.load_plugin('methods', name).make(config, Encoder(None, None), SIZES)
+    method = plugins.load_plugin('methods', name).make(config, Encoder(None, None), SIZES)
     heads = method.init(jax.random.PRNGKey(0), np.zeros((1, D), np.float32))[0]['speaker']
     last = lambda path: path[-2].key == 'layers_2'  # noqa: E731
     return method, {'speaker': jax.tree_util.tree_map_with_path(lambda p, x: x * (not last(p)), heads)}
@@ -85,7 +85,7 @@ def test_of_runs_each_is_asked_about_whom_it_was_to_forget():
         batch = {k: x[rows] if k.endswith('_B') else x for k, x in batch_of(SPEAKER_N).items()}
         alone = refit.make_refit(method.domain_loss, method.domains)((heads, z_RxNxD[run, rows], batch))['speaker']
         assert list(found[run]['speaker'].values()) == pytest.approx([float(x) for x in alone], abs=1e-5)
-    plain = train.load_plugin('methods', 'erm').make(ConfigDict(), Encoder(None, None), SIZES)
+    plain = plugins.load_plugin('methods', 'erm').make(ConfigDict(), Encoder(None, None), SIZES)
     assert refit.refit_heads(SimpleNamespace(method=plain, task=task), group, params, gathered) == [None, None]
     nobody = SimpleNamespace(table=table, entries=[SimpleNamespace(forgotten=np.array([99]), train=np.arange(3))] * 2)
     assert refit.refit_heads(SimpleNamespace(method=method, task=nobody), group, params, gathered) == [None, None]

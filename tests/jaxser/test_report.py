@@ -15,8 +15,9 @@ import pytest
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
-from jaxser import calibration, pictures, report, summary, sweep
+from jaxser import calibration, pictures, report, summary
 from jaxser.page import STYLESHEET, html_table
+from jaxser.runs import SYNTHETIC_WARNING, run_label, varying_keys
 
 ODD = '<i>&"$x$'  # a speaker whose name is HTML and a formula
 SPEAKERS = (ODD, '_b', '王', 'd', 'e', 'f', 'g', 'h')
@@ -46,7 +47,7 @@ def finished(
     """
     path.mkdir(parents=True)
     hypers = [{'lam': lam, 'seed': s, 'fold': f} for f in range(folds) for lam in lams for s in range(seeds)]
-    varied, random, runs, predictions, metrics = sweep.varying_keys(hypers), np.random.default_rng(0), [], [], []
+    varied, random, runs, predictions, metrics = varying_keys(hypers), np.random.default_rng(0), [], [], []
     for h in hypers:
         bad = (h['lam'], h['seed'], h['fold']) in lost
         status = {'status': 'nonfinite', 'step': 7} if bad else {'status': 'ok'}
@@ -69,7 +70,7 @@ def finished(
                 said = truth if i < 30 * share else (truth + 1) % 3
                 counts[truth, said] += 1
                 top = random.uniform(0.5, 1)
-                row = {'run': sweep.run_label(h, varied), 'fold': h['fold'], 'utterance': f'{n}_{i}', 'speaker': speaker}
+                row = {'run': run_label(h, varied), 'fold': h['fold'], 'utterance': f'{n}_{i}', 'speaker': speaker}
                 row |= {'truth': CLASSES[truth]} | {c: top if k == said else (1 - top) / 2 for k, c in enumerate(CLASSES)}
                 predictions.append(row)
         test = {'uar': 0.5, 'confusion': counts.tolist()}
@@ -283,7 +284,7 @@ def test_a_banner_says_what_must_not_be_missed(tmp_path, undrawn, facts, words):
         ({'lost': [(0.0, 0, 0), (0.0, 1, 0)]}, 'Here is no plain training'),
         ({'lost': [(lam, s, 0) for lam in (0.0, 0.3, 1.0) for s in (0, 1)]}, 'No setting is whole'),
         ({'absent': 'B'}, 'No tested utterance is B'),
-        ({'speakers': SPEAKERS, 'corpora': ['demo'], 'synthetic': True}, summary.SYNTHETIC_WARNING),
+        ({'speakers': SPEAKERS, 'corpora': ['demo'], 'synthetic': True}, SYNTHETIC_WARNING),
     ],
 )
 def test_what_is_missing_is_said_and_the_rest_is_shown(tmp_path, facts, word):

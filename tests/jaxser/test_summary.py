@@ -6,7 +6,8 @@ import pytest
 from configs import base
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
-from jaxser import statistics, summary, sweep
+from jaxser import statistics, summary
+from jaxser.runs import flatten, run_label, setting_title, varying_keys
 
 PEOPLE = {0: 'abcd', 1: 'efgh'}  # by fold
 CLASSES = ('A', 'B')
@@ -16,7 +17,7 @@ def finished(*made: tuple[dict, dict | float]) -> tuple[list[dict], summary.Pred
     """Runs and predictions on two folds and two seeds, of (hyper-parameters, share of right predictions or {speaker: it})."""
     hypers = [h | {'seed': s, 'fold': f} for h, _ in made for s in range(2) for f in PEOPLE]
     shares = [right for _, right in made for _ in range(2 * len(PEOPLE))]
-    varied, runs, predicted = sweep.varying_keys(hypers), [], {}
+    varied, runs, predicted = varying_keys(hypers), [], {}
     for h, right in zip(hypers, shares):
         if right is None:
             runs.append({'hyper': h, 'status': 'nonfinite', 'test': None, 'dev': None})
@@ -27,7 +28,7 @@ def finished(*made: tuple[dict, dict | float]) -> tuple[list[dict], summary.Pred
             for n in range(20):
                 truth = n % 2
                 rows.append((speaker, truth, truth if n // 2 < 10 * share else 1 - truth))
-        predicted[sweep.run_label(h, varied), h['fold']] = tuple(np.array(x) for x in zip(*rows))
+        predicted[run_label(h, varied), h['fold']] = tuple(np.array(x) for x in zip(*rows))
         uar = float(np.mean([t == p for _, t, p in rows]))
         runs.append({'hyper': h, 'status': 'ok', 'test': {'uar': uar}, 'dev': {'uar': 0.5}})
     return runs, predicted
@@ -54,8 +55,8 @@ HEADER = 'run,fold,utterance,speaker,truth,A,B\n'
 def test_seeds_that_share_six_digits_are_two_runs():
     """The row has the mean over both and the deviation between them."""
     runs = [{'hyper': {'lam': 0.0, 'seed': seed, 'fold': 0}} for seed in (20261128, 20261129)]
-    keys = sweep.varying_keys([r['hyper'] for r in runs])
-    names = [sweep.run_label(r['hyper'], keys) for r in runs]
+    keys = varying_keys([r['hyper'] for r in runs])
+    names = [run_label(r['hyper'], keys) for r in runs]
     rows = []
     for name, right in zip(names, ((0.9, 0.9), (0.1, 0.9))):
         for truth, posterior in zip('AB', right):
@@ -78,7 +79,7 @@ def test_the_names_of_an_earlier_version_are_read(tmp_path):
     file.write_text(HEADER + lines)
     keys = ['lam', 'seed']
     found = [row['run'] for row in summary.read_prediction_rows(file, runs)]
-    assert found == [sweep.run_label(r['hyper'], keys) for r in runs]
+    assert found == [run_label(r['hyper'], keys) for r in runs]
     assert found == ['lam=0.1 seed=20261128', 'lam=0.3333333333333333 seed=20261128']
 
 
@@ -143,7 +144,7 @@ def test_plain_training_is_lam_0_or_erm():
     ],
 )
 def test_a_setting_is_called_by_what_differs_and_concerns_it(row, said):
-    assert summary.setting_title(row, list(row)) == said
+    assert setting_title(row, list(row)) == said
 
 
 def test_every_method_is_compared_with_plain_training():
@@ -222,5 +223,5 @@ def test_what_was_probed_stands_in_its_row():
 
 def test_no_figure_has_the_name_of_what_can_be_swept():
     """`speakers`, of the training part, was once overwritten by the number of tested ones, and rows lost what they were."""
-    keys = {*sweep.flatten(base.get_config().sweep), 'fold'}
+    keys = {*flatten(base.get_config().sweep), 'fold'}
     assert not keys & {*summary.RESULT_KEYS}

@@ -11,6 +11,7 @@ from configs import base
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.subsets import Subset
 from jaxser import sweep
+from jaxser.runs import format_value, run_label, varying_keys
 
 KNOBS = {'dann': {'lam': 0.3, 'domain_weight': 1.0}, 'erm': {}}
 
@@ -159,11 +160,11 @@ def test_runs_are_named_by_what_differs():
     """And by coefficient and seed where they have them; never by the fold, which a name is shared by."""
     plain = {'method': 'erm', 'width': 64, 'lr': 1e-3, 'seed': 0}
     adversary = plain | {'method': 'dann', 'lam': 0.3, 'domain_weight': 1.0}  # what a run has not, it does not differ in
-    assert sweep.varying_keys([r | {'fold': f} for r in (plain, adversary) for f in (0, 1)]) == ['method', 'seed', 'lam']
-    assert sweep.varying_keys([plain | {'fold': 0}]) == ['seed']
-    assert sweep.varying_keys([plain, plain | {'lr': 0.1}, plain | {'width': 32}]) == ['width', 'lr', 'seed']
-    assert sweep.run_label(adversary, ['method', 'seed', 'lam']) == 'method=dann seed=0 lam=0.3'
-    assert sweep.run_label(plain, ['method', 'lr', 'lam']) == 'method=erm lr=0.001'
+    assert varying_keys([r | {'fold': f} for r in (plain, adversary) for f in (0, 1)]) == ['method', 'seed', 'lam']
+    assert varying_keys([plain | {'fold': 0}]) == ['seed']
+    assert varying_keys([plain, plain | {'lr': 0.1}, plain | {'width': 32}]) == ['width', 'lr', 'seed']
+    assert run_label(adversary, ['method', 'seed', 'lam']) == 'method=dann seed=0 lam=0.3'
+    assert run_label(plain, ['method', 'lr', 'lam']) == 'method=erm lr=0.001'
 
 
 @pytest.mark.parametrize(
@@ -184,14 +185,14 @@ def test_runs_are_named_by_what_differs():
 )
 def test_a_value_is_written_in_full(value, text):
     """In six digits where they are exact, as names have always been; else in as many as it takes."""
-    assert sweep.format_value(value) == text
+    assert format_value(value) == text
 
 
 def test_values_that_share_six_digits_have_names_of_their_own():
     """Seeds that are dates, and learning rates that are nearly equal."""
     seeds, rates = (20261128, 20261129), (1e-3, 1e-3 * (1 + 1e-6))
     runs = variants(lam=(0.1,), seed=seeds, lr=rates)
-    assert len({sweep.run_label(r, sweep.varying_keys(runs)) for r in runs}) == 4
+    assert len({run_label(r, varying_keys(runs)) for r in runs}) == 4
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ def test_values_that_differ_in_float32_are_runs():
 
 def test_a_name_of_two_runs_is_refused(monkeypatch):
     """Before training, whatever the cause: results are kept by names."""
-    monkeypatch.setattr(sweep, 'format_value', lambda value: f'{value:.1g}')
+    monkeypatch.setattr(runs_module, 'format_value', lambda value: f'{value:.1g}')
     with pytest.raises(UserError, match=r"two runs have the name 'lam=0\.1 seed=0'"):
         parts(lam=(0.11, 0.12), lr=1e-3)
 
@@ -230,8 +231,8 @@ def test_the_training_part_is_varied_slowest_and_by_every_method():
     ]
     assert {sweep.run_subset(r) for r in dann.variants} == {Subset(4, 0.5), Subset(8, 0.5)}
     assert not set(sweep.hyper_arrays(sweep.make_runs(dann, [0]), dann)) & set(Subset._fields)
-    assert sweep.varying_keys(dann.variants) == ['speakers', 'confounded', 'lam', 'seed']
-    assert sweep.run_label(dann.variants[0], sweep.varying_keys(dann.variants)) == 'speakers=4 confounded=0.5 lam=0 seed=0'
+    assert varying_keys(dann.variants) == ['speakers', 'confounded', 'lam', 'seed']
+    assert run_label(dann.variants[0], varying_keys(dann.variants)) == 'speakers=4 confounded=0.5 lam=0 seed=0'
 
 
 def test_by_default_the_whole_training_part_trains():

@@ -15,7 +15,7 @@ import pytest
 
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
-from jaxser import announce, bundle, checkpoint, cluster, memory, parallel, record, train
+from jaxser import announce, bundle, checkpoint, distributed, memory, parallel, record, train
 from jaxser.methods import leace
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -32,8 +32,8 @@ def sweep(data: Path, path: Path, **changes) -> dict:
 def interrupted(monkeypatch, data: Path, path: Path, epoch: int, **changes) -> None:
     """The sweep up to the end of an epoch."""
     with monkeypatch.context() as patch:
-        patch.setattr(cluster.Termination, 'reached', lambda self, reached: reached == epoch)
-        with pytest.raises(cluster.Preempted, match=f'after epoch {epoch} of 2'):
+        patch.setattr(distributed.Termination, 'reached', lambda self, reached: reached == epoch)
+        with pytest.raises(distributed.Preempted, match=f'after epoch {epoch} of 2'):
             sweep(data, path, **changes)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxser.interfaces import Encoder, Sizes, State
-from jaxser.train import load_plugin
+from jaxser.plugins import load_plugin
 
 B, T, M, D, C, STEPS, NOW = 8, 2, 3, 4, 3, 20, 5
 SIZES = Sizes(M, C, {'speaker': 5, 'language': 2, 'corpus': 1}, STEPS)

@@ -15,7 +15,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base
-from jaxser import methods, parallel, step, sweep, train
+from jaxser import methods, parallel, plugins, step, sweep
 from jaxser.features import SharedArrays
 from jaxser.interfaces import Method, Sizes
 
@@ -36,7 +36,7 @@ def configuration(name: str) -> ConfigDict:
 
 def make_step(name: str) -> tuple[step.Step, Method]:
     config = configuration(name)
-    encoder, method = train.make_method(config, SIZES)
+    encoder, method = plugins.make_method(config, SIZES)
     return step.make_step(encoder, method, SIZES, config.train), method
 
 

@@ -8,7 +8,7 @@ import scipy.linalg
 from linear import BATCH, SIZES, Case, close, encode, same
 from ml_collections import ConfigDict
 
-from jaxser import step, train
+from jaxser import plugins, step
 from jaxser.methods import leace
 
 N, D, K = 200, 6, 4
@@ -171,7 +171,7 @@ def test_training_is_erm_and_leaves_the_eraser_alone():
     }
     states = {}
     for name in ('erm', 'leace'):
-        method = train.load_plugin('methods', name).make(config, linear.ENCODER, SIZES)
+        method = plugins.load_plugin('methods', name).make(config, linear.ENCODER, SIZES)
         one = step.make_step(linear.ENCODER, method, SIZES, config)
         state = linear.quick(one.init)(hyper)
         ones = jax.tree.map(lambda x: x + 1, {k: x for k, x in state.params.items() if k == 'eraser'})

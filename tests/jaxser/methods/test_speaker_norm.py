@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from data_pipelines.errors import UserError
-from jaxser import step, train
+from jaxser import plugins, step
 
 N = B // 2  # the first half of a batch has emotions, the second fills the identity batch
 ETA, LAM = 0.1, 0.03
@@ -150,4 +150,4 @@ def test_what_is_neither_tap_nor_snp_is_refused():
     """By name, with what is known."""
     config = ConfigDict({'speaker_norm': 'tab'})
     with pytest.raises(UserError, match=r"config\.speaker_norm is 'tab'; expected one of tap, snp"):
-        train.load_plugin('methods', 'speaker_norm').make(config, ENCODER, SIZES)
+        plugins.load_plugin('methods', 'speaker_norm').make(config, ENCODER, SIZES)

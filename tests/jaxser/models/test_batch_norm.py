@@ -12,7 +12,8 @@ from data_pipelines.errors import UserError
 from jaxser import step
 from jaxser.interfaces import Sizes
 from jaxser.models.batch_norm import BATCH_NORM_MODES, BatchNorm
-from jaxser.train import make_method, run_experiment, validate
+from jaxser.plugins import make_method
+from jaxser.train import run_experiment, validate
 
 B, T, C = 5, 6, 3
 RANDOM = np.random.default_rng(0)

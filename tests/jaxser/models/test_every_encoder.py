@@ -16,7 +16,7 @@ from jaxser import models
 from jaxser.features import normalise
 from jaxser.interfaces import Sizes
 from jaxser.models.batch_norm import BATCH_NORM_MODES
-from jaxser.train import load_plugin, make_method
+from jaxser.plugins import load_plugin, make_method
 
 ENCODERS = sorted(p.stem for p in Path(models.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
 B, T, M, D, MORE = 6, 25, 6, 5, 14

@@ -19,7 +19,8 @@ from jaxser import parallel, step
 from jaxser.features import SharedArrays, normalise
 from jaxser.interfaces import Sizes
 from jaxser.models import fine_tuned
-from jaxser.train import make_method, validate
+from jaxser.plugins import make_method
+from jaxser.train import validate
 from jaxser.upstream import read_encoder
 
 B, D, C, K, STEPS = 4, 5, 2, 3, 8

@@ -24,7 +24,7 @@ from data_pipelines import pack
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderStates
 from data_pipelines.storage import dataset, npz, preparation, prepared
-from jaxser import bundle, card, export, predict, probe, step, train, upstream
+from jaxser import bundle, card, export, plugins, predict, probe, step, train, upstream
 from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir
 
@@ -319,7 +319,7 @@ def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeyp
     config.update_from_flattened_dict({'method': 'erm', 'model.name': 'layer_sum', 'model.states': states.name})
     config.data.upstream = states.name
     sizes = Sizes(states.bands, 2, {'speaker': 3, 'language': 2, 'corpus': 2}, 4)
-    one = step.make_step(*train.make_method(config, sizes), sizes, config.train)
+    one = step.make_step(*plugins.make_method(config, sizes), sizes, config.train)
     hyper = {'seed': np.arange(2), 'fold': np.zeros(2, int), 'weight_decay': np.zeros(2), 'lr': np.zeros(2)}
     state = jax.eval_shape(jax.vmap(one.init), hyper)
     made = lambda x: random.uniform(0.1, 0.9, x.shape).astype(np.float32)  # noqa: E731
