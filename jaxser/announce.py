@@ -7,7 +7,8 @@ import jax
 
 from data_pipelines.batching import table
 from data_pipelines.protocols import audit_report, subsets
-from jaxser import distributed, memory, pictures, statistics, summary, upstream
+from jaxser import distributed, memory, pictures, upstream
+from jaxser.analysis import bootstrap, summary
 from jaxser.runs import distinct_values, format_setting, pluralize, run_label, synthetic_note
 
 SCORING_COST = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
@@ -120,7 +121,7 @@ def print_results(results: dict, folder) -> None:
     console.print(grid)
     print(f'Split {results["split_sha256"]}; trained and tested in {results["seconds"]:.0f} s on {results["device"]}.')
     speakers = next((r['tested_speakers'] for r in rows if r['tested_speakers']), 0)
-    held = statistics.interval_coverage(speakers)
+    held = bootstrap.interval_coverage(speakers)
     plain = "lam = 0, SNP's layer without its ascent" if results['method'] == 'speaker_norm snp' else 'plain training'
     sayings = [
         'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',
@@ -128,7 +129,7 @@ def print_results(results: dict, folder) -> None:
         f'95 %: intervals that resample the {speakers} speakers (in simulations with so many they held the truth in '
         f'{100 * (held or 0):.0f} % of cases).'
         if sure
-        else f'{pluralize(speakers, "tested speaker")}: too few for intervals over speakers ({statistics.MIN_SPEAKERS} or more).',
+        else f'{pluralize(speakers, "tested speaker")}: too few for intervals over speakers ({bootstrap.MIN_SPEAKERS} or more).',
     ]
     if not speakers:
         sayings = ['In every setting a fold diverged in every seed: there are no figures.']

@@ -34,27 +34,29 @@ from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features import log_mel
 from data_pipelines.features.upstream import FORMAT_VERSION, STATE_KINDS, EncoderStates
 from data_pipelines.storage import dataset
-from jaxser import distributed, plugins, summary, train
+from jaxser import distributed, plugins, train
+from jaxser.analysis import summary
+from jaxser.analysis.calibration import fit_temperature
 from jaxser.cli import make_workdir_parser
 from jaxser.provenance import PACKAGES, package_version
 from jaxser.upstream import CONFIG_FILE, PREPROCESSOR_FILE, PretrainedEncoder, cached_encoder, write_encoder
 from jaxser.workdir import Workdir, config_to_dict
 
 MODEL_FILES = ('model.json', 'model.safetensors')
+
 ENCODER_FOLDER = 'upstream'  # the folder of an encoder beside them
+
 MODEL_FORMAT = 1  # raise it whenever what is written means something else
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # where a dev part would have a temperature of 0 (all of it is right) or none
+
 ROW_KEYS = ('seeds', 'tested_speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')  # of the summary
 
 REQUIRED_KEYS = ('config', 'classes', 'sizes', 'normalisation', 'calibration', 'synthetic', 'versions')  # by prediction
-
 
 class Model(NamedTuple):
     """What is read back: model.json, and nested arrays."""
 
     metadata: dict
     arrays: dict  # params, batch_stats (unless the network has none), and perhaps mean, scale
-
 
 class EnsembleMember(NamedTuple):
     """A run of the model, and what it says of its own dev part."""
@@ -63,7 +65,6 @@ class EnsembleMember(NamedTuple):
     arrays: dict
     p_NxC: np.ndarray
     truth_N: np.ndarray
-
 
 def choose_setting(results: dict) -> tuple[dict, list[dict]]:
     """The row of the setting with the best mean dev UAR, and the hyper-parameters of its runs that did not diverge."""
@@ -74,32 +75,6 @@ def choose_setting(results: dict) -> tuple[dict, list[dict]]:
 
     best = max(results['summary'], key=lambda row: (row['dev_uar'] or 0.0, len(runs(row))))
     return best, runs(best)
-
-
-def apply_temperature(p_NxC: np.ndarray, temperature: float) -> np.ndarray:
-    """The posteriors of scores that are divided by the temperature; their order stays."""
-    score_NxC = np.log(np.maximum(p_NxC, np.finfo(float).tiny)) / temperature
-    p_NxC = np.exp(score_NxC - score_NxC.max(-1, keepdims=True))
-    return p_NxC / p_NxC.sum(-1, keepdims=True)
-
-
-def negative_log_likelihood(p_NxC: np.ndarray, truth_N: np.ndarray) -> float:
-    """The mean negative log likelihood of the truth, in nats."""
-    return float(-np.log(np.maximum(p_NxC[np.arange(len(truth_N)), truth_N], np.finfo(float).tiny)).mean())
-
-
-def fit_temperature(p_NxC: np.ndarray, truth_N: np.ndarray) -> dict:
-    """The temperature that makes the truth least surprising (Guo et al. 2017, arXiv 1706.04599); 1 of no utterance."""
-    if not len(truth_N):
-        return {'temperature': 1.0, 'utterances': 0, 'nll_before': None, 'nll': None}
-    from scipy import optimize  # prediction need not wait for it
-
-    loss = lambda log_t: negative_log_likelihood(apply_temperature(p_NxC, np.exp(log_t)), truth_N)  # noqa: E731
-    found = optimize.minimize_scalar(loss, bounds=(np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)), method='bounded')
-    before = negative_log_likelihood(p_NxC, truth_N)
-    temperature = float(np.exp(found.x)) if found.fun < before else 1.0
-    return {'temperature': temperature, 'utterances': len(truth_N), 'nll_before': before, 'nll': min(float(found.fun), before)}
-
 
 def ensemble_members(trainer, group, selected: tuple, wanted_runs: list[dict]) -> list[EnsembleMember]:
     """The wanted runs of a group."""
@@ -118,7 +93,6 @@ def ensemble_members(trainer, group, selected: tuple, wanted_runs: list[dict]) -
         made.append(EnsembleMember(run, arrays, p_NxC, table.emotion_N[rows]))
     return made
 
-
 def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) -> dict:
     """Those of the model's arrays on which the scores of `predict` (jaxser/step.py) depend; an Encoder's `frozen` stay behind."""
     flat = traverse_util.flatten_dict(arrays, sep='/')
@@ -133,7 +107,6 @@ def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) ->
 
     read = jax.export.export(jax.jit(scores))(flat).module_kept_var_idx  # what does not matter is no argument of the program
     return traverse_util.unflatten_dict({k: x for n, (k, x) in enumerate(sorted(flat.items())) if n in read}, sep='/')
-
 
 def describe_data(task) -> dict[str, dict]:
     """Of every corpus that has a part in some fold: how much of it, how much training hears with its emotions, and who speaks."""
@@ -153,16 +126,13 @@ def describe_data(task) -> dict[str, dict]:
         }
     return found
 
-
 def serialize_arrays(arrays: dict) -> bytes:
     """Nested arrays as safetensors, by names such as params/emotion/layers_0/kernel."""
     return safetensors.numpy.save(traverse_util.flatten_dict(arrays, sep='/'))
 
-
 def deserialize_arrays(weights: bytes) -> dict:
     """What was packed; dictionaries without any array are gone."""
     return traverse_util.unflatten_dict(safetensors.numpy.load(weights), sep='/')
-
 
 def bundle_model(path, data: str | None = None, carry_upstream: bool = False, upstream=None):
     """Makes the model of the finished sweep in `path`, unless it is there; returns its folder.
@@ -176,7 +146,6 @@ def bundle_model(path, data: str | None = None, carry_upstream: bool = False, up
     if carry_upstream:
         copy_encoder(folder, find_encoder(folder, read_model(folder).metadata, upstream))
     return folder
-
 
 def build_model(path, data: str | None = None, upstream: str | None = None):
     """The folder of the model, made unless it is there."""
@@ -225,17 +194,14 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
     place.save_model(weights, facts)
     return folder
 
-
 def model_folder(folder):
     """The folder that holds the files of a model: of a workdir, or the folder itself."""
     folder = epath.Path(folder)
     return folder if (folder / 'model.json').exists() else folder / 'model'
 
-
 def is_fine_tuned(metadata: dict) -> bool:
     """Whether the model changes the weights of its pretrained encoder, and so is nothing without them."""
     return metadata['config']['model']['name'] == 'fine_tuned'
-
 
 def find_encoder(folder, metadata: dict, encoder_folder=None) -> PretrainedEncoder | None:
     """The pretrained encoder by which the model of `folder` hears; None for a model of log-mel.
@@ -267,7 +233,6 @@ def find_encoder(folder, metadata: dict, encoder_folder=None) -> PretrainedEncod
         )
     return found
 
-
 def copy_encoder(folder, encoder: PretrainedEncoder | None) -> None:
     """Puts a pretrained encoder beside the model in `folder`, whole or not at all, unless it is that which is there."""
     if not encoder:
@@ -284,7 +249,6 @@ def copy_encoder(folder, encoder: PretrainedEncoder | None) -> None:
             part.replace(to)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-
 
 def read_model(folder) -> Model:
     """The model of a workdir, or of a folder that holds model.json; refuses what is not there, damaged or of another version."""
@@ -321,7 +285,6 @@ def read_model(folder) -> Model:
         raise UserError(f'{weights_file} is damaged, or of another model: its checksum is not the one in model.json. {anew}')
     return Model(facts, deserialize_arrays(weights))
 
-
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
     parser = make_workdir_parser('jaxser.bundle', __doc__)
@@ -331,7 +294,6 @@ def main() -> None:
     with exit_on_user_error():
         folder = bundle_model(asked.workdir, asked.data, asked.carry_upstream, asked.upstream)
         print(f'{folder}: {", ".join(sorted(p.name for p in folder.iterdir()))}')
-
 
 if __name__ == '__main__':
     main()

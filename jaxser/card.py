@@ -12,8 +12,9 @@ from typing import NamedTuple
 from data_pipelines import corpora
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.upstream import AUDIO_SPEC, HOP_SAMPLES, EncoderStates
-from jaxser import bundle, predict, statistics, summary
-from jaxser.evidence import SweepAnalysis
+from jaxser import bundle, predict
+from jaxser.analysis import bootstrap, summary
+from jaxser.analysis.finished import SweepAnalysis
 from jaxser.page import format_interval, format_number
 from jaxser.report import ALARMING_VERDICTS, probed_domain
 from jaxser.runs import SYNTHETIC_WARNING, format_value, method_name, pluralize, synthetic_note
@@ -203,7 +204,7 @@ def metrics_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | 
     if r['uar'] is None:
         return 'In every seed a run diverged: there are no figures.'
     told = [markdown_table(['on the test parts', '', '95 %'], lines)]
-    sure = 'resample speakers' if r['uar_ci95'] else f'are not given: fewer than {statistics.MIN_SPEAKERS} speakers'
+    sure = 'resample speakers' if r['uar_ci95'] else f'are not given: fewer than {bootstrap.MIN_SPEAKERS} speakers'
     tested = f'{pluralize(r["tested_speakers"], "tested speaker")}, ' if r.get('tested_speakers') else ''
     told.append(f'{tested}{pluralize(r["seeds"], "seed")}{f"; chance is {analysis.chance:.3f}" if analysis else ""}. Intervals {sure}.')
     if len(metadata['runs']) > 1:
@@ -238,7 +239,7 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
         found = {group: counts[:, there_S] for group, there_S in analysis.speaker_groups(kind).items()}
         if len(found) < 2:
             continue
-        measured = {group: statistics.uar_estimate(some) for group, some in found.items()}
+        measured = {group: bootstrap.uar_estimate(some) for group, some in found.items()}
         low = min(measured, key=lambda g: measured[g].value)
         worst.append(f'{kind} {low} ({measured[low].value:.3f})')
         if kind != 'speaker':

@@ -10,23 +10,21 @@ own.
 
 import argparse
 import itertools
-import json
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 from etils import epath
 
 from data_pipelines.errors import UserError, exit_on_user_error
-from jaxser import statistics, summary
-from jaxser.runs import flatten, format_value, method_name, pluralize, synthetic_note, varying_keys
+from jaxser.analysis import bootstrap
+from jaxser.analysis.comparison import ComparisonRow, comparison_rows, comparison_verdict, format_estimate_interval
+from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
+from jaxser.runs import flatten, format_value, pluralize, synthetic_note
 
-SETTING_KEYS = ('domain', 'per_class', 'speakers', 'confounded')  # and every key of the model; all else but the seed is chosen on dev
 NO_CONFIGURATIONS = ('__init__', 'base', 'command')  # files of the folder of configurations
+
 RESULTS_INTRODUCTION = """\
 # Results
 
@@ -43,127 +41,6 @@ choose nothing; leace is chosen before it erases. `speaker leaks` (or another do
 by the frozen representation (mean recall), and chance. `s`: a run's share of the seconds that its program took, its start and
 whatever else the machine did included. No interval is given for fewer than {fewest} speakers.
 """
-
-
-class ComparisonRow(NamedTuple):
-    """A method under a setting."""
-
-    setting: dict
-    method: str
-    coefficients: list[str]  # a coefficient per fold, in words
-    dev_uar: float | None = None  # nothing where every coefficient diverged in a fold
-    uar: statistics.Estimate | None = None
-    sd: float | None = None
-    gain: statistics.Estimate | None = None  # over plain training
-    gain_over_joint: statistics.Estimate | None = None  # over plain training with BatchNorm `joint`, where its arms are swept
-    leakage: dict | None = None  # by what is forgotten, (mean recall by the linear probe, chance)
-    seconds: float | None = None
-
-
-class FinishedSweep(NamedTuple):
-    """What a sweep has left in its workdir."""
-
-    path: Path
-    metadata: dict  # config.json
-    results: dict
-    predictions: summary.PredictionsByRun
-    run_seconds: list[float]  # of training, of every run: its share of its group's
-
-
-def read_finished_sweep(path: Path) -> FinishedSweep:
-    """Refuses a folder without results."""
-    if not path.is_dir():
-        raise UserError(f'There is no folder {path}; expected the workdir of a finished sweep, e.g. runs/dann_demo.')
-    if not (path / 'results.json').exists():
-        raise UserError(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
-    results = json.loads((path / 'results.json').read_text())
-    predicted = summary.read_predictions(open_predictions(path), results['classes'])
-    seconds = [g['seconds'] / g['runs'] for g in results['groups'] for _ in range(g['runs'])]
-    return FinishedSweep(path, json.loads((path / 'config.json').read_text()), results, predicted, seconds)
-
-
-def open_predictions(path) -> Iterator[dict]:
-    """Returns the rows of predictions.csv, wherever the workdir is."""
-    runs = json.loads((path / 'results.json').read_text())['runs']
-    return summary.read_prediction_rows(path / 'predictions.csv', runs)
-
-
-def comparison_rows(finished_sweep: FinishedSweep, every_coefficient: bool = False) -> list[ComparisonRow]:
-    """The table of a sweep; `every_coefficient` gives every coefficient a row of its own, and chooses none."""
-    hypers = [r['hyper'] for r in finished_sweep.results['runs']]
-    varied = varying_keys(hypers)
-    settings = [k for k in varied if k in SETTING_KEYS or k.startswith('model.')]
-    knobs = [k for k in varied if k not in (*settings, 'method', 'speaker_norm', 'seed')]
-    groups: dict[tuple, dict] = {}
-    for run, seconds in zip(finished_sweep.results['runs'], finished_sweep.run_seconds):
-        h = run['hyper']
-        method = method_name(finished_sweep.metadata['config'] | h)
-        coefficient = tuple((k, h[k]) for k in knobs if h.get(k) is not None)
-        candidates = groups.setdefault((tuple(h.get(k) for k in settings), method, coefficient if every_coefficient else ()), {})
-        candidates.setdefault((h['fold'], coefficient), []).append(run | {'seconds': seconds})
-
-    counts, made = {}, []
-    for (setting, method, _), candidates in groups.items():
-        chosen = _best_coefficients(candidates)
-        if not all(chosen.values()):
-            made.append((setting, method, chosen, [], None))
-            continue
-        runs = [run for _, some in chosen.values() for run in some]
-        count = summary.run_confusions(finished_sweep.predictions, runs, varied, len(finished_sweep.results['classes']))
-        counts.setdefault((setting, method), count)
-        made.append((setting, method, chosen, runs, count))
-
-    out = []
-    for setting, method, chosen, runs, count in made:
-        if not runs:
-            lost = [str(fold) for fold, some in chosen.items() if not some]
-            out.append(ComparisonRow(dict(zip(settings, setting)), method, [f'diverged in fold {", ".join(lost)}']))
-            continue
-        seeds = statistics.uar_from_counts(count.sum(1))
-        setting_of = dict(zip(settings, setting))
-        joint = tuple('joint' if k == 'model.batch_norm' else v for k, v in zip(settings, setting))
-        out.append(
-            ComparisonRow(
-                dict(zip(settings, setting)),
-                method,
-                [' '.join(f'{k} {format_value(v)}' for k, v in coefficient) for coefficient, _ in chosen.values()],
-                float(np.mean([r['dev']['uar'] for r in runs])),
-                statistics.uar_estimate(count),
-                float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
-                _gain_over_plain(count, counts, setting),
-                _gain_over_plain(count, counts, joint) if 'model.batch_norm' in settings else None,
-                _mean_leakage(runs, (setting_of.get('domain') or finished_sweep.metadata['config'].get('domain', '')).split('+')),
-                float(np.mean([r['seconds'] for r in runs])),
-            )
-        )
-    order = list(dict.fromkeys(setting for setting, *_ in made))
-    return sorted(out, key=lambda row: order.index(tuple(row.setting.values())))  # the methods of a setting stand together
-
-
-def _gain_over_plain(count: np.ndarray, counts: dict, setting: tuple) -> statistics.Estimate | None:
-    """Over plain training of a setting; None where there is none, or this is it."""
-    plain = next((counts[setting, m] for m in summary.PLAIN_METHODS if (setting, m) in counts), None)
-    return None if plain is None or plain is count else statistics.difference_estimate(count, plain)
-
-
-def _mean_leakage(runs: list[dict], domains: list[str]) -> dict[str, tuple[float, float]] | None:
-    """What the linear probe tells of each domain on average, and chance; None where not all were asked."""
-    answers = [r.get('probe') or {} for r in runs]
-    asked = [d for d in domains if all(d in a for a in answers)]
-    mean = lambda d, k: float(np.mean([a[d][k] for a in answers]))  # noqa: E731
-    return {d: (mean(d, 'linear'), mean(d, 'chance')) for d in asked} or None
-
-
-def _best_coefficients(candidates: dict) -> dict[int, tuple]:
-    """By fold, the coefficient with the best mean dev UAR and its runs, a seed each; () where every one diverged."""
-    chosen: dict[int, tuple] = {}
-    for (fold, coefficient), runs in candidates.items():
-        value = min(r['dev']['uar'] if r['status'] == 'ok' else -1.0 for r in runs)
-        value = value if value < 0 else np.mean([r['dev']['uar'] for r in runs])
-        if fold not in chosen or value > chosen[fold][0]:
-            chosen[fold] = value, coefficient, runs
-    return {fold: tuple(rest) if value >= 0 else () for fold, (value, *rest) in sorted(chosen.items())}
-
 
 def description(of: FinishedSweep) -> list[str]:
     """Returns what was run as Markdown lines, from results.json and config.json alone."""
@@ -189,7 +66,6 @@ def description(of: FinishedSweep) -> list[str]:
     lines.append(f'- Split {results["split_sha256"][:12]}; commit {commit}; {results["device"]}; {minutes}')
     return lines
 
-
 def _corpora(results: dict) -> str:
     """The corpora of the utterances, each with its languages where these are known."""
     languages: dict[str, set[str]] = {}
@@ -204,7 +80,6 @@ def _corpora(results: dict) -> str:
         listed.append(f'{corpus} ({", ".join(sorted(known))})' if known else f'{corpus} (language not recorded)')
     return ', '.join(listed)
 
-
 def _model(results: dict, config: dict) -> str:
     """The encoder, what it takes, and how that is normalised."""
     model = _values(results, config, 'model.name') or 'unknown'
@@ -215,14 +90,12 @@ def _model(results: dict, config: dict) -> str:
         features = f'the states of {config["data.upstream"]} (pretrained, frozen)'
     return f'{model} on {features}, normalised by {results["normalisation"]}'
 
-
 def _values(results: dict, config: dict, key: str) -> str:
     """The values of a key in the runs, or else in the configuration; '' where neither has it."""
     values = dict.fromkeys(format_value(run['hyper'][key]) for run in results['runs'] if key in run['hyper'])
     if not values and key in config:
         values = [format_value(config[key])]
     return ', '.join(values)
-
 
 def render_sweep(finished_sweep: FinishedSweep, rows: list[ComparisonRow]) -> str:
     """A sweep as Markdown: its command, what was run, its table."""
@@ -250,52 +123,9 @@ def render_sweep(finished_sweep: FinishedSweep, rows: list[ComparisonRow]) -> st
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines) + '\n'
 
-
-def format_estimate_interval(estimate: statistics.Estimate | None, sign: str = '') -> str:
-    return f'[{estimate.ci95[0]:{sign}.3f}, {estimate.ci95[1]:{sign}.3f}]' if estimate and estimate.ci95 else ''
-
-
 def _format_coefficients(coefficients: list[str]) -> str:
     count = Counter(coefficients)
     return ', '.join(c if len(count) == 1 else f'{c} ({n})' for c, n in sorted(count.items()))
-
-
-def comparison_verdict(rows_by_sweep: dict[str, list[ComparisonRow]]) -> str:
-    """What the tables come to, in a few sentences, as it is."""
-    gains = [(r.gain, r, name) for name, table in rows_by_sweep.items() for r in table if r.gain]
-    if not gains:
-        return 'No sweep has a row of plain training beside another: there is nothing to compare.'
-    sure = [gain for gain, *_ in gains if gain.ci95]
-    better, worse = [g for g in sure if g.ci95[0] > 0], [g for g in sure if g.ci95[1] < 0]
-    corrected = sum(p < 1 - statistics.CONFIDENCE_LEVEL for p in statistics.holm_correction([g.p for g in sure]))
-    said = (
-        f'Of {len(gains)} comparisons with plain training, {len(better)} gain and {len(worse)} lose by an interval that excludes '
-        f"0; by Holm's correction for the number of comparisons {corrected} of them stand; the others are undecided"
-    )
-    said += (
-        f', {len(gains) - len(sure)} of them for want of speakers ({statistics.MIN_SPEAKERS} or more).'
-        if len(sure) < len(gains)
-        else '.'
-    )
-
-    def named(of: tuple, word: str) -> str:
-        gain, row, name = of
-        setting = ', '.join(f'{k} {format_value(v)}' for k, v in row.setting.items() if v is not None)
-        method = f'{row.method} ({setting})' if setting else row.method
-        return f'he largest {word} is that of {method} in {name}, {gain.value:+.3f} {format_estimate_interval(gain, "+")}'.rstrip()
-
-    top, bottom = max(gains, key=lambda g: g[0].value), min(gains, key=lambda g: g[0].value)
-    if ends := [named(top, 'gain')] * (top[0].value > 0) + [named(bottom, 'loss')] * (bottom[0].value < 0):
-        said += f' T{"; t".join(ends)}.'
-    by_method: dict[str, list[float]] = {}
-    for gain, row, _ in gains:
-        by_method.setdefault(row.method, []).append(gain.value)
-    means = {m: float(np.mean(v)) for m, v in by_method.items()}
-    best, last = max(means, key=means.get), min(means, key=means.get)
-    if best != last and any(len(v) > 1 for v in by_method.values()):
-        said += f' Averaged over its rows {best} does best ({means[best]:+.3f}), {last} worst ({means[last]:+.3f}).'
-    return said
-
 
 def missing_configurations(folder: Path, commands: list[str]) -> str:
     """Lists the configurations of a folder that none of the commands ran, as Markdown."""
@@ -306,7 +136,6 @@ def missing_configurations(folder: Path, commands: list[str]) -> str:
         return ''
     return '\n'.join(['## Not in this file', '', 'No sweep above ran these configurations.', '', *listed, ''])
 
-
 def _configuration(command: str) -> str:
     """The name of the file that a command names with --config, without its folder and `.py`."""
     words = shlex.split(command)
@@ -316,22 +145,20 @@ def _configuration(command: str) -> str:
             return Path((value or following).partition('.py')[0]).name
     return ''
 
-
 def render_results(paths: list[Path], every_coefficient_paths: list[Path], configs: Path | None, command: str) -> str:
     """The whole file; the verdict is on the sweeps whose coefficients are chosen."""
     if twice := [p for p, n in Counter(p.resolve() for p in (*paths, *every_coefficient_paths)).items() if n > 1]:
         raise UserError(f'{twice[0]} is named twice; a sweep has one table.')
     chosen = [(of, comparison_rows(of)) for of in map(read_finished_sweep, paths)]
     every = [(of, comparison_rows(of, every_coefficient=True)) for of in map(read_finished_sweep, every_coefficient_paths)]
-    draws, more = f'{statistics.DRAWS:,}', f'{statistics.RARE_DRAWS:,}'
-    parts = [RESULTS_INTRODUCTION.format(command=command, draws=draws, more=more, fewest=statistics.MIN_SPEAKERS)]
+    draws, more = f'{bootstrap.DRAWS:,}', f'{bootstrap.RARE_DRAWS:,}'
+    parts = [RESULTS_INTRODUCTION.format(command=command, draws=draws, more=more, fewest=bootstrap.MIN_SPEAKERS)]
     if chosen:
         parts.append(f'**Verdict.** {comparison_verdict({str(of.path): table for of, table in chosen})}\n')
     parts += [render_sweep(of, table) for of, table in [*chosen, *every]]
     if configs:
         parts.append(missing_configurations(configs, [of.facts['command'] for of, _ in [*chosen, *every]]))
     return '\n'.join(parts)
-
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
@@ -353,7 +180,6 @@ def main() -> None:
             print(f'{asked.out}: {pluralize(len(asked.workdir) + len(asked.whole), "sweep")}.')
         else:
             print(text)
-
 
 if __name__ == '__main__':
     main()

@@ -5,8 +5,9 @@ import json
 
 import numpy as np
 
-from jaxser import calibration, compare, pictures, statistics, summary
-from jaxser import runs as runs_module
+from jaxser import pictures
+from jaxser.analysis import bootstrap, calibration, predictions
+from jaxser.analysis.finished import SweepAnalysis
 from jaxser.page import (
     Section,
     escape_text,
@@ -18,77 +19,13 @@ from jaxser.page import (
     html_paragraph,
     html_table,
 )
-from jaxser.runs import flatten, method_name, pluralize, run_label, varying_keys
+from jaxser.runs import flatten, pluralize, run_label
 
 MAX_MAP_UTTERANCES = 500  # utterances on a map, at most: t-SNE takes two seconds for so many
-
-
-class SweepAnalysis:
-    """A finished sweep, and of it the setting that dev chooses (`best`) beside plain training (`plain`).
-
-    Each of the two is a row of the summary, or None. Their counts are count_ZxSxCxC, of the speakers in `names`, who
-    were tested.
-    """
-
-    def __init__(self, finished_sweep: compare.FinishedSweep):
-        self.path, self.metadata, self.config, self.predictions = finished_sweep.path, finished_sweep.metadata, finished_sweep.metadata['config'], finished_sweep.predictions
-        self.runs, self.classes = finished_sweep.results['runs'], finished_sweep.results['classes']
-        self.rows = summary.summary_rows(self.runs, finished_sweep.predictions, self.config, len(self.classes))
-        named = {k: self.config.get(k) for k in ('method', 'speaker_norm')}
-        self.results = {'method': method_name(named)} | finished_sweep.results | {'summary': self.rows}
-        self.varying_keys = varying_keys([r['hyper'] for r in self.runs])
-        self.setting_keys = [k for k in self.varying_keys if k != 'seed']
-        done = [r for r in self.rows if r['uar'] is not None]
-        self.compared_rows = [r for r in done if r['delta_uar'] is not None]
-        self.best_row = max(self.compared_rows or done, key=lambda r: r['dev_uar'], default=None)
-        self.plain_row = None
-        if self.compared_rows:
-            keys = [{k: r[k] for k in self.setting_keys} for r in self.rows]
-            self.plain_row = self.rows[summary.find_plain_reference({k: self.best_row[k] for k in self.setting_keys}, keys, self.config)]
-        there = [c for c, row in enumerate(self.best_row['confusion']) if sum(row)] if self.best_row else self.classes
-        self.chance = 1 / len(there)  # UAR leaves out who is absent from the truth
-        runs = self.complete_runs(self.best_row) if self.best_row else [r for r in self.runs if r['status'] == 'ok']
-        tested = [finished_sweep.predictions[run_label(r['hyper'], self.varying_keys), r['hyper']['fold']] for r in runs]
-        self.tested_speakers = sorted({s for speaker_N, *_ in tested for s in speaker_N.tolist()})
-
-    def setting_label(self, row: dict) -> str:
-        """What a setting is called."""
-        return run_label(row, self.setting_keys) or method_name(self.config)
-
-    def setting_title(self, row: dict) -> str:
-        """A setting as a reader knows it."""
-        return runs_module.setting_title({k: self.config.get(k) for k in ('method', 'speaker_norm')} | row, ['method', *self.setting_keys])
-
-    def complete_runs(self, row: dict) -> list[dict]:
-        """The runs of a setting, of the seeds of which no fold diverged."""
-        return summary.complete_seeds([r for r in self.runs if all(r['hyper'].get(k) == row[k] for k in self.setting_keys)])
-
-    def confusion_counts(self, row: dict) -> np.ndarray:
-        """count_ZxSxCxC of a setting."""
-        return summary.run_confusions(self.predictions, self.complete_runs(row), self.varying_keys, len(self.classes))
-
-    def speaker_groups(self, kind: str) -> dict[str, np.ndarray]:
-        """Which of the tested speakers (S,) belong to every corpus, language or sex, or are a `speaker`; the unknown nowhere."""
-        people = self.results.get('speakers', {})
-        group_S = np.array(self.tested_speakers if kind == 'speaker' else [people.get(s, {}).get(kind, '') for s in self.tested_speakers])
-        return {g: group_S == g for g in np.unique(group_S).tolist() if g}
-
-    @property
-    def plain_titles(self) -> set[str]:
-        """The titles of the settings that are plain training."""
-        known = {k: self.config.get(k) for k in ('method', 'speaker_norm')}
-        return {self.setting_title(r) for r in self.rows if method_name(known | r) in summary.PLAIN_METHODS}
-
-    @property
-    def compared_pair(self) -> dict[str, dict]:
-        """The rows that are shown side by side, by their titles: the best and plain training, as far as there are."""
-        return {self.setting_title(r): r for r in (self.best_row, self.plain_row) if r}
-
 
 def probe_hint(sentence: str, analysis: SweepAnalysis) -> str:
     """A sentence, and the command of the probe."""
     return html_paragraph(sentence) + f'<pre>{escape_text(f"python -m jaxser.probe --workdir {analysis.path}")}</pre>'
-
 
 def settings_section(analysis: SweepAnalysis) -> Section:
     """Every row of the summary, as results.json and summary.csv have it."""
@@ -121,7 +58,6 @@ def settings_section(analysis: SweepAnalysis) -> Section:
         caption = f'UAR (folds pooled), and leakage (mean of folds) where it was measured, against {name}.'
         body += html_figure(f'UAR and leakage against {name}', caption, *drawn)
     return Section('settings', 'All settings', body)
-
 
 def leakage_section(analysis: SweepAnalysis) -> Section:
     """What the representation still tells, and at what price."""
@@ -163,7 +99,6 @@ def leakage_section(analysis: SweepAnalysis) -> Section:
         body += html_details(f'Verdicts on {pluralize(len(why), "run")}', html_table(['setting', 'seed', 'fold', 'adversary', 'why'], why))
     return Section('leakage', 'Leakage', body)
 
-
 def seen_notes(probe_answers: dict[str, dict]) -> list[str]:
     """Whether the encoder, too, had not heard the utterances by which the classifiers are judged."""
     unheard = {name: of['strangers'] for name, of in probe_answers.items() if 'strangers' in of}
@@ -171,14 +106,13 @@ def seen_notes(probe_answers: dict[str, dict]) -> list[str]:
     said_of = [f'The encoder had heard those for {", ".join(known)} in its training.'] if known else []
     return said_of + ([f'Those for {", ".join(unknown)} the encoder has not heard either.'] if unknown else [])
 
-
 def speakers_section(analysis: SweepAnalysis) -> Section:
     """The difference to plain training, speaker by speaker."""
     if not analysis.plain_row:
         return Section('speakers', 'Speaker by speaker', html_paragraph('Here is no plain training (lam = 0, erm) to compare with.'))
     best, plain = analysis.confusion_counts(analysis.best_row), analysis.confusion_counts(analysis.plain_row)
-    difference_ZxS = statistics.uar_from_counts(best) - statistics.uar_from_counts(plain).mean(0)
-    whole = statistics.difference_estimate(best, plain)
+    difference_ZxS = bootstrap.uar_from_counts(best) - bootstrap.uar_from_counts(plain).mean(0)
+    whole = bootstrap.difference_estimate(best, plain)
     up, down = int((difference_ZxS.mean(0) > 0).sum()), int((difference_ZxS.mean(0) < 0).sum())
     body = html_figure(
         f'UAR of every speaker minus that of plain training; all: {whole.value:+.3f}',
@@ -186,7 +120,6 @@ def speakers_section(analysis: SweepAnalysis) -> Section:
         *(pictures.draw_forest_plot, analysis.tested_speakers, difference_ZxS, whole),
     )
     return Section('speakers', 'Speaker by speaker', body)
-
 
 def training_section(analysis: SweepAnalysis) -> Section:
     """What training looked like, mean over folds and seeds of a setting, from metrics.jsonl."""
@@ -219,7 +152,6 @@ def training_section(analysis: SweepAnalysis) -> Section:
     )
     return Section('training', 'Training', body)
 
-
 def confusions_section(analysis: SweepAnalysis) -> Section:
     """Who is taken for whom."""
     if not analysis.best_row:
@@ -236,7 +168,6 @@ def confusions_section(analysis: SweepAnalysis) -> Section:
         body += html_paragraph(f'No tested utterance is {", ".join(absent)}: left out of UAR.')
     return Section('confusions', 'Confusions', body)
 
-
 def tsne_coordinates(z_NxD: np.ndarray) -> np.ndarray:
     """place_Nx2 by t-SNE; the same for the same z."""
     import threadpoolctl
@@ -245,7 +176,6 @@ def tsne_coordinates(z_NxD: np.ndarray) -> np.ndarray:
     perplexity = min(30.0, (len(z_NxD) - 1) / 3)
     with threadpoolctl.threadpool_limits(1):  # its threads wait for each other, on a busy machine for minutes
         return TSNE(perplexity=perplexity, init='pca', random_state=0).fit_transform(z_NxD.astype(np.float32))
-
 
 def representation_section(analysis: SweepAnalysis) -> Section:
     """A map of the representation of one run, plain training beside the best."""
@@ -273,7 +203,6 @@ def representation_section(analysis: SweepAnalysis) -> Section:
     )
     return Section('map', title, body)
 
-
 def groups_section(analysis: SweepAnalysis) -> Section:
     """UAR by sex, language, corpus and speaker, and who is served worst."""
     if not analysis.best_row:
@@ -287,12 +216,12 @@ def groups_section(analysis: SweepAnalysis) -> Section:
             continue
         for group, there_S in found.items():
             some = best[:, there_S]
-            uar = statistics.uar_estimate(some)
+            uar = bootstrap.uar_estimate(some)
             cells = [group, some.shape[1], int(some[0].sum())]
             if analysis.plain_row:
                 reference = plain[:, there_S]
-                less = statistics.difference_estimate(some, reference)
-                cells += [format_number(statistics.uar_estimate(reference).value), format_number(uar.value), format_interval(uar.ci95)]
+                less = bootstrap.difference_estimate(some, reference)
+                cells += [format_number(bootstrap.uar_estimate(reference).value), format_number(uar.value), format_interval(uar.ci95)]
                 cells += [format_number(less.value, '+z.3f'), format_interval(less.ci95, '+.3f')]
             else:
                 cells += [format_number(uar.value), format_interval(uar.ci95)]
@@ -306,10 +235,9 @@ def groups_section(analysis: SweepAnalysis) -> Section:
     pooled = 'UAR: folds pooled, mean over seeds. A group that lacks classes is measured by those that it has.'
     return Section('groups', 'By group', html_paragraph(told, known, pooled) + body)
 
-
 def calibration_section(analysis: SweepAnalysis) -> Section:
     """Whether posteriors are what they say."""
-    found, by_run = {}, calibration.read_confidences(compare.open_predictions(analysis.path), analysis.classes)
+    found, by_run = {}, predictions.read_confidences(predictions.open_predictions(analysis.path), analysis.classes)
     for name, row in analysis.compared_pair.items():
         some = [by_run[run_label(r['hyper'], analysis.varying_keys), r['hyper']['fold']] for r in analysis.complete_runs(row)]
         found[name] = calibration.reliability_bins(*(np.concatenate(column) for column in zip(*some)))
@@ -323,7 +251,6 @@ def calibration_section(analysis: SweepAnalysis) -> Section:
     )
     body += html_table(['setting', 'ECE'], [[name, format_number(r.error)] for name, r in found.items()])
     return Section('calibration', 'Calibration', body)
-
 
 def held_out_section(analysis: SweepAnalysis) -> Section | None:
     """UAR of every setting on every corpus or language that was left out; None for other protocols."""
@@ -339,7 +266,6 @@ def held_out_section(analysis: SweepAnalysis) -> Section | None:
     body = html_figure(f'UAR by setting and {kind} left out', caption, *drawn, 'UAR by fold')
     return Section('cross', f'Across {"corpora" if kind == "corpus" else "languages"}', body)
 
-
 def failed_runs_section(analysis: SweepAnalysis) -> Section:
     """Which runs diverged."""
     lost = [r for r in analysis.runs if r['status'] != 'ok']
@@ -348,7 +274,6 @@ def failed_runs_section(analysis: SweepAnalysis) -> Section:
     lines = [[analysis.setting_title(r['hyper']), r['hyper']['seed'], r['hyper']['fold'], r['status'], r['step']] for r in lost]
     told = f'{len(lost)} of {pluralize(len(analysis.runs), "run")}; a seed that lost a fold is in no figure.'
     return Section('failed', 'Failed runs', html_paragraph(told) + html_table(['setting', 'seed', 'fold', 'what', 'at step'], lines))
-
 
 def details_section(analysis: SweepAnalysis) -> Section:
     """How to do it again."""

@@ -38,8 +38,8 @@ from jax.extend.mlir.dialects import stablehlo
 
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.decode import MIN_SECONDS
-from jaxser import bundle, card, compare, distributed, predict
-from jaxser.evidence import SweepAnalysis
+from jaxser import bundle, card, distributed, predict
+from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
 from jaxser.upstream import SAMPLE_RATE, PretrainedEncoder, write_encoder
 
 ANONYMOUS_JAX_CONFIG = {  # else a program holds the paths of whoever wrote it
@@ -178,7 +178,7 @@ def export_model(workdir, out, saved_model: bool = False, carry_upstream: bool =
             (part / 'model.json').write_text(json.dumps(facts, indent=2))
         if carries:
             write_encoder(encoder, part / bundle.ENCODER_FOLDER)
-        text = card.render_card(model, SweepAnalysis(compare.read_finished_sweep(workdir)) if finished else None, saved_model, encoder)
+        text = card.render_card(model, SweepAnalysis(read_finished_sweep(workdir)) if finished else None, saved_model, encoder)
         (part / 'README.md').write_text(text, encoding='utf-8')
         if programmed:
             exported = export_program(model, encoder)

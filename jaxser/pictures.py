@@ -7,7 +7,8 @@ from collections.abc import Container
 
 import numpy as np
 
-from jaxser import calibration, runs, statistics, summary
+from jaxser import runs
+from jaxser.analysis import bootstrap, calibration, summary
 from jaxser.runs import pluralize
 
 MAX_INSIDE_LEGEND = 5  # lines whose legend lies among them
@@ -176,7 +177,7 @@ def draw_curve(results: dict, key: str):
         _add_legend(grid[1, 0], 8)
     folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
     speakers = next((r['tested_speakers'] for r in results['summary'] if r['tested_speakers']), 0)
-    bars = f'bars: 95 % intervals over {speakers} speakers' if speakers >= statistics.MIN_SPEAKERS else 'too few speakers for intervals'
+    bars = f'bars: 95 % intervals over {speakers} speakers' if speakers >= bootstrap.MIN_SPEAKERS else 'too few speakers for intervals'
     figure.suptitle(
         f'{results["protocol"]}, {pluralize(folds, "fold")}, {pluralize(seeds, "seed")}; {bars}'
         + f'\n{runs.synthetic_note(results)}'.rstrip(),
@@ -225,7 +226,7 @@ def draw_tradeoff(names: list[str], plain_N: np.ndarray, uar_N: np.ndarray, leak
     return figure
 
 
-def draw_forest_plot(names: list[str], difference_ZxS: np.ndarray, overall: statistics.Estimate):
+def draw_forest_plot(names: list[str], difference_ZxS: np.ndarray, overall: bootstrap.Estimate):
     """Every speaker's difference, mean over seeds and their range, and that of all with its interval."""
     S = len(names)
     figure, ((axes,),) = _make_figure(5.6, min(1.4 + 0.24 * S, 16))

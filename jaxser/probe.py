@@ -14,18 +14,24 @@ import numpy as np
 from data_pipelines.batching.table import ExampleTable, index_values
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.protocols.folds import Fold
-from jaxser import announce, classifiers, distributed, evaluate, plugins, refit, report, summary, train
+from jaxser import announce, classifiers, distributed, plugins, refit, report, train
+from jaxser.analysis import adversary, metrics, predictions, summary
+from jaxser.analysis.metrics import equal_error_rate
 from jaxser.cli import make_workdir_parser
 from jaxser.runs import run_label, varying_keys
 from jaxser.workdir import Workdir
 
 ATTRIBUTES = ('sex', 'language', 'corpus')  # asked where training hears two of them or more
-TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2  # of each class, the shares of utterances that are held out, and that choose the regularisation
-MEASURE_KEYS = ('linear', 'mlp', 'eer')
-CLASSIFIERS_PER_DISPATCH = 16  # classifiers a dispatch
-MAX_INPUT_COMPONENTS = 256  # what is asked of the input where it is more: its first principal components
-MAX_VERIFIED_UTTERANCES = 2000  # utterances of a fold's test part, at most, of which pairs are verified
 
+TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2  # of each class, the shares of utterances that are held out, and that choose the regularisation
+
+MEASURE_KEYS = ('linear', 'mlp', 'eer')
+
+CLASSIFIERS_PER_DISPATCH = 16  # classifiers a dispatch
+
+MAX_INPUT_COMPONENTS = 256  # what is asked of the input where it is more: its first principal components
+
+MAX_VERIFIED_UTTERANCES = 2000  # utterances of a fold's test part, at most, of which pairs are verified
 
 class Question(NamedTuple):
     """What is asked of the representation: rows of utterances, and label_N, the index of a class or -1."""
@@ -36,7 +42,6 @@ class Question(NamedTuple):
     validation_rows: np.ndarray
     test_rows: np.ndarray
     unseen_speakers: bool  # whether those who are tested were heard by neither the encoder nor the classifier
-
 
 def split_by_class(rows: np.ndarray, label_N: np.ndarray, random, test_share: float = TEST_SHARE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(fit, choose, test): of every class its shares, at random; a class of fewer than three utterances is left out."""
@@ -49,7 +54,6 @@ def split_by_class(rows: np.ndarray, label_N: np.ndarray, random, test_share: fl
         for part, of in zip(parts, (some[held + chosen :], some[held : held + chosen], some[:held])):
             part.append(of)
     return tuple(np.concatenate(p) if p else np.zeros(0, int) for p in parts)
-
 
 def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]:
     """What can be asked in a fold; drawn from `seed` and the fold's number alone, whatever the run.
@@ -77,25 +81,6 @@ def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]
     ask('emotion', table.emotion_N, fold.train, fold.test)
     return made
 
-
-def equal_error_rate(z_NxD: np.ndarray, speaker_N: np.ndarray) -> float:
-    """Of telling by the cosine whether two utterances have one speaker: where misses are as frequent as false alarms."""
-    norm_Nx1 = np.linalg.norm(z_NxD, axis=1, keepdims=True)
-    unit_NxD = z_NxD / np.where(norm_Nx1 > 0, norm_Nx1, 1)
-    first, second = np.triu_indices(len(z_NxD), 1)
-    score_P, same_P = (unit_NxD @ unit_NxD.T)[first, second], speaker_N[first] == speaker_N[second]
-    order = np.argsort(score_P, kind='stable')
-    score_P, same_P = score_P[order], same_P[order]
-    last_P = np.append(score_P[1:] > score_P[:-1], True)  # pairs of one score are told apart by none
-    missed_P = np.concatenate([[0], np.cumsum(same_P)[last_P]]) / same_P.sum()
-    alarms_P = 1 - np.concatenate([[0], np.cumsum(~same_P)[last_P]]) / (~same_P).sum()
-    after = int(np.argmax(missed_P >= alarms_P))
-    before = max(after - 1, 0)
-    gap = (alarms_P - missed_P)[before] - (alarms_P - missed_P)[after]
-    share = (alarms_P - missed_P)[before] / gap if gap > 0 else 0.0
-    return float(missed_P[before] + share * (missed_P[after] - missed_P[before]))
-
-
 def verification_error(x_NxD: np.ndarray, rows: np.ndarray, fold: Fold, speaker_N: np.ndarray, seed: int) -> dict | None:
     """The equal error rate among the test speakers, x less the mean of what training heard; None for fewer than two."""
     test = np.random.default_rng((seed, fold.number)).permutation(fold.test[speaker_N[fold.test] >= 0])[:MAX_VERIFIED_UTTERANCES]
@@ -105,7 +90,6 @@ def verification_error(x_NxD: np.ndarray, rows: np.ndarray, fold: Fold, speaker_
     at = np.searchsorted(rows, test)
     centre_D = x_NxD[np.isin(rows, fold.seen)].mean(0)
     return {'eer': equal_error_rate(x_NxD[at] - centre_D, speaker_N[test]), 'speakers': len(speakers)}
-
 
 def principal_components(x_NxM: np.ndarray, seen_N: np.ndarray) -> np.ndarray:
     """x itself; of more than WIDE columns, as an upstream's states have, the first principal components of what was heard.
@@ -120,7 +104,6 @@ def principal_components(x_NxM: np.ndarray, seen_N: np.ndarray) -> np.ndarray:
     turn_DxD, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(heard.n_components_,) * 2))
     return (heard.transform(x_NxM) @ turn_DxD).astype(np.float32)
 
-
 class Prober:
     """Asks the runs of a task; the answers of the input are the same for all, and given once."""
 
@@ -131,7 +114,7 @@ class Prober:
         self.class_count = max((int(q.label_N[q.fit_rows].max()) + 1 for q in asked), default=0)
         self.input_answers: list | None = None
 
-    def __call__(self, group, representations: evaluate.Collected) -> list[dict | None]:
+    def __call__(self, group, representations: metrics.Collected) -> list[dict | None]:
         """The answers of a group's runs, of which `representations` holds the representations; None for one that is not finite."""
         entries = self.task.subset_folds
         if self.input_answers is None:
@@ -187,8 +170,8 @@ class Prober:
         _, rows, _ = run
         at, truth = np.searchsorted(rows, q.test_rows), q.label_N[q.test_rows]
         classes, K = np.unique(q.label_N[q.fit_rows]), self.class_count
-        counts = {k: evaluate.confusion_matrix(truth, s[at].argmax(1), K) for k, s in scores.items()}
-        answer = {k: evaluate.classification_metrics(c)['uar'] for k, c in counts.items()}
+        counts = {k: metrics.confusion_matrix(truth, s[at].argmax(1), K) for k, s in scores.items()}
+        answer = {k: metrics.classification_metrics(c)['uar'] for k, c in counts.items()}
         answer |= {'classes': len(classes), 'chance': 1 / len(classes), 'n': len(q.test_rows), 'strangers': q.unseen_speakers}
         if q.name == 'speaker':
             there = np.flatnonzero(counts['linear'].sum(1))
@@ -197,7 +180,6 @@ class Prober:
             answer['recall'] = {k: dict(zip(name_K[there].tolist(), r.tolist())) for k, r in recall.items()}
         return answer
 
-
 class RepresentationSampler:
     """The representation of every setting's first run, for a map of it: of the first fold and seed that did not diverge."""
 
@@ -205,7 +187,7 @@ class RepresentationSampler:
         self.setting_keys = [k for k in varying_keys(runs) if k != 'seed']
         self.fold, self.samples = runs[0]['fold'], {}
 
-    def add(self, group, representations: evaluate.Collected, entries: list[Fold]) -> None:
+    def add(self, group, representations: metrics.Collected, entries: list[Fold]) -> None:
         """Takes what there is not yet."""
         for n, run in enumerate(group.runs):
             rows, z_NxD = representations.get_run(n)
@@ -222,7 +204,6 @@ class RepresentationSampler:
                 part[np.isin(rows, getattr(fold, name))] = name
             made |= {f'z_{n}': z_NxD.astype(np.float16), f'row_{n}': rows, f'part_{n}': part}
         return made
-
 
 def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> dict:
     """Asks every run of the finished sweep in `path`, unless that was done; returns results.json, in process 0.
@@ -253,17 +234,16 @@ def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> d
             bar.update(len(group.runs))
     for of, answer, head in zip(results['runs'], given, heads, strict=True):
         of['probe'], of['refit'] = (answer, head) if of['status'] == 'ok' else (None, None)
-    for of, verdict in zip(results['runs'], summary.adversary_verdicts(results['runs'], config.to_dict()), strict=True):
+    for of, verdict in zip(results['runs'], adversary.adversary_verdicts(results['runs'], config.to_dict()), strict=True):
         of['adversary'] = verdict
     if not distributed.is_main_process():
         return {}
     place.save_representations(kept.to_arrays(ask.task.utterances.text))
-    rows = summary.read_prediction_rows(place.path / 'predictions.csv', results['runs'])
-    predicted = summary.read_predictions(rows, results['classes'])
+    rows = predictions.read_prediction_rows(place.path / 'predictions.csv', results['runs'])
+    predicted = predictions.read_predictions(rows, results['classes'])
     results['summary'] = summary.summary_rows(results['runs'], predicted, config.to_dict(), len(results['classes']))
     place.save_results(results)
     return results
-
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
@@ -273,7 +253,6 @@ def main() -> None:
         announce.print_results(probe_sweep(asked.workdir, asked.data, asked.upstream), asked.workdir)
         if distributed.is_main_process():
             report.write_report(asked.workdir)
-
 
 if __name__ == '__main__':
     main()

@@ -18,12 +18,13 @@ from etils import epath
 
 from data_pipelines import csv_files
 from data_pipelines.errors import exit_on_user_error
-from jaxser import compare, evidence, pictures, runs, statistics, summary
-from jaxser.evidence import SweepAnalysis
+from jaxser import evidence, pictures, runs
+from jaxser.analysis import bootstrap, comparison, finished, summary
+from jaxser.analysis.finished import SweepAnalysis
 from jaxser.page import Section, escape_text, format_interval, format_number, html_figure, html_page, html_paragraph, html_table
 from jaxser.runs import pluralize
 
-NO_ESTIMATE = statistics.Estimate(None, None, None)
+NO_ESTIMATE = bootstrap.Estimate(None, None, None)
 ALARMING_VERDICTS = {  # verdicts that a reader must not miss
     'inert': 'the representation tells nearly as much of what it shall forget as that of plain training, or more',
     'collapsed': 'the emotion went too, or the run diverged',
@@ -49,7 +50,7 @@ def warning_banners(analysis: SweepAnalysis) -> list[str]:
             judged = pluralize(sum(best['adversary'].values()), 'run')
             found.append(f'The adversary was {word} in {n} of {judged}: {ALARMING_VERDICTS[word]}.')
     if best['delta_uar'] is not None and not best['delta_ci95']:
-        least = statistics.MIN_SPEAKERS
+        least = bootstrap.MIN_SPEAKERS
         found.append(f'Undecided: {pluralize(best["tested_speakers"], "tested speaker")}, too few for an interval ({least} or more).')
     elif best['delta_uar'] is not None and best['delta_ci95'][0] <= 0 <= best['delta_ci95'][1]:
         found.append(f'Undecided: the interval of the difference to plain training, {format_interval(best["delta_ci95"], "+.3f")}, holds 0.')
@@ -114,7 +115,7 @@ def write_report(path) -> Path:
     """Writes report.html and summary.csv of the finished sweep in `path`; returns the page."""
     began, path = time.perf_counter(), epath.Path(path)
     print(f'Drawing {path}/report.html ...', end=' ', flush=True)
-    of = SweepAnalysis(compare.read_finished_sweep(path))
+    of = SweepAnalysis(finished.read_finished_sweep(path))
     sections = [
         evidence.settings_section(of),
         evidence.leakage_section(of),
@@ -134,9 +135,9 @@ def write_report(path) -> Path:
     return path / 'report.html'
 
 
-def cross_corpus_section(finished_sweeps: list[compare.FinishedSweep], rows_by_sweep: list[list[compare.ComparisonRow]]) -> Section | None:
+def cross_corpus_section(finished_sweeps: list[finished.FinishedSweep], rows_by_sweep: list[list[comparison.ComparisonRow]]) -> Section | None:
     """UAR by source and target, of plain training and of the best on dev; None without sweeps from a source to a target."""
-    cells: dict[tuple[str, str], list[compare.ComparisonRow]] = {}
+    cells: dict[tuple[str, str], list[comparison.ComparisonRow]] = {}
     for of, rows in zip(finished_sweeps, rows_by_sweep):
         protocol = of.facts['config']['protocol']
         if protocol['name'] == 'source_target':
@@ -163,10 +164,10 @@ def cross_corpus_section(finished_sweeps: list[compare.FinishedSweep], rows_by_s
 
 def write_comparison(paths: list) -> Path:
     """Writes comparison.html of several finished sweeps into the first; returns it."""
-    found = [compare.read_finished_sweep(epath.Path(p)) for p in paths]
-    tables = [compare.comparison_rows(of) for of in found]
+    found = [finished.read_finished_sweep(epath.Path(p)) for p in paths]
+    tables = [comparison.comparison_rows(of) for of in found]
     splits = {of.results['split_sha256'] for of in found}
-    top = html_paragraph(compare.comparison_verdict({str(of.path): rows for of, rows in zip(found, tables)}))
+    top = html_paragraph(comparison.comparison_verdict({str(of.path): rows for of, rows in zip(found, tables)}))
     if len(splits) > 1:
         top += html_paragraph(f'{len(splits)} splits: figures of different splits are of other utterances and make no pairs.')
     for of in found:
@@ -175,7 +176,7 @@ def write_comparison(paths: list) -> Path:
     head = ['sweep', 'setting', 'method', 'chosen by dev', 'dev UAR (mean of folds)', 'UAR (pooled)', '95 %']
     head += ['- plain (pooled)', '95 %', 'p', 'p Holm', 'leakage (chance), mean of folds', 'epochs', 'split']
     lines, compared = [], [r for rows in tables for r in rows if r.gain and r.gain.p is not None]
-    holm = {id(r): p for r, p in zip(compared, statistics.holm_correction([r.gain.p for r in compared]))}
+    holm = {id(r): p for r, p in zip(compared, bootstrap.holm_correction([r.gain.p for r in compared]))}
     for of, rows in zip(found, tables):
         for r in rows:
             setting = ', '.join(f'{k} {runs.format_value(v)}' for k, v in r.setting.items() if v is not None)

@@ -21,7 +21,9 @@ from data_pipelines.batching import feeds, plan, table
 from data_pipelines.errors import UserError
 from data_pipelines.protocols import audit, folds, split, subsets
 from data_pipelines.storage import dataset
-from jaxser import announce, checkpoint, distributed, evaluate, health, memory, optimizer, parallel, step, summary, sweep, written
+from jaxser import announce, checkpoint, distributed, memory, optimizer, parallel, step, sweep, written
+from jaxser.analysis import adversary, predictions
+from jaxser.analysis.metrics import Collected, CollectedPosteriors, classification_metrics
 from jaxser.features import SharedArrays
 from jaxser.interfaces import Sizes
 from jaxser.models import batch_norm
@@ -364,7 +366,7 @@ def train_sweep(config, programs: list[sweep.Program], workdir: Workdir, profile
         raise UserError(f'Every run diverged (see {workdir.path}/metrics.jsonl). Lower config.sweep.lr or config.sweep.lam.')
     results = {}
     if distributed.is_main_process():
-        predicted = summary.read_predictions(workdir.merge_predictions(len(outcomes)), [str(c) for c in task.table.classes])
+        predicted = predictions.read_predictions(workdir.merge_predictions(len(outcomes)), [str(c) for c in task.table.classes])
         results = written.make_results(config, task, outcomes, predicted, before + time.time() - start_time)
         workdir.save_results(results)
     distributed.wait_for_all('results.json')
@@ -391,10 +393,10 @@ def train_group(trainer: Trainer, group: Group, group_number: int, previous_outc
         distributed.skip_steps(progress, min(epoch, config.train.epochs) * task.steps_per_epoch)
         distributed.log(f'Resuming after epoch {min(epoch, config.train.epochs)} of {config.train.epochs}.')
 
-    entropy = [health.domain_entropies(task.table, task.subset_folds[f], trainer.method.domains) for f in group.fold_N]
-    alarms = health.AdversaryAlarms(group.runs, entropy, len(task.table.classes), config.train.epochs, task.label_keys)
+    entropy = [adversary.domain_entropies(task.table, task.subset_folds[f], trainer.method.domains) for f in group.fold_N]
+    alarms = adversary.AdversaryAlarms(group.runs, entropy, len(task.table.classes), config.train.epochs, task.label_keys)
     clock, saved = time.perf_counter() - record.seconds, time.perf_counter()
-    scores, heard = evaluate.CollectedPosteriors(group.fold_N), evaluate.Collected(group.fold_N)
+    scores, heard = CollectedPosteriors(group.fold_N), Collected(group.fold_N)
     read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
     with (
         contextlib.closing(checkpoints),
@@ -435,14 +437,14 @@ def train_group(trainer: Trainer, group: Group, group_number: int, previous_outc
                 continue
             counts = scores.confusion_matrices(task.table.emotion_N)
             if item.part == 'dev':
-                epoch, scores = item.epoch + 1, evaluate.CollectedPosteriors(group.fold_N)
+                epoch, scores = item.epoch + 1, CollectedPosteriors(group.fold_N)
                 steps = trace.finish_epoch()
                 if profile:
                     traced.close()
                     announce.print_profile_path(workdir.path / 'profile')
                     profile = False
                 record.mark_diverged(steps['loss'], item.epoch * task.steps_per_epoch)
-                dev = [evaluate.classification_metrics(c) for c in counts]
+                dev = [classification_metrics(c) for c in counts]
                 better = layout.group_by_device(record.select_epoch(config.train, epoch, dev, steps))
                 best = programs.update_best(best, state, layout.put_runs_on_devices(better))
                 rows = written.make_metrics_rows(group.runs, epoch, steps, dev)
@@ -480,10 +482,10 @@ def restored_groups(workdir: Workdir, is_wanted: Callable[[dict], bool] = lambda
             if any(map(is_wanted, group.runs)):
                 yield trainer, group, _restore_best(trainer, group, folder)
 
-def predict_part(trainer: Trainer, group: Group, variables: tuple, part: str) -> tuple[evaluate.Collected, evaluate.CollectedPosteriors]:
+def predict_part(trainer: Trainer, group: Group, variables: tuple, part: str) -> tuple[Collected, CollectedPosteriors]:
     """Representations and posteriors of a part of each run's fold, whole utterances, by the parameters `variables`."""
     task, config, layout = trainer.task, trainer.config, group.layout
-    hyper, z_of, scores = layout.put_runs_on_devices(group.hyper_DxR), evaluate.Collected(group.fold_N), evaluate.CollectedPosteriors(group.fold_N)
+    hyper, z_of, scores = layout.put_runs_on_devices(group.hyper_DxR), Collected(group.fold_N), CollectedPosteriors(group.fold_N)
     here = group.fold_DxF[layout.local_devices]
     items = plan.evaluation_items(task.subset_folds, here, task.utterances, part, 0, config.data.eval_batch)
     read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
@@ -503,7 +505,7 @@ def _restore_best(trainer: Trainer, group: Group, folder) -> tuple:
         raise UserError(f'{folder} holds no checkpoint: the parameters are lost. Remove the workdir and train anew.')
     return found[1]['best']
 
-def fit_method(trainer: Trainer, group: Group, params, seen: evaluate.Collected):
+def fit_method(trainer: Trainer, group: Group, params, seen: Collected):
     """The parameters of all runs after the method's `fit` on the representations of what each run's training heard."""
     layout, domain_N = group.layout, trainer.task.table.domain_N
     params_N, each = jax.tree.map(layout.collect, params), []

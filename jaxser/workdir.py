@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.storage import dataset
-from jaxser import distributed, summary
+from jaxser import distributed
+from jaxser.analysis.predictions import read_prediction_rows
 from jaxser.provenance import PACKAGES, git_commit, package_version
 from jaxser.runs import flatten
 
@@ -171,7 +172,7 @@ class Workdir:
         header = next(filter(None, texts)).partition('\n')[0] + '\n'
         self._write_atomically('predictions.csv', header + ''.join(text.removeprefix(header) for text in texts))
         runs = [run for n in range(groups) for run in self.load_outcome(n)['runs']]
-        return summary.read_prediction_rows(self.path / 'predictions.csv', runs)
+        return read_prediction_rows(self.path / 'predictions.csv', runs)
 
     def save_results(self, results: dict) -> None:
         """Writes results.json, whose presence says that the sweep is done; predictions.csv is there."""

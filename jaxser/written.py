@@ -5,7 +5,7 @@ import numpy as np
 
 from data_pipelines.batching import table
 from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
-from jaxser import evaluate, summary
+from jaxser.analysis import metrics, predictions, summary
 from jaxser.runs import method_name, run_label
 
 
@@ -28,7 +28,7 @@ def make_outcome(runs: list[dict], record, confusions: list[np.ndarray], entropy
             nothing = {'epoch': None, 'dev': None, 'test': None, 'selected': None}
             listed.append({'hyper': run, 'status': 'nonfinite', 'step': step} | nothing)
             continue
-        test = evaluate.classification_metrics(confusions[n]) | {'confusion': confusions[n].tolist()}
+        test = metrics.classification_metrics(confusions[n]) | {'confusion': confusions[n].tolist()}
         listed.append(
             {
                 'hyper': run,
@@ -43,7 +43,7 @@ def make_outcome(runs: list[dict], record, confusions: list[np.ndarray], entropy
     return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}
 
 
-def make_results(config, task, outcomes: list[dict], predicted: summary.PredictionsByRun, seconds: float) -> dict:
+def make_results(config, task, outcomes: list[dict], predicted: predictions.PredictionsByRun, seconds: float) -> dict:
     """results.json."""
     runs = [r for o in outcomes for r in o['runs']]
     notes = encoder_notes(config) + [f'only {config.data.only}'] * bool(config.data.only)

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from jaxser import statistics
+from jaxser.analysis import bootstrap
 
 CLASSES, SAID = 4, 8
 UARS = {'voices differ': (0.9, 0.6), 'voices differ much': (0.9, 1.0), 'nearly all right': (2.5, 0.6)}  # logit: mean, spread
@@ -42,12 +42,12 @@ def truth(mean: float, spread: float) -> float:
 def covered(simulate, truth: float, speakers: int, simulations: int, seed: int = 0) -> tuple[float, float, float]:
     """The share of intervals that hold the truth: ours, those of percentiles, and the mean width of ours."""
     random = np.random.default_rng(seed)
-    weight_QxS = statistics.bootstrap_weights(speakers)
+    weight_QxS = bootstrap.bootstrap_weights(speakers)
     ours, plain, width = np.zeros(simulations), np.zeros(simulations), np.zeros(simulations)
     for n in range(simulations):
         counts = simulate(random, speakers)
-        low, high = statistics.bootstrap_estimate((1, *counts)).ci95
-        ends = np.quantile(statistics.mean_recall(*counts, weight_QxS)[0], (0.025, 0.975))
+        low, high = bootstrap.bootstrap_estimate((1, *counts)).ci95
+        ends = np.quantile(bootstrap.mean_recall(*counts, weight_QxS)[0], (0.025, 0.975))
         ours[n], plain[n], width[n] = low <= truth <= high, ends[0] <= truth <= ends[1], high - low
     return float(ours.mean()), float(plain.mean()), float(width.mean())
 
@@ -61,7 +61,7 @@ def main() -> None:
     cases = {f'UAR, {k}': (of_uar, v, truth(*v)) for k, v in UARS.items()}
     cases |= {f'difference, {k}': (of_difference, v, v[0] - v[1]) for k, v in DIFFERENCES.items()}
     for name, (simulate, sizes, true) in cases.items():
-        for speakers in sorted(statistics.MEASURED_COVERAGE):
+        for speakers in sorted(bootstrap.MEASURED_COVERAGE):
             run = lambda random, S, f=simulate, of=sizes: f(random, S, *of)  # noqa: E731
             ours, plain, width = covered(run, true, speakers, simulations)
             print(f'{name:44}{speakers:8} {ours:12.3f} {plain:11.3f} {width:7.3f}', flush=True)

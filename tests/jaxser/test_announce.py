@@ -3,7 +3,8 @@
 import json
 
 from data_pipelines import corpora
-from jaxser import announce, summary
+from jaxser import announce
+from jaxser.analysis import summary
 from jaxser.runs import SYNTHETIC_CORPORA, SYNTHETIC_WARNING, synthetic_note
 
 RESULTS = {'method': 'dann', 'protocol': 'speaker_folds', 'folds': ['a'], 'selection': 'best dev UAR', 'synthetic': False}

@@ -9,6 +9,7 @@ import pytest
 
 from data_pipelines.errors import UserError
 from jaxser import bundle, train
+from jaxser.analysis import calibration
 from jaxser.workdir import Workdir
 
 
@@ -39,14 +40,14 @@ def test_where_every_seed_lost_a_fold_the_runs_that_are_left_are_taken():
 def test_the_temperature_of_scores_three_times_too_large_is_three():
     """Where the truth is drawn from the softmax of scores, it undoes their scaling, and no decision changes."""
     random = np.random.default_rng(0)
-    true_NxC = bundle.apply_temperature(np.exp(random.normal(size=(20_000, 4))), 1.0)
+    true_NxC = calibration.apply_temperature(np.exp(random.normal(size=(20_000, 4))), 1.0)
     truth_N = (random.random((20_000, 1)) > true_NxC.cumsum(1)).sum(1)
-    sure_NxC = bundle.apply_temperature(true_NxC, 1 / 3)
-    found = bundle.fit_temperature(sure_NxC, truth_N)
+    sure_NxC = calibration.apply_temperature(true_NxC, 1 / 3)
+    found = calibration.fit_temperature(sure_NxC, truth_N)
     assert found['temperature'] == pytest.approx(3, rel=0.03)
     assert found['nll'] < found['nll_before'] - 0.1
-    calm_NxC = bundle.apply_temperature(sure_NxC, found['temperature'])
-    assert found['nll'] == pytest.approx(bundle.negative_log_likelihood(calm_NxC, truth_N))
+    calm_NxC = calibration.apply_temperature(sure_NxC, found['temperature'])
+    assert found['nll'] == pytest.approx(calibration.negative_log_likelihood(calm_NxC, truth_N))
     np.testing.assert_array_equal(calm_NxC.argmax(1), sure_NxC.argmax(1))
     np.testing.assert_allclose(calm_NxC, true_NxC, atol=0.02)
 
@@ -55,10 +56,10 @@ def test_the_temperature_of_scores_three_times_too_large_is_three():
 def test_the_temperature_is_bounded(right):
     """A dev part that is right throughout, or wrong throughout, would have one of 0 or none; without utterances it is 1."""
     p_NxC = np.tile([0.9, 0.1], (8, 1))
-    found = bundle.fit_temperature(p_NxC, np.full(8, 0 if right else 1))
-    assert bundle.MIN_TEMPERATURE <= found['temperature'] <= bundle.MAX_TEMPERATURE
+    found = calibration.fit_temperature(p_NxC, np.full(8, 0 if right else 1))
+    assert calibration.MIN_TEMPERATURE <= found['temperature'] <= calibration.MAX_TEMPERATURE
     assert found['nll'] <= found['nll_before']
-    assert bundle.fit_temperature(p_NxC[:0], np.zeros(0, int))['temperature'] == 1.0
+    assert calibration.fit_temperature(p_NxC[:0], np.zeros(0, int))['temperature'] == 1.0
 
 
 def test_the_model_is_the_selected_parameters_with_their_folds_moments(swept):

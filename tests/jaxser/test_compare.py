@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
-from jaxser import compare, summary
+from jaxser import compare
+from jaxser.analysis import comparison, summary
+from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.runs import method_name, run_label, varying_keys
 
 SPEAKERS, FOLDS, SEEDS = 'abcdefgh', 2, 2
@@ -22,7 +24,7 @@ RUNS = {
 }
 
 
-def finished(path, without: tuple = (), synthetic: bool = False) -> compare.FinishedSweep:
+def finished(path, without: tuple = (), synthetic: bool = False) -> FinishedSweep:
     """A workdir of those runs, written as training writes it, and read."""
     path.mkdir(parents=True)
     runs, predictions = [], []
@@ -56,10 +58,10 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> compare.Fini
         writer = csv.DictWriter(file, predictions[0])
         writer.writeheader()
         writer.writerows(predictions)
-    return compare.read_finished_sweep(path)
+    return read_finished_sweep(path)
 
 
-def by_seed(finished_sweep: compare.FinishedSweep, key: str, *values) -> compare.FinishedSweep:
+def by_seed(finished_sweep: FinishedSweep, key: str, *values) -> FinishedSweep:
     """The same runs, as if a seed stood for a value of a structural key."""
     before = {(run_label(r['hyper'], ['method', 'lam', 'seed']), r['hyper']['fold']): r['hyper'] for r in finished_sweep.results['runs']}
     for run in finished_sweep.results['runs']:
@@ -73,7 +75,7 @@ def by_seed(finished_sweep: compare.FinishedSweep, key: str, *values) -> compare
 
 def test_dev_chooses_in_every_fold_by_itself(tmp_path):
     """0.3 in the first fold and 1 in the second, though 1 is better on test in both; what diverged is not chosen."""
-    erm, dann = compare.comparison_rows(finished(tmp_path / 'w'))
+    erm, dann = comparison.comparison_rows(finished(tmp_path / 'w'))
     assert dann.coefficients == ['lam 0.3', 'lam 1']
     assert dann.dev_uar == pytest.approx(0.7)
     assert dann.uar.value == pytest.approx((0.75 + 1.0) / 2), 'eight speakers, four at 0.75 and four at 1'
@@ -85,16 +87,16 @@ def test_dev_chooses_in_every_fold_by_itself(tmp_path):
 
 def test_without_plain_training_nothing_is_compared(tmp_path):
     """No gain is made up, and the verdict says why."""
-    (dann,) = compare.comparison_rows(finished(tmp_path / 'w', without=('erm',)))
+    (dann,) = comparison.comparison_rows(finished(tmp_path / 'w', without=('erm',)))
     assert dann.gain is None
-    assert 'nothing to compare' in compare.comparison_verdict({'w': [dann]})
+    assert 'nothing to compare' in comparison.comparison_verdict({'w': [dann]})
 
 
 def test_lam_0_is_plain_training(tmp_path, monkeypatch):
     """Where erm does not stand, lam = 0 of an adversary does, as a row of its own that dev cannot choose."""
     changed = {(m, 0.0 if lam == 0.3 else lam): v for (m, lam), v in RUNS.items()}
     monkeypatch.setattr(sys.modules[__name__], 'RUNS', changed)
-    plain, dann = compare.comparison_rows(finished(tmp_path / 'w', without=('erm',)))
+    plain, dann = comparison.comparison_rows(finished(tmp_path / 'w', without=('erm',)))
     assert (plain.method, dann.method) == ('dann, lam = 0', 'dann')
     assert dann.coefficients == ['lam 1', 'lam 1']
     assert dann.gain.value == pytest.approx(0.25)
@@ -165,7 +167,7 @@ def test_configurations_without_a_sweep_are_named(tmp_path):
 def test_the_table_says_what_is_pooled(tmp_path):
     """Dev UAR is a mean of folds, and stands beside UAR, which pools them."""
     of = finished(tmp_path / 'w')
-    assert '| dev UAR (mean of folds) | UAR (pooled) |' in compare.render_sweep(of, compare.comparison_rows(of))
+    assert '| dev UAR (mean of folds) | UAR (pooled) |' in compare.render_sweep(of, comparison.comparison_rows(of))
 
 
 def test_only_a_file_of_its_own_is_replaced(tmp_path, monkeypatch, capsys):
@@ -188,9 +190,9 @@ def test_only_a_file_of_its_own_is_replaced(tmp_path, monkeypatch, capsys):
 def test_a_sweep_that_is_not_done_is_refused(tmp_path):
     """By its name, with what to do."""
     with pytest.raises(UserError, match='holds no finished sweep'):
-        compare.read_finished_sweep(tmp_path)
+        read_finished_sweep(tmp_path)
     with pytest.raises(UserError, match='There is no folder'):
-        compare.read_finished_sweep(tmp_path / 'elsewhere')
+        read_finished_sweep(tmp_path / 'elsewhere')
 
 
 def test_sweeps_of_one_name_are_two_and_one_sweep_is_never_two(tmp_path):
@@ -207,7 +209,7 @@ def test_sweeps_of_one_name_are_two_and_one_sweep_is_never_two(tmp_path):
 def test_a_loss_is_no_gain(tmp_path, monkeypatch):
     """The verdict names a gain only where there is one, and a best and a worst method only where there are two."""
     monkeypatch.setattr(sys.modules[__name__], 'RUNS', {('erm', None): (0.75, (0.6, 0.6)), ('dann', 0.3): (0.5, (0.7, 0.5))})
-    said = compare.comparison_verdict({'w': compare.comparison_rows(finished(tmp_path / 'w'))})
+    said = comparison.comparison_verdict({'w': comparison.comparison_rows(finished(tmp_path / 'w'))})
     assert 'The largest loss is that of dann in w, -0.250' in said
     assert 'largest gain' not in said
     assert 'does best' not in said
@@ -217,9 +219,9 @@ def test_where_every_coefficient_diverged_there_is_no_figure(tmp_path, monkeypat
     """The row says so, and plain training beside it stands."""
     monkeypatch.setattr(sys.modules[__name__], 'RUNS', {('erm', None): (0.5, (0.6, 0.6)), ('dann', 3.0): RUNS['dann', 3.0]})
     of = finished(tmp_path / 'w')
-    erm, dann = compare.comparison_rows(of)
+    erm, dann = comparison.comparison_rows(of)
     assert erm.uar.value == pytest.approx(0.5)
-    assert dann == compare.ComparisonRow({}, 'dann', ['diverged in fold 0, 1'])
+    assert dann == comparison.ComparisonRow({}, 'dann', ['diverged in fold 0, 1'])
     assert '| dann | diverged in fold 0, 1 |  |  |' in compare.render_sweep(of, [erm, dann])
 
 
@@ -227,7 +229,7 @@ def test_intervals_are_over_speakers(tmp_path, monkeypatch):
     """Speakers who are all right or all wrong: sixteen utterances of each say no more than one would."""
     of = finished(tmp_path / 'w')
     apart = {k: (s, t, np.where(np.isin(s, list('aceg')), t, 1 - t)) for k, (s, t, _) in of.predictions.items()}
-    row = compare.comparison_rows(of._replace(predictions=apart))[0]
+    row = comparison.comparison_rows(of._replace(predictions=apart))[0]
     assert row.uar.value == pytest.approx(0.5)
     low, high = row.uar.ci95
     assert low < 0.1
@@ -244,14 +246,14 @@ def test_tap_and_snp_are_two_methods(tmp_path, monkeypatch):
 
 def test_the_methods_of_a_setting_stand_together(tmp_path):
     """However the programs came: a reader compares within a setting."""
-    rows = compare.comparison_rows(by_seed(finished(tmp_path / 'w'), 'model.width', 8, 16))
+    rows = comparison.comparison_rows(by_seed(finished(tmp_path / 'w'), 'model.width', 8, 16))
     assert [(r.setting['model.width'], r.method) for r in rows] == [(8, 'erm'), (8, 'dann'), (16, 'erm'), (16, 'dann')]
 
 
 def test_batch_norm_arms_stand_beside_joint_plain_training(tmp_path):
     """An adversary's gain is over plain training in its arm; what the arm itself is worth is a column of its own."""
     of = by_seed(finished(tmp_path / 'w'), 'model.batch_norm', 'joint', 'domain')
-    rows = {(r.setting['model.batch_norm'], r.method): r for r in compare.comparison_rows(of)}
+    rows = {(r.setting['model.batch_norm'], r.method): r for r in comparison.comparison_rows(of)}
     joint, dann, adabn, both = (rows[arm, m] for arm in ('joint', 'domain') for m in ('erm', 'dann'))
     assert [r.gain is None for r in (joint, dann, adabn, both)] == [True, False, True, False]
     assert [r.gain_over_joint is None for r in (joint, dann, adabn, both)] == [True, False, False, False]
@@ -263,12 +265,12 @@ def test_batch_norm_arms_stand_beside_joint_plain_training(tmp_path):
 def test_what_the_probe_found_stands_beside_the_uar(tmp_path):
     """The mean over the chosen runs, by the domain that is forgotten; no column where nobody asked."""
     of = finished(tmp_path / 'w')
-    assert 'leaks' not in compare.render_sweep(of, compare.comparison_rows(of))
+    assert 'leaks' not in compare.render_sweep(of, comparison.comparison_rows(of))
     of.metadata['config']['domain'] = 'speaker'
     for run in of.results['runs']:
         told = 0.5 + 0.1 * run['hyper']['fold'] + (run['hyper']['method'] == 'dann') * 0.2
         run['probe'] = {'speaker': {'linear': told, 'chance': 0.25}} if run['status'] == 'ok' else None
-    erm, dann = compare.comparison_rows(of)
+    erm, dann = comparison.comparison_rows(of)
     assert erm.leakage == {'speaker': pytest.approx((0.55, 0.25))}
     assert dann.leakage == {'speaker': pytest.approx((0.75, 0.25))}
     text = compare.render_sweep(of, [erm, dann])

@@ -23,8 +23,9 @@ import yaml
 import jaxser
 from data_pipelines.errors import UserError
 from data_pipelines.features import decode, log_mel
-from jaxser import bundle, card, compare, distributed, export, methods, plugins, predict, statistics, step
-from jaxser.evidence import SweepAnalysis
+from jaxser import bundle, card, distributed, export, methods, plugins, predict, step
+from jaxser.analysis import bootstrap, finished
+from jaxser.analysis.finished import SweepAnalysis
 from jaxser.interfaces import Sizes
 from jaxser.runs import SYNTHETIC_WARNING
 
@@ -393,7 +394,7 @@ def test_the_limits_follow_from_the_protocol(swept, keys, said):
 
 def test_a_leak_and_an_inert_adversary_are_told(swept):
     """What the page warns of, the card warns of."""
-    of = SweepAnalysis(compare.read_finished_sweep(swept))
+    of = SweepAnalysis(finished.read_finished_sweep(swept))
     row = of.rows[0] | {'adversary': {'inert': 2, 'balanced': 1}}
     of.results['audit'] = of.results['audit'] | {'leaks': ['speaker']}
     said = ' '.join(card.limitations(bundle.read_model(swept).metadata, of, row))
@@ -404,7 +405,7 @@ def test_a_leak_and_an_inert_adversary_are_told(swept):
 
 def test_leakage_is_what_the_probe_said(swept):
     """Beside chance and what the input tells."""
-    of = SweepAnalysis(compare.read_finished_sweep(swept))
+    of = SweepAnalysis(finished.read_finished_sweep(swept))
     told = {'linear': 0.7, 'mlp': 0.8, 'chance': 0.125, 'input': {'linear': 0.61}}
     said = card.leakage_section(of, of.rows[0] | {'probe': {'speaker': told}})
     assert re.search(r'tells the speaker .* 0\.700; chance is 0\.125, .* give 0\.610', said)
@@ -415,7 +416,7 @@ def test_intervals_that_cannot_be_given_are_missed(swept):
     """Fewer than six speakers, and runs of which every seed diverged."""
     facts = bundle.read_model(swept).metadata
     few = facts['row'] | {'uar_ci95': None, 'tested_speakers': 4}
-    assert f'fewer than {statistics.MIN_SPEAKERS} speakers' in card.metrics_section(facts | {'row': few}, None, None)
+    assert f'fewer than {bootstrap.MIN_SPEAKERS} speakers' in card.metrics_section(facts | {'row': few}, None, None)
     none = facts['row'] | dict.fromkeys(('uar', 'uar_ci95', 'wa', 'f1', 'uar_folds', 'dev_uar'))
     assert 'no figures' in card.metrics_section(facts | {'row': none}, None, None)
 

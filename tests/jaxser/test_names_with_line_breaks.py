@@ -13,7 +13,8 @@ from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.storage.preparation import prepare_corpus
-from jaxser import calibration, compare, train
+from jaxser import train
+from jaxser.analysis import finished, predictions
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import tiny_config
@@ -75,21 +76,21 @@ def test_the_lists_of_preparing_have_the_names(corpus):
 
 def test_every_utterance_is_predicted_under_its_name(corpus, trained):
     """Once by each seed, and read again by everything that reads it."""
-    rows = list(compare.open_predictions(trained))
+    rows = list(predictions.open_predictions(trained))
     with csv_files.open_rows(corpus / 'list.csv') as reader:
         listed = list(reader)[:-1]
     expected = sorted((r['path'], r['speaker'], r['emotion']) for r in listed for _ in SEEDS)
     assert sorted((r['utterance'], r['speaker'], r['truth']) for r in rows) == expected
     assert names(rows, 'run') == {f'lam=0 seed={seed}' for seed in SEEDS}
-    predicted = compare.read_finished_sweep(trained).predictions
-    assert set(calibration.read_confidences(rows, ['angry', 'sad'])) == set(predicted)
+    predicted = finished.read_finished_sweep(trained).predictions
+    assert set(predictions.read_confidences(rows, ['angry', 'sad'])) == set(predicted)
     assert {s for speaker_N, *_ in predicted.values() for s in speaker_N} == names(listed, 'speaker')
 
 
 def test_each_seed_has_a_result_of_its_own(trained):
     """The summary's UAR is the mean over seeds of what predictions.csv says of each."""
     (row,) = json.loads((trained / 'results.json').read_text())['summary']
-    rows, recalls = list(compare.open_predictions(trained)), []
+    rows, recalls = list(predictions.open_predictions(trained)), []
     for seed in SEEDS:
         for emotion in ('angry', 'sad'):
             other = 'sad' if emotion == 'angry' else 'angry'
@@ -106,7 +107,7 @@ def test_damaged_predictions_are_made_again_as_the_message_says(corpus, trained,
     text = (copy / 'predictions.csv').read_bytes()
     (copy / 'predictions.csv').write_bytes(text.replace(b'"', b''))
     with pytest.raises(UserError, match=r'Remove results\.json and groups/\*/outcome\.json'):
-        compare.read_finished_sweep(copy)
+        finished.read_finished_sweep(copy)
     for file in (copy / 'results.json', *copy.glob('groups/*/outcome.json')):
         file.unlink()
     train.run_experiment(configuration(corpus), copy)

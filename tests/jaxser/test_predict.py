@@ -22,6 +22,7 @@ from data_pipelines.features import log_mel
 from data_pipelines.protocols import split
 from data_pipelines.storage import dataset
 from jaxser import answers, bundle, plugins, predict, step, train
+from jaxser.analysis import calibration
 from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir
 
@@ -74,7 +75,7 @@ def agrees(workdir: Path, data: Path) -> int:
         alone = of_one_run(whole, n)
         for row, answer in zip(mine, alone.predict_files(data.parent / r['utterance'] for r in mine), strict=True):
             raw_C = np.array([float(row[c]) for c in alone.classes])
-            want_C = bundle.apply_temperature(raw_C, temperature)
+            want_C = calibration.apply_temperature(raw_C, temperature)
             np.testing.assert_allclose([answer['posterior'][c] for c in alone.classes], want_C, atol=1e-6)
             count += 1
     return count

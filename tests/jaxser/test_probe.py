@@ -13,7 +13,8 @@ from sklearn.metrics import roc_curve
 from data_pipelines.batching.table import ExampleTable
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.folds import Fold
-from jaxser import classifiers, evaluate, probe, summary
+from jaxser import classifiers, probe
+from jaxser.analysis import metrics, summary
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'data_pipelines'))
 import made_up
@@ -90,14 +91,14 @@ def test_the_equal_error_rate_is_scikit_learns(apart):
         speaker_N[first] == speaker_N[second], (unit_NxD @ unit_NxD.T)[first, second], drop_intermediate=False
     )
     at = np.argmin(np.abs(alarms - (1 - hits)))
-    found = probe.equal_error_rate(z_NxD, speaker_N)
+    found = metrics.equal_error_rate(z_NxD, speaker_N)
     assert found == pytest.approx((alarms[at] + 1 - hits[at]) / 2, abs=5e-3)
     assert not apart or found < 0.5
 
 
 def test_equal_scores_tell_nothing():
     """A representation that is one point: every second decision is wrong, whatever the order of the pairs."""
-    assert probe.equal_error_rate(np.ones((20, 3)), np.repeat([0, 1], 10)) == pytest.approx(0.5)
+    assert metrics.equal_error_rate(np.ones((20, 3)), np.repeat([0, 1], 10)) == pytest.approx(0.5)
 
 
 def test_what_all_share_is_no_voice(table):
@@ -118,7 +119,7 @@ def test_the_answers_are_those_of_the_content(table):
     one_hot = lambda index_N: np.eye(8)[index_N[rows]] + 0.05 * r.normal(size=(len(rows), 8))  # noqa: E731
     z = [one_hot(table.domain_N['speaker']), one_hot(table.emotion_N), r.normal(size=(len(rows), 8))]
     z.append(np.full_like(z[0], np.nan))
-    gathered = evaluate.Collected(np.zeros(4, int))
+    gathered = metrics.Collected(np.zeros(4, int))
     gathered.add(rows[None], np.stack(z))
     speaker, emotion, nothing, lost = probe.Prober(task, 0)(SimpleNamespace(fold_N=np.zeros(4, int)), gathered)
     assert lost is None

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from jaxser import evaluate, plugins, refit
+from jaxser import plugins, refit
+from jaxser.analysis import metrics
 from jaxser.interfaces import Encoder, Sizes
 
 N, D, K, C = 24, 6, 5, 2  # of five speakers the fold hears three
@@ -77,7 +78,7 @@ def test_of_runs_each_is_asked_about_whom_it_was_to_forget():
     table = SimpleNamespace(emotion_N=np.zeros(N, int), domain_N={'speaker': SPEAKER_N}, seen={'speaker': seen})
     task = SimpleNamespace(table=table, entries=[SimpleNamespace(forgotten=f, train=f) for f in forgotten])
     group = SimpleNamespace(runs=[{}, {}], fold_N=np.array([0, 1]), layout=SimpleNamespace(collect=lambda x: x))
-    gathered = evaluate.Collected(group.fold_N)
+    gathered = metrics.Collected(group.fold_N)
     gathered.add(np.tile(np.arange(N), (2, 1)), z_RxNxD)
     params = jax.tree.map(lambda x: np.stack([x, x]), heads) | {'encoder': {}}
     found = refit.refit_heads(SimpleNamespace(method=method, task=task), group, params, gathered)

@@ -15,7 +15,9 @@ import pytest
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
-from jaxser import calibration, pictures, report, summary
+from jaxser import pictures, report
+from jaxser.analysis import adversary, calibration, summary
+from jaxser.analysis.predictions import read_predictions
 from jaxser.page import STYLESHEET, html_table
 from jaxser.runs import SYNTHETIC_WARNING, run_label, varying_keys
 
@@ -81,7 +83,7 @@ def finished(
         run['probe'] = probe(run['hyper']['lam'], run['hyper']['seed']) if run['status'] == 'ok' else None
     config = {'method': 'dann' if len(lams) > 1 else 'erm', 'domain': 'speaker', 'speaker_norm': 'tap', 'data': {'dir': '<dir>'}}
     config['protocol'] = {'name': 'speaker_folds', 'source': [], 'target': []}
-    for run, verdict in zip(runs, summary.adversary_verdicts(runs, config)):
+    for run, verdict in zip(runs, adversary.adversary_verdicts(runs, config)):
         run['adversary'] = verdict
     people = {s: {'sex': 'f' if n % 2 else 'm', 'language': 'de'} for n, s in enumerate(speakers)}
     results = {'protocol': 'speaker_folds', 'corpora': ['one'], 'labels': 'native', 'folds': [str(f) for f in range(folds)]}
@@ -93,7 +95,7 @@ def finished(
     config |= facts.get('config', {})
     described = {'command': 'python -m jaxser.main --config=<x>', 'git_commit': None, 'config': config, 'versions': {'jax': '1'}}
     (path / 'config.json').write_text(json.dumps(described))
-    predicted = summary.read_predictions(predictions, list(CLASSES))
+    predicted = read_predictions(predictions, list(CLASSES))
     results['summary'] = summary.summary_rows(runs, predicted, config, len(CLASSES))
     (path / 'results.json').write_text(json.dumps(results))
     return json.loads(json.dumps(results))

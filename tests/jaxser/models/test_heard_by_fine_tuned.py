@@ -24,6 +24,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderInput
 from data_pipelines.storage import preparation
 from jaxser import bundle, card, export, predict, probe, train, upstream
+from jaxser.analysis import calibration
 
 CASES = {  # the encoder, and config.model.lora
     'whisper': ('whisper', 0),
@@ -102,7 +103,7 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
     for n, run in enumerate(facts['runs']):
         mine = [r for r in rows if int(r['fold']) == run['fold']]
         raw_NxC = np.array([[float(r[c]) for c in facts['classes']] for r in mine])
-        want.extend(bundle.apply_temperature(raw_NxC, facts['calibration']['temperature']))
+        want.extend(calibration.apply_temperature(raw_NxC, facts['calibration']['temperature']))
         for scale, found in said.items():
             answers = alone(model, n, scale).predict_files(data.parent / r['utterance'] for r in mine)
             found.extend([a['posterior'][c] for c in facts['classes']] for a in answers)

@@ -25,6 +25,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderStates
 from data_pipelines.storage import dataset, npz, preparation, prepared
 from jaxser import bundle, card, export, plugins, predict, probe, step, train, upstream
+from jaxser.analysis import calibration
 from jaxser.interfaces import Sizes
 from jaxser.workdir import Workdir
 
@@ -90,7 +91,7 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
         mine = [r for r in rows if int(r['fold']) == run['fold']]
         for row, answer in zip(mine, alone.predict_files(data.parent / r['utterance'] for r in mine), strict=True):
             raw_C = np.array([float(row[c]) for c in alone.classes])
-            want_C = bundle.apply_temperature(raw_C, whole.metadata['calibration']['temperature'])
+            want_C = calibration.apply_temperature(raw_C, whole.metadata['calibration']['temperature'])
             np.testing.assert_allclose([answer['posterior'][c] for c in alone.classes], want_C, atol=1e-4)
             said.append(answer['posterior'][alone.classes[0]])
             count += 1

@@ -6,14 +6,14 @@ import pytest
 from configs import base
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
-from jaxser import statistics, summary
+from jaxser.analysis import bootstrap, predictions, summary
 from jaxser.runs import flatten, run_label, setting_title, varying_keys
 
 PEOPLE = {0: 'abcd', 1: 'efgh'}  # by fold
 CLASSES = ('A', 'B')
 
 
-def finished(*made: tuple[dict, dict | float]) -> tuple[list[dict], summary.PredictionsByRun]:
+def finished(*made: tuple[dict, dict | float]) -> tuple[list[dict], predictions.PredictionsByRun]:
     """Runs and predictions on two folds and two seeds, of (hyper-parameters, share of right predictions or {speaker: it})."""
     hypers = [h | {'seed': s, 'fold': f} for h, _ in made for s in range(2) for f in PEOPLE]
     shares = [right for _, right in made for _ in range(2 * len(PEOPLE))]
@@ -44,7 +44,7 @@ def test_predictions_are_read_as_they_were_written():
         {'run': 'lam=0', 'fold': 1, 'utterance': 'u', 'speaker': 's', 'truth': 'A', 'A': 0.3, 'B': 0.7},
         {'run': 'lam=0', 'fold': 1, 'utterance': 'v', 'speaker': 's', 'truth': 'B', 'A': 0.4, 'B': 0.6},
     ]
-    found = summary.read_predictions(csv_files.read_rows(csv_files.format_rows(rows)), ['A', 'B'])
+    found = predictions.read_predictions(csv_files.read_rows(csv_files.format_rows(rows)), ['A', 'B'])
     assert list(found) == [('lam=0', 1)]
     assert [x.tolist() for x in found['lam=0', 1]] == [['s', 's'], [0, 1], [1, 1]]
 
@@ -66,7 +66,7 @@ def test_seeds_that_share_six_digits_are_two_runs():
     for run in runs:
         run |= {'status': 'ok', 'dev': {'uar': 0.5}, 'test': {'uar': 0.5}}
     config = {'method': 'dann', 'speaker_norm': 'tap'}
-    (row,) = summary.summary_rows(runs, summary.read_predictions(rows, ['A', 'B']), config, 2)
+    (row,) = summary.summary_rows(runs, predictions.read_predictions(rows, ['A', 'B']), config, 2)
     assert (row['seeds'], row['uar']) == (2, pytest.approx(0.75))
     assert row['uar_sd_seeds'] == pytest.approx(np.std([1.0, 0.5], ddof=1))
 
@@ -78,7 +78,7 @@ def test_the_names_of_an_earlier_version_are_read(tmp_path):
     lines = ''.join(f'lam={lam} seed=2.02611e+07,1,u,s,A,0.3,0.7\n' for lam in ('0.1', '0.333333'))
     file.write_text(HEADER + lines)
     keys = ['lam', 'seed']
-    found = [row['run'] for row in summary.read_prediction_rows(file, runs)]
+    found = [row['run'] for row in predictions.read_prediction_rows(file, runs)]
     assert found == [run_label(r['hyper'], keys) for r in runs]
     assert found == ['lam=0.1 seed=20261128', 'lam=0.3333333333333333 seed=20261128']
 
@@ -89,7 +89,7 @@ def test_a_name_of_two_runs_is_refused(tmp_path):
     file = tmp_path / 'predictions.csv'
     file.write_text(HEADER + 'lam=0.1 seed=2.02611e+07,1,u,s,A,0.3,0.7\n' * 2)
     with pytest.raises(UserError, match=r'same name.*seed=20261128; .*seed=20261129'):
-        list(summary.read_prediction_rows(file, runs))
+        list(predictions.read_prediction_rows(file, runs))
 
 
 def test_a_damaged_row_is_refused(tmp_path):
@@ -97,7 +97,7 @@ def test_a_damaged_row_is_refused(tmp_path):
     file = tmp_path / 'predictions.csv'
     file.write_bytes(HEADER.encode() + b'lam=0.1,1,u\r,s,A,0.3,0.7\n')
     with pytest.raises(UserError, match=r'predictions\.csv, line 2, .*outcome\.json'):
-        list(summary.read_prediction_rows(file, []))
+        list(predictions.read_prediction_rows(file, []))
 
 
 def test_a_row_is_what_is_made_of_all_its_folds_and_seeds():
@@ -120,7 +120,7 @@ def test_several_coefficients_are_corrected_for():
     """The better the chance of a lucky one, the more each must show."""
     shares = lambda gain: {s: 0.5 + gain * (n - 2) / 30 for n, s in enumerate('abcdefgh')}  # noqa: E731
     found = rows(({'lam': 0.0}, 0.5), *(({'lam': lam}, shares(lam)) for lam in (1.0, 2.0, 3.0)))[1:]
-    assert [r['p_holm'] for r in found] == pytest.approx(statistics.holm_correction([r['p'] for r in found]))
+    assert [r['p_holm'] for r in found] == pytest.approx(bootstrap.holm_correction([r['p'] for r in found]))
     assert any(r['p_holm'] > r['p'] for r in found)
 
 

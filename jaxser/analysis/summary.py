@@ -1,14 +1,12 @@
 """What the runs of a sweep come to: a row per combination of what was swept but the seed, and each beside plain training."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from data_pipelines import csv_files
-from data_pipelines.errors import UserError
-from jaxser import evaluate, health, statistics
-from jaxser.runs import SHARED_KEYS, method_name, older_labels, run_label, varying_keys
+from jaxser.analysis import bootstrap, metrics
+from jaxser.analysis.predictions import PredictionsByRun
+from jaxser.runs import SHARED_KEYS, method_name, run_label, varying_keys
 
 # Plain training: erm, and by other names the same (the tests say so); without any of these, that of a network with SNP's layer.
 PLAIN_AT_ZERO_LAM = ('dann', 'speaker_norm tap', 'cdann', 'confusion', 'coral', 'mmd', 'speaker_norm snp')
@@ -36,42 +34,6 @@ RESULT_KEYS = (  # of a row, beside what was swept
 
 AVERAGED_PROBE_KEYS = ('linear', 'mlp', 'chance', 'classes', 'eer', 'speakers')  # of what a probe says of a run
 
-# By run and fold: speaker_N, truth_N and predicted_N, classes by index.
-PredictionsByRun = dict[tuple[str, int], tuple[np.ndarray, ...]]
-
-def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
-    """Yields the rows of predictions.csv; `runs` are those of results.json.
-
-    Runs have today's names, whatever version wrote the file. Refuses a damaged file, and one in
-    which two runs share a name.
-    """
-    older = older_labels([run['hyper'] for run in runs])
-    again = (
-        f'Remove results.json and groups/*/outcome.json from {file.parent} and run the command of '
-        'the training again: it predicts anew from the checkpoints, without training.'
-    )
-    # As bytes: read_text would translate the carriage returns in names.
-    reader = csv_files.read_rows(file.read_bytes().decode())
-    for row in reader:
-        if None in row or None in row.values():
-            raise UserError(f'{file}, line {reader.line_num}, has too many or too few fields: the file is damaged. {again}')
-        labels = older.get((row['run'], int(row['fold'])), [row['run']])
-        if len(labels) > 1:
-            raise UserError(
-                f'{file} has the same name, {row["run"]!r}, for {len(labels)} runs '
-                f'({"; ".join(labels)}): an earlier version cut numbers to six digits. {again}'
-            )
-        yield row | {'run': labels[0]}
-
-def read_predictions(rows: Iterable[dict], classes: list[str]) -> PredictionsByRun:
-    """Returns the predictions of every run from the rows of predictions.csv."""
-    index, lists = {name: n for n, name in enumerate(classes)}, {}
-    for row in rows:
-        posterior = [float(row[name]) for name in classes]
-        line = row['speaker'], index[row['truth']], int(np.argmax(posterior))
-        lists.setdefault((row['run'], int(row['fold'])), []).append(line)
-    return {k: tuple(np.array(column) for column in zip(*some)) for k, some in lists.items()}
-
 def run_confusions(predicted: PredictionsByRun, runs: list[dict], label_keys: list[str], classes: int) -> np.ndarray:
     """count_ZxSxCxC of runs, one for every seed and fold; `label_keys` is how they are named."""
     by_seed: dict[int, list] = {}
@@ -79,7 +41,7 @@ def run_confusions(predicted: PredictionsByRun, runs: list[dict], label_keys: li
         h = run['hyper']
         by_seed.setdefault(h['seed'], []).append(predicted[run_label(h, label_keys), h['fold']])
     pooled = [[np.concatenate(column) for column in zip(*some)] for _, some in sorted(by_seed.items())]
-    return np.stack([statistics.speaker_confusions(*columns, classes) for columns in pooled])
+    return np.stack([bootstrap.speaker_confusions(*columns, classes) for columns in pooled])
 
 def complete_seeds(runs: list[dict]) -> list[dict]:
     """Those of the seeds of which no run diverged."""
@@ -107,8 +69,8 @@ def summary_rows(runs: list[dict], predicted: PredictionsByRun, config: dict, cl
             continue
         tested[key] = {r['hyper']['fold'] for r in some}
         counts[key] = count_ZxSxCxC = run_confusions(predicted, some, varied, classes)
-        measured = [evaluate.classification_metrics(count_SxCxC.sum(0)) for count_SxCxC in count_ZxSxCxC]
-        found = statistics.uar_estimate(count_ZxSxCxC)
+        measured = [metrics.classification_metrics(count_SxCxC.sum(0)) for count_SxCxC in count_ZxSxCxC]
+        found = bootstrap.uar_estimate(count_ZxSxCxC)
         row |= {
             'tested_speakers': count_ZxSxCxC.shape[1],
             'dev_uar': float(np.mean([r['dev']['uar'] for r in some])),
@@ -127,12 +89,12 @@ def summary_rows(runs: list[dict], predicted: PredictionsByRun, config: dict, cl
         at = find_plain_reference(dict(zip(swept, key)), [dict(zip(swept, k)) for k in keys], config)
         plain = None if at is None else keys[at]
         if plain in counts and key in counts and tested[plain] == tested[key]:
-            found = statistics.difference_estimate(counts[key], counts[plain])
+            found = bootstrap.difference_estimate(counts[key], counts[plain])
             row |= {'delta_uar': found.value, 'delta_ci95': found.ci95, 'p': found.p}
             if (heard := recalls.get(key)) and heard.keys() == recalls.get(plain, {}).keys():
                 row['probe']['speaker'] |= _leakage_difference(recalls[key], recalls[plain])
     compared = [row for row in made.values() if row['p'] is not None]
-    for row, p in zip(compared, statistics.holm_correction([row['p'] for row in compared])):
+    for row, p in zip(compared, bootstrap.holm_correction([row['p'] for row in compared])):
         row['p_holm'] = p
     return list(made.values())
 
@@ -150,13 +112,13 @@ def _average_probe(answers: list[dict]) -> tuple[dict, dict[str, float]]:
         heard.setdefault(speaker, []).append(recall)
     recalls = {s: float(np.mean(r)) for s, r in sorted(heard.items())}
     if recalls:
-        found = statistics.bootstrap_estimate(_recall_term(recalls))
+        found = bootstrap.bootstrap_estimate(_recall_term(recalls))
         said['speaker'] |= {'ci95': found.ci95, 'heard': len(recalls)}
     return said, recalls
 
 def _leakage_difference(recalls: dict[str, float], plain: dict[str, float]) -> dict:
     """Of the probe for speakers, by the same speakers."""
-    found = statistics.bootstrap_estimate(_recall_term(recalls), (-1, *_recall_term(plain)[1:]))
+    found = bootstrap.bootstrap_estimate(_recall_term(recalls), (-1, *_recall_term(plain)[1:]))
     return {'delta': found.value, 'delta_ci95': found.ci95, 'p': found.p}
 
 def _recall_term(recalls: dict[str, float]) -> tuple[int, np.ndarray, np.ndarray]:
@@ -177,20 +139,3 @@ def find_plain_reference(setting: dict, others: list[dict], config: dict) -> int
             some.append((PLAIN_METHODS.index(name), -sum(other.get(k) == setting[k] for k in setting), n))
     found = min(some)[2] if some else None
     return None if found is None or others[found] == setting else found
-
-def adversary_verdicts(runs: list[dict], config: dict) -> list[dict | None]:
-    """What became of the adversary of every run, beside plain training of the same seed and fold; None for other methods."""
-    alike: dict[tuple, list[dict]] = {}
-    for run in runs:
-        alike.setdefault((run['hyper']['seed'], run['hyper']['fold']), []).append(run)
-    found = []
-    for run in runs:
-        h, others = run['hyper'], alike[run['hyper']['seed'], run['hyper']['fold']]
-        domains = h.get('domain', config.get('domain', '')).split('+')
-        adversary = h.get('lam') and (run['status'] != 'ok' or any(f'{d}_loss' in run['selected'] for d in domains))
-        at = find_plain_reference(h, [r['hyper'] for r in others], config) if adversary else None
-        asked = [d for d in domains if d in (run.get('probe') or {})]
-        chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
-        given = adversary and health.adversary_verdict(run, None if at is None else others[at], asked[0] if asked else '', chance)
-        found.append(given or None)
-    return found

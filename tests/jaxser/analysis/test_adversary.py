@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxser import health, summary
+from jaxser.analysis.adversary import AdversaryAlarms, adversary_verdicts, domain_entropies
 
 RUNS = [{'lam': 1.0, 'seed': s, 'fold': 0} for s in range(5)]
 
@@ -14,7 +14,7 @@ def test_the_entropy_is_that_of_the_domains_forgotten():
     """Three speakers, one of them twice as often; who is unknown does not count."""
     table = SimpleNamespace(domain_N={'speaker': np.array([0, 0, 1, 2, -1, 3])})
     fold = SimpleNamespace(forgotten=np.arange(5))
-    found = health.domain_entropies(table, fold, ('speaker',))
+    found = domain_entropies(table, fold, ('speaker',))
     assert found == {'speaker': pytest.approx(-(0.5 * np.log(0.5) + 2 * 0.25 * np.log(0.25)))}
 
 
@@ -23,8 +23,8 @@ def row(**changed) -> dict:
     return {'lam_p': 1.0, 'reversed_over_task': 0.5, 'emotion_loss': 0.3, 'speaker_loss': 0.9} | changed
 
 
-def alarms() -> health.AdversaryAlarms:
-    return health.AdversaryAlarms(RUNS, [{'speaker': 1.1}] * 5, 4, 10, ['lam', 'seed'])
+def alarms() -> AdversaryAlarms:
+    return AdversaryAlarms(RUNS, [{'speaker': 1.1}] * 5, 4, 10, ['lam', 'seed'])
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def run(lam: float, linear: float, uar: float = 0.8, status: str = 'ok', seed: i
 )
 def test_the_verdict_is_beside_plain_training(adversary, word):
     """Plain training tells 0.7 where chance is 0.2, its dev UAR is 0.8 where chance is 0.25."""
-    none, found = summary.adversary_verdicts([run(0.0, 0.7), adversary], {'method': 'dann', 'domain': 'speaker'})
+    none, found = adversary_verdicts([run(0.0, 0.7), adversary], {'method': 'dann', 'domain': 'speaker'})
     assert none is None
     assert found['verdict'] == word
     if word in ('inert', 'balanced', 'winning'):
@@ -84,15 +84,15 @@ def test_the_verdict_is_beside_plain_training(adversary, word):
 def test_the_verdict_says_whether_the_head_had_lagged():
     """Its loss as it was, after more training, and that of guessing."""
     asked = run(1.0, 0.5) | {'refit': {'speaker': {'before': 1.6, 'after': 0.25}}, 'entropy': {'speaker': 1.61}}
-    _, found = summary.adversary_verdicts([run(0.0, 0.7), asked], {'method': 'dann', 'domain': 'speaker'})
+    _, found = adversary_verdicts([run(0.0, 0.7), asked], {'method': 'dann', 'domain': 'speaker'})
     assert found['why'].endswith('goes from a loss of 1.60 to 0.25 (guessing: 1.61)')
 
 
 def test_without_plain_training_of_that_seed_or_a_probe_there_is_no_verdict():
     """Nothing is guessed."""
     config = {'method': 'dann', 'domain': 'speaker'}
-    assert summary.adversary_verdicts([run(0.0, 0.7, seed=1), run(1.0, 0.5)], config) == [None, None]
+    assert adversary_verdicts([run(0.0, 0.7, seed=1), run(1.0, 0.5)], config) == [None, None]
     unasked = run(1.0, 0.5) | {'probe': None}
-    assert summary.adversary_verdicts([run(0.0, 0.7), unasked], config) == [None, None]
+    assert adversary_verdicts([run(0.0, 0.7), unasked], config) == [None, None]
     other = run(1.0, 0.5) | {'selected': {}}
-    assert summary.adversary_verdicts([run(0.0, 0.7), other], config) == [None, None]
+    assert adversary_verdicts([run(0.0, 0.7), other], config) == [None, None]

@@ -6,15 +6,19 @@ winning    it hardly tells it
 collapsed  the emotion went with it, or the run diverged
 """
 
+
 import numpy as np
 
+from jaxser.analysis.summary import find_plain_reference
 from jaxser.runs import run_label
 
 INERT_FRACTION, WINNING_FRACTION = 0.9, 0.1  # of what plain training's tells beyond chance: from here on inert, and up to here winning
-COLLAPSED_FRACTION = 0.5  # of what plain training's dev UAR is above chance: with less, a run has collapsed
-MIN_GRADIENT_RATIO = 0.01  # of the task's gradient: an adversary's that is smaller moves nothing
-GUESSING_FRACTION = 0.98  # of the loss of guessing
 
+COLLAPSED_FRACTION = 0.5  # of what plain training's dev UAR is above chance: with less, a run has collapsed
+
+MIN_GRADIENT_RATIO = 0.01  # of the task's gradient: an adversary's that is smaller moves nothing
+
+GUESSING_FRACTION = 0.98  # of the loss of guessing
 
 def domain_entropies(table, fold, domains: tuple[str, ...]) -> dict[str, float]:
     """Of each domain among the utterances by which it is forgotten, in nats: the loss of a head that knows their shares alone."""
@@ -24,7 +28,6 @@ def domain_entropies(table, fold, domains: tuple[str, ...]) -> dict[str, float]:
         share_K = np.bincount(index_N[index_N >= 0]) / max((index_N >= 0).sum(), 1)
         found[d] = float(-(share_K[share_K > 0] * np.log(share_K[share_K > 0])).sum())
     return found
-
 
 class AdversaryAlarms:
     """Says once of every run what is wrong with its adversary, when the coefficient has risen."""
@@ -58,12 +61,10 @@ class AdversaryAlarms:
             if (row.get(f'{d}_loss') or 0) > GUESSING_FRACTION * nats:
                 yield f'the {d} head only guesses; whether the {d} is forgotten, the probe at the end says'
 
-
 def domain_leakage(run: dict, domain: str, classifier: str = 'linear') -> float | None:
     """How much of a domain a run's representation tells, from 0 (chance) to 1; None where nobody asked."""
     answer = (run.get('probe') or {}).get(domain)
     return answer and (answer[classifier] - answer['chance']) / (1 - answer['chance'])
-
 
 def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: float) -> dict | None:
     """{'verdict', 'why'} of a run, beside plain training of the same seed and fold; None where the probe does not tell.
@@ -84,3 +85,20 @@ def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: fl
         tells += f' (guessing: {run["entropy"][domain]:.2f})'
     word = 'inert' if there >= INERT_FRACTION * before else 'winning' if there <= WINNING_FRACTION * before else 'balanced'
     return {'verdict': word, 'why': tells}
+
+def adversary_verdicts(runs: list[dict], config: dict) -> list[dict | None]:
+    """What became of the adversary of every run, beside plain training of the same seed and fold; None for other methods."""
+    alike: dict[tuple, list[dict]] = {}
+    for run in runs:
+        alike.setdefault((run['hyper']['seed'], run['hyper']['fold']), []).append(run)
+    found = []
+    for run in runs:
+        h, others = run['hyper'], alike[run['hyper']['seed'], run['hyper']['fold']]
+        domains = h.get('domain', config.get('domain', '')).split('+')
+        adversary = h.get('lam') and (run['status'] != 'ok' or any(f'{d}_loss' in run['selected'] for d in domains))
+        at = find_plain_reference(h, [r['hyper'] for r in others], config) if adversary else None
+        asked = [d for d in domains if d in (run.get('probe') or {})]
+        chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
+        given = adversary and adversary_verdict(run, None if at is None else others[at], asked[0] if asked else '', chance)
+        found.append(given or None)
+    return found

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
-from jaxser import evaluate
-from jaxser.evaluate import CollectedPosteriors, classification_metrics
+from jaxser.analysis import metrics
+from jaxser.analysis.metrics import CollectedPosteriors, classification_metrics
 
 C = 5
 RANDOM = np.random.default_rng(0)
@@ -26,7 +26,7 @@ CASES = {
 @pytest.mark.parametrize(('truth', 'predicted'), CASES.values(), ids=CASES)
 def test_measures_are_those_of_scikit_learn(truth, predicted):
     """UAR and macro-F1 leave out the classes absent from the truth, WA is accuracy; rows of the matrix are the truth."""
-    count_CxC = evaluate.confusion_matrix(truth, predicted, C)
+    count_CxC = metrics.confusion_matrix(truth, predicted, C)
     np.testing.assert_array_equal(count_CxC, confusion_matrix(truth, predicted, labels=range(C)))
     options = {'labels': np.unique(truth), 'average': 'macro', 'zero_division': 0}
     expected = {
@@ -82,4 +82,4 @@ def test_the_confusions_are_those_of_each_run():
     predicted_NxU = np.array([[0, 1, 2, 3], [1, 1, 1, 1]])
     scores = gathered([np.array([[3, 0]]), np.array([[1, 2]])], np.zeros(2, int), np.eye(C)[predicted_NxU])
     for found, predicted_U in zip(scores.confusion_matrices(emotion_U), predicted_NxU, strict=True):
-        np.testing.assert_array_equal(found, evaluate.confusion_matrix(emotion_U, predicted_U, C))
+        np.testing.assert_array_equal(found, metrics.confusion_matrix(emotion_U, predicted_U, C))

@@ -5,13 +5,13 @@ WA   weighted accuracy: the share of utterances that are right
 F1   macro-F1: the mean over classes of the harmonic mean of precision and recall; classes absent from the truth are left out
 """
 
+
 import numpy as np
 
 
 def confusion_matrix(truth_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
     """count_CxC: rows are the truth, columns the prediction."""
     return np.bincount(truth_N * classes + predicted_N, minlength=classes**2).reshape(classes, classes)
-
 
 def classification_metrics(count_CxC: np.ndarray) -> dict[str, float]:
     """UAR, WA, macro-F1 and the number of utterances of a confusion matrix; all NaN without utterances."""
@@ -25,7 +25,6 @@ def classification_metrics(count_CxC: np.ndarray) -> dict[str, float]:
         'f1': float((2 * right_C[there] / (truth_C + predicted_C)[there]).mean()),
         'n': n,
     }
-
 
 class Collected:
     """What is predicted of a part, for every run, gathered batch by batch."""
@@ -49,7 +48,6 @@ class Collected:
         order = np.argsort(rows)
         return rows[order], x_NxD[order]
 
-
 class CollectedPosteriors(Collected):
     """Posteriors of a part."""
 
@@ -63,3 +61,20 @@ class CollectedPosteriors(Collected):
         """count_CxC of every run."""
         runs = (self.get_run(n) for n in range(len(self.fold_N)))
         return [confusion_matrix(emotion_N[rows], p.argmax(-1), p.shape[-1]) for rows, p in runs]
+
+def equal_error_rate(z_NxD: np.ndarray, speaker_N: np.ndarray) -> float:
+    """Of telling by the cosine whether two utterances have one speaker: where misses are as frequent as false alarms."""
+    norm_Nx1 = np.linalg.norm(z_NxD, axis=1, keepdims=True)
+    unit_NxD = z_NxD / np.where(norm_Nx1 > 0, norm_Nx1, 1)
+    first, second = np.triu_indices(len(z_NxD), 1)
+    score_P, same_P = (unit_NxD @ unit_NxD.T)[first, second], speaker_N[first] == speaker_N[second]
+    order = np.argsort(score_P, kind='stable')
+    score_P, same_P = score_P[order], same_P[order]
+    last_P = np.append(score_P[1:] > score_P[:-1], True)  # pairs of one score are told apart by none
+    missed_P = np.concatenate([[0], np.cumsum(same_P)[last_P]]) / same_P.sum()
+    alarms_P = 1 - np.concatenate([[0], np.cumsum(~same_P)[last_P]]) / (~same_P).sum()
+    after = int(np.argmax(missed_P >= alarms_P))
+    before = max(after - 1, 0)
+    gap = (alarms_P - missed_P)[before] - (alarms_P - missed_P)[after]
+    share = (alarms_P - missed_P)[before] / gap if gap > 0 else 0.0
+    return float(missed_P[before] + share * (missed_P[after] - missed_P[before]))
