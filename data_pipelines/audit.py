@@ -29,15 +29,15 @@ from data_pipelines.protocols.folds import Protocol
 def main() -> None:
     """Prints the audit of a configuration's folds; ends with 2 on a leak that is not allowed."""
     from configs import command  # which reads LEAKS here
-    from data_pipelines.batching import plan
     from data_pipelines.protocols.split import make_split
+    from jaxser.configuration import resolve
 
     if {'--help', '-h', '-help'} & set(sys.argv[1:]):
         print(__doc__)
         return
     with exit_on_user_error():
         config = command.parse_flags(sys.argv, 'data_pipelines.audit')
-        config = plan.resolve_config(config)
+        config = resolve.resolve_config(config)
         split, protocol = make_split(config), Protocol(**config.protocol)
         print('\n'.join([protocol.title, f'split {split.sha256}', *split.describe_left_out(config.data.labels), '']))
         print_parts(split.utterances, split.folds)

@@ -38,9 +38,10 @@ from jaxser import distributed, plugins, train
 from jaxser.analysis import summary
 from jaxser.analysis.calibration import fit_temperature
 from jaxser.cli import make_workdir_parser
+from jaxser.configuration.serialization import config_to_dict
 from jaxser.provenance import PACKAGES, package_version
 from jaxser.upstream import CONFIG_FILE, PREPROCESSOR_FILE, PretrainedEncoder, cached_encoder, write_encoder
-from jaxser.workdir import Workdir, config_to_dict
+from jaxser.workdir import Workdir
 
 MODEL_FILES = ('model.json', 'model.safetensors')
 

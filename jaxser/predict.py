@@ -38,11 +38,11 @@ from data_pipelines.progress import progress_bar
 from data_pipelines.storage import dataset
 from jaxser import bundle, distributed, features, plugins, step
 from jaxser.answers import FORMATS, format_answers
+from jaxser.configuration.serialization import config_from_dict
 from jaxser.interfaces import Sizes
 from jaxser.provenance import package_version
 from jaxser.runs import pluralize, synthetic_note
 from jaxser.upstream import MAX_BATCH_HOPS, PretrainedEncoder, StateExtractor, make_state_function
-from jaxser.workdir import config_from_dict
 
 MAX_UTTERANCE_SECONDS = 30.0  # seconds of an utterance; the LSTM never heard much longer ones
 WINDOW_SECONDS, HOP_SECONDS = 10.0, 5.0  # seconds

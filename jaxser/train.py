@@ -21,9 +21,10 @@ from data_pipelines.batching import feeds, plan, table
 from data_pipelines.errors import UserError
 from data_pipelines.protocols import audit, folds, split, subsets
 from data_pipelines.storage import dataset
-from jaxser import announce, checkpoint, distributed, memory, optimizer, parallel, step, sweep, written
+from jaxser import announce, checkpoint, distributed, memory, optimizer, parallel, step, written
 from jaxser.analysis import adversary, predictions
 from jaxser.analysis.metrics import Collected, CollectedPosteriors, classification_metrics
+from jaxser.configuration import resolve, sweep
 from jaxser.features import SharedArrays
 from jaxser.interfaces import Sizes
 from jaxser.models import batch_norm
@@ -303,7 +304,7 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
 
     With `profile` a trace of an epoch is written; `start_time` is when the command did (time.time()).
     """
-    config = plan.resolve_config(config)
+    config = resolve.resolve_config(config)
     parts = validate(config)
     place = Workdir(path, config)
     results = place.load_results()

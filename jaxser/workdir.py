@@ -13,22 +13,18 @@ from pathlib import Path
 
 import numpy as np
 from etils import epath
-from ml_collections import ConfigDict
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.storage import dataset
 from jaxser import distributed
 from jaxser.analysis.predictions import read_prediction_rows
+from jaxser.configuration.serialization import config_from_dict, config_to_dict
 from jaxser.provenance import PACKAGES, git_commit, package_version
 from jaxser.runs import flatten
 
 # What may change before a resumption.
 RESUMABLE_KEYS = ('data.dir', 'model.upstream', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident', 'probe')
-
-def config_to_dict(config) -> dict:
-    """The configuration as JSON has it."""
-    return json.loads(config.to_json())
 
 class WorkdirLock:
     """That this process writes in a folder, until nobody here refers to it any more or the process ends."""
@@ -211,16 +207,6 @@ class Workdir:
             part.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(content.encode() if isinstance(content, str) else content)
             part.replace(self.path / name)
-
-def config_from_dict(values: dict) -> ConfigDict:
-    """A configuration from its JSON."""
-    return ConfigDict(_lists_to_tuples(values))
-
-def _lists_to_tuples(tree):
-    """JSON's lists as a configuration has them."""
-    if isinstance(tree, dict):
-        return {k: _lists_to_tuples(v) for k, v in tree.items()}
-    return tuple(map(_lists_to_tuples, tree)) if isinstance(tree, list) else tree
 
 class MetricsLog:
     """metrics.jsonl and TensorBoard's event files; both are cut back to the checkpoint on resuming."""

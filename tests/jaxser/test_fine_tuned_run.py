@@ -7,7 +7,6 @@ import pytest
 import tiny_config
 from safetensors.numpy import load_file, save_file
 
-from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
 from data_pipelines.features.log_mel import LogMel
@@ -15,6 +14,7 @@ from data_pipelines.prepare import parse_feature_spec
 from data_pipelines.storage import dataset
 from data_pipelines.storage.preparation import prepare_corpus
 from jaxser import bundle, predict, train
+from jaxser.configuration import resolve
 from jaxser.workdir import Workdir
 
 
@@ -53,9 +53,9 @@ def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path,
 
 def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_path):
     """A sweep goes on with the same weights from elsewhere, and with others it does not."""
-    config = plan.resolve_config(configuration(heard, whisper))
+    config = resolve.resolve_config(configuration(heard, whisper))
     shutil.copytree(whisper, tmp_path / 'moved')
-    moved = plan.resolve_config(configuration(heard, tmp_path / 'moved'))
+    moved = resolve.resolve_config(configuration(heard, tmp_path / 'moved'))
     assert (moved.model.weights, moved.data.upstream) == (config.model.weights, config.data.upstream)
     place = Workdir(tmp_path / 'run', config)
     place.save_description(train.Task(config, train.validate(config)))
@@ -91,12 +91,12 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
 def test_what_does_not_fit_together_is_refused(heard, whisper, changes, said):
     """With what to do instead."""
     with pytest.raises(UserError, match=said):
-        dataset.read_utterances(plan.resolve_config(configuration(heard, whisper, **changes)).data)
+        dataset.read_utterances(resolve.resolve_config(configuration(heard, whisper, **changes)).data)
 
 
 def test_what_has_no_time_is_not_masked(heard, whisper):
     """SpecAugment of samples, and of time in states that are pooled over it; elsewhere it is not refused."""
-    config = plan.resolve_config(configuration(heard, whisper, **{'sweep.time_mask': (0.1,)}))
+    config = resolve.resolve_config(configuration(heard, whisper, **{'sweep.time_mask': (0.1,)}))
     train.validate(config)
     config.data.upstream = upstream.EncoderInput('wave', 160).name
     with pytest.raises(UserError, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are samples'):

@@ -16,6 +16,7 @@ import pytest
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
 from jaxser import announce, bundle, checkpoint, distributed, memory, parallel, record, train
+from jaxser.configuration import resolve
 from jaxser.methods import leace
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -426,7 +427,7 @@ def test_the_forecast_of_memory_counts_the_selected_parameters_and_a_copy_of_the
     """Both lie beside the program while a step is measured: the bytes of real arrays."""
     config = tiny_config.get_config()
     config.data.dir = str(data)
-    config = plan.resolve_config(config)
+    config = resolve.resolve_config(config)
     parts = train.validate(config)
     trainer = train.Trainer(parts[0], train.Task(config, parts), None, None)
     layout = trainer.groups[0].layout

@@ -12,6 +12,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.protocols import folds
 from data_pipelines.protocols.split import Split, filter_utterances, keep_labelled
 from data_pipelines.storage import dataset, schema
+from jaxser.configuration import resolve
 
 CONFIG = ConfigDict({'batch': 5, 'order_seed': 0, 'frames': 40})
 THREE = folds.Protocol(folds=3)
@@ -322,7 +323,7 @@ def resolved(**changes):
     config = base.get_config()
     config.data.dir = 'nowhere'
     config.update_from_flattened_dict(changes)
-    return plan.resolve_config(config)
+    return resolve.resolve_config(config)
 
 
 def test_names_come_from_a_shell_with_commas():

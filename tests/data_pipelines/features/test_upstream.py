@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from data_pipelines import pack
-from data_pipelines.batching import plan
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
@@ -24,6 +23,7 @@ from data_pipelines.features.upstream import EncoderStates
 from data_pipelines.storage import dataset, npz, preparation, shards
 from data_pipelines.storage.prepared import find_dataset, resolve_feature_name
 from jaxser import train
+from jaxser.configuration import resolve
 from jaxser.upstream import read_encoder
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -171,7 +171,7 @@ def test_a_sweep_runs_over_states(prepared, tmp_path):
     packed.unlink()
     first, second = ((tmp_path / name / 'predictions.csv').read_text() for name in ('shards', 'packed'))
     assert first == second
-    resolved = plan.resolve_config(config)
+    resolved = resolve.resolve_config(config)
     assert resolved.model.states == resolved.data.upstream == prepared.spec.name
     assert resolved.data.frames == (1 if prepared.kept == 'pooled' else 40)
 
@@ -180,9 +180,9 @@ def test_what_pooled_states_cannot_do_is_refused(tmp_path):
     """Of one frame an encoder of frames makes nothing, and normalisation by the utterance leaves nothing."""
     (tmp_path / 'folder' / 'hubert-3x16-pooled-00000001').mkdir(parents=True)
     with pytest.raises(UserError, match=r'tdnn_lstm hears many: set config\.model\.name=layer_sum'):
-        plan.resolve_config(configuration(tmp_path, **{'model.name': 'tdnn_lstm'}))
+        resolve.resolve_config(configuration(tmp_path, **{'model.name': 'tdnn_lstm'}))
     with pytest.raises(UserError, match='set global, or speaker_transductive'):
-        plan.resolve_config(configuration(tmp_path, **{'data.normalise': 'speaker'}))
+        resolve.resolve_config(configuration(tmp_path, **{'data.normalise': 'speaker'}))
     with pytest.raises(UserError, match=r'name it in config\.data\.upstream'):
         train.validate(configuration(tmp_path, **{'data.upstream': ''}))
 

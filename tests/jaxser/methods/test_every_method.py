@@ -15,7 +15,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base
-from jaxser import methods, parallel, plugins, step, sweep
+from jaxser import methods, parallel, plugins, step
+from jaxser.configuration import sweep
 from jaxser.features import SharedArrays
 from jaxser.interfaces import Method, Sizes
 

@@ -10,7 +10,7 @@ from ml_collections import config_flags
 from configs import base
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.subsets import Subset
-from jaxser import sweep
+from jaxser.configuration import sweep
 from jaxser.runs import format_value, run_label, varying_keys
 
 KNOBS = {'dann': {'lam': 0.3, 'domain_weight': 1.0}, 'erm': {}}
