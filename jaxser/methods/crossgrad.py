@@ -7,9 +7,9 @@ representation keeps the domain. eps, alpha and the sizes are our defaults.
 import jax
 import jax.numpy as jnp
 
-from jaxser import losses, perturbation
+from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
-from jaxser.methods import erm
+from jaxser.methods import _perturbation, erm
 from jaxser.models import heads
 
 
@@ -41,8 +41,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
             return sum(losses.per_example_cross_entropy(scores[d], batch[f'{d}_B']) * known[d] for d in head)
 
         ways = (emotion_each, jnp.sign(batch['labelled_B'])), (domain_each, jnp.sign(sum(known.values())))
-        moved = perturbation.ascend_losses(lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], *ways)
-        (z_BxD, z_e_BxD, z_d_BxD), batch_stats, shift_3 = perturbation.encode_versions(encode, batch['mel_BxTxM'], *moved)
+        moved = _perturbation.ascend_losses(lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], *ways)
+        (z_BxD, z_e_BxD, z_d_BxD), batch_stats, shift_3 = _perturbation.encode_versions(encode, batch['mel_BxTxM'], *moved)
 
         clean, metrics = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_BxD), batch)
         crossed, _ = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_d_BxD), batch)

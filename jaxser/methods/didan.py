@@ -8,10 +8,9 @@ found by ISTA within the step and then held constant.
 import jax
 import jax.numpy as jnp
 
-from jaxser import lasso
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.losses import accuracy, weighted_mean
-from jaxser.methods import erm
+from jaxser.methods import _sparse_coding, erm
 from jaxser.models import heads
 
 
@@ -36,7 +35,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         target_B = batch['target_B'] * (batch['target_B'].min() < 1)
         f_BxD = z_BxD / jnp.sqrt((z_BxD**2).sum(-1, keepdims=True) + 1e-12)
         source_BxD = f_BxD * (1 - batch['target_B'])[:, None]
-        W_BxB = jax.lax.stop_gradient(lasso.sparse_mixture(f_BxD * target_B[:, None], source_BxD, hyper['tau']))
+        W_BxB = jax.lax.stop_gradient(_sparse_coding.sparse_mixture(f_BxD * target_B[:, None], source_BxD, hyper['tau']))
         residual = weighted_mean(((f_BxD - W_BxB @ source_BxD) ** 2).sum(-1), target_B)
         alignment = residual + hyper['tau'] * weighted_mean(jnp.abs(W_BxB).sum(-1), target_B)
         metrics = {

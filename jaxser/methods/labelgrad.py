@@ -6,9 +6,9 @@ LabelGrad of Shankar et al. 2018: what crossgrad gains over it is the domain's d
 import jax
 import jax.numpy as jnp
 
-from jaxser import losses, perturbation
+from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
-from jaxser.methods import erm
+from jaxser.methods import _perturbation, erm
 from jaxser.models import heads
 
 
@@ -30,8 +30,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
             return losses.per_example_cross_entropy(emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B'])
 
         way = each, jnp.sign(batch['labelled_B'])
-        moved = perturbation.ascend_losses(lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], way)
-        (z_BxD, z_e_BxD), batch_stats, shift_2 = perturbation.encode_versions(encode, batch['mel_BxTxM'], *moved)
+        moved = _perturbation.ascend_losses(lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], way)
+        (z_BxD, z_e_BxD), batch_stats, shift_2 = _perturbation.encode_versions(encode, batch['mel_BxTxM'], *moved)
         clean, metrics = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_BxD), batch)
         climbed, _ = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_e_BxD), batch)
         metrics['emotion_shift'] = shift_2[1]

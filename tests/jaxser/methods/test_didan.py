@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from linear import BATCH, Case, close, differences, encode, same
 
-from jaxser import lasso
+from jaxser.methods import _sparse_coding
 
 LAM, TAU = 0.7, 0.2
 TARGET_B = BATCH['target_B'] > 0
@@ -28,7 +28,7 @@ def rows(z_BxD) -> np.ndarray:
 def test_value_and_gradients_are_the_formula(case):
     """The target rebuilt from the source alone, rows normalised, W a constant."""
     f_BxD = rows(encode(case.float64_params))
-    W = np.float64(lasso.sparse_mixture(np.float32(f_BxD[TARGET_B]), np.float32(f_BxD[~TARGET_B]), TAU))
+    W = np.float64(_sparse_coding.sparse_mixture(np.float32(f_BxD[TARGET_B]), np.float32(f_BxD[~TARGET_B]), TAU))
 
     def residual(params):
         f_BxD = rows(encode(params))

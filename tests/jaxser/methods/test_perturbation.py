@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxser import perturbation
+from jaxser.methods import _perturbation
 
 B, T, M = 4, 3, 2
 BATCH = {
@@ -16,7 +16,7 @@ THERE_B = np.float32([1, 1, 0, 1])
 
 def ascended(batch=BATCH, there_B=THERE_B, eps=0.5, slope=0.02) -> np.ndarray:
     """Of the loss slope * z^2, z the sum of the features: the gradient is 2 slope z everywhere."""
-    return perturbation.ascend_losses(lambda mel: (mel.sum((1, 2)), {}), batch, eps, (lambda z_B: slope * z_B**2, there_B))[0]
+    return _perturbation.ascend_losses(lambda mel: (mel.sum((1, 2)), {}), batch, eps, (lambda z_B: slope * z_B**2, there_B))[0]
 
 
 def test_features_climb_the_clipped_gradient():
@@ -46,7 +46,7 @@ def test_versions_are_heard_apart_and_the_first_is_remembered():
     """Each by its own mean, as BatchNorm would; distances in closed form."""
     encode = lambda mel: (mel.sum((1, 2)) - mel.sum((1, 2)).mean(), {'mean': mel.mean()})  # noqa: E731
     mel = BATCH['mel_BxTxM']
-    z_2xB, stats, distance_2 = perturbation.encode_versions(encode, mel, 3 * mel + 1)
+    z_2xB, stats, distance_2 = _perturbation.encode_versions(encode, mel, 3 * mel + 1)
     np.testing.assert_allclose(z_2xB, np.stack([encode(mel)[0], 3 * encode(mel)[0]]), rtol=1e-4)
     np.testing.assert_allclose(stats['mean'], mel.mean(), rtol=1e-5)
     np.testing.assert_allclose(distance_2, [0, np.sqrt(((2 * mel + 1) ** 2).sum((1, 2))).mean()], rtol=1e-5)

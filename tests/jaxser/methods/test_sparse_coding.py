@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxser import lasso
+from jaxser.methods import _sparse_coding
 
 RANDOM = np.random.default_rng(0)
 
@@ -28,17 +28,17 @@ def test_the_eigenvalue_is_never_too_small_and_hardly_too_large(B):
     """Of full and of low rank, of any scale."""
     for D, scale in ((3, 1), (B, 1e-3), (200, 1e3)):
         gram = scale * (lambda f: f @ f.T)(rows(B, D))
-        found, exact = lasso.largest_eigenvalue(jnp.float32(gram)), np.linalg.eigvalsh(gram)[-1]
+        found, exact = _sparse_coding.largest_eigenvalue(jnp.float32(gram)), np.linalg.eigvalsh(gram)[-1]
         assert exact * (1 - 1e-5) <= found <= exact * B ** (1 / 64) * (1 + 1e-5)
-    assert lasso.largest_eigenvalue(3 * jnp.eye(B)) == pytest.approx(3 * B ** (1 / 64), rel=1e-5)
-    assert lasso.largest_eigenvalue(jnp.zeros((B, B))) < 1e-6
+    assert _sparse_coding.largest_eigenvalue(3 * jnp.eye(B)) == pytest.approx(3 * B ** (1 / 64), rel=1e-5)
+    assert _sparse_coding.largest_eigenvalue(jnp.zeros((B, B))) < 1e-6
 
 
 @pytest.mark.parametrize('tau', [0.1, 0.3, 0.5])
 def test_fifty_steps_come_near_the_least(tau):
     """The objective is within 1 % of its least, and weights of no use are exactly 0."""
     to, of = rows(6, 20), rows(10, 20)
-    W, best = np.float64(lasso.sparse_mixture(jnp.float32(to), jnp.float32(of), tau)), solved(to, of, tau, 20_000)
+    W, best = np.float64(_sparse_coding.sparse_mixture(jnp.float32(to), jnp.float32(of), tau)), solved(to, of, tau, 20_000)
     objective = lambda W: ((to - W @ of) ** 2).sum() + tau * np.abs(W).sum()  # noqa: E731
     assert objective(best) <= objective(W) + 1e-6
     assert objective(W) <= 1.01 * objective(best)
@@ -50,7 +50,7 @@ def test_rows_of_zeros_take_no_part():
     to, of = rows(6, 20), rows(10, 20)
     padded_to, padded_of = np.zeros((16, 20)), np.zeros((16, 20))
     padded_to[10:], padded_of[:10] = to, of
-    W = lasso.sparse_mixture(jnp.float32(padded_to), jnp.float32(padded_of), 0.3)
+    W = _sparse_coding.sparse_mixture(jnp.float32(padded_to), jnp.float32(padded_of), 0.3)
     np.testing.assert_allclose(W[10:, :10], solved(to, of, 0.3, 50), atol=0.02)
     assert not W[:10].any()
     assert not W[:, 10:].any()
@@ -59,5 +59,5 @@ def test_rows_of_zeros_take_no_part():
 def test_a_large_tau_takes_nothing_and_a_source_explains_itself():
     """W = 0 exactly; and a target that is a source is (1 - tau / 2) of it, where the sources are orthogonal."""
     of = np.eye(4)[:3]
-    assert not lasso.sparse_mixture(jnp.float32(of), jnp.float32(of), 2.0).any()
-    np.testing.assert_allclose(lasso.sparse_mixture(jnp.float32(of), jnp.float32(of), 0.3), 0.85 * np.eye(3), rtol=1e-5)
+    assert not _sparse_coding.sparse_mixture(jnp.float32(of), jnp.float32(of), 2.0).any()
+    np.testing.assert_allclose(_sparse_coding.sparse_mixture(jnp.float32(of), jnp.float32(of), 0.3), 0.85 * np.eye(3), rtol=1e-5)
