@@ -27,7 +27,7 @@ from jaxser.analysis.metrics import Collected, CollectedPosteriors, classificati
 from jaxser.configuration import resolve, sweep
 from jaxser.features import SharedArrays
 from jaxser.interfaces import Sizes
-from jaxser.models import batch_norm
+from jaxser.nn import batch_norm
 from jaxser.plugins import DUMMY_SIZES, load_plugin, make_method, matmul_precision_context
 from jaxser.record import EpochMetrics, SelectionRecord
 from jaxser.runs import flatten, run_label, varying_keys

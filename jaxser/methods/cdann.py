@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
-from jaxser.models import heads
+from jaxser.nn import heads
 from jaxser.reversal import adversarial_loss, ramp
 
 

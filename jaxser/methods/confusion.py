@@ -9,7 +9,7 @@ import jax
 from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
-from jaxser.models import heads
+from jaxser.nn import heads
 from jaxser.reversal import gradient_ratio, ramp
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
-from jaxser.models import heads
+from jaxser.nn import heads
 
 
 def masked_covariance(z_BxD: jax.Array, there_B: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ of Cai et al. 2020 (arXiv 2012.11174); with the gradient reversal of Ganin et al
 from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
-from jaxser.models import heads
+from jaxser.nn import heads
 from jaxser.reversal import adversarial_loss, ramp
 
 

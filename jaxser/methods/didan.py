@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.losses import accuracy, weighted_mean
 from jaxser.methods import _sparse_coding, erm
-from jaxser.models import heads
+from jaxser.nn import heads
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:

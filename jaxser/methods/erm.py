@@ -2,7 +2,7 @@
 
 from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
-from jaxser.models import heads
+from jaxser.nn import heads
 
 
 def emotion_forward(encoder: Encoder, emotion: heads.Head, params, state, batch, hyper, key):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import _perturbation, erm
-from jaxser.models import heads
+from jaxser.nn import heads
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
-from jaxser.models import heads
+from jaxser.nn import heads
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the median
 

@@ -13,7 +13,7 @@ import optax
 from data_pipelines.errors import UserError
 from jaxser import losses
 from jaxser.interfaces import Aux, Batch, Encoder, Method, Sizes
-from jaxser.models import heads
+from jaxser.nn import heads
 
 ASCENT_TARGETS = {'tap': ('encoder', 0.01), 'snp': ('layer', 0.1)}  # what does, and by which lam
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
-from jaxser.models.batch_norm import BatchNorm, batch_norm_mode
-from jaxser.models.encoder import LogMelEncoder, check_sizes, make_encoder
+from jaxser.nn.batch_norm import BatchNorm, batch_norm_mode
+from jaxser.nn.encoder import LogMelEncoder, check_sizes, make_encoder
 
 KEYS = ('channels', 'dim', 'batch_norm')  # of config.model
 

@@ -22,11 +22,11 @@ from data_pipelines.features.upstream import HOP_SAMPLES, STATE_KINDS, EncoderSt
 from jaxser import upstream
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
-from jaxser.models import pooling
-from jaxser.models.batch_norm import batch_norm_mode
-from jaxser.models.encoder import LogMelEncoder, check_sizes, make_encoder
 from jaxser.models.layer_sum import weighted_layers
 from jaxser.models.transformer import ComputeOptions
+from jaxser.nn import pooling
+from jaxser.nn.batch_norm import batch_norm_mode
+from jaxser.nn.encoder import LogMelEncoder, check_sizes, make_encoder
 
 KEYS = ('dim', 'batch_norm', 'lora')  # of config.model
 FROZEN_MODULES = ('feature_extractor', 'conv1', 'conv2', 'embed_positions')

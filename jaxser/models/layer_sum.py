@@ -11,9 +11,9 @@ from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderStates
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
-from jaxser.models import pooling
-from jaxser.models.batch_norm import batch_norm_mode
-from jaxser.models.encoder import LogMelEncoder, check_sizes, make_encoder
+from jaxser.nn import pooling
+from jaxser.nn.batch_norm import batch_norm_mode
+from jaxser.nn.encoder import LogMelEncoder, check_sizes, make_encoder
 
 KEYS = ('dim', 'batch_norm')  # of config.model
 

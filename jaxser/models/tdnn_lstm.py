@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from data_pipelines.errors import UserError
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
-from jaxser.models import lstm
-from jaxser.models.batch_norm import BatchNorm, batch_norm_mode
-from jaxser.models.encoder import LogMelEncoder, check_sizes, make_encoder
+from jaxser.nn import lstm
+from jaxser.nn.batch_norm import BatchNorm, batch_norm_mode
+from jaxser.nn.encoder import LogMelEncoder, check_sizes, make_encoder
 
 KEYS = ('tdnn', 'width', 'hidden', 'dim', 'batch_norm')  # of config.model
 

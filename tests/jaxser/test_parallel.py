@@ -11,7 +11,7 @@ from data_pipelines.errors import UserError
 from jaxser import parallel
 from jaxser.features import SharedArrays, frame_mask
 from jaxser.interfaces import State
-from jaxser.models.batch_norm import BATCH_NORM_MODES, BatchNorm
+from jaxser.nn.batch_norm import BATCH_NORM_MODES, BatchNorm
 from jaxser.parallel import Layout
 from jaxser.step import Step
 

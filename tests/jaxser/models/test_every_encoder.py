@@ -15,7 +15,7 @@ from data_pipelines.errors import UserError
 from jaxser import models
 from jaxser.features import normalise
 from jaxser.interfaces import Sizes
-from jaxser.models.batch_norm import BATCH_NORM_MODES
+from jaxser.nn.batch_norm import BATCH_NORM_MODES
 from jaxser.plugins import load_plugin, make_method
 
 ENCODERS = sorted(p.stem for p in Path(models.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxser.models.pooling import statistics_pooling
+from jaxser.nn.pooling import statistics_pooling
 
 X = np.random.default_rng(0).normal(size=(3, 6, 2)).astype(np.float32)
 FRAMES = (6, 4, 1)

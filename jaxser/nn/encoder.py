@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from data_pipelines.errors import UserError
 from jaxser.interfaces import Batch, Encoder, Hyper
-from jaxser.models import pooling
-from jaxser.models.batch_norm import BatchNorm
+from jaxser.nn import pooling
+from jaxser.nn.batch_norm import BatchNorm
 
 
 class LogMelEncoder(nn.Module):

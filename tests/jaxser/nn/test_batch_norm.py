@@ -11,7 +11,7 @@ from configs import base
 from data_pipelines.errors import UserError
 from jaxser import step
 from jaxser.interfaces import Sizes
-from jaxser.models.batch_norm import BATCH_NORM_MODES, BatchNorm
+from jaxser.nn.batch_norm import BATCH_NORM_MODES, BatchNorm
 from jaxser.plugins import make_method
 from jaxser.train import run_experiment, validate
 

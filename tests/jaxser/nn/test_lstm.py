@@ -6,7 +6,7 @@ import jax.test_util
 import numpy as np
 import pytest
 
-from jaxser.models import lstm
+from jaxser.nn import lstm
 
 T, B, H = 7, 3, 4
 
