@@ -7,8 +7,9 @@ import jax
 
 from data_pipelines.batching import table
 from data_pipelines.protocols import audit_report, subsets
-from jaxser import distributed, memory, pictures, upstream
+from jaxser import distributed, memory, pictures
 from jaxser.analysis import bootstrap, summary
+from jaxser.pretrained import encoder
 from jaxser.runs import distinct_values, format_setting, pluralize, run_label, synthetic_note
 
 SCORING_COST = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
@@ -47,7 +48,7 @@ def print_grouping(trainer) -> None:
             f'{limit / 2**30:.2f} may be used; the frozen parameters, which they share, are {frozen / 2**20:.1f} MiB of it.'
         )
     if trainer.config.model.name == 'fine_tuned':
-        longest = upstream.cached_encoder(trainer.config.model.upstream).max_seconds
+        longest = encoder.cached_encoder(trainer.config.model.upstream).max_seconds
         if beyond := int((trainer.task.utterances.frames_N > 100 * longest).sum()):
             distributed.log(
                 f'{pluralize(beyond, "utterance")} longer than the {longest:g} s that the encoder hears: the beginning is scored.'

@@ -39,8 +39,9 @@ from jaxser.analysis import summary
 from jaxser.analysis.calibration import fit_temperature
 from jaxser.cli import make_workdir_parser
 from jaxser.configuration.serialization import config_to_dict
+from jaxser.pretrained.checkpoint import CONFIG_FILE, PREPROCESSOR_FILE
+from jaxser.pretrained.encoder import PretrainedEncoder, cached_encoder, write_encoder
 from jaxser.provenance import PACKAGES, package_version
-from jaxser.upstream import CONFIG_FILE, PREPROCESSOR_FILE, PretrainedEncoder, cached_encoder, write_encoder
 from jaxser.workdir import Workdir
 
 MODEL_FILES = ('model.json', 'model.safetensors')

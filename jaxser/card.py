@@ -16,9 +16,9 @@ from jaxser import bundle, predict
 from jaxser.analysis import bootstrap, summary
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.page import format_interval, format_number
+from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder
 from jaxser.report import ALARMING_VERDICTS, probed_domain
 from jaxser.runs import SYNTHETIC_WARNING, format_value, method_name, pluralize, synthetic_note
-from jaxser.upstream import SAMPLE_RATE, PretrainedEncoder
 
 PROGRAM_FILE, SAVED_MODEL_FOLDER = 'posterior.stablehlo', 'saved_model'
 UNSEEN_SPEAKER_PROTOCOLS = ('official', 'source_target')  # protocols whose tested speakers are in no fold's training part

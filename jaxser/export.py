@@ -40,7 +40,7 @@ from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.decode import MIN_SECONDS
 from jaxser import bundle, card, distributed, predict
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
-from jaxser.upstream import SAMPLE_RATE, PretrainedEncoder, write_encoder
+from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder, write_encoder
 
 ANONYMOUS_JAX_CONFIG = {  # else a program holds the paths of whoever wrote it
     'jax_include_full_tracebacks_in_locations': False,

@@ -40,9 +40,10 @@ from jaxser import bundle, distributed, features, plugins, step
 from jaxser.answers import FORMATS, format_answers
 from jaxser.configuration.serialization import config_from_dict
 from jaxser.interfaces import Sizes
+from jaxser.pretrained.encoder import PretrainedEncoder
+from jaxser.pretrained.extractor import MAX_BATCH_HOPS, StateExtractor, make_state_function
 from jaxser.provenance import package_version
 from jaxser.runs import pluralize, synthetic_note
-from jaxser.upstream import MAX_BATCH_HOPS, PretrainedEncoder, StateExtractor, make_state_function
 
 MAX_UTTERANCE_SECONDS = 30.0  # seconds of an utterance; the LSTM never heard much longer ones
 WINDOW_SECONDS, HOP_SECONDS = 10.0, 5.0  # seconds

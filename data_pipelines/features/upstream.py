@@ -59,11 +59,11 @@ class EncoderStates:
     @classmethod
     def from_folder(cls, folder: str | Path, state_kind: str) -> 'EncoderStates':
         """Those of the encoder in a Hugging Face folder; refuses one that is damaged or unknown."""
-        from jaxser import upstream
+        from jaxser.pretrained.encoder import cached_encoder
 
         if state_kind not in STATE_KINDS:
             raise UserError(f'{state_kind!r} of the states are to be kept; expected one of {", ".join(STATE_KINDS)}.')
-        return dataclasses.replace(cls.from_encoder(upstream.cached_encoder(folder), state_kind), folder=os.path.abspath(folder))
+        return dataclasses.replace(cls.from_encoder(cached_encoder(folder), state_kind), folder=os.path.abspath(folder))
 
     @classmethod
     def from_encoder(cls, encoder: 'PretrainedEncoder', state_kind: str) -> 'EncoderStates':
@@ -113,9 +113,10 @@ class EncoderStates:
 
     def finish(self, results: Iterable[tuple[Utterance, 'dict | Rejection']]) -> Iterator[tuple[Utterance, 'dict | Rejection']]:
         """In their order, with the states in place of the samples; those of like length go through the encoder together."""
-        from jaxser import upstream
+        from jaxser.pretrained import extractor
+        from jaxser.pretrained.encoder import cached_encoder
 
-        encoder = upstream.StateExtractor(upstream.cached_encoder(self.folder), self.is_pooled)
+        encoder = extractor.StateExtractor(cached_encoder(self.folder), self.is_pooled)
         waiting: collections.deque = collections.deque()  # utterances in their order
         alike = collections.defaultdict(list)  # those of a length that have no states yet
 
@@ -152,9 +153,9 @@ class EncoderInput:
     @classmethod
     def from_folder(cls, folder: str | Path) -> 'EncoderInput':
         """What the encoder in a Hugging Face folder hears; refuses one that is damaged or unknown."""
-        from jaxser import upstream
+        from jaxser.pretrained.encoder import cached_encoder
 
-        encoder = upstream.cached_encoder(folder)
+        encoder = cached_encoder(folder)
         return cls('wave', HOP_SAMPLES) if encoder.input_kind == 'wave' else cls('whisper', encoder.config['num_mel_bins'])
 
     @property

@@ -19,14 +19,14 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import HOP_SAMPLES, STATE_KINDS, EncoderStates
-from jaxser import upstream
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
 from jaxser.models.layer_sum import weighted_layers
-from jaxser.models.transformer import ComputeOptions
 from jaxser.nn import pooling
 from jaxser.nn.batch_norm import batch_norm_mode
 from jaxser.nn.encoder import LogMelEncoder, check_sizes, make_encoder
+from jaxser.pretrained.encoder import PretrainedEncoder, cached_encoder
+from jaxser.pretrained.transformer import ComputeOptions
 
 KEYS = ('dim', 'batch_norm', 'lora')  # of config.model
 FROZEN_MODULES = ('feature_extractor', 'conv1', 'conv2', 'embed_positions')
@@ -35,7 +35,7 @@ LORA_MODULES = ('q_proj', 'v_proj')
 WeightPath = tuple[str, ...]  # of a weight, as in ('encoder', 'layers_0', 'attention', 'q_proj', 'kernel')
 
 
-def layers_above(path: WeightPath, encoder: upstream.PretrainedEncoder) -> int | None:
+def layers_above(path: WeightPath, encoder: PretrainedEncoder) -> int | None:
     """How many layers lie above a weight; None of one that never learns."""
     layers = encoder.state_count - 1
     if path[0] in FROZEN_MODULES or path[-2:] == ('k_proj', 'bias'):
@@ -112,7 +112,7 @@ def make(config) -> Encoder:
         raise UserError(f'config.model.upstream_rate is {config.upstream_rate}; expected a number above 0.')
     if not 0 < config.layer_decay <= 1:
         raise UserError(f'config.model.layer_decay is {config.layer_decay}; expected a number above 0, up to 1.')
-    of = upstream.cached_encoder(config.upstream)
+    of = cached_encoder(config.upstream)
     if config.lora > of.width:
         raise UserError(
             f'config.model.lora is {config.lora}, a rank above the width of {config.upstream}, {of.width}: set a lower one, '

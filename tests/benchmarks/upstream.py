@@ -131,7 +131,7 @@ def forward(options, of, x: np.ndarray):
     """The pass as `timed` has it, and its operations."""
     import jax
 
-    from jaxser.models.transformer import ComputeOptions
+    from jaxser.pretrained.transformer import ComputeOptions
 
     length_B = np.full(len(x), x.shape[1], np.int32)
     module = of.module.clone(how=ComputeOptions(kind(options)))
@@ -211,9 +211,9 @@ def main() -> None:
 
     import jax
 
-    from jaxser import upstream
+    from jaxser.pretrained.encoder import read_encoder
 
-    of, x = upstream.read_encoder(options.folder), heard(options)
+    of, x = read_encoder(options.folder), heard(options)
     run, flops = (training if options.train else forward)(options, of, x)
     square = jax.random.normal(jax.random.key(0), (options.square, options.square), kind(options))
     product = timed(jax.jit(lambda a: a @ a / options.square**0.5), square)

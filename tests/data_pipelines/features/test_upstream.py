@@ -24,7 +24,7 @@ from data_pipelines.storage import dataset, npz, preparation, shards
 from data_pipelines.storage.prepared import find_dataset, resolve_feature_name
 from jaxser import train
 from jaxser.configuration import resolve
-from jaxser.upstream import read_encoder
+from jaxser.pretrained.encoder import read_encoder
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / 'jaxser' / 'models'))

@@ -58,17 +58,16 @@ def inputs(case: str) -> list[np.ndarray]:
 
 def write(case: str, folder: Path) -> Path:
     """The Hugging Face folder of a case."""
-    from jaxser import upstream
-    from jaxser.models import wav2vec2, whisper
+    from jaxser.pretrained import checkpoint, encoder, wav2vec2, whisper
 
     config = CASES[case]
     (folder / 'config.json').write_text(json.dumps(config))
     (folder / 'preprocessor_config.json').write_text(json.dumps({'do_normalize': case in NORMALISED, 'sampling_rate': 16_000}))
     family = whisper if case == 'whisper' else wav2vec2
-    _, shapes = upstream.build_module(family, family.DEFAULTS | config, folder)
+    _, shapes = encoder.build_module(family, family.DEFAULTS | config, folder)
     tensors = {}
     for path, of in shapes.items():
-        name, shape = upstream._tensor_name(path), of.shape[::-1] if path[-1] == 'kernel' else of.shape
+        name, shape = encoder._tensor_name(path), of.shape[::-1] if path[-1] == 'kernel' else of.shape
         random = np.random.default_rng(zlib.crc32(name.encode()))
         tensor = random.normal(size=shape).astype(np.float32)
         tensor = 1 + 0.1 * tensor if path[-1] == 'scale' else tensor * (0.3 if len(shape) > 1 else 0.1)
@@ -78,7 +77,7 @@ def write(case: str, folder: Path) -> Path:
         else:
             tensors[name] = tensor
     tensors['masked_spec_embed'] = np.zeros(16, np.float32)
-    save_file(tensors, folder / upstream.WEIGHTS_FILE)
+    save_file(tensors, folder / checkpoint.WEIGHTS_FILE)
     return folder
 
 

@@ -20,8 +20,8 @@ from jaxser.features import SharedArrays, normalise
 from jaxser.interfaces import Sizes
 from jaxser.models import fine_tuned
 from jaxser.plugins import make_method
+from jaxser.pretrained.encoder import read_encoder
 from jaxser.train import validate
-from jaxser.upstream import read_encoder
 
 B, D, C, K, STEPS = 4, 5, 2, 3, 8
 CASES = ('hubert base', 'wavlm large', 'whisper')
@@ -230,7 +230,7 @@ def test_bfloat16_is_near_float32_and_its_parameters_are_float32(folder):
 
 def test_products_of_bfloat16_sum_in_float32():
     """4,096 ones of which bfloat16 could not count more than 256, there and back."""
-    from jaxser.models.transformer import rounded_einsum
+    from jaxser.pretrained.transformer import rounded_einsum
 
     a, b = jnp.ones((1, 4096)), jnp.ones((4096, 1))
     summed = lambda a, b: rounded_einsum('ab,bc->ac', a, b, jnp.bfloat16)[0, 0]  # noqa: E731
@@ -243,7 +243,7 @@ def test_products_of_bfloat16_sum_in_float32():
 @pytest.mark.parametrize(('wide', 'out'), [(3, 5), (5, 3)])
 def test_a_product_has_the_gradients_of_its_sum(wide, out):
     """Whichever of a weight's two sides is the narrower, and of attention's products."""
-    from jaxser.models.transformer import rounded_einsum
+    from jaxser.pretrained.transformer import rounded_einsum
 
     random = np.random.default_rng(0)
     for axes, shapes in (

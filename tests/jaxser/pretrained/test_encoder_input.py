@@ -23,8 +23,9 @@ import jaxser
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderInput
 from data_pipelines.storage import preparation
-from jaxser import bundle, card, export, predict, probe, train, upstream
+from jaxser import bundle, card, export, predict, probe, train
 from jaxser.analysis import calibration
+from jaxser.pretrained.encoder import read_encoder
 
 CASES = {  # the encoder, and config.model.lora
     'whisper': ('whisper', 0),
@@ -189,7 +190,7 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, mod
         jaxser.load(whisper)
     close(jaxser.load(whisper, upstream=f'{encoder}/').predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
     (tmp_path / 'other').mkdir()
-    other = upstream.read_encoder(parity.write('whisper', tmp_path / 'other'))  # of 20 positions, as the other is of 550
+    other = read_encoder(parity.write('whisper', tmp_path / 'other'))  # of 20 positions, as the other is of 550
     with pytest.raises(UserError, match=f'{named["name"]}, .*{named["sha256"]}; .*/other holds whisper-3x16-.* {other.sha256}'):
         jaxser.load(whisper, upstream=tmp_path / 'other')
 

@@ -24,9 +24,10 @@ from data_pipelines import pack
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderStates
 from data_pipelines.storage import dataset, npz, preparation, prepared
-from jaxser import bundle, card, export, plugins, predict, probe, step, train, upstream
+from jaxser import bundle, card, export, plugins, predict, probe, step, train
 from jaxser.analysis import calibration
 from jaxser.interfaces import Sizes
+from jaxser.pretrained.encoder import read_encoder, write_encoder
 from jaxser.workdir import Workdir
 
 RATE = 16_000
@@ -161,13 +162,13 @@ def test_a_stream_is_answered_every_second(over):
 def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisper, model):
     """With its licence; the model's folder is all that prediction needs, and what it carries is exported as it is."""
     home = whisper.parent / 'encoder'
-    known, kept = EncoderStates.from_folder(home, 'pooled'), upstream.read_encoder(home)
+    known, kept = EncoderStates.from_folder(home, 'pooled'), read_encoder(home)
     carried = whisper / 'model' / 'upstream' / 'model.safetensors'
     for damaged in (False, True):  # the second finds it there, and damaged
         assert bundle.bundle_model(whisper, carry_upstream=True, upstream=str(home) if damaged else None) == whisper / 'model'
         whole = carried.read_bytes()
         carried.write_bytes(whole if damaged else whole[:-1])
-    carried = upstream.read_encoder(whisper / 'model' / 'upstream')
+    carried = read_encoder(whisper / 'model' / 'upstream')
     assert kept.unused_tensors == ('masked_spec_embed',)
     assert carried.unused_tensors == ()
     assert carried.sha256 == kept.sha256
@@ -194,12 +195,12 @@ def test_an_encoder_is_cut_out_of_shards_and_sixteen_bits(tmp_path):
     (home / 'model.safetensors').unlink()
     index = {'weight_map': {k: parts[n % 2] for n, k in enumerate(names)}}
     (home / 'model.safetensors.index.json').write_text(json.dumps(index))
-    whole = upstream.read_encoder(home)
-    upstream.write_encoder(whole, tmp_path / 'one')
-    alone = upstream.read_encoder(tmp_path / 'one')
+    whole = read_encoder(home)
+    write_encoder(whole, tmp_path / 'one')
+    alone = read_encoder(tmp_path / 'one')
     assert (alone.sha256, alone.unused_tensors) == (whole.sha256, ())
     jax.tree.map(np.testing.assert_array_equal, alone.params, whole.params)
-    upstream.write_encoder(alone, tmp_path / 'two')
+    write_encoder(alone, tmp_path / 'two')
     one, two = ((tmp_path / n / 'model.safetensors').read_bytes() for n in ('one', 'two'))
     assert one == two
 
@@ -215,7 +216,7 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, ove
     close(jaxser.load(whisper, upstream=encoder).predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
     (tmp_path / 'other').mkdir()
     parity.write('hubert base', tmp_path / 'other')
-    other = upstream.read_encoder(tmp_path / 'other')
+    other = read_encoder(tmp_path / 'other')
     with pytest.raises(UserError, match=f'{facts["sha256"]}; .*/other holds hubert-3x16-pooled-.* {other.sha256}'):
         jaxser.load(whisper, upstream=tmp_path / 'other')
     (tmp_path / 'other' / 'preprocessor_config.json').write_text(json.dumps({'do_normalize': True}))
@@ -255,7 +256,7 @@ def test_a_packed_corpus_says_by_which_weights_its_states_were_made(whisper):
     pack.write_npz(folder, npz.npz_path(config.data.dir, 'folder', spec))
     shutil.rmtree(folder.parent)
     assert dataset.read_encoder_record(config.data) == known
-    assert known['sha256'] == upstream.read_encoder(whisper.parent / 'encoder').sha256
+    assert known['sha256'] == read_encoder(whisper.parent / 'encoder').sha256
 
 
 def snippets(path: Path) -> list[str]:
@@ -315,7 +316,7 @@ def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path
 def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeypatch):
     """Of states that are not pooled, by random networks."""
     monkeypatch.setitem(parity.CASES, 'whisper', LONGER)
-    encoder = upstream.read_encoder(parity.write('whisper', tmp_path))
+    encoder = read_encoder(parity.write('whisper', tmp_path))
     states, config, random = EncoderStates.from_encoder(encoder, 'all'), tiny_config.get_config(), np.random.default_rng(0)
     config.update_from_flattened_dict({'method': 'erm', 'model.name': 'layer_sum', 'model.states': states.name})
     config.data.upstream = states.name

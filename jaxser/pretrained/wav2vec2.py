@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from data_pipelines.errors import UserError
 from jaxser.features import frame_mask
-from jaxser.models.transformer import Attention, ComputeOptions, Dense, apply_mask, gelu
+from jaxser.pretrained.transformer import Attention, ComputeOptions, Dense, apply_mask, gelu
 
 MODEL_TYPES = ('wav2vec2', 'hubert', 'wavlm')  # model_type of config.json
 NORMS = ('group', 'layer')  # feat_extract_norm: of the first convolution alone, or of every one

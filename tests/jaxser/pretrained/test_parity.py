@@ -16,15 +16,16 @@ from safetensors.numpy import load_file, save_file
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import whisper_log_mel
 from jaxser import upstream
+from jaxser.pretrained import encoder
 
 
 @pytest.fixture(scope='module', params=parity.CASES)
 def case(request, tmp_path_factory):
     """A name, and the encoder."""
-    return request.param, upstream.read_encoder(parity.write(request.param, tmp_path_factory.mktemp('upstream')))
+    return request.param, encoder.read_encoder(parity.write(request.param, tmp_path_factory.mktemp('upstream')))
 
 
-def heard(of: upstream.PretrainedEncoder, inputs: list[np.ndarray], beyond: float = 0.0, extra: int = 0):
+def heard(of: encoder.PretrainedEncoder, inputs: list[np.ndarray], beyond: float = 0.0, extra: int = 0):
     """states_LxBxTxD of a batch, and frames_B; `beyond` fills what is behind an input, and `extra` more of it."""
     length = max(map(len, inputs)) + extra
     x = np.full((len(inputs), length, *inputs[0].shape[1:]), beyond, np.float32)
@@ -78,7 +79,7 @@ def changed(folder: Path, change) -> None:
 def refused(folder: Path) -> str:
     """What is said of it."""
     with pytest.raises(UserError) as caught:
-        upstream.read_encoder(folder)
+        encoder.read_encoder(folder)
     assert len(str(caught.value)) < 500
     return str(caught.value)
 
@@ -124,7 +125,7 @@ def test_a_file_that_is_cut_off_names_the_first_tensor_that_is_not_whole(folder)
 
 def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
     """By the index, from this folder alone."""
-    whole = upstream.read_encoder(folder)
+    whole = encoder.read_encoder(folder)
     tensors = dict(load_file(folder / 'model.safetensors'))
     names, parts = sorted(tensors), ('model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors')
     for n, part in enumerate(parts):
@@ -132,7 +133,7 @@ def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
     index = {'weight_map': {k: parts[n % 2] for n, k in enumerate(names)}}
     (folder / 'model.safetensors').unlink()
     (folder / 'model.safetensors.index.json').write_text(json.dumps(index))
-    jax.tree.map(np.testing.assert_array_equal, upstream.read_encoder(folder).params, whole.params)
+    jax.tree.map(np.testing.assert_array_equal, encoder.read_encoder(folder).params, whole.params)
     (folder / parts[1]).unlink()
     assert f'lacks {parts[1]}, one of 2' in refused(folder)
     index['weight_map'][QUERY] = '../elsewhere.safetensors'
@@ -144,7 +145,7 @@ def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
 
 def test_prefixes_spellings_and_sixteen_bits_are_understood(folder, tmp_path):
     """As heads of tasks save it, weight norm as older torch spells it, and in bfloat16 or float16."""
-    whole = upstream.read_encoder(folder)
+    whole = encoder.read_encoder(folder)
     stem = 'encoder.pos_conv_embed.conv'
 
     def older(tensors: dict) -> None:
@@ -155,7 +156,7 @@ def test_prefixes_spellings_and_sixteen_bits_are_understood(folder, tmp_path):
         tensors['classifier.weight'] = np.zeros((2, 16), np.float32)
 
     changed(folder, older)
-    found = upstream.read_encoder(folder)
+    found = encoder.read_encoder(folder)
     jax.tree.map(np.testing.assert_array_equal, found.params, whole.params)
     assert found.unused_tensors == ('classifier.weight', 'hubert.masked_spec_embed')
     for kind in (jnp.bfloat16, jnp.float16):
@@ -163,7 +164,7 @@ def test_prefixes_spellings_and_sixteen_bits_are_understood(folder, tmp_path):
             folder, lambda tensors, kind=kind: tensors.update({k: np.asarray(jnp.asarray(x, kind)) for k, x in tensors.items()})
         )
         jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, atol=0.02, rtol=0.02), upstream.read_encoder(folder).params, whole.params
+            lambda a, b: np.testing.assert_allclose(a, b, atol=0.02, rtol=0.02), encoder.read_encoder(folder).params, whole.params
         )
 
 
@@ -209,7 +210,7 @@ def test_whisper_tiny_en_says_what_transformers_makes_of_it():
     folder = Path(os.environ.get('JAXSER_SHARED', '')) / 'weights' / 'whisper-tiny.en-encoder'
     if not os.environ.get('JAXSER_SHARED') or not folder.is_dir():
         pytest.skip('JAXSER_SHARED holds no weights/whisper-tiny.en-encoder')
-    of = upstream.read_encoder(folder)
+    of = encoder.read_encoder(folder)
     assert of.unused_tensors == ()
     mel = np.random.default_rng(0).normal(size=(3000, 80)).astype(np.float32)
     states, frames_B = heard(of, [mel])

@@ -7,7 +7,7 @@ import jax
 
 from data_pipelines.errors import UserError
 from jaxser.features import frame_mask
-from jaxser.models.transformer import Attention, ComputeOptions, Dense, apply_mask, gelu
+from jaxser.pretrained.transformer import Attention, ComputeOptions, Dense, apply_mask, gelu
 
 MODEL_TYPES = ('whisper',)  # model_type of config.json
 
