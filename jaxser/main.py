@@ -33,7 +33,8 @@ def main() -> None:
         return
     with exit_on_user_error('The same command goes on from the last checkpoint, if there is one already.'):
         config = command.parse_flags(sys.argv, 'jaxser.main')
-        from jaxser import announce, bundle, distributed, probe, report, train  # JAX is imported once the flags are right
+        from jaxser import announce, bundle, distributed, report, train
+        from jaxser.probing import prober  # JAX is imported once the flags are right
 
         distributed.configure_jax()
         if DISTRIBUTED.value:
@@ -44,7 +45,7 @@ def main() -> None:
             workdir = command.WORKDIR.value or Path('runs') / name
             results = train.run_experiment(config, workdir, PROFILE.value, began)
             if config.probe:
-                results = probe.probe_sweep(workdir, config.data.dir, config.model.upstream)
+                results = prober.probe_sweep(workdir, config.data.dir, config.model.upstream)
             bundle.bundle_model(workdir, config.data.dir, upstream=config.model.upstream)
             if distributed.is_main_process():
                 announce.print_results(results, epath.Path(workdir))

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_curve
 from data_pipelines.batching.table import ExampleTable
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.folds import Fold
-from jaxser import classifiers, probe
 from jaxser.analysis import metrics, summary
+from jaxser.probing import classifiers, prober, questions
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'data_pipelines'))
 import made_up
@@ -33,14 +33,14 @@ def table() -> ExampleTable:
 def test_of_every_speaker_a_fifth_is_held_out(table):
     """Nobody is in two parts, everybody in all three, and other speakers in none; the same for every run."""
     fold = table.folds[0]
-    asked = {q.name: q for q in probe.make_questions(table, fold, 0)}
+    asked = {q.name: q for q in questions.make_questions(table, fold, 0)}
     q = asked['speaker']
     speaker_N = table.domain_N['speaker']
     assert [np.bincount(speaker_N[p]).tolist() for p in (q.fit_rows, q.validation_rows, q.test_rows)] == [[8] * 4, [2] * 4, [2] * 4]
     assert len(np.unique(np.concatenate([q.fit_rows, q.validation_rows, q.test_rows]))) == 48
     assert set(np.concatenate([q.fit_rows, q.validation_rows, q.test_rows])) == set(fold.train)
     assert not q.unseen_speakers
-    again = {q.name: q for q in probe.make_questions(table, fold, 0)}
+    again = {q.name: q for q in questions.make_questions(table, fold, 0)}
     for name, one in asked.items():
         for p in ('fit', 'choose', 'test'):
             np.testing.assert_array_equal(getattr(one, p), getattr(again[name], p))
@@ -49,7 +49,7 @@ def test_of_every_speaker_a_fifth_is_held_out(table):
 def test_sex_and_language_are_asked_of_strangers(table):
     """Else a classifier that knows voices by heart would seem to know them; emotion is tested on the test part alone."""
     fold = table.folds[0]
-    asked = {q.name: q for q in probe.make_questions(table, fold, 0)}
+    asked = {q.name: q for q in questions.make_questions(table, fold, 0)}
     assert list(asked) == ['speaker', 'sex', 'language', 'emotion']
     for name in ('sex', 'language'):
         assert asked[name].unseen_speakers
@@ -63,7 +63,7 @@ def test_where_the_test_part_was_heard_it_is_no_stranger(table):
     """Transductive: its utterances are the encoder's, so held-out ones are asked; of emotion it says that they were heard."""
     fold = table.folds[0]
     heard = Fold(0, 'one', fold.train, fold.dev[:12], fold.test, adapt=fold.test)
-    asked = {q.name: q for q in probe.make_questions(table, heard, 0)}
+    asked = {q.name: q for q in questions.make_questions(table, heard, 0)}
     assert not asked['sex'].unseen_speakers
     assert not asked['emotion'].unseen_speakers
     assert set(asked['sex'].test_rows) <= {*fold.train, *fold.test}
@@ -73,9 +73,9 @@ def test_what_training_hears_of_one_kind_is_not_asked(table):
     """One corpus: there is nothing to tell apart; a class of two utterances has none to hold out."""
     fold = table.folds[0]
     alone = Fold(0, 'one', fold.train[:12], fold.dev, fold.test)
-    assert [q.name for q in probe.make_questions(table, alone, 0)] == ['emotion']
+    assert [q.name for q in questions.make_questions(table, alone, 0)] == ['emotion']
     few = Fold(0, 'one', np.concatenate([fold.train[:24], fold.train[24:26]]), fold.dev, fold.test)
-    (q,) = (q for q in probe.make_questions(table, few, 0) if q.name == 'speaker')
+    (q,) = (q for q in questions.make_questions(table, few, 0) if q.name == 'speaker')
     assert 2 not in table.domain_N['speaker'][q.fit_rows]
 
 
@@ -106,7 +106,7 @@ def test_what_all_share_is_no_voice(table):
     fold, speaker_N = table.folds[0], table.domain_N['speaker']
     speaker_N = np.where(np.isin(np.arange(len(speaker_N)), fold.test), np.repeat(np.arange(8), 12), speaker_N)
     z_NxD = np.random.default_rng(0).normal(size=(len(fold.used_rows), 8)) + np.eye(8)[speaker_N[fold.used_rows]]
-    here, there = (probe.verification_error(z_NxD + shift, fold.used_rows, fold, speaker_N, 0)['eer'] for shift in (0.0, 100.0))
+    here, there = (prober.verification_error(z_NxD + shift, fold.used_rows, fold, speaker_N, 0)['eer'] for shift in (0.0, 100.0))
     assert here == pytest.approx(there, abs=1e-6)
     assert 0 < here < 0.5
 
@@ -121,7 +121,7 @@ def test_the_answers_are_those_of_the_content(table):
     z.append(np.full_like(z[0], np.nan))
     gathered = metrics.Collected(np.zeros(4, int))
     gathered.add(rows[None], np.stack(z))
-    speaker, emotion, nothing, lost = probe.Prober(task, 0)(SimpleNamespace(fold_N=np.zeros(4, int)), gathered)
+    speaker, emotion, nothing, lost = prober.Prober(task, 0)(SimpleNamespace(fold_N=np.zeros(4, int)), gathered)
     assert lost is None
     for kind in ('linear', 'mlp'):
         assert speaker['speaker'][kind] == 1
@@ -175,7 +175,7 @@ def test_a_finished_sweep_is_asked_once(swept, tmp_path, hasty):
     """
     shutil.copytree(swept, tmp_path / 'w')
     before = json.loads((swept / 'results.json').read_text())
-    probe.probe_sweep(tmp_path / 'w')
+    prober.probe_sweep(tmp_path / 'w')
     found = json.loads((tmp_path / 'w' / 'results.json').read_text())
     assert [r['hyper'] for r in found['runs']] == [r['hyper'] for r in before['runs']]
     assert all(0 <= r['probe']['speaker']['linear'] <= 1 for r in found['runs'])
@@ -195,28 +195,28 @@ def test_a_finished_sweep_is_asked_once(swept, tmp_path, hasty):
             assert tested == {line[2] for line in lines if line[1] == '0'}
         assert not np.array_equal(kept['z_0'], kept['z_1'])
     stamp = (tmp_path / 'w' / 'results.json').stat().st_mtime_ns
-    assert probe.probe_sweep(tmp_path / 'w')['runs'] == found['runs']
+    assert prober.probe_sweep(tmp_path / 'w')['runs'] == found['runs']
     assert (tmp_path / 'w' / 'results.json').stat().st_mtime_ns == stamp
 
 
 def test_what_is_not_finished_is_refused(tmp_path):
     """A sentence each."""
     with pytest.raises(UserError, match='holds no sweep'):
-        probe.probe_sweep(tmp_path)
+        prober.probe_sweep(tmp_path)
 
 
 def test_wide_inputs_are_asked_by_their_principal_components_alone():
     """Those of what training heard; distances within it stay where there are as many components as examples."""
     random = np.random.default_rng(0)
-    x_NxM = (random.normal(size=(60, 4 * probe.MAX_INPUT_COMPONENTS)) * np.geomspace(1, 0.01, 4 * probe.MAX_INPUT_COMPONENTS)).astype(np.float32)
+    x_NxM = (random.normal(size=(60, 4 * prober.MAX_INPUT_COMPONENTS)) * np.geomspace(1, 0.01, 4 * prober.MAX_INPUT_COMPONENTS)).astype(np.float32)
     heard_N = np.arange(60) < 40
-    found_NxD = probe.principal_components(x_NxM, heard_N)
+    found_NxD = prober.principal_components(x_NxM, heard_N)
     assert found_NxD.shape == (60, 40)
     assert np.ptp(np.log10(found_NxD[:40].std(0))) < 0.5  # no column is small, which the classifiers would blow up
     distance = lambda x: np.linalg.norm(x[:40, None] - x[None, :40], axis=-1)  # noqa: E731
     np.testing.assert_allclose(distance(found_NxD), distance(x_NxM), rtol=1e-3)
     moved = x_NxM.copy()
     moved[40:] += 5  # who was not heard has no part in the choice
-    np.testing.assert_allclose(probe.principal_components(moved, heard_N)[:40], found_NxD[:40], atol=1e-4)
-    narrow = x_NxM[:, : probe.MAX_INPUT_COMPONENTS]
-    assert probe.principal_components(narrow, heard_N) is narrow
+    np.testing.assert_allclose(prober.principal_components(moved, heard_N)[:40], found_NxD[:40], atol=1e-4)
+    narrow = x_NxM[:, : prober.MAX_INPUT_COMPONENTS]
+    assert prober.principal_components(narrow, heard_N) is narrow

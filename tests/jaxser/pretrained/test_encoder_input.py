@@ -23,9 +23,10 @@ import jaxser
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderInput
 from data_pipelines.storage import preparation
-from jaxser import bundle, card, export, predict, probe, train
+from jaxser import bundle, card, export, predict, train
 from jaxser.analysis import calibration
 from jaxser.pretrained.encoder import read_encoder
+from jaxser.probing import prober
 
 CASES = {  # the encoder, and config.model.lora
     'whisper': ('whisper', 0),
@@ -198,7 +199,7 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, mod
 def test_a_finished_sweep_is_not_taken_for_changes_of_another_encoder(over, tmp_path):
     """By bundle and probe, also where they have nothing left to do."""
     parity.write('whisper', tmp_path)
-    for asked in (bundle.bundle_model, probe.probe_sweep):
+    for asked in (bundle.bundle_model, prober.probe_sweep):
         with pytest.raises(UserError, match='holds an encoder of other weights or sizes'):
             asked(over('whisper'), upstream=str(tmp_path))
     encoder = shutil.copytree(over('whisper').parent / 'encoder', tmp_path / 'moved')

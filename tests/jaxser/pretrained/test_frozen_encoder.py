@@ -24,10 +24,11 @@ from data_pipelines import pack
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderStates
 from data_pipelines.storage import dataset, npz, preparation, prepared
-from jaxser import bundle, card, export, plugins, predict, probe, step, train
+from jaxser import bundle, card, export, plugins, predict, step, train
 from jaxser.analysis import calibration
 from jaxser.interfaces import Sizes
 from jaxser.pretrained.encoder import read_encoder, write_encoder
+from jaxser.probing import prober
 from jaxser.workdir import Workdir
 
 RATE = 16_000
@@ -243,7 +244,7 @@ def test_an_upstream_that_would_have_no_part_is_refused(over, tmp_path):
     with pytest.raises(UserError, match='trains no pretrained encoder: leave --upstream x out, or carry it'):
         bundle.bundle_model(over('whisper'), upstream='x')
     with pytest.raises(UserError, match='trains no pretrained encoder: leave --upstream x out'):
-        probe.probe_sweep(over('whisper'), upstream='x')
+        prober.probe_sweep(over('whisper'), upstream='x')
     with pytest.raises(UserError, match='x is only read to be carried: add --carry_upstream'):
         export.export_model(over('whisper'), tmp_path / 'out', upstream='x')
 

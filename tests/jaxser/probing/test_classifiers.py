@@ -9,7 +9,7 @@ import pytest
 from scipy import integrate, stats
 from sklearn.linear_model import LogisticRegression
 
-from jaxser import classifiers
+from jaxser.probing import classifiers
 
 
 def example(N: int = 240, D: int = 5, K: int = 4, apart: float = 1.5, seed: int = 0):

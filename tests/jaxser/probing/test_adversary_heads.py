@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from jaxser import plugins, refit
+from jaxser import plugins
 from jaxser.analysis import metrics
 from jaxser.interfaces import Encoder, Sizes
+from jaxser.probing import adversary_heads
 
 N, D, K, C = 24, 6, 5, 2  # of five speakers the fold hears three
 SIZES = Sizes(1, C, {'speaker': K, 'language': 2, 'corpus': 1}, 10)
@@ -35,7 +36,7 @@ def batch_of(speaker_N: np.ndarray, labelled_N: np.ndarray | None = None) -> dic
 
 def refitted(name: str, z_NxD: np.ndarray, batch: dict) -> tuple[float, float]:
     method, heads = method_of(name)
-    before, after = refit.make_refit(method.domain_loss, method.domains)((heads, z_NxD.astype(np.float32), batch))['speaker']
+    before, after = adversary_heads.make_refit(method.domain_loss, method.domains)((heads, z_NxD.astype(np.float32), batch))['speaker']
     return float(before), float(after)
 
 
@@ -81,12 +82,12 @@ def test_of_runs_each_is_asked_about_whom_it_was_to_forget():
     gathered = metrics.Collected(group.fold_N)
     gathered.add(np.tile(np.arange(N), (2, 1)), z_RxNxD)
     params = jax.tree.map(lambda x: np.stack([x, x]), heads) | {'encoder': {}}
-    found = refit.refit_heads(SimpleNamespace(method=method, task=task), group, params, gathered)
+    found = adversary_heads.refit_heads(SimpleNamespace(method=method, task=task), group, params, gathered)
     for run, rows in zip((0, 1), forgotten):
         batch = {k: x[rows] if k.endswith('_B') else x for k, x in batch_of(SPEAKER_N).items()}
-        alone = refit.make_refit(method.domain_loss, method.domains)((heads, z_RxNxD[run, rows], batch))['speaker']
+        alone = adversary_heads.make_refit(method.domain_loss, method.domains)((heads, z_RxNxD[run, rows], batch))['speaker']
         assert list(found[run]['speaker'].values()) == pytest.approx([float(x) for x in alone], abs=1e-5)
     plain = plugins.load_plugin('methods', 'erm').make(ConfigDict(), Encoder(None, None), SIZES)
-    assert refit.refit_heads(SimpleNamespace(method=plain, task=task), group, params, gathered) == [None, None]
+    assert adversary_heads.refit_heads(SimpleNamespace(method=plain, task=task), group, params, gathered) == [None, None]
     nobody = SimpleNamespace(table=table, entries=[SimpleNamespace(forgotten=np.array([99]), train=np.arange(3))] * 2)
-    assert refit.refit_heads(SimpleNamespace(method=method, task=nobody), group, params, gathered) == [None, None]
+    assert adversary_heads.refit_heads(SimpleNamespace(method=method, task=nobody), group, params, gathered) == [None, None]
