@@ -15,9 +15,9 @@ from data_pipelines.features.upstream import AUDIO_SPEC, HOP_SAMPLES, EncoderSta
 from jaxser import bundle, predict
 from jaxser.analysis import bootstrap, summary
 from jaxser.analysis.finished import SweepAnalysis
-from jaxser.page import format_interval, format_number
 from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder
-from jaxser.report import ALARMING_VERDICTS, probed_domain
+from jaxser.reporting.html import format_interval, format_number
+from jaxser.reporting.page import ALARMING_VERDICTS, probed_domain
 from jaxser.runs import SYNTHETIC_WARNING, format_value, method_name, pluralize, synthetic_note
 
 PROGRAM_FILE, SAVED_MODEL_FOLDER = 'posterior.stablehlo', 'saved_model'

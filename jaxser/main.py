@@ -33,8 +33,9 @@ def main() -> None:
         return
     with exit_on_user_error('The same command goes on from the last checkpoint, if there is one already.'):
         config = command.parse_flags(sys.argv, 'jaxser.main')
-        from jaxser import announce, bundle, distributed, report, train
+        from jaxser import bundle, distributed, train
         from jaxser.probing import prober  # JAX is imported once the flags are right
+        from jaxser.reporting import page, terminal
 
         distributed.configure_jax()
         if DISTRIBUTED.value:
@@ -48,8 +49,8 @@ def main() -> None:
                 results = prober.probe_sweep(workdir, config.data.dir, config.model.upstream)
             bundle.bundle_model(workdir, config.data.dir, upstream=config.model.upstream)
             if distributed.is_main_process():
-                announce.print_results(results, epath.Path(workdir))
-                report.write_report(epath.Path(workdir))
+                terminal.print_results(results, epath.Path(workdir))
+                page.write_report(epath.Path(workdir))
                 print(f'Of your own files: python -m jaxser.predict --workdir {workdir} FILE_OR_FOLDER ...')
         except distributed.Preempted as preempted:
             distributed.log(f'{preempted} The same command goes on from there.')

@@ -9,9 +9,10 @@ standard deviation of every band over an utterance.
 
 
 from data_pipelines.errors import exit_on_user_error
-from jaxser import announce, distributed, report
+from jaxser import distributed
 from jaxser.cli import make_workdir_parser
 from jaxser.probing.prober import probe_sweep
+from jaxser.reporting import page, terminal
 
 
 def main() -> None:
@@ -19,9 +20,9 @@ def main() -> None:
     asked = make_workdir_parser('jaxser.probe', __doc__).parse_args()
     distributed.configure_jax()
     with exit_on_user_error():
-        announce.print_results(probe_sweep(asked.workdir, asked.data, asked.upstream), asked.workdir)
+        terminal.print_results(probe_sweep(asked.workdir, asked.data, asked.upstream), asked.workdir)
         if distributed.is_main_process():
-            report.write_report(asked.workdir)
+            page.write_report(asked.workdir)
 
 if __name__ == '__main__':
     main()

@@ -3,8 +3,8 @@
 import json
 
 from data_pipelines import corpora
-from jaxser import announce
 from jaxser.analysis import summary
+from jaxser.reporting import terminal
 from jaxser.runs import SYNTHETIC_CORPORA, SYNTHETIC_WARNING, synthetic_note
 
 RESULTS = {'method': 'dann', 'protocol': 'speaker_folds', 'folds': ['a'], 'selection': 'best dev UAR', 'synthetic': False}
@@ -32,7 +32,7 @@ def test_no_figure_is_cut_off(tmp_path, capsys, monkeypatch):
     same = {'per_class': 1000, 'model.batch_norm': 'separate'}
     rows = [row(method=m, lam=lam, **same) for m, lam in (('crossgrad', 0.0), ('speaker_norm', 0.123))]
     rows[1] |= {'delta_uar': 0.1234, 'delta_ci95': (-0.3333, 0.4444), 'p_holm': 0.055}
-    announce.print_results(RESULTS | {'summary': rows}, tmp_path)
+    terminal.print_results(RESULTS | {'summary': rows}, tmp_path)
     said = capsys.readouterr().out
     assert '…' not in said
     assert said.count('0.620') == 3 * 2
@@ -45,7 +45,7 @@ def test_no_figure_is_cut_off(tmp_path, capsys, monkeypatch):
 def test_few_speakers_have_no_intervals_and_are_told_so(tmp_path, capsys):
     """No column for what there is not."""
     rows = [row(lam=0.0) | {'tested_speakers': 4, 'uar_ci95': None}]
-    announce.print_results(RESULTS | {'summary': rows}, tmp_path)
+    terminal.print_results(RESULTS | {'summary': rows}, tmp_path)
     said = capsys.readouterr().out
     assert '4 tested speakers: too few for intervals' in said
     assert '95 %' not in said
@@ -62,7 +62,7 @@ def test_leakage_by_few_held_out_utterances_is_called_rough(tmp_path, capsys):
             {'status': 'ok', 'probe': probe}
             for probe in ({'speaker': answer | {'n': 60}}, {'speaker': answer | {'n': held_out}}, None)
         ]
-        announce.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
+        terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
         said = capsys.readouterr().out
         assert 'by the input alone 0.900.' in said
         assert ('Rough: a run held out 18 utterances of 6 speakers.' in said) == rough
@@ -73,7 +73,7 @@ def test_a_sweep_in_which_every_setting_lost_a_fold_still_ends_with_its_pictures
     lost = dict.fromkeys(summary.RESULT_KEYS) | {'seeds': 0}
     rows = [{'lam': lam} | lost for lam in (0.0, 0.3)]
     runs = [{'hyper': {'lam': row['lam'], 'seed': 0, 'fold': 0}, 'status': 'nonfinite', 'step': 7} for row in rows]
-    announce.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
+    terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
     for name in ('confusion.png', 'sweep.png'):
         assert (tmp_path / name).read_bytes().startswith(b'\x89PNG')
     said = capsys.readouterr().out
@@ -87,7 +87,7 @@ def test_what_is_pooled_over_folds_is_told_from_what_is_by_fold(tmp_path, capsys
     answer = {'linear': 0.5, 'chance': 0.167, 'classes': 6, 'n': 60, 'input': {'linear': 0.9}}
     rows = [row(lam=lam) | {'probe': {'speaker': answer}} for lam in (0.0, 0.3)]
     rows[1] |= {'delta_uar': 0.1}
-    announce.print_results(RESULTS | {'summary': rows, 'runs': [{'status': 'ok', 'probe': rows[0]['probe']}]}, tmp_path)
+    terminal.print_results(RESULTS | {'summary': rows, 'runs': [{'status': 'ok', 'probe': rows[0]['probe']}]}, tmp_path)
     said = ' '.join(capsys.readouterr().out.split())
     assert 'WA: accuracy, folds pooled. vs plain: UAR, folds pooled, minus that of plain training' in said
     assert 'mean recall of held-out utterances; mean of the folds' in said
@@ -106,7 +106,7 @@ def test_synthetic_speech_is_said_of_the_corpora_that_were_used(tmp_path, capsys
         results = RESULTS | {'corpora': named, 'speakers': speakers, 'synthetic': 'demo' in named}
         assert synthetic_note(json.loads(json.dumps(results))).startswith(said)
         assert bool(synthetic_note(results)) == bool(said)
-    announce.print_results(RESULTS | {'summary': [row(lam=0.0)], 'corpora': ['demo'], 'synthetic': True}, tmp_path)
+    terminal.print_results(RESULTS | {'summary': [row(lam=0.0)], 'corpora': ['demo'], 'synthetic': True}, tmp_path)
     assert ' '.join(SYNTHETIC_WARNING.split()[:3]) in ' '.join(capsys.readouterr().out.split())
 
 

@@ -12,6 +12,7 @@ from data_pipelines.errors import UserError
 from jaxser import compare
 from jaxser.analysis import comparison, summary
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
+from jaxser.reporting import markdown
 from jaxser.runs import method_name, run_label, varying_keys
 
 SPEAKERS, FOLDS, SEEDS = 'abcdefgh', 2, 2
@@ -105,7 +106,7 @@ def test_lam_0_is_plain_training(tmp_path, monkeypatch):
 def test_the_file_says_where_every_figure_is_from(tmp_path):
     """The command of the table and of every sweep, the protocol, made-up speech, and what was not measured."""
     paths = [finished(tmp_path / n, synthetic=n == 'bench').path for n in ('table_emodb', 'bench')]
-    text = compare.render_results(paths[:1], paths[1:], Path('configs'), 'python -m jaxser.compare x')
+    text = markdown.render_results(paths[:1], paths[1:], Path('configs'), 'python -m jaxser.compare x')
     assert text.count('`python -m jaxser.main --config=configs/table.py:emodb`') == 2
     assert text.count('Synthetic speech') == 1
     assert '| dann | lam 0.3 (1), lam 1 (1) | 0.700 | 0.875 | 0.000 |' in text
@@ -127,7 +128,7 @@ def test_a_sweep_is_described_by_what_was_run(tmp_path, monkeypatch):
     results |= {'corpora': ['folder'], 'speakers': people}
     (path / 'config.json').write_text(json.dumps(facts))
     (path / 'results.json').write_text(json.dumps(results))
-    text = compare.render_results([path], [], None, '')
+    text = markdown.render_results([path], [], None, '')
     for line in (
         '- Corpora: istanbul (tr), lab (language not recorded)',
         '- Protocol: speaker_folds; 2 folds, 8 tested speakers',
@@ -147,9 +148,9 @@ def test_an_encoder_is_named_where_there_is_one(tmp_path):
     """Frozen by the name of its states; fine-tuned without the folder in which it lay."""
     of = finished(tmp_path / 'w')
     of.metadata['config'] |= {'model': {'name': 'layer_sum'}, 'data': {'upstream': 'whisper-1'}}
-    assert '- Model: layer_sum on the states of whisper-1 (pretrained, frozen), normalised by global' in compare.description(of)
+    assert '- Model: layer_sum on the states of whisper-1 (pretrained, frozen), normalised by global' in markdown.description(of)
     of.metadata['config'] |= {'model': {'name': 'fine_tuned', 'upstream': '/home/me/x'}, 'data': {'upstream': 'heard-1'}}
-    said = '\n'.join(compare.description(of))
+    said = '\n'.join(markdown.description(of))
     assert '- Model: fine_tuned on a pretrained encoder, which is fine-tuned, normalised by global' in said
     assert '/home/me' not in said
 
@@ -160,14 +161,14 @@ def test_configurations_without_a_sweep_are_named(tmp_path):
     folder.mkdir()
     for name in ('base', 'command', '__init__', 'table', 'other'):
         (folder / f'{name}.py').write_text('this is no Python')
-    text = compare.render_results([finished(tmp_path / 'w').path], [], folder, '')
+    text = markdown.render_results([finished(tmp_path / 'w').path], [], folder, '')
     assert text.endswith('No sweep above ran these configurations.\n\n- `other`\n')
 
 
 def test_the_table_says_what_is_pooled(tmp_path):
     """Dev UAR is a mean of folds, and stands beside UAR, which pools them."""
     of = finished(tmp_path / 'w')
-    assert '| dev UAR (mean of folds) | UAR (pooled) |' in compare.render_sweep(of, comparison.comparison_rows(of))
+    assert '| dev UAR (mean of folds) | UAR (pooled) |' in markdown.render_sweep(of, comparison.comparison_rows(of))
 
 
 def test_only_a_file_of_its_own_is_replaced(tmp_path, monkeypatch, capsys):
@@ -198,12 +199,12 @@ def test_a_sweep_that_is_not_done_is_refused(tmp_path):
 def test_sweeps_of_one_name_are_two_and_one_sweep_is_never_two(tmp_path):
     """Folders are told apart by their paths, in headings and verdict; the same one twice is refused."""
     paths = [finished(tmp_path / n / 'all').path for n in 'ab']
-    text = compare.render_results(paths, [], None, '')
+    text = markdown.render_results(paths, [], None, '')
     assert 'Of 2 comparisons' in text
     assert [text.count(f'## {p}') for p in paths] == [1, 1]
     assert 'Not measured' not in text
     with pytest.raises(UserError, match='named twice'):
-        compare.render_results(paths, [tmp_path / 'a' / '..' / 'a' / 'all'], None, '')
+        markdown.render_results(paths, [tmp_path / 'a' / '..' / 'a' / 'all'], None, '')
 
 
 def test_a_loss_is_no_gain(tmp_path, monkeypatch):
@@ -222,7 +223,7 @@ def test_where_every_coefficient_diverged_there_is_no_figure(tmp_path, monkeypat
     erm, dann = comparison.comparison_rows(of)
     assert erm.uar.value == pytest.approx(0.5)
     assert dann == comparison.ComparisonRow({}, 'dann', ['diverged in fold 0, 1'])
-    assert '| dann | diverged in fold 0, 1 |  |  |' in compare.render_sweep(of, [erm, dann])
+    assert '| dann | diverged in fold 0, 1 |  |  |' in markdown.render_sweep(of, [erm, dann])
 
 
 def test_intervals_are_over_speakers(tmp_path, monkeypatch):
@@ -259,13 +260,13 @@ def test_batch_norm_arms_stand_beside_joint_plain_training(tmp_path):
     assert [r.gain_over_joint is None for r in (joint, dann, adabn, both)] == [True, False, False, False]
     assert dann.gain_over_joint == dann.gain
     assert both.gain_over_joint.value == pytest.approx(both.uar.value - joint.uar.value)
-    assert '| - plain joint |' in compare.render_sweep(of, [*rows.values()])
+    assert '| - plain joint |' in markdown.render_sweep(of, [*rows.values()])
 
 
 def test_what_the_probe_found_stands_beside_the_uar(tmp_path):
     """The mean over the chosen runs, by the domain that is forgotten; no column where nobody asked."""
     of = finished(tmp_path / 'w')
-    assert 'leaks' not in compare.render_sweep(of, comparison.comparison_rows(of))
+    assert 'leaks' not in markdown.render_sweep(of, comparison.comparison_rows(of))
     of.metadata['config']['domain'] = 'speaker'
     for run in of.results['runs']:
         told = 0.5 + 0.1 * run['hyper']['fold'] + (run['hyper']['method'] == 'dann') * 0.2
@@ -273,6 +274,6 @@ def test_what_the_probe_found_stands_beside_the_uar(tmp_path):
     erm, dann = comparison.comparison_rows(of)
     assert erm.leakage == {'speaker': pytest.approx((0.55, 0.25))}
     assert dann.leakage == {'speaker': pytest.approx((0.75, 0.25))}
-    text = compare.render_sweep(of, [erm, dann])
+    text = markdown.render_sweep(of, [erm, dann])
     assert '| speaker leaks | s |' in text
     assert '| 0.750 (0.250) |' in text

@@ -15,10 +15,12 @@ import pytest
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
-from jaxser import pictures, report
+from jaxser import report
 from jaxser.analysis import adversary, calibration, summary
 from jaxser.analysis.predictions import read_predictions
-from jaxser.page import STYLESHEET, html_table
+from jaxser.reporting import figures
+from jaxser.reporting.html import STYLESHEET, html_table
+from jaxser.reporting.page import write_report
 from jaxser.runs import SYNTHETIC_WARNING, run_label, varying_keys
 
 ODD = '<i>&"$x$'  # a speaker whose name is HTML and a formula
@@ -148,13 +150,13 @@ def whole(tmp_path_factory) -> tuple[Path, dict, Page]:
     path = tmp_path_factory.mktemp('runs') / '<b>&"'
     results = finished(path)
     represented(path)
-    return path, results, Page(report.write_report(path).read_text())
+    return path, results, Page(write_report(path).read_text())
 
 
 @pytest.fixture
 def undrawn(monkeypatch) -> None:
     """Pictures are not drawn: a test of words is quick."""
-    monkeypatch.setattr(pictures, 'render_png', lambda draw, *of: b'')
+    monkeypatch.setattr(figures, 'render_png', lambda draw, *of: b'')
 
 
 def banners(page: Page) -> int:
@@ -209,7 +211,7 @@ def test_a_tie_with_plain_training_is_called_so(tmp_path, undrawn, monkeypatch):
     for dev, said in ((0.7, 'dev prefers neither plain training has a dev UAR of 0.700'), (0.8, 'dev prefers plain training')):
         monkeypatch.setitem(DEV, 0.0, dev)
         finished(tmp_path / str(dev))
-        assert said in Page(report.write_report(tmp_path / str(dev)).read_text()).text
+        assert said in Page(write_report(tmp_path / str(dev)).read_text()).text
 
 
 def test_what_is_told_stands_beside_chance_and_the_input(whole):
@@ -270,7 +272,7 @@ def test_the_figures_are_those_of_results_json(whole):
 def test_a_banner_says_what_must_not_be_missed(tmp_path, undrawn, facts, words):
     """Inert, collapsed, undecided, leaking; and there is none where all is well."""
     finished(tmp_path / 'w', **facts)
-    page = Page(report.write_report(tmp_path / 'w').read_text())
+    page = Page(write_report(tmp_path / 'w').read_text())
     assert banners(page) == len(words)
     for word in words:
         assert word in page.text
@@ -292,7 +294,7 @@ def test_a_banner_says_what_must_not_be_missed(tmp_path, undrawn, facts, words):
 def test_what_is_missing_is_said_and_the_rest_is_shown(tmp_path, facts, word):
     """No probe, no plain training, one speaker, diverged runs, an absent class: always a whole page."""
     finished(tmp_path / 'w', **facts)
-    page = Page(report.write_report(tmp_path / 'w').read_text())
+    page = Page(write_report(tmp_path / 'w').read_text())
     assert word in page.text
     assert 'Here is no representations.npz' in page.text
     assert len(page.elements_of('section')) == 10
@@ -306,7 +308,7 @@ def test_files_that_are_not_there_are_no_reason_to_fail(tmp_path, undrawn):
     for run in results['runs']:
         del run['entropy']
     (tmp_path / 'w' / 'results.json').write_text(json.dumps(results))
-    page = Page(report.write_report(tmp_path / 'w').read_text())
+    page = Page(write_report(tmp_path / 'w').read_text())
     assert 'There is no metrics.jsonl' in page.text
     assert 'results.json does not say sex, language and corpus' in page.text
 
@@ -314,14 +316,14 @@ def test_files_that_are_not_there_are_no_reason_to_fail(tmp_path, undrawn):
 def test_the_worst_group_is_named(tmp_path, undrawn):
     """By sex and by speaker, with its UAR; a group that all are in is none."""
     finished(tmp_path / 'w', gain=(0.6, 0.4, 0.6, 0.4, 0.6, 0.4, 0.6, 0.1))
-    page = Page(report.write_report(tmp_path / 'w').read_text())
+    page = Page(write_report(tmp_path / 'w').read_text())
     assert 'The worst group of each kind: sex f (0.325); speaker h (0.100).' in page.text
 
 
 def test_the_page_says_who_chose_the_epoch_and_who_the_setting(tmp_path, undrawn):
     """Under `last epoch` too, which chooses no setting."""
     finished(tmp_path / 'w', selection='last epoch')
-    page = Page(report.write_report(tmp_path / 'w').read_text())
+    page = Page(write_report(tmp_path / 'w').read_text())
     assert 'epoch chosen by last epoch the setting is chosen by its dev UAR; the test part chooses nothing' in page.text
 
 
@@ -350,8 +352,8 @@ def test_no_setting_has_the_colour_of_plain_training(tmp_path):
     lines = {name: {'emotion_loss': [1.0, 0.5]} for name in names}
     reliability = calibration.reliability_bins(np.full(10, 0.7), np.arange(10) < 7)
     for figure in (
-        pictures.draw_training_curves(lines, {}, names, plain),
-        pictures.draw_reliability_diagram(dict.fromkeys(names, reliability), plain),
+        figures.draw_training_curves(lines, {}, names, plain),
+        figures.draw_reliability_diagram(dict.fromkeys(names, reliability), plain),
     ):
         colours = {label.partition(':')[0]: of for label, of in drawn_colours(figure).items()}
         black = set.union(*(colours[name] for name in plain))
@@ -370,8 +372,8 @@ def test_no_line_of_the_curve_has_the_colour_of_plain_training():
             rows.append(row | {'uar': 0.5 + width / 100, 'seeds': 1, 'tested_speakers': 3})
     results = {'summary': rows, 'method': 'dann', 'protocol': '', 'folds': ['1'], 'classes': ['A', 'B']}
     results |= {'corpora': ['emodb'], 'synthetic': False}
-    figure = pictures.draw_curve(results, 'lam')
-    found, black = drawn_colours(figure), matplotlib.colors.to_rgba(pictures.PLAIN_COLOUR)
+    figure = figures.draw_curve(results, 'lam')
+    found, black = drawn_colours(figure), matplotlib.colors.to_rgba(figures.PLAIN_COLOUR)
     settings = {label: of for label, of in found.items() if 'model.width' in label}
     assert len(settings) == 36
     assert {label for label, of in settings.items() if black in of} == {f'erm, model.width = {n} (no lam)' for n in range(12)}
@@ -386,7 +388,7 @@ def test_the_points_of_plain_training_have_a_colour_of_their_own():
     """On the front and off it, in the picture of UAR against leakage."""
     uar_N, leakage_N = np.array([0.6, 0.5, 0.4, 0.3]), np.array([0.5, 0.4, 0.6, 0.7])
     plain_N = np.array([True, False, True, False])
-    axes = pictures.draw_tradeoff(list('abcd'), plain_N, uar_N, leakage_N, 0.2, 0.9).axes[0]
+    axes = figures.draw_tradeoff(list('abcd'), plain_N, uar_N, leakage_N, 0.2, 0.9).axes[0]
     black_N = [tuple(c) == (0, 0, 0, 1) for c in axes.collections[0].get_facecolors()]
     assert black_N == plain_N.tolist()
 
@@ -394,7 +396,7 @@ def test_the_points_of_plain_training_have_a_colour_of_their_own():
 def test_the_front_is_paretos():
     """Less of both, or as much of one and less of the other, is surpassed; equals are not."""
     uar_N, leakage_N = np.array([0.5, 0.6, 0.6, 0.4, 0.6]), np.array([0.2, 0.5, 0.6, 0.3, 0.5])
-    assert pictures.pareto_front(uar_N, leakage_N).tolist() == [True, True, False, False, True]
+    assert figures.pareto_front(uar_N, leakage_N).tolist() == [True, True, False, False, True]
 
 
 def test_the_calibration_error_is_what_confidence_exceeds_accuracy_by():
@@ -410,7 +412,7 @@ def test_the_calibration_error_is_what_confidence_exceeds_accuracy_by():
 def test_several_sweeps_are_compared(tmp_path, undrawn, monkeypatch):
     """Each has its page, the first the comparison, with a map from corpus to corpus where that is what was trained."""
     drawn = []
-    monkeypatch.setattr(pictures, 'render_png', lambda draw, *of: drawn.append((draw, of)) or b'')
+    monkeypatch.setattr(figures, 'render_png', lambda draw, *of: drawn.append((draw, of)) or b'')
     for source, target, sha in (('a', 'b', 'e'), ('b', 'a', 'f')):
         protocol = {'name': 'source_target', 'source': [source], 'target': [target]}
         finished(tmp_path / source, config={'protocol': protocol}, split_sha256=sha * 64)
@@ -422,7 +424,7 @@ def test_several_sweeps_are_compared(tmp_path, undrawn, monkeypatch):
     assert '2 splits' in page.text
     assert 'speaker 0.405 (0.200)' in page.text, 'of the coefficient that dev has chosen'
     assert 'p Holm' in page.text
-    plain, best = (of for draw, of in drawn if draw is pictures.draw_heatmap)
+    plain, best = (of for draw, of in drawn if draw is figures.draw_heatmap)
     np.testing.assert_allclose(plain[0], [[np.nan, 0.5], [0.5, np.nan]])
     np.testing.assert_allclose(best[0], [[np.nan, 0.6], [0.6, np.nan]])
     assert plain[1:3] == (['a', 'b'], ['a', 'b'])
@@ -431,14 +433,14 @@ def test_several_sweeps_are_compared(tmp_path, undrawn, monkeypatch):
 def test_a_sweep_over_corpora_has_a_map_of_them(tmp_path):
     """A row a setting, a column what was left out."""
     finished(tmp_path / 'w', config={'protocol': {'name': 'leave_one_corpus_out', 'source': [], 'target': []}})
-    page = Page(report.write_report(tmp_path / 'w').read_text())
+    page = Page(write_report(tmp_path / 'w').read_text())
     assert 'Across corpora' in page.text
 
 
 def test_what_is_not_finished_is_refused(tmp_path):
     """A sentence."""
     with pytest.raises(UserError, match='no finished sweep'):
-        report.write_report(tmp_path)
+        write_report(tmp_path)
 
 
 def test_a_browser_shows_it(whole, tmp_path):

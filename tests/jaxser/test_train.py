@@ -15,9 +15,10 @@ import pytest
 
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
-from jaxser import announce, bundle, checkpoint, distributed, memory, parallel, record, train
+from jaxser import bundle, checkpoint, distributed, memory, parallel, record, train
 from jaxser.configuration import resolve
 from jaxser.methods import leace
+from jaxser.reporting import terminal
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import tiny_config
@@ -102,7 +103,7 @@ def wild(data, tmp_path_factory):
     with contextlib.redirect_stdout(said):
         results = train.run_experiment(config, path, profile=True)
         bundle.bundle_model(path)
-        announce.print_results(results, path)
+        terminal.print_results(results, path)
     return results, path, said.getvalue()
 
 
@@ -154,7 +155,7 @@ def test_structural_keys_are_programs_in_one_table(data, plain, tmp_path):
     assert [r['test'] for r in plain[0]['runs'] if r['hyper']['lam']] == tested[0.5, 'dann']
     entropy = {r['hyper']['method']: r['entropy'] for r in results['runs']}
     assert entropy == {'erm': {}, 'dann': {'speaker': pytest.approx(np.log(2))}}, 'two training speakers who say as much'
-    announce.print_results(results, tmp_path)
+    terminal.print_results(results, tmp_path)
     assert (tmp_path / 'sweep.png').exists()
 
 

@@ -5,10 +5,24 @@ import json
 
 import numpy as np
 
-from jaxser import pictures
 from jaxser.analysis import bootstrap, calibration, predictions
 from jaxser.analysis.finished import SweepAnalysis
-from jaxser.page import (
+from jaxser.reporting.figures import (
+    MAX_COLOURS,
+    MAX_NAMED_SPEAKERS,
+    curve_key,
+    draw_confusion_difference,
+    draw_confusion_matrices,
+    draw_curve,
+    draw_forest_plot,
+    draw_heatmap,
+    draw_reliability_diagram,
+    draw_representation_maps,
+    draw_tradeoff,
+    draw_training_curves,
+    pareto_front,
+)
+from jaxser.reporting.html import (
     Section,
     escape_text,
     facts_table,
@@ -53,8 +67,8 @@ def settings_section(analysis: SweepAnalysis) -> Section:
         'Marked: what this page speaks of, the best by dev of those compared with plain training.',
         'p Holm: corrected for the number of rows that are compared.',
     )
-    if name := pictures.curve_key(analysis.results):
-        drawn = pictures.draw_curve, analysis.results, name
+    if name := curve_key(analysis.results):
+        drawn = draw_curve, analysis.results, name
         caption = f'UAR (folds pooled), and leakage (mean of folds) where it was measured, against {name}.'
         body += html_figure(f'UAR and leakage against {name}', caption, *drawn)
     return Section('settings', 'All settings', body)
@@ -72,9 +86,9 @@ def leakage_section(analysis: SweepAnalysis) -> Section:
         'UAR against leakage of speakers, a point a setting',
         'UAR (folds pooled) against leakage (mean of folds). Left and up is better; on the front are settings that no other '
         'surpasses in both. Black: plain training.',
-        *(pictures.draw_tradeoff, names, plain_N, uar_N, told_N, first['chance'], first['input']['linear']),
+        *(draw_tradeoff, names, plain_N, uar_N, told_N, first['chance'], first['input']['linear']),
     )
-    body += html_paragraph(f'On the front: {"; ".join(n for n, b in zip(names, pictures.pareto_front(uar_N, told_N)) if b)}.')
+    body += html_paragraph(f'On the front: {"; ".join(n for n, b in zip(names, pareto_front(uar_N, told_N)) if b)}.')
     asked = {name: of for r in probed for name, of in r['probe'].items()}
     told = lambda of: f'{of["linear"]:.3f} ({of["mlp"]:.3f})' if 'linear' in of else format_number(of.get('eer'))  # noqa: E731
     lines = [
@@ -117,7 +131,7 @@ def speakers_section(analysis: SweepAnalysis) -> Section:
     body = html_figure(
         f'UAR of every speaker minus that of plain training; all: {whole.value:+.3f}',
         f'{analysis.setting_title(analysis.best_row)} minus {analysis.setting_title(analysis.plain_row)}, speaker by speaker, folds pooled: {up} gain, {down} lose.',
-        *(pictures.draw_forest_plot, analysis.tested_speakers, difference_ZxS, whole),
+        *(draw_forest_plot, analysis.tested_speakers, difference_ZxS, whole),
     )
     return Section('speakers', 'Speaker by speaker', body)
 
@@ -142,13 +156,13 @@ def training_section(analysis: SweepAnalysis) -> Section:
         nats.setdefault(domain, []).append(value)
     entropy = {domain: float(np.mean(values)) for domain, values in nats.items()}
     told = [analysis.setting_title(r) for r in analysis.rows if analysis.setting_title(r) in curves]
-    if len(told) > pictures.MAX_COLOURS:
+    if len(told) > MAX_COLOURS:
         told = list(dict.fromkeys(analysis.setting_title(r) for r in (analysis.plain_row, analysis.best_row) if r))
     body = html_figure(
         'Emotion loss, domain loss and dev UAR against the epoch',
         'Means over folds and seeds. A domain loss at its entropy is that of a head that only guesses; whether the domain is '
         'forgotten the probe says, not this head.',
-        *(pictures.draw_training_curves, curves, entropy, told, analysis.plain_titles),
+        *(draw_training_curves, curves, entropy, told, analysis.plain_titles),
     )
     return Section('training', 'Training', body)
 
@@ -158,10 +172,10 @@ def confusions_section(analysis: SweepAnalysis) -> Section:
         return Section('confusions', 'Confusions', html_paragraph('No setting is whole.'))
     if analysis.plain_row:
         names = analysis.setting_title(analysis.best_row), analysis.setting_title(analysis.plain_row)
-        drawn = pictures.draw_confusion_difference, analysis.best_row['confusion'], analysis.plain_row['confusion'], names, analysis.classes
+        drawn = draw_confusion_difference, analysis.best_row['confusion'], analysis.plain_row['confusion'], names, analysis.classes
         caption = f'Percent of the truth: {names[0]}, {names[1]}, and the difference in points, rounded by itself.'
     else:
-        drawn = pictures.draw_confusion_matrices, analysis.results | {'summary': [analysis.best_row]}
+        drawn = draw_confusion_matrices, analysis.results | {'summary': [analysis.best_row]}
         caption = f'Percent of the truth: {analysis.setting_title(analysis.best_row)}.'
     body = html_figure('Confusion matrices in percent of the truth', f'{caption} Test parts of all folds and seeds.', *drawn)
     if absent := [c for c, row in zip(analysis.classes, analysis.best_row['confusion']) if not sum(row)]:
@@ -198,8 +212,8 @@ def representation_section(analysis: SweepAnalysis) -> Section:
     body = html_figure(
         'Two-dimensional maps of the representation, coloured by emotion and by speaker',
         f'z of the first fold and seed by t-SNE (distances between groups mean little), {pluralize(len(rows), "utterance")} '
-        f'(at most {MAX_MAP_UTTERANCES}); crosses are tested. More than {pictures.MAX_NAMED_SPEAKERS} speakers are not named.',
-        *(pictures.draw_representation_maps, maps),
+        f'(at most {MAX_MAP_UTTERANCES}); crosses are tested. More than {MAX_NAMED_SPEAKERS} speakers are not named.',
+        *(draw_representation_maps, maps),
     )
     return Section('map', title, body)
 
@@ -247,7 +261,7 @@ def calibration_section(analysis: SweepAnalysis) -> Section:
         'Reliability diagram: accuracy against confidence',
         f'Reliability in {calibration.BIN_COUNT} bins of what training says, before the temperature of jaxser.predict; ECE, the '
         'expected calibration error, is the mean distance to the diagonal.',
-        *(pictures.draw_reliability_diagram, found, analysis.plain_titles),
+        *(draw_reliability_diagram, found, analysis.plain_titles),
     )
     body += html_table(['setting', 'ECE'], [[name, format_number(r.error)] for name, r in found.items()])
     return Section('calibration', 'Calibration', body)
@@ -257,11 +271,11 @@ def held_out_section(analysis: SweepAnalysis) -> Section | None:
     kind = analysis.config['protocol']['name'].removeprefix('leave_one_').removesuffix('_out')
     if kind not in ('corpus', 'language') or not analysis.best_row:
         return None
-    rows = list({analysis.setting_title(r): r for r in (analysis.plain_row, analysis.best_row, *analysis.rows) if r}.items())[: pictures.MAX_COLOURS]
+    rows = list({analysis.setting_title(r): r for r in (analysis.plain_row, analysis.best_row, *analysis.rows) if r}.items())[: MAX_COLOURS]
     names = dict(zip(sorted({r['hyper']['fold'] for r in analysis.runs}), analysis.results['folds']))
     of_fold = lambda row, f: [r['test']['uar'] for r in analysis.complete_runs(row) if r['hyper']['fold'] == f]  # noqa: E731
     value = [[np.mean(of_fold(row, f) or [np.nan]) for f in names] for _, row in rows]
-    drawn = pictures.draw_heatmap, value, [name for name, _ in rows], [*names.values()], ('', f'{kind} left out'), analysis.chance
+    drawn = draw_heatmap, value, [name for name, _ in rows], [*names.values()], ('', f'{kind} left out'), analysis.chance
     caption = f'UAR on the {kind} that was left out: each fold by itself, mean over seeds.'
     body = html_figure(f'UAR by setting and {kind} left out', caption, *drawn, 'UAR by fold')
     return Section('cross', f'Across {"corpora" if kind == "corpus" else "languages"}', body)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import NamedTuple
 
-from jaxser import pictures
+from jaxser.reporting import figures
 
 STYLESHEET = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; max-width: 72rem; margin: 0 auto; padding: 1rem; }
@@ -72,7 +72,7 @@ def facts_table(pairs: Iterable[tuple[str, str]]) -> str:
 
 def html_figure(alt: str, caption: str, draw, *arguments) -> str:
     """A figure within the page."""
-    png = pictures.render_png(draw, *arguments)
+    png = figures.render_png(draw, *arguments)
     across, down = (int.from_bytes(png[at : at + 4]) for at in (16, 20))
     size = f'width={across} height={down}{" class=wide" if across > SCROLL_WIDTH else ""}'
     image = f'<img alt="{escape_text(alt)}" {size} src="data:image/png;base64,{base64.b64encode(png).decode()}">'
