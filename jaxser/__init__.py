@@ -6,6 +6,6 @@ def load(folder, **options):
 
     >>> jaxser.load('runs/dann_demo').predict(wave, 16_000)['posterior']
     """
-    from jaxser import predict  # JAX is imported where it is needed
+    from jaxser.serving import predictor  # JAX is imported where it is needed
 
-    return predict.load_predictor(folder, **options)
+    return predictor.load_predictor(folder, **options)

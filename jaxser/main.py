@@ -33,9 +33,10 @@ def main() -> None:
         return
     with exit_on_user_error('The same command goes on from the last checkpoint, if there is one already.'):
         config = command.parse_flags(sys.argv, 'jaxser.main')
-        from jaxser import bundle, distributed, train
+        from jaxser import distributed, train
         from jaxser.probing import prober  # JAX is imported once the flags are right
         from jaxser.reporting import page, terminal
+        from jaxser.serving import bundling
 
         distributed.configure_jax()
         if DISTRIBUTED.value:
@@ -47,7 +48,7 @@ def main() -> None:
             results = train.run_experiment(config, workdir, PROFILE.value, began)
             if config.probe:
                 results = prober.probe_sweep(workdir, config.data.dir, config.model.upstream)
-            bundle.bundle_model(workdir, config.data.dir, upstream=config.model.upstream)
+            bundling.bundle_model(workdir, config.data.dir, upstream=config.model.upstream)
             if distributed.is_main_process():
                 terminal.print_results(results, epath.Path(workdir))
                 page.write_report(epath.Path(workdir))

@@ -85,13 +85,14 @@ def swept(data, once) -> Path:
     """The workdir of a finished sweep with its model: two coefficients on three folds."""
     import tiny_config
 
-    from jaxser import bundle, train
+    from jaxser import train
+    from jaxser.serving import bundling
 
     def make(path: Path) -> None:
         config = tiny_config.get_config()
         config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2})
         train.run_experiment(config, path)
-        bundle.bundle_model(path)
+        bundling.bundle_model(path)
 
     return once('swept', make)
 

@@ -23,11 +23,13 @@ import yaml
 import jaxser
 from data_pipelines.errors import UserError
 from data_pipelines.features import decode, log_mel
-from jaxser import bundle, card, distributed, export, methods, plugins, predict, step
+from jaxser import distributed, export, methods, plugins, step
 from jaxser.analysis import bootstrap, finished
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.interfaces import Sizes
 from jaxser.runs import SYNTHETIC_WARNING
+from jaxser.serving import bundling, model_card, predictor, stablehlo
+from jaxser.serving.model import MODEL_FILES, Model, read_model
 
 ROOT = Path(__file__).parent.parent.parent
 METHODS = sorted(p.stem for p in Path(methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
@@ -65,7 +67,7 @@ def batches_of(shapes=SHAPES) -> dict[str, np.ndarray]:
     return made
 
 
-def wanted(model: predict.Predictor, made: dict[str, np.ndarray]) -> list[np.ndarray]:
+def wanted(model: predictor.Predictor, made: dict[str, np.ndarray]) -> list[np.ndarray]:
     """What jaxser.predict says of each of their utterances, without its garbage."""
     pairs = [(made[f'mel_{n}'], made[f'frames_{n}']) for n in range(len(made) // 2)]
     return [np.stack(model._predict_posteriors([x[:f] for x, f in zip(*pair)])) for pair in pairs]
@@ -104,7 +106,7 @@ def test_a_fresh_python_with_jax_alone_says_what_predict_says(exported):
     said, platforms = map(ast.literal_eval, fresh(snippets(exported)[2] + SHAPED, exported).splitlines())
     assert said == pytest.approx(answer(exported), abs=1e-5)
     assert platforms == ('cpu', 'cuda', 'rocm', 'tpu')
-    assert b'StableHLO_v0.9.0' in (exported / card.PROGRAM_FILE).read_bytes()  # which older releases read too
+    assert b'StableHLO_v0.9.0' in (exported / model_card.PROGRAM_FILE).read_bytes()  # which older releases read too
     found = np.load(exported / 'found.npz')
     for (B, _), p_BxC, want_BxC in zip(SHAPES, found.values(), wanted(jaxser.load(exported), made), strict=True):
         assert p_BxC.shape == (B, 2)
@@ -115,12 +117,12 @@ def test_a_card_does_not_say_where_a_checkpoint_lay():
     """Nor anything else of the command, whatever the folder's name."""
     said = "python -m jaxser.main --config=configs/gat_tap_whisper_emodb.py {} --workdir='runs of mine'"
     for folder in ('--config.model.upstream=whisper', "'--config.model.upstream=/home/me/whisper tiny'"):
-        assert card.anonymize_command(said.format(folder)) == shlex.join(shlex.split(said.format('--config.model.upstream=FOLDER')))
+        assert model_card.anonymize_command(said.format(folder)) == shlex.join(shlex.split(said.format('--config.model.upstream=FOLDER')))
 
 
 def test_the_folder_is_a_model_to_jaxser(exported, swept):
     """Its files are the sweep's to the byte, and its answers to the bit."""
-    for name in bundle.MODEL_FILES:
+    for name in MODEL_FILES:
         assert (exported / name).read_bytes() == (swept / 'model' / name).read_bytes()
     assert answer(exported) == jaxser.load(swept).predict(*soundfile.read(exported / 'speech.wav'))['posterior']
 
@@ -172,9 +174,9 @@ def untrained(runs: int = 2, **keys) -> tuple[step.Step, dict, dict]:
     return one, config, made | {'params': jax.tree.map(lambda x: 4 * x - 2, made['params'])}
 
 
-def model_of(config, arrays: dict) -> bundle.Model:
+def model_of(config, arrays: dict) -> Model:
     facts = {'config': json.loads(config.to_json()), 'classes': ['angry', 'sad'], 'sizes': SIZES._asdict(), 'versions': {}}
-    return bundle.Model(facts | {'calibration': {'temperature': 1.7}, 'normalisation': '', 'synthetic': False}, arrays)
+    return Model(facts | {'calibration': {'temperature': 1.7}, 'normalisation': '', 'synthetic': False}, arrays)
 
 
 @pytest.mark.parametrize(
@@ -192,9 +194,9 @@ def test_every_kind_of_network_takes_any_shape(keys, own, shape):
     if own:
         arrays |= {'mean': np.float32([[-8.0] * BANDS, [-6.0] * BANDS]), 'scale': np.float32([[0.3] * BANDS, [0.2] * BANDS])}
     model = model_of(config, arrays)
-    program = jax.export.deserialize(export.export_program(model).serialize())
+    program = jax.export.deserialize(stablehlo.export_program(model).serialize())
     made = batches_of([shape])
-    p_BxC, (want_BxC,) = program.call(*made.values()), wanted(predict.Predictor(model), made)
+    p_BxC, (want_BxC,) = program.call(*made.values()), wanted(predictor.Predictor(model), made)
     np.testing.assert_allclose(p_BxC, want_BxC, atol=1e-5)
     assert np.ptp(np.asarray(p_BxC)[:, 0]) > 1e-3  # they are answers to what was heard
 
@@ -204,9 +206,9 @@ def test_what_training_did_not_normalise_is_not_normalised():
     _, config, arrays = untrained(**{'model.name': 'cnn'})
     facts, made = model_of(config, arrays).metadata, batches_of(((2, 7),))
     none = {'mean': np.zeros((2, BANDS), np.float32), 'scale': np.ones((2, BANDS), np.float32)}
-    (want,) = wanted(predict.Predictor(bundle.Model(facts, arrays | none)), made)
-    (found,) = wanted(predict.Predictor(bundle.Model(facts | {'normalisation': 'none'}, arrays)), made)
-    (other,) = wanted(predict.Predictor(bundle.Model(facts, arrays)), made)
+    (want,) = wanted(predictor.Predictor(Model(facts, arrays | none)), made)
+    (found,) = wanted(predictor.Predictor(Model(facts | {'normalisation': 'none'}, arrays)), made)
+    (other,) = wanted(predictor.Predictor(Model(facts, arrays)), made)
     np.testing.assert_allclose(found, want, atol=1e-6)
     assert np.abs(other - want).max() > 1e-3
 
@@ -220,7 +222,7 @@ def test_no_file_tells_where_it_was_made(exported, data):
 
 def test_features_that_are_not_rounded_are_refused(exported):
     """In float32 they would have another answer."""
-    program = jax.export.deserialize((exported / card.PROGRAM_FILE).read_bytes())
+    program = jax.export.deserialize((exported / model_card.PROGRAM_FILE).read_bytes())
     with pytest.raises(ValueError, match='float16'):
         program.call(np.zeros((1, 5, BANDS), np.float32), np.int32([5]))
 
@@ -235,7 +237,7 @@ def test_a_model_has_no_head_that_only_training_reads(name):
     """Predictions are by the same program from the same arrays, and nothing is left that is named after a domain."""
     keys = {'method': 'speaker_norm', 'speaker_norm': 'snp'} if name == 'snp' else {'method': name, 'domain': 'speaker+language'}
     one, _, arrays = untrained(**keys)
-    left = bundle.required_arrays(one.predict, arrays, BANDS)
+    left = bundling.required_arrays(one.predict, arrays, BANDS)
     names = lambda tree: {jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(tree)}  # noqa: E731
     assert not re.search('speaker|language|corpus', ' '.join(names(left)))
     assert {'encoder', 'emotion', *['layer'] * (name == 'snp')} <= {*left['params']}
@@ -251,17 +253,17 @@ def test_a_model_has_no_head_that_only_training_reads(name):
 
 def test_a_sweeps_model_has_no_head_of_the_speakers(swept):
     """dann's adversary stays in the checkpoints."""
-    assert {*bundle.read_model(swept).arrays['params']} == {'encoder', 'emotion'}
+    assert {*read_model(swept).arrays['params']} == {'encoder', 'emotion'}
 
 
 def test_the_model_knows_its_data(swept):
     """Whom it heard, and how much of it with the emotion; an utterance in no part does not count."""
     known = {'utterances': 48, 'trained': 48, 'speakers': 6, 'languages': ['de', 'en'], 'sexes': [], 'styles': []}
-    assert bundle.read_model(swept).metadata['data'] == {'folder': known}
+    assert read_model(swept).metadata['data'] == {'folder': known}
     columns = {'corpus': 'aaabbc', 'speaker': 'xyyzwv', 'language': ['de', 'de', 'fr', '', '', ''], 'sex': 'fmmmmm'}
     text = {k: np.array([*v]) for k, v in columns.items()} | {'style': np.array(['acted', 'acted', 'natural', '', '', ''])}
     parts = {k: np.array(v, int) for k, v in {'train': [0], 'dev': [1], 'test': [3], 'adapt': [4], 'identity': []}.items()}
-    found = bundle.describe_data(SimpleNamespace(utterances=SimpleNamespace(text=text), folds=[SimpleNamespace(**parts)]))
+    found = bundling.describe_data(SimpleNamespace(utterances=SimpleNamespace(text=text), folds=[SimpleNamespace(**parts)]))
     assert found['a'] == {
         'utterances': 2,
         'trained': 1,
@@ -302,7 +304,7 @@ def test_the_card_says_what_the_results_say(exported, swept):
         'trained on folder',
     ):
         assert word in text
-    assert f'temperature of {bundle.read_model(swept).metadata["calibration"]["temperature"]:.3f}, fitted' in text
+    assert f'temperature of {read_model(swept).metadata["calibration"]["temperature"]:.3f}, fitted' in text
     known = yaml.safe_load(text.split('---\n')[1])
     assert known['language'] == ['de', 'en']
     assert known['pipeline_tag'] == 'audio-classification'
@@ -318,7 +320,7 @@ def test_the_worst_group_is_named():
     kinds['speaker'] = {s: s for s in 'abcd'}
     groups = {k: {g: np.isin([*'abcd'], [*some]) for g, some in found.items()} for k, found in kinds.items()}
     of = SimpleNamespace(counts=lambda row: count_ZxSxCxC, groups=groups.get)
-    text = card.groups_section(of, {'uar': 0.6})
+    text = model_card.groups_section(of, {'uar': 0.6})
     assert text.startswith('Worst of each kind: language fr (0.438); sex female (0.500); speaker c (0.375).')
     assert {k: v[:3] for k, v in rows(text).items()} == {
         'group': ['speakers', 'UAR, folds pooled', '95 %'],
@@ -331,24 +333,24 @@ def test_the_worst_group_is_named():
     assert '| sex | **female** | 2 | 0.500 |  |' in text
 
 
-def changed(swept: Path, **keys) -> bundle.Model:
-    facts, arrays = bundle.read_model(swept)
-    return bundle.Model(facts | keys, arrays)
+def changed(swept: Path, **keys) -> Model:
+    facts, arrays = read_model(swept)
+    return Model(facts | keys, arrays)
 
 
 def test_synthetic_speech_says_so_first(swept):
     """Right under the title, and as the first of the limits."""
-    known = bundle.read_model(swept).metadata['data']['folder']
-    said = card.render_card(changed(swept, corpora=['demo'], data={'demo': known}), None)
+    known = read_model(swept).metadata['data']['folder']
+    said = model_card.render_card(changed(swept, corpora=['demo'], data={'demo': known}), None)
     assert said.split('\n\n')[2] == f'**{SYNTHETIC_WARNING}**'
     assert said.split('## Limits\n\n- ')[1].startswith(SYNTHETIC_WARNING)
-    assert SYNTHETIC_WARNING not in card.render_card(changed(swept), None)
+    assert SYNTHETIC_WARNING not in model_card.render_card(changed(swept), None)
 
 
 def test_a_model_of_both_kinds_of_speech_says_which_part_is_synthetic(swept):
     """Speech of people beside the demo: the card does not call all of it synthetic."""
-    known = bundle.read_model(swept).metadata['data']['folder']
-    said = card.render_card(changed(swept, corpora=['demo', 'emodb'], data={'demo': known, 'emodb': known}), None)
+    known = read_model(swept).metadata['data']['folder']
+    said = model_card.render_card(changed(swept, corpora=['demo', 'emodb'], data={'demo': known, 'emodb': known}), None)
     assert '**Partly synthetic speech (eSpeak NG, demo)' in said
     assert SYNTHETIC_WARNING not in said
     assert 'To try the software' not in said
@@ -357,18 +359,18 @@ def test_a_model_of_both_kinds_of_speech_says_which_part_is_synthetic(swept):
 def test_the_licence_of_a_corpus_is_its_files_and_of_a_list_nobodys(swept):
     """A CSV may call its corpus what it will, even with a bar in the name."""
     known = {'utterances': 9, 'trained': 8, 'speakers': 7, 'languages': ['de'], 'sexes': ['female'], 'styles': ['acted']}
-    said = card.render_card(changed(swept, corpora=['emodb'], data={'emodb': known}), None)
+    said = model_card.render_card(changed(swept, corpora=['emodb'], data={'emodb': known}), None)
     assert rows(said)['EMO-DB'] == ['9', '8', '7 (female)', 'de', 'acted', 'free for research', 'http://emodb.bilderbar.info']
     assert 'what is acted is what emotions are taken to sound like' in said
-    said = card.render_card(changed(swept, corpora=['folder'], data={'emodb': known, 'a|b\nc': known}), None)
+    said = model_card.render_card(changed(swept, corpora=['folder'], data={'emodb': known, 'a|b\nc': known}), None)
     assert rows(said)['emodb, from a list of its own'][5] == 'not known to jaxser'
     assert '| a\\|b c, from a list of its own | 9 |' in said
 
 
 def test_a_card_of_the_model_alone(swept):
     """Without the sweep there are its own figures, and no word of what it does not know."""
-    text = card.render_card(bundle.read_model(swept), None)
-    assert rows(text)['macro-F1, folds pooled'][0] == f'{bundle.read_model(swept).metadata["row"]["f1"]:.3f}'
+    text = model_card.render_card(read_model(swept), None)
+    assert rows(text)['macro-F1, folds pooled'][0] == f'{read_model(swept).metadata["row"]["f1"]:.3f}'
     assert not re.search(r'## Groups|## What it still tells|plain training|\bNone\b(?!])', text)
 
 
@@ -388,8 +390,8 @@ def test_the_limits_follow_from_the_protocol(swept, keys, said):
     for key, value in keys.items():
         name, key = key.split('.')
         model.metadata['config'][name][key] = value
-    assert said in card.render_card(model, None)
-    assert (said in card.render_card(changed(swept), None)) == (keys == {'protocol.name': 'speaker_folds'})
+    assert said in model_card.render_card(model, None)
+    assert (said in model_card.render_card(changed(swept), None)) == (keys == {'protocol.name': 'speaker_folds'})
 
 
 def test_a_leak_and_an_inert_adversary_are_told(swept):
@@ -397,7 +399,7 @@ def test_a_leak_and_an_inert_adversary_are_told(swept):
     of = SweepAnalysis(finished.read_finished_sweep(swept))
     row = of.rows[0] | {'adversary': {'inert': 2, 'balanced': 1}}
     of.results['audit'] = of.results['audit'] | {'leaks': ['speaker']}
-    said = ' '.join(card.limitations(bundle.read_model(swept).metadata, of, row))
+    said = ' '.join(model_card.limitations(read_model(swept).metadata, of, row))
     assert 'A leak of speaker was allowed' in said
     assert 'inert in 2 runs' in said
     assert 'balanced' not in said
@@ -407,18 +409,18 @@ def test_leakage_is_what_the_probe_said(swept):
     """Beside chance and what the input tells."""
     of = SweepAnalysis(finished.read_finished_sweep(swept))
     told = {'linear': 0.7, 'mlp': 0.8, 'chance': 0.125, 'input': {'linear': 0.61}}
-    said = card.leakage_section(of, of.rows[0] | {'probe': {'speaker': told}})
+    said = model_card.leakage_section(of, of.rows[0] | {'probe': {'speaker': told}})
     assert re.search(r'tells the speaker .* 0\.700; chance is 0\.125, .* give 0\.610', said)
-    assert 'Nobody has asked' in card.leakage_section(of, of.rows[0])
+    assert 'Nobody has asked' in model_card.leakage_section(of, of.rows[0])
 
 
 def test_intervals_that_cannot_be_given_are_missed(swept):
     """Fewer than six speakers, and runs of which every seed diverged."""
-    facts = bundle.read_model(swept).metadata
+    facts = read_model(swept).metadata
     few = facts['row'] | {'uar_ci95': None, 'tested_speakers': 4}
-    assert f'fewer than {bootstrap.MIN_SPEAKERS} speakers' in card.metrics_section(facts | {'row': few}, None, None)
+    assert f'fewer than {bootstrap.MIN_SPEAKERS} speakers' in model_card.metrics_section(facts | {'row': few}, None, None)
     none = facts['row'] | dict.fromkeys(('uar', 'uar_ci95', 'wa', 'f1', 'uar_folds', 'dev_uar'))
-    assert 'no figures' in card.metrics_section(facts | {'row': none}, None, None)
+    assert 'no figures' in model_card.metrics_section(facts | {'row': none}, None, None)
 
 
 def refused(monkeypatch, capsys, *arguments) -> str:
@@ -440,7 +442,7 @@ def test_what_cannot_be_exported_is_refused_with_a_sentence(swept, tmp_path, mon
     (tmp_path / 'begun').mkdir()
     (tmp_path / 'begun' / 'config.json').write_text('{}')
     assert 'python -m jaxser.bundle' in refused(monkeypatch, capsys, '--workdir', tmp_path / 'begun', '--out', out)
-    facts = bundle.read_model(swept).metadata
+    facts = read_model(swept).metadata
     (tmp_path / 'old').mkdir()
     (tmp_path / 'old' / 'model.json').write_text(json.dumps({k: v for k, v in facts.items() if k != 'data'}))
     (tmp_path / 'old' / 'model.safetensors').write_bytes((swept / 'model' / 'model.safetensors').read_bytes())
@@ -468,20 +470,20 @@ def test_tensorflow_that_is_not_there_or_cannot_write_is_told(exported, tmp_path
     """Its errors are no OSErrors."""
     import tensorflow as tf
 
-    program = jax.export.deserialize((exported / card.PROGRAM_FILE).read_bytes())
+    program = jax.export.deserialize((exported / model_card.PROGRAM_FILE).read_bytes())
     with monkeypatch.context() as patched:
         broken = tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
         patched.setattr(tf.saved_model, 'save', lambda *_, **__: (_ for _ in ()).throw(broken))
         with pytest.raises(UserError, match=r'cannot write .*: No space left'):
-            export.save_for_tensorflow(program, NAMES, tmp_path / 'saved_model')
+            stablehlo.save_for_tensorflow(program, NAMES, tmp_path / 'saved_model')
     monkeypatch.setitem(sys.modules, 'tensorflow', None)
     with pytest.raises(UserError, match='--saved_model needs TensorFlow'):
-        export.save_for_tensorflow(program, NAMES, tmp_path / 'saved_model')
+        stablehlo.save_for_tensorflow(program, NAMES, tmp_path / 'saved_model')
 
 
 def test_an_export_can_be_exported_again(exported, tmp_path):
     """JAX reads its programs for half a year: the model makes a new one, into an empty folder too."""
     (tmp_path / 'again').mkdir()
     again = export.export_model(exported, tmp_path / 'again')
-    assert sorted(p.name for p in again.iterdir()) == ['README.md', 'model.json', 'model.safetensors', card.PROGRAM_FILE]
-    assert (again / card.PROGRAM_FILE).read_bytes() == (exported / card.PROGRAM_FILE).read_bytes()
+    assert sorted(p.name for p in again.iterdir()) == ['README.md', 'model.json', 'model.safetensors', model_card.PROGRAM_FILE]
+    assert (again / model_card.PROGRAM_FILE).read_bytes() == (exported / model_card.PROGRAM_FILE).read_bytes()

@@ -13,8 +13,9 @@ from data_pipelines.features.log_mel import LogMel
 from data_pipelines.prepare import parse_feature_spec
 from data_pipelines.storage import dataset
 from data_pipelines.storage.preparation import prepare_corpus
-from jaxser import bundle, predict, train
+from jaxser import train
 from jaxser.configuration import resolve
+from jaxser.serving import bundling, model, predictor
 from jaxser.workdir import Workdir
 
 
@@ -44,10 +45,10 @@ def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path,
     said = capsys.readouterr().out
     assert 'Forecast of memory for 1 run on a device' in said
     assert said.index('Forecast of memory') < said.index('First step')
-    names = bundle.read_model(bundle.bundle_model(tmp_path / 'run')).arrays['params']['encoder']['upstream']
+    names = model.read_model(bundling.bundle_model(tmp_path / 'run')).arrays['params']['encoder']['upstream']
     assert set(names['layers_0']['self_attn']) == {'q_proj', 'v_proj'}
     wave = np.random.default_rng(0).normal(0, 0.1, 3_200).astype(np.float32)
-    answer = predict.load_predictor(tmp_path / 'run', window=0.2, hop=0.2).predict(wave, 16_000)
+    answer = predictor.load_predictor(tmp_path / 'run', window=0.2, hop=0.2).predict(wave, 16_000)
     assert sum(answer['posterior'].values()) == pytest.approx(1)
 
 

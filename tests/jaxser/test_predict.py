@@ -21,9 +21,11 @@ from data_pipelines.errors import UserError
 from data_pipelines.features import log_mel
 from data_pipelines.protocols import split
 from data_pipelines.storage import dataset
-from jaxser import answers, bundle, plugins, predict, step, train
+from jaxser import plugins, predict, step, train
 from jaxser.analysis import calibration
 from jaxser.interfaces import Sizes
+from jaxser.serving import bundling, output, predictor
+from jaxser.serving.model import Model, deserialize_arrays, read_model, serialize_arrays
 from jaxser.workdir import Workdir
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,7 +40,7 @@ def sound(seconds: float, rate: int = RATE, pitch: float = 190.0) -> np.ndarray:
 
 
 @pytest.fixture(scope='module')
-def model(swept) -> predict.Predictor:
+def model(swept) -> predictor.Predictor:
     return jaxser.load(swept)
 
 
@@ -59,14 +61,14 @@ def close(a: dict, b: dict, tolerance: float = 1e-6) -> None:
     assert a['posterior'] == pytest.approx(b['posterior'], abs=tolerance)
 
 
-def of_one_run(model: bundle.Model, n: int) -> predict.Predictor:
+def of_one_run(model: Model, n: int) -> predictor.Predictor:
     """The model as if it had that run alone."""
-    return predict.Predictor(bundle.Model(model.metadata, jax.tree.map(lambda x: x[n : n + 1], model.arrays)))
+    return predictor.Predictor(Model(model.metadata, jax.tree.map(lambda x: x[n : n + 1], model.arrays)))
 
 
 def agrees(workdir: Path, data: Path) -> int:
     """Asserts that the tested utterances have, by their own fold's run, what predictions.csv says; returns how many."""
-    whole = bundle.read_model(workdir)
+    whole = read_model(workdir)
     temperature, several = whole.metadata['calibration']['temperature'], len(whole.metadata['runs']) > 1
     rows = list(csv.DictReader((workdir / 'predictions.csv').read_text().splitlines()))
     count = 0
@@ -108,13 +110,13 @@ def test_by_the_utterance_and_with_a_targets_statistics_too(data, tmp_path):
     config.update_from_flattened_dict({'protocol.adapt': 'transductive', 'model.batch_norm': 'domain', 'train.epochs': 1})
     config.sweep.update(lam=(0.5,), fold=(0,))
     train.run_experiment(config, tmp_path / 'w')
-    bundle.bundle_model(tmp_path / 'w')
+    bundling.bundle_model(tmp_path / 'w')
     assert agrees(tmp_path / 'w', data) == 16
 
 
 def test_the_answer_is_the_mean_over_the_runs(model, swept):
     """None of them decides alone."""
-    wave, whole = sound(1.0), bundle.read_model(swept)
+    wave, whole = sound(1.0), read_model(swept)
     alone = [of_one_run(whole, n).predict(wave, RATE)['posterior'] for n in range(3)]
     mean = {c: np.mean([p[c] for p in alone]) for c in model.classes}
     close(model.predict(wave, RATE), {'posterior': mean})
@@ -245,7 +247,7 @@ def test_formats_say_the_same(model, folder, tmp_path):
     soundfile.write(tmp_path / 'long.wav', sound(40.0), RATE)
     names = [folder / 'stereo.wav', tmp_path / 'long.wav', folder / 'empty.wav']
     found = list(model.files(names))
-    text = {how: list(answers.format_answers(found, how, model.classes)) for how in ('jsonl', 'csv', 'table')}
+    text = {how: list(output.format_answers(found, how, model.classes)) for how in ('jsonl', 'csv', 'table')}
     assert [json.loads(line) for line in text['jsonl']] == found
     rows = list(csv.DictReader(text['csv']))
     assert [r['part'] for r in rows] == ['file', 'file', *['window'] * 7, 'error']
@@ -257,7 +259,7 @@ def test_formats_say_the_same(model, folder, tmp_path):
     shown = [[cell.strip() for cell in line.split('│')[1:-1]] for line in text['table'][0].splitlines() if '│' in line]
     assert [cells[1:4] for cells in shown] == [['2.0', '', found[0]['emotion']], ['40.0', '7', found[1]['emotion']]]
     assert 'mean of windows' in text['table'][0]
-    assert 'windows' not in next(answers.format_answers(found[:1], 'table', model.classes))
+    assert 'windows' not in next(output.format_answers(found[:1], 'table', model.classes))
 
 
 @pytest.mark.parametrize('end', ['\n', '\r', '\r\n', '\u2028', '\x85', '\x0c'], ids=ascii)
@@ -268,7 +270,7 @@ def test_a_name_forges_no_row(end):
     answer = {'file': name, 'seconds': 1.0, 'emotion': 'angry', 'posterior': posterior}
     window = {'start': 0.0, 'end': 1.0, 'emotion': 'angry', 'posterior': posterior}
     found = [answer | {'windows': [window]}, {'file': name, 'error': 'empty'}]
-    text = {how: '\n'.join(answers.format_answers(found, how, ('angry', 'sad'))) for how in answers.FORMATS}
+    text = {how: '\n'.join(output.format_answers(found, how, ('angry', 'sad'))) for how in output.FORMATS}
     rows = list(csv.DictReader(io.StringIO(text['csv'], newline=''), strict=True))
     assert [(r['file'], r['part']) for r in rows] == [(name, p) for p in ('file', 'window', 'error')]
     assert [json.loads(line) for line in text['jsonl'].splitlines()] == found
@@ -278,10 +280,10 @@ def test_a_name_forges_no_row(end):
 
 def test_a_stranger_under_speaker_normalisation_is_told_so(swept):
     """Its statistics are another's than in training: nobody should learn that from the figures."""
-    facts, arrays = bundle.read_model(swept)
+    facts, arrays = read_model(swept)
     arrays = {k: v for k, v in arrays.items() if k not in ('mean', 'scale')}
-    stranger = predict.Predictor(
-        bundle.Model(facts | {'normalisation': 'speaker', 'corpora': ['demo'], 'data': {'demo': {}}}, arrays)
+    stranger = predictor.Predictor(
+        Model(facts | {'normalisation': 'speaker', 'corpora': ['demo'], 'data': {'demo': {}}}, arrays)
     )
     assert any('every speaker is a stranger' in n for n in stranger.notes)
     assert any('Synthetic speech' in n for n in stranger.notes)
@@ -332,11 +334,11 @@ def test_every_kind_of_parameters_survives_the_file(keys):
     hyper = {'seed': np.arange(2), 'fold': np.zeros(2, int), 'weight_decay': np.zeros(2), 'lr': np.zeros(2)}
     state = jax.vmap(step.make_step(encoder, method, sizes, config.train).init)(hyper)
     arrays = {'params': state.params, 'batch_stats': state.batch_stats}
-    again = {'batch_stats': {}} | bundle.deserialize_arrays(bundle.serialize_arrays(jax.tree.map(np.asarray, arrays)))
+    again = {'batch_stats': {}} | deserialize_arrays(serialize_arrays(jax.tree.map(np.asarray, arrays)))
     jax.tree.map(np.testing.assert_array_equal, again, arrays)
     facts = {'config': json.loads(config.to_json()), 'classes': ['angry', 'sad'], 'sizes': sizes._asdict()}
     facts |= {'calibration': {'temperature': 1.0}, 'normalisation': 'utterance', 'synthetic': False, 'versions': {}}
-    found = predict.Predictor(bundle.Model(facts, bundle.deserialize_arrays(bundle.serialize_arrays(again)))).predict(sound(0.5), RATE)
+    found = predictor.Predictor(Model(facts, deserialize_arrays(serialize_arrays(again)))).predict(sound(0.5), RATE)
     assert sum(found['posterior'].values()) == pytest.approx(1)
 
 

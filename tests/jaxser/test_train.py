@@ -15,10 +15,11 @@ import pytest
 
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
-from jaxser import bundle, checkpoint, distributed, memory, parallel, record, train
+from jaxser import checkpoint, distributed, memory, parallel, record, train
 from jaxser.configuration import resolve
 from jaxser.methods import leace
 from jaxser.reporting import terminal
+from jaxser.serving import bundling, model
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import tiny_config
@@ -102,7 +103,7 @@ def wild(data, tmp_path_factory):
     config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2, 'sweep.lam': (0.0, 1e38)})
     with contextlib.redirect_stdout(said):
         results = train.run_experiment(config, path, profile=True)
-        bundle.bundle_model(path)
+        bundling.bundle_model(path)
         terminal.print_results(results, path)
     return results, path, said.getvalue()
 
@@ -115,7 +116,7 @@ def test_a_run_that_diverges_is_reported_and_the_others_are_not_touched(plain, w
     assert {r['status'] for r in diverged} == {'nonfinite'}
     assert all(r['test'] is None and r['step'] >= 0 for r in diverged)
     assert calm == [r for r in plain[0]['runs'] if r['hyper']['lam'] == 0]
-    assert bundle.read_model(path).metadata['runs'] == [r['hyper'] for r in calm]
+    assert model.read_model(path).metadata['runs'] == [r['hyper'] for r in calm]
 
 
 def test_a_profile_is_written_on_request(wild):

@@ -23,10 +23,14 @@ import jaxser
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderInput
 from data_pipelines.storage import preparation
-from jaxser import bundle, card, export, predict, train
+from jaxser import export, train
 from jaxser.analysis import calibration
 from jaxser.pretrained.encoder import read_encoder
 from jaxser.probing import prober
+from jaxser.serving import bundling, model_card, stablehlo
+from jaxser.serving.model import MODEL_FILES, find_encoder, read_model
+from jaxser.serving.posterior import make_posterior
+from jaxser.serving.predictor import Predictor
 
 CASES = {  # the encoder, and config.model.lora
     'whisper': ('whisper', 0),
@@ -60,7 +64,7 @@ def over(data, once) -> Callable[[str], Path]:
             config.update_from_flattened_dict({'method': 'erm', 'train.epochs': 2})
             config.sweep.update(lam=(), fold=(0, 1), time_mask=(0.0,), band_mask=(0.0,))
             train.run_experiment(config, path / 'w')
-            bundle.bundle_model(path / 'w')
+            bundling.bundle_model(path / 'w')
 
     def swept(case: str) -> Path:
         of, lora = CASES[case]
@@ -81,12 +85,12 @@ def whisper(over, tmp_path) -> Path:
 
 
 @pytest.fixture(scope='module')
-def model(over) -> predict.Predictor:
+def model(over) -> Predictor:
     """Over Whisper."""
     return jaxser.load(over('whisper'))
 
 
-def alone(model: predict.Predictor, n: int, scale: float = 1.0) -> predict.Predictor:
+def alone(model: Predictor, n: int, scale: float = 1.0) -> Predictor:
     """The model as if it had that run alone; its changes of the encoder's weights may be scaled."""
     one = copy.copy(model)  # of which it has the compiled program too
     one.runs = jax.tree.map(lambda x: x[n : n + 1], model.runs)
@@ -120,12 +124,12 @@ def test_the_answer_is_the_mean_over_the_runs_which_share_the_weights(over):
     model, wave = jaxser.load(over('hubert, adapted')), sound(1.0)
     each = [alone(model, n).predict(wave, RATE)['posterior'] for n in (0, 1)]
     close(model.predict(wave, RATE), {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}}, 1e-6)
-    encoder = bundle.find_encoder(over('hubert, adapted'), model.metadata)
-    assert encoder is bundle.find_encoder(over('hubert, adapted'), model.metadata)
+    encoder = find_encoder(over('hubert, adapted'), model.metadata)
+    assert encoder is find_encoder(over('hubert, adapted'), model.metadata)
     copies = {(2, *x.shape) for path, x in flatten_dict(encoder.params).items() if path[-1] == 'kernel'}
     heard = model.extractor.pad_batch([model.extractor.extract_input(wave)], 100, 1)
     for in_turn in (True, False):  # on an accelerator too they take turns
-        jaxpr = jax.make_jaxpr(predict.make_posterior(model.metadata, in_turn, encoder))(model.runs, model.extractor.params, *heard)
+        jaxpr = jax.make_jaxpr(make_posterior(model.metadata, in_turn, encoder))(model.runs, model.extractor.params, *heard)
         assert sum(x.nbytes for x in jaxpr.consts) < 1000
         assert not copies & {tuple(map(int, s.split(','))) for s in re.findall(r'f32\[([\d,]+)\]', str(jaxpr))}
 
@@ -172,10 +176,10 @@ def test_a_stream_is_answered_every_second(over, case):
 
 def test_a_carried_encoder_is_all_that_prediction_needs(whisper, model):
     """The model's folder alone, wherever its checkpoint was: its weights are there once, and the changes beside them."""
-    bundle.copy_encoder(whisper, bundle.find_encoder(whisper, bundle.read_model(whisper).metadata))
+    bundling.copy_encoder(whisper, find_encoder(whisper, read_model(whisper).metadata))
     shutil.rmtree(whisper.parent / 'encoder')
     moved = shutil.move(whisper, whisper.parent / 'elsewhere')
-    assert {p.name for p in moved.iterdir()} == {*bundle.MODEL_FILES, 'upstream'}
+    assert {p.name for p in moved.iterdir()} == {*MODEL_FILES, 'upstream'}
     assert (moved / 'upstream' / 'LICENSE.txt').read_text() == 'As you like it.'
     before = json.loads((moved / 'model.json').read_text())
     predictor = jaxser.load(moved)
@@ -185,7 +189,7 @@ def test_a_carried_encoder_is_all_that_prediction_needs(whisper, model):
 
 def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, model, tmp_path):
     """By name and hash: changes are nothing to other weights."""
-    named = bundle.read_model(whisper).metadata['upstream']
+    named = read_model(whisper).metadata['upstream']
     encoder = shutil.move(tmp_path / 'encoder', tmp_path / 'moved')
     with pytest.raises(UserError, match=f'a whisper whose weights .* {named["sha256"]} .*encoder: .*--upstream FOLDER'):
         jaxser.load(whisper)
@@ -199,11 +203,11 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, mod
 def test_a_finished_sweep_is_not_taken_for_changes_of_another_encoder(over, tmp_path):
     """By bundle and probe, also where they have nothing left to do."""
     parity.write('whisper', tmp_path)
-    for asked in (bundle.bundle_model, prober.probe_sweep):
+    for asked in (bundling.bundle_model, prober.probe_sweep):
         with pytest.raises(UserError, match='holds an encoder of other weights or sizes'):
             asked(over('whisper'), upstream=str(tmp_path))
     encoder = shutil.copytree(over('whisper').parent / 'encoder', tmp_path / 'moved')
-    assert bundle.bundle_model(over('whisper'), upstream=str(encoder)) == over('whisper') / 'model'
+    assert bundling.bundle_model(over('whisper'), upstream=str(encoder)) == over('whisper') / 'model'
 
 
 @LIBROSA
@@ -219,9 +223,9 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, t
     assert len(found) == 3 + (case == 'whisper')
     for posterior in found:
         assert posterior == pytest.approx(want, abs=1e-5)
-    content = (out / card.PROGRAM_FILE).read_bytes()
+    content = (out / model_card.PROGRAM_FILE).read_bytes()
     program = jax.export.deserialize(content)
-    assert program.platforms == export.PLATFORMS
+    assert program.platforms == stablehlo.PLATFORMS
     for seconds in ((0.1,), (0.5, 1.3, 0.2)):
         waves = [model.extractor.extract_input(sound(s)) for s in seconds]
         heard, length_B = model.extractor.pad_batch(waves, max(map(len, waves)), len(waves))
@@ -236,21 +240,21 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, t
     assert {content.count(np.asarray(x).tobytes()) for x in kernels} == {1}
     for file in (f for f in out.rglob('*') if f.is_file()):
         assert str(over(case).parent).encode() not in file.read_bytes()
-    text, named = (out / 'README.md').read_text(), bundle.read_model(over(case)).metadata['upstream']
+    text, named = (out / 'README.md').read_text(), read_model(over(case)).metadata['upstream']
     for word in (named['sha256'], 'fine-tuned', 'for the changed weights too', 'resampled to 16000 Hz', 'It is here'):
         assert word in text
     assert 'frozen' not in text.partition('## Upstream')[0]
-    assert 'frozen' not in card.encoder_section(model.metadata, None)
+    assert 'frozen' not in model_card.encoder_section(model.metadata, None)
 
 
 def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path):
     """By itself, to the byte; features that are not rounded are refused by the program."""
     out = export.export_model(over('whisper'), tmp_path / 'out', carry_upstream=True)
     again = export.export_model(out, tmp_path / 'again')
-    assert {p.name for p in again.iterdir()} == {'README.md', *bundle.MODEL_FILES, 'upstream', card.PROGRAM_FILE}
-    for name in (card.PROGRAM_FILE, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
+    assert {p.name for p in again.iterdir()} == {'README.md', *MODEL_FILES, 'upstream', model_card.PROGRAM_FILE}
+    for name in (model_card.PROGRAM_FILE, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
         assert (again / name).read_bytes() == (out / name).read_bytes()
-    program = jax.export.deserialize((out / card.PROGRAM_FILE).read_bytes())
+    program = jax.export.deserialize((out / model_card.PROGRAM_FILE).read_bytes())
     with pytest.raises(ValueError, match='float16'):
         program.call(np.zeros((1, 100, 6), np.float32), np.int32([100]))
 
@@ -258,7 +262,7 @@ def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path
 def test_an_export_that_names_the_encoder_has_no_program(over, tmp_path, monkeypatch):
     """The card says so, and how jaxser runs it; a SavedModel is refused before anything is written."""
     out = export.export_model(over('whisper'), tmp_path / 'out')
-    assert {p.name for p in out.iterdir()} == {'README.md', *bundle.MODEL_FILES}
+    assert {p.name for p in out.iterdir()} == {'README.md', *MODEL_FILES}
     for file in out.iterdir():
         assert str(over('whisper').parent).encode() not in file.read_bytes()
     monkeypatch.chdir(out)
@@ -270,7 +274,7 @@ def test_an_export_that_names_the_encoder_has_no_program(over, tmp_path, monkeyp
     text = (out / 'README.md').read_text()
     assert 'There is no program here' in text
     assert 'It is not here' in text
-    assert card.PROGRAM_FILE not in text
+    assert model_card.PROGRAM_FILE not in text
     assert 'stablehlo' not in text
     with pytest.raises(UserError, match=r'without which TensorFlow cannot run it: add --carry_upstream'):
         export.export_model(over('whisper'), tmp_path / 'tf', saved_model=True)

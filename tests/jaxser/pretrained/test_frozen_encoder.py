@@ -24,11 +24,15 @@ from data_pipelines import pack
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderStates
 from data_pipelines.storage import dataset, npz, preparation, prepared
-from jaxser import bundle, card, export, plugins, predict, step, train
+from jaxser import export, plugins, step, train
 from jaxser.analysis import calibration
 from jaxser.interfaces import Sizes
 from jaxser.pretrained.encoder import read_encoder, write_encoder
 from jaxser.probing import prober
+from jaxser.serving import bundling, model_card, stablehlo
+from jaxser.serving.model import Model, find_encoder, read_model
+from jaxser.serving.posterior import make_posterior
+from jaxser.serving.predictor import Predictor
 from jaxser.workdir import Workdir
 
 RATE = 16_000
@@ -54,7 +58,7 @@ def over(data, once) -> Callable[[str], Path]:
         config.update_from_flattened_dict({'method': 'erm', 'model.name': 'layer_sum', 'train.epochs': 2})
         config.sweep.update(lam=(), fold=(0, 1), time_mask=(0.0,))
         train.run_experiment(config, path / 'w')
-        bundle.bundle_model(path / 'w')
+        bundling.bundle_model(path / 'w')
 
     return lambda case: once(f'swept_over_{case.replace(" ", "_")}', lambda path: make(path, case)) / 'w'
 
@@ -84,12 +88,12 @@ def close(a: dict, b: dict, tolerance: float = 1e-4) -> None:
 def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, data):
     """By its own fold's run, but for the temperature: a state may be rounded to the next number of 16 bits."""
     swept = over(case)
-    whole, rows = bundle.read_model(swept), list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines()))
-    encoder = bundle.find_encoder(swept, whole.metadata)
+    whole, rows = read_model(swept), list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines()))
+    encoder = find_encoder(swept, whole.metadata)
     count, said = 0, []
     for n, run in enumerate(whole.metadata['runs']):
-        alone = bundle.Model(whole.metadata, jax.tree.map(lambda x, n=n: x[n : n + 1], whole.arrays))
-        alone = predict.Predictor(alone, encoder=encoder)
+        alone = Model(whole.metadata, jax.tree.map(lambda x, n=n: x[n : n + 1], whole.arrays))
+        alone = Predictor(alone, encoder=encoder)
         mine = [r for r in rows if int(r['fold']) == run['fold']]
         for row, answer in zip(mine, alone.predict_files(data.parent / r['utterance'] for r in mine), strict=True):
             raw_C = np.array([float(row[c]) for c in alone.classes])
@@ -102,17 +106,17 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
 
 
 @pytest.fixture(scope='module')
-def model(over) -> predict.Predictor:
+def model(over) -> Predictor:
     """Over Whisper."""
     return jaxser.load(over('whisper'))
 
 
 def test_the_answer_is_the_mean_over_the_runs_which_share_the_encoder(over, model, monkeypatch):
     """Its program runs it once, whatever the number of the runs."""
-    facts, arrays = bundle.read_model(over('whisper'))
-    encoder = bundle.find_encoder(over('whisper'), facts)
+    facts, arrays = read_model(over('whisper'))
+    encoder = find_encoder(over('whisper'), facts)
     alone = [
-        predict.Predictor(bundle.Model(facts, jax.tree.map(lambda x, n=n: x[n : n + 1], arrays)), encoder=encoder) for n in (0, 1)
+        Predictor(Model(facts, jax.tree.map(lambda x, n=n: x[n : n + 1], arrays)), encoder=encoder) for n in (0, 1)
     ]
     each, wave = [p.predict(sound(1.0), RATE)['posterior'] for p in alone], sound(1.0)
     close(model.predict(wave, RATE), {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}}, 1e-6)
@@ -166,7 +170,7 @@ def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisp
     known, kept = EncoderStates.from_folder(home, 'pooled'), read_encoder(home)
     carried = whisper / 'model' / 'upstream' / 'model.safetensors'
     for damaged in (False, True):  # the second finds it there, and damaged
-        assert bundle.bundle_model(whisper, carry_upstream=True, upstream=str(home) if damaged else None) == whisper / 'model'
+        assert bundling.bundle_model(whisper, carry_upstream=True, upstream=str(home) if damaged else None) == whisper / 'model'
         whole = carried.read_bytes()
         carried.write_bytes(whole if damaged else whole[:-1])
     carried = read_encoder(whisper / 'model' / 'upstream')
@@ -209,7 +213,7 @@ def test_an_encoder_is_cut_out_of_shards_and_sixteen_bits(tmp_path):
 def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, over, model, tmp_path):
     """By model and hash; with other weights, or other preprocessing, it would be another's posterior."""
     encoder = shutil.move(whisper.parent / 'encoder', tmp_path / 'moved')
-    facts = bundle.read_model(whisper).metadata['upstream']
+    facts = read_model(whisper).metadata['upstream']
     with pytest.raises(
         UserError, match=f'a whisper .* {facts["sha256"]} .*{facts["name"]}.* nor any longer in .*/encoder: .*--upstream FOLDER'
     ):
@@ -224,25 +228,25 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, ove
     named = EncoderStates.from_encoder(other, 'pooled')
     facts = {'upstream': {'name': named.name, 'sha256': named.sha256, 'folder': ''}}
     with pytest.raises(UserError, match=r'these, but another config\.json or preprocessor_config\.json'):
-        bundle.find_encoder(tmp_path, facts, tmp_path / 'other')
+        find_encoder(tmp_path, facts, tmp_path / 'other')
     with pytest.raises(UserError, match='hears log-mel features, and no upstream: leave x out'):
-        bundle.find_encoder(tmp_path, {}, 'x')
+        find_encoder(tmp_path, {}, 'x')
     with pytest.raises(UserError, match='there is no upstream to carry'):
-        bundle.copy_encoder(tmp_path, None)
+        bundling.copy_encoder(tmp_path, None)
 
 
 def test_statistics_that_a_stranger_has_not_are_refused(over):
     """A frame less itself is nothing, whoever speaks."""
-    facts, _ = bundle.read_model(over('whisper'))
+    facts, _ = read_model(over('whisper'))
     with pytest.raises(UserError, match='leaves nothing of states that are pooled'):
-        predict.make_posterior(facts | {'normalisation': 'speaker_transductive'}, True)
-    predict.make_posterior(facts | {'normalisation': 'none'}, True)  # what was not normalised needs none
+        make_posterior(facts | {'normalisation': 'speaker_transductive'}, True)
+    make_posterior(facts | {'normalisation': 'none'}, True)  # what was not normalised needs none
 
 
 def test_an_upstream_that_would_have_no_part_is_refused(over, tmp_path):
     """States are made already, and an export reads an encoder only to carry it."""
     with pytest.raises(UserError, match='trains no pretrained encoder: leave --upstream x out, or carry it'):
-        bundle.bundle_model(over('whisper'), upstream='x')
+        bundling.bundle_model(over('whisper'), upstream='x')
     with pytest.raises(UserError, match='trains no pretrained encoder: leave --upstream x out'):
         prober.probe_sweep(over('whisper'), upstream='x')
     with pytest.raises(UserError, match='x is only read to be carried: add --carry_upstream'):
@@ -285,7 +289,7 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, t
     assert len(found) == 3 + (case == 'whisper')
     for posterior in found:
         assert posterior == pytest.approx(want, abs=1e-4)
-    program = jax.export.deserialize((out / card.PROGRAM_FILE).read_bytes())
+    program = jax.export.deserialize((out / model_card.PROGRAM_FILE).read_bytes())
     waves = [sound(s) for s in (0.5, 1.3)]
     heard, length_B = model.extractor.pad_batch(waves, 150, 2)
     for b, length in enumerate(length_B):
@@ -295,7 +299,7 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, t
         assert str(over(case).parent).encode() not in file.read_bytes()
     text = (out / 'README.md').read_text()
     for word in (
-        bundle.read_model(over(case)).metadata['upstream']['sha256'],
+        read_model(over(case)).metadata['upstream']['sha256'],
         'The licence of that checkpoint holds',
         'resampled to 16000 Hz',
     ):
@@ -306,10 +310,10 @@ def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path
     """By itself, to the byte; and what is longer than Whisper hears is refused by the program."""
     out = export.export_model(over('whisper'), tmp_path / 'out', carry_upstream=True)
     again = export.export_model(out, tmp_path / 'again')
-    assert {p.name for p in again.iterdir()} == {'README.md', 'model.json', 'model.safetensors', 'upstream', card.PROGRAM_FILE}
-    for name in (card.PROGRAM_FILE, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
+    assert {p.name for p in again.iterdir()} == {'README.md', 'model.json', 'model.safetensors', 'upstream', model_card.PROGRAM_FILE}
+    for name in (model_card.PROGRAM_FILE, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
         assert (again / name).read_bytes() == (out / name).read_bytes()
-    program = jax.export.deserialize((out / card.PROGRAM_FILE).read_bytes())
+    program = jax.export.deserialize((out / model_card.PROGRAM_FILE).read_bytes())
     with pytest.raises(ValueError, match='shapes'):
         program.call(np.zeros((1, 1201, 6), np.float32), np.int32([1201]))
 
@@ -330,13 +334,13 @@ def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeyp
     arrays |= {'params': jax.tree.map(lambda x: 4 * made(x) - 2, state.params)}
     arrays |= {'mean': np.zeros((2, states.bands), np.float32), 'scale': np.ones((2, states.bands), np.float32)}
     facts = {'config': json.loads(config.to_json()), 'classes': ['a', 'b'], 'sizes': sizes._asdict(), 'versions': {}}
-    model = bundle.Model(facts | {'calibration': {'temperature': 20.0}, 'normalisation': '', 'synthetic': False}, arrays)
+    model = Model(facts | {'calibration': {'temperature': 20.0}, 'normalisation': '', 'synthetic': False}, arrays)
     waves = [sound(0.3), random.normal(0, 0.1, 9000).astype(np.float32), sound(0.6)]
-    predictor = predict.Predictor(model, encoder=encoder)
+    predictor = Predictor(model, encoder=encoder)
     want = predictor._predict_posteriors(waves)
-    program = jax.export.deserialize(export.export_program(model, encoder).serialize())
+    program = jax.export.deserialize(stablehlo.export_program(model, encoder).serialize())
     np.testing.assert_allclose(program.call(*predictor.extractor.pad_batch(waves, 75, 3)), want, atol=1e-4)
-    of_states, (states_TxM,) = predict.make_posterior(model.metadata, True), predictor.extractor(waves[:1])
+    of_states, (states_TxM,) = make_posterior(model.metadata, True), predictor.extractor(waves[:1])
     (p_C,) = jax.jit(of_states)(predictor.runs, None, states_TxM[None], np.int32([len(states_TxM)]))
     np.testing.assert_allclose(p_C, want[0], atol=1e-4)
     assert np.ptp([p[0] for p in want]) > 0.01
@@ -346,7 +350,7 @@ def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeyp
 def test_an_export_that_names_the_encoder_takes_its_states(over, whisper, tmp_path, monkeypatch):
     """The card says how they are made; none of its weights is in the folder."""
     out = export.export_model(over('whisper'), tmp_path / 'out')
-    assert {p.name for p in out.iterdir()} == {'README.md', 'model.json', 'model.safetensors', card.PROGRAM_FILE}
+    assert {p.name for p in out.iterdir()} == {'README.md', 'model.json', 'model.safetensors', model_card.PROGRAM_FILE}
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', sound(2.0), RATE, 'FLOAT')
     with pytest.raises(UserError, match='--upstream FOLDER'):

@@ -12,13 +12,14 @@ from typing import NamedTuple
 from data_pipelines import corpora
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.upstream import AUDIO_SPEC, HOP_SAMPLES, EncoderStates
-from jaxser import bundle, predict
 from jaxser.analysis import bootstrap, summary
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder
 from jaxser.reporting.html import format_interval, format_number
 from jaxser.reporting.page import ALARMING_VERDICTS, probed_domain
 from jaxser.runs import SYNTHETIC_WARNING, format_value, method_name, pluralize, synthetic_note
+from jaxser.serving import predictor
+from jaxser.serving.model import ENCODER_FOLDER, Model, is_fine_tuned
 
 PROGRAM_FILE, SAVED_MODEL_FOLDER = 'posterior.stablehlo', 'saved_model'
 UNSEEN_SPEAKER_PROTOCOLS = ('official', 'source_target')  # protocols whose tested speakers are in no fold's training part
@@ -48,7 +49,7 @@ def join_words(words) -> str:
     return ', '.join(map(str, words))
 
 
-def render_card(model: bundle.Model, analysis: SweepAnalysis | None, saved_model: bool = False, encoder: PretrainedEncoder | None = None) -> str:
+def render_card(model: Model, analysis: SweepAnalysis | None, saved_model: bool = False, encoder: PretrainedEncoder | None = None) -> str:
     """The file; `analysis` is the sweep that made the model, where it is at hand, and `encoder` the upstream that is carried along."""
     facts = model.metadata
     row = next(r for r in analysis.rows if all(r.get(k) == facts['row'].get(k) for k in analysis.setting_keys)) if analysis else None
@@ -72,7 +73,7 @@ def render_card(model: bundle.Model, analysis: SweepAnalysis | None, saved_model
 
 def has_program(metadata: dict, encoder: PretrainedEncoder | None) -> bool:
     """Whether there is a program: changes of weights are none without the weights."""
-    return encoder is not None or not bundle.is_fine_tuned(metadata)
+    return encoder is not None or not is_fine_tuned(metadata)
 
 
 def training_languages(metadata: dict) -> list[str]:
@@ -105,7 +106,7 @@ def introduction(metadata: dict) -> str:
     features = 'log-mel features'
     if states := encoder_states(metadata):
         features = f'the states of a frozen, pretrained {states.model} (`{states.name}`)'
-        if bundle.is_fine_tuned(metadata):
+        if is_fine_tuned(metadata):
             features = f'what a pretrained {states.model} hears, fine-tuned by each network,'
     body = (
         f'From an utterance of speech to a probability for each of {len(metadata["classes"])} emotions: {join_words(metadata["classes"])}. '
@@ -140,11 +141,11 @@ def encoder_section(metadata: dict, encoder: PretrainedEncoder | None) -> str:
     size, also = f'{pluralize(states.layers, "state")}, {states.width} wide', ''
     how = f'frozen: of {size}, {"the mean and the deviation over an utterance" if states.is_pooled else "every frame"}'
     where = (
-        f'It is here: in `{PROGRAM_FILE}`, and in `{bundle.ENCODER_FOLDER}/`, its own tensors alone, for jaxser.'
+        f'It is here: in `{PROGRAM_FILE}`, and in `{ENCODER_FOLDER}/`, its own tensors alone, for jaxser.'
         if encoder
         else 'It is not here: whoever runs the model from sound needs that checkpoint, as a Hugging Face folder.'
     )
-    if bundle.is_fine_tuned(metadata):
+    if is_fine_tuned(metadata):
         rank = metadata['config']['model']['lora']
         changes = f'of queries and values, of rank {rank}' if rank else 'of its whole transformer'
         how = f'fine-tuned ({size}): `model.safetensors` holds the changes of every network ({changes}), and not what they change'
@@ -318,14 +319,14 @@ def limitations(metadata: dict, analysis: SweepAnalysis | None, row: dict | None
         found += [f'The adversary was {word} in {pluralize(n, "run")}: {ALARMING_VERDICTS[word]}.' for word, n in told if word in ALARMING_VERDICTS]
     spec, states = AUDIO_SPEC if encoder_states(metadata) else log_mel.LogMel(**metadata['config']['data']['features']), encoder_states(metadata)
     if states and states.model == 'whisper':
-        heard = 'testing' if bundle.is_fine_tuned(metadata) else 'training'
+        heard = 'testing' if is_fine_tuned(metadata) else 'training'
         found.append(
             f'Of an utterance longer than its Whisper hears (as a rule 30 s) {heard} heard the beginning alone; `jaxser.predict` '
             'cuts nothing off.'
         )
     found.append(
-        f'Sound is resampled to {spec.rate} Hz; it takes {decode.MIN_SECONDS:g} s or more. Of more than {predict.MAX_UTTERANCE_SECONDS:g} s, '
-        f'`jaxser.predict` answers by windows of {predict.WINDOW_SECONDS:g} s and their mean; a program takes what it is given.'
+        f'Sound is resampled to {spec.rate} Hz; it takes {decode.MIN_SECONDS:g} s or more. Of more than {predictor.MAX_UTTERANCE_SECONDS:g} s, '
+        f'`jaxser.predict` answers by windows of {predictor.WINDOW_SECONDS:g} s and their mean; a program takes what it is given.'
     )
     return found
 
@@ -345,10 +346,10 @@ class InputDescription(NamedTuple):
 
 def describe_input(metadata: dict, encoder: PretrainedEncoder | None) -> InputDescription:
     """Log-mel, an upstream's states, or what the carried upstream hears: as training did, a fine-tuned one in 16 bits."""
-    mel, bits = ('mel_BxTxM', 'frames_B', 'mel_TxM'), 16 if bundle.is_fine_tuned(metadata) else 32
+    mel, bits = ('mel_BxTxM', 'frames_B', 'mel_TxM'), 16 if is_fine_tuned(metadata) else 32
     if encoder and encoder.input_kind == 'wave':
         within = f', from {decode.MIN_SECONDS:g} s up'
-        if bundle.is_fine_tuned(metadata):
+        if is_fine_tuned(metadata):
             made = f"""\
 wave, _ = librosa.load('speech.wav', sr={SAMPLE_RATE})
 mel_TxM = wave[: len(wave) // {HOP_SAMPLES} * {HOP_SAMPLES}].reshape(-1, {HOP_SAMPLES}).astype(np.float16)"""

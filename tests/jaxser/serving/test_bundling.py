@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
-from jaxser import bundle, train
+from jaxser import train
 from jaxser.analysis import calibration
+from jaxser.serving import bundling
+from jaxser.serving.model import read_model
 from jaxser.workdir import Workdir
 
 
@@ -25,7 +27,7 @@ def test_dev_chooses_the_setting_and_test_never_does():
     """All runs of the row with the best dev UAR, whatever its test UAR, but for those that diverged."""
     every = [run(lam, seed, fold) for lam in (0.0, 0.3) for seed in (0, 1) for fold in (0, 1)]
     every.append(run(0.3, 2, 0, 'nonfinite'))
-    best, runs = bundle.choose_setting({'summary': [row(0.0, 0.5, 0.9), row(0.3, 0.6, 0.1)], 'runs': every})
+    best, runs = bundling.choose_setting({'summary': [row(0.0, 0.5, 0.9), row(0.3, 0.6, 0.1)], 'runs': every})
     assert best['lam'] == 0.3
     assert runs == [run(0.3, seed, fold)['hyper'] for seed in (0, 1) for fold in (0, 1)]
 
@@ -33,7 +35,7 @@ def test_dev_chooses_the_setting_and_test_never_does():
 def test_where_every_seed_lost_a_fold_the_runs_that_are_left_are_taken():
     """No row has a dev UAR then; a model of fewer runs is better than none."""
     every = [run(0.0, 0, 0, 'nonfinite'), run(0.0, 0, 1, 'nonfinite'), run(0.3, 0, 0), run(0.3, 0, 1, 'nonfinite')]
-    _, runs = bundle.choose_setting({'summary': [row(0.0, None, None), row(0.3, None, None)], 'runs': every})
+    _, runs = bundling.choose_setting({'summary': [row(0.0, None, None), row(0.3, None, None)], 'runs': every})
     assert runs == [run(0.3, 0, 0)['hyper']]
 
 
@@ -64,7 +66,7 @@ def test_the_temperature_is_bounded(right):
 
 def test_the_model_is_the_selected_parameters_with_their_folds_moments(swept):
     """Every fold's run of one setting, in the order of the sweep, to the bit; the temperature does not worsen dev."""
-    model, results = bundle.read_model(swept), json.loads((swept / 'results.json').read_text())
+    model, results = read_model(swept), json.loads((swept / 'results.json').read_text())
     best = max(results['summary'], key=lambda r: r['dev_uar'])
     assert model.metadata['runs'] == [r['hyper'] for r in results['runs'] if r['hyper']['lam'] == best['lam']]
     assert model.metadata['row']['uar'] == best['uar']
@@ -91,7 +93,7 @@ def test_groups_without_a_chosen_run_are_not_restored(swept, monkeypatch):
 def test_a_model_is_made_once(swept):
     """A second call computes nothing and writes nothing."""
     stamp = (swept / 'model' / 'model.json').stat().st_mtime_ns
-    bundle.bundle_model(swept)
+    bundling.bundle_model(swept)
     assert (swept / 'model' / 'model.json').stat().st_mtime_ns == stamp
 
 
@@ -123,13 +125,13 @@ def test_a_damaged_model_is_refused_by_its_name(swept, tmp_path, damage, said):
     file = tmp_path / 'model' / damage.name
     file.write_bytes(damage.change(file.read_bytes())) if damage.change else file.unlink()
     with pytest.raises(UserError, match=said):
-        bundle.read_model(tmp_path)
+        read_model(tmp_path)
 
 
 def test_a_sweep_without_a_model_is_told_the_command(swept, tmp_path):
     """Prediction does not have the corpus, so it cannot make the model itself."""
     shutil.copy(swept / 'config.json', tmp_path)
     with pytest.raises(UserError, match=r'python -m jaxser\.bundle --workdir'):
-        bundle.read_model(tmp_path)
+        read_model(tmp_path)
     with pytest.raises(UserError, match='no finished sweep'):
-        bundle.bundle_model(tmp_path)
+        bundling.bundle_model(tmp_path)
