@@ -33,10 +33,11 @@ def main() -> None:
         return
     with exit_on_user_error('The same command goes on from the last checkpoint, if there is one already.'):
         config = command.parse_flags(sys.argv, 'jaxser.main')
-        from jaxser import distributed, train
+        from jaxser import distributed
         from jaxser.probing import prober  # JAX is imported once the flags are right
         from jaxser.reporting import page, terminal
         from jaxser.serving import bundling
+        from jaxser.training import experiment
 
         distributed.configure_jax()
         if DISTRIBUTED.value:
@@ -45,7 +46,7 @@ def main() -> None:
         name = '_'.join(filter(None, (Path(file).stem, argument)))
         try:
             workdir = command.WORKDIR.value or Path('runs') / name
-            results = train.run_experiment(config, workdir, PROFILE.value, began)
+            results = experiment.run_experiment(config, workdir, PROFILE.value, began)
             if config.probe:
                 results = prober.probe_sweep(workdir, config.data.dir, config.model.upstream)
             bundling.bundle_model(workdir, config.data.dir, upstream=config.model.upstream)

@@ -207,34 +207,3 @@ class Workdir:
             part.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(content.encode() if isinstance(content, str) else content)
             part.replace(self.path / name)
-
-class MetricsLog:
-    """metrics.jsonl and TensorBoard's event files; both are cut back to the checkpoint on resuming."""
-
-    def __init__(self, workdir: Workdir, lines: int, epoch: int, labels: list[str]):
-        self.workdir, self.lines, self.writers, self.labels = workdir, workdir.read_lines('metrics.jsonl')[:lines], {}, labels
-        if distributed.is_main_process():
-            from tensorboardX import SummaryWriter
-
-            board, purge = workdir.path / 'tensorboard', epoch + 1 if epoch else None
-            self.writers = {name: SummaryWriter(str(board / name), purge_step=purge) for name in dict.fromkeys(labels)}
-
-    def add(self, epoch: int, rows: list[dict]) -> int:
-        """A line per run, and a scalar per variant (its mean over folds); returns the lines so far."""
-        self.lines += [json.dumps(row) + '\n' for row in rows]
-        for name, writer in self.writers.items():
-            of = [row for row, label in zip(rows, self.labels) if label == name]
-            for key in of[0]:
-                values = [row[key] for row in of]
-                if key not in ('epoch', 'fold') and all(isinstance(v, float) for v in values):
-                    writer.add_scalar(key, np.mean(values), epoch)
-        return len(self.lines)
-
-    def flush(self) -> None:
-        """Writes metrics.jsonl, so that it agrees with the checkpoint that follows."""
-        self.workdir._write_atomically('metrics.jsonl', ''.join(self.lines))
-
-    def close(self) -> None:
-        """Ends the files."""
-        for writer in self.writers.values():
-            writer.close()

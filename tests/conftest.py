@@ -85,13 +85,13 @@ def swept(data, once) -> Path:
     """The workdir of a finished sweep with its model: two coefficients on three folds."""
     import tiny_config
 
-    from jaxser import train
     from jaxser.serving import bundling
+    from jaxser.training import experiment
 
     def make(path: Path) -> None:
         config = tiny_config.get_config()
         config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2})
-        train.run_experiment(config, path)
+        experiment.run_experiment(config, path)
         bundling.bundle_model(path)
 
     return once('swept', make)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxser import train
+from jaxser.training import validate
 
 FOLDER = Path(__file__).parents[1] / 'configs'
 NAMES = sorted(p.stem for p in FOLDER.glob('*.py') if '\ndef get_config(' in p.read_text() and p.stem != 'base')
@@ -26,7 +26,7 @@ def test_a_configuration_can_be_trained(name, argument, whisper):
         config.model.upstream = str(whisper)
     if config.model.name == 'layer_sum':
         config.model.states = 'whisper-5x384-pooled-00000000'
-    parts = train.validate(config)
+    parts = validate.validate(config)
     assert sum(len(p.variants) for p in parts) >= 1
 
 

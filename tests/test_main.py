@@ -252,13 +252,13 @@ def test_a_mistake_about_the_data_is_refused(mistake, data, tmp_path):
     """What the corpus cannot serve is refused before any training, and leaves a workdir that the mended command may use."""
     import tiny_config
 
-    from jaxser import train
+    from jaxser.training import experiment
 
     changes, expected = WITH_DATA[mistake]
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'data.dir': str(data), **changes})
     with pytest.raises(UserError, match=expected):
-        train.run_experiment(config, tmp_path)
+        experiment.run_experiment(config, tmp_path)
     assert not (tmp_path / 'config.json').exists()
 
 

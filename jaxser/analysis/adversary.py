@@ -7,59 +7,11 @@ collapsed  the emotion went with it, or the run diverged
 """
 
 
-import numpy as np
-
 from jaxser.analysis.summary import find_plain_reference
-from jaxser.runs import run_label
 
 INERT_FRACTION, WINNING_FRACTION = 0.9, 0.1  # of what plain training's tells beyond chance: from here on inert, and up to here winning
 
 COLLAPSED_FRACTION = 0.5  # of what plain training's dev UAR is above chance: with less, a run has collapsed
-
-MIN_GRADIENT_RATIO = 0.01  # of the task's gradient: an adversary's that is smaller moves nothing
-
-GUESSING_FRACTION = 0.98  # of the loss of guessing
-
-def domain_entropies(table, fold, domains: tuple[str, ...]) -> dict[str, float]:
-    """Of each domain among the utterances by which it is forgotten, in nats: the loss of a head that knows their shares alone."""
-    found = {}
-    for d in domains:
-        index_N = table.domain_N[d][fold.domain_rows]
-        share_K = np.bincount(index_N[index_N >= 0]) / max((index_N >= 0).sum(), 1)
-        found[d] = float(-(share_K[share_K > 0] * np.log(share_K[share_K > 0])).sum())
-    return found
-
-class AdversaryAlarms:
-    """Says once of every run what is wrong with its adversary, when the coefficient has risen."""
-
-    def __init__(self, runs: list[dict], entropy: list[dict[str, float]], classes: int, epochs: int, label_keys: list[str]):
-        self.runs, self.entropy, self.classes, self.epochs, self.label_keys = runs, entropy, classes, epochs, label_keys
-        self.reported: set[tuple[int, str]] = set()
-
-    def __call__(self, epoch: int, rows: list[dict]) -> list[str]:
-        """A sentence for every kind of alarm that is new, of the metrics of an epoch, a row a run."""
-        kinds: dict[str, list[int]] = {}
-        for n, row in enumerate(rows):
-            if 2 * epoch <= self.epochs or not row.get('lam_p') or row.get('reversed_over_task') is None:
-                continue
-            for kind in self._problems(row, self.entropy[n]):
-                if (n, kind) not in self.reported:
-                    self.reported.add((n, kind))
-                    kinds.setdefault(kind, []).append(n)
-        named = lambda n: f'{run_label(self.runs[n], self.label_keys)} fold {self.runs[n]["fold"]}'  # noqa: E731
-        return [
-            f'Epoch {epoch}, {", ".join(map(named, of[:3]))}{f" and {len(of) - 3} more" if len(of) > 3 else ""}: {kind}.'
-            for kind, of in kinds.items()
-        ]
-
-    def _problems(self, row: dict, entropy: dict[str, float]):
-        if (row['emotion_loss'] or 0) > GUESSING_FRACTION * np.log(self.classes):
-            yield 'the emotion loss is that of guessing; the adversary may be too strong (lower lam)'
-        if row['reversed_over_task'] < MIN_GRADIENT_RATIO:
-            yield f"the adversary's gradient is below {MIN_GRADIENT_RATIO:g} of the task's; it moves nothing (raise lam)"
-        for d, nats in entropy.items():
-            if (row.get(f'{d}_loss') or 0) > GUESSING_FRACTION * nats:
-                yield f'the {d} head only guesses; whether the {d} is forgotten, the probe at the end says'
 
 def domain_leakage(run: dict, domain: str, classifier: str = 'linear') -> float | None:
     """How much of a domain a run's representation tells, from 0 (chance) to 1; None where nobody asked."""

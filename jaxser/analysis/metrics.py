@@ -5,7 +5,6 @@ WA   weighted accuracy: the share of utterances that are right
 F1   macro-F1: the mean over classes of the harmonic mean of precision and recall; classes absent from the truth are left out
 """
 
-
 import numpy as np
 
 
@@ -25,42 +24,6 @@ def classification_metrics(count_CxC: np.ndarray) -> dict[str, float]:
         'f1': float((2 * right_C[there] / (truth_C + predicted_C)[there]).mean()),
         'n': n,
     }
-
-class Collected:
-    """What is predicted of a part, for every run, gathered batch by batch."""
-
-    def __init__(self, fold_N: np.ndarray):
-        self.fold_N = fold_N  # index of each run's fold
-        self.rows: dict[int, list] = {int(f): [] for f in fold_N}
-        self.parts: list[list] = [[] for _ in fold_N]
-
-    def add(self, row_FxB: np.ndarray, x_NxBxD: np.ndarray) -> None:
-        """Takes a batch of every fold; row -1 is nobody."""
-        real_FxB = row_FxB >= 0
-        for f, rows in self.rows.items():
-            rows.append(row_FxB[f][real_FxB[f]])
-        for n, f in enumerate(self.fold_N):
-            self.parts[n].append(x_NxBxD[n][real_FxB[f]])
-
-    def get_run(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of a run, row_N in ascending order and x_NxD."""
-        rows, x_NxD = np.concatenate(self.rows[int(self.fold_N[n])]), np.concatenate(self.parts[n])
-        order = np.argsort(rows)
-        return rows[order], x_NxD[order]
-
-class CollectedPosteriors(Collected):
-    """Posteriors of a part."""
-
-    def add(self, row_FxB: np.ndarray, scores_NxBxC: np.ndarray) -> None:
-        """Takes the scores of a batch of every fold."""
-        scores = scores_NxBxC.astype(np.float64)
-        p = np.exp(scores - scores.max(-1, keepdims=True))
-        super().add(row_FxB, p / p.sum(-1, keepdims=True))
-
-    def confusion_matrices(self, emotion_N: np.ndarray) -> list[np.ndarray]:
-        """count_CxC of every run."""
-        runs = (self.get_run(n) for n in range(len(self.fold_N)))
-        return [confusion_matrix(emotion_N[rows], p.argmax(-1), p.shape[-1]) for rows, p in runs]
 
 def equal_error_rate(z_NxD: np.ndarray, speaker_N: np.ndarray) -> float:
     """Of telling by the cosine whether two utterances have one speaker: where misses are as frequent as false alarms."""

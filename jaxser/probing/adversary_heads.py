@@ -11,8 +11,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxser import parallel
-from jaxser.analysis import metrics
+from jaxser.training import parallel, tracking
 
 REFIT_STEPS, LEARNING_RATE = 100, 1e-2
 
@@ -39,7 +38,7 @@ def make_refit(domain_loss: Callable, domains: tuple[str, ...]) -> Callable:
     return one
 
 
-def refit_heads(trainer, group, params, representations: metrics.Collected) -> list[dict | None]:
+def refit_heads(trainer, group, params, representations: tracking.Collected) -> list[dict | None]:
     """{domain: {'before', 'after'}} in nats of every run of a group; None of a method that has no such heads, or is told no z.
 
     `params` are the selected ones, `representations` the representations by them.

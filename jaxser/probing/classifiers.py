@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxser import parallel
+from jaxser.training import parallel
 
 L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the squared norm of the weights, beside a mean cross-entropy
 TOLERANCE, MAX_ITERATIONS = 1e-5, 500  # norm of the gradient, and iterations, at which L-BFGS ends

@@ -4,12 +4,13 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.folds import Fold
-from jaxser import distributed, plugins, train
+from jaxser import distributed, plugins
 from jaxser.analysis import adversary, metrics, predictions, summary
 from jaxser.analysis.metrics import equal_error_rate
 from jaxser.probing import adversary_heads, classifiers
 from jaxser.probing.questions import Question, make_questions
 from jaxser.runs import run_label, varying_keys
+from jaxser.training import restore, tracking, validate
 from jaxser.workdir import Workdir
 
 MEASURE_KEYS = ('linear', 'mlp', 'eer')
@@ -53,7 +54,7 @@ class Prober:
         self.class_count = max((int(q.label_N[q.fit_rows].max()) + 1 for q in asked), default=0)
         self.input_answers: list | None = None
 
-    def __call__(self, group, representations: metrics.Collected) -> list[dict | None]:
+    def __call__(self, group, representations: tracking.Collected) -> list[dict | None]:
         """The answers of a group's runs, of which `representations` holds the representations; None for one that is not finite."""
         entries = self.task.subset_folds
         if self.input_answers is None:
@@ -126,7 +127,7 @@ class RepresentationSampler:
         self.setting_keys = [k for k in varying_keys(runs) if k != 'seed']
         self.fold, self.samples = runs[0]['fold'], {}
 
-    def add(self, group, representations: metrics.Collected, entries: list[Fold]) -> None:
+    def add(self, group, representations: tracking.Collected, entries: list[Fold]) -> None:
         """Takes what there is not yet."""
         for n, run in enumerate(group.runs):
             rows, z_NxD = representations.get_run(n)
@@ -155,7 +156,7 @@ def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> d
     if upstream and place.config.model.name != 'fine_tuned':
         raise UserError(f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out.')
     if upstream:
-        train.validate(place.config)  # refuses other weights
+        validate.validate(place.config)  # refuses other weights
     results = place.load_results()
     if results is None:
         raise UserError(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
@@ -164,9 +165,9 @@ def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> d
     config, ask, given, heads, kept = place.config, None, [], [], RepresentationSampler([r['hyper'] for r in results['runs']])
     with plugins.matmul_precision_context(config), distributed.progress_bar(len(results['runs']), 'run') as bar:
         bar.set_description('Asking what is left of the speakers')
-        for trainer, group, best in train.restored_groups(place):
+        for trainer, group, best in restore.restored_groups(place):
             ask = ask or Prober(trainer.task, config.data.order_seed)
-            gathered = train.predict_part(trainer, group, best, 'used')[0]
+            gathered = restore.predict_part(trainer, group, best, 'used')[0]
             given += ask(group, gathered)
             heads += adversary_heads.refit_heads(trainer, group, best[0], gathered)
             kept.add(group, gathered, trainer.task.subset_folds)

@@ -16,13 +16,14 @@ from data_pipelines.errors import UserError
 from data_pipelines.features import log_mel
 from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
 from data_pipelines.storage import dataset
-from jaxser import distributed, plugins, train
+from jaxser import distributed, plugins
 from jaxser.analysis import summary
 from jaxser.analysis.calibration import fit_temperature
 from jaxser.configuration.serialization import config_to_dict
 from jaxser.pretrained.encoder import PretrainedEncoder, write_encoder
 from jaxser.provenance import PACKAGES, package_version
 from jaxser.serving.model import ENCODER_FOLDER, MODEL_FORMAT, find_encoder, is_fine_tuned, read_model, serialize_arrays
+from jaxser.training import restore, validate
 from jaxser.workdir import Workdir
 
 ROW_KEYS = ('seeds', 'tested_speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')  # of the summary
@@ -47,7 +48,7 @@ def choose_setting(results: dict) -> tuple[dict, list[dict]]:
 
 def ensemble_members(trainer, group, selected: tuple, wanted_runs: list[dict]) -> list[EnsembleMember]:
     """The wanted runs of a group."""
-    _, scores = train.predict_part(trainer, group, selected, 'dev')
+    _, scores = restore.predict_part(trainer, group, selected, 'dev')
     table, layout = trainer.task.table, group.layout
     params_N, batch_stats_N = jax.tree.map(layout.collect, selected)
     made = []
@@ -112,7 +113,7 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
     """The folder of the model, made unless it is there."""
     place = Workdir.open(path, data, upstream)
     if upstream and place.config.model.name == 'fine_tuned':
-        train.validate(place.config)  # refuses other weights
+        validate.validate(place.config)  # refuses other weights
     results, folder = place.load_results(), place.path / 'model'
     if results is None:
         raise UserError(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
@@ -121,7 +122,7 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
     row, wanted = choose_setting(results)
     found: list[EnsembleMember] = []
     with plugins.matmul_precision_context(place.config):
-        for trainer, group, best in train.restored_groups(place, lambda run: run in wanted):
+        for trainer, group, best in restore.restored_groups(place, lambda run: run in wanted):
             found += ensemble_members(trainer, group, best, wanted)
             config, task = trainer.config, trainer.task
             sizes = task.make_sizes(config)

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 
 from data_pipelines.errors import UserError
 from data_pipelines.storage import dataset
-from jaxser import features, plugins, step
+from jaxser import features, plugins
 from jaxser.configuration.serialization import config_from_dict
 from jaxser.interfaces import Sizes
 from jaxser.pretrained.encoder import PretrainedEncoder
 from jaxser.pretrained.extractor import make_state_function
 from jaxser.serving import model
+from jaxser.training import step
 
 
 def make_feature_function(metadata: dict, encoder: PretrainedEncoder | None) -> Callable[..., tuple[jax.Array, jax.Array]]:

@@ -63,18 +63,20 @@ def fed(options) -> None:
     from data_pipelines.batching import feeds
     from data_pipelines.features.log_mel import LogMel
     from data_pipelines.storage.preparation import prepare_corpus
-    from jaxser import train
+    from jaxser.training import validate
+    from jaxser.training.task import Task, load_features
+    from jaxser.training.trainer import Trainer
 
     with tempfile.TemporaryDirectory() as place:
         prepare_corpus('folder', corpus(Path(place), options.utterances), Path(place) / 'data', LogMel())
         config = base.get_config()
         config.data.dir, config.data.corpora, config.data.frames = f'{place}/data', ('folder',), options.frames
         config.sweep.lam, config.sweep.fold = tuple(np.linspace(0, 1, options.runs).tolist()), '0'
-        task = train.Task(config, train.validate(config))
-        (part,) = train.validate(config)
+        task = Task(config, validate.validate(config))
+        (part,) = validate.validate(config)
         trainers = {
-            'resident': train.Trainer(part, task, train.load_features(task), None),
-            'streaming': train.Trainer(part, task, None, None),
+            'resident': Trainer(part, task, load_features(task), None),
+            'streaming': Trainer(part, task, None, None),
         }
 
         def epochs(name: str) -> list[float]:

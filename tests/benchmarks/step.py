@@ -94,11 +94,11 @@ class Ours:
     def __init__(self, options, runs: int):
         import jax
 
-        from jaxser import parallel, step
         from jaxser.features import SharedArrays
         from jaxser.interfaces import Sizes
         from jaxser.methods import dann
         from jaxser.models import tdnn_lstm
+        from jaxser.training import parallel, step
 
         m, n, B, T = model(options), options.steps, options.batch, options.frames
         config = SimpleNamespace(domain='speaker', domain_hidden=m['domain_hidden'])

@@ -161,7 +161,7 @@ def training(options, of, x: np.ndarray):
     from data_pipelines.features.upstream import HOP_SAMPLES
     from jaxser import plugins
     from jaxser.interfaces import Sizes
-    from jaxser.step import make_step
+    from jaxser.training.step import make_step
 
     config = base.get_config()
     keys = {'name': 'fine_tuned', 'upstream': options.folder, 'lora': options.lora, 'bfloat16': options.bfloat16}

@@ -23,13 +23,14 @@ import yaml
 import jaxser
 from data_pipelines.errors import UserError
 from data_pipelines.features import decode, log_mel
-from jaxser import distributed, export, methods, plugins, step
+from jaxser import distributed, export, methods, plugins
 from jaxser.analysis import bootstrap, finished
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.interfaces import Sizes
 from jaxser.runs import SYNTHETIC_WARNING
 from jaxser.serving import bundling, model_card, predictor, stablehlo
 from jaxser.serving.model import MODEL_FILES, Model, read_model
+from jaxser.training import step
 
 ROOT = Path(__file__).parent.parent.parent
 METHODS = sorted(p.stem for p in Path(methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())

@@ -13,8 +13,8 @@ from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.storage.preparation import prepare_corpus
-from jaxser import train
 from jaxser.analysis import finished, predictions
+from jaxser.training import experiment
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import tiny_config
@@ -52,7 +52,7 @@ def corpus(tmp_path_factory) -> Path:
 def trained(corpus, tmp_path_factory) -> Path:
     """The workdir of the finished sweep."""
     path = tmp_path_factory.mktemp('trained')
-    train.run_experiment(configuration(corpus), path)
+    experiment.run_experiment(configuration(corpus), path)
     return path
 
 
@@ -110,5 +110,5 @@ def test_damaged_predictions_are_made_again_as_the_message_says(corpus, trained,
         finished.read_finished_sweep(copy)
     for file in (copy / 'results.json', *copy.glob('groups/*/outcome.json')):
         file.unlink()
-    train.run_experiment(configuration(corpus), copy)
+    experiment.run_experiment(configuration(corpus), copy)
     assert (copy / 'predictions.csv').read_bytes() == text

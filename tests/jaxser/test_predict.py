@@ -21,11 +21,12 @@ from data_pipelines.errors import UserError
 from data_pipelines.features import log_mel
 from data_pipelines.protocols import split
 from data_pipelines.storage import dataset
-from jaxser import plugins, predict, step, train
+from jaxser import plugins, predict
 from jaxser.analysis import calibration
 from jaxser.interfaces import Sizes
 from jaxser.serving import bundling, output, predictor
 from jaxser.serving.model import Model, deserialize_arrays, read_model, serialize_arrays
+from jaxser.training import experiment, step
 from jaxser.workdir import Workdir
 
 ROOT = Path(__file__).parent.parent.parent
@@ -109,7 +110,7 @@ def test_by_the_utterance_and_with_a_targets_statistics_too(data, tmp_path):
     config.update_from_flattened_dict({f'data.{k}': v for k, v in keys.items()})
     config.update_from_flattened_dict({'protocol.adapt': 'transductive', 'model.batch_norm': 'domain', 'train.epochs': 1})
     config.sweep.update(lam=(0.5,), fold=(0,))
-    train.run_experiment(config, tmp_path / 'w')
+    experiment.run_experiment(config, tmp_path / 'w')
     bundling.bundle_model(tmp_path / 'w')
     assert agrees(tmp_path / 'w', data) == 16
 

@@ -15,6 +15,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.protocols.folds import Fold
 from jaxser.analysis import metrics, summary
 from jaxser.probing import classifiers, prober, questions
+from jaxser.training import tracking
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'data_pipelines'))
 import made_up
@@ -119,7 +120,7 @@ def test_the_answers_are_those_of_the_content(table):
     one_hot = lambda index_N: np.eye(8)[index_N[rows]] + 0.05 * r.normal(size=(len(rows), 8))  # noqa: E731
     z = [one_hot(table.domain_N['speaker']), one_hot(table.emotion_N), r.normal(size=(len(rows), 8))]
     z.append(np.full_like(z[0], np.nan))
-    gathered = metrics.Collected(np.zeros(4, int))
+    gathered = tracking.Collected(np.zeros(4, int))
     gathered.add(rows[None], np.stack(z))
     speaker, emotion, nothing, lost = prober.Prober(task, 0)(SimpleNamespace(fold_N=np.zeros(4, int)), gathered)
     assert lost is None

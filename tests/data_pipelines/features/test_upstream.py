@@ -22,9 +22,9 @@ from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import EncoderStates
 from data_pipelines.storage import dataset, npz, preparation, shards
 from data_pipelines.storage.prepared import find_dataset, resolve_feature_name
-from jaxser import train
 from jaxser.configuration import resolve
 from jaxser.pretrained.encoder import read_encoder
+from jaxser.training import experiment, validate
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / 'jaxser' / 'models'))
@@ -162,12 +162,12 @@ def test_a_sweep_runs_over_states(prepared, tmp_path):
     if prepared.spec.model == 'whisper':
         pytest.skip('nothing here is of the encoder')
     config = configuration(prepared.out, **{'train.epochs': 1, 'sweep.lam': (0.5,), 'sweep.fold': 0})
-    results = train.run_experiment(config, tmp_path / 'shards')
+    results = experiment.run_experiment(config, tmp_path / 'shards')
     assert {r['status'] for r in results['runs']} == {'ok'}
     assert f'over the frozen {prepared.spec.name}' in results['protocol']
     packed = npz.npz_path(prepared.out, 'folder', prepared.spec)
     pack.write_npz(prepared.folder, packed)
-    train.run_experiment(config, tmp_path / 'packed')
+    experiment.run_experiment(config, tmp_path / 'packed')
     packed.unlink()
     first, second = ((tmp_path / name / 'predictions.csv').read_text() for name in ('shards', 'packed'))
     assert first == second
@@ -184,7 +184,7 @@ def test_what_pooled_states_cannot_do_is_refused(tmp_path):
     with pytest.raises(UserError, match='set global, or speaker_transductive'):
         resolve.resolve_config(configuration(tmp_path, **{'data.normalise': 'speaker'}))
     with pytest.raises(UserError, match=r'name it in config\.data\.upstream'):
-        train.validate(configuration(tmp_path, **{'data.upstream': ''}))
+        validate.validate(configuration(tmp_path, **{'data.upstream': ''}))
 
 
 @pytest.mark.parametrize(

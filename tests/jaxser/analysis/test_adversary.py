@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxser.analysis.adversary import AdversaryAlarms, adversary_verdicts, domain_entropies
+from jaxser.analysis.adversary import adversary_verdicts
+from jaxser.training.monitoring import AdversaryAlarms, domain_entropies
 
 RUNS = [{'lam': 1.0, 'seed': s, 'fold': 0} for s in range(5)]
 

@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from jaxser.analysis import metrics
-from jaxser.analysis.metrics import CollectedPosteriors, classification_metrics
+from jaxser.analysis.metrics import classification_metrics
+from jaxser.training.tracking import CollectedPosteriors
 
 C = 5
 RANDOM = np.random.default_rng(0)

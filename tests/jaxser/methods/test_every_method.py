@@ -15,10 +15,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base
-from jaxser import methods, parallel, plugins, step
+from jaxser import methods, plugins
 from jaxser.configuration import sweep
 from jaxser.features import SharedArrays
 from jaxser.interfaces import Method, Sizes
+from jaxser.training import parallel, step
 
 METHODS = sorted(p.stem for p in Path(methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
 F, V, S, B, T, M, K, C = 2, 3, 5, 4, 24, 6, 5, 3

@@ -8,8 +8,9 @@ import scipy.linalg
 from linear import BATCH, SIZES, Case, close, encode, same
 from ml_collections import ConfigDict
 
-from jaxser import plugins, step
+from jaxser import plugins
 from jaxser.methods import leace
+from jaxser.training import step
 
 N, D, K = 200, 6, 4
 

@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 
 from configs import base
 from data_pipelines.errors import UserError
-from jaxser import plugins, step
+from jaxser import plugins
+from jaxser.training import step
 
 N = B // 2  # the first half of a batch has emotions, the second fills the identity batch
 ETA, LAM = 0.1, 0.03

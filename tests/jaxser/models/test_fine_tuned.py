@@ -15,13 +15,13 @@ from jax.ad_checkpoint import print_saved_residuals
 from configs import base
 from data_pipelines.errors import UserError
 from data_pipelines.features import decode, upstream
-from jaxser import parallel, step
 from jaxser.features import SharedArrays, normalise
 from jaxser.interfaces import Sizes
 from jaxser.models import fine_tuned
 from jaxser.plugins import make_method
 from jaxser.pretrained.encoder import read_encoder
-from jaxser.train import validate
+from jaxser.training import parallel, step
+from jaxser.training.validate import validate
 
 B, D, C, K, STEPS = 4, 5, 2, 3, 8
 CASES = ('hubert base', 'wavlm large', 'whisper')

@@ -9,11 +9,12 @@ import pytest
 
 from configs import base
 from data_pipelines.errors import UserError
-from jaxser import step
 from jaxser.interfaces import Sizes
 from jaxser.nn.batch_norm import BATCH_NORM_MODES, BatchNorm
 from jaxser.plugins import make_method
-from jaxser.train import run_experiment, validate
+from jaxser.training import step
+from jaxser.training.experiment import run_experiment
+from jaxser.training.validate import validate
 
 B, T, C = 5, 6, 3
 RANDOM = np.random.default_rng(0)

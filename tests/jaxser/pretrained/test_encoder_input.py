@@ -23,7 +23,7 @@ import jaxser
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderInput
 from data_pipelines.storage import preparation
-from jaxser import export, train
+from jaxser import export
 from jaxser.analysis import calibration
 from jaxser.pretrained.encoder import read_encoder
 from jaxser.probing import prober
@@ -31,6 +31,7 @@ from jaxser.serving import bundling, model_card, stablehlo
 from jaxser.serving.model import MODEL_FILES, find_encoder, read_model
 from jaxser.serving.posterior import make_posterior
 from jaxser.serving.predictor import Predictor
+from jaxser.training import experiment
 
 CASES = {  # the encoder, and config.model.lora
     'whisper': ('whisper', 0),
@@ -63,7 +64,7 @@ def over(data, once) -> Callable[[str], Path]:
             config.update_from_flattened_dict({'data.dir': str(path / 'data'), 'data.normalise': 'none'})
             config.update_from_flattened_dict({'method': 'erm', 'train.epochs': 2})
             config.sweep.update(lam=(), fold=(0, 1), time_mask=(0.0,), band_mask=(0.0,))
-            train.run_experiment(config, path / 'w')
+            experiment.run_experiment(config, path / 'w')
             bundling.bundle_model(path / 'w')
 
     def swept(case: str) -> Path:

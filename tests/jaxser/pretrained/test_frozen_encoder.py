@@ -24,7 +24,7 @@ from data_pipelines import pack
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderStates
 from data_pipelines.storage import dataset, npz, preparation, prepared
-from jaxser import export, plugins, step, train
+from jaxser import export, plugins
 from jaxser.analysis import calibration
 from jaxser.interfaces import Sizes
 from jaxser.pretrained.encoder import read_encoder, write_encoder
@@ -33,6 +33,7 @@ from jaxser.serving import bundling, model_card, stablehlo
 from jaxser.serving.model import Model, find_encoder, read_model
 from jaxser.serving.posterior import make_posterior
 from jaxser.serving.predictor import Predictor
+from jaxser.training import experiment, step
 from jaxser.workdir import Workdir
 
 RATE = 16_000
@@ -57,7 +58,7 @@ def over(data, once) -> Callable[[str], Path]:
         config.update_from_flattened_dict({f'data.{k}': v for k, v in keys.items()})
         config.update_from_flattened_dict({'method': 'erm', 'model.name': 'layer_sum', 'train.epochs': 2})
         config.sweep.update(lam=(), fold=(0, 1), time_mask=(0.0,))
-        train.run_experiment(config, path / 'w')
+        experiment.run_experiment(config, path / 'w')
         bundling.bundle_model(path / 'w')
 
     return lambda case: once(f'swept_over_{case.replace(" ", "_")}', lambda path: make(path, case)) / 'w'

@@ -8,9 +8,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from jaxser import plugins
-from jaxser.analysis import metrics
 from jaxser.interfaces import Encoder, Sizes
 from jaxser.probing import adversary_heads
+from jaxser.training import tracking
 
 N, D, K, C = 24, 6, 5, 2  # of five speakers the fold hears three
 SIZES = Sizes(1, C, {'speaker': K, 'language': 2, 'corpus': 1}, 10)
@@ -79,7 +79,7 @@ def test_of_runs_each_is_asked_about_whom_it_was_to_forget():
     table = SimpleNamespace(emotion_N=np.zeros(N, int), domain_N={'speaker': SPEAKER_N}, seen={'speaker': seen})
     task = SimpleNamespace(table=table, entries=[SimpleNamespace(forgotten=f, train=f) for f in forgotten])
     group = SimpleNamespace(runs=[{}, {}], fold_N=np.array([0, 1]), layout=SimpleNamespace(collect=lambda x: x))
-    gathered = metrics.Collected(group.fold_N)
+    gathered = tracking.Collected(group.fold_N)
     gathered.add(np.tile(np.arange(N), (2, 1)), z_RxNxD)
     params = jax.tree.map(lambda x: np.stack([x, x]), heads) | {'encoder': {}}
     found = adversary_heads.refit_heads(SimpleNamespace(method=method, task=task), group, params, gathered)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
-from jaxser import train
 from jaxser.analysis import calibration
 from jaxser.serving import bundling
 from jaxser.serving.model import read_model
+from jaxser.training import restore
 from jaxser.workdir import Workdir
 
 
@@ -73,7 +73,7 @@ def test_the_model_is_the_selected_parameters_with_their_folds_moments(swept):
     assert model.metadata['classes'] == ['angry', 'sad']
     assert model.metadata['calibration']['nll'] <= model.metadata['calibration']['nll_before']
     n = 0
-    for trainer, group, (params, _) in train.restored_groups(Workdir.open(swept)):
+    for trainer, group, (params, _) in restore.restored_groups(Workdir.open(swept)):
         kernel_N = group.layout.collect(params['emotion']['layers_0']['kernel'])
         table = trainer.task.table
         for run, kernel, f in zip(group.runs, kernel_N, group.fold_N):
@@ -86,8 +86,8 @@ def test_the_model_is_the_selected_parameters_with_their_folds_moments(swept):
 
 def test_groups_without_a_chosen_run_are_not_restored(swept, monkeypatch):
     """A sweep of many groups costs no more than those that hold the model's runs."""
-    monkeypatch.setattr(train, '_restore_best', lambda *_: pytest.fail('restored'))
-    assert list(train.restored_groups(Workdir.open(swept), lambda run: False)) == []
+    monkeypatch.setattr(restore, '_restore_best', lambda *_: pytest.fail('restored'))
+    assert list(restore.restored_groups(Workdir.open(swept), lambda run: False)) == []
 
 
 def test_a_model_is_made_once(swept):

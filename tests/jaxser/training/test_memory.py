@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
-from jaxser import memory
 from jaxser.interfaces import State
+from jaxser.training import memory
 
 
 def program(needed: int) -> SimpleNamespace:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from data_pipelines.protocols.folds import Protocol
-from jaxser import written
+from jaxser.training import outputs
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import tiny_config
@@ -27,7 +27,7 @@ def results(normalise: str = 'global', leaks: tuple[str, ...] = ()) -> dict:
         audit={'leaks': list(leaks)},
         split=SimpleNamespace(left_out={'fear': 3}, unused=2),
     )
-    return written.make_results(config, task, [], {}, 0.0)
+    return outputs.make_results(config, task, [], {}, 0.0)
 
 
 def test_what_makes_a_result_look_better_stands_in_its_title():
@@ -50,6 +50,6 @@ def test_of_speakers_is_written_down_what_is_known(tmp_path):
     """The report groups by it; nobody is of an empty sex, and who speaks two languages is of both."""
     text = {'speaker': ['a', 'a', 'b', 'c', ''], 'sex': ['f', 'f', 'm', '', 'm'], 'language': ['de', 'en', 'de', '', 'de']}
     text['corpus'] = ['one'] * 5
-    known = written.speaker_attributes({k: np.array(v) for k, v in text.items()})
+    known = outputs.speaker_attributes({k: np.array(v) for k, v in text.items()})
     a, b = {'sex': 'f', 'language': 'de+en', 'corpus': 'one'}, {'sex': 'm', 'language': 'de', 'corpus': 'one'}
     assert known == {'a': a, 'b': b, 'c': {'corpus': 'one'}}

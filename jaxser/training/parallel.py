@@ -19,7 +19,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from data_pipelines.errors import UserError
 from jaxser import features
-from jaxser.step import Step
+from jaxser.training.step import Step
 
 MODES = ('jit', 'pmap')
 REPLICATED, PER_DEVICE = PartitionSpec(), PartitionSpec('runs')

@@ -13,9 +13,9 @@ from data_pipelines.features.log_mel import LogMel
 from data_pipelines.prepare import parse_feature_spec
 from data_pipelines.storage import dataset
 from data_pipelines.storage.preparation import prepare_corpus
-from jaxser import train
 from jaxser.configuration import resolve
 from jaxser.serving import bundling, model, predictor
+from jaxser.training import experiment, task, validate
 from jaxser.workdir import Workdir
 
 
@@ -38,7 +38,7 @@ def configuration(heard, whisper, **changes):
 def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path, capsys):
     """The forecast of memory comes before; what is kept is a run's own, and of other sound the model has an answer."""
     methods = {'sweep.method': ('dann', 'speaker_norm'), 'sweep.lam': (0.5,), 'train.epochs': 1, 'model.lora': 2}
-    results = train.run_experiment(configuration(heard, whisper, **methods), tmp_path / 'run')
+    results = experiment.run_experiment(configuration(heard, whisper, **methods), tmp_path / 'run')
     assert [r['status'] for r in results['runs']] == ['ok', 'ok']
     assert results['normalisation'] == 'none'
     assert 'over a fine-tuned whisper of 2 layers, 16 wide' in results['protocol']
@@ -59,16 +59,16 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
     moved = resolve.resolve_config(configuration(heard, tmp_path / 'moved'))
     assert (moved.model.weights, moved.data.upstream) == (config.model.weights, config.data.upstream)
     place = Workdir(tmp_path / 'run', config)
-    place.save_description(train.Task(config, train.validate(config)))
+    place.save_description(task.Task(config, validate.validate(config)))
     Workdir(tmp_path / 'run', moved)
     later = Workdir.open(tmp_path / 'run', upstream=str(tmp_path / 'moved')).config  # by probe and bundle
     assert later.model.upstream == str(tmp_path / 'moved')
-    train.validate(later)
+    validate.validate(later)
     file = tmp_path / 'moved' / 'model.safetensors'
     tensors = load_file(file)
     save_file(tensors | {name: 2 * x for name, x in tensors.items()}, file)
     with pytest.raises(UserError, match=r'moved holds an encoder of other weights or sizes \(\w{8}\) than that of which'):
-        train.validate(later)
+        validate.validate(later)
     moved.model.weights = 'another'
     with pytest.raises(UserError, match=r'holds another sweep \(model.weights was'):
         Workdir(tmp_path / 'run', moved)
@@ -98,12 +98,12 @@ def test_what_does_not_fit_together_is_refused(heard, whisper, changes, said):
 def test_what_has_no_time_is_not_masked(heard, whisper):
     """SpecAugment of samples, and of time in states that are pooled over it; elsewhere it is not refused."""
     config = resolve.resolve_config(configuration(heard, whisper, **{'sweep.time_mask': (0.1,)}))
-    train.validate(config)
+    validate.validate(config)
     config.data.upstream = upstream.EncoderInput('wave', 160).name
     with pytest.raises(UserError, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are samples'):
-        train.validate(config)
+        validate.validate(config)
     config.data.upstream = 'whisper-3x16-pooled-00000001'
     with pytest.raises(UserError, match=r'config.sweep.time_mask is above 0, and whisper-3x16-pooled-00000001 has one frame'):
-        train.validate(config)
+        validate.validate(config)
     config.sweep.time_mask, config.sweep.band_mask = (0.0,), (0.1,)
-    train.validate(config)
+    validate.validate(config)

@@ -321,7 +321,7 @@ def test_a_stand_in_of_every_corpus_prepares_and_trains(name, tmp_path):
     import numpy as np
     import soundfile
 
-    from jaxser import train
+    from jaxser.training import experiment
 
     sys.path.insert(0, str(Path(__file__).parent.parent))
     import tiny_config
@@ -342,6 +342,6 @@ def test_a_stand_in_of_every_corpus_prepares_and_trains(name, tmp_path):
     config.update_from_flattened_dict({'data.dir': str(tmp_path / 'data'), 'data.corpora': (name,), 'data.batch': 4})
     config.update_from_flattened_dict({'protocol.name': protocol, 'train.epochs': 1, 'sweep.fold': (0,)})
     config.update_from_flattened_dict({'method': 'erm', 'sweep.lam': ()})  # one speaker trains: nobody to forget
-    results = train.run_experiment(config, tmp_path / 'run')
+    results = experiment.run_experiment(config, tmp_path / 'run')
     assert [r['status'] for r in results['runs']] == ['ok']
     assert 0 <= results['summary'][0]['uar'] <= 1

@@ -15,11 +15,14 @@ import pytest
 
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
-from jaxser import checkpoint, distributed, memory, parallel, record, train
+from jaxser import distributed
 from jaxser.configuration import resolve
 from jaxser.methods import leace
 from jaxser.reporting import terminal
 from jaxser.serving import bundling, model
+from jaxser.training import experiment, loop, memory, parallel, task, tracking, validate
+from jaxser.training.checkpoints import Checkpoints
+from jaxser.training.trainer import Trainer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import tiny_config
@@ -29,7 +32,7 @@ def sweep(data: Path, path: Path, **changes) -> dict:
     """Two epochs of the tiny sweep with some keys changed; results.json."""
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2, **changes})
-    return train.run_experiment(config, path)
+    return experiment.run_experiment(config, path)
 
 
 def interrupted(monkeypatch, data: Path, path: Path, epoch: int, **changes) -> None:
@@ -71,9 +74,9 @@ def test_streaming_and_resident_are_the_same(data, plain, tmp_path, capsys):
 
 def test_a_step_a_dispatch_is_an_epoch_a_dispatch(data, plain, tmp_path, monkeypatch):
     """Where steps are slow they go one by one, that the bar moves: through the same program, to the same bit, metrics too."""
-    dispatched, add = [], record.EpochMetrics.add
-    monkeypatch.setattr(train, 'TARGET_DISPATCH_SECONDS', 0.0)
-    monkeypatch.setattr(record.EpochMetrics, 'add', lambda self, metrics, steps: dispatched.append(steps) or add(self, metrics, steps))
+    dispatched, add = [], tracking.EpochMetrics.add
+    monkeypatch.setattr(loop, 'TARGET_DISPATCH_SECONDS', 0.0)
+    monkeypatch.setattr(tracking.EpochMetrics, 'add', lambda self, metrics, steps: dispatched.append(steps) or add(self, metrics, steps))
     sweep(data, tmp_path)
     epoch = [slice(n, n + 1) for n in range(len(dispatched) // 2)]
     assert len(epoch) > 1
@@ -102,7 +105,7 @@ def wild(data, tmp_path_factory):
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2, 'sweep.lam': (0.0, 1e38)})
     with contextlib.redirect_stdout(said):
-        results = train.run_experiment(config, path, profile=True)
+        results = experiment.run_experiment(config, path, profile=True)
         bundling.bundle_model(path)
         terminal.print_results(results, path)
     return results, path, said.getvalue()
@@ -129,14 +132,14 @@ def test_a_profile_is_written_on_request(wild):
 
 def test_what_does_not_fit_goes_in_groups_through_one_program(data, plain, tmp_path, monkeypatch, capsys):
     """On one device that holds four runs of six: the same runs (1e-5), at most three compilations, and the choice is kept."""
-    whole, compile_for, compiled = parallel.Layout, train.Trainer._compile, []
+    whole, compile_for, compiled = parallel.Layout, Trainer._compile, []
     monkeypatch.setattr(parallel, 'Layout', lambda *a, **k: whole(*a, **{'devices': jax.devices()[:1], **k}))
     # What does not fit is never run: for six there is nothing to compile.
     one = lambda self, R: compiled.append(R) or (compile_for(self, R) if R < 6 else None)  # noqa: E731
-    monkeypatch.setattr(train.Trainer, '_compile', one)
+    monkeypatch.setattr(Trainer, '_compile', one)
     monkeypatch.setattr(memory, 'required_bytes', lambda program, beside: 10 * compiled[-1])
     monkeypatch.setattr(memory, 'memory_limit', lambda devices: 49)
-    monkeypatch.setattr(train, 'RESIDENT_MEMORY_FRACTION', 1e9)
+    monkeypatch.setattr(task, 'RESIDENT_MEMORY_FRACTION', 1e9)
     sweep(data, tmp_path)
     assert '6 runs do not fit at once: 2 groups' in capsys.readouterr().out
     assert compiled == [6, 3]
@@ -272,7 +275,7 @@ def test_a_finished_group_is_not_computed_again(data, plain, tmp_path, monkeypat
     copy = shutil.copytree(plain[1], tmp_path / 'copy')
     (copy / 'results.json').unlink()
     (copy / 'groups' / '0' / 'predictions.csv').write_bytes((copy / 'predictions.csv').read_bytes())
-    monkeypatch.setattr(train, 'train_group', lambda *a: pytest.fail('it was trained'))
+    monkeypatch.setattr(loop, 'train_group', lambda *a: pytest.fail('it was trained'))
     again = sweep(data, copy)
     assert again['runs'] == plain[0]['runs']
     assert again['seconds'] > sum(g['seconds'] for g in plain[0]['groups']), 'what was done before counts too'
@@ -302,7 +305,7 @@ def erased(data, tmp_path_factory):
 
 def selected(path: Path, runs: int) -> tuple[list[int], list]:
     """The checkpoints of a finished sweep, and (params, batch_stats) of each run in the newest."""
-    checkpoints = checkpoint.Checkpoints(path / 'groups' / '0' / 'checkpoints')
+    checkpoints = Checkpoints(path / 'groups' / '0' / 'checkpoints')
     epochs = sorted(checkpoints.manager.all_steps())
     best = checkpoints.manager.restore(epochs[-1])['arrays']['best']
     checkpoints.close()
@@ -401,7 +404,7 @@ def test_a_number_out_of_range_is_refused(key, value, expected):
     config = tiny_config.get_config()
     config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError) as refusal:
-        train.validate(config)
+        validate.validate(config)
     assert str(refusal.value) == f'config.{key} is {value}; expected {expected}.'
 
 
@@ -422,7 +425,7 @@ def test_the_ends_of_a_range_are_allowed(key, value):
     """The largest and the smallest values that make sense."""
     config = tiny_config.get_config()
     config.update_from_flattened_dict({key: value})
-    assert train.validate(config)
+    assert validate.validate(config)
 
 
 def test_the_forecast_of_memory_counts_the_selected_parameters_and_a_copy_of_the_state(data):
@@ -430,8 +433,8 @@ def test_the_forecast_of_memory_counts_the_selected_parameters_and_a_copy_of_the
     config = tiny_config.get_config()
     config.data.dir = str(data)
     config = resolve.resolve_config(config)
-    parts = train.validate(config)
-    trainer = train.Trainer(parts[0], train.Task(config, parts), None, None)
+    parts = validate.validate(config)
+    trainer = Trainer(parts[0], task.Task(config, parts), None, None)
     layout = trainer.groups[0].layout
     state = trainer.functions.init(layout.put_runs_on_devices(trainer.groups[0].hyper_DxR))
     beside = jax.tree.leaves((state, state.params, state.batch_stats))

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
-from jaxser import parallel
 from jaxser.features import SharedArrays, frame_mask
 from jaxser.interfaces import State
 from jaxser.nn.batch_norm import BATCH_NORM_MODES, BatchNorm
-from jaxser.parallel import Layout
-from jaxser.step import Step
+from jaxser.training import parallel
+from jaxser.training.parallel import Layout
+from jaxser.training.step import Step
 
 S, B, T, M = 4, 4, 3, 2  # steps, examples, frames, bands; the regression's inputs are an example's features, summed over frames
 COLLECTIVE = re.compile('all-reduce|all-gather|all-to-all|collective|reduce-scatter')

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from jaxser import optimizer, step
 from jaxser.interfaces import Aux, Encoder, Sizes
 from jaxser.methods import erm
+from jaxser.training import optimizer, step
 
 B, T, M, D, C = 4, 6, 3, 2, 3
 SIZES = Sizes(M, C, {}, steps=20)

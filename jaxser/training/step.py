@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxser import features, optimizer
+from jaxser import features
 from jaxser.interfaces import Batch, Encoder, Hyper, Method, Sizes, State
+from jaxser.training import optimizer
 
 
 class Step(NamedTuple):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from jaxser.record import EpochMetrics, SelectionRecord
+from jaxser.training.tracking import EpochMetrics, SelectionRecord
 
 BEST = SimpleNamespace(select='best dev UAR', select_from=0.5, epochs=4)
 LAST = SimpleNamespace(select='last epoch', select_from=0.5, epochs=4)

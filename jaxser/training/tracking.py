@@ -2,6 +2,44 @@
 
 import numpy as np
 
+from jaxser.analysis.metrics import confusion_matrix
+
+
+class Collected:
+    """What is predicted of a part, for every run, gathered batch by batch."""
+
+    def __init__(self, fold_N: np.ndarray):
+        self.fold_N = fold_N  # index of each run's fold
+        self.rows: dict[int, list] = {int(f): [] for f in fold_N}
+        self.parts: list[list] = [[] for _ in fold_N]
+
+    def add(self, row_FxB: np.ndarray, x_NxBxD: np.ndarray) -> None:
+        """Takes a batch of every fold; row -1 is nobody."""
+        real_FxB = row_FxB >= 0
+        for f, rows in self.rows.items():
+            rows.append(row_FxB[f][real_FxB[f]])
+        for n, f in enumerate(self.fold_N):
+            self.parts[n].append(x_NxBxD[n][real_FxB[f]])
+
+    def get_run(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of a run, row_N in ascending order and x_NxD."""
+        rows, x_NxD = np.concatenate(self.rows[int(self.fold_N[n])]), np.concatenate(self.parts[n])
+        order = np.argsort(rows)
+        return rows[order], x_NxD[order]
+
+class CollectedPosteriors(Collected):
+    """Posteriors of a part."""
+
+    def add(self, row_FxB: np.ndarray, scores_NxBxC: np.ndarray) -> None:
+        """Takes the scores of a batch of every fold."""
+        scores = scores_NxBxC.astype(np.float64)
+        p = np.exp(scores - scores.max(-1, keepdims=True))
+        super().add(row_FxB, p / p.sum(-1, keepdims=True))
+
+    def confusion_matrices(self, emotion_N: np.ndarray) -> list[np.ndarray]:
+        """count_CxC of every run."""
+        runs = (self.get_run(n) for n in range(len(self.fold_N)))
+        return [confusion_matrix(emotion_N[rows], p.argmax(-1), p.shape[-1]) for rows, p in runs]
 
 class EpochMetrics:
     """The metrics of the steps of an epoch; fetched one dispatch late, so that the device is never waited for."""
@@ -26,7 +64,6 @@ class EpochMetrics:
         self._fetch()
         parts, self.parts = self.parts, []
         return {k: np.concatenate([p[k] for p in parts], axis=1) for k in parts[0]}
-
 
 class SelectionRecord:
     """Which epoch of each run is selected, and whether the run has diverged."""

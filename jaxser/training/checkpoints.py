@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from jaxser.parallel import Layout
+from jaxser.training.parallel import Layout
 
 
 class Checkpoints:

@@ -7,7 +7,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from jaxser import optimizer
+from jaxser.training import optimizer
 
 STEPS = 20
 PARAMS = {

@@ -1,13 +1,48 @@
 """What training writes down: lines of metrics.jsonl, results.json, and rows of predictions.csv."""
 
+import json
+
 import jax
 import numpy as np
 
 from data_pipelines.batching import table
 from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
+from jaxser import distributed
 from jaxser.analysis import metrics, predictions, summary
 from jaxser.runs import method_name, run_label
+from jaxser.workdir import Workdir
 
+
+class MetricsLog:
+    """metrics.jsonl and TensorBoard's event files; both are cut back to the checkpoint on resuming."""
+
+    def __init__(self, workdir: Workdir, lines: int, epoch: int, labels: list[str]):
+        self.workdir, self.lines, self.writers, self.labels = workdir, workdir.read_lines('metrics.jsonl')[:lines], {}, labels
+        if distributed.is_main_process():
+            from tensorboardX import SummaryWriter
+
+            board, purge = workdir.path / 'tensorboard', epoch + 1 if epoch else None
+            self.writers = {name: SummaryWriter(str(board / name), purge_step=purge) for name in dict.fromkeys(labels)}
+
+    def add(self, epoch: int, rows: list[dict]) -> int:
+        """A line per run, and a scalar per variant (its mean over folds); returns the lines so far."""
+        self.lines += [json.dumps(row) + '\n' for row in rows]
+        for name, writer in self.writers.items():
+            of = [row for row, label in zip(rows, self.labels) if label == name]
+            for key in of[0]:
+                values = [row[key] for row in of]
+                if key not in ('epoch', 'fold') and all(isinstance(v, float) for v in values):
+                    writer.add_scalar(key, np.mean(values), epoch)
+        return len(self.lines)
+
+    def flush(self) -> None:
+        """Writes metrics.jsonl, so that it agrees with the checkpoint that follows."""
+        self.workdir._write_atomically('metrics.jsonl', ''.join(self.lines))
+
+    def close(self) -> None:
+        """Ends the files."""
+        for writer in self.writers.values():
+            writer.close()
 
 def make_metrics_rows(runs: list[dict], epoch: int, epoch_metrics: dict[str, np.ndarray], dev: list) -> list[dict]:
     """An epoch's lines of metrics.jsonl, one a run, None for what is not finite."""
@@ -18,7 +53,6 @@ def make_metrics_rows(runs: list[dict], epoch: int, epoch_metrics: dict[str, np.
         row |= {f'dev_{k}': None if diverged else dev[n][k] for k in ('uar', 'wa', 'f1')}
         rows.append({k: None if isinstance(x, float) and not np.isfinite(x) else x for k, x in row.items()})
     return rows
-
 
 def make_outcome(runs: list[dict], record, confusions: list[np.ndarray], entropy: list[dict[str, float]]) -> dict:
     """What a group has come to: its runs as results.json lists them; `entropy` is of every run's domains, in nats."""
@@ -41,7 +75,6 @@ def make_outcome(runs: list[dict], record, confusions: list[np.ndarray], entropy
             }
         )
     return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}
-
 
 def make_results(config, task, outcomes: list[dict], predicted: predictions.PredictionsByRun, seconds: float) -> dict:
     """results.json."""
@@ -73,14 +106,12 @@ def make_results(config, task, outcomes: list[dict], predicted: predictions.Pred
         'summary': summary.summary_rows(runs, predicted, config.to_dict(), len(classes)),
     }
 
-
 def encoder_notes(config) -> list[str]:
     """By which pretrained encoder all is heard, if by one."""
     if config.model.name == 'fine_tuned':
         of = EncoderStates.from_folder(config.model.upstream, STATE_KINDS[0])
         return [f'over a fine-tuned {of.model} of {of.layers - 1} layers, {of.width} wide ({of.digest})']
     return [f'over the frozen {config.data.upstream}'] * bool(config.data.upstream)
-
 
 def make_prediction_rows(task, runs: list[dict], scores, record) -> list[dict]:
     """The rows of predictions.csv: a test utterance of a run, with its posteriors."""
@@ -101,7 +132,6 @@ def make_prediction_rows(task, runs: list[dict], scores, record) -> list[dict]:
                 | {str(c): f'{p:.9g}' for c, p in zip(task.table.classes, p_C)}
             )
     return rows
-
 
 def speaker_attributes(text: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
     """Sex, language and corpus of every speaker, as far as known; who speaks two languages is of 'de+en'."""
