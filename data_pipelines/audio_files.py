@@ -20,7 +20,9 @@ def find_audio_files(
     if not root.is_dir():
         raise UserError(f'{root} is not a folder; --source is the folder with files like {example}.')
     files = sorted(p for p in root.rglob('*') if p.suffix.lower() in suffixes)
-    found = [(p, m) for p in files if (m := re.fullmatch(pattern, '/'.join(p.absolute().with_suffix('').parts[-1 - parent_count :])))]
+    found = [
+        (p, m) for p in files if (m := re.fullmatch(pattern, '/'.join(p.absolute().with_suffix('').parts[-1 - parent_count :])))
+    ]
     if not found:
         kinds = ' or '.join(suffixes)
         seen = f'{len(files)} other audio files, such as {files[0].relative_to(root)}' if files else f'no {kinds} file'

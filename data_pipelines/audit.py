@@ -46,5 +46,6 @@ def main() -> None:
         print_findings(findings)
         check_leaks(findings)
 
+
 if __name__ == '__main__':
     main()

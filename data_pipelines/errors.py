@@ -6,7 +6,17 @@ import os
 import sys
 from collections.abc import Iterator
 
-DISK_ERRORS = ('ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'EEXIST', 'ENOENT', 'ENOTDIR', 'EISDIR')  # what a person can mend of it
+DISK_ERRORS = (
+    'ENOSPC',
+    'EDQUOT',
+    'EACCES',
+    'EPERM',
+    'EROFS',
+    'EEXIST',
+    'ENOENT',
+    'ENOTDIR',
+    'EISDIR',
+)  # what a person can mend of it
 
 
 class UserError(Exception):

@@ -32,6 +32,7 @@ def write_npz(folder: Path, file: Path) -> None:
         np.savez(to, facts=np.array(facts), mel_RxM=dataset.read_all_features(utterances), **columns, **numbers)
     part.rename(file)
 
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog='python -m data_pipelines.pack', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -53,6 +54,7 @@ def main() -> None:
         file = npz_path(out, name, spec)
         write_npz(folder, file)
         print(f'{file}: {file.stat().st_size / 2**20:.1f} MiB')
+
 
 if __name__ == '__main__':
     main()

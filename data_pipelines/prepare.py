@@ -43,6 +43,7 @@ def main() -> None:
         fields = {field.name: arguments.pop(field.name) for field in dataclasses.fields(LogMel)}
         prepare_corpus(spec=parse_feature_spec(arguments.pop('features'), arguments.pop('states'), LogMel(**fields)), **arguments)
 
+
 def parse_feature_spec(features: str, states: str | None, log_mel: LogMel) -> LogMel | EncoderStates | EncoderInput:
     """What the options name."""
     what, _, folder = features.partition(':')
@@ -50,12 +51,17 @@ def parse_feature_spec(features: str, states: str | None, log_mel: LogMel) -> Lo
         if log_mel != LogMel():
             raise UserError(f'{log_mel} has no part in the states of an upstream or what it hears: leave its options out.')
         folder = os.path.expanduser(folder)  # which a shell leaves alone there
-        return EncoderInput.from_folder(folder) if states == INPUT_KIND else EncoderStates.from_folder(folder, states or STATE_KINDS[0])
+        return (
+            EncoderInput.from_folder(folder)
+            if states == INPUT_KIND
+            else EncoderStates.from_folder(folder, states or STATE_KINDS[0])
+        )
     if features != 'log-mel':
         raise UserError(f'--features is {features!r}; expected log-mel, or upstream:FOLDER.')
     if states:
         raise UserError(f'--states {states} is of an upstream: name its Hugging Face folder, --features upstream:FOLDER.')
     return log_mel
+
 
 if __name__ == '__main__':
     main()

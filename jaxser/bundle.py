@@ -15,7 +15,6 @@ upstream/           of a model over a pretrained encoder, with --carry_upstream,
                     that it is copied. Of one that is fine-tuned model.safetensors holds the changes, and here is what they change
 """
 
-
 from data_pipelines.errors import exit_on_user_error
 from jaxser import distributed
 from jaxser.cli import make_workdir_parser
@@ -31,6 +30,7 @@ def main() -> None:
     with exit_on_user_error():
         folder = bundle_model(asked.workdir, asked.data, asked.carry_upstream, asked.upstream)
         print(f'{folder}: {", ".join(sorted(p.name for p in folder.iterdir()))}')
+
 
 if __name__ == '__main__':
     main()

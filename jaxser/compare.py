@@ -34,12 +34,17 @@ def main() -> None:
         command = f'python -m jaxser.compare {shlex.join(sys.argv[1:])}'
         text = render_results(asked.workdir, asked.whole, asked.unmeasured, command)
         if asked.out:
-            if asked.out.exists() and not asked.out.read_text(errors='replace').startswith(RESULTS_INTRODUCTION.partition('{')[0]):
-                raise UserError(f'{asked.out} is there and was not written by jaxser.compare: choose another --out, or remove it.')
+            if asked.out.exists() and not asked.out.read_text(errors='replace').startswith(
+                RESULTS_INTRODUCTION.partition('{')[0]
+            ):
+                raise UserError(
+                    f'{asked.out} is there and was not written by jaxser.compare: choose another --out, or remove it.'
+                )
             asked.out.write_text(text)
             print(f'{asked.out}: {pluralize(len(asked.workdir) + len(asked.whole), "sweep")}.')
         else:
             print(text)
+
 
 if __name__ == '__main__':
     main()

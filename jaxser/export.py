@@ -79,7 +79,9 @@ def export_model(workdir, out, saved_model: bool = False, carry_upstream: bool =
             (part / 'model.json').write_text(json.dumps(facts, indent=2))
         if carries:
             write_encoder(encoder, part / ENCODER_FOLDER)
-        text = model_card.render_card(model, SweepAnalysis(read_finished_sweep(workdir)) if finished else None, saved_model, encoder)
+        text = model_card.render_card(
+            model, SweepAnalysis(read_finished_sweep(workdir)) if finished else None, saved_model, encoder
+        )
         (part / 'README.md').write_text(text, encoding='utf-8')
         if programmed:
             exported = export_program(model, encoder)
@@ -90,6 +92,7 @@ def export_model(workdir, out, saved_model: bool = False, carry_upstream: bool =
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return out
+
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
@@ -106,6 +109,7 @@ def main() -> None:
         print(f'{out}: {", ".join(sorted(p.name for p in out.iterdir()))}')
         if (out / ENCODER_FOLDER).exists():
             print(f'It carries a pretrained encoder, whose licence goes with it; to go without, remove model/{ENCODER_FOLDER}.')
+
 
 if __name__ == '__main__':
     main()

@@ -39,6 +39,7 @@ from jaxser.serving.predictor import (
 
 MIN_FILES_FOR_PROGRESS = 10  # files, from which on a bar says how far it is
 
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; leaves with a sentence where it makes no sense."""
     parser = argparse.ArgumentParser(
@@ -76,6 +77,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f'--channels is {asked.channels}; expected 1 to {MAX_CHANNELS}.')
     return asked
 
+
 def track_failures(answers: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
     """The answers as they pass, files without one remembered."""
     with progress_bar(total=count, unit='file') if count >= MIN_FILES_FOR_PROGRESS else contextlib.nullcontext() as bar:
@@ -85,6 +87,7 @@ def track_failures(answers: Iterable[dict], failed: list[dict], count: int) -> I
             if bar:
                 bar.update()
             yield answer
+
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
@@ -107,6 +110,7 @@ def main() -> None:
     if failed:
         print(f'{len(failed)} of {pluralize(len(paths), "file")} without an answer.', file=sys.stderr)
         sys.exit(1)
+
 
 if __name__ == '__main__':
     main()

@@ -7,7 +7,6 @@ classifiers (jaxser/classifiers.py) know nothing of the training-time heads. As 
 standard deviation of every band over an utterance.
 """
 
-
 from data_pipelines.errors import exit_on_user_error
 from jaxser import distributed
 from jaxser.cli import make_workdir_parser
@@ -23,6 +22,7 @@ def main() -> None:
         terminal.print_results(probe_sweep(asked.workdir, asked.data, asked.upstream), asked.workdir)
         if distributed.is_main_process():
             page.write_report(asked.workdir)
+
 
 if __name__ == '__main__':
     main()

@@ -18,6 +18,7 @@ PACKAGES = (
     'numpy',
 )
 
+
 def git_commit() -> str | None:
     """The commit of the source, if it is a checkout of git."""
     command = ['git', '-C', str(Path(__file__).parent), 'describe', '--always', '--dirty', '--abbrev=40']
@@ -25,6 +26,7 @@ def git_commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
 
 def package_version(package: str) -> str | None:
     """Of a package, if it is there: training needs no TensorFlow, and no librosa."""

@@ -29,5 +29,6 @@ def main() -> None:
             files.append(write_comparison(asked.workdir))
         print('\n'.join(map(str, files)))
 
+
 if __name__ == '__main__':
     main()

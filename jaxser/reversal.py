@@ -32,7 +32,9 @@ def gradient_ratio(adversary_loss, task_loss, z_BxD: jax.Array) -> jax.Array:
     return jnp.where(towards > 0, against / jnp.where(towards > 0, towards, 1.0), 0.0)
 
 
-def adversarial_loss(domain_loss, domains, z_BxD: jax.Array, lam: jax.Array, weight: jax.Array, task_loss) -> tuple[jax.Array, dict]:
+def adversarial_loss(
+    domain_loss, domains, z_BxD: jax.Array, lam: jax.Array, weight: jax.Array, task_loss
+) -> tuple[jax.Array, dict]:
     """weight sum_d loss(d, reverse(z, lam)) over the domains d, and what is measured of it.
 
     `domain_loss(d, z_BxD)` is the loss of d's head and its metrics; `task_loss(z_BxD)` the loss that the adversary's strength is measured by.

@@ -39,8 +39,13 @@ def describe_encoder(folder) -> Iterator[str]:
     yield f'  sha256 {of.sha256}'
     named = ', '.join(f'{EncoderStates.from_encoder(of, kept).name} (--states {kept})' for kept in STATE_KINDS)
     yield f'  features: {named}'
-    listed = f': {", ".join(of.unused_tensors[:MAX_LISTED])}{", ..." if len(of.unused_tensors) > MAX_LISTED else ""}' if of.unused_tensors else ''
+    listed = (
+        f': {", ".join(of.unused_tensors[:MAX_LISTED])}{", ..." if len(of.unused_tensors) > MAX_LISTED else ""}'
+        if of.unused_tensors
+        else ''
+    )
     yield f"  missing: none; not the encoder's: {pluralize(len(of.unused_tensors), 'tensor')}{listed}"
+
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
@@ -49,6 +54,7 @@ def main() -> None:
     asked = parser.parse_args()
     with exit_on_user_error():
         print('\n'.join(describe_encoder(asked.folder)))
+
 
 if __name__ == '__main__':
     main()

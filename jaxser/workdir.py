@@ -26,6 +26,7 @@ from jaxser.runs import flatten
 # What may change before a resumption.
 RESUMABLE_KEYS = ('data.dir', 'model.upstream', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident', 'probe')
 
+
 class WorkdirLock:
     """That this process writes in a folder, until nobody here refers to it any more or the process ends."""
 
@@ -45,7 +46,9 @@ class WorkdirLock:
         held = OPEN_LOCKS[str(folder)] = OPEN_LOCKS.get(str(folder)) or cls(folder)
         return held
 
+
 OPEN_LOCKS: weakref.WeakValueDictionary[str, WorkdirLock] = weakref.WeakValueDictionary()  # a process may open a folder twice
+
 
 class Workdir:
     """The folder of one sweep, on a disk or at gs://; refuses one that holds another sweep or cannot be written.

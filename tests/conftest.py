@@ -22,7 +22,6 @@ import csv  # noqa: E402
 import fcntl  # noqa: E402
 import gc  # noqa: E402
 import shutil  # noqa: E402
-import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -74,8 +73,7 @@ def once(request, tmp_path_factory) -> Callable:
 @pytest.fixture(scope='session')
 def whisper(once) -> Path:
     """The Hugging Face folder of a small Whisper with made-up weights."""
-    sys.path.append(str(Path(__file__).parent / 'jaxser' / 'models'))
-    import parity
+    from helpers import parity
 
     return once('whisper', lambda path: parity.write('whisper', path))
 
@@ -83,7 +81,7 @@ def whisper(once) -> Path:
 @pytest.fixture(scope='session')
 def swept(data, once) -> Path:
     """The workdir of a finished sweep with its model: two coefficients on three folds."""
-    import tiny_config
+    from helpers import tiny_config
 
     from jaxser.serving import bundling
     from jaxser.training import experiment

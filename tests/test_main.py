@@ -250,7 +250,7 @@ def refused(status: int, said: str, expected: str) -> None:
 @pytest.mark.parametrize('mistake', WITH_DATA)
 def test_a_mistake_about_the_data_is_refused(mistake, data, tmp_path):
     """What the corpus cannot serve is refused before any training, and leaves a workdir that the mended command may use."""
-    import tiny_config
+    from helpers import tiny_config
 
     from jaxser.training import experiment
 

@@ -19,6 +19,7 @@ def resident_feed(table: ExampleTable, items: Iterable[Item]) -> Iterator[tuple[
         first = np.where(item.row >= 0, first_N[item.row] + item.start, 0)
         yield item, table.make_batch(item) | {'first_B': first.astype(np.int32)}
 
+
 def streaming_feed(table: ExampleTable, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
     """Each item with its batch and its features, read ahead from the shards."""
     announced: collections.deque[Item] = collections.deque()

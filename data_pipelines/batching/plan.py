@@ -11,13 +11,21 @@ from data_pipelines.storage.schema import Utterances
 
 def batch_shares(fold: Fold, batch_size: int) -> list[tuple[np.ndarray, int]]:
     """Whose utterances make a batch, and how many: the training part alone, or half and half with what it adapts to."""
-    return [(fold.train, batch_size // 2), (fold.adapt, batch_size - batch_size // 2)] if len(fold.adapt) else [(fold.train, batch_size)]
+    return (
+        [(fold.train, batch_size // 2), (fold.adapt, batch_size - batch_size // 2)]
+        if len(fold.adapt)
+        else [(fold.train, batch_size)]
+    )
+
 
 def steps_per_epoch(folds: list[Fold], batch_size: int) -> int:
     """The same in every fold: enough for the largest training part to be seen once."""
     return max(-(-len(f.train) // batch_shares(f, batch_size)[0][1]) for f in folds)
 
-def epoch_order(fold: Fold, epoch: int, steps: int, batch_size: int, order_seed: int, identity_count: int = 0) -> tuple[np.ndarray, np.ndarray]:
+
+def epoch_order(
+    fold: Fold, epoch: int, steps: int, batch_size: int, order_seed: int, identity_count: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """row_SxB and crop_SxB of an epoch: permutations of a part of the fold, begun anew when one is used up.
 
     `crop` in [0, 1) says where in a longer utterance the cut begins. After `batch_size` examples come `identity_count` others of those whose
@@ -32,19 +40,27 @@ def epoch_order(fold: Fold, epoch: int, steps: int, batch_size: int, order_seed:
     def drawn(some: list[tuple[np.ndarray, int]], n: int) -> tuple[np.ndarray, np.ndarray]:
         return np.concatenate([shuffled(*one) for one in some], axis=1), random.random((steps, n))
 
-    heard = [drawn(batch_shares(fold, batch_size), batch_size), *([drawn([(fold.domain_rows, identity_count)], identity_count)] if identity_count else [])]
+    heard = [
+        drawn(batch_shares(fold, batch_size), batch_size),
+        *([drawn([(fold.domain_rows, identity_count)], identity_count)] if identity_count else []),
+    ]
     rows, crops = (np.concatenate(x, axis=1) for x in zip(*heard))
     return rows, crops
+
 
 def crop_starts(frames: np.ndarray, crop: np.ndarray, T: int) -> np.ndarray:
     """The first frame of a cut of T frames."""
     return np.floor(crop * (np.maximum(frames - T, 0) + 1)).astype(np.int64)
 
+
 def padded_length(frames: int) -> int:
     """The number of frames to which a batch of whole utterances is padded: few values, so that few programs are compiled."""
     return min(T for T in (1, *(n << k for k in range(20) for n in (100, 150))) if frames <= T)
 
-def whole_utterance_batches(utterances: Utterances, parts: list[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+
+def whole_utterance_batches(
+    utterances: Utterances, parts: list[np.ndarray], batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Whole utterances of a part of each fold, the longest first: (row_FxB, start_FxB, T); row -1 where a fold has no more."""
     ordered = [part[np.argsort(-utterances.frames_N[part], kind='stable')] for part in parts]
     for at in range(0, max(len(p) for p in parts), batch_size):
@@ -54,6 +70,7 @@ def whole_utterance_batches(utterances: Utterances, parts: list[np.ndarray], bat
             rows[f, : len(some)] = some
         longest = int(utterances.frames_N[rows[rows >= 0]].max())
         yield rows, np.zeros_like(rows), padded_length(longest)
+
 
 @dataclasses.dataclass(frozen=True)
 class Item:
@@ -69,6 +86,7 @@ class Item:
     is_last: bool = False  # of this part in this epoch
     identity_count: int = 0  # in training, how many examples at the end of B are identity examples, whose emotion nobody is told
     global_row: np.ndarray | None = None  # in scoring, the rows of every fold, those of other machines too
+
 
 def training_items(
     folds: list[Fold],
@@ -93,7 +111,10 @@ def training_items(
         fold = np.broadcast_to(fold_DxF[:, None], row.shape[:-1])
         yield Item('train', epoch, fold, row, first, config.frames, to - at, to == steps, identity_count=more)
 
-def evaluation_items(folds: list[Fold], fold_DxF: np.ndarray, utterances: Utterances, part: str, epoch: int, batch_size: int) -> Iterator[Item]:
+
+def evaluation_items(
+    folds: list[Fold], fold_DxF: np.ndarray, utterances: Utterances, part: str, epoch: int, batch_size: int
+) -> Iterator[Item]:
     """A part of each fold in batches of whole utterances."""
     every = list(whole_utterance_batches(utterances, [getattr(f, part) for f in folds], batch_size))
     for n, (row, first, frames) in enumerate(every):

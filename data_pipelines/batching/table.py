@@ -18,6 +18,7 @@ DOMAINS = ('speaker', 'language', 'corpus')
 
 MIN_VARIANCE = 1e-4  # of a band that is normalised: one that hardly varies is not blown up
 
+
 class ExampleTable:
     """All of a batch but its features, by row: labels, domains, weights and the normalisation that the protocol allows."""
 
@@ -85,16 +86,19 @@ class ExampleTable:
             **{f'{d}_seen_K': self.seen[d][item.fold] for d in DOMAINS},
         }
 
+
 def index_values(value_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The values in alphabetical order, and index_N among them; '' is none of them, and has the index -1."""
     known = np.unique(value_N[value_N != ''])
     return known, np.where(value_N == '', -1, np.searchsorted(known, value_N)).astype(np.int32)
+
 
 def _pool_moments(frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance over all frames of several utterances."""
     weight_Nx1 = (frames_N / frames_N.sum())[:, None].astype(np.float64)
     mean_M = (weight_Nx1 * mean_NxM).sum(0)
     return mean_M, (weight_Nx1 * (variance_NxM + (mean_NxM - mean_M) ** 2)).sum(0)
+
 
 def standardizer(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale, by which features come to mean 0 and variance 1."""

@@ -17,7 +17,12 @@ def table_row(corpus: Corpus, out: Path) -> list[str]:
     """A corpus's line of the table: the numbers are its largest release's, and none where releases differ at will."""
     largest = max(corpus.expected_counts, key=lambda e: sum(e.values()), default={})
     numbers = (corpus.speakers, sum(largest.values()), len({*largest} - UNTRAINED_EMOTIONS))
-    return [corpus.name, ' '.join(corpus.languages), *(f'{n:,}' if n else '' for n in numbers), describe_prepared(out / corpus.name)]
+    return [
+        corpus.name,
+        ' '.join(corpus.languages),
+        *(f'{n:,}' if n else '' for n in numbers),
+        describe_prepared(out / corpus.name),
+    ]
 
 
 def describe_prepared(folder: Path) -> str:

@@ -16,7 +16,9 @@ EMOTIONS = {'ANG': 'angry', 'DIS': 'disgust', 'FEA': 'fear', 'HAP': 'happy', 'NE
 
 def walk(root: Path) -> list[Utterance]:
     """The utterances below `root`; a name is actor, sentence, emotion, intensity."""
-    found = audio_files.find_audio_files(root, rf'(\d{{4}})_([A-Z]{{3}})_({"|".join(EMOTIONS)})_(LO|MD|HI|XX?)', 'AudioWAV/1001_DFA_ANG_XX.wav')
+    found = audio_files.find_audio_files(
+        root, rf'(\d{{4}})_([A-Z]{{3}})_({"|".join(EMOTIONS)})_(LO|MD|HI|XX?)', 'AudioWAV/1001_DFA_ANG_XX.wav'
+    )
     sex = read_demographics(root / 'VideoDemographics.csv')
     return [
         Utterance(
@@ -40,7 +42,9 @@ def read_demographics(path: Path) -> dict[str, str]:
         return {}
     with csv_files.open_rows(path, errors='replace') as reader:
         if missing := {'ActorID', 'Sex'} - {*(reader.fieldnames or ())}:
-            raise UserError(f'{path} lacks the column {" and ".join(sorted(missing))}. Compare it with the release, or remove it.')
+            raise UserError(
+                f'{path} lacks the column {" and ".join(sorted(missing))}. Compare it with the release, or remove it.'
+            )
         return {row['ActorID']: row['Sex'].lower() for row in reader if row['Sex'] in ('Female', 'Male')}
 
 

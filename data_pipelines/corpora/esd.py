@@ -19,7 +19,10 @@ def walk(root: Path) -> list[Utterance]:
     """The utterances below `root`; a name is speaker and a number from 1 to 1750, which is emotion and sentence."""
     utterances = []
     for path, m in audio_files.find_audio_files(
-        root, r'(.*)/(00(?:0[1-9]|1\d|20))_00(0(?!000)\d{3}|1[0-6]\d\d|17[0-4]\d|1750)', '0001/Angry/0001_000351.wav', parent_count=1
+        root,
+        r'(.*)/(00(?:0[1-9]|1\d|20))_00(0(?!000)\d{3}|1[0-6]\d\d|17[0-4]\d|1750)',
+        '0001/Angry/0001_000351.wav',
+        parent_count=1,
     ):
         language = 'zh' if m[2] <= '0010' else 'en'
         emotion, text = divmod(int(m[3]) - 1, SENTENCES_PER_LANGUAGE)

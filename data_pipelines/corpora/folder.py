@@ -50,7 +50,10 @@ def strip_cells(row: dict) -> dict:
 
 def check_columns(source: Path, found: list[str]) -> None:
     """Refuses a header without the required columns, or with columns of no meaning."""
-    missing, unknown = [c for c in REQUIRED_COLUMNS if c not in found], [c for c in found if c not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
+    missing, unknown = (
+        [c for c in REQUIRED_COLUMNS if c not in found],
+        [c for c in found if c not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS],
+    )
     if missing or unknown or len(set(found)) < len(found):
         raise UserError(
             f'{source} has the columns {", ".join(found) or "(none)"}; missing: {", ".join(missing) or "none"}, unknown: '

@@ -38,7 +38,11 @@ def walk(root: Path) -> list[Utterance]:
 def read_dialogue(evaluation: Path) -> list[Utterance]:
     """The utterances that one file of EmoEvaluation labels."""
     session, utterances = evaluation.parents[2], []
-    audio = {p.stem: p for p in (session / 'sentences/wav' / evaluation.stem).glob('*') if p.suffix.lower() in audio_files.AUDIO_SUFFIXES}
+    audio = {
+        p.stem: p
+        for p in (session / 'sentences/wav' / evaluation.stem).glob('*')
+        if p.suffix.lower() in audio_files.AUDIO_SUFFIXES
+    }
     said = read_scripted_sentences(session / 'dialog/transcriptions' / evaluation.name)
     for number, line in enumerate(evaluation.read_text(errors='replace').split('\n'), 1):
         if not (turn := TURN_PATTERN.match(line)):

@@ -24,7 +24,10 @@ def walk(root: Path) -> list[Utterance]:
     lists = [p for p in (root / 'Evalution.txt', root / 'Evaluation.txt') if p.is_file()]
     if not lists:
         raise UserError(f'No Evalution.txt in {root}; --source is the folder with Evalution.txt and Audio.')
-    audio = {path.stem: path for path, _ in audio_files.find_audio_files(root, NAME_PATTERN, 'Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav')}
+    audio = {
+        path.stem: path
+        for path, _ in audio_files.find_audio_files(root, NAME_PATTERN, 'Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav')
+    }
     utterances = []
     for number, line in enumerate(lists[0].read_text(encoding='utf-8-sig', errors='replace').split('\n'), 1):
         if not line.startswith('UTD-IMPROV-'):

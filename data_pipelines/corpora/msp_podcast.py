@@ -25,7 +25,9 @@ def walk(root: Path) -> list[Utterance]:
     """The utterances that the list of labels in `root` names, in its order, whether or not their audio is there."""
     labels, audio = root / 'Labels/labels_consensus.csv', root / 'Audios'
     if not labels.is_file() or not audio.is_dir():
-        raise UserError(f'No Labels/labels_consensus.csv, or no Audios/, in {root}; --source is the folder with Labels and Audios.')
+        raise UserError(
+            f'No Labels/labels_consensus.csv, or no Audios/, in {root}; --source is the folder with Labels and Audios.'
+        )
     with csv_files.open_rows(labels, errors='replace') as reader:
         if missing := [c for c in COLUMNS if c not in (reader.fieldnames or ())]:
             raise UserError(f'{labels} has no column {", ".join(missing)}. Compare it with the release.')
@@ -42,7 +44,9 @@ def make_utterance(audio: Path, row: dict[str, str], where: str) -> Utterance:
     try:
         arousal, valence, dominance = (scale_rating(row[column], 1, 7) for column in ('EmoAct', 'EmoVal', 'EmoDom'))
     except ValueError as e:
-        raise UserError(f'{where} rates {row["FileName"]} by what is no number: {e}. Compare the file with the release.') from None
+        raise UserError(
+            f'{where} rates {row["FileName"]} by what is no number: {e}. Compare the file with the release.'
+        ) from None
     return Utterance(
         name=row['FileName'].removesuffix('.wav'),
         path=audio / row['FileName'],

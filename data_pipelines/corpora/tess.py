@@ -26,7 +26,9 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[2],
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(root, rf'(OA|YA)F?_([a-z]+)_({"|".join(EMOTIONS)})', 'OAF_angry/OAF_back_angry.wav')
+        for path, m in audio_files.find_audio_files(
+            root, rf'(OA|YA)F?_([a-z]+)_({"|".join(EMOTIONS)})', 'OAF_angry/OAF_back_angry.wav'
+        )
     ]
 
 

@@ -55,7 +55,9 @@ def walk(root: Path) -> list[Utterance]:
         style, stem = path.parts[-4], path.stem
         match = re.fullmatch(rf'({"|".join(sex)})_(s\d+)_({"|".join(EMOTION_CUES)})', stem)
         if not match or style not in [f'spread{s}' for s in SPREADS]:
-            raise UserError(f'{path} is not named like the test bench, as spread1/en/train01/train01_s2_angry.flac is; remove it.')
+            raise UserError(
+                f'{path} is not named like the test bench, as spread1/en/train01/train01_s2_angry.flac is; remove it.'
+            )
         speaker, sentence, emotion = match.groups()
         utterances.append(
             Utterance(

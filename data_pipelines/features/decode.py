@@ -6,10 +6,15 @@ import io
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.features.log_mel import LogMel
+
+if TYPE_CHECKING:
+    from data_pipelines.features.log_mel import LogMel
 
 MIN_SECONDS = 0.1  # seconds
 
@@ -21,8 +26,10 @@ VIDEO_SUFFIXES = ('.avi',)  # decoded by PyAV; everything else is soundfile's
 
 SAMPLE_RATE_RANGE = (4_000, 768_000)  # Hz: beyond them a header is damaged, and resampling what it says would fill the memory
 
+
 class Rejection(Exception):
     """Why an utterance has no features: a few words for `rejected.csv`."""
+
 
 def check_video_support(utterances: list[Utterance]) -> None:
     """Refuses films where PyAV is not installed, rather than rejecting them one by one."""
@@ -33,14 +40,15 @@ def check_video_support(utterances: list[Utterance]) -> None:
                     f"{u.path} is a film; decoding it needs PyAV. First: pip install -e '.[video]' in the checkout of jaxser."
                 )
 
-def decode(utterance: Utterance, spec: LogMel) -> 'np.ndarray':
+
+def decode(utterance: Utterance, spec: 'LogMel') -> np.ndarray:
     """The utterance's samples, float32, mono at `spec.rate`; raises `Rejected` for whatever is wrong with the file."""
     return to_mono(*read_samples(utterance), spec)
 
-def to_mono(samples: 'np.ndarray', rate: int, spec: LogMel) -> 'np.ndarray':
+
+def to_mono(samples: np.ndarray, rate: int, spec: 'LogMel') -> np.ndarray:
     """Samples of shape (time, channels) as one channel at `spec.rate`; raises `Rejected` for what is no sound."""
     import librosa
-    import numpy as np
 
     peak = np.abs(samples).max()
     if not np.isfinite(peak):
@@ -56,9 +64,9 @@ def to_mono(samples: 'np.ndarray', rate: int, spec: LogMel) -> 'np.ndarray':
         raise Rejection(f'too short: {len(wave) / spec.rate:.3f} s')
     return wave
 
-def read_samples(utterance: Utterance) -> tuple['np.ndarray', int]:
+
+def read_samples(utterance: Utterance) -> tuple[np.ndarray, int]:
     """The samples as they lie in the file, float32 of shape (time, channels), and their rate in Hz."""
-    import numpy as np
     import soundfile
 
     path = utterance.path
@@ -92,22 +100,24 @@ def read_samples(utterance: Utterance) -> tuple['np.ndarray', int]:
     except Exception as e:  # whatever a decoder makes of a damaged file
         raise Rejection(f'unreadable: {error_text(e)}') from None
 
+
 def error_text(e: Exception) -> str:
     """What the system or libsndfile says, without the path, which stands beside the reason."""
     return str(getattr(e, 'strerror', None) or getattr(e, 'error_string', None) or e)
+
 
 def check_sample_rate(rate: int) -> None:
     """Rejects a sampling rate that only a damaged header states."""
     if not SAMPLE_RATE_RANGE[0] <= rate <= SAMPLE_RATE_RANGE[1]:
         raise Rejection(f'unreadable: a sampling rate of {rate} Hz')
 
-def read_soundtrack(path: Path, size: int) -> tuple['np.ndarray', int]:
+
+def read_soundtrack(path: Path, size: int) -> tuple[np.ndarray, int]:
     """All samples of a film's first sound track, float32 of shape (time, channels), and their rate in Hz.
 
     FFmpeg, like libsndfile, quietly shortens what was cut off, so the size that the header states is compared here.
     """
     import av
-    import numpy as np
 
     with open(path, 'rb') as file:
         head = file.read(12)
@@ -126,12 +136,14 @@ def read_soundtrack(path: Path, size: int) -> tuple['np.ndarray', int]:
                 raise Rejection('empty: a film without samples')
             return np.concatenate(blocks, axis=1).T, track.rate
 
+
 def segment_bounds(utterance: Utterance, frames: int, rate: int) -> tuple[int, int]:
     """First sample and the one after the last of the utterance within a file of `frames` samples."""
     start, stop = round(utterance.start * rate), frames if utterance.end is None else round(utterance.end * rate)
     if not 0 <= start < min(stop, frames) or stop > frames + 0.01 * rate:  # a list rounds its times
         raise Rejection(f'outside the file: {start / rate:g} to {stop / rate:g} s of {frames / rate:g} s')
     return start, min(stop, frames)
+
 
 def open_verified_wav(path: Path, size: int) -> bytes | io.BytesIO:
     """What soundfile is to open: the file, once its data chunk is all there if it is a WAV; `Rejected` otherwise.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 3  # raise it whenever the same fields would give other numbers
 
+
 @dataclasses.dataclass(frozen=True)
 class LogMel:
     """What the features are, which is their identity: other values make another data set beside the first."""
@@ -33,7 +34,9 @@ class LogMel:
 
     def __post_init__(self):
         if not (SAMPLE_RATE_RANGE[0] <= self.rate <= SAMPLE_RATE_RANGE[1] and self.bands > 0 and self.floor > 0):
-            raise UserError(f'{self}: expected a rate of {SAMPLE_RATE_RANGE[0]} to {SAMPLE_RATE_RANGE[1]} Hz, and bands and floor above 0.')
+            raise UserError(
+                f'{self}: expected a rate of {SAMPLE_RATE_RANGE[0]} to {SAMPLE_RATE_RANGE[1]} Hz, and bands and floor above 0.'
+            )
         if not all(1 <= seconds * self.rate <= self.rate for seconds in (self.window, self.hop)):
             raise UserError(f'{self}: expected window and hop to be seconds, at least a sample and at most 1 s.')
         if not 0 <= self.low < self.high <= self.rate / 2:
@@ -79,6 +82,7 @@ class LogMel:
         """The power of two that holds a window."""
         return 1 << (self.window_length - 1).bit_length()
 
+
 def compute_log_mel(wave: 'np.ndarray', spec: LogMel) -> 'np.ndarray':
     """mel_TxM: natural logarithms of the mel bands' power, float16 of shape (1 + samples // hop, bands).
 
@@ -92,6 +96,7 @@ def compute_log_mel(wave: 'np.ndarray', spec: LogMel) -> 'np.ndarray':
     power_FxT = np.abs(librosa.stft(wave, window=window, **lengths)) ** 2.0
     power_MxT = np.einsum('...ft,mf->...mt', power_FxT, filter_MxF, optimize=True)
     return np.log(np.maximum(power_MxT.T, spec.floor)).astype(np.float16)
+
 
 @functools.cache
 def make_filters(spec: LogMel) -> tuple['np.ndarray', 'np.ndarray']:
@@ -111,12 +116,14 @@ def make_filters(spec: LogMel) -> tuple['np.ndarray', 'np.ndarray']:
                 'Ask for fewer --bands or a longer --window.'
             ) from None
 
+
 def moments(mel_TxM: 'np.ndarray') -> tuple['np.ndarray', 'np.ndarray']:
     """mean_M and variance_M over frames, float32."""
     import numpy as np
 
     exact_TxM = mel_TxM.astype(np.float64)
     return exact_TxM.mean(axis=0).astype(np.float32), exact_TxM.var(axis=0).astype(np.float32)
+
 
 def compute_features(utterance: Utterance, spec: LogMel) -> dict | Rejection:
     """All that is stored of an utterance's sound; mean_M and variance_M are float32, over frames, taken in float64."""
@@ -127,10 +134,12 @@ def compute_features(utterance: Utterance, spec: LogMel) -> dict | Rejection:
         return reason
     return feature_columns(mel_TxM) | audio_columns(wave, mel_TxM, spec)
 
+
 def feature_columns(features_TxM: 'np.ndarray') -> dict:
     """Features of float16 and their moments, as they are stored."""
     mean_M, variance_M = moments(features_TxM)
     return {'mel_TxM': features_TxM, 'frames': len(features_TxM), 'mean_M': mean_M, 'variance_M': variance_M}
+
 
 def audio_columns(wave: 'np.ndarray', mel_TxM: 'np.ndarray', spec: LogMel) -> dict:
     """What is stored of a sound beside its features, by which it is known."""

@@ -1,13 +1,13 @@
 """TODO: data_pipelines.features.signature."""
 
-
-
+import numpy as np
 
 SIGNATURE_GRID = (32, 16)  # of a signature: slices of time, groups of bands
 
 SIGNATURE_SIZE = 1 + SIGNATURE_GRID[0] * SIGNATURE_GRID[1]
 
-def compute_signature(mel_TxM: 'np.ndarray') -> 'np.ndarray':
+
+def compute_signature(mel_TxM: np.ndarray) -> np.ndarray:
     """signature_S: float16, nearly the same for copies that differ by level, codec, rate, faint noise or silence at their ends.
 
     First the frames over which the energy extends, then a grid of unit norm: amplitude in 32 slices of that time and 16 groups of
@@ -15,8 +15,6 @@ def compute_signature(mel_TxM: 'np.ndarray') -> 'np.ndarray':
     weighs nothing, so that neither silence nor noise there moves it, as they would move a threshold. The lower three eighths of
     the bands have twelve of the groups: voices that say the same differ in pitch. data_pipelines/audit.py has what this achieves.
     """
-    import numpy as np
-
     power_TxM = np.exp(mel_TxM.astype(np.float32, copy=False) - np.float32(mel_TxM.max()))
     power_T, at_T, (slices, groups) = power_TxM.sum(axis=1, dtype=float), np.arange(len(mel_TxM)) + 0.5, SIGNATURE_GRID
     centre = np.average(at_T, weights=power_T)

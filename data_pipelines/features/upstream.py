@@ -22,9 +22,7 @@ from data_pipelines.features.decode import Rejection, decode
 from data_pipelines.features.log_mel import LogMel, audio_columns, compute_log_mel, feature_columns
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    pass
+    from jaxser.pretrained.encoder import PretrainedEncoder
 
 FORMAT_VERSION = 1  # raise it whenever the same encoder would give other numbers
 
@@ -43,6 +41,7 @@ HOP_SAMPLES = 160  # samples: 10 ms
 MAX_WAITING_UTTERANCES = 256  # utterances that wait for others of their length, at most
 
 AUDIO_SPEC = LogMel()  # of 16 kHz, as every upstream hears; its log-mel is what the audit compares
+
 
 @dataclasses.dataclass(frozen=True)
 class EncoderStates:
@@ -143,6 +142,7 @@ class EncoderStates:
             said = f'{encoder.truncated_count} of them are longer than the {encoder.max_seconds:g} s that this encoder hears: cut there.'
             print(said, file=sys.stderr)  # TFDS's own words, on stdout, are left out
 
+
 @dataclasses.dataclass(frozen=True)
 class EncoderInput:
     """What an encoder hears, a frame every 10 ms: its 160 samples as they are, or Whisper's log-mel; whatever its weights."""
@@ -185,23 +185,21 @@ class EncoderInput:
         """What is left to do with what the workers make, utterance by utterance: nothing."""
         return results
 
-    def compute_frames(self, wave: 'np.ndarray') -> 'np.ndarray':
+    def compute_frames(self, wave: np.ndarray) -> np.ndarray:
         """frames_TxM in float16 of samples at 16 kHz; the last ones that fill no 10 ms are left out."""
-        import numpy as np
-
         if self.what == 'whisper':
-            pass
-
             return whisper_log_mel(wave, self.bands).astype(np.float16)
         if (peak := np.abs(wave).max()) > np.finfo(np.float16).max:
             raise Rejection(f'samples as large as {peak:g}, where full scale is 1')
         return wave[: len(wave) // HOP_SAMPLES * HOP_SAMPLES].reshape(-1, HOP_SAMPLES).astype(np.float16)
+
 
 def spec_from_name(name: str) -> EncoderStates | EncoderInput:
     """The features of that name."""
     if (m := INPUT_NAME_PATTERN.fullmatch(name)) and (heard := EncoderInput(m[1], int(m[2]))).name == name:
         return heard
     return EncoderStates.from_name(name)
+
 
 def whisper_log_mel(wave: np.ndarray, bands: int) -> np.ndarray:
     """mel_TxM of samples at 16 kHz as Whisper hears it: a frame every 10 ms, the loudest 80 dB, about -1 to 1."""

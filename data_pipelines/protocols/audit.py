@@ -25,13 +25,19 @@ HIGHEST = 0.9999  # what is written of copies that are not identical, however al
 
 NUM_SHUFFLES = 20
 
-CONFOUNDING_LEVELS = ((0.02, 'none'), (0.2, 'weak'), (1.0, 'strong'))  # up to which share of what there is to know; jaxser's own words
+CONFOUNDING_LEVELS = (
+    (0.02, 'none'),
+    (0.2, 'weak'),
+    (1.0, 'strong'),
+)  # up to which share of what there is to know; jaxser's own words
+
 
 def audit_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
     """`inspect`, and a Refusal of every leak that the protocol does not allow."""
     findings = inspect_folds(utterances, folds, protocol)
     check_leaks(findings)
     return findings
+
 
 def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
     """What the parts of the folds share and what their labels give away, as JSON: counts, and some examples of each."""
@@ -58,6 +64,7 @@ def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol)
     leaks = {'speaker': findings['speaker']['count'] and not shares_speakers, 'audio': shared['exact'] + shared['near']}
     return findings | {'leaks': [kind for kind in LEAK_KINDS if leaks[kind]]}
 
+
 def shared_values(utterances: Utterances, column: str, folds: list[Fold], part_pairs: list[tuple[str, str]]) -> dict:
     """The values of a column that two parts of a fold share: how many, in how many folds, and examples; unknown is no value."""
     values, index_N = np.unique(utterances.text[column], return_inverse=True)
@@ -74,7 +81,10 @@ def shared_values(utterances: Utterances, column: str, folds: list[Fold], part_p
                 seen.add(v)
     return {'count': len(seen), 'in_folds': len(where), 'examples': examples}
 
-def shared_recordings(utterances: Utterances, folds: list[Fold], part_pairs: list[tuple[str, str]], used_rows: np.ndarray) -> tuple[dict, dict]:
+
+def shared_recordings(
+    utterances: Utterances, folds: list[Fold], part_pairs: list[tuple[str, str]], used_rows: np.ndarray
+) -> tuple[dict, dict]:
     """The recordings that two parts of a fold share, and those that are there twice but never in two parts."""
     sha256_N = np.where(utterances.text['sha256'] == '', np.arange(len(utterances)).astype(str), utterances.text['sha256'])
     _, first_K, recording_N = np.unique(sha256_N, return_index=True, return_inverse=True)
@@ -107,6 +117,7 @@ def shared_recordings(utterances: Utterances, folds: list[Fold], part_pairs: lis
         {'exact': int(again_K.sum()), 'near': int((~leaks_P[exact:]).sum()), 'examples': twice},
     )
 
+
 def describe_pair(utterances: Utterances, x: int, y: int) -> dict:
     """Two utterances of one recording, how alike they are, and what is said differently of them.
 
@@ -119,6 +130,7 @@ def describe_pair(utterances: Utterances, x: int, y: int) -> dict:
         alike = min(math.floor(1e4 * correlation) / 1e4, HIGHEST)
     differ = [c for c in ('speaker', 'emotion', 'corpus') if text[c][x] != text[c][y]]
     return {'utterances': [str(text['utterance'][r]) for r in (x, y)], 'alike': alike, 'differ': differ}
+
 
 def find_near_duplicates(signature_NxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """near_Px2, the pairs of rows (the smaller first) whose signatures are those of copies, and how alike they are.
@@ -142,6 +154,7 @@ def find_near_duplicates(signature_NxS: np.ndarray) -> tuple[np.ndarray, np.ndar
     sorted_P = np.lexsort(near_Px2.T[::-1])
     return near_Px2[sorted_P], np.concatenate(alike)[sorted_P]
 
+
 def sentence_overlap(utterances: Utterances, folds: list[Fold]) -> dict:
     """How many test utterances, over all folds, say a sentence that training has; `known` is how many say a known one."""
     said = utterances.text['sentence']
@@ -154,6 +167,7 @@ def sentence_overlap(utterances: Utterances, folds: list[Fold]) -> dict:
     tested, sentences_heard = (len(np.unique(x)) for x in (known, heard))
     return {'known': len(known), 'heard': len(heard), 'sentences': tested, 'sentences_heard': sentences_heard}
 
+
 def missing_classes(utterances: Utterances, folds: list[Fold]) -> dict:
     """The parts that lack a class."""
     emotion = utterances.text['emotion']
@@ -163,6 +177,7 @@ def missing_classes(utterances: Utterances, folds: list[Fold]) -> dict:
         if lacking := sorted(set(classes) - set(emotion[getattr(fold, part)])):
             found.append({'fold': fold.name, 'part': part, 'classes': [str(c) for c in lacking]})
     return {'parts': len(found), 'examples': found[:MAX_EXAMPLES]}
+
 
 def emotion_information(utterances: Utterances, folds: list[Fold]) -> dict:
     """How much the speaker, and the language where there are several, tells of the emotion; the speaker also per corpus."""
@@ -176,6 +191,7 @@ def emotion_information(utterances: Utterances, folds: list[Fold]) -> dict:
     if len(np.unique(text['language'])) > 1:
         every['language'] = ('language', np.ones(len(rows), bool))
     return {str(name): measure_confounding(text[column][some], text['emotion'][some]) for name, (column, some) in every.items()}
+
 
 def measure_confounding(domain_N: np.ndarray, emotion_N: np.ndarray) -> dict:
     """I(domain; emotion) in bits, what chance gives, H(emotion), and a word on how much that is.
@@ -191,15 +207,18 @@ def measure_confounding(domain_N: np.ndarray, emotion_N: np.ndarray) -> dict:
     word = next(word for least, word in CONFOUNDING_LEVELS if share <= least or word == CONFOUNDING_LEVELS[-1][1])
     return {k: round(v, 4) for k, v in (('bits', bits), ('chance', chance), ('of', whole), ('share', share))} | {'word': word}
 
+
 def mutual_information(x_N: np.ndarray, y_N: np.ndarray) -> float:
     """Mutual information of two columns of small integers, in bits."""
     return max(0.0, entropy(x_N) + entropy(y_N) - entropy(x_N * (y_N.max(initial=0) + 1) + y_N))
+
 
 def entropy(x_N: np.ndarray) -> float:
     """In bits, of the counts of a column of small integers."""
     count = np.bincount(x_N)
     p = count[count > 0] / max(len(x_N), 1)
     return float(-(p * np.log2(p)).sum()) + 0.0
+
 
 def check_leaks(findings: dict) -> None:
     """Raises what `findings` has of leaks that are not allowed, with the way out."""
@@ -228,6 +247,7 @@ def check_leaks(findings: dict) -> None:
     if said:
         raise UserError('\n'.join(said))
 
+
 def format_pair(pair: dict) -> str:
     """'a = b' of identical recordings, 'a ~ (0.9876) b' of others, with what is said differently of them."""
     a, b = pair['utterances']
@@ -235,6 +255,7 @@ def format_pair(pair: dict) -> str:
     if pair['alike'] < 1:
         sign = f'~ (> {HIGHEST})' if pair['alike'] >= HIGHEST else f'~ ({pair["alike"]:.4f})'
     return f'{a} {sign} {b}' + (f', though of another {" and ".join(pair["differ"])}' if pair['differ'] else '')
+
 
 def pluralize(count: int, noun: str) -> str:
     """'1 pair', '2 pairs'."""

@@ -41,6 +41,7 @@ def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
     for name, c in f['tells'].items():
         yield f'{name} tells', f'{c["bits"]:.2f} of {c["of"]:.2f} bits of emotion (chance {c["chance"]:.2f}): {c["word"]}'
 
+
 def summary_lines(findings: dict) -> list[str]:
     """The audit in a few lines, for the start of training."""
     first, others = [], []
@@ -52,6 +53,7 @@ def summary_lines(findings: dict) -> list[str]:
         else:
             others.append(f'  {what} {found}' if what.endswith('tells') else f'  {what}: {found}')
     return ['Audit: ' + '; '.join(first), *others]
+
 
 def print_findings(findings: dict) -> None:
     """Prints all of it, at 80 columns."""
@@ -71,6 +73,7 @@ def print_findings(findings: dict) -> None:
     for e in findings['duplicates']['examples']:
         print(f'the same audio within a part: {format_pair(e)}')
 
+
 def print_parts(utterances: Utterances, folds: list[Fold]) -> None:
     """Prints the size of every part: utterances, speakers, classes."""
     import rich.box
@@ -87,6 +90,7 @@ def print_parts(utterances: Utterances, folds: list[Fold]) -> None:
         grid.add_row(fold.name, *(f'{len(r):,}, {speakers}, {classes}' for r, (speakers, classes) in zip(rows, kinds)))
     print('Utterances, speakers and classes of every part:')
     rich.console.Console(highlight=False, markup=False).print(grid)
+
 
 def print_class_priors(utterances: Utterances, max_speakers: int = 40) -> None:
     """Prints the share of the classes in every speaker's utterances, the most one-sided speakers first."""

@@ -10,12 +10,14 @@ from data_pipelines.storage.schema import Utterances
 
 LEAK_KINDS = ('speaker', 'audio')
 
+
 def parse_allowed_leaks(text: str) -> tuple[str, ...]:
     """The kinds of leak in a comma list; refuses what is none."""
     words = tuple(sorted({w.strip() for w in text.split(',')} - {''}))
     if unknown := [w for w in words if w not in LEAK_KINDS]:
         raise UserError(f'There is no leak {unknown[0]!r} to allow; known are {", ".join(LEAK_KINDS)}.')
     return words
+
 
 WITHIN_CORPUS_PROTOCOLS = ('speaker_folds', 'leave_one_speaker_out', 'leave_one_session_out', 'official', 'speaker_dependent')
 
@@ -28,6 +30,7 @@ ADAPTATION_MODES = {
 }
 
 DEV_SPEAKER_GROUPS = 5  # of each source corpus' speakers, one chooses the epoch
+
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
@@ -81,6 +84,7 @@ class Protocol:
         """Whether the test part's audio, without its emotions, is heard in training."""
         return self.adapt == 'transductive'
 
+
 @dataclasses.dataclass(frozen=True)
 class Fold:
     """Rows of the utterances; `test` chooses nothing."""
@@ -108,6 +112,7 @@ class Fold:
         """All that training hears, that chooses, or that is tested; in ascending order, each once."""
         return np.unique(np.concatenate([self.seen, self.dev, self.test]))
 
+
 def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     """The folds of a protocol; a row may be in none, e.g. where nobody knows the speaker."""
     apart_N = identity_mask(utterances, protocol.identity)
@@ -115,7 +120,11 @@ def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
         raise UserError(f'There is no utterance of the corpus {min(absent)}, which config.protocol.identity names.')
     own = np.flatnonzero(~apart_N)
     rest = utterances[own]
-    made = make_cross_corpus_folds(rest, protocol) if protocol.name in CROSS_CORPUS_PROTOCOLS else make_within_corpus_folds(rest, protocol)
+    made = (
+        make_cross_corpus_folds(rest, protocol)
+        if protocol.name in CROSS_CORPUS_PROTOCOLS
+        else make_within_corpus_folds(rest, protocol)
+    )
     check_folds(rest, made)
     known = np.flatnonzero(apart_N & (utterances.text['speaker'] != ''))
     if protocol.identity and not len(known):
@@ -123,9 +132,11 @@ def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     parts = ('train', 'dev', 'test', 'adapt')
     return [dataclasses.replace(f, identity=known, **{p: own[getattr(f, p)] for p in parts}) for f in made]
 
+
 def identity_mask(utterances: Utterances, identity_corpora: tuple[str, ...]) -> np.ndarray:
     """apart_N, whether an utterance is of a corpus that fills the identity batches and has no other part."""
     return np.isin(utterances.text['corpus'], identity_corpora)
+
 
 def make_within_corpus_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     """Folds of one body of speech: part i is tested, part i + 1 is dev, the others train."""
@@ -142,6 +153,7 @@ def make_within_corpus_folds(utterances: Utterances, protocol: Protocol) -> list
         train = np.sort(np.concatenate([r for n, r in enumerate(rows) if n not in (i, j)]))
         folds.append(Fold(i, name, train, rows[j], test, test if protocol.is_transductive else test[:0]))
     return folds
+
 
 def _test_groups(utterances: Utterances, protocol: Protocol) -> list[tuple[str, np.ndarray]]:
     """Names and rows of the parts that are tested in turn."""
@@ -176,12 +188,14 @@ def _test_groups(utterances: Utterances, protocol: Protocol) -> list[tuple[str, 
         dealt = [np.flatnonzero(part_of[recording_N] == i) for i in range(k)]
     return [(f'part {i + 1} of {k}', rows) for i, rows in enumerate(dealt)]
 
+
 def split_by_speaker(utterances: Utterances, rows: np.ndarray, groups: int) -> list[np.ndarray]:
     """Rows by speaker in k parts, of corpus after corpus and women first, so that every part has its share of them."""
     corpus, sex, speaker = (utterances.text[c][rows] for c in ('corpus', 'sex', 'speaker'))
     kind = {s: (c, x) for s, c, x in zip(speaker.tolist(), corpus.tolist(), sex.tolist()) if s}
     speakers = sorted(kind, key=lambda s: (*kind[s], s))
     return [rows[np.isin(speaker, speakers[i::groups])] for i in range(groups)]
+
 
 def make_official_fold(utterances: Utterances, protocol: Protocol) -> Fold:
     """The release's own partition."""
@@ -194,6 +208,7 @@ def make_official_fold(utterances: Utterances, protocol: Protocol) -> Fold:
             'Choose another --config.protocol.name, or --config.protocol.test.'
         )
     return Fold(0, protocol.test, train, dev, test, test if protocol.is_transductive else test[:0])
+
 
 def make_cross_corpus_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     """Folds whose source trains and chooses the epoch, and whose target is tested, and heard where the protocol adapts."""
@@ -222,6 +237,7 @@ def make_cross_corpus_folds(utterances: Utterances, protocol: Protocol) -> list[
             folds.append(Fold(len(folds), name + part, train, dev, test, adapt))
     return folds
 
+
 def _target_groups(utterances: Utterances, target: np.ndarray, protocol: Protocol) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Names, test parts and what is heard beside them: of a target that is adapted to, each speaker is tested once."""
     if protocol.adapt != 'others':
@@ -236,6 +252,7 @@ def _target_groups(utterances: Utterances, target: np.ndarray, protocol: Protoco
     heard = [np.sort(np.concatenate([p for n, p in enumerate(parts) if n != i])) for i in range(k)]
     return [(f', part {i + 1} of {k}', parts[i], heard[i]) for i in range(k)]
 
+
 def _choose_dev(utterances: Utterances, source: np.ndarray, fold_number: int) -> np.ndarray:
     """About a fifth of the speakers of each source corpus, other ones in each fold; a corpus of one speaker only trains."""
     chosen = [source[:0]]
@@ -245,6 +262,7 @@ def _choose_dev(utterances: Utterances, source: np.ndarray, fold_number: int) ->
         if k > 1:
             chosen.append(split_by_speaker(utterances, rows, k)[fold_number % k])
     return np.sort(np.concatenate(chosen))
+
 
 def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
     """Refuses a fold with an empty part or whose training part lacks a class."""
@@ -258,6 +276,7 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
                 f'Nobody in the training part of fold {fold.name!r} is {" or ".join(sorted(missing))}. '
                 'Choose a label space that its corpora share (--config.data.labels), or a protocol that trains on more.'
             )
+
 
 def hash_folds(utterances: Utterances, folds: list[Fold]) -> str:
     """The split's hash: changes with any utterance, label, speaker, or part of any fold."""

@@ -12,6 +12,7 @@ from data_pipelines.storage.schema import TEXT_COLUMNS, Utterances
 
 MAX_LISTED_VALUES = 20  # values of a column that a refusal lists
 
+
 def filter_utterances(utterances: Utterances, selection: str) -> tuple[Utterances, dict[str, int]]:
     """The utterances that `selection` names, as 'column=value,value' ('' names all), and the counts of the others by their value."""
     if not selection:
@@ -24,12 +25,17 @@ def filter_utterances(utterances: Utterances, selection: str) -> tuple[Utterance
     value_N, chosen = utterances.text[column], values.split(',')
     there, count = np.unique(value_N, return_counts=True)
     if strange := [v for v in chosen if v not in there]:
-        known = ', '.join(str(v) or 'nothing' for v in there[:MAX_LISTED_VALUES]) + (', ...' if len(there) > MAX_LISTED_VALUES else '')
+        known = ', '.join(str(v) or 'nothing' for v in there[:MAX_LISTED_VALUES]) + (
+            ', ...' if len(there) > MAX_LISTED_VALUES else ''
+        )
         raise UserError(f'config.data.only: nobody has {column}={strange[0]}; found: {known}.')
     others = {f'{column}={v}': int(n) for v, n in zip(there, count) if v not in chosen}
     return utterances[np.flatnonzero(np.isin(value_N, chosen))], others
 
-def keep_labelled(utterances: Utterances, label_space: str, identity_corpora: tuple[str, ...] = ()) -> tuple[Utterances, dict[str, int]]:
+
+def keep_labelled(
+    utterances: Utterances, label_space: str, identity_corpora: tuple[str, ...] = ()
+) -> tuple[Utterances, dict[str, int]]:
     """The utterances that have a class in the label space, their emotion replaced by it, and the counts of those left out.
 
     Those of the corpora `identity_corpora` all stay, and lose their emotion ('').
@@ -42,10 +48,13 @@ def keep_labelled(utterances: Utterances, label_space: str, identity_corpora: tu
     keep_N = apart_N | (class_N != '')
     if not (class_N != '').any():
         what = ', '.join(f'{n} {reason}' for reason, n in left_out.items())
-        raise UserError(f'No utterance has a class in the label space {label_space!r}: {what}. Choose another --config.data.labels.')
+        raise UserError(
+            f'No utterance has a class in the label space {label_space!r}: {what}. Choose another --config.data.labels.'
+        )
     kept = utterances[np.flatnonzero(keep_N)]
     kept.text['emotion'] = class_N[keep_N]
     return kept, left_out
+
 
 class Split(NamedTuple):
     """What a configuration trains, chooses and tests on."""
@@ -63,6 +72,7 @@ class Split(NamedTuple):
             if what := ', '.join(f'{n} {e}' for e, n in sorted(self.left_out.items()) if ('=' in e) == marked):
                 said.append(f'Left out, {why}: {what}.')
         return said + ([f'Left out, in no part of this protocol: {self.unused}.'] if self.unused else [])
+
 
 def make_split(config) -> Split:
     """Reads the columns of a resolved configuration's data sets, maps their labels and cuts them into folds."""

@@ -84,7 +84,10 @@ def describe_shortages(utterances: Utterances, folds: list[Fold], subsets: list[
             said.append(f'config.sweep.speakers={n}: {format_range(there)} speakers are all that training has.')
     for n in sorted({s.per_class for s in subsets} - {None}):
         parts = [
-            utterances.text['emotion'][take_subset(utterances, f, s, order_seed).train] for f in folds for s in subsets if s.per_class == n
+            utterances.text['emotion'][take_subset(utterances, f, s, order_seed).train]
+            for f in folds
+            for s in subsets
+            if s.per_class == n
         ]
         found: dict[str, list[int]] = {}
         for part in parts:

@@ -16,7 +16,10 @@ from data_pipelines.storage.schema import DATASET_VERSION, RATING_COLUMNS, TEXT_
 
 MAX_UTTERANCES = 1 << 23  # utterances
 
-def write_shards(corpus: Corpus, spec: LogMel | EncoderStates | EncoderInput, examples, data_dir: Path, beam_options=None) -> Path:
+
+def write_shards(
+    corpus: Corpus, spec: LogMel | EncoderStates | EncoderInput, examples, data_dir: Path, beam_options=None
+) -> Path:
     """Writes the examples as the data set `<corpus>/<spec.name>` in their order; returns the folder of its shards.
 
     An example is `labels` and the features of an utterance. With Beam's options `examples` is a transform that yields
@@ -68,6 +71,7 @@ def write_shards(corpus: Corpus, spec: LogMel | EncoderStates | EncoderInput, ex
         raise
     return Path(builder.data_dir)
 
+
 def shard_keys() -> Iterator[int]:
     """Ascending, and so far apart that TFDS, once it holds 1 GB, puts what comes into many files and sorts them one by one.
 
@@ -75,7 +79,10 @@ def shard_keys() -> Iterator[int]:
     """
     return (n * (2**128 // MAX_UTTERANCES) for n in range(MAX_UTTERANCES))
 
+
 def check_any_accepted(utterances: list[Utterance], outcomes: list[dict | str]) -> None:
     """Refuses outcomes that are all reasons: TFDS writes no empty data set."""
     if all(isinstance(o, str) for o in outcomes):
-        raise UserError(f'None of the {len(utterances)} utterances can be used; the first, {utterances[0].path}, is {outcomes[0]}.')
+        raise UserError(
+            f'None of the {len(utterances)} utterances can be used; the first, {utterances[0].path}, is {outcomes[0]}.'
+        )

@@ -19,13 +19,18 @@ def feature_spec(config) -> LogMel | upstream.EncoderStates | upstream.EncoderIn
     name = config.get('upstream')  # a model of an earlier jaxser does not say
     return upstream.spec_from_name(name) if name else LogMel(**config.features)
 
+
 def find_datasets(config) -> list[Path]:
     """Where the data sets of `config.corpora` lie, an .npz before shards; says how to get those that are not there."""
     spec = feature_spec(config)
     found = []
     for name in config.corpora:
         folder, packed = prepared.find_dataset(config.dir, name, spec), npz.npz_path(config.dir, name, spec)
-        if config.is_resident != 'off' and packed.exists() and (folder is None or _read_fingerprint(folder) == npz.read_fingerprint(packed)):
+        if (
+            config.is_resident != 'off'
+            and packed.exists()
+            and (folder is None or _read_fingerprint(folder) == npz.read_fingerprint(packed))
+        ):
             found.append(packed)
             continue
         if folder is None:
@@ -53,13 +58,16 @@ def find_datasets(config) -> list[Path]:
         found.append(folder)
     return found
 
+
 def read_utterances(config) -> Utterances:
     """The columns of the data sets of `config.corpora`."""
     found = find_datasets(config)
     return schema.concatenate_datasets([npz.read_columns(p) if p.suffix == '.npz' else shards.read_columns(p) for p in found])
 
+
 def _read_fingerprint(folder: Path) -> str:
     return prepared.read_record(folder)['fingerprint']
+
 
 def read_fingerprints(config) -> dict[str, str]:
     """What tells the prepared data sets of `config.corpora` from others of the same name; without those that are not there."""
@@ -72,6 +80,7 @@ def read_fingerprints(config) -> dict[str, str]:
             found[name] = one
     return found
 
+
 def read_encoder_record(config) -> dict:
     """What was noted of the encoder when the states of the data sets were computed: name, sha256, folder, format, ..."""
     place = find_datasets(config)[0]
@@ -79,6 +88,7 @@ def read_encoder_record(config) -> dict:
     if 'sha256' not in found:
         raise UserError(f'{place} does not say by which weights its states were made. Remove it and prepare the corpus again.')
     return found
+
 
 def read_all_features(utterances: Utterances) -> np.ndarray:
     """mel_RxM in float16: the features of all utterances, one after another."""

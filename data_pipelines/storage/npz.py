@@ -18,6 +18,7 @@ def npz_path(data_dir: str | Path, name: str, spec: LogMel | EncoderStates | Enc
     """Where the .npz of a corpus is, if it is."""
     return Path(data_dir) / name / spec.npz_name
 
+
 @contextlib.contextmanager
 def open_npz(file: str | Path):
     """The content of an .npz; whatever is wrong with it ends in a sentence that names it."""
@@ -29,9 +30,11 @@ def open_npz(file: str | Path):
             f'{file} is damaged or none of ours ({type(e).__name__}: {e}). Remove it and pack the corpus again.'
         ) from None
 
+
 def read_fingerprint(file: Path) -> str | None:
     """Which data set the .npz holds; None where there is no such file."""
     return read_record(file)['fingerprint'] if file.exists() else None
+
 
 def read_record(file: Path) -> dict:
     """What the .npz has of the record of its data set: its fingerprint and, of the states of an upstream, whose they are."""
@@ -40,6 +43,7 @@ def read_record(file: Path) -> dict:
         if not isinstance(found['fingerprint'], str):
             raise ValueError('no fingerprint')
         return found
+
 
 def read_columns(file: Path) -> Utterances:
     """The columns of an .npz; `offset_N` is the first row of an utterance in its features."""
@@ -55,6 +59,7 @@ def read_columns(file: Path) -> Utterances:
             length_N=frames.astype(np.int64),
             files=[str(file)],
         )
+
 
 def read_features(file: str) -> np.ndarray:
     """mel_RxM of all utterances, one after another."""

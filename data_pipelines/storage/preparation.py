@@ -74,6 +74,7 @@ def prepare_corpus(
     print_summary(corpus, accepted, rejected, home)
     return home
 
+
 def walk_corpus(corpus: Corpus, source: Path) -> list[Utterance]:
     """The corpus's utterances, of which there are some and no two have the same name."""
     utterances, seen = corpus.walk(source), {}
@@ -85,14 +86,20 @@ def walk_corpus(corpus: Corpus, source: Path) -> list[Utterance]:
         seen[u.name] = u.path
     return utterances
 
+
 def check_same_source(folder: Path, facts: dict) -> None:
     """Refuses to pass a data set off as prepared from this source when it was prepared from other utterances."""
     found = read_record(folder)
     if found['fingerprint'] != facts['fingerprint']:
         lists = (
-            'that lists other utterances now' if facts['source'] == found['source'] else f'{facts["source"]} lists other utterances'
+            'that lists other utterances now'
+            if facts['source'] == found['source']
+            else f'{facts["source"]} lists other utterances'
         )
-        raise UserError(f'{folder} was prepared from {found["source"]}, and {lists}. Remove that folder, or choose another --out.')
+        raise UserError(
+            f'{folder} was prepared from {found["source"]}, and {lists}. Remove that folder, or choose another --out.'
+        )
+
 
 @contextlib.contextmanager
 def staging_folder(out: Path) -> Iterator[Path]:
@@ -109,6 +116,7 @@ def staging_folder(out: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
+
 def is_process_alive(pid: int) -> bool:
     """Whether a process of that number runs on this machine."""
     try:
@@ -118,6 +126,7 @@ def is_process_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
 
 def move_dataset(staged_folder: Path, destination: Path) -> Path:
     """Moves the finished data set to where it is looked for, in one step."""
@@ -129,6 +138,7 @@ def move_dataset(staged_folder: Path, destination: Path) -> Path:
             raise
     return destination
 
+
 @contextlib.contextmanager
 def os_errors_as_user_errors(out: Path) -> Iterator[None]:
     """Turns what the file system says (no permission, no space, ...) into a sentence."""
@@ -136,6 +146,7 @@ def os_errors_as_user_errors(out: Path) -> Iterator[None]:
         yield
     except OSError as e:
         raise UserError(f'{e.filename or out}: {e.strerror or e}. Mend that, or choose another --out than {out}.') from e
+
 
 def parse_beam_options(arguments: list[str], workers: int):
     """Beam's options, or a refusal where it is not installed."""
@@ -146,6 +157,7 @@ def parse_beam_options(arguments: list[str], workers: int):
             raise
         raise UserError("--beam needs Apache Beam: pip install -e '.[beam]' in the checkout of jaxser.") from None
     return make_pipeline_options(arguments, workers)
+
 
 def write_dataset(
     corpus: Corpus,
@@ -178,6 +190,7 @@ def write_dataset(
     (shards / RECORD_FILE).write_text(json.dumps(record | counts | spec.record_fields() | versions, indent=2))
     return shards, accepted, rejected
 
+
 def write_with_processes(
     corpus: Corpus, utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput, folder: Path, workers: int
 ) -> tuple[Path, list[dict | str]]:
@@ -195,6 +208,7 @@ def write_with_processes(
 
     with run_workers(utterances, spec, workers) as results:
         return builder.write_shards(corpus, spec, examples(spec.finish(results)), folder), outcomes
+
 
 def print_summary(corpus: Corpus, accepted: list, rejected: list, destination: Path) -> None:
     """Prints what is in the data set, and what is not."""

@@ -22,14 +22,19 @@ def resolve_feature_name(data_dir: str | Path, corpora: Iterable[str], prefix: s
     States go before what is heard: Whisper's have one beginning.
     """
     there = {name: {p.name.removesuffix('.npz') for p in (Path(data_dir) / name).glob(f'{prefix}*')} for name in corpora}
-    there = {name: {n for n in found if STATES_NAME_PATTERN.fullmatch(n) or INPUT_NAME_PATTERN.fullmatch(n)} for name, found in there.items()}
+    there = {
+        name: {n for n in found if STATES_NAME_PATTERN.fullmatch(n) or INPUT_NAME_PATTERN.fullmatch(n)}
+        for name, found in there.items()
+    }
     both = set.intersection(*there.values())
     both = {n for n in both if STATES_NAME_PATTERN.fullmatch(n)} or both
     if len(both) == 1:
         return both.pop()
     if both:
         raise UserError(f'config.data.upstream is {prefix!r}, and there are {" and ".join(sorted(both))}: name one of them.')
-    options = '--features upstream:FOLDER' + f' --states {INPUT_KIND}' * (prefix.startswith('wave') or f'-{INPUT_KIND}-' in prefix)
+    options = '--features upstream:FOLDER' + f' --states {INPUT_KIND}' * (
+        prefix.startswith('wave') or f'-{INPUT_KIND}-' in prefix
+    )
     lacking = [name for name, found in there.items() if not found] or list(there)
     source = {name: '' if load_corpus(name).synthesise else ' --source PATH' for name in lacking}
     lines = '\n'.join(f'  python -m data_pipelines.prepare {name}{source[name]} --out {data_dir} {options}' for name in lacking)
@@ -40,7 +45,9 @@ def resolve_feature_name(data_dir: str | Path, corpora: Iterable[str], prefix: s
         f'encoder:\n{lines}'
     )
 
+
 RECORD_FILE = 'prepared.json'
+
 
 def find_dataset(data_dir: str | os.PathLike, name: str, spec: LogMel | EncoderStates | EncoderInput) -> Path | None:
     """The folder of the finished data set, or None; costs no TensorFlow."""
@@ -49,6 +56,7 @@ def find_dataset(data_dir: str | os.PathLike, name: str, spec: LogMel | EncoderS
     except importlib.metadata.PackageNotFoundError:  # no librosa here: nothing can have been prepared for it
         return None
     return folder if (folder / RECORD_FILE).exists() else None
+
 
 def read_record(folder: Path) -> dict:
     """What is said of a finished data set when it was prepared; refuses a damaged file by its name."""
@@ -61,12 +69,14 @@ def read_record(folder: Path) -> dict:
         what = f'{type(e).__name__}: {e}'
         raise UserError(f'{folder / RECORD_FILE} is damaged ({what}). Remove {folder} and prepare the corpus again.') from None
 
+
 def librosa_version() -> str | None:
     """The version that is installed, if any; importing it would take seconds."""
     try:
         return importlib.metadata.version('librosa')
     except importlib.metadata.PackageNotFoundError:
         return None
+
 
 def find_other_librosa_datasets(data_dir: str | os.PathLike, name: str, spec: LogMel) -> dict[str, Path]:
     """The folders of data sets of the same features by versions of librosa that are not installed."""
@@ -77,6 +87,7 @@ def find_other_librosa_datasets(data_dir: str | os.PathLike, name: str, spec: Lo
             if record['log_mel'] == dataclasses.asdict(spec) and record['librosa'] != librosa_version():
                 found[record['librosa']] = file.parent
     return found
+
 
 def fingerprint_utterances(utterances: list[Utterance]) -> str:
     """What tells two lists of utterances apart, wherever their files lie."""

@@ -16,15 +16,18 @@ TEXT_COLUMNS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 
 
 RATING_COLUMNS = ('arousal', 'valence', 'dominance')
 
+
 def label_columns(utterance: Utterance) -> dict[str, str | float]:
     """What the shards say about an utterance beside its sound; a rating that there is not is NaN."""
     texts = {key: getattr(utterance, 'name' if key == 'utterance' else key) for key in TEXT_COLUMNS}
     ratings = {key: getattr(utterance, key) for key in RATING_COLUMNS}
     return texts | {key: math.nan if rating is None else rating for key, rating in ratings.items()}
 
+
 def audio_summary(result: dict) -> dict[str, str | float]:
     """What the lists for people say about an utterance's sound."""
     return {key: result[key] for key in ('frames', 'seconds', 'sha256')}
+
 
 def import_tensorflow():
     """TensorFlow without its chatter and without the accelerator, which belongs to JAX."""
@@ -36,6 +39,7 @@ def import_tensorflow():
     absl.logging.set_verbosity(absl.logging.ERROR)
     tf.config.set_visible_devices([], 'GPU')
     return tf
+
 
 @dataclasses.dataclass
 class Utterances:
@@ -72,6 +76,7 @@ class Utterances:
     def is_packed(self) -> bool:
         """Whether any features lie in .npz files, which cannot be streamed."""
         return any(f.endswith('.npz') for f in self.files)
+
 
 def concatenate_datasets(datasets: list[Utterances]) -> Utterances:
     """Several data sets as one; since two corpora may use the same names, the corpus is put before them."""

@@ -11,9 +11,19 @@ import numpy as np
 from data_pipelines.errors import UserError
 from data_pipelines.storage.schema import RATING_COLUMNS, TEXT_COLUMNS, TFDS_SPLIT, Utterances, import_tensorflow
 
-STORED_COLUMNS = ('frames', 'mean_M', 'variance_M', 'sha256', 'signature_S')  # of what is stored of the sound, all but the features
+STORED_COLUMNS = (
+    'frames',
+    'mean_M',
+    'variance_M',
+    'sha256',
+    'signature_S',
+)  # of what is stored of the sound, all but the features
 
-TFRECORD_HEADER_BYTES, TFRECORD_FOOTER_BYTES = 12, 4  # bytes around a TFRecord's data: its length and the length's checksum; the data's checksum
+TFRECORD_HEADER_BYTES, TFRECORD_FOOTER_BYTES = (
+    12,
+    4,
+)  # bytes around a TFRecord's data: its length and the length's checksum; the data's checksum
+
 
 def _read_dataset_info(folder: Path):
     """What TFDS knows of the data set; refuses one that does not describe itself."""
@@ -26,16 +36,20 @@ def _read_dataset_info(folder: Path):
             raise _damaged_file_error(folder / name, e) from None
     try:
         info = tfds.builder_from_directory(folder).info
-        if info.splits[TFDS_SPLIT].num_examples and {*TEXT_COLUMNS, *RATING_COLUMNS, *STORED_COLUMNS, 'mel_TxM'} <= {*info.features}:
+        if info.splits[TFDS_SPLIT].num_examples and {*TEXT_COLUMNS, *RATING_COLUMNS, *STORED_COLUMNS, 'mel_TxM'} <= {
+            *info.features
+        }:
             return info
     except Exception as e:  # whatever TFDS makes of JSON that says something else
         raise _damaged_file_error(f'{folder}/dataset_info.json or features.json', e) from None
     raise _damaged_file_error(f'{folder}/dataset_info.json or features.json', ValueError('none of ours'))
 
+
 def _damaged_file_error(file: str | Path, e: Exception) -> UserError:
     said = str(e).rpartition('}} ')[2]  # TensorFlow puts the names of its nodes before it
     what = f'{type(e).__name__}: {said}'.splitlines()[0][:200]
     return UserError(f'{file} is damaged or missing ({what}). Remove {Path(file).parent} and prepare the corpus again.')
+
 
 def read_columns(folder: Path) -> Utterances:
     """Reads the columns of the data set in `folder`, checking every record's checksum on the way.
@@ -84,6 +98,7 @@ def read_columns(folder: Path) -> Utterances:
         files=files,
     )
 
+
 def _read_feature_bytes(utterances: Utterances, rows: np.ndarray, file: str) -> Iterator[bytes]:
     """The features' bytes of some utterances of one shard, which may have changed since its columns were read."""
     from google.protobuf.message import DecodeError
@@ -101,12 +116,14 @@ def _read_feature_bytes(utterances: Utterances, rows: np.ndarray, file: str) -> 
     except (OSError, ValueError, DecodeError) as e:
         raise _damaged_file_error(file, e) from None
 
+
 def _check_records(utterances: Utterances, row_B: np.ndarray) -> None:
     """Refuses by name the first shard in which one of these utterances is damaged."""
     for f in np.unique(utterances.file_N[row_B[row_B >= 0]]):
         rows = row_B[(row_B >= 0) & (utterances.file_N[row_B] == f)]
         for _ in _read_feature_bytes(utterances, rows, utterances.files[f]):
             pass
+
 
 def _read_tfrecord(shard: int, offset: int, length: int) -> bytes:
     """The bytes of one record of an open shard; ValueError where there is none of that length."""
@@ -115,8 +132,10 @@ def _read_tfrecord(shard: int, offset: int, length: int) -> bytes:
         raise ValueError('it has changed since its columns were read')
     return record[TFRECORD_HEADER_BYTES:]
 
+
 def _decode_features(record: bytes, bands: int) -> np.ndarray:
     return np.frombuffer(record, np.float16).reshape(-1, bands)
+
 
 def stream_features(
     utterances: Utterances, batches: Iterable[tuple[np.ndarray, np.ndarray, int]], prefetch: int = 2

@@ -18,6 +18,7 @@ from data_pipelines.features.upstream import EncoderInput, EncoderStates
 
 CHUNK_SIZE = 8  # utterances that go to a worker at once: fewer messages, each of which costs 0.3 ms
 
+
 @contextlib.contextmanager
 def run_workers(
     utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput, workers: int
@@ -64,9 +65,11 @@ def run_workers(
     finally:
         pool.shutdown(cancel_futures=True)
 
+
 def process_utterances(utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput) -> list[dict | Rejection]:
     """`spec.heard` of some utterances."""
     return [spec.process_utterance(u) for u in utterances]
+
 
 def process_one_by_one(utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput) -> list[dict | Rejection]:
     """`several`, by a process that is replaced whenever an utterance takes it down."""
@@ -83,9 +86,11 @@ def process_one_by_one(utterances: list[Utterance], spec: LogMel | EncoderStates
         pool.shutdown(cancel_futures=True)
     return done
 
+
 def start_pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
     """Fresh processes: a fork of one that runs TensorFlow's threads may hang."""
     return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), initialize_worker)
+
 
 def initialize_worker() -> None:
     """Makes a worker single-threaded, deaf to Ctrl-C, which its parent answers, and unable to outlive its parent."""

@@ -6,17 +6,21 @@ winning    it hardly tells it
 collapsed  the emotion went with it, or the run diverged
 """
 
-
 from jaxser.analysis.summary import find_plain_reference
 
-INERT_FRACTION, WINNING_FRACTION = 0.9, 0.1  # of what plain training's tells beyond chance: from here on inert, and up to here winning
+INERT_FRACTION, WINNING_FRACTION = (
+    0.9,
+    0.1,
+)  # of what plain training's tells beyond chance: from here on inert, and up to here winning
 
 COLLAPSED_FRACTION = 0.5  # of what plain training's dev UAR is above chance: with less, a run has collapsed
+
 
 def domain_leakage(run: dict, domain: str, classifier: str = 'linear') -> float | None:
     """How much of a domain a run's representation tells, from 0 (chance) to 1; None where nobody asked."""
     answer = (run.get('probe') or {}).get(domain)
     return answer and (answer[classifier] - answer['chance']) / (1 - answer['chance'])
+
 
 def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: float) -> dict | None:
     """{'verdict', 'why'} of a run, beside plain training of the same seed and fold; None where the probe does not tell.
@@ -37,6 +41,7 @@ def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: fl
         tells += f' (guessing: {run["entropy"][domain]:.2f})'
     word = 'inert' if there >= INERT_FRACTION * before else 'winning' if there <= WINNING_FRACTION * before else 'balanced'
     return {'verdict': word, 'why': tells}
+
 
 def adversary_verdicts(runs: list[dict], config: dict) -> list[dict | None]:
     """What became of the adversary of every run, beside plain training of the same seed and fold; None for other methods."""

@@ -16,7 +16,10 @@ import numpy as np
 from data_pipelines.errors import UserError
 
 DRAWS = 2000
-RARE_DRAWS, RARE_COUNT = 50_000, 10  # draws for a p-value where of the first fewer are beyond: else it could not survive many comparisons
+RARE_DRAWS, RARE_COUNT = (
+    50_000,
+    10,
+)  # draws for a p-value where of the first fewer are beyond: else it could not survive many comparisons
 CONFIDENCE_LEVEL = 0.95
 MIN_SPEAKERS = 6  # speakers: what fewer would give is no interval
 # By the number of speakers, how often intervals of 95 % hold the truth: the least of what tests/benchmarks/intervals.py prints.

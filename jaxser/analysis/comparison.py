@@ -8,7 +8,13 @@ from jaxser.analysis import bootstrap, summary
 from jaxser.analysis.finished import FinishedSweep
 from jaxser.runs import format_value, method_name, varying_keys
 
-SETTING_KEYS = ('domain', 'per_class', 'speakers', 'confounded')  # and every key of the model; all else but the seed is chosen on dev
+SETTING_KEYS = (
+    'domain',
+    'per_class',
+    'speakers',
+    'confounded',
+)  # and every key of the model; all else but the seed is chosen on dev
+
 
 class ComparisonRow(NamedTuple):
     """A method under a setting."""
@@ -23,6 +29,7 @@ class ComparisonRow(NamedTuple):
     gain_over_joint: bootstrap.Estimate | None = None  # over plain training with BatchNorm `joint`, where its arms are swept
     leakage: dict | None = None  # by what is forgotten, (mean recall by the linear probe, chance)
     seconds: float | None = None
+
 
 def comparison_rows(finished_sweep: FinishedSweep, every_coefficient: bool = False) -> list[ComparisonRow]:
     """The table of a sweep; `every_coefficient` gives every coefficient a row of its own, and chooses none."""
@@ -75,10 +82,12 @@ def comparison_rows(finished_sweep: FinishedSweep, every_coefficient: bool = Fal
     order = list(dict.fromkeys(setting for setting, *_ in made))
     return sorted(out, key=lambda row: order.index(tuple(row.setting.values())))  # the methods of a setting stand together
 
+
 def _gain_over_plain(count: np.ndarray, counts: dict, setting: tuple) -> bootstrap.Estimate | None:
     """Over plain training of a setting; None where there is none, or this is it."""
     plain = next((counts[setting, m] for m in summary.PLAIN_METHODS if (setting, m) in counts), None)
     return None if plain is None or plain is count else bootstrap.difference_estimate(count, plain)
+
 
 def _mean_leakage(runs: list[dict], domains: list[str]) -> dict[str, tuple[float, float]] | None:
     """What the linear probe tells of each domain on average, and chance; None where not all were asked."""
@@ -86,6 +95,7 @@ def _mean_leakage(runs: list[dict], domains: list[str]) -> dict[str, tuple[float
     asked = [d for d in domains if all(d in a for a in answers)]
     mean = lambda d, k: float(np.mean([a[d][k] for a in answers]))  # noqa: E731
     return {d: (mean(d, 'linear'), mean(d, 'chance')) for d in asked} or None
+
 
 def _best_coefficients(candidates: dict) -> dict[int, tuple]:
     """By fold, the coefficient with the best mean dev UAR and its runs, a seed each; () where every one diverged."""
@@ -97,8 +107,10 @@ def _best_coefficients(candidates: dict) -> dict[int, tuple]:
             chosen[fold] = value, coefficient, runs
     return {fold: tuple(rest) if value >= 0 else () for fold, (value, *rest) in sorted(chosen.items())}
 
+
 def format_estimate_interval(estimate: bootstrap.Estimate | None, sign: str = '') -> str:
     return f'[{estimate.ci95[0]:{sign}.3f}, {estimate.ci95[1]:{sign}.3f}]' if estimate and estimate.ci95 else ''
+
 
 def comparison_verdict(rows_by_sweep: dict[str, list[ComparisonRow]]) -> str:
     """What the tables come to, in a few sentences, as it is."""
@@ -122,7 +134,9 @@ def comparison_verdict(rows_by_sweep: dict[str, list[ComparisonRow]]) -> str:
         gain, row, name = of
         setting = ', '.join(f'{k} {format_value(v)}' for k, v in row.setting.items() if v is not None)
         method = f'{row.method} ({setting})' if setting else row.method
-        return f'he largest {word} is that of {method} in {name}, {gain.value:+.3f} {format_estimate_interval(gain, "+")}'.rstrip()
+        return (
+            f'he largest {word} is that of {method} in {name}, {gain.value:+.3f} {format_estimate_interval(gain, "+")}'.rstrip()
+        )
 
     top, bottom = max(gains, key=lambda g: g[0].value), min(gains, key=lambda g: g[0].value)
     if ends := [named(top, 'gain')] * (top[0].value > 0) + [named(bottom, 'loss')] * (bottom[0].value < 0):

@@ -22,6 +22,7 @@ class FinishedSweep(NamedTuple):
     predictions: PredictionsByRun
     run_seconds: list[float]  # of training, of every run: its share of its group's
 
+
 def read_finished_sweep(path: Path) -> FinishedSweep:
     """Refuses a folder without results."""
     if not path.is_dir():
@@ -33,6 +34,7 @@ def read_finished_sweep(path: Path) -> FinishedSweep:
     seconds = [g['seconds'] / g['runs'] for g in results['groups'] for _ in range(g['runs'])]
     return FinishedSweep(path, json.loads((path / 'config.json').read_text()), results, predicted, seconds)
 
+
 class SweepAnalysis:
     """A finished sweep, and of it the setting that dev chooses (`best`) beside plain training (`plain`).
 
@@ -41,7 +43,12 @@ class SweepAnalysis:
     """
 
     def __init__(self, finished_sweep: FinishedSweep):
-        self.path, self.metadata, self.config, self.predictions = finished_sweep.path, finished_sweep.metadata, finished_sweep.metadata['config'], finished_sweep.predictions
+        self.path, self.metadata, self.config, self.predictions = (
+            finished_sweep.path,
+            finished_sweep.metadata,
+            finished_sweep.metadata['config'],
+            finished_sweep.predictions,
+        )
         self.runs, self.classes = finished_sweep.results['runs'], finished_sweep.results['classes']
         self.rows = summary.summary_rows(self.runs, finished_sweep.predictions, self.config, len(self.classes))
         named = {k: self.config.get(k) for k in ('method', 'speaker_norm')}
@@ -54,7 +61,9 @@ class SweepAnalysis:
         self.plain_row = None
         if self.compared_rows:
             keys = [{k: r[k] for k in self.setting_keys} for r in self.rows]
-            self.plain_row = self.rows[summary.find_plain_reference({k: self.best_row[k] for k in self.setting_keys}, keys, self.config)]
+            self.plain_row = self.rows[
+                summary.find_plain_reference({k: self.best_row[k] for k in self.setting_keys}, keys, self.config)
+            ]
         there = [c for c, row in enumerate(self.best_row['confusion']) if sum(row)] if self.best_row else self.classes
         self.chance = 1 / len(there)  # UAR leaves out who is absent from the truth
         runs = self.complete_runs(self.best_row) if self.best_row else [r for r in self.runs if r['status'] == 'ok']
@@ -67,7 +76,9 @@ class SweepAnalysis:
 
     def setting_title(self, row: dict) -> str:
         """A setting as a reader knows it."""
-        return runs_module.setting_title({k: self.config.get(k) for k in ('method', 'speaker_norm')} | row, ['method', *self.setting_keys])
+        return runs_module.setting_title(
+            {k: self.config.get(k) for k in ('method', 'speaker_norm')} | row, ['method', *self.setting_keys]
+        )
 
     def complete_runs(self, row: dict) -> list[dict]:
         """The runs of a setting, of the seeds of which no fold diverged."""
@@ -80,7 +91,9 @@ class SweepAnalysis:
     def speaker_groups(self, kind: str) -> dict[str, np.ndarray]:
         """Which of the tested speakers (S,) belong to every corpus, language or sex, or are a `speaker`; the unknown nowhere."""
         people = self.results.get('speakers', {})
-        group_S = np.array(self.tested_speakers if kind == 'speaker' else [people.get(s, {}).get(kind, '') for s in self.tested_speakers])
+        group_S = np.array(
+            self.tested_speakers if kind == 'speaker' else [people.get(s, {}).get(kind, '') for s in self.tested_speakers]
+        )
         return {g: group_S == g for g in np.unique(group_S).tolist() if g}
 
     @property

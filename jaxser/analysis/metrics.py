@@ -12,6 +12,7 @@ def confusion_matrix(truth_N: np.ndarray, predicted_N: np.ndarray, classes: int)
     """count_CxC: rows are the truth, columns the prediction."""
     return np.bincount(truth_N * classes + predicted_N, minlength=classes**2).reshape(classes, classes)
 
+
 def classification_metrics(count_CxC: np.ndarray) -> dict[str, float]:
     """UAR, WA, macro-F1 and the number of utterances of a confusion matrix; all NaN without utterances."""
     right_C, truth_C, predicted_C = np.diag(count_CxC), count_CxC.sum(1), count_CxC.sum(0)
@@ -24,6 +25,7 @@ def classification_metrics(count_CxC: np.ndarray) -> dict[str, float]:
         'f1': float((2 * right_C[there] / (truth_C + predicted_C)[there]).mean()),
         'n': n,
     }
+
 
 def equal_error_rate(z_NxD: np.ndarray, speaker_N: np.ndarray) -> float:
     """Of telling by the cosine whether two utterances have one speaker: where misses are as frequent as false alarms."""

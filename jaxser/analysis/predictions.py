@@ -22,13 +22,16 @@ def read_confidences(rows: Iterable[dict], classes: list[str]) -> dict[tuple[str
         lists.setdefault((row['run'], int(row['fold'])), []).append((posterior[at], classes[at] == row['truth']))
     return {k: tuple(np.array(column) for column in zip(*some)) for k, some in lists.items()}
 
+
 def open_predictions(path) -> Iterator[dict]:
     """Returns the rows of predictions.csv, wherever the workdir is."""
     runs = json.loads((path / 'results.json').read_text())['runs']
     return read_prediction_rows(path / 'predictions.csv', runs)
 
+
 # By run and fold: speaker_N, truth_N and predicted_N, classes by index.
 PredictionsByRun = dict[tuple[str, int], tuple[np.ndarray, ...]]
+
 
 def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
     """Yields the rows of predictions.csv; `runs` are those of results.json.
@@ -53,6 +56,7 @@ def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
                 f'({"; ".join(labels)}): an earlier version cut numbers to six digits. {again}'
             )
         yield row | {'run': labels[0]}
+
 
 def read_predictions(rows: Iterable[dict], classes: list[str]) -> PredictionsByRun:
     """Returns the predictions of every run from the rows of predictions.csv."""

@@ -34,6 +34,7 @@ RESULT_KEYS = (  # of a row, beside what was swept
 
 AVERAGED_PROBE_KEYS = ('linear', 'mlp', 'chance', 'classes', 'eer', 'speakers')  # of what a probe says of a run
 
+
 def run_confusions(predicted: PredictionsByRun, runs: list[dict], label_keys: list[str], classes: int) -> np.ndarray:
     """count_ZxSxCxC of runs, one for every seed and fold; `label_keys` is how they are named."""
     by_seed: dict[int, list] = {}
@@ -43,10 +44,12 @@ def run_confusions(predicted: PredictionsByRun, runs: list[dict], label_keys: li
     pooled = [[np.concatenate(column) for column in zip(*some)] for _, some in sorted(by_seed.items())]
     return np.stack([bootstrap.speaker_confusions(*columns, classes) for columns in pooled])
 
+
 def complete_seeds(runs: list[dict]) -> list[dict]:
     """Those of the seeds of which no run diverged."""
     lost = {r['hyper']['seed'] for r in runs if r['status'] != 'ok'}
     return [r for r in runs if r['hyper']['seed'] not in lost]
+
 
 def summary_rows(runs: list[dict], predicted: PredictionsByRun, config: dict, classes: int) -> list[dict]:
     """The summary of results.json; `config` is the configuration as config.json has it.
@@ -98,6 +101,7 @@ def summary_rows(runs: list[dict], predicted: PredictionsByRun, config: dict, cl
         row['p_holm'] = p
     return list(made.values())
 
+
 def _average_probe(answers: list[dict]) -> tuple[dict, dict[str, float]]:
     """What the probes of several runs say on average, and the mean recall of every speaker by the linear one."""
     mean = lambda of: float(np.mean(of)) if len(of) else None  # noqa: E731
@@ -116,13 +120,16 @@ def _average_probe(answers: list[dict]) -> tuple[dict, dict[str, float]]:
         said['speaker'] |= {'ci95': found.ci95, 'heard': len(recalls)}
     return said, recalls
 
+
 def _leakage_difference(recalls: dict[str, float], plain: dict[str, float]) -> dict:
     """Of the probe for speakers, by the same speakers."""
     found = bootstrap.bootstrap_estimate(_recall_term(recalls), (-1, *_recall_term(plain)[1:]))
     return {'delta': found.value, 'delta_ci95': found.ci95, 'p': found.p}
 
+
 def _recall_term(recalls: dict[str, float]) -> tuple[int, np.ndarray, np.ndarray]:
     return 1, np.array([*recalls.values()])[:, None], np.ones((len(recalls), 1))
+
 
 def find_plain_reference(setting: dict, others: list[dict], config: dict) -> int | None:
     """Which of `others` is the plain training that `setting` is to be compared with; None where none is, or `setting` are its own.

@@ -42,7 +42,9 @@ def resolve_config(config):
         hears = upstream.EncoderInput.from_folder(config.model.upstream).name
         config.model.weights = upstream.EncoderStates.from_folder(config.model.upstream, upstream.STATE_KINDS[0]).digest
         if not hears.startswith(config.data.upstream):
-            raise UserError(f'config.data.upstream is {config.data.upstream!r}; what fine_tuned hears is {hears}: leave it empty.')
+            raise UserError(
+                f'config.data.upstream is {config.data.upstream!r}; what fine_tuned hears is {hears}: leave it empty.'
+            )
         config.data.upstream = hears
         if config.data.normalise != 'none':
             raise UserError(

@@ -9,9 +9,11 @@ def config_to_dict(config) -> dict:
     """The configuration as JSON has it."""
     return json.loads(config.to_json())
 
+
 def config_from_dict(values: dict) -> ConfigDict:
     """A configuration from its JSON."""
     return ConfigDict(_lists_to_tuples(values))
+
 
 def _lists_to_tuples(tree):
     """JSON's lists as a configuration has them."""

@@ -18,12 +18,14 @@ COUNT_KEYS = ('speakers', 'per_class')  # of a subset of the training part
 
 UPPER_BOUNDS = {'dropout': 1.0, 'time_mask': 1.0, 'band_mask': 1.0}  # shares
 
+
 class Program(NamedTuple):
     """What one program trains: a configuration whose structural keys are set, and its variants (runs but for their fold)."""
 
     structure: dict  # the swept structural keys, e.g. {'method': 'dann', 'model.width': 128}
     config: object
     variants: list[dict]  # structural keys too, for the table; `fold` where the list of runs gives one
+
 
 def make_programs(config, default_hyper: Callable[[object], dict[str, float]]) -> list[Program]:
     """The programs of a sweep; `default_hyper` gives the hyper-parameters of a configuration's method with their defaults.
@@ -95,6 +97,7 @@ def make_programs(config, default_hyper: Callable[[object], dict[str, float]]) -
     _refuse_equal_runs([*programs.values()])
     return list(programs.values())
 
+
 def _refuse_equal_runs(programs: list[Program]) -> None:
     """Refuses two runs that compute the same, and two with one name: results are kept by names."""
     keys = varying_keys([v for p in programs for v in p.variants])
@@ -112,7 +115,10 @@ def _refuse_equal_runs(programs: list[Program]) -> None:
             run_name = run_label(variant, keys)
             other = by_name.setdefault((run_name, variant.get('fold')), variant)
             if other is not variant:
-                raise UserError(f'config.sweep: two runs have the name {run_name!r}: {other} and {variant}. Leave one of them out.')
+                raise UserError(
+                    f'config.sweep: two runs have the name {run_name!r}: {other} and {variant}. Leave one of them out.'
+                )
+
 
 def _numbers(variant: dict, program: Program) -> tuple:
     """Returns the values of a variant as the program computes with them: real numbers in float32."""
@@ -120,21 +126,25 @@ def _numbers(variant: dict, program: Program) -> tuple:
     with np.errstate(over='ignore'):
         return tuple((k, v if k in exact else float(np.float32(v))) for k, v in variant.items())
 
+
 def _explicit_runs(runs) -> list[dict]:
     """The explicit list of runs; without one, a single run that says nothing."""
     if not isinstance(runs, tuple | list) or not all(hasattr(r, 'items') for r in runs):
         raise UserError(f"config.sweep.runs is {runs!r}; expected a tuple of dictionaries such as ({{'lam': 0.1, 'lr': 1e-3}},).")
     return [flatten(r) for r in runs] or [{}]
 
+
 def _as_tuple(value) -> tuple:
     """The values of a key as a tuple; 'a,b' is ('a', 'b')."""
     values = tuple(value) if isinstance(value, tuple | list) else (value,)
     return tuple(x for v in values for x in (v.split(',') if isinstance(v, str) else [v]))
 
+
 def _unknown_key_message(key_path: str, key: str, known_keys: dict) -> str:
     near = difflib.get_close_matches(key, known_keys, 1)
     hint = f' Did you mean {near[0]!r}?' if near else ''
     return f'{key_path} cannot be swept; there is no such hyper-parameter.{hint} configs/base.py lists what can.'
+
 
 def _check_values(key_path: str, key: str, values: tuple, is_structural: bool) -> None:
     """Refuses values that are no numbers, and values that stand there twice."""
@@ -157,6 +167,7 @@ def _check_values(key_path: str, key: str, values: tuple, is_structural: bool) -
     if len(set(values)) < len(values):
         raise UserError(f'{key_path} holds the same value twice: {values}.')
 
+
 def _copy_with(config, changes: dict):
     """A copy of the configuration with some keys set."""
     config = copy.deepcopy(config)
@@ -170,6 +181,7 @@ def _copy_with(config, changes: dict):
         except TypeError as e:
             raise UserError(f'config.sweep.{name}: {e}') from None
     return config
+
 
 def select_folds(requested, fold_count: int) -> list[int]:
     """The numbers of the folds to run, of `fold_count`: 'all', one, or several."""
@@ -188,6 +200,7 @@ def select_folds(requested, fold_count: int) -> list[int]:
         raise UserError(f'There is no fold {wrong[0]}; this protocol has the folds 0 to {fold_count - 1}.')
     return chosen
 
+
 def make_runs(program: Program, fold_numbers: list[int]) -> list[dict]:
     """The variants on every fold, or on their own; fold by fold, so that a device needs the data of few."""
     every = [v | {'fold': f} for f in fold_numbers for v in program.variants if v.get('fold', f) == f]
@@ -197,9 +210,11 @@ def make_runs(program: Program, fold_numbers: list[int]) -> list[dict]:
         )
     return every
 
+
 def run_subset(run: dict) -> Subset:
     """Which part of its fold's training part a run is trained on."""
     return Subset(**{k: run[k] for k in Subset._fields if k in run})
+
 
 def hyper_arrays(runs: list[dict], program: Program) -> dict[str, np.ndarray]:
     """Every traced hyper-parameter as an array_N; the part of the training part is a matter of the batches."""

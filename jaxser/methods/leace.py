@@ -13,8 +13,12 @@ from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.methods import erm
 from jaxser.nn import heads
 
-SPREAD_TOLERANCE = float(np.finfo(np.float32).eps)  # times D: a direction of so little spread, beside the widest, is float32's rounding
-CORRELATION_TOLERANCE = float(np.sqrt(np.finfo(np.float64).eps))  # a canonical correlation of z and the domains that is float64's rounding
+SPREAD_TOLERANCE = float(
+    np.finfo(np.float32).eps
+)  # times D: a direction of so little spread, beside the widest, is float32's rounding
+CORRELATION_TOLERANCE = float(
+    np.sqrt(np.finfo(np.float64).eps)
+)  # a canonical correlation of z and the domains that is float64's rounding
 
 
 def centred_indicators(index_N: np.ndarray) -> np.ndarray:

@@ -42,7 +42,9 @@ def layers_above(path: WeightPath, encoder: PretrainedEncoder) -> int | None:
         return None
     if at := [m for part in path if (m := re.fullmatch(r'layers_(\d+)', part))]:
         return layers - 1 - int(at[0][1])
-    last = encoder.input_kind == 'mel' or encoder.config['do_stable_layer_norm']  # whether the norm outside the layers comes after them
+    last = (
+        encoder.input_kind == 'mel' or encoder.config['do_stable_layer_norm']
+    )  # whether the norm outside the layers comes after them
     return 0 if last and path[-2] == 'layer_norm' and path[0] != 'feature_projection' else layers
 
 

@@ -13,11 +13,15 @@ WEIGHTS_FILE, INDEX_FILE = 'model.safetensors', 'model.safetensors.index.json'
 
 CONFIG_FILE, PREPROCESSOR_FILE = 'config.json', 'preprocessor_config.json'
 
-SOURCE_SHA256_KEY, DATA_SHA256_KEY = 'jaxser.of_sha256', 'jaxser.data_sha256'  # in the head of an encoder alone: of which checkpoint, and its own data's
+SOURCE_SHA256_KEY, DATA_SHA256_KEY = (
+    'jaxser.of_sha256',
+    'jaxser.data_sha256',
+)  # in the head of an encoder alone: of which checkpoint, and its own data's
 
 BLOCK_BYTES = 1 << 24  # bytes that are copied at once
 
 DAMAGED_ADVICE = 'Get the folder anew.'
+
 
 def read_json(path: Path, missing_message: str) -> dict:
     try:
@@ -29,6 +33,7 @@ def read_json(path: Path, missing_message: str) -> dict:
     if not isinstance(found, dict):
         raise UserError(f'{path} is no JSON object. {DAMAGED_ADVICE}')
     return found
+
 
 def weight_files(folder: Path) -> list[Path]:
     """The files of the weights."""
@@ -49,9 +54,11 @@ def weight_files(folder: Path) -> list[Path]:
             raise UserError(f'{folder} lacks {name}, one of {len(shards)} that {INDEX_FILE} names. {DAMAGED_ADVICE}')
     return [folder / name for name in shards]
 
+
 def tensor_names(file: Path) -> list[str]:
     """The names of a file's tensors."""
     return [name for name in read_header(file)[0] if name != '__metadata__']
+
 
 def read_header(file: Path) -> tuple[dict, int]:
     """A file's header, and where its data begin; refuses one that is cut off, naming the first tensor that is not whole."""
@@ -74,6 +81,7 @@ def read_header(file: Path) -> tuple[dict, int]:
             raise UserError(f'{file} is cut off within the tensor {name}. {DAMAGED_ADVICE}')
     return header, 8 + length
 
+
 def read_tensor(file: Path, name: str) -> np.ndarray:
     """As float32."""
     try:
@@ -84,6 +92,7 @@ def read_tensor(file: Path, name: str) -> np.ndarray:
     if not np.isfinite(array).all():
         raise UserError(f'{file}: the tensor {name} is not finite. {DAMAGED_ADVICE}')
     return array
+
 
 def is_bfloat16(file: Path, name: str) -> bool:
     with safetensors.safe_open(file, 'np') as opened:

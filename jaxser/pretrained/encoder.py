@@ -40,6 +40,7 @@ LICENCE_PATTERNS = ('LICEN[CS]E*', 'NOTICE*', 'README.md')  # of a checkpoint, w
 
 MAX_LISTED = 5  # names that a sentence lists
 
+
 class PretrainedEncoder(NamedTuple):
     """An encoder: states, frames_B = module.apply({'params': params}, x, length_B), of samples or of Whisper's log-mel."""
 
@@ -69,7 +70,7 @@ class PretrainedEncoder(NamedTuple):
     def hashed_settings(self) -> tuple:
         """What its states depend on beside the weights: of config.json and preprocessor_config.json, what is understood."""
         family = whisper if self.input_kind == 'mel' else wav2vec2
-        return self.config['model_type'], self.normalises_input, *(self.config[key] for key in sorted(family.DEFAULTS))
+        return self.config['model_type'], self.normalises_input, *(self.config[key] for key in sorted(family.CONFIG_DEFAULTS))
 
     @property
     def state_count(self) -> int:
@@ -81,6 +82,7 @@ class PretrainedEncoder(NamedTuple):
         """Of a state."""
         return self.config['d_model' if self.input_kind == 'mel' else 'hidden_size']
 
+
 def read_encoder(folder) -> PretrainedEncoder:
     """The encoder in a folder; refuses one that is damaged, or no such encoder's, naming the tensor."""
     folder = Path(folder)
@@ -89,17 +91,17 @@ def read_encoder(folder) -> PretrainedEncoder:
         hub = f' `hf download {folder} --local-dir FOLDER` may get it.' * (len(folder.parts) == 2 and not folder.is_absolute())
         raise UserError(f'{folder} is no folder; expected {wanted}.{hub}')
     config = read_json(folder / CONFIG_FILE, f'{folder} holds no upstream (no {CONFIG_FILE}); expected {wanted}.')
-    family = next((f for f in (wav2vec2, whisper) if config.get('model_type') in f.TYPES), None)
+    family = next((f for f in (wav2vec2, whisper) if config.get('model_type') in f.MODEL_TYPES), None)
     if family is None:
         known = ', '.join((*wav2vec2.MODEL_TYPES, *whisper.MODEL_TYPES))
         raise UserError(f'{folder}/config.json has model_type {config.get("model_type")!r}; understood are {known}.')
-    config = family.DEFAULTS | {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-    family.check(config)
+    config = family.CONFIG_DEFAULTS | {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    family.check_config(config)
     module, shapes = build_module(family, config, folder)
     files = weight_files(folder)
     names = {name: file for file in files for name in tensor_names(file)}
     wanted = {path: _tensor_name(path) for path in shapes}
-    prefix = max(family.PREFIXES, key=lambda p: sum(p + n in names for n in wanted.values()))
+    prefix = max(family.TENSOR_PREFIXES, key=lambda p: sum(p + n in names for n in wanted.values()))
     if missing := [n for n in wanted.values() if not _source_tensors(prefix + n, names)]:
         raise UserError(
             f'{folder} lacks {pluralize(len(missing), "tensor")} of {len(wanted)} of its {config["model_type"]} encoder: '
@@ -112,6 +114,7 @@ def read_encoder(folder) -> PretrainedEncoder:
         params[path] = _convert_tensor([read_tensor(names[s], s) for s in sources], sources[-1], path, shapes[path].shape)
     unused = tuple(sorted(set(names) - used))
     return PretrainedEncoder(config, module, flax.traverse_util.unflatten_dict(params), unused, _checkpoint_sha256(files), folder)
+
 
 def _checkpoint_sha256(files: list[Path]) -> str:
     """Of a checkpoint's files; of an encoder alone, that of the checkpoint out of which it was cut."""
@@ -127,6 +130,7 @@ def _checkpoint_sha256(files: list[Path]) -> str:
         with open(file, 'rb') as opened:
             digest.update(hashlib.file_digest(opened, 'sha256').digest())
     return digest.hexdigest()
+
 
 def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
     """Writes an encoder from the folder where it was read, and no other tensor, into the folder `folder`, byte for byte.
@@ -157,6 +161,7 @@ def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
     for file in filter(Path.is_file, beside):
         shutil.copyfile(file, folder / file.name)
 
+
 def _read_blocks(parts: list[tuple[Path, int, int]]) -> Iterator[bytes]:
     """The bytes of parts of files: (file, first byte, bytes)."""
     for path, at, size in parts:
@@ -166,14 +171,17 @@ def _read_blocks(parts: list[tuple[Path, int, int]]) -> Iterator[bytes]:
                 size -= len(block)
                 yield block
 
+
 def cached_encoder(folder) -> PretrainedEncoder:
     """As `read`, from the disk once while its files stay as they are: a command reads one encoder, and asks for it often."""
     facts = [(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(Path(folder).glob('*'))]
     return _cached_encoder(str(Path(folder)), tuple(facts))
 
+
 @functools.lru_cache(maxsize=1)
 def _cached_encoder(folder: str, file_stats: tuple) -> PretrainedEncoder:
     return read_encoder(folder)
+
 
 def build_module(family, config: dict, folder: Path) -> tuple[Any, dict]:
     """The Flax module, and the shape of every parameter by its path."""
@@ -192,17 +200,20 @@ def build_module(family, config: dict, folder: Path) -> tuple[Any, dict]:
         raise UserError(f'{folder / CONFIG_FILE} describes no encoder: {why} {DAMAGED_ADVICE}') from None
     return module, flax.traverse_util.flatten_dict(shapes)
 
+
 def _tensor_name(path: tuple[str, ...]) -> str:
     """What a parameter is called in the checkpoint."""
     *modules, leaf = path
     modules = [re.sub(r'^((?:conv_)?layers)_(\d+)$', r'\1.\2', m) for m in modules]
     return '.'.join([*modules, {'kernel': 'weight', 'scale': 'weight', 'embedding': 'weight'}.get(leaf, leaf)])
 
+
 def _source_tensors(name: str, names) -> list[str]:
     """The tensors that make a parameter: itself, or by weight norm its length and its direction, in either spelling."""
     stem = name.removesuffix('weight')
     pairs = ([f'{stem}weight_g', f'{stem}weight_v'], [f'{stem}parametrizations.weight.original{n}' for n in (0, 1)])
     return next((found for found in ([name], *pairs) if all(n in names for n in found)), [])
+
 
 def _convert_tensor(arrays: list[np.ndarray], name: str, path: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
     """The parameter as Flax has it, of one tensor or of two by weight norm (over all but the filter's places)."""

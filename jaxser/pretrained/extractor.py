@@ -14,11 +14,15 @@ from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder
 
 MAX_BATCH_HOPS = 6400  # hops of sound that go through an encoder together
 
+
 def round_to_float16(x: jax.Array) -> jax.Array:
     """The numbers of float16 in float32: XLA may leave out a rounding that it finds idle, but none of these."""
     return jnp.where(jnp.abs(x) < 2**-14, jnp.round(x * 2**24) * 2**-24, jax.lax.reduce_precision(x, 5, 10))
 
-def make_state_function(encoder: PretrainedEncoder, pooled: bool) -> Callable[[dict, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+
+def make_state_function(
+    encoder: PretrainedEncoder, pooled: bool
+) -> Callable[[dict, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
     """(params, heard, length_B) -> states_BxTxM, frames_B: layer after layer, as float16 has them, in float32.
 
     Pooled, an utterance is one frame: of each layer the mean over its frames, then their deviation.
@@ -38,6 +42,7 @@ def make_state_function(encoder: PretrainedEncoder, pooled: bool) -> Callable[[d
         return round_to_float16(pooled_BxLx2D.reshape(heard.shape[0], 1, -1)), jnp.minimum(frames_B, 1)
 
     return apply
+
 
 class StateExtractor:
     """States of sounds, by an encoder that does not learn; sounds of like length together, one program for each length."""
@@ -67,7 +72,11 @@ class StateExtractor:
     def pad_batch(self, waves: list[np.ndarray], length: int, B: int) -> tuple[np.ndarray, np.ndarray]:
         """What the encoder hears of some sounds, filled up to `length` hops and B: wave_BxL, or Whisper's mel_BxTxM; length_B."""
         waves = [w[: HOP_SAMPLES * length] for w in waves]
-        heard = [upstream.whisper_log_mel(w, self.encoder.config['num_mel_bins']) for w in waves] if self.encoder.input_kind == 'mel' else waves
+        heard = (
+            [upstream.whisper_log_mel(w, self.encoder.config['num_mel_bins']) for w in waves]
+            if self.encoder.input_kind == 'mel'
+            else waves
+        )
         x = np.zeros((B, length if self.encoder.input_kind == 'mel' else HOP_SAMPLES * length, *heard[0].shape[1:]), np.float32)
         for b, one in enumerate(heard):
             x[b, : len(one)] = one

@@ -241,4 +241,6 @@ def check_config(config: dict) -> None:
         if config.get(key, value) != value:
             raise UserError(f'config.json has {key} {config[key]!r}; only {value!r} is understood.')
     if config['feat_extract_norm'] not in NORMS:
-        raise UserError(f'config.json has feat_extract_norm {config["feat_extract_norm"]!r}; understood are {" and ".join(NORMS)}.')
+        raise UserError(
+            f'config.json has feat_extract_norm {config["feat_extract_norm"]!r}; understood are {" and ".join(NORMS)}.'
+        )

@@ -22,6 +22,7 @@ CONFIG_DEFAULTS = {  # what config.json leaves out where it is so
     'max_source_positions': 1500,
 }
 
+
 class Layer(nn.Module):
     """A layer of the transformer, norms first; keys have no bias."""
 
@@ -37,6 +38,7 @@ class Layer(nn.Module):
         norm = nn.LayerNorm(1e-5, name='final_layer_norm')(x_BxTxD)
         wide = gelu(Dense(self.config['encoder_ffn_dim'], kind, name='fc1')(norm))
         return x_BxTxD + Dense(x_BxTxD.shape[-1], kind, name='fc2')(wide)
+
 
 class Whisper(nn.Module):
     """[x_BxTxD of the input and of every layer, the last one after the final norm], frames_B; zero beyond them.
@@ -64,6 +66,7 @@ class Whisper(nn.Module):
             states.append(layer(self.config, self.options, name=f'layers_{n}')(states[-1], mask_BxT))
         states[-1] = nn.LayerNorm(1e-5, name='layer_norm')(states[-1])
         return [apply_mask(x, mask_BxT) for x in states], frames_B
+
 
 def check_config(config: dict) -> None:
     """Refuses what is not understood of a configuration."""

@@ -14,7 +14,12 @@ from jaxser.training import parallel
 
 L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the squared norm of the weights, beside a mean cross-entropy
 TOLERANCE, MAX_ITERATIONS = 1e-5, 500  # norm of the gradient, and iterations, at which L-BFGS ends
-HIDDEN_WIDTH, ADAM_STEPS, LEARNING_RATE, STEPS_PER_CHOICE = 64, 300, 3e-3, 10  # of the network: width, steps of Adam, their size, and between two choices
+HIDDEN_WIDTH, ADAM_STEPS, LEARNING_RATE, STEPS_PER_CHOICE = (
+    64,
+    300,
+    3e-3,
+    10,
+)  # of the network: width, steps of Adam, their size, and between two choices
 
 
 def standardise(x_NxD: jax.Array, mask_N: jax.Array) -> jax.Array:
@@ -127,7 +132,13 @@ def fit_mlp(x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, validation_N: ja
         value = weighted_cross_entropy(now_NxK, y_N, judge_N)
         better = value < lowest
         best_NxK = jnp.where(better, now_NxK, best_NxK)
-        return (params, state, best_NxK, jnp.where(better, value, lowest), jnp.where(better, (n + 1) * STEPS_PER_CHOICE, at)), None
+        return (
+            params,
+            state,
+            best_NxK,
+            jnp.where(better, value, lowest),
+            jnp.where(better, (n + 1) * STEPS_PER_CHOICE, at),
+        ), None
 
     first = params, adam.init(params), scores(params), jnp.inf, jnp.zeros((), int)
     (_, _, best_NxK, _, at), _ = jax.lax.scan(some, first, jnp.arange(ADAM_STEPS // STEPS_PER_CHOICE))

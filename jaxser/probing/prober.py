@@ -21,6 +21,7 @@ MAX_INPUT_COMPONENTS = 256  # what is asked of the input where it is more: its f
 
 MAX_VERIFIED_UTTERANCES = 2000  # utterances of a fold's test part, at most, of which pairs are verified
 
+
 def verification_error(x_NxD: np.ndarray, rows: np.ndarray, fold: Fold, speaker_N: np.ndarray, seed: int) -> dict | None:
     """The equal error rate among the test speakers, x less the mean of what training heard; None for fewer than two."""
     test = np.random.default_rng((seed, fold.number)).permutation(fold.test[speaker_N[fold.test] >= 0])[:MAX_VERIFIED_UTTERANCES]
@@ -30,6 +31,7 @@ def verification_error(x_NxD: np.ndarray, rows: np.ndarray, fold: Fold, speaker_
     at = np.searchsorted(rows, test)
     centre_D = x_NxD[np.isin(rows, fold.seen)].mean(0)
     return {'eer': equal_error_rate(x_NxD[at] - centre_D, speaker_N[test]), 'speakers': len(speakers)}
+
 
 def principal_components(x_NxM: np.ndarray, seen_N: np.ndarray) -> np.ndarray:
     """x itself; of more than WIDE columns, as an upstream's states have, the first principal components of what was heard.
@@ -43,6 +45,7 @@ def principal_components(x_NxM: np.ndarray, seen_N: np.ndarray) -> np.ndarray:
     heard = PCA(min(MAX_INPUT_COMPONENTS, int(seen_N.sum())), svd_solver='full').fit(x_NxM[seen_N])
     turn_DxD, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(heard.n_components_,) * 2))
     return (heard.transform(x_NxM) @ turn_DxD).astype(np.float32)
+
 
 class Prober:
     """Asks the runs of a task; the answers of the input are the same for all, and given once."""
@@ -58,7 +61,10 @@ class Prober:
         """The answers of a group's runs, of which `representations` holds the representations; None for one that is not finite."""
         entries = self.task.subset_folds
         if self.input_answers is None:
-            inputs = [(e, f.used_rows, principal_components(self.input_statistics(e, f.used_rows), np.isin(f.used_rows, f.seen))) for e, f in enumerate(entries)]
+            inputs = [
+                (e, f.used_rows, principal_components(self.input_statistics(e, f.used_rows), np.isin(f.used_rows, f.seen)))
+                for e, f in enumerate(entries)
+            ]
             self.input_answers = self.ask(inputs)
         runs = [(int(e), *representations.get_run(n)) for n, e in enumerate(group.fold_N)]
         given = self.ask(runs)
@@ -120,6 +126,7 @@ class Prober:
             answer['recall'] = {k: dict(zip(name_K[there].tolist(), r.tolist())) for k, r in recall.items()}
         return answer
 
+
 class RepresentationSampler:
     """The representation of every setting's first run, for a map of it: of the first fold and seed that did not diverge."""
 
@@ -144,6 +151,7 @@ class RepresentationSampler:
                 part[np.isin(rows, getattr(fold, name))] = name
             made |= {f'z_{n}': z_NxD.astype(np.float16), f'row_{n}': rows, f'part_{n}': part}
         return made
+
 
 def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> dict:
     """Asks every run of the finished sweep in `path`, unless that was done; returns results.json, in process 0.

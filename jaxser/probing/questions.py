@@ -9,7 +9,11 @@ from data_pipelines.protocols.folds import Fold
 
 ATTRIBUTES = ('sex', 'language', 'corpus')  # asked where training hears two of them or more
 
-TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2  # of each class, the shares of utterances that are held out, and that choose the regularisation
+TEST_SHARE, VALIDATION_SHARE = (
+    0.2,
+    0.2,
+)  # of each class, the shares of utterances that are held out, and that choose the regularisation
+
 
 class Question(NamedTuple):
     """What is asked of the representation: rows of utterances, and label_N, the index of a class or -1."""
@@ -21,7 +25,10 @@ class Question(NamedTuple):
     test_rows: np.ndarray
     unseen_speakers: bool  # whether those who are tested were heard by neither the encoder nor the classifier
 
-def split_by_class(rows: np.ndarray, label_N: np.ndarray, random, test_share: float = TEST_SHARE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+
+def split_by_class(
+    rows: np.ndarray, label_N: np.ndarray, random, test_share: float = TEST_SHARE
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(fit, choose, test): of every class its shares, at random; a class of fewer than three utterances is left out."""
     parts: tuple[list, list, list] = ([], [], [])
     for label in np.unique(label_N[rows][label_N[rows] >= 0]):
@@ -32,6 +39,7 @@ def split_by_class(rows: np.ndarray, label_N: np.ndarray, random, test_share: fl
         for part, of in zip(parts, (some[held + chosen :], some[held : held + chosen], some[:held])):
             part.append(of)
     return tuple(np.concatenate(p) if p else np.zeros(0, int) for p in parts)
+
 
 def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]:
     """What can be asked in a fold; drawn from `seed` and the fold's number alone, whatever the run.

@@ -22,7 +22,10 @@ from jaxser.runs import pluralize
 
 NO_ESTIMATE = bootstrap.Estimate(None, None, None)
 
-def cross_corpus_section(finished_sweeps: list[finished.FinishedSweep], rows_by_sweep: list[list[comparison.ComparisonRow]]) -> Section | None:
+
+def cross_corpus_section(
+    finished_sweeps: list[finished.FinishedSweep], rows_by_sweep: list[list[comparison.ComparisonRow]]
+) -> Section | None:
     """UAR by source and target, of plain training and of the best on dev; None without sweeps from a source to a target."""
     cells: dict[tuple[str, str], list[comparison.ComparisonRow]] = {}
     for of, rows in zip(finished_sweeps, rows_by_sweep):
@@ -48,6 +51,7 @@ def cross_corpus_section(finished_sweeps: list[finished.FinishedSweep], rows_by_
             body += html_figure(f'UAR of {name} by source and target', caption, *drawn, 'UAR, folds pooled')
     return Section('cross', 'From corpus to corpus', body)
 
+
 def write_comparison(paths: list) -> Path:
     """Writes comparison.html of several finished sweeps into the first; returns it."""
     found = [finished.read_finished_sweep(epath.Path(p)) for p in paths]
@@ -67,14 +71,25 @@ def write_comparison(paths: list) -> Path:
         for r in rows:
             setting = ', '.join(f'{k} {runs.format_value(v)}' for k, v in r.setting.items() if v is not None)
             uar, gain = r.uar or NO_ESTIMATE, r.gain or NO_ESTIMATE
-            figures = [format_number(r.dev), format_number(uar.value), format_interval(uar.ci95), format_number(gain.value, '+z.3f'), format_interval(gain.ci95, '+.3f')]
+            figures = [
+                format_number(r.dev),
+                format_number(uar.value),
+                format_interval(uar.ci95),
+                format_number(gain.value, '+z.3f'),
+                format_interval(gain.ci95, '+.3f'),
+            ]
             chosen, split = ', '.join(dict.fromkeys(r.coefficients)), of.results['split_sha256'][:8]
             sure = format_number(gain.p, '.3g'), format_number(holm.get(id(r)), '.3g')
             told = ', '.join(f'{d} {tells:.3f} ({chance:.3f})' for d, (tells, chance) in (r.leakage or {}).items())
             epochs = of.facts['config'].get('train', {}).get('epochs', '')
             lines.append([of.path.name, setting, r.method, chosen, *figures, *sure, told, epochs, split])
-    note = html_paragraph('Coefficients are chosen on dev, fold by fold; p Holm is corrected for the number of rows on this page.')
-    links = ''.join(f'<li>{escape_text(of.path)}: {escape_text(of.results["protocol"])}; {escape_text(of.metadata["command"])}</li>' for of in found)
+    note = html_paragraph(
+        'Coefficients are chosen on dev, fold by fold; p Holm is corrected for the number of rows on this page.'
+    )
+    links = ''.join(
+        f'<li>{escape_text(of.path)}: {escape_text(of.results["protocol"])}; {escape_text(of.metadata["command"])}</li>'
+        for of in found
+    )
     sections = [
         Section('methods', 'Methods', html_table(head, lines) + note),
         cross_corpus_section(found, tables),

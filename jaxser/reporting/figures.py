@@ -115,7 +115,9 @@ def _row_percentages(count_CxC) -> np.ndarray:
     return 100 * count_CxC / np.where(said := count_CxC.sum(1, keepdims=True), said, np.nan)
 
 
-def _draw_matrix(axes, value, rows: list[str], columns: list[str], number_format: str = '.0f', low=0.0, high=100.0, cmap='Blues') -> None:
+def _draw_matrix(
+    axes, value, rows: list[str], columns: list[str], number_format: str = '.0f', low=0.0, high=100.0, cmap='Blues'
+) -> None:
     """Numbers on colours; what is NaN stays white."""
     value = np.array(value, float)
     image = axes.imshow(value, vmin=low, vmax=high, cmap=cmap, aspect='equal')
@@ -177,7 +179,11 @@ def draw_curve(results: dict, key: str):
         _add_legend(grid[1, 0], 8)
     folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
     speakers = next((r['tested_speakers'] for r in results['summary'] if r['tested_speakers']), 0)
-    bars = f'bars: 95 % intervals over {speakers} speakers' if speakers >= bootstrap.MIN_SPEAKERS else 'too few speakers for intervals'
+    bars = (
+        f'bars: 95 % intervals over {speakers} speakers'
+        if speakers >= bootstrap.MIN_SPEAKERS
+        else 'too few speakers for intervals'
+    )
     figure.suptitle(
         f'{results["protocol"]}, {pluralize(folds, "fold")}, {pluralize(seeds, "seed")}; {bars}'
         + f'\n{runs.synthetic_note(results)}'.rstrip(),
@@ -204,7 +210,9 @@ def pareto_front(uar_N: np.ndarray, leakage_N: np.ndarray) -> np.ndarray:
     return ~(no_worse_NxN & better_NxN).any(1)
 
 
-def draw_tradeoff(names: list[str], plain_N: np.ndarray, uar_N: np.ndarray, leakage_N: np.ndarray, chance: float, input_leakage: float):
+def draw_tradeoff(
+    names: list[str], plain_N: np.ndarray, uar_N: np.ndarray, leakage_N: np.ndarray, chance: float, input_leakage: float
+):
     """UAR against leakage, a point a setting, and the front of those that no other surpasses; plain training is black."""
     figure, ((axes,),) = _make_figure(5.6, 4.4)
     best_N = pareto_front(uar_N, leakage_N)
@@ -246,7 +254,9 @@ def draw_forest_plot(names: list[str], difference_ZxS: np.ndarray, overall: boot
     return figure
 
 
-def draw_training_curves(curves: dict[str, dict[str, list]], entropy: dict[str, float], highlighted: list[str], plain: Container[str]):
+def draw_training_curves(
+    curves: dict[str, dict[str, list]], entropy: dict[str, float], highlighted: list[str], plain: Container[str]
+):
     """Training of every setting: {setting: {metric: a mean per epoch}}.
 
     `highlighted` are in the legend, others are light grey; those in `plain` are plain training.

@@ -30,6 +30,7 @@ by the frozen representation (mean recall), and chance. `s`: a run's share of th
 whatever else the machine did included. No interval is given for fewer than {fewest} speakers.
 """
 
+
 def description(of: FinishedSweep) -> list[str]:
     """Returns what was run as Markdown lines, from results.json and config.json alone."""
     results, config = of.results, flatten(of.metadata['config'])
@@ -54,6 +55,7 @@ def description(of: FinishedSweep) -> list[str]:
     lines.append(f'- Split {results["split_sha256"][:12]}; commit {commit}; {results["device"]}; {minutes}')
     return lines
 
+
 def _corpora(results: dict) -> str:
     """The corpora of the utterances, each with its languages where these are known."""
     languages: dict[str, set[str]] = {}
@@ -68,6 +70,7 @@ def _corpora(results: dict) -> str:
         listed.append(f'{corpus} ({", ".join(sorted(known))})' if known else f'{corpus} (language not recorded)')
     return ', '.join(listed)
 
+
 def _model(results: dict, config: dict) -> str:
     """The encoder, what it takes, and how that is normalised."""
     model = _values(results, config, 'model.name') or 'unknown'
@@ -78,12 +81,14 @@ def _model(results: dict, config: dict) -> str:
         features = f'the states of {config["data.upstream"]} (pretrained, frozen)'
     return f'{model} on {features}, normalised by {results["normalisation"]}'
 
+
 def _values(results: dict, config: dict, key: str) -> str:
     """The values of a key in the runs, or else in the configuration; '' where neither has it."""
     values = dict.fromkeys(format_value(run['hyper'][key]) for run in results['runs'] if key in run['hyper'])
     if not values and key in config:
         values = [format_value(config[key])]
     return ', '.join(values)
+
 
 def render_sweep(finished_sweep: FinishedSweep, rows: list[ComparisonRow]) -> str:
     """A sweep as Markdown: its command, what was run, its table."""
@@ -111,9 +116,11 @@ def render_sweep(finished_sweep: FinishedSweep, rows: list[ComparisonRow]) -> st
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines) + '\n'
 
+
 def _format_coefficients(coefficients: list[str]) -> str:
     count = Counter(coefficients)
     return ', '.join(c if len(count) == 1 else f'{c} ({n})' for c, n in sorted(count.items()))
+
 
 def missing_configurations(folder: Path, commands: list[str]) -> str:
     """Lists the configurations of a folder that none of the commands ran, as Markdown."""
@@ -124,6 +131,7 @@ def missing_configurations(folder: Path, commands: list[str]) -> str:
         return ''
     return '\n'.join(['## Not in this file', '', 'No sweep above ran these configurations.', '', *listed, ''])
 
+
 def _configuration(command: str) -> str:
     """The name of the file that a command names with --config, without its folder and `.py`."""
     words = shlex.split(command)
@@ -132,6 +140,7 @@ def _configuration(command: str) -> str:
         if name in ('--config', '-config'):
             return Path((value or following).partition('.py')[0]).name
     return ''
+
 
 def render_results(paths: list[Path], every_coefficient_paths: list[Path], configs: Path | None, command: str) -> str:
     """The whole file; the verdict is on the sweeps whose coefficients are chosen."""

@@ -30,12 +30,14 @@ ALARMING_VERDICTS = {  # verdicts that a reader must not miss
     'collapsed': 'the emotion went too, or the run diverged',
 }
 
+
 def probed_domain(analysis: SweepAnalysis, row: dict) -> tuple[str, dict | None]:
     """The domain that a setting shall forget, the first of several that was asked for, and what the probe says of it."""
     asked = [*(row.get('domain') or analysis.config['domain']).split('+'), 'speaker']
     answers = row['probe'] or {}
     name = next((d for d in asked if d in answers), asked[0])
     return name, answers.get(name)
+
 
 def warning_banners(analysis: SweepAnalysis) -> list[str]:
     """What a reader must not miss."""
@@ -49,10 +51,15 @@ def warning_banners(analysis: SweepAnalysis) -> list[str]:
             found.append(f'The adversary was {word} in {n} of {judged}: {ALARMING_VERDICTS[word]}.')
     if best['delta_uar'] is not None and not best['delta_ci95']:
         least = bootstrap.MIN_SPEAKERS
-        found.append(f'Undecided: {pluralize(best["tested_speakers"], "tested speaker")}, too few for an interval ({least} or more).')
+        found.append(
+            f'Undecided: {pluralize(best["tested_speakers"], "tested speaker")}, too few for an interval ({least} or more).'
+        )
     elif best['delta_uar'] is not None and best['delta_ci95'][0] <= 0 <= best['delta_ci95'][1]:
-        found.append(f'Undecided: the interval of the difference to plain training, {format_interval(best["delta_ci95"], "+.3f")}, holds 0.')
+        found.append(
+            f'Undecided: the interval of the difference to plain training, {format_interval(best["delta_ci95"], "+.3f")}, holds 0.'
+        )
     return found
+
 
 def headline_box(analysis: SweepAnalysis) -> str:
     """The box at the top."""
@@ -64,7 +71,9 @@ def headline_box(analysis: SweepAnalysis) -> str:
         if settings != '1 setting':
             rule = f'best dev UAR ({best["dev_uar"]:.3f}, mean of folds) of {settings}'
         facts.append(('setting', analysis.setting_title(best), rule + ' compared with plain training' * bool(plain)))
-        facts.append(('UAR, folds pooled', format_number(best['uar']), f'{format_interval(best["uar_ci95"])} chance {analysis.chance:.3f}'))
+        facts.append(
+            ('UAR, folds pooled', format_number(best['uar']), f'{format_interval(best["uar_ci95"])} chance {analysis.chance:.3f}')
+        )
     if plain:
         sure = 'too few speakers' if best['p'] is None else f'p = {best["p"]:.3g}, by Holm {best["p_holm"]:.3g}'
         against = f'{format_interval(best["delta_ci95"], "+.3f")} {sure}; {analysis.setting_title(plain)} has {plain["uar"]:.3f}'
@@ -83,7 +92,11 @@ def headline_box(analysis: SweepAnalysis) -> str:
         else:
             facts.append((f'leakage of the {domain}', 'not asked', f'python -m jaxser.probe --workdir {analysis.path}'))
     facts += [
-        ('tested speakers', str(len(analysis.tested_speakers)), f'{results["protocol"]}, {pluralize(len(results["folds"]), "fold")}'),
+        (
+            'tested speakers',
+            str(len(analysis.tested_speakers)),
+            f'{results["protocol"]}, {pluralize(len(results["folds"]), "fold")}',
+        ),
         ('split', results['split_sha256'][:12], 'the first digits of its sha256; all of them are below'),
         ('epoch chosen by', results['selection'], 'the setting is chosen by its dev UAR; the test part chooses nothing'),
         ('device', results['device'], f'{results["seconds"]:.0f} s'),
@@ -93,6 +106,7 @@ def headline_box(analysis: SweepAnalysis) -> str:
     warning = runs.synthetic_note(results)
     note = html_paragraph(warning) if warning else ''
     return f'{warnings}<div class=box><dl>{items}</dl></div>{note}'
+
 
 def summary_csv(analysis: SweepAnalysis) -> str:
     """summary.csv: the rows of the summary, a figure a column."""
@@ -105,6 +119,7 @@ def summary_csv(analysis: SweepAnalysis) -> str:
             line |= {f'{name}_{k}': told[k] for k in ('linear', 'mlp', 'chance', 'eer') if k in told}
         lines.append(line | {f'adversary_{word}': n for word, n in (r['adversary'] or {}).items()})
     return csv_files.format_rows(lines, dict.fromkeys(k for line in lines for k in line))
+
 
 def write_report(path) -> Path:
     """Writes report.html and summary.csv of the finished sweep in `path`; returns the page."""

@@ -37,9 +37,11 @@ from jaxser.runs import flatten, pluralize, run_label
 
 MAX_MAP_UTTERANCES = 500  # utterances on a map, at most: t-SNE takes two seconds for so many
 
+
 def probe_hint(sentence: str, analysis: SweepAnalysis) -> str:
     """A sentence, and the command of the probe."""
     return html_paragraph(sentence) + f'<pre>{escape_text(f"python -m jaxser.probe --workdir {analysis.path}")}</pre>'
+
 
 def settings_section(analysis: SweepAnalysis) -> Section:
     """Every row of the summary, as results.json and summary.csv have it."""
@@ -73,11 +75,14 @@ def settings_section(analysis: SweepAnalysis) -> Section:
         body += html_figure(f'UAR and leakage against {name}', caption, *drawn)
     return Section('settings', 'All settings', body)
 
+
 def leakage_section(analysis: SweepAnalysis) -> Section:
     """What the representation still tells, and at what price."""
     probed = [r for r in analysis.rows if r['probe'] and 'speaker' in r['probe']]
     if not probed:
-        return Section('leakage', 'Leakage', probe_hint('Nobody has asked the representation what it still tells. This does:', analysis))
+        return Section(
+            'leakage', 'Leakage', probe_hint('Nobody has asked the representation what it still tells. This does:', analysis)
+        )
     names, first = [analysis.setting_title(r) for r in probed], probed[0]['probe']['speaker']
     uar_N = np.array([r['uar'] for r in probed])
     plain_N = np.array([name in analysis.plain_titles for name in names])
@@ -98,7 +103,13 @@ def leakage_section(analysis: SweepAnalysis) -> Section:
     for r in probed:
         less = r['probe']['speaker'].get('delta')
         sure = format_interval(r['probe']['speaker'].get('delta_ci95'), '+.3f')
-        lines.append([analysis.setting_title(r), *(told(r['probe'].get(name, {})) for name in asked), f'{format_number(less, "+z.3f")} {sure}'])
+        lines.append(
+            [
+                analysis.setting_title(r),
+                *(told(r['probe'].get(name, {})) for name in asked),
+                f'{format_number(less, "+z.3f")} {sure}',
+            ]
+        )
     body += html_table(['setting', *asked, 'speaker - plain'], lines)
     body += html_paragraph(
         'Fresh classifiers on the frozen representation, linear (with a hidden layer): mean recall of utterances that they',
@@ -110,8 +121,11 @@ def leakage_section(analysis: SweepAnalysis) -> Section:
     judged = [(r['hyper'], r['adversary']) for r in analysis.runs if r.get('adversary')]
     if judged:
         why = [[analysis.setting_title(h), h['seed'], h['fold'], a['verdict'], a['why']] for h, a in judged]
-        body += html_details(f'Verdicts on {pluralize(len(why), "run")}', html_table(['setting', 'seed', 'fold', 'adversary', 'why'], why))
+        body += html_details(
+            f'Verdicts on {pluralize(len(why), "run")}', html_table(['setting', 'seed', 'fold', 'adversary', 'why'], why)
+        )
     return Section('leakage', 'Leakage', body)
+
 
 def seen_notes(probe_answers: dict[str, dict]) -> list[str]:
     """Whether the encoder, too, had not heard the utterances by which the classifiers are judged."""
@@ -120,10 +134,13 @@ def seen_notes(probe_answers: dict[str, dict]) -> list[str]:
     said_of = [f'The encoder had heard those for {", ".join(known)} in its training.'] if known else []
     return said_of + ([f'Those for {", ".join(unknown)} the encoder has not heard either.'] if unknown else [])
 
+
 def speakers_section(analysis: SweepAnalysis) -> Section:
     """The difference to plain training, speaker by speaker."""
     if not analysis.plain_row:
-        return Section('speakers', 'Speaker by speaker', html_paragraph('Here is no plain training (lam = 0, erm) to compare with.'))
+        return Section(
+            'speakers', 'Speaker by speaker', html_paragraph('Here is no plain training (lam = 0, erm) to compare with.')
+        )
     best, plain = analysis.confusion_counts(analysis.best_row), analysis.confusion_counts(analysis.plain_row)
     difference_ZxS = bootstrap.uar_from_counts(best) - bootstrap.uar_from_counts(plain).mean(0)
     whole = bootstrap.difference_estimate(best, plain)
@@ -135,6 +152,7 @@ def speakers_section(analysis: SweepAnalysis) -> Section:
     )
     return Section('speakers', 'Speaker by speaker', body)
 
+
 def training_section(analysis: SweepAnalysis) -> Section:
     """What training looked like, mean over folds and seeds of a setting, from metrics.jsonl."""
     found: dict[str, dict[str, dict[int, list]]] = {}
@@ -145,7 +163,9 @@ def training_section(analysis: SweepAnalysis) -> Section:
     for line in map(json.loads, filter(None, lines)):
         for key in wanted:
             if line.get(key) is not None:
-                found.setdefault(titles[analysis.setting_label(line)], {}).setdefault(key, {}).setdefault(line['epoch'], []).append(line[key])
+                found.setdefault(titles[analysis.setting_label(line)], {}).setdefault(key, {}).setdefault(
+                    line['epoch'], []
+                ).append(line[key])
     if not found:
         return Section('training', 'Training', html_paragraph('There is no metrics.jsonl beside results.json.'))
     last = max(e for metrics in found.values() for epochs in metrics.values() for e in epochs)
@@ -166,13 +186,20 @@ def training_section(analysis: SweepAnalysis) -> Section:
     )
     return Section('training', 'Training', body)
 
+
 def confusions_section(analysis: SweepAnalysis) -> Section:
     """Who is taken for whom."""
     if not analysis.best_row:
         return Section('confusions', 'Confusions', html_paragraph('No setting is whole.'))
     if analysis.plain_row:
         names = analysis.setting_title(analysis.best_row), analysis.setting_title(analysis.plain_row)
-        drawn = draw_confusion_difference, analysis.best_row['confusion'], analysis.plain_row['confusion'], names, analysis.classes
+        drawn = (
+            draw_confusion_difference,
+            analysis.best_row['confusion'],
+            analysis.plain_row['confusion'],
+            names,
+            analysis.classes,
+        )
         caption = f'Percent of the truth: {names[0]}, {names[1]}, and the difference in points, rounded by itself.'
     else:
         drawn = draw_confusion_matrices, analysis.results | {'summary': [analysis.best_row]}
@@ -182,6 +209,7 @@ def confusions_section(analysis: SweepAnalysis) -> Section:
         body += html_paragraph(f'No tested utterance is {", ".join(absent)}: left out of UAR.')
     return Section('confusions', 'Confusions', body)
 
+
 def tsne_coordinates(z_NxD: np.ndarray) -> np.ndarray:
     """place_Nx2 by t-SNE; the same for the same z."""
     import threadpoolctl
@@ -190,6 +218,7 @@ def tsne_coordinates(z_NxD: np.ndarray) -> np.ndarray:
     perplexity = min(30.0, (len(z_NxD) - 1) / 3)
     with threadpoolctl.threadpool_limits(1):  # its threads wait for each other, on a busy machine for minutes
         return TSNE(perplexity=perplexity, init='pca', random_state=0).fit_transform(z_NxD.astype(np.float32))
+
 
 def representation_section(analysis: SweepAnalysis) -> Section:
     """A map of the representation of one run, plain training beside the best."""
@@ -217,13 +246,24 @@ def representation_section(analysis: SweepAnalysis) -> Section:
     )
     return Section('map', title, body)
 
+
 def groups_section(analysis: SweepAnalysis) -> Section:
     """UAR by sex, language, corpus and speaker, and who is served worst."""
     if not analysis.best_row:
         return Section('groups', 'By group', html_paragraph('No setting is whole.'))
-    best, plain = analysis.confusion_counts(analysis.best_row), analysis.confusion_counts(analysis.plain_row) if analysis.plain_row else None
+    best, plain = (
+        analysis.confusion_counts(analysis.best_row),
+        analysis.confusion_counts(analysis.plain_row) if analysis.plain_row else None,
+    )
     people, body, worst = analysis.results.get('speakers', {}), '', []
-    head = ['speakers', 'utterances', *['UAR plain'] * bool(analysis.plain_row), 'UAR', '95 %', *['- plain', '95 %'] * bool(analysis.plain_row)]
+    head = [
+        'speakers',
+        'utterances',
+        *['UAR plain'] * bool(analysis.plain_row),
+        'UAR',
+        '95 %',
+        *['- plain', '95 %'] * bool(analysis.plain_row),
+    ]
     for kind in ('corpus', 'language', 'sex', 'speaker'):
         found, lines = analysis.speaker_groups(kind), []
         if len(found) < 2:
@@ -235,7 +275,11 @@ def groups_section(analysis: SweepAnalysis) -> Section:
             if analysis.plain_row:
                 reference = plain[:, there_S]
                 less = bootstrap.difference_estimate(some, reference)
-                cells += [format_number(bootstrap.uar_estimate(reference).value), format_number(uar.value), format_interval(uar.ci95)]
+                cells += [
+                    format_number(bootstrap.uar_estimate(reference).value),
+                    format_number(uar.value),
+                    format_interval(uar.ci95),
+                ]
                 cells += [format_number(less.value, '+z.3f'), format_interval(less.ci95, '+.3f')]
             else:
                 cells += [format_number(uar.value), format_interval(uar.ci95)]
@@ -248,6 +292,7 @@ def groups_section(analysis: SweepAnalysis) -> Section:
     known = '' if people else 'results.json does not say sex, language and corpus of the speakers.'
     pooled = 'UAR: folds pooled, mean over seeds. A group that lacks classes is measured by those that it has.'
     return Section('groups', 'By group', html_paragraph(told, known, pooled) + body)
+
 
 def calibration_section(analysis: SweepAnalysis) -> Section:
     """Whether posteriors are what they say."""
@@ -266,12 +311,15 @@ def calibration_section(analysis: SweepAnalysis) -> Section:
     body += html_table(['setting', 'ECE'], [[name, format_number(r.error)] for name, r in found.items()])
     return Section('calibration', 'Calibration', body)
 
+
 def held_out_section(analysis: SweepAnalysis) -> Section | None:
     """UAR of every setting on every corpus or language that was left out; None for other protocols."""
     kind = analysis.config['protocol']['name'].removeprefix('leave_one_').removesuffix('_out')
     if kind not in ('corpus', 'language') or not analysis.best_row:
         return None
-    rows = list({analysis.setting_title(r): r for r in (analysis.plain_row, analysis.best_row, *analysis.rows) if r}.items())[: MAX_COLOURS]
+    rows = list({analysis.setting_title(r): r for r in (analysis.plain_row, analysis.best_row, *analysis.rows) if r}.items())[
+        :MAX_COLOURS
+    ]
     names = dict(zip(sorted({r['hyper']['fold'] for r in analysis.runs}), analysis.results['folds']))
     of_fold = lambda row, f: [r['test']['uar'] for r in analysis.complete_runs(row) if r['hyper']['fold'] == f]  # noqa: E731
     value = [[np.mean(of_fold(row, f) or [np.nan]) for f in names] for _, row in rows]
@@ -280,6 +328,7 @@ def held_out_section(analysis: SweepAnalysis) -> Section | None:
     body = html_figure(f'UAR by setting and {kind} left out', caption, *drawn, 'UAR by fold')
     return Section('cross', f'Across {"corpora" if kind == "corpus" else "languages"}', body)
 
+
 def failed_runs_section(analysis: SweepAnalysis) -> Section:
     """Which runs diverged."""
     lost = [r for r in analysis.runs if r['status'] != 'ok']
@@ -287,7 +336,10 @@ def failed_runs_section(analysis: SweepAnalysis) -> Section:
         return Section('failed', 'Failed runs', html_paragraph(f'None of {pluralize(len(analysis.runs), "run")}.'))
     lines = [[analysis.setting_title(r['hyper']), r['hyper']['seed'], r['hyper']['fold'], r['status'], r['step']] for r in lost]
     told = f'{len(lost)} of {pluralize(len(analysis.runs), "run")}; a seed that lost a fold is in no figure.'
-    return Section('failed', 'Failed runs', html_paragraph(told) + html_table(['setting', 'seed', 'fold', 'what', 'at step'], lines))
+    return Section(
+        'failed', 'Failed runs', html_paragraph(told) + html_table(['setting', 'seed', 'fold', 'what', 'at step'], lines)
+    )
+
 
 def details_section(analysis: SweepAnalysis) -> Section:
     """How to do it again."""

@@ -1,11 +1,11 @@
 """TODO: jaxser.reporting.terminal."""
 
-
 from jaxser.analysis import bootstrap, summary
 from jaxser.reporting import figures
 from jaxser.runs import format_setting, pluralize, run_label, synthetic_note
 
 MIN_HELD_OUT = 30  # utterances: by fewer, leakage is a rough figure (a standard error of 0.09 or more at 0.5)
+
 
 def print_results(results: dict, folder) -> None:
     """Prints the table, draws the pictures, and says where everything is."""
@@ -87,4 +87,6 @@ def print_results(results: dict, folder) -> None:
         drawn['sweep.png'] = figures.draw_curve, results, axis
     for name, of in drawn.items():
         (folder / name).write_bytes(figures.render_png(*of))
-    print(f'{folder}: results.json, predictions.csv, metrics.jsonl, {", ".join(drawn)}; tensorboard --logdir {folder}/tensorboard')
+    print(
+        f'{folder}: results.json, predictions.csv, metrics.jsonl, {", ".join(drawn)}; tensorboard --logdir {folder}/tensorboard'
+    )

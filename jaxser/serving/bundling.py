@@ -28,6 +28,7 @@ from jaxser.workdir import Workdir
 
 ROW_KEYS = ('seeds', 'tested_speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')  # of the summary
 
+
 class EnsembleMember(NamedTuple):
     """A run of the model, and what it says of its own dev part."""
 
@@ -35,6 +36,7 @@ class EnsembleMember(NamedTuple):
     arrays: dict
     p_NxC: np.ndarray
     truth_N: np.ndarray
+
 
 def choose_setting(results: dict) -> tuple[dict, list[dict]]:
     """The row of the setting with the best mean dev UAR, and the hyper-parameters of its runs that did not diverge."""
@@ -45,6 +47,7 @@ def choose_setting(results: dict) -> tuple[dict, list[dict]]:
 
     best = max(results['summary'], key=lambda row: (row['dev_uar'] or 0.0, len(runs(row))))
     return best, runs(best)
+
 
 def ensemble_members(trainer, group, selected: tuple, wanted_runs: list[dict]) -> list[EnsembleMember]:
     """The wanted runs of a group."""
@@ -63,6 +66,7 @@ def ensemble_members(trainer, group, selected: tuple, wanted_runs: list[dict]) -
         made.append(EnsembleMember(run, arrays, p_NxC, table.emotion_N[rows]))
     return made
 
+
 def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) -> dict:
     """Those of the model's arrays on which the scores of `predict` (jaxser/step.py) depend; an Encoder's `frozen` stay behind."""
     flat = traverse_util.flatten_dict(arrays, sep='/')
@@ -77,6 +81,7 @@ def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) ->
 
     read = jax.export.export(jax.jit(scores))(flat).module_kept_var_idx  # what does not matter is no argument of the program
     return traverse_util.unflatten_dict({k: x for n, (k, x) in enumerate(sorted(flat.items())) if n in read}, sep='/')
+
 
 def describe_data(task) -> dict[str, dict]:
     """Of every corpus that has a part in some fold: how much of it, how much training hears with its emotions, and who speaks."""
@@ -96,6 +101,7 @@ def describe_data(task) -> dict[str, dict]:
         }
     return found
 
+
 def bundle_model(path, data: str | None = None, carry_upstream: bool = False, upstream=None):
     """Makes the model of the finished sweep in `path`, unless it is there; returns its folder.
 
@@ -108,6 +114,7 @@ def bundle_model(path, data: str | None = None, carry_upstream: bool = False, up
     if carry_upstream:
         copy_encoder(folder, find_encoder(folder, read_model(folder).metadata, upstream))
     return folder
+
 
 def build_model(path, data: str | None = None, upstream: str | None = None):
     """The folder of the model, made unless it is there."""
@@ -155,6 +162,7 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
     }
     place.save_model(weights, facts)
     return folder
+
 
 def copy_encoder(folder, encoder: PretrainedEncoder | None) -> None:
     """Puts a pretrained encoder beside the model in `folder`, whole or not at all, unless it is that which is there."""

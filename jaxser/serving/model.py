@@ -23,28 +23,34 @@ MODEL_FORMAT = 1  # raise it whenever what is written means something else
 
 REQUIRED_KEYS = ('config', 'classes', 'sizes', 'normalisation', 'calibration', 'synthetic', 'versions')  # by prediction
 
+
 class Model(NamedTuple):
     """What is read back: model.json, and nested arrays."""
 
     metadata: dict
     arrays: dict  # params, batch_stats (unless the network has none), and perhaps mean, scale
 
+
 def serialize_arrays(arrays: dict) -> bytes:
     """Nested arrays as safetensors, by names such as params/emotion/layers_0/kernel."""
     return safetensors.numpy.save(traverse_util.flatten_dict(arrays, sep='/'))
 
+
 def deserialize_arrays(weights: bytes) -> dict:
     """What was packed; dictionaries without any array are gone."""
     return traverse_util.unflatten_dict(safetensors.numpy.load(weights), sep='/')
+
 
 def model_folder(folder):
     """The folder that holds the files of a model: of a workdir, or the folder itself."""
     folder = epath.Path(folder)
     return folder if (folder / 'model.json').exists() else folder / 'model'
 
+
 def is_fine_tuned(metadata: dict) -> bool:
     """Whether the model changes the weights of its pretrained encoder, and so is nothing without them."""
     return metadata['config']['model']['name'] == 'fine_tuned'
+
 
 def find_encoder(folder, metadata: dict, encoder_folder=None) -> PretrainedEncoder | None:
     """The pretrained encoder by which the model of `folder` hears; None for a model of log-mel.
@@ -75,6 +81,7 @@ def find_encoder(folder, metadata: dict, encoder_folder=None) -> PretrainedEncod
             f'{name}, {other}. Name the folder of the first with --upstream FOLDER.'
         )
     return found
+
 
 def read_model(folder) -> Model:
     """The model of a workdir, or of a folder that holds model.json; refuses what is not there, damaged or of another version."""

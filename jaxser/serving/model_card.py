@@ -49,10 +49,16 @@ def join_words(words) -> str:
     return ', '.join(map(str, words))
 
 
-def render_card(model: Model, analysis: SweepAnalysis | None, saved_model: bool = False, encoder: PretrainedEncoder | None = None) -> str:
+def render_card(
+    model: Model, analysis: SweepAnalysis | None, saved_model: bool = False, encoder: PretrainedEncoder | None = None
+) -> str:
     """The file; `analysis` is the sweep that made the model, where it is at hand, and `encoder` the upstream that is carried along."""
     facts = model.metadata
-    row = next(r for r in analysis.rows if all(r.get(k) == facts['row'].get(k) for k in analysis.setting_keys)) if analysis else None
+    row = (
+        next(r for r in analysis.rows if all(r.get(k) == facts['row'].get(k) for k in analysis.setting_keys))
+        if analysis
+        else None
+    )
     parts = {
         '': introduction(facts),
         'Intended use': intended_use(facts),
@@ -207,10 +213,15 @@ def metrics_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | 
     told = [markdown_table(['on the test parts', '', '95 %'], lines)]
     sure = 'resample speakers' if r['uar_ci95'] else f'are not given: fewer than {bootstrap.MIN_SPEAKERS} speakers'
     tested = f'{pluralize(r["tested_speakers"], "tested speaker")}, ' if r.get('tested_speakers') else ''
-    told.append(f'{tested}{pluralize(r["seeds"], "seed")}{f"; chance is {analysis.chance:.3f}" if analysis else ""}. Intervals {sure}.')
+    told.append(
+        f'{tested}{pluralize(r["seeds"], "seed")}{f"; chance is {analysis.chance:.3f}" if analysis else ""}. Intervals {sure}.'
+    )
     if len(metadata['runs']) > 1:
         told.append('These are the figures of the networks one by one, each on its own test part.')
-        crossed = len({r['fold'] for r in metadata['runs']}) > 1 and metadata['config']['protocol']['name'] not in UNSEEN_SPEAKER_PROTOCOLS
+        crossed = (
+            len({r['fold'] for r in metadata['runs']}) > 1
+            and metadata['config']['protocol']['name'] not in UNSEEN_SPEAKER_PROTOCOLS
+        )
         told[-1] += ' The mean over them, which this model is, ' + (
             'cannot be tested on the same corpora: every speaker trained some of them.' if crossed else 'has not been tested.'
         )
@@ -245,7 +256,13 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
         worst.append(f'{kind} {low} ({measured[low].value:.3f})')
         if kind != 'speaker':
             lines += [
-                [kind, f'**{g}**' if g == low else g, some.shape[1], format_number(measured[g].value), format_interval(measured[g].ci95)]
+                [
+                    kind,
+                    f'**{g}**' if g == low else g,
+                    some.shape[1],
+                    format_number(measured[g].value),
+                    format_interval(measured[g].ci95),
+                ]
                 for g, some in found.items()
             ]
     if not worst:
@@ -297,7 +314,9 @@ def limitations(metadata: dict, analysis: SweepAnalysis | None, row: dict | None
         'recorded likewise, not about other rooms, microphones, languages or ways of speaking.'
     )
     languages = training_languages(metadata)
-    found.append(f'It was trained on {join_words(languages)} only.' if languages else 'The language of its speech is not recorded.')
+    found.append(
+        f'It was trained on {join_words(languages)} only.' if languages else 'The language of its speech is not recorded.'
+    )
     found.append(
         f'It answers {join_words(metadata["classes"][:-1])} or {metadata["classes"][-1]} whatever it hears: it has no word for anything '
         'else, nor for no speech at all.'
@@ -313,11 +332,19 @@ def limitations(metadata: dict, analysis: SweepAnalysis | None, row: dict | None
         )
     if analysis:
         found += [
-            f'A leak of {kind} was allowed: training has heard what is tested.' for kind in analysis.results['audit'].get('leaks', [])
+            f'A leak of {kind} was allowed: training has heard what is tested.'
+            for kind in analysis.results['audit'].get('leaks', [])
         ]
         told = (row['adversary'] or {}).items()
-        found += [f'The adversary was {word} in {pluralize(n, "run")}: {ALARMING_VERDICTS[word]}.' for word, n in told if word in ALARMING_VERDICTS]
-    spec, states = AUDIO_SPEC if encoder_states(metadata) else log_mel.LogMel(**metadata['config']['data']['features']), encoder_states(metadata)
+        found += [
+            f'The adversary was {word} in {pluralize(n, "run")}: {ALARMING_VERDICTS[word]}.'
+            for word, n in told
+            if word in ALARMING_VERDICTS
+        ]
+    spec, states = (
+        AUDIO_SPEC if encoder_states(metadata) else log_mel.LogMel(**metadata['config']['data']['features']),
+        encoder_states(metadata),
+    )
     if states and states.model == 'whisper':
         heard = 'testing' if is_fine_tuned(metadata) else 'training'
         found.append(
@@ -353,7 +380,9 @@ def describe_input(metadata: dict, encoder: PretrainedEncoder | None) -> InputDe
             made = f"""\
 wave, _ = librosa.load('speech.wav', sr={SAMPLE_RATE})
 mel_TxM = wave[: len(wave) // {HOP_SAMPLES} * {HOP_SAMPLES}].reshape(-1, {HOP_SAMPLES}).astype(np.float16)"""
-            return InputDescription('samples of 16 kHz, a frame every 10 ms', 'float16', *mel, f'(frames, {HOP_SAMPLES})', within, made)
+            return InputDescription(
+                'samples of 16 kHz, a frame every 10 ms', 'float16', *mel, f'(frames, {HOP_SAMPLES})', within, made
+            )
         made = f"""\
 wave_L, _ = librosa.load('speech.wav', sr={SAMPLE_RATE})"""
         return InputDescription('samples of 16 kHz', 'float32', 'wave_BxL', 'samples_B', 'wave_L', '(samples,)', within, made)

@@ -25,6 +25,7 @@ def make_feature_function(metadata: dict, encoder: PretrainedEncoder | None) -> 
         return lambda params, mel_BxTxM, frames_B: (mel_BxTxM, frames_B)
     return make_state_function(encoder, dataset.feature_spec(config_from_dict(metadata['config']).data).is_pooled)
 
+
 def make_posterior(metadata: dict, in_turn: bool, encoder: PretrainedEncoder | None = None) -> Callable[..., jax.Array]:
     """(runs, params, mel_BxTxM, frames_B) -> posterior_BxC of the model of these facts: calibrated, averaged over its runs.
 

@@ -34,13 +34,28 @@ BATCH_SIZE = 16  # stretches a dispatch
 
 BUFFERED_SEGMENTS = 128  # stretches that are sorted by their length and then batched, so that little is padded
 
-AUDIO_SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff', '.aifc', '.au', '.caf', '.w64', *decode.VIDEO_SUFFIXES)
+AUDIO_SUFFIXES = (
+    '.wav',
+    '.flac',
+    '.ogg',
+    '.oga',
+    '.opus',
+    '.mp3',
+    '.aif',
+    '.aiff',
+    '.aifc',
+    '.au',
+    '.caf',
+    '.w64',
+    *decode.VIDEO_SUFFIXES,
+)
 
 PCM_ENCODINGS = {'s16le': np.dtype('<i2'), 'f32le': np.dtype('<f4')}
 
 MAX_CHANNELS = 64  # more are samples that lie the wrong way round
 
 MAX_AMPLITUDE = 100.0  # of floats, whose full scale is 1: beyond it they are integers that were not scaled
+
 
 class Segment(NamedTuple):
     """A part of a sound that is predicted as one utterance; `heard` (mel_TxM, or its samples) is None where it is silent."""
@@ -49,6 +64,7 @@ class Segment(NamedTuple):
     end: float
     encoder_input: np.ndarray | None
 
+
 class Recording(NamedTuple):
     """A file, or why it has no answer."""
 
@@ -56,6 +72,7 @@ class Recording(NamedTuple):
     seconds: float = 0.0
     segments: tuple[Segment, ...] = ()
     error: str = ''
+
 
 class FrameExtractor:
     """How a model hears that trains on frames of log-mel, or of what its pretrained encoder hears, which it changes.
@@ -71,7 +88,11 @@ class FrameExtractor:
     def extract_input(self, wave: np.ndarray) -> np.ndarray:
         """mel_TxM as `prepare` makes it, with one thread: the last bit of a product depends on their number."""
         with self.blas.limit(limits=1, user_api='blas'):
-            return self.spec.compute_frames(wave) if isinstance(self.spec, EncoderInput) else log_mel.compute_log_mel(wave, self.spec)
+            return (
+                self.spec.compute_frames(wave)
+                if isinstance(self.spec, EncoderInput)
+                else log_mel.compute_log_mel(wave, self.spec)
+            )
 
     def padded_length(self, mel_TxM: np.ndarray) -> int:
         """The number of frames to which a sound is padded."""
@@ -89,17 +110,22 @@ class FrameExtractor:
             frames_B[b] = len(mel_TxM)
         return mel_BxTxM, frames_B
 
+
 class Predictor:
     """A model, ready to predict; its programs are compiled when they are first needed."""
 
-    def __init__(self, model: Model, window: float = WINDOW_SECONDS, hop: float = HOP_SECONDS, encoder: PretrainedEncoder | None = None):
+    def __init__(
+        self, model: Model, window: float = WINDOW_SECONDS, hop: float = HOP_SECONDS, encoder: PretrainedEncoder | None = None
+    ):
         """`window` and `hop` in seconds, for sounds longer than 30 s and for streams; `encoder` as bundle.encoder finds it."""
         facts, arrays = model
         self.metadata, self.classes = facts, tuple(facts['classes'])
         self.config = config_from_dict(facts['config'])
         spec = dataset.feature_spec(self.config.data)
         self.wave_spec = AUDIO_SPEC if encoder else spec  # of its rate the samples are
-        self.extractor = StateExtractor(encoder, spec.is_pooled) if isinstance(spec, EncoderStates) else FrameExtractor(spec, encoder)
+        self.extractor = (
+            StateExtractor(encoder, spec.is_pooled) if isinstance(spec, EncoderStates) else FrameExtractor(spec, encoder)
+        )
         if window < 2 * decode.MIN_SECONDS:
             raise UserError(f'A window of {window:g} s is too short; expected {2 * decode.MIN_SECONDS:g} s or more.')
         if not 0 < hop <= window:
@@ -241,7 +267,11 @@ class Predictor:
             p = [None if s.heard is None else next(found) for s in sound.segments]
             spans = [{'start': s.start, 'end': s.end} | self._format_posterior(p_C) for s, p_C in zip(sound.segments, p)]
             heard = [p_C for p_C in p if p_C is not None]
-            whole = self._format_posterior(np.mean(heard, 0)) if heard else {'error': 'silent in every window: nothing above -80 dBFS'}
+            whole = (
+                self._format_posterior(np.mean(heard, 0))
+                if heard
+                else {'error': 'silent in every window: nothing above -80 dBFS'}
+            )
             said.append(name | {'seconds': sound.seconds} | whole | {'windows': spans if len(spans) > 1 else []})
         return said
 
@@ -265,6 +295,7 @@ class Predictor:
             at += most
         return found
 
+
 def load_predictor(folder, window: float = WINDOW_SECONDS, hop: float = HOP_SECONDS, upstream=None) -> Predictor:
     """The model of a finished sweep's workdir, or of its folder model/.
 
@@ -273,12 +304,14 @@ def load_predictor(folder, window: float = WINDOW_SECONDS, hop: float = HOP_SECO
     model = read_model(folder)
     return Predictor(model, window, hop, find_encoder(folder, model.metadata, upstream))
 
+
 def find_audio_files(path: Path) -> list[Path]:
     """A file itself, or every audio file below a folder but hidden ones, by their paths; the folder itself where it has none."""
     if not path.is_dir():
         return [path]
     found = (p for p in path.rglob('*') if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith('.') and not p.is_dir())
     return sorted(found) or [path]
+
 
 def read_exactly(file: BinaryIO, size: int) -> bytes:
     """So many bytes, however a pipe cuts them; fewer where it ends."""

@@ -25,6 +25,7 @@ ANONYMOUS_JAX_CONFIG = {  # else a program holds the paths of whoever wrote it
 
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
 
+
 @contextlib.contextmanager
 def hide_source_paths() -> Iterator[None]:
     """In which programs name no folder of this machine."""
@@ -37,7 +38,10 @@ def hide_source_paths() -> Iterator[None]:
         for name, value in before.items():
             jax.config.update(name, value)
 
-def multi_platform_posterior(model: Model, encoder: PretrainedEncoder | None = None) -> Callable[[jax.Array, jax.Array], jax.Array]:
+
+def multi_platform_posterior(
+    model: Model, encoder: PretrainedEncoder | None = None
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """(heard, length_B) -> posterior_BxC: what jaxser.predict computes, in one program for all platforms.
 
     On a CPU the runs take turns, as there; elsewhere they are vmapped, as a step of the LSTM is too small to fill an accelerator;
@@ -48,13 +52,18 @@ def multi_platform_posterior(model: Model, encoder: PretrainedEncoder | None = N
     mel = posterior.make_feature_function(model.metadata, encoder)
     return lambda *heard: jax.lax.platform_dependent(runs, params, *mel(params, *heard), cpu=in_turn, default=at_once)
 
+
 def program_inputs(model: Model, encoder: PretrainedEncoder | None = None) -> dict[str, jax.ShapeDtypeStruct]:
     """What the program takes, by name: any number of utterances of any length, but no less and no more than the encoder hears."""
     frozen, within = encoder is not None and not is_fine_tuned(model.metadata), []
     samples = frozen and encoder.input_kind == 'wave'
     if encoder:
         second = SAMPLE_RATE if samples else 100
-        within = [f't >= {round(second * MIN_SECONDS)}' if encoder.input_kind == 'wave' else f't <= {round(second * encoder.max_seconds)}']
+        within = [
+            f't >= {round(second * MIN_SECONDS)}'
+            if encoder.input_kind == 'wave'
+            else f't <= {round(second * encoder.max_seconds)}'
+        ]
     b, t = jax.export.symbolic_shape('b, t', constraints=within)
     if samples:
         heard = {'wave_BxL': jax.ShapeDtypeStruct((b, t), np.float32)}
@@ -62,6 +71,7 @@ def program_inputs(model: Model, encoder: PretrainedEncoder | None = None) -> di
         bands = encoder.config['num_mel_bins'] if frozen else model.metadata['sizes']['bands']
         heard = {'mel_BxTxM': jax.ShapeDtypeStruct((b, t, bands), np.float32 if frozen else np.float16)}
     return heard | {'samples_B' if samples else 'frames_B': jax.ShapeDtypeStruct((b,), np.int32)}
+
 
 def export_program(model: Model, encoder: PretrainedEncoder | None = None) -> jax.export.Exported:
     """The posterior of what `inputs` says."""
@@ -73,6 +83,7 @@ def export_program(model: Model, encoder: PretrainedEncoder | None = None) -> ja
     module = stablehlo.deserialize_portable_artifact_str(exported.mlir_module_serialized)
     portable = stablehlo.serialize_portable_artifact_str(module, oldest)
     return dataclasses.replace(exported, mlir_module_serialized=portable)
+
 
 def save_for_tensorflow(exported: jax.export.Exported, names: list[str], folder: Path) -> None:
     """A SavedModel whose signature `serving_default` takes what the program takes, by these names, and gives posterior_BxC.

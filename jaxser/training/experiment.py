@@ -43,6 +43,7 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
             raise
     return results
 
+
 def train_sweep(config, programs: list[sweep.Program], workdir: Workdir, profile: bool, start_time: float) -> dict:
     """Part after part, group after group."""
     task = Task(config, programs)

@@ -19,7 +19,18 @@ from jaxser.training.trainer import Group, Trainer
 
 TARGET_DISPATCH_SECONDS = 20.0  # that one may take, about: meanwhile the bar stands still
 
-def train_group(trainer: Trainer, group: Group, group_number: int, previous_outcomes: list, workdir, progress, termination, profile, start_time) -> dict:
+
+def train_group(
+    trainer: Trainer,
+    group: Group,
+    group_number: int,
+    previous_outcomes: list,
+    workdir,
+    progress,
+    termination,
+    profile,
+    start_time,
+) -> dict:
     """The loop over epochs; returns the runs, and leaves their predictions and their parameters in the workdir."""
     config, task, layout = trainer.config, trainer.task, group.layout
     programs, record, shared = trainer.functions, SelectionRecord(len(group.runs)), trainer.shared
@@ -43,7 +54,9 @@ def train_group(trainer: Trainer, group: Group, group_number: int, previous_outc
     with (
         contextlib.closing(checkpoints),
         contextlib.closing(MetricsLog(workdir, record.lines, epoch, [run_label(r, task.label_keys) for r in group.runs])) as log,
-        contextlib.closing(read(task.table, group.work_items(config, task, trainer.steps_per_chunk, epoch, trainer.has_identity_batches))) as feed,
+        contextlib.closing(
+            read(task.table, group.work_items(config, task, trainer.steps_per_chunk, epoch, trainer.has_identity_batches))
+        ) as feed,
         contextlib.ExitStack() as traced,
     ):
         trace, first = EpochMetrics(layout.collect, progress), True
@@ -54,7 +67,11 @@ def train_group(trainer: Trainer, group: Group, group_number: int, previous_outc
                 if first:
                     seconds = measure_epoch_seconds(trainer, state, batch, hyper)
                     monitoring.print_forecast(trainer, group, seconds, epoch, start_time)
-                    at_once = distributed.broadcast_from_main(max(1, int(min(task.steps_per_epoch, task.steps_per_epoch * TARGET_DISPATCH_SECONDS / max(seconds, 1e-3)))))
+                    at_once = distributed.broadcast_from_main(
+                        max(
+                            1, int(min(task.steps_per_epoch, task.steps_per_epoch * TARGET_DISPATCH_SECONDS / max(seconds, 1e-3)))
+                        )
+                    )
                     progress.set_postfix_str('training')
                     progress.unpause()  # what came before was compilation, which is no measure of the steps
                     if profile:
@@ -107,6 +124,7 @@ def train_group(trainer: Trainer, group: Group, group_number: int, previous_outc
     workdir.save_outcome(group_number, outcome, outputs.make_prediction_rows(task, group.runs, scores, record))
     return outcome
 
+
 def fit_method(trainer: Trainer, group: Group, params, seen: Collected):
     """The parameters of all runs after the method's `fit` on the representations of what each run's training heard."""
     layout, domain_N = group.layout, trainer.task.table.domain_N
@@ -116,6 +134,7 @@ def fit_method(trainer: Trainer, group: Group, params, seen: Collected):
         index = {d: domain_N[d][rows] for d in trainer.method.domains}
         each.append(trainer.method.fit(jax.tree.map(lambda x, n=n: x[n], params_N), z_NxD, index))
     return layout.put_runs_on_devices(jax.tree.map(lambda *x: layout.group_by_device(np.stack(x)), *each))
+
 
 def measure_epoch_seconds(trainer: Trainer, state, batch, hyper) -> float:
     """Returns the seconds of an epoch, from a dispatch of one step and one of none.
@@ -128,4 +147,7 @@ def measure_epoch_seconds(trainer: Trainer, state, batch, hyper) -> float:
         began = time.perf_counter()
         jax.block_until_ready(trainer.train_chunk(copy, trainer.shared, batch, np.arange(trainer.steps_per_chunk) < steps, hyper))
         seconds.append(time.perf_counter() - began)
-    return trainer.task.steps_per_epoch * (seconds[3] - seconds[2]) + seconds[2] * trainer.task.steps_per_epoch / trainer.steps_per_chunk
+    return (
+        trainer.task.steps_per_epoch * (seconds[3] - seconds[2])
+        + seconds[2] * trainer.task.steps_per_epoch / trainer.steps_per_chunk
+    )

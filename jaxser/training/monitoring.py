@@ -17,6 +17,7 @@ MIN_GRADIENT_RATIO = 0.01  # of the task's gradient: an adversary's that is smal
 
 GUESSING_FRACTION = 0.98  # of the loss of guessing
 
+
 def domain_entropies(table, fold, domains: tuple[str, ...]) -> dict[str, float]:
     """Of each domain among the utterances by which it is forgotten, in nats: the loss of a head that knows their shares alone."""
     found = {}
@@ -25,6 +26,7 @@ def domain_entropies(table, fold, domains: tuple[str, ...]) -> dict[str, float]:
         share_K = np.bincount(index_N[index_N >= 0]) / max((index_N >= 0).sum(), 1)
         found[d] = float(-(share_K[share_K > 0] * np.log(share_K[share_K > 0])).sum())
     return found
+
 
 class AdversaryAlarms:
     """Says once of every run what is wrong with its adversary, when the coefficient has risen."""
@@ -58,7 +60,9 @@ class AdversaryAlarms:
             if (row.get(f'{d}_loss') or 0) > GUESSING_FRACTION * nats:
                 yield f'the {d} head only guesses; whether the {d} is forgotten, the probe at the end says'
 
+
 SCORING_COST = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
+
 
 def print_plan(config, task, programs: list, runs: list[dict]) -> None:
     """What is about to be computed."""
@@ -80,6 +84,7 @@ def print_plan(config, task, programs: list, runs: list[dict]) -> None:
         f'{jax.device_count()} x {jax.devices()[0].device_kind}'
     )
 
+
 def print_grouping(trainer) -> None:
     """How the runs of a part are spread, where they do not fit at once; of an encoder that learns, what it takes and hears."""
     count, groups = len(trainer.runs), len(trainer.groups)
@@ -100,12 +105,15 @@ def print_grouping(trainer) -> None:
         devices = len(trainer.groups[0].layout.devices)
         distributed.log(f'{count} runs do not fit at once: {groups} groups of up to {trainer.group_size} on {devices} device(s).')
 
+
 def print_forecast(trainer, group, seconds: float, epoch: int, start_time: float) -> None:
     """How long it will take, known from one step; and how long the start took."""
     config, task = trainer.config, trainer.task
     trained = task.steps_per_epoch * (1 + trainer.has_identity_batches) * config.data.batch * config.data.frames
     scored = sum(
-        i.row.shape[-1] * i.frames for i in group.work_items(config, task, trainer.steps_per_chunk, config.train.epochs - 1) if i.part == 'dev'
+        i.row.shape[-1] * i.frames
+        for i in group.work_items(config, task, trainer.steps_per_chunk, config.train.epochs - 1)
+        if i.part == 'dev'
     )
     whole = seconds * (1 + SCORING_COST * scored / trained)
     others = len(trainer.groups) - 1 - trainer.groups.index(group)
@@ -115,6 +123,7 @@ def print_forecast(trainer, group, seconds: float, epoch: int, start_time: float
         f'First step {time.time() - start_time:.0f} s after the start. Forecast for training {runs}: '
         f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'
     )
+
 
 def print_profile_path(folder) -> None:
     """Where the trace is, and how it is opened."""

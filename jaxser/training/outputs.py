@@ -44,6 +44,7 @@ class MetricsLog:
         for writer in self.writers.values():
             writer.close()
 
+
 def make_metrics_rows(runs: list[dict], epoch: int, epoch_metrics: dict[str, np.ndarray], dev: list) -> list[dict]:
     """An epoch's lines of metrics.jsonl, one a run, None for what is not finite."""
     rows = []
@@ -53,6 +54,7 @@ def make_metrics_rows(runs: list[dict], epoch: int, epoch_metrics: dict[str, np.
         row |= {f'dev_{k}': None if diverged else dev[n][k] for k in ('uar', 'wa', 'f1')}
         rows.append({k: None if isinstance(x, float) and not np.isfinite(x) else x for k, x in row.items()})
     return rows
+
 
 def make_outcome(runs: list[dict], record, confusions: list[np.ndarray], entropy: list[dict[str, float]]) -> dict:
     """What a group has come to: its runs as results.json lists them; `entropy` is of every run's domains, in nats."""
@@ -75,6 +77,7 @@ def make_outcome(runs: list[dict], record, confusions: list[np.ndarray], entropy
             }
         )
     return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}
+
 
 def make_results(config, task, outcomes: list[dict], predicted: predictions.PredictionsByRun, seconds: float) -> dict:
     """results.json."""
@@ -106,12 +109,14 @@ def make_results(config, task, outcomes: list[dict], predicted: predictions.Pred
         'summary': summary.summary_rows(runs, predicted, config.to_dict(), len(classes)),
     }
 
+
 def encoder_notes(config) -> list[str]:
     """By which pretrained encoder all is heard, if by one."""
     if config.model.name == 'fine_tuned':
         of = EncoderStates.from_folder(config.model.upstream, STATE_KINDS[0])
         return [f'over a fine-tuned {of.model} of {of.layers - 1} layers, {of.width} wide ({of.digest})']
     return [f'over the frozen {config.data.upstream}'] * bool(config.data.upstream)
+
 
 def make_prediction_rows(task, runs: list[dict], scores, record) -> list[dict]:
     """The rows of predictions.csv: a test utterance of a run, with its posteriors."""
@@ -132,6 +137,7 @@ def make_prediction_rows(task, runs: list[dict], scores, record) -> list[dict]:
                 | {str(c): f'{p:.9g}' for c, p in zip(task.table.classes, p_C)}
             )
     return rows
+
 
 def speaker_attributes(text: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
     """Sex, language and corpus of every speaker, as far as known; who speaks two languages is of 'de+en'."""

@@ -72,7 +72,9 @@ class Layout:
 
     def batch_spec(self, name: str, batch_axis: int) -> PartitionSpec:
         """How an array of a batch is shared out: by its examples, if it has any."""
-        return PartitionSpec('runs', *[None] * (batch_axis - 1), 'data') if name.rpartition('_')[2].startswith('B') else PER_DEVICE
+        return (
+            PartitionSpec('runs', *[None] * (batch_axis - 1), 'data') if name.rpartition('_')[2].startswith('B') else PER_DEVICE
+        )
 
     def assign_slots(self, fold_N: np.ndarray, F: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """fold_DxF, the folds that each device needs (repeated where another needs more), and slot_N, the place of a run's."""

@@ -16,7 +16,9 @@ from jaxser.training.validate import validate
 from jaxser.workdir import Workdir
 
 
-def restored_groups(workdir: Workdir, is_wanted: Callable[[dict], bool] = lambda run: True) -> Iterator[tuple[Trainer, Group, tuple]]:
+def restored_groups(
+    workdir: Workdir, is_wanted: Callable[[dict], bool] = lambda run: True
+) -> Iterator[tuple[Trainer, Group, tuple]]:
     """Of a finished sweep, every group with its trainer and the selected (parameters, statistics) of its runs.
 
     In the order of the runs in results.json, without the groups of which no run is `is_wanted`; the trainer predicts alone.
@@ -33,6 +35,7 @@ def restored_groups(workdir: Workdir, is_wanted: Callable[[dict], bool] = lambda
             if any(map(is_wanted, group.runs)):
                 yield trainer, group, _restore_best(trainer, group, folder)
 
+
 def predict_part(trainer: Trainer, group: Group, variables: tuple, part: str) -> tuple[Collected, CollectedPosteriors]:
     """Representations and posteriors of a part of each run's fold, whole utterances, by the parameters `variables`."""
     task, config, layout = trainer.task, trainer.config, group.layout
@@ -42,10 +45,13 @@ def predict_part(trainer: Trainer, group: Group, variables: tuple, part: str) ->
     read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
     with contextlib.closing(read(task.table, items)) as feed:
         for item, batch in feed:
-            z, predicted = trainer.functions.predict_for_frames(item.frames)(*variables, trainer.shared, layout.put_batch_on_devices(batch, 2), hyper)
+            z, predicted = trainer.functions.predict_for_frames(item.frames)(
+                *variables, trainer.shared, layout.put_batch_on_devices(batch, 2), hyper
+            )
             z_of.add(item.global_row, layout.collect(z))
             scores.add(item.global_row, layout.collect(predicted))
     return z_of, scores
+
 
 def _restore_best(trainer: Trainer, group: Group, folder) -> tuple:
     state = jax.eval_shape(trainer.functions.init, group.layout.put_runs_on_devices(group.hyper_DxR))

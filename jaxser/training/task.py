@@ -16,6 +16,7 @@ from jaxser.training import memory
 
 RESIDENT_MEMORY_FRACTION = 0.4  # of a device's memory, for features that stay there
 
+
 class Task:
     """The data of a configuration: utterances, folds, and all of a batch but its features.
 
@@ -67,6 +68,7 @@ class Task:
         """Of all features in 16 bits, with room to cut the longest batch at their end."""
         return 2 * self.utterances.bands * (int(self.utterances.frames_N.sum()) + self.max_frames)
 
+
 def choose_residency(config, task: Task, choices: dict) -> bool:
     """Whether the features live on the devices; says so."""
     size, limit = task.feature_bytes(), memory.memory_limit(jax.devices())
@@ -82,6 +84,7 @@ def choose_residency(config, task: Task, choices: dict) -> bool:
     room = f'{size / 2**20:.0f} MiB, and {RESIDENT_MEMORY_FRACTION * limit / 2**20:.0f} MiB may stay'
     distributed.log(f'Features, from {source}, {what}: {room} (config.data.resident={config.data.is_resident}).')
     return there
+
 
 def load_features(task: Task) -> np.ndarray:
     """mel_RxM of the whole corpus, and zeros at its end."""

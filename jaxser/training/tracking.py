@@ -27,6 +27,7 @@ class Collected:
         order = np.argsort(rows)
         return rows[order], x_NxD[order]
 
+
 class CollectedPosteriors(Collected):
     """Posteriors of a part."""
 
@@ -40,6 +41,7 @@ class CollectedPosteriors(Collected):
         """count_CxC of every run."""
         runs = (self.get_run(n) for n in range(len(self.fold_N)))
         return [confusion_matrix(emotion_N[rows], p.argmax(-1), p.shape[-1]) for rows, p in runs]
+
 
 class EpochMetrics:
     """The metrics of the steps of an epoch; fetched one dispatch late, so that the device is never waited for."""
@@ -64,6 +66,7 @@ class EpochMetrics:
         self._fetch()
         parts, self.parts = self.parts, []
         return {k: np.concatenate([p[k] for p in parts], axis=1) for k in parts[0]}
+
 
 class SelectionRecord:
     """Which epoch of each run is selected, and whether the run has diverged."""

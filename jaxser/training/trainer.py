@@ -14,6 +14,7 @@ from jaxser.training.task import Task
 
 CHUNK_BYTES = 64 << 20  # of streamed features in one dispatch
 
+
 class Group:
     """Runs that train together, and the work to feed them."""
 
@@ -28,16 +29,21 @@ class Group:
         """All work from `first_epoch` to the end: training and dev of every epoch, then once what is fitted on and the test part."""
         u, size, here = task.utterances, config.data.eval_batch, self.fold_DxF[self.layout.local_devices]
         for e in range(first_epoch, config.train.epochs):
-            yield from plan.training_items(task.subset_folds, here, u, e, task.steps_per_epoch, steps_per_chunk, config.data, identity)
+            yield from plan.training_items(
+                task.subset_folds, here, u, e, task.steps_per_epoch, steps_per_chunk, config.data, identity
+            )
             yield from plan.evaluation_items(task.subset_folds, here, u, 'dev', e, size)
         if self.has_fit and first_epoch <= config.train.epochs:  # a checkpoint beyond the last epoch holds what was fitted
             yield from plan.evaluation_items(task.subset_folds, here, u, 'heard', config.train.epochs, size)
         yield from plan.evaluation_items(task.subset_folds, here, u, 'test', config.train.epochs, size)
 
+
 class Trainer:
     """The compiled programs of a part, for groups of one size."""
 
-    def __init__(self, program: sweep.Program, task: Task, mel_RxM: np.ndarray | None, group_size: int | None, for_training: bool = True):
+    def __init__(
+        self, program: sweep.Program, task: Task, mel_RxM: np.ndarray | None, group_size: int | None, for_training: bool = True
+    ):
         """`group_size` runs a group, as many as fit where it is None; `mel_RxM` the features that stay on the device, or None.
 
         One that does not train predicts alone, and has less to compile.
@@ -47,7 +53,10 @@ class Trainer:
         self.runs = sweep.make_runs(program, [f.number for f in task.folds])
         encoder, self.method = make_method(config, task.make_sizes(config))
         self.frozen, self.memory_bytes, self.program_note = encoder.frozen, 0, ''
-        self.step, self.has_identity_batches = step.make_step(encoder, self.method, task.make_sizes(config), config.train), self.method.identity
+        self.step, self.has_identity_batches = (
+            step.make_step(encoder, self.method, task.make_sizes(config), config.train),
+            self.method.identity,
+        )
         self.is_resident = mel_RxM is not None
         most = parallel.Layout(group_size or len(self.runs), data_devices=config.data_devices)
         if config.parallel == 'pmap' or not for_training:  # compiles at the first call, and all runs must fit
@@ -78,7 +87,9 @@ class Trainer:
         group, config = self._make_groups(R)[0], self.config
         examples = (1 + self.has_identity_batches) * config.data.batch
         step_bytes = 2 * group.fold_DxF.size * examples * config.data.frames * self.task.utterances.bands
-        self.steps_per_chunk = self.task.steps_per_epoch if self.is_resident else max(1, min(self.task.steps_per_epoch, CHUNK_BYTES // step_bytes))
+        self.steps_per_chunk = (
+            self.task.steps_per_epoch if self.is_resident else max(1, min(self.task.steps_per_epoch, CHUNK_BYTES // step_bytes))
+        )
         self.functions = parallel.compile_step(self.step, group.layout, config.data.frames, config.parallel)
         return group
 

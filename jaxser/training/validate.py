@@ -19,6 +19,7 @@ RESIDENCIES = ('auto', 'on', 'off')
 
 LARGEST_SEED = 2**31 - 1  # of 32-bit integers
 
+
 class Range(NamedTuple):
     """Finite numbers from `low` to `high`; `without` names the end that is not allowed."""
 
@@ -40,6 +41,7 @@ class Range(NamedTuple):
         ends = {'low': f'above {low}, up to {high}', 'high': f'from {low} up, below {high}'}
         return f'a number {ends.get(self.open_end, f"from {low} to {high}")}'
 
+
 RANGES = {
     'data.frames': Range(1),
     'data.batch': Range(1),
@@ -55,6 +57,7 @@ RANGES = {
     'train.select_from': Range(0, 1),  # beyond 1 no epoch would be selected
     'train.warmup': Range(0, 1, open_end='high'),
 }
+
 
 def validate(config) -> list[sweep.Program]:
     """The parts of the sweep; refuses what can be known to be wrong before any data is read."""
@@ -78,7 +81,9 @@ def validate(config) -> list[sweep.Program]:
         raise UserError('config.data_devices needs config.parallel=jit: pmap shares no batch out over devices.')
     for key in ('batch', 'eval_batch'):
         if config.data[key] % config.data_devices:
-            raise UserError(f'config.data.{key} is {config.data[key]}, no multiple of config.data_devices, {config.data_devices}.')
+            raise UserError(
+                f'config.data.{key} is {config.data[key]}, no multiple of config.data_devices, {config.data_devices}.'
+            )
     if config.data.batch % (config.model.accumulate * config.data_devices):
         raise UserError(
             f'config.data.batch is {config.data.batch}, no multiple of config.model.accumulate times config.data_devices, '

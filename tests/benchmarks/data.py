@@ -87,7 +87,9 @@ def fed(options) -> None:
             state, seconds = trainer.functions.init(hyper), []
             read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
             items = (
-                i for i in group.work_items(config, task, trainer.steps_per_chunk, config.train.epochs - options.epochs) if i.part == 'train'
+                i
+                for i in group.work_items(config, task, trainer.steps_per_chunk, config.train.epochs - options.epochs)
+                if i.part == 'train'
             )
             began = None
             for item, batch in read(task.table, items):

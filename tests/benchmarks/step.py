@@ -107,7 +107,11 @@ class Ours:
         sizes = Sizes(BANDS, EMOTIONS, {'speaker': SPEAKERS}, STEPS)
         one = step.make_step(encoder, dann.make(config, encoder, sizes), sizes, SimpleNamespace(**TRAIN))
         layout = parallel.Layout(runs, data_devices=options.data_devices)
-        self.programs, self.block, self.devices = parallel.compile_step(one, layout, T), jax.block_until_ready, len(layout.devices)
+        self.programs, self.block, self.devices = (
+            parallel.compile_step(one, layout, T),
+            jax.block_until_ready,
+            len(layout.devices),
+        )
         real = {'lr': 2e-3, 'weight_decay': 1e-2, 'dropout': 0.1, 'time_mask': 0.1, 'band_mask': 0.1, 'domain_weight': 1.0}
         hyper = {k: np.full(runs, v, np.float32) for k, v in real.items()} | {'lam': np.linspace(0, 1, runs, dtype=np.float32)}
         hyper |= {'seed': np.arange(runs, dtype=np.int32), 'fold': np.zeros(runs, np.int32), 'slot': np.zeros(runs, np.int32)}

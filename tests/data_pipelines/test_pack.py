@@ -92,7 +92,10 @@ def test_some_utterances_of_an_npz_are_those_of_the_shards(prepared):
     some = [7, 2, 11]
     np.testing.assert_array_equal(dataset.read_all_features(packed[some]), dataset.read_all_features(sharded[some]))
     both = schema.concatenate_datasets([sharded, packed[some]])
-    np.testing.assert_array_equal(dataset.read_all_features(both), np.concatenate([dataset.read_all_features(sharded), dataset.read_all_features(sharded[some])]))
+    np.testing.assert_array_equal(
+        dataset.read_all_features(both),
+        np.concatenate([dataset.read_all_features(sharded), dataset.read_all_features(sharded[some])]),
+    )
 
 
 def test_the_npz_is_read_where_there_is_one(prepared):

@@ -64,7 +64,7 @@ def write(case: str, folder: Path) -> Path:
     (folder / 'config.json').write_text(json.dumps(config))
     (folder / 'preprocessor_config.json').write_text(json.dumps({'do_normalize': case in NORMALISED, 'sampling_rate': 16_000}))
     family = whisper if case == 'whisper' else wav2vec2
-    _, shapes = encoder.build_module(family, family.DEFAULTS | config, folder)
+    _, shapes = encoder.build_module(family, family.CONFIG_DEFAULTS | config, folder)
     tensors = {}
     for path, of in shapes.items():
         name, shape = encoder._tensor_name(path), of.shape[::-1] if path[-1] == 'kernel' else of.shape

@@ -64,12 +64,16 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> FinishedSwee
 
 def by_seed(finished_sweep: FinishedSweep, key: str, *values) -> FinishedSweep:
     """The same runs, as if a seed stood for a value of a structural key."""
-    before = {(run_label(r['hyper'], ['method', 'lam', 'seed']), r['hyper']['fold']): r['hyper'] for r in finished_sweep.results['runs']}
+    before = {
+        (run_label(r['hyper'], ['method', 'lam', 'seed']), r['hyper']['fold']): r['hyper'] for r in finished_sweep.results['runs']
+    }
     for run in finished_sweep.results['runs']:
         run['hyper'][key] = values[run['hyper']['seed']]
     varied = varying_keys([r['hyper'] for r in finished_sweep.results['runs']])
     predicted = {
-        (run_label(h, varied), f): finished_sweep.predictions[name, f] for (name, f), h in before.items() if (name, f) in finished_sweep.predictions
+        (run_label(h, varied), f): finished_sweep.predictions[name, f]
+        for (name, f), h in before.items()
+        if (name, f) in finished_sweep.predictions
     }
     return finished_sweep._replace(predictions=predicted)
 

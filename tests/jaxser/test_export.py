@@ -17,8 +17,8 @@ import jax
 import numpy as np
 import pytest
 import soundfile
-import tiny_config
 import yaml
+from helpers import tiny_config
 
 import jaxser
 from data_pipelines.errors import UserError
@@ -118,7 +118,9 @@ def test_a_card_does_not_say_where_a_checkpoint_lay():
     """Nor anything else of the command, whatever the folder's name."""
     said = "python -m jaxser.main --config=configs/gat_tap_whisper_emodb.py {} --workdir='runs of mine'"
     for folder in ('--config.model.upstream=whisper', "'--config.model.upstream=/home/me/whisper tiny'"):
-        assert model_card.anonymize_command(said.format(folder)) == shlex.join(shlex.split(said.format('--config.model.upstream=FOLDER')))
+        assert model_card.anonymize_command(said.format(folder)) == shlex.join(
+            shlex.split(said.format('--config.model.upstream=FOLDER'))
+        )
 
 
 def test_the_folder_is_a_model_to_jaxser(exported, swept):

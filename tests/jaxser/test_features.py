@@ -59,7 +59,9 @@ def test_features_are_cut_out_of_the_corpus_and_zero_beyond_their_frames():
     """From the row where an example begins, as many as it has; what comes after it is its neighbour's, and is not seen."""
     corpus_RxM = np.concatenate([np.random.default_rng(0).normal(size=(30, 2)), np.zeros((4, 2))]).astype(np.float16)
     first_B, frames_B = np.array([0, 3, 7, 29, 0], np.int32), np.array([4, 4, 2, 1, 0], np.int32)
-    got = features.with_features({'first_B': first_B, 'frames_B': frames_B, 'emotion_B': FRAMES}, features.SharedArrays(corpus_RxM), frames=4)
+    got = features.with_features(
+        {'first_B': first_B, 'frames_B': frames_B, 'emotion_B': FRAMES}, features.SharedArrays(corpus_RxM), frames=4
+    )
     assert set(got) == {'mel_BxTxM', 'frames_B', 'emotion_B'}
     assert got['mel_BxTxM'].dtype == jnp.float16
     for mel_TxM, first, frames in zip(got['mel_BxTxM'], first_B, frames_B):
@@ -71,7 +73,9 @@ def test_a_neighbour_that_is_no_number_is_not_seen():
     """Not even in its product with zero."""
     corpus_RxM = np.full((10, 2), np.nan, np.float16)
     corpus_RxM[3:5] = 1
-    got = features.with_features({'first_B': np.array([3]), 'frames_B': np.array([2])}, features.SharedArrays(corpus_RxM), frames=4)
+    got = features.with_features(
+        {'first_B': np.array([3]), 'frames_B': np.array([2])}, features.SharedArrays(corpus_RxM), frames=4
+    )
     np.testing.assert_array_equal(got['mel_BxTxM'], [[[1, 1], [1, 1], [0, 0], [0, 0]]])
 
 

@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from helpers import tiny_config
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
@@ -15,9 +15,6 @@ from data_pipelines.features.log_mel import LogMel
 from data_pipelines.storage.preparation import prepare_corpus
 from jaxser.analysis import finished, predictions
 from jaxser.training import experiment
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import tiny_config
 
 BREAKS = ('\r', '\n', '\x0b', '\x0c', '\x1c', '\x1e', '\x85', '\u2028', '\u2029')
 SEEDS = (20261128, 20261129)  # alike in six digits

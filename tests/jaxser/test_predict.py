@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import threadpoolctl
-import tiny_config
+from helpers import tiny_config
 
 import jaxser
 from data_pipelines.errors import UserError
@@ -283,9 +283,7 @@ def test_a_stranger_under_speaker_normalisation_is_told_so(swept):
     """Its statistics are another's than in training: nobody should learn that from the figures."""
     facts, arrays = read_model(swept)
     arrays = {k: v for k, v in arrays.items() if k not in ('mean', 'scale')}
-    stranger = predictor.Predictor(
-        Model(facts | {'normalisation': 'speaker', 'corpora': ['demo'], 'data': {'demo': {}}}, arrays)
-    )
+    stranger = predictor.Predictor(Model(facts | {'normalisation': 'speaker', 'corpora': ['demo'], 'data': {'demo': {}}}, arrays))
     assert any('every speaker is a stranger' in n for n in stranger.notes)
     assert any('Synthetic speech' in n for n in stranger.notes)
     assert stranger.predict(sound(1.0), RATE)['posterior'].keys() == {'angry', 'sad'}

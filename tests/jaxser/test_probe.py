@@ -2,12 +2,11 @@
 
 import json
 import shutil
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import made_up
 from sklearn.metrics import roc_curve
 
 from data_pipelines.batching.table import ExampleTable
@@ -16,9 +15,6 @@ from data_pipelines.protocols.folds import Fold
 from jaxser.analysis import metrics, summary
 from jaxser.probing import classifiers, prober, questions
 from jaxser.training import tracking
-
-sys.path.insert(0, str(Path(__file__).parent.parent / 'data_pipelines'))
-import made_up
 
 
 @pytest.fixture(scope='module')
@@ -37,7 +33,11 @@ def test_of_every_speaker_a_fifth_is_held_out(table):
     asked = {q.name: q for q in questions.make_questions(table, fold, 0)}
     q = asked['speaker']
     speaker_N = table.domain_N['speaker']
-    assert [np.bincount(speaker_N[p]).tolist() for p in (q.fit_rows, q.validation_rows, q.test_rows)] == [[8] * 4, [2] * 4, [2] * 4]
+    assert [np.bincount(speaker_N[p]).tolist() for p in (q.fit_rows, q.validation_rows, q.test_rows)] == [
+        [8] * 4,
+        [2] * 4,
+        [2] * 4,
+    ]
     assert len(np.unique(np.concatenate([q.fit_rows, q.validation_rows, q.test_rows]))) == 48
     assert set(np.concatenate([q.fit_rows, q.validation_rows, q.test_rows])) == set(fold.train)
     assert not q.unseen_speakers
@@ -209,7 +209,9 @@ def test_what_is_not_finished_is_refused(tmp_path):
 def test_wide_inputs_are_asked_by_their_principal_components_alone():
     """Those of what training heard; distances within it stay where there are as many components as examples."""
     random = np.random.default_rng(0)
-    x_NxM = (random.normal(size=(60, 4 * prober.MAX_INPUT_COMPONENTS)) * np.geomspace(1, 0.01, 4 * prober.MAX_INPUT_COMPONENTS)).astype(np.float32)
+    x_NxM = (
+        random.normal(size=(60, 4 * prober.MAX_INPUT_COMPONENTS)) * np.geomspace(1, 0.01, 4 * prober.MAX_INPUT_COMPONENTS)
+    ).astype(np.float32)
     heard_N = np.arange(60) < 40
     found_NxD = prober.principal_components(x_NxM, heard_N)
     assert found_NxD.shape == (60, 40)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_up import utterances
+from helpers.made_up import utterances
 from ml_collections import ConfigDict
 
 from configs import base

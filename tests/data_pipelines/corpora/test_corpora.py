@@ -304,4 +304,6 @@ def test_the_official_list_has_the_expected_counts_and_speakers(name, tmp_path):
     if name in ('casia', 'esd', 'emovo', 'tess', 'subesco'):  # everybody says everything, and each as often
         said = collections.Counter((u.language, u.sentence, u.emotion) for u in found)
         assert len({*said.values()}) == 1
-        assert len(said) == len(corpus.expected_counts[0]) * {'casia': 50, 'esd': 700, 'emovo': 14, 'tess': 200, 'subesco': 10}[name]
+        assert (
+            len(said) == len(corpus.expected_counts[0]) * {'casia': 50, 'esd': 700, 'emovo': 14, 'tess': 200, 'subesco': 10}[name]
+        )

@@ -6,14 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import corpus_trees
 
 from data_pipelines import corpora, labels
 from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.storage import preparation
-
-sys.path.insert(0, str(Path(__file__).parent))
-import corpus_trees
 
 KEYS = ['name', 'speaker', 'emotion', 'language', 'sex', 'sentence']
 NAMES = [  # corpus, file, and what is to be read from it, in the order of KEYS
@@ -320,11 +318,9 @@ def test_a_stand_in_of_every_corpus_prepares_and_trains(name, tmp_path):
     """Tones in a small tree, an epoch of two steps on one fold; TESS's two speakers allow no folds by speaker."""
     import numpy as np
     import soundfile
+    from helpers import tiny_config
 
     from jaxser.training import experiment
-
-    sys.path.insert(0, str(Path(__file__).parent.parent))
-    import tiny_config
 
     protocol = 'speaker_dependent' if name == 'tess' else 'speaker_folds'
     random, time = np.random.default_rng(0), np.arange(4_000) / 8_000

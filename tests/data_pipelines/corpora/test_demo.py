@@ -154,7 +154,9 @@ def test_shape_scales_tilts_and_sets_the_level():
     """Tones an octave apart move by the tract's factor and come out the tilt apart, at the level asked for."""
     rate, seconds = 22050, 2
     time = np.arange(rate * seconds) / rate
-    wave = demo.shape_spectrum(np.sin(2 * np.pi * 500 * time) + np.sin(2 * np.pi * 1000 * time), rate, tract=1.25, level=4, tilt=-3)
+    wave = demo.shape_spectrum(
+        np.sin(2 * np.pi * 500 * time) + np.sin(2 * np.pi * 1000 * time), rate, tract=1.25, level=4, tilt=-3
+    )
     assert len(wave) == pytest.approx(rate * seconds / 1.25, abs=1)
     assert 10 * np.log10(np.mean(wave**2)) == pytest.approx(-30)
     spectrum = np.abs(np.fft.rfft(wave))

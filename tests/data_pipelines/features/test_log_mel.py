@@ -5,22 +5,19 @@ import importlib.util
 import io
 import os
 import struct
-import sys
 from pathlib import Path
 
 import librosa
 import numpy as np
 import pytest
 import soundfile
+from helpers import corpus_trees
 
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.decode import Rejection
 from data_pipelines.features.log_mel import LogMel
-
-sys.path.insert(0, str(Path(__file__).parent))
-import corpus_trees
 
 SPEC = LogMel()
 RATE = SPEC.rate

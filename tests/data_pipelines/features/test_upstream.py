@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from helpers import parity, tiny_config
 
 from data_pipelines import pack
 from data_pipelines.corpora import Utterance
@@ -23,13 +24,9 @@ from data_pipelines.features.upstream import EncoderStates
 from data_pipelines.storage import dataset, npz, preparation, shards
 from data_pipelines.storage.prepared import find_dataset, resolve_feature_name
 from jaxser.configuration import resolve
+from jaxser.pretrained import extractor
 from jaxser.pretrained.encoder import read_encoder
 from jaxser.training import experiment, validate
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-sys.path.insert(0, str(Path(__file__).parent.parent / 'jaxser' / 'models'))
-import parity
-import tiny_config
 
 pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow and TFDS have deprecations of their own
 
@@ -52,7 +49,7 @@ def prepared(request, data, folders, tmp_path_factory) -> SimpleNamespace:
     out, spec, said = tmp_path_factory.mktemp('data'), EncoderStates.from_folder(folders[case], kept), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
         patch.setattr(upstream, 'MAX_WAITING_UTTERANCES', 5)
-        patch.setattr(upstream_module, 'MAX_BATCH_HOPS', 400)  # its frames are as many as of a real one's minutes
+        patch.setattr(extractor, 'MAX_BATCH_HOPS', 400)  # its frames are as many as of a real one's minutes
         folder = preparation.prepare_corpus('folder', data.parent / 'list.csv', out, spec, workers=1)
     return SimpleNamespace(case=case, kept=kept, spec=spec, out=out, folder=folder, said=said.getvalue())
 

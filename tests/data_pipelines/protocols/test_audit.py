@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from made_up import utterances
+from helpers.made_up import utterances
 
 from data_pipelines import corpora, pack
 from data_pipelines.errors import UserError

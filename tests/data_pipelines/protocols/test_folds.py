@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from made_up import utterances
+from helpers.made_up import utterances
 
 from data_pipelines.errors import UserError
 from data_pipelines.protocols import folds
@@ -207,7 +207,11 @@ def test_the_hash_changes_with_label_speaker_and_part():
     u = utterances()
     made = folds.make_folds(u, Protocol(folds=3))
     others = [Protocol('leave_one_speaker_out'), Protocol(folds=3, adapt='transductive')]
-    seen = {folds.hash_folds(u, made), *(folds.hash_folds(u, folds.make_folds(u, p)) for p in others), folds.hash_folds(u, made[:2])}
+    seen = {
+        folds.hash_folds(u, made),
+        *(folds.hash_folds(u, folds.make_folds(u, p)) for p in others),
+        folds.hash_folds(u, made[:2]),
+    }
     for column in ('emotion', 'speaker', 'utterance'):
         other = u[np.arange(len(u))]
         other.text[column] = other.text[column].copy()

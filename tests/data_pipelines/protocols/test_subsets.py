@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from made_up import utterances
+from helpers.made_up import utterances
 
 from data_pipelines.batching import table
 from data_pipelines.errors import UserError
@@ -65,7 +65,9 @@ def test_speakers_are_kept_whole_and_alike_in_sex(u, fold, n):
 
 def test_one_sex_goes_on_where_the_other_has_no_more(u, fold):
     """Of one woman and seven men, three are the woman and two men."""
-    one = dataclasses.replace(u, lines=u.text | {'sex': np.where(u.text['speaker'] == u.text['speaker'][fold.train[0]], 'f', 'm')})
+    one = dataclasses.replace(
+        u, lines=u.text | {'sex': np.where(u.text['speaker'] == u.text['speaker'][fold.train[0]], 'f', 'm')}
+    )
     chosen = speakers(one, kept(one, fold, 3))
     assert len(chosen) == 3
     assert u.text['speaker'][fold.train[0]] in chosen

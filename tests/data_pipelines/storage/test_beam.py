@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-import data_pipelines
+import data_pipelines.storage
 from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.storage import builder, dataset, preparation, prepared, schema, shards
@@ -86,8 +86,8 @@ def test_an_unknown_runner_is_refused(tree, tmp_path):
 def test_without_beam_the_extra_is_named(tree, tmp_path, monkeypatch):
     """Whether it is installed or not."""
     monkeypatch.setitem(sys.modules, 'apache_beam', None)
-    monkeypatch.delitem(sys.modules, 'data_pipelines.beam', raising=False)
-    monkeypatch.delattr(data_pipelines, 'beam', raising=False)
+    monkeypatch.delitem(sys.modules, 'data_pipelines.storage.beam', raising=False)
+    monkeypatch.delattr(data_pipelines.storage, 'beam', raising=False)
     with pytest.raises(UserError, match=r"pip install -e '\.\[beam\]'"):
         preparation.prepare_corpus('emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=[])
 
@@ -106,7 +106,13 @@ def test_more_than_fits_into_memory_is_written_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(shuffle._Bucket, 'add', lambda self, *data: (opened.add(os.fspath(self._path)), add(self, *data)))
     u = corpora.Utterance('', tmp_path, 's', 'sad', 'en', 'c')
     mel_TxM = np.zeros((50, SPEC.bands), np.float16)
-    one = {'mel_TxM': mel_TxM, 'frames': 50, 'seconds': 0.5, 'sha256': '', 'signature_S': np.zeros(signature.SIGNATURE_SIZE, np.float16)}
+    one = {
+        'mel_TxM': mel_TxM,
+        'frames': 50,
+        'seconds': 0.5,
+        'sha256': '',
+        'signature_S': np.zeros(signature.SIGNATURE_SIZE, np.float16),
+    }
     one |= dict.fromkeys(('mean_M', 'variance_M'), np.zeros(SPEC.bands, np.float32))
     examples = [schema.label_columns(u) | one | {'utterance': str(n)} for n in range(60)]
     place = builder.write_shards(corpora.load_corpus('folder'), SPEC, examples, tmp_path)

@@ -137,7 +137,10 @@ def test_a_difference_is_of_pairs():
     low, high = bootstrap.difference_estimate(counts(better), counts(seeds)).ci95
     assert 0 < low < high
     assert high - low < 0.5 * np.diff(bootstrap.uar_estimate(counts(seeds)).ci95)[0]
-    there, back = bootstrap.difference_estimate(counts(better), counts(seeds)), bootstrap.difference_estimate(counts(seeds), counts(better))
+    there, back = (
+        bootstrap.difference_estimate(counts(better), counts(seeds)),
+        bootstrap.difference_estimate(counts(seeds), counts(better)),
+    )
     assert (there.value, *there.ci95) == pytest.approx((-back.value, -back.ci95[1], -back.ci95[0]))
 
 

@@ -217,7 +217,7 @@ def test_values_that_differ_in_float32_are_runs():
 
 def test_a_name_of_two_runs_is_refused(monkeypatch):
     """Before training, whatever the cause: results are kept by names."""
-    monkeypatch.setattr(runs_module, 'format_value', lambda value: f'{value:.1g}')
+    monkeypatch.setattr('jaxser.runs.format_value', lambda value: f'{value:.1g}')
     with pytest.raises(UserError, match=r"two runs have the name 'lam=0\.1 seed=0'"):
         parts(lam=(0.11, 0.12), lr=1e-3)
 

@@ -1,10 +1,10 @@
 """A domain head per emotion, on an encoder of one matrix."""
 
 import jax
-import linear
 import numpy as np
 import pytest
-from linear import BATCH, Case, close, differences, domain_each, emotion_loss, encode
+from helpers import linear
+from helpers.linear import BATCH, Case, close, differences, domain_each, emotion_loss, encode
 
 LAM, WEIGHT = 0.7, 0.5
 COUNTS_B = (BATCH['labelled_B'] > 0) & (BATCH['speaker_B'] >= 0)
@@ -31,7 +31,9 @@ def test_gradients_are_those_of_the_players(case):
     close(found['emotion'], emotion['emotion'])
     close(found['speaker'], domain['speaker'])
     z_BxD = encode(case.float64_params)
-    assert value == pytest.approx(emotion_loss(case.float64_params, z_BxD) + WEIGHT * domain_loss(case.float64_params, z_BxD), rel=1e-6)
+    assert value == pytest.approx(
+        emotion_loss(case.float64_params, z_BxD) + WEIGHT * domain_loss(case.float64_params, z_BxD), rel=1e-6
+    )
     assert aux.metrics['lam_p'] == pytest.approx(LAM * linear.RAMPED)
 
 

@@ -1,10 +1,10 @@
 """An encoder that wants the domain head undecided, and a head that wants to know, on an encoder of one matrix."""
 
 import jax
-import linear
 import numpy as np
 import pytest
-from linear import BATCH, Case, close, differences, domain_log_p, domain_loss, emotion_loss, encode
+from helpers import linear
+from helpers.linear import BATCH, Case, close, differences, domain_log_p, domain_loss, emotion_loss, encode
 
 LAM = 0.7
 

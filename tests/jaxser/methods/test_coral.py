@@ -1,9 +1,9 @@
 """Second moments of source and target, on an encoder of one matrix."""
 
-import linear
 import numpy as np
 import pytest
-from linear import BATCH, Case, close, differences, emotion_loss, encode, same
+from helpers import linear
+from helpers.linear import BATCH, Case, close, differences, emotion_loss, encode, same
 
 from jaxser.methods import coral
 

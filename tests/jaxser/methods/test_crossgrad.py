@@ -1,9 +1,9 @@
 """What each classifier hears, on an encoder of one matrix."""
 
-import linear
 import numpy as np
 import pytest
-from linear import BATCH, Case, close, differences, domain_each, domain_loss, emotion_each, emotion_loss, encode
+from helpers import linear
+from helpers.linear import BATCH, Case, close, differences, domain_each, domain_loss, emotion_each, emotion_loss, encode
 
 EPS, ALPHA = 1.5, 0.3
 VALID_BxTx1 = (np.arange(linear.T) < BATCH['frames_B'][:, None])[..., None]

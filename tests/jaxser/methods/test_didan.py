@@ -1,9 +1,9 @@
 """Regression and implicit alignment, on an encoder of one matrix."""
 
-import linear
 import numpy as np
 import pytest
-from linear import BATCH, Case, close, differences, encode, same
+from helpers import linear
+from helpers.linear import BATCH, Case, close, differences, encode, same
 
 from jaxser.methods import _sparse_coding
 

@@ -1,9 +1,9 @@
 """The control: the emotion's own gradient and no domain, on an encoder of one matrix."""
 
-import linear
 import numpy as np
 import pytest
-from linear import BATCH, Case, close, differences, emotion_each, emotion_loss, encode, same
+from helpers import linear
+from helpers.linear import BATCH, Case, close, differences, emotion_each, emotion_loss, encode, same
 
 EPS, ALPHA = 1.5, 0.3
 

@@ -1,11 +1,11 @@
 """Linear erasure: its closed form on made-up representations, and what training does to it, on an encoder of one matrix."""
 
 import jax
-import linear
 import numpy as np
 import pytest
 import scipy.linalg
-from linear import BATCH, SIZES, Case, close, encode, same
+from helpers import linear
+from helpers.linear import BATCH, SIZES, Case, close, encode, same
 from ml_collections import ConfigDict
 
 from jaxser import plugins
@@ -116,7 +116,9 @@ def test_whose_domain_is_unknown_is_left_out():
     z_NxD, index_N = made_up()
     known = np.random.default_rng(4).random(N) < 0.7
     marked = np.where(known, index_N, -1)
-    for found, expected in zip(leace.fit_eraser(z_NxD, {'speaker': marked}), leace.fit_eraser(z_NxD[known], {'speaker': index_N[known]})):
+    for found, expected in zip(
+        leace.fit_eraser(z_NxD, {'speaker': marked}), leace.fit_eraser(z_NxD[known], {'speaker': index_N[known]})
+    ):
         np.testing.assert_allclose(found, expected, atol=1e-12)
     language_N = (z_NxD[:, 0] > z_NxD[:, 0].mean()).astype(int) - 2 * (np.arange(N) % 5 == 0)
     language_N = np.maximum(language_N, -1)
@@ -129,7 +131,9 @@ def test_whose_domain_is_unknown_is_left_out():
 def test_domains_of_a_name_that_nobody_has_do_not_matter():
     """Indices are names: gaps, as every fold has, change nothing."""
     z_NxD, index_N = made_up()
-    for found, expected in zip(leace.fit_eraser(z_NxD, {'speaker': 3 * index_N + 2}), leace.fit_eraser(z_NxD, {'speaker': index_N})):
+    for found, expected in zip(
+        leace.fit_eraser(z_NxD, {'speaker': 3 * index_N + 2}), leace.fit_eraser(z_NxD, {'speaker': index_N})
+    ):
         np.testing.assert_allclose(found, expected, atol=1e-12)
 
 

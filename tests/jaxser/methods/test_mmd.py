@@ -3,10 +3,10 @@
 import itertools
 
 import jax
-import linear
 import numpy as np
 import pytest
-from linear import BATCH, Case, close, differences, emotion_loss, encode, same
+from helpers import linear
+from helpers.linear import BATCH, Case, close, differences, emotion_loss, encode, same
 
 from jaxser.methods import mmd
 
@@ -42,7 +42,9 @@ def test_value_and_gradients_are_the_formula(case):
 
     (value, _), gradient = case.value_and_gradient(lam=LAM)
     assert value == pytest.approx(formula(case.float64_params), rel=1e-5)
-    close(gradient['encoder'], differences(lambda e: formula(case.float64_params | {'encoder': e}), case.float64_params['encoder']))
+    close(
+        gradient['encoder'], differences(lambda e: formula(case.float64_params | {'encoder': e}), case.float64_params['encoder'])
+    )
     same(gradient['emotion'], case.gradient(lam=0)['emotion'])
 
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from linear import BATCH, ENCODER, KEY, SIZES, B, C, Case, D, close, differences, domain_log_p, log_p, quick, same
-from linear import linear as scores
+from helpers.linear import BATCH, ENCODER, KEY, SIZES, B, C, Case, D, close, differences, domain_log_p, log_p, quick, same
+from helpers.linear import linear as scores
 from ml_collections import ConfigDict
 
 from configs import base

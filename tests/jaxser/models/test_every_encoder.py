@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import parity
 import pytest
+from helpers import parity
 
 from configs import base
 from data_pipelines.errors import UserError

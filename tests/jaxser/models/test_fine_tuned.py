@@ -7,9 +7,9 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-import parity
 import pytest
 from flax.traverse_util import flatten_dict
+from helpers import parity
 from jax.ad_checkpoint import print_saved_residuals
 
 from configs import base
@@ -143,7 +143,9 @@ def test_the_transformer_learns_and_the_convolutions_do_not(folder):
     """Every parameter has a gradient; the feature extractor, positions and biases of keys are none."""
     case = Case(folder)
     there, all_of = set(flatten_dict(case.params['upstream'])), set(flatten_dict(case.frozen))
-    assert {p for p in all_of - there if p[0] not in fine_tuned.FROZEN_MODULES} == {p for p in all_of if p[-2:] == ('k_proj', 'bias')}
+    assert {p for p in all_of - there if p[0] not in fine_tuned.FROZEN_MODULES} == {
+        p for p in all_of if p[-2:] == ('k_proj', 'bias')
+    }
     assert not {p for p in there if p[0] in fine_tuned.FROZEN_MODULES}
     for path, g in flatten_dict(case.slopes(shifted(case.params))).items():
         assert np.abs(g).max() > 1e-6, path

@@ -203,7 +203,7 @@ def test_a_misspelt_arm_is_refused():
 
 def test_arms_that_differ_by_the_target_need_one(data, tmp_path):
     """`domain` would test with statistics of nothing; what never hears a target is refused before any training."""
-    import tiny_config
+    from helpers import tiny_config
 
     for arm in ('separate', 'domain', 'source'):
         config = tiny_config.get_config()

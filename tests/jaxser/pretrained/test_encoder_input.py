@@ -12,12 +12,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import parity
 import pytest
 import soundfile
-import tiny_config
 from flax.traverse_util import flatten_dict
-from test_heard_by_upstream import LIBROSA, RATE, close, says, snippets, sound
+from helpers import parity, tiny_config
+from helpers.predictions import LIBROSA, RATE, assert_close, card_snippets, make_tone, run_snippet
 
 import jaxser
 from data_pipelines.errors import UserError
@@ -57,7 +56,9 @@ def over(data, once) -> Callable[[str], Path]:
             (path / 'encoder').mkdir()
             parity.write(of, path / 'encoder')
             (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
-            preparation.prepare_corpus('folder', data.parent / 'list.csv', path / 'data', EncoderInput.from_folder(path / 'encoder'), workers=1)
+            preparation.prepare_corpus(
+                'folder', data.parent / 'list.csv', path / 'data', EncoderInput.from_folder(path / 'encoder'), workers=1
+            )
             config = tiny_config.get_config()
             keys = {'name': 'fine_tuned', 'upstream': str(path / 'encoder'), 'lora': lora, 'upstream_rate': 10.0}
             config.update_from_flattened_dict({f'model.{k}': v for k, v in keys.items()})
@@ -122,9 +123,9 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
 
 def test_the_answer_is_the_mean_over_the_runs_which_share_the_weights(over):
     """Those are an argument of the program, read from the disk once; there are never as many of them as runs."""
-    model, wave = jaxser.load(over('hubert, adapted')), sound(1.0)
+    model, wave = jaxser.load(over('hubert, adapted')), make_tone(1.0)
     each = [alone(model, n).predict(wave, RATE)['posterior'] for n in (0, 1)]
-    close(model.predict(wave, RATE), {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}}, 1e-6)
+    assert_close(model.predict(wave, RATE), {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}}, 1e-6)
     encoder = find_encoder(over('hubert, adapted'), model.metadata)
     assert encoder is find_encoder(over('hubert, adapted'), model.metadata)
     copies = {(2, *x.shape) for path, x in flatten_dict(encoder.params).items() if path[-1] == 'kernel'}
@@ -142,25 +143,25 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(over, case, tmp_pat
     lengths = (0.1, 0.3, 0.9, 1.4)
     for n, seconds in enumerate(lengths):
         names.append(tmp_path / f'{n}.wav')
-        soundfile.write(names[-1], sound(seconds), RATE, 'FLOAT')
+        soundfile.write(names[-1], make_tone(seconds), RATE, 'FLOAT')
     for seconds, answer in zip(lengths, model.predict_files(names), strict=True):
-        wave = sound(seconds)
-        close(model.predict(wave, RATE), answer, 1e-5)
+        wave = make_tone(seconds)
+        assert_close(model.predict(wave, RATE), answer, 1e-5)
         (padded,) = model._predict_posteriors([model.extractor.extract_input(wave)], 200)
         np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-5)
 
 
 def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
     """Nothing is cut off: a sound longer than its 11 s is answered by windows, and no batch is padded beyond them."""
-    wave = sound(14.0)
+    wave = make_tone(14.0)
     answer = model.predict(wave, RATE)
     assert [(w['start'], w['end']) for w in answer['windows']] == [(0, 10), (4, 14)]
-    close(answer['windows'][1], model.predict(wave[4 * RATE :], RATE))
+    assert_close(answer['windows'][1], model.predict(wave[4 * RATE :], RATE))
     assert model.predict(wave[: 11 * RATE], RATE)['windows'] == []
     assert model.extractor.padded_length(model.extractor.extract_input(wave[: 11 * RATE])) == 1100
     with pytest.raises(UserError, match=r'A window of 13 s is too long: whisper, .* hears 11 s at most'):
         jaxser.load(over('whisper'), window=13)
-    for some, said in ((np.zeros(RATE), 'silent'), (sound(0.05), 'too short: 0.050 s')):
+    for some, said in ((np.zeros(RATE), 'silent'), (make_tone(0.05), 'too short: 0.050 s')):
         with pytest.raises(UserError, match=said):
             model.predict(some, RATE)
 
@@ -168,11 +169,11 @@ def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
 @EVERY
 def test_a_stream_is_answered_every_second(over, case):
     """About its last seconds, as a sound of them is."""
-    model, wave = jaxser.load(over(case), window=2, hop=1), np.round(sound(2.5) * 32768) / 32768
+    model, wave = jaxser.load(over(case), window=2, hop=1), np.round(make_tone(2.5) * 32768) / 32768
     found = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
     assert [(a['start'], a['end']) for a in found] == [(0, 1), (0, 2), (0.5, 2.5)]
     for a in found:
-        close(a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE), 1e-5)
+        assert_close(a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE), 1e-5)
 
 
 def test_a_carried_encoder_is_all_that_prediction_needs(whisper, model):
@@ -184,7 +185,7 @@ def test_a_carried_encoder_is_all_that_prediction_needs(whisper, model):
     assert (moved / 'upstream' / 'LICENSE.txt').read_text() == 'As you like it.'
     before = json.loads((moved / 'model.json').read_text())
     predictor = jaxser.load(moved)
-    close(predictor.predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
+    assert_close(predictor.predict(make_tone(1.0), RATE), model.predict(make_tone(1.0), RATE), 1e-6)
     assert predictor.metadata == before
 
 
@@ -194,7 +195,7 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, mod
     encoder = shutil.move(tmp_path / 'encoder', tmp_path / 'moved')
     with pytest.raises(UserError, match=f'a whisper whose weights .* {named["sha256"]} .*encoder: .*--upstream FOLDER'):
         jaxser.load(whisper)
-    close(jaxser.load(whisper, upstream=f'{encoder}/').predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
+    assert_close(jaxser.load(whisper, upstream=f'{encoder}/').predict(make_tone(1.0), RATE), model.predict(make_tone(1.0), RATE), 1e-6)
     (tmp_path / 'other').mkdir()
     other = read_encoder(parity.write('whisper', tmp_path / 'other'))  # of 20 positions, as the other is of 550
     with pytest.raises(UserError, match=f'{named["name"]}, .*{named["sha256"]}; .*/other holds whisper-3x16-.* {other.sha256}'):
@@ -216,11 +217,11 @@ def test_a_finished_sweep_is_not_taken_for_changes_of_another_encoder(over, tmp_
 def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, tmp_path, monkeypatch):
     """All snippets of the card, from a WAV; any number of utterances of any length, garbage beyond their ends."""
     out = export.export_model(over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True)
-    model, wave = jaxser.load(over(case)), sound(1.0)
+    model, wave = jaxser.load(over(case)), make_tone(1.0)
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', wave, RATE, 'FLOAT')
     want = model.predict(wave, RATE)['posterior']
-    found = [says(code) for code in snippets(out)]
+    found = [run_snippet(code) for code in card_snippets(out)]
     assert len(found) == 3 + (case == 'whisper')
     for posterior in found:
         assert posterior == pytest.approx(want, abs=1e-5)
@@ -228,7 +229,7 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, t
     program = jax.export.deserialize(content)
     assert program.platforms == stablehlo.PLATFORMS
     for seconds in ((0.1,), (0.5, 1.3, 0.2)):
-        waves = [model.extractor.extract_input(sound(s)) for s in seconds]
+        waves = [model.extractor.extract_input(make_tone(s)) for s in seconds]
         heard, length_B = model.extractor.pad_batch(waves, max(map(len, waves)), len(waves))
         assert heard.dtype == np.float16
         for b, length in enumerate(length_B):
@@ -267,11 +268,11 @@ def test_an_export_that_names_the_encoder_has_no_program(over, tmp_path, monkeyp
     for file in out.iterdir():
         assert str(over('whisper').parent).encode() not in file.read_bytes()
     monkeypatch.chdir(out)
-    soundfile.write('speech.wav', sound(2.0), RATE, 'FLOAT')
+    soundfile.write('speech.wav', make_tone(2.0), RATE, 'FLOAT')
     with pytest.raises(UserError, match='--upstream FOLDER'):
         jaxser.load(out)
-    (with_jaxser,) = (code.replace('FOLDER', str(over('whisper').parent / 'encoder')) for code in snippets(out))
-    assert says(with_jaxser) == pytest.approx(jaxser.load(over('whisper')).predict(sound(2.0), RATE)['posterior'], abs=1e-6)
+    (with_jaxser,) = (code.replace('FOLDER', str(over('whisper').parent / 'encoder')) for code in card_snippets(out))
+    assert run_snippet(with_jaxser) == pytest.approx(jaxser.load(over('whisper')).predict(make_tone(2.0), RATE)['posterior'], abs=1e-6)
     text = (out / 'README.md').read_text()
     assert 'There is no program here' in text
     assert 'It is not here' in text

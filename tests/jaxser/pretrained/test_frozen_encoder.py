@@ -1,7 +1,5 @@
 """Models over a pretrained encoder, from sound to posterior: predicted, carried, named, exported."""
 
-import ast
-import contextlib
 import csv
 import io
 import json
@@ -13,10 +11,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import parity
 import pytest
 import soundfile
-import tiny_config
+from helpers import parity, tiny_config
+from helpers.predictions import LIBROSA, RATE, assert_close, card_snippets, make_tone, run_snippet
 from safetensors.flax import load_file, save_file
 
 import jaxser
@@ -36,10 +34,8 @@ from jaxser.serving.predictor import Predictor
 from jaxser.training import experiment, step
 from jaxser.workdir import Workdir
 
-RATE = 16_000
 LONGER = parity.CASES['whisper'] | {'max_source_positions': 600}  # 12 s
 CASES = {'whisper': 'pooled', 'hubert base': 'all'}  # what is kept of their states
-LIBROSA = pytest.mark.filterwarnings('ignore::DeprecationWarning')  # of what librosa.load imports
 
 
 @pytest.fixture(scope='module')
@@ -52,7 +48,9 @@ def over(data, once) -> Callable[[str], Path]:
             (path / 'encoder').mkdir()
             parity.write(case, path / 'encoder')
         (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
-        preparation.prepare_corpus('folder', data.parent / 'list.csv', path / 'data', EncoderStates.from_folder(path / 'encoder', CASES[case]), workers=1)
+        preparation.prepare_corpus(
+            'folder', data.parent / 'list.csv', path / 'data', EncoderStates.from_folder(path / 'encoder', CASES[case]), workers=1
+        )
         config = tiny_config.get_config()
         keys = {'dir': str(path / 'data'), 'upstream': case.split()[0]}
         config.update_from_flattened_dict({f'data.{k}': v for k, v in keys.items()})
@@ -72,17 +70,6 @@ def whisper(over, tmp_path) -> Path:
     file = tmp_path / 'copy' / 'w' / 'model' / 'model.json'
     file.write_text(file.read_text().replace(str(made), str(tmp_path / 'copy')))
     return tmp_path / 'copy' / 'w'
-
-
-def sound(seconds: float) -> np.ndarray:
-    """A tone with a tremolo, and some noise."""
-    t = np.arange(round(seconds * RATE)) / RATE
-    wave = np.sin(2 * np.pi * 190 * t) * (1 + np.sin(2 * np.pi * (12 * t - t**2 / 10)))
-    return (0.2 * wave + 0.01 * np.random.default_rng(0).standard_normal(t.size)).astype(np.float32)
-
-
-def close(a: dict, b: dict, tolerance: float = 1e-4) -> None:
-    assert a['posterior'] == pytest.approx(b['posterior'], abs=tolerance)
 
 
 @pytest.mark.parametrize('case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
@@ -116,11 +103,9 @@ def test_the_answer_is_the_mean_over_the_runs_which_share_the_encoder(over, mode
     """Its program runs it once, whatever the number of the runs."""
     facts, arrays = read_model(over('whisper'))
     encoder = find_encoder(over('whisper'), facts)
-    alone = [
-        Predictor(Model(facts, jax.tree.map(lambda x, n=n: x[n : n + 1], arrays)), encoder=encoder) for n in (0, 1)
-    ]
-    each, wave = [p.predict(sound(1.0), RATE)['posterior'] for p in alone], sound(1.0)
-    close(model.predict(wave, RATE), {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}}, 1e-6)
+    alone = [Predictor(Model(facts, jax.tree.map(lambda x, n=n: x[n : n + 1], arrays)), encoder=encoder) for n in (0, 1)]
+    each, wave = [p.predict(make_tone(1.0), RATE)['posterior'] for p in alone], make_tone(1.0)
+    assert_close(model.predict(wave, RATE), {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}}, 1e-6)
     heard, programs = model.extractor.pad_batch([wave], model.extractor.padded_length(wave), 1), []
     for some in (model, alone[0]):
         programs.append(str(jax.make_jaxpr(some._posterior)(some.runs, some.extractor.params, *heard)))
@@ -134,35 +119,35 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(model, tmp_path):
     names = []
     for n, seconds in enumerate([0.3, 0.9, 1.4, 3.1]):
         names.append(tmp_path / f'{n}.wav')
-        soundfile.write(names[-1], sound(seconds), RATE, 'FLOAT')
+        soundfile.write(names[-1], make_tone(seconds), RATE, 'FLOAT')
     for n, answer in enumerate(model.files(names)):
-        wave = sound([0.3, 0.9, 1.4, 3.1][n])
-        close(model.predict(wave, RATE), answer)
+        wave = make_tone([0.3, 0.9, 1.4, 3.1][n])
+        assert_close(model.predict(wave, RATE), answer)
         (padded,) = model._predict_posteriors([wave], 1000)
         np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-4)
 
 
 def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
     """Nothing is cut off: a sound longer than its 12 s is answered by windows, and no window may be longer."""
-    wave = sound(14.0)
+    wave = make_tone(14.0)
     answer = model.predict(wave, RATE)
     assert [(w['start'], w['end']) for w in answer['windows']] == [(0, 10), (4, 14)]
-    close(answer['windows'][1], model.predict(wave[4 * RATE :], RATE))
+    assert_close(answer['windows'][1], model.predict(wave[4 * RATE :], RATE))
     assert model.predict(wave[: 12 * RATE], RATE)['windows'] == []
     with pytest.raises(UserError, match=r'A window of 13 s is too long: whisper, .* hears 12 s at most'):
         jaxser.load(over('whisper'), window=13)
-    for some, said in ((np.zeros(RATE), 'silent'), (sound(0.05), 'too short: 0.050 s')):
+    for some, said in ((np.zeros(RATE), 'silent'), (make_tone(0.05), 'too short: 0.050 s')):
         with pytest.raises(UserError, match=said):
             model.predict(some, RATE)
 
 
 def test_a_stream_is_answered_every_second(over):
     """About its last seconds, as a sound of them is."""
-    model, wave = jaxser.load(over('whisper'), window=2, hop=1), np.round(sound(3.5) * 32768) / 32768
+    model, wave = jaxser.load(over('whisper'), window=2, hop=1), np.round(make_tone(3.5) * 32768) / 32768
     found = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
     assert [(a['start'], a['end']) for a in found] == [(0, 1), (0, 2), (1, 3), (1.5, 3.5)]
     for a in found:
-        close(a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE))
+        assert_close(a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE))
 
 
 def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisper, model):
@@ -184,7 +169,7 @@ def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisp
     assert {p.name for p in (whisper / 'model' / 'upstream').iterdir()} == names
     shutil.move(whisper / 'model', whisper.parent / 'elsewhere')
     shutil.rmtree(home)
-    close(jaxser.load(whisper.parent / 'elsewhere').predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
+    assert_close(jaxser.load(whisper.parent / 'elsewhere').predict(make_tone(1.0), RATE), model.predict(make_tone(1.0), RATE), 1e-6)
     file = whisper.parent / 'elsewhere' / 'upstream' / 'model.safetensors'
     file.write_bytes(file.read_bytes()[:-4] + b'\0\0\0\1')
     with pytest.raises(UserError, match='is damaged: its data have not the checksum'):
@@ -219,7 +204,7 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, ove
         UserError, match=f'a whisper .* {facts["sha256"]} .*{facts["name"]}.* nor any longer in .*/encoder: .*--upstream FOLDER'
     ):
         jaxser.load(whisper)
-    close(jaxser.load(whisper, upstream=encoder).predict(sound(1.0), RATE), model.predict(sound(1.0), RATE), 1e-6)
+    assert_close(jaxser.load(whisper, upstream=encoder).predict(make_tone(1.0), RATE), model.predict(make_tone(1.0), RATE), 1e-6)
     (tmp_path / 'other').mkdir()
     parity.write('hubert base', tmp_path / 'other')
     other = read_encoder(tmp_path / 'other')
@@ -265,33 +250,21 @@ def test_a_packed_corpus_says_by_which_weights_its_states_were_made(whisper):
     assert known['sha256'] == read_encoder(whisper.parent / 'encoder').sha256
 
 
-def snippets(path: Path) -> list[str]:
-    """The code on the card."""
-    return re.findall(r'```python\n(.*?)```', (path / 'README.md').read_text(), re.DOTALL)
-
-
-def says(code: str) -> dict[str, float]:
-    """What it prints last."""
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        exec(code, {})
-    return ast.literal_eval(said.getvalue().splitlines()[-1])
-
-
 @LIBROSA
 @pytest.mark.parametrize('case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
 def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, tmp_path, monkeypatch):
     """All snippets of the card, from a WAV; any number of utterances of any length, garbage beyond their ends."""
     out = export.export_model(over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True)
-    model, wave = jaxser.load(over(case)), sound(1.0)
+    model, wave = jaxser.load(over(case)), make_tone(1.0)
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', wave, RATE, 'FLOAT')
     want = model.predict(wave, RATE)['posterior']
-    found = [says(code) for code in snippets(out)]
+    found = [run_snippet(code) for code in card_snippets(out)]
     assert len(found) == 3 + (case == 'whisper')
     for posterior in found:
         assert posterior == pytest.approx(want, abs=1e-4)
     program = jax.export.deserialize((out / model_card.PROGRAM_FILE).read_bytes())
-    waves = [sound(s) for s in (0.5, 1.3)]
+    waves = [make_tone(s) for s in (0.5, 1.3)]
     heard, length_B = model.extractor.pad_batch(waves, 150, 2)
     for b, length in enumerate(length_B):
         heard[b, length:] = (np.nan, 1e4)[b]
@@ -311,7 +284,13 @@ def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path
     """By itself, to the byte; and what is longer than Whisper hears is refused by the program."""
     out = export.export_model(over('whisper'), tmp_path / 'out', carry_upstream=True)
     again = export.export_model(out, tmp_path / 'again')
-    assert {p.name for p in again.iterdir()} == {'README.md', 'model.json', 'model.safetensors', 'upstream', model_card.PROGRAM_FILE}
+    assert {p.name for p in again.iterdir()} == {
+        'README.md',
+        'model.json',
+        'model.safetensors',
+        'upstream',
+        model_card.PROGRAM_FILE,
+    }
     for name in (model_card.PROGRAM_FILE, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
         assert (again / name).read_bytes() == (out / name).read_bytes()
     program = jax.export.deserialize((out / model_card.PROGRAM_FILE).read_bytes())
@@ -336,7 +315,7 @@ def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeyp
     arrays |= {'mean': np.zeros((2, states.bands), np.float32), 'scale': np.ones((2, states.bands), np.float32)}
     facts = {'config': json.loads(config.to_json()), 'classes': ['a', 'b'], 'sizes': sizes._asdict(), 'versions': {}}
     model = Model(facts | {'calibration': {'temperature': 20.0}, 'normalisation': '', 'synthetic': False}, arrays)
-    waves = [sound(0.3), random.normal(0, 0.1, 9000).astype(np.float32), sound(0.6)]
+    waves = [make_tone(0.3), random.normal(0, 0.1, 9000).astype(np.float32), make_tone(0.6)]
     predictor = Predictor(model, encoder=encoder)
     want = predictor._predict_posteriors(waves)
     program = jax.export.deserialize(stablehlo.export_program(model, encoder).serialize())
@@ -353,10 +332,10 @@ def test_an_export_that_names_the_encoder_takes_its_states(over, whisper, tmp_pa
     out = export.export_model(over('whisper'), tmp_path / 'out')
     assert {p.name for p in out.iterdir()} == {'README.md', 'model.json', 'model.safetensors', model_card.PROGRAM_FILE}
     monkeypatch.chdir(out)
-    soundfile.write('speech.wav', sound(2.0), RATE, 'FLOAT')
+    soundfile.write('speech.wav', make_tone(2.0), RATE, 'FLOAT')
     with pytest.raises(UserError, match='--upstream FOLDER'):
         jaxser.load(out)
-    with_jaxser, states, with_jax = (code.replace('FOLDER', str(whisper.parent / 'encoder')) for code in snippets(out))
+    with_jaxser, states, with_jax = (code.replace('FOLDER', str(whisper.parent / 'encoder')) for code in card_snippets(out))
     exec(states, {})
-    assert says(with_jax) == pytest.approx(says(with_jaxser), abs=1e-4)
+    assert run_snippet(with_jax) == pytest.approx(run_snippet(with_jaxser), abs=1e-4)
     assert 'It is not here' in (out / 'README.md').read_text()

@@ -9,8 +9,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import parity
 import pytest
+from helpers import parity
 from safetensors.numpy import load_file, save_file
 
 from data_pipelines.errors import UserError
@@ -38,7 +38,9 @@ def heard(of: encoder.PretrainedEncoder, inputs: list[np.ndarray], beyond: float
 def test_every_layer_of_a_padded_batch_is_as_transformers_has_it_alone(case):
     """1e-4, whatever is in the padding; zero beyond an utterance's frames."""
     name, of = case
-    states, frames_B = heard(of, parity.input_statistics(name), beyond=7.0, extra=0 if name == 'whisper' else 33)  # it hears no more
+    states, frames_B = heard(
+        of, parity.input_statistics(name), beyond=7.0, extra=0 if name == 'whisper' else 33
+    )  # it hears no more
     with np.load(parity.FILE, allow_pickle=False) as stored:
         for b, count in enumerate(frames_B):
             expected = stored[f'{name}/{b}']

@@ -36,7 +36,9 @@ def batch_of(speaker_N: np.ndarray, labelled_N: np.ndarray | None = None) -> dic
 
 def refitted(name: str, z_NxD: np.ndarray, batch: dict) -> tuple[float, float]:
     method, heads = method_of(name)
-    before, after = adversary_heads.make_refit(method.domain_loss, method.domains)((heads, z_NxD.astype(np.float32), batch))['speaker']
+    before, after = adversary_heads.make_refit(method.domain_loss, method.domains)((heads, z_NxD.astype(np.float32), batch))[
+        'speaker'
+    ]
     return float(before), float(after)
 
 

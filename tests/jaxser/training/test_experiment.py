@@ -6,12 +6,12 @@ import io
 import json
 import math
 import shutil
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from helpers import tiny_config
 
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
@@ -23,9 +23,6 @@ from jaxser.serving import bundling, model
 from jaxser.training import experiment, loop, memory, parallel, task, tracking, validate
 from jaxser.training.checkpoints import Checkpoints
 from jaxser.training.trainer import Trainer
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import tiny_config
 
 
 def sweep(data: Path, path: Path, **changes) -> dict:
@@ -76,7 +73,9 @@ def test_a_step_a_dispatch_is_an_epoch_a_dispatch(data, plain, tmp_path, monkeyp
     """Where steps are slow they go one by one, that the bar moves: through the same program, to the same bit, metrics too."""
     dispatched, add = [], tracking.EpochMetrics.add
     monkeypatch.setattr(loop, 'TARGET_DISPATCH_SECONDS', 0.0)
-    monkeypatch.setattr(tracking.EpochMetrics, 'add', lambda self, metrics, steps: dispatched.append(steps) or add(self, metrics, steps))
+    monkeypatch.setattr(
+        tracking.EpochMetrics, 'add', lambda self, metrics, steps: dispatched.append(steps) or add(self, metrics, steps)
+    )
     sweep(data, tmp_path)
     epoch = [slice(n, n + 1) for n in range(len(dispatched) // 2)]
     assert len(epoch) > 1

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-import tiny_config
+from helpers import tiny_config
 from safetensors.numpy import load_file, save_file
 
 from data_pipelines.errors import UserError

@@ -1,16 +1,12 @@
 """What stands in results.json beside the figures."""
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from helpers import tiny_config
 
 from data_pipelines.protocols.folds import Protocol
 from jaxser.training import outputs
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import tiny_config
 
 
 def results(normalise: str = 'global', leaks: tuple[str, ...] = ()) -> dict:

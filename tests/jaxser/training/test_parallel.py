@@ -175,7 +175,9 @@ def test_a_batch_over_two_devices_has_one_statistic_a_side(arm):
         layout = Layout(1, jax.devices()[:data], data)
         programs = parallel.compile_step(Step(init, update, None), layout, T)
         state = programs.init(layout.put_runs_on_devices(hyper))
-        end = programs.train_chunk(state, SharedArrays(), layout.put_batch_on_devices(batches, 3), np.ones(S, bool), layout.put_runs_on_devices(hyper))
+        end = programs.train_chunk(
+            state, SharedArrays(), layout.put_batch_on_devices(batches, 3), np.ones(S, bool), layout.put_runs_on_devices(hyper)
+        )
         ends.append(jax.tree.map(layout.collect, (end[0].params, end[0].batch_stats, end[1])))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(ends))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), *ends)
@@ -223,7 +225,9 @@ def compiled_text(s: Sweep) -> str:
     """The compiled chunk."""
     hyper = s.layout.put_runs_on_devices(s.hyper)
     batches = s.layout.put_batch_on_devices(s.batches(), 3)
-    return s.programs.train_chunk.lower(s.programs.init(hyper), SharedArrays(), batches, np.ones(S, bool), hyper).compile().as_text()
+    return (
+        s.programs.train_chunk.lower(s.programs.init(hyper), SharedArrays(), batches, np.ones(S, bool), hyper).compile().as_text()
+    )
 
 
 @pytest.mark.parametrize('in_turn', [True, False])
