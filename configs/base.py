@@ -43,7 +43,7 @@ def get_config() -> ConfigDict:
     config.data.frames = 300  # frames of a training example: longer utterances are cut at random, shorter ones padded
     config.data.batch = 32  # training examples of a fold per step
     config.data.eval_batch = 32  # whole utterances of a fold per scoring step; changes no prediction
-    config.data.is_resident = 'auto'  # all features stay on the device: on | off (they are streamed) | auto (on if they fit)
+    config.data.resident = 'auto'  # all features stay on the device: on | off (they are streamed) | auto (on if they fit)
     config.data.order_seed = 0  # the order of the training data; `seed` is initialisation, dropout and augmentation
 
     config.protocol = ConfigDict()

@@ -20,11 +20,12 @@ from data_pipelines.errors import UserError
 HOME = ROOT = Path(__file__).parent.parent  # where commands run; what they import
 COMMAND = [sys.executable, '-m', 'jaxser.main']
 HASTY = """
-from jaxser import classifiers, main
-classifiers.MOST, classifiers.STEPS = 2, 10
+from jaxser import main
+from jaxser.probing import classifiers
+classifiers.MAX_ITERATIONS, classifiers.ADAM_STEPS = 2, 10
 main.main()
 """
-TINY = '--config=tests/tiny_config.py'
+TINY = '--config=tests/helpers/tiny_config.py'
 
 
 @pytest.fixture(scope='session', autouse=True)

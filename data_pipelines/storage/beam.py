@@ -67,7 +67,7 @@ class ExampleTransform(beam.PTransform):
             | beam.Reshuffle()
             | 'Features' >> beam.ParDo(FeatureDoFn(self.spec)).with_outputs('outcome', main='example')
         )
-        _ = features.load_outcome | beam.combiners.ToList() | 'Outcomes' >> beam.Map(save_outcomes, self.outcomes_file)
+        _ = features.outcome | beam.combiners.ToList() | 'Outcomes' >> beam.Map(save_outcomes, self.outcomes_file)
         return features.example
 
 

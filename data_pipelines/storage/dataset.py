@@ -27,7 +27,7 @@ def find_datasets(config) -> list[Path]:
     for name in config.corpora:
         folder, packed = prepared.find_dataset(config.dir, name, spec), npz.npz_path(config.dir, name, spec)
         if (
-            config.is_resident != 'off'
+            config.resident != 'off'
             and packed.exists()
             and (folder is None or _read_fingerprint(folder) == npz.read_fingerprint(packed))
         ):

@@ -139,7 +139,7 @@ def make(config) -> Encoder:
     module = FineTuned(
         config.dim,
         batch_norm_mode(config),
-        compute_states=of.module.clone(how=how).apply,
+        compute_states=of.module.clone(options=how).apply,
         is_trainable=lambda path: layers_above(path, of) is not None,
         takes_wave=of.input_kind == 'wave',
         max_frames=None if of.input_kind == 'wave' else round(100 * of.max_seconds),

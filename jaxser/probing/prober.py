@@ -175,7 +175,7 @@ def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> d
         bar.set_description('Asking what is left of the speakers')
         for trainer, group, best in restore.restored_groups(place):
             ask = ask or Prober(trainer.task, config.data.order_seed)
-            gathered = restore.predict_part(trainer, group, best, 'used')[0]
+            gathered = restore.predict_part(trainer, group, best, 'used_rows')[0]
             given += ask(group, gathered)
             heads += adversary_heads.refit_heads(trainer, group, best[0], gathered)
             kept.add(group, gathered, trainer.task.subset_folds)

@@ -29,7 +29,7 @@ def cross_corpus_section(
     """UAR by source and target, of plain training and of the best on dev; None without sweeps from a source to a target."""
     cells: dict[tuple[str, str], list[comparison.ComparisonRow]] = {}
     for of, rows in zip(finished_sweeps, rows_by_sweep):
-        protocol = of.facts['config']['protocol']
+        protocol = of.metadata['config']['protocol']
         if protocol['name'] == 'source_target':
             ends = tuple('+'.join(protocol[k]) for k in ('source', 'target'))
             cells.setdefault(ends, []).extend(r for r in rows if r.uar)
@@ -43,7 +43,7 @@ def cross_corpus_section(
     ):
         value = np.full((len(sources), len(targets)), np.nan)
         for (source, target), rows in cells.items():
-            if best := max(filter(some, rows), key=lambda r: r.dev, default=None):
+            if best := max(filter(some, rows), key=lambda r: r.dev_uar, default=None):
                 value[sources.index(source), targets.index(target)] = best.uar.value
         if np.isfinite(value).any():
             drawn = draw_heatmap, value, sources, targets, ('source', 'target'), chance
@@ -72,7 +72,7 @@ def write_comparison(paths: list) -> Path:
             setting = ', '.join(f'{k} {runs.format_value(v)}' for k, v in r.setting.items() if v is not None)
             uar, gain = r.uar or NO_ESTIMATE, r.gain or NO_ESTIMATE
             figures = [
-                format_number(r.dev),
+                format_number(r.dev_uar),
                 format_number(uar.value),
                 format_interval(uar.ci95),
                 format_number(gain.value, '+z.3f'),
@@ -81,7 +81,7 @@ def write_comparison(paths: list) -> Path:
             chosen, split = ', '.join(dict.fromkeys(r.coefficients)), of.results['split_sha256'][:8]
             sure = format_number(gain.p, '.3g'), format_number(holm.get(id(r)), '.3g')
             told = ', '.join(f'{d} {tells:.3f} ({chance:.3f})' for d, (tells, chance) in (r.leakage or {}).items())
-            epochs = of.facts['config'].get('train', {}).get('epochs', '')
+            epochs = of.metadata['config'].get('train', {}).get('epochs', '')
             lines.append([of.path.name, setting, r.method, chosen, *figures, *sure, told, epochs, split])
     note = html_paragraph(
         'Coefficients are chosen on dev, fold by fold; p Holm is corrected for the number of rows on this page.'

@@ -154,5 +154,5 @@ def render_results(paths: list[Path], every_coefficient_paths: list[Path], confi
         parts.append(f'**Verdict.** {comparison_verdict({str(of.path): table for of, table in chosen})}\n')
     parts += [render_sweep(of, table) for of, table in [*chosen, *every]]
     if configs:
-        parts.append(missing_configurations(configs, [of.facts['command'] for of, _ in [*chosen, *every]]))
+        parts.append(missing_configurations(configs, [of.metadata['command'] for of, _ in [*chosen, *every]]))
     return '\n'.join(parts)

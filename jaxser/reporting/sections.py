@@ -308,7 +308,7 @@ def calibration_section(analysis: SweepAnalysis) -> Section:
         'expected calibration error, is the mean distance to the diagonal.',
         *(draw_reliability_diagram, found, analysis.plain_titles),
     )
-    body += html_table(['setting', 'ECE'], [[name, format_number(r.error)] for name, r in found.items()])
+    body += html_table(['setting', 'ECE'], [[name, format_number(r.expected_error)] for name, r in found.items()])
     return Section('calibration', 'Calibration', body)
 
 

@@ -257,14 +257,14 @@ class Predictor:
 
     def _answer_recordings(self, sounds: list[Recording]) -> list[dict]:
         """What is said of each."""
-        every = [s.heard for sound in sounds for s in sound.segments if s.heard is not None]
+        every = [s.encoder_input for sound in sounds for s in sound.segments if s.encoder_input is not None]
         found, said = iter(self._predict_posteriors(every)), []
         for sound in sounds:
             name = {'file': sound.name} if sound.name else {}
             if sound.error:
                 said.append(name | {'error': sound.error})
                 continue
-            p = [None if s.heard is None else next(found) for s in sound.segments]
+            p = [None if s.encoder_input is None else next(found) for s in sound.segments]
             spans = [{'start': s.start, 'end': s.end} | self._format_posterior(p_C) for s, p_C in zip(sound.segments, p)]
             heard = [p_C for p_C in p if p_C is not None]
             whole = (

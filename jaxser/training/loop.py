@@ -85,14 +85,14 @@ def train_group(
                 continue
             chosen = (state.params, state.batch_stats) if item.part == 'dev' else best
             z, predicted = programs.predict_for_frames(item.frames)(*chosen, shared, layout.put_batch_on_devices(batch, 2), hyper)
-            if item.part == 'heard':
+            if item.part == 'seen':
                 heard.add(item.global_row, layout.collect(z))
-                if item.last:
+                if item.is_last:
                     best = fit_method(trainer, group, best[0], heard), best[1]
                     checkpoints.save(config.train.epochs + 1, {'state': state, 'best': best}, record.to_json(), layout)
                 continue
             scores.add(item.global_row, layout.collect(predicted))
-            if not item.last:
+            if not item.is_last:
                 continue
             counts = scores.confusion_matrices(task.table.emotion_N)
             if item.part == 'dev':

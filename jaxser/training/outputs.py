@@ -96,7 +96,7 @@ def make_results(config, task, outcomes: list[dict], predicted: predictions.Pred
         'speakers': speaker_attributes(task.utterances.text),
         'classes': (classes := [str(c) for c in task.table.classes]),
         'synthetic': bool({'demo', 'testbed'} & {*config.data.corpora}),
-        'split_sha256': task.sha256,
+        'split_sha256': task.split_sha256,
         'left_out': task.split.left_out,
         'unused': task.split.unused,
         'audit': task.audit,
@@ -124,8 +124,8 @@ def make_prediction_rows(task, runs: list[dict], scores, record) -> list[dict]:
     for n, run in enumerate(runs):
         if record.nonfinite[n] >= 0:
             continue
-        name = run_label(run, task.varied)
-        for row, p_C in zip(*scores.run(n)):
+        name = run_label(run, task.label_keys)
+        for row, p_C in zip(*scores.get_run(n)):
             rows.append(
                 {
                     'run': name,

@@ -73,7 +73,7 @@ def choose_residency(config, task: Task, choices: dict) -> bool:
     """Whether the features live on the devices; says so."""
     size, limit = task.feature_bytes(), memory.memory_limit(jax.devices())
     fits = size <= RESIDENT_MEMORY_FRACTION * limit
-    there = {'on': True, 'off': False}.get(config.data.is_resident, choices.get('resident', fits))
+    there = {'on': True, 'off': False}.get(config.data.resident, choices.get('resident', fits))
     if not there and task.utterances.is_packed:
         raise UserError(
             f'The features take {size / 2**20:.0f} MiB, and {RESIDENT_MEMORY_FRACTION * limit / 2**20:.0f} MiB may stay on the device; '
@@ -82,7 +82,7 @@ def choose_residency(config, task: Task, choices: dict) -> bool:
     what = 'stay on the device' if there else 'are streamed from the shards'
     source = 'an .npz' if task.utterances.is_packed else 'the shards'
     room = f'{size / 2**20:.0f} MiB, and {RESIDENT_MEMORY_FRACTION * limit / 2**20:.0f} MiB may stay'
-    distributed.log(f'Features, from {source}, {what}: {room} (config.data.resident={config.data.is_resident}).')
+    distributed.log(f'Features, from {source}, {what}: {room} (config.data.resident={config.data.resident}).')
     return there
 
 

@@ -34,7 +34,7 @@ class Group:
             )
             yield from plan.evaluation_items(task.subset_folds, here, u, 'dev', e, size)
         if self.has_fit and first_epoch <= config.train.epochs:  # a checkpoint beyond the last epoch holds what was fitted
-            yield from plan.evaluation_items(task.subset_folds, here, u, 'heard', config.train.epochs, size)
+            yield from plan.evaluation_items(task.subset_folds, here, u, 'seen', config.train.epochs, size)
         yield from plan.evaluation_items(task.subset_folds, here, u, 'test', config.train.epochs, size)
 
 

@@ -134,7 +134,7 @@ def forward(options, of, x: np.ndarray):
     from jaxser.pretrained.transformer import ComputeOptions
 
     length_B = np.full(len(x), x.shape[1], np.int32)
-    module = of.module.clone(how=ComputeOptions(kind(options)))
+    module = of.module.clone(options=ComputeOptions(kind(options)))
     last = lambda p, x, n: module.apply({'params': p}, x, n)[0][-1]  # noqa: E731
     compiled = jax.jit(last)
 

@@ -322,7 +322,7 @@ def test_the_worst_group_is_named():
     kinds = {'corpus': {'one': 'abcd'}, 'language': {'de': 'ab', 'fr': 'cd'}, 'sex': {'female': 'bc', 'male': 'a'}}
     kinds['speaker'] = {s: s for s in 'abcd'}
     groups = {k: {g: np.isin([*'abcd'], [*some]) for g, some in found.items()} for k, found in kinds.items()}
-    of = SimpleNamespace(counts=lambda row: count_ZxSxCxC, groups=groups.get)
+    of = SimpleNamespace(confusion_counts=lambda row: count_ZxSxCxC, speaker_groups=groups.get)
     text = model_card.groups_section(of, {'uar': 0.6})
     assert text.startswith('Worst of each kind: language fr (0.438); sex female (0.500); speaker c (0.375).')
     assert {k: v[:3] for k, v in rows(text).items()} == {

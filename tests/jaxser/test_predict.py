@@ -98,7 +98,7 @@ def test_features_are_those_of_the_shards_to_the_bit(model, swept, data, monkeyp
     mel_RxM, first = dataset.read_all_features(u), 0
     for name, frames in zip(u.text['utterance'], u.frames_N):
         (stretch,) = model._read_recording(data.parent / name).segments
-        np.testing.assert_array_equal(stretch.heard, mel_RxM[first : first + frames])
+        np.testing.assert_array_equal(stretch.encoder_input, mel_RxM[first : first + frames])
         first += frames
     assert set(threads) == {1}
 
@@ -143,7 +143,7 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(model, folder, tmp_
         wave, _ = soundfile.read(name, dtype=np.float32)
         close(model.predict(wave, RATE), answer)
         (stretch,) = model._make_recording('', wave).segments
-        (padded,) = model._predict_posteriors([stretch.heard], 3200)
+        (padded,) = model._predict_posteriors([stretch.encoder_input], 3200)
         np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-6)
 
 

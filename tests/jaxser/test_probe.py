@@ -114,7 +114,7 @@ def test_what_all_share_is_no_voice(table):
 
 def test_the_answers_are_those_of_the_content(table):
     """Speaker in one run, emotion in another, nothing in a third, and what is not finite has no answers."""
-    task = SimpleNamespace(table=table, utterances=table.utterances, entries=table.folds)
+    task = SimpleNamespace(table=table, utterances=table.utterances, subset_folds=table.folds)
     rows = table.folds[0].used_rows
     r = np.random.default_rng(0)
     one_hot = lambda index_N: np.eye(8)[index_N[rows]] + 0.05 * r.normal(size=(len(rows), 8))  # noqa: E731
@@ -163,7 +163,7 @@ def test_leakage_is_a_mean_over_speakers():
 def hasty(monkeypatch):
     """Classifiers that hardly learn: what they are asked is another matter than what they find."""
     classifiers._fit_both.cache_clear()
-    for name, value in {'MOST': 2, 'STEPS': 10}.items():
+    for name, value in {'MAX_ITERATIONS': 2, 'ADAM_STEPS': 10}.items():
         monkeypatch.setattr(classifiers, name, value)
     yield
     classifiers._fit_both.cache_clear()

@@ -169,21 +169,21 @@ def test_the_page_needs_nothing_but_itself(whole):
     _, _, page = whole
     tags = {name for name, _ in page.elements}
     assert not tags & {'script', 'link', 'iframe', 'object', 'base', 'form', 'video'}
-    assert all(attrs['href'].startswith('#') for attrs in page.of('a'))
-    assert len(page.of('img')) == 7
-    for attrs in page.of('img'):
+    assert all(attrs['href'].startswith('#') for attrs in page.elements_of('a'))
+    assert len(page.elements_of('img')) == 7
+    for attrs in page.elements_of('img'):
         assert attrs['src'].startswith('data:image/png;base64,iVBORw0KGgo')
         assert len(attrs['alt']) > 10
     assert 'url(' not in STYLESHEET
-    assert any(attrs.get('http-equiv') == 'Content-Security-Policy' for attrs in page.of('meta'))
-    assert any(attrs.get('name') == 'viewport' for attrs in page.of('meta'))
+    assert any(attrs.get('http-equiv') == 'Content-Security-Policy' for attrs in page.elements_of('meta'))
+    assert any(attrs.get('name') == 'viewport' for attrs in page.elements_of('meta'))
 
 
 def test_the_contents_lead_to_every_section(whole):
     """In the order of the page: what came out, the evidence, the details."""
     _, _, page = whole
-    names = [attrs['id'] for attrs in page.of('section')]
-    assert [attrs['href'] for attrs in page.of('a')] == [f'#{n}' for n in names]
+    names = [attrs['id'] for attrs in page.elements_of('section')]
+    assert [attrs['href'] for attrs in page.elements_of('a')] == [f'#{n}' for n in names]
     assert names == [
         *('settings', 'leakage', 'speakers', 'confusions', 'groups', 'map', 'calibration', 'training', 'failed', 'details')
     ]
@@ -192,9 +192,9 @@ def test_the_contents_lead_to_every_section(whole):
 def test_names_are_names_and_never_html(whole):
     """Of a speaker, a folder, a command, a configuration: the browser shows what the data say."""
     _, _, page = whole
-    assert not page.of('i')
-    assert not page.of('dir')
-    assert not page.of('x')
+    assert not page.elements_of('i')
+    assert not page.elements_of('dir')
+    assert not page.elements_of('x')
     for name in (ODD, '王', '<b>&"', '--config=<x>', '"<dir>"'):
         assert name in page.text
 

@@ -22,7 +22,7 @@ from data_pipelines.features.signature import SIGNATURE_SIZE, compute_signature
 from data_pipelines.protocols import audit, audit_report, folds
 from data_pipelines.protocols.folds import Fold, Protocol
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 RATE = LogMel().rate
 SHARED = Path(os.environ.get('JAXSER_SHARED') or 'nowhere') / 'corpora'
 
@@ -106,7 +106,7 @@ def test_a_shared_recording_is_refused_whatever_it_is_called(parts, near):
 def test_both_kinds_are_refused_at_once():
     """So that nobody meets the second leak after mending the first."""
     u, (fold,) = made()
-    fold = dataclasses.replace(fold, test_rows=np.append(fold.test, fold.train[0]))
+    fold = dataclasses.replace(fold, test=np.append(fold.test, fold.train[0]))
     with pytest.raises(UserError, match=r'(?s)Speaker leak.*Audio leak'):
         found(u, [fold])
 
@@ -114,7 +114,7 @@ def test_both_kinds_are_refused_at_once():
 def test_no_more_than_ten_are_named_and_all_are_counted():
     """16 recordings in two parts, of which ten are named."""
     u, (fold,) = made()
-    findings = found(u, [dataclasses.replace(fold, dev_uar=fold.train)], allow=('speaker', 'audio'))
+    findings = found(u, [dataclasses.replace(fold, dev=fold.train)], allow=('speaker', 'audio'))
     assert findings['audio']['exact'] == len(fold.train) == 16
     assert len(findings['audio']['examples']) == 10
     assert len(json.dumps(findings)) < 6_000
@@ -433,7 +433,7 @@ def test_the_command_prints_parts_priors_and_findings_and_ends_with_2_on_a_leak(
     file = tmp_path / 'folder' / LogMel().npz_name
     file.parent.mkdir()
     pack.write_npz(record.parent, file)
-    status, said = command('--config=tests/tiny_config.py', f'--config.data.dir={tmp_path}')
+    status, said = command('--config=tests/helpers/tiny_config.py', f'--config.data.dir={tmp_path}')
     assert status == 0, said
     for words in ('part 1 of 3', '16, 2, 2', 'the most one-sided speaker first', 'no speaker shared', 'speaker tells', 'split '):
         assert words in said
@@ -443,7 +443,7 @@ def test_the_command_prints_parts_priors_and_findings_and_ends_with_2_on_a_leak(
         columns = dict(content)
     columns['text_sha256'][0] = columns['text_sha256'][-1]
     np.savez(file, **columns)
-    planted = ('--config=tests/tiny_config.py', f'--config.data.dir={tmp_path}')
+    planted = ('--config=tests/helpers/tiny_config.py', f'--config.data.dir={tmp_path}')
     status, said = command(*planted)
     assert status == 2, said
     assert 'Audio leak' in said.splitlines()[-1]
@@ -457,9 +457,9 @@ def test_the_command_prints_parts_priors_and_findings_and_ends_with_2_on_a_leak(
 def test_the_command_refuses_mistakes_in_a_sentence():
     """As training does, with its own name."""
     for arguments, words in (
-        (['--config=tests/tiny_config.py', '--allow_leak=voice'], 'known are speaker, audio'),
+        (['--config=tests/helpers/tiny_config.py', '--allow_leak=voice'], 'known are speaker, audio'),
         ([], 'python -m data_pipelines.audit --config'),
-        (['--config=tests/tiny_config.py', '--config.protocol.nam=x'], "Did you mean 'name'"),
+        (['--config=tests/helpers/tiny_config.py', '--config.protocol.nam=x'], "Did you mean 'name'"),
     ):
         status, said = command(*arguments)
         assert (status, words in said, 'Traceback' in said) == (2, True, False), said
@@ -468,7 +468,7 @@ def test_the_command_refuses_mistakes_in_a_sentence():
 def test_the_flag_ends_up_in_the_configuration():
     """In one order, whatever the order of the words; so it stands in config.json and cannot be changed on resuming."""
     code = 'import sys; from configs import command; print(command.parse(sys.argv, "x").protocol.allow_leak)'
-    line = [sys.executable, '-c', code, '--config=tests/tiny_config.py', '--allow_leak=speaker,audio']
+    line = [sys.executable, '-c', code, '--config=tests/helpers/tiny_config.py', '--allow_leak=speaker,audio']
     assert subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout == 'audio,speaker\n'
 
 

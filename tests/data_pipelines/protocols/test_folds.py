@@ -218,7 +218,7 @@ def test_the_hash_changes_with_label_speaker_and_part():
         other.text[column][3] = 'zz'
         seen.add(folds.hash_folds(other, made))
     first, *rest = made
-    moved = dataclasses.replace(first, dev_uar=np.append(first.dev, first.test[0]), test_rows=first.test[1:])
+    moved = dataclasses.replace(first, dev=np.append(first.dev, first.test[0]), test=first.test[1:])
     seen.add(folds.hash_folds(u, [moved, *rest]))  # the same utterances in the same order, one of them in another part
     assert len(seen) == 8
     assert folds.hash_folds(u, folds.make_folds(u, Protocol(folds=3))) in seen, 'and it is the same the next time'

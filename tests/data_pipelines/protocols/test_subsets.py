@@ -66,7 +66,7 @@ def test_speakers_are_kept_whole_and_alike_in_sex(u, fold, n):
 def test_one_sex_goes_on_where_the_other_has_no_more(u, fold):
     """Of one woman and seven men, three are the woman and two men."""
     one = dataclasses.replace(
-        u, lines=u.text | {'sex': np.where(u.text['speaker'] == u.text['speaker'][fold.train[0]], 'f', 'm')}
+        u, text=u.text | {'sex': np.where(u.text['speaker'] == u.text['speaker'][fold.train[0]], 'f', 'm')}
     )
     chosen = speakers(one, kept(one, fold, 3))
     assert len(chosen) == 3
@@ -126,7 +126,7 @@ def test_it_is_a_function_of_order_seed_and_fold(u, fold):
 def test_whose_speaker_nobody_knows_is_no_speaker(u, fold):
     """Such utterances are left out where speakers are chosen or given a class, and kept where they are not."""
     nobody = u.text['speaker'][fold.train[0]]
-    other = dataclasses.replace(u, lines=u.text | {'speaker': np.where(u.text['speaker'] == nobody, '', u.text['speaker'])})
+    other = dataclasses.replace(u, text=u.text | {'speaker': np.where(u.text['speaker'] == nobody, '', u.text['speaker'])})
     assert '' not in speakers(other, kept(other, fold, 99)) | speakers(other, kept(other, fold, None, 0.5))
     assert '' in speakers(other, kept(other, fold, None, None, 30))
 
@@ -137,7 +137,7 @@ def test_a_class_that_is_lost_is_refused(u, fold):
         UserError, match=r"speakers=2, confounded=1 nobody in the training part of fold 'part 2 of 6' is \w+ or \w+\."
     ):
         kept(u, fold, 2, 1)
-    unknown = dataclasses.replace(u, lines=u.text | {'speaker': np.full(len(u), '')})
+    unknown = dataclasses.replace(u, text=u.text | {'speaker': np.full(len(u), '')})
     for some in ((4,), (None, 0.5), (4, None, 3)):
         with pytest.raises(UserError, match='angry or happy or neutral or sad'):
             kept(unknown, fold, *some)

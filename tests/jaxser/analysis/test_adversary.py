@@ -14,7 +14,7 @@ RUNS = [{'lam': 1.0, 'seed': s, 'fold': 0} for s in range(5)]
 def test_the_entropy_is_that_of_the_domains_forgotten():
     """Three speakers, one of them twice as often; who is unknown does not count."""
     table = SimpleNamespace(domain_N={'speaker': np.array([0, 0, 1, 2, -1, 3])})
-    fold = SimpleNamespace(forgotten=np.arange(5))
+    fold = SimpleNamespace(domain_rows=np.arange(5))
     found = domain_entropies(table, fold, ('speaker',))
     assert found == {'speaker': pytest.approx(-(0.5 * np.log(0.5) + 2 * 0.25 * np.log(0.25)))}
 

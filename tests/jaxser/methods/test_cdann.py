@@ -47,7 +47,7 @@ def test_a_head_hears_its_own_emotion_alone(case):
 def test_with_a_single_emotion_it_is_dann():
     """All labelled, one class: the same loss and the same gradients."""
     batch = BATCH | {'emotion_B': np.zeros(linear.B, int), 'labelled_B': np.ones(linear.B, np.float32)}
-    one, dann = (Case(name, sizes=linear.SIZES._write_atomically(emotions=1)) for name in ('cdann', 'dann'))
+    one, dann = (Case(name, sizes=linear.SIZES._replace(emotions=1)) for name in ('cdann', 'dann'))
     params = one.params | {'speaker': one.params['speaker']['0']}
     (value, _), gradient = one.value_and_gradient(batch=batch)
     (expected, _), of_dann = dann.value_and_gradient(params, batch)

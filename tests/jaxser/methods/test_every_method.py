@@ -138,7 +138,7 @@ def same(a, b) -> None:
 def test_training_moves_encoder_and_emotion_head_and_stays_finite(case):
     """Five steps change both, and nothing is NaN."""
     for part in ('encoder', 'emotion'):
-        moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), case.first.params[part], case.state.params[part])
+        moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), case.initial_state.params[part], case.state.params[part])
         assert all(m > 0 for m in jax.tree.leaves(moved))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((case.state, case.metrics)))
 
@@ -179,7 +179,7 @@ def test_what_is_beyond_the_valid_frames_changes_nothing(case):
 def test_the_label_of_an_unlabelled_example_is_never_used(case):
     """Weight 0: another emotion there changes nothing of a step, to the bit; elsewhere it does."""
     # With the first moments at 0, Adam's are the gradient.
-    state = pick(case.state, 1).replace(opt_state=pick(case.first.opt_state, 1))
+    state = pick(case.state, 1).replace(opt_state=pick(case.initial_state.opt_state, 1))
 
     def after(of: Callable):
         batch = case.batch(0, 1)

@@ -39,13 +39,13 @@ def test_every_layer_of_a_padded_batch_is_as_transformers_has_it_alone(case):
     """1e-4, whatever is in the padding; zero beyond an utterance's frames."""
     name, of = case
     states, frames_B = heard(
-        of, parity.input_statistics(name), beyond=7.0, extra=0 if name == 'whisper' else 33
+        of, parity.inputs(name), beyond=7.0, extra=0 if name == 'whisper' else 33
     )  # it hears no more
     with np.load(parity.FILE, allow_pickle=False) as stored:
         for b, count in enumerate(frames_B):
             expected = stored[f'{name}/{b}']
             assert count == expected.shape[1]
-            assert len(states) == len(expected) == of.layers
+            assert len(states) == len(expected) == of.state_count
             np.testing.assert_allclose(states[:, b, :count], expected, atol=1e-4, rtol=1e-4)
             assert not states[:, b, count:].any()
 

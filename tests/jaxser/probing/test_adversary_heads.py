@@ -79,7 +79,7 @@ def test_of_runs_each_is_asked_about_whom_it_was_to_forget():
     forgotten = [np.arange(12), np.arange(6, N)]
     seen = np.stack([batch_of(SPEAKER_N)['speaker_seen_K']] * 2)
     table = SimpleNamespace(emotion_N=np.zeros(N, int), domain_N={'speaker': SPEAKER_N}, seen={'speaker': seen})
-    task = SimpleNamespace(table=table, entries=[SimpleNamespace(forgotten=f, train=f) for f in forgotten])
+    task = SimpleNamespace(table=table, subset_folds=[SimpleNamespace(domain_rows=f, train=f) for f in forgotten])
     group = SimpleNamespace(runs=[{}, {}], fold_N=np.array([0, 1]), layout=SimpleNamespace(collect=lambda x: x))
     gathered = tracking.Collected(group.fold_N)
     gathered.add(np.tile(np.arange(N), (2, 1)), z_RxNxD)
@@ -91,5 +91,5 @@ def test_of_runs_each_is_asked_about_whom_it_was_to_forget():
         assert list(found[run]['speaker'].values()) == pytest.approx([float(x) for x in alone], abs=1e-5)
     plain = plugins.load_plugin('methods', 'erm').make(ConfigDict(), Encoder(None, None), SIZES)
     assert adversary_heads.refit_heads(SimpleNamespace(method=plain, task=task), group, params, gathered) == [None, None]
-    nobody = SimpleNamespace(table=table, entries=[SimpleNamespace(forgotten=np.array([99]), train=np.arange(3))] * 2)
+    nobody = SimpleNamespace(table=table, subset_folds=[SimpleNamespace(domain_rows=np.array([99]), train=np.arange(3))] * 2)
     assert adversary_heads.refit_heads(SimpleNamespace(method=method, task=nobody), group, params, gathered) == [None, None]

@@ -35,7 +35,7 @@ def sweep(data: Path, path: Path, **changes) -> dict:
 def interrupted(monkeypatch, data: Path, path: Path, epoch: int, **changes) -> None:
     """The sweep up to the end of an epoch."""
     with monkeypatch.context() as patch:
-        patch.setattr(distributed.Termination, 'reached', lambda self, reached: reached == epoch)
+        patch.setattr(distributed.Termination, 'is_requested', lambda self, reached: reached == epoch)
         with pytest.raises(distributed.Preempted, match=f'after epoch {epoch} of 2'):
             sweep(data, path, **changes)
 

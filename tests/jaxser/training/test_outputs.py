@@ -19,7 +19,7 @@ def results(normalise: str = 'global', leaks: tuple[str, ...] = ()) -> dict:
         protocol=Protocol('speaker_dependent'),
         folds=[],
         table=SimpleNamespace(classes=['sad']),
-        sha256='0' * 64,
+        split_sha256='0' * 64,
         audit={'leaks': list(leaks)},
         split=SimpleNamespace(left_out={'fear': 3}, unused=2),
     )
