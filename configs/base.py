@@ -27,13 +27,17 @@ def get_config() -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.dir = 'data'  # where `python -m data_pipelines.prepare` put the shards
-    config.data.corpora = ('demo',)  # names of data_pipelines/corpora; not used by source_target, which names its own
+    config.data.corpora = (
+        'demo',
+    )  # names of data_pipelines/corpora; not used by source_target, which names its own
     # The label space, of data_pipelines/labels.py: native | four (angry, happy + excited, neutral, sad) | emodb_enterface |
     # emodb_casia | enterface_casia | arousal | valence (from the emotion) | rated_arousal | rated_valence | rated_dominance
     # (from listeners' ratings).
     config.data.labels = 'native'
     config.data.only = ''  # utterances whose column has that value, or one of several: 'style=improvised', 'language=en,fr'
-    config.data.features = ConfigDict(dataclasses.asdict(LogMel()))  # which shards: rate, window, hop, bands, low, high, floor
+    config.data.features = ConfigDict(
+        dataclasses.asdict(LogMel())
+    )  # which shards: rate, window, hop, bands, low, high, floor
     # Instead of log-mel the states of a pretrained encoder, as `prepare --features upstream:FOLDER` made them: the beginning of
     # their name, e.g. 'whisper'.
     config.data.upstream = ''
@@ -42,9 +46,13 @@ def get_config() -> ConfigDict:
     config.data.normalise = 'global'
     config.data.frames = 300  # frames of a training example: longer utterances are cut at random, shorter ones padded
     config.data.batch = 32  # training examples of a fold per step
-    config.data.eval_batch = 32  # whole utterances of a fold per scoring step; changes no prediction
+    config.data.eval_batch = (
+        32  # whole utterances of a fold per scoring step; changes no prediction
+    )
     config.data.resident = 'auto'  # all features stay on the device: on | off (they are streamed) | auto (on if they fit)
-    config.data.order_seed = 0  # the order of the training data; `seed` is initialisation, dropout and augmentation
+    config.data.order_seed = (
+        0  # the order of the training data; `seed` is initialisation, dropout and augmentation
+    )
 
     config.protocol = ConfigDict()
     # speaker_folds | leave_one_speaker_out | leave_one_session_out: one part is tested, the next is dev, the others train
@@ -52,7 +60,9 @@ def get_config() -> ConfigDict:
     # source's speakers are dev
     # official: the release's own partition | speaker_dependent: random utterances, test speakers are training speakers
     config.protocol.name = 'speaker_folds'
-    config.protocol.folds = 5  # parts of speaker_folds and speaker_dependent, and of a target to which training adapts
+    config.protocol.folds = (
+        5  # parts of speaker_folds and speaker_dependent, and of a target to which training adapts
+    )
     config.protocol.source = ()  # of source_target: names of corpora, e.g. ('emodb',)
     config.protocol.target = ()
     # What training hears without its emotion, as half of every batch: none | others (speakers of the target who are not tested;
@@ -79,14 +89,20 @@ def get_config() -> ConfigDict:
     # layer_sum:
     config.model.states = ''  # filled in: the name of what data.upstream found
     # fine_tuned, a pretrained encoder that learns within the step (jaxser/models/fine_tuned.py):
-    config.model.upstream = ''  # its Hugging Face folder; prepare with --features upstream:FOLDER --states heard
+    config.model.upstream = (
+        ''  # its Hugging Face folder; prepare with --features upstream:FOLDER --states heard
+    )
     config.model.weights = ''  # filled in: what tells its weights from others
     config.model.lora = 0  # 0: all of its transformer learns; r: changes of rank r of queries and values, all else is frozen
     config.model.upstream_rate = 0.05  # what part of sweep.lr its weights take
     config.model.layer_decay = 1.0  # what part of that the next lower layer takes, and so on down
-    config.model.bfloat16 = False  # products of bfloat16, summed in float32; parameters stay float32
+    config.model.bfloat16 = (
+        False  # products of bfloat16, summed in float32; parameters stay float32
+    )
     config.model.remat = False  # layers are computed again on the way back: slower, in less memory
-    config.model.accumulate = 1  # parts of a batch that go through it one after another; their gradients add up
+    config.model.accumulate = (
+        1  # parts of a batch that go through it one after another; their gradients add up
+    )
     # All:
     config.model.dim = 64  # of the representation
 
@@ -95,10 +111,16 @@ def get_config() -> ConfigDict:
     config.train.warmup = 0.1  # share of the training over which the learning rate rises; then it falls as half a cosine
     config.train.optimizer = 'adamw'  # or 'sgd', plain descent (set sweep.lr to about 0.1); both with the course of `warmup`
     config.train.clip = 5.0  # largest norm of the gradient of the encoder, and of each head
-    config.train.balanced = True  # the emotion loss weighs the classes equally, whatever their counts in training
+    config.train.balanced = (
+        True  # the emotion loss weighs the classes equally, whatever their counts in training
+    )
     config.train.select = 'best dev UAR'  # or 'last epoch'
-    config.train.select_from = 0.5  # no epoch before this share of the training is selected: lam is still rising
-    config.train.checkpoint_seconds = 10.0  # at least so long between two checkpoints; 0 is every epoch
+    config.train.select_from = (
+        0.5  # no epoch before this share of the training is selected: lam is still rising
+    )
+    config.train.checkpoint_seconds = (
+        10.0  # at least so long between two checkpoints; 0 is every epoch
+    )
 
     # What is swept, as tuples: the runs are the product. () is the default of the method that has the knob, and none for others.
     config.sweep = ConfigDict()
@@ -116,10 +138,14 @@ def get_config() -> ConfigDict:
     config.sweep.lr = (2e-3,)  # peak learning rate of AdamW
     config.sweep.weight_decay = (1e-2,)
     config.sweep.dropout = (0.1,)
-    config.sweep.time_mask = (0.1,)  # SpecAugment: the widest stripe of frames masked, as a share of the utterance; two are drawn
+    config.sweep.time_mask = (
+        0.1,
+    )  # SpecAugment: the widest stripe of frames masked, as a share of the utterance; two are drawn
     config.sweep.band_mask = (0.1,)  # likewise of the mel bands
     config.sweep.seed = (0,)
-    config.sweep.fold = FieldReference('all', field_type=object)  # or the numbers of some folds: 2, (0, 2)
+    config.sweep.fold = FieldReference(
+        'all', field_type=object
+    )  # or the numbers of some folds: 2, (0, 2)
     # A list instead: dictionaries such as ({'lam': 0.1, 'lr': 1e-3}, {'lam': 1.0, 'lr': 3e-4}), each crossed with the rest.
     config.sweep.runs = ()
     # Structural keys: a program for each value, all in one table. () is the value of the key itself.
@@ -133,8 +159,12 @@ def get_config() -> ConfigDict:
     config.sweep.model.batch_norm = ()
     config.sweep.model.lora = ()
 
-    config.parallel = 'jit'  # how runs are spread over devices: jit (over a mesh) | pmap (the same result)
+    config.parallel = (
+        'jit'  # how runs are spread over devices: jit (over a mesh) | pmap (the same result)
+    )
     config.data_devices = 1  # devices that share the batch of a run, BatchNorm over all of it; more runs side by side is faster
-    config.matmul_precision = 'default'  # default | high | highest: what float32 products mean on TPU and GPU
+    config.matmul_precision = (
+        'default'  # default | high | highest: what float32 products mean on TPU and GPU
+    )
 
     return config.lock()

@@ -22,7 +22,11 @@ UAR of four classes, there and back: erm 0.339, 0.263; the regression alone 0.27
 
 from configs import base
 
-PAPER = ('emodb_enterface', 'emodb_casia', 'enterface_casia')  # each both ways; the names of the emotions that the two share, too
+PAPER = (
+    'emodb_enterface',
+    'emodb_casia',
+    'enterface_casia',
+)  # each both ways; the names of the emotions that the two share, too
 BOTH = (*PAPER, *('_'.join(reversed(pair.split('_'))) for pair in PAPER))
 TASKS = (*BOTH, 'emodb_ravdess', 'ravdess_emodb', 'emodb_urdu', 'ravdess_urdu')
 
@@ -37,7 +41,11 @@ def get_config(task: str = 'emodb_enterface'):
     config.protocol.source, config.protocol.target = (source,), (target,)
     config.protocol.adapt = 'transductive'
     config.model.name = 'cnn'
-    didan = tuple({'method': 'didan', 'lam': lam, 'tau': tau} for lam in (0.1, 1.0, 10.0) for tau in (0.1, 0.3, 0.5))
+    didan = tuple(
+        {'method': 'didan', 'lam': lam, 'tau': tau}
+        for lam in (0.1, 1.0, 10.0)
+        for tau in (0.1, 0.3, 0.5)
+    )
     mmd = tuple({'method': 'mmd', 'lam': lam} for lam in (0.1, 1.0, 10.0))
     config.sweep.runs = ({'method': 'erm'}, {'method': 'didan', 'lam': 0.0}, *mmd, *didan)
     config.sweep.seed = (0, 1, 2)

@@ -15,7 +15,11 @@ from configs import dann_emodb
 
 def get_config():
     config = dann_emodb.get_config()
-    config.sweep.runs = ({'method': 'erm'}, {'method': 'dann', 'lam': 0.3}, {'method': 'speaker_norm', 'lam': 0.01})
+    config.sweep.runs = (
+        {'method': 'erm'},
+        {'method': 'dann', 'lam': 0.3},
+        {'method': 'speaker_norm', 'lam': 0.01},
+    )
     config.sweep.per_class = (10, 20, 40)
     config.sweep.lam = ()
     return config

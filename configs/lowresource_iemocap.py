@@ -15,7 +15,11 @@ from configs import dann_iemocap
 
 def get_config():
     config = dann_iemocap.get_config()
-    config.sweep.runs = ({'method': 'erm'}, {'method': 'dann', 'lam': 0.3}, {'method': 'speaker_norm', 'lam': 0.01})
+    config.sweep.runs = (
+        {'method': 'erm'},
+        {'method': 'dann', 'lam': 0.3},
+        {'method': 'speaker_norm', 'lam': 0.01},
+    )
     config.sweep.per_class = (50, 100, 200, 500, 1000)
     config.sweep.lam = ()
     config.sweep.seed = (0, 1, 2)

@@ -17,7 +17,14 @@ further off.
 
 from configs import base
 
-TASKS = {'emodb': 25, 'emodb_transductive': 12, 'ravdess': 9, 'emodb_ravdess': 12, 'ravdess_emodb': 6, 'emodb+ravdess_urdu': 4}
+TASKS = {
+    'emodb': 25,
+    'emodb_transductive': 12,
+    'ravdess': 9,
+    'emodb_ravdess': 12,
+    'ravdess_emodb': 6,
+    'emodb+ravdess_urdu': 4,
+}
 LAM = {'dann': (0.3, 1.0), 'cdann': (0.3, 1.0), 'confusion': (0.3, 1.0)}
 NORM = {'tap': (0.01, 0.1), 'snp': (0.1, 1.0)}  # of speaker_norm
 ALIGN = {'coral': (1.0, 10.0), 'mmd': (0.3, 1.0), 'didan': (0.1, 1.0)}
@@ -36,8 +43,14 @@ def get_config(task: str = 'emodb'):
     config.data.corpora = tuple(source.split('+'))
     config.data.labels = 'native' if task == 'ravdess' else 'four'
     config.train.epochs = TASKS[task]
-    perturbed = tuple({'method': m, 'eps': eps} for m in ('crossgrad', 'labelgrad') for eps in (1.0, 2.5))
-    normed = tuple(r | {'speaker_norm': way} for way, lams in NORM.items() for r in method_runs({'speaker_norm': lams}))
+    perturbed = tuple(
+        {'method': m, 'eps': eps} for m in ('crossgrad', 'labelgrad') for eps in (1.0, 2.5)
+    )
+    normed = tuple(
+        r | {'speaker_norm': way}
+        for way, lams in NORM.items()
+        for r in method_runs({'speaker_norm': lams})
+    )
     runs = ({'method': 'erm'}, {'method': 'leace'}, *perturbed, *method_runs(LAM), *normed)
     if target:
         config.domain = 'language'
@@ -45,7 +58,10 @@ def get_config(task: str = 'emodb'):
         config.protocol.source, config.protocol.target = tuple(source.split('+')), (target,)
         config.protocol.adapt = 'others'
         config.protocol.folds = 2
-        runs = (*(r for r in runs if r['method'] != 'cdann'), *method_runs(ALIGN))  # the target has no emotion for cdann's heads
+        runs = (
+            *(r for r in runs if r['method'] != 'cdann'),
+            *method_runs(ALIGN),
+        )  # the target has no emotion for cdann's heads
     elif task.endswith('_transductive'):
         config.protocol.adapt = 'transductive'
         runs = ({'method': 'erm'}, *method_runs({'dann': LAM['dann']}), *method_runs(ALIGN))

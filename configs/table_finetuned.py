@@ -16,12 +16,20 @@ last task, run later: `dann` 0.583, +0.008 [-0.046, +0.061]; which of three lang
 
 from configs import table
 
-TASKS = {'emodb': 8, 'ravdess': 3, 'emodb_ravdess': 4, 'ravdess_emodb': 2, 'emodb+ravdess_urdu': 1}  # epochs
+TASKS = {
+    'emodb': 8,
+    'ravdess': 3,
+    'emodb_ravdess': 4,
+    'ravdess_emodb': 2,
+    'emodb+ravdess_urdu': 1,
+}  # epochs
 
 
 def get_config(task: str = 'emodb'):
     if task not in TASKS:
-        raise ValueError(f'configs/table_finetuned.py has no task {task!r}; it has {", ".join(TASKS)}')
+        raise ValueError(
+            f'configs/table_finetuned.py has no task {task!r}; it has {", ".join(TASKS)}'
+        )
     config = table.get_config(task)
     config.data.normalise = 'none'
     config.data.batch = 16
@@ -29,7 +37,11 @@ def get_config(task: str = 'emodb'):
     config.train.epochs = TASKS[task]
     config.train.select = 'last epoch'
     tap = {'method': 'speaker_norm', 'speaker_norm': 'tap', 'lam': 0.001}
-    config.sweep.runs = ({'method': 'erm'}, {'method': 'dann', 'lam': 0.3}, *[tap] * (task == 'emodb'))
+    config.sweep.runs = (
+        {'method': 'erm'},
+        {'method': 'dann', 'lam': 0.3},
+        *[tap] * (task == 'emodb'),
+    )
     config.sweep.lr = (1e-3,)
     config.sweep.time_mask = config.sweep.band_mask = (0.0,)
     config.sweep.seed = (0,)

@@ -13,7 +13,13 @@ RAVDESS; no speaker adversary gains.
 
 from configs import table, whisper_emodb
 
-TASKS = {'emodb': 30, 'ravdess': 30, 'emodb_ravdess': 24, 'ravdess_emodb': 12, 'emodb+ravdess_urdu': 8}  # epochs
+TASKS = {
+    'emodb': 30,
+    'ravdess': 30,
+    'emodb_ravdess': 24,
+    'ravdess_emodb': 12,
+    'emodb+ravdess_urdu': 8,
+}  # epochs
 
 
 def get_config(task: str = 'emodb'):

@@ -39,7 +39,16 @@ def main() -> None:
         config = command.parse_flags(sys.argv, 'data_pipelines.audit')
         config = resolve.resolve_config(config)
         split, protocol = make_split(config), Protocol(**config.protocol)
-        print('\n'.join([protocol.title, f'split {split.sha256}', *split.describe_left_out(config.data.labels), '']))
+        print(
+            '\n'.join(
+                [
+                    protocol.title,
+                    f'split {split.sha256}',
+                    *split.describe_left_out(config.data.labels),
+                    '',
+                ]
+            )
+        )
         print_parts(split.utterances, split.folds)
         print_class_priors(split.utterances[np.flatnonzero(split.utterances.text['emotion'] != '')])
         findings = inspect_folds(split.utterances, split.folds, protocol)

@@ -15,7 +15,9 @@ Error = csv.Error  # what a strict reader raises
 
 
 @contextlib.contextmanager
-def open_rows(path: str | os.PathLike, errors: str = 'strict', strict: bool = False) -> Iterator[csv.DictReader]:
+def open_rows(
+    path: str | os.PathLike, errors: str = 'strict', strict: bool = False
+) -> Iterator[csv.DictReader]:
     """Opens a UTF-8 file, with or without a byte order mark, as its rows: a dictionary each.
 
     `errors` says what to do with bytes that are not UTF-8, as in `open`. With `strict`, bad quoting

@@ -47,7 +47,9 @@ RATING_SPACES = {
 }
 
 
-def map_labels(label_space: str, emotion_N: np.ndarray, rating_NxA: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+def map_labels(
+    label_space: str, emotion_N: np.ndarray, rating_NxA: np.ndarray
+) -> tuple[np.ndarray, dict[str, int]]:
     """class_N in the label space, '' for what has none there, and how many of what that is."""
     if label_space in RATING_SPACES:
         rating_N = rating_NxA[:, list(RATING_SPACES).index(label_space)]
@@ -55,9 +57,13 @@ def map_labels(label_space: str, emotion_N: np.ndarray, rating_NxA: np.ndarray) 
         class_N = np.select([rating_N < 0, rating_N > 0], [low, high], default='')
         reason_N = np.where(np.isnan(rating_N), 'without a rating', 'in the middle of the scale')
     elif label_space in LABEL_SPACES:
-        class_N = np.array([LABEL_SPACES[label_space].get(e, '') for e in emotion_N.tolist()], dtype='U32')
+        class_N = np.array(
+            [LABEL_SPACES[label_space].get(e, '') for e in emotion_N.tolist()], dtype='U32'
+        )
         reason_N = emotion_N
     else:
-        raise UserError(f'There is no label space {label_space!r}; known are {", ".join((*LABEL_SPACES, *RATING_SPACES))}.')
+        raise UserError(
+            f'There is no label space {label_space!r}; known are {", ".join((*LABEL_SPACES, *RATING_SPACES))}.'
+        )
     reasons, counts = np.unique(reason_N[class_N == ''], return_counts=True)
     return class_N, {str(r): int(n) for r, n in zip(reasons, counts)}

@@ -12,11 +12,15 @@ from data_pipelines.storage.preparation import prepare_corpus
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog='python -m data_pipelines.prepare', description=__doc__.split(': ')[1])
+    parser = argparse.ArgumentParser(
+        prog='python -m data_pipelines.prepare', description=__doc__.split(': ')[1]
+    )
     parser.add_argument('name', metavar='NAME', help=', '.join(corpora.corpus_names()))
     parser.add_argument('--source', help="the corpus's root; for `folder`, the CSV")
     parser.add_argument('--out', default='data', help='where the data sets are (%(default)s)')
-    parser.add_argument('--allow_partial', action='store_true', help="accept counts other than the release's")
+    parser.add_argument(
+        '--allow_partial', action='store_true', help="accept counts other than the release's"
+    )
     parser.add_argument('--workers', type=int, help='processes (as many as cores)')
     parser.add_argument(
         '--beam',
@@ -37,19 +41,30 @@ def main() -> None:
         help=f'of an upstream: what is kept of its states, or instead of them what it hears, to fine-tune it ({STATE_KINDS[0]})',
     )
     for field in dataclasses.fields(LogMel):
-        parser.add_argument(f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)')
+        parser.add_argument(
+            f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)'
+        )
     arguments = vars(parser.parse_args())
     with exit_on_user_error('Nothing was left behind.'):
         fields = {field.name: arguments.pop(field.name) for field in dataclasses.fields(LogMel)}
-        prepare_corpus(spec=parse_feature_spec(arguments.pop('features'), arguments.pop('states'), LogMel(**fields)), **arguments)
+        prepare_corpus(
+            spec=parse_feature_spec(
+                arguments.pop('features'), arguments.pop('states'), LogMel(**fields)
+            ),
+            **arguments,
+        )
 
 
-def parse_feature_spec(features: str, states: str | None, log_mel: LogMel) -> LogMel | EncoderStates | EncoderInput:
+def parse_feature_spec(
+    features: str, states: str | None, log_mel: LogMel
+) -> LogMel | EncoderStates | EncoderInput:
     """What the options name."""
     what, _, folder = features.partition(':')
     if what == 'upstream' and folder:
         if log_mel != LogMel():
-            raise UserError(f'{log_mel} has no part in the states of an upstream or what it hears: leave its options out.')
+            raise UserError(
+                f'{log_mel} has no part in the states of an upstream or what it hears: leave its options out.'
+            )
         folder = os.path.expanduser(folder)  # which a shell leaves alone there
         return (
             EncoderInput.from_folder(folder)
@@ -59,7 +74,9 @@ def parse_feature_spec(features: str, states: str | None, log_mel: LogMel) -> Lo
     if features != 'log-mel':
         raise UserError(f'--features is {features!r}; expected log-mel, or upstream:FOLDER.')
     if states:
-        raise UserError(f'--states {states} is of an upstream: name its Hugging Face folder, --features upstream:FOLDER.')
+        raise UserError(
+            f'--states {states} is of an upstream: name its Hugging Face folder, --features upstream:FOLDER.'
+        )
     return log_mel
 
 

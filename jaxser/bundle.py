@@ -24,7 +24,9 @@ from jaxser.serving.bundling import bundle_model
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
     parser = make_workdir_parser('jaxser.bundle', __doc__)
-    parser.add_argument('--carry_upstream', action='store_true', help='put the pretrained encoder beside the model')
+    parser.add_argument(
+        '--carry_upstream', action='store_true', help='put the pretrained encoder beside the model'
+    )
     asked = parser.parse_args()
     distributed.configure_jax()
     with exit_on_user_error():

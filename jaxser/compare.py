@@ -22,11 +22,28 @@ from jaxser.runs import pluralize
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
-    parser = argparse.ArgumentParser(prog='python -m jaxser.compare', description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog='python -m jaxser.compare', description=__doc__.splitlines()[0]
+    )
     parser.add_argument('workdir', nargs='*', type=epath.Path, help='of a finished sweep')
-    parser.add_argument('--whole', nargs='+', type=epath.Path, default=[], help='workdirs whose every coefficient has a row')
-    parser.add_argument('--unmeasured', type=Path, metavar='FOLDER', help='list the configurations in it that no named sweep ran')
-    parser.add_argument('--out', type=Path, help='the file to write, e.g. RESULTS.md; without it the text is printed')
+    parser.add_argument(
+        '--whole',
+        nargs='+',
+        type=epath.Path,
+        default=[],
+        help='workdirs whose every coefficient has a row',
+    )
+    parser.add_argument(
+        '--unmeasured',
+        type=Path,
+        metavar='FOLDER',
+        help='list the configurations in it that no named sweep ran',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='the file to write, e.g. RESULTS.md; without it the text is printed',
+    )
     asked = parser.parse_args()
     if not (asked.workdir or asked.whole):
         parser.error('name one workdir or several, e.g. runs/dann_demo')

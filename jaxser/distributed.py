@@ -42,7 +42,10 @@ def join_processes() -> None:
     names = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
     address, processes, number = (os.environ.get(n) for n in names)
     try:
-        given = {'num_processes': processes and int(processes), 'process_id': number and int(number)}
+        given = {
+            'num_processes': processes and int(processes),
+            'process_id': number and int(number),
+        }
         jax.distributed.initialize(address, **given)
     except (ValueError, RuntimeError) as e:
         said = ', '.join(f'{n}={os.environ.get(n)}' for n in names)
@@ -112,7 +115,9 @@ class Termination:
 
     def __enter__(self) -> 'Termination':
         self.asked, self.before = False, None
-        if jax.process_count() == 1 and threading.current_thread() is threading.main_thread():  # Python asks for it
+        if (
+            jax.process_count() == 1 and threading.current_thread() is threading.main_thread()
+        ):  # Python asks for it
             self.before = signal.signal(signal.SIGTERM, self._ask)
         return self
 
@@ -122,7 +127,11 @@ class Termination:
 
     def _ask(self, *_) -> None:
         self.asked = True
-        print('\nSIGTERM: stops with a checkpoint at the end of this epoch.', file=sys.stderr, flush=True)
+        print(
+            '\nSIGTERM: stops with a checkpoint at the end of this epoch.',
+            file=sys.stderr,
+            flush=True,
+        )
 
     def is_requested(self, epoch: int) -> bool:
         """To be called by all processes at the same epochs."""

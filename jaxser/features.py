@@ -27,7 +27,12 @@ def with_utterance_statistics(batch: Batch) -> Batch:
     left_BxM = mean(centred_BxTxM)
     variance_BxM = mean(centred_BxTxM**2) - left_BxM**2
     scale_BxM = 1 / jnp.sqrt(jnp.maximum(variance_BxM, table.MIN_VARIANCE))
-    return {**batch, 'mel_BxTxM': mel_BxTxM, 'mean_BxM': mean_BxM + left_BxM, 'scale_BxM': scale_BxM}
+    return {
+        **batch,
+        'mel_BxTxM': mel_BxTxM,
+        'mean_BxM': mean_BxM + left_BxM,
+        'scale_BxM': scale_BxM,
+    }
 
 
 def normalise(batch: Batch) -> Batch:
@@ -65,7 +70,9 @@ def spec_augment(batch: Batch, hyper: Hyper, key: jax.Array) -> Batch:
 class SharedArrays(NamedTuple):
     """What all runs read and none changes; a device holds it once."""
 
-    corpus_RxM: jax.Array | None = None  # the features of the whole corpus, where they stay on the device
+    corpus_RxM: jax.Array | None = (
+        None  # the features of the whole corpus, where they stay on the device
+    )
     frozen: Any = None  # Encoder.frozen
 
 

@@ -56,7 +56,9 @@ class Encoder(NamedTuple):
     init: Callable  # (key, batch) -> (params, batch_stats)
     apply: Callable  # (params, batch_stats, batch, hyper, key, train) -> (z_BxD, batch_stats); knows of no label
     frozen: Any = None  # parameters that no run changes and all share, as numpy; init hears of their shapes alone
-    rates: Callable | None = None  # (params) -> what part of the learning rate each of them takes, as a tree of numbers
+    rates: Callable | None = (
+        None  # (params) -> what part of the learning rate each of them takes, as a tree of numbers
+    )
 
 
 class Method(NamedTuple):

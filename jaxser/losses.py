@@ -33,7 +33,9 @@ def accuracy(scores_BxC: jax.Array, class_B: jax.Array, weight_B: jax.Array) -> 
     return weighted_mean((scores_BxC.argmax(-1) == class_B).astype(scores_BxC.dtype), weight_B)
 
 
-def emotion_cross_entropy(scores_BxC: jax.Array, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+def emotion_cross_entropy(
+    scores_BxC: jax.Array, batch: Batch
+) -> tuple[jax.Array, dict[str, jax.Array]]:
     """CE(emotion) over the labelled examples, by their weights; and what to log of it."""
     value = cross_entropy(scores_BxC, batch['emotion_B'], batch['labelled_B'])
     return value, {
@@ -42,7 +44,9 @@ def emotion_cross_entropy(scores_BxC: jax.Array, batch: Batch) -> tuple[jax.Arra
     }
 
 
-def domain_cross_entropy(domain: str, scores_BxK: jax.Array, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+def domain_cross_entropy(
+    domain: str, scores_BxK: jax.Array, batch: Batch
+) -> tuple[jax.Array, dict[str, jax.Array]]:
     """CE(domain) among those that the fold's training hears, over the examples whose domain is known; and what to log of it."""
     scores_BxK = mask_unseen_classes(scores_BxK, batch[f'{domain}_seen_K'])
     known_B = (batch[f'{domain}_B'] >= 0).astype(scores_BxK.dtype)

@@ -31,7 +31,9 @@ def main() -> None:
     if {'--help', '-h', '-help'} & set(sys.argv[1:]):
         print(__doc__)
         return
-    with exit_on_user_error('The same command goes on from the last checkpoint, if there is one already.'):
+    with exit_on_user_error(
+        'The same command goes on from the last checkpoint, if there is one already.'
+    ):
         config = command.parse_flags(sys.argv, 'jaxser.main')
         from jaxser import distributed
         from jaxser.probing import prober  # JAX is imported once the flags are right
@@ -53,7 +55,9 @@ def main() -> None:
             if distributed.is_main_process():
                 terminal.print_results(results, epath.Path(workdir))
                 page.write_report(epath.Path(workdir))
-                print(f'Of your own files: python -m jaxser.predict --workdir {workdir} FILE_OR_FOLDER ...')
+                print(
+                    f'Of your own files: python -m jaxser.predict --workdir {workdir} FILE_OR_FOLDER ...'
+                )
         except distributed.Preempted as preempted:
             distributed.log(f'{preempted} The same command goes on from there.')
             sys.exit(distributed.RESUME_EXIT_STATUS)

@@ -15,7 +15,11 @@ DUMMY_SIZES = Sizes(1, 1, dict.fromkeys(table.DOMAINS, 1), 1)
 
 def load_plugin(package: str, name: str):
     """The module jaxser.<package>.<name>; refuses an unknown name, listing the known ones."""
-    known = sorted(p.stem for p in (Path(__file__).parent / package).glob('*.py') if '\ndef make(config' in p.read_text())
+    known = sorted(
+        p.stem
+        for p in (Path(__file__).parent / package).glob('*.py')
+        if '\ndef make(config' in p.read_text()
+    )
     if name not in known:
         raise UserError(f'There is no {name!r} in jaxser/{package}; known are {", ".join(known)}.')
     return importlib.import_module(f'jaxser.{package}.{name}')
@@ -26,7 +30,9 @@ def make_method(config, sizes: Sizes) -> tuple[Encoder, Method]:
     asked = config.domain.split('+')
     if not set(asked) <= set(table.DOMAINS) or len(set(asked)) < len(asked):
         known = ', '.join(table.DOMAINS)
-        raise UserError(f'config.domain is {config.domain!r}; expected one of {known}, or several: speaker+language.')
+        raise UserError(
+            f'config.domain is {config.domain!r}; expected one of {known}, or several: speaker+language.'
+        )
     encoder = load_plugin('models', config.model.name).make(config.model)
     return encoder, load_plugin('methods', config.method).make(config, encoder, sizes)
 

@@ -19,7 +19,9 @@ def main() -> None:
     asked = make_workdir_parser('jaxser.probe', __doc__).parse_args()
     distributed.configure_jax()
     with exit_on_user_error():
-        terminal.print_results(probe_sweep(asked.workdir, asked.data, asked.upstream), asked.workdir)
+        terminal.print_results(
+            probe_sweep(asked.workdir, asked.data, asked.upstream), asked.workdir
+        )
         if distributed.is_main_process():
             page.write_report(asked.workdir)
 

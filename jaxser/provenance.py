@@ -21,7 +21,15 @@ PACKAGES = (
 
 def git_commit() -> str | None:
     """The commit of the source, if it is a checkout of git."""
-    command = ['git', '-C', str(Path(__file__).parent), 'describe', '--always', '--dirty', '--abbrev=40']
+    command = [
+        'git',
+        '-C',
+        str(Path(__file__).parent),
+        'describe',
+        '--always',
+        '--dirty',
+        '--abbrev=40',
+    ]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

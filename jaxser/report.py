@@ -20,8 +20,16 @@ from jaxser.reporting.page import write_report
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
-    parser = argparse.ArgumentParser(prog='python -m jaxser.report', description=__doc__.splitlines()[0])
-    parser.add_argument('--workdir', nargs='+', required=True, type=epath.Path, help='of a finished sweep, or of several')
+    parser = argparse.ArgumentParser(
+        prog='python -m jaxser.report', description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        '--workdir',
+        nargs='+',
+        required=True,
+        type=epath.Path,
+        help='of a finished sweep, or of several',
+    )
     asked = parser.parse_args()
     with exit_on_user_error():
         files = [write_report(path) for path in asked.workdir]

@@ -28,7 +28,9 @@ def gradient_ratio(adversary_loss, task_loss, z_BxD: jax.Array) -> jax.Array:
     Both are losses of z_BxD, constant here: what the encoder makes of the two is in their ratio, whatever it does before z.
     """
     z_BxD = jax.lax.stop_gradient(z_BxD)
-    against, towards = (optax.tree.norm(jax.grad(loss)(z_BxD)) for loss in (adversary_loss, task_loss))
+    against, towards = (
+        optax.tree.norm(jax.grad(loss)(z_BxD)) for loss in (adversary_loss, task_loss)
+    )
     return jnp.where(towards > 0, against / jnp.where(towards > 0, towards, 1.0), 0.0)
 
 
@@ -42,7 +44,9 @@ def adversarial_loss(
 
     def total(z_BxD):
         found = [domain_loss(d, z_BxD) for d in domains]
-        return weight * sum(x for x, _ in found), {k: x for _, metrics in found for k, x in metrics.items()}
+        return weight * sum(x for x, _ in found), {
+            k: x for _, metrics in found for k, x in metrics.items()
+        }
 
     value, measured = total(reverse_gradient(z_BxD, lam))
     reached = gradient_ratio(lambda z_BxD: lam * total(z_BxD)[0], task_loss, z_BxD)

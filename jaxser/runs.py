@@ -21,8 +21,16 @@ def format_setting(row: dict, key: str) -> str:
 
 def setting_title(row: dict, keys: list[str]) -> str:
     """What a setting is called among those that differ in `keys`, e.g. 'speaker_norm tap, lam = 0.1'."""
-    name = [' '.join(filter(None, (row['method'], format_setting(row, 'speaker_norm'))))] if 'method' in keys else []
-    rest = [k for k in keys if k not in (('method', 'speaker_norm') if name else ()) and row.get(k) is not None]
+    name = (
+        [' '.join(filter(None, (row['method'], format_setting(row, 'speaker_norm'))))]
+        if 'method' in keys
+        else []
+    )
+    rest = [
+        k
+        for k in keys
+        if k not in (('method', 'speaker_norm') if name else ()) and row.get(k) is not None
+    ]
     return ', '.join([*name, *(f'{k} = {format_value(row[k])}' for k in rest)])
 
 
@@ -57,14 +65,20 @@ SHARED_KEYS = (*TRAINING_KEYS, *Subset._fields)  # what makes two methods' runs 
 def flatten(tree, prefix: str = '') -> dict:
     """{'a.b': value} of nested dictionaries."""
     pairs = ((f'{prefix}{k}', v) for k, v in tree.items())
-    return {name: leaf for k, v in pairs for name, leaf in (flatten(v, f'{k}.') if hasattr(v, 'items') else {k: v}).items()}
+    return {
+        name: leaf
+        for k, v in pairs
+        for name, leaf in (flatten(v, f'{k}.') if hasattr(v, 'items') else {k: v}).items()
+    }
 
 
 def varying_keys(runs: list[dict]) -> list[str]:
     """The hyper-parameters in which the runs differ, and in any case coefficient, training part and seed; not the fold."""
     keys = dict.fromkeys(k for r in runs for k in r)
     differ = [k for k in keys if len(distinct_values(runs, k)) > 1]
-    return [k for k in keys if k != 'fold' and (k in differ or k in ('lam', 'seed', *Subset._fields))]
+    return [
+        k for k in keys if k != 'fold' and (k in differ or k in ('lam', 'seed', *Subset._fields))
+    ]
 
 
 def distinct_values(runs: list[dict], key: str) -> list:

@@ -37,7 +37,9 @@ def describe_encoder(folder) -> Iterator[str]:
         step = 1000 * int(np.prod(c['conv_stride'])) / SAMPLE_RATE
     yield f'  hears {hears} at {SAMPLE_RATE} Hz; a frame every {step:g} ms'
     yield f'  sha256 {of.sha256}'
-    named = ', '.join(f'{EncoderStates.from_encoder(of, kept).name} (--states {kept})' for kept in STATE_KINDS)
+    named = ', '.join(
+        f'{EncoderStates.from_encoder(of, kept).name} (--states {kept})' for kept in STATE_KINDS
+    )
     yield f'  features: {named}'
     listed = (
         f': {", ".join(of.unused_tensors[:MAX_LISTED])}{", ..." if len(of.unused_tensors) > MAX_LISTED else ""}'
@@ -49,8 +51,12 @@ def describe_encoder(folder) -> Iterator[str]:
 
 def main() -> None:
     """Prints a refusal as a sentence, without a stack trace."""
-    parser = argparse.ArgumentParser(prog='python -m jaxser.upstream', description=__doc__.splitlines()[0])
-    parser.add_argument('folder', type=Path, help='with config.json and model.safetensors, as Hugging Face has them')
+    parser = argparse.ArgumentParser(
+        prog='python -m jaxser.upstream', description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        'folder', type=Path, help='with config.json and model.safetensors, as Hugging Face has them'
+    )
     asked = parser.parse_args()
     with exit_on_user_error():
         print('\n'.join(describe_encoder(asked.folder)))

@@ -24,7 +24,14 @@ from jaxser.provenance import PACKAGES, git_commit, package_version
 from jaxser.runs import flatten
 
 # What may change before a resumption.
-RESUMABLE_KEYS = ('data.dir', 'model.upstream', 'train.checkpoint_seconds', 'data.eval_batch', 'data.resident', 'probe')
+RESUMABLE_KEYS = (
+    'data.dir',
+    'model.upstream',
+    'train.checkpoint_seconds',
+    'data.eval_batch',
+    'data.resident',
+    'probe',
+)
 
 
 class WorkdirLock:
@@ -36,7 +43,9 @@ class WorkdirLock:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f'Another process is working in {folder}. Wait for it, or choose another --workdir.') from None
+            raise UserError(
+                f'Another process is working in {folder}. Wait for it, or choose another --workdir.'
+            ) from None
         except OSError:  # this file system knows no locks
             pass
 
@@ -47,7 +56,9 @@ class WorkdirLock:
         return held
 
 
-OPEN_LOCKS: weakref.WeakValueDictionary[str, WorkdirLock] = weakref.WeakValueDictionary()  # a process may open a folder twice
+OPEN_LOCKS: weakref.WeakValueDictionary[str, WorkdirLock] = (
+    weakref.WeakValueDictionary()
+)  # a process may open a folder twice
 
 
 class Workdir:
@@ -64,19 +75,25 @@ class Workdir:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
             except OSError as e:
-                raise UserError(f'The workdir {path} cannot be made: {e.strerror}. Choose another with --workdir.') from None
+                raise UserError(
+                    f'The workdir {path} cannot be made: {e.strerror}. Choose another with --workdir.'
+                ) from None
             try:
                 self._write_atomically('writable', '')
                 (self.path / 'writable').unlink()
             except PermissionError:
-                raise UserError(f'No permission to write to the workdir {path}. Choose another with --workdir.') from None
+                raise UserError(
+                    f'No permission to write to the workdir {path}. Choose another with --workdir.'
+                ) from None
             self.lock = WorkdirLock.acquire(Path(self.path)) if '://' not in str(path) else None
         distributed.check_shared_folder(self.path)
         self._check_same_sweep()
 
     def remove_if_empty(self) -> None:
         """Removes the folder of a sweep that was refused before it left anything."""
-        if distributed.is_main_process() and not any(p.name != '.lock' for p in self.path.iterdir()):
+        if distributed.is_main_process() and not any(
+            p.name != '.lock' for p in self.path.iterdir()
+        ):
             (self.path / '.lock').unlink(missing_ok=True)
             self.path.rmdir()
 
@@ -84,7 +101,9 @@ class Workdir:
         if not (known := self._read_json('config.json')):
             return
         old, new = flatten(known['config']), flatten(config_to_dict(self.config))
-        differ = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and k not in RESUMABLE_KEYS]
+        differ = [
+            k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and k not in RESUMABLE_KEYS
+        ]
         if differ:
             what = '; '.join(f'{k} was {old.get(k)}, is {new.get(k)}' for k in differ[:5])
             raise UserError(
@@ -105,7 +124,9 @@ class Workdir:
         """
         known = epath.Path(path) / 'config.json'
         if not known.exists():
-            raise UserError(f'{path} holds no sweep (no config.json); expected a workdir of jaxser.main, e.g. runs/dann_demo.')
+            raise UserError(
+                f'{path} holds no sweep (no config.json); expected a workdir of jaxser.main, e.g. runs/dann_demo.'
+            )
         config = config_from_dict(json.loads(known.read_text())['config'])
         if data:
             config.data.dir = data
@@ -135,12 +156,16 @@ class Workdir:
 
     def save_outcome(self, group: int, outcome: dict, predictions: list[dict]) -> None:
         """Writes what a group has come to; the outcome's presence says that it is done."""
-        self._write_atomically(f'groups/{group}/predictions.csv', csv_files.format_rows(predictions))
+        self._write_atomically(
+            f'groups/{group}/predictions.csv', csv_files.format_rows(predictions)
+        )
         self._write_atomically(f'groups/{group}/outcome.json', json.dumps(outcome))
 
     def check_same_split(self, task) -> None:
         """Refuses other data than those the sweep began with."""
-        if (known := self._read_json('config.json')) and (old := known['split_sha256']) != task.split_sha256:
+        if (known := self._read_json('config.json')) and (
+            old := known['split_sha256']
+        ) != task.split_sha256:
             raise UserError(
                 f'The data have changed since the sweep in {self.path} began (split {old[:12]}, now {task.split_sha256[:12]}). '
                 'Prepare the corpus as it was, or choose another --workdir.'
@@ -159,7 +184,8 @@ class Workdir:
             'left_out': task.split.left_out,
             'unused': task.split.unused,
             'audit': task.audit,
-            'versions': {'python': platform.python_version()} | {p: package_version(p) for p in PACKAGES},
+            'versions': {'python': platform.python_version()}
+            | {p: package_version(p) for p in PACKAGES},
             'git_commit': git_commit(),
         }
         self._write_atomically('config.json', json.dumps(facts, indent=2))
@@ -169,7 +195,9 @@ class Workdir:
         texts = [self._read_text(f'groups/{n}/predictions.csv') for n in range(groups)]
         # The same in all but those that are empty, as every run of theirs diverged.
         header = next(filter(None, texts)).partition('\n')[0] + '\n'
-        self._write_atomically('predictions.csv', header + ''.join(text.removeprefix(header) for text in texts))
+        self._write_atomically(
+            'predictions.csv', header + ''.join(text.removeprefix(header) for text in texts)
+        )
         runs = [run for n in range(groups) for run in self.load_outcome(n)['runs']]
         return read_prediction_rows(self.path / 'predictions.csv', runs)
 

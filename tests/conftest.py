@@ -35,7 +35,14 @@ if not os.environ.get('JAX_PLATFORMS'):
 
 
 # The files that take longest, first: none of them is begun when the other workers are nearly done.
-LONG = ('test_tutorial', 'test_main', 'test_every_method', 'test_train', 'test_every_encoder', 'test_predict')
+LONG = (
+    'test_tutorial',
+    'test_main',
+    'test_every_method',
+    'test_train',
+    'test_every_encoder',
+    'test_predict',
+)
 
 
 def pytest_collection_modifyitems(items: list) -> None:
@@ -116,8 +123,12 @@ def record(folder: Path) -> None:
             for emotion, tremolo in (('angry', 12), ('sad', 3)):
                 for take in range(4):
                     t = np.arange(int(8_000 * random.uniform(0.3, 0.9))) / 8_000
-                    wave = np.sin(2 * np.pi * (150 + 40 * speaker) * t) * (1 + np.sin(2 * np.pi * tremolo * t))
+                    wave = np.sin(2 * np.pi * (150 + 40 * speaker) * t) * (
+                        1 + np.sin(2 * np.pi * tremolo * t)
+                    )
                     name = f'{speaker}_{emotion}_{take}.wav'
-                    soundfile.write(folder / name, 0.2 * wave + 0.01 * random.standard_normal(t.size), 8_000)
+                    soundfile.write(
+                        folder / name, 0.2 * wave + 0.01 * random.standard_normal(t.size), 8_000
+                    )
                     writer.writerow([name, f's{speaker}', emotion, 'de' if speaker < 3 else 'en'])
     prepare_corpus('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)

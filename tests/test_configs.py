@@ -10,7 +10,9 @@ import pytest
 from jaxser.training import validate
 
 FOLDER = Path(__file__).parents[1] / 'configs'
-NAMES = sorted(p.stem for p in FOLDER.glob('*.py') if '\ndef get_config(' in p.read_text() and p.stem != 'base')
+NAMES = sorted(
+    p.stem for p in FOLDER.glob('*.py') if '\ndef get_config(' in p.read_text() and p.stem != 'base'
+)
 
 
 def asked(name: str) -> list[str]:

@@ -11,9 +11,27 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / 'launch'
 SCRIPTS = ['env.sh', 'gpu.sh', 'slurm.sbatch', 'tpu.sh']
-AWKWARD = ['--workdir=/shared/a run', "--config.data.dir=x;touch y$(z)'&\\"]  # a space, and what a shell would act on
+AWKWARD = [
+    '--workdir=/shared/a run',
+    "--config.data.dir=x;touch y$(z)'&\\",
+]  # a space, and what a shell would act on
 TRAINING = ['-u', '-m', 'jaxser.main', '--config=configs/x.py', *AWKWARD]
-OUTSIDE = ['gcloud', 'srun', 'scontrol', 'sbatch', 'git', 'python', 'python3', 'pip', 'uv', 'ssh', 'scp', 'curl', 'rm', 'sleep']
+OUTSIDE = [
+    'gcloud',
+    'srun',
+    'scontrol',
+    'sbatch',
+    'git',
+    'python',
+    'python3',
+    'pip',
+    'uv',
+    'ssh',
+    'scp',
+    'curl',
+    'rm',
+    'sleep',
+]
 
 
 class Bench:
@@ -27,19 +45,33 @@ class Bench:
 
     def stub(self, name: str, body: str) -> Path:
         file = self.bin / name
-        file.write_text(f'#!/bin/bash\n{{ printf "%q " {name} "$@"; echo; }} >> {shlex.quote(str(self.log))}\n{body}\n')
+        file.write_text(
+            f'#!/bin/bash\n{{ printf "%q " {name} "$@"; echo; }} >> {shlex.quote(str(self.log))}\n{body}\n'
+        )
         file.chmod(0o755)
         return file
 
-    def run(self, script: str, *arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(('SLURM_', 'JAXSER_', 'JAX_', 'UV_'))}
+    def run(
+        self, script: str, *arguments: str, cwd: Path = ROOT, **environment: str
+    ) -> subprocess.CompletedProcess:
+        kept = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(('SLURM_', 'JAXSER_', 'JAX_', 'UV_'))
+        }
         environment = kept | {'PATH': f'{self.bin}:/usr/bin:/bin', 'JAXSER_WAIT': '0'} | environment
         command = ['bash', str(LAUNCH / script), *arguments]
-        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=30)
+        return subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=30
+        )
 
     @property
     def calls(self) -> list[list[str]]:
-        return [shlex.split(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        return (
+            [shlex.split(line) for line in self.log.read_text().splitlines()]
+            if self.log.exists()
+            else []
+        )
 
 
 @pytest.fixture
@@ -53,7 +85,9 @@ def commands(stdout: str) -> list[list[str]]:
 
 def remote(command: list[str]) -> list[str]:
     """What a worker's shell makes of the --command of an ssh."""
-    return next(shlex.split(a.removeprefix('--command=')) for a in command if a.startswith('--command='))
+    return next(
+        shlex.split(a.removeprefix('--command=')) for a in command if a.startswith('--command=')
+    )
 
 
 def pick(calls: list[list[str]], *words: str) -> list[list[str]]:
@@ -142,7 +176,9 @@ def test_dry_run_of_the_environment(bench):
 @pytest.mark.parametrize('workers', [1, 4])
 def test_dry_run_on_a_tpu(bench, workers):
     """Every worker gets the training with its arguments as they were given, and --distributed where there are several."""
-    done = bench.run('tpu.sh', '--dry-run', 'run', '--zone=z', f'--workers={workers}', 'configs/x.py', *AWKWARD)
+    done = bench.run(
+        'tpu.sh', '--dry-run', 'run', '--zone=z', f'--workers={workers}', 'configs/x.py', *AWKWARD
+    )
     assert (done.returncode, done.stderr, bench.calls) == (0, '', [])
     (ssh,) = commands(done.stdout)
     assert {'jaxser', '--zone=z', '--worker=all'} < set(ssh)
@@ -152,13 +188,26 @@ def test_dry_run_on_a_tpu(bench, workers):
 
 def test_dry_run_of_watch(bench):
     """The dry run of watch shows each of its parts, and that a spot TPU of the given kind would be asked for."""
-    options = ['--spot', '--name=n', '--zone=z', '--accelerator-type=v6e-8', '--version=v2-alpha-tpuv6e', '--data=/my data/']
+    options = [
+        '--spot',
+        '--name=n',
+        '--zone=z',
+        '--accelerator-type=v6e-8',
+        '--version=v2-alpha-tpuv6e',
+        '--data=/my data/',
+    ]
     done = bench.run('tpu.sh', 'watch', '--dry-run', *options, 'configs/x.py', '--workdir=gs://b/x')
     assert (done.returncode, done.stderr, bench.calls) == (0, '', [])
     lines = commands(done.stdout)
     verbs = [line[4] if line[0] == 'gcloud' else line[0] for line in lines]
     assert verbs == ['describe', 'create', 'git', 'scp', 'ssh', 'scp', 'describe', 'ssh', 'delete']
-    assert {'n', '--zone=z', '--accelerator-type=v6e-8', '--version=v2-alpha-tpuv6e', '--spot'} < set(lines[1])
+    assert {
+        'n',
+        '--zone=z',
+        '--accelerator-type=v6e-8',
+        '--version=v2-alpha-tpuv6e',
+        '--spot',
+    } < set(lines[1])
     assert lines[5][5:8] == ['--recurse', '/my data', 'n:jaxser/']
     assert any(word.startswith('UV_EXCLUDE_NEWER=') for word in remote(lines[4]))
 
@@ -181,20 +230,29 @@ esac
 def watch(bench, tmp_path, *codes):
     """Watches a training whose runs end as in codes; the verbs of gcloud, with the two kinds of ssh told apart."""
     (tmp_path / 'codes').write_text('\n'.join(map(str, codes)) + '\n')
-    body = GCLOUD.format(state=shlex.quote(str(tmp_path / 'state')), codes=shlex.quote(str(tmp_path / 'codes')))
+    body = GCLOUD.format(
+        state=shlex.quote(str(tmp_path / 'state')), codes=shlex.quote(str(tmp_path / 'codes'))
+    )
     bench.stub('gcloud', body)
     bench.stub('git', 'exit 0')
     bench.stub('sleep', 'exit 0')
     bench.stub('rm', 'exec /bin/rm "$@"')
     done = bench.run('tpu.sh', 'watch', '--spot', 'configs/x.py', *AWKWARD)
-    verbs = [('run' if 'jaxser.main' in str(c) else 'setup') if c[4] == 'ssh' else c[4] for c in bench.calls if c[0] == 'gcloud']
+    verbs = [
+        ('run' if 'jaxser.main' in str(c) else 'setup') if c[4] == 'ssh' else c[4]
+        for c in bench.calls
+        if c[0] == 'gcloud'
+    ]
     return done, [v for v in verbs if v not in ('describe', 'scp')]
 
 
 def test_watch_goes_on_after_a_preemption(bench, tmp_path):
     """A preempted TPU is deleted, created and set up again with the same packages, and the same command is run again."""
     done, verbs = watch(bench, tmp_path, 'preempted', 0)
-    assert (done.returncode, verbs) == (0, ['create', 'setup', 'run', 'delete', 'create', 'setup', 'run'])
+    assert (done.returncode, verbs) == (
+        0,
+        ['create', 'setup', 'run', 'delete', 'create', 'setup', 'run'],
+    )
     assert 'launch/tpu.sh delete --name=jaxser' in done.stderr
     trainings = pick(bench.calls, 'ssh', '--worker=all')
     setups, runs = trainings[::2], trainings[1::2]
@@ -223,7 +281,9 @@ def test_slurm_requeues_what_saved_a_checkpoint(bench, code, requeued):
     """A job is requeued if it saved a checkpoint, and only then; its exit status is the training's."""
     bench.stub('srun', f'exit {code}')
     bench.stub('scontrol', 'exit 0')
-    done = bench.run('slurm.sbatch', 'configs/x.py', *AWKWARD, JAXSER_PYTHON='/bin/true', SLURM_JOB_ID='17')
+    done = bench.run(
+        'slurm.sbatch', 'configs/x.py', *AWKWARD, JAXSER_PYTHON='/bin/true', SLURM_JOB_ID='17'
+    )
     assert done.returncode == code
     assert bench.calls[0][-6:] == TRAINING
     assert bench.calls[1:] == [['scontrol', 'requeue', '17']] * requeued
@@ -232,7 +292,12 @@ def test_slurm_requeues_what_saved_a_checkpoint(bench, code, requeued):
 def test_slurm_on_several_nodes(bench):
     """On several nodes there is one process a node, told that it is not alone and that all GPUs of the node are its own."""
     bench.stub('srun', 'echo "GPUs $JAX_LOCAL_DEVICE_IDS"')
-    job = {'SLURM_JOB_ID': '17', 'SLURM_JOB_NUM_NODES': '2', 'SLURM_GPUS_ON_NODE': '4', 'SLURM_CPUS_PER_TASK': '6'}
+    job = {
+        'SLURM_JOB_ID': '17',
+        'SLURM_JOB_NUM_NODES': '2',
+        'SLURM_GPUS_ON_NODE': '4',
+        'SLURM_CPUS_PER_TASK': '6',
+    }
     done = bench.run('slurm.sbatch', 'configs/x.py', JAXSER_PYTHON='/bin/true', **job)
     assert (done.returncode, done.stdout) == (0, 'GPUs 0,1,2,3\n')
     (srun,) = bench.calls

@@ -42,7 +42,13 @@ def start(*arguments: object) -> subprocess.Popen:
     environment = {**os.environ, 'JAX_NUM_CPU_DEVICES': '1', 'PYTHONPATH': str(ROOT)}
     command = [*COMMAND, *map(str, arguments)]
     return subprocess.Popen(
-        command, cwd=HOME, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        cwd=HOME,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -87,9 +93,13 @@ def workdir(data, tmp_path_factory) -> Path:
 def test_a_finished_sweep_leaves_what_the_readme_promises(workdir):
     """All files are there, and results.json is consistent with predictions.csv."""
     results = json.loads((workdir / 'results.json').read_text())
-    assert {(r['hyper']['lam'], r['hyper']['fold']) for r in results['runs']} == {(m, f) for m in (0.0, 0.5) for f in range(3)}
+    assert {(r['hyper']['lam'], r['hyper']['fold']) for r in results['runs']} == {
+        (m, f) for m in (0.0, 0.5) for f in range(3)
+    }
     assert {r['status'] for r in results['runs']} == {'ok'}
-    assert all(r['epoch'] >= 2 for r in results['runs']), 'no epoch before half of the training is selected'
+    assert all(r['epoch'] >= 2 for r in results['runs']), (
+        'no epoch before half of the training is selected'
+    )
     assert [row['lam'] for row in results['summary']] == [0.0, 0.5]
     with open(workdir / 'predictions.csv') as file:
         rows = list(csv.DictReader(file))
@@ -99,11 +109,17 @@ def test_a_finished_sweep_leaves_what_the_readme_promises(workdir):
         right = {'angry': [], 'sad': []}
         for r in of:
             right[r['truth']].append(max(right, key=lambda c: float(r[c])) == r['truth'])
-        assert summary['uar'] == pytest.approx(np.mean([np.mean(x) for x in right.values()]), abs=1e-9)
-    assert sum(math.isclose(float(r['angry']) + float(r['sad']), 1, abs_tol=1e-6) for r in rows) == len(rows)
+        assert summary['uar'] == pytest.approx(
+            np.mean([np.mean(x) for x in right.values()]), abs=1e-9
+        )
+    assert sum(
+        math.isclose(float(r['angry']) + float(r['sad']), 1, abs_tol=1e-6) for r in rows
+    ) == len(rows)
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
     assert len(lines) == 4 * 6, 'a line per epoch and run'
-    assert {line['speaker_count'] for line in lines} == {2.0}, 'K is the number of the training speakers of the fold'
+    assert {line['speaker_count'] for line in lines} == {2.0}, (
+        'K is the number of the training speakers of the fold'
+    )
     config = json.loads((workdir / 'config.json').read_text())
     assert config['split_sha256'] == results['split_sha256']
     assert config['config']['sweep']['lam'] == [0.0, 0.5]
@@ -111,7 +127,9 @@ def test_a_finished_sweep_leaves_what_the_readme_promises(workdir):
         assert (workdir / picture).read_bytes()[:4] == b'\x89PNG'
     assert results['split_sha256'] in (workdir / 'report.html').read_text()
     assert list((workdir / 'tensorboard').rglob('events*'))
-    assert json.loads((workdir / 'model' / 'model.json').read_text())['classes'] == results['classes']
+    assert (
+        json.loads((workdir / 'model' / 'model.json').read_text())['classes'] == results['classes']
+    )
 
 
 def test_killed_and_started_again_is_as_never_interrupted(packed, workdir, tmp_path):
@@ -147,14 +165,21 @@ def arrays(path: Path) -> list[np.ndarray]:
 def test_a_finished_sweep_is_shown_again_without_training(data, workdir):
     """The same command on a finished workdir prints the table and trains nothing."""
     before = (workdir / 'metrics.jsonl').stat().st_mtime_ns
-    assert 'trained; remove it' in finished(TINY, f'--config.data.dir={data}', f'--workdir={workdir}')
+    assert 'trained; remove it' in finished(
+        TINY, f'--config.data.dir={data}', f'--workdir={workdir}'
+    )
     assert (workdir / 'metrics.jsonl').stat().st_mtime_ns == before
 
 
 @pytest.mark.gate
 def test_sigterm_leaves_a_checkpoint_and_a_status_of_its_own(packed, workdir, tmp_path):
     """75, a sentence, and the same command ends with the results of a run that nobody stopped."""
-    arguments = (TINY, f'--config.data.dir={packed}', f'--workdir={tmp_path}', '--config.train.checkpoint_seconds=1000')
+    arguments = (
+        TINY,
+        f'--config.data.dir={packed}',
+        f'--workdir={tmp_path}',
+        '--config.train.checkpoint_seconds=1000',
+    )
     process = start(*arguments)
     while not (tmp_path / 'choices.json').exists() and process.poll() is None:
         time.sleep(0.01)
@@ -175,12 +200,26 @@ def processes(data, workdirs: list[Path], *arguments: str) -> list[tuple[int, st
         address = f'localhost:{free.getsockname()[1]}'
     some = []
     for number, path in enumerate(workdirs):
-        joined = {'JAX_COORDINATOR_ADDRESS': address, 'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': str(number)}
+        joined = {
+            'JAX_COORDINATOR_ADDRESS': address,
+            'JAX_NUM_PROCESSES': '2',
+            'JAX_PROCESS_ID': str(number),
+        }
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys.modules[__name__], 'COMMAND', [sys.executable, '-c', HASTY])  # what is probed need not be found
+            patch.setattr(
+                sys.modules[__name__], 'COMMAND', [sys.executable, '-c', HASTY]
+            )  # what is probed need not be found
             for key, value in (joined | {'JAX_PLATFORMS': 'cpu'}).items():
                 patch.setenv(key, value)
-            some.append(start(TINY, f'--config.data.dir={data}', f'--workdir={path}', '--distributed', *arguments))
+            some.append(
+                start(
+                    TINY,
+                    f'--config.data.dir={data}',
+                    f'--workdir={path}',
+                    '--distributed',
+                    *arguments,
+                )
+            )
     said = [p.communicate(timeout=300)[0] for p in some]
     return [(p.returncode, words) for p, words in zip(some, said)]
 
@@ -193,10 +232,15 @@ def test_two_processes_are_one(data, workdir, tmp_path):
     assert (status, other) == (0, 0), said + quiet
     assert 'UAR' in said
     assert 'UAR' not in quiet
-    ours, theirs = (list(csv.DictReader((p / 'predictions.csv').read_text().splitlines())) for p in (tmp_path, workdir))
+    ours, theirs = (
+        list(csv.DictReader((p / 'predictions.csv').read_text().splitlines()))
+        for p in (tmp_path, workdir)
+    )
     theirs = [r for r in theirs if r['fold'] != '2']
     assert [r['utterance'] for r in ours] == [r['utterance'] for r in theirs]
-    np.testing.assert_allclose([float(r['angry']) for r in ours], [float(r['angry']) for r in theirs], atol=1e-6)
+    np.testing.assert_allclose(
+        [float(r['angry']) for r in ours], [float(r['angry']) for r in theirs], atol=1e-6
+    )
     probed = [r['probe'] for r in json.loads((tmp_path / 'results.json').read_text())['runs']]
     assert all(p['speaker']['classes'] == 2 for p in probed)
     assert 'leakage' in said
@@ -218,7 +262,9 @@ def test_a_packed_corpus_needs_no_tensorflow(packed, workdir, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[__name__], 'ROOT', f'{blocked}{os.pathsep}{ROOT}')
         finished(TINY, f'--config.data.dir={packed}', f'--workdir={tmp_path}/runs')
-    assert (tmp_path / 'runs' / 'predictions.csv').read_bytes() == (workdir / 'predictions.csv').read_bytes()
+    assert (tmp_path / 'runs' / 'predictions.csv').read_bytes() == (
+        workdir / 'predictions.csv'
+    ).read_bytes()
 
 
 def test_other_values_compile_nothing(packed, workdir, tmp_path):
@@ -233,10 +279,19 @@ def test_other_values_compile_nothing(packed, workdir, tmp_path):
 
 WITH_DATA = {
     'too few speakers for the folds': ({'protocol.folds': 7}, 'from 3 to 6'),
-    'a protocol that the corpus cannot serve': ({'protocol.name': 'leave_one_session_out'}, 'have no session'),
+    'a protocol that the corpus cannot serve': (
+        {'protocol.name': 'leave_one_session_out'},
+        'have no session',
+    ),
     'a fold that is not there': ({'sweep.fold': '5'}, 'folds 0 to 2'),
-    'a label space in which nothing has a class': ({'data.labels': 'rated_arousal'}, '48 without a rating'),
-    'a domain that does not vary': ({'domain': 'corpus'}, 'hears only one corpus in fold .*, folder: there is nothing to forget'),
+    'a label space in which nothing has a class': (
+        {'data.labels': 'rated_arousal'},
+        '48 without a rating',
+    ),
+    'a domain that does not vary': (
+        {'domain': 'corpus'},
+        'hears only one corpus in fold .*, folder: there is nothing to forget',
+    ),
 }
 
 
@@ -274,17 +329,24 @@ def test_results_over_other_data_are_refused(data, workdir, tmp_path):
     copy = shutil.copytree(data, tmp_path / 'data')
     (record,) = copy.rglob('prepared.json')
     record.write_text(json.dumps(json.loads(record.read_text()) | {'fingerprint': 'other'}))
-    refused(*run(TINY, f'--config.data.dir={copy}', f'--workdir={workdir}'), 'folder has been prepared anew')
+    refused(
+        *run(TINY, f'--config.data.dir={copy}', f'--workdir={workdir}'),
+        'folder has been prepared anew',
+    )
 
 
 def test_a_workdir_that_cannot_be_written_is_refused(data, tmp_path):
     """A file in the way of the workdir is named."""
     (tmp_path / 'file').write_text('')
-    refused(*run(TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}/file/runs'), 'cannot be made')
+    refused(
+        *run(TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}/file/runs'), 'cannot be made'
+    )
 
 
 def test_help_needs_no_jax():
     """--help explains the command at once."""
     began = time.perf_counter()
     assert '--config.KEY=VALUE' in finished('--help')
-    assert time.perf_counter() - began < 30, 'no more than a hang is tested here; benchmarks time it'
+    assert time.perf_counter() - began < 30, (
+        'no more than a hang is tested here; benchmarks time it'
+    )

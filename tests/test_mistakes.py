@@ -16,26 +16,49 @@ MISTAKES = {
     'a misspelt flag': (['--confg=configs/dann_demo.py'], 'config'),
     'a misspelt key': ([TINY, '--config.model.widht=3'], "Did you mean 'width'"),
     'a misspelt hyper-parameter': ([TINY, '--config.sweep.lma=0'], "Did you mean 'lam'"),
-    'a key in the wrong place': ([TINY, '--config.train.time_mask=0'], 'There is config.sweep.time_mask.'),
+    'a key in the wrong place': (
+        [TINY, '--config.train.time_mask=0'],
+        'There is config.sweep.time_mask.',
+    ),
     'a misspelt task': (['--config=configs/table.py:emobd'], 'ravdess_emodb, emodb+ravdess_urdu\n'),
     'a value of the wrong kind': ([TINY, '--config.model.width=wide'], 'wide'),
-    'a count that is no number': ([TINY, '--config.train.epochs=three'], "expected a whole number, found 'three'"),
-    'a hyper-parameter that is no number': ([TINY, '--config.sweep.lam=much'], "'much' is not a number"),
+    'a count that is no number': (
+        [TINY, '--config.train.epochs=three'],
+        "expected a whole number, found 'three'",
+    ),
+    'a hyper-parameter that is no number': (
+        [TINY, '--config.sweep.lam=much'],
+        "'much' is not a number",
+    ),
     'the same value twice': ([TINY, '--config.sweep.lam=0.1,0.1'], 'twice'),
     'a misspelt method': ([TINY, '--config.method=dan'], 'dann, didan, erm'),
     'a misspelt model': ([TINY, '--config.model.name=tdnn'], 'tdnn_lstm'),
     'a knob of another method': ([TINY, '--config.method=erm'], 'config.sweep.lam'),
     'a misspelt model to sweep': ([TINY, '--config.sweep.method=erm,dan'], 'dann, didan, erm'),
-    'a run of the list misspelt': ([TINY, "--config.sweep.runs=({'lamb': 1},)"], "Did you mean 'lam'"),
+    'a run of the list misspelt': (
+        [TINY, "--config.sweep.runs=({'lamb': 1},)"],
+        "Did you mean 'lam'",
+    ),
     'a misspelt domain': ([TINY, '--config.sweep.domain=speaker,nation'], 'nation'),
     'a width of nothing': ([TINY, '--config.sweep.model.width=0,8'], '1 or more'),
-    'a size of another encoder': ([TINY, '--config.model.name=cnn', '--config.sweep.model.width=8,16'], 'cnn has no such size'),
+    'a size of another encoder': (
+        [TINY, '--config.model.name=cnn', '--config.sweep.model.width=8,16'],
+        'cnn has no such size',
+    ),
     'a list for a name': ([TINY, "--config.sweep.runs=({'method': ['erm']},)"], 'neither a name'),
     'a misspelt selection': ([TINY, '--config.train.select=test'], 'best dev UAR'),
     'a misspelt protocol': ([TINY, '--config.protocol.name=loso'], 'leave_one_speaker_out'),
-    'a source without a target': ([TINY, '--config.protocol.name=source_target', '--config.protocol.source=emodb'], 'both ends'),
+    'a source without a target': (
+        [TINY, '--config.protocol.name=source_target', '--config.protocol.source=emodb'],
+        'both ends',
+    ),
     'a misspelt target': (
-        [TINY, '--config.protocol.name=source_target', '--config.protocol.source=emodb', '--config.protocol.target=urd'],
+        [
+            TINY,
+            '--config.protocol.name=source_target',
+            '--config.protocol.source=emodb',
+            '--config.protocol.target=urd',
+        ],
         "no corpus 'urd'",
     ),
     'a misspelt label space': ([TINY, '--config.data.labels=five'], 'emodb_casia'),
@@ -50,7 +73,10 @@ MISTAKES = {
         'config.sweep.seed: 2147483648 is not an integer from 0 to 2147483647.',
     ),
     'an unknown corpus': ([TINY, '--config.data.corpora=iemo'], 'iemocap'),
-    'a corpus that is not prepared': (['--config=configs/dann_iemocap.py'], 'data_pipelines.prepare iemocap'),
+    'a corpus that is not prepared': (
+        ['--config=configs/dann_iemocap.py'],
+        'data_pipelines.prepare iemocap',
+    ),
     'a word too many': ([TINY, 'now'], "'now'"),
 }
 
@@ -59,7 +85,9 @@ MISTAKES = {
 def imported():
     """Where commands begin that need not import what the first has imported: they are forked off a process that has."""
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['jaxser.main', 'jaxser.probe', 'tensorstore'])  # with them come JAX and orbax
+    context.set_forkserver_preload(
+        ['jaxser.main', 'jaxser.probe', 'tensorstore']
+    )  # with them come JAX and orbax
     return context
 
 
@@ -76,7 +104,11 @@ def command(arguments: list[str], file: Path) -> None:
 def test_a_mistake_ends_in_a_sentence(mistake, imported, tmp_path, monkeypatch):
     """What can be known to be wrong without the data is said within seconds, and leaves nothing behind."""
     arguments, expected = MISTAKES[mistake]
-    arguments = [*arguments, f'--workdir={tmp_path / "run"}', *([f'--config.data.dir={tmp_path}'] if arguments else [])]
+    arguments = [
+        *arguments,
+        f'--workdir={tmp_path / "run"}',
+        *([f'--config.data.dir={tmp_path}'] if arguments else []),
+    ]
     monkeypatch.chdir(HOME)
     process = imported.Process(target=command, args=(arguments, tmp_path / 'said'))
     process.start()

@@ -17,7 +17,14 @@ pytestmark = pytest.mark.slow
 
 def train(config: str, workdir: Path, *arguments: str) -> dict:
     """The results of a sweep, trained by the command."""
-    command = [sys.executable, '-m', 'jaxser.main', f'--config=configs/{config}.py', f'--workdir={workdir}', *arguments]
+    command = [
+        sys.executable,
+        '-m',
+        'jaxser.main',
+        f'--config=configs/{config}.py',
+        f'--workdir={workdir}',
+        *arguments,
+    ]
     subprocess.run(command, cwd=ROOT, check=True)
     return json.loads((workdir / 'results.json').read_text())
 

@@ -23,12 +23,21 @@ def uar(tmp_path_factory):
         keys = {'data.dir': folder / 'data', 'data.only': f'style=spread{spread}'}
         keys |= {'sweep.speakers': speakers, 'sweep.confounded': confounded}
         arguments = [f'--config.{k}={v}' for k, v in keys.items()]
-        command = [sys.executable, '-m', 'jaxser.main', '--config=configs/testbed.py', f'--workdir={workdir}', *arguments]
+        command = [
+            sys.executable,
+            '-m',
+            'jaxser.main',
+            '--config=configs/testbed.py',
+            f'--workdir={workdir}',
+            *arguments,
+        ]
         subprocess.run(command, cwd=ROOT, check=True)
         summary = json.loads((workdir / 'results.json').read_text())['summary']
         return {(row['method'], row['lam']): row['uar'] for row in summary}
 
-    return lambda spread, speakers, confounded, method, lam=None: cell(spread, speakers, confounded)[method, lam]
+    return lambda spread, speakers, confounded, method, lam=None: cell(
+        spread, speakers, confounded
+    )[method, lam]
 
 
 @pytest.mark.parametrize('lam', [0.3, 1.0])

@@ -11,7 +11,9 @@ from data_pipelines.batching.table import ExampleTable
 from data_pipelines.storage import shards
 
 
-def resident_feed(table: ExampleTable, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
+def resident_feed(
+    table: ExampleTable, items: Iterable[Item]
+) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
     """Each item with its batch, for features that are on the device: `first_B` says where there those of an example begin."""
     frames_N = table.utterances.frames_N
     first_N = np.cumsum(frames_N) - frames_N
@@ -20,7 +22,9 @@ def resident_feed(table: ExampleTable, items: Iterable[Item]) -> Iterator[tuple[
         yield item, table.make_batch(item) | {'first_B': first.astype(np.int32)}
 
 
-def streaming_feed(table: ExampleTable, items: Iterable[Item]) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
+def streaming_feed(
+    table: ExampleTable, items: Iterable[Item]
+) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
     """Each item with its batch and its features, read ahead from the shards."""
     announced: collections.deque[Item] = collections.deque()
 

@@ -85,7 +85,9 @@ class Item:
     steps: int = 0  # of the chunk's S, how many belong to the epoch; the others are skipped
     is_last: bool = False  # of this part in this epoch
     identity_count: int = 0  # in training, how many examples at the end of B are identity examples, whose emotion nobody is told
-    global_row: np.ndarray | None = None  # in scoring, the rows of every fold, those of other machines too
+    global_row: np.ndarray | None = (
+        None  # in scoring, the rows of every fold, those of other machines too
+    )
 
 
 def training_items(
@@ -100,7 +102,9 @@ def training_items(
 ) -> Iterator[Item]:
     """An epoch in chunks of equal length; with `with_identity`, as many identity examples follow the examples of every step."""
     used, more = np.unique(fold_DxF), config.batch if with_identity else 0
-    orders = [epoch_order(folds[f], epoch, steps, config.batch, config.order_seed, more) for f in used]
+    orders = [
+        epoch_order(folds[f], epoch, steps, config.batch, config.order_seed, more) for f in used
+    ]
     at_DxF = np.searchsorted(used, fold_DxF)
     rows, crops = (np.stack(x)[at_DxF].swapaxes(1, 2) for x in zip(*orders))  # DxSxFxB
     starts = crop_starts(utterances.frames_N[rows], crops, config.frames)
@@ -109,14 +113,38 @@ def training_items(
         fill = ((0, 0), (0, chunk_steps - (to - at)), (0, 0), (0, 0))
         row, first = (np.pad(x[:, at:to], fill, mode='edge') for x in (rows, starts))
         fold = np.broadcast_to(fold_DxF[:, None], row.shape[:-1])
-        yield Item('train', epoch, fold, row, first, config.frames, to - at, to == steps, identity_count=more)
+        yield Item(
+            'train',
+            epoch,
+            fold,
+            row,
+            first,
+            config.frames,
+            to - at,
+            to == steps,
+            identity_count=more,
+        )
 
 
 def evaluation_items(
-    folds: list[Fold], fold_DxF: np.ndarray, utterances: Utterances, part: str, epoch: int, batch_size: int
+    folds: list[Fold],
+    fold_DxF: np.ndarray,
+    utterances: Utterances,
+    part: str,
+    epoch: int,
+    batch_size: int,
 ) -> Iterator[Item]:
     """A part of each fold in batches of whole utterances."""
     every = list(whole_utterance_batches(utterances, [getattr(f, part) for f in folds], batch_size))
     for n, (row, first, frames) in enumerate(every):
         last = n == len(every) - 1
-        yield Item(part, epoch, fold_DxF, row[fold_DxF], first[fold_DxF], frames, is_last=last, global_row=row)
+        yield Item(
+            part,
+            epoch,
+            fold_DxF,
+            row[fold_DxF],
+            first[fold_DxF],
+            frames,
+            is_last=last,
+            global_row=row,
+        )

@@ -22,24 +22,34 @@ MIN_VARIANCE = 1e-4  # of a band that is normalised: one that hardly varies is n
 class ExampleTable:
     """All of a batch but its features, by row: labels, domains, weights and the normalisation that the protocol allows."""
 
-    def __init__(self, utterances: Utterances, folds: list[Fold], normalisation: str, balanced: bool):
+    def __init__(
+        self, utterances: Utterances, folds: list[Fold], normalisation: str, balanced: bool
+    ):
         self.utterances, self.folds = utterances, folds
         self.classes, self.emotion_N = index_values(utterances.text['emotion'])
         self.domains, self.domain_N, self.seen = {}, {}, {}
         for name in DOMAINS:
             self.domains[name], self.domain_N[name] = known, _ = index_values(utterances.text[name])
             heard = [self.domain_N[name][f.domain_rows] for f in folds]
-            self.seen[name] = np.stack([np.isin(np.arange(len(known)), h) for h in heard]).astype(np.float32)
+            self.seen[name] = np.stack([np.isin(np.arange(len(known)), h) for h in heard]).astype(
+                np.float32
+            )
         self.weight_FxC = np.stack([self._class_weights(f, balanced) for f in folds])
         everyone = np.arange(len(utterances))
-        self.target_FxN = np.stack([np.isin(everyone, np.concatenate([f.test, f.adapt])) for f in folds])
+        self.target_FxN = np.stack(
+            [np.isin(everyone, np.concatenate([f.test, f.adapt])) for f in folds]
+        )
         self.normalisation = normalisation
         self.mean, self.scale, self.moments_index_FxN = self._choose_moments(normalisation)
 
     def _class_weights(self, fold: Fold, balanced: bool) -> np.ndarray:
         """The weight of an example of each class, 1 on average: equal, or in inverse proportion to the training counts."""
         count_C = np.bincount(self.emotion_N[fold.train], minlength=len(self.classes))
-        weight_C = len(fold.train) / (len(self.classes) * np.maximum(count_C, 1)) if balanced else np.ones(len(count_C))
+        weight_C = (
+            len(fold.train) / (len(self.classes) * np.maximum(count_C, 1))
+            if balanced
+            else np.ones(len(count_C))
+        )
         return weight_C.astype(np.float32)
 
     def _choose_moments(self, normalisation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -49,7 +59,11 @@ class ExampleTable:
         """
         u, (F, N) = self.utterances, self.target_FxN.shape
         if normalisation == 'none':
-            return np.zeros((1, u.bands), np.float32), np.ones((1, u.bands), np.float32), np.zeros((F, N), np.int32)
+            return (
+                np.zeros((1, u.bands), np.float32),
+                np.ones((1, u.bands), np.float32),
+                np.zeros((F, N), np.int32),
+            )
         speaker_N, everyone = self.domain_N['speaker'], np.arange(N)
         at_FxN = np.tile(everyone.astype(np.int32), (F, 1))
         groups: list[np.ndarray] = []
@@ -58,12 +72,24 @@ class ExampleTable:
                 at_FxN[f] = N + len(groups)
                 groups.append(fold.train)
             elif normalisation == 'speaker' or (normalisation == 'speaker_transductive' and not f):
-                heard = np.concatenate([fold.seen, fold.identity]) if normalisation == 'speaker' else everyone
+                heard = (
+                    np.concatenate([fold.seen, fold.identity])
+                    if normalisation == 'speaker'
+                    else everyone
+                )
                 for speaker in np.unique(speaker_N[heard][speaker_N[heard] >= 0]):
-                    at_FxN[f if normalisation == 'speaker' else slice(None), speaker_N == speaker] = N + len(groups)
+                    at_FxN[
+                        f if normalisation == 'speaker' else slice(None), speaker_N == speaker
+                    ] = N + len(groups)
                     groups.append(heard[speaker_N[heard] == speaker])
-        pooled = [_pool_moments(u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows]) for rows in groups]
-        mean, variance = (np.stack([*own, *(p[i] for p in pooled)]) for i, own in enumerate((u.mean_NxM, u.variance_NxM)))
+        pooled = [
+            _pool_moments(u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows])
+            for rows in groups
+        ]
+        mean, variance = (
+            np.stack([*own, *(p[i] for p in pooled)])
+            for i, own in enumerate((u.mean_NxM, u.variance_NxM))
+        )
         return *standardizer(mean, variance), at_FxN
 
     def make_batch(self, item: Item) -> dict[str, np.ndarray]:
@@ -76,7 +102,9 @@ class ExampleTable:
         labelled = real & ~target if item.part == 'train' else real
         labelled &= np.arange(rows.shape[-1]) < rows.shape[-1] - item.identity_count
         return {
-            'frames_B': np.where(real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0).astype(np.int32),
+            'frames_B': np.where(
+                real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0
+            ).astype(np.int32),
             'mean_BxM': self.mean[at],
             'scale_BxM': self.scale[at],
             'emotion_B': emotion,
@@ -93,7 +121,9 @@ def index_values(value_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return known, np.where(value_N == '', -1, np.searchsorted(known, value_N)).astype(np.int32)
 
 
-def _pool_moments(frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pool_moments(
+    frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance over all frames of several utterances."""
     weight_Nx1 = (frames_N / frames_N.sum())[:, None].astype(np.float64)
     mean_M = (weight_Nx1 * mean_NxM).sum(0)
@@ -102,4 +132,6 @@ def _pool_moments(frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.n
 
 def standardizer(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale, by which features come to mean 0 and variance 1."""
-    return mean.astype(np.float32), (1 / np.sqrt(np.maximum(variance, MIN_VARIANCE))).astype(np.float32)
+    return mean.astype(np.float32), (1 / np.sqrt(np.maximum(variance, MIN_VARIANCE))).astype(
+        np.float32
+    )

@@ -27,8 +27,12 @@ class Utterance:
     session: str = ''
     sentence: str = ''  # what is said: equal strings, equal words
     style: str = ''  # acted | improvised | scripted | natural
-    split: str = ''  # of the release's own partition: train | dev | test | test2 ...; '' where it has none
-    arousal: float | None = None  # listeners' mean rating from -1 to 1, 0 the middle of their scale; None where there is none
+    split: str = (
+        ''  # of the release's own partition: train | dev | test | test2 ...; '' where it has none
+    )
+    arousal: float | None = (
+        None  # listeners' mean rating from -1 to 1, 0 the middle of their scale; None where there is none
+    )
     valence: float | None = None
     dominance: float | None = None
     start: float = 0.0  # seconds into the file
@@ -43,23 +47,32 @@ class Corpus:
     title: str
     languages: tuple[str, ...]
     speakers: int | None  # None: whatever is found
-    expected_counts: tuple[dict[str, int], ...]  # counts per emotion of each release that is right; () accepts any
+    expected_counts: tuple[
+        dict[str, int], ...
+    ]  # counts per emotion of each release that is right; () accepts any
     licence: str
     homepage: str  # where to get it
     walk: Callable[[Path], list[Utterance]]
-    synthesise: Callable[[Path], None] | None = None  # for a corpus that is synthesised rather than downloaded
+    synthesise: Callable[[Path], None] | None = (
+        None  # for a corpus that is synthesised rather than downloaded
+    )
 
     def is_complete(self, utterances: list[Utterance]) -> bool:
         """Whether the counts per emotion are those of a release, where that is known."""
         found = collections.Counter(u.emotion for u in utterances)
-        return not self.expected_counts or any(found == collections.Counter(e) for e in self.expected_counts)
+        return not self.expected_counts or any(
+            found == collections.Counter(e) for e in self.expected_counts
+        )
 
     def check_counts(self, utterances: list[Utterance], allow_partial: bool = False) -> None:
         """Refuses a walk whose counts per emotion are those of no release, unless `allow_partial`."""
         if allow_partial or self.is_complete(utterances):
             return
         found = collections.Counter(u.emotion for u in utterances)
-        nearest = min(self.expected_counts, key=lambda e: sum(abs(e.get(k, 0) - found[k]) for k in {*e, *found}))
+        nearest = min(
+            self.expected_counts,
+            key=lambda e: sum(abs(e.get(k, 0) - found[k]) for k in {*e, *found}),
+        )
         differ = [
             f'{k}: expected {nearest.get(k, 0)}, found {found[k]}'
             for k in sorted({*nearest, *found})

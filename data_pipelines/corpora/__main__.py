@@ -30,13 +30,21 @@ def describe_prepared(folder: Path) -> str:
     records = sorted(folder.glob('logmel*/*/prepared.json'))
     partial = any('"complete": false' in record.read_text() for record in records)
     shards = ['shards, partial' if partial else 'shards'] * bool(records)
-    states = {' '.join(m.group(1, 4)) for m in map(STATES_NAME_PATTERN.match, sorted(p.name for p in folder.glob('*'))) if m}
+    states = {
+        ' '.join(m.group(1, 4))
+        for m in map(STATES_NAME_PATTERN.match, sorted(p.name for p in folder.glob('*')))
+        if m
+    }
     return ', '.join(shards + ['.npz'] * any(folder.glob('logmel*.npz')) + sorted(states))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog='python -m data_pipelines.corpora', description=__doc__.split(': ')[1])
-    parser.add_argument('--dir', default='data', help='where the prepared data sets are (%(default)s)')
+    parser = argparse.ArgumentParser(
+        prog='python -m data_pipelines.corpora', description=__doc__.split(': ')[1]
+    )
+    parser.add_argument(
+        '--dir', default='data', help='where the prepared data sets are (%(default)s)'
+    )
     out = Path(parser.parse_args().dir)
     known = [corpora.load_corpus(name) for name in corpora.corpus_names()]
     grid = rich.table.Table('corpus', 'language', title=f'Prepared: in {out}')
@@ -48,7 +56,9 @@ def main() -> None:
     console = rich.console.Console(highlight=False)
     console.print(grid)
     print('\nWhere to get them, and on which terms:\n')
-    for corpus in known:  # not by rich, which would break an address that is wider than the terminal
+    for (
+        corpus
+    ) in known:  # not by rich, which would break an address that is wider than the terminal
         print(f'{corpus.name:12} {corpus.homepage}\n{"":12} {corpus.title}: {corpus.licence}')
 
 

@@ -11,13 +11,22 @@ from data_pipelines import audio_files, csv_files
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError
 
-EMOTIONS = {'ANG': 'angry', 'DIS': 'disgust', 'FEA': 'fear', 'HAP': 'happy', 'NEU': 'neutral', 'SAD': 'sad'}
+EMOTIONS = {
+    'ANG': 'angry',
+    'DIS': 'disgust',
+    'FEA': 'fear',
+    'HAP': 'happy',
+    'NEU': 'neutral',
+    'SAD': 'sad',
+}
 
 
 def walk(root: Path) -> list[Utterance]:
     """The utterances below `root`; a name is actor, sentence, emotion, intensity."""
     found = audio_files.find_audio_files(
-        root, rf'(\d{{4}})_([A-Z]{{3}})_({"|".join(EMOTIONS)})_(LO|MD|HI|XX?)', 'AudioWAV/1001_DFA_ANG_XX.wav'
+        root,
+        rf'(\d{{4}})_([A-Z]{{3}})_({"|".join(EMOTIONS)})_(LO|MD|HI|XX?)',
+        'AudioWAV/1001_DFA_ANG_XX.wav',
     )
     sex = read_demographics(root / 'VideoDemographics.csv')
     return [
@@ -45,7 +54,9 @@ def read_demographics(path: Path) -> dict[str, str]:
             raise UserError(
                 f'{path} lacks the column {" and ".join(sorted(missing))}. Compare it with the release, or remove it.'
             )
-        return {row['ActorID']: row['Sex'].lower() for row in reader if row['Sex'] in ('Female', 'Male')}
+        return {
+            row['ActorID']: row['Sex'].lower() for row in reader if row['Sex'] in ('Female', 'Male')
+        }
 
 
 CORPUS = Corpus(

@@ -57,7 +57,10 @@ EMOTION_CUES = {
     'neutral': Cues(0, 0, 0, 0, 0),
     'sad': Cues(-2.5, -0.6, -0.25, -6.0, -2.0),
 }
-STRENGTH_RANGE = (0.6, 1.4)  # an utterance carries its emotion more or less: the rule times a uniform draw
+STRENGTH_RANGE = (
+    0.6,
+    1.4,
+)  # an utterance carries its emotion more or less: the rule times a uniform draw
 CUE_JITTER = Cues(0.8, 0.15, 0.06, 1.2, 0.25)  # standard deviations from utterance to utterance
 SEED = 0
 
@@ -111,14 +114,20 @@ class Espeak:
         import espeakng_loader
 
         self._lib = ctypes.CDLL(espeakng_loader.get_library_path())
-        self.rate = self._lib.espeak_Initialize(2, 0, espeakng_loader.get_data_path().encode(), 0x8000)  # 2: synchronous
+        self.rate = self._lib.espeak_Initialize(
+            2, 0, espeakng_loader.get_data_path().encode(), 0x8000
+        )  # 2: synchronous
         if self.rate <= 0:
-            raise UserError(f'eSpeak NG did not start with its data at {espeakng_loader.get_data_path()}.')
+            raise UserError(
+                f'eSpeak NG did not start with its data at {espeakng_loader.get_data_path()}.'
+            )
         # Breath is drawn from this seed, otherwise the clock's. Other state (flutter, phase) outlives an utterance and a seed,
         # so that only a fresh process repeats itself.
         self._lib.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
         self._chunks = []
-        signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+        signature = ctypes.CFUNCTYPE(
+            ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+        )
         self._callback = signature(self._receive)  # kept: the library only borrows it
         self._lib.espeak_SetSynthCallback(self._callback)
 
@@ -131,15 +140,21 @@ class Espeak:
         if self._lib.espeak_SetVoiceByName(voice.encode()):
             raise UserError(f'eSpeak NG has no voice {voice!r}.')
         self._lib.espeak_SetParameter(1, round(175 * np.exp(cues.rate)), 0)  # words per minute
-        self._lib.espeak_SetParameter(3, round(50 + 50 / 12 * cues.pitch), 0)  # 0 to 100 is two octaves
+        self._lib.espeak_SetParameter(
+            3, round(50 + 50 / 12 * cues.pitch), 0
+        )  # 0 to 100 is two octaves
         self._lib.espeak_SetParameter(4, round(50 * np.exp(cues.range)), 0)
         self._chunks.clear()
         data = text.encode()
-        self._lib.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 0, 0, 1, None, None)  # 1: UTF-8
+        self._lib.espeak_Synth(
+            data, ctypes.c_size_t(len(data) + 1), 0, 0, 0, 1, None, None
+        )  # 1: UTF-8
         return np.concatenate(self._chunks).astype(np.float64)
 
 
-def shape_spectrum(wave: np.ndarray, rate: int, tract: float, level: float, tilt: float) -> np.ndarray:
+def shape_spectrum(
+    wave: np.ndarray, rate: int, tract: float, level: float, tilt: float
+) -> np.ndarray:
     """Scales the spectrum's frequencies by `tract`, tilts it about 1 kHz, and sets the level.
 
     The wave becomes 1 / `tract` as long, its pitch `tract` as high; `level` is in dB about -34 dB of full scale (RMS), `tilt`
@@ -162,15 +177,23 @@ def synthesise(folder: Path, speakers: dict[str, tuple[Speaker, ...]] = SPEAKERS
         for s, text in enumerate(SENTENCES[language], 1)
         for emotion in EMOTION_CUES
     ]
-    for language, speaker, s, text, emotion in progress_bar(todo, desc='eSpeak NG', unit='utterance'):
+    for language, speaker, s, text, emotion in progress_bar(
+        todo, desc='eSpeak NG', unit='utterance'
+    ):
         rng = np.random.default_rng([SEED, *f'{speaker.name}_s{s}_{emotion}'.encode()])
         rule = np.multiply(EMOTION_CUES[emotion], rng.uniform(*STRENGTH_RANGE))
-        cues = Cues(*(speaker.habit + rule + np.multiply(CUE_JITTER, rng.standard_normal(len(CUE_JITTER)))))
+        cues = Cues(
+            *(speaker.habit + rule + np.multiply(CUE_JITTER, rng.standard_normal(len(CUE_JITTER))))
+        )
         # What the tract does to pitch and rate is taken back beforehand: 15, not 12, as eSpeak renders less of a shift.
-        spoken = cues._replace(pitch=cues.pitch - 15 * np.log2(speaker.tract), rate=cues.rate - np.log(speaker.tract))
+        spoken = cues._replace(
+            pitch=cues.pitch - 15 * np.log2(speaker.tract), rate=cues.rate - np.log(speaker.tract)
+        )
         wave = espeak.say(text, f'{language}+{speaker.variant}', spoken)
         wave = shape_spectrum(wave, espeak.rate, speaker.tract, cues.level, cues.tilt)
-        wave += 10 ** (-74 / 20) * rng.standard_normal(len(wave))  # a quiet room rather than digital silence
+        wave += 10 ** (-74 / 20) * rng.standard_normal(
+            len(wave)
+        )  # a quiet room rather than digital silence
         path = Path(folder, language, speaker.name, f'{speaker.name}_s{s}_{emotion}.flac')
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, wave, espeak.rate, subtype='PCM_16')
@@ -185,7 +208,9 @@ def synthesise_in_subprocess(root: Path, module: str = 'data_pipelines.corpora.d
     if root.is_dir() and any(root.iterdir()):
         return
     if importlib.util.find_spec('espeakng_loader') is None:
-        raise UserError("This corpus is spoken by eSpeak NG, which is not installed. Run: pip install -e '.[demo]'")
+        raise UserError(
+            "This corpus is spoken by eSpeak NG, which is not installed. Run: pip install -e '.[demo]'"
+        )
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'{root.name}.partial-', dir=root.parent) as partial:
         folder = Path(partial, root.name)
@@ -201,7 +226,9 @@ def walk(root: Path) -> list[Utterance]:
     for path in sorted(Path(root).glob('*/*/*.flac')):
         match = re.fullmatch(rf'({"|".join(sex)})_(s\d+)_({"|".join(EMOTION_CUES)})', path.stem)
         if not match:
-            raise UserError(f'{path} is not named like the demo corpus, as en01_s2_angry.flac is; remove it.')
+            raise UserError(
+                f'{path} is not named like the demo corpus, as en01_s2_angry.flac is; remove it.'
+            )
         speaker, sentence, emotion = match.groups()
         language = speaker[:2]
         utterances.append(
@@ -225,7 +252,9 @@ CORPUS = Corpus(
     title='Demo corpus (synthetic, eSpeak NG)',
     languages=tuple(SPEAKERS),
     speakers=sum(map(len, SPEAKERS.values())),
-    expected_counts=(dict.fromkeys(EMOTION_CUES, sum(len(SPEAKERS[k]) * len(SENTENCES[k]) for k in SPEAKERS)),),
+    expected_counts=(
+        dict.fromkeys(EMOTION_CUES, sum(len(SPEAKERS[k]) * len(SENTENCES[k]) for k in SPEAKERS)),
+    ),
     licence='made on this machine; eSpeak NG itself is GPL-3.0-or-later',
     homepage='https://github.com/espeak-ng/espeak-ng',
     walk=walk,

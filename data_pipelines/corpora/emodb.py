@@ -8,7 +8,15 @@ from pathlib import Path
 from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
-EMOTIONS = {'W': 'angry', 'L': 'bored', 'E': 'disgust', 'A': 'fear', 'F': 'happy', 'T': 'sad', 'N': 'neutral'}
+EMOTIONS = {
+    'W': 'angry',
+    'L': 'bored',
+    'E': 'disgust',
+    'A': 'fear',
+    'F': 'happy',
+    'T': 'sad',
+    'N': 'neutral',
+}
 MALE_SPEAKERS = {'03', '10', '11', '12', '15'}  # the others, 08 09 13 14 16, are women
 
 
@@ -26,7 +34,9 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[2],
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(root, r'(\d\d)([ab]\d\d)([WLEAFTN])[a-z]', 'wav/03a01Fa.wav')
+        for path, m in audio_files.find_audio_files(
+            root, r'(\d\d)([ab]\d\d)([WLEAFTN])[a-z]', 'wav/03a01Fa.wav'
+        )
     ]
 
 
@@ -35,7 +45,17 @@ CORPUS = Corpus(
     title='EMO-DB',
     languages=('de',),
     speakers=10,
-    expected_counts=({'angry': 127, 'bored': 81, 'disgust': 46, 'fear': 69, 'happy': 71, 'sad': 62, 'neutral': 79},),
+    expected_counts=(
+        {
+            'angry': 127,
+            'bored': 81,
+            'disgust': 46,
+            'fear': 69,
+            'happy': 71,
+            'sad': 62,
+            'neutral': 79,
+        },
+    ),
     licence='free for research',
     homepage='http://emodb.bilderbar.info',
     walk=walk,

@@ -27,7 +27,9 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[3],
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(root, rf'({"|".join(EMOTIONS)})-([fm][1-3])-([a-z]\d)', 'f1/dis-f1-b1.wav')
+        for path, m in audio_files.find_audio_files(
+            root, rf'({"|".join(EMOTIONS)})-([fm][1-3])-([a-z]\d)', 'f1/dis-f1-b1.wav'
+        )
     ]
 
 

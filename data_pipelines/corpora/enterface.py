@@ -10,7 +10,14 @@ from pathlib import Path
 from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
-EMOTIONS = {'an': 'angry', 'di': 'disgust', 'fe': 'fear', 'ha': 'happy', 'sa': 'sad', 'su': 'surprise'}
+EMOTIONS = {
+    'an': 'angry',
+    'di': 'disgust',
+    'fe': 'fear',
+    'ha': 'happy',
+    'sa': 'sad',
+    'su': 'surprise',
+}
 
 
 def walk(root: Path) -> list[Utterance]:
@@ -43,7 +50,9 @@ CORPUS = Corpus(
     title="eNTERFACE'05",
     languages=('en',),
     speakers=43,
-    expected_counts=tuple({e: n - 3 if e == 'happy' else n for e in EMOTIONS.values()} for n in (216, 215, 211)),
+    expected_counts=tuple(
+        {e: n - 3 if e == 'happy' else n for e in EMOTIONS.values()} for n in (216, 215, 211)
+    ),
     licence='free for research',
     homepage='https://enterface.net/enterface05/emotion.html',
     walk=walk,

@@ -9,9 +9,26 @@ from pathlib import Path
 from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
-EMOTIONS = ('neutral', 'angry', 'happy', 'sad', 'surprise')  # in the order in which every speaker's files are numbered
+EMOTIONS = (
+    'neutral',
+    'angry',
+    'happy',
+    'sad',
+    'surprise',
+)  # in the order in which every speaker's files are numbered
 SENTENCES_PER_LANGUAGE = 350
-MALE_SPEAKERS = {'0004', '0005', '0006', '0008', '0010', '0011', '0012', '0013', '0014', '0020'}  # by the release's own list
+MALE_SPEAKERS = {
+    '0004',
+    '0005',
+    '0006',
+    '0008',
+    '0010',
+    '0011',
+    '0012',
+    '0013',
+    '0014',
+    '0020',
+}  # by the release's own list
 SPLITS = {'train': 'train', 'evaluation': 'dev', 'test': 'test'}
 
 

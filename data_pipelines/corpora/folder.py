@@ -21,7 +21,9 @@ def walk(source: Path) -> list[Utterance]:
     An utterance is named by its path, and by `#start-end` where it is a segment. Refuses a CSV with all that is wrong with it.
     """
     if not source.is_file():
-        raise UserError(f'{source} is not a file; for `folder`, --source is a CSV with columns {", ".join(REQUIRED_COLUMNS)}.')
+        raise UserError(
+            f'{source} is not a file; for `folder`, --source is a CSV with columns {", ".join(REQUIRED_COLUMNS)}.'
+        )
     try:
         # The names of files may be any bytes.
         with csv_files.open_rows(source, errors='surrogateescape', strict=True) as reader:
@@ -31,15 +33,23 @@ def walk(source: Path) -> list[Utterance]:
         raise UserError(f'{source}, line {reader.line_num}, is no CSV: {e}.') from None
     wrong = [f'line {number}: {problem}' for number, row in rows if (problem := find_problem(row))]
     if wrong:
-        raise UserError(f'{source} has {len(wrong)} lines that cannot be used; {"; ".join(wrong[:10])}.')
+        raise UserError(
+            f'{source} has {len(wrong)} lines that cannot be used; {"; ".join(wrong[:10])}.'
+        )
     if not rows:
         raise UserError(f'{source} has a header, but no utterances.')
     utterances = [make_utterance(source.parent, row) for _, row in rows]
     lines = collections.defaultdict(list)
     for (number, _), u in zip(rows, utterances):
         lines[u.name].append(number)
-    if twice := [f'{name} on lines {", ".join(map(str, where))}' for name, where in lines.items() if len(where) > 1]:
-        raise UserError(f'{source} lists the same utterance more than once: {"; ".join(twice[:10])}.')
+    if twice := [
+        f'{name} on lines {", ".join(map(str, where))}'
+        for name, where in lines.items()
+        if len(where) > 1
+    ]:
+        raise UserError(
+            f'{source} lists the same utterance more than once: {"; ".join(twice[:10])}.'
+        )
     return utterances
 
 
@@ -66,7 +76,9 @@ def find_problem(row: dict) -> str | None:
     """What is wrong with a row, if anything."""
     if None in row or None in row.values():
         return 'more or fewer cells than columns'
-    if any('\ud800' <= c <= '\udfff' for column, text in row.items() if column != 'path' for c in text):
+    if any(
+        '\ud800' <= c <= '\udfff' for column, text in row.items() if column != 'path' for c in text
+    ):
         return 'text that is not UTF-8'
     if empty := [c for c in REQUIRED_COLUMNS if not row[c]]:
         return f'no {" and no ".join(empty)}'

@@ -26,7 +26,9 @@ FOUR_CLASS_COUNTS = {'angry': 1103, 'happy': 595, 'excited': 1041, 'neutral': 17
 
 def walk(root: Path) -> list[Utterance]:
     """The labelled utterances of the sessions in `root`, in the order of their dialogues, whether or not their audio is there."""
-    evaluations = sorted(p for p in root.glob('Session*/dialog/EmoEvaluation/*.txt') if not p.name.startswith('._'))
+    evaluations = sorted(
+        p for p in root.glob('Session*/dialog/EmoEvaluation/*.txt') if not p.name.startswith('._')
+    )
     if not evaluations:
         raise UserError(
             f'No Session1/dialog/EmoEvaluation/*.txt in {root}; --source is the folder with Session1 to Session5 '
@@ -54,7 +56,9 @@ def read_dialogue(evaluation: Path) -> list[Utterance]:
                 f'{", ".join(EMOTIONS)}. Compare the file with the release.'
             )
         try:
-            valence, arousal, dominance = (scale_rating(r.strip(), 1, 5) for r in ratings.split(','))
+            valence, arousal, dominance = (
+                scale_rating(r.strip(), 1, 5) for r in ratings.split(',')
+            )
         except ValueError:
             raise UserError(
                 f'{evaluation}, line {number}, rates {name} as [{ratings}]; expected three numbers. Compare it with the release.'
@@ -87,7 +91,9 @@ def read_scripted_sentences(transcription: Path) -> dict[str, str]:
     """
     if '_script' not in transcription.name or not transcription.is_file():
         return {}
-    lines = re.findall(r'^(\S+) \[[^]]*\]: *(.*)$', transcription.read_text(errors='replace'), re.MULTILINE)
+    lines = re.findall(
+        r'^(\S+) \[[^]]*\]: *(.*)$', transcription.read_text(errors='replace'), re.MULTILINE
+    )
     return {name: ' '.join(re.findall(r"[\w']+", words.lower())) for name, words in lines}
 
 
@@ -97,7 +103,15 @@ CORPUS = Corpus(
     languages=('en',),
     speakers=10,
     expected_counts=(
-        FOUR_CLASS_COUNTS | {'frustrated': 1849, 'surprise': 107, 'fear': 40, 'disgust': 2, 'other': 3, 'undecided': 2507},
+        FOUR_CLASS_COUNTS
+        | {
+            'frustrated': 1849,
+            'surprise': 107,
+            'fear': 40,
+            'disgust': 2,
+            'other': 3,
+            'undecided': 2507,
+        },
         FOUR_CLASS_COUNTS,  # the subset of the literature
     ),
     licence='by agreement with USC, research only',

@@ -32,7 +32,9 @@ def walk(root: Path) -> list[Utterance]:
             sentence=m[3],
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(root, rf'({"|".join(EMOTIONS)})_([CFM])_[AB]_(\w+)', 'Anger_C_A_abajo.wav')
+        for path, m in audio_files.find_audio_files(
+            root, rf'({"|".join(EMOTIONS)})_([CFM])_[AB]_(\w+)', 'Anger_C_A_abajo.wav'
+        )
     ]
 
 

@@ -14,7 +14,12 @@ from data_pipelines.corpora import Corpus, Utterance, scale_rating
 from data_pipelines.errors import UserError
 
 EMOTIONS = {'A': 'angry', 'H': 'happy', 'N': 'neutral', 'S': 'sad', 'O': 'other', 'X': 'undecided'}
-STYLES = {'R': 'scripted', 'T': 'improvised', 'S': 'improvised', 'P': 'natural'}  # target read, target improvised, others, breaks
+STYLES = {
+    'R': 'scripted',
+    'T': 'improvised',
+    'S': 'improvised',
+    'P': 'natural',
+}  # target read, target improvised, others, breaks
 NAME_PATTERN = r'MSP-IMPROV-S(\d\d)[AHNS]-([FM])(\d\d)-([RTSP])-[FM]{2}\d+'
 LABEL_PATTERN = re.compile(r'([AHNSOX]);\s*A:[^;]*;\s*V:\s*([^;]*?)\s*;\s*D:\s*([^;]*?)\s*;.*')
 
@@ -23,13 +28,19 @@ def walk(root: Path) -> list[Utterance]:
     """The utterances that the list of labels in `root` names, in its order, whether or not their audio is there."""
     lists = [p for p in (root / 'Evalution.txt', root / 'Evaluation.txt') if p.is_file()]
     if not lists:
-        raise UserError(f'No Evalution.txt in {root}; --source is the folder with Evalution.txt and Audio.')
+        raise UserError(
+            f'No Evalution.txt in {root}; --source is the folder with Evalution.txt and Audio.'
+        )
     audio = {
         path.stem: path
-        for path, _ in audio_files.find_audio_files(root, NAME_PATTERN, 'Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav')
+        for path, _ in audio_files.find_audio_files(
+            root, NAME_PATTERN, 'Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav'
+        )
     }
     utterances = []
-    for number, line in enumerate(lists[0].read_text(encoding='utf-8-sig', errors='replace').split('\n'), 1):
+    for number, line in enumerate(
+        lists[0].read_text(encoding='utf-8-sig', errors='replace').split('\n'), 1
+    ):
         if not line.startswith('UTD-IMPROV-'):
             continue
         name, _, rest = line.partition('.avi;')
@@ -46,7 +57,9 @@ def walk(root: Path) -> list[Utterance]:
         utterances.append(
             Utterance(
                 name=name,
-                path=audio.get(name, root / f'Audio/session{int(session)}/{name[11:15]}/{kind}/{name}.wav'),
+                path=audio.get(
+                    name, root / f'Audio/session{int(session)}/{name[11:15]}/{kind}/{name}.wav'
+                ),
                 speaker=sex + session,
                 emotion=EMOTIONS[label],
                 language='en',
@@ -67,7 +80,9 @@ CORPUS = Corpus(
     title='MSP-IMPROV',
     languages=('en',),
     speakers=12,
-    expected_counts=({'angry': 792, 'happy': 2644, 'neutral': 3477, 'sad': 885, 'other': 85, 'undecided': 555},),
+    expected_counts=(
+        {'angry': 792, 'happy': 2644, 'neutral': 3477, 'sad': 885, 'other': 85, 'undecided': 555},
+    ),
     licence='by agreement with UT Dallas, research only',
     homepage='https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html',
     walk=walk,

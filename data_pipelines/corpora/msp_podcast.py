@@ -30,7 +30,9 @@ def walk(root: Path) -> list[Utterance]:
         )
     with csv_files.open_rows(labels, errors='replace') as reader:
         if missing := [c for c in COLUMNS if c not in (reader.fieldnames or ())]:
-            raise UserError(f'{labels} has no column {", ".join(missing)}. Compare it with the release.')
+            raise UserError(
+                f'{labels} has no column {", ".join(missing)}. Compare it with the release.'
+            )
         return [make_utterance(audio, row, f'{labels}, line {reader.line_num},') for row in reader]
 
 
@@ -42,7 +44,9 @@ def make_utterance(audio: Path, row: dict[str, str], where: str) -> Utterance:
             f'{", ".join(filter(None, EMOTIONS))}, and of {", ".join(SPLITS)}. Compare the file with the release.'
         )
     try:
-        arousal, valence, dominance = (scale_rating(row[column], 1, 7) for column in ('EmoAct', 'EmoVal', 'EmoDom'))
+        arousal, valence, dominance = (
+            scale_rating(row[column], 1, 7) for column in ('EmoAct', 'EmoVal', 'EmoDom')
+        )
     except ValueError as e:
         raise UserError(
             f'{where} rates {row["FileName"]} by what is no number: {e}. Compare the file with the release.'

@@ -8,7 +8,15 @@ from pathlib import Path
 from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
-EMOTIONS = {'a': 'angry', 'd': 'disgust', 'f': 'fear', 'h': 'happy', 'n': 'neutral', 'sa': 'sad', 'su': 'surprise'}
+EMOTIONS = {
+    'a': 'angry',
+    'd': 'disgust',
+    'f': 'fear',
+    'h': 'happy',
+    'n': 'neutral',
+    'sa': 'sad',
+    'su': 'surprise',
+}
 
 
 def walk(root: Path) -> list[Utterance]:
@@ -29,7 +37,10 @@ def walk(root: Path) -> list[Utterance]:
             style='acted',
         )
         for path, m in audio_files.find_audio_files(
-            root, r'(?:.*/)?(DC|JE|JK|KL)[/_](a|d|f|h|n|sa|su)(\d\d)', 'AudioData/DC/a01.wav or DC_a01.wav', parent_count=1
+            root,
+            r'(?:.*/)?(DC|JE|JK|KL)[/_](a|d|f|h|n|sa|su)(\d\d)',
+            'AudioData/DC/a01.wav or DC_a01.wav',
+            parent_count=1,
         )
     ]
 

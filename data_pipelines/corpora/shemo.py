@@ -25,7 +25,9 @@ def walk(root: Path) -> list[Utterance]:
             sex='female' if m[1].startswith('F') else 'male',
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(root, r'([FM]\d\d)([AFHNSW])\d+', 'female/F01A01.wav')
+        for path, m in audio_files.find_audio_files(
+            root, r'([FM]\d\d)([AFHNSW])\d+', 'female/F01A01.wav'
+        )
     ]
 
 

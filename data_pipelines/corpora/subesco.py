@@ -8,7 +8,9 @@ from pathlib import Path
 from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
-EMOTIONS = {e.upper(): e for e in ('angry', 'disgust', 'fear', 'happy', 'neutral', 'sad', 'surprise')}
+EMOTIONS = {
+    e.upper(): e for e in ('angry', 'disgust', 'fear', 'happy', 'neutral', 'sad', 'surprise')
+}
 
 
 def walk(root: Path) -> list[Utterance]:
@@ -29,7 +31,9 @@ def walk(root: Path) -> list[Utterance]:
             style='acted',
         )
         for path, m in audio_files.find_audio_files(
-            root, rf'([FM]_\d\d)_[A-Z]+_S_(\d+)_({"|".join(EMOTIONS)})_\d\]?', 'F_01_OISHI_S_10_ANGRY_1.wav'
+            root,
+            rf'([FM]_\d\d)_[A-Z]+_S_(\d+)_({"|".join(EMOTIONS)})_\d\]?',
+            'F_01_OISHI_S_10_ANGRY_1.wav',
         )
     ]
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
-EMOTIONS = {e: e for e in ('angry', 'disgust', 'fear', 'happy', 'neutral', 'sad')} | {'ps': 'surprise'}
+EMOTIONS = {e: e for e in ('angry', 'disgust', 'fear', 'happy', 'neutral', 'sad')} | {
+    'ps': 'surprise'
+}
 
 
 def walk(root: Path) -> list[Utterance]:

@@ -19,12 +19,20 @@ from data_pipelines.corpora.demo import EMOTION_CUES, SEED, SENTENCES, Cues, Spe
 from data_pipelines.errors import UserError
 
 SPREADS = (0, 1, 2)
-HABIT_RANGE = Cues(2.5, 0.2, 0.14, 2.0, 0.9)  # a speaker's habits are drawn evenly from minus to plus these
+HABIT_RANGE = Cues(
+    2.5, 0.2, 0.14, 2.0, 0.9
+)  # a speaker's habits are drawn evenly from minus to plus these
 LOG_TRACT_RANGE = 0.07  # likewise the logarithm of the tract
 VOICES = {  # m1, m3, m5, m6 and Mike are one voice to the audit
-    'train': {'female': ('f1', 'f3', 'f5', 'Andrea', 'Alicia', 'steph'), 'male': ('m3', 'm5', 'm6', 'Michael', 'paul', 'quincy')},
+    'train': {
+        'female': ('f1', 'f3', 'f5', 'Andrea', 'Alicia', 'steph'),
+        'male': ('m3', 'm5', 'm6', 'Michael', 'paul', 'quincy'),
+    },
     'dev': {'female': ('linda', 'belinda'), 'male': ('Denis', 'antonio')},
-    'test': {'female': ('aunty', 'f4', 'Annie', 'anika'), 'male': ('gustave', 'm4', 'travis', 'm8')},
+    'test': {
+        'female': ('aunty', 'f4', 'Annie', 'anika'),
+        'male': ('gustave', 'm4', 'travis', 'm8'),
+    },
 }
 SPEAKERS_PER_VOICE = 2  # speakers of every voice
 
@@ -37,14 +45,19 @@ def make_speakers(part: str, spread: float) -> tuple[Speaker, ...]:
         draw = np.random.default_rng([SEED, *name.encode()]).uniform(-1, 1, 1 + len(HABIT_RANGE))
         variant = VOICES[part][sex][n // 2 % len(VOICES[part][sex])]
         habit = Cues(*(spread * draw[1:] * HABIT_RANGE))
-        those.append(Speaker(name, sex, variant, float(np.exp(spread * LOG_TRACT_RANGE * draw[0])), habit))
+        those.append(
+            Speaker(name, sex, variant, float(np.exp(spread * LOG_TRACT_RANGE * draw[0])), habit)
+        )
     return tuple(those)
 
 
 def synthesise(folder: Path) -> None:
     """Writes `<folder>/<spread>/en/<speaker>/<speaker>_s<sentence>_<emotion>.flac`."""
     for spread in SPREADS:
-        demo.synthesise(Path(folder, f'spread{spread}'), {'en': tuple(s for part in VOICES for s in make_speakers(part, spread))})
+        demo.synthesise(
+            Path(folder, f'spread{spread}'),
+            {'en': tuple(s for part in VOICES for s in make_speakers(part, spread))},
+        )
 
 
 def walk(root: Path) -> list[Utterance]:
@@ -82,11 +95,15 @@ CORPUS = Corpus(
     title='Test bench (synthetic, eSpeak NG)',
     languages=('en',),
     speakers=NUM_SPEAKERS,
-    expected_counts=(dict.fromkeys(EMOTION_CUES, len(SPREADS) * NUM_SPEAKERS * len(SENTENCES['en'])),),
+    expected_counts=(
+        dict.fromkeys(EMOTION_CUES, len(SPREADS) * NUM_SPEAKERS * len(SENTENCES['en'])),
+    ),
     licence=demo.CORPUS.licence,
     homepage=demo.CORPUS.homepage,
     walk=walk,
-    synthesise=functools.partial(demo.synthesise_in_subprocess, module='data_pipelines.corpora.testbed'),
+    synthesise=functools.partial(
+        demo.synthesise_in_subprocess, module='data_pipelines.corpora.testbed'
+    ),
 )
 
 if __name__ == '__main__':

@@ -25,7 +25,9 @@ def walk(root: Path) -> list[Utterance]:
             sex='male' if m[1].startswith('SM') else 'female',
             style='natural',
         )
-        for path, m in audio_files.find_audio_files(root, r'(S[MF]\d+)_F\d+_([AHNS])\d+', 'Angry/SM1_F10_A010.wav')
+        for path, m in audio_files.find_audio_files(
+            root, r'(S[MF]\d+)_F\d+_([AHNS])\d+', 'Angry/SM1_F10_A010.wav'
+        )
     ]
 
 

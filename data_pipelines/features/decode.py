@@ -20,11 +20,16 @@ MIN_SECONDS = 0.1  # seconds
 
 SILENCE_AMPLITUDE = 1e-4  # -80 dBFS
 
-MAX_AMPLITUDE = 1e12  # its power still is a float32; integers that were stored as floats stay far below
+MAX_AMPLITUDE = (
+    1e12  # its power still is a float32; integers that were stored as floats stay far below
+)
 
 VIDEO_SUFFIXES = ('.avi',)  # decoded by PyAV; everything else is soundfile's
 
-SAMPLE_RATE_RANGE = (4_000, 768_000)  # Hz: beyond them a header is damaged, and resampling what it says would fill the memory
+SAMPLE_RATE_RANGE = (
+    4_000,
+    768_000,
+)  # Hz: beyond them a header is damaged, and resampling what it says would fill the memory
 
 
 class Rejection(Exception):
@@ -130,8 +135,14 @@ def read_soundtrack(path: Path, size: int) -> tuple[np.ndarray, int]:
                 raise Rejection('unreadable: a film without sound')
             track = film.streams.audio[0]
             check_sample_rate(track.rate)
-            planar = av.AudioResampler(format='fltp')  # the samples as they are, as float32 of shape (channels, time)
-            blocks = [block.to_ndarray() for frame in film.decode(track) for block in planar.resample(frame)]
+            planar = av.AudioResampler(
+                format='fltp'
+            )  # the samples as they are, as float32 of shape (channels, time)
+            blocks = [
+                block.to_ndarray()
+                for frame in film.decode(track)
+                for block in planar.resample(frame)
+            ]
             if not blocks:
                 raise Rejection('empty: a film without samples')
             return np.concatenate(blocks, axis=1).T, track.rate
@@ -139,9 +150,14 @@ def read_soundtrack(path: Path, size: int) -> tuple[np.ndarray, int]:
 
 def segment_bounds(utterance: Utterance, frames: int, rate: int) -> tuple[int, int]:
     """First sample and the one after the last of the utterance within a file of `frames` samples."""
-    start, stop = round(utterance.start * rate), frames if utterance.end is None else round(utterance.end * rate)
+    start, stop = (
+        round(utterance.start * rate),
+        frames if utterance.end is None else round(utterance.end * rate),
+    )
     if not 0 <= start < min(stop, frames) or stop > frames + 0.01 * rate:  # a list rounds its times
-        raise Rejection(f'outside the file: {start / rate:g} to {stop / rate:g} s of {frames / rate:g} s')
+        raise Rejection(
+            f'outside the file: {start / rate:g} to {stop / rate:g} s of {frames / rate:g} s'
+        )
     return start, min(stop, frames)
 
 
@@ -163,10 +179,16 @@ def open_verified_wav(path: Path, size: int) -> bytes | io.BytesIO:
             file.seek(length + length % 2, io.SEEK_CUR)
         else:
             raise Rejection('truncated: a WAV header without samples')
-        if length == 0 and start < size and not start < int.from_bytes(head[4:8], 'little') + 8 <= size:
+        if (
+            length == 0
+            and start < size
+            and not start < int.from_bytes(head[4:8], 'little') + 8 <= size
+        ):
             file.seek(0)
             content = file.read()
-            return io.BytesIO(content[: start - 4] + (size - start).to_bytes(4, 'little') + content[start:])
+            return io.BytesIO(
+                content[: start - 4] + (size - start).to_bytes(4, 'little') + content[start:]
+            )
         # Some writers count the header as data, so only more than the whole file is too much.
         if size < length < 0x7FFF_0000:
             raise Rejection(f'truncated: {length} bytes of samples promised, {size - start} there')

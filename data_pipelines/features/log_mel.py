@@ -33,19 +33,29 @@ class LogMel:
     floor: float = 1e-10  # power: what is below it has its logarithm
 
     def __post_init__(self):
-        if not (SAMPLE_RATE_RANGE[0] <= self.rate <= SAMPLE_RATE_RANGE[1] and self.bands > 0 and self.floor > 0):
+        if not (
+            SAMPLE_RATE_RANGE[0] <= self.rate <= SAMPLE_RATE_RANGE[1]
+            and self.bands > 0
+            and self.floor > 0
+        ):
             raise UserError(
                 f'{self}: expected a rate of {SAMPLE_RATE_RANGE[0]} to {SAMPLE_RATE_RANGE[1]} Hz, and bands and floor above 0.'
             )
         if not all(1 <= seconds * self.rate <= self.rate for seconds in (self.window, self.hop)):
-            raise UserError(f'{self}: expected window and hop to be seconds, at least a sample and at most 1 s.')
+            raise UserError(
+                f'{self}: expected window and hop to be seconds, at least a sample and at most 1 s.'
+            )
         if not 0 <= self.low < self.high <= self.rate / 2:
-            raise UserError(f'The bands go from {self.low:g} to {self.high:g} Hz; expected 0 <= low < high <= {self.rate / 2:g}.')
+            raise UserError(
+                f'The bands go from {self.low:g} to {self.high:g} Hz; expected 0 <= low < high <= {self.rate / 2:g}.'
+            )
 
     @property
     def name(self) -> str:
         """`logmel64-` and eight digits that change with any field, with the format and with librosa's version."""
-        return self._name(FORMAT_VERSION, importlib.metadata.version('librosa'), dataclasses.astuple(self))
+        return self._name(
+            FORMAT_VERSION, importlib.metadata.version('librosa'), dataclasses.astuple(self)
+        )
 
     @property
     def npz_name(self) -> str:
@@ -92,7 +102,11 @@ def compute_log_mel(wave: 'np.ndarray', spec: LogMel) -> 'np.ndarray':
     import numpy as np
 
     window, filter_MxF = make_filters(spec)
-    lengths = {'n_fft': spec.fft_length, 'win_length': spec.window_length, 'hop_length': spec.hop_length}
+    lengths = {
+        'n_fft': spec.fft_length,
+        'win_length': spec.window_length,
+        'hop_length': spec.hop_length,
+    }
     power_FxT = np.abs(librosa.stft(wave, window=window, **lengths)) ** 2.0
     power_MxT = np.einsum('...ft,mf->...mt', power_FxT, filter_MxF, optimize=True)
     return np.log(np.maximum(power_MxT.T, spec.floor)).astype(np.float16)
@@ -138,7 +152,12 @@ def compute_features(utterance: Utterance, spec: LogMel) -> dict | Rejection:
 def feature_columns(features_TxM: 'np.ndarray') -> dict:
     """Features of float16 and their moments, as they are stored."""
     mean_M, variance_M = moments(features_TxM)
-    return {'mel_TxM': features_TxM, 'frames': len(features_TxM), 'mean_M': mean_M, 'variance_M': variance_M}
+    return {
+        'mel_TxM': features_TxM,
+        'frames': len(features_TxM),
+        'mean_M': mean_M,
+        'variance_M': variance_M,
+    }
 
 
 def audio_columns(wave: 'np.ndarray', mel_TxM: 'np.ndarray', spec: LogMel) -> dict:
@@ -146,4 +165,8 @@ def audio_columns(wave: 'np.ndarray', mel_TxM: 'np.ndarray', spec: LogMel) -> di
     import numpy as np
 
     sha256 = hashlib.sha256(np.ascontiguousarray(wave, '<f4')).hexdigest()
-    return {'seconds': len(wave) / spec.rate, 'signature_S': compute_signature(mel_TxM), 'sha256': sha256}
+    return {
+        'seconds': len(wave) / spec.rate,
+        'signature_S': compute_signature(mel_TxM),
+        'sha256': sha256,
+    }

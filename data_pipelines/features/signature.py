@@ -16,14 +16,24 @@ def compute_signature(mel_TxM: np.ndarray) -> np.ndarray:
     the bands have twelve of the groups: voices that say the same differ in pitch. data_pipelines/audit.py has what this achieves.
     """
     power_TxM = np.exp(mel_TxM.astype(np.float32, copy=False) - np.float32(mel_TxM.max()))
-    power_T, at_T, (slices, groups) = power_TxM.sum(axis=1, dtype=float), np.arange(len(mel_TxM)) + 0.5, SIGNATURE_GRID
+    power_T, at_T, (slices, groups) = (
+        power_TxM.sum(axis=1, dtype=float),
+        np.arange(len(mel_TxM)) + 0.5,
+        SIGNATURE_GRID,
+    )
     centre = np.average(at_T, weights=power_T)
     spread = 1.8 * max(np.sqrt(np.average((at_T - centre) ** 2, weights=power_T)), 1.0)
     low = 3 * groups // 4
-    share = np.concatenate([np.linspace(0, 3 / 8, low, endpoint=False), np.linspace(3 / 8, 1, groups - low + 1)])
-    edges = np.unique((share * mel_TxM.shape[1]).astype(int))  # fewer groups where there are few bands
+    share = np.concatenate(
+        [np.linspace(0, 3 / 8, low, endpoint=False), np.linspace(3 / 8, 1, groups - low + 1)]
+    )
+    edges = np.unique(
+        (share * mel_TxM.shape[1]).astype(int)
+    )  # fewer groups where there are few bands
     amplitude_TxG = np.sqrt(np.add.reduceat(power_TxM, edges[:-1], axis=1) / np.diff(edges))
-    passed_TxG = np.concatenate([np.zeros((1, len(edges) - 1)), np.cumsum(amplitude_TxG, axis=0, dtype=float)])
+    passed_TxG = np.concatenate(
+        [np.zeros((1, len(edges) - 1)), np.cumsum(amplitude_TxG, axis=0, dtype=float)]
+    )
     cuts = np.clip(np.linspace(centre - spread, centre + spread, slices + 1), 0, len(amplitude_TxG))
     before = np.minimum(cuts.astype(int), len(amplitude_TxG) - 1)
     grid = np.diff(passed_TxG[before] + (cuts - before)[:, None] * amplitude_TxG[before], axis=0)

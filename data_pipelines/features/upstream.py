@@ -26,13 +26,18 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1  # raise it whenever the same encoder would give other numbers
 
-STATE_KINDS = ('pooled', 'all')  # of an utterance: mean and standard deviation over its frames, as one frame; or every frame
+STATE_KINDS = (
+    'pooled',
+    'all',
+)  # of an utterance: mean and standard deviation over its frames, as one frame; or every frame
 
 INPUT_KIND = 'heard'  # kept instead: what the encoder hears, for training that goes through it
 
 MODEL_TYPES = ('wav2vec2', 'hubert', 'wavlm', 'whisper')
 
-STATES_NAME_PATTERN = re.compile(rf'({"|".join(MODEL_TYPES)})-(\d+)x(\d+)-({"|".join(STATE_KINDS)})-([0-9a-f]{{8}})')
+STATES_NAME_PATTERN = re.compile(
+    rf'({"|".join(MODEL_TYPES)})-(\d+)x(\d+)-({"|".join(STATE_KINDS)})-([0-9a-f]{{8}})'
+)
 
 INPUT_NAME_PATTERN = re.compile(rf'(wave|whisper)-(\d+)-{INPUT_KIND}-([0-9a-f]{{8}})')
 
@@ -52,8 +57,12 @@ class EncoderStates:
     width: int  # of a state
     kept: str  # one of KEPT
     digest: str  # eight digits that change with the weights, with what is done with them, and with the format
-    sha256: str = dataclasses.field(default='', compare=False)  # of the weights, where the encoder has been read
-    folder: str = dataclasses.field(default='', compare=False)  # where the encoder is, for whoever computes states
+    sha256: str = dataclasses.field(
+        default='', compare=False
+    )  # of the weights, where the encoder has been read
+    folder: str = dataclasses.field(
+        default='', compare=False
+    )  # where the encoder is, for whoever computes states
 
     @classmethod
     def from_folder(cls, folder: str | Path, state_kind: str) -> 'EncoderStates':
@@ -61,20 +70,35 @@ class EncoderStates:
         from jaxser.pretrained.encoder import cached_encoder
 
         if state_kind not in STATE_KINDS:
-            raise UserError(f'{state_kind!r} of the states are to be kept; expected one of {", ".join(STATE_KINDS)}.')
-        return dataclasses.replace(cls.from_encoder(cached_encoder(folder), state_kind), folder=os.path.abspath(folder))
+            raise UserError(
+                f'{state_kind!r} of the states are to be kept; expected one of {", ".join(STATE_KINDS)}.'
+            )
+        return dataclasses.replace(
+            cls.from_encoder(cached_encoder(folder), state_kind), folder=os.path.abspath(folder)
+        )
 
     @classmethod
     def from_encoder(cls, encoder: 'PretrainedEncoder', state_kind: str) -> 'EncoderStates':
         """Those of an encoder that has been read."""
-        digest = hashlib.sha256(repr((FORMAT_VERSION, encoder.sha256, encoder.hashed_settings)).encode()).hexdigest()[:8]
-        return cls(encoder.config['model_type'], encoder.state_count, encoder.width, state_kind, digest, encoder.sha256)
+        digest = hashlib.sha256(
+            repr((FORMAT_VERSION, encoder.sha256, encoder.hashed_settings)).encode()
+        ).hexdigest()[:8]
+        return cls(
+            encoder.config['model_type'],
+            encoder.state_count,
+            encoder.width,
+            state_kind,
+            digest,
+            encoder.sha256,
+        )
 
     @classmethod
     def from_name(cls, name: str) -> 'EncoderStates':
         """Those of that name."""
         if not (m := STATES_NAME_PATTERN.fullmatch(name)):
-            raise UserError(f'{name!r} names no states of an upstream; expected as in whisper-5x384-pooled-0123abcd.')
+            raise UserError(
+                f'{name!r} names no states of an upstream; expected as in whisper-5x384-pooled-0123abcd.'
+            )
         return cls(m[1], int(m[2]), int(m[3]), m[4], m[5])
 
     @property
@@ -99,7 +123,9 @@ class EncoderStates:
 
     def record_fields(self) -> dict:
         """What prepared.json says of them."""
-        return {'upstream': {'name': self.name, **dataclasses.asdict(self), 'format': FORMAT_VERSION}}
+        return {
+            'upstream': {'name': self.name, **dataclasses.asdict(self), 'format': FORMAT_VERSION}
+        }
 
     def process_utterance(self, utterance: Utterance) -> 'dict | Rejection':
         """What a worker makes of an utterance: its samples, and what is stored beside its states."""
@@ -110,7 +136,9 @@ class EncoderStates:
             return reason
         return {'wave': wave} | audio_columns(wave, mel_TxM, AUDIO_SPEC)
 
-    def finish(self, results: Iterable[tuple[Utterance, 'dict | Rejection']]) -> Iterator[tuple[Utterance, 'dict | Rejection']]:
+    def finish(
+        self, results: Iterable[tuple[Utterance, 'dict | Rejection']]
+    ) -> Iterator[tuple[Utterance, 'dict | Rejection']]:
         """In their order, with the states in place of the samples; those of like length go through the encoder together."""
         from jaxser.pretrained import extractor
         from jaxser.pretrained.encoder import cached_encoder
@@ -156,12 +184,18 @@ class EncoderInput:
         from jaxser.pretrained.encoder import cached_encoder
 
         encoder = cached_encoder(folder)
-        return cls('wave', HOP_SAMPLES) if encoder.input_kind == 'wave' else cls('whisper', encoder.config['num_mel_bins'])
+        return (
+            cls('wave', HOP_SAMPLES)
+            if encoder.input_kind == 'wave'
+            else cls('whisper', encoder.config['num_mel_bins'])
+        )
 
     @property
     def name(self) -> str:
         """As in `wave-160-heard-` and eight digits that change with the format."""
-        digest = hashlib.sha256(repr((FORMAT_VERSION, self.what, self.bands)).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(repr((FORMAT_VERSION, self.what, self.bands)).encode()).hexdigest()[
+            :8
+        ]
         return f'{self.what}-{self.bands}-{INPUT_KIND}-{digest}'
 
     @property
@@ -177,7 +211,9 @@ class EncoderInput:
         """What a worker makes of an utterance: all that is stored of its sound."""
         try:
             wave = decode(utterance, AUDIO_SPEC)
-            return feature_columns(self.compute_frames(wave)) | audio_columns(wave, compute_log_mel(wave, AUDIO_SPEC), AUDIO_SPEC)
+            return feature_columns(self.compute_frames(wave)) | audio_columns(
+                wave, compute_log_mel(wave, AUDIO_SPEC), AUDIO_SPEC
+            )
         except Rejection as reason:
             return reason
 
@@ -191,12 +227,18 @@ class EncoderInput:
             return whisper_log_mel(wave, self.bands).astype(np.float16)
         if (peak := np.abs(wave).max()) > np.finfo(np.float16).max:
             raise Rejection(f'samples as large as {peak:g}, where full scale is 1')
-        return wave[: len(wave) // HOP_SAMPLES * HOP_SAMPLES].reshape(-1, HOP_SAMPLES).astype(np.float16)
+        return (
+            wave[: len(wave) // HOP_SAMPLES * HOP_SAMPLES]
+            .reshape(-1, HOP_SAMPLES)
+            .astype(np.float16)
+        )
 
 
 def spec_from_name(name: str) -> EncoderStates | EncoderInput:
     """The features of that name."""
-    if (m := INPUT_NAME_PATTERN.fullmatch(name)) and (heard := EncoderInput(m[1], int(m[2]))).name == name:
+    if (m := INPUT_NAME_PATTERN.fullmatch(name)) and (
+        heard := EncoderInput(m[1], int(m[2]))
+    ).name == name:
         return heard
     return EncoderStates.from_name(name)
 
@@ -205,6 +247,10 @@ def whisper_log_mel(wave: np.ndarray, bands: int) -> np.ndarray:
     """mel_TxM of samples at 16 kHz as Whisper hears it: a frame every 10 ms, the loudest 80 dB, about -1 to 1."""
     import librosa
 
-    power_FxT = np.abs(librosa.stft(wave, n_fft=400, hop_length=160, pad_mode='reflect')[:, :-1]) ** 2
-    log_MxT = np.log10(np.maximum(librosa.filters.mel(sr=16_000, n_fft=400, n_mels=bands) @ power_FxT, 1e-10))
+    power_FxT = (
+        np.abs(librosa.stft(wave, n_fft=400, hop_length=160, pad_mode='reflect')[:, :-1]) ** 2
+    )
+    log_MxT = np.log10(
+        np.maximum(librosa.filters.mel(sr=16_000, n_fft=400, n_mels=bands) @ power_FxT, 1e-10)
+    )
     return ((np.maximum(log_MxT, log_MxT.max() - 8) + 4) / 4).T.astype(np.float32)

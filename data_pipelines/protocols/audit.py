@@ -15,7 +15,9 @@ ALL_PARTS = (*PARTS, 'adapt', 'identity')
 
 COPY_SIMILARITY = 0.96  # signatures whose product reaches it are those of one recording
 
-MAX_LOG_LENGTH_DIFFERENCE = 0.03  # and the logarithms of the lengths over which they extend differ by no more
+MAX_LOG_LENGTH_DIFFERENCE = (
+    0.03  # and the logarithms of the lengths over which they extend differ by no more
+)
 
 BLOCK_SIZE = 512  # signatures compared at a time, with eight times as many
 
@@ -42,7 +44,10 @@ def audit_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -
 def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
     """What the parts of the folds share and what their labels give away, as JSON: counts, and some examples of each."""
     allow, shares_speakers = parse_allowed_leaks(protocol.allow_leak), protocol.shares_speakers
-    compared = [*itertools.combinations(PARTS, 2), *([] if protocol.is_transductive else [('adapt', 'dev'), ('adapt', 'test')])]
+    compared = [
+        *itertools.combinations(PARTS, 2),
+        *([] if protocol.is_transductive else [('adapt', 'dev'), ('adapt', 'test')]),
+    ]
     compared += [('identity', 'dev'), ('identity', 'test')]
     text = utterances.text
     used = np.unique(np.concatenate([getattr(f, part) for f in folds for part in ALL_PARTS]))
@@ -53,7 +58,8 @@ def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol)
         'allowed': list(allow),
         'shares_speakers': shares_speakers,
         'transductive': protocol.is_transductive,
-        'speaker': shared_values(utterances, 'speaker', folds, compared) | {'unknown': int((text['speaker'][used] == '').sum())},
+        'speaker': shared_values(utterances, 'speaker', folds, compared)
+        | {'unknown': int((text['speaker'][used] == '').sum())},
         'audio': shared,
         'duplicates': duplicates,
         'session': shared_values(utterances, 'session', folds, compared),
@@ -61,59 +67,100 @@ def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol)
         'missing': missing_classes(utterances, folds),
         'tells': emotion_information(utterances, folds),
     }
-    leaks = {'speaker': findings['speaker']['count'] and not shares_speakers, 'audio': shared['exact'] + shared['near']}
+    leaks = {
+        'speaker': findings['speaker']['count'] and not shares_speakers,
+        'audio': shared['exact'] + shared['near'],
+    }
     return findings | {'leaks': [kind for kind in LEAK_KINDS if leaks[kind]]}
 
 
-def shared_values(utterances: Utterances, column: str, folds: list[Fold], part_pairs: list[tuple[str, str]]) -> dict:
+def shared_values(
+    utterances: Utterances, column: str, folds: list[Fold], part_pairs: list[tuple[str, str]]
+) -> dict:
     """The values of a column that two parts of a fold share: how many, in how many folds, and examples; unknown is no value."""
     values, index_N = np.unique(utterances.text[column], return_inverse=True)
     seen, where, examples = set(), set(), []
     for fold in folds:
-        has = {part: np.bincount(index_N[getattr(fold, part)], minlength=len(values)) > 0 for part in ALL_PARTS}
+        has = {
+            part: np.bincount(index_N[getattr(fold, part)], minlength=len(values)) > 0
+            for part in ALL_PARTS
+        }
         for parts in part_pairs:
             for v in np.flatnonzero(has[parts[0]] & has[parts[1]] & (values != '')):
                 where.add(fold.number)
                 if v not in seen and len(examples) < MAX_EXAMPLES:
-                    rows = [next(r for r in getattr(fold, part) if index_N[r] == v) for part in parts]
+                    rows = [
+                        next(r for r in getattr(fold, part) if index_N[r] == v) for part in parts
+                    ]
                     example = {'fold': fold.name, 'parts': list(parts), column: str(values[v])}
-                    examples.append(example | {'utterances': [str(utterances.text['utterance'][r]) for r in rows]})
+                    examples.append(
+                        example
+                        | {'utterances': [str(utterances.text['utterance'][r]) for r in rows]}
+                    )
                 seen.add(v)
     return {'count': len(seen), 'in_folds': len(where), 'examples': examples}
 
 
 def shared_recordings(
-    utterances: Utterances, folds: list[Fold], part_pairs: list[tuple[str, str]], used_rows: np.ndarray
+    utterances: Utterances,
+    folds: list[Fold],
+    part_pairs: list[tuple[str, str]],
+    used_rows: np.ndarray,
 ) -> tuple[dict, dict]:
     """The recordings that two parts of a fold share, and those that are there twice but never in two parts."""
-    sha256_N = np.where(utterances.text['sha256'] == '', np.arange(len(utterances)).astype(str), utterances.text['sha256'])
+    sha256_N = np.where(
+        utterances.text['sha256'] == '',
+        np.arange(len(utterances)).astype(str),
+        utterances.text['sha256'],
+    )
     _, first_K, recording_N = np.unique(sha256_N, return_index=True, return_inverse=True)
     inside_N = np.isin(np.arange(len(utterances)), used_rows)
     near_Px2, _ = find_near_duplicates(utterances.signature_NxS[first_K])
     near_Px2 = near_Px2[np.isin(near_Px2, recording_N[used_rows]).all(axis=1)]
-    pairs_Px2 = np.concatenate([np.repeat(np.arange(len(first_K)), 2).reshape(-1, 2), near_Px2])  # each with itself, then others
+    pairs_Px2 = np.concatenate(
+        [np.repeat(np.arange(len(first_K)), 2).reshape(-1, 2), near_Px2]
+    )  # each with itself, then others
     leaks_P, where, shared = np.zeros(len(pairs_Px2), bool), set(), []
     for fold in folds:
-        has = {part: np.bincount(recording_N[getattr(fold, part)], minlength=len(first_K)) > 0 for part in ALL_PARTS}
+        has = {
+            part: np.bincount(recording_N[getattr(fold, part)], minlength=len(first_K)) > 0
+            for part in ALL_PARTS
+        }
         for parts in part_pairs:
             a_Px2, b_Px2 = (has[part][pairs_Px2] for part in parts)
             crosses_P = (a_Px2[:, 0] & b_Px2[:, 1]) | (a_Px2[:, 1] & b_Px2[:, 0])
             for p in np.flatnonzero(crosses_P & ~leaks_P)[: MAX_EXAMPLES - len(shared)]:
                 x, y = pairs_Px2[p] if a_Px2[p, 0] & b_Px2[p, 1] else pairs_Px2[p, ::-1]
-                rows = [next(r for r in getattr(fold, part) if recording_N[r] == k) for part, k in zip(parts, (x, y))]
-                shared.append({'fold': fold.name, 'parts': list(parts)} | describe_pair(utterances, *rows))
+                rows = [
+                    next(r for r in getattr(fold, part) if recording_N[r] == k)
+                    for part, k in zip(parts, (x, y))
+                ]
+                shared.append(
+                    {'fold': fold.name, 'parts': list(parts)} | describe_pair(utterances, *rows)
+                )
             leaks_P |= crosses_P
             where |= {fold.number} if crosses_P.any() else set()
     exact = len(first_K)
-    again_K = np.where(leaks_P[:exact], 0, np.maximum(np.bincount(recording_N[inside_N], minlength=exact) - 1, 0))
+    again_K = np.where(
+        leaks_P[:exact], 0, np.maximum(np.bincount(recording_N[inside_N], minlength=exact) - 1, 0)
+    )
     twice = []
     for k in np.flatnonzero(again_K)[:MAX_EXAMPLES]:
         rows = np.flatnonzero((recording_N == k) & inside_N)
         twice.append(describe_pair(utterances, *rows[:2]))
     for x, y in near_Px2[~leaks_P[exact:]][: MAX_EXAMPLES - len(twice)]:
-        twice.append(describe_pair(utterances, *(np.flatnonzero((recording_N == k) & inside_N)[0] for k in (x, y))))
+        twice.append(
+            describe_pair(
+                utterances, *(np.flatnonzero((recording_N == k) & inside_N)[0] for k in (x, y))
+            )
+        )
     return (
-        {'exact': int(leaks_P[:exact].sum()), 'near': int(leaks_P[exact:].sum()), 'in_folds': len(where), 'examples': shared},
+        {
+            'exact': int(leaks_P[:exact].sum()),
+            'near': int(leaks_P[exact:].sum()),
+            'in_folds': len(where),
+            'examples': shared,
+        },
         {'exact': int(again_K.sum()), 'near': int((~leaks_P[exact:]).sum()), 'examples': twice},
     )
 
@@ -126,10 +173,16 @@ def describe_pair(utterances: Utterances, x: int, y: int) -> dict:
     text = utterances.text
     alike = 1.0
     if x != y and not text['sha256'][x] == text['sha256'][y] != '':
-        correlation = float(utterances.signature_NxS[x, 1:].astype(float) @ utterances.signature_NxS[y, 1:])
+        correlation = float(
+            utterances.signature_NxS[x, 1:].astype(float) @ utterances.signature_NxS[y, 1:]
+        )
         alike = min(math.floor(1e4 * correlation) / 1e4, HIGHEST)
     differ = [c for c in ('speaker', 'emotion', 'corpus') if text[c][x] != text[c][y]]
-    return {'utterances': [str(text['utterance'][r]) for r in (x, y)], 'alike': alike, 'differ': differ}
+    return {
+        'utterances': [str(text['utterance'][r]) for r in (x, y)],
+        'alike': alike,
+        'differ': differ,
+    }
 
 
 def find_near_duplicates(signature_NxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -142,11 +195,17 @@ def find_near_duplicates(signature_NxS: np.ndarray) -> tuple[np.ndarray, np.ndar
     length_N, grid_NxS = length_N[order], signature_NxS[order, 1:].astype(np.float32)
     pairs, alike = [np.zeros((0, 2), int)], [np.zeros(0, np.float32)]
     for at in range(0, len(order), BLOCK_SIZE):
-        end = np.searchsorted(length_N, length_N[at : at + BLOCK_SIZE][-1] + MAX_LOG_LENGTH_DIFFERENCE, 'right')
+        end = np.searchsorted(
+            length_N, length_N[at : at + BLOCK_SIZE][-1] + MAX_LOG_LENGTH_DIFFERENCE, 'right'
+        )
         for to in range(at, end, 8 * BLOCK_SIZE):
-            product = grid_NxS[at : at + BLOCK_SIZE] @ grid_NxS[to : min(to + 8 * BLOCK_SIZE, end)].T
+            product = (
+                grid_NxS[at : at + BLOCK_SIZE] @ grid_NxS[to : min(to + 8 * BLOCK_SIZE, end)].T
+            )
             i, j = np.nonzero(product >= COPY_SIMILARITY)
-            keep = (to + j > at + i) & (length_N[to + j] - length_N[at + i] <= MAX_LOG_LENGTH_DIFFERENCE)
+            keep = (to + j > at + i) & (
+                length_N[to + j] - length_N[at + i] <= MAX_LOG_LENGTH_DIFFERENCE
+            )
             i, j = i[keep], j[keep]
             pairs.append(np.sort(np.stack([order[at + i], order[to + j]], axis=1), axis=1))
             alike.append(product[i, j])
@@ -165,13 +224,20 @@ def sentence_overlap(utterances: Utterances, folds: list[Fold]) -> dict:
         heard.append(known[-1][np.isin(known[-1], said[fold.train])])
     known, heard = np.concatenate(known), np.concatenate(heard)
     tested, sentences_heard = (len(np.unique(x)) for x in (known, heard))
-    return {'known': len(known), 'heard': len(heard), 'sentences': tested, 'sentences_heard': sentences_heard}
+    return {
+        'known': len(known),
+        'heard': len(heard),
+        'sentences': tested,
+        'sentences_heard': sentences_heard,
+    }
 
 
 def missing_classes(utterances: Utterances, folds: list[Fold]) -> dict:
     """The parts that lack a class."""
     emotion = utterances.text['emotion']
-    classes = np.unique(np.concatenate([emotion[getattr(f, part)] for f in folds for part in PARTS]))
+    classes = np.unique(
+        np.concatenate([emotion[getattr(f, part)] for f in folds for part in PARTS])
+    )
     found = []
     for fold, part in itertools.product(folds, PARTS):
         if lacking := sorted(set(classes) - set(emotion[getattr(fold, part)])):
@@ -186,11 +252,17 @@ def emotion_information(utterances: Utterances, folds: list[Fold]) -> dict:
     corpora = np.unique(text['corpus'])
     every = {'speaker': ('speaker', text['speaker'] != '')}
     if len(corpora) > 1:
-        every |= {f'speaker in {c}': ('speaker', (text['speaker'] != '') & (text['corpus'] == c)) for c in corpora}
+        every |= {
+            f'speaker in {c}': ('speaker', (text['speaker'] != '') & (text['corpus'] == c))
+            for c in corpora
+        }
         every['corpus'] = ('corpus', np.ones(len(rows), bool))
     if len(np.unique(text['language'])) > 1:
         every['language'] = ('language', np.ones(len(rows), bool))
-    return {str(name): measure_confounding(text[column][some], text['emotion'][some]) for name, (column, some) in every.items()}
+    return {
+        str(name): measure_confounding(text[column][some], text['emotion'][some])
+        for name, (column, some) in every.items()
+    }
 
 
 def measure_confounding(domain_N: np.ndarray, emotion_N: np.ndarray) -> dict:
@@ -201,11 +273,25 @@ def measure_confounding(domain_N: np.ndarray, emotion_N: np.ndarray) -> dict:
     """
     random = np.random.default_rng(0)
     domain_N, emotion_N = (np.unique(x, return_inverse=True)[1] for x in (domain_N, emotion_N))
-    chance = float(np.mean([mutual_information(domain_N, random.permutation(emotion_N)) for _ in range(NUM_SHUFFLES)]))
+    chance = float(
+        np.mean(
+            [
+                mutual_information(domain_N, random.permutation(emotion_N))
+                for _ in range(NUM_SHUFFLES)
+            ]
+        )
+    )
     bits, whole = mutual_information(domain_N, emotion_N), entropy(emotion_N)
     share = max(0.0, bits - chance) / (whole - chance) if whole - chance > 1e-9 else 0.0
-    word = next(word for least, word in CONFOUNDING_LEVELS if share <= least or word == CONFOUNDING_LEVELS[-1][1])
-    return {k: round(v, 4) for k, v in (('bits', bits), ('chance', chance), ('of', whole), ('share', share))} | {'word': word}
+    word = next(
+        word
+        for least, word in CONFOUNDING_LEVELS
+        if share <= least or word == CONFOUNDING_LEVELS[-1][1]
+    )
+    return {
+        k: round(v, 4)
+        for k, v in (('bits', bits), ('chance', chance), ('of', whole), ('share', share))
+    } | {'word': word}
 
 
 def mutual_information(x_N: np.ndarray, y_N: np.ndarray) -> float:
@@ -226,7 +312,9 @@ def check_leaks(findings: dict) -> None:
     if 'speaker' in findings['leaks'] and 'speaker' not in findings['allowed']:
         s = findings['speaker']
         first = s['examples'][0]
-        same = [e for e in s['examples'] if (e['fold'], e['parts']) == (first['fold'], first['parts'])]
+        same = [
+            e for e in s['examples'] if (e['fold'], e['parts']) == (first['fold'], first['parts'])
+        ]
         said.append(
             f'Speaker leak: in fold {first["fold"]!r} {" and ".join(first["parts"])} share {pluralize(len(same), "speaker")}: '
             + '; '.join(f'{e["speaker"]} ({" and ".join(e["utterances"])})' for e in same)
@@ -236,7 +324,9 @@ def check_leaks(findings: dict) -> None:
     if 'audio' in findings['leaks'] and 'audio' not in findings['allowed']:
         a = findings['audio']
         first = a['examples'][0]
-        same = [e for e in a['examples'] if (e['fold'], e['parts']) == (first['fold'], first['parts'])]
+        same = [
+            e for e in a['examples'] if (e['fold'], e['parts']) == (first['fold'], first['parts'])
+        ]
         said.append(
             f'Audio leak: in fold {first["fold"]!r} {" and ".join(first["parts"])} share recordings: '
             + '; '.join(map(format_pair, same[:3]))
@@ -254,7 +344,9 @@ def format_pair(pair: dict) -> str:
     sign = '='
     if pair['alike'] < 1:
         sign = f'~ (> {HIGHEST})' if pair['alike'] >= HIGHEST else f'~ ({pair["alike"]:.4f})'
-    return f'{a} {sign} {b}' + (f', though of another {" and ".join(pair["differ"])}' if pair['differ'] else '')
+    return f'{a} {sign} {b}' + (
+        f', though of another {" and ".join(pair["differ"])}' if pair['differ'] else ''
+    )
 
 
 def pluralize(count: int, noun: str) -> str:

@@ -15,13 +15,25 @@ def parse_allowed_leaks(text: str) -> tuple[str, ...]:
     """The kinds of leak in a comma list; refuses what is none."""
     words = tuple(sorted({w.strip() for w in text.split(',')} - {''}))
     if unknown := [w for w in words if w not in LEAK_KINDS]:
-        raise UserError(f'There is no leak {unknown[0]!r} to allow; known are {", ".join(LEAK_KINDS)}.')
+        raise UserError(
+            f'There is no leak {unknown[0]!r} to allow; known are {", ".join(LEAK_KINDS)}.'
+        )
     return words
 
 
-WITHIN_CORPUS_PROTOCOLS = ('speaker_folds', 'leave_one_speaker_out', 'leave_one_session_out', 'official', 'speaker_dependent')
+WITHIN_CORPUS_PROTOCOLS = (
+    'speaker_folds',
+    'leave_one_speaker_out',
+    'leave_one_session_out',
+    'official',
+    'speaker_dependent',
+)
 
-CROSS_CORPUS_PROTOCOLS = {'leave_one_corpus_out': 'corpus', 'leave_one_language_out': 'language', 'source_target': 'corpus'}
+CROSS_CORPUS_PROTOCOLS = {
+    'leave_one_corpus_out': 'corpus',
+    'leave_one_language_out': 'language',
+    'source_target': 'corpus',
+}
 
 ADAPTATION_MODES = {
     'none': '',
@@ -50,16 +62,26 @@ class Protocol:
         if self.name not in known:
             raise UserError(f'There is no protocol {self.name!r}; known are {", ".join(known)}.')
         if self.adapt not in ADAPTATION_MODES:
-            raise UserError(f'config.protocol.adapt is {self.adapt!r}; expected one of {", ".join(ADAPTATION_MODES)}.')
+            raise UserError(
+                f'config.protocol.adapt is {self.adapt!r}; expected one of {", ".join(ADAPTATION_MODES)}.'
+            )
         if self.adapt == 'others' and self.name in WITHIN_CORPUS_PROTOCOLS:
-            raise UserError(f'config.protocol.adapt=others needs a target apart from the source, which {self.name} has not.')
+            raise UserError(
+                f'config.protocol.adapt=others needs a target apart from the source, which {self.name} has not.'
+            )
         pair = self.name == 'source_target'
         if pair and not (self.source and self.target):
-            raise UserError('source_target needs both ends, e.g. --config.protocol.source=emodb --config.protocol.target=urdu.')
+            raise UserError(
+                'source_target needs both ends, e.g. --config.protocol.source=emodb --config.protocol.target=urdu.'
+            )
         if not pair and (self.source or self.target):
-            raise UserError(f'config.protocol.source and .target belong to the protocol source_target, not to {self.name}.')
+            raise UserError(
+                f'config.protocol.source and .target belong to the protocol source_target, not to {self.name}.'
+            )
         if both := set(self.source) & set(self.target):
-            raise UserError(f'{min(both)} is source and target; they are to have nothing in common.')
+            raise UserError(
+                f'{min(both)} is source and target; they are to have nothing in common.'
+            )
         if both := set(self.identity) & {*self.source, *self.target}:
             raise UserError(
                 f'{min(both)} is source or target, and cannot fill the identity batches too (config.protocol.identity).'
@@ -94,8 +116,12 @@ class Fold:
     train: np.ndarray
     dev: np.ndarray
     test: np.ndarray
-    adapt: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))  # heard in training without their emotion
-    identity: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))  # of other corpora, for identity batches
+    adapt: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.zeros(0, int)
+    )  # heard in training without their emotion
+    identity: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.zeros(0, int)
+    )  # of other corpora, for identity batches
 
     @property
     def domain_rows(self) -> np.ndarray:
@@ -117,7 +143,9 @@ def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     """The folds of a protocol; a row may be in none, e.g. where nobody knows the speaker."""
     apart_N = identity_mask(utterances, protocol.identity)
     if absent := set(protocol.identity) - set(utterances.text['corpus'].tolist()):
-        raise UserError(f'There is no utterance of the corpus {min(absent)}, which config.protocol.identity names.')
+        raise UserError(
+            f'There is no utterance of the corpus {min(absent)}, which config.protocol.identity names.'
+        )
     own = np.flatnonzero(~apart_N)
     rest = utterances[own]
     made = (
@@ -128,9 +156,14 @@ def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     check_folds(rest, made)
     known = np.flatnonzero(apart_N & (utterances.text['speaker'] != ''))
     if protocol.identity and not len(known):
-        raise UserError(f'Nobody knows a speaker of {", ".join(protocol.identity)}, which config.protocol.identity names.')
+        raise UserError(
+            f'Nobody knows a speaker of {", ".join(protocol.identity)}, which config.protocol.identity names.'
+        )
     parts = ('train', 'dev', 'test', 'adapt')
-    return [dataclasses.replace(f, identity=known, **{p: own[getattr(f, p)] for p in parts}) for f in made]
+    return [
+        dataclasses.replace(f, identity=known, **{p: own[getattr(f, p)] for p in parts})
+        for f in made
+    ]
 
 
 def identity_mask(utterances: Utterances, identity_corpora: tuple[str, ...]) -> np.ndarray:
@@ -145,13 +178,17 @@ def make_within_corpus_folds(utterances: Utterances, protocol: Protocol) -> list
     parts = _test_groups(utterances, protocol)
     if len(parts) < 3:
         names = ', '.join(n for n, _ in parts) or 'none'
-        raise UserError(f'{protocol.name} finds {len(parts)} part(s) ({names}); train, dev and test need 3 or more.')
+        raise UserError(
+            f'{protocol.name} finds {len(parts)} part(s) ({names}); train, dev and test need 3 or more.'
+        )
     rows = [r for _, r in parts]
     folds = []
     for i, (name, test) in enumerate(parts):
         j = (i + 1) % len(parts)
         train = np.sort(np.concatenate([r for n, r in enumerate(rows) if n not in (i, j)]))
-        folds.append(Fold(i, name, train, rows[j], test, test if protocol.is_transductive else test[:0]))
+        folds.append(
+            Fold(i, name, train, rows[j], test, test if protocol.is_transductive else test[:0])
+        )
     return folds
 
 
@@ -183,7 +220,9 @@ def _test_groups(utterances: Utterances, protocol: Protocol) -> list[tuple[str, 
         if k < 3:
             raise UserError(f'config.protocol.folds is {k}; train, dev and test need 3 or more.')
         _, recording_N = np.unique(utterances.text['sha256'], return_inverse=True)
-        recording_N = np.where(utterances.text['sha256'] == '', recording_N.max() + 1 + everyone, recording_N)
+        recording_N = np.where(
+            utterances.text['sha256'] == '', recording_N.max() + 1 + everyone, recording_N
+        )
         part_of = np.random.default_rng(0).permutation(recording_N.max() + 1) % k
         dealt = [np.flatnonzero(part_of[recording_N] == i) for i in range(k)]
     return [(f'part {i + 1} of {k}', rows) for i, rows in enumerate(dealt)]
@@ -202,7 +241,9 @@ def make_official_fold(utterances: Utterances, protocol: Protocol) -> Fold:
     split = utterances.text['split']
     train, dev, test = (np.flatnonzero(split == part) for part in ('train', 'dev', protocol.test))
     if not (len(train) and len(dev) and len(test)):
-        found = ', '.join(f'{n} {s or "without one"}' for s, n in zip(*np.unique(split, return_counts=True)))
+        found = ', '.join(
+            f'{n} {s or "without one"}' for s, n in zip(*np.unique(split, return_counts=True))
+        )
         raise UserError(
             f'The official split needs utterances of train, dev and {protocol.test}; this data set has {found}. '
             'Choose another --config.protocol.name, or --config.protocol.test.'
@@ -217,8 +258,16 @@ def make_cross_corpus_folds(utterances: Utterances, protocol: Protocol) -> list[
     if protocol.name == 'source_target':
         if absent := {*protocol.source, *protocol.target} - set(value_N.tolist()):
             found = ', '.join(np.unique(value_N).tolist())
-            raise UserError(f'There is no utterance with a class of the corpus {min(absent)}; found: {found}.')
-        ends = [('+'.join(protocol.target), np.isin(value_N, protocol.source), np.isin(value_N, protocol.target))]
+            raise UserError(
+                f'There is no utterance with a class of the corpus {min(absent)}; found: {found}.'
+            )
+        ends = [
+            (
+                '+'.join(protocol.target),
+                np.isin(value_N, protocol.source),
+                np.isin(value_N, protocol.target),
+            )
+        ]
     else:
         values = np.unique(value_N).tolist()
         if len(values) < 2 or '' in values:
@@ -238,7 +287,9 @@ def make_cross_corpus_folds(utterances: Utterances, protocol: Protocol) -> list[
     return folds
 
 
-def _target_groups(utterances: Utterances, target: np.ndarray, protocol: Protocol) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def _target_groups(
+    utterances: Utterances, target: np.ndarray, protocol: Protocol
+) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Names, test parts and what is heard beside them: of a target that is adapted to, each speaker is tested once."""
     if protocol.adapt != 'others':
         return [('', target, target if protocol.is_transductive else target[:0])]
@@ -270,7 +321,9 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
     for fold in folds:
         for part in ('train', 'dev', 'test'):
             if not len(getattr(fold, part)):
-                raise UserError(f'Nobody is in the {part} part of fold {fold.name!r}: its corpora have too few speakers.')
+                raise UserError(
+                    f'Nobody is in the {part} part of fold {fold.name!r}: its corpora have too few speakers.'
+                )
         if missing := {*emotion[fold.test], *emotion[fold.dev]} - set(emotion[fold.train]):
             raise UserError(
                 f'Nobody in the training part of fold {fold.name!r} is {" or ".join(sorted(missing))}. '
@@ -284,6 +337,8 @@ def hash_folds(utterances: Utterances, folds: list[Fold]) -> str:
     for fold in folds:
         for part in ('train', 'dev', 'test', 'adapt', 'identity'):
             for row in getattr(fold, part):
-                fields = (utterances.text[c][row] for c in ('corpus', 'utterance', 'speaker', 'emotion'))
+                fields = (
+                    utterances.text[c][row] for c in ('corpus', 'utterance', 'speaker', 'emotion')
+                )
                 digest.update('\t'.join((fold.name, part, *fields)).encode() + b'\n')
     return digest.hexdigest()

@@ -42,7 +42,9 @@ def keep_labelled(
     """
     apart_N = identity_mask(utterances, identity_corpora)
     own = np.flatnonzero(~apart_N)
-    class_O, left_out = labels.map_labels(label_space, utterances.text['emotion'][own], utterances.rating_NxA[own])
+    class_O, left_out = labels.map_labels(
+        label_space, utterances.text['emotion'][own], utterances.rating_NxA[own]
+    )
     class_N = np.full(len(utterances), '', class_O.dtype)
     class_N[own] = class_O
     keep_N = apart_N | (class_N != '')
@@ -62,16 +64,25 @@ class Split(NamedTuple):
     utterances: Utterances  # that have a class, or fill identity batches
     folds: list[Fold]
     sha256: str
-    left_out: dict[str, int]  # not wanted, as 'style=scripted', or without a class, by what they have instead
+    left_out: dict[
+        str, int
+    ]  # not wanted, as 'style=scripted', or without a class, by what they have instead
     unused: int  # of the others, in no part of any fold
 
     def describe_left_out(self, label_space: str) -> list[str]:
         """What is not used, in words, for people; nothing if everything is."""
         said = []
-        for why, marked in (('by config.data.only', True), (f'having no class in {label_space!r}', False)):
-            if what := ', '.join(f'{n} {e}' for e, n in sorted(self.left_out.items()) if ('=' in e) == marked):
+        for why, marked in (
+            ('by config.data.only', True),
+            (f'having no class in {label_space!r}', False),
+        ):
+            if what := ', '.join(
+                f'{n} {e}' for e, n in sorted(self.left_out.items()) if ('=' in e) == marked
+            ):
                 said.append(f'Left out, {why}: {what}.')
-        return said + ([f'Left out, in no part of this protocol: {self.unused}.'] if self.unused else [])
+        return said + (
+            [f'Left out, in no part of this protocol: {self.unused}.'] if self.unused else []
+        )
 
 
 def make_split(config) -> Split:
@@ -80,5 +91,15 @@ def make_split(config) -> Split:
     utterances, others = filter_utterances(read_utterances(config.data), config.data.only)
     utterances, left_out = keep_labelled(utterances, config.data.labels, protocol.identity)
     made = make_folds(utterances, protocol)
-    used = np.unique(np.concatenate([part for f in made for part in (f.train, f.dev, f.test, f.adapt, f.identity)]))
-    return Split(utterances, made, hash_folds(utterances, made), others | left_out, len(utterances) - len(used))
+    used = np.unique(
+        np.concatenate(
+            [part for f in made for part in (f.train, f.dev, f.test, f.adapt, f.identity)]
+        )
+    )
+    return Split(
+        utterances,
+        made,
+        hash_folds(utterances, made),
+        others | left_out,
+        len(utterances) - len(used),
+    )

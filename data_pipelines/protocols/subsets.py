@@ -37,7 +37,9 @@ def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: 
     random = np.random.default_rng((order_seed, fold.number, 0, SUBSET_STREAM))
     train = random.permutation(fold.train)  # who comes first is kept first
     speaker_N, emotion_N = utterances.text['speaker'], utterances.text['emotion']
-    chosen = _alternate_sexes(utterances, random.permutation(_known_speakers(utterances, fold)))[: subset.speakers]
+    chosen = _alternate_sexes(utterances, random.permutation(_known_speakers(utterances, fold)))[
+        : subset.speakers
+    ]
     if subset.speakers is not None or subset.confounded is not None:
         train = train[np.isin(speaker_N[train], chosen)]
     if subset.confounded is not None:
@@ -48,7 +50,9 @@ def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: 
         left = [rows[round((1 - subset.confounded) * len(rows)) :] for rows in his.values()]
         train = train[~np.isin(train, np.concatenate([train[:0], *left]))]
     if subset.per_class is not None:
-        some = [train[emotion_N[train] == c][: subset.per_class] for c in np.unique(emotion_N[train])]
+        some = [
+            train[emotion_N[train] == c][: subset.per_class] for c in np.unique(emotion_N[train])
+        ]
         train = np.concatenate([train[:0], *some])
     if lost := sorted(set(emotion_N[fold.train]) - set(emotion_N[train])):
         what = ', '.join(f'{k}={v}' for k, v in subset._asdict().items() if v is not None)
@@ -75,13 +79,17 @@ def _alternate_sexes(utterances: Utterances, speakers: np.ndarray) -> list[str]:
     return sorted(place, key=place.get)
 
 
-def describe_shortages(utterances: Utterances, folds: list[Fold], subsets: list[Subset], order_seed: int) -> list[str]:
+def describe_shortages(
+    utterances: Utterances, folds: list[Fold], subsets: list[Subset], order_seed: int
+) -> list[str]:
     """What is said where a value is more than there is, so that all of it is used."""
     said = []
     for n in sorted({s.speakers for s in subsets} - {None}):
         there = [len(_known_speakers(utterances, f)) for f in folds]
         if min(there) < n:
-            said.append(f'config.sweep.speakers={n}: {format_range(there)} speakers are all that training has.')
+            said.append(
+                f'config.sweep.speakers={n}: {format_range(there)} speakers are all that training has.'
+            )
     for n in sorted({s.per_class for s in subsets} - {None}):
         parts = [
             utterances.text['emotion'][take_subset(utterances, f, s, order_seed).train]
@@ -93,8 +101,14 @@ def describe_shortages(utterances: Utterances, folds: list[Fold], subsets: list[
         for part in parts:
             for emotion, count in zip(*np.unique(part, return_counts=True)):
                 found.setdefault(str(emotion), []).append(int(count))
-        if fewer := [f'{format_range(counts)} {emotion}' for emotion, counts in found.items() if min(counts) < n]:
-            said.append(f'config.sweep.per_class={n}: {", ".join(fewer)} are all that training has.')
+        if fewer := [
+            f'{format_range(counts)} {emotion}'
+            for emotion, counts in found.items()
+            if min(counts) < n
+        ]:
+            said.append(
+                f'config.sweep.per_class={n}: {", ".join(fewer)} are all that training has.'
+            )
     return said
 
 

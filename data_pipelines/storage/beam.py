@@ -26,7 +26,11 @@ def make_pipeline_options(arguments: list[str], workers: int) -> PipelineOptions
 
     Beam's own default, DirectRunner, would download a program.
     """
-    here = ['runner=FnApiRunner', 'direct_running_mode=multi_processing', f'direct_num_workers={workers}']
+    here = [
+        'runner=FnApiRunner',
+        'direct_running_mode=multi_processing',
+        f'direct_num_workers={workers}',
+    ]
     quiet = 'default_sdk_harness_log_level=WARNING'
     found = PipelineOptions([f'--{word}' for word in (*here, quiet, *arguments)])
     try:
@@ -37,14 +41,22 @@ def make_pipeline_options(arguments: list[str], workers: int) -> PipelineOptions
 
 
 def write_with_beam(
-    corpus: Corpus, utterances: list[Utterance], spec: LogMel, folder: Path, options: PipelineOptions
+    corpus: Corpus,
+    utterances: list[Utterance],
+    spec: LogMel,
+    folder: Path,
+    options: PipelineOptions,
 ) -> tuple[Path, list[dict | str]]:
     """Writes the data set below `folder`; returns its place and, for each utterance, its facts or why it was rejected."""
     walked, outcomes = folder.absolute() / 'utterances.json', folder.absolute() / 'outcomes.json'
     listed = [dataclasses.asdict(u) | {'path': os.fspath(u.path)} for u in utterances]
-    walked.write_text(json.dumps(listed))  # a pipeline that held them would be larger than some runners take
+    walked.write_text(
+        json.dumps(listed)
+    )  # a pipeline that held them would be larger than some runners take
     try:
-        shards = builder.write_shards(corpus, spec, ExampleTransform(walked, outcomes, spec), folder.absolute(), options)
+        shards = builder.write_shards(
+            corpus, spec, ExampleTransform(walked, outcomes, spec), folder.absolute(), options
+        )
     except Exception:
         if outcomes.exists():  # perhaps nothing else was wrong
             builder.check_any_accepted(utterances, json.loads(outcomes.read_text()))
@@ -65,9 +77,14 @@ class ExampleTransform(beam.PTransform):
             | beam.Create([self.utterances_file])
             | 'Walk' >> beam.FlatMap(read_numbered_utterances)
             | beam.Reshuffle()
-            | 'Features' >> beam.ParDo(FeatureDoFn(self.spec)).with_outputs('outcome', main='example')
+            | 'Features'
+            >> beam.ParDo(FeatureDoFn(self.spec)).with_outputs('outcome', main='example')
         )
-        _ = features.outcome | beam.combiners.ToList() | 'Outcomes' >> beam.Map(save_outcomes, self.outcomes_file)
+        _ = (
+            features.outcome
+            | beam.combiners.ToList()
+            | 'Outcomes' >> beam.Map(save_outcomes, self.outcomes_file)
+        )
         return features.example
 
 
@@ -80,7 +97,9 @@ class FeatureDoFn(beam.DoFn):
     def setup(self):
         import numpy  # noqa: F401 (the limit holds for what is loaded)
 
-        self.limit = threadpoolctl.threadpool_limits(1)  # the last bit of a product depends on the number of threads
+        self.limit = threadpoolctl.threadpool_limits(
+            1
+        )  # the last bit of a product depends on the number of threads
 
     def process(self, numbered: tuple[int, Utterance]) -> Iterator:
         n, u = numbered

@@ -12,13 +12,23 @@ from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.signature import SIGNATURE_SIZE
 from data_pipelines.features.upstream import EncoderInput, EncoderStates
-from data_pipelines.storage.schema import DATASET_VERSION, RATING_COLUMNS, TEXT_COLUMNS, TFDS_SPLIT, import_tensorflow
+from data_pipelines.storage.schema import (
+    DATASET_VERSION,
+    RATING_COLUMNS,
+    TEXT_COLUMNS,
+    TFDS_SPLIT,
+    import_tensorflow,
+)
 
 MAX_UTTERANCES = 1 << 23  # utterances
 
 
 def write_shards(
-    corpus: Corpus, spec: LogMel | EncoderStates | EncoderInput, examples, data_dir: Path, beam_options=None
+    corpus: Corpus,
+    spec: LogMel | EncoderStates | EncoderInput,
+    examples,
+    data_dir: Path,
+    beam_options=None,
 ) -> Path:
     """Writes the examples as the data set `<corpus>/<spec.name>` in their order; returns the folder of its shards.
 
@@ -46,13 +56,17 @@ def write_shards(
                 **dict.fromkeys(TEXT_COLUMNS, tfds.features.Text()),
                 **dict.fromkeys(RATING_COLUMNS, np.float32),
                 # Without an encoding a float16 tensor is stored as float32.
-                'mel_TxM': tfds.features.Tensor(shape=(None, spec.bands), dtype=np.float16, encoding='bytes'),
+                'mel_TxM': tfds.features.Tensor(
+                    shape=(None, spec.bands), dtype=np.float16, encoding='bytes'
+                ),
                 'frames': np.int32,
                 'seconds': np.float32,
                 'mean_M': tfds.features.Tensor(shape=(spec.bands,), dtype=np.float32),
                 'variance_M': tfds.features.Tensor(shape=(spec.bands,), dtype=np.float32),
                 'sha256': tfds.features.Text(),
-                'signature_S': tfds.features.Tensor(shape=(SIGNATURE_SIZE,), dtype=np.float16, encoding='bytes'),
+                'signature_S': tfds.features.Tensor(
+                    shape=(SIGNATURE_SIZE,), dtype=np.float16, encoding='bytes'
+                ),
             }
         ),
         split_datasets={TFDS_SPLIT: examples if beam_options else zip(shard_keys(), examples)},
@@ -61,11 +75,16 @@ def write_shards(
     )
     config = tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the staging folder as the data's place
+        with contextlib.redirect_stdout(
+            io.StringIO()
+        ):  # TFDS announces the staging folder as the data's place
             builder.download_and_prepare(download_config=config)
     except (tf.errors.OpError, RuntimeError) as e:
         error = e.__cause__ or e  # TFDS wraps what happens within a split
-        for kind, number in ((tf.errors.ResourceExhaustedError, errno.ENOSPC), (tf.errors.PermissionDeniedError, errno.EACCES)):
+        for kind, number in (
+            (tf.errors.ResourceExhaustedError, errno.ENOSPC),
+            (tf.errors.PermissionDeniedError, errno.EACCES),
+        ):
             if isinstance(error, kind):
                 raise OSError(number, os.strerror(number), str(data_dir)) from e
         raise

@@ -25,7 +25,10 @@ def find_datasets(config) -> list[Path]:
     spec = feature_spec(config)
     found = []
     for name in config.corpora:
-        folder, packed = prepared.find_dataset(config.dir, name, spec), npz.npz_path(config.dir, name, spec)
+        folder, packed = (
+            prepared.find_dataset(config.dir, name, spec),
+            npz.npz_path(config.dir, name, spec),
+        )
         if (
             config.resident != 'off'
             and packed.exists()
@@ -35,12 +38,18 @@ def find_datasets(config) -> list[Path]:
             continue
         if folder is None:
             if packed.exists():
-                raise UserError(f'{packed} cannot be streamed, and its shards are not there: leave config.data.resident on.')
+                raise UserError(
+                    f'{packed} cannot be streamed, and its shards are not there: leave config.data.resident on.'
+                )
             if config.upstream:
-                prepared.resolve_feature_name(config.dir, config.corpora, config.upstream)  # says how to get them
+                prepared.resolve_feature_name(
+                    config.dir, config.corpora, config.upstream
+                )  # says how to get them
             corpus = corpora.load_corpus(name)
             differing = ''.join(
-                f' --{f.name} {getattr(spec, f.name)}' for f in dataclasses.fields(spec) if getattr(spec, f.name) != f.default
+                f' --{f.name} {getattr(spec, f.name)}'
+                for f in dataclasses.fields(spec)
+                if getattr(spec, f.name) != f.default
             )
             others = prepared.find_other_librosa_datasets(config.dir, name, spec)
             if corpus.synthesise is None and others:
@@ -62,7 +71,9 @@ def find_datasets(config) -> list[Path]:
 def read_utterances(config) -> Utterances:
     """The columns of the data sets of `config.corpora`."""
     found = find_datasets(config)
-    return schema.concatenate_datasets([npz.read_columns(p) if p.suffix == '.npz' else shards.read_columns(p) for p in found])
+    return schema.concatenate_datasets(
+        [npz.read_columns(p) if p.suffix == '.npz' else shards.read_columns(p) for p in found]
+    )
 
 
 def _read_fingerprint(folder: Path) -> str:
@@ -84,9 +95,13 @@ def read_fingerprints(config) -> dict[str, str]:
 def read_encoder_record(config) -> dict:
     """What was noted of the encoder when the states of the data sets were computed: name, sha256, folder, format, ..."""
     place = find_datasets(config)[0]
-    found = (npz.read_record(place) if place.suffix == '.npz' else prepared.read_record(place)).get('upstream') or {}
+    found = (npz.read_record(place) if place.suffix == '.npz' else prepared.read_record(place)).get(
+        'upstream'
+    ) or {}
     if 'sha256' not in found:
-        raise UserError(f'{place} does not say by which weights its states were made. Remove it and prepare the corpus again.')
+        raise UserError(
+            f'{place} does not say by which weights its states were made. Remove it and prepare the corpus again.'
+        )
     return found
 
 
@@ -100,9 +115,15 @@ def read_all_features(utterances: Utterances) -> np.ndarray:
             from data_pipelines.storage import npz
 
             content = npz.read_features(file)
-            parts = (content[at : at + n] for at, n in zip(utterances.offset_N[rows], utterances.length_N[rows]))
+            parts = (
+                content[at : at + n]
+                for at, n in zip(utterances.offset_N[rows], utterances.length_N[rows])
+            )
         else:
-            parts = (_decode_features(r, utterances.bands) for r in _read_feature_bytes(utterances, rows, file))
+            parts = (
+                _decode_features(r, utterances.bands)
+                for r in _read_feature_bytes(utterances, rows, file)
+            )
         for row, part in zip(rows, parts):
             mel_RxM[first_N[row] : first_N[row] + utterances.frames_N[row]] = part
     return mel_RxM

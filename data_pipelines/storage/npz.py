@@ -25,7 +25,15 @@ def open_npz(file: str | Path):
     try:
         with open(file, 'rb') as stream, np.load(stream, allow_pickle=False) as content:
             yield content
-    except (ValueError, KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as e:
+    except (
+        ValueError,
+        KeyError,
+        EOFError,
+        OSError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as e:
         raise UserError(
             f'{file} is damaged or none of ours ({type(e).__name__}: {e}). Remove it and pack the corpus again.'
         ) from None

@@ -20,7 +20,12 @@ from data_pipelines.features.upstream import EncoderInput, EncoderStates
 from data_pipelines.progress import progress_bar
 from data_pipelines.storage import builder, schema
 from data_pipelines.storage.builder import check_any_accepted
-from data_pipelines.storage.prepared import RECORD_FILE, find_dataset, fingerprint_utterances, read_record
+from data_pipelines.storage.prepared import (
+    RECORD_FILE,
+    find_dataset,
+    fingerprint_utterances,
+    read_record,
+)
 from data_pipelines.storage.workers import run_workers
 
 
@@ -39,7 +44,11 @@ def prepare_corpus(
     `out` whole or not at all. Refuses counts that are no release's (unless `allow_partial`), and other data under the same name.
     With `beam`, options of Apache Beam as `name=value`, it runs the work rather than the worker processes.
     """
-    corpus, out, workers = corpora.load_corpus(name), Path(out), os.cpu_count() if workers is None else workers
+    corpus, out, workers = (
+        corpora.load_corpus(name),
+        Path(out),
+        os.cpu_count() if workers is None else workers,
+    )
     if workers < 1:
         raise UserError(f'{workers} worker processes get nothing done; expected 1 or more.')
     done = find_dataset(out, name, spec)
@@ -48,19 +57,29 @@ def prepare_corpus(
         return done
     begun = out / name / spec.name / schema.DATASET_VERSION
     if not done and begun.exists():
-        raise UserError(f'{begun} holds a data set without its {RECORD_FILE}: it is not whole. Remove that folder first.')
+        raise UserError(
+            f'{begun} holds a data set without its {RECORD_FILE}: it is not whole. Remove that folder first.'
+        )
     if source is None and not corpus.synthesise:
-        raise UserError(f'Where is {corpus.title}? Say so with --source PATH; it is to be had from {corpus.homepage}.')
+        raise UserError(
+            f'Where is {corpus.title}? Say so with --source PATH; it is to be had from {corpus.homepage}.'
+        )
     if beam is not None:
         if isinstance(spec, EncoderStates):
-            raise UserError('The states of an upstream are computed here, by JAX: leave --beam out.')
+            raise UserError(
+                'The states of an upstream are computed here, by JAX: leave --beam out.'
+            )
         beam = parse_beam_options(beam, workers)
     with os_errors_as_user_errors(out):
         if source is None:
             source = out / 'sources' / name
             corpus.synthesise(source)
         utterances = walk_corpus(corpus, Path(source))
-        facts = {'corpus': name, 'source': os.path.abspath(source), 'fingerprint': fingerprint_utterances(utterances)}
+        facts = {
+            'corpus': name,
+            'source': os.path.abspath(source),
+            'fingerprint': fingerprint_utterances(utterances),
+        }
         if done:
             check_same_source(done, facts)
             print(f'{corpus.title} is already prepared: {done}')
@@ -69,7 +88,9 @@ def prepare_corpus(
         facts['complete'] = corpus.is_complete(utterances)
         check_video_support(utterances)
         with staging_folder(out) as folder:
-            shards, accepted, rejected = write_dataset(corpus, utterances, spec, folder, facts, workers, beam)
+            shards, accepted, rejected = write_dataset(
+                corpus, utterances, spec, folder, facts, workers, beam
+            )
             home = move_dataset(shards, out / shards.relative_to(folder))
     print_summary(corpus, accepted, rejected, home)
     return home
@@ -79,10 +100,14 @@ def walk_corpus(corpus: Corpus, source: Path) -> list[Utterance]:
     """The corpus's utterances, of which there are some and no two have the same name."""
     utterances, seen = corpus.walk(source), {}
     if not utterances:
-        raise UserError(f'{source} lists no utterance of {corpus.title}. Compare it with the release.')
+        raise UserError(
+            f'{source} lists no utterance of {corpus.title}. Compare it with the release.'
+        )
     for u in utterances:
         if u.name in seen:
-            raise UserError(f'{corpus.title} has {u.name} twice: {seen[u.name]} and {u.path}. Remove one, or narrow --source.')
+            raise UserError(
+                f'{corpus.title} has {u.name} twice: {seen[u.name]} and {u.path}. Remove one, or narrow --source.'
+            )
         seen[u.name] = u.path
     return utterances
 
@@ -134,7 +159,9 @@ def move_dataset(staged_folder: Path, destination: Path) -> Path:
     try:
         os.rename(staged_folder, destination)
     except OSError:
-        if not (destination / RECORD_FILE).exists():  # else another process was first, with the same data
+        if not (
+            destination / RECORD_FILE
+        ).exists():  # else another process was first, with the same data
             raise
     return destination
 
@@ -145,7 +172,9 @@ def os_errors_as_user_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        raise UserError(f'{e.filename or out}: {e.strerror or e}. Mend that, or choose another --out than {out}.') from e
+        raise UserError(
+            f'{e.filename or out}: {e.strerror or e}. Mend that, or choose another --out than {out}.'
+        ) from e
 
 
 def parse_beam_options(arguments: list[str], workers: int):
@@ -155,7 +184,9 @@ def parse_beam_options(arguments: list[str], workers: int):
     except ModuleNotFoundError as e:
         if e.name != 'apache_beam':
             raise
-        raise UserError("--beam needs Apache Beam: pip install -e '.[beam]' in the checkout of jaxser.") from None
+        raise UserError(
+            "--beam needs Apache Beam: pip install -e '.[beam]' in the checkout of jaxser."
+        ) from None
     return make_pipeline_options(arguments, workers)
 
 
@@ -187,18 +218,26 @@ def write_dataset(
     csv_files.write_rows(shards / 'rejected.csv', left_out, columns, errors='surrogateescape')
     counts = {'accepted': len(accepted), 'rejected': len(rejected)}
     versions = {'librosa': importlib.metadata.version('librosa')}
-    (shards / RECORD_FILE).write_text(json.dumps(record | counts | spec.record_fields() | versions, indent=2))
+    (shards / RECORD_FILE).write_text(
+        json.dumps(record | counts | spec.record_fields() | versions, indent=2)
+    )
     return shards, accepted, rejected
 
 
 def write_with_processes(
-    corpus: Corpus, utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput, folder: Path, workers: int
+    corpus: Corpus,
+    utterances: list[Utterance],
+    spec: LogMel | EncoderStates | EncoderInput,
+    folder: Path,
+    workers: int,
 ) -> tuple[Path, list[dict | str]]:
     """Writes the shards by worker processes; returns their place and, for each utterance, its facts or why it was rejected."""
     outcomes = []
 
     def examples(results: Iterable[tuple[Utterance, dict | Rejection]]) -> Iterator[dict]:
-        for u, result in progress_bar(results, desc=corpus.name, total=len(utterances), unit=' utterances'):
+        for u, result in progress_bar(
+            results, desc=corpus.name, total=len(utterances), unit=' utterances'
+        ):
             if isinstance(result, Rejection):
                 outcomes.append(str(result))
             else:
@@ -216,7 +255,9 @@ def print_summary(corpus: Corpus, accepted: list, rejected: list, destination: P
     import rich.table
 
     console = rich.console.Console(highlight=False)
-    taken, refused = (collections.Counter(u.emotion for u, _ in part) for part in (accepted, rejected))
+    taken, refused = (
+        collections.Counter(u.emotion for u, _ in part) for part in (accepted, rejected)
+    )
     grid = rich.table.Table('emotion', title=corpus.title)
     grid.add_column('accepted', justify='right')
     grid.add_column('rejected', justify='right')
@@ -232,7 +273,11 @@ def print_summary(corpus: Corpus, accepted: list, rejected: list, destination: P
     for u, facts in accepted:
         same[facts['sha256']].append(u)
     for some in (us for us in same.values() if len(us) > 1):
-        differ = '' if len({(u.speaker, u.emotion) for u in some}) == 1 else ', though their speakers or emotions differ'
+        differ = (
+            ''
+            if len({(u.speaker, u.emotion) for u in some}) == 1
+            else ', though their speakers or emotions differ'
+        )
         print(f'identical audio{differ}: {" = ".join(u.name for u in some)}')
     for u, reason in rejected[:20]:
         print(f'rejected: {u.path}: {reason}'.encode(errors='backslashreplace').decode())

@@ -12,7 +12,18 @@ DATASET_VERSION = '1.0.0'
 
 TFDS_SPLIT = 'utterances'
 
-TEXT_COLUMNS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'session', 'sentence', 'style', 'split')
+TEXT_COLUMNS = (
+    'utterance',
+    'speaker',
+    'emotion',
+    'sex',
+    'language',
+    'corpus',
+    'session',
+    'sentence',
+    'style',
+    'split',
+)
 
 RATING_COLUMNS = ('arousal', 'valence', 'dominance')
 
@@ -32,7 +43,9 @@ def audio_summary(result: dict) -> dict[str, str | float]:
 def import_tensorflow():
     """TensorFlow without its chatter and without the accelerator, which belongs to JAX."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # on some processors it announces itself, whatever the log level
+    os.environ.setdefault(
+        'TF_ENABLE_ONEDNN_OPTS', '0'
+    )  # on some processors it announces itself, whatever the log level
     import absl.logging
     import tensorflow as tf
 
@@ -49,7 +62,9 @@ class Utterances:
     rows in an .npz.
     """
 
-    text: dict[str, np.ndarray]  # strings of shape (N,): those of builder.TEXTS, and sha256 of the decoded audio
+    text: dict[
+        str, np.ndarray
+    ]  # strings of shape (N,): those of builder.TEXTS, and sha256 of the decoded audio
     rating_NxA: np.ndarray  # arousal, valence, dominance from -1 to 1; NaN where there is none
     frames_N: np.ndarray
     mean_NxM: np.ndarray  # over the frames of an utterance
@@ -64,7 +79,11 @@ class Utterances:
         return len(self.frames_N)
 
     def __getitem__(self, rows) -> 'Utterances':
-        columns = {f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self) if f.name.count('_N')}
+        columns = {
+            f.name: getattr(self, f.name)[rows]
+            for f in dataclasses.fields(self)
+            if f.name.count('_N')
+        }
         return Utterances({k: v[rows] for k, v in self.text.items()}, files=self.files, **columns)
 
     @property

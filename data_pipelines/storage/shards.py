@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.errors import UserError
-from data_pipelines.storage.schema import RATING_COLUMNS, TEXT_COLUMNS, TFDS_SPLIT, Utterances, import_tensorflow
+from data_pipelines.storage.schema import (
+    RATING_COLUMNS,
+    TEXT_COLUMNS,
+    TFDS_SPLIT,
+    Utterances,
+    import_tensorflow,
+)
 
 STORED_COLUMNS = (
     'frames',
@@ -36,19 +42,26 @@ def _read_dataset_info(folder: Path):
             raise _damaged_file_error(folder / name, e) from None
     try:
         info = tfds.builder_from_directory(folder).info
-        if info.splits[TFDS_SPLIT].num_examples and {*TEXT_COLUMNS, *RATING_COLUMNS, *STORED_COLUMNS, 'mel_TxM'} <= {
-            *info.features
-        }:
+        if info.splits[TFDS_SPLIT].num_examples and {
+            *TEXT_COLUMNS,
+            *RATING_COLUMNS,
+            *STORED_COLUMNS,
+            'mel_TxM',
+        } <= {*info.features}:
             return info
     except Exception as e:  # whatever TFDS makes of JSON that says something else
         raise _damaged_file_error(f'{folder}/dataset_info.json or features.json', e) from None
-    raise _damaged_file_error(f'{folder}/dataset_info.json or features.json', ValueError('none of ours'))
+    raise _damaged_file_error(
+        f'{folder}/dataset_info.json or features.json', ValueError('none of ours')
+    )
 
 
 def _damaged_file_error(file: str | Path, e: Exception) -> UserError:
     said = str(e).rpartition('}} ')[2]  # TensorFlow puts the names of its nodes before it
     what = f'{type(e).__name__}: {said}'.splitlines()[0][:200]
-    return UserError(f'{file} is damaged or missing ({what}). Remove {Path(file).parent} and prepare the corpus again.')
+    return UserError(
+        f'{file} is damaged or missing ({what}). Remove {Path(file).parent} and prepare the corpus again.'
+    )
 
 
 def read_columns(folder: Path) -> Utterances:
@@ -108,8 +121,12 @@ def _read_feature_bytes(utterances: Utterances, rows: np.ndarray, file: str) -> 
     try:
         with open(file, 'rb') as shard:
             for row in rows:
-                record = _read_tfrecord(shard.fileno(), utterances.offset_N[row], utterances.length_N[row])
-                (content,) = tf.train.Example.FromString(record).features.feature['mel_TxM'].bytes_list.value
+                record = _read_tfrecord(
+                    shard.fileno(), utterances.offset_N[row], utterances.length_N[row]
+                )
+                (content,) = (
+                    tf.train.Example.FromString(record).features.feature['mel_TxM'].bytes_list.value
+                )
                 if len(content) != size_N[row]:
                     raise ValueError(f'{len(content)} bytes of features, expected {size_N[row]}')
                 yield content
@@ -128,7 +145,10 @@ def _check_records(utterances: Utterances, row_B: np.ndarray) -> None:
 def _read_tfrecord(shard: int, offset: int, length: int) -> bytes:
     """The bytes of one record of an open shard; ValueError where there is none of that length."""
     record = os.pread(shard, length + TFRECORD_HEADER_BYTES, offset - TFRECORD_HEADER_BYTES)
-    if len(record) < length + TFRECORD_HEADER_BYTES or int.from_bytes(record[:8], 'little') != length:
+    if (
+        len(record) < length + TFRECORD_HEADER_BYTES
+        or int.from_bytes(record[:8], 'little') != length
+    ):
         raise ValueError('it has changed since its columns were read')
     return record[TFRECORD_HEADER_BYTES:]
 
@@ -169,12 +189,16 @@ def stream_features(
 
     def load(row_B, start_B, size_B, T):
         record_B = tf.numpy_function(pread, [row_B], tf.string, stateful=False)
-        mel_B = tf.io.parse_example(record_B, {'mel_TxM': tf.io.FixedLenFeature((), tf.string, '')})['mel_TxM']
+        mel_B = tf.io.parse_example(
+            record_B, {'mel_TxM': tf.io.FixedLenFeature((), tf.string, '')}
+        )['mel_TxM']
         # A record that cannot be read, or has no features, would otherwise become zeros.
         with tf.control_dependencies([tf.debugging.assert_equal(tf.strings.length(mel_B), size_B)]):
             start_B = tf.minimum(start_B * frame, size_B)
         mel_B = tf.strings.substr(mel_B, start_B, tf.fill(tf.shape(start_B), T * frame))
-        return tf.io.decode_raw(mel_B, tf.int16, fixed_length=T * frame)  # TensorFlow pads no float16
+        return tf.io.decode_raw(
+            mel_B, tf.int16, fixed_length=T * frame
+        )  # TensorFlow pads no float16
 
     row = tf.TensorSpec((None,), tf.int32)
     signature = (row, row, row, tf.TensorSpec((), tf.int32))

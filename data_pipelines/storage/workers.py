@@ -35,7 +35,9 @@ def run_workers(
     def submit(chunk: list[Utterance]) -> None:
         try:
             future = pool.submit(process_utterances, chunk, spec)
-        except BrokenProcessPool as e:  # since the last result: let it be found where results are taken
+        except (
+            BrokenProcessPool
+        ) as e:  # since the last result: let it be found where results are taken
             future = concurrent.futures.Future()
             future.set_exception(e)
         pending.append((chunk, future))
@@ -66,12 +68,16 @@ def run_workers(
         pool.shutdown(cancel_futures=True)
 
 
-def process_utterances(utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput) -> list[dict | Rejection]:
+def process_utterances(
+    utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput
+) -> list[dict | Rejection]:
     """`spec.heard` of some utterances."""
     return [spec.process_utterance(u) for u in utterances]
 
 
-def process_one_by_one(utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput) -> list[dict | Rejection]:
+def process_one_by_one(
+    utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput
+) -> list[dict | Rejection]:
     """`several`, by a process that is replaced whenever an utterance takes it down."""
     done, pool = [], start_pool(1)
     try:
@@ -89,7 +95,9 @@ def process_one_by_one(utterances: list[Utterance], spec: LogMel | EncoderStates
 
 def start_pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
     """Fresh processes: a fork of one that runs TensorFlow's threads may hang."""
-    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), initialize_worker)
+    return concurrent.futures.ProcessPoolExecutor(
+        workers, multiprocessing.get_context('spawn'), initialize_worker
+    )
 
 
 def initialize_worker() -> None:
@@ -97,7 +105,9 @@ def initialize_worker() -> None:
     import numpy  # noqa: F401 (the limit holds for what is loaded)
     import threadpoolctl
 
-    threadpoolctl.threadpool_limits(1)  # for speed, and because the last bit of a product depends on the number of threads
+    threadpoolctl.threadpool_limits(
+        1
+    )  # for speed, and because the last bit of a product depends on the number of threads
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def follow():

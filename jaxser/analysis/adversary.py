@@ -13,7 +13,9 @@ INERT_FRACTION, WINNING_FRACTION = (
     0.1,
 )  # of what plain training's tells beyond chance: from here on inert, and up to here winning
 
-COLLAPSED_FRACTION = 0.5  # of what plain training's dev UAR is above chance: with less, a run has collapsed
+COLLAPSED_FRACTION = (
+    0.5  # of what plain training's dev UAR is above chance: with less, a run has collapsed
+)
 
 
 def domain_leakage(run: dict, domain: str, classifier: str = 'linear') -> float | None:
@@ -30,16 +32,30 @@ def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: fl
     if run['status'] != 'ok':
         return {'verdict': 'collapsed', 'why': f'diverged at step {run["step"]}'}
     there = domain_leakage(run, domain)
-    if plain_run is None or plain_run['status'] != 'ok' or there is None or not (before := domain_leakage(plain_run, domain)):
+    if (
+        plain_run is None
+        or plain_run['status'] != 'ok'
+        or there is None
+        or not (before := domain_leakage(plain_run, domain))
+    ):
         return None
     uar, reference = run['dev']['uar'], plain_run['dev']['uar']
     tells = f'the representation tells {there:.2f} of the {domain} beyond chance, that of plain training {before:.2f}'
     if uar - chance < COLLAPSED_FRACTION * (reference - chance):
-        return {'verdict': 'collapsed', 'why': f'dev UAR {uar:.3f} beside {reference:.3f} of plain training; {tells}'}
+        return {
+            'verdict': 'collapsed',
+            'why': f'dev UAR {uar:.3f} beside {reference:.3f} of plain training; {tells}',
+        }
     if head := (run.get('refit') or {}).get(domain):
         tells += f'; its own head, trained on over it, goes from a loss of {head["before"]:.2f} to {head["after"]:.2f}'
         tells += f' (guessing: {run["entropy"][domain]:.2f})'
-    word = 'inert' if there >= INERT_FRACTION * before else 'winning' if there <= WINNING_FRACTION * before else 'balanced'
+    word = (
+        'inert'
+        if there >= INERT_FRACTION * before
+        else 'winning'
+        if there <= WINNING_FRACTION * before
+        else 'balanced'
+    )
     return {'verdict': word, 'why': tells}
 
 
@@ -52,10 +68,14 @@ def adversary_verdicts(runs: list[dict], config: dict) -> list[dict | None]:
     for run in runs:
         h, others = run['hyper'], alike[run['hyper']['seed'], run['hyper']['fold']]
         domains = h.get('domain', config.get('domain', '')).split('+')
-        adversary = h.get('lam') and (run['status'] != 'ok' or any(f'{d}_loss' in run['selected'] for d in domains))
+        adversary = h.get('lam') and (
+            run['status'] != 'ok' or any(f'{d}_loss' in run['selected'] for d in domains)
+        )
         at = find_plain_reference(h, [r['hyper'] for r in others], config) if adversary else None
         asked = [d for d in domains if d in (run.get('probe') or {})]
         chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
-        given = adversary and adversary_verdict(run, None if at is None else others[at], asked[0] if asked else '', chance)
+        given = adversary and adversary_verdict(
+            run, None if at is None else others[at], asked[0] if asked else '', chance
+        )
         found.append(given or None)
     return found

@@ -37,7 +37,9 @@ class Estimate(NamedTuple):
     p: float | None
 
 
-def speaker_confusions(speaker_N: np.ndarray, truth_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
+def speaker_confusions(
+    speaker_N: np.ndarray, truth_N: np.ndarray, predicted_N: np.ndarray, classes: int
+) -> np.ndarray:
     """count_SxCxC of a seed's test predictions, its folds pooled: speakers by name, in their order; classes by index."""
     names, index_N = np.unique(speaker_N, return_inverse=True)
     at_N = (index_N * classes + truth_N) * classes + predicted_N
@@ -57,12 +59,18 @@ def bootstrap_weights(speakers: int, draws: int = DRAWS) -> np.ndarray:
     return np.random.default_rng(0).multinomial(speakers, np.full(speakers, 1 / speakers), draws)
 
 
-def mean_recall(right_SxC: np.ndarray, said_SxC: np.ndarray, weight_QxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mean_recall(
+    right_SxC: np.ndarray, said_SxC: np.ndarray, weight_QxS: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """(uar_Q, influence_QxS) of every draw: the mean over classes of recall, and its derivative by each speaker's weight."""
     weight_QxS = weight_QxS.astype(np.float64)
     said_QxC = weight_QxS @ said_SxC
     there_QxC = said_QxC > 0
-    share_QxC = there_QxC / np.where(there_QxC, said_QxC, 1) / np.maximum(there_QxC.sum(1, keepdims=True), 1)
+    share_QxC = (
+        there_QxC
+        / np.where(there_QxC, said_QxC, 1)
+        / np.maximum(there_QxC.sum(1, keepdims=True), 1)
+    )
     recall_QxC = (weight_QxS @ right_SxC) / np.where(there_QxC, said_QxC, 1)
     uar_Q = (recall_QxC * there_QxC).sum(1) / np.maximum(there_QxC.sum(1), 1)
     return uar_Q, share_QxC @ right_SxC.T - (share_QxC * recall_QxC) @ said_SxC.T
@@ -87,18 +95,26 @@ def bootstrap_estimate(*terms: tuple[int, np.ndarray, np.ndarray]) -> Estimate:
     if S < MIN_SPEAKERS:
         return Estimate(float(value), None, None)
     if error <= ZERO_TOLERANCE:
-        return Estimate(float(value), (float(value), float(value)), float(abs(value) <= ZERO_TOLERANCE))
+        return Estimate(
+            float(value), (float(value), float(value)), float(abs(value) <= ZERO_TOLERANCE)
+        )
 
     def apart(draws: int) -> tuple[np.ndarray, int]:
         value_Q, error_Q = of(bootstrap_weights(S, draws))
-        apart_Q = np.abs(value_Q - value)[error_Q > ZERO_TOLERANCE] / error_Q[error_Q > ZERO_TOLERANCE]
+        apart_Q = (
+            np.abs(value_Q - value)[error_Q > ZERO_TOLERANCE] / error_Q[error_Q > ZERO_TOLERANCE]
+        )
         return apart_Q, int((apart_Q >= abs(value) / error).sum())
 
     apart_Q, beyond = apart(DRAWS)
     reach = float(np.quantile(apart_Q, CONFIDENCE_LEVEL) * error)
     if beyond < RARE_COUNT:
         apart_Q, beyond = apart(RARE_DRAWS)
-    return Estimate(float(value), (float(value) - reach, float(value) + reach), (beyond + 1) / (len(apart_Q) + 1))
+    return Estimate(
+        float(value),
+        (float(value) - reach, float(value) + reach),
+        (beyond + 1) / (len(apart_Q) + 1),
+    )
 
 
 ZERO_TOLERANCE = 1e-12  # an error below it is that of speakers who do not differ
@@ -112,12 +128,17 @@ def _correct_and_total(count_ZxSxCxC: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def uar_estimate(count_ZxSxCxC: np.ndarray) -> Estimate:
     """The UAR that pools the folds of a seed, averaged over seeds; its interval stays within 0 and 1."""
     found = bootstrap_estimate((1, *_correct_and_total(count_ZxSxCxC)))
-    return found._replace(ci95=found.ci95 and (max(found.ci95[0], 0.0), min(found.ci95[1], 1.0)), p=None)
+    return found._replace(
+        ci95=found.ci95 and (max(found.ci95[0], 0.0), min(found.ci95[1], 1.0)), p=None
+    )
 
 
 def difference_estimate(count_ZxSxCxC: np.ndarray, reference_ZxSxCxC: np.ndarray) -> Estimate:
     """That UAR less a reference's, which may have other seeds; refuses one that was tested on other utterances."""
-    (right_SxC, said_SxC), (theirs_SxC, others_SxC) = _correct_and_total(count_ZxSxCxC), _correct_and_total(reference_ZxSxCxC)
+    (right_SxC, said_SxC), (theirs_SxC, others_SxC) = (
+        _correct_and_total(count_ZxSxCxC),
+        _correct_and_total(reference_ZxSxCxC),
+    )
     if not np.array_equal(said_SxC, others_SxC):
         raise UserError(
             f'Two results to compare were tested on other utterances: {said_SxC.sum()} of {len(said_SxC)} speakers, and '
@@ -135,4 +156,7 @@ def holm_correction(p_M: list[float]) -> list[float]:
 
 def interval_coverage(speakers: int) -> float | None:
     """How often an interval of so many speakers holds the truth, as measured for the largest number not above; None for fewer."""
-    return next((MEASURED_COVERAGE[n] for n in sorted(MEASURED_COVERAGE, reverse=True) if n <= speakers), None)
+    return next(
+        (MEASURED_COVERAGE[n] for n in sorted(MEASURED_COVERAGE, reverse=True) if n <= speakers),
+        None,
+    )

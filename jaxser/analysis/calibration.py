@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # where a dev part would have a temperature of 0 (all of it is right) or none
+MIN_TEMPERATURE, MAX_TEMPERATURE = (
+    0.05,
+    20.0,
+)  # where a dev part would have a temperature of 0 (all of it is right) or none
 
 
 def apply_temperature(p_NxC: np.ndarray, temperature: float) -> np.ndarray:
@@ -16,7 +19,9 @@ def apply_temperature(p_NxC: np.ndarray, temperature: float) -> np.ndarray:
 
 def negative_log_likelihood(p_NxC: np.ndarray, truth_N: np.ndarray) -> float:
     """The mean negative log likelihood of the truth, in nats."""
-    return float(-np.log(np.maximum(p_NxC[np.arange(len(truth_N)), truth_N], np.finfo(float).tiny)).mean())
+    return float(
+        -np.log(np.maximum(p_NxC[np.arange(len(truth_N)), truth_N], np.finfo(float).tiny)).mean()
+    )
 
 
 def fit_temperature(p_NxC: np.ndarray, truth_N: np.ndarray) -> dict:
@@ -26,10 +31,17 @@ def fit_temperature(p_NxC: np.ndarray, truth_N: np.ndarray) -> dict:
     from scipy import optimize  # prediction need not wait for it
 
     loss = lambda log_t: negative_log_likelihood(apply_temperature(p_NxC, np.exp(log_t)), truth_N)  # noqa: E731
-    found = optimize.minimize_scalar(loss, bounds=(np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)), method='bounded')
+    found = optimize.minimize_scalar(
+        loss, bounds=(np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)), method='bounded'
+    )
     before = negative_log_likelihood(p_NxC, truth_N)
     temperature = float(np.exp(found.x)) if found.fun < before else 1.0
-    return {'temperature': temperature, 'utterances': len(truth_N), 'nll_before': before, 'nll': min(float(found.fun), before)}
+    return {
+        'temperature': temperature,
+        'utterances': len(truth_N),
+        'nll_before': before,
+        'nll': min(float(found.fun), before),
+    }
 
 
 BIN_COUNT = 15  # of equal width (Guo et al. 2017, 1706.04599)

@@ -26,12 +26,16 @@ class ComparisonRow(NamedTuple):
     uar: bootstrap.Estimate | None = None
     sd: float | None = None
     gain: bootstrap.Estimate | None = None  # over plain training
-    gain_over_joint: bootstrap.Estimate | None = None  # over plain training with BatchNorm `joint`, where its arms are swept
+    gain_over_joint: bootstrap.Estimate | None = (
+        None  # over plain training with BatchNorm `joint`, where its arms are swept
+    )
     leakage: dict | None = None  # by what is forgotten, (mean recall by the linear probe, chance)
     seconds: float | None = None
 
 
-def comparison_rows(finished_sweep: FinishedSweep, every_coefficient: bool = False) -> list[ComparisonRow]:
+def comparison_rows(
+    finished_sweep: FinishedSweep, every_coefficient: bool = False
+) -> list[ComparisonRow]:
     """The table of a sweep; `every_coefficient` gives every coefficient a row of its own, and chooses none."""
     hypers = [r['hyper'] for r in finished_sweep.results['runs']]
     varied = varying_keys(hypers)
@@ -42,7 +46,10 @@ def comparison_rows(finished_sweep: FinishedSweep, every_coefficient: bool = Fal
         h = run['hyper']
         method = method_name(finished_sweep.metadata['config'] | h)
         coefficient = tuple((k, h[k]) for k in knobs if h.get(k) is not None)
-        candidates = groups.setdefault((tuple(h.get(k) for k in settings), method, coefficient if every_coefficient else ()), {})
+        candidates = groups.setdefault(
+            (tuple(h.get(k) for k in settings), method, coefficient if every_coefficient else ()),
+            {},
+        )
         candidates.setdefault((h['fold'], coefficient), []).append(run | {'seconds': seconds})
 
     counts, made = {}, []
@@ -52,7 +59,9 @@ def comparison_rows(finished_sweep: FinishedSweep, every_coefficient: bool = Fal
             made.append((setting, method, chosen, [], None))
             continue
         runs = [run for _, some in chosen.values() for run in some]
-        count = summary.run_confusions(finished_sweep.predictions, runs, varied, len(finished_sweep.results['classes']))
+        count = summary.run_confusions(
+            finished_sweep.predictions, runs, varied, len(finished_sweep.results['classes'])
+        )
         counts.setdefault((setting, method), count)
         made.append((setting, method, chosen, runs, count))
 
@@ -60,7 +69,11 @@ def comparison_rows(finished_sweep: FinishedSweep, every_coefficient: bool = Fal
     for setting, method, chosen, runs, count in made:
         if not runs:
             lost = [str(fold) for fold, some in chosen.items() if not some]
-            out.append(ComparisonRow(dict(zip(settings, setting)), method, [f'diverged in fold {", ".join(lost)}']))
+            out.append(
+                ComparisonRow(
+                    dict(zip(settings, setting)), method, [f'diverged in fold {", ".join(lost)}']
+                )
+            )
             continue
         seeds = bootstrap.uar_from_counts(count.sum(1))
         setting_of = dict(zip(settings, setting))
@@ -69,23 +82,36 @@ def comparison_rows(finished_sweep: FinishedSweep, every_coefficient: bool = Fal
             ComparisonRow(
                 dict(zip(settings, setting)),
                 method,
-                [' '.join(f'{k} {format_value(v)}' for k, v in coefficient) for coefficient, _ in chosen.values()],
+                [
+                    ' '.join(f'{k} {format_value(v)}' for k, v in coefficient)
+                    for coefficient, _ in chosen.values()
+                ],
                 float(np.mean([r['dev']['uar'] for r in runs])),
                 bootstrap.uar_estimate(count),
                 float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
                 _gain_over_plain(count, counts, setting),
                 _gain_over_plain(count, counts, joint) if 'model.batch_norm' in settings else None,
-                _mean_leakage(runs, (setting_of.get('domain') or finished_sweep.metadata['config'].get('domain', '')).split('+')),
+                _mean_leakage(
+                    runs,
+                    (
+                        setting_of.get('domain')
+                        or finished_sweep.metadata['config'].get('domain', '')
+                    ).split('+'),
+                ),
                 float(np.mean([r['seconds'] for r in runs])),
             )
         )
     order = list(dict.fromkeys(setting for setting, *_ in made))
-    return sorted(out, key=lambda row: order.index(tuple(row.setting.values())))  # the methods of a setting stand together
+    return sorted(
+        out, key=lambda row: order.index(tuple(row.setting.values()))
+    )  # the methods of a setting stand together
 
 
 def _gain_over_plain(count: np.ndarray, counts: dict, setting: tuple) -> bootstrap.Estimate | None:
     """Over plain training of a setting; None where there is none, or this is it."""
-    plain = next((counts[setting, m] for m in summary.PLAIN_METHODS if (setting, m) in counts), None)
+    plain = next(
+        (counts[setting, m] for m in summary.PLAIN_METHODS if (setting, m) in counts), None
+    )
     return None if plain is None or plain is count else bootstrap.difference_estimate(count, plain)
 
 
@@ -105,11 +131,17 @@ def _best_coefficients(candidates: dict) -> dict[int, tuple]:
         value = value if value < 0 else np.mean([r['dev']['uar'] for r in runs])
         if fold not in chosen or value > chosen[fold][0]:
             chosen[fold] = value, coefficient, runs
-    return {fold: tuple(rest) if value >= 0 else () for fold, (value, *rest) in sorted(chosen.items())}
+    return {
+        fold: tuple(rest) if value >= 0 else () for fold, (value, *rest) in sorted(chosen.items())
+    }
 
 
 def format_estimate_interval(estimate: bootstrap.Estimate | None, sign: str = '') -> str:
-    return f'[{estimate.ci95[0]:{sign}.3f}, {estimate.ci95[1]:{sign}.3f}]' if estimate and estimate.ci95 else ''
+    return (
+        f'[{estimate.ci95[0]:{sign}.3f}, {estimate.ci95[1]:{sign}.3f}]'
+        if estimate and estimate.ci95
+        else ''
+    )
 
 
 def comparison_verdict(rows_by_sweep: dict[str, list[ComparisonRow]]) -> str:
@@ -119,7 +151,9 @@ def comparison_verdict(rows_by_sweep: dict[str, list[ComparisonRow]]) -> str:
         return 'No sweep has a row of plain training beside another: there is nothing to compare.'
     sure = [gain for gain, *_ in gains if gain.ci95]
     better, worse = [g for g in sure if g.ci95[0] > 0], [g for g in sure if g.ci95[1] < 0]
-    corrected = sum(p < 1 - bootstrap.CONFIDENCE_LEVEL for p in bootstrap.holm_correction([g.p for g in sure]))
+    corrected = sum(
+        p < 1 - bootstrap.CONFIDENCE_LEVEL for p in bootstrap.holm_correction([g.p for g in sure])
+    )
     said = (
         f'Of {len(gains)} comparisons with plain training, {len(better)} gain and {len(worse)} lose by an interval that excludes '
         f"0; by Holm's correction for the number of comparisons {corrected} of them stand; the others are undecided"
@@ -132,14 +166,16 @@ def comparison_verdict(rows_by_sweep: dict[str, list[ComparisonRow]]) -> str:
 
     def named(of: tuple, word: str) -> str:
         gain, row, name = of
-        setting = ', '.join(f'{k} {format_value(v)}' for k, v in row.setting.items() if v is not None)
-        method = f'{row.method} ({setting})' if setting else row.method
-        return (
-            f'he largest {word} is that of {method} in {name}, {gain.value:+.3f} {format_estimate_interval(gain, "+")}'.rstrip()
+        setting = ', '.join(
+            f'{k} {format_value(v)}' for k, v in row.setting.items() if v is not None
         )
+        method = f'{row.method} ({setting})' if setting else row.method
+        return f'he largest {word} is that of {method} in {name}, {gain.value:+.3f} {format_estimate_interval(gain, "+")}'.rstrip()
 
     top, bottom = max(gains, key=lambda g: g[0].value), min(gains, key=lambda g: g[0].value)
-    if ends := [named(top, 'gain')] * (top[0].value > 0) + [named(bottom, 'loss')] * (bottom[0].value < 0):
+    if ends := [named(top, 'gain')] * (top[0].value > 0) + [named(bottom, 'loss')] * (
+        bottom[0].value < 0
+    ):
         said += f' T{"; t".join(ends)}.'
     by_method: dict[str, list[float]] = {}
     for gain, row, _ in gains:

@@ -10,7 +10,9 @@ import numpy as np
 
 def confusion_matrix(truth_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
     """count_CxC: rows are the truth, columns the prediction."""
-    return np.bincount(truth_N * classes + predicted_N, minlength=classes**2).reshape(classes, classes)
+    return np.bincount(truth_N * classes + predicted_N, minlength=classes**2).reshape(
+        classes, classes
+    )
 
 
 def classification_metrics(count_CxC: np.ndarray) -> dict[str, float]:
@@ -35,7 +37,9 @@ def equal_error_rate(z_NxD: np.ndarray, speaker_N: np.ndarray) -> float:
     score_P, same_P = (unit_NxD @ unit_NxD.T)[first, second], speaker_N[first] == speaker_N[second]
     order = np.argsort(score_P, kind='stable')
     score_P, same_P = score_P[order], same_P[order]
-    last_P = np.append(score_P[1:] > score_P[:-1], True)  # pairs of one score are told apart by none
+    last_P = np.append(
+        score_P[1:] > score_P[:-1], True
+    )  # pairs of one score are told apart by none
     missed_P = np.concatenate([[0], np.cumsum(same_P)[last_P]]) / same_P.sum()
     alarms_P = 1 - np.concatenate([[0], np.cumsum(~same_P)[last_P]]) / (~same_P).sum()
     after = int(np.argmax(missed_P >= alarms_P))

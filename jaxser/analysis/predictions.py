@@ -10,7 +10,9 @@ from data_pipelines.errors import UserError
 from jaxser.runs import older_labels
 
 
-def read_confidences(rows: Iterable[dict], classes: list[str]) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]:
+def read_confidences(
+    rows: Iterable[dict], classes: list[str]
+) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]:
     """Returns confidence and correctness by run and fold, each of shape (N,), from the rows of predictions.csv.
 
     The confidence is the posterior of the predicted class.
@@ -19,7 +21,9 @@ def read_confidences(rows: Iterable[dict], classes: list[str]) -> dict[tuple[str
     for row in rows:
         posterior = [float(row[name]) for name in classes]
         at = int(np.argmax(posterior))
-        lists.setdefault((row['run'], int(row['fold'])), []).append((posterior[at], classes[at] == row['truth']))
+        lists.setdefault((row['run'], int(row['fold'])), []).append(
+            (posterior[at], classes[at] == row['truth'])
+        )
     return {k: tuple(np.array(column) for column in zip(*some)) for k, some in lists.items()}
 
 
@@ -48,7 +52,9 @@ def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
     reader = csv_files.read_rows(file.read_bytes().decode())
     for row in reader:
         if None in row or None in row.values():
-            raise UserError(f'{file}, line {reader.line_num}, has too many or too few fields: the file is damaged. {again}')
+            raise UserError(
+                f'{file}, line {reader.line_num}, has too many or too few fields: the file is damaged. {again}'
+            )
         labels = older.get((row['run'], int(row['fold'])), [row['run']])
         if len(labels) > 1:
             raise UserError(

@@ -9,7 +9,15 @@ from jaxser.analysis.predictions import PredictionsByRun
 from jaxser.runs import SHARED_KEYS, method_name, run_label, varying_keys
 
 # Plain training: erm, and by other names the same (the tests say so); without any of these, that of a network with SNP's layer.
-PLAIN_AT_ZERO_LAM = ('dann', 'speaker_norm tap', 'cdann', 'confusion', 'coral', 'mmd', 'speaker_norm snp')
+PLAIN_AT_ZERO_LAM = (
+    'dann',
+    'speaker_norm tap',
+    'cdann',
+    'confusion',
+    'coral',
+    'mmd',
+    'speaker_norm snp',
+)
 
 PLAIN_METHODS = ('erm', *(f'{m}, lam = 0' for m in PLAIN_AT_ZERO_LAM))
 
@@ -32,16 +40,27 @@ RESULT_KEYS = (  # of a row, beside what was swept
     'adversary',
 )
 
-AVERAGED_PROBE_KEYS = ('linear', 'mlp', 'chance', 'classes', 'eer', 'speakers')  # of what a probe says of a run
+AVERAGED_PROBE_KEYS = (
+    'linear',
+    'mlp',
+    'chance',
+    'classes',
+    'eer',
+    'speakers',
+)  # of what a probe says of a run
 
 
-def run_confusions(predicted: PredictionsByRun, runs: list[dict], label_keys: list[str], classes: int) -> np.ndarray:
+def run_confusions(
+    predicted: PredictionsByRun, runs: list[dict], label_keys: list[str], classes: int
+) -> np.ndarray:
     """count_ZxSxCxC of runs, one for every seed and fold; `label_keys` is how they are named."""
     by_seed: dict[int, list] = {}
     for run in runs:
         h = run['hyper']
         by_seed.setdefault(h['seed'], []).append(predicted[run_label(h, label_keys), h['fold']])
-    pooled = [[np.concatenate(column) for column in zip(*some)] for _, some in sorted(by_seed.items())]
+    pooled = [
+        [np.concatenate(column) for column in zip(*some)] for _, some in sorted(by_seed.items())
+    ]
     return np.stack([bootstrap.speaker_confusions(*columns, classes) for columns in pooled])
 
 
@@ -51,7 +70,9 @@ def complete_seeds(runs: list[dict]) -> list[dict]:
     return [r for r in runs if r['hyper']['seed'] not in lost]
 
 
-def summary_rows(runs: list[dict], predicted: PredictionsByRun, config: dict, classes: int) -> list[dict]:
+def summary_rows(
+    runs: list[dict], predicted: PredictionsByRun, config: dict, classes: int
+) -> list[dict]:
     """The summary of results.json; `config` is the configuration as config.json has it.
 
     `uar` pools the test parts of a seed's folds and is averaged over the seeds of which no fold diverged; `uar_folds` is the mean
@@ -65,20 +86,30 @@ def summary_rows(runs: list[dict], predicted: PredictionsByRun, config: dict, cl
         made.setdefault(tuple(run['hyper'].get(k) for k in swept), []).append(run)
     for key, of in made.items():
         some = complete_seeds(of)
-        row = dict(zip(swept, key)) | dict.fromkeys(RESULT_KEYS) | {'seeds': len({r['hyper']['seed'] for r in some})}
-        row['adversary'] = dict(Counter(r['adversary']['verdict'] for r in of if r.get('adversary'))) or None
+        row = (
+            dict(zip(swept, key))
+            | dict.fromkeys(RESULT_KEYS)
+            | {'seeds': len({r['hyper']['seed'] for r in some})}
+        )
+        row['adversary'] = (
+            dict(Counter(r['adversary']['verdict'] for r in of if r.get('adversary'))) or None
+        )
         made[key] = row
         if not some:
             continue
         tested[key] = {r['hyper']['fold'] for r in some}
         counts[key] = count_ZxSxCxC = run_confusions(predicted, some, varied, classes)
-        measured = [metrics.classification_metrics(count_SxCxC.sum(0)) for count_SxCxC in count_ZxSxCxC]
+        measured = [
+            metrics.classification_metrics(count_SxCxC.sum(0)) for count_SxCxC in count_ZxSxCxC
+        ]
         found = bootstrap.uar_estimate(count_ZxSxCxC)
         row |= {
             'tested_speakers': count_ZxSxCxC.shape[1],
             'dev_uar': float(np.mean([r['dev']['uar'] for r in some])),
             'uar': found.value,
-            'uar_sd_seeds': float(np.std([m['uar'] for m in measured], ddof=1)) if len(measured) > 1 else None,
+            'uar_sd_seeds': float(np.std([m['uar'] for m in measured], ddof=1))
+            if len(measured) > 1
+            else None,
             'uar_ci95': found.ci95,
             'uar_folds': float(np.mean([r['test']['uar'] for r in some])),
             'wa': float(np.mean([m['wa'] for m in measured])),
@@ -89,7 +120,9 @@ def summary_rows(runs: list[dict], predicted: PredictionsByRun, config: dict, cl
             row['probe'], recalls[key] = _average_probe([r['probe'] for r in some])
     keys = [*made]
     for key, row in made.items():
-        at = find_plain_reference(dict(zip(swept, key)), [dict(zip(swept, k)) for k in keys], config)
+        at = find_plain_reference(
+            dict(zip(swept, key)), [dict(zip(swept, k)) for k in keys], config
+        )
         plain = None if at is None else keys[at]
         if plain in counts and key in counts and tested[plain] == tested[key]:
             found = bootstrap.difference_estimate(counts[key], counts[plain])
@@ -110,9 +143,16 @@ def _average_probe(answers: list[dict]) -> tuple[dict, dict[str, float]]:
         some = [a[name] for a in answers if name in a]
         said[name] = {k: mean([x[k] for x in some]) for k in some[0] if k in AVERAGED_PROBE_KEYS}
         said[name]['input'] = {k: mean([x['input'][k] for x in some]) for k in some[0]['input']}
-        said[name] |= {'strangers': all(x['strangers'] for x in some)} if 'strangers' in some[0] else {}
+        said[name] |= (
+            {'strangers': all(x['strangers'] for x in some)} if 'strangers' in some[0] else {}
+        )
     heard: dict[str, list] = {}
-    for speaker, recall in ((s, r) for a in answers if 'speaker' in a for s, r in a['speaker']['recall']['linear'].items()):
+    for speaker, recall in (
+        (s, r)
+        for a in answers
+        if 'speaker' in a
+        for s, r in a['speaker']['recall']['linear'].items()
+    ):
         heard.setdefault(speaker, []).append(recall)
     recalls = {s: float(np.mean(r)) for s, r in sorted(heard.items())}
     if recalls:
@@ -143,6 +183,8 @@ def find_plain_reference(setting: dict, others: list[dict], config: dict) -> int
     for n, other in enumerate(others):
         name = method_name(config | other)
         if name in PLAIN_METHODS and all(other.get(k) == setting[k] for k in shared):
-            some.append((PLAIN_METHODS.index(name), -sum(other.get(k) == setting[k] for k in setting), n))
+            some.append(
+                (PLAIN_METHODS.index(name), -sum(other.get(k) == setting[k] for k in setting), n)
+            )
     found = min(some)[2] if some else None
     return None if found is None or others[found] == setting else found

@@ -14,13 +14,22 @@ from data_pipelines.storage.dataset import feature_spec, read_fingerprints
 def resolve_config(config):
     """The configuration with the data sets that its protocol names; a name that is no corpus of ours is one of your CSV's."""
     config = copy.deepcopy(config)
-    lists = ((config.data, 'corpora'), *((config.protocol, key) for key in ('source', 'target', 'identity')))
+    lists = (
+        (config.data, 'corpora'),
+        *((config.protocol, key) for key in ('source', 'target', 'identity')),
+    )
     for node, key in lists:
-        node[key] = tuple(name.strip() for some in node[key] for name in some.split(','))  # 'a,b' is what a shell passes
+        node[key] = tuple(
+            name.strip() for some in node[key] for name in some.split(',')
+        )  # 'a,b' is what a shell passes
         if twice := [name for name in node[key] if node[key].count(name) > 1]:
             raise UserError(f'{key} names {twice[0]} twice: {", ".join(node[key])}.')
     protocol = Protocol(**config.protocol)
-    ours, ends, beside = corpora.corpus_names(), (*protocol.source, *protocol.target), protocol.identity
+    ours, ends, beside = (
+        corpora.corpus_names(),
+        (*protocol.source, *protocol.target),
+        protocol.identity,
+    )
     data_sets = lambda names: tuple(n if n in ours else 'folder' for n in names)  # noqa: E731
     own = data_sets(ends) or config.data.corpora
     if not ends and (both := set(own) & set(beside)):
@@ -40,7 +49,9 @@ def resolve_config(config):
         )
     if tuned:
         hears = upstream.EncoderInput.from_folder(config.model.upstream).name
-        config.model.weights = upstream.EncoderStates.from_folder(config.model.upstream, upstream.STATE_KINDS[0]).digest
+        config.model.weights = upstream.EncoderStates.from_folder(
+            config.model.upstream, upstream.STATE_KINDS[0]
+        ).digest
         if not hears.startswith(config.data.upstream):
             raise UserError(
                 f'config.data.upstream is {config.data.upstream!r}; what fine_tuned hears is {hears}: leave it empty.'
@@ -52,7 +63,9 @@ def resolve_config(config):
                 'set config.data.normalise=none.'
             )
     elif config.data.upstream:
-        config.data.upstream = prepared.resolve_feature_name(config.data.dir, config.data.corpora, config.data.upstream)
+        config.data.upstream = prepared.resolve_feature_name(
+            config.data.dir, config.data.corpora, config.data.upstream
+        )
         config.model.states = config.data.upstream
         if isinstance(found := feature_spec(config.data), upstream.EncoderInput):
             raise UserError(
@@ -71,7 +84,9 @@ def resolve_config(config):
                     'nothing of states that are pooled over it: set global, or speaker_transductive.'
                 )
             config.data.frames = 1
-    if (strange := [n for n in (*ends, *beside) if n not in ours]) and 'folder' not in read_fingerprints(config.data):
+    if (
+        strange := [n for n in (*ends, *beside) if n not in ours]
+    ) and 'folder' not in read_fingerprints(config.data):
         corpora.load_corpus(strange[0])  # says which corpora there are
     if not ends and 'folder' not in own and (strange := [n for n in beside if n not in ours]):
         raise UserError(

@@ -24,7 +24,9 @@ class Program(NamedTuple):
 
     structure: dict  # the swept structural keys, e.g. {'method': 'dann', 'model.width': 128}
     config: object
-    variants: list[dict]  # structural keys too, for the table; `fold` where the list of runs gives one
+    variants: list[
+        dict
+    ]  # structural keys too, for the table; `fold` where the list of runs gives one
 
 
 def make_programs(config, default_hyper: Callable[[object], dict[str, float]]) -> list[Program]:
@@ -37,14 +39,26 @@ def make_programs(config, default_hyper: Callable[[object], dict[str, float]]) -
     sweep = flatten(base.get_config().sweep) | flatten(config.sweep)
     listed = _explicit_runs(sweep.pop('runs'))
     sweep.pop('fold')
-    known = {k for k in sweep if '.' in k or k in config}  # structural: keys of the configuration itself
+    known = {
+        k for k in sweep if '.' in k or k in config
+    }  # structural: keys of the configuration itself
     swept = {k: v for k, given in sweep.items() if (v := _as_tuple(given)) != ()}
     for run in listed:
-        mine = default_hyper(_copy_with(config, {k: v for k, v in run.items() if k in known and isinstance(v, str | int)}))
+        mine = default_hyper(
+            _copy_with(
+                config, {k: v for k, v in run.items() if k in known and isinstance(v, str | int)}
+            )
+        )
         if unknown := sorted(set(run) - set(sweep) - {'fold', *mine}):
-            raise UserError(_unknown_key_message(f'config.sweep.runs: {unknown[0]}', unknown[0], sweep))
+            raise UserError(
+                _unknown_key_message(f'config.sweep.runs: {unknown[0]}', unknown[0], sweep)
+            )
     if unknown := sorted(set(swept) - set(flatten(base.get_config().sweep))):
-        raise UserError(_unknown_key_message(f'config.sweep.{unknown[0]}', unknown[0], flatten(base.get_config().sweep)))
+        raise UserError(
+            _unknown_key_message(
+                f'config.sweep.{unknown[0]}', unknown[0], flatten(base.get_config().sweep)
+            )
+        )
     for name, options in swept.items():
         _check_values(f'config.sweep.{name}', name, options, name in known)
 
@@ -63,32 +77,58 @@ def make_programs(config, default_hyper: Callable[[object], dict[str, float]]) -
         for values in itertools.product(*(free[k] for k in names)):
             chosen = run | dict(zip(names, values))
             structure = {k: chosen.get(k, own[k]) for k in named}
-            part = programs.setdefault(tuple(sorted(structure.items())), Program(structure, _copy_with(config, structure), []))
+            part = programs.setdefault(
+                tuple(sorted(structure.items())),
+                Program(structure, _copy_with(config, structure), []),
+            )
             has = default_hyper(part.config)
             traced = {k: v for k, v in chosen.items() if k not in known}
-            mine = {k: v for k, v in traced.items() if k in {*has, *TRAINING_KEYS, *INTEGER_KEYS, *Subset._fields}}
+            mine = {
+                k: v
+                for k, v in traced.items()
+                if k in {*has, *TRAINING_KEYS, *INTEGER_KEYS, *Subset._fields}
+            }
             used |= set(mine)
             if missing := sorted({*TRAINING_KEYS, 'seed'} - set(mine)):
-                raise UserError(f'config.sweep.{missing[0]} is empty; expected one value or several.')
+                raise UserError(
+                    f'config.sweep.{missing[0]} is empty; expected one value or several.'
+                )
             ordered = {k: mine.get(k, has.get(k)) for k in (*has, *TRAINING_KEYS, 'seed')}
             part_of = {k: mine[k] for k in Subset._fields if k in mine}
             variant = structure | part_of | ordered | {k: v for k, v in mine.items() if k == 'fold'}
             if [
                 v
                 for v in part.variants
-                if {**v, 'fold': None} == {**variant, 'fold': None} and ('fold' in v) != ('fold' in variant)
+                if {**v, 'fold': None} == {**variant, 'fold': None}
+                and ('fold' in v) != ('fold' in variant)
             ]:
-                raise UserError(f'config.sweep.runs holds the same run on every fold and on one: {run}.')
-            if variant not in part.variants:  # a method without the knob has one run for all its values
+                raise UserError(
+                    f'config.sweep.runs holds the same run on every fold and on one: {run}.'
+                )
+            if (
+                variant not in part.variants
+            ):  # a method without the knob has one run for all its values
                 part.variants.append(variant)
             elif len(programs) == 1 and set(traced) <= set(mine):
                 raise UserError(f'config.sweep.runs holds the same run twice: {run}.')
     for k in Subset._fields:
-        if 0 < sum(k in v for p in programs.values() for v in p.variants) < sum(len(p.variants) for p in programs.values()):
-            raise UserError(f'config.sweep.runs: only some runs say {k}. Say it in all, or in none; a large number is all.')
+        if (
+            0
+            < sum(k in v for p in programs.values() for v in p.variants)
+            < sum(len(p.variants) for p in programs.values())
+        ):
+            raise UserError(
+                f'config.sweep.runs: only some runs say {k}. Say it in all, or in none; a large number is all.'
+            )
     everything = {k for run in listed for k in run} | set(swept)
     if useless := sorted(everything - used - known):
-        has = sorted({*TRAINING_KEYS, 'seed', *(k for p in programs.values() for k in default_hyper(p.config))})
+        has = sorted(
+            {
+                *TRAINING_KEYS,
+                'seed',
+                *(k for p in programs.values() for k in default_hyper(p.config)),
+            }
+        )
         methods = ', '.join(dict.fromkeys(p.config.method for p in programs.values()))
         raise UserError(
             f'config.sweep.{useless[0]}: {methods} has no such hyper-parameter; it has {", ".join(has)}. If the configuration '
@@ -130,7 +170,9 @@ def _numbers(variant: dict, program: Program) -> tuple:
 def _explicit_runs(runs) -> list[dict]:
     """The explicit list of runs; without one, a single run that says nothing."""
     if not isinstance(runs, tuple | list) or not all(hasattr(r, 'items') for r in runs):
-        raise UserError(f"config.sweep.runs is {runs!r}; expected a tuple of dictionaries such as ({{'lam': 0.1, 'lr': 1e-3}},).")
+        raise UserError(
+            f"config.sweep.runs is {runs!r}; expected a tuple of dictionaries such as ({{'lam': 0.1, 'lr': 1e-3}},)."
+        )
     return [flatten(r) for r in runs] or [{}]
 
 
@@ -152,16 +194,24 @@ def _check_values(key_path: str, key: str, values: tuple, is_structural: bool) -
         counted, least = key in (*INTEGER_KEYS, *COUNT_KEYS), int(key in COUNT_KEYS)
         kind = int if counted else int | float
         end = 2**31 if counted else float('inf')  # integers are traced in 32 bits
-        if wrong := [o for o in values if isinstance(o, bool) or not isinstance(o, kind) or not least <= o < end]:
+        if wrong := [
+            o
+            for o in values
+            if isinstance(o, bool) or not isinstance(o, kind) or not least <= o < end
+        ]:
             # Beside what is no number, the numbers of a list are still words.
             worst = next((o for o in wrong if not str(o).replace('.', '', 1).isdigit()), wrong[0])
             if isinstance(worst, int) and worst >= end:
                 raise UserError(f'{key_path}: {worst} is not an integer from {least} to {end - 1}.')
-            raise UserError(f'{key_path}: {worst!r} is not {"an integer" if counted else "a number"} from {least} up.')
+            raise UserError(
+                f'{key_path}: {worst!r} is not {"an integer" if counted else "a number"} from {least} up.'
+            )
         if key in ('confounded', 'alpha') and (wrong := [o for o in values if o > 1]):
             raise UserError(f'{key_path}: {wrong[0]!r} is a share, expected from 0 to 1.')
         if key in UPPER_BOUNDS and (wrong := [o for o in values if not 0 <= o < UPPER_BOUNDS[key]]):
-            raise UserError(f'{key_path}: {wrong[0]!r} is a share, expected from 0 up and below {UPPER_BOUNDS[key]:g}.')
+            raise UserError(
+                f'{key_path}: {wrong[0]!r} is a share, expected from 0 up and below {UPPER_BOUNDS[key]:g}.'
+            )
     elif wrong := [o for o in values if not isinstance(o, str | int)]:
         raise UserError(f'{key_path}: {wrong[0]!r} is neither a name nor a whole number.')
     if len(set(values)) < len(values):
@@ -193,18 +243,26 @@ def select_folds(requested, fold_count: int) -> list[int]:
     try:
         chosen = [int(f) for f in chosen]
     except ValueError:
-        raise UserError(f"config.sweep.fold is {requested!r}; expected 'all' or numbers from 0 to {fold_count - 1}.") from None
+        raise UserError(
+            f"config.sweep.fold is {requested!r}; expected 'all' or numbers from 0 to {fold_count - 1}."
+        ) from None
     if len(set(chosen)) < len(chosen):
         raise UserError(f'config.sweep.fold names a fold twice: {requested}.')
     if wrong := [f for f in chosen if not 0 <= f < fold_count]:
-        raise UserError(f'There is no fold {wrong[0]}; this protocol has the folds 0 to {fold_count - 1}.')
+        raise UserError(
+            f'There is no fold {wrong[0]}; this protocol has the folds 0 to {fold_count - 1}.'
+        )
     return chosen
 
 
 def make_runs(program: Program, fold_numbers: list[int]) -> list[dict]:
     """The variants on every fold, or on their own; fold by fold, so that a device needs the data of few."""
-    every = [v | {'fold': f} for f in fold_numbers for v in program.variants if v.get('fold', f) == f]
-    if wrong := [v['fold'] for v in program.variants if v.get('fold', fold_numbers[0]) not in fold_numbers]:
+    every = [
+        v | {'fold': f} for f in fold_numbers for v in program.variants if v.get('fold', f) == f
+    ]
+    if wrong := [
+        v['fold'] for v in program.variants if v.get('fold', fold_numbers[0]) not in fold_numbers
+    ]:
         raise UserError(
             f'config.sweep.runs: there is no fold {wrong[0]}; the folds to run are {", ".join(map(str, fold_numbers))}.'
         )
@@ -219,4 +277,7 @@ def run_subset(run: dict) -> Subset:
 def hyper_arrays(runs: list[dict], program: Program) -> dict[str, np.ndarray]:
     """Every traced hyper-parameter as an array_N; the part of the training part is a matter of the batches."""
     names = [k for k in runs[0] if k not in program.structure and k not in Subset._fields]
-    return {k: np.array([r[k] for r in runs], np.int32 if k in INTEGER_KEYS else np.float32) for k in names}
+    return {
+        k: np.array([r[k] for r in runs], np.int32 if k in INTEGER_KEYS else np.float32)
+        for k in names
+    }

@@ -12,7 +12,9 @@ from jaxser.interfaces import Batch
 GRADIENT_CLIP = 0.1  # of the public code of CrossGrad
 
 
-def ascend_losses(encode: Callable, batch: Batch, eps: jax.Array, *losses: tuple[Callable, jax.Array]) -> list[jax.Array]:
+def ascend_losses(
+    encode: Callable, batch: Batch, eps: jax.Array, *losses: tuple[Callable, jax.Array]
+) -> list[jax.Array]:
     """x + eps clip(d sum_b loss_b / dx) for each (z_BxD -> loss_B, there_B), as constants; encode(x) is (z_BxD, batch_stats).
 
     Padded frames stay where they are, and so do examples that are not there. Losses are not averaged, so that eps means the same
@@ -24,7 +26,10 @@ def ascend_losses(encode: Callable, batch: Batch, eps: jax.Array, *losses: tuple
 
     def move(loss_each: Callable, there_B: jax.Array) -> jax.Array:
         (gradient_BxTxM,) = back(jax.grad(lambda z_BxD: (loss_each(z_BxD) * there_B).sum())(z_BxD))
-        clipped_BxTxM = jnp.clip(gradient_BxTxM, -GRADIENT_CLIP, GRADIENT_CLIP) * (valid_BxT * there_B[:, None])[..., None]
+        clipped_BxTxM = (
+            jnp.clip(gradient_BxTxM, -GRADIENT_CLIP, GRADIENT_CLIP)
+            * (valid_BxT * there_B[:, None])[..., None]
+        )
         return jax.lax.stop_gradient(mel_BxTxM + eps * clipped_BxTxM)
 
     return [move(*way) for way in losses]

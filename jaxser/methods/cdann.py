@@ -23,12 +23,19 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     classes = [str(c) for c in range(sizes.emotions)]
 
     def init(key, z_1xD):
-        keys = {d: jax.random.split(jax.random.fold_in(key, n), len(classes)) for n, d in enumerate(head, 1)}
-        of_domains = {d: {c: head[d].init(k, z_1xD) for c, k in zip(classes, keys[d])} for d in head}
+        keys = {
+            d: jax.random.split(jax.random.fold_in(key, n), len(classes))
+            for n, d in enumerate(head, 1)
+        }
+        of_domains = {
+            d: {c: head[d].init(k, z_1xD) for c, k in zip(classes, keys[d])} for d in head
+        }
         return {'emotion': emotion.init(key, z_1xD), **of_domains}, {}
 
     def domain(d, of_heads, z_BxD, batch):
-        of_classes = jax.tree.map(lambda *of_class: jnp.stack(of_class), *(of_heads[c] for c in classes))
+        of_classes = jax.tree.map(
+            lambda *of_class: jnp.stack(of_class), *(of_heads[c] for c in classes)
+        )
         scores_CxBxK = jax.vmap(head[d].apply, (0, None))(of_classes, z_BxD)
         scores_BxK = jnp.take_along_axis(scores_CxBxK, batch['emotion_B'][None, :, None], axis=0)[0]
         # To a head of one emotion, the speaker of an example without emotion is unknown.
@@ -36,13 +43,19 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return losses.domain_cross_entropy(d, scores_BxK, batch | of_labelled)
 
     def loss(params, state, batch, hyper, key):
-        value, z_BxD, batch_stats, metrics = erm.emotion_forward(encoder, emotion, params, state, batch, hyper, key)
+        value, z_BxD, batch_stats, metrics = erm.emotion_forward(
+            encoder, emotion, params, state, batch, hyper, key
+        )
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
 
         told = lambda d, z_BxD: domain(d, params[d], z_BxD, batch)  # noqa: E731
         task = erm.make_task_loss(emotion, params, batch)
-        domain_loss, measured = adversarial_loss(told, head, z_BxD, lam, hyper['domain_weight'], task)
+        domain_loss, measured = adversarial_loss(
+            told, head, z_BxD, lam, hyper['domain_weight'], task
+        )
         return value + domain_loss, Aux(batch_stats, state.extra, metrics | measured)
 
     predict = erm.make(config, encoder, sizes).predict
-    return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, predict, tuple(head), domain_loss=domain)
+    return Method(
+        {'lam': 0.3, 'domain_weight': 1.0}, init, loss, predict, tuple(head), domain_loss=domain
+    )

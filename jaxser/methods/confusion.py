@@ -27,14 +27,20 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return losses.domain_cross_entropy(d, head[d].apply(of_head, z_BxD), batch)
 
     def loss(params, state, batch, hyper, key):
-        value, z_BxD, batch_stats, metrics = erm.emotion_forward(encoder, emotion, params, state, batch, hyper, key)
+        value, z_BxD, batch_stats, metrics = erm.emotion_forward(
+            encoder, emotion, params, state, batch, hyper, key
+        )
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
 
         def confusion(d, z_BxD):
             seen_K = batch[f'{d}_seen_K']
-            scores_BxK = losses.mask_unseen_classes(head[d].apply(jax.lax.stop_gradient(params[d]), z_BxD), seen_K)
+            scores_BxK = losses.mask_unseen_classes(
+                head[d].apply(jax.lax.stop_gradient(params[d]), z_BxD), seen_K
+            )
             confusion_B = -(jax.nn.log_softmax(scores_BxK) * seen_K).sum(-1) / seen_K.sum()
-            return losses.weighted_mean(confusion_B, (batch[f'{d}_B'] >= 0).astype(scores_BxK.dtype))
+            return losses.weighted_mean(
+                confusion_B, (batch[f'{d}_B'] >= 0).astype(scores_BxK.dtype)
+            )
 
         for d in head:
             undecided = confusion(d, z_BxD)
@@ -46,4 +52,11 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         metrics |= {'lam_p': lam, 'reversed_over_task': gradient_ratio(adversary, task, z_BxD)}
         return value, Aux(batch_stats, state.extra, metrics)
 
-    return Method({'lam': 0.3}, init, loss, erm.make(config, encoder, sizes).predict, tuple(head), domain_loss=domain)
+    return Method(
+        {'lam': 0.3},
+        init,
+        loss,
+        erm.make(config, encoder, sizes).predict,
+        tuple(head),
+        domain_loss=domain,
+    )

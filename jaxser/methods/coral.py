@@ -32,8 +32,12 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     plain = erm.make(config, encoder, sizes)
 
     def loss(params, state, batch, hyper, key):
-        value, z_BxD, batch_stats, metrics = erm.emotion_forward(encoder, emotion, params, state, batch, hyper, key)
+        value, z_BxD, batch_stats, metrics = erm.emotion_forward(
+            encoder, emotion, params, state, batch, hyper, key
+        )
         apart = coral_distance(z_BxD, batch['target_B'])
-        return value + hyper['lam'] * apart, Aux(batch_stats, state.extra, metrics | {'coral': apart})
+        return value + hyper['lam'] * apart, Aux(
+            batch_stats, state.extra, metrics | {'coral': apart}
+        )
 
     return Method({'lam': 1.0}, plain.init, loss, plain.predict, target=True)

@@ -27,13 +27,19 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return losses.domain_cross_entropy(d, head[d].apply(of_head, z_BxD), batch)
 
     def loss(params, state, batch, hyper, key):
-        value, z_BxD, batch_stats, metrics = erm.emotion_forward(encoder, emotion, params, state, batch, hyper, key)
+        value, z_BxD, batch_stats, metrics = erm.emotion_forward(
+            encoder, emotion, params, state, batch, hyper, key
+        )
         lam = hyper['lam'] * ramp(state.step / sizes.steps)
 
         told = lambda d, z_BxD: domain(d, params[d], z_BxD, batch)  # noqa: E731
         task = erm.make_task_loss(emotion, params, batch)
-        domain_loss, measured = adversarial_loss(told, head, z_BxD, lam, hyper['domain_weight'], task)
+        domain_loss, measured = adversarial_loss(
+            told, head, z_BxD, lam, hyper['domain_weight'], task
+        )
         return value + domain_loss, Aux(batch_stats, state.extra, metrics | measured)
 
     predict = erm.make(config, encoder, sizes).predict
-    return Method({'lam': 0.3, 'domain_weight': 1.0}, init, loss, predict, tuple(head), domain_loss=domain)
+    return Method(
+        {'lam': 0.3, 'domain_weight': 1.0}, init, loss, predict, tuple(head), domain_loss=domain
+    )

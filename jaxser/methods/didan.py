@@ -26,7 +26,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     plain = erm.make(config, encoder, sizes)
 
     def loss(params, state, batch, hyper, key):
-        _, z_BxD, batch_stats, _ = erm.emotion_forward(encoder, emotion, params, state, batch, hyper, key)
+        _, z_BxD, batch_stats, _ = erm.emotion_forward(
+            encoder, emotion, params, state, batch, hyper, key
+        )
         scores_BxC = emotion.apply(params['emotion'], z_BxD)
         error_B = ((scores_BxC - jax.nn.one_hot(batch['emotion_B'], sizes.emotions)) ** 2).sum(-1)
         value = weighted_mean(error_B, batch['labelled_B'])
@@ -35,7 +37,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         target_B = batch['target_B'] * (batch['target_B'].min() < 1)
         f_BxD = z_BxD / jnp.sqrt((z_BxD**2).sum(-1, keepdims=True) + 1e-12)
         source_BxD = f_BxD * (1 - batch['target_B'])[:, None]
-        W_BxB = jax.lax.stop_gradient(_sparse_coding.sparse_mixture(f_BxD * target_B[:, None], source_BxD, hyper['tau']))
+        W_BxB = jax.lax.stop_gradient(
+            _sparse_coding.sparse_mixture(f_BxD * target_B[:, None], source_BxD, hyper['tau'])
+        )
         residual = weighted_mean(((f_BxD - W_BxB @ source_BxD) ** 2).sum(-1), target_B)
         alignment = residual + hyper['tau'] * weighted_mean(jnp.abs(W_BxB).sum(-1), target_B)
         metrics = {

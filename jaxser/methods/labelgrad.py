@@ -24,15 +24,30 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         fixed, alpha = jax.lax.stop_gradient(params), hyper['alpha']
 
         def encode(mel_BxTxM, params=params):
-            return encoder.apply(params['encoder'], state.batch_stats, batch | {'mel_BxTxM': mel_BxTxM}, hyper, key, train=True)
+            return encoder.apply(
+                params['encoder'],
+                state.batch_stats,
+                batch | {'mel_BxTxM': mel_BxTxM},
+                hyper,
+                key,
+                train=True,
+            )
 
         def each(z_BxD):
-            return losses.per_example_cross_entropy(emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B'])
+            return losses.per_example_cross_entropy(
+                emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B']
+            )
 
         way = each, jnp.sign(batch['labelled_B'])
-        moved = _perturbation.ascend_losses(lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], way)
-        (z_BxD, z_e_BxD), batch_stats, shift_2 = _perturbation.encode_versions(encode, batch['mel_BxTxM'], *moved)
-        clean, metrics = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_BxD), batch)
+        moved = _perturbation.ascend_losses(
+            lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], way
+        )
+        (z_BxD, z_e_BxD), batch_stats, shift_2 = _perturbation.encode_versions(
+            encode, batch['mel_BxTxM'], *moved
+        )
+        clean, metrics = losses.emotion_cross_entropy(
+            emotion.apply(params['emotion'], z_BxD), batch
+        )
         climbed, _ = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_e_BxD), batch)
         metrics['emotion_shift'] = shift_2[1]
         return (1 - alpha) * clean + alpha * climbed, Aux(batch_stats, state.extra, metrics)

@@ -29,14 +29,18 @@ def centred_indicators(index_N: np.ndarray) -> np.ndarray:
     return (d_NxK - d_NxK.sum(0) / known_Nx1.sum()) * known_Nx1
 
 
-def fit_eraser(z_NxD: np.ndarray, domain_index: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def fit_eraser(
+    z_NxD: np.ndarray, domain_index: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """(A_DxD, mean_D) of r(z) = z - A (z - mean), A = W^+ P W; rows of which no domain is known are left out.
 
     W = Sigma_zz^(-1/2) where z varies, P the projection onto the columns of W Sigma_zd, d the one-hot domains. In float64, by the
     singular values of the centred z. K domains take K - 1 directions; where z varies in no more, r(z) is the mean.
     """
     known_N = np.any([index_N >= 0 for index_N in domain_index.values()], 0)
-    d_NxK = np.concatenate([centred_indicators(index_N[known_N]) for index_N in domain_index.values()], 1)
+    d_NxK = np.concatenate(
+        [centred_indicators(index_N[known_N]) for index_N in domain_index.values()], 1
+    )
     z_NxD = z_NxD[known_N].astype(np.float64)
     mean_D = z_NxD.mean(0)
     u_NxD, spread_D, v_DxD = np.linalg.svd(z_NxD - mean_D, full_matrices=False)
@@ -65,7 +69,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     def update(state, batch, hyper, key, descend):
         # The eraser is no branch of the descent: its gradient would be 0, and it would decay.
         learned = {k: x for k, x in state.params.items() if k != 'eraser'}
-        (value, aux), gradients = jax.value_and_grad(plain.loss, has_aux=True)(learned, state, batch, hyper, key)
+        (value, aux), gradients = jax.value_and_grad(plain.loss, has_aux=True)(
+            learned, state, batch, hyper, key
+        )
         state = descend(state, gradients).replace(batch_stats=aux.batch_stats, extra=aux.extra)
         return state, {'loss': value, **aux.metrics}
 

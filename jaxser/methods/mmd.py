@@ -41,7 +41,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     plain = erm.make(config, encoder, sizes)
 
     def loss(params, state, batch, hyper, key):
-        value, z_BxD, batch_stats, metrics = erm.emotion_forward(encoder, emotion, params, state, batch, hyper, key)
+        value, z_BxD, batch_stats, metrics = erm.emotion_forward(
+            encoder, emotion, params, state, batch, hyper, key
+        )
         apart = squared_mmd(z_BxD, batch['target_B'])
         return value + hyper['lam'] * apart, Aux(batch_stats, state.extra, metrics | {'mmd': apart})
 

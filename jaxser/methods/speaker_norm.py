@@ -22,7 +22,9 @@ def split_batch(batch: Batch) -> tuple[Batch, Batch]:
     """The emotion examples and the identity examples of a batch, which has as many of each."""
     B = len(batch['frames_B']) // 2
     of_examples = {k for k in batch if k.rpartition('_')[2].startswith('B')}
-    first, second = ({k: x[at : at + B] if k in of_examples else x for k, x in batch.items()} for at in (0, B))
+    first, second = (
+        {k: x[at : at + B] if k in of_examples else x for k, x in batch.items()} for at in (0, B)
+    )
     return first, second
 
 
@@ -40,7 +42,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     of step (3) over that of step (1) of what ascends; 0 where nothing descends.
     """
     if config.speaker_norm not in ASCENT_TARGETS:
-        raise UserError(f'config.speaker_norm is {config.speaker_norm!r}; expected one of {", ".join(ASCENT_TARGETS)}.')
+        raise UserError(
+            f'config.speaker_norm is {config.speaker_norm!r}; expected one of {", ".join(ASCENT_TARGETS)}.'
+        )
     ascends, lam = ASCENT_TARGETS[config.speaker_norm]
     emotion = heads.make_head(sizes.emotions)
     speaker = heads.make_head(sizes.domains['speaker'], hidden=config.domain_hidden)
@@ -50,7 +54,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return heads.init_heads({'emotion': emotion, 'speaker': speaker, **layer}, key, z_1xD), {}
 
     def represent(params, batch_stats, batch, hyper, key, train):
-        z_BxD, batch_stats = encoder.apply(params['encoder'], batch_stats, batch, hyper, key, train=train)
+        z_BxD, batch_stats = encoder.apply(
+            params['encoder'], batch_stats, batch, hyper, key, train=train
+        )
         if 'layer' in params:
             z_BxD = jax.nn.relu(heads.make_head(z_BxD.shape[1]).apply(params['layer'], z_BxD))
         return z_BxD, batch_stats
@@ -58,7 +64,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     def loss(params, state, batch, hyper, key):
         examples, _ = split_batch(batch)
         z_BxD, batch_stats = represent(params, state.batch_stats, examples, hyper, key, train=True)
-        value, metrics = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_BxD), examples)
+        value, metrics = losses.emotion_cross_entropy(
+            emotion.apply(params['emotion'], z_BxD), examples
+        )
         return value, Aux(batch_stats, state.extra, metrics)
 
     def domain(d, of_head, z_BxD, examples):
@@ -70,8 +78,12 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return domain('speaker', params['speaker'], z_BxD, examples)
 
     def update(state, batch, hyper, key, descend):
-        (value, aux), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, state, batch, hyper, key)
-        after = descend(state, {k: g for k, g in gradients.items() if k != 'speaker'}).replace(batch_stats=aux.batch_stats)
+        (value, aux), gradients = jax.value_and_grad(loss, has_aux=True)(
+            state.params, state, batch, hyper, key
+        )
+        after = descend(state, {k: g for k, g in gradients.items() if k != 'speaker'}).replace(
+            batch_stats=aux.batch_stats
+        )
         before, w = state.params[ascends], after.params[ascends]
 
         here = after.params, after.batch_stats, batch, hyper, jax.random.fold_in(key, 1)
@@ -88,4 +100,13 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         z_BxD, _ = represent(params, batch_stats, batch, {}, None, train=False)
         return z_BxD, emotion.apply(params['emotion'], z_BxD)
 
-    return Method({'lam': lam}, init, loss, predict, ('speaker',), identity=True, update=update, domain_loss=domain)
+    return Method(
+        {'lam': lam},
+        init,
+        loss,
+        predict,
+        ('speaker',),
+        identity=True,
+        update=update,
+        domain_loss=domain,
+    )

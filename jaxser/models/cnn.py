@@ -22,7 +22,9 @@ def extract_patches(x_BxTxMxC: jax.Array) -> jax.Array:
     """
     T, M = x_BxTxMxC.shape[1:3]
     padded = jnp.pad(x_BxTxMxC, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    return jnp.concatenate([padded[:, t : t + T : 2, m : m + M : 2] for t in range(3) for m in range(3)], -1)
+    return jnp.concatenate(
+        [padded[:, t : t + T : 2, m : m + M : 2] for t in range(3) for m in range(3)], -1
+    )
 
 
 class Cnn(LogMelEncoder):
@@ -38,10 +40,15 @@ class Cnn(LogMelEncoder):
     def __call__(self, mel_BxTxM, frames_B, target_B, dropout, train: bool):
         x_BxTxMxC = (mel_BxTxM * frame_mask(frames_B, mel_BxTxM.shape[1])[..., None])[..., None]
         for channels in self.channels:
-            x_BxTxMxC = nn.Dense(channels, use_bias=False)(extract_patches(x_BxTxMxC))  # BatchNorm follows: no bias
+            x_BxTxMxC = nn.Dense(channels, use_bias=False)(
+                extract_patches(x_BxTxMxC)
+            )  # BatchNorm follows: no bias
             frames_B = -(-frames_B // 2)
             mask_BxT = frame_mask(frames_B, x_BxTxMxC.shape[1])
-            x_BxTxMxC = nn.relu(BatchNorm(self.batch_norm)(x_BxTxMxC, mask_BxT, target_B, train)) * mask_BxT[..., None, None]
+            x_BxTxMxC = (
+                nn.relu(BatchNorm(self.batch_norm)(x_BxTxMxC, mask_BxT, target_B, train))
+                * mask_BxT[..., None, None]
+            )
         x_BxTxMC = x_BxTxMxC.reshape(*x_BxTxMxC.shape[:2], -1)
         return self.embed(x_BxTxMC, mask_BxT, target_B, dropout, train)
 

@@ -32,7 +32,9 @@ KEYS = ('dim', 'batch_norm', 'lora')  # of config.model
 FROZEN_MODULES = ('feature_extractor', 'conv1', 'conv2', 'embed_positions')
 LORA_MODULES = ('q_proj', 'v_proj')
 
-WeightPath = tuple[str, ...]  # of a weight, as in ('encoder', 'layers_0', 'attention', 'q_proj', 'kernel')
+WeightPath = tuple[
+    str, ...
+]  # of a weight, as in ('encoder', 'layers_0', 'attention', 'q_proj', 'kernel')
 
 
 def layers_above(path: WeightPath, encoder: PretrainedEncoder) -> int | None:
@@ -48,14 +50,19 @@ def layers_above(path: WeightPath, encoder: PretrainedEncoder) -> int | None:
     return 0 if last and path[-2] == 'layer_norm' and path[0] != 'feature_projection' else layers
 
 
-def initial_change(weights: dict, is_trainable: Callable[[WeightPath], bool], lora: int, key: jax.Array) -> dict:
+def initial_change(
+    weights: dict, is_trainable: Callable[[WeightPath], bool], lora: int, key: jax.Array
+) -> dict:
     """No change of the weights that learn: zeros, or with `lora` {'a': normal, 'b': zeros} whose product is zero."""
     made = {}
     for n, (path, w) in enumerate(sorted(flatten_dict(weights).items())):
         if not is_trainable(path):
             continue
         if lora and path[-1] == 'kernel' and path[-2] in LORA_MODULES:
-            a_DxR = jax.random.normal(jax.random.fold_in(key, n), (w.shape[0], lora)) / w.shape[0] ** 0.5
+            a_DxR = (
+                jax.random.normal(jax.random.fold_in(key, n), (w.shape[0], lora))
+                / w.shape[0] ** 0.5
+            )
             made[path] = {'a': a_DxR, 'b': jnp.zeros((lora, w.shape[1]))}
         elif not lora:
             made[path] = jnp.zeros(w.shape)
@@ -72,7 +79,9 @@ def apply_change(weights, change):
 class FineTuned(LogMelEncoder):
     """z_BxD of what an encoder hears: samples in frames of 10 ms, or a log-mel, of which Whisper hears the first 30 s."""
 
-    compute_states: Callable  # ({'params': weights}, x, length_B) -> (x_BxTxC of every layer, frames_B)
+    compute_states: (
+        Callable  # ({'params': weights}, x, length_B) -> (x_BxTxC of every layer, frames_B)
+    )
     is_trainable: Callable[[WeightPath], bool]
     takes_wave: bool
     max_frames: int | None  # frames that it hears
@@ -81,17 +90,24 @@ class FineTuned(LogMelEncoder):
 
     @nn.compact
     def __call__(self, mel_BxTxM, frames_B, target_B, dropout, train: bool, frozen: dict):
-        change = self.param('upstream', lambda key: initial_change(frozen, self.is_trainable, self.lora, key))
+        change = self.param(
+            'upstream', lambda key: initial_change(frozen, self.is_trainable, self.lora, key)
+        )
         weights = apply_change(frozen, change)
 
         def pooled(mel_BxTxM, frames_B):
             if self.takes_wave:
                 heard, length_B = mel_BxTxM.reshape(mel_BxTxM.shape[0], -1), HOP_SAMPLES * frames_B
             else:
-                heard, length_B = mel_BxTxM[:, : self.max_frames], jnp.minimum(frames_B, self.max_frames)
+                heard, length_B = (
+                    mel_BxTxM[:, : self.max_frames],
+                    jnp.minimum(frames_B, self.max_frames),
+                )
             states, count_B = self.compute_states({'params': weights}, heard, length_B)
             mask_BxT = frame_mask(count_B, states[0].shape[1])
-            return jnp.stack([pooling.statistics_pooling(x_BxTxC, mask_BxT) for x_BxTxC in states], 1)
+            return jnp.stack(
+                [pooling.statistics_pooling(x_BxTxC, mask_BxT) for x_BxTxC in states], 1
+            )
 
         A, B = self.accumulate if train else 1, frames_B.shape[0]
         if A == 1:
@@ -99,28 +115,45 @@ class FineTuned(LogMelEncoder):
         else:
             # A part is every Ath example, so that devices which share the batch share each part. On the way back a part goes
             # through anew, and the scan adds its gradient to that of the others: equal to the whole batch for any loss.
-            parts = (x.reshape(B // A, A, *x.shape[1:]).swapaxes(0, 1) for x in (mel_BxTxM, frames_B))
+            parts = (
+                x.reshape(B // A, A, *x.shape[1:]).swapaxes(0, 1) for x in (mel_BxTxM, frames_B)
+            )
             x_AxPxLxC = jax.lax.map(jax.checkpoint(lambda part: pooled(*part)), tuple(parts))
             x_BxLxC = x_AxPxLxC.swapaxes(0, 1).reshape(B, *x_AxPxLxC.shape[2:])
-        return self.project(weighted_layers(self, x_BxLxC), (frames_B > 0).astype(jnp.float32), target_B, dropout, train)
+        return self.project(
+            weighted_layers(self, x_BxLxC),
+            (frames_B > 0).astype(jnp.float32),
+            target_B,
+            dropout,
+            train,
+        )
 
 
 def make(config) -> Encoder:
     """The encoder of `config.model`."""
     check_sizes(config, 'dim', 'accumulate')
     if not isinstance(config.lora, int) or config.lora < 0:
-        raise UserError(f'config.model.lora is {config.lora}; expected a rank, or 0 for changes of full rank.')
+        raise UserError(
+            f'config.model.lora is {config.lora}; expected a rank, or 0 for changes of full rank.'
+        )
     if not 0 < config.upstream_rate < float('inf'):
-        raise UserError(f'config.model.upstream_rate is {config.upstream_rate}; expected a number above 0.')
+        raise UserError(
+            f'config.model.upstream_rate is {config.upstream_rate}; expected a number above 0.'
+        )
     if not 0 < config.layer_decay <= 1:
-        raise UserError(f'config.model.layer_decay is {config.layer_decay}; expected a number above 0, up to 1.')
+        raise UserError(
+            f'config.model.layer_decay is {config.layer_decay}; expected a number above 0, up to 1.'
+        )
     of = cached_encoder(config.upstream)
     if config.lora > of.width:
         raise UserError(
             f'config.model.lora is {config.lora}, a rank above the width of {config.upstream}, {of.width}: set a lower one, '
             'or 0 for changes of full rank.'
         )
-    if config.weights and (found := EncoderStates.from_encoder(of, STATE_KINDS[0]).digest) != config.weights:
+    if (
+        config.weights
+        and (found := EncoderStates.from_encoder(of, STATE_KINDS[0]).digest) != config.weights
+    ):
         raise UserError(
             f'{config.upstream} holds an encoder of other weights or sizes ({found}) than that of which this model is changes '
             f'({config.weights}). Name the folder of that one.'

@@ -43,12 +43,18 @@ class LayerSum(LogMelEncoder):
         else:
             x_Bx2xLxD = pooling.statistics_pooling(mel_BxTxM, mask_BxT).reshape(B, 2, L, -1)
             x_BxLxC = x_Bx2xLxD.swapaxes(1, 2).reshape(B, L, -1)
-        return self.project(weighted_layers(self, x_BxLxC), mask_BxT[:, 0], target_B, dropout, train)
+        return self.project(
+            weighted_layers(self, x_BxLxC), mask_BxT[:, 0], target_B, dropout, train
+        )
 
 
 def make(config) -> Encoder:
     """The encoder of `config.model`."""
     check_sizes(config, 'dim')
     if not config.states:
-        raise UserError('config.model.name=layer_sum sums the layers of an upstream: name it in config.data.upstream.')
-    return make_encoder(LayerSum(config.dim, batch_norm_mode(config), EncoderStates.from_name(config.states)))
+        raise UserError(
+            'config.model.name=layer_sum sums the layers of an upstream: name it in config.data.upstream.'
+        )
+    return make_encoder(
+        LayerSum(config.dim, batch_norm_mode(config), EncoderStates.from_name(config.states))
+    )

@@ -23,7 +23,9 @@ def splice(x_BxTxC: jax.Array, kernel: int, dilation: int, stride: int) -> jax.A
     left = (kernel - 1) * dilation // 2
     length = x_BxTxC.shape[1]
     padded = jnp.pad(x_BxTxC, ((0, 0), (left, (kernel - 1) * dilation - left), (0, 0)))
-    return jnp.concatenate([padded[:, k * dilation : k * dilation + length : stride] for k in range(kernel)], -1)
+    return jnp.concatenate(
+        [padded[:, k * dilation : k * dilation + length : stride] for k in range(kernel)], -1
+    )
 
 
 class TdnnLstm(LogMelEncoder):
@@ -41,13 +43,19 @@ class TdnnLstm(LogMelEncoder):
         x_BxTxW = mel_BxTxM * frame_mask(frames_B, mel_BxTxM.shape[1])[..., None]
         for kernel, dilation, stride in self.tdnn:
             spliced_BxTxKW = splice(x_BxTxW, kernel, dilation, stride)
-            x_BxTxW = nn.Dense(self.width, use_bias=False)(spliced_BxTxKW)  # BatchNorm follows: no bias
+            x_BxTxW = nn.Dense(self.width, use_bias=False)(
+                spliced_BxTxKW
+            )  # BatchNorm follows: no bias
             frames_B = -(-frames_B // stride)
             mask_BxT = frame_mask(frames_B, x_BxTxW.shape[1])
             x_BxTxW = BatchNorm(self.batch_norm)(x_BxTxW, mask_BxT, target_B, train)
             x_BxTxW = nn.relu(x_BxTxW) * mask_BxT[..., None]
-        recurrent_HxG = self.param('recurrent', nn.initializers.glorot_uniform(), (self.hidden, 4 * self.hidden))
-        projected_BxTxG = nn.Dense(4 * self.hidden, name='input', bias_init=self._forget_bias)(x_BxTxW)
+        recurrent_HxG = self.param(
+            'recurrent', nn.initializers.glorot_uniform(), (self.hidden, 4 * self.hidden)
+        )
+        projected_BxTxG = nn.Dense(4 * self.hidden, name='input', bias_init=self._forget_bias)(
+            x_BxTxW
+        )
         h_BxTxH = lstm.recurrence(projected_BxTxG.swapaxes(0, 1), recurrent_HxG).swapaxes(0, 1)
         return self.embed(h_BxTxH, mask_BxT, target_B, dropout, train)
 
@@ -60,6 +68,10 @@ def make(config) -> Encoder:
     """The encoder of `config.model`."""
     check_sizes(config, 'tdnn', 'width', 'hidden', 'dim')
     if any(len(layer) != 3 for layer in config.tdnn):
-        raise UserError(f'config.model.tdnn is {config.tdnn}; expected (kernel, dilation, stride) of each layer.')
+        raise UserError(
+            f'config.model.tdnn is {config.tdnn}; expected (kernel, dilation, stride) of each layer.'
+        )
     layers = tuple(map(tuple, config.tdnn))
-    return make_encoder(TdnnLstm(config.dim, batch_norm_mode(config), layers, config.width, config.hidden))
+    return make_encoder(
+        TdnnLstm(config.dim, batch_norm_mode(config), layers, config.width, config.hidden)
+    )

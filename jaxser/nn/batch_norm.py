@@ -17,7 +17,9 @@ MOMENTUM, EPSILON = 0.9, 1e-5
 def batch_norm_mode(config) -> str:
     """The arm of `config.model`; refuses one that is not there."""
     if config.batch_norm not in BATCH_NORM_MODES:
-        raise UserError(f'config.model.batch_norm is {config.batch_norm!r}; expected one of {", ".join(BATCH_NORM_MODES)}.')
+        raise UserError(
+            f'config.model.batch_norm is {config.batch_norm!r}; expected one of {", ".join(BATCH_NORM_MODES)}.'
+        )
     return config.batch_norm
 
 
@@ -38,7 +40,9 @@ class BatchNorm(nn.Module):
     mode: str
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array, target_B: jax.Array, train: bool) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, target_B: jax.Array, train: bool
+    ) -> jax.Array:
         """`mask`, 1 on what is valid, is x's leading axes, or fewer; `target_B` is 1 for the target's examples."""
         C = x.shape[-1]
         shift_C = self.param('bias', nn.initializers.zeros, (C,))
@@ -52,7 +56,9 @@ class BatchNorm(nn.Module):
         mean_SxC, variance_SxC = jnp.atleast_2d(mean.value), jnp.atleast_2d(variance.value)
         target_Bx1 = target_B[:, None] > 0
         if train:
-            sides = {'joint': [target_Bx1 | True], 'source': [~target_Bx1]}.get(self.mode, [~target_Bx1, target_Bx1])
+            sides = {'joint': [target_Bx1 | True], 'source': [~target_Bx1]}.get(
+                self.mode, [~target_Bx1, target_Bx1]
+            )
             there_Sx1, new_mean_SxC, new_variance_SxC = self._moments(x, mask, jnp.stack(sides))
             mean.value = self._update_running(mean.value, there_Sx1, new_mean_SxC)
             variance.value = self._update_running(variance.value, there_Sx1, new_variance_SxC)
@@ -64,19 +70,27 @@ class BatchNorm(nn.Module):
             statistic_BxC = jnp.where(target_Bx1, statistic_SxC[-1], statistic_SxC[0])
             return statistic_BxC.reshape(x.shape[0], *[1] * (x.ndim - 2), C)
 
-        return (x - of_rows(mean_SxC)) * (jax.lax.rsqrt(of_rows(variance_SxC) + EPSILON) * scale_C) + shift_C
+        return (x - of_rows(mean_SxC)) * (
+            jax.lax.rsqrt(of_rows(variance_SxC) + EPSILON) * scale_C
+        ) + shift_C
 
     def _moments(self, x, mask, side_SxBx1):
         """there_Sx1, mean_SxC and variance_SxC of the sides; one pass over x, however many there are."""
-        valid = jnp.broadcast_to(mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), (*x.shape[:-1], 1))
+        valid = jnp.broadcast_to(
+            mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), (*x.shape[:-1], 1)
+        )
         of_side = lambda sum_BxC: jnp.where(side_SxBx1, sum_BxC, 0).sum(1)  # noqa: E731
-        sums = [v.reshape(len(x), -1, v.shape[-1]).sum(1) for v in (valid, x * valid, x * x * valid)]
+        sums = [
+            v.reshape(len(x), -1, v.shape[-1]).sum(1) for v in (valid, x * valid, x * x * valid)
+        ]
         count_Sx1, first_SxC, second_SxC = map(of_side, sums)
         mean_SxC = first_SxC / jnp.maximum(count_Sx1, 1)
         variance_SxC = jnp.maximum(second_SxC / jnp.maximum(count_Sx1, 1) - mean_SxC**2, 0)
         return count_Sx1 > 0, mean_SxC, variance_SxC
 
-    def _update_running(self, running: jax.Array, there_Sx1: jax.Array, new_SxC: jax.Array) -> jax.Array:
+    def _update_running(
+        self, running: jax.Array, there_Sx1: jax.Array, new_SxC: jax.Array
+    ) -> jax.Array:
         """Running statistics after a batch: each side's own, or one set by one side after the other."""
         move = lambda old, there, new: jnp.where(there, MOMENTUM * old + (1 - MOMENTUM) * new, old)  # noqa: E731
         if self.mode == 'domain':

@@ -19,11 +19,17 @@ class LogMelEncoder(nn.Module):
     dim: int
     batch_norm: str
 
-    def embed(self, x_BxTxH: jax.Array, mask_BxT: jax.Array, target_B: jax.Array, dropout, train: bool) -> jax.Array:
+    def embed(
+        self, x_BxTxH: jax.Array, mask_BxT: jax.Array, target_B: jax.Array, dropout, train: bool
+    ) -> jax.Array:
         """z_BxD: statistics pooling, then `project`."""
-        return self.project(pooling.statistics_pooling(x_BxTxH, mask_BxT), mask_BxT[:, 0], target_B, dropout, train)
+        return self.project(
+            pooling.statistics_pooling(x_BxTxH, mask_BxT), mask_BxT[:, 0], target_B, dropout, train
+        )
 
-    def project(self, pooled_BxC: jax.Array, there_B: jax.Array, target_B: jax.Array, dropout, train: bool) -> jax.Array:
+    def project(
+        self, pooled_BxC: jax.Array, there_B: jax.Array, target_B: jax.Array, dropout, train: bool
+    ) -> jax.Array:
         """z_BxD: a dense layer, BatchNorm and ReLU, with dropout before and after."""
         z_BxD = nn.Dense(self.dim, use_bias=False)(self.drop(pooled_BxC, dropout, train))
         z_BxD = nn.relu(BatchNorm(self.batch_norm)(z_BxD, there_B, target_B, train))
@@ -37,7 +43,9 @@ class LogMelEncoder(nn.Module):
         return jnp.where(keep, x / (1.0 - rate), 0.0)
 
 
-def make_encoder(module: LogMelEncoder, frozen: Any = None, rates: Callable | None = None) -> Encoder:
+def make_encoder(
+    module: LogMelEncoder, frozen: Any = None, rates: Callable | None = None
+) -> Encoder:
     """The module as two pure functions, with the Encoder's `frozen` and `rates`."""
 
     def heard(batch: Batch, dropout, train: bool) -> tuple:
@@ -53,7 +61,9 @@ def make_encoder(module: LogMelEncoder, frozen: Any = None, rates: Callable | No
         if not train:
             return module.apply(variables, *heard(batch, 0.0, False)), batch_stats
         inputs = heard(batch, hyper['dropout'], True)
-        z_BxD, new = module.apply(variables, *inputs, rngs={'dropout': key}, mutable=['batch_stats'])
+        z_BxD, new = module.apply(
+            variables, *inputs, rngs={'dropout': key}, mutable=['batch_stats']
+        )
         return z_BxD, new.get('batch_stats', {})
 
     return Encoder(init, apply, frozen, rates)
@@ -64,4 +74,6 @@ def check_sizes(config, *keys: str) -> None:
     for key in keys:
         sizes = jax.tree.leaves(getattr(config, key))
         if not sizes or any(not isinstance(n, int) or n < 1 for n in sizes):
-            raise UserError(f'config.model.{key} is {getattr(config, key)}; expected whole numbers, 1 or more.')
+            raise UserError(
+                f'config.model.{key} is {getattr(config, key)}; expected whole numbers, 1 or more.'
+            )

@@ -29,9 +29,15 @@ def make_head(classes: int, hidden: int | None = None) -> Head:
 
 def domain_heads(config, sizes: Sizes) -> dict[str, Head]:
     """A classifier for every domain of `config.domain`, e.g. 'speaker+language', with a hidden layer."""
-    return {d: make_head(sizes.domains[d], hidden=config.domain_hidden) for d in config.domain.split('+')}
+    return {
+        d: make_head(sizes.domains[d], hidden=config.domain_hidden)
+        for d in config.domain.split('+')
+    }
 
 
 def init_heads(heads: dict[str, Head], key: jax.Array, z_1xD: jax.Array) -> dict:
     """Parameters of several; the first draws from `key` itself, as it does where it stands alone."""
-    return {name: h.init(jax.random.fold_in(key, n) if n else key, z_1xD) for n, (name, h) in enumerate(heads.items())}
+    return {
+        name: h.init(jax.random.fold_in(key, n) if n else key, z_1xD)
+        for n, (name, h) in enumerate(heads.items())
+    }

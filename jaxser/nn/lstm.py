@@ -38,7 +38,9 @@ def _forward(projected_TxBxG, recurrent_HxG):
         return (h_BxH, c_BxH), (h_BxH, c_BxH, t_BxG)
 
     zero_BxH = jnp.zeros((projected_TxBxG.shape[1], H), projected_TxBxG.dtype)
-    _, (h_TxBxH, c_TxBxH, t_TxBxG) = jax.lax.scan(step, (zero_BxH, zero_BxH), projected_TxBxG * scale_G)
+    _, (h_TxBxH, c_TxBxH, t_TxBxG) = jax.lax.scan(
+        step, (zero_BxH, zero_BxH), projected_TxBxG * scale_G
+    )
     return h_TxBxH, (h_TxBxH, c_TxBxH, t_TxBxG, recurrent_HxG)
 
 
@@ -48,7 +50,9 @@ def _backward(saved, dh_TxBxH):
     i, f, o, g = _gates(t_TxBxG)
     tanh_c = jnp.tanh(c_TxBxH)
     c_before = jnp.concatenate([zero_1xBxH, c_TxBxH[:-1]])
-    by_cell = jnp.concatenate([g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g)], -1)  # d(i, f, g) per d(cell)
+    by_cell = jnp.concatenate(
+        [g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g)], -1
+    )  # d(i, f, g) per d(cell)
     by_output = tanh_c * o * (1 - o)  # d(o) per d(h)
     through = o * (1 - tanh_c * tanh_c)  # d(cell) per d(h)
     recurrent_GxH = recurrent_HxG.T
@@ -63,7 +67,9 @@ def _backward(saved, dh_TxBxH):
         return (da_BxG @ recurrent_GxH, dc_BxH * f), da_BxG
 
     zero_BxH = zero_1xBxH[0]
-    _, da_TxBxG = jax.lax.scan(step, (zero_BxH, zero_BxH), (dh_TxBxH, by_cell, by_output, through, f), reverse=True)
+    _, da_TxBxG = jax.lax.scan(
+        step, (zero_BxH, zero_BxH), (dh_TxBxH, by_cell, by_output, through, f), reverse=True
+    )
     h_before = jnp.concatenate([zero_1xBxH, h_TxBxH[:-1]])
     return da_TxBxG, jnp.einsum('tbh,tbg->hg', h_before, da_TxBxG)
 

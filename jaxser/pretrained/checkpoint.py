@@ -41,17 +41,27 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS_FILE]
     if not (folder / INDEX_FILE).exists():
         others = sorted(p.name for p in folder.glob('*.bin'))
-        why = f' ({", ".join(others)}: pickled, which is never opened; convert it to safetensors)' if others else ''
+        why = (
+            f' ({", ".join(others)}: pickled, which is never opened; convert it to safetensors)'
+            if others
+            else ''
+        )
         raise UserError(f'{folder} holds no weights: neither {WEIGHTS_FILE} nor {INDEX_FILE}{why}.')
     of = read_json(folder / INDEX_FILE, '').get('weight_map', {})
     if not isinstance(of, dict):
-        raise UserError(f'{folder / INDEX_FILE} has no weight_map, which says where each tensor is. {DAMAGED_ADVICE}')
+        raise UserError(
+            f'{folder / INDEX_FILE} has no weight_map, which says where each tensor is. {DAMAGED_ADVICE}'
+        )
     shards = sorted(set(map(str, of.values())))
     for name in shards:
         if Path(name).name != name:
-            raise UserError(f'{folder / INDEX_FILE} names {name!r}, which is not a file of that folder.')
+            raise UserError(
+                f'{folder / INDEX_FILE} names {name!r}, which is not a file of that folder.'
+            )
         if not (folder / name).exists():
-            raise UserError(f'{folder} lacks {name}, one of {len(shards)} that {INDEX_FILE} names. {DAMAGED_ADVICE}')
+            raise UserError(
+                f'{folder} lacks {name}, one of {len(shards)} that {INDEX_FILE} names. {DAMAGED_ADVICE}'
+            )
     return [folder / name for name in shards]
 
 
@@ -70,11 +80,15 @@ def read_header(file: Path) -> tuple[dict, int]:
         except ValueError:
             header = None
     if not isinstance(header, dict):
-        raise UserError(f'{file} is no safetensors file, or is cut off before its first tensor. {DAMAGED_ADVICE}')
+        raise UserError(
+            f'{file} is no safetensors file, or is cut off before its first tensor. {DAMAGED_ADVICE}'
+        )
     entries = {k: v for k, v in header.items() if k != '__metadata__'}
     for name, facts in entries.items():
         ends = facts.get('data_offsets') if isinstance(facts, dict) else None
-        if not (isinstance(ends, list) and len(ends) == 2 and all(isinstance(n, int) for n in ends)):
+        if not (
+            isinstance(ends, list) and len(ends) == 2 and all(isinstance(n, int) for n in ends)
+        ):
             raise UserError(f'{file} does not say where the tensor {name} is. {DAMAGED_ADVICE}')
     for name, facts in sorted(entries.items(), key=lambda item: item[1]['data_offsets'][1]):
         if 8 + length + facts['data_offsets'][1] > size:
@@ -88,7 +102,9 @@ def read_tensor(file: Path, name: str) -> np.ndarray:
         with safetensors.safe_open(file, 'flax' if is_bfloat16(file, name) else 'np') as opened:
             array = np.asarray(opened.get_tensor(name)).astype(np.float32)
     except (OSError, ValueError, safetensors.SafetensorError) as e:
-        raise UserError(f'{file}: the tensor {name} cannot be read ({e}). {DAMAGED_ADVICE}') from None
+        raise UserError(
+            f'{file}: the tensor {name} cannot be read ({e}). {DAMAGED_ADVICE}'
+        ) from None
     if not np.isfinite(array).all():
         raise UserError(f'{file}: the tensor {name} is not finite. {DAMAGED_ADVICE}')
     return array

@@ -36,7 +36,11 @@ from jaxser.runs import pluralize
 
 SAMPLE_RATE = 16_000  # Hz, of what every one of them hears
 
-LICENCE_PATTERNS = ('LICEN[CS]E*', 'NOTICE*', 'README.md')  # of a checkpoint, which go where its weights go
+LICENCE_PATTERNS = (
+    'LICEN[CS]E*',
+    'NOTICE*',
+    'README.md',
+)  # of a checkpoint, which go where its weights go
 
 MAX_LISTED = 5  # names that a sentence lists
 
@@ -70,12 +74,18 @@ class PretrainedEncoder(NamedTuple):
     def hashed_settings(self) -> tuple:
         """What its states depend on beside the weights: of config.json and preprocessor_config.json, what is understood."""
         family = whisper if self.input_kind == 'mel' else wav2vec2
-        return self.config['model_type'], self.normalises_input, *(self.config[key] for key in sorted(family.CONFIG_DEFAULTS))
+        return (
+            self.config['model_type'],
+            self.normalises_input,
+            *(self.config[key] for key in sorted(family.CONFIG_DEFAULTS)),
+        )
 
     @property
     def state_count(self) -> int:
         """How many states there are: the input's, and one a layer."""
-        return 1 + self.config['encoder_layers' if self.input_kind == 'mel' else 'num_hidden_layers']
+        return (
+            1 + self.config['encoder_layers' if self.input_kind == 'mel' else 'num_hidden_layers']
+        )
 
     @property
     def width(self) -> int:
@@ -88,14 +98,24 @@ def read_encoder(folder) -> PretrainedEncoder:
     folder = Path(folder)
     wanted = f'a Hugging Face folder on this disk, with {CONFIG_FILE} and {WEIGHTS_FILE}'
     if not folder.is_dir():
-        hub = f' `hf download {folder} --local-dir FOLDER` may get it.' * (len(folder.parts) == 2 and not folder.is_absolute())
+        hub = f' `hf download {folder} --local-dir FOLDER` may get it.' * (
+            len(folder.parts) == 2 and not folder.is_absolute()
+        )
         raise UserError(f'{folder} is no folder; expected {wanted}.{hub}')
-    config = read_json(folder / CONFIG_FILE, f'{folder} holds no upstream (no {CONFIG_FILE}); expected {wanted}.')
-    family = next((f for f in (wav2vec2, whisper) if config.get('model_type') in f.MODEL_TYPES), None)
+    config = read_json(
+        folder / CONFIG_FILE, f'{folder} holds no upstream (no {CONFIG_FILE}); expected {wanted}.'
+    )
+    family = next(
+        (f for f in (wav2vec2, whisper) if config.get('model_type') in f.MODEL_TYPES), None
+    )
     if family is None:
         known = ', '.join((*wav2vec2.MODEL_TYPES, *whisper.MODEL_TYPES))
-        raise UserError(f'{folder}/config.json has model_type {config.get("model_type")!r}; understood are {known}.')
-    config = family.CONFIG_DEFAULTS | {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+        raise UserError(
+            f'{folder}/config.json has model_type {config.get("model_type")!r}; understood are {known}.'
+        )
+    config = family.CONFIG_DEFAULTS | {
+        k: tuple(v) if isinstance(v, list) else v for k, v in config.items()
+    }
     family.check_config(config)
     module, shapes = build_module(family, config, folder)
     files = weight_files(folder)
@@ -111,9 +131,18 @@ def read_encoder(folder) -> PretrainedEncoder:
     for path, name in wanted.items():
         sources = _source_tensors(prefix + name, names)
         used |= set(sources)
-        params[path] = _convert_tensor([read_tensor(names[s], s) for s in sources], sources[-1], path, shapes[path].shape)
+        params[path] = _convert_tensor(
+            [read_tensor(names[s], s) for s in sources], sources[-1], path, shapes[path].shape
+        )
     unused = tuple(sorted(set(names) - used))
-    return PretrainedEncoder(config, module, flax.traverse_util.unflatten_dict(params), unused, _checkpoint_sha256(files), folder)
+    return PretrainedEncoder(
+        config,
+        module,
+        flax.traverse_util.unflatten_dict(params),
+        unused,
+        _checkpoint_sha256(files),
+        folder,
+    )
 
 
 def _checkpoint_sha256(files: list[Path]) -> str:
@@ -122,8 +151,12 @@ def _checkpoint_sha256(files: list[Path]) -> str:
     if of := header.get('__metadata__', {}).get(SOURCE_SHA256_KEY):
         with open(files[0], 'rb') as opened:
             opened.seek(start)
-            if hashlib.file_digest(opened, 'sha256').hexdigest() != header['__metadata__'].get(DATA_SHA256_KEY):
-                raise UserError(f'{files[0]} is damaged: its data have not the checksum in its head. {DAMAGED_ADVICE}')
+            if hashlib.file_digest(opened, 'sha256').hexdigest() != header['__metadata__'].get(
+                DATA_SHA256_KEY
+            ):
+                raise UserError(
+                    f'{files[0]} is damaged: its data have not the checksum in its head. {DAMAGED_ADVICE}'
+                )
         return of
     digest = hashlib.sha256()
     for file in files:
@@ -140,7 +173,11 @@ def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
     header, parts, end = {}, [], 0
     for file in weight_files(encoder.folder):
         entries, start = read_header(file)
-        kept = {k: facts for k, facts in entries.items() if k != '__metadata__' and k not in encoder.unused_tensors}
+        kept = {
+            k: facts
+            for k, facts in entries.items()
+            if k != '__metadata__' and k not in encoder.unused_tensors
+        }
         for name, facts in sorted(kept.items(), key=lambda item: item[1]['data_offsets']):
             at, stop = facts['data_offsets']
             header[name] = facts | {'data_offsets': [end, end + stop - at]}
@@ -149,7 +186,11 @@ def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
     digest = hashlib.sha256()
     for block in _read_blocks(parts):
         digest.update(block)
-    header['__metadata__'] = {'format': 'pt', SOURCE_SHA256_KEY: encoder.sha256, DATA_SHA256_KEY: digest.hexdigest()}
+    header['__metadata__'] = {
+        'format': 'pt',
+        SOURCE_SHA256_KEY: encoder.sha256,
+        DATA_SHA256_KEY: digest.hexdigest(),
+    }
     head = json.dumps(header, separators=(',', ':')).encode()
     head += b' ' * (-len(head) % 8)
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,7 +215,9 @@ def _read_blocks(parts: list[tuple[Path, int, int]]) -> Iterator[bytes]:
 
 def cached_encoder(folder) -> PretrainedEncoder:
     """As `read`, from the disk once while its files stay as they are: a command reads one encoder, and asks for it often."""
-    facts = [(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(Path(folder).glob('*'))]
+    facts = [
+        (p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(Path(folder).glob('*'))
+    ]
     return _cached_encoder(str(Path(folder)), tuple(facts))
 
 
@@ -188,16 +231,30 @@ def build_module(family, config: dict, folder: Path) -> tuple[Any, dict]:
     frozen, hears = flax.core.freeze(config), folder / PREPROCESSOR_FILE
     said = read_json(hears, '') if hears.exists() else {}
     if said.get('sampling_rate', SAMPLE_RATE) != SAMPLE_RATE:
-        raise UserError(f'{hears} says {said["sampling_rate"]} Hz; only {SAMPLE_RATE} is understood.')
+        raise UserError(
+            f'{hears} says {said["sampling_rate"]} Hz; only {SAMPLE_RATE} is understood.'
+        )
     if family is whisper:
         module, x = whisper.Whisper(frozen), jnp.zeros((1, 8, config['num_mel_bins']))
     else:
-        module, x = wav2vec2.Wav2Vec2(frozen, said.get('do_normalize', True)), jnp.zeros((1, SAMPLE_RATE))
+        module, x = (
+            wav2vec2.Wav2Vec2(frozen, said.get('do_normalize', True)),
+            jnp.zeros((1, SAMPLE_RATE)),
+        )
     try:
-        shapes = jax.eval_shape(module.init, jax.random.key(0), x, jnp.full(1, x.shape[1]))['params']
-    except (AssertionError, TypeError, ValueError, ZeroDivisionError) as e:  # sizes that do not go together
+        shapes = jax.eval_shape(module.init, jax.random.key(0), x, jnp.full(1, x.shape[1]))[
+            'params'
+        ]
+    except (
+        AssertionError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+    ) as e:  # sizes that do not go together
         why = str(e).partition('\n')[0] or 'its sizes do not go together.'
-        raise UserError(f'{folder / CONFIG_FILE} describes no encoder: {why} {DAMAGED_ADVICE}') from None
+        raise UserError(
+            f'{folder / CONFIG_FILE} describes no encoder: {why} {DAMAGED_ADVICE}'
+        ) from None
     return module, flax.traverse_util.flatten_dict(shapes)
 
 
@@ -205,17 +262,24 @@ def _tensor_name(path: tuple[str, ...]) -> str:
     """What a parameter is called in the checkpoint."""
     *modules, leaf = path
     modules = [re.sub(r'^((?:conv_)?layers)_(\d+)$', r'\1.\2', m) for m in modules]
-    return '.'.join([*modules, {'kernel': 'weight', 'scale': 'weight', 'embedding': 'weight'}.get(leaf, leaf)])
+    return '.'.join(
+        [*modules, {'kernel': 'weight', 'scale': 'weight', 'embedding': 'weight'}.get(leaf, leaf)]
+    )
 
 
 def _source_tensors(name: str, names) -> list[str]:
     """The tensors that make a parameter: itself, or by weight norm its length and its direction, in either spelling."""
     stem = name.removesuffix('weight')
-    pairs = ([f'{stem}weight_g', f'{stem}weight_v'], [f'{stem}parametrizations.weight.original{n}' for n in (0, 1)])
+    pairs = (
+        [f'{stem}weight_g', f'{stem}weight_v'],
+        [f'{stem}parametrizations.weight.original{n}' for n in (0, 1)],
+    )
     return next((found for found in ([name], *pairs) if all(n in names for n in found)), [])
 
 
-def _convert_tensor(arrays: list[np.ndarray], name: str, path: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
+def _convert_tensor(
+    arrays: list[np.ndarray], name: str, path: tuple[str, ...], shape: tuple[int, ...]
+) -> np.ndarray:
     """The parameter as Flax has it, of one tensor or of two by weight norm (over all but the filter's places)."""
     array = arrays[-1]
     if len(arrays) == 2:
@@ -225,6 +289,10 @@ def _convert_tensor(arrays: list[np.ndarray], name: str, path: tuple[str, ...], 
     if path[-1] == 'kernel':
         array = array.transpose()  # torch has outputs first, and of a filter its places last
     if array.shape != shape:
-        found, expected = (tuple(reversed(s)) if path[-1] == 'kernel' else s for s in (array.shape, shape))
-        raise UserError(f'The tensor {name} has the shape {found}; by config.json it is {expected}. {DAMAGED_ADVICE}')
+        found, expected = (
+            tuple(reversed(s)) if path[-1] == 'kernel' else s for s in (array.shape, shape)
+        )
+        raise UserError(
+            f'The tensor {name} has the shape {found}; by config.json it is {expected}. {DAMAGED_ADVICE}'
+        )
     return np.ascontiguousarray(array)

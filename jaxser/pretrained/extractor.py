@@ -17,7 +17,9 @@ MAX_BATCH_HOPS = 6400  # hops of sound that go through an encoder together
 
 def round_to_float16(x: jax.Array) -> jax.Array:
     """The numbers of float16 in float32: XLA may leave out a rounding that it finds idle, but none of these."""
-    return jnp.where(jnp.abs(x) < 2**-14, jnp.round(x * 2**24) * 2**-24, jax.lax.reduce_precision(x, 5, 10))
+    return jnp.where(
+        jnp.abs(x) < 2**-14, jnp.round(x * 2**24) * 2**-24, jax.lax.reduce_precision(x, 5, 10)
+    )
 
 
 def make_state_function(
@@ -37,9 +39,13 @@ def make_state_function(
         mask_BxTx1x1 = features.frame_mask(frames_B, x_BxTxLxD.shape[1])[..., None, None]
         count_Bx1x1 = jnp.maximum(frames_B, 1)[:, None, None]
         mean_BxLxD = x_BxTxLxD.sum(1) / count_Bx1x1  # states beyond a sound's frames are zero
-        variance_BxLxD = (((x_BxTxLxD - mean_BxLxD[:, None]) * mask_BxTx1x1) ** 2).sum(1) / count_Bx1x1
+        variance_BxLxD = (((x_BxTxLxD - mean_BxLxD[:, None]) * mask_BxTx1x1) ** 2).sum(
+            1
+        ) / count_Bx1x1
         pooled_BxLx2D = jnp.concatenate([mean_BxLxD, jnp.sqrt(variance_BxLxD)], -1)
-        return round_to_float16(pooled_BxLx2D.reshape(heard.shape[0], 1, -1)), jnp.minimum(frames_B, 1)
+        return round_to_float16(pooled_BxLx2D.reshape(heard.shape[0], 1, -1)), jnp.minimum(
+            frames_B, 1
+        )
 
     return apply
 
@@ -69,7 +75,9 @@ class StateExtractor:
         """How many sounds of that length go through the encoder together."""
         return max(1, MAX_BATCH_HOPS // length)
 
-    def pad_batch(self, waves: list[np.ndarray], length: int, B: int) -> tuple[np.ndarray, np.ndarray]:
+    def pad_batch(
+        self, waves: list[np.ndarray], length: int, B: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """What the encoder hears of some sounds, filled up to `length` hops and B: wave_BxL, or Whisper's mel_BxTxM; length_B."""
         waves = [w[: HOP_SAMPLES * length] for w in waves]
         heard = (
@@ -77,7 +85,14 @@ class StateExtractor:
             if self.encoder.input_kind == 'mel'
             else waves
         )
-        x = np.zeros((B, length if self.encoder.input_kind == 'mel' else HOP_SAMPLES * length, *heard[0].shape[1:]), np.float32)
+        x = np.zeros(
+            (
+                B,
+                length if self.encoder.input_kind == 'mel' else HOP_SAMPLES * length,
+                *heard[0].shape[1:],
+            ),
+            np.float32,
+        )
         for b, one in enumerate(heard):
             x[b, : len(one)] = one
         return x, np.array([len(one) for one in heard] + [0] * (B - len(heard)), np.int32)

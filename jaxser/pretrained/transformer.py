@@ -48,7 +48,9 @@ def _einsum_backward(axes: str, dtype, residuals, g: jax.Array):
     (of_a, of_b), of_out = axes.split('->')[0].split(','), axes.split('->')[1]
     a, b = residuals
     g_a = rounded_einsum(f'{of_out},{of_b}->{of_a}', g, b, dtype)
-    if len(of_b) == 2 and a.shape[-1] > g.shape[-1]:  # XLA copies the first factor of a weight's gradient: the narrower one
+    if (
+        len(of_b) == 2 and a.shape[-1] > g.shape[-1]
+    ):  # XLA copies the first factor of a weight's gradient: the narrower one
         return g_a, rounded_einsum(f'{of_out},{of_a}->{of_b[::-1]}', g, a, dtype).T
     return g_a, rounded_einsum(f'{of_a},{of_out}->{of_b}', a, g, dtype)
 
@@ -65,9 +67,15 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
-        kernel = self.param('kernel', nn.initializers.lecun_normal(), (x_BxTxD.shape[-1], self.features))
+        kernel = self.param(
+            'kernel', nn.initializers.lecun_normal(), (x_BxTxD.shape[-1], self.features)
+        )
         y_BxTxF = rounded_einsum('btd,df->btf', x_BxTxD, kernel, self.dtype)
-        return y_BxTxF + self.param('bias', nn.initializers.zeros, (self.features,)) if self.use_bias else y_BxTxF
+        return (
+            y_BxTxF + self.param('bias', nn.initializers.zeros, (self.features,))
+            if self.use_bias
+            else y_BxTxF
+        )
 
 
 class Attention(nn.Module):
@@ -89,7 +97,11 @@ class Attention(nn.Module):
         key = split(Dense(D, self.dtype, self.key_bias, name='k_proj')(x_BxTxD))
         value = split(Dense(D, self.dtype, name='v_proj')(x_BxTxD))
         score_BxHxTxT = rounded_einsum('bqhd,bkhd->bhqk', query, key, self.dtype) + bias_BxHxTxT
-        score_BxHxTxT = jnp.where(mask_BxT[:, None, None], score_BxHxTxT, jnp.finfo(jnp.float32).min)
+        score_BxHxTxT = jnp.where(
+            mask_BxT[:, None, None], score_BxHxTxT, jnp.finfo(jnp.float32).min
+        )
         weight_BxHxTxT = jax.nn.softmax(score_BxHxTxT)
-        heard_BxTxD = rounded_einsum('bhqk,bkhd->bqhd', weight_BxHxTxT, value, self.dtype).reshape(B, T, D)
+        heard_BxTxD = rounded_einsum('bhqk,bkhd->bqhd', weight_BxHxTxT, value, self.dtype).reshape(
+            B, T, D
+        )
         return Dense(D, self.dtype, name='out_proj')(heard_BxTxD)

@@ -50,12 +50,19 @@ class GroupNorm(nn.Module):
     @nn.compact
     def __call__(self, x_BxTxC: jax.Array, mask_BxT: jax.Array) -> jax.Array:
         C = x_BxTxC.shape[-1]
-        scale, bias = self.param('scale', nn.initializers.ones, (C,)), self.param('bias', nn.initializers.zeros, (C,))
+        scale, bias = (
+            self.param('scale', nn.initializers.ones, (C,)),
+            self.param('bias', nn.initializers.zeros, (C,)),
+        )
         x = x_BxTxC.astype(jnp.float32)
         count_Bx1x1 = jnp.maximum(mask_BxT.sum(1), 1)[:, None, None]
         mean_Bx1xC = apply_mask(x, mask_BxT).sum(1, keepdims=True) / count_Bx1x1
-        variance_Bx1xC = apply_mask((x - mean_Bx1xC) ** 2, mask_BxT).sum(1, keepdims=True) / count_Bx1x1
-        return ((x - mean_Bx1xC) * jax.lax.rsqrt(variance_Bx1xC + 1e-5) * scale + bias).astype(x_BxTxC.dtype)
+        variance_Bx1xC = (
+            apply_mask((x - mean_Bx1xC) ** 2, mask_BxT).sum(1, keepdims=True) / count_Bx1x1
+        )
+        return ((x - mean_Bx1xC) * jax.lax.rsqrt(variance_Bx1xC + 1e-5) * scale + bias).astype(
+            x_BxTxC.dtype
+        )
 
 
 class ConvLayer(nn.Module):
@@ -69,7 +76,14 @@ class ConvLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxTxC: jax.Array, count_B: jax.Array) -> tuple[jax.Array, jax.Array]:
-        conv = nn.Conv(self.channels, (self.kernel,), self.stride, padding='VALID', use_bias=self.bias, name='conv')
+        conv = nn.Conv(
+            self.channels,
+            (self.kernel,),
+            self.stride,
+            padding='VALID',
+            use_bias=self.bias,
+            name='conv',
+        )
         x_BxTxC, count_B = conv(x_BxTxC), (count_B - self.kernel) // self.stride + 1
         if self.norm == 'group':
             x_BxTxC = GroupNorm(name='layer_norm')(x_BxTxC, frame_mask(count_B, x_BxTxC.shape[1]))
@@ -86,9 +100,13 @@ class FeatureExtractor(nn.Module):
     @nn.compact
     def __call__(self, wave_BxL: jax.Array, samples_B: jax.Array) -> tuple[jax.Array, jax.Array]:
         c, x_BxTxC, count_B = self.config, wave_BxL[..., None], samples_B
-        for n, (channels, kernel, stride) in enumerate(zip(c['conv_dim'], c['conv_kernel'], c['conv_stride'])):
+        for n, (channels, kernel, stride) in enumerate(
+            zip(c['conv_dim'], c['conv_kernel'], c['conv_stride'])
+        ):
             norm = c['feat_extract_norm'] if n == 0 or c['feat_extract_norm'] == 'layer' else ''
-            layer = ConvLayer(channels, kernel, stride, c['conv_bias'], norm, name=f'conv_layers_{n}')
+            layer = ConvLayer(
+                channels, kernel, stride, c['conv_bias'], norm, name=f'conv_layers_{n}'
+            )
             x_BxTxC, count_B = layer(x_BxTxC, count_B)
         return x_BxTxC, jnp.maximum(count_B, 0)
 
@@ -113,10 +131,15 @@ class PositionalConv(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
-        kernel, groups = self.config['num_conv_pos_embeddings'], self.config['num_conv_pos_embedding_groups']
+        kernel, groups = (
+            self.config['num_conv_pos_embeddings'],
+            self.config['num_conv_pos_embedding_groups'],
+        )
         # As much on both sides; of an even kernel the last output is dropped.
         sides = ((kernel // 2, kernel // 2 - (kernel % 2 == 0)),)
-        conv = nn.Conv(x_BxTxD.shape[-1], (kernel,), padding=sides, feature_group_count=groups, name='conv')
+        conv = nn.Conv(
+            x_BxTxD.shape[-1], (kernel,), padding=sides, feature_group_count=groups, name='conv'
+        )
         return gelu(conv(x_BxTxD))
 
 
@@ -128,7 +151,11 @@ class FeedForward(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
-        wide = gelu(Dense(self.config['intermediate_size'], self.options.dtype, name='intermediate_dense')(x_BxTxD))
+        wide = gelu(
+            Dense(self.config['intermediate_size'], self.options.dtype, name='intermediate_dense')(
+                x_BxTxD
+            )
+        )
         return Dense(x_BxTxD.shape[-1], self.options.dtype, name='output_dense')(wide)
 
 
@@ -146,7 +173,9 @@ def relative_position_buckets(T: int, count: int, furthest: int) -> jax.Array:
 class GatedAttention(Attention):
     """WavLM's: a bias by distance, of which every frame and head takes as much as it asks for."""
 
-    buckets: tuple[int, int] | None = None  # of the first layer, which has the bias: how many, and the distance of the last
+    buckets: tuple[int, int] | None = (
+        None  # of the first layer, which has the bias: how many, and the distance of the last
+    )
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array, mask_BxT: jax.Array, bias_HxTxT: jax.Array | None):
@@ -179,13 +208,19 @@ class Layer(nn.Module):
         heard = norm(x_BxTxD) if before else x_BxTxD
         if c['model_type'] == 'wavlm':
             ours = (c['num_buckets'], c['max_bucket_distance']) if self.first else None
-            attention = GatedAttention(c['num_attention_heads'], kind=self.options.dtype, buckets=ours, name='attention')
+            attention = GatedAttention(
+                c['num_attention_heads'], dtype=self.options.dtype, buckets=ours, name='attention'
+            )
             heard, bias_HxTxT = attention(heard, mask_BxT, bias_HxTxT)
         else:
-            heard = Attention(c['num_attention_heads'], dtype=self.options.dtype, name='attention')(heard, mask_BxT)
+            heard = Attention(c['num_attention_heads'], dtype=self.options.dtype, name='attention')(
+                heard, mask_BxT
+            )
         x_BxTxD = x_BxTxD + heard if before else norm(x_BxTxD + heard)
         forward = FeedForward(c, self.options, name='feed_forward')
-        return (x_BxTxD + forward(final(x_BxTxD)) if before else final(x_BxTxD + forward(x_BxTxD))), bias_HxTxT
+        return (
+            x_BxTxD + forward(final(x_BxTxD)) if before else final(x_BxTxD + forward(x_BxTxD))
+        ), bias_HxTxT
 
 
 class Transformer(nn.Module):
@@ -203,7 +238,9 @@ class Transformer(nn.Module):
         states, bias_HxTxT = [x_BxTxD if c['do_stable_layer_norm'] else norm(x_BxTxD)], None
         layer = nn.remat(Layer) if self.options.remat else Layer
         for n in range(c['num_hidden_layers']):
-            x_BxTxD, bias_HxTxT = layer(c, self.options, n == 0, name=f'layers_{n}')(states[-1], mask_BxT, bias_HxTxT)
+            x_BxTxD, bias_HxTxT = layer(c, self.options, n == 0, name=f'layers_{n}')(
+                states[-1], mask_BxT, bias_HxTxT
+            )
             states.append(x_BxTxD)
         if c['do_stable_layer_norm']:
             states[-1] = norm(states[-1])
@@ -221,15 +258,23 @@ class Wav2Vec2(nn.Module):
     options: ComputeOptions = ComputeOptions()
 
     @nn.compact
-    def __call__(self, wave_BxL: jax.Array, samples_B: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+    def __call__(
+        self, wave_BxL: jax.Array, samples_B: jax.Array
+    ) -> tuple[list[jax.Array], jax.Array]:
         there_BxL = frame_mask(samples_B, wave_BxL.shape[1]) > 0
         wave_BxL = jnp.where(there_BxL, wave_BxL, 0)
         if self.normalises_input:
             count_Bx1 = jnp.maximum(samples_B, 1)[:, None]
             mean_Bx1 = wave_BxL.sum(1, keepdims=True) / count_Bx1
-            variance_Bx1 = (jnp.where(there_BxL, wave_BxL - mean_Bx1, 0) ** 2).sum(1, keepdims=True) / count_Bx1
-            wave_BxL = jnp.where(there_BxL, (wave_BxL - mean_Bx1) * jax.lax.rsqrt(variance_Bx1 + 1e-7), 0)
-        x_BxTxC, frames_B = FeatureExtractor(self.config, name='feature_extractor')(wave_BxL, samples_B)
+            variance_Bx1 = (jnp.where(there_BxL, wave_BxL - mean_Bx1, 0) ** 2).sum(
+                1, keepdims=True
+            ) / count_Bx1
+            wave_BxL = jnp.where(
+                there_BxL, (wave_BxL - mean_Bx1) * jax.lax.rsqrt(variance_Bx1 + 1e-7), 0
+            )
+        x_BxTxC, frames_B = FeatureExtractor(self.config, name='feature_extractor')(
+            wave_BxL, samples_B
+        )
         x_BxTxD = FeatureProjection(self.config, self.options, name='feature_projection')(x_BxTxC)
         mask_BxT = frame_mask(frames_B, x_BxTxD.shape[1]) > 0
         return Transformer(self.config, self.options, name='encoder')(x_BxTxD, mask_BxT), frames_B

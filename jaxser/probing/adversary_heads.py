@@ -24,7 +24,9 @@ def make_refit(domain_loss: Callable, domains: tuple[str, ...]) -> Callable:
     def of(domain: str, head, z_NxD: jax.Array, batch: dict) -> tuple[jax.Array, jax.Array]:
         def step(carry, _):
             head, state = carry
-            (value, _), gradient = jax.value_and_grad(lambda h: domain_loss(domain, h, z_NxD, batch), has_aux=True)(head)
+            (value, _), gradient = jax.value_and_grad(
+                lambda h: domain_loss(domain, h, z_NxD, batch), has_aux=True
+            )(head)
             moves, state = adam.update(gradient, state)
             return (optax.apply_updates(head, moves), state), value
 
@@ -47,8 +49,13 @@ def refit_heads(trainer, group, params, representations: tracking.Collected) -> 
     if method.domain_loss is None:
         return [None for _ in runs]
     of_runs = [representations.get_run(n) for n in runs]
-    forgotten = [np.isin(rows, trainer.task.subset_folds[f].domain_rows) for (rows, _), f in zip(of_runs, group.fold_N)]
-    if not all(there.any() for there in forgotten):  # of other corpora (identity batches) nobody asks the representation
+    forgotten = [
+        np.isin(rows, trainer.task.subset_folds[f].domain_rows)
+        for (rows, _), f in zip(of_runs, group.fold_N)
+    ]
+    if not all(
+        there.any() for there in forgotten
+    ):  # of other corpora (identity batches) nobody asks the representation
         return [None for _ in runs]
     N = max(int(there.sum()) for there in forgotten)
     fill = lambda x, with_: np.concatenate([x, np.full((N - len(x), *x.shape[1:]), with_, x.dtype)])  # noqa: E731
@@ -63,4 +70,7 @@ def refit_heads(trainer, group, params, representations: tracking.Collected) -> 
     own = {d: jax.tree.map(group.layout.collect, params[d]) for d in method.domains}
     stacked = own, np.stack(z), jax.tree.map(lambda *x: np.stack(x), *batches)
     found = parallel.map_over_runs(make_refit(method.domain_loss, method.domains), stacked)
-    return [{d: {'before': float(was[n]), 'after': float(now[n])} for d, (was, now) in found.items()} for n in runs]
+    return [
+        {d: {'before': float(was[n]), 'after': float(now[n])} for d, (was, now) in found.items()}
+        for n in runs
+    ]

@@ -12,7 +12,13 @@ import optax
 
 from jaxser.training import parallel
 
-L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the squared norm of the weights, beside a mean cross-entropy
+L2 = (
+    1e-4,
+    1e-3,
+    1e-2,
+    1e-1,
+    1.0,
+)  # of the squared norm of the weights, beside a mean cross-entropy
 TOLERANCE, MAX_ITERATIONS = 1e-5, 500  # norm of the gradient, and iterations, at which L-BFGS ends
 HIDDEN_WIDTH, ADAM_STEPS, LEARNING_RATE, STEPS_PER_CHOICE = (
     64,
@@ -27,7 +33,9 @@ def standardise(x_NxD: jax.Array, mask_N: jax.Array) -> jax.Array:
     share_Nx1 = mask_N[:, None] / mask_N.sum()
     centred_NxD = x_NxD - (x_NxD * share_Nx1).sum(0)
     variance_D = (centred_NxD**2 * share_Nx1).sum(0)
-    return jnp.where(variance_D > 1e-12, centred_NxD / jnp.sqrt(jnp.maximum(variance_D, 1e-12)), 0.0)
+    return jnp.where(
+        variance_D > 1e-12, centred_NxD / jnp.sqrt(jnp.maximum(variance_D, 1e-12)), 0.0
+    )
 
 
 def balanced_weights(y_N: jax.Array, mask_N: jax.Array, classes: int) -> jax.Array:
@@ -57,7 +65,9 @@ def minimise(loss, params):
     def step(carry):
         params, state = carry
         value, gradient = value_and_grad(params, state=state)
-        moves, state = search.update(gradient, state, params, value=value, grad=gradient, value_fn=loss)
+        moves, state = search.update(
+            gradient, state, params, value=value, grad=gradient, value_fn=loss
+        )
         return optax.apply_updates(params, moves), state
 
     def goes_on(carry):
@@ -69,7 +79,9 @@ def minimise(loss, params):
     return params, optax.tree.norm(jax.grad(loss)(params))
 
 
-def fit_logistic(x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, validation_N: jax.Array, classes: int):
+def fit_logistic(
+    x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, validation_N: jax.Array, classes: int
+):
     """(scores_NxK, l2, norm of the gradient at the end) of one run; fitted anew on both parts with the l2 that was chosen."""
     x_NxD = standardise(x_NxD, fit_N + validation_N)
     start = {'w': jnp.zeros((x_NxD.shape[1], classes)), 'b': jnp.zeros(classes)}
@@ -81,21 +93,31 @@ def fit_logistic(x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, validation_
             return mask_absent_classes(x_NxD @ params['w'] + params['b'], weight_N, y_N)
 
         def loss(params):
-            return weighted_cross_entropy(scores(params), y_N, weight_N) + 0.5 * l2 * (params['w'] ** 2).sum()
+            return (
+                weighted_cross_entropy(scores(params), y_N, weight_N)
+                + 0.5 * l2 * (params['w'] ** 2).sum()
+            )
 
         params, gradient = minimise(loss, start)
         return scores(params), gradient
 
     judge_N = balanced_weights(y_N, validation_N, classes)
 
-    def turn(best, now):  # one loop for all values and the fit on both parts: there is one search to compile
+    def turn(
+        best, now
+    ):  # one loop for all values and the fit on both parts: there is one search to compile
         lowest, chosen, *_ = best
         l2, last = now
         l2 = jnp.where(last, chosen, l2)
         scores_NxK, gradient = solved(fit_N + last * validation_N, l2)
         value = weighted_cross_entropy(scores_NxK, y_N, judge_N)
         better = (value < lowest) & ~last
-        return (jnp.where(better, value, lowest), jnp.where(better, l2, chosen), scores_NxK, gradient), None
+        return (
+            jnp.where(better, value, lowest),
+            jnp.where(better, l2, chosen),
+            scores_NxK,
+            gradient,
+        ), None
 
     first = jnp.inf, jnp.float32(L2[-1]), jnp.zeros((len(y_N), classes)), jnp.float32(0)
     turns = jnp.array([*L2, 0.0]), jnp.arange(len(L2) + 1) == len(L2)
@@ -103,7 +125,9 @@ def fit_logistic(x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, validation_
     return scores_NxK, chosen, gradient
 
 
-def fit_mlp(x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, validation_N: jax.Array, classes: int):
+def fit_mlp(
+    x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, validation_N: jax.Array, classes: int
+):
     """(scores_NxK, step) of one run: rectified hidden layer, Adam on all of `fit_N` at once, the best step by `validation_N`."""
     x_NxD = standardise(x_NxD, fit_N + validation_N)
     key_in, key_out = jax.random.split(jax.random.key(0))
@@ -112,12 +136,17 @@ def fit_mlp(x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, validation_N: ja
         'in': {'w': he(key_in, (x_NxD.shape[1], HIDDEN_WIDTH)), 'b': jnp.zeros(HIDDEN_WIDTH)},
         'out': {'w': he(key_out, (HIDDEN_WIDTH, classes)), 'b': jnp.zeros(classes)},
     }
-    weight_N, judge_N = balanced_weights(y_N, fit_N, classes), balanced_weights(y_N, validation_N, classes)
+    weight_N, judge_N = (
+        balanced_weights(y_N, fit_N, classes),
+        balanced_weights(y_N, validation_N, classes),
+    )
     adam = optax.adamw(LEARNING_RATE, weight_decay=1e-3)
 
     def scores(params):
         hidden_NxH = jax.nn.relu(x_NxD @ params['in']['w'] + params['in']['b'])
-        return mask_absent_classes(hidden_NxH @ params['out']['w'] + params['out']['b'], weight_N, y_N)
+        return mask_absent_classes(
+            hidden_NxH @ params['out']['w'] + params['out']['b'], weight_N, y_N
+        )
 
     def step(carry, _):
         params, state = carry
@@ -141,7 +170,9 @@ def fit_mlp(x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, validation_N: ja
         ), None
 
     first = params, adam.init(params), scores(params), jnp.inf, jnp.zeros((), int)
-    (_, _, best_NxK, _, at), _ = jax.lax.scan(some, first, jnp.arange(ADAM_STEPS // STEPS_PER_CHOICE))
+    (_, _, best_NxK, _, at), _ = jax.lax.scan(
+        some, first, jnp.arange(ADAM_STEPS // STEPS_PER_CHOICE)
+    )
     return best_NxK, at
 
 

@@ -17,20 +17,31 @@ MEASURE_KEYS = ('linear', 'mlp', 'eer')
 
 CLASSIFIERS_PER_DISPATCH = 16  # classifiers a dispatch
 
-MAX_INPUT_COMPONENTS = 256  # what is asked of the input where it is more: its first principal components
+MAX_INPUT_COMPONENTS = (
+    256  # what is asked of the input where it is more: its first principal components
+)
 
-MAX_VERIFIED_UTTERANCES = 2000  # utterances of a fold's test part, at most, of which pairs are verified
+MAX_VERIFIED_UTTERANCES = (
+    2000  # utterances of a fold's test part, at most, of which pairs are verified
+)
 
 
-def verification_error(x_NxD: np.ndarray, rows: np.ndarray, fold: Fold, speaker_N: np.ndarray, seed: int) -> dict | None:
+def verification_error(
+    x_NxD: np.ndarray, rows: np.ndarray, fold: Fold, speaker_N: np.ndarray, seed: int
+) -> dict | None:
     """The equal error rate among the test speakers, x less the mean of what training heard; None for fewer than two."""
-    test = np.random.default_rng((seed, fold.number)).permutation(fold.test[speaker_N[fold.test] >= 0])[:MAX_VERIFIED_UTTERANCES]
+    test = np.random.default_rng((seed, fold.number)).permutation(
+        fold.test[speaker_N[fold.test] >= 0]
+    )[:MAX_VERIFIED_UTTERANCES]
     speakers = np.unique(speaker_N[test])
     if len(speakers) < 2 or len(test) == len(speakers):
         return None
     at = np.searchsorted(rows, test)
     centre_D = x_NxD[np.isin(rows, fold.seen)].mean(0)
-    return {'eer': equal_error_rate(x_NxD[at] - centre_D, speaker_N[test]), 'speakers': len(speakers)}
+    return {
+        'eer': equal_error_rate(x_NxD[at] - centre_D, speaker_N[test]),
+        'speakers': len(speakers),
+    }
 
 
 def principal_components(x_NxM: np.ndarray, seen_N: np.ndarray) -> np.ndarray:
@@ -62,7 +73,13 @@ class Prober:
         entries = self.task.subset_folds
         if self.input_answers is None:
             inputs = [
-                (e, f.used_rows, principal_components(self.input_statistics(e, f.used_rows), np.isin(f.used_rows, f.seen)))
+                (
+                    e,
+                    f.used_rows,
+                    principal_components(
+                        self.input_statistics(e, f.used_rows), np.isin(f.used_rows, f.seen)
+                    ),
+                )
                 for e, f in enumerate(entries)
             ]
             self.input_answers = self.ask(inputs)
@@ -70,7 +87,11 @@ class Prober:
         given = self.ask(runs)
         for (entry, *_), answer in zip(runs, given):
             for name in answer or ():
-                answer[name]['input'] = {k: v for k, v in (self.input_answers[entry][name] or {}).items() if k in MEASURE_KEYS}
+                answer[name]['input'] = {
+                    k: v
+                    for k, v in (self.input_answers[entry][name] or {}).items()
+                    if k in MEASURE_KEYS
+                }
         return given
 
     def input_statistics(self, entry: int, rows: np.ndarray) -> np.ndarray:
@@ -87,18 +108,29 @@ class Prober:
         N, D = max(len(r) for _, r, _ in runs), max(x.shape[1] for *_, x in runs)
         if 2 * self.task.utterances.bands <= MAX_INPUT_COMPONENTS:
             D = max(D, 2 * self.task.utterances.bands)  # one program for representations and inputs
-        jobs = [(n, q) for n, (entry, _, x) in enumerate(runs) if np.isfinite(x).all() for q in self.questions[entry]]
+        jobs = [
+            (n, q)
+            for n, (entry, _, x) in enumerate(runs)
+            if np.isfinite(x).all()
+            for q in self.questions[entry]
+        ]
         told: list[dict | None] = [{} if np.isfinite(x).all() else None for *_, x in runs]
         for at in range(0, len(jobs), CLASSIFIERS_PER_DISPATCH):
             some = jobs[at : at + CLASSIFIERS_PER_DISPATCH]
             arrays = [self._classifier_arrays(runs[n], q, N, D) for n, q in some]
-            arrays += [arrays[-1]] * (CLASSIFIERS_PER_DISPATCH - len(some))  # one shape, one program
+            arrays += [arrays[-1]] * (
+                CLASSIFIERS_PER_DISPATCH - len(some)
+            )  # one shape, one program
             scores, _ = classifiers.fit_classifiers(*map(np.stack, zip(*arrays)), self.class_count)
             for i, (n, q) in enumerate(some):
                 told[n][q.name] = self._measure(runs[n], q, {k: s[i] for k, s in scores.items()})
         speaker_N = self.task.table.domain_N['speaker']
         for (entry, rows, x), answer in zip(runs, told):
-            if answer is not None and (found := verification_error(x, rows, self.task.subset_folds[entry], speaker_N, self.seed)):
+            if answer is not None and (
+                found := verification_error(
+                    x, rows, self.task.subset_folds[entry], speaker_N, self.seed
+                )
+            ):
                 answer['verification'] = found
         return told
 
@@ -109,7 +141,9 @@ class Prober:
         y_N = np.full(N, -1, np.int32)
         y_N[: len(rows)] = q.label_N[rows]
         fit_N, choose_N = np.zeros((2, N), np.float32)
-        fit_N[np.searchsorted(rows, q.fit_rows)] = choose_N[np.searchsorted(rows, q.validation_rows)] = 1
+        fit_N[np.searchsorted(rows, q.fit_rows)] = choose_N[
+            np.searchsorted(rows, q.validation_rows)
+        ] = 1
         return x_NxD, y_N, fit_N, choose_N
 
     def _measure(self, run: tuple, q: Question, scores: dict[str, np.ndarray]) -> dict:
@@ -118,12 +152,19 @@ class Prober:
         classes, K = np.unique(q.label_N[q.fit_rows]), self.class_count
         counts = {k: metrics.confusion_matrix(truth, s[at].argmax(1), K) for k, s in scores.items()}
         answer = {k: metrics.classification_metrics(c)['uar'] for k, c in counts.items()}
-        answer |= {'classes': len(classes), 'chance': 1 / len(classes), 'n': len(q.test_rows), 'strangers': q.unseen_speakers}
+        answer |= {
+            'classes': len(classes),
+            'chance': 1 / len(classes),
+            'n': len(q.test_rows),
+            'strangers': q.unseen_speakers,
+        }
         if q.name == 'speaker':
             there = np.flatnonzero(counts['linear'].sum(1))
             name_K = self.task.table.domains['speaker']
             recall = {k: np.diag(c)[there] / c.sum(1)[there] for k, c in counts.items()}
-            answer['recall'] = {k: dict(zip(name_K[there].tolist(), r.tolist())) for k, r in recall.items()}
+            answer['recall'] = {
+                k: dict(zip(name_K[there].tolist(), r.tolist())) for k, r in recall.items()
+            }
         return answer
 
 
@@ -139,15 +180,23 @@ class RepresentationSampler:
         for n, run in enumerate(group.runs):
             rows, z_NxD = representations.get_run(n)
             if run['fold'] == self.fold and np.isfinite(z_NxD).all():
-                self.samples.setdefault(run_label(run, self.setting_keys), (entries[group.fold_N[n]], rows, z_NxD))
+                self.samples.setdefault(
+                    run_label(run, self.setting_keys), (entries[group.fold_N[n]], rows, z_NxD)
+                )
 
     def to_arrays(self, text: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Of representations.npz: by utterance its name, speaker and emotion; `setting`, and of the n-th in it z_n (float16),
         row_n (which utterance) and part_n (train, adapt, dev or test)."""
-        made = {k: text[k].astype(str) for k in ('utterance', 'speaker', 'emotion')} | {'setting': np.array([*self.samples], str)}
+        made = {k: text[k].astype(str) for k in ('utterance', 'speaker', 'emotion')} | {
+            'setting': np.array([*self.samples], str)
+        }
         for n, (fold, rows, z_NxD) in enumerate(self.samples.values()):
             part = np.full(len(rows), 'train')
-            for name in ('adapt', 'dev', 'test'):  # what is tested is called so, whoever else hears it
+            for name in (
+                'adapt',
+                'dev',
+                'test',
+            ):  # what is tested is called so, whoever else hears it
                 part[np.isin(rows, getattr(fold, name))] = name
             made |= {f'z_{n}': z_NxD.astype(np.float16), f'row_{n}': rows, f'part_{n}': part}
         return made
@@ -162,16 +211,29 @@ def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> d
     """
     place = Workdir.open(path, data, upstream)
     if upstream and place.config.model.name != 'fine_tuned':
-        raise UserError(f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out.')
+        raise UserError(
+            f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out.'
+        )
     if upstream:
         validate.validate(place.config)  # refuses other weights
     results = place.load_results()
     if results is None:
-        raise UserError(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
+        raise UserError(
+            f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.'
+        )
     if all('probe' in r for r in results['runs']) and (place.path / 'representations.npz').exists():
         return results
-    config, ask, given, heads, kept = place.config, None, [], [], RepresentationSampler([r['hyper'] for r in results['runs']])
-    with plugins.matmul_precision_context(config), distributed.progress_bar(len(results['runs']), 'run') as bar:
+    config, ask, given, heads, kept = (
+        place.config,
+        None,
+        [],
+        [],
+        RepresentationSampler([r['hyper'] for r in results['runs']]),
+    )
+    with (
+        plugins.matmul_precision_context(config),
+        distributed.progress_bar(len(results['runs']), 'run') as bar,
+    ):
         bar.set_description('Asking what is left of the speakers')
         for trainer, group, best in restore.restored_groups(place):
             ask = ask or Prober(trainer.task, config.data.order_seed)
@@ -182,13 +244,19 @@ def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> d
             bar.update(len(group.runs))
     for of, answer, head in zip(results['runs'], given, heads, strict=True):
         of['probe'], of['refit'] = (answer, head) if of['status'] == 'ok' else (None, None)
-    for of, verdict in zip(results['runs'], adversary.adversary_verdicts(results['runs'], config.to_dict()), strict=True):
+    for of, verdict in zip(
+        results['runs'],
+        adversary.adversary_verdicts(results['runs'], config.to_dict()),
+        strict=True,
+    ):
         of['adversary'] = verdict
     if not distributed.is_main_process():
         return {}
     place.save_representations(kept.to_arrays(ask.task.utterances.text))
     rows = predictions.read_prediction_rows(place.path / 'predictions.csv', results['runs'])
     predicted = predictions.read_predictions(rows, results['classes'])
-    results['summary'] = summary.summary_rows(results['runs'], predicted, config.to_dict(), len(results['classes']))
+    results['summary'] = summary.summary_rows(
+        results['runs'], predicted, config.to_dict(), len(results['classes'])
+    )
     place.save_results(results)
     return results

@@ -23,7 +23,9 @@ class Question(NamedTuple):
     fit_rows: np.ndarray
     validation_rows: np.ndarray
     test_rows: np.ndarray
-    unseen_speakers: bool  # whether those who are tested were heard by neither the encoder nor the classifier
+    unseen_speakers: (
+        bool  # whether those who are tested were heard by neither the encoder nor the classifier
+    )
 
 
 def split_by_class(
@@ -35,8 +37,13 @@ def split_by_class(
         some = random.permutation(rows[label_N[rows] == label])
         if len(some) < 3:
             continue
-        held, chosen = (max(1, round(share * len(some))) if share else 0 for share in (test_share, VALIDATION_SHARE))
-        for part, of in zip(parts, (some[held + chosen :], some[held : held + chosen], some[:held])):
+        held, chosen = (
+            max(1, round(share * len(some))) if share else 0
+            for share in (test_share, VALIDATION_SHARE)
+        )
+        for part, of in zip(
+            parts, (some[held + chosen :], some[held : held + chosen], some[:held])
+        ):
             part.append(of)
     return tuple(np.concatenate(p) if p else np.zeros(0, int) for p in parts)
 
@@ -53,10 +60,14 @@ def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]
     made = []
 
     def ask(name: str, label_N: np.ndarray, rows: np.ndarray, test: np.ndarray | None) -> None:
-        fit, choose, held = split_by_class(rows, label_N, random, TEST_SHARE if test is None else 0.0)
+        fit, choose, held = split_by_class(
+            rows, label_N, random, TEST_SHARE if test is None else 0.0
+        )
         test = held if test is None else test[np.isin(label_N[test], label_N[fit])]
         if len(np.unique(label_N[fit])) > 1 and len(test):
-            made.append(Question(name, label_N, fit, choose, test, not len(np.intersect1d(test, heard))))
+            made.append(
+                Question(name, label_N, fit, choose, test, not len(np.intersect1d(test, heard)))
+            )
 
     ask('speaker', table.domain_N['speaker'], heard, None)
     for name in ATTRIBUTES:

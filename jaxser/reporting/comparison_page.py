@@ -24,7 +24,8 @@ NO_ESTIMATE = bootstrap.Estimate(None, None, None)
 
 
 def cross_corpus_section(
-    finished_sweeps: list[finished.FinishedSweep], rows_by_sweep: list[list[comparison.ComparisonRow]]
+    finished_sweeps: list[finished.FinishedSweep],
+    rows_by_sweep: list[list[comparison.ComparisonRow]],
 ) -> Section | None:
     """UAR by source and target, of plain training and of the best on dev; None without sweeps from a source to a target."""
     cells: dict[tuple[str, str], list[comparison.ComparisonRow]] = {}
@@ -48,7 +49,9 @@ def cross_corpus_section(
         if np.isfinite(value).any():
             drawn = draw_heatmap, value, sources, targets, ('source', 'target'), chance
             caption = f'UAR (folds pooled) of {name}; dev are speakers of the source.'
-            body += html_figure(f'UAR of {name} by source and target', caption, *drawn, 'UAR, folds pooled')
+            body += html_figure(
+                f'UAR of {name} by source and target', caption, *drawn, 'UAR, folds pooled'
+            )
     return Section('cross', 'From corpus to corpus', body)
 
 
@@ -57,19 +60,43 @@ def write_comparison(paths: list) -> Path:
     found = [finished.read_finished_sweep(epath.Path(p)) for p in paths]
     tables = [comparison.comparison_rows(of) for of in found]
     splits = {of.results['split_sha256'] for of in found}
-    top = html_paragraph(comparison.comparison_verdict({str(of.path): rows for of, rows in zip(found, tables)}))
+    top = html_paragraph(
+        comparison.comparison_verdict({str(of.path): rows for of, rows in zip(found, tables)})
+    )
     if len(splits) > 1:
-        top += html_paragraph(f'{len(splits)} splits: figures of different splits are of other utterances and make no pairs.')
+        top += html_paragraph(
+            f'{len(splits)} splits: figures of different splits are of other utterances and make no pairs.'
+        )
     for of in found:
         if warning := runs.synthetic_note(of.results):
             top += html_paragraph(f'{of.path.name}: {warning}')
-    head = ['sweep', 'setting', 'method', 'chosen by dev', 'dev UAR (mean of folds)', 'UAR (pooled)', '95 %']
-    head += ['- plain (pooled)', '95 %', 'p', 'p Holm', 'leakage (chance), mean of folds', 'epochs', 'split']
+    head = [
+        'sweep',
+        'setting',
+        'method',
+        'chosen by dev',
+        'dev UAR (mean of folds)',
+        'UAR (pooled)',
+        '95 %',
+    ]
+    head += [
+        '- plain (pooled)',
+        '95 %',
+        'p',
+        'p Holm',
+        'leakage (chance), mean of folds',
+        'epochs',
+        'split',
+    ]
     lines, compared = [], [r for rows in tables for r in rows if r.gain and r.gain.p is not None]
-    holm = {id(r): p for r, p in zip(compared, bootstrap.holm_correction([r.gain.p for r in compared]))}
+    holm = {
+        id(r): p for r, p in zip(compared, bootstrap.holm_correction([r.gain.p for r in compared]))
+    }
     for of, rows in zip(found, tables):
         for r in rows:
-            setting = ', '.join(f'{k} {runs.format_value(v)}' for k, v in r.setting.items() if v is not None)
+            setting = ', '.join(
+                f'{k} {runs.format_value(v)}' for k, v in r.setting.items() if v is not None
+            )
             uar, gain = r.uar or NO_ESTIMATE, r.gain or NO_ESTIMATE
             figures = [
                 format_number(r.dev_uar),
@@ -80,9 +107,14 @@ def write_comparison(paths: list) -> Path:
             ]
             chosen, split = ', '.join(dict.fromkeys(r.coefficients)), of.results['split_sha256'][:8]
             sure = format_number(gain.p, '.3g'), format_number(holm.get(id(r)), '.3g')
-            told = ', '.join(f'{d} {tells:.3f} ({chance:.3f})' for d, (tells, chance) in (r.leakage or {}).items())
+            told = ', '.join(
+                f'{d} {tells:.3f} ({chance:.3f})'
+                for d, (tells, chance) in (r.leakage or {}).items()
+            )
             epochs = of.metadata['config'].get('train', {}).get('epochs', '')
-            lines.append([of.path.name, setting, r.method, chosen, *figures, *sure, told, epochs, split])
+            lines.append(
+                [of.path.name, setting, r.method, chosen, *figures, *sure, told, epochs, split]
+            )
     note = html_paragraph(
         'Coefficients are chosen on dev, fold by fold; p Holm is corrected for the number of rows on this page.'
     )
@@ -96,5 +128,9 @@ def write_comparison(paths: list) -> Path:
         Section('sweeps', 'Sweeps', f'<ul>{links}</ul>'),
     ]
     file = found[0].path / 'comparison.html'
-    file.write_bytes(html_page(f'{pluralize(len(found), "sweep")} compared', top, [s for s in sections if s]).encode())
+    file.write_bytes(
+        html_page(
+            f'{pluralize(len(found), "sweep")} compared', top, [s for s in sections if s]
+        ).encode()
+    )
     return file

@@ -16,7 +16,17 @@ MAX_COLOURS = 10  # settings with a colour of their own
 MAX_NAMED_SPEAKERS = 12  # speakers that a legend names
 PLAIN_COLOUR = 'black'  # of plain training, and of no other setting
 PLAIN_DOT = {'color': PLAIN_COLOUR, 'zorder': 4}  # over the line of its method, at lam = 0
-DISTINCT_COLOURS = ('C0', 'C1', 'C2', 'C3', 'C4', 'C5', 'C6', 'C8', 'C9')  # C7 is the grey of reference lines
+DISTINCT_COLOURS = (
+    'C0',
+    'C1',
+    'C2',
+    'C3',
+    'C4',
+    'C5',
+    'C6',
+    'C8',
+    'C9',
+)  # C7 is the grey of reference lines
 NO_FIGURE_TEXT = 'In every setting a fold diverged in every seed:\nthere is nothing to draw.'
 
 
@@ -26,7 +36,9 @@ def render_png(draw, *arguments) -> bytes:
 
     content = io.BytesIO()
     with matplotlib.rc_context({'text.parse_math': False}), warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Glyph .* missing')  # an empty box in the picture; the tables have the name
+        warnings.filterwarnings(
+            'ignore', 'Glyph .* missing'
+        )  # an empty box in the picture; the tables have the name
         draw(*arguments).savefig(content, dpi=110, bbox_inches='tight', format='png')
     return content.getvalue()
 
@@ -84,7 +96,11 @@ def curve_key(results: dict) -> str | None:
     """The hyper-parameter that a curve is drawn against, if one with numbers is swept; lam before others."""
     rows = results['summary']
     swept = [k for k in rows[0] if k not in summary.RESULT_KEYS]
-    numbers = [k for k in swept if len(values := runs.distinct_values(rows, k)) > 1 and isinstance(values[0], int | float)]
+    numbers = [
+        k
+        for k in swept
+        if len(values := runs.distinct_values(rows, k)) > 1 and isinstance(values[0], int | float)
+    ]
     return next((k for k in ('lam', *numbers) if k in numbers), None)
 
 
@@ -99,8 +115,14 @@ def draw_confusion_matrices(results: dict):
     figure, grid = _make_figure(side * across, side * down + 0.4, down, across)
     for axes, row in zip(grid.flat, rows):
         _draw_matrix(axes, _row_percentages(row['confusion']), classes, classes)
-        name = runs.setting_title(row, [k for k in row if k not in summary.RESULT_KEYS]).replace(', ', newline)
-        axes.set(xlabel='predicted', ylabel='truth', title=f'{name}{newline if name else ""}UAR {row["uar"]:.3f}')
+        name = runs.setting_title(row, [k for k in row if k not in summary.RESULT_KEYS]).replace(
+            ', ', newline
+        )
+        axes.set(
+            xlabel='predicted',
+            ylabel='truth',
+            title=f'{name}{newline if name else ""}UAR {row["uar"]:.3f}',
+        )
     for axes in figure.axes[len(rows) :]:
         axes.set_axis_off()
     folds, seeds = pluralize(len(results['folds']), 'fold'), pluralize(rows[0]['seeds'], 'seed')
@@ -116,14 +138,28 @@ def _row_percentages(count_CxC) -> np.ndarray:
 
 
 def _draw_matrix(
-    axes, value, rows: list[str], columns: list[str], number_format: str = '.0f', low=0.0, high=100.0, cmap='Blues'
+    axes,
+    value,
+    rows: list[str],
+    columns: list[str],
+    number_format: str = '.0f',
+    low=0.0,
+    high=100.0,
+    cmap='Blues',
 ) -> None:
     """Numbers on colours; what is NaN stays white."""
     value = np.array(value, float)
     image = axes.imshow(value, vmin=low, vmax=high, cmap=cmap, aspect='equal')
     for i, j in zip(*np.nonzero(np.isfinite(value))):
         dark = sum(image.cmap(image.norm(value[i, j]))[:3]) < 1.5
-        axes.text(j, i, f'{value[i, j]:{number_format}}', ha='center', va='center', color='white' if dark else 'black')
+        axes.text(
+            j,
+            i,
+            f'{value[i, j]:{number_format}}',
+            ha='center',
+            va='center',
+            color='white' if dark else 'black',
+        )
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha='right')
     axes.set_yticks(range(len(rows)), rows)
 
@@ -135,7 +171,9 @@ def draw_curve(results: dict, key: str):
     lines: dict[str, list[dict]] = {}
     for row in results['summary']:
         if row['uar'] is not None:
-            lines.setdefault(runs.setting_title(row, [k for k in swept if k != key]), []).append(row)
+            lines.setdefault(runs.setting_title(row, [k for k in swept if k != key]), []).append(
+                row
+            )
     if not lines:
         return draw_placeholder()
     apart = len(lines) > MAX_INSIDE_LEGEND  # the legend, which would lie over the lines
@@ -143,21 +181,29 @@ def draw_curve(results: dict, key: str):
     axes = grid[0, 0]
     plain = {name for name, rows in lines.items() if all(is_plain(results, r) for r in rows)}
     style = line_styles(list(lines), plain)
-    flat = {name: rows.pop(0) for name, rows in lines.items() if rows[0][key] is None}  # has no coefficient
+    flat = {
+        name: rows.pop(0) for name, rows in lines.items() if rows[0][key] is None
+    }  # has no coefficient
     for name, row in flat.items():
         axes.axhline(row['uar'], **({'linestyle': '--'} | style[name]), label=f'{name} (no {key})')
     lines = {name: rows for name, rows in lines.items() if rows}
     values = sorted({row[key] for rows in lines.values() for row in rows})
     for n, (name, rows) in enumerate(lines.items()):
         rows = sorted(rows, key=lambda r: r[key])
-        at = [values.index(r[key]) + 0.03 * (n - (len(lines) - 1) / 2) for r in rows]  # evenly: 0 has no logarithm
+        at = [
+            values.index(r[key]) + 0.03 * (n - (len(lines) - 1) / 2) for r in rows
+        ]  # evenly: 0 has no logarithm
         mean = np.array([r['uar'] for r in rows])
         ends = np.array([r['uar_ci95'] or [m, m] for r, m in zip(rows, mean)])
         yerr_2xN = np.stack([mean - ends[:, 0], ends[:, 1] - mean])
-        axes.errorbar(at, mean, yerr=yerr_2xN, marker='o', capsize=4, label=name or None, **style[name])
+        axes.errorbar(
+            at, mean, yerr=yerr_2xN, marker='o', capsize=4, label=name or None, **style[name]
+        )
         for i, row in enumerate(rows):
             if is_plain(results, row) and name not in plain:  # lam = 0 of this line
-                axes.errorbar(at[i], mean[i], yerr=yerr_2xN[:, [i]], fmt='o', capsize=4, **PLAIN_DOT)
+                axes.errorbar(
+                    at[i], mean[i], yerr=yerr_2xN[:, [i]], fmt='o', capsize=4, **PLAIN_DOT
+                )
         if probed:
             _draw_leakages(grid[1, 0], results, at, rows, style[name])
     mixed = [rows for name, rows in lines.items() if name not in plain]
@@ -167,15 +213,28 @@ def draw_curve(results: dict, key: str):
     axes.set_xticks(range(len(values)), [runs.format_value(v) for v in values])
     axes.set(xlabel=key, ylabel='UAR, folds pooled, mean of seeds')
     if apart:
-        figure.legend(*axes.get_legend_handles_labels(), fontsize=7, loc='outside lower center', ncols=2)
+        figure.legend(
+            *axes.get_legend_handles_labels(), fontsize=7, loc='outside lower center', ncols=2
+        )
     else:
         _add_legend(axes, 8)
     if probed:
-        of = next(r['probe']['speaker'] for r in results['summary'] if r['probe'] and 'speaker' in r['probe'])
+        of = next(
+            r['probe']['speaker']
+            for r in results['summary']
+            if r['probe'] and 'speaker' in r['probe']
+        )
         grid[1, 0].axhline(of['chance'], color='grey', linestyle=':', label='chance')
-        grid[1, 0].axhline(of['input']['linear'], color='grey', linestyle='--', label='from the input alone')
+        grid[1, 0].axhline(
+            of['input']['linear'], color='grey', linestyle='--', label='from the input alone'
+        )
         grid[1, 0].set_xticks(range(len(values)), [runs.format_value(v) for v in values])
-        grid[1, 0].set(xlabel=key, ylabel='leakage: speaker recall, mean of folds', ylim=(0, 1.05), xlim=axes.get_xlim())
+        grid[1, 0].set(
+            xlabel=key,
+            ylabel='leakage: speaker recall, mean of folds',
+            ylim=(0, 1.05),
+            xlim=axes.get_xlim(),
+        )
         _add_legend(grid[1, 0], 8)
     folds, seeds = len(results['folds']), max(r['seeds'] for r in results['summary'])
     speakers = next((r['tested_speakers'] for r in results['summary'] if r['tested_speakers']), 0)
@@ -211,26 +270,50 @@ def pareto_front(uar_N: np.ndarray, leakage_N: np.ndarray) -> np.ndarray:
 
 
 def draw_tradeoff(
-    names: list[str], plain_N: np.ndarray, uar_N: np.ndarray, leakage_N: np.ndarray, chance: float, input_leakage: float
+    names: list[str],
+    plain_N: np.ndarray,
+    uar_N: np.ndarray,
+    leakage_N: np.ndarray,
+    chance: float,
+    input_leakage: float,
 ):
     """UAR against leakage, a point a setting, and the front of those that no other surpasses; plain training is black."""
     figure, ((axes,),) = _make_figure(5.6, 4.4)
     best_N = pareto_front(uar_N, leakage_N)
     order = np.flatnonzero(best_N)[np.argsort(leakage_N[best_N])]
     if len(order) > 1:
-        axes.plot(leakage_N[order], uar_N[order], color='C0', alpha=0.5, drawstyle='steps-post', label="Pareto's front")
+        axes.plot(
+            leakage_N[order],
+            uar_N[order],
+            color='C0',
+            alpha=0.5,
+            drawstyle='steps-post',
+            label="Pareto's front",
+        )
     colours = np.where(plain_N, PLAIN_COLOUR, np.where(best_N, 'C0', 'grey'))
     axes.scatter(leakage_N, uar_N, color=colours, zorder=3)
     if np.any(plain_N):
         axes.scatter([], [], color=PLAIN_COLOUR, label='plain training')
     for n in np.flatnonzero(best_N) if len(names) > MAX_COLOURS else range(len(names)):
-        axes.annotate(names[n], (leakage_N[n], uar_N[n]), textcoords='offset points', xytext=(5, 4), fontsize=7)
+        axes.annotate(
+            names[n],
+            (leakage_N[n], uar_N[n]),
+            textcoords='offset points',
+            xytext=(5, 4),
+            fontsize=7,
+        )
     axes.axvline(chance, color='grey', linestyle=':', label='chance')
     axes.axvline(input_leakage, color='grey', linestyle='--', label='from the input alone')
-    axes.set(xlabel='leakage: speaker recall, linear, mean of folds', ylabel='UAR, folds pooled', xlim=(0, 1.05))
+    axes.set(
+        xlabel='leakage: speaker recall, linear, mean of folds',
+        ylabel='UAR, folds pooled',
+        xlim=(0, 1.05),
+    )
     reach = max(np.ptp(uar_N), 0.02)  # a point or two of UAR shall not look like much
     axes.set_ylim(uar_N.min() - 0.3 * reach, uar_N.max() + 0.3 * reach)
-    figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc='outside lower center', ncols=3)
+    figure.legend(
+        *axes.get_legend_handles_labels(), fontsize=8, loc='outside lower center', ncols=3
+    )
     return figure
 
 
@@ -240,14 +323,22 @@ def draw_forest_plot(names: list[str], difference_ZxS: np.ndarray, overall: boot
     figure, ((axes,),) = _make_figure(5.6, min(1.4 + 0.24 * S, 16))
     mean_S = difference_ZxS.mean(0)
     order = np.argsort(mean_S)
-    axes.hlines(np.arange(S) + 1, difference_ZxS.min(0)[order], difference_ZxS.max(0)[order], color='C0', alpha=0.4)
+    axes.hlines(
+        np.arange(S) + 1,
+        difference_ZxS.min(0)[order],
+        difference_ZxS.max(0)[order],
+        color='C0',
+        alpha=0.4,
+    )
     axes.plot(mean_S[order], np.arange(S) + 1, 'o', color='C0', markersize=4)
     axes.axvline(0, color='grey', linewidth=0.8)
     if overall.ci95:
         axes.hlines(0, *overall.ci95, color='black', linewidth=2)
     axes.plot(overall.value, 0, 'D', color='black')
     label = 'all' + (', 95 %' if overall.ci95 else '')
-    read = [names[n] for n in order] if S <= 100 else [''] * S  # more cannot be read; the table has them
+    read = (
+        [names[n] for n in order] if S <= 100 else [''] * S
+    )  # more cannot be read; the table has them
     axes.set_yticks(range(S + 1), [label, *read], fontsize=8 if S < 50 else 5)
     bars = '; bars: range over seeds' if len(difference_ZxS) > 1 else ''
     axes.set(xlabel=f'UAR minus that of plain training, folds pooled{bars}', ylim=(-0.8, S + 0.8))
@@ -255,7 +346,10 @@ def draw_forest_plot(names: list[str], difference_ZxS: np.ndarray, overall: boot
 
 
 def draw_training_curves(
-    curves: dict[str, dict[str, list]], entropy: dict[str, float], highlighted: list[str], plain: Container[str]
+    curves: dict[str, dict[str, list]],
+    entropy: dict[str, float],
+    highlighted: list[str],
+    plain: Container[str],
 ):
     """Training of every setting: {setting: {metric: a mean per epoch}}.
 
@@ -275,7 +369,9 @@ def draw_training_curves(
             axes.plot(np.arange(len(value)) + 1, value, **how)
         domain = metric.removesuffix('_loss')
         if domain in entropy:
-            axes.axhline(entropy[domain], color='grey', linestyle=':', label=f'{domain} entropy: guessing')
+            axes.axhline(
+                entropy[domain], color='grey', linestyle=':', label=f'{domain} entropy: guessing'
+            )
         axes.set_ylabel(metric.replace('_', ' ').replace('uar', 'UAR'))
         _add_legend(axes, 7)
     grid[-1, 0].set_xlabel('epoch')
@@ -296,7 +392,9 @@ def draw_confusion_difference(best, plain, names: tuple[str, str], classes: list
     return figure
 
 
-def draw_representation_maps(maps: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]):
+def draw_representation_maps(
+    maps: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]],
+):
     """Representations in two dimensions, {setting: (place_Nx2, emotion_N, speaker_N, tested_N)}, by emotion and by speaker."""
     import matplotlib
 
@@ -309,30 +407,55 @@ def draw_representation_maps(maps: dict[str, tuple[np.ndarray, np.ndarray, np.nd
                 colour = [colours(k if len(values) <= MAX_COLOURS else k / len(values))]
                 for marker, some in (('o', ~tested_N), ('x', tested_N)):
                     at = place_Nx2[(index_N == k) & some].T
-                    axes.scatter(*at, s=9, c=colour, marker=marker, linewidths=0.8, label=value if marker == 'o' else None)
+                    axes.scatter(
+                        *at,
+                        s=9,
+                        c=colour,
+                        marker=marker,
+                        linewidths=0.8,
+                        label=value if marker == 'o' else None,
+                    )
             if len(values) <= MAX_NAMED_SPEAKERS:
                 _add_legend(axes, 6)
             axes.set(title=f'{name}\nby {what}', xticks=[], yticks=[])
     return figure
 
 
-def draw_reliability_diagram(reliabilities: dict[str, calibration.Reliability], plain: Container[str]):
+def draw_reliability_diagram(
+    reliabilities: dict[str, calibration.Reliability], plain: Container[str]
+):
     """Accuracy against confidence, a line for each setting; the diagonal says what is meant."""
     figure, ((axes,),) = _make_figure(5.2, 4.6)
     axes.plot([0, 1], [0, 1], color='grey', linestyle=':', label='calibrated')
     style = line_styles(list(reliabilities), plain)
     for name, r in reliabilities.items():
-        axes.plot(r.confidence_B, r.accuracy_B, **style[name], label=f'{name}: ECE {r.expected_error:.3f}')
+        axes.plot(
+            r.confidence_B, r.accuracy_B, **style[name], label=f'{name}: ECE {r.expected_error:.3f}'
+        )
         area_B = 10 + 400 * r.share_B
         axes.scatter(r.confidence_B, r.accuracy_B, s=area_B, color=style[name]['color'], alpha=0.6)
-    axes.set(xlabel='confidence', ylabel='accuracy; areas: share of utterances', xlim=(0, 1.03), ylim=(-0.03, 1.03))
+    axes.set(
+        xlabel='confidence',
+        ylabel='accuracy; areas: share of utterances',
+        xlim=(0, 1.03),
+        ylim=(-0.03, 1.03),
+    )
     _add_legend(axes, 8)
     return figure
 
 
-def draw_heatmap(value, rows: list[str], columns: list[str], axis_labels: tuple[str, str], chance: float, what: str = 'UAR'):
+def draw_heatmap(
+    value,
+    rows: list[str],
+    columns: list[str],
+    axis_labels: tuple[str, str],
+    chance: float,
+    what: str = 'UAR',
+):
     """UAR of every row in every column; NaN where it was not measured. `what` says over what it is a mean."""
-    figure, ((axes,),) = _make_figure(max(3.6, 0.8 * len(columns) + 2.6), max(2.6, 0.55 * len(rows) + 1.8))
+    figure, ((axes,),) = _make_figure(
+        max(3.6, 0.8 * len(columns) + 2.6), max(2.6, 0.55 * len(rows) + 1.8)
+    )
     _draw_matrix(axes, value, rows, columns, '.3f', chance, max(np.nanmax(value), chance + 0.01))
     axes.set(ylabel=axis_labels[0], xlabel=axis_labels[1], title=what)
     return figure

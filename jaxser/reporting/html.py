@@ -58,7 +58,9 @@ def html_table(headings: list[str], rows: Iterable[list], highlighted: Iterable[
     headings, rows = [headings[n] for n in there], [[row[n] for n in there] for row in rows]
     head = ''.join(f'<th>{escape_text(h)}</th>' for h in headings)
     lines = [
-        f'<tr{" class=loud" if n in highlighted else ""}>' + ''.join(f'<td>{escape_text(c)}</td>' for c in row) + '</tr>'
+        f'<tr{" class=loud" if n in highlighted else ""}>'
+        + ''.join(f'<td>{escape_text(c)}</td>' for c in row)
+        + '</tr>'
         for n, row in enumerate(rows)
     ]
     return f'<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
@@ -66,7 +68,9 @@ def html_table(headings: list[str], rows: Iterable[list], highlighted: Iterable[
 
 def facts_table(pairs: Iterable[tuple[str, str]]) -> str:
     """Names and what they are, which may be long."""
-    lines = ''.join(f'<tr><td>{escape_text(k)}</td><td>{escape_text(v)}</td></tr>' for k, v in pairs)
+    lines = ''.join(
+        f'<tr><td>{escape_text(k)}</td><td>{escape_text(v)}</td></tr>' for k, v in pairs
+    )
     return f'<table class=facts><tbody>{lines}</tbody></table>'
 
 
@@ -92,7 +96,10 @@ def html_paragraph(*sentences: str) -> str:
 def html_page(title: str, introduction: str, sections: list[Section]) -> str:
     """The whole file; it may load nothing, and says so to the browser."""
     contents = ''.join(f'<li><a href="#{s.name}">{escape_text(s.title)}</a></li>' for s in sections)
-    body = ''.join(f'<section id="{s.name}"><h2>{escape_text(s.title)}</h2>{s.body}</section>' for s in sections)
+    body = ''.join(
+        f'<section id="{s.name}"><h2>{escape_text(s.title)}</h2>{s.body}</section>'
+        for s in sections
+    )
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape_text(title)}</title>'

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from data_pipelines.errors import UserError
 from jaxser.analysis import bootstrap
-from jaxser.analysis.comparison import ComparisonRow, comparison_rows, comparison_verdict, format_estimate_interval
+from jaxser.analysis.comparison import (
+    ComparisonRow,
+    comparison_rows,
+    comparison_verdict,
+    format_estimate_interval,
+)
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.runs import flatten, format_value, pluralize, synthetic_note
 
@@ -49,10 +54,14 @@ def description(of: FinishedSweep) -> list[str]:
     if 'selection' in results:
         lines.append(f'- Epoch chosen by: {results["selection"]}')
     if 'train.epochs' in config:
-        lines.append(f'- Training: {config["train.epochs"]} epochs; seeds {_values(results, config, "seed")}')
+        lines.append(
+            f'- Training: {config["train.epochs"]} epochs; seeds {_values(results, config, "seed")}'
+        )
     commit = (of.metadata['git_commit'] or 'unknown')[:12]
     minutes = pluralize(round(results['seconds'] / 60), 'minute')
-    lines.append(f'- Split {results["split_sha256"][:12]}; commit {commit}; {results["device"]}; {minutes}')
+    lines.append(
+        f'- Split {results["split_sha256"][:12]}; commit {commit}; {results["device"]}; {minutes}'
+    )
     return lines
 
 
@@ -67,7 +76,11 @@ def _corpora(results: dict) -> str:
         languages = {corpus: set() for corpus in results['corpora']}
     listed = []
     for corpus, known in sorted(languages.items()):
-        listed.append(f'{corpus} ({", ".join(sorted(known))})' if known else f'{corpus} (language not recorded)')
+        listed.append(
+            f'{corpus} ({", ".join(sorted(known))})'
+            if known
+            else f'{corpus} (language not recorded)'
+        )
     return ', '.join(listed)
 
 
@@ -84,7 +97,9 @@ def _model(results: dict, config: dict) -> str:
 
 def _values(results: dict, config: dict, key: str) -> str:
     """The values of a key in the runs, or else in the configuration; '' where neither has it."""
-    values = dict.fromkeys(format_value(run['hyper'][key]) for run in results['runs'] if key in run['hyper'])
+    values = dict.fromkeys(
+        format_value(run['hyper'][key]) for run in results['runs'] if key in run['hyper']
+    )
     if not values and key in config:
         values = [format_value(config[key])]
     return ', '.join(values)
@@ -94,7 +109,17 @@ def render_sweep(finished_sweep: FinishedSweep, rows: list[ComparisonRow]) -> st
     """A sweep as Markdown: its command, what was run, its table."""
     results, settings = finished_sweep.results, list(rows[0].setting)
     arms = 'model.batch_norm' in settings
-    head = [*settings, 'method', 'chosen', 'dev UAR (mean of folds)', 'UAR (pooled)', '±', '', '- plain', '']
+    head = [
+        *settings,
+        'method',
+        'chosen',
+        'dev UAR (mean of folds)',
+        'UAR (pooled)',
+        '±',
+        '',
+        '- plain',
+        '',
+    ]
     if arms:
         head += ['- plain joint', '']
     leaks = list(dict.fromkeys(d for r in rows for d in r.leakage or ()))
@@ -106,7 +131,12 @@ def render_sweep(finished_sweep: FinishedSweep, rows: list[ComparisonRow]) -> st
     lines += ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)]
     for r in rows:
         number = lambda x, form='.3f': '' if x is None else f'{x:{form}}'  # noqa: E731
-        cells = [*map(format_value, r.setting.values()), r.method, _format_coefficients(r.coefficients), number(r.dev_uar)]
+        cells = [
+            *map(format_value, r.setting.values()),
+            r.method,
+            _format_coefficients(r.coefficients),
+            number(r.dev_uar),
+        ]
         cells += [number(r.uar and r.uar.value), number(r.sd), format_estimate_interval(r.uar)]
         for gain in (r.gain, *[r.gain_over_joint] * arms):
             cells += [number(gain and gain.value, '+.3f'), format_estimate_interval(gain, '+')]
@@ -129,7 +159,9 @@ def missing_configurations(folder: Path, commands: list[str]) -> str:
     listed = [f'- `{name}`' for name in names if name not in ran and name not in NO_CONFIGURATIONS]
     if not listed:
         return ''
-    return '\n'.join(['## Not in this file', '', 'No sweep above ran these configurations.', '', *listed, ''])
+    return '\n'.join(
+        ['## Not in this file', '', 'No sweep above ran these configurations.', '', *listed, '']
+    )
 
 
 def _configuration(command: str) -> str:
@@ -142,17 +174,34 @@ def _configuration(command: str) -> str:
     return ''
 
 
-def render_results(paths: list[Path], every_coefficient_paths: list[Path], configs: Path | None, command: str) -> str:
+def render_results(
+    paths: list[Path], every_coefficient_paths: list[Path], configs: Path | None, command: str
+) -> str:
     """The whole file; the verdict is on the sweeps whose coefficients are chosen."""
-    if twice := [p for p, n in Counter(p.resolve() for p in (*paths, *every_coefficient_paths)).items() if n > 1]:
+    if twice := [
+        p
+        for p, n in Counter(p.resolve() for p in (*paths, *every_coefficient_paths)).items()
+        if n > 1
+    ]:
         raise UserError(f'{twice[0]} is named twice; a sweep has one table.')
     chosen = [(of, comparison_rows(of)) for of in map(read_finished_sweep, paths)]
-    every = [(of, comparison_rows(of, every_coefficient=True)) for of in map(read_finished_sweep, every_coefficient_paths)]
+    every = [
+        (of, comparison_rows(of, every_coefficient=True))
+        for of in map(read_finished_sweep, every_coefficient_paths)
+    ]
     draws, more = f'{bootstrap.DRAWS:,}', f'{bootstrap.RARE_DRAWS:,}'
-    parts = [RESULTS_INTRODUCTION.format(command=command, draws=draws, more=more, fewest=bootstrap.MIN_SPEAKERS)]
+    parts = [
+        RESULTS_INTRODUCTION.format(
+            command=command, draws=draws, more=more, fewest=bootstrap.MIN_SPEAKERS
+        )
+    ]
     if chosen:
-        parts.append(f'**Verdict.** {comparison_verdict({str(of.path): table for of, table in chosen})}\n')
+        parts.append(
+            f'**Verdict.** {comparison_verdict({str(of.path): table for of, table in chosen})}\n'
+        )
     parts += [render_sweep(of, table) for of, table in [*chosen, *every]]
     if configs:
-        parts.append(missing_configurations(configs, [of.metadata['command'] for of, _ in [*chosen, *every]]))
+        parts.append(
+            missing_configurations(configs, [of.metadata['command'] for of, _ in [*chosen, *every]])
+        )
     return '\n'.join(parts)

@@ -4,7 +4,9 @@ from jaxser.analysis import bootstrap, summary
 from jaxser.reporting import figures
 from jaxser.runs import format_setting, pluralize, run_label, synthetic_note
 
-MIN_HELD_OUT = 30  # utterances: by fewer, leakage is a rough figure (a standard error of 0.09 or more at 0.5)
+MIN_HELD_OUT = (
+    30  # utterances: by fewer, leakage is a rough figure (a standard error of 0.09 or more at 0.5)
+)
 
 
 def print_results(results: dict, folder) -> None:
@@ -15,7 +17,10 @@ def print_results(results: dict, folder) -> None:
 
     rows = results['summary']
     swept = [k for k in rows[0] if k not in summary.RESULT_KEYS]
-    folds, named = len(results['folds']), [results[k] for k in ('method', 'protocol') if k in results and k not in swept]
+    folds, named = (
+        len(results['folds']),
+        [results[k] for k in ('method', 'protocol') if k in results and k not in swept],
+    )
     grid = rich.table.Table(
         *swept,
         title=f'{"; ".join(named)}, {folds} fold{"s" if folds > 1 else ""}; {results["selection"]}',
@@ -32,9 +37,16 @@ def print_results(results: dict, folder) -> None:
     number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
     ends = lambda ci, sign='': f'{ci[0]:{sign}.3f} {ci[1]:{sign}.3f}' if ci else ''  # noqa: E731
     for r in rows:
-        cells = [*(format_setting(r, k) for k in swept), number(r['uar']), *[ends(r['uar_ci95'])] * sure]
+        cells = [
+            *(format_setting(r, k) for k in swept),
+            number(r['uar']),
+            *[ends(r['uar_ci95'])] * sure,
+        ]
         cells += [number(r[k]) for k in (*['uar_sd_seeds'] * seeds, 'uar_folds', 'wa')]
-        cells += [number(r['delta_uar'], '+'), *[ends(r['delta_ci95'], '+'), number(r['p_holm'])] * sure] * compared
+        cells += [
+            number(r['delta_uar'], '+'),
+            *[ends(r['delta_ci95'], '+'), number(r['p_holm'])] * sure,
+        ] * compared
         of = (r['probe'] or {}).get('speaker', {})
         cells += [number(of.get('linear')), number(of.get('chance'))] * probed
         cells += [', '.join(f'{word} {n}' for word, n in (r['adversary'] or {}).items())] * judged
@@ -43,13 +55,20 @@ def print_results(results: dict, folder) -> None:
     whole = rich.measure.Measurement.get(console, console.options.update(width=1000), grid).maximum
     console.width = max(console.width, whole)  # a terminal may break a line; no figure is cut off
     console.print(grid)
-    print(f'Split {results["split_sha256"]}; trained and tested in {results["seconds"]:.0f} s on {results["device"]}.')
+    print(
+        f'Split {results["split_sha256"]}; trained and tested in {results["seconds"]:.0f} s on {results["device"]}.'
+    )
     speakers = next((r['tested_speakers'] for r in rows if r['tested_speakers']), 0)
     held = bootstrap.interval_coverage(speakers)
-    plain = "lam = 0, SNP's layer without its ascent" if results['method'] == 'speaker_norm snp' else 'plain training'
+    plain = (
+        "lam = 0, SNP's layer without its ascent"
+        if results['method'] == 'speaker_norm snp'
+        else 'plain training'
+    )
     sayings = [
         'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',
-        'WA: accuracy, folds pooled.' + f' vs plain: UAR, folds pooled, minus that of {plain}.' * compared,
+        'WA: accuracy, folds pooled.'
+        + f' vs plain: UAR, folds pooled, minus that of {plain}.' * compared,
         f'95 %: intervals that resample the {speakers} speakers (in simulations with so many they held the truth in '
         f'{100 * (held or 0):.0f} % of cases).'
         if sure
@@ -58,13 +77,23 @@ def print_results(results: dict, folder) -> None:
     if not speakers:
         sayings = ['In every setting a fold diverged in every seed: there are no figures.']
     if sure and compared:
-        sayings.append('p Holm: how often chance in who speaks would make such a difference, corrected for the number of rows.')
-    if probed and (of := next((r['probe']['speaker'] for r in rows if r['probe'] and 'speaker' in r['probe']), None)):
-        asked = [r['probe']['speaker'] for r in results['runs'] if 'speaker' in (r.get('probe') or {})]
+        sayings.append(
+            'p Holm: how often chance in who speaks would make such a difference, corrected for the number of rows.'
+        )
+    if probed and (
+        of := next(
+            (r['probe']['speaker'] for r in rows if r['probe'] and 'speaker' in r['probe']), None
+        )
+    ):
+        asked = [
+            r['probe']['speaker'] for r in results['runs'] if 'speaker' in (r.get('probe') or {})
+        ]
         fewest = min(asked, key=lambda answer: answer['n'])
         rough = ''
         if fewest['n'] < MIN_HELD_OUT:
-            rough = f' Rough: a run held out {fewest["n"]} utterances of {fewest["classes"]} speakers.'
+            rough = (
+                f' Rough: a run held out {fewest["n"]} utterances of {fewest["classes"]} speakers.'
+            )
         sayings.append(
             'leakage: how well a fresh linear classifier tells the training speakers by the frozen representation (mean recall\n'
             'of held-out utterances; mean of the folds), beside chance; by the input alone '

@@ -22,11 +22,27 @@ from jaxser.analysis.calibration import fit_temperature
 from jaxser.configuration.serialization import config_to_dict
 from jaxser.pretrained.encoder import PretrainedEncoder, write_encoder
 from jaxser.provenance import PACKAGES, package_version
-from jaxser.serving.model import ENCODER_FOLDER, MODEL_FORMAT, find_encoder, is_fine_tuned, read_model, serialize_arrays
+from jaxser.serving.model import (
+    ENCODER_FOLDER,
+    MODEL_FORMAT,
+    find_encoder,
+    is_fine_tuned,
+    read_model,
+    serialize_arrays,
+)
 from jaxser.training import restore, validate
 from jaxser.workdir import Workdir
 
-ROW_KEYS = ('seeds', 'tested_speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')  # of the summary
+ROW_KEYS = (
+    'seeds',
+    'tested_speakers',
+    'dev_uar',
+    'uar',
+    'uar_ci95',
+    'uar_folds',
+    'wa',
+    'f1',
+)  # of the summary
 
 
 class EnsembleMember(NamedTuple):
@@ -43,13 +59,19 @@ def choose_setting(results: dict) -> tuple[dict, list[dict]]:
 
     def runs(row: dict) -> list[dict]:
         swept = [k for k in row if k not in summary.RESULT_KEYS]
-        return [r['hyper'] for r in results['runs'] if r['status'] == 'ok' and all(r['hyper'].get(k) == row[k] for k in swept)]
+        return [
+            r['hyper']
+            for r in results['runs']
+            if r['status'] == 'ok' and all(r['hyper'].get(k) == row[k] for k in swept)
+        ]
 
     best = max(results['summary'], key=lambda row: (row['dev_uar'] or 0.0, len(runs(row))))
     return best, runs(best)
 
 
-def ensemble_members(trainer, group, selected: tuple, wanted_runs: list[dict]) -> list[EnsembleMember]:
+def ensemble_members(
+    trainer, group, selected: tuple, wanted_runs: list[dict]
+) -> list[EnsembleMember]:
     """The wanted runs of a group."""
     _, scores = restore.predict_part(trainer, group, selected, 'dev')
     table, layout = trainer.task.table, group.layout
@@ -59,7 +81,9 @@ def ensemble_members(trainer, group, selected: tuple, wanted_runs: list[dict]) -
         if run not in wanted_runs:
             continue
         rows, p_NxC = scores.get_run(n)
-        arrays = jax.tree.map(lambda x, n=n: x[n], {'params': params_N, 'batch_stats': batch_stats_N})
+        arrays = jax.tree.map(
+            lambda x, n=n: x[n], {'params': params_N, 'batch_stats': batch_stats_N}
+        )
         if table.normalisation == 'global':
             at = table.moments_index_FxN[group.fold_N[n], 0]
             arrays |= {'mean': table.mean[at], 'scale': table.scale[at]}
@@ -72,20 +96,32 @@ def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) ->
     flat = traverse_util.flatten_dict(arrays, sep='/')
 
     def scores(flat: dict) -> jax.Array:
-        run = {'batch_stats': {}} | traverse_util.unflatten_dict({k: x[0] for k, x in flat.items()}, sep='/')
-        batch = {'mel_BxTxM': jnp.zeros((1, 16, bands)), 'frames_B': jnp.full((1,), 16), 'target_B': jnp.ones((1,))}
+        run = {'batch_stats': {}} | traverse_util.unflatten_dict(
+            {k: x[0] for k, x in flat.items()}, sep='/'
+        )
+        batch = {
+            'mel_BxTxM': jnp.zeros((1, 16, bands)),
+            'frames_B': jnp.full((1,), 16),
+            'target_B': jnp.ones((1,)),
+        }
         if frozen is not None:
             batch['frozen'] = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), frozen)
         batch |= {f'{k}_BxM': run.get(k, jnp.ones(bands))[None] for k in ('mean', 'scale')}
         return predict(run['params'], run['batch_stats'], batch)[1]
 
-    read = jax.export.export(jax.jit(scores))(flat).module_kept_var_idx  # what does not matter is no argument of the program
-    return traverse_util.unflatten_dict({k: x for n, (k, x) in enumerate(sorted(flat.items())) if n in read}, sep='/')
+    read = jax.export.export(jax.jit(scores))(
+        flat
+    ).module_kept_var_idx  # what does not matter is no argument of the program
+    return traverse_util.unflatten_dict(
+        {k: x for n, (k, x) in enumerate(sorted(flat.items())) if n in read}, sep='/'
+    )
 
 
 def describe_data(task) -> dict[str, dict]:
     """Of every corpus that has a part in some fold: how much of it, how much training hears with its emotions, and who speaks."""
-    part = lambda *names: np.unique(np.concatenate([getattr(f, n) for f in task.folds for n in names]))  # noqa: E731
+    part = lambda *names: np.unique(
+        np.concatenate([getattr(f, n) for f in task.folds for n in names])
+    )  # noqa: E731
     used, trained = part('train', 'dev', 'test', 'adapt', 'identity'), part('train')
     text, found = task.utterances.text, {}
     for corpus in np.unique(text['corpus'][used]).tolist():
@@ -110,7 +146,9 @@ def bundle_model(path, data: str | None = None, carry_upstream: bool = False, up
     """
     folder = build_model(path, data, upstream)
     if upstream and not carry_upstream and not is_fine_tuned(read_model(folder).metadata):
-        raise UserError(f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out, or carry it.')
+        raise UserError(
+            f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out, or carry it.'
+        )
     if carry_upstream:
         copy_encoder(folder, find_encoder(folder, read_model(folder).metadata, upstream))
     return folder
@@ -123,7 +161,9 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
         validate.validate(place.config)  # refuses other weights
     results, folder = place.load_results(), place.path / 'model'
     if results is None:
-        raise UserError(f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.')
+        raise UserError(
+            f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.'
+        )
     if (folder / 'model.json').exists():
         return folder
     row, wanted = choose_setting(results)
@@ -134,12 +174,20 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
             config, task = trainer.config, trainer.task
             sizes = task.make_sizes(config)
     arrays = jax.tree.map(lambda *x: np.stack(x), *(m.arrays for m in found))
-    named = dataset.read_encoder_record(config.data) if config.data.upstream and config.model.name != 'fine_tuned' else None
+    named = (
+        dataset.read_encoder_record(config.data)
+        if config.data.upstream and config.model.name != 'fine_tuned'
+        else None
+    )
     if config.model.name == 'fine_tuned':
-        named = EncoderStates.from_folder(config.model.upstream, STATE_KINDS[0]).record_fields()['upstream']
+        named = EncoderStates.from_folder(config.model.upstream, STATE_KINDS[0]).record_fields()[
+            'upstream'
+        ]
     config = config_to_dict(config)
     del config['data']['dir']  # prediction needs no data, and others need not know where they lay
-    weights = serialize_arrays(required_arrays(trainer.step.predict, arrays, task.utterances.bands, trainer.frozen))
+    weights = serialize_arrays(
+        required_arrays(trainer.step.predict, arrays, task.utterances.bands, trainer.frozen)
+    )
     facts = {
         'format': MODEL_FORMAT,
         'sha256': hashlib.sha256(weights).hexdigest(),
@@ -148,9 +196,15 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
         'sizes': sizes._asdict(),
         'normalisation': config['data']['normalise'],
         'log_mel': log_mel.FORMAT_VERSION,
-        **({'upstream': {k: named[k] for k in ('name', 'format', 'sha256', 'folder')}} if named else {}),
+        **(
+            {'upstream': {k: named[k] for k in ('name', 'format', 'sha256', 'folder')}}
+            if named
+            else {}
+        ),
         'runs': [m.run for m in found],
-        'calibration': fit_temperature(np.concatenate([m.p_NxC for m in found]), np.concatenate([m.truth_N for m in found])),
+        'calibration': fit_temperature(
+            np.concatenate([m.p_NxC for m in found]), np.concatenate([m.truth_N for m in found])
+        ),
         'row': {k: v for k, v in row.items() if k not in summary.RESULT_KEYS or k in ROW_KEYS},
         'protocol': results['protocol'],
         'corpora': results['corpora'],
@@ -167,9 +221,13 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
 def copy_encoder(folder, encoder: PretrainedEncoder | None) -> None:
     """Puts a pretrained encoder beside the model in `folder`, whole or not at all, unless it is that which is there."""
     if not encoder:
-        raise UserError(f'The model of {folder} hears log-mel features: there is no upstream to carry.')
+        raise UserError(
+            f'The model of {folder} hears log-mel features: there is no upstream to carry.'
+        )
     if '://' in str(folder):
-        raise UserError(f'{folder} is no folder of this machine: copy the model here to put its upstream beside it.')
+        raise UserError(
+            f'{folder} is no folder of this machine: copy the model here to put its upstream beside it.'
+        )
     to = Path(folder) / ENCODER_FOLDER
     if distributed.is_main_process() and encoder.folder.resolve() != to.resolve():
         part = to.with_name(f'.{to.name}.part')

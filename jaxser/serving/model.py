@@ -21,7 +21,15 @@ ENCODER_FOLDER = 'upstream'  # the folder of an encoder beside them
 
 MODEL_FORMAT = 1  # raise it whenever what is written means something else
 
-REQUIRED_KEYS = ('config', 'classes', 'sizes', 'normalisation', 'calibration', 'synthetic', 'versions')  # by prediction
+REQUIRED_KEYS = (
+    'config',
+    'classes',
+    'sizes',
+    'normalisation',
+    'calibration',
+    'synthetic',
+    'versions',
+)  # by prediction
 
 
 class Model(NamedTuple):
@@ -60,7 +68,9 @@ def find_encoder(folder, metadata: dict, encoder_folder=None) -> PretrainedEncod
     named, place = metadata.get('upstream'), model_folder(folder)
     if not named:
         if encoder_folder:
-            raise UserError(f'The model of {place} hears log-mel features, and no upstream: leave {encoder_folder} out.')
+            raise UserError(
+                f'The model of {place} hears log-mel features, and no upstream: leave {encoder_folder} out.'
+            )
         return None
     beside, kind = Path(place) / ENCODER_FOLDER, EncoderStates.from_name(named['name']).model
     were = [p for p in (beside, Path(named.get('folder') or beside)) if (p / CONFIG_FILE).exists()]
@@ -89,8 +99,12 @@ def read_model(folder) -> Model:
     facts_file, weights_file = (place / name for name in MODEL_FILES)
     if not facts_file.exists():
         if (folder / 'config.json').exists():
-            raise UserError(f'{folder} has no model yet ({facts_file}). Make it: python -m jaxser.bundle --workdir {folder}')
-        raise UserError(f'{folder} holds no model (no {facts_file}); expected a workdir of jaxser.main, e.g. runs/dann_demo.')
+            raise UserError(
+                f'{folder} has no model yet ({facts_file}). Make it: python -m jaxser.bundle --workdir {folder}'
+            )
+        raise UserError(
+            f'{folder} holds no model (no {facts_file}); expected a workdir of jaxser.main, e.g. runs/dann_demo.'
+        )
     anew = f'Copy {place} anew; or, beside its sweep, remove it and run python -m jaxser.bundle --workdir WORKDIR'
     try:
         facts = json.loads(facts_file.read_text())
@@ -115,5 +129,7 @@ def read_model(folder) -> Model:
         raise UserError(f'{weights_file} is missing. {anew}')
     weights = weights_file.read_bytes()
     if hashlib.sha256(weights).hexdigest() != sha256:
-        raise UserError(f'{weights_file} is damaged, or of another model: its checksum is not the one in model.json. {anew}')
+        raise UserError(
+            f'{weights_file} is damaged, or of another model: its checksum is not the one in model.json. {anew}'
+        )
     return Model(facts, deserialize_arrays(weights))

@@ -22,7 +22,10 @@ from jaxser.serving import predictor
 from jaxser.serving.model import ENCODER_FOLDER, Model, is_fine_tuned
 
 PROGRAM_FILE, SAVED_MODEL_FOLDER = 'posterior.stablehlo', 'saved_model'
-UNSEEN_SPEAKER_PROTOCOLS = ('official', 'source_target')  # protocols whose tested speakers are in no fold's training part
+UNSEEN_SPEAKER_PROTOCOLS = (
+    'official',
+    'source_target',
+)  # protocols whose tested speakers are in no fold's training part
 UNINTENDED_USE = """\
 - Decisions about people: hiring, marking, policing, insurance, diagnosis, credit or anything like them. What somebody's voice
   sounds like to others is no evidence of what they feel. In the European Union, inferring emotions at work and in education is
@@ -41,7 +44,9 @@ def markdown_row(*values) -> str:
 
 def markdown_table(head: list[str], rows: list[list]) -> str:
     """A table."""
-    return '\n'.join([markdown_row(*head), markdown_row(*['---'] * len(head)), *(markdown_row(*r) for r in rows)])
+    return '\n'.join(
+        [markdown_row(*head), markdown_row(*['---'] * len(head)), *(markdown_row(*r) for r in rows)]
+    )
 
 
 def join_words(words) -> str:
@@ -50,12 +55,19 @@ def join_words(words) -> str:
 
 
 def render_card(
-    model: Model, analysis: SweepAnalysis | None, saved_model: bool = False, encoder: PretrainedEncoder | None = None
+    model: Model,
+    analysis: SweepAnalysis | None,
+    saved_model: bool = False,
+    encoder: PretrainedEncoder | None = None,
 ) -> str:
     """The file; `analysis` is the sweep that made the model, where it is at hand, and `encoder` the upstream that is carried along."""
     facts = model.metadata
     row = (
-        next(r for r in analysis.rows if all(r.get(k) == facts['row'].get(k) for k in analysis.setting_keys))
+        next(
+            r
+            for r in analysis.rows
+            if all(r.get(k) == facts['row'].get(k) for k in analysis.setting_keys)
+        )
         if analysis
         else None
     )
@@ -73,7 +85,9 @@ def render_card(
         'How to run it': usage_section(facts, saved_model, encoder),
         'Versions': versions_section(facts, analysis),
     }
-    body = '\n\n'.join(f'## {title}\n\n{body}' if title else body for title, body in parts.items() if body)
+    body = '\n\n'.join(
+        f'## {title}\n\n{body}' if title else body for title, body in parts.items() if body
+    )
     return f'{yaml_header(facts, has_program(facts, encoder))}{body}\n'
 
 
@@ -90,9 +104,18 @@ def training_languages(metadata: dict) -> list[str]:
 
 def yaml_header(metadata: dict, program: bool) -> str:
     """What the Hub reads; without a licence, which is not ours to name, and without data sets, whose names are not the Hub's."""
-    known = {'library_name': 'jaxser', 'pipeline_tag': 'audio-classification', 'language': training_languages(metadata)}
+    known = {
+        'library_name': 'jaxser',
+        'pipeline_tag': 'audio-classification',
+        'language': training_languages(metadata),
+    }
     known |= {
-        'tags': ['speech-emotion-recognition', 'audio-classification', 'jax', *['stablehlo'] * program],
+        'tags': [
+            'speech-emotion-recognition',
+            'audio-classification',
+            'jax',
+            *['stablehlo'] * program,
+        ],
         'metrics': ['recall', 'accuracy', 'f1'],
     }
     lines = [f'{k}: {v if isinstance(v, str) else json.dumps(v)}' for k, v in known.items() if v]
@@ -103,7 +126,11 @@ def introduction(metadata: dict) -> str:
     """What it is, in a paragraph; synthetic speech says so before anything else."""
     config, runs = metadata['config'], metadata['runs']
     method = method_name(config | metadata['row']).partition(',')[0]
-    swept = [f'{k} = {format_value(v)}' for k, v in metadata['row'].items() if k not in summary.RESULT_KEYS and v is not None]
+    swept = [
+        f'{k} = {format_value(v)}'
+        for k, v in metadata['row'].items()
+        if k not in summary.RESULT_KEYS and v is not None
+    ]
     setting = join_words(s for s in swept if not s.startswith(('method =', 'speaker_norm =')))
     made = f'one network, trained by `{method}`'
     if len(runs) > 1:
@@ -121,14 +148,22 @@ def introduction(metadata: dict) -> str:
     )
     note = synthetic_note(metadata)
     warning = [f'**{note}**'] if note else []
-    return '\n\n'.join([f'# Speech emotion recognition, trained on {join_words(metadata["corpora"])}', *warning, body])
+    return '\n\n'.join(
+        [
+            f'# Speech emotion recognition, trained on {join_words(metadata["corpora"])}',
+            *warning,
+            body,
+        ]
+    )
 
 
 def intended_use(metadata: dict) -> str:
     """For whom it is."""
     if synthetic_note(metadata) == SYNTHETIC_WARNING:
         return 'To try the software. What it says of anybody means nothing.'
-    languages = f' in {join_words(training_languages(metadata))}' if training_languages(metadata) else ''
+    languages = (
+        f' in {join_words(training_languages(metadata))}' if training_languages(metadata) else ''
+    )
     return (
         f'Research on speech emotion recognition, and comparison with other methods on the same split, of speech{languages} like '
         'that of the corpora below: it tells which of its classes an utterance would have been given there.'
@@ -170,7 +205,9 @@ def data_section(metadata: dict, analysis: SweepAnalysis | None) -> str:
     rows = []
     for name, c in metadata['data'].items():
         # A corpus that a CSV names is its maker's, whatever its name.
-        known = corpora.load_corpus(name) if name in metadata['corpora'] and name != 'folder' else None
+        known = (
+            corpora.load_corpus(name) if name in metadata['corpora'] and name != 'folder' else None
+        )
         sexes = f' ({join_words(c["sexes"])})' * bool(c['sexes'])
         rows.append(
             [
@@ -185,13 +222,29 @@ def data_section(metadata: dict, analysis: SweepAnalysis | None) -> str:
             ]
         )
     told = [
-        markdown_table(['corpus', 'utterances', 'trained on', 'speakers', 'language', 'style', 'licence', 'from'], rows),
+        markdown_table(
+            [
+                'corpus',
+                'utterances',
+                'trained on',
+                'speakers',
+                'language',
+                'style',
+                'licence',
+                'from',
+            ],
+            rows,
+        ),
         f'Labels: {metadata["labels"]} ({join_words(metadata["classes"])}). Protocol: {metadata["protocol"]}. "Trained on" counts what is in '
         'the training part of some fold, with its emotion.',
     ]
     if analysis:
-        told[-1] += f' Epoch: {analysis.results["selection"]}; setting: best dev UAR; test chose nothing.'
-    told.append(f'Features are normalised by `{metadata["normalisation"]}`. Split: sha256 {metadata["split_sha256"]}.')
+        told[-1] += (
+            f' Epoch: {analysis.results["selection"]}; setting: best dev UAR; test chose nothing.'
+        )
+    told.append(
+        f'Features are normalised by `{metadata["normalisation"]}`. Split: sha256 {metadata["split_sha256"]}.'
+    )
     return '\n\n'.join([*told, LICENCE_NOTE])
 
 
@@ -199,20 +252,33 @@ def metrics_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | 
     """How well it does."""
     r = row or metadata['row']
     lines = [
-        ['UAR (mean recall over classes), folds pooled', format_number(r['uar']), format_interval(r['uar_ci95'])],
+        [
+            'UAR (mean recall over classes), folds pooled',
+            format_number(r['uar']),
+            format_interval(r['uar_ci95']),
+        ],
         ['UAR, mean over folds', format_number(r['uar_folds']), ''],
         ['accuracy, folds pooled', format_number(r['wa']), ''],
         ['macro-F1, folds pooled', format_number(r['f1']), ''],
         ['UAR on dev, mean over folds', format_number(r['dev_uar']), ''],
     ]
     if row and row['delta_uar'] is not None:
-        difference = format_number(row['delta_uar'], '+z.3f'), format_interval(row['delta_ci95'], '+.3f')
+        difference = (
+            format_number(row['delta_uar'], '+z.3f'),
+            format_interval(row['delta_ci95'], '+.3f'),
+        )
         lines.insert(1, ['UAR minus that of plain training, folds pooled', *difference])
     if r['uar'] is None:
         return 'In every seed a run diverged: there are no figures.'
     told = [markdown_table(['on the test parts', '', '95 %'], lines)]
-    sure = 'resample speakers' if r['uar_ci95'] else f'are not given: fewer than {bootstrap.MIN_SPEAKERS} speakers'
-    tested = f'{pluralize(r["tested_speakers"], "tested speaker")}, ' if r.get('tested_speakers') else ''
+    sure = (
+        'resample speakers'
+        if r['uar_ci95']
+        else f'are not given: fewer than {bootstrap.MIN_SPEAKERS} speakers'
+    )
+    tested = (
+        f'{pluralize(r["tested_speakers"], "tested speaker")}, ' if r.get('tested_speakers') else ''
+    )
     told.append(
         f'{tested}{pluralize(r["seeds"], "seed")}{f"; chance is {analysis.chance:.3f}" if analysis else ""}. Intervals {sure}.'
     )
@@ -223,7 +289,9 @@ def metrics_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | 
             and metadata['config']['protocol']['name'] not in UNSEEN_SPEAKER_PROTOCOLS
         )
         told[-1] += ' The mean over them, which this model is, ' + (
-            'cannot be tested on the same corpora: every speaker trained some of them.' if crossed else 'has not been tested.'
+            'cannot be tested on the same corpora: every speaker trained some of them.'
+            if crossed
+            else 'has not been tested.'
         )
     if row:
         recall = [
@@ -238,7 +306,10 @@ def metrics_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | 
 
 def anonymize_command(command: str) -> str:
     """A command as others may read it: where a checkpoint lay here is nobody else's business."""
-    words = (re.sub(r'^(--config\.model\.upstream=).*', r'\1FOLDER', word) for word in shlex.split(command))
+    words = (
+        re.sub(r'^(--config\.model\.upstream=).*', r'\1FOLDER', word)
+        for word in shlex.split(command)
+    )
     return shlex.join(words)
 
 
@@ -248,7 +319,9 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
         return ''
     counts, lines, worst = analysis.confusion_counts(row), [], []
     for kind in ('corpus', 'language', 'sex', 'speaker'):
-        found = {group: counts[:, there_S] for group, there_S in analysis.speaker_groups(kind).items()}
+        found = {
+            group: counts[:, there_S] for group, there_S in analysis.speaker_groups(kind).items()
+        }
         if len(found) < 2:
             continue
         measured = {group: bootstrap.uar_estimate(some) for group, some in found.items()}
@@ -267,7 +340,11 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
             ]
     if not worst:
         return 'There is one group only.'
-    table = [markdown_table(['', 'group', 'speakers', 'UAR, folds pooled', '95 %'], lines)] if lines else []
+    table = (
+        [markdown_table(['', 'group', 'speakers', 'UAR, folds pooled', '95 %'], lines)]
+        if lines
+        else []
+    )
     return '\n\n'.join([f'Worst of each kind: {"; ".join(worst)}. UAR: folds pooled.', *table])
 
 
@@ -283,7 +360,11 @@ def leakage_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
         f'is {told["chance"]:.3f}, and the mean and spread of the input alone give {told["input"]["linear"]:.3f}. '
         'These are means over folds.'
     )
-    if analysis.plain_row and analysis.plain_row is not row and (before := probed_domain(analysis, analysis.plain_row)[1]):
+    if (
+        analysis.plain_row
+        and analysis.plain_row is not row
+        and (before := probed_domain(analysis, analysis.plain_row)[1])
+    ):
         body += f' After plain training it is {before["linear"]:.3f}.'
     return body + ' What a classifier does not find may still be there.'
 
@@ -308,14 +389,18 @@ def limitations(metadata: dict, analysis: SweepAnalysis | None, row: dict | None
         found.append(warning)
     styles = sorted({s for corpus in c for s in corpus['styles']})
     if 'acted' in styles and warning != SYNTHETIC_WARNING:
-        found.append(f'Its speech is {join_words(styles)}: what is acted is what emotions are taken to sound like.')
+        found.append(
+            f'Its speech is {join_words(styles)}: what is acted is what emotions are taken to sound like.'
+        )
     found.append(
         f'{pluralize(sum(x["speakers"] for x in c), "speaker")}, from {join_words(metadata["data"])}. The intervals are about other speakers '
         'recorded likewise, not about other rooms, microphones, languages or ways of speaking.'
     )
     languages = training_languages(metadata)
     found.append(
-        f'It was trained on {join_words(languages)} only.' if languages else 'The language of its speech is not recorded.'
+        f'It was trained on {join_words(languages)} only.'
+        if languages
+        else 'The language of its speech is not recorded.'
     )
     found.append(
         f'It answers {join_words(metadata["classes"][:-1])} or {metadata["classes"][-1]} whatever it hears: it has no word for anything '
@@ -324,7 +409,9 @@ def limitations(metadata: dict, analysis: SweepAnalysis | None, row: dict | None
     if protocol['name'] == 'speaker_dependent':
         found.append('Tested speakers were trained on too: of strangers less is to be expected.')
     if protocol['adapt'] != 'none':
-        found.append(f'Training heard speech of the target without its emotions (`adapt={protocol["adapt"]}`).')
+        found.append(
+            f'Training heard speech of the target without its emotions (`adapt={protocol["adapt"]}`).'
+        )
     if metadata['normalisation'].startswith('speaker'):
         found.append(
             f'Training normalised by `{metadata["normalisation"]}`; the model has never met whom it hears now, and normalises by '
@@ -342,7 +429,9 @@ def limitations(metadata: dict, analysis: SweepAnalysis | None, row: dict | None
             if word in ALARMING_VERDICTS
         ]
     spec, states = (
-        AUDIO_SPEC if encoder_states(metadata) else log_mel.LogMel(**metadata['config']['data']['features']),
+        AUDIO_SPEC
+        if encoder_states(metadata)
+        else log_mel.LogMel(**metadata['config']['data']['features']),
         encoder_states(metadata),
     )
     if states and states.model == 'whisper':
@@ -381,11 +470,25 @@ def describe_input(metadata: dict, encoder: PretrainedEncoder | None) -> InputDe
 wave, _ = librosa.load('speech.wav', sr={SAMPLE_RATE})
 mel_TxM = wave[: len(wave) // {HOP_SAMPLES} * {HOP_SAMPLES}].reshape(-1, {HOP_SAMPLES}).astype(np.float16)"""
             return InputDescription(
-                'samples of 16 kHz, a frame every 10 ms', 'float16', *mel, f'(frames, {HOP_SAMPLES})', within, made
+                'samples of 16 kHz, a frame every 10 ms',
+                'float16',
+                *mel,
+                f'(frames, {HOP_SAMPLES})',
+                within,
+                made,
             )
         made = f"""\
 wave_L, _ = librosa.load('speech.wav', sr={SAMPLE_RATE})"""
-        return InputDescription('samples of 16 kHz', 'float32', 'wave_BxL', 'samples_B', 'wave_L', '(samples,)', within, made)
+        return InputDescription(
+            'samples of 16 kHz',
+            'float32',
+            'wave_BxL',
+            'samples_B',
+            'wave_L',
+            '(samples,)',
+            within,
+            made,
+        )
     if encoder:
         bands = encoder.config['num_mel_bins']
         made = f"""\
@@ -395,11 +498,17 @@ power_MxT = librosa.filters.mel(sr={SAMPLE_RATE}, n_fft=400, n_mels={bands}) @ p
 log_MxT = np.log10(np.maximum(power_MxT, 1e-10))
 mel_TxM = ((np.maximum(log_MxT, log_MxT.max() - 8) + 4) / 4).T.astype(np.float{bits})"""
         within = f', up to {100 * encoder.max_seconds:.0f} frames ({encoder.max_seconds:g} s)'
-        return InputDescription("Whisper's log-mel", f'float{bits}', *mel, f'(frames, {bands})', within, made)
+        return InputDescription(
+            "Whisper's log-mel", f'float{bits}', *mel, f'(frames, {bands})', within, made
+        )
     if states := encoder_states(metadata):
-        return InputDescription("the upstream's states", 'float16', *mel, f'(frames, {states.bands})')
+        return InputDescription(
+            "the upstream's states", 'float16', *mel, f'(frames, {states.bands})'
+        )
     spec = log_mel.LogMel(**metadata['config']['data']['features'])
-    lengths = f'n_fft={spec.fft_length}, win_length={spec.window_length}, hop_length={spec.hop_length}'
+    lengths = (
+        f'n_fft={spec.fft_length}, win_length={spec.window_length}, hop_length={spec.hop_length}'
+    )
     bands = f'n_mels={spec.bands}, fmin={spec.low}, fmax={spec.high}'
     made = f"""\
 wave, _ = librosa.load('speech.wav', sr={spec.rate})
@@ -407,12 +516,19 @@ power_MxT = librosa.feature.melspectrogram(
     y=wave, sr={spec.rate}, {lengths}, {bands}
 )
 mel_TxM = np.log(np.maximum(power_MxT.T, {spec.floor})).astype(np.float16)"""
-    return InputDescription('log-mel features', 'float16', *mel, f'(frames, {spec.bands})', '', made)
+    return InputDescription(
+        'log-mel features', 'float16', *mel, f'(frames, {spec.bands})', '', made
+    )
 
 
-def usage_section(metadata: dict, saved_model: bool, encoder: PretrainedEncoder | None = None) -> str:
+def usage_section(
+    metadata: dict, saved_model: bool, encoder: PretrainedEncoder | None = None
+) -> str:
     """The ways to run it, each complete."""
-    states, (kind, dtype, what, length, heard, shape, within, made) = encoder_states(metadata), describe_input(metadata, encoder)
+    states, (kind, dtype, what, length, heard, shape, within, made) = (
+        encoder_states(metadata),
+        describe_input(metadata, encoder),
+    )
     read = f"""\
 with open('{PROGRAM_FILE}', 'rb') as file:
     program = jax.export.deserialize(file.read())"""
@@ -508,5 +624,9 @@ print(dict(zip({metadata['classes']}, posterior_C.tolist())))
 def versions_section(metadata: dict, analysis: SweepAnalysis | None) -> str:
     """What made it."""
     known = [f'{k} {v}' for k, v in metadata['versions'].items() if v]
-    commit = [f'commit {analysis.metadata["git_commit"]}'] if analysis and analysis.metadata['git_commit'] else []
+    commit = (
+        [f'commit {analysis.metadata["git_commit"]}']
+        if analysis and analysis.metadata['git_commit']
+        else []
+    )
     return f'{join_words([*known, *commit])}.'

@@ -10,14 +10,20 @@ from data_pipelines.csv_files import format_row
 FORMATS = ('table', 'csv', 'jsonl')
 
 
-def format_answers(answers: Iterable[dict], output_format: str, classes: tuple[str, ...]) -> Iterator[str]:
+def format_answers(
+    answers: Iterable[dict], output_format: str, classes: tuple[str, ...]
+) -> Iterator[str]:
     """The answers as text, each as soon as it is known; a table of files is known at their end."""
     if output_format == 'jsonl':
         yield from map(json.dumps, answers)
     elif output_format == 'csv':
         yield format_row(['file', 'part', 'start', 'end', 'emotion', *classes, 'error'])
         for a in answers:
-            yield format_row(csv_columns(a, 'error' if 'error' in a else 'file' if 'file' in a else 'window', classes))
+            yield format_row(
+                csv_columns(
+                    a, 'error' if 'error' in a else 'file' if 'file' in a else 'window', classes
+                )
+            )
             for window in a.get('windows', ()):
                 yield format_row(csv_columns(window | {'file': a['file']}, 'window', classes))
     else:
@@ -29,7 +35,11 @@ def csv_columns(answer: dict, part: str, classes: tuple[str, ...]) -> list:
     p = answer.get('posterior') or {}
     times = [answer.get('start', 0 if p else ''), answer.get('end', answer.get('seconds', ''))]
     head = [answer.get('file', '-'), part, *times, answer.get('emotion') or '']
-    return [*head, *(f'{p[c]:.9g}' if c in p else '' for c in classes), answer.get('error', answer.get('note', ''))]
+    return [
+        *head,
+        *(f'{p[c]:.9g}' if c in p else '' for c in classes),
+        answer.get('error', answer.get('note', '')),
+    ]
 
 
 def format_table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
@@ -45,7 +55,12 @@ def format_table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[
             yield f'{a["start"]:8.1f} to {a["end"]:8.1f} s  {a["emotion"] or "":12s}  {said}'
         elif p:
             windows = len(a['windows'])
-            whole = [f'{a["seconds"]:.1f}', str(windows or ''), a['emotion'], *(f'{p[c]:.3f}' for c in classes)]
+            whole = [
+                f'{a["seconds"]:.1f}',
+                str(windows or ''),
+                a['emotion'],
+                *(f'{p[c]:.3f}' for c in classes),
+            ]
             files.append([one_line(a['file']), *whole])
         else:
             wrong.append(f'{one_line(a["file"])}: {a["error"]}')
@@ -57,7 +72,10 @@ def format_table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[
         for name, seconds, windows, *rest in files:
             grid.add_row(name, seconds, *[windows] * cut, *rest)
         console = rich.console.Console(highlight=False, markup=False, file=io.StringIO())
-        console.width = max(console.width, console.measure(grid, options=console.options.update(width=10_000)).maximum)
+        console.width = max(
+            console.width,
+            console.measure(grid, options=console.options.update(width=10_000)).maximum,
+        )
         console.print(grid)
         yield console.file.getvalue().rstrip()
     yield from wrong

@@ -32,7 +32,9 @@ WINDOW_SECONDS, HOP_SECONDS = 10.0, 5.0  # seconds
 
 BATCH_SIZE = 16  # stretches a dispatch
 
-BUFFERED_SEGMENTS = 128  # stretches that are sorted by their length and then batched, so that little is padded
+BUFFERED_SEGMENTS = (
+    128  # stretches that are sorted by their length and then batched, so that little is padded
+)
 
 AUDIO_SUFFIXES = (
     '.wav',
@@ -54,7 +56,9 @@ PCM_ENCODINGS = {'s16le': np.dtype('<i2'), 'f32le': np.dtype('<f4')}
 
 MAX_CHANNELS = 64  # more are samples that lie the wrong way round
 
-MAX_AMPLITUDE = 100.0  # of floats, whose full scale is 1: beyond it they are integers that were not scaled
+MAX_AMPLITUDE = (
+    100.0  # of floats, whose full scale is 1: beyond it they are integers that were not scaled
+)
 
 
 class Segment(NamedTuple):
@@ -102,9 +106,14 @@ class FrameExtractor:
         """How many go through the network together."""
         return max(1, MAX_BATCH_HOPS // length) if self.params else BATCH_SIZE
 
-    def pad_batch(self, mels: list[np.ndarray], length: int, B: int) -> tuple[np.ndarray, np.ndarray]:
+    def pad_batch(
+        self, mels: list[np.ndarray], length: int, B: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """mel_BxTxM, padded to `length` frames and B sounds, and frames_B."""
-        mel_BxTxM, frames_B = np.zeros((B, length, self.spec.bands), np.float16), np.zeros(B, np.int32)
+        mel_BxTxM, frames_B = (
+            np.zeros((B, length, self.spec.bands), np.float16),
+            np.zeros(B, np.int32),
+        )
         for b, mel_TxM in enumerate(mels):
             mel_BxTxM[b, : len(mel_TxM)] = mel_TxM
             frames_B[b] = len(mel_TxM)
@@ -115,7 +124,11 @@ class Predictor:
     """A model, ready to predict; its programs are compiled when they are first needed."""
 
     def __init__(
-        self, model: Model, window: float = WINDOW_SECONDS, hop: float = HOP_SECONDS, encoder: PretrainedEncoder | None = None
+        self,
+        model: Model,
+        window: float = WINDOW_SECONDS,
+        hop: float = HOP_SECONDS,
+        encoder: PretrainedEncoder | None = None,
     ):
         """`window` and `hop` in seconds, for sounds longer than 30 s and for streams; `encoder` as bundle.encoder finds it."""
         facts, arrays = model
@@ -124,22 +137,34 @@ class Predictor:
         spec = dataset.feature_spec(self.config.data)
         self.wave_spec = AUDIO_SPEC if encoder else spec  # of its rate the samples are
         self.extractor = (
-            StateExtractor(encoder, spec.is_pooled) if isinstance(spec, EncoderStates) else FrameExtractor(spec, encoder)
+            StateExtractor(encoder, spec.is_pooled)
+            if isinstance(spec, EncoderStates)
+            else FrameExtractor(spec, encoder)
         )
         if window < 2 * decode.MIN_SECONDS:
-            raise UserError(f'A window of {window:g} s is too short; expected {2 * decode.MIN_SECONDS:g} s or more.')
+            raise UserError(
+                f'A window of {window:g} s is too short; expected {2 * decode.MIN_SECONDS:g} s or more.'
+            )
         if not 0 < hop <= window:
-            raise UserError(f'A window of {window:g} s every {hop:g} s; expected a hop above 0 and no longer than the window.')
+            raise UserError(
+                f'A window of {window:g} s every {hop:g} s; expected a hop above 0 and no longer than the window.'
+            )
         if window > self.extractor.max_seconds:
             raise UserError(
                 f'A window of {window:g} s is too long: {encoder.config["model_type"]}, by which this model hears, hears '
                 f'{self.extractor.max_seconds:g} s at most.'
             )
-        self.window, self.hop, self.max_seconds = window, hop, min(MAX_UTTERANCE_SECONDS, self.extractor.max_seconds)
+        self.window, self.hop, self.max_seconds = (
+            window,
+            hop,
+            min(MAX_UTTERANCE_SECONDS, self.extractor.max_seconds),
+        )
         self.runs = {'batch_stats': {}, **jax.tree.map(jnp.asarray, arrays)}
         in_turn = jax.default_backend() == 'cpu'  # as in training (jaxser/parallel.py)
         mean, mel = make_posterior(facts, in_turn, encoder), make_feature_function(facts, encoder)
-        self._posterior = jax.jit(lambda runs, params, *heard: mean(runs, params, *mel(params, *heard)))
+        self._posterior = jax.jit(
+            lambda runs, params, *heard: mean(runs, params, *mel(params, *heard))
+        )
 
     @property
     def notes(self) -> list[str]:
@@ -149,10 +174,14 @@ class Predictor:
             what = warning.partition(':')[0]
             said.append(f'{what} trained this model: what it says of people means nothing.')
         if (how := self.metadata['normalisation']).startswith('speaker'):
-            said.append(f'Training normalised by {how}; here every speaker is a stranger, normalised by the utterance alone.')
+            said.append(
+                f'Training normalised by {how}; here every speaker is a stranger, normalised by the utterance alone.'
+            )
         was, now = self.metadata['versions'].get('librosa'), package_version('librosa')
         if was and was != now:
-            said.append(f'The model was trained on features by librosa {was}; this is librosa {now}.')
+            said.append(
+                f'The model was trained on features by librosa {was}; this is librosa {now}.'
+            )
         return said
 
     def predict(self, wave: np.ndarray, rate: int) -> dict:
@@ -164,17 +193,29 @@ class Predictor:
         Raises Refusal for what is too short, silent or no sound.
         """
         samples = np.asarray(wave)
-        if samples.ndim not in (1, 2) or not samples.size or samples.reshape(len(samples), -1).shape[1] > MAX_CHANNELS:
-            raise UserError(f'The wave has the shape {samples.shape}; expected (time,) or (time, channels).')
+        if (
+            samples.ndim not in (1, 2)
+            or not samples.size
+            or samples.reshape(len(samples), -1).shape[1] > MAX_CHANNELS
+        ):
+            raise UserError(
+                f'The wave has the shape {samples.shape}; expected (time,) or (time, channels).'
+            )
         if samples.dtype.kind not in 'if':
-            raise UserError(f'The wave is of {samples.dtype}; expected floats, of full scale 1, or signed integers.')
+            raise UserError(
+                f'The wave is of {samples.dtype}; expected floats, of full scale 1, or signed integers.'
+            )
         if samples.dtype.kind == 'f' and MAX_AMPLITUDE < (peak := np.abs(samples).max()) < np.inf:
-            raise UserError(f'The wave has samples of {peak:g}; expected floats of full scale 1, or signed integers.')
+            raise UserError(
+                f'The wave has samples of {peak:g}; expected floats of full scale 1, or signed integers.'
+            )
         if samples.dtype.kind == 'i':
             samples = samples / -float(np.iinfo(samples.dtype).min)
         try:
             decode.check_sample_rate(operator.index(rate))
-            samples = decode.to_mono(samples.reshape(len(samples), -1).astype(np.float32), rate, self.wave_spec)
+            samples = decode.to_mono(
+                samples.reshape(len(samples), -1).astype(np.float32), rate, self.wave_spec
+            )
             (answer,) = self._answer_recordings([self._make_recording('', samples)])
         except TypeError:
             raise UserError(f'The rate is {rate!r}; expected a whole number of Hz.') from None
@@ -197,7 +238,9 @@ class Predictor:
                 waiting = []
         yield from self._answer_recordings(waiting)
 
-    def predict_stream(self, file: BinaryIO, rate: int, encoding: str = 's16le', channels: int = 1) -> Iterator[dict]:
+    def predict_stream(
+        self, file: BinaryIO, rate: int, encoding: str = 's16le', channels: int = 1
+    ) -> Iterator[dict]:
         """Of raw PCM, every second as soon as it is there, what is heard in the last `window` seconds: {'start', 'end', ...}.
 
         Where a second has no answer its posterior is None and its 'note' says why; where none has, {'file', 'error'} ends it.
@@ -205,7 +248,9 @@ class Predictor:
         sample = PCM_ENCODINGS[encoding]
         keep, heard, kept = round(self.window * rate), 0, np.zeros((0, channels), np.float32)
         reason = 'empty: no sample arrived'
-        nothing = self.extractor.extract_input(np.zeros(round(self.window * self.wave_spec.rate), np.float32))
+        nothing = self.extractor.extract_input(
+            np.zeros(round(self.window * self.wave_spec.rate), np.float32)
+        )
         length = self.extractor.padded_length(nothing)
         self._predict_posteriors([nothing], length)  # compiled before the first second is over
         while block := read_exactly(file, rate * channels * sample.itemsize):
@@ -219,7 +264,9 @@ class Predictor:
             answer = {'start': (heard - len(kept)) / rate, 'end': heard / rate}
             try:
                 heard_now = self.extractor.extract_input(decode.to_mono(kept, rate, self.wave_spec))
-                yield answer | self._format_posterior(self._predict_posteriors([heard_now], length)[0])
+                yield answer | self._format_posterior(
+                    self._predict_posteriors([heard_now], length)[0]
+                )
                 reason = ''
             except decode.Rejection as why:  # silent, as a rule
                 yield answer | self._format_posterior(None) | {'note': str(why)}
@@ -230,9 +277,13 @@ class Predictor:
     def _read_recording(self, path: Path) -> Recording:
         """The sound of a file."""
         if path.is_dir():
-            return Recording(str(path), error=f'no audio file below it ({", ".join(AUDIO_SUFFIXES)})')
+            return Recording(
+                str(path), error=f'no audio file below it ({", ".join(AUDIO_SUFFIXES)})'
+            )
         try:
-            return self._make_recording(str(path), decode.decode(Utterance(path.name, path, '', '', '', ''), self.wave_spec))
+            return self._make_recording(
+                str(path), decode.decode(Utterance(path.name, path, '', '', '', ''), self.wave_spec)
+            )
         except decode.Rejection as reason:
             return Recording(str(path), error=str(reason))
         except MemoryError:
@@ -245,19 +296,33 @@ class Predictor:
         starts = [0]
         if length > max(self.max_seconds * rate, window):
             hop = round(self.hop * rate)
-            starts = [*range(0, length - window, hop), length - window]  # the last one ends where the sound does
+            starts = [
+                *range(0, length - window, hop),
+                length - window,
+            ]  # the last one ends where the sound does
         else:
             window = length
-        return Recording(name, length / rate, tuple(self._make_segment(wave[s : s + window], s) for s in starts))
+        return Recording(
+            name, length / rate, tuple(self._make_segment(wave[s : s + window], s) for s in starts)
+        )
 
     def _make_segment(self, wave: np.ndarray, start: int) -> Segment:
         rate = self.wave_spec.rate
         silent = np.ptp(wave) < 2 * decode.SILENCE_AMPLITUDE
-        return Segment(start / rate, (start + len(wave)) / rate, None if silent else self.extractor.extract_input(wave))
+        return Segment(
+            start / rate,
+            (start + len(wave)) / rate,
+            None if silent else self.extractor.extract_input(wave),
+        )
 
     def _answer_recordings(self, sounds: list[Recording]) -> list[dict]:
         """What is said of each."""
-        every = [s.encoder_input for sound in sounds for s in sound.segments if s.encoder_input is not None]
+        every = [
+            s.encoder_input
+            for sound in sounds
+            for s in sound.segments
+            if s.encoder_input is not None
+        ]
         found, said = iter(self._predict_posteriors(every)), []
         for sound in sounds:
             name = {'file': sound.name} if sound.name else {}
@@ -265,22 +330,35 @@ class Predictor:
                 said.append(name | {'error': sound.error})
                 continue
             p = [None if s.encoder_input is None else next(found) for s in sound.segments]
-            spans = [{'start': s.start, 'end': s.end} | self._format_posterior(p_C) for s, p_C in zip(sound.segments, p)]
+            spans = [
+                {'start': s.start, 'end': s.end} | self._format_posterior(p_C)
+                for s, p_C in zip(sound.segments, p)
+            ]
             heard = [p_C for p_C in p if p_C is not None]
             whole = (
                 self._format_posterior(np.mean(heard, 0))
                 if heard
                 else {'error': 'silent in every window: nothing above -80 dBFS'}
             )
-            said.append(name | {'seconds': sound.seconds} | whole | {'windows': spans if len(spans) > 1 else []})
+            said.append(
+                name
+                | {'seconds': sound.seconds}
+                | whole
+                | {'windows': spans if len(spans) > 1 else []}
+            )
         return said
 
     def _format_posterior(self, p_C: np.ndarray | None) -> dict:
         if p_C is None:
             return {'emotion': None, 'posterior': None}
-        return {'emotion': self.classes[int(p_C.argmax())], 'posterior': dict(zip(self.classes, p_C.tolist()))}
+        return {
+            'emotion': self.classes[int(p_C.argmax())],
+            'posterior': dict(zip(self.classes, p_C.tolist())),
+        }
 
-    def _predict_posteriors(self, sounds: list[np.ndarray], length: int | None = None) -> list[np.ndarray]:
+    def _predict_posteriors(
+        self, sounds: list[np.ndarray], length: int | None = None
+    ) -> list[np.ndarray]:
         """p_C of all that was heard, float64; padded to `length`, or to one of few lengths."""
         found: list = [None] * len(sounds)
         order, at = sorted(range(len(sounds)), key=lambda n: -len(sounds[n])), 0
@@ -288,15 +366,21 @@ class Predictor:
             to = length or self.extractor.padded_length(sounds[order[at]])
             most = min(BATCH_SIZE, self.extractor.max_batch_size(to))
             some = order[at : at + most]
-            heard, length_B = self.extractor.pad_batch([sounds[n] for n in some], to, 1 if len(some) == 1 else most)
-            p_BxC = np.asarray(self._posterior(self.runs, self.extractor.params, heard, length_B), np.float64)
+            heard, length_B = self.extractor.pad_batch(
+                [sounds[n] for n in some], to, 1 if len(some) == 1 else most
+            )
+            p_BxC = np.asarray(
+                self._posterior(self.runs, self.extractor.params, heard, length_B), np.float64
+            )
             for b, n in enumerate(some):
                 found[n] = p_BxC[b] / p_BxC[b].sum()
             at += most
         return found
 
 
-def load_predictor(folder, window: float = WINDOW_SECONDS, hop: float = HOP_SECONDS, upstream=None) -> Predictor:
+def load_predictor(
+    folder, window: float = WINDOW_SECONDS, hop: float = HOP_SECONDS, upstream=None
+) -> Predictor:
     """The model of a finished sweep's workdir, or of its folder model/.
 
     `upstream` is where the pretrained encoder is, if it is neither beside the model nor where it was in preparing or training.
@@ -309,7 +393,11 @@ def find_audio_files(path: Path) -> list[Path]:
     """A file itself, or every audio file below a folder but hidden ones, by their paths; the folder itself where it has none."""
     if not path.is_dir():
         return [path]
-    found = (p for p in path.rglob('*') if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith('.') and not p.is_dir())
+    found = (
+        p
+        for p in path.rglob('*')
+        if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith('.') and not p.is_dir()
+    )
     return sorted(found) or [path]
 
 

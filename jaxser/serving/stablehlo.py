@@ -47,13 +47,22 @@ def multi_platform_posterior(
     On a CPU the runs take turns, as there; elsewhere they are vmapped, as a step of the LSTM is too small to fill an accelerator;
     those of a fine-tuned encoder are not.
     """
-    runs, params = {'batch_stats': {}, **model.arrays}, jax.tree.map(jnp.asarray, encoder.params if encoder else None)
-    in_turn, at_once = (posterior.make_posterior(model.metadata, in_turn, encoder) for in_turn in (True, False))
+    runs, params = (
+        {'batch_stats': {}, **model.arrays},
+        jax.tree.map(jnp.asarray, encoder.params if encoder else None),
+    )
+    in_turn, at_once = (
+        posterior.make_posterior(model.metadata, in_turn, encoder) for in_turn in (True, False)
+    )
     mel = posterior.make_feature_function(model.metadata, encoder)
-    return lambda *heard: jax.lax.platform_dependent(runs, params, *mel(params, *heard), cpu=in_turn, default=at_once)
+    return lambda *heard: jax.lax.platform_dependent(
+        runs, params, *mel(params, *heard), cpu=in_turn, default=at_once
+    )
 
 
-def program_inputs(model: Model, encoder: PretrainedEncoder | None = None) -> dict[str, jax.ShapeDtypeStruct]:
+def program_inputs(
+    model: Model, encoder: PretrainedEncoder | None = None
+) -> dict[str, jax.ShapeDtypeStruct]:
     """What the program takes, by name: any number of utterances of any length, but no less and no more than the encoder hears."""
     frozen, within = encoder is not None and not is_fine_tuned(model.metadata), []
     samples = frozen and encoder.input_kind == 'wave'
@@ -69,7 +78,9 @@ def program_inputs(model: Model, encoder: PretrainedEncoder | None = None) -> di
         heard = {'wave_BxL': jax.ShapeDtypeStruct((b, t), np.float32)}
     else:
         bands = encoder.config['num_mel_bins'] if frozen else model.metadata['sizes']['bands']
-        heard = {'mel_BxTxM': jax.ShapeDtypeStruct((b, t, bands), np.float32 if frozen else np.float16)}
+        heard = {
+            'mel_BxTxM': jax.ShapeDtypeStruct((b, t, bands), np.float32 if frozen else np.float16)
+        }
     return heard | {'samples_B' if samples else 'frames_B': jax.ShapeDtypeStruct((b,), np.int32)}
 
 
@@ -77,9 +88,13 @@ def export_program(model: Model, encoder: PretrainedEncoder | None = None) -> ja
     """The posterior of what `inputs` says."""
     taken = program_inputs(model, encoder).values()
     with hide_source_paths():
-        exported = jax.export.export(jax.jit(multi_platform_posterior(model, encoder)), platforms=PLATFORMS)(*taken)
+        exported = jax.export.export(
+            jax.jit(multi_platform_posterior(model, encoder)), platforms=PLATFORMS
+        )(*taken)
     # JAX writes for the programs of the last weeks: a TensorFlow or JAX of some months ago would not read it.
-    oldest = stablehlo.get_version_from_compatibility_requirement(stablehlo.StablehloCompatibilityRequirement.MAX)
+    oldest = stablehlo.get_version_from_compatibility_requirement(
+        stablehlo.StablehloCompatibilityRequirement.MAX
+    )
     module = stablehlo.deserialize_portable_artifact_str(exported.mlir_module_serialized)
     portable = stablehlo.serialize_portable_artifact_str(module, oldest)
     return dataclasses.replace(exported, mlir_module_serialized=portable)
@@ -109,7 +124,10 @@ def save_for_tensorflow(exported: jax.export.Exported, names: list[str], folder:
     of = lambda aval: [n if isinstance(n, int) else None for n in aval.shape]  # noqa: E731
     module.posterior = tf.function(
         lambda *heard: {'posterior_BxC': call(heard)[0]},
-        input_signature=[tf.TensorSpec(of(aval), aval.dtype, name) for name, aval in zip(names, exported.in_avals)],
+        input_signature=[
+            tf.TensorSpec(of(aval), aval.dtype, name)
+            for name, aval in zip(names, exported.in_avals)
+        ],
         autograph=False,
     )
     try:

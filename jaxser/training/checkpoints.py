@@ -20,7 +20,9 @@ class Checkpoints:
     def save(self, epoch: int, arrays, record: dict, layout: Layout) -> None:
         """Saves after `epoch` epochs, every process what is on its devices."""
         host = {'lead': [layout.D, layout.R], 'record': record}
-        parts = self.args.Composite(arrays=self.args.StandardSave(arrays), host=self.args.JsonSave(host))
+        parts = self.args.Composite(
+            arrays=self.args.StandardSave(arrays), host=self.args.JsonSave(host)
+        )
         self.manager.save(epoch, args=parts)
 
     def restore(self, template, layout: Layout) -> tuple[int, object, dict] | None:
@@ -31,10 +33,16 @@ class Checkpoints:
         epoch = self.manager.latest_step()
         if epoch is None:
             return None
-        host = self.manager.restore(epoch, args=self.args.Composite(host=self.args.JsonRestore()))['host']
+        host = self.manager.restore(epoch, args=self.args.Composite(host=self.args.JsonRestore()))[
+            'host'
+        ]
         on_host = jax.tree.map(lambda x: np.empty((*host['lead'], *x.shape[2:]), x.dtype), template)
-        found = self.manager.restore(epoch, args=self.args.Composite(arrays=self.args.StandardRestore(on_host)))['arrays']
-        by_run = jax.tree.map(lambda x: layout.group_by_device(x.reshape(-1, *x.shape[2:])[: layout.count]), found)
+        found = self.manager.restore(
+            epoch, args=self.args.Composite(arrays=self.args.StandardRestore(on_host))
+        )['arrays']
+        by_run = jax.tree.map(
+            lambda x: layout.group_by_device(x.reshape(-1, *x.shape[2:])[: layout.count]), found
+        )
         return epoch, layout.put_runs_on_devices(by_run), host['record']
 
     def close(self) -> None:

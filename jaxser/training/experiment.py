@@ -44,7 +44,9 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
     return results
 
 
-def train_sweep(config, programs: list[sweep.Program], workdir: Workdir, profile: bool, start_time: float) -> dict:
+def train_sweep(
+    config, programs: list[sweep.Program], workdir: Workdir, profile: bool, start_time: float
+) -> dict:
     """Part after part, group after group."""
     task = Task(config, programs)
     for part in programs:
@@ -64,12 +66,16 @@ def train_sweep(config, programs: list[sweep.Program], workdir: Workdir, profile
     sizes = choices.setdefault('runs_per_group', {})
 
     outcomes, ends, before = [], itertools.count(), 0.0  # seconds of what was interrupted
-    bar = distributed.progress_bar(len(programs) * task.steps_per_epoch * config.train.epochs, 'step')
+    bar = distributed.progress_bar(
+        len(programs) * task.steps_per_epoch * config.train.epochs, 'step'
+    )
     with distributed.Termination() as termination, contextlib.closing(bar) as progress:
         for number, part in enumerate(programs):
             progress.set_postfix_str('compiling')
             trainer = Trainer(part, task, mel_RxM, sizes.get(str(number)))
-            trainer.program_note = f' (program {number + 1} of {len(programs)})' * (len(programs) > 1)
+            trainer.program_note = f' (program {number + 1} of {len(programs)})' * (
+                len(programs) > 1
+            )
             sizes[str(number)] = trainer.group_size
             workdir.save_choices(choices)
             monitoring.print_grouping(trainer)
@@ -82,18 +88,32 @@ def train_sweep(config, programs: list[sweep.Program], workdir: Workdir, profile
                 else:
                     since = time.time()
                     outcome = train_group(
-                        trainer, group, n, outcomes, workdir, progress, termination, profile and not outcomes, start_time
+                        trainer,
+                        group,
+                        n,
+                        outcomes,
+                        workdir,
+                        progress,
+                        termination,
+                        profile and not outcomes,
+                        start_time,
                     )
                     since = time.time() - since
                 before += max(outcome['seconds'] - since, 0.0)
                 outcomes.append(outcome)
     runs = [r for o in outcomes for r in o['runs']]
     if not any(r['status'] == 'ok' for r in runs):
-        raise UserError(f'Every run diverged (see {workdir.path}/metrics.jsonl). Lower config.sweep.lr or config.sweep.lam.')
+        raise UserError(
+            f'Every run diverged (see {workdir.path}/metrics.jsonl). Lower config.sweep.lr or config.sweep.lam.'
+        )
     results = {}
     if distributed.is_main_process():
-        predicted = predictions.read_predictions(workdir.merge_predictions(len(outcomes)), [str(c) for c in task.table.classes])
-        results = outputs.make_results(config, task, outcomes, predicted, before + time.time() - start_time)
+        predicted = predictions.read_predictions(
+            workdir.merge_predictions(len(outcomes)), [str(c) for c in task.table.classes]
+        )
+        results = outputs.make_results(
+            config, task, outcomes, predicted, before + time.time() - start_time
+        )
         workdir.save_results(results)
     distributed.wait_for_all('results.json')
     return results

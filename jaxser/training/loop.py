@@ -44,18 +44,34 @@ def train_group(
         state, best = arrays['state'], arrays['best']
         record.from_json(host)
         distributed.skip_steps(progress, min(epoch, config.train.epochs) * task.steps_per_epoch)
-        distributed.log(f'Resuming after epoch {min(epoch, config.train.epochs)} of {config.train.epochs}.')
+        distributed.log(
+            f'Resuming after epoch {min(epoch, config.train.epochs)} of {config.train.epochs}.'
+        )
 
-    entropy = [monitoring.domain_entropies(task.table, task.subset_folds[f], trainer.method.domains) for f in group.fold_N]
-    alarms = monitoring.AdversaryAlarms(group.runs, entropy, len(task.table.classes), config.train.epochs, task.label_keys)
+    entropy = [
+        monitoring.domain_entropies(task.table, task.subset_folds[f], trainer.method.domains)
+        for f in group.fold_N
+    ]
+    alarms = monitoring.AdversaryAlarms(
+        group.runs, entropy, len(task.table.classes), config.train.epochs, task.label_keys
+    )
     clock, saved = time.perf_counter() - record.seconds, time.perf_counter()
     scores, heard = CollectedPosteriors(group.fold_N), Collected(group.fold_N)
     read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
     with (
         contextlib.closing(checkpoints),
-        contextlib.closing(MetricsLog(workdir, record.lines, epoch, [run_label(r, task.label_keys) for r in group.runs])) as log,
         contextlib.closing(
-            read(task.table, group.work_items(config, task, trainer.steps_per_chunk, epoch, trainer.has_identity_batches))
+            MetricsLog(
+                workdir, record.lines, epoch, [run_label(r, task.label_keys) for r in group.runs]
+            )
+        ) as log,
+        contextlib.closing(
+            read(
+                task.table,
+                group.work_items(
+                    config, task, trainer.steps_per_chunk, epoch, trainer.has_identity_batches
+                ),
+            )
         ) as feed,
         contextlib.ExitStack() as traced,
     ):
@@ -69,13 +85,25 @@ def train_group(
                     monitoring.print_forecast(trainer, group, seconds, epoch, start_time)
                     at_once = distributed.broadcast_from_main(
                         max(
-                            1, int(min(task.steps_per_epoch, task.steps_per_epoch * TARGET_DISPATCH_SECONDS / max(seconds, 1e-3)))
+                            1,
+                            int(
+                                min(
+                                    task.steps_per_epoch,
+                                    task.steps_per_epoch
+                                    * TARGET_DISPATCH_SECONDS
+                                    / max(seconds, 1e-3),
+                                )
+                            ),
                         )
                     )
                     progress.set_postfix_str('training')
                     progress.unpause()  # what came before was compilation, which is no measure of the steps
                     if profile:
-                        traced.enter_context(jax.profiler.trace(str(workdir.path / 'profile'), create_perfetto_trace=True))
+                        traced.enter_context(
+                            jax.profiler.trace(
+                                str(workdir.path / 'profile'), create_perfetto_trace=True
+                            )
+                        )
                     first = False
                 for at in range(0, item.steps, at_once):
                     now = slice(at, min(at + at_once, item.steps))
@@ -84,12 +112,19 @@ def train_group(
                     trace.add(metrics, now)
                 continue
             chosen = (state.params, state.batch_stats) if item.part == 'dev' else best
-            z, predicted = programs.predict_for_frames(item.frames)(*chosen, shared, layout.put_batch_on_devices(batch, 2), hyper)
+            z, predicted = programs.predict_for_frames(item.frames)(
+                *chosen, shared, layout.put_batch_on_devices(batch, 2), hyper
+            )
             if item.part == 'seen':
                 heard.add(item.global_row, layout.collect(z))
                 if item.is_last:
                     best = fit_method(trainer, group, best[0], heard), best[1]
-                    checkpoints.save(config.train.epochs + 1, {'state': state, 'best': best}, record.to_json(), layout)
+                    checkpoints.save(
+                        config.train.epochs + 1,
+                        {'state': state, 'best': best},
+                        record.to_json(),
+                        layout,
+                    )
                 continue
             scores.add(item.global_row, layout.collect(predicted))
             if not item.is_last:
@@ -104,24 +139,36 @@ def train_group(
                     profile = False
                 record.mark_diverged(steps['loss'], item.epoch * task.steps_per_epoch)
                 dev = [classification_metrics(c) for c in counts]
-                better = layout.group_by_device(record.select_epoch(config.train, epoch, dev, steps))
+                better = layout.group_by_device(
+                    record.select_epoch(config.train, epoch, dev, steps)
+                )
                 best = programs.update_best(best, state, layout.put_runs_on_devices(better))
                 rows = outputs.make_metrics_rows(group.runs, epoch, steps, dev)
                 record.lines = log.add(epoch, rows)
                 for sentence in alarms(epoch, rows):
                     distributed.log(sentence)
                 record.seconds = time.perf_counter() - clock
-                progress.set_postfix_str(f'epoch {epoch}, dev UAR {np.mean([d["uar"] for d in dev]):.3f}')
+                progress.set_postfix_str(
+                    f'epoch {epoch}, dev UAR {np.mean([d["uar"] for d in dev]):.3f}'
+                )
                 stop = termination.is_requested(epoch)
-                due = distributed.broadcast_from_main(int(time.perf_counter() - saved >= config.train.checkpoint_seconds))
+                due = distributed.broadcast_from_main(
+                    int(time.perf_counter() - saved >= config.train.checkpoint_seconds)
+                )
                 if stop or due or epoch == config.train.epochs:
                     log.flush()
-                    checkpoints.save(epoch, {'state': state, 'best': best}, record.to_json(), layout)
+                    checkpoints.save(
+                        epoch, {'state': state, 'best': best}, record.to_json(), layout
+                    )
                     saved = time.perf_counter()
                 if stop:
-                    raise distributed.Preempted(f'SIGTERM: saved after epoch {epoch} of {config.train.epochs} in {workdir.path}.')
+                    raise distributed.Preempted(
+                        f'SIGTERM: saved after epoch {epoch} of {config.train.epochs} in {workdir.path}.'
+                    )
     outcome = outputs.make_outcome(group.runs, record, counts, entropy)
-    workdir.save_outcome(group_number, outcome, outputs.make_prediction_rows(task, group.runs, scores, record))
+    workdir.save_outcome(
+        group_number, outcome, outputs.make_prediction_rows(task, group.runs, scores, record)
+    )
     return outcome
 
 
@@ -133,7 +180,9 @@ def fit_method(trainer: Trainer, group: Group, params, seen: Collected):
         rows, z_NxD = seen.get_run(n)
         index = {d: domain_N[d][rows] for d in trainer.method.domains}
         each.append(trainer.method.fit(jax.tree.map(lambda x, n=n: x[n], params_N), z_NxD, index))
-    return layout.put_runs_on_devices(jax.tree.map(lambda *x: layout.group_by_device(np.stack(x)), *each))
+    return layout.put_runs_on_devices(
+        jax.tree.map(lambda *x: layout.group_by_device(np.stack(x)), *each)
+    )
 
 
 def measure_epoch_seconds(trainer: Trainer, state, batch, hyper) -> float:
@@ -145,7 +194,11 @@ def measure_epoch_seconds(trainer: Trainer, state, batch, hyper) -> float:
     for steps in (0, 1, 0, 1):  # the first two may compile, or touch memory for the first time
         copy = jax.block_until_ready(jax.tree.map(jnp.copy, state))
         began = time.perf_counter()
-        jax.block_until_ready(trainer.train_chunk(copy, trainer.shared, batch, np.arange(trainer.steps_per_chunk) < steps, hyper))
+        jax.block_until_ready(
+            trainer.train_chunk(
+                copy, trainer.shared, batch, np.arange(trainer.steps_per_chunk) < steps, hyper
+            )
+        )
         seconds.append(time.perf_counter() - began)
     return (
         trainer.task.steps_per_epoch * (seconds[3] - seconds[2])

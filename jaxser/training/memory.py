@@ -8,7 +8,9 @@ import jax
 from data_pipelines.errors import UserError
 from jaxser.interfaces import State
 
-HOST_MEMORY_FRACTIONS = {'cpu': 0.5}  # of the host's memory, for all devices together; the host does other things too
+HOST_MEMORY_FRACTIONS = {
+    'cpu': 0.5
+}  # of the host's memory, for all devices together; the host does other things too
 ACCELERATOR_MEMORY_FRACTION = 0.9
 MAX_COMPILATIONS = 3
 

@@ -31,15 +31,32 @@ def domain_entropies(table, fold, domains: tuple[str, ...]) -> dict[str, float]:
 class AdversaryAlarms:
     """Says once of every run what is wrong with its adversary, when the coefficient has risen."""
 
-    def __init__(self, runs: list[dict], entropy: list[dict[str, float]], classes: int, epochs: int, label_keys: list[str]):
-        self.runs, self.entropy, self.classes, self.epochs, self.label_keys = runs, entropy, classes, epochs, label_keys
+    def __init__(
+        self,
+        runs: list[dict],
+        entropy: list[dict[str, float]],
+        classes: int,
+        epochs: int,
+        label_keys: list[str],
+    ):
+        self.runs, self.entropy, self.classes, self.epochs, self.label_keys = (
+            runs,
+            entropy,
+            classes,
+            epochs,
+            label_keys,
+        )
         self.reported: set[tuple[int, str]] = set()
 
     def __call__(self, epoch: int, rows: list[dict]) -> list[str]:
         """A sentence for every kind of alarm that is new, of the metrics of an epoch, a row a run."""
         kinds: dict[str, list[int]] = {}
         for n, row in enumerate(rows):
-            if 2 * epoch <= self.epochs or not row.get('lam_p') or row.get('reversed_over_task') is None:
+            if (
+                2 * epoch <= self.epochs
+                or not row.get('lam_p')
+                or row.get('reversed_over_task') is None
+            ):
                 continue
             for kind in self._problems(row, self.entropy[n]):
                 if (n, kind) not in self.reported:
@@ -73,7 +90,11 @@ def print_plan(config, task, programs: list, runs: list[dict]) -> None:
     )
     cut = [f'config.sweep.{k}' for k in subsets.Subset._fields if any(k in r for r in runs)]
     before = [f'The audit is of the whole training part, before {", ".join(cut)}.'] * bool(cut)
-    for line in (*task.split.describe_left_out(config.data.labels), *audit_report.summary_lines(task.audit), *before):
+    for line in (
+        *task.split.describe_left_out(config.data.labels),
+        *audit_report.summary_lines(task.audit),
+        *before,
+    ):
         distributed.log(line)
     differ = {k: len(distinct_values(runs, k)) for k in task.label_keys}
     distributed.log(
@@ -90,7 +111,10 @@ def print_grouping(trainer) -> None:
     count, groups = len(trainer.runs), len(trainer.groups)
     if trainer.frozen is not None and trainer.memory_bytes:
         layout = trainer.groups[0].layout
-        frozen, limit = sum(x.nbytes for x in jax.tree.leaves(trainer.frozen)), memory.memory_limit(layout.devices)
+        frozen, limit = (
+            sum(x.nbytes for x in jax.tree.leaves(trainer.frozen)),
+            memory.memory_limit(layout.devices),
+        )
         distributed.log(
             f'Forecast of memory for {pluralize(layout.R, "run")} on a device: {trainer.memory_bytes / 2**30:.2f} GiB, and '
             f'{limit / 2**30:.2f} may be used; the frozen parameters, which they share, are {frozen / 2**20:.1f} MiB of it.'
@@ -103,13 +127,20 @@ def print_grouping(trainer) -> None:
             )
     if groups > 1:
         devices = len(trainer.groups[0].layout.devices)
-        distributed.log(f'{count} runs do not fit at once: {groups} groups of up to {trainer.group_size} on {devices} device(s).')
+        distributed.log(
+            f'{count} runs do not fit at once: {groups} groups of up to {trainer.group_size} on {devices} device(s).'
+        )
 
 
 def print_forecast(trainer, group, seconds: float, epoch: int, start_time: float) -> None:
     """How long it will take, known from one step; and how long the start took."""
     config, task = trainer.config, trainer.task
-    trained = task.steps_per_epoch * (1 + trainer.has_identity_batches) * config.data.batch * config.data.frames
+    trained = (
+        task.steps_per_epoch
+        * (1 + trainer.has_identity_batches)
+        * config.data.batch
+        * config.data.frames
+    )
     scored = sum(
         i.row.shape[-1] * i.frames
         for i in group.work_items(config, task, trainer.steps_per_chunk, config.train.epochs - 1)

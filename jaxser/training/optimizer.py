@@ -26,6 +26,10 @@ def make_optimizer(hyper: Hyper, steps: int, config) -> optax.GradientTransforma
     return optax.chain(
         optax.clip_by_global_norm(config.clip),
         OPTIMIZERS[config.optimizer](),
-        optax.add_decayed_weights(hyper['weight_decay'], mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)),
-        optax.scale_by_schedule(lambda step: -hyper['lr'] * learning_rate_schedule(step, steps, config.warmup)),
+        optax.add_decayed_weights(
+            hyper['weight_decay'], mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+        ),
+        optax.scale_by_schedule(
+            lambda step: -hyper['lr'] * learning_rate_schedule(step, steps, config.warmup)
+        ),
     )

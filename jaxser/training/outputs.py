@@ -17,12 +17,20 @@ class MetricsLog:
     """metrics.jsonl and TensorBoard's event files; both are cut back to the checkpoint on resuming."""
 
     def __init__(self, workdir: Workdir, lines: int, epoch: int, labels: list[str]):
-        self.workdir, self.lines, self.writers, self.labels = workdir, workdir.read_lines('metrics.jsonl')[:lines], {}, labels
+        self.workdir, self.lines, self.writers, self.labels = (
+            workdir,
+            workdir.read_lines('metrics.jsonl')[:lines],
+            {},
+            labels,
+        )
         if distributed.is_main_process():
             from tensorboardX import SummaryWriter
 
             board, purge = workdir.path / 'tensorboard', epoch + 1 if epoch else None
-            self.writers = {name: SummaryWriter(str(board / name), purge_step=purge) for name in dict.fromkeys(labels)}
+            self.writers = {
+                name: SummaryWriter(str(board / name), purge_step=purge)
+                for name in dict.fromkeys(labels)
+            }
 
     def add(self, epoch: int, rows: list[dict]) -> int:
         """A line per run, and a scalar per variant (its mean over folds); returns the lines so far."""
@@ -45,18 +53,24 @@ class MetricsLog:
             writer.close()
 
 
-def make_metrics_rows(runs: list[dict], epoch: int, epoch_metrics: dict[str, np.ndarray], dev: list) -> list[dict]:
+def make_metrics_rows(
+    runs: list[dict], epoch: int, epoch_metrics: dict[str, np.ndarray], dev: list
+) -> list[dict]:
     """An epoch's lines of metrics.jsonl, one a run, None for what is not finite."""
     rows = []
     for n, run in enumerate(runs):
         row = run | {'epoch': epoch} | {k: float(x[n].mean()) for k, x in epoch_metrics.items()}
         diverged = not np.isfinite(row['loss'])
         row |= {f'dev_{k}': None if diverged else dev[n][k] for k in ('uar', 'wa', 'f1')}
-        rows.append({k: None if isinstance(x, float) and not np.isfinite(x) else x for k, x in row.items()})
+        rows.append(
+            {k: None if isinstance(x, float) and not np.isfinite(x) else x for k, x in row.items()}
+        )
     return rows
 
 
-def make_outcome(runs: list[dict], record, confusions: list[np.ndarray], entropy: list[dict[str, float]]) -> dict:
+def make_outcome(
+    runs: list[dict], record, confusions: list[np.ndarray], entropy: list[dict[str, float]]
+) -> dict:
     """What a group has come to: its runs as results.json lists them; `entropy` is of every run's domains, in nats."""
     listed = []
     for n, run in enumerate(runs):
@@ -79,11 +93,15 @@ def make_outcome(runs: list[dict], record, confusions: list[np.ndarray], entropy
     return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}
 
 
-def make_results(config, task, outcomes: list[dict], predicted: predictions.PredictionsByRun, seconds: float) -> dict:
+def make_results(
+    config, task, outcomes: list[dict], predicted: predictions.PredictionsByRun, seconds: float
+) -> dict:
     """results.json."""
     runs = [r for o in outcomes for r in o['runs']]
     notes = encoder_notes(config) + [f'only {config.data.only}'] * bool(config.data.only)
-    notes += ['normalised by the tested audio too (transductive)'] * (config.data.normalise == 'speaker_transductive')
+    notes += ['normalised by the tested audio too (transductive)'] * (
+        config.data.normalise == 'speaker_transductive'
+    )
     notes += [f'LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']]
     return {
         'protocol': ', '.join([task.protocol.title, *notes]),
@@ -104,7 +122,9 @@ def make_results(config, task, outcomes: list[dict], predicted: predictions.Pred
         'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
         'seconds': round(seconds, 1),
         'seconds_of_training': round(sum(o['seconds'] for o in outcomes), 1),
-        'groups': [{'runs': len(o['runs']), 'seconds': round(o['seconds'], 1)} for o in outcomes],  # in the order of the runs
+        'groups': [
+            {'runs': len(o['runs']), 'seconds': round(o['seconds'], 1)} for o in outcomes
+        ],  # in the order of the runs
         'runs': runs,
         'summary': summary.summary_rows(runs, predicted, config.to_dict(), len(classes)),
     }
@@ -114,7 +134,9 @@ def encoder_notes(config) -> list[str]:
     """By which pretrained encoder all is heard, if by one."""
     if config.model.name == 'fine_tuned':
         of = EncoderStates.from_folder(config.model.upstream, STATE_KINDS[0])
-        return [f'over a fine-tuned {of.model} of {of.layers - 1} layers, {of.width} wide ({of.digest})']
+        return [
+            f'over a fine-tuned {of.model} of {of.layers - 1} layers, {of.width} wide ({of.digest})'
+        ]
     return [f'over the frozen {config.data.upstream}'] * bool(config.data.upstream)
 
 
@@ -145,4 +167,8 @@ def speaker_attributes(text: dict[str, np.ndarray]) -> dict[str, dict[str, str]]
     for speaker, *values in set(zip(*(text[k].tolist() for k in ('speaker', *keys)))):
         for key, value in zip(keys, values):
             known.setdefault(speaker, {}).setdefault(key, set()).update({value} - {''})
-    return {s: {k: '+'.join(sorted(v)) for k, v in of.items() if v} for s, of in sorted(known.items()) if s}
+    return {
+        s: {k: '+'.join(sorted(v)) for k, v in of.items() if v}
+        for s, of in sorted(known.items())
+        if s
+    }

@@ -24,7 +24,9 @@ def gradient_update(loss: Callable) -> Callable:
     """The update of nearly every method: all branches descend along the gradient of one loss."""
 
     def update(state: State, batch: Batch, hyper: Hyper, key: jax.Array, descend: Callable):
-        (value, aux), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, state, batch, hyper, key)
+        (value, aux), gradients = jax.value_and_grad(loss, has_aux=True)(
+            state.params, state, batch, hyper, key
+        )
         state = descend(state, gradients).replace(batch_stats=aux.batch_stats, extra=aux.extra)
         return state, {'loss': value, **aux.metrics}
 
@@ -37,11 +39,17 @@ def make_step(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
     def init(hyper: Hyper) -> State:
         key = jax.random.fold_in(jax.random.PRNGKey(hyper['seed']), hyper['fold'])
         key, key_encoder, key_heads = jax.random.split(key, 3)
-        batch = {'mel_BxTxM': jnp.zeros((1, 16, sizes.bands)), 'frames_B': jnp.full((1,), 16), 'target_B': jnp.zeros((1,))}
+        batch = {
+            'mel_BxTxM': jnp.zeros((1, 16, sizes.bands)),
+            'frames_B': jnp.full((1,), 16),
+            'target_B': jnp.zeros((1,)),
+        }
         if encoder.frozen is not None:
             batch['frozen'] = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), encoder.frozen)
         params, batch_stats = encoder.init(key_encoder, batch)
-        z, _ = jax.eval_shape(lambda p, s: encoder.apply(p, s, batch, hyper, key, train=False), params, batch_stats)
+        z, _ = jax.eval_shape(
+            lambda p, s: encoder.apply(p, s, batch, hyper, key, train=False), params, batch_stats
+        )
         heads, extra = method.init(key_heads, jnp.zeros(z.shape))
         params = {'encoder': params, **heads}
         how = optimizer.make_optimizer(hyper, sizes.steps, config)
@@ -57,14 +65,23 @@ def make_step(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
         how = optimizer.make_optimizer(hyper, sizes.steps, config)
 
         def descend(state: State, gradients: dict) -> State:
-            steps = {k: how.update(g, state.opt_state[k], state.params[k]) for k, g in gradients.items()}
-            params = {k: optax.apply_updates(state.params[k], scaled(k, moves)) for k, (moves, _) in steps.items()}
+            steps = {
+                k: how.update(g, state.opt_state[k], state.params[k]) for k, g in gradients.items()
+            }
+            params = {
+                k: optax.apply_updates(state.params[k], scaled(k, moves))
+                for k, (moves, _) in steps.items()
+            }
             opt_state = {k: after for k, (_, after) in steps.items()}
-            return state.replace(params=state.params | params, opt_state=state.opt_state | opt_state)
+            return state.replace(
+                params=state.params | params, opt_state=state.opt_state | opt_state
+            )
 
         key_augment, key_loss = jax.random.split(jax.random.fold_in(state.key, state.step))
         batch = features.spec_augment(features.normalise(batch), hyper, key_augment)
-        state, metrics = (method.update or gradient_update(method.loss))(state, batch, hyper, key_loss, descend)
+        state, metrics = (method.update or gradient_update(method.loss))(
+            state, batch, hyper, key_loss, descend
+        )
         return state.replace(step=state.step + 1), metrics
 
     def predict(params, batch_stats, batch: Batch):

@@ -28,22 +28,44 @@ class Task:
         self.split = split.make_split(config)
         self.utterances, self.protocol_folds, self.split_sha256, *_ = self.split
         self.steps_per_epoch = plan.steps_per_epoch(self.protocol_folds, config.data.batch)
-        self.folds = [self.protocol_folds[n] for n in sweep.select_folds(config.sweep.fold, len(self.protocol_folds))]
-        wanted, seed = list(dict.fromkeys(sweep.run_subset(v) for p in programs for v in p.variants)), config.data.order_seed
+        self.folds = [
+            self.protocol_folds[n]
+            for n in sweep.select_folds(config.sweep.fold, len(self.protocol_folds))
+        ]
+        wanted, seed = (
+            list(dict.fromkeys(sweep.run_subset(v) for p in programs for v in p.variants)),
+            config.data.order_seed,
+        )
         for line in subsets.describe_shortages(self.utterances, self.folds, wanted, seed):
             distributed.log(line)
-        self.subset_folds = [subsets.take_subset(self.utterances, f, s, seed) for f in self.folds for s in wanted]
-        self.subset_fold_index = {key: i for i, key in enumerate(itertools.product((f.number for f in self.folds), wanted))}
-        self.table = table.ExampleTable(self.utterances, self.subset_folds, config.data.normalise, config.train.balanced)
-        self.label_keys: list[str] = []  # the hyper-parameters in which the runs differ, by which they are named
+        self.subset_folds = [
+            subsets.take_subset(self.utterances, f, s, seed) for f in self.folds for s in wanted
+        ]
+        self.subset_fold_index = {
+            key: i
+            for i, key in enumerate(itertools.product((f.number for f in self.folds), wanted))
+        }
+        self.table = table.ExampleTable(
+            self.utterances, self.subset_folds, config.data.normalise, config.train.balanced
+        )
+        self.label_keys: list[
+            str
+        ] = []  # the hyper-parameters in which the runs differ, by which they are named
         self.protocol = folds.Protocol(**config.protocol)
         self.audit = audit.audit_folds(self.utterances, self.protocol_folds, self.protocol)
-        self.max_frames = max(config.data.frames, plan.padded_length(int(self.utterances.frames_N.max())))
+        self.max_frames = max(
+            config.data.frames, plan.padded_length(int(self.utterances.frames_N.max()))
+        )
 
     def make_sizes(self, config) -> Sizes:
         """How much of everything there is."""
         domains = {d: len(self.table.domains[d]) for d in table.DOMAINS}
-        return Sizes(self.utterances.bands, len(self.table.classes), domains, self.steps_per_epoch * config.train.epochs)
+        return Sizes(
+            self.utterances.bands,
+            len(self.table.classes),
+            domains,
+            self.steps_per_epoch * config.train.epochs,
+        )
 
     def check_domain(self, domain: str) -> None:
         """Refuses to forget what does not vary: an adversary of one class learns nothing and costs time."""
@@ -81,8 +103,12 @@ def choose_residency(config, task: Task, choices: dict) -> bool:
         )
     what = 'stay on the device' if there else 'are streamed from the shards'
     source = 'an .npz' if task.utterances.is_packed else 'the shards'
-    room = f'{size / 2**20:.0f} MiB, and {RESIDENT_MEMORY_FRACTION * limit / 2**20:.0f} MiB may stay'
-    distributed.log(f'Features, from {source}, {what}: {room} (config.data.resident={config.data.resident}).')
+    room = (
+        f'{size / 2**20:.0f} MiB, and {RESIDENT_MEMORY_FRACTION * limit / 2**20:.0f} MiB may stay'
+    )
+    distributed.log(
+        f'Features, from {source}, {what}: {room} (config.data.resident={config.data.resident}).'
+    )
     return there
 
 

@@ -72,7 +72,11 @@ class SelectionRecord:
     """Which epoch of each run is selected, and whether the run has diverged."""
 
     def __init__(self, run_count: int):
-        self.best_uar, self.best_epoch, self.nonfinite = np.full(run_count, -1.0), np.full(run_count, -1), np.full(run_count, -1)
+        self.best_uar, self.best_epoch, self.nonfinite = (
+            np.full(run_count, -1.0),
+            np.full(run_count, -1),
+            np.full(run_count, -1),
+        )
         self.dev = [None] * run_count  # measures of the selected epoch
         self.selected = [None] * run_count  # metrics of its last step
         self.lines, self.seconds = 0, 0.0  # of metrics.jsonl; of training so far
@@ -89,9 +93,14 @@ class SelectionRecord:
         if train_config.select == 'last epoch':
             better = np.full(uar.shape, epoch == train_config.epochs)
         else:
-            better = (epoch >= train_config.select_from * train_config.epochs) & (uar > self.best_uar)
+            better = (epoch >= train_config.select_from * train_config.epochs) & (
+                uar > self.best_uar
+            )
         better &= self.nonfinite < 0
-        self.best_uar, self.best_epoch = np.where(better, uar, self.best_uar), np.where(better, epoch, self.best_epoch)
+        self.best_uar, self.best_epoch = (
+            np.where(better, uar, self.best_uar),
+            np.where(better, epoch, self.best_epoch),
+        )
         for n in np.flatnonzero(better):
             self.dev[n] = dev[n]
             self.selected[n] = {k: float(x[n, -1]) for k, x in epoch_metrics.items()}

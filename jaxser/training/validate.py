@@ -78,7 +78,9 @@ def validate(config) -> list[sweep.Program]:
         if key in values and values[key] not in expected:
             raise UserError(f'config.{key} is {values[key]}; expected {expected}.')
     if config.data_devices > 1 and config.parallel == 'pmap':
-        raise UserError('config.data_devices needs config.parallel=jit: pmap shares no batch out over devices.')
+        raise UserError(
+            'config.data_devices needs config.parallel=jit: pmap shares no batch out over devices.'
+        )
     for key in ('batch', 'eval_batch'):
         if config.data[key] % config.data_devices:
             raise UserError(
@@ -103,8 +105,14 @@ def validate(config) -> list[sweep.Program]:
                 'would cut out whole: set config.sweep.time_mask to 0.'
             )
         keys = load_plugin('models', config.model.name).KEYS
-        if strange := [k for k in part.structure if k.startswith('model.') and k.removeprefix('model.') not in keys]:
-            raise UserError(f'config.sweep.{strange[0]}: {config.model.name} has no such size; it has {", ".join(keys)}.')
+        if strange := [
+            k
+            for k in part.structure
+            if k.startswith('model.') and k.removeprefix('model.') not in keys
+        ]:
+            raise UserError(
+                f'config.sweep.{strange[0]}: {config.model.name} has no such size; it has {", ".join(keys)}.'
+            )
         if config.protocol.identity and not make_method(part.config, DUMMY_SIZES)[1].identity:
             raise UserError(
                 f'config.protocol.identity is {",".join(config.protocol.identity)}, and {part.config.method} takes no identity '

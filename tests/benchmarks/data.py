@@ -27,7 +27,9 @@ def corpus(folder: Path, utterances: int) -> Path:
     random = np.random.default_rng(0)
     lines = ['path,speaker,emotion']
     for n in range(utterances):
-        soundfile.write(folder / f'{n}.wav', 0.1 * random.standard_normal(int(SECONDS * 16_000)), 16_000)
+        soundfile.write(
+            folder / f'{n}.wav', 0.1 * random.standard_normal(int(SECONDS * 16_000)), 16_000
+        )
         lines.append(f'{n}.wav,s{n % 10},{"angry" if n // 10 % 2 else "sad"}')
     (folder / 'list.csv').write_text('\n'.join(lines) + '\n')
     return folder / 'list.csv'
@@ -46,14 +48,28 @@ def prepared(options) -> None:
         for repeat in range(options.repeats):
             for workers in (os.cpu_count(), 1):
                 began = time.perf_counter()
-                prepare_corpus('folder', source, Path(place) / f'{workers}_{repeat}', LogMel(), workers=workers)
-                rates.setdefault(f'prepare_{workers}_workers', []).append(options.utterances / (time.perf_counter() - began))
+                prepare_corpus(
+                    'folder', source, Path(place) / f'{workers}_{repeat}', LogMel(), workers=workers
+                )
+                rates.setdefault(f'prepare_{workers}_workers', []).append(
+                    options.utterances / (time.perf_counter() - began)
+                )
             began = time.perf_counter()
             for n in range(options.utterances):
                 wave, rate = librosa.load(Path(place) / f'{n}.wav', sr=16_000)
-                librosa.power_to_db(librosa.feature.melspectrogram(y=wave, sr=rate, n_fft=400, hop_length=160, n_mels=64))
-            rates.setdefault('librosa_loop', []).append(options.utterances / (time.perf_counter() - began))
-    print(json.dumps({'utterances_per_second': {k: round(statistics.median(v), 1) for k, v in rates.items()}}))
+                librosa.power_to_db(
+                    librosa.feature.melspectrogram(
+                        y=wave, sr=rate, n_fft=400, hop_length=160, n_mels=64
+                    )
+                )
+            rates.setdefault('librosa_loop', []).append(
+                options.utterances / (time.perf_counter() - began)
+            )
+    print(
+        json.dumps(
+            {'utterances_per_second': {k: round(statistics.median(v), 1) for k, v in rates.items()}}
+        )
+    )
 
 
 def fed(options) -> None:
@@ -68,9 +84,15 @@ def fed(options) -> None:
     from jaxser.training.trainer import Trainer
 
     with tempfile.TemporaryDirectory() as place:
-        prepare_corpus('folder', corpus(Path(place), options.utterances), Path(place) / 'data', LogMel())
+        prepare_corpus(
+            'folder', corpus(Path(place), options.utterances), Path(place) / 'data', LogMel()
+        )
         config = base.get_config()
-        config.data.dir, config.data.corpora, config.data.frames = f'{place}/data', ('folder',), options.frames
+        config.data.dir, config.data.corpora, config.data.frames = (
+            f'{place}/data',
+            ('folder',),
+            options.frames,
+        )
         config.sweep.lam, config.sweep.fold = tuple(np.linspace(0, 1, options.runs).tolist()), '0'
         task = Task(config, validate.validate(config))
         (part,) = validate.validate(config)
@@ -88,7 +110,9 @@ def fed(options) -> None:
             read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
             items = (
                 i
-                for i in group.work_items(config, task, trainer.steps_per_chunk, config.train.epochs - options.epochs)
+                for i in group.work_items(
+                    config, task, trainer.steps_per_chunk, config.train.epochs - options.epochs
+                )
                 if i.part == 'train'
             )
             began = None
@@ -109,13 +133,19 @@ def fed(options) -> None:
                 seen[name].append(statistics.median(epochs(name)))
     at = {name: statistics.median(v) for name, v in seen.items()}
     ratio = statistics.median(r / s for r, s in zip(seen['resident'], seen['streaming']))
-    facts = {'steps': task.steps_per_epoch, 'runs': options.runs, 'seconds_per_epoch': {k: round(v, 3) for k, v in at.items()}}
+    facts = {
+        'steps': task.steps_per_epoch,
+        'runs': options.runs,
+        'seconds_per_epoch': {k: round(v, 3) for k, v in at.items()},
+    }
     print(json.dumps(facts | {'speed_of_streaming': round(ratio, 3)}))
 
 
 def main() -> None:
     """Parses the command line and prints one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('what', choices=('resident', 'prepare'))
     parser.add_argument('--utterances', type=int, default=400)
     parser.add_argument('--frames', type=int, default=300)

@@ -15,13 +15,19 @@ import numpy as np
 from jaxser.analysis import bootstrap
 
 CLASSES, SAID = 4, 8
-UARS = {'voices differ': (0.9, 0.6), 'voices differ much': (0.9, 1.0), 'nearly all right': (2.5, 0.6)}  # logit: mean, spread
+UARS = {
+    'voices differ': (0.9, 0.6),
+    'voices differ much': (0.9, 1.0),
+    'nearly all right': (2.5, 0.6),
+}  # logit: mean, spread
 DIFFERENCES = {'1 % gained, 0.6 % lost': (0.01, 0.006), '3 % gained, 2 % lost': (0.03, 0.02)}
 
 
 def of_uar(random, speakers: int, mean: float, spread: float):
     """(right_SxC, said_SxC) of one simulated corpus."""
-    logit_SxC = mean + random.normal(0, spread, (speakers, 1)) + random.normal(0, 0.5, (speakers, CLASSES))
+    logit_SxC = (
+        mean + random.normal(0, spread, (speakers, 1)) + random.normal(0, 0.5, (speakers, CLASSES))
+    )
     said_SxC = random.poisson(SAID, logit_SxC.shape)
     return random.binomial(said_SxC, 1 / (1 + np.exp(-logit_SxC))), said_SxC
 
@@ -30,7 +36,9 @@ def of_difference(random, speakers: int, gained: float, lost: float):
     """(right_SxC, said_SxC) where `right` counts what the one method has right more than the other."""
     said_SxC = np.full((speakers, CLASSES), 4 * SAID)
     share = lambda of: np.minimum(of * random.gamma(1, 1, (speakers, 1)), 1)  # noqa: E731
-    return random.binomial(said_SxC, share(gained)) - random.binomial(said_SxC, share(lost)), said_SxC
+    return random.binomial(said_SxC, share(gained)) - random.binomial(
+        said_SxC, share(lost)
+    ), said_SxC
 
 
 def truth(mean: float, spread: float) -> float:
@@ -39,7 +47,9 @@ def truth(mean: float, spread: float) -> float:
     return float((weight / weight.sum() / (1 + np.exp(-(mean + np.hypot(spread, 0.5) * at)))).sum())
 
 
-def covered(simulate, truth: float, speakers: int, simulations: int, seed: int = 0) -> tuple[float, float, float]:
+def covered(
+    simulate, truth: float, speakers: int, simulations: int, seed: int = 0
+) -> tuple[float, float, float]:
     """The share of intervals that hold the truth: ours, those of percentiles, and the mean width of ours."""
     random = np.random.default_rng(seed)
     weight_QxS = bootstrap.bootstrap_weights(speakers)

@@ -22,8 +22,13 @@ from pathlib import Path
 
 def spent() -> float:
     """Seconds of processor time of this process and the workers that run now."""
-    fields = [Path(f'/proc/{p.pid}/stat').read_text().rsplit(')', 1)[1].split() for p in multiprocessing.active_children()]
-    return time.process_time() + sum(int(f[11]) + int(f[12]) for f in fields) / os.sysconf('SC_CLK_TCK')
+    fields = [
+        Path(f'/proc/{p.pid}/stat').read_text().rsplit(')', 1)[1].split()
+        for p in multiprocessing.active_children()
+    ]
+    return time.process_time() + sum(int(f[11]) + int(f[12]) for f in fields) / os.sysconf(
+        'SC_CLK_TCK'
+    )
 
 
 def steady(utterances: list, corpus, workers: int) -> tuple[float, float]:
@@ -57,9 +62,13 @@ def plain(utterances: list) -> tuple[float, float]:
     began = time.perf_counter(), time.process_time()
     for u in utterances:
         wave, rate = soundfile.read(u.path, dtype='float32')
-        power = librosa.feature.melspectrogram(y=wave, sr=rate, n_fft=512, win_length=400, hop_length=160, n_mels=64, fmin=20)
+        power = librosa.feature.melspectrogram(
+            y=wave, sr=rate, n_fft=512, win_length=400, hop_length=160, n_mels=64, fmin=20
+        )
         np.log(np.maximum(power, 1e-10))
-    return len(utterances) / (time.perf_counter() - began[0]), len(utterances) / (time.process_time() - began[1])
+    return len(utterances) / (time.perf_counter() - began[0]), len(utterances) / (
+        time.process_time() - began[1]
+    )
 
 
 def turns(one: Callable, other: Callable, repeats: int) -> tuple:
@@ -75,7 +84,9 @@ def turns(one: Callable, other: Callable, repeats: int) -> tuple:
 
 def main() -> None:
     """Parses the command line and prints one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('name', metavar='NAME', help='a corpus, or `folder` for a CSV')
     parser.add_argument('--source', required=True)
     parser.add_argument('--utterances', type=int, default=2000)
@@ -94,7 +105,9 @@ def main() -> None:
     with threadpoolctl.threadpool_limits(1):
         plain(utterances)  # so that all files are in memory
         ours, theirs = turns(
-            lambda: steady(utterances, corpus, options.workers), lambda: plain(utterances[::10]), options.repeats
+            lambda: steady(utterances, corpus, options.workers),
+            lambda: plain(utterances[::10]),
+            options.repeats,
         )
     facts = {
         'utterances': len(utterances),
@@ -103,7 +116,9 @@ def main() -> None:
         'prepare_per_second': ours[:, 0].round(1).tolist(),
         'plain_loop_per_second': theirs[:, 0].round(1).tolist(),
         'ratio': round(float(np.median(ours[:, 0] / theirs[:, 0])), 2),
-        'ratio_of_processor_time': round(float(np.median(ours[:, 1] / theirs[:, 1])) * os.cpu_count(), 2),
+        'ratio_of_processor_time': round(
+            float(np.median(ours[:, 1] / theirs[:, 1])) * os.cpu_count(), 2
+        ),
         'goal': 0.8 * os.cpu_count(),
         'python': platform.python_version(),
         'librosa': librosa.__version__,

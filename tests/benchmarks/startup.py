@@ -35,7 +35,9 @@ def command(*arguments: str, cache: str) -> tuple[float, str]:
 
 def main() -> None:
     """Prints one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--data', default='data')
     data = Path(parser.parse_args().data).absolute()
     demo = ('--config=configs/dann_demo.py', f'--config.data.dir={data}', '--config.train.epochs=1')
@@ -48,11 +50,17 @@ def main() -> None:
         seconds = {
             'help': round(command('--help', cache=place)[0], 2),
             'refusal_of_a_key': round(command(demo[0], '--config.sweep.lma=0', cache=place)[0], 2),
-            'refusal_of_a_method': round(command(demo[0], '--config.method=dan', cache=place)[0], 2),
+            'refusal_of_a_method': round(
+                command(demo[0], '--config.method=dan', cache=place)[0], 2
+            ),
             'first_step_cold': first_step('cold'),
             'first_step_cached': first_step('cached'),
         }
-        subprocess.run([sys.executable, '-m', 'data_pipelines.pack', 'demo', '--dir', str(data)], cwd=ROOT, check=True)
+        subprocess.run(
+            [sys.executable, '-m', 'data_pipelines.pack', 'demo', '--dir', str(data)],
+            cwd=ROOT,
+            check=True,
+        )
         seconds['first_step_cached_and_packed'] = first_step('packed')
     print(json.dumps({'seconds': seconds}))
 

@@ -29,7 +29,13 @@ WHOLE, SUBSAMPLED = ((5, 1, 1), (3, 2, 1), (3, 3, 1)), ((5, 1, 2), (3, 1, 2), (3
 def model(options) -> dict:
     """The sizes of the network."""
     tdnn = SUBSAMPLED if options.subsampled else WHOLE
-    return {'tdnn': tdnn, 'width': options.width, 'hidden': options.width, 'dim': 64, 'domain_hidden': 64}
+    return {
+        'tdnn': tdnn,
+        'width': options.width,
+        'hidden': options.width,
+        'dim': 64,
+        'domain_hidden': 64,
+    }
 
 
 def made_up(options, count: int) -> list[dict[str, np.ndarray]]:
@@ -55,7 +61,9 @@ def torch_child(pipe, options) -> None:
     import torch_loop
 
     sizes = {'bands': BANDS, 'emotions': EMOTIONS, 'domains': SPEAKERS}
-    loop = torch_loop.Loop(made_up(options, 4), sizes, model(options), TRAIN, STEPS, options.compile)
+    loop = torch_loop.Loop(
+        made_up(options, 4), sizes, model(options), TRAIN, STEPS, options.compile
+    )
     square = torch.rand(options.square, options.square, device=loop.device)
     loop.time(3)
 
@@ -79,7 +87,9 @@ def operations(options) -> tuple[float, float, int]:
     flops, channels, activations = 0.0, BANDS, B * T * BANDS
     for i, (kernel, _, stride) in enumerate(m['tdnn']):
         T = -(-T // stride)
-        flops += 2 * B * T * kernel * channels * m['width'] * (3 if i else 2)  # the input needs no gradient
+        flops += (
+            2 * B * T * kernel * channels * m['width'] * (3 if i else 2)
+        )  # the input needs no gradient
         channels = m['width']
         activations += B * T * channels * 2
     G = 4 * m['hidden']
@@ -105,21 +115,40 @@ class Ours:
         model_sizes = {k: m[k] for k in ('tdnn', 'width', 'hidden', 'dim')}
         encoder = tdnn_lstm.make(SimpleNamespace(**model_sizes, batch_norm='joint'))
         sizes = Sizes(BANDS, EMOTIONS, {'speaker': SPEAKERS}, STEPS)
-        one = step.make_step(encoder, dann.make(config, encoder, sizes), sizes, SimpleNamespace(**TRAIN))
+        one = step.make_step(
+            encoder, dann.make(config, encoder, sizes), sizes, SimpleNamespace(**TRAIN)
+        )
         layout = parallel.Layout(runs, data_devices=options.data_devices)
         self.programs, self.block, self.devices = (
             parallel.compile_step(one, layout, T),
             jax.block_until_ready,
             len(layout.devices),
         )
-        real = {'lr': 2e-3, 'weight_decay': 1e-2, 'dropout': 0.1, 'time_mask': 0.1, 'band_mask': 0.1, 'domain_weight': 1.0}
-        hyper = {k: np.full(runs, v, np.float32) for k, v in real.items()} | {'lam': np.linspace(0, 1, runs, dtype=np.float32)}
-        hyper |= {'seed': np.arange(runs, dtype=np.int32), 'fold': np.zeros(runs, np.int32), 'slot': np.zeros(runs, np.int32)}
-        self.hyper = layout.put_runs_on_devices({k: layout.group_by_device(x) for k, x in hyper.items()})
+        real = {
+            'lr': 2e-3,
+            'weight_decay': 1e-2,
+            'dropout': 0.1,
+            'time_mask': 0.1,
+            'band_mask': 0.1,
+            'domain_weight': 1.0,
+        }
+        hyper = {k: np.full(runs, v, np.float32) for k, v in real.items()} | {
+            'lam': np.linspace(0, 1, runs, dtype=np.float32)
+        }
+        hyper |= {
+            'seed': np.arange(runs, dtype=np.int32),
+            'fold': np.zeros(runs, np.int32),
+            'slot': np.zeros(runs, np.int32),
+        }
+        self.hyper = layout.put_runs_on_devices(
+            {k: layout.group_by_device(x) for k, x in hyper.items()}
+        )
         self.state = self.programs.init(self.hyper)
         some = made_up(options, n)
         mel_RxM = np.concatenate([x['mel'].reshape(-1, BANDS) for x in some])
-        self.shared = layout.put_on_devices(SharedArrays(np.pad(mel_RxM, ((0, T), (0, 0)))), parallel.REPLICATED)
+        self.shared = layout.put_on_devices(
+            SharedArrays(np.pad(mel_RxM, ((0, T), (0, 0)))), parallel.REPLICATED
+        )
         stack = lambda k, dtype: np.stack([x[k] for x in some]).astype(dtype)  # noqa: E731
         batches = {
             'first_B': (np.arange(n * B, dtype=np.int32) * T).reshape(n, B),
@@ -132,7 +161,10 @@ class Ours:
             'speaker_B': stack('speaker', np.int32),
             'speaker_seen_K': np.ones((n, SPEAKERS), np.float32),
         }
-        spread = {k: np.broadcast_to(x[None, :, None], (layout.D, n, 1, *x.shape[1:])) for k, x in batches.items()}
+        spread = {
+            k: np.broadcast_to(x[None, :, None], (layout.D, n, 1, *x.shape[1:]))
+            for k, x in batches.items()
+        }
         self.batches = layout.put_batch_on_devices(spread, 3)
         self.real_S = np.ones(n, bool)
         self.time()
@@ -140,7 +172,9 @@ class Ours:
     def time(self) -> float:
         """Seconds per step of all runs together."""
         began = time.perf_counter()
-        self.state, metrics = self.programs.train_chunk(self.state, self.shared, self.batches, self.real_S, self.hyper)
+        self.state, metrics = self.programs.train_chunk(
+            self.state, self.shared, self.batches, self.real_S, self.hyper
+        )
         self.block(metrics)
         return (time.perf_counter() - began) / len(self.real_S)
 
@@ -192,7 +226,9 @@ def measure(options, runs: int, child) -> dict:
         seen['ours'].append(ours.time() / runs)
         if child:
             seen['torch'].append(ask('step'))
-        seen['rate'].append(max(chip.rate(), 2 * options.square**3 / ask('product') if child else 0))
+        seen['rate'].append(
+            max(chip.rate(), 2 * options.square**3 / ask('product') if child else 0)
+        )
         seen['bandwidth'].append(chip.bandwidth())
         seen['iteration'].append(chip.iteration())
     at = {k: statistics.median(v) if v else None for k, v in seen.items()}
@@ -223,17 +259,27 @@ def measure(options, runs: int, child) -> dict:
 
 def main() -> None:
     """Parses the command line and prints the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--runs', type=int, nargs='+', default=[1, 8])
     parser.add_argument('--frames', type=int, default=300)
     parser.add_argument('--batch', type=int, default=32)
     parser.add_argument('--width', type=int, default=128, help='of the TDNN and of the LSTM')
-    parser.add_argument('--subsampled', action='store_true', help='the strides of configs/base.py rather than every frame')
+    parser.add_argument(
+        '--subsampled',
+        action='store_true',
+        help='the strides of configs/base.py rather than every frame',
+    )
     parser.add_argument('--steps', type=int, default=24, help='in one dispatch')
     parser.add_argument('--data_devices', type=int, default=1, help='that share the batch of a run')
     parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--square', type=int, default=1536, help='of the matrix product that is the peak')
-    parser.add_argument('--compile', action='store_true', help='the PyTorch loop under torch.compile')
+    parser.add_argument(
+        '--square', type=int, default=1536, help='of the matrix product that is the peak'
+    )
+    parser.add_argument(
+        '--compile', action='store_true', help='the PyTorch loop under torch.compile'
+    )
     parser.add_argument('--no-torch', action='store_true')
     parser.add_argument('--json', action='store_true', help='nothing but the JSON lines')
     options = parser.parse_args()
@@ -247,7 +293,9 @@ def main() -> None:
         try:
             versions = [child.recv()]
         except EOFError:
-            raise SystemExit("PyTorch's process has ended; above it says why. --no-torch goes without.") from None
+            raise SystemExit(
+                "PyTorch's process has ended; above it says why. --no-torch goes without."
+            ) from None
     else:
         versions = []
     if not options.json:

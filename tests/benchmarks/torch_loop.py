@@ -38,9 +38,16 @@ class Network(nn.Module):
         self.tdnn = nn.Sequential(*layers)
         self.lstm = nn.LSTM(width, hidden, batch_first=True)
         self.dropout = nn.Dropout(dropout)
-        self.embed = nn.Sequential(nn.Linear(2 * hidden, dim, bias=False), nn.BatchNorm1d(dim), nn.ReLU(), nn.Dropout(dropout))
+        self.embed = nn.Sequential(
+            nn.Linear(2 * hidden, dim, bias=False),
+            nn.BatchNorm1d(dim),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+        )
         self.emotion = nn.Linear(dim, emotions)
-        self.domain = nn.Sequential(nn.Linear(dim, domain_hidden), nn.ReLU(), nn.Linear(domain_hidden, domains))
+        self.domain = nn.Sequential(
+            nn.Linear(dim, domain_hidden), nn.ReLU(), nn.Linear(domain_hidden, domains)
+        )
 
     def forward(self, mel_BxTxM, lam):
         h_BxTxH, _ = self.lstm(self.tdnn(mel_BxTxM.transpose(1, 2)).transpose(1, 2))
@@ -66,12 +73,16 @@ class Loop:
         torch.manual_seed(0)
         torch.set_float32_matmul_precision('high')  # on a GPU, TF32, as JAX's default there
         self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.batches = [{k: torch.from_numpy(v).to(self.device) for k, v in b.items()} for b in batches]
+        self.batches = [
+            {k: torch.from_numpy(v).to(self.device) for k, v in b.items()} for b in batches
+        ]
         network = Network(dropout=0.1, **sizes, **model).to(self.device).train()
         self.network = torch.compile(network) if compiled else network
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=2e-3, weight_decay=1e-2)
         warm = steps * train['warmup']
-        shape = lambda n: n / warm if n < warm else 0.5 * (1 + math.cos(math.pi * (n - warm) / (steps - warm)))  # noqa: E731
+        shape = lambda n: (
+            n / warm if n < warm else 0.5 * (1 + math.cos(math.pi * (n - warm) / (steps - warm)))
+        )  # noqa: E731
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, shape)
         self.clip, self.steps, self.done = train['clip'], steps, 0
 

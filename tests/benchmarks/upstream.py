@@ -33,7 +33,11 @@ def heard(options) -> np.ndarray:
     """What the encoder hears: samples, or log-mel."""
     config = described(options)
     if config['model_type'] == 'whisper':
-        frames = round(100 * options.seconds) if options.train else 2 * config.get('max_source_positions', 1500)
+        frames = (
+            round(100 * options.seconds)
+            if options.train
+            else 2 * config.get('max_source_positions', 1500)
+        )
         shape = (options.batch, frames, config.get('num_mel_bins', 80))
     else:
         shape = (options.batch, round(16_000 * options.seconds))
@@ -63,7 +67,10 @@ def torch_child(pipe, options) -> None:
     model = model.to(device)
     x = torch.from_numpy(x.transpose(0, 2, 1).copy() if whisper else x).to(device)
     width = config.d_model if whisper else config.hidden_size
-    head, emotion_B = torch.nn.Linear(width, EMOTIONS).to(device), torch.arange(options.batch, device=device) % EMOTIONS
+    head, emotion_B = (
+        torch.nn.Linear(width, EMOTIONS).to(device),
+        torch.arange(options.batch, device=device) % EMOTIONS,
+    )
     for name, weight in model.named_parameters():
         weight.requires_grad_(not name.startswith(('conv', 'feature_extractor', 'embed_positions')))
     learns = [w for w in (*model.parameters(), *head.parameters()) if w.requires_grad]
@@ -75,7 +82,9 @@ def torch_child(pipe, options) -> None:
 
     def step():
         with kind:
-            loss = torch.nn.functional.cross_entropy(head(model(x).last_hidden_state.mean(1)), emotion_B)
+            loss = torch.nn.functional.cross_entropy(
+                head(model(x).last_hidden_state.mean(1)), emotion_B
+            )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learns, 5.0)
@@ -164,15 +173,29 @@ def training(options, of, x: np.ndarray):
     from jaxser.training.step import make_step
 
     config = base.get_config()
-    keys = {'name': 'fine_tuned', 'upstream': options.folder, 'lora': options.lora, 'bfloat16': options.bfloat16}
-    config.update_from_flattened_dict({'method': 'erm'} | {f'model.{k}': v for k, v in keys.items()})
-    mel_BxTxM = x if of.input_kind == 'mel' else x[:, : x.shape[1] // HOP_SAMPLES * HOP_SAMPLES].reshape(len(x), -1, HOP_SAMPLES)
+    keys = {
+        'name': 'fine_tuned',
+        'upstream': options.folder,
+        'lora': options.lora,
+        'bfloat16': options.bfloat16,
+    }
+    config.update_from_flattened_dict(
+        {'method': 'erm'} | {f'model.{k}': v for k, v in keys.items()}
+    )
+    mel_BxTxM = (
+        x
+        if of.input_kind == 'mel'
+        else x[:, : x.shape[1] // HOP_SAMPLES * HOP_SAMPLES].reshape(len(x), -1, HOP_SAMPLES)
+    )
     B, T, M = mel_BxTxM.shape
     sizes = Sizes(M, EMOTIONS, {'speaker': 2, 'language': 2, 'corpus': 2}, 1000)
     encoder, method = plugins.make_method(config, sizes)
     one = make_step(encoder, method, sizes, config.train)
     real = {'lr': 1e-3, 'weight_decay': 1e-2, 'dropout': 0.1, 'time_mask': 0.0, 'band_mask': 0.0}
-    hyper = {k: jnp.float32(v) for k, v in real.items()} | {'seed': jnp.int32(0), 'fold': jnp.int32(0)}
+    hyper = {k: jnp.float32(v) for k, v in real.items()} | {
+        'seed': jnp.int32(0),
+        'fold': jnp.int32(0),
+    }
     batch = {
         'mel_BxTxM': mel_BxTxM.astype(np.float16),
         'frames_B': np.full(B, T, np.int32),
@@ -192,17 +215,27 @@ def training(options, of, x: np.ndarray):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder')
-    parser.add_argument('--train', action='store_true', help='a step of fine-tuning rather than the forward pass')
-    parser.add_argument('--lora', type=int, default=0, help='with --train, the rank of adapters; PyTorch has none')
-    parser.add_argument('--bfloat16', action='store_true', help='products of bfloat16; in PyTorch, autocast')
+    parser.add_argument(
+        '--train', action='store_true', help='a step of fine-tuning rather than the forward pass'
+    )
+    parser.add_argument(
+        '--lora', type=int, default=0, help='with --train, the rank of adapters; PyTorch has none'
+    )
+    parser.add_argument(
+        '--bfloat16', action='store_true', help='products of bfloat16; in PyTorch, autocast'
+    )
     parser.add_argument('--compile', action='store_true', help="PyTorch's under torch.compile")
     parser.add_argument('--batch', type=int, default=4)
     parser.add_argument('--seconds', type=float, default=4.0)
     parser.add_argument('--repeats', type=int, default=7)
-    parser.add_argument('--square', type=int, default=2048, help='of the matrix product that gives the peak')
+    parser.add_argument(
+        '--square', type=int, default=2048, help='of the matrix product that gives the peak'
+    )
     options = parser.parse_args()
     pipe, theirs = multiprocessing.get_context('spawn').Pipe()
-    multiprocessing.get_context('spawn').Process(target=torch_child, args=(theirs, options), daemon=True).start()
+    multiprocessing.get_context('spawn').Process(
+        target=torch_child, args=(theirs, options), daemon=True
+    ).start()
     theirs.close()  # so that its end is noticed
     try:
         versions = pipe.recv()
@@ -241,7 +274,9 @@ def main() -> None:
                 'ms': round(1000 * at['ours'], 1),
                 'torch_ms': round(1000 * at['torch'], 1),
                 'ratio': round(statistics.median(ratios), 2),
-                'fraction_of_peak': round(flops / at['ours'] / (2 * options.square**3 / at['product']), 3),
+                'fraction_of_peak': round(
+                    flops / at['ours'] / (2 * options.square**3 / at['product']), 3
+                ),
                 'peak_gflops': round(2 * options.square**3 / at['product'] / 1e9),
                 **short,
                 'device': str(jax.devices()[0].device_kind),

@@ -24,7 +24,9 @@ def test_a_refusal_is_a_sentence_and_status_2(capsys):
     assert ended(UserError('No corpus in data/.'), capsys) == (2, 'No corpus in data/.\n')
 
 
-@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR])
+@pytest.mark.parametrize(
+    'number', [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR]
+)
 def test_what_a_disk_refuses_is_named_with_what_happens_next(number, capsys):
     status, said = ended(OSError(number, os.strerror(number), 'runs/x'), capsys)
     assert (status, said) == (2, f'runs/x: {os.strerror(number)}. The same command goes on.\n')
@@ -35,7 +37,10 @@ def test_ctrl_c_is_no_error_of_ours(capsys):
     assert ended(KeyboardInterrupt(), capsys, '') == (130, '\nInterrupted.\n')
 
 
-@pytest.mark.parametrize('wrong', [ValueError('a fault of ours'), OSError(errno.EBADF, 'a fault of ours'), OSError('of none')])
+@pytest.mark.parametrize(
+    'wrong',
+    [ValueError('a fault of ours'), OSError(errno.EBADF, 'a fault of ours'), OSError('of none')],
+)
 def test_a_fault_of_ours_keeps_its_trace(wrong):
     with pytest.raises(type(wrong)) as found, exit_on_user_error():
         raise wrong
@@ -47,7 +52,9 @@ def test_a_pipe_that_has_had_enough_is_no_error(tmp_path):
     for flush in (True, False):
         code = f'with spoken():\n    for n in range(50_000):\n        print(n, flush={flush})'
         words = [sys.executable, '-c', f'from data_pipelines.refusal import spoken\n{code}']
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as command:
+        with subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+        ) as command:
             assert command.stdout.readline() == b'0\n'
             command.stdout.close()
             assert command.stderr.read() == b''

@@ -20,7 +20,9 @@ import soundfile
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.storage import dataset, prepared, shards
 
-pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow and TFDS have deprecations of their own
+pytestmark = pytest.mark.filterwarnings(
+    'default'
+)  # TensorFlow and TFDS have deprecations of their own
 EITHER = math.nan  # damage that a decoder may or may not notice
 REJECT = 0.0
 RATES = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000)
@@ -36,7 +38,9 @@ class Case(NamedTuple):
     tolerance: float = 2e-3
 
 
-def encoded(random, seconds=0.3, rate=16_000, channels=1, form='WAV', subtype=None, spoilt=None) -> bytes:
+def encoded(
+    random, seconds=0.3, rate=16_000, channels=1, form='WAV', subtype=None, spoilt=None
+) -> bytes:
     """Noise as the content of a file."""
     wave = random.uniform(-0.5, 0.5, (round(seconds * rate), channels))
     if spoilt is not None:
@@ -56,8 +60,14 @@ def flipped(random, content: bytes, first: int, last: int) -> bytes:
 
 def png() -> bytes:
     """A picture of one pixel."""
-    chunks = (b'IHDR' + struct.pack('>IIBBBBB', 1, 1, 8, 0, 0, 0, 0), b'IDAT' + zlib.compress(b'\0\0'), b'IEND')
-    return b'\x89PNG\r\n\x1a\n' + b''.join(struct.pack('>I', len(c) - 4) + c + struct.pack('>I', zlib.crc32(c)) for c in chunks)
+    chunks = (
+        b'IHDR' + struct.pack('>IIBBBBB', 1, 1, 8, 0, 0, 0, 0),
+        b'IDAT' + zlib.compress(b'\0\0'),
+        b'IEND',
+    )
+    return b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(c) - 4) + c + struct.pack('>I', zlib.crc32(c)) for c in chunks
+    )
 
 
 def locked(path: Path) -> None:
@@ -76,11 +86,22 @@ def cases(random) -> Iterator[Case]:
         yield Case(b'.flac', encoded(random, 0.3, rate, channels, 'FLAC'), 0.3)
     for rate in RATES[:6]:
         yield Case(b'.ogg.wav', encoded(random, 0.3, rate, 2, 'OGG'), 0.3)
-        yield Case(b'.mp3.wav', encoded(random, 0.5, rate, 1, 'MP3'), 0.5, 0.15)  # frames of 1,152 samples
+        yield Case(
+            b'.mp3.wav', encoded(random, 0.5, rate, 1, 'MP3'), 0.5, 0.15
+        )  # frames of 1,152 samples
     yield Case(b'ten_minutes', encoded(random, 600, 8_000, subtype='ULAW'), 600)
     yield Case(b'flac_inside', encoded(random, form='FLAC'), 0.3)
     yield Case(b'wav_inside.flac', good, 0.3)
-    for name in (b'\xff\xfe\x80', b'new\nline', b'com,ma', b'quo"te', b"apo'strophe", b' spaces ', b'-dash', b'\xf0\x9f\x8e\xa4'):
+    for name in (
+        b'\xff\xfe\x80',
+        b'new\nline',
+        b'com,ma',
+        b'quo"te',
+        b"apo'strophe",
+        b' spaces ',
+        b'-dash',
+        b'\xf0\x9f\x8e\xa4',
+    ):
         yield Case(name, good, 0.3)
     yield Case(b'x' * 251 + b'.wav', good, 0.3)
     yield Case(b'linked', lambda path: path.symlink_to(path.parent / ('x' * 251 + '.wav')), 0.3)
@@ -90,14 +111,22 @@ def cases(random) -> Iterator[Case]:
         yield Case(b'', good[:44], REJECT)
         yield Case(b'', encoded(random, 0), REJECT)
         yield Case(b'', encoded(random, 0.02, RATES[n]), REJECT)
-        yield Case(b'', encoded(random, subtype=('FLOAT', 'DOUBLE')[n % 2], spoilt=(np.nan, np.inf, -np.inf)[n % 3]), REJECT)
+        yield Case(
+            b'',
+            encoded(
+                random, subtype=('FLOAT', 'DOUBLE')[n % 2], spoilt=(np.nan, np.inf, -np.inf)[n % 3]
+            ),
+            REJECT,
+        )
     for form in ('WAV', 'FLAC', 'OGG', 'MP3'):
         whole = encoded(random, 1.0, form=form)
         for cut in random.integers(1, len(whole) - 200, 15):
             yield Case(b'', whole[:cut], EITHER if form in ('OGG', 'MP3') else REJECT)
         for _ in range(12):
             yield Case(b'', flipped(random, whole, 0, 60), EITHER)
-            yield Case(b'', flipped(random, whole, 60, len(whole)), 1.0 if form == 'WAV' else EITHER)
+            yield Case(
+                b'', flipped(random, whole, 60, len(whole)), 1.0 if form == 'WAV' else EITHER
+            )
     for subtype in ('FLOAT', 'DOUBLE', 'IMA_ADPCM'):
         whole = encoded(random, subtype=subtype)
         for _ in range(6):
@@ -125,14 +154,26 @@ def tried(tmp_path_factory) -> tuple[dict[str, Case], Path]:
     folder = tmp_path_factory.mktemp('fuzz')
     found = {}
     for n, case in enumerate(cases(np.random.default_rng(0))):
-        name = case.name if case.name.endswith(b'.wav') and len(case.name) > 200 else b'%d%s' % (n, case.name)
-        path = Path(os.fsdecode(os.fsencode(folder) + b'/' + (name if name.endswith((b'.wav', b'.flac')) else name + b'.wav')))
+        name = (
+            case.name
+            if case.name.endswith(b'.wav') and len(case.name) > 200
+            else b'%d%s' % (n, case.name)
+        )
+        path = Path(
+            os.fsdecode(
+                os.fsencode(folder)
+                + b'/'
+                + (name if name.endswith((b'.wav', b'.flac')) else name + b'.wav')
+            )
+        )
         if isinstance(case.content, bytes):
             path.write_bytes(case.content)
         elif case.content:
             case.content(path)
         found[str(path)] = case
-    with open(folder / 'list.csv', 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
+    with open(
+        folder / 'list.csv', 'w', newline='', encoding='utf-8', errors='surrogateescape'
+    ) as file:
         rows = csv.writer(file)
         rows.writerow(['path', 'speaker', 'emotion'])
         rows.writerows([os.path.basename(path), 's', 'sad'] for path in found)
@@ -160,7 +201,9 @@ def rows(path: Path) -> list[dict]:
 def test_accepted_and_rejected_are_all_that_was_tried(tried):
     """Each once, in the order of the list."""
     found, home = tried
-    accepted, rejected = ([r['path'] for r in rows(home / name)] for name in ('utterances.csv', 'rejected.csv'))
+    accepted, rejected = (
+        [r['path'] for r in rows(home / name)] for name in ('utterances.csv', 'rejected.csv')
+    )
     assert len(found) > 250
     assert sorted(accepted + rejected) == sorted(found)
     assert accepted == [p for p in found if p in set(accepted)]
@@ -193,7 +236,9 @@ def test_all_features_are_finite_and_as_long_as_the_sound(tried):
     _, home = tried
     listed, utterances = rows(home / 'utterances.csv'), shards.read_columns(home)
     assert len(utterances) == len(listed)
-    assert utterances.frames_N.tolist() == [1 + round(float(r['seconds']) * 16_000) // 160 for r in listed]
+    assert utterances.frames_N.tolist() == [
+        1 + round(float(r['seconds']) * 16_000) // 160 for r in listed
+    ]
     assert np.isfinite(dataset.read_all_features(utterances)).all()
     assert np.isfinite(utterances.mean_NxM).all()
     assert np.isfinite(utterances.variance_NxM).all()

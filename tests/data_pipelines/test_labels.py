@@ -37,13 +37,22 @@ def test_a_space_has_its_classes(name, classes):
 
 def test_excited_is_happy_in_four_classes():
     """As in IEMOCAP's literature."""
-    assert space('four') == {'angry': 'angry', 'happy': 'happy', 'excited': 'happy', 'neutral': 'neutral', 'sad': 'sad'}
+    assert space('four') == {
+        'angry': 'angry',
+        'happy': 'happy',
+        'excited': 'happy',
+        'neutral': 'neutral',
+        'sad': 'sad',
+    }
 
 
 def test_arousal_and_valence_are_those_of_the_circumplex():
     """Anger and fear are loud and bad, joy loud and good, sadness and boredom quiet and bad."""
     arousal, valence = space('arousal'), space('valence')
-    found = {w: (arousal[w], valence[w]) for w in ('angry', 'fear', 'happy', 'sad', 'bored', 'neutral', 'disgust', 'surprise')}
+    found = {
+        w: (arousal[w], valence[w])
+        for w in ('angry', 'fear', 'happy', 'sad', 'bored', 'neutral', 'disgust', 'surprise')
+    }
     assert found == {
         'angry': ('high', 'negative'),
         'fear': ('high', 'negative'),
@@ -56,7 +65,9 @@ def test_arousal_and_valence_are_those_of_the_circumplex():
     }
 
 
-@pytest.mark.parametrize(('name', 'column'), [('rated_arousal', 0), ('rated_valence', 1), ('rated_dominance', 2)])
+@pytest.mark.parametrize(
+    ('name', 'column'), [('rated_arousal', 0), ('rated_valence', 1), ('rated_dominance', 2)]
+)
 def test_ratings_are_cut_at_the_middle_of_their_scale(name, column):
     """What is in the middle, or not rated, has no class and is counted."""
     rating_NxA = np.zeros((5, 3))
@@ -67,5 +78,7 @@ def test_ratings_are_cut_at_the_middle_of_their_scale(name, column):
 
 
 def test_an_unknown_space_is_refused_with_those_there_are():
-    with pytest.raises(UserError, match=r"no label space 'five'; known are native, four, .*rated_dominance"):
+    with pytest.raises(
+        UserError, match=r"no label space 'five'; known are native, four, .*rated_dominance"
+    ):
         labels.map_labels('five', np.array(['sad']), np.zeros((1, 3)))

@@ -28,7 +28,10 @@ ROOT = Path(__file__).parent.parent.parent
 def example(n: int) -> dict:
     """An utterance of noise."""
     mel_TxM = np.random.default_rng(n).normal(size=(50 + 10 * n, BANDS)).astype(np.float16)
-    moments = {'mean_M': mel_TxM.mean(0, dtype=np.float32), 'variance_M': mel_TxM.var(0, dtype=np.float32)}
+    moments = {
+        'mean_M': mel_TxM.mean(0, dtype=np.float32),
+        'variance_M': mel_TxM.var(0, dtype=np.float32),
+    }
     text = (
         dict.fromkeys(schema.TEXT_COLUMNS, 'x')
         | dict.fromkeys(schema.RATING_COLUMNS, 0.5)
@@ -46,7 +49,9 @@ def example(n: int) -> dict:
 def prepared(tmp_path_factory) -> Path:
     """data/ with twelve utterances by three speakers, as shards and as .npz."""
     place = tmp_path_factory.mktemp('data')
-    shard = builder.write_shards(corpora.load_corpus('folder'), SPEC, [example(n) for n in range(12)], place)
+    shard = builder.write_shards(
+        corpora.load_corpus('folder'), SPEC, [example(n) for n in range(12)], place
+    )
     (shard / RECORD_FILE).write_text(json.dumps({'fingerprint': 'this one'}))
     pack.write_npz(shard, npz_path(place, 'folder', SPEC))
     return place
@@ -60,7 +65,9 @@ def data(prepared, tmp_path) -> Path:
 
 def config(data: Path, resident: str = 'auto') -> ConfigDict:
     features = dataclasses.asdict(SPEC)
-    return ConfigDict({'dir': str(data), 'corpora': ('folder',), 'features': features, 'resident': resident})
+    return ConfigDict(
+        {'dir': str(data), 'corpora': ('folder',), 'features': features, 'resident': resident}
+    )
 
 
 def npz(data: Path) -> Path:
@@ -90,11 +97,15 @@ def test_some_utterances_of_an_npz_are_those_of_the_shards(prepared):
     """As where the label space leaves some out, or a corpus is one of several."""
     packed, sharded = read_columns(npz(prepared)), shards.read_columns(folder(prepared))
     some = [7, 2, 11]
-    np.testing.assert_array_equal(dataset.read_all_features(packed[some]), dataset.read_all_features(sharded[some]))
+    np.testing.assert_array_equal(
+        dataset.read_all_features(packed[some]), dataset.read_all_features(sharded[some])
+    )
     both = schema.concatenate_datasets([sharded, packed[some]])
     np.testing.assert_array_equal(
         dataset.read_all_features(both),
-        np.concatenate([dataset.read_all_features(sharded), dataset.read_all_features(sharded[some])]),
+        np.concatenate(
+            [dataset.read_all_features(sharded), dataset.read_all_features(sharded[some])]
+        ),
     )
 
 
@@ -145,11 +156,17 @@ def test_training_data_are_made_of_an_npz_without_tensorflow(data, tmp_path):
     utterances = shards.read_columns(folder(data))
     made = folds.make_folds(utterances, folds.Protocol(folds=3))
     items = plan.evaluation_items(made, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
-    (_, expected), *_ = feeds.resident_feed(table.ExampleTable(utterances, made, 'global', True), items)
+    (_, expected), *_ = feeds.resident_feed(
+        table.ExampleTable(utterances, made, 'global', True), items
+    )
     expected['mel_RxM'] = dataset.read_all_features(utterances)
     shutil.rmtree(folder(data))
     options = config(data).to_json()
-    subprocess.run([sys.executable, '-c', WITHOUT_TENSORFLOW, options, tmp_path / 'batch.npz'], cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, '-c', WITHOUT_TENSORFLOW, options, tmp_path / 'batch.npz'],
+        cwd=ROOT,
+        check=True,
+    )
     with np.load(tmp_path / 'batch.npz') as found:
         assert set(found) == set(expected)
         for name, array in expected.items():
@@ -187,7 +204,9 @@ DAMAGE = {
     'an array missing': lambda file: rewrite(file, mel_RxM=None, frames_N=None),
     'another bit in a column': flip('mean_NxM'),
     'another bit in the features': flip('mel_RxM'),
-    'pickled objects': lambda file: rewrite(file, frames_N=np.array([print], object), mel_RxM=np.array([print], object)),
+    'pickled objects': lambda file: rewrite(
+        file, frames_N=np.array([print], object), mel_RxM=np.array([print], object)
+    ),
 }
 
 

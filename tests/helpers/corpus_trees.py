@@ -34,8 +34,16 @@ def audio(name: str) -> list[tuple[str, str, str]]:
     """Path, speaker and emotion of eight utterances of each speaker."""
     speakers, emotions, form = FORMS[name]
     return [
-        (form.format(s=s, e=e, n=k % 4 + 1, k=k, w=(str.lower if name == 'tess' else str)(WORDS[k % 4])), s, e)
-        for s, (k, e) in itertools.product(speakers, enumerate(e for e in emotions for _ in range(4)))
+        (
+            form.format(
+                s=s, e=e, n=k % 4 + 1, k=k, w=(str.lower if name == 'tess' else str)(WORDS[k % 4])
+            ),
+            s,
+            e,
+        )
+        for s, (k, e) in itertools.product(
+            speakers, enumerate(e for e in emotions for _ in range(4))
+        )
     ]
 
 
@@ -43,10 +51,14 @@ def lists(name: str) -> dict[str, str]:
     """Path and text of what the release has beside its audio."""
     texts = {}
     if name == 'crema_d':
-        texts['VideoDemographics.csv'] = 'ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n1002,21,Female,,\n'
+        texts['VideoDemographics.csv'] = (
+            'ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n1002,21,Female,,\n'
+        )
     if name == 'msp_podcast':
         rows = [f'{Path(p).name},{e},5.5,2.5,4,{s},Female,Train\n' for p, s, e in audio(name)]
-        texts['Labels/labels_consensus.csv'] = 'FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set\n' + ''.join(rows)
+        texts['Labels/labels_consensus.csv'] = (
+            'FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set\n' + ''.join(rows)
+        )
     if name == 'msp_improv':
         lines = [f'UTD{Path(p).stem[3:]}.avi; {e}; A:2.5; V:2.0; D:3.5 ; N:4.0;\nann-1; Angry; Angry; A:2; V:2; D:3; N:4;\n\n'
                  for p, s, e in audio(name)]  # fmt: skip
@@ -56,7 +68,9 @@ def lists(name: str) -> dict[str, str]:
             session, dialogue = path.split('/')[0], Path(path).parent.name
             file = f'{session}/dialog/EmoEvaluation/{dialogue}.txt'
             turn = f'[6.2901 - 8.2357]\t{Path(path).stem}\t{e}\t[2.5000, 4.0000, 3.0000]\nC-E2:\tNeutral;\t()\n\n'
-            texts[file] = texts.get(file, '% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n') + turn
+            texts[file] = (
+                texts.get(file, '% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n') + turn
+            )
     return texts
 
 
@@ -66,7 +80,10 @@ def film(path: Path, wave: np.ndarray, rate: int, subtype: str = 'pcm_s16le') ->
 
     channels = wave.reshape(len(wave), -1).T
     with av.open(path, 'w') as file:
-        picture, sound = file.add_stream('mpeg4', rate=25), file.add_stream(subtype, rate=rate, layout=LAYOUTS[len(channels)])
+        picture, sound = (
+            file.add_stream('mpeg4', rate=25),
+            file.add_stream(subtype, rate=rate, layout=LAYOUTS[len(channels)]),
+        )
         picture.width = picture.height = 16
         for _ in range(25 * len(wave) // rate):
             file.mux(picture.encode(av.VideoFrame(16, 16, 'yuv420p')))

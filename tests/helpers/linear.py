@@ -41,13 +41,17 @@ def apply(params, batch_stats, batch, hyper, key, train):
     return z_BxD * jax.random.bernoulli(key, 0.8, z_BxD.shape), {'heard': mel_BxTxM.mean()}
 
 
-ENCODER = Encoder(lambda key, batch: ({'w': jax.random.normal(key, (M, D))}, {'heard': jnp.zeros(())}), apply)
+ENCODER = Encoder(
+    lambda key, batch: ({'w': jax.random.normal(key, (M, D))}, {'heard': jnp.zeros(())}), apply
+)
 
 
 class Case:
     """A method over that encoder, a fourth into its training."""
 
-    def __init__(self, name: str, domain: str = 'speaker', sizes: Sizes = SIZES, speaker_norm: str = 'tap'):
+    def __init__(
+        self, name: str, domain: str = 'speaker', sizes: Sizes = SIZES, speaker_norm: str = 'tap'
+    ):
         config = ConfigDict({'domain': domain, 'domain_hidden': 3, 'speaker_norm': speaker_norm})
         self.method = load_plugin('methods', name).make(config, ENCODER, sizes)
         encoder, batch_stats = ENCODER.init(jax.random.PRNGKey(0), None)
@@ -80,7 +84,11 @@ def encode(params, mel_BxTxM=BATCH['mel_BxTxM'], keep_BxD=KEEP_BxD) -> np.ndarra
 def linear(head: dict, z: np.ndarray) -> np.ndarray:
     """The scores of a head of one layer, or of two."""
     scores = z @ head['layers_0']['kernel'] + head['layers_0']['bias']
-    return np.maximum(scores, 0) @ head['layers_2']['kernel'] + head['layers_2']['bias'] if 'layers_2' in head else scores
+    return (
+        np.maximum(scores, 0) @ head['layers_2']['kernel'] + head['layers_2']['bias']
+        if 'layers_2' in head
+        else scores
+    )
 
 
 def log_p(scores: np.ndarray) -> np.ndarray:
@@ -100,7 +108,9 @@ def domain_each(head: dict, domain: str, z_BxD) -> np.ndarray:
     """CE(domain) of every example over the seen classes, 0 where it is unknown."""
     log_p_BxK = domain_log_p(head, domain, z_BxD)
     known_B = BATCH[f'{domain}_B'] >= 0
-    return np.where(known_B, -log_p_BxK[np.arange(B), np.where(known_B, BATCH[f'{domain}_B'], 0)], 0)
+    return np.where(
+        known_B, -log_p_BxK[np.arange(B), np.where(known_B, BATCH[f'{domain}_B'], 0)], 0
+    )
 
 
 def domain_log_p(head: dict, domain: str, z_BxD) -> np.ndarray:
@@ -134,7 +144,9 @@ def differences(f, tree, h: float = 1e-6):
 
 
 def close(a, b, tolerance: float = 1e-5) -> None:
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b
+    )
 
 
 def same(a, b) -> None:

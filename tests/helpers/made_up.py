@@ -6,7 +6,13 @@ from data_pipelines.features.signature import SIGNATURE_SIZE
 from data_pipelines.storage.schema import Utterances
 
 
-def utterances(speakers: int = 6, per_class: int = 4, classes=('angry', 'sad'), sessions: int = 0, bands: int = 3) -> Utterances:
+def utterances(
+    speakers: int = 6,
+    per_class: int = 4,
+    classes=('angry', 'sad'),
+    sessions: int = 0,
+    bands: int = 3,
+) -> Utterances:
     """`per_class` utterances of every class by every speaker; speakers alternate in sex, and sessions hold two speakers each."""
     rows = [(s, c, n) for s in range(speakers) for c in classes for n in range(per_class)]
     random = np.random.default_rng(0)

@@ -25,14 +25,22 @@ SMALL = {
     'num_conv_pos_embeddings': 8,
     'num_conv_pos_embedding_groups': 4,
 }
-LARGE = {'feat_extract_norm': 'layer', 'do_stable_layer_norm': True, 'conv_bias': True}  # as the large ones differ
+LARGE = {
+    'feat_extract_norm': 'layer',
+    'do_stable_layer_norm': True,
+    'conv_bias': True,
+}  # as the large ones differ
 NEAR = {'num_buckets': 16, 'max_bucket_distance': 24}  # so that all kinds of distances occur
 CASES = {
     'wav2vec2 base': {'model_type': 'wav2vec2', **SMALL},
     'wav2vec2 large': {'model_type': 'wav2vec2', **SMALL, **LARGE},
     'hubert base': {'model_type': 'hubert', **SMALL},
     'hubert large': {'model_type': 'hubert', **SMALL, **LARGE, 'num_conv_pos_embeddings': 7},
-    'hubert without a norm before the projection': {'model_type': 'hubert', **SMALL, 'feat_proj_layer_norm': False},
+    'hubert without a norm before the projection': {
+        'model_type': 'hubert',
+        **SMALL,
+        'feat_proj_layer_norm': False,
+    },
     'wavlm base': {'model_type': 'wavlm', **SMALL, **NEAR},
     'wavlm large': {'model_type': 'wavlm', **SMALL, **LARGE, **NEAR},
     'whisper': {
@@ -62,18 +70,28 @@ def write(case: str, folder: Path) -> Path:
 
     config = CASES[case]
     (folder / 'config.json').write_text(json.dumps(config))
-    (folder / 'preprocessor_config.json').write_text(json.dumps({'do_normalize': case in NORMALISED, 'sampling_rate': 16_000}))
+    (folder / 'preprocessor_config.json').write_text(
+        json.dumps({'do_normalize': case in NORMALISED, 'sampling_rate': 16_000})
+    )
     family = whisper if case == 'whisper' else wav2vec2
     _, shapes = encoder.build_module(family, family.CONFIG_DEFAULTS | config, folder)
     tensors = {}
     for path, of in shapes.items():
-        name, shape = encoder._tensor_name(path), of.shape[::-1] if path[-1] == 'kernel' else of.shape
+        name, shape = (
+            encoder._tensor_name(path),
+            of.shape[::-1] if path[-1] == 'kernel' else of.shape,
+        )
         random = np.random.default_rng(zlib.crc32(name.encode()))
         tensor = random.normal(size=shape).astype(np.float32)
-        tensor = 1 + 0.1 * tensor if path[-1] == 'scale' else tensor * (0.3 if len(shape) > 1 else 0.1)
+        tensor = (
+            1 + 0.1 * tensor if path[-1] == 'scale' else tensor * (0.3 if len(shape) > 1 else 0.1)
+        )
         if 'pos_conv' in name and name.endswith('weight'):
             stem = f'{name.removesuffix("weight")}parametrizations.weight.original'
-            tensors |= {f'{stem}0': np.float32(random.uniform(0.5, 1.5, (1, 1, shape[-1]))), f'{stem}1': tensor}
+            tensors |= {
+                f'{stem}0': np.float32(random.uniform(0.5, 1.5, (1, 1, shape[-1]))),
+                f'{stem}1': tensor,
+            }
         else:
             tensors[name] = tensor
     tensors['masked_spec_embed'] = np.zeros(16, np.float32)
@@ -88,7 +106,9 @@ def theirs(case: str, folder: Path) -> list[list[np.ndarray]]:
     from safetensors.torch import load_file
 
     config = CASES[case]
-    kind = {'wav2vec2': 'Wav2Vec2', 'hubert': 'Hubert', 'wavlm': 'WavLM', 'whisper': 'Whisper'}[config['model_type']]
+    kind = {'wav2vec2': 'Wav2Vec2', 'hubert': 'Hubert', 'wavlm': 'WavLM', 'whisper': 'Whisper'}[
+        config['model_type']
+    ]
     made = getattr(transformers, f'{kind}Config')(**config)
     if case == 'whisper':
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -111,7 +131,10 @@ def theirs(case: str, folder: Path) -> list[list[np.ndarray]]:
             x = (x - x.mean()) / np.sqrt(x.var() + 1e-7)
         with torch.no_grad():
             said = model(torch.from_numpy(x)[None], output_hidden_states=True)
-        states = *said.hidden_states[:-1], said.last_hidden_state  # the last one after the final norm, if there is one
+        states = (
+            *said.hidden_states[:-1],
+            said.last_hidden_state,
+        )  # the last one after the final norm, if there is one
         out.append([s[0].numpy() for s in states])
     return out
 

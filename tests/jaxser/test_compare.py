@@ -30,7 +30,12 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> FinishedSwee
     path.mkdir(parents=True)
     runs, predictions = [], []
     kept = {k: v for k, v in RUNS.items() if k[0] not in without}
-    hypers = [{'method': m, 'lam': lam, 'seed': s, 'fold': f} for m, lam in kept for s in range(SEEDS) for f in range(FOLDS)]
+    hypers = [
+        {'method': m, 'lam': lam, 'seed': s, 'fold': f}
+        for m, lam in kept
+        for s in range(SEEDS)
+        for f in range(FOLDS)
+    ]
     for h in hypers:
         right, dev = RUNS[h['method'], h['lam']]
         status = 'nonfinite' if h['lam'] == 3.0 else 'ok'
@@ -42,11 +47,31 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> FinishedSwee
             for n in range(8):
                 truth = n % 2
                 said = truth if n // 2 < 4 * right else 1 - truth
-                row = {'run': run_label(h, varying_keys(hypers)), 'fold': h['fold'], 'speaker': speaker}
+                row = {
+                    'run': run_label(h, varying_keys(hypers)),
+                    'fold': h['fold'],
+                    'speaker': speaker,
+                }
                 predictions.append(row | {'truth': 'AB'[truth], 'A': 1 - said, 'B': said})
-    results = {'protocol': 'speaker_folds', 'labels': 'native', 'classes': ['A', 'B'], 'folds': ['1', '2'], 'runs': runs}
-    results |= {'corpora': ['demo'] if synthetic else ['emodb'], 'speakers': {}, 'selection': 'last epoch'}
-    results |= {'normalisation': 'global', 'split_sha256': 'f' * 64, 'device': '2 x cpu', 'seconds': 60.0, 'synthetic': synthetic}
+    results = {
+        'protocol': 'speaker_folds',
+        'labels': 'native',
+        'classes': ['A', 'B'],
+        'folds': ['1', '2'],
+        'runs': runs,
+    }
+    results |= {
+        'corpora': ['demo'] if synthetic else ['emodb'],
+        'speakers': {},
+        'selection': 'last epoch',
+    }
+    results |= {
+        'normalisation': 'global',
+        'split_sha256': 'f' * 64,
+        'device': '2 x cpu',
+        'seconds': 60.0,
+        'synthetic': synthetic,
+    }
     results['groups'] = [{'runs': len(runs), 'seconds': 2.0 * len(runs)}]
     (path / 'results.json').write_text(json.dumps(results))
     facts = {
@@ -65,7 +90,8 @@ def finished(path, without: tuple = (), synthetic: bool = False) -> FinishedSwee
 def by_seed(finished_sweep: FinishedSweep, key: str, *values) -> FinishedSweep:
     """The same runs, as if a seed stood for a value of a structural key."""
     before = {
-        (run_label(r['hyper'], ['method', 'lam', 'seed']), r['hyper']['fold']): r['hyper'] for r in finished_sweep.results['runs']
+        (run_label(r['hyper'], ['method', 'lam', 'seed']), r['hyper']['fold']): r['hyper']
+        for r in finished_sweep.results['runs']
     }
     for run in finished_sweep.results['runs']:
         run['hyper'][key] = values[run['hyper']['seed']]
@@ -83,7 +109,9 @@ def test_dev_chooses_in_every_fold_by_itself(tmp_path):
     erm, dann = comparison.comparison_rows(finished(tmp_path / 'w'))
     assert dann.coefficients == ['lam 0.3', 'lam 1']
     assert dann.dev_uar == pytest.approx(0.7)
-    assert dann.uar.value == pytest.approx((0.75 + 1.0) / 2), 'eight speakers, four at 0.75 and four at 1'
+    assert dann.uar.value == pytest.approx((0.75 + 1.0) / 2), (
+        'eight speakers, four at 0.75 and four at 1'
+    )
     assert erm.uar.value == pytest.approx(0.5)
     assert dann.gain.value == pytest.approx(0.375)
     assert erm.gain is None
@@ -110,7 +138,9 @@ def test_lam_0_is_plain_training(tmp_path, monkeypatch):
 def test_the_file_says_where_every_figure_is_from(tmp_path):
     """The command of the table and of every sweep, the protocol, made-up speech, and what was not measured."""
     paths = [finished(tmp_path / n, synthetic=n == 'bench').path for n in ('table_emodb', 'bench')]
-    text = markdown.render_results(paths[:1], paths[1:], Path('configs'), 'python -m jaxser.compare x')
+    text = markdown.render_results(
+        paths[:1], paths[1:], Path('configs'), 'python -m jaxser.compare x'
+    )
     assert text.count('`python -m jaxser.main --config=configs/table.py:emodb`') == 2
     assert text.count('Synthetic speech') == 1
     assert '| dann | lam 0.3 (1), lam 1 (1) | 0.700 | 0.875 | 0.000 |' in text
@@ -123,9 +153,18 @@ def test_the_file_says_where_every_figure_is_from(tmp_path):
 def test_a_sweep_is_described_by_what_was_run(tmp_path, monkeypatch):
     """A Turkish corpus under the demo's configuration is no synthetic English; no configuration is read."""
     path = finished(tmp_path / 'w').path
-    facts, results = (json.loads((path / name).read_text()) for name in ('config.json', 'results.json'))
-    facts['command'] = 'python -m jaxser.main --config=configs/dann_demo.py --config.data.corpora=folder'
-    config = {'data': {'upstream': ''}, 'model': {'name': 'cnn'}, 'train': {'epochs': 7}, 'domain': 'speaker'}
+    facts, results = (
+        json.loads((path / name).read_text()) for name in ('config.json', 'results.json')
+    )
+    facts['command'] = (
+        'python -m jaxser.main --config=configs/dann_demo.py --config.data.corpora=folder'
+    )
+    config = {
+        'data': {'upstream': ''},
+        'model': {'name': 'cnn'},
+        'train': {'epochs': 7},
+        'domain': 'speaker',
+    }
     facts['config'] |= config
     people = {s: {'language': 'tr', 'corpus': 'istanbul'} for s in SPEAKERS}
     people['i'] = {'corpus': 'lab'}
@@ -152,10 +191,19 @@ def test_an_encoder_is_named_where_there_is_one(tmp_path):
     """Frozen by the name of its states; fine-tuned without the folder in which it lay."""
     of = finished(tmp_path / 'w')
     of.metadata['config'] |= {'model': {'name': 'layer_sum'}, 'data': {'upstream': 'whisper-1'}}
-    assert '- Model: layer_sum on the states of whisper-1 (pretrained, frozen), normalised by global' in markdown.description(of)
-    of.metadata['config'] |= {'model': {'name': 'fine_tuned', 'upstream': '/home/me/x'}, 'data': {'upstream': 'heard-1'}}
+    assert (
+        '- Model: layer_sum on the states of whisper-1 (pretrained, frozen), normalised by global'
+        in markdown.description(of)
+    )
+    of.metadata['config'] |= {
+        'model': {'name': 'fine_tuned', 'upstream': '/home/me/x'},
+        'data': {'upstream': 'heard-1'},
+    }
     said = '\n'.join(markdown.description(of))
-    assert '- Model: fine_tuned on a pretrained encoder, which is fine-tuned, normalised by global' in said
+    assert (
+        '- Model: fine_tuned on a pretrained encoder, which is fine-tuned, normalised by global'
+        in said
+    )
     assert '/home/me' not in said
 
 
@@ -172,7 +220,9 @@ def test_configurations_without_a_sweep_are_named(tmp_path):
 def test_the_table_says_what_is_pooled(tmp_path):
     """Dev UAR is a mean of folds, and stands beside UAR, which pools them."""
     of = finished(tmp_path / 'w')
-    assert '| dev UAR (mean of folds) | UAR (pooled) |' in markdown.render_sweep(of, comparison.comparison_rows(of))
+    assert '| dev UAR (mean of folds) | UAR (pooled) |' in markdown.render_sweep(
+        of, comparison.comparison_rows(of)
+    )
 
 
 def test_only_a_file_of_its_own_is_replaced(tmp_path, monkeypatch, capsys):
@@ -213,8 +263,14 @@ def test_sweeps_of_one_name_are_two_and_one_sweep_is_never_two(tmp_path):
 
 def test_a_loss_is_no_gain(tmp_path, monkeypatch):
     """The verdict names a gain only where there is one, and a best and a worst method only where there are two."""
-    monkeypatch.setattr(sys.modules[__name__], 'RUNS', {('erm', None): (0.75, (0.6, 0.6)), ('dann', 0.3): (0.5, (0.7, 0.5))})
-    said = comparison.comparison_verdict({'w': comparison.comparison_rows(finished(tmp_path / 'w'))})
+    monkeypatch.setattr(
+        sys.modules[__name__],
+        'RUNS',
+        {('erm', None): (0.75, (0.6, 0.6)), ('dann', 0.3): (0.5, (0.7, 0.5))},
+    )
+    said = comparison.comparison_verdict(
+        {'w': comparison.comparison_rows(finished(tmp_path / 'w'))}
+    )
     assert 'The largest loss is that of dann in w, -0.250' in said
     assert 'largest gain' not in said
     assert 'does best' not in said
@@ -222,7 +278,11 @@ def test_a_loss_is_no_gain(tmp_path, monkeypatch):
 
 def test_where_every_coefficient_diverged_there_is_no_figure(tmp_path, monkeypatch):
     """The row says so, and plain training beside it stands."""
-    monkeypatch.setattr(sys.modules[__name__], 'RUNS', {('erm', None): (0.5, (0.6, 0.6)), ('dann', 3.0): RUNS['dann', 3.0]})
+    monkeypatch.setattr(
+        sys.modules[__name__],
+        'RUNS',
+        {('erm', None): (0.5, (0.6, 0.6)), ('dann', 3.0): RUNS['dann', 3.0]},
+    )
     of = finished(tmp_path / 'w')
     erm, dann = comparison.comparison_rows(of)
     assert erm.uar.value == pytest.approx(0.5)
@@ -233,7 +293,10 @@ def test_where_every_coefficient_diverged_there_is_no_figure(tmp_path, monkeypat
 def test_intervals_are_over_speakers(tmp_path, monkeypatch):
     """Speakers who are all right or all wrong: sixteen utterances of each say no more than one would."""
     of = finished(tmp_path / 'w')
-    apart = {k: (s, t, np.where(np.isin(s, list('aceg')), t, 1 - t)) for k, (s, t, _) in of.predictions.items()}
+    apart = {
+        k: (s, t, np.where(np.isin(s, list('aceg')), t, 1 - t))
+        for k, (s, t, _) in of.predictions.items()
+    }
     row = comparison.comparison_rows(of._replace(predictions=apart))[0]
     assert row.uar.value == pytest.approx(0.5)
     low, high = row.uar.ci95
@@ -252,16 +315,28 @@ def test_tap_and_snp_are_two_methods(tmp_path, monkeypatch):
 def test_the_methods_of_a_setting_stand_together(tmp_path):
     """However the programs came: a reader compares within a setting."""
     rows = comparison.comparison_rows(by_seed(finished(tmp_path / 'w'), 'model.width', 8, 16))
-    assert [(r.setting['model.width'], r.method) for r in rows] == [(8, 'erm'), (8, 'dann'), (16, 'erm'), (16, 'dann')]
+    assert [(r.setting['model.width'], r.method) for r in rows] == [
+        (8, 'erm'),
+        (8, 'dann'),
+        (16, 'erm'),
+        (16, 'dann'),
+    ]
 
 
 def test_batch_norm_arms_stand_beside_joint_plain_training(tmp_path):
     """An adversary's gain is over plain training in its arm; what the arm itself is worth is a column of its own."""
     of = by_seed(finished(tmp_path / 'w'), 'model.batch_norm', 'joint', 'domain')
     rows = {(r.setting['model.batch_norm'], r.method): r for r in comparison.comparison_rows(of)}
-    joint, dann, adabn, both = (rows[arm, m] for arm in ('joint', 'domain') for m in ('erm', 'dann'))
+    joint, dann, adabn, both = (
+        rows[arm, m] for arm in ('joint', 'domain') for m in ('erm', 'dann')
+    )
     assert [r.gain is None for r in (joint, dann, adabn, both)] == [True, False, True, False]
-    assert [r.gain_over_joint is None for r in (joint, dann, adabn, both)] == [True, False, False, False]
+    assert [r.gain_over_joint is None for r in (joint, dann, adabn, both)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
     assert dann.gain_over_joint == dann.gain
     assert both.gain_over_joint.value == pytest.approx(both.uar.value - joint.uar.value)
     assert '| - plain joint |' in markdown.render_sweep(of, [*rows.values()])
@@ -274,7 +349,9 @@ def test_what_the_probe_found_stands_beside_the_uar(tmp_path):
     of.metadata['config']['domain'] = 'speaker'
     for run in of.results['runs']:
         told = 0.5 + 0.1 * run['hyper']['fold'] + (run['hyper']['method'] == 'dann') * 0.2
-        run['probe'] = {'speaker': {'linear': told, 'chance': 0.25}} if run['status'] == 'ok' else None
+        run['probe'] = (
+            {'speaker': {'linear': told, 'chance': 0.25}} if run['status'] == 'ok' else None
+        )
     erm, dann = comparison.comparison_rows(of)
     assert erm.leakage == {'speaker': pytest.approx((0.55, 0.25))}
     assert dann.leakage == {'speaker': pytest.approx((0.75, 0.25))}

@@ -25,7 +25,9 @@ def test_normalisation_is_affine_on_valid_frames_and_zero_beyond():
     """(x - mean) scale, in float32."""
     b = batch()
     got = features.normalise(b)['mel_BxTxM']
-    expected = (b['mel_BxTxM'].astype(np.float32) - b['mean_BxM'][:, None]) * b['scale_BxM'][:, None]
+    expected = (b['mel_BxTxM'].astype(np.float32) - b['mean_BxM'][:, None]) * b['scale_BxM'][
+        :, None
+    ]
     expected *= (np.arange(20) < FRAMES[:, None])[..., None]
     np.testing.assert_allclose(got, expected, rtol=1e-6)
     assert got.dtype == jnp.float32
@@ -35,7 +37,9 @@ def test_masks_of_width_0_change_nothing():
     """SpecAugment can be switched off."""
     b = features.normalise(batch())
     off = {'time_mask': 0.0, 'band_mask': 0.0}
-    np.testing.assert_array_equal(features.spec_augment(b, off, jax.random.PRNGKey(0))['mel_BxTxM'], b['mel_BxTxM'])
+    np.testing.assert_array_equal(
+        features.spec_augment(b, off, jax.random.PRNGKey(0))['mel_BxTxM'], b['mel_BxTxM']
+    )
 
 
 def test_masks_are_at_most_two_stripes_of_the_share_asked_for():
@@ -43,7 +47,9 @@ def test_masks_are_at_most_two_stripes_of_the_share_asked_for():
     b = {'mel_BxTxM': jnp.ones((3, 200, 40)), 'frames_B': jnp.array([200, 90, 10])}
     widest = 0
     for seed in range(20):
-        kept = features.spec_augment(b, {'time_mask': 0.2, 'band_mask': 0.1}, jax.random.PRNGKey(seed))['mel_BxTxM']
+        kept = features.spec_augment(
+            b, {'time_mask': 0.2, 'band_mask': 0.1}, jax.random.PRNGKey(seed)
+        )['mel_BxTxM']
         assert set(np.unique(kept)) <= {0.0, 1.0}
         for row, frames in zip(np.asarray(kept), (200, 90, 10)):
             gone_T, gone_M = row.max(1) == 0, row.max(0) == 0
@@ -57,10 +63,14 @@ def test_masks_are_at_most_two_stripes_of_the_share_asked_for():
 
 def test_features_are_cut_out_of_the_corpus_and_zero_beyond_their_frames():
     """From the row where an example begins, as many as it has; what comes after it is its neighbour's, and is not seen."""
-    corpus_RxM = np.concatenate([np.random.default_rng(0).normal(size=(30, 2)), np.zeros((4, 2))]).astype(np.float16)
+    corpus_RxM = np.concatenate(
+        [np.random.default_rng(0).normal(size=(30, 2)), np.zeros((4, 2))]
+    ).astype(np.float16)
     first_B, frames_B = np.array([0, 3, 7, 29, 0], np.int32), np.array([4, 4, 2, 1, 0], np.int32)
     got = features.with_features(
-        {'first_B': first_B, 'frames_B': frames_B, 'emotion_B': FRAMES}, features.SharedArrays(corpus_RxM), frames=4
+        {'first_B': first_B, 'frames_B': frames_B, 'emotion_B': FRAMES},
+        features.SharedArrays(corpus_RxM),
+        frames=4,
     )
     assert set(got) == {'mel_BxTxM', 'frames_B', 'emotion_B'}
     assert got['mel_BxTxM'].dtype == jnp.float16
@@ -74,7 +84,9 @@ def test_a_neighbour_that_is_no_number_is_not_seen():
     corpus_RxM = np.full((10, 2), np.nan, np.float16)
     corpus_RxM[3:5] = 1
     got = features.with_features(
-        {'first_B': np.array([3]), 'frames_B': np.array([2])}, features.SharedArrays(corpus_RxM), frames=4
+        {'first_B': np.array([3]), 'frames_B': np.array([2])},
+        features.SharedArrays(corpus_RxM),
+        frames=4,
     )
     np.testing.assert_array_equal(got['mel_BxTxM'], [[[1, 1], [1, 1], [0, 0], [0, 0]]])
 
@@ -92,12 +104,16 @@ def test_the_statistics_of_an_utterance_alone_are_those_of_prepare():
     mel_BxTxM[:, :, 0] = -23.0  # a silent band
     for b, t in enumerate(frames):
         mel_BxTxM[b, t:] = np.nan
-    batch = jax.jit(features.with_utterance_statistics)({'mel_BxTxM': mel_BxTxM, 'frames_B': frames})
+    batch = jax.jit(features.with_utterance_statistics)(
+        {'mel_BxTxM': mel_BxTxM, 'frames_B': frames}
+    )
     for b, t in enumerate(frames[:3]):
         mean_M, scale_M = table.standardizer(*log_mel.moments(mel_BxTxM[b, :t]))
         np.testing.assert_allclose(batch['mean_BxM'][b], mean_M, rtol=1e-7)
         np.testing.assert_allclose(batch['scale_BxM'][b], scale_M, rtol=1e-6)
-        np.testing.assert_array_equal(batch['mel_BxTxM'][b, :t], mel_BxTxM[b, :t].astype(np.float32))
+        np.testing.assert_array_equal(
+            batch['mel_BxTxM'][b, :t], mel_BxTxM[b, :t].astype(np.float32)
+        )
     assert np.isfinite(batch['scale_BxM']).all()
     for b, t in enumerate(frames):
         assert not batch['mel_BxTxM'][b, t:].any()

@@ -14,7 +14,9 @@ CLASSES = jnp.array([0, 1, 0])
 def test_cross_entropy_is_the_weighted_mean_of_minus_log_p():
     """Of scores that are logarithms of probabilities."""
     expected = -(np.log(0.5) + 3 * np.log(0.8) + 0.5 * np.log(0.2)) / 4.5
-    assert cross_entropy(SCORES, CLASSES, jnp.array([1.0, 3.0, 0.5])) == pytest.approx(expected, rel=1e-6)
+    assert cross_entropy(SCORES, CLASSES, jnp.array([1.0, 3.0, 0.5])) == pytest.approx(
+        expected, rel=1e-6
+    )
     assert accuracy(SCORES, CLASSES, jnp.array([1.0, 3.0, 1.0])) == pytest.approx(4 / 5)
 
 
@@ -31,6 +33,10 @@ def test_an_example_of_weight_0_gets_no_gradient():
 def test_unseen_classes_have_neither_probability_nor_gradient():
     """The softmax is over the seen classes alone."""
     seen = jnp.array([1.0, 0.0, 1.0])
-    g = jax.grad(lambda s: cross_entropy(mask_unseen_classes(s, seen), jnp.array([0, 2, 0]), jnp.ones(3)))(SCORES)
+    g = jax.grad(
+        lambda s: cross_entropy(mask_unseen_classes(s, seen), jnp.array([0, 2, 0]), jnp.ones(3))
+    )(SCORES)
     assert (g[:, 1] == 0).all()
-    np.testing.assert_allclose(jax.nn.softmax(mask_unseen_classes(SCORES, seen))[0], [2 / 3, 0, 1 / 3], rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.nn.softmax(mask_unseen_classes(SCORES, seen))[0], [2 / 3, 0, 1 / 3], rtol=1e-6
+    )

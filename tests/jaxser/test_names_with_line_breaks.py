@@ -81,7 +81,9 @@ def test_every_utterance_is_predicted_under_its_name(corpus, trained):
     assert names(rows, 'run') == {f'lam=0 seed={seed}' for seed in SEEDS}
     predicted = finished.read_finished_sweep(trained).predictions
     assert set(predictions.read_confidences(rows, ['angry', 'sad'])) == set(predicted)
-    assert {s for speaker_N, *_ in predicted.values() for s in speaker_N} == names(listed, 'speaker')
+    assert {s for speaker_N, *_ in predicted.values() for s in speaker_N} == names(
+        listed, 'speaker'
+    )
 
 
 def test_each_seed_has_a_result_of_its_own(trained):

@@ -64,22 +64,36 @@ def close(a: dict, b: dict, tolerance: float = 1e-6) -> None:
 
 def of_one_run(model: Model, n: int) -> predictor.Predictor:
     """The model as if it had that run alone."""
-    return predictor.Predictor(Model(model.metadata, jax.tree.map(lambda x: x[n : n + 1], model.arrays)))
+    return predictor.Predictor(
+        Model(model.metadata, jax.tree.map(lambda x: x[n : n + 1], model.arrays))
+    )
 
 
 def agrees(workdir: Path, data: Path) -> int:
     """Asserts that the tested utterances have, by their own fold's run, what predictions.csv says; returns how many."""
     whole = read_model(workdir)
-    temperature, several = whole.metadata['calibration']['temperature'], len(whole.metadata['runs']) > 1
+    temperature, several = (
+        whole.metadata['calibration']['temperature'],
+        len(whole.metadata['runs']) > 1,
+    )
     rows = list(csv.DictReader((workdir / 'predictions.csv').read_text().splitlines()))
     count = 0
     for n, run in enumerate(whole.metadata['runs']):
-        mine = [r for r in rows if int(r['fold']) == run['fold'] and (not several or r['run'].startswith(f'lam={run["lam"]:g} '))]
+        mine = [
+            r
+            for r in rows
+            if int(r['fold']) == run['fold']
+            and (not several or r['run'].startswith(f'lam={run["lam"]:g} '))
+        ]
         alone = of_one_run(whole, n)
-        for row, answer in zip(mine, alone.predict_files(data.parent / r['utterance'] for r in mine), strict=True):
+        for row, answer in zip(
+            mine, alone.predict_files(data.parent / r['utterance'] for r in mine), strict=True
+        ):
             raw_C = np.array([float(row[c]) for c in alone.classes])
             want_C = calibration.apply_temperature(raw_C, temperature)
-            np.testing.assert_allclose([answer['posterior'][c] for c in alone.classes], want_C, atol=1e-6)
+            np.testing.assert_allclose(
+                [answer['posterior'][c] for c in alone.classes], want_C, atol=1e-6
+            )
             count += 1
     return count
 
@@ -92,8 +106,12 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(swept, data):
 def test_features_are_those_of_the_shards_to_the_bit(model, swept, data, monkeypatch):
     """With one thread of BLAS, as in `prepare`: the last bit of a product depends on their number (in some of 384 files)."""
     threads, log_mel_of = [], log_mel.compute_log_mel
-    infos = lambda: [b['num_threads'] for b in threadpoolctl.threadpool_info() if b['user_api'] == 'blas']  # noqa: E731
-    monkeypatch.setattr(log_mel, 'compute_log_mel', lambda *a: (threads.extend(infos()), log_mel_of(*a))[1])
+    infos = lambda: [
+        b['num_threads'] for b in threadpoolctl.threadpool_info() if b['user_api'] == 'blas'
+    ]  # noqa: E731
+    monkeypatch.setattr(
+        log_mel, 'compute_log_mel', lambda *a: (threads.extend(infos()), log_mel_of(*a))[1]
+    )
     u = split.make_split(Workdir.open(swept).config).utterances
     mel_RxM, first = dataset.read_all_features(u), 0
     for name, frames in zip(u.text['utterance'], u.frames_N):
@@ -108,7 +126,9 @@ def test_by_the_utterance_and_with_a_targets_statistics_too(data, tmp_path):
     config = tiny_config.get_config()
     keys = {'normalise': 'utterance', 'resident': 'off', 'dir': str(data)}
     config.update_from_flattened_dict({f'data.{k}': v for k, v in keys.items()})
-    config.update_from_flattened_dict({'protocol.adapt': 'transductive', 'model.batch_norm': 'domain', 'train.epochs': 1})
+    config.update_from_flattened_dict(
+        {'protocol.adapt': 'transductive', 'model.batch_norm': 'domain', 'train.epochs': 1}
+    )
     config.sweep.update(lam=(0.5,), fold=(0,))
     experiment.run_experiment(config, tmp_path / 'w')
     bundling.bundle_model(tmp_path / 'w')
@@ -136,15 +156,17 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(model, folder, tmp_
     for n, seconds in enumerate([0.3, 0.5, 0.9, 1.4, 2.2, 3.1, 4.0, 9.0] * 3):
         names.append(tmp_path / f'{n}.wav')
         soundfile.write(names[-1], sound(seconds, pitch=150 + 10 * n), RATE)
-    together = list(model.files(names))
+    together = list(model.predict_files(names))
     assert [a['file'] for a in together] == [str(n) for n in names]
     for name, answer in zip(names[:9], together):
-        close(next(model.files([name])), answer)
+        close(next(model.predict_files([name])), answer)
         wave, _ = soundfile.read(name, dtype=np.float32)
         close(model.predict(wave, RATE), answer)
         (stretch,) = model._make_recording('', wave).segments
         (padded,) = model._predict_posteriors([stretch.encoder_input], 3200)
-        np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-6)
+        np.testing.assert_allclose(
+            padded, [answer['posterior'][c] for c in model.classes], atol=1e-6
+        )
 
 
 def test_a_long_sound_is_answered_by_windows(model):
@@ -167,7 +189,10 @@ def test_silence_in_a_long_sound_has_no_part_in_it(model):
     heard = [w for w in answer['windows'] if w['posterior']]
     assert [w['start'] for w in heard] == [0, 5, 10, 15]
     assert [w['start'] for w in answer['windows'] if not w['posterior']] == [20, 25, 30, 35, 40]
-    close(answer, {'posterior': {c: np.mean([w['posterior'][c] for w in heard]) for c in model.classes}})
+    close(
+        answer,
+        {'posterior': {c: np.mean([w['posterior'][c] for w in heard]) for c in model.classes}},
+    )
 
 
 def test_rate_channels_and_type_of_a_wave_do_not_matter(model):
@@ -208,9 +233,11 @@ def test_a_folder_is_every_audio_file_below_it(model, folder, tmp_path):
     soundfile.write(tmp_path / 'a.flac', sound(0.5), RATE)
     shutil.copy(folder / 'notes.txt', tmp_path)
     (tmp_path / '._a.flac').touch()  # a Mac leaves them
-    assert [Path(a['file']).name for a in model.files([tmp_path])] == ['B.WAV', 'a.flac'][::-1]
+    assert [Path(a['file']).name for a in model.predict_files([tmp_path])] == ['B.WAV', 'a.flac'][
+        ::-1
+    ]
     (tmp_path / 'none').mkdir()
-    (answer,) = model.files([tmp_path / 'none'])
+    (answer,) = model.predict_files([tmp_path / 'none'])
     assert 'no audio file below it' in answer['error']
 
 
@@ -218,7 +245,11 @@ def test_a_folder_is_every_audio_file_below_it(model, folder, tmp_path):
 def test_a_stream_is_answered_every_second(model, encoding, channels):
     """About what was heard last, as `predict` found it; the pipe may cut it anywhere, and its end is answered too."""
     wave = np.repeat(np.round(sound(12.5) * 32768)[:, None] / 32768, channels, 1)
-    content = (wave * 32768).astype('<i2').tobytes() if encoding == 's16le' else wave.astype('<f4').tobytes() + b'x'
+    content = (
+        (wave * 32768).astype('<i2').tobytes()
+        if encoding == 's16le'
+        else wave.astype('<f4').tobytes() + b'x'
+    )
 
     class Pipe(io.BytesIO):
         def read(self, size=-1):
@@ -238,7 +269,9 @@ def test_silence_and_the_end_of_a_stream(model):
     assert second['note'] == end['error']
     assert 'silent' in end['error']
     pcm = (sound(1.0) * 32768).astype('<i2').tobytes()
-    assert not any('error' in a for a in model.predict_stream(io.BytesIO(bytes(2 * RATE) + pcm), RATE))
+    assert not any(
+        'error' in a for a in model.predict_stream(io.BytesIO(bytes(2 * RATE) + pcm), RATE)
+    )
     (answer,) = model.predict_stream(io.BytesIO(b''), RATE)
     assert 'empty' in answer['error']
 
@@ -247,8 +280,11 @@ def test_formats_say_the_same(model, folder, tmp_path):
     """JSON lines, CSV and the table, of the good files and the bad."""
     soundfile.write(tmp_path / 'long.wav', sound(40.0), RATE)
     names = [folder / 'stereo.wav', tmp_path / 'long.wav', folder / 'empty.wav']
-    found = list(model.files(names))
-    text = {how: list(output.format_answers(found, how, model.classes)) for how in ('jsonl', 'csv', 'table')}
+    found = list(model.predict_files(names))
+    text = {
+        how: list(output.format_answers(found, how, model.classes))
+        for how in ('jsonl', 'csv', 'table')
+    }
     assert [json.loads(line) for line in text['jsonl']] == found
     rows = list(csv.DictReader(text['csv']))
     assert [r['part'] for r in rows] == ['file', 'file', *['window'] * 7, 'error']
@@ -257,8 +293,15 @@ def test_formats_say_the_same(model, folder, tmp_path):
     assert rows[-1]['error'] == 'empty: 0 bytes'
     assert f'{found[0]["posterior"]["sad"]:.3f}' in text['table'][0]
     assert text['table'][1] == f'{folder / "empty.wav"}: empty: 0 bytes'
-    shown = [[cell.strip() for cell in line.split('│')[1:-1]] for line in text['table'][0].splitlines() if '│' in line]
-    assert [cells[1:4] for cells in shown] == [['2.0', '', found[0]['emotion']], ['40.0', '7', found[1]['emotion']]]
+    shown = [
+        [cell.strip() for cell in line.split('│')[1:-1]]
+        for line in text['table'][0].splitlines()
+        if '│' in line
+    ]
+    assert [cells[1:4] for cells in shown] == [
+        ['2.0', '', found[0]['emotion']],
+        ['40.0', '7', found[1]['emotion']],
+    ]
     assert 'mean of windows' in text['table'][0]
     assert 'windows' not in next(output.format_answers(found[:1], 'table', model.classes))
 
@@ -271,9 +314,14 @@ def test_a_name_forges_no_row(end):
     answer = {'file': name, 'seconds': 1.0, 'emotion': 'angry', 'posterior': posterior}
     window = {'start': 0.0, 'end': 1.0, 'emotion': 'angry', 'posterior': posterior}
     found = [answer | {'windows': [window]}, {'file': name, 'error': 'empty'}]
-    text = {how: '\n'.join(output.format_answers(found, how, ('angry', 'sad'))) for how in output.FORMATS}
+    text = {
+        how: '\n'.join(output.format_answers(found, how, ('angry', 'sad')))
+        for how in output.FORMATS
+    }
     rows = list(csv.DictReader(io.StringIO(text['csv'], newline=''), strict=True))
-    assert [(r['file'], r['part']) for r in rows] == [(name, p) for p in ('file', 'window', 'error')]
+    assert [(r['file'], r['part']) for r in rows] == [
+        (name, p) for p in ('file', 'window', 'error')
+    ]
     assert [json.loads(line) for line in text['jsonl'].splitlines()] == found
     assert not any(line.startswith('b.wav') for line in text['table'].splitlines())
     assert text['table'].count('b.wav,file') == 2
@@ -283,7 +331,11 @@ def test_a_stranger_under_speaker_normalisation_is_told_so(swept):
     """Its statistics are another's than in training: nobody should learn that from the figures."""
     facts, arrays = read_model(swept)
     arrays = {k: v for k, v in arrays.items() if k not in ('mean', 'scale')}
-    stranger = predictor.Predictor(Model(facts | {'normalisation': 'speaker', 'corpora': ['demo'], 'data': {'demo': {}}}, arrays))
+    stranger = predictor.Predictor(
+        Model(
+            facts | {'normalisation': 'speaker', 'corpora': ['demo'], 'data': {'demo': {}}}, arrays
+        )
+    )
     assert any('every speaker is a stranger' in n for n in stranger.notes)
     assert any('Synthetic speech' in n for n in stranger.notes)
     assert stranger.predict(sound(1.0), RATE)['posterior'].keys() == {'angry', 'sad'}
@@ -330,14 +382,32 @@ def test_every_kind_of_parameters_survives_the_file(keys):
     config.update_from_flattened_dict(keys)
     sizes = Sizes(64, 2, {'speaker': 3, 'language': 2, 'corpus': 1}, 4)
     encoder, method = plugins.make_method(config, sizes)
-    hyper = {'seed': np.arange(2), 'fold': np.zeros(2, int), 'weight_decay': np.zeros(2), 'lr': np.zeros(2)}
+    hyper = {
+        'seed': np.arange(2),
+        'fold': np.zeros(2, int),
+        'weight_decay': np.zeros(2),
+        'lr': np.zeros(2),
+    }
     state = jax.vmap(step.make_step(encoder, method, sizes, config.train).init)(hyper)
     arrays = {'params': state.params, 'batch_stats': state.batch_stats}
-    again = {'batch_stats': {}} | deserialize_arrays(serialize_arrays(jax.tree.map(np.asarray, arrays)))
+    again = {'batch_stats': {}} | deserialize_arrays(
+        serialize_arrays(jax.tree.map(np.asarray, arrays))
+    )
     jax.tree.map(np.testing.assert_array_equal, again, arrays)
-    facts = {'config': json.loads(config.to_json()), 'classes': ['angry', 'sad'], 'sizes': sizes._asdict()}
-    facts |= {'calibration': {'temperature': 1.0}, 'normalisation': 'utterance', 'synthetic': False, 'versions': {}}
-    found = predictor.Predictor(Model(facts, deserialize_arrays(serialize_arrays(again)))).predict(sound(0.5), RATE)
+    facts = {
+        'config': json.loads(config.to_json()),
+        'classes': ['angry', 'sad'],
+        'sizes': sizes._asdict(),
+    }
+    facts |= {
+        'calibration': {'temperature': 1.0},
+        'normalisation': 'utterance',
+        'synthetic': False,
+        'versions': {},
+    }
+    found = predictor.Predictor(Model(facts, deserialize_arrays(serialize_arrays(again)))).predict(
+        sound(0.5), RATE
+    )
     assert sum(found['posterior'].values()) == pytest.approx(1)
 
 
@@ -370,7 +440,11 @@ def test_good_files_are_answered_and_bad_ones_named(swept, folder, tmp_path):
     assert [a['file'] for a in found] == names
     assert [round(a['seconds'], 3) for a in found[:3]] == [2.0, 0.3, 600.0]
     assert len(found[2]['windows']) == 119
-    assert [a['error'] for a in found[3:]] == ['empty: 0 bytes', 'unreadable: Format not recognised.', 'missing']
+    assert [a['error'] for a in found[3:]] == [
+        'empty: 0 bytes',
+        'unreadable: Format not recognised.',
+        'missing',
+    ]
     assert b'3 of 6 files without an answer' in done.stderr
     assert b'Traceback' not in done.stderr
 
@@ -381,7 +455,11 @@ def test_standard_input_and_a_workdir_without_a_model(swept, tmp_path):
     done = command('--workdir', swept, '-', '--rate', RATE, '--format', 'csv', input=pcm)
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(done.stdout.decode().splitlines()))
-    assert [(r['start'], r['end']) for r in rows] == [('0.0', '1.0'), ('0.0', '2.0'), ('0.0', '3.0')]
+    assert [(r['start'], r['end']) for r in rows] == [
+        ('0.0', '1.0'),
+        ('0.0', '2.0'),
+        ('0.0', '3.0'),
+    ]
     done = command('--workdir', tmp_path, 'a.wav')
     assert (done.returncode, done.stdout) == (2, b'')
     assert b'holds no model' in done.stderr

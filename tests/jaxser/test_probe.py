@@ -24,7 +24,9 @@ def table() -> ExampleTable:
     speaker_N = np.repeat(np.arange(8), 12)
     u.text['language'] = np.where(speaker_N % 2, 'de', 'en')
     part = lambda *speakers: np.flatnonzero(np.isin(speaker_N, speakers))  # noqa: E731
-    return ExampleTable(u, [Fold(0, 'one', part(0, 1, 2, 3), part(4, 5), part(6, 7))], 'global', True)
+    return ExampleTable(
+        u, [Fold(0, 'one', part(0, 1, 2, 3), part(4, 5), part(6, 7))], 'global', True
+    )
 
 
 def test_of_every_speaker_a_fifth_is_held_out(table):
@@ -33,7 +35,9 @@ def test_of_every_speaker_a_fifth_is_held_out(table):
     asked = {q.name: q for q in questions.make_questions(table, fold, 0)}
     q = asked['speaker']
     speaker_N = table.domain_N['speaker']
-    assert [np.bincount(speaker_N[p]).tolist() for p in (q.fit_rows, q.validation_rows, q.test_rows)] == [
+    assert [
+        np.bincount(speaker_N[p]).tolist() for p in (q.fit_rows, q.validation_rows, q.test_rows)
+    ] == [
         [8] * 4,
         [2] * 4,
         [2] * 4,
@@ -43,7 +47,7 @@ def test_of_every_speaker_a_fifth_is_held_out(table):
     assert not q.unseen_speakers
     again = {q.name: q for q in questions.make_questions(table, fold, 0)}
     for name, one in asked.items():
-        for p in ('fit', 'choose', 'test'):
+        for p in ('fit_rows', 'validation_rows', 'test_rows'):
             np.testing.assert_array_equal(getattr(one, p), getattr(again[name], p))
 
 
@@ -89,7 +93,9 @@ def test_the_equal_error_rate_is_scikit_learns(apart):
     unit_NxD = z_NxD / np.linalg.norm(z_NxD, axis=1, keepdims=True)
     first, second = np.triu_indices(80, 1)
     alarms, hits, _ = roc_curve(
-        speaker_N[first] == speaker_N[second], (unit_NxD @ unit_NxD.T)[first, second], drop_intermediate=False
+        speaker_N[first] == speaker_N[second],
+        (unit_NxD @ unit_NxD.T)[first, second],
+        drop_intermediate=False,
     )
     at = np.argmin(np.abs(alarms - (1 - hits)))
     found = metrics.equal_error_rate(z_NxD, speaker_N)
@@ -105,9 +111,17 @@ def test_equal_scores_tell_nothing():
 def test_what_all_share_is_no_voice(table):
     """Verification is by what differs from the mean of what training hears, not by where the representation lies."""
     fold, speaker_N = table.folds[0], table.domain_N['speaker']
-    speaker_N = np.where(np.isin(np.arange(len(speaker_N)), fold.test), np.repeat(np.arange(8), 12), speaker_N)
-    z_NxD = np.random.default_rng(0).normal(size=(len(fold.used_rows), 8)) + np.eye(8)[speaker_N[fold.used_rows]]
-    here, there = (prober.verification_error(z_NxD + shift, fold.used_rows, fold, speaker_N, 0)['eer'] for shift in (0.0, 100.0))
+    speaker_N = np.where(
+        np.isin(np.arange(len(speaker_N)), fold.test), np.repeat(np.arange(8), 12), speaker_N
+    )
+    z_NxD = (
+        np.random.default_rng(0).normal(size=(len(fold.used_rows), 8))
+        + np.eye(8)[speaker_N[fold.used_rows]]
+    )
+    here, there = (
+        prober.verification_error(z_NxD + shift, fold.used_rows, fold, speaker_N, 0)['eer']
+        for shift in (0.0, 100.0)
+    )
     assert here == pytest.approx(there, abs=1e-6)
     assert 0 < here < 0.5
 
@@ -118,11 +132,17 @@ def test_the_answers_are_those_of_the_content(table):
     rows = table.folds[0].used_rows
     r = np.random.default_rng(0)
     one_hot = lambda index_N: np.eye(8)[index_N[rows]] + 0.05 * r.normal(size=(len(rows), 8))  # noqa: E731
-    z = [one_hot(table.domain_N['speaker']), one_hot(table.emotion_N), r.normal(size=(len(rows), 8))]
+    z = [
+        one_hot(table.domain_N['speaker']),
+        one_hot(table.emotion_N),
+        r.normal(size=(len(rows), 8)),
+    ]
     z.append(np.full_like(z[0], np.nan))
     gathered = tracking.Collected(np.zeros(4, int))
     gathered.add(rows[None], np.stack(z))
-    speaker, emotion, nothing, lost = prober.Prober(task, 0)(SimpleNamespace(fold_N=np.zeros(4, int)), gathered)
+    speaker, emotion, nothing, lost = prober.Prober(task, 0)(
+        SimpleNamespace(fold_N=np.zeros(4, int)), gathered
+    )
     assert lost is None
     for kind in ('linear', 'mlp'):
         assert speaker['speaker'][kind] == 1
@@ -130,8 +150,14 @@ def test_the_answers_are_those_of_the_content(table):
         assert emotion['emotion'][kind] == 1
         assert emotion['speaker'][kind] < 0.7
         assert nothing['sex'][kind] < 0.7
-    assert (speaker['speaker']['classes'], speaker['speaker']['chance'], speaker['speaker']['n']) == (4, 0.25, 8)
-    assert speaker['speaker']['recall']['linear'] == dict.fromkeys(('s00', 's01', 's02', 's03'), 1.0)
+    assert (
+        speaker['speaker']['classes'],
+        speaker['speaker']['chance'],
+        speaker['speaker']['n'],
+    ) == (4, 0.25, 8)
+    assert speaker['speaker']['recall']['linear'] == dict.fromkeys(
+        ('s00', 's01', 's02', 's03'), 1.0
+    )
     assert speaker['verification']['eer'] < 0.05 < nothing['verification']['eer']
     assert speaker['speaker']['input'] == emotion['speaker']['input']
     assert set(speaker['verification']['input']) == {'eer'}
@@ -140,9 +166,20 @@ def test_the_answers_are_those_of_the_content(table):
 def answer(**recall: float) -> dict:
     """Of a run's probe, by speaker."""
     mean = float(np.mean([*recall.values()]))
-    said = {'linear': mean, 'mlp': mean, 'chance': 0.5, 'classes': 2, 'n': 9, 'strangers': False, 'input': {'linear': 1.0}}
+    said = {
+        'linear': mean,
+        'mlp': mean,
+        'chance': 0.5,
+        'classes': 2,
+        'n': 9,
+        'strangers': False,
+        'input': {'linear': 1.0},
+    }
     verification = {'eer': 0.5, 'input': {'eer': 0.4}}
-    return {'speaker': said | {'recall': {'linear': recall, 'mlp': recall}}, 'verification': verification}
+    return {
+        'speaker': said | {'recall': {'linear': recall, 'mlp': recall}},
+        'verification': verification,
+    }
 
 
 def test_leakage_is_a_mean_over_speakers():
@@ -150,7 +187,11 @@ def test_leakage_is_a_mean_over_speakers():
     said, recalls = summary._average_probe([answer(a=0.0, b=1.0), answer(b=0.5, c=0.5)])
     assert recalls == {'a': 0.0, 'b': 0.75, 'c': 0.5}
     assert said['speaker']['linear'] == pytest.approx(0.5)
-    assert (said['speaker']['ci95'], said['speaker']['heard'], said['speaker']['input']['linear']) == (None, 3, 1.0)
+    assert (
+        said['speaker']['ci95'],
+        said['speaker']['heard'],
+        said['speaker']['input']['linear'],
+    ) == (None, 3, 1.0)
     assert said['verification'] == {'eer': 0.5, 'input': {'eer': 0.4}}
     people = {s: n / 10 for n, s in enumerate('abcdefgh')}
     lower = {s: r - 0.1 for s, r in people.items()}
@@ -191,8 +232,15 @@ def test_a_finished_sweep_is_asked_once(swept, tmp_path, hasty):
             assert kept[f'z_{n}'].dtype == np.float16
             assert kept[f'z_{n}'].shape == (48, 8)
             assert sorted(np.unique(kept[f'part_{n}'])) == ['dev', 'test', 'train']
-            tested = {kept['utterance'][r] for r, p in zip(kept[f'row_{n}'], kept[f'part_{n}']) if p == 'test'}
-            lines = [line.split(',') for line in (tmp_path / 'w' / 'predictions.csv').read_text().splitlines()]
+            tested = {
+                kept['utterance'][r]
+                for r, p in zip(kept[f'row_{n}'], kept[f'part_{n}'])
+                if p == 'test'
+            }
+            lines = [
+                line.split(',')
+                for line in (tmp_path / 'w' / 'predictions.csv').read_text().splitlines()
+            ]
             assert tested == {line[2] for line in lines if line[1] == '0'}
         assert not np.array_equal(kept['z_0'], kept['z_1'])
     stamp = (tmp_path / 'w' / 'results.json').stat().st_mtime_ns
@@ -210,16 +258,21 @@ def test_wide_inputs_are_asked_by_their_principal_components_alone():
     """Those of what training heard; distances within it stay where there are as many components as examples."""
     random = np.random.default_rng(0)
     x_NxM = (
-        random.normal(size=(60, 4 * prober.MAX_INPUT_COMPONENTS)) * np.geomspace(1, 0.01, 4 * prober.MAX_INPUT_COMPONENTS)
+        random.normal(size=(60, 4 * prober.MAX_INPUT_COMPONENTS))
+        * np.geomspace(1, 0.01, 4 * prober.MAX_INPUT_COMPONENTS)
     ).astype(np.float32)
     heard_N = np.arange(60) < 40
     found_NxD = prober.principal_components(x_NxM, heard_N)
     assert found_NxD.shape == (60, 40)
-    assert np.ptp(np.log10(found_NxD[:40].std(0))) < 0.5  # no column is small, which the classifiers would blow up
+    assert (
+        np.ptp(np.log10(found_NxD[:40].std(0))) < 0.5
+    )  # no column is small, which the classifiers would blow up
     distance = lambda x: np.linalg.norm(x[:40, None] - x[None, :40], axis=-1)  # noqa: E731
     np.testing.assert_allclose(distance(found_NxD), distance(x_NxM), rtol=1e-3)
     moved = x_NxM.copy()
     moved[40:] += 5  # who was not heard has no part in the choice
-    np.testing.assert_allclose(prober.principal_components(moved, heard_N)[:40], found_NxD[:40], atol=1e-4)
+    np.testing.assert_allclose(
+        prober.principal_components(moved, heard_N)[:40], found_NxD[:40], atol=1e-4
+    )
     narrow = x_NxM[:, : prober.MAX_INPUT_COMPONENTS]
     assert prober.principal_components(narrow, heard_N) is narrow

@@ -37,12 +37,31 @@ def probe(lam: float, seed: int) -> dict:
     recall = {s: told for s in SPEAKERS}
     speaker = {'linear': told, 'mlp': told, 'chance': 0.2, 'classes': 5, 'n': 9, 'strangers': False}
     speaker |= {'recall': {'linear': recall, 'mlp': recall}, 'input': {'linear': 0.95, 'mlp': 0.9}}
-    emotion = {'linear': 0.7, 'mlp': 0.7, 'chance': 1 / 3, 'strangers': True, 'input': {'linear': 0.6, 'mlp': 0.6}}
-    return {'speaker': speaker, 'emotion': emotion, 'verification': {'eer': 0.4, 'speakers': 4, 'input': {'eer': 0.3}}}
+    emotion = {
+        'linear': 0.7,
+        'mlp': 0.7,
+        'chance': 1 / 3,
+        'strangers': True,
+        'input': {'linear': 0.6, 'mlp': 0.6},
+    }
+    return {
+        'speaker': speaker,
+        'emotion': emotion,
+        'verification': {'eer': 0.4, 'speakers': 4, 'input': {'eer': 0.3}},
+    }
 
 
 def finished(
-    path: Path, lams=(0.0, 0.3, 1.0), folds=2, seeds=2, speakers=SPEAKERS, lost=(), asked=True, gain=None, absent='', **facts
+    path: Path,
+    lams=(0.0, 0.3, 1.0),
+    folds=2,
+    seeds=2,
+    speakers=SPEAKERS,
+    lost=(),
+    asked=True,
+    gain=None,
+    absent='',
+    **facts,
 ) -> dict:
     """Leaves in `path` what a sweep leaves, and returns results.json.
 
@@ -50,17 +69,37 @@ def finished(
     no utterance is `absent`; `facts` replace some of results.json.
     """
     path.mkdir(parents=True)
-    hypers = [{'lam': lam, 'seed': s, 'fold': f} for f in range(folds) for lam in lams for s in range(seeds)]
-    varied, random, runs, predictions, metrics = varying_keys(hypers), np.random.default_rng(0), [], [], []
+    hypers = [
+        {'lam': lam, 'seed': s, 'fold': f}
+        for f in range(folds)
+        for lam in lams
+        for s in range(seeds)
+    ]
+    varied, random, runs, predictions, metrics = (
+        varying_keys(hypers),
+        np.random.default_rng(0),
+        [],
+        [],
+        [],
+    )
     for h in hypers:
         bad = (h['lam'], h['seed'], h['fold']) in lost
         status = {'status': 'nonfinite', 'step': 7} if bad else {'status': 'ok'}
         metrics += [
-            h | {'epoch': e + 1, 'emotion_loss': None if bad else 1 / (e + 1), 'speaker_loss': 1.5, 'dev_uar': 0.5, 'loss': None}
+            h
+            | {
+                'epoch': e + 1,
+                'emotion_loss': None if bad else 1 / (e + 1),
+                'speaker_loss': 1.5,
+                'dev_uar': 0.5,
+                'loss': None,
+            }
             for e in range(3)
         ]
         if bad:
-            runs.append({'hyper': h, 'epoch': None, 'dev': None, 'test': None, 'selected': None} | status)
+            runs.append(
+                {'hyper': h, 'epoch': None, 'dev': None, 'test': None, 'selected': None} | status
+            )
             continue
         counts = np.zeros((3, 3), int)
         for n, speaker in enumerate(speakers):
@@ -74,28 +113,76 @@ def finished(
                 said = truth if i < 30 * share else (truth + 1) % 3
                 counts[truth, said] += 1
                 top = random.uniform(0.5, 1)
-                row = {'run': run_label(h, varied), 'fold': h['fold'], 'utterance': f'{n}_{i}', 'speaker': speaker}
-                row |= {'truth': CLASSES[truth]} | {c: top if k == said else (1 - top) / 2 for k, c in enumerate(CLASSES)}
+                row = {
+                    'run': run_label(h, varied),
+                    'fold': h['fold'],
+                    'utterance': f'{n}_{i}',
+                    'speaker': speaker,
+                }
+                row |= {'truth': CLASSES[truth]} | {
+                    c: top if k == said else (1 - top) / 2 for k, c in enumerate(CLASSES)
+                }
                 predictions.append(row)
         test = {'uar': 0.5, 'confusion': counts.tolist()}
         selected = {'speaker_loss': 1.5, 'lam_p': h['lam']}
-        runs.append({'hyper': h, 'epoch': 2, 'dev': {'uar': DEV[h['lam']]}, 'test': test, 'selected': selected} | status)
+        runs.append(
+            {
+                'hyper': h,
+                'epoch': 2,
+                'dev': {'uar': DEV[h['lam']]},
+                'test': test,
+                'selected': selected,
+            }
+            | status
+        )
         runs[-1]['entropy'] = {'speaker': 1.6}
     for run in runs if asked else ():
-        run['probe'] = probe(run['hyper']['lam'], run['hyper']['seed']) if run['status'] == 'ok' else None
-    config = {'method': 'dann' if len(lams) > 1 else 'erm', 'domain': 'speaker', 'speaker_norm': 'tap', 'data': {'dir': '<dir>'}}
+        run['probe'] = (
+            probe(run['hyper']['lam'], run['hyper']['seed']) if run['status'] == 'ok' else None
+        )
+    config = {
+        'method': 'dann' if len(lams) > 1 else 'erm',
+        'domain': 'speaker',
+        'speaker_norm': 'tap',
+        'data': {'dir': '<dir>'},
+    }
     config['protocol'] = {'name': 'speaker_folds', 'source': [], 'target': []}
     for run, verdict in zip(runs, adversary.adversary_verdicts(runs, config)):
         run['adversary'] = verdict
     people = {s: {'sex': 'f' if n % 2 else 'm', 'language': 'de'} for n, s in enumerate(speakers)}
-    results = {'protocol': 'speaker_folds', 'corpora': ['one'], 'labels': 'native', 'folds': [str(f) for f in range(folds)]}
-    results |= {'selection': 'best dev UAR', 'normalisation': 'global', 'classes': list(CLASSES), 'synthetic': False}
-    results |= {'split_sha256': 'f' * 64, 'matmul_precision': 'default', 'device': '1 x cpu', 'seconds': 60.0, 'speakers': people}
-    results |= {'audit': {'leaks': []}, 'groups': [{'runs': len(runs), 'seconds': 2.0}], 'runs': runs} | facts
+    results = {
+        'protocol': 'speaker_folds',
+        'corpora': ['one'],
+        'labels': 'native',
+        'folds': [str(f) for f in range(folds)],
+    }
+    results |= {
+        'selection': 'best dev UAR',
+        'normalisation': 'global',
+        'classes': list(CLASSES),
+        'synthetic': False,
+    }
+    results |= {
+        'split_sha256': 'f' * 64,
+        'matmul_precision': 'default',
+        'device': '1 x cpu',
+        'seconds': 60.0,
+        'speakers': people,
+    }
+    results |= {
+        'audit': {'leaks': []},
+        'groups': [{'runs': len(runs), 'seconds': 2.0}],
+        'runs': runs,
+    } | facts
     (path / 'predictions.csv').write_text(csv_files.format_rows(predictions))
     (path / 'metrics.jsonl').write_text(''.join(json.dumps(m) + '\n' for m in metrics))
     config |= facts.get('config', {})
-    described = {'command': 'python -m jaxser.main --config=<x>', 'git_commit': None, 'config': config, 'versions': {'jax': '1'}}
+    described = {
+        'command': 'python -m jaxser.main --config=<x>',
+        'git_commit': None,
+        'config': config,
+        'versions': {'jax': '1'},
+    }
     (path / 'config.json').write_text(json.dumps(described))
     predicted = read_predictions(predictions, list(CLASSES))
     results['summary'] = summary.summary_rows(runs, predicted, config, len(CLASSES))
@@ -106,10 +193,17 @@ def finished(
 def represented(path: Path) -> None:
     """Leaves representations.npz of two settings."""
     random, N = np.random.default_rng(0), 24
-    arrays = {'utterance': np.arange(N).astype(str), 'speaker': np.array(SPEAKERS).repeat(3), 'emotion': np.resize(CLASSES, N)}
+    arrays = {
+        'utterance': np.arange(N).astype(str),
+        'speaker': np.array(SPEAKERS).repeat(3),
+        'emotion': np.resize(CLASSES, N),
+    }
     arrays['setting'] = np.array(['lam=0', 'lam=1'])
     for n in range(2):
-        arrays |= {f'z_{n}': random.normal(size=(N, 4)).astype(np.float16), f'row_{n}': np.arange(N)}
+        arrays |= {
+            f'z_{n}': random.normal(size=(N, 4)).astype(np.float16),
+            f'row_{n}': np.arange(N),
+        }
         arrays[f'part_{n}'] = np.repeat(['train', 'test'], N // 2)
     np.savez(path / 'representations.npz', allow_pickle=False, **arrays)
 
@@ -175,7 +269,9 @@ def test_the_page_needs_nothing_but_itself(whole):
         assert attrs['src'].startswith('data:image/png;base64,iVBORw0KGgo')
         assert len(attrs['alt']) > 10
     assert 'url(' not in STYLESHEET
-    assert any(attrs.get('http-equiv') == 'Content-Security-Policy' for attrs in page.elements_of('meta'))
+    assert any(
+        attrs.get('http-equiv') == 'Content-Security-Policy' for attrs in page.elements_of('meta')
+    )
     assert any(attrs.get('name') == 'viewport' for attrs in page.elements_of('meta'))
 
 
@@ -185,7 +281,18 @@ def test_the_contents_lead_to_every_section(whole):
     names = [attrs['id'] for attrs in page.elements_of('section')]
     assert [attrs['href'] for attrs in page.elements_of('a')] == [f'#{n}' for n in names]
     assert names == [
-        *('settings', 'leakage', 'speakers', 'confusions', 'groups', 'map', 'calibration', 'training', 'failed', 'details')
+        *(
+            'settings',
+            'leakage',
+            'speakers',
+            'confusions',
+            'groups',
+            'map',
+            'calibration',
+            'training',
+            'failed',
+            'details',
+        )
     ]
 
 
@@ -203,12 +310,18 @@ def test_the_best_setting_is_chosen_by_dev(whole):
     """lam = 0.3 is better on test, and not taken."""
     _, results, page = whole
     assert [r['uar'] for r in results['summary']] == pytest.approx([0.5, 0.8, 0.6])
-    assert 'setting dann, lam = 1 best dev UAR (0.700, mean of folds) of 2 settings compared with plain training' in page.text
+    assert (
+        'setting dann, lam = 1 best dev UAR (0.700, mean of folds) of 2 settings compared with plain training'
+        in page.text
+    )
 
 
 def test_a_tie_with_plain_training_is_called_so(tmp_path, undrawn, monkeypatch):
     """Dev prefers neither, or plain training."""
-    for dev, said in ((0.7, 'dev prefers neither plain training has a dev UAR of 0.700'), (0.8, 'dev prefers plain training')):
+    for dev, said in (
+        (0.7, 'dev prefers neither plain training has a dev UAR of 0.700'),
+        (0.8, 'dev prefers plain training'),
+    ):
         monkeypatch.setitem(DEV, 0.0, dev)
         finished(tmp_path / str(dev))
         assert said in Page(write_report(tmp_path / str(dev)).read_text()).text
@@ -217,7 +330,9 @@ def test_a_tie_with_plain_training_is_called_so(tmp_path, undrawn, monkeypatch):
 def test_what_is_told_stands_beside_chance_and_the_input(whole):
     """A line a setting: the linear classifier, the one with a hidden layer, verification, the difference to plain training."""
     _, results, page = whole
-    assert 'setting speaker emotion verification speaker - plain chance 0.200 0.333 0.500' in page.text
+    assert (
+        'setting speaker emotion verification speaker - plain chance 0.200 0.333 0.500' in page.text
+    )
     assert 'the input (raw) 0.950 (0.900) 0.600 (0.600) 0.300' in page.text
     delta = results['summary'][2]['probe']['speaker']['delta']
     assert f'dann, lam = 1 0.405 (0.405) 0.700 (0.700) 0.400 {delta:+.3f} [' in page.text
@@ -239,7 +354,9 @@ def test_the_figures_are_those_of_results_json(whole):
     """In the box and in the table; summary.csv has them in full."""
     path, results, page = whole
     row = results['summary'][2]
-    beside = f'UAR, folds pooled 0.600 [{row["uar_ci95"][0]:.3f}, {row["uar_ci95"][1]:.3f}] chance 0.333'
+    beside = (
+        f'UAR, folds pooled 0.600 [{row["uar_ci95"][0]:.3f}, {row["uar_ci95"][1]:.3f}] chance 0.333'
+    )
     assert beside in page.text
     ends = f'[{row["delta_ci95"][0]:+.3f}, {row["delta_ci95"][1]:+.3f}]'
     sure = f'p = {row["p"]:.3g}, by Holm {row["p_holm"]:.3g}'
@@ -324,13 +441,22 @@ def test_the_page_says_who_chose_the_epoch_and_who_the_setting(tmp_path, undrawn
     """Under `last epoch` too, which chooses no setting."""
     finished(tmp_path / 'w', selection='last epoch')
     page = Page(write_report(tmp_path / 'w').read_text())
-    assert 'epoch chosen by last epoch the setting is chosen by its dev UAR; the test part chooses nothing' in page.text
+    assert (
+        'epoch chosen by last epoch the setting is chosen by its dev UAR; the test part chooses nothing'
+        in page.text
+    )
 
 
 def test_pooled_figures_and_means_of_folds_are_called_so(whole):
     """No figure of one kind stands beside one of the other without a word."""
     page = whole[2].text
-    for heading in ('dev UAR (mean of folds)', 'UAR (pooled)', 'UAR (mean of folds)', 'WA (pooled)', 'F1 (pooled)'):
+    for heading in (
+        'dev UAR (mean of folds)',
+        'UAR (pooled)',
+        'UAR (mean of folds)',
+        'WA (pooled)',
+        'F1 (pooled)',
+    ):
         assert heading in page
     assert 'UAR (folds pooled) against leakage (mean of folds)' in page
 
@@ -368,18 +494,30 @@ def test_no_line_of_the_curve_has_the_colour_of_plain_training():
     rows = []
     for width in range(12):
         for method, lam in (('erm', None), ('leace', None), ('dann', 0.0), ('dann', 1.0)):
-            row = {'method': method, 'lam': lam, 'model.width': width} | dict.fromkeys(summary.RESULT_KEYS)
+            row = {'method': method, 'lam': lam, 'model.width': width} | dict.fromkeys(
+                summary.RESULT_KEYS
+            )
             rows.append(row | {'uar': 0.5 + width / 100, 'seeds': 1, 'tested_speakers': 3})
-    results = {'summary': rows, 'method': 'dann', 'protocol': '', 'folds': ['1'], 'classes': ['A', 'B']}
+    results = {
+        'summary': rows,
+        'method': 'dann',
+        'protocol': '',
+        'folds': ['1'],
+        'classes': ['A', 'B'],
+    }
     results |= {'corpora': ['emodb'], 'synthetic': False}
     figure = figures.draw_curve(results, 'lam')
     found, black = drawn_colours(figure), matplotlib.colors.to_rgba(figures.PLAIN_COLOUR)
     settings = {label: of for label, of in found.items() if 'model.width' in label}
     assert len(settings) == 36
-    assert {label for label, of in settings.items() if black in of} == {f'erm, model.width = {n} (no lam)' for n in range(12)}
+    assert {label for label, of in settings.items() if black in of} == {
+        f'erm, model.width = {n} (no lam)' for n in range(12)
+    }
     assert found['plain training'] == {black}
     dots = [
-        line for line in figure.axes[0].lines if line.get_marker() == 'o' and matplotlib.colors.to_rgba(line.get_color()) == black
+        line
+        for line in figure.axes[0].lines
+        if line.get_marker() == 'o' and matplotlib.colors.to_rgba(line.get_color()) == black
     ]
     assert sum(len(line.get_xdata()) for line in dots) == 12, 'a black dot for each lam = 0'
 
@@ -402,9 +540,15 @@ def test_the_front_is_paretos():
 def test_the_calibration_error_is_what_confidence_exceeds_accuracy_by():
     """In closed form: 0 where every bin keeps its word, 0.4 where 90 % sure is right every second time; 1.0 is in a bin."""
     right_N = np.arange(100) < 70
-    assert calibration.reliability_bins(np.full(100, 0.7), right_N).expected_error == pytest.approx(0)
-    assert calibration.reliability_bins(np.full(10, 0.9), np.arange(10) % 2 == 0).expected_error == pytest.approx(0.4)
-    both = calibration.reliability_bins(np.array([0.9] * 10 + [1.0] * 30), np.array([True, False] * 5 + [True] * 30))
+    assert calibration.reliability_bins(np.full(100, 0.7), right_N).expected_error == pytest.approx(
+        0
+    )
+    assert calibration.reliability_bins(
+        np.full(10, 0.9), np.arange(10) % 2 == 0
+    ).expected_error == pytest.approx(0.4)
+    both = calibration.reliability_bins(
+        np.array([0.9] * 10 + [1.0] * 30), np.array([True, False] * 5 + [True] * 30)
+    )
     assert both.expected_error == pytest.approx(0.1)
     assert both.share_B.tolist() == [0.25, 0.75]
 
@@ -416,7 +560,9 @@ def test_several_sweeps_are_compared(tmp_path, undrawn, monkeypatch):
     for source, target, sha in (('a', 'b', 'e'), ('b', 'a', 'f')):
         protocol = {'name': 'source_target', 'source': [source], 'target': [target]}
         finished(tmp_path / source, config={'protocol': protocol}, split_sha256=sha * 64)
-    monkeypatch.setattr(sys, 'argv', ['report', '--workdir', str(tmp_path / 'a'), str(tmp_path / 'b')])
+    monkeypatch.setattr(
+        sys, 'argv', ['report', '--workdir', str(tmp_path / 'a'), str(tmp_path / 'b')]
+    )
     report.main()
     assert (tmp_path / 'b' / 'report.html').exists()
     page = Page((tmp_path / 'a' / 'comparison.html').read_text())
@@ -432,7 +578,10 @@ def test_several_sweeps_are_compared(tmp_path, undrawn, monkeypatch):
 
 def test_a_sweep_over_corpora_has_a_map_of_them(tmp_path):
     """A row a setting, a column what was left out."""
-    finished(tmp_path / 'w', config={'protocol': {'name': 'leave_one_corpus_out', 'source': [], 'target': []}})
+    finished(
+        tmp_path / 'w',
+        config={'protocol': {'name': 'leave_one_corpus_out', 'source': [], 'target': []}},
+    )
     page = Page(write_report(tmp_path / 'w').read_text())
     assert 'Across corpora' in page.text
 

@@ -12,7 +12,9 @@ from jaxser.reversal import adversarial_loss, gradient_ratio, ramp, reverse_grad
 def test_forward_is_the_identity_and_backward_is_minus_lam_times_the_gradient(lam):
     """For f(reverse(z)) the gradient is -lam f'(z), exactly; lam gets none."""
     z = jnp.array([[1.0, -2.0], [0.5, 3.0]])
-    value, (to_z, to_lam) = jax.jit(jax.value_and_grad(lambda z, m: (reverse_gradient(z, m) ** 3).sum(), argnums=(0, 1)))(z, lam)
+    value, (to_z, to_lam) = jax.jit(
+        jax.value_and_grad(lambda z, m: (reverse_gradient(z, m) ** 3).sum(), argnums=(0, 1))
+    )(z, lam)
     assert value == (z**3).sum()
     np.testing.assert_array_equal(to_z, -jnp.float32(lam) * 3 * z**2)
     assert to_lam == 0
@@ -28,7 +30,9 @@ def test_every_run_of_a_vmap_has_its_own_lam():
 def test_the_ramp_is_ganins():
     """2 / (1 + exp(-10 p)) - 1, from 0 to 1 over the training."""
     p = np.linspace(0, 1, 11)
-    np.testing.assert_allclose(ramp(jnp.asarray(p)), 2 / (1 + np.exp(-10 * p)) - 1, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        ramp(jnp.asarray(p)), 2 / (1 + np.exp(-10 * p)) - 1, rtol=1e-5, atol=1e-7
+    )
 
 
 def test_the_strength_is_the_ratio_of_two_gradients():
@@ -45,11 +49,18 @@ def test_the_adversary_is_reversed_weighed_and_measured_by_what_reaches_z():
     z, found = jnp.ones((2, 2)), {}
 
     def loss(z):
-        value, metrics = adversarial_loss(lambda d, z: (d * z.sum(), {f'{d}_loss': d}), (3, 5), z, 0.25, 2.0, lambda z: z.sum())
+        value, metrics = adversarial_loss(
+            lambda d, z: (d * z.sum(), {f'{d}_loss': d}), (3, 5), z, 0.25, 2.0, lambda z: z.sum()
+        )
         found.update(metrics)
         return value
 
     value, to_z = jax.value_and_grad(loss)(z)
     assert value == 16 * 4
     np.testing.assert_array_equal(to_z, -4 * z)
-    assert found == {'3_loss': 3, '5_loss': 5, 'lam_p': 0.25, 'reversed_over_task': pytest.approx(4.0)}
+    assert found == {
+        '3_loss': 3,
+        '5_loss': 5,
+        'lam_p': 0.25,
+        'reversed_over_task': pytest.approx(4.0),
+    }

@@ -14,7 +14,10 @@ FRAMES = np.array([60, 37, 20, 1], np.int32)
 def ones(length: int = T) -> dict:
     """A batch whose valid frames are all 1 and whose padding is 0."""
     mask_BxT = frame_mask(jnp.asarray(FRAMES), length)
-    return {'mel_BxTxM': jnp.broadcast_to(mask_BxT[..., None], (B, length, M)), 'frames_B': jnp.asarray(FRAMES)}
+    return {
+        'mel_BxTxM': jnp.broadcast_to(mask_BxT[..., None], (B, length, M)),
+        'frames_B': jnp.asarray(FRAMES),
+    }
 
 
 def shares(time: float, band: float) -> dict:
@@ -25,7 +28,11 @@ def shares(time: float, band: float) -> dict:
 def draws():
     """kept_NxBxTxM of many keys, by the shares of frames and bands."""
     keys = jax.random.split(jax.random.PRNGKey(0), DRAWS)
-    many = jax.jit(jax.vmap(lambda key, hyper: spec_augment(ones(), hyper, key)['mel_BxTxM'], in_axes=(0, None)))
+    many = jax.jit(
+        jax.vmap(
+            lambda key, hyper: spec_augment(ones(), hyper, key)['mel_BxTxM'], in_axes=(0, None)
+        )
+    )
     return lambda time, band: np.asarray(many(keys, shares(time, band)))
 
 
@@ -45,7 +52,9 @@ def test_two_stripes_of_at_most_the_share_of_the_valid_frames(draws):
         assert all(max(w, default=0) <= (widest if len(w) == 2 else 2 * widest) for w in found)
     assert (kept == kept[..., :1]).all(), 'a stripe of frames spans all bands'
     masked = 1 - kept[:, 0].mean()
-    assert 0.3 * 0.8 < masked < 0.3, 'two stripes, each of half the share on average, less what they have in common'
+    assert 0.3 * 0.8 < masked < 0.3, (
+        'two stripes, each of half the share on average, less what they have in common'
+    )
 
 
 def test_two_stripes_of_bands(draws):
@@ -62,7 +71,9 @@ def test_no_end_is_spared_and_padding_stays_zero(draws):
     for kept_NxL in (draws(0.3, 0.0)[:, 0, :, 0], draws(0.0, 0.3)[:, 0, 0]):
         assert (kept_NxL.min(0) == 0).all()
         first, second = np.split(1 - kept_NxL.mean(0), 2)
-        assert 0.4 < first.sum() / (first.sum() + second.sum()) < 0.6, 'the beginning is masked as often as the end'
+        assert 0.4 < first.sum() / (first.sum() + second.sum()) < 0.6, (
+            'the beginning is masked as often as the end'
+        )
     kept = draws(0.3, 0.3)
     for b, frames in enumerate(FRAMES):
         assert (kept[:, b, frames:] == 0).all()

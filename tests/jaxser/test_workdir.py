@@ -51,7 +51,10 @@ BREAKS = ('\r', '\n', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\x85', '\u2028', 
 def concluded(place: Workdir, group: int, lam: float, names: list[str]) -> list[dict]:
     """Ends a group of one run; returns its rows."""
     columns = {'run': f'lam={lam:g} seed=0', 'fold': '0'}
-    rows = [columns | {'utterance': name, 'speaker': name, 'truth': 'sad', 'sad': '0.5'} for name in names]
+    rows = [
+        columns | {'utterance': name, 'speaker': name, 'truth': 'sad', 'sad': '0.5'}
+        for name in names
+    ]
     place.save_outcome(group, {'runs': [{'hyper': {'lam': lam, 'seed': 0, 'fold': 0}}]}, rows)
     return rows
 

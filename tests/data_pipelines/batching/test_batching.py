@@ -55,9 +55,17 @@ def test_a_device_trains_on_the_batches_of_its_folds(u, made, fold_DxF):
     for d, f in np.ndindex(fold_DxF.shape):
         row_SxB, crop_SxB = plan.epoch_order(made[fold_DxF[d, f]], 3, 7, 5, 0)
         np.testing.assert_array_equal(item.row[d, :, f], row_SxB)
-        np.testing.assert_array_equal(item.start[d, :, f], plan.crop_starts(u.frames_N[row_SxB], crop_SxB, 40))
+        np.testing.assert_array_equal(
+            item.start[d, :, f], plan.crop_starts(u.frames_N[row_SxB], crop_SxB, 40)
+        )
         assert (item.fold[d, :, f] == fold_DxF[d, f]).all()
-    assert (item.part, item.epoch, item.steps, item.frames, item.is_last) == ('train', 3, 7, 40, True)
+    assert (item.part, item.epoch, item.steps, item.frames, item.is_last) == (
+        'train',
+        3,
+        7,
+        40,
+        True,
+    )
 
 
 @pytest.mark.parametrize('fold_DxF', [ONE, TWO])
@@ -65,7 +73,11 @@ def test_chunks_of_any_length_hold_the_same_steps(u, made, fold_DxF):
     """Cutting an epoch into chunks changes neither rows nor cuts; what fills the last chunk is not counted as a step."""
     whole, *_ = plan.training_items(made, fold_DxF, u, 0, 7, 7, CONFIG)
     parts = list(plan.training_items(made, fold_DxF, u, 0, 7, 3, CONFIG))
-    assert [(p.row.shape[1], p.steps, p.is_last) for p in parts] == [(3, 3, False), (3, 3, False), (3, 1, True)]
+    assert [(p.row.shape[1], p.steps, p.is_last) for p in parts] == [
+        (3, 3, False),
+        (3, 3, False),
+        (3, 1, True),
+    ]
     for name in ('row', 'start', 'fold'):
         pieces = [getattr(p, name)[:, : p.steps] for p in parts]
         np.testing.assert_array_equal(np.concatenate(pieces, axis=1), getattr(whole, name))
@@ -97,7 +109,10 @@ def test_scoring_reads_every_utterance_of_the_part_whole_and_once(u, made, fold_
         assert not i.start.any()
 
 
-@pytest.mark.parametrize(('frames', 'padded'), [(1, 1), (2, 100), (100, 100), (101, 150), (151, 200), (201, 300), (3000, 3200)])
+@pytest.mark.parametrize(
+    ('frames', 'padded'),
+    [(1, 1), (2, 100), (100, 100), (101, 150), (151, 200), (201, 300), (3000, 3200)],
+)
 def test_lengths_are_few(frames, padded):
     """Whole utterances are padded to powers of two, and to halves between them, of 100 frames; a single frame is not."""
     assert plan.padded_length(frames) == padded
@@ -119,16 +134,24 @@ def test_normalisation_uses_only_what_it_says(u, made, how):
                 'speaker_transductive': np.flatnonzero(u.text['speaker'] == u.text['speaker'][row]),
                 'global': fold.train,
             }[how]
-            n, mean, variance = u.frames_N[rows][:, None], u.mean_NxM[rows].astype(float), u.variance_NxM[rows]
+            n, mean, variance = (
+                u.frames_N[rows][:, None],
+                u.mean_NxM[rows].astype(float),
+                u.variance_NxM[rows],
+            )
             expected = (n * mean).sum(0) / n.sum()
             square = (n * (variance + mean**2)).sum(0) / n.sum()
             np.testing.assert_allclose(batch['mean_BxM'][d, f, b], expected, rtol=1e-5, atol=1e-6)
-            np.testing.assert_allclose(batch['scale_BxM'][d, f, b], (square - expected**2) ** -0.5, rtol=1e-5)
+            np.testing.assert_allclose(
+                batch['scale_BxM'][d, f, b], (square - expected**2) ** -0.5, rtol=1e-5
+            )
 
 
 def test_without_normalisation_features_stay_as_they_are(u, made):
     """Mean 0 and scale 1, in every fold."""
-    batch = ExampleTable(u, made, 'none', balanced=False).make_batch(next(plan.evaluation_items(made, TWO, u, 'test', 0, 64)))
+    batch = ExampleTable(u, made, 'none', balanced=False).make_batch(
+        next(plan.evaluation_items(made, TWO, u, 'test', 0, 64))
+    )
     assert not batch['mean_BxM'].any()
     assert (batch['scale_BxM'] == 1).all()
     assert batch['mean_BxM'].shape[-1] == u.bands
@@ -145,9 +168,13 @@ def test_a_speaker_s_statistics_are_of_what_training_hears_of_them(adapt):
     for f, fold in enumerate(made):
         heard = np.concatenate([fold.train, fold.adapt])
         for row in (fold.train[-1], fold.dev[-1], fold.test[-1], 0):
-            rows = heard[u.text['speaker'][heard] == u.text['speaker'][row]] if row else np.array([0])
+            rows = (
+                heard[u.text['speaker'][heard] == u.text['speaker'][row]] if row else np.array([0])
+            )
             expected = np.average(mean_NxM[rows], axis=0, weights=u.frames_N[rows])
-            np.testing.assert_allclose(table.mean[table.moments_index_FxN[f, row]], expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(
+                table.mean[table.moments_index_FxN[f, row]], expected, rtol=1e-5, atol=1e-6
+            )
 
 
 def test_a_batch_that_adapts_is_half_source_half_target_without_labels():
@@ -170,7 +197,9 @@ def test_a_batch_that_adapts_is_half_source_half_target_without_labels():
         seen = set(table.domains['speaker'][batch['speaker_seen_K'][0, 0, f] > 0])
         assert seen == set(u.text['speaker'][np.concatenate([fold.train, fold.adapt])])
     item = next(plan.evaluation_items(made, np.array([[0, 1]]), u, 'test', 0, 64))
-    assert (table.make_batch(item)['labelled_B'] > 0).sum() == (item.row >= 0).sum(), 'and in scoring nothing is taken away'
+    assert (table.make_batch(item)['labelled_B'] > 0).sum() == (item.row >= 0).sum(), (
+        'and in scoring nothing is taken away'
+    )
 
 
 def test_an_unknown_speaker_is_no_domain():
@@ -225,7 +254,10 @@ def test_the_frames_of_a_cut_are_those_that_are_left_of_the_utterance(u, made):
 def test_resident_features_are_found_where_those_of_the_utterance_begin(u, made):
     """`first_B` counts the frames of all utterances before, and those cut off; an example ends where its utterance does."""
     table = ExampleTable(u, made, 'global', balanced=True)
-    items = [*plan.training_items(made, TWO, u, 0, 7, 3, CONFIG), *plan.evaluation_items(made, TWO, u, 'test', 0, 64)]
+    items = [
+        *plan.training_items(made, TWO, u, 0, 7, 3, CONFIG),
+        *plan.evaluation_items(made, TWO, u, 'test', 0, 64),
+    ]
     before = [int(u.frames_N[:n].sum()) for n in range(len(u))]
     for (item, batch), expected in zip(feeds.resident_feed(table, items), items, strict=True):
         assert item is expected
@@ -247,7 +279,12 @@ def two_corpora():
 
 
 @pytest.mark.parametrize(
-    'protocol', [THREE, folds.Protocol(folds=3, identity=('y',)), folds.Protocol(folds=3, adapt='transductive')]
+    'protocol',
+    [
+        THREE,
+        folds.Protocol(folds=3, identity=('y',)),
+        folds.Protocol(folds=3, adapt='transductive'),
+    ],
 )
 def test_identity_examples_follow_and_change_nothing_of_the_emotion_examples(protocol):
     """As many, in an order of their own, of those whose domain is forgotten; rows and cuts of the first are those without."""
@@ -296,7 +333,9 @@ def test_identity_examples_are_normalised_as_the_key_says(how):
         own = fold.identity[u.text['speaker'][fold.identity] == u.text['speaker'][row]]
         rows = fold.train if how == 'global' else own
         expected = np.average(u.mean_NxM[rows].astype(float), axis=0, weights=u.frames_N[rows])
-        np.testing.assert_allclose(table.mean[table.moments_index_FxN[f, row]], expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            table.mean[table.moments_index_FxN[f, row]], expected, rtol=1e-5, atol=1e-6
+        )
 
 
 def test_corpora_of_identity_batches_need_no_class():
@@ -329,7 +368,11 @@ def resolved(**changes):
 def test_names_come_from_a_shell_with_commas():
     """'a,b' is two names, wherever names are listed; what the protocol names is what is read."""
     assert resolved(**{'data.corpora': ('emodb,urdu',)}).data.corpora == ('emodb', 'urdu')
-    pair = {'protocol.name': 'source_target', 'protocol.source': ('emodb, ravdess',), 'protocol.target': ('urdu',)}
+    pair = {
+        'protocol.name': 'source_target',
+        'protocol.source': ('emodb, ravdess',),
+        'protocol.target': ('urdu',),
+    }
     config = resolved(**pair)
     assert config.data.corpora == ('emodb', 'ravdess', 'urdu')
     assert config.protocol.source == ('emodb', 'ravdess')
@@ -347,9 +390,15 @@ def test_corpora_of_identity_batches_are_read_beside():
     config = resolved(**identity, **{'data.corpora': ('emodb',)})
     assert config.data.corpora == ('emodb', 'ravdess', 'urdu')
     assert config.protocol.identity == ('ravdess', 'urdu')
-    pair = {'protocol.name': 'source_target', 'protocol.source': ('emodb',), 'protocol.target': ('savee',)}
+    pair = {
+        'protocol.name': 'source_target',
+        'protocol.source': ('emodb',),
+        'protocol.target': ('savee',),
+    }
     assert resolved(**identity, **pair).data.corpora == ('emodb', 'savee', 'ravdess', 'urdu')
-    with pytest.raises(UserError, match=r'urdu fills the identity batches .* name it in one of the two'):
+    with pytest.raises(
+        UserError, match=r'urdu fills the identity batches .* name it in one of the two'
+    ):
         resolved(**identity, **{'data.corpora': ('emodb', 'urdu')})
 
 
@@ -376,7 +425,10 @@ def test_only_what_is_wanted_is_kept_and_the_rest_is_counted():
 @pytest.mark.parametrize(
     ('wanted', 'said'),
     [
-        ('mood=good', 'expected a column and its value, as style=improvised, of utterance, speaker'),
+        (
+            'mood=good',
+            'expected a column and its value, as style=improvised, of utterance, speaker',
+        ),
         ('acted', 'expected a column'),
         ('sex=female,other', 'nobody has sex=other; found: female, male'),
         ('split=train', 'nobody has split=train; found: nothing'),

@@ -15,7 +15,9 @@ from data_pipelines.errors import UserError
 
 RAVDESS = [
     f'Actor_{actor:02d}/03-01-{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}-{actor:02d}.wav'
-    for actor, emotion, intensity, statement, repetition in itertools.product(range(1, 25), range(1, 9), *[(1, 2)] * 3)
+    for actor, emotion, intensity, statement, repetition in itertools.product(
+        range(1, 25), range(1, 9), *[(1, 2)] * 3
+    )
     if (emotion, intensity) != (1, 2)  # there is no strong neutral
 ]
 
@@ -34,9 +36,16 @@ def evaluation(root: Path, name: str, turns: list[tuple[str, str]], audio: bool 
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ['% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]', '']
     for utterance, label in turns:
-        lines += [f'[6.2901 - 8.2357]\t{utterance}\t{label}\t[2.5000, 2.5000, 2.5000]', 'C-E2:\tNeutral;\t()', '']
+        lines += [
+            f'[6.2901 - 8.2357]\t{utterance}\t{label}\t[2.5000, 2.5000, 2.5000]',
+            'C-E2:\tNeutral;\t()',
+            '',
+        ]
     path.write_text('\n'.join(lines))
-    touch(session, [f'sentences/wav/{name}/{utterance}.wav' for utterance, _ in turns] if audio else [])
+    touch(
+        session,
+        [f'sentences/wav/{name}/{utterance}.wav' for utterance, _ in turns] if audio else [],
+    )
 
 
 def listing(tmp_path: Path, text: str) -> Path:
@@ -58,35 +67,61 @@ def test_a_corpus_is_found_by_the_name_it_gives_itself_and_uses_shared_words(nam
 
 def test_emodb_names_give_speaker_sex_sentence_and_emotion(tmp_path):
     a, b = emodb.walk(touch(tmp_path, ['wav/16b10Lb.wav', 'wav/03a01Fa.wav']))
-    assert (a.name, a.speaker, a.sex, a.sentence, a.emotion, a.language) == ('03a01Fa', '03', 'male', 'a01', 'happy', 'de')
-    assert (b.name, b.speaker, b.sex, b.sentence, b.emotion) == ('16b10Lb', '16', 'female', 'b10', 'bored')
+    assert (a.name, a.speaker, a.sex, a.sentence, a.emotion, a.language) == (
+        '03a01Fa',
+        '03',
+        'male',
+        'a01',
+        'happy',
+        'de',
+    )
+    assert (b.name, b.speaker, b.sex, b.sentence, b.emotion) == (
+        '16b10Lb',
+        '16',
+        'female',
+        'b10',
+        'bored',
+    )
 
 
 def test_emodb_complete_is_535_from_five_men_and_five_women(tmp_path):
     letters = {'W': 127, 'L': 81, 'E': 46, 'A': 69, 'F': 71, 'T': 62, 'N': 79}
     speakers = ['03', '08', '09', '10', '11', '12', '13', '14', '15', '16']
     takes = [
-        f'{s}{t}' for t, s in itertools.product(['a01', 'a02', 'a04', 'a05', 'a07', 'b01', 'b02', 'b03', 'b09', 'b10'], speakers)
+        f'{s}{t}'
+        for t, s in itertools.product(
+            ['a01', 'a02', 'a04', 'a05', 'a07', 'b01', 'b02', 'b03', 'b09', 'b10'], speakers
+        )
     ]
     names = [f'wav/{take}{letter}{version}.wav' for letter, n in letters.items() for version, take in
              itertools.islice(itertools.product('ab', takes), n)]  # fmt: skip
     found = emodb.walk(touch(tmp_path, names))
     emodb.CORPUS.check_counts(found)
     assert len(found) == 535
-    assert collections.Counter(sex for _, sex in {(u.speaker, u.sex) for u in found}) == {'male': 5, 'female': 5}
+    assert collections.Counter(sex for _, sex in {(u.speaker, u.sex) for u in found}) == {
+        'male': 5,
+        'female': 5,
+    }
 
 
 def test_ravdess_complete_is_1440_from_24_actors_the_odd_ones_men(tmp_path):
     found = ravdess.walk(touch(tmp_path, RAVDESS))
     ravdess.CORPUS.check_counts(found)
     assert len(found) == 1440
-    assert {u.speaker: u.sex for u in found} == {f'{i:02d}': 'male' if i % 2 else 'female' for i in range(1, 25)}
+    assert {u.speaker: u.sex for u in found} == {
+        f'{i:02d}': 'male' if i % 2 else 'female' for i in range(1, 25)
+    }
     assert {u.sentence for u in found} == {'01', '02'}
 
 
 def test_ravdess_leaves_song_and_video_out(tmp_path):
     touch(
-        tmp_path, ['Actor_01/03-02-03-01-01-01-01.wav', 'Actor_01/01-01-03-01-01-01-01.wav', 'Actor_01/03-01-03-01-01-01-01.wav']
+        tmp_path,
+        [
+            'Actor_01/03-02-03-01-01-01-01.wav',
+            'Actor_01/01-01-03-01-01-01-01.wav',
+            'Actor_01/03-01-03-01-01-01-01.wav',
+        ],
     )
     assert [u.name for u in ravdess.walk(tmp_path)] == ['03-01-03-01-01-01-01']
 
@@ -99,19 +134,31 @@ def test_urdu_names_give_speaker_sex_and_emotion(tmp_path):
 
 def test_wrong_counts_are_refused_class_by_class_until_partial_is_allowed(tmp_path):
     found = ravdess.walk(touch(tmp_path, [p for p in RAVDESS if '-05-01-01-01-' not in p]))
-    with pytest.raises(UserError, match=r'1440 .* 1416 were found; angry: expected 192, found 168\. .*--allow_partial'):
+    with pytest.raises(
+        UserError,
+        match=r'1440 .* 1416 were found; angry: expected 192, found 168\. .*--allow_partial',
+    ):
         ravdess.CORPUS.check_counts(found)
     ravdess.CORPUS.check_counts(found, allow_partial=True)
 
 
 @pytest.mark.parametrize('suffix', ['.wav', '.WAV', '.flac', '.Flac'])
 def test_audio_is_found_as_wav_or_flac_in_any_case(tmp_path, suffix):
-    assert len(emodb.walk(touch(tmp_path, [f'wav/03a01Fa{suffix}', 'wav/03a01Fa.txt', 'wav/._03a01Fa.wav']))) == 1
+    assert (
+        len(
+            emodb.walk(
+                touch(tmp_path, [f'wav/03a01Fa{suffix}', 'wav/03a01Fa.txt', 'wav/._03a01Fa.wav'])
+            )
+        )
+        == 1
+    )
 
 
 def test_the_order_is_that_of_the_paths_whatever_the_file_system_says(tmp_path):
     names = ['08a01Na', '03b02Wa', '03a01Fa', '16a05Tc']
-    assert [u.name for u in emodb.walk(touch(tmp_path, [f'wav/{n}.wav' for n in names]))] == sorted(names)
+    assert [u.name for u in emodb.walk(touch(tmp_path, [f'wav/{n}.wav' for n in names]))] == sorted(
+        names
+    )
 
 
 @pytest.mark.parametrize('corpus', [emodb, ravdess, urdu, iemocap])
@@ -131,8 +178,14 @@ def test_something_that_is_no_file_is_listed_rather_than_lost(tmp_path):
 
 
 def test_iemocap_talker_is_the_letter_before_the_number_not_that_of_the_dialogue(tmp_path):
-    evaluation(tmp_path, 'Ses01F_impro01', [('Ses01F_impro01_F000', 'neu'), ('Ses01F_impro01_M003', 'ang')])
-    evaluation(tmp_path, 'Ses05M_script03_2', [('Ses05M_script03_2_F001', 'hap'), ('Ses05M_script03_2_M045', 'xxx')])
+    evaluation(
+        tmp_path, 'Ses01F_impro01', [('Ses01F_impro01_F000', 'neu'), ('Ses01F_impro01_M003', 'ang')]
+    )
+    evaluation(
+        tmp_path,
+        'Ses05M_script03_2',
+        [('Ses05M_script03_2_F001', 'hap'), ('Ses05M_script03_2_M045', 'xxx')],
+    )
     found = iemocap.walk(tmp_path)
     assert [(u.speaker, u.sex, u.session, u.style, u.emotion) for u in found] == [
         ('Ses01F', 'female', 'Ses01', 'improvised', 'neutral'),
@@ -162,8 +215,12 @@ def test_iemocap_lists_a_labelled_utterance_whose_audio_is_missing(tmp_path):
 
 
 def test_iemocap_refuses_a_label_it_does_not_know_by_file_and_line(tmp_path):
-    evaluation(tmp_path, 'Ses01F_impro01', [('Ses01F_impro01_F000', 'neu'), ('Ses01F_impro01_F001', 'joy')])
-    with pytest.raises(UserError, match=r'Ses01F_impro01\.txt, line 6, labels Ses01F_impro01_F001 as joy'):
+    evaluation(
+        tmp_path, 'Ses01F_impro01', [('Ses01F_impro01_F000', 'neu'), ('Ses01F_impro01_F001', 'joy')]
+    )
+    with pytest.raises(
+        UserError, match=r'Ses01F_impro01\.txt, line 6, labels Ses01F_impro01_F001 as joy'
+    ):
         iemocap.walk(tmp_path)
 
 
@@ -175,7 +232,10 @@ def test_iemocap_scripted_sentences_are_the_words_where_there_are_transcriptions
             text = tmp_path / f'Session{int(session)}/dialog/transcriptions/{name}.txt'
             text.parent.mkdir(exist_ok=True)
             text.write_text(f'{name}_F000 [006.2901-008.2357]: {words}\nF: [not a turn]\n')
-    assert {(u.style, u.sentence) for u in iemocap.walk(tmp_path)} == {('scripted', 'oh my god'), ('improvised', '')}
+    assert {(u.style, u.sentence) for u in iemocap.walk(tmp_path)} == {
+        ('scripted', 'oh my god'),
+        ('improvised', ''),
+    }
 
 
 def test_iemocap_full_release_and_four_class_subset_are_both_right():
@@ -193,7 +253,13 @@ def test_folder_reads_every_column_and_paths_relative_to_the_csv(tmp_path):
     )
     a, b = folder.walk(path)
     assert (a.path, a.start, a.end) == (tmp_path / 'a/b.wav', 0.5, 2.0)
-    assert (a.corpus, a.sex, a.session, a.sentence, a.style) == ('mine', 'female', 's1', 'Guten Tag, Welt', 'acted')
+    assert (a.corpus, a.sex, a.session, a.sentence, a.style) == (
+        'mine',
+        'female',
+        's1',
+        'Guten Tag, Welt',
+        'acted',
+    )
     assert (a.split, a.arousal, a.valence, a.dominance) == ('dev', -1.0, 0.25, 1.0)
     assert (b.start, b.end, b.corpus, b.language) == (2.0, None, 'folder', '')
     assert (b.split, b.arousal, b.valence, b.dominance) == ('', None, None, None)
@@ -214,21 +280,48 @@ def test_folder_accepts_what_excel_and_other_eyes_write(tmp_path):
         ('path;speaker;emotion\nx.wav;1;sad\n', 'separated by commas'),
         ('', r'columns \(none\)'),
         ('path,speaker,emotion\n', 'no utterances'),
-        ('path,speaker,emotion\nx.wav,1,sad\ny.wav,1,joyful\n', "line 3: emotion 'joyful' is none of angry, anxious"),
+        (
+            'path,speaker,emotion\nx.wav,1,sad\ny.wav,1,joyful\n',
+            "line 3: emotion 'joyful' is none of angry, anxious",
+        ),
         ('path,speaker,emotion\nx.wav,,sad\n', 'line 2: no speaker'),
         ('path,speaker,emotion\nx.wav,1\n', 'line 2: more or fewer cells'),
         ('path,speaker,emotion\nx.wav,1,sad,2\n', 'line 2: more or fewer cells'),
         ('path,speaker,emotion,start\nx.wav,1,sad,soon\n', "line 2: start 'soon'"),
-        ('path,speaker,emotion,split\nx.wav,1,sad,trian\n', "line 2: split 'trian' is neither train nor dev nor test"),
-        ('path,speaker,emotion,start,end\nx.wav,1,sad,-1,1\n', 'line 2: start -1 lies before the file'),
-        ('path,speaker,emotion,start,end\nx.wav,1,sad,2,1\n', 'line 2: the segment from 2 to 1 s has no length'),
+        (
+            'path,speaker,emotion,split\nx.wav,1,sad,trian\n',
+            "line 2: split 'trian' is neither train nor dev nor test",
+        ),
+        (
+            'path,speaker,emotion,start,end\nx.wav,1,sad,-1,1\n',
+            'line 2: start -1 lies before the file',
+        ),
+        (
+            'path,speaker,emotion,start,end\nx.wav,1,sad,2,1\n',
+            'line 2: the segment from 2 to 1 s has no length',
+        ),
         ('path,speaker,emotion,start,end\nx.wav,1,sad,nan,1\n', 'line 2: the segment'),
         ('path,speaker,emotion,sex\nx.wav,1,sad,m\n', "line 2: sex 'm'"),
-        ('path,speaker,emotion,arousal\nx.wav,1,sad,0.5\ny.wav,1,sad,1.5\n', "line 3: arousal '1.5' is no number from -1 to 1"),
-        ('path,speaker,emotion,arousal\nx.wav,1,sad,-1.01\n', "line 2: arousal '-1.01' is no number"),
-        ('path,speaker,emotion,valence\nx.wav,1,sad,nan\n', "line 2: valence 'nan' is no number from -1 to 1"),
-        ('path,speaker,emotion,dominance\nx.wav,1,sad,high\n', "line 2: dominance 'high' is no number from -1 to 1"),
-        ('path,speaker,emotion\nx.wav,1,sad\nx.wav,2,sad\n', r'more than once: x\.wav on lines 2, 3'),
+        (
+            'path,speaker,emotion,arousal\nx.wav,1,sad,0.5\ny.wav,1,sad,1.5\n',
+            "line 3: arousal '1.5' is no number from -1 to 1",
+        ),
+        (
+            'path,speaker,emotion,arousal\nx.wav,1,sad,-1.01\n',
+            "line 2: arousal '-1.01' is no number",
+        ),
+        (
+            'path,speaker,emotion,valence\nx.wav,1,sad,nan\n',
+            "line 2: valence 'nan' is no number from -1 to 1",
+        ),
+        (
+            'path,speaker,emotion,dominance\nx.wav,1,sad,high\n',
+            "line 2: dominance 'high' is no number from -1 to 1",
+        ),
+        (
+            'path,speaker,emotion\nx.wav,1,sad\nx.wav,2,sad\n',
+            r'more than once: x\.wav on lines 2, 3',
+        ),
         ('path,speaker,emotion\n"x.wav,1,sad\n', 'is no CSV'),
     ],
 )
@@ -274,7 +367,9 @@ OFFICIAL = [
 @pytest.mark.parametrize('name', OFFICIAL)
 def test_the_official_list_has_the_expected_counts_and_speakers(name, tmp_path):
     if not os.environ.get('JAXSER_SHARED'):
-        pytest.skip('the environment variable JAXSER_SHARED does not name a folder with layouts/*.csv')
+        pytest.skip(
+            'the environment variable JAXSER_SHARED does not name a folder with layouts/*.csv'
+        )
     with open(Path(os.environ['JAXSER_SHARED']) / 'layouts' / f'{name}.csv') as file:
         rows = list(csv.DictReader(file))
     dialogues = collections.defaultdict(list)
@@ -294,16 +389,28 @@ def test_the_official_list_has_the_expected_counts_and_speakers(name, tmp_path):
     official = {row['path']: word.get(row['label'].lower(), row['label'].lower()) for row in rows}
     assert {u.path.relative_to(tmp_path).as_posix(): u.emotion for u in found} == official
     if name == 'iemocap':
-        assert collections.Counter(u.session for u in found) == dict(Ses01=1085, Ses02=1023, Ses03=1151, Ses04=1031, Ses05=1241)
+        assert collections.Counter(u.session for u in found) == dict(
+            Ses01=1085, Ses02=1023, Ses03=1151, Ses04=1031, Ses05=1241
+        )
         assert all(u.speaker == re.sub(r'(Ses\d\d).*_([FM])\d+', r'\1\2', u.name) for u in found)
     if name == 'shemo':
-        assert collections.Counter(sex for _, sex in {(u.speaker, u.sex) for u in found}) == dict(female=31, male=56)
+        assert collections.Counter(sex for _, sex in {(u.speaker, u.sex) for u in found}) == dict(
+            female=31, male=56
+        )
     if name in ('subesco', 'esd', 'emovo', 'jl'):
         women, men = ({u.speaker for u in found if u.sex == sex} for sex in ('female', 'male'))
         assert len(women) == len(men) == corpus.speakers / 2
-    if name in ('casia', 'esd', 'emovo', 'tess', 'subesco'):  # everybody says everything, and each as often
+    if name in (
+        'casia',
+        'esd',
+        'emovo',
+        'tess',
+        'subesco',
+    ):  # everybody says everything, and each as often
         said = collections.Counter((u.language, u.sentence, u.emotion) for u in found)
         assert len({*said.values()}) == 1
         assert (
-            len(said) == len(corpus.expected_counts[0]) * {'casia': 50, 'esd': 700, 'emovo': 14, 'tess': 200, 'subesco': 10}[name]
+            len(said)
+            == len(corpus.expected_counts[0])
+            * {'casia': 50, 'esd': 700, 'emovo': 14, 'tess': 200, 'subesco': 10}[name]
         )

@@ -74,7 +74,11 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_every_corpus_has_an_example():
     assert {*TREES, 'demo', 'folder', 'testbed'} == {*corpora.corpus_names()}
-    assert {name for name, *_ in NAMES} == {*TREES} - {'iemocap', 'msp_improv', 'msp_podcast'}  # whose labels are in lists
+    assert {name for name, *_ in NAMES} == {*TREES} - {
+        'iemocap',
+        'msp_improv',
+        'msp_podcast',
+    }  # whose labels are in lists
 
 
 @pytest.mark.parametrize(('name', 'path', 'said'), NAMES)
@@ -102,11 +106,16 @@ def test_a_small_tree_has_its_speakers_and_emotions_from_above_and_within(name, 
     assert len({u.speaker for u in found}) == len(corpus_trees.FORMS[name][0])
     assert {u.emotion for u in found} == {'angry', 'anxious' if name == 'jl' else 'sad'}
     assert {u.language for u in found} <= {*corpus.languages}
-    assert all(u.path.exists() and u.emotion in labels.EMOTIONS and u.sex in ('', 'female', 'male') for u in found)
+    assert all(
+        u.path.exists() and u.emotion in labels.EMOTIONS and u.sex in ('', 'female', 'male')
+        for u in found
+    )
     if not corpus_trees.lists(name):
         assert {u.name for u in corpus.walk(tmp_path)} == {u.name for u in found}
         within = found[0].path.parent
-        assert {u.name for u in corpus.walk(within)} == {u.name for u in found if within in u.path.parents}
+        assert {u.name for u in corpus.walk(within)} == {
+            u.name for u in found if within in u.path.parents
+        }
 
 
 @pytest.mark.parametrize('name', TREES)
@@ -131,11 +140,16 @@ def test_a_part_of_the_release_is_refused_by_its_counts(name, tmp_path):
 
 def test_savee_has_the_same_names_in_both_layouts(tmp_path):
     savee = corpora.load_corpus('savee')
-    (flat,), (deep,) = (savee.walk(put(tmp_path / p[:2], p)) for p in ('JK_sa09.wav', 'AudioData/JK/sa09.wav'))
+    (flat,), (deep,) = (
+        savee.walk(put(tmp_path / p[:2], p)) for p in ('JK_sa09.wav', 'AudioData/JK/sa09.wav')
+    )
     assert dataclasses.replace(flat, path=deep.path) == deep
 
 
-@pytest.mark.parametrize(('folder', 'split'), [('train', 'train'), ('evaluation', 'dev'), ('test', 'test'), ('Angry', '')])
+@pytest.mark.parametrize(
+    ('folder', 'split'),
+    [('train', 'train'), ('evaluation', 'dev'), ('test', 'test'), ('Angry', '')],
+)
 def test_esd_folders_of_some_copies_are_the_split(folder, split, tmp_path):
     (u,) = corpora.load_corpus('esd').walk(put(tmp_path, f'0001/Angry/{folder}/0001_000351.wav'))
     assert (u.split, u.emotion) == (split, 'angry')
@@ -159,9 +173,16 @@ def test_iemocap_ratings_are_valence_activation_dominance_from_1_to_5(tmp_path):
     edit(file, '[2.5000, 4.0000, 3.0000]', '[1.0000, 5.5000, 4.5000]')
     edit(file, '[2.5000, 4.0000, 3.0000]', '[5.0000, 1.0000, 0.5000]')
     found = corpora.load_corpus('iemocap').walk(tmp_path)
-    assert [(u.valence, u.arousal, u.dominance) for u in found[:3]] == [(-1, None, 0.75), (1, -1, None), (-0.25, 0.5, 0)]
+    assert [(u.valence, u.arousal, u.dominance) for u in found[:3]] == [
+        (-1, None, 0.75),
+        (1, -1, None),
+        (-0.25, 0.5, 0),
+    ]
     edit(file, '[1.0000, 5.5000, 4.5000]', '[1.0000, x, 4.5000]')
-    with pytest.raises(UserError, match=r'Ses01F_impro01\.txt, line 3, rates Ses01F_impro01_F000 as \[1\.0000, x, 4\.5000\]'):
+    with pytest.raises(
+        UserError,
+        match=r'Ses01F_impro01\.txt, line 3, rates Ses01F_impro01_F000 as \[1\.0000, x, 4\.5000\]',
+    ):
         corpora.load_corpus('iemocap').walk(tmp_path)
     edit(file, '[1.0000, x, 4.5000]', '[1.0000, 4.5000]')
     with pytest.raises(UserError, match='expected three numbers'):
@@ -171,7 +192,9 @@ def test_iemocap_ratings_are_valence_activation_dominance_from_1_to_5(tmp_path):
 def podcast(root: Path, *rows: str) -> list:
     put(root, 'Audios/MSP-PODCAST_0001_0008.wav')
     header = 'FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set'
-    return corpora.load_corpus('msp_podcast').walk(put(root, 'Labels/labels_consensus.csv', '\n'.join([header, *rows, ''])))
+    return corpora.load_corpus('msp_podcast').walk(
+        put(root, 'Labels/labels_consensus.csv', '\n'.join([header, *rows, '']))
+    )
 
 
 def test_msp_podcast_reads_its_list(tmp_path):
@@ -181,27 +204,72 @@ def test_msp_podcast_reads_its_list(tmp_path):
         'MSP-PODCAST_0001_0009.wav,X,2.5,5.5,4,Unknown,Unknown,Test1',
         'MSP-PODCAST_0001_0010.wav,,,,,Unknown,,Test3',
     )
-    assert (a.name, a.speaker, a.emotion, a.sex, a.split) == ('MSP-PODCAST_0001_0008', '30', 'contempt', 'male', 'train')
+    assert (a.name, a.speaker, a.emotion, a.sex, a.split) == (
+        'MSP-PODCAST_0001_0008',
+        '30',
+        'contempt',
+        'male',
+        'train',
+    )
     assert (a.arousal, a.valence, a.dominance) == (1, 0, -1)
-    assert (a.path, a.language, a.style) == (tmp_path / 'Audios/MSP-PODCAST_0001_0008.wav', 'en', 'natural')
-    assert (b.speaker, b.emotion, b.sex, b.split, b.arousal, b.valence) == ('', 'undecided', '', 'test', -0.5, 0.5)
-    assert (c.emotion, c.split, c.arousal, c.valence, c.dominance) == ('undecided', 'test3', None, None, None)
+    assert (a.path, a.language, a.style) == (
+        tmp_path / 'Audios/MSP-PODCAST_0001_0008.wav',
+        'en',
+        'natural',
+    )
+    assert (b.speaker, b.emotion, b.sex, b.split, b.arousal, b.valence) == (
+        '',
+        'undecided',
+        '',
+        'test',
+        -0.5,
+        0.5,
+    )
+    assert (c.emotion, c.split, c.arousal, c.valence, c.dominance) == (
+        'undecided',
+        'test3',
+        None,
+        None,
+        None,
+    )
     assert not b.path.exists()  # listed all the same, and rejected as missing
 
 
 def test_msp_podcast_knows_all_letters_and_partitions(tmp_path):
-    words = ('angry', 'sad', 'happy', 'surprise', 'fear', 'disgust', 'contempt', 'neutral', 'other', 'undecided')
-    found = podcast(tmp_path, *(f'{letter}.wav,{letter},4,4,4,1,Female,Test2' for letter in 'ASHUFDCNOX'))
+    words = (
+        'angry',
+        'sad',
+        'happy',
+        'surprise',
+        'fear',
+        'disgust',
+        'contempt',
+        'neutral',
+        'other',
+        'undecided',
+    )
+    found = podcast(
+        tmp_path, *(f'{letter}.wav,{letter},4,4,4,1,Female,Test2' for letter in 'ASHUFDCNOX')
+    )
     assert [u.emotion for u in found] == [*words]
-    found = podcast(tmp_path, *(f'{n}.wav,A,4,4,4,1,Female,{n}' for n in ('Train', 'Development', 'Validation', 'Test2')))
+    found = podcast(
+        tmp_path,
+        *(f'{n}.wav,A,4,4,4,1,Female,{n}' for n in ('Train', 'Development', 'Validation', 'Test2')),
+    )
     assert [u.split for u in found] == ['train', 'dev', 'dev', 'test2']
 
 
 @pytest.mark.parametrize(
     ('row', 'said'),
     [
-        ('a.wav,Q,4,4,4,1,Male,Train', r'labels_consensus\.csv, line 3, labels a\.wav as Q of Train; expected one of A, S'),
-        ('a.wav,A,4,4,4,1,Male,Test9', r'line 3, labels a\.wav as A of Test9; .*Train, Development'),
+        (
+            'a.wav,Q,4,4,4,1,Male,Train',
+            r'labels_consensus\.csv, line 3, labels a\.wav as Q of Train; expected one of A, S',
+        ),
+        (
+            'a.wav,A,4,4,4,1,Male,Test9',
+            r'line 3, labels a\.wav as A of Test9; .*Train, Development',
+        ),
         ('a.wav,A,4,4,4', r'line 3, labels a\.wav as A of None'),
         ('a.wav,A,4,high,4,1,Male,Train', r"line 3, rates a\.wav .*'high'"),
     ],
@@ -213,7 +281,9 @@ def test_msp_podcast_refuses_a_line_that_it_cannot_read(row, said, tmp_path):
 
 def test_msp_podcast_without_its_list_or_its_audio_is_refused(tmp_path):
     walk = corpora.load_corpus('msp_podcast').walk
-    with pytest.raises(UserError, match=r'No Labels/labels_consensus\.csv, or no Audios/, in .*--source'):
+    with pytest.raises(
+        UserError, match=r'No Labels/labels_consensus\.csv, or no Audios/, in .*--source'
+    ):
         walk(put(tmp_path, 'Audios/MSP-PODCAST_0001_0008.wav'))
     with pytest.raises(UserError, match=r'labels_consensus\.csv has no column EmoClass, EmoAct'):
         walk(put(tmp_path, 'Labels/labels_consensus.csv', 'FileName,SpkrID,Gender,Split_Set\n'))
@@ -239,14 +309,34 @@ def test_msp_improv_reads_its_list_and_passes_over_the_votes(name, tmp_path):
         'UTD-IMPROV-S03S-F02-S-MF13.avi; O; A:2.8; V:1.5; D:5.0;',
         name=name,
     )
-    assert (a.name, a.speaker, a.sex, a.session, a.emotion) == ('MSP-IMPROV-S01A-F01-P-FM01', 'F01', 'female', '01', 'neutral')
-    assert (a.style, a.sentence, a.valence, a.dominance, a.arousal) == ('natural', '', 0.5, -1, None)
-    assert (b.speaker, b.sex, b.session, b.style, b.sentence) == ('M06', 'male', '06', 'scripted', '20')
+    assert (a.name, a.speaker, a.sex, a.session, a.emotion) == (
+        'MSP-IMPROV-S01A-F01-P-FM01',
+        'F01',
+        'female',
+        '01',
+        'neutral',
+    )
+    assert (a.style, a.sentence, a.valence, a.dominance, a.arousal) == (
+        'natural',
+        '',
+        0.5,
+        -1,
+        None,
+    )
+    assert (b.speaker, b.sex, b.session, b.style, b.sentence) == (
+        'M06',
+        'male',
+        '06',
+        'scripted',
+        '20',
+    )
     assert (b.valence, b.dominance) == (0, None)
     assert (c.style, c.sentence, c.emotion) == ('improvised', '03', 'undecided')
     assert (d.style, d.sentence, d.emotion) == ('improvised', '', 'other')
     assert a.path.exists()
-    assert b.path == tmp_path / 'Audio/session6/S20H/R/MSP-IMPROV-S20H-M06-R-MM02.wav'  # missing, and where it should be
+    assert (
+        b.path == tmp_path / 'Audio/session6/S20H/R/MSP-IMPROV-S20H-M06-R-MM02.wav'
+    )  # missing, and where it should be
 
 
 @pytest.mark.parametrize(
@@ -259,7 +349,10 @@ def test_msp_improv_reads_its_list_and_passes_over_the_votes(name, tmp_path):
     ],
 )
 def test_msp_improv_refuses_a_line_that_it_cannot_read(line, tmp_path):
-    with pytest.raises(UserError, match=r'Evalution\.txt, line 2, is .*; expected UTD-IMPROV-.*one of A, H, N, S, O, X'):
+    with pytest.raises(
+        UserError,
+        match=r'Evalution\.txt, line 2, is .*; expected UTD-IMPROV-.*one of A, H, N, S, O, X',
+    ):
         improv(tmp_path, '', line)
 
 
@@ -280,16 +373,31 @@ def test_a_rating_is_put_between_minus_one_and_one():
 
 def table(*arguments: str, columns: int = 80) -> str:
     command = [sys.executable, '-m', 'data_pipelines.corpora', *arguments]
-    environment = {'COLUMNS': str(columns), 'PATH': '', 'PYTHONIOENCODING': 'utf-8', 'PYTHONPATH': str(Path(__file__).parents[2])}
-    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment, encoding='utf-8').stdout
+    environment = {
+        'COLUMNS': str(columns),
+        'PATH': '',
+        'PYTHONIOENCODING': 'utf-8',
+        'PYTHONPATH': str(Path(__file__).parents[3]),
+    }
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment, encoding='utf-8'
+    ).stdout
 
 
 def test_the_table_of_corpora_fits_80_columns_and_breaks_no_address(tmp_path):
-    for path in ('emodb/logmel64-0123abcd/1.0.0/prepared.json', 'tess/logmel40-0123abcd.npz', 'esd/logmel64-0/1.0.0/other.json'):
+    for path in (
+        'emodb/logmel64-0123abcd/1.0.0/prepared.json',
+        'tess/logmel40-0123abcd.npz',
+        'esd/logmel64-0/1.0.0/other.json',
+    ):
         put(tmp_path, path)
     put(tmp_path, 'emodb/logmel64-0123abcd.npz')
     text = table('--dir', str(tmp_path))
-    rows = {cells[1].strip(): [c.strip() for c in cells[2:-1]] for line in text.splitlines() if (cells := line.split('│'))[1:]}
+    rows = {
+        cells[1].strip(): [c.strip() for c in cells[2:-1]]
+        for line in text.splitlines()
+        if (cells := line.split('│'))[1:]
+    }
     assert [*rows] == corpora.corpus_names()
     assert all(len(line) <= 80 for line in text.splitlines() if '│' in line)
     assert rows['emodb'] == ['de', '10', '535', '7', 'shards, .npz']
@@ -308,7 +416,12 @@ def test_the_table_of_corpora_imports_nothing_slow():
         'import runpy, sys; sys.argv = ["corpora"]; runpy.run_module("data_pipelines.corpora", run_name="__main__")\n'
         'assert not {"tensorflow", "librosa", "jax", "matplotlib"} & {*sys.modules}'
     )
-    subprocess.run([sys.executable, '-c', script], check=True, capture_output=True, cwd=Path(__file__).parents[2])
+    subprocess.run(
+        [sys.executable, '-c', script],
+        check=True,
+        capture_output=True,
+        cwd=Path(__file__).parents[3],
+    )
 
 
 @pytest.mark.slow
@@ -326,18 +439,30 @@ def test_a_stand_in_of_every_corpus_prepares_and_trains(name, tmp_path):
     random, time = np.random.default_rng(0), np.arange(4_000) / 8_000
 
     def tone(path: Path, speaker: str, emotion: str) -> None:
-        tremolo = 1 + np.sin(2 * np.pi * (3 if emotion == corpus_trees.FORMS[name][1][0] else 12) * time)
+        tremolo = 1 + np.sin(
+            2 * np.pi * (3 if emotion == corpus_trees.FORMS[name][1][0] else 12) * time
+        )
         wave = 0.2 * np.sin(2 * np.pi * (150 + sum(speaker.encode()) % 100) * time) * tremolo
-        wave *= np.interp(time, np.linspace(0, 0.5, 20), random.uniform(0, 1, 20))  # else the audit takes them for copies
+        wave *= np.interp(
+            time, np.linspace(0, 0.5, 20), random.uniform(0, 1, 20)
+        )  # else the audit takes them for copies
         wave += 0.01 * random.standard_normal(time.size)
         (corpus_trees.film if path.suffix == '.avi' else soundfile.write)(path, wave, 8_000)
 
     corpus_trees.lay(tmp_path / 'release', name, tone)
-    preparation.prepare_corpus(name, tmp_path / 'release', tmp_path / 'data', LogMel(), allow_partial=True, workers=1)
+    preparation.prepare_corpus(
+        name, tmp_path / 'release', tmp_path / 'data', LogMel(), allow_partial=True, workers=1
+    )
     config = tiny_config.get_config()
-    config.update_from_flattened_dict({'data.dir': str(tmp_path / 'data'), 'data.corpora': (name,), 'data.batch': 4})
-    config.update_from_flattened_dict({'protocol.name': protocol, 'train.epochs': 1, 'sweep.fold': (0,)})
-    config.update_from_flattened_dict({'method': 'erm', 'sweep.lam': ()})  # one speaker trains: nobody to forget
+    config.update_from_flattened_dict(
+        {'data.dir': str(tmp_path / 'data'), 'data.corpora': (name,), 'data.batch': 4}
+    )
+    config.update_from_flattened_dict(
+        {'protocol.name': protocol, 'train.epochs': 1, 'sweep.fold': (0,)}
+    )
+    config.update_from_flattened_dict(
+        {'method': 'erm', 'sweep.lam': ()}
+    )  # one speaker trains: nobody to forget
     results = experiment.run_experiment(config, tmp_path / 'run')
     assert [r['status'] for r in results['runs']] == ['ok']
     assert 0 <= results['summary'][0]['uar'] <= 1

@@ -37,7 +37,9 @@ def test_the_corpus_is_complete_and_balanced(root):
     assert len({u.name for u in utterances}) == 384
     speakers = {(u.language, u.sex, u.speaker) for u in utterances}
     assert len(speakers) == demo.CORPUS.speakers == 16
-    assert collections.Counter(s[:2] for s in speakers) == {(l, s): 4 for l in ('en', 'fr') for s in ('female', 'male')}
+    assert collections.Counter(s[:2] for s in speakers) == {
+        (l, s): 4 for l in ('en', 'fr') for s in ('female', 'male')
+    }
 
 
 def test_names_are_parsed(root):
@@ -69,7 +71,9 @@ def test_the_audio_is_plain_speech(root):
     """Every file is 16-bit mono of 0.7 to 3.5 s that neither clips nor holds digital silence."""
     for utterance in demo.walk(root):
         info = soundfile.info(utterance.path)
-        assert (info.channels, info.subtype, info.samplerate) == (1, 'PCM_16', 22050), utterance.name
+        assert (info.channels, info.subtype, info.samplerate) == (1, 'PCM_16', 22050), (
+            utterance.name
+        )
         assert 0.7 < info.duration < 3.5, utterance.name
         samples = soundfile.read(utterance.path, dtype='int16')[0].astype(int)
         assert abs(samples).max() < 32767, utterance.name
@@ -86,13 +90,20 @@ def test_emotions_follow_the_rules(root):
     mean = {emotion: np.mean(values, axis=0) for emotion, values in measured.items()}
     for emotion, rule in demo.EMOTION_CUES.items():
         moved = mean[emotion] - mean['neutral']
-        assert np.all(abs(moved - (rule.pitch, rule.rate, rule.level)) < (1.2, 0.05, 0.6)), (emotion, moved)
+        assert np.all(abs(moved - (rule.pitch, rule.rate, rule.level)) < (1.2, 0.05, 0.6)), (
+            emotion,
+            moved,
+        )
 
 
 def test_a_fresh_process_repeats_the_corpus_bit_for_bit(root, tmp_path):
     """A second synthesis, of the first three speakers (the third breathes at random), gives the very files of `make`."""
     code = 'import sys; from data_pipelines.corpora.demo import *; synthesise(sys.argv[1], {"en": SPEAKERS["en"][:3]})'
-    subprocess.run([sys.executable, '-c', code, str(tmp_path)], check=True, cwd=demo.__file__.rsplit('data_pipelines', 1)[0])
+    subprocess.run(
+        [sys.executable, '-c', code, str(tmp_path)],
+        check=True,
+        cwd=demo.__file__.rsplit('data_pipelines', 1)[0],
+    )
     again = sorted(tmp_path.glob('*/*/*'))
     assert len(again) == 72
     for path in again:
@@ -155,7 +166,11 @@ def test_shape_scales_tilts_and_sets_the_level():
     rate, seconds = 22050, 2
     time = np.arange(rate * seconds) / rate
     wave = demo.shape_spectrum(
-        np.sin(2 * np.pi * 500 * time) + np.sin(2 * np.pi * 1000 * time), rate, tract=1.25, level=4, tilt=-3
+        np.sin(2 * np.pi * 500 * time) + np.sin(2 * np.pi * 1000 * time),
+        rate,
+        tract=1.25,
+        level=4,
+        tilt=-3,
     )
     assert len(wave) == pytest.approx(rate * seconds / 1.25, abs=1)
     assert 10 * np.log10(np.mean(wave**2)) == pytest.approx(-30)

@@ -24,7 +24,9 @@ RATE = SPEC.rate
 
 
 def tone(seconds=1.0, rate=RATE, hertz=440.0, gain=0.1):
-    return (gain * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+    return (gain * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(
+        np.float32
+    )
 
 
 def utterance(path: Path, start=0.0, end=None) -> Utterance:
@@ -63,14 +65,20 @@ def test_frames_and_bands_are_those_of_librosa_to_the_bit(tmp_path):
 
 def test_twice_the_amplitude_adds_log_4_to_every_band():
     noise = np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * 0.1
-    difference = log_mel.compute_log_mel(2 * noise, SPEC).astype(float) - log_mel.compute_log_mel(noise, SPEC)
-    np.testing.assert_allclose(difference, np.log(4), atol=0.01)  # float16 between 8 and 16 has steps of 0.008
+    difference = log_mel.compute_log_mel(2 * noise, SPEC).astype(float) - log_mel.compute_log_mel(
+        noise, SPEC
+    )
+    np.testing.assert_allclose(
+        difference, np.log(4), atol=0.01
+    )  # float16 between 8 and 16 has steps of 0.008
 
 
 def test_a_tone_is_loudest_in_the_band_that_holds_it():
     edges = librosa.mel_frequencies(SPEC.bands + 2, fmin=SPEC.low, fmax=SPEC.high)
     for hertz in (200, 1000, 5000):
-        band = int(log_mel.compute_log_mel(tone(hertz=hertz), SPEC).mean(axis=0, dtype=float).argmax())
+        band = int(
+            log_mel.compute_log_mel(tone(hertz=hertz), SPEC).mean(axis=0, dtype=float).argmax()
+        )
         assert edges[band] < hertz < edges[band + 2]
 
 
@@ -133,25 +141,44 @@ def test_channels_are_averaged(tmp_path, channels):
     np.testing.assert_allclose(decoded, tone(gain=0.05 * (channels + 1)), atol=1e-6)
 
 
-@pytest.mark.parametrize('subtype', ['PCM_U8', 'PCM_16', 'PCM_24', 'PCM_32', 'FLOAT', 'DOUBLE', 'ULAW', 'IMA_ADPCM'])
+@pytest.mark.parametrize(
+    'subtype', ['PCM_U8', 'PCM_16', 'PCM_24', 'PCM_32', 'FLOAT', 'DOUBLE', 'ULAW', 'IMA_ADPCM']
+)
 def test_every_sample_format_is_read(tmp_path, subtype):
     wave = decode.decode(save(tmp_path / 'a.wav', tone(), subtype=subtype), SPEC)
-    np.testing.assert_allclose(wave[100:RATE], tone()[100:], atol=2e-2)  # ADPCM takes some samples to catch up
+    np.testing.assert_allclose(
+        wave[100:RATE], tone()[100:], atol=2e-2
+    )  # ADPCM takes some samples to catch up
 
 
 @pytest.mark.parametrize(
-    ('riff', 'data'), [(0, 0), (36, 0), (0xFFFFFFFF, 0), (0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFF024, 0x7FFFF000), (0, 0xFFFFFFFF)]
+    ('riff', 'data'),
+    [
+        (0, 0),
+        (36, 0),
+        (0xFFFFFFFF, 0),
+        (0xFFFFFFFF, 0xFFFFFFFF),
+        (0x7FFFF024, 0x7FFFF000),
+        (0, 0xFFFFFFFF),
+    ],
 )
 def test_a_header_from_a_pipe_is_no_truncation(tmp_path, riff, data):
     (tmp_path / 'a.wav').write_bytes(sizes(riff, data))
-    np.testing.assert_allclose(decode.decode(utterance(tmp_path / 'a.wav'), SPEC), tone(), atol=1e-4)
+    np.testing.assert_allclose(
+        decode.decode(utterance(tmp_path / 'a.wav'), SPEC), tone(), atol=1e-4
+    )
 
 
 def test_a_segment_is_cut_at_its_seconds(tmp_path):
     wave = np.concatenate([tone(hertz=200), tone(hertz=3000)])
     save(tmp_path / 'a.wav', wave, subtype='FLOAT')
-    np.testing.assert_array_equal(decode.decode(utterance(tmp_path / 'a.wav', 0.5, 1.5), SPEC), wave[RATE // 2 : 3 * RATE // 2])
-    np.testing.assert_array_equal(decode.decode(utterance(tmp_path / 'a.wav', 1.0), SPEC), wave[RATE:])
+    np.testing.assert_array_equal(
+        decode.decode(utterance(tmp_path / 'a.wav', 0.5, 1.5), SPEC),
+        wave[RATE // 2 : 3 * RATE // 2],
+    )
+    np.testing.assert_array_equal(
+        decode.decode(utterance(tmp_path / 'a.wav', 1.0), SPEC), wave[RATE:]
+    )
 
 
 @pytest.mark.parametrize('segment', [(2.5, None), (2.0, 3.0), (0.5, 2.1)])
@@ -169,7 +196,11 @@ def flac() -> bytes:
 
 def flipped(content: bytes) -> bytes:
     middle = len(content) // 2
-    return content[:middle] + bytes(b ^ 0xFF for b in content[middle : middle + 64]) + content[middle + 64 :]
+    return (
+        content[:middle]
+        + bytes(b ^ 0xFF for b in content[middle : middle + 64])
+        + content[middle + 64 :]
+    )
 
 
 def spoilt(value: float) -> bytes:
@@ -215,7 +246,9 @@ def test_what_is_no_file_is_rejected(tmp_path):
     os.mkfifo(tmp_path / 'pipe.wav')  # opening it would wait for ever
     (tmp_path / 'link.wav').symlink_to(tmp_path / 'gone.wav')
     names = ('folder.wav', 'pipe.wav', 'link.wav', 'gone.wav')
-    reasons = {name: str(log_mel.compute_features(utterance(tmp_path / name), SPEC)) for name in names}
+    reasons = {
+        name: str(log_mel.compute_features(utterance(tmp_path / name), SPEC)) for name in names
+    }
     assert reasons == {
         'folder.wav': 'unreadable: not a file',
         'pipe.wav': 'unreadable: not a file',
@@ -264,7 +297,10 @@ def test_a_film_is_its_first_sound_track(channels, rate, tmp_path):
         (lambda b: b[: len(b) // 2], 'truncated: '),
         (lambda b: b[:100], 'truncated: '),
         (lambda b: bytes(len(b)), 'unreadable: '),
-        (lambda b: b.replace((16_000).to_bytes(4, 'little'), (99).to_bytes(4, 'little')), 'unreadable: a sampling rate of 99 Hz'),
+        (
+            lambda b: b.replace((16_000).to_bytes(4, 'little'), (99).to_bytes(4, 'little')),
+            'unreadable: a sampling rate of 99 Hz',
+        ),
     ],
 )
 def test_a_damaged_film_is_rejected(damage, said, tmp_path):

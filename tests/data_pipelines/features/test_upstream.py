@@ -28,30 +28,47 @@ from jaxser.pretrained import extractor
 from jaxser.pretrained.encoder import read_encoder
 from jaxser.training import experiment, validate
 
-pytestmark = pytest.mark.filterwarnings('default')  # TensorFlow and TFDS have deprecations of their own
+pytestmark = pytest.mark.filterwarnings(
+    'default'
+)  # TensorFlow and TFDS have deprecations of their own
 
 
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory) -> dict[str, Path]:
     """A small HuBERT, and a small Whisper that hears 0.4 s."""
-    return {case: parity.write(case, tmp_path_factory.mktemp(case.replace(' ', '_'))) for case in ('hubert base', 'whisper')}
+    return {
+        case: parity.write(case, tmp_path_factory.mktemp(case.replace(' ', '_')))
+        for case in ('hubert base', 'whisper')
+    }
 
 
 QUICK = ('hubert base', 'pooled'), ('whisper', 'all')
 CASES = [(c, k) for c in ('hubert base', 'whisper') for k in upstream.STATE_KINDS]
-PREPARED = [pytest.param(c, marks=[] if c in QUICK else pytest.mark.slow, id='-'.join(c)) for c in CASES]
+PREPARED = [
+    pytest.param(c, marks=[] if c in QUICK else pytest.mark.slow, id='-'.join(c)) for c in CASES
+]
 
 
 @pytest.fixture(scope='module', params=PREPARED)
 def prepared(request, data, folders, tmp_path_factory) -> SimpleNamespace:
     """The corpus of the fixture `data`, by states of one of them, with few utterances waiting for others; and what was said."""
     case, kept = request.param
-    out, spec, said = tmp_path_factory.mktemp('data'), EncoderStates.from_folder(folders[case], kept), io.StringIO()
+    out, spec, said = (
+        tmp_path_factory.mktemp('data'),
+        EncoderStates.from_folder(folders[case], kept),
+        io.StringIO(),
+    )
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
         patch.setattr(upstream, 'MAX_WAITING_UTTERANCES', 5)
-        patch.setattr(extractor, 'MAX_BATCH_HOPS', 400)  # its frames are as many as of a real one's minutes
-        folder = preparation.prepare_corpus('folder', data.parent / 'list.csv', out, spec, workers=1)
-    return SimpleNamespace(case=case, kept=kept, spec=spec, out=out, folder=folder, said=said.getvalue())
+        patch.setattr(
+            extractor, 'MAX_BATCH_HOPS', 400
+        )  # its frames are as many as of a real one's minutes
+        folder = preparation.prepare_corpus(
+            'folder', data.parent / 'list.csv', out, spec, workers=1
+        )
+    return SimpleNamespace(
+        case=case, kept=kept, spec=spec, out=out, folder=folder, said=said.getvalue()
+    )
 
 
 def test_states_of_every_utterance_are_its_own(prepared, data, folders):
@@ -65,33 +82,51 @@ def test_states_of_every_utterance_are_its_own(prepared, data, folders):
         paths = {row['path']: data.parent / row['path'] for row in csv.DictReader(file)}
     cut = 0
     for row in range(0, len(u), 7):
-        wave = decode(Utterance('', paths[u.text['utterance'][row]], '', '', '', ''), upstream.AUDIO_SPEC)
+        wave = decode(
+            Utterance('', paths[u.text['utterance'][row]], '', '', '', ''), upstream.AUDIO_SPEC
+        )
         if case == 'whisper':
             cut += len(wave) > 6400
             heard = upstream.whisper_log_mel(wave[:6400], 6)
         else:
             heard = wave
-        padded = np.zeros((1, len(heard) if case == 'whisper' else 15_000, *heard.shape[1:]), np.float32)  # one program
+        padded = np.zeros(
+            (1, len(heard) if case == 'whisper' else 15_000, *heard.shape[1:]), np.float32
+        )  # one program
         padded[0, : len(heard)] = heard
         states, frames_B = encode({'params': of.params}, padded, np.array([len(heard)]))
         x_TxLxD = np.stack(states)[:, 0, : frames_B[0]].swapaxes(0, 1)
         if kept == 'pooled':
             x_TxLxD = np.concatenate([x_TxLxD.mean(0), x_TxLxD.std(0)], -1)[None]
-        np.testing.assert_allclose(rows[row], x_TxLxD.reshape(len(x_TxLxD), -1), atol=4e-3, rtol=2e-3)
-    assert ('longer than the 0.4 s that this encoder hears: cut there' in prepared.said) == (cut > 0) == (case == 'whisper')
+        np.testing.assert_allclose(
+            rows[row], x_TxLxD.reshape(len(x_TxLxD), -1), atol=4e-3, rtol=2e-3
+        )
+    assert (
+        ('longer than the 0.4 s that this encoder hears: cut there' in prepared.said)
+        == (cut > 0)
+        == (case == 'whisper')
+    )
     text, signature = u.text, u.signature_NxS
-    plain = shards.read_columns(find_dataset(data, 'folder', LogMel()))  # what an utterance is known by stays what it is
+    plain = shards.read_columns(
+        find_dataset(data, 'folder', LogMel())
+    )  # what an utterance is known by stays what it is
     np.testing.assert_array_equal(signature, plain.signature_NxS)
     assert all((text[k] == plain.text[k]).all() for k in text)
 
 
 def test_a_name_says_everything_and_changes_with_the_weights(folders):
     """It is read back; pooled states are one frame of both moments."""
-    pooled, every = (EncoderStates.from_folder(folders['whisper'], kept) for kept in upstream.STATE_KINDS)
+    pooled, every = (
+        EncoderStates.from_folder(folders['whisper'], kept) for kept in upstream.STATE_KINDS
+    )
     assert pooled.name.startswith('whisper-3x16-pooled-')
     assert EncoderStates.from_name(pooled.name) == pooled
     assert (pooled.bands, every.bands) == (96, 48)
-    assert pooled.digest == every.digest != EncoderStates.from_folder(folders['hubert base'], 'all').digest
+    assert (
+        pooled.digest
+        == every.digest
+        != EncoderStates.from_folder(folders['hubert base'], 'all').digest
+    )
     for strange in ('', 'whisper', 'whisper-3x16-some-01234567', f'{pooled.name}9'):
         with pytest.raises(UserError, match='names no states of an upstream'):
             EncoderStates.from_name(strange)
@@ -100,7 +135,10 @@ def test_a_name_says_everything_and_changes_with_the_weights(folders):
 def test_the_wave_s_normalisation_is_part_of_the_name(folders):
     """The same weights hear otherwise by another preprocessor_config.json."""
     folder = folders['hubert base']
-    before, said = EncoderStates.from_folder(folder, 'all').name, (folder / 'preprocessor_config.json').read_text()
+    before, said = (
+        EncoderStates.from_folder(folder, 'all').name,
+        (folder / 'preprocessor_config.json').read_text(),
+    )
     (folder / 'preprocessor_config.json').write_text(said.replace('false', 'true'))
     assert EncoderStates.from_folder(folder, 'all').name != before
     (folder / 'preprocessor_config.json').write_text(said)
@@ -130,10 +168,19 @@ def test_prepared_states_are_found_by_the_beginning_of_their_name(tmp_path):
     heard = upstream.EncoderInput('whisper', 80).name
     for corpus in ('emodb', 'demo', 'casia'):
         (tmp_path / corpus / heard).mkdir()  # to fine-tune, beside states
-    assert resolve_feature_name(tmp_path, ['emodb', 'demo', 'casia'], 'whisper') == 'whisper-3x16-all-00000001'
+    assert (
+        resolve_feature_name(tmp_path, ['emodb', 'demo', 'casia'], 'whisper')
+        == 'whisper-3x16-all-00000001'
+    )
     assert resolve_feature_name(tmp_path, ['emodb'], heard) == heard
-    assert resolve_feature_name(tmp_path, ['emodb'], 'whisper-3x16-pooled') == 'whisper-3x16-pooled-00000001'
-    with pytest.raises(UserError, match='there are whisper-3x16-all-00000001 and whisper-3x16-pooled-00000001: name one'):
+    assert (
+        resolve_feature_name(tmp_path, ['emodb'], 'whisper-3x16-pooled')
+        == 'whisper-3x16-pooled-00000001'
+    )
+    with pytest.raises(
+        UserError,
+        match='there are whisper-3x16-all-00000001 and whisper-3x16-pooled-00000001: name one',
+    ):
         resolve_feature_name(tmp_path, ['emodb'], 'whisper')
     with pytest.raises(
         UserError,
@@ -142,14 +189,20 @@ def test_prepared_states_are_found_by_the_beginning_of_their_name(tmp_path):
     ):
         resolve_feature_name(tmp_path, ['emodb', 'demo'], 'whisper-3x16-pooled')
     with pytest.raises(
-        UserError, match=r'^emodb and demo are not prepared .*\n.*prepare emodb --source PATH --out .*\n.*prepare demo --out '
+        UserError,
+        match=r'^emodb and demo are not prepared .*\n.*prepare emodb --source PATH --out .*\n.*prepare demo --out ',
     ):
         resolve_feature_name(tmp_path, ['emodb', 'demo'], 'hubert')
 
 
 def configuration(out: Path, **changes):
     config = tiny_config.get_config()
-    own = {'data.dir': str(out), 'data.upstream': 'hubert', 'model.name': 'layer_sum', 'sweep.time_mask': (0.0,)}
+    own = {
+        'data.dir': str(out),
+        'data.upstream': 'hubert',
+        'model.name': 'layer_sum',
+        'sweep.time_mask': (0.0,),
+    }
     config.update_from_flattened_dict(own | {'sweep.band_mask': (0.0,)} | changes)
     return config
 
@@ -158,7 +211,9 @@ def test_a_sweep_runs_over_states(prepared, tmp_path):
     """To its end, from the shards and to the same posteriors from an .npz; of pooled states by one frame each."""
     if prepared.spec.model == 'whisper':
         pytest.skip('nothing here is of the encoder')
-    config = configuration(prepared.out, **{'train.epochs': 1, 'sweep.lam': (0.5,), 'sweep.fold': 0})
+    config = configuration(
+        prepared.out, **{'train.epochs': 1, 'sweep.lam': (0.5,), 'sweep.fold': 0}
+    )
     results = experiment.run_experiment(config, tmp_path / 'shards')
     assert {r['status'] for r in results['runs']} == {'ok'}
     assert f'over the frozen {prepared.spec.name}' in results['protocol']
@@ -166,7 +221,9 @@ def test_a_sweep_runs_over_states(prepared, tmp_path):
     pack.write_npz(prepared.folder, packed)
     experiment.run_experiment(config, tmp_path / 'packed')
     packed.unlink()
-    first, second = ((tmp_path / name / 'predictions.csv').read_text() for name in ('shards', 'packed'))
+    first, second = (
+        (tmp_path / name / 'predictions.csv').read_text() for name in ('shards', 'packed')
+    )
     assert first == second
     resolved = resolve.resolve_config(config)
     assert resolved.model.states == resolved.data.upstream == prepared.spec.name
@@ -187,18 +244,37 @@ def test_what_pooled_states_cannot_do_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
-        (('--features', 'upstream:FOLDER', '--bands', '40'), 'has no part in the states of an upstream'),
+        (
+            ('--features', 'upstream:FOLDER', '--bands', '40'),
+            'has no part in the states of an upstream',
+        ),
         (('--features', 'upstream:FOLDER', '--beam'), 'leave --beam out'),
-        (('--features', 'upstream:nowhere'), 'nowhere is no folder; expected a Hugging Face folder on this disk'),
-        (('--states', 'heard'), '--states heard is of an upstream: name its Hugging Face folder, --features upstream:FOLDER'),
+        (
+            ('--features', 'upstream:nowhere'),
+            'nowhere is no folder; expected a Hugging Face folder on this disk',
+        ),
+        (
+            ('--states', 'heard'),
+            '--states heard is of an upstream: name its Hugging Face folder, --features upstream:FOLDER',
+        ),
         (('--features', 'upstream'), 'expected log-mel, or upstream:FOLDER'),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options, said, data, folders, tmp_path):
     """In a sentence; and nothing is left behind."""
     words = [o.replace('FOLDER', str(folders['whisper'])) for o in options]
-    command = (sys.executable, '-m', 'data_pipelines.prepare', 'folder', '--source', str(data.parent / 'list.csv'), '--out')
-    done = subprocess.run([*command, str(tmp_path / 'out'), *words], capture_output=True, text=True, check=False)
+    command = (
+        sys.executable,
+        '-m',
+        'data_pipelines.prepare',
+        'folder',
+        '--source',
+        str(data.parent / 'list.csv'),
+        '--out',
+    )
+    done = subprocess.run(
+        [*command, str(tmp_path / 'out'), *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert said in done.stderr
     assert 'Traceback' not in done.stderr
@@ -214,7 +290,11 @@ def test_log_mel_is_as_whisper_was_trained_with():
 
     padded = np.pad(wave.astype(float), 200, mode='reflect')
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
-    power_TxF = np.abs([np.fft.rfft(padded[t : t + 400] * window) for t in range(0, 16_000, 160)]) ** 2
-    log_TxM = np.log10(np.maximum(power_TxF @ librosa.filters.mel(sr=16_000, n_fft=400, n_mels=80).T, 1e-10))
+    power_TxF = (
+        np.abs([np.fft.rfft(padded[t : t + 400] * window) for t in range(0, 16_000, 160)]) ** 2
+    )
+    log_TxM = np.log10(
+        np.maximum(power_TxF @ librosa.filters.mel(sr=16_000, n_fft=400, n_mels=80).T, 1e-10)
+    )
     np.testing.assert_allclose(mel_TxM, (np.maximum(log_TxM, log_TxM.max() - 8) + 4) / 4, atol=1e-4)
     assert mel_TxM.max() - mel_TxM.min() == pytest.approx(2)

@@ -77,7 +77,13 @@ def test_a_shared_speaker_is_refused_by_name(parts):
     u.text['speaker'][x] = u.text['speaker'][y]
     with pytest.raises(UserError, match='Speaker leak') as refusal:
         found(u, [fold])
-    for said in (fold.name, ' and '.join(parts), *u.text['utterance'][[x, y]], u.text['speaker'][y], '--allow_leak=speaker'):
+    for said in (
+        fold.name,
+        ' and '.join(parts),
+        *u.text['utterance'][[x, y]],
+        u.text['speaker'][y],
+        '--allow_leak=speaker',
+    ):
         assert said in str(refusal.value)
     assert 'Audio' not in str(refusal.value)
 
@@ -96,7 +102,13 @@ def test_a_shared_recording_is_refused_whatever_it_is_called(parts, near):
         found(u, [fold])
     sign = '~' if near else '='
     assert f'{u.text["utterance"][x]} {sign}' in str(refusal.value)
-    for said in (fold.name, ' and '.join(parts), u.text['utterance'][y], 'another speaker', '--allow_leak=audio'):
+    for said in (
+        fold.name,
+        ' and '.join(parts),
+        u.text['utterance'][y],
+        'another speaker',
+        '--allow_leak=audio',
+    ):
         assert said in str(refusal.value)
     findings = found(u, [fold], allow=('audio',))
     assert (findings['audio']['exact'], findings['audio']['near']) == ((0, 1) if near else (1, 0))
@@ -127,7 +139,9 @@ def test_an_allowed_leak_stays_in_the_findings_as_a_leak():
     findings = found(u, [fold], allow=('speaker',))
     assert findings['leaks'] == findings['allowed'] == ['speaker']
     assert findings['speaker']['count'] == 1
-    assert 'LEAK (allowed): 1 speaker shared in 1 of 1 fold' in audit_report.summary_lines(findings)[0]
+    assert (
+        'LEAK (allowed): 1 speaker shared in 1 of 1 fold' in audit_report.summary_lines(findings)[0]
+    )
     with pytest.raises(UserError, match='Speaker leak'):
         found(u, [fold], allow=('audio',))
     with pytest.raises(UserError, match=r"no leak 'speakers' to allow; known are speaker, audio"):
@@ -152,7 +166,9 @@ def test_what_is_transductive_may_hear_the_test_part_without_its_labels():
     """Adapting to the tested utterances is stated then, and refused otherwise."""
     u, (fold,) = made()
     fold = dataclasses.replace(fold, adapt=fold.test)
-    assert 'hears the tested audio' in ' '.join(audit_report.summary_lines(found(u, [fold], transductive=True)))
+    assert 'hears the tested audio' in ' '.join(
+        audit_report.summary_lines(found(u, [fold], transductive=True))
+    )
     with pytest.raises(UserError, match='adapt and test share'):
         found(u, [fold])
 
@@ -161,7 +177,9 @@ def test_identity_batches_may_not_hear_the_test_part_even_where_adaptation_does(
     """Their speakers are told, which those of a transductive target may be and those of other corpora not."""
     u, (fold,) = made()
     with pytest.raises(UserError, match='identity and test share'):
-        found(u, [dataclasses.replace(fold, adapt=fold.test, identity=fold.test)], transductive=True)
+        found(
+            u, [dataclasses.replace(fold, adapt=fold.test, identity=fold.test)], transductive=True
+        )
 
 
 def test_the_same_recording_within_a_part_is_reported_and_no_leak():
@@ -176,7 +194,10 @@ def test_the_same_recording_within_a_part_is_reported_and_no_leak():
     assert '1 pair of identical audio within a part' in audit_report.summary_lines(findings)[0]
 
 
-@pytest.mark.parametrize(('difference', 'sign'), [(0, '='), (1e-9, '~ (> 0.9999)'), (2e-2, '~ (0.9998)'), (0.03, '~ (0.9995)')])
+@pytest.mark.parametrize(
+    ('difference', 'sign'),
+    [(0, '='), (1e-9, '~ (> 0.9999)'), (2e-2, '~ (0.9998)'), (0.03, '~ (0.9995)')],
+)
 def test_only_identical_recordings_are_equal(difference, sign, capsys):
     """However near another is, its correlation is never rounded up to 1."""
     u, (fold,) = made()
@@ -226,7 +247,10 @@ def test_sentences_of_training_are_counted_in_the_test_part():
     u.text['sentence'][fold.test[:12]] = ['a', 'b', 'c', 'a', 'b', 'd'] * 2
     findings = found(u, [fold])
     assert findings['sentence'] == {'known': 12, 'heard': 8, 'sentences': 4, 'sentences_heard': 2}
-    assert '2 of 4 sentences tested are in training too (67 % of the utterances)' in audit_report.summary_lines(findings)[0]
+    assert (
+        '2 of 4 sentences tested are in training too (67 % of the utterances)'
+        in audit_report.summary_lines(findings)[0]
+    )
 
 
 @pytest.mark.parametrize('part', ['train', 'dev', 'test'])
@@ -234,9 +258,16 @@ def test_a_class_that_a_part_lacks_is_reported(part):
     """By fold, part and class."""
     u, (fold,) = made()
     rows = getattr(fold, part)
-    findings = found(u, [dataclasses.replace(fold, **{part: rows[u.text['emotion'][rows] != 'sad']})])
-    assert findings['missing'] == {'parts': 1, 'examples': [{'fold': fold.name, 'part': part, 'classes': ['sad']}]}
-    assert f"classes: {part} of fold '{fold.name}' has no sad" in ' '.join(audit_report.summary_lines(findings))
+    findings = found(
+        u, [dataclasses.replace(fold, **{part: rows[u.text['emotion'][rows] != 'sad']})]
+    )
+    assert findings['missing'] == {
+        'parts': 1,
+        'examples': [{'fold': fold.name, 'part': part, 'classes': ['sad']}],
+    }
+    assert f"classes: {part} of fold '{fold.name}' has no sad" in ' '.join(
+        audit_report.summary_lines(findings)
+    )
 
 
 def test_the_information_is_that_of_closed_forms():
@@ -255,7 +286,9 @@ def test_the_information_is_that_of_scikit_learn():
     for _ in range(5):
         x = random.integers(0, 7, 200)
         y = np.where(random.random(200) < 0.5, x % 3, random.integers(0, 3, 200))
-        assert audit.mutual_information(x, y) == pytest.approx(metrics.mutual_info_score(x, y) / np.log(2), abs=1e-12)
+        assert audit.mutual_information(x, y) == pytest.approx(
+            metrics.mutual_info_score(x, y) / np.log(2), abs=1e-12
+        )
 
 
 def test_a_confound_is_weighed_against_chance():
@@ -282,27 +315,46 @@ def test_corpora_and_languages_are_weighed_where_there_are_several():
     u.text['language'] = np.where(u.text['emotion'] == 'sad', 'de', 'en')
     u.text['speaker'][:3] = ''
     findings = found(u, [fold])
-    assert list(findings['tells']) == ['speaker', 'speaker in x', 'speaker in y', 'corpus', 'language']
+    assert list(findings['tells']) == [
+        'speaker',
+        'speaker in x',
+        'speaker in y',
+        'corpus',
+        'language',
+    ]
     assert findings['tells']['language']['share'] == 1
     assert findings['tells']['corpus']['bits'] == 0
     known = np.sort(np.concatenate([fold.train, fold.dev, fold.test]))[3:]
-    assert findings['tells']['speaker'] == audit.measure_confounding(u.text['speaker'][known], u.text['emotion'][known])
+    assert findings['tells']['speaker'] == audit.measure_confounding(
+        u.text['speaker'][known], u.text['emotion'][known]
+    )
 
 
 def test_the_blocked_search_is_that_of_all_pairs(monkeypatch):
     """Signatures of which many are alike, in blocks of 7: the pairs and products of the whole matrix."""
     random = np.random.default_rng(0)
-    grid = random.normal(size=(12, 512))[random.integers(0, 12, 150)] + 0.25 * random.normal(size=(150, 512))
-    signature = np.concatenate([np.exp(random.normal(5, 0.02, (150, 1))), grid / np.linalg.norm(grid, axis=1)[:, None]], axis=1)
+    grid = random.normal(size=(12, 512))[random.integers(0, 12, 150)] + 0.25 * random.normal(
+        size=(150, 512)
+    )
+    signature = np.concatenate(
+        [np.exp(random.normal(5, 0.02, (150, 1))), grid / np.linalg.norm(grid, axis=1)[:, None]],
+        axis=1,
+    )
     signature = signature.astype(np.float16)
     monkeypatch.setattr(audit, 'BLOCK_SIZE', 7)
     monkeypatch.setattr(audit, 'COPY_SIMILARITY', 0.94)
     pairs, alike = audit.find_near_duplicates(signature)
     length, x = np.log(signature[:, 0].astype(float)), signature[:, 1:].astype(np.float32)
     expected = [
-        (i, j) for i, j in itertools.combinations(range(150), 2) if x[i] @ x[j] >= 0.94 and abs(length[i] - length[j]) <= 0.03
+        (i, j)
+        for i, j in itertools.combinations(range(150), 2)
+        if x[i] @ x[j] >= 0.94 and abs(length[i] - length[j]) <= 0.03
     ]
-    assert 20 < len(expected) < sum(x[i] @ x[j] >= 0.94 for i, j in itertools.combinations(range(150), 2))
+    assert (
+        20
+        < len(expected)
+        < sum(x[i] @ x[j] >= 0.94 for i, j in itertools.combinations(range(150), 2))
+    )
     assert [tuple(p) for p in pairs] == expected
     np.testing.assert_allclose(alike, [x[i] @ x[j] for i, j in expected], atol=1e-6)
     assert audit.find_near_duplicates(signature[:0])[0].shape == (0, 2)
@@ -390,7 +442,12 @@ def test_a_signature_is_finite_whatever_the_sound_and_the_bands():
     """A click, a constant tone, a second and a quarter of an hour; forty bands, or four."""
     click = np.full((100, 64), -60, np.float16)
     click[50] = 0
-    for mel in (click, np.zeros((11, 64), np.float16), np.zeros((90_000, 40), np.float16), click[:, :4]):
+    for mel in (
+        click,
+        np.zeros((11, 64), np.float16),
+        np.zeros((90_000, 40), np.float16),
+        click[:, :4],
+    ):
         s = compute_signature(mel)
         assert s.shape == (SIGNATURE_SIZE,)
         assert np.isfinite(s).all()
@@ -417,13 +474,17 @@ def test_the_pair_that_ravdess_has_twice_is_found(capsys):
     (pair,) = findings['duplicates']['examples']
     assert sorted(pair['utterances']) == ['03-01-03-01-02-01-07', '03-01-03-01-02-02-07']
     audit_report.print_findings(findings)
-    assert f'the same audio within a part: {" = ".join(pair["utterances"])}' in capsys.readouterr().out
+    assert (
+        f'the same audio within a part: {" = ".join(pair["utterances"])}' in capsys.readouterr().out
+    )
 
 
 def command(*arguments: object) -> tuple[int, str]:
     """The exit status of the command and what it said."""
     line = [sys.executable, '-m', 'data_pipelines.audit', *map(str, arguments)]
-    process = subprocess.run(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+    process = subprocess.run(
+        line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
+    )
     return process.returncode, process.stdout
 
 
@@ -435,7 +496,14 @@ def test_the_command_prints_parts_priors_and_findings_and_ends_with_2_on_a_leak(
     pack.write_npz(record.parent, file)
     status, said = command('--config=tests/helpers/tiny_config.py', f'--config.data.dir={tmp_path}')
     assert status == 0, said
-    for words in ('part 1 of 3', '16, 2, 2', 'the most one-sided speaker first', 'no speaker shared', 'speaker tells', 'split '):
+    for words in (
+        'part 1 of 3',
+        '16, 2, 2',
+        'the most one-sided speaker first',
+        'no speaker shared',
+        'speaker tells',
+        'split ',
+    ):
         assert words in said
     assert max(map(len, said.splitlines())) <= 80, said
 
@@ -457,9 +525,15 @@ def test_the_command_prints_parts_priors_and_findings_and_ends_with_2_on_a_leak(
 def test_the_command_refuses_mistakes_in_a_sentence():
     """As training does, with its own name."""
     for arguments, words in (
-        (['--config=tests/helpers/tiny_config.py', '--allow_leak=voice'], 'known are speaker, audio'),
+        (
+            ['--config=tests/helpers/tiny_config.py', '--allow_leak=voice'],
+            'known are speaker, audio',
+        ),
         ([], 'python -m data_pipelines.audit --config'),
-        (['--config=tests/helpers/tiny_config.py', '--config.protocol.nam=x'], "Did you mean 'name'"),
+        (
+            ['--config=tests/helpers/tiny_config.py', '--config.protocol.nam=x'],
+            "Did you mean 'name'",
+        ),
     ):
         status, said = command(*arguments)
         assert (status, words in said, 'Traceback' in said) == (2, True, False), said
@@ -468,8 +542,17 @@ def test_the_command_refuses_mistakes_in_a_sentence():
 def test_the_flag_ends_up_in_the_configuration():
     """In one order, whatever the order of the words; so it stands in config.json and cannot be changed on resuming."""
     code = 'import sys; from configs import command; print(command.parse(sys.argv, "x").protocol.allow_leak)'
-    line = [sys.executable, '-c', code, '--config=tests/helpers/tiny_config.py', '--allow_leak=speaker,audio']
-    assert subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout == 'audio,speaker\n'
+    line = [
+        sys.executable,
+        '-c',
+        code,
+        '--config=tests/helpers/tiny_config.py',
+        '--allow_leak=speaker,audio',
+    ]
+    assert (
+        subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        == 'audio,speaker\n'
+    )
 
 
 @pytest.mark.slow
@@ -486,7 +569,9 @@ def test_copies_and_takes_of_real_speech_are_apart():
             assert rate == RATE
     s = np.stack([*map(signature, waves)])
     length, x = np.log(s[:, 0].astype(float)), s[:, 1:].astype(np.float32)
-    alike = np.triu(x @ x.T, 1) * (np.abs(length[:, None] - length) <= audit.MAX_LOG_LENGTH_DIFFERENCE)
+    alike = np.triu(x @ x.T, 1) * (
+        np.abs(length[:, None] - length) <= audit.MAX_LOG_LENGTH_DIFFERENCE
+    )
     top = [divmod(int(n), len(s)) for n in np.argsort(-alike, axis=None)[:200]]
     print()
     for i, j in top[:4]:
@@ -502,5 +587,7 @@ def test_copies_and_takes_of_real_speech_are_apart():
         apart = np.abs(np.log(changed[:, 0].astype(float)) - length[some])
         lost = (products < audit.COPY_SIMILARITY) | (apart > audit.MAX_LOG_LENGTH_DIFFERENCE)
         missed += lost.sum()
-        print(f'{how}: lowest {products.min():.3f}, 1 % below {np.quantile(products, 0.01):.3f}; {lost.sum()} of 320 missed')
+        print(
+            f'{how}: lowest {products.min():.3f}, 1 % below {np.quantile(products, 0.01):.3f}; {lost.sum()} of 320 missed'
+        )
     assert missed <= 0.005 * 320 * len(COPIES)

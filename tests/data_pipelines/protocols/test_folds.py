@@ -30,7 +30,8 @@ def corpora(*sizes: int, **others):
 
 
 @pytest.mark.parametrize(
-    ('protocol', 'count'), [('speaker_folds', 4), ('leave_one_speaker_out', 8), ('leave_one_session_out', 4)]
+    ('protocol', 'count'),
+    [('speaker_folds', 4), ('leave_one_speaker_out', 8), ('leave_one_session_out', 4)],
 )
 def test_parts_of_a_fold_share_no_speaker_and_every_utterance_is_tested_once(protocol, count):
     """The three parts are disjoint by speaker; the test parts cover the corpus; dev is the next fold's test part."""
@@ -42,7 +43,9 @@ def test_parts_of_a_fold_share_no_speaker_and_every_utterance_is_tested_once(pro
             assert not speakers(u, a) & speakers(u, b)
         assert len(f.train) + len(f.dev) + len(f.test) == len(u)
         assert not len(f.adapt)
-    np.testing.assert_array_equal(np.sort(np.concatenate([f.test for f in made])), np.arange(len(u)))
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([f.test for f in made])), np.arange(len(u))
+    )
     for f, after in zip(made, made[1:] + made[:1]):
         np.testing.assert_array_equal(f.dev, after.test)
 
@@ -67,13 +70,21 @@ def test_what_is_left_out_is_tested_whole_and_heard_by_nobody(name):
     """Dev are speakers of the source, some of every corpus of it, and other ones in another fold."""
     u = corpora(6, 4, 5)
     made = folds.make_folds(u, Protocol(name))
-    assert [f.name for f in made] == (['a', 'b', 'c'] if name == 'leave_one_corpus_out' else ['la', 'lb', 'lc'])
+    assert [f.name for f in made] == (
+        ['a', 'b', 'c'] if name == 'leave_one_corpus_out' else ['la', 'lb', 'lc']
+    )
     for f in made:
         own = u.text['corpus'] == f.name[-1]
         np.testing.assert_array_equal(f.test, np.flatnonzero(own))
-        np.testing.assert_array_equal(np.sort(np.concatenate([f.train, f.dev])), np.flatnonzero(~own))
+        np.testing.assert_array_equal(
+            np.sort(np.concatenate([f.train, f.dev])), np.flatnonzero(~own)
+        )
         assert not speakers(u, f.train) & speakers(u, f.dev)
-        assert set(u.text['corpus'][f.dev]) == set('abc') - {f.name[-1]} == set(u.text['corpus'][f.train])
+        assert (
+            set(u.text['corpus'][f.dev])
+            == set('abc') - {f.name[-1]}
+            == set(u.text['corpus'][f.train])
+        )
     assert speakers(u, made[0].dev) & speakers(u, made[1].dev) == set()
 
 
@@ -96,11 +107,18 @@ def test_adapting_to_others_hears_every_speaker_of_the_target_but_the_tested():
     for f in made:
         np.testing.assert_array_equal(np.sort(np.concatenate([f.test, f.adapt])), target)
         assert not speakers(u, f.test) & speakers(u, f.adapt)
-    assert 'adapts to other speakers' in Protocol('source_target', 2, ('a',), ('b',), 'others').title
+    assert (
+        'adapts to other speakers' in Protocol('source_target', 2, ('a',), ('b',), 'others').title
+    )
 
 
 @pytest.mark.parametrize(
-    'protocol', [Protocol(folds=3), Protocol('leave_one_corpus_out'), Protocol('source_target', source=('a',), target=('b',))]
+    'protocol',
+    [
+        Protocol(folds=3),
+        Protocol('leave_one_corpus_out'),
+        Protocol('source_target', source=('a',), target=('b',)),
+    ],
 )
 def test_only_what_is_called_transductive_hears_the_test_part(protocol):
     """And then all of it; the name stands in the title that every result carries."""
@@ -108,7 +126,9 @@ def test_only_what_is_called_transductive_hears_the_test_part(protocol):
     transductive = dataclasses.replace(protocol, adapt='transductive')
     assert 'transductive' in transductive.title
     assert 'transductive' not in protocol.title
-    for f, plain in zip(folds.make_folds(u, transductive), folds.make_folds(u, protocol), strict=True):
+    for f, plain in zip(
+        folds.make_folds(u, transductive), folds.make_folds(u, protocol), strict=True
+    ):
         np.testing.assert_array_equal(f.adapt, f.test)
         for part in ('train', 'dev', 'test'):
             np.testing.assert_array_equal(getattr(f, part), getattr(plain, part))
@@ -117,10 +137,16 @@ def test_only_what_is_called_transductive_hears_the_test_part(protocol):
 def test_the_official_split_is_the_release_s():
     """Whatever its speakers; which test part is a key, and stands in the title."""
     u = utterances(speakers=6)
-    u.text['split'] = np.array(['train', 'dev', 'test', 'test2', 'train', 'train'])[np.arange(len(u)) // 8]
+    u.text['split'] = np.array(['train', 'dev', 'test', 'test2', 'train', 'train'])[
+        np.arange(len(u)) // 8
+    ]
     for part, who in (('test', 's02'), ('test2', 's03')):
         (f,) = folds.make_folds(u, Protocol('official', test=part))
-        assert [speakers(u, rows) for rows in (f.train, f.dev, f.test)] == [{'s00', 's04', 's05'}, {'s01'}, {who}]
+        assert [speakers(u, rows) for rows in (f.train, f.dev, f.test)] == [
+            {'s00', 's04', 's05'},
+            {'s01'},
+            {who},
+        ]
     assert 'test2' in Protocol('official', test='test2').title
     with pytest.raises(UserError, match=r'needs utterances of train, dev and test3.* 24 train'):
         folds.make_folds(u, Protocol('official', test='test3'))
@@ -129,10 +155,14 @@ def test_the_official_split_is_the_release_s():
 def test_speaker_dependent_is_named_so_and_keeps_copies_of_a_recording_together():
     """Random utterances, each tested once, the same the next time."""
     u = utterances(speakers=3, per_class=20)
-    u.text['sha256'] = np.array([f'{n // 2}' for n in range(len(u))])  # every two are the same audio
+    u.text['sha256'] = np.array(
+        [f'{n // 2}' for n in range(len(u))]
+    )  # every two are the same audio
     protocol = Protocol('speaker_dependent', 4)
     made = folds.make_folds(u, protocol)
-    np.testing.assert_array_equal(np.sort(np.concatenate([f.test for f in made])), np.arange(len(u)))
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([f.test for f in made])), np.arange(len(u))
+    )
     for f in made:
         assert speakers(u, f.test) == speakers(u, f.train) == {'s00', 's01', 's02'}
         for a, b in itertools.combinations((f.train, f.dev, f.test), 2):
@@ -175,9 +205,24 @@ def test_too_few_speakers_or_parts_are_refused(count, k):
         ({'adapt': 'others'}, 'needs a target apart from the source'),
         ({'name': 'source_target', 'source': ('a',)}, 'needs both ends'),
         ({'target': ('a',)}, 'belong to the protocol source_target'),
-        ({'name': 'source_target', 'source': ('a', 'b'), 'target': ('b',)}, 'b is source and target'),
-        ({'name': 'source_target', 'source': ('a',), 'target': ('z',)}, 'no utterance .*corpus z; found: a, b'),
-        ({'name': 'source_target', 'source': ('a',), 'target': ('b',), 'adapt': 'others', 'folds': 6}, 'from 2 to 5'),
+        (
+            {'name': 'source_target', 'source': ('a', 'b'), 'target': ('b',)},
+            'b is source and target',
+        ),
+        (
+            {'name': 'source_target', 'source': ('a',), 'target': ('z',)},
+            'no utterance .*corpus z; found: a, b',
+        ),
+        (
+            {
+                'name': 'source_target',
+                'source': ('a',),
+                'target': ('b',),
+                'adapt': 'others',
+                'folds': 6,
+            },
+            'from 2 to 5',
+        ),
         ({'name': 'speaker_dependent', 'folds': 2}, 'need 3 or more'),
         ({'name': 'leave_one_session_out'}, 'have no session'),
         ({'name': 'official'}, 'official split needs'),
@@ -219,9 +264,13 @@ def test_the_hash_changes_with_label_speaker_and_part():
         seen.add(folds.hash_folds(other, made))
     first, *rest = made
     moved = dataclasses.replace(first, dev=np.append(first.dev, first.test[0]), test=first.test[1:])
-    seen.add(folds.hash_folds(u, [moved, *rest]))  # the same utterances in the same order, one of them in another part
+    seen.add(
+        folds.hash_folds(u, [moved, *rest])
+    )  # the same utterances in the same order, one of them in another part
     assert len(seen) == 8
-    assert folds.hash_folds(u, folds.make_folds(u, Protocol(folds=3))) in seen, 'and it is the same the next time'
+    assert folds.hash_folds(u, folds.make_folds(u, Protocol(folds=3))) in seen, (
+        'and it is the same the next time'
+    )
 
 
 @pytest.mark.parametrize('name', ['speaker_folds', 'leave_one_corpus_out', 'speaker_dependent'])
@@ -261,10 +310,14 @@ def test_results_and_hash_name_the_corpora_of_identity_batches():
 def test_identity_batches_from_nobody_or_from_an_end_are_refused():
     """A corpus that is not there, one without any speaker, and one that trains or is tested."""
     u = corpora(6, 4)
-    with pytest.raises(UserError, match=r'no utterance of the corpus c, which config\.protocol\.identity'):
+    with pytest.raises(
+        UserError, match=r'no utterance of the corpus c, which config\.protocol\.identity'
+    ):
         folds.make_folds(u, Protocol(folds=3, identity=('c',)))
     u.text['speaker'][u.text['corpus'] == 'b'] = ''
     with pytest.raises(UserError, match='Nobody knows a speaker of b'):
         folds.make_folds(u, Protocol(folds=3, identity=('b',)))
-    with pytest.raises(UserError, match='b is source or target, and cannot fill the identity batches'):
+    with pytest.raises(
+        UserError, match='b is source or target, and cannot fill the identity batches'
+    ):
         Protocol('source_target', source=('a',), target=('b',), identity=('b',))

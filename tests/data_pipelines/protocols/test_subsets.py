@@ -39,7 +39,12 @@ def speakers(u, rows) -> set[str]:
 def test_nothing_asked_for_is_the_training_part_itself(u, fold):
     """The default trains on the very fold, and so does more than there is, in the same order."""
     assert subsets.take_subset(u, fold, Subset(), 0) is fold
-    for everything in (Subset(speakers=99), Subset(confounded=0.0), Subset(per_class=999), Subset(99, 0, 999)):
+    for everything in (
+        Subset(speakers=99),
+        Subset(confounded=0.0),
+        Subset(per_class=999),
+        Subset(99, 0, 999),
+    ):
         np.testing.assert_array_equal(subsets.take_subset(u, fold, everything, 0).train, fold.train)
 
 
@@ -66,7 +71,9 @@ def test_speakers_are_kept_whole_and_alike_in_sex(u, fold, n):
 def test_one_sex_goes_on_where_the_other_has_no_more(u, fold):
     """Of one woman and seven men, three are the woman and two men."""
     one = dataclasses.replace(
-        u, text=u.text | {'sex': np.where(u.text['speaker'] == u.text['speaker'][fold.train[0]], 'f', 'm')}
+        u,
+        text=u.text
+        | {'sex': np.where(u.text['speaker'] == u.text['speaker'][fold.train[0]], 'f', 'm')},
     )
     chosen = speakers(one, kept(one, fold, 3))
     assert len(chosen) == 3
@@ -78,7 +85,9 @@ def test_of_every_speaker_one_class_is_kept_whole(u, fold, c):
     """All of his own class and the share 1 - c of the others; the classes are shared out evenly, and to both sexes."""
     rows, own = kept(u, fold, None, c), collections.Counter()
     for speaker in speakers(u, fold.train):
-        count = collections.Counter(u.text['emotion'][[r for r in rows if u.text['speaker'][r] == speaker]].tolist())
+        count = collections.Counter(
+            u.text['emotion'][[r for r in rows if u.text['speaker'][r] == speaker]].tolist()
+        )
         assert sum(count.values()) == 5 + round(15 * (1 - c))
         if c == 1:
             ((emotion, n),) = count.items()
@@ -98,7 +107,9 @@ def test_they_apply_in_the_order_of_the_fields(u, fold):
     """Of four speakers, confounded, so many of a class: each step takes from what the one before has left."""
     four, half, three = (kept(u, fold, *some) for some in ((4,), (4, 0.5), (4, 0.5, 3)))
     assert three < half < four
-    assert four & kept(u, fold, None, 0.5) == half, 'who has which class does not depend on how many speakers there are'
+    assert four & kept(u, fold, None, 0.5) == half, (
+        'who has which class does not depend on how many speakers there are'
+    )
     assert collections.Counter(u.text['emotion'][list(three)].tolist()) == dict.fromkeys(CLASSES, 3)
 
 
@@ -120,21 +131,28 @@ def test_it_is_a_function_of_order_seed_and_fold(u, fold):
     for some in ((4,), (None, 0.5), (None, None, 5)):
         assert kept(u, fold, *some) == kept(u, fold, *some)
         assert kept(u, fold, *some) != kept(u, fold, *some, seed=1)
-        assert kept(u, fold, *some) != kept(u, dataclasses.replace(fold, number=fold.number + 1), *some)
+        assert kept(u, fold, *some) != kept(
+            u, dataclasses.replace(fold, number=fold.number + 1), *some
+        )
 
 
 def test_whose_speaker_nobody_knows_is_no_speaker(u, fold):
     """Such utterances are left out where speakers are chosen or given a class, and kept where they are not."""
     nobody = u.text['speaker'][fold.train[0]]
-    other = dataclasses.replace(u, text=u.text | {'speaker': np.where(u.text['speaker'] == nobody, '', u.text['speaker'])})
-    assert '' not in speakers(other, kept(other, fold, 99)) | speakers(other, kept(other, fold, None, 0.5))
+    other = dataclasses.replace(
+        u, text=u.text | {'speaker': np.where(u.text['speaker'] == nobody, '', u.text['speaker'])}
+    )
+    assert '' not in speakers(other, kept(other, fold, 99)) | speakers(
+        other, kept(other, fold, None, 0.5)
+    )
     assert '' in speakers(other, kept(other, fold, None, None, 30))
 
 
 def test_a_class_that_is_lost_is_refused(u, fold):
     """Two speakers, wholly confounded, have two classes; and where nobody is known, nobody is left."""
     with pytest.raises(
-        UserError, match=r"speakers=2, confounded=1 nobody in the training part of fold 'part 2 of 6' is \w+ or \w+\."
+        UserError,
+        match=r"speakers=2, confounded=1 nobody in the training part of fold 'part 2 of 6' is \w+ or \w+\.",
     ):
         kept(u, fold, 2, 1)
     unknown = dataclasses.replace(u, text=u.text | {'speaker': np.full(len(u), '')})
@@ -146,8 +164,15 @@ def test_a_class_that_is_lost_is_refused(u, fold):
 def test_more_than_there_is_is_said_once(u, fold):
     """With the counts, over all folds; nothing is said of what is there."""
     made = [fold, dataclasses.replace(fold, number=2, train=fold.train[:-20])]
-    assert subsets.describe_shortages(u, made, [Subset(), Subset(7), Subset(None, 0.9), Subset(None, None, 35)], 0) == []
-    said = subsets.describe_shortages(u, made, [Subset(8), Subset(8, 0.5), Subset(None, None, 37), Subset(4, None, 37)], 0)
+    assert (
+        subsets.describe_shortages(
+            u, made, [Subset(), Subset(7), Subset(None, 0.9), Subset(None, None, 35)], 0
+        )
+        == []
+    )
+    said = subsets.describe_shortages(
+        u, made, [Subset(8), Subset(8, 0.5), Subset(None, None, 37), Subset(4, None, 37)], 0
+    )
     assert said == [
         'config.sweep.speakers=8: 7 to 8 speakers are all that training has.',
         'config.sweep.per_class=37: 20 to 37 angry, 20 to 37 happy, 20 to 37 neutral, 20 to 37 sad are all that training has.',
@@ -165,6 +190,10 @@ def test_normalisation_and_weights_are_those_of_what_is_trained_on(u, fold, how)
     mean, changed = (t.mean[t.moments_index_FxN] for t in tables)
     np.testing.assert_array_equal(mean[1, cut.train], changed[1, cut.train])
     assert (mean[0, cut.train] != changed[0, cut.train]).any()
-    assert {str(s) for s in tables[0].domains['speaker'][tables[0].seen['speaker'][1] > 0]} == speakers(u, cut.train)
+    assert {
+        str(s) for s in tables[0].domains['speaker'][tables[0].seen['speaker'][1] > 0]
+    } == speakers(u, cut.train)
     count = collections.Counter(u.text['emotion'][cut.train].tolist())
-    np.testing.assert_allclose(tables[0].weight_FxC[1], [len(cut.train) / 4 / count[c] for c in CLASSES], rtol=1e-6)
+    np.testing.assert_allclose(
+        tables[0].weight_FxC[1], [len(cut.train) / 4 / count[c] for c in CLASSES], rtol=1e-6
+    )

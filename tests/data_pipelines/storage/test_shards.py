@@ -23,11 +23,16 @@ def prepared(tmp_path_factory):
     random = np.random.default_rng(0)
     lines = ['path,speaker,emotion']
     for n in range(9):
-        soundfile.write(folder / f'{n}.wav', 0.1 * random.standard_normal(8_000 + 1_600 * n), 16_000)
+        soundfile.write(
+            folder / f'{n}.wav', 0.1 * random.standard_normal(8_000 + 1_600 * n), 16_000
+        )
         lines.append(f'{n}.wav,s{n % 3},{"angry" if n % 2 else "sad"}')
     (folder / 'list.csv').write_text('\n'.join(lines) + '\n')
     place = prepare_corpus('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)
-    mel = [e['mel_TxM'] for e in tfds.as_numpy(tfds.builder_from_directory(place).as_dataset(split='utterances'))]
+    mel = [
+        e['mel_TxM']
+        for e in tfds.as_numpy(tfds.builder_from_directory(place).as_dataset(split='utterances'))
+    ]
     return place, mel
 
 
@@ -48,7 +53,9 @@ def test_all_features_are_loaded_one_utterance_after_another(prepared):
     loaded_RxM = dataset.read_all_features(u)
     assert loaded_RxM.dtype == np.float16
     np.testing.assert_array_equal(loaded_RxM, np.concatenate(mel))
-    np.testing.assert_array_equal(dataset.read_all_features(u[[7, 2, 3]]), np.concatenate([mel[7], mel[2], mel[3]]))
+    np.testing.assert_array_equal(
+        dataset.read_all_features(u[[7, 2, 3]]), np.concatenate([mel[7], mel[2], mel[3]])
+    )
 
 
 def test_features_come_in_the_order_asked_for_cut_and_padded(prepared):
@@ -75,7 +82,9 @@ def test_several_data_sets_keep_their_names_apart(prepared):
     both = schema.concatenate_datasets([one, two])
     assert len(both) == 18
     assert set(both.text['speaker']) == {f'{c}/s{n}' for c in ('folder', 'other') for n in range(3)}
-    assert both.text['utterance'].tolist() == [f'{c}/{n}.wav' for c in ('folder', 'other') for n in range(9)]
+    assert both.text['utterance'].tolist() == [
+        f'{c}/{n}.wav' for c in ('folder', 'other') for n in range(9)
+    ]
     assert both.text['emotion'].tolist() == [*one.text['emotion'], *two.text['emotion']]
     assert schema.concatenate_datasets([one]) is one
 
@@ -84,11 +93,15 @@ def test_several_data_sets_find_their_features(prepared, tmp_path):
     """Each utterance in its own file, loaded or streamed."""
     place, mel = prepared
     one = shards.read_columns(place)
-    two = shards.read_columns(shutil.copytree(place, tmp_path / place.parts[-3] / place.parts[-2] / place.parts[-1]))
+    two = shards.read_columns(
+        shutil.copytree(place, tmp_path / place.parts[-3] / place.parts[-2] / place.parts[-1])
+    )
     both = schema.concatenate_datasets([one, two[[4, 0]]])
     assert both.files == one.files + two.files
     assert both.file_N.tolist() == [0] * 9 + [1] * 2
-    np.testing.assert_array_equal(dataset.read_all_features(both), np.concatenate([*mel, mel[4], mel[0]]))
+    np.testing.assert_array_equal(
+        dataset.read_all_features(both), np.concatenate([*mel, mel[4], mel[0]])
+    )
     (got,) = shards.stream_features(both, [(np.array([9, 1, 10]), np.zeros(3, int), 40)])
     np.testing.assert_array_equal(got, [mel[4][:40], mel[1][:40], mel[0][:40]])
 
@@ -122,7 +135,13 @@ def copy(prepared, tmp_path) -> Path:
     return shutil.copytree(place, tmp_path / place.parts[-3] / place.parts[-2] / place.parts[-1])
 
 
-DAMAGE = {'flip': flip, 'cut': cut, 'gone': Path.unlink, 'empty': lambda f: f.write_bytes(b''), 'foreign': foreign}
+DAMAGE = {
+    'flip': flip,
+    'cut': cut,
+    'gone': Path.unlink,
+    'empty': lambda f: f.write_bytes(b''),
+    'foreign': foreign,
+}
 
 
 @pytest.mark.parametrize('damage', DAMAGE.values(), ids=DAMAGE)
@@ -130,7 +149,9 @@ def test_a_damaged_shard_is_named(copy, damage):
     """As soon as the columns are read, in a sentence that says what to do."""
     (shard,) = copy.glob('*.tfrecord*')
     damage(shard)
-    with pytest.raises(UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
+    with pytest.raises(
+        UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'
+    ):
         shards.read_columns(copy)
 
 
@@ -140,9 +161,13 @@ def test_a_shard_that_changes_after_its_columns_were_read_is_named(copy, damage)
     utterances = shards.read_columns(copy)
     (shard,) = copy.glob('*.tfrecord*')
     DAMAGE[damage](shard)
-    with pytest.raises(UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
+    with pytest.raises(
+        UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'
+    ):
         dataset.read_all_features(utterances)
-    with pytest.raises(UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'):
+    with pytest.raises(
+        UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'
+    ):
         list(shards.stream_features(utterances, [(np.arange(9), np.zeros(9, int), 40)] * 2))
 
 
@@ -189,7 +214,9 @@ def test_the_one_shard_that_is_damaged_while_streaming_is_named(prepared, copy, 
     sound, damaged = both.files
     damage(Path(damaged))
     stream = shards.stream_features(both, [(np.arange(18), np.zeros(18, int), 40)] * 5)
-    with pytest.raises(UserError, match=r'is damaged or missing .*Remove .* and prepare') as refusal:
+    with pytest.raises(
+        UserError, match=r'is damaged or missing .*Remove .* and prepare'
+    ) as refusal:
         list(stream)
     assert str(refusal.value).startswith(f'{damaged} is damaged')
     assert sound not in str(refusal.value)
@@ -215,5 +242,8 @@ def test_an_error_of_the_caller_is_no_damage(prepared):
 def test_a_damaged_description_is_named(copy, name, damage):
     """What TFDS would end in is no help to anybody."""
     DAMAGE.get(damage, lambda file: file.write_text(damage))(copy / name)
-    with pytest.raises(UserError, match=rf'{name} (or features.json )?is damaged or missing .*Remove .* and prepare'):
+    with pytest.raises(
+        UserError,
+        match=rf'{name} (or features.json )?is damaged or missing .*Remove .* and prepare',
+    ):
         shards.read_columns(copy)

@@ -21,7 +21,12 @@ def test_the_entropy_is_that_of_the_domains_forgotten():
 
 def row(**changed) -> dict:
     """An epoch's metrics of a run in good health."""
-    return {'lam_p': 1.0, 'reversed_over_task': 0.5, 'emotion_loss': 0.3, 'speaker_loss': 0.9} | changed
+    return {
+        'lam_p': 1.0,
+        'reversed_over_task': 0.5,
+        'emotion_loss': 0.3,
+        'speaker_loss': 0.9,
+    } | changed
 
 
 def alarms() -> AdversaryAlarms:
@@ -42,14 +47,20 @@ def test_each_alarm_names_its_runs_once(changed, said):
     rows = [row(**changed)] * 5
     assert watch(5, rows) == []
     (sentence,) = watch(6, rows)
-    assert sentence.startswith('Epoch 6, lam=1 seed=0 fold 0, lam=1 seed=1 fold 0, lam=1 seed=2 fold 0 and 2 more: ')
+    assert sentence.startswith(
+        'Epoch 6, lam=1 seed=0 fold 0, lam=1 seed=1 fold 0, lam=1 seed=2 fold 0 and 2 more: '
+    )
     assert said in sentence
     assert watch(7, rows) == []
 
 
 def test_health_and_plain_training_raise_no_alarm():
     """Nor a run that has diverged, whose metrics are not numbers, nor a method without a reversed branch."""
-    plain, diverged, other = row(lam_p=0.0, reversed_over_task=0.0), dict.fromkeys(row()), {'emotion_loss': 9.0}
+    plain, diverged, other = (
+        row(lam_p=0.0, reversed_over_task=0.0),
+        dict.fromkeys(row()),
+        {'emotion_loss': 9.0},
+    )
     for one in (row(), plain, diverged, other):
         assert alarms()(9, [one] * 5) == []
 
@@ -58,7 +69,12 @@ def run(lam: float, linear: float, uar: float = 0.8, status: str = 'ok', seed: i
     """Of a sweep that forgets speakers, probed: chance is 0.2."""
     probe = {'speaker': {'linear': linear, 'chance': 0.2}}
     selected = {'speaker_loss': 1.0}
-    of = {'dev': {'uar': uar}, 'test': {'confusion': [[1] * 4] * 4}, 'probe': probe, 'selected': selected}
+    of = {
+        'dev': {'uar': uar},
+        'test': {'confusion': [[1] * 4] * 4},
+        'probe': probe,
+        'selected': selected,
+    }
     return {'hyper': {'lam': lam, 'seed': seed, 'fold': 0}, 'status': status, 'step': 7} | of
 
 
@@ -75,7 +91,9 @@ def run(lam: float, linear: float, uar: float = 0.8, status: str = 'ok', seed: i
 )
 def test_the_verdict_is_beside_plain_training(adversary, word):
     """Plain training tells 0.7 where chance is 0.2, its dev UAR is 0.8 where chance is 0.25."""
-    none, found = adversary_verdicts([run(0.0, 0.7), adversary], {'method': 'dann', 'domain': 'speaker'})
+    none, found = adversary_verdicts(
+        [run(0.0, 0.7), adversary], {'method': 'dann', 'domain': 'speaker'}
+    )
     assert none is None
     assert found['verdict'] == word
     if word in ('inert', 'balanced', 'winning'):
@@ -84,7 +102,10 @@ def test_the_verdict_is_beside_plain_training(adversary, word):
 
 def test_the_verdict_says_whether_the_head_had_lagged():
     """Its loss as it was, after more training, and that of guessing."""
-    asked = run(1.0, 0.5) | {'refit': {'speaker': {'before': 1.6, 'after': 0.25}}, 'entropy': {'speaker': 1.61}}
+    asked = run(1.0, 0.5) | {
+        'refit': {'speaker': {'before': 1.6, 'after': 0.25}},
+        'entropy': {'speaker': 1.61},
+    }
     _, found = adversary_verdicts([run(0.0, 0.7), asked], {'method': 'dann', 'domain': 'speaker'})
     assert found['why'].endswith('goes from a loss of 1.60 to 0.25 (guessing: 1.61)')
 

@@ -12,15 +12,23 @@ from tests.benchmarks import intervals
 C = 3
 
 
-def people(speakers: int = 5, each: int = 12, seeds: int = 2, spread: float = 0.0, accuracy: float = 0.6) -> list[tuple]:
+def people(
+    speakers: int = 5, each: int = 12, seeds: int = 2, spread: float = 0.0, accuracy: float = 0.6
+) -> list[tuple]:
     """(speaker_N, truth_N, predicted_N) of each seed; speakers differ in accuracy by `spread`."""
     r = np.random.default_rng(0)
     speaker_N = r.permutation(np.repeat([f's{n:02}' for n in range(speakers)], each))
     truth_N = r.integers(0, C, len(speaker_N))
-    right = dict(zip(np.unique(speaker_N), np.clip(accuracy + spread * r.normal(size=speakers), 0, 1)))
+    right = dict(
+        zip(np.unique(speaker_N), np.clip(accuracy + spread * r.normal(size=speakers), 0, 1))
+    )
     p_N = np.array([right[s] for s in speaker_N])
     return [
-        (speaker_N, truth_N, np.where(r.random(len(p_N)) < p_N, truth_N, (truth_N + r.integers(1, C, len(p_N))) % C))
+        (
+            speaker_N,
+            truth_N,
+            np.where(r.random(len(p_N)) < p_N, truth_N, (truth_N + r.integers(1, C, len(p_N))) % C),
+        )
         for _ in range(seeds)
     ]
 
@@ -55,9 +63,13 @@ def test_every_draw_is_what_plain_python_makes_of_it():
     weight_QxS = bootstrap.bootstrap_weights(6, 40)
     assert (weight_QxS[:, 0] == 0).any()
     expected = [by_hand(seeds, weight_S) for weight_S in weight_QxS]
-    drawn = lambda weight_QxS: bootstrap.mean_recall(*bootstrap._correct_and_total(counts(seeds)), weight_QxS)  # noqa: E731
+    drawn = lambda weight_QxS: bootstrap.mean_recall(
+        *bootstrap._correct_and_total(counts(seeds)), weight_QxS
+    )  # noqa: E731
     np.testing.assert_allclose(drawn(weight_QxS)[0], expected, atol=1e-12)
-    assert bootstrap.uar_estimate(counts(seeds)).value == pytest.approx(by_hand(seeds, np.ones(6)), abs=1e-12)
+    assert bootstrap.uar_estimate(counts(seeds)).value == pytest.approx(
+        by_hand(seeds, np.ones(6)), abs=1e-12
+    )
     step = 1e-6  # the influence of a speaker is the derivative by its weight
     for s in range(6):
         more = (drawn(weight_QxS + step * (np.arange(6) == s))[0] - drawn(weight_QxS)[0]) / step
@@ -98,13 +110,17 @@ def test_of_one_number_a_speaker_p_is_nearly_that_of_scipys_t_test(shift):
     difference_S = np.random.default_rng(2).normal(shift, 2, 30)
     found = bootstrap.bootstrap_estimate((1, difference_S[:, None], np.ones((30, 1))))
     assert found.p == pytest.approx(stats.ttest_1samp(difference_S, 0).pvalue, abs=0.03)
-    assert found.ci95 == pytest.approx(stats.t.interval(0.95, 29, difference_S.mean(), stats.sem(difference_S)), abs=0.05)
+    assert found.ci95 == pytest.approx(
+        stats.t.interval(0.95, 29, difference_S.mean(), stats.sem(difference_S)), abs=0.05
+    )
     assert (found.p < 0.05) == (not found.ci95[0] <= 0 <= found.ci95[1])
 
 
 def test_holm_is_the_step_down_correction():
     """The textbook's four; equal ones stay equal, and none falls below one that is smaller."""
-    assert bootstrap.holm_correction([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert bootstrap.holm_correction([0.01, 0.04, 0.03, 0.005]) == pytest.approx(
+        [0.03, 0.06, 0.06, 0.02]
+    )
     assert bootstrap.holm_correction([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     assert bootstrap.holm_correction([]) == []
 
@@ -118,7 +134,9 @@ def test_intervals_of_24_speakers_hold_the_truth_as_often_as_they_say(case):
     else:
         sizes = intervals.DIFFERENCES['3 % gained, 2 % lost']
         simulate, true = intervals.of_difference, sizes[0] - sizes[1]
-    held, percentile, _ = intervals.covered(lambda random, S: simulate(random, S, *sizes), true, 24, 600)
+    held, percentile, _ = intervals.covered(
+        lambda random, S: simulate(random, S, *sizes), true, 24, 600
+    )
     assert 0.93 <= held <= 0.97
     assert percentile < held
 
@@ -130,7 +148,10 @@ def test_a_difference_is_of_pairs():
     assert itself == (0.0, (0.0, 0.0), 1.0)
     better = []
     for speaker_N, truth_N, predicted_N in seeds:
-        wrong = [np.flatnonzero((speaker_N == s) & (truth_N != predicted_N))[:1] for s in np.unique(speaker_N)]
+        wrong = [
+            np.flatnonzero((speaker_N == s) & (truth_N != predicted_N))[:1]
+            for s in np.unique(speaker_N)
+        ]
         mended_N = predicted_N.copy()
         mended_N[np.concatenate(wrong)] = truth_N[np.concatenate(wrong)]
         better.append((speaker_N, truth_N, mended_N))
@@ -147,8 +168,12 @@ def test_a_difference_is_of_pairs():
 def test_a_reference_may_have_other_seeds():
     """The averages over seeds are compared."""
     seeds, others = people(seeds=3), people(seeds=1)
-    expected = bootstrap.uar_estimate(counts(seeds)).value - bootstrap.uar_estimate(counts(others)).value
-    assert bootstrap.difference_estimate(counts(seeds), counts(others)).value == pytest.approx(expected)
+    expected = (
+        bootstrap.uar_estimate(counts(seeds)).value - bootstrap.uar_estimate(counts(others)).value
+    )
+    assert bootstrap.difference_estimate(counts(seeds), counts(others)).value == pytest.approx(
+        expected
+    )
 
 
 def test_speakers_who_differ_make_the_interval_wide():
@@ -157,7 +182,9 @@ def test_speakers_who_differ_make_the_interval_wide():
     def widths(spread: float) -> tuple[float, float]:
         seeds = people(speakers=12, each=30, seeds=1, spread=spread, accuracy=0.5)
         alone = [(np.arange(len(t)), t, p) for _, t, p in seeds]
-        return tuple(float(np.diff(bootstrap.uar_estimate(counts(x)).ci95)[0]) for x in (seeds, alone))
+        return tuple(
+            float(np.diff(bootstrap.uar_estimate(counts(x)).ci95)[0]) for x in (seeds, alone)
+        )
 
     clustered, naive = widths(0.3)
     assert clustered > 2 * naive
@@ -201,7 +228,9 @@ def test_a_small_p_value_may_survive_many_comparisons():
 
     def p(mean: float) -> float:
         right_SxC = np.clip(random.normal(0.5 + mean, 0.02, (24, 2)), 0, 1) * said_SxC
-        return bootstrap.bootstrap_estimate((1, right_SxC, said_SxC), (-1, 0.5 * said_SxC, said_SxC)).p
+        return bootstrap.bootstrap_estimate(
+            (1, right_SxC, said_SxC), (-1, 0.5 * said_SxC, said_SxC)
+        ).p
 
     assert p(0.2) * 104 < 0.01
     assert round(p(0.002) * (bootstrap.DRAWS + 1), 6).is_integer()

@@ -17,7 +17,10 @@ CASES = {
     'random labels': (TRUTH, PREDICTED),
     'a class absent from the truth': (np.where(TRUTH == 2, 1, TRUTH), PREDICTED),
     'a class absent from the predictions': (TRUTH, np.where(PREDICTED == 4, 0, PREDICTED)),
-    'both, and a class that is nowhere': (TRUTH % 3, np.where(PREDICTED % 4 == 1, 3, PREDICTED % 4)),
+    'both, and a class that is nowhere': (
+        TRUTH % 3,
+        np.where(PREDICTED % 4 == 1, 3, PREDICTED % 4),
+    ),
     'all right': (TRUTH, TRUTH),
     'a single class': (np.ones(7, int), np.ones(7, int)),
     'none right': (np.zeros(7, int), np.ones(7, int)),
@@ -46,7 +49,9 @@ def test_nobody_to_evaluate_is_nan():
     assert all(map(math.isnan, found.values()))
 
 
-def gathered(batches: list[np.ndarray], fold_N: np.ndarray, scores_NxUxC: np.ndarray) -> CollectedPosteriors:
+def gathered(
+    batches: list[np.ndarray], fold_N: np.ndarray, scores_NxUxC: np.ndarray
+) -> CollectedPosteriors:
     """The scores of every run for the utterances of its fold, in batches of row_FxB; what is padding has scores too."""
     scores = CollectedPosteriors(fold_N)
     for row_FxB in batches:
@@ -81,6 +86,8 @@ def test_the_confusions_are_those_of_each_run():
     """An utterance counts for the class of its largest posterior."""
     emotion_U = np.array([0, 1, 2, 3])
     predicted_NxU = np.array([[0, 1, 2, 3], [1, 1, 1, 1]])
-    scores = gathered([np.array([[3, 0]]), np.array([[1, 2]])], np.zeros(2, int), np.eye(C)[predicted_NxU])
+    scores = gathered(
+        [np.array([[3, 0]]), np.array([[1, 2]])], np.zeros(2, int), np.eye(C)[predicted_NxU]
+    )
     for found, predicted_U in zip(scores.confusion_matrices(emotion_U), predicted_NxU, strict=True):
         np.testing.assert_array_equal(found, metrics.confusion_matrix(emotion_U, predicted_U, C))

@@ -35,16 +35,36 @@ def finished(*made: tuple[dict, dict | float]) -> tuple[list[dict], predictions.
 
 
 def rows(*made, config=None) -> list[dict]:
-    return summary.summary_rows(*finished(*made), config or {'method': 'dann', 'speaker_norm': 'tap'}, len(CLASSES))
+    return summary.summary_rows(
+        *finished(*made), config or {'method': 'dann', 'speaker_norm': 'tap'}, len(CLASSES)
+    )
 
 
 def test_predictions_are_read_as_they_were_written():
     """By run and fold; what has the largest posterior is what was predicted."""
     rows = [
-        {'run': 'lam=0', 'fold': 1, 'utterance': 'u', 'speaker': 's', 'truth': 'A', 'A': 0.3, 'B': 0.7},
-        {'run': 'lam=0', 'fold': 1, 'utterance': 'v', 'speaker': 's', 'truth': 'B', 'A': 0.4, 'B': 0.6},
+        {
+            'run': 'lam=0',
+            'fold': 1,
+            'utterance': 'u',
+            'speaker': 's',
+            'truth': 'A',
+            'A': 0.3,
+            'B': 0.7,
+        },
+        {
+            'run': 'lam=0',
+            'fold': 1,
+            'utterance': 'v',
+            'speaker': 's',
+            'truth': 'B',
+            'A': 0.4,
+            'B': 0.6,
+        },
     ]
-    found = predictions.read_predictions(csv_files.read_rows(csv_files.format_rows(rows)), ['A', 'B'])
+    found = predictions.read_predictions(
+        csv_files.read_rows(csv_files.format_rows(rows)), ['A', 'B']
+    )
     assert list(found) == [('lam=0', 1)]
     assert [x.tolist() for x in found['lam=0', 1]] == [['s', 's'], [0, 1], [1, 1]]
 
@@ -120,7 +140,9 @@ def test_several_coefficients_are_corrected_for():
     """The better the chance of a lucky one, the more each must show."""
     shares = lambda gain: {s: 0.5 + gain * (n - 2) / 30 for n, s in enumerate('abcdefgh')}  # noqa: E731
     found = rows(({'lam': 0.0}, 0.5), *(({'lam': lam}, shares(lam)) for lam in (1.0, 2.0, 3.0)))[1:]
-    assert [r['p_holm'] for r in found] == pytest.approx(bootstrap.holm_correction([r['p'] for r in found]))
+    assert [r['p_holm'] for r in found] == pytest.approx(
+        bootstrap.holm_correction([r['p'] for r in found])
+    )
     assert any(r['p_holm'] > r['p'] for r in found)
 
 
@@ -137,7 +159,10 @@ def test_plain_training_is_lam_0_or_erm():
     ('row', 'said'),
     [
         ({'method': 'erm', 'speaker_norm': 'tap', 'lam': None}, 'erm'),
-        ({'method': 'speaker_norm', 'speaker_norm': 'snp', 'lam': 0.1}, 'speaker_norm snp, lam = 0.1'),
+        (
+            {'method': 'speaker_norm', 'speaker_norm': 'snp', 'lam': 0.1},
+            'speaker_norm snp, lam = 0.1',
+        ),
         ({'method': 'dann', 'speaker_norm': 'tap', 'lam': 0.0}, 'dann, lam = 0'),
         ({'speaker_norm': 'tap', 'lam': 1.0}, 'speaker_norm = tap, lam = 1'),
         ({'model.batch_norm': 'joint'}, 'model.batch_norm = joint'),
@@ -151,10 +176,22 @@ def test_every_method_is_compared_with_plain_training():
     """With or without a lam; never plain training itself, nor with another network's, nor with another learning rate's."""
     made = []
     for width in (8, 16):
-        for method, lam, uar in (('erm', None, 0.5), ('leace', None, 0.4), ('dann', 0.0, 0.5), ('dann', 1.0, 0.7)):
+        for method, lam, uar in (
+            ('erm', None, 0.5),
+            ('leace', None, 0.4),
+            ('dann', 0.0, 0.5),
+            ('dann', 1.0, 0.7),
+        ):
             for lr in (1e-3, 1e-2):
-                made.append(({'method': method, 'model.width': width, 'lam': lam, 'lr': lr}, uar + (width == 16) / 10 + 10 * lr))
-    deltas = {(r['model.width'], r['method'], r['lam'], r['lr']): r['delta_uar'] for r in rows(*made)}
+                made.append(
+                    (
+                        {'method': method, 'model.width': width, 'lam': lam, 'lr': lr},
+                        uar + (width == 16) / 10 + 10 * lr,
+                    )
+                )
+    deltas = {
+        (r['model.width'], r['method'], r['lam'], r['lr']): r['delta_uar'] for r in rows(*made)
+    }
     assert {(m, lam): d for (_, m, lam, _), d in deltas.items()} == {
         ('erm', None): None,
         ('leace', None): pytest.approx(-0.1),
@@ -167,11 +204,20 @@ def test_every_method_is_compared_with_plain_training():
 
 def test_lam_0_of_another_loss_or_network_is_no_plain_training():
     """DIDAN's is the regression alone; SNP's has a layer more, and stands for plain training where there is no other."""
-    assert [r['delta_uar'] for r in rows(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7), config={'method': 'didan'})] == [None, None]
+    assert [
+        r['delta_uar']
+        for r in rows(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7), config={'method': 'didan'})
+    ] == [None, None]
     snp = {'method': 'speaker_norm', 'speaker_norm': 'snp'}
-    assert rows(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7), config=snp)[1]['delta_uar'] == pytest.approx(0.2)
+    assert rows(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7), config=snp)[1][
+        'delta_uar'
+    ] == pytest.approx(0.2)
     found = rows(
-        *(({'method': m, 'lam': lam}, uar) for m, lam, uar in (('erm', None, 0.5), ('speaker_norm', 0.0, 0.4))), config=snp
+        *(
+            ({'method': m, 'lam': lam}, uar)
+            for m, lam, uar in (('erm', None, 0.5), ('speaker_norm', 0.0, 0.4))
+        ),
+        config=snp,
     )
     assert found[1]['delta_uar'] == pytest.approx(-0.1)
 
@@ -192,7 +238,10 @@ def test_what_was_tested_on_other_utterances_is_not_compared():
     """A list of runs may give each its own fold."""
     runs, predicted = finished(({'lam': 0.0}, 0.5), ({'lam': 1.0}, 0.7))
     runs = [r for r in runs if r['hyper']['fold'] == r['hyper']['lam']]
-    assert [r['delta_uar'] for r in summary.summary_rows(runs, predicted, {'method': 'dann'}, len(CLASSES))] == [None, None]
+    assert [
+        r['delta_uar']
+        for r in summary.summary_rows(runs, predicted, {'method': 'dann'}, len(CLASSES))
+    ] == [None, None]
 
 
 def test_what_was_probed_stands_in_its_row():
@@ -207,7 +256,11 @@ def test_what_was_probed_stands_in_its_row():
             'input': {'linear': 1.0},
             'recall': {'linear': recall},
         }
-        run['probe'] = {'speaker': said, 'emotion': {'linear': 0.5, 'input': {'linear': 0.4}}} if run['status'] == 'ok' else None
+        run['probe'] = (
+            {'speaker': said, 'emotion': {'linear': 0.5, 'input': {'linear': 0.4}}}
+            if run['status'] == 'ok'
+            else None
+        )
         run['adversary'] = {'verdict': 'collapsed' if lam == 2 else 'balanced'} if lam else None
     plain, one, none = summary.summary_rows(runs, predicted, {'method': 'dann'}, len(CLASSES))
     assert one['probe']['speaker']['delta'] == pytest.approx(-0.3)
@@ -218,7 +271,9 @@ def test_what_was_probed_stands_in_its_row():
     for run in runs:
         if run['probe']:
             del run['probe']['speaker']
-    assert summary.summary_rows(runs, predicted, {'method': 'dann'}, len(CLASSES))[1]['probe'].keys() == {'emotion'}
+    assert summary.summary_rows(runs, predicted, {'method': 'dann'}, len(CLASSES))[1][
+        'probe'
+    ].keys() == {'emotion'}
 
 
 def test_no_figure_has_the_name_of_what_can_be_swept():

@@ -76,7 +76,14 @@ def test_a_replaced_sweep_has_the_defaults_of_base():
 def test_listed_runs_are_crossed_with_the_rest():
     """What a run of the list says is fixed there; all else that is swept varies, the seed fastest."""
     runs = variants(runs=({'lam': 0.1, 'lr': 1e-3}, {'lam': 1.0}), seed=(0, 1), lr=(0.1, 0.2))
-    expected = [(0.1, 1e-3, 0), (0.1, 1e-3, 1), (1.0, 0.1, 0), (1.0, 0.1, 1), (1.0, 0.2, 0), (1.0, 0.2, 1)]
+    expected = [
+        (0.1, 1e-3, 0),
+        (0.1, 1e-3, 1),
+        (1.0, 0.1, 0),
+        (1.0, 0.1, 1),
+        (1.0, 0.2, 0),
+        (1.0, 0.2, 1),
+    ]
     assert [(r['lam'], r['lr'], r['seed']) for r in runs] == expected
     assert {r['domain_weight'] for r in runs} == {1.0}
 
@@ -95,20 +102,33 @@ def test_every_method_is_a_program_of_its_own():
 
 def test_listed_runs_may_name_their_method():
     """Plain training beside some adversaries."""
-    erm, dann = parts(runs=({'method': 'erm'}, {'method': 'dann', 'lam': 0.1}, {'method': 'dann', 'lam': 1.0}), seed=(0, 1))
+    erm, dann = parts(
+        runs=({'method': 'erm'}, {'method': 'dann', 'lam': 0.1}, {'method': 'dann', 'lam': 1.0}),
+        seed=(0, 1),
+    )
     assert len(erm.variants) == 2
-    assert [(r['lam'], r['seed']) for r in dann.variants] == [(0.1, 0), (0.1, 1), (1.0, 0), (1.0, 1)]
+    assert [(r['lam'], r['seed']) for r in dann.variants] == [
+        (0.1, 0),
+        (0.1, 1),
+        (1.0, 0),
+        (1.0, 1),
+    ]
 
 
 @pytest.mark.parametrize(
-    'changes', [{'model': {'width': (8, 16)}}, {'runs': ({'model.width': 8}, {'model': {'width': 16}})}], ids=['product', 'list']
+    'changes',
+    [{'model': {'width': (8, 16)}}, {'runs': ({'model.width': 8}, {'model': {'width': 16}})}],
+    ids=['product', 'list'],
 )
 def test_every_width_is_a_program_of_its_own(changes):
     """The configuration of a part has it, and the one it was made from is left alone."""
     config = base.get_config()
     config.sweep = changes
     narrow, wide = made(config)
-    assert [(p.config.model.width, p.structure) for p in (narrow, wide)] == [(8, {'model.width': 8}), (16, {'model.width': 16})]
+    assert [(p.config.model.width, p.structure) for p in (narrow, wide)] == [
+        (8, {'model.width': 8}),
+        (16, {'model.width': 16}),
+    ]
     assert [r['model.width'] for p in (narrow, wide) for r in p.variants] == [8, 16]
     assert config.model.width == base.get_config().model.width
 
@@ -133,13 +153,22 @@ def test_structural_keys_are_set_on_the_command_line(argument, structures, monke
 def test_runs_are_the_variants_on_every_fold():
     """Fold by fold, so that a device needs the data of few."""
     (part,) = parts(lam=(0.0, 1.0))
-    assert [(r['fold'], r['lam']) for r in sweep.make_runs(part, [1, 4])] == [(1, 0.0), (1, 1.0), (4, 0.0), (4, 1.0)]
+    assert [(r['fold'], r['lam']) for r in sweep.make_runs(part, [1, 4])] == [
+        (1, 0.0),
+        (1, 1.0),
+        (4, 0.0),
+        (4, 1.0),
+    ]
 
 
 def test_a_listed_run_may_name_its_fold():
     """It is on that fold alone, and a run that names none is on all; a fold that is not run is refused."""
     (part,) = parts(runs=({'lam': 0.1, 'fold': 2}, {'lam': 0.3}))
-    assert [(r['fold'], r['lam']) for r in sweep.make_runs(part, [0, 2])] == [(0, 0.3), (2, 0.1), (2, 0.3)]
+    assert [(r['fold'], r['lam']) for r in sweep.make_runs(part, [0, 2])] == [
+        (0, 0.3),
+        (2, 0.1),
+        (2, 0.3),
+    ]
     with pytest.raises(UserError, match=r'no fold 2; the folds to run are 0, 1'):
         sweep.make_runs(part, [0, 1])
 
@@ -150,7 +179,9 @@ def test_every_traced_hyper_parameter_is_an_array_of_runs():
     table = sweep.hyper_arrays(sweep.make_runs(part, [1, 4, 2]), part)
     assert 'method' not in table
     assert {k for k, x in table.items() if x.dtype == np.int32} == {'seed', 'fold'}
-    assert {x.dtype for k, x in table.items() if k not in ('seed', 'fold')} == {np.dtype(np.float32)}
+    assert {x.dtype for k, x in table.items() if k not in ('seed', 'fold')} == {
+        np.dtype(np.float32)
+    }
     np.testing.assert_array_equal(table['fold'], [1] * 4 + [4] * 4 + [2] * 4)
     np.testing.assert_array_equal(table['lam'], [0, 0, 1, 1] * 3)
     np.testing.assert_array_equal(table['seed'], [3, 5, 3, 5] * 3)
@@ -159,10 +190,22 @@ def test_every_traced_hyper_parameter_is_an_array_of_runs():
 def test_runs_are_named_by_what_differs():
     """And by coefficient and seed where they have them; never by the fold, which a name is shared by."""
     plain = {'method': 'erm', 'width': 64, 'lr': 1e-3, 'seed': 0}
-    adversary = plain | {'method': 'dann', 'lam': 0.3, 'domain_weight': 1.0}  # what a run has not, it does not differ in
-    assert varying_keys([r | {'fold': f} for r in (plain, adversary) for f in (0, 1)]) == ['method', 'seed', 'lam']
+    adversary = plain | {
+        'method': 'dann',
+        'lam': 0.3,
+        'domain_weight': 1.0,
+    }  # what a run has not, it does not differ in
+    assert varying_keys([r | {'fold': f} for r in (plain, adversary) for f in (0, 1)]) == [
+        'method',
+        'seed',
+        'lam',
+    ]
     assert varying_keys([plain | {'fold': 0}]) == ['seed']
-    assert varying_keys([plain, plain | {'lr': 0.1}, plain | {'width': 32}]) == ['width', 'lr', 'seed']
+    assert varying_keys([plain, plain | {'lr': 0.1}, plain | {'width': 32}]) == [
+        'width',
+        'lr',
+        'seed',
+    ]
     assert run_label(adversary, ['method', 'seed', 'lam']) == 'method=dann seed=0 lam=0.3'
     assert run_label(plain, ['method', 'lr', 'lam']) == 'method=erm lr=0.001'
 
@@ -206,13 +249,18 @@ def test_values_that_share_six_digits_have_names_of_their_own():
 )
 def test_values_that_are_equal_in_float32_are_refused(changes, key):
     """They would train the same run twice."""
-    with pytest.raises(UserError, match=rf'config\.sweep\.{key}: .* are the same number in float32'):
+    with pytest.raises(
+        UserError, match=rf'config\.sweep\.{key}: .* are the same number in float32'
+    ):
         parts(**changes)
 
 
 def test_values_that_differ_in_float32_are_runs():
     """However little."""
-    assert [r['lr'] for r in variants(lam=0.1, lr=(1e-3, 1e-3 * (1 + 1e-6)))] == [1e-3, 1e-3 * (1 + 1e-6)]
+    assert [r['lr'] for r in variants(lam=0.1, lr=(1e-3, 1e-3 * (1 + 1e-6)))] == [
+        1e-3,
+        1e-3 * (1 + 1e-6),
+    ]
 
 
 def test_a_name_of_two_runs_is_refused(monkeypatch):
@@ -224,7 +272,9 @@ def test_a_name_of_two_runs_is_refused(monkeypatch):
 
 def test_the_training_part_is_varied_slowest_and_by_every_method():
     """Its dials stand first in a run of any method, are no traced arrays, and are always in the run's name."""
-    erm, dann = parts(method=('erm', 'dann'), lam=(0.0, 1.0), seed=(0, 1), speakers=(4, 8), confounded=0.5)
+    erm, dann = parts(
+        method=('erm', 'dann'), lam=(0.0, 1.0), seed=(0, 1), speakers=(4, 8), confounded=0.5
+    )
     assert [(r['speakers'], r['seed']) for r in erm.variants] == [(4, 0), (4, 1), (8, 0), (8, 1)]
     assert [(r['speakers'], r['lam'], r['seed']) for r in dann.variants] == [
         (n, m, s) for n in (4, 8) for m in (0.0, 1.0) for s in (0, 1)
@@ -232,7 +282,10 @@ def test_the_training_part_is_varied_slowest_and_by_every_method():
     assert {sweep.run_subset(r) for r in dann.variants} == {Subset(4, 0.5), Subset(8, 0.5)}
     assert not set(sweep.hyper_arrays(sweep.make_runs(dann, [0]), dann)) & set(Subset._fields)
     assert varying_keys(dann.variants) == ['speakers', 'confounded', 'lam', 'seed']
-    assert run_label(dann.variants[0], varying_keys(dann.variants)) == 'speakers=4 confounded=0.5 lam=0 seed=0'
+    assert (
+        run_label(dann.variants[0], varying_keys(dann.variants))
+        == 'speakers=4 confounded=0.5 lam=0 seed=0'
+    )
 
 
 def test_by_default_the_whole_training_part_trains():
@@ -243,29 +296,81 @@ def test_by_default_the_whole_training_part_trains():
 
 
 WRONG = {
-    'an utterance of a class in part': ({'per_class': (2.5,)}, 'config.sweep.per_class', '2.5 is not an integer from 1 up'),
-    'no speaker at all': ({'speakers': (0, 4)}, 'config.sweep.speakers', '0 is not an integer from 1 up'),
-    'more than wholly confounded': ({'confounded': (1.5,)}, 'config.sweep.confounded', '1.5 is a share, expected from 0 to 1'),
-    'more than all of a loss': ({'alpha': (2.0,)}, 'config.sweep.alpha', '2.0 is a share, expected from 0 to 1'),
+    'an utterance of a class in part': (
+        {'per_class': (2.5,)},
+        'config.sweep.per_class',
+        '2.5 is not an integer from 1 up',
+    ),
+    'no speaker at all': (
+        {'speakers': (0, 4)},
+        'config.sweep.speakers',
+        '0 is not an integer from 1 up',
+    ),
+    'more than wholly confounded': (
+        {'confounded': (1.5,)},
+        'config.sweep.confounded',
+        '1.5 is a share, expected from 0 to 1',
+    ),
+    'more than all of a loss': (
+        {'alpha': (2.0,)},
+        'config.sweep.alpha',
+        '2.0 is a share, expected from 0 to 1',
+    ),
     'a dial that only some runs have': (
         {'runs': ({'per_class': 5}, {'lam': 1.0})},
         'config.sweep.runs',
         'only some runs say per_class',
     ),
-    'a knob of another method': ({'method': 'erm', 'lam': (0.1,)}, 'config.sweep.lam', 'erm has no such hyper-parameter'),
-    'a name nobody knows': ({'lamb': (0.1,)}, 'config.sweep.lamb', "no such hyper-parameter. Did you mean 'lam'?"),
-    'a name nobody knows in a run': ({'runs': ({'sed': 1},)}, 'config.sweep.runs: sed', "Did you mean 'seed'?"),
-    'a structural name nobody knows': ({'model': {'widht': (8,)}}, 'config.sweep.model.widht', "Did you mean 'model.width'?"),
-    'a structural name nobody knows in a run': ({'runs': ({'model.dims': 8},)}, 'model.dims', "Did you mean 'model.dim'?"),
-    'a structural value of the wrong kind': ({'model': {'width': ('wide',)}}, 'config.sweep.model.width', 'int'),
+    'a knob of another method': (
+        {'method': 'erm', 'lam': (0.1,)},
+        'config.sweep.lam',
+        'erm has no such hyper-parameter',
+    ),
+    'a name nobody knows': (
+        {'lamb': (0.1,)},
+        'config.sweep.lamb',
+        "no such hyper-parameter. Did you mean 'lam'?",
+    ),
+    'a name nobody knows in a run': (
+        {'runs': ({'sed': 1},)},
+        'config.sweep.runs: sed',
+        "Did you mean 'seed'?",
+    ),
+    'a structural name nobody knows': (
+        {'model': {'widht': (8,)}},
+        'config.sweep.model.widht',
+        "Did you mean 'model.width'?",
+    ),
+    'a structural name nobody knows in a run': (
+        {'runs': ({'model.dims': 8},)},
+        'model.dims',
+        "Did you mean 'model.dim'?",
+    ),
+    'a structural value of the wrong kind': (
+        {'model': {'width': ('wide',)}},
+        'config.sweep.model.width',
+        'int',
+    ),
     'a structural value twice': ({'method': ('erm', 'erm')}, 'config.sweep.method', 'twice'),
     'text for a number': ({'lam': (0.1, 'much')}, 'config.sweep.lam', "'much' is not a number"),
-    'text for a number in a run': ({'runs': ({'lam': 'much'},)}, 'config.sweep.runs: lam', "'much' is not a number"),
-    'several numbers in a run': ({'runs': ({'lam': (0.1, 0.2)},)}, 'config.sweep.runs: lam', 'is not a number'),
+    'text for a number in a run': (
+        {'runs': ({'lam': 'much'},)},
+        'config.sweep.runs: lam',
+        "'much' is not a number",
+    ),
+    'several numbers in a run': (
+        {'runs': ({'lam': (0.1, 0.2)},)},
+        'config.sweep.runs: lam',
+        'is not a number',
+    ),
     'a truth value for a number': ({'lr': True}, 'config.sweep.lr', 'True is not a number'),
     'less than nothing': ({'lr': -1.0}, 'config.sweep.lr', '-1.0 is not a number from 0 up'),
     'not a number': ({'lam': float('nan')}, 'config.sweep.lam', 'nan is not a number from 0 up'),
-    'a word among numbers': ({'lam': ('0', 'abc')}, 'config.sweep.lam', "'abc' is not a number from 0 up"),
+    'a word among numbers': (
+        {'lam': ('0', 'abc')},
+        'config.sweep.lam',
+        "'abc' is not a number from 0 up",
+    ),
     'a fraction for a seed': ({'seed': (1, 2.5)}, 'config.sweep.seed', '2.5 is not an integer'),
     'a seed beyond 32 bits': (
         {'seed': (0, 2**31)},
@@ -280,7 +385,11 @@ WRONG = {
     'a value twice': ({'lam': (0.1, 0.3, 0.1)}, 'config.sweep.lam', 'twice'),
     'a value twice as 0 and 0.0': ({'lam': (0, 0.0)}, 'config.sweep.lam', 'twice'),
     'a run twice': ({'runs': ({'lam': 0.1}, {'lam': 0.1})}, 'config.sweep.runs', 'twice'),
-    'runs that are no dictionaries': ({'runs': (0.1, 0.3)}, 'config.sweep.runs', 'a tuple of dictionaries'),
+    'runs that are no dictionaries': (
+        {'runs': (0.1, 0.3)},
+        'config.sweep.runs',
+        'a tuple of dictionaries',
+    ),
     'nothing for what every method needs': ({'lr': ()}, 'config.sweep.lr', 'empty'),
 }
 
@@ -319,7 +428,13 @@ def test_folds_are_all_one_or_several(fold, expected):
 
 @pytest.mark.parametrize(
     ('fold', 'what'),
-    [(7, 'no fold 7'), ((0, -1), 'no fold -1'), ('0,5', 'no fold 5'), ('first', 'config.sweep.fold'), ('', 'config.sweep.fold')],
+    [
+        (7, 'no fold 7'),
+        ((0, -1), 'no fold -1'),
+        ('0,5', 'no fold 5'),
+        ('first', 'config.sweep.fold'),
+        ('', 'config.sweep.fold'),
+    ],
 )
 def test_a_fold_that_is_not_there_is_refused(fold, what):
     """The folds there are stand in the sentence."""

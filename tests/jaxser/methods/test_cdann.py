@@ -17,7 +17,9 @@ def case():
 
 def domain_loss(params, z_BxD) -> float:
     """The mean over labelled examples of known speaker of CE by the head of their emotion."""
-    losses_CxB = np.stack([domain_each(params['speaker'][str(c)], 'speaker', z_BxD) for c in range(linear.C)])
+    losses_CxB = np.stack(
+        [domain_each(params['speaker'][str(c)], 'speaker', z_BxD) for c in range(linear.C)]
+    )
     return losses_CxB[BATCH['emotion_B'], np.arange(linear.B)][COUNTS_B].mean()
 
 
@@ -32,7 +34,8 @@ def test_gradients_are_those_of_the_players(case):
     close(found['speaker'], domain['speaker'])
     z_BxD = encode(case.float64_params)
     assert value == pytest.approx(
-        emotion_loss(case.float64_params, z_BxD) + WEIGHT * domain_loss(case.float64_params, z_BxD), rel=1e-6
+        emotion_loss(case.float64_params, z_BxD) + WEIGHT * domain_loss(case.float64_params, z_BxD),
+        rel=1e-6,
     )
     assert aux.metrics['lam_p'] == pytest.approx(LAM * linear.RAMPED)
 
@@ -40,13 +43,19 @@ def test_gradients_are_those_of_the_players(case):
 def test_a_head_hears_its_own_emotion_alone(case):
     """Where only one emotion has labels, the heads of the others get no gradient."""
     one = BATCH | {'labelled_B': BATCH['labelled_B'] * (BATCH['emotion_B'] == 1)}
-    taught = {c: any(x.any() for x in jax.tree.leaves(g)) for c, g in case.gradient(batch=one)['speaker'].items()}
+    taught = {
+        c: any(x.any() for x in jax.tree.leaves(g))
+        for c, g in case.gradient(batch=one)['speaker'].items()
+    }
     assert taught == {'0': False, '1': True, '2': False}
 
 
 def test_with_a_single_emotion_it_is_dann():
     """All labelled, one class: the same loss and the same gradients."""
-    batch = BATCH | {'emotion_B': np.zeros(linear.B, int), 'labelled_B': np.ones(linear.B, np.float32)}
+    batch = BATCH | {
+        'emotion_B': np.zeros(linear.B, int),
+        'labelled_B': np.ones(linear.B, np.float32),
+    }
     one, dann = (Case(name, sizes=linear.SIZES._replace(emotions=1)) for name in ('cdann', 'dann'))
     params = one.params | {'speaker': one.params['speaker']['0']}
     (value, _), gradient = one.value_and_gradient(batch=batch)

@@ -4,7 +4,16 @@ import jax
 import numpy as np
 import pytest
 from helpers import linear
-from helpers.linear import BATCH, Case, close, differences, domain_log_p, domain_loss, emotion_loss, encode
+from helpers.linear import (
+    BATCH,
+    Case,
+    close,
+    differences,
+    domain_log_p,
+    domain_loss,
+    emotion_loss,
+    encode,
+)
 
 LAM = 0.7
 
@@ -12,7 +21,11 @@ LAM = 0.7
 def confusion(params, domain: str, z_BxD) -> float:
     """CE(uniform over the seen, p) of the examples whose domain is known."""
     known_B = BATCH[f'{domain}_B'] >= 0
-    return -domain_log_p(params[domain], domain, z_BxD)[known_B].sum() / BATCH[f'{domain}_seen_K'].sum() / known_B.sum()
+    return (
+        -domain_log_p(params[domain], domain, z_BxD)[known_B].sum()
+        / BATCH[f'{domain}_seen_K'].sum()
+        / known_B.sum()
+    )
 
 
 @pytest.mark.parametrize('domain', ['speaker', 'speaker+language'])
@@ -23,17 +36,27 @@ def test_gradients_are_those_of_the_players(domain):
     (value, aux), found = case.value_and_gradient(lam=LAM)
 
     def of_encoder(params):
-        return emotion_loss(params, encode(params)) + lam * sum(confusion(params, d, encode(params)) for d in domains)
+        return emotion_loss(params, encode(params)) + lam * sum(
+            confusion(params, d, encode(params)) for d in domains
+        )
 
     def of_heads(params):
         return emotion_loss(params, z_BxD) + sum(domain_loss(params[d], d, z_BxD) for d in domains)
 
-    expected = differences(of_heads, case.float64_params) | {'encoder': differences(of_encoder, case.float64_params)['encoder']}
+    expected = differences(of_heads, case.float64_params) | {
+        'encoder': differences(of_encoder, case.float64_params)['encoder']
+    }
     close(found, expected)
-    everything = of_encoder(case.float64_params) + of_heads(case.float64_params) - emotion_loss(case.float64_params, z_BxD)
+    everything = (
+        of_encoder(case.float64_params)
+        + of_heads(case.float64_params)
+        - emotion_loss(case.float64_params, z_BxD)
+    )
     assert value == pytest.approx(everything, rel=1e-6)
     for d in domains:
-        assert aux.metrics[f'{d}_confusion'] == pytest.approx(confusion(case.float64_params, d, z_BxD), rel=1e-6)
+        assert aux.metrics[f'{d}_confusion'] == pytest.approx(
+            confusion(case.float64_params, d, z_BxD), rel=1e-6
+        )
 
 
 def test_an_undecided_head_leaves_the_encoder_alone():
@@ -41,5 +64,7 @@ def test_an_undecided_head_leaves_the_encoder_alone():
     case = Case('confusion')
     flat = case.params | {'speaker': jax.tree.map(np.zeros_like, case.params['speaker'])}
     (_, aux), found = case.value_and_gradient(flat, lam=5)
-    assert aux.metrics['speaker_confusion'] == pytest.approx(np.log(BATCH['speaker_seen_K'].sum()), rel=1e-6)
+    assert aux.metrics['speaker_confusion'] == pytest.approx(
+        np.log(BATCH['speaker_seen_K'].sum()), rel=1e-6
+    )
     close(found['encoder'], case.gradient(flat, lam=0)['encoder'], 1e-7)

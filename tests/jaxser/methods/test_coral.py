@@ -24,7 +24,9 @@ def test_value_and_gradients_are_the_formula(case):
     """Sun & Saenko's, over whoever is source and target."""
 
     def formula(params):
-        return emotion_loss(params, encode(params)) + LAM * distance(encode(params), BATCH['target_B'])
+        return emotion_loss(params, encode(params)) + LAM * distance(
+            encode(params), BATCH['target_B']
+        )
 
     (value, _), gradient = case.value_and_gradient(lam=LAM)
     assert value == pytest.approx(formula(case.float64_params), rel=1e-6)
@@ -37,7 +39,9 @@ def test_any_mix_is_right_and_too_few_are_0(case, count):
     target_B = np.float32(np.random.default_rng(count).permutation(linear.B) < count)
     if 2 <= count <= linear.B - 2:
         z_BxD = encode(case.float64_params)
-        assert coral.coral_distance(np.float32(z_BxD), target_B) == pytest.approx(distance(z_BxD, target_B), rel=1e-5)
+        assert coral.coral_distance(np.float32(z_BxD), target_B) == pytest.approx(
+            distance(z_BxD, target_B), rel=1e-5
+        )
         return
     (_, aux), gradient = case.value_and_gradient(batch=BATCH | {'target_B': target_B}, lam=LAM)
     assert aux.metrics['coral'] == 0

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 from helpers import linear
-from helpers.linear import BATCH, Case, close, differences, domain_each, domain_loss, emotion_each, emotion_loss, encode
+from helpers.linear import (
+    BATCH,
+    Case,
+    close,
+    differences,
+    domain_each,
+    domain_loss,
+    emotion_each,
+    emotion_loss,
+    encode,
+)
 
 EPS, ALPHA = 1.5, 0.3
 VALID_BxTx1 = (np.arange(linear.T) < BATCH['frames_B'][:, None])[..., None]
@@ -11,7 +21,9 @@ VALID_BxTx1 = (np.arange(linear.T) < BATCH['frames_B'][:, None])[..., None]
 
 def moved(of_features, there_B) -> np.ndarray:
     """By differences, example by example: eps times the clipped gradient, nothing in padding or where there is no loss."""
-    gradient = differences(lambda mel: (of_features(mel) * there_B).sum(), np.float64(BATCH['mel_BxTxM']))
+    gradient = differences(
+        lambda mel: (of_features(mel) * there_B).sum(), np.float64(BATCH['mel_BxTxM'])
+    )
     clipped = np.abs(gradient) > 0.1
     assert clipped.any()
     assert not clipped[(gradient != 0) & VALID_BxTx1].all()
@@ -51,6 +63,9 @@ def test_without_any_label_the_emotion_head_learns_nothing():
     """And nobody is moved along the emotion: the domain hears the clean features twice."""
     case, unlabelled = Case('crossgrad'), BATCH | {'labelled_B': np.zeros(linear.B, np.float32)}
     (value, aux), gradient = case.value_and_gradient(batch=unlabelled)
-    assert value == pytest.approx(domain_loss(case.float64_params['speaker'], 'speaker', encode(case.float64_params)), rel=1e-6)
+    assert value == pytest.approx(
+        domain_loss(case.float64_params['speaker'], 'speaker', encode(case.float64_params)),
+        rel=1e-6,
+    )
     assert aux.metrics['emotion_shift'] == 0
     assert not gradient['emotion']['layers_0']['kernel'].any()

@@ -39,7 +39,10 @@ def encode(params, mel_BxTxM) -> jax.Array:
 
 ENCODER = Encoder(
     init=lambda key, batch: ({'w': jax.random.normal(key, (M, D))}, {}),
-    apply=lambda params, batch_stats, batch, hyper, key, train: (encode(params, batch['mel_BxTxM']), batch_stats),
+    apply=lambda params, batch_stats, batch, hyper, key, train: (
+        encode(params, batch['mel_BxTxM']),
+        batch_stats,
+    ),
 )
 
 
@@ -54,11 +57,20 @@ class Case:
         self.params = {'encoder': encoder, **heads}
         self.state = State(jnp.int32(NOW), self.params, {}, extra, (), jax.random.PRNGKey(2))
         self._gradient = quick(jax.grad(self.loss, has_aux=True))
-        self.emotion_loss, self.emotion_gradient = quick(self._emotion_loss), quick(jax.grad(self._emotion_loss))
-        self.domain_loss, self.domain_gradient = quick(self._domain_loss), quick(jax.grad(self._domain_loss))
+        self.emotion_loss, self.emotion_gradient = (
+            quick(self._emotion_loss),
+            quick(jax.grad(self._emotion_loss)),
+        )
+        self.domain_loss, self.domain_gradient = (
+            quick(self._domain_loss),
+            quick(jax.grad(self._domain_loss)),
+        )
 
     def loss(self, params, lam: float = 0.3, domain_weight: float = 1.0, batch=BATCH):
-        hyper = {'lam': jnp.asarray(lam, jnp.float32), 'domain_weight': jnp.asarray(domain_weight, jnp.float32)}
+        hyper = {
+            'lam': jnp.asarray(lam, jnp.float32),
+            'domain_weight': jnp.asarray(domain_weight, jnp.float32),
+        }
         return self.method.loss(params, self.state, batch, hyper, None)
 
     def gradient(self, lam: float = 0.3, domain_weight: float = 1.0, batch=BATCH):
@@ -72,7 +84,9 @@ class Case:
     def _domain_loss(self, params):
         """Without any reversal, over the seen classes alone."""
         first, second = (params[self.domain][k] for k in ('layers_0', 'layers_2'))
-        hidden = jax.nn.relu(encode(params['encoder'], BATCH['mel_BxTxM']) @ first['kernel'] + first['bias'][None])
+        hidden = jax.nn.relu(
+            encode(params['encoder'], BATCH['mel_BxTxM']) @ first['kernel'] + first['bias'][None]
+        )
         scores = hidden @ second['kernel'] + second['bias'][None]
         seen = np.flatnonzero(BATCH[f'{self.domain}_seen_K'])
         domain_B = np.searchsorted(seen, BATCH[f'{self.domain}_B'])
@@ -94,7 +108,10 @@ def test_gradients_are_those_of_the_two_players(case, lam, domain_weight):
     found = case.gradient(lam=lam, domain_weight=domain_weight)
     emotion, domain = case.emotion_gradient(case.params), case.domain_gradient(case.params)
     adversarial = lam * RAMPED * domain_weight
-    close(found['encoder'], jax.tree.map(lambda e, d: e - adversarial * d, emotion['encoder'], domain['encoder']))
+    close(
+        found['encoder'],
+        jax.tree.map(lambda e, d: e - adversarial * d, emotion['encoder'], domain['encoder']),
+    )
     close(found['emotion'], emotion['emotion'])
     close(found[case.domain], jax.tree.map(lambda d: domain_weight * d, domain[case.domain]))
 
@@ -111,7 +128,9 @@ def test_a_step_confuses_the_domain_head_and_a_step_of_the_head_undoes_it(case):
 def test_unlabelled_examples_teach_the_domain_head(case):
     """A speaker is known whether or not the emotion is."""
     unlabelled = BATCH | {'labelled_B': jnp.zeros(B)}
-    close(case.gradient(batch=unlabelled)[case.domain], case.domain_gradient(case.params)[case.domain])
+    close(
+        case.gradient(batch=unlabelled)[case.domain], case.domain_gradient(case.params)[case.domain]
+    )
     assert all((x == 0).all() for x in jax.tree.leaves(case.gradient(batch=unlabelled)['emotion']))
 
 
@@ -158,7 +177,10 @@ def test_several_domains_are_forgotten_at_once():
     found = both.gradient(lam=0.7)
     emotion = both.emotion_gradient(params)['encoder']
     each = [case._gradient(params, 0.7, 1.0, BATCH)[0] for case in (speaker, language)]
-    close(found['encoder'], jax.tree.map(lambda e, a, b: a + b - e, emotion, *(g['encoder'] for g in each)))
+    close(
+        found['encoder'],
+        jax.tree.map(lambda e, a, b: a + b - e, emotion, *(g['encoder'] for g in each)),
+    )
     for case, gradient in zip((speaker, language), each):
         close(found[case.domain], gradient[case.domain])
 
@@ -166,6 +188,9 @@ def test_several_domains_are_forgotten_at_once():
 def test_an_example_of_unknown_domain_has_no_part_in_its_loss():
     """-1 is nobody: the loss is that of the others alone, and nothing of the unknown reaches head or encoder."""
     case, some = Case('speaker'), np.array([0, 2, 3, 5])
-    unknown = BATCH | {'speaker_B': BATCH['speaker_B'].at[jnp.array([1, 4])].set(-1), 'labelled_B': jnp.zeros(B)}
+    unknown = BATCH | {
+        'speaker_B': BATCH['speaker_B'].at[jnp.array([1, 4])].set(-1),
+        'labelled_B': jnp.zeros(B),
+    }
     known = {k: v[some] if k.endswith('_B') or k == 'mel_BxTxM' else v for k, v in unknown.items()}
     close(case.gradient(batch=unknown), case.gradient(batch=known))

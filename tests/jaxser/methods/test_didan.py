@@ -17,7 +17,9 @@ def case():
 
 
 def regression(params, z_BxD) -> float:
-    error_B = ((linear.linear(params['emotion'], z_BxD) - np.eye(linear.C)[BATCH['emotion_B']]) ** 2).sum(-1)
+    error_B = (
+        (linear.linear(params['emotion'], z_BxD) - np.eye(linear.C)[BATCH['emotion_B']]) ** 2
+    ).sum(-1)
     return (error_B * BATCH['labelled_B']).sum() / BATCH['labelled_B'].sum()
 
 
@@ -28,30 +30,42 @@ def rows(z_BxD) -> np.ndarray:
 def test_value_and_gradients_are_the_formula(case):
     """The target rebuilt from the source alone, rows normalised, W a constant."""
     f_BxD = rows(encode(case.float64_params))
-    W = np.float64(_sparse_coding.sparse_mixture(np.float32(f_BxD[TARGET_B]), np.float32(f_BxD[~TARGET_B]), TAU))
+    W = np.float64(
+        _sparse_coding.sparse_mixture(
+            np.float32(f_BxD[TARGET_B]), np.float32(f_BxD[~TARGET_B]), TAU
+        )
+    )
 
     def residual(params):
         f_BxD = rows(encode(params))
         return ((f_BxD[TARGET_B] - W @ f_BxD[~TARGET_B]) ** 2).sum() / TARGET_B.sum()
 
     def formula(params):
-        return regression(params, encode(params)) + LAM * (residual(params) + TAU * np.abs(W).sum() / TARGET_B.sum())
+        return regression(params, encode(params)) + LAM * (
+            residual(params) + TAU * np.abs(W).sum() / TARGET_B.sum()
+        )
 
     (value, aux), gradient = case.value_and_gradient(lam=LAM, tau=TAU)
     assert value == pytest.approx(formula(case.float64_params), rel=1e-4)
     close(gradient, differences(formula, case.float64_params), 1e-4)
     assert aux.metrics['residual'] == pytest.approx(residual(case.float64_params), rel=1e-3)
     assert aux.metrics['nonzeros'] == pytest.approx((W != 0).sum() / TARGET_B.sum())
-    aligned = np.abs(case.gradient(lam=LAM, tau=TAU)['encoder']['w'] - case.gradient(lam=0)['encoder']['w'])
+    aligned = np.abs(
+        case.gradient(lam=LAM, tau=TAU)['encoder']['w'] - case.gradient(lam=0)['encoder']['w']
+    )
     assert aligned.max() > 0.01
 
 
 @pytest.mark.parametrize('target_B', [np.zeros(linear.B), np.ones(linear.B)])
 def test_without_source_or_target_nothing_is_aligned(case, target_B):
     """The gradient is the regression's, and finite."""
-    (value, aux), gradient = case.value_and_gradient(batch=BATCH | {'target_B': np.float32(target_B)})
+    (value, aux), gradient = case.value_and_gradient(
+        batch=BATCH | {'target_B': np.float32(target_B)}
+    )
     assert (aux.metrics['residual'], aux.metrics['nonzeros']) == (0, 0)
-    assert value == pytest.approx(regression(case.float64_params, encode(case.float64_params)), rel=1e-6)
+    assert value == pytest.approx(
+        regression(case.float64_params, encode(case.float64_params)), rel=1e-6
+    )
     same(gradient, case.gradient(lam=0))
 
 
@@ -66,4 +80,7 @@ def test_silent_rows_have_no_gradient(case):
 def test_the_scores_are_the_outputs_of_the_regression(case):
     """As they are, without a softmax."""
     _, scores_BxC = case.method.predict(case.params, case.state.batch_stats, BATCH)
-    close(scores_BxC, linear.linear(case.float64_params['emotion'], encode(case.float64_params, keep_BxD=1)))
+    close(
+        scores_BxC,
+        linear.linear(case.float64_params['emotion'], encode(case.float64_params, keep_BxD=1)),
+    )

@@ -21,7 +21,9 @@ from jaxser.features import SharedArrays
 from jaxser.interfaces import Method, Sizes
 from jaxser.training import parallel, step
 
-METHODS = sorted(p.stem for p in Path(methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
+METHODS = sorted(
+    p.stem for p in Path(methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text()
+)
 F, V, S, B, T, M, K, C = 2, 3, 5, 4, 24, 6, 5, 3
 OTHERWISE = ('didan',)  # lam = 0 is not plain training: it has another emotion loss
 TARGET_B = np.float32([0, 1] * (B // 2))
@@ -50,7 +52,10 @@ def make_batches(identity: bool = False, seed: int = 0) -> dict[str, np.ndarray]
     if identity:
         first, second = make_batches(), make_batches(seed=1)
         second['labelled_B'] *= 0
-        return {k: x if k.endswith('_K') else np.concatenate([x, second[k]], axis=2) for k, x in first.items()}
+        return {
+            k: x if k.endswith('_K') else np.concatenate([x, second[k]], axis=2)
+            for k, x in first.items()
+        }
     r = np.random.default_rng(seed)
     shape = (S, F, B)
     frames = r.integers(8, T + 1, shape).astype(np.int32)
@@ -71,7 +76,10 @@ def make_batches(identity: bool = False, seed: int = 0) -> dict[str, np.ndarray]
 def make_hyper(knobs: dict) -> dict[str, np.ndarray]:
     """Three variants that differ in everything; the first has lam = 0."""
     options = {'weight_decay': 0.01, 'dropout': 0.2, 'time_mask': 0.1, 'band_mask': 0.1}
-    own = [{k: min(x, 0.3) * v if k == 'lam' else x * (1 - v / 4) for k, x in knobs.items()} for v in range(V)]
+    own = [
+        {k: min(x, 0.3) * v if k == 'lam' else x * (1 - v / 4) for k, x in knobs.items()}
+        for v in range(V)
+    ]
     runs = [own[v] | options | {'lr': 1e-3 * (v + 1), 'seed': v} for v in range(V)]
     every = [r | {'fold': f} for f in range(F) for r in runs]
     hyper = sweep.hyper_arrays(every, sweep.Program({}, None, runs))
@@ -86,7 +94,9 @@ class Case:
         self.step, method = make_step(name)
         self.batches, self.hyper = make_batches(method.identity), make_hyper(method.hyper)
         self.update, self.predict = jax.jit(self.step.update), jax.jit(self.step.predict)
-        self.initial_state, self.state, self.metrics = trained(self.step, self.batches, self.hyper, in_turn=False)
+        self.initial_state, self.state, self.metrics = trained(
+            self.step, self.batches, self.hyper, in_turn=False
+        )
         self.single_run_state = functools.cache(self._alone)
 
     def _alone(self, run: int):
@@ -105,11 +115,23 @@ class Case:
 
 def trained(one_step: step.Step, batches: dict, hyper: dict, in_turn: bool, **compiler):
     """All runs as one program on one device: the state before and after five steps, and metrics; all lead with the run."""
-    programs = parallel.compile_step(one_step, parallel.Layout(F * V, jax.devices()[:1]), T, in_turn=in_turn)
+    programs = parallel.compile_step(
+        one_step, parallel.Layout(F * V, jax.devices()[:1]), T, in_turn=in_turn
+    )
     state = programs.init(hyper)
     first = jax.device_get(state)
-    arguments = state, SharedArrays(), {k: x[None] for k, x in batches.items()}, np.ones(S, bool), hyper
-    chunk = programs.train_chunk.lower(*arguments).compile(compiler_options=compiler) if compiler else programs.train_chunk
+    arguments = (
+        state,
+        SharedArrays(),
+        {k: x[None] for k, x in batches.items()},
+        np.ones(S, bool),
+        hyper,
+    )
+    chunk = (
+        programs.train_chunk.lower(*arguments).compile(compiler_options=compiler)
+        if compiler
+        else programs.train_chunk
+    )
     state, metrics = jax.device_get(chunk(*arguments))
     return tuple(jax.tree.map(lambda x: x[0], tree) for tree in (first, state, metrics))
 
@@ -128,7 +150,9 @@ def pick(tree, run: int):
 
 
 def close(a, b, tolerance: float) -> None:
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b
+    )
 
 
 def same(a, b) -> None:
@@ -138,7 +162,11 @@ def same(a, b) -> None:
 def test_training_moves_encoder_and_emotion_head_and_stays_finite(case):
     """Five steps change both, and nothing is NaN."""
     for part in ('encoder', 'emotion'):
-        moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), case.initial_state.params[part], case.state.params[part])
+        moved = jax.tree.map(
+            lambda a, b: np.abs(a - b).max(),
+            case.initial_state.params[part],
+            case.state.params[part],
+        )
         assert all(m > 0 for m in jax.tree.leaves(moved))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((case.state, case.metrics)))
 
@@ -154,9 +182,13 @@ def test_neither_padding_nor_company_changes_a_prediction(case):
     """More padding, and being scored alone: 1e-5."""
     state, batch = pick(case.state, 1), case.batch(0, 0)
     together = case.predict(state.params, state.batch_stats, batch)
-    padded = batch | {'mel_BxTxM': np.pad(batch['mel_BxTxM'], ((0, 0), (0, 13), (0, 0)), constant_values=7)}
+    padded = batch | {
+        'mel_BxTxM': np.pad(batch['mel_BxTxM'], ((0, 0), (0, 13), (0, 0)), constant_values=7)
+    }
     for b in range(B):
-        one = {k: x[b : b + 1] if k.endswith(('_B', 'BxM', 'BxTxM')) else x for k, x in padded.items()}
+        one = {
+            k: x[b : b + 1] if k.endswith(('_B', 'BxM', 'BxTxM')) else x for k, x in padded.items()
+        }
         alone = case.predict(state.params, state.batch_stats, one)
         close(alone, tuple(x[b : b + 1] for x in together), 1e-5)
 
@@ -168,7 +200,9 @@ def test_what_is_beyond_the_valid_frames_changes_nothing(case):
 
     def after(changed_BxTx1: np.ndarray):
         mel_BxTxM = np.where(changed_BxTx1, np.float16(7), batch['mel_BxTxM'])
-        return jax.device_get(case.update(state, batch | {'mel_BxTxM': mel_BxTxM}, case.knobs_of(1)))
+        return jax.device_get(
+            case.update(state, batch | {'mel_BxTxM': mel_BxTxM}, case.knobs_of(1))
+        )
 
     unchanged = after(np.zeros_like(padding_BxTx1))
     same(after(padding_BxTx1), unchanged)
@@ -184,7 +218,11 @@ def test_the_label_of_an_unlabelled_example_is_never_used(case):
     def after(of: Callable):
         batch = case.batch(0, 1)
         changed_B = of(batch['labelled_B'])
-        other = batch | {'emotion_B': np.where(changed_B, (batch['emotion_B'] + 1) % C, batch['emotion_B']).astype(np.int32)}
+        other = batch | {
+            'emotion_B': np.where(
+                changed_B, (batch['emotion_B'] + 1) % C, batch['emotion_B']
+            ).astype(np.int32)
+        }
         return jax.device_get(case.update(state, other, case.knobs_of(1)))
 
     same(after(lambda labelled_B: labelled_B == 0), after(lambda labelled_B: labelled_B < 0))
@@ -210,7 +248,10 @@ def slow_but(*quick: str) -> list:
     return [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
 
 
-@pytest.mark.parametrize('name', [pytest.param(n, marks=pytest.mark.gate if n == 'dann' else pytest.mark.slow) for n in METHODS])
+@pytest.mark.parametrize(
+    'name',
+    [pytest.param(n, marks=pytest.mark.gate if n == 'dann' else pytest.mark.slow) for n in METHODS],
+)
 def test_at_lam_0_it_is_plain_training_to_the_bit(name):
     """After five steps, compiled as for users: that takes half a minute."""
     if name in OTHERWISE or ('lam' not in make_step(name)[1].hyper and name != 'leace'):
@@ -221,7 +262,9 @@ def test_at_lam_0_it_is_plain_training_to_the_bit(name):
     states = []
     for n in (name, 'erm'):
         one, method = make_step(n)
-        hyper = make_hyper(method.hyper) | ({'lam': np.zeros((1, F * V), np.float32)} if 'lam' in method.hyper else {})
+        hyper = make_hyper(method.hyper) | (
+            {'lam': np.zeros((1, F * V), np.float32)} if 'lam' in method.hyper else {}
+        )
         states.append(trained(one, make_batches(method.identity), hyper, True, **optimised)[1])
     same(with_emotion(states[0].params), states[1].params)
     same(states[0].batch_stats, states[1].batch_stats)
@@ -231,7 +274,11 @@ def test_at_lam_0_it_is_plain_training_to_the_bit(name):
 def test_runs_in_turn_equal_vmapped_runs(name):
     """As on a CPU, so on accelerators: 1e-6 after 5 steps. What a method may do wrong under vmap, single runs show too."""
     case = make_case(name)
-    close(trained(case.step, case.batches, case.hyper, in_turn=True)[1].params, case.state.params, 1e-6)
+    close(
+        trained(case.step, case.batches, case.hyper, in_turn=True)[1].params,
+        case.state.params,
+        1e-6,
+    )
 
 
 @pytest.mark.slow
@@ -241,11 +288,26 @@ def test_the_method_of_the_readme_joins_by_being_there(tmp_path):
     for name in ('jaxser', 'data_pipelines', 'configs', 'tests'):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__'))
     shutil.copy(root / 'pyproject.toml', tmp_path)
-    (text,) = (b for b in (root / 'README.md').read_text().split('```') if b.startswith('python\n') and 'def make(' in b)
+    (text,) = (
+        b
+        for b in (root / 'README.md').read_text().split('```')
+        if b.startswith('python\n') and 'def make(' in b
+    )
     assert text.count('\n') < 40
     (tmp_path / 'jaxser' / 'methods' / 'entropy.py').write_text(text.removeprefix('python\n'))
-    command = [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', '-k', 'entropy', str(Path(__file__).relative_to(root))]
+    command = [
+        sys.executable,
+        '-m',
+        'pytest',
+        '-p',
+        'no:cacheprovider',
+        '-k',
+        'entropy',
+        str(Path(__file__).relative_to(root)),
+    ]
     environment = os.environ | {'PYTHONPATH': str(tmp_path)}
-    done = subprocess.run([*command, '-n0'], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, '-n0'], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(re.search(r'(\d+) passed', done.stdout)[1]) >= 7, done.stdout

@@ -15,13 +15,20 @@ def case():
 
 def test_value_and_gradients_are_the_formula(case):
     """Only labelled examples and valid frames move; the perturbation is a constant."""
-    labelled_B, valid_BxT = BATCH['labelled_B'] > 0, np.arange(linear.T) < BATCH['frames_B'][:, None]
-    each = lambda mel: emotion_each(case.float64_params, encode(case.float64_params, mel)) * labelled_B  # noqa: E731
+    labelled_B, valid_BxT = (
+        BATCH['labelled_B'] > 0,
+        np.arange(linear.T) < BATCH['frames_B'][:, None],
+    )
+    each = lambda mel: (
+        emotion_each(case.float64_params, encode(case.float64_params, mel)) * labelled_B
+    )  # noqa: E731
     gradient = differences(lambda mel: each(mel).sum(), np.float64(BATCH['mel_BxTxM']))
     x_e = BATCH['mel_BxTxM'] + EPS * np.clip(gradient, -0.1, 0.1) * valid_BxT[..., None]
 
     def formula(params):
-        return (1 - ALPHA) * emotion_loss(params, encode(params)) + ALPHA * emotion_loss(params, encode(params, x_e))
+        return (1 - ALPHA) * emotion_loss(params, encode(params)) + ALPHA * emotion_loss(
+            params, encode(params, x_e)
+        )
 
     (value, aux), gradient = case.value_and_gradient(eps=EPS, alpha=ALPHA)
     assert value == pytest.approx(formula(case.float64_params), rel=1e-6)

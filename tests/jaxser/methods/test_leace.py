@@ -15,13 +15,20 @@ from jaxser.training import step
 N, D, K = 200, 6, 4
 
 
-def made_up(domains: int = K, mix_DxD: np.ndarray | None = None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def made_up(
+    domains: int = K, mix_DxD: np.ndarray | None = None, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """z_NxD far from 0, its mean and its spread the domain's, and index_N; mixed by a matrix if one is given."""
     r = np.random.default_rng(seed)
     index_N = np.append(
-        np.arange(domains), r.choice(domains, N - domains, p=np.arange(1, domains + 1) / np.arange(domains + 1).sum())
+        np.arange(domains),
+        r.choice(domains, N - domains, p=np.arange(1, domains + 1) / np.arange(domains + 1).sum()),
     )
-    z_NxD = 5 + r.normal(size=(domains, D))[index_N] + r.uniform(0.5, 2, (domains, 1))[index_N] * r.normal(size=(N, D))
+    z_NxD = (
+        5
+        + r.normal(size=(domains, D))[index_N]
+        + r.uniform(0.5, 2, (domains, 1))[index_N] * r.normal(size=(N, D))
+    )
     return np.float32(z_NxD @ (r.normal(size=(D, D)) if mix_DxD is None else mix_DxD)), index_N
 
 
@@ -101,7 +108,9 @@ def test_no_other_eraser_changes_less():
         for other in (removed, nearby):
             assert np.abs(covariance(x_NxD - x_NxD @ other.T, index_N)).max() < 1e-12
             for scale in (np.eye(D), r.normal(size=(D, D))):
-                assert ((x_NxD @ A_DxD.T @ scale) ** 2).sum() < ((x_NxD @ other.T @ scale) ** 2).sum()
+                assert ((x_NxD @ A_DxD.T @ scale) ** 2).sum() < (
+                    (x_NxD @ other.T @ scale) ** 2
+                ).sum()
 
 
 def test_without_a_trace_nothing_moves():
@@ -117,7 +126,8 @@ def test_whose_domain_is_unknown_is_left_out():
     known = np.random.default_rng(4).random(N) < 0.7
     marked = np.where(known, index_N, -1)
     for found, expected in zip(
-        leace.fit_eraser(z_NxD, {'speaker': marked}), leace.fit_eraser(z_NxD[known], {'speaker': index_N[known]})
+        leace.fit_eraser(z_NxD, {'speaker': marked}),
+        leace.fit_eraser(z_NxD[known], {'speaker': index_N[known]}),
     ):
         np.testing.assert_allclose(found, expected, atol=1e-12)
     language_N = (z_NxD[:, 0] > z_NxD[:, 0].mean()).astype(int) - 2 * (np.arange(N) % 5 == 0)
@@ -125,14 +135,17 @@ def test_whose_domain_is_unknown_is_left_out():
     both = {'speaker': marked, 'language': language_N}
     assert np.linalg.matrix_rank(leace.fit_eraser(z_NxD, both)[0], tol=1e-6) == 3 + 1
     for one in both.values():
-        assert np.linalg.norm(covariance(erased(z_NxD, both), one)) < 1e-6 * np.linalg.norm(covariance(z_NxD, one))
+        assert np.linalg.norm(covariance(erased(z_NxD, both), one)) < 1e-6 * np.linalg.norm(
+            covariance(z_NxD, one)
+        )
 
 
 def test_domains_of_a_name_that_nobody_has_do_not_matter():
     """Indices are names: gaps, as every fold has, change nothing."""
     z_NxD, index_N = made_up()
     for found, expected in zip(
-        leace.fit_eraser(z_NxD, {'speaker': 3 * index_N + 2}), leace.fit_eraser(z_NxD, {'speaker': index_N})
+        leace.fit_eraser(z_NxD, {'speaker': 3 * index_N + 2}),
+        leace.fit_eraser(z_NxD, {'speaker': index_N}),
     ):
         np.testing.assert_allclose(found, expected, atol=1e-12)
 
@@ -167,9 +180,14 @@ def test_what_is_not_finite_is_not_fitted(case):
 
 def test_training_is_erm_and_leaves_the_eraser_alone():
     """Five steps under decay, from an eraser that is not 0: encoder and head are erm's to the bit, the eraser is as it was."""
-    config = ConfigDict({'domain': 'speaker', 'domain_hidden': 3, 'warmup': 0.1, 'clip': 5.0, 'optimizer': 'adamw'})
+    config = ConfigDict(
+        {'domain': 'speaker', 'domain_hidden': 3, 'warmup': 0.1, 'clip': 5.0, 'optimizer': 'adamw'}
+    )
     hyper = {'lr': 0.1, 'weight_decay': 0.5, 'time_mask': 0.1, 'band_mask': 0.1}
-    hyper = {k: np.float32(x) for k, x in hyper.items()} | {'seed': np.int32(1), 'fold': np.int32(0)}
+    hyper = {k: np.float32(x) for k, x in hyper.items()} | {
+        'seed': np.int32(1),
+        'fold': np.int32(0),
+    }
     batch = BATCH | {
         'mean_BxM': np.zeros((linear.B, linear.M), np.float32),
         'scale_BxM': np.ones((linear.B, linear.M), np.float32),
@@ -179,7 +197,9 @@ def test_training_is_erm_and_leaves_the_eraser_alone():
         method = plugins.load_plugin('methods', name).make(config, linear.ENCODER, SIZES)
         one = step.make_step(linear.ENCODER, method, SIZES, config)
         state = linear.quick(one.init)(hyper)
-        ones = jax.tree.map(lambda x: x + 1, {k: x for k, x in state.params.items() if k == 'eraser'})
+        ones = jax.tree.map(
+            lambda x: x + 1, {k: x for k, x in state.params.items() if k == 'eraser'}
+        )
         states[name], update = state.replace(params=state.params | ones), linear.quick(one.update)
         for _ in range(5):
             states[name], metrics = update(states[name], batch, hyper)

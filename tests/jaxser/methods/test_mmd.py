@@ -29,7 +29,9 @@ def distance(z_BxD, target_B, m: float) -> float:
         return np.mean([np.exp(-((x - y) ** 2).sum() / (u * m)) for u in (0.25, 0.5, 1, 2, 4)])
 
     source, target = z_BxD[target_B == 0], z_BxD[target_B == 1]
-    own = sum(np.mean([k(x, y) for x, y in itertools.permutations(some, 2)]) for some in (source, target))
+    own = sum(
+        np.mean([k(x, y) for x, y in itertools.permutations(some, 2)]) for some in (source, target)
+    )
     return own - 2 * np.mean([k(x, y) for x, y in itertools.product(source, target)])
 
 
@@ -38,12 +40,17 @@ def test_value_and_gradients_are_the_formula(case):
     m = median(encode(case.float64_params))
 
     def formula(params):
-        return emotion_loss(params, encode(params)) + LAM * distance(encode(params), BATCH['target_B'], m)
+        return emotion_loss(params, encode(params)) + LAM * distance(
+            encode(params), BATCH['target_B'], m
+        )
 
     (value, _), gradient = case.value_and_gradient(lam=LAM)
     assert value == pytest.approx(formula(case.float64_params), rel=1e-5)
     close(
-        gradient['encoder'], differences(lambda e: formula(case.float64_params | {'encoder': e}), case.float64_params['encoder'])
+        gradient['encoder'],
+        differences(
+            lambda e: formula(case.float64_params | {'encoder': e}), case.float64_params['encoder']
+        ),
     )
     same(gradient['emotion'], case.gradient(lam=0)['emotion'])
 
@@ -54,7 +61,9 @@ def test_any_mix_is_right_and_too_few_are_0(case, count):
     target_B = np.float32(np.random.default_rng(count).permutation(linear.B) < count)
     if 2 <= count <= linear.B - 2:
         z_BxD = encode(case.float64_params)
-        assert mmd.squared_mmd(np.float32(z_BxD), target_B) == pytest.approx(distance(z_BxD, target_B, median(z_BxD)), abs=1e-5)
+        assert mmd.squared_mmd(np.float32(z_BxD), target_B) == pytest.approx(
+            distance(z_BxD, target_B, median(z_BxD)), abs=1e-5
+        )
         return
     (_, aux), gradient = case.value_and_gradient(batch=BATCH | {'target_B': target_B}, lam=LAM)
     assert aux.metrics['mmd'] == 0
@@ -63,6 +72,8 @@ def test_any_mix_is_right_and_too_few_are_0(case, count):
 
 def test_points_in_one_place_have_no_distance_and_no_gradient():
     """The median of the bandwidth is 0 there."""
-    value, gradient = jax.value_and_grad(mmd.squared_mmd)(np.ones((linear.B, linear.D), np.float32), BATCH['target_B'])
+    value, gradient = jax.value_and_grad(mmd.squared_mmd)(
+        np.ones((linear.B, linear.D), np.float32), BATCH['target_B']
+    )
     assert value == pytest.approx(0, abs=1e-6)
     assert (gradient == 0).all()

@@ -16,7 +16,9 @@ THERE_B = np.float32([1, 1, 0, 1])
 
 def ascended(batch=BATCH, there_B=THERE_B, eps=0.5, slope=0.02) -> np.ndarray:
     """Of the loss slope * z^2, z the sum of the features: the gradient is 2 slope z everywhere."""
-    return _perturbation.ascend_losses(lambda mel: (mel.sum((1, 2)), {}), batch, eps, (lambda z_B: slope * z_B**2, there_B))[0]
+    return _perturbation.ascend_losses(
+        lambda mel: (mel.sum((1, 2)), {}), batch, eps, (lambda z_B: slope * z_B**2, there_B)
+    )[0]
 
 
 def test_features_climb_the_clipped_gradient():
@@ -38,7 +40,9 @@ def test_company_does_not_change_how_far_an_example_moves():
 
 def test_perturbed_features_are_constants():
     """Nothing flows back through them, not even to the features themselves."""
-    g = jax.grad(lambda mel: (ascended({**BATCH, 'mel_BxTxM': mel}) ** 2).sum())(jnp.asarray(BATCH['mel_BxTxM']))
+    g = jax.grad(lambda mel: (ascended({**BATCH, 'mel_BxTxM': mel}) ** 2).sum())(
+        jnp.asarray(BATCH['mel_BxTxM'])
+    )
     assert (g == 0).all()
 
 
@@ -49,4 +53,6 @@ def test_versions_are_heard_apart_and_the_first_is_remembered():
     z_2xB, stats, distance_2 = _perturbation.encode_versions(encode, mel, 3 * mel + 1)
     np.testing.assert_allclose(z_2xB, np.stack([encode(mel)[0], 3 * encode(mel)[0]]), rtol=1e-4)
     np.testing.assert_allclose(stats['mean'], mel.mean(), rtol=1e-5)
-    np.testing.assert_allclose(distance_2, [0, np.sqrt(((2 * mel + 1) ** 2).sum((1, 2))).mean()], rtol=1e-5)
+    np.testing.assert_allclose(
+        distance_2, [0, np.sqrt(((2 * mel + 1) ** 2).sum((1, 2))).mean()], rtol=1e-5
+    )

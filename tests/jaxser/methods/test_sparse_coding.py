@@ -16,7 +16,10 @@ def rows(B: int, D: int) -> np.ndarray:
 
 def solved(target, dictionary, tau: float, steps: int) -> np.ndarray:
     """The same iteration in float64, from the exact norm."""
-    sigma, W = np.linalg.norm(dictionary @ dictionary.T, 2), np.zeros((len(target), len(dictionary)))
+    sigma, W = (
+        np.linalg.norm(dictionary @ dictionary.T, 2),
+        np.zeros((len(target), len(dictionary))),
+    )
     for _ in range(steps):
         W = W - (W @ dictionary - target) @ dictionary.T / sigma
         W = np.sign(W) * np.maximum(np.abs(W) - tau / (2 * sigma), 0)
@@ -28,9 +31,14 @@ def test_the_eigenvalue_is_never_too_small_and_hardly_too_large(B):
     """Of full and of low rank, of any scale."""
     for D, scale in ((3, 1), (B, 1e-3), (200, 1e3)):
         gram = scale * (lambda f: f @ f.T)(rows(B, D))
-        found, exact = _sparse_coding.largest_eigenvalue(jnp.float32(gram)), np.linalg.eigvalsh(gram)[-1]
+        found, exact = (
+            _sparse_coding.largest_eigenvalue(jnp.float32(gram)),
+            np.linalg.eigvalsh(gram)[-1],
+        )
         assert exact * (1 - 1e-5) <= found <= exact * B ** (1 / 64) * (1 + 1e-5)
-    assert _sparse_coding.largest_eigenvalue(3 * jnp.eye(B)) == pytest.approx(3 * B ** (1 / 64), rel=1e-5)
+    assert _sparse_coding.largest_eigenvalue(3 * jnp.eye(B)) == pytest.approx(
+        3 * B ** (1 / 64), rel=1e-5
+    )
     assert _sparse_coding.largest_eigenvalue(jnp.zeros((B, B))) < 1e-6
 
 
@@ -38,7 +46,10 @@ def test_the_eigenvalue_is_never_too_small_and_hardly_too_large(B):
 def test_fifty_steps_come_near_the_least(tau):
     """The objective is within 1 % of its least, and weights of no use are exactly 0."""
     to, of = rows(6, 20), rows(10, 20)
-    W, best = np.float64(_sparse_coding.sparse_mixture(jnp.float32(to), jnp.float32(of), tau)), solved(to, of, tau, 20_000)
+    W, best = (
+        np.float64(_sparse_coding.sparse_mixture(jnp.float32(to), jnp.float32(of), tau)),
+        solved(to, of, tau, 20_000),
+    )
     objective = lambda W: ((to - W @ of) ** 2).sum() + tau * np.abs(W).sum()  # noqa: E731
     assert objective(best) <= objective(W) + 1e-6
     assert objective(W) <= 1.01 * objective(best)
@@ -60,4 +71,8 @@ def test_a_large_tau_takes_nothing_and_a_source_explains_itself():
     """W = 0 exactly; and a target that is a source is (1 - tau / 2) of it, where the sources are orthogonal."""
     of = np.eye(4)[:3]
     assert not _sparse_coding.sparse_mixture(jnp.float32(of), jnp.float32(of), 2.0).any()
-    np.testing.assert_allclose(_sparse_coding.sparse_mixture(jnp.float32(of), jnp.float32(of), 0.3), 0.85 * np.eye(3), rtol=1e-5)
+    np.testing.assert_allclose(
+        _sparse_coding.sparse_mixture(jnp.float32(of), jnp.float32(of), 0.3),
+        0.85 * np.eye(3),
+        rtol=1e-5,
+    )

@@ -4,7 +4,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.linear import BATCH, ENCODER, KEY, SIZES, B, C, Case, D, close, differences, domain_log_p, log_p, quick, same
+from helpers.linear import (
+    BATCH,
+    ENCODER,
+    KEY,
+    SIZES,
+    B,
+    C,
+    Case,
+    D,
+    close,
+    differences,
+    domain_log_p,
+    log_p,
+    quick,
+    same,
+)
 from helpers.linear import linear as scores
 from ml_collections import ConfigDict
 
@@ -17,7 +32,9 @@ N = B // 2  # the first half of a batch has emotions, the second fills the ident
 ETA, LAM = 0.1, 0.03
 ASCENDS = {'tap': 'encoder', 'snp': 'layer'}
 IDENTITY_KEY = jax.random.fold_in(KEY, 1)
-KEEP = [np.asarray(jax.random.bernoulli(k, 0.8, (N, D)), np.float64) for k in (KEY, IDENTITY_KEY)]  # by half
+KEEP = [
+    np.asarray(jax.random.bernoulli(k, 0.8, (N, D)), np.float64) for k in (KEY, IDENTITY_KEY)
+]  # by half
 
 
 @pytest.fixture(scope='module', params=ASCENDS)
@@ -29,13 +46,17 @@ def case(request):
 
 def plainly(state, gradients):
     """One step of plain descent of the branches that are named."""
-    moved = {k: jax.tree.map(lambda p, g: p - ETA * g, state.params[k], g) for k, g in gradients.items()}
+    moved = {
+        k: jax.tree.map(lambda p, g: p - ETA * g, state.params[k], g) for k, g in gradients.items()
+    }
     return state.replace(params=state.params | moved)
 
 
 def after(case, batch=BATCH, lam=LAM, descend=plainly):
     """The state after an update, and metrics."""
-    update = quick(lambda state, batch, hyper: case.method.update(state, batch, hyper, KEY, descend))
+    update = quick(
+        lambda state, batch, hyper: case.method.update(state, batch, hyper, KEY, descend)
+    )
     return jax.device_get(update(case.state, batch, {'lam': np.float32(lam)}))
 
 
@@ -72,17 +93,30 @@ def test_one_iteration_is_the_paper_s_four_steps(case):
     state, metrics = after(case)
     close(state.params, params)
     lowered = np.concatenate([(LAM * x).ravel() for x in jax.tree.leaves(up)])
-    descent = jax.tree.map(lambda x, y, z: x - LAM * z - y, params[case.ascends], case.float64_params[case.ascends], up)
+    descent = jax.tree.map(
+        lambda x, y, z: x - LAM * z - y, params[case.ascends], case.float64_params[case.ascends], up
+    )
     descent = np.concatenate([x.ravel() for x in jax.tree.leaves(descent)])
-    assert metrics['ascent'] == pytest.approx(np.linalg.norm(lowered) / np.linalg.norm(descent), rel=1e-4)
-    assert metrics['loss'] == metrics['emotion_loss'] == pytest.approx(emotion_loss(case.float64_params), rel=1e-5)
+    assert metrics['ascent'] == pytest.approx(
+        np.linalg.norm(lowered) / np.linalg.norm(descent), rel=1e-4
+    )
+    assert (
+        metrics['loss']
+        == metrics['emotion_loss']
+        == pytest.approx(emotion_loss(case.float64_params), rel=1e-5)
+    )
     assert metrics['speaker_count'] == 3
 
 
 def test_one_step_up_is_a_worse_speaker_loss(case):
     """At a fixed head: a small lam raises the speaker loss of the identity batch."""
-    low, high = (after(case, lam=lam)[0].params | {'speaker': case.params['speaker']} for lam in (0, 0.01))
-    assert speaker_loss(jax.tree.map(np.float64, high)) > speaker_loss(jax.tree.map(np.float64, low)) + 1e-5
+    low, high = (
+        after(case, lam=lam)[0].params | {'speaker': case.params['speaker']} for lam in (0, 0.01)
+    )
+    assert (
+        speaker_loss(jax.tree.map(np.float64, high))
+        > speaker_loss(jax.tree.map(np.float64, low)) + 1e-5
+    )
 
 
 def other(batch: dict, half: int) -> dict:
@@ -113,7 +147,10 @@ def test_the_identity_batch_s_statistics_and_emotions_are_not_kept(case):
     """At any lam the running statistics are those of the emotion examples, and an identity example's emotion changes nothing."""
     state, _ = after(case)
     assert state.batch_stats['heard'] == pytest.approx(BATCH['mel_BxTxM'][:N].mean(), rel=1e-5)
-    told = BATCH | {'emotion_B': other(BATCH, 1)['emotion_B'], 'labelled_B': np.float32([1, 0.5, 0, 2, 1, 1, 1, 1])}
+    told = BATCH | {
+        'emotion_B': other(BATCH, 1)['emotion_B'],
+        'labelled_B': np.float32([1, 0.5, 0, 2, 1, 1, 1, 1]),
+    }
     same(after(case, told)[0], state)
 
 
@@ -128,13 +165,25 @@ def test_each_branch_takes_one_step_of_its_optimiser(case):
     config = base.get_config().train
     one = step.make_step(ENCODER, case.method, SIZES, config)
     scale = {'mean_BxM': np.zeros((B, 3), np.float32), 'scale_BxM': np.ones((B, 3), np.float32)}
-    hyper = {'lam': 0.5, 'lr': 1e-2, 'weight_decay': 0.0, 'dropout': 0.0, 'time_mask': 0.0, 'band_mask': 0.0}
-    hyper = {k: np.float32(v) for k, v in hyper.items()} | {'seed': np.int32(0), 'fold': np.int32(0)}
+    hyper = {
+        'lam': 0.5,
+        'lr': 1e-2,
+        'weight_decay': 0.0,
+        'dropout': 0.0,
+        'time_mask': 0.0,
+        'band_mask': 0.0,
+    }
+    hyper = {k: np.float32(v) for k, v in hyper.items()} | {
+        'seed': np.int32(0),
+        'fold': np.int32(0),
+    }
     state, _ = quick(one.update)(quick(one.init)(hyper), BATCH | scale, hyper)
     adams = {k: next(s for s in o if hasattr(s, 'mu')) for k, o in state.opt_state.items()}
     assert set(adams) == set(case.params)
     assert all(a.count == 1 for a in adams.values())
-    assert all(max(float(jnp.abs(x).max()) for x in jax.tree.leaves(a.mu)) > 0 for a in adams.values())
+    assert all(
+        max(float(jnp.abs(x).max()) for x in jax.tree.leaves(a.mu)) > 0 for a in adams.values()
+    )
 
 
 def test_prediction_goes_through_the_layer(case):

@@ -12,9 +12,14 @@ from jaxser.models import cnn
 def test_patches_and_product_are_a_convolution(frames, bands):
     """XLA's own of 3 x 3 and stride 2, the zeros of one frame and one band beyond every end."""
     random = np.random.default_rng(0)
-    x, weight = jnp.float32(random.normal(size=(2, frames, bands, 3))), jnp.float32(random.normal(size=(3, 3, 3, 5)))
+    x, weight = (
+        jnp.float32(random.normal(size=(2, frames, bands, 3))),
+        jnp.float32(random.normal(size=(3, 3, 3, 5))),
+    )
     ends = [(1, 1), (1, 1)]
-    expected = jax.lax.conv_general_dilated(x, weight, (2, 2), ends, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    expected = jax.lax.conv_general_dilated(
+        x, weight, (2, 2), ends, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+    )
     found = cnn.extract_patches(x) @ weight.reshape(-1, 5)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -18,7 +18,9 @@ from jaxser.interfaces import Sizes
 from jaxser.nn.batch_norm import BATCH_NORM_MODES
 from jaxser.plugins import load_plugin, make_method
 
-ENCODERS = sorted(p.stem for p in Path(models.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text())
+ENCODERS = sorted(
+    p.stem for p in Path(models.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text()
+)
 B, T, M, D, MORE = 6, 25, 6, 5, 14
 FRAMES = np.int32([25, 13, 7, 18, 21, 10])
 TARGET = np.float32([0, 1, 0, 1, 0, 1])  # three a side: of two, BatchNorm leaves the sign alone
@@ -51,31 +53,59 @@ class Case:
         self.arm = arm
         self.encoder = load_plugin('models', name).make(configuration(name, arm).model)
         self.own = {} if self.encoder.frozen is None else {'frozen': self.encoder.frozen}
-        one = {'mel_BxTxM': jnp.zeros((1, T, M)), 'frames_B': jnp.full((1,), T), 'target_B': jnp.zeros((1,))} | self.own
+        one = {
+            'mel_BxTxM': jnp.zeros((1, T, M)),
+            'frames_B': jnp.full((1,), T),
+            'target_B': jnp.zeros((1,)),
+        } | self.own
         variables = jax.jit(self.encoder.init)(jax.random.PRNGKey(0), one)
         random = np.random.default_rng(1)
-        shifted = lambda path, x: x + np.float32(random.uniform(0.1, 0.5, x.shape) * (0.1 if 'upstream' in str(path) else 1))  # noqa: E731
+        shifted = lambda path, x: (
+            x
+            + np.float32(
+                random.uniform(0.1, 0.5, x.shape) * (0.1 if 'upstream' in str(path) else 1)
+            )
+        )  # noqa: E731
         self.params, self.batch_stats = jax.tree_util.tree_map_with_path(shifted, variables)
         self.forward = jax.jit(self._summed, static_argnums=3)
-        self.gradient = jax.jit(jax.value_and_grad(self._summed, argnums=(0, 1), has_aux=True), static_argnums=3)
+        self.gradient = jax.jit(
+            jax.value_and_grad(self._summed, argnums=(0, 1), has_aux=True), static_argnums=3
+        )
 
     def _summed(self, params, mel_BxTxM, target_B, train):
         """A number to differentiate; z and the new statistics."""
         moments = {'mean_BxM': jnp.full((B, M), 0.5), 'scale_BxM': jnp.full((B, M), 2.0)}
-        batch = {'mel_BxTxM': mel_BxTxM, 'frames_B': FRAMES, 'target_B': target_B, **moments, **self.own}
-        out = self.encoder.apply(params, self.batch_stats, normalise(batch), HYPER, jax.random.PRNGKey(2), train)
-        return (out[0] * jnp.sin(jnp.arange(1.0, 1.0 + out[0].size)).reshape(out[0].shape)).sum(), out
+        batch = {
+            'mel_BxTxM': mel_BxTxM,
+            'frames_B': FRAMES,
+            'target_B': target_B,
+            **moments,
+            **self.own,
+        }
+        out = self.encoder.apply(
+            params, self.batch_stats, normalise(batch), HYPER, jax.random.PRNGKey(2), train
+        )
+        return (
+            out[0] * jnp.sin(jnp.arange(1.0, 1.0 + out[0].size)).reshape(out[0].shape)
+        ).sum(), out
 
 
 make_case = functools.cache(Case)
 
 
 ARMED = [(name, arm) for name in ENCODERS for arm in ('joint', 'domain', 'none')]
-OVER = ('layer_sum', 'fine_tuned')  # over an upstream; what knows of arms is the end that they share with the others
+OVER = (
+    'layer_sum',
+    'fine_tuned',
+)  # over an upstream; what knows of arms is the end that they share with the others
 
 
 @pytest.fixture(
-    params=[pytest.param(c, marks=pytest.mark.slow) if c[0] in OVER and c[1] != 'joint' else c for c in ARMED], ids='-'.join
+    params=[
+        pytest.param(c, marks=pytest.mark.slow) if c[0] in OVER and c[1] != 'joint' else c
+        for c in ARMED
+    ],
+    ids='-'.join,
 )
 def case(request):
     return make_case(*request.param)
@@ -87,7 +117,9 @@ def features(length: int = T) -> np.ndarray:
 
 
 def close(a, b, tolerance: float = 1e-5) -> None:
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b
+    )
 
 
 @pytest.mark.parametrize('train', [False, True], ids=['eval', 'train'])
@@ -98,8 +130,12 @@ def test_more_padding_changes_nothing(case, train):
     assert z_BxD.shape == (B, D)
     assert np.ptp(z_BxD, axis=0).max() > 0.01
     close(longer, (z_BxD, batch_stats), 5e-4)
-    moved = jax.tree.leaves(jax.tree.map(lambda a, b: float(np.abs(a - b).max()), batch_stats, case.batch_stats))
-    assert all(m > 0 if train else m == 0 for m in moved), 'the statistics move in training, and only there'
+    moved = jax.tree.leaves(
+        jax.tree.map(lambda a, b: float(np.abs(a - b).max()), batch_stats, case.batch_stats)
+    )
+    assert all(m > 0 if train else m == 0 for m in moved), (
+        'the statistics move in training, and only there'
+    )
 
 
 def test_padded_frames_get_no_gradient_and_every_parameter_does(case):
@@ -119,9 +155,14 @@ def test_vmapped_runs_are_single_runs(name):
     params = [case.params, jax.tree.map(lambda x: 0.5 * x, case.params)]
     mel_RxBxTxM = np.stack([features(), -features()])
     stacked = jax.tree.map(lambda *x: np.stack(x), *params)
-    both = jax.jit(jax.vmap(lambda p, mel: case.gradient(p, mel, TARGET, True)))(stacked, mel_RxBxTxM)
+    both = jax.jit(jax.vmap(lambda p, mel: case.gradient(p, mel, TARGET, True)))(
+        stacked, mel_RxBxTxM
+    )
     for r in range(2):
-        close(jax.tree.map(lambda x: x[r], both), case.gradient(params[r], mel_RxBxTxM[r], TARGET, True))  # noqa: B023
+        close(
+            jax.tree.map(lambda x: x[r], both),
+            case.gradient(params[r], mel_RxBxTxM[r], TARGET, True),
+        )  # noqa: B023
 
 
 @pytest.mark.parametrize('name', ENCODERS)
@@ -130,7 +171,9 @@ def test_the_side_matters_to_the_arms_that_know_it(name, arm):
     """Another side for an example changes z in training, but for `joint` and `none`; in testing it does for `domain` alone."""
     case, other = make_case(name, arm), np.float32([0, 1, 1, 0, 0, 1])
     for training, knowing in ((True, ('separate', 'domain', 'source')), (False, ('domain',))):
-        z_BxD, changed_BxD = (case.forward(case.params, features(), t, training)[1][0] for t in (TARGET, other))
+        z_BxD, changed_BxD = (
+            case.forward(case.params, features(), t, training)[1][0] for t in (TARGET, other)
+        )
         assert (np.abs(z_BxD - changed_BxD).max() > 1e-3) == (arm in knowing)
 
 

@@ -29,7 +29,10 @@ FRAMES = np.int32([8, 5, 3, 6])  # of 10 ms
 quick = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 
 
-@pytest.fixture(scope='session', params=[c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
+@pytest.fixture(
+    scope='session',
+    params=[c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES],
+)
 def folder(request, once):
     """A small encoder of a family."""
     return once(request.param.replace(' ', '_'), lambda path: parity.write(request.param, path))
@@ -45,16 +48,25 @@ def configuration(folder, **changes):
 
 
 def sizes(folder) -> Sizes:
-    return Sizes(upstream.EncoderInput.from_folder(folder).bands, C, {'speaker': K, 'language': 1, 'corpus': 1}, STEPS)
+    return Sizes(
+        upstream.EncoderInput.from_folder(folder).bands,
+        C,
+        {'speaker': K, 'language': 1, 'corpus': 1},
+        STEPS,
+    )
 
 
 def make_batch(folder, examples: int = B, seed: int = 0) -> dict:
     """What so many speakers say, and nothing beyond it."""
     random, bands = np.random.default_rng(seed), sizes(folder).bands
     frames = np.resize(FRAMES, examples)
-    mel = random.normal(size=(examples, FRAMES.max(), bands)) * (0.1 if bands == upstream.HOP_SAMPLES else 1)
+    mel = random.normal(size=(examples, FRAMES.max(), bands)) * (
+        0.1 if bands == upstream.HOP_SAMPLES else 1
+    )
     return {
-        'mel_BxTxM': np.where(np.arange(FRAMES.max())[:, None] < frames[:, None, None], mel, 0).astype(np.float16),
+        'mel_BxTxM': np.where(
+            np.arange(FRAMES.max())[:, None] < frames[:, None, None], mel, 0
+        ).astype(np.float16),
         'frames_B': frames,
         'mean_BxM': np.zeros((examples, bands), np.float32),
         'scale_BxM': np.ones((examples, bands), np.float32),
@@ -70,7 +82,10 @@ HYPER = {'lr': 0.1, 'weight_decay': 0.0, 'dropout': 0.0, 'time_mask': 0.0, 'band
 
 
 def make_hyper(**knobs) -> dict:
-    return {k: np.float32(v) for k, v in (HYPER | knobs).items()} | {'seed': np.int32(0), 'fold': np.int32(0)}
+    return {k: np.float32(v) for k, v in (HYPER | knobs).items()} | {
+        'seed': np.int32(0),
+        'fold': np.int32(0),
+    }
 
 
 def shifted(params, size: float = 0.1):
@@ -87,15 +102,25 @@ class Case:
         self.encoder, self.method = make_method(self.config, sizes(folder))
         self.frozen = self.encoder.frozen
         shapes = jax.eval_shape(jnp.zeros_like, make_batch(folder)['mel_BxTxM'].astype(np.float32))
-        one = {'mel_BxTxM': jnp.zeros((1, *shapes.shape[1:])), 'frames_B': jnp.ones(1, int), 'target_B': jnp.zeros(1)}
+        one = {
+            'mel_BxTxM': jnp.zeros((1, *shapes.shape[1:])),
+            'frames_B': jnp.ones(1, int),
+            'target_B': jnp.zeros(1),
+        }
         zeros = jax.tree.map(jnp.zeros_like, self.frozen)
-        self.params, self.batch_stats = jax.device_get(quick(self.encoder.init)(jax.random.PRNGKey(0), one | {'frozen': zeros}))
+        self.params, self.batch_stats = jax.device_get(
+            quick(self.encoder.init)(jax.random.PRNGKey(0), one | {'frozen': zeros})
+        )
         self.forward = quick(self._z, static_argnums=3)
-        self.gradient = quick(jax.grad(lambda params, batch, frozen: self._sum(params, batch, frozen)))
+        self.gradient = quick(
+            jax.grad(lambda params, batch, frozen: self._sum(params, batch, frozen))
+        )
 
     def _z(self, params, batch, frozen, train: bool = False):
         batch = normalise(batch) | {'frozen': frozen}
-        return self.encoder.apply(params, self.batch_stats, batch, {'dropout': 0.0}, jax.random.PRNGKey(1), train)[0]
+        return self.encoder.apply(
+            params, self.batch_stats, batch, {'dropout': 0.0}, jax.random.PRNGKey(1), train
+        )[0]
 
     def _sum(self, params, batch, frozen):
         """A number to differentiate, by which every example and every part of z counts."""
@@ -104,14 +129,20 @@ class Case:
 
     def z(self, params=None, batch=None, train: bool = False) -> np.ndarray:
         params = self.params if params is None else params
-        return np.asarray(self.forward(params, make_batch(self.folder) if batch is None else batch, self.frozen, train))
+        return np.asarray(
+            self.forward(
+                params, make_batch(self.folder) if batch is None else batch, self.frozen, train
+            )
+        )
 
     def slopes(self, params) -> dict:
         return jax.device_get(self.gradient(params, make_batch(self.folder), self.frozen))
 
 
 def close(a, b, tolerance: float = 1e-5) -> None:
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b
+    )
 
 
 def same(a, b) -> None:
@@ -123,11 +154,19 @@ def test_at_first_it_is_the_frozen_encoder_under_layer_sum(folder):
     case, batch, of = Case(folder), make_batch(folder), read_encoder(folder)
     spec = upstream.EncoderStates.from_folder(folder, 'all')
     layer_sum = configuration(folder, **{'model.name': 'layer_sum', 'model.states': spec.name})
-    encoder, _ = make_method(layer_sum, Sizes(spec.bands, C, {'speaker': K, 'language': 1, 'corpus': 1}, STEPS))
+    encoder, _ = make_method(
+        layer_sum, Sizes(spec.bands, C, {'speaker': K, 'language': 1, 'corpus': 1}, STEPS)
+    )
     x = np.float32(batch['mel_BxTxM'])
-    heard, length_B = (x.reshape(B, -1), upstream.HOP_SAMPLES * FRAMES) if of.input_kind == 'wave' else (x, FRAMES)
+    heard, length_B = (
+        (x.reshape(B, -1), upstream.HOP_SAMPLES * FRAMES)
+        if of.input_kind == 'wave'
+        else (x, FRAMES)
+    )
     states, frames_B = quick(of.module.apply)({'params': of.params}, heard, length_B)
-    mel_BxTxM = np.stack(states, 2).reshape(B, len(states[0][0]), -1).astype(np.float16).astype(np.float32)
+    mel_BxTxM = (
+        np.stack(states, 2).reshape(B, len(states[0][0]), -1).astype(np.float16).astype(np.float32)
+    )
     shared = {k: v for k, v in shifted(case.params).items() if k != 'upstream'}
     shared['layers'] = np.float32(np.linspace(-0.1, 0.2, of.state_count))
     heard = {'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': batch['target_B']}
@@ -194,7 +233,11 @@ def test_rematerialised_and_cut_into_parts_it_is_the_same(folder):
     plain = Case(folder)
     params = shifted(plain.params)
     expected = plain.z(params, train=True), plain.slopes(params)
-    for changes in ({'model.remat': True}, {'model.accumulate': 2}, {'model.accumulate': 4, 'model.remat': True}):
+    for changes in (
+        {'model.remat': True},
+        {'model.accumulate': 2},
+        {'model.accumulate': 4, 'model.remat': True},
+    ):
         case = Case(folder, **changes)
         close((case.z(params, train=True), case.slopes(params)), expected)
 
@@ -204,10 +247,18 @@ def test_what_is_computed_again_is_not_kept_for_the_way_back(whisper, capsys):
     batch, kept = make_batch(whisper), {}
     for key, value in (('remat', False), ('remat', True), ('accumulate', 2), ('bfloat16', True)):
         case = Case(whisper, **{f'model.{key}': value})
-        print_saved_residuals(lambda params, case=case: case._sum(params, batch, case.frozen), case.params)
-        lines = [line for line in capsys.readouterr().out.splitlines() if ' output of ' in line and '(changed)' not in line]
+        print_saved_residuals(
+            lambda params, case=case: case._sum(params, batch, case.frozen), case.params
+        )
+        lines = [
+            line
+            for line in capsys.readouterr().out.splitlines()
+            if ' output of ' in line and '(changed)' not in line
+        ]
         shapes = [m for line in lines if (m := re.match(r'b?f(\d+)\[([\d,]+)\]', line))]
-        kept[key if value else ''] = sum(int(m[1]) // 8 * np.prod([int(n) for n in m[2].split(',')]) for m in shapes)
+        kept[key if value else ''] = sum(
+            int(m[1]) // 8 * np.prod([int(n) for n in m[2].split(',')]) for m in shapes
+        )
     assert kept['remat'] < 0.3 * kept['']
     assert kept['accumulate'] < 0.3 * kept['']
     factors = [line for line in lines if '(_forth)' in line]
@@ -237,7 +288,12 @@ def test_products_of_bfloat16_sum_in_float32():
     a, b = jnp.ones((1, 4096)), jnp.ones((4096, 1))
     summed = lambda a, b: rounded_einsum('ab,bc->ac', a, b, jnp.bfloat16)[0, 0]  # noqa: E731
     assert summed(a, b) == 4096
-    ga, gb = jax.grad(lambda w: rounded_einsum('ab,bc->ac', a.T, w, jnp.bfloat16).sum())(jnp.ones((1, 1))), jax.grad(summed)(a, b)
+    ga, gb = (
+        jax.grad(lambda w: rounded_einsum('ab,bc->ac', a.T, w, jnp.bfloat16).sum())(
+            jnp.ones((1, 1))
+        ),
+        jax.grad(summed)(a, b),
+    )
     assert ga == 4096
     same(gb, a)
 
@@ -264,7 +320,9 @@ def test_a_product_has_the_gradients_of_its_sum(wide, out):
 
 def run_of(folder, method: str = 'erm', **changes):
     """The step of a method over it, and its initial state."""
-    config = configuration(folder, **{'method': method, 'train.optimizer': 'sgd', 'train.clip': 1e9, **changes})
+    config = configuration(
+        folder, **{'method': method, 'train.optimizer': 'sgd', 'train.clip': 1e9, **changes}
+    )
     encoder, made = make_method(config, sizes(folder))
     one = step.make_step(encoder, made, sizes(folder), config.train)
     hyper = make_hyper(**made.hyper)
@@ -275,10 +333,15 @@ def test_a_plain_step_is_the_full_one_times_the_rate_of_its_layer(whisper):
     """rate decay^k, k the layers above; the rest of the encoder and the heads take the whole step."""
     batch = make_batch(whisper)
     moves = []
-    for rates in ({'model.upstream_rate': 1.0}, {'model.upstream_rate': 0.5, 'model.layer_decay': 0.25}):
+    for rates in (
+        {'model.upstream_rate': 1.0},
+        {'model.upstream_rate': 0.5, 'model.layer_decay': 0.25},
+    ):
         one, encoder, state, hyper = run_of(whisper, **rates)
         after, _ = quick(one.update)(state, batch | {'frozen': encoder.frozen}, hyper)
-        moves.append(flatten_dict(jax.tree.map(np.subtract, jax.device_get(after.params), state.params)))
+        moves.append(
+            flatten_dict(jax.tree.map(np.subtract, jax.device_get(after.params), state.params))
+        )
     full, scaled = moves
     factors = {'layers_1': 0.5, 'layer_norm': 0.5, 'layers_0': 0.125}
     for path, move in full.items():
@@ -292,12 +355,19 @@ def test_layers_are_counted_from_the_top(folder):
     where = {path: fine_tuned.layers_above(path, of) for path in flatten_dict(of.params)}
     prefix = () if of.input_kind == 'mel' else ('encoder',)
     for path, k in where.items():
-        if path[: len(prefix)] == prefix and path[len(prefix)].startswith('layers_') and path[-2:] != ('k_proj', 'bias'):
+        if (
+            path[: len(prefix)] == prefix
+            and path[len(prefix)].startswith('layers_')
+            and path[-2:] != ('k_proj', 'bias')
+        ):
             assert k == 1 - int(path[len(prefix)][-1])
     last = of.input_kind == 'mel' or of.config['do_stable_layer_norm']
     assert where[*prefix, 'layer_norm', 'scale'] == (0 if last else 2)
     if of.input_kind == 'wave':
-        assert {where['feature_projection', 'projection', 'kernel'], where['encoder', 'pos_conv_embed', 'conv', 'kernel']} == {2}
+        assert {
+            where['feature_projection', 'projection', 'kernel'],
+            where['encoder', 'pos_conv_embed', 'conv', 'kernel'],
+        } == {2}
         assert where['feature_projection', 'layer_norm', 'bias'] == 2
 
 
@@ -315,14 +385,25 @@ METHODS = {
 def test_methods_train_over_it_and_vmapped_runs_share_what_is_frozen(whisper, name):
     """Two runs as one program are single runs, 1e-5; none of the frozen weights is in a run's state; with adapters."""
     method, identity = ('speaker_norm', True) if name in ('tap', 'snp') else (name, False)
-    one, encoder, state, hyper = run_of(whisper, method, **{'model.lora': 2, 'train.optimizer': 'adamw'}, **METHODS[name])
+    one, encoder, state, hyper = run_of(
+        whisper, method, **{'model.lora': 2, 'train.optimizer': 'adamw'}, **METHODS[name]
+    )
     batch = make_batch(whisper, 2 * B if identity else B)
-    runs = parallel.compile_step(one, parallel.Layout(2, jax.devices()[:1]), FRAMES.max(), in_turn=False)
+    runs = parallel.compile_step(
+        one, parallel.Layout(2, jax.devices()[:1]), FRAMES.max(), in_turn=False
+    )
     lr_2 = np.float32([0.1, 0.01])
-    hyper_1x2 = {k: np.stack([x, x])[None] for k, x in hyper.items()} | {'lr': lr_2[None], 'slot': np.zeros((1, 2), np.int32)}
-    chunk = {k: np.broadcast_to(x, (1, 2, 1, *x.shape)) for k, x in batch.items()}  # device, step, fold
+    hyper_1x2 = {k: np.stack([x, x])[None] for k, x in hyper.items()} | {
+        'lr': lr_2[None],
+        'slot': np.zeros((1, 2), np.int32),
+    }
+    chunk = {
+        k: np.broadcast_to(x, (1, 2, 1, *x.shape)) for k, x in batch.items()
+    }  # device, step, fold
     shared = SharedArrays(frozen=encoder.frozen)
-    after, metrics = runs.train_chunk(runs.init(hyper_1x2), shared, chunk, np.ones(2, bool), hyper_1x2)
+    after, metrics = runs.train_chunk(
+        runs.init(hyper_1x2), shared, chunk, np.ones(2, bool), hyper_1x2
+    )
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((after, metrics)))
     update = quick(one.update)
     for n in range(2):
@@ -345,10 +426,21 @@ def test_devices_share_a_batch_or_runs_and_each_holds_what_is_frozen(whisper, mo
         layout = parallel.Layout(count, jax.devices()[:devices], data)
         runs = parallel.compile_step(one, layout, FRAMES.max(), mode)
         spread = {k: layout.group_by_device(np.stack([x] * count)) for k, x in hyper.items()}
-        placed = layout.put_runs_on_devices(spread | {'slot': np.zeros((layout.D, layout.R), np.int32)})
-        batch = {k: np.broadcast_to(x, (layout.D, 1, 1, *x.shape)) for k, x in make_batch(whisper).items()}
+        placed = layout.put_runs_on_devices(
+            spread | {'slot': np.zeros((layout.D, layout.R), np.int32)}
+        )
+        batch = {
+            k: np.broadcast_to(x, (layout.D, 1, 1, *x.shape))
+            for k, x in make_batch(whisper).items()
+        }
         shared = layout.put_on_devices(SharedArrays(frozen=encoder.frozen), parallel.REPLICATED)
-        after, _ = runs.train_chunk(runs.init(placed), shared, layout.put_batch_on_devices(batch, 3), np.ones(1, bool), placed)
+        after, _ = runs.train_chunk(
+            runs.init(placed),
+            shared,
+            layout.put_batch_on_devices(batch, 3),
+            np.ones(1, bool),
+            placed,
+        )
         ends.append(jax.tree.map(layout.collect, after.params))
     jax.tree.map(lambda a, b: close(np.broadcast_to(a, b.shape), b), *ends)
 
@@ -360,7 +452,9 @@ def test_parts_of_a_batch_are_the_whole_for_losses_that_couple_examples(whisper)
     for parts in (1, 2):
         changes = {'model.accumulate': parts, 'model.batch_norm': 'joint'}
         one, encoder, state, hyper = run_of(whisper, 'speaker_norm', **changes)
-        ends.append(quick(one.update)(state, make_batch(whisper, 2 * B) | {'frozen': encoder.frozen}, hyper))
+        ends.append(
+            quick(one.update)(state, make_batch(whisper, 2 * B) | {'frozen': encoder.frozen}, hyper)
+        )
     close(*(jax.device_get(end) for end in ends))
 
 
@@ -370,7 +464,9 @@ def test_one_iteration_of_tap_raises_the_encoder_on_the_speaker_loss_and_nothing
     for lam in (0.0, 0.5, 1.0):
         rates = {'model.upstream_rate': 0.01, 'model.layer_decay': 0.5}
         one, encoder, state, hyper = run_of(whisper, 'speaker_norm', **rates)
-        after, _ = quick(one.update)(state, batch | {'frozen': encoder.frozen}, hyper | {'lam': np.float32(lam)})
+        after, _ = quick(one.update)(
+            state, batch | {'frozen': encoder.frozen}, hyper | {'lam': np.float32(lam)}
+        )
         ends.append(jax.device_get(after.params))
     none, half, full = ends
     for branch in ('emotion', 'speaker'):
@@ -400,7 +496,9 @@ def test_what_makes_no_sense_is_refused(whisper, key, value, said):
 
 def test_a_batch_that_cannot_be_cut_into_the_parts_is_refused(whisper):
     """By the numbers."""
-    with pytest.raises(UserError, match=r'config.data.batch is 32, no multiple of config.model.accumulate'):
+    with pytest.raises(
+        UserError, match=r'config.data.batch is 32, no multiple of config.model.accumulate'
+    ):
         validate(configuration(whisper, **{'model.accumulate': 3}))
 
 
@@ -422,7 +520,10 @@ def test_what_is_heard_is_named_by_what_it_is(tmp_path):
 
 def test_a_wave_is_stored_as_it_is_in_frames_of_ten_milliseconds():
     """To float16, less what fills no frame."""
-    heard, wave = upstream.EncoderInput('wave', 160), np.float32(np.random.default_rng(0).uniform(-1, 1, 1000))
+    heard, wave = (
+        upstream.EncoderInput('wave', 160),
+        np.float32(np.random.default_rng(0).uniform(-1, 1, 1000)),
+    )
     frames_TxM = heard.compute_frames(wave)
     assert (frames_TxM.shape, frames_TxM.dtype) == ((6, 160), np.float16)
     close(frames_TxM.ravel().astype(np.float32), wave[:960], 1e-3)

@@ -30,6 +30,8 @@ def test_padding_is_invisible():
 def test_the_gradient_of_a_constant_is_finite():
     """Silence, or a dead unit, must not end a run; nor must an example without any frame."""
     for mask in (MASK, jnp.zeros_like(MASK)):
-        value, gradient = jax.value_and_grad(lambda x: statistics_pooling(x, mask).sum())(jnp.full(X.shape, 0.5))  # noqa: B023
+        value, gradient = jax.value_and_grad(lambda x: statistics_pooling(x, mask).sum())(
+            jnp.full(X.shape, 0.5)
+        )  # noqa: B023
         assert np.isfinite(value)
         assert np.isfinite(gradient).all()

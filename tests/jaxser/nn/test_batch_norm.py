@@ -28,10 +28,21 @@ NORMALISING = [arm for arm in BATCH_NORM_MODES if arm != 'none']
 def running(arm: str) -> dict:
     """Statistics that no batch here has."""
     shape = (2, C) if arm == 'domain' else (C,)
-    return {'mean': np.float32(RANDOM.normal(size=shape)), 'var': np.float32(RANDOM.uniform(1, 2, shape))}
+    return {
+        'mean': np.float32(RANDOM.normal(size=shape)),
+        'var': np.float32(RANDOM.uniform(1, 2, shape)),
+    }
 
 
-def apply(arm: str, x=X, mask=MASK, target=TARGET, stats: dict | None = None, train: bool = True, params=PARAMS):
+def apply(
+    arm: str,
+    x=X,
+    mask=MASK,
+    target=TARGET,
+    stats: dict | None = None,
+    train: bool = True,
+    params=PARAMS,
+):
     """y, and the running statistics thereafter."""
     params = {'bias': params['bias']} if arm == 'none' else params
     variables = {'params': params, 'batch_stats': stats} if stats else {'params': params}
@@ -58,7 +69,9 @@ def close(a, b, tolerance: float = 1e-6) -> None:
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize('shape', [(B, C), (B, T, C), (B, T, 4, C)], ids=['examples', 'frames', 'frames and bands'])
+@pytest.mark.parametrize(
+    'shape', [(B, C), (B, T, C), (B, T, 4, C)], ids=['examples', 'frames', 'frames and bands']
+)
 @pytest.mark.parametrize('train', [False, True], ids=['eval', 'train'])
 def test_joint_is_batch_norm_of_flax(shape, train):
     """Values, running statistics and the gradient: 1e-6; frames and bands have the mask of their frame."""
@@ -87,7 +100,9 @@ def test_each_side_is_normalised_as_its_arm_says(arm):
     """Values in closed form of valid frames, in training and in testing, and how the running statistics move."""
     stats, target = running(arm), TARGET > 0
     both, source, other = (moments(X[rows], MASK[rows]) for rows in (TARGET >= 0, ~target, target))
-    of_source, of_target = {'joint': (both, both), 'source': (source, source)}.get(arm, (source, other))
+    of_source, of_target = {'joint': (both, both), 'source': (source, source)}.get(
+        arm, (source, other)
+    )
     y, new = apply(arm, stats=stats)
     expected = np.where(target[:, None, None], normalised(X, *of_target), normalised(X, *of_source))
     close(y, expected, 1e-5)
@@ -101,7 +116,10 @@ def test_each_side_is_normalised_as_its_arm_says(arm):
         }
         close(new[name], after[arm]())
     tested, same = apply(arm, stats=new, train=False)
-    mean, var = (np.atleast_2d(new[k])[np.int32(target) if arm == 'domain' else np.zeros(B, int)][:, None] for k in new)
+    mean, var = (
+        np.atleast_2d(new[k])[np.int32(target) if arm == 'domain' else np.zeros(B, int)][:, None]
+        for k in new
+    )
     close(tested, normalised(X, mean, var), 1e-5)
     assert same is new
 
@@ -113,7 +131,10 @@ def test_separate_is_two_passes_of_one_layer():
     for side in (0, 1):
         rows = side == TARGET
         y_side, after = nn.BatchNorm(use_running_average=False, momentum=0.9).apply(
-            {'params': PARAMS, 'batch_stats': stats}, X[rows], mask=MASK[rows][..., None] > 0, mutable=['batch_stats']
+            {'params': PARAMS, 'batch_stats': stats},
+            X[rows],
+            mask=MASK[rows][..., None] > 0,
+            mutable=['batch_stats'],
         )
         stats = after['batch_stats']
         close(y[rows], y_side, 1e-5)
@@ -179,7 +200,9 @@ def test_gradients_are_those_of_finite_differences(arm):
     with jax.enable_x64(True):
         weight = np.random.default_rng(3).normal(size=X.shape) * MASK[..., None]
         double = jax.tree.map(np.float64, (X, PARAMS, stats))
-        f = lambda x, params: (apply(arm, x, np.float64(MASK), stats=double[2], params=params)[0] * weight).sum()  # noqa: E731
+        f = lambda x, params: (
+            apply(arm, x, np.float64(MASK), stats=double[2], params=params)[0] * weight
+        ).sum()  # noqa: E731
         jax.test_util.check_grads(f, double[:2], order=1, modes=['rev'])
 
 
@@ -188,16 +211,25 @@ def test_vmapped_runs_are_single_runs(arm):
     """A run's statistics are its own, whatever the sides of the others' batches: 1e-6."""
     stats = running(arm)
     x_RxBxTxC, target_RxB = np.stack([X, -2 * X]), np.stack([TARGET, 1 - TARGET])
-    both = jax.vmap(lambda x, target: apply(arm, x, target=target, stats=stats))(x_RxBxTxC, target_RxB)
+    both = jax.vmap(lambda x, target: apply(arm, x, target=target, stats=stats))(
+        x_RxBxTxC, target_RxB
+    )
     for r in range(2):
-        jax.tree.map(lambda a, b: close(a[r], b), both, apply(arm, x_RxBxTxC[r], target=target_RxB[r], stats=stats))  # noqa: B023
+        jax.tree.map(
+            lambda a, b: close(a[r], b),
+            both,
+            apply(arm, x_RxBxTxC[r], target=target_RxB[r], stats=stats),
+        )  # noqa: B023
 
 
 def test_a_misspelt_arm_is_refused():
     """By its key, with those that there are; the sweep's too."""
     config = base.get_config()
     config.sweep.model.batch_norm = ('joint', 'domian')
-    with pytest.raises(UserError, match=r"config.model.batch_norm is 'domian'; expected one of joint, separate, domain"):
+    with pytest.raises(
+        UserError,
+        match=r"config.model.batch_norm is 'domian'; expected one of joint, separate, domain",
+    ):
         validate(config)
 
 
@@ -208,19 +240,41 @@ def test_arms_that_differ_by_the_target_need_one(data, tmp_path):
     for arm in ('separate', 'domain', 'source'):
         config = tiny_config.get_config()
         config.data.dir, config.sweep.model.batch_norm = str(data), ('joint', arm)
-        with pytest.raises(UserError, match=f'config.model.batch_norm={arm} is nothing without a target.*protocol.adapt'):
+        with pytest.raises(
+            UserError,
+            match=f'config.model.batch_norm={arm} is nothing without a target.*protocol.adapt',
+        ):
             run_experiment(config, tmp_path)
 
 
 def steps_of(name: str, arm: str):
     """The state after three steps at lam = 0 over a batch of both sides, compiled as for users."""
-    config, sizes, frames = base.get_config(), Sizes(4, 3, {'speaker': 3, 'language': 2, 'corpus': 2}, 20), 12
+    config, sizes, frames = (
+        base.get_config(),
+        Sizes(4, 3, {'speaker': 3, 'language': 2, 'corpus': 2}, 20),
+        12,
+    )
     config.method, config.model.batch_norm, config.domain_hidden = name, arm, 4
-    config.model.name, config.model.channels, config.model.dim = 'cnn', (4,), 4  # the quickest to compile
+    config.model.name, config.model.channels, config.model.dim = (
+        'cnn',
+        (4,),
+        4,
+    )  # the quickest to compile
     encoder, method = make_method(config, sizes)
     one = step.make_step(encoder, method, sizes, config.train)
-    knobs = {'lr': 0.01, 'weight_decay': 0.01, 'dropout': 0.2, 'time_mask': 0.1, 'band_mask': 0.1, **method.hyper, 'lam': 0.0}
-    hyper = {k: jnp.float32(v) for k, v in knobs.items()} | {'seed': jnp.int32(1), 'fold': jnp.int32(0)}
+    knobs = {
+        'lr': 0.01,
+        'weight_decay': 0.01,
+        'dropout': 0.2,
+        'time_mask': 0.1,
+        'band_mask': 0.1,
+        **method.hyper,
+        'lam': 0.0,
+    }
+    hyper = {k: jnp.float32(v) for k, v in knobs.items()} | {
+        'seed': jnp.int32(1),
+        'fold': jnp.int32(0),
+    }
     random = np.random.default_rng(0)
     batch = {
         'mel_BxTxM': np.float16(random.normal(size=(B, frames, 4))),

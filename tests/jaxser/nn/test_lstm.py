@@ -32,14 +32,17 @@ def gradients(recurrence):
         return (h * weight).sum(), h
 
     return jax.jit(
-        jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True), compiler_options={'xla_backend_optimization_level': 0}
+        jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True),
+        compiler_options={'xla_backend_optimization_level': 0},
     )
 
 
 @pytest.fixture(scope='module')
 def inputs():
     random = np.random.default_rng(0)
-    return jnp.float32(random.normal(size=(T, B, 4 * H))), jnp.float32(random.normal(size=(H, 4 * H)))
+    return jnp.float32(random.normal(size=(T, B, 4 * H))), jnp.float32(
+        random.normal(size=(H, 4 * H))
+    )
 
 
 def test_values_and_gradients_are_those_of_a_plain_lstm(inputs):
@@ -54,7 +57,9 @@ def test_values_and_gradients_are_those_of_a_plain_lstm(inputs):
 def test_gradients_are_those_of_finite_differences(inputs):
     """In float64, independently of any other LSTM."""
     with jax.enable_x64(True):
-        jax.test_util.check_grads(lstm.recurrence, [np.asarray(x, np.float64) for x in inputs], order=1, modes=['rev'])
+        jax.test_util.check_grads(
+            lstm.recurrence, [np.asarray(x, np.float64) for x in inputs], order=1, modes=['rev']
+        )
 
 
 def test_vmapped_over_weights_is_each_alone(inputs):

@@ -40,9 +40,14 @@ CASES = {  # the encoder, and config.model.lora
     'wavlm large': ('wavlm large', 0),
 }
 LONGER = {'max_source_positions': 550}  # 11 s, a length to which no batch is padded
-COARSE = {'conv_kernel': [10, 8, 4], 'conv_stride': [5, 8, 4]}  # a frame every 10 ms, which makes attention a small thing
+COARSE = {
+    'conv_kernel': [10, 8, 4],
+    'conv_stride': [5, 8, 4],
+}  # a frame every 10 ms, which makes attention a small thing
 QUICK = ('whisper', 'hubert, adapted')
-EVERY = pytest.mark.parametrize('case', [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
+EVERY = pytest.mark.parametrize(
+    'case', [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
+)
 
 
 @pytest.fixture(scope='module')
@@ -51,18 +56,31 @@ def over(data, once) -> Callable[[str], Path]:
 
     def make(path: Path, of: str, lora: int) -> None:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setitem(parity.CASES, of, parity.CASES[of] | (LONGER if of == 'whisper' else COARSE))
+            patched.setitem(
+                parity.CASES, of, parity.CASES[of] | (LONGER if of == 'whisper' else COARSE)
+            )
             patched.setattr(sys, 'argv', ['main.py', f'--config.model.upstream={path / "encoder"}'])
             (path / 'encoder').mkdir()
             parity.write(of, path / 'encoder')
             (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
             preparation.prepare_corpus(
-                'folder', data.parent / 'list.csv', path / 'data', EncoderInput.from_folder(path / 'encoder'), workers=1
+                'folder',
+                data.parent / 'list.csv',
+                path / 'data',
+                EncoderInput.from_folder(path / 'encoder'),
+                workers=1,
             )
             config = tiny_config.get_config()
-            keys = {'name': 'fine_tuned', 'upstream': str(path / 'encoder'), 'lora': lora, 'upstream_rate': 10.0}
+            keys = {
+                'name': 'fine_tuned',
+                'upstream': str(path / 'encoder'),
+                'lora': lora,
+                'upstream_rate': 10.0,
+            }
             config.update_from_flattened_dict({f'model.{k}': v for k, v in keys.items()})
-            config.update_from_flattened_dict({'data.dir': str(path / 'data'), 'data.normalise': 'none'})
+            config.update_from_flattened_dict(
+                {'data.dir': str(path / 'data'), 'data.normalise': 'none'}
+            )
             config.update_from_flattened_dict({'method': 'erm', 'train.epochs': 2})
             config.sweep.update(lam=(), fold=(0, 1), time_mask=(0.0,), band_mask=(0.0,))
             experiment.run_experiment(config, path / 'w')
@@ -113,7 +131,9 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
         raw_NxC = np.array([[float(r[c]) for c in facts['classes']] for r in mine])
         want.extend(calibration.apply_temperature(raw_NxC, facts['calibration']['temperature']))
         for scale, found in said.items():
-            answers = alone(model, n, scale).predict_files(data.parent / r['utterance'] for r in mine)
+            answers = alone(model, n, scale).predict_files(
+                data.parent / r['utterance'] for r in mine
+            )
             found.extend([a['posterior'][c] for c in facts['classes']] for a in answers)
     assert len(want) == 32
     np.testing.assert_allclose(said[1.0], want, atol=1e-5)
@@ -125,15 +145,25 @@ def test_the_answer_is_the_mean_over_the_runs_which_share_the_weights(over):
     """Those are an argument of the program, read from the disk once; there are never as many of them as runs."""
     model, wave = jaxser.load(over('hubert, adapted')), make_tone(1.0)
     each = [alone(model, n).predict(wave, RATE)['posterior'] for n in (0, 1)]
-    assert_close(model.predict(wave, RATE), {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}}, 1e-6)
+    assert_close(
+        model.predict(wave, RATE),
+        {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}},
+        1e-6,
+    )
     encoder = find_encoder(over('hubert, adapted'), model.metadata)
     assert encoder is find_encoder(over('hubert, adapted'), model.metadata)
-    copies = {(2, *x.shape) for path, x in flatten_dict(encoder.params).items() if path[-1] == 'kernel'}
+    copies = {
+        (2, *x.shape) for path, x in flatten_dict(encoder.params).items() if path[-1] == 'kernel'
+    }
     heard = model.extractor.pad_batch([model.extractor.extract_input(wave)], 100, 1)
     for in_turn in (True, False):  # on an accelerator too they take turns
-        jaxpr = jax.make_jaxpr(make_posterior(model.metadata, in_turn, encoder))(model.runs, model.extractor.params, *heard)
+        jaxpr = jax.make_jaxpr(make_posterior(model.metadata, in_turn, encoder))(
+            model.runs, model.extractor.params, *heard
+        )
         assert sum(x.nbytes for x in jaxpr.consts) < 1000
-        assert not copies & {tuple(map(int, s.split(','))) for s in re.findall(r'f32\[([\d,]+)\]', str(jaxpr))}
+        assert not copies & {
+            tuple(map(int, s.split(','))) for s in re.findall(r'f32\[([\d,]+)\]', str(jaxpr))
+        }
 
 
 @EVERY
@@ -148,7 +178,9 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(over, case, tmp_pat
         wave = make_tone(seconds)
         assert_close(model.predict(wave, RATE), answer, 1e-5)
         (padded,) = model._predict_posteriors([model.extractor.extract_input(wave)], 200)
-        np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-5)
+        np.testing.assert_allclose(
+            padded, [answer['posterior'][c] for c in model.classes], atol=1e-5
+        )
 
 
 def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
@@ -159,7 +191,9 @@ def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
     assert_close(answer['windows'][1], model.predict(wave[4 * RATE :], RATE))
     assert model.predict(wave[: 11 * RATE], RATE)['windows'] == []
     assert model.extractor.padded_length(model.extractor.extract_input(wave[: 11 * RATE])) == 1100
-    with pytest.raises(UserError, match=r'A window of 13 s is too long: whisper, .* hears 11 s at most'):
+    with pytest.raises(
+        UserError, match=r'A window of 13 s is too long: whisper, .* hears 11 s at most'
+    ):
         jaxser.load(over('whisper'), window=13)
     for some, said in ((np.zeros(RATE), 'silent'), (make_tone(0.05), 'too short: 0.050 s')):
         with pytest.raises(UserError, match=said):
@@ -173,7 +207,9 @@ def test_a_stream_is_answered_every_second(over, case):
     found = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
     assert [(a['start'], a['end']) for a in found] == [(0, 1), (0, 2), (0.5, 2.5)]
     for a in found:
-        assert_close(a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE), 1e-5)
+        assert_close(
+            a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE), 1e-5
+        )
 
 
 def test_a_carried_encoder_is_all_that_prediction_needs(whisper, model):
@@ -193,12 +229,24 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, mod
     """By name and hash: changes are nothing to other weights."""
     named = read_model(whisper).metadata['upstream']
     encoder = shutil.move(tmp_path / 'encoder', tmp_path / 'moved')
-    with pytest.raises(UserError, match=f'a whisper whose weights .* {named["sha256"]} .*encoder: .*--upstream FOLDER'):
+    with pytest.raises(
+        UserError,
+        match=f'a whisper whose weights .* {named["sha256"]} .*encoder: .*--upstream FOLDER',
+    ):
         jaxser.load(whisper)
-    assert_close(jaxser.load(whisper, upstream=f'{encoder}/').predict(make_tone(1.0), RATE), model.predict(make_tone(1.0), RATE), 1e-6)
+    assert_close(
+        jaxser.load(whisper, upstream=f'{encoder}/').predict(make_tone(1.0), RATE),
+        model.predict(make_tone(1.0), RATE),
+        1e-6,
+    )
     (tmp_path / 'other').mkdir()
-    other = read_encoder(parity.write('whisper', tmp_path / 'other'))  # of 20 positions, as the other is of 550
-    with pytest.raises(UserError, match=f'{named["name"]}, .*{named["sha256"]}; .*/other holds whisper-3x16-.* {other.sha256}'):
+    other = read_encoder(
+        parity.write('whisper', tmp_path / 'other')
+    )  # of 20 positions, as the other is of 550
+    with pytest.raises(
+        UserError,
+        match=f'{named["name"]}, .*{named["sha256"]}; .*/other holds whisper-3x16-.* {other.sha256}',
+    ):
         jaxser.load(whisper, upstream=tmp_path / 'other')
 
 
@@ -209,14 +257,20 @@ def test_a_finished_sweep_is_not_taken_for_changes_of_another_encoder(over, tmp_
         with pytest.raises(UserError, match='holds an encoder of other weights or sizes'):
             asked(over('whisper'), upstream=str(tmp_path))
     encoder = shutil.copytree(over('whisper').parent / 'encoder', tmp_path / 'moved')
-    assert bundling.bundle_model(over('whisper'), upstream=str(encoder)) == over('whisper') / 'model'
+    assert (
+        bundling.bundle_model(over('whisper'), upstream=str(encoder)) == over('whisper') / 'model'
+    )
 
 
 @LIBROSA
 @EVERY
-def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, tmp_path, monkeypatch):
+def test_an_export_that_carries_the_encoder_says_what_predict_says(
+    over, case, tmp_path, monkeypatch
+):
     """All snippets of the card, from a WAV; any number of utterances of any length, garbage beyond their ends."""
-    out = export.export_model(over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True)
+    out = export.export_model(
+        over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True
+    )
     model, wave = jaxser.load(over(case)), make_tone(1.0)
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', wave, RATE, 'FLOAT')
@@ -234,16 +288,26 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, t
         assert heard.dtype == np.float16
         for b, length in enumerate(length_B):
             heard[b, length:] = (np.nan, 1e4, -1e4)[b]
-        np.testing.assert_allclose(program.call(heard, length_B), model._predict_posteriors(waves), atol=1e-5)
+        np.testing.assert_allclose(
+            program.call(heard, length_B), model._predict_posteriors(waves), atol=1e-5
+        )
     T = 1101 if CASES[case][0] == 'whisper' else 9
     with pytest.raises(ValueError, match='shapes'):  # of what it cannot hear at once, or at all
         program.call(np.zeros((1, T, heard.shape[-1]), np.float16), np.int32([T]))
-    kernels = [x for path, x in flatten_dict(model.extractor.params).items() if path[-1] == 'kernel']
+    kernels = [
+        x for path, x in flatten_dict(model.extractor.params).items() if path[-1] == 'kernel'
+    ]
     assert {content.count(np.asarray(x).tobytes()) for x in kernels} == {1}
     for file in (f for f in out.rglob('*') if f.is_file()):
         assert str(over(case).parent).encode() not in file.read_bytes()
     text, named = (out / 'README.md').read_text(), read_model(over(case)).metadata['upstream']
-    for word in (named['sha256'], 'fine-tuned', 'for the changed weights too', 'resampled to 16000 Hz', 'It is here'):
+    for word in (
+        named['sha256'],
+        'fine-tuned',
+        'for the changed weights too',
+        'resampled to 16000 Hz',
+        'It is here',
+    ):
         assert word in text
     assert 'frozen' not in text.partition('## Upstream')[0]
     assert 'frozen' not in model_card.encoder_section(model.metadata, None)
@@ -253,8 +317,18 @@ def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path
     """By itself, to the byte; features that are not rounded are refused by the program."""
     out = export.export_model(over('whisper'), tmp_path / 'out', carry_upstream=True)
     again = export.export_model(out, tmp_path / 'again')
-    assert {p.name for p in again.iterdir()} == {'README.md', *MODEL_FILES, 'upstream', model_card.PROGRAM_FILE}
-    for name in (model_card.PROGRAM_FILE, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
+    assert {p.name for p in again.iterdir()} == {
+        'README.md',
+        *MODEL_FILES,
+        'upstream',
+        model_card.PROGRAM_FILE,
+    }
+    for name in (
+        model_card.PROGRAM_FILE,
+        'model.json',
+        'upstream/model.safetensors',
+        'upstream/LICENSE.txt',
+    ):
         assert (again / name).read_bytes() == (out / name).read_bytes()
     program = jax.export.deserialize((out / model_card.PROGRAM_FILE).read_bytes())
     with pytest.raises(ValueError, match='float16'):
@@ -271,13 +345,20 @@ def test_an_export_that_names_the_encoder_has_no_program(over, tmp_path, monkeyp
     soundfile.write('speech.wav', make_tone(2.0), RATE, 'FLOAT')
     with pytest.raises(UserError, match='--upstream FOLDER'):
         jaxser.load(out)
-    (with_jaxser,) = (code.replace('FOLDER', str(over('whisper').parent / 'encoder')) for code in card_snippets(out))
-    assert run_snippet(with_jaxser) == pytest.approx(jaxser.load(over('whisper')).predict(make_tone(2.0), RATE)['posterior'], abs=1e-6)
+    (with_jaxser,) = (
+        code.replace('FOLDER', str(over('whisper').parent / 'encoder'))
+        for code in card_snippets(out)
+    )
+    assert run_snippet(with_jaxser) == pytest.approx(
+        jaxser.load(over('whisper')).predict(make_tone(2.0), RATE)['posterior'], abs=1e-6
+    )
     text = (out / 'README.md').read_text()
     assert 'There is no program here' in text
     assert 'It is not here' in text
     assert model_card.PROGRAM_FILE not in text
     assert 'stablehlo' not in text
-    with pytest.raises(UserError, match=r'without which TensorFlow cannot run it: add --carry_upstream'):
+    with pytest.raises(
+        UserError, match=r'without which TensorFlow cannot run it: add --carry_upstream'
+    ):
         export.export_model(over('whisper'), tmp_path / 'tf', saved_model=True)
     assert not (tmp_path / 'tf').exists()

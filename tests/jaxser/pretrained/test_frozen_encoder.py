@@ -49,44 +49,65 @@ def over(data, once) -> Callable[[str], Path]:
             parity.write(case, path / 'encoder')
         (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
         preparation.prepare_corpus(
-            'folder', data.parent / 'list.csv', path / 'data', EncoderStates.from_folder(path / 'encoder', CASES[case]), workers=1
+            'folder',
+            data.parent / 'list.csv',
+            path / 'data',
+            EncoderStates.from_folder(path / 'encoder', CASES[case]),
+            workers=1,
         )
         config = tiny_config.get_config()
         keys = {'dir': str(path / 'data'), 'upstream': case.split()[0]}
         config.update_from_flattened_dict({f'data.{k}': v for k, v in keys.items()})
-        config.update_from_flattened_dict({'method': 'erm', 'model.name': 'layer_sum', 'train.epochs': 2})
+        config.update_from_flattened_dict(
+            {'method': 'erm', 'model.name': 'layer_sum', 'train.epochs': 2}
+        )
         config.sweep.update(lam=(), fold=(0, 1), time_mask=(0.0,))
         experiment.run_experiment(config, path / 'w')
         bundling.bundle_model(path / 'w')
 
-    return lambda case: once(f'swept_over_{case.replace(" ", "_")}', lambda path: make(path, case)) / 'w'
+    return lambda case: (
+        once(f'swept_over_{case.replace(" ", "_")}', lambda path: make(path, case)) / 'w'
+    )
 
 
 @pytest.fixture
 def whisper(over, tmp_path) -> Path:
     """A copy of the workdir over Whisper, to be changed; its model says that the encoder is in the copy."""
     made = over('whisper').parent
-    shutil.copytree(made, tmp_path / 'copy', ignore=shutil.ignore_patterns('groups', 'tensorboard', '.lock'))
+    shutil.copytree(
+        made, tmp_path / 'copy', ignore=shutil.ignore_patterns('groups', 'tensorboard', '.lock')
+    )
     file = tmp_path / 'copy' / 'w' / 'model' / 'model.json'
     file.write_text(file.read_text().replace(str(made), str(tmp_path / 'copy')))
     return tmp_path / 'copy' / 'w'
 
 
-@pytest.mark.parametrize('case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
+@pytest.mark.parametrize(
+    'case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
+)
 def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, data):
     """By its own fold's run, but for the temperature: a state may be rounded to the next number of 16 bits."""
     swept = over(case)
-    whole, rows = read_model(swept), list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines()))
+    whole, rows = (
+        read_model(swept),
+        list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines())),
+    )
     encoder = find_encoder(swept, whole.metadata)
     count, said = 0, []
     for n, run in enumerate(whole.metadata['runs']):
         alone = Model(whole.metadata, jax.tree.map(lambda x, n=n: x[n : n + 1], whole.arrays))
         alone = Predictor(alone, encoder=encoder)
         mine = [r for r in rows if int(r['fold']) == run['fold']]
-        for row, answer in zip(mine, alone.predict_files(data.parent / r['utterance'] for r in mine), strict=True):
+        for row, answer in zip(
+            mine, alone.predict_files(data.parent / r['utterance'] for r in mine), strict=True
+        ):
             raw_C = np.array([float(row[c]) for c in alone.classes])
-            want_C = calibration.apply_temperature(raw_C, whole.metadata['calibration']['temperature'])
-            np.testing.assert_allclose([answer['posterior'][c] for c in alone.classes], want_C, atol=1e-4)
+            want_C = calibration.apply_temperature(
+                raw_C, whole.metadata['calibration']['temperature']
+            )
+            np.testing.assert_allclose(
+                [answer['posterior'][c] for c in alone.classes], want_C, atol=1e-4
+            )
             said.append(answer['posterior'][alone.classes[0]])
             count += 1
     assert count == 32
@@ -103,12 +124,21 @@ def test_the_answer_is_the_mean_over_the_runs_which_share_the_encoder(over, mode
     """Its program runs it once, whatever the number of the runs."""
     facts, arrays = read_model(over('whisper'))
     encoder = find_encoder(over('whisper'), facts)
-    alone = [Predictor(Model(facts, jax.tree.map(lambda x, n=n: x[n : n + 1], arrays)), encoder=encoder) for n in (0, 1)]
+    alone = [
+        Predictor(Model(facts, jax.tree.map(lambda x, n=n: x[n : n + 1], arrays)), encoder=encoder)
+        for n in (0, 1)
+    ]
     each, wave = [p.predict(make_tone(1.0), RATE)['posterior'] for p in alone], make_tone(1.0)
-    assert_close(model.predict(wave, RATE), {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}}, 1e-6)
+    assert_close(
+        model.predict(wave, RATE),
+        {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}},
+        1e-6,
+    )
     heard, programs = model.extractor.pad_batch([wave], model.extractor.padded_length(wave), 1), []
     for some in (model, alone[0]):
-        programs.append(str(jax.make_jaxpr(some._posterior)(some.runs, some.extractor.params, *heard)))
+        programs.append(
+            str(jax.make_jaxpr(some._posterior)(some.runs, some.extractor.params, *heard))
+        )
     of_two, of_one = (re.findall(r'(f32\[[\d,]+\]) = erf', p) for p in programs)
     assert of_two == of_one  # of its convolutions and its layers, without an axis of the runs
     assert len(of_two) == 4
@@ -120,11 +150,13 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(model, tmp_path):
     for n, seconds in enumerate([0.3, 0.9, 1.4, 3.1]):
         names.append(tmp_path / f'{n}.wav')
         soundfile.write(names[-1], make_tone(seconds), RATE, 'FLOAT')
-    for n, answer in enumerate(model.files(names)):
+    for n, answer in enumerate(model.predict_files(names)):
         wave = make_tone([0.3, 0.9, 1.4, 3.1][n])
         assert_close(model.predict(wave, RATE), answer)
         (padded,) = model._predict_posteriors([wave], 1000)
-        np.testing.assert_allclose(padded, [answer['posterior'][c] for c in model.classes], atol=1e-4)
+        np.testing.assert_allclose(
+            padded, [answer['posterior'][c] for c in model.classes], atol=1e-4
+        )
 
 
 def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
@@ -134,7 +166,9 @@ def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
     assert [(w['start'], w['end']) for w in answer['windows']] == [(0, 10), (4, 14)]
     assert_close(answer['windows'][1], model.predict(wave[4 * RATE :], RATE))
     assert model.predict(wave[: 12 * RATE], RATE)['windows'] == []
-    with pytest.raises(UserError, match=r'A window of 13 s is too long: whisper, .* hears 12 s at most'):
+    with pytest.raises(
+        UserError, match=r'A window of 13 s is too long: whisper, .* hears 12 s at most'
+    ):
         jaxser.load(over('whisper'), window=13)
     for some, said in ((np.zeros(RATE), 'silent'), (make_tone(0.05), 'too short: 0.050 s')):
         with pytest.raises(UserError, match=said):
@@ -143,11 +177,16 @@ def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
 
 def test_a_stream_is_answered_every_second(over):
     """About its last seconds, as a sound of them is."""
-    model, wave = jaxser.load(over('whisper'), window=2, hop=1), np.round(make_tone(3.5) * 32768) / 32768
+    model, wave = (
+        jaxser.load(over('whisper'), window=2, hop=1),
+        np.round(make_tone(3.5) * 32768) / 32768,
+    )
     found = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
     assert [(a['start'], a['end']) for a in found] == [(0, 1), (0, 2), (1, 3), (1.5, 3.5)]
     for a in found:
-        assert_close(a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE))
+        assert_close(
+            a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE)
+        )
 
 
 def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisper, model):
@@ -156,7 +195,12 @@ def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisp
     known, kept = EncoderStates.from_folder(home, 'pooled'), read_encoder(home)
     carried = whisper / 'model' / 'upstream' / 'model.safetensors'
     for damaged in (False, True):  # the second finds it there, and damaged
-        assert bundling.bundle_model(whisper, carry_upstream=True, upstream=str(home) if damaged else None) == whisper / 'model'
+        assert (
+            bundling.bundle_model(
+                whisper, carry_upstream=True, upstream=str(home) if damaged else None
+            )
+            == whisper / 'model'
+        )
         whole = carried.read_bytes()
         carried.write_bytes(whole if damaged else whole[:-1])
     carried = read_encoder(whisper / 'model' / 'upstream')
@@ -169,7 +213,11 @@ def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisp
     assert {p.name for p in (whisper / 'model' / 'upstream').iterdir()} == names
     shutil.move(whisper / 'model', whisper.parent / 'elsewhere')
     shutil.rmtree(home)
-    assert_close(jaxser.load(whisper.parent / 'elsewhere').predict(make_tone(1.0), RATE), model.predict(make_tone(1.0), RATE), 1e-6)
+    assert_close(
+        jaxser.load(whisper.parent / 'elsewhere').predict(make_tone(1.0), RATE),
+        model.predict(make_tone(1.0), RATE),
+        1e-6,
+    )
     file = whisper.parent / 'elsewhere' / 'upstream' / 'model.safetensors'
     file.write_bytes(file.read_bytes()[:-4] + b'\0\0\0\1')
     with pytest.raises(UserError, match='is damaged: its data have not the checksum'):
@@ -179,8 +227,13 @@ def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisp
 def test_an_encoder_is_cut_out_of_shards_and_sixteen_bits(tmp_path):
     """Byte for byte, and cut again it is the same file."""
     home = parity.write('hubert base', tmp_path)
-    tensors = load_file(home / 'model.safetensors') | {'classifier.weight': np.zeros((3, 16), np.float32)}
-    names, parts = sorted(tensors), ('model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors')
+    tensors = load_file(home / 'model.safetensors') | {
+        'classifier.weight': np.zeros((3, 16), np.float32)
+    }
+    names, parts = (
+        sorted(tensors),
+        ('model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'),
+    )
     for n, part in enumerate(parts):
         save_file({k: jnp.asarray(tensors[k], jnp.bfloat16) for k in names[n::2]}, home / part)
     (home / 'model.safetensors').unlink()
@@ -201,19 +254,28 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, ove
     encoder = shutil.move(whisper.parent / 'encoder', tmp_path / 'moved')
     facts = read_model(whisper).metadata['upstream']
     with pytest.raises(
-        UserError, match=f'a whisper .* {facts["sha256"]} .*{facts["name"]}.* nor any longer in .*/encoder: .*--upstream FOLDER'
+        UserError,
+        match=f'a whisper .* {facts["sha256"]} .*{facts["name"]}.* nor any longer in .*/encoder: .*--upstream FOLDER',
     ):
         jaxser.load(whisper)
-    assert_close(jaxser.load(whisper, upstream=encoder).predict(make_tone(1.0), RATE), model.predict(make_tone(1.0), RATE), 1e-6)
+    assert_close(
+        jaxser.load(whisper, upstream=encoder).predict(make_tone(1.0), RATE),
+        model.predict(make_tone(1.0), RATE),
+        1e-6,
+    )
     (tmp_path / 'other').mkdir()
     parity.write('hubert base', tmp_path / 'other')
     other = read_encoder(tmp_path / 'other')
-    with pytest.raises(UserError, match=f'{facts["sha256"]}; .*/other holds hubert-3x16-pooled-.* {other.sha256}'):
+    with pytest.raises(
+        UserError, match=f'{facts["sha256"]}; .*/other holds hubert-3x16-pooled-.* {other.sha256}'
+    ):
         jaxser.load(whisper, upstream=tmp_path / 'other')
     (tmp_path / 'other' / 'preprocessor_config.json').write_text(json.dumps({'do_normalize': True}))
     named = EncoderStates.from_encoder(other, 'pooled')
     facts = {'upstream': {'name': named.name, 'sha256': named.sha256, 'folder': ''}}
-    with pytest.raises(UserError, match=r'these, but another config\.json or preprocessor_config\.json'):
+    with pytest.raises(
+        UserError, match=r'these, but another config\.json or preprocessor_config\.json'
+    ):
         find_encoder(tmp_path, facts, tmp_path / 'other')
     with pytest.raises(UserError, match='hears log-mel features, and no upstream: leave x out'):
         find_encoder(tmp_path, {}, 'x')
@@ -231,7 +293,9 @@ def test_statistics_that_a_stranger_has_not_are_refused(over):
 
 def test_an_upstream_that_would_have_no_part_is_refused(over, tmp_path):
     """States are made already, and an export reads an encoder only to carry it."""
-    with pytest.raises(UserError, match='trains no pretrained encoder: leave --upstream x out, or carry it'):
+    with pytest.raises(
+        UserError, match='trains no pretrained encoder: leave --upstream x out, or carry it'
+    ):
         bundling.bundle_model(over('whisper'), upstream='x')
     with pytest.raises(UserError, match='trains no pretrained encoder: leave --upstream x out'):
         prober.probe_sweep(over('whisper'), upstream='x')
@@ -251,10 +315,16 @@ def test_a_packed_corpus_says_by_which_weights_its_states_were_made(whisper):
 
 
 @LIBROSA
-@pytest.mark.parametrize('case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
-def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    'case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
+)
+def test_an_export_that_carries_the_encoder_says_what_predict_says(
+    over, case, tmp_path, monkeypatch
+):
     """All snippets of the card, from a WAV; any number of utterances of any length, garbage beyond their ends."""
-    out = export.export_model(over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True)
+    out = export.export_model(
+        over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True
+    )
     model, wave = jaxser.load(over(case)), make_tone(1.0)
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', wave, RATE, 'FLOAT')
@@ -268,7 +338,9 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(over, case, t
     heard, length_B = model.extractor.pad_batch(waves, 150, 2)
     for b, length in enumerate(length_B):
         heard[b, length:] = (np.nan, 1e4)[b]
-    np.testing.assert_allclose(program.call(heard, length_B), model._predict_posteriors(waves), atol=1e-4)
+    np.testing.assert_allclose(
+        program.call(heard, length_B), model._predict_posteriors(waves), atol=1e-4
+    )
     for file in (f for f in out.rglob('*') if f.is_file()):
         assert str(over(case).parent).encode() not in file.read_bytes()
     text = (out / 'README.md').read_text()
@@ -291,7 +363,12 @@ def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path
         'upstream',
         model_card.PROGRAM_FILE,
     }
-    for name in (model_card.PROGRAM_FILE, 'model.json', 'upstream/model.safetensors', 'upstream/LICENSE.txt'):
+    for name in (
+        model_card.PROGRAM_FILE,
+        'model.json',
+        'upstream/model.safetensors',
+        'upstream/LICENSE.txt',
+    ):
         assert (again / name).read_bytes() == (out / name).read_bytes()
     program = jax.export.deserialize((out / model_card.PROGRAM_FILE).read_bytes())
     with pytest.raises(ValueError, match='shapes'):
@@ -302,24 +379,48 @@ def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeyp
     """Of states that are not pooled, by random networks."""
     monkeypatch.setitem(parity.CASES, 'whisper', LONGER)
     encoder = read_encoder(parity.write('whisper', tmp_path))
-    states, config, random = EncoderStates.from_encoder(encoder, 'all'), tiny_config.get_config(), np.random.default_rng(0)
-    config.update_from_flattened_dict({'method': 'erm', 'model.name': 'layer_sum', 'model.states': states.name})
+    states, config, random = (
+        EncoderStates.from_encoder(encoder, 'all'),
+        tiny_config.get_config(),
+        np.random.default_rng(0),
+    )
+    config.update_from_flattened_dict(
+        {'method': 'erm', 'model.name': 'layer_sum', 'model.states': states.name}
+    )
     config.data.upstream = states.name
     sizes = Sizes(states.bands, 2, {'speaker': 3, 'language': 2, 'corpus': 2}, 4)
     one = step.make_step(*plugins.make_method(config, sizes), sizes, config.train)
-    hyper = {'seed': np.arange(2), 'fold': np.zeros(2, int), 'weight_decay': np.zeros(2), 'lr': np.zeros(2)}
+    hyper = {
+        'seed': np.arange(2),
+        'fold': np.zeros(2, int),
+        'weight_decay': np.zeros(2),
+        'lr': np.zeros(2),
+    }
     state = jax.eval_shape(jax.vmap(one.init), hyper)
     made = lambda x: random.uniform(0.1, 0.9, x.shape).astype(np.float32)  # noqa: E731
     arrays = {'batch_stats': jax.tree.map(made, state.batch_stats)}
     arrays |= {'params': jax.tree.map(lambda x: 4 * made(x) - 2, state.params)}
-    arrays |= {'mean': np.zeros((2, states.bands), np.float32), 'scale': np.ones((2, states.bands), np.float32)}
-    facts = {'config': json.loads(config.to_json()), 'classes': ['a', 'b'], 'sizes': sizes._asdict(), 'versions': {}}
-    model = Model(facts | {'calibration': {'temperature': 20.0}, 'normalisation': '', 'synthetic': False}, arrays)
+    arrays |= {
+        'mean': np.zeros((2, states.bands), np.float32),
+        'scale': np.ones((2, states.bands), np.float32),
+    }
+    facts = {
+        'config': json.loads(config.to_json()),
+        'classes': ['a', 'b'],
+        'sizes': sizes._asdict(),
+        'versions': {},
+    }
+    model = Model(
+        facts | {'calibration': {'temperature': 20.0}, 'normalisation': '', 'synthetic': False},
+        arrays,
+    )
     waves = [make_tone(0.3), random.normal(0, 0.1, 9000).astype(np.float32), make_tone(0.6)]
     predictor = Predictor(model, encoder=encoder)
     want = predictor._predict_posteriors(waves)
     program = jax.export.deserialize(stablehlo.export_program(model, encoder).serialize())
-    np.testing.assert_allclose(program.call(*predictor.extractor.pad_batch(waves, 75, 3)), want, atol=1e-4)
+    np.testing.assert_allclose(
+        program.call(*predictor.extractor.pad_batch(waves, 75, 3)), want, atol=1e-4
+    )
     of_states, (states_TxM,) = make_posterior(model.metadata, True), predictor.extractor(waves[:1])
     (p_C,) = jax.jit(of_states)(predictor.runs, None, states_TxM[None], np.int32([len(states_TxM)]))
     np.testing.assert_allclose(p_C, want[0], atol=1e-4)
@@ -330,12 +431,19 @@ def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeyp
 def test_an_export_that_names_the_encoder_takes_its_states(over, whisper, tmp_path, monkeypatch):
     """The card says how they are made; none of its weights is in the folder."""
     out = export.export_model(over('whisper'), tmp_path / 'out')
-    assert {p.name for p in out.iterdir()} == {'README.md', 'model.json', 'model.safetensors', model_card.PROGRAM_FILE}
+    assert {p.name for p in out.iterdir()} == {
+        'README.md',
+        'model.json',
+        'model.safetensors',
+        model_card.PROGRAM_FILE,
+    }
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', make_tone(2.0), RATE, 'FLOAT')
     with pytest.raises(UserError, match='--upstream FOLDER'):
         jaxser.load(out)
-    with_jaxser, states, with_jax = (code.replace('FOLDER', str(whisper.parent / 'encoder')) for code in card_snippets(out))
+    with_jaxser, states, with_jax = (
+        code.replace('FOLDER', str(whisper.parent / 'encoder')) for code in card_snippets(out)
+    )
     exec(states, {})
     assert run_snippet(with_jax) == pytest.approx(run_snippet(with_jaxser), abs=1e-4)
     assert 'It is not here' in (out / 'README.md').read_text()

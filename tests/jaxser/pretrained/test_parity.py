@@ -22,16 +22,22 @@ from jaxser.pretrained import encoder
 @pytest.fixture(scope='module', params=parity.CASES)
 def case(request, tmp_path_factory):
     """A name, and the encoder."""
-    return request.param, encoder.read_encoder(parity.write(request.param, tmp_path_factory.mktemp('upstream')))
+    return request.param, encoder.read_encoder(
+        parity.write(request.param, tmp_path_factory.mktemp('upstream'))
+    )
 
 
-def heard(of: encoder.PretrainedEncoder, inputs: list[np.ndarray], beyond: float = 0.0, extra: int = 0):
+def heard(
+    of: encoder.PretrainedEncoder, inputs: list[np.ndarray], beyond: float = 0.0, extra: int = 0
+):
     """states_LxBxTxD of a batch, and frames_B; `beyond` fills what is behind an input, and `extra` more of it."""
     length = max(map(len, inputs)) + extra
     x = np.full((len(inputs), length, *inputs[0].shape[1:]), beyond, np.float32)
     for b, one in enumerate(inputs):
         x[b, : len(one)] = one
-    states, frames_B = jax.jit(of.module.apply)({'params': of.params}, x, np.array([len(i) for i in inputs]))
+    states, frames_B = jax.jit(of.module.apply)(
+        {'params': of.params}, x, np.array([len(i) for i in inputs])
+    )
     return np.stack(states), np.asarray(frames_B)
 
 
@@ -55,7 +61,11 @@ def test_what_transformers_says_today_is_what_is_stored(tmp_path):
     pytest.importorskip('torch')
     transformers = pytest.importorskip('transformers')
     wave = np.random.default_rng(0).normal(size=480_000).astype(np.float32)
-    theirs = transformers.WhisperFeatureExtractor()(wave, sampling_rate=16_000, return_tensors='np').input_features[0].T
+    theirs = (
+        transformers.WhisperFeatureExtractor()(wave, sampling_rate=16_000, return_tensors='np')
+        .input_features[0]
+        .T
+    )
     np.testing.assert_allclose(whisper_log_mel(wave, 80), theirs, atol=1e-4)
     with np.load(parity.FILE, allow_pickle=False) as stored:
         for case in parity.CASES:
@@ -113,7 +123,9 @@ def test_a_file_that_is_cut_off_names_the_first_tensor_that_is_not_whole(folder)
     whole = file.read_bytes()
     length = struct.unpack('<Q', whole[:8])[0]
     header = json.loads(whole[8 : 8 + length])
-    last = max((k for k in header if k != '__metadata__'), key=lambda k: header[k]['data_offsets'][1])
+    last = max(
+        (k for k in header if k != '__metadata__'), key=lambda k: header[k]['data_offsets'][1]
+    )
     file.write_bytes(whole[:-1])
     assert f'is cut off within the tensor {last}' in refused(folder)
     for content in (whole[: 8 + length // 2], whole[:5], b'', b'x' * 1000):
@@ -129,7 +141,10 @@ def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
     """By the index, from this folder alone."""
     whole = encoder.read_encoder(folder)
     tensors = dict(load_file(folder / 'model.safetensors'))
-    names, parts = sorted(tensors), ('model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors')
+    names, parts = (
+        sorted(tensors),
+        ('model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'),
+    )
     for n, part in enumerate(parts):
         save_file({k: tensors[k] for k in names[n::2]}, folder / part)
     index = {'weight_map': {k: parts[n % 2] for n, k in enumerate(names)}}
@@ -163,10 +178,15 @@ def test_prefixes_spellings_and_sixteen_bits_are_understood(folder, tmp_path):
     assert found.unused_tensors == ('classifier.weight', 'hubert.masked_spec_embed')
     for kind in (jnp.bfloat16, jnp.float16):
         changed(
-            folder, lambda tensors, kind=kind: tensors.update({k: np.asarray(jnp.asarray(x, kind)) for k, x in tensors.items()})
+            folder,
+            lambda tensors, kind=kind: tensors.update(
+                {k: np.asarray(jnp.asarray(x, kind)) for k, x in tensors.items()}
+            ),
         )
         jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, atol=0.02, rtol=0.02), encoder.read_encoder(folder).params, whole.params
+            lambda a, b: np.testing.assert_allclose(a, b, atol=0.02, rtol=0.02),
+            encoder.read_encoder(folder).params,
+            whole.params,
         )
 
 

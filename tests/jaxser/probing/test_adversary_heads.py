@@ -24,21 +24,28 @@ def method_of(name: str):
     method = plugins.load_plugin('methods', name).make(config, Encoder(None, None), SIZES)
     heads = method.init(jax.random.PRNGKey(0), np.zeros((1, D), np.float32))[0]['speaker']
     last = lambda path: path[-2].key == 'layers_2'  # noqa: E731
-    return method, {'speaker': jax.tree_util.tree_map_with_path(lambda p, x: x * (not last(p)), heads)}
+    return method, {
+        'speaker': jax.tree_util.tree_map_with_path(lambda p, x: x * (not last(p)), heads)
+    }
 
 
 def batch_of(speaker_N: np.ndarray, labelled_N: np.ndarray | None = None) -> dict:
     labelled_N = np.ones(N, np.float32) if labelled_N is None else labelled_N
     seen_K = np.isin(np.arange(K), speaker_N[speaker_N >= 0]).astype(np.float32)
     emotion_N = np.arange(N) // 3 % C
-    return {'speaker_B': speaker_N, 'speaker_seen_K': seen_K, 'emotion_B': emotion_N, 'labelled_B': labelled_N}
+    return {
+        'speaker_B': speaker_N,
+        'speaker_seen_K': seen_K,
+        'emotion_B': emotion_N,
+        'labelled_B': labelled_N,
+    }
 
 
 def refitted(name: str, z_NxD: np.ndarray, batch: dict) -> tuple[float, float]:
     method, heads = method_of(name)
-    before, after = adversary_heads.make_refit(method.domain_loss, method.domains)((heads, z_NxD.astype(np.float32), batch))[
-        'speaker'
-    ]
+    before, after = adversary_heads.make_refit(method.domain_loss, method.domains)(
+        (heads, z_NxD.astype(np.float32), batch)
+    )['speaker']
     return float(before), float(after)
 
 
@@ -68,7 +75,9 @@ def test_who_is_unknown_has_no_part(name):
     unknown = batch_of(np.where(none_N, -1, SPEAKER_N))
     assert refitted(name, other, unknown) == refitted(name, z_NxD, unknown)
     unlabelled = batch_of(SPEAKER_N, 1 - none_N.astype(np.float32))
-    assert (refitted(name, other, unlabelled) == refitted(name, z_NxD, unlabelled)) == (name == 'cdann')
+    assert (refitted(name, other, unlabelled) == refitted(name, z_NxD, unlabelled)) == (
+        name == 'cdann'
+    )
 
 
 def test_of_runs_each_is_asked_about_whom_it_was_to_forget():
@@ -78,18 +87,37 @@ def test_of_runs_each_is_asked_about_whom_it_was_to_forget():
     z_RxNxD = random.normal(size=(2, N, D)).astype(np.float32)
     forgotten = [np.arange(12), np.arange(6, N)]
     seen = np.stack([batch_of(SPEAKER_N)['speaker_seen_K']] * 2)
-    table = SimpleNamespace(emotion_N=np.zeros(N, int), domain_N={'speaker': SPEAKER_N}, seen={'speaker': seen})
-    task = SimpleNamespace(table=table, subset_folds=[SimpleNamespace(domain_rows=f, train=f) for f in forgotten])
-    group = SimpleNamespace(runs=[{}, {}], fold_N=np.array([0, 1]), layout=SimpleNamespace(collect=lambda x: x))
+    table = SimpleNamespace(
+        emotion_N=np.zeros(N, int), domain_N={'speaker': SPEAKER_N}, seen={'speaker': seen}
+    )
+    task = SimpleNamespace(
+        table=table, subset_folds=[SimpleNamespace(domain_rows=f, train=f) for f in forgotten]
+    )
+    group = SimpleNamespace(
+        runs=[{}, {}], fold_N=np.array([0, 1]), layout=SimpleNamespace(collect=lambda x: x)
+    )
     gathered = tracking.Collected(group.fold_N)
     gathered.add(np.tile(np.arange(N), (2, 1)), z_RxNxD)
     params = jax.tree.map(lambda x: np.stack([x, x]), heads) | {'encoder': {}}
-    found = adversary_heads.refit_heads(SimpleNamespace(method=method, task=task), group, params, gathered)
+    found = adversary_heads.refit_heads(
+        SimpleNamespace(method=method, task=task), group, params, gathered
+    )
     for run, rows in zip((0, 1), forgotten):
         batch = {k: x[rows] if k.endswith('_B') else x for k, x in batch_of(SPEAKER_N).items()}
-        alone = adversary_heads.make_refit(method.domain_loss, method.domains)((heads, z_RxNxD[run, rows], batch))['speaker']
-        assert list(found[run]['speaker'].values()) == pytest.approx([float(x) for x in alone], abs=1e-5)
+        alone = adversary_heads.make_refit(method.domain_loss, method.domains)(
+            (heads, z_RxNxD[run, rows], batch)
+        )['speaker']
+        assert list(found[run]['speaker'].values()) == pytest.approx(
+            [float(x) for x in alone], abs=1e-5
+        )
     plain = plugins.load_plugin('methods', 'erm').make(ConfigDict(), Encoder(None, None), SIZES)
-    assert adversary_heads.refit_heads(SimpleNamespace(method=plain, task=task), group, params, gathered) == [None, None]
-    nobody = SimpleNamespace(table=table, subset_folds=[SimpleNamespace(domain_rows=np.array([99]), train=np.arange(3))] * 2)
-    assert adversary_heads.refit_heads(SimpleNamespace(method=method, task=nobody), group, params, gathered) == [None, None]
+    assert adversary_heads.refit_heads(
+        SimpleNamespace(method=plain, task=task), group, params, gathered
+    ) == [None, None]
+    nobody = SimpleNamespace(
+        table=table,
+        subset_folds=[SimpleNamespace(domain_rows=np.array([99]), train=np.arange(3))] * 2,
+    )
+    assert adversary_heads.refit_heads(
+        SimpleNamespace(method=method, task=nobody), group, params, gathered
+    ) == [None, None]

@@ -19,20 +19,26 @@ def example(N: int = 240, D: int = 5, K: int = 4, apart: float = 1.5, seed: int 
     x_NxD = r.normal(size=(N, D))
     x_NxD[np.arange(N), y_N] += apart
     part_N = r.permutation(N) % 5
-    fit_N, choose_N, test_N = (np.isin(part_N, p).astype(np.float32) for p in ((0, 1, 2), (3,), (4,)))
+    fit_N, choose_N, test_N = (
+        np.isin(part_N, p).astype(np.float32) for p in ((0, 1, 2), (3,), (4,))
+    )
     return x_NxD.astype(np.float32), y_N, fit_N, choose_N, test_N
 
 
 def bayes(K: int, apart: float) -> float:
     """The best possible accuracy: the own coordinate, normal around `apart`, beats K - 1 others, normal around 0."""
-    return integrate.quad(lambda x: stats.norm.pdf(x - apart) * stats.norm.cdf(x) ** (K - 1), -8, 8 + apart)[0]
+    return integrate.quad(
+        lambda x: stats.norm.pdf(x - apart) * stats.norm.cdf(x) ** (K - 1), -8, 8 + apart
+    )[0]
 
 
 def test_the_linear_one_is_scikit_learns_at_the_same_l2():
     """The same scores to three digits, at the minimum (the gradient is 0), with classes weighing equally."""
     x_NxD, y_N, fit_N, choose_N, _ = example(apart=1.0)
     y_N = np.where((y_N == 3) & (np.arange(len(y_N)) % 3 > 0), 0, y_N)  # one class is rare
-    scores_NxK, l2, gradient = jax.jit(classifiers.fit_logistic, static_argnums=4)(x_NxD, y_N, fit_N, choose_N, 4)
+    scores_NxK, l2, gradient = jax.jit(classifiers.fit_logistic, static_argnums=4)(
+        x_NxD, y_N, fit_N, choose_N, 4
+    )
     assert gradient < 2 * classifiers.TOLERANCE
     both = fit_N + choose_N > 0
     z_NxD = (x_NxD - x_NxD[both].mean(0)) / x_NxD[both].std(0)
@@ -70,7 +76,10 @@ def test_the_network_hears_what_no_line_tells():
     y_N = (x_NxD.prod(1) > 0).astype(int)
     part_N = np.arange(600) % 3
     scores, _ = classifiers.fit_classifiers(
-        *(np.float32(a)[None] for a in (x_NxD,)), y_N[None], *(np.float32(part_N == p)[None] for p in (0, 1)), 2
+        *(np.float32(a)[None] for a in (x_NxD,)),
+        y_N[None],
+        *(np.float32(part_N == p)[None] for p in (0, 1)),
+        2,
     )
     right = {k: (np.asarray(s[0]).argmax(1) == y_N)[part_N == 2].mean() for k, s in scores.items()}
     assert right['linear'] < 0.65
@@ -80,7 +89,11 @@ def test_the_network_hears_what_no_line_tells():
 def test_runs_side_by_side_are_as_alone():
     """Of several runs with other parts, classes and padding, each gets what it gets by itself."""
     runs = [example(N=90, seed=s)[:4] for s in range(3)]
-    runs[1] = (*runs[1][:1], np.where(runs[1][1] == 3, -1, runs[1][1]), *runs[1][2:])  # has fewer classes
+    runs[1] = (
+        *runs[1][:1],
+        np.where(runs[1][1] == 3, -1, runs[1][1]),
+        *runs[1][2:],
+    )  # has fewer classes
     together, _ = classifiers.fit_classifiers(*map(np.stack, zip(*runs)), 4)
     for n, run in enumerate(runs):
         alone, _ = classifiers.fit_classifiers(*(a[None] for a in run), 4)
@@ -93,7 +106,10 @@ def test_a_class_that_nobody_was_heard_of_is_never_said():
     """However far its examples lie from all others."""
     x_NxD, y_N, fit_N, choose_N, test_N = example(N=90)
     unheard = (y_N == 3) & (test_N == 0)
-    fit_N, choose_N = np.where(unheard, 0, fit_N).astype(np.float32), np.where(unheard, 0, choose_N).astype(np.float32)
+    fit_N, choose_N = (
+        np.where(unheard, 0, fit_N).astype(np.float32),
+        np.where(unheard, 0, choose_N).astype(np.float32),
+    )
     scores, _ = classifiers.fit_classifiers(x_NxD[None], y_N[None], fit_N[None], choose_N[None], 4)
     for of in scores.values():
         assert (of[0][:, 3] < -1e6).all()

@@ -27,15 +27,24 @@ def test_dev_chooses_the_setting_and_test_never_does():
     """All runs of the row with the best dev UAR, whatever its test UAR, but for those that diverged."""
     every = [run(lam, seed, fold) for lam in (0.0, 0.3) for seed in (0, 1) for fold in (0, 1)]
     every.append(run(0.3, 2, 0, 'nonfinite'))
-    best, runs = bundling.choose_setting({'summary': [row(0.0, 0.5, 0.9), row(0.3, 0.6, 0.1)], 'runs': every})
+    best, runs = bundling.choose_setting(
+        {'summary': [row(0.0, 0.5, 0.9), row(0.3, 0.6, 0.1)], 'runs': every}
+    )
     assert best['lam'] == 0.3
     assert runs == [run(0.3, seed, fold)['hyper'] for seed in (0, 1) for fold in (0, 1)]
 
 
 def test_where_every_seed_lost_a_fold_the_runs_that_are_left_are_taken():
     """No row has a dev UAR then; a model of fewer runs is better than none."""
-    every = [run(0.0, 0, 0, 'nonfinite'), run(0.0, 0, 1, 'nonfinite'), run(0.3, 0, 0), run(0.3, 0, 1, 'nonfinite')]
-    _, runs = bundling.choose_setting({'summary': [row(0.0, None, None), row(0.3, None, None)], 'runs': every})
+    every = [
+        run(0.0, 0, 0, 'nonfinite'),
+        run(0.0, 0, 1, 'nonfinite'),
+        run(0.3, 0, 0),
+        run(0.3, 0, 1, 'nonfinite'),
+    ]
+    _, runs = bundling.choose_setting(
+        {'summary': [row(0.0, None, None), row(0.3, None, None)], 'runs': every}
+    )
     assert runs == [run(0.3, 0, 0)['hyper']]
 
 
@@ -68,7 +77,9 @@ def test_the_model_is_the_selected_parameters_with_their_folds_moments(swept):
     """Every fold's run of one setting, in the order of the sweep, to the bit; the temperature does not worsen dev."""
     model, results = read_model(swept), json.loads((swept / 'results.json').read_text())
     best = max(results['summary'], key=lambda r: r['dev_uar'])
-    assert model.metadata['runs'] == [r['hyper'] for r in results['runs'] if r['hyper']['lam'] == best['lam']]
+    assert model.metadata['runs'] == [
+        r['hyper'] for r in results['runs'] if r['hyper']['lam'] == best['lam']
+    ]
     assert model.metadata['row']['uar'] == best['uar']
     assert model.metadata['classes'] == ['angry', 'sad']
     assert model.metadata['calibration']['nll'] <= model.metadata['calibration']['nll_before']
@@ -78,8 +89,12 @@ def test_the_model_is_the_selected_parameters_with_their_folds_moments(swept):
         table = trainer.task.table
         for run, kernel, f in zip(group.runs, kernel_N, group.fold_N):
             if run in model.metadata['runs']:
-                np.testing.assert_array_equal(model.arrays['params']['emotion']['layers_0']['kernel'][n], kernel)
-                np.testing.assert_array_equal(model.arrays['mean'][n], table.mean[table.moments_index_FxN[f, 0]])
+                np.testing.assert_array_equal(
+                    model.arrays['params']['emotion']['layers_0']['kernel'][n], kernel
+                )
+                np.testing.assert_array_equal(
+                    model.arrays['mean'][n], table.mean[table.moments_index_FxN[f, 0]]
+                )
                 n += 1
     assert n == 3
 
@@ -108,12 +123,18 @@ def facts_with(**keys):
 @pytest.mark.parametrize(
     ('damage', 'said'),
     [
-        (changed('model.safetensors', lambda c: c[:-1] + bytes([c[-1] ^ 1])), 'model.safetensors is damaged.*checksum'),
+        (
+            changed('model.safetensors', lambda c: c[:-1] + bytes([c[-1] ^ 1])),
+            'model.safetensors is damaged.*checksum',
+        ),
         (changed('model.safetensors', lambda c: c[:100]), 'model.safetensors is damaged'),
         (changed('model.safetensors', None), 'model.safetensors is missing'),
         (changed('model.json', lambda c: c[:200]), 'model.json is damaged'),
         (changed('model.json', lambda c: b'[]'), 'model.json is damaged'),
-        (changed('model.json', lambda c: b'{"format": 1, "sha256": "", "log_mel": 3}'), 'model.json is damaged.*lacks config'),
+        (
+            changed('model.json', lambda c: b'{"format": 1, "sha256": "", "log_mel": 3}'),
+            'model.json is damaged.*lacks config',
+        ),
         (changed('model.json', facts_with(format=99)), 'format 99'),
         (changed('model.json', facts_with(log_mel=2)), 'features of format 2'),
         (changed('model.json', None), 'holds no model'),

@@ -35,7 +35,9 @@ def sweep(data: Path, path: Path, **changes) -> dict:
 def interrupted(monkeypatch, data: Path, path: Path, epoch: int, **changes) -> None:
     """The sweep up to the end of an epoch."""
     with monkeypatch.context() as patch:
-        patch.setattr(distributed.Termination, 'is_requested', lambda self, reached: reached == epoch)
+        patch.setattr(
+            distributed.Termination, 'is_requested', lambda self, reached: reached == epoch
+        )
         with pytest.raises(distributed.Preempted, match=f'after epoch {epoch} of 2'):
             sweep(data, path, **changes)
 
@@ -74,14 +76,21 @@ def test_a_step_a_dispatch_is_an_epoch_a_dispatch(data, plain, tmp_path, monkeyp
     dispatched, add = [], tracking.EpochMetrics.add
     monkeypatch.setattr(loop, 'TARGET_DISPATCH_SECONDS', 0.0)
     monkeypatch.setattr(
-        tracking.EpochMetrics, 'add', lambda self, metrics, steps: dispatched.append(steps) or add(self, metrics, steps)
+        tracking.EpochMetrics,
+        'add',
+        lambda self, metrics, steps: dispatched.append(steps) or add(self, metrics, steps),
     )
     sweep(data, tmp_path)
     epoch = [slice(n, n + 1) for n in range(len(dispatched) // 2)]
     assert len(epoch) > 1
     assert dispatched == 2 * epoch
-    assert (tmp_path / 'predictions.csv').read_bytes() == (plain[1] / 'predictions.csv').read_bytes()
-    rows = [[json.loads(r) for r in (p / 'metrics.jsonl').read_text().splitlines()] for p in (tmp_path, plain[1])]
+    assert (tmp_path / 'predictions.csv').read_bytes() == (
+        plain[1] / 'predictions.csv'
+    ).read_bytes()
+    rows = [
+        [json.loads(r) for r in (p / 'metrics.jsonl').read_text().splitlines()]
+        for p in (tmp_path, plain[1])
+    ]
     assert rows[0] == rows[1]
 
 
@@ -102,7 +111,9 @@ def wild(data, tmp_path_factory):
     """A sweep half of whose runs diverge, with a profile; and what was said."""
     path, said = tmp_path_factory.mktemp('wild'), io.StringIO()
     config = tiny_config.get_config()
-    config.update_from_flattened_dict({'data.dir': str(data), 'train.epochs': 2, 'sweep.lam': (0.0, 1e38)})
+    config.update_from_flattened_dict(
+        {'data.dir': str(data), 'train.epochs': 2, 'sweep.lam': (0.0, 1e38)}
+    )
     with contextlib.redirect_stdout(said):
         results = experiment.run_experiment(config, path, profile=True)
         bundling.bundle_model(path)
@@ -114,7 +125,9 @@ def test_a_run_that_diverges_is_reported_and_the_others_are_not_touched(plain, w
     """lam = 1e38 ends its own runs with the step; lam = 0 gives what it gives without it, and the model."""
     results, path, said = wild
     assert 'nonfinite from step' in said
-    calm, diverged = ([r for r in results['runs'] if (r['hyper']['lam'] > 0) == big] for big in (False, True))
+    calm, diverged = (
+        [r for r in results['runs'] if (r['hyper']['lam'] > 0) == big] for big in (False, True)
+    )
     assert {r['status'] for r in diverged} == {'nonfinite'}
     assert all(r['test'] is None and r['step'] >= 0 for r in diverged)
     assert calm == [r for r in plain[0]['runs'] if r['hyper']['lam'] == 0]
@@ -129,10 +142,14 @@ def test_a_profile_is_written_on_request(wild):
     assert list((path / 'profile').rglob('perfetto_trace.json.gz'))
 
 
-def test_what_does_not_fit_goes_in_groups_through_one_program(data, plain, tmp_path, monkeypatch, capsys):
+def test_what_does_not_fit_goes_in_groups_through_one_program(
+    data, plain, tmp_path, monkeypatch, capsys
+):
     """On one device that holds four runs of six: the same runs (1e-5), at most three compilations, and the choice is kept."""
     whole, compile_for, compiled = parallel.Layout, Trainer._compile, []
-    monkeypatch.setattr(parallel, 'Layout', lambda *a, **k: whole(*a, **{'devices': jax.devices()[:1], **k}))
+    monkeypatch.setattr(
+        parallel, 'Layout', lambda *a, **k: whole(*a, **{'devices': jax.devices()[:1], **k})
+    )
     # What does not fit is never run: for six there is nothing to compile.
     one = lambda self, R: compiled.append(R) or (compile_for(self, R) if R < 6 else None)  # noqa: E731
     monkeypatch.setattr(Trainer, '_compile', one)
@@ -142,14 +159,21 @@ def test_what_does_not_fit_goes_in_groups_through_one_program(data, plain, tmp_p
     sweep(data, tmp_path)
     assert '6 runs do not fit at once: 2 groups' in capsys.readouterr().out
     assert compiled == [6, 3]
-    assert json.loads((tmp_path / 'choices.json').read_text()) == {'resident': True, 'runs_per_group': {'0': 3}}
+    assert json.loads((tmp_path / 'choices.json').read_text()) == {
+        'resident': True,
+        'runs_per_group': {'0': 3},
+    }
     same(tmp_path, plain[1], 1e-5)
 
 
 def test_structural_keys_are_programs_in_one_table(data, plain, tmp_path):
     """Two methods are two programs; plain training has one run for all coefficients, and is the adversary at lam = 0."""
     results = sweep(data, tmp_path, **{'sweep.method': ('erm', 'dann')})
-    assert [(r['method'], r['lam']) for r in results['summary']] == [('erm', None), ('dann', 0.0), ('dann', 0.5)]
+    assert [(r['method'], r['lam']) for r in results['summary']] == [
+        ('erm', None),
+        ('dann', 0.0),
+        ('dann', 0.5),
+    ]
     assert [r['delta_uar'] is None for r in results['summary']] == [True, True, False]
     tested = {key: [] for key in ((None, 'erm'), (0.0, 'dann'), (0.5, 'dann'))}
     for run in results['runs']:
@@ -157,19 +181,31 @@ def test_structural_keys_are_programs_in_one_table(data, plain, tmp_path):
     assert tested[None, 'erm'] == tested[0.0, 'dann']
     assert [r['test'] for r in plain[0]['runs'] if r['hyper']['lam']] == tested[0.5, 'dann']
     entropy = {r['hyper']['method']: r['entropy'] for r in results['runs']}
-    assert entropy == {'erm': {}, 'dann': {'speaker': pytest.approx(np.log(2))}}, 'two training speakers who say as much'
+    assert entropy == {'erm': {}, 'dann': {'speaker': pytest.approx(np.log(2))}}, (
+        'two training speakers who say as much'
+    )
     terminal.print_results(results, tmp_path)
     assert (tmp_path / 'sweep.png').exists()
 
 
 def test_an_unlabelled_target_is_heard_and_teaches_no_emotion(data, tmp_path):
     """Languages out, half of every batch the target's: `dann` at lam = 0 still is `erm`, and every target speaker is tested."""
-    across = {'protocol.name': 'leave_one_language_out', 'protocol.adapt': 'others', 'domain': 'speaker+language'}
-    results = sweep(data, tmp_path, **across, **{'sweep.method': ('erm', 'dann'), 'sweep.lam': (0.0,)})
+    across = {
+        'protocol.name': 'leave_one_language_out',
+        'protocol.adapt': 'others',
+        'domain': 'speaker+language',
+    }
+    results = sweep(
+        data, tmp_path, **across, **{'sweep.method': ('erm', 'dann'), 'sweep.lam': (0.0,)}
+    )
     erm, dann = ([r for r in results['runs'] if r['hyper']['method'] == m] for m in ('erm', 'dann'))
     assert [r['test'] for r in erm] == [r['test'] for r in dann]
-    assert [r['selected']['language_count'] for r in dann] == [2.0] * 6, 'two languages, three folds each'
-    assert [r['selected']['speaker_count'] for r in dann] == [4.0] * 6, 'of the source two train, of the target two are heard'
+    assert [r['selected']['language_count'] for r in dann] == [2.0] * 6, (
+        'two languages, three folds each'
+    )
+    assert [r['selected']['speaker_count'] for r in dann] == [4.0] * 6, (
+        'of the source two train, of the target two are heard'
+    )
     names, _ = table(tmp_path)
     assert len({n.split(',')[2] for n in names}) == 48
     assert 'adapts to other speakers of the target' in results['protocol']
@@ -215,12 +251,16 @@ def test_identity_batches_of_another_corpus_forget_its_speakers(corpora, normali
     names, _ = table(path)
     assert {n.split(',')[2].split('_')[0] for n in names} <= set('0123')
     beside = {'sweep.method': ('erm',), 'sweep.fold': (0,), 'sweep.lam': ()}
-    with pytest.raises(UserError, match=r'config\.protocol\.identity is b, and erm takes no identity batches'):
+    with pytest.raises(
+        UserError, match=r'config\.protocol\.identity is b, and erm takes no identity batches'
+    ):
         sweep(corpora, tmp_path / 'refused', **IDENTITY | beside)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('way', [{'data.resident': 'off'}, {'data_devices': 2}], ids=['streamed', 'two devices'])
+@pytest.mark.parametrize(
+    'way', [{'data.resident': 'off'}, {'data_devices': 2}], ids=['streamed', 'two devices']
+)
 def test_identity_batches_are_the_same_streamed_and_shared_out(corpora, normalised, tmp_path, way):
     """1e-5 on posteriors after two epochs."""
     sweep(corpora, tmp_path, **IDENTITY, **way)
@@ -237,7 +277,10 @@ def test_without_other_corpora_identity_batches_hold_the_training_speakers(data,
         'sweep.lam': (0.0, 0.01),
     }
     results = sweep(data, tmp_path, **both)
-    runs = {tuple(r['hyper'].get(k) for k in ('method', 'speaker_norm', 'lam')): r for r in results['runs']}
+    runs = {
+        tuple(r['hyper'].get(k) for k in ('method', 'speaker_norm', 'lam')): r
+        for r in results['runs']
+    }
     assert runs['erm', 'tap', None]['test'] == runs['speaker_norm', 'tap', 0.0]['test']
     assert {r['selected'].get('speaker_count') for k, r in runs.items() if 'erm' not in k} == {2.0}
 
@@ -247,7 +290,9 @@ def test_parts_of_the_training_part_are_one_program(data, plain, tmp_path, monke
     dials = {'sweep.per_class': (5, 99), 'sweep.lam': (0.5,)}
     read = []
     training = plan.training_items
-    monkeypatch.setattr(plan, 'training_items', lambda folds, *rest: (read.append(folds), training(folds, *rest))[1])
+    monkeypatch.setattr(
+        plan, 'training_items', lambda folds, *rest: (read.append(folds), training(folds, *rest))[1]
+    )
     results = sweep(data, tmp_path / 'resident', **dials)
     said = capsys.readouterr().out
     assert 'config.sweep.per_class=99: 8 angry, 8 sad are all that training has.' in said
@@ -258,7 +303,9 @@ def test_parts_of_the_training_part_are_one_program(data, plain, tmp_path, monke
     expected = [r for r in plain[0]['runs'] if r['hyper']['lam']]
     for key in ('dev', 'test', 'selected'):
         assert [r[key] for r in full] == [r[key] for r in expected]
-    assert [r['selected'] for r in results['runs'] if r not in full] != [r['selected'] for r in expected]
+    assert [r['selected'] for r in results['runs'] if r not in full] != [
+        r['selected'] for r in expected
+    ]
     sweep(data, tmp_path / 'streamed', **dials, **{'data.resident': 'off'})
     same(tmp_path / 'streamed', tmp_path / 'resident', 1e-6)
 
@@ -277,14 +324,18 @@ def test_a_finished_group_is_not_computed_again(data, plain, tmp_path, monkeypat
     monkeypatch.setattr(loop, 'train_group', lambda *a: pytest.fail('it was trained'))
     again = sweep(data, copy)
     assert again['runs'] == plain[0]['runs']
-    assert again['seconds'] > sum(g['seconds'] for g in plain[0]['groups']), 'what was done before counts too'
+    assert again['seconds'] > sum(g['seconds'] for g in plain[0]['groups']), (
+        'what was done before counts too'
+    )
 
 
 def test_resuming_on_other_devices(data, plain, tmp_path, monkeypatch):
     """Begun on eight devices and gone on with on one: 1e-5 on posteriors."""
     interrupted(monkeypatch, data, tmp_path, epoch=1)
     whole = parallel.Layout
-    monkeypatch.setattr(parallel, 'Layout', lambda *a, **k: whole(*a, **{'devices': jax.devices()[:1], **k}))
+    monkeypatch.setattr(
+        parallel, 'Layout', lambda *a, **k: whole(*a, **{'devices': jax.devices()[:1], **k})
+    )
     sweep(data, tmp_path)
     same(tmp_path, plain[1], 1e-5)
 
@@ -297,7 +348,11 @@ def erased(data, tmp_path_factory):
     """A sweep of a method that fits after training, and the z and the indices that each run was fitted on."""
     path, fitted, eraser = tmp_path_factory.mktemp('erased'), [], leace.fit_eraser
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leace, 'fit_eraser', lambda z_NxD, index: fitted.append((z_NxD, index)) or eraser(z_NxD, index))
+        patch.setattr(
+            leace,
+            'fit_eraser',
+            lambda z_NxD, index: fitted.append((z_NxD, index)) or eraser(z_NxD, index),
+        )
         results = sweep(data, path, **ERASURE)
     return results, path, fitted
 
@@ -317,13 +372,17 @@ def test_what_is_fitted_after_training_is_what_is_tested(data, erased, tmp_path)
     results, path, fitted = erased
     plain = sweep(data, tmp_path, **ERASURE | {'method': 'erm'})
     for mine, erms in zip(results['runs'], plain['runs']):
-        assert [mine[k] for k in ('epoch', 'dev', 'selected')] == [erms[k] for k in ('epoch', 'dev', 'selected')]
+        assert [mine[k] for k in ('epoch', 'dev', 'selected')] == [
+            erms[k] for k in ('epoch', 'dev', 'selected')
+        ]
     names, p = table(path)
     assert names == table(tmp_path)[0]
     assert np.abs(p - table(tmp_path)[1]).max() > 1e-3
     (epochs, mine), (_, erms) = (selected(folder, 2) for folder in (path, tmp_path))
     assert epochs == [2, 3]
-    for run, (params, batch_stats), (erm_params, erm_stats), (z_NxD, index) in zip(results['runs'], mine, erms, fitted):
+    for run, (params, batch_stats), (erm_params, erm_stats), (z_NxD, index) in zip(
+        results['runs'], mine, erms, fitted
+    ):
         made = params.pop('eraser')
         jax.tree.map(np.testing.assert_array_equal, (params, batch_stats), (erm_params, erm_stats))
         A_DxD, mean_D = leace.fit_eraser(z_NxD, index)
@@ -331,12 +390,16 @@ def test_what_is_fitted_after_training_is_what_is_tested(data, erased, tmp_path)
         np.testing.assert_array_equal(made['mean'], np.float32(mean_D))
         tested = {n.split(',')[3] for n in names if n.split(',')[1] == str(run['hyper']['fold'])}
         assert list(index) == ['speaker']
-        assert np.bincount(index['speaker'], minlength=6).tolist().count(8) == 2, 'two of six train, eight utterances each'
+        assert np.bincount(index['speaker'], minlength=6).tolist().count(8) == 2, (
+            'two of six train, eight utterances each'
+        )
         assert not {f's{k}' for k in index['speaker']} & tested
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('way', [{'data.resident': 'off'}, {'data_devices': 2}], ids=['streamed', 'two devices'])
+@pytest.mark.parametrize(
+    'way', [{'data.resident': 'off'}, {'data_devices': 2}], ids=['streamed', 'two devices']
+)
 def test_a_fit_is_the_same_however_its_data_come(data, erased, tmp_path, way):
     """Streamed, or a run's batch over two devices: 1e-5 on posteriors, as without a fit."""
     sweep(data, tmp_path, **ERASURE | way)

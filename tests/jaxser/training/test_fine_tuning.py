@@ -23,12 +23,20 @@ from jaxser.workdir import Workdir
 def heard(data, whisper, once):
     """The made-up speakers as Whisper hears them."""
     spec = parse_feature_spec(f'upstream:{whisper}', 'heard', LogMel())
-    return once('heard', lambda path: prepare_corpus('folder', data.parent / 'list.csv', path, spec, workers=1))
+    return once(
+        'heard',
+        lambda path: prepare_corpus('folder', data.parent / 'list.csv', path, spec, workers=1),
+    )
 
 
 def configuration(heard, whisper, **changes):
     config = tiny_config.get_config()
-    keys = {'data.dir': str(heard), 'data.normalise': 'none', 'model.name': 'fine_tuned', 'model.upstream': str(whisper)}
+    keys = {
+        'data.dir': str(heard),
+        'data.normalise': 'none',
+        'model.name': 'fine_tuned',
+        'model.upstream': str(whisper),
+    }
     masks = {'sweep.time_mask': (0.0,), 'sweep.band_mask': (0.0,)}
     config.update_from_flattened_dict(keys | masks | {'sweep.fold': 0} | changes)
     return config
@@ -37,7 +45,12 @@ def configuration(heard, whisper, **changes):
 @pytest.mark.slow
 def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path, capsys):
     """The forecast of memory comes before; what is kept is a run's own, and of other sound the model has an answer."""
-    methods = {'sweep.method': ('dann', 'speaker_norm'), 'sweep.lam': (0.5,), 'train.epochs': 1, 'model.lora': 2}
+    methods = {
+        'sweep.method': ('dann', 'speaker_norm'),
+        'sweep.lam': (0.5,),
+        'train.epochs': 1,
+        'model.lora': 2,
+    }
     results = experiment.run_experiment(configuration(heard, whisper, **methods), tmp_path / 'run')
     assert [r['status'] for r in results['runs']] == ['ok', 'ok']
     assert results['normalisation'] == 'none'
@@ -45,7 +58,9 @@ def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path,
     said = capsys.readouterr().out
     assert 'Forecast of memory for 1 run on a device' in said
     assert said.index('Forecast of memory') < said.index('First step')
-    names = model.read_model(bundling.bundle_model(tmp_path / 'run')).arrays['params']['encoder']['upstream']
+    names = model.read_model(bundling.bundle_model(tmp_path / 'run')).arrays['params']['encoder'][
+        'upstream'
+    ]
     assert set(names['layers_0']['self_attn']) == {'q_proj', 'v_proj'}
     wave = np.random.default_rng(0).normal(0, 0.1, 3_200).astype(np.float32)
     answer = predictor.load_predictor(tmp_path / 'run', window=0.2, hop=0.2).predict(wave, 16_000)
@@ -57,17 +72,25 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
     config = resolve.resolve_config(configuration(heard, whisper))
     shutil.copytree(whisper, tmp_path / 'moved')
     moved = resolve.resolve_config(configuration(heard, tmp_path / 'moved'))
-    assert (moved.model.weights, moved.data.upstream) == (config.model.weights, config.data.upstream)
+    assert (moved.model.weights, moved.data.upstream) == (
+        config.model.weights,
+        config.data.upstream,
+    )
     place = Workdir(tmp_path / 'run', config)
     place.save_description(task.Task(config, validate.validate(config)))
     Workdir(tmp_path / 'run', moved)
-    later = Workdir.open(tmp_path / 'run', upstream=str(tmp_path / 'moved')).config  # by probe and bundle
+    later = Workdir.open(
+        tmp_path / 'run', upstream=str(tmp_path / 'moved')
+    ).config  # by probe and bundle
     assert later.model.upstream == str(tmp_path / 'moved')
     validate.validate(later)
     file = tmp_path / 'moved' / 'model.safetensors'
     tensors = load_file(file)
     save_file(tensors | {name: 2 * x for name, x in tensors.items()}, file)
-    with pytest.raises(UserError, match=r'moved holds an encoder of other weights or sizes \(\w{8}\) than that of which'):
+    with pytest.raises(
+        UserError,
+        match=r'moved holds an encoder of other weights or sizes \(\w{8}\) than that of which',
+    ):
         validate.validate(later)
     moved.model.weights = 'another'
     with pytest.raises(UserError, match=r'holds another sweep \(model.weights was'):
@@ -77,22 +100,39 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
 @pytest.mark.parametrize(
     ('changes', 'said'),
     [
-        ({'data.normalise': 'global'}, r'hears whisper-6-heard-\w+ as it is: set config.data.normalise=none'),
-        ({'data.upstream': 'wave'}, r"config.data.upstream is 'wave'; what fine_tuned hears is whisper-6-heard"),
+        (
+            {'data.normalise': 'global'},
+            r'hears whisper-6-heard-\w+ as it is: set config.data.normalise=none',
+        ),
+        (
+            {'data.upstream': 'wave'},
+            r"config.data.upstream is 'wave'; what fine_tuned hears is whisper-6-heard",
+        ),
         (
             {'model.name': 'cnn', 'model.upstream': '', 'data.upstream': 'whisper'},
             r'of which cnn makes nothing: set config.model.name=fine_tuned',
         ),
-        ({'model.upstream': ''}, r'trains a pretrained encoder: name its folder, --config.model.upstream=FOLDER'),
-        ({'model.upstream': '~/nowhere'}, r'^/\S+/nowhere is no folder; expected a Hugging Face folder on this disk'),
-        ({'model.name': 'tdnn_lstm'}, r'which only fine_tuned trains; tdnn_lstm hears what config.data.upstream names'),
+        (
+            {'model.upstream': ''},
+            r'trains a pretrained encoder: name its folder, --config.model.upstream=FOLDER',
+        ),
+        (
+            {'model.upstream': '~/nowhere'},
+            r'^/\S+/nowhere is no folder; expected a Hugging Face folder on this disk',
+        ),
+        (
+            {'model.name': 'tdnn_lstm'},
+            r'which only fine_tuned trains; tdnn_lstm hears what config.data.upstream names',
+        ),
         ({'data.dir': 'nowhere'}, r'--out nowhere --features upstream:FOLDER --states heard'),
     ],
 )
 def test_what_does_not_fit_together_is_refused(heard, whisper, changes, said):
     """With what to do instead."""
     with pytest.raises(UserError, match=said):
-        dataset.read_utterances(resolve.resolve_config(configuration(heard, whisper, **changes)).data)
+        dataset.read_utterances(
+            resolve.resolve_config(configuration(heard, whisper, **changes)).data
+        )
 
 
 def test_what_has_no_time_is_not_masked(heard, whisper):
@@ -100,10 +140,15 @@ def test_what_has_no_time_is_not_masked(heard, whisper):
     config = resolve.resolve_config(configuration(heard, whisper, **{'sweep.time_mask': (0.1,)}))
     validate.validate(config)
     config.data.upstream = upstream.EncoderInput('wave', 160).name
-    with pytest.raises(UserError, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are samples'):
+    with pytest.raises(
+        UserError, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are samples'
+    ):
         validate.validate(config)
     config.data.upstream = 'whisper-3x16-pooled-00000001'
-    with pytest.raises(UserError, match=r'config.sweep.time_mask is above 0, and whisper-3x16-pooled-00000001 has one frame'):
+    with pytest.raises(
+        UserError,
+        match=r'config.sweep.time_mask is above 0, and whisper-3x16-pooled-00000001 has one frame',
+    ):
         validate.validate(config)
     config.sweep.time_mask, config.sweep.band_mask = (0.0,), (0.1,)
     validate.validate(config)

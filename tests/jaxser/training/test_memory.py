@@ -50,7 +50,9 @@ def test_all_runs_train_at_once_where_they_fit():
         (48, 10, 100, 300, 16),
     ],
 )
-def test_what_does_not_fit_trains_in_the_fewest_groups_and_these_are_equal(most, each, base, limit, runs):
+def test_what_does_not_fit_trains_in_the_fewest_groups_and_these_are_equal(
+    most, each, base, limit, runs
+):
     """No larger groups than their number needs, and no more of them than memory asks for."""
     compiler = Compiler(each, base)
     found, compiled = memory.choose_runs_per_device(compiler, most, limit)
@@ -79,7 +81,12 @@ def test_what_runs_take_beside_the_program_counts(most, each, per_run, limit, ru
 def test_a_refusal_says_what_a_run_takes_beside_the_program():
     """The sum of both is what does not fit."""
     with pytest.raises(UserError, match=r'1 run\(s\) on a device need 4\.00 GiB of memory'):
-        memory.choose_runs_per_device(Compiler(each=3 << 30), max_runs=1, limit_bytes=(4 << 30) - 1, extra_bytes_per_run=1 << 30)
+        memory.choose_runs_per_device(
+            Compiler(each=3 << 30),
+            max_runs=1,
+            limit_bytes=(4 << 30) - 1,
+            extra_bytes_per_run=1 << 30,
+        )
 
 
 def test_what_a_run_holds_beside_the_program_is_its_state_and_its_selected_parameters():
@@ -101,7 +108,9 @@ def test_a_sweep_of_which_no_run_fits_is_refused_in_a_sentence():
     compiler = Compiler(each=3 << 30)
     with pytest.raises(UserError) as refusal:
         memory.choose_runs_per_device(compiler, max_runs=4, limit_bytes=2 << 30)
-    assert '1 run(s) on a device need 3.00 GiB of memory, and 2.00 GiB may be used.' in str(refusal.value)
+    assert '1 run(s) on a device need 3.00 GiB of memory, and 2.00 GiB may be used.' in str(
+        refusal.value
+    )
     assert 'config.data.batch' in str(refusal.value)
     assert compiler.requested == [4, 1]
 
@@ -119,7 +128,10 @@ def test_a_program_takes_its_arguments_its_results_and_its_scratch_space():
     """By XLA's own analysis; a donated argument whose place the result takes counts once."""
     argument = jax.ShapeDtypeStruct((1000,), np.float32)
     assert memory.required_bytes(jax.jit(lambda x: x + 1).lower(argument).compile()) == 8000
-    assert memory.required_bytes(jax.jit(lambda x: x + 1, donate_argnums=0).lower(argument).compile()) == 4000
+    assert (
+        memory.required_bytes(jax.jit(lambda x: x + 1, donate_argnums=0).lower(argument).compile())
+        == 4000
+    )
     scratch = jax.jit(lambda x: jnp.sort(jnp.sin(x))[0]).lower(argument).compile()
     assert memory.required_bytes(scratch) >= 4000 + 4 + 4000
 
@@ -129,7 +141,10 @@ def test_a_program_without_an_analysis_is_taken_to_fit():
     compiled = SimpleNamespace(memory_analysis=lambda: None)
     assert memory.required_bytes(compiled) == 0
     assert memory.required_bytes(compiled, 5) == 0
-    assert memory.choose_runs_per_device(lambda runs: compiled, max_runs=9, limit_bytes=1) == (9, compiled)
+    assert memory.choose_runs_per_device(lambda runs: compiled, max_runs=9, limit_bytes=1) == (
+        9,
+        compiled,
+    )
 
 
 def test_the_limit_is_a_share_of_what_there_is():

@@ -7,9 +7,21 @@ from jaxser.analysis import summary
 from jaxser.reporting import terminal
 from jaxser.runs import SYNTHETIC_CORPORA, SYNTHETIC_WARNING, synthetic_note
 
-RESULTS = {'method': 'dann', 'protocol': 'speaker_folds', 'folds': ['a'], 'selection': 'best dev UAR', 'synthetic': False}
+RESULTS = {
+    'method': 'dann',
+    'protocol': 'speaker_folds',
+    'folds': ['a'],
+    'selection': 'best dev UAR',
+    'synthetic': False,
+}
 RESULTS |= {'corpora': ['emodb'], 'speakers': {}}
-RESULTS |= {'classes': ['A', 'B'], 'runs': [], 'split_sha256': '0' * 64, 'seconds': 0.0, 'device': '1 x cpu'}
+RESULTS |= {
+    'classes': ['A', 'B'],
+    'runs': [],
+    'split_sha256': '0' * 64,
+    'seconds': 0.0,
+    'device': '1 x cpu',
+}
 
 
 def row(**swept) -> dict:
@@ -30,7 +42,9 @@ def test_no_figure_is_cut_off(tmp_path, capsys, monkeypatch):
     """However narrow the terminal and many the swept values; a table of 0.5... was printed once."""
     monkeypatch.setenv('COLUMNS', '50')
     same = {'per_class': 1000, 'model.batch_norm': 'separate'}
-    rows = [row(method=m, lam=lam, **same) for m, lam in (('crossgrad', 0.0), ('speaker_norm', 0.123))]
+    rows = [
+        row(method=m, lam=lam, **same) for m, lam in (('crossgrad', 0.0), ('speaker_norm', 0.123))
+    ]
     rows[1] |= {'delta_uar': 0.1234, 'delta_ci95': (-0.3333, 0.4444), 'p_holm': 0.055}
     terminal.print_results(RESULTS | {'summary': rows}, tmp_path)
     said = capsys.readouterr().out
@@ -60,7 +74,11 @@ def test_leakage_by_few_held_out_utterances_is_called_rough(tmp_path, capsys):
         rows = [row(lam=0.0) | {'probe': {'speaker': answer}}]
         runs = [
             {'status': 'ok', 'probe': probe}
-            for probe in ({'speaker': answer | {'n': 60}}, {'speaker': answer | {'n': held_out}}, None)
+            for probe in (
+                {'speaker': answer | {'n': 60}},
+                {'speaker': answer | {'n': held_out}},
+                None,
+            )
         ]
         terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
         said = capsys.readouterr().out
@@ -72,7 +90,10 @@ def test_a_sweep_in_which_every_setting_lost_a_fold_still_ends_with_its_pictures
     """Nothing can be drawn: the pictures say so, and there is no ZeroDivisionError."""
     lost = dict.fromkeys(summary.RESULT_KEYS) | {'seeds': 0}
     rows = [{'lam': lam} | lost for lam in (0.0, 0.3)]
-    runs = [{'hyper': {'lam': row['lam'], 'seed': 0, 'fold': 0}, 'status': 'nonfinite', 'step': 7} for row in rows]
+    runs = [
+        {'hyper': {'lam': row['lam'], 'seed': 0, 'fold': 0}, 'status': 'nonfinite', 'step': 7}
+        for row in rows
+    ]
     terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
     for name in ('confusion.png', 'sweep.png'):
         assert (tmp_path / name).read_bytes().startswith(b'\x89PNG')
@@ -87,9 +108,14 @@ def test_what_is_pooled_over_folds_is_told_from_what_is_by_fold(tmp_path, capsys
     answer = {'linear': 0.5, 'chance': 0.167, 'classes': 6, 'n': 60, 'input': {'linear': 0.9}}
     rows = [row(lam=lam) | {'probe': {'speaker': answer}} for lam in (0.0, 0.3)]
     rows[1] |= {'delta_uar': 0.1}
-    terminal.print_results(RESULTS | {'summary': rows, 'runs': [{'status': 'ok', 'probe': rows[0]['probe']}]}, tmp_path)
+    terminal.print_results(
+        RESULTS | {'summary': rows, 'runs': [{'status': 'ok', 'probe': rows[0]['probe']}]}, tmp_path
+    )
     said = ' '.join(capsys.readouterr().out.split())
-    assert 'WA: accuracy, folds pooled. vs plain: UAR, folds pooled, minus that of plain training' in said
+    assert (
+        'WA: accuracy, folds pooled. vs plain: UAR, folds pooled, minus that of plain training'
+        in said
+    )
     assert 'mean recall of held-out utterances; mean of the folds' in said
 
 
@@ -106,7 +132,9 @@ def test_synthetic_speech_is_said_of_the_corpora_that_were_used(tmp_path, capsys
         results = RESULTS | {'corpora': named, 'speakers': speakers, 'synthetic': 'demo' in named}
         assert synthetic_note(json.loads(json.dumps(results))).startswith(said)
         assert bool(synthetic_note(results)) == bool(said)
-    terminal.print_results(RESULTS | {'summary': [row(lam=0.0)], 'corpora': ['demo'], 'synthetic': True}, tmp_path)
+    terminal.print_results(
+        RESULTS | {'summary': [row(lam=0.0)], 'corpora': ['demo'], 'synthetic': True}, tmp_path
+    )
     assert ' '.join(SYNTHETIC_WARNING.split()[:3]) in ' '.join(capsys.readouterr().out.split())
 
 

@@ -47,12 +47,16 @@ def same(a, b) -> None:
 def test_the_course_rises_linearly_and_falls_as_a_cosine():
     """0 at the start, 1 after the warm-up, 1/2 in the middle of the fall, 0 at the end and beyond."""
     steps = jnp.array([0, 1, 2, 4, 12, 20, 30])
-    np.testing.assert_allclose(optimizer.learning_rate_schedule(steps, 20, 0.2), [0, 0.25, 0.5, 1, 0.5, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        optimizer.learning_rate_schedule(steps, 20, 0.2), [0, 0.25, 0.5, 1, 0.5, 0, 0], atol=1e-6
+    )
 
 
 def test_the_course_without_warm_up_begins_at_its_peak():
     """No division by the empty warm-up."""
-    np.testing.assert_allclose(optimizer.learning_rate_schedule(jnp.array([0, 10, 20]), 20, 0.0), [1, 0.5, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        optimizer.learning_rate_schedule(jnp.array([0, 10, 20]), 20, 0.0), [1, 0.5, 0], atol=1e-6
+    )
 
 
 def test_the_first_step_is_that_of_adamw():
@@ -75,7 +79,9 @@ def test_the_rate_follows_the_course():
 @pytest.mark.parametrize('size', [0.01, 100.0], ids=['below the limit', 'above the limit'])
 def test_gradients_are_clipped_to_the_limit(size):
     """The norm over all arrays is at most `clip`, and a smaller one is left as it is."""
-    _, state = first(jax.tree.map(lambda g: size * g / norm(GRADIENTS), GRADIENTS), settings(clip=5.0), hyper())
+    _, state = first(
+        jax.tree.map(lambda g: size * g / norm(GRADIENTS), GRADIENTS), settings(clip=5.0), hyper()
+    )
     np.testing.assert_allclose(norm(moments(state).mu), 0.1 * min(size, 5.0), rtol=1e-5)
 
 
@@ -83,13 +89,22 @@ def test_plain_descent_is_the_rate_times_the_gradient():
     """No moments; decay as ever."""
     updates, _ = first(GRADIENTS, settings(kind='sgd'), hyper(lr=0.3, weight_decay=0.1))
     decay = lambda p: 0.1 * p if p.ndim > 1 else 0 * p  # noqa: E731
-    jax.tree.map(lambda a, g, p: np.testing.assert_allclose(a, -0.3 * (g + decay(p)), rtol=1e-5), updates, GRADIENTS, PARAMS)
+    jax.tree.map(
+        lambda a, g, p: np.testing.assert_allclose(a, -0.3 * (g + decay(p)), rtol=1e-5),
+        updates,
+        GRADIENTS,
+        PARAMS,
+    )
 
 
 def test_decay_shrinks_matrices_only():
     """Without any gradient a matrix loses lr x decay of itself, and a bias or scale nothing."""
-    updates, _ = first(jax.tree.map(jnp.zeros_like, GRADIENTS), settings(), hyper(lr=0.5, weight_decay=0.1))
-    np.testing.assert_allclose(updates['encoder']['kernel'], -0.05 * PARAMS['encoder']['kernel'], rtol=1e-6)
+    updates, _ = first(
+        jax.tree.map(jnp.zeros_like, GRADIENTS), settings(), hyper(lr=0.5, weight_decay=0.1)
+    )
+    np.testing.assert_allclose(
+        updates['encoder']['kernel'], -0.05 * PARAMS['encoder']['kernel'], rtol=1e-6
+    )
     assert (updates['encoder']['bias'] == 0).all()
 
 

@@ -39,13 +39,25 @@ def test_what_makes_a_result_look_better_stands_in_its_title():
 def test_what_was_not_used_is_written_down():
     """With the label space and the corpora that it was left out of."""
     found = results()
-    assert (found['left_out'], found['unused'], found['labels'], found['corpora']) == ({'fear': 3}, 2, 'native', ['folder'])
+    assert (found['left_out'], found['unused'], found['labels'], found['corpora']) == (
+        {'fear': 3},
+        2,
+        'native',
+        ['folder'],
+    )
 
 
 def test_of_speakers_is_written_down_what_is_known(tmp_path):
     """The report groups by it; nobody is of an empty sex, and who speaks two languages is of both."""
-    text = {'speaker': ['a', 'a', 'b', 'c', ''], 'sex': ['f', 'f', 'm', '', 'm'], 'language': ['de', 'en', 'de', '', 'de']}
+    text = {
+        'speaker': ['a', 'a', 'b', 'c', ''],
+        'sex': ['f', 'f', 'm', '', 'm'],
+        'language': ['de', 'en', 'de', '', 'de'],
+    }
     text['corpus'] = ['one'] * 5
     known = outputs.speaker_attributes({k: np.array(v) for k, v in text.items()})
-    a, b = {'sex': 'f', 'language': 'de+en', 'corpus': 'one'}, {'sex': 'm', 'language': 'de', 'corpus': 'one'}
+    a, b = (
+        {'sex': 'f', 'language': 'de+en', 'corpus': 'one'},
+        {'sex': 'm', 'language': 'de', 'corpus': 'one'},
+    )
     assert known == {'a': a, 'b': b, 'c': {'corpus': 'one'}}

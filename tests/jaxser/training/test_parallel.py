@@ -15,7 +15,12 @@ from jaxser.training import parallel
 from jaxser.training.parallel import Layout
 from jaxser.training.step import Step
 
-S, B, T, M = 4, 4, 3, 2  # steps, examples, frames, bands; the regression's inputs are an example's features, summed over frames
+S, B, T, M = (
+    4,
+    4,
+    3,
+    2,
+)  # steps, examples, frames, bands; the regression's inputs are an example's features, summed over frames
 COLLECTIVE = re.compile('all-reduce|all-gather|all-to-all|collective|reduce-scatter')
 
 
@@ -28,7 +33,14 @@ def make_step() -> tuple[Step, list]:
 
     def init(hyper):
         start_M = jnp.stack([hyper['seed'], hyper['fold']]).astype(jnp.float32)
-        return State(jnp.zeros((), jnp.int32), {'w': start_M}, {'seen': jnp.zeros(M)}, {}, (), jax.random.PRNGKey(hyper['seed']))
+        return State(
+            jnp.zeros((), jnp.int32),
+            {'w': start_M},
+            {'seen': jnp.zeros(M)},
+            {},
+            (),
+            jax.random.PRNGKey(hyper['seed']),
+        )
 
     def update(state, batch, hyper):
         traced.append('update')
@@ -36,7 +48,9 @@ def make_step() -> tuple[Step, list]:
         loss, g = jax.value_and_grad(lambda w: ((x_BxM @ w['w'] - y_B) ** 2).mean())(state.params)
         params = jax.tree.map(lambda w, g: w - hyper['lr'] * g, state.params, g)
         batch_stats = {'seen': state.batch_stats['seen'] + x_BxM.sum(0)}
-        return state.replace(step=state.step + 1, params=params, batch_stats=batch_stats), {'loss': loss}
+        return state.replace(step=state.step + 1, params=params, batch_stats=batch_stats), {
+            'loss': loss
+        }
 
     def predict(params, batch_stats, batch):
         return inputs(batch), inputs(batch) @ params['w'][:, None]
@@ -47,14 +61,27 @@ def make_step() -> tuple[Step, list]:
 class Sweep:
     """Some folds and variants on some devices, as train.Group lays them out, over a corpus of noise."""
 
-    def __init__(self, folds: int, variants: int, devices: int = 1, data: int = 1, mode: str = 'jit', in_turn: bool = True):
+    def __init__(
+        self,
+        folds: int,
+        variants: int,
+        devices: int = 1,
+        data: int = 1,
+        mode: str = 'jit',
+        in_turn: bool = True,
+    ):
         random = np.random.default_rng(0)
         self.corpus_RxM = np.float16(random.normal(size=(60, M)))
         example = (folds, S, B)
-        self.first, self.frames = random.integers(0, 60 - T, example), random.integers(1, T + 1, example)
+        self.first, self.frames = (
+            random.integers(0, 60 - T, example),
+            random.integers(1, T + 1, example),
+        )
         self.y = np.float32(random.normal(size=example))
         there = np.arange(T) < self.frames[..., None]
-        self.mel = np.where(there[..., None], self.corpus_RxM[self.first[..., None] + np.arange(T)], np.float16(0))
+        self.mel = np.where(
+            there[..., None], self.corpus_RxM[self.first[..., None] + np.arange(T)], np.float16(0)
+        )
 
         self.fold_N, self.seed_N = (x.ravel().astype(np.int32) for x in np.mgrid[:folds, :variants])
         self.lr_N = np.linspace(0.01, 0.05, variants, dtype=np.float32)[self.seed_N]
@@ -75,17 +102,31 @@ class Sweep:
         """The state after the first `steps`; the chunk's others are skipped."""
         hyper = self.layout.put_runs_on_devices(hyper or self.hyper)
         batches = self.layout.put_batch_on_devices(self.batches(resident), 3)
-        shared = self.layout.put_on_devices(SharedArrays(self.corpus_RxM if resident else None), parallel.REPLICATED)
-        state, self.metrics = self.programs.train_chunk(self.programs.init(hyper), shared, batches, np.arange(S) < steps, hyper)
+        shared = self.layout.put_on_devices(
+            SharedArrays(self.corpus_RxM if resident else None), parallel.REPLICATED
+        )
+        state, self.metrics = self.programs.train_chunk(
+            self.programs.init(hyper), shared, batches, np.arange(S) < steps, hyper
+        )
         return state
 
     def predict(self, state: State, resident: bool = False) -> np.ndarray:
         """scores_NxB of every run for the first batch of its fold; the inputs, which are its z, come with them."""
-        batch = self.layout.put_batch_on_devices({k: x[:, 0] for k, x in self.batches(resident).items()}, 2)
-        shared = self.layout.put_on_devices(SharedArrays(self.corpus_RxM if resident else None), parallel.REPLICATED)
+        batch = self.layout.put_batch_on_devices(
+            {k: x[:, 0] for k, x in self.batches(resident).items()}, 2
+        )
+        shared = self.layout.put_on_devices(
+            SharedArrays(self.corpus_RxM if resident else None), parallel.REPLICATED
+        )
         hyper = self.layout.put_runs_on_devices(self.hyper)
-        z, scores = self.collect(self.programs.predict_for_frames(T)(state.params, state.batch_stats, shared, batch, hyper))
-        np.testing.assert_allclose(z, self.mel[self.fold_N, 0].astype(float).sum(2), rtol=1e-5, atol=1e-6)
+        z, scores = self.collect(
+            self.programs.predict_for_frames(T)(
+                state.params, state.batch_stats, shared, batch, hyper
+            )
+        )
+        np.testing.assert_allclose(
+            z, self.mel[self.fold_N, 0].astype(float).sum(2), rtol=1e-5, atol=1e-6
+        )
         return scores[..., 0]
 
     def collect(self, tree):
@@ -109,7 +150,13 @@ CASES = {
     'nothing to pad': {'folds': 3, 'variants': 2, 'devices': 8},
     'padded': {'folds': 3, 'variants': 5, 'devices': 8},
     'batches over two devices': {'folds': 3, 'variants': 3, 'devices': 8, 'data': 2},
-    'batches over two devices, vmapped': {'folds': 3, 'variants': 3, 'devices': 8, 'data': 2, 'in_turn': False},
+    'batches over two devices, vmapped': {
+        'folds': 3,
+        'variants': 3,
+        'devices': 8,
+        'data': 2,
+        'in_turn': False,
+    },
     'pmap, padded': {'folds': 3, 'variants': 5, 'devices': 8, 'mode': 'pmap'},
 }
 
@@ -130,7 +177,12 @@ def test_every_run_is_what_it_would_be_alone(case):
         w, losses = s.expected_weights(n)
         np.testing.assert_allclose(found.params['w'][n], w, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(loss_NxS[n], losses, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(found.batch_stats['seen'][n], s.mel[s.fold_N[n]].sum((0, 1, 2), float), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            found.batch_stats['seen'][n],
+            s.mel[s.fold_N[n]].sum((0, 1, 2), float),
+            rtol=1e-5,
+            atol=1e-5,
+        )
     assert (found.step == S).all()
 
 
@@ -145,7 +197,10 @@ def test_predictions_are_those_of_each_run_on_the_batch_of_its_fold(case):
 @pytest.mark.parametrize('arm', BATCH_NORM_MODES)
 def test_a_batch_over_two_devices_has_one_statistic_a_side(arm):
     """Parameters and running statistics under every arm, where the sides are mixed, a device each, or one alone: 1e-6."""
-    random, target_SxB = np.random.default_rng(0), np.float32([[0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]])
+    random, target_SxB = (
+        np.random.default_rng(0),
+        np.float32([[0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]),
+    )
     batches = {
         'mel_BxTxM': np.float16(random.normal(1, 2, size=(1, S, 1, B, T, M))),
         'frames_B': np.int32(random.integers(1, T + 1, (1, S, 1, B))),
@@ -155,16 +210,24 @@ def test_a_batch_over_two_devices_has_one_statistic_a_side(arm):
     hyper = {'slot': np.zeros((1, 1), np.int32)}
 
     def init(hyper):
-        variables = BatchNorm(arm).init(jax.random.PRNGKey(0), jnp.zeros((1, T, M)), jnp.ones((1, T)), jnp.zeros(1), train=False)
-        return State(0, variables['params'], variables.get('batch_stats', {}), {}, (), jax.random.PRNGKey(0))
+        variables = BatchNorm(arm).init(
+            jax.random.PRNGKey(0), jnp.zeros((1, T, M)), jnp.ones((1, T)), jnp.zeros(1), train=False
+        )
+        return State(
+            0, variables['params'], variables.get('batch_stats', {}), {}, (), jax.random.PRNGKey(0)
+        )
 
     def update(state, batch, hyper):
         mask_BxT, x_BxTxM = frame_mask(batch['frames_B'], T), batch['mel_BxTxM'].astype(jnp.float32)
 
         def loss(params):
             variables = {'params': params, 'batch_stats': state.batch_stats}
-            y, new = BatchNorm(arm).apply(variables, x_BxTxM, mask_BxT, batch['target_B'], train=True, mutable=['batch_stats'])
-            return (y**2 * mask_BxT[..., None] * batch['y_B'][:, None, None]).mean(), new.get('batch_stats', {})
+            y, new = BatchNorm(arm).apply(
+                variables, x_BxTxM, mask_BxT, batch['target_B'], train=True, mutable=['batch_stats']
+            )
+            return (y**2 * mask_BxT[..., None] * batch['y_B'][:, None, None]).mean(), new.get(
+                'batch_stats', {}
+            )
 
         (value, batch_stats), g = jax.value_and_grad(loss, has_aux=True)(state.params)
         params = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, g)
@@ -176,7 +239,11 @@ def test_a_batch_over_two_devices_has_one_statistic_a_side(arm):
         programs = parallel.compile_step(Step(init, update, None), layout, T)
         state = programs.init(layout.put_runs_on_devices(hyper))
         end = programs.train_chunk(
-            state, SharedArrays(), layout.put_batch_on_devices(batches, 3), np.ones(S, bool), layout.put_runs_on_devices(hyper)
+            state,
+            SharedArrays(),
+            layout.put_batch_on_devices(batches, 3),
+            np.ones(S, bool),
+            layout.put_runs_on_devices(hyper),
         )
         ends.append(jax.tree.map(layout.collect, (end[0].params, end[0].batch_stats, end[1])))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(ends))
@@ -189,7 +256,9 @@ def test_keep_picks_run_by_run(case):
     new = (state.params, state.batch_stats)
     old = jax.tree.map(lambda x: x - 1000, new)
     better_N = np.random.default_rng(1).random(len(s.fold_N)) < 0.5
-    kept = s.programs.update_best(old, state, s.layout.put_runs_on_devices(s.layout.group_by_device(better_N)))
+    kept = s.programs.update_best(
+        old, state, s.layout.put_runs_on_devices(s.layout.group_by_device(better_N))
+    )
     for k, o, n in zip(*(jax.tree.leaves(s.collect(tree)) for tree in (kept, old, new))):
         np.testing.assert_array_equal(k, np.where(better_N[:, None], n, o))
 
@@ -226,7 +295,11 @@ def compiled_text(s: Sweep) -> str:
     hyper = s.layout.put_runs_on_devices(s.hyper)
     batches = s.layout.put_batch_on_devices(s.batches(), 3)
     return (
-        s.programs.train_chunk.lower(s.programs.init(hyper), SharedArrays(), batches, np.ones(S, bool), hyper).compile().as_text()
+        s.programs.train_chunk.lower(
+            s.programs.init(hyper), SharedArrays(), batches, np.ones(S, bool), hyper
+        )
+        .compile()
+        .as_text()
     )
 
 
@@ -245,10 +318,15 @@ def test_a_skipped_step_changes_no_bit():
     """What fills an epoch's last chunk: the state stays, and the metrics say NaN rather than a number."""
     s = Sweep(2, 3)
     state, loss_NxS = s.train(steps=2), s.collect(s.metrics)['loss']
-    hyper, batches = s.layout.put_runs_on_devices(s.hyper), s.layout.put_batch_on_devices(s.batches(), 3)
+    hyper, batches = (
+        s.layout.put_runs_on_devices(s.hyper),
+        s.layout.put_batch_on_devices(s.batches(), 3),
+    )
     one_by_one = s.programs.init(hyper)
     for n in range(2):
-        one_by_one, _ = s.programs.train_chunk(one_by_one, SharedArrays(), batches, np.arange(S) == n, hyper)
+        one_by_one, _ = s.programs.train_chunk(
+            one_by_one, SharedArrays(), batches, np.arange(S) == n, hyper
+        )
     jax.tree.map(np.testing.assert_array_equal, state, one_by_one)
     assert (np.asarray(state.step) == 2).all()
     assert np.isfinite(loss_NxS[:, :2]).all()
@@ -279,7 +357,14 @@ def test_a_diverging_run_leaves_the_others_alone(in_turn):
 
 @pytest.mark.parametrize(
     ('count', 'devices', 'data', 'expected'),
-    [(30, 1, 1, (1, 30)), (1, 8, 1, (1, 1)), (6, 8, 1, (6, 1)), (10, 8, 1, (8, 2)), (40, 8, 1, (8, 5)), (9, 8, 2, (4, 3))],
+    [
+        (30, 1, 1, (1, 30)),
+        (1, 8, 1, (1, 1)),
+        (6, 8, 1, (6, 1)),
+        (10, 8, 1, (8, 2)),
+        (40, 8, 1, (8, 5)),
+        (9, 8, 2, (4, 3)),
+    ],
 )
 def test_every_device_gets_as_few_runs_as_can_be(count, devices, data, expected):
     """No more devices than runs; `data` devices count as one."""
@@ -321,7 +406,9 @@ def test_a_device_holds_the_folds_that_its_runs_need_and_no_other():
     np.testing.assert_array_equal(fold_DxF, [[0, 0], [2, 2], [2, 5]])
     np.testing.assert_array_equal(slot_N, [0, 0, 0, 0, 0, 0, 0, 1, 1])
     assert slot_N.dtype == np.int32
-    wider_DxF, same_N = layout.assign_slots(fold_N, F=3)  # as another group of the same program needs
+    wider_DxF, same_N = layout.assign_slots(
+        fold_N, F=3
+    )  # as another group of the same program needs
     np.testing.assert_array_equal(wider_DxF, [[0, 0, 0], [2, 2, 2], [2, 5, 5]])
     np.testing.assert_array_equal(same_N, slot_N)
 

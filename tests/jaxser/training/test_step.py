@@ -34,14 +34,20 @@ def apply(params, batch_stats, batch, hyper, key, train):
 
 
 ENCODER = Encoder(
-    lambda key, batch: ({'w': jax.random.normal(key, (M, D))}, {'sum_BxM': jnp.zeros((B, M)), 'drawn': jnp.zeros(())}),
+    lambda key, batch: (
+        {'w': jax.random.normal(key, (M, D))},
+        {'sum_BxM': jnp.zeros((B, M)), 'drawn': jnp.zeros(())},
+    ),
     apply,
 )
 
 
 def hyper(seed: int = 0, fold: int = 0, lr: float = 0.1, mask: float = 0.0) -> dict:
     real = {'lr': lr, 'weight_decay': 0.01, 'dropout': 0.1, 'time_mask': mask, 'band_mask': mask}
-    return {k: np.float32(v) for k, v in real.items()} | {'seed': np.int32(seed), 'fold': np.int32(fold)}
+    return {k: np.float32(v) for k, v in real.items()} | {
+        'seed': np.int32(seed),
+        'fold': np.int32(fold),
+    }
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +65,9 @@ def wild(of: dict) -> step.Step:
         Aux(state.batch_stats, state.extra, {}),
     )
     method = erm.make(ConfigDict(), ENCODER, SIZES)._replace(loss=loss)
-    return step.make_step(ENCODER, method, SIZES, ConfigDict({'warmup': 0.0, 'clip': 0.1, 'optimizer': 'adamw'}))
+    return step.make_step(
+        ENCODER, method, SIZES, ConfigDict({'warmup': 0.0, 'clip': 0.1, 'optimizer': 'adamw'})
+    )
 
 
 def test_a_huge_gradient_of_a_head_leaves_the_encoder_alone():
@@ -69,8 +77,14 @@ def test_a_huge_gradient_of_a_head_leaves_the_encoder_alone():
         one = wild({'encoder': 1.0, 'emotion': size})
         states.append(jax.jit(one.update)(one.init(hyper()), BATCH, hyper())[0])
     for state in states[1:]:
-        jax.tree.map(np.testing.assert_array_equal, state.params['encoder'], states[0].params['encoder'])
-        jax.tree.map(np.testing.assert_array_equal, state.opt_state['encoder'], states[0].opt_state['encoder'])
+        jax.tree.map(
+            np.testing.assert_array_equal, state.params['encoder'], states[0].params['encoder']
+        )
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            state.opt_state['encoder'],
+            states[0].opt_state['encoder'],
+        )
 
 
 def test_a_method_may_take_its_own_steps():
@@ -78,15 +92,23 @@ def test_a_method_may_take_its_own_steps():
 
     def update(state, batch, hyper, key, descend):
         for _ in range(2):
-            state = descend(state, {'encoder': jax.tree.map(jnp.ones_like, state.params['encoder'])})
+            state = descend(
+                state, {'encoder': jax.tree.map(jnp.ones_like, state.params['encoder'])}
+            )
         return state, {'steps': jnp.float32(2)}
 
     method = erm.make(ConfigDict(), ENCODER, SIZES)._replace(update=update)
-    one = step.make_step(ENCODER, method, SIZES, ConfigDict({'warmup': 0.0, 'clip': 1e9, 'optimizer': 'sgd'}))
+    one = step.make_step(
+        ENCODER, method, SIZES, ConfigDict({'warmup': 0.0, 'clip': 1e9, 'optimizer': 'sgd'})
+    )
     before, h = one.init(hyper()), hyper() | {'weight_decay': np.float32(0)}
     state, metrics = jax.jit(one.update)(before, BATCH, h)
-    rates = sum(0.1 * optimizer.learning_rate_schedule(jnp.float32(n), SIZES.steps, 0.0) for n in range(2))
-    np.testing.assert_allclose(state.params['encoder']['w'], before.params['encoder']['w'] - rates, rtol=1e-5)
+    rates = sum(
+        0.1 * optimizer.learning_rate_schedule(jnp.float32(n), SIZES.steps, 0.0) for n in range(2)
+    )
+    np.testing.assert_allclose(
+        state.params['encoder']['w'], before.params['encoder']['w'] - rates, rtol=1e-5
+    )
     jax.tree.map(np.testing.assert_array_equal, state.params['emotion'], before.params['emotion'])
     assert (int(state.step), set(metrics)) == (1, {'steps'})
 
@@ -102,7 +124,10 @@ def test_seed_and_fold_choose_the_beginning_and_nothing_else_does(one):
     jax.tree.map(np.testing.assert_array_equal, (first.params, first.key), (same.params, same.key))
     for other in (hyper(seed=1), hyper(fold=1)):
         assert differ(one.init(other).params['encoder'], first.params['encoder'])
-        assert differ(one.init(other).params['emotion']['layers_0']['kernel'], first.params['emotion']['layers_0']['kernel'])
+        assert differ(
+            one.init(other).params['emotion']['layers_0']['kernel'],
+            first.params['emotion']['layers_0']['kernel'],
+        )
 
 
 def test_training_sees_normalised_features(one):
@@ -115,7 +140,9 @@ def test_prediction_sees_normalised_features_without_masks(one):
     """What is scored is the utterance itself."""
     state = one.init(hyper(mask=0.9))
     z_BxD, _ = one.predict(state.params, state.batch_stats, BATCH)
-    np.testing.assert_allclose(z_BxD, SUM @ np.asarray(state.params['encoder']['w']), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        z_BxD, SUM @ np.asarray(state.params['encoder']['w']), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_every_step_draws_anew_and_each_the_same_again(one):

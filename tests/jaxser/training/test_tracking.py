@@ -33,7 +33,9 @@ def test_the_best_epoch_on_dev_is_selected_run_by_run():
 def test_the_last_epoch_is_selected_whatever_dev_says():
     """Where the configuration says so."""
     record = SelectionRecord(2)
-    assert [select(record, LAST, epoch, 0.9 - epoch / 10, 0.1) for epoch in (1, 2, 3)] == [[False, False]] * 3
+    assert [select(record, LAST, epoch, 0.9 - epoch / 10, 0.1) for epoch in (1, 2, 3)] == [
+        [False, False]
+    ] * 3
     assert select(record, LAST, 4, 0.1, 0.1) == [True, True]
     assert record.best_epoch.tolist() == [4, 4]
 
@@ -79,10 +81,18 @@ def test_metrics_are_fetched_one_dispatch_late_and_complete():
         fetched.append(array_NxS)
         return array_NxS
 
-    trace, loss_NxS, skipped = EpochMetrics(collect, progress), np.arange(10.0).reshape(2, 5), np.nan
-    trace.add({'loss': np.pad(loss_NxS[:, :3], ((0, 0), (0, 2)), constant_values=skipped)}, slice(0, 3))
+    trace, loss_NxS, skipped = (
+        EpochMetrics(collect, progress),
+        np.arange(10.0).reshape(2, 5),
+        np.nan,
+    )
+    trace.add(
+        {'loss': np.pad(loss_NxS[:, :3], ((0, 0), (0, 2)), constant_values=skipped)}, slice(0, 3)
+    )
     assert (len(fetched), progress.steps) == (0, 0)
-    trace.add({'loss': np.pad(loss_NxS[:, 3:], ((0, 0), (3, 0)), constant_values=skipped)}, slice(3, 5))
+    trace.add(
+        {'loss': np.pad(loss_NxS[:, 3:], ((0, 0), (3, 0)), constant_values=skipped)}, slice(3, 5)
+    )
     assert (len(fetched), progress.steps) == (1, 3)
     np.testing.assert_array_equal(trace.finish_epoch()['loss'], loss_NxS)
     assert progress.steps == 5
