@@ -1,144 +1,64 @@
-"""The table at the end."""
+"""Tests of the alarms about an adversary while it trains."""
 
-import json
+from types import SimpleNamespace
 
-from data_pipelines import corpora
-from jaxser.analysis import summary
-from jaxser.reporting import terminal
-from jaxser.runs import SYNTHETIC_CORPORA, SYNTHETIC_WARNING, synthetic_note
+import numpy as np
+import pytest
 
-RESULTS = {
-    'method': 'dann',
-    'protocol': 'speaker_folds',
-    'folds': ['a'],
-    'selection': 'best dev UAR',
-    'synthetic': False,
-}
-RESULTS |= {'corpora': ['emodb'], 'speakers': {}}
-RESULTS |= {
-    'classes': ['A', 'B'],
-    'runs': [],
-    'split_sha256': '0' * 64,
-    'seconds': 0.0,
-    'device': '1 x cpu',
-}
+from jaxser.training.monitoring import AdversaryAlarms, domain_entropies
+
+RUNS = [{'lam': 1.0, 'seed': s, 'fold': 0} for s in range(5)]
 
 
-def row(**swept) -> dict:
-    """Of a summary."""
-    figures = {
-        'seeds': 2,
-        'tested_speakers': 8,
-        'uar': 0.62,
-        'uar_ci95': (0.511, 0.711),
-        'uar_folds': 0.62,
-        'wa': 0.62,
-        'f1': 0.62,
-    }
-    return swept | dict.fromkeys(summary.RESULT_KEYS) | figures | {'confusion': [[6, 4], [4, 6]]}
+def test_the_entropy_is_that_of_the_domains_forgotten():
+    """Three speakers, one of them twice as often; who is unknown does not count."""
+    table = SimpleNamespace(domain_N={'speaker': np.array([0, 0, 1, 2, -1, 3])})
+    fold = SimpleNamespace(domain_rows=np.arange(5))
+    found = domain_entropies(table, fold, ('speaker',))
+    assert found == {'speaker': pytest.approx(-(0.5 * np.log(0.5) + 2 * 0.25 * np.log(0.25)))}
 
 
-def test_no_figure_is_cut_off(tmp_path, capsys, monkeypatch):
-    """However narrow the terminal and many the swept values; a table of 0.5... was printed once."""
-    monkeypatch.setenv('COLUMNS', '50')
-    same = {'per_class': 1000, 'model.batch_norm': 'separate'}
-    rows = [
-        row(method=m, lam=lam, **same) for m, lam in (('crossgrad', 0.0), ('speaker_norm', 0.123))
-    ]
-    rows[1] |= {'delta_uar': 0.1234, 'delta_ci95': (-0.3333, 0.4444), 'p_holm': 0.055}
-    terminal.print_results(RESULTS | {'summary': rows}, tmp_path)
-    said = capsys.readouterr().out
-    assert '…' not in said
-    assert said.count('0.620') == 3 * 2
-    for word in ('speaker_norm', '0.511 0.711', '+0.123', '-0.333 +0.444', '0.055'):
-        assert word in said
-    assert 'resample the 8 speakers' in said
-    assert 'dann' not in said, 'the methods are in the table'
+def row(**changed) -> dict:
+    """An epoch's metrics of a run in good health."""
+    return {
+        'lam_p': 1.0,
+        'reversed_over_task': 0.5,
+        'emotion_loss': 0.3,
+        'speaker_loss': 0.9,
+    } | changed
 
 
-def test_few_speakers_have_no_intervals_and_are_told_so(tmp_path, capsys):
-    """No column for what there is not."""
-    rows = [row(lam=0.0) | {'tested_speakers': 4, 'uar_ci95': None}]
-    terminal.print_results(RESULTS | {'summary': rows}, tmp_path)
-    said = capsys.readouterr().out
-    assert '4 tested speakers: too few for intervals' in said
-    assert '95 %' not in said
-    assert 'vs plain' not in said
-    assert 'dann; speaker_folds, 1 fold' in said
+def alarms() -> AdversaryAlarms:
+    return AdversaryAlarms(RUNS, [{'speaker': 1.1}] * 5, 4, 10, ['lam', 'seed'])
 
 
-def test_leakage_by_few_held_out_utterances_is_called_rough(tmp_path, capsys):
-    """With five training utterances of a class a run may hold out one utterance of a speaker."""
-    for held_out, rough in ((18, True), (30, False)):
-        answer = {'linear': 0.5, 'chance': 0.167, 'classes': 6, 'input': {'linear': 0.9}}
-        rows = [row(lam=0.0) | {'probe': {'speaker': answer}}]
-        runs = [
-            {'status': 'ok', 'probe': probe}
-            for probe in (
-                {'speaker': answer | {'n': 60}},
-                {'speaker': answer | {'n': held_out}},
-                None,
-            )
-        ]
-        terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
-        said = capsys.readouterr().out
-        assert 'by the input alone 0.900.' in said
-        assert ('Rough: a run held out 18 utterances of 6 speakers.' in said) == rough
-
-
-def test_a_sweep_in_which_every_setting_lost_a_fold_still_ends_with_its_pictures(tmp_path, capsys):
-    """Nothing can be drawn: the pictures say so, and there is no ZeroDivisionError."""
-    lost = dict.fromkeys(summary.RESULT_KEYS) | {'seeds': 0}
-    rows = [{'lam': lam} | lost for lam in (0.0, 0.3)]
-    runs = [
-        {'hyper': {'lam': row['lam'], 'seed': 0, 'fold': 0}, 'status': 'nonfinite', 'step': 7}
-        for row in rows
-    ]
-    terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
-    for name in ('confusion.png', 'sweep.png'):
-        assert (tmp_path / name).read_bytes().startswith(b'\x89PNG')
-    said = capsys.readouterr().out
-    assert 'In every setting a fold diverged' in said
-    assert 'tested speakers' not in said
-    assert said.count('nonfinite from step 7') == 2
-
-
-def test_what_is_pooled_over_folds_is_told_from_what_is_by_fold(tmp_path, capsys):
-    """UAR, WA and the difference are pooled; leakage is a mean of folds."""
-    answer = {'linear': 0.5, 'chance': 0.167, 'classes': 6, 'n': 60, 'input': {'linear': 0.9}}
-    rows = [row(lam=lam) | {'probe': {'speaker': answer}} for lam in (0.0, 0.3)]
-    rows[1] |= {'delta_uar': 0.1}
-    terminal.print_results(
-        RESULTS | {'summary': rows, 'runs': [{'status': 'ok', 'probe': rows[0]['probe']}]}, tmp_path
+@pytest.mark.parametrize(
+    ('changed', 'said'),
+    [
+        ({'emotion_loss': 1.385}, 'emotion loss is that of guessing'),
+        ({'reversed_over_task': 0.001}, 'moves nothing'),
+        ({'speaker_loss': 1.2}, 'speaker head only guesses'),
+    ],
+)
+def test_each_alarm_names_its_runs_once(changed, said):
+    """Not before half of the training, when the coefficient is still rising; and of many runs the first three."""
+    watch = alarms()
+    rows = [row(**changed)] * 5
+    assert watch(5, rows) == []
+    (sentence,) = watch(6, rows)
+    assert sentence.startswith(
+        'Epoch 6, lam=1 seed=0 fold 0, lam=1 seed=1 fold 0, lam=1 seed=2 fold 0 and 2 more: '
     )
-    said = ' '.join(capsys.readouterr().out.split())
-    assert (
-        'WA: accuracy, folds pooled. vs plain: UAR, folds pooled, minus that of plain training'
-        in said
+    assert said in sentence
+    assert watch(7, rows) == []
+
+
+def test_health_and_plain_training_raise_no_alarm():
+    """Nor a run that has diverged, whose metrics are not numbers, nor a method without a reversed branch."""
+    plain, diverged, other = (
+        row(lam_p=0.0, reversed_over_task=0.0),
+        dict.fromkeys(row()),
+        {'emotion_loss': 9.0},
     )
-    assert 'mean recall of held-out utterances; mean of the folds' in said
-
-
-def test_synthetic_speech_is_said_of_the_corpora_that_were_used(tmp_path, capsys):
-    """Of all speech, of a part of it, and not of a list that calls its corpus demo."""
-    people = {'a': {'corpus': 'demo'}, 'b': {'corpus': 'emodb'}}
-    for named, speakers, said in (
-        (['demo'], {'a': {'corpus': 'demo'}}, SYNTHETIC_WARNING),
-        (['demo', 'emodb'], people, 'Partly synthetic speech (eSpeak NG, demo)'),
-        (['demo', 'emodb'], {'b': {'corpus': 'emodb'}}, ''),  # of which data.only took one
-        (['folder'], {'a': {'corpus': 'demo'}}, ''),
-        (['testbed'], {}, SYNTHETIC_WARNING),  # results of before speakers were written down
-    ):
-        results = RESULTS | {'corpora': named, 'speakers': speakers, 'synthetic': 'demo' in named}
-        assert synthetic_note(json.loads(json.dumps(results))).startswith(said)
-        assert bool(synthetic_note(results)) == bool(said)
-    terminal.print_results(
-        RESULTS | {'summary': [row(lam=0.0)], 'corpora': ['demo'], 'synthetic': True}, tmp_path
-    )
-    assert ' '.join(SYNTHETIC_WARNING.split()[:3]) in ' '.join(capsys.readouterr().out.split())
-
-
-def test_the_synthetic_corpora_are_those_that_are_made_here():
-    """A corpus that is synthesised on first use is in the list, and no other."""
-    made = {name for name in corpora.corpus_names() if corpora.load_corpus(name).synthesise}
-    assert made == SYNTHETIC_CORPORA
+    for one in (row(), plain, diverged, other):
+        assert alarms()(9, [one] * 5) == []
