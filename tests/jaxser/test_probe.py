@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import made_up
+from helpers import synthetic_utterances
 from sklearn.metrics import roc_curve
 
 from data_pipelines.batching.table import ExampleTable
@@ -20,7 +20,7 @@ from jaxser.training import tracking
 @pytest.fixture(scope='module')
 def table() -> ExampleTable:
     """Eight speakers, of two sexes and languages, twelve utterances each; 0 to 3 train, 4 and 5 are dev, 6 and 7 are tested."""
-    u = made_up.utterances(speakers=8, classes=('A', 'B', 'C'))
+    u = synthetic_utterances.make_utterances(speakers=8, classes=('A', 'B', 'C'))
     speaker_N = np.repeat(np.arange(8), 12)
     u.text['language'] = np.where(speaker_N % 2, 'de', 'en')
     part = lambda *speakers: np.flatnonzero(np.isin(speaker_N, speakers))  # noqa: E731

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.made_up import utterances
+from helpers.synthetic_utterances import make_utterances
 from ml_collections import ConfigDict
 
 from configs import base
@@ -21,7 +21,7 @@ ONE, TWO = np.array([[0, 1, 2]]), np.array([[0, 1], [2, 2]])  # folds of each de
 
 @pytest.fixture(scope='module')
 def u():
-    return utterances(speakers=6, per_class=4)
+    return make_utterances(speakers=6, per_class=4)
 
 
 @pytest.fixture(scope='module')
@@ -160,7 +160,7 @@ def test_without_normalisation_features_stay_as_they_are(u, made):
 @pytest.mark.parametrize('adapt', ['none', 'transductive'])
 def test_a_speaker_s_statistics_are_of_what_training_hears_of_them(adapt):
     """Of a training speaker's own part of the fold alone; of a tested speaker, where the protocol is called transductive."""
-    u = utterances(speakers=3, per_class=20)
+    u = make_utterances(speakers=3, per_class=20)
     u.text['speaker'][0] = ''
     made = folds.make_folds(u, folds.Protocol('speaker_dependent', 4, adapt=adapt))
     table = ExampleTable(u, made, 'speaker', balanced=False)
@@ -179,7 +179,7 @@ def test_a_speaker_s_statistics_are_of_what_training_hears_of_them(adapt):
 
 def test_a_batch_that_adapts_is_half_source_half_target_without_labels():
     """The target's emotions have no weight in training, its domains are known; an epoch sees the source once."""
-    u = utterances(speakers=6)
+    u = make_utterances(speakers=6)
     u.text['corpus'] = np.where(np.arange(len(u)) < 32, 'a', 'b')
     made = folds.make_folds(u, folds.Protocol('source_target', 2, ('a',), ('b',), 'others'))
     steps = plan.steps_per_epoch(made, 5)
@@ -204,7 +204,7 @@ def test_a_batch_that_adapts_is_half_source_half_target_without_labels():
 
 def test_an_unknown_speaker_is_no_domain():
     """Index -1, and no class of the head."""
-    u = utterances(speakers=6)
+    u = make_utterances(speakers=6)
     u.text['speaker'][:8] = ''
     u.text['session'] = np.array([f'Ses{n // 16}' for n in range(len(u))])
     made = folds.make_folds(u, folds.Protocol('leave_one_session_out'))
@@ -216,7 +216,7 @@ def test_an_unknown_speaker_is_no_domain():
 
 def test_balanced_weights_give_every_class_the_same_total(made):
     """In the fold's training part the classes weigh the same, and an example 1 on average."""
-    u = utterances(speakers=6, per_class=4)
+    u = make_utterances(speakers=6, per_class=4)
     u.text['emotion'] = u.text['emotion'].copy()
     u.text['emotion'][::3] = 'sad'
     table = ExampleTable(u, folds.make_folds(u, THREE), 'global', balanced=True)
@@ -272,7 +272,7 @@ def test_resident_features_are_found_where_those_of_the_utterance_begin(u, made)
 
 def two_corpora():
     """Corpus a of six speakers and two emotions, and b of four others, of which identity batches are made."""
-    a, b = utterances(speakers=6), utterances(speakers=4, classes=('bored', 'sad'))
+    a, b = make_utterances(speakers=6), make_utterances(speakers=4, classes=('bored', 'sad'))
     b.text['corpus'] = np.full(len(b), 'y')
     u = schema.concatenate_datasets([a, b])
     return keep_labelled(u, 'native', ('y',))[0]
@@ -288,7 +288,7 @@ def two_corpora():
 )
 def test_identity_examples_follow_and_change_nothing_of_the_emotion_examples(protocol):
     """As many, in an order of their own, of those whose domain is forgotten; rows and cuts of the first are those without."""
-    u = two_corpora() if protocol.identity else utterances(speakers=6)
+    u = two_corpora() if protocol.identity else make_utterances(speakers=6)
     made = folds.make_folds(u, protocol)
     (plain,) = plan.training_items(made, ONE, u, 3, 9, 9, CONFIG)
     (item,) = plan.training_items(made, ONE, u, 3, 9, 9, CONFIG, True)
@@ -308,7 +308,7 @@ def test_identity_examples_follow_and_change_nothing_of_the_emotion_examples(pro
 @pytest.mark.parametrize('identity', [(), ('y',)])
 def test_nobody_is_told_the_emotion_of_an_identity_example(identity):
     """No weight, even where it is a training utterance; K is the speakers of the identity batches."""
-    u = two_corpora() if identity else utterances(speakers=6)
+    u = two_corpora() if identity else make_utterances(speakers=6)
     made = folds.make_folds(u, folds.Protocol(folds=3, identity=identity))
     table = ExampleTable(u, made, 'global', balanced=True)
     (item,) = plan.training_items(made, ONE, u, 0, 7, 7, CONFIG, True)
@@ -340,7 +340,7 @@ def test_identity_examples_are_normalised_as_the_key_says(how):
 
 def test_corpora_of_identity_batches_need_no_class():
     """All of them stay, without their emotion, and none of them is counted as left out."""
-    u = utterances(classes=('angry', 'fear'))
+    u = make_utterances(classes=('angry', 'fear'))
     u.text['corpus'] = np.where(np.arange(len(u)) < 8, 'y', 'x')
     kept, left_out = keep_labelled(u, 'four', ('y',))
     assert kept.text['emotion'].tolist() == [''] * 8 + ['angry'] * 20
@@ -351,7 +351,7 @@ def test_corpora_of_identity_batches_need_no_class():
 
 def test_a_label_space_drops_and_counts_what_it_lacks():
     """In four classes excited is happy, and fear is left out and counted."""
-    u = utterances(classes=('angry', 'excited', 'fear'))
+    u = make_utterances(classes=('angry', 'excited', 'fear'))
     kept, left_out = keep_labelled(u, 'four')
     assert set(kept.text['emotion']) == {'angry', 'happy'}
     assert left_out == {'fear': 24}
@@ -413,7 +413,7 @@ def test_a_csv_is_not_trained_on_for_the_sake_of_its_identities(monkeypatch):
 
 def test_only_what_is_wanted_is_kept_and_the_rest_is_counted():
     """By one value of a column or several; '' keeps all."""
-    u = utterances(speakers=3, per_class=2)
+    u = make_utterances(speakers=3, per_class=2)
     kept, left_out = filter_utterances(u, 'speaker=s00,s02')
     assert set(kept.text['speaker']) == {'s00', 's02'}
     assert (len(kept), left_out) == (8, {'speaker=s01': 4})
@@ -438,12 +438,12 @@ def test_only_what_is_wanted_is_kept_and_the_rest_is_counted():
 def test_what_nobody_has_is_refused(wanted, said):
     """An unknown column, and a value that is not there, with those that are."""
     with pytest.raises(UserError, match=said):
-        filter_utterances(utterances(), wanted)
+        filter_utterances(make_utterances(), wanted)
 
 
 def test_what_is_left_out_is_said_with_its_reason():
     """What data.only leaves out has another reason than what has no class."""
-    split = Split(utterances(), [], '', {'style=scripted': 7, 'fear': 3, 'other': 2}, 0)
+    split = Split(make_utterances(), [], '', {'style=scripted': 7, 'fear': 3, 'other': 2}, 0)
     assert split.describe_left_out('four') == [
         'Left out, by config.data.only: 7 style=scripted.',
         "Left out, having no class in 'four': 3 fear, 2 other.",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from helpers.made_up import utterances
+from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines import corpora, pack
 from data_pipelines.errors import UserError
@@ -29,7 +29,7 @@ SHARED = Path(os.environ.get('JAXSER_SHARED') or 'nowhere') / 'corpora'
 
 def made(u=None, **changes) -> tuple:
     """Six speakers, and the first of three folds by speaker: two train, two are dev, two tested."""
-    u = utterances() if u is None else u
+    u = make_utterances() if u is None else u
     return u, [dataclasses.replace(folds.make_folds(u, Protocol(folds=3))[0], **changes)]
 
 
@@ -151,7 +151,7 @@ def test_an_allowed_leak_stays_in_the_findings_as_a_leak():
 
 def test_what_shares_speakers_by_design_may_share_no_recording():
     """speaker_dependent: the speakers are stated, a recording in two parts is refused."""
-    u, every = utterances(), np.arange(48)
+    u, every = make_utterances(), np.arange(48)
     mixed = Fold(0, 'mixed', every[::3], every[1::3], every[2::3])
     findings = found(u, [mixed], shares_speakers=True)
     assert findings['leaks'] == []
@@ -232,7 +232,7 @@ def test_unknown_speakers_are_counted_and_never_shared():
 
 def test_sessions_of_several_parts_are_reported():
     """Leaving a speaker out leaves his partner in: two speakers a session, each tested once with the other in train or dev."""
-    u = utterances(sessions=1)
+    u = make_utterances(sessions=1)
     findings = found(u, folds.make_folds(u, Protocol('leave_one_speaker_out')))
     assert (findings['session']['count'], findings['session']['in_folds']) == (3, 6)
     assert findings['session']['examples'][0]['session'] == 'Ses0'
@@ -293,7 +293,7 @@ def test_the_information_is_that_of_scikit_learn():
 
 def test_a_confound_is_weighed_against_chance():
     """Balanced speakers tell nothing, speakers of one emotion tell all of it, and many speakers of few words tell by chance."""
-    u, every = utterances(), [made()[1][0]]
+    u, every = make_utterances(), [made()[1][0]]
     plain = found(u, every)['tells']
     assert list(plain) == ['speaker']
     assert plain['speaker']['bits'] == 0
@@ -465,7 +465,7 @@ def test_the_pair_that_ravdess_has_twice_is_found(capsys):
     """Actor 7 has one take under two names; of his 60 utterances no other two are the same."""
     some = [u for u in walked('ravdess') if u.speaker == '07']
     features = [log_mel.compute_features(u, LogMel()) for u in some]
-    u = utterances(speakers=6, per_class=5)
+    u = make_utterances(speakers=6, per_class=5)
     u.text['utterance'] = np.array([x.name for x in some])
     u.text['sha256'] = np.array([f['sha256'] for f in features])
     u.signature_NxS = np.stack([f['signature_S'] for f in features])

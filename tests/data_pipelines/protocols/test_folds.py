@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers.made_up import utterances
+from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines.errors import UserError
 from data_pipelines.protocols import folds
@@ -23,7 +23,7 @@ def corpora(*sizes: int, **others):
     """Several made-up corpora, a, b, ..., of so many speakers, in the languages la, lb, ..."""
     some = []
     for name, size in zip('abc', sizes):
-        u = utterances(speakers=size, **others)
+        u = make_utterances(speakers=size, **others)
         u.text |= {'corpus': np.full(len(u), name), 'language': np.full(len(u), f'l{name}')}
         some.append(u)
     return schema.concatenate_datasets(some)
@@ -35,7 +35,7 @@ def corpora(*sizes: int, **others):
 )
 def test_parts_of_a_fold_share_no_speaker_and_every_utterance_is_tested_once(protocol, count):
     """The three parts are disjoint by speaker; the test parts cover the corpus; dev is the next fold's test part."""
-    u = utterances(speakers=8, sessions=1)
+    u = make_utterances(speakers=8, sessions=1)
     made = folds.make_folds(u, Protocol(protocol, 4))
     assert [f.number for f in made] == list(range(count))
     for f in made:
@@ -52,14 +52,14 @@ def test_parts_of_a_fold_share_no_speaker_and_every_utterance_is_tested_once(pro
 
 def test_speaker_folds_balance_the_sexes():
     """Women and men are dealt out in turn."""
-    u = utterances(speakers=8)
+    u = make_utterances(speakers=8)
     for f in folds.make_folds(u, Protocol(folds=4)):
         assert set(u.text['sex'][f.test]) == {'female', 'male'}
 
 
 def test_a_speaker_of_whom_the_list_says_two_sexes_stays_in_one_part():
     """A slip in a list must not put a person on both sides."""
-    u = utterances(speakers=6)
+    u = make_utterances(speakers=6)
     u.text['sex'][np.flatnonzero(u.text['speaker'] == 's02')[::2]] = 'female'
     for f in folds.make_folds(u, Protocol(folds=3)):
         assert sum('s02' in speakers(u, getattr(f, part)) for part in PARTS) == 1
@@ -136,7 +136,7 @@ def test_only_what_is_called_transductive_hears_the_test_part(protocol):
 
 def test_the_official_split_is_the_release_s():
     """Whatever its speakers; which test part is a key, and stands in the title."""
-    u = utterances(speakers=6)
+    u = make_utterances(speakers=6)
     u.text['split'] = np.array(['train', 'dev', 'test', 'test2', 'train', 'train'])[
         np.arange(len(u)) // 8
     ]
@@ -154,7 +154,7 @@ def test_the_official_split_is_the_release_s():
 
 def test_speaker_dependent_is_named_so_and_keeps_copies_of_a_recording_together():
     """Random utterances, each tested once, the same the next time."""
-    u = utterances(speakers=3, per_class=20)
+    u = make_utterances(speakers=3, per_class=20)
     u.text['sha256'] = np.array(
         [f'{n // 2}' for n in range(len(u))]
     )  # every two are the same audio
@@ -184,7 +184,7 @@ def test_an_unknown_speaker_is_in_no_part_that_is_made_by_speaker():
 
 def test_a_class_missing_from_training_is_refused():
     """A class that only tested and dev speakers show cannot be learnt."""
-    u = utterances(speakers=3, classes=('angry', 'sad'))
+    u = make_utterances(speakers=3, classes=('angry', 'sad'))
     u.text['emotion'][u.text['speaker'] == 's00'] = 'happy'
     with pytest.raises(UserError, match='is happy'):
         folds.make_folds(u, Protocol('leave_one_speaker_out'))
@@ -194,7 +194,7 @@ def test_a_class_missing_from_training_is_refused():
 def test_too_few_speakers_or_parts_are_refused(count, k):
     """Train, dev and test need a speaker each."""
     with pytest.raises(UserError, match='3 or more'):
-        folds.make_folds(utterances(speakers=count), Protocol(folds=k))
+        folds.make_folds(make_utterances(speakers=count), Protocol(folds=k))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_what_makes_no_sense_is_refused(wrong, said):
 def test_one_corpus_or_language_cannot_be_left_out():
     """Nothing would be left to train on."""
     with pytest.raises(UserError, match='one language out there must be two'):
-        folds.make_folds(utterances(), Protocol('leave_one_language_out'))
+        folds.make_folds(make_utterances(), Protocol('leave_one_language_out'))
 
 
 def test_a_source_of_one_speaker_has_nobody_to_choose_the_epoch():
@@ -249,7 +249,7 @@ def test_a_source_of_one_speaker_has_nobody_to_choose_the_epoch():
 
 def test_the_hash_changes_with_label_speaker_and_part():
     """Equal hashes mean equal splits: any change of any utterance's place in it shows."""
-    u = utterances()
+    u = make_utterances()
     made = folds.make_folds(u, Protocol(folds=3))
     others = [Protocol('leave_one_speaker_out'), Protocol(folds=3, adapt='transductive')]
     seen = {

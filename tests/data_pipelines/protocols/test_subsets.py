@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers.made_up import utterances
+from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines.batching import table
 from data_pipelines.errors import UserError
@@ -19,7 +19,7 @@ CLASSES = ('angry', 'happy', 'neutral', 'sad')
 @pytest.fixture(scope='module')
 def u():
     """Twelve speakers who alternate in sex, with 5 utterances of each of four classes."""
-    return utterances(speakers=12, per_class=5, classes=CLASSES)
+    return make_utterances(speakers=12, per_class=5, classes=CLASSES)
 
 
 @pytest.fixture(scope='module')
