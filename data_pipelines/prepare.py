@@ -2,13 +2,14 @@
 
 import argparse
 import dataclasses
+import functools
 import os
 
 from data_pipelines import corpora
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.log_mel import LogMel
-from data_pipelines.features.upstream import INPUT_KIND, STATE_KINDS, EncoderInput, EncoderStates
-from data_pipelines.storage.preparation import prepare_corpus
+from data_pipelines.features.upstream import INPUT_KIND, STATE_KINDS, EncoderStates, FeatureSpec
+from data_pipelines.storage.preparation import Extractor, prepare_corpus
 
 
 def main() -> None:
@@ -47,17 +48,13 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     with exit_on_user_error('Nothing was left behind.'):
         fields = {field.name: arguments.pop(field.name) for field in dataclasses.fields(LogMel)}
-        prepare_corpus(
-            spec=parse_feature_spec(
-                arguments.pop('features'), arguments.pop('states'), LogMel(**fields)
-            ),
-            **arguments,
+        spec = parse_feature_spec(
+            arguments.pop('features'), arguments.pop('states'), LogMel(**fields)
         )
+        prepare_corpus(spec=spec, extractor=make_extractor(spec), **arguments)
 
 
-def parse_feature_spec(
-    features: str, states: str | None, log_mel: LogMel
-) -> LogMel | EncoderStates | EncoderInput:
+def parse_feature_spec(features: str, states: str | None, log_mel: LogMel) -> FeatureSpec:
     """What the options name."""
     what, _, folder = features.partition(':')
     if what == 'upstream' and folder:
@@ -66,11 +63,11 @@ def parse_feature_spec(
                 f'{log_mel} has no part in the states of an upstream or what it hears: leave its options out.'
             )
         folder = os.path.expanduser(folder)  # which a shell leaves alone there
-        return (
-            EncoderInput.from_folder(folder)
-            if states == INPUT_KIND
-            else EncoderStates.from_folder(folder, states or STATE_KINDS[0])
-        )
+        from jaxser.pretrained import extractor
+
+        if states == INPUT_KIND:
+            return extractor.input_from_folder(folder)
+        return extractor.states_from_folder(folder, states or STATE_KINDS[0])
     if features != 'log-mel':
         raise UserError(f'--features is {features!r}; expected log-mel, or upstream:FOLDER.')
     if states:
@@ -78,6 +75,15 @@ def parse_feature_spec(
             f'--states {states} is of an upstream: name its Hugging Face folder, --features upstream:FOLDER.'
         )
     return log_mel
+
+
+def make_extractor(spec: FeatureSpec) -> Extractor | None:
+    """Returns the function that computes the states of a pretrained encoder; None for others."""
+    if not isinstance(spec, EncoderStates):
+        return None
+    from jaxser.pretrained import extractor
+
+    return functools.partial(extractor.extract_states, spec)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,6 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import warnings
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from data_pipelines.corpora import Utterance
@@ -72,10 +71,6 @@ class LogMel:
     def process_utterance(self, utterance: Utterance) -> 'dict | Rejection':
         """What a worker makes of an utterance: all that is stored of its sound."""
         return compute_features(utterance, self)
-
-    def finish(self, results: Iterable) -> Iterable:
-        """What is left to do with what the workers make, utterance by utterance: nothing."""
-        return results
 
     @property
     def window_length(self) -> int:

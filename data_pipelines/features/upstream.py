@@ -1,18 +1,11 @@
 """What a pretrained speech encoder makes of sound as features, or what it hears: what they are called, how sound becomes them.
 
-The encoder is jaxser/upstream.py's. It is imported only where its folder is read or Whisper's log-mel is made; nothing else in
-preparing needs JAX.
+The encoders themselves are in jaxser/pretrained, which computes the states; nothing here needs JAX.
 """
 
-import collections
 import dataclasses
 import hashlib
-import os
 import re
-import sys
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +13,6 @@ from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features.decode import Rejection, decode
 from data_pipelines.features.log_mel import LogMel, audio_columns, compute_log_mel, feature_columns
-
-if TYPE_CHECKING:
-    from jaxser.pretrained.encoder import PretrainedEncoder
 
 FORMAT_VERSION = 1  # raise it whenever the same encoder would give other numbers
 
@@ -42,8 +32,6 @@ STATES_NAME_PATTERN = re.compile(
 INPUT_NAME_PATTERN = re.compile(rf'(wave|whisper)-(\d+)-{INPUT_KIND}-([0-9a-f]{{8}})')
 
 HOP_SAMPLES = 160  # samples: 10 ms
-
-MAX_WAITING_UTTERANCES = 256  # utterances that wait for others of their length, at most
 
 AUDIO_SPEC = LogMel()  # of 16 kHz, as every upstream hears; its log-mel is what the audit compares
 
@@ -65,21 +53,8 @@ class EncoderStates:
     )  # where the encoder is, for whoever computes states
 
     @classmethod
-    def from_folder(cls, folder: str | Path, state_kind: str) -> 'EncoderStates':
-        """Those of the encoder in a Hugging Face folder; refuses one that is damaged or unknown."""
-        from jaxser.pretrained.encoder import cached_encoder
-
-        if state_kind not in STATE_KINDS:
-            raise UserError(
-                f'{state_kind!r} of the states are to be kept; expected one of {", ".join(STATE_KINDS)}.'
-            )
-        return dataclasses.replace(
-            cls.from_encoder(cached_encoder(folder), state_kind), folder=os.path.abspath(folder)
-        )
-
-    @classmethod
-    def from_encoder(cls, encoder: 'PretrainedEncoder', state_kind: str) -> 'EncoderStates':
-        """Those of an encoder that has been read."""
+    def from_encoder(cls, encoder, state_kind: str) -> 'EncoderStates':
+        """Returns the states of a `jaxser.pretrained.encoder.PretrainedEncoder`."""
         digest = hashlib.sha256(
             repr((FORMAT_VERSION, encoder.sha256, encoder.hashed_settings)).encode()
         ).hexdigest()[:8]
@@ -136,40 +111,6 @@ class EncoderStates:
             return reason
         return {'wave': wave} | audio_columns(wave, mel_TxM, AUDIO_SPEC)
 
-    def finish(
-        self, results: Iterable[tuple[Utterance, 'dict | Rejection']]
-    ) -> Iterator[tuple[Utterance, 'dict | Rejection']]:
-        """In their order, with the states in place of the samples; those of like length go through the encoder together."""
-        from jaxser.pretrained import extractor
-        from jaxser.pretrained.encoder import cached_encoder
-
-        encoder = extractor.StateExtractor(cached_encoder(self.folder), self.is_pooled)
-        waiting: collections.deque = collections.deque()  # utterances in their order
-        alike = collections.defaultdict(list)  # those of a length that have no states yet
-
-        def compute(length: int) -> None:
-            some = alike.pop(length)
-            for known, states_TxM in zip(some, encoder([known.pop('wave') for known in some])):
-                known |= feature_columns(states_TxM)
-
-        for u, known in results:
-            waiting.append((u, known))
-            if isinstance(known, dict):
-                length = encoder.padded_length(known['wave'])
-                alike[length].append(known)
-                if len(alike[length]) == encoder.max_batch_size(length):
-                    compute(length)
-            if len(waiting) == MAX_WAITING_UTTERANCES and 'wave' in (first := waiting[0][1]):
-                compute(encoder.padded_length(first['wave']))
-            while waiting and (isinstance(waiting[0][1], Rejection) or 'wave' not in waiting[0][1]):
-                yield waiting.popleft()
-        for length in sorted(alike):
-            compute(length)
-        yield from waiting
-        if encoder.truncated_count:
-            said = f'{encoder.truncated_count} of them are longer than the {encoder.max_seconds:g} s that this encoder hears: cut there.'
-            print(said, file=sys.stderr)  # TFDS's own words, on stdout, are left out
-
 
 @dataclasses.dataclass(frozen=True)
 class EncoderInput:
@@ -179,16 +120,11 @@ class EncoderInput:
     bands: int
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> 'EncoderInput':
-        """What the encoder in a Hugging Face folder hears; refuses one that is damaged or unknown."""
-        from jaxser.pretrained.encoder import cached_encoder
-
-        encoder = cached_encoder(folder)
-        return (
-            cls('wave', HOP_SAMPLES)
-            if encoder.input_kind == 'wave'
-            else cls('whisper', encoder.config['num_mel_bins'])
-        )
+    def from_encoder(cls, encoder) -> 'EncoderInput':
+        """Returns the input of a `jaxser.pretrained.encoder.PretrainedEncoder`."""
+        if encoder.input_kind == 'wave':
+            return cls('wave', HOP_SAMPLES)
+        return cls('whisper', encoder.config['num_mel_bins'])
 
     @property
     def name(self) -> str:
@@ -217,10 +153,6 @@ class EncoderInput:
         except Rejection as reason:
             return reason
 
-    def finish(self, results: Iterable) -> Iterable:
-        """What is left to do with what the workers make, utterance by utterance: nothing."""
-        return results
-
     def compute_frames(self, wave: np.ndarray) -> np.ndarray:
         """frames_TxM in float16 of samples at 16 kHz; the last ones that fill no 10 ms are left out."""
         if self.what == 'whisper':
@@ -232,6 +164,9 @@ class EncoderInput:
             .reshape(-1, HOP_SAMPLES)
             .astype(np.float16)
         )
+
+
+FeatureSpec = LogMel | EncoderStates | EncoderInput
 
 
 def spec_from_name(name: str) -> EncoderStates | EncoderInput:

@@ -15,7 +15,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.features import log_mel
 from data_pipelines.features.decode import Rejection
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.storage import builder, schema
@@ -103,7 +102,7 @@ class FeatureDoFn(beam.DoFn):
 
     def process(self, numbered: tuple[int, Utterance]) -> Iterator:
         n, u = numbered
-        result = log_mel.compute_features(u, self.spec)
+        result = self.spec.process_utterance(u)
         if isinstance(result, Rejection):
             yield beam.pvalue.TaggedOutput('outcome', (n, str(result)))
         else:

@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from data_pipelines import corpora, csv_files
@@ -16,7 +16,7 @@ from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features.decode import Rejection, check_video_support
 from data_pipelines.features.log_mel import LogMel
-from data_pipelines.features.upstream import EncoderInput, EncoderStates
+from data_pipelines.features.upstream import EncoderStates, FeatureSpec
 from data_pipelines.progress import progress_bar
 from data_pipelines.storage import builder, schema
 from data_pipelines.storage.builder import check_any_accepted
@@ -28,21 +28,28 @@ from data_pipelines.storage.prepared import (
 )
 from data_pipelines.storage.workers import run_workers
 
+WorkerResults = Iterable[tuple[Utterance, dict | Rejection]]
+
+Extractor = Callable[[WorkerResults], WorkerResults]
+
 
 def prepare_corpus(
     name: str,
     source: str | os.PathLike | None,
     out: str | os.PathLike,
-    spec: LogMel | EncoderStates | EncoderInput = LogMel(),  # noqa: B008 (frozen)
+    spec: FeatureSpec = LogMel(),  # noqa: B008 (frozen)
     allow_partial: bool = False,
     workers: int | None = None,
     beam: list[str] | None = None,
+    extractor: Extractor | None = None,
 ) -> Path:
     """Prepares a corpus unless that is done already, and returns the folder of the data set.
 
     `source` is the corpus's root, for `folder` the CSV; a corpus that is synthesised needs none. The data set appears under
     `out` whole or not at all. Refuses counts that are no release's (unless `allow_partial`), and other data under the same name.
     With `beam`, options of Apache Beam as `name=value`, it runs the work rather than the worker processes.
+    `extractor` maps the stream of worker results to final results in the same order; encoder states need one
+    (`jaxser.pretrained.extractor.extract_states`), other features do not.
     """
     corpus, out, workers = (
         corpora.load_corpus(name),
@@ -70,6 +77,11 @@ def prepare_corpus(
                 'The states of an upstream are computed here, by JAX: leave --beam out.'
             )
         beam = parse_beam_options(beam, workers)
+    if isinstance(spec, EncoderStates) and extractor is None:
+        raise UserError(
+            f'{spec.name} is computed by a pretrained encoder, and none was given. Run '
+            f'python -m data_pipelines.prepare {name} --features upstream:FOLDER.'
+        )
     with os_errors_as_user_errors(out):
         if source is None:
             source = out / 'sources' / name
@@ -89,7 +101,7 @@ def prepare_corpus(
         check_video_support(utterances)
         with staging_folder(out) as folder:
             shards, accepted, rejected = write_dataset(
-                corpus, utterances, spec, folder, facts, workers, beam
+                corpus, utterances, spec, folder, facts, workers, beam, extractor
             )
             home = move_dataset(shards, out / shards.relative_to(folder))
     print_summary(corpus, accepted, rejected, home)
@@ -193,11 +205,12 @@ def parse_beam_options(arguments: list[str], workers: int):
 def write_dataset(
     corpus: Corpus,
     utterances: list[Utterance],
-    spec: LogMel | EncoderStates | EncoderInput,
+    spec: FeatureSpec,
     folder: Path,
     record: dict,
     workers: int,
     beam_options=None,
+    extractor: Extractor | None = None,
 ) -> tuple[Path, list[tuple[Utterance, dict]], list[tuple[Utterance, str]]]:
     """Writes the data set below `folder`: shards, lists for people, and last the record; returns its place and what is in it."""
     means = 'Beam' if beam_options else f'{workers} worker process(es)'
@@ -207,7 +220,9 @@ def write_dataset(
 
         shards, outcomes = write_with_beam(corpus, utterances, spec, folder, beam_options)
     else:
-        shards, outcomes = write_with_processes(corpus, utterances, spec, folder, workers)
+        shards, outcomes = write_with_processes(
+            corpus, utterances, spec, folder, workers, extractor
+        )
     accepted = [(u, o) for u, o in zip(utterances, outcomes, strict=True) if isinstance(o, dict)]
     rejected = [(u, o) for u, o in zip(utterances, outcomes, strict=True) if isinstance(o, str)]
     listed = [schema.label_columns(u) | facts | {'path': u.path} for u, facts in accepted]
@@ -227,9 +242,10 @@ def write_dataset(
 def write_with_processes(
     corpus: Corpus,
     utterances: list[Utterance],
-    spec: LogMel | EncoderStates | EncoderInput,
+    spec: FeatureSpec,
     folder: Path,
     workers: int,
+    extractor: Extractor | None,
 ) -> tuple[Path, list[dict | str]]:
     """Writes the shards by worker processes; returns their place and, for each utterance, its facts or why it was rejected."""
     outcomes = []
@@ -246,7 +262,9 @@ def write_with_processes(
         check_any_accepted(utterances, outcomes)
 
     with run_workers(utterances, spec, workers) as results:
-        return builder.write_shards(corpus, spec, examples(spec.finish(results)), folder), outcomes
+        if extractor is not None:
+            results = extractor(results)
+        return builder.write_shards(corpus, spec, examples(results), folder), outcomes
 
 
 def print_summary(corpus: Corpus, accepted: list, rejected: list, destination: Path) -> None:

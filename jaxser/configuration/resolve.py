@@ -48,8 +48,10 @@ def resolve_config(config):
             'what config.data.upstream names, or log-mel. Leave it empty, or set config.model.name=fine_tuned.'
         )
     if tuned:
-        hears = upstream.EncoderInput.from_folder(config.model.upstream).name
-        config.model.weights = upstream.EncoderStates.from_folder(
+        from jaxser.pretrained import extractor  # imports JAX, which other models need not here
+
+        hears = extractor.input_from_folder(config.model.upstream).name
+        config.model.weights = extractor.states_from_folder(
             config.model.upstream, upstream.STATE_KINDS[0]
         ).digest
         if not hears.startswith(config.data.upstream):

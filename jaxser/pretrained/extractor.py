@@ -1,16 +1,27 @@
-"""TODO: jaxser.pretrained.extractor."""
+"""Computes the states of a frozen pretrained encoder, which are stored as features."""
 
-from collections.abc import Callable
+import collections
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.batching import plan
+from data_pipelines.corpora import Utterance
+from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
-from data_pipelines.features.upstream import HOP_SAMPLES
+from data_pipelines.features.decode import Rejection
+from data_pipelines.features.log_mel import feature_columns
+from data_pipelines.features.upstream import HOP_SAMPLES, EncoderInput, EncoderStates
 from jaxser import features
-from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder
+from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder, cached_encoder
+
+MAX_WAITING_UTTERANCES = 256  # the most that wait for others of their length
 
 MAX_BATCH_HOPS = 6400  # hops of sound that go through an encoder together
 
@@ -104,3 +115,90 @@ class StateExtractor:
         heard = self.pad_batch(waves, length, self.max_batch_size(length))
         states_BxTxM, frames_B = map(np.asarray, self.compute_states(self.params, *heard))
         return [states_TxM[:T] for states_TxM, T in zip(states_BxTxM[: len(waves)], frames_B)]
+
+
+def states_from_folder(folder: str | Path, state_kind: str) -> EncoderStates:
+    """Returns which states are stored for the encoder in a Hugging Face folder.
+
+    `state_kind` is one of `upstream.STATE_KINDS`. UserError when it is another, or when the encoder
+    is missing, damaged or of an unknown type.
+    """
+    if state_kind not in upstream.STATE_KINDS:
+        expected = ', '.join(upstream.STATE_KINDS)
+        raise UserError(f'The kind of states is {state_kind!r}; expected one of {expected}.')
+    states = EncoderStates.from_encoder(cached_encoder(folder), state_kind)
+    return dataclasses.replace(states, folder=os.path.abspath(folder))
+
+
+def input_from_folder(folder: str | Path) -> EncoderInput:
+    """Returns the input that the encoder in a Hugging Face folder expects.
+
+    UserError when the encoder is missing, damaged or of an unknown type.
+    """
+    return EncoderInput.from_encoder(cached_encoder(folder))
+
+
+class _BatchingQueue:
+    """Utterances in their order, some of which wait for others of the same padded length."""
+
+    def __init__(self, extractor: StateExtractor):
+        self.extractor = extractor
+        self.waiting: collections.deque[tuple[Utterance, dict | Rejection]] = collections.deque()
+        self.unprocessed: dict[int, list[dict]] = collections.defaultdict(list)  # by padded length
+
+    def add(self, utterance: Utterance, result: dict | Rejection) -> None:
+        """Appends an utterance, and computes the states of its length when a batch is full."""
+        self.waiting.append((utterance, result))
+        if isinstance(result, dict):
+            length = self.extractor.padded_length(result['wave'])
+            self.unprocessed[length].append(result)
+            if len(self.unprocessed[length]) == self.extractor.max_batch_size(length):
+                self.compute_states(length)
+        _, first = self.waiting[0]
+        if len(self.waiting) == MAX_WAITING_UTTERANCES and not _is_final(first):
+            self.compute_states(self.extractor.padded_length(first['wave']))
+
+    def compute_states(self, length: int) -> None:
+        """Replaces the samples of all utterances of a padded length by their states."""
+        batch = self.unprocessed.pop(length)
+        waves = [result.pop('wave') for result in batch]
+        for result, states_TxM in zip(batch, self.extractor(waves)):
+            result.update(feature_columns(states_TxM))
+
+    def pop_final(self) -> Iterator[tuple[Utterance, dict | Rejection]]:
+        """Yields the utterances at the front whose results are final."""
+        while self.waiting and _is_final(self.waiting[0][1]):
+            yield self.waiting.popleft()
+
+    def compute_rest(self) -> None:
+        """Computes the states of all that still wait."""
+        for length in sorted(self.unprocessed):
+            self.compute_states(length)
+
+
+def _is_final(result: dict | Rejection) -> bool:
+    return isinstance(result, Rejection) or 'wave' not in result
+
+
+def extract_states(
+    spec: EncoderStates, results: Iterable[tuple[Utterance, dict | Rejection]]
+) -> Iterator[tuple[Utterance, dict | Rejection]]:
+    """Yields the workers' results in their order, with encoder states in place of the samples.
+
+    `results` are those of `spec.process_utterance`; `spec.folder` names the encoder. Utterances of
+    the same padded length go through the encoder together. Prints to stderr how many utterances
+    were cut because they are longer than the encoder's limit.
+    """
+    extractor = StateExtractor(cached_encoder(spec.folder), spec.is_pooled)
+    queue = _BatchingQueue(extractor)
+    for utterance, result in results:
+        queue.add(utterance, result)
+        yield from queue.pop_final()
+    queue.compute_rest()
+    yield from queue.pop_final()
+    if extractor.truncated_count:
+        print(  # to stderr: stdout is redirected while TFDS writes
+            f'{extractor.truncated_count} utterances are longer than the '
+            f'{extractor.max_seconds:g} s that this encoder accepts; they were cut there.',
+            file=sys.stderr,
+        )

@@ -14,13 +14,14 @@ from flax import traverse_util
 
 from data_pipelines.errors import UserError
 from data_pipelines.features import log_mel
-from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
+from data_pipelines.features.upstream import STATE_KINDS
 from data_pipelines.storage import dataset
 from jaxser import distributed, plugins
 from jaxser.analysis import summary
 from jaxser.analysis.calibration import fit_temperature
 from jaxser.configuration.serialization import config_to_dict
 from jaxser.pretrained.encoder import PretrainedEncoder, write_encoder
+from jaxser.pretrained.extractor import states_from_folder
 from jaxser.provenance import PACKAGES, package_version
 from jaxser.serving.model import (
     ENCODER_FOLDER,
@@ -180,9 +181,8 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
         else None
     )
     if config.model.name == 'fine_tuned':
-        named = EncoderStates.from_folder(config.model.upstream, STATE_KINDS[0]).record_fields()[
-            'upstream'
-        ]
+        states = states_from_folder(config.model.upstream, STATE_KINDS[0])
+        named = states.record_fields()['upstream']
     config = config_to_dict(config)
     del config['data']['dir']  # prediction needs no data, and others need not know where they lay
     weights = serialize_arrays(

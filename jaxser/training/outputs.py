@@ -6,9 +6,10 @@ import jax
 import numpy as np
 
 from data_pipelines.batching import table
-from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
+from data_pipelines.features.upstream import STATE_KINDS
 from jaxser import distributed
 from jaxser.analysis import metrics, predictions, summary
+from jaxser.pretrained.extractor import states_from_folder
 from jaxser.runs import method_name, run_label
 from jaxser.workdir import Workdir
 
@@ -133,7 +134,7 @@ def make_results(
 def encoder_notes(config) -> list[str]:
     """By which pretrained encoder all is heard, if by one."""
     if config.model.name == 'fine_tuned':
-        of = EncoderStates.from_folder(config.model.upstream, STATE_KINDS[0])
+        of = states_from_folder(config.model.upstream, STATE_KINDS[0])
         return [
             f'over a fine-tuned {of.model} of {of.layers - 1} layers, {of.width} wide ({of.digest})'
         ]

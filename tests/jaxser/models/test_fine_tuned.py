@@ -19,6 +19,7 @@ from jaxser.features import SharedArrays, normalise
 from jaxser.interfaces import Sizes
 from jaxser.models import fine_tuned
 from jaxser.plugins import make_method
+from jaxser.pretrained import extractor
 from jaxser.pretrained.encoder import read_encoder
 from jaxser.training import parallel, step
 from jaxser.training.validate import validate
@@ -49,7 +50,7 @@ def configuration(folder, **changes):
 
 def sizes(folder) -> Sizes:
     return Sizes(
-        upstream.EncoderInput.from_folder(folder).bands,
+        extractor.input_from_folder(folder).bands,
         C,
         {'speaker': K, 'language': 1, 'corpus': 1},
         STEPS,
@@ -152,7 +153,7 @@ def same(a, b) -> None:
 def test_at_first_it_is_the_frozen_encoder_under_layer_sum(folder):
     """z of the sound is z of all states as prepare stores them: to the rounding of float16. So it is with adapters."""
     case, batch, of = Case(folder), make_batch(folder), read_encoder(folder)
-    spec = upstream.EncoderStates.from_folder(folder, 'all')
+    spec = extractor.states_from_folder(folder, 'all')
     layer_sum = configuration(folder, **{'model.name': 'layer_sum', 'model.states': spec.name})
     encoder, _ = make_method(
         layer_sum, Sizes(spec.bands, C, {'speaker': K, 'language': 1, 'corpus': 1}, STEPS)
@@ -508,7 +509,7 @@ def test_what_is_heard_is_named_by_what_it_is(tmp_path):
     for case in ('wav2vec2 base', 'hubert large', 'whisper'):
         folder = tmp_path / case.replace(' ', '_')
         folder.mkdir()
-        names.append(upstream.EncoderInput.from_folder(parity.write(case, folder)).name)
+        names.append(extractor.input_from_folder(parity.write(case, folder)).name)
     assert names[0] == names[1]
     assert names[0].startswith('wave-160-heard-')
     assert names[2].startswith('whisper-6-heard-')

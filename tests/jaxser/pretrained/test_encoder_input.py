@@ -20,11 +20,11 @@ from helpers.predictions import LIBROSA, RATE, assert_close, card_snippets, make
 
 import jaxser
 from data_pipelines.errors import UserError
-from data_pipelines.features.upstream import EncoderInput
 from data_pipelines.storage import preparation
 from jaxser import export
 from jaxser.analysis import calibration
 from jaxser.pretrained.encoder import read_encoder
+from jaxser.pretrained.extractor import input_from_folder
 from jaxser.probing import prober
 from jaxser.serving import bundling, model_card, stablehlo
 from jaxser.serving.model import MODEL_FILES, find_encoder, read_model
@@ -67,7 +67,7 @@ def over(data, once) -> Callable[[str], Path]:
                 'folder',
                 data.parent / 'list.csv',
                 path / 'data',
-                EncoderInput.from_folder(path / 'encoder'),
+                input_from_folder(path / 'encoder'),
                 workers=1,
             )
             config = tiny_config.get_config()

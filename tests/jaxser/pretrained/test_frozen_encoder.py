@@ -21,11 +21,13 @@ import jaxser
 from data_pipelines import pack
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import EncoderStates
+from data_pipelines.prepare import make_extractor
 from data_pipelines.storage import dataset, npz, preparation, prepared
 from jaxser import export, plugins
 from jaxser.analysis import calibration
 from jaxser.interfaces import Sizes
 from jaxser.pretrained.encoder import read_encoder, write_encoder
+from jaxser.pretrained.extractor import states_from_folder
 from jaxser.probing import prober
 from jaxser.serving import bundling, model_card, stablehlo
 from jaxser.serving.model import Model, find_encoder, read_model
@@ -48,12 +50,14 @@ def over(data, once) -> Callable[[str], Path]:
             (path / 'encoder').mkdir()
             parity.write(case, path / 'encoder')
         (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
+        states = states_from_folder(path / 'encoder', CASES[case])
         preparation.prepare_corpus(
             'folder',
             data.parent / 'list.csv',
             path / 'data',
-            EncoderStates.from_folder(path / 'encoder', CASES[case]),
+            states,
             workers=1,
+            extractor=make_extractor(states),
         )
         config = tiny_config.get_config()
         keys = {'dir': str(path / 'data'), 'upstream': case.split()[0]}
@@ -192,7 +196,7 @@ def test_a_stream_is_answered_every_second(over):
 def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisper, model):
     """With its licence; the model's folder is all that prediction needs, and what it carries is exported as it is."""
     home = whisper.parent / 'encoder'
-    known, kept = EncoderStates.from_folder(home, 'pooled'), read_encoder(home)
+    known, kept = states_from_folder(home, 'pooled'), read_encoder(home)
     carried = whisper / 'model' / 'upstream' / 'model.safetensors'
     for damaged in (False, True):  # the second finds it there, and damaged
         assert (
@@ -207,7 +211,7 @@ def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisp
     assert kept.unused_tensors == ('masked_spec_embed',)
     assert carried.unused_tensors == ()
     assert carried.sha256 == kept.sha256
-    assert EncoderStates.from_folder(whisper / 'model' / 'upstream', 'pooled').name == known.name
+    assert states_from_folder(whisper / 'model' / 'upstream', 'pooled').name == known.name
     jax.tree.map(np.testing.assert_array_equal, carried.params, kept.params)
     names = {'config.json', 'preprocessor_config.json', 'model.safetensors', 'LICENSE.txt'}
     assert {p.name for p in (whisper / 'model' / 'upstream').iterdir()} == names
