@@ -1,6 +1,7 @@
-"""What a pretrained speech encoder makes of sound as features, or what it hears: what they are called, how sound becomes them.
+"""Features from a pretrained speech encoder: its hidden states, or the input that it expects.
 
-The encoders themselves are in jaxser/pretrained, which computes the states; nothing here needs JAX.
+Here are their names and what a worker process stores. The encoders themselves are in
+jaxser/pretrained, which computes the states; nothing here needs JAX.
 """
 
 import dataclasses
@@ -14,14 +15,15 @@ from data_pipelines.errors import UserError
 from data_pipelines.features.decode import Rejection, decode
 from data_pipelines.features.log_mel import LogMel, audio_columns, compute_log_mel, feature_columns
 
-FORMAT_VERSION = 1  # raise it whenever the same encoder would give other numbers
+FORMAT_VERSION = 1  # increase it whenever the same encoder would give other numbers
 
-STATE_KINDS = (
-    'pooled',
-    'all',
-)  # of an utterance: mean and standard deviation over its frames, as one frame; or every frame
+# 'pooled': mean and standard deviation over an utterance's frames, stored as one frame.
+# 'all': every frame.
+STATE_KINDS = ('pooled', 'all')
 
-INPUT_KIND = 'heard'  # kept instead: what the encoder hears, for training that goes through it
+# Stored instead of states: the encoder's input, for training that fine-tunes it.
+# The value is part of file names and of the option --states.
+INPUT_KIND = 'heard'
 
 MODEL_TYPES = ('wav2vec2', 'hubert', 'wavlm', 'whisper')
 
@@ -31,59 +33,68 @@ STATES_NAME_PATTERN = re.compile(
 
 INPUT_NAME_PATTERN = re.compile(rf'(wave|whisper)-(\d+)-{INPUT_KIND}-([0-9a-f]{{8}})')
 
-HOP_SAMPLES = 160  # samples: 10 ms
+HOP_SAMPLES = 160  # samples of a 10 ms frame at 16 kHz
 
-AUDIO_SPEC = LogMel()  # of 16 kHz, as every upstream hears; its log-mel is what the audit compares
+MAX_FLOAT16 = float(np.finfo(np.float16).max)
+
+# Every encoder takes audio at this rate. This log-mel also gives the signatures of the audit.
+AUDIO_SPEC = LogMel()
+
+
+def _short_digest(*values) -> str:
+    """Returns eight hexadecimal digits that change with any of the values."""
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:8]
 
 
 @dataclasses.dataclass(frozen=True)
 class EncoderStates:
-    """Which states of which encoder, which is their identity, and their name tells all of it."""
+    """Hidden states of a frozen encoder, stored as features.
 
-    model: str  # model_type of the folder's config.json
-    layers: int  # the input's state, and one a layer
-    width: int  # of a state
-    kept: str  # one of KEPT
-    digest: str  # eight digits that change with the weights, with what is done with them, and with the format
-    sha256: str = dataclasses.field(
-        default='', compare=False
-    )  # of the weights, where the encoder has been read
-    folder: str = dataclasses.field(
-        default='', compare=False
-    )  # where the encoder is, for whoever computes states
+    The fields are the keys of `upstream` in prepared.json. Those that are compared make the name.
+    """
+
+    model: str  # model_type in the encoder's config.json
+    layers: int  # number of states: the input of the first layer, and the output of each layer
+    width: int  # size of a state
+    kept: str  # one of STATE_KINDS
+    digest: str  # changes with the weights, with the settings that matter and with the format
+    # SHA-256 of the weights; empty where the encoder has not been read.
+    sha256: str = dataclasses.field(default='', compare=False)
+    # Folder of the encoder; needed only to compute states.
+    folder: str = dataclasses.field(default='', compare=False)
 
     @classmethod
     def from_encoder(cls, encoder, state_kind: str) -> 'EncoderStates':
         """Returns the states of a `jaxser.pretrained.encoder.PretrainedEncoder`."""
-        digest = hashlib.sha256(
-            repr((FORMAT_VERSION, encoder.sha256, encoder.hashed_settings)).encode()
-        ).hexdigest()[:8]
         return cls(
-            encoder.config['model_type'],
-            encoder.state_count,
-            encoder.width,
-            state_kind,
-            digest,
-            encoder.sha256,
+            model=encoder.config['model_type'],
+            layers=encoder.state_count,
+            width=encoder.width,
+            kept=state_kind,
+            digest=_short_digest(FORMAT_VERSION, encoder.sha256, encoder.hashed_settings),
+            sha256=encoder.sha256,
         )
 
     @classmethod
     def from_name(cls, name: str) -> 'EncoderStates':
-        """Those of that name."""
-        if not (m := STATES_NAME_PATTERN.fullmatch(name)):
+        """Parses a name; UserError if it is not a name of states."""
+        match = STATES_NAME_PATTERN.fullmatch(name)
+        if match is None:
             raise UserError(
-                f'{name!r} names no states of an upstream; expected as in whisper-5x384-pooled-0123abcd.'
+                f'{name!r} is not a name of encoder states; '
+                'expected one such as whisper-5x384-pooled-0123abcd.'
             )
-        return cls(m[1], int(m[2]), int(m[3]), m[4], m[5])
+        model, layers, width, kept, digest = match.groups()
+        return cls(model, int(layers), int(width), kept, digest)
 
     @property
     def name(self) -> str:
-        """As in `whisper-5x384-pooled-0123abcd`."""
+        """The name of the data set's folder, such as `whisper-5x384-pooled-0123abcd`."""
         return f'{self.model}-{self.layers}x{self.width}-{self.kept}-{self.digest}'
 
     @property
     def npz_name(self) -> str:
-        """Of an .npz."""
+        """The name of the .npz file."""
         return f'{self.name}.npz'
 
     @property
@@ -93,17 +104,20 @@ class EncoderStates:
 
     @property
     def bands(self) -> int:
-        """Numbers in a frame: layer after layer, of each its state, or the mean of its states and then their deviation."""
-        return self.layers * self.width * (1 + self.is_pooled)
+        """Numbers in a frame: layer after layer its state; if pooled, its mean and deviation."""
+        moments = 2 if self.is_pooled else 1
+        return self.layers * self.width * moments
 
     def record_fields(self) -> dict:
-        """What prepared.json says of them."""
-        return {
-            'upstream': {'name': self.name, **dataclasses.asdict(self), 'format': FORMAT_VERSION}
-        }
+        """Returns what prepared.json says about the states."""
+        fields = dataclasses.asdict(self)
+        return {'upstream': {'name': self.name, **fields, 'format': FORMAT_VERSION}}
 
     def process_utterance(self, utterance: Utterance) -> 'dict | Rejection':
-        """What a worker makes of an utterance: its samples, and what is stored beside its states."""
+        """Returns an utterance's samples (`wave`) and the columns stored beside its states.
+
+        Runs in a worker process. The samples are replaced by states later, where JAX runs.
+        """
         try:
             wave = decode(utterance, AUDIO_SPEC)
             mel_TxM = compute_log_mel(wave, AUDIO_SPEC)
@@ -114,10 +128,14 @@ class EncoderStates:
 
 @dataclasses.dataclass(frozen=True)
 class EncoderInput:
-    """What an encoder hears, a frame every 10 ms: its 160 samples as they are, or Whisper's log-mel; whatever its weights."""
+    """The input of an encoder, stored as features, for training that fine-tunes it.
+
+    A frame is 10 ms: its 160 samples, or Whisper's log-mel. It does not depend on the weights. The
+    fields are the keys of `heard` in prepared.json.
+    """
 
     what: str  # 'wave' or 'whisper'
-    bands: int
+    bands: int  # numbers in a frame
 
     @classmethod
     def from_encoder(cls, encoder) -> 'EncoderInput':
@@ -128,64 +146,65 @@ class EncoderInput:
 
     @property
     def name(self) -> str:
-        """As in `wave-160-heard-` and eight digits that change with the format."""
-        digest = hashlib.sha256(repr((FORMAT_VERSION, self.what, self.bands)).encode()).hexdigest()[
-            :8
-        ]
+        """The name of the data set's folder: `wave-160-heard-` and eight digits of the format."""
+        digest = _short_digest(FORMAT_VERSION, self.what, self.bands)
         return f'{self.what}-{self.bands}-{INPUT_KIND}-{digest}'
 
     @property
     def npz_name(self) -> str:
-        """Of an .npz."""
+        """The name of the .npz file."""
         return f'{self.name}.npz'
 
     def record_fields(self) -> dict:
-        """What prepared.json says of them."""
+        """Returns what prepared.json says about the input."""
         return {INPUT_KIND: dataclasses.asdict(self)}
 
     def process_utterance(self, utterance: Utterance) -> 'dict | Rejection':
-        """What a worker makes of an utterance: all that is stored of its sound."""
+        """Returns all columns computed from an utterance's audio; runs in a worker process."""
         try:
             wave = decode(utterance, AUDIO_SPEC)
-            return feature_columns(self.compute_frames(wave)) | audio_columns(
-                wave, compute_log_mel(wave, AUDIO_SPEC), AUDIO_SPEC
-            )
+            features = feature_columns(self.compute_frames(wave))
+            mel_TxM = compute_log_mel(wave, AUDIO_SPEC)
         except Rejection as reason:
             return reason
+        return features | audio_columns(wave, mel_TxM, AUDIO_SPEC)
 
     def compute_frames(self, wave: np.ndarray) -> np.ndarray:
-        """frames_TxM in float16 of samples at 16 kHz; the last ones that fill no 10 ms are left out."""
+        """Returns frames_TxM in float16 of samples at 16 kHz, without an incomplete last frame."""
         if self.what == 'whisper':
             return whisper_log_mel(wave, self.bands).astype(np.float16)
-        if (peak := np.abs(wave).max()) > np.finfo(np.float16).max:
+        peak = np.abs(wave).max()
+        if peak > MAX_FLOAT16:
             raise Rejection(f'samples as large as {peak:g}, where full scale is 1')
-        return (
-            wave[: len(wave) // HOP_SAMPLES * HOP_SAMPLES]
-            .reshape(-1, HOP_SAMPLES)
-            .astype(np.float16)
-        )
+        frame_count = len(wave) // HOP_SAMPLES
+        frames_TxM = wave[: frame_count * HOP_SAMPLES].reshape(-1, HOP_SAMPLES)
+        return frames_TxM.astype(np.float16)
 
 
 FeatureSpec = LogMel | EncoderStates | EncoderInput
 
 
 def spec_from_name(name: str) -> EncoderStates | EncoderInput:
-    """The features of that name."""
-    if (m := INPUT_NAME_PATTERN.fullmatch(name)) and (
-        heard := EncoderInput(m[1], int(m[2]))
-    ).name == name:
-        return heard
+    """Returns the encoder features of that name; UserError if there are none."""
+    match = INPUT_NAME_PATTERN.fullmatch(name)
+    if match is not None:
+        encoder_input = EncoderInput(what=match[1], bands=int(match[2]))
+        if encoder_input.name == name:
+            return encoder_input
     return EncoderStates.from_name(name)
 
 
 def whisper_log_mel(wave: np.ndarray, bands: int) -> np.ndarray:
-    """mel_TxM of samples at 16 kHz as Whisper hears it: a frame every 10 ms, the loudest 80 dB, about -1 to 1."""
+    """Returns Whisper's own log-mel, mel_TxM in float32, of samples at 16 kHz.
+
+    A frame is 10 ms. Only the loudest 80 dB are kept; the values are about -1 to 1 (Radford et al.,
+    2022, "Robust Speech Recognition via Large-Scale Weak Supervision").
+    """
     import librosa
 
-    power_FxT = (
-        np.abs(librosa.stft(wave, n_fft=400, hop_length=160, pad_mode='reflect')[:, :-1]) ** 2
-    )
-    log_MxT = np.log10(
-        np.maximum(librosa.filters.mel(sr=16_000, n_fft=400, n_mels=bands) @ power_FxT, 1e-10)
-    )
-    return ((np.maximum(log_MxT, log_MxT.max() - 8) + 4) / 4).T.astype(np.float32)
+    spectrum_FxT = librosa.stft(wave, n_fft=400, hop_length=160, pad_mode='reflect')
+    power_FxT = np.abs(spectrum_FxT[:, :-1]) ** 2
+    filter_MxF = librosa.filters.mel(sr=16_000, n_fft=400, n_mels=bands)
+    log_MxT = np.log10(np.maximum(filter_MxF @ power_FxT, 1e-10))
+    clipped_MxT = np.maximum(log_MxT, log_MxT.max() - 8)
+    return ((clipped_MxT + 4) / 4).T.astype(np.float32)

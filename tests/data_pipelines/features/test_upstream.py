@@ -134,7 +134,7 @@ def test_a_name_says_everything_and_changes_with_the_weights(folders):
         != extractor.states_from_folder(folders['hubert base'], 'all').digest
     )
     for strange in ('', 'whisper', 'whisper-3x16-some-01234567', f'{pooled.name}9'):
-        with pytest.raises(UserError, match='names no states of an upstream'):
+        with pytest.raises(UserError, match='is not a name of encoder states'):
             EncoderStates.from_name(strange)
 
 
