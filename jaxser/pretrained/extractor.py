@@ -21,100 +21,117 @@ from data_pipelines.features.upstream import HOP_SAMPLES, EncoderInput, EncoderS
 from jaxser import features
 from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder, cached_encoder
 
-MAX_WAITING_UTTERANCES = 256  # the most that wait for others of their length
+MAX_WAITING_UTTERANCES = 256  # the most that wait for others of the same padded length
 
-MAX_BATCH_HOPS = 6400  # hops of sound that go through an encoder together
+MAX_BATCH_HOPS = 6400  # 10 ms hops of audio in a batch
+
+StateFunction = Callable[[dict, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 def round_to_float16(x: jax.Array) -> jax.Array:
-    """The numbers of float16 in float32: XLA may leave out a rounding that it finds idle, but none of these."""
-    return jnp.where(
-        jnp.abs(x) < 2**-14, jnp.round(x * 2**24) * 2**-24, jax.lax.reduce_precision(x, 5, 10)
-    )
+    """Rounds to the values of float16, and returns them in float32.
+
+    XLA may remove a cast to float16 and back. It removes neither of these operations.
+    """
+    is_subnormal = jnp.abs(x) < 2**-14
+    subnormal = jnp.round(x * 2**24) * 2**-24
+    return jnp.where(is_subnormal, subnormal, jax.lax.reduce_precision(x, 5, 10))
 
 
-def make_state_function(
-    encoder: PretrainedEncoder, pooled: bool
-) -> Callable[[dict, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
-    """(params, heard, length_B) -> states_BxTxM, frames_B: layer after layer, as float16 has them, in float32.
+def make_state_function(encoder: PretrainedEncoder, pooled: bool) -> StateFunction:
+    """Returns the function (params, batch, length_B) -> states_BxTxM, frames_B.
 
-    Pooled, an utterance is one frame: of each layer the mean over its frames, then their deviation.
+    `batch` is wave_BxL or mel_BxTxM. A frame's M numbers are layer after layer, rounded to float16
+    and returned in float32. Pooled, an utterance is one frame: for each layer the mean over its
+    frames, then the standard deviation.
     """
 
-    def apply(params: dict, heard: jax.Array, length_B: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def apply(params: dict, batch: jax.Array, length_B: jax.Array) -> tuple[jax.Array, jax.Array]:
         with jax.default_matmul_precision('highest'):  # the same states on every kind of device
-            states_LxBxTxD, frames_B = encoder.module.apply({'params': params}, heard, length_B)
+            states_LxBxTxD, frames_B = encoder.module.apply({'params': params}, batch, length_B)
         x_BxTxLxD = jnp.stack(states_LxBxTxD, 2)
         if not pooled:
             return round_to_float16(x_BxTxLxD.reshape(*x_BxTxLxD.shape[:2], -1)), frames_B
         mask_BxTx1x1 = features.frame_mask(frames_B, x_BxTxLxD.shape[1])[..., None, None]
         count_Bx1x1 = jnp.maximum(frames_B, 1)[:, None, None]
-        mean_BxLxD = x_BxTxLxD.sum(1) / count_Bx1x1  # states beyond a sound's frames are zero
-        variance_BxLxD = (((x_BxTxLxD - mean_BxLxD[:, None]) * mask_BxTx1x1) ** 2).sum(
-            1
-        ) / count_Bx1x1
+        # States beyond an utterance's frames are zero.
+        mean_BxLxD = x_BxTxLxD.sum(1) / count_Bx1x1
+        deviation_BxTxLxD = (x_BxTxLxD - mean_BxLxD[:, None]) * mask_BxTx1x1
+        variance_BxLxD = (deviation_BxTxLxD**2).sum(1) / count_Bx1x1
         pooled_BxLx2D = jnp.concatenate([mean_BxLxD, jnp.sqrt(variance_BxLxD)], -1)
-        return round_to_float16(pooled_BxLx2D.reshape(heard.shape[0], 1, -1)), jnp.minimum(
-            frames_B, 1
-        )
+        pooled_Bx1xM = pooled_BxLx2D.reshape(batch.shape[0], 1, -1)
+        return round_to_float16(pooled_Bx1xM), jnp.minimum(frames_B, 1)
 
     return apply
 
 
 class StateExtractor:
-    """States of sounds, by an encoder that does not learn; sounds of like length together, one program for each length."""
+    """Computes states of utterances by a frozen encoder.
+
+    Utterances of the same padded length go through the encoder together; each length is compiled
+    once. `truncated_count` counts the utterances that were longer than the encoder's limit.
+    """
 
     def __init__(self, encoder: PretrainedEncoder, pooled: bool):
-        self.encoder, self.max_seconds, self.truncated_count = encoder, encoder.max_seconds, 0
-        apply = make_state_function(encoder, pooled)
+        self.encoder = encoder
+        self.max_seconds = encoder.max_seconds
+        self.truncated_count = 0
+        self.params = jax.device_put(encoder.params)
+        state_function = make_state_function(encoder, pooled)
 
-        def stored(params, heard, length_B):
-            states_BxTxM, frames_B = apply(params, heard, length_B)
+        def stored_states(params, batch, length_B):
+            states_BxTxM, frames_B = state_function(params, batch, length_B)
             return states_BxTxM.astype(jnp.float16), frames_B
 
-        self.params, self.compute_states = jax.device_put(encoder.params), jax.jit(stored)
+        self.compute_states = jax.jit(stored_states)
 
     def extract_input(self, wave: np.ndarray) -> np.ndarray:
-        """What is kept of a sound until its turn comes: its samples."""
+        """Returns what is held of an utterance until its batch is full: its samples."""
         return wave
 
     def padded_length(self, wave: np.ndarray) -> int:
-        """The length, in hops of 10 ms, to which a sound is filled up."""
-        return int(min(plan.padded_length(-(-len(wave) // HOP_SAMPLES)), 100 * self.max_seconds))
+        """Returns the length, in hops of 10 ms, to which the samples are padded or cut."""
+        hops = -(-len(wave) // HOP_SAMPLES)
+        return int(min(plan.padded_length(hops), 100 * self.max_seconds))
 
     def max_batch_size(self, length: int) -> int:
-        """How many sounds of that length go through the encoder together."""
+        """Returns how many utterances of a padded length make a batch."""
         return max(1, MAX_BATCH_HOPS // length)
 
     def pad_batch(
         self, waves: list[np.ndarray], length: int, B: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What the encoder hears of some sounds, filled up to `length` hops and B: wave_BxL, or Whisper's mel_BxTxM; length_B."""
-        waves = [w[: HOP_SAMPLES * length] for w in waves]
-        heard = (
-            [upstream.whisper_log_mel(w, self.encoder.config['num_mel_bins']) for w in waves]
-            if self.encoder.input_kind == 'mel'
-            else waves
-        )
-        x = np.zeros(
-            (
-                B,
-                length if self.encoder.input_kind == 'mel' else HOP_SAMPLES * length,
-                *heard[0].shape[1:],
-            ),
-            np.float32,
-        )
-        for b, one in enumerate(heard):
-            x[b, : len(one)] = one
-        return x, np.array([len(one) for one in heard] + [0] * (B - len(heard)), np.int32)
+        """Returns the encoder's input, padded to B utterances of `length` hops, and length_B.
+
+        The input is wave_BxL in samples, or Whisper's mel_BxTxM; length_B counts its second axis.
+        """
+        padded_samples = HOP_SAMPLES * length
+        inputs = [wave[:padded_samples] for wave in waves]
+        shape = (B, padded_samples)
+        if self.encoder.input_kind == 'mel':
+            bands = self.encoder.config['num_mel_bins']
+            inputs = [upstream.whisper_log_mel(wave, bands) for wave in inputs]
+            shape = (B, length, bands)
+        batch = np.zeros(shape, np.float32)
+        length_B = np.zeros(B, np.int32)
+        for b, utterance in enumerate(inputs):
+            batch[b, : len(utterance)] = utterance
+            length_B[b] = len(utterance)
+        return batch, length_B
 
     def __call__(self, waves: list[np.ndarray]) -> list[np.ndarray]:
-        """states_TxM in float16 of each of some sounds of one length, 16 kHz, full scale 1."""
+        """Returns states_TxM in float16 of each utterance.
+
+        The utterances have one padded length; samples at 16 kHz, full scale 1.
+        """
+        max_samples = self.max_seconds * SAMPLE_RATE
+        self.truncated_count += sum(len(wave) > max_samples for wave in waves)
         length = self.padded_length(waves[0])
-        self.truncated_count += sum(len(w) > self.max_seconds * SAMPLE_RATE for w in waves)
-        heard = self.pad_batch(waves, length, self.max_batch_size(length))
-        states_BxTxM, frames_B = map(np.asarray, self.compute_states(self.params, *heard))
-        return [states_TxM[:T] for states_TxM, T in zip(states_BxTxM[: len(waves)], frames_B)]
+        batch, length_B = self.pad_batch(waves, length, self.max_batch_size(length))
+        states_BxTxM, frames_B = self.compute_states(self.params, batch, length_B)
+        states_BxTxM = np.asarray(states_BxTxM)
+        frames_B = np.asarray(frames_B)
+        return [states_BxTxM[b, : frames_B[b]] for b in range(len(waves))]
 
 
 def states_from_folder(folder: str | Path, state_kind: str) -> EncoderStates:
