@@ -1,53 +1,26 @@
 #!/usr/bin/env bash
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
-    cat <<'EOF'
-Trains on all GPUs of this machine, in the foreground. From the checkout:
+    cat <<'END'
+Trains on all GPUs of this machine, in the foreground. Run it from the checkout:
 
   bash launch/gpu.sh [--dry-run] configs/X.py [--workdir=W] [--config.KEY=VALUE ...]
 
-The Python is JAXSER_PYTHON, or that of .venv, which is made if it is absent (launch/env.sh cuda).
-Exit status: 0 done; 2 a mistake to mend; 75 stopped by SIGTERM with a checkpoint saved, and the same command resumes.
-EOF
+It uses the Python in JAXSER_PYTHON, or else that of .venv. If .venv is missing, launch/env.sh cuda makes it.
+Exit status: 0 = finished. 2 = a mistake in the command or configuration. 75 = stopped by SIGTERM with a checkpoint
+saved; run the same command again to resume.
+END
 }
 
-fail() {
-    printf '%s\n' "$1" >&2
-    exit 2
-}
-
-step() { # runs a command, or prints it, quoted for a shell
-    local line
-    if [[ -z $dry ]]; then
-        "$@"
-    else
-        printf -v line '%q ' "$@"
-        printf '%s\n' "${line% }"
-    fi
-}
-
-dry=''
-while (($#)); do
-    case $1 in
-        -h | --help) usage && exit 0 ;;
-        --dry-run) dry=yes ;;
-        -*) fail "'$1' comes after the configuration, or is not understood; see bash launch/gpu.sh --help" ;;
-        *) break ;;
-    esac
-    shift
-done
-(($#)) || fail 'Which configuration? E.g. bash launch/gpu.sh configs/dann_emodb.py'
-config=$1
-shift
-[[ -f jaxser/main.py ]] || fail 'This is not the checkout of jaxser: go there first.'
-
-python=${JAXSER_PYTHON:-.venv/bin/python}
+read_training_arguments gpu.sh bash "$@"
 if [[ -z ${JAXSER_PYTHON:-} && ! -x $python ]]; then
-    step bash launch/env.sh cuda
+    run_or_print bash launch/env.sh cuda
 fi
-step "$python" -c "import sys, jax; sys.exit(jax.default_backend() != 'gpu')" ||
-    fail "JAX ($python) sees no GPU: nvidia-smi must list one, its driver must know CUDA 12, and JAX be that of '.[cuda]'."
-command=("$python" -u -m jaxser.main "--config=$config" "$@")
-[[ -n $dry ]] || exec "${command[@]}" # signals reach the training, and its exit status is this script's
-step "${command[@]}"
+run_or_print "$python" -c "import sys, jax; sys.exit(jax.default_backend() != 'gpu')" ||
+    fail "JAX ($python) sees no GPU. Check that nvidia-smi lists one, that its driver supports CUDA 12, and that JAX was installed with '.[cuda]'."
+# exec: signals go to the training, and its exit status is the exit status of this script.
+[[ -n $dry_run ]] || exec "${training_command[@]}"
+print_command "${training_command[@]}"

@@ -1,4 +1,4 @@
-"""The scripts of launch/, with stubs in the place of gcloud, srun and Python: nothing leaves this machine."""
+"""Tests the scripts of launch/ with stubs for gcloud, srun and Python, on this machine alone."""
 
 import os
 import shlex
@@ -11,12 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / 'launch'
 SCRIPTS = ['env.sh', 'gpu.sh', 'slurm.sbatch', 'tpu.sh']
-AWKWARD = [
-    '--workdir=/shared/a run',
-    "--config.data.dir=x;touch y$(z)'&\\",
-]  # a space, and what a shell would act on
-TRAINING = ['-u', '-m', 'jaxser.main', '--config=configs/x.py', *AWKWARD]
-OUTSIDE = [
+FILES = [*SCRIPTS, 'lib.sh']
+# Arguments with a space, and with characters that a shell would interpret.
+SPECIAL_ARGUMENTS = ['--workdir=/shared/a run', "--config.data.dir=x;touch y$(z)'&\\"]
+TRAINING = ['-u', '-m', 'jaxser.main', '--config=configs/x.py', *SPECIAL_ARGUMENTS]
+EXTERNAL_COMMANDS = [
     'gcloud',
     'srun',
     'scontrol',
@@ -34,90 +33,98 @@ OUTSIDE = [
 ]
 
 
-class Bench:
-    """Runs scripts with stubs first on the PATH; each stub notes its arguments and does what its body says."""
+class Sandbox:
+    """Runs scripts with stubs first on the PATH; a stub logs its arguments and runs its body."""
 
     def __init__(self, path: Path):
-        self.bin, self.log = path / 'bin', path / 'log'
+        self.bin = path / 'bin'
+        self.log = path / 'log'
         self.bin.mkdir()
-        for name in OUTSIDE:
+        for name in EXTERNAL_COMMANDS:
             self.stub(name, 'exit 99')
 
     def stub(self, name: str, body: str) -> Path:
+        """Replaces the command `name` by a script with this body, and returns its path."""
         file = self.bin / name
-        file.write_text(
-            f'#!/bin/bash\n{{ printf "%q " {name} "$@"; echo; }} >> {shlex.quote(str(self.log))}\n{body}\n'
-        )
+        log = shlex.quote(str(self.log))
+        file.write_text(f'#!/bin/bash\n{{ printf "%q " {name} "$@"; echo; }} >> {log}\n{body}\n')
         file.chmod(0o755)
         return file
 
     def run(
-        self, script: str, *arguments: str, cwd: Path = ROOT, **environment: str
+        self, script: str | Path, *arguments: str, cwd: Path = ROOT, **variables: str
     ) -> subprocess.CompletedProcess:
-        kept = {
-            k: v
-            for k, v in os.environ.items()
-            if not k.startswith(('SLURM_', 'JAXSER_', 'JAX_', 'UV_'))
-        }
-        environment = kept | {'PATH': f'{self.bin}:/usr/bin:/bin', 'JAXSER_WAIT': '0'} | environment
-        command = ['bash', str(LAUNCH / script), *arguments]
+        """Runs a script of launch/, or the script at an absolute path."""
+        environment = {'PATH': f'{self.bin}:/usr/bin:/bin', 'JAXSER_WAIT': '0'}
+        for name, value in os.environ.items():
+            if not name.startswith(('SLURM_', 'JAXSER_', 'JAX_', 'UV_')):
+                environment.setdefault(name, value)
         return subprocess.run(
-            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=30
+            ['bash', str(LAUNCH / script), *arguments],
+            cwd=cwd,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=30,
         )
 
     @property
     def calls(self) -> list[list[str]]:
-        return (
-            [shlex.split(line) for line in self.log.read_text().splitlines()]
-            if self.log.exists()
-            else []
-        )
+        """The calls of all stubs so far, each as a list of words."""
+        if not self.log.exists():
+            return []
+        return split_lines(self.log.read_text())
 
 
 @pytest.fixture
-def bench(tmp_path):
-    return Bench(tmp_path)
+def sandbox(tmp_path):
+    return Sandbox(tmp_path)
 
 
-def commands(stdout: str) -> list[list[str]]:
-    return [shlex.split(line) for line in stdout.splitlines() if not line.startswith('#')]
+def split_lines(text: str) -> list[list[str]]:
+    """Splits every line into words as a shell does; lines that begin with # are left out."""
+    return [shlex.split(line) for line in text.splitlines() if not line.startswith('#')]
 
 
-def remote(command: list[str]) -> list[str]:
-    """What a worker's shell makes of the --command of an ssh."""
-    return next(
-        shlex.split(a.removeprefix('--command=')) for a in command if a.startswith('--command=')
-    )
+def remote_words(command: list[str]) -> list[str]:
+    """Returns the words that a worker's shell makes of the --command of an ssh."""
+    (argument,) = [word for word in command if word.startswith('--command=')]
+    return shlex.split(argument.removeprefix('--command='))
 
 
-def pick(calls: list[list[str]], *words: str) -> list[list[str]]:
-    return [call for call in calls if all(w in call for w in words)]
+def training_words(command: list[str]) -> list[str]:
+    """Returns the arguments of Python in the --command of an ssh."""
+    words = remote_words(command)
+    return words[words.index('-u') :]
 
 
-@pytest.mark.parametrize('script', SCRIPTS)
-def test_is_bash(script):
-    """Every script is one that bash can parse."""
+def calls_with(calls: list[list[str]], *words: str) -> list[list[str]]:
+    """Returns the calls that contain all of the words."""
+    return [call for call in calls if set(words) <= set(call)]
+
+
+@pytest.mark.parametrize('script', FILES)
+def test_bash_can_parse_the_script(script):
     assert subprocess.run(['bash', '-n', LAUNCH / script]).returncode == 0
 
 
 @pytest.mark.skipif(shutil.which('shellcheck') is None, reason='shellcheck is not installed')
-@pytest.mark.parametrize('script', SCRIPTS)
-def test_shellcheck(script):
-    """shellcheck finds nothing to say about any script."""
-    checked = subprocess.run(['shellcheck', LAUNCH / script], capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stdout
+@pytest.mark.parametrize('script', FILES)
+def test_shellcheck_finds_no_problem(script):
+    command = ['shellcheck', '--external-sources', LAUNCH / script]
+    completed = subprocess.run(command, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stdout
 
 
 @pytest.mark.parametrize('script', SCRIPTS)
-def test_help(bench, script):
-    """--help says how to use a script, ends with 0 and runs nothing."""
-    done = bench.run(script, '--help')
-    assert (done.returncode, bench.calls) == (0, [])
-    assert f'launch/{script}' in done.stdout
+def test_help_prints_the_usage_and_runs_nothing(sandbox, script):
+    completed = sandbox.run(script, '--help')
+    assert (completed.returncode, sandbox.calls) == (0, [])
+    assert f'launch/{script}' in completed.stdout
 
 
 @pytest.mark.parametrize(
-    ('script', 'arguments', 'about'),
+    ('script', 'arguments', 'named'),
     [
         ('env.sh', [], 'cuda'),
         ('env.sh', ['cpu'], 'cpu'),
@@ -135,36 +142,35 @@ def test_help(bench, script):
         ('tpu.sh', ['watch', 'configs/x.py', '--workdir=runs/x'], '--workdir'),
     ],
 )
-def test_a_mistake_is_one_sentence(bench, script, arguments, about):
-    """A mistake of the user ends with 2 and one sentence that names it, before anything has been run."""
-    done = bench.run(script, *arguments)
-    assert (done.returncode, done.stdout, bench.calls) == (2, '', [])
-    assert about in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_a_mistake_ends_with_2_and_one_line_before_anything_runs(sandbox, script, arguments, named):
+    completed = sandbox.run(script, *arguments)
+    assert (completed.returncode, completed.stdout, sandbox.calls) == (2, '', [])
+    assert named in completed.stderr
+    assert len(completed.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize('script', ['gpu.sh', 'slurm.sbatch'])
-def test_outside_the_checkout(bench, tmp_path, script):
-    """Started outside the checkout, where configs/ is not, a script says so."""
-    done = bench.run(script, '--dry-run', 'configs/x.py', cwd=tmp_path)
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
-    assert 'checkout' in done.stderr
+def test_a_start_outside_the_checkout_is_refused(sandbox, tmp_path, script):
+    completed = sandbox.run(script, '--dry-run', 'configs/x.py', cwd=tmp_path)
+    assert (completed.returncode, len(completed.stderr.splitlines())) == (2, 1)
+    assert 'checkout' in completed.stderr
 
 
 @pytest.mark.parametrize('script', ['gpu.sh', 'slurm.sbatch'])
-def test_dry_run(bench, script):
-    """--dry-run prints the training with its arguments as they were given, quoted for a shell, and runs nothing."""
-    done = bench.run(script, '--dry-run', 'configs/x.py', *AWKWARD, JAXSER_PYTHON='/my env/python')
-    assert (done.returncode, done.stderr, bench.calls) == (0, '', [])
-    (training,) = pick(commands(done.stdout), 'jaxser.main')
+def test_dry_run_prints_the_training_with_quoted_arguments(sandbox, script):
+    completed = sandbox.run(
+        script, '--dry-run', 'configs/x.py', *SPECIAL_ARGUMENTS, JAXSER_PYTHON='/my env/python'
+    )
+    assert (completed.returncode, completed.stderr, sandbox.calls) == (0, '', [])
+    (training,) = calls_with(split_lines(completed.stdout), 'jaxser.main')
     assert training[-7:] == ['/my env/python', *TRAINING]
 
 
-def test_dry_run_of_the_environment(bench):
-    """The environment is made by the pinned uv, whose hash pip checks, with the accelerator's JAX."""
-    done = bench.run('env.sh', '--dry-run', 'tpu')
-    assert (done.returncode, bench.calls) == (0, [])
-    pip, venv, install = commands(done.stdout)
+def test_the_environment_is_made_by_the_pinned_uv(sandbox):
+    """pip checks uv's hash, and uv installs JAX for the accelerator."""
+    completed = sandbox.run('env.sh', '--dry-run', 'tpu')
+    assert (completed.returncode, sandbox.calls) == (0, [])
+    pip, venv, install = split_lines(completed.stdout)
     assert {'--require-hashes', 'launch/uv.txt'} < set(pip)
     assert venv[1:] == ['venv', '--python', '3.12', '.venv']
     assert install[-2:] == ['-e', '.[tpu]']
@@ -174,20 +180,25 @@ def test_dry_run_of_the_environment(bench):
 
 
 @pytest.mark.parametrize('workers', [1, 4])
-def test_dry_run_on_a_tpu(bench, workers):
-    """Every worker gets the training with its arguments as they were given, and --distributed where there are several."""
-    done = bench.run(
-        'tpu.sh', '--dry-run', 'run', '--zone=z', f'--workers={workers}', 'configs/x.py', *AWKWARD
+def test_dry_run_of_a_training_on_a_tpu(sandbox, workers):
+    """Every worker gets the exact arguments, and --distributed if there are several workers."""
+    completed = sandbox.run(
+        'tpu.sh',
+        '--dry-run',
+        'run',
+        '--zone=z',
+        f'--workers={workers}',
+        'configs/x.py',
+        *SPECIAL_ARGUMENTS,
     )
-    assert (done.returncode, done.stderr, bench.calls) == (0, '', [])
-    (ssh,) = commands(done.stdout)
+    assert (completed.returncode, completed.stderr, sandbox.calls) == (0, '', [])
+    (ssh,) = split_lines(completed.stdout)
     assert {'jaxser', '--zone=z', '--worker=all'} < set(ssh)
-    words = remote(ssh)
-    assert words[words.index('-u') :] == TRAINING + ['--distributed'] * (workers > 1)
+    distributed = ['--distributed'] if workers > 1 else []
+    assert training_words(ssh) == TRAINING + distributed
 
 
-def test_dry_run_of_watch(bench):
-    """The dry run of watch shows each of its parts, and that a spot TPU of the given kind would be asked for."""
+def test_dry_run_of_watch_prints_every_step_with_the_options(sandbox):
     options = [
         '--spot',
         '--name=n',
@@ -196,9 +207,11 @@ def test_dry_run_of_watch(bench):
         '--version=v2-alpha-tpuv6e',
         '--data=/my data/',
     ]
-    done = bench.run('tpu.sh', 'watch', '--dry-run', *options, 'configs/x.py', '--workdir=gs://b/x')
-    assert (done.returncode, done.stderr, bench.calls) == (0, '', [])
-    lines = commands(done.stdout)
+    completed = sandbox.run(
+        'tpu.sh', 'watch', '--dry-run', *options, 'configs/x.py', '--workdir=gs://b/x'
+    )
+    assert (completed.returncode, completed.stderr, sandbox.calls) == (0, '', [])
+    lines = split_lines(completed.stdout)
     verbs = [line[4] if line[0] == 'gcloud' else line[0] for line in lines]
     assert verbs == ['describe', 'create', 'git', 'scp', 'ssh', 'scp', 'describe', 'ssh', 'delete']
     assert {
@@ -209,7 +222,7 @@ def test_dry_run_of_watch(bench):
         '--spot',
     } < set(lines[1])
     assert lines[5][5:8] == ['--recurse', '/my data', 'n:jaxser/']
-    assert any(word.startswith('UV_EXCLUDE_NEWER=') for word in remote(lines[4]))
+    assert any(word.startswith('UV_EXCLUDE_NEWER=') for word in remote_words(lines[4]))
 
 
 GCLOUD = """
@@ -227,95 +240,114 @@ esac
 """
 
 
-def watch(bench, tmp_path, *codes):
-    """Watches a training whose runs end as in codes; the verbs of gcloud, with the two kinds of ssh told apart."""
+def watch(sandbox, tmp_path, *codes):
+    """Watches a training whose runs end with these statuses; returns the process and its steps."""
     (tmp_path / 'codes').write_text('\n'.join(map(str, codes)) + '\n')
     body = GCLOUD.format(
         state=shlex.quote(str(tmp_path / 'state')), codes=shlex.quote(str(tmp_path / 'codes'))
     )
-    bench.stub('gcloud', body)
-    bench.stub('git', 'exit 0')
-    bench.stub('sleep', 'exit 0')
-    bench.stub('rm', 'exec /bin/rm "$@"')
-    done = bench.run('tpu.sh', 'watch', '--spot', 'configs/x.py', *AWKWARD)
-    verbs = [
-        ('run' if 'jaxser.main' in str(c) else 'setup') if c[4] == 'ssh' else c[4]
-        for c in bench.calls
-        if c[0] == 'gcloud'
-    ]
-    return done, [v for v in verbs if v not in ('describe', 'scp')]
+    sandbox.stub('gcloud', body)
+    sandbox.stub('git', 'exit 0')
+    sandbox.stub('sleep', 'exit 0')
+    sandbox.stub('rm', 'exec /bin/rm "$@"')
+    completed = sandbox.run('tpu.sh', 'watch', '--spot', 'configs/x.py', *SPECIAL_ARGUMENTS)
+    steps = []
+    for call in calls_with(sandbox.calls, 'gcloud'):
+        verb = call[4]
+        if verb == 'ssh':
+            steps.append('run' if 'jaxser.main' in str(call) else 'setup')
+        elif verb not in ('describe', 'scp'):
+            steps.append(verb)
+    return completed, steps
 
 
-def test_watch_goes_on_after_a_preemption(bench, tmp_path):
-    """A preempted TPU is deleted, created and set up again with the same packages, and the same command is run again."""
-    done, verbs = watch(bench, tmp_path, 'preempted', 0)
-    assert (done.returncode, verbs) == (
+def test_watch_replaces_a_preempted_tpu_and_runs_the_same_command(sandbox, tmp_path):
+    """The new TPU gets the same packages."""
+    completed, steps = watch(sandbox, tmp_path, 'preempted', 0)
+    assert (completed.returncode, steps) == (
         0,
         ['create', 'setup', 'run', 'delete', 'create', 'setup', 'run'],
     )
-    assert 'launch/tpu.sh delete --name=jaxser' in done.stderr
-    trainings = pick(bench.calls, 'ssh', '--worker=all')
-    setups, runs = trainings[::2], trainings[1::2]
+    assert 'launch/tpu.sh delete --name=jaxser' in completed.stderr
+    trainings = calls_with(sandbox.calls, 'ssh', '--worker=all')
+    setups = trainings[::2]
+    runs = trainings[1::2]
     assert setups[0] == setups[1]
     assert runs[0] == runs[1]
-    words = remote(runs[0])
-    assert words[words.index('-u') :] == [*TRAINING, '--distributed']
-    assert all('--spot' in create for create in pick(bench.calls, 'create'))
+    assert training_words(runs[0]) == [*TRAINING, '--distributed']
+    assert all('--spot' in create for create in calls_with(sandbox.calls, 'create'))
 
 
-def test_watch_runs_again_what_saved_a_checkpoint(bench, tmp_path):
-    """75, as often as it comes, is answered by the same command on the same TPU."""
-    done, verbs = watch(bench, tmp_path, *[75] * 6, 0)
-    assert (done.returncode, verbs) == (0, ['create', 'setup'] + ['run'] * 7)
+def test_watch_resumes_after_every_status_75_on_the_same_tpu(sandbox, tmp_path):
+    completed, steps = watch(sandbox, tmp_path, *[75] * 6, 0)
+    assert (completed.returncode, steps) == (0, ['create', 'setup'] + ['run'] * 7)
 
 
 @pytest.mark.parametrize(('codes', 'runs'), [([2], 1), ([1] * 9, 5)])
-def test_watch_does_not_repeat_a_mistake(bench, tmp_path, codes, runs):
-    """What the training refuses is not run again, and what fails without a preemption not for ever."""
-    done, verbs = watch(bench, tmp_path, *codes)
-    assert (done.returncode, verbs) == (codes[0], ['create', 'setup'] + ['run'] * runs)
+def test_watch_does_not_repeat_a_refused_command_or_fail_for_ever(sandbox, tmp_path, codes, runs):
+    completed, steps = watch(sandbox, tmp_path, *codes)
+    assert (completed.returncode, steps) == (codes[0], ['create', 'setup'] + ['run'] * runs)
 
 
 @pytest.mark.parametrize(('code', 'requeued'), [(0, False), (1, False), (2, False), (75, True)])
-def test_slurm_requeues_what_saved_a_checkpoint(bench, code, requeued):
-    """A job is requeued if it saved a checkpoint, and only then; its exit status is the training's."""
-    bench.stub('srun', f'exit {code}')
-    bench.stub('scontrol', 'exit 0')
-    done = bench.run(
-        'slurm.sbatch', 'configs/x.py', *AWKWARD, JAXSER_PYTHON='/bin/true', SLURM_JOB_ID='17'
+def test_slurm_requeues_a_job_only_if_it_saved_a_checkpoint(sandbox, code, requeued):
+    """The job's exit status is the training's."""
+    sandbox.stub('srun', f'exit {code}')
+    sandbox.stub('scontrol', 'exit 0')
+    completed = sandbox.run(
+        'slurm.sbatch',
+        'configs/x.py',
+        *SPECIAL_ARGUMENTS,
+        JAXSER_PYTHON='/bin/true',
+        SLURM_JOB_ID='17',
     )
-    assert done.returncode == code
-    assert bench.calls[0][-6:] == TRAINING
-    assert bench.calls[1:] == [['scontrol', 'requeue', '17']] * requeued
+    assert completed.returncode == code
+    assert sandbox.calls[0][-6:] == TRAINING
+    requeue = [['scontrol', 'requeue', '17']] if requeued else []
+    assert sandbox.calls[1:] == requeue
 
 
-def test_slurm_on_several_nodes(bench):
-    """On several nodes there is one process a node, told that it is not alone and that all GPUs of the node are its own."""
-    bench.stub('srun', 'echo "GPUs $JAX_LOCAL_DEVICE_IDS"')
+def test_slurm_runs_a_copy_of_the_script_from_another_folder(sandbox, tmp_path):
+    """sbatch copies the script, so lib.sh must be found in the checkout and not beside the copy."""
+    sandbox.stub('srun', 'exit 0')
+    copy = tmp_path / 'slurm_script'
+    shutil.copy(LAUNCH / 'slurm.sbatch', copy)
+    completed = sandbox.run(copy, 'configs/x.py', JAXSER_PYTHON='/bin/true', SLURM_JOB_ID='17')
+    assert (completed.returncode, completed.stderr, len(sandbox.calls)) == (0, '', 1)
+    refused = sandbox.run(copy, 'configs/x.py', cwd=tmp_path, SLURM_JOB_ID='17')
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert 'checkout' in refused.stderr
+
+
+def test_slurm_on_several_nodes_starts_one_distributed_process_a_node(sandbox):
+    """The process uses all GPUs of its node."""
+    sandbox.stub('srun', 'echo "GPUs $JAX_LOCAL_DEVICE_IDS"')
     job = {
         'SLURM_JOB_ID': '17',
         'SLURM_JOB_NUM_NODES': '2',
         'SLURM_GPUS_ON_NODE': '4',
         'SLURM_CPUS_PER_TASK': '6',
     }
-    done = bench.run('slurm.sbatch', 'configs/x.py', JAXSER_PYTHON='/bin/true', **job)
-    assert (done.returncode, done.stdout) == (0, 'GPUs 0,1,2,3\n')
-    (srun,) = bench.calls
+    completed = sandbox.run('slurm.sbatch', 'configs/x.py', JAXSER_PYTHON='/bin/true', **job)
+    assert (completed.returncode, completed.stdout) == (0, 'GPUs 0,1,2,3\n')
+    (srun,) = sandbox.calls
     assert {'--ntasks=2', '--ntasks-per-node=1', '--cpus-per-task=6', '--distributed'} < set(srun)
 
 
 @pytest.mark.parametrize('code', [0, 2, 75])
-def test_the_gpu_box_ends_as_the_training_does(bench, code):
-    """The exit status is the training's, so that 75 can be told from a mistake."""
-    python = bench.stub('python', f'[[ $1 == -c ]] || exit {code}')
-    done = bench.run('gpu.sh', 'configs/x.py', *AWKWARD, JAXSER_PYTHON=str(python))
-    assert done.returncode == code
-    assert bench.calls[1] == ['python', *TRAINING]
+def test_the_exit_status_on_a_gpu_machine_is_the_training_s(sandbox, code):
+    python = sandbox.stub('python', f'[[ $1 == -c ]] || exit {code}')
+    completed = sandbox.run('gpu.sh', 'configs/x.py', *SPECIAL_ARGUMENTS, JAXSER_PYTHON=str(python))
+    assert completed.returncode == code
+    assert sandbox.calls[1] == ['python', *TRAINING]
 
 
-def test_no_gpu(bench):
-    """Where JAX sees no GPU the training does not begin, and a sentence says what to look at."""
-    python = bench.stub('python', 'exit 1')
-    done = bench.run('gpu.sh', 'configs/x.py', JAXSER_PYTHON=str(python))
-    assert (done.returncode, len(bench.calls), len(done.stderr.splitlines())) == (2, 1, 1)
-    assert 'nvidia-smi' in done.stderr
+def test_without_a_gpu_the_training_does_not_start(sandbox):
+    python = sandbox.stub('python', 'exit 1')
+    completed = sandbox.run('gpu.sh', 'configs/x.py', JAXSER_PYTHON=str(python))
+    assert (completed.returncode, len(sandbox.calls), len(completed.stderr.splitlines())) == (
+        2,
+        1,
+        1,
+    )
+    assert 'nvidia-smi' in completed.stderr
