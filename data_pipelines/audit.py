@@ -1,19 +1,26 @@
-"""What training could know of dev and test beforehand, so that a leak cannot be trained on by accident.
+"""Checks the folds of a configuration for leaks between training, dev and test.
 
-  python -m data_pipelines.audit --config=configs/dann_demo.py [--config.KEY=VALUE ...] [--allow_leak=speaker,audio]
+  python -m data_pipelines.audit --config=configs/dann_demo.py [--config.KEY=VALUE ...]
+      [--allow_leak=speaker,audio]
 
-A speaker or a recording in two parts of a fold is a leak and refused, and so is one of dev or test in the identity batches.
-Recordings are the same if their decoded samples are, or if their signatures (log_mel.signature) are nearly: that finds copies of
-another level, codec (MP3, OGG, 8 bits), rate, with a little noise, or with silence cut from or put to their ends. It does NOT
-find an excerpt of a longer recording, two recordings joined, another speed or pitch, added music, echo or loud noise, nor codecs
-that leave less than 4 kHz or about 16 kbit/s; and whom the corpus calls by two names are two speakers, unless they share a
-recording.
+A speaker or a recording in two parts of a fold is a leak, and so is one of dev or test in the
+identity batches. A leak ends the command with status 2, unless --allow_leak allows it. Training
+makes the same check.
 
-COPY and CLOSE are set on real speech: the 2,179 utterances of RAVDESS, URDU and the four-class EMO-DB, and 13 copies each of 320
-of them. The most alike takes that are no copies (one actor, sentence, emotion) reach 0.904, those of two speakers 0.800. Of 4,160
-copies 3 are missed, all with their ends cut off; what keeps its ends reaches 0.975. Synthetic speech repeats itself: two emotions
-of one voice of the demo reach 0.956, two voices 0.939.
-`python -m pytest -m slow tests/data_pipelines/test_audit.py -s` measures this anew.
+Two recordings are the same if their decoded samples are equal, or if their signatures
+(data_pipelines/features/signature.py) are nearly equal. The latter finds copies with another level,
+codec (MP3, OGG, 8 bits) or sampling rate, with a little noise, or with silence removed from or
+added to their ends. It does NOT find an excerpt of a longer recording, two recordings joined, a
+changed speed or pitch, added music, echo or loud noise, or codecs that leave less than 4 kHz or
+about 16 kbit/s. A person whom the corpus lists under two names counts as two speakers, unless the
+two share a recording.
+
+The thresholds were set on real speech: the 2,179 utterances of RAVDESS, URDU and the four-class
+EMO-DB, and 13 altered copies each of 320 of them. The most similar takes that are not copies (one
+actor, sentence and emotion) reach 0.904, those of two speakers 0.800. Of 4,160 copies 3 are missed,
+all with their ends cut off; copies that keep their ends reach 0.975. Synthetic speech repeats
+itself: two emotions of one voice of the demo corpus reach 0.956, two voices 0.939.
+`python -m pytest -m slow tests/data_pipelines/protocols/test_audit.py -s` measures this again.
 """
 
 import sys
@@ -27,8 +34,9 @@ from data_pipelines.protocols.folds import Protocol
 
 
 def main() -> None:
-    """Prints the audit of a configuration's folds; ends with 2 on a leak that is not allowed."""
-    from configs import command  # which reads LEAKS here
+    """Parses the command line, prints the audit, and exits with status 2 on a leak."""
+    # Imported here, so that --help needs none of them.
+    from configs import command
     from data_pipelines.protocols.split import make_split
     from jaxser.configuration import resolve
 
@@ -36,21 +44,18 @@ def main() -> None:
         print(__doc__)
         return
     with exit_on_user_error():
-        config = command.parse_flags(sys.argv, 'data_pipelines.audit')
-        config = resolve.resolve_config(config)
-        split, protocol = make_split(config), Protocol(**config.protocol)
-        print(
-            '\n'.join(
-                [
-                    protocol.title,
-                    f'split {split.sha256}',
-                    *split.describe_left_out(config.data.labels),
-                    '',
-                ]
-            )
-        )
+        flags = command.parse_flags(sys.argv, 'data_pipelines.audit')
+        config = resolve.resolve_config(flags)
+        protocol = Protocol(**config.protocol)
+        split = make_split(config)
+        print(protocol.title)
+        print(f'split {split.sha256}')
+        for sentence in split.describe_left_out(config.data.labels):
+            print(sentence)
+        print()
         print_parts(split.utterances, split.folds)
-        print_class_priors(split.utterances[np.flatnonzero(split.utterances.text['emotion'] != '')])
+        has_emotion_N = split.utterances.text['emotion'] != ''
+        print_class_priors(split.utterances[np.flatnonzero(has_emotion_N)])
         findings = inspect_folds(split.utterances, split.folds, protocol)
         print_findings(findings)
         check_leaks(findings)

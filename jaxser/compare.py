@@ -16,8 +16,8 @@ from pathlib import Path
 from etils import epath
 
 from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.wording import pluralize
 from jaxser.reporting.markdown import RESULTS_INTRODUCTION, render_results
-from jaxser.runs import pluralize
 
 
 def main() -> None:

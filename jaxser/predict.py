@@ -24,8 +24,8 @@ from tqdm import tqdm
 from data_pipelines.errors import exit_on_user_error
 from data_pipelines.features import decode
 from data_pipelines.progress import progress_bar
+from data_pipelines.wording import pluralize
 from jaxser import distributed
-from jaxser.runs import pluralize
 from jaxser.serving.output import FORMATS, format_answers
 from jaxser.serving.predictor import (
     HOP_SECONDS,

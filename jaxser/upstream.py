@@ -18,8 +18,8 @@ import numpy as np
 
 from data_pipelines.errors import exit_on_user_error
 from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
+from data_pipelines.wording import pluralize
 from jaxser.pretrained.encoder import MAX_LISTED, SAMPLE_RATE, read_encoder
-from jaxser.runs import pluralize
 
 
 def describe_encoder(folder) -> Iterator[str]:

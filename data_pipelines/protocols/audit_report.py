@@ -1,155 +1,210 @@
-"""TODO: data_pipelines.protocols.audit_report."""
+"""Prints the audit of folds: its findings, the sizes of parts, and the class shares of speakers."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from data_pipelines.protocols.audit import ALL_PARTS, PARTS, format_pair, pluralize
-from data_pipelines.protocols.folds import Fold
+from data_pipelines.protocols.audit import format_pair
+from data_pipelines.protocols.folds import ALL_PARTS, PARTS, Fold
 from data_pipelines.storage.schema import Utterances
+from data_pipelines.wording import pluralize
+
+MAX_LISTED_PARTS = 3  # parts without a class that are named one by one
 
 
 def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
-    """What was looked for, and what was found."""
-    f, folds = findings, findings['folds']
-    speaker, audio, session, sentence = (f[k] for k in ('speaker', 'audio', 'session', 'sentence'))
-    within = lambda x: f' in {x["in_folds"]} of {pluralize(folds, "fold")}'  # noqa: E731
-    leak = lambda kind: f'LEAK{" (allowed)" * (kind in f["allowed"])}: ' * (kind in f['leaks'])  # noqa: E731
-    said = (
-        f'{pluralize(speaker["count"], "speaker")} shared{within(speaker)}'
-        if speaker['count']
-        else 'no speaker shared'
-    )
-    meant = ', as the protocol means to' if speaker['count'] and f['shares_speakers'] else ''
-    unknown = (
-        f'; {speaker["unknown"]} utterances of unknown speakers, which cannot be checked'
-        if speaker['unknown']
-        else ''
-    )
-    yield 'speakers', leak('speaker') + said + meant + unknown
-    copies = (
-        f'{pluralize(audio["exact"], "recording")} shared, {audio["near"]} nearly{within(audio)}'
-    )
-    yield 'audio', leak('audio') + (copies if audio['exact'] + audio['near'] else 'no audio shared')
-    if f['transductive']:
-        yield 'adaptation', 'hears the tested audio, as the protocol means to'
-    exact, nearly = f['duplicates']['exact'], f['duplicates']['near']
-    pairs = [f'{pluralize(exact, "pair")} of identical audio'] if exact else []
-    pairs += [f'{pluralize(nearly, "pair")} of nearly identical audio'] if nearly else []
-    if pairs:
-        yield 'within a part', ' and '.join(pairs)
+    """Yields what was checked, and what was found, in words."""
+    yield 'speakers', _describe_speakers(findings)
+    yield 'audio', _describe_audio(findings)
+    if findings['transductive']:
+        yield 'adaptation', 'training uses the test audio without its emotions, by design'
+    duplicates = _describe_duplicates(findings['duplicates'])
+    if duplicates:
+        yield 'within a part', duplicates
+    session = findings['session']
     if session['count']:
-        yield (
-            'sessions',
-            f'{session["count"]} shared{within(session)}: the same room, and perhaps the same dialogue',
-        )
-    if sentence['known']:
-        share = f'{sentence["sentences_heard"]} of {pluralize(sentence["sentences"], "sentence")} tested'
-        whole = (
-            f' ({100 * sentence["heard"] / sentence["known"]:.0f} % of the utterances)'
-            if sentence['heard']
-            else ''
-        )
-        yield (
-            'sentences',
-            f'{share} {"is" if sentence["sentences"] == 1 else "are"} in training too{whole}',
-        )
-    for e in f['missing']['examples'][:3]:
-        yield 'classes', f'{e["part"]} of fold {e["fold"]!r} has no {" nor ".join(e["classes"])}'
-    if (n := f['missing']['parts']) > 3:
-        yield 'classes', f'{pluralize(n - 3, "more part")} without a class'
-    for name, c in f['tells'].items():
-        yield (
-            f'{name} tells',
-            f'{c["bits"]:.2f} of {c["of"]:.2f} bits of emotion (chance {c["chance"]:.2f}): {c["word"]}',
-        )
+        where = _in_folds(findings, session)
+        yield 'sessions', f'{session["count"]} shared{where}: same room, perhaps same dialogue'
+    if findings['sentence']['known']:
+        yield 'sentences', _describe_sentences(findings['sentence'])
+    missing = findings['missing']
+    for example in missing['examples'][:MAX_LISTED_PARTS]:
+        classes = ' nor '.join(example['classes'])
+        yield 'classes', f'{example["part"]} of fold {example["fold"]!r} has no {classes}'
+    further = missing['parts'] - MAX_LISTED_PARTS
+    if further > 0:
+        yield 'classes', f'{pluralize(further, "more part")} without a class'
+    for name, information in findings['tells'].items():
+        yield f'emotion from {name}', _describe_information(information)
+
+
+def _in_folds(findings: dict, shared: dict) -> str:
+    """Returns in how many of the folds something is shared."""
+    return f' in {shared["in_folds"]} of {pluralize(findings["folds"], "fold")}'
+
+
+def _leak_mark(findings: dict, kind: str) -> str:
+    """Returns the mark of a leak, '' where there is none of that kind."""
+    if kind not in findings['leaks']:
+        return ''
+    return 'LEAK (allowed): ' if kind in findings['allowed'] else 'LEAK: '
+
+
+def _describe_speakers(findings: dict) -> str:
+    """Returns how many speakers are shared, and how many utterances could not be checked."""
+    speaker = findings['speaker']
+    words = 'no speaker shared'
+    if speaker['count']:
+        words = f'{pluralize(speaker["count"], "speaker")} shared{_in_folds(findings, speaker)}'
+        if findings['shares_speakers']:
+            words += ', by design of the protocol'
+    if speaker['unknown']:
+        words += f'; {speaker["unknown"]} utterances of unknown speakers, which cannot be checked'
+    return _leak_mark(findings, 'speaker') + words
+
+
+def _describe_audio(findings: dict) -> str:
+    """Returns how many recordings are shared."""
+    audio = findings['audio']
+    words = 'no audio shared'
+    if audio['exact'] + audio['near']:
+        identical = f'{pluralize(audio["exact"], "recording")} shared'
+        words = f'{identical}, {audio["near"]} nearly identical{_in_folds(findings, audio)}'
+    return _leak_mark(findings, 'audio') + words
+
+
+def _describe_duplicates(duplicates: dict) -> str:
+    """Returns how many recordings occur more than once without a leak; '' for none."""
+    words = []
+    if duplicates['exact']:
+        words.append(f'{pluralize(duplicates["exact"], "pair")} of identical audio')
+    if duplicates['near']:
+        words.append(f'{pluralize(duplicates["near"], "pair")} of nearly identical audio')
+    return ' and '.join(words)
+
+
+def _describe_sentences(sentence: dict) -> str:
+    """Returns how many of the tested sentences are in training too."""
+    verb = 'is' if sentence['sentences'] == 1 else 'are'
+    tested = f'{pluralize(sentence["sentences"], "sentence")} tested'
+    words = f'{sentence["sentences_heard"]} of {tested} {verb} in training too'
+    if sentence['heard']:
+        percent = 100 * sentence['heard'] / sentence['known']
+        words += f' ({percent:.0f} % of the utterances)'
+    return words
+
+
+def _describe_information(information: dict) -> str:
+    """Returns the mutual information of a domain and the emotion beside chance."""
+    return (
+        f'{information["bits"]:.2f} of {information["of"]:.2f} bits '
+        f'(chance: {information["chance"]:.2f}), confounding: {information["word"]}'
+    )
 
 
 def summary_lines(findings: dict) -> list[str]:
-    """The audit in a few lines, for the start of training."""
-    first, others = [], []
-    for what, found in describe_findings(findings):
-        if what in ('speakers', 'audio', 'sentences'):
-            first.append(found)
-        elif what in ('within a part', 'speaker tells'):
-            first.append(f'{found} {what}' if what == 'within a part' else f'{what} {found}')
+    """Returns the audit in a few lines, for the start of training."""
+    first = []
+    others = []
+    for check, result in describe_findings(findings):
+        if check in ('speakers', 'audio', 'sentences'):
+            first.append(result)
+        elif check == 'within a part':
+            first.append(f'{result} within a part')
+        elif check == 'emotion from speaker':
+            first.append(f'{check}: {result}')
         else:
-            others.append(f'  {what} {found}' if what.endswith('tells') else f'  {what}: {found}')
+            others.append(f'  {check}: {result}')
     return ['Audit: ' + '; '.join(first), *others]
 
 
 def print_findings(findings: dict) -> None:
-    """Prints all of it, at 80 columns."""
-    import rich.box
-    import rich.console
-    import rich.table
-
-    grid = rich.table.Table('checked', 'found', box=rich.box.SIMPLE)
-    for what, found in describe_findings(findings):
-        grid.add_row(what, found)
-    rich.console.Console(highlight=False, markup=False).print(grid)
+    """Prints all findings, at most 80 columns wide, and then the examples."""
+    grid = _make_table('checked', 'found')
+    for check, result in describe_findings(findings):
+        grid.add_row(check, result)
+    _print_table(grid)
     for kind in ('speaker', 'session'):
-        if examples := findings[kind]['examples']:
-            print(
-                f'{kind}s in two parts of a fold, first in {examples[0]["fold"]!r}: {", ".join(e[kind] for e in examples)}'
-            )
-    for e in findings['audio']['examples']:
-        print(f'shared audio: {format_pair(e)}: {" and ".join(e["parts"])} of fold {e["fold"]!r}')
-    for e in findings['duplicates']['examples']:
-        print(f'the same audio within a part: {format_pair(e)}')
+        examples = findings[kind]['examples']
+        if examples:
+            values = ', '.join([example[kind] for example in examples])
+            first = examples[0]['fold']
+            print(f'{kind}s in two parts of a fold, first in {first!r}: {values}')
+    for example in findings['audio']['examples']:
+        parts = ' and '.join(example['parts'])
+        print(f'shared audio: {format_pair(example)}: {parts} of fold {example["fold"]!r}')
+    for example in findings['duplicates']['examples']:
+        print(f'the same audio within a part: {format_pair(example)}')
 
 
 def print_parts(utterances: Utterances, folds: list[Fold]) -> None:
     """Prints the size of every part: utterances, speakers, classes."""
-    import rich.box
-    import rich.console
-    import rich.table
-
-    text, parts = (
-        utterances.text,
-        [p for p in ALL_PARTS if p in PARTS or any(len(getattr(f, p)) for f in folds)],
-    )
-    grid = rich.table.Table('fold', box=rich.box.SIMPLE)
+    parts = list(PARTS)
+    for part in ALL_PARTS[len(PARTS) :]:
+        if any(len(getattr(fold, part)) for fold in folds):
+            parts.append(part)
+    grid = _make_table('fold')
     for part in parts:
         grid.add_column(part, justify='right')
     for fold in folds:
-        rows = [getattr(fold, part) for part in parts]
-        kinds = [[len(set(text[c][r]) - {''}) for c in ('speaker', 'emotion')] for r in rows]
-        grid.add_row(
-            fold.name,
-            *(f'{len(r):,}, {speakers}, {classes}' for r, (speakers, classes) in zip(rows, kinds)),
-        )
+        sizes = [_describe_size(utterances, getattr(fold, part)) for part in parts]
+        grid.add_row(fold.name, *sizes)
     print('Utterances, speakers and classes of every part:')
-    rich.console.Console(highlight=False, markup=False).print(grid)
+    _print_table(grid)
+
+
+def _describe_size(utterances: Utterances, rows: np.ndarray) -> str:
+    """Returns the counts of utterances, known speakers and classes."""
+    speakers = set(utterances.text['speaker'][rows]) - {''}
+    classes = set(utterances.text['emotion'][rows]) - {''}
+    return f'{len(rows):,}, {len(speakers)}, {len(classes)}'
 
 
 def print_class_priors(utterances: Utterances, max_speakers: int = 40) -> None:
-    """Prints the share of the classes in every speaker's utterances, the most one-sided speakers first."""
-    import rich.box
-    import rich.console
-    import rich.table
+    """Prints the shares of the classes in every speaker's utterances.
 
+    Speakers whose shares differ most from those of all utterances come first.
+    """
     speakers, speaker_N = np.unique(utterances.text['speaker'], return_inverse=True)
     classes, emotion_N = np.unique(utterances.text['emotion'], return_inverse=True)
     count_KxC = np.zeros((len(speakers), len(classes)), int)
     np.add.at(count_KxC, (speaker_N, emotion_N), 1)
-    p_KxC, p_C = (
-        count_KxC / count_KxC.sum(axis=1, keepdims=True),
-        count_KxC.sum(axis=0) / len(utterances),
-    )
-    order = np.argsort(-np.abs(p_KxC - p_C).sum(axis=1), kind='stable')
-    grid = rich.table.Table('speaker', box=rich.box.SIMPLE)
-    for heading in ('all', *classes):
-        grid.add_column(str(heading), justify='right')
+    count_K = count_KxC.sum(axis=1)
+    share_KxC = count_KxC / count_K[:, None]
+    share_C = count_KxC.sum(axis=0) / len(utterances)
+    difference_K = np.abs(share_KxC - share_C).sum(axis=1)
+    order = np.argsort(-difference_K, kind='stable')
+
+    grid = _make_table('speaker')
+    for heading in ('all', *classes.tolist()):
+        grid.add_column(heading, justify='right')
     for k in order[:max_speakers]:
-        grid.add_row(
-            str(speakers[k]) or 'unknown',
-            str(count_KxC[k].sum()),
-            *(f'{100 * p:.0f}' for p in p_KxC[k]),
-        )
+        name = str(speakers[k]) or 'unknown'
+        grid.add_row(name, str(count_K[k]), *_format_percents(share_KxC[k]))
     grid.add_section()
-    print('Utterances, and percent of them in each class, the most one-sided speaker first:')
-    grid.add_row('all', str(len(utterances)), *(f'{100 * p:.0f}' for p in p_C))
-    rich.console.Console(highlight=False, markup=False).print(grid)
+    grid.add_row('all', str(len(utterances)), *_format_percents(share_C))
+    print('Utterances, and percent of them in each class; most unbalanced speakers first:')
+    _print_table(grid)
     if len(speakers) > max_speakers:
         print(f'... and {len(speakers) - max_speakers} more speakers')
+
+
+def _format_percents(shares: np.ndarray) -> list[str]:
+    """Returns shares as whole percents."""
+    return [f'{100 * share:.0f}' for share in shares]
+
+
+def _make_table(*headings: str):
+    """Returns an empty table for the terminal."""
+    # Imported here, as in _print_table: training imports this module and does not print tables.
+    import rich.box
+    import rich.table
+
+    return rich.table.Table(*headings, box=rich.box.SIMPLE)
+
+
+def _print_table(grid) -> None:
+    """Prints a table without colours."""
+    import rich.console
+
+    rich.console.Console(highlight=False, markup=False).print(grid)

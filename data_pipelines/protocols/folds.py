@@ -1,7 +1,8 @@
-"""Who trains, who chooses the epoch, who is tested, and who is heard without a label: the protocols, as rows of utterances."""
+"""Cuts utterances into folds: which rows train, choose the epoch, are tested or adapted to."""
 
 import dataclasses
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,16 +11,11 @@ from data_pipelines.storage.schema import Utterances
 
 LEAK_KINDS = ('speaker', 'audio')
 
+PARTS = ('train', 'dev', 'test')
 
-def parse_allowed_leaks(text: str) -> tuple[str, ...]:
-    """The kinds of leak in a comma list; refuses what is none."""
-    words = tuple(sorted({w.strip() for w in text.split(',')} - {''}))
-    if unknown := [w for w in words if w not in LEAK_KINDS]:
-        raise UserError(
-            f'There is no leak {unknown[0]!r} to allow; known are {", ".join(LEAK_KINDS)}.'
-        )
-    return words
+ALL_PARTS = (*PARTS, 'adapt', 'identity')
 
+HASHED_COLUMNS = ('corpus', 'utterance', 'speaker', 'emotion')
 
 WITHIN_CORPUS_PROTOCOLS = (
     'speaker_folds',
@@ -29,24 +25,37 @@ WITHIN_CORPUS_PROTOCOLS = (
     'speaker_dependent',
 )
 
+# The column that tells source and target apart.
 CROSS_CORPUS_PROTOCOLS = {
     'leave_one_corpus_out': 'corpus',
     'leave_one_language_out': 'language',
     'source_target': 'corpus',
 }
 
+# What the title of a protocol says of each mode.
 ADAPTATION_MODES = {
     'none': '',
     'others': ', adapts to other speakers of the target',
-    'transductive': ', transductive: hears the test speakers in training',
+    'transductive': ', transductive: training uses the test audio without its emotions',
 }
 
-DEV_SPEAKER_GROUPS = 5  # of each source corpus' speakers, one chooses the epoch
+DEV_SPEAKER_GROUPS = 5  # the speakers of a source corpus are dealt into so many groups; one is dev
+
+
+def parse_allowed_leaks(text: str) -> tuple[str, ...]:
+    """Returns the kinds of leak in a comma-separated list, sorted; UserError if one is unknown."""
+    kinds = {word.strip() for word in text.split(',')} - {''}
+    unknown = sorted(kinds - set(LEAK_KINDS))
+    if unknown:
+        raise UserError(
+            f'There is no leak {unknown[0]!r} to allow; known are {", ".join(LEAK_KINDS)}.'
+        )
+    return tuple(sorted(kinds))
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """How a corpus, or several, are cut into folds; configs/base.py explains the fields."""
+    """How one or several corpora are cut into folds; configs/base.py explains the fields."""
 
     name: str = 'speaker_folds'
     folds: int = 5
@@ -58,287 +67,418 @@ class Protocol:
     allow_leak: str = ''
 
     def __post_init__(self):
-        known = (*WITHIN_CORPUS_PROTOCOLS, *CROSS_CORPUS_PROTOCOLS)
-        if self.name not in known:
-            raise UserError(f'There is no protocol {self.name!r}; known are {", ".join(known)}.')
+        self._check_modes()
+        self._check_corpora()
+
+    def _check_modes(self) -> None:
+        """Raises a UserError for an unknown protocol or mode of adaptation."""
+        protocols = (*WITHIN_CORPUS_PROTOCOLS, *CROSS_CORPUS_PROTOCOLS)
+        if self.name not in protocols:
+            raise UserError(
+                f'There is no protocol {self.name!r}; known are {", ".join(protocols)}.'
+            )
         if self.adapt not in ADAPTATION_MODES:
             raise UserError(
-                f'config.protocol.adapt is {self.adapt!r}; expected one of {", ".join(ADAPTATION_MODES)}.'
+                f'config.protocol.adapt is {self.adapt!r}; '
+                f'expected one of {", ".join(ADAPTATION_MODES)}.'
             )
         if self.adapt == 'others' and self.name in WITHIN_CORPUS_PROTOCOLS:
             raise UserError(
-                f'config.protocol.adapt=others needs a target apart from the source, which {self.name} has not.'
+                'config.protocol.adapt=others needs a target that is separate from the source; '
+                f'{self.name} has none. Choose one of {", ".join(CROSS_CORPUS_PROTOCOLS)}.'
             )
-        pair = self.name == 'source_target'
-        if pair and not (self.source and self.target):
+
+    def _check_corpora(self) -> None:
+        """Raises a UserError where source, target and identity corpora are missing or overlap."""
+        is_pair = self.name == 'source_target'
+        if is_pair and not (self.source and self.target):
             raise UserError(
-                'source_target needs both ends, e.g. --config.protocol.source=emodb --config.protocol.target=urdu.'
+                'source_target needs a source and a target, '
+                'e.g. --config.protocol.source=emodb --config.protocol.target=urdu.'
             )
-        if not pair and (self.source or self.target):
+        if not is_pair and (self.source or self.target):
             raise UserError(
-                f'config.protocol.source and .target belong to the protocol source_target, not to {self.name}.'
+                'config.protocol.source and .target belong to the protocol source_target, '
+                f'not to {self.name}.'
             )
-        if both := set(self.source) & set(self.target):
+        shared = set(self.source) & set(self.target)
+        if shared:
             raise UserError(
-                f'{min(both)} is source and target; they are to have nothing in common.'
+                f'{min(shared)} is both source and target; they may not share a corpus.'
             )
-        if both := set(self.identity) & {*self.source, *self.target}:
+        shared = set(self.identity) & {*self.source, *self.target}
+        if shared:
             raise UserError(
-                f'{min(both)} is source or target, and cannot fill the identity batches too (config.protocol.identity).'
+                f'{min(shared)} is source or target, and cannot fill the identity batches too '
+                '(config.protocol.identity).'
             )
 
     @property
     def title(self) -> str:
-        """What is said of the protocol beside every result."""
-        ends = f' {"+".join(self.source)} -> {"+".join(self.target)}' if self.source else ''
-        part = f' ({self.test})' if self.name == 'official' and self.test != 'test' else ''
-        shared = ', speakers are shared between training and test' if self.shares_speakers else ''
-        identity = f', identity batches from {"+".join(self.identity)}' if self.identity else ''
-        return f'{self.name}{ends}{part}{shared}{ADAPTATION_MODES[self.adapt]}{identity}'
+        """Returns the protocol in words, as every result states it."""
+        words = self.name
+        if self.source:
+            words += f' {"+".join(self.source)} -> {"+".join(self.target)}'
+        if self.name == 'official' and self.test != 'test':
+            words += f' ({self.test})'
+        if self.shares_speakers:
+            words += ', speakers are shared between training and test'
+        words += ADAPTATION_MODES[self.adapt]
+        if self.identity:
+            words += f', identity batches from {"+".join(self.identity)}'
+        return words
 
     @property
     def shares_speakers(self) -> bool:
-        """Whether test speakers are meant to be training speakers."""
+        """Returns whether test speakers are training speakers by design."""
         return self.name == 'speaker_dependent'
 
     @property
     def is_transductive(self) -> bool:
-        """Whether the test part's audio, without its emotions, is heard in training."""
+        """Returns whether training uses the test part's audio, without its emotions."""
         return self.adapt == 'transductive'
+
+
+def _no_rows() -> np.ndarray:
+    """Returns an empty array of rows."""
+    return np.zeros(0, int)
 
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """Rows of the utterances; `test` chooses nothing."""
+    """One fold, as rows of the utterances."""
 
     number: int
     name: str
     train: np.ndarray
-    dev: np.ndarray
-    test: np.ndarray
-    adapt: np.ndarray = dataclasses.field(
-        default_factory=lambda: np.zeros(0, int)
-    )  # heard in training without their emotion
-    identity: np.ndarray = dataclasses.field(
-        default_factory=lambda: np.zeros(0, int)
-    )  # of other corpora, for identity batches
-
-    @property
-    def domain_rows(self) -> np.ndarray:
-        """Whose domains training tells apart: all that it hears, or other corpora, where they fill the identity batches."""
-        return self.identity if len(self.identity) else self.seen
+    dev: np.ndarray  # chooses the epoch
+    test: np.ndarray  # chooses nothing
+    # Seen in training without their emotions.
+    adapt: np.ndarray = dataclasses.field(default_factory=_no_rows)
+    # Utterances of other corpora that fill the identity batches.
+    identity: np.ndarray = dataclasses.field(default_factory=_no_rows)
 
     @property
     def seen(self) -> np.ndarray:
-        """All that training hears."""
+        """Returns the rows that are seen in training, with or without their emotions."""
         return np.concatenate([self.train, self.adapt])
 
     @property
+    def domain_rows(self) -> np.ndarray:
+        """Returns the rows whose domains are to be forgotten.
+
+        These are the identity rows, or where there are none all rows seen in training.
+        """
+        return self.identity if len(self.identity) else self.seen
+
+    @property
     def used_rows(self) -> np.ndarray:
-        """All that training hears, that chooses, or that is tested; in ascending order, each once."""
+        """Returns the rows seen in training, of dev and of test: ascending, each once."""
         return np.unique(np.concatenate([self.seen, self.dev, self.test]))
 
 
 def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
-    """The folds of a protocol; a row may be in none, e.g. where nobody knows the speaker."""
-    apart_N = identity_mask(utterances, protocol.identity)
-    if absent := set(protocol.identity) - set(utterances.text['corpus'].tolist()):
+    """Returns the folds of a protocol.
+
+    A row may be in no part of any fold, e.g. where its speaker is unknown. UserError if the
+    utterances do not suffice for the protocol.
+    """
+    corpora = set(utterances.text['corpus'].tolist())
+    absent = set(protocol.identity) - corpora
+    if absent:
         raise UserError(
-            f'There is no utterance of the corpus {min(absent)}, which config.protocol.identity names.'
+            f'There is no utterance of the corpus {min(absent)}, '
+            'which config.protocol.identity names.'
         )
-    own = np.flatnonzero(~apart_N)
-    rest = utterances[own]
-    made = (
-        make_cross_corpus_folds(rest, protocol)
-        if protocol.name in CROSS_CORPUS_PROTOCOLS
-        else make_within_corpus_folds(rest, protocol)
+    identity_N = identity_mask(utterances, protocol.identity)
+    own_rows = np.flatnonzero(~identity_N)
+    own_utterances = utterances[own_rows]
+    if protocol.name in CROSS_CORPUS_PROTOCOLS:
+        folds = make_cross_corpus_folds(own_utterances, protocol)
+    else:
+        folds = make_within_corpus_folds(own_utterances, protocol)
+    check_folds(own_utterances, folds)
+
+    identity_rows = np.flatnonzero(identity_N & (utterances.text['speaker'] != ''))
+    if protocol.identity and not len(identity_rows):
+        raise UserError(
+            f'All speakers of {", ".join(protocol.identity)} are unknown; '
+            'config.protocol.identity needs a corpus with known speakers.'
+        )
+    return [_with_identity(fold, own_rows, identity_rows) for fold in folds]
+
+
+def _with_identity(fold: Fold, own_rows: np.ndarray, identity_rows: np.ndarray) -> Fold:
+    """Returns the fold over all utterances, of a fold over those of `own_rows` alone."""
+    return dataclasses.replace(
+        fold,
+        train=own_rows[fold.train],
+        dev=own_rows[fold.dev],
+        test=own_rows[fold.test],
+        adapt=own_rows[fold.adapt],
+        identity=identity_rows,
     )
-    check_folds(rest, made)
-    known = np.flatnonzero(apart_N & (utterances.text['speaker'] != ''))
-    if protocol.identity and not len(known):
-        raise UserError(
-            f'Nobody knows a speaker of {", ".join(protocol.identity)}, which config.protocol.identity names.'
-        )
-    parts = ('train', 'dev', 'test', 'adapt')
-    return [
-        dataclasses.replace(f, identity=known, **{p: own[getattr(f, p)] for p in parts})
-        for f in made
-    ]
 
 
 def identity_mask(utterances: Utterances, identity_corpora: tuple[str, ...]) -> np.ndarray:
-    """apart_N, whether an utterance is of a corpus that fills the identity batches and has no other part."""
+    """Returns mask_N of the utterances whose corpus fills the identity batches and nothing else."""
     return np.isin(utterances.text['corpus'], identity_corpora)
 
 
 def make_within_corpus_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
-    """Folds of one body of speech: part i is tested, part i + 1 is dev, the others train."""
+    """Returns folds in which group i is tested, group i + 1 is dev, and the others train."""
     if protocol.name == 'official':
         return [make_official_fold(utterances, protocol)]
-    parts = _test_groups(utterances, protocol)
-    if len(parts) < 3:
-        names = ', '.join(n for n, _ in parts) or 'none'
+    groups = _test_groups(utterances, protocol)
+    names = list(groups)
+    rows = list(groups.values())
+    if len(groups) < 3:
         raise UserError(
-            f'{protocol.name} finds {len(parts)} part(s) ({names}); train, dev and test need 3 or more.'
+            f'{protocol.name} finds {len(groups)} part(s) ({", ".join(names) or "none"}); '
+            'train, dev and test need 3 or more.'
         )
-    rows = [r for _, r in parts]
     folds = []
-    for i, (name, test) in enumerate(parts):
-        j = (i + 1) % len(parts)
+    for i, name in enumerate(names):
+        j = (i + 1) % len(groups)
         train = np.sort(np.concatenate([r for n, r in enumerate(rows) if n not in (i, j)]))
-        folds.append(
-            Fold(i, name, train, rows[j], test, test if protocol.is_transductive else test[:0])
-        )
+        adapt = rows[i] if protocol.is_transductive else _no_rows()
+        folds.append(Fold(i, name, train, dev=rows[j], test=rows[i], adapt=adapt))
     return folds
 
 
-def _test_groups(utterances: Utterances, protocol: Protocol) -> list[tuple[str, np.ndarray]]:
-    """Names and rows of the parts that are tested in turn."""
-    speaker, session = utterances.text['speaker'], utterances.text['session']
-    everyone, k = np.arange(len(utterances)), protocol.folds
+def _test_groups(utterances: Utterances, protocol: Protocol) -> dict[str, np.ndarray]:
+    """Returns the rows of the groups that are tested in turn, by the group's name."""
     if protocol.name == 'leave_one_speaker_out':
-        return [(s, np.flatnonzero(speaker == s)) for s in np.unique(speaker).tolist() if s]
+        groups = group_rows(utterances.text['speaker'])
+        groups.pop('', None)
+        return groups
     if protocol.name == 'leave_one_session_out':
-        if '' in session:
+        groups = group_rows(utterances.text['session'])
+        if '' in groups:
             raise UserError(
-                f'{(session == "").sum()} of {len(session)} utterances have no session. Choose '
+                f'{len(groups[""])} of {len(utterances)} utterances have no session. Choose '
                 '--config.protocol.name=speaker_folds or leave_one_speaker_out.'
             )
-        return [(s, np.flatnonzero(session == s)) for s in np.unique(session).tolist()]
+        return groups
     if protocol.name == 'speaker_folds':
-        found = len(set(speaker) - {''})
-        if not 3 <= k <= found:
-            raise UserError(
-                f'{k} folds by speaker cannot be made of {found} speakers: each part needs a speaker, and there must be 3 or '
-                f'more parts (train, dev, test). Choose --config.protocol.folds from 3 to {found}.'
-                if found >= 3
-                else f'Only {found} speaker(s) found; a speaker-disjoint train, dev and test part needs 3 or more. They may '
-                'train or be tested beside another corpus (source_target), or share their speakers (speaker_dependent).'
-            )
-        dealt = split_by_speaker(utterances, everyone, k)
-    else:  # speaker_dependent: at random, but copies of a recording stay together
-        if k < 3:
-            raise UserError(f'config.protocol.folds is {k}; train, dev and test need 3 or more.')
-        _, recording_N = np.unique(utterances.text['sha256'], return_inverse=True)
-        recording_N = np.where(
-            utterances.text['sha256'] == '', recording_N.max() + 1 + everyone, recording_N
+        parts = _deal_speakers(utterances, protocol.folds)
+    else:
+        parts = _deal_recordings(utterances, protocol.folds)
+    return {f'part {i} of {len(parts)}': rows for i, rows in enumerate(parts, start=1)}
+
+
+def group_rows(value_N: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the rows of each value of a column, by value in alphabetical order."""
+    return {value: np.flatnonzero(value_N == value) for value in np.unique(value_N).tolist()}
+
+
+def _deal_speakers(utterances: Utterances, parts: int) -> list[np.ndarray]:
+    """Returns the rows of speaker-disjoint parts; UserError if there are too few speakers."""
+    count = len(set(utterances.text['speaker']) - {''})
+    if count < 3:
+        raise UserError(
+            f'Only {count} speaker(s) found; speaker-disjoint train, dev and test parts need 3 or '
+            'more. Use these speakers together with another corpus (source_target), '
+            'or choose --config.protocol.name=speaker_dependent.'
         )
-        part_of = np.random.default_rng(0).permutation(recording_N.max() + 1) % k
-        dealt = [np.flatnonzero(part_of[recording_N] == i) for i in range(k)]
-    return [(f'part {i + 1} of {k}', rows) for i, rows in enumerate(dealt)]
+    if not 3 <= parts <= count:
+        raise UserError(
+            f'{parts} folds by speaker cannot be made of {count} speakers: '
+            'each part needs a speaker, and there must be 3 or more parts (train, dev, test). '
+            f'Choose --config.protocol.folds from 3 to {count}.'
+        )
+    return split_by_speaker(utterances, np.arange(len(utterances)), parts)
+
+
+def _deal_recordings(utterances: Utterances, parts: int) -> list[np.ndarray]:
+    """Returns the rows of random parts; copies of a recording are in one part."""
+    if parts < 3:
+        raise UserError(f'config.protocol.folds is {parts}; train, dev and test need 3 or more.')
+    sha256_N = utterances.text['sha256']
+    _, recording_N = np.unique(sha256_N, return_inverse=True)
+    # An unknown recording is a recording of its own.
+    own_N = recording_N.max() + 1 + np.arange(len(utterances))
+    recording_N = np.where(sha256_N == '', own_N, recording_N)
+    part_of_recording = np.random.default_rng(0).permutation(recording_N.max() + 1) % parts
+    part_N = part_of_recording[recording_N]
+    return [np.flatnonzero(part_N == i) for i in range(parts)]
 
 
 def split_by_speaker(utterances: Utterances, rows: np.ndarray, groups: int) -> list[np.ndarray]:
-    """Rows by speaker in k parts, of corpus after corpus and women first, so that every part has its share of them."""
-    corpus, sex, speaker = (utterances.text[c][rows] for c in ('corpus', 'sex', 'speaker'))
-    kind = {s: (c, x) for s, c, x in zip(speaker.tolist(), corpus.tolist(), sex.tolist()) if s}
-    speakers = sorted(kind, key=lambda s: (*kind[s], s))
-    return [rows[np.isin(speaker, speakers[i::groups])] for i in range(groups)]
+    """Returns the rows of each of several groups of speakers.
+
+    Speakers are dealt out in turn, corpus after corpus and women first, so that every group has
+    its share of both. Rows of unknown speakers are in no group.
+    """
+    speaker_N = utterances.text['speaker'][rows]
+    corpora = utterances.text['corpus'][rows].tolist()
+    sexes = utterances.text['sex'][rows].tolist()
+    sort_keys = {}  # the last row of a speaker counts, where rows disagree
+    for speaker, corpus, sex in zip(speaker_N.tolist(), corpora, sexes):
+        if speaker:
+            sort_keys[speaker] = (corpus, sex, speaker)
+    speakers = sorted(sort_keys, key=sort_keys.get)
+    return [rows[np.isin(speaker_N, speakers[i::groups])] for i in range(groups)]
 
 
 def make_official_fold(utterances: Utterances, protocol: Protocol) -> Fold:
-    """The release's own partition."""
-    split = utterances.text['split']
-    train, dev, test = (np.flatnonzero(split == part) for part in ('train', 'dev', protocol.test))
+    """Returns the fold of the corpus' own partition; UserError if a part of it is empty."""
+    split_N = utterances.text['split']
+    train = np.flatnonzero(split_N == 'train')
+    dev = np.flatnonzero(split_N == 'dev')
+    test = np.flatnonzero(split_N == protocol.test)
     if not (len(train) and len(dev) and len(test)):
-        found = ', '.join(
-            f'{n} {s or "without one"}' for s, n in zip(*np.unique(split, return_counts=True))
-        )
+        values, counts = np.unique(split_N, return_counts=True)
+        listed = ', '.join(f'{n} {value or "without one"}' for value, n in zip(values, counts))
         raise UserError(
-            f'The official split needs utterances of train, dev and {protocol.test}; this data set has {found}. '
+            f'The official split needs utterances of train, dev and {protocol.test}; '
+            f'this data set has {listed}. '
             'Choose another --config.protocol.name, or --config.protocol.test.'
         )
-    return Fold(0, protocol.test, train, dev, test, test if protocol.is_transductive else test[:0])
+    adapt = test if protocol.is_transductive else _no_rows()
+    return Fold(0, protocol.test, train, dev, test, adapt)
+
+
+class DomainShift(NamedTuple):
+    """A source and a target that share no corpus, or no language."""
+
+    name: str  # of the target
+    source_N: np.ndarray  # whether an utterance is of the source
+    target_N: np.ndarray
+
+
+class TargetPart(NamedTuple):
+    """A part of a target that is tested in one fold, and what training adapts to there."""
+
+    suffix: str  # of the fold's name
+    test: np.ndarray
+    adapt: np.ndarray
 
 
 def make_cross_corpus_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
-    """Folds whose source trains and chooses the epoch, and whose target is tested, and heard where the protocol adapts."""
-    kind = CROSS_CORPUS_PROTOCOLS[protocol.name]
-    value_N = utterances.text[kind]
+    """Returns folds in which speakers of the source train and are dev, and the target is tested."""
     if protocol.name == 'source_target':
-        if absent := {*protocol.source, *protocol.target} - set(value_N.tolist()):
-            found = ', '.join(np.unique(value_N).tolist())
-            raise UserError(
-                f'There is no utterance with a class of the corpus {min(absent)}; found: {found}.'
-            )
-        ends = [
-            (
-                '+'.join(protocol.target),
-                np.isin(value_N, protocol.source),
-                np.isin(value_N, protocol.target),
-            )
-        ]
+        shifts = [_named_shift(utterances, protocol)]
     else:
-        values = np.unique(value_N).tolist()
-        if len(values) < 2 or '' in values:
-            raise UserError(
-                f'To leave one {kind} out there must be two or more, and of every utterance it must be known; found: '
-                f'{", ".join(v or "(unknown)" for v in values)}. Name several corpora: --config.data.corpora=emodb,ravdess.'
-            )
-        ends = [(v, value_N != v, value_N == v) for v in values]
+        shifts = _left_out_shifts(utterances, CROSS_CORPUS_PROTOCOLS[protocol.name])
     known_N = utterances.text['speaker'] != ''
     folds: list[Fold] = []
-    for name, source_N, target_N in ends:
-        source, target = np.flatnonzero(source_N & known_N), np.flatnonzero(target_N)
-        for part, test, adapt in _target_groups(utterances, target, protocol):
-            dev = _choose_dev(utterances, source, len(folds))
+    for shift in shifts:
+        source = np.flatnonzero(shift.source_N & known_N)
+        target = np.flatnonzero(shift.target_N)
+        for part in _target_parts(utterances, target, protocol):
+            number = len(folds)
+            dev = _choose_dev(utterances, source, number)
             train = source[~np.isin(source, dev)]
-            folds.append(Fold(len(folds), name + part, train, dev, test, adapt))
+            folds.append(Fold(number, shift.name + part.suffix, train, dev, part.test, part.adapt))
     return folds
 
 
-def _target_groups(
-    utterances: Utterances, target: np.ndarray, protocol: Protocol
-) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Names, test parts and what is heard beside them: of a target that is adapted to, each speaker is tested once."""
-    if protocol.adapt != 'others':
-        return [('', target, target if protocol.is_transductive else target[:0])]
-    k, speakers = protocol.folds, len(set(utterances.text['speaker'][target]) - {''})
-    if not 2 <= k <= speakers:
+def _named_shift(utterances: Utterances, protocol: Protocol) -> DomainShift:
+    """Returns the source and the target that the protocol names."""
+    corpus_N = utterances.text['corpus']
+    absent = {*protocol.source, *protocol.target} - set(corpus_N.tolist())
+    if absent:
         raise UserError(
-            f'A target of {speakers} speaker(s) cannot be dealt into {k} parts, one tested and the others heard: '
+            f'There is no utterance with a class of the corpus {min(absent)}; '
+            f'found: {", ".join(np.unique(corpus_N).tolist())}.'
+        )
+    source_N = np.isin(corpus_N, protocol.source)
+    target_N = np.isin(corpus_N, protocol.target)
+    return DomainShift('+'.join(protocol.target), source_N, target_N)
+
+
+def _left_out_shifts(utterances: Utterances, column: str) -> list[DomainShift]:
+    """Returns each corpus, or each language, as the target of all others."""
+    value_N = utterances.text[column]
+    values = np.unique(value_N).tolist()
+    if len(values) < 2 or '' in values:
+        listed = ', '.join(value or '(unknown)' for value in values)
+        raise UserError(
+            f'To leave one {column} out there must be two or more, and every utterance must name '
+            f'its {column}; found: {listed}. '
+            'Name several corpora: --config.data.corpora=emodb,ravdess.'
+        )
+    return [DomainShift(value, value_N != value, value_N == value) for value in values]
+
+
+def _target_parts(
+    utterances: Utterances, target: np.ndarray, protocol: Protocol
+) -> list[TargetPart]:
+    """Returns the parts in which a target is tested.
+
+    With adapt=others the speakers are dealt into parts; each is tested once, while training adapts
+    to the others. Otherwise the whole target is tested at once.
+    """
+    if protocol.adapt != 'others':
+        adapt = target if protocol.is_transductive else _no_rows()
+        return [TargetPart('', target, adapt)]
+    count = protocol.folds
+    speakers = len(set(utterances.text['speaker'][target]) - {''})
+    if not 2 <= count <= speakers:
+        raise UserError(
+            f'A target of {speakers} speaker(s) cannot be dealt into {count} parts, '
+            'of which one is tested while training adapts to the others: '
             f'choose --config.protocol.folds from 2 to {speakers}, or --config.protocol.adapt=none.'
         )
-    parts = split_by_speaker(utterances, target, k)
-    heard = [np.sort(np.concatenate([p for n, p in enumerate(parts) if n != i])) for i in range(k)]
-    return [(f', part {i + 1} of {k}', parts[i], heard[i]) for i in range(k)]
+    groups = split_by_speaker(utterances, target, count)
+    parts = []
+    for i, test in enumerate(groups):
+        adapt = np.sort(np.concatenate(groups[:i] + groups[i + 1 :]))
+        parts.append(TargetPart(f', part {i + 1} of {count}', test, adapt))
+    return parts
 
 
 def _choose_dev(utterances: Utterances, source: np.ndarray, fold_number: int) -> np.ndarray:
-    """About a fifth of the speakers of each source corpus, other ones in each fold; a corpus of one speaker only trains."""
-    chosen = [source[:0]]
-    for corpus in np.unique(utterances.text['corpus'][source]).tolist():
-        rows = source[utterances.text['corpus'][source] == corpus]
-        k = min(DEV_SPEAKER_GROUPS, len(set(utterances.text['speaker'][rows])))
-        if k > 1:
-            chosen.append(split_by_speaker(utterances, rows, k)[fold_number % k])
+    """Returns the rows of about a fifth of the speakers of each source corpus.
+
+    Other speakers are chosen in the next fold. A corpus of one speaker only trains.
+    """
+    corpus_N = utterances.text['corpus'][source]
+    chosen = [_no_rows()]
+    for corpus in np.unique(corpus_N).tolist():
+        rows = source[corpus_N == corpus]
+        speakers = len(set(utterances.text['speaker'][rows]))
+        count = min(DEV_SPEAKER_GROUPS, speakers)
+        if count > 1:
+            groups = split_by_speaker(utterances, rows, count)
+            chosen.append(groups[fold_number % count])
     return np.sort(np.concatenate(chosen))
 
 
 def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
-    """Refuses a fold with an empty part or whose training part lacks a class."""
-    emotion = utterances.text['emotion']
+    """Raises a UserError for an empty part, or a class that is missing from the training part."""
+    emotion_N = utterances.text['emotion']
     for fold in folds:
-        for part in ('train', 'dev', 'test'):
+        for part in PARTS:
             if not len(getattr(fold, part)):
                 raise UserError(
-                    f'Nobody is in the {part} part of fold {fold.name!r}: its corpora have too few speakers.'
+                    f'The {part} part of fold {fold.name!r} is empty: '
+                    'its corpora have too few speakers.'
                 )
-        if missing := {*emotion[fold.test], *emotion[fold.dev]} - set(emotion[fold.train]):
+        missing = {*emotion_N[fold.test], *emotion_N[fold.dev]} - set(emotion_N[fold.train])
+        if missing:
             raise UserError(
-                f'Nobody in the training part of fold {fold.name!r} is {" or ".join(sorted(missing))}. '
-                'Choose a label space that its corpora share (--config.data.labels), or a protocol that trains on more.'
+                f'The training part of fold {fold.name!r} has no utterance of the class '
+                f'{" or ".join(sorted(missing))}. Choose a label space that its corpora share '
+                '(--config.data.labels), or a protocol that trains on more.'
             )
 
 
+def rows_of_parts(folds: list[Fold], parts: tuple[str, ...]) -> np.ndarray:
+    """Returns the rows in any of the parts of any fold: ascending, each once."""
+    rows = []
+    for fold in folds:
+        rows += [getattr(fold, part) for part in parts]
+    return np.unique(np.concatenate(rows))
+
+
 def hash_folds(utterances: Utterances, folds: list[Fold]) -> str:
-    """The split's hash: changes with any utterance, label, speaker, or part of any fold."""
+    """Returns the split's SHA-256: it changes with any utterance, label, speaker or part."""
     digest = hashlib.sha256()
     for fold in folds:
-        for part in ('train', 'dev', 'test', 'adapt', 'identity'):
+        for part in ALL_PARTS:
             for row in getattr(fold, part):
-                fields = (
-                    utterances.text[c][row] for c in ('corpus', 'utterance', 'speaker', 'emotion')
-                )
-                digest.update('\t'.join((fold.name, part, *fields)).encode() + b'\n')
+                fields = [utterances.text[column][row] for column in HASHED_COLUMNS]
+                digest.update('\t'.join([fold.name, part, *fields]).encode() + b'\n')
     return digest.hexdigest()

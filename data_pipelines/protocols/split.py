@@ -1,4 +1,4 @@
-"""TODO: data_pipelines.protocols.split."""
+"""Turns a configuration into its split: utterances with a class, cut into folds."""
 
 from typing import NamedTuple
 
@@ -6,100 +6,123 @@ import numpy as np
 
 from data_pipelines import labels
 from data_pipelines.errors import UserError
-from data_pipelines.protocols.folds import Fold, Protocol, hash_folds, identity_mask, make_folds
+from data_pipelines.protocols.folds import (
+    ALL_PARTS,
+    Fold,
+    Protocol,
+    hash_folds,
+    identity_mask,
+    make_folds,
+    rows_of_parts,
+)
 from data_pipelines.storage.dataset import read_utterances
 from data_pipelines.storage.schema import TEXT_COLUMNS, Utterances
 
-MAX_LISTED_VALUES = 20  # values of a column that a refusal lists
+MAX_LISTED_VALUES = 20  # values of a column that an error message lists
 
 
 def filter_utterances(utterances: Utterances, selection: str) -> tuple[Utterances, dict[str, int]]:
-    """The utterances that `selection` names, as 'column=value,value' ('' names all), and the counts of the others by their value."""
+    """Returns the selected utterances, and the counts of the others by value, e.g. 'style=acted'.
+
+    `selection` is 'column=value,value'; '' selects all. UserError for an unknown column or value.
+    """
     if not selection:
         return utterances, {}
-    column, _, values = selection.partition('=')
+    column, _, text = selection.partition('=')
+    selected = text.split(',')
     if column not in TEXT_COLUMNS:
         raise UserError(
-            f'config.data.only is {selection!r}; expected a column and its value, as style=improvised, of {", ".join(TEXT_COLUMNS)}.'
+            f'config.data.only is {selection!r}; expected a column and its value, '
+            f'as style=improvised, of {", ".join(TEXT_COLUMNS)}.'
         )
-    value_N, chosen = utterances.text[column], values.split(',')
-    there, count = np.unique(value_N, return_counts=True)
-    if strange := [v for v in chosen if v not in there]:
-        known = ', '.join(str(v) or 'nothing' for v in there[:MAX_LISTED_VALUES]) + (
-            ', ...' if len(there) > MAX_LISTED_VALUES else ''
+    value_N = utterances.text[column]
+    values, counts = np.unique(value_N, return_counts=True)
+    unknown = [value for value in selected if value not in values]
+    if unknown:
+        raise UserError(
+            f'config.data.only: no utterance has {column}={unknown[0]}; '
+            f'found: {_list_values(values)}.'
         )
-        raise UserError(f'config.data.only: nobody has {column}={strange[0]}; found: {known}.')
-    others = {f'{column}={v}': int(n) for v, n in zip(there, count) if v not in chosen}
-    return utterances[np.flatnonzero(np.isin(value_N, chosen))], others
+    others = {}
+    for value, count in zip(values, counts):
+        if value not in selected:
+            others[f'{column}={value}'] = int(count)
+    return utterances[np.flatnonzero(np.isin(value_N, selected))], others
+
+
+def _list_values(values: np.ndarray) -> str:
+    """Returns the first values of a column for a message."""
+    listed = [str(value) or 'nothing' for value in values[:MAX_LISTED_VALUES]]
+    if len(values) > MAX_LISTED_VALUES:
+        listed.append('...')
+    return ', '.join(listed)
 
 
 def keep_labelled(
     utterances: Utterances, label_space: str, identity_corpora: tuple[str, ...] = ()
 ) -> tuple[Utterances, dict[str, int]]:
-    """The utterances that have a class in the label space, their emotion replaced by it, and the counts of those left out.
+    """Returns the utterances with a class in the label space, and the counts of those left out.
 
-    Those of the corpora `identity_corpora` all stay, and lose their emotion ('').
+    Their emotion is replaced by the class. Utterances of `identity_corpora` are all kept, without
+    an emotion (''). UserError if no utterance has a class.
     """
-    apart_N = identity_mask(utterances, identity_corpora)
-    own = np.flatnonzero(~apart_N)
-    class_O, left_out = labels.map_labels(
-        label_space, utterances.text['emotion'][own], utterances.rating_NxA[own]
+    identity_N = identity_mask(utterances, identity_corpora)
+    own_rows = np.flatnonzero(~identity_N)
+    own_class, left_out = labels.map_labels(
+        label_space, utterances.text['emotion'][own_rows], utterances.rating_NxA[own_rows]
     )
-    class_N = np.full(len(utterances), '', class_O.dtype)
-    class_N[own] = class_O
-    keep_N = apart_N | (class_N != '')
+    class_N = np.full(len(utterances), '', own_class.dtype)
+    class_N[own_rows] = own_class
     if not (class_N != '').any():
-        what = ', '.join(f'{n} {reason}' for reason, n in left_out.items())
+        counts = ', '.join(f'{n} {reason}' for reason, n in left_out.items())
         raise UserError(
-            f'No utterance has a class in the label space {label_space!r}: {what}. Choose another --config.data.labels.'
+            f'No utterance has a class in the label space {label_space!r}: {counts}. '
+            'Choose another --config.data.labels.'
         )
-    kept = utterances[np.flatnonzero(keep_N)]
-    kept.text['emotion'] = class_N[keep_N]
-    return kept, left_out
+    keep_N = identity_N | (class_N != '')
+    labelled = utterances[np.flatnonzero(keep_N)]
+    labelled.text['emotion'] = class_N[keep_N]
+    return labelled, left_out
 
 
 class Split(NamedTuple):
-    """What a configuration trains, chooses and tests on."""
+    """What a configuration trains on, chooses the epoch by, and tests."""
 
-    utterances: Utterances  # that have a class, or fill identity batches
+    utterances: Utterances  # those with a class, and those that fill identity batches
     folds: list[Fold]
     sha256: str
-    left_out: dict[
-        str, int
-    ]  # not wanted, as 'style=scripted', or without a class, by what they have instead
-    unused: int  # of the others, in no part of any fold
+    # Counts of what is not among `utterances`: by value of a column where config.data.only leaves
+    # it out ('style=scripted'), by emotion or reason where it has no class ('fear').
+    left_out: dict[str, int]
+    unused: int  # `utterances` that are in no part of any fold
 
     def describe_left_out(self, label_space: str) -> list[str]:
-        """What is not used, in words, for people; nothing if everything is."""
-        said = []
-        for why, marked in (
-            ('by config.data.only', True),
-            (f'having no class in {label_space!r}', False),
-        ):
-            if what := ', '.join(
-                f'{n} {e}' for e, n in sorted(self.left_out.items()) if ('=' in e) == marked
-            ):
-                said.append(f'Left out, {why}: {what}.')
-        return said + (
-            [f'Left out, in no part of this protocol: {self.unused}.'] if self.unused else []
-        )
+        """Returns a sentence for each reason why utterances are left out; none if all are used."""
+        by_selection = []
+        by_label = []
+        for value, count in sorted(self.left_out.items()):
+            group = by_selection if '=' in value else by_label
+            group.append(f'{count} {value}')
+        sentences = []
+        if by_selection:
+            sentences.append(f'Left out, by config.data.only: {", ".join(by_selection)}.')
+        if by_label:
+            sentences.append(f'Left out, no class in {label_space!r}: {", ".join(by_label)}.')
+        if self.unused:
+            sentences.append(f'Left out, in no part of this protocol: {self.unused}.')
+        return sentences
 
 
 def make_split(config) -> Split:
-    """Reads the columns of a resolved configuration's data sets, maps their labels and cuts them into folds."""
+    """Returns the split of a resolved configuration: reads its data, maps labels, makes folds."""
     protocol = Protocol(**config.protocol)
-    utterances, others = filter_utterances(read_utterances(config.data), config.data.only)
-    utterances, left_out = keep_labelled(utterances, config.data.labels, protocol.identity)
-    made = make_folds(utterances, protocol)
-    used = np.unique(
-        np.concatenate(
-            [part for f in made for part in (f.train, f.dev, f.test, f.adapt, f.identity)]
-        )
-    )
+    selected, others = filter_utterances(read_utterances(config.data), config.data.only)
+    utterances, unlabelled = keep_labelled(selected, config.data.labels, protocol.identity)
+    folds = make_folds(utterances, protocol)
     return Split(
         utterances,
-        made,
-        hash_folds(utterances, made),
-        others | left_out,
-        len(utterances) - len(used),
+        folds,
+        sha256=hash_folds(utterances, folds),
+        left_out=others | unlabelled,
+        unused=len(utterances) - len(rows_of_parts(folds, ALL_PARTS)),
     )

@@ -1,9 +1,10 @@
-"""Which of a fold's training part is trained on: some speakers, emotion confounded with the speaker, some utterances of a class.
+"""Takes a subset of a fold's training part: fewer speakers, confounded emotions, fewer utterances.
 
-A subset is applied in the order of `Subset`'s fields. What is taken is a function of (order seed, fold) alone and nested: of two
-values of the last field that is given, what the scarcer one keeps the other keeps too. dev, test, and what training adapts to
-stay whole.
-The sizes per class are those of Gat et al. 2022 (arXiv 2202.01252); who is drawn, and the dial of confounding, are ours.
+A subset is applied in the order of `Subset`'s fields. What is taken depends on the order seed and
+the fold alone, and is nested: of two values of the last field that is set, the smaller subset lies
+within the larger. dev, test and what training adapts to are not changed.
+The sizes per class are those of Gat et al. 2022 (arXiv 2202.01252). Which utterances are drawn, and
+the degree of confounding, are this project's choice.
 """
 
 import dataclasses
@@ -15,103 +16,143 @@ from data_pipelines.errors import UserError
 from data_pipelines.protocols.folds import Fold
 from data_pipelines.storage.schema import Utterances
 
-SUBSET_STREAM = 1  # beside (order seed, fold, 0), that no epoch's order is drawn from
+SUBSET_STREAM = 1  # a random stream apart from that of an epoch's order, (order seed, fold, epoch)
 
 
 class Subset(NamedTuple):
-    """What is kept of a training part; None is all."""
+    """How much of a training part is kept; None is all of it."""
 
-    speakers: int | None = None  # so many, of each sex alike where it is known
-    # 0 to 1: each speaker is given a class in turn, and of his utterances of other classes this share is left out.
+    speakers: int | None = None  # number of speakers; as many of each sex, where that is known
+    # From 0 to 1: each speaker is given one class, and this share of the speaker's utterances of
+    # other classes is left out.
     confounded: float | None = None
-    per_class: int | None = None  # at most so many utterances of a class
+    per_class: int | None = None  # at most so many utterances of each class
 
 
 def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: int) -> Fold:
-    """The fold with that part of its training part; refuses to leave a class without anybody.
+    """Returns the fold with a subset of its training part; UserError if that loses a class.
 
-    Under `speakers` and `confounded`, utterances whose speaker nobody knows are left out.
+    Under `speakers` and `confounded`, utterances of unknown speakers are left out.
     """
     if subset == Subset():
         return fold
     random = np.random.default_rng((order_seed, fold.number, 0, SUBSET_STREAM))
-    train = random.permutation(fold.train)  # who comes first is kept first
-    speaker_N, emotion_N = utterances.text['speaker'], utterances.text['emotion']
-    chosen = _alternate_sexes(utterances, random.permutation(_known_speakers(utterances, fold)))[
-        : subset.speakers
-    ]
+    train = random.permutation(fold.train)  # what comes first is kept first
+    speakers = random.permutation(_known_speakers(utterances, fold))
+    chosen = _alternate_sexes(utterances, speakers)[: subset.speakers]
+    emotion_N = utterances.text['emotion']
     if subset.speakers is not None or subset.confounded is not None:
-        train = train[np.isin(speaker_N[train], chosen)]
+        train = train[np.isin(utterances.text['speaker'][train], chosen)]
     if subset.confounded is not None:
         classes = np.unique(emotion_N[fold.train])
-        # Each round of classes begins one later, so that speakers of one sex, who are every other one, have all classes.
-        own = {s: classes[(n + n // len(classes)) % len(classes)] for n, s in enumerate(chosen)}
-        his = {s: train[(speaker_N[train] == s) & (emotion_N[train] != own[s])] for s in chosen}
-        left = [rows[round((1 - subset.confounded) * len(rows)) :] for rows in his.values()]
-        train = train[~np.isin(train, np.concatenate([train[:0], *left]))]
+        train = _confound(utterances, train, chosen, classes, subset.confounded)
     if subset.per_class is not None:
-        some = [
-            train[emotion_N[train] == c][: subset.per_class] for c in np.unique(emotion_N[train])
-        ]
-        train = np.concatenate([train[:0], *some])
-    if lost := sorted(set(emotion_N[fold.train]) - set(emotion_N[train])):
-        what = ', '.join(f'{k}={v}' for k, v in subset._asdict().items() if v is not None)
+        train = _limit_per_class(train, emotion_N[train], subset.per_class)
+    lost = set(emotion_N[fold.train]) - set(emotion_N[train])
+    if lost:
         raise UserError(
-            f'With {what} nobody in the training part of fold {fold.name!r} is {" or ".join(lost)}. '
+            f'With {_describe_subset(subset)} the training part of fold {fold.name!r} has no '
+            f'utterance of the class {" or ".join(sorted(lost))}. '
             'Keep more of it: config.sweep.speakers, confounded and per_class say how much.'
         )
     return dataclasses.replace(fold, train=np.sort(train))
 
 
 def _known_speakers(utterances: Utterances, fold: Fold) -> np.ndarray:
-    """The known speakers of the training part, by name."""
+    """Returns the known speakers of the training part, in alphabetical order."""
     speakers = np.unique(utterances.text['speaker'][fold.train])
     return speakers[speakers != '']
 
 
 def _alternate_sexes(utterances: Utterances, speakers: np.ndarray) -> list[str]:
-    """The speakers, one of each sex in turn, as long as there are any."""
-    sex = dict(zip(utterances.text['speaker'].tolist(), utterances.text['sex'].tolist()))
-    sexes: dict[str, list[str]] = {}
+    """Returns the speakers, one of each sex in turn, as long as there are any."""
+    sex_of = dict(zip(utterances.text['speaker'].tolist(), utterances.text['sex'].tolist()))
+    count_of_sex: dict[str, int] = {}
+    sort_keys = {}
     for speaker in speakers.tolist():
-        sexes.setdefault(sex[speaker], []).append(speaker)
-    place = {s: (n, kind) for kind, those in sexes.items() for n, s in enumerate(those)}
-    return sorted(place, key=place.get)
+        sex = sex_of[speaker]
+        turn = count_of_sex.get(sex, 0)
+        count_of_sex[sex] = turn + 1
+        sort_keys[speaker] = (turn, sex)
+    return sorted(sort_keys, key=sort_keys.get)
+
+
+def _confound(
+    utterances: Utterances,
+    train: np.ndarray,
+    speakers: list[str],
+    classes: np.ndarray,
+    confounded: float,
+) -> np.ndarray:
+    """Returns the rows without the share `confounded` of each speaker's other classes."""
+    speaker_N = utterances.text['speaker'][train]
+    emotion_N = utterances.text['emotion'][train]
+    keep_N = np.ones(len(train), bool)
+    for n, speaker in enumerate(speakers):
+        # Each round of classes begins one later. Speakers of one sex are every second one, and
+        # would otherwise share half of the classes.
+        own_class = classes[(n + n // len(classes)) % len(classes)]
+        others = np.flatnonzero((speaker_N == speaker) & (emotion_N != own_class))
+        keep_N[others[round((1 - confounded) * len(others)) :]] = False
+    return train[keep_N]
+
+
+def _limit_per_class(train: np.ndarray, emotion_N: np.ndarray, limit: int) -> np.ndarray:
+    """Returns at most `limit` rows of each class, the first ones."""
+    rows = [train[:0]]
+    for emotion in np.unique(emotion_N):
+        rows.append(train[emotion_N == emotion][:limit])
+    return np.concatenate(rows)
+
+
+def _describe_subset(subset: Subset) -> str:
+    """Returns the fields that are set, e.g. 'speakers=4, per_class=10'."""
+    return ', '.join(f'{k}={v}' for k, v in subset._asdict().items() if v is not None)
 
 
 def describe_shortages(
     utterances: Utterances, folds: list[Fold], subsets: list[Subset], order_seed: int
 ) -> list[str]:
-    """What is said where a value is more than there is, so that all of it is used."""
-    said = []
-    for n in sorted({s.speakers for s in subsets} - {None}):
-        there = [len(_known_speakers(utterances, f)) for f in folds]
-        if min(there) < n:
-            said.append(
-                f'config.sweep.speakers={n}: {format_range(there)} speakers are all that training has.'
+    """Returns a sentence for each value of a sweep that asks for more than training has."""
+    sentences = []
+    for limit in sorted({s.speakers for s in subsets} - {None}):
+        counts = [len(_known_speakers(utterances, fold)) for fold in folds]
+        if min(counts) < limit:
+            sentences.append(
+                f'config.sweep.speakers={limit}: '
+                f'training has only {format_range(counts)} speakers, all of which are used.'
             )
-    for n in sorted({s.per_class for s in subsets} - {None}):
-        parts = [
-            utterances.text['emotion'][take_subset(utterances, f, s, order_seed).train]
-            for f in folds
-            for s in subsets
-            if s.per_class == n
-        ]
-        found: dict[str, list[int]] = {}
-        for part in parts:
-            for emotion, count in zip(*np.unique(part, return_counts=True)):
-                found.setdefault(str(emotion), []).append(int(count))
-        if fewer := [
-            f'{format_range(counts)} {emotion}'
-            for emotion, counts in found.items()
-            if min(counts) < n
-        ]:
-            said.append(
-                f'config.sweep.per_class={n}: {", ".join(fewer)} are all that training has.'
+    for limit in sorted({s.per_class for s in subsets} - {None}):
+        limited = [s for s in subsets if s.per_class == limit]
+        counts_of_class = _class_counts(utterances, folds, limited, order_seed)
+        short = []
+        for emotion, counts in counts_of_class.items():
+            if min(counts) < limit:
+                short.append(f'{format_range(counts)} {emotion}')
+        if short:
+            sentences.append(
+                f'config.sweep.per_class={limit}: '
+                f'training has only {", ".join(short)}, all of which are used.'
             )
-    return said
+    return sentences
+
+
+def _class_counts(
+    utterances: Utterances, folds: list[Fold], subsets: list[Subset], order_seed: int
+) -> dict[str, list[int]]:
+    """Returns the counts of each class in the training parts of all folds and subsets."""
+    counts_of_class: dict[str, list[int]] = {}
+    for fold in folds:
+        for subset in subsets:
+            train = take_subset(utterances, fold, subset, order_seed).train
+            classes, counts = np.unique(utterances.text['emotion'][train], return_counts=True)
+            for emotion, count in zip(classes.tolist(), counts.tolist()):
+                counts_of_class.setdefault(emotion, []).append(count)
+    return counts_of_class
 
 
 def format_range(counts: list[int]) -> str:
-    """'9', '8 to 9'."""
-    return f'{min(counts)}' if min(counts) == max(counts) else f'{min(counts)} to {max(counts)}'
+    """Returns the range of some counts: '9', or '8 to 9'."""
+    low = min(counts)
+    high = max(counts)
+    return f'{low}' if low == high else f'{low} to {high}'

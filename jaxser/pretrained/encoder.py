@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.errors import UserError
+from data_pipelines.wording import pluralize
 from jaxser.pretrained import wav2vec2, whisper
 from jaxser.pretrained.checkpoint import (
     BLOCK_BYTES,
@@ -32,7 +33,6 @@ from jaxser.pretrained.checkpoint import (
     tensor_names,
     weight_files,
 )
-from jaxser.runs import pluralize
 
 SAMPLE_RATE = 16_000  # Hz, of what every one of them hears
 

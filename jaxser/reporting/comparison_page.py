@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from etils import epath
 
+from data_pipelines.wording import pluralize
 from jaxser import runs
 from jaxser.analysis import bootstrap, comparison, finished, summary
 from jaxser.reporting.figures import draw_heatmap
@@ -18,7 +19,6 @@ from jaxser.reporting.html import (
     html_paragraph,
     html_table,
 )
-from jaxser.runs import pluralize
 
 NO_ESTIMATE = bootstrap.Estimate(None, None, None)
 

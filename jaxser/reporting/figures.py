@@ -7,9 +7,9 @@ from collections.abc import Container
 
 import numpy as np
 
+from data_pipelines.wording import pluralize
 from jaxser import runs
 from jaxser.analysis import bootstrap, calibration, summary
-from jaxser.runs import pluralize
 
 MAX_INSIDE_LEGEND = 5  # lines whose legend lies among them
 MAX_COLOURS = 10  # settings with a colour of their own

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from data_pipelines.errors import UserError
+from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.comparison import (
     ComparisonRow,
@@ -14,7 +15,7 @@ from jaxser.analysis.comparison import (
     format_estimate_interval,
 )
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
-from jaxser.runs import flatten, format_value, pluralize, synthetic_note
+from jaxser.runs import flatten, format_value, synthetic_note
 
 NO_CONFIGURATIONS = ('__init__', 'base', 'command')  # files of the folder of configurations
 

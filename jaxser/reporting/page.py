@@ -6,6 +6,7 @@ from pathlib import Path
 from etils import epath
 
 from data_pipelines import csv_files
+from data_pipelines.wording import pluralize
 from jaxser import runs
 from jaxser.analysis import bootstrap, finished
 from jaxser.analysis.finished import SweepAnalysis
@@ -29,7 +30,6 @@ from jaxser.reporting.sections import (
     speakers_section,
     training_section,
 )
-from jaxser.runs import pluralize
 
 ALARMING_VERDICTS = {  # verdicts that a reader must not miss
     'inert': 'the representation tells nearly as much of what it shall forget as that of plain training, or more',

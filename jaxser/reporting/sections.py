@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 
+from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, calibration, predictions
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.reporting.figures import (
@@ -33,7 +34,7 @@ from jaxser.reporting.html import (
     html_paragraph,
     html_table,
 )
-from jaxser.runs import flatten, pluralize, run_label
+from jaxser.runs import flatten, run_label
 
 MAX_MAP_UTTERANCES = 500  # utterances on a map, at most: t-SNE takes two seconds for so many
 

@@ -12,12 +12,13 @@ from typing import NamedTuple
 from data_pipelines import corpora
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.upstream import AUDIO_SPEC, HOP_SAMPLES, EncoderStates
+from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, summary
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder
 from jaxser.reporting.html import format_interval, format_number
 from jaxser.reporting.page import ALARMING_VERDICTS, probed_domain
-from jaxser.runs import SYNTHETIC_WARNING, format_value, method_name, pluralize, synthetic_note
+from jaxser.runs import SYNTHETIC_WARNING, format_value, method_name, synthetic_note
 from jaxser.serving import predictor
 from jaxser.serving.model import ENCODER_FOLDER, Model, is_fine_tuned
 

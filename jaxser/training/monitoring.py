@@ -8,9 +8,10 @@ import numpy as np
 
 from data_pipelines.batching.table import NORMALISATIONS
 from data_pipelines.protocols import audit_report, subsets
+from data_pipelines.wording import pluralize
 from jaxser import distributed
 from jaxser.pretrained import encoder
-from jaxser.runs import distinct_values, pluralize, run_label
+from jaxser.runs import distinct_values, run_label
 from jaxser.training import memory
 
 MIN_GRADIENT_RATIO = 0.01  # of the task's gradient: an adversary's that is smaller moves nothing

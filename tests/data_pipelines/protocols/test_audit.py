@@ -106,7 +106,7 @@ def test_a_shared_recording_is_refused_whatever_it_is_called(parts, near):
         fold.name,
         ' and '.join(parts),
         u.text['utterance'][y],
-        'another speaker',
+        'different speaker',
         '--allow_leak=audio',
     ):
         assert said in str(refusal.value)
@@ -156,7 +156,7 @@ def test_what_shares_speakers_by_design_may_share_no_recording():
     findings = found(u, [mixed], shares_speakers=True)
     assert findings['leaks'] == []
     assert findings['speaker']['count'] == 6
-    assert 'as the protocol means to' in audit_report.summary_lines(findings)[0]
+    assert 'by design of the protocol' in audit_report.summary_lines(findings)[0]
     copy(u, 0, 1)
     with pytest.raises(UserError, match='Audio leak'):
         found(u, [mixed], shares_speakers=True)
@@ -166,7 +166,7 @@ def test_what_is_transductive_may_hear_the_test_part_without_its_labels():
     """Adapting to the tested utterances is stated then, and refused otherwise."""
     u, (fold,) = made()
     fold = dataclasses.replace(fold, adapt=fold.test)
-    assert 'hears the tested audio' in ' '.join(
+    assert 'training uses the test audio without its emotions' in ' '.join(
         audit_report.summary_lines(found(u, [fold], transductive=True))
     )
     with pytest.raises(UserError, match='adapt and test share'):
@@ -499,9 +499,9 @@ def test_the_command_prints_parts_priors_and_findings_and_ends_with_2_on_a_leak(
     for words in (
         'part 1 of 3',
         '16, 2, 2',
-        'the most one-sided speaker first',
+        'most unbalanced speakers first',
         'no speaker shared',
-        'speaker tells',
+        'emotion from speaker',
         'split ',
     ):
         assert words in said
@@ -515,7 +515,7 @@ def test_the_command_prints_parts_priors_and_findings_and_ends_with_2_on_a_leak(
     status, said = command(*planted)
     assert status == 2, said
     assert 'Audio leak' in said.splitlines()[-1]
-    assert 'though of another speaker and emotion' in said
+    assert 'labelled with different speaker and emotion' in said
     assert 'Traceback' not in said
     status, said = command(*planted, '--allow_leak=audio')
     assert status == 0, said
@@ -541,7 +541,7 @@ def test_the_command_refuses_mistakes_in_a_sentence():
 
 def test_the_flag_ends_up_in_the_configuration():
     """In one order, whatever the order of the words; so it stands in config.json and cannot be changed on resuming."""
-    code = 'import sys; from configs import command; print(command.parse(sys.argv, "x").protocol.allow_leak)'
+    code = 'import sys; from configs import command; print(command.parse_flags(sys.argv, "x").protocol.allow_leak)'
     line = [
         sys.executable,
         '-c',

@@ -152,7 +152,8 @@ def test_a_class_that_is_lost_is_refused(u, fold):
     """Two speakers, wholly confounded, have two classes; and where nobody is known, nobody is left."""
     with pytest.raises(
         UserError,
-        match=r"speakers=2, confounded=1 nobody in the training part of fold 'part 2 of 6' is \w+ or \w+\.",
+        match=r"With speakers=2, confounded=1 the training part of fold 'part 2 of 6' "
+        r'has no utterance of the class \w+ or \w+\.',
     ):
         kept(u, fold, 2, 1)
     unknown = dataclasses.replace(u, text=u.text | {'speaker': np.full(len(u), '')})
@@ -174,8 +175,9 @@ def test_more_than_there_is_is_said_once(u, fold):
         u, made, [Subset(8), Subset(8, 0.5), Subset(None, None, 37), Subset(4, None, 37)], 0
     )
     assert said == [
-        'config.sweep.speakers=8: 7 to 8 speakers are all that training has.',
-        'config.sweep.per_class=37: 20 to 37 angry, 20 to 37 happy, 20 to 37 neutral, 20 to 37 sad are all that training has.',
+        'config.sweep.speakers=8: training has only 7 to 8 speakers, all of which are used.',
+        'config.sweep.per_class=37: training has only 20 to 37 angry, 20 to 37 happy, '
+        '20 to 37 neutral, 20 to 37 sad, all of which are used.',
     ]
 
 

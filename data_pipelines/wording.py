@@ -1,0 +1,7 @@
+"""Puts numbers into words for messages; used by both packages."""
+
+
+def pluralize(count: int, noun: str) -> str:
+    """Returns a count with its noun: '1 run', '2 runs'."""
+    ending = '' if count == 1 else 's'
+    return f'{count} {noun}{ending}'
