@@ -1,10 +1,12 @@
-"""What a frozen representation still tells: fresh classifiers for speaker, sex, language, corpus and emotion, and verification.
+"""Measures leakage: what a frozen representation contains of speaker, sex, language and corpus.
 
   python -m jaxser.probe --workdir runs/dann_demo [--data data] [--upstream FOLDER]
 
-asks a finished sweep, run by run, and writes the answers into its results.json; training does the same at its end. The
-classifiers (jaxser/classifiers.py) know nothing of the training-time heads. As a reference the input is asked too: mean and
-standard deviation of every band over an utterance.
+Fits fresh classifiers (jaxser/probing/classifiers.py) for these domains and for the emotion on the
+representation of every run of a finished sweep, and verifies speakers by it. The classifiers share
+nothing with the heads of the training. For reference they are fitted on the input too: mean and
+standard deviation of every band over an utterance. The answers are added to results.json. Training
+does the same at its end.
 """
 
 from data_pipelines.errors import exit_on_user_error
@@ -15,15 +17,14 @@ from jaxser.reporting import page, terminal
 
 
 def main() -> None:
-    """Prints a refusal as a sentence, without a stack trace."""
-    asked = make_workdir_parser('jaxser.probe', __doc__).parse_args()
+    """Parses the command line, probes the sweep, prints its results and writes its report."""
+    arguments = make_workdir_parser('jaxser.probe', __doc__).parse_args()
     distributed.configure_jax()
     with exit_on_user_error():
-        terminal.print_results(
-            probe_sweep(asked.workdir, asked.data, asked.upstream), asked.workdir
-        )
+        results = probe_sweep(arguments.workdir, arguments.data, arguments.upstream)
+        terminal.print_results(results, arguments.workdir)
         if distributed.is_main_process():
-            page.write_report(asked.workdir)
+            page.write_report(arguments.workdir)
 
 
 if __name__ == '__main__':

@@ -1,11 +1,13 @@
-"""The adversary's own heads, trained on over the frozen representation: whether they were beaten, or had only lagged behind.
+"""Trains the adversary's own heads further on the frozen representation.
 
-A head that guesses says that its domain is gone, or that the encoder ran away from it faster than it could follow. Here the
-encoder stands still, and each head takes STEPS more of Adam on all that it was trained to tell apart.
+An adversary at chance has two explanations: its domain is gone from the representation, or the
+encoder changed faster than the head could follow. Here the encoder is fixed, and each head takes
+REFIT_STEPS more steps of Adam on all its training data. If its loss falls, it only lagged behind.
 """
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -13,64 +15,109 @@ import optax
 
 from jaxser.training import parallel, tracking
 
-REFIT_STEPS, LEARNING_RATE = 100, 1e-2
+REFIT_STEPS = 100
+LEARNING_RATE = 1e-2
+
+
+class HeadInput(NamedTuple):
+    """What the heads of a run are trained on: representations and the other arrays of a batch."""
+
+    z_NxD: np.ndarray
+    batch: dict[str, np.ndarray]
 
 
 @functools.cache
 def make_refit(domain_loss: Callable, domains: tuple[str, ...]) -> Callable:
-    """(params, z_NxD, batch) -> {domain: (loss of its head, the lowest on the way)}, of one run of a method."""
-    adam = optax.adam(LEARNING_RATE)
+    """Returns (params, z_NxD, batch) -> {domain: (first loss, lowest loss)} for one run.
 
-    def of(domain: str, head, z_NxD: jax.Array, batch: dict) -> tuple[jax.Array, jax.Array]:
+    `domain_loss` is that of a Method (jaxser/interfaces.py); losses are in nats.
+    """
+    optimizer = optax.adam(LEARNING_RATE)
+
+    def refit_head(domain: str, head, z_NxD: jax.Array, batch: dict) -> tuple[jax.Array, jax.Array]:
+        def loss(head):
+            return domain_loss(domain, head, z_NxD, batch)
+
         def step(carry, _):
             head, state = carry
-            (value, _), gradient = jax.value_and_grad(
-                lambda h: domain_loss(domain, h, z_NxD, batch), has_aux=True
-            )(head)
-            moves, state = adam.update(gradient, state)
-            return (optax.apply_updates(head, moves), state), value
+            (value, _), gradient = jax.value_and_grad(loss, has_aux=True)(head)
+            updates, state = optimizer.update(gradient, state)
+            return (optax.apply_updates(head, updates), state), value
 
-        _, value_S = jax.lax.scan(step, (head, adam.init(head)), None, REFIT_STEPS)
-        return value_S[0], value_S.min()
+        _, loss_S = jax.lax.scan(step, (head, optimizer.init(head)), None, REFIT_STEPS)
+        return loss_S[0], loss_S.min()
 
-    def one(run: tuple) -> dict:
+    def refit_run(run: tuple) -> dict:
         params, z_NxD, batch = run
-        return {d: of(d, params[d], z_NxD, batch) for d in domains}
+        return {d: refit_head(d, params[d], z_NxD, batch) for d in domains}
 
-    return one
+    return refit_run
 
 
 def refit_heads(trainer, group, params, representations: tracking.Collected) -> list[dict | None]:
-    """{domain: {'before', 'after'}} in nats of every run of a group; None of a method that has no such heads, or is told no z.
+    """Returns {domain: {'before', 'after'}}, losses in nats, for every run of a group.
 
-    `params` are the selected ones, `representations` the representations by them.
+    All are None for a method without domain heads, and if the representations of some run hold no
+    utterance with a domain label (these then come from other corpora, in identity batches).
+
+    Args:
+      trainer: the Trainer of the group.
+      group: the runs.
+      params: their selected parameters.
+      representations: of the utterances that the runs use, computed with `params`.
     """
-    method, table, runs = trainer.method, trainer.task.table, range(len(group.runs))
-    if method.domain_loss is None:
-        return [None for _ in runs]
-    of_runs = [representations.get_run(n) for n in runs]
-    forgotten = [
-        np.isin(rows, trainer.task.subset_folds[f].domain_rows)
-        for (rows, _), f in zip(of_runs, group.fold_N)
-    ]
-    if not all(
-        there.any() for there in forgotten
-    ):  # of other corpora (identity batches) nobody asks the representation
-        return [None for _ in runs]
-    N = max(int(there.sum()) for there in forgotten)
-    fill = lambda x, with_: np.concatenate([x, np.full((N - len(x), *x.shape[1:]), with_, x.dtype)])  # noqa: E731
-    z, batches = [], []
-    for (rows, z_NxD), there, f in zip(of_runs, forgotten, group.fold_N):
-        rows = rows[there]
-        z.append(fill(z_NxD[there], 0))
-        labelled_N = np.isin(rows, trainer.task.subset_folds[f].train).astype(np.float32)
-        batch = {'emotion_B': fill(table.emotion_N[rows], 0), 'labelled_B': fill(labelled_N, 0)}
-        batch |= {f'{d}_B': fill(table.domain_N[d][rows], -1) for d in method.domains}
-        batches.append(batch | {f'{d}_seen_K': table.seen[d][f] for d in method.domains})
-    own = {d: jax.tree.map(group.layout.collect, params[d]) for d in method.domains}
-    stacked = own, np.stack(z), jax.tree.map(lambda *x: np.stack(x), *batches)
-    found = parallel.map_over_runs(make_refit(method.domain_loss, method.domains), stacked)
-    return [
-        {d: {'before': float(was[n]), 'after': float(now[n])} for d, (was, now) in found.items()}
-        for n in runs
-    ]
+    method = trainer.method
+    run_count = len(group.runs)
+    inputs = []
+    if method.domain_loss is not None:
+        inputs = [_head_input(trainer, group, representations, n) for n in range(run_count)]
+    if not inputs or not all(len(head_input.z_NxD) for head_input in inputs):
+        return [None] * run_count
+
+    longest = max(len(head_input.z_NxD) for head_input in inputs)
+    padded = [_pad_input(head_input, longest, method.domains) for head_input in inputs]
+    heads = {d: jax.tree.map(group.layout.collect, params[d]) for d in method.domains}
+    stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *padded)
+    refit = make_refit(method.domain_loss, method.domains)
+    losses = parallel.map_over_runs(refit, (heads, stacked.z_NxD, stacked.batch))
+    return [_run_losses(losses, n) for n in range(run_count)]
+
+
+def _head_input(trainer, group, representations: tracking.Collected, n: int) -> HeadInput:
+    """The representations and labels of run n's utterances that have a domain label in training."""
+    table, fold_index = trainer.task.table, group.fold_N[n]
+    fold = trainer.task.subset_folds[fold_index]
+    rows, z_NxD = representations.get_run(n)
+    in_training_N = np.isin(rows, fold.domain_rows)
+    rows = rows[in_training_N]
+    batch = {
+        'emotion_B': table.emotion_N[rows],
+        'labelled_B': np.isin(rows, fold.train).astype(np.float32),
+    }
+    for domain in trainer.method.domains:
+        batch[f'{domain}_B'] = table.domain_N[domain][rows]
+        batch[f'{domain}_seen_K'] = table.seen[domain][fold_index]
+    return HeadInput(z_NxD[in_training_N], batch)
+
+
+def _pad_input(head_input: HeadInput, size: int, domains: tuple[str, ...]) -> HeadInput:
+    """Pads to `size` utterances; the padding has no domain (-1) and no emotion label."""
+    batch = dict(head_input.batch)
+    for key in ('emotion_B', 'labelled_B'):
+        batch[key] = _pad(batch[key], size, 0)
+    for domain in domains:
+        batch[f'{domain}_B'] = _pad(batch[f'{domain}_B'], size, -1)
+    return HeadInput(_pad(head_input.z_NxD, size, 0), batch)
+
+
+def _pad(array: np.ndarray, size: int, value: int) -> np.ndarray:
+    padding = np.full((size - len(array), *array.shape[1:]), value, array.dtype)
+    return np.concatenate([array, padding])
+
+
+def _run_losses(losses: dict, n: int) -> dict[str, dict[str, float]]:
+    """The losses of run n in the form of results.json."""
+    return {
+        domain: {'before': float(before_R[n]), 'after': float(after_R[n])}
+        for domain, (before_R, after_R) in losses.items()
+    }

@@ -1,10 +1,16 @@
-"""Fresh classifiers on a frozen representation, for many runs at once: multinomial logistic regression, and one hidden layer.
+"""Fresh classifiers on a frozen representation: logistic regression and an MLP of one hidden layer.
 
-Each hears the examples `fit_N`, chooses its regularisation (the network: its step) on `choose_N` by the cross-entropy there, and
-says what it makes of all N. Classes weigh equally, whatever their counts. Nothing of the training of the representation comes in.
+Many runs are fitted at once. A classifier is fitted on the examples `fit_N`, chooses its
+regularisation (the MLP: its number of steps) by the cross-entropy on `validation_N`, and returns
+scores of all N examples. All classes weigh equally, whatever their counts. Nothing is taken over
+from the training of the representation.
+
+Shapes: R runs, N examples, D dimensions, K classes, H hidden units. Masks `fit_N` and
+`validation_N` are floats, 1 for the examples of that part and 0 for all others.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,180 +18,206 @@ import optax
 
 from jaxser.training import parallel
 
-L2 = (
-    1e-4,
-    1e-3,
-    1e-2,
-    1e-1,
-    1.0,
-)  # of the squared norm of the weights, beside a mean cross-entropy
-TOLERANCE, MAX_ITERATIONS = 1e-5, 500  # norm of the gradient, and iterations, at which L-BFGS ends
-HIDDEN_WIDTH, ADAM_STEPS, LEARNING_RATE, STEPS_PER_CHOICE = (
-    64,
-    300,
-    3e-3,
-    10,
-)  # of the network: width, steps of Adam, their size, and between two choices
+# Logistic regression: factors of half the squared norm of the weights, added to a mean
+# cross-entropy; L-BFGS ends at this norm of the gradient, or after this number of iterations.
+L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+TOLERANCE = 1e-5
+MAX_ITERATIONS = 500
+
+# MLP: AdamW on all examples at once; every so many steps the validation loss is looked at.
+HIDDEN_WIDTH = 64
+ADAM_STEPS = 300
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 1e-3
+STEPS_PER_CHOICE = 10
+
+MIN_VARIANCE = 1e-12  # a dimension of less is constant
+ABSENT_CLASS_SCORE = -1e9
+
+
+class LogisticFit(NamedTuple):
+    """Scores of a logistic regression, its L2 factor, and the norm of the gradient at its end."""
+
+    scores_NxK: jax.Array
+    l2: jax.Array
+    gradient_norm: jax.Array
+
+
+class MlpFit(NamedTuple):
+    """Scores of an MLP at its best step on validation, and that step (0: no step was better)."""
+
+    scores_NxK: jax.Array
+    step: jax.Array
 
 
 def standardise(x_NxD: jax.Array, mask_N: jax.Array) -> jax.Array:
-    """x_NxD less the mean, over the standard deviation, of the examples `mask_N`; 0 where they do not vary."""
+    """Standardises by mean and deviation of the masked examples; constant dimensions become 0."""
     share_Nx1 = mask_N[:, None] / mask_N.sum()
     centred_NxD = x_NxD - (x_NxD * share_Nx1).sum(0)
     variance_D = (centred_NxD**2 * share_Nx1).sum(0)
-    return jnp.where(
-        variance_D > 1e-12, centred_NxD / jnp.sqrt(jnp.maximum(variance_D, 1e-12)), 0.0
-    )
+    scaled_NxD = centred_NxD / jnp.sqrt(jnp.maximum(variance_D, MIN_VARIANCE))
+    return jnp.where(variance_D > MIN_VARIANCE, scaled_NxD, 0.0)
 
 
 def balanced_weights(y_N: jax.Array, mask_N: jax.Array, classes: int) -> jax.Array:
-    """weight_N of the examples `mask_N`, 1 in sum, equal for every class among them; y may be no class, for those of weight 0."""
+    """Returns weight_N of the masked examples: 1 in sum, and equal for each class among them.
+
+    A label y may be outside 0..classes-1 for examples of weight 0.
+    """
     member_NxK = (y_N[:, None] == jnp.arange(classes)) * mask_N[:, None]
     count_K = member_NxK.sum(0)
     return (member_NxK / jnp.maximum(count_K, 1)).sum(1) / jnp.maximum((count_K > 0).sum(), 1)
 
 
 def weighted_cross_entropy(scores_NxK: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
-    """The weighted sum over examples; those of weight 0 have no part."""
-    known_N = jnp.clip(y_N, 0, scores_NxK.shape[1] - 1)
-    return (optax.softmax_cross_entropy_with_integer_labels(scores_NxK, known_N) * weight_N).sum()
+    """Returns the weighted sum of the examples' cross-entropies; weight 0 allows any label."""
+    clipped_N = jnp.clip(y_N, 0, scores_NxK.shape[1] - 1)
+    loss_N = optax.softmax_cross_entropy_with_integer_labels(scores_NxK, clipped_N)
+    return (loss_N * weight_N).sum()
 
 
 def mask_absent_classes(scores_NxK: jax.Array, weight_N: jax.Array, y_N: jax.Array) -> jax.Array:
-    """The scores, very low for classes that no weighted example has: of several runs, one may have fewer classes."""
-    seen_K = ((y_N[:, None] == jnp.arange(scores_NxK.shape[1])) * weight_N[:, None]).sum(0) > 0
-    return jnp.where(seen_K, scores_NxK, -1e9)
+    """Returns the scores, very low for classes without an example of positive weight.
+
+    Runs that are fitted together may differ in their classes.
+    """
+    member_NxK = (y_N[:, None] == jnp.arange(scores_NxK.shape[1])) * weight_N[:, None]
+    present_K = member_NxK.sum(0) > 0
+    return jnp.where(present_K, scores_NxK, ABSENT_CLASS_SCORE)
 
 
 def minimise(loss, params):
-    """Of a convex loss, by L-BFGS: (params, norm of the gradient)."""
-    search = optax.lbfgs()
+    """Minimises a convex loss by L-BFGS; returns (params, norm of the gradient)."""
+    optimizer = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(loss)
 
     def step(carry):
         params, state = carry
         value, gradient = value_and_grad(params, state=state)
-        moves, state = search.update(
+        updates, state = optimizer.update(
             gradient, state, params, value=value, grad=gradient, value_fn=loss
         )
-        return optax.apply_updates(params, moves), state
+        return optax.apply_updates(params, updates), state
 
-    def goes_on(carry):
+    def should_continue(carry):
         _, state = carry
-        count, gradient = optax.tree.get(state, 'count'), optax.tree.get(state, 'grad')
+        count = optax.tree.get(state, 'count')
+        gradient = optax.tree.get(state, 'grad')
         return (count == 0) | ((count < MAX_ITERATIONS) & (optax.tree.norm(gradient) >= TOLERANCE))
 
-    params, _ = jax.lax.while_loop(goes_on, step, (params, search.init(params)))
+    params, _ = jax.lax.while_loop(should_continue, step, (params, optimizer.init(params)))
     return params, optax.tree.norm(jax.grad(loss)(params))
 
 
 def fit_logistic(
     x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, validation_N: jax.Array, classes: int
-):
-    """(scores_NxK, l2, norm of the gradient at the end) of one run; fitted anew on both parts with the l2 that was chosen."""
-    x_NxD = standardise(x_NxD, fit_N + validation_N)
-    start = {'w': jnp.zeros((x_NxD.shape[1], classes)), 'b': jnp.zeros(classes)}
+) -> LogisticFit:
+    """Fits the logistic regression of one run.
 
-    def solved(of_N, l2):
-        weight_N = balanced_weights(y_N, of_N, classes)
+    For every value of L2 it is fitted on `fit_N`; then on both parts with the value of the lowest
+    cross-entropy on `validation_N`.
+    """
+    x_NxD = standardise(x_NxD, fit_N + validation_N)
+    initial_params = {'w': jnp.zeros((x_NxD.shape[1], classes)), 'b': jnp.zeros(classes)}
+    validation_weight_N = balanced_weights(y_N, validation_N, classes)
+
+    def fit(mask_N, l2):
+        weight_N = balanced_weights(y_N, mask_N, classes)
 
         def scores(params):
             return mask_absent_classes(x_NxD @ params['w'] + params['b'], weight_N, y_N)
 
         def loss(params):
-            return (
-                weighted_cross_entropy(scores(params), y_N, weight_N)
-                + 0.5 * l2 * (params['w'] ** 2).sum()
-            )
+            penalty = 0.5 * l2 * (params['w'] ** 2).sum()
+            return weighted_cross_entropy(scores(params), y_N, weight_N) + penalty
 
-        params, gradient = minimise(loss, start)
-        return scores(params), gradient
+        params, gradient_norm = minimise(loss, initial_params)
+        return scores(params), gradient_norm
 
-    judge_N = balanced_weights(y_N, validation_N, classes)
+    # One loop over all values of L2 and, last, the fit on both parts: the search is compiled once.
+    def body(carry, turn):
+        lowest, best_l2, *_ = carry
+        l2, is_last = turn
+        l2 = jnp.where(is_last, best_l2, l2)
+        scores_NxK, gradient_norm = fit(fit_N + is_last * validation_N, l2)
+        value = weighted_cross_entropy(scores_NxK, y_N, validation_weight_N)
+        is_better = (value < lowest) & ~is_last
+        lowest = jnp.where(is_better, value, lowest)
+        best_l2 = jnp.where(is_better, l2, best_l2)
+        return (lowest, best_l2, scores_NxK, gradient_norm), None
 
-    def turn(
-        best, now
-    ):  # one loop for all values and the fit on both parts: there is one search to compile
-        lowest, chosen, *_ = best
-        l2, last = now
-        l2 = jnp.where(last, chosen, l2)
-        scores_NxK, gradient = solved(fit_N + last * validation_N, l2)
-        value = weighted_cross_entropy(scores_NxK, y_N, judge_N)
-        better = (value < lowest) & ~last
-        return (
-            jnp.where(better, value, lowest),
-            jnp.where(better, l2, chosen),
-            scores_NxK,
-            gradient,
-        ), None
-
-    first = jnp.inf, jnp.float32(L2[-1]), jnp.zeros((len(y_N), classes)), jnp.float32(0)
+    initial = jnp.inf, jnp.float32(L2[-1]), jnp.zeros((len(y_N), classes)), jnp.float32(0)
     turns = jnp.array([*L2, 0.0]), jnp.arange(len(L2) + 1) == len(L2)
-    (_, chosen, scores_NxK, gradient), _ = jax.lax.scan(turn, first, turns)
-    return scores_NxK, chosen, gradient
+    (_, best_l2, scores_NxK, gradient_norm), _ = jax.lax.scan(body, initial, turns)
+    return LogisticFit(scores_NxK, best_l2, gradient_norm)
+
+
+def _initial_mlp_params(inputs: int, classes: int) -> dict:
+    key_in, key_out = jax.random.split(jax.random.key(0))
+    he_normal = jax.nn.initializers.he_normal()
+    return {
+        'in': {'w': he_normal(key_in, (inputs, HIDDEN_WIDTH)), 'b': jnp.zeros(HIDDEN_WIDTH)},
+        'out': {'w': he_normal(key_out, (HIDDEN_WIDTH, classes)), 'b': jnp.zeros(classes)},
+    }
 
 
 def fit_mlp(
     x_NxD: jax.Array, y_N: jax.Array, fit_N: jax.Array, validation_N: jax.Array, classes: int
-):
-    """(scores_NxK, step) of one run: rectified hidden layer, Adam on all of `fit_N` at once, the best step by `validation_N`."""
+) -> MlpFit:
+    """Fits the MLP of one run: ReLU, AdamW on all of `fit_N` at once, best step on validation."""
     x_NxD = standardise(x_NxD, fit_N + validation_N)
-    key_in, key_out = jax.random.split(jax.random.key(0))
-    he = jax.nn.initializers.he_normal()
-    params = {
-        'in': {'w': he(key_in, (x_NxD.shape[1], HIDDEN_WIDTH)), 'b': jnp.zeros(HIDDEN_WIDTH)},
-        'out': {'w': he(key_out, (HIDDEN_WIDTH, classes)), 'b': jnp.zeros(classes)},
-    }
-    weight_N, judge_N = (
-        balanced_weights(y_N, fit_N, classes),
-        balanced_weights(y_N, validation_N, classes),
-    )
-    adam = optax.adamw(LEARNING_RATE, weight_decay=1e-3)
+    params = _initial_mlp_params(x_NxD.shape[1], classes)
+    weight_N = balanced_weights(y_N, fit_N, classes)
+    validation_weight_N = balanced_weights(y_N, validation_N, classes)
+    optimizer = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
 
     def scores(params):
         hidden_NxH = jax.nn.relu(x_NxD @ params['in']['w'] + params['in']['b'])
-        return mask_absent_classes(
-            hidden_NxH @ params['out']['w'] + params['out']['b'], weight_N, y_N
-        )
+        scores_NxK = hidden_NxH @ params['out']['w'] + params['out']['b']
+        return mask_absent_classes(scores_NxK, weight_N, y_N)
+
+    def loss(params):
+        return weighted_cross_entropy(scores(params), y_N, weight_N)
 
     def step(carry, _):
         params, state = carry
-        gradient = jax.grad(lambda p: weighted_cross_entropy(scores(p), y_N, weight_N))(params)
-        moves, state = adam.update(gradient, state, params)
-        return (optax.apply_updates(params, moves), state), None
+        updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+        return (optax.apply_updates(params, updates), state), None
 
-    def some(carry, n):
-        params, state, best_NxK, lowest, at = carry
+    def steps_and_choice(carry, n):
+        params, state, best_NxK, lowest, best_step = carry
         (params, state), _ = jax.lax.scan(step, (params, state), None, STEPS_PER_CHOICE)
-        now_NxK = scores(params)
-        value = weighted_cross_entropy(now_NxK, y_N, judge_N)
-        better = value < lowest
-        best_NxK = jnp.where(better, now_NxK, best_NxK)
-        return (
-            params,
-            state,
-            best_NxK,
-            jnp.where(better, value, lowest),
-            jnp.where(better, (n + 1) * STEPS_PER_CHOICE, at),
-        ), None
+        scores_NxK = scores(params)
+        value = weighted_cross_entropy(scores_NxK, y_N, validation_weight_N)
+        is_better = value < lowest
+        best_NxK = jnp.where(is_better, scores_NxK, best_NxK)
+        lowest = jnp.where(is_better, value, lowest)
+        best_step = jnp.where(is_better, (n + 1) * STEPS_PER_CHOICE, best_step)
+        return (params, state, best_NxK, lowest, best_step), None
 
-    first = params, adam.init(params), scores(params), jnp.inf, jnp.zeros((), int)
-    (_, _, best_NxK, _, at), _ = jax.lax.scan(
-        some, first, jnp.arange(ADAM_STEPS // STEPS_PER_CHOICE)
-    )
-    return best_NxK, at
+    initial = params, optimizer.init(params), scores(params), jnp.inf, jnp.zeros((), int)
+    choices = jnp.arange(ADAM_STEPS // STEPS_PER_CHOICE)
+    (_, _, best_NxK, _, best_step), _ = jax.lax.scan(steps_and_choice, initial, choices)
+    return MlpFit(best_NxK, best_step)
 
 
 def fit_classifiers(x_RxNxD, y_RxN, fit_RxN, validation_RxN, classes: int):
-    """Both, of R runs: ({'linear': scores_RxNxK, 'mlp': scores_RxNxK}, norm of the linear gradient_R), as numpy."""
-    return parallel.map_over_runs(_fit_both(classes), (x_RxNxD, y_RxN, fit_RxN, validation_RxN))
+    """Fits both classifiers of R runs.
+
+    Returns ({'linear': scores_RxNxK, 'mlp': scores_RxNxK}, gradient_norm_R of the linear one), as
+    numpy.
+    """
+    runs = (x_RxNxD, y_RxN, fit_RxN, validation_RxN)
+    return parallel.map_over_runs(_both_classifiers(classes), runs)
 
 
 @functools.cache
-def _fit_both(classes: int):
-    def one(run):
-        linear_NxK, _, gradient = fit_logistic(*run, classes)
-        mlp_NxK, _ = fit_mlp(*run, classes)
-        return {'linear': linear_NxK, 'mlp': mlp_NxK}, gradient
+def _both_classifiers(classes: int):
+    """The function of one run; the same object for the same number of classes: compiled once."""
 
-    return one
+    def fit_run(run):
+        linear = fit_logistic(*run, classes)
+        mlp = fit_mlp(*run, classes)
+        return {'linear': linear.scores_NxK, 'mlp': mlp.scores_NxK}, linear.gradient_norm
+
+    return fit_run

@@ -1,262 +1,277 @@
-"""TODO: jaxser.probing.prober."""
+"""Probes runs: fits fresh classifiers on their representations and measures what these find."""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from data_pipelines.errors import UserError
-from data_pipelines.protocols.folds import Fold
 from jaxser import distributed, plugins
 from jaxser.analysis import adversary, metrics, predictions, summary
-from jaxser.analysis.metrics import equal_error_rate
 from jaxser.probing import adversary_heads, classifiers
+from jaxser.probing.input_statistics import (
+    MAX_INPUT_COMPONENTS,
+    input_statistics,
+    principal_components,
+)
 from jaxser.probing.questions import Question, make_questions
-from jaxser.runs import run_label, varying_keys
+from jaxser.probing.sampler import RepresentationSampler
+from jaxser.probing.verification import verification_error
 from jaxser.training import restore, tracking, validate
 from jaxser.workdir import Workdir
 
-MEASURE_KEYS = ('linear', 'mlp', 'eer')
-
-CLASSIFIERS_PER_DISPATCH = 16  # classifiers a dispatch
-
-MAX_INPUT_COMPONENTS = (
-    256  # what is asked of the input where it is more: its first principal components
-)
-
-MAX_VERIFIED_UTTERANCES = (
-    2000  # utterances of a fold's test part, at most, of which pairs are verified
-)
+MEASURE_KEYS = ('linear', 'mlp', 'eer')  # of an answer: what is measured on the input too
+CLASSIFIERS_PER_DISPATCH = 16
 
 
-def verification_error(
-    x_NxD: np.ndarray, rows: np.ndarray, fold: Fold, speaker_N: np.ndarray, seed: int
-) -> dict | None:
-    """The equal error rate among the test speakers, x less the mean of what training heard; None for fewer than two."""
-    test = np.random.default_rng((seed, fold.number)).permutation(
-        fold.test[speaker_N[fold.test] >= 0]
-    )[:MAX_VERIFIED_UTTERANCES]
-    speakers = np.unique(speaker_N[test])
-    if len(speakers) < 2 or len(test) == len(speakers):
-        return None
-    at = np.searchsorted(rows, test)
-    centre_D = x_NxD[np.isin(rows, fold.seen)].mean(0)
-    return {
-        'eer': equal_error_rate(x_NxD[at] - centre_D, speaker_N[test]),
-        'speakers': len(speakers),
-    }
+class Representation(NamedTuple):
+    """What is probed: x_NxD of the utterances `rows` (ascending) that a fold of the task uses."""
+
+    fold_index: int
+    rows: np.ndarray
+    x_NxD: np.ndarray
+
+    def is_finite(self) -> bool:
+        """Whether it can be probed; that of a run that diverged cannot."""
+        return bool(np.isfinite(self.x_NxD).all())
 
 
-def principal_components(x_NxM: np.ndarray, seen_N: np.ndarray) -> np.ndarray:
-    """x itself; of more than WIDE columns, as an upstream's states have, the first principal components of what was heard.
+class Job(NamedTuple):
+    """A question about one of the representations, by its index."""
 
-    They are turned at random: the classifiers bring every column to one variance, which would raise the least to the first's.
-    """
-    if x_NxM.shape[1] <= MAX_INPUT_COMPONENTS:
-        return x_NxM
-    from sklearn.decomposition import PCA
-
-    heard = PCA(min(MAX_INPUT_COMPONENTS, int(seen_N.sum())), svd_solver='full').fit(x_NxM[seen_N])
-    turn_DxD, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(heard.n_components_,) * 2))
-    return (heard.transform(x_NxM) @ turn_DxD).astype(np.float32)
+    index: int
+    question: Question
 
 
 class Prober:
-    """Asks the runs of a task; the answers of the input are the same for all, and given once."""
+    """Probes the runs of a task. The reference, the input, is the same for all and probed once."""
 
     def __init__(self, task, seed: int):
-        self.task, self.seed = task, seed
-        self.questions = [make_questions(task.table, f, seed) for f in task.subset_folds]
-        asked = [q for of in self.questions for q in of]
-        self.class_count = max((int(q.label_N[q.fit_rows].max()) + 1 for q in asked), default=0)
+        self.task = task
+        self.seed = seed
+        self.questions = [make_questions(task.table, fold, seed) for fold in task.subset_folds]
+        self.class_count = 0
+        for fold_questions in self.questions:
+            for question in fold_questions:
+                highest_label = int(question.label_N[question.fit_rows].max())
+                self.class_count = max(self.class_count, highest_label + 1)
         self.input_answers: list | None = None
 
-    def __call__(self, group, representations: tracking.Collected) -> list[dict | None]:
-        """The answers of a group's runs, of which `representations` holds the representations; None for one that is not finite."""
-        entries = self.task.subset_folds
+    def probe_group(self, group, representations: tracking.Collected) -> list[dict | None]:
+        """Returns the answers of a group's runs; None for a representation that is not finite.
+
+        The answers of a run are {question: {'linear', 'mlp', 'chance', 'input', ...}}; where
+        speakers can be verified, 'verification' has {'eer', 'speakers', 'input'}.
+        """
         if self.input_answers is None:
-            inputs = [
-                (
-                    e,
-                    f.used_rows,
-                    principal_components(
-                        self.input_statistics(e, f.used_rows), np.isin(f.used_rows, f.seen)
-                    ),
-                )
-                for e, f in enumerate(entries)
-            ]
-            self.input_answers = self.ask(inputs)
-        runs = [(int(e), *representations.get_run(n)) for n, e in enumerate(group.fold_N)]
-        given = self.ask(runs)
-        for (entry, *_), answer in zip(runs, given):
-            for name in answer or ():
-                answer[name]['input'] = {
-                    k: v
-                    for k, v in (self.input_answers[entry][name] or {}).items()
-                    if k in MEASURE_KEYS
-                }
-        return given
+            self.input_answers = self._probe_inputs()
+        probed = []
+        for n, fold_index in enumerate(group.fold_N):
+            probed.append(Representation(int(fold_index), *representations.get_run(n)))
+        answers = self._probe(probed)
+        for representation, run_answers in zip(probed, answers):
+            reference = self.input_answers[representation.fold_index]
+            for name in run_answers or ():
+                run_answers[name]['input'] = _select_measures(reference[name])
+        return answers
 
-    def input_statistics(self, entry: int, rows: np.ndarray) -> np.ndarray:
-        """x_Nx2M: mean and standard deviation of the normalised bands; of features that are one frame, x_NxM: those."""
-        table, u = self.task.table, self.task.utterances
-        at = table.moments_index_FxN[entry, rows]
-        mean_NxM, scale_NxM = (u.mean_NxM[rows] - table.mean[at]) * table.scale[at], table.scale[at]
-        if u.frames_N.max() == 1:
-            return mean_NxM
-        return np.concatenate([mean_NxM, np.sqrt(u.variance_NxM[rows]) * scale_NxM], 1)
+    def _probe_inputs(self) -> list[dict | None]:
+        """The answers of the input statistics, for every fold."""
+        inputs = []
+        for fold_index, fold in enumerate(self.task.subset_folds):
+            x_NxM = input_statistics(self.task, fold_index, fold.used_rows)
+            x_NxD = principal_components(x_NxM, np.isin(fold.used_rows, fold.seen))
+            inputs.append(Representation(fold_index, fold.used_rows, x_NxD))
+        return self._probe(inputs)
 
-    def ask(self, runs: list[tuple[int, np.ndarray, np.ndarray]]) -> list[dict | None]:
-        """Of (entry, row_N in ascending order, x_NxD) each."""
-        N, D = max(len(r) for _, r, _ in runs), max(x.shape[1] for *_, x in runs)
+    def _probe(self, representations: list[Representation]) -> list[dict | None]:
+        """The answers of each representation."""
+        answers: list[dict | None] = []
+        jobs = []
+        for index, representation in enumerate(representations):
+            if not representation.is_finite():
+                answers.append(None)
+                continue
+            answers.append({})
+            for question in self.questions[representation.fold_index]:
+                jobs.append(Job(index, question))
+        self._classify(representations, jobs, answers)
+        self._verify(representations, answers)
+        return answers
+
+    def _classify(
+        self, representations: list[Representation], jobs: list[Job], answers: list[dict | None]
+    ) -> None:
+        """Fits the classifiers of all jobs and adds what they measure to the answers."""
+        N = max(len(r.rows) for r in representations)
+        D = max(r.x_NxD.shape[1] for r in representations)
+        # One compiled program for representations and inputs, unless the inputs are very wide.
         if 2 * self.task.utterances.bands <= MAX_INPUT_COMPONENTS:
-            D = max(D, 2 * self.task.utterances.bands)  # one program for representations and inputs
-        jobs = [
-            (n, q)
-            for n, (entry, _, x) in enumerate(runs)
-            if np.isfinite(x).all()
-            for q in self.questions[entry]
-        ]
-        told: list[dict | None] = [{} if np.isfinite(x).all() else None for *_, x in runs]
-        for at in range(0, len(jobs), CLASSIFIERS_PER_DISPATCH):
-            some = jobs[at : at + CLASSIFIERS_PER_DISPATCH]
-            arrays = [self._classifier_arrays(runs[n], q, N, D) for n, q in some]
-            arrays += [arrays[-1]] * (
-                CLASSIFIERS_PER_DISPATCH - len(some)
-            )  # one shape, one program
-            scores, _ = classifiers.fit_classifiers(*map(np.stack, zip(*arrays)), self.class_count)
-            for i, (n, q) in enumerate(some):
-                told[n][q.name] = self._measure(runs[n], q, {k: s[i] for k, s in scores.items()})
+            D = max(D, 2 * self.task.utterances.bands)
+        for start in range(0, len(jobs), CLASSIFIERS_PER_DISPATCH):
+            dispatched = jobs[start : start + CLASSIFIERS_PER_DISPATCH]
+            arrays = []
+            for index, question in dispatched:
+                arrays.append(_classifier_arrays(representations[index], question, N, D))
+            # The last job fills an incomplete dispatch, so that all have one shape.
+            arrays += [arrays[-1]] * (CLASSIFIERS_PER_DISPATCH - len(dispatched))
+            stacked = [np.stack(column) for column in zip(*arrays)]
+            scores, _ = classifiers.fit_classifiers(*stacked, self.class_count)
+            for j, (index, question) in enumerate(dispatched):
+                job_scores = {kind: scores_JxNxK[j] for kind, scores_JxNxK in scores.items()}
+                rows = representations[index].rows
+                answers[index][question.name] = self._measure(rows, question, job_scores)
+
+    def _verify(self, representations: list[Representation], answers: list[dict | None]) -> None:
+        """Adds the equal error rates of speaker verification to the answers."""
         speaker_N = self.task.table.domain_N['speaker']
-        for (entry, rows, x), answer in zip(runs, told):
-            if answer is not None and (
-                found := verification_error(
-                    x, rows, self.task.subset_folds[entry], speaker_N, self.seed
-                )
-            ):
-                answer['verification'] = found
-        return told
+        for (fold_index, rows, x_NxD), run_answers in zip(representations, answers):
+            if run_answers is None:
+                continue
+            fold = self.task.subset_folds[fold_index]
+            verification = verification_error(x_NxD, rows, fold, speaker_N, self.seed)
+            if verification:
+                run_answers['verification'] = verification
 
-    def _classifier_arrays(self, run: tuple, q: Question, N: int, D: int) -> tuple[np.ndarray, ...]:
-        _, rows, x = run
-        x_NxD = np.zeros((N, D), np.float32)
-        x_NxD[: len(rows), : x.shape[1]] = x
-        y_N = np.full(N, -1, np.int32)
-        y_N[: len(rows)] = q.label_N[rows]
-        fit_N, choose_N = np.zeros((2, N), np.float32)
-        fit_N[np.searchsorted(rows, q.fit_rows)] = choose_N[
-            np.searchsorted(rows, q.validation_rows)
-        ] = 1
-        return x_NxD, y_N, fit_N, choose_N
-
-    def _measure(self, run: tuple, q: Question, scores: dict[str, np.ndarray]) -> dict:
-        _, rows, _ = run
-        at, truth = np.searchsorted(rows, q.test_rows), q.label_N[q.test_rows]
-        classes, K = np.unique(q.label_N[q.fit_rows]), self.class_count
-        counts = {k: metrics.confusion_matrix(truth, s[at].argmax(1), K) for k, s in scores.items()}
-        answer = {k: metrics.classification_metrics(c)['uar'] for k, c in counts.items()}
+    def _measure(self, rows: np.ndarray, question: Question, scores: dict[str, np.ndarray]) -> dict:
+        """An answer: mean recall of each classifier on the test rows, and what it compares with."""
+        test_positions = np.searchsorted(rows, question.test_rows)
+        true_N = question.label_N[question.test_rows]
+        answer, confusions = {}, {}
+        for kind, scores_NxK in scores.items():
+            predicted_N = scores_NxK[test_positions].argmax(1)
+            confusions[kind] = metrics.confusion_matrix(true_N, predicted_N, self.class_count)
+            answer[kind] = metrics.classification_metrics(confusions[kind])['uar']
+        class_count = len(np.unique(question.label_N[question.fit_rows]))
         answer |= {
-            'classes': len(classes),
-            'chance': 1 / len(classes),
-            'n': len(q.test_rows),
-            'strangers': q.unseen_speakers,
+            'classes': class_count,
+            'chance': 1 / class_count,
+            'n': len(question.test_rows),
+            'strangers': question.unseen_speakers,
         }
-        if q.name == 'speaker':
-            there = np.flatnonzero(counts['linear'].sum(1))
-            name_K = self.task.table.domains['speaker']
-            recall = {k: np.diag(c)[there] / c.sum(1)[there] for k, c in counts.items()}
-            answer['recall'] = {
-                k: dict(zip(name_K[there].tolist(), r.tolist())) for k, r in recall.items()
-            }
+        if question.name == 'speaker':
+            names_K = self.task.table.domains['speaker']
+            answer['recall'] = {k: _recalls(names_K, c) for k, c in confusions.items()}
         return answer
 
 
-class RepresentationSampler:
-    """The representation of every setting's first run, for a map of it: of the first fold and seed that did not diverge."""
+def _select_measures(answer: dict | None) -> dict:
+    return {key: value for key, value in (answer or {}).items() if key in MEASURE_KEYS}
 
-    def __init__(self, runs: list[dict]):
-        self.setting_keys = [k for k in varying_keys(runs) if k != 'seed']
-        self.fold, self.samples = runs[0]['fold'], {}
 
-    def add(self, group, representations: tracking.Collected, entries: list[Fold]) -> None:
-        """Takes what there is not yet."""
-        for n, run in enumerate(group.runs):
-            rows, z_NxD = representations.get_run(n)
-            if run['fold'] == self.fold and np.isfinite(z_NxD).all():
-                self.samples.setdefault(
-                    run_label(run, self.setting_keys), (entries[group.fold_N[n]], rows, z_NxD)
-                )
+def _classifier_arrays(
+    representation: Representation, question: Question, N: int, D: int
+) -> tuple[np.ndarray, ...]:
+    """x_NxD, y_N, fit_N and validation_N of a job, padded to N examples and D dimensions."""
+    _, rows, x_NxD = representation
+    padded_NxD = np.zeros((N, D), np.float32)
+    padded_NxD[: len(rows), : x_NxD.shape[1]] = x_NxD
+    y_N = np.full(N, -1, np.int32)
+    y_N[: len(rows)] = question.label_N[rows]
+    fit_N = np.zeros(N, np.float32)
+    fit_N[np.searchsorted(rows, question.fit_rows)] = 1
+    validation_N = np.zeros(N, np.float32)
+    validation_N[np.searchsorted(rows, question.validation_rows)] = 1
+    return padded_NxD, y_N, fit_N, validation_N
 
-    def to_arrays(self, text: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Of representations.npz: by utterance its name, speaker and emotion; `setting`, and of the n-th in it z_n (float16),
-        row_n (which utterance) and part_n (train, adapt, dev or test)."""
-        made = {k: text[k].astype(str) for k in ('utterance', 'speaker', 'emotion')} | {
-            'setting': np.array([*self.samples], str)
-        }
-        for n, (fold, rows, z_NxD) in enumerate(self.samples.values()):
-            part = np.full(len(rows), 'train')
-            for name in (
-                'adapt',
-                'dev',
-                'test',
-            ):  # what is tested is called so, whoever else hears it
-                part[np.isin(rows, getattr(fold, name))] = name
-            made |= {f'z_{n}': z_NxD.astype(np.float16), f'row_{n}': rows, f'part_{n}': part}
-        return made
+
+def _recalls(names_K: np.ndarray, confusion_KxK: np.ndarray) -> dict[str, float]:
+    """The recall of every class that was tested, by its name."""
+    count_K = confusion_KxK.sum(1)
+    tested = np.flatnonzero(count_K)
+    recall = np.diag(confusion_KxK)[tested] / count_K[tested]
+    return dict(zip(names_K[tested].tolist(), recall.tolist()))
 
 
 def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> dict:
-    """Asks every run of the finished sweep in `path`, unless that was done; returns results.json, in process 0.
+    """Probes every run of the finished sweep in `path`, unless that was done already.
 
-    Leaves representations.npz too.
+    Adds to results.json what was measured, and writes representations.npz. Returns the contents of
+    results.json in the main process, and {} in the others.
 
-    `data` is where the shards are now, if they are elsewhere than in training, and `upstream` the encoder that it trained.
+    Args:
+      path: the workdir.
+      data: where the shards are now, if they have been moved since training.
+      upstream: where the fine-tuned pretrained encoder is now, if it has been moved.
+
+    Raises:
+      UserError: the sweep is not finished, or `upstream` is not its encoder.
     """
-    place = Workdir.open(path, data, upstream)
-    if upstream and place.config.model.name != 'fine_tuned':
-        raise UserError(
-            f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out.'
-        )
+    workdir = Workdir.open(path, data, upstream)
     if upstream:
-        validate.validate(place.config)  # refuses other weights
-    results = place.load_results()
+        _check_encoder(workdir, upstream)
+    results = workdir.load_results()
     if results is None:
         raise UserError(
-            f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.'
+            f'{path} holds no finished sweep (no results.json). Repeat the command that started '
+            'it: training continues where it stopped.'
         )
-    if all('probe' in r for r in results['runs']) and (place.path / 'representations.npz').exists():
+    if _is_probed(workdir, results):
         return results
-    config, ask, given, heads, kept = (
-        place.config,
-        None,
-        [],
-        [],
-        RepresentationSampler([r['hyper'] for r in results['runs']]),
-    )
-    with (
-        plugins.matmul_precision_context(config),
-        distributed.progress_bar(len(results['runs']), 'run') as bar,
-    ):
-        bar.set_description('Asking what is left of the speakers')
-        for trainer, group, best in restore.restored_groups(place):
-            ask = ask or Prober(trainer.task, config.data.order_seed)
-            gathered = restore.predict_part(trainer, group, best, 'used_rows')[0]
-            given += ask(group, gathered)
-            heads += adversary_heads.refit_heads(trainer, group, best[0], gathered)
-            kept.add(group, gathered, trainer.task.subset_folds)
-            bar.update(len(group.runs))
-    for of, answer, head in zip(results['runs'], given, heads, strict=True):
-        of['probe'], of['refit'] = (answer, head) if of['status'] == 'ok' else (None, None)
-    for of, verdict in zip(
-        results['runs'],
-        adversary.adversary_verdicts(results['runs'], config.to_dict()),
-        strict=True,
-    ):
-        of['adversary'] = verdict
+    sampler = RepresentationSampler([run['hyper'] for run in results['runs']])
+    text = _probe_runs(workdir, results['runs'], sampler)
+    _judge_adversaries(results['runs'], workdir.config.to_dict())
     if not distributed.is_main_process():
         return {}
-    place.save_representations(kept.to_arrays(ask.task.utterances.text))
-    rows = predictions.read_prediction_rows(place.path / 'predictions.csv', results['runs'])
-    predicted = predictions.read_predictions(rows, results['classes'])
-    results['summary'] = summary.summary_rows(
-        results['runs'], predicted, config.to_dict(), len(results['classes'])
-    )
-    place.save_results(results)
+    workdir.save_representations(sampler.to_arrays(text))
+    results['summary'] = _summarise(workdir, results)
+    workdir.save_results(results)
     return results
+
+
+def _check_encoder(workdir: Workdir, upstream: str) -> None:
+    if workdir.config.model.name != 'fine_tuned':
+        raise UserError(
+            f'The sweep in {workdir.path} trains no pretrained encoder: leave out '
+            f'--upstream {upstream}.'
+        )
+    validate.validate(workdir.config)  # refuses an encoder with other weights
+
+
+def _is_probed(workdir: Workdir, results: dict) -> bool:
+    has_answers = all('probe' in run for run in results['runs'])
+    return has_answers and (workdir.path / 'representations.npz').exists()
+
+
+def _probe_runs(
+    workdir: Workdir, runs: list[dict], sampler: RepresentationSampler
+) -> dict[str, np.ndarray]:
+    """Adds 'probe' and 'refit' to the runs, and representations to the sampler.
+
+    Returns the text columns of the utterances.
+    """
+    config = workdir.config
+    prober = None
+    answers, refits = [], []
+    with (
+        plugins.matmul_precision_context(config),
+        distributed.progress_bar(len(runs), 'run') as bar,
+    ):
+        bar.set_description('Measuring leakage')
+        for trainer, group, selected in restore.restored_groups(workdir):
+            prober = prober or Prober(trainer.task, config.data.order_seed)
+            representations, _ = restore.predict_part(trainer, group, selected, 'used_rows')
+            params, _ = selected
+            answers += prober.probe_group(group, representations)
+            refits += adversary_heads.refit_heads(trainer, group, params, representations)
+            sampler.add(group, representations, trainer.task.subset_folds)
+            bar.update(len(group.runs))
+    for run, run_answers, refit in zip(runs, answers, refits, strict=True):
+        is_ok = run['status'] == 'ok'
+        run['probe'] = run_answers if is_ok else None
+        run['refit'] = refit if is_ok else None
+    return prober.task.utterances.text
+
+
+def _judge_adversaries(runs: list[dict], config: dict) -> None:
+    """Adds 'adversary', the verdict on it, to the runs."""
+    verdicts = adversary.adversary_verdicts(runs, config)
+    for run, verdict in zip(runs, verdicts, strict=True):
+        run['adversary'] = verdict
+
+
+def _summarise(workdir: Workdir, results: dict) -> list[dict]:
+    """The summary of the runs, now with leakage and verdicts."""
+    runs, classes = results['runs'], results['classes']
+    rows = predictions.read_prediction_rows(workdir.path / 'predictions.csv', runs)
+    predicted = predictions.read_predictions(rows, classes)
+    return summary.summary_rows(runs, predicted, workdir.config.to_dict(), len(classes))

@@ -1,4 +1,4 @@
-"""TODO: jaxser.probing.questions."""
+"""The classification tasks of a probe: labels, and which utterances are fitted and tested."""
 
 from typing import NamedTuple
 
@@ -7,73 +7,106 @@ import numpy as np
 from data_pipelines.batching.table import ExampleTable, index_values
 from data_pipelines.protocols.folds import Fold
 
-ATTRIBUTES = ('sex', 'language', 'corpus')  # asked where training hears two of them or more
+# Probed where the training data have two values or more.
+ATTRIBUTES = ('sex', 'language', 'corpus')
 
-TEST_SHARE, VALIDATION_SHARE = (
-    0.2,
-    0.2,
-)  # of each class, the shares of utterances that are held out, and that choose the regularisation
+# Shares of each class's utterances that are held out for the test, and for choosing the
+# regularisation.
+TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2
+MIN_CLASS_SIZE = 3  # utterances: one to fit, one to choose, one to test
 
 
 class Question(NamedTuple):
-    """What is asked of the representation: rows of utterances, and label_N, the index of a class or -1."""
+    """A classification task on a representation; rows are indices of utterances."""
 
     name: str
-    label_N: np.ndarray
+    label_N: np.ndarray  # index of each utterance's class, -1 if unknown
     fit_rows: np.ndarray
     validation_rows: np.ndarray
     test_rows: np.ndarray
-    unseen_speakers: (
-        bool  # whether those who are tested were heard by neither the encoder nor the classifier
-    )
+    unseen_speakers: bool  # no test row was seen in training, by the encoder or the classifier
+
+
+class RowSplit(NamedTuple):
+    """Rows of utterances for fitting, for choosing the regularisation and for testing."""
+
+    fit: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
 
 
 def split_by_class(
     rows: np.ndarray, label_N: np.ndarray, random, test_share: float = TEST_SHARE
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(fit, choose, test): of every class its shares, at random; a class of fewer than three utterances is left out."""
-    parts: tuple[list, list, list] = ([], [], [])
+) -> RowSplit:
+    """Splits the rows at random, each class by the same shares.
+
+    Rows without a label are left out, and so is a class of fewer than MIN_CLASS_SIZE utterances.
+    """
+    no_rows = np.zeros(0, int)
+    fit, validation, test = [no_rows], [no_rows], [no_rows]
     for label in np.unique(label_N[rows][label_N[rows] >= 0]):
-        some = random.permutation(rows[label_N[rows] == label])
-        if len(some) < 3:
+        class_rows = random.permutation(rows[label_N[rows] == label])
+        if len(class_rows) < MIN_CLASS_SIZE:
             continue
-        held, chosen = (
-            max(1, round(share * len(some))) if share else 0
-            for share in (test_share, VALIDATION_SHARE)
-        )
-        for part, of in zip(
-            parts, (some[held + chosen :], some[held : held + chosen], some[:held])
-        ):
-            part.append(of)
-    return tuple(np.concatenate(p) if p else np.zeros(0, int) for p in parts)
+        test_count = _share_count(test_share, len(class_rows))
+        fit_start = test_count + _share_count(VALIDATION_SHARE, len(class_rows))
+        test.append(class_rows[:test_count])
+        validation.append(class_rows[test_count:fit_start])
+        fit.append(class_rows[fit_start:])
+    return RowSplit(np.concatenate(fit), np.concatenate(validation), np.concatenate(test))
+
+
+def _share_count(share: float, size: int) -> int:
+    """The number of utterances in a share: at least one, unless the share is 0."""
+    return max(1, round(share * size)) if share else 0
 
 
 def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]:
-    """What can be asked in a fold; drawn from `seed` and the fold's number alone, whatever the run.
+    """Returns the questions that can be asked in a fold; they depend on `seed` and the fold alone.
 
-    Of speakers: utterances of those whom training hears, held out from the classifier (the encoder heard them). Of sex, language
-    and corpus: the dev and test speakers, if training heard nothing of them and there are two classes among them; else held-out
-    utterances too. Of emotion: the classifier hears the training part, and is tested on the test part.
+    - speaker: of the speakers seen in training. Test utterances are held out from the classifier,
+      but the encoder has seen them.
+    - sex, language, corpus: tested on dev and test speakers, if training has seen none of their
+      utterances and they have two classes or more; otherwise on held-out training utterances.
+    - emotion: the classifier is fitted on the training part and tested on the test part.
+
+    A question is left out if fewer than two classes can be fitted, or if nothing can be tested.
     """
     random = np.random.default_rng((seed, fold.number))
-    text, heard = table.utterances.text, np.unique(fold.seen)
-    made = []
+    text = table.utterances.text
+    seen_rows = np.unique(fold.seen)
+    unseen_rows = np.setdiff1d(np.concatenate([fold.dev, fold.test]), seen_rows)
 
-    def ask(name: str, label_N: np.ndarray, rows: np.ndarray, test: np.ndarray | None) -> None:
-        fit, choose, held = split_by_class(
-            rows, label_N, random, TEST_SHARE if test is None else 0.0
-        )
-        test = held if test is None else test[np.isin(label_N[test], label_N[fit])]
-        if len(np.unique(label_N[fit])) > 1 and len(test):
-            made.append(
-                Question(name, label_N, fit, choose, test, not len(np.intersect1d(test, heard)))
-            )
-
-    ask('speaker', table.domain_N['speaker'], heard, None)
+    # The order of the questions decides which random numbers each of them gets.
+    speaker_N = table.domain_N['speaker']
+    questions = [_make_question('speaker', speaker_N, seen_rows, None, seen_rows, random)]
     for name in ATTRIBUTES:
-        label_N = index_values(text[name])[1]
-        others = np.setdiff1d(np.concatenate([fold.dev, fold.test]), heard)
-        others = others[label_N[others] >= 0]
-        ask(name, label_N, heard, others if len(np.unique(label_N[others])) > 1 else None)
-    ask('emotion', table.emotion_N, fold.train, fold.test)
-    return made
+        _, label_N = index_values(text[name])
+        test_rows = unseen_rows[label_N[unseen_rows] >= 0]
+        if len(np.unique(label_N[test_rows])) < 2:
+            test_rows = None
+        questions.append(_make_question(name, label_N, seen_rows, test_rows, seen_rows, random))
+    questions.append(
+        _make_question('emotion', table.emotion_N, fold.train, fold.test, seen_rows, random)
+    )
+    return list(filter(None, questions))
+
+
+def _make_question(
+    name: str,
+    label_N: np.ndarray,
+    rows: np.ndarray,
+    test_rows: np.ndarray | None,
+    seen_rows: np.ndarray,
+    random,
+) -> Question | None:
+    """A question about `rows`; without `test_rows` it is tested on a held-out part of them."""
+    if test_rows is None:
+        fit, validation, test = split_by_class(rows, label_N, random)
+    else:
+        fit, validation, _ = split_by_class(rows, label_N, random, test_share=0.0)
+        test = test_rows[np.isin(label_N[test_rows], label_N[fit])]
+    if len(np.unique(label_N[fit])) < 2 or not len(test):
+        return None
+    unseen_speakers = not len(np.intersect1d(test, seen_rows))
+    return Question(name, label_N, fit, validation, test, unseen_speakers)

@@ -1,4 +1,4 @@
-"""Whether an adversary's heads were beaten, or had only lagged behind."""
+"""Whether an adversary's heads were beaten by the encoder, or only lagged behind it."""
 
 from types import SimpleNamespace
 
@@ -8,116 +8,129 @@ import pytest
 from ml_collections import ConfigDict
 
 from jaxser import plugins
-from jaxser.interfaces import Encoder, Sizes
+from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.probing import adversary_heads
 from jaxser.training import tracking
 
-N, D, K, C = 24, 6, 5, 2  # of five speakers the fold hears three
+N, D, K, C = 24, 6, 5, 2  # training has seen three of the five speakers
 SIZES = Sizes(1, C, {'speaker': K, 'language': 2, 'corpus': 1}, 10)
-WITH_HEADS = ('dann', 'cdann', 'confusion', 'speaker_norm')
+METHODS_WITH_HEADS = ('dann', 'cdann', 'confusion', 'speaker_norm')
 SPEAKER_N = np.resize([0, 1, 3], N)
 
 
-def method_of(name: str):
-    """It and the parameters of its heads, of which the last layer is zero: they guess."""
+def make_method_and_heads(name: str) -> tuple[Method, dict]:
+    """Returns a method and its heads, whose last layer is zero: they guess."""
     config = ConfigDict({'domain': 'speaker', 'domain_hidden': 16, 'speaker_norm': 'tap'})
     method = plugins.load_plugin('methods', name).make(config, Encoder(None, None), SIZES)
     heads = method.init(jax.random.PRNGKey(0), np.zeros((1, D), np.float32))[0]['speaker']
-    last = lambda path: path[-2].key == 'layers_2'  # noqa: E731
-    return method, {
-        'speaker': jax.tree_util.tree_map_with_path(lambda p, x: x * (not last(p)), heads)
-    }
+
+    def zero_last_layer(path, x):
+        return np.zeros_like(x) if path[-2].key == 'layers_2' else x
+
+    return method, {'speaker': jax.tree_util.tree_map_with_path(zero_last_layer, heads)}
 
 
-def batch_of(speaker_N: np.ndarray, labelled_N: np.ndarray | None = None) -> dict:
+def make_batch(speaker_N: np.ndarray, labelled_N: np.ndarray | None = None) -> dict:
     labelled_N = np.ones(N, np.float32) if labelled_N is None else labelled_N
     seen_K = np.isin(np.arange(K), speaker_N[speaker_N >= 0]).astype(np.float32)
-    emotion_N = np.arange(N) // 3 % C
     return {
         'speaker_B': speaker_N,
         'speaker_seen_K': seen_K,
-        'emotion_B': emotion_N,
+        'emotion_B': np.arange(N) // 3 % C,
         'labelled_B': labelled_N,
     }
 
 
-def refitted(name: str, z_NxD: np.ndarray, batch: dict) -> tuple[float, float]:
-    method, heads = method_of(name)
-    before, after = adversary_heads.make_refit(method.domain_loss, method.domains)(
-        (heads, z_NxD.astype(np.float32), batch)
-    )['speaker']
+def refit(method: Method, heads: dict, z_NxD: np.ndarray, batch: dict) -> tuple[float, float]:
+    """Returns the loss of the speaker's heads before and after."""
+    run = (heads, z_NxD.astype(np.float32), batch)
+    losses = adversary_heads.make_refit(method.domain_loss, method.domains)(run)
+    before, after = losses['speaker']
     return float(before), float(after)
 
 
-@pytest.mark.parametrize('name', WITH_HEADS)
-def test_a_head_that_only_lagged_finds_what_is_there(name):
-    """It guesses, at the logarithm of the three speakers; on a representation that tells them, it need not for long."""
-    before, after = refitted(name, 3 * np.eye(D)[SPEAKER_N], batch_of(SPEAKER_N))
+@pytest.mark.parametrize('name', METHODS_WITH_HEADS)
+def test_a_head_that_only_lagged_behind_learns_the_speaker(name):
+    """It guesses at first, with the loss log(3) of three speakers; the representation has them."""
+    z_NxD = 3 * np.eye(D)[SPEAKER_N]
+    before, after = refit(*make_method_and_heads(name), z_NxD, make_batch(SPEAKER_N))
     assert before == pytest.approx(np.log(3), abs=1e-6)
     assert after < 0.05
 
 
-@pytest.mark.parametrize('name', WITH_HEADS)
-def test_a_head_that_was_beaten_stays_so(name):
-    """Where all speakers are alike there is nothing to find: the loss stays that of guessing, and is never said to rise."""
-    before, after = refitted(name, np.ones((N, D)), batch_of(SPEAKER_N))
+@pytest.mark.parametrize('name', METHODS_WITH_HEADS)
+def test_a_head_that_was_beaten_learns_nothing(name):
+    """All speakers have one representation: the loss remains that of guessing, and never rises."""
+    z_NxD = np.ones((N, D))
+    before, after = refit(*make_method_and_heads(name), z_NxD, make_batch(SPEAKER_N))
     assert before == pytest.approx(np.log(3), abs=1e-6)
     assert after == pytest.approx(before, abs=1e-3)
     assert after <= before
 
 
-@pytest.mark.parametrize('name', WITH_HEADS)
-def test_who_is_unknown_has_no_part(name):
-    """As in what fills the shorter of two runs; and for heads of one emotion each, who has none."""
+@pytest.mark.parametrize('name', METHODS_WITH_HEADS)
+def test_utterances_without_a_speaker_are_ignored(name):
+    """As in the padding; heads of single emotions also ignore utterances without an emotion."""
+    method, heads = make_method_and_heads(name)
     random = np.random.default_rng(0)
-    z_NxD, none_N = random.normal(size=(N, D)), np.arange(N) >= N - 6
-    other = np.where(none_N[:, None], 9.0, z_NxD)
-    unknown = batch_of(np.where(none_N, -1, SPEAKER_N))
-    assert refitted(name, other, unknown) == refitted(name, z_NxD, unknown)
-    unlabelled = batch_of(SPEAKER_N, 1 - none_N.astype(np.float32))
-    assert (refitted(name, other, unlabelled) == refitted(name, z_NxD, unlabelled)) == (
-        name == 'cdann'
-    )
+    z_NxD = random.normal(size=(N, D))
+    is_last_N = np.arange(N) >= N - 6
+    changed_NxD = np.where(is_last_N[:, None], 9.0, z_NxD)
+    no_speaker = make_batch(np.where(is_last_N, -1, SPEAKER_N))
+    assert refit(method, heads, changed_NxD, no_speaker) == refit(method, heads, z_NxD, no_speaker)
+    no_emotion = make_batch(SPEAKER_N, 1 - is_last_N.astype(np.float32))
+    losses = refit(method, heads, z_NxD, no_emotion)
+    assert (refit(method, heads, changed_NxD, no_emotion) == losses) == (name == 'cdann')
 
 
-def test_of_runs_each_is_asked_about_whom_it_was_to_forget():
-    """Two runs of two folds, one of which trains on fewer: as each alone, of the utterances that its training hears."""
-    method, heads = method_of('dann')
-    random = np.random.default_rng(1)
-    z_RxNxD = random.normal(size=(2, N, D)).astype(np.float32)
-    forgotten = [np.arange(12), np.arange(6, N)]
-    seen = np.stack([batch_of(SPEAKER_N)['speaker_seen_K']] * 2)
+@pytest.fixture
+def two_runs():
+    """(task, group, representations) of two runs; the fold of one trains on fewer utterances."""
+    rows = [np.arange(12), np.arange(6, N)]
     table = SimpleNamespace(
-        emotion_N=np.zeros(N, int), domain_N={'speaker': SPEAKER_N}, seen={'speaker': seen}
+        emotion_N=np.zeros(N, int),
+        domain_N={'speaker': SPEAKER_N},
+        seen={'speaker': np.stack([make_batch(SPEAKER_N)['speaker_seen_K']] * 2)},
     )
-    task = SimpleNamespace(
-        table=table, subset_folds=[SimpleNamespace(domain_rows=f, train=f) for f in forgotten]
-    )
+    folds = [SimpleNamespace(domain_rows=r, train=r) for r in rows]
+    task = SimpleNamespace(table=table, subset_folds=folds)
     group = SimpleNamespace(
         runs=[{}, {}], fold_N=np.array([0, 1]), layout=SimpleNamespace(collect=lambda x: x)
     )
-    gathered = tracking.Collected(group.fold_N)
-    gathered.add(np.tile(np.arange(N), (2, 1)), z_RxNxD)
-    params = jax.tree.map(lambda x: np.stack([x, x]), heads) | {'encoder': {}}
-    found = adversary_heads.refit_heads(
-        SimpleNamespace(method=method, task=task), group, params, gathered
+    random = np.random.default_rng(1)
+    representations = tracking.Collected(group.fold_N)
+    representations.add(
+        np.tile(np.arange(N), (2, 1)), random.normal(size=(2, N, D)).astype(np.float32)
     )
-    for run, rows in zip((0, 1), forgotten):
-        batch = {k: x[rows] if k.endswith('_B') else x for k, x in batch_of(SPEAKER_N).items()}
-        alone = adversary_heads.make_refit(method.domain_loss, method.domains)(
-            (heads, z_RxNxD[run, rows], batch)
-        )['speaker']
-        assert list(found[run]['speaker'].values()) == pytest.approx(
-            [float(x) for x in alone], abs=1e-5
-        )
+    return task, group, representations
+
+
+def stack_twice(heads: dict) -> dict:
+    return jax.tree.map(lambda x: np.stack([x, x]), heads) | {'encoder': {}}
+
+
+def test_each_run_is_refitted_on_the_training_utterances_of_its_own_fold(two_runs):
+    """Together with a run of more utterances the losses are those of the run alone."""
+    task, group, representations = two_runs
+    method, heads = make_method_and_heads('dann')
+    trainer = SimpleNamespace(method=method, task=task)
+    losses = adversary_heads.refit_heads(trainer, group, stack_twice(heads), representations)
+    for n, fold in enumerate(task.subset_folds):
+        _, z_NxD = representations.get_run(n)
+        batch = {}
+        for key, array in make_batch(SPEAKER_N).items():
+            batch[key] = array[fold.train] if key.endswith('_B') else array
+        alone = refit(method, heads, z_NxD[fold.train], batch)
+        assert list(losses[n]['speaker'].values()) == pytest.approx(alone, abs=1e-5)
+
+
+def test_methods_without_heads_and_folds_without_domains_have_no_losses(two_runs):
+    task, group, representations = two_runs
+    method, heads = make_method_and_heads('dann')
+    params = stack_twice(heads)
     plain = plugins.load_plugin('methods', 'erm').make(ConfigDict(), Encoder(None, None), SIZES)
-    assert adversary_heads.refit_heads(
-        SimpleNamespace(method=plain, task=task), group, params, gathered
-    ) == [None, None]
-    nobody = SimpleNamespace(
-        table=table,
-        subset_folds=[SimpleNamespace(domain_rows=np.array([99]), train=np.arange(3))] * 2,
-    )
-    assert adversary_heads.refit_heads(
-        SimpleNamespace(method=method, task=nobody), group, params, gathered
-    ) == [None, None]
+    trainer = SimpleNamespace(method=plain, task=task)
+    assert adversary_heads.refit_heads(trainer, group, params, representations) == [None, None]
+    task.subset_folds = [SimpleNamespace(domain_rows=np.array([99]), train=np.arange(3))] * 2
+    trainer = SimpleNamespace(method=method, task=task)
+    assert adversary_heads.refit_heads(trainer, group, params, representations) == [None, None]

@@ -1,0 +1,40 @@
+"""The probe's reference: statistics of the network's input instead of its representation."""
+
+import numpy as np
+
+# Inputs with more columns, such as an encoder's states, are reduced to their first principal
+# components.
+MAX_INPUT_COMPONENTS = 256
+
+
+def input_statistics(task, fold_index: int, rows: np.ndarray) -> np.ndarray:
+    """Returns x_Nx2M: mean and standard deviation of the normalised bands of each utterance.
+
+    If the features of an utterance are a single frame they are returned as they are, x_NxM.
+    """
+    table, utterances = task.table, task.utterances
+    moments_N = table.moments_index_FxN[fold_index, rows]
+    scale_NxM = table.scale[moments_N]
+    mean_NxM = (utterances.mean_NxM[rows] - table.mean[moments_N]) * scale_NxM
+    if utterances.frames_N.max() == 1:
+        return mean_NxM
+    deviation_NxM = np.sqrt(utterances.variance_NxM[rows]) * scale_NxM
+    return np.concatenate([mean_NxM, deviation_NxM], 1)
+
+
+def principal_components(x_NxM: np.ndarray, seen_N: np.ndarray) -> np.ndarray:
+    """Reduces x to the first principal components of its rows seen in training (a mask).
+
+    At most MAX_INPUT_COMPONENTS columns are returned as they are. The components are rotated at
+    random: the classifiers scale every column to variance 1, which would give the last component
+    the weight of the first.
+    """
+    if x_NxM.shape[1] <= MAX_INPUT_COMPONENTS:
+        return x_NxM
+    from sklearn.decomposition import PCA
+
+    component_count = min(MAX_INPUT_COMPONENTS, int(seen_N.sum()))
+    pca = PCA(component_count, svd_solver='full').fit(x_NxM[seen_N])
+    size = pca.n_components_
+    rotation_DxD, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))
+    return (pca.transform(x_NxM) @ rotation_DxD).astype(np.float32)

@@ -1,0 +1,65 @@
+"""Collects representations for the report's map (representations.npz)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.protocols.folds import Fold
+from jaxser.runs import run_label, varying_keys
+from jaxser.training import tracking
+
+
+class Sample(NamedTuple):
+    """The representation of one run; z_NxD belongs to the utterances `rows` of its fold."""
+
+    fold: Fold
+    rows: np.ndarray
+    z_NxD: np.ndarray
+
+
+class RepresentationSampler:
+    """Keeps, for every setting, the representation of its first run that did not diverge.
+
+    Only runs of one fold, that of the first run, are kept: the settings share their utterances.
+    """
+
+    def __init__(self, runs: list[dict]):
+        self.setting_keys = [key for key in varying_keys(runs) if key != 'seed']
+        self.fold_number = runs[0]['fold']
+        self.samples: dict[str, Sample] = {}
+
+    def add(self, group, representations: tracking.Collected, folds: list[Fold]) -> None:
+        """Adds the runs of a group whose setting has no sample yet.
+
+        `folds` are the task's; group.fold_N says which of them a run has.
+        """
+        for n, run in enumerate(group.runs):
+            label = run_label(run, self.setting_keys)
+            if run['fold'] != self.fold_number or label in self.samples:
+                continue
+            rows, z_NxD = representations.get_run(n)
+            if np.isfinite(z_NxD).all():
+                self.samples[label] = Sample(folds[group.fold_N[n]], rows, z_NxD)
+
+    def to_arrays(self, text: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the arrays of representations.npz.
+
+        By utterance: `utterance`, `speaker` and `emotion`, from the columns `text`. `setting` has
+        the settings' labels. For setting n: z_n (float16), row_n (indices of utterances) and part_n
+        (train, adapt, dev or test).
+        """
+        arrays = {key: text[key].astype(str) for key in ('utterance', 'speaker', 'emotion')}
+        arrays['setting'] = np.array(list(self.samples), str)
+        for n, sample in enumerate(self.samples.values()):
+            arrays[f'z_{n}'] = sample.z_NxD.astype(np.float16)
+            arrays[f'row_{n}'] = sample.rows
+            arrays[f'part_{n}'] = _part_names(sample)
+        return arrays
+
+
+def _part_names(sample: Sample) -> np.ndarray:
+    """The part of each row; a test utterance is `test` even if training also uses it."""
+    part_N = np.full(len(sample.rows), 'train')
+    for name in ('adapt', 'dev', 'test'):
+        part_N[np.isin(sample.rows, getattr(sample.fold, name))] = name
+    return part_N

@@ -1,0 +1,108 @@
+"""Probing runs, and a whole sweep: the answers follow from what a representation contains."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from helpers import probing
+
+from data_pipelines.errors import UserError
+from jaxser.probing import classifiers, prober
+from jaxser.training import tracking
+
+
+def noisy_one_hot(index_N: np.ndarray, random) -> np.ndarray:
+    return np.eye(8)[index_N] + 0.05 * random.normal(size=(len(index_N), 8))
+
+
+def test_the_answers_follow_from_the_content_of_the_representation():
+    """Runs that contain the speaker, the emotion, nothing; a run that diverged has no answers."""
+    table = probing.make_table()
+    task = SimpleNamespace(table=table, utterances=table.utterances, subset_folds=table.folds)
+    rows = table.folds[0].used_rows
+    random = np.random.default_rng(0)
+    z_of_speaker = noisy_one_hot(table.domain_N['speaker'][rows], random)
+    z_of_emotion = noisy_one_hot(table.emotion_N[rows], random)
+    z_of_nothing = random.normal(size=(len(rows), 8))
+    z_diverged = np.full((len(rows), 8), np.nan)
+    fold_N = np.zeros(4, int)
+    representations = tracking.Collected(fold_N)
+    representations.add(
+        rows[None], np.stack([z_of_speaker, z_of_emotion, z_of_nothing, z_diverged])
+    )
+    answers = prober.Prober(task, 0).probe_group(SimpleNamespace(fold_N=fold_N), representations)
+    speaker, emotion, nothing, diverged = answers
+    assert diverged is None
+    for kind in ('linear', 'mlp'):
+        assert speaker['speaker'][kind] == 1
+        assert speaker['emotion'][kind] < 0.6
+        assert emotion['emotion'][kind] == 1
+        assert emotion['speaker'][kind] < 0.7
+        assert nothing['sex'][kind] < 0.7
+    assert speaker['speaker']['classes'] == 4
+    assert speaker['speaker']['chance'] == 0.25
+    assert speaker['speaker']['n'] == 8
+    assert speaker['speaker']['recall']['linear'] == dict.fromkeys(
+        ('s00', 's01', 's02', 's03'), 1.0
+    )
+    assert speaker['verification']['eer'] < 0.05 < nothing['verification']['eer']
+    assert speaker['speaker']['input'] == emotion['speaker']['input']
+    assert set(speaker['verification']['input']) == {'eer'}
+
+
+@pytest.fixture
+def quick_classifiers(monkeypatch):
+    """Classifiers that hardly learn, for tests of everything around them."""
+    classifiers._both_classifiers.cache_clear()
+    monkeypatch.setattr(classifiers, 'MAX_ITERATIONS', 2)
+    monkeypatch.setattr(classifiers, 'ADAM_STEPS', 10)
+    yield
+    classifiers._both_classifiers.cache_clear()
+
+
+def test_a_finished_sweep_is_probed_once(swept, tmp_path, quick_classifiers):
+    """Every run gets its answers beside its other results; a second call computes nothing.
+
+    The representation of each setting in the first fold is kept, for a map of it.
+    """
+    workdir = tmp_path / 'w'
+    shutil.copytree(swept, workdir)
+    before = json.loads((swept / 'results.json').read_text())
+    prober.probe_sweep(workdir)
+    results = json.loads((workdir / 'results.json').read_text())
+    assert [r['hyper'] for r in results['runs']] == [r['hyper'] for r in before['runs']]
+    for run in results['runs']:
+        assert 0 <= run['probe']['speaker']['linear'] <= 1
+        head = run['refit']['speaker']
+        assert 0 <= head['after'] <= head['before']
+    for row, row_before in zip(results['summary'], before['summary']):
+        assert row | {'probe': None, 'adversary': None} == row_before
+    assert results['summary'][1]['probe']['speaker']['chance'] == 0.5
+    check_representations(workdir)
+    stamp = (workdir / 'results.json').stat().st_mtime_ns
+    assert prober.probe_sweep(workdir)['runs'] == results['runs']
+    assert (workdir / 'results.json').stat().st_mtime_ns == stamp
+
+
+def check_representations(workdir) -> None:
+    """Asserts that representations.npz has both settings, and the test part of predictions.csv."""
+    with open(workdir / 'predictions.csv', newline='') as file:
+        lines = [line.split(',') for line in file.read().splitlines()]
+    tested = {line[2] for line in lines if line[1] == '0'}
+    with np.load(workdir / 'representations.npz', allow_pickle=False) as arrays:
+        assert arrays['setting'].tolist() == ['lam=0', 'lam=0.5']
+        for n in range(2):
+            assert arrays[f'z_{n}'].dtype == np.float16
+            assert arrays[f'z_{n}'].shape == (48, 8)
+            part_N = arrays[f'part_{n}']
+            assert sorted(np.unique(part_N)) == ['dev', 'test', 'train']
+            test_rows = arrays[f'row_{n}'][part_N == 'test']
+            assert set(arrays['utterance'][test_rows].tolist()) == tested
+        assert not np.array_equal(arrays['z_0'], arrays['z_1'])
+
+
+def test_a_folder_without_a_sweep_is_refused(tmp_path):
+    with pytest.raises(UserError, match='contains no sweep'):
+        prober.probe_sweep(tmp_path)
