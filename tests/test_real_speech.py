@@ -1,4 +1,7 @@
-"""What training achieves; minutes long, hence slow. Real speech is looked for in $JAXSER_SHARED/corpora."""
+"""Tests what training achieves, on the demo and on real speech in $JAXSER_SHARED/corpora.
+
+Each test takes minutes and is therefore slow.
+"""
 
 import json
 import os
@@ -16,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def train(config: str, workdir: Path, *arguments: str) -> dict:
-    """The results of a sweep, trained by the command."""
+    """Trains a sweep with the public command and returns its results.json."""
     command = [
         sys.executable,
         '-m',
@@ -30,7 +33,7 @@ def train(config: str, workdir: Path, *arguments: str) -> dict:
 
 
 def test_the_demo_learns(tmp_path):
-    """The README's first command, from synthesis to table, ends well above chance (0.25) on unseen synthetic speakers."""
+    """The README's first command reaches a UAR well above chance (0.25) on unseen speakers."""
     results = train('dann_demo', tmp_path / 'run', f'--config.data.dir={tmp_path}/data')
     assert [row['lam'] for row in results['summary']] == [0.0, 0.3]
     assert all(row['uar'] > 0.5 for row in results['summary'])
@@ -39,11 +42,19 @@ def test_the_demo_learns(tmp_path):
 
 @pytest.mark.parametrize(('corpus', 'reference'), [('emodb', 0.666), ('ravdess', 0.365)])
 def test_plain_training_is_a_fair_baseline_on_real_speech(corpus, reference, tmp_path):
-    """lam = 0, one seed, 5 speaker-disjoint folds: at least what a plain PyTorch TDNN-LSTM reached under the same protocol."""
+    """Training at lam = 0 reaches the UAR of a PyTorch TDNN-LSTM under the same protocol.
+
+    The protocol has 5 speaker-disjoint folds; here one seed is trained.
+    """
     source = Path(os.environ.get('JAXSER_SHARED', '')) / 'corpora' / corpus
     if not os.environ.get('JAXSER_SHARED') or not source.is_dir():
-        pytest.skip(f'{corpus} is not at hand: JAXSER_SHARED names no folder that has it')
+        pytest.skip(f'{corpus} was not found: set JAXSER_SHARED to a folder with corpora/{corpus}')
     prepare_corpus(corpus, source, tmp_path / 'data', LogMel(), allow_partial=True)
-    one = ('--config.sweep.lam=0', '--config.sweep.seed=0')
-    results = train(f'dann_{corpus}', tmp_path / 'run', f'--config.data.dir={tmp_path}/data', *one)
+    results = train(
+        f'dann_{corpus}',
+        tmp_path / 'run',
+        f'--config.data.dir={tmp_path}/data',
+        '--config.sweep.lam=0',
+        '--config.sweep.seed=0',
+    )
     assert results['summary'][0]['uar_folds'] > reference

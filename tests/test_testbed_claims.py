@@ -1,4 +1,7 @@
-"""The claims of configs/testbed.py that hold, one test each; written before any run, minutes long, hence slow."""
+"""Tests the claims of configs/testbed.py that hold, one test each.
+
+The claims were written before any run. Each test takes minutes and is therefore slow.
+"""
 
 import functools
 import json
@@ -14,40 +17,46 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope='module')
 def uar(tmp_path_factory):
-    """uar(spread, speakers, confounded, method, lam): the mean over the grid's seeds, of cells trained when asked for."""
+    """Returns uar(spread, speakers, confounded, method, lam): the mean over the grid's seeds.
+
+    A cell of the grid is trained when a test first needs it.
+    """
     folder = tmp_path_factory.mktemp('testbed')
 
     @functools.cache
-    def cell(spread: int, speakers: int, confounded: float) -> dict:
+    def train_cell(spread: int, speakers: int, confounded: float) -> dict:
         workdir = folder / f'{spread}_{speakers}_{confounded}'
-        keys = {'data.dir': folder / 'data', 'data.only': f'style=spread{spread}'}
-        keys |= {'sweep.speakers': speakers, 'sweep.confounded': confounded}
-        arguments = [f'--config.{k}={v}' for k, v in keys.items()]
         command = [
             sys.executable,
             '-m',
             'jaxser.main',
             '--config=configs/testbed.py',
             f'--workdir={workdir}',
-            *arguments,
+            f'--config.data.dir={folder / "data"}',
+            f'--config.data.only=style=spread{spread}',
+            f'--config.sweep.speakers={speakers}',
+            f'--config.sweep.confounded={confounded}',
         ]
         subprocess.run(command, cwd=ROOT, check=True)
         summary = json.loads((workdir / 'results.json').read_text())['summary']
         return {(row['method'], row['lam']): row['uar'] for row in summary}
 
-    return lambda spread, speakers, confounded, method, lam=None: cell(
-        spread, speakers, confounded
-    )[method, lam]
+    def read_uar(
+        spread: int, speakers: int, confounded: float, method: str, lam: float | None = None
+    ) -> float:
+        return train_cell(spread, speakers, confounded)[method, lam]
+
+    return read_uar
 
 
 @pytest.mark.parametrize('lam', [0.3, 1.0])
-def test_forgetting_does_nothing_where_speakers_differ_in_voice_alone(uar, lam):
-    """Claim 2: within 0.03."""
+def test_an_adversary_changes_nothing_if_speakers_differ_only_in_voice(uar, lam):
+    """Claim 2: the UAR changes by less than 0.03."""
     assert abs(uar(0, 24, 0.0, 'dann', lam) - uar(0, 24, 0.0, 'erm')) < 0.03
 
 
-def test_forgetting_within_each_emotion_does_not_hurt_there(uar):
-    """Claim 4: less than 0.03, and it is 0.03 better than forgetting whatever the emotion."""
+def test_a_class_conditional_adversary_does_not_hurt_if_emotion_and_speaker_are_tied(uar):
+    """Claim 4: it loses less than 0.03, and it is 0.03 better than the unconditional one."""
     conditional = uar(1, 24, 0.9, 'cdann', 1.0)
     assert conditional > uar(1, 24, 0.9, 'erm') - 0.03
     assert conditional > uar(1, 24, 0.9, 'dann', 1.0) + 0.03

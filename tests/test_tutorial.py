@@ -1,4 +1,4 @@
-"""The tutorial, done as it is written: every command and every block of Python, in order, in an empty folder."""
+"""Runs TUTORIAL.md as it is written: every command and every Python block, in order."""
 
 import os
 import re
@@ -10,45 +10,43 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+STEP = re.compile(
+    r'^    (?P<command>python -m [^\n]*)$|^```python\n(?P<block>.*?)^```$', re.MULTILINE | re.DOTALL
+)
 
 
-def steps(text: str) -> list[list[str]]:
-    """The command lines of the indented and the Python blocks; installing is what brought us here."""
-    found = re.finditer(
-        r'^    (?P<command>python -m [^\n]*)$|^```python\n(?P<block>.*?)^```$',
-        text,
-        re.MULTILINE | re.DOTALL,
-    )
-    return [
-        [sys.executable, *(shlex.split(m['command'])[1:] if m['command'] else ('-c', m['block']))]
-        for m in found
-    ]
+def tutorial_steps(text: str) -> list[list[str]]:
+    """Returns the command lines of the indented commands and the Python blocks, without pip."""
+    steps = []
+    for match in STEP.finditer(text):
+        if match['command']:
+            arguments = shlex.split(match['command'])[1:]
+        else:
+            arguments = ['-c', match['block']]
+        steps.append([sys.executable, *arguments])
+    return steps
 
 
 @pytest.mark.gate
 def test_every_command_of_the_tutorial_runs(tmp_path):
-    """Nothing is left out, all succeed, and what the text says to open is there."""
+    """All commands succeed in an empty folder, and they write the files that the text names."""
     text = (ROOT / 'TUTORIAL.md').read_text()
-    assert len(steps(text)) == len(re.findall(r'^    python|^```python', text, re.MULTILINE)) >= 10
+    steps = tutorial_steps(text)
+    assert len(steps) == len(re.findall(r'^    python|^```python', text, re.MULTILINE)) >= 10
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
-    environment = {
-        **os.environ,
-        'PYTHONPATH': str(ROOT),
-        'JAX_NUM_CPU_DEVICES': str(os.cpu_count()),
-    }
-    for command in steps(text):
-        done = subprocess.run(
+    variables = {'PYTHONPATH': str(ROOT), 'JAX_NUM_CPU_DEVICES': str(os.cpu_count())}
+    for command in steps:
+        completed = subprocess.run(
             command,
             cwd=tmp_path,
-            env=environment,
+            env=os.environ | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert done.returncode == 0, f'{shlex.join(command)}\n{done.stdout}'
-    named = re.findall(r'`((?:runs|data|emotion_model)[^`\s]*)`', text)
-    assert {'runs/dann_demo/report.html', 'runs/dann_demo/comparison.html', 'data/demo'} <= set(
-        named
-    )
-    for name in named:
-        assert (tmp_path / name).exists(), name
+        assert completed.returncode == 0, f'{shlex.join(command)}\n{completed.stdout}'
+    paths = re.findall(r'`((?:runs|data|emotion_model)[^`\s]*)`', text)
+    required = {'runs/dann_demo/report.html', 'runs/dann_demo/comparison.html', 'data/demo'}
+    assert required <= set(paths)
+    for path in paths:
+        assert (tmp_path / path).exists(), path
