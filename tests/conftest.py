@@ -1,21 +1,25 @@
-"""For all tests: eight devices on the CPU, so that sharding is tested wherever the tests run."""
+"""Set-up and fixtures of all tests.
+
+JAX gets eight CPU devices, so that sharding is tested on every machine.
+"""
 
 import importlib.metadata
 import os
 
-# A tenth of the time to compile. What is promised to the bit is compiled with the defaults, by the test that says so.
-QUICK = '--xla_backend_optimization_level=0'
+# These flags reduce the compilation time to a tenth. Tests of bit equality use XLA's defaults.
+XLA_FLAGS = '--xla_backend_optimization_level=0'
 if importlib.metadata.version('jax').startswith('0.10.'):
-    # jax 0.12 no longer knows the first, and XLA aborts on a flag that it does not know.
-    QUICK += ' --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1'
-os.environ.setdefault('XLA_FLAGS', QUICK)
+    # jax 0.12 no longer has the first of these flags, and XLA aborts on an unknown flag.
+    XLA_FLAGS += ' --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1'
+os.environ.setdefault('XLA_FLAGS', XLA_FLAGS)
 
 import tempfile  # noqa: E402
 
-# What one test compiles another may use, and the commands that it starts; what an earlier version compiled shall prove nothing.
-# A folder a process: JAX writes its entries in place, and what another is still writing cannot be read.
-CACHE = tempfile.TemporaryDirectory()
-os.environ['JAX_COMPILATION_CACHE_DIR'] = CACHE.name
+# Tests, and the commands that they start, share compiled programs. The cache starts empty, so that
+# no program of an earlier version is used. Every process has its own cache: JAX writes entries in
+# place, and a partly written entry cannot be read.
+COMPILATION_CACHE = tempfile.TemporaryDirectory()
+os.environ['JAX_COMPILATION_CACHE_DIR'] = COMPILATION_CACHE.name
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
 
 import csv  # noqa: E402
@@ -34,24 +38,34 @@ if not os.environ.get('JAX_PLATFORMS'):
     jax.config.update('jax_platforms', 'cpu')
 
 
-# The files that take longest, first: none of them is begun when the other workers are nearly done.
-LONG = (
+# These files take longest and run first, so that none starts when the other workers are nearly done.
+SLOWEST_FILES = (
     'test_tutorial',
     'test_main',
     'test_every_method',
-    'test_train',
+    'test_experiment',
     'test_every_encoder',
     'test_predict',
 )
 
 
+def file_rank(item: pytest.Item) -> int:
+    """Returns the place of a test's file in SLOWEST_FILES, or their number for other files."""
+    if item.path.stem in SLOWEST_FILES:
+        return SLOWEST_FILES.index(item.path.stem)
+    return len(SLOWEST_FILES)
+
+
 def pytest_collection_modifyitems(items: list) -> None:
-    """Sorts the files; within a file the order stays."""
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    """Moves the slowest files to the front; the order within a file does not change."""
+    items.sort(key=file_rank)
 
 
 def pytest_collection_finish() -> None:
-    """What is imported stays; a collection that walks through all of it took a tenth of the time to trace."""
+    """Excludes the imported modules from garbage collection.
+
+    Collections that visited all of them took a tenth of JAX's tracing time.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -59,27 +73,32 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope='session')
 def once(request, tmp_path_factory) -> Callable:
-    """once(name, make): the folder that make(folder) has filled, for all processes of this pytest; nobody may change it."""
-    home = tmp_path_factory.getbasetemp()
-    home = home.parent if hasattr(request.config, 'workerinput') else home
+    """Returns once(name, make): the path of a folder that make(folder) fills on the first call.
 
-    def folder(name: str, make: Callable[[Path], object]) -> Path:
-        path, done = home / name, home / f'{name}.done'
+    All worker processes of this pytest share the folder. Tests must not change it.
+    """
+    home = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, 'workerinput'):  # a worker's folder is inside that of the session
+        home = home.parent
+
+    def shared_folder(name: str, make: Callable[[Path], object]) -> Path:
+        path = home / name
+        finished = home / f'{name}.done'
         with open(home / f'{name}.lock', 'w') as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not done.exists():
+            if not finished.exists():
                 shutil.rmtree(path, ignore_errors=True)
                 path.mkdir()
                 make(path)
-                done.touch()
+                finished.touch()
         return path
 
-    return folder
+    return shared_folder
 
 
 @pytest.fixture(scope='session')
 def whisper(once) -> Path:
-    """The Hugging Face folder of a small Whisper with made-up weights."""
+    """Returns the Hugging Face folder of a small Whisper with random weights."""
     from helpers import parity
 
     return once('whisper', lambda path: parity.write('whisper', path))
@@ -87,7 +106,7 @@ def whisper(once) -> Path:
 
 @pytest.fixture(scope='session')
 def swept(data, once) -> Path:
-    """The workdir of a finished sweep with its model: two coefficients on three folds."""
+    """Returns the workdir of a finished sweep with its model: two coefficients, three folds."""
     from helpers import tiny_config
 
     from jaxser.serving import bundling
@@ -104,12 +123,20 @@ def swept(data, once) -> Path:
 
 @pytest.fixture(scope='session')
 def data(once) -> Path:
-    """Six made-up speakers of two languages, prepared: tones whose pitch is the speaker's and whose tremolo the emotion's."""
-    return once('corpus', record) / 'data'
+    """Returns the data folder of a prepared synthetic corpus: six speakers of two languages."""
+    return once('corpus', prepare_tones) / 'data'
 
 
-def record(folder: Path) -> None:
-    """Writes a list and its files, and prepares them."""
+def tone(random: np.random.Generator, speaker: int, tremolo: int) -> np.ndarray:
+    """Returns 0.3 to 0.9 s of a noisy tone at 8 kHz; the pitch depends on the speaker."""
+    seconds = np.arange(int(8_000 * random.uniform(0.3, 0.9))) / 8_000
+    carrier = np.sin(2 * np.pi * (150 + 40 * speaker) * seconds)
+    wave = carrier * (1 + np.sin(2 * np.pi * tremolo * seconds))
+    return 0.2 * wave + 0.01 * random.standard_normal(seconds.size)
+
+
+def prepare_tones(folder: Path) -> None:
+    """Writes a list and its tones, and prepares them as the corpus `folder`."""
     import soundfile
 
     from data_pipelines.features.log_mel import LogMel
@@ -122,13 +149,7 @@ def record(folder: Path) -> None:
         for speaker in range(6):
             for emotion, tremolo in (('angry', 12), ('sad', 3)):
                 for take in range(4):
-                    t = np.arange(int(8_000 * random.uniform(0.3, 0.9))) / 8_000
-                    wave = np.sin(2 * np.pi * (150 + 40 * speaker) * t) * (
-                        1 + np.sin(2 * np.pi * tremolo * t)
-                    )
                     name = f'{speaker}_{emotion}_{take}.wav'
-                    soundfile.write(
-                        folder / name, 0.2 * wave + 0.01 * random.standard_normal(t.size), 8_000
-                    )
+                    soundfile.write(folder / name, tone(random, speaker, tremolo), 8_000)
                     writer.writerow([name, f's{speaker}', emotion, 'de' if speaker < 3 else 'en'])
     prepare_corpus('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)
