@@ -1,4 +1,4 @@
-"""Which utterances make which batch: a function of (order seed, fold, epoch) alone, known without any features."""
+"""Plans which utterances make which batch, from order seed, fold and epoch alone."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -8,86 +8,122 @@ import numpy as np
 from data_pipelines.protocols.folds import Fold
 from data_pipelines.storage.schema import Utterances
 
+# Whole utterances are padded to one of these numbers of frames, so that few programs are compiled:
+# 1 (pooled states), 100, 150, 200, 300, 400, 600, ...
+PADDED_LENGTHS = (1, *sorted([100 << k for k in range(20)] + [150 << k for k in range(20)]))
+
 
 def batch_shares(fold: Fold, batch_size: int) -> list[tuple[np.ndarray, int]]:
-    """Whose utterances make a batch, and how many: the training part alone, or half and half with what it adapts to."""
-    return (
-        [(fold.train, batch_size // 2), (fold.adapt, batch_size - batch_size // 2)]
-        if len(fold.adapt)
-        else [(fold.train, batch_size)]
-    )
+    """Returns the rows that a batch is drawn from, and how many examples of each.
+
+    They are the training part alone, or half of each where training adapts to other rows.
+    """
+    if not len(fold.adapt):
+        return [(fold.train, batch_size)]
+    half = batch_size // 2
+    return [(fold.train, half), (fold.adapt, batch_size - half)]
 
 
 def steps_per_epoch(folds: list[Fold], batch_size: int) -> int:
-    """The same in every fold: enough for the largest training part to be seen once."""
-    return max(-(-len(f.train) // batch_shares(f, batch_size)[0][1]) for f in folds)
+    """Returns the steps of an epoch, which suffice to see the largest training part once.
+
+    They are the same in every fold.
+    """
+    steps = []
+    for fold in folds:
+        rows, count = batch_shares(fold, batch_size)[0]
+        steps.append(-(-len(rows) // count))
+    return max(steps)
 
 
 def epoch_order(
     fold: Fold, epoch: int, steps: int, batch_size: int, order_seed: int, identity_count: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """row_SxB and crop_SxB of an epoch: permutations of a part of the fold, begun anew when one is used up.
+    """Returns row_SxB and crop_SxB of an epoch of S steps.
 
-    `crop` in [0, 1) says where in a longer utterance the cut begins. After `batch_size` examples come `identity_count` others of those whose
-    domain is forgotten, in an order of their own, which changes nothing of the first.
+    Rows are permutations of a part of the fold; a new one begins where one is used up. A crop in
+    [0, 1) says where a longer utterance is cut. After `batch_size` examples, B holds
+    `identity_count` others whose domain is to be forgotten. They are drawn last, so that the first
+    `batch_size` examples do not depend on them.
     """
     random = np.random.default_rng((order_seed, fold.number, epoch))
-
-    def shuffled(part: np.ndarray, n: int) -> np.ndarray:
-        rows = np.concatenate([random.permutation(part) for _ in range(-(-steps * n // len(part)))])
-        return rows[: steps * n].reshape(steps, n)
-
-    def drawn(some: list[tuple[np.ndarray, int]], n: int) -> tuple[np.ndarray, np.ndarray]:
-        return np.concatenate([shuffled(*one) for one in some], axis=1), random.random((steps, n))
-
-    heard = [
-        drawn(batch_shares(fold, batch_size), batch_size),
-        *([drawn([(fold.domain_rows, identity_count)], identity_count)] if identity_count else []),
-    ]
-    rows, crops = (np.concatenate(x, axis=1) for x in zip(*heard))
+    rows, crops = _draw_examples(random, batch_shares(fold, batch_size), steps)
+    if identity_count:
+        shares = [(fold.domain_rows, identity_count)]
+        identity_rows, identity_crops = _draw_examples(random, shares, steps)
+        rows = np.concatenate([rows, identity_rows], axis=1)
+        crops = np.concatenate([crops, identity_crops], axis=1)
     return rows, crops
 
 
+def _draw_examples(
+    random: np.random.Generator, shares: list[tuple[np.ndarray, int]], steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns row_SxB and crop_SxB, with so many examples of each share in every step."""
+    rows = np.concatenate([_shuffle(random, part, steps, n) for part, n in shares], axis=1)
+    return rows, random.random(rows.shape)
+
+
+def _shuffle(random: np.random.Generator, part: np.ndarray, steps: int, count: int) -> np.ndarray:
+    """Returns row_SxB, B = `count`: permutations of the part one after another."""
+    permutations = -(-steps * count // len(part))
+    rows = np.concatenate([random.permutation(part) for _ in range(permutations)])
+    return rows[: steps * count].reshape(steps, count)
+
+
 def crop_starts(frames: np.ndarray, crop: np.ndarray, T: int) -> np.ndarray:
-    """The first frame of a cut of T frames."""
+    """Returns the first frame of a cut of T frames; 0 in utterances that are not longer."""
     return np.floor(crop * (np.maximum(frames - T, 0) + 1)).astype(np.int64)
 
 
 def padded_length(frames: int) -> int:
-    """The number of frames to which a batch of whole utterances is padded: few values, so that few programs are compiled."""
-    return min(T for T in (1, *(n << k for k in range(20) for n in (100, 150))) if frames <= T)
+    """Returns the number of frames to which a batch of whole utterances is padded."""
+    for length in PADDED_LENGTHS:
+        if frames <= length:
+            return length
+    raise ValueError(f'{frames} frames; at most {PADDED_LENGTHS[-1]} are expected.')
 
 
 def whole_utterance_batches(
     utterances: Utterances, parts: list[np.ndarray], batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Whole utterances of a part of each fold, the longest first: (row_FxB, start_FxB, T); row -1 where a fold has no more."""
-    ordered = [part[np.argsort(-utterances.frames_N[part], kind='stable')] for part in parts]
-    for at in range(0, max(len(p) for p in parts), batch_size):
-        rows = np.full((len(parts), batch_size), -1)
-        for f, part in enumerate(ordered):
-            some = part[at : at + batch_size]
-            rows[f, : len(some)] = some
-        longest = int(utterances.frames_N[rows[rows >= 0]].max())
-        yield rows, np.zeros_like(rows), padded_length(longest)
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Yields row_FxB of a part of each fold, the longest utterances first, and the padded length.
+
+    Row -1 pads the batch where a fold has no more utterances.
+    """
+    sorted_parts = []
+    for part in parts:
+        longest_first = np.argsort(-utterances.frames_N[part], kind='stable')
+        sorted_parts.append(part[longest_first])
+    most = max([len(part) for part in parts])
+    for start in range(0, most, batch_size):
+        row_FxB = np.full((len(parts), batch_size), -1)
+        for f, part in enumerate(sorted_parts):
+            rows = part[start : start + batch_size]
+            row_FxB[f, : len(rows)] = rows
+        longest = int(utterances.frames_N[row_FxB[row_FxB >= 0]].max())
+        yield row_FxB, padded_length(longest)
 
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """A piece of work for the devices: a chunk of training steps, or a batch of whole utterances to score."""
+    """A piece of work for the devices: a chunk of training steps, or a batch to evaluate.
 
-    part: str  # train | dev | heard (in training, scored whole) | test
+    Shapes: D devices, S steps of a chunk, F folds of a device, B examples of a batch.
+    """
+
+    part: str  # train | dev | seen (in training, evaluated whole) | test
     epoch: int
-    fold: np.ndarray  # index of the fold: DxSxF in training, DxF in scoring
-    row: np.ndarray  # DxSxFxB in training, DxFxB in scoring; -1 is nobody
-    start: np.ndarray
-    frames: int
-    steps: int = 0  # of the chunk's S, how many belong to the epoch; the others are skipped
+    fold: np.ndarray  # index of the fold: DxSxF in training, DxF in evaluation
+    row: np.ndarray  # DxSxFxB in training, DxFxB in evaluation; -1 is padding
+    start: np.ndarray  # first frame of the cut, with the shape of `row`
+    frames: int  # length of the cut
+    steps: int = 0  # how many of the S steps belong to the epoch; the others are skipped
     is_last: bool = False  # of this part in this epoch
-    identity_count: int = 0  # in training, how many examples at the end of B are identity examples, whose emotion nobody is told
-    global_row: np.ndarray | None = (
-        None  # in scoring, the rows of every fold, those of other machines too
-    )
+    # In training: how many examples at the end of B are identity examples, whose emotion is unused.
+    identity_count: int = 0
+    # In evaluation: the rows of all folds, those of other processes too.
+    global_row: np.ndarray | None = None
 
 
 def training_items(
@@ -100,30 +136,45 @@ def training_items(
     config,
     with_identity: bool = False,
 ) -> Iterator[Item]:
-    """An epoch in chunks of equal length; with `with_identity`, as many identity examples follow the examples of every step."""
-    used, more = np.unique(fold_DxF), config.batch if with_identity else 0
-    orders = [
-        epoch_order(folds[f], epoch, steps, config.batch, config.order_seed, more) for f in used
-    ]
-    at_DxF = np.searchsorted(used, fold_DxF)
-    rows, crops = (np.stack(x)[at_DxF].swapaxes(1, 2) for x in zip(*orders))  # DxSxFxB
-    starts = crop_starts(utterances.frames_N[rows], crops, config.frames)
-    for at in range(0, steps, chunk_steps):
-        to = min(at + chunk_steps, steps)
-        fill = ((0, 0), (0, chunk_steps - (to - at)), (0, 0), (0, 0))
-        row, first = (np.pad(x[:, at:to], fill, mode='edge') for x in (rows, starts))
-        fold = np.broadcast_to(fold_DxF[:, None], row.shape[:-1])
+    """Yields an epoch in chunks of equal length, the last one padded with steps to be skipped.
+
+    `config` is the data section of a configuration. With `with_identity`, every step has as many
+    identity examples as others, after them.
+    """
+    identity_count = config.batch if with_identity else 0
+    used_folds = np.unique(fold_DxF)
+    rows = []
+    crops = []
+    for f in used_folds:
+        fold_rows, fold_crops = epoch_order(
+            folds[f], epoch, steps, config.batch, config.order_seed, identity_count
+        )
+        rows.append(fold_rows)
+        crops.append(fold_crops)
+    index_DxF = np.searchsorted(used_folds, fold_DxF)
+    row_DxSxFxB = np.stack(rows)[index_DxF].swapaxes(1, 2)
+    crop_DxSxFxB = np.stack(crops)[index_DxF].swapaxes(1, 2)
+    start_DxSxFxB = crop_starts(utterances.frames_N[row_DxSxFxB], crop_DxSxFxB, config.frames)
+    for first in range(0, steps, chunk_steps):
+        end = min(first + chunk_steps, steps)
+        row = _pad_steps(row_DxSxFxB[:, first:end], chunk_steps)
         yield Item(
             'train',
             epoch,
-            fold,
-            row,
-            first,
-            config.frames,
-            to - at,
-            to == steps,
-            identity_count=more,
+            fold=np.broadcast_to(fold_DxF[:, None], row.shape[:-1]),
+            row=row,
+            start=_pad_steps(start_DxSxFxB[:, first:end], chunk_steps),
+            frames=config.frames,
+            steps=end - first,
+            is_last=end == steps,
+            identity_count=identity_count,
         )
+
+
+def _pad_steps(values: np.ndarray, steps: int) -> np.ndarray:
+    """Returns an array of DxSxFxB with its last step repeated up to S = `steps`."""
+    missing = steps - values.shape[1]
+    return np.pad(values, ((0, 0), (0, missing), (0, 0), (0, 0)), mode='edge')
 
 
 def evaluation_items(
@@ -134,17 +185,18 @@ def evaluation_items(
     epoch: int,
     batch_size: int,
 ) -> Iterator[Item]:
-    """A part of each fold in batches of whole utterances."""
-    every = list(whole_utterance_batches(utterances, [getattr(f, part) for f in folds], batch_size))
-    for n, (row, first, frames) in enumerate(every):
-        last = n == len(every) - 1
+    """Yields a part of each fold in batches of whole utterances; `part` is an attribute of Fold."""
+    parts = [getattr(fold, part) for fold in folds]
+    batches = list(whole_utterance_batches(utterances, parts, batch_size))
+    for n, (row_FxB, frames) in enumerate(batches, start=1):
+        row = row_FxB[fold_DxF]
         yield Item(
             part,
             epoch,
-            fold_DxF,
-            row[fold_DxF],
-            first[fold_DxF],
-            frames,
-            is_last=last,
-            global_row=row,
+            fold=fold_DxF,
+            row=row,
+            start=np.zeros_like(row),
+            frames=frames,
+            is_last=n == len(batches),
+            global_row=row_FxB,
         )

@@ -1,4 +1,4 @@
-"""TODO: data_pipelines.batching.table."""
+"""Makes batches of labels, domains, weights and normalisation; features come from elsewhere."""
 
 import numpy as np
 
@@ -6,132 +6,174 @@ from data_pipelines.batching.plan import Item
 from data_pipelines.protocols.folds import Fold
 from data_pipelines.storage.schema import Utterances
 
+# The values of config.data.normalise, and what results say of them.
 NORMALISATIONS = {
     'utterance': '',
     'global': '',
-    'speaker': ', strangers by their utterance',
-    'speaker_transductive': ', by all their utterances, tested ones too',
+    'speaker': ', unseen speakers by utterance',
+    'speaker_transductive': ', over all utterances of a speaker, test included',
     'none': '',
 }
 
 DOMAINS = ('speaker', 'language', 'corpus')
 
-MIN_VARIANCE = 1e-4  # of a band that is normalised: one that hardly varies is not blown up
+MIN_VARIANCE = 1e-4  # of a normalised band: one that hardly varies is not blown up
 
 
 class ExampleTable:
-    """All of a batch but its features, by row: labels, domains, weights and the normalisation that the protocol allows."""
+    """All of a batch but its features, by row.
+
+    Shapes: N utterances, F folds, C classes, K domains of a kind, M bands, B examples.
+
+    Attributes:
+        classes: the emotions, in alphabetical order; emotion_N are indices among them.
+        domains: by kind the domains, in alphabetical order; domain_N[kind] are indices among them.
+        seen: by kind FxK, 1 for the domains that a fold is to forget and 0 for the others.
+        weight_FxC: the weight of an example of a class.
+        target_FxN: whether an utterance is of the test part, or one that training adapts to.
+        mean, scale: normalisation of groups of utterances, by index.
+        moments_index_FxN: which mean and scale an utterance has in a fold.
+    """
 
     def __init__(
         self, utterances: Utterances, folds: list[Fold], normalisation: str, balanced: bool
     ):
-        self.utterances, self.folds = utterances, folds
-        self.classes, self.emotion_N = index_values(utterances.text['emotion'])
-        self.domains, self.domain_N, self.seen = {}, {}, {}
-        for name in DOMAINS:
-            self.domains[name], self.domain_N[name] = known, _ = index_values(utterances.text[name])
-            heard = [self.domain_N[name][f.domain_rows] for f in folds]
-            self.seen[name] = np.stack([np.isin(np.arange(len(known)), h) for h in heard]).astype(
-                np.float32
-            )
-        self.weight_FxC = np.stack([self._class_weights(f, balanced) for f in folds])
-        everyone = np.arange(len(utterances))
-        self.target_FxN = np.stack(
-            [np.isin(everyone, np.concatenate([f.test, f.adapt])) for f in folds]
-        )
+        self.utterances = utterances
+        self.folds = folds
         self.normalisation = normalisation
-        self.mean, self.scale, self.moments_index_FxN = self._choose_moments(normalisation)
+        self.classes, self.emotion_N = index_values(utterances.text['emotion'])
+        self.domains = {}
+        self.domain_N = {}
+        self.seen = {}
+        for kind in DOMAINS:
+            self.domains[kind], self.domain_N[kind] = index_values(utterances.text[kind])
+            self.seen[kind] = np.stack([self._seen_domains(fold, kind) for fold in folds])
+        self.weight_FxC = np.stack([self._class_weights(fold, balanced) for fold in folds])
+        self.target_FxN = np.stack([self._target_mask(fold) for fold in folds])
+        self.moments_index_FxN, groups = self._group_utterances()
+        self.mean, self.scale = self._normalise_groups(groups)
+
+    def _seen_domains(self, fold: Fold, kind: str) -> np.ndarray:
+        """Returns seen_K, 1 for the domains of a kind that the fold is to forget."""
+        index = self.domain_N[kind][fold.domain_rows]
+        return np.isin(np.arange(len(self.domains[kind])), index).astype(np.float32)
 
     def _class_weights(self, fold: Fold, balanced: bool) -> np.ndarray:
-        """The weight of an example of each class, 1 on average: equal, or in inverse proportion to the training counts."""
+        """Returns weight_C: 1, or if balanced inverse to the counts in training, 1 on average."""
+        if not balanced:
+            return np.ones(len(self.classes), np.float32)
         count_C = np.bincount(self.emotion_N[fold.train], minlength=len(self.classes))
-        weight_C = (
-            len(fold.train) / (len(self.classes) * np.maximum(count_C, 1))
-            if balanced
-            else np.ones(len(count_C))
-        )
+        weight_C = len(fold.train) / (len(self.classes) * np.maximum(count_C, 1))
         return weight_C.astype(np.float32)
 
-    def _choose_moments(self, normalisation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """mean and scale, first those of every utterance alone, then of groups; and which of them an utterance has in a fold.
+    def _target_mask(self, fold: Fold) -> np.ndarray:
+        """Returns mask_N of the utterances that are tested or adapted to."""
+        rows = np.concatenate([fold.test, fold.adapt])
+        return np.isin(np.arange(len(self.utterances)), rows)
 
-        The groups are each fold's training part, or the utterances of a speaker that the fold's training hears, or all of them.
+    def _group_utterances(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Returns moments_index_FxN, and the rows of each group with common moments.
+
+        Index n < N is utterance n alone, N + g is group g. A group is a fold's training part, or a
+        speaker's utterances that are seen in training, or all of a speaker's utterances.
         """
-        u, (F, N) = self.utterances, self.target_FxN.shape
-        if normalisation == 'none':
-            return (
-                np.zeros((1, u.bands), np.float32),
-                np.ones((1, u.bands), np.float32),
-                np.zeros((F, N), np.int32),
-            )
-        speaker_N, everyone = self.domain_N['speaker'], np.arange(N)
-        at_FxN = np.tile(everyone.astype(np.int32), (F, 1))
+        F, N = self.target_FxN.shape
+        speaker_N = self.domain_N['speaker']
+        index_FxN = np.tile(np.arange(N, dtype=np.int32), (F, 1))
         groups: list[np.ndarray] = []
-        for f, fold in enumerate(self.folds):
-            if normalisation == 'global':
-                at_FxN[f] = N + len(groups)
+        if self.normalisation == 'none':
+            index_FxN[:] = 0
+        elif self.normalisation == 'global':
+            for f, fold in enumerate(self.folds):
+                index_FxN[f] = N + len(groups)
                 groups.append(fold.train)
-            elif normalisation == 'speaker' or (normalisation == 'speaker_transductive' and not f):
-                heard = (
-                    np.concatenate([fold.seen, fold.identity])
-                    if normalisation == 'speaker'
-                    else everyone
-                )
-                for speaker in np.unique(speaker_N[heard][speaker_N[heard] >= 0]):
-                    at_FxN[
-                        f if normalisation == 'speaker' else slice(None), speaker_N == speaker
-                    ] = N + len(groups)
-                    groups.append(heard[speaker_N[heard] == speaker])
-        pooled = [
-            _pool_moments(u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows])
-            for rows in groups
-        ]
-        mean, variance = (
-            np.stack([*own, *(p[i] for p in pooled)])
-            for i, own in enumerate((u.mean_NxM, u.variance_NxM))
-        )
-        return *standardizer(mean, variance), at_FxN
+        elif self.normalisation == 'speaker':
+            for f, fold in enumerate(self.folds):
+                seen = np.concatenate([fold.seen, fold.identity])
+                for speaker, rows in self._rows_by_speaker(seen).items():
+                    index_FxN[f, speaker_N == speaker] = N + len(groups)
+                    groups.append(rows)
+        elif self.normalisation == 'speaker_transductive':
+            for speaker, rows in self._rows_by_speaker(np.arange(N)).items():
+                index_FxN[:, speaker_N == speaker] = N + len(groups)
+                groups.append(rows)
+        return index_FxN, groups
+
+    def _rows_by_speaker(self, rows: np.ndarray) -> dict[int, np.ndarray]:
+        """Returns the rows of each known speaker, by the speaker's index."""
+        index = self.domain_N['speaker'][rows]
+        return {speaker: rows[index == speaker] for speaker in np.unique(index[index >= 0])}
+
+    def _normalise_groups(self, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns mean and scale of every utterance alone, then of the groups."""
+        u = self.utterances
+        if self.normalisation == 'none':
+            return np.zeros((1, u.bands), np.float32), np.ones((1, u.bands), np.float32)
+        means = [u.mean_NxM]
+        variances = [u.variance_NxM]
+        for rows in groups:
+            mean_M, variance_M = _pool_moments(
+                u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows]
+            )
+            means.append(mean_M[None])
+            variances.append(variance_M[None])
+        return standardizer(np.concatenate(means), np.concatenate(variances))
 
     def make_batch(self, item: Item) -> dict[str, np.ndarray]:
-        """A Batch of numpy arrays but for its features, whose arrays lead with the shape of `item.row`, or of `item.fold`."""
-        u, real = self.utterances, item.row >= 0
-        rows = np.where(real, item.row, 0)
+        """Returns a Batch of numpy arrays without features.
+
+        Arrays of examples have the shape of `item.row`, then further axes; `..._seen_K` has that of
+        `item.fold`, then K. Padding has no frames and no weight.
+        """
+        u = self.utterances
+        is_real = item.row >= 0
+        rows = np.where(is_real, item.row, 0)
         fold = np.broadcast_to(item.fold[..., None], rows.shape)
-        at, emotion = self.moments_index_FxN[fold, rows], self.emotion_N[rows]
-        target = real & self.target_FxN[fold, rows]
-        labelled = real & ~target if item.part == 'train' else real
-        labelled &= np.arange(rows.shape[-1]) < rows.shape[-1] - item.identity_count
-        return {
-            'frames_B': np.where(
-                real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0
-            ).astype(np.int32),
-            'mean_BxM': self.mean[at],
-            'scale_BxM': self.scale[at],
+        emotion = self.emotion_N[rows]
+        moments_index = self.moments_index_FxN[fold, rows]
+        frames = np.where(is_real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0)
+        is_target = is_real & self.target_FxN[fold, rows]
+        # Neither the target nor identity examples may teach an emotion.
+        is_labelled = is_real & ~is_target if item.part == 'train' else is_real
+        B = rows.shape[-1]
+        is_labelled = is_labelled & (np.arange(B) < B - item.identity_count)
+        weight = np.where(is_labelled, self.weight_FxC[fold, emotion], 0)
+        batch = {
+            'frames_B': frames.astype(np.int32),
+            'mean_BxM': self.mean[moments_index],
+            'scale_BxM': self.scale[moments_index],
             'emotion_B': emotion,
-            'target_B': target.astype(np.float32),
-            'labelled_B': np.where(labelled, self.weight_FxC[fold, emotion], 0).astype(np.float32),
-            **{f'{d}_B': self.domain_N[d][rows] for d in DOMAINS},
-            **{f'{d}_seen_K': self.seen[d][item.fold] for d in DOMAINS},
+            'target_B': is_target.astype(np.float32),
+            'labelled_B': weight.astype(np.float32),
         }
+        for kind in DOMAINS:
+            batch[f'{kind}_B'] = self.domain_N[kind][rows]
+        for kind in DOMAINS:
+            batch[f'{kind}_seen_K'] = self.seen[kind][item.fold]
+        return batch
 
 
 def index_values(value_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values in alphabetical order, and index_N among them; '' is none of them, and has the index -1."""
-    known = np.unique(value_N[value_N != ''])
-    return known, np.where(value_N == '', -1, np.searchsorted(known, value_N)).astype(np.int32)
+    """Returns the values in alphabetical order, and index_N among them.
+
+    '' is unknown: it is no value, and its index is -1.
+    """
+    values = np.unique(value_N[value_N != ''])
+    index_N = np.where(value_N == '', -1, np.searchsorted(values, value_N))
+    return values, index_N.astype(np.int32)
 
 
 def _pool_moments(
     frames_N: np.ndarray, mean_NxM: np.ndarray, variance_NxM: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance over all frames of several utterances."""
+    """Returns mean_M and variance_M over all frames of several utterances."""
     weight_Nx1 = (frames_N / frames_N.sum())[:, None].astype(np.float64)
     mean_M = (weight_Nx1 * mean_NxM).sum(0)
-    return mean_M, (weight_Nx1 * (variance_NxM + (mean_NxM - mean_M) ** 2)).sum(0)
+    variance_M = (weight_Nx1 * (variance_NxM + (mean_NxM - mean_M) ** 2)).sum(0)
+    return mean_M, variance_M
 
 
 def standardizer(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and scale, by which features come to mean 0 and variance 1."""
-    return mean.astype(np.float32), (1 / np.sqrt(np.maximum(variance, MIN_VARIANCE))).astype(
-        np.float32
-    )
+    """Returns mean and scale that give features mean 0 and variance 1: (x - mean) * scale."""
+    scale = 1 / np.sqrt(np.maximum(variance, MIN_VARIANCE))
+    return mean.astype(np.float32), scale.astype(np.float32)
