@@ -1,4 +1,4 @@
-"""TODO: jaxser.cli."""
+"""The command-line flags that several commands share."""
 
 import argparse
 
@@ -6,12 +6,17 @@ from etils import epath
 
 
 def make_workdir_parser(module: str, doc: str) -> argparse.ArgumentParser:
-    """The command line of a module that goes back to a finished sweep, its data and its encoder."""
-    parser = argparse.ArgumentParser(prog=f'python -m {module}', description=doc.splitlines()[0])
-    parser.add_argument('--workdir', required=True, type=epath.Path, help='of a finished sweep')
-    parser.add_argument('--data', help='where the shards are, if they have been moved since')
+    """Returns the parser of a command that reads a finished sweep, its data and its encoder."""
+    description = doc.partition('\n')[0]
+    parser = argparse.ArgumentParser(prog=f'python -m {module}', description=description)
+    parser.add_argument(
+        '--workdir', required=True, type=epath.Path, help='the workdir of a finished sweep'
+    )
+    parser.add_argument(
+        '--data', help='the folder of the prepared corpora, if it has been moved since the training'
+    )
     parser.add_argument(
         '--upstream',
-        help='the Hugging Face folder of its pretrained encoder, if that has been moved since',
+        help='the Hugging Face folder of the pretrained encoder, if it has been moved since then',
     )
     return parser

@@ -1,14 +1,20 @@
-"""Trains and evaluates the sweep of a configuration.
+"""Trains and tests the sweep of a configuration.
 
-  python -m jaxser.main --config=configs/dann_demo.py [--workdir=runs/dann_demo] [--config.KEY=VALUE ...]
+  python -m jaxser.main --config=configs/dann_demo.py [--workdir=runs/dann_demo]
+                        [--config.KEY=VALUE ...]
 
-  [--allow_leak=speaker,audio]   trains although the parts of a fold share speakers or audio; the results say so
-  [--profile]       a trace of an epoch, for TensorBoard or ui.perfetto.dev, into WORKDIR/profile
-  [--distributed]   this process is one of several: under SLURM and on TPU pods by itself, elsewhere by JAX_COORDINATOR_ADDRESS,
-                    JAX_NUM_PROCESSES and JAX_PROCESS_ID
+  --allow_leak=speaker,audio   train although the parts of a fold share speakers or audio; the
+                               results say so
+  --profile                    write a trace of one epoch, for TensorBoard or ui.perfetto.dev, to
+                               WORKDIR/profile
+  --distributed                this process is one of several. SLURM, TPU pods and Open MPI are
+                               recognised. Elsewhere set JAX_COORDINATOR_ADDRESS,
+                               JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 
-The results go to --workdir, by default runs/ and the configuration's name; the same command resumes what was interrupted.
-Every KEY is explained in configs/base.py, e.g. --config.train.epochs=10 --config.sweep.lam=0,0.1,1 --config.data.dir=data
+The results are written to --workdir, by default runs/ and the name of the configuration. The same
+command resumes an interrupted sweep. configs/base.py explains every KEY. Examples:
+
+  --config.train.epochs=10 --config.sweep.lam=0,0.1,1 --config.data.dir=data
 """
 
 import sys
@@ -21,46 +27,59 @@ from etils import epath
 from configs import command
 from data_pipelines.errors import exit_on_user_error
 
-PROFILE = flags.DEFINE_bool('profile', False, 'Writes a trace of an epoch.')
+PROFILE = flags.DEFINE_bool('profile', False, 'Write a trace of one epoch.')
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'This process is one of several.')
 
 
 def main() -> None:
-    """Prints a refusal as a sentence, without a stack trace."""
-    began = time.time()
+    """Parses the command line and runs the command."""
+    start_time = time.time()
     if {'--help', '-h', '-help'} & set(sys.argv[1:]):
         print(__doc__)
         return
-    with exit_on_user_error(
-        'The same command goes on from the last checkpoint, if there is one already.'
-    ):
+    with exit_on_user_error('If a checkpoint has been saved, the same command resumes from it.'):
         config = command.parse_flags(sys.argv, 'jaxser.main')
+        # JAX is imported only when the flags are right.
         from jaxser import distributed
-        from jaxser.probing import prober  # JAX is imported once the flags are right
-        from jaxser.reporting import page, terminal
-        from jaxser.serving import bundling
-        from jaxser.training import experiment
 
         distributed.configure_jax()
         if DISTRIBUTED.value:
             distributed.join_processes()
-        file, _, argument = flags.FLAGS['config'].config_filename.partition('.py:')
-        name = '_'.join(filter(None, (Path(file).stem, argument)))
+        workdir = command.WORKDIR.value or default_workdir(flags.FLAGS['config'].config_filename)
         try:
-            workdir = command.WORKDIR.value or Path('runs') / name
-            results = experiment.run_experiment(config, workdir, PROFILE.value, began)
-            if config.probe:
-                results = prober.probe_sweep(workdir, config.data.dir, config.model.upstream)
-            bundling.bundle_model(workdir, config.data.dir, upstream=config.model.upstream)
-            if distributed.is_main_process():
-                terminal.print_results(results, epath.Path(workdir))
-                page.write_report(epath.Path(workdir))
-                print(
-                    f'Of your own files: python -m jaxser.predict --workdir {workdir} FILE_OR_FOLDER ...'
-                )
+            run(config, workdir, start_time)
         except distributed.Preempted as preempted:
-            distributed.log(f'{preempted} The same command goes on from there.')
+            distributed.log(f'{preempted} The same command resumes from there.')
             sys.exit(distributed.RESUME_EXIT_STATUS)
+
+
+def default_workdir(config_file: str) -> Path:
+    """Returns runs/NAME for NAME.py, and runs/NAME_ARGUMENT for NAME.py:ARGUMENT."""
+    file, _, argument = config_file.partition('.py:')
+    name = Path(file).stem
+    return Path('runs') / (f'{name}_{argument}' if argument else name)
+
+
+def run(config, workdir, start_time: float) -> None:
+    """Trains, measures leakage if the configuration says so, saves the model, prints results."""
+    from jaxser import distributed
+    from jaxser.probing import prober
+    from jaxser.reporting import page, terminal
+    from jaxser.serving import bundling
+    from jaxser.training import experiment
+
+    results = experiment.run_experiment(config, workdir, PROFILE.value, start_time)
+    data, encoder = config.data.dir, config.model.upstream
+    if config.probe:
+        results = prober.probe_sweep(workdir, data, encoder)
+    bundling.bundle_model(workdir, data, upstream=encoder)
+    if distributed.is_main_process():
+        terminal.print_results(results, epath.Path(workdir))
+        page.write_report(epath.Path(workdir))
+        print(
+            'To predict your own files: '
+            f'python -m jaxser.predict --workdir {workdir} FILE_OR_FOLDER ...'
+        )
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""TODO: jaxser.provenance."""
+"""Versions of the source and of the packages that a result depends on."""
 
 import importlib.metadata
 import subprocess
@@ -20,24 +20,21 @@ PACKAGES = (
 
 
 def git_commit() -> str | None:
-    """The commit of the source, if it is a checkout of git."""
-    command = [
-        'git',
-        '-C',
-        str(Path(__file__).parent),
-        'describe',
-        '--always',
-        '--dirty',
-        '--abbrev=40',
-    ]
+    """Returns the commit of the source, or None if it is not a Git checkout."""
+    folder = str(Path(__file__).parent)
+    command = ['git', '-C', folder, 'describe', '--always', '--dirty', '--abbrev=40']
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        process = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return process.stdout.strip()
 
 
 def package_version(package: str) -> str | None:
-    """Of a package, if it is there: training needs no TensorFlow, and no librosa."""
+    """Returns the version of a package, or None if it is not installed.
+
+    Training needs neither TensorFlow nor librosa.
+    """
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

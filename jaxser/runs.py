@@ -1,4 +1,4 @@
-"""TODO: jaxser.runs."""
+"""Names of runs and settings, and how their values are written."""
 
 from data_pipelines.protocols.subsets import Subset
 
@@ -6,40 +6,55 @@ SYNTHETIC_WARNING = 'Synthetic speech (eSpeak NG): these figures say nothing abo
 
 SYNTHETIC_CORPORA = frozenset(('demo', 'testbed'))  # spoken by eSpeak NG; all others are recorded
 
+# The hyper-parameters of every method.
+TRAINING_KEYS = ('lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask')
+
+# The keys in which runs of two methods must agree to be compared.
+SHARED_KEYS = (*TRAINING_KEYS, *Subset._fields)
+
 
 def method_name(setting: dict) -> str:
-    """What a run trains by, e.g. 'erm', 'speaker_norm tap', 'dann, lam = 0'."""
-    which = f' {setting["speaker_norm"]}' if setting['method'] == 'speaker_norm' else ''
-    return f'{setting["method"]}{which}{", lam = 0" if setting.get("lam") == 0 else ""}'
+    """Returns the method of a run, e.g. 'erm', 'speaker_norm tap' or 'dann, lam = 0'."""
+    name = setting['method']
+    if name == 'speaker_norm':
+        name += f' {setting["speaker_norm"]}'
+    if setting.get('lam') == 0:
+        name += ', lam = 0'
+    return name
 
 
 def format_setting(row: dict, key: str) -> str:
-    """The value of a key as people write it; nothing where it is another method's."""
-    foreign = key == 'speaker_norm' and row.get('method', key) != key
-    return '' if foreign else format_value(row.get(key))
+    """Returns the value of a key as text, '' if the row's method does not use the key."""
+    if key == 'speaker_norm' and row.get('method', key) != key:
+        return ''
+    return format_value(row.get(key))
 
 
 def setting_title(row: dict, keys: list[str]) -> str:
-    """What a setting is called among those that differ in `keys`, e.g. 'speaker_norm tap, lam = 0.1'."""
-    name = (
-        [' '.join(filter(None, (row['method'], format_setting(row, 'speaker_norm'))))]
-        if 'method' in keys
-        else []
-    )
-    rest = [
-        k
-        for k in keys
-        if k not in (('method', 'speaker_norm') if name else ()) and row.get(k) is not None
-    ]
-    return ', '.join([*name, *(f'{k} = {format_value(row[k])}' for k in rest)])
+    """Returns the title of a setting among those that differ in `keys`.
+
+    For example 'speaker_norm tap, lam = 0.1'.
+    """
+    parts = []
+    in_name = ()
+    if 'method' in keys:
+        variant = format_setting(row, 'speaker_norm')
+        parts.append(f'{row["method"]} {variant}' if variant else row['method'])
+        in_name = ('method', 'speaker_norm')
+    for key in keys:
+        if key not in in_name and row.get(key) is not None:
+            parts.append(f'{key} = {format_value(row[key])}')
+    return ', '.join(parts)
 
 
 def synthetic_note(facts: dict) -> str:
-    """Returns the warning that the corpora used call for; '' where all speech is recorded.
+    """Returns a warning if the corpora used are synthetic, in part or all; '' otherwise.
 
-    `facts` is results.json or model.json. A CSV may call its corpus "demo": that is recorded.
+    `facts` is the content of results.json or model.json. A corpus that a user's CSV calls "demo"
+    is recorded.
     """
-    named, used = set(facts.get('corpora', ())), _corpora_used(facts)
+    named = set(facts.get('corpora', ()))
+    used = _corpora_used(facts)
     synthetic = named & used & SYNTHETIC_CORPORA
     if not synthetic:
         return ''
@@ -50,66 +65,84 @@ def synthetic_note(facts: dict) -> str:
 
 
 def _corpora_used(facts: dict) -> set[str]:
-    """The corpora of the utterances where that is known, or else all that were named."""
+    """Returns the corpora of the utterances if they are known, or else all that are named."""
     used = set(facts.get('data', ()))  # of model.json
     for speaker in facts.get('speakers', {}).values():
-        used.update(filter(None, speaker.get('corpus', '').split('+')))
+        corpora = speaker.get('corpus', '')
+        if corpora:
+            used.update(corpora.split('+'))
     return used or set(facts.get('corpora', ()))
 
 
-TRAINING_KEYS = ('lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask')  # what every method has
-
-SHARED_KEYS = (*TRAINING_KEYS, *Subset._fields)  # what makes two methods' runs comparable
-
-
 def flatten(tree, prefix: str = '') -> dict:
-    """{'a.b': value} of nested dictionaries."""
-    pairs = ((f'{prefix}{k}', v) for k, v in tree.items())
-    return {
-        name: leaf
-        for k, v in pairs
-        for name, leaf in (flatten(v, f'{k}.') if hasattr(v, 'items') else {k: v}).items()
-    }
+    """Returns {'a.b': value} of nested dictionaries."""
+    leaves = {}
+    for key, value in tree.items():
+        path = f'{prefix}{key}'
+        if hasattr(value, 'items'):
+            leaves |= flatten(value, f'{path}.')
+        else:
+            leaves[path] = value
+    return leaves
 
 
 def varying_keys(runs: list[dict]) -> list[str]:
-    """The hyper-parameters in which the runs differ, and in any case coefficient, training part and seed; not the fold."""
-    keys = dict.fromkeys(k for r in runs for k in r)
-    differ = [k for k in keys if len(distinct_values(runs, k)) > 1]
-    return [
-        k for k in keys if k != 'fold' and (k in differ or k in ('lam', 'seed', *Subset._fields))
-    ]
+    """Returns the hyper-parameters by which runs are named.
+
+    They are those in which the runs differ, and in any case the coefficient, the seed and the
+    subset of the training part; never the fold.
+    """
+    always = ('lam', 'seed', *Subset._fields)
+    all_keys = {}
+    for run in runs:
+        all_keys |= dict.fromkeys(run)
+    keys = []
+    for key in all_keys:
+        if key != 'fold' and (key in always or len(distinct_values(runs, key)) > 1):
+            keys.append(key)
+    return keys
 
 
 def distinct_values(runs: list[dict], key: str) -> list:
-    """The values of a hyper-parameter, in order, each once; a run that has none says nothing."""
-    return list(dict.fromkeys(r[key] for r in runs if r.get(key) is not None))
+    """Returns the distinct values of a hyper-parameter in order; runs without it do not count."""
+    values = {}
+    for run in runs:
+        if run.get(key) is not None:
+            values[run[key]] = None
+    return list(values)
 
 
 def run_label(run: dict, label_keys: list[str]) -> str:
-    """A run's name without its fold, e.g. 'lam=0.3 seed=1'."""
-    return ' '.join(f'{k}={format_value(run[k])}' for k in label_keys if run.get(k) is not None)
+    """Returns the name of a run without its fold, e.g. 'lam=0.3 seed=1'."""
+    parts = []
+    for key in label_keys:
+        if run.get(key) is not None:
+            parts.append(f'{key}={format_value(run[key])}')
+    return ' '.join(parts)
 
 
 def older_labels(runs: list[dict]) -> dict[tuple[str, int], list[str]]:
     """Returns the labels of runs by the (label, fold) of earlier versions, where these differ.
 
-    Those cut numbers to six digits, so that one of their labels may be that of several runs.
+    Earlier versions wrote numbers with six digits, so that several runs may share one label.
     """
     keys = varying_keys(runs)
     labels = {(run_label(run, keys), run['fold']) for run in runs}
-    found: dict[tuple[str, int], list[str]] = {}
+    renamed: dict[tuple[str, int], list[str]] = {}
     for run in runs:
-        cut = {k: f'{v:g}' if isinstance(v, int | float) else v for k, v in run.items()}
-        if (older := (run_label(cut, keys), run['fold'])) not in labels:
-            found.setdefault(older, []).append(run_label(run, keys))
-    return found
+        rounded = {}
+        for key, value in run.items():
+            rounded[key] = f'{value:g}' if isinstance(value, int | float) else value
+        older = (run_label(rounded, keys), run['fold'])
+        if older not in labels:
+            renamed.setdefault(older, []).append(run_label(run, keys))
+    return renamed
 
 
 def format_value(value) -> str:
     """Returns a value as text, '' for None.
 
-    Numbers have six digits where these are exact, or else as many as it takes.
+    A number has six digits where these are exact, or else as many as it needs.
     """
     if value is None:
         return ''
@@ -119,8 +152,3 @@ def format_value(value) -> str:
     if float(short) == value:
         return short
     return str(value)
-
-
-def pluralize(count: int, noun: str) -> str:
-    """'1 run', '2 runs'."""
-    return f'{count} {noun}{"" if count == 1 else "s"}'

@@ -1,16 +1,15 @@
-"""What a sweep leaves behind, and whether it is this sweep's."""
+"""The folder of a sweep: its files, its lock, and the checks that it belongs to the sweep."""
 
-import fcntl
 import io
 import json
 import os
 import platform
 import shlex
 import sys
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 import numpy as np
 from etils import epath
 
@@ -23,7 +22,7 @@ from jaxser.configuration.serialization import config_from_dict, config_to_dict
 from jaxser.provenance import PACKAGES, git_commit, package_version
 from jaxser.runs import flatten
 
-# What may change before a resumption.
+# The configuration keys that may change before a sweep is resumed.
 RESUMABLE_KEYS = (
     'data.dir',
     'model.upstream',
@@ -34,100 +33,108 @@ RESUMABLE_KEYS = (
 )
 
 
-class WorkdirLock:
-    """That this process writes in a folder, until nobody here refers to it any more or the process ends."""
+def lock_folder(folder: Path) -> filelock.BaseFileLock:
+    """Returns the lock of a folder, held while it is referenced and this process runs.
 
-    def __init__(self, folder: Path):
-        file = os.open(folder / '.lock', os.O_RDWR | os.O_CREAT)
-        weakref.finalize(self, os.close, file)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f'Another process is working in {folder}. Wait for it, or choose another --workdir.'
-            ) from None
-        except OSError:  # this file system knows no locks
-            pass
-
-    @classmethod
-    def acquire(cls, folder: Path) -> 'WorkdirLock':
-        """The one that is there, or a new one; refuses a folder in which another process writes."""
-        held = OPEN_LOCKS[str(folder)] = OPEN_LOCKS.get(str(folder)) or cls(folder)
-        return held
-
-
-OPEN_LOCKS: weakref.WeakValueDictionary[str, WorkdirLock] = (
-    weakref.WeakValueDictionary()
-)  # a process may open a folder twice
+    A process may call this several times for one folder. Raises UserError if another process
+    holds the lock. A file system without locks is used without one.
+    """
+    lock = filelock.FileLock(folder / '.lock', timeout=0, is_singleton=True, thread_local=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise UserError(
+            f'Another process is using {folder}. Wait for it to end, or choose another --workdir.'
+        ) from None
+    except (OSError, NotImplementedError):  # this file system has no locks
+        pass
+    return lock
 
 
 class Workdir:
-    """The folder of one sweep, on a disk or at gs://; refuses one that holds another sweep or cannot be written.
-
-    Every process reads it, and process 0 writes.
-    """
+    """The folder of one sweep, on a disk or at gs://. Every process reads it, process 0 writes."""
 
     def __init__(self, path, config):
-        self.path, self.config = epath.Path(path), config
-        if not self.path.is_absolute() and '://' not in str(path):
+        """Makes the folder if it does not exist.
+
+        Raises UserError if it contains another sweep, if another process is using it, or if it
+        cannot be written.
+        """
+        is_remote = '://' in str(path)
+        self.path = epath.Path(path)
+        if not self.path.is_absolute() and not is_remote:
             self.path = epath.Path(Path(path).absolute())
+        self.config = config
         if distributed.is_main_process():
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-            except OSError as e:
-                raise UserError(
-                    f'The workdir {path} cannot be made: {e.strerror}. Choose another with --workdir.'
-                ) from None
-            try:
-                self._write_atomically('writable', '')
-                (self.path / 'writable').unlink()
-            except PermissionError:
-                raise UserError(
-                    f'No permission to write to the workdir {path}. Choose another with --workdir.'
-                ) from None
-            self.lock = WorkdirLock.acquire(Path(self.path)) if '://' not in str(path) else None
+            self._make_folder(path)
+            self.lock = None if is_remote else lock_folder(Path(self.path))
         distributed.check_shared_folder(self.path)
         self._check_same_sweep()
 
+    def _make_folder(self, path) -> None:
+        """Makes the folder and writes a file to it; `path` is what the user wrote."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise UserError(
+                f'The workdir {path} cannot be made: {e.strerror}. Choose another with --workdir.'
+            ) from None
+        try:
+            self._write_atomically('writable', '')
+            (self.path / 'writable').unlink()
+        except PermissionError:
+            raise UserError(
+                f'No permission to write to the workdir {path}. Choose another with --workdir.'
+            ) from None
+
     def remove_if_empty(self) -> None:
-        """Removes the folder of a sweep that was refused before it left anything."""
-        if distributed.is_main_process() and not any(
-            p.name != '.lock' for p in self.path.iterdir()
-        ):
+        """Removes the folder unless there is something in it beside the lock."""
+        if not distributed.is_main_process():
+            return
+        names = {file.name for file in self.path.iterdir()}
+        if names <= {'.lock'}:
             (self.path / '.lock').unlink(missing_ok=True)
             self.path.rmdir()
 
     def _check_same_sweep(self) -> None:
-        if not (known := self._read_json('config.json')):
+        """Raises UserError if the folder contains another sweep, or one over other data."""
+        description = self._read_json('config.json')
+        if not description:
             return
-        old, new = flatten(known['config']), flatten(config_to_dict(self.config))
-        differ = [
-            k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and k not in RESUMABLE_KEYS
-        ]
-        if differ:
-            what = '; '.join(f'{k} was {old.get(k)}, is {new.get(k)}' for k in differ[:5])
+        old = flatten(description['config'])
+        new = flatten(config_to_dict(self.config))
+        differences = []
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key) and key not in RESUMABLE_KEYS:
+                differences.append(f'{key} was {old.get(key)}, is {new.get(key)}')
+        if differences:
             raise UserError(
-                f'{self.path} holds another sweep ({what}). Choose another --workdir, or remove that one to train anew.'
-            )
-        was, now = known['data'], dataset.read_fingerprints(self.config.data)
-        if changed := [name for name in now if was.get(name) != now[name]]:
-            raise UserError(
-                f'{self.path} holds a sweep over other data: {changed[0]} has been prepared anew since, from other utterances. '
+                f'{self.path} contains another sweep ({"; ".join(differences[:5])}). '
                 'Choose another --workdir, or remove that one to train anew.'
             )
+        old_fingerprints = description['data']
+        for name, fingerprint in dataset.read_fingerprints(self.config.data).items():
+            if old_fingerprints.get(name) != fingerprint:
+                raise UserError(
+                    f'{self.path} contains a sweep over other data: {name} has been prepared '
+                    'anew since, from other utterances. Choose another --workdir, or remove '
+                    'that one to train anew.'
+                )
 
     @classmethod
     def open(cls, path, data: str | None = None, upstream: str | None = None) -> 'Workdir':
-        """The folder of a sweep that has begun, with its own configuration.
+        """Returns the workdir of a sweep that has been started, with the sweep's configuration.
 
-        `data` is where the shards are now, `upstream` where the pretrained encoder that it trains, if it trains one.
+        `data` is the folder of the prepared corpora, if they have been moved since; `upstream` that
+        of the pretrained encoder that the sweep trains, if it has been moved.
         """
-        known = epath.Path(path) / 'config.json'
-        if not known.exists():
+        file = epath.Path(path) / 'config.json'
+        if not file.exists():
             raise UserError(
-                f'{path} holds no sweep (no config.json); expected a workdir of jaxser.main, e.g. runs/dann_demo.'
+                f'{path} contains no sweep (no config.json); expected a workdir of jaxser.main, '
+                'e.g. runs/dann_demo.'
             )
-        config = config_from_dict(json.loads(known.read_text())['config'])
+        config = config_from_dict(json.loads(file.read_text())['config'])
         if data:
             config.data.dir = data
         if upstream and config.model.name == 'fine_tuned':
@@ -135,46 +142,51 @@ class Workdir:
         return cls(path, config)
 
     def load_results(self) -> dict | None:
-        """The results of a sweep that is done."""
+        """Returns results.json, or None if the sweep is not finished."""
         return self._read_json('results.json')
 
     def load_choices(self) -> dict:
-        """What was chosen automatically when the sweep began."""
+        """Returns what was chosen automatically when the sweep was started."""
         return self._read_json('choices.json') or {}
 
     def save_choices(self, choices: dict) -> None:
-        """Remembers what was chosen, so that resuming chooses the same."""
+        """Writes what was chosen automatically, so that resuming chooses the same."""
         self._write_atomically('choices.json', json.dumps(choices))
 
     def checkpoint_folder(self, group: int) -> epath.Path:
-        """The folder of a group's checkpoints."""
+        """Returns the folder of a group's checkpoints."""
         return self.path / 'groups' / str(group) / 'checkpoints'
 
     def load_outcome(self, group: int) -> dict | None:
-        """The runs of a group that is done."""
+        """Returns the outcome of a group, or None if the group is not finished."""
         return self._read_json(f'groups/{group}/outcome.json')
 
     def save_outcome(self, group: int, outcome: dict, predictions: list[dict]) -> None:
-        """Writes what a group has come to; the outcome's presence says that it is done."""
-        self._write_atomically(
-            f'groups/{group}/predictions.csv', csv_files.format_rows(predictions)
-        )
+        """Writes the outcome of a group and its rows of predictions.csv.
+
+        The outcome comes last: its presence means that the group is finished.
+        """
+        text = csv_files.format_rows(predictions)
+        self._write_atomically(f'groups/{group}/predictions.csv', text)
         self._write_atomically(f'groups/{group}/outcome.json', json.dumps(outcome))
 
     def check_same_split(self, task) -> None:
-        """Refuses other data than those the sweep began with."""
-        if (known := self._read_json('config.json')) and (
-            old := known['split_sha256']
-        ) != task.split_sha256:
+        """Raises UserError if the split is not that with which the sweep was started."""
+        description = self._read_json('config.json')
+        if description and description['split_sha256'] != task.split_sha256:
+            old, new = description['split_sha256'][:12], task.split_sha256[:12]
             raise UserError(
-                f'The data have changed since the sweep in {self.path} began (split {old[:12]}, now {task.split_sha256[:12]}). '
-                'Prepare the corpus as it was, or choose another --workdir.'
+                f'The data have changed since the sweep in {self.path} was started (split {old}, '
+                f'now {new}). Prepare the corpus as it was, or choose another --workdir.'
             )
 
     def save_description(self, task) -> None:
-        """Writes config.json; refuses to go on with other data than those the sweep began with."""
+        """Writes config.json; raises UserError if the folder's sweep has another split."""
         self.check_same_split(task)
-        facts = {
+        versions = {'python': platform.python_version()}
+        for package in PACKAGES:
+            versions[package] = package_version(package)
+        description = {
             'command': f'python -m jaxser.main {shlex.join(sys.argv[1:])}',
             'config': config_to_dict(self.config),
             'data': dataset.read_fingerprints(self.config.data),
@@ -184,57 +196,64 @@ class Workdir:
             'left_out': task.split.left_out,
             'unused': task.split.unused,
             'audit': task.audit,
-            'versions': {'python': platform.python_version()}
-            | {p: package_version(p) for p in PACKAGES},
+            'versions': versions,
             'git_commit': git_commit(),
         }
-        self._write_atomically('config.json', json.dumps(facts, indent=2))
+        self._write_atomically('config.json', json.dumps(description, indent=2))
 
     def merge_predictions(self, groups: int) -> Iterator[dict]:
-        """Writes predictions.csv of those of all groups, and returns its rows; in process 0 alone."""
-        texts = [self._read_text(f'groups/{n}/predictions.csv') for n in range(groups)]
-        # The same in all but those that are empty, as every run of theirs diverged.
-        header = next(filter(None, texts)).partition('\n')[0] + '\n'
-        self._write_atomically(
-            'predictions.csv', header + ''.join(text.removeprefix(header) for text in texts)
-        )
-        runs = [run for n in range(groups) for run in self.load_outcome(n)['runs']]
+        """Writes predictions.csv from that of all groups, and returns its rows (in process 0)."""
+        texts = [self._read_text(f'groups/{group}/predictions.csv') for group in range(groups)]
+        # A group has no header if all its runs have diverged; the others have the same.
+        first = next(text for text in texts if text)
+        header = first.partition('\n')[0] + '\n'
+        rows = ''.join(text.removeprefix(header) for text in texts)
+        self._write_atomically('predictions.csv', header + rows)
+        runs = []
+        for group in range(groups):
+            runs += self.load_outcome(group)['runs']
         return read_prediction_rows(self.path / 'predictions.csv', runs)
 
     def save_results(self, results: dict) -> None:
-        """Writes results.json, whose presence says that the sweep is done; predictions.csv is there."""
+        """Writes results.json, and removes the groups' own predictions.
+
+        The presence of results.json means that the sweep is finished; predictions.csv is there.
+        """
         self._write_atomically('results.json', json.dumps(results, indent=2))
-        for n in range(len(results['groups'])):
-            (self.path / f'groups/{n}/predictions.csv').unlink(missing_ok=True)
+        for group in range(len(results['groups'])):
+            (self.path / f'groups/{group}/predictions.csv').unlink(missing_ok=True)
 
     def save_representations(self, arrays: dict[str, np.ndarray]) -> None:
-        """Writes representations.npz, which jaxser/probe.py describes."""
+        """Writes representations.npz, whose arrays jaxser/probe.py describes."""
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **arrays)
         self._write_atomically('representations.npz', content.getvalue())
 
     def read_lines(self, name: str) -> list[str]:
-        """Returns the lines of a file with their newlines; none where there is no such file."""
+        """Returns the lines of a file with their newlines; none if there is no such file."""
         return list(io.StringIO(self._read_text(name), newline='\n'))
 
     def _read_text(self, name: str) -> str:
-        """Returns the text of a file, its ends of lines as they are; '' where there is none."""
+        """Returns the text of a file unchanged, or an empty text if there is no such file."""
         file = self.path / name
         return file.read_bytes().decode() if file.exists() else ''
 
     def _read_json(self, name: str) -> dict | None:
+        """Returns the content of a JSON file, or None if there is no such file."""
         file = self.path / name
         return json.loads(file.read_text()) if file.exists() else None
 
     def save_model(self, weights: bytes, facts: dict) -> None:
-        """Writes model/, the facts last: where they are, the weights are whole."""
+        """Writes model/. The facts come last: they mean that the weights are complete."""
         self._write_atomically('model/model.safetensors', weights)
         self._write_atomically('model/model.json', json.dumps(facts, indent=2))
 
     def _write_atomically(self, name: str, content: str | bytes) -> None:
-        """Writes a file whole or not at all."""
-        if distributed.is_main_process():
-            part = (self.path / name).with_name(f'.{name.rpartition("/")[2]}.part')
-            part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(content.encode() if isinstance(content, str) else content)
-            part.replace(self.path / name)
+        """Writes a file completely or not at all; in process 0 alone."""
+        if not distributed.is_main_process():
+            return
+        file = self.path / name
+        part = file.with_name(f'.{file.name}.part')
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.replace(file)

@@ -188,7 +188,7 @@ def test_sigterm_leaves_a_checkpoint_and_a_status_of_its_own(packed, workdir, tm
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 75, said
     assert 'saved after epoch' in said
-    assert 'The same command goes on' in said
+    assert 'The same command resumes' in said
     finished(*arguments)
     assert (tmp_path / 'predictions.csv').read_bytes() == (workdir / 'predictions.csv').read_bytes()
 

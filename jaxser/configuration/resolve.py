@@ -1,4 +1,4 @@
-"""TODO: jaxser.configuration.resolve."""
+"""Completes a configuration: the data sets that its protocol names, and what its features are."""
 
 import copy
 import os
@@ -7,92 +7,154 @@ from data_pipelines import corpora
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
 from data_pipelines.protocols.folds import Protocol
-from data_pipelines.storage import prepared
-from data_pipelines.storage.dataset import feature_spec, read_fingerprints
+from data_pipelines.storage import dataset, prepared
 
 
 def resolve_config(config):
-    """The configuration with the data sets that its protocol names; a name that is no corpus of ours is one of your CSV's."""
-    config = copy.deepcopy(config)
-    lists = (
-        (config.data, 'corpora'),
-        *((config.protocol, key) for key in ('source', 'target', 'identity')),
-    )
-    for node, key in lists:
-        node[key] = tuple(
-            name.strip() for some in node[key] for name in some.split(',')
-        )  # 'a,b' is what a shell passes
-        if twice := [name for name in node[key] if node[key].count(name) > 1]:
-            raise UserError(f'{key} names {twice[0]} twice: {", ".join(node[key])}.')
-    protocol = Protocol(**config.protocol)
-    ours, ends, beside = (
-        corpora.corpus_names(),
-        (*protocol.source, *protocol.target),
-        protocol.identity,
-    )
-    data_sets = lambda names: tuple(n if n in ours else 'folder' for n in names)  # noqa: E731
-    own = data_sets(ends) or config.data.corpora
-    if not ends and (both := set(own) & set(beside)):
-        raise UserError(
-            f'{min(both)} fills the identity batches (config.protocol.identity), and config.data.corpora trains and tests on it: '
-            'name it in one of the two.'
-        )
-    config.data.corpora = tuple(dict.fromkeys((*own, *data_sets(beside))))
-    tuned = config.model.name == 'fine_tuned'
-    config.model.upstream = os.path.expanduser(config.model.upstream)
-    if tuned != bool(config.model.upstream):
-        raise UserError(
-            'config.model.name=fine_tuned trains a pretrained encoder: name its folder, --config.model.upstream=FOLDER.'
-            if tuned
-            else f'config.model.upstream is {config.model.upstream}, which only fine_tuned trains; {config.model.name} hears '
-            'what config.data.upstream names, or log-mel. Leave it empty, or set config.model.name=fine_tuned.'
-        )
-    if tuned:
-        from jaxser.pretrained import extractor  # imports JAX, which other models need not here
+    """Returns a copy of the configuration in which every name is resolved.
 
-        hears = extractor.input_from_folder(config.model.upstream).name
-        config.model.weights = extractor.states_from_folder(
-            config.model.upstream, upstream.STATE_KINDS[0]
-        ).digest
-        if not hears.startswith(config.data.upstream):
-            raise UserError(
-                f'config.data.upstream is {config.data.upstream!r}; what fine_tuned hears is {hears}: leave it empty.'
-            )
-        config.data.upstream = hears
-        if config.data.normalise != 'none':
-            raise UserError(
-                f'config.data.normalise is {config.data.normalise!r}; a pretrained encoder hears {hears} as it is: '
-                'set config.data.normalise=none.'
-            )
+    `config.data.corpora` are all data sets to read, the name that belongs to no corpus of this
+    project being one of the user's CSV. `config.data.upstream` is the exact name of the features.
+    Raises UserError if keys contradict each other.
+    """
+    config = copy.deepcopy(config)
+    config.data.corpora = _split_names(config.data.corpora, 'corpora')
+    for key in ('source', 'target', 'identity'):
+        config.protocol[key] = _split_names(config.protocol[key], key)
+    trained = _resolve_corpora(config)
+    config.model.upstream = os.path.expanduser(config.model.upstream)
+    _check_trained_encoder(config)
+    if config.model.name == 'fine_tuned':
+        _resolve_encoder_input(config)
     elif config.data.upstream:
-        config.data.upstream = prepared.resolve_feature_name(
-            config.data.dir, config.data.corpora, config.data.upstream
-        )
-        config.model.states = config.data.upstream
-        if isinstance(found := feature_spec(config.data), upstream.EncoderInput):
-            raise UserError(
-                f'{config.data.upstream} is what an upstream hears, of which {config.model.name} makes nothing: set '
-                'config.model.name=fine_tuned.'
-            )
-        if found.is_pooled:
-            if config.model.name != 'layer_sum':
-                raise UserError(
-                    f'{config.data.upstream} has one frame an utterance, and {config.model.name} hears many: set '
-                    'config.model.name=layer_sum, or prepare with --states all.'
-                )
-            if config.data.normalise in ('utterance', 'speaker'):
-                raise UserError(
-                    f'config.data.normalise={config.data.normalise} takes a stranger by the utterance alone, which leaves '
-                    'nothing of states that are pooled over it: set global, or speaker_transductive.'
-                )
-            config.data.frames = 1
-    if (
-        strange := [n for n in (*ends, *beside) if n not in ours]
-    ) and 'folder' not in read_fingerprints(config.data):
-        corpora.load_corpus(strange[0])  # says which corpora there are
-    if not ends and 'folder' not in own and (strange := [n for n in beside if n not in ours]):
-        raise UserError(
-            f'config.protocol.identity names {strange[0]}, of a CSV whose other corpora would be trained on: '
-            'name folder in config.data.corpora if they are to be, or prepare a CSV of its own.'
-        )
+        _resolve_encoder_states(config)
+    _check_csv_corpora(config, trained)
     return config
+
+
+def _split_names(values: tuple[str, ...], key: str) -> tuple[str, ...]:
+    """Returns the names of a key; 'a,b' is two, as a shell passes them. UserError for a repeat."""
+    names = []
+    for value in values:
+        for name in value.split(','):
+            names.append(name.strip())
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f'{key} names {name} twice: {", ".join(names)}.')
+    return tuple(names)
+
+
+def _data_set(name: str) -> str:
+    """Returns the data set of a corpus: its own, or 'folder' for a corpus of the user's CSV."""
+    return name if name in corpora.corpus_names() else 'folder'
+
+
+def _data_sets(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_data_set(name) for name in names)
+
+
+def _resolve_corpora(config) -> tuple[str, ...]:
+    """Sets `config.data.corpora` to all data sets to read.
+
+    Returns those of them that are trained and tested on; the others fill identity batches.
+    """
+    protocol = Protocol(**config.protocol)
+    source_and_target = (*protocol.source, *protocol.target)
+    trained = _data_sets(source_and_target) or config.data.corpora
+    shared = set(trained) & set(protocol.identity)
+    if shared and not source_and_target:
+        raise UserError(
+            f'{min(shared)} fills the identity batches (config.protocol.identity), and is also in '
+            'config.data.corpora, which are trained and tested on: name it in one of the two.'
+        )
+    data_sets = (*trained, *_data_sets(protocol.identity))
+    config.data.corpora = tuple(dict.fromkeys(data_sets))
+    return trained
+
+
+def _check_trained_encoder(config) -> None:
+    """Raises UserError if the encoder to train is missing, or if the model trains none."""
+    folder = config.model.upstream
+    if config.model.name == 'fine_tuned' and not folder:
+        raise UserError(
+            'config.model.name=fine_tuned trains a pretrained encoder: name its folder, '
+            '--config.model.upstream=FOLDER.'
+        )
+    if config.model.name != 'fine_tuned' and folder:
+        raise UserError(
+            f'config.model.upstream is {folder}, which only fine_tuned trains; the input of '
+            f'{config.model.name} is what config.data.upstream names, or log-mel. Leave it empty, '
+            'or set config.model.name=fine_tuned.'
+        )
+
+
+def _resolve_encoder_input(config) -> None:
+    """Sets the features and the digest of the weights for a pretrained encoder that trains."""
+    from jaxser.pretrained import extractor  # imports JAX, which other models need not here
+
+    folder = config.model.upstream
+    features = extractor.input_from_folder(folder).name
+    states = extractor.states_from_folder(folder, upstream.STATE_KINDS[0])
+    config.model.weights = states.digest
+    if not features.startswith(config.data.upstream):
+        raise UserError(
+            f'config.data.upstream is {config.data.upstream!r}; the input of fine_tuned is '
+            f'{features}: leave it empty.'
+        )
+    config.data.upstream = features
+    if config.data.normalise != 'none':
+        raise UserError(
+            f'config.data.normalise is {config.data.normalise!r}; a pretrained encoder takes '
+            f'{features} as it is: set config.data.normalise=none.'
+        )
+
+
+def _resolve_encoder_states(config) -> None:
+    """Sets the exact name of the encoder states, and one frame for those that are pooled."""
+    data = config.data
+    data.upstream = prepared.resolve_feature_name(data.dir, data.corpora, data.upstream)
+    config.model.states = data.upstream
+    spec = dataset.feature_spec(data)
+    if isinstance(spec, upstream.EncoderInput):
+        raise UserError(
+            f'{data.upstream} is the input of a pretrained encoder, and {config.model.name} is '
+            'none: set config.model.name=fine_tuned.'
+        )
+    if not spec.is_pooled:
+        return
+    if config.model.name != 'layer_sum':
+        raise UserError(
+            f'{data.upstream} has one frame for each utterance, and {config.model.name} needs '
+            'many: set config.model.name=layer_sum, or prepare with --states all.'
+        )
+    if data.normalise in ('utterance', 'speaker'):
+        raise UserError(
+            f'config.data.normalise={data.normalise} normalises an unseen speaker by the '
+            'utterance alone, which makes zeros of states that are pooled over it: set global, '
+            'or speaker_transductive.'
+        )
+    data.frames = 1
+
+
+def _check_csv_corpora(config, trained: tuple[str, ...]) -> None:
+    """Raises UserError for corpora of the user's CSV that do not exist or would be trained on.
+
+    `trained` are the data sets that are trained and tested on.
+    """
+    protocol = config.protocol
+    source_and_target = (*protocol.source, *protocol.target)
+    in_csv = []
+    for name in (*source_and_target, *protocol.identity):
+        if _data_set(name) == 'folder':
+            in_csv.append(name)
+    if not in_csv:
+        return
+    if 'folder' not in dataset.read_fingerprints(config.data):
+        corpora.load_corpus(in_csv[0])  # raises UserError with the names that exist
+    # All corpora of the CSV are read, and only a source and a target tell them apart.
+    if not source_and_target and 'folder' not in trained:
+        raise UserError(
+            f'config.protocol.identity names {in_csv[0]}, of a CSV whose other corpora would be '
+            'trained on: name folder in config.data.corpora if they are to be, or prepare a CSV '
+            'of that corpus alone.'
+        )

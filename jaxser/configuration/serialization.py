@@ -1,4 +1,4 @@
-"""TODO: jaxser.configuration.serialization."""
+"""Converts configurations to JSON and back."""
 
 import json
 
@@ -6,17 +6,19 @@ from ml_collections import ConfigDict
 
 
 def config_to_dict(config) -> dict:
-    """The configuration as JSON has it."""
+    """Returns the configuration as its JSON is read: tuples are lists."""
     return json.loads(config.to_json())
 
 
 def config_from_dict(values: dict) -> ConfigDict:
-    """A configuration from its JSON."""
+    """Returns the configuration of which `values` is the JSON."""
     return ConfigDict(_lists_to_tuples(values))
 
 
 def _lists_to_tuples(tree):
-    """JSON's lists as a configuration has them."""
+    """Returns a copy of a JSON tree whose lists are tuples."""
     if isinstance(tree, dict):
-        return {k: _lists_to_tuples(v) for k, v in tree.items()}
-    return tuple(map(_lists_to_tuples, tree)) if isinstance(tree, list) else tree
+        return {key: _lists_to_tuples(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return tuple(_lists_to_tuples(value) for value in tree)
+    return tree

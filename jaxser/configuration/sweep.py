@@ -1,9 +1,14 @@
-"""Which runs there are: the product of the values in `config.sweep`, or what its list says, as programs and the runs of each."""
+"""Turns `config.sweep` into programs and their runs.
+
+The runs are the product of the values in `config.sweep`, or that product with each entry of
+`config.sweep.runs`. Keys of the configuration itself are structural: each combination of their
+values is a program of its own. All other keys are traced, so that one program serves all values.
+"""
 
 import copy
 import difflib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,272 +17,399 @@ from data_pipelines.errors import UserError
 from data_pipelines.protocols.subsets import Subset
 from jaxser.runs import TRAINING_KEYS, flatten, run_label, varying_keys
 
-INTEGER_KEYS = ('seed', 'fold')  # integers; all else that is traced is a real number
+INTEGER_KEYS = ('seed', 'fold')  # traced as integers; all other traced keys are real numbers
+COUNT_KEYS = ('speakers', 'per_class')  # positive integers: sizes of a subset of the training part
+FRACTION_KEYS = ('confounded', 'alpha')  # from 0 to 1
+OPEN_FRACTION_KEYS = ('dropout', 'time_mask', 'band_mask')  # from 0 to below 1
+INTEGER_END = 2**31  # integers are traced in 32 bits
 
-COUNT_KEYS = ('speakers', 'per_class')  # of a subset of the training part
 
-UPPER_BOUNDS = {'dropout': 1.0, 'time_mask': 1.0, 'band_mask': 1.0}  # shares
+class MethodFacts(NamedTuple):
+    """What is known of a configuration's method before any data is read."""
+
+    hyper: dict[str, float]  # its own hyper-parameters with their defaults
+    domains: tuple[str, ...] = ()  # the domains that it predicts in training
+    needs_target: bool = False  # whether its batches must contain a target
+    has_identity_batches: bool = False
+    has_fit: bool = False  # whether it is fitted once more after training
 
 
 class Program(NamedTuple):
-    """What one program trains: a configuration whose structural keys are set, and its variants (runs but for their fold)."""
+    """A configuration with one value for each structural key, and the runs that it trains."""
 
     structure: dict  # the swept structural keys, e.g. {'method': 'dann', 'model.width': 128}
     config: object
-    variants: list[
-        dict
-    ]  # structural keys too, for the table; `fold` where the list of runs gives one
+    method: MethodFacts
+    # The runs without their fold, which an entry of config.sweep.runs may name. They contain the
+    # structural keys too, for the tables.
+    variants: list[dict]
 
 
-def make_programs(config, default_hyper: Callable[[object], dict[str, float]]) -> list[Program]:
-    """The programs of a sweep; `default_hyper` gives the hyper-parameters of a configuration's method with their defaults.
+class SearchSpace(NamedTuple):
+    """The content of `config.sweep`."""
 
-    Refuses by name what no method of the sweep has, and values that make no sense.
+    values: dict[str, tuple]  # the keys that have values
+    listed: list[dict]  # config.sweep.runs; [{}] if it is empty
+    keys: dict  # every key that can be swept
+    structural: set[str]  # those of them that are keys of the configuration itself
+
+
+def make_programs(config, describe_method: Callable[[object], MethodFacts]) -> list[Program]:
+    """Returns the programs of a sweep; `describe_method` describes a configuration's method.
+
+    Raises UserError for a key that no method of the sweep has, and for an invalid value.
     """
-    from configs import base  # a configuration may have replaced the whole of config.sweep
-
-    sweep = flatten(base.get_config().sweep) | flatten(config.sweep)
-    listed = _explicit_runs(sweep.pop('runs'))
-    sweep.pop('fold')
-    known = {
-        k for k in sweep if '.' in k or k in config
-    }  # structural: keys of the configuration itself
-    swept = {k: v for k, given in sweep.items() if (v := _as_tuple(given)) != ()}
-    for run in listed:
-        mine = default_hyper(
-            _copy_with(
-                config, {k: v for k, v in run.items() if k in known and isinstance(v, str | int)}
-            )
-        )
-        if unknown := sorted(set(run) - set(sweep) - {'fold', *mine}):
-            raise UserError(
-                _unknown_key_message(f'config.sweep.runs: {unknown[0]}', unknown[0], sweep)
-            )
-    if unknown := sorted(set(swept) - set(flatten(base.get_config().sweep))):
-        raise UserError(
-            _unknown_key_message(
-                f'config.sweep.{unknown[0]}', unknown[0], flatten(base.get_config().sweep)
-            )
-        )
-    for name, options in swept.items():
-        _check_values(f'config.sweep.{name}', name, options, name in known)
-
-    # A structural key that any run names is named by all, so that no two networks share a row.
-    named = [k for k in sweep if k in known and (k in swept or any(k in run for run in listed))]
-    own = flatten(config)
-
+    space = _read_search_space(config)
+    _check_keys(space, config, describe_method)
+    _check_all_values(space)
+    structure_keys = _structure_keys(space)
+    defaults = flatten(config)
     programs: dict[tuple, Program] = {}
     used: set[str] = set()
-    for run in listed:
-        for name, value in run.items():
-            _check_values(f'config.sweep.runs: {name}', name, (value,), name in known)
-        free = {k: v for k, v in swept.items() if k not in run}
-        # The seed varies fastest, and of all that is traced the training part slowest, so that a device needs the data of few.
-        names = sorted(free, key=lambda k: (k == 'seed', k not in known, k not in Subset._fields))
-        for values in itertools.product(*(free[k] for k in names)):
-            chosen = run | dict(zip(names, values))
-            structure = {k: chosen.get(k, own[k]) for k in named}
-            part = programs.setdefault(
-                tuple(sorted(structure.items())),
-                Program(structure, _copy_with(config, structure), []),
-            )
-            has = default_hyper(part.config)
-            traced = {k: v for k, v in chosen.items() if k not in known}
-            mine = {
-                k: v
-                for k, v in traced.items()
-                if k in {*has, *TRAINING_KEYS, *INTEGER_KEYS, *Subset._fields}
-            }
-            used |= set(mine)
-            if missing := sorted({*TRAINING_KEYS, 'seed'} - set(mine)):
-                raise UserError(
-                    f'config.sweep.{missing[0]} is empty; expected one value or several.'
-                )
-            ordered = {k: mine.get(k, has.get(k)) for k in (*has, *TRAINING_KEYS, 'seed')}
-            part_of = {k: mine[k] for k in Subset._fields if k in mine}
-            variant = structure | part_of | ordered | {k: v for k, v in mine.items() if k == 'fold'}
-            if [
-                v
-                for v in part.variants
-                if {**v, 'fold': None} == {**variant, 'fold': None}
-                and ('fold' in v) != ('fold' in variant)
-            ]:
-                raise UserError(
-                    f'config.sweep.runs holds the same run on every fold and on one: {run}.'
-                )
-            if (
-                variant not in part.variants
-            ):  # a method without the knob has one run for all its values
-                part.variants.append(variant)
-            elif len(programs) == 1 and set(traced) <= set(mine):
-                raise UserError(f'config.sweep.runs holds the same run twice: {run}.')
-    for k in Subset._fields:
-        if (
-            0
-            < sum(k in v for p in programs.values() for v in p.variants)
-            < sum(len(p.variants) for p in programs.values())
-        ):
-            raise UserError(
-                f'config.sweep.runs: only some runs say {k}. Say it in all, or in none; a large number is all.'
-            )
-    everything = {k for run in listed for k in run} | set(swept)
-    if useless := sorted(everything - used - known):
-        has = sorted(
-            {
-                *TRAINING_KEYS,
-                'seed',
-                *(k for p in programs.values() for k in default_hyper(p.config)),
-            }
-        )
-        methods = ', '.join(dict.fromkeys(p.config.method for p in programs.values()))
-        raise UserError(
-            f'config.sweep.{useless[0]}: {methods} has no such hyper-parameter; it has {", ".join(has)}. If the configuration '
-            f'sets it for another method, take it away: "--config.sweep.{useless[0]}=()".'
-        )
-    _refuse_equal_runs([*programs.values()])
-    return list(programs.values())
+    for listed_run in space.listed:
+        for run in _combinations(space, listed_run):
+            structure = {key: run.get(key, defaults[key]) for key in structure_keys}
+            name = tuple(sorted(structure.items()))
+            if name not in programs:
+                own_config = _copy_with(config, structure)
+                facts = describe_method(own_config)
+                programs[name] = Program(structure, own_config, facts, [])
+            program = programs[name]
+            traced = {key: value for key, value in run.items() if key not in space.structural}
+            own = {key: value for key, value in traced.items() if key in _traced_keys(program)}
+            used.update(own)
+            # A run that is there already, and sets nothing foreign to its method, is listed twice.
+            may_repeat = len(programs) > 1 or len(own) < len(traced)
+            _add_variant(program, _make_variant(program, own), may_repeat, listed_run)
+    result = list(programs.values())
+    _check_subsets(result)
+    _check_all_used(space, used, result)
+    _check_runs_differ(result)
+    return result
 
 
-def _refuse_equal_runs(programs: list[Program]) -> None:
-    """Refuses two runs that compute the same, and two with one name: results are kept by names."""
-    keys = varying_keys([v for p in programs for v in p.variants])
-    by_numbers, by_name = {}, {}
-    for program in programs:
-        for variant in program.variants:
-            other = by_numbers.setdefault(_numbers(variant, program), variant)
-            if other is not variant:
-                name = next(k for k in variant if variant[k] != other[k])
-                raise UserError(
-                    f'config.sweep.{name}: {other[name]!r} and {variant[name]!r} are the same '
-                    'number in float32, in which training computes, so these runs are one run. '
-                    'Leave one of the values out.'
-                )
-            run_name = run_label(variant, keys)
-            other = by_name.setdefault((run_name, variant.get('fold')), variant)
-            if other is not variant:
-                raise UserError(
-                    f'config.sweep: two runs have the name {run_name!r}: {other} and {variant}. Leave one of them out.'
-                )
+def _read_search_space(config) -> SearchSpace:
+    """Returns the content of `config.sweep`; missing keys have the values of configs/base.py."""
+    keys = _default_sweep() | flatten(config.sweep)
+    listed = _explicit_runs(keys.pop('runs'))
+    keys.pop('fold')
+    structural = {key for key in keys if '.' in key or key in config}
+    values = {}
+    for key, value in keys.items():
+        options = _as_tuple(value)
+        if options:
+            values[key] = options
+    return SearchSpace(values, listed, keys, structural)
 
 
-def _numbers(variant: dict, program: Program) -> tuple:
-    """Returns the values of a variant as the program computes with them: real numbers in float32."""
-    exact = (*program.structure, *INTEGER_KEYS, *Subset._fields)
-    with np.errstate(over='ignore'):
-        return tuple((k, v if k in exact else float(np.float32(v))) for k, v in variant.items())
+def _default_sweep() -> dict:
+    """Returns the keys of configs/base.py; a configuration may have replaced all of them."""
+    from configs import base
+
+    return flatten(base.get_config().sweep)
 
 
 def _explicit_runs(runs) -> list[dict]:
-    """The explicit list of runs; without one, a single run that says nothing."""
-    if not isinstance(runs, tuple | list) or not all(hasattr(r, 'items') for r in runs):
+    """Returns the explicit list of runs, [{}] if it is empty; raises UserError for another type."""
+    is_list = isinstance(runs, tuple | list)
+    if not is_list or not all(hasattr(run, 'items') for run in runs):
         raise UserError(
-            f"config.sweep.runs is {runs!r}; expected a tuple of dictionaries such as ({{'lam': 0.1, 'lr': 1e-3}},)."
+            f'config.sweep.runs is {runs!r}; expected a tuple of dictionaries such as '
+            "({'lam': 0.1, 'lr': 1e-3},)."
         )
-    return [flatten(r) for r in runs] or [{}]
+    return [flatten(run) for run in runs] or [{}]
 
 
 def _as_tuple(value) -> tuple:
-    """The values of a key as a tuple; 'a,b' is ('a', 'b')."""
-    values = tuple(value) if isinstance(value, tuple | list) else (value,)
-    return tuple(x for v in values for x in (v.split(',') if isinstance(v, str) else [v]))
+    """Returns the values of a key as a tuple; 'a,b' is ('a', 'b')."""
+    values = []
+    for entry in value if isinstance(value, tuple | list) else [value]:
+        values.extend(entry.split(',') if isinstance(entry, str) else [entry])
+    return tuple(values)
+
+
+def _structure_keys(space: SearchSpace) -> list[str]:
+    """Returns the structural keys that are swept.
+
+    A key that one listed run names is set for all runs, so that no two networks share a row.
+    """
+    named = set(space.values).union(*space.listed)
+    return [key for key in space.keys if key in space.structural and key in named]
+
+
+def _combinations(space: SearchSpace, listed_run: dict) -> Iterator[dict]:
+    """Yields a listed run with every combination of the values of the keys that it leaves open.
+
+    The seed varies fastest. Of the traced keys those of the subset vary slowest, so that a device
+    needs the data of few folds.
+    """
+
+    def speed(key: str) -> tuple[bool, bool, bool]:
+        return key == 'seed', key not in space.structural, key not in Subset._fields
+
+    free = sorted((key for key in space.values if key not in listed_run), key=speed)
+    for values in itertools.product(*(space.values[key] for key in free)):
+        yield listed_run | dict(zip(free, values))
+
+
+def _traced_keys(program: Program) -> set[str]:
+    """Returns the traced keys that a run of a program may have."""
+    return {*program.method.hyper, *TRAINING_KEYS, *INTEGER_KEYS, *Subset._fields}
+
+
+def _make_variant(program: Program, values: dict) -> dict:
+    """Returns a run without its fold; a key of the method that has no value gets its default."""
+    missing = sorted({*TRAINING_KEYS, 'seed'} - set(values))
+    if missing:
+        raise UserError(f'config.sweep.{missing[0]} is empty; expected one value or several.')
+    defaults = program.method.hyper
+    variant = dict(program.structure)
+    for key in Subset._fields:
+        if key in values:
+            variant[key] = values[key]
+    for key in (*defaults, *TRAINING_KEYS, 'seed'):
+        variant[key] = values.get(key, defaults.get(key))
+    if 'fold' in values:
+        variant['fold'] = values['fold']
+    return variant
+
+
+def _add_variant(program: Program, variant: dict, may_repeat: bool, listed_run: dict) -> None:
+    """Adds a variant unless it is there: a method without a key has one run for all its values."""
+    for other in program.variants:
+        same_but_fold = {**other, 'fold': None} == {**variant, 'fold': None}
+        if same_but_fold and ('fold' in other) != ('fold' in variant):
+            raise UserError(
+                'config.sweep.runs contains the same run on every fold and on one fold: '
+                f'{listed_run}. Remove one of them.'
+            )
+    if variant not in program.variants:
+        program.variants.append(variant)
+    elif not may_repeat:
+        raise UserError(f'config.sweep.runs contains the same run twice: {listed_run}.')
+
+
+def _check_keys(
+    space: SearchSpace, config, describe_method: Callable[[object], MethodFacts]
+) -> None:
+    """Raises UserError for a key that does not exist."""
+    for run in space.listed:
+        structure = {}
+        for key, value in run.items():
+            if key in space.structural and isinstance(value, str | int):
+                structure[key] = value
+        # A method of one's own may have keys that configs/base.py does not list.
+        method_keys = describe_method(_copy_with(config, structure)).hyper if run else ()
+        unknown = sorted(set(run) - set(space.keys) - {'fold', *method_keys})
+        if unknown:
+            key_path = f'config.sweep.runs: {unknown[0]}'
+            raise UserError(_unknown_key_message(key_path, unknown[0], space.keys))
+    default_keys = _default_sweep()
+    unknown = sorted(set(space.values) - set(default_keys))
+    if unknown:
+        key_path = f'config.sweep.{unknown[0]}'
+        raise UserError(_unknown_key_message(key_path, unknown[0], default_keys))
 
 
 def _unknown_key_message(key_path: str, key: str, known_keys: dict) -> str:
     near = difflib.get_close_matches(key, known_keys, 1)
     hint = f' Did you mean {near[0]!r}?' if near else ''
-    return f'{key_path} cannot be swept; there is no such hyper-parameter.{hint} configs/base.py lists what can.'
+    return (
+        f'{key_path} cannot be swept; there is no such hyper-parameter.{hint} '
+        'configs/base.py lists those that can.'
+    )
+
+
+def _check_all_values(space: SearchSpace) -> None:
+    """Raises UserError for an invalid value of a swept key or of a listed run."""
+    for key, values in space.values.items():
+        _check_values(f'config.sweep.{key}', key, values, key in space.structural)
+    for run in space.listed:
+        for key, value in run.items():
+            _check_values(f'config.sweep.runs: {key}', key, (value,), key in space.structural)
 
 
 def _check_values(key_path: str, key: str, values: tuple, is_structural: bool) -> None:
-    """Refuses values that are no numbers, and values that stand there twice."""
-    if not is_structural:
-        counted, least = key in (*INTEGER_KEYS, *COUNT_KEYS), int(key in COUNT_KEYS)
-        kind = int if counted else int | float
-        end = 2**31 if counted else float('inf')  # integers are traced in 32 bits
-        if wrong := [
-            o
-            for o in values
-            if isinstance(o, bool) or not isinstance(o, kind) or not least <= o < end
-        ]:
-            # Beside what is no number, the numbers of a list are still words.
-            worst = next((o for o in wrong if not str(o).replace('.', '', 1).isdigit()), wrong[0])
-            if isinstance(worst, int) and worst >= end:
-                raise UserError(f'{key_path}: {worst} is not an integer from {least} to {end - 1}.')
-            raise UserError(
-                f'{key_path}: {worst!r} is not {"an integer" if counted else "a number"} from {least} up.'
-            )
-        if key in ('confounded', 'alpha') and (wrong := [o for o in values if o > 1]):
-            raise UserError(f'{key_path}: {wrong[0]!r} is a share, expected from 0 to 1.')
-        if key in UPPER_BOUNDS and (wrong := [o for o in values if not 0 <= o < UPPER_BOUNDS[key]]):
-            raise UserError(
-                f'{key_path}: {wrong[0]!r} is a share, expected from 0 up and below {UPPER_BOUNDS[key]:g}.'
-            )
-    elif wrong := [o for o in values if not isinstance(o, str | int)]:
-        raise UserError(f'{key_path}: {wrong[0]!r} is neither a name nor a whole number.')
+    """Raises UserError for an invalid value of a key, and for a value that is there twice."""
+    if is_structural:
+        for value in values:
+            if not isinstance(value, str | int):
+                raise UserError(f'{key_path}: {value!r} is neither a name nor an integer.')
+    else:
+        _check_numbers(key_path, key, values)
     if len(set(values)) < len(values):
-        raise UserError(f'{key_path} holds the same value twice: {values}.')
+        raise UserError(f'{key_path} contains the same value twice: {values}.')
+
+
+def _check_numbers(key_path: str, key: str, values: tuple) -> None:
+    """Raises UserError for a value of a traced key that is not a number in its range."""
+    is_integer = key in INTEGER_KEYS or key in COUNT_KEYS
+    minimum = 1 if key in COUNT_KEYS else 0
+    end = INTEGER_END if is_integer else float('inf')
+    wrong = []
+    for value in values:
+        has_type = isinstance(value, int if is_integer else int | float)
+        if isinstance(value, bool) or not has_type or not minimum <= value < end:
+            wrong.append(value)
+    if wrong:
+        worst = _worst_value(wrong)
+        noun = 'an integer' if is_integer else 'a number'
+        limits = f'from {minimum} up'
+        if isinstance(worst, int) and worst >= end:
+            limits = f'from {minimum} to {end - 1}'
+        raise UserError(f'{key_path}: {worst!r} is not {noun} {limits}.')
+    for value in values:
+        if key in FRACTION_KEYS and value > 1:
+            raise UserError(f'{key_path}: {value!r} is not a number from 0 to 1.')
+        if key in OPEN_FRACTION_KEYS and value >= 1:
+            raise UserError(f'{key_path}: {value!r} is not a number from 0 to below 1.')
+
+
+def _worst_value(values: list) -> object:
+    """Returns the first value that is not a number, not even as text, or else the first value.
+
+    One word on the command line makes text of the numbers beside it.
+    """
+    for value in values:
+        if not str(value).replace('.', '', 1).isdigit():
+            return value
+    return values[0]
+
+
+def _check_subsets(programs: list[Program]) -> None:
+    """Raises UserError if some runs name a subset of the training part, and others do not."""
+    variants = [variant for program in programs for variant in program.variants]
+    for key in Subset._fields:
+        count = sum(key in variant for variant in variants)
+        if 0 < count < len(variants):
+            raise UserError(
+                f'config.sweep.runs: only some runs set {key}. Set it in all runs or in none; '
+                'a number that is large enough selects everything.'
+            )
+
+
+def _check_all_used(space: SearchSpace, used: set[str], programs: list[Program]) -> None:
+    """Raises UserError for a key that no program of the sweep has."""
+    named = set(space.values).union(*space.listed)
+    unused = sorted(named - used - space.structural)
+    if not unused:
+        return
+    available = {*TRAINING_KEYS, 'seed'}.union(*(program.method.hyper for program in programs))
+    methods = dict.fromkeys(program.config.method for program in programs)
+    raise UserError(
+        f'config.sweep.{unused[0]}: {", ".join(methods)} has no such hyper-parameter; it has '
+        f'{", ".join(sorted(available))}. If the configuration sets it for another method, '
+        f'remove it: "--config.sweep.{unused[0]}=()".'
+    )
+
+
+def _check_runs_differ(programs: list[Program]) -> None:
+    """Raises UserError if two runs compute the same, or have one name: results go by names."""
+    keys = varying_keys([variant for program in programs for variant in program.variants])
+    by_numbers, by_name = {}, {}
+    for program in programs:
+        for variant in program.variants:
+            other = by_numbers.setdefault(_numbers(variant, program), variant)
+            if other is not variant:
+                raise UserError(_equal_numbers_message(other, variant))
+            run_name = run_label(variant, keys)
+            other = by_name.setdefault((run_name, variant.get('fold')), variant)
+            if other is not variant:
+                raise UserError(
+                    f'config.sweep: two runs have the name {run_name!r}: {other} and {variant}. '
+                    'Remove one of them.'
+                )
+
+
+def _equal_numbers_message(run: dict, other: dict) -> str:
+    key = next(key for key in run if run[key] != other[key])
+    return (
+        f'config.sweep.{key}: {run[key]!r} and {other[key]!r} are the same number in float32, in '
+        'which training computes, so these runs are one run. Remove one of the values.'
+    )
+
+
+def _numbers(variant: dict, program: Program) -> tuple:
+    """Returns the values of a variant as the program computes with them: reals in float32."""
+    exact = (*program.structure, *INTEGER_KEYS, *Subset._fields)
+    numbers = []
+    with np.errstate(over='ignore'):
+        for key, value in variant.items():
+            numbers.append((key, value if key in exact else float(np.float32(value))))
+    return tuple(numbers)
 
 
 def _copy_with(config, changes: dict):
-    """A copy of the configuration with some keys set."""
+    """Returns a copy of the configuration with some keys changed; UserError for a wrong type."""
     config = copy.deepcopy(config)
-    for name, value in changes.items():
-        node, *rest = name.split('.')
+    for key_path, value in changes.items():
+        *nodes, key = key_path.split('.')
+        node = config
+        for name in nodes:
+            node = node[name]
         try:
-            if rest:
-                config[node][rest[0]] = value
-            else:
-                config[node] = value
+            node[key] = value
         except TypeError as e:
-            raise UserError(f'config.sweep.{name}: {e}') from None
+            raise UserError(f'config.sweep.{key_path}: {e}') from None
     return config
 
 
 def select_folds(requested, fold_count: int) -> list[int]:
-    """The numbers of the folds to run, of `fold_count`: 'all', one, or several."""
+    """Returns the numbers of the folds to run; `requested` is 'all', one number, or several."""
     if requested in ('all', ()):
         return list(range(fold_count))
-    chosen = list(requested) if isinstance(requested, tuple | list) else [requested]
+    values = list(requested) if isinstance(requested, tuple | list) else [requested]
     if isinstance(requested, str):
-        chosen = requested.split(',')
+        values = requested.split(',')
     try:
-        chosen = [int(f) for f in chosen]
+        numbers = [int(value) for value in values]
     except ValueError:
         raise UserError(
-            f"config.sweep.fold is {requested!r}; expected 'all' or numbers from 0 to {fold_count - 1}."
+            f"config.sweep.fold is {requested!r}; expected 'all' or numbers from 0 to "
+            f'{fold_count - 1}.'
         ) from None
-    if len(set(chosen)) < len(chosen):
+    if len(set(numbers)) < len(numbers):
         raise UserError(f'config.sweep.fold names a fold twice: {requested}.')
-    if wrong := [f for f in chosen if not 0 <= f < fold_count]:
-        raise UserError(
-            f'There is no fold {wrong[0]}; this protocol has the folds 0 to {fold_count - 1}.'
-        )
-    return chosen
+    for number in numbers:
+        if not 0 <= number < fold_count:
+            raise UserError(
+                f'There is no fold {number}; this protocol has the folds 0 to {fold_count - 1}.'
+            )
+    return numbers
 
 
 def make_runs(program: Program, fold_numbers: list[int]) -> list[dict]:
-    """The variants on every fold, or on their own; fold by fold, so that a device needs the data of few."""
-    every = [
-        v | {'fold': f} for f in fold_numbers for v in program.variants if v.get('fold', f) == f
-    ]
-    if wrong := [
-        v['fold'] for v in program.variants if v.get('fold', fold_numbers[0]) not in fold_numbers
-    ]:
-        raise UserError(
-            f'config.sweep.runs: there is no fold {wrong[0]}; the folds to run are {", ".join(map(str, fold_numbers))}.'
-        )
-    return every
+    """Returns the variants on every fold, or on the fold that they name.
+
+    The order is by fold, so that a device needs the data of few.
+    """
+    for variant in program.variants:
+        if 'fold' in variant and variant['fold'] not in fold_numbers:
+            raise UserError(
+                f'config.sweep.runs: there is no fold {variant["fold"]}; the folds to run are '
+                f'{", ".join(map(str, fold_numbers))}.'
+            )
+    runs = []
+    for fold in fold_numbers:
+        for variant in program.variants:
+            if variant.get('fold', fold) == fold:
+                runs.append(variant | {'fold': fold})
+    return runs
 
 
 def run_subset(run: dict) -> Subset:
-    """Which part of its fold's training part a run is trained on."""
-    return Subset(**{k: run[k] for k in Subset._fields if k in run})
+    """Returns the subset of the fold's training part that a run is trained on."""
+    return Subset(**{key: run[key] for key in Subset._fields if key in run})
 
 
 def hyper_arrays(runs: list[dict], program: Program) -> dict[str, np.ndarray]:
-    """Every traced hyper-parameter as an array_N; the part of the training part is a matter of the batches."""
-    names = [k for k in runs[0] if k not in program.structure and k not in Subset._fields]
-    return {
-        k: np.array([r[k] for r in runs], np.int32 if k in INTEGER_KEYS else np.float32)
-        for k in names
-    }
+    """Returns array_N of every traced hyper-parameter that the step reads.
+
+    The keys of a run's subset are not among them: they choose its batches.
+    """
+    arrays = {}
+    for key in runs[0]:
+        if key not in program.structure and key not in Subset._fields:
+            dtype = np.int32 if key in INTEGER_KEYS else np.float32
+            arrays[key] = np.array([run[key] for run in runs], dtype)
+    return arrays

@@ -1,0 +1,1 @@
+"""Trains and tests the runs of a sweep."""

@@ -1,11 +1,12 @@
-"""A sweep from its configuration to its results.
+"""Runs a sweep from its configuration to its results.
 
-A sweep is one or several parts (a program each: structural keys cannot be traced), a part is one or several groups of runs (as
-many as fit into memory), and a group trains as one program. A group that is done is never computed again.
+A sweep has one or several programs, since structural keys cannot be traced. A program has one or
+several groups of runs: as many as fit into memory. The runs of a group train together. A group
+that is finished is never trained again.
 """
 
 import contextlib
-import itertools
+import dataclasses
 import time
 
 from data_pipelines.errors import UserError
@@ -13,10 +14,10 @@ from jaxser import distributed
 from jaxser.analysis import predictions
 from jaxser.configuration import resolve, sweep
 from jaxser.nn import batch_norm
-from jaxser.plugins import DUMMY_SIZES, make_method, matmul_precision_context
+from jaxser.plugins import matmul_precision_context
 from jaxser.runs import varying_keys
 from jaxser.training import monitoring, outputs
-from jaxser.training.loop import train_group
+from jaxser.training.loop import GroupLoop, Session
 from jaxser.training.task import Task, choose_residency, load_features
 from jaxser.training.trainer import Trainer
 from jaxser.training.validate import validate
@@ -24,96 +25,126 @@ from jaxser.workdir import Workdir
 
 
 def run_experiment(config, path, profile: bool = False, start_time: float | None = None) -> dict:
-    """Trains and evaluates every run of `config` in `path`, going on from its checkpoints; returns results.json, in process 0.
+    """Trains and tests every run of `config`, and returns results.json ({} in other processes).
 
-    With `profile` a trace of an epoch is written; `start_time` is when the command did (time.time()).
+    The workdir is `path`. Its checkpoints are resumed, and a finished sweep is not trained again.
+    With `profile` a trace of one epoch is written. `start_time` is that of the command, as
+    time.time().
     """
     config = resolve.resolve_config(config)
-    parts = validate(config)
-    place = Workdir(path, config)
-    results = place.load_results()
+    programs = validate(config)
+    workdir = Workdir(path, config)
+    results = workdir.load_results()
     if results:
-        distributed.log(f'{place.path} holds this sweep, trained; remove it to train anew.')
-    else:
-        try:
-            with matmul_precision_context(config):
-                results = train_sweep(config, parts, place, profile, start_time or time.time())
-        except UserError:
-            place.remove_if_empty()
-            raise
-    return results
+        distributed.log(
+            f'{workdir.path} contains this sweep, which is trained; remove it to train anew.'
+        )
+        return results
+    try:
+        with matmul_precision_context(config):
+            return train_sweep(config, programs, workdir, profile, start_time or time.time())
+    except UserError:
+        workdir.remove_if_empty()
+        raise
+
+
+@dataclasses.dataclass
+class Progress:
+    """What has been trained of a sweep."""
+
+    outcomes: list[dict]  # of the groups, in their order
+    earlier_seconds: float = 0.0  # of training by the processes before this one
 
 
 def train_sweep(
     config, programs: list[sweep.Program], workdir: Workdir, profile: bool, start_time: float
 ) -> dict:
-    """Part after part, group after group."""
+    """Trains program after program, group after group; returns results.json in process 0."""
     task = Task(config, programs)
-    for part in programs:
-        for domain in make_method(part.config, DUMMY_SIZES)[1].domains:
-            task.check_domain(domain)
-        if make_method(part.config, DUMMY_SIZES)[1].target:
-            task.check_target(part.config.method)
-        if part.config.model.batch_norm in batch_norm.TARGET_MODES:
-            task.check_target(f'config.model.batch_norm={part.config.model.batch_norm}')
+    _check_data(task, programs)
     choices = workdir.load_choices()
     workdir.save_description(task)
-    runs = [r for p in programs for r in sweep.make_runs(p, [f.number for f in task.folds])]
+    runs = []
+    for program in programs:
+        runs += sweep.make_runs(program, [fold.number for fold in task.folds])
     task.label_keys = varying_keys(runs)
     monitoring.print_plan(config, task, programs, runs)
     choices['resident'] = choose_residency(config, task, choices)
     mel_RxM = load_features(task) if choices['resident'] else None
-    sizes = choices.setdefault('runs_per_group', {})
+    group_sizes = choices.setdefault('runs_per_group', {})
 
-    outcomes, ends, before = [], itertools.count(), 0.0  # seconds of what was interrupted
-    bar = distributed.progress_bar(
-        len(programs) * task.steps_per_epoch * config.train.epochs, 'step'
-    )
-    with distributed.Termination() as termination, contextlib.closing(bar) as progress:
-        for number, part in enumerate(programs):
-            progress.set_postfix_str('compiling')
-            trainer = Trainer(part, task, mel_RxM, sizes.get(str(number)))
-            trainer.program_note = f' (program {number + 1} of {len(programs)})' * (
-                len(programs) > 1
-            )
-            sizes[str(number)] = trainer.group_size
+    done = Progress([])
+    steps_per_group = task.steps_per_epoch * config.train.epochs
+    bar = distributed.progress_bar(len(programs) * steps_per_group, 'step')
+    with distributed.Termination() as termination, contextlib.closing(bar):
+        session = Session(bar, termination, start_time, profile)
+        for number, program in enumerate(programs):
+            bar.set_postfix_str('compiling')
+            trainer = Trainer(program, task, mel_RxM, group_sizes.get(str(number)))
+            if len(programs) > 1:
+                trainer.program_note = f' (program {number + 1} of {len(programs)})'
+            group_sizes[str(number)] = trainer.group_size
             workdir.save_choices(choices)
             monitoring.print_grouping(trainer)
-            progress.total += (len(trainer.groups) - 1) * task.steps_per_epoch * config.train.epochs
-            for group in trainer.groups:
-                n = next(ends)
-                since = 0.0
-                if outcome := workdir.load_outcome(n):
-                    distributed.skip_steps(progress, task.steps_per_epoch * config.train.epochs)
-                else:
-                    since = time.time()
-                    outcome = train_group(
-                        trainer,
-                        group,
-                        n,
-                        outcomes,
-                        workdir,
-                        progress,
-                        termination,
-                        profile and not outcomes,
-                        start_time,
-                    )
-                    since = time.time() - since
-                before += max(outcome['seconds'] - since, 0.0)
-                outcomes.append(outcome)
-    runs = [r for o in outcomes for r in o['runs']]
-    if not any(r['status'] == 'ok' for r in runs):
-        raise UserError(
-            f'Every run diverged (see {workdir.path}/metrics.jsonl). Lower config.sweep.lr or config.sweep.lam.'
-        )
+            bar.total += (len(trainer.groups) - 1) * steps_per_group
+            _train_groups(trainer, workdir, session, done)
+    _check_any_run_finished(done, workdir)
+    seconds = done.earlier_seconds + time.time() - start_time
+    return _save_results(config, task, workdir, done.outcomes, seconds)
+
+
+def _check_data(task: Task, programs: list[sweep.Program]) -> None:
+    """Raises UserError if the data lack what a program needs."""
+    for program in programs:
+        for domain in program.method.domains:
+            task.check_domain(domain)
+        if program.method.needs_target:
+            task.check_target(program.config.method)
+        mode = program.config.model.batch_norm
+        if mode in batch_norm.TARGET_MODES:
+            task.check_target(f'config.model.batch_norm={mode}')
+
+
+def _train_groups(trainer: Trainer, workdir: Workdir, session: Session, done: Progress) -> None:
+    """Trains the groups of a program that are not finished, and appends all outcomes to `done`."""
+    for group in trainer.groups:
+        number = len(done.outcomes)
+        outcome = workdir.load_outcome(number)
+        seconds = 0.0
+        if outcome:
+            epochs = trainer.config.train.epochs
+            distributed.skip_steps(session.progress, trainer.task.steps_per_epoch * epochs)
+        else:
+            start = time.time()
+            metric_lines = done.outcomes[-1]['lines'] if done.outcomes else 0
+            outcome = GroupLoop(trainer, group, number, workdir, session, metric_lines).run()
+            seconds = time.time() - start
+        done.earlier_seconds += max(outcome['seconds'] - seconds, 0.0)
+        done.outcomes.append(outcome)
+
+
+def _check_any_run_finished(done: Progress, workdir: Workdir) -> None:
+    """Raises UserError if every run has diverged."""
+    for outcome in done.outcomes:
+        for run in outcome['runs']:
+            if run['status'] == 'ok':
+                return
+    raise UserError(
+        f'Every run diverged (see {workdir.path}/metrics.jsonl). Lower config.sweep.lr or '
+        'config.sweep.lam.'
+    )
+
+
+def _save_results(
+    config, task: Task, workdir: Workdir, outcomes: list[dict], seconds: float
+) -> dict:
+    """Writes results.json and predictions.csv in process 0; returns the results there."""
     results = {}
     if distributed.is_main_process():
-        predicted = predictions.read_predictions(
-            workdir.merge_predictions(len(outcomes)), [str(c) for c in task.table.classes]
-        )
-        results = outputs.make_results(
-            config, task, outcomes, predicted, before + time.time() - start_time
-        )
+        rows = workdir.merge_predictions(len(outcomes))
+        classes = [str(name) for name in task.table.classes]
+        predicted = predictions.read_predictions(rows, classes)
+        results = outputs.make_results(config, task, outcomes, predicted, seconds)
         workdir.save_results(results)
     distributed.wait_for_all('results.json')
     return results

@@ -1,13 +1,15 @@
-"""TODO: jaxser.training.loop."""
+"""Trains one group of runs: epochs of training and validation, the method's fit, then the test."""
 
 import contextlib
+import dataclasses
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tqdm
 
-from data_pipelines.batching import feeds
+from data_pipelines.batching import feeds, plan
 from jaxser import distributed
 from jaxser.analysis.metrics import classification_metrics
 from jaxser.runs import run_label
@@ -16,191 +18,300 @@ from jaxser.training.checkpoints import Checkpoints
 from jaxser.training.outputs import MetricsLog
 from jaxser.training.tracking import Collected, CollectedPosteriors, EpochMetrics, SelectionRecord
 from jaxser.training.trainer import Group, Trainer
+from jaxser.workdir import Workdir
 
-TARGET_DISPATCH_SECONDS = 20.0  # that one may take, about: meanwhile the bar stands still
+# The longest time that one dispatch should take, in seconds. The progress bar stands still in it.
+TARGET_DISPATCH_SECONDS = 20.0
 
 
-def train_group(
-    trainer: Trainer,
-    group: Group,
-    group_number: int,
-    previous_outcomes: list,
-    workdir,
-    progress,
-    termination,
-    profile,
-    start_time,
-) -> dict:
-    """The loop over epochs; returns the runs, and leaves their predictions and their parameters in the workdir."""
-    config, task, layout = trainer.config, trainer.task, group.layout
-    programs, record, shared = trainer.functions, SelectionRecord(len(group.runs)), trainer.shared
-    record.lines = previous_outcomes[-1]['lines'] if previous_outcomes else 0
-    hyper = layout.put_runs_on_devices(group.hyper_DxR)
-    state = programs.init(hyper)
-    best = jax.tree.map(jnp.copy, (state.params, state.batch_stats))
-    checkpoints, epoch = Checkpoints(workdir.checkpoint_folder(group_number)), 0
-    if found := checkpoints.restore({'state': state, 'best': best}, layout):
-        epoch, arrays, host = found
-        state, best = arrays['state'], arrays['best']
-        record.from_json(host)
-        distributed.skip_steps(progress, min(epoch, config.train.epochs) * task.steps_per_epoch)
-        distributed.log(
-            f'Resuming after epoch {min(epoch, config.train.epochs)} of {config.train.epochs}.'
-        )
+@dataclasses.dataclass
+class Session:
+    """What the groups of a sweep share while this process trains them."""
 
-    entropy = [
-        monitoring.domain_entropies(task.table, task.subset_folds[f], trainer.method.domains)
-        for f in group.fold_N
-    ]
-    alarms = monitoring.AdversaryAlarms(
-        group.runs, entropy, len(task.table.classes), config.train.epochs, task.label_keys
-    )
-    clock, saved = time.perf_counter() - record.seconds, time.perf_counter()
-    scores, heard = CollectedPosteriors(group.fold_N), Collected(group.fold_N)
-    read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
-    with (
-        contextlib.closing(checkpoints),
-        contextlib.closing(
-            MetricsLog(
-                workdir, record.lines, epoch, [run_label(r, task.label_keys) for r in group.runs]
-            )
-        ) as log,
-        contextlib.closing(
-            read(
-                task.table,
-                group.work_items(
-                    config, task, trainer.steps_per_chunk, epoch, trainer.has_identity_batches
-                ),
-            )
-        ) as feed,
-        contextlib.ExitStack() as traced,
+    progress: tqdm.tqdm
+    termination: distributed.Termination
+    start_time: float  # of the command, as time.time()
+    profile: bool  # whether the next epoch of training is to be traced
+
+
+class GroupLoop:
+    """The loop over the epochs of one group of runs.
+
+    Writes checkpoints, metrics, predictions and the outcome of the group into the workdir.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        group: Group,
+        group_number: int,
+        workdir: Workdir,
+        session: Session,
+        metric_lines: int,
     ):
-        trace, first = EpochMetrics(layout.collect, progress), True
-        for item, batch in feed:
-            if item.part == 'train':
-                step_S = np.arange(trainer.steps_per_chunk)
-                batch = layout.put_batch_on_devices(batch, 3)
-                if first:
-                    seconds = measure_epoch_seconds(trainer, state, batch, hyper)
-                    monitoring.print_forecast(trainer, group, seconds, epoch, start_time)
-                    at_once = distributed.broadcast_from_main(
-                        max(
-                            1,
-                            int(
-                                min(
-                                    task.steps_per_epoch,
-                                    task.steps_per_epoch
-                                    * TARGET_DISPATCH_SECONDS
-                                    / max(seconds, 1e-3),
-                                )
-                            ),
-                        )
-                    )
-                    progress.set_postfix_str('training')
-                    progress.unpause()  # what came before was compilation, which is no measure of the steps
-                    if profile:
-                        traced.enter_context(
-                            jax.profiler.trace(
-                                str(workdir.path / 'profile'), create_perfetto_trace=True
-                            )
-                        )
-                    first = False
-                for at in range(0, item.steps, at_once):
-                    now = slice(at, min(at + at_once, item.steps))
-                    real_S = (now.start <= step_S) & (step_S < now.stop)
-                    state, metrics = trainer.train_chunk(state, shared, batch, real_S, hyper)
-                    trace.add(metrics, now)
-                continue
-            chosen = (state.params, state.batch_stats) if item.part == 'dev' else best
-            z, predicted = programs.predict_for_frames(item.frames)(
-                *chosen, shared, layout.put_batch_on_devices(batch, 2), hyper
+        """Restores the newest checkpoint of the group, or initialises its runs.
+
+        `group_number` is the number of the group in the sweep, and `metric_lines` the number of
+        lines in metrics.jsonl that the groups before it have written.
+        """
+        self.trainer = trainer
+        self.group = group
+        self.group_number = group_number
+        self.workdir = workdir
+        self.session = session
+        self.config = trainer.config
+        self.task = trainer.task
+        self.layout = group.layout
+        self.functions = trainer.functions
+        self.hyper = self.layout.put_runs_on_devices(group.hyper_DxR)
+
+        self.record = SelectionRecord(len(group.runs))
+        self.record.lines = metric_lines
+        self.checkpoints = Checkpoints(workdir.checkpoint_folder(group_number))
+        self.epoch = 0  # the number of epochs that are done
+        self.state = self.functions.init(self.hyper)
+        # The selected (params, batch_stats).
+        self.best = jax.tree.map(jnp.copy, (self.state.params, self.state.batch_stats))
+        self._restore_checkpoint()
+
+        self.entropies = self._domain_entropies()
+        self.alarms = monitoring.AdversaryAlarms(
+            group.runs,
+            self.entropies,
+            len(self.task.table.classes),
+            self.config.train.epochs,
+            self.task.label_keys,
+        )
+        self.started = time.perf_counter() - self.record.seconds
+        self.saved = time.perf_counter()
+        self.steps_per_dispatch = None  # unknown before a step has been measured
+        self.posteriors = CollectedPosteriors(group.fold_N)
+        self.representations = Collected(group.fold_N)
+        self.epoch_metrics = EpochMetrics(self.layout.collect, session.progress)
+        self.profiler = contextlib.ExitStack()
+
+    def run(self) -> dict:
+        """Trains, selects, fits and tests the runs; returns the outcome of the group."""
+        handlers = {
+            'train': self._train,
+            'dev': self._validate,
+            'seen': self._fit,
+            'test': self._test,
+        }
+        labels = [run_label(run, self.task.label_keys) for run in self.group.runs]
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.checkpoints.close)
+            self.log = MetricsLog(self.workdir, self.record.lines, self.epoch, labels)
+            stack.callback(self.log.close)
+            feed = self._open_feed()
+            stack.callback(feed.close)
+            stack.callback(self.profiler.close)
+            for item, batch in feed:
+                handlers[item.part](item, batch)
+        return self._save_outcome()
+
+    def _restore_checkpoint(self) -> None:
+        """Takes up the newest checkpoint, if there is one."""
+        template = {'state': self.state, 'best': self.best}
+        checkpoint = self.checkpoints.restore(template, self.layout)
+        if checkpoint is None:
+            return
+        self.epoch, arrays, record = checkpoint
+        self.state = arrays['state']
+        self.best = arrays['best']
+        self.record.from_json(record)
+        epochs = self.config.train.epochs
+        done = min(self.epoch, epochs)
+        distributed.skip_steps(self.session.progress, done * self.task.steps_per_epoch)
+        distributed.log(f'Resuming after epoch {done} of {epochs}.')
+
+    def _domain_entropies(self) -> list[dict[str, float]]:
+        """Returns the entropy of each domain that the method removes, in nats, for every run."""
+        entropies = []
+        for fold_index in self.group.fold_N:
+            fold = self.task.subset_folds[fold_index]
+            domains = self.trainer.method.domains
+            entropies.append(monitoring.domain_entropies(self.task.table, fold, domains))
+        return entropies
+
+    def _open_feed(self):
+        """Returns a generator of (item, batch): all work that is left."""
+        items = self.group.work_items(
+            self.config,
+            self.task,
+            self.trainer.steps_per_chunk,
+            self.epoch,
+            self.trainer.has_identity_batches,
+        )
+        if self.trainer.is_resident:
+            return feeds.resident_feed(self.task.table, items)
+        return feeds.streaming_feed(self.task.table, items)
+
+    # --- training -----------------------------------------------------------------------------
+
+    def _train(self, item: plan.Item, batch: dict) -> None:
+        """Trains for a chunk of steps, in one dispatch or several."""
+        batch = self.layout.put_batch_on_devices(batch, 3)
+        if self.steps_per_dispatch is None:
+            self._start_training(batch)
+        step_S = np.arange(self.trainer.steps_per_chunk)
+        for start in range(0, item.steps, self.steps_per_dispatch):
+            stop = min(start + self.steps_per_dispatch, item.steps)
+            real_S = (start <= step_S) & (step_S < stop)
+            self.state, metrics = self.trainer.train_chunk(
+                self.state, self.trainer.shared, batch, real_S, self.hyper
             )
-            if item.part == 'seen':
-                heard.add(item.global_row, layout.collect(z))
-                if item.is_last:
-                    best = fit_method(trainer, group, best[0], heard), best[1]
-                    checkpoints.save(
-                        config.train.epochs + 1,
-                        {'state': state, 'best': best},
-                        record.to_json(),
-                        layout,
-                    )
-                continue
-            scores.add(item.global_row, layout.collect(predicted))
-            if not item.is_last:
-                continue
-            counts = scores.confusion_matrices(task.table.emotion_N)
-            if item.part == 'dev':
-                epoch, scores = item.epoch + 1, CollectedPosteriors(group.fold_N)
-                steps = trace.finish_epoch()
-                if profile:
-                    traced.close()
-                    monitoring.print_profile_path(workdir.path / 'profile')
-                    profile = False
-                record.mark_diverged(steps['loss'], item.epoch * task.steps_per_epoch)
-                dev = [classification_metrics(c) for c in counts]
-                better = layout.group_by_device(
-                    record.select_epoch(config.train, epoch, dev, steps)
-                )
-                best = programs.update_best(best, state, layout.put_runs_on_devices(better))
-                rows = outputs.make_metrics_rows(group.runs, epoch, steps, dev)
-                record.lines = log.add(epoch, rows)
-                for sentence in alarms(epoch, rows):
-                    distributed.log(sentence)
-                record.seconds = time.perf_counter() - clock
-                progress.set_postfix_str(
-                    f'epoch {epoch}, dev UAR {np.mean([d["uar"] for d in dev]):.3f}'
-                )
-                stop = termination.is_requested(epoch)
-                due = distributed.broadcast_from_main(
-                    int(time.perf_counter() - saved >= config.train.checkpoint_seconds)
-                )
-                if stop or due or epoch == config.train.epochs:
-                    log.flush()
-                    checkpoints.save(
-                        epoch, {'state': state, 'best': best}, record.to_json(), layout
-                    )
-                    saved = time.perf_counter()
-                if stop:
-                    raise distributed.Preempted(
-                        f'SIGTERM: saved after epoch {epoch} of {config.train.epochs} in {workdir.path}.'
-                    )
-    outcome = outputs.make_outcome(group.runs, record, counts, entropy)
-    workdir.save_outcome(
-        group_number, outcome, outputs.make_prediction_rows(task, group.runs, scores, record)
-    )
-    return outcome
+            self.epoch_metrics.add(metrics, slice(start, stop))
+
+    def _start_training(self, batch: dict) -> None:
+        """Measures a step, prints the forecast, and starts the profiler if it was requested."""
+        seconds = measure_epoch_seconds(self.trainer, self.state, batch, self.hyper)
+        monitoring.print_forecast(
+            self.trainer, self.group, seconds, self.epoch, self.session.start_time
+        )
+        steps = self.task.steps_per_epoch
+        fitting = min(steps, steps * TARGET_DISPATCH_SECONDS / max(seconds, 1e-3))
+        self.steps_per_dispatch = distributed.broadcast_from_main(max(1, int(fitting)))
+        self.session.progress.set_postfix_str('training')
+        self.session.progress.unpause()  # the compilation before says nothing about a step's time
+        if self.session.profile:
+            folder = str(self.workdir.path / 'profile')
+            self.profiler.enter_context(jax.profiler.trace(folder, create_perfetto_trace=True))
+
+    # --- the end of an epoch ------------------------------------------------------------------
+
+    def _validate(self, item: plan.Item, batch: dict) -> None:
+        """Scores a batch of dev; after the last one selects, logs and saves."""
+        current = (self.state.params, self.state.batch_stats)
+        _, scores = self._predict(current, item, batch)
+        self.posteriors.add(item.global_row, self.layout.collect(scores))
+        if item.is_last:
+            self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        """Selects, logs and saves; raises Preempted after SIGTERM."""
+        counts = self.posteriors.confusion_matrices(self.task.table.emotion_N)
+        self.posteriors = CollectedPosteriors(self.group.fold_N)
+        dev = [classification_metrics(count_CxC) for count_CxC in counts]
+        metrics = self.epoch_metrics.finish_epoch()
+        self._stop_profiler()
+        self.record.mark_diverged(metrics['loss'], self.epoch * self.task.steps_per_epoch)
+        self.epoch += 1
+        self._select(dev, metrics)
+        self._log_epoch(dev, metrics)
+        self._save_if_due()
+
+    def _stop_profiler(self) -> None:
+        """Ends the trace after the first epoch and prints where it is."""
+        if self.session.profile:
+            self.profiler.close()
+            monitoring.print_profile_path(self.workdir.path / 'profile')
+            self.session.profile = False
+
+    def _select(self, dev: list[dict], metrics: dict[str, np.ndarray]) -> None:
+        """Keeps the parameters of the runs for which this is the best epoch so far."""
+        better_N = self.record.select_epoch(self.config.train, self.epoch, dev, metrics)
+        better_DxR = self.layout.put_runs_on_devices(self.layout.group_by_device(better_N))
+        self.best = self.functions.update_best(self.best, self.state, better_DxR)
+
+    def _log_epoch(self, dev: list[dict], metrics: dict[str, np.ndarray]) -> None:
+        """Writes the metrics of the epoch, and prints warnings about adversaries."""
+        rows = outputs.make_metrics_rows(self.group.runs, self.epoch, metrics, dev)
+        self.record.lines = self.log.add(self.epoch, rows)
+        for message in self.alarms(self.epoch, rows):
+            distributed.log(message)
+        self.record.seconds = time.perf_counter() - self.started
+        mean_uar = np.mean([run['uar'] for run in dev])
+        self.session.progress.set_postfix_str(f'epoch {self.epoch}, dev UAR {mean_uar:.3f}')
+
+    def _save_if_due(self) -> None:
+        """Saves a checkpoint at the last epoch, after a while, and after SIGTERM."""
+        config = self.config.train
+        stop = self.session.termination.is_requested(self.epoch)
+        seconds = time.perf_counter() - self.saved
+        due = distributed.broadcast_from_main(int(seconds >= config.checkpoint_seconds))
+        if stop or due or self.epoch == config.epochs:
+            self.log.flush()
+            self._save_checkpoint(self.epoch)
+            self.saved = time.perf_counter()
+        if stop:
+            raise distributed.Preempted(
+                f'SIGTERM: saved after epoch {self.epoch} of {config.epochs} '
+                f'in {self.workdir.path}.'
+            )
+
+    def _save_checkpoint(self, epoch: int) -> None:
+        arrays = {'state': self.state, 'best': self.best}
+        self.checkpoints.save(epoch, arrays, self.record.to_json(), self.layout)
+
+    # --- after the last epoch -----------------------------------------------------------------
+
+    def _predict(self, parameters: tuple, item: plan.Item, batch: dict) -> tuple:
+        """Returns (z_DxRxBxD, scores_DxRxBxC) of a batch of whole utterances."""
+        predict = self.functions.predict_for_frames(item.frames)
+        batch = self.layout.put_batch_on_devices(batch, 2)
+        return predict(*parameters, self.trainer.shared, batch, self.hyper)
+
+    def _fit(self, item: plan.Item, batch: dict) -> None:
+        """Collects representations of the training data; after the last batch fits the method."""
+        z, _ = self._predict(self.best, item, batch)
+        self.representations.add(item.global_row, self.layout.collect(z))
+        if item.is_last:
+            params, batch_stats = self.best
+            params = fit_method(self.trainer, self.group, params, self.representations)
+            self.best = (params, batch_stats)
+            # A checkpoint beyond the last epoch holds what was fitted.
+            self._save_checkpoint(self.config.train.epochs + 1)
+
+    def _test(self, item: plan.Item, batch: dict) -> None:
+        """Scores a batch of the test part by the selected parameters."""
+        _, scores = self._predict(self.best, item, batch)
+        self.posteriors.add(item.global_row, self.layout.collect(scores))
+
+    def _save_outcome(self) -> dict:
+        """Writes and returns the outcome of the group; writes its predictions."""
+        runs = self.group.runs
+        counts = self.posteriors.confusion_matrices(self.task.table.emotion_N)
+        outcome = outputs.make_outcome(runs, self.record, counts, self.entropies)
+        rows = outputs.make_prediction_rows(self.task, runs, self.posteriors, self.record)
+        self.workdir.save_outcome(self.group_number, outcome, rows)
+        return outcome
 
 
-def fit_method(trainer: Trainer, group: Group, params, seen: Collected):
-    """The parameters of all runs after the method's `fit` on the representations of what each run's training heard."""
-    layout, domain_N = group.layout, trainer.task.table.domain_N
-    params_N, each = jax.tree.map(layout.collect, params), []
+def fit_method(trainer: Trainer, group: Group, params, representations: Collected):
+    """Returns the parameters of all runs after the method's `fit`.
+
+    `params` are the selected parameters, and `representations` those of each run's training data.
+    """
+    layout = group.layout
+    params_N = jax.tree.map(layout.collect, params)
+    fitted = []
     for n in range(len(group.runs)):
-        rows, z_NxD = seen.get_run(n)
-        index = {d: domain_N[d][rows] for d in trainer.method.domains}
-        each.append(trainer.method.fit(jax.tree.map(lambda x, n=n: x[n], params_N), z_NxD, index))
-    return layout.put_runs_on_devices(
-        jax.tree.map(lambda *x: layout.group_by_device(np.stack(x)), *each)
-    )
+        rows, z_NxD = representations.get_run(n)
+        domain_index = {}
+        for domain in trainer.method.domains:
+            domain_index[domain] = trainer.task.table.domain_N[domain][rows]
+        run_params = jax.tree.map(lambda x_N, n=n: x_N[n], params_N)
+        fitted.append(trainer.method.fit(run_params, z_NxD, domain_index))
+    stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *fitted)
+    return layout.put_runs_on_devices(jax.tree.map(layout.group_by_device, stacked))
 
 
 def measure_epoch_seconds(trainer: Trainer, state, batch, hyper) -> float:
     """Returns the seconds of an epoch, from a dispatch of one step and one of none.
 
-    The steps train a copy of the state, which `memory.beside_program` counts.
+    The steps train a copy of the state, which `memory.bytes_beside_program` counts.
     """
+    step_S = np.arange(trainer.steps_per_chunk)
     seconds = []
     for steps in (0, 1, 0, 1):  # the first two may compile, or touch memory for the first time
         copy = jax.block_until_ready(jax.tree.map(jnp.copy, state))
-        began = time.perf_counter()
-        jax.block_until_ready(
-            trainer.train_chunk(
-                copy, trainer.shared, batch, np.arange(trainer.steps_per_chunk) < steps, hyper
-            )
-        )
-        seconds.append(time.perf_counter() - began)
-    return (
-        trainer.task.steps_per_epoch * (seconds[3] - seconds[2])
-        + seconds[2] * trainer.task.steps_per_epoch / trainer.steps_per_chunk
-    )
+        start = time.perf_counter()
+        end_state = trainer.train_chunk(copy, trainer.shared, batch, step_S < steps, hyper)
+        jax.block_until_ready(end_state)
+        seconds.append(time.perf_counter() - start)
+    _, _, dispatch_seconds, step_and_dispatch_seconds = seconds
+    steps_per_epoch = trainer.task.steps_per_epoch
+    dispatches = steps_per_epoch / trainer.steps_per_chunk
+    step_seconds = step_and_dispatch_seconds - dispatch_seconds
+    return steps_per_epoch * step_seconds + dispatch_seconds * dispatches

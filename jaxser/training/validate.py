@@ -1,4 +1,4 @@
-"""TODO: jaxser.training.validate."""
+"""Checks a configuration before any data is read."""
 
 import math
 from typing import NamedTuple
@@ -11,17 +11,11 @@ from jaxser.plugins import DUMMY_SIZES, load_plugin, make_method
 from jaxser.runs import flatten
 from jaxser.training import optimizer, parallel
 
-SELECTIONS = ('best dev UAR', 'last epoch')
-
-PRECISIONS = ('default', 'high', 'highest')
-
-RESIDENCIES = ('auto', 'on', 'off')
-
 LARGEST_SEED = 2**31 - 1  # of 32-bit integers
 
 
 class Range(NamedTuple):
-    """Finite numbers from `low` to `high`; `without` names the end that is not allowed."""
+    """Finite numbers from `low` to `high`; `open_end` names the end that is not included."""
 
     low: float
     high: float = math.inf
@@ -38,8 +32,11 @@ class Range(NamedTuple):
         low, high = f'{self.low:.10g}', f'{self.high:.10g}'
         if self.high == math.inf:
             return f'a number above {low}' if self.open_end == 'low' else f'{low} or more'
-        ends = {'low': f'above {low}, up to {high}', 'high': f'from {low} up, below {high}'}
-        return f'a number {ends.get(self.open_end, f"from {low} to {high}")}'
+        if self.open_end == 'low':
+            return f'a number above {low}, up to {high}'
+        if self.open_end == 'high':
+            return f'a number from {low} to below {high}'
+        return f'a number from {low} to {high}'
 
 
 RANGES = {
@@ -58,65 +55,114 @@ RANGES = {
     'train.warmup': Range(0, 1, open_end='high'),
 }
 
+CHOICES = {
+    'train.select': ('best dev UAR', 'last epoch'),
+    'train.optimizer': tuple(optimizer.OPTIMIZERS),
+    'data.normalise': tuple(table.NORMALISATIONS),
+    'data.labels': (*labels.LABEL_SPACES, *labels.RATING_SPACES),
+    'data.resident': ('auto', 'on', 'off'),
+    'matmul_precision': ('default', 'high', 'highest'),
+    'parallel': parallel.MODES,
+}
+
 
 def validate(config) -> list[sweep.Program]:
-    """The parts of the sweep; refuses what can be known to be wrong before any data is read."""
-    choices = {
-        'train.select': SELECTIONS,
-        'train.optimizer': tuple(optimizer.OPTIMIZERS),
-        'data.normalise': tuple(table.NORMALISATIONS),
-        'data.labels': (*labels.LABEL_SPACES, *labels.RATING_SPACES),
-        'data.resident': RESIDENCIES,
-        'matmul_precision': PRECISIONS,
-        'parallel': parallel.MODES,
-    }
+    """Returns the programs of the sweep; raises UserError for what no data could make right."""
+    _check_values(config)
+    _check_batch_sizes(config)
+    programs = sweep.make_programs(config, describe_method)
+    for program in programs:
+        _check_masks(config, program)
+        _check_model_keys(config, program)
+        _check_identity_batches(config, program)
+    return programs
+
+
+def describe_method(config) -> sweep.MethodFacts:
+    """Returns what is known of a configuration's method before any data is read.
+
+    These facts do not depend on sizes, so that it is built for a corpus of one of everything.
+    """
+    _, method = make_method(config, DUMMY_SIZES)
+    return sweep.MethodFacts(
+        hyper=method.hyper,
+        domains=method.domains,
+        needs_target=method.target,
+        has_identity_batches=method.identity,
+        has_fit=method.fit is not None,
+    )
+
+
+def _check_values(config) -> None:
+    """Raises UserError for a name that does not exist, and for a number out of its range."""
     values = flatten(config)
-    for key, known in choices.items():
-        if values[key] not in known:
-            raise UserError(f'config.{key} is {values[key]!r}; expected one of {", ".join(known)}.')
+    for key, options in CHOICES.items():
+        if values[key] not in options:
+            raise UserError(
+                f'config.{key} is {values[key]!r}; expected one of {", ".join(options)}.'
+            )
     for key, expected in RANGES.items():
         if key in values and values[key] not in expected:
             raise UserError(f'config.{key} is {values[key]}; expected {expected}.')
+
+
+def _check_batch_sizes(config) -> None:
+    """Raises UserError for batches that cannot be divided over devices and accumulated parts."""
     if config.data_devices > 1 and config.parallel == 'pmap':
         raise UserError(
-            'config.data_devices needs config.parallel=jit: pmap shares no batch out over devices.'
+            'config.data_devices needs config.parallel=jit: pmap does not divide a batch over '
+            'devices.'
         )
     for key in ('batch', 'eval_batch'):
         if config.data[key] % config.data_devices:
             raise UserError(
-                f'config.data.{key} is {config.data[key]}, no multiple of config.data_devices, {config.data_devices}.'
+                f'config.data.{key} is {config.data[key]}; expected a multiple of '
+                f'config.data_devices, {config.data_devices}.'
             )
     if config.data.batch % (config.model.accumulate * config.data_devices):
         raise UserError(
-            f'config.data.batch is {config.data.batch}, no multiple of config.model.accumulate times config.data_devices, '
+            f'config.data.batch is {config.data.batch}; expected a multiple of '
+            'config.model.accumulate times config.data_devices, '
             f'{config.model.accumulate} x {config.data_devices}.'
         )
-    parts = sweep.make_programs(config, lambda c: make_method(c, DUMMY_SIZES)[1].hyper)
-    for part in parts:
-        masks = [k for k in ('time_mask', 'band_mask') if any(v[k] for v in part.variants)]
-        if masks and config.data.upstream.startswith('wave'):
+
+
+def _check_masks(config, program: sweep.Program) -> None:
+    """Raises UserError for SpecAugment on features that it would destroy."""
+    features = config.data.upstream
+    for mask in ('time_mask', 'band_mask'):
+        if not any(variant[mask] for variant in program.variants):
+            continue
+        if features.startswith('wave'):
             raise UserError(
-                f'config.sweep.{masks[0]} is above 0, and {config.data.upstream} are samples, in which SpecAugment would cut '
-                'holes: set config.sweep.time_mask and config.sweep.band_mask to 0.'
+                f'config.sweep.{mask} is above 0, and {features} are samples, of which '
+                'SpecAugment would remove parts: set config.sweep.time_mask and '
+                'config.sweep.band_mask to 0.'
             )
-        if 'time_mask' in masks and '-pooled-' in config.data.upstream:
+        if mask == 'time_mask' and '-pooled-' in features:
             raise UserError(
-                f'config.sweep.time_mask is above 0, and {config.data.upstream} has one frame an utterance, which SpecAugment '
-                'would cut out whole: set config.sweep.time_mask to 0.'
+                f'config.sweep.time_mask is above 0, and {features} has one frame for each '
+                'utterance, which SpecAugment would remove: set config.sweep.time_mask to 0.'
             )
-        keys = load_plugin('models', config.model.name).KEYS
-        if strange := [
-            k
-            for k in part.structure
-            if k.startswith('model.') and k.removeprefix('model.') not in keys
-        ]:
+
+
+def _check_model_keys(config, program: sweep.Program) -> None:
+    """Raises UserError for a swept size that the model does not have."""
+    keys = load_plugin('models', config.model.name).KEYS
+    for key_path in program.structure:
+        if key_path.startswith('model.') and key_path.removeprefix('model.') not in keys:
             raise UserError(
-                f'config.sweep.{strange[0]}: {config.model.name} has no such size; it has {", ".join(keys)}.'
+                f'config.sweep.{key_path}: {config.model.name} has no such size; it has '
+                f'{", ".join(keys)}.'
             )
-        if config.protocol.identity and not make_method(part.config, DUMMY_SIZES)[1].identity:
-            raise UserError(
-                f'config.protocol.identity is {",".join(config.protocol.identity)}, and {part.config.method} takes no identity '
-                'batches. Leave it empty, or train speaker_norm alone; beside it stands plain training as its lam = 0 '
-                '(--config.method=speaker_norm --config.sweep.lam=0,0.01).'
-            )
-    return parts
+
+
+def _check_identity_batches(config, program: sweep.Program) -> None:
+    """Raises UserError if identity batches are configured for a method that takes none."""
+    if config.protocol.identity and not program.method.has_identity_batches:
+        raise UserError(
+            f'config.protocol.identity is {",".join(config.protocol.identity)}, and '
+            f'{program.config.method} takes no identity batches. Leave it empty, or train '
+            'speaker_norm alone, whose lam = 0 is plain training '
+            '(--config.method=speaker_norm --config.sweep.lam=0,0.01).'
+        )

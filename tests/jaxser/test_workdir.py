@@ -28,7 +28,7 @@ def test_two_processes_never_write_in_one_folder(tmp_path):
     words = [sys.executable, '-c', ANOTHER, str(tmp_path / '.lock')]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b'held\n'
-        with pytest.raises(UserError, match=f'Another process is working in {tmp_path}'):
+        with pytest.raises(UserError, match=f'Another process is using {tmp_path}'):
             Workdir(tmp_path, base.get_config())
         other.kill()
     Workdir(tmp_path, base.get_config())

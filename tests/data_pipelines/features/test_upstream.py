@@ -239,7 +239,7 @@ def test_a_sweep_runs_over_states(prepared, tmp_path):
 def test_what_pooled_states_cannot_do_is_refused(tmp_path):
     """Of one frame an encoder of frames makes nothing, and normalisation by the utterance leaves nothing."""
     (tmp_path / 'folder' / 'hubert-3x16-pooled-00000001').mkdir(parents=True)
-    with pytest.raises(UserError, match=r'tdnn_lstm hears many: set config\.model\.name=layer_sum'):
+    with pytest.raises(UserError, match=r'tdnn_lstm needs many: set config\.model\.name=layer_sum'):
         resolve.resolve_config(configuration(tmp_path, **{'model.name': 'tdnn_lstm'}))
     with pytest.raises(UserError, match='set global, or speaker_transductive'):
         resolve.resolve_config(configuration(tmp_path, **{'data.normalise': 'speaker'}))

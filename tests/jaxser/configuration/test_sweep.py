@@ -13,12 +13,17 @@ from data_pipelines.protocols.subsets import Subset
 from jaxser.configuration import sweep
 from jaxser.runs import format_value, run_label, varying_keys
 
-KNOBS = {'dann': {'lam': 0.3, 'domain_weight': 1.0}, 'erm': {}}
+HYPER = {'dann': {'lam': 0.3, 'domain_weight': 1.0}, 'erm': {}}
+
+
+def describe_method(config) -> sweep.MethodFacts:
+    """Returns the facts of a method with the hyper-parameters above."""
+    return sweep.MethodFacts(HYPER[config.method])
 
 
 def made(config) -> list[sweep.Program]:
     """The parts of a configuration, for methods with the knobs above."""
-    return sweep.make_programs(config, lambda c: KNOBS[c.method])
+    return sweep.make_programs(config, describe_method)
 
 
 def parts(**changes) -> list[sweep.Program]:
@@ -51,7 +56,7 @@ def test_an_empty_tuple_is_the_default_of_the_method():
 
 def test_a_run_may_set_a_knob_that_no_file_lists(monkeypatch):
     """A method of one's own with a knob of its own: nothing but its file is needed to sweep it."""
-    monkeypatch.setitem(KNOBS, 'dann', {'lam': 0.3, 'beta': 0.1})
+    monkeypatch.setitem(HYPER, 'dann', {'lam': 0.3, 'beta': 0.1})
     runs = variants(runs=({'beta': 0.0}, {'beta': 0.5}))
     assert [(r['lam'], r['beta']) for r in runs] == [(0.3, 0.0), (0.3, 0.5)]
     with pytest.raises(UserError, match=r'config\.sweep\.runs: beta'):
@@ -309,17 +314,17 @@ WRONG = {
     'more than wholly confounded': (
         {'confounded': (1.5,)},
         'config.sweep.confounded',
-        '1.5 is a share, expected from 0 to 1',
+        '1.5 is not a number from 0 to 1',
     ),
     'more than all of a loss': (
         {'alpha': (2.0,)},
         'config.sweep.alpha',
-        '2.0 is a share, expected from 0 to 1',
+        '2.0 is not a number from 0 to 1',
     ),
     'a dial that only some runs have': (
         {'runs': ({'per_class': 5}, {'lam': 1.0})},
         'config.sweep.runs',
-        'only some runs say per_class',
+        'only some runs set per_class',
     ),
     'a knob of another method': (
         {'method': 'erm', 'lam': (0.1,)},
@@ -447,7 +452,7 @@ def test_no_two_networks_share_a_name():
     """A structural key that one run of the list names is named by all, with the configuration's own value."""
     config = base.get_config()
     config.sweep.runs = ({'lam': 0.1, 'model.width': 32}, {'lam': 0.1})
-    made = sweep.make_programs(config, lambda c: KNOBS[c.method])
+    made = sweep.make_programs(config, describe_method)
     assert [p.variants[0]['model.width'] for p in made] == [32, 64]
 
 
@@ -456,5 +461,5 @@ def test_a_share_is_below_one(name):
     """Dropping or masking everything is no training."""
     config = base.get_config()
     config.sweep[name] = (0.5, 1.5)
-    with pytest.raises(UserError, match=f'config.sweep.{name}: 1.5 is a share'):
-        sweep.make_programs(config, lambda c: KNOBS[c.method])
+    with pytest.raises(UserError, match=f'config.sweep.{name}: 1.5 is not a number from 0 to below 1'):
+        sweep.make_programs(config, describe_method)

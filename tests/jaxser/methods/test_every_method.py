@@ -82,7 +82,7 @@ def make_hyper(knobs: dict) -> dict[str, np.ndarray]:
     ]
     runs = [own[v] | options | {'lr': 1e-3 * (v + 1), 'seed': v} for v in range(V)]
     every = [r | {'fold': f} for f in range(F) for r in runs]
-    hyper = sweep.hyper_arrays(every, sweep.Program({}, None, runs))
+    hyper = sweep.hyper_arrays(every, sweep.Program({}, None, sweep.MethodFacts({}), runs))
     return {k: x[None] for k, x in hyper.items()} | {'slot': hyper['fold'][None]}
 
 

@@ -498,7 +498,7 @@ def test_what_makes_no_sense_is_refused(whisper, key, value, said):
 def test_a_batch_that_cannot_be_cut_into_the_parts_is_refused(whisper):
     """By the numbers."""
     with pytest.raises(
-        UserError, match=r'config.data.batch is 32, no multiple of config.model.accumulate'
+        UserError, match=r'config.data.batch is 32; expected a multiple of config.model.accumulate'
     ):
         validate(configuration(whisper, **{'model.accumulate': 3}))
 

@@ -295,7 +295,7 @@ def test_parts_of_the_training_part_are_one_program(data, plain, tmp_path, monke
     )
     results = sweep(data, tmp_path / 'resident', **dials)
     said = capsys.readouterr().out
-    assert 'config.sweep.per_class=99: 8 angry, 8 sad are all that training has.' in said
+    assert 'config.sweep.per_class=99: training has only 8 angry, 8 sad, all of which are used.' in said
     assert '6 runs in 1 program: 3 folds, 2 per_class' in said
     assert {len(f.train) for f in read[0]} == {10, 16}
     assert [(r['per_class'], r['lam']) for r in results['summary']] == [(5, 0.5), (99, 0.5)]
@@ -321,7 +321,7 @@ def test_a_finished_group_is_not_computed_again(data, plain, tmp_path, monkeypat
     copy = shutil.copytree(plain[1], tmp_path / 'copy')
     (copy / 'results.json').unlink()
     (copy / 'groups' / '0' / 'predictions.csv').write_bytes((copy / 'predictions.csv').read_bytes())
-    monkeypatch.setattr(loop, 'train_group', lambda *a: pytest.fail('it was trained'))
+    monkeypatch.setattr(loop.GroupLoop, 'run', lambda self: pytest.fail('it was trained'))
     again = sweep(data, copy)
     assert again['runs'] == plain[0]['runs']
     assert again['seconds'] > sum(g['seconds'] for g in plain[0]['groups']), (
@@ -444,11 +444,11 @@ OUT_OF_RANGE = [
     ('train.clip', 0.0, 'a number above 0'),
     ('train.clip', math.inf, 'a number above 0'),
     ('train.clip', math.nan, 'a number above 0'),
-    ('train.warmup', 2.0, 'a number from 0 up, below 1'),
-    ('train.warmup', 1.0, 'a number from 0 up, below 1'),
-    ('train.warmup', -0.1, 'a number from 0 up, below 1'),
-    ('train.warmup', math.nan, 'a number from 0 up, below 1'),
-    ('train.warmup', math.inf, 'a number from 0 up, below 1'),
+    ('train.warmup', 2.0, 'a number from 0 to below 1'),
+    ('train.warmup', 1.0, 'a number from 0 to below 1'),
+    ('train.warmup', -0.1, 'a number from 0 to below 1'),
+    ('train.warmup', math.nan, 'a number from 0 to below 1'),
+    ('train.warmup', math.inf, 'a number from 0 to below 1'),
     ('train.checkpoint_seconds', -1.0, '0 or more'),
     ('train.checkpoint_seconds', math.nan, '0 or more'),
     ('data.order_seed', -1, 'a number from 0 to 2147483647'),

@@ -93,7 +93,7 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
     ):
         validate.validate(later)
     moved.model.weights = 'another'
-    with pytest.raises(UserError, match=r'holds another sweep \(model.weights was'):
+    with pytest.raises(UserError, match=r'contains another sweep \(model.weights was'):
         Workdir(tmp_path / 'run', moved)
 
 
@@ -102,15 +102,15 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
     [
         (
             {'data.normalise': 'global'},
-            r'hears whisper-6-heard-\w+ as it is: set config.data.normalise=none',
+            r'takes whisper-6-heard-\w+ as it is: set config.data.normalise=none',
         ),
         (
             {'data.upstream': 'wave'},
-            r"config.data.upstream is 'wave'; what fine_tuned hears is whisper-6-heard",
+            r"config.data.upstream is 'wave'; the input of fine_tuned is whisper-6-heard",
         ),
         (
             {'model.name': 'cnn', 'model.upstream': '', 'data.upstream': 'whisper'},
-            r'of which cnn makes nothing: set config.model.name=fine_tuned',
+            r'and cnn is none: set config.model.name=fine_tuned',
         ),
         (
             {'model.upstream': ''},
@@ -122,7 +122,7 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
         ),
         (
             {'model.name': 'tdnn_lstm'},
-            r'which only fine_tuned trains; tdnn_lstm hears what config.data.upstream names',
+            r'which only fine_tuned trains; the input of tdnn_lstm is what config.data.upstream names',
         ),
         ({'data.dir': 'nowhere'}, r'--out nowhere --features upstream:FOLDER --states heard'),
     ],
