@@ -38,7 +38,7 @@ if not os.environ.get('JAX_PLATFORMS'):
     jax.config.update('jax_platforms', 'cpu')
 
 
-# These files take longest and run first, so that none starts when the other workers are nearly done.
+# These files take longest. They run first, so that none starts when the others are nearly done.
 SLOWEST_FILES = (
     'test_tutorial',
     'test_main',
