@@ -1,1 +1,1 @@
-"""From a corpus as released to log-mel shards, speaker-disjoint folds and batches; never imports jax."""
+"""From a released corpus to features, speaker-disjoint folds and batches, without JAX."""

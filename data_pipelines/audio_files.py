@@ -1,4 +1,4 @@
-"""Finding a corpus's audio files below the folder that a person points at."""
+"""Finds the audio files of a corpus below the folder that the user names."""
 
 import re
 from pathlib import Path
@@ -15,38 +15,50 @@ def find_audio_files(
     parent_count: int = 0,
     suffixes: tuple[str, ...] = AUDIO_SUFFIXES,
 ) -> list[tuple[Path, re.Match]]:
-    """Every audio file below `root` whose name without its suffix is `pattern`, in the order of their paths, with the match.
+    """Returns the audio files below `root` whose names match `pattern`, sorted by path.
 
-    Only the file's own name counts, with those of as many `parent_count` above it as the release needs to tell files apart, so that
-    the corpus's root, a folder above it and a part of it are all walked. A folder or a dead link of that name is listed too: it
-    is reported as unreadable rather than lost. Refuses a root with no such file.
+    The pattern must match the whole name of a file without its suffix. So `root` may be the
+    corpus's own folder, a folder above it, or a part of it. Folders and dead links with matching
+    names are returned too: they are reported as unreadable later, rather than lost.
+
+    Args:
+      root: The folder to search.
+      pattern: A regular expression for the name.
+      example: The name of such a file, for messages.
+      parent_count: How many of the folders above a file belong to its name, as in 'DC/a01'.
+      suffixes: The suffixes of audio files, in lower case; any case is accepted.
+
+    Returns:
+      Each file with the match of its name.
+
+    Raises:
+      UserError: `root` is not a folder, or no file below it matches.
     """
     if not root.is_dir():
         raise UserError(
             f'{root} is not a folder; --source is the folder with files like {example}.'
         )
-    files = sorted(p for p in root.rglob('*') if p.suffix.lower() in suffixes)
-    found = [
-        (p, m)
-        for p in files
-        if (
-            m := re.fullmatch(
-                pattern, '/'.join(p.absolute().with_suffix('').parts[-1 - parent_count :])
-            )
-        )
-    ]
-    if not found:
-        kinds = ' or '.join(suffixes)
-        seen = (
-            f'{len(files)} other audio files, such as {files[0].relative_to(root)}'
-            if files
-            else f'no {kinds} file'
-        )
+    files = sorted(path for path in root.rglob('*') if path.suffix.lower() in suffixes)
+    matches = []
+    others = []
+    for path in files:
+        name = '/'.join(path.absolute().with_suffix('').parts[-1 - parent_count :])
+        match = re.fullmatch(pattern, name)
+        if match:
+            matches.append((path, match))
+        else:
+            others.append(path)
+    if not matches:
+        found = f'no {" or ".join(suffixes)} file'
+        if others:
+            found = f'{len(others)} other audio files, such as {others[0].relative_to(root)}'
         raise UserError(
-            f'No file like {example} (or {suffixes[-1]}) below {root}, but {seen}. Point --source at the folder of this corpus.'
+            f'No file like {example} (or {suffixes[-1]}) below {root}, but {found}. '
+            'Set --source to the folder of this corpus.'
         )
-    if strange := sorted({*files} - {p for p, _ in found}):
+    if others:
         print(
-            f'{len(strange)} audio files are passed over, as no name like {example}: {strange[0].relative_to(root)}, ...'
+            f'{len(others)} audio files are ignored, since their names are not like {example}: '
+            f'{others[0].relative_to(root)}, ...'
         )
-    return found
+    return matches

@@ -1,4 +1,4 @@
-"""What a person can mend, which the commands say as a sentence, without a stack trace."""
+"""Errors that the user can correct; a command prints them without a stack trace."""
 
 import contextlib
 import errno
@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+# The errors of files and disks that the user can correct.
 DISK_ERRORS = (
     'ENOSPC',
     'EDQUOT',
@@ -16,32 +17,40 @@ DISK_ERRORS = (
     'ENOENT',
     'ENOTDIR',
     'EISDIR',
-)  # what a person can mend of it
+)
 
 
 class UserError(Exception):
-    """What was found, where, what was expected, and what to do next."""
+    """A mistake that the user can correct.
+
+    Its message says what was found, where, what was expected, and what to do next.
+    """
 
 
 @contextlib.contextmanager
 def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
-    """Ends the command with a sentence: status 2 for a Refusal or a disk's, 130 after Ctrl-C.
+    """Ends the process with a message and no stack trace if the user can correct the error.
 
-    `follow_up` says how things stand once a disk or Ctrl-C has stopped it.
+    The exit status is 2 after a UserError or one of `DISK_ERRORS`, and 130 after Ctrl-C. Any other
+    exception passes through with its stack trace.
+
+    Args:
+      follow_up: A sentence for the end of the message after a disk error or Ctrl-C. It says what
+        is left on disk and how to continue.
     """
     try:
         yield
         sys.stdout.flush()
-    except UserError as refusal:
-        print(refusal, file=sys.stderr)
+    except UserError as error:
+        print(error, file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # `| head` has what it wanted
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe: this is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as e:
-        if errno.errorcode.get(e.errno) not in DISK_ERRORS:
+    except OSError as error:
+        if errno.errorcode.get(error.errno) not in DISK_ERRORS:
             raise
-        where = f'{e.filename}: ' if e.filename else ''
-        print(f'{where}{e.strerror}. {follow_up}'.strip(), file=sys.stderr)
+        prefix = f'{error.filename}: ' if error.filename else ''
+        print(f'{prefix}{error.strerror}. {follow_up}'.strip(), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f'\nInterrupted. {follow_up}'.rstrip(), file=sys.stderr)

@@ -1,10 +1,6 @@
-"""The words for emotions that all corpora share, and the label spaces that a run may train on.
+"""The emotion words that all corpora share, and the label spaces in which a model may be trained.
 
-A space maps words to classes; what it does not map has no label in it. The maps to `arousal` and `valence` are, for the emotions
-of EMO-DB, eNTERFACE and DES, those of B. Schuller, B. Vlasenko, F. Eyben, G. Rigoll, A. Wendemuth (2009), Acoustic emotion
-recognition: a benchmark comparison of performances, ASRU (cited from memory: compare before you print it); the rest (anxious,
-calm, contempt, excited, frustrated) is this project's choice. Reality is less tidy: neutral is no positive valence, and disgust
-may be loud.
+A label space maps emotion words to classes. A word that it does not map has no class.
 """
 
 import numpy as np
@@ -12,34 +8,52 @@ import numpy as np
 from data_pipelines.errors import UserError
 
 EMOTIONS = (
-    'angry', 'anxious', 'apologetic', 'assertive', 'bored', 'calm', 'concerned', 'contempt', 'disgust', 'encouraging', 'excited',
-    'fear', 'frustrated', 'happy', 'neutral', 'other', 'sad', 'surprise', 'undecided',
+    'angry', 'anxious', 'apologetic', 'assertive', 'bored', 'calm', 'concerned', 'contempt',
+    'disgust', 'encouraging', 'excited', 'fear', 'frustrated', 'happy', 'neutral', 'other', 'sad',
+    'surprise', 'undecided',
 )  # fmt: skip
+# These two words stand for the lack of a usable label: no label space maps them.
+UNTRAINED_EMOTIONS = ('other', 'undecided')
 
 
-def _class_of_word(**classes: str) -> dict[str, str]:
-    """{'sad': 'low', ...} of low='sad ...'."""
-    return {word: name for name, words in classes.items() for word in words.split()}
+def _identity_map(words: str) -> dict[str, str]:
+    """Returns the label space in which every one of the space-separated words is its own class."""
+    return {word: word for word in words.split()}
+
+
+def _group_words(**words_by_class: str) -> dict[str, str]:
+    """Returns the label space that maps sad and calm to low for low='sad calm'."""
+    class_by_word = {}
+    for name, words in words_by_class.items():
+        class_by_word.update(dict.fromkeys(words.split(), name))
+    return class_by_word
 
 
 LABEL_SPACES = {
-    'native': {e: e for e in EMOTIONS if e not in ('other', 'undecided')},
-    # The four classes of IEMOCAP's literature: excited counts as happy.
-    'four': _class_of_word(angry='angry', happy='happy excited', neutral='neutral', sad='sad'),
-    # What the pairs of corpora of DIDAN share (Zhao et al. 2023, arXiv 2302.08921).
-    'emodb_enterface': {e: e for e in ('angry', 'disgust', 'fear', 'happy', 'sad')},
-    'emodb_casia': {e: e for e in ('angry', 'fear', 'happy', 'neutral', 'sad')},
-    'enterface_casia': {e: e for e in ('angry', 'fear', 'happy', 'sad', 'surprise')},
-    'arousal': _class_of_word(
+    'native': {word: word for word in EMOTIONS if word not in UNTRAINED_EMOTIONS},
+    # The four classes of most work on IEMOCAP: excited counts as happy.
+    'four': _group_words(angry='angry', happy='happy excited', neutral='neutral', sad='sad'),
+    # The classes that both corpora of a pair share, for the pairs of DIDAN (Zhao et al. 2023,
+    # arXiv 2302.08921).
+    'emodb_enterface': _identity_map('angry disgust fear happy sad'),
+    'emodb_casia': _identity_map('angry fear happy neutral sad'),
+    'enterface_casia': _identity_map('angry fear happy sad surprise'),
+    # For the emotions of EMO-DB, eNTERFACE and DES, arousal and valence are mapped as in B.
+    # Schuller, B. Vlasenko, F. Eyben, G. Rigoll, A. Wendemuth (2009), Acoustic emotion recognition:
+    # a benchmark comparison of performances, ASRU (cited from memory: compare before you publish
+    # it). The maps of anxious, calm, contempt, excited and frustrated are this project's choice.
+    # The maps simplify: neutral is not positive in valence, and disgust may be high in arousal.
+    'arousal': _group_words(
         low='bored calm disgust neutral sad',
         high='angry anxious excited fear frustrated happy surprise',
     ),
-    'valence': _class_of_word(
+    'valence': _group_words(
         negative='angry anxious bored contempt disgust fear frustrated sad',
         positive='calm excited happy neutral surprise',
     ),
 }
-# Listeners' mean ratings, below and above the middle of their scale; the middle itself has no class.
+# The classes of the listeners' mean ratings below and above the middle of their scale, in the order
+# of the columns of rating_NxA. The middle itself has no class.
 RATING_SPACES = {
     'rated_arousal': ('low', 'high'),
     'rated_valence': ('negative', 'positive'),
@@ -50,20 +64,33 @@ RATING_SPACES = {
 def map_labels(
     label_space: str, emotion_N: np.ndarray, rating_NxA: np.ndarray
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """class_N in the label space, '' for what has none there, and how many of what that is."""
+    """Maps emotion words or ratings to the classes of a label space.
+
+    Args:
+      label_space: A key of `LABEL_SPACES`, which maps emotion_N, or of `RATING_SPACES`, which maps
+        a column of rating_NxA.
+      emotion_N: Emotion words.
+      rating_NxA: Mean ratings from -1 to 1, NaN where there is none.
+
+    Returns:
+      class_N, which is '' for an utterance without a class, and the number of utterances without a
+      class for each reason: the emotion word, or what is wrong with the rating.
+
+    Raises:
+      UserError: There is no such label space.
+    """
     if label_space in RATING_SPACES:
         rating_N = rating_NxA[:, list(RATING_SPACES).index(label_space)]
         low, high = RATING_SPACES[label_space]
         class_N = np.select([rating_N < 0, rating_N > 0], [low, high], default='')
         reason_N = np.where(np.isnan(rating_N), 'without a rating', 'in the middle of the scale')
     elif label_space in LABEL_SPACES:
-        class_N = np.array(
-            [LABEL_SPACES[label_space].get(e, '') for e in emotion_N.tolist()], dtype='U32'
-        )
+        class_by_word = LABEL_SPACES[label_space]
+        classes = [class_by_word.get(word, '') for word in emotion_N.tolist()]
+        class_N = np.array(classes, dtype='U32')
         reason_N = emotion_N
     else:
-        raise UserError(
-            f'There is no label space {label_space!r}; known are {", ".join((*LABEL_SPACES, *RATING_SPACES))}.'
-        )
+        names = ', '.join((*LABEL_SPACES, *RATING_SPACES))
+        raise UserError(f'There is no label space {label_space!r}; expected one of {names}.')
     reasons, counts = np.unique(reason_N[class_N == ''], return_counts=True)
-    return class_N, {str(r): int(n) for r, n in zip(reasons, counts)}
+    return class_N, dict(zip(reasons.tolist(), counts.tolist()))

@@ -1,4 +1,4 @@
-"""How far something is that takes longer than a few seconds."""
+"""The progress bar of everything that takes more than a few seconds."""
 
 import sys
 from collections.abc import Iterable
@@ -7,7 +7,11 @@ import tqdm
 
 
 def progress_bar(iterable: Iterable | None = None, **tqdm_options) -> tqdm.tqdm:
-    """A bar with an estimate of the time left, by tqdm's arguments; where there is no terminal, a line every ten seconds."""
+    """Returns a progress bar with an estimate of the time left.
+
+    The arguments are those of `tqdm.tqdm`. If standard error is no terminal, a line is written
+    every ten seconds.
+    """
     return tqdm.tqdm(
         iterable,
         mininterval=0.1 if sys.stderr.isatty() else 10,

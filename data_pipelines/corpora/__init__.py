@@ -1,6 +1,7 @@
-"""What a corpus file says: how the release is walked, how names are parsed, which counts are expected.
+"""The corpora that can be prepared, one module each.
 
-A corpus is one module here with a `CORPUS`; it is found by its name, so adding one edits nothing else.
+A module of this package whose name does not begin with an underscore is a corpus. It defines
+`CORPUS`, and it is found by its name: to add a corpus, add a file.
 """
 
 import collections
@@ -15,91 +16,104 @@ from data_pipelines.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Utterance:
-    """One stretch of speech by one speaker, as the corpus labels it."""
+    """One stretch of speech by one speaker, with the labels that its corpus gives it."""
 
-    name: str  # unique within the corpus: the official utterance id
+    name: str  # the official utterance id, unique within the corpus
     path: Path
-    speaker: str  # unique within the corpus; '' where the corpus does not know
-    emotion: str  # a word of data_pipelines/labels.py
+    speaker: str  # unique within the corpus; '' if the corpus does not name the speaker
+    emotion: str  # one of labels.EMOTIONS
     language: str  # ISO 639-1
     corpus: str
-    sex: str = ''  # female | male, '' where unknown
+    sex: str = ''  # female | male; '' if unknown
     session: str = ''
-    sentence: str = ''  # what is said: equal strings, equal words
+    sentence: str = ''  # an id of the words: equal strings mean equal words
     style: str = ''  # acted | improvised | scripted | natural
-    split: str = (
-        ''  # of the release's own partition: train | dev | test | test2 ...; '' where it has none
-    )
-    arousal: float | None = (
-        None  # listeners' mean rating from -1 to 1, 0 the middle of their scale; None where there is none
-    )
+    # The part in the release's own split: train | dev | test | test2 ...; '' if it has none.
+    split: str = ''
+    # Listeners' mean ratings from -1 to 1, where 0 is the middle of their scale; None if not rated.
+    arousal: float | None = None
     valence: float | None = None
     dominance: float | None = None
     start: float = 0.0  # seconds into the file
-    end: float | None = None  # seconds; None is the end of the file
+    end: float | None = None  # seconds into the file; None is the end of the file
 
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """A corpus's facts, and `walk`, which lists the utterances found below a root, in a fixed order."""
+    """What is known of a corpus, and `walk`, the function that lists its utterances."""
 
-    name: str
+    name: str  # the name of its module
     title: str
     languages: tuple[str, ...]
-    speakers: int | None  # None: whatever is found
-    expected_counts: tuple[
-        dict[str, int], ...
-    ]  # counts per emotion of each release that is right; () accepts any
+    speakers: int | None  # None accepts any number
+    # The counts per emotion of each complete release; () accepts any counts.
+    expected_counts: tuple[dict[str, int], ...]
     licence: str
     homepage: str  # where to get it
-    walk: Callable[[Path], list[Utterance]]
-    synthesise: Callable[[Path], None] | None = (
-        None  # for a corpus that is synthesised rather than downloaded
-    )
+    walk: Callable[[Path], list[Utterance]]  # lists the utterances below a folder in a fixed order
+    # Writes a corpus that is synthesised, not downloaded, into a folder.
+    synthesise: Callable[[Path], None] | None = None
 
     def is_complete(self, utterances: list[Utterance]) -> bool:
-        """Whether the counts per emotion are those of a release, where that is known."""
-        found = collections.Counter(u.emotion for u in utterances)
-        return not self.expected_counts or any(
-            found == collections.Counter(e) for e in self.expected_counts
-        )
+        """Returns whether the counts per emotion are those of a release, or any are accepted."""
+        if not self.expected_counts:
+            return True
+        counts = count_emotions(utterances)
+        return any(counts == collections.Counter(expected) for expected in self.expected_counts)
 
     def check_counts(self, utterances: list[Utterance], allow_partial: bool = False) -> None:
-        """Refuses a walk whose counts per emotion are those of no release, unless `allow_partial`."""
+        """Raises a UserError if the corpus is not complete, unless `allow_partial`."""
         if allow_partial or self.is_complete(utterances):
             return
-        found = collections.Counter(u.emotion for u in utterances)
-        nearest = min(
-            self.expected_counts,
-            key=lambda e: sum(abs(e.get(k, 0) - found[k]) for k in {*e, *found}),
-        )
-        differ = [
-            f'{k}: expected {nearest.get(k, 0)}, found {found[k]}'
-            for k in sorted({*nearest, *found})
-            if nearest.get(k, 0) != found[k]
-        ]
+        counts = count_emotions(utterances)
+        distances = [count_distance(counts, expected) for expected in self.expected_counts]
+        nearest = self.expected_counts[distances.index(min(distances))]
+        differences = []
+        for emotion in sorted({*nearest, *counts}):
+            expected = nearest.get(emotion, 0)
+            if counts[emotion] != expected:
+                differences.append(f'{emotion}: expected {expected}, found {counts[emotion]}')
         raise UserError(
-            f'{self.title} has {sum(nearest.values())} utterances, {found.total()} were found; {"; ".join(differ)}. '
+            f'{self.title} has {sum(nearest.values())} utterances, but {len(utterances)} were '
+            f'found; {"; ".join(differences)}. '
             'Complete the corpus, or accept it as it is with --allow_partial.'
         )
 
 
-def scale_rating(text: str, low: float, high: float) -> float | None:
-    """A mean rating as -1 to 1, where its scale went from `low` to `high`; None where there is none, or one off the scale.
+def count_emotions(utterances: list[Utterance]) -> collections.Counter:
+    """Returns the number of utterances of each emotion."""
+    return collections.Counter(utterance.emotion for utterance in utterances)
 
-    Raises ValueError for what is no number.
+
+def count_distance(counts: collections.Counter, expected: dict[str, int]) -> int:
+    """Returns the sum over emotions of the absolute difference between two counts."""
+    total = 0
+    for emotion in {*counts, *expected}:
+        total += abs(counts[emotion] - expected.get(emotion, 0))
+    return total
+
+
+def scale_rating(text: str, low: float, high: float) -> float | None:
+    """Maps a mean rating on a scale from `low` to `high` to a number from -1 to 1.
+
+    Returns None for an empty text, NaN, and a number that is off the scale. Raises a ValueError for
+    any other text that is no number.
     """
-    value = float(text or 'nan')
-    return (2 * value - low - high) / (high - low) if low <= value <= high else None
+    rating = float(text or 'nan')
+    if not low <= rating <= high:
+        return None
+    return (2 * rating - low - high) / (high - low)
 
 
 def corpus_names() -> list[str]:
-    """The corpora that can be prepared, alphabetically."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith('_'))
+    """Returns the names of the corpora that can be prepared, in alphabetical order."""
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    return sorted(name for name in names if not name.startswith('_'))
 
 
 def load_corpus(name: str) -> Corpus:
-    """The corpus of that name."""
-    if name not in corpus_names():
-        raise UserError(f'There is no corpus {name!r}; known are {", ".join(corpus_names())}.')
+    """Returns the corpus of that name; raises a UserError if there is none."""
+    names = corpus_names()
+    if name not in names:
+        raise UserError(f'There is no corpus {name!r}; expected one of {", ".join(names)}.')
     return importlib.import_module(f'{__name__}.{name}').CORPUS

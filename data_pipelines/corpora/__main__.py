@@ -1,4 +1,7 @@
-"""python -m data_pipelines.corpora [--dir data]: which corpora are known, what is in them, and which are prepared."""
+"""Prints the table of corpora: python -m data_pipelines.corpora [--dir data].
+
+It says what is in each corpus, which are prepared, and where to get them.
+"""
 
 import argparse
 from pathlib import Path
@@ -8,59 +11,90 @@ import rich.table
 
 from data_pipelines import corpora
 from data_pipelines.corpora import Corpus
+from data_pipelines.errors import exit_on_user_error
 from data_pipelines.features.upstream import STATES_NAME_PATTERN
+from data_pipelines.labels import UNTRAINED_EMOTIONS
 
-UNTRAINED_EMOTIONS = {'other', 'undecided'}
 
+def make_table_row(corpus: Corpus, data_dir: Path) -> list[str]:
+    """Returns the cells of a corpus's row.
 
-def table_row(corpus: Corpus, out: Path) -> list[str]:
-    """A corpus's line of the table: the numbers are its largest release's, and none where releases differ at will."""
-    largest = max(corpus.expected_counts, key=lambda e: sum(e.values()), default={})
-    numbers = (corpus.speakers, sum(largest.values()), len({*largest} - UNTRAINED_EMOTIONS))
+    The counts are those of its largest release. A count is empty if releases differ in it.
+    """
+    largest = max(corpus.expected_counts, key=count_utterances, default={})
+    classes = set(largest) - set(UNTRAINED_EMOTIONS)
     return [
         corpus.name,
         ' '.join(corpus.languages),
-        *(f'{n:,}' if n else '' for n in numbers),
-        describe_prepared(out / corpus.name),
+        format_count(corpus.speakers),
+        format_count(count_utterances(largest)),
+        format_count(len(classes)),
+        describe_prepared(data_dir / corpus.name),
     ]
 
 
+def count_utterances(expected_counts: dict[str, int]) -> int:
+    """Returns the number of utterances of a release."""
+    return sum(expected_counts.values())
+
+
+def format_count(count: int | None) -> str:
+    """Returns a count as text, or '' if it is unknown (None or 0)."""
+    return f'{count:,}' if count else ''
+
+
 def describe_prepared(folder: Path) -> str:
-    """What there is of a corpus: log-mel of whichever kind as shards, an .npz, or both, and which states of upstreams."""
-    records = sorted(folder.glob('logmel*/*/prepared.json'))
-    partial = any('"complete": false' in record.read_text() for record in records)
-    shards = ['shards, partial' if partial else 'shards'] * bool(records)
-    states = {
-        ' '.join(m.group(1, 4))
-        for m in map(STATES_NAME_PATTERN.match, sorted(p.name for p in folder.glob('*')))
-        if m
-    }
-    return ', '.join(shards + ['.npz'] * any(folder.glob('logmel*.npz')) + sorted(states))
+    """Returns what is prepared of a corpus.
+
+    That may be log-mel features as shards, as an .npz, or both, and the states of pretrained
+    encoders by name.
+    """
+    descriptions = []
+    records = list(folder.glob('logmel*/*/prepared.json'))
+    if records:
+        partial = any('"complete": false' in record.read_text() for record in records)
+        descriptions.append('shards, partial' if partial else 'shards')
+    if any(folder.glob('logmel*.npz')):
+        descriptions.append('.npz')
+    states = set()
+    for path in folder.glob('*'):
+        match = STATES_NAME_PATTERN.match(path.name)
+        if match:
+            states.add(' '.join(match.group(1, 4)))
+    return ', '.join(descriptions + sorted(states))
+
+
+def make_table(corpus_list: list[Corpus], data_dir: Path) -> rich.table.Table:
+    """Returns the table of the corpora, a row each."""
+    table = rich.table.Table(
+        'corpus', 'language', title=f'Corpora and their prepared data in {data_dir}'
+    )
+    for heading in ('speakers', 'utterances', 'classes'):
+        table.add_column(heading, justify='right')
+    table.add_column('prepared')
+    for corpus in corpus_list:
+        table.add_row(*make_table_row(corpus, data_dir))
+    return table
 
 
 def main() -> None:
+    """Parses the command line and prints the table, then the homepages and the licences."""
     parser = argparse.ArgumentParser(
-        prog='python -m data_pipelines.corpora', description=__doc__.split(': ')[1]
+        prog='python -m data_pipelines.corpora',
+        description='Prints what is in each corpus, which are prepared, and where to get them.',
     )
     parser.add_argument(
-        '--dir', default='data', help='where the prepared data sets are (%(default)s)'
+        '--dir', default='data', help='folder of the prepared corpora (default: %(default)s)'
     )
-    out = Path(parser.parse_args().dir)
-    known = [corpora.load_corpus(name) for name in corpora.corpus_names()]
-    grid = rich.table.Table('corpus', 'language', title=f'Prepared: in {out}')
-    for heading in ('speakers', 'utterances', 'classes'):
-        grid.add_column(heading, justify='right')
-    grid.add_column('prepared')
-    for corpus in known:
-        grid.add_row(*table_row(corpus, out))
-    console = rich.console.Console(highlight=False)
-    console.print(grid)
-    print('\nWhere to get them, and on which terms:\n')
-    for (
-        corpus
-    ) in known:  # not by rich, which would break an address that is wider than the terminal
+    data_dir = Path(parser.parse_args().dir)
+    corpus_list = [corpora.load_corpus(name) for name in corpora.corpus_names()]
+    rich.console.Console(highlight=False).print(make_table(corpus_list, data_dir))
+    print('\nWhere to get them, and their licences:\n')
+    # Plain print: rich would break a web address that is wider than the terminal.
+    for corpus in corpus_list:
         print(f'{corpus.name:12} {corpus.homepage}\n{"":12} {corpus.title}: {corpus.licence}')
 
 
 if __name__ == '__main__':
-    main()
+    with exit_on_user_error():
+        main()

@@ -1,7 +1,11 @@
-"""CASIA, its public part: four Mandarin speakers, fifty sentences, six emotions; `wangzhe/angry/201.wav`.
+"""CASIA, its public part: four Mandarin speakers, fifty sentences, six emotions.
 
-Institute of Automation, Chinese Academy of Sciences (2005), CASIA Chinese emotional speech corpus. It has 9,600 utterances; these
-1,200 are the ones that circulate. A number stands for the same words in every folder. The names do not tell a speaker's sex.
+Layout: `wangzhe/angry/201.wav`, which is speaker, emotion and sentence. A number stands for the
+same words in every folder. The names do not say whether a speaker is a woman or a man.
+The full corpus has 9,600 utterances; these 1,200 are the ones in circulation.
+
+Source: Institute of Automation, Chinese Academy of Sciences (2005), CASIA Chinese emotional speech
+corpus.
 """
 
 from pathlib import Path
@@ -10,28 +14,29 @@ from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = ('angry', 'fear', 'happy', 'neutral', 'sad', 'surprise')
+FILE_PATTERN = rf'(?i)(liuchanhg|wangzhe|zhaoquanyin|zhaozuoxiang)/({"|".join(EMOTIONS)})/(\d{{3}})'
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances below `root`; two folders are speaker and emotion, and the name is the sentence."""
-    return [
-        Utterance(
-            name='_'.join(m.groups()).lower(),
+    """Returns the utterances below `root`."""
+    files = audio_files.find_audio_files(
+        root, FILE_PATTERN, 'wangzhe/angry/201.wav', parent_count=2
+    )
+    utterances = []
+    for path, match in files:
+        speaker, emotion, sentence = match.groups()
+        utterance = Utterance(
+            name=f'{speaker}_{emotion}_{sentence}'.lower(),
             path=path,
-            speaker=m[1].lower(),
-            emotion=m[2].lower(),
+            speaker=speaker.lower(),
+            emotion=emotion.lower(),
             language='zh',
             corpus='casia',
-            sentence=m[3],
+            sentence=sentence,
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(
-            root,
-            rf'(?i)(liuchanhg|wangzhe|zhaoquanyin|zhaozuoxiang)/({"|".join(EMOTIONS)})/(\d{{3}})',
-            'wangzhe/angry/201.wav',
-            parent_count=2,
-        )
-    ]
+        utterances.append(utterance)
+    return utterances
 
 
 CORPUS = Corpus(

@@ -1,19 +1,25 @@
-"""A synthetic corpus in English and French that eSpeak NG speaks on first use, so that everything can be tried at once.
+"""A small synthetic corpus in English and French, which eSpeak NG speaks at the first use.
 
-It is no evidence about people: a speaker is a voice of eSpeak's with habits, an emotion is a shift of its prosody. Habits,
-shifts and chance add up in the same five cues, so that a cue's value says little to whoever cannot discount the speaker.
+It needs no download, and it is no evidence about people. A speaker is a voice of eSpeak NG with
+habits, an emotion is a shift of its prosody. Habits, shifts and random variation add up in the same
+five cues, so the value of a cue says little about the emotion as long as the speaker is unknown.
 
-The directions of `RULES` are those of the reviews; the magnitudes are this project's choice.
-    pitch, range, rate, level: I. R. Murray and J. L. Arnott (1993), Toward the simulation of emotion in synthetic speech,
-        J. Acoust. Soc. Am. 93(2), 1097-1108 (happiness is there faster or slower);
-    these and tilt: P. N. Juslin and P. Laukka (2003), Communication of emotions in vocal expression and music performance,
-        Psychological Bulletin 129(5), 770-814 (happiness is fast; energy at high frequencies is much in anger, medium in
-        happiness, little in sadness).
+Layout: `en/en01/en01_s2_angry.flac`, which is language, speaker, sentence and emotion; 16 speakers,
+six sentences in each language, four emotions, 384 utterances.
+
+Sources: the directions of `EMOTION_CUES` are those of two reviews; the magnitudes are this
+project's choice.
+  pitch, range, rate, level: I. R. Murray and J. L. Arnott (1993), Toward the simulation of emotion
+    in synthetic speech, J. Acoust. Soc. Am. 93(2), 1097-1108 (happiness: faster or slower);
+  these and tilt: P. N. Juslin and P. Laukka (2003), Communication of emotions in vocal expression
+    and music performance, Psychological Bulletin 129(5), 770-814 (happiness is fast; energy at high
+    frequencies is high in anger, medium in happiness, low in sadness).
 """
 
 import ctypes
 import dataclasses
 import importlib.util
+import itertools
 import os
 import re
 import subprocess
@@ -31,23 +37,26 @@ from data_pipelines.progress import progress_bar
 
 
 class Cues(NamedTuple):
-    """How something is said, relative to eSpeak's default; cues of several origins add up."""
+    """The prosody of an utterance, relative to the default of eSpeak NG.
 
-    pitch: float  # semitones of eSpeak's, which come out as 0.7 to 0.8 of one at a fixed range
-    range: float  # of the pitch: log of a factor
-    rate: float  # log of a factor
+    The cues of a speaker, of an emotion and of an utterance are added.
+    """
+
+    pitch: float  # in semitones of eSpeak NG; each raises the pitch by 0.7 to 0.8 of a semitone
+    range: float  # of the pitch: logarithm of a factor
+    rate: float  # logarithm of a factor
     level: float  # dB
     tilt: float  # dB per octave
 
 
 @dataclasses.dataclass(frozen=True)
 class Speaker:
-    """A voice of eSpeak's, a vocal tract and habits."""
+    """A synthetic speaker: a voice of eSpeak NG, a vocal tract and habits."""
 
     name: str
     sex: str
-    variant: str
-    tract: float  # the factor on all resonances: above 1 is a shorter vocal tract
+    variant: str  # the name of the voice
+    tract: float  # a factor on all resonances; above 1, the vocal tract is shorter
     habit: Cues
 
 
@@ -57,12 +66,12 @@ EMOTION_CUES = {
     'neutral': Cues(0, 0, 0, 0, 0),
     'sad': Cues(-2.5, -0.6, -0.25, -6.0, -2.0),
 }
-STRENGTH_RANGE = (
-    0.6,
-    1.4,
-)  # an utterance carries its emotion more or less: the rule times a uniform draw
-CUE_JITTER = Cues(0.8, 0.15, 0.06, 1.2, 0.25)  # standard deviations from utterance to utterance
+# The cues of the emotion are multiplied by a random factor, drawn uniformly for each utterance.
+STRENGTH_RANGE = (0.6, 1.4)
+CUE_JITTER = Cues(0.8, 0.15, 0.06, 1.2, 0.25)  # standard deviations between utterances
 SEED = 0
+ROOM_NOISE_DB = -74  # RMS in dB of full scale: a quiet room in place of digital silence
+SPEECH_LEVEL_DB = -34  # RMS in dB of full scale of an utterance whose cue `level` is 0
 
 SPEAKERS = {
     'en': (
@@ -107,29 +116,42 @@ SENTENCES = {
 }
 
 
+# Constants of eSpeak NG's speak_lib.h.
+AUDIO_OUTPUT_SYNCHRONOUS = 2
+INITIALIZE_DONT_EXIT = 0x8000
+PARAMETER_RATE = 1  # words per minute
+PARAMETER_PITCH = 3  # 0 to 100, which is two octaves
+PARAMETER_RANGE = 4  # of the pitch
+CHARACTERS_UTF8 = 1
+DEFAULT_RATE = 175
+DEFAULT_PITCH = 50
+DEFAULT_RANGE = 50
+
+
 class Espeak:
-    """eSpeak NG through ctypes: `say(text, voice, cues)` returns samples at `rate` Hz, of no particular level."""
+    """The speech synthesiser eSpeak NG, called through ctypes; it speaks at `rate` Hz."""
 
     def __init__(self):
         import espeakng_loader
 
-        self._lib = ctypes.CDLL(espeakng_loader.get_library_path())
-        self.rate = self._lib.espeak_Initialize(
-            2, 0, espeakng_loader.get_data_path().encode(), 0x8000
-        )  # 2: synchronous
+        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        data_path = espeakng_loader.get_data_path()
+        self.rate = self._library.espeak_Initialize(
+            AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path.encode(), INITIALIZE_DONT_EXIT
+        )
         if self.rate <= 0:
-            raise UserError(
-                f'eSpeak NG did not start with its data at {espeakng_loader.get_data_path()}.'
-            )
-        # Breath is drawn from this seed, otherwise the clock's. Other state (flutter, phase) outlives an utterance and a seed,
-        # so that only a fresh process repeats itself.
-        self._lib.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
+            raise UserError(f'eSpeak NG did not start with its data at {data_path}.')
+        # The sound of breath is drawn from this seed; without it, from the clock. Other state
+        # (flutter, phase) survives an utterance and a new seed, so only a new process gives the
+        # same samples again.
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
         self._chunks = []
-        signature = ctypes.CFUNCTYPE(
+        callback_type = ctypes.CFUNCTYPE(
             ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
         )
-        self._callback = signature(self._receive)  # kept: the library only borrows it
-        self._lib.espeak_SetSynthCallback(self._callback)
+        # The library does not own the callback, so it must stay referenced here.
+        self._callback = callback_type(self._receive)
+        self._library.espeak_SetSynthCallback(self._callback)
 
     def _receive(self, samples, count, _events):
         if samples and count:
@@ -137,79 +159,119 @@ class Espeak:
         return 0
 
     def say(self, text: str, voice: str, cues: Cues) -> np.ndarray:
-        if self._lib.espeak_SetVoiceByName(voice.encode()):
+        """Returns the samples of a text, float64; their level is arbitrary.
+
+        Raises a UserError if there is no such voice.
+        """
+        if self._library.espeak_SetVoiceByName(voice.encode()):
             raise UserError(f'eSpeak NG has no voice {voice!r}.')
-        self._lib.espeak_SetParameter(1, round(175 * np.exp(cues.rate)), 0)  # words per minute
-        self._lib.espeak_SetParameter(
-            3, round(50 + 50 / 12 * cues.pitch), 0
-        )  # 0 to 100 is two octaves
-        self._lib.espeak_SetParameter(4, round(50 * np.exp(cues.range)), 0)
+        rate = round(DEFAULT_RATE * np.exp(cues.rate))
+        pitch = round(DEFAULT_PITCH + 50 / 12 * cues.pitch)
+        pitch_range = round(DEFAULT_RANGE * np.exp(cues.range))
+        self._library.espeak_SetParameter(PARAMETER_RATE, rate, 0)
+        self._library.espeak_SetParameter(PARAMETER_PITCH, pitch, 0)
+        self._library.espeak_SetParameter(PARAMETER_RANGE, pitch_range, 0)
         self._chunks.clear()
         data = text.encode()
-        self._lib.espeak_Synth(
-            data, ctypes.c_size_t(len(data) + 1), 0, 0, 0, 1, None, None
-        )  # 1: UTF-8
+        size = ctypes.c_size_t(len(data) + 1)
+        self._library.espeak_Synth(data, size, 0, 0, 0, CHARACTERS_UTF8, None, None)
         return np.concatenate(self._chunks).astype(np.float64)
 
 
 def shape_spectrum(
     wave: np.ndarray, rate: int, tract: float, level: float, tilt: float
 ) -> np.ndarray:
-    """Scales the spectrum's frequencies by `tract`, tilts it about 1 kHz, and sets the level.
+    """Returns the wave with scaled frequencies, a spectral tilt and a new level.
 
-    The wave becomes 1 / `tract` as long, its pitch `tract` as high; `level` is in dB about -34 dB of full scale (RMS), `tilt`
-    in dB per octave between 125 Hz and 8 kHz.
+    Args:
+      wave: Samples at `rate` Hz.
+      rate: Sampling rate.
+      tract: The factor on all frequencies. The wave becomes 1 / `tract` as long.
+      level: Root mean square, in dB above `SPEECH_LEVEL_DB`.
+      tilt: Gain in dB per octave between 125 Hz and 8 kHz; it is 0 dB at 1 kHz.
     """
-    spectrum, length = np.fft.rfft(wave), round(len(wave) / tract)
+    length = round(len(wave) / tract)
+    spectrum = np.fft.rfft(wave)
     hertz = np.arange(len(spectrum)) * rate / length
     spectrum *= 10 ** (tilt / 20 * np.log2(np.clip(hertz, 125, 8000) / 1000))
-    wave = np.fft.irfft(spectrum, length)
-    return wave / np.sqrt(np.mean(wave**2)) * 10 ** ((level - 34) / 20)
+    shaped = np.fft.irfft(spectrum, length)
+    return shaped / np.sqrt(np.mean(shaped**2)) * 10 ** ((level + SPEECH_LEVEL_DB) / 20)
+
+
+class Prompt(NamedTuple):
+    """One utterance to synthesise."""
+
+    language: str
+    speaker: Speaker
+    sentence: int  # counted from 1
+    text: str
+    emotion: str
+
+    @property
+    def name(self) -> str:
+        """The name of the utterance's file without its suffix."""
+        return f'{self.speaker.name}_s{self.sentence}_{self.emotion}'
+
+
+def make_prompts(speakers: dict[str, tuple[Speaker, ...]]) -> list[Prompt]:
+    """Returns the prompts of every sentence and emotion by every speaker, in order."""
+    prompts = []
+    for language, language_speakers in speakers.items():
+        sentences = list(enumerate(SENTENCES[language], 1))
+        for speaker, (sentence, text), emotion in itertools.product(
+            language_speakers, sentences, EMOTION_CUES
+        ):
+            prompts.append(Prompt(language, speaker, sentence, text, emotion))
+    return prompts
+
+
+def synthesise_utterance(espeak: Espeak, prompt: Prompt) -> np.ndarray:
+    """Returns the samples of one utterance at `espeak.rate` Hz."""
+    speaker = prompt.speaker
+    rng = np.random.default_rng([SEED, *prompt.name.encode()])
+    emotion_cues = np.multiply(EMOTION_CUES[prompt.emotion], rng.uniform(*STRENGTH_RANGE))
+    jitter = np.multiply(CUE_JITTER, rng.standard_normal(len(CUE_JITTER)))
+    cues = Cues(*(speaker.habit + emotion_cues + jitter))
+    # Scaling the frequencies also changes pitch and rate, which is corrected here in advance. The
+    # factor is 15, not 12, since eSpeak NG renders less of a shift in pitch than it is asked for.
+    corrected_cues = cues._replace(
+        pitch=cues.pitch - 15 * np.log2(speaker.tract), rate=cues.rate - np.log(speaker.tract)
+    )
+    wave = espeak.say(prompt.text, f'{prompt.language}+{speaker.variant}', corrected_cues)
+    wave = shape_spectrum(wave, espeak.rate, speaker.tract, cues.level, cues.tilt)
+    return wave + 10 ** (ROOM_NOISE_DB / 20) * rng.standard_normal(len(wave))
 
 
 def synthesise(folder: Path, speakers: dict[str, tuple[Speaker, ...]] = SPEAKERS) -> None:
-    """Writes the corpus below `folder`; the files repeat bit for bit where a fresh process writes the same speakers."""
+    """Writes the corpus below `folder`.
+
+    The files are the same to the bit whenever a new process writes the same speakers.
+    """
     espeak = Espeak()
-    todo = [
-        (language, speaker, s, text, emotion)
-        for language, those in speakers.items()
-        for speaker in those
-        for s, text in enumerate(SENTENCES[language], 1)
-        for emotion in EMOTION_CUES
-    ]
-    for language, speaker, s, text, emotion in progress_bar(
-        todo, desc='eSpeak NG', unit='utterance'
-    ):
-        rng = np.random.default_rng([SEED, *f'{speaker.name}_s{s}_{emotion}'.encode()])
-        rule = np.multiply(EMOTION_CUES[emotion], rng.uniform(*STRENGTH_RANGE))
-        cues = Cues(
-            *(speaker.habit + rule + np.multiply(CUE_JITTER, rng.standard_normal(len(CUE_JITTER))))
-        )
-        # What the tract does to pitch and rate is taken back beforehand: 15, not 12, as eSpeak renders less of a shift.
-        spoken = cues._replace(
-            pitch=cues.pitch - 15 * np.log2(speaker.tract), rate=cues.rate - np.log(speaker.tract)
-        )
-        wave = espeak.say(text, f'{language}+{speaker.variant}', spoken)
-        wave = shape_spectrum(wave, espeak.rate, speaker.tract, cues.level, cues.tilt)
-        wave += 10 ** (-74 / 20) * rng.standard_normal(
-            len(wave)
-        )  # a quiet room rather than digital silence
-        path = Path(folder, language, speaker.name, f'{speaker.name}_s{s}_{emotion}.flac')
+    prompts = make_prompts(speakers)
+    for prompt in progress_bar(prompts, desc='eSpeak NG', unit='utterance'):
+        wave = synthesise_utterance(espeak, prompt)
+        path = Path(folder, prompt.language, prompt.speaker.name, f'{prompt.name}.flac')
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, wave, espeak.rate, subtype='PCM_16')
 
 
 def synthesise_in_subprocess(root: Path, module: str = 'data_pipelines.corpora.demo') -> None:
-    """Synthesises a corpus as the folder `root`, all of it or nothing; a folder that holds anything is left alone.
+    """Synthesises a corpus into the folder `root`, completely or not at all.
 
-    `module`, run as a program, writes the corpus into the folder that is its argument.
+    Nothing is done if the folder is not empty. Raises a UserError if eSpeak NG is not installed.
+
+    Args:
+      root: The new folder.
+      module: The module to run; it writes the corpus into the folder that is its argument.
     """
     root = Path(root).resolve()
     if root.is_dir() and any(root.iterdir()):
         return
     if importlib.util.find_spec('espeakng_loader') is None:
         raise UserError(
-            "This corpus is spoken by eSpeak NG, which is not installed. Run: pip install -e '.[demo]'"
+            'This corpus is spoken by eSpeak NG, which is not installed. '
+            "Run: pip install -e '.[demo]'"
         )
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'{root.name}.partial-', dir=root.parent) as partial:
@@ -220,41 +282,47 @@ def synthesise_in_subprocess(root: Path, module: str = 'data_pipelines.corpora.d
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances of `<root>/<language>/<speaker>/<speaker>_s<sentence>_<emotion>.flac`, by name."""
-    sex = {speaker.name: speaker.sex for those in SPEAKERS.values() for speaker in those}
+    """Returns the utterances below `root`, sorted by path.
+
+    Raises a UserError for a file with another name.
+    """
+    sex_by_speaker = {}
+    for speaker in itertools.chain.from_iterable(SPEAKERS.values()):
+        sex_by_speaker[speaker.name] = speaker.sex
+    pattern = rf'({"|".join(sex_by_speaker)})_(s\d+)_({"|".join(EMOTION_CUES)})'
     utterances = []
     for path in sorted(Path(root).glob('*/*/*.flac')):
-        match = re.fullmatch(rf'({"|".join(sex)})_(s\d+)_({"|".join(EMOTION_CUES)})', path.stem)
+        match = re.fullmatch(pattern, path.stem)
         if not match:
             raise UserError(
-                f'{path} is not named like the demo corpus, as en01_s2_angry.flac is; remove it.'
+                f'{path} is not part of the demo corpus, whose files have names like '
+                'en01_s2_angry.flac; remove it.'
             )
-        speaker, sentence, emotion = match.groups()
-        language = speaker[:2]
-        utterances.append(
-            Utterance(
-                name=path.stem,
-                path=path,
-                speaker=speaker,
-                emotion=emotion,
-                language=language,
-                corpus='demo',
-                sex=sex[speaker],
-                sentence=f'{language}_{sentence}',
-                style='acted',
-            )
+        speaker_name, sentence, emotion = match.groups()
+        language = speaker_name[:2]
+        utterance = Utterance(
+            name=path.stem,
+            path=path,
+            speaker=speaker_name,
+            emotion=emotion,
+            language=language,
+            corpus='demo',
+            sex=sex_by_speaker[speaker_name],
+            sentence=f'{language}_{sentence}',
+            style='acted',
         )
+        utterances.append(utterance)
     return utterances
 
 
+NUM_SPEAKERS = len(SPEAKERS['en']) + len(SPEAKERS['fr'])
+SENTENCES_PER_LANGUAGE = len(SENTENCES['en'])
 CORPUS = Corpus(
     name='demo',
     title='Demo corpus (synthetic, eSpeak NG)',
     languages=tuple(SPEAKERS),
-    speakers=sum(map(len, SPEAKERS.values())),
-    expected_counts=(
-        dict.fromkeys(EMOTION_CUES, sum(len(SPEAKERS[k]) * len(SENTENCES[k]) for k in SPEAKERS)),
-    ),
+    speakers=NUM_SPEAKERS,
+    expected_counts=(dict.fromkeys(EMOTION_CUES, NUM_SPEAKERS * SENTENCES_PER_LANGUAGE),),
     licence='made on this machine; eSpeak NG itself is GPL-3.0-or-later',
     homepage='https://github.com/espeak-ng/espeak-ng',
     walk=walk,

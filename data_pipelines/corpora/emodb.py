@@ -1,6 +1,9 @@
-"""Berlin EMO-DB: ten German actors, ten sentences, seven emotions; `wav/03a01Fa.wav`.
+"""Berlin EMO-DB: ten German actors, ten sentences, seven emotions.
 
-F. Burkhardt, A. Paeschke, M. Rolfes, W. Sendlmeier, B. Weiss (2005), A database of German emotional speech, Interspeech.
+Layout: `wav/03a01Fa.wav`, which is speaker, sentence, emotion and version.
+
+Source: F. Burkhardt, A. Paeschke, M. Rolfes, W. Sendlmeier, B. Weiss (2005), A database of German
+emotional speech, Interspeech.
 """
 
 from pathlib import Path
@@ -17,27 +20,37 @@ EMOTIONS = {
     'T': 'sad',
     'N': 'neutral',
 }
+FILE_PATTERN = r'(\d\d)([ab]\d\d)([WLEAFTN])[a-z]'
 MALE_SPEAKERS = {'03', '10', '11', '12', '15'}  # the others, 08 09 13 14 16, are women
+COUNTS = {
+    'angry': 127,
+    'bored': 81,
+    'disgust': 46,
+    'fear': 69,
+    'happy': 71,
+    'sad': 62,
+    'neutral': 79,
+}
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances below `root`; a name is speaker, sentence, emotion, version."""
-    return [
-        Utterance(
+    """Returns the utterances below `root`."""
+    utterances = []
+    for path, match in audio_files.find_audio_files(root, FILE_PATTERN, 'wav/03a01Fa.wav'):
+        speaker, sentence, emotion = match.groups()
+        utterance = Utterance(
             name=path.stem,
             path=path,
-            speaker=m[1],
-            emotion=EMOTIONS[m[3]],
+            speaker=speaker,
+            emotion=EMOTIONS[emotion],
             language='de',
             corpus='emodb',
-            sex='male' if m[1] in MALE_SPEAKERS else 'female',
-            sentence=m[2],
+            sex='male' if speaker in MALE_SPEAKERS else 'female',
+            sentence=sentence,
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(
-            root, r'(\d\d)([ab]\d\d)([WLEAFTN])[a-z]', 'wav/03a01Fa.wav'
-        )
-    ]
+        utterances.append(utterance)
+    return utterances
 
 
 CORPUS = Corpus(
@@ -45,17 +58,7 @@ CORPUS = Corpus(
     title='EMO-DB',
     languages=('de',),
     speakers=10,
-    expected_counts=(
-        {
-            'angry': 127,
-            'bored': 81,
-            'disgust': 46,
-            'fear': 69,
-            'happy': 71,
-            'sad': 62,
-            'neutral': 79,
-        },
-    ),
+    expected_counts=(COUNTS,),
     licence='free for research',
     homepage='http://emodb.bilderbar.info',
     walk=walk,

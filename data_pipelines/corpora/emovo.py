@@ -1,6 +1,9 @@
-"""EMOVO: six Italian actors, fourteen sentences, seven emotions; `f1/dis-f1-b1.wav`.
+"""EMOVO: six Italian actors, fourteen sentences, seven emotions.
 
-G. Costantini, I. Iaderola, A. Paoloni, M. Todisco (2014), EMOVO corpus: an Italian emotional speech database, LREC.
+Layout: `f1/dis-f1-b1.wav`, which is emotion, speaker (f for a woman, m for a man) and sentence.
+
+Source: G. Costantini, I. Iaderola, A. Paoloni, M. Todisco (2014), EMOVO corpus: an Italian
+emotional speech database, LREC.
 """
 
 from pathlib import Path
@@ -9,28 +12,35 @@ from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {
-    'dis': 'disgust', 'gio': 'happy', 'neu': 'neutral', 'pau': 'fear', 'rab': 'angry', 'sor': 'surprise', 'tri': 'sad',
-}  # fmt: skip
+    'dis': 'disgust',
+    'gio': 'happy',
+    'neu': 'neutral',
+    'pau': 'fear',
+    'rab': 'angry',
+    'sor': 'surprise',
+    'tri': 'sad',
+}
+FILE_PATTERN = rf'({"|".join(EMOTIONS)})-([fm][1-3])-([a-z]\d)'
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances below `root`; a name is emotion, speaker (f a woman, m a man), sentence."""
-    return [
-        Utterance(
+    """Returns the utterances below `root`."""
+    utterances = []
+    for path, match in audio_files.find_audio_files(root, FILE_PATTERN, 'f1/dis-f1-b1.wav'):
+        emotion, speaker, sentence = match.groups()
+        utterance = Utterance(
             name=path.stem,
             path=path,
-            speaker=m[2],
-            emotion=EMOTIONS[m[1]],
+            speaker=speaker,
+            emotion=EMOTIONS[emotion],
             language='it',
             corpus='emovo',
-            sex='female' if m[2].startswith('f') else 'male',
-            sentence=m[3],
+            sex='female' if speaker.startswith('f') else 'male',
+            sentence=sentence,
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(
-            root, rf'({"|".join(EMOTIONS)})-([fm][1-3])-([a-z]\d)', 'f1/dis-f1-b1.wav'
-        )
-    ]
+        utterances.append(utterance)
+    return utterances
 
 
 CORPUS = Corpus(

@@ -1,8 +1,12 @@
-"""eNTERFACE'05: 43 people react in English to six stories; films, `subject 1/anger/sentence 1/s1_an_1.avi`.
+"""eNTERFACE'05: films of 43 people who react in English to six stories, one per emotion.
 
-O. Martin, I. Kotsia, B. Macq, I. Pitas (2006), The eNTERFACE'05 Audio-Visual Emotion Database, ICDE Workshops. It speaks of 42
-subjects; the names of the release tell 43 apart. Of subject 6 there is a minute-long film per emotion, its five sentences, or
-both, which makes 1,263, 1,287 or 1,293 films. The folder `subject 11` holds s12: here as everywhere the name decides.
+Layout: `subject 1/anger/sentence 1/s1_an_1.avi`, which is subject, emotion, and one of the
+emotion's five sentences. Some files are named like `s_3_fe_5` or `s16_su_3avi`. Of subject 6 there
+is a minute-long film per emotion without a number, or its five sentences, or both: so there are
+1,263, 1,287 or 1,293 films. The folder `subject 11` holds s12; the name of the file decides.
+
+Source: O. Martin, I. Kotsia, B. Macq, I. Pitas (2006), The eNTERFACE'05 Audio-Visual Emotion
+Database, ICDE Workshops. The paper says 42 subjects; the names in the release distinguish 43.
 """
 
 from pathlib import Path
@@ -18,31 +22,37 @@ EMOTIONS = {
     'sa': 'sad',
     'su': 'surprise',
 }
+FILE_PATTERN = rf's_?(\d+)_({"|".join(EMOTIONS)})(?:_(\d))?(?:avi)?'
+
+
+def make_counts(count: int) -> dict[str, int]:
+    """Returns the counts of a release with `count` films per emotion, and three fewer for happy."""
+    return dict.fromkeys(EMOTIONS.values(), count) | {'happy': count - 3}
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances below `root`; a name is subject, emotion and which of the emotion's five sentences.
-
-    Some are released as `s_3_fe_5` or `s16_su_3avi`; the films of subject 6 that hold all five have no number.
-    """
-    return [
-        Utterance(
+    """Returns the utterances below `root`."""
+    files = audio_files.find_audio_files(
+        root,
+        FILE_PATTERN,
+        'subject 1/anger/sentence 1/s1_an_1.avi',
+        suffixes=('.avi', *audio_files.AUDIO_SUFFIXES),
+    )
+    utterances = []
+    for path, match in files:
+        subject, emotion, number = match.groups()
+        utterance = Utterance(
             name=path.stem,
             path=path,
-            speaker=m[1],
-            emotion=EMOTIONS[m[2]],
+            speaker=subject,
+            emotion=EMOTIONS[emotion],
             language='en',
             corpus='enterface',
-            sentence=f'{m[2]}_{m[3]}' if m[3] else '',
+            sentence=f'{emotion}_{number}' if number else '',
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(
-            root,
-            r's_?(\d+)_(an|di|fe|ha|sa|su)(?:_(\d))?(?:avi)?',
-            'subject 1/anger/sentence 1/s1_an_1.avi',
-            suffixes=('.avi', *audio_files.AUDIO_SUFFIXES),
-        )
-    ]
+        utterances.append(utterance)
+    return utterances
 
 
 CORPUS = Corpus(
@@ -50,9 +60,7 @@ CORPUS = Corpus(
     title="eNTERFACE'05",
     languages=('en',),
     speakers=43,
-    expected_counts=tuple(
-        {e: n - 3 if e == 'happy' else n for e in EMOTIONS.values()} for n in (216, 215, 211)
-    ),
+    expected_counts=(make_counts(216), make_counts(215), make_counts(211)),
     licence='free for research',
     homepage='https://enterface.net/enterface05/emotion.html',
     walk=walk,

@@ -1,7 +1,11 @@
-"""ESD: ten Mandarin and ten English speakers, 350 sentences in each language, five emotions; `0001/Angry/0001_000351.wav`.
+"""ESD: ten Mandarin and ten English speakers, 350 sentences per language, five emotions.
 
-K. Zhou, B. Sisman, R. Liu, H. Li (2021), Seen and unseen emotional style transfer for voice conversion with a new emotional
-speech dataset, ICASSP. Some copies part each emotion into train, evaluation and test, as `0001/Angry/train/0001_000351.wav`.
+Layout: `0001/Angry/0001_000351.wav`, which is speaker and a number from 1 to 1750. The number
+counts the sentences of the first emotion, then those of the second, and so on. Some copies split
+each emotion into train, evaluation and test, as in `0001/Angry/train/0001_000351.wav`.
+
+Source: K. Zhou, B. Sisman, R. Liu, H. Li (2021), Seen and unseen emotional style transfer for voice
+conversion with a new emotional speech dataset, ICASSP.
 """
 
 from pathlib import Path
@@ -9,54 +13,42 @@ from pathlib import Path
 from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
-EMOTIONS = (
-    'neutral',
-    'angry',
-    'happy',
-    'sad',
-    'surprise',
-)  # in the order in which every speaker's files are numbered
+# In the order in which the files of each speaker are numbered.
+EMOTIONS = ('neutral', 'angry', 'happy', 'sad', 'surprise')
 SENTENCES_PER_LANGUAGE = 350
+# By the list in the release.
 MALE_SPEAKERS = {
-    '0004',
-    '0005',
-    '0006',
-    '0008',
-    '0010',
-    '0011',
-    '0012',
-    '0013',
-    '0014',
-    '0020',
-}  # by the release's own list
+    '0004', '0005', '0006', '0008', '0010', '0011', '0012', '0013', '0014', '0020',
+}  # fmt: skip
+LAST_MANDARIN_SPEAKER = '0010'
 SPLITS = {'train': 'train', 'evaluation': 'dev', 'test': 'test'}
+# The folder, the speaker (0001 to 0020) and the number (0001 to 1750).
+FILE_PATTERN = r'(.*)/(00(?:0[1-9]|1\d|20))_00(0(?!000)\d{3}|1[0-6]\d\d|17[0-4]\d|1750)'
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances below `root`; a name is speaker and a number from 1 to 1750, which is emotion and sentence."""
+    """Returns the utterances below `root`."""
+    files = audio_files.find_audio_files(
+        root, FILE_PATTERN, '0001/Angry/0001_000351.wav', parent_count=1
+    )
     utterances = []
-    for path, m in audio_files.find_audio_files(
-        root,
-        r'(.*)/(00(?:0[1-9]|1\d|20))_00(0(?!000)\d{3}|1[0-6]\d\d|17[0-4]\d|1750)',
-        '0001/Angry/0001_000351.wav',
-        parent_count=1,
-    ):
-        language = 'zh' if m[2] <= '0010' else 'en'
-        emotion, text = divmod(int(m[3]) - 1, SENTENCES_PER_LANGUAGE)
-        utterances.append(
-            Utterance(
-                name=path.stem,
-                path=path,
-                speaker=m[2],
-                emotion=EMOTIONS[emotion],
-                language=language,
-                corpus='esd',
-                sex='male' if m[2] in MALE_SPEAKERS else 'female',
-                sentence=f'{language}_{text + 1:03d}',
-                style='acted',
-                split=SPLITS.get(m[1], ''),
-            )
+    for path, match in files:
+        folder, speaker, number = match.groups()
+        language = 'zh' if speaker <= LAST_MANDARIN_SPEAKER else 'en'
+        emotion_index, sentence_index = divmod(int(number) - 1, SENTENCES_PER_LANGUAGE)
+        utterance = Utterance(
+            name=path.stem,
+            path=path,
+            speaker=speaker,
+            emotion=EMOTIONS[emotion_index],
+            language=language,
+            corpus='esd',
+            sex='male' if speaker in MALE_SPEAKERS else 'female',
+            sentence=f'{language}_{sentence_index + 1:03d}',
+            style='acted',
+            split=SPLITS.get(folder, ''),
         )
+        utterances.append(utterance)
     return utterances
 
 

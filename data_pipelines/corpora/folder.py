@@ -1,4 +1,7 @@
-"""Bring your own: a CSV, one utterance a line, with columns path, speaker, emotion and, where you have them, `OPTIONAL`."""
+"""Your own corpus, listed in a CSV file with one utterance per row.
+
+The columns path, speaker and emotion are required; `OPTIONAL_COLUMNS` may be there too.
+"""
 
 import collections
 import math
@@ -13,74 +16,115 @@ REQUIRED_COLUMNS = ('path', 'speaker', 'emotion')
 OPTIONAL_TEXT_COLUMNS = ('sex', 'session', 'sentence', 'style', 'split')
 RATING_COLUMNS = ('arousal', 'valence', 'dominance')
 OPTIONAL_COLUMNS = ('start', 'end', 'language', 'corpus', *OPTIONAL_TEXT_COLUMNS, *RATING_COLUMNS)
+MAX_REPORTED = 10  # problems in one message
 
 
 def walk(source: Path) -> list[Utterance]:
-    """The utterances that the CSV lists, in its order; paths are relative to it, start and end are seconds, ratings -1 to 1.
+    """Returns the utterances that the CSV file `source` lists, in its order.
 
-    An utterance is named by its path, and by `#start-end` where it is a segment. Refuses a CSV with all that is wrong with it.
+    Paths are relative to the folder of the file. Start and end are in seconds; ratings are from -1
+    to 1. An utterance is named by its path, and by `#start-end` if it is a segment. Raises a
+    UserError that lists what is wrong with the file.
     """
     if not source.is_file():
         raise UserError(
-            f'{source} is not a file; for `folder`, --source is a CSV with columns {", ".join(REQUIRED_COLUMNS)}.'
+            f'{source} is not a file; the --source of `folder` is a CSV file with the columns '
+            f'{", ".join(REQUIRED_COLUMNS)}.'
         )
-    try:
-        # The names of files may be any bytes.
-        with csv_files.open_rows(source, errors='surrogateescape', strict=True) as reader:
-            check_columns(source, reader.fieldnames or ())
-            rows = [(reader.line_num, strip_cells(row)) for row in reader]
-    except csv_files.Error as e:
-        raise UserError(f'{source}, line {reader.line_num}, is no CSV: {e}.') from None
-    wrong = [f'line {number}: {problem}' for number, row in rows if (problem := find_problem(row))]
-    if wrong:
-        raise UserError(
-            f'{source} has {len(wrong)} lines that cannot be used; {"; ".join(wrong[:10])}.'
-        )
-    if not rows:
-        raise UserError(f'{source} has a header, but no utterances.')
-    utterances = [make_utterance(source.parent, row) for _, row in rows]
-    lines = collections.defaultdict(list)
-    for (number, _), u in zip(rows, utterances):
-        lines[u.name].append(number)
-    if twice := [
-        f'{name} on lines {", ".join(map(str, where))}'
-        for name, where in lines.items()
-        if len(where) > 1
-    ]:
-        raise UserError(
-            f'{source} lists the same utterance more than once: {"; ".join(twice[:10])}.'
-        )
+    numbered_rows = read_numbered_rows(source)
+    check_rows(source, numbered_rows)
+    utterances = []
+    lines_by_name = collections.defaultdict(list)
+    for number, row in numbered_rows:
+        utterance = make_utterance(source.parent, row)
+        utterances.append(utterance)
+        lines_by_name[utterance.name].append(str(number))
+    check_unique(source, lines_by_name)
     return utterances
 
 
+def read_numbered_rows(source: Path) -> list[tuple[int, dict]]:
+    """Returns each row with its line number; raises a UserError if the file is not CSV."""
+    numbered_rows = []
+    try:
+        # The names of files may be any bytes.
+        with csv_files.open_rows(source, errors='surrogateescape', strict=True) as reader:
+            check_columns(source, reader.fieldnames or [])
+            for row in reader:
+                numbered_rows.append((reader.line_num, strip_cells(row)))
+    except csv_files.Error as error:
+        raise UserError(f'{source}, line {reader.line_num}, is not CSV: {error}.') from None
+    return numbered_rows
+
+
 def strip_cells(row: dict) -> dict:
-    """The cells without blanks at their ends, by which one speaker would be two; but for the path, which may have them."""
-    return {k: v.strip() if k != 'path' and isinstance(v, str) else v for k, v in row.items()}
+    """Returns the row without spaces at the ends of cells, which would split one speaker in two.
+
+    The path keeps its spaces: they may belong to the name of the file.
+    """
+    stripped = dict(row)
+    for column, text in row.items():
+        if column != 'path' and isinstance(text, str):
+            stripped[column] = text.strip()
+    return stripped
 
 
-def check_columns(source: Path, found: list[str]) -> None:
-    """Refuses a header without the required columns, or with columns of no meaning."""
-    missing, unknown = (
-        [c for c in REQUIRED_COLUMNS if c not in found],
-        [c for c in found if c not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS],
-    )
-    if missing or unknown or len(set(found)) < len(found):
+def check_columns(source: Path, columns: list[str]) -> None:
+    """Raises a UserError if required columns are missing, or columns are unknown or repeated."""
+    missing = [column for column in REQUIRED_COLUMNS if column not in columns]
+    unknown = [c for c in columns if c not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
+    if missing or unknown or len(set(columns)) < len(columns):
         raise UserError(
-            f'{source} has the columns {", ".join(found) or "(none)"}; missing: {", ".join(missing) or "none"}, unknown: '
-            f'{", ".join(unknown) or "none"}. Expected, each once and separated by commas: {", ".join(REQUIRED_COLUMNS)} and, if wanted, '
-            f'{", ".join(OPTIONAL_COLUMNS)}.'
+            f'{source} has the columns {", ".join(columns) or "(none)"}; '
+            f'missing: {", ".join(missing) or "none"}, unknown: {", ".join(unknown) or "none"}. '
+            f'Expected {", ".join(REQUIRED_COLUMNS)}, and optionally '
+            f'{", ".join(OPTIONAL_COLUMNS)}, each once and separated by commas.'
+        )
+
+
+def check_rows(source: Path, numbered_rows: list[tuple[int, dict]]) -> None:
+    """Raises a UserError if there is no row, or rows have problems."""
+    problems = []
+    for number, row in numbered_rows:
+        problem = find_problem(row)
+        if problem:
+            problems.append(f'line {number}: {problem}')
+    if problems:
+        raise UserError(
+            f'{source} has {len(problems)} rows that cannot be used; '
+            f'{"; ".join(problems[:MAX_REPORTED])}.'
+        )
+    if not numbered_rows:
+        raise UserError(f'{source} has a header, but no utterances.')
+
+
+def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
+    """Raises a UserError if an utterance is on more than one line."""
+    repeated = []
+    for name, lines in lines_by_name.items():
+        if len(lines) > 1:
+            repeated.append(f'{name} on lines {", ".join(lines)}')
+    if repeated:
+        raise UserError(
+            f'{source} lists the same utterance more than once: '
+            f'{"; ".join(repeated[:MAX_REPORTED])}.'
         )
 
 
 def find_problem(row: dict) -> str | None:
-    """What is wrong with a row, if anything."""
+    """Returns what is wrong with a row, or None."""
     if None in row or None in row.values():
         return 'more or fewer cells than columns'
-    if any(
-        '\ud800' <= c <= '\udfff' for column, text in row.items() if column != 'path' for c in text
-    ):
+    return find_text_problem(row) or find_rating_problem(row) or find_time_problem(row)
+
+
+def find_text_problem(row: dict[str, str]) -> str | None:
+    """Returns what is wrong with a row's texts, or None."""
+    texts = [text for column, text in row.items() if column != 'path']
+    if re.search('[\ud800-\udfff]', ''.join(texts)):  # what surrogateescape makes of other bytes
         return 'text that is not UTF-8'
-    if empty := [c for c in REQUIRED_COLUMNS if not row[c]]:
+    empty = [column for column in REQUIRED_COLUMNS if not row[column]]
+    if empty:
         return f'no {" and no ".join(empty)}'
     if row['emotion'] not in labels.EMOTIONS:
         return f'emotion {row["emotion"]!r} is none of {", ".join(labels.EMOTIONS)}'
@@ -88,20 +132,33 @@ def find_problem(row: dict) -> str | None:
         return f'split {row["split"]!r} is neither train nor dev nor test (or test2, ...)'
     if row.get('sex', '') not in ('', 'female', 'male'):
         return f'sex {row["sex"]!r} is neither female nor male'
+    return None
+
+
+def find_rating_problem(row: dict[str, str]) -> str | None:
+    """Returns what is wrong with a row's ratings, or None."""
     for column in RATING_COLUMNS:
         if row.get(column) and not is_rating(row[column]):
-            return f'{column} {row[column]!r} is no number from -1 to 1'
+            return f'{column} {row[column]!r} is not a number from -1 to 1'
+    return None
+
+
+def find_time_problem(row: dict[str, str]) -> str | None:
+    """Returns what is wrong with a row's start and end, or None."""
     try:
-        start, end = float(row.get('start') or 0), float(row.get('end') or math.inf)
+        start = float(row.get('start') or 0)
+        end = float(row.get('end') or math.inf)
     except ValueError:
-        return f'start {row.get("start")!r} or end {row.get("end")!r} is no number of seconds'
+        return f'start {row.get("start")!r} or end {row.get("end")!r} is not a number of seconds'
     if start < 0:
-        return f'start {start:g} lies before the file'
-    return None if start < end else f'the segment from {start:g} to {end:g} s has no length'
+        return f'start {start:g} is before the beginning of the file'
+    if not start < end:  # also if one of them is NaN
+        return f'the segment from {start:g} to {end:g} s has no length'
+    return None
 
 
 def is_rating(text: str) -> bool:
-    """Whether a cell holds a rating."""
+    """Returns whether a cell holds a number from -1 to 1."""
     try:
         return -1 <= float(text) <= 1
     except ValueError:
@@ -109,9 +166,16 @@ def is_rating(text: str) -> bool:
 
 
 def make_utterance(folder: Path, row: dict[str, str]) -> Utterance:
-    """The utterance of a row in which nothing is wrong."""
-    times = [row.get('start', ''), row.get('end', '')]
-    name = row['path'] + (f'#{"-".join(times)}' if any(times) else '')
+    """Returns the utterance of a row that has no problem."""
+    start = row.get('start', '')
+    end = row.get('end', '')
+    name = row['path']
+    if start or end:
+        name += f'#{start}-{end}'
+    texts = {column: row.get(column, '') for column in OPTIONAL_TEXT_COLUMNS}
+    ratings = {}
+    for column in RATING_COLUMNS:
+        ratings[column] = float(row[column]) if row.get(column) else None
     return Utterance(
         name=name.encode(errors='surrogateescape').decode(errors='backslashreplace'),
         path=folder / row['path'],
@@ -119,10 +183,10 @@ def make_utterance(folder: Path, row: dict[str, str]) -> Utterance:
         emotion=row['emotion'],
         language=row.get('language', ''),
         corpus=row.get('corpus') or 'folder',
-        start=float(times[0] or 0),
-        end=float(times[1]) if times[1] else None,
-        **{key: row.get(key, '') for key in OPTIONAL_TEXT_COLUMNS},
-        **{key: float(row[key]) if row.get(key) else None for key in RATING_COLUMNS},
+        start=float(start or 0),
+        end=float(end) if end else None,
+        **texts,
+        **ratings,
     )
 
 

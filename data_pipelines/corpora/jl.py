@@ -1,8 +1,11 @@
-"""JL: four New Zealand English speakers, five primary and five secondary emotions; `JL(wav+txt)/female1_angry_10a_1.wav`.
+"""JL: four New Zealand English speakers, five primary and five secondary emotions.
 
-J. James, L. Tian, C. I. Watson (2018), An Open Source Emotional Speech Corpus for Human Robot Interaction Applications,
-Interspeech. As far as the names and durations tell, a number is a sentence, a and b are two recordings of it, and the sentences
-of the primary emotions are the same, while the secondary emotions differ.
+Layout: `JL(wav+txt)/female1_angry_10a_1.wav`, which is speaker, emotion, sentence number with the
+recording (a or b), and repetition. As far as names and durations show, the primary emotions share
+their sentences, while each secondary emotion has its own.
+
+Source: J. James, L. Tian, C. I. Watson (2018), An Open Source Emotional Speech Corpus for Human
+Robot Interaction Applications, Interspeech.
 """
 
 from pathlib import Path
@@ -12,28 +15,31 @@ from data_pipelines.corpora import Corpus, Utterance
 
 PRIMARY_EMOTIONS = ('angry', 'excited', 'happy', 'neutral', 'sad')
 SECONDARY_EMOTIONS = ('anxious', 'apologetic', 'assertive', 'concerned', 'encouraging')
+EMOTIONS = PRIMARY_EMOTIONS + SECONDARY_EMOTIONS
+FILE_PATTERN = rf'((female|male)[12])_({"|".join(EMOTIONS)})_(\d+)[ab]_[12]'
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances below `root`; a name is speaker, emotion, sentence with the recording's letter, repetition."""
-    return [
-        Utterance(
+    """Returns the utterances below `root`."""
+    files = audio_files.find_audio_files(root, FILE_PATTERN, 'JL(wav+txt)/female1_angry_10a_1.wav')
+    utterances = []
+    for path, match in files:
+        speaker, sex, emotion, sentence = match.groups()
+        if emotion in SECONDARY_EMOTIONS:
+            sentence = f'{emotion}_{sentence}'
+        utterance = Utterance(
             name=path.stem,
             path=path,
-            speaker=m[1],
-            emotion=m[2],
+            speaker=speaker,
+            emotion=emotion,
             language='en',
             corpus='jl',
-            sex=m[1][:-1],
-            sentence=m[3] if m[2] in PRIMARY_EMOTIONS else f'{m[2]}_{m[3]}',
+            sex=sex,
+            sentence=sentence,
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(
-            root,
-            rf'((?:fe)?male[12])_({"|".join(PRIMARY_EMOTIONS + SECONDARY_EMOTIONS)})_(\d+)[ab]_[12]',
-            'JL(wav+txt)/female1_angry_10a_1.wav',
-        )
-    ]
+        utterances.append(utterance)
+    return utterances
 
 
 CORPUS = Corpus(
@@ -41,7 +47,7 @@ CORPUS = Corpus(
     title='JL',
     languages=('en',),
     speakers=4,
-    expected_counts=(dict.fromkeys(PRIMARY_EMOTIONS + SECONDARY_EMOTIONS, 240),),
+    expected_counts=(dict.fromkeys(EMOTIONS, 240),),
     licence='CC0',
     homepage='https://www.kaggle.com/datasets/tli725/jl-corpus',
     walk=walk,

@@ -1,9 +1,13 @@
-"""MESD: single words of Mexican Spanish, six emotions; `Anger_C_A_abajo.wav`.
+"""MESD: single words of Mexican Spanish, six emotions.
 
-M. M. Duville, L. M. Alonso-Valerdi, D. I. Ibarra-Zarate (2021), Mexican Emotional Speech Database Based on Semantic, Frequency,
-Familiarity, Concreteness, and Cultural Shaping of Affective Prosody, Data 6(12): 130. The names tell three voices (child, female,
-male) and not who speaks: six children, three women and two men share them. `speaker` is the voice: folds by speaker are folds by
-voice, in which no person is twice, but what is forgotten is the kind of voice. Of 864 utterances some copies have 862.
+Layout: `Anger_C_A_abajo.wav`, which is emotion, voice, list of words and word. The names give one
+of three voices (child, female, male), and not the person: six children, three women and two men
+share them. So `speaker` is the voice. In folds by speaker no person is on both sides, but a method
+that forgets the speaker forgets the kind of voice. There are 864 utterances, in some copies 862.
+
+Source: M. M. Duville, L. M. Alonso-Valerdi, D. I. Ibarra-Zarate (2021), Mexican Emotional Speech
+Database Based on Semantic, Frequency, Familiarity, Concreteness, and Cultural Shaping of Affective
+Prosody, Data 6(12): 130.
 """
 
 from pathlib import Path
@@ -12,30 +16,37 @@ from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {
-    'Anger': 'angry', 'Disgust': 'disgust', 'Fear': 'fear', 'Happiness': 'happy', 'Neutral': 'neutral', 'Sadness': 'sad',
-}  # fmt: skip
+    'Anger': 'angry',
+    'Disgust': 'disgust',
+    'Fear': 'fear',
+    'Happiness': 'happy',
+    'Neutral': 'neutral',
+    'Sadness': 'sad',
+}
 VOICES = {'C': 'child', 'F': 'female', 'M': 'male'}
+SEXES = {'C': '', 'F': 'female', 'M': 'male'}
+FILE_PATTERN = rf'({"|".join(EMOTIONS)})_([CFM])_[AB]_(\w+)'
 FULL_COUNTS = dict.fromkeys(EMOTIONS.values(), 144)
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances below `root`; a name is emotion, voice, list of words, word."""
-    return [
-        Utterance(
+    """Returns the utterances below `root`."""
+    utterances = []
+    for path, match in audio_files.find_audio_files(root, FILE_PATTERN, 'Anger_C_A_abajo.wav'):
+        emotion, voice, word = match.groups()
+        utterance = Utterance(
             name=path.stem,
             path=path,
-            speaker=VOICES[m[2]],
-            emotion=EMOTIONS[m[1]],
+            speaker=VOICES[voice],
+            emotion=EMOTIONS[emotion],
             language='es',
             corpus='mesd',
-            sex='' if m[2] == 'C' else VOICES[m[2]],
-            sentence=m[3],
+            sex=SEXES[voice],
+            sentence=word,
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(
-            root, rf'({"|".join(EMOTIONS)})_([CFM])_[AB]_(\w+)', 'Anger_C_A_abajo.wav'
-        )
-    ]
+        utterances.append(utterance)
+    return utterances
 
 
 CORPUS = Corpus(

@@ -1,9 +1,14 @@
-"""MSP-IMPROV: twelve actors in six dyadic sessions; `Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav`.
+"""MSP-IMPROV: twelve actors in six dyadic sessions, labelled by listeners.
 
-C. Busso, S. Parthasarathy, A. Burmania, M. AbdelWahab, N. Sadoughi, E. Mower Provost (2017), MSP-IMPROV: An Acted Corpus of
-Dyadic Interactions to Study Emotion Perception, IEEE Transactions on Affective Computing 8(1). The labels are in `Evalution.txt`
-(so spelt), in lines `UTD-IMPROV-S01A-F01-P-FM01.avi; N; A:2.8; V:3.2; D:3.0; ...` rated from 1 to 5, each before its listeners'
-votes. Readers of the release disagree on which end of its activation is active, so no arousal is stored rather than its opposite.
+Layout: the labels are in `Evalution.txt` (spelt like this), the audio is in files like
+`Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav`. A line of labels is like
+`UTD-IMPROV-S01A-F01-P-FM01.avi; N; A:2.8; V:3.2; D:3.0; ...` with ratings from 1 to 5; the votes of
+the single listeners follow it and are ignored. Users of the release disagree on which end of its
+activation scale is active, so arousal is not stored.
+
+Source: C. Busso, S. Parthasarathy, A. Burmania, M. AbdelWahab, N. Sadoughi, E. Mower Provost
+(2017), MSP-IMPROV: An Acted Corpus of Dyadic Interactions to Study Emotion Perception, IEEE
+Transactions on Affective Computing 8(1).
 """
 
 import re
@@ -14,65 +19,75 @@ from data_pipelines.corpora import Corpus, Utterance, scale_rating
 from data_pipelines.errors import UserError
 
 EMOTIONS = {'A': 'angry', 'H': 'happy', 'N': 'neutral', 'S': 'sad', 'O': 'other', 'X': 'undecided'}
-STYLES = {
-    'R': 'scripted',
-    'T': 'improvised',
-    'S': 'improvised',
-    'P': 'natural',
-}  # target read, target improvised, others, breaks
+SEXES = {'F': 'female', 'M': 'male'}
+# The target sentence read (R) and improvised (T), other improvised turns (S), and breaks (P).
+STYLES = {'R': 'scripted', 'T': 'improvised', 'S': 'improvised', 'P': 'natural'}
+TARGET_SENTENCE_KINDS = ('R', 'T')
+# Sentence, sex, session and kind of turn.
 NAME_PATTERN = r'MSP-IMPROV-S(\d\d)[AHNS]-([FM])(\d\d)-([RTSP])-[FM]{2}\d+'
+# Emotion, valence and dominance.
 LABEL_PATTERN = re.compile(r'([AHNSOX]);\s*A:[^;]*;\s*V:\s*([^;]*?)\s*;\s*D:\s*([^;]*?)\s*;.*')
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances that the list of labels in `root` names, in its order, whether or not their audio is there."""
-    lists = [p for p in (root / 'Evalution.txt', root / 'Evaluation.txt') if p.is_file()]
-    if not lists:
+    """Returns the utterances that the list of labels in `root` names, in its order.
+
+    An utterance whose audio is missing is returned too.
+    """
+    list_path = root / 'Evalution.txt'
+    if not list_path.is_file():
+        list_path = root / 'Evaluation.txt'
+    if not list_path.is_file():
         raise UserError(
             f'No Evalution.txt in {root}; --source is the folder with Evalution.txt and Audio.'
         )
-    audio = {
-        path.stem: path
-        for path, _ in audio_files.find_audio_files(
-            root, NAME_PATTERN, 'Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav'
-        )
-    }
+    files = audio_files.find_audio_files(
+        root, NAME_PATTERN, 'Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav'
+    )
+    audio_by_name = {path.stem: path for path, _ in files}
     utterances = []
-    for number, line in enumerate(
-        lists[0].read_text(encoding='utf-8-sig', errors='replace').split('\n'), 1
-    ):
+    text = list_path.read_text(encoding='utf-8-sig', errors='replace')
+    for number, line in enumerate(text.split('\n'), 1):
         if not line.startswith('UTD-IMPROV-'):
             continue
-        name, _, rest = line.partition('.avi;')
-        name = name.replace('UTD', 'MSP', 1)
         try:
-            label, *ratings = LABEL_PATTERN.fullmatch(rest.strip()).groups()
-            sentence, sex, session, kind = re.fullmatch(NAME_PATTERN, name).groups()
-            valence, dominance = (scale_rating(r, 1, 5) for r in ratings)
-        except (AttributeError, ValueError):
+            utterance = parse_line(line, root, audio_by_name)
+        except ValueError:
             raise UserError(
-                f'{lists[0]}, line {number}, is {line!r}; expected UTD-IMPROV-S01A-F01-P-FM01.avi; N; A:2.8; V:3.2; D:3.0; '
-                f'or the like, with one of {", ".join(EMOTIONS)}. Compare the file with the release.'
+                f'{list_path}, line {number}, is {line!r}; expected a line like '
+                'UTD-IMPROV-S01A-F01-P-FM01.avi; N; A:2.8; V:3.2; D:3.0; with one of '
+                f'{", ".join(EMOTIONS)}. Compare the file with the release.'
             ) from None
-        utterances.append(
-            Utterance(
-                name=name,
-                path=audio.get(
-                    name, root / f'Audio/session{int(session)}/{name[11:15]}/{kind}/{name}.wav'
-                ),
-                speaker=sex + session,
-                emotion=EMOTIONS[label],
-                language='en',
-                corpus='msp_improv',
-                sex={'F': 'female', 'M': 'male'}[sex],
-                session=session,
-                sentence=sentence if kind in 'RT' else '',
-                style=STYLES[kind],
-                valence=valence,
-                dominance=dominance,
-            )
-        )
+        utterances.append(utterance)
     return utterances
+
+
+def parse_line(line: str, root: Path, audio_by_name: dict[str, Path]) -> Utterance:
+    """Returns the utterance of a line of labels; raises a ValueError for any other line."""
+    name, _, labels = line.partition('.avi;')
+    name = name.replace('UTD', 'MSP', 1)
+    name_match = re.fullmatch(NAME_PATTERN, name)
+    label_match = LABEL_PATTERN.fullmatch(labels.strip())
+    if not name_match or not label_match:
+        raise ValueError(line)
+    sentence, sex, session, kind = name_match.groups()
+    emotion, valence, dominance = label_match.groups()
+    scene = name.split('-')[2]
+    default_path = root / f'Audio/session{int(session)}/{scene}/{kind}/{name}.wav'
+    return Utterance(
+        name=name,
+        path=audio_by_name.get(name, default_path),
+        speaker=sex + session,
+        emotion=EMOTIONS[emotion],
+        language='en',
+        corpus='msp_improv',
+        sex=SEXES[sex],
+        session=session,
+        sentence=sentence if kind in TARGET_SENTENCE_KINDS else '',
+        style=STYLES[kind],
+        valence=scale_rating(valence, 1, 5),
+        dominance=scale_rating(dominance, 1, 5),
+    )
 
 
 CORPUS = Corpus(

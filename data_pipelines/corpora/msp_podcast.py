@@ -1,8 +1,12 @@
-"""MSP-Podcast: turns from English podcasts, labelled by several listeners each; `Audios/MSP-PODCAST_0001_0008.wav`.
+"""MSP-Podcast: speaking turns from English podcasts, each labelled by several listeners.
 
-R. Lotfian, C. Busso (2019), Building Naturalistic Emotionally Balanced Speech Corpus by Retrieving Emotional Speech from Existing
-Podcast Recordings, IEEE Transactions on Affective Computing 10(4). The labels are `Labels/labels_consensus.csv`, the attributes
-rated from 1 to 7. Its releases differ in size, so no count is expected. What Test3 holds may be unlabelled.
+Layout: the labels are in `Labels/labels_consensus.csv`, with ratings from 1 to 7, and the audio is
+in files like `Audios/MSP-PODCAST_0001_0008.wav`. The releases differ in size, so any count is
+accepted. The utterances of Test3 may have no labels.
+
+Source: R. Lotfian, C. Busso (2019), Building Naturalistic Emotionally Balanced Speech Corpus by
+Retrieving Emotional Speech from Existing Podcast Recordings, IEEE Transactions on Affective
+Computing 10(4).
 """
 
 from pathlib import Path
@@ -12,53 +16,81 @@ from data_pipelines.corpora import Corpus, Utterance, scale_rating
 from data_pipelines.errors import UserError
 
 EMOTIONS = {
-    'A': 'angry', 'S': 'sad', 'H': 'happy', 'U': 'surprise', 'F': 'fear', 'D': 'disgust', 'C': 'contempt', 'N': 'neutral',
-    'O': 'other', 'X': 'undecided', '': 'undecided',
-}  # fmt: skip
+    'A': 'angry',
+    'S': 'sad',
+    'H': 'happy',
+    'U': 'surprise',
+    'F': 'fear',
+    'D': 'disgust',
+    'C': 'contempt',
+    'N': 'neutral',
+    'O': 'other',
+    'X': 'undecided',
+    '': 'undecided',
+}
 SPLITS = {
-    'Train': 'train', 'Development': 'dev', 'Validation': 'dev', 'Test1': 'test', 'Test2': 'test2', 'Test3': 'test3',
-}  # fmt: skip
+    'Train': 'train',
+    'Development': 'dev',
+    'Validation': 'dev',
+    'Test1': 'test',
+    'Test2': 'test2',
+    'Test3': 'test3',
+}
+SEXES = {'Female': 'female', 'Male': 'male'}
 COLUMNS = ('FileName', 'EmoClass', 'EmoAct', 'EmoVal', 'EmoDom', 'SpkrID', 'Gender', 'Split_Set')
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances that the list of labels in `root` names, in its order, whether or not their audio is there."""
-    labels, audio = root / 'Labels/labels_consensus.csv', root / 'Audios'
-    if not labels.is_file() or not audio.is_dir():
+    """Returns the utterances that the list of labels in `root` names, in its order.
+
+    An utterance whose audio is missing is returned too.
+    """
+    labels = root / 'Labels/labels_consensus.csv'
+    audio_folder = root / 'Audios'
+    if not labels.is_file() or not audio_folder.is_dir():
         raise UserError(
-            f'No Labels/labels_consensus.csv, or no Audios/, in {root}; --source is the folder with Labels and Audios.'
+            f'No Labels/labels_consensus.csv, or no Audios/, in {root}; '
+            '--source is the folder with Labels and Audios.'
         )
+    utterances = []
     with csv_files.open_rows(labels, errors='replace') as reader:
-        if missing := [c for c in COLUMNS if c not in (reader.fieldnames or ())]:
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
             raise UserError(
-                f'{labels} has no column {", ".join(missing)}. Compare it with the release.'
+                f'{labels} has no column {", ".join(missing)}. Compare the file with the release.'
             )
-        return [make_utterance(audio, row, f'{labels}, line {reader.line_num},') for row in reader]
+        for row in reader:
+            line_name = f'{labels}, line {reader.line_num},'
+            utterances.append(make_utterance(audio_folder, row, line_name))
+    return utterances
 
 
-def make_utterance(audio: Path, row: dict[str, str], where: str) -> Utterance:
-    """The utterance of a row."""
+def make_utterance(audio_folder: Path, row: dict[str, str], line_name: str) -> Utterance:
+    """Returns the utterance of a row; raises a UserError that names its line if it is wrong."""
+    name = row['FileName']
     if row['EmoClass'] not in EMOTIONS or row['Split_Set'] not in SPLITS:
         raise UserError(
-            f'{where} labels {row["FileName"]} as {row["EmoClass"]} of {row["Split_Set"]}; expected one of '
-            f'{", ".join(filter(None, EMOTIONS))}, and of {", ".join(SPLITS)}. Compare the file with the release.'
+            f'{line_name} labels {name} as {row["EmoClass"]} of {row["Split_Set"]}; expected one '
+            f'of {", ".join(filter(None, EMOTIONS))}, and of {", ".join(SPLITS)}. '
+            'Compare the file with the release.'
         )
     try:
-        arousal, valence, dominance = (
-            scale_rating(row[column], 1, 7) for column in ('EmoAct', 'EmoVal', 'EmoDom')
-        )
-    except ValueError as e:
+        arousal = scale_rating(row['EmoAct'], 1, 7)
+        valence = scale_rating(row['EmoVal'], 1, 7)
+        dominance = scale_rating(row['EmoDom'], 1, 7)
+    except ValueError as error:
         raise UserError(
-            f'{where} rates {row["FileName"]} by what is no number: {e}. Compare the file with the release.'
+            f'{line_name} rates {name} with something that is not a number: {error}. '
+            'Compare the file with the release.'
         ) from None
     return Utterance(
-        name=row['FileName'].removesuffix('.wav'),
-        path=audio / row['FileName'],
+        name=name.removesuffix('.wav'),
+        path=audio_folder / name,
         speaker='' if row['SpkrID'] == 'Unknown' else row['SpkrID'],
         emotion=EMOTIONS[row['EmoClass']],
         language='en',
         corpus='msp_podcast',
-        sex=row['Gender'].lower() if row['Gender'] in ('Female', 'Male') else '',
+        sex=SEXES.get(row['Gender'], ''),
         style='natural',
         split=SPLITS[row['Split_Set']],
         arousal=arousal,

@@ -1,6 +1,11 @@
-"""RAVDESS, speech only: 24 North American actors, two sentences, eight emotions; `Actor_01/03-01-06-01-02-01-12.wav`.
+"""RAVDESS, its speech: 24 North American actors, two sentences, eight emotions.
 
-S. R. Livingstone, F. A. Russo (2018), The Ryerson Audio-Visual Database of Emotional Speech and Song, PLoS ONE 13(5): e0196391.
+Layout: `Actor_01/03-01-06-01-02-01-12.wav`, which is modality, vocal channel, emotion, intensity,
+statement, repetition and actor. Actors with odd numbers are men. The release also has films
+(modalities 01 and 02) and songs (channel 02), which are ignored.
+
+Source: S. R. Livingstone, F. A. Russo (2018), The Ryerson Audio-Visual Database of Emotional Speech
+and Song, PLoS ONE 13(5): e0196391.
 """
 
 from pathlib import Path
@@ -9,33 +14,38 @@ from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {
-    '01': 'neutral', '02': 'calm', '03': 'happy', '04': 'sad', '05': 'angry', '06': 'fear', '07': 'disgust', '08': 'surprise',
-}  # fmt: skip
+    '01': 'neutral',
+    '02': 'calm',
+    '03': 'happy',
+    '04': 'sad',
+    '05': 'angry',
+    '06': 'fear',
+    '07': 'disgust',
+    '08': 'surprise',
+}
+FILE_PATTERN = rf'03-01-({"|".join(EMOTIONS)})-\d\d-(\d\d)-\d\d-(\d\d)'
+COUNTS = dict.fromkeys(EMOTIONS.values(), 192) | {'neutral': 96}
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances below `root`; a name is modality, channel, emotion, intensity, statement, repetition, actor.
-
-    Video (01, 02) and song (channel 02) are other parts of the release and are passed over.
-    """
-    return [
-        Utterance(
+    """Returns the utterances below `root`."""
+    files = audio_files.find_audio_files(root, FILE_PATTERN, 'Actor_01/03-01-01-01-01-01-01.wav')
+    utterances = []
+    for path, match in files:
+        emotion, statement, actor = match.groups()
+        utterance = Utterance(
             name=path.stem,
             path=path,
-            speaker=m['actor'],
-            emotion=EMOTIONS[m['emotion']],
+            speaker=actor,
+            emotion=EMOTIONS[emotion],
             language='en',
             corpus='ravdess',
-            sex='male' if int(m['actor']) % 2 else 'female',
-            sentence=m['statement'],
+            sex='male' if int(actor) % 2 else 'female',
+            sentence=statement,
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(
-            root,
-            r'03-01-(?P<emotion>0[1-8])-\d\d-(?P<statement>\d\d)-\d\d-(?P<actor>\d\d)',
-            'Actor_01/03-01-01-01-01-01-01.wav',
-        )
-    ]
+        utterances.append(utterance)
+    return utterances
 
 
 CORPUS = Corpus(
@@ -43,7 +53,7 @@ CORPUS = Corpus(
     title='RAVDESS (speech)',
     languages=('en',),
     speakers=24,
-    expected_counts=({e: 96 if e == 'neutral' else 192 for e in EMOTIONS.values()},),
+    expected_counts=(COUNTS,),
     licence='CC BY-NC-SA 4.0',
     homepage='https://zenodo.org/records/1188976',
     walk=walk,

@@ -1,6 +1,9 @@
-"""SAVEE: four English men, 120 TIMIT sentences each, seven emotions; `AudioData/DC/a01.wav`, in other copies `DC_a01.wav`.
+"""SAVEE: four English men, 120 TIMIT sentences each, seven emotions.
 
-S. Haq, P. J. B. Jackson (2009), Speaker-dependent audio-visual emotion recognition, AVSP.
+Layout: `AudioData/DC/a01.wav` or `DC_a01.wav`, which is speaker, emotion and number. The number
+counts the sentences of an emotion, which are the same for all four men.
+
+Source: S. Haq, P. J. B. Jackson (2009), Speaker-dependent audio-visual emotion recognition, AVSP.
 """
 
 from pathlib import Path
@@ -17,32 +20,31 @@ EMOTIONS = {
     'sa': 'sad',
     'su': 'surprise',
 }
+FILE_PATTERN = rf'(?:.*/)?(DC|JE|JK|KL)[/_]({"|".join(EMOTIONS)})(\d\d)'
+COUNTS = dict.fromkeys(EMOTIONS.values(), 60) | {'neutral': 120}
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances below `root`; a name is emotion and number, after the speaker or in a folder that is the speaker.
-
-    The number counts the sentences of an emotion, the same for all four men.
-    """
-    return [
-        Utterance(
-            name=f'{m[1]}_{m[2]}{m[3]}',
+    """Returns the utterances below `root`."""
+    files = audio_files.find_audio_files(
+        root, FILE_PATTERN, 'AudioData/DC/a01.wav or DC_a01.wav', parent_count=1
+    )
+    utterances = []
+    for path, match in files:
+        speaker, emotion, number = match.groups()
+        utterance = Utterance(
+            name=f'{speaker}_{emotion}{number}',
             path=path,
-            speaker=m[1],
-            emotion=EMOTIONS[m[2]],
+            speaker=speaker,
+            emotion=EMOTIONS[emotion],
             language='en',
             corpus='savee',
             sex='male',
-            sentence=m[2] + m[3],
+            sentence=emotion + number,
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(
-            root,
-            r'(?:.*/)?(DC|JE|JK|KL)[/_](a|d|f|h|n|sa|su)(\d\d)',
-            'AudioData/DC/a01.wav or DC_a01.wav',
-            parent_count=1,
-        )
-    ]
+        utterances.append(utterance)
+    return utterances
 
 
 CORPUS = Corpus(
@@ -50,7 +52,7 @@ CORPUS = Corpus(
     title='SAVEE',
     languages=('en',),
     speakers=4,
-    expected_counts=({e: 120 if e == 'neutral' else 60 for e in EMOTIONS.values()},),
+    expected_counts=(COUNTS,),
     licence='free for research, on registration',
     homepage='http://kahlan.eps.surrey.ac.uk/savee/',
     walk=walk,

@@ -1,7 +1,10 @@
-"""ShEMO: Persian radio plays by 87 speakers, labelled by twelve listeners; `female/F01A01.wav`.
+"""ShEMO: Persian radio plays by 87 speakers, six emotions, labelled by twelve listeners.
 
-O. Mohamad Nezami, P. Jamshid Lou, M. Karami (2019), ShEMO: a large-scale validated database for Persian speech emotion detection,
-Language Resources and Evaluation 53(1). It speaks of 3,000 utterances; the 2,838 of a widespread copy are right too.
+Layout: `female/F01A01.wav`, which is speaker (F for a woman, M for a man), emotion and number. The
+paper says 3,000 utterances; a widespread copy with 2,838 is accepted too.
+
+Source: O. Mohamad Nezami, P. Jamshid Lou, M. Karami (2019), ShEMO: a large-scale validated database
+for Persian speech emotion detection, Language Resources and Evaluation 53(1).
 """
 
 from pathlib import Path
@@ -10,25 +13,26 @@ from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {'A': 'angry', 'F': 'fear', 'H': 'happy', 'N': 'neutral', 'S': 'sad', 'W': 'surprise'}
+FILE_PATTERN = r'([FM]\d\d)([AFHNSW])\d+'
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances below `root`; a name is speaker (F a woman, M a man), emotion, number."""
-    return [
-        Utterance(
+    """Returns the utterances below `root`."""
+    utterances = []
+    for path, match in audio_files.find_audio_files(root, FILE_PATTERN, 'female/F01A01.wav'):
+        speaker, emotion = match.groups()
+        utterance = Utterance(
             name=path.stem,
             path=path,
-            speaker=m[1],
-            emotion=EMOTIONS[m[2]],
+            speaker=speaker,
+            emotion=EMOTIONS[emotion],
             language='fa',
             corpus='shemo',
-            sex='female' if m[1].startswith('F') else 'male',
+            sex='female' if speaker.startswith('F') else 'male',
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(
-            root, r'([FM]\d\d)([AFHNSW])\d+', 'female/F01A01.wav'
-        )
-    ]
+        utterances.append(utterance)
+    return utterances
 
 
 CORPUS = Corpus(

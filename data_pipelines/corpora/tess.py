@@ -1,7 +1,10 @@
-"""TESS: two Canadian women of 26 and 64 years, 200 words in "Say the word ...", seven emotions; `OAF_angry/OAF_back_angry.wav`.
+"""TESS: two Canadian women aged 26 and 64, 200 words in "Say the word ...", seven emotions.
 
-K. Dupuis, M. K. Pichora-Fuller (2010), Toronto emotional speech set, University of Toronto. One file is released as
-OA_bite_neutral. Two speakers cannot be divided into train, dev and test.
+Layout: `OAF_angry/OAF_back_angry.wav`, which is speaker (OAF the older, YAF the younger), word and
+emotion. One file is released as `OA_bite_neutral.wav`. Two speakers are too few for a split into
+train, dev and test by speaker.
+
+Source: K. Dupuis, M. K. Pichora-Fuller (2010), Toronto emotional speech set, University of Toronto.
 """
 
 from pathlib import Path
@@ -9,29 +12,38 @@ from pathlib import Path
 from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
-EMOTIONS = {e: e for e in ('angry', 'disgust', 'fear', 'happy', 'neutral', 'sad')} | {
-    'ps': 'surprise'
+EMOTIONS = {
+    'angry': 'angry',
+    'disgust': 'disgust',
+    'fear': 'fear',
+    'happy': 'happy',
+    'neutral': 'neutral',
+    'sad': 'sad',
+    'ps': 'surprise',  # pleasant surprise
 }
+FILE_PATTERN = rf'(OA|YA)F?_([a-z]+)_({"|".join(EMOTIONS)})'
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances below `root`; a name is speaker (the older, OAF, or the younger, YAF), word, emotion."""
-    return [
-        Utterance(
+    """Returns the utterances below `root`."""
+    utterances = []
+    for path, match in audio_files.find_audio_files(
+        root, FILE_PATTERN, 'OAF_angry/OAF_back_angry.wav'
+    ):
+        speaker, word, emotion = match.groups()
+        utterance = Utterance(
             name=path.stem,
             path=path,
-            speaker=f'{m[1]}F',
-            emotion=EMOTIONS[m[3]],
+            speaker=f'{speaker}F',
+            emotion=EMOTIONS[emotion],
             language='en',
             corpus='tess',
             sex='female',
-            sentence=m[2],
+            sentence=word,
             style='acted',
         )
-        for path, m in audio_files.find_audio_files(
-            root, rf'(OA|YA)F?_([a-z]+)_({"|".join(EMOTIONS)})', 'OAF_angry/OAF_back_angry.wav'
-        )
-    ]
+        utterances.append(utterance)
+    return utterances
 
 
 CORPUS = Corpus(

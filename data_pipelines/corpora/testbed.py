@@ -1,13 +1,20 @@
-"""A synthetic test bench for forgetting speakers, with a dial on how much they differ; eSpeak NG speaks it on first use.
+"""A synthetic test bench for methods that forget speakers, which eSpeak NG speaks at the first use.
 
-It is no evidence about people. Emotions are the rules of `demo`; a speaker is a voice of eSpeak's with a tract and habits drawn
-at random. `style` is the dial: in spread0, spread1 and spread2 the habits and the logarithm of the tract are multiplied by 0, 1
-and 2, and every other draw is the same. eSpeak's voices stay what they are, so that speakers differ in voice even in spread0.
-Choose one by config.data.only. No voice is in two parts of the split, nor one that the audit takes for it. Counts, ranges and
-voices are this project's choice.
+It is no evidence about people. Emotions are those of the demo corpus. A speaker is a voice of
+eSpeak NG with a vocal tract and habits drawn at random. The `style` says how much the speakers
+differ: in spread0, spread1 and spread2 the habits and the logarithm of the tract are multiplied by
+0, 1 and 2, and all other random draws are the same. The voices of eSpeak NG are not changed, so
+speakers differ in voice even in spread0. Choose a spread with config.data.only.
+
+Layout: `spread1/en/train01/train01_s2_angry.flac`, which is spread, language, speaker, sentence and
+emotion; 48 speakers (24 train, 8 dev, 16 test), six sentences, four emotions, 3,456 utterances in
+all. No voice is in two parts of the split, and neither are two voices that the audit finds alike.
+
+Source: the counts, ranges and voices are this project's choice.
 """
 
 import functools
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -19,11 +26,11 @@ from data_pipelines.corpora.demo import EMOTION_CUES, SEED, SENTENCES, Cues, Spe
 from data_pipelines.errors import UserError
 
 SPREADS = (0, 1, 2)
-HABIT_RANGE = Cues(
-    2.5, 0.2, 0.14, 2.0, 0.9
-)  # a speaker's habits are drawn evenly from minus to plus these
-LOG_TRACT_RANGE = 0.07  # likewise the logarithm of the tract
-VOICES = {  # m1, m3, m5, m6 and Mike are one voice to the audit
+# The habits and the logarithm of the tract are drawn uniformly between minus and plus these values.
+HABIT_RANGE = Cues(2.5, 0.2, 0.14, 2.0, 0.9)
+LOG_TRACT_RANGE = 0.07
+# The audit finds the voices m1, m3, m5, m6 and Mike alike: at most one part may have them.
+VOICES = {
     'train': {
         'female': ('f1', 'f3', 'f5', 'Andrea', 'Alicia', 'steph'),
         'male': ('m3', 'm5', 'm6', 'Michael', 'paul', 'quincy'),
@@ -34,70 +41,87 @@ VOICES = {  # m1, m3, m5, m6 and Mike are one voice to the audit
         'male': ('gustave', 'm4', 'travis', 'm8'),
     },
 }
-SPEAKERS_PER_VOICE = 2  # speakers of every voice
+SPEAKERS_PER_VOICE = 2
+SEXES = ('female', 'male')  # in turn
 
 
 def make_speakers(part: str, spread: float) -> tuple[Speaker, ...]:
-    """The speakers of a part of the split, as different as `spread` says: train01, train02, ..., women and men in turn."""
-    those = []
-    for n in range(SPEAKERS_PER_VOICE * sum(map(len, VOICES[part].values()))):
-        name, sex = f'{part}{n + 1:02}', ('female', 'male')[n % 2]
-        draw = np.random.default_rng([SEED, *name.encode()]).uniform(-1, 1, 1 + len(HABIT_RANGE))
-        variant = VOICES[part][sex][n // 2 % len(VOICES[part][sex])]
-        habit = Cues(*(spread * draw[1:] * HABIT_RANGE))
-        those.append(
-            Speaker(name, sex, variant, float(np.exp(spread * LOG_TRACT_RANGE * draw[0])), habit)
+    """Returns the speakers of a part of the split, named train01, train02 and so on.
+
+    Women and men alternate. The larger `spread`, the more the speakers differ.
+    """
+    speakers = []
+    num_speakers = SPEAKERS_PER_VOICE * sum(map(len, VOICES[part].values()))
+    for n in range(num_speakers):
+        name = f'{part}{n + 1:02}'
+        sex = SEXES[n % 2]
+        voices = VOICES[part][sex]
+        rng = np.random.default_rng([SEED, *name.encode()])
+        log_tract, *habit = rng.uniform(-1, 1, 1 + len(HABIT_RANGE))
+        speaker = Speaker(
+            name,
+            sex,
+            variant=voices[n // 2 % len(voices)],
+            tract=float(np.exp(spread * LOG_TRACT_RANGE * log_tract)),
+            habit=Cues(*(spread * np.array(habit) * HABIT_RANGE)),
         )
-    return tuple(those)
+        speakers.append(speaker)
+    return tuple(speakers)
+
+
+def make_all_speakers(spread: float) -> tuple[Speaker, ...]:
+    """Returns the speakers of all parts of the split."""
+    return tuple(itertools.chain.from_iterable(make_speakers(part, spread) for part in VOICES))
 
 
 def synthesise(folder: Path) -> None:
-    """Writes `<folder>/<spread>/en/<speaker>/<speaker>_s<sentence>_<emotion>.flac`."""
+    """Writes the corpus below `folder`."""
     for spread in SPREADS:
-        demo.synthesise(
-            Path(folder, f'spread{spread}'),
-            {'en': tuple(s for part in VOICES for s in make_speakers(part, spread))},
-        )
+        demo.synthesise(Path(folder, f'spread{spread}'), {'en': make_all_speakers(spread)})
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances of `synthesise`, by name; a speaker is one person whatever the spread."""
-    sex = {s.name: s.sex for part in VOICES for s in make_speakers(part, 0)}
+    """Returns the utterances below `root`, sorted by path.
+
+    A speaker has the same name in every spread. Raises a UserError for a file with another name.
+    """
+    sex_by_speaker = {speaker.name: speaker.sex for speaker in make_all_speakers(spread=0)}
+    pattern = rf'({"|".join(sex_by_speaker)})_(s\d+)_({"|".join(EMOTION_CUES)})'
+    styles = [f'spread{spread}' for spread in SPREADS]
     utterances = []
     for path in sorted(Path(root).glob('*/*/*/*.flac')):
-        style, stem = path.parts[-4], path.stem
-        match = re.fullmatch(rf'({"|".join(sex)})_(s\d+)_({"|".join(EMOTION_CUES)})', stem)
-        if not match or style not in [f'spread{s}' for s in SPREADS]:
+        style = path.parts[-4]
+        match = re.fullmatch(pattern, path.stem)
+        if not match or style not in styles:
             raise UserError(
-                f'{path} is not named like the test bench, as spread1/en/train01/train01_s2_angry.flac is; remove it.'
+                f'{path} is not part of the test bench, whose files have names like '
+                'spread1/en/train01/train01_s2_angry.flac; remove it.'
             )
         speaker, sentence, emotion = match.groups()
-        utterances.append(
-            Utterance(
-                name=f'{style}_{stem}',
-                path=path,
-                speaker=speaker,
-                emotion=emotion,
-                language='en',
-                corpus='testbed',
-                sex=sex[speaker],
-                sentence=f'en_{sentence}',
-                style=style,
-                split=speaker[:-2],
-            )
+        utterance = Utterance(
+            name=f'{style}_{path.stem}',
+            path=path,
+            speaker=speaker,
+            emotion=emotion,
+            language='en',
+            corpus='testbed',
+            sex=sex_by_speaker[speaker],
+            sentence=f'en_{sentence}',
+            style=style,
+            split=speaker[:-2],
         )
+        utterances.append(utterance)
     return utterances
 
 
-NUM_SPEAKERS = sum(len(make_speakers(part, 0)) for part in VOICES)
+NUM_SPEAKERS = len(make_all_speakers(spread=0))
+NUM_PER_EMOTION = len(SPREADS) * NUM_SPEAKERS * len(SENTENCES['en'])
 CORPUS = Corpus(
     name='testbed',
     title='Test bench (synthetic, eSpeak NG)',
     languages=('en',),
     speakers=NUM_SPEAKERS,
-    expected_counts=(
-        dict.fromkeys(EMOTION_CUES, len(SPREADS) * NUM_SPEAKERS * len(SENTENCES['en'])),
-    ),
+    expected_counts=(dict.fromkeys(EMOTION_CUES, NUM_PER_EMOTION),),
     licence=demo.CORPUS.licence,
     homepage=demo.CORPUS.homepage,
     walk=walk,

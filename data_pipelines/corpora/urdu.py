@@ -1,7 +1,11 @@
-"""URDU: clips of Urdu television talk shows in four emotions; `Angry/SM1_F10_A010.wav`.
+"""URDU: clips of Urdu television talk shows, four emotions.
 
-S. Latif, A. Qayyum, M. Usman, J. Qadir (2018), Cross Lingual Speech Emotion Recognition: Urdu vs. Western Languages, FIT. It
-speaks of 38 speakers; the names of the release tell 29 apart, and those are what is used. 26 of them have one emotion only.
+Layout: `Angry/SM1_F10_A010.wav`, which is speaker (SM for a man, SF for a woman), file, and emotion
+with its number. The paper says 38 speakers; the names in the release distinguish 29, and these are
+used. Of 26 speakers there is only one emotion.
+
+Source: S. Latif, A. Qayyum, M. Usman, J. Qadir (2018), Cross Lingual Speech Emotion Recognition:
+Urdu vs. Western Languages, FIT.
 """
 
 from pathlib import Path
@@ -10,25 +14,26 @@ from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 
 EMOTIONS = {'A': 'angry', 'H': 'happy', 'N': 'neutral', 'S': 'sad'}
+FILE_PATTERN = r'(S[MF]\d+)_F\d+_([AHNS])\d+'
 
 
 def walk(root: Path) -> list[Utterance]:
-    """The utterances below `root`; a name is speaker (SM a man, SF a woman), file, emotion with its number."""
-    return [
-        Utterance(
+    """Returns the utterances below `root`."""
+    utterances = []
+    for path, match in audio_files.find_audio_files(root, FILE_PATTERN, 'Angry/SM1_F10_A010.wav'):
+        speaker, emotion = match.groups()
+        utterance = Utterance(
             name=path.stem,
             path=path,
-            speaker=m[1],
-            emotion=EMOTIONS[m[2]],
+            speaker=speaker,
+            emotion=EMOTIONS[emotion],
             language='ur',
             corpus='urdu',
-            sex='male' if m[1].startswith('SM') else 'female',
+            sex='male' if speaker.startswith('SM') else 'female',
             style='natural',
         )
-        for path, m in audio_files.find_audio_files(
-            root, r'(S[MF]\d+)_F\d+_([AHNS])\d+', 'Angry/SM1_F10_A010.wav'
-        )
-    ]
+        utterances.append(utterance)
+    return utterances
 
 
 CORPUS = Corpus(

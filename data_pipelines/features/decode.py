@@ -1,12 +1,11 @@
-"""TODO: data_pipelines.features.decode."""
+"""Reads the audio of an utterance, and rejects what is damaged, silent or too short."""
 
-import importlib.metadata
 import importlib.util
 import io
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,43 +15,54 @@ from data_pipelines.errors import UserError
 if TYPE_CHECKING:
     from data_pipelines.features.log_mel import LogMel
 
-MIN_SECONDS = 0.1  # seconds
-
-SILENCE_AMPLITUDE = 1e-4  # -80 dBFS
-
-MAX_AMPLITUDE = (
-    1e12  # its power still is a float32; integers that were stored as floats stay far below
-)
-
-VIDEO_SUFFIXES = ('.avi',)  # decoded by PyAV; everything else is soundfile's
-
-SAMPLE_RATE_RANGE = (
-    4_000,
-    768_000,
-)  # Hz: beyond them a header is damaged, and resampling what it says would fill the memory
+MIN_SECONDS = 0.1
+SILENCE_AMPLITUDE = 1e-4  # -80 dB of full scale
+# The power of such samples still is a float32. Integers that were stored as floats are far below.
+MAX_AMPLITUDE = 1e12
+VIDEO_SUFFIXES = ('.avi',)  # decoded by PyAV; all other files are decoded by soundfile
+# In Hz. A rate outside this range is from a damaged header, and resampling from it could fill the
+# memory.
+SAMPLE_RATE_RANGE = (4_000, 768_000)
+# Programs that write into a pipe leave about 2^31 or 2^32 as the length in a header.
+MAX_STATED_LENGTH = 0x7FFF_0000
 
 
 class Rejection(Exception):
-    """Why an utterance has no features: a few words for `rejected.csv`."""
+    """The reason why an utterance has no features: a few words for `rejected.csv`."""
 
 
 def check_video_support(utterances: list[Utterance]) -> None:
-    """Refuses films where PyAV is not installed, rather than rejecting them one by one."""
-    if importlib.util.find_spec('av') is None:
-        for u in utterances:
-            if u.path.suffix.lower() in VIDEO_SUFFIXES:
-                raise UserError(
-                    f"{u.path} is a film; decoding it needs PyAV. First: pip install -e '.[video]' in the checkout of jaxser."
-                )
+    """Raises a UserError if there are films and PyAV, which decodes them, is not installed."""
+    if importlib.util.find_spec('av') is not None:
+        return
+    for utterance in utterances:
+        if utterance.path.suffix.lower() in VIDEO_SUFFIXES:
+            raise UserError(
+                f'{utterance.path} is a film, and films are decoded by PyAV, which is not '
+                "installed. In the checkout of jaxser, run: pip install -e '.[video]'"
+            )
 
 
 def decode(utterance: Utterance, spec: 'LogMel') -> np.ndarray:
-    """The utterance's samples, float32, mono at `spec.rate`; raises `Rejected` for whatever is wrong with the file."""
-    return to_mono(*read_samples(utterance), spec)
+    """Returns the samples of an utterance, float32, mono, at `spec.rate` Hz.
+
+    Raises a Rejection if they cannot be used.
+    """
+    samples, rate = read_samples(utterance)
+    return to_mono(samples, rate, spec)
 
 
 def to_mono(samples: np.ndarray, rate: int, spec: 'LogMel') -> np.ndarray:
-    """Samples of shape (time, channels) as one channel at `spec.rate`; raises `Rejected` for what is no sound."""
+    """Returns the mean of the channels, resampled to `spec.rate` Hz.
+
+    Args:
+      samples: Float32 of shape (time, channels).
+      rate: Their sampling rate in Hz.
+      spec: The features that will be computed.
+
+    Raises:
+      Rejection: The samples are not finite, too large, silent or too few.
+    """
     import librosa
 
     peak = np.abs(samples).max()
@@ -71,125 +81,155 @@ def to_mono(samples: np.ndarray, rate: int, spec: 'LogMel') -> np.ndarray:
 
 
 def read_samples(utterance: Utterance) -> tuple[np.ndarray, int]:
-    """The samples as they lie in the file, float32 of shape (time, channels), and their rate in Hz."""
-    import soundfile
+    """Returns the samples in the file, float32 of shape (time, channels), and their rate in Hz.
 
+    Raises a Rejection if the file is missing, damaged, or does not contain the segment.
+    """
     path = utterance.path
-    try:
-        facts = path.stat()
-    except FileNotFoundError:
-        raise Rejection('missing') from None
-    except (OSError, ValueError) as e:
-        raise Rejection(f'unreadable: {error_text(e)}') from None
-    if not stat.S_ISREG(facts.st_mode):
-        raise Rejection('unreadable: not a file')
-    if not facts.st_size:
-        raise Rejection('empty: 0 bytes')
+    size = check_file(path)
     try:
         if path.suffix.lower() in VIDEO_SUFFIXES:
-            samples, rate = read_soundtrack(path, facts.st_size)
+            samples, rate = read_soundtrack(path, size)
             start, stop = segment_bounds(utterance, len(samples), rate)
             return samples[start:stop], rate
-        with soundfile.SoundFile(open_verified_wav(path, facts.st_size)) as file:
-            check_sample_rate(file.samplerate)
-            if not file.frames:
-                raise Rejection('empty: a header without samples')
-            start, stop = segment_bounds(utterance, file.frames, file.samplerate)
-            file.seek(start)
-            samples = file.read(stop - start, dtype=np.float32, always_2d=True)
-            if len(samples) < stop - start:
-                raise Rejection(f'truncated: {stop - start} samples promised, {len(samples)} there')
-            return samples, file.samplerate
+        return read_audio_segment(utterance, size)
     except Rejection:
         raise
-    except Exception as e:  # whatever a decoder makes of a damaged file
-        raise Rejection(f'unreadable: {error_text(e)}') from None
+    except Exception as error:  # a decoder may raise anything for a damaged file
+        raise Rejection(f'unreadable: {error_text(error)}') from None
 
 
-def error_text(e: Exception) -> str:
-    """What the system or libsndfile says, without the path, which stands beside the reason."""
-    return str(getattr(e, 'strerror', None) or getattr(e, 'error_string', None) or e)
+def check_file(path: Path) -> int:
+    """Returns the size of a file in bytes; raises a Rejection if it is no file or is empty."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise Rejection('missing') from None
+    except (OSError, ValueError) as error:
+        raise Rejection(f'unreadable: {error_text(error)}') from None
+    if not stat.S_ISREG(status.st_mode):
+        raise Rejection('unreadable: not a file')
+    if not status.st_size:
+        raise Rejection('empty: 0 bytes')
+    return status.st_size
+
+
+def read_audio_segment(utterance: Utterance, size: int) -> tuple[np.ndarray, int]:
+    """Returns the samples of an utterance and their rate, as soundfile reads them."""
+    import soundfile
+
+    with soundfile.SoundFile(open_verified_wav(utterance.path, size)) as file:
+        check_sample_rate(file.samplerate)
+        if not file.frames:
+            raise Rejection('empty: a header without samples')
+        start, stop = segment_bounds(utterance, file.frames, file.samplerate)
+        file.seek(start)
+        samples = file.read(stop - start, dtype=np.float32, always_2d=True)
+        if len(samples) < stop - start:
+            raise Rejection(
+                f'truncated: {stop - start} samples expected, {len(samples)} in the file'
+            )
+        return samples, file.samplerate
+
+
+def error_text(error: Exception) -> str:
+    """Returns the message of the system or of libsndfile, without the path."""
+    return str(getattr(error, 'strerror', None) or getattr(error, 'error_string', None) or error)
 
 
 def check_sample_rate(rate: int) -> None:
-    """Rejects a sampling rate that only a damaged header states."""
+    """Raises a Rejection for a sampling rate that only a damaged header states."""
     if not SAMPLE_RATE_RANGE[0] <= rate <= SAMPLE_RATE_RANGE[1]:
         raise Rejection(f'unreadable: a sampling rate of {rate} Hz')
 
 
 def read_soundtrack(path: Path, size: int) -> tuple[np.ndarray, int]:
-    """All samples of a film's first sound track, float32 of shape (time, channels), and their rate in Hz.
+    """Returns a film's first sound track, float32 of shape (time, channels), and its rate in Hz.
 
-    FFmpeg, like libsndfile, quietly shortens what was cut off, so the size that the header states is compared here.
+    FFmpeg reads a truncated file without an error, so the length in its header is checked here.
     """
     import av
 
     with open(path, 'rb') as file:
-        head = file.read(12)
-        length = int.from_bytes(head[4:8], 'little')
-        if head[:4] == b'RIFF' and size < length < 0x7FFF_0000:
-            raise Rejection(f'truncated: {length} bytes promised, {size} there')
+        header = file.read(12)
+        length = int.from_bytes(header[4:8], 'little')
+        if header[:4] == b'RIFF' and size < length < MAX_STATED_LENGTH:
+            raise Rejection(f'truncated: {length} bytes expected, {size} in the file')
         file.seek(0)
         with av.open(file) as film:
             if not film.streams.audio:
                 raise Rejection('unreadable: a film without sound')
             track = film.streams.audio[0]
             check_sample_rate(track.rate)
-            planar = av.AudioResampler(
-                format='fltp'
-            )  # the samples as they are, as float32 of shape (channels, time)
-            blocks = [
-                block.to_ndarray()
-                for frame in film.decode(track)
-                for block in planar.resample(frame)
-            ]
+            # Converts the sample format only: to float32 of shape (channels, time).
+            resampler = av.AudioResampler(format='fltp')
+            blocks = []
+            for frame in film.decode(track):
+                for block in resampler.resample(frame):
+                    blocks.append(block.to_ndarray())
             if not blocks:
                 raise Rejection('empty: a film without samples')
             return np.concatenate(blocks, axis=1).T, track.rate
 
 
 def segment_bounds(utterance: Utterance, frames: int, rate: int) -> tuple[int, int]:
-    """First sample and the one after the last of the utterance within a file of `frames` samples."""
-    start, stop = (
-        round(utterance.start * rate),
-        frames if utterance.end is None else round(utterance.end * rate),
-    )
-    if not 0 <= start < min(stop, frames) or stop > frames + 0.01 * rate:  # a list rounds its times
+    """Returns the first sample of an utterance and the one after its last.
+
+    `frames` is the number of samples per channel in the file. Raises a Rejection if the segment is
+    outside the file.
+    """
+    start = round(utterance.start * rate)
+    stop = frames if utterance.end is None else round(utterance.end * rate)
+    # A list of segments may round its times, here up to 0.01 s.
+    if not 0 <= start < min(stop, frames) or stop > frames + 0.01 * rate:
         raise Rejection(
             f'outside the file: {start / rate:g} to {stop / rate:g} s of {frames / rate:g} s'
         )
     return start, min(stop, frames)
 
 
-def open_verified_wav(path: Path, size: int) -> bytes | io.BytesIO:
-    """What soundfile is to open: the file, once its data chunk is all there if it is a WAV; `Rejected` otherwise.
+class DataChunk(NamedTuple):
+    """The chunk of a WAV file that holds the samples."""
 
-    libsndfile quietly shortens a WAV that was cut off. A program that writes WAV into a pipe cannot know the length and leaves 0
-    or about 2^31 or 2^32 in the header: that is no damage, but libsndfile takes 0 at its word, so 0 is mended in a copy.
+    start: int  # byte of the file
+    length: int  # bytes that its header states
+
+
+def find_data_chunk(file: io.BufferedReader) -> DataChunk:
+    """Returns the data chunk of a WAV file that is read up to its first chunk."""
+    header = file.read(8)
+    while len(header) == 8:
+        length = int.from_bytes(header[4:], 'little')
+        if header[:4] == b'data':
+            return DataChunk(file.tell(), length)
+        file.seek(length + length % 2, io.SEEK_CUR)
+        header = file.read(8)
+    raise Rejection('truncated: a WAV header without samples')
+
+
+def open_verified_wav(path: Path, size: int) -> bytes | io.BytesIO:
+    """Returns what soundfile is to open: the path as bytes, or a repaired copy in memory.
+
+    libsndfile reads a truncated WAV file without an error, so the length in its header is checked
+    here, and a Rejection is raised if the file is shorter. A program that writes WAV into a pipe
+    does not know the length and leaves 0 or about 2^31 or 2^32 in the header. The audio is
+    complete, but libsndfile would read no samples if the length is 0: the copy has the right one.
     """
-    name = os.fsencode(path)  # soundfile cannot encode every str that is a path
+    path_bytes = os.fsencode(path)  # soundfile cannot encode every str that is a path
     with open(path, 'rb') as file:
-        head = file.read(12)
-        if head[:4] != b'RIFF' or head[8:] != b'WAVE':
-            return name
-        while len(chunk := file.read(8)) == 8:
-            length, start = int.from_bytes(chunk[4:], 'little'), file.tell()
-            if chunk[:4] == b'data':
-                break
-            file.seek(length + length % 2, io.SEEK_CUR)
-        else:
-            raise Rejection('truncated: a WAV header without samples')
-        if (
-            length == 0
-            and start < size
-            and not start < int.from_bytes(head[4:8], 'little') + 8 <= size
-        ):
+        riff = file.read(12)
+        if riff[:4] != b'RIFF' or riff[8:] != b'WAVE':
+            return path_bytes
+        data = find_data_chunk(file)
+        riff_end = int.from_bytes(riff[4:8], 'little') + 8
+        if data.length == 0 and data.start < size and not data.start < riff_end <= size:
             file.seek(0)
             content = file.read()
-            return io.BytesIO(
-                content[: start - 4] + (size - start).to_bytes(4, 'little') + content[start:]
-            )
-        # Some writers count the header as data, so only more than the whole file is too much.
-        if size < length < 0x7FFF_0000:
-            raise Rejection(f'truncated: {length} bytes of samples promised, {size - start} there')
-        return name
+            length_bytes = (size - data.start).to_bytes(4, 'little')
+            return io.BytesIO(content[: data.start - 4] + length_bytes + content[data.start :])
+    # Some writers count the header as data, so only more than the whole file is too much.
+    if size < data.length < MAX_STATED_LENGTH:
+        raise Rejection(
+            f'truncated: {data.length} bytes of samples expected, {size - data.start} in the file'
+        )
+    return path_bytes

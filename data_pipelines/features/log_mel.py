@@ -1,10 +1,9 @@
-"""From an utterance to its log-mel frames, or to the reason why it has none."""
+"""Computes the log-mel features of an utterance, and what is stored beside them."""
 
 import dataclasses
 import functools
 import hashlib
 import importlib.metadata
-import importlib.util
 import warnings
 from typing import TYPE_CHECKING
 
@@ -16,12 +15,12 @@ from data_pipelines.features.signature import compute_signature
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT_VERSION = 3  # raise it whenever the same fields would give other numbers
+FORMAT_VERSION = 3  # increase it whenever the same fields would give other numbers
 
 
 @dataclasses.dataclass(frozen=True)
 class LogMel:
-    """What the features are, which is their identity: other values make another data set beside the first."""
+    """The parameters of log-mel features, which identify a prepared data set."""
 
     rate: int = 16_000  # Hz, to which all audio is resampled
     window: float = 0.025  # seconds
@@ -29,105 +28,126 @@ class LogMel:
     bands: int = 64
     low: float = 20.0  # Hz
     high: float = 8_000.0  # Hz
-    floor: float = 1e-10  # power: what is below it has its logarithm
+    floor: float = 1e-10  # the smallest power of which a logarithm is taken
 
     def __post_init__(self):
-        if not (
-            SAMPLE_RATE_RANGE[0] <= self.rate <= SAMPLE_RATE_RANGE[1]
-            and self.bands > 0
-            and self.floor > 0
-        ):
+        lowest_rate, highest_rate = SAMPLE_RATE_RANGE
+        if not lowest_rate <= self.rate <= highest_rate:
             raise UserError(
-                f'{self}: expected a rate of {SAMPLE_RATE_RANGE[0]} to {SAMPLE_RATE_RANGE[1]} Hz, and bands and floor above 0.'
+                f'The rate of the features is {self.rate} Hz; '
+                f'expected {lowest_rate} to {highest_rate} Hz.'
             )
-        if not all(1 <= seconds * self.rate <= self.rate for seconds in (self.window, self.hop)):
-            raise UserError(
-                f'{self}: expected window and hop to be seconds, at least a sample and at most 1 s.'
-            )
+        for name, value in (('bands', self.bands), ('floor', self.floor)):
+            if not value > 0:
+                raise UserError(f'The {name} of the features is {value}; expected more than 0.')
+        for name, seconds in (('window', self.window), ('hop', self.hop)):
+            if not 1 <= seconds * self.rate <= self.rate:
+                raise UserError(
+                    f'The {name} of the features is {seconds} s; '
+                    'expected at least one sample and at most 1 s.'
+                )
         if not 0 <= self.low < self.high <= self.rate / 2:
             raise UserError(
-                f'The bands go from {self.low:g} to {self.high:g} Hz; expected 0 <= low < high <= {self.rate / 2:g}.'
+                f'The mel bands go from {self.low:g} to {self.high:g} Hz; '
+                f'expected 0 <= low < high <= {self.rate / 2:g}.'
             )
 
     @property
     def name(self) -> str:
-        """`logmel64-` and eight digits that change with any field, with the format and with librosa's version."""
-        return self._name(
-            FORMAT_VERSION, importlib.metadata.version('librosa'), dataclasses.astuple(self)
-        )
+        """The name of these features as shards: `logmel64-` and eight digits.
+
+        The digits change with any field, with the format, and with the version of librosa.
+        """
+        librosa_version = importlib.metadata.version('librosa')
+        return self._make_name(FORMAT_VERSION, librosa_version, dataclasses.astuple(self))
 
     @property
     def npz_name(self) -> str:
-        """Of an .npz: likewise, but known where librosa is not installed."""
-        return self._name(FORMAT_VERSION, dataclasses.astuple(self)) + '.npz'
+        """The name of these features as an .npz file.
 
-    def _name(self, *identity) -> str:
-        return f'logmel{self.bands}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:8]}'
+        It does not depend on librosa, which need not be installed where such a file is read.
+        """
+        return self._make_name(FORMAT_VERSION, dataclasses.astuple(self)) + '.npz'
+
+    def _make_name(self, *identity) -> str:
+        digest = hashlib.sha256(repr(identity).encode()).hexdigest()
+        return f'logmel{self.bands}-{digest[:8]}'
 
     def record_fields(self) -> dict:
-        """What prepared.json says of them."""
+        """Returns what prepared.json says of the features."""
         return {'log_mel': dataclasses.asdict(self)}
 
     def process_utterance(self, utterance: Utterance) -> 'dict | Rejection':
-        """What a worker makes of an utterance: all that is stored of its sound."""
+        """Returns what is stored of an utterance's audio, or why it is rejected."""
         return compute_features(utterance, self)
 
     @property
     def window_length(self) -> int:
-        """Samples in a window."""
+        """The number of samples in a window."""
         return round(self.window * self.rate)
 
     @property
     def hop_length(self) -> int:
-        """Samples from one frame to the next."""
+        """The number of samples from one frame to the next."""
         return round(self.hop * self.rate)
 
     @property
     def fft_length(self) -> int:
-        """The power of two that holds a window."""
+        """The smallest power of two that is at least the length of a window."""
         return 1 << (self.window_length - 1).bit_length()
 
 
 def compute_log_mel(wave: 'np.ndarray', spec: LogMel) -> 'np.ndarray':
-    """mel_TxM: natural logarithms of the mel bands' power, float16 of shape (1 + samples // hop, bands).
+    """Returns mel_TxM, the natural logarithms of the power in each frame and mel band.
 
-    What `librosa.feature.melspectrogram` does, to the bit, but for computing window and filters anew each time.
+    It is float16 of shape (1 + samples // hop, bands), and equal to the bit to the logarithm of
+    `librosa.feature.melspectrogram`, which would compute window and filters anew each time.
     """
     import librosa
     import numpy as np
 
     window, filter_MxF = make_filters(spec)
-    lengths = {
-        'n_fft': spec.fft_length,
-        'win_length': spec.window_length,
-        'hop_length': spec.hop_length,
-    }
-    power_FxT = np.abs(librosa.stft(wave, window=window, **lengths)) ** 2.0
+    spectrum_FxT = librosa.stft(
+        wave,
+        n_fft=spec.fft_length,
+        win_length=spec.window_length,
+        hop_length=spec.hop_length,
+        window=window,
+    )
+    power_FxT = np.abs(spectrum_FxT) ** 2.0
     power_MxT = np.einsum('...ft,mf->...mt', power_FxT, filter_MxF, optimize=True)
     return np.log(np.maximum(power_MxT.T, spec.floor)).astype(np.float16)
 
 
 @functools.cache
 def make_filters(spec: LogMel) -> tuple['np.ndarray', 'np.ndarray']:
-    """The window and filter_MxF, the mel bands; refuses bands so narrow that no bin of the spectrum falls into some of them."""
+    """Returns the window and filter_MxF, the filters of the mel bands.
+
+    Raises a UserError if bands are so narrow that they contain no bin of the spectrum.
+    """
     import librosa
 
     window = librosa.filters.get_window('hann', spec.window_length)
-
     with warnings.catch_warnings():
         warnings.filterwarnings('error', 'Empty filters')
         try:
-            bands = {'n_mels': spec.bands, 'fmin': spec.low, 'fmax': spec.high}
-            return window, librosa.filters.mel(sr=spec.rate, n_fft=spec.fft_length, **bands)
+            filter_MxF = librosa.filters.mel(
+                sr=spec.rate,
+                n_fft=spec.fft_length,
+                n_mels=spec.bands,
+                fmin=spec.low,
+                fmax=spec.high,
+            )
         except UserWarning:
             raise UserError(
-                f'Some of {spec.bands} mel bands would be empty with a window of {spec.window:g} s. '
-                'Ask for fewer --bands or a longer --window.'
+                f'Some of {spec.bands} mel bands would be empty with a window of '
+                f'{spec.window:g} s. Choose fewer --bands or a longer --window.'
             ) from None
+    return window, filter_MxF
 
 
-def moments(mel_TxM: 'np.ndarray') -> tuple['np.ndarray', 'np.ndarray']:
-    """mean_M and variance_M over frames, float32."""
+def compute_moments(mel_TxM: 'np.ndarray') -> tuple['np.ndarray', 'np.ndarray']:
+    """Returns mean_M and variance_M over the frames, float32, computed in float64."""
     import numpy as np
 
     exact_TxM = mel_TxM.astype(np.float64)
@@ -135,18 +155,18 @@ def moments(mel_TxM: 'np.ndarray') -> tuple['np.ndarray', 'np.ndarray']:
 
 
 def compute_features(utterance: Utterance, spec: LogMel) -> dict | Rejection:
-    """All that is stored of an utterance's sound; mean_M and variance_M are float32, over frames, taken in float64."""
+    """Returns all columns that are stored of an utterance's audio, or why it is rejected."""
     try:
         wave = decode(utterance, spec)
         mel_TxM = compute_log_mel(wave, spec)
-    except Rejection as reason:
-        return reason
+    except Rejection as rejection:
+        return rejection
     return feature_columns(mel_TxM) | audio_columns(wave, mel_TxM, spec)
 
 
 def feature_columns(features_TxM: 'np.ndarray') -> dict:
-    """Features of float16 and their moments, as they are stored."""
-    mean_M, variance_M = moments(features_TxM)
+    """Returns float16 features, their number of frames and their moments, as they are stored."""
+    mean_M, variance_M = compute_moments(features_TxM)
     return {
         'mel_TxM': features_TxM,
         'frames': len(features_TxM),
@@ -156,7 +176,7 @@ def feature_columns(features_TxM: 'np.ndarray') -> dict:
 
 
 def audio_columns(wave: 'np.ndarray', mel_TxM: 'np.ndarray', spec: LogMel) -> dict:
-    """What is stored of a sound beside its features, by which it is known."""
+    """Returns what is stored beside the features: length, signature, and hash of the samples."""
     import numpy as np
 
     sha256 = hashlib.sha256(np.ascontiguousarray(wave, '<f4')).hexdigest()

@@ -50,8 +50,8 @@ def test_a_fault_of_ours_keeps_its_trace(wrong):
 def test_a_pipe_that_has_had_enough_is_no_error(tmp_path):
     """`| head -1` of more than a pipe holds, whether it is written at once or at the end."""
     for flush in (True, False):
-        code = f'with spoken():\n    for n in range(50_000):\n        print(n, flush={flush})'
-        words = [sys.executable, '-c', f'from data_pipelines.refusal import spoken\n{code}']
+        code = f'with exit_on_user_error():\n    for n in range(50_000):\n        print(n, flush={flush})'
+        words = [sys.executable, '-c', f'from data_pipelines.errors import exit_on_user_error\n{code}']
         with subprocess.Popen(
             words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
         ) as command:

@@ -79,6 +79,6 @@ def test_ratings_are_cut_at_the_middle_of_their_scale(name, column):
 
 def test_an_unknown_space_is_refused_with_those_there_are():
     with pytest.raises(
-        UserError, match=r"no label space 'five'; known are native, four, .*rated_dominance"
+        UserError, match=r"no label space 'five'; expected one of native, four, .*rated_dominance"
     ):
         labels.map_labels('five', np.array(['sad']), np.zeros((1, 3)))

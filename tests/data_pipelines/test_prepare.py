@@ -265,8 +265,8 @@ def test_wrong_counts_are_refused_before_anything_is_decoded(tree, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'said'),
     [
-        (('emo', '--source', '.'), "no corpus 'emo'; known are"),
-        (('emodb',), 'Where is EMO-DB?'),
+        (('emo', '--source', '.'), "no corpus 'emo'; expected one of"),
+        (('emodb',), 'The files of EMO-DB are needed: name their folder with --source PATH'),
         (('emodb', '--source', 'nowhere'), 'nowhere is not a folder'),
         (('folder', '--source', 'nowhere.csv'), 'nowhere.csv is not a file'),
         (('emodb', '--source', '.', '--high', '9000'), 'expected 0 <= low < high <= 8000'),

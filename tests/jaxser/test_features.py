@@ -108,7 +108,7 @@ def test_the_statistics_of_an_utterance_alone_are_those_of_prepare():
         {'mel_BxTxM': mel_BxTxM, 'frames_B': frames}
     )
     for b, t in enumerate(frames[:3]):
-        mean_M, scale_M = table.standardizer(*log_mel.moments(mel_BxTxM[b, :t]))
+        mean_M, scale_M = table.standardizer(*log_mel.compute_moments(mel_BxTxM[b, :t]))
         np.testing.assert_allclose(batch['mean_BxM'][b], mean_M, rtol=1e-7)
         np.testing.assert_allclose(batch['scale_BxM'][b], scale_M, rtol=1e-6)
         np.testing.assert_array_equal(

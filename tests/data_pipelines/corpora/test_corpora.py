@@ -294,7 +294,7 @@ def test_folder_accepts_what_excel_and_other_eyes_write(tmp_path):
         ),
         (
             'path,speaker,emotion,start,end\nx.wav,1,sad,-1,1\n',
-            'line 2: start -1 lies before the file',
+            'line 2: start -1 is before the beginning',
         ),
         (
             'path,speaker,emotion,start,end\nx.wav,1,sad,2,1\n',
@@ -304,25 +304,25 @@ def test_folder_accepts_what_excel_and_other_eyes_write(tmp_path):
         ('path,speaker,emotion,sex\nx.wav,1,sad,m\n', "line 2: sex 'm'"),
         (
             'path,speaker,emotion,arousal\nx.wav,1,sad,0.5\ny.wav,1,sad,1.5\n',
-            "line 3: arousal '1.5' is no number from -1 to 1",
+            "line 3: arousal '1.5' is not a number from -1 to 1",
         ),
         (
             'path,speaker,emotion,arousal\nx.wav,1,sad,-1.01\n',
-            "line 2: arousal '-1.01' is no number",
+            "line 2: arousal '-1.01' is not a number",
         ),
         (
             'path,speaker,emotion,valence\nx.wav,1,sad,nan\n',
-            "line 2: valence 'nan' is no number from -1 to 1",
+            "line 2: valence 'nan' is not a number from -1 to 1",
         ),
         (
             'path,speaker,emotion,dominance\nx.wav,1,sad,high\n',
-            "line 2: dominance 'high' is no number from -1 to 1",
+            "line 2: dominance 'high' is not a number from -1 to 1",
         ),
         (
             'path,speaker,emotion\nx.wav,1,sad\nx.wav,2,sad\n',
             r'more than once: x\.wav on lines 2, 3',
         ),
-        ('path,speaker,emotion\n"x.wav,1,sad\n', 'is no CSV'),
+        ('path,speaker,emotion\n"x.wav,1,sad\n', 'is not CSV'),
     ],
 )
 def test_folder_refuses_a_list_that_is_wrong_and_says_where(tmp_path, text, said):

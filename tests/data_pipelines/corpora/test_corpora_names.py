@@ -92,7 +92,7 @@ def test_a_name_says_who_speaks_what_and_how(name, path, said, tmp_path):
 
 @pytest.mark.parametrize(('name', 'path'), FOREIGN)
 def test_a_name_of_another_form_is_no_utterance(name, path, tmp_path):
-    with pytest.raises(UserError, match='Point --source'):
+    with pytest.raises(UserError, match='Set --source'):
         corpora.load_corpus(name).walk(put(tmp_path, path))
 
 
@@ -161,7 +161,7 @@ def test_crema_d_sex_is_that_of_the_release_where_it_says_so(tmp_path):
     corpus_trees.lay(tmp_path, 'crema_d')
     assert sex() == {'1001': 'male', '1002': 'female', '1003': ''}
     edit(tmp_path / 'VideoDemographics.csv', 'ActorID', 'Actor')
-    with pytest.raises(UserError, match=r'VideoDemographics\.csv lacks the column ActorID'):
+    with pytest.raises(UserError, match=r'VideoDemographics\.csv has no column ActorID'):
         sex()
     (tmp_path / 'VideoDemographics.csv').unlink()
     assert {*sex().values()} == {''}
@@ -288,7 +288,7 @@ def test_msp_podcast_without_its_list_or_its_audio_is_refused(tmp_path):
     with pytest.raises(UserError, match=r'labels_consensus\.csv has no column EmoClass, EmoAct'):
         walk(put(tmp_path, 'Labels/labels_consensus.csv', 'FileName,SpkrID,Gender,Split_Set\n'))
     podcast(tmp_path)
-    with pytest.raises(UserError, match='lists no utterance of MSP-Podcast'):
+    with pytest.raises(UserError, match='No utterance of MSP-Podcast was found in'):
         preparation.walk_corpus(corpora.load_corpus('msp_podcast'), tmp_path)
 
 
@@ -351,7 +351,7 @@ def test_msp_improv_reads_its_list_and_passes_over_the_votes(name, tmp_path):
 def test_msp_improv_refuses_a_line_that_it_cannot_read(line, tmp_path):
     with pytest.raises(
         UserError,
-        match=r'Evalution\.txt, line 2, is .*; expected UTD-IMPROV-.*one of A, H, N, S, O, X',
+        match=r'Evalution\.txt, line 2, is .*; expected a line like UTD-IMPROV-.*one of A, H, N, S, O, X',
     ):
         improv(tmp_path, '', line)
 

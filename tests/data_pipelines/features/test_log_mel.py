@@ -216,7 +216,7 @@ def spoilt(value: float) -> bytes:
         (wav()[:44], 'truncated'),
         (wav(tone(0)), 'empty'),
         (wav()[:20], 'truncated'),
-        (wav()[:-4000], 'truncated: 32000 bytes of samples promised, 28000 there'),
+        (wav()[:-4000], 'truncated: 32000 bytes of samples expected, 28000 in the file'),
         (flac()[:-4000], 'truncated|unreadable'),
         (flac()[:42], 'unreadable'),
         (flipped(flac()), 'unreadable'),
@@ -330,7 +330,7 @@ def test_a_film_without_sound_or_past_its_end_is_rejected(tmp_path):
 def test_films_without_pyav_are_refused_at_once(tmp_path, monkeypatch):
     films = [utterance(tmp_path / 'a.wav'), utterance(tmp_path / 'b.AVI')]
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(UserError, match=r"b\.AVI is a film; .*pip install -e '\.\[video\]'"):
+    with pytest.raises(UserError, match=r"b\.AVI is a film.*pip install -e '\.\[video\]'"):
         decode.check_video_support(films)
     decode.check_video_support(films[:1])
     monkeypatch.undo()
