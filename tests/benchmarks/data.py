@@ -1,9 +1,9 @@
-"""Resident against streaming, and how many log-mel shards a second are prepared.
+"""Compares resident with streamed training, or preparing with a plain librosa loop.
 
-  python tests/benchmarks/data.py resident [--runs 4] [--frames 300]     seconds of an epoch, in turns, medians
-  python tests/benchmarks/data.py prepare  [--utterances 400]            beside a plain librosa loop on one core
+  python tests/benchmarks/data.py resident [--runs 4] [--frames 300]     seconds of an epoch
+  python tests/benchmarks/data.py prepare  [--utterances 400]            utterances per second
 
-Both make their own noise; nothing is downloaded.
+Both take turns and print medians. The audio is noise; nothing is downloaded.
 """
 
 import argparse
@@ -20,125 +20,128 @@ import numpy as np
 SECONDS = 3.0
 
 
-def corpus(folder: Path, utterances: int) -> Path:
-    """Noise by ten speakers as a CSV of one's own."""
+def write_noise(folder: Path, utterances: int) -> Path:
+    """Writes noise of ten speakers and its list; returns the CSV that `prepare folder` reads."""
     import soundfile
 
     random = np.random.default_rng(0)
     lines = ['path,speaker,emotion']
     for n in range(utterances):
-        soundfile.write(
-            folder / f'{n}.wav', 0.1 * random.standard_normal(int(SECONDS * 16_000)), 16_000
-        )
+        wave = 0.1 * random.standard_normal(int(SECONDS * 16_000))
+        soundfile.write(folder / f'{n}.wav', wave, 16_000)
         lines.append(f'{n}.wav,s{n % 10},{"angry" if n // 10 % 2 else "sad"}')
     (folder / 'list.csv').write_text('\n'.join(lines) + '\n')
     return folder / 'list.csv'
 
 
-def prepared(options) -> None:
-    """Utterances a second, with as many worker processes as cores and with one, and by librosa alone."""
+def librosa_loop(folder: Path, utterances: int) -> None:
+    """Computes the log-mel features of all files on one core."""
     import librosa
 
+    for n in range(utterances):
+        wave, rate = librosa.load(folder / f'{n}.wav', sr=16_000)
+        mel = librosa.feature.melspectrogram(y=wave, sr=rate, n_fft=400, hop_length=160, n_mels=64)
+        librosa.power_to_db(mel)
+
+
+def measure_preparing(options) -> dict:
+    """Returns utterances per second of `prepare` (all cores; one worker) and of librosa alone."""
     from data_pipelines.features.log_mel import LogMel
     from data_pipelines.storage.preparation import prepare_corpus
 
-    with tempfile.TemporaryDirectory() as place:
-        source = corpus(Path(place), options.utterances)
-        rates: dict[str, list] = {}
+    rates: dict[str, list[float]] = {}
+
+    def record(name: str, began: float) -> None:
+        rate = options.utterances / (time.perf_counter() - began)
+        rates.setdefault(name, []).append(rate)
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = write_noise(folder, options.utterances)
         for repeat in range(options.repeats):
             for workers in (os.cpu_count(), 1):
+                out = folder / f'{workers}_{repeat}'
                 began = time.perf_counter()
-                prepare_corpus(
-                    'folder', source, Path(place) / f'{workers}_{repeat}', LogMel(), workers=workers
-                )
-                rates.setdefault(f'prepare_{workers}_workers', []).append(
-                    options.utterances / (time.perf_counter() - began)
-                )
+                prepare_corpus('folder', source, out, LogMel(), workers=workers)
+                record(f'prepare_{workers}_workers', began)
             began = time.perf_counter()
-            for n in range(options.utterances):
-                wave, rate = librosa.load(Path(place) / f'{n}.wav', sr=16_000)
-                librosa.power_to_db(
-                    librosa.feature.melspectrogram(
-                        y=wave, sr=rate, n_fft=400, hop_length=160, n_mels=64
-                    )
-                )
-            rates.setdefault('librosa_loop', []).append(
-                options.utterances / (time.perf_counter() - began)
-            )
-    print(
-        json.dumps(
-            {'utterances_per_second': {k: round(statistics.median(v), 1) for k, v in rates.items()}}
-        )
-    )
+            librosa_loop(folder, options.utterances)
+            record('librosa_loop', began)
+    medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
+    return {'utterances_per_second': medians}
 
 
-def fed(options) -> None:
-    """The same epochs from the device and from the shards."""
-    os.environ.setdefault('JAX_NUM_CPU_DEVICES', str(os.cpu_count()))
+def noise_config(options, folder: Path):
+    """Prepares noise and returns the configuration of a sweep over it: one fold, `--runs` runs."""
     from configs import base
-    from data_pipelines.batching import feeds
     from data_pipelines.features.log_mel import LogMel
     from data_pipelines.storage.preparation import prepare_corpus
+
+    source = write_noise(folder, options.utterances)
+    prepare_corpus('folder', source, folder / 'data', LogMel())
+    config = base.get_config()
+    config.data.dir = str(folder / 'data')
+    config.data.corpora = ('folder',)
+    config.data.frames = options.frames
+    config.sweep.lam = tuple(np.linspace(0, 1, options.runs).tolist())
+    config.sweep.fold = '0'
+    return config
+
+
+def epoch_seconds(trainer, config, task, epochs: int) -> list[float]:
+    """Returns the seconds of the last epochs but one, without the feed's start and compilation."""
+    from data_pipelines.batching import feeds
+
+    (group,) = trainer.groups
+    hyper = group.layout.put_runs_on_devices(group.hyper_DxR)
+    state = trainer.functions.init(hyper)
+    first_epoch = config.train.epochs - epochs
+    items = group.work_items(config, task, trainer.steps_per_chunk, first_epoch)
+    training_items = (item for item in items if item.part == 'train')
+    feed = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
+    seconds = []
+    began = None
+    for item, batch in feed(task.table, training_items):
+        real_S = np.arange(trainer.steps_per_chunk) < item.steps
+        device_batch = group.layout.put_batch_on_devices(batch, 3)
+        state, metrics = trainer.train_chunk(state, trainer.shared, device_batch, real_S, hyper)
+        if item.is_last:
+            np.asarray(metrics['loss'])  # waits for the device
+            now = time.perf_counter()
+            if began:
+                seconds.append(now - began)
+            began = now
+    return seconds
+
+
+def measure_feeds(options) -> dict:
+    """Returns the seconds of the same epochs, from the device's memory and from the shards."""
+    os.environ.setdefault('JAX_NUM_CPU_DEVICES', str(os.cpu_count()))
     from jaxser.training import validate
     from jaxser.training.task import Task, load_features
     from jaxser.training.trainer import Trainer
 
-    with tempfile.TemporaryDirectory() as place:
-        prepare_corpus(
-            'folder', corpus(Path(place), options.utterances), Path(place) / 'data', LogMel()
-        )
-        config = base.get_config()
-        config.data.dir, config.data.corpora, config.data.frames = (
-            f'{place}/data',
-            ('folder',),
-            options.frames,
-        )
-        config.sweep.lam, config.sweep.fold = tuple(np.linspace(0, 1, options.runs).tolist()), '0'
-        task = Task(config, validate.validate(config))
-        (part,) = validate.validate(config)
+    with tempfile.TemporaryDirectory() as folder:
+        config = noise_config(options, Path(folder))
+        programs = validate.validate(config)
+        task = Task(config, programs)
+        (program,) = programs
         trainers = {
-            'resident': Trainer(part, task, load_features(task), None),
-            'streaming': Trainer(part, task, None, None),
+            'resident': Trainer(program, task, load_features(task), None),
+            'streaming': Trainer(program, task, None, None),
         }
-
-        def epochs(name: str) -> list[float]:
-            """Seconds of each epoch after the first, the feed's start and compilation left out."""
-            trainer = trainers[name]
-            (group,) = trainer.groups
-            hyper = group.layout.put_runs_on_devices(group.hyper_DxR)
-            state, seconds = trainer.functions.init(hyper), []
-            read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
-            items = (
-                i
-                for i in group.work_items(
-                    config, task, trainer.steps_per_chunk, config.train.epochs - options.epochs
-                )
-                if i.part == 'train'
-            )
-            began = None
-            for item, batch in read(task.table, items):
-                real_S = np.arange(trainer.steps_per_chunk) < item.steps
-                placed = group.layout.put_batch_on_devices(batch, 3)
-                state, metrics = trainer.train_chunk(state, trainer.shared, placed, real_S, hyper)
-                if item.is_last:
-                    np.asarray(metrics['loss'])
-                    if began:
-                        seconds.append(time.perf_counter() - began)
-                    began = time.perf_counter()
-            return seconds
-
-        seen = {name: [] for name in trainers}
+        seconds = {name: [] for name in trainers}
         for _ in range(options.repeats):
-            for name in trainers:
-                seen[name].append(statistics.median(epochs(name)))
-    at = {name: statistics.median(v) for name, v in seen.items()}
-    ratio = statistics.median(r / s for r, s in zip(seen['resident'], seen['streaming']))
-    facts = {
+            for name, trainer in trainers.items():
+                epochs = epoch_seconds(trainer, config, task, options.epochs)
+                seconds[name].append(statistics.median(epochs))
+    ratios = np.array(seconds['resident']) / np.array(seconds['streaming'])
+    return {
         'steps': task.steps_per_epoch,
         'runs': options.runs,
-        'seconds_per_epoch': {k: round(v, 3) for k, v in at.items()},
+        'seconds_per_epoch': {k: round(statistics.median(v), 3) for k, v in seconds.items()},
+        'speed_of_streaming': round(float(np.median(ratios)), 3),
     }
-    print(json.dumps(facts | {'speed_of_streaming': round(ratio, 3)}))
 
 
 def main() -> None:
@@ -154,7 +157,8 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=5)
     options = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parent.parent.parent))
-    prepared(options) if options.what == 'prepare' else fed(options)
+    measure = measure_preparing if options.what == 'prepare' else measure_feeds
+    print(json.dumps(measure(options)))
 
 
 if __name__ == '__main__':

@@ -1,11 +1,13 @@
-"""Preparing in steady state: utterances a second, start-up left out, beside a plain librosa loop on one core.
+"""Compares the speed of preparing, without start-up, with a plain librosa loop on one core.
 
-  python tests/benchmarks/prepare.py NAME --source PATH [--utterances 2000] [--workers 2] [--repeats 5]
+  python tests/benchmarks/prepare.py NAME --source PATH [--utterances 2000] [--workers 2]
+                                     [--repeats 5]
 
-Counted from the tenth of the utterances that is done first to the last byte of the shards. The plain loop reads a tenth of the
-same files and computes their log-mel frames with one thread; both take turns, and the ratio is the median of the turns' ratios.
-On a machine that others use too, the loop loses less to them than two workers do, so the processor time that both need is counted
-as well: `ratio_of_processor_time` is what the ratio would be on cores of one's own.
+The measurement begins when a tenth of the utterances is finished, and ends with the last byte of
+the shards. The plain loop reads a tenth of the same files and computes their log-mel frames with
+one thread. Both take turns, and the ratio is the median of the turns' ratios. If others use the
+machine too, they slow the two workers down more than the loop. Processor time is therefore
+measured as well: `ratio_of_processor_time` is the ratio on cores that nobody else uses.
 """
 
 import argparse
@@ -18,72 +20,91 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 
-def spent() -> float:
-    """Seconds of processor time of this process and the workers that run now."""
-    fields = [
-        Path(f'/proc/{p.pid}/stat').read_text().rsplit(')', 1)[1].split()
-        for p in multiprocessing.active_children()
-    ]
-    return time.process_time() + sum(int(f[11]) + int(f[12]) for f in fields) / os.sysconf(
-        'SC_CLK_TCK'
-    )
+class Rates(NamedTuple):
+    """Utterances per second, and per second of processor time."""
+
+    per_second: float
+    per_processor_second: float
 
 
-def steady(utterances: list, corpus, workers: int) -> tuple[float, float]:
-    """Utterances that the worker processes and the writer get done together, in a second and in a second of processor time."""
+def processor_seconds() -> float:
+    """Returns the processor time of this process and its running workers, in seconds."""
+    ticks = 0
+    for process in multiprocessing.active_children():
+        stat = Path(f'/proc/{process.pid}/stat').read_text()
+        fields = stat.rsplit(')', 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return time.process_time() + ticks / os.sysconf('SC_CLK_TCK')
+
+
+def measure_prepare(utterances: list, corpus, workers: int) -> Rates:
+    """Prepares the utterances with the worker processes and the writer together."""
     from data_pipelines.features.decode import Rejection
     from data_pipelines.features.log_mel import LogMel
     from data_pipelines.storage import builder, schema
     from data_pipelines.storage.workers import run_workers
 
-    began, spec = [], LogMel()
+    spec = LogMel()
+    skipped = len(utterances) // 10
+    start = {}
 
     def examples(results):
-        for n, (u, result) in enumerate(results):
-            if n == len(utterances) // 10:
-                began[:] = time.perf_counter(), spent()
+        for n, (utterance, result) in enumerate(results):
+            if n == skipped:
+                start['seconds'] = time.perf_counter()
+                start['processor'] = processor_seconds()
             if not isinstance(result, Rejection):
-                yield schema.label_columns(u) | result
+                yield schema.label_columns(utterance) | result
 
-    with tempfile.TemporaryDirectory() as place, run_workers(utterances, spec, workers) as results:
-        builder.write_shards(corpus, spec, examples(results), Path(place))
-        done = len(utterances) - len(utterances) // 10
-        return done / (time.perf_counter() - began[0]), done / (spent() - began[1])
+    with tempfile.TemporaryDirectory() as out, run_workers(utterances, spec, workers) as results:
+        builder.write_shards(corpus, spec, examples(results), Path(out))
+        seconds = time.perf_counter() - start['seconds']
+        processor = processor_seconds() - start['processor']
+    count = len(utterances) - skipped
+    return Rates(count / seconds, count / processor)
 
 
-def plain(utterances: list) -> tuple[float, float]:
-    """Utterances of soundfile and librosa in a loop, in a second and in a second of processor time."""
+def measure_loop(utterances: list) -> Rates:
+    """Reads the utterances with soundfile and computes log-mel frames with librosa."""
     import librosa
     import numpy as np
     import soundfile
 
-    began = time.perf_counter(), time.process_time()
-    for u in utterances:
-        wave, rate = soundfile.read(u.path, dtype='float32')
+    began = time.perf_counter()
+    processor_began = time.process_time()
+    for utterance in utterances:
+        wave, rate = soundfile.read(utterance.path, dtype='float32')
         power = librosa.feature.melspectrogram(
             y=wave, sr=rate, n_fft=512, win_length=400, hop_length=160, n_mels=64, fmin=20
         )
         np.log(np.maximum(power, 1e-10))
-    return len(utterances) / (time.perf_counter() - began[0]), len(utterances) / (
-        time.process_time() - began[1]
-    )
+    seconds = time.perf_counter() - began
+    processor = time.process_time() - processor_began
+    return Rates(len(utterances) / seconds, len(utterances) / processor)
 
 
-def turns(one: Callable, other: Callable, repeats: int) -> tuple:
-    """Both in turns, `other` before and after each, so that a machine that is slower for a while is slower for both."""
+def take_turns(ours: Callable[[], Rates], loop: Callable[[], Rates], repeats: int) -> tuple:
+    """Returns the rates of both as arrays with a row per turn.
+
+    The loop runs before and after each turn, and the two are averaged. A machine that is slower for
+    a while is then slower for both.
+    """
     import numpy as np
 
-    ours, theirs = [], [other()]
+    our_rates = []
+    loop_rates = [loop()]
     for _ in range(repeats):
-        ours.append(one())
-        theirs.append(other())
-    return np.array(ours), (np.array(theirs[:-1]) + theirs[1:]) / 2
+        our_rates.append(ours())
+        loop_rates.append(loop())
+    loop_rates = np.array(loop_rates)
+    return np.array(our_rates), (loop_rates[:-1] + loop_rates[1:]) / 2
 
 
-def main() -> None:
-    """Parses the command line and prints one JSON object."""
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -92,7 +113,12 @@ def main() -> None:
     parser.add_argument('--utterances', type=int, default=2000)
     parser.add_argument('--workers', type=int, default=os.cpu_count())
     parser.add_argument('--repeats', type=int, default=5)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Parses the command line and prints one JSON object."""
+    options = make_parser().parse_args()
     sys.path.insert(0, str(Path(__file__).parent.parent.parent))
     import librosa
     import numpy as np
@@ -103,22 +129,21 @@ def main() -> None:
     corpus = corpora.load_corpus(options.name)
     utterances = corpus.walk(Path(options.source))[: options.utterances]
     with threadpoolctl.threadpool_limits(1):
-        plain(utterances)  # so that all files are in memory
-        ours, theirs = turns(
-            lambda: steady(utterances, corpus, options.workers),
-            lambda: plain(utterances[::10]),
+        measure_loop(utterances)  # brings all files into memory
+        ours, loop = take_turns(
+            lambda: measure_prepare(utterances, corpus, options.workers),
+            lambda: measure_loop(utterances[::10]),
             options.repeats,
         )
+    ratio, processor_ratio = np.median(ours / loop, axis=0).tolist()
     facts = {
         'utterances': len(utterances),
         'workers': options.workers,
         'cores': os.cpu_count(),
         'prepare_per_second': ours[:, 0].round(1).tolist(),
-        'plain_loop_per_second': theirs[:, 0].round(1).tolist(),
-        'ratio': round(float(np.median(ours[:, 0] / theirs[:, 0])), 2),
-        'ratio_of_processor_time': round(
-            float(np.median(ours[:, 1] / theirs[:, 1])) * os.cpu_count(), 2
-        ),
+        'plain_loop_per_second': loop[:, 0].round(1).tolist(),
+        'ratio': round(ratio, 2),
+        'ratio_of_processor_time': round(processor_ratio * os.cpu_count(), 2),
         'goal': 0.8 * os.cpu_count(),
         'python': platform.python_version(),
         'librosa': librosa.__version__,

@@ -1,9 +1,10 @@
-"""Seconds from the command to the first step, to --help, and to a refusal.
+"""Measures the seconds from the command to the first step, to --help, and to a refusal.
 
   python tests/benchmarks/startup.py [--data data]
 
-The demo corpus must be prepared (python -m data_pipelines.prepare demo). The first time compiles; the second finds everything in
-the compilation cache; the third reads the packed corpus too, so that TensorFlow is not imported.
+The demo corpus must be prepared (python -m data_pipelines.prepare demo). The first training
+compiles. The second finds everything in the compilation cache. The third also reads the packed
+corpus, so that TensorFlow is not imported.
 """
 
 import argparse
@@ -17,20 +18,39 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
+CONFIG = '--config=configs/dann_demo.py'
 
 
-def command(*arguments: str, cache: str) -> tuple[float, str]:
-    """Seconds, and what was said."""
+def run_command(*arguments: str, cache: str) -> tuple[float, str]:
+    """Runs jaxser.main; returns its seconds and its output."""
     began = time.perf_counter()
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, '-m', 'jaxser.main', *arguments],
         cwd=ROOT,
-        env={**os.environ, 'JAX_COMPILATION_CACHE_DIR': cache},
+        env=os.environ | {'JAX_COMPILATION_CACHE_DIR': cache},
         capture_output=True,
         text=True,
         check=False,
     )
-    return time.perf_counter() - began, done.stdout + done.stderr
+    return time.perf_counter() - began, completed.stdout + completed.stderr
+
+
+def seconds_to_first_step(data: Path, workdir: str, cache: str) -> float:
+    """Trains the demo for one epoch; returns what it prints as the time of the first step."""
+    _, output = run_command(
+        CONFIG,
+        f'--config.data.dir={data}',
+        '--config.train.epochs=1',
+        f'--workdir={workdir}',
+        cache=cache,
+    )
+    return float(re.search(r'First step ([\d.]+) s', output).group(1))
+
+
+def seconds_to_end(*arguments: str, cache: str) -> float:
+    """Returns the rounded seconds of a command."""
+    seconds, _ = run_command(*arguments, cache=cache)
+    return round(seconds, 2)
 
 
 def main() -> None:
@@ -40,28 +60,20 @@ def main() -> None:
     )
     parser.add_argument('--data', default='data')
     data = Path(parser.parse_args().data).absolute()
-    demo = ('--config=configs/dann_demo.py', f'--config.data.dir={data}', '--config.train.epochs=1')
-    with tempfile.TemporaryDirectory() as place:
-
-        def first_step(name: str) -> float:
-            said = command(*demo, f'--workdir={place}/{name}', cache=f'{place}/xla')[1]
-            return float(re.search(r'First step ([\d.]+) s', said).group(1))
-
+    pack = [sys.executable, '-m', 'data_pipelines.pack', 'demo', '--dir', str(data)]
+    with tempfile.TemporaryDirectory() as folder:
+        cache = f'{folder}/xla'
         seconds = {
-            'help': round(command('--help', cache=place)[0], 2),
-            'refusal_of_a_key': round(command(demo[0], '--config.sweep.lma=0', cache=place)[0], 2),
-            'refusal_of_a_method': round(
-                command(demo[0], '--config.method=dan', cache=place)[0], 2
-            ),
-            'first_step_cold': first_step('cold'),
-            'first_step_cached': first_step('cached'),
+            'help': seconds_to_end('--help', cache=folder),
+            'refusal_of_a_key': seconds_to_end(CONFIG, '--config.sweep.lma=0', cache=folder),
+            'refusal_of_a_method': seconds_to_end(CONFIG, '--config.method=dan', cache=folder),
+            'first_step_cold': seconds_to_first_step(data, f'{folder}/cold', cache),
+            'first_step_cached': seconds_to_first_step(data, f'{folder}/cached', cache),
         }
-        subprocess.run(
-            [sys.executable, '-m', 'data_pipelines.pack', 'demo', '--dir', str(data)],
-            cwd=ROOT,
-            check=True,
+        subprocess.run(pack, cwd=ROOT, check=True)
+        seconds['first_step_cached_and_packed'] = seconds_to_first_step(
+            data, f'{folder}/packed', cache
         )
-        seconds['first_step_cached_and_packed'] = first_step('packed')
     print(json.dumps({'seconds': seconds}))
 
 

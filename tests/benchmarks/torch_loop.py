@@ -1,4 +1,4 @@
-"""The same model and step as its users write them in PyTorch: the yardstick of step.py."""
+"""The same model and training step in plain PyTorch, which step.py compares with."""
 
 import math
 import time
@@ -57,12 +57,12 @@ class Network(nn.Module):
 
 
 def mask(mel_BxTxM: torch.Tensor, axis: int, share: float) -> torch.Tensor:
-    """Two stripes of zeros an example (SpecAugment)."""
+    """Sets two stripes of every example to zero (SpecAugment), along axis 1 (time) or 2 (band)."""
     B, n = mel_BxTxM.shape[0], mel_BxTxM.shape[axis]
     width = torch.rand(B, 2, 1, device=mel_BxTxM.device) * share * n
     start = torch.rand(B, 2, 1, device=mel_BxTxM.device) * (n - width)
-    at = torch.arange(n, device=mel_BxTxM.device) + 0.5
-    keep = 1.0 - ((at >= start) & (at < start + width)).any(1).float()
+    position = torch.arange(n, device=mel_BxTxM.device) + 0.5
+    keep = 1.0 - ((position >= start) & (position < start + width)).any(1).float()
     return mel_BxTxM * (keep[:, :, None] if axis == 1 else keep[:, None, :])
 
 
@@ -71,39 +71,47 @@ class Loop:
 
     def __init__(self, batches, sizes, model, train, steps, compiled: bool):
         torch.manual_seed(0)
-        torch.set_float32_matmul_precision('high')  # on a GPU, TF32, as JAX's default there
+        torch.set_float32_matmul_precision('high')  # TF32 on a GPU, as is JAX's default
         self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.batches = [
-            {k: torch.from_numpy(v).to(self.device) for k, v in b.items()} for b in batches
-        ]
+        self.batches = []
+        for batch in batches:
+            tensors = {k: torch.from_numpy(v).to(self.device) for k, v in batch.items()}
+            self.batches.append(tensors)
         network = Network(dropout=0.1, **sizes, **model).to(self.device).train()
         self.network = torch.compile(network) if compiled else network
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=2e-3, weight_decay=1e-2)
-        warm = steps * train['warmup']
-        shape = lambda n: (
-            n / warm if n < warm else 0.5 * (1 + math.cos(math.pi * (n - warm) / (steps - warm)))
-        )  # noqa: E731
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, shape)
-        self.clip, self.steps, self.done = train['clip'], steps, 0
+        warmup = steps * train['warmup']
+
+        def rate(n: int) -> float:
+            if n < warmup:
+                return n / warmup
+            return 0.5 * (1 + math.cos(math.pi * (n - warmup) / (steps - warmup)))
+
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, rate)
+        self.clip = train['clip']
+        self.steps = steps
+        self.finished_steps = 0
 
     def step(self):
-        """One update of the emotion loss and the reversed domain loss."""
-        b = self.batches[self.done % len(self.batches)]
-        mel = (b['mel'].float() - b['mean'][:, None]) * b['scale'][:, None]
+        """Makes one update by the emotion loss and the reversed domain loss."""
+        batch = self.batches[self.finished_steps % len(self.batches)]
+        mel = (batch['mel'].float() - batch['mean'][:, None]) * batch['scale'][:, None]
         mel = mask(mask(mel, 1, 0.1), 2, 0.1)
-        lam = 0.3 * math.tanh(5 * self.done / self.steps)
+        lam = 0.3 * math.tanh(5 * self.finished_steps / self.steps)
         emotion, domain = self.network(mel, lam)
-        loss = F.cross_entropy(emotion, b['emotion']) + F.cross_entropy(domain, b['speaker'])
+        loss = F.cross_entropy(emotion, batch['emotion']) + F.cross_entropy(
+            domain, batch['speaker']
+        )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
         self.optimiser.step()
         self.schedule.step()
-        self.done += 1
+        self.finished_steps += 1
         return loss
 
     def time(self, steps: int) -> float:
-        """Seconds per step."""
+        """Runs so many steps and returns the seconds per step."""
         began = time.perf_counter()
         for _ in range(steps):
             self.step()
