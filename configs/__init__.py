@@ -1,0 +1,1 @@
+"""Configurations: base.py has every key with its default, and each other file one experiment."""

@@ -1,4 +1,4 @@
-"""Every key of a configuration, with its default; a config in this folder changes a few of them.
+"""Every key of a configuration, with its default; the other files of this folder change a few keys.
 
 Any key can be set on the command line, e.g. --config.train.epochs=10 --config.sweep.lam=0,0.1,1
 """
@@ -11,160 +11,237 @@ from data_pipelines.features.log_mel import LogMel
 
 
 def get_config() -> ConfigDict:
-    """The defaults."""
+    """Returns the defaults."""
     config = ConfigDict()
 
-    # A file of jaxser/methods: erm (plain training) | dann (domain-adversarial training) | cdann (an adversary per emotion) |
-    # confusion (an undecided domain head) | crossgrad (perturbed features) | labelgrad (its control, without domain) |
-    # speaker_norm (ascent on the speaker loss of batches of its own) | leace (linear erasure after plain training); and, for a
-    # target of which config.protocol.adapt lets training hear: coral (covariances) | mmd (kernels) | didan (sparse mixtures).
+    # The training method, a file of jaxser/methods:
+    #   erm           plain training
+    #   dann          domain-adversarial training (gradient reversal)
+    #   cdann         dann with an adversary for each emotion
+    #   confusion     a domain head that is trained to be undecided
+    #   crossgrad     features perturbed along the domain gradient
+    #   labelgrad     its control: features perturbed along the emotion gradient
+    #   speaker_norm  ascent on the speaker loss, with batches of its own
+    #   leace         linear erasure of the domain after plain training
+    # and for a target that training adapts to (config.protocol.adapt):
+    #   coral         alignment of covariances
+    #   mmd           alignment by kernels (maximum mean discrepancy)
+    #   didan         alignment by sparse mixtures
     config.method = 'dann'
-    config.domain = 'speaker'  # what a domain head tells apart: speaker | language | corpus, or several: 'speaker+language'
-    config.domain_hidden = 64  # width of the hidden layer of a domain head
-    config.speaker_norm = 'tap'  # what speaker_norm moves up the speaker loss: tap (the encoder) | snp (a layer of its own on z)
+    # The domain to be forgotten: speaker | language | corpus, or several: 'speaker+language'.
+    config.domain = 'speaker'
+    # Width of the hidden layer of a domain head.
+    config.domain_hidden = 64
+    # What speaker_norm moves up the speaker loss: tap (the encoder) | snp (a layer on top of it).
+    config.speaker_norm = 'tap'
+    # After training, measure the leakage of each run's representation by fresh classifiers of the
+    # speaker (python -m jaxser.probe).
+    config.probe = True
 
-    config.probe = True  # at the end, fresh classifiers ask each run's representation who speaks (jaxser/probe.py)
+    config.data = data_section()
+    config.protocol = protocol_section()
+    config.model = model_section()
+    config.train = train_section()
+    config.sweep = sweep_section()
 
-    config.data = ConfigDict()
-    config.data.dir = 'data'  # where `python -m data_pipelines.prepare` put the shards
-    config.data.corpora = (
-        'demo',
-    )  # names of data_pipelines/corpora; not used by source_target, which names its own
-    # The label space, of data_pipelines/labels.py: native | four (angry, happy + excited, neutral, sad) | emodb_enterface |
-    # emodb_casia | enterface_casia | arousal | valence (from the emotion) | rated_arousal | rated_valence | rated_dominance
-    # (from listeners' ratings).
-    config.data.labels = 'native'
-    config.data.only = ''  # utterances whose column has that value, or one of several: 'style=improvised', 'language=en,fr'
-    config.data.features = ConfigDict(
-        dataclasses.asdict(LogMel())
-    )  # which shards: rate, window, hop, bands, low, high, floor
-    # Instead of log-mel the states of a pretrained encoder, as `prepare --features upstream:FOLDER` made them: the beginning of
-    # their name, e.g. 'whisper'.
-    config.data.upstream = ''
-    # Zero mean and unit variance per band: global (of the fold's training part) | utterance | speaker (of whom training hears; a
-    # stranger by the utterance alone) | speaker_transductive (of all that a speaker says, in the test part too). none.
-    config.data.normalise = 'global'
-    config.data.frames = 300  # frames of a training example: longer utterances are cut at random, shorter ones padded
-    config.data.batch = 32  # training examples of a fold per step
-    config.data.eval_batch = (
-        32  # whole utterances of a fold per scoring step; changes no prediction
-    )
-    config.data.resident = 'auto'  # all features stay on the device: on | off (they are streamed) | auto (on if they fit)
-    config.data.order_seed = (
-        0  # the order of the training data; `seed` is initialisation, dropout and augmentation
-    )
-
-    config.protocol = ConfigDict()
-    # speaker_folds | leave_one_speaker_out | leave_one_session_out: one part is tested, the next is dev, the others train
-    # leave_one_corpus_out | leave_one_language_out | source_target: the target is tested, the source trains, a fifth of the
-    # source's speakers are dev
-    # official: the release's own partition | speaker_dependent: random utterances, test speakers are training speakers
-    config.protocol.name = 'speaker_folds'
-    config.protocol.folds = (
-        5  # parts of speaker_folds and speaker_dependent, and of a target to which training adapts
-    )
-    config.protocol.source = ()  # of source_target: names of corpora, e.g. ('emodb',)
-    config.protocol.target = ()
-    # What training hears without its emotion, as half of every batch: none | others (speakers of the target who are not tested;
-    # each is tested in one fold) | transductive (the test part itself).
-    config.protocol.adapt = 'none'
-    # Of speaker_norm: corpora whose speakers fill the identity batches, e.g. ('ravdess',), in place of those that training hears.
-    # They are read beside data.corpora and have no other part; their emotions are not used, `global` normalises them as the rest.
-    config.protocol.identity = ()
-    config.protocol.test = 'test'  # of the official split, which part is tested: test, test2, ...
-    config.protocol.allow_leak = ''  # set by --allow_leak: leaks that the audit lets pass, and every result names: speaker, audio
-
-    config.model = ConfigDict()
-    config.model.name = 'tdnn_lstm'  # a file of jaxser/models: tdnn_lstm | cnn | layer_sum (over data.upstream) | fine_tuned
-    # BatchNorm's statistics, where a target is heard: joint (of source and target together) | separate (each side by its own, one
-    # running set) | domain (each by its own, in testing too) | source (the source's alone) | none (nothing is normalised).
-    config.model.batch_norm = 'joint'
-    # tdnn_lstm:
-    # Of each layer (kernel, dilation, stride); with these strides the LSTM sees every 4th frame.
-    config.model.tdnn = ((5, 1, 2), (3, 1, 2), (3, 1, 1))
-    config.model.width = 64  # channels of a TDNN layer
-    config.model.hidden = 64  # of the LSTM
-    # cnn:
-    config.model.channels = (8, 16, 32)  # of each block, which halves the frames and the bands
-    # layer_sum:
-    config.model.states = ''  # filled in: the name of what data.upstream found
-    # fine_tuned, a pretrained encoder that learns within the step (jaxser/models/fine_tuned.py):
-    config.model.upstream = (
-        ''  # its Hugging Face folder; prepare with --features upstream:FOLDER --states heard
-    )
-    config.model.weights = ''  # filled in: what tells its weights from others
-    config.model.lora = 0  # 0: all of its transformer learns; r: changes of rank r of queries and values, all else is frozen
-    config.model.upstream_rate = 0.05  # what part of sweep.lr its weights take
-    config.model.layer_decay = 1.0  # what part of that the next lower layer takes, and so on down
-    config.model.bfloat16 = (
-        False  # products of bfloat16, summed in float32; parameters stay float32
-    )
-    config.model.remat = False  # layers are computed again on the way back: slower, in less memory
-    config.model.accumulate = (
-        1  # parts of a batch that go through it one after another; their gradients add up
-    )
-    # All:
-    config.model.dim = 64  # of the representation
-
-    config.train = ConfigDict()
-    config.train.epochs = 30
-    config.train.warmup = 0.1  # share of the training over which the learning rate rises; then it falls as half a cosine
-    config.train.optimizer = 'adamw'  # or 'sgd', plain descent (set sweep.lr to about 0.1); both with the course of `warmup`
-    config.train.clip = 5.0  # largest norm of the gradient of the encoder, and of each head
-    config.train.balanced = (
-        True  # the emotion loss weighs the classes equally, whatever their counts in training
-    )
-    config.train.select = 'best dev UAR'  # or 'last epoch'
-    config.train.select_from = (
-        0.5  # no epoch before this share of the training is selected: lam is still rising
-    )
-    config.train.checkpoint_seconds = (
-        10.0  # at least so long between two checkpoints; 0 is every epoch
-    )
-
-    # What is swept, as tuples: the runs are the product. () is the default of the method that has the knob, and none for others.
-    config.sweep = ConfigDict()
-    # Which part of a fold's training part is trained on, in this order; () is all. dev and test stay whole, and an epoch takes as
-    # many steps as over all of it. Nested: 4 speakers are among 8; a function of data.order_seed and the fold alone.
-    config.sweep.speakers = ()  # so many, of each sex alike where it is known
-    config.sweep.confounded = ()  # 0 to 1: each speaker is given a class, and of his other utterances this share is left out
-    config.sweep.per_class = ()  # at most so many utterances of a class
-    # dann, cdann: the coefficient of gradient reversal; confusion, coral, mmd, didan: their loss's weight; speaker_norm: its step
-    config.sweep.lam = ()
-    config.sweep.domain_weight = ()  # dann, cdann: the weight of the domain loss, in its head and, times lam, in the encoder
-    config.sweep.eps = ()  # crossgrad, labelgrad: how far features are moved, in gradients
-    config.sweep.alpha = ()  # crossgrad, labelgrad: the share of the moved features in the loss, 0 to 1
-    config.sweep.tau = ()  # didan: how sparse the mixtures are
-    config.sweep.lr = (2e-3,)  # peak learning rate of AdamW
-    config.sweep.weight_decay = (1e-2,)
-    config.sweep.dropout = (0.1,)
-    config.sweep.time_mask = (
-        0.1,
-    )  # SpecAugment: the widest stripe of frames masked, as a share of the utterance; two are drawn
-    config.sweep.band_mask = (0.1,)  # likewise of the mel bands
-    config.sweep.seed = (0,)
-    config.sweep.fold = FieldReference(
-        'all', field_type=object
-    )  # or the numbers of some folds: 2, (0, 2)
-    # A list instead: dictionaries such as ({'lam': 0.1, 'lr': 1e-3}, {'lam': 1.0, 'lr': 3e-4}), each crossed with the rest.
-    config.sweep.runs = ()
-    # Structural keys: a program for each value, all in one table. () is the value of the key itself.
-    config.sweep.method = ()
-    config.sweep.domain = ()
-    config.sweep.speaker_norm = ()
-    config.sweep.model = ConfigDict()
-    config.sweep.model.width = ()
-    config.sweep.model.hidden = ()
-    config.sweep.model.dim = ()
-    config.sweep.model.batch_norm = ()
-    config.sweep.model.lora = ()
-
-    config.parallel = (
-        'jit'  # how runs are spread over devices: jit (over a mesh) | pmap (the same result)
-    )
-    config.data_devices = 1  # devices that share the batch of a run, BatchNorm over all of it; more runs side by side is faster
-    config.matmul_precision = (
-        'default'  # default | high | highest: what float32 products mean on TPU and GPU
-    )
+    # How runs are spread over devices: jit (over a mesh) | pmap (the same result).
+    config.parallel = 'jit'
+    # Devices that share the batch of a run, with BatchNorm over all of it. If there are several
+    # runs, it is faster to give each device runs of its own.
+    config.data_devices = 1
+    # Precision of float32 products on TPU and GPU: default | high | highest.
+    config.matmul_precision = 'default'
 
     return config.lock()
+
+
+def data_section() -> ConfigDict:
+    """Returns the keys of the data: which utterances, labels and features, and the batches."""
+    data = ConfigDict()
+    # Folder in which `python -m data_pipelines.prepare` put the shards.
+    data.dir = 'data'
+    # Names of data_pipelines/corpora. Not used by source_target, which names its own.
+    data.corpora = ('demo',)
+    # The label space, of data_pipelines/labels.py: native | four (angry, happy + excited, neutral,
+    # sad) | emodb_enterface | emodb_casia | enterface_casia | arousal | valence (derived from the
+    # emotion) | rated_arousal | rated_valence | rated_dominance (from listeners' ratings).
+    data.labels = 'native'
+    # Uses only utterances with this value in a column, or one of several values:
+    # 'style=improvised', 'language=en,fr'. '' uses all.
+    data.only = ''
+    # The log-mel features, which identify the shards: rate, window, hop, bands, low, high, floor.
+    data.features = ConfigDict(dataclasses.asdict(LogMel()))
+    # Uses the states of a pretrained encoder in place of log-mel features, as made by
+    # `prepare --features upstream:FOLDER`: the beginning of their name, e.g. 'whisper'.
+    data.upstream = ''
+    # Normalises each band to zero mean and unit variance: global (of the fold's training part) |
+    # utterance | speaker (of a speaker's utterances seen in training; an unseen speaker by
+    # utterance) | speaker_transductive (of all utterances of a speaker, test included) | none.
+    data.normalise = 'global'
+    # Frames of a training example: longer utterances are cut at random, shorter ones padded.
+    data.frames = 300
+    # Training examples of a fold per step.
+    data.batch = 32
+    # Whole utterances of a fold per evaluation step. It changes no prediction.
+    data.eval_batch = 32
+    # Keeps all features on the device: on | off (streams them) | auto (on if they fit).
+    data.resident = 'auto'
+    # Seed of the order of the training data. sweep.seed sets initialisation, dropout and
+    # augmentation.
+    data.order_seed = 0
+    return data
+
+
+def protocol_section() -> ConfigDict:
+    """Returns the keys of the protocol: what trains, chooses the epoch, and is tested."""
+    protocol = ConfigDict()
+    # Within a corpus:
+    #   speaker_folds | leave_one_speaker_out | leave_one_session_out
+    #                      one part is tested, the next is dev, the others train
+    #   official           the corpus' own partition
+    #   speaker_dependent  random utterances; test speakers are training speakers
+    # Across corpora (the target is tested, the source trains, a fifth of its speakers are dev):
+    #   leave_one_corpus_out | leave_one_language_out | source_target
+    protocol.name = 'speaker_folds'
+    # Number of parts of speaker_folds and speaker_dependent, and of a target that is adapted to.
+    protocol.folds = 5
+    # For source_target: names of corpora, e.g. ('emodb',).
+    protocol.source = ()
+    protocol.target = ()
+    # Half of every batch is speech without its emotions: none | others (speakers of the target that
+    # are not tested; each is tested in one fold) | transductive (the test part itself).
+    protocol.adapt = 'none'
+    # For speaker_norm: corpora whose speakers fill the identity batches in place of the training
+    # speakers, e.g. ('ravdess',). They are read in addition to data.corpora and are in no other
+    # part. Their emotions are not used; `global` normalises them like the rest.
+    protocol.identity = ()
+    # For the official partition: the part that is tested: test, test2, ...
+    protocol.test = 'test'
+    # Leaks that the audit allows and every result states: speaker, audio. Set by --allow_leak.
+    protocol.allow_leak = ''
+    return protocol
+
+
+def model_section() -> ConfigDict:
+    """Returns the keys of the encoder: its file, its sizes, and its normalisation."""
+    model = ConfigDict()
+    # A file of jaxser/models: tdnn_lstm | cnn | layer_sum (over data.upstream) | fine_tuned.
+    model.name = 'tdnn_lstm'
+    # BatchNorm statistics, where training adapts to a target: joint (of source and target together)
+    # | separate (of each alone, with one running average) | domain (of each alone, in testing too)
+    # | source (of the source alone) | none (no normalisation).
+    model.batch_norm = 'joint'
+
+    # tdnn_lstm: (kernel, dilation, stride) of each layer. With these strides the LSTM sees every
+    # 4th frame.
+    model.tdnn = ((5, 1, 2), (3, 1, 2), (3, 1, 1))
+    model.width = 64  # channels of a TDNN layer
+    model.hidden = 64  # units of the LSTM
+
+    # cnn: channels of each block. A block halves the frames and the bands.
+    model.channels = (8, 16, 32)
+
+    # layer_sum: the full name of the states that data.upstream begins. Filled in when resolved.
+    model.states = ''
+
+    # fine_tuned, a pretrained encoder that is trained too (jaxser/models/fine_tuned.py):
+    # Its Hugging Face folder. Prepare with --features upstream:FOLDER --states heard.
+    model.upstream = ''
+    # Identifies its weights. Filled in when resolved.
+    model.weights = ''
+    # 0 trains the whole transformer; r > 0 trains changes of rank r of queries and values (LoRA)
+    # and freezes all else.
+    model.lora = 0
+    # The learning rate of its weights, as a fraction of sweep.lr.
+    model.upstream_rate = 0.05
+    # The learning rate of each layer, as a fraction of that of the layer above.
+    model.layer_decay = 1.0
+    # Computes products in bfloat16, summed in float32. Parameters are float32 either way.
+    model.bfloat16 = False
+    # Computes layers again in the backward pass: slower, in less memory.
+    model.remat = False
+    # Parts of a batch that are computed one after another. Their gradients add up.
+    model.accumulate = 1
+
+    # All encoders: size of the representation.
+    model.dim = 64
+    return model
+
+
+def train_section() -> ConfigDict:
+    """Returns the keys of training: length, optimiser, loss weights, and choice of the epoch."""
+    train = ConfigDict()
+    train.epochs = 30
+    # Share of the training in which the learning rate rises. Afterwards it falls as half a cosine.
+    train.warmup = 0.1
+    # adamw | sgd (plain gradient descent; set sweep.lr to about 0.1). Both with `warmup`.
+    train.optimizer = 'adamw'
+    # Largest norm of the gradient of the encoder, and of that of each head.
+    train.clip = 5.0
+    # Weighs the classes equally in the emotion loss, whatever their counts in training.
+    train.balanced = True
+    # 'best dev UAR' or 'last epoch'.
+    train.select = 'best dev UAR'
+    # No epoch before this share of the training is selected: lam is still rising.
+    train.select_from = 0.5
+    # Least time between two checkpoints; 0 is every epoch.
+    train.checkpoint_seconds = 10.0
+    return train
+
+
+def sweep_section() -> ConfigDict:
+    """Returns the swept keys: tuples of values, of which the runs are the product.
+
+    () is the default of the methods that have the key.
+    """
+    sweep = ConfigDict()
+    # Subsets of a fold's training part, applied in this order; () is all of it. dev and test are
+    # not changed, and an epoch has as many steps as over the whole part. Subsets are nested (4
+    # speakers are among 8), and depend on data.order_seed and the fold alone.
+    # Number of training speakers; as many of each sex, where that is known.
+    sweep.speakers = ()
+    # From 0 to 1: each speaker is given one class, and this share of the speaker's utterances of
+    # other classes is left out.
+    sweep.confounded = ()
+    # At most so many utterances of each class.
+    sweep.per_class = ()
+
+    # dann, cdann: the coefficient of gradient reversal. confusion, coral, mmd, didan: the weight of
+    # their loss. speaker_norm: the step of its ascent.
+    sweep.lam = ()
+    # dann, cdann: the weight of the domain loss, in its head and, times lam, in the encoder.
+    sweep.domain_weight = ()
+    # crossgrad, labelgrad: how far features are moved, in gradients.
+    sweep.eps = ()
+    # crossgrad, labelgrad: the share of the moved features in the loss, from 0 to 1.
+    sweep.alpha = ()
+    # didan: how sparse the mixtures are.
+    sweep.tau = ()
+
+    # Peak learning rate of AdamW.
+    sweep.lr = (2e-3,)
+    sweep.weight_decay = (1e-2,)
+    sweep.dropout = (0.1,)
+    # SpecAugment: width of the widest mask over frames, as a share of the utterance. Two are drawn.
+    sweep.time_mask = (0.1,)
+    # The same over mel bands.
+    sweep.band_mask = (0.1,)
+    sweep.seed = (0,)
+    # 'all', or the numbers of some folds: 2, (0, 2).
+    sweep.fold = FieldReference('all', field_type=object)
+
+    # A list of runs in place of a product: dictionaries such as
+    # ({'lam': 0.1, 'lr': 1e-3}, {'lam': 1.0, 'lr': 3e-4}), each crossed with the other keys.
+    sweep.runs = ()
+
+    # Structural keys: a program for each value, all in one table. () is the key's own value.
+    sweep.method = ()
+    sweep.domain = ()
+    sweep.speaker_norm = ()
+    sweep.model = ConfigDict()
+    sweep.model.width = ()
+    sweep.model.hidden = ()
+    sweep.model.dim = ()
+    sweep.model.batch_norm = ()
+    sweep.model.lora = ()
+    return sweep

@@ -1,16 +1,24 @@
-"""Cai et al. 2020 (arXiv 2012.11174): arousal across languages, five ways to normalise the batch, with and without the adversary.
+r"""Cai et al. 2020 (arXiv 2012.11174): arousal across languages, five normalisations of the batch.
 
-A re-instantiation. The paper's: a language adversary, the target without labels, arousal and valence apart, several ways for
-batch normalisation to hear source and target. Ours: the classes are derived from the emotion (data_pipelines/labels.py has the
-map and its source), the network, the schedule, which five ways. `batch_norm=domain` at lam = 0 is AdaBN: the target's
-statistics at test, no adversary; what a row gains over it is the adversary's doing.
+Each normalisation is trained with and without the language adversary.
 
-    python -m jaxser.main --config=configs/cai_crosslingual_arousal.py --config.protocol.source=emodb \\
-        --config.protocol.target=ravdess --config.train.epochs=12 --workdir=runs/cai_arousal_emodb_ravdess
+    python -m jaxser.main --config=configs/cai_crosslingual_arousal.py \
+        --config.protocol.source=emodb --config.protocol.target=ravdess \
+        --config.train.epochs=12 --workdir=runs/cai_arousal_emodb_ravdess
 
-60 runs as five programs. Measured by that command, on real speech (RESULTS.md has intervals): UAR of two classes, lam 0 and 0.3,
-joint 0.662, 0.693; separate 0.553, 0.571; domain 0.601, 0.632; source 0.500, 0.546; none 0.500, 0.576. The adversary gains in
-every arm, and `joint` is the best arm without and with it; AdaBN alone loses to `joint`. 16 minutes on one busy CPU core.
+Cost: 60 runs as five programs, 16 minutes on one busy CPU core.
+
+Result, measured by that command on real speech (RESULTS.md has intervals): UAR of two classes at
+lam 0 and 0.3: joint 0.662, 0.693; separate 0.553, 0.571; domain 0.601, 0.632; source 0.500, 0.546;
+none 0.500, 0.576. The adversary gains with every normalisation. `joint` is the best one without and
+with the adversary; AdaBN alone is worse than `joint`.
+
+A re-instantiation. From the paper: a language adversary, a target without labels, arousal and
+valence apart, several ways in which BatchNorm sees source and target. This project's choice: the
+classes are derived from the emotion (data_pipelines/labels.py has the map and its source), the
+network, the schedule, and which five normalisations. `batch_norm=domain` at lam = 0 is AdaBN: the
+target's statistics in testing, and no adversary. What the row gains over it is due to the
+adversary.
 """
 
 from configs import crosslingual

@@ -1,13 +1,19 @@
-"""Cai et al. 2020 (arXiv 2012.11174): valence across languages, five ways to normalise the batch, with and without the adversary.
+r"""Cai et al. 2020 (arXiv 2012.11174): valence across languages, five normalisations of the batch.
 
-As cai_crosslingual_arousal, whose header says what is the paper's and what is ours.
+Each normalisation is trained with and without the language adversary.
 
-    python -m jaxser.main --config=configs/cai_crosslingual_valence.py --config.protocol.source=emodb \\
-        --config.protocol.target=ravdess --config.train.epochs=12 --workdir=runs/cai_valence_emodb_ravdess
+    python -m jaxser.main --config=configs/cai_crosslingual_valence.py \
+        --config.protocol.source=emodb --config.protocol.target=ravdess \
+        --config.train.epochs=12 --workdir=runs/cai_valence_emodb_ravdess
 
-60 runs as five programs. Measured by that command, on real speech (RESULTS.md has intervals): UAR of two classes, lam 0 and 0.3,
-joint 0.516, 0.555; separate 0.503, 0.502; domain 0.493, 0.490; source 0.501, 0.541; none 0.500, 0.518. Valence hardly transfers;
-what transfers is with the adversary and `joint` or `source`. 22 minutes on one busy CPU core.
+Cost: 60 runs as five programs, 22 minutes on one busy CPU core.
+
+Result, measured by that command on real speech (RESULTS.md has intervals): UAR of two classes at
+lam 0 and 0.3: joint 0.516, 0.555; separate 0.503, 0.502; domain 0.493, 0.490; source 0.501, 0.541;
+none 0.500, 0.518. Valence hardly transfers. What transfers does so with the adversary and `joint`
+or `source`.
+
+cai_crosslingual_arousal.py says what is from the paper and what is this project's choice.
 """
 
 from configs import cai_crosslingual_arousal

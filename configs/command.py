@@ -1,4 +1,4 @@
-"""The flags that all commands over a configuration share, and what is said when they are wrong."""
+"""Parses the flags of all commands that take a configuration, and explains mistakes in them."""
 
 import difflib
 from pathlib import Path
@@ -10,94 +10,115 @@ from data_pipelines.errors import UserError
 from data_pipelines.protocols import folds
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.', lock_config=True)
-WORKDIR = flags.DEFINE_string('workdir', None, 'Where the results go; the audit writes nothing.')
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results; the audit writes nothing.')
 ALLOW_LEAK = flags.DEFINE_string(
-    'allow_leak', None, f'Leaks to go on with: {", ".join(folds.LEAK_KINDS)}.'
+    'allow_leak', None, f'Leaks to accept: {", ".join(folds.LEAK_KINDS)}.'
 )
 
-KINDS = {  # what Python says of a value that is no number
+NOT_CONFIGURATIONS = ('base', 'command', '__init__')  # files of configs/ that are no configuration
+
+# Words of Python for a value that is no number, and ours.
+NUMBER_ERRORS = {
     'invalid literal for int() with base 10:': 'expected a whole number, found',
     'could not convert string to float:': 'expected a number, found',
 }
 
 
 def parse_flags(arguments: list[str], module: str) -> ConfigDict:
-    """Reads the flags of `python -m module`; what absl and ml_collections complain of becomes a Refusal."""
+    """Returns the configuration that the flags of `python -m module` describe.
+
+    UserError for what absl, ml_collections or the configuration's file refuse.
+    """
     try:
-        rest = flags.FLAGS(arguments)[1:]
-        if rest:
-            raise UserError(f'{rest[0]!r} is not understood; values are set as --config.key=value.')
+        positional = flags.FLAGS(arguments)[1:]
+        if positional:
+            raise UserError(
+                f'{positional[0]!r} is not understood; values are set as --config.key=value.'
+            )
         if CONFIG.value is None:
             raise UserError(
                 f'Which configuration? E.g. python -m {module} --config=configs/dann_demo.py'
             )
-        CONFIG.value.to_dict()  # a file that could not be loaded says so only when it is used
+        CONFIG.value.to_dict()  # raises what loading the file raised
     except (KeyError, AttributeError) as e:
         raise UserError(unknown_key_message(arguments, str(e.args[0]))) from None
     except ImportError as e:
         raise UserError(
-            f'The configuration imports what is not there: {e}. Install jaxser (pip install -e .) or run from its checkout.'
+            f'A module that the configuration imports is missing: {e}. '
+            'Install jaxser (pip install -e .) or run from its checkout.'
         ) from None
     except OSError:
-        known = sorted(
-            str(p)
-            for p in Path('configs').glob('*.py')
-            if p.stem not in ('base', 'command', '__init__')
-        )
-        asked = next((a.partition('=')[2] for a in arguments if a.startswith('--config=')), '')
-        near = ', '.join(difflib.get_close_matches(asked, known, 5) or known[:5])
-        raise UserError(
-            f'The configuration cannot be read: {" ".join(a for a in arguments if a.startswith("--config"))}. '
-            + (
-                f'Here are {len(known)}, among them {near}.'
-                if known
-                else 'Run from the checkout, where configs/ is.'
-            )
-        ) from None
+        raise UserError(_missing_file_message(arguments)) from None
     except (flags.Error, ValueError, TypeError, SyntaxError) as e:
-        said = str(e).strip().splitlines()[-1]  # ml_collections puts a stack trace before it
-        for python, people in KINDS.items():
-            said = said.replace(python, people)
-        if said.startswith(own := 'ValueError: '):  # a configuration's own words
-            raise UserError(said.removeprefix(own)) from None
-        raise UserError(
-            f'{said} (see configs/base.py for every key and its kind of value)'
-        ) from None
-    if ALLOW_LEAK.value is not None:
-        CONFIG.value.protocol.allow_leak = ALLOW_LEAK.value
-    CONFIG.value.protocol.allow_leak = ','.join(
-        folds.parse_allowed_leaks(CONFIG.value.protocol.allow_leak)
-    )
+        raise UserError(_wrong_value_message(e)) from None
+    protocol = CONFIG.value.protocol
+    allowed = protocol.allow_leak if ALLOW_LEAK.value is None else ALLOW_LEAK.value
+    protocol.allow_leak = ','.join(folds.parse_allowed_leaks(allowed))
     return CONFIG.value
 
 
+def _missing_file_message(arguments: list[str]) -> str:
+    """Returns which configuration could not be read, and files with similar names."""
+    flag = ' '.join([a for a in arguments if a.startswith('--config')])
+    message = f'The configuration cannot be read: {flag}. '
+    files = []
+    for path in sorted(Path('configs').glob('*.py')):
+        if path.stem not in NOT_CONFIGURATIONS:
+            files.append(str(path))
+    if not files:
+        return message + 'Run from the checkout, where configs/ is.'
+    prefix = '--config='
+    names = [a.removeprefix(prefix) for a in arguments if a.startswith(prefix)]
+    similar = difflib.get_close_matches(names[0] if names else '', files, 5) or files[:5]
+    return message + f'configs/ has {len(files)}, among them {", ".join(similar)}.'
+
+
+def _wrong_value_message(error: Exception) -> str:
+    """Returns what is wrong with a value, in plain words."""
+    message = str(error).strip().splitlines()[-1]  # ml_collections puts a stack trace before it
+    for words, ours in NUMBER_ERRORS.items():
+        message = message.replace(words, ours)
+    own_prefix = 'ValueError: '
+    if message.startswith(own_prefix):  # raised by the configuration's file itself
+        return message.removeprefix(own_prefix)
+    return f'{message} (see configs/base.py for every key and its kind of value)'
+
+
 def unknown_key_message(arguments: list[str], complaint: str) -> str:
-    """Names the misspelt key and the nearest one there is."""
+    """Returns which key of the command line is unknown, and the nearest one that exists.
+
+    `complaint` is returned where the command line has no unknown key: then the file sets one.
+    """
     from configs import base
 
-    where = base.get_config()
+    prefix = '--config.'
     for argument in arguments:
-        if not argument.startswith('--config.'):
+        if not argument.startswith(prefix):
             continue
-        key, node = argument.removeprefix('--config.').split('=')[0], where
-        for part in key.split('.'):
-            if not hasattr(node, 'keys') or part not in node:
-                near = difflib.get_close_matches(part, getattr(node, 'keys', list)(), 1)
-                hint = (
-                    f' Did you mean {near[0]!r}?'
-                    if near
-                    else misplaced_key_hint(base.get_config(), part)
+        key_path = argument.removeprefix(prefix).split('=')[0]
+        node = base.get_config()
+        for key in key_path.split('.'):
+            known_keys = list(node.keys()) if isinstance(node, ConfigDict) else []
+            if key not in known_keys:
+                return (
+                    f'There is no key config.{key_path}: {key!r} is unknown.'
+                    f'{_similar_key_hint(known_keys, key)} configs/base.py explains every key.'
                 )
-                return f'There is no key config.{key}: {part!r} is unknown.{hint} configs/base.py explains every key.'
-            node = node[part]
-    return f'The configuration sets a key that is not in configs/base.py: {complaint.split(" Other fields")[0]}'
+            node = node[key]
+    reason = complaint.split(' Other fields')[0]
+    return f'The configuration sets a key that is not in configs/base.py: {reason}'
 
 
-def misplaced_key_hint(config: ConfigDict, key: str) -> str:
-    """Where a key is that was looked for in the wrong place."""
-    found = [
-        f'config.{node}.{key}'
-        for node in config
-        if isinstance(config[node], ConfigDict) and key in config[node]
-    ]
-    return f' There is {" and ".join(found)}.' if found else ''
+def _similar_key_hint(known_keys: list[str], key: str) -> str:
+    """Returns the nearest key of the same section, or the sections that have this key."""
+    from configs import base
+
+    nearest = difflib.get_close_matches(key, known_keys, 1)
+    if nearest:
+        return f' Did you mean {nearest[0]!r}?'
+    config = base.get_config()
+    paths = []
+    for section in config:
+        if isinstance(config[section], ConfigDict) and key in config[section]:
+            paths.append(f'config.{section}.{key}')
+    return f' There is {" and ".join(paths)}.' if paths else ''

@@ -1,19 +1,24 @@
-"""IEMOCAP, four classes (5,531 utterances): SNP (lam 0.1) beside lam 0, over a HuBERT that learns, leave one session out.
+r"""IEMOCAP, four classes (5,531 utterances): SNP (lam 0.1) beside lam 0, fine-tuning HuBERT.
 
-SNP of Gat et al. 2022 (arXiv 2202.01252): a layer between upstream and heads climbs the speaker loss of identity batches. The
-paper's: HuBERT, four classes, 5 folds, 2 speakers to test, the epoch that validates best, the four steps, lam as the step of the
-ascent, and weighted accuracy, which is WA here: 69.0 of HuBERT Base, 73.9 of HuBERT Large, by lam = 1e-3. This project's
-defaults: that the upstream learns, the weighted sum of layers, SNP's layer (a plain one), AdamW with its schedule and rates, that
-the next session validates, and lam.
-
-The encoder is a Hugging Face folder (config.json, model.safetensors), which is not shipped:
-
-    python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release --features upstream:FOLDER --states heard
+    python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release \
+        --features upstream:FOLDER --states heard
     python -m jaxser.main --config=configs/gat_snp_hubert_iemocap.py --config.model.upstream=FOLDER
 
-10 runs as one program, in groups of as many as fit. Not measured: neither IEMOCAP's audio nor HuBERT's weights were at hand.
-A HuBERT Large wants --config.model.remat=True, and --config.model.accumulate=4 where memory is short. With adapters of rank 8 in
-place of changes of all weights, in less memory, add
+FOLDER is a Hugging Face folder (config.json, model.safetensors), which is not shipped.
+
+Cost: 10 runs (5 folds, leave one session out) as one program, in groups of as many as fit.
+
+Result: not measured, as neither IEMOCAP's audio nor HuBERT's weights were available.
+
+SNP of Gat et al. 2022 (arXiv 2202.01252): a layer between encoder and heads ascends the speaker
+loss of identity batches. From the paper: HuBERT, four classes, 5 folds, 2 test speakers, selection
+of the epoch on validation data, the four steps, lam as the step of the ascent, and weighted
+accuracy, which is WA here: 69.0 with HuBERT Base, 73.9 with HuBERT Large, at lam = 1e-3. This
+project's defaults: that HuBERT is fine-tuned, the weighted sum of layers, SNP's layer (a plain
+one), AdamW with its schedule and rates, the next session as validation data, and lam.
+
+HuBERT Large needs --config.model.remat=True, and --config.model.accumulate=4 if memory is short.
+For adapters of rank 8 in place of changes of all weights, in less memory, add
 
     --config.model.lora=8 --config.model.upstream_rate=1 --workdir=runs/snp_hubert_lora
 """

@@ -1,21 +1,26 @@
-"""EMO-DB, four classes: TAP (lam 0.01) beside plain training (lam 0), 5 speaker-disjoint folds, 3 seeds.
-
-TAP of Gat et al. 2022 (arXiv 2202.01252): the encoder climbs the speaker loss of identity batches. A re-instantiation
-over the TDNN-LSTM, not over HuBERT. The paper's: the four steps, and lam as the step of the ascent. This project's defaults: the
-corpus, the network, AdamW and its schedule, and lam; the paper's 1e-3 hardly weighs beside the steps of AdamW.
+r"""EMO-DB, four classes: TAP (lam 0.01) beside plain training (lam 0).
 
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb
     python -m jaxser.main --config=configs/gat_tap_emodb.py
 
-30 runs as one program, 23 minutes on one busy CPU core. Measured on real speech (RESULTS.md): UAR 0.798 at lam 0 and 0.790 at
-0.01, a difference of -0.008 [-0.044, +0.027] over 10 speakers.
-Identity batches hold the six speakers who train (K = 6). To fill them from another corpus, whose emotions are not used:
+Cost: 30 runs (5 speaker-disjoint folds, 3 seeds) as one program, 23 minutes on one busy CPU core.
 
-    python -m jaxser.main --config=configs/gat_tap_emodb.py --config.protocol.identity=ravdess --workdir=runs/tap_emodb_ravdess
+Result, measured on real speech (RESULTS.md): UAR 0.798 at lam 0 and 0.790 at 0.01, a difference of
+-0.008 [-0.044, +0.027] over 10 speakers.
+
+TAP of Gat et al. 2022 (arXiv 2202.01252): the encoder ascends the speaker loss of identity batches.
+A re-instantiation over the TDNN-LSTM, not over HuBERT. From the paper: the four steps, and lam as
+the step of the ascent. This project's defaults: the corpus, the network, AdamW and its schedule,
+and lam; the paper's 1e-3 is small beside AdamW's steps. Identity batches hold the six training
+speakers (K = 6). To fill them from another corpus, whose emotions are not used:
+
+    python -m jaxser.main --config=configs/gat_tap_emodb.py \
+        --config.protocol.identity=ravdess --workdir=runs/tap_emodb_ravdess
 
 To let training and test share their speakers:
 
-    python -m jaxser.main --config=configs/gat_tap_emodb.py --config.protocol.name=speaker_dependent --workdir=runs/tap_shared
+    python -m jaxser.main --config=configs/gat_tap_emodb.py \
+        --config.protocol.name=speaker_dependent --workdir=runs/tap_shared
 """
 
 from configs import base

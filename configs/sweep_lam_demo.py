@@ -1,7 +1,10 @@
-"""The demo corpus (synthetic speech), six coefficients of the speaker adversary x 2 seeds x 4 folds: 48 runs.
-Its figures say nothing about people: see what is measured in README.md on real speech.
+"""The demo corpus (synthetic speech): six coefficients of the speaker adversary.
 
-python -m jaxser.main --config=configs/sweep_lam_demo.py
+    python -m jaxser.main --config=configs/sweep_lam_demo.py
+
+Cost: 48 runs (6 coefficients x 2 seeds x 4 folds) as one program.
+
+Result: its figures say nothing about people; README.md has what is measured on real speech.
 """
 
 from configs import dann_demo

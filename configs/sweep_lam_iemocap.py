@@ -1,9 +1,11 @@
-"""IEMOCAP, four classes: 11 coefficients of the speaker adversary x 3 seeds x 10 folds (leave one speaker out): 330 runs.
+"""IEMOCAP, four classes: 11 coefficients of the speaker adversary, leave one speaker out.
 
     python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release
     python -m jaxser.main --config=configs/sweep_lam_iemocap.py
 
-For an accelerator. Not measured: IEMOCAP's audio was not at hand.
+Cost: 330 runs (11 coefficients x 3 seeds x 10 folds) as one program, for an accelerator.
+
+Result: not measured, as IEMOCAP's audio was not available.
 """
 
 from configs import dann_iemocap

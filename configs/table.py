@@ -1,22 +1,28 @@
-"""The tasks of RESULTS.md: every method on the same speech, each with at most two coefficients, three seeds.
+"""The tasks of RESULTS.md: every method on the same speech, with at most two coefficients each.
 
     python -m jaxser.main --config=configs/table.py:emodb
 
-Speakers out: emodb (four classes), ravdess (eight), each in five folds; emodb_transductive, where the tested speakers are heard
-without their emotions. Languages out: emodb_ravdess, ravdess_emodb, emodb+ravdess_urdu (four classes), and with
---config.data.labels= arousal or valence --config.train.epochs=N (half of the epochs below) --workdir=...; of the target's
-speakers one half is tested while the other is heard without its emotions.
+Unseen speakers, five folds each: emodb (four classes), ravdess (eight); emodb_transductive, where
+training uses the tested speakers' audio without its emotions. Unseen languages: emodb_ravdess,
+ravdess_emodb, emodb+ravdess_urdu (four classes), and with --config.data.labels= arousal or valence
+--config.train.epochs=N (half of the epochs below) --workdir=...; one half of the target's speakers
+is tested while training adapts to the other half without its emotions.
 
     python -m jaxser.compare runs/table_* --out RESULTS.md
 
-chooses each method's coefficient on dev, fold by fold, and writes the table. The budget, fixed before any run of it: four hours
-on two CPU cores for all of it. To fit, the epochs are fewer than elsewhere (168 to 261 steps a run, half of that for arousal
-and valence), and a method has two coefficients: one that its paper or its public code names or that is our default, and one
-further off.
+chooses each method's coefficient on dev, fold by fold, and writes the table.
+
+Cost: the budget, fixed before any run, is four hours on two CPU cores for all tasks. To fit it, the
+epochs are fewer than elsewhere (168 to 261 steps a run, half of that for arousal and valence),
+there are three seeds, and a method has two coefficients: one that its paper or its public code
+names or that is our default, and one further off.
+
+Result: RESULTS.md.
 """
 
 from configs import base
 
+# The epochs of each task.
 TASKS = {
     'emodb': 25,
     'emodb_transductive': 12,
@@ -25,17 +31,49 @@ TASKS = {
     'ravdess_emodb': 6,
     'emodb+ravdess_urdu': 4,
 }
-LAM = {'dann': (0.3, 1.0), 'cdann': (0.3, 1.0), 'confusion': (0.3, 1.0)}
-NORM = {'tap': (0.01, 0.1), 'snp': (0.1, 1.0)}  # of speaker_norm
-ALIGN = {'coral': (1.0, 10.0), 'mmd': (0.3, 1.0), 'didan': (0.1, 1.0)}
+
+# The coefficients of each method.
+DANN_LAM = (0.3, 1.0)
+CDANN_LAM = (0.3, 1.0)
+CONFUSION_LAM = (0.3, 1.0)
+TAP_LAM = (0.01, 0.1)
+SNP_LAM = (0.1, 1.0)
+PERTURBATION_EPS = (1.0, 2.5)
+CORAL_LAM = (1.0, 10.0)
+MMD_LAM = (0.3, 1.0)
+DIDAN_LAM = (0.1, 1.0)
 
 
-def method_runs(lams_by_method: dict) -> tuple[dict, ...]:
-    """A run of each method with each coefficient."""
-    return tuple({'method': m, 'lam': lam} for m, lams in lams_by_method.items() for lam in lams)
+def method_runs(method: str, lams: tuple[float, ...], **others) -> list[dict]:
+    """Returns a run of the method with each coefficient."""
+    return [{'method': method, 'lam': lam, **others} for lam in lams]
+
+
+def perturbation_runs() -> list[dict]:
+    """Returns the runs of crossgrad and its control."""
+    runs = []
+    for method in ('crossgrad', 'labelgrad'):
+        for eps in PERTURBATION_EPS:
+            runs.append({'method': method, 'eps': eps})
+    return runs
+
+
+def speaker_norm_runs() -> list[dict]:
+    """Returns the runs of TAP and SNP."""
+    tap = method_runs('speaker_norm', TAP_LAM, speaker_norm='tap')
+    snp = method_runs('speaker_norm', SNP_LAM, speaker_norm='snp')
+    return tap + snp
+
+
+def alignment_runs() -> list[dict]:
+    """Returns the runs of the methods that align source and target."""
+    coral = method_runs('coral', CORAL_LAM)
+    mmd = method_runs('mmd', MMD_LAM)
+    return coral + mmd + method_runs('didan', DIDAN_LAM)
 
 
 def get_config(task: str = 'emodb'):
+    """Returns the configuration of a task of `TASKS`."""
     if task not in TASKS:
         raise ValueError(f'configs/table.py has no task {task!r}; it has {", ".join(TASKS)}')
     config = base.get_config()
@@ -43,28 +81,24 @@ def get_config(task: str = 'emodb'):
     config.data.corpora = tuple(source.split('+'))
     config.data.labels = 'native' if task == 'ravdess' else 'four'
     config.train.epochs = TASKS[task]
-    perturbed = tuple(
-        {'method': m, 'eps': eps} for m in ('crossgrad', 'labelgrad') for eps in (1.0, 2.5)
-    )
-    normed = tuple(
-        r | {'speaker_norm': way}
-        for way, lams in NORM.items()
-        for r in method_runs({'speaker_norm': lams})
-    )
-    runs = ({'method': 'erm'}, {'method': 'leace'}, *perturbed, *method_runs(LAM), *normed)
+    dann = method_runs('dann', DANN_LAM)
+    cdann = method_runs('cdann', CDANN_LAM)
+    confusion = method_runs('confusion', CONFUSION_LAM)
+    without_adversary = [{'method': 'erm'}, {'method': 'leace'}, *perturbation_runs()]
     if target:
         config.domain = 'language'
         config.protocol.name = 'source_target'
-        config.protocol.source, config.protocol.target = tuple(source.split('+')), (target,)
+        config.protocol.source = tuple(source.split('+'))
+        config.protocol.target = (target,)
         config.protocol.adapt = 'others'
         config.protocol.folds = 2
-        runs = (
-            *(r for r in runs if r['method'] != 'cdann'),
-            *method_runs(ALIGN),
-        )  # the target has no emotion for cdann's heads
+        # Without cdann: it has a head for each emotion, and the target's emotions are not used.
+        runs = [*without_adversary, *dann, *confusion, *speaker_norm_runs(), *alignment_runs()]
     elif task.endswith('_transductive'):
         config.protocol.adapt = 'transductive'
-        runs = ({'method': 'erm'}, *method_runs({'dann': LAM['dann']}), *method_runs(ALIGN))
-    config.sweep.runs = runs
+        runs = [{'method': 'erm'}, *dann, *alignment_runs()]
+    else:
+        runs = [*without_adversary, *dann, *cdann, *confusion, *speaker_norm_runs()]
+    config.sweep.runs = tuple(runs)
     config.sweep.seed = (0, 1, 2)
     return config

@@ -1,31 +1,44 @@
-"""The test bench (synthetic speech, eSpeak NG): where forgetting speakers helps, does nothing, or hurts, with the dials known.
+r"""The test bench (synthetic speech, eSpeak NG): where does forgetting speakers help or hurt?
 
-    python -m jaxser.main --config=configs/testbed.py --config.data.only=style=spread0 --workdir=runs/testbed_spread0
-    python -m jaxser.main --config=configs/testbed.py --config.data.only=style=spread1 --workdir=runs/testbed_spread1
-    python -m jaxser.main --config=configs/testbed.py --config.data.only=style=spread2 --workdir=runs/testbed_spread2
+Differences between speakers and confounding are known, as the corpus is synthesised with them.
+
+    python -m jaxser.main --config=configs/testbed.py \
+        --config.data.only=style=spread0 --workdir=runs/testbed_spread0
+    python -m jaxser.main --config=configs/testbed.py \
+        --config.data.only=style=spread1 --workdir=runs/testbed_spread1
+    python -m jaxser.main --config=configs/testbed.py \
+        --config.data.only=style=spread2 --workdir=runs/testbed_spread2
 
 One cell, here plain training and the adversary of one grid point and seed:
 
-    python -m jaxser.main --config=configs/testbed.py --config.data.only=style=spread2 --config.sweep.method=erm,dann \\
-        --config.sweep.lam=1 --config.sweep.speakers=24 --config.sweep.confounded=0 --config.sweep.seed=0 --workdir=runs/cell
+    python -m jaxser.main --config=configs/testbed.py --config.data.only=style=spread2 \
+        --config.sweep.method=erm,dann --config.sweep.lam=1 --config.sweep.speakers=24 \
+        --config.sweep.confounded=0 --config.sweep.seed=0 --workdir=runs/cell
 
-THE GRID AND THE CLAIMS, written down before any cell of it was run. 3 spreads x (erm; dann and cdann at lam 0.3 and 1) x 4, 8, 24
-training speakers x 0, 0.5, 0.9 confounded x 3 seeds = 405 runs, three programs a spread. Tested are 16 speakers of other voices,
-with equal counts of every emotion; dev are 8 others. UAR is the mean over seeds. We expect:
-  1. Help. Where speakers differ much (spread2), emotion is not confounded and 24 speakers train, dann at lam 1 beats erm by 0.02.
-     FAILED: -0.003.
-  2. Nothing. Where speakers differ in voice alone (spread0), likewise unconfounded and 24, dann at lam 0.3 and 1 is within 0.03
-     of erm. Holds: +0.005, -0.006.
-  3. Hurt. At spread1, 0.9 confounded and 24 speakers, dann at lam 1 loses 0.03 to erm: to forget the speaker is to forget the
-     emotion. FAILED by its margin: -0.021.
-  4. Conditional. There cdann at lam 1 loses less than 0.03 to erm, and beats dann by 0.03. Holds: +0.032 and +0.053.
-  5. Few. What dann at lam 1 gains at spread2 unconfounded is more with 24 speakers than with 4, who tell nothing of others.
-     FAILED: -0.003 and +0.015.
-A claim that fails stays here, marked as failed. Measured by the three commands above, 10 minutes a spread and more on 2 busy
-cores; RESULTS.md has every cell. Of dann's 54 cells 6 gain and 2 lose by an interval over speakers that excludes 0, of cdann's 5
-and 3 (one or two of each would by chance), with no order by spread; seeds differ as much as most of these (standard deviations of
-0.01 to 0.06). Where nine tenths of emotion is the speaker and 24 train, dann at lam 1 loses at every spread (-0.051, -0.021,
--0.010), at lam 0.3 it does not, and cdann does not.
+Cost: 3 spreads x (erm; dann and cdann at lam 0.3 and 1) x 4, 8, 24 training speakers x 0, 0.5, 0.9
+confounded x 3 seeds = 405 runs, three programs a spread; 10 minutes a spread and more on 2 busy
+cores.
+
+The grid and the claims below were written down before any cell was run. 16 speakers of other voices
+are tested, with equal counts of every emotion; 8 others are dev. UAR is the mean over seeds.
+  1. Help. Where speakers differ much (spread2), emotion is not confounded and 24 speakers train,
+     dann at lam 1 is better than erm by 0.02. FAILED: -0.003.
+  2. No effect. Where speakers differ in voice alone (spread0), likewise unconfounded and 24, dann
+     at lam 0.3 and 1 is within 0.03 of erm. Holds: +0.005, -0.006.
+  3. Hurt. At spread1, 0.9 confounded and 24 speakers, dann at lam 1 loses 0.03 to erm: to forget
+     the speaker is to forget the emotion. FAILED by its margin: -0.021.
+  4. Conditional. There cdann at lam 1 loses less than 0.03 to erm, and is better than dann by 0.03.
+     Holds: +0.032 and +0.053.
+  5. Few speakers. At spread2 unconfounded, dann at lam 1 gains more with 24 speakers than with 4,
+     who say little about others. FAILED: -0.003 and +0.015.
+A claim that fails is kept here, marked as failed.
+
+Result, measured by the three commands above (RESULTS.md has every cell): of dann's 54 cells 6 gain
+and 2 lose by an interval over speakers that excludes 0, of cdann's 5 and 3 (one or two of each are
+expected by chance), with no order by spread. Seeds differ as much as most of these (standard
+deviations of 0.01 to 0.06). Where the speaker determines nine tenths of the emotion and 24 speakers
+train, dann at lam 1 loses at every spread (-0.051, -0.021, -0.010); at lam 0.3 it does not, and
+cdann does not.
 """
 
 from configs import base

@@ -1,11 +1,14 @@
-"""Tu et al. 2019 (arXiv 1903.09606), CGT, on many speakers: MSP-Podcast, four classes, the release's own split.
-
-MSP-Podcast stands in for the paper's public set of 250 speakers, which its abstract does not name; there the paper found no gain.
+"""Tu et al. 2019 (arXiv 1903.09606), CGT: MSP-Podcast, four classes, cross-gradient training.
 
     python -m data_pipelines.prepare msp_podcast --source PATH/TO/MSP-PODCAST
     python -m jaxser.main --config=configs/tu_crossgrad_msp_podcast.py
 
-27 runs as three programs. Not measured: MSP-Podcast was not at hand.
+Cost: 27 runs on the release's own split as three programs.
+
+Result: not measured, as MSP-Podcast was not available.
+
+MSP-Podcast has many speakers. It replaces the paper's public set of 250 speakers, which its
+abstract does not name; there the paper found no gain.
 """
 
 from configs import tu_crossgrad_iemocap

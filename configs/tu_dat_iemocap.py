@@ -1,15 +1,18 @@
-"""Tu et al. 2019 (arXiv 1903.09606), DAT: IEMOCAP, four classes, a speaker adversary over TDNN + LSTM + statistics pooling.
-
-A re-instantiation. The paper's: the three sub-networks, both classifiers on the shared representation, five folds. Ours:
-everything else. Widths, dropout, rate and the coefficients are those that DAT and CGT share here, features are normalised by
-utterance, and no frame is left out by a stride.
+"""Tu et al. 2019 (arXiv 1903.09606), DAT: IEMOCAP, four classes, a speaker adversary.
 
     python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release
     python -m jaxser.main --config=configs/tu_dat_iemocap.py
 
-60 runs as one program; an epoch costs four times what one of dann_iemocap does. Not measured: IEMOCAP's audio was not at hand.
-On real speech at hand, with the network of the other configurations, configs/table.py:emodb (RESULTS.md), `dann` differs from
+Cost: 60 runs as one program; an epoch costs four times as much as one of dann_iemocap.py.
+
+Result: not measured, as IEMOCAP's audio was not available. On real speech that was available, with
+the network of the other configurations, configs/table.py:emodb (RESULTS.md), `dann` differs from
 plain training by -0.002 [-0.036, +0.033] over 10 speakers.
+
+A re-instantiation. From the paper: the three parts of the network (TDNN + LSTM + statistics
+pooling), both classifiers on the shared representation, five folds. This project's choice: all
+else. Widths, dropout, rate and coefficients are those that DAT and CGT share here; features are
+normalised by utterance, and no stride skips frames.
 """
 
 from configs import dann_iemocap
