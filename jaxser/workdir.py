@@ -223,6 +223,10 @@ class Workdir:
         for group in range(len(results['groups'])):
             (self.path / f'groups/{group}/predictions.csv').unlink(missing_ok=True)
 
+    def save_metrics(self, lines: list[str]) -> None:
+        """Writes metrics.jsonl."""
+        self._write_atomically('metrics.jsonl', ''.join(lines))
+
     def save_representations(self, arrays: dict[str, np.ndarray]) -> None:
         """Writes representations.npz, whose arrays jaxser/probe.py describes."""
         content = io.BytesIO()

@@ -290,7 +290,7 @@ WITH_DATA = {
     ),
     'a domain that does not vary': (
         {'domain': 'corpus'},
-        'hears only one corpus in fold .*, folder: there is nothing to forget',
+        'fold .* contain only one corpus, folder, so that there is nothing to remove',
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax: the state, the selected parameters, and the host's record of where the runs stand."""
+"""Checkpoints by Orbax: the states, the selected parameters, and the record of the selection."""
 
 import jax
 import numpy as np
@@ -7,44 +7,52 @@ from jaxser.training.parallel import Layout
 
 
 class Checkpoints:
-    """The last two checkpoints below a folder; a save is whole or absent."""
+    """The last two checkpoints in a folder; a checkpoint is complete or absent."""
 
     def __init__(self, folder):
-        import orbax.checkpoint as ocp  # half a second that a refusal need not wait for
+        import orbax.checkpoint as ocp  # takes half a second, which a UserError need not wait for
 
         self.args = ocp.args
-        # Synchronous: the state is donated to the next chunk, and on CPU a background save would read it while it is overwritten.
+        # Synchronous: the state is donated to the next chunk. On CPU a save in the background would
+        # read it while it is overwritten.
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
         self.manager = ocp.CheckpointManager(folder, options=options)
 
     def save(self, epoch: int, arrays, record: dict, layout: Layout) -> None:
-        """Saves after `epoch` epochs, every process what is on its devices."""
+        """Saves a checkpoint after `epoch` epochs; every process saves what its devices hold."""
         host = {'lead': [layout.D, layout.R], 'record': record}
-        parts = self.args.Composite(
+        content = self.args.Composite(
             arrays=self.args.StandardSave(arrays), host=self.args.JsonSave(host)
         )
-        self.manager.save(epoch, args=parts)
+        self.manager.save(epoch, args=content)
 
     def restore(self, template, layout: Layout) -> tuple[int, object, dict] | None:
-        """(epoch, arrays, record) of the newest checkpoint, None where there is none.
+        """Returns (epoch, arrays, record) of the newest checkpoint, None if there is none.
 
-        The arrays come back on the devices of `layout`, which may be others than those that saved them; `template` is their tree.
+        `template` is a tree like that of the arrays. They are put on the devices of `layout`, which
+        may be others than those that saved them.
         """
         epoch = self.manager.latest_step()
         if epoch is None:
             return None
-        host = self.manager.restore(epoch, args=self.args.Composite(host=self.args.JsonRestore()))[
-            'host'
-        ]
-        on_host = jax.tree.map(lambda x: np.empty((*host['lead'], *x.shape[2:]), x.dtype), template)
-        found = self.manager.restore(
-            epoch, args=self.args.Composite(arrays=self.args.StandardRestore(on_host))
-        )['arrays']
-        by_run = jax.tree.map(
-            lambda x: layout.group_by_device(x.reshape(-1, *x.shape[2:])[: layout.count]), found
+        json_only = self.args.Composite(host=self.args.JsonRestore())
+        host = self.manager.restore(epoch, args=json_only)['host']
+        D, R = host['lead']  # of the devices that saved it
+
+        def empty(x_DxR):
+            return np.empty((D, R, *x_DxR.shape[2:]), x_DxR.dtype)
+
+        def regroup(x_DxR):
+            x_N = x_DxR.reshape(-1, *x_DxR.shape[2:])[: layout.count]
+            return layout.group_by_device(x_N)
+
+        arrays_only = self.args.Composite(
+            arrays=self.args.StandardRestore(jax.tree.map(empty, template))
         )
-        return epoch, layout.put_runs_on_devices(by_run), host['record']
+        arrays = self.manager.restore(epoch, args=arrays_only)['arrays']
+        arrays = layout.put_runs_on_devices(jax.tree.map(regroup, arrays))
+        return epoch, arrays, host['record']
 
     def close(self) -> None:
-        """Ends the manager's threads."""
+        """Ends the threads of the manager."""
         self.manager.close()

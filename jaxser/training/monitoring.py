@@ -1,6 +1,7 @@
-"""What a sweep says on the terminal: what is about to be computed, how long it takes, and the table at the end."""
+"""Messages of training: the plan, forecasts, and warnings about adversaries."""
 
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 
 import jax
@@ -14,153 +15,193 @@ from jaxser.pretrained import encoder
 from jaxser.runs import distinct_values, run_label
 from jaxser.training import memory
 
-MIN_GRADIENT_RATIO = 0.01  # of the task's gradient: an adversary's that is smaller moves nothing
+# An adversary's gradient at the encoder that is a smaller fraction of the task's changes nothing.
+MIN_GRADIENT_RATIO = 0.01
 
-GUESSING_FRACTION = 0.98  # of the loss of guessing
+# A head guesses if its loss is above this fraction of the loss of guessing.
+GUESSING_FRACTION = 0.98
+
+# The cost of scoring a frame, as a fraction of that of training on it.
+SCORING_COST = 1 / 3
+
+MAX_LISTED_RUNS = 3
 
 
 def domain_entropies(table, fold, domains: tuple[str, ...]) -> dict[str, float]:
-    """Of each domain among the utterances by which it is forgotten, in nats: the loss of a head that knows their shares alone."""
-    found = {}
-    for d in domains:
-        index_N = table.domain_N[d][fold.domain_rows]
-        share_K = np.bincount(index_N[index_N >= 0]) / max((index_N >= 0).sum(), 1)
-        found[d] = float(-(share_K[share_K > 0] * np.log(share_K[share_K > 0])).sum())
-    return found
+    """Returns the entropy of each domain among the utterances by which it is removed, in nats.
+
+    This is the loss of a domain head that knows nothing but how frequent the values are.
+    """
+    entropies = {}
+    for domain in domains:
+        index_N = table.domain_N[domain][fold.domain_rows]
+        index_N = index_N[index_N >= 0]
+        share_K = np.bincount(index_N) / max(len(index_N), 1)
+        share_K = share_K[share_K > 0]
+        entropies[domain] = float(-(share_K * np.log(share_K)).sum())
+    return entropies
 
 
 class AdversaryAlarms:
-    """Says once of every run what is wrong with its adversary, when the coefficient has risen."""
+    """Warns of every run once for each problem of its adversary, in the second half of training."""
 
     def __init__(
         self,
         runs: list[dict],
-        entropy: list[dict[str, float]],
-        classes: int,
+        entropies: list[dict[str, float]],
+        class_count: int,
         epochs: int,
         label_keys: list[str],
     ):
-        self.runs, self.entropy, self.classes, self.epochs, self.label_keys = (
-            runs,
-            entropy,
-            classes,
-            epochs,
-            label_keys,
-        )
+        """`entropies` are those of each run's domains, in nats."""
+        self.runs = runs
+        self.entropies = entropies
+        self.class_count = class_count
+        self.epochs = epochs
+        self.label_keys = label_keys
         self.reported: set[tuple[int, str]] = set()
 
     def __call__(self, epoch: int, rows: list[dict]) -> list[str]:
-        """A sentence for every kind of alarm that is new, of the metrics of an epoch, a row a run."""
-        kinds: dict[str, list[int]] = {}
+        """Returns the new warnings, from the metrics of an epoch, a row for each run."""
+        if 2 * epoch <= self.epochs:
+            return []
+        numbers: dict[str, list[int]] = {}  # of the runs with a problem
         for n, row in enumerate(rows):
-            if (
-                2 * epoch <= self.epochs
-                or not row.get('lam_p')
-                or row.get('reversed_over_task') is None
-            ):
+            if not row.get('lam_p') or row.get('reversed_over_task') is None:
                 continue
-            for kind in self._problems(row, self.entropy[n]):
-                if (n, kind) not in self.reported:
-                    self.reported.add((n, kind))
-                    kinds.setdefault(kind, []).append(n)
-        named = lambda n: f'{run_label(self.runs[n], self.label_keys)} fold {self.runs[n]["fold"]}'  # noqa: E731
-        return [
-            f'Epoch {epoch}, {", ".join(map(named, of[:3]))}{f" and {len(of) - 3} more" if len(of) > 3 else ""}: {kind}.'
-            for kind, of in kinds.items()
-        ]
+            for problem in self._problems(row, self.entropies[n]):
+                if (n, problem) not in self.reported:
+                    self.reported.add((n, problem))
+                    numbers.setdefault(problem, []).append(n)
+        warnings = []
+        for problem, affected in numbers.items():
+            warnings.append(f'Epoch {epoch}, {self._list_runs(affected)}: {problem}.')
+        return warnings
 
-    def _problems(self, row: dict, entropy: dict[str, float]):
-        if (row['emotion_loss'] or 0) > GUESSING_FRACTION * np.log(self.classes):
-            yield 'the emotion loss is that of guessing; the adversary may be too strong (lower lam)'
+    def _list_runs(self, numbers: list[int]) -> str:
+        names = []
+        for n in numbers[:MAX_LISTED_RUNS]:
+            run = self.runs[n]
+            names.append(f'{run_label(run, self.label_keys)} fold {run["fold"]}')
+        listed = ', '.join(names)
+        if len(numbers) > MAX_LISTED_RUNS:
+            listed += f' and {len(numbers) - MAX_LISTED_RUNS} more'
+        return listed
+
+    def _problems(self, row: dict, entropies: dict[str, float]) -> Iterator[str]:
+        """Yields what is wrong with the adversary of a run."""
+        if (row['emotion_loss'] or 0) > GUESSING_FRACTION * np.log(self.class_count):
+            yield (
+                'the emotion loss is that of guessing; the adversary may be too strong (lower lam)'
+            )
         if row['reversed_over_task'] < MIN_GRADIENT_RATIO:
-            yield f"the adversary's gradient is below {MIN_GRADIENT_RATIO:g} of the task's; it moves nothing (raise lam)"
-        for d, nats in entropy.items():
-            if (row.get(f'{d}_loss') or 0) > GUESSING_FRACTION * nats:
-                yield f'the {d} head only guesses; whether the {d} is forgotten, the probe at the end says'
-
-
-SCORING_COST = 1 / 3  # the cost of scoring a frame, as a share of that of training on it
+            yield (
+                f"the adversary's gradient is below {MIN_GRADIENT_RATIO:g} of the task's, and has "
+                'no effect (raise lam)'
+            )
+        for domain, nats in entropies.items():
+            if (row.get(f'{domain}_loss') or 0) > GUESSING_FRACTION * nats:
+                yield (
+                    f'the {domain} head only guesses; the probe after training measures whether '
+                    f'the {domain} has been removed'
+                )
 
 
 def print_plan(config, task, programs: list, runs: list[dict]) -> None:
-    """What is about to be computed."""
-    u = task.utterances
+    """Prints what is going to be computed."""
     distributed.log(
-        f'{len(u)} utterances, {len(task.table.domains["speaker"])} speakers, classes {", ".join(task.table.classes)}; '
-        f'{task.protocol.title}; split {task.split_sha256[:12]}'
+        f'{len(task.utterances)} utterances, {len(task.table.domains["speaker"])} speakers, '
+        f'classes {", ".join(task.table.classes)}; {task.protocol.title}; '
+        f'split {task.split_sha256[:12]}'
     )
-    cut = [f'config.sweep.{k}' for k in subsets.Subset._fields if any(k in r for r in runs)]
-    before = [f'The audit is of the whole training part, before {", ".join(cut)}.'] * bool(cut)
-    for line in (
-        *task.split.describe_left_out(config.data.labels),
-        *audit_report.summary_lines(task.audit),
-        *before,
-    ):
+    for line in task.split.describe_left_out(config.data.labels):
         distributed.log(line)
-    differ = {k: len(distinct_values(runs, k)) for k in task.label_keys}
+    for line in audit_report.summary_lines(task.audit):
+        distributed.log(line)
+    subset_keys = []
+    for key in subsets.Subset._fields:
+        if any(key in run for run in runs):
+            subset_keys.append(f'config.sweep.{key}')
+    if subset_keys:
+        distributed.log(
+            f'The audit is of the whole training part, before {", ".join(subset_keys)}.'
+        )
+    normalise = config.data.normalise
+    counts = [pluralize(len(task.folds), 'fold')]
+    for key in task.label_keys:
+        count = len(distinct_values(runs, key))
+        if count > 1:
+            counts.append(f'{count} {key}')
     distributed.log(
-        f'Features normalised by {config.data.normalise}{NORMALISATIONS[config.data.normalise]}. '
-        f'{pluralize(len(runs), "run")} in {pluralize(len(programs), "program")}: {pluralize(len(task.folds), "fold")}'
-        f'{"".join(f", {n} {k}" for k, n in differ.items() if n > 1)}; '
-        f'{pluralize(config.train.epochs, "epoch")} of {pluralize(task.steps_per_epoch, "step")}; '
+        f'Features normalised by {normalise}{NORMALISATIONS[normalise]}. '
+        f'{pluralize(len(runs), "run")} in {pluralize(len(programs), "program")}: '
+        f'{", ".join(counts)}; {pluralize(config.train.epochs, "epoch")} of '
+        f'{pluralize(task.steps_per_epoch, "step")}; '
         f'{jax.device_count()} x {jax.devices()[0].device_kind}'
     )
 
 
 def print_grouping(trainer) -> None:
-    """How the runs of a part are spread, where they do not fit at once; of an encoder that learns, what it takes and hears."""
-    count, groups = len(trainer.runs), len(trainer.groups)
+    """Prints the forecast of memory for a pretrained encoder, and groups if there are several."""
+    group_count = len(trainer.groups)
+    layout = trainer.groups[0].layout
     if trainer.frozen is not None and trainer.memory_bytes:
-        layout = trainer.groups[0].layout
-        frozen, limit = (
-            sum(x.nbytes for x in jax.tree.leaves(trainer.frozen)),
-            memory.memory_limit(layout.devices),
-        )
+        frozen_bytes = sum(array.nbytes for array in jax.tree.leaves(trainer.frozen))
+        limit = memory.memory_limit(layout.devices)
         distributed.log(
-            f'Forecast of memory for {pluralize(layout.R, "run")} on a device: {trainer.memory_bytes / 2**30:.2f} GiB, and '
-            f'{limit / 2**30:.2f} may be used; the frozen parameters, which they share, are {frozen / 2**20:.1f} MiB of it.'
+            f'Forecast of memory for {pluralize(layout.R, "run")} on a device: '
+            f'{trainer.memory_bytes / 2**30:.2f} GiB of {limit / 2**30:.2f} GiB; '
+            f'{frozen_bytes / 2**20:.1f} MiB of it are frozen parameters, which the runs share.'
         )
     if trainer.config.model.name == 'fine_tuned':
-        longest = encoder.cached_encoder(trainer.config.model.upstream).max_seconds
-        if beyond := int((trainer.task.utterances.frames_N > 100 * longest).sum()):
-            distributed.log(
-                f'{pluralize(beyond, "utterance")} longer than the {longest:g} s that the encoder hears: the beginning is scored.'
-            )
-    if groups > 1:
-        devices = len(trainer.groups[0].layout.devices)
+        _print_truncated(trainer)
+    if group_count > 1:
         distributed.log(
-            f'{count} runs do not fit at once: {groups} groups of up to {trainer.group_size} on {devices} device(s).'
+            f'{len(trainer.runs)} runs do not fit at once: {group_count} groups of up to '
+            f'{trainer.group_size} on {len(layout.devices)} device(s).'
+        )
+
+
+def _print_truncated(trainer) -> None:
+    """Prints how many utterances are longer than the input of the pretrained encoder."""
+    max_seconds = encoder.cached_encoder(trainer.config.model.upstream).max_seconds
+    frames_N = trainer.task.utterances.frames_N  # of 10 ms
+    count = int((frames_N > 100 * max_seconds).sum())
+    if count:
+        distributed.log(
+            f'{pluralize(count, "utterance")} longer than {max_seconds:g} s, the longest input of '
+            'the encoder: only the beginning is scored.'
         )
 
 
 def print_forecast(trainer, group, seconds: float, epoch: int, start_time: float) -> None:
-    """How long it will take, known from one step; and how long the start took."""
+    """Prints how long the start took, and how long training will take.
+
+    `seconds` are those of an epoch of training, `epoch` the number of epochs that are done.
+    """
     config, task = trainer.config, trainer.task
-    trained = (
-        task.steps_per_epoch
-        * (1 + trainer.has_identity_batches)
-        * config.data.batch
-        * config.data.frames
-    )
-    scored = sum(
-        i.row.shape[-1] * i.frames
-        for i in group.work_items(config, task, trainer.steps_per_chunk, config.train.epochs - 1)
-        if i.part == 'dev'
-    )
-    whole = seconds * (1 + SCORING_COST * scored / trained)
-    others = len(trainer.groups) - 1 - trainer.groups.index(group)
-    left = whole * (config.train.epochs - epoch + others * config.train.epochs)
+    examples = config.data.batch * (2 if trainer.has_identity_batches else 1)
+    trained_frames = task.steps_per_epoch * examples * config.data.frames
+    scored_frames = 0
+    last_epoch = config.train.epochs - 1
+    for item in group.work_items(config, task, trainer.steps_per_chunk, last_epoch):
+        if item.part == 'dev':
+            scored_frames += item.row.shape[-1] * item.frames
+    epoch_seconds = seconds * (1 + SCORING_COST * scored_frames / trained_frames)
+    later_groups = len(trainer.groups) - 1 - trainer.groups.index(group)
+    epochs_left = config.train.epochs * (1 + later_groups) - epoch
+    left = timedelta(seconds=round(epoch_seconds * epochs_left))
     runs = f'{pluralize(len(trainer.runs), "run")}{trainer.program_note}'
     distributed.log(
-        f'First step {time.time() - start_time:.0f} s after the start. Forecast for training {runs}: '
-        f'{timedelta(seconds=round(left))} (h:mm:ss), {whole:.1f} s an epoch.'
+        f'First step {time.time() - start_time:.0f} s after the start. '
+        f'Forecast for training {runs}: {left} (h:mm:ss), {epoch_seconds:.1f} s for each epoch.'
     )
 
 
 def print_profile_path(folder) -> None:
-    """Where the trace is, and how it is opened."""
+    """Prints where the trace is, and how to open it."""
     trace = next(folder.glob('plugins/profile/*/perfetto_trace.json.gz'), folder)
     distributed.log(
-        f'\nA trace of one epoch: open {trace} at https://ui.perfetto.dev, '
+        f'\nTrace of one epoch: open {trace} at https://ui.perfetto.dev, '
         f'or pip install xprof and tensorboard --logdir {folder}.'
     )

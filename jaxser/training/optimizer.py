@@ -1,4 +1,4 @@
-"""AdamW, or plain descent, with a warm-up and a cosine, from traced hyper-parameters."""
+"""The optimiser: AdamW or SGD with a warm-up and a cosine schedule, from traced values."""
 
 import jax
 import jax.numpy as jnp
@@ -10,26 +10,34 @@ OPTIMIZERS = {'adamw': optax.scale_by_adam, 'sgd': optax.identity}
 
 
 def learning_rate_schedule(step: jax.Array, steps: int, warmup: float) -> jax.Array:
-    """The learning rate's course with peak 1: linear over the fraction `warmup` of `steps`, then half a cosine to 0."""
-    p = step / steps
-    rising = p / warmup if warmup else 1.0
-    falling = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((p - warmup) / (1 - warmup), 0, 1)))
-    return jnp.where(p < warmup, rising, falling)
+    """Returns the learning rate at a step, as a fraction of its peak.
+
+    It rises linearly over the fraction `warmup` of `steps`, then falls to 0 as half a cosine.
+    """
+    progress = step / steps
+    rising = progress / warmup if warmup else 1.0
+    after_warmup = jnp.clip((progress - warmup) / (1 - warmup), 0, 1)
+    falling = 0.5 * (1 + jnp.cos(jnp.pi * after_warmup))
+    return jnp.where(progress < warmup, rising, falling)
 
 
 def make_optimizer(hyper: Hyper, steps: int, config) -> optax.GradientTransformation:
-    """The optimiser of a branch of a run's parameters; built inside the step, since its rate and decay are traced.
+    """Returns the optimiser of a branch of a run's parameters (the encoder, or a head).
 
-    Each branch (the encoder, each head) has its own: one norm to clip over all would let the domain head, at lam = 0 too, change
-    the steps of the encoder. Biases and scales do not decay.
+    It is built inside the step, since the learning rate and the weight decay are traced. Gradients
+    are clipped for each branch by itself: with one norm over all branches the domain head would
+    change the steps of the encoder, even at lam = 0. Biases and scales do not decay.
     """
+
+    def is_matrix(params):
+        return jax.tree.map(lambda p: p.ndim > 1, params)
+
+    def negative_rate(step):
+        return -hyper['lr'] * learning_rate_schedule(step, steps, config.warmup)
+
     return optax.chain(
         optax.clip_by_global_norm(config.clip),
         OPTIMIZERS[config.optimizer](),
-        optax.add_decayed_weights(
-            hyper['weight_decay'], mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
-        ),
-        optax.scale_by_schedule(
-            lambda step: -hyper['lr'] * learning_rate_schedule(step, steps, config.warmup)
-        ),
+        optax.add_decayed_weights(hyper['weight_decay'], mask=is_matrix),
+        optax.scale_by_schedule(negative_rate),
     )

@@ -1,4 +1,4 @@
-"""What training writes down: lines of metrics.jsonl, results.json, and rows of predictions.csv."""
+"""Makes what training writes: metrics.jsonl, outcomes, results.json, rows of predictions.csv."""
 
 import json
 
@@ -10,46 +10,56 @@ from data_pipelines.features.upstream import STATE_KINDS
 from jaxser import distributed
 from jaxser.analysis import metrics, predictions, summary
 from jaxser.pretrained.extractor import states_from_folder
-from jaxser.runs import method_name, run_label
+from jaxser.runs import SYNTHETIC_CORPORA, method_name, run_label
 from jaxser.workdir import Workdir
 
 
 class MetricsLog:
-    """metrics.jsonl and TensorBoard's event files; both are cut back to the checkpoint on resuming."""
+    """Writes metrics.jsonl and the event files of TensorBoard.
+
+    On resuming both are cut back to what they contained at the checkpoint.
+    """
 
     def __init__(self, workdir: Workdir, lines: int, epoch: int, labels: list[str]):
-        self.workdir, self.lines, self.writers, self.labels = (
-            workdir,
-            workdir.read_lines('metrics.jsonl')[:lines],
-            {},
-            labels,
-        )
+        """Keeps `lines` lines of metrics.jsonl, and events up to `epoch`.
+
+        `labels` are the names of the runs. Runs that differ in the fold alone share one.
+        """
+        self.workdir = workdir
+        self.lines = workdir.read_lines('metrics.jsonl')[:lines]
+        self.labels = labels
+        self.writers = {}
         if distributed.is_main_process():
             from tensorboardX import SummaryWriter
 
-            board, purge = workdir.path / 'tensorboard', epoch + 1 if epoch else None
-            self.writers = {
-                name: SummaryWriter(str(board / name), purge_step=purge)
-                for name in dict.fromkeys(labels)
-            }
+            first_removed = epoch + 1 if epoch else None
+            for label in dict.fromkeys(labels):
+                folder = str(workdir.path / 'tensorboard' / label)
+                self.writers[label] = SummaryWriter(folder, purge_step=first_removed)
 
     def add(self, epoch: int, rows: list[dict]) -> int:
-        """A line per run, and a scalar per variant (its mean over folds); returns the lines so far."""
-        self.lines += [json.dumps(row) + '\n' for row in rows]
-        for name, writer in self.writers.items():
-            of = [row for row, label in zip(rows, self.labels) if label == name]
-            for key in of[0]:
-                values = [row[key] for row in of]
-                if key not in ('epoch', 'fold') and all(isinstance(v, float) for v in values):
-                    writer.add_scalar(key, np.mean(values), epoch)
+        """Adds a line for each run, and scalars for each label; returns the number of lines."""
+        for row in rows:
+            self.lines.append(json.dumps(row) + '\n')
+        for label, writer in self.writers.items():
+            own_rows = [row for row, name in zip(rows, self.labels) if name == label]
+            self._add_scalars(writer, epoch, own_rows)
         return len(self.lines)
+
+    def _add_scalars(self, writer, epoch: int, rows: list[dict]) -> None:
+        """Adds the mean over folds of every metric that is a number in all of them."""
+        for key in rows[0]:
+            values = [row[key] for row in rows]
+            is_metric = key not in ('epoch', 'fold')
+            if is_metric and all(isinstance(value, float) for value in values):
+                writer.add_scalar(key, np.mean(values), epoch)
 
     def flush(self) -> None:
         """Writes metrics.jsonl, so that it agrees with the checkpoint that follows."""
-        self.workdir._write_atomically('metrics.jsonl', ''.join(self.lines))
+        self.workdir.save_metrics(self.lines)
 
     def close(self) -> None:
-        """Ends the files."""
+        """Closes the event files."""
         for writer in self.writers.values():
             writer.close()
 
@@ -57,29 +67,43 @@ class MetricsLog:
 def make_metrics_rows(
     runs: list[dict], epoch: int, epoch_metrics: dict[str, np.ndarray], dev: list
 ) -> list[dict]:
-    """An epoch's lines of metrics.jsonl, one a run, None for what is not finite."""
+    """Returns the lines of metrics.jsonl for an epoch, one for each run.
+
+    `epoch_metrics` are metric_NxS, and `dev` the classification metrics of each run on dev. What
+    is not finite is None.
+    """
     rows = []
     for n, run in enumerate(runs):
-        row = run | {'epoch': epoch} | {k: float(x[n].mean()) for k, x in epoch_metrics.items()}
-        diverged = not np.isfinite(row['loss'])
-        row |= {f'dev_{k}': None if diverged else dev[n][k] for k in ('uar', 'wa', 'f1')}
-        rows.append(
-            {k: None if isinstance(x, float) and not np.isfinite(x) else x for k, x in row.items()}
-        )
+        row = run | {'epoch': epoch}
+        for key, metric_NxS in epoch_metrics.items():
+            row[key] = float(metric_NxS[n].mean())
+        has_diverged = not np.isfinite(row['loss'])
+        for key in ('uar', 'wa', 'f1'):
+            row[f'dev_{key}'] = None if has_diverged else dev[n][key]
+        for key, value in row.items():
+            if isinstance(value, float) and not np.isfinite(value):
+                row[key] = None
+        rows.append(row)
     return rows
 
 
 def make_outcome(
-    runs: list[dict], record, confusions: list[np.ndarray], entropy: list[dict[str, float]]
+    runs: list[dict], record, confusions: list[np.ndarray], entropies: list[dict[str, float]]
 ) -> dict:
-    """What a group has come to: its runs as results.json lists them; `entropy` is of every run's domains, in nats."""
+    """Returns the outcome of a group, with its runs as results.json lists them.
+
+    `record` is the tracking.SelectionRecord, `confusions` are count_CxC of the test part, and
+    `entropies` those of the domains, in nats.
+    """
     listed = []
     for n, run in enumerate(runs):
-        if (step := int(record.nonfinite[n])) >= 0:
-            nothing = {'epoch': None, 'dev': None, 'test': None, 'selected': None}
+        step = int(record.nonfinite[n])
+        if step >= 0:
+            nothing = dict.fromkeys(('epoch', 'dev', 'test', 'selected'))
             listed.append({'hyper': run, 'status': 'nonfinite', 'step': step} | nothing)
             continue
-        test = metrics.classification_metrics(confusions[n]) | {'confusion': confusions[n].tolist()}
+        test = metrics.classification_metrics(confusions[n])
+        test['confusion'] = confusions[n].tolist()
         listed.append(
             {
                 'hyper': run,
@@ -88,7 +112,7 @@ def make_outcome(
                 'dev': record.dev[n],
                 'test': test,
                 'selected': record.selected[n],
-                'entropy': entropy[n],
+                'entropy': entropies[n],
             }
         )
     return {'runs': listed, 'lines': record.lines, 'seconds': record.seconds}
@@ -97,24 +121,27 @@ def make_outcome(
 def make_results(
     config, task, outcomes: list[dict], predicted: predictions.PredictionsByRun, seconds: float
 ) -> dict:
-    """results.json."""
-    runs = [r for o in outcomes for r in o['runs']]
-    notes = encoder_notes(config) + [f'only {config.data.only}'] * bool(config.data.only)
-    notes += ['normalised by the tested audio too (transductive)'] * (
-        config.data.normalise == 'speaker_transductive'
-    )
-    notes += [f'LEAK OF {kind.upper()} ALLOWED' for kind in task.audit['leaks']]
+    """Returns results.json; `seconds` are those of the whole sweep."""
+    runs = []
+    groups = []  # in the order of the runs
+    for outcome in outcomes:
+        runs += outcome['runs']
+        group_seconds = round(outcome['seconds'], 1)
+        groups.append({'runs': len(outcome['runs']), 'seconds': group_seconds})
+    classes = [str(name) for name in task.table.classes]
+    training_seconds = sum(outcome['seconds'] for outcome in outcomes)
+    normalise = config.data.normalise
     return {
-        'protocol': ', '.join([task.protocol.title, *notes]),
-        'method': method_name({k: config[k] for k in ('method', 'speaker_norm')}),
+        'protocol': ', '.join([task.protocol.title, *_protocol_notes(config, task)]),
+        'method': method_name({'method': config.method, 'speaker_norm': config.speaker_norm}),
         'corpora': list(config.data.corpora),
         'labels': config.data.labels,
-        'folds': [f.name for f in task.folds],
+        'folds': [fold.name for fold in task.folds],
         'selection': config.train.select,
-        'normalisation': config.data.normalise + table.NORMALISATIONS[config.data.normalise],
+        'normalisation': normalise + table.NORMALISATIONS[normalise],
         'speakers': speaker_attributes(task.utterances.text),
-        'classes': (classes := [str(c) for c in task.table.classes]),
-        'synthetic': bool({'demo', 'testbed'} & {*config.data.corpora}),
+        'classes': classes,
+        'synthetic': not SYNTHETIC_CORPORA.isdisjoint(config.data.corpora),
         'split_sha256': task.split_sha256,
         'left_out': task.split.left_out,
         'unused': task.split.unused,
@@ -122,54 +149,80 @@ def make_results(
         'matmul_precision': config.matmul_precision,
         'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
         'seconds': round(seconds, 1),
-        'seconds_of_training': round(sum(o['seconds'] for o in outcomes), 1),
-        'groups': [
-            {'runs': len(o['runs']), 'seconds': round(o['seconds'], 1)} for o in outcomes
-        ],  # in the order of the runs
+        'seconds_of_training': round(training_seconds, 1),
+        'groups': groups,
         'runs': runs,
         'summary': summary.summary_rows(runs, predicted, config.to_dict(), len(classes)),
     }
 
 
+def _protocol_notes(config, task) -> list[str]:
+    """Returns what a reader must know of the data to compare the results with others."""
+    notes = encoder_notes(config)
+    if config.data.only:
+        notes.append(f'only {config.data.only}')
+    if config.data.normalise == 'speaker_transductive':
+        notes.append('normalised by the tested audio too (transductive)')
+    for kind in task.audit['leaks']:
+        notes.append(f'LEAK OF {kind.upper()} ALLOWED')
+    return notes
+
+
 def encoder_notes(config) -> list[str]:
-    """By which pretrained encoder all is heard, if by one."""
+    """Returns a note on the pretrained encoder, or [] if there is none."""
     if config.model.name == 'fine_tuned':
-        of = states_from_folder(config.model.upstream, STATE_KINDS[0])
+        states = states_from_folder(config.model.upstream, STATE_KINDS[0])
+        layers = states.layers - 1  # its input is counted too
         return [
-            f'over a fine-tuned {of.model} of {of.layers - 1} layers, {of.width} wide ({of.digest})'
+            f'over a fine-tuned {states.model} of {layers} layers, {states.width} wide '
+            f'({states.digest})'
         ]
-    return [f'over the frozen {config.data.upstream}'] * bool(config.data.upstream)
+    if config.data.upstream:
+        return [f'over the frozen {config.data.upstream}']
+    return []
 
 
-def make_prediction_rows(task, runs: list[dict], scores, record) -> list[dict]:
-    """The rows of predictions.csv: a test utterance of a run, with its posteriors."""
-    text, rows = task.utterances.text, []
+def make_prediction_rows(task, runs: list[dict], posteriors, record) -> list[dict]:
+    """Returns the rows of predictions.csv: for every run the tested utterances with posteriors.
+
+    Runs that have diverged have no rows.
+    """
+    text = task.utterances.text
+    rows = []
     for n, run in enumerate(runs):
         if record.nonfinite[n] >= 0:
             continue
-        name = run_label(run, task.label_keys)
-        for row, p_C in zip(*scores.get_run(n)):
-            rows.append(
-                {
-                    'run': name,
-                    'fold': run['fold'],
-                    'utterance': text['utterance'][row],
-                    'speaker': text['speaker'][row],
-                    'truth': text['emotion'][row],
-                }
-                | {str(c): f'{p:.9g}' for c, p in zip(task.table.classes, p_C)}
-            )
+        label = run_label(run, task.label_keys)
+        row_N, p_NxC = posteriors.get_run(n)
+        for i, p_C in zip(row_N, p_NxC):
+            row = {
+                'run': label,
+                'fold': run['fold'],
+                'utterance': text['utterance'][i],
+                'speaker': text['speaker'][i],
+                'truth': text['emotion'][i],
+            }
+            for name, p in zip(task.table.classes, p_C):
+                row[str(name)] = f'{p:.9g}'
+            rows.append(row)
     return rows
 
 
 def speaker_attributes(text: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
-    """Sex, language and corpus of every speaker, as far as known; who speaks two languages is of 'de+en'."""
-    keys, known = ('sex', 'language', 'corpus'), {}
-    for speaker, *values in set(zip(*(text[k].tolist() for k in ('speaker', *keys)))):
-        for key, value in zip(keys, values):
-            known.setdefault(speaker, {}).setdefault(key, set()).update({value} - {''})
-    return {
-        s: {k: '+'.join(sorted(v)) for k, v in of.items() if v}
-        for s, of in sorted(known.items())
-        if s
-    }
+    """Returns sex, language and corpus of every speaker, as far as they are known.
+
+    Several values are joined: a speaker of two languages has 'de+en'.
+    """
+    attributes = {}
+    for speaker in np.unique(text['speaker']):
+        if speaker == '':
+            continue
+        is_own = text['speaker'] == speaker
+        known = {}
+        for key in ('sex', 'language', 'corpus'):
+            values = np.unique(text[key][is_own])
+            values = values[values != '']
+            if len(values):
+                known[key] = '+'.join(values)
+        attributes[str(speaker)] = known
+    return attributes

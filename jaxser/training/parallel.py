@@ -1,9 +1,12 @@
-"""All runs of a sweep as one program, spread over the devices: every array of runs leads with DxR (device, run on it).
+"""Trains all runs of a group as one program, divided over the devices.
 
-Runs never talk to each other, so no collective is needed between devices; a batch that is shared out over the mesh axis `data` is
-another matter, and XLA finds its collectives (BatchNorm's moments among them) by itself. On accelerators a device's runs are
-vmapped; on a CPU they take turns, each through a whole chunk of steps, since there vmap makes the products no faster and the
-caches miss. A device holds the batches of the F folds that its runs need, and a run finds its own by its `slot`.
+Every array of runs has the leading axes DxR: device, run on that device. Run n is number n % R of
+device n // R. Runs do not depend on each other, so that devices of different runs do not
+communicate. The examples of a batch may be divided over a second mesh axis, `data`; XLA then adds
+the collectives, e.g. for BatchNorm's moments. On accelerators the runs of a device are vmapped. On
+a CPU they take turns, each through a whole chunk of steps: there vmap makes no product faster, and
+the runs compete for the caches. A device has the batches of the F folds that its runs need, and
+the hyper-parameter `slot` of a run is the index of its own fold among them.
 """
 
 import copy
@@ -22,205 +25,301 @@ from jaxser import features
 from jaxser.training.step import Step
 
 MODES = ('jit', 'pmap')
-REPLICATED, PER_DEVICE = PartitionSpec(), PartitionSpec('runs')
+REPLICATED = PartitionSpec()
+PER_DEVICE = PartitionSpec('runs')
 
 
 class Layout:
-    """Where `count` runs are: run n is number n % R of device n // R; what is left over repeats the last run."""
+    """The devices of `count` runs; places that are left over repeat the last run."""
 
     def __init__(
         self, count: int, devices: list | None = None, data_devices: int = 1, R: int | None = None
     ):
+        """Divides the runs over `devices` (default: all), of which `data_devices` share a batch.
+
+        `R` is the number of runs on a device, by default as few as possible.
+        """
         devices = jax.devices() if devices is None else devices
         if len(devices) % data_devices:
             raise UserError(
-                f'config.data_devices is {data_devices}, of which {len(devices)} device(s) are no multiple.'
+                f'config.data_devices is {data_devices}, and there are {len(devices)} device(s), '
+                'which is not a multiple.'
             )
-        groups = (
-            min(count, len(devices) // data_devices)
-            if jax.process_count() == 1
-            else len(devices) // data_devices
-        )
-        self.count, self.D = count, groups
-        self.R = R or -(-count // groups)
-        self.devices = devices[: groups * data_devices]
+        D = len(devices) // data_devices
+        if jax.process_count() == 1:
+            D = min(count, D)
+        self.count = count
+        self.D = D
+        self.R = R or -(-count // D)
+        self.devices = devices[: D * data_devices]
         self.mesh = jax.make_mesh(
-            (groups, data_devices),
+            (D, data_devices),
             ('runs', 'data'),
-            axis_types=(AxisType.Auto,) * 2,
+            axis_types=(AxisType.Auto, AxisType.Auto),
             devices=self.devices,
         )
-        here = [row[0].process_index == jax.process_index() for row in self.mesh.devices]
-        self.local_devices = np.flatnonzero(here)  # devices of this process
+        process_D = np.array([row[0].process_index for row in self.mesh.devices])
+        self.local_devices = np.flatnonzero(process_D == jax.process_index())
 
     def with_count(self, count: int) -> 'Layout':
-        """The same devices and runs per device for fewer runs."""
+        """Returns a layout of fewer runs with the same devices and the same runs per device."""
         fewer = copy.copy(self)
         fewer.count = count
         return fewer
 
     def group_by_device(self, array_N: np.ndarray) -> np.ndarray:
-        """array_DxR... of one entry a run."""
-        fill = self.D * self.R - len(array_N)
-        padded = np.pad(array_N, [(0, fill)] + [(0, 0)] * (array_N.ndim - 1), mode='edge')
+        """Returns array_DxR... of an array with one entry for each run."""
+        padding = [(0, self.D * self.R - len(array_N))]
+        padding += [(0, 0)] * (array_N.ndim - 1)
+        padded = np.pad(array_N, padding, mode='edge')
         return padded.reshape(self.D, self.R, *array_N.shape[1:])
 
     def collect(self, array_DxR) -> np.ndarray:
-        """array_N... of the runs, on every process."""
-        whole = (
-            np.asarray(array_DxR)
-            if jax.process_count() == 1
-            else multihost_utils.process_allgather(array_DxR, tiled=True)
-        )
+        """Returns array_N... of the runs, on every process."""
+        if jax.process_count() == 1:
+            whole = np.asarray(array_DxR)
+        else:
+            whole = multihost_utils.process_allgather(array_DxR, tiled=True)
         return whole.reshape(-1, *whole.shape[2:])[: self.count]
 
     def put_on_devices(self, local_arrays, spec: PartitionSpec = PER_DEVICE):
-        """Arrays of this process's devices (or with EVERYWHERE the whole of them) on the devices."""
+        """Puts arrays of this process's devices on them; with REPLICATED, all on each device."""
         sharding = NamedSharding(self.mesh, spec)
-        return jax.tree.map(
-            lambda x: jax.make_array_from_process_local_data(sharding, x), local_arrays
-        )
 
-    def put_runs_on_devices(self, array_DxR):
-        """Arrays of all runs, known to every process, on the devices."""
-        return self.put_on_devices(jax.tree.map(lambda x: x[self.local_devices], array_DxR))
+        def put(array):
+            return jax.make_array_from_process_local_data(sharding, array)
+
+        return jax.tree.map(put, local_arrays)
+
+    def put_runs_on_devices(self, tree_DxR):
+        """Puts arrays of all runs, which every process has, on the devices."""
+        return self.put_on_devices(jax.tree.map(lambda x: x[self.local_devices], tree_DxR))
 
     def put_batch_on_devices(self, batch: dict, batch_axis: int) -> dict:
-        """A batch whose examples are axis `batch_axis`; they are shared out over the axis `data`, the classes seen are not."""
-        return {k: self.put_on_devices(x, self.batch_spec(k, batch_axis)) for k, x in batch.items()}
+        """Puts a batch on the devices; its examples, axis `batch_axis`, are divided over `data`."""
+        placed = {}
+        for name, array in batch.items():
+            placed[name] = self.put_on_devices(array, self.batch_spec(name, batch_axis))
+        return placed
 
     def batch_spec(self, name: str, batch_axis: int) -> PartitionSpec:
-        """How an array of a batch is shared out: by its examples, if it has any."""
-        return (
-            PartitionSpec('runs', *[None] * (batch_axis - 1), 'data')
-            if name.rpartition('_')[2].startswith('B')
-            else PER_DEVICE
-        )
+        """Returns how an array of a batch is divided: by its examples, if it has any."""
+        axes = name.rpartition('_')[2]
+        if not axes.startswith('B'):
+            return PER_DEVICE
+        between = [None] * (batch_axis - 1)
+        return PartitionSpec('runs', *between, 'data')
 
     def assign_slots(
         self, fold_N: np.ndarray, F: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """fold_DxF, the folds that each device needs (repeated where another needs more), and slot_N, the place of a run's."""
+        """Returns fold_DxF, the folds that each device needs, and slot_N, the index of each run's.
+
+        A device that needs fewer folds than another repeats its last one. `F` is by default as
+        small as possible.
+        """
         fold_DxR = self.group_by_device(fold_N)
-        needed = [np.unique(row) for row in fold_DxR]
-        F = F or max(map(len, needed))
-        fold_DxF = np.stack([np.pad(n, (0, F - len(n)), mode='edge') for n in needed])
-        slot_DxR = np.stack([np.searchsorted(n, row) for n, row in zip(needed, fold_DxR)])
-        return fold_DxF, slot_DxR.reshape(-1)[: self.count].astype(np.int32)
+        needed = [np.unique(fold_R) for fold_R in fold_DxR]
+        F = F or max(len(folds) for folds in needed)
+        fold_DxF = np.zeros((self.D, F), fold_N.dtype)
+        slot_DxR = np.zeros((self.D, self.R), np.int32)
+        for d, folds in enumerate(needed):
+            fold_DxF[d] = np.pad(folds, (0, F - len(folds)), mode='edge')
+            slot_DxR[d] = np.searchsorted(folds, fold_DxR[d])
+        return fold_DxF, slot_DxR.reshape(-1)[: self.count]
 
 
 class CompiledFunctions(NamedTuple):
-    """The compiled functions of a sweep; `shared` is features.Shared."""
+    """The compiled functions of a sweep; `shared` is features.SharedArrays."""
 
     init: Callable  # (hyper) -> state
-    train_chunk: Callable  # (state, shared, batches_DxSxF..., real_S, hyper) -> (state, metrics_DxRxS); the state is donated
-    predict_for_frames: Callable  # (frames) -> (params, batch_stats, shared, batch_DxF..., hyper) -> (z_DxRxBxD, scores_DxRxBxC)
+    # (state, shared, batches_DxSxF..., real_S, hyper) -> (state, metrics_DxRxS). The state is
+    # donated. Steps that are not real are skipped, and their metrics are NaN.
+    train_chunk: Callable
+    # (frames) -> (params, batch_stats, shared, batch_DxF..., hyper) -> (z_DxRxBxD, scores_DxRxBxC)
+    predict_for_frames: Callable
     update_best: Callable  # (best, state, better_DxR) -> best
 
 
 def compile_step(
     step: Step, layout: Layout, frames: int, mode: str = 'jit', in_turn: bool | None = None
 ) -> CompiledFunctions:
-    """Compiles `step` for the runs of a layout and training examples of so many frames.
+    """Returns `step` as functions of all runs of a layout; they compile at their first call.
 
-    `in_turn` says whether a device's runs take turns or are vmapped; by default what its kind does better.
+    `frames` is the length of a training example. `in_turn` says whether the runs of a device take
+    turns or are vmapped; by default they take turns on a CPU.
     """
     if in_turn is None:
         in_turn = layout.devices[0].platform == 'cpu'
+    functions = _RunFunctions(step, frames, in_turn)
 
-    def each(run):
-        return (lambda *runs: jax.lax.map(lambda r: run(*r), runs)) if in_turn else jax.vmap(run)
-
-    def on_devices(f, per_device: tuple[bool, ...], donate=(), **options):
-        if mode == 'pmap':
-            axes = tuple(0 if there else None for there in per_device)
-            return jax.pmap(f, 'runs', in_axes=axes, devices=layout.devices, donate_argnums=donate)
-
-        def one_device(*arguments):
-            own = [
-                jax.tree.map(lambda x: x[0], a) if there else a
-                for a, there in zip(arguments, per_device)
-            ]
-            return jax.tree.map(lambda x: x[None], f(*own))
-
-        specs = tuple(PER_DEVICE if there else REPLICATED for there in per_device)
-        # Only `runs` is taken over by hand; `data` is left to XLA.
-        body = jax.shard_map(
-            one_device,
-            mesh=layout.mesh,
-            in_specs=specs,
-            out_specs=PER_DEVICE,
-            axis_names={'runs'},
-            check_vma=False,
-        )
-        return jax.jit(body, donate_argnums=donate, **options)
-
-    def own(batch_F, shared, hyper, frames):
-        return features.with_features(
-            {k: x[hyper['slot']] for k, x in batch_F.items()}, shared, frames
-        )
-
-    def chunk(state, shared, batches_SxF, real_S, hyper):
-        def run(state, hyper):
-            def one(state, now):
-                batch_F, real = now
-                update = lambda s: step.update(s, own(batch_F, shared, hyper, frames), hyper)  # noqa: E731
-                # Steps beyond the epoch's end are skipped, so that every chunk has one length and one program.
-                shapes = jax.eval_shape(update, state)[1]
-                skip = lambda s: (
-                    s,
-                    jax.tree.map(lambda m: jnp.full(m.shape, jnp.nan, m.dtype), shapes),
-                )  # noqa: E731
-                return jax.lax.cond(real, update, skip, state)
-
-            return jax.lax.scan(one, state, (batches_SxF, real_S))
-
-        return each(run)(state, hyper)
+    def on_devices(function: Callable, per_device: tuple[bool, ...], **options):
+        return _map_over_devices(function, layout, mode, per_device, **options)
 
     @functools.cache
-    def predict(frames: int):
-        def predicted(params, batch_stats, shared, batch_F, hyper):
-            return each(lambda p, s, h: step.predict(p, s, own(batch_F, shared, h, frames)))(
-                params, batch_stats, hyper
-            )
+    def predict_for_frames(predict_frames: int):
+        predict = functions.predict(predict_frames)
+        return on_devices(predict, (True, True, False, True, True))
 
-        return on_devices(predicted, (True, True, False, True, True))
-
-    def keep(best, state, better_R):
-        new = (state.params, state.batch_stats)
-        pick = lambda b, n: jnp.where(better_R.reshape(-1, *[1] * (b.ndim - 1)), n, b)  # noqa: E731
-        return jax.tree.map(pick, best, new)
-
-    quickly = {
-        'compiler_options': {'xla_backend_optimization_level': 0}
-    }  # runs once: a fifth of the time to compile
+    # It runs once: without optimisation it compiles in a fifth of the time.
+    unoptimised = {'xla_backend_optimization_level': 0}
     return CompiledFunctions(
-        init=on_devices(each(step.init), (True,), **quickly),
-        train_chunk=on_devices(chunk, (True, False, True, False, True), donate=0),
-        predict_for_frames=predict,
-        update_best=on_devices(keep, (True, True, True)),
+        init=on_devices(functions.init, (True,), compiler_options=unoptimised),
+        train_chunk=on_devices(
+            functions.train_chunk, (True, False, True, False, True), donate_argnums=0
+        ),
+        predict_for_frames=predict_for_frames,
+        update_best=on_devices(update_best, (True, True, True)),
     )
 
 
-def map_over_runs(function: Callable, runs):
-    """What the pure function `function` makes of every run of `runs`, arrays that lead with the run; as numpy.
+def _map_over_devices(
+    function: Callable,
+    layout: Layout,
+    mode: str,
+    per_device: tuple[bool, ...],
+    donate_argnums=(),
+    **options,
+):
+    """Returns `function`, which is of one device's arrays, as a function of all devices' arrays.
 
-    The devices of this process share the runs; on accelerators those of a device go side by side, on a CPU in turn.
+    `per_device` says which arguments have the leading axis D; the others are the same everywhere.
+    `options` are those of jax.jit.
+    """
+    if mode == 'pmap':
+        axes = tuple(0 if has_axis else None for has_axis in per_device)
+        return jax.pmap(
+            function,
+            'runs',
+            in_axes=axes,
+            devices=layout.devices,
+            donate_argnums=donate_argnums,
+        )
+
+    def of_one_device(*arguments):
+        own = []
+        for argument, has_axis in zip(arguments, per_device):
+            own.append(jax.tree.map(lambda x: x[0], argument) if has_axis else argument)
+        return jax.tree.map(lambda x: x[None], function(*own))
+
+    specs = tuple(PER_DEVICE if has_axis else REPLICATED for has_axis in per_device)
+    # Only `runs` is divided by hand; `data` is left to XLA.
+    body = jax.shard_map(
+        of_one_device,
+        mesh=layout.mesh,
+        in_specs=specs,
+        out_specs=PER_DEVICE,
+        axis_names={'runs'},
+        check_vma=False,
+    )
+    return jax.jit(body, donate_argnums=donate_argnums, **options)
+
+
+class _RunFunctions:
+    """The functions of a step for the R runs of one device."""
+
+    def __init__(self, step: Step, frames: int, in_turn: bool):
+        self.step = step
+        self.frames = frames
+        self.in_turn = in_turn
+
+    def _map_over_runs(self, function: Callable) -> Callable:
+        """Returns `function`, which is of one run's arrays, as a function of all runs' arrays."""
+        if not self.in_turn:
+            return jax.vmap(function)
+
+        def mapped(*runs):
+            return jax.lax.map(lambda run: function(*run), runs)
+
+        return mapped
+
+    def init(self, hyper):
+        return self._map_over_runs(self.step.init)(hyper)
+
+    def train_chunk(self, state, shared, batches_SxF, real_S, hyper):
+        def train_run(state, hyper):
+            def train_step(state, batch_and_real):
+                batch_F, real = batch_and_real
+
+                def update(state):
+                    batch = own_batch(batch_F, shared, hyper, self.frames)
+                    return self.step.update(state, batch, hyper)
+
+                # Steps beyond the end of the epoch are skipped, so that every chunk has the same
+                # length and the same program.
+                metric_shapes = jax.eval_shape(update, state)[1]
+
+                def skip(state):
+                    return state, jax.tree.map(_nan_of_shape, metric_shapes)
+
+                return jax.lax.cond(real, update, skip, state)
+
+            return jax.lax.scan(train_step, state, (batches_SxF, real_S))
+
+        return self._map_over_runs(train_run)(state, hyper)
+
+    def predict(self, frames: int) -> Callable:
+        def predict(params, batch_stats, shared, batch_F, hyper):
+            def predict_run(params, batch_stats, hyper):
+                batch = own_batch(batch_F, shared, hyper, frames)
+                return self.step.predict(params, batch_stats, batch)
+
+            return self._map_over_runs(predict_run)(params, batch_stats, hyper)
+
+        return predict
+
+
+def _nan_of_shape(shape: jax.ShapeDtypeStruct) -> jax.Array:
+    return jnp.full(shape.shape, jnp.nan, shape.dtype)
+
+
+def own_batch(batch_F: dict, shared: features.SharedArrays, hyper: dict, frames: int) -> dict:
+    """Returns the batch of a run's own fold, with its features."""
+    batch = {name: array_F[hyper['slot']] for name, array_F in batch_F.items()}
+    return features.with_features(batch, shared, frames)
+
+
+def update_best(best: tuple, state, better_R: jax.Array) -> tuple:
+    """Returns (params, batch_stats): of `state` for the runs that are better, else of `best`."""
+
+    def choose(old, new):
+        better = better_R.reshape(-1, *[1] * (old.ndim - 1))
+        return jnp.where(better, new, old)
+
+    return jax.tree.map(choose, best, (state.params, state.batch_stats))
+
+
+def map_over_runs(function: Callable, runs):
+    """Returns the results of the pure `function` for every run, as numpy.
+
+    `runs` is a tree of arrays with the leading axis of runs. The devices of this process share
+    the runs. On accelerators the runs of a device are vmapped, on a CPU they take turns.
     """
     R = len(jax.tree.leaves(runs)[0])
     devices = jax.local_devices()[:R]
     fill = -R % len(devices)
-    filled = jax.tree.map(lambda x: np.concatenate([x, np.repeat(x[-1:], fill, 0)]), runs)
-    return jax.tree.map(lambda x: np.asarray(x)[:R], _sharded_map(function, tuple(devices))(filled))
+
+    def pad(x_R):
+        return np.concatenate([x_R, np.repeat(x_R[-1:], fill, 0)])
+
+    def unpad(x_R):
+        return np.asarray(x_R)[:R]
+
+    results = _sharded_map(function, tuple(devices))(jax.tree.map(pad, runs))
+    return jax.tree.map(unpad, results)
 
 
 @functools.lru_cache(maxsize=4)
 def _sharded_map(function: Callable, devices: tuple):
-    each = (
-        (lambda runs: jax.lax.map(function, runs))
-        if devices[0].platform == 'cpu'
-        else jax.vmap(function)
-    )
+    """Returns the compiled map of `function` over the runs of all devices."""
+
+    def of_one_device(runs):
+        if devices[0].platform == 'cpu':
+            return jax.lax.map(function, runs)
+        return jax.vmap(function)(runs)
+
     mesh = jax.make_mesh((len(devices),), ('runs',), axis_types=(AxisType.Auto,), devices=devices)
-    share = PartitionSpec('runs')
-    return jax.jit(jax.shard_map(each, mesh=mesh, in_specs=share, out_specs=share, check_vma=False))
+    mapped = jax.shard_map(
+        of_one_device, mesh=mesh, in_specs=PER_DEVICE, out_specs=PER_DEVICE, check_vma=False
+    )
+    return jax.jit(mapped)

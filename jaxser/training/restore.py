@@ -1,7 +1,6 @@
-"""TODO: jaxser.training.restore."""
+"""Restores the selected parameters of a finished sweep, and predicts with them."""
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator
 
 import jax
@@ -19,59 +18,70 @@ from jaxser.workdir import Workdir
 def restored_groups(
     workdir: Workdir, is_wanted: Callable[[dict], bool] = lambda run: True
 ) -> Iterator[tuple[Trainer, Group, tuple]]:
-    """Of a finished sweep, every group with its trainer and the selected (parameters, statistics) of its runs.
+    """Yields the groups of a finished sweep as (trainer, group, (params, batch_stats)).
 
-    In the order of the runs in results.json, without the groups of which no run is `is_wanted`; the trainer predicts alone.
+    The parameters are the selected ones. The order is that of the runs in results.json. Groups in
+    which no run `is_wanted` are left out. The trainers can predict, and not train.
     """
-    config, choices, number = workdir.config, workdir.load_choices(), itertools.count()
-    parts = validate(config)
-    task = Task(config, parts)
+    config = workdir.config
+    choices = workdir.load_choices()
+    programs = validate(config)
+    task = Task(config, programs)
     workdir.check_same_split(task)
     mel_RxM = load_features(task) if choices['resident'] else None
-    for n, part in enumerate(parts):
-        trainer = Trainer(
-            part, task, mel_RxM, choices['runs_per_group'][str(n)], for_training=False
-        )
+    group_number = 0
+    for number, program in enumerate(programs):
+        group_size = choices['runs_per_group'][str(number)]
+        trainer = Trainer(program, task, mel_RxM, group_size, for_training=False)
         for group in trainer.groups:
-            folder = workdir.checkpoint_folder(next(number))
-            if any(map(is_wanted, group.runs)):
+            if any(is_wanted(run) for run in group.runs):
+                folder = workdir.checkpoint_folder(group_number)
                 yield trainer, group, _restore_best(trainer, group, folder)
+            group_number += 1
 
 
 def predict_part(
     trainer: Trainer, group: Group, variables: tuple, part: str
 ) -> tuple[Collected, CollectedPosteriors]:
-    """Representations and posteriors of a part of each run's fold, whole utterances, by the parameters `variables`."""
-    task, config, layout = trainer.task, trainer.config, group.layout
-    hyper, z_of, scores = (
-        layout.put_runs_on_devices(group.hyper_DxR),
-        Collected(group.fold_N),
-        CollectedPosteriors(group.fold_N),
-    )
-    here = group.fold_DxF[layout.local_devices]
+    """Returns the representations and posteriors of a part of each run's fold.
+
+    The utterances are whole. `variables` are (params, batch_stats) of the runs.
+    """
+    task = trainer.task
+    layout = group.layout
+    hyper = layout.put_runs_on_devices(group.hyper_DxR)
+    representations = Collected(group.fold_N)
+    posteriors = CollectedPosteriors(group.fold_N)
     items = plan.evaluation_items(
-        task.subset_folds, here, task.utterances, part, 0, config.data.eval_batch
+        task.subset_folds,
+        group.fold_DxF[layout.local_devices],
+        task.utterances,
+        part,
+        0,
+        trainer.config.data.eval_batch,
     )
-    read = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
-    with contextlib.closing(read(task.table, items)) as feed:
+    open_feed = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
+    with contextlib.closing(open_feed(task.table, items)) as feed:
         for item, batch in feed:
-            z, predicted = trainer.functions.predict_for_frames(item.frames)(
-                *variables, trainer.shared, layout.put_batch_on_devices(batch, 2), hyper
-            )
-            z_of.add(item.global_row, layout.collect(z))
-            scores.add(item.global_row, layout.collect(predicted))
-    return z_of, scores
+            predict = trainer.functions.predict_for_frames(item.frames)
+            batch = layout.put_batch_on_devices(batch, 2)
+            z, scores = predict(*variables, trainer.shared, batch, hyper)
+            representations.add(item.global_row, layout.collect(z))
+            posteriors.add(item.global_row, layout.collect(scores))
+    return representations, posteriors
 
 
 def _restore_best(trainer: Trainer, group: Group, folder) -> tuple:
-    state = jax.eval_shape(
-        trainer.functions.init, group.layout.put_runs_on_devices(group.hyper_DxR)
-    )
-    like = {'state': state, 'best': (state.params, state.batch_stats)}
+    """Returns the selected (params, batch_stats) of a group; UserError without a checkpoint."""
+    hyper = group.layout.put_runs_on_devices(group.hyper_DxR)
+    state = jax.eval_shape(trainer.functions.init, hyper)
+    template = {'state': state, 'best': (state.params, state.batch_stats)}
     with contextlib.closing(Checkpoints(folder)) as checkpoints:
-        found = checkpoints.restore(like, group.layout)
-    if found is None:
+        checkpoint = checkpoints.restore(template, group.layout)
+    if checkpoint is None:
         raise UserError(
-            f'{folder} holds no checkpoint: the parameters are lost. Remove the workdir and train anew.'
+            f'{folder} contains no checkpoint: the parameters are lost. Remove the workdir and '
+            'train anew.'
         )
-    return found[1]['best']
+    _, arrays, _ = checkpoint
+    return arrays['best']

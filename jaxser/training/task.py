@@ -1,6 +1,4 @@
-"""TODO: jaxser.training.task."""
-
-import itertools
+"""The data of a sweep: utterances, folds, labels, and where the features are kept."""
 
 import jax
 import numpy as np
@@ -14,105 +12,127 @@ from jaxser.configuration import sweep
 from jaxser.interfaces import Sizes
 from jaxser.training import memory
 
-RESIDENT_MEMORY_FRACTION = 0.4  # of a device's memory, for features that stay there
+# The fraction of a device's memory that features may use which stay there.
+RESIDENT_MEMORY_FRACTION = 0.4
 
 
 class Task:
     """The data of a configuration: utterances, folds, and all of a batch but its features.
 
-    `entries` are the folds to run, each with every subset of its training part that a run of `parts` asks for; an epoch of any of
-    them takes as many steps as one of the whole training part.
+    `folds` are the folds to run. `subset_folds` are each of them with every subset of its training
+    part that a run of the programs trains on, and `subset_fold_index` their indices by (number of
+    the fold, subset). An epoch has the same number of steps in all of them: as many as the whole
+    training part needs.
     """
 
     def __init__(self, config, programs: list[sweep.Program]):
         self.split = split.make_split(config)
-        self.utterances, self.protocol_folds, self.split_sha256, *_ = self.split
+        self.utterances = self.split.utterances
+        self.protocol_folds = self.split.folds
+        self.split_sha256 = self.split.sha256
+        self.protocol = folds.Protocol(**config.protocol)
+        fold_numbers = sweep.select_folds(config.sweep.fold, len(self.protocol_folds))
+        self.folds = [self.protocol_folds[number] for number in fold_numbers]
+        self._take_subsets(programs, config.data.order_seed)
         self.steps_per_epoch = plan.steps_per_epoch(self.protocol_folds, config.data.batch)
-        self.folds = [
-            self.protocol_folds[n]
-            for n in sweep.select_folds(config.sweep.fold, len(self.protocol_folds))
-        ]
-        wanted, seed = (
-            list(dict.fromkeys(sweep.run_subset(v) for p in programs for v in p.variants)),
-            config.data.order_seed,
-        )
-        for line in subsets.describe_shortages(self.utterances, self.folds, wanted, seed):
-            distributed.log(line)
-        self.subset_folds = [
-            subsets.take_subset(self.utterances, f, s, seed) for f in self.folds for s in wanted
-        ]
-        self.subset_fold_index = {
-            key: i
-            for i, key in enumerate(itertools.product((f.number for f in self.folds), wanted))
-        }
         self.table = table.ExampleTable(
             self.utterances, self.subset_folds, config.data.normalise, config.train.balanced
         )
-        self.label_keys: list[
-            str
-        ] = []  # the hyper-parameters in which the runs differ, by which they are named
-        self.protocol = folds.Protocol(**config.protocol)
         self.audit = audit.audit_folds(self.utterances, self.protocol_folds, self.protocol)
-        self.max_frames = max(
-            config.data.frames, plan.padded_length(int(self.utterances.frames_N.max()))
-        )
+        longest = plan.padded_length(int(self.utterances.frames_N.max()))
+        self.max_frames = max(config.data.frames, longest)
+        # The hyper-parameters by which runs are named; set when the runs are known.
+        self.label_keys: list[str] = []
+
+    def _take_subsets(self, programs: list[sweep.Program], seed: int) -> None:
+        """Makes the folds with every subset of the training part that a run trains on."""
+        run_subsets = {}
+        for program in programs:
+            for variant in program.variants:
+                run_subsets[sweep.run_subset(variant)] = None
+        run_subsets = list(run_subsets)
+        for line in subsets.describe_shortages(self.utterances, self.folds, run_subsets, seed):
+            distributed.log(line)
+        self.subset_folds = []
+        self.subset_fold_index = {}
+        for fold in self.folds:
+            for subset in run_subsets:
+                self.subset_fold_index[fold.number, subset] = len(self.subset_folds)
+                self.subset_folds.append(subsets.take_subset(self.utterances, fold, subset, seed))
 
     def make_sizes(self, config) -> Sizes:
-        """How much of everything there is."""
-        domains = {d: len(self.table.domains[d]) for d in table.DOMAINS}
+        """Returns the sizes that the encoder and the method of a program need."""
         return Sizes(
-            self.utterances.bands,
-            len(self.table.classes),
-            domains,
-            self.steps_per_epoch * config.train.epochs,
+            bands=self.utterances.bands,
+            emotions=len(self.table.classes),
+            domains={domain: len(self.table.domains[domain]) for domain in table.DOMAINS},
+            steps=self.steps_per_epoch * config.train.epochs,
         )
 
     def check_domain(self, domain: str) -> None:
-        """Refuses to forget what does not vary: an adversary of one class learns nothing and costs time."""
+        """Raises UserError if the training data of a fold have one value of the domain alone.
+
+        An adversary of one class learns nothing, and costs time.
+        """
+        names = self.table.domains[domain]
         for fold, seen_K in zip(self.subset_folds, self.table.seen[domain]):
             if seen_K.sum() < 2:
-                only = ', '.join(self.table.domains[domain][seen_K > 0]) or 'unknown'
+                only = ', '.join(names[seen_K > 0]) or 'unknown'
                 raise UserError(
-                    f'Training hears only one {domain} in fold {fold.name!r}, {only}: there is nothing to forget. Choose another '
-                    'config.domain, or let it hear the target: --config.protocol.adapt=others or transductive.'
+                    f'The training data of fold {fold.name!r} contain only one {domain}, {only}, '
+                    'so that there is nothing to remove. Choose another config.domain, or let '
+                    'training use the target: --config.protocol.adapt=others or transductive.'
                 )
 
     def check_target(self, requested_by: str) -> None:
-        """Refuses what is nothing without a target where none is heard."""
+        """Raises UserError if the training data of a fold contain no target.
+
+        `requested_by` is the method or key that needs one.
+        """
         for fold in self.folds:
             if not len(fold.adapt):
                 raise UserError(
-                    f'{requested_by} is nothing without a target, and training hears none in fold {fold.name!r}. Let it: '
-                    '--config.protocol.adapt=transductive, or others where the protocol has a target.'
+                    f'{requested_by} needs a target, and the training data of fold '
+                    f'{fold.name!r} contain none. Set --config.protocol.adapt=transductive, or '
+                    'others if the protocol has a target.'
                 )
 
     def feature_bytes(self) -> int:
-        """Of all features in 16 bits, with room to cut the longest batch at their end."""
-        return 2 * self.utterances.bands * (int(self.utterances.frames_N.sum()) + self.max_frames)
+        """Returns the bytes of `load_features`."""
+        frames = int(self.utterances.frames_N.sum()) + self.max_frames
+        return 2 * self.utterances.bands * frames
 
 
 def choose_residency(config, task: Task, choices: dict) -> bool:
-    """Whether the features live on the devices; says so."""
-    size, limit = task.feature_bytes(), memory.memory_limit(jax.devices())
-    fits = size <= RESIDENT_MEMORY_FRACTION * limit
-    there = {'on': True, 'off': False}.get(config.data.resident, choices.get('resident', fits))
-    if not there and task.utterances.is_packed:
+    """Returns whether the features stay on the devices, and prints it.
+
+    `choices` are those of the sweep when it was started.
+    """
+    size = task.feature_bytes()
+    limit = RESIDENT_MEMORY_FRACTION * memory.memory_limit(jax.devices())
+    if config.data.resident == 'auto':
+        is_resident = choices.get('resident', size <= limit)
+    else:
+        is_resident = config.data.resident == 'on'
+    sizes = f'{size / 2**20:.0f} MiB of {limit / 2**20:.0f} MiB that they may use'
+    if not is_resident and task.utterances.is_packed:
         raise UserError(
-            f'The features take {size / 2**20:.0f} MiB, and {RESIDENT_MEMORY_FRACTION * limit / 2**20:.0f} MiB may stay on the device; '
-            'a packed corpus (.npz) cannot be streamed. Set config.data.resident=off where the shards are, or on to try.'
+            f'The features do not stay on the device ({sizes}), and a packed corpus (.npz) cannot '
+            'be streamed. Set config.data.resident=off if the shards are there, or on to try.'
         )
-    what = 'stay on the device' if there else 'are streamed from the shards'
     source = 'an .npz' if task.utterances.is_packed else 'the shards'
-    room = (
-        f'{size / 2**20:.0f} MiB, and {RESIDENT_MEMORY_FRACTION * limit / 2**20:.0f} MiB may stay'
-    )
+    mode = 'stay on the device' if is_resident else 'are streamed from the shards'
     distributed.log(
-        f'Features, from {source}, {what}: {room} (config.data.resident={config.data.resident}).'
+        f'Features, from {source}, {mode}: {sizes} (config.data.resident={config.data.resident}).'
     )
-    return there
+    return is_resident
 
 
 def load_features(task: Task) -> np.ndarray:
-    """mel_RxM of the whole corpus, and zeros at its end."""
+    """Returns mel_RxM of the whole corpus in float16.
+
+    At its end are zeros, so that the longest example can be cut from its last frame on.
+    """
     mel_RxM = dataset.read_all_features(task.utterances)
-    return np.concatenate([mel_RxM, np.zeros((task.max_frames, mel_RxM.shape[1]), mel_RxM.dtype)])
+    padding_TxM = np.zeros((task.max_frames, mel_RxM.shape[1]), mel_RxM.dtype)
+    return np.concatenate([mel_RxM, padding_TxM])

@@ -1,4 +1,4 @@
-"""What the host knows of the runs while they train: their metrics, their selected epochs, and which have diverged."""
+"""What the host records of the runs while they train: metrics, predictions, selected epochs."""
 
 import numpy as np
 
@@ -6,111 +6,131 @@ from jaxser.analysis.metrics import confusion_matrix
 
 
 class Collected:
-    """What is predicted of a part, for every run, gathered batch by batch."""
+    """Collects an array of each utterance of a part of the folds, batch by batch, for every run."""
 
     def __init__(self, fold_N: np.ndarray):
-        self.fold_N = fold_N  # index of each run's fold
-        self.rows: dict[int, list] = {int(f): [] for f in fold_N}
-        self.parts: list[list] = [[] for _ in fold_N]
+        self.fold_N = fold_N  # the index of each run's fold
+        self.rows: dict[int, list] = {int(fold): [] for fold in fold_N}
+        self.arrays: list[list] = [[] for _ in fold_N]
 
     def add(self, row_FxB: np.ndarray, x_NxBxD: np.ndarray) -> None:
-        """Takes a batch of every fold; row -1 is nobody."""
-        real_FxB = row_FxB >= 0
-        for f, rows in self.rows.items():
-            rows.append(row_FxB[f][real_FxB[f]])
-        for n, f in enumerate(self.fold_N):
-            self.parts[n].append(x_NxBxD[n][real_FxB[f]])
+        """Adds a batch of every fold; row -1 is padding."""
+        is_real_FxB = row_FxB >= 0
+        for fold, rows in self.rows.items():
+            rows.append(row_FxB[fold][is_real_FxB[fold]])
+        for n, fold in enumerate(self.fold_N):
+            self.arrays[n].append(x_NxBxD[n][is_real_FxB[fold]])
 
     def get_run(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of a run, row_N in ascending order and x_NxD."""
-        rows, x_NxD = np.concatenate(self.rows[int(self.fold_N[n])]), np.concatenate(self.parts[n])
+        """Returns row_N in ascending order and x_NxD of run `n`."""
+        rows = np.concatenate(self.rows[int(self.fold_N[n])])
+        x_NxD = np.concatenate(self.arrays[n])
         order = np.argsort(rows)
         return rows[order], x_NxD[order]
 
 
 class CollectedPosteriors(Collected):
-    """Posteriors of a part."""
+    """Collects the posteriors of a part of the folds."""
 
     def add(self, row_FxB: np.ndarray, scores_NxBxC: np.ndarray) -> None:
-        """Takes the scores of a batch of every fold."""
+        """Adds the scores of a batch of every fold."""
         scores = scores_NxBxC.astype(np.float64)
         p = np.exp(scores - scores.max(-1, keepdims=True))
         super().add(row_FxB, p / p.sum(-1, keepdims=True))
 
     def confusion_matrices(self, emotion_N: np.ndarray) -> list[np.ndarray]:
-        """count_CxC of every run."""
-        runs = (self.get_run(n) for n in range(len(self.fold_N)))
-        return [confusion_matrix(emotion_N[rows], p.argmax(-1), p.shape[-1]) for rows, p in runs]
+        """Returns count_CxC of every run; `emotion_N` are the classes of all utterances."""
+        matrices = []
+        for n in range(len(self.fold_N)):
+            rows, p_NxC = self.get_run(n)
+            matrix = confusion_matrix(emotion_N[rows], p_NxC.argmax(-1), p_NxC.shape[-1])
+            matrices.append(matrix)
+        return matrices
 
 
 class EpochMetrics:
-    """The metrics of the steps of an epoch; fetched one dispatch late, so that the device is never waited for."""
+    """Collects the metrics of the steps of an epoch.
+
+    They are fetched one dispatch late, so that the device never waits for the host.
+    """
 
     def __init__(self, collect, progress_bar):
-        self.collect, self.progress, self.pending, self.parts = collect, progress_bar, None, []
+        """`collect` makes array_NxS of the metrics of all devices."""
+        self.collect = collect
+        self.progress = progress_bar
+        self.pending = None
+        self.chunks = []
 
     def add(self, metrics, steps: slice) -> None:
-        """Takes the metrics of a chunk of which these steps are being computed, and fetches those of the dispatch before."""
+        """Adds a dispatch that computes these steps of a chunk; fetches the one before it."""
         self._fetch()
-        self.pending = metrics, steps
+        self.pending = (metrics, steps)
 
     def _fetch(self) -> None:
-        if self.pending:
-            metrics, steps = self.pending
-            self.parts.append({k: self.collect(v)[:, steps] for k, v in metrics.items()})
-            self.progress.update(steps.stop - steps.start)
-            self.pending = None
+        if self.pending is None:
+            return
+        metrics, steps = self.pending
+        chunk = {key: self.collect(metric)[:, steps] for key, metric in metrics.items()}
+        self.chunks.append(chunk)
+        self.progress.update(steps.stop - steps.start)
+        self.pending = None
 
     def finish_epoch(self) -> dict[str, np.ndarray]:
-        """Every metric of the epoch, NxS; begins the next one."""
+        """Returns every metric of the epoch, NxS, and starts the next epoch."""
         self._fetch()
-        parts, self.parts = self.parts, []
-        return {k: np.concatenate([p[k] for p in parts], axis=1) for k in parts[0]}
+        chunks, self.chunks = self.chunks, []
+        metrics = {}
+        for key in chunks[0]:
+            metrics[key] = np.concatenate([chunk[key] for chunk in chunks], axis=1)
+        return metrics
 
 
 class SelectionRecord:
     """Which epoch of each run is selected, and whether the run has diverged."""
 
     def __init__(self, run_count: int):
-        self.best_uar, self.best_epoch, self.nonfinite = (
-            np.full(run_count, -1.0),
-            np.full(run_count, -1),
-            np.full(run_count, -1),
-        )
-        self.dev = [None] * run_count  # measures of the selected epoch
-        self.selected = [None] * run_count  # metrics of its last step
-        self.lines, self.seconds = 0, 0.0  # of metrics.jsonl; of training so far
+        self.best_uar = np.full(run_count, -1.0)
+        self.best_epoch = np.full(run_count, -1)
+        self.nonfinite = np.full(run_count, -1)  # the first step whose loss is not finite
+        self.dev = [None] * run_count  # the classification metrics of the selected epoch
+        self.selected = [None] * run_count  # the metrics of the last step of that epoch
+        self.lines = 0  # of metrics.jsonl
+        self.seconds = 0.0  # of training
 
     def mark_diverged(self, loss_NxS: np.ndarray, first_step: int) -> None:
-        """Remembers the first step at which a run's loss is not finite."""
-        bad_NxS = ~np.isfinite(loss_NxS)
-        new = bad_NxS.any(1) & (self.nonfinite < 0)
-        self.nonfinite = np.where(new, first_step + bad_NxS.argmax(1), self.nonfinite)
+        """Records the first step at which the loss of a run is not finite."""
+        is_bad_NxS = ~np.isfinite(loss_NxS)
+        is_new_N = is_bad_NxS.any(1) & (self.nonfinite < 0)
+        self.nonfinite = np.where(is_new_N, first_step + is_bad_NxS.argmax(1), self.nonfinite)
 
     def select_epoch(self, train_config, epoch: int, dev: list, epoch_metrics: dict) -> np.ndarray:
-        """better_N: of which runs the parameters of this epoch are to be kept. Dev decides; test is never looked at."""
-        uar = np.array([d['uar'] for d in dev])
+        """Returns better_N: whether this epoch is the best so far of each run, and records it.
+
+        Dev decides; the test part is never used. `epoch` counts from 1.
+        """
+        uar_N = np.array([metrics['uar'] for metrics in dev])
         if train_config.select == 'last epoch':
-            better = np.full(uar.shape, epoch == train_config.epochs)
+            better_N = np.full(uar_N.shape, epoch == train_config.epochs)
         else:
-            better = (epoch >= train_config.select_from * train_config.epochs) & (
-                uar > self.best_uar
-            )
-        better &= self.nonfinite < 0
-        self.best_uar, self.best_epoch = (
-            np.where(better, uar, self.best_uar),
-            np.where(better, epoch, self.best_epoch),
-        )
-        for n in np.flatnonzero(better):
+            is_late = epoch >= train_config.select_from * train_config.epochs
+            better_N = is_late & (uar_N > self.best_uar)
+        better_N &= self.nonfinite < 0
+        self.best_uar = np.where(better_N, uar_N, self.best_uar)
+        self.best_epoch = np.where(better_N, epoch, self.best_epoch)
+        for n in np.flatnonzero(better_N):
             self.dev[n] = dev[n]
-            self.selected[n] = {k: float(x[n, -1]) for k, x in epoch_metrics.items()}
-        return better
+            self.selected[n] = {key: float(x_NxS[n, -1]) for key, x_NxS in epoch_metrics.items()}
+        return better_N
 
     def to_json(self) -> dict:
-        """For the checkpoint."""
-        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(self).items()}
+        """Returns the record for a checkpoint."""
+        values = {}
+        for key, value in vars(self).items():
+            values[key] = value.tolist() if isinstance(value, np.ndarray) else value
+        return values
 
     def from_json(self, values: dict) -> None:
-        """From the checkpoint."""
-        for k, v in values.items():
-            setattr(self, k, np.array(v) if isinstance(getattr(self, k), np.ndarray) else v)
+        """Takes the record from a checkpoint."""
+        for key, value in values.items():
+            is_array = isinstance(getattr(self, key), np.ndarray)
+            setattr(self, key, np.array(value) if is_array else value)

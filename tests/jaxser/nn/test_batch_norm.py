@@ -202,7 +202,7 @@ def test_gradients_are_those_of_finite_differences(arm):
         double = jax.tree.map(np.float64, (X, PARAMS, stats))
         f = lambda x, params: (
             apply(arm, x, np.float64(MASK), stats=double[2], params=params)[0] * weight
-        ).sum()  # noqa: E731
+        ).sum()
         jax.test_util.check_grads(f, double[:2], order=1, modes=['rev'])
 
 
@@ -219,7 +219,7 @@ def test_vmapped_runs_are_single_runs(arm):
             lambda a, b: close(a[r], b),
             both,
             apply(arm, x_RxBxTxC[r], target=target_RxB[r], stats=stats),
-        )  # noqa: B023
+        )
 
 
 def test_a_misspelt_arm_is_refused():
@@ -242,7 +242,7 @@ def test_arms_that_differ_by_the_target_need_one(data, tmp_path):
         config.data.dir, config.sweep.model.batch_norm = str(data), ('joint', arm)
         with pytest.raises(
             UserError,
-            match=f'config.model.batch_norm={arm} is nothing without a target.*protocol.adapt',
+            match=f'config.model.batch_norm={arm} needs a target.*protocol.adapt',
         ):
             run_experiment(config, tmp_path)
 

@@ -312,7 +312,7 @@ def test_parts_of_the_training_part_are_one_program(data, plain, tmp_path, monke
 
 def test_a_part_of_one_speaker_has_none_to_forget(data, tmp_path):
     """An adversary that a subset leaves nothing to tell apart is refused before training."""
-    with pytest.raises(UserError, match='hears only one speaker'):
+    with pytest.raises(UserError, match='contain only one speaker'):
         sweep(data, tmp_path, **{'sweep.speakers': (1, 2)})
 
 

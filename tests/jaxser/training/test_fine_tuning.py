@@ -89,7 +89,7 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
     save_file(tensors | {name: 2 * x for name, x in tensors.items()}, file)
     with pytest.raises(
         UserError,
-        match=r'moved holds an encoder of other weights or sizes \(\w{8}\) than that of which',
+        match=r'moved holds an encoder of other weights or sizes \(\w{8}\) than the one that',
     ):
         validate.validate(later)
     moved.model.weights = 'another'

@@ -36,7 +36,7 @@ def alarms() -> AdversaryAlarms:
     ('changed', 'said'),
     [
         ({'emotion_loss': 1.385}, 'emotion loss is that of guessing'),
-        ({'reversed_over_task': 0.001}, 'moves nothing'),
+        ({'reversed_over_task': 0.001}, 'has no effect'),
         ({'speaker_loss': 1.2}, 'speaker head only guesses'),
     ],
 )

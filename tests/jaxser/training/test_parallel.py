@@ -375,7 +375,7 @@ def test_every_device_gets_as_few_runs_as_can_be(count, devices, data, expected)
 
 def test_devices_that_cannot_share_out_batches_are_refused():
     """Seven devices, two to a batch."""
-    with pytest.raises(UserError, match=r'config.data_devices is 2, of which 7'):
+    with pytest.raises(UserError, match=r'config.data_devices is 2, and there are 7'):
         Layout(10, jax.devices()[:7], data_devices=2)
 
 
