@@ -6,7 +6,6 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
@@ -17,7 +16,6 @@ from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.storage import dataset
 from jaxser import distributed
-from jaxser.analysis.predictions import read_prediction_rows
 from jaxser.configuration.serialization import config_from_dict, config_to_dict
 from jaxser.provenance import PACKAGES, git_commit, package_version
 from jaxser.runs import flatten
@@ -39,7 +37,14 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
     A process may call this several times for one folder. Raises UserError if another process
     holds the lock. A file system without locks is used without one.
     """
-    lock = filelock.FileLock(folder / '.lock', timeout=0, is_singleton=True, thread_local=False)
+    # No fallback to a soft lock: one of a process that was killed on another host would remain.
+    lock = filelock.FileLock(
+        folder / '.lock',
+        timeout=0,
+        is_singleton=True,
+        thread_local=False,
+        fallback_to_soft=False,
+    )
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -201,18 +206,15 @@ class Workdir:
         }
         self._write_atomically('config.json', json.dumps(description, indent=2))
 
-    def merge_predictions(self, groups: int) -> Iterator[dict]:
-        """Writes predictions.csv from that of all groups, and returns its rows (in process 0)."""
+    def merge_predictions(self, groups: int) -> epath.Path:
+        """Writes predictions.csv from that of all groups; returns its path."""
         texts = [self._read_text(f'groups/{group}/predictions.csv') for group in range(groups)]
         # A group has no header if all its runs have diverged; the others have the same.
         first = next(text for text in texts if text)
         header = first.partition('\n')[0] + '\n'
         rows = ''.join(text.removeprefix(header) for text in texts)
         self._write_atomically('predictions.csv', header + rows)
-        runs = []
-        for group in range(groups):
-            runs += self.load_outcome(group)['runs']
-        return read_prediction_rows(self.path / 'predictions.csv', runs)
+        return self.path / 'predictions.csv'
 
     def save_results(self, results: dict) -> None:
         """Writes results.json, and removes the groups' own predictions.

@@ -141,7 +141,11 @@ def _save_results(
     """Writes results.json and predictions.csv in process 0; returns the results there."""
     results = {}
     if distributed.is_main_process():
-        rows = workdir.merge_predictions(len(outcomes))
+        runs = []
+        for outcome in outcomes:
+            runs += outcome['runs']
+        file = workdir.merge_predictions(len(outcomes))
+        rows = predictions.read_prediction_rows(file, runs)
         classes = [str(name) for name in task.table.classes]
         predicted = predictions.read_predictions(rows, classes)
         results = outputs.make_results(config, task, outcomes, predicted, seconds)

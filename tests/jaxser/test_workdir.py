@@ -1,5 +1,7 @@
-"""The folder of a sweep: one process writes in it, and what it never began leaves nothing."""
+"""Tests of the folder of a sweep: its lock, its removal, and the text files in it."""
 
+import errno
+import fcntl
 import json
 import subprocess
 import sys
@@ -11,68 +13,99 @@ from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from jaxser.workdir import Workdir
 
-ANOTHER = """
+LOCK_AND_WAIT = """
 import fcntl, sys
 file = open(sys.argv[1], 'w')
 fcntl.flock(file, fcntl.LOCK_EX)
-print('held', flush=True)
+print('locked', flush=True)
 sys.stdin.read()
 """
 
-
-def test_two_processes_never_write_in_one_folder(tmp_path):
-    """The second is told so, and may come when the first has gone; one process may open its folder twice."""
-    first = Workdir(tmp_path, base.get_config())
-    assert Workdir(tmp_path, base.get_config()).lock is first.lock
-    del first
-    words = [sys.executable, '-c', ANOTHER, str(tmp_path / '.lock')]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == b'held\n'
-        with pytest.raises(UserError, match=f'Another process is using {tmp_path}'):
-            Workdir(tmp_path, base.get_config())
-        other.kill()
-    Workdir(tmp_path, base.get_config())
-
-
-def test_a_folder_is_forsaken_only_if_nothing_is_in_it(tmp_path):
-    """What is in it may be a person's."""
-    place = Workdir(tmp_path / 'new', base.get_config())
-    place.remove_if_empty()
-    assert not (tmp_path / 'new').exists()
-    place = Workdir(tmp_path / 'new', base.get_config())
-    (tmp_path / 'new' / 'notes').touch()
-    place.remove_if_empty()
-    assert (tmp_path / 'new' / 'notes').exists()
-
-
+# What Python's str.splitlines takes for the end of a line, beside the newline.
 BREAKS = ('\r', '\n', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\x85', '\u2028', '\u2029')
 
 
-def concluded(place: Workdir, group: int, lam: float, names: list[str]) -> list[dict]:
-    """Ends a group of one run; returns its rows."""
-    columns = {'run': f'lam={lam:g} seed=0', 'fold': '0'}
-    rows = [
-        columns | {'utterance': name, 'speaker': name, 'truth': 'sad', 'sad': '0.5'}
-        for name in names
-    ]
-    place.save_outcome(group, {'runs': [{'hyper': {'lam': lam, 'seed': 0, 'fold': 0}}]}, rows)
+def open_workdir(path) -> Workdir:
+    """Returns the workdir of a sweep with the default configuration."""
+    return Workdir(path, base.get_config())
+
+
+def test_a_second_process_is_refused_while_the_first_uses_the_folder(tmp_path):
+    """It may use the folder when the first has been killed."""
+    command = [sys.executable, '-c', LOCK_AND_WAIT, str(tmp_path / '.lock')]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b'locked\n'
+        with pytest.raises(UserError, match=f'Another process is using {tmp_path}'):
+            open_workdir(tmp_path)
+        other.kill()
+    open_workdir(tmp_path)
+
+
+def test_a_process_may_open_its_folder_twice(tmp_path):
+    """The lock is one, and is free when nothing in the process refers to it any more."""
+    first = open_workdir(tmp_path)
+    second = open_workdir(tmp_path)
+    assert second.lock is first.lock
+    command = [sys.executable, '-c', LOCK_AND_WAIT, str(tmp_path / '.lock')]
+    del first
+    with open(tmp_path / '.lock') as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    del second
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b'locked\n'
+        other.kill()
+
+
+@pytest.mark.parametrize('number', [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks_can_be_used(number, tmp_path, monkeypatch):
+    """The folder is opened without a lock."""
+
+    def fail(file, operation):
+        raise OSError(number, 'no locks here')
+
+    monkeypatch.setattr(fcntl, 'flock', fail)
+    open_workdir(tmp_path)
+    open_workdir(tmp_path)
+
+
+def test_a_folder_is_removed_only_if_it_is_empty(tmp_path):
+    """A file in it may be the user's."""
+    open_workdir(tmp_path / 'new').remove_if_empty()
+    assert not (tmp_path / 'new').exists()
+    workdir = open_workdir(tmp_path / 'new')
+    (tmp_path / 'new' / 'notes').touch()
+    workdir.remove_if_empty()
+    assert (tmp_path / 'new' / 'notes').exists()
+
+
+def save_group(workdir: Workdir, group: int, lam: float, names: list[str]) -> list[dict]:
+    """Saves a group of one run with a prediction for each name; returns the predictions."""
+    rows = []
+    for name in names:
+        row = {'run': f'lam={lam:g} seed=0', 'fold': '0', 'utterance': name, 'speaker': name}
+        rows.append(row | {'truth': 'sad', 'sad': '0.5'})
+    workdir.save_outcome(group, {'runs': []}, rows)
     return rows
 
 
-def test_predictions_of_all_groups_are_gathered_whatever_their_names(tmp_path):
-    """A name may hold what ends a line elsewhere; a group of runs that all diverged has no rows."""
-    place, names = Workdir(tmp_path, base.get_config()), [f's{b}1' for b in BREAKS]
-    rows = concluded(place, 0, 0.1, names)
-    place.save_outcome(1, {'runs': []}, [])
-    rows += concluded(place, 2, 0.3, ['plain', *names])
-    assert list(place.merge_predictions(3)) == rows
-    assert (tmp_path / 'predictions.csv').read_bytes().decode() == csv_files.format_rows(rows)
+def test_predictions_of_all_groups_are_merged_whatever_the_names(tmp_path):
+    """Names may contain line breaks; a group whose runs have all diverged has no rows."""
+    workdir = open_workdir(tmp_path)
+    names = [f's{line_break}1' for line_break in BREAKS]
+    rows = save_group(workdir, 0, 0.1, names)
+    workdir.save_outcome(1, {'runs': []}, [])
+    rows += save_group(workdir, 2, 0.3, ['plain', *names])
+    text = workdir.merge_predictions(3).read_bytes().decode()
+    assert text == csv_files.format_rows(rows)
+    assert list(csv_files.read_rows(text)) == rows
 
 
 def test_lines_end_with_a_newline_alone(tmp_path):
-    """Those of metrics.jsonl: another program may have written U+2028 as it is."""
-    lines = [json.dumps({'run': f's{b}1'}, ensure_ascii=False) + '\n' for b in BREAKS]
+    """In metrics.jsonl another program may have written U+2028 as it is."""
+    lines = []
+    for line_break in BREAKS:
+        lines.append(json.dumps({'run': f's{line_break}1'}, ensure_ascii=False) + '\n')
     (tmp_path / 'metrics.jsonl').write_bytes(''.join(lines).encode())
-    place = Workdir(tmp_path, base.get_config())
-    assert place.read_lines('metrics.jsonl') == lines
-    assert place.read_lines('nowhere.jsonl') == []
+    workdir = open_workdir(tmp_path)
+    assert workdir.read_lines('metrics.jsonl') == lines
+    assert workdir.read_lines('missing.jsonl') == []
