@@ -9,7 +9,7 @@ another share becomes wrong, and speakers differ in both (gamma). Percentile int
 draws are printed for comparison.
 """
 
-import sys
+import argparse
 from collections.abc import Callable
 
 import numpy as np
@@ -73,7 +73,11 @@ def coverage(
 
 def main() -> None:
     """Prints a line for each case and number of speakers."""
-    simulations = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('simulations', metavar='SIMULATIONS', type=int, nargs='?', default=2000)
+    simulations = parser.parse_args().simulations
     error = np.sqrt(0.95 * 0.05 / simulations)
     print(
         f'{simulations} simulations each; {CLASSES} classes; '
