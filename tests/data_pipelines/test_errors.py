@@ -1,4 +1,4 @@
-"""How a command ends on what a person can mend: one sentence and a status, never a stack trace."""
+"""Tests how a command ends after an error that the user can correct, and after others."""
 
 import errno
 import os
@@ -11,56 +11,65 @@ import pytest
 from data_pipelines.errors import UserError, exit_on_user_error
 
 ROOT = Path(__file__).parents[2]
+FOLLOW_UP = 'The same command continues.'
 
 
-def ended(wrong: BaseException, capsys, afterwards='The same command goes on.') -> tuple[int, str]:
-    """The status, and what was said."""
-    with pytest.raises(SystemExit) as end, exit_on_user_error(afterwards):
-        raise wrong
-    return end.value.code, capsys.readouterr().err
+def raise_in_command(error: BaseException, capsys, follow_up: str = FOLLOW_UP) -> tuple[int, str]:
+    """Returns the exit status and the text on standard error."""
+    with pytest.raises(SystemExit) as system_exit, exit_on_user_error(follow_up):
+        raise error
+    return system_exit.value.code, capsys.readouterr().err
 
 
-def test_a_refusal_is_a_sentence_and_status_2(capsys):
-    assert ended(UserError('No corpus in data/.'), capsys) == (2, 'No corpus in data/.\n')
+def test_a_user_error_is_a_sentence_and_status_2(capsys):
+    error = UserError('No corpus in data/.')
+    assert raise_in_command(error, capsys) == (2, 'No corpus in data/.\n')
 
 
 @pytest.mark.parametrize(
     'number', [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR]
 )
-def test_what_a_disk_refuses_is_named_with_what_happens_next(number, capsys):
-    status, said = ended(OSError(number, os.strerror(number), 'runs/x'), capsys)
-    assert (status, said) == (2, f'runs/x: {os.strerror(number)}. The same command goes on.\n')
+def test_a_disk_error_is_named_with_what_happens_next(number, capsys):
+    error = OSError(number, os.strerror(number), 'runs/x')
+    status, message = raise_in_command(error, capsys)
+    assert status == 2
+    assert message == f'runs/x: {os.strerror(number)}. The same command continues.\n'
 
 
-def test_ctrl_c_is_no_error_of_ours(capsys):
-    assert ended(KeyboardInterrupt(), capsys) == (130, '\nInterrupted. The same command goes on.\n')
-    assert ended(KeyboardInterrupt(), capsys, '') == (130, '\nInterrupted.\n')
+def test_ctrl_c_ends_with_status_130_and_no_trace(capsys):
+    interrupt = KeyboardInterrupt()
+    expected = (130, '\nInterrupted. The same command continues.\n')
+    assert raise_in_command(interrupt, capsys) == expected
+    assert raise_in_command(interrupt, capsys, follow_up='') == (130, '\nInterrupted.\n')
 
 
 @pytest.mark.parametrize(
-    'wrong',
-    [ValueError('a fault of ours'), OSError(errno.EBADF, 'a fault of ours'), OSError('of none')],
+    'error',
+    [ValueError('a bug'), OSError(errno.EBADF, 'a bug'), OSError('without a number')],
 )
-def test_a_fault_of_ours_keeps_its_trace(wrong):
-    with pytest.raises(type(wrong)) as found, exit_on_user_error():
-        raise wrong
-    assert found.value is wrong
+def test_a_bug_keeps_its_stack_trace(error):
+    with pytest.raises(type(error)) as raised, exit_on_user_error():
+        raise error
+    assert raised.value is error
 
 
-def test_a_pipe_that_has_had_enough_is_no_error(tmp_path):
-    """`| head -1` of more than a pipe holds, whether it is written at once or at the end."""
-    for flush in (True, False):
-        code = f'with exit_on_user_error():\n    for n in range(50_000):\n        print(n, flush={flush})'
-        words = [sys.executable, '-c', f'from data_pipelines.errors import exit_on_user_error\n{code}']
-        with subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
-        ) as command:
-            assert command.stdout.readline() == b'0\n'
-            command.stdout.close()
-            assert command.stderr.read() == b''
+@pytest.mark.parametrize('flush', [True, False])
+def test_a_closed_pipe_is_no_error(flush):
+    """As `| head -1` closes it, whether the output is written at once or at the end."""
+    code = (
+        'from data_pipelines.errors import exit_on_user_error\n'
+        'with exit_on_user_error():\n'
+        f'    for n in range(50_000):\n        print(n, flush={flush})'
+    )
+    command = [sys.executable, '-c', code]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, cwd=ROOT) as process:
+        assert process.stdout.readline() == b'0\n'
+        process.stdout.close()
+        assert process.stderr.read() == b''
 
 
-def test_what_ends_well_says_nothing(capsys):
-    with exit_on_user_error('The same command goes on.'):
+def test_success_prints_nothing(capsys):
+    with exit_on_user_error(FOLLOW_UP):
         pass
     assert capsys.readouterr() == ('', '')

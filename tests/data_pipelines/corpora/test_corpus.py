@@ -1,0 +1,49 @@
+"""Tests what all corpora share: how they are found, their counts, and their ratings."""
+
+import pytest
+from helpers import corpus_trees
+
+from data_pipelines import corpora, labels
+from data_pipelines.corpora import ravdess
+from data_pipelines.errors import UserError
+
+
+@pytest.mark.parametrize('name', corpora.corpus_names())
+def test_a_corpus_has_the_name_of_its_module_and_uses_known_emotions(name):
+    corpus = corpora.load_corpus(name)
+    assert corpus.name == name
+    for expected in corpus.expected_counts:
+        assert set(expected) <= set(labels.EMOTIONS)
+
+
+def test_an_unknown_corpus_is_refused_with_the_list_of_all():
+    with pytest.raises(UserError, match="no corpus 'nemo'; expected one of casia, crema_d"):
+        corpora.load_corpus('nemo')
+
+
+def test_incomplete_counts_are_refused_by_class_unless_partial_is_allowed(tmp_path):
+    """One file of each actor is missing: an angry one."""
+    paths = [p for p in corpus_trees.make_ravdess_paths() if '-05-01-01-01-' not in p]
+    utterances = ravdess.walk(corpus_trees.write_empty_files(tmp_path, paths))
+    message = (
+        r'1440 .* 1416 were found; angry: expected 192, found 168\. '
+        r'Complete the corpus.*--allow_partial'
+    )
+    with pytest.raises(UserError, match=message):
+        ravdess.CORPUS.check_counts(utterances)
+    ravdess.CORPUS.check_counts(utterances, allow_partial=True)
+
+
+@pytest.mark.parametrize(('text', 'rating'), [('1', -1), ('3.0', 0), ('5', 1), ('2', -0.5)])
+def test_a_rating_is_mapped_to_minus_one_to_one(text, rating):
+    assert corpora.scale_rating(text, 1, 5) == rating
+
+
+@pytest.mark.parametrize('text', ['', 'NaN', '0.9', '7.1'])
+def test_what_is_empty_or_off_the_scale_is_no_rating(text):
+    assert corpora.scale_rating(text, 1, 7) is None
+
+
+def test_a_rating_that_is_no_number_is_an_error():
+    with pytest.raises(ValueError, match='often'):
+        corpora.scale_rating('often', 1, 5)

@@ -1,0 +1,107 @@
+"""Tests how MSP-Podcast is read."""
+
+from pathlib import Path
+
+import pytest
+from helpers import corpus_trees
+
+from data_pipelines.corpora import msp_podcast
+from data_pipelines.errors import UserError
+from data_pipelines.storage import preparation
+
+HEADER = 'FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set'
+
+
+def write_list(root: Path, *rows: str) -> Path:
+    """Writes an audio file and a list of labels, and returns `root`."""
+    corpus_trees.write_file(root / 'Audios/MSP-PODCAST_0001_0008.wav')
+    text = '\n'.join([HEADER, *rows, ''])
+    corpus_trees.write_file(root / 'Labels/labels_consensus.csv', text)
+    return root
+
+
+def test_the_list_gives_names_labels_ratings_and_split(tmp_path):
+    rows = [
+        'MSP-PODCAST_0001_0008.wav,C,7,4.0,1,30,Male,Train',
+        'MSP-PODCAST_0001_0009.wav,X,2.5,5.5,4,Unknown,Unknown,Test1',
+        'MSP-PODCAST_0001_0010.wav,,,,,Unknown,,Test3',
+    ]
+    first, second, third = msp_podcast.walk(write_list(tmp_path, *rows))
+    assert (first.name, first.speaker) == ('MSP-PODCAST_0001_0008', '30')
+    assert (first.emotion, first.sex, first.split) == ('contempt', 'male', 'train')
+    assert (first.arousal, first.valence, first.dominance) == (1, 0, -1)
+    assert first.path == tmp_path / 'Audios/MSP-PODCAST_0001_0008.wav'
+    assert (first.language, first.style) == ('en', 'natural')
+    assert (second.speaker, second.emotion, second.sex) == ('', 'undecided', '')
+    assert (second.split, second.arousal, second.valence) == ('test', -0.5, 0.5)
+    assert (third.emotion, third.split) == ('undecided', 'test3')
+    assert (third.arousal, third.valence, third.dominance) == (None, None, None)
+    assert not second.path.exists()  # listed, so that it is rejected as missing
+
+
+@pytest.mark.parametrize(
+    ('letter', 'emotion'),
+    [
+        ('A', 'angry'),
+        ('S', 'sad'),
+        ('H', 'happy'),
+        ('U', 'surprise'),
+        ('F', 'fear'),
+        ('D', 'disgust'),
+        ('C', 'contempt'),
+        ('N', 'neutral'),
+        ('O', 'other'),
+        ('X', 'undecided'),
+    ],
+)
+def test_every_letter_is_an_emotion(letter, emotion, tmp_path):
+    root = write_list(tmp_path, f'a.wav,{letter},4,4,4,1,Female,Test2')
+    (utterance,) = msp_podcast.walk(root)
+    assert utterance.emotion == emotion
+
+
+@pytest.mark.parametrize(
+    ('name', 'split'),
+    [('Train', 'train'), ('Development', 'dev'), ('Validation', 'dev'), ('Test2', 'test2')],
+)
+def test_every_partition_is_a_part_of_the_split(name, split, tmp_path):
+    (utterance,) = msp_podcast.walk(write_list(tmp_path, f'a.wav,A,4,4,4,1,Female,{name}'))
+    assert utterance.split == split
+
+
+@pytest.mark.parametrize(
+    ('row', 'message'),
+    [
+        (
+            'a.wav,Q,4,4,4,1,Male,Train',
+            r'labels_consensus\.csv, line 3, labels a\.wav as Q of Train; expected one of A, S',
+        ),
+        (
+            'a.wav,A,4,4,4,1,Male,Test9',
+            r'line 3, labels a\.wav as A of Test9; .*Train, Development',
+        ),
+        ('a.wav,A,4,4,4', r'line 3, labels a\.wav as A of None'),
+        ('a.wav,A,4,high,4,1,Male,Train', r"line 3, rates a\.wav .*'high'"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_refused_with_its_line(row, message, tmp_path):
+    root = write_list(tmp_path, 'b.wav,A,4,4,4,1,Male,Train', row)
+    with pytest.raises(UserError, match=message):
+        msp_podcast.walk(root)
+
+
+def test_a_release_without_its_list_is_refused(tmp_path):
+    corpus_trees.write_file(tmp_path / 'Audios/MSP-PODCAST_0001_0008.wav')
+    message = r'No Labels/labels_consensus\.csv, or no Audios/, in .*--source'
+    with pytest.raises(UserError, match=message):
+        msp_podcast.walk(tmp_path)
+
+
+def test_a_list_without_a_column_or_without_utterances_is_refused(tmp_path):
+    write_list(tmp_path)
+    with pytest.raises(UserError, match='No utterance of MSP-Podcast was found'):
+        preparation.walk_corpus(msp_podcast.CORPUS, tmp_path)
+    path = tmp_path / 'Labels/labels_consensus.csv'
+    path.write_text('FileName,SpkrID,Gender,Split_Set\n')
+    with pytest.raises(UserError, match=r'labels_consensus\.csv has no column EmoClass, EmoAct'):
+        msp_podcast.walk(tmp_path)
