@@ -20,7 +20,9 @@ EMO-DB, and 13 altered copies each of 320 of them. The most similar takes that a
 actor, sentence and emotion) reach 0.904, those of two speakers 0.800. Of 4,160 copies 3 are missed,
 all with their ends cut off; copies that keep their ends reach 0.975. Synthetic speech repeats
 itself: two emotions of one voice of the demo corpus reach 0.956, two voices 0.939.
-`python -m pytest -m slow tests/data_pipelines/protocols/test_audit.py -s` measures this again.
+This measures it again:
+
+  python -m pytest -m slow tests/data_pipelines/protocols/test_near_duplicates.py -s
 """
 
 import sys

@@ -1,0 +1,84 @@
+"""The command data_pipelines.audit, and its flags."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_pipelines import pack
+from data_pipelines.features.log_mel import LogMel
+
+ROOT = Path(__file__).parents[2]
+CONFIG = '--config=tests/helpers/tiny_config.py'
+
+
+def run_command(*arguments: object) -> tuple[int, str]:
+    """Returns the exit status of the command and its output."""
+    line = [sys.executable, '-m', 'data_pipelines.audit', *map(str, arguments)]
+    process = subprocess.run(
+        line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
+    )
+    return process.returncode, process.stdout
+
+
+def test_the_command_prints_the_audit_and_exits_with_2_on_a_leak(data, tmp_path):
+    """On a packed corpus, first as it is, then with a recording under another speaker's name."""
+    (record,) = data.rglob('prepared.json')
+    file = tmp_path / 'folder' / LogMel().npz_name
+    file.parent.mkdir()
+    pack.write_npz(record.parent, file)
+    data_flag = f'--config.data.dir={tmp_path}'
+    status, output = run_command(CONFIG, data_flag)
+    assert status == 0, output
+    for words in (
+        'part 1 of 3',
+        '16, 2, 2',
+        'most unbalanced speakers first',
+        'no speaker shared',
+        'emotion from speaker',
+        'split ',
+    ):
+        assert words in output
+    assert max(map(len, output.splitlines())) <= 80, output
+
+    with np.load(file) as content:
+        columns = dict(content)
+    columns['text_sha256'][0] = columns['text_sha256'][-1]
+    np.savez(file, **columns)
+    status, output = run_command(CONFIG, data_flag)
+    assert status == 2, output
+    assert 'Audio leak' in output.splitlines()[-1]
+    assert 'labelled with different speaker and emotion' in output
+    assert 'Traceback' not in output
+    status, output = run_command(CONFIG, data_flag, '--allow_leak=audio')
+    assert status == 0, output
+    assert 'LEAK (allowed): 1 recording shared' in output
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        ([CONFIG, '--allow_leak=voice'], 'known are speaker, audio'),
+        ([], 'python -m data_pipelines.audit --config'),
+        ([CONFIG, '--config.protocol.nam=x'], "Did you mean 'name'"),
+    ],
+)
+def test_a_mistake_in_the_flags_is_explained(arguments, words):
+    """In a sentence, as training does it, with the name of this command."""
+    status, output = run_command(*arguments)
+    assert status == 2, output
+    assert words in output
+    assert 'Traceback' not in output
+
+
+def test_allowed_leaks_are_part_of_the_configuration():
+    """In one order, whatever that of the flag; so config.json has them, and resuming keeps them."""
+    code = (
+        'import sys; from configs import command; '
+        'print(command.parse_flags(sys.argv, "x").protocol.allow_leak)'
+    )
+    line = [sys.executable, '-c', code, CONFIG, '--allow_leak=speaker,audio']
+    process = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout == 'audio,speaker\n'
