@@ -1,11 +1,13 @@
-"""Speech emotion recognition that forgets who is speaking."""
+"""Speech emotion recognition that forgets the speaker, by domain-adversarial training in JAX."""
 
 
 def load(folder, **options):
-    """The model of a finished sweep's workdir, or of its folder model/, as a `jaxser.predict.Predictor`.
+    """Returns the model of a finished sweep as a `jaxser.serving.predictor.Predictor`.
+
+    `folder` is the sweep's workdir, or the folder model/ in it.
 
     >>> jaxser.load('runs/dann_demo').predict(wave, 16_000)['posterior']
     """
-    from jaxser.serving import predictor  # JAX is imported where it is needed
+    from jaxser.serving import predictor  # imports JAX, which `import jaxser` should not
 
     return predictor.load_predictor(folder, **options)

@@ -1,4 +1,4 @@
-"""What happens to log-mel features on the device before the encoder sees them."""
+"""What happens to log-mel features on the device before the encoder reads them."""
 
 from typing import Any, NamedTuple
 
@@ -10,81 +10,101 @@ from jaxser.interfaces import Batch, Hyper
 
 
 def frame_mask(frames_B: jax.Array, length: int) -> jax.Array:
-    """mask_BxT, 1 on valid frames."""
+    """Returns mask_BxT, 1 on valid frames."""
     return (jnp.arange(length)[None, :] < frames_B[:, None]).astype(jnp.float32)
 
 
 def with_utterance_statistics(batch: Batch) -> Batch:
-    """The batch with mean_BxM and scale_BxM of every utterance's own valid frames; its features are zero beyond them.
+    """Adds mean_BxM and scale_BxM of each utterance's valid frames; sets padded frames to zero.
 
-    What batches.affine makes of log_mel.moments, to rounding, though in float32: the mean is corrected by that of what it leaves.
+    Equal, to rounding, to the statistics that preparation stores, but computed in float32: the mean
+    of the centred features corrects the mean and the variance.
     """
     mask_BxTx1 = frame_mask(batch['frames_B'], batch['mel_BxTxM'].shape[-2])[..., None]
     mel_BxTxM = jnp.where(mask_BxTx1 > 0, batch['mel_BxTxM'], 0).astype(jnp.float32)
-    mean = lambda x_BxTxM: x_BxTxM.sum(1) / jnp.maximum(mask_BxTx1.sum(1), 1.0)  # noqa: E731
-    mean_BxM = mean(mel_BxTxM)
+
+    def mean_over_frames(x_BxTxM):
+        return x_BxTxM.sum(1) / jnp.maximum(mask_BxTx1.sum(1), 1.0)
+
+    mean_BxM = mean_over_frames(mel_BxTxM)
     centred_BxTxM = (mel_BxTxM - mean_BxM[:, None]) * mask_BxTx1
-    left_BxM = mean(centred_BxTxM)
-    variance_BxM = mean(centred_BxTxM**2) - left_BxM**2
+    correction_BxM = mean_over_frames(centred_BxTxM)
+    variance_BxM = mean_over_frames(centred_BxTxM**2) - correction_BxM**2
     scale_BxM = 1 / jnp.sqrt(jnp.maximum(variance_BxM, table.MIN_VARIANCE))
     return {
         **batch,
         'mel_BxTxM': mel_BxTxM,
-        'mean_BxM': mean_BxM + left_BxM,
+        'mean_BxM': mean_BxM + correction_BxM,
         'scale_BxM': scale_BxM,
     }
 
 
 def normalise(batch: Batch) -> Batch:
-    """Features in float32, less the mean and times the scale that the protocol allows, and zero on padded frames."""
+    """Normalises the features to (x - mean_BxM) * scale_BxM in float32, zero on padded frames."""
     mask_BxTx1 = frame_mask(batch['frames_B'], batch['mel_BxTxM'].shape[-2])[..., None]
     mel_BxTxM = batch['mel_BxTxM'].astype(jnp.float32) - batch['mean_BxM'][:, None]
     return {**batch, 'mel_BxTxM': mel_BxTxM * batch['scale_BxM'][:, None] * mask_BxTx1}
 
 
 def _stripe_mask(key: jax.Array, length_B: jax.Array, max_share: jax.Array, size: int) -> jax.Array:
-    """keep_BxN, 0 on two stripes an example, each up to `max_share` of its length wide."""
+    """Returns mask_BxN, 0 on two stripes per example.
+
+    A stripe is at most `max_share` of the example's length wide.
+    """
     key_width, key_start = jax.random.split(key)
     shape = (length_B.shape[0], 2)
     width_Bx2 = jax.random.uniform(key_width, shape) * max_share * length_B[:, None]
     start_Bx2 = jax.random.uniform(key_start, shape) * (length_B[:, None] - width_Bx2)
-    at_N = jnp.arange(size) + 0.5
-    inside = (at_N >= start_Bx2[..., None]) & (at_N < (start_Bx2 + width_Bx2)[..., None])
-    return 1.0 - inside.any(1)
+    centre_N = jnp.arange(size) + 0.5
+    after_start_Bx2xN = centre_N >= start_Bx2[..., None]
+    before_end_Bx2xN = centre_N < (start_Bx2 + width_Bx2)[..., None]
+    inside_Bx2xN = after_start_Bx2xN & before_end_Bx2xN
+    return 1.0 - inside_Bx2xN.any(1)
 
 
 def spec_augment(batch: Batch, hyper: Hyper, key: jax.Array) -> Batch:
-    """Masks two stripes of frames and two of bands of every example with the mean, i.e. 0 (Park et al. 2019, SpecAugment).
+    """Masks two stripes of frames and two of bands of each example with the mean, i.e. 0.
 
-    `hyper['time_mask']` and `hyper['band_mask']` are the widest stripe as a share of the valid frames and of the bands.
+    `hyper['time_mask']` and `hyper['band_mask']` are the largest width of a stripe, as a share of
+    the valid frames and of the bands (SpecAugment, Park et al. 2019).
     """
     mel_BxTxM = batch['mel_BxTxM']
     key_time, key_band = jax.random.split(key)
     frames_B = batch['frames_B'].astype(jnp.float32)
     bands_B = jnp.full_like(frames_B, mel_BxTxM.shape[-1])
-    keep_BxT = _stripe_mask(key_time, frames_B, hyper['time_mask'], mel_BxTxM.shape[-2])
-    keep_BxM = _stripe_mask(key_band, bands_B, hyper['band_mask'], mel_BxTxM.shape[-1])
-    return {**batch, 'mel_BxTxM': mel_BxTxM * keep_BxT[..., None] * keep_BxM[:, None]}
+    mask_BxT = _stripe_mask(key_time, frames_B, hyper['time_mask'], mel_BxTxM.shape[-2])
+    mask_BxM = _stripe_mask(key_band, bands_B, hyper['band_mask'], mel_BxTxM.shape[-1])
+    return {**batch, 'mel_BxTxM': mel_BxTxM * mask_BxT[..., None] * mask_BxM[:, None]}
 
 
 class SharedArrays(NamedTuple):
-    """What all runs read and none changes; a device holds it once."""
+    """Arrays that all runs read and none changes; a device holds them once.
 
-    corpus_RxM: jax.Array | None = (
-        None  # the features of the whole corpus, where they stay on the device
-    )
-    frozen: Any = None  # Encoder.frozen
+    Attributes:
+        corpus_RxM: the features of the whole corpus, if they are resident on the device.
+        frozen: `Encoder.frozen`.
+    """
+
+    corpus_RxM: jax.Array | None = None
+    frozen: Any = None
 
 
 def with_features(batch: Batch, shared: SharedArrays, frames: int) -> Batch:
-    """The batch with its features, those it brings or those that begin at the rows `first_B` of the corpus; and with `frozen`."""
-    corpus_RxM, frozen = shared
-    if frozen is not None:
-        batch = {**batch, 'frozen': frozen}
-    if corpus_RxM is None:
+    """Adds what the batch takes from the shared arrays: its features, and `frozen`.
+
+    If the corpus is resident, each example's features are `frames` rows of it from row `first_B`
+    on, zero beyond `frames_B`. Otherwise the batch has its features already.
+    """
+    if shared.frozen is not None:
+        batch = {**batch, 'frozen': shared.frozen}
+    if shared.corpus_RxM is None:
         return batch
-    rest = {k: x for k, x in batch.items() if k != 'first_B'}
-    cut = lambda first: jax.lax.dynamic_slice_in_dim(corpus_RxM, first, frames)  # noqa: E731
-    mel_BxTxM = jax.vmap(cut)(batch['first_B'])
-    there_BxTx1 = jnp.arange(frames)[None, :, None] < batch['frames_B'][:, None, None]
-    return {**rest, 'mel_BxTxM': jnp.where(there_BxTx1, mel_BxTxM, 0)}
+    batch = dict(batch)
+    first_B = batch.pop('first_B')
+
+    def read_rows(first):
+        return jax.lax.dynamic_slice_in_dim(shared.corpus_RxM, first, frames)
+
+    mel_BxTxM = jax.vmap(read_rows)(first_B)
+    is_valid_BxTx1 = jnp.arange(frames)[None, :, None] < batch['frames_B'][:, None, None]
+    return {**batch, 'mel_BxTxM': jnp.where(is_valid_BxTx1, mel_BxTxM, 0)}

@@ -1,4 +1,8 @@
-"""The contract between encoders, methods and the step; imports nothing from jaxser."""
+"""The contract between encoders, methods and the training step. Imports nothing from jaxser.
+
+`jaxser/training/step.py` builds one run's training step out of an `Encoder` and a `Method`; a sweep
+is a vmap of that step.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,24 +10,35 @@ from typing import Any, NamedTuple
 import flax.struct
 import jax
 
-# Traced scalars: all that a sweep may vary without a new program (lam, lr, weight_decay, seed, fold, ...).
 Hyper = dict[str, jax.Array]
+"""Traced scalars of one run: all that a sweep may vary without a new compilation.
 
-# One minibatch of one fold, or of a method with identity batches two, of which the second has no emotion labels:
-#   mel_BxTxM        normalised log-mel, zero beyond frames_B
-#   frames_B         valid frames
-#   emotion_B        class index
-#   labelled_B       weight of the example in the emotion loss; 0 = no emotion label
-#   target_B         1 for what is not the source's: heard without its emotion, or tested
-#   speaker_B        speaker index, -1 where nobody knows (language_B, corpus_B likewise)
-#   speaker_seen_K   1 for those whom the fold's training hears (language_seen_K, corpus_seen_K likewise)
-# and, of an encoder that has them, its `frozen` parameters, which belong to no example.
+Holds lr, weight_decay, dropout, time_mask, band_mask, seed, fold, and the method's own (e.g. lam).
+"""
+
 Batch = dict[str, Any]
+"""One minibatch of one fold.
+
+  mel_BxTxM        normalised log-mel, zero beyond frames_B
+  frames_B         number of valid frames
+  emotion_B        class index
+  labelled_B       weight of the example in the emotion loss; 0 = no emotion label
+  target_B         1 for an example of the target: an unlabelled one in training, or one of the test
+  speaker_B        speaker index, -1 if unknown (language_B and corpus_B likewise)
+  speaker_seen_K   1 for a speaker in the fold's training data (language_seen_K, corpus_seen_K)
+  frozen           `Encoder.frozen`, if the encoder has any; belongs to no example
+
+For a method with `identity`, B emotion examples are followed by B identity examples, which have
+speakers but no emotion labels.
+"""
+
+BATCH_WIDE_KEYS = ('speaker_seen_K', 'language_seen_K', 'corpus_seen_K', 'frozen')
+"""The keys of a batch whose values belong to no example."""
 
 
 @flax.struct.dataclass
 class State:
-    """All that a run carries from step to step; arrays only, so that it vmaps, scans, donates and checkpoints."""
+    """All that a run carries from step to step. Arrays only, so that it vmaps and checkpoints."""
 
     step: jax.Array
     params: Any  # {'encoder': ..., 'emotion': ..., and a method's own heads}
@@ -34,7 +49,7 @@ class State:
 
 
 class Sizes(NamedTuple):
-    """How much of everything there is; static."""
+    """Static sizes of a training."""
 
     bands: int
     emotions: int
@@ -43,7 +58,7 @@ class Sizes(NamedTuple):
 
 
 class Aux(NamedTuple):
-    """What a loss returns beside its value."""
+    """What a method's loss returns beside its value."""
 
     batch_stats: Any
     extra: Any
@@ -51,32 +66,55 @@ class Aux(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """A representation of an utterance: one file in models/, a Flax module behind two pure functions."""
+    """Maps an utterance to its representation z_BxD; one file in models/ each.
 
-    init: Callable  # (key, batch) -> (params, batch_stats)
-    apply: Callable  # (params, batch_stats, batch, hyper, key, train) -> (z_BxD, batch_stats); knows of no label
-    frozen: Any = None  # parameters that no run changes and all share, as numpy; init hears of their shapes alone
-    rates: Callable | None = (
-        None  # (params) -> what part of the learning rate each of them takes, as a tree of numbers
-    )
+    A Flax module behind two pure functions (see `jaxser.nn.encoder.make_encoder`).
+
+    Attributes:
+        init: (key, batch) -> (params, batch_stats).
+        apply: (params, batch_stats, batch, hyper, key, train) -> (z_BxD, batch_stats). Reads no
+            labels.
+        frozen: parameters that no run changes and all runs share, as NumPy arrays; `init` sees
+            only their shapes.
+        rates: params -> a tree of numbers like params, each parameter's factor on the learning
+            rate. None stands for 1 everywhere.
+    """
+
+    init: Callable
+    apply: Callable
+    frozen: Any = None
+    rates: Callable | None = None
 
 
 class Method(NamedTuple):
-    """A way to train: one file in methods/ whose make(config, encoder, sizes) returns one of these."""
+    """A training method; one file in methods/ each, whose `make(config, encoder, sizes)` builds it.
 
-    hyper: dict[str, float]  # its own knobs with their defaults
-    init: Callable  # (key, z_1xD) -> (params, extra)
-    loss: Callable  # (params, state, batch, hyper, key) -> (scalar, Aux)
-    predict: Callable  # (params, batch_stats, batch) -> (z_BxD, scores_BxC)
-    domains: tuple[str, ...] = ()  # which of speaker, language, corpus it tells apart in training
-    target: bool = False  # whether it is nothing without a target in the batch
-    identity: bool = False  # whether B emotion examples are followed by B others, heard for who speaks them (identity batches)
-    # Of a method of more than one step of descent, in place of one along the gradient of `loss`:
-    # (state, batch, hyper, key, descend) -> (State, metrics), where descend(state, {branch: gradient}) is the optimiser's step.
+    Attributes:
+        hyper: the method's own hyper-parameters with their defaults.
+        init: (key, z_1xD) -> (params of the heads, extra).
+        loss: (params, state, batch, hyper, key) -> (scalar, Aux).
+        predict: (params, batch_stats, batch) -> (z_BxD, scores_BxC).
+        domains: which of speaker, language, corpus the method classifies in training.
+        target: whether the method needs target examples in the batch.
+        identity: whether the method needs identity examples in the batch (see `Batch`).
+        update: replaces the step along the gradient of `loss`, for a method of several steps:
+            (state, batch, hyper, key, descend) -> (State, metrics), where
+            descend(state, {branch: gradient}) -> State is the optimiser's step.
+        domain_loss: the loss of a domain's head, whose parameters are params[domain]:
+            (domain, head params, z_BxD, batch) -> (scalar, metrics).
+        fit: optional closed-form fit in NumPy after training, before evaluation:
+            (params, z_NxD, {domain: index_N}) -> params. `params` are the run's selected ones,
+            z_NxD is what `predict` returns for the whole utterances of the training data, and the
+            index of an unknown domain is -1.
+    """
+
+    hyper: dict[str, float]
+    init: Callable
+    loss: Callable
+    predict: Callable
+    domains: tuple[str, ...] = ()
+    target: bool = False
+    identity: bool = False
     update: Callable | None = None
-    # What the head of a domain, in params[domain], learns by: (domain, its params, z_BxD, batch) -> (scalar, metrics).
     domain_loss: Callable | None = None
-    # Of a method that ends with a closed form, in numpy, before anything is tested: (params, z_NxD, {domain: index_N}) -> params.
-    # `params` are a run's selected ones, z is what `predict` makes by them of the whole utterances that its training hears, and
-    # the index of an unknown domain is -1.
     fit: Callable | None = None

@@ -1,8 +1,9 @@
-"""TODO: jaxser.plugins."""
+"""Finds methods and encoders by the name of their module, and makes them."""
 
 import contextlib
 import importlib
-from pathlib import Path
+import pkgutil
+from types import ModuleType
 
 import jax
 
@@ -10,34 +11,44 @@ from data_pipelines.batching import table
 from data_pipelines.errors import UserError
 from jaxser.interfaces import Encoder, Method, Sizes
 
-DUMMY_SIZES = Sizes(1, 1, dict.fromkeys(table.DOMAINS, 1), 1)
+# Sizes for making a method only to ask for its static properties.
+DUMMY_SIZES = Sizes(bands=1, emotions=1, domains=dict.fromkeys(table.DOMAINS, 1), steps=1)
 
 
-def load_plugin(package: str, name: str):
-    """The module jaxser.<package>.<name>; refuses an unknown name, listing the known ones."""
-    known = sorted(
-        p.stem
-        for p in (Path(__file__).parent / package).glob('*.py')
-        if '\ndef make(config' in p.read_text()
-    )
-    if name not in known:
-        raise UserError(f'There is no {name!r} in jaxser/{package}; known are {", ".join(known)}.')
+def plugin_names(package: str) -> list[str]:
+    """Returns the names of the plug-ins in jaxser/<package>, 'methods' or 'models'.
+
+    Every module is one, except for those whose name starts with an underscore.
+    """
+    modules = pkgutil.iter_modules(importlib.import_module(f'jaxser.{package}').__path__)
+    return sorted(module.name for module in modules if not module.name.startswith('_'))
+
+
+def load_plugin(package: str, name: str) -> ModuleType:
+    """Returns the module jaxser.<package>.<name>; raises UserError if there is no such plug-in."""
+    names = plugin_names(package)
+    if name not in names:
+        raise UserError(
+            f'There is no {name!r} in jaxser/{package}; expected one of {", ".join(names)}.'
+        )
     return importlib.import_module(f'jaxser.{package}.{name}')
 
 
 def make_method(config, sizes: Sizes) -> tuple[Encoder, Method]:
-    """The encoder and the method of a configuration."""
-    asked = config.domain.split('+')
-    if not set(asked) <= set(table.DOMAINS) or len(set(asked)) < len(asked):
-        known = ', '.join(table.DOMAINS)
+    """Returns the encoder and the method of a configuration."""
+    domains = config.domain.split('+')
+    if not set(domains) <= set(table.DOMAINS) or len(set(domains)) < len(domains):
         raise UserError(
-            f'config.domain is {config.domain!r}; expected one of {known}, or several: speaker+language.'
+            f'config.domain is {config.domain!r}; expected one of {", ".join(table.DOMAINS)}, '
+            'or several of them joined by a plus sign, as in speaker+language.'
         )
     encoder = load_plugin('models', config.model.name).make(config.model)
-    return encoder, load_plugin('methods', config.method).make(config, encoder, sizes)
+    method = load_plugin('methods', config.method).make(config, encoder, sizes)
+    return encoder, method
 
 
-def matmul_precision_context(config):
-    """A context in which products are as precise as `config.matmul_precision`."""
-    how = config.matmul_precision
-    return contextlib.nullcontext() if how == 'default' else jax.default_matmul_precision(how)
+def matmul_precision_context(config) -> contextlib.AbstractContextManager:
+    """Returns a context in which matrix products have the precision `config.matmul_precision`."""
+    if config.matmul_precision == 'default':
+        return contextlib.nullcontext()
+    return jax.default_matmul_precision(config.matmul_precision)

@@ -1,4 +1,9 @@
-"""Gradient reversal, and the ramp of its coefficient (Ganin et al. 2016, "Domain-adversarial training of neural networks")."""
+"""Gradient reversal and the schedule of its coefficient.
+
+Ganin et al. 2016, "Domain-adversarial training of neural networks".
+"""
+
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +12,10 @@ import optax
 
 @jax.custom_vjp
 def reverse_gradient(z: jax.Array, lam: jax.Array) -> jax.Array:
-    """The identity, whose gradient to `z` is -lam times what arrives; `lam` may be traced and gets no gradient."""
+    """Returns z. Its gradient with respect to z is -lam times the incoming gradient.
+
+    `lam` may be traced, and gets no gradient.
+    """
     return z
 
 
@@ -16,43 +24,66 @@ def _forward(z, lam):
 
 
 def _backward(lam, gradient):
-    return (-lam * gradient).astype(gradient.dtype), jnp.zeros_like(lam)
+    reversed_gradient = (-lam * gradient).astype(gradient.dtype)
+    return reversed_gradient, jnp.zeros_like(lam)
 
 
 reverse_gradient.defvjp(_forward, _backward)
 
 
-def gradient_ratio(adversary_loss, task_loss, z_BxD: jax.Array) -> jax.Array:
-    """The norm of the gradient that reaches the representation from the adversary, over that from the task; 0 without a task's.
+def ramp(progress: jax.Array) -> jax.Array:
+    """Returns the factor on the coefficient, from 0 to 1, at a fraction of the training.
 
-    Both are losses of z_BxD, constant here: what the encoder makes of the two is in their ratio, whatever it does before z.
+    2 / (1 + exp(-10 progress)) - 1 (Ganin et al. 2016, section 5.2.2).
+    """
+    return jnp.tanh(5.0 * progress)
+
+
+def gradient_ratio(adversary_loss: Callable, task_loss: Callable, z_BxD: jax.Array) -> jax.Array:
+    """Returns |d adversary_loss / dz| over |d task_loss / dz|, or 0 if the latter is 0.
+
+    Both losses are functions of z_BxD. The ratio compares what pulls at the representation; how the
+    encoder passes the two gradients on plays no part in it.
     """
     z_BxD = jax.lax.stop_gradient(z_BxD)
-    against, towards = (
-        optax.tree.norm(jax.grad(loss)(z_BxD)) for loss in (adversary_loss, task_loss)
-    )
-    return jnp.where(towards > 0, against / jnp.where(towards > 0, towards, 1.0), 0.0)
+    adversary_norm = optax.tree.norm(jax.grad(adversary_loss)(z_BxD))
+    task_norm = optax.tree.norm(jax.grad(task_loss)(z_BxD))
+    ratio = adversary_norm / jnp.where(task_norm > 0, task_norm, 1.0)
+    return jnp.where(task_norm > 0, ratio, 0.0)
 
 
 def adversarial_loss(
-    domain_loss, domains, z_BxD: jax.Array, lam: jax.Array, weight: jax.Array, task_loss
-) -> tuple[jax.Array, dict]:
-    """weight sum_d loss(d, reverse(z, lam)) over the domains d, and what is measured of it.
+    domain_loss: Callable,
+    domains: Iterable[str],
+    z_BxD: jax.Array,
+    lam: jax.Array,
+    weight: jax.Array,
+    task_loss: Callable,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns weight * sum_d domain_loss(d, reverse_gradient(z, lam)), and metrics.
 
-    `domain_loss(d, z_BxD)` is the loss of d's head and its metrics; `task_loss(z_BxD)` the loss that the adversary's strength is measured by.
+    Args:
+        domain_loss: (domain, z_BxD) -> (loss of the domain's head, metrics).
+        domains: the domains that are summed over.
+        z_BxD: the representation.
+        lam: the coefficient of the reversal, after its ramp.
+        weight: the factor on the sum.
+        task_loss: z_BxD -> loss of the task; only for the metric `reversed_over_task`.
     """
 
-    def total(z_BxD):
-        found = [domain_loss(d, z_BxD) for d in domains]
-        return weight * sum(x for x, _ in found), {
-            k: x for _, metrics in found for k, x in metrics.items()
-        }
+    def weighted_sum(z_BxD):
+        total, metrics = 0, {}
+        for domain in domains:
+            value, domain_metrics = domain_loss(domain, z_BxD)
+            total = total + value
+            metrics |= domain_metrics
+        return weight * total, metrics
 
-    value, measured = total(reverse_gradient(z_BxD, lam))
-    reached = gradient_ratio(lambda z_BxD: lam * total(z_BxD)[0], task_loss, z_BxD)
-    return value, measured | {'lam_p': lam, 'reversed_over_task': reached}
+    def reversed_loss(z_BxD):
+        value, _ = weighted_sum(z_BxD)
+        return lam * value
 
-
-def ramp(p: jax.Array) -> jax.Array:
-    """How far the coefficient has risen at the fraction `p` of the training: 2 / (1 + exp(-10 p)) - 1 (Ganin et al., 5.2.2)."""
-    return jnp.tanh(5.0 * p)
+    loss, metrics = weighted_sum(reverse_gradient(z_BxD, lam))
+    metrics['lam_p'] = lam
+    metrics['reversed_over_task'] = gradient_ratio(reversed_loss, task_loss, z_BxD)
+    return loss, metrics

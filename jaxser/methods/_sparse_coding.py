@@ -1,16 +1,21 @@
-"""Rows as sparse mixtures of other rows, by iterated soft thresholding (Daubechies et al. 2004, ISTA)."""
+"""Rows as sparse mixtures of other rows, by iterated soft thresholding (ISTA).
+
+Daubechies et al. 2004.
+"""
 
 import jax
 import jax.numpy as jnp
 
-ISTA_STEPS, SQUARINGS = 50, 6
+ISTA_STEPS = 50
+SQUARINGS = 6
 
 
 def largest_eigenvalue(gram_BxB: jax.Array) -> jax.Array:
-    """(sum_i e_i^64)^(1/64) of the eigenvalues e_i >= 0: the largest, or more by a factor of at most B^(1/64), 1.06 at B = 32.
+    """Returns (sum_i e_i^64)^(1/64) of the eigenvalues e_i >= 0, an upper bound of the largest.
 
-    Of products alone, which vmap and every accelerator do well, unlike an eigendecomposition; and never too small, unlike power
-    iteration, so that a step of its inverse never overshoots.
+    It is too large by a factor of at most B^(1/64), 1.06 at B = 32. Unlike an eigendecomposition it
+    consists of products, which vmap and every accelerator do well. Unlike power iteration it is
+    never too small, so that a step of its inverse never overshoots.
     """
     logarithm = jnp.zeros((), gram_BxB.dtype)
     for n in range(SQUARINGS + 1):
@@ -22,12 +27,16 @@ def largest_eigenvalue(gram_BxB: jax.Array) -> jax.Array:
 
 
 def sparse_mixture(target_NxD: jax.Array, dictionary_BxD: jax.Array, tau: jax.Array) -> jax.Array:
-    """W_NxB after 50 steps from 0 towards the least ||to - W of||_F^2 + tau ||W||_1; rows of zeros take no part."""
-    gram_BxB, wanted_NxB = dictionary_BxD @ dictionary_BxD.T, target_NxD @ dictionary_BxD.T
+    """Minimises ||target - W dictionary||_F^2 + tau ||W||_1 and returns W_NxB.
+
+    ISTA_STEPS steps from W = 0. Rows of zeros have no part in it.
+    """
+    gram_BxB = dictionary_BxD @ dictionary_BxD.T
+    correlation_NxB = target_NxD @ dictionary_BxD.T
     sigma = largest_eigenvalue(gram_BxB)
 
     def step(_, W_NxB):
-        W_NxB = W_NxB - (W_NxB @ gram_BxB - wanted_NxB) / sigma
+        W_NxB = W_NxB - (W_NxB @ gram_BxB - correlation_NxB) / sigma
         return jnp.sign(W_NxB) * jnp.maximum(jnp.abs(W_NxB) - tau / (2 * sigma), 0.0)
 
-    return jax.lax.fori_loop(0, ISTA_STEPS, step, jnp.zeros_like(wanted_NxB))
+    return jax.lax.fori_loop(0, ISTA_STEPS, step, jnp.zeros_like(correlation_NxB))

@@ -1,61 +1,52 @@
-"""Class-conditional adversary: makes speakers alike within each emotion, for speakers who differ in how often they are angry.
+"""Class-conditional adversary: makes the domains alike within each emotion.
 
-The conditional part of Li et al. 2018, "Deep domain generalization via conditional invariant adversarial networks"; without their
-class-prior-normalised part, and the ramp, the weights and the sizes as in dann: our defaults.
+For speakers whose emotions differ in frequency. The conditional part of Li et al. 2018, "Deep
+domain generalization via conditional invariant adversarial networks", without their
+class-prior-normalised part. Ramp, weights and sizes are as in dann: our defaults.
 """
 
 import jax
 import jax.numpy as jnp
 
 from jaxser import losses
-from jaxser.interfaces import Aux, Encoder, Method, Sizes
-from jaxser.methods import erm
+from jaxser.interfaces import Encoder, Method, Sizes
+from jaxser.methods import _adversarial
 from jaxser.nn import heads
-from jaxser.reversal import adversarial_loss, ramp
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
-    """CE(emotion | z) + domain_weight sum_d CE(d | reverse(z, lam ramp(p)), emotion), a head for each d and emotion.
+    """As dann, with one head for each domain d and emotion in place of one for each domain.
 
-    The mean is over the examples whose emotion and domain are known, each with weight 1; an unlabelled target has no part in it.
+    CE(emotion | z) + domain_weight sum_d CE(d | reverse_gradient(z, lam ramp(progress)), emotion).
+    The mean is over the examples whose emotion and domain are known, each with weight 1; an
+    unlabelled target has no part in it.
     """
-    emotion, head = heads.make_head(sizes.emotions), heads.domain_heads(config, sizes)
+    emotion_head = heads.make_head(sizes.emotions)
+    domain_heads = heads.domain_heads(config, sizes)
     classes = [str(c) for c in range(sizes.emotions)]
 
     def init(key, z_1xD):
-        keys = {
-            d: jax.random.split(jax.random.fold_in(key, n), len(classes))
-            for n, d in enumerate(head, 1)
-        }
-        of_domains = {
-            d: {c: head[d].init(k, z_1xD) for c, k in zip(classes, keys[d])} for d in head
-        }
-        return {'emotion': emotion.init(key, z_1xD), **of_domains}, {}
+        params = {'emotion': emotion_head.init(key, z_1xD)}
+        for n, (domain, head) in enumerate(domain_heads.items(), 1):
+            class_keys = jax.random.split(jax.random.fold_in(key, n), len(classes))
+            params[domain] = {c: head.init(k, z_1xD) for c, k in zip(classes, class_keys)}
+        return params, {}
 
-    def domain(d, of_heads, z_BxD, batch):
-        of_classes = jax.tree.map(
-            lambda *of_class: jnp.stack(of_class), *(of_heads[c] for c in classes)
-        )
-        scores_CxBxK = jax.vmap(head[d].apply, (0, None))(of_classes, z_BxD)
-        scores_BxK = jnp.take_along_axis(scores_CxBxK, batch['emotion_B'][None, :, None], axis=0)[0]
-        # To a head of one emotion, the speaker of an example without emotion is unknown.
-        of_labelled = {f'{d}_B': jnp.where(batch['labelled_B'] > 0, batch[f'{d}_B'], -1)}
-        return losses.domain_cross_entropy(d, scores_BxK, batch | of_labelled)
+    def class_scores(domain, head_params, z_BxD, emotion_B):
+        """Returns scores_BxK, each example's by the head of its emotion."""
+        per_class = [head_params[c] for c in classes]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *per_class)
+        scores_CxBxK = jax.vmap(domain_heads[domain].apply, (0, None))(stacked, z_BxD)
+        return jnp.take_along_axis(scores_CxBxK, emotion_B[None, :, None], axis=0)[0]
 
-    def loss(params, state, batch, hyper, key):
-        value, z_BxD, batch_stats, metrics = erm.emotion_forward(
-            encoder, emotion, params, state, batch, hyper, key
-        )
-        lam = hyper['lam'] * ramp(state.step / sizes.steps)
+    def domain_loss(domain, head_params, z_BxD, batch):
+        scores_BxK = class_scores(domain, head_params, z_BxD, batch['emotion_B'])
+        # The head of an emotion learns from examples of this emotion only: where the emotion is
+        # unknown, the domain is taken as unknown too.
+        is_labelled_B = batch['labelled_B'] > 0
+        domain_B = jnp.where(is_labelled_B, batch[f'{domain}_B'], -1)
+        return losses.domain_cross_entropy(domain, scores_BxK, batch | {f'{domain}_B': domain_B})
 
-        told = lambda d, z_BxD: domain(d, params[d], z_BxD, batch)  # noqa: E731
-        task = erm.make_task_loss(emotion, params, batch)
-        domain_loss, measured = adversarial_loss(
-            told, head, z_BxD, lam, hyper['domain_weight'], task
-        )
-        return value + domain_loss, Aux(batch_stats, state.extra, metrics | measured)
-
-    predict = erm.make(config, encoder, sizes).predict
-    return Method(
-        {'lam': 0.3, 'domain_weight': 1.0}, init, loss, predict, tuple(head), domain_loss=domain
+    return _adversarial.make_reversed(
+        config, encoder, sizes, domains=tuple(domain_heads), init=init, domain_loss=domain_loss
     )

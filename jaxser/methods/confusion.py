@@ -1,62 +1,77 @@
-"""Domain confusion: the encoder makes the domain head undecided, where gradient reversal makes it wrong.
+"""Domain confusion: makes the domain head undecided, where gradient reversal makes it wrong.
 
-Tzeng et al. 2015, "Simultaneous deep transfer across domains and tasks"; the ramp of lam and the sizes are dann's (our defaults),
-so that the two differ in what the encoder is told alone.
+Tzeng et al. 2015, "Simultaneous deep transfer across domains and tasks". The ramp of lam and the
+sizes are dann's (our defaults), so that the two differ only in the encoder's loss.
 """
 
 import jax
 
 from jaxser import losses
-from jaxser.interfaces import Aux, Encoder, Method, Sizes
-from jaxser.methods import erm
+from jaxser.interfaces import Encoder, Method, Sizes
+from jaxser.methods import _adversarial
 from jaxser.nn import heads
-from jaxser.reversal import gradient_ratio, ramp
+from jaxser.reversal import gradient_ratio
+
+
+def uniform_cross_entropy(domain: str, scores_BxK: jax.Array, batch) -> jax.Array:
+    """Returns the cross entropy to the uniform distribution over the domains seen in training.
+
+    At least log K. The mean is over the examples whose domain is known.
+    """
+    seen_K = batch[f'{domain}_seen_K']
+    scores_BxK = losses.mask_unseen_classes(scores_BxK, seen_K)
+    value_B = -(jax.nn.log_softmax(scores_BxK) * seen_K).sum(-1) / seen_K.sum()
+    known_B = (batch[f'{domain}_B'] >= 0).astype(scores_BxK.dtype)
+    return losses.weighted_mean(value_B, known_B)
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
-    """CE(emotion | z) + sum_d (lam ramp(p) CE(uniform, d | z) with d's head constant + CE(d | z) with z constant).
+    """CE(emotion | z) + sum_d (lam ramp(progress) CE(uniform, d | z) + CE(d | z)).
 
-    Uniform over the domains that the fold's training hears, hence at least log K; of the examples whose domain is known.
+    In CE(uniform, d | z) the head of domain d is constant, in CE(d | z) it is z.
     """
-    emotion, head = heads.make_head(sizes.emotions), heads.domain_heads(config, sizes)
+    emotion_head = heads.make_head(sizes.emotions)
+    domain_heads = heads.domain_heads(config, sizes)
 
     def init(key, z_1xD):
-        return heads.init_heads({'emotion': emotion, **head}, key, z_1xD), {}
+        return heads.init_heads({'emotion': emotion_head, **domain_heads}, key, z_1xD), {}
 
-    def domain(d, of_head, z_BxD, batch):
-        return losses.domain_cross_entropy(d, head[d].apply(of_head, z_BxD), batch)
+    def domain_loss(domain, head_params, z_BxD, batch):
+        scores_BxK = domain_heads[domain].apply(head_params, z_BxD)
+        return losses.domain_cross_entropy(domain, scores_BxK, batch)
 
-    def loss(params, state, batch, hyper, key):
-        value, z_BxD, batch_stats, metrics = erm.emotion_forward(
-            encoder, emotion, params, state, batch, hyper, key
+    def add_adversary(context: _adversarial.Context):
+        def confusion(domain, z_BxD):
+            constant_params = jax.lax.stop_gradient(context.params[domain])
+            scores_BxK = domain_heads[domain].apply(constant_params, z_BxD)
+            return uniform_cross_entropy(domain, scores_BxK, context.batch)
+
+        def adversary_loss(z_BxD):
+            return context.lam * sum(confusion(domain, z_BxD) for domain in domain_heads)
+
+        total, metrics = context.emotion_loss, {}
+        constant_z_BxD = jax.lax.stop_gradient(context.z_BxD)
+        for domain in domain_heads:
+            confusion_loss = confusion(domain, context.z_BxD)
+            head_loss, head_metrics = domain_loss(
+                domain, context.params[domain], constant_z_BxD, context.batch
+            )
+            total += context.lam * confusion_loss + head_loss
+            metrics |= head_metrics
+            metrics[f'{domain}_confusion'] = confusion_loss
+        metrics['lam_p'] = context.lam
+        metrics['reversed_over_task'] = gradient_ratio(
+            adversary_loss, context.task_loss, context.z_BxD
         )
-        lam = hyper['lam'] * ramp(state.step / sizes.steps)
+        return total, metrics
 
-        def confusion(d, z_BxD):
-            seen_K = batch[f'{d}_seen_K']
-            scores_BxK = losses.mask_unseen_classes(
-                head[d].apply(jax.lax.stop_gradient(params[d]), z_BxD), seen_K
-            )
-            confusion_B = -(jax.nn.log_softmax(scores_BxK) * seen_K).sum(-1) / seen_K.sum()
-            return losses.weighted_mean(
-                confusion_B, (batch[f'{d}_B'] >= 0).astype(scores_BxK.dtype)
-            )
-
-        for d in head:
-            undecided = confusion(d, z_BxD)
-            domain_loss, measured = domain(d, params[d], jax.lax.stop_gradient(z_BxD), batch)
-            value += lam * undecided + domain_loss
-            metrics |= measured | {f'{d}_confusion': undecided}
-        task = erm.make_task_loss(emotion, params, batch)
-        adversary = lambda z_BxD: lam * sum(confusion(d, z_BxD) for d in head)  # noqa: E731
-        metrics |= {'lam_p': lam, 'reversed_over_task': gradient_ratio(adversary, task, z_BxD)}
-        return value, Aux(batch_stats, state.extra, metrics)
-
-    return Method(
-        {'lam': 0.3},
-        init,
-        loss,
-        erm.make(config, encoder, sizes).predict,
-        tuple(head),
-        domain_loss=domain,
+    return _adversarial.make_adversarial(
+        config,
+        encoder,
+        sizes,
+        hyper={'lam': 0.3},
+        domains=tuple(domain_heads),
+        init=init,
+        domain_loss=domain_loss,
+        add_adversary=add_adversary,
     )

@@ -1,43 +1,33 @@
-"""Correlation alignment: source and target shall have the same second moments of z.
+"""Correlation alignment: gives source and target the same covariance of z.
 
-Sun & Saenko 2016, "Deep CORAL"; lam is our default.
+Sun & Saenko 2016, "Deep CORAL". lam is our default.
 """
 
 import jax
 import jax.numpy as jnp
 
-from jaxser.interfaces import Aux, Encoder, Method, Sizes
-from jaxser.methods import erm
-from jaxser.nn import heads
+from jaxser.interfaces import Encoder, Method, Sizes
+from jaxser.methods import _alignment
 
 
-def masked_covariance(z_BxD: jax.Array, there_B: jax.Array) -> jax.Array:
-    """C_DxD of the examples that are there, by n - 1; 0 of a single one."""
-    count, there_Bx1 = there_B.sum(), there_B[:, None]
-    mean_1xD = (z_BxD * there_Bx1).sum(0, keepdims=True) / jnp.maximum(count, 1)
-    centred_BxD = (z_BxD - mean_1xD) * there_Bx1
+def masked_covariance(z_BxD: jax.Array, mask_B: jax.Array) -> jax.Array:
+    """Returns C_DxD of the examples of the mask, divided by n - 1; 0 for a single example."""
+    count = mask_B.sum()
+    mask_Bx1 = mask_B[:, None]
+    mean_1xD = (z_BxD * mask_Bx1).sum(0, keepdims=True) / jnp.maximum(count, 1)
+    centred_BxD = (z_BxD - mean_1xD) * mask_Bx1
     return centred_BxD.T @ centred_BxD / jnp.maximum(count - 1, 1)
 
 
 def coral_distance(z_BxD: jax.Array, target_B: jax.Array) -> jax.Array:
-    """||C_s - C_t||_F^2 / (4 D^2); 0 where source or target has fewer than two examples."""
-    difference_DxD = masked_covariance(z_BxD, 1 - target_B) - masked_covariance(z_BxD, target_B)
-    enough = jnp.minimum(target_B.sum(), (1 - target_B).sum()) >= 2
-    return jnp.where(enough, (difference_DxD**2).sum() / (4 * z_BxD.shape[-1] ** 2), 0.0)
+    """Returns ||C_s - C_t||_F^2 / (4 D^2); 0 if source or target has fewer than two examples."""
+    D = z_BxD.shape[-1]
+    source_B = 1 - target_B
+    difference_DxD = masked_covariance(z_BxD, source_B) - masked_covariance(z_BxD, target_B)
+    is_enough = jnp.minimum(target_B.sum(), source_B.sum()) >= 2
+    return jnp.where(is_enough, (difference_DxD**2).sum() / (4 * D**2), 0.0)
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
-    """CE(emotion | z) + lam ||C_s - C_t||_F^2 / (4 D^2), C the covariances of z over source and target."""
-    emotion = heads.make_head(sizes.emotions)
-    plain = erm.make(config, encoder, sizes)
-
-    def loss(params, state, batch, hyper, key):
-        value, z_BxD, batch_stats, metrics = erm.emotion_forward(
-            encoder, emotion, params, state, batch, hyper, key
-        )
-        apart = coral_distance(z_BxD, batch['target_B'])
-        return value + hyper['lam'] * apart, Aux(
-            batch_stats, state.extra, metrics | {'coral': apart}
-        )
-
-    return Method({'lam': 1.0}, plain.init, loss, plain.predict, target=True)
+    """CE(emotion | z) + lam ||C_s - C_t||_F^2 / (4 D^2), C the covariance over source or target."""
+    return _alignment.make_alignment(config, encoder, sizes, 'coral', coral_distance)

@@ -1,89 +1,95 @@
-"""Cross-gradient training: each classifier also hears examples that were moved towards what the other hears in them.
+"""Cross-gradient training: a classifier also trains on features moved along another's gradient.
 
-A re-instantiation of CGT of Tu et al. 2019 (arXiv 1903.09606), i.e. CrossGrad of Shankar et al. 2018. Nothing is reversed: the
-representation keeps the domain. eps, alpha and the sizes are our defaults.
+A re-instantiation of CGT of Tu et al. 2019 (arXiv 1903.09606), i.e. CrossGrad of Shankar et al.
+2018. Nothing is reversed: the representation keeps the domain. eps, alpha and the sizes are our
+defaults.
 """
 
 import jax
 import jax.numpy as jnp
 
 from jaxser import losses
-from jaxser.interfaces import Aux, Encoder, Method, Sizes
+from jaxser.interfaces import Aux, Batch, Encoder, Method, Sizes
 from jaxser.methods import _perturbation, erm
 from jaxser.nn import heads
 
 
-def make(config, encoder: Encoder, sizes: Sizes) -> Method:
-    """(1 - alpha) (J_e(x) + J_d(x)) + alpha (J_e(x_d) + J_d(x_e)), x_d = x + eps clip(grad_x J_d(x)), x_e likewise by J_e.
+def make_objectives(
+    emotion_head: heads.Head, domain_heads: dict[str, heads.Head], params: dict, batch: Batch
+) -> tuple[_perturbation.Objective, _perturbation.Objective]:
+    """Returns the losses that move the features: CE(emotion), and the sum of CE(domain)."""
+    known = {}
+    for domain in domain_heads:
+        known[domain] = (batch[f'{domain}_B'] >= 0).astype(jnp.float32)
 
-    J_e is CE(emotion | z), J_d the sum of CE(d | z) over the domains d. Both perturbations are constants, from one more pass over
-    x with the batch's statistics, and the losses of single examples, unweighted. x_d and x_e are normalised by their own
-    statistics; the running ones learn from x alone. All passes drop the same units. Without emotion, x_e = x; without any known
-    domain, x_d = x.
+    def emotion_loss(z_BxD):
+        scores_BxC = emotion_head.apply(params['emotion'], z_BxD)
+        return losses.per_example_cross_entropy(scores_BxC, batch['emotion_B'])
+
+    def domain_loss(z_BxD):
+        total_B = 0
+        for domain, head in domain_heads.items():
+            scores_BxK = head.apply(params[domain], z_BxD)
+            scores_BxK = losses.mask_unseen_classes(scores_BxK, batch[f'{domain}_seen_K'])
+            loss_B = losses.per_example_cross_entropy(scores_BxK, batch[f'{domain}_B'])
+            total_B = total_B + loss_B * known[domain]
+        return total_B
+
+    return (
+        _perturbation.Objective(emotion_loss, jnp.sign(batch['labelled_B'])),
+        _perturbation.Objective(domain_loss, jnp.sign(sum(known.values()))),
+    )
+
+
+def make(config, encoder: Encoder, sizes: Sizes) -> Method:
+    """(1 - alpha) (J_e(x) + J_d(x)) + alpha (J_e(x_d) + J_d(x_e)).
+
+    J_e is CE(emotion | z), J_d the sum of CE(d | z) over the domains d. The moved features are
+    x_d = x + eps clip(grad_x J_d(x)) and x_e likewise by J_e. They are constants, from one more
+    pass over x with the batch statistics, and from the unweighted losses of single examples. x_d
+    and x_e are normalised by their own statistics; the running ones learn from x alone. All passes
+    drop the same units. For an example without emotion label x_e = x, without known domain x_d = x.
     """
-    emotion, head = heads.make_head(sizes.emotions), heads.domain_heads(config, sizes)
+    emotion_head = heads.make_head(sizes.emotions)
+    domain_heads = heads.domain_heads(config, sizes)
 
     def init(key, z_1xD):
-        return heads.init_heads({'emotion': emotion, **head}, key, z_1xD), {}
+        return heads.init_heads({'emotion': emotion_head, **domain_heads}, key, z_1xD), {}
+
+    def emotion_cross_entropy(params, z_BxD, batch):
+        return losses.emotion_cross_entropy(emotion_head.apply(params['emotion'], z_BxD), batch)
+
+    def domain_cross_entropy(domain, params, z_BxD, batch):
+        scores_BxK = domain_heads[domain].apply(params[domain], z_BxD)
+        return losses.domain_cross_entropy(domain, scores_BxK, batch)
 
     def loss(params, state, batch, hyper, key):
-        fixed, alpha = jax.lax.stop_gradient(params), hyper['alpha']
-        known = {d: (batch[f'{d}_B'] >= 0).astype(jnp.float32) for d in head}
-
-        def encode(mel_BxTxM, params=params):
-            return encoder.apply(
-                params['encoder'],
-                state.batch_stats,
-                batch | {'mel_BxTxM': mel_BxTxM},
-                hyper,
-                key,
-                train=True,
-            )
-
-        def emotion_each(z_BxD):
-            return losses.per_example_cross_entropy(
-                emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B']
-            )
-
-        def domain_each(z_BxD):
-            scores = {
-                d: losses.mask_unseen_classes(head[d].apply(fixed[d], z_BxD), batch[f'{d}_seen_K'])
-                for d in head
-            }
-            return sum(
-                losses.per_example_cross_entropy(scores[d], batch[f'{d}_B']) * known[d]
-                for d in head
-            )
-
-        ways = (
-            (emotion_each, jnp.sign(batch['labelled_B'])),
-            (domain_each, jnp.sign(sum(known.values()))),
+        fixed = jax.lax.stop_gradient(params)
+        x_e, x_d = _perturbation.ascend_losses(
+            _perturbation.make_encode(encoder, fixed, state, batch, hyper, key),
+            batch,
+            hyper['eps'],
+            *make_objectives(emotion_head, domain_heads, fixed, batch),
         )
-        moved = _perturbation.ascend_losses(
-            lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], *ways
+        versions = _perturbation.encode_versions(
+            _perturbation.make_encode(encoder, params, state, batch, hyper, key),
+            batch['mel_BxTxM'],
+            x_e,
+            x_d,
         )
-        (z_BxD, z_e_BxD, z_d_BxD), batch_stats, shift_3 = _perturbation.encode_versions(
-            encode, batch['mel_BxTxM'], *moved
-        )
+        z_BxD, z_e_BxD, z_d_BxD = versions.z_VxBxD
 
-        clean, metrics = losses.emotion_cross_entropy(
-            emotion.apply(params['emotion'], z_BxD), batch
-        )
-        crossed, _ = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_d_BxD), batch)
-        for d in head:
-            of_clean, measured = losses.domain_cross_entropy(
-                d, head[d].apply(params[d], z_BxD), batch
-            )
-            of_crossed, _ = losses.domain_cross_entropy(d, head[d].apply(params[d], z_e_BxD), batch)
-            clean, crossed, metrics = clean + of_clean, crossed + of_crossed, metrics | measured
-        metrics |= {'emotion_shift': shift_3[1], 'domain_shift': shift_3[2]}
-        value = (1 - alpha) * clean + alpha * crossed
-        return value, Aux(batch_stats, state.extra, metrics)
+        clean, metrics = emotion_cross_entropy(params, z_BxD, batch)
+        crossed, _ = emotion_cross_entropy(params, z_d_BxD, batch)
+        for domain in domain_heads:
+            domain_clean, domain_metrics = domain_cross_entropy(domain, params, z_BxD, batch)
+            domain_crossed, _ = domain_cross_entropy(domain, params, z_e_BxD, batch)
+            clean += domain_clean
+            crossed += domain_crossed
+            metrics |= domain_metrics
+        _, metrics['emotion_shift'], metrics['domain_shift'] = versions.distance_V
+        total = (1 - hyper['alpha']) * clean + hyper['alpha'] * crossed
+        return total, Aux(versions.batch_stats, state.extra, metrics)
 
-    return Method(
-        {'eps': 1.0, 'alpha': 0.5},
-        init,
-        loss,
-        erm.make(config, encoder, sizes).predict,
-        tuple(head),
-    )
+    predict = erm.make(config, encoder, sizes).predict
+    return Method({'eps': 1.0, 'alpha': 0.5}, init, loss, predict, tuple(domain_heads))

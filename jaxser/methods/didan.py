@@ -1,8 +1,9 @@
-"""Regression to one-hot emotions, over a representation in which target examples are sparse mixtures of source examples.
+"""Regression to one-hot emotions, with target examples as sparse mixtures of source examples.
 
-A re-instantiation of DIDAN of Zhao et al. 2023 (arXiv 2302.08921). The paper's: regression, and that targets are reconstructed
-from sources (Implicit Distribution Alignment). Our defaults: one linear regression on z, rows of norm 1, lam, tau, and that W is
-found by ISTA within the step and then held constant.
+A re-instantiation of DIDAN of Zhao et al. 2023 (arXiv 2302.08921). The paper's are the regression
+and the reconstruction of targets from sources (Implicit Distribution Alignment). Our defaults: one
+linear regression on z, rows of norm 1, lam, tau, and that W is found by ISTA within the step and
+then held constant.
 """
 
 import jax
@@ -15,39 +16,44 @@ from jaxser.nn import heads
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
-    """||Y_s - Yhat_s||^2 / n_s + (lam / n_t) (||F_t - W F_s||_F^2 + tau ||W||_1), F the rows of z at norm 1, W constant.
+    """||Y_s - Yhat_s||^2 / n_s + (lam / n_t) (||F_t - W F_s||_F^2 + tau ||W||_1).
 
-    The first is the mean over the labelled, weighted as their cross entropy would be; the second is 0 without source or target.
-    Of a target row, `residual` is what stays unexplained, `nonzeros` the sources that it takes: near 0 of many, the term teaches
-    nothing. The scores are the regression's outputs: the largest is predicted; their softmax, which evaluation writes down, is no
-    calibrated probability.
+    F are the rows of z scaled to norm 1; W is constant. The first term is the mean over the
+    labelled examples, weighted as their cross entropy would be; the second is 0 without source or
+    target. Metrics of a target row: `residual` is the unexplained part, `nonzeros` the number of
+    sources in its mixture; near 0 of many, the term teaches nothing. The scores are the outputs of
+    the regression: the largest is predicted, but their softmax, which evaluation writes as
+    posterior, is not a calibrated probability.
     """
-    emotion = heads.make_head(sizes.emotions)
+    emotion_head = heads.make_head(sizes.emotions)
     plain = erm.make(config, encoder, sizes)
 
-    def loss(params, state, batch, hyper, key):
-        _, z_BxD, batch_stats, _ = erm.emotion_forward(
-            encoder, emotion, params, state, batch, hyper, key
-        )
-        scores_BxC = emotion.apply(params['emotion'], z_BxD)
-        error_B = ((scores_BxC - jax.nn.one_hot(batch['emotion_B'], sizes.emotions)) ** 2).sum(-1)
-        value = weighted_mean(error_B, batch['labelled_B'])
+    def regression_loss(scores_BxC, batch):
+        one_hot_BxC = jax.nn.one_hot(batch['emotion_B'], sizes.emotions)
+        error_B = ((scores_BxC - one_hot_BxC) ** 2).sum(-1)
+        return weighted_mean(error_B, batch['labelled_B'])
 
-        # Where there is no source, nothing is a target.
-        target_B = batch['target_B'] * (batch['target_B'].min() < 1)
+    def alignment_loss(z_BxD, is_target_B, tau):
+        # A batch without any source has no target either: nothing could explain it.
+        target_B = is_target_B * (is_target_B.min() < 1)
         f_BxD = z_BxD / jnp.sqrt((z_BxD**2).sum(-1, keepdims=True) + 1e-12)
-        source_BxD = f_BxD * (1 - batch['target_B'])[:, None]
+        source_BxD = f_BxD * (1 - is_target_B)[:, None]
         W_BxB = jax.lax.stop_gradient(
-            _sparse_coding.sparse_mixture(f_BxD * target_B[:, None], source_BxD, hyper['tau'])
+            _sparse_coding.sparse_mixture(f_BxD * target_B[:, None], source_BxD, tau)
         )
         residual = weighted_mean(((f_BxD - W_BxB @ source_BxD) ** 2).sum(-1), target_B)
-        alignment = residual + hyper['tau'] * weighted_mean(jnp.abs(W_BxB).sum(-1), target_B)
-        metrics = {
-            'emotion_loss': value,
-            'emotion_accuracy': accuracy(scores_BxC, batch['emotion_B'], batch['labelled_B']),
-            'residual': residual,
-            'nonzeros': weighted_mean((W_BxB != 0).sum(-1).astype(z_BxD.dtype), target_B),
-        }
-        return value + hyper['lam'] * alignment, Aux(batch_stats, state.extra, metrics)
+        alignment = residual + tau * weighted_mean(jnp.abs(W_BxB).sum(-1), target_B)
+        nonzeros_B = (W_BxB != 0).sum(-1).astype(z_BxD.dtype)
+        return alignment, {'residual': residual, 'nonzeros': weighted_mean(nonzeros_B, target_B)}
+
+    def loss(params, state, batch, hyper, key):
+        emotion = erm.emotion_forward(encoder, emotion_head, params, state, batch, hyper, key)
+        scores_BxC = emotion_head.apply(params['emotion'], emotion.z_BxD)
+        regression = regression_loss(scores_BxC, batch)
+        alignment, metrics = alignment_loss(emotion.z_BxD, batch['target_B'], hyper['tau'])
+        metrics['emotion_loss'] = regression
+        metrics['emotion_accuracy'] = accuracy(scores_BxC, batch['emotion_B'], batch['labelled_B'])
+        total = regression + hyper['lam'] * alignment
+        return total, Aux(emotion.batch_stats, state.extra, metrics)
 
     return Method({'lam': 1.0, 'tau': 0.3}, plain.init, loss, plain.predict, target=True)

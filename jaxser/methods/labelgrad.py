@@ -1,6 +1,7 @@
-"""The control of cross-gradient training: perturbs along the emotion's own gradient and knows of no domain.
+"""The control of cross-gradient training: moves features along the emotion's own gradient.
 
-LabelGrad of Shankar et al. 2018: what crossgrad gains over it is the domain's doing. eps and alpha are our defaults.
+LabelGrad of Shankar et al. 2018. It uses no domain, so what crossgrad gains over it is due to the
+domain. eps and alpha are our defaults.
 """
 
 import jax
@@ -13,43 +14,40 @@ from jaxser.nn import heads
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
-    """(1 - alpha) J_e(x) + alpha J_e(x_e), x_e = x + eps clip(grad_x J_e(x)) a constant; J_e is CE(emotion | z).
+    """(1 - alpha) J_e(x) + alpha J_e(x_e), x_e = x + eps clip(grad_x J_e(x)).
 
-    Batch statistics, dropout and single examples' losses as in crossgrad; alpha = 0 is plain training.
+    J_e is CE(emotion | z), and x_e is a constant. Batch statistics, dropout and the losses of
+    single examples are as in crossgrad. alpha = 0 is plain training.
     """
-    emotion = heads.make_head(sizes.emotions)
+    emotion_head = heads.make_head(sizes.emotions)
     plain = erm.make(config, encoder, sizes)
 
+    def emotion_cross_entropy(params, z_BxD, batch):
+        return losses.emotion_cross_entropy(emotion_head.apply(params['emotion'], z_BxD), batch)
+
     def loss(params, state, batch, hyper, key):
-        fixed, alpha = jax.lax.stop_gradient(params), hyper['alpha']
+        fixed = jax.lax.stop_gradient(params)
 
-        def encode(mel_BxTxM, params=params):
-            return encoder.apply(
-                params['encoder'],
-                state.batch_stats,
-                batch | {'mel_BxTxM': mel_BxTxM},
-                hyper,
-                key,
-                train=True,
-            )
+        def emotion_loss(z_BxD):
+            scores_BxC = emotion_head.apply(fixed['emotion'], z_BxD)
+            return losses.per_example_cross_entropy(scores_BxC, batch['emotion_B'])
 
-        def each(z_BxD):
-            return losses.per_example_cross_entropy(
-                emotion.apply(fixed['emotion'], z_BxD), batch['emotion_B']
-            )
-
-        way = each, jnp.sign(batch['labelled_B'])
-        moved = _perturbation.ascend_losses(
-            lambda mel_BxTxM: encode(mel_BxTxM, fixed), batch, hyper['eps'], way
+        (x_e,) = _perturbation.ascend_losses(
+            _perturbation.make_encode(encoder, fixed, state, batch, hyper, key),
+            batch,
+            hyper['eps'],
+            _perturbation.Objective(emotion_loss, jnp.sign(batch['labelled_B'])),
         )
-        (z_BxD, z_e_BxD), batch_stats, shift_2 = _perturbation.encode_versions(
-            encode, batch['mel_BxTxM'], *moved
+        versions = _perturbation.encode_versions(
+            _perturbation.make_encode(encoder, params, state, batch, hyper, key),
+            batch['mel_BxTxM'],
+            x_e,
         )
-        clean, metrics = losses.emotion_cross_entropy(
-            emotion.apply(params['emotion'], z_BxD), batch
-        )
-        climbed, _ = losses.emotion_cross_entropy(emotion.apply(params['emotion'], z_e_BxD), batch)
-        metrics['emotion_shift'] = shift_2[1]
-        return (1 - alpha) * clean + alpha * climbed, Aux(batch_stats, state.extra, metrics)
+        z_BxD, z_e_BxD = versions.z_VxBxD
+        clean, metrics = emotion_cross_entropy(params, z_BxD, batch)
+        moved, _ = emotion_cross_entropy(params, z_e_BxD, batch)
+        metrics['emotion_shift'] = versions.distance_V[1]
+        total = (1 - hyper['alpha']) * clean + hyper['alpha'] * moved
+        return total, Aux(versions.batch_stats, state.extra, metrics)
 
     return Method({'eps': 1.0, 'alpha': 0.5}, plain.init, loss, plain.predict)

@@ -1,6 +1,7 @@
-"""A convolutional network on log-mel, the encoder of DIDAN (Zhao et al. 2023, arXiv 2302.08921), as a product per block.
+"""A convolutional network on log-mel, after the encoder of DIDAN (Zhao et al. 2023).
 
-The paper's: a CNN on spectrograms. It could not be read further: blocks, channels, pooling and the end are our defaults.
+The paper (arXiv 2302.08921) has a CNN on spectrograms. Blocks, channels, pooling and the last layer
+are our defaults: they could not be read from the paper.
 """
 
 import flax.linen as nn
@@ -16,44 +17,49 @@ KEYS = ('channels', 'dim', 'batch_norm')  # of config.model
 
 
 def extract_patches(x_BxTxMxC: jax.Array) -> jax.Array:
-    """patches_BxUxVx9C: the 3 x 3 neighbours, in frames and bands, of every second frame and band, zeros beyond all ends.
+    """Returns patches_BxUxVx9C, the 3 x 3 neighbourhood of every second frame and band.
 
-    A convolution is one product with it; why no convolution is called, tdnn_lstm.splice says.
+    Beyond all ends there are zeros. With it a convolution of stride 2 is one product; the docstring
+    of `tdnn_lstm.splice` says why no convolution is called.
     """
     T, M = x_BxTxMxC.shape[1:3]
     padded = jnp.pad(x_BxTxMxC, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    return jnp.concatenate(
-        [padded[:, t : t + T : 2, m : m + M : 2] for t in range(3) for m in range(3)], -1
-    )
+    taps = []
+    for t in range(3):
+        for m in range(3):
+            taps.append(padded[:, t : t + T : 2, m : m + M : 2])
+    return jnp.concatenate(taps, -1)
 
 
 class Cnn(LogMelEncoder):
-    """z_BxD of log-mel features; nothing beyond `frames_B` changes it.
+    """z_BxD of log-mel features. Frames beyond `frames_B` do not change it.
 
-    Each block is a 3 x 3 convolution of stride 2 to its number of `channels`, BatchNorm by channel, and ReLU. What is pooled over
-    time are the channels of every band that is left, so that low and high bands stay apart.
+    Each block is a 3 x 3 convolution of stride 2, BatchNorm by channel, and ReLU. Pooling over time
+    keeps every remaining band apart, so that low and high bands are not mixed.
+
+    Attributes:
+        channels: output channels of each block.
     """
 
     channels: tuple[int, ...]
 
     @nn.compact
     def __call__(self, mel_BxTxM, frames_B, target_B, dropout, train: bool):
-        x_BxTxMxC = (mel_BxTxM * frame_mask(frames_B, mel_BxTxM.shape[1])[..., None])[..., None]
+        """Returns z_BxD."""
+        mask_BxT = frame_mask(frames_B, mel_BxTxM.shape[1])
+        x_BxTxMxC = (mel_BxTxM * mask_BxT[..., None])[..., None]
         for channels in self.channels:
-            x_BxTxMxC = nn.Dense(channels, use_bias=False)(
-                extract_patches(x_BxTxMxC)
-            )  # BatchNorm follows: no bias
+            patches_BxTxMx9C = extract_patches(x_BxTxMxC)
+            x_BxTxMxC = nn.Dense(channels, use_bias=False)(patches_BxTxMx9C)  # BatchNorm has a bias
             frames_B = -(-frames_B // 2)
             mask_BxT = frame_mask(frames_B, x_BxTxMxC.shape[1])
-            x_BxTxMxC = (
-                nn.relu(BatchNorm(self.batch_norm)(x_BxTxMxC, mask_BxT, target_B, train))
-                * mask_BxT[..., None, None]
-            )
-        x_BxTxMC = x_BxTxMxC.reshape(*x_BxTxMxC.shape[:2], -1)
-        return self.embed(x_BxTxMC, mask_BxT, target_B, dropout, train)
+            x_BxTxMxC = BatchNorm(self.batch_norm)(x_BxTxMxC, mask_BxT, target_B, train)
+            x_BxTxMxC = nn.relu(x_BxTxMxC) * mask_BxT[..., None, None]
+        B, T = x_BxTxMxC.shape[:2]
+        return self.embed(x_BxTxMxC.reshape(B, T, -1), mask_BxT, target_B, dropout, train)
 
 
 def make(config) -> Encoder:
-    """The encoder of `config.model`."""
+    """Returns the encoder of `config.model`."""
     check_sizes(config, 'channels', 'dim')
     return make_encoder(Cnn(config.dim, batch_norm_mode(config), tuple(config.channels)))

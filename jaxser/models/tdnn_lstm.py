@@ -1,4 +1,7 @@
-"""TDNN + LSTM + statistics pooling, after Tu et al. 2019 (arXiv 1903.09606); widths are this project's defaults."""
+"""TDNN, LSTM and statistics pooling, after Tu et al. 2019 (arXiv 1903.09606).
+
+The widths are our defaults.
+"""
 
 import flax.linen as nn
 import jax
@@ -15,23 +18,31 @@ KEYS = ('tdnn', 'width', 'hidden', 'dim', 'batch_norm')  # of config.model
 
 
 def splice(x_BxTxC: jax.Array, kernel: int, dilation: int, stride: int) -> jax.Array:
-    """spliced_BxUxKC, each frame (of every `stride`th) beside its context: a TDNN layer is one product with it.
+    """Returns spliced_BxUxKC: every `stride`-th frame side by side with its K - 1 neighbours.
 
-    One product rather than a convolution: under vmap a convolution becomes a grouped one, and inside a compiled loop XLA's CPU
-    back end runs convolutions many times slower. Zeros stand beyond both ends, whatever the padding.
+    With it a TDNN layer is one product. A convolution would do the same more slowly: under vmap it
+    becomes a grouped convolution, and inside a compiled loop XLA's CPU back end runs convolutions
+    many times slower. Beyond both ends there are zeros, whatever the padding of the batch.
     """
-    left = (kernel - 1) * dilation // 2
     length = x_BxTxC.shape[1]
-    padded = jnp.pad(x_BxTxC, ((0, 0), (left, (kernel - 1) * dilation - left), (0, 0)))
-    return jnp.concatenate(
-        [padded[:, k * dilation : k * dilation + length : stride] for k in range(kernel)], -1
-    )
+    context = (kernel - 1) * dilation
+    left = context // 2
+    padded = jnp.pad(x_BxTxC, ((0, 0), (left, context - left), (0, 0)))
+    taps = []
+    for k in range(kernel):
+        start = k * dilation
+        taps.append(padded[:, start : start + length : stride])
+    return jnp.concatenate(taps, -1)
 
 
 class TdnnLstm(LogMelEncoder):
-    """z_BxD of log-mel features; nothing beyond `frames_B` changes it.
+    """z_BxD of log-mel features. Frames beyond `frames_B` do not change it.
 
-    `tdnn` lists (kernel, dilation, stride) per layer, in frames of that layer's input; a stride subsamples the frames.
+    Attributes:
+        tdnn: (kernel, dilation, stride) of each layer, in frames of that layer's input. A stride
+            subsamples the frames.
+        width: units of each TDNN layer.
+        hidden: units of the LSTM.
     """
 
     tdnn: tuple[tuple[int, int, int], ...]
@@ -40,24 +51,27 @@ class TdnnLstm(LogMelEncoder):
 
     @nn.compact
     def __call__(self, mel_BxTxM, frames_B, target_B, dropout, train: bool):
-        x_BxTxW = mel_BxTxM * frame_mask(frames_B, mel_BxTxM.shape[1])[..., None]
+        """Returns z_BxD."""
+        mask_BxT = frame_mask(frames_B, mel_BxTxM.shape[1])
+        x_BxTxW = mel_BxTxM * mask_BxT[..., None]
         for kernel, dilation, stride in self.tdnn:
             spliced_BxTxKW = splice(x_BxTxW, kernel, dilation, stride)
-            x_BxTxW = nn.Dense(self.width, use_bias=False)(
-                spliced_BxTxKW
-            )  # BatchNorm follows: no bias
+            x_BxTxW = nn.Dense(self.width, use_bias=False)(spliced_BxTxKW)  # BatchNorm has a bias
             frames_B = -(-frames_B // stride)
             mask_BxT = frame_mask(frames_B, x_BxTxW.shape[1])
             x_BxTxW = BatchNorm(self.batch_norm)(x_BxTxW, mask_BxT, target_B, train)
             x_BxTxW = nn.relu(x_BxTxW) * mask_BxT[..., None]
-        recurrent_HxG = self.param(
-            'recurrent', nn.initializers.glorot_uniform(), (self.hidden, 4 * self.hidden)
-        )
-        projected_BxTxG = nn.Dense(4 * self.hidden, name='input', bias_init=self._forget_bias)(
-            x_BxTxW
-        )
-        h_BxTxH = lstm.recurrence(projected_BxTxG.swapaxes(0, 1), recurrent_HxG).swapaxes(0, 1)
+        h_BxTxH = self._lstm(x_BxTxW)
         return self.embed(h_BxTxH, mask_BxT, target_B, dropout, train)
+
+    def _lstm(self, x_BxTxW):
+        gates = 4 * self.hidden
+        recurrent_HxG = self.param(
+            'recurrent', nn.initializers.glorot_uniform(), (self.hidden, gates)
+        )
+        dense = nn.Dense(gates, name='input', bias_init=self._forget_bias)
+        projected_TxBxG = dense(x_BxTxW).swapaxes(0, 1)
+        return lstm.recurrence(projected_TxBxG, recurrent_HxG).swapaxes(0, 1)
 
     def _forget_bias(self, key, shape, dtype=jnp.float32):
         """One for the forget gate, as Jozefowicz et al. 2015 advise; zero for the others."""
@@ -65,13 +79,13 @@ class TdnnLstm(LogMelEncoder):
 
 
 def make(config) -> Encoder:
-    """The encoder of `config.model`."""
+    """Returns the encoder of `config.model`."""
     check_sizes(config, 'tdnn', 'width', 'hidden', 'dim')
     if any(len(layer) != 3 for layer in config.tdnn):
         raise UserError(
-            f'config.model.tdnn is {config.tdnn}; expected (kernel, dilation, stride) of each layer.'
+            f'config.model.tdnn is {config.tdnn}; '
+            'expected (kernel, dilation, stride) for each layer.'
         )
-    layers = tuple(map(tuple, config.tdnn))
-    return make_encoder(
-        TdnnLstm(config.dim, batch_norm_mode(config), layers, config.width, config.hidden)
-    )
+    layers = tuple(tuple(layer) for layer in config.tdnn)
+    mode = batch_norm_mode(config)
+    return make_encoder(TdnnLstm(config.dim, mode, layers, config.width, config.hidden))

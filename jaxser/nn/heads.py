@@ -17,27 +17,40 @@ class Head(NamedTuple):
 
 
 def make_head(classes: int, hidden: int | None = None) -> Head:
-    """A linear classifier, or with `hidden` one of a rectified hidden layer."""
-    layers = [] if hidden is None else [nn.Dense(hidden), nn.relu]
-    module = nn.Sequential([*layers, nn.Dense(classes)])
+    """Returns a linear classifier, or with `hidden` one with a hidden ReLU layer of that width."""
+    layers = [nn.Dense(classes)]
+    if hidden is not None:
+        layers = [nn.Dense(hidden), nn.relu, *layers]
+    module = nn.Sequential(layers)
+
+    def init(key: jax.Array, z_BxD: jax.Array) -> dict:
+        return module.init(key, z_BxD)['params']
 
     def apply(params: dict, z_BxD: jax.Array) -> jax.Array:
         return module.apply({'params': params}, z_BxD)
 
-    return Head(lambda key, z_BxD: module.init(key, z_BxD)['params'], apply)
+    return Head(init, apply)
 
 
 def domain_heads(config, sizes: Sizes) -> dict[str, Head]:
-    """A classifier for every domain of `config.domain`, e.g. 'speaker+language', with a hidden layer."""
-    return {
-        d: make_head(sizes.domains[d], hidden=config.domain_hidden)
-        for d in config.domain.split('+')
-    }
+    """Returns a classifier with a hidden layer for each domain of `config.domain`.
+
+    The domains are joined by a plus sign, e.g. 'speaker+language'.
+    """
+    heads = {}
+    for domain in config.domain.split('+'):
+        heads[domain] = make_head(sizes.domains[domain], hidden=config.domain_hidden)
+    return heads
 
 
 def init_heads(heads: dict[str, Head], key: jax.Array, z_1xD: jax.Array) -> dict:
-    """Parameters of several; the first draws from `key` itself, as it does where it stands alone."""
-    return {
-        name: h.init(jax.random.fold_in(key, n) if n else key, z_1xD)
-        for n, (name, h) in enumerate(heads.items())
-    }
+    """Returns the parameters of several heads by name.
+
+    The first head draws from `key` itself, as it does if it is the only one: the emotion head
+    starts alike in every method.
+    """
+    params = {}
+    for n, (name, head) in enumerate(heads.items()):
+        head_key = jax.random.fold_in(key, n) if n else key
+        params[name] = head.init(head_key, z_1xD)
+    return params

@@ -1,11 +1,14 @@
-"""From frames to an utterance."""
+"""Pooling of frames to one vector per utterance."""
 
 import jax
 import jax.numpy as jnp
 
 
 def statistics_pooling(x_BxTxH: jax.Array, mask_BxT: jax.Array) -> jax.Array:
-    """The mean and standard deviation over the valid frames, pooled_Bx2H (Snyder et al. 2017, statistics pooling)."""
+    """Returns pooled_Bx2H, the mean and standard deviation over valid frames.
+
+    Snyder et al. 2017.
+    """
     count_Bx1 = jnp.maximum(mask_BxT.sum(-1, keepdims=True), 1.0)
     mean_BxH = (x_BxTxH * mask_BxT[..., None]).sum(1) / count_Bx1
     centred_BxTxH = (x_BxTxH - mean_BxH[:, None]) * mask_BxT[..., None]

@@ -141,13 +141,3 @@ def differences(f, tree, h: float = 1e-6):
         return gradient
 
     return jax.tree.map(of, tree)
-
-
-def close(a, b, tolerance: float = 1e-5) -> None:
-    jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b
-    )
-
-
-def same(a, b) -> None:
-    jax.tree.map(np.testing.assert_array_equal, a, b)

@@ -1,10 +1,11 @@
 """A domain head per emotion, on an encoder of one matrix."""
 
+import chex
 import jax
 import numpy as np
 import pytest
 from helpers import linear
-from helpers.linear import BATCH, Case, close, differences, domain_each, emotion_loss, encode
+from helpers.linear import BATCH, Case, differences, domain_each, emotion_loss, encode
 
 LAM, WEIGHT = 0.7, 0.5
 COUNTS_B = (BATCH['labelled_B'] > 0) & (BATCH['speaker_B'] >= 0)
@@ -29,9 +30,14 @@ def test_gradients_are_those_of_the_players(case):
     emotion = differences(lambda p: emotion_loss(p, encode(p)), case.float64_params)
     domain = differences(lambda p: WEIGHT * domain_loss(p, encode(p)), case.float64_params)
     reverse = lambda e, d: e - LAM * linear.RAMPED * d  # noqa: E731
-    close(found['encoder'], jax.tree.map(reverse, emotion['encoder'], domain['encoder']))
-    close(found['emotion'], emotion['emotion'])
-    close(found['speaker'], domain['speaker'])
+    chex.assert_trees_all_close(
+        found['encoder'],
+        jax.tree.map(reverse, emotion['encoder'], domain['encoder']),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+    chex.assert_trees_all_close(found['emotion'], emotion['emotion'], rtol=1e-5, atol=1e-5)
+    chex.assert_trees_all_close(found['speaker'], domain['speaker'], rtol=1e-5, atol=1e-5)
     z_BxD = encode(case.float64_params)
     assert value == pytest.approx(
         emotion_loss(case.float64_params, z_BxD) + WEIGHT * domain_loss(case.float64_params, z_BxD),
@@ -61,4 +67,6 @@ def test_with_a_single_emotion_it_is_dann():
     (value, _), gradient = one.value_and_gradient(batch=batch)
     (expected, _), of_dann = dann.value_and_gradient(params, batch)
     assert value == pytest.approx(expected, rel=1e-6)
-    close(gradient | {'speaker': gradient['speaker']['0']}, of_dann, 1e-6)
+    chex.assert_trees_all_close(
+        gradient | {'speaker': gradient['speaker']['0']}, of_dann, rtol=1e-6, atol=1e-6
+    )

@@ -1,19 +1,11 @@
 """An encoder that wants the domain head undecided, and a head that wants to know, on an encoder of one matrix."""
 
+import chex
 import jax
 import numpy as np
 import pytest
 from helpers import linear
-from helpers.linear import (
-    BATCH,
-    Case,
-    close,
-    differences,
-    domain_log_p,
-    domain_loss,
-    emotion_loss,
-    encode,
-)
+from helpers.linear import BATCH, Case, differences, domain_log_p, domain_loss, emotion_loss, encode
 
 LAM = 0.7
 
@@ -46,7 +38,7 @@ def test_gradients_are_those_of_the_players(domain):
     expected = differences(of_heads, case.float64_params) | {
         'encoder': differences(of_encoder, case.float64_params)['encoder']
     }
-    close(found, expected)
+    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-5)
     everything = (
         of_encoder(case.float64_params)
         + of_heads(case.float64_params)
@@ -67,4 +59,6 @@ def test_an_undecided_head_leaves_the_encoder_alone():
     assert aux.metrics['speaker_confusion'] == pytest.approx(
         np.log(BATCH['speaker_seen_K'].sum()), rel=1e-6
     )
-    close(found['encoder'], case.gradient(flat, lam=0)['encoder'], 1e-7)
+    chex.assert_trees_all_close(
+        found['encoder'], case.gradient(flat, lam=0)['encoder'], rtol=1e-7, atol=1e-7
+    )

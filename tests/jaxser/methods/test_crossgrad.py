@@ -1,12 +1,12 @@
 """What each classifier hears, on an encoder of one matrix."""
 
+import chex
 import numpy as np
 import pytest
 from helpers import linear
 from helpers.linear import (
     BATCH,
     Case,
-    close,
     differences,
     domain_each,
     domain_loss,
@@ -47,7 +47,7 @@ def test_value_and_gradients_are_the_formula(domain):
 
     (value, aux), gradient = case.value_and_gradient(eps=EPS, alpha=ALPHA)
     assert value == pytest.approx(formula(double), rel=1e-6)
-    close(gradient, differences(formula, double))
+    chex.assert_trees_all_close(gradient, differences(formula, double), rtol=1e-5, atol=1e-5)
     for name, x in (('emotion', x_e), ('domain', x_d)):
         shift_B = np.sqrt(((x - BATCH['mel_BxTxM']) ** 2).sum((1, 2)))
         assert aux.metrics[f'{name}_shift'] == pytest.approx(shift_B.mean(), rel=1e-5)

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,22 +99,25 @@ def case(request):
     return Case(request.param)
 
 
-def close(a, b) -> None:
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), a, b)
-
-
 @pytest.mark.parametrize(('lam', 'domain_weight'), [(0.0, 1.0), (0.7, 1.0), (0.7, 0.5)])
 def test_gradients_are_those_of_the_two_players(case, lam, domain_weight):
     """Encoder: emotion's less lam ramp(p) times the weighted domain's; each head: its own loss's, and nothing of the other."""
     found = case.gradient(lam=lam, domain_weight=domain_weight)
     emotion, domain = case.emotion_gradient(case.params), case.domain_gradient(case.params)
     adversarial = lam * RAMPED * domain_weight
-    close(
+    chex.assert_trees_all_close(
         found['encoder'],
         jax.tree.map(lambda e, d: e - adversarial * d, emotion['encoder'], domain['encoder']),
+        rtol=1e-5,
+        atol=1e-6,
     )
-    close(found['emotion'], emotion['emotion'])
-    close(found[case.domain], jax.tree.map(lambda d: domain_weight * d, domain[case.domain]))
+    chex.assert_trees_all_close(found['emotion'], emotion['emotion'], rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(
+        found[case.domain],
+        jax.tree.map(lambda d: domain_weight * d, domain[case.domain]),
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def test_a_step_confuses_the_domain_head_and_a_step_of_the_head_undoes_it(case):
@@ -128,8 +132,11 @@ def test_a_step_confuses_the_domain_head_and_a_step_of_the_head_undoes_it(case):
 def test_unlabelled_examples_teach_the_domain_head(case):
     """A speaker is known whether or not the emotion is."""
     unlabelled = BATCH | {'labelled_B': jnp.zeros(B)}
-    close(
-        case.gradient(batch=unlabelled)[case.domain], case.domain_gradient(case.params)[case.domain]
+    chex.assert_trees_all_close(
+        case.gradient(batch=unlabelled)[case.domain],
+        case.domain_gradient(case.params)[case.domain],
+        rtol=1e-5,
+        atol=1e-6,
     )
     assert all((x == 0).all() for x in jax.tree.leaves(case.gradient(batch=unlabelled)['emotion']))
 
@@ -157,7 +164,7 @@ def test_the_metrics_say_what_the_report_relies_on(case):
 def test_the_emotion_head_begins_as_that_of_plain_training(case):
     """The same key gives the same head, so that lam = 0 is plain training to the bit."""
     plain, _ = erm.make(ConfigDict(), ENCODER, SIZES).init(jax.random.PRNGKey(1), jnp.zeros((1, D)))
-    jax.tree.map(np.testing.assert_array_equal, plain['emotion'], case.params['emotion'])
+    chex.assert_trees_all_equal(plain['emotion'], case.params['emotion'])
 
 
 def test_a_prediction_never_asks_for_the_domain(case):
@@ -177,12 +184,14 @@ def test_several_domains_are_forgotten_at_once():
     found = both.gradient(lam=0.7)
     emotion = both.emotion_gradient(params)['encoder']
     each = [case._gradient(params, 0.7, 1.0, BATCH)[0] for case in (speaker, language)]
-    close(
+    chex.assert_trees_all_close(
         found['encoder'],
         jax.tree.map(lambda e, a, b: a + b - e, emotion, *(g['encoder'] for g in each)),
+        rtol=1e-5,
+        atol=1e-6,
     )
     for case, gradient in zip((speaker, language), each):
-        close(found[case.domain], gradient[case.domain])
+        chex.assert_trees_all_close(found[case.domain], gradient[case.domain], rtol=1e-5, atol=1e-6)
 
 
 def test_an_example_of_unknown_domain_has_no_part_in_its_loss():
@@ -193,4 +202,6 @@ def test_an_example_of_unknown_domain_has_no_part_in_its_loss():
         'labelled_B': jnp.zeros(B),
     }
     known = {k: v[some] if k.endswith('_B') or k == 'mel_BxTxM' else v for k, v in unknown.items()}
-    close(case.gradient(batch=unknown), case.gradient(batch=known))
+    chex.assert_trees_all_close(
+        case.gradient(batch=unknown), case.gradient(batch=known), rtol=1e-5, atol=1e-6
+    )

@@ -1,9 +1,10 @@
 """Regression and implicit alignment, on an encoder of one matrix."""
 
+import chex
 import numpy as np
 import pytest
 from helpers import linear
-from helpers.linear import BATCH, Case, close, differences, encode, same
+from helpers.linear import BATCH, Case, differences, encode
 
 from jaxser.methods import _sparse_coding
 
@@ -47,7 +48,9 @@ def test_value_and_gradients_are_the_formula(case):
 
     (value, aux), gradient = case.value_and_gradient(lam=LAM, tau=TAU)
     assert value == pytest.approx(formula(case.float64_params), rel=1e-4)
-    close(gradient, differences(formula, case.float64_params), 1e-4)
+    chex.assert_trees_all_close(
+        gradient, differences(formula, case.float64_params), rtol=1e-4, atol=1e-4
+    )
     assert aux.metrics['residual'] == pytest.approx(residual(case.float64_params), rel=1e-3)
     assert aux.metrics['nonzeros'] == pytest.approx((W != 0).sum() / TARGET_B.sum())
     aligned = np.abs(
@@ -66,7 +69,7 @@ def test_without_source_or_target_nothing_is_aligned(case, target_B):
     assert value == pytest.approx(
         regression(case.float64_params, encode(case.float64_params)), rel=1e-6
     )
-    same(gradient, case.gradient(lam=0))
+    chex.assert_trees_all_equal(gradient, case.gradient(lam=0))
 
 
 def test_silent_rows_have_no_gradient(case):
@@ -74,13 +77,15 @@ def test_silent_rows_have_no_gradient(case):
     dead = case.params | {'encoder': {'w': np.zeros((linear.M, linear.D), np.float32)}}
     (value, _), gradient = case.value_and_gradient(dead)
     assert np.isfinite(value)
-    close(gradient, case.gradient(dead, lam=0), 1e-7)
+    chex.assert_trees_all_close(gradient, case.gradient(dead, lam=0), rtol=1e-7, atol=1e-7)
 
 
 def test_the_scores_are_the_outputs_of_the_regression(case):
     """As they are, without a softmax."""
     _, scores_BxC = case.method.predict(case.params, case.state.batch_stats, BATCH)
-    close(
+    chex.assert_trees_all_close(
         scores_BxC,
         linear.linear(case.float64_params['emotion'], encode(case.float64_params, keep_BxD=1)),
+        rtol=1e-5,
+        atol=1e-5,
     )

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -149,16 +150,6 @@ def pick(tree, run: int):
     return jax.tree.map(lambda x: x[run], tree)
 
 
-def close(a, b, tolerance: float) -> None:
-    jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b
-    )
-
-
-def same(a, b) -> None:
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
 def test_training_moves_encoder_and_emotion_head_and_stays_finite(case):
     """Five steps change both, and nothing is NaN."""
     for part in ('encoder', 'emotion'):
@@ -174,8 +165,15 @@ def test_training_moves_encoder_and_emotion_head_and_stays_finite(case):
 @pytest.mark.parametrize('run', [0, F * V - 1])
 def test_vmapped_runs_equal_single_runs(case, run):
     """A run of a sweep is what it would be alone, step by step: 1e-6 after 5 steps in float32."""
-    close(case.single_run_state(run).params, pick(case.state.params, run), 1e-6)
-    close(case.single_run_state(run).batch_stats, pick(case.state.batch_stats, run), 1e-6)
+    chex.assert_trees_all_close(
+        case.single_run_state(run).params, pick(case.state.params, run), rtol=1e-6, atol=1e-6
+    )
+    chex.assert_trees_all_close(
+        case.single_run_state(run).batch_stats,
+        pick(case.state.batch_stats, run),
+        rtol=1e-6,
+        atol=1e-6,
+    )
 
 
 def test_neither_padding_nor_company_changes_a_prediction(case):
@@ -190,7 +188,9 @@ def test_neither_padding_nor_company_changes_a_prediction(case):
             k: x[b : b + 1] if k.endswith(('_B', 'BxM', 'BxTxM')) else x for k, x in padded.items()
         }
         alone = case.predict(state.params, state.batch_stats, one)
-        close(alone, tuple(x[b : b + 1] for x in together), 1e-5)
+        chex.assert_trees_all_close(
+            alone, tuple(x[b : b + 1] for x in together), rtol=1e-5, atol=1e-5
+        )
 
 
 def test_what_is_beyond_the_valid_frames_changes_nothing(case):
@@ -205,9 +205,9 @@ def test_what_is_beyond_the_valid_frames_changes_nothing(case):
         )
 
     unchanged = after(np.zeros_like(padding_BxTx1))
-    same(after(padding_BxTx1), unchanged)
+    chex.assert_trees_all_equal(after(padding_BxTx1), unchanged)
     with pytest.raises(AssertionError):
-        same(after(~padding_BxTx1), unchanged)
+        chex.assert_trees_all_equal(after(~padding_BxTx1), unchanged)
 
 
 def test_the_label_of_an_unlabelled_example_is_never_used(case):
@@ -225,9 +225,13 @@ def test_the_label_of_an_unlabelled_example_is_never_used(case):
         }
         return jax.device_get(case.update(state, other, case.knobs_of(1)))
 
-    same(after(lambda labelled_B: labelled_B == 0), after(lambda labelled_B: labelled_B < 0))
+    chex.assert_trees_all_equal(
+        after(lambda labelled_B: labelled_B == 0), after(lambda labelled_B: labelled_B < 0)
+    )
     with pytest.raises(AssertionError):
-        same(after(lambda labelled_B: labelled_B > 0), after(lambda labelled_B: labelled_B < 0))
+        chex.assert_trees_all_equal(
+            after(lambda labelled_B: labelled_B > 0), after(lambda labelled_B: labelled_B < 0)
+        )
 
 
 def with_emotion(params: dict) -> dict:
@@ -240,8 +244,12 @@ def test_at_lam_0_it_is_plain_training(case):
         pytest.skip('no lam, or another emotion loss')
     assert case.knobs_of(0).get('lam', 0) == 0
     plain = make_case('erm').single_run_state(0)
-    close(with_emotion(case.single_run_state(0).params), plain.params, 1e-6)
-    close(case.single_run_state(0).batch_stats, plain.batch_stats, 1e-6)
+    chex.assert_trees_all_close(
+        with_emotion(case.single_run_state(0).params), plain.params, rtol=1e-6, atol=1e-6
+    )
+    chex.assert_trees_all_close(
+        case.single_run_state(0).batch_stats, plain.batch_stats, rtol=1e-6, atol=1e-6
+    )
 
 
 def slow_but(*quick: str) -> list:
@@ -266,18 +274,19 @@ def test_at_lam_0_it_is_plain_training_to_the_bit(name):
             {'lam': np.zeros((1, F * V), np.float32)} if 'lam' in method.hyper else {}
         )
         states.append(trained(one, make_batches(method.identity), hyper, True, **optimised)[1])
-    same(with_emotion(states[0].params), states[1].params)
-    same(states[0].batch_stats, states[1].batch_stats)
+    chex.assert_trees_all_equal(with_emotion(states[0].params), states[1].params)
+    chex.assert_trees_all_equal(states[0].batch_stats, states[1].batch_stats)
 
 
 @pytest.mark.parametrize('name', slow_but('dann'))
 def test_runs_in_turn_equal_vmapped_runs(name):
     """As on a CPU, so on accelerators: 1e-6 after 5 steps. What a method may do wrong under vmap, single runs show too."""
     case = make_case(name)
-    close(
+    chex.assert_trees_all_close(
         trained(case.step, case.batches, case.hyper, in_turn=True)[1].params,
         case.state.params,
-        1e-6,
+        rtol=1e-6,
+        atol=1e-6,
     )
 
 

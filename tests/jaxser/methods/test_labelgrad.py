@@ -1,9 +1,10 @@
 """The control: the emotion's own gradient and no domain, on an encoder of one matrix."""
 
+import chex
 import numpy as np
 import pytest
 from helpers import linear
-from helpers.linear import BATCH, Case, close, differences, emotion_each, emotion_loss, encode, same
+from helpers.linear import BATCH, Case, differences, emotion_each, emotion_loss, encode
 
 EPS, ALPHA = 1.5, 0.3
 
@@ -21,7 +22,7 @@ def test_value_and_gradients_are_the_formula(case):
     )
     each = lambda mel: (
         emotion_each(case.float64_params, encode(case.float64_params, mel)) * labelled_B
-    )  # noqa: E731
+    )
     gradient = differences(lambda mel: each(mel).sum(), np.float64(BATCH['mel_BxTxM']))
     x_e = BATCH['mel_BxTxM'] + EPS * np.clip(gradient, -0.1, 0.1) * valid_BxT[..., None]
 
@@ -33,7 +34,9 @@ def test_value_and_gradients_are_the_formula(case):
     (value, aux), gradient = case.value_and_gradient(eps=EPS, alpha=ALPHA)
     assert value == pytest.approx(formula(case.float64_params), rel=1e-6)
     assert value > case.value_and_gradient(eps=0)[0][0] + 1e-3  # what it hears is harder
-    close(gradient, differences(formula, case.float64_params))
+    chex.assert_trees_all_close(
+        gradient, differences(formula, case.float64_params), rtol=1e-5, atol=1e-5
+    )
     shift_B = np.sqrt(((x_e - BATCH['mel_BxTxM']) ** 2).sum((1, 2)))
     assert aux.metrics['emotion_shift'] == pytest.approx(shift_B.mean(), rel=1e-5)
     assert aux.batch_stats['heard'] == pytest.approx(BATCH['mel_BxTxM'].mean(), rel=1e-6)
@@ -41,4 +44,4 @@ def test_value_and_gradients_are_the_formula(case):
 
 def test_at_alpha_0_it_is_plain_training(case):
     """To the bit."""
-    same(case.gradient(alpha=0), Case('erm').gradient())
+    chex.assert_trees_all_equal(case.gradient(alpha=0), Case('erm').gradient())

@@ -1,11 +1,12 @@
 """Linear erasure: its closed form on made-up representations, and what training does to it, on an encoder of one matrix."""
 
+import chex
 import jax
 import numpy as np
 import pytest
 import scipy.linalg
 from helpers import linear
-from helpers.linear import BATCH, SIZES, Case, close, encode, same
+from helpers.linear import BATCH, SIZES, Case, encode
 from ml_collections import ConfigDict
 
 from jaxser import plugins
@@ -158,24 +159,30 @@ def case():
 def test_predictions_are_those_of_the_old_head_on_what_is_left(case):
     """Before the fit, erm's; after it the head's of r(z), in float32; nothing else of the parameters has changed."""
     plain = Case('erm')
-    same(case.method.predict(case.params, {}, BATCH), plain.method.predict(plain.params, {}, BATCH))
+    chex.assert_trees_all_equal(
+        case.method.predict(case.params, {}, BATCH), plain.method.predict(plain.params, {}, BATCH)
+    )
     z_BxD = encode(case.float64_params, keep_BxD=1)
     index = {'speaker': BATCH['speaker_B']}
     after = case.method.fit(case.params, np.float32(z_BxD), index)
-    same({k: after[k] for k in plain.params}, plain.params)
+    chex.assert_trees_all_equal({k: after[k] for k in plain.params}, plain.params)
     assert {x.dtype for x in jax.tree.leaves(after)} == {np.dtype('float32')}
     expected = erased(np.float32(z_BxD), index)
     known = BATCH['speaker_B'] >= 0
     assert np.abs(expected - z_BxD)[known].max() > 0.1
     r_BxD, scores_BxC = case.method.predict(after, {}, BATCH)
-    close(r_BxD, expected)
-    close(scores_BxC, linear.linear(case.float64_params['emotion'], expected))
+    chex.assert_trees_all_close(r_BxD, expected, rtol=1e-5, atol=1e-5)
+    chex.assert_trees_all_close(
+        scores_BxC, linear.linear(case.float64_params['emotion'], expected), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_what_is_not_finite_is_not_fitted(case):
     """A run that diverged costs itself alone."""
     z_BxD = np.where(np.arange(8)[:, None] == 3, np.nan, encode(case.float64_params, keep_BxD=1))
-    same(case.method.fit(case.params, z_BxD, {'speaker': BATCH['speaker_B']}), case.params)
+    chex.assert_trees_all_equal(
+        case.method.fit(case.params, z_BxD, {'speaker': BATCH['speaker_B']}), case.params
+    )
 
 
 def test_training_is_erm_and_leaves_the_eraser_alone():
@@ -206,5 +213,5 @@ def test_training_is_erm_and_leaves_the_eraser_alone():
         assert {'loss', 'emotion_loss', 'emotion_accuracy'} <= set(metrics)
     learned = states['leace'].params
     assert all((x == 1).all() for x in jax.tree.leaves(learned.pop('eraser')))
-    same(learned, states['erm'].params)
-    same(states['leace'].batch_stats, states['erm'].batch_stats)
+    chex.assert_trees_all_equal(learned, states['erm'].params)
+    chex.assert_trees_all_equal(states['leace'].batch_stats, states['erm'].batch_stats)

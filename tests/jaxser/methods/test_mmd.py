@@ -2,11 +2,12 @@
 
 import itertools
 
+import chex
 import jax
 import numpy as np
 import pytest
 from helpers import linear
-from helpers.linear import BATCH, Case, close, differences, emotion_loss, encode, same
+from helpers.linear import BATCH, Case, differences, emotion_loss, encode
 
 from jaxser.methods import mmd
 
@@ -46,13 +47,15 @@ def test_value_and_gradients_are_the_formula(case):
 
     (value, _), gradient = case.value_and_gradient(lam=LAM)
     assert value == pytest.approx(formula(case.float64_params), rel=1e-5)
-    close(
+    chex.assert_trees_all_close(
         gradient['encoder'],
         differences(
             lambda e: formula(case.float64_params | {'encoder': e}), case.float64_params['encoder']
         ),
+        rtol=1e-5,
+        atol=1e-5,
     )
-    same(gradient['emotion'], case.gradient(lam=0)['emotion'])
+    chex.assert_trees_all_equal(gradient['emotion'], case.gradient(lam=0)['emotion'])
 
 
 @pytest.mark.parametrize('count', range(linear.B + 1))
@@ -67,7 +70,7 @@ def test_any_mix_is_right_and_too_few_are_0(case, count):
         return
     (_, aux), gradient = case.value_and_gradient(batch=BATCH | {'target_B': target_B}, lam=LAM)
     assert aux.metrics['mmd'] == 0
-    same(gradient, case.gradient(lam=0))
+    chex.assert_trees_all_equal(gradient, case.gradient(lam=0))
 
 
 def test_points_in_one_place_have_no_distance_and_no_gradient():

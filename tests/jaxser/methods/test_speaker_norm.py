@@ -1,5 +1,6 @@
 """The four steps of speaker normalisation, and what its identity batches may and may not change."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,12 +14,10 @@ from helpers.linear import (
     C,
     Case,
     D,
-    close,
     differences,
     domain_log_p,
     log_p,
     quick,
-    same,
 )
 from helpers.linear import linear as scores
 from ml_collections import ConfigDict
@@ -91,7 +90,7 @@ def test_one_iteration_is_the_paper_s_four_steps(case):
     params[case.ascends] = jax.tree.map(lambda x, y: x + LAM * y, params[case.ascends], up)
 
     state, metrics = after(case)
-    close(state.params, params)
+    chex.assert_trees_all_close(state.params, params, rtol=1e-5, atol=1e-5)
     lowered = np.concatenate([(LAM * x).ravel() for x in jax.tree.leaves(up)])
     descent = jax.tree.map(
         lambda x, y, z: x - LAM * z - y, params[case.ascends], case.float64_params[case.ascends], up
@@ -137,10 +136,10 @@ def test_at_lam_0_the_identity_batch_trains_its_head_alone(case):
     """Encoder, layer, emotion head and statistics: to the bit, SNP's too; and the head does hear it."""
     (state, _), (changed, _) = (after(case, batch, lam=0) for batch in (BATCH, other(BATCH, 1)))
     rest = [k for k in state.params if k != 'speaker']
-    same([state.params[k] for k in rest], [changed.params[k] for k in rest])
-    same(state.batch_stats, changed.batch_stats)
+    chex.assert_trees_all_equal([state.params[k] for k in rest], [changed.params[k] for k in rest])
+    chex.assert_trees_all_equal(state.batch_stats, changed.batch_stats)
     with pytest.raises(AssertionError):
-        same(state.params['speaker'], changed.params['speaker'])
+        chex.assert_trees_all_equal(state.params['speaker'], changed.params['speaker'])
 
 
 def test_the_identity_batch_s_statistics_and_emotions_are_not_kept(case):
@@ -151,13 +150,13 @@ def test_the_identity_batch_s_statistics_and_emotions_are_not_kept(case):
         'emotion_B': other(BATCH, 1)['emotion_B'],
         'labelled_B': np.float32([1, 0.5, 0, 2, 1, 1, 1, 1]),
     }
-    same(after(case, told)[0], state)
+    chex.assert_trees_all_equal(after(case, told)[0], state)
 
 
 def test_the_speakers_of_the_emotion_batch_are_not_told(case):
     """The head hears the identity batch alone."""
     told = BATCH | {'speaker_B': other(BATCH, 0)['speaker_B']}
-    same(after(case, told), after(case))
+    chex.assert_trees_all_equal(after(case, told), after(case))
 
 
 def test_each_branch_takes_one_step_of_its_optimiser(case):
@@ -193,7 +192,12 @@ def test_prediction_goes_through_the_layer(case):
     assert ('layer' in case.params) == (case.kind == 'snp')
     if case.kind == 'snp':
         expected = np.maximum(scores(case.float64_params['layer'], expected), 0)
-    close((z_BxD, scores_BxC), (expected, scores(case.float64_params['emotion'], expected)))
+    chex.assert_trees_all_close(
+        (z_BxD, scores_BxC),
+        (expected, scores(case.float64_params['emotion'], expected)),
+        rtol=1e-5,
+        atol=1e-5,
+    )
 
 
 def test_what_is_neither_tap_nor_snp_is_refused():

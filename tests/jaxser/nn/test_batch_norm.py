@@ -1,5 +1,6 @@
 """BatchNorm's arms, in closed form and beside flax's own."""
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -65,10 +66,6 @@ def moved(old, new) -> np.ndarray:
     return 0.9 * old + 0.1 * new
 
 
-def close(a, b, tolerance: float = 1e-6) -> None:
-    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
-
-
 @pytest.mark.parametrize(
     'shape', [(B, C), (B, T, C), (B, T, 4, C)], ids=['examples', 'frames', 'frames and bands']
 )
@@ -92,7 +89,7 @@ def test_joint_is_batch_norm_of_flax(shape, train):
         return (y * weight).sum(), (y * where, new)
 
     expected, found = (jax.value_and_grad(f, has_aux=True)(x) for f in (flax, ours))
-    jax.tree.map(close, found, expected)
+    chex.assert_trees_all_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize('arm', NORMALISING)
@@ -105,7 +102,7 @@ def test_each_side_is_normalised_as_its_arm_says(arm):
     )
     y, new = apply(arm, stats=stats)
     expected = np.where(target[:, None, None], normalised(X, *of_target), normalised(X, *of_source))
-    close(y, expected, 1e-5)
+    chex.assert_trees_all_close(y, expected, rtol=1e-5, atol=1e-5)
     for name, s, t, b in zip(('mean', 'var'), source, other, both):
         old = stats[name]
         after = {
@@ -114,13 +111,13 @@ def test_each_side_is_normalised_as_its_arm_says(arm):
             'separate': lambda: moved(moved(old, s), t),  # noqa: B023
             'domain': lambda: np.stack([moved(old[0], s), moved(old[1], t)]),  # noqa: B023
         }
-        close(new[name], after[arm]())
+        chex.assert_trees_all_close(new[name], after[arm](), rtol=1e-6, atol=1e-6)
     tested, same = apply(arm, stats=new, train=False)
     mean, var = (
         np.atleast_2d(new[k])[np.int32(target) if arm == 'domain' else np.zeros(B, int)][:, None]
         for k in new
     )
-    close(tested, normalised(X, mean, var), 1e-5)
+    chex.assert_trees_all_close(tested, normalised(X, mean, var), rtol=1e-5, atol=1e-5)
     assert same is new
 
 
@@ -137,8 +134,8 @@ def test_separate_is_two_passes_of_one_layer():
             mutable=['batch_stats'],
         )
         stats = after['batch_stats']
-        close(y[rows], y_side, 1e-5)
-    jax.tree.map(close, new, dict(stats))
+        chex.assert_trees_all_close(y[rows], y_side, rtol=1e-5, atol=1e-5)
+    chex.assert_trees_all_close(new, dict(stats), rtol=1e-6, atol=1e-6)
 
 
 def test_none_is_a_shift():
@@ -159,17 +156,21 @@ def test_a_side_that_is_not_there_leaves_no_trace(arm, side):
     y, new = apply(arm, target=target, stats=stats)
     batch = moments(X, MASK)
     if (arm, side) == ('source', 1):
-        jax.tree.map(np.testing.assert_array_equal, new, stats)
-        close(y, normalised(X, stats['mean'], stats['var']), 1e-5)
+        chex.assert_trees_all_equal(new, stats)
+        chex.assert_trees_all_close(
+            y, normalised(X, stats['mean'], stats['var']), rtol=1e-5, atol=1e-5
+        )
     else:
-        close(y, normalised(X, *batch), 1e-5)
+        chex.assert_trees_all_close(y, normalised(X, *batch), rtol=1e-5, atol=1e-5)
         for name, statistic in zip(('mean', 'var'), batch):
             old = stats[name]
             if arm == 'domain':
                 np.testing.assert_array_equal(new[name][1 - side], old[1 - side])
-                close(new[name][side], moved(old[side], statistic))
+                chex.assert_trees_all_close(
+                    new[name][side], moved(old[side], statistic), rtol=1e-6, atol=1e-6
+                )
             else:
-                close(new[name], moved(old, statistic))
+                chex.assert_trees_all_close(new[name], moved(old, statistic), rtol=1e-6, atol=1e-6)
     g = jax.grad(lambda x: (apply(arm, x, target=target, stats=stats)[0] ** 2).sum())(X)
     assert np.isfinite(g).all()
 
@@ -179,7 +180,7 @@ def test_nothing_valid_at_all_is_harmless(arm):
     """The running statistics serve, and stay."""
     stats = running(arm)
     y, new = apply(arm, mask=np.zeros_like(MASK), stats=stats)
-    jax.tree.map(np.testing.assert_array_equal, new, stats)
+    chex.assert_trees_all_equal(new, stats)
     np.testing.assert_array_equal(y, apply(arm, stats=stats, train=False)[0])
 
 
@@ -190,7 +191,7 @@ def test_padding_is_invisible(arm):
     found = apply(arm, np.where(valid, X, 1e3).astype(np.float32), stats=stats)
     expected = apply(arm, stats=stats)
     np.testing.assert_array_equal(np.where(valid, found[0], 0), np.where(valid, expected[0], 0))
-    jax.tree.map(np.testing.assert_array_equal, found[1], expected[1])
+    chex.assert_trees_all_equal(found[1], expected[1])
 
 
 @pytest.mark.parametrize('arm', BATCH_NORM_MODES)
@@ -216,7 +217,7 @@ def test_vmapped_runs_are_single_runs(arm):
     )
     for r in range(2):
         jax.tree.map(
-            lambda a, b: close(a[r], b),
+            lambda a, b: chex.assert_trees_all_close(a[r], b, rtol=1e-6, atol=1e-6),
             both,
             apply(arm, x_RxBxTxC[r], target=target_RxB[r], stats=stats),
         )
@@ -301,5 +302,5 @@ def test_at_lam_0_the_adversary_is_plain_training_to_the_bit(arm):
     """Encoder, statistics and emotion head, under every arm."""
     plain, adversary = steps_of('erm', arm), steps_of('dann', arm)
     for part in ('encoder', 'emotion'):
-        jax.tree.map(np.testing.assert_array_equal, adversary.params[part], plain.params[part])
-    jax.tree.map(np.testing.assert_array_equal, adversary.batch_stats, plain.batch_stats)
+        chex.assert_trees_all_equal(adversary.params[part], plain.params[part])
+    chex.assert_trees_all_equal(adversary.batch_stats, plain.batch_stats)
