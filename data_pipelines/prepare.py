@@ -1,4 +1,7 @@
-"""python -m data_pipelines.prepare NAME --source PATH: from a corpus as released to shards of features that `tfds.load` reads."""
+"""Prepares a corpus: computes features of its audio, and writes them as shards for `tfds.load`.
+
+python -m data_pipelines.prepare NAME --source PATH
+"""
 
 import argparse
 import dataclasses
@@ -11,74 +14,96 @@ from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import INPUT_KIND, STATE_KINDS, EncoderStates, FeatureSpec
 from data_pipelines.storage.preparation import Extractor, prepare_corpus
 
+LOG_MEL_FIELDS = dataclasses.fields(LogMel)
+
 
 def main() -> None:
+    """Parses the command line and prepares the corpus."""
+    arguments = vars(make_parser().parse_args())
+    with exit_on_user_error('Nothing was left behind.'):
+        fields = {field.name: arguments.pop(field.name) for field in LOG_MEL_FIELDS}
+        features = arguments.pop('features')
+        states = arguments.pop('states')
+        spec = parse_feature_spec(features, states, LogMel(**fields))
+        prepare_corpus(spec=spec, extractor=make_extractor(spec), **arguments)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog='python -m data_pipelines.prepare', description=__doc__.split(': ')[1]
+        prog='python -m data_pipelines.prepare',
+        description='Computes features of a corpus, and writes them as shards that `tfds.load` '
+        'reads.',
     )
     parser.add_argument('name', metavar='NAME', help=', '.join(corpora.corpus_names()))
     parser.add_argument('--source', help="the corpus's root; for `folder`, the CSV")
-    parser.add_argument('--out', default='data', help='where the data sets are (%(default)s)')
+    parser.add_argument('--out', default='data', help='the folder of all data sets (%(default)s)')
     parser.add_argument(
-        '--allow_partial', action='store_true', help="accept counts other than the release's"
+        '--allow_partial',
+        action='store_true',
+        help='accept numbers of utterances that are of no release',
     )
-    parser.add_argument('--workers', type=int, help='processes (as many as cores)')
+    parser.add_argument('--workers', type=int, help='number of processes (as many as cores)')
     parser.add_argument(
         '--beam',
         nargs='*',
         metavar='OPTION=VALUE',
-        help='by Apache Beam, with its own options, such as runner=FlinkRunner flink_master=HOST:8081; without a runner, by '
-        '--workers processes here. Others must see --source and --out under the same paths, and have jaxser installed',
+        help='use Apache Beam with these options of its own, such as runner=FlinkRunner '
+        'flink_master=HOST:8081; without a runner, it starts --workers processes on this machine. '
+        'Other machines must see --source and --out under the same paths, and have jaxser '
+        'installed',
     )
     parser.add_argument(
         '--features',
         default='log-mel',
-        metavar='WHAT',
-        help='log-mel, or upstream:FOLDER for the pretrained encoder in a Hugging Face folder (%(default)s)',
+        metavar='FEATURES',
+        help='log-mel, or upstream:FOLDER for the pretrained encoder in a Hugging Face folder '
+        '(%(default)s)',
     )
     parser.add_argument(
         '--states',
         choices=(*STATE_KINDS, INPUT_KIND),
-        help=f'of an upstream: what is kept of its states, or instead of them what it hears, to fine-tune it ({STATE_KINDS[0]})',
+        help='what to store of a pretrained encoder: its states, pooled over an utterance or all; '
+        f'or {INPUT_KIND}, the input of the encoder, to fine-tune it ({STATE_KINDS[0]})',
     )
-    for field in dataclasses.fields(LogMel):
+    for field in LOG_MEL_FIELDS:
         parser.add_argument(
             f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)'
         )
-    arguments = vars(parser.parse_args())
-    with exit_on_user_error('Nothing was left behind.'):
-        fields = {field.name: arguments.pop(field.name) for field in dataclasses.fields(LogMel)}
-        spec = parse_feature_spec(
-            arguments.pop('features'), arguments.pop('states'), LogMel(**fields)
-        )
-        prepare_corpus(spec=spec, extractor=make_extractor(spec), **arguments)
+    return parser
 
 
 def parse_feature_spec(features: str, states: str | None, log_mel: LogMel) -> FeatureSpec:
-    """What the options name."""
-    what, _, folder = features.partition(':')
-    if what == 'upstream' and folder:
-        if log_mel != LogMel():
-            raise UserError(
-                f'{log_mel} has no part in the states of an upstream or what it hears: leave its options out.'
-            )
-        folder = os.path.expanduser(folder)  # which a shell leaves alone there
-        from jaxser.pretrained import extractor
-
-        if states == INPUT_KIND:
-            return extractor.input_from_folder(folder)
-        return extractor.states_from_folder(folder, states or STATE_KINDS[0])
+    """Returns which features the options name; UserError if they contradict each other."""
+    kind, _, folder = features.partition(':')
+    if kind == 'upstream' and folder:
+        return _parse_encoder_spec(folder, states, log_mel)
     if features != 'log-mel':
         raise UserError(f'--features is {features!r}; expected log-mel, or upstream:FOLDER.')
     if states:
         raise UserError(
-            f'--states {states} is of an upstream: name its Hugging Face folder, --features upstream:FOLDER.'
+            f'--states {states} needs a pretrained encoder: name its Hugging Face folder, '
+            '--features upstream:FOLDER.'
         )
     return log_mel
 
 
+def _parse_encoder_spec(folder: str, states: str | None, log_mel: LogMel) -> FeatureSpec:
+    if log_mel != LogMel():
+        raise UserError(
+            f'The features of a pretrained encoder do not depend on {log_mel}: '
+            'leave the options of log-mel out.'
+        )
+    from jaxser.pretrained import extractor  # imports JAX, which log-mel features do not need
+
+    folder = os.path.expanduser(folder)  # the shell does not expand it after `upstream:`
+    if states == INPUT_KIND:
+        return extractor.input_from_folder(folder)
+    return extractor.states_from_folder(folder, states or STATE_KINDS[0])
+
+
 def make_extractor(spec: FeatureSpec) -> Extractor | None:
-    """Returns the function that computes the states of a pretrained encoder; None for others."""
+    """Returns the function that computes encoder states; None for features that need none."""
     if not isinstance(spec, EncoderStates):
         return None
     from jaxser.pretrained import extractor

@@ -1,0 +1,1 @@
+"""Prepared data sets: how they are computed, written, found and read."""

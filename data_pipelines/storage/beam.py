@@ -1,6 +1,6 @@
-"""What the worker processes do as an Apache Beam pipeline, for corpora that are too large for one machine.
+"""Computes and writes a prepared data set by an Apache Beam pipeline, on many machines.
 
-Whoever runs it finds source and data set under the paths that they have here.
+All machines must see the source and the data set under the paths that they have here.
 """
 
 import dataclasses
@@ -16,61 +16,68 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features.decode import Rejection
-from data_pipelines.features.log_mel import LogMel
+from data_pipelines.features.upstream import FeatureSpec
 from data_pipelines.storage import builder, schema
 
 
 def make_pipeline_options(arguments: list[str], workers: int) -> PipelineOptions:
-    """Beam's options from `name=value` and `flag`; without a runner among them, that many processes on this machine.
+    """Returns Beam's options from `name=value` and `flag`; UserError if Beam cannot run with them.
 
-    Beam's own default, DirectRunner, would download a program.
+    If they name no runner, that many processes run on this machine. (Beam's own default,
+    DirectRunner, would download a program.)
     """
-    here = [
+    defaults = [
         'runner=FnApiRunner',
         'direct_running_mode=multi_processing',
         f'direct_num_workers={workers}',
+        'default_sdk_harness_log_level=WARNING',
     ]
-    quiet = 'default_sdk_harness_log_level=WARNING'
-    found = PipelineOptions([f'--{word}' for word in (*here, quiet, *arguments)])
+    options = PipelineOptions([f'--{argument}' for argument in defaults + arguments])
     try:
-        beam.Pipeline(options=found)
-    except (ValueError, ImportError) as e:
-        raise UserError(f'Beam cannot run with {" ".join(arguments)}: {e}') from None
-    return found
+        beam.Pipeline(options=options)
+    except (ValueError, ImportError) as error:
+        raise UserError(f'Beam cannot run with {" ".join(arguments)}: {error}') from None
+    return options
 
 
 def write_with_beam(
     corpus: Corpus,
     utterances: list[Utterance],
-    spec: LogMel,
+    spec: FeatureSpec,
     folder: Path,
     options: PipelineOptions,
 ) -> tuple[Path, list[dict | str]]:
-    """Writes the data set below `folder`; returns its place and, for each utterance, its facts or why it was rejected."""
-    walked, outcomes = folder.absolute() / 'utterances.json', folder.absolute() / 'outcomes.json'
-    listed = [dataclasses.asdict(u) | {'path': os.fspath(u.path)} for u in utterances]
-    walked.write_text(
-        json.dumps(listed)
-    )  # a pipeline that held them would be larger than some runners take
+    """Writes the shards below `folder`.
+
+    Returns their folder and the outcomes: for each utterance its `schema.audio_summary`, or the
+    reason why it was rejected.
+    """
+    folder = folder.absolute()
+    utterances_file = folder / 'utterances.json'
+    outcomes_file = folder / 'outcomes.json'
+    write_utterances(utterances, utterances_file)
+    examples = ExampleTransform(utterances_file, outcomes_file, spec)
     try:
-        shards = builder.write_shards(
-            corpus, spec, ExampleTransform(walked, outcomes, spec), folder.absolute(), options
-        )
+        shards = builder.write_shards(corpus, spec, examples, folder, options)
     except Exception:
-        if outcomes.exists():  # perhaps nothing else was wrong
-            builder.check_any_accepted(utterances, json.loads(outcomes.read_text()))
+        # The cause may only be that no utterance was accepted.
+        if outcomes_file.exists():
+            builder.check_any_accepted(utterances, json.loads(outcomes_file.read_text()))
         raise
-    return shards, json.loads(outcomes.read_text())
+    return shards, json.loads(outcomes_file.read_text())
 
 
 class ExampleTransform(beam.PTransform):
-    """From nothing to (number, example) of each utterance that has features; `outcomes` gets what became of each, as JSON."""
+    """Yields (number, example) of each accepted utterance; writes all outcomes to a JSON file."""
 
-    def __init__(self, utterances_file: Path, outcomes_file: Path, spec: LogMel):
+    def __init__(self, utterances_file: Path, outcomes_file: Path, spec: FeatureSpec):
         super().__init__()
-        self.utterances_file, self.outcomes_file, self.spec = utterances_file, outcomes_file, spec
+        self.utterances_file = utterances_file
+        self.outcomes_file = outcomes_file
+        self.spec = spec
 
     def expand(self, pipeline):
+        """Adds the steps to the pipeline."""
         features = (
             pipeline
             | beam.Create([self.utterances_file])
@@ -88,39 +95,60 @@ class ExampleTransform(beam.PTransform):
 
 
 class FeatureDoFn(beam.DoFn):
-    """`log_mel.features` of a numbered utterance: an example unless it is rejected, and tagged `outcome`, facts or reason."""
+    """Computes the features of a numbered utterance.
 
-    def __init__(self, spec: LogMel):
+    Yields (number, example) unless it is rejected, and tagged `outcome`, (number, outcome).
+    """
+
+    def __init__(self, spec: FeatureSpec):
         self.spec = spec
 
     def setup(self):
-        import numpy  # noqa: F401 (the limit holds for what is loaded)
+        """Limits this process to one thread: a product's last bit depends on their number."""
+        import numpy  # noqa: F401 (the limit applies to libraries that are loaded)
 
-        self.limit = threadpoolctl.threadpool_limits(
-            1
-        )  # the last bit of a product depends on the number of threads
+        self.limit = threadpoolctl.threadpool_limits(1)
 
     def process(self, numbered: tuple[int, Utterance]) -> Iterator:
-        n, u = numbered
-        result = self.spec.process_utterance(u)
+        """Yields the outcome, and the example if there is one."""
+        number, utterance = numbered
+        result = self.spec.process_utterance(utterance)
         if isinstance(result, Rejection):
-            yield beam.pvalue.TaggedOutput('outcome', (n, str(result)))
+            yield beam.pvalue.TaggedOutput('outcome', (number, str(result)))
         else:
-            yield beam.pvalue.TaggedOutput('outcome', (n, schema.audio_summary(result)))
-            yield n, schema.label_columns(u) | result
+            yield beam.pvalue.TaggedOutput('outcome', (number, schema.audio_summary(result)))
+            yield number, schema.label_columns(utterance) | result
 
     def teardown(self):
+        """Removes the limit."""
         self.limit.restore_original_limits()
 
 
+def write_utterances(utterances: list[Utterance], file: Path) -> None:
+    """Writes the utterances as JSON: some runners do not take a pipeline that contains them."""
+    rows = []
+    for utterance in utterances:
+        rows.append(dataclasses.asdict(utterance) | {'path': os.fspath(utterance.path)})
+    file.write_text(json.dumps(rows))
+
+
 def read_numbered_utterances(utterances_file: Path) -> Iterator[tuple[int, Utterance]]:
-    """The utterances with their numbers, by which the shards are ordered."""
-    for n, fields in enumerate(json.loads(utterances_file.read_text())):
-        yield n, Utterance(**fields | {'path': Path(fields['path'])})
+    """Yields the utterances with their numbers, by which the shards are ordered."""
+    for number, fields in enumerate(json.loads(utterances_file.read_text())):
+        fields['path'] = Path(fields['path'])
+        yield number, Utterance(**fields)
 
 
 def save_outcomes(outcomes: list[tuple[int, dict | str]], file: Path) -> None:
-    """Writes the outcomes in the order of the utterances, whole or not at all, since Beam may do so twice."""
-    part = file.with_name(f'{file.name}.{os.getpid()}')
-    part.write_text(json.dumps([outcome for _, outcome in sorted(outcomes, key=lambda o: o[0])]))
-    part.rename(file)
+    """Writes the outcomes in the order of the utterances.
+
+    The file is replaced in one step, since Beam may run this twice.
+    """
+    ordered = sorted(outcomes, key=_utterance_number)
+    temporary_file = file.with_name(f'{file.name}.{os.getpid()}')
+    temporary_file.write_text(json.dumps([outcome for _, outcome in ordered]))
+    temporary_file.rename(file)
+
+
+def _utterance_number(numbered: tuple[int, dict | str]) -> int:
+    return numbered[0]

@@ -1,4 +1,4 @@
-"""The one TFDS builder of all corpora, and the worker processes that compute what it stores."""
+"""Writes a prepared data set as TFRecord shards, by the one TFDS builder of all corpora."""
 
 import contextlib
 import errno
@@ -9,9 +9,8 @@ from pathlib import Path
 
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.signature import SIGNATURE_SIZE
-from data_pipelines.features.upstream import EncoderInput, EncoderStates
+from data_pipelines.features.upstream import FeatureSpec
 from data_pipelines.storage.schema import (
     DATASET_VERSION,
     RATING_COLUMNS,
@@ -20,88 +19,108 @@ from data_pipelines.storage.schema import (
     import_tensorflow,
 )
 
-MAX_UTTERANCES = 1 << 23  # utterances
+MAX_UTTERANCES = 1 << 23
+
+KEY_RANGE = 1 << 128  # of the keys by which TFDS sorts
 
 
 def write_shards(
-    corpus: Corpus,
-    spec: LogMel | EncoderStates | EncoderInput,
-    examples,
-    data_dir: Path,
-    beam_options=None,
+    corpus: Corpus, spec: FeatureSpec, examples, data_dir: Path, beam_options=None
 ) -> Path:
-    """Writes the examples as the data set `<corpus>/<spec.name>` in their order; returns the folder of its shards.
+    """Writes examples as the data set `<corpus>/<spec.name>`, and returns the folder of its shards.
 
-    An example is `labels` and the features of an utterance. With Beam's options `examples` is a transform that yields
-    (number, example), in any order. Raises OSError where TensorFlow cannot write.
+    An example is `schema.label_columns` and the feature columns of an utterance; their order is
+    kept. With `beam_options`, `examples` is a Beam transform that yields (number, example) in any
+    order. OSError when TensorFlow cannot write.
     """
     tf = import_tensorflow()
-    import numpy as np
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
+    builder = _make_builder(
+        corpus, spec, examples if beam_options else zip(shard_keys(), examples), data_dir
+    )
+    config = tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options)
+    try:
+        # TFDS prints the name of the staging folder as if it were the final one.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare(download_config=config)
+    except (tf.errors.OpError, RuntimeError) as error:
+        cause = error.__cause__ or error  # TFDS wraps an error within a split
+        if isinstance(cause, tf.errors.ResourceExhaustedError):
+            raise _make_os_error(errno.ENOSPC, data_dir) from error
+        if isinstance(cause, tf.errors.PermissionDeniedError):
+            raise _make_os_error(errno.EACCES, data_dir) from error
+        raise
+    return Path(builder.data_dir)
+
+
+def _make_builder(corpus: Corpus, spec: FeatureSpec, examples, data_dir: Path):
+    """Returns the TFDS builder that writes the examples."""
+    import tensorflow_datasets as tfds
 
     class Builder(tfds.dataset_builders.AdhocBuilder, skip_registration=True):
-        url_infos = None  # nothing is downloaded; looking for checksums needs importlib_resources, which TFDS forgets to require
+        # Nothing is downloaded. Looking for checksums needs importlib_resources, which TFDS does
+        # not declare as a dependency.
+        url_infos = None
 
-    builder = Builder(
+    return Builder(
         name=corpus.name,
         config=spec.name,
         version=DATASET_VERSION,
         data_dir=data_dir,
         description=f'{corpus.title}: features ({spec}). Licence of the audio: {corpus.licence}.',
         homepage=corpus.homepage,
-        features=tfds.features.FeaturesDict(
-            {
-                **dict.fromkeys(TEXT_COLUMNS, tfds.features.Text()),
-                **dict.fromkeys(RATING_COLUMNS, np.float32),
-                # Without an encoding a float16 tensor is stored as float32.
-                'mel_TxM': tfds.features.Tensor(
-                    shape=(None, spec.bands), dtype=np.float16, encoding='bytes'
-                ),
-                'frames': np.int32,
-                'seconds': np.float32,
-                'mean_M': tfds.features.Tensor(shape=(spec.bands,), dtype=np.float32),
-                'variance_M': tfds.features.Tensor(shape=(spec.bands,), dtype=np.float32),
-                'sha256': tfds.features.Text(),
-                'signature_S': tfds.features.Tensor(
-                    shape=(SIGNATURE_SIZE,), dtype=np.float16, encoding='bytes'
-                ),
-            }
-        ),
-        split_datasets={TFDS_SPLIT: examples if beam_options else zip(shard_keys(), examples)},
+        features=_stored_features(spec.bands),
+        split_datasets={TFDS_SPLIT: examples},
         file_format='tfrecord',
         disable_shuffling=True,
     )
-    config = tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options)
-    try:
-        with contextlib.redirect_stdout(
-            io.StringIO()
-        ):  # TFDS announces the staging folder as the data's place
-            builder.download_and_prepare(download_config=config)
-    except (tf.errors.OpError, RuntimeError) as e:
-        error = e.__cause__ or e  # TFDS wraps what happens within a split
-        for kind, number in (
-            (tf.errors.ResourceExhaustedError, errno.ENOSPC),
-            (tf.errors.PermissionDeniedError, errno.EACCES),
-        ):
-            if isinstance(error, kind):
-                raise OSError(number, os.strerror(number), str(data_dir)) from e
-        raise
-    return Path(builder.data_dir)
+
+
+def _stored_features(bands: int):
+    """Returns the names, types and shapes of the stored columns."""
+    import numpy as np
+    import tensorflow_datasets as tfds
+
+    def float16_tensor(*shape: int | None):
+        # Without an encoding TFDS stores float16 as float32.
+        return tfds.features.Tensor(shape=shape, dtype=np.float16, encoding='bytes')
+
+    return tfds.features.FeaturesDict(
+        {
+            **dict.fromkeys(TEXT_COLUMNS, tfds.features.Text()),
+            **dict.fromkeys(RATING_COLUMNS, np.float32),
+            'mel_TxM': float16_tensor(None, bands),
+            'frames': np.int32,
+            'seconds': np.float32,
+            'mean_M': tfds.features.Tensor(shape=(bands,), dtype=np.float32),
+            'variance_M': tfds.features.Tensor(shape=(bands,), dtype=np.float32),
+            'sha256': tfds.features.Text(),
+            'signature_S': float16_tensor(SIGNATURE_SIZE),
+        }
+    )
+
+
+def _make_os_error(number: int, data_dir: Path) -> OSError:
+    return OSError(number, os.strerror(number), str(data_dir))
 
 
 def shard_keys() -> Iterator[int]:
-    """Ascending, and so far apart that TFDS, once it holds 1 GB, puts what comes into many files and sorts them one by one.
+    """Yields ascending keys, spread over the whole range of keys.
 
-    With 0, 1, 2, ... all would be in the first of them, and the whole data set in memory at the end.
+    Once TFDS holds 1 GB, it distributes the examples over files by their keys and sorts each file
+    in memory. With keys 0, 1, 2, ... all would be in the first file, and all in memory at the end.
     """
-    return (n * (2**128 // MAX_UTTERANCES) for n in range(MAX_UTTERANCES))
+    step = KEY_RANGE // MAX_UTTERANCES
+    for number in range(MAX_UTTERANCES):
+        yield number * step
 
 
 def check_any_accepted(utterances: list[Utterance], outcomes: list[dict | str]) -> None:
-    """Refuses outcomes that are all reasons: TFDS writes no empty data set."""
-    if all(isinstance(o, str) for o in outcomes):
+    """UserError if every outcome is a reason for rejection: TFDS cannot write an empty data set."""
+    if all(isinstance(outcome, str) for outcome in outcomes):
         raise UserError(
-            f'None of the {len(utterances)} utterances can be used; the first, {utterances[0].path}, is {outcomes[0]}.'
+            f'None of the {len(utterances)} utterances can be used. '
+            f'The first, {utterances[0].path}, is {outcomes[0]}.'
         )

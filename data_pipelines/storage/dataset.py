@@ -1,79 +1,100 @@
-"""TODO: data_pipelines.storage.dataset."""
+"""Reads the prepared data sets that a configuration names, from an .npz or from shards."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from data_pipelines import corpora
+from data_pipelines.corpora import Corpus
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
 from data_pipelines.features.log_mel import LogMel
+from data_pipelines.features.upstream import FeatureSpec
 from data_pipelines.storage import npz, preparation, prepared, schema, shards
 from data_pipelines.storage.schema import Utterances
-from data_pipelines.storage.shards import _decode_features, _read_feature_bytes
 
 
-def feature_spec(config) -> LogMel | upstream.EncoderStates | upstream.EncoderInput:
-    """What the features of `config.data` are."""
-    name = config.get('upstream')  # a model of an earlier jaxser does not say
+def feature_spec(config) -> FeatureSpec:
+    """Returns which features `config.data` names."""
+    name = config.get('upstream')  # models of the first versions have no such key
     return upstream.spec_from_name(name) if name else LogMel(**config.features)
 
 
 def find_datasets(config) -> list[Path]:
-    """Where the data sets of `config.corpora` lie, an .npz before shards; says how to get those that are not there."""
+    """Returns where the data sets of `config.corpora` are: an .npz, or else a folder of shards.
+
+    Prepares a corpus that is synthesised, if it is missing. UserError for any other that is
+    missing, with the command that prepares it.
+    """
     spec = feature_spec(config)
-    found = []
-    for name in config.corpora:
-        folder, packed = (
-            prepared.find_dataset(config.dir, name, spec),
-            npz.npz_path(config.dir, name, spec),
+    return [_find_dataset(config, name, spec) for name in config.corpora]
+
+
+def _find_dataset(config, name: str, spec: FeatureSpec) -> Path:
+    folder = prepared.find_dataset(config.dir, name, spec)
+    packed = npz.npz_path(config.dir, name, spec)
+    may_use_packed = config.resident != 'off' and packed.exists()
+    if may_use_packed and (folder is None or _is_packed_from(packed, folder)):
+        return packed
+    if folder is not None:
+        return folder
+    if packed.exists():
+        raise UserError(
+            f'{packed} cannot be streamed, and its shards are missing: '
+            'do not set config.data.resident=off.'
         )
-        if (
-            config.resident != 'off'
-            and packed.exists()
-            and (folder is None or _read_fingerprint(folder) == npz.read_fingerprint(packed))
-        ):
-            found.append(packed)
-            continue
-        if folder is None:
-            if packed.exists():
-                raise UserError(
-                    f'{packed} cannot be streamed, and its shards are not there: leave config.data.resident on.'
-                )
-            if config.upstream:
-                prepared.resolve_feature_name(
-                    config.dir, config.corpora, config.upstream
-                )  # says how to get them
-            corpus = corpora.load_corpus(name)
-            differing = ''.join(
-                f' --{f.name} {getattr(spec, f.name)}'
-                for f in dataclasses.fields(spec)
-                if getattr(spec, f.name) != f.default
-            )
-            others = prepared.find_other_librosa_datasets(config.dir, name, spec)
-            if corpus.synthesise is None and others:
-                raise UserError(
-                    f'{corpus.title} was prepared with librosa {" and ".join(others)} ({", ".join(map(str, others.values()))}); '
-                    f'this is librosa {prepared.librosa_version() or "none"}. Prepare it again, or install that librosa.'
-                )
-            if corpus.synthesise is None:
-                raise UserError(
-                    f'{corpus.title} is not prepared in {config.dir}/ ({name}/{spec.name}). Get it from {corpus.homepage}, then run\n'
-                    f'  python -m data_pipelines.prepare {name} --source PATH --out {config.dir}{differing}\n'
-                    'To try the whole of jaxser without any corpus: python -m jaxser.main --config=configs/dann_demo.py'
-                )
-            folder = preparation.prepare_corpus(name, None, config.dir, spec)
-        found.append(folder)
-    return found
+    if isinstance(spec, LogMel):
+        return _prepare_missing_log_mel(config, name, spec)
+    # Raises the error that says how to prepare them, unless there is an incomplete data set.
+    prepared.resolve_feature_name(config.dir, config.corpora, config.upstream)
+    raise prepared.incomplete_error(Path(config.dir) / name / spec.name)
+
+
+def _is_packed_from(packed: Path, folder: Path) -> bool:
+    """Whether the .npz holds the data set in `folder`, which may have been prepared again."""
+    return npz.read_fingerprint(packed) == _read_fingerprint(folder)
+
+
+def _prepare_missing_log_mel(config, name: str, spec: LogMel) -> Path:
+    """Prepares a synthesised corpus; UserError for others, which says how to prepare them."""
+    corpus = corpora.load_corpus(name)
+    if corpus.synthesise is not None:
+        return preparation.prepare_corpus(name, None, config.dir, spec)
+    other_folders = prepared.find_other_librosa_datasets(config.dir, name, spec)
+    if other_folders:
+        folders = ', '.join(map(str, other_folders.values()))
+        raise UserError(
+            f'{corpus.title} was prepared with librosa {" and ".join(other_folders)} ({folders}); '
+            f'installed is librosa {prepared.librosa_version() or "none"}. '
+            'Prepare the corpus again, or install that librosa.'
+        )
+    raise _not_prepared_error(config, corpus, spec)
+
+
+def _not_prepared_error(config, corpus: Corpus, spec: LogMel) -> UserError:
+    options = ''
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        if value != field.default:
+            options += f' --{field.name} {value}'
+    command = f'python -m data_pipelines.prepare {corpus.name} --source PATH --out {config.dir}'
+    return UserError(
+        f'{corpus.title} is not prepared in {config.dir}/ ({corpus.name}/{spec.name}). '
+        f'Get it from {corpus.homepage}, then run\n'
+        f'  {command}{options}\n'
+        'To try jaxser without any corpus: python -m jaxser.main --config=configs/dann_demo.py'
+    )
 
 
 def read_utterances(config) -> Utterances:
-    """The columns of the data sets of `config.corpora`."""
-    found = find_datasets(config)
-    return schema.concatenate_datasets(
-        [npz.read_columns(p) if p.suffix == '.npz' else shards.read_columns(p) for p in found]
-    )
+    """Returns the columns of the data sets of `config.corpora`."""
+    datasets = []
+    for path in find_datasets(config):
+        is_packed = path.suffix == '.npz'
+        datasets.append(npz.read_columns(path) if is_packed else shards.read_columns(path))
+    return schema.concatenate_datasets(datasets)
 
 
 def _read_fingerprint(folder: Path) -> str:
@@ -81,49 +102,57 @@ def _read_fingerprint(folder: Path) -> str:
 
 
 def read_fingerprints(config) -> dict[str, str]:
-    """What tells the prepared data sets of `config.corpora` from others of the same name; without those that are not there."""
+    """Returns the fingerprints of the prepared data sets among `config.corpora`.
+
+    They differ when two data sets of one name were prepared from different utterances.
+    """
     spec = feature_spec(config)
-    found = {}
+    fingerprints = {}
     for name in config.corpora:
-        if folder := prepared.find_dataset(config.dir, name, spec):
-            found[name] = _read_fingerprint(folder)
-        elif one := npz.read_fingerprint(npz.npz_path(config.dir, name, spec)):
-            found[name] = one
-    return found
+        folder = prepared.find_dataset(config.dir, name, spec)
+        if folder is not None:
+            fingerprints[name] = _read_fingerprint(folder)
+            continue
+        packed_fingerprint = npz.read_fingerprint(npz.npz_path(config.dir, name, spec))
+        if packed_fingerprint is not None:
+            fingerprints[name] = packed_fingerprint
+    return fingerprints
 
 
 def read_encoder_record(config) -> dict:
-    """What was noted of the encoder when the states of the data sets were computed: name, sha256, folder, format, ..."""
-    place = find_datasets(config)[0]
-    found = (npz.read_record(place) if place.suffix == '.npz' else prepared.read_record(place)).get(
-        'upstream'
-    ) or {}
-    if 'sha256' not in found:
+    """Returns what was recorded about the encoder whose states are stored: name, sha256, ..."""
+    path = find_datasets(config)[0]
+    record = npz.read_record(path) if path.suffix == '.npz' else prepared.read_record(path)
+    encoder_record = record.get('upstream') or {}
+    if 'sha256' not in encoder_record:
         raise UserError(
-            f'{place} does not say by which weights its states were made. Remove it and prepare the corpus again.'
+            f'{path} does not say which weights its encoder states were computed with. '
+            'Remove it and prepare the corpus again.'
         )
-    return found
+    return encoder_record
 
 
 def read_all_features(utterances: Utterances) -> np.ndarray:
-    """mel_RxM in float16: the features of all utterances, one after another."""
+    """Returns mel_RxM in float16: the features of all utterances, one after another."""
     mel_RxM = np.empty((utterances.frames_N.sum(), utterances.bands), np.float16)
-    first_N = np.cumsum(utterances.frames_N) - utterances.frames_N
-    for f, file in enumerate(utterances.files):
-        rows = np.flatnonzero(utterances.file_N == f)
-        if file.endswith('.npz'):
-            from data_pipelines.storage import npz
-
-            content = npz.read_features(file)
-            parts = (
-                content[at : at + n]
-                for at, n in zip(utterances.offset_N[rows], utterances.length_N[rows])
-            )
-        else:
-            parts = (
-                _decode_features(r, utterances.bands)
-                for r in _read_feature_bytes(utterances, rows, file)
-            )
-        for row, part in zip(rows, parts):
-            mel_RxM[first_N[row] : first_N[row] + utterances.frames_N[row]] = part
+    end_N = np.cumsum(utterances.frames_N)
+    start_N = end_N - utterances.frames_N
+    for index, file in enumerate(utterances.files):
+        rows = np.flatnonzero(utterances.file_N == index)
+        for row, features_TxM in zip(rows, _read_file_features(utterances, rows, file)):
+            mel_RxM[start_N[row] : end_N[row]] = features_TxM
     return mel_RxM
+
+
+def _read_file_features(
+    utterances: Utterances, rows: np.ndarray, file: str
+) -> Iterator[np.ndarray]:
+    """Yields features_TxM of some utterances of one file."""
+    if file.endswith('.npz'):
+        content_RxM = npz.read_features(file)
+        for row in rows:
+            start = utterances.offset_N[row]
+            yield content_RxM[start : start + utterances.length_N[row]]
+    else:
+        for record in shards.read_feature_bytes(utterances, rows, file):
+            yield shards.decode_features(record, utterances.bands)

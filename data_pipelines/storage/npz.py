@@ -1,4 +1,4 @@
-"""TODO: data_pipelines.storage.npz."""
+"""Reads an .npz, which holds a whole prepared data set and needs no TensorFlow."""
 
 import contextlib
 import json
@@ -9,67 +9,77 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.errors import UserError
-from data_pipelines.features.log_mel import LogMel
-from data_pipelines.features.upstream import EncoderInput, EncoderStates
+from data_pipelines.features.upstream import FeatureSpec
 from data_pipelines.storage.schema import Utterances
 
+# Columns that an .npz holds under their own names, beside the texts, `facts` and `mel_RxM`.
+NUMBER_COLUMNS = ('frames_N', 'rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS')
 
-def npz_path(data_dir: str | Path, name: str, spec: LogMel | EncoderStates | EncoderInput) -> Path:
-    """Where the .npz of a corpus is, if it is."""
+TEXT_PREFIX = 'text_'
+
+READ_ERRORS = (
+    ValueError,
+    KeyError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def npz_path(data_dir: str | Path, name: str, spec: FeatureSpec) -> Path:
+    """Returns the path of a corpus's .npz, whether it exists or not."""
     return Path(data_dir) / name / spec.npz_name
 
 
 @contextlib.contextmanager
 def open_npz(file: str | Path):
-    """The content of an .npz; whatever is wrong with it ends in a sentence that names it."""
+    """Context of an .npz's content; UserError with its name for anything wrong with it."""
     try:
         with open(file, 'rb') as stream, np.load(stream, allow_pickle=False) as content:
             yield content
-    except (
-        ValueError,
-        KeyError,
-        EOFError,
-        OSError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as e:
+    except READ_ERRORS as error:
         raise UserError(
-            f'{file} is damaged or none of ours ({type(e).__name__}: {e}). Remove it and pack the corpus again.'
+            f'{file} is damaged, or was not written by data_pipelines.pack '
+            f'({type(error).__name__}: {error}). Remove it and pack the corpus again.'
         ) from None
 
 
 def read_fingerprint(file: Path) -> str | None:
-    """Which data set the .npz holds; None where there is no such file."""
+    """Returns the fingerprint of the data set in an .npz; None if there is no such file."""
     return read_record(file)['fingerprint'] if file.exists() else None
 
 
 def read_record(file: Path) -> dict:
-    """What the .npz has of the record of its data set: its fingerprint and, of the states of an upstream, whose they are."""
+    """Returns the record in an .npz: `fingerprint`, and `upstream` if it holds encoder states."""
     with open_npz(file) as content:
-        found = json.loads(str(content['facts']))
-        if not isinstance(found['fingerprint'], str):
+        record = json.loads(str(content['facts']))
+        if not isinstance(record['fingerprint'], str):
             raise ValueError('no fingerprint')
-        return found
+        return record
 
 
 def read_columns(file: Path) -> Utterances:
-    """The columns of an .npz; `offset_N` is the first row of an utterance in its features."""
+    """Returns the columns of an .npz; `offset_N` is an utterance's first row in `mel_RxM`."""
     with open_npz(file) as content:
-        text = {k.removeprefix('text_'): content[k] for k in content.files if k.startswith('text_')}
-        frames = content['frames_N']
+        text = {}
+        for key in content.files:
+            if key.startswith(TEXT_PREFIX):
+                text[key.removeprefix(TEXT_PREFIX)] = content[key]
+        numbers = {key: content[key] for key in NUMBER_COLUMNS}
+        frames_N = numbers['frames_N']
         return Utterances(
             text,
-            frames_N=frames,
-            **{k: content[k] for k in ('rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS')},
-            file_N=np.zeros(len(frames), int),
-            offset_N=np.cumsum(frames, dtype=np.int64) - frames,
-            length_N=frames.astype(np.int64),
+            **numbers,
+            file_N=np.zeros(len(frames_N), int),
+            offset_N=np.cumsum(frames_N, dtype=np.int64) - frames_N,
+            length_N=frames_N.astype(np.int64),
             files=[str(file)],
         )
 
 
 def read_features(file: str) -> np.ndarray:
-    """mel_RxM of all utterances, one after another."""
+    """Returns mel_RxM: the features of all utterances, one after another."""
     with open_npz(file) as content:
         return content['mel_RxM']

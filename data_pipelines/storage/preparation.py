@@ -1,4 +1,4 @@
-"""TODO: data_pipelines.storage.preparation."""
+"""Prepares a corpus: walks it, computes the features, and puts the finished data set in place."""
 
 import collections
 import contextlib
@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from data_pipelines import corpora, csv_files
 from data_pipelines.corpora import Corpus, Utterance
@@ -24,13 +25,25 @@ from data_pipelines.storage.prepared import (
     RECORD_FILE,
     find_dataset,
     fingerprint_utterances,
+    incomplete_error,
     read_record,
 )
 from data_pipelines.storage.workers import run_workers
 
+MAX_PRINTED_REJECTIONS = 20
+
 WorkerResults = Iterable[tuple[Utterance, dict | Rejection]]
 
+# Maps the worker processes' results to final results, in the same order.
 Extractor = Callable[[WorkerResults], WorkerResults]
+
+
+class WrittenDataset(NamedTuple):
+    """Where a data set was written, and what became of each utterance."""
+
+    folder: Path
+    accepted: list[tuple[Utterance, dict]]  # with `schema.audio_summary`
+    rejected: list[tuple[Utterance, str]]  # with the reason
 
 
 def prepare_corpus(
@@ -45,106 +58,140 @@ def prepare_corpus(
 ) -> Path:
     """Prepares a corpus unless that is done already, and returns the folder of the data set.
 
-    `source` is the corpus's root, for `folder` the CSV; a corpus that is synthesised needs none. The data set appears under
-    `out` whole or not at all. Refuses counts that are no release's (unless `allow_partial`), and other data under the same name.
-    With `beam`, options of Apache Beam as `name=value`, it runs the work rather than the worker processes.
-    `extractor` maps the stream of worker results to final results in the same order; encoder states need one
-    (`jaxser.pretrained.extractor.extract_states`), other features do not.
+    The data set appears under `out` complete or not at all. UserError when the counts are of no
+    release (unless `allow_partial`), or when `out` holds other data under the same name.
+
+    Args:
+      name: of the corpus.
+      source: the corpus's root, or the CSV for `folder`; a corpus that is synthesised needs none.
+      out: the folder of all data sets.
+      spec: which features to compute.
+      allow_partial: accepts counts that are of no release.
+      workers: number of worker processes; as many as cores if None.
+      beam: options of Apache Beam as `name=value`. Beam then runs the work, not worker processes.
+      extractor: computes encoder states from the workers' results
+        (`jaxser.pretrained.extractor.extract_states`). Other features need none.
     """
-    corpus, out, workers = (
-        corpora.load_corpus(name),
-        Path(out),
-        os.cpu_count() if workers is None else workers,
-    )
+    corpus = corpora.load_corpus(name)
+    out = Path(out)
+    workers = os.cpu_count() if workers is None else workers
     if workers < 1:
-        raise UserError(f'{workers} worker processes get nothing done; expected 1 or more.')
-    done = find_dataset(out, name, spec)
-    if done and (source is None or not os.path.exists(source)):
-        print(f'{corpus.title} is already prepared: {done}')
-        return done
-    begun = out / name / spec.name / schema.DATASET_VERSION
-    if not done and begun.exists():
-        raise UserError(
-            f'{begun} holds a data set without its {RECORD_FILE}: it is not whole. Remove that folder first.'
-        )
-    if source is None and not corpus.synthesise:
-        raise UserError(
-            f'Where is {corpus.title}? Say so with --source PATH; it is to be had from {corpus.homepage}.'
-        )
-    if beam is not None:
-        if isinstance(spec, EncoderStates):
-            raise UserError(
-                'The states of an upstream are computed here, by JAX: leave --beam out.'
-            )
-        beam = parse_beam_options(beam, workers)
-    if isinstance(spec, EncoderStates) and extractor is None:
-        raise UserError(
-            f'{spec.name} is computed by a pretrained encoder, and none was given. Run '
-            f'python -m data_pipelines.prepare {name} --features upstream:FOLDER.'
-        )
+        raise UserError(f'The number of worker processes is {workers}; expected 1 or more.')
+    existing = find_dataset(out, name, spec)
+    if existing and (source is None or not os.path.exists(source)):
+        print(f'{corpus.title} is already prepared: {existing}')
+        return existing
+    if not existing:
+        check_no_incomplete_dataset(out / name / spec.name / schema.DATASET_VERSION)
+    check_inputs(corpus, source, spec, extractor)
+    beam_options = None if beam is None else parse_beam_options(beam, workers, spec)
     with os_errors_as_user_errors(out):
-        if source is None:
-            source = out / 'sources' / name
-            corpus.synthesise(source)
-        utterances = walk_corpus(corpus, Path(source))
-        facts = {
+        source = find_source(corpus, source, out)
+        utterances = walk_corpus(corpus, source)
+        record = {
             'corpus': name,
             'source': os.path.abspath(source),
             'fingerprint': fingerprint_utterances(utterances),
         }
-        if done:
-            check_same_source(done, facts)
-            print(f'{corpus.title} is already prepared: {done}')
-            return done
+        if existing:
+            check_same_source(existing, record)
+            print(f'{corpus.title} is already prepared: {existing}')
+            return existing
         corpus.check_counts(utterances, allow_partial)
-        facts['complete'] = corpus.is_complete(utterances)
+        record['complete'] = corpus.is_complete(utterances)
         check_video_support(utterances)
-        with staging_folder(out) as folder:
-            shards, accepted, rejected = write_dataset(
-                corpus, utterances, spec, folder, facts, workers, beam, extractor
+        with staging_folder(out) as staging:
+            written = write_dataset(
+                corpus, utterances, spec, staging, record, workers, beam_options, extractor
             )
-            home = move_dataset(shards, out / shards.relative_to(folder))
-    print_summary(corpus, accepted, rejected, home)
-    return home
+            target = move_dataset(written.folder, out / written.folder.relative_to(staging))
+    print_summary(corpus, written, target)
+    return target
+
+
+def check_no_incomplete_dataset(folder: Path) -> None:
+    """UserError if `folder`, in which there is no record, exists."""
+    if folder.exists():
+        raise incomplete_error(folder)
+
+
+def check_inputs(
+    corpus: Corpus,
+    source: str | os.PathLike | None,
+    spec: FeatureSpec,
+    extractor: Extractor | None,
+) -> None:
+    """UserError if the corpus's files are needed and not named, or likewise an encoder."""
+    if source is None and not corpus.synthesise:
+        raise UserError(
+            f'The files of {corpus.title} are needed: name their folder with --source PATH. '
+            f'The corpus is available from {corpus.homepage}.'
+        )
+    if isinstance(spec, EncoderStates) and extractor is None:
+        raise UserError(
+            f'{spec.name} is computed by a pretrained encoder, and none was given. Run '
+            f'python -m data_pipelines.prepare {corpus.name} --features upstream:FOLDER.'
+        )
+
+
+def find_source(corpus: Corpus, source: str | os.PathLike | None, out: Path) -> Path:
+    """Returns the corpus's source; synthesises the corpus below `out` if none is named."""
+    if source is not None:
+        return Path(source)
+    folder = out / 'sources' / corpus.name
+    corpus.synthesise(folder)
+    return folder
 
 
 def walk_corpus(corpus: Corpus, source: Path) -> list[Utterance]:
-    """The corpus's utterances, of which there are some and no two have the same name."""
-    utterances, seen = corpus.walk(source), {}
+    """Returns the corpus's utterances; UserError if there are none, or two have the same name."""
+    utterances = corpus.walk(source)
     if not utterances:
         raise UserError(
-            f'{source} lists no utterance of {corpus.title}. Compare it with the release.'
+            f'No utterance of {corpus.title} was found in {source}. '
+            'Compare its folders and file names with the release.'
         )
-    for u in utterances:
-        if u.name in seen:
+    paths: dict[str, Path] = {}
+    for utterance in utterances:
+        if utterance.name in paths:
             raise UserError(
-                f'{corpus.title} has {u.name} twice: {seen[u.name]} and {u.path}. Remove one, or narrow --source.'
+                f'{corpus.title} has the utterance {utterance.name} twice: '
+                f'{paths[utterance.name]} and {utterance.path}. '
+                'Remove one, or let --source name a folder that holds only one.'
             )
-        seen[u.name] = u.path
+        paths[utterance.name] = utterance.path
     return utterances
 
 
-def check_same_source(folder: Path, facts: dict) -> None:
-    """Refuses to pass a data set off as prepared from this source when it was prepared from other utterances."""
-    found = read_record(folder)
-    if found['fingerprint'] != facts['fingerprint']:
-        lists = (
-            'that lists other utterances now'
-            if facts['source'] == found['source']
-            else f'{facts["source"]} lists other utterances'
-        )
-        raise UserError(
-            f'{folder} was prepared from {found["source"]}, and {lists}. Remove that folder, or choose another --out.'
-        )
+def check_same_source(folder: Path, record: dict) -> None:
+    """UserError if the data set in `folder` was prepared from utterances other than these."""
+    existing = read_record(folder)
+    if existing['fingerprint'] == record['fingerprint']:
+        return
+    if existing['source'] == record['source']:
+        difference = 'which lists other utterances now'
+    else:
+        difference = f'and {record["source"]} lists other utterances'
+    raise UserError(
+        f'{folder} was prepared from {existing["source"]}, {difference}. '
+        'Remove that folder, or choose another --out.'
+    )
 
 
 @contextlib.contextmanager
 def staging_folder(out: Path) -> Iterator[Path]:
-    """A folder inside `out`, removed at the end; those that killed processes of this machine left are removed at the start."""
+    """Context of a folder inside `out`, which is removed at the end.
+
+    At the start it removes the folders that were left by processes of this machine that were
+    killed.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob('.staging-*'):
-        m = re.fullmatch(rf'\.staging-(\d+)-{re.escape(platform.node())}', stale.name)
-        if m and (int(m[1]) == os.getpid() or not is_process_alive(int(m[1]))):
+        match = re.fullmatch(rf'\.staging-(\d+)-{re.escape(platform.node())}', stale.name)
+        if match is None:
+            continue
+        pid = int(match[1])
+        if pid == os.getpid() or not is_process_alive(pid):
             shutil.rmtree(stale, ignore_errors=True)
     folder = out / f'.staging-{os.getpid()}-{platform.node()}'
     folder.mkdir()
@@ -155,7 +202,7 @@ def staging_folder(out: Path) -> Iterator[Path]:
 
 
 def is_process_alive(pid: int) -> bool:
-    """Whether a process of that number runs on this machine."""
+    """Returns whether a process of that number runs on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -165,36 +212,38 @@ def is_process_alive(pid: int) -> bool:
     return True
 
 
-def move_dataset(staged_folder: Path, destination: Path) -> Path:
-    """Moves the finished data set to where it is looked for, in one step."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
+def move_dataset(staged_folder: Path, target: Path) -> Path:
+    """Moves the finished data set to its place, in one step, and returns the place."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.rename(staged_folder, destination)
+        os.rename(staged_folder, target)
     except OSError:
-        if not (
-            destination / RECORD_FILE
-        ).exists():  # else another process was first, with the same data
+        # Another process may have been first, with the same data.
+        if not (target / RECORD_FILE).exists():
             raise
-    return destination
+    return target
 
 
 @contextlib.contextmanager
 def os_errors_as_user_errors(out: Path) -> Iterator[None]:
-    """Turns what the file system says (no permission, no space, ...) into a sentence."""
+    """Context that turns errors of the file system (no permission, no space) into UserErrors."""
     try:
         yield
-    except OSError as e:
+    except OSError as error:
         raise UserError(
-            f'{e.filename or out}: {e.strerror or e}. Mend that, or choose another --out than {out}.'
-        ) from e
+            f'{error.filename or out}: {error.strerror or error}. '
+            f'Correct that, or choose another --out than {out}.'
+        ) from error
 
 
-def parse_beam_options(arguments: list[str], workers: int):
-    """Beam's options, or a refusal where it is not installed."""
+def parse_beam_options(arguments: list[str], workers: int, spec: FeatureSpec):
+    """Returns Beam's options; UserError if Beam cannot be used."""
+    if isinstance(spec, EncoderStates):
+        raise UserError('Encoder states are computed by JAX in this process: leave --beam out.')
     try:
         from data_pipelines.storage.beam import make_pipeline_options
-    except ModuleNotFoundError as e:
-        if e.name != 'apache_beam':
+    except ModuleNotFoundError as error:
+        if error.name != 'apache_beam':
             raise
         raise UserError(
             "--beam needs Apache Beam: pip install -e '.[beam]' in the checkout of jaxser."
@@ -211,10 +260,10 @@ def write_dataset(
     workers: int,
     beam_options=None,
     extractor: Extractor | None = None,
-) -> tuple[Path, list[tuple[Utterance, dict]], list[tuple[Utterance, str]]]:
-    """Writes the data set below `folder`: shards, lists for people, and last the record; returns its place and what is in it."""
-    means = 'Beam' if beam_options else f'{workers} worker process(es)'
-    print(f'{corpus.title}: {len(utterances)} utterances; starting {means} ...', flush=True)
+) -> WrittenDataset:
+    """Writes the data set below `folder`: the shards, two CSV files, and last the record."""
+    program = 'Beam' if beam_options else f'{workers} worker process(es)'
+    print(f'{corpus.title}: {len(utterances)} utterances; starting {program} ...', flush=True)
     if beam_options:
         from data_pipelines.storage.beam import write_with_beam
 
@@ -223,20 +272,38 @@ def write_dataset(
         shards, outcomes = write_with_processes(
             corpus, utterances, spec, folder, workers, extractor
         )
-    accepted = [(u, o) for u, o in zip(utterances, outcomes, strict=True) if isinstance(o, dict)]
-    rejected = [(u, o) for u, o in zip(utterances, outcomes, strict=True) if isinstance(o, str)]
-    listed = [schema.label_columns(u) | facts | {'path': u.path} for u, facts in accepted]
-    left_out = [{'path': u.path, 'utterance': u.name, 'reason': reason} for u, reason in rejected]
-    # File names that are not UTF-8 are written as the bytes that they are.
-    csv_files.write_rows(shards / 'utterances.csv', listed, errors='surrogateescape')
-    columns = ('path', 'utterance', 'reason')
-    csv_files.write_rows(shards / 'rejected.csv', left_out, columns, errors='surrogateescape')
-    counts = {'accepted': len(accepted), 'rejected': len(rejected)}
+    written = WrittenDataset(shards, [], [])
+    for utterance, outcome in zip(utterances, outcomes, strict=True):
+        if isinstance(outcome, str):
+            written.rejected.append((utterance, outcome))
+        else:
+            written.accepted.append((utterance, outcome))
+    write_lists(written)
+    counts = {'accepted': len(written.accepted), 'rejected': len(written.rejected)}
     versions = {'librosa': importlib.metadata.version('librosa')}
-    (shards / RECORD_FILE).write_text(
-        json.dumps(record | counts | spec.record_fields() | versions, indent=2)
+    content = record | counts | spec.record_fields() | versions
+    (shards / RECORD_FILE).write_text(json.dumps(content, indent=2))
+    return written
+
+
+def write_lists(written: WrittenDataset) -> None:
+    """Writes utterances.csv and rejected.csv, for people to read."""
+    accepted_rows = []
+    for utterance, summary in written.accepted:
+        row = schema.label_columns(utterance) | summary | {'path': utterance.path}
+        accepted_rows.append(row)
+    rejected_rows = []
+    for utterance, reason in written.rejected:
+        row = {'path': utterance.path, 'utterance': utterance.name, 'reason': reason}
+        rejected_rows.append(row)
+    # File names that are not UTF-8 are written as their bytes.
+    csv_files.write_rows(written.folder / 'utterances.csv', accepted_rows, errors='surrogateescape')
+    csv_files.write_rows(
+        written.folder / 'rejected.csv',
+        rejected_rows,
+        ('path', 'utterance', 'reason'),
+        errors='surrogateescape',
     )
-    return shards, accepted, rejected
 
 
 def write_with_processes(
@@ -247,57 +314,71 @@ def write_with_processes(
     workers: int,
     extractor: Extractor | None,
 ) -> tuple[Path, list[dict | str]]:
-    """Writes the shards by worker processes; returns their place and, for each utterance, its facts or why it was rejected."""
-    outcomes = []
+    """Writes the shards by worker processes.
 
-    def examples(results: Iterable[tuple[Utterance, dict | Rejection]]) -> Iterator[dict]:
-        for u, result in progress_bar(
-            results, desc=corpus.name, total=len(utterances), unit=' utterances'
-        ):
+    Returns their folder and the outcomes: for each utterance its `schema.audio_summary`, or the
+    reason why it was rejected.
+    """
+    outcomes: list[dict | str] = []
+
+    def examples(results: WorkerResults) -> Iterator[dict]:
+        bar = progress_bar(results, desc=corpus.name, total=len(utterances), unit=' utterances')
+        for utterance, result in bar:
             if isinstance(result, Rejection):
                 outcomes.append(str(result))
             else:
                 outcomes.append(schema.audio_summary(result))
-                yield schema.label_columns(u) | result
+                yield schema.label_columns(utterance) | result
         check_any_accepted(utterances, outcomes)
 
-    with run_workers(utterances, spec, workers) as results:
-        if extractor is not None:
-            results = extractor(results)
-        return builder.write_shards(corpus, spec, examples(results), folder), outcomes
+    with run_workers(utterances, spec, workers) as worker_results:
+        results = worker_results if extractor is None else extractor(worker_results)
+        shards = builder.write_shards(corpus, spec, examples(results), folder)
+    return shards, outcomes
 
 
-def print_summary(corpus: Corpus, accepted: list, rejected: list, destination: Path) -> None:
-    """Prints what is in the data set, and what is not."""
+def print_summary(corpus: Corpus, written: WrittenDataset, folder: Path) -> None:
+    """Prints how many utterances were accepted and rejected, duplicates and rejections."""
+    print_counts(corpus, written)
+    speakers = {utterance.speaker for utterance, _ in written.accepted}
+    speakers.discard('')
+    hours = sum(summary['seconds'] for _, summary in written.accepted) / 3600
+    print(f'{len(speakers)} speakers, {hours:.2f} hours: {folder}')
+    print_identical_audio(written)
+    for utterance, reason in written.rejected[:MAX_PRINTED_REJECTIONS]:
+        line = f'rejected: {utterance.path}: {reason}'
+        print(line.encode(errors='backslashreplace').decode())
+    more = len(written.rejected) - MAX_PRINTED_REJECTIONS
+    if more > 0:
+        print(f'... and {more} more, in {folder / "rejected.csv"}')
+
+
+def print_counts(corpus: Corpus, written: WrittenDataset) -> None:
+    """Prints the table of accepted and rejected utterances for each emotion."""
     import rich.console
     import rich.table
 
-    console = rich.console.Console(highlight=False)
-    taken, refused = (
-        collections.Counter(u.emotion for u, _ in part) for part in (accepted, rejected)
-    )
-    grid = rich.table.Table('emotion', title=corpus.title)
-    grid.add_column('accepted', justify='right')
-    grid.add_column('rejected', justify='right')
-    for emotion in sorted({*taken, *refused}):
-        grid.add_row(emotion, str(taken[emotion]), str(refused[emotion]))
-    grid.add_section()
-    grid.add_row('all', str(len(accepted)), str(len(rejected)))
-    console.print(grid)
-    speakers = len({u.speaker for u, _ in accepted} - {''})
-    hours = sum(facts['seconds'] for _, facts in accepted) / 3600
-    print(f'{speakers} speakers, {hours:.2f} hours: {destination}')
-    same = collections.defaultdict(list)
-    for u, facts in accepted:
-        same[facts['sha256']].append(u)
-    for some in (us for us in same.values() if len(us) > 1):
-        differ = (
-            ''
-            if len({(u.speaker, u.emotion) for u in some}) == 1
-            else ', though their speakers or emotions differ'
-        )
-        print(f'identical audio{differ}: {" = ".join(u.name for u in some)}')
-    for u, reason in rejected[:20]:
-        print(f'rejected: {u.path}: {reason}'.encode(errors='backslashreplace').decode())
-    if len(rejected) > 20:
-        print(f'... and {len(rejected) - 20} more, in {destination / "rejected.csv"}')
+    accepted = collections.Counter(utterance.emotion for utterance, _ in written.accepted)
+    rejected = collections.Counter(utterance.emotion for utterance, _ in written.rejected)
+    table = rich.table.Table('emotion', title=corpus.title)
+    table.add_column('accepted', justify='right')
+    table.add_column('rejected', justify='right')
+    for emotion in sorted({*accepted, *rejected}):
+        table.add_row(emotion, str(accepted[emotion]), str(rejected[emotion]))
+    table.add_section()
+    table.add_row('all', str(accepted.total()), str(rejected.total()))
+    rich.console.Console(highlight=False).print(table)
+
+
+def print_identical_audio(written: WrittenDataset) -> None:
+    """Prints which accepted utterances have the same decoded audio."""
+    by_audio = collections.defaultdict(list)
+    for utterance, summary in written.accepted:
+        by_audio[summary['sha256']].append(utterance)
+    for group in by_audio.values():
+        if len(group) == 1:
+            continue
+        names = ' = '.join(utterance.name for utterance in group)
+        labels = {(utterance.speaker, utterance.emotion) for utterance in group}
+        note = '' if len(labels) == 1 else ', although their speakers or emotions differ'
+        print(f'identical audio{note}: {names}')

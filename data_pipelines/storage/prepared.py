@@ -1,4 +1,4 @@
-"""TODO: data_pipelines.storage.prepared."""
+"""Finds prepared data sets, and reads what was recorded about them."""
 
 import contextlib
 import dataclasses
@@ -16,84 +16,110 @@ from data_pipelines.features.upstream import (
     INPUT_KIND,
     INPUT_NAME_PATTERN,
     STATES_NAME_PATTERN,
-    EncoderInput,
-    EncoderStates,
+    FeatureSpec,
 )
 from data_pipelines.storage import schema
 
-
-def resolve_feature_name(data_dir: str | Path, corpora: Iterable[str], prefix: str) -> str:
-    """The name of the prepared features of all `corpora` in `data_dir` that begins with `prefix`; refuses none, and more than one.
-
-    States go before what is heard: Whisper's have one beginning.
-    """
-    there = {
-        name: {p.name.removesuffix('.npz') for p in (Path(data_dir) / name).glob(f'{prefix}*')}
-        for name in corpora
-    }
-    there = {
-        name: {
-            n for n in found if STATES_NAME_PATTERN.fullmatch(n) or INPUT_NAME_PATTERN.fullmatch(n)
-        }
-        for name, found in there.items()
-    }
-    both = set.intersection(*there.values())
-    both = {n for n in both if STATES_NAME_PATTERN.fullmatch(n)} or both
-    if len(both) == 1:
-        return both.pop()
-    if both:
-        raise UserError(
-            f'config.data.upstream is {prefix!r}, and there are {" and ".join(sorted(both))}: name one of them.'
-        )
-    options = '--features upstream:FOLDER' + f' --states {INPUT_KIND}' * (
-        prefix.startswith('wave') or f'-{INPUT_KIND}-' in prefix
-    )
-    lacking = [name for name, found in there.items() if not found] or list(there)
-    source = {name: '' if load_corpus(name).synthesise else ' --source PATH' for name in lacking}
-    lines = '\n'.join(
-        f'  python -m data_pipelines.prepare {name}{source[name]} --out {data_dir} {options}'
-        for name in lacking
-    )
-    found = '; '.join(f'{name}: {", ".join(sorted(f))}' for name, f in there.items() if f)
-    raise UserError(
-        f'{" and ".join(lacking)} {"is" if len(lacking) == 1 else "are"} not prepared in {data_dir}/ with features of an upstream '
-        f'that begin with {prefix!r}{f" (there are {found})" if found else ""}. First, with the Hugging Face folder of the '
-        f'encoder:\n{lines}'
-    )
+RECORD_FILE = 'prepared.json'  # written last: a data set without it is not complete
 
 
-RECORD_FILE = 'prepared.json'
-
-
-def find_dataset(
-    data_dir: str | os.PathLike, name: str, spec: LogMel | EncoderStates | EncoderInput
-) -> Path | None:
-    """The folder of the finished data set, or None; costs no TensorFlow."""
+def find_dataset(data_dir: str | os.PathLike, name: str, spec: FeatureSpec) -> Path | None:
+    """Returns the folder of a complete data set, or None; does not import TensorFlow."""
     try:
-        folder = Path(data_dir) / name / spec.name / schema.DATASET_VERSION
-    except (
-        importlib.metadata.PackageNotFoundError
-    ):  # no librosa here: nothing can have been prepared for it
+        feature_name = spec.name
+    except importlib.metadata.PackageNotFoundError:
+        # librosa's version is part of the name. Without librosa nothing can have been prepared.
         return None
+    folder = Path(data_dir) / name / feature_name / schema.DATASET_VERSION
     return folder if (folder / RECORD_FILE).exists() else None
 
 
 def read_record(folder: Path) -> dict:
-    """What is said of a finished data set when it was prepared; refuses a damaged file by its name."""
+    """Returns the content of a data set's prepared.json; UserError if the file is damaged."""
+    file = folder / RECORD_FILE
     try:
-        found = json.loads((folder / RECORD_FILE).read_text())
-        if not isinstance(found['fingerprint'], str):
+        record = json.loads(file.read_text())
+        if not isinstance(record['fingerprint'], str):
             raise ValueError('no fingerprint')
-        return found
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        what = f'{type(e).__name__}: {e}'
+        return record
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f'{folder / RECORD_FILE} is damaged ({what}). Remove {folder} and prepare the corpus again.'
+            f'{file} is damaged ({type(error).__name__}: {error}). '
+            f'Remove {folder} and prepare the corpus again.'
         ) from None
 
 
+def incomplete_error(folder: Path) -> UserError:
+    """Returns the error for a data set without prepared.json."""
+    return UserError(
+        f'{folder} holds a data set without its {RECORD_FILE}: it is not complete. '
+        'Remove that folder, and prepare the corpus again.'
+    )
+
+
+def resolve_feature_name(data_dir: str | Path, corpora: Iterable[str], prefix: str) -> str:
+    """Returns the name of the encoder features that begins with `prefix` and all `corpora` have.
+
+    States are preferred to an encoder's input, since the names of Whisper's begin alike. UserError
+    when a corpus has no such features, or when several names fit.
+    """
+    names_by_corpus = {name: _feature_names(Path(data_dir) / name, prefix) for name in corpora}
+    shared_names = set.intersection(*names_by_corpus.values())
+    shared_states = {name for name in shared_names if STATES_NAME_PATTERN.fullmatch(name)}
+    candidates = sorted(shared_states or shared_names)
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise UserError(
+            f'config.data.upstream is {prefix!r}, which fits {" and ".join(candidates)}: '
+            'set it to one of these names.'
+        )
+    raise _missing_features_error(data_dir, names_by_corpus, prefix)
+
+
+def _feature_names(corpus_folder: Path, prefix: str) -> set[str]:
+    """Returns the names of a corpus's encoder features, as shards or .npz, that begin so."""
+    names = set()
+    for path in corpus_folder.glob(f'{prefix}*'):
+        name = path.name.removesuffix('.npz')
+        if STATES_NAME_PATTERN.fullmatch(name) or INPUT_NAME_PATTERN.fullmatch(name):
+            names.add(name)
+    return names
+
+
+def _missing_features_error(
+    data_dir: str | Path, names_by_corpus: dict[str, set[str]], prefix: str
+) -> UserError:
+    """Returns the error that says how to prepare what is missing."""
+    missing = []
+    existing = []
+    for corpus, names in names_by_corpus.items():
+        if names:
+            existing.append(f'{corpus}: {", ".join(sorted(names))}')
+        else:
+            missing.append(corpus)
+    if not missing:  # each corpus has some, but no name is shared by all
+        missing = list(names_by_corpus)
+    options = '--features upstream:FOLDER'
+    if prefix.startswith('wave') or f'-{INPUT_KIND}-' in prefix:
+        options += f' --states {INPUT_KIND}'
+    commands = ''
+    for corpus in missing:
+        source = '' if load_corpus(corpus).synthesise else ' --source PATH'
+        commands += (
+            f'\n  python -m data_pipelines.prepare {corpus}{source} --out {data_dir} {options}'
+        )
+    verb = 'is' if len(missing) == 1 else 'are'
+    instead = f' (prepared are {"; ".join(existing)})' if existing else ''
+    return UserError(
+        f'{" and ".join(missing)} {verb} not prepared in {data_dir}/ with features of a pretrained '
+        f'encoder whose name begins with {prefix!r}{instead}. First run, with the Hugging Face '
+        f'folder of the encoder:{commands}'
+    )
+
+
 def librosa_version() -> str | None:
-    """The version that is installed, if any; importing it would take seconds."""
+    """Returns the installed version, or None; does not import librosa, which takes seconds."""
     try:
         return importlib.metadata.version('librosa')
     except importlib.metadata.PackageNotFoundError:
@@ -103,22 +129,22 @@ def librosa_version() -> str | None:
 def find_other_librosa_datasets(
     data_dir: str | os.PathLike, name: str, spec: LogMel
 ) -> dict[str, Path]:
-    """The folders of data sets of the same features by versions of librosa that are not installed."""
-    found = {}
-    for file in sorted((Path(data_dir) / name).glob(f'*/{schema.DATASET_VERSION}/{RECORD_FILE}')):
+    """Returns data sets with the same features by other versions of librosa: version to folder."""
+    folders = {}
+    pattern = f'*/{schema.DATASET_VERSION}/{RECORD_FILE}'
+    for file in sorted((Path(data_dir) / name).glob(pattern)):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             record = json.loads(file.read_text())
-            if (
-                record['log_mel'] == dataclasses.asdict(spec)
-                and record['librosa'] != librosa_version()
-            ):
-                found[record['librosa']] = file.parent
-    return found
+            has_same_features = record['log_mel'] == dataclasses.asdict(spec)
+            if has_same_features and record['librosa'] != librosa_version():
+                folders[record['librosa']] = file.parent
+    return folders
 
 
 def fingerprint_utterances(utterances: list[Utterance]) -> str:
-    """What tells two lists of utterances apart, wherever their files lie."""
-    facts = [
-        dataclasses.astuple(dataclasses.replace(u, path=Path(u.path.name))) for u in utterances
-    ]
+    """Returns a digest of a list of utterances, which ignores the folders of their files."""
+    facts = []
+    for utterance in utterances:
+        without_folder = dataclasses.replace(utterance, path=Path(utterance.path.name))
+        facts.append(dataclasses.astuple(without_folder))
     return hashlib.sha256(repr(facts).encode(errors='surrogateescape')).hexdigest()

@@ -1,4 +1,4 @@
-"""TODO: data_pipelines.storage.schema."""
+"""The columns of a prepared data set, and `Utterances`, which holds them in memory."""
 
 import dataclasses
 import math
@@ -27,25 +27,31 @@ TEXT_COLUMNS = (
 
 RATING_COLUMNS = ('arousal', 'valence', 'dominance')
 
+# Text columns whose values two corpora may share by accident.
+CORPUS_SPECIFIC_COLUMNS = ('utterance', 'speaker', 'session', 'sentence')
+
 
 def label_columns(utterance: Utterance) -> dict[str, str | float]:
-    """What the shards say about an utterance beside its sound; a rating that there is not is NaN."""
-    texts = {key: getattr(utterance, 'name' if key == 'utterance' else key) for key in TEXT_COLUMNS}
-    ratings = {key: getattr(utterance, key) for key in RATING_COLUMNS}
-    return texts | {key: math.nan if rating is None else rating for key, rating in ratings.items()}
+    """Returns the columns that are not computed from the audio; a missing rating is NaN."""
+    columns: dict[str, str | float] = {'utterance': utterance.name}
+    for key in TEXT_COLUMNS[1:]:
+        columns[key] = getattr(utterance, key)
+    for key in RATING_COLUMNS:
+        rating = getattr(utterance, key)
+        columns[key] = math.nan if rating is None else rating
+    return columns
 
 
 def audio_summary(result: dict) -> dict[str, str | float]:
-    """What the lists for people say about an utterance's sound."""
+    """Returns what utterances.csv says about an utterance's audio."""
     return {key: result[key] for key in ('frames', 'seconds', 'sha256')}
 
 
 def import_tensorflow():
-    """TensorFlow without its chatter and without the accelerator, which belongs to JAX."""
+    """Returns TensorFlow, without log messages and without the GPU, which JAX needs."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-    os.environ.setdefault(
-        'TF_ENABLE_ONEDNN_OPTS', '0'
-    )  # on some processors it announces itself, whatever the log level
+    # On some processors oneDNN prints a message, whatever the log level.
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
     import absl.logging
     import tensorflow as tf
 
@@ -56,20 +62,19 @@ def import_tensorflow():
 
 @dataclasses.dataclass
 class Utterances:
-    """The columns of one or several data sets, a row an utterance, in the order of the shards.
+    """The columns of one or several data sets, one row for each utterance, in the stored order.
 
-    Where an utterance's features lie: index into `files`, then first byte and bytes of its record in a shard, or first row and
-    rows in an .npz.
+    `file_N`, `offset_N` and `length_N` say where an utterance's features are: the index into
+    `files`, then the first byte and the number of bytes of its record in a shard, or the first row
+    and the number of rows in an .npz.
     """
 
-    text: dict[
-        str, np.ndarray
-    ]  # strings of shape (N,): those of builder.TEXTS, and sha256 of the decoded audio
-    rating_NxA: np.ndarray  # arousal, valence, dominance from -1 to 1; NaN where there is none
-    frames_N: np.ndarray
+    text: dict[str, np.ndarray]  # TEXT_COLUMNS, and the SHA-256 of the decoded audio; shape (N,)
+    rating_NxA: np.ndarray  # RATING_COLUMNS from -1 to 1; NaN where there is no rating
+    frames_N: np.ndarray  # number of frames
     mean_NxM: np.ndarray  # over the frames of an utterance
     variance_NxM: np.ndarray
-    signature_NxS: np.ndarray  # log_mel.signature, by which nearly equal audio is found
+    signature_NxS: np.ndarray  # of features.signature; finds recordings that are nearly equal
     file_N: np.ndarray
     offset_N: np.ndarray
     length_N: np.ndarray
@@ -79,34 +84,54 @@ class Utterances:
         return len(self.frames_N)
 
     def __getitem__(self, rows) -> 'Utterances':
-        columns = {
-            f.name: getattr(self, f.name)[rows]
-            for f in dataclasses.fields(self)
-            if f.name.count('_N')
-        }
-        return Utterances({k: v[rows] for k, v in self.text.items()}, files=self.files, **columns)
+        text = {key: column[rows] for key, column in self.text.items()}
+        arrays = {name: getattr(self, name)[rows] for name in ARRAY_COLUMNS}
+        return Utterances(text, files=self.files, **arrays)
 
     @property
     def bands(self) -> int:
-        """Mel bands."""
+        """Numbers in a frame."""
         return self.mean_NxM.shape[1]
 
     @property
     def is_packed(self) -> bool:
-        """Whether any features lie in .npz files, which cannot be streamed."""
-        return any(f.endswith('.npz') for f in self.files)
+        """Whether any features are in .npz files, which cannot be streamed."""
+        return any(file.endswith('.npz') for file in self.files)
+
+
+# All fields of Utterances but the texts and the files.
+ARRAY_COLUMNS = (
+    'rating_NxA',
+    'frames_N',
+    'mean_NxM',
+    'variance_NxM',
+    'signature_NxS',
+    'file_N',
+    'offset_N',
+    'length_N',
+)
 
 
 def concatenate_datasets(datasets: list[Utterances]) -> Utterances:
-    """Several data sets as one; since two corpora may use the same names, the corpus is put before them."""
+    """Returns several data sets as one, in their order.
+
+    Where there are several, names in CORPUS_SPECIFIC_COLUMNS are prefixed with the corpus.
+    """
     if len(datasets) == 1:
         return datasets[0]
-    text = {k: np.concatenate([u.text[k] for u in datasets]) for k in datasets[0].text}
+    text = {}
+    for key in datasets[0].text:
+        text[key] = np.concatenate([dataset.text[key] for dataset in datasets])
     prefix = np.char.add(text['corpus'], '/')
-    own = ('utterance', 'speaker', 'session', 'sentence')
-    text |= {k: np.where(text[k] == '', '', np.char.add(prefix, text[k])) for k in own}
-    before = np.cumsum([0] + [len(u.files) for u in datasets])
-    names = [f.name for f in dataclasses.fields(Utterances) if '_N' in f.name]
-    columns = {name: np.concatenate([getattr(u, name) for u in datasets]) for name in names}
-    columns['file_N'] = np.concatenate([u.file_N + n for u, n in zip(datasets, before)])
-    return Utterances(text, files=[f for u in datasets for f in u.files], **columns)
+    for key in CORPUS_SPECIFIC_COLUMNS:
+        text[key] = np.where(text[key] == '', '', np.char.add(prefix, text[key]))
+    arrays = {}
+    for name in ARRAY_COLUMNS:
+        arrays[name] = np.concatenate([getattr(dataset, name) for dataset in datasets])
+    files: list[str] = []
+    shifted_files = []  # file_N as an index into the files of all data sets
+    for dataset in datasets:
+        shifted_files.append(dataset.file_N + len(files))
+        files += dataset.files
+    arrays['file_N'] = np.concatenate(shifted_files)
+    return Utterances(text, files=files, **arrays)

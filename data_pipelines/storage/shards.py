@@ -1,6 +1,7 @@
-"""Log-mel shards as training reads them: their columns at once, their features by position in any order."""
+"""Reads TFRecord shards: the columns of all utterances at once, and features in any order."""
 
 import collections
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -17,207 +18,258 @@ from data_pipelines.storage.schema import (
     import_tensorflow,
 )
 
-STORED_COLUMNS = (
-    'frames',
-    'mean_M',
-    'variance_M',
-    'sha256',
-    'signature_S',
-)  # of what is stored of the sound, all but the features
+FEATURES_KEY = 'mel_TxM'
 
-TFRECORD_HEADER_BYTES, TFRECORD_FOOTER_BYTES = (
-    12,
-    4,
-)  # bytes around a TFRecord's data: its length and the length's checksum; the data's checksum
+# Columns computed from the audio that are read into memory; the features are not.
+AUDIO_COLUMNS = ('frames', 'mean_M', 'variance_M', 'sha256', 'signature_S')
+
+LOADED_COLUMNS = (*TEXT_COLUMNS, *RATING_COLUMNS, *AUDIO_COLUMNS)
+
+DESCRIPTION_FILES = ('dataset_info.json', 'features.json')
+
+# A TFRecord is the length of its data and a checksum, the data, and their checksum.
+TFRECORD_HEADER_BYTES = 12
+TFRECORD_FOOTER_BYTES = 4
+
+FLOAT16_BYTES = 2
+
+MAX_ERROR_CHARACTERS = 200
+
+PARALLEL_CALLS = 2  # of tf.data's maps
+
+COLUMN_BATCH_SIZE = 256  # records read at once
 
 
 def _read_dataset_info(folder: Path):
-    """What TFDS knows of the data set; refuses one that does not describe itself."""
+    """Returns TFDS's description of the data set; UserError if it is missing or damaged."""
     import tensorflow_datasets as tfds
 
-    for name in ('dataset_info.json', 'features.json'):
+    for name in DESCRIPTION_FILES:
         try:
             json.loads((folder / name).read_text())
-        except (OSError, ValueError) as e:
-            raise _damaged_file_error(folder / name, e) from None
+        except (OSError, ValueError) as error:
+            raise _damaged_file_error(folder / name, error) from None
+    files = f'{folder}/{" or ".join(DESCRIPTION_FILES)}'
     try:
         info = tfds.builder_from_directory(folder).info
-        if info.splits[TFDS_SPLIT].num_examples and {
-            *TEXT_COLUMNS,
-            *RATING_COLUMNS,
-            *STORED_COLUMNS,
-            'mel_TxM',
-        } <= {*info.features}:
-            return info
-    except Exception as e:  # whatever TFDS makes of JSON that says something else
-        raise _damaged_file_error(f'{folder}/dataset_info.json or features.json', e) from None
-    raise _damaged_file_error(
-        f'{folder}/dataset_info.json or features.json', ValueError('none of ours')
-    )
+        is_empty = info.splits[TFDS_SPLIT].num_examples == 0
+        missing_columns = {FEATURES_KEY, *LOADED_COLUMNS} - set(info.features)
+    except Exception as error:  # TFDS fails in many ways where the JSON describes something else
+        raise _damaged_file_error(files, error) from None
+    if is_empty or missing_columns:
+        raise _damaged_file_error(files, ValueError('not written by data_pipelines.prepare'))
+    return info
 
 
-def _damaged_file_error(file: str | Path, e: Exception) -> UserError:
-    said = str(e).rpartition('}} ')[2]  # TensorFlow puts the names of its nodes before it
-    what = f'{type(e).__name__}: {said}'.splitlines()[0][:200]
+def _damaged_file_error(file: str | Path, error: Exception) -> UserError:
+    message = str(error).rpartition('}} ')[2]  # TensorFlow begins with the names of its nodes
+    lines = f'{type(error).__name__}: {message}'.splitlines()
+    cause = lines[0][:MAX_ERROR_CHARACTERS]
     return UserError(
-        f'{file} is damaged or missing ({what}). Remove {Path(file).parent} and prepare the corpus again.'
+        f'{file} is damaged or missing ({cause}). '
+        f'Remove {Path(file).parent} and prepare the corpus again.'
     )
 
 
 def read_columns(folder: Path) -> Utterances:
-    """Reads the columns of the data set in `folder`, checking every record's checksum on the way.
+    """Reads the columns of the data set in `folder`, and checks every record's checksum.
 
-    A damaged or missing file is refused by name.
+    UserError with the name of the first file that is damaged or missing.
     """
-    tf, info = import_tensorflow(), _read_dataset_info(folder)
-
-    def row(record):
-        example = info.features.deserialize_example(record)
-        kept = {k: example[k] for k in (*TEXT_COLUMNS, *RATING_COLUMNS, *STORED_COLUMNS)}
-        return kept | {'length': tf.strings.length(record)}
-
-    columns: dict[str, list] = {}
+    info = _read_dataset_info(folder)
+    expected_count = info.splits[TFDS_SPLIT].num_examples
     files = [str(path) for path in info.splits[TFDS_SPLIT].filepaths]
-    for n, path in enumerate(files):
-        try:
-            rows = tf.data.TFRecordDataset(path).map(row, num_parallel_calls=2).batch(256)
-            parts = list(rows.as_numpy_iterator())
-        except tf.errors.OpError as e:
-            raise _damaged_file_error(path, e) from None
-        if not parts:
-            raise _damaged_file_error(path, EOFError('no utterance in it'))
-        part = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-        start = np.cumsum(part['length'] + TFRECORD_HEADER_BYTES + TFRECORD_FOOTER_BYTES)
-        part['offset'] = np.concatenate([[0], start[:-1]]) + TFRECORD_HEADER_BYTES
-        part['file'] = np.full(len(start), n)
-        for k, v in part.items():
-            columns.setdefault(k, []).append(v)
-    column = {k: np.concatenate(v) for k, v in columns.items()}
-    if len(column['frames']) != info.splits[TFDS_SPLIT].num_examples:
+    shards = [_read_shard(file, index, info.features) for index, file in enumerate(files)]
+    columns = _concatenate_columns(shards)
+    count = len(columns['frames'])
+    if count != expected_count:
         raise UserError(
-            f'{folder} holds {len(column["frames"])} utterances, but its dataset_info.json says '
-            f'{info.splits[TFDS_SPLIT].num_examples}. Remove it and prepare the corpus again.'
+            f'{folder} holds {count} utterances, but its dataset_info.json says '
+            f'{expected_count}. Remove it and prepare the corpus again.'
         )
+    text = {}
+    for key in (*TEXT_COLUMNS, 'sha256'):
+        text[key] = np.char.decode(columns[key].astype(bytes), 'utf-8')
     return Utterances(
-        {k: np.char.decode(column[k].astype(bytes), 'utf-8') for k in (*TEXT_COLUMNS, 'sha256')},
-        rating_NxA=np.stack([column[k] for k in RATING_COLUMNS], axis=1),
-        frames_N=column['frames'].astype(np.int32),
-        mean_NxM=column['mean_M'],
-        variance_NxM=column['variance_M'],
-        signature_NxS=column['signature_S'],
-        file_N=column['file'],
-        offset_N=column['offset'].astype(np.int64),
-        length_N=column['length'].astype(np.int64),
+        text,
+        rating_NxA=np.stack([columns[key] for key in RATING_COLUMNS], axis=1),
+        frames_N=columns['frames'].astype(np.int32),
+        mean_NxM=columns['mean_M'],
+        variance_NxM=columns['variance_M'],
+        signature_NxS=columns['signature_S'],
+        file_N=columns['file'],
+        offset_N=columns['offset'].astype(np.int64),
+        length_N=columns['length'].astype(np.int64),
         files=files,
     )
 
 
-def _read_feature_bytes(utterances: Utterances, rows: np.ndarray, file: str) -> Iterator[bytes]:
-    """The features' bytes of some utterances of one shard, which may have changed since its columns were read."""
+def _read_shard(file: str, index: int, features) -> dict[str, np.ndarray]:
+    """Returns the columns of one shard, with the place of each record: file, offset, length."""
+    tf = import_tensorflow()
+
+    def parse(record):
+        example = features.deserialize_example(record)
+        row = {key: example[key] for key in LOADED_COLUMNS}
+        row['length'] = tf.strings.length(record)
+        return row
+
+    try:
+        records = tf.data.TFRecordDataset(file).map(parse, num_parallel_calls=PARALLEL_CALLS)
+        batches = list(records.batch(COLUMN_BATCH_SIZE).as_numpy_iterator())
+    except tf.errors.OpError as error:
+        raise _damaged_file_error(file, error) from None
+    if not batches:
+        raise _damaged_file_error(file, EOFError('no utterance in it'))
+    columns = _concatenate_columns(batches)
+    record_sizes = columns['length'] + TFRECORD_HEADER_BYTES + TFRECORD_FOOTER_BYTES
+    record_ends = np.cumsum(record_sizes)
+    record_starts = np.concatenate([[0], record_ends[:-1]])
+    columns['offset'] = record_starts + TFRECORD_HEADER_BYTES
+    columns['file'] = np.full(len(record_ends), index)
+    return columns
+
+
+def _concatenate_columns(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    columns = {}
+    for key in parts[0]:
+        columns[key] = np.concatenate([part[key] for part in parts])
+    return columns
+
+
+def read_feature_bytes(utterances: Utterances, rows: np.ndarray, file: str) -> Iterator[bytes]:
+    """Yields the bytes of the features of some utterances of one shard.
+
+    UserError if the shard has changed since its columns were read.
+    """
     from google.protobuf.message import DecodeError
 
     tf = import_tensorflow()
-    size_N = 2 * utterances.bands * utterances.frames_N
+    size_N = FLOAT16_BYTES * utterances.bands * utterances.frames_N
     try:
         with open(file, 'rb') as shard:
             for row in rows:
-                record = _read_tfrecord(
-                    shard.fileno(), utterances.offset_N[row], utterances.length_N[row]
-                )
-                (content,) = (
-                    tf.train.Example.FromString(record).features.feature['mel_TxM'].bytes_list.value
-                )
+                offset, length = utterances.offset_N[row], utterances.length_N[row]
+                record = _read_tfrecord(shard.fileno(), offset, length)
+                example = tf.train.Example.FromString(record)
+                (content,) = example.features.feature[FEATURES_KEY].bytes_list.value
                 if len(content) != size_N[row]:
                     raise ValueError(f'{len(content)} bytes of features, expected {size_N[row]}')
                 yield content
-    except (OSError, ValueError, DecodeError) as e:
-        raise _damaged_file_error(file, e) from None
-
-
-def _check_records(utterances: Utterances, row_B: np.ndarray) -> None:
-    """Refuses by name the first shard in which one of these utterances is damaged."""
-    for f in np.unique(utterances.file_N[row_B[row_B >= 0]]):
-        rows = row_B[(row_B >= 0) & (utterances.file_N[row_B] == f)]
-        for _ in _read_feature_bytes(utterances, rows, utterances.files[f]):
-            pass
+    except (OSError, ValueError, DecodeError) as error:
+        raise _damaged_file_error(file, error) from None
 
 
 def _read_tfrecord(shard: int, offset: int, length: int) -> bytes:
-    """The bytes of one record of an open shard; ValueError where there is none of that length."""
+    """Returns the data of one record of an open shard; ValueError if none of that length is there.
+
+    `shard` is a file descriptor; `offset` and `length` are those of the data.
+    """
     record = os.pread(shard, length + TFRECORD_HEADER_BYTES, offset - TFRECORD_HEADER_BYTES)
-    if (
-        len(record) < length + TFRECORD_HEADER_BYTES
-        or int.from_bytes(record[:8], 'little') != length
-    ):
+    stored_length = int.from_bytes(record[:8], 'little')
+    if len(record) < length + TFRECORD_HEADER_BYTES or stored_length != length:
         raise ValueError('it has changed since its columns were read')
     return record[TFRECORD_HEADER_BYTES:]
 
 
-def _decode_features(record: bytes, bands: int) -> np.ndarray:
-    return np.frombuffer(record, np.float16).reshape(-1, bands)
+def decode_features(content: bytes, bands: int) -> np.ndarray:
+    """Returns features_TxM in float16 from their bytes."""
+    return np.frombuffer(content, np.float16).reshape(-1, bands)
 
 
 def stream_features(
     utterances: Utterances, batches: Iterable[tuple[np.ndarray, np.ndarray, int]], prefetch: int = 2
 ) -> Iterator[np.ndarray]:
-    """The features of batch after batch, mel_...xTxM in float16, read from the shards by tf.data while the device computes.
+    """Yields mel_...xTxM in float16 for each batch, read by tf.data while the device computes.
 
-    A batch is (row_..., start_..., T): which utterances, from which frame, and how many frames, padded with zeros; row -1 is
-    all padding. A shard that has been damaged since its columns were read is refused by name; a
-    bit that flips within the features is not noticed here, but when the columns are next read.
+    A batch is (row_..., start_..., T): which utterances, from which frame, and how many frames,
+    padded with zeros; row -1 is all padding. UserError with the name of a shard that was damaged
+    since its columns were read. A bit that flips within the features is not noticed here, but when
+    the columns are read again.
     """
     tf = import_tensorflow()
-    files: list[int] = []
-    pending: collections.deque = collections.deque()  # row_... and T of the batches under way
-    frame = 2 * utterances.bands  # bytes
+    frame_bytes = FLOAT16_BYTES * utterances.bands
+    # row_... and T of the batches that tf.data has taken and not yet returned.
+    pending: collections.deque[tuple[np.ndarray, int]] = collections.deque()
 
-    def flat():
+    def flat_batches():
         for row, start, T in batches:
             pending.append((row, T))
-            size = np.where(row < 0, 0, frame * utterances.frames_N[row])
+            size = np.where(row < 0, 0, frame_bytes * utterances.frames_N[row])
             yield row.ravel(), start.ravel(), size.ravel(), T
 
-    def record_or_empty(row):
-        shard = files[utterances.file_N[row]]
+    int_B = tf.TensorSpec((None,), tf.int32)
+    signature = (int_B, int_B, int_B, tf.TensorSpec((), tf.int32))
+    with _open_files(utterances.files) as descriptors:
+        data = tf.data.Dataset.from_generator(flat_batches, output_signature=signature)
+        load = _make_batch_loader(utterances, descriptors)
+        data = data.map(load, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
         try:
-            return _read_tfrecord(shard, utterances.offset_N[row], utterances.length_N[row])
-        except (OSError, ValueError):  # raised in here, TensorFlow would print it with its stack
-            return b''  # which the check of sizes finds
-
-    def pread(row_B):
-        return np.array([record_or_empty(row) if row >= 0 else b'' for row in row_B], object)
-
-    def load(row_B, start_B, size_B, T):
-        record_B = tf.numpy_function(pread, [row_B], tf.string, stateful=False)
-        mel_B = tf.io.parse_example(
-            record_B, {'mel_TxM': tf.io.FixedLenFeature((), tf.string, '')}
-        )['mel_TxM']
-        # A record that cannot be read, or has no features, would otherwise become zeros.
-        with tf.control_dependencies([tf.debugging.assert_equal(tf.strings.length(mel_B), size_B)]):
-            start_B = tf.minimum(start_B * frame, size_B)
-        mel_B = tf.strings.substr(mel_B, start_B, tf.fill(tf.shape(start_B), T * frame))
-        return tf.io.decode_raw(
-            mel_B, tf.int16, fixed_length=T * frame
-        )  # TensorFlow pads no float16
-
-    row = tf.TensorSpec((None,), tf.int32)
-    signature = (row, row, row, tf.TensorSpec((), tf.int32))
-    data = tf.data.Dataset.from_generator(flat, output_signature=signature)
-    data = data.map(load, num_parallel_calls=2, deterministic=True).prefetch(prefetch)
-    try:
-        for f in utterances.files:
-            try:
-                files.append(os.open(f, os.O_RDONLY))
-            except OSError as e:
-                raise _damaged_file_error(f, e) from None
-        try:
-            for mel in data.as_numpy_iterator():
+            for mel_BxL in data.prefetch(prefetch).as_numpy_iterator():
                 row, T = pending.popleft()
-                yield mel.view(np.float16).reshape(*row.shape, T, utterances.bands)
+                yield mel_BxL.view(np.float16).reshape(*row.shape, T, utterances.bands)
         except Exception:  # TensorFlow fails in many ways, and names no file
             for row, _ in tuple(pending):
                 _check_records(utterances, row.ravel())
             raise
-    finally:
-        for f in files:
-            os.close(f)
+
+
+@contextlib.contextmanager
+def _open_files(files: list[str]) -> Iterator[list[int]]:
+    """Context of file descriptors for reading; UserError for a file that cannot be opened."""
+    with contextlib.ExitStack() as stack:
+        descriptors = []
+        for file in files:
+            try:
+                descriptor = os.open(file, os.O_RDONLY)
+            except OSError as error:
+                raise _damaged_file_error(file, error) from None
+            stack.callback(os.close, descriptor)
+            descriptors.append(descriptor)
+        yield descriptors
+
+
+def _make_batch_loader(utterances: Utterances, descriptors: list[int]):
+    """Returns tf.data's function from (row_B, start_B, size_B, T) to the features of a batch.
+
+    They are mel_BxL, the bits of T frames of float16 as int16, because TensorFlow cannot pad
+    float16. `size_B` is the number of bytes that an utterance's features must have.
+    """
+    tf = import_tensorflow()
+    frame_bytes = FLOAT16_BYTES * utterances.bands
+    parser = {FEATURES_KEY: tf.io.FixedLenFeature((), tf.string, '')}
+
+    def read_record(row: int) -> bytes:
+        if row < 0:
+            return b''
+        shard = descriptors[utterances.file_N[row]]
+        try:
+            return _read_tfrecord(shard, utterances.offset_N[row], utterances.length_N[row])
+        except (OSError, ValueError):
+            # An exception here would make TensorFlow print a stack trace. The check of sizes below
+            # finds an empty record.
+            return b''
+
+    def read_records(row_B):
+        return np.array([read_record(row) for row in row_B], object)
+
+    def load(row_B, start_B, size_B, T):
+        record_B = tf.numpy_function(read_records, [row_B], tf.string, stateful=False)
+        mel_B = tf.io.parse_example(record_B, parser)[FEATURES_KEY]
+        # A record that cannot be read, or has no features, would otherwise become zeros.
+        with tf.control_dependencies([tf.debugging.assert_equal(tf.strings.length(mel_B), size_B)]):
+            start_B = tf.minimum(start_B * frame_bytes, size_B)
+        length_B = tf.fill(tf.shape(start_B), T * frame_bytes)
+        mel_B = tf.strings.substr(mel_B, start_B, length_B)
+        return tf.io.decode_raw(mel_B, tf.int16, fixed_length=T * frame_bytes)
+
+    return load
+
+
+def _check_records(utterances: Utterances, row_B: np.ndarray) -> None:
+    """UserError with the name of the first shard in which one of these utterances is damaged."""
+    rows = row_B[row_B >= 0]
+    for index in np.unique(utterances.file_N[rows]):
+        file_rows = rows[utterances.file_N[rows] == index]
+        for _ in read_feature_bytes(utterances, file_rows, utterances.files[index]):
+            pass

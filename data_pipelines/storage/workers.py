@@ -1,4 +1,4 @@
-"""TODO: data_pipelines.storage.workers."""
+"""Worker processes that decode utterances and compute their features."""
 
 import collections
 import concurrent.futures
@@ -13,105 +13,133 @@ from concurrent.futures.process import BrokenProcessPool
 
 from data_pipelines.corpora import Utterance
 from data_pipelines.features.decode import Rejection
-from data_pipelines.features.log_mel import LogMel
-from data_pipelines.features.upstream import EncoderInput, EncoderStates
+from data_pipelines.features.upstream import FeatureSpec
 
-CHUNK_SIZE = 8  # utterances that go to a worker at once: fewer messages, each of which costs 0.3 ms
+# Utterances sent to a worker at once. A message costs 0.3 ms, so that one each would be slow.
+CHUNK_SIZE = 8
+
+CHUNKS_AHEAD = 4  # chunks under way for each worker
 
 
 @contextlib.contextmanager
 def run_workers(
-    utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput, workers: int
+    utterances: list[Utterance], spec: FeatureSpec, workers: int
 ) -> Iterator[Iterator[tuple[Utterance, dict | Rejection]]]:
-    """Each utterance, in order, with `spec.heard` of it, from worker processes that are some utterances ahead.
+    """Context of an iterator over (utterance, `spec.process_utterance(utterance)`), in order.
 
-    They start at once, so that they import librosa while TensorFlow is imported here, and get `CHUNK` utterances at a time. A
-    decoder that takes its process down costs the other utterances nothing: what was under way is done again, and what dies twice,
-    alone the second time, is rejected.
+    The worker processes start at once, so that they import librosa while TensorFlow is imported
+    here, and work some utterances ahead. If a decoder crashes its process, no other utterance is
+    lost: what was under way is computed again. An utterance that crashes a second process, alone
+    this time, is rejected.
     """
-    pool, pending = start_pool(workers), collections.deque()
-    chunks = (utterances[at : at + CHUNK_SIZE] for at in range(0, len(utterances), CHUNK_SIZE))
+    pool = _WorkerPool(utterances, spec, workers)
+    try:
+        pool.fill()
+        yield pool.results()
+    finally:
+        pool.shutdown()
 
-    def submit(chunk: list[Utterance]) -> None:
+
+class _WorkerPool:
+    """A process pool that is replaced when one of its processes dies."""
+
+    def __init__(self, utterances: list[Utterance], spec: FeatureSpec, workers: int):
+        self.spec = spec
+        self.workers = workers
+        self.chunks = _split_chunks(utterances)
+        self.pending: collections.deque = collections.deque()  # (chunk, future), oldest first
+        self.executor = start_pool(workers)
+
+    def fill(self) -> None:
+        """Submits chunks until the workers are CHUNKS_AHEAD."""
+        for chunk in itertools.islice(self.chunks, CHUNKS_AHEAD * self.workers):
+            self.submit(chunk)
+
+    def submit(self, chunk: list[Utterance]) -> None:
+        """Submits a chunk."""
         try:
-            future = pool.submit(process_utterances, chunk, spec)
-        except (
-            BrokenProcessPool
-        ) as e:  # since the last result: let it be found where results are taken
+            future = self.executor.submit(process_utterances, chunk, self.spec)
+        except BrokenProcessPool as error:
+            # A worker died since the last result. `results` finds that out from the future.
             future = concurrent.futures.Future()
-            future.set_exception(e)
-        pending.append((chunk, future))
+            future.set_exception(error)
+        self.pending.append((chunk, future))
 
-    def results() -> Iterator[tuple[Utterance, dict | Rejection]]:
-        nonlocal pool
-        while pending:
-            chunk, future = pending.popleft()
+    def results(self) -> Iterator[tuple[Utterance, dict | Rejection]]:
+        """Yields each utterance with its result."""
+        while self.pending:
+            chunk, future = self.pending.popleft()
             try:
-                done = future.result()
+                chunk_results = future.result()
             except BrokenProcessPool:
-                done = process_one_by_one(chunk, spec)
-                again = [c for c, _ in pending]
-                pending.clear()
-                pool.shutdown()
-                pool = start_pool(workers)
-                for c in again:
-                    submit(c)
-            for c in itertools.islice(chunks, 1):
-                submit(c)
-            yield from zip(chunk, done)
+                chunk_results = process_one_by_one(chunk, self.spec)
+                self.restart()
+            next_chunk = next(self.chunks, None)
+            if next_chunk is not None:
+                self.submit(next_chunk)
+            yield from zip(chunk, chunk_results)
 
+    def restart(self) -> None:
+        """Starts new processes, and submits again what was under way."""
+        chunks = [chunk for chunk, _ in self.pending]
+        self.pending.clear()
+        self.executor.shutdown()
+        self.executor = start_pool(self.workers)
+        for chunk in chunks:
+            self.submit(chunk)
+
+    def shutdown(self) -> None:
+        """Ends the processes; what was not begun is dropped."""
+        self.executor.shutdown(cancel_futures=True)
+
+
+def _split_chunks(utterances: list[Utterance]) -> Iterator[list[Utterance]]:
+    for start in range(0, len(utterances), CHUNK_SIZE):
+        yield utterances[start : start + CHUNK_SIZE]
+
+
+def process_utterances(utterances: list[Utterance], spec: FeatureSpec) -> list[dict | Rejection]:
+    """Returns `spec.process_utterance` of each utterance."""
+    return [spec.process_utterance(utterance) for utterance in utterances]
+
+
+def process_one_by_one(utterances: list[Utterance], spec: FeatureSpec) -> list[dict | Rejection]:
+    """As `process_utterances`, in a process that is replaced when an utterance crashes it."""
+    results: list[dict | Rejection] = []
+    executor = start_pool(1)
     try:
-        for c in itertools.islice(chunks, 4 * workers):
-            submit(c)
-        yield results()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def process_utterances(
-    utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput
-) -> list[dict | Rejection]:
-    """`spec.heard` of some utterances."""
-    return [spec.process_utterance(u) for u in utterances]
-
-
-def process_one_by_one(
-    utterances: list[Utterance], spec: LogMel | EncoderStates | EncoderInput
-) -> list[dict | Rejection]:
-    """`several`, by a process that is replaced whenever an utterance takes it down."""
-    done, pool = [], start_pool(1)
-    try:
-        for u in utterances:
+        for utterance in utterances:
             try:
-                done += pool.submit(process_utterances, [u], spec).result()
+                results += executor.submit(process_utterances, [utterance], spec).result()
             except BrokenProcessPool:
-                done.append(Rejection('unreadable: its decoder crashed'))
-                pool.shutdown()
-                pool = start_pool(1)
+                results.append(Rejection('unreadable: its decoder crashed'))
+                executor.shutdown()
+                executor = start_pool(1)
     finally:
-        pool.shutdown(cancel_futures=True)
-    return done
+        executor.shutdown(cancel_futures=True)
+    return results
 
 
 def start_pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
-    """Fresh processes: a fork of one that runs TensorFlow's threads may hang."""
-    return concurrent.futures.ProcessPoolExecutor(
-        workers, multiprocessing.get_context('spawn'), initialize_worker
-    )
+    """Starts worker processes. They are spawned: with TensorFlow's threads, a fork may hang."""
+    context = multiprocessing.get_context('spawn')
+    return concurrent.futures.ProcessPoolExecutor(workers, context, initialize_worker)
 
 
 def initialize_worker() -> None:
-    """Makes a worker single-threaded, deaf to Ctrl-C, which its parent answers, and unable to outlive its parent."""
-    import numpy  # noqa: F401 (the limit holds for what is loaded)
+    """Prepares a worker process.
+
+    It uses one thread, ignores Ctrl-C, which the parent handles, and ends when the parent does.
+    """
+    import numpy  # noqa: F401 (the limit applies to libraries that are loaded)
     import threadpoolctl
 
-    threadpoolctl.threadpool_limits(
-        1
-    )  # for speed, and because the last bit of a product depends on the number of threads
+    # One thread is faster, and the last bit of a matrix product depends on the number of threads.
+    threadpoolctl.threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
-    def follow():
-        multiprocessing.parent_process().join()
-        os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+def _exit_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)

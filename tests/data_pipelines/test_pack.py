@@ -1,6 +1,7 @@
-"""A corpus in one .npz: the same columns and features, and no TensorFlow."""
+"""An .npz holds the same columns and features as the shards, and is read without TensorFlow."""
 
 import dataclasses
+import functools
 import json
 import shutil
 import subprocess
@@ -25,221 +26,236 @@ SPEC, BANDS = LogMel(bands=4), 4
 ROOT = Path(__file__).parent.parent.parent
 
 
-def example(n: int) -> dict:
-    """An utterance of noise."""
+def make_example(n: int) -> dict:
+    """Returns an utterance of noise."""
     mel_TxM = np.random.default_rng(n).normal(size=(50 + 10 * n, BANDS)).astype(np.float16)
-    moments = {
+    return {
+        **dict.fromkeys(schema.TEXT_COLUMNS, 'x'),
+        **dict.fromkeys(schema.RATING_COLUMNS, 0.5),
+        'utterance': f'é{n}',
+        'speaker': f's{n % 3}',
+        'emotion': 'sad' if n % 2 else 'angry',
         'mean_M': mel_TxM.mean(0, dtype=np.float32),
         'variance_M': mel_TxM.var(0, dtype=np.float32),
+        'sha256': '',
+        'signature_S': np.ones(SIGNATURE_SIZE, np.float16),
+        'mel_TxM': mel_TxM,
+        'frames': len(mel_TxM),
+        'seconds': 0.5,
     }
-    text = (
-        dict.fromkeys(schema.TEXT_COLUMNS, 'x')
-        | dict.fromkeys(schema.RATING_COLUMNS, 0.5)
-        | {
-            'utterance': f'é{n}',
-            'speaker': f's{n % 3}',
-            'emotion': 'sad' if n % 2 else 'angry',
-        }
-    )
-    moments |= {'sha256': '', 'signature_S': np.ones(SIGNATURE_SIZE, np.float16)}
-    return text | moments | {'mel_TxM': mel_TxM, 'frames': len(mel_TxM), 'seconds': 0.5}
 
 
 @pytest.fixture(scope='module')
 def prepared(tmp_path_factory) -> Path:
-    """data/ with twelve utterances by three speakers, as shards and as .npz."""
-    place = tmp_path_factory.mktemp('data')
-    shard = builder.write_shards(
-        corpora.load_corpus('folder'), SPEC, [example(n) for n in range(12)], place
-    )
-    (shard / RECORD_FILE).write_text(json.dumps({'fingerprint': 'this one'}))
-    pack.write_npz(shard, npz_path(place, 'folder', SPEC))
-    return place
+    """Returns data/ with twelve utterances by three speakers, as shards and as .npz."""
+    data_dir = tmp_path_factory.mktemp('data')
+    examples = [make_example(n) for n in range(12)]
+    folder = builder.write_shards(corpora.load_corpus('folder'), SPEC, examples, data_dir)
+    (folder / RECORD_FILE).write_text(json.dumps({'fingerprint': 'this one'}))
+    pack.write_npz(folder, npz_path(data_dir, 'folder', SPEC))
+    return data_dir
 
 
 @pytest.fixture
 def data(prepared, tmp_path) -> Path:
-    """A copy of it to be changed."""
+    """Returns a copy of the prepared data that a test may change."""
     return shutil.copytree(prepared, tmp_path / 'data')
 
 
-def config(data: Path, resident: str = 'auto') -> ConfigDict:
+def make_config(data: Path, resident: str = 'auto') -> ConfigDict:
     features = dataclasses.asdict(SPEC)
     return ConfigDict(
         {'dir': str(data), 'corpora': ('folder',), 'features': features, 'resident': resident}
     )
 
 
-def npz(data: Path) -> Path:
+def npz_file(data: Path) -> Path:
     return data / 'folder' / SPEC.npz_name
 
 
-def folder(data: Path) -> Path:
+def shard_folder(data: Path) -> Path:
     return next(data.rglob(RECORD_FILE)).parent
 
 
-def test_columns_and_features_are_those_of_the_shards(prepared):
+def test_npz_has_the_columns_and_features_of_the_shards(prepared):
     """To the bit and in the same order."""
-    packed, sharded = read_columns(npz(prepared)), shards.read_columns(folder(prepared))
+    packed = read_columns(npz_file(prepared))
+    sharded = shards.read_columns(shard_folder(prepared))
     assert packed.text.keys() == sharded.text.keys()
     for name, column in sharded.text.items():
         np.testing.assert_array_equal(packed.text[name], column)
     for name in ('frames_N', 'rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS'):
         np.testing.assert_array_equal(getattr(packed, name), getattr(sharded, name))
         assert getattr(packed, name).dtype == getattr(sharded, name).dtype
-    assert (packed.is_packed, sharded.is_packed) == (True, False)
+    assert packed.is_packed
+    assert not sharded.is_packed
     mel_RxM = dataset.read_all_features(packed)
     assert mel_RxM.dtype == np.float16
     np.testing.assert_array_equal(mel_RxM, dataset.read_all_features(sharded))
 
 
-def test_some_utterances_of_an_npz_are_those_of_the_shards(prepared):
-    """As where the label space leaves some out, or a corpus is one of several."""
-    packed, sharded = read_columns(npz(prepared)), shards.read_columns(folder(prepared))
-    some = [7, 2, 11]
-    np.testing.assert_array_equal(
-        dataset.read_all_features(packed[some]), dataset.read_all_features(sharded[some])
-    )
-    both = schema.concatenate_datasets([sharded, packed[some]])
+def test_selected_utterances_of_an_npz_have_the_features_of_the_shards(prepared):
+    """As when the label space leaves utterances out, or several corpora are read."""
+    packed = read_columns(npz_file(prepared))
+    sharded = shards.read_columns(shard_folder(prepared))
+    rows = [7, 2, 11]
+    selected_RxM = dataset.read_all_features(sharded[rows])
+    np.testing.assert_array_equal(dataset.read_all_features(packed[rows]), selected_RxM)
+    both = schema.concatenate_datasets([sharded, packed[rows]])
     np.testing.assert_array_equal(
         dataset.read_all_features(both),
-        np.concatenate(
-            [dataset.read_all_features(sharded), dataset.read_all_features(sharded[some])]
-        ),
+        np.concatenate([dataset.read_all_features(sharded), selected_RxM]),
     )
 
 
-def test_the_npz_is_read_where_there_is_one(prepared):
-    """With the shards beside it or not, unless features are to be streamed."""
-    assert dataset.find_datasets(config(prepared)) == [npz(prepared)]
-    assert dataset.find_datasets(config(prepared, resident='off')) == [folder(prepared)]
-    assert dataset.read_utterances(config(prepared)).is_packed
+def test_npz_is_preferred_to_shards_unless_features_are_streamed(prepared):
+    assert dataset.find_datasets(make_config(prepared)) == [npz_file(prepared)]
+    assert dataset.find_datasets(make_config(prepared, 'off')) == [shard_folder(prepared)]
+    assert dataset.read_utterances(make_config(prepared)).is_packed
 
 
-def test_an_npz_alone_is_enough_and_cannot_be_streamed(data):
-    """A machine to which nothing but the .npz has been copied."""
-    before = dataset.read_fingerprints(config(data))
-    shutil.rmtree(folder(data))
-    assert dataset.read_fingerprints(config(data)) == before
-    assert len(dataset.read_utterances(config(data))) == 12
+def test_npz_alone_is_enough_but_cannot_be_streamed(data):
+    """As on a machine to which only the .npz has been copied."""
+    before = dataset.read_fingerprints(make_config(data))
+    shutil.rmtree(shard_folder(data))
+    assert dataset.read_fingerprints(make_config(data)) == before
+    assert len(dataset.read_utterances(make_config(data))) == 12
     with pytest.raises(UserError, match=r'npz cannot be streamed.*config\.data\.resident'):
-        dataset.read_utterances(config(data, resident='off'))
+        dataset.read_utterances(make_config(data, resident='off'))
 
 
-def test_an_npz_of_other_data_is_not_used(data):
-    """The corpus has been prepared anew since it was packed: its fingerprint is another."""
-    record = folder(data) / RECORD_FILE
+def test_npz_of_other_data_is_not_used(data):
+    """The corpus was prepared again after it was packed, so that the fingerprints differ."""
+    record = shard_folder(data) / RECORD_FILE
     record.write_text(json.dumps(json.loads(record.read_text()) | {'fingerprint': 'other'}))
-    assert dataset.find_datasets(config(data)) == [folder(data)]
-    assert dataset.read_fingerprints(config(data)) == {'folder': 'other'}
+    assert dataset.find_datasets(make_config(data)) == [shard_folder(data)]
+    assert dataset.read_fingerprints(make_config(data)) == {'folder': 'other'}
 
 
 WITHOUT_TENSORFLOW = """
 import json, sys
-sys.modules |= dict.fromkeys(('tensorflow', 'tensorflow_datasets', 'librosa'))  # importing them fails
+# Importing these fails.
+sys.modules |= dict.fromkeys(('tensorflow', 'tensorflow_datasets', 'librosa'))
 import numpy as np
 from ml_collections import ConfigDict
-from data_pipelines import batches, folds, shards
+from data_pipelines.batching import feeds, plan, table
+from data_pipelines.protocols import folds, split
+from data_pipelines.storage import dataset
 
 config = ConfigDict(json.loads(sys.argv[1]))
-utterances, _ = batches.labelled(batches.read(config), 'native')
-made = folds.make(utterances, folds.Protocol(folds=3))
-table = batches.Table(utterances, made, 'global', True)
-items = batches.scoring(made, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
-(_, batch), *_ = batches.resident(table, items)
-np.savez(sys.argv[2], mel_RxM=shards.load(utterances), **batch)
+utterances, _ = split.keep_labelled(dataset.read_utterances(config), 'native')
+three_folds = folds.make_folds(utterances, folds.Protocol(folds=3))
+examples = table.ExampleTable(utterances, three_folds, 'global', True)
+items = plan.evaluation_items(three_folds, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
+(_, batch), *_ = feeds.resident_feed(examples, items)
+np.savez(sys.argv[2], mel_RxM=dataset.read_all_features(utterances), **batch)
 """
 
 
-def test_training_data_are_made_of_an_npz_without_tensorflow(data, tmp_path):
-    """Where it is not installed: the features and batches are those of the shards."""
-    utterances = shards.read_columns(folder(data))
-    made = folds.make_folds(utterances, folds.Protocol(folds=3))
-    items = plan.evaluation_items(made, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
-    (_, expected), *_ = feeds.resident_feed(
-        table.ExampleTable(utterances, made, 'global', True), items
-    )
+def test_batches_from_an_npz_are_those_of_the_shards_without_tensorflow(data, tmp_path):
+    utterances = shards.read_columns(shard_folder(data))
+    three_folds = folds.make_folds(utterances, folds.Protocol(folds=3))
+    items = plan.evaluation_items(three_folds, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
+    examples = table.ExampleTable(utterances, three_folds, 'global', True)
+    (_, expected), *_ = feeds.resident_feed(examples, items)
     expected['mel_RxM'] = dataset.read_all_features(utterances)
-    shutil.rmtree(folder(data))
-    options = config(data).to_json()
+    shutil.rmtree(shard_folder(data))
+    options = make_config(data).to_json()
     subprocess.run(
         [sys.executable, '-c', WITHOUT_TENSORFLOW, options, tmp_path / 'batch.npz'],
         cwd=ROOT,
         check=True,
     )
-    with np.load(tmp_path / 'batch.npz') as found:
-        assert set(found) == set(expected)
+    with np.load(tmp_path / 'batch.npz') as batch:
+        assert set(batch) == set(expected)
         for name, array in expected.items():
-            np.testing.assert_array_equal(found[name], array)
+            np.testing.assert_array_equal(batch[name], array)
 
 
 def rewrite(file: Path, **changes) -> None:
-    """Changes some arrays of an .npz; None leaves one out."""
+    """Replaces arrays of an .npz, or removes those that are None."""
     with np.load(file) as content:
         arrays = dict(content) | changes
-    np.savez(file, **{k: v for k, v in arrays.items() if v is not None})
+    for name, array in changes.items():
+        if array is None:
+            del arrays[name]
+    np.savez(file, **arrays)
 
 
 def halve(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-def flip(array: str):
-    """Flips a bit in the middle of an array."""
+def clear(file: Path) -> None:
+    file.write_bytes(b'')
 
-    def change(file: Path) -> None:
-        content = bytearray(file.read_bytes())
-        with np.load(file) as arrays:
-            at = content.find(arrays[array].tobytes())
-            content[at + arrays[array].nbytes // 2] ^= 1
-        file.write_bytes(content)
 
-    return change
+def replace_by_text(file: Path) -> None:
+    file.write_text('not an .npz')
+
+
+def remove_arrays(file: Path) -> None:
+    rewrite(file, mel_RxM=None, frames_N=None)
+
+
+def put_pickles(file: Path) -> None:
+    objects = np.array([print], object)
+    rewrite(file, frames_N=objects, mel_RxM=objects)
+
+
+def flip_bit(file: Path, name: str) -> None:
+    """Changes a bit in the middle of an array."""
+    content = bytearray(file.read_bytes())
+    with np.load(file) as arrays:
+        array = arrays[name]
+    content[content.find(array.tobytes()) + array.nbytes // 2] ^= 1
+    file.write_bytes(content)
 
 
 DAMAGE = {
     'cut off': halve,
-    'empty': lambda file: file.write_bytes(b''),
-    'something else': lambda file: file.write_text('none of ours'),
-    'an array missing': lambda file: rewrite(file, mel_RxM=None, frames_N=None),
-    'another bit in a column': flip('mean_NxM'),
-    'another bit in the features': flip('mel_RxM'),
-    'pickled objects': lambda file: rewrite(
-        file, frames_N=np.array([print], object), mel_RxM=np.array([print], object)
-    ),
+    'empty': clear,
+    'something else': replace_by_text,
+    'an array missing': remove_arrays,
+    'another bit in a column': functools.partial(flip_bit, name='mean_NxM'),
+    'another bit in the features': functools.partial(flip_bit, name='mel_RxM'),
+    'pickled objects': put_pickles,
 }
 
 
 @pytest.mark.parametrize('damage', DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_npz_is_refused_by_name(data, damage):
-    """In a sentence, before it can do harm: nothing is ever unpickled."""
-    damage(npz(data))
-    with pytest.raises(UserError, match=r'\.npz is damaged or none of ours'):
-        dataset.read_all_features(dataset.read_utterances(config(data)))
+def test_damaged_npz_is_refused_by_name_and_nothing_is_unpickled(data, damage):
+    damage(npz_file(data))
+    message = r'\.npz is damaged, or was not written by data_pipelines\.pack'
+    with pytest.raises(UserError, match=message):
+        dataset.read_all_features(dataset.read_utterances(make_config(data)))
 
 
-def test_an_npz_holds_no_pickle(prepared):
-    """Numbers and text alone, which NumPy reads with allow_pickle=False."""
-    with np.load(npz(prepared), allow_pickle=False) as content:
+def test_npz_holds_numbers_and_text_only(prepared):
+    """NumPy reads them with allow_pickle=False."""
+    with np.load(npz_file(prepared), allow_pickle=False) as content:
         assert {content[name].dtype.kind for name in content} == {'U', 'f', 'i'}
 
 
-def test_a_pack_that_fails_leaves_the_one_before(data, monkeypatch):
-    """The .npz is there whole or as it was."""
-    before = npz(data).read_bytes()
-    monkeypatch.setattr(np, 'savez', lambda file, **arrays: file.write(b'half') and 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        pack.write_npz(folder(data), npz(data))
-    assert npz(data).read_bytes() == before
+def test_failed_packing_leaves_the_earlier_npz(data, monkeypatch):
+    def write_half(file, **arrays):
+        file.write(b'half')
+        raise RuntimeError('disk failure')
+
+    before = npz_file(data).read_bytes()
+    monkeypatch.setattr(np, 'savez', write_half)
+    with pytest.raises(RuntimeError, match='disk failure'):
+        pack.write_npz(shard_folder(data), npz_file(data))
+    assert npz_file(data).read_bytes() == before
 
 
-def test_the_command_packs_what_is_prepared_and_says_where(data, monkeypatch, capsys):
-    """A corpus that is not prepared ends in a sentence."""
-    npz(data).unlink()
+def test_command_packs_a_prepared_corpus_and_prints_the_file(data, monkeypatch, capsys):
+    """A corpus that is not prepared is a UserError."""
+    npz_file(data).unlink()
     monkeypatch.setattr(sys, 'argv', ['pack', 'folder', '--dir', str(data), '--bands', '4'])
     pack.main()
-    assert str(npz(data)) in capsys.readouterr().out
-    assert len(read_columns(npz(data))) == 12
+    assert str(npz_file(data)) in capsys.readouterr().out
+    assert len(read_columns(npz_file(data))) == 12
     monkeypatch.setattr(sys, 'argv', ['pack', 'emodb', '--dir', str(data)])
     with pytest.raises(SystemExit, match='2'):
         pack.main()

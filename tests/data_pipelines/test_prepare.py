@@ -1,11 +1,13 @@
-"""From a tree to shards: nothing is lost, nothing half-written looks whole, and the shards hold what was computed."""
+"""Preparing a corpus: no utterance is lost, and no incomplete data set looks complete."""
 
 import csv
 import dataclasses
 import errno
 import importlib.metadata
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,34 +29,31 @@ from data_pipelines.features.log_mel import LogMel
 from data_pipelines.storage import dataset, preparation, schema, workers
 from data_pipelines.storage.prepared import RECORD_FILE, find_dataset, read_record
 
-pytestmark = pytest.mark.filterwarnings(
-    'default'
-)  # TensorFlow and TFDS have deprecations of their own
+# TensorFlow and TFDS give deprecation warnings.
+pytestmark = pytest.mark.filterwarnings('default')
+
 SPEC = LogMel()
 COMMAND = (sys.executable, '-m', 'data_pipelines.prepare')
+
+# Utterances of the fixture `tree` that must be rejected, and the first word of the reason.
 DAMAGED = {'03b10Wa': 'truncated', '08b10Wb': 'empty', '11b10Ta': 'NaN'}
 
 
-def speech(path: Path, seed: int, seconds: float = 0.5) -> None:
+def write_noise(path: Path, seed: int, seconds: float = 0.5) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(
-        path,
-        np.random.default_rng(seed).uniform(-0.5, 0.5, round(seconds * 16_000)),
-        16_000,
-        subtype='FLOAT',
-    )
+    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, round(seconds * 16_000))
+    soundfile.write(path, samples, 16_000, subtype='FLOAT')
 
 
 @pytest.fixture(scope='module')
 def tree(tmp_path_factory) -> Path:
-    """EMO-DB in small: 24 utterances, of which three are damaged."""
+    """A small EMO-DB: 24 utterances, of which three are damaged."""
     root = tmp_path_factory.mktemp('emodb')
-    names = [
-        f'{s}{t}{e}' for s in ('03', '08', '11') for t in ('a01', 'b02') for e in ('Wa', 'Fb', 'Nc')
-    ]
-    names += ['03b10Wa', '08b10Wb', '11b10Ta', '16a05La', '16a05Ea', '16a05Aa']
+    parts = itertools.product(('03', '08', '11'), ('a01', 'b02'), ('Wa', 'Fb', 'Nc'))
+    names = [''.join(part) for part in parts]
+    names += [*DAMAGED, '16a05La', '16a05Ea', '16a05Aa']
     for seed, name in enumerate(names):
-        speech(root / 'wav' / f'{name}.wav', seed, 0.3 + 0.02 * seed)
+        write_noise(root / 'wav' / f'{name}.wav', seed, 0.3 + 0.02 * seed)
     cut = root / 'wav/03b10Wa.wav'
     cut.write_bytes(cut.read_bytes()[:-9000])
     (root / 'wav/08b10Wb.wav').write_bytes(b'')
@@ -73,46 +72,56 @@ def prepared(tree, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def loaded(prepared, tmp_path_factory) -> dict:
-    """What a process that knows nothing of this project reads: arrays by utterance, in the order of the shards."""
-    script = (
-        'import sys; import numpy as np; import tensorflow_datasets as tfds\n'
-        'd = list(tfds.as_numpy(tfds.load(sys.argv[1], data_dir=sys.argv[2], split="utterances", shuffle_files=False)))\n'
-        'assert not [m for m in sys.modules if m.startswith("data_pipelines")]\n'
-        'np.savez(sys.argv[3], *[np.array(e, dtype=object) for e in d])\n'
-    )
-    file = tmp_path_factory.mktemp('loaded') / 'd.npz'
-    subprocess.run(
-        [sys.executable, '-c', script, f'emodb/{SPEC.name}', prepared.parents[2], file],
-        check=True,
-        cwd=file.parent,
-    )
+    """Examples by utterance in the stored order, as a process without this project reads them."""
+    file = tmp_path_factory.mktemp('loaded') / 'examples.npz'
+    arguments = [f'emodb/{SPEC.name}', prepared.parents[2], file]
+    subprocess.run([sys.executable, '-c', LOAD_SCRIPT, *arguments], check=True, cwd=file.parent)
+    examples = {}
     with np.load(file, allow_pickle=True) as arrays:
-        return {e['utterance'].decode(): e for e in (a.item() for a in arrays.values())}
+        for array in arrays.values():
+            example = array.item()
+            examples[example['utterance'].decode()] = example
+    return examples
 
 
-def rows(path: Path) -> list[dict]:
+LOAD_SCRIPT = """
+import sys
+import numpy as np
+import tensorflow_datasets as tfds
+
+name, data_dir, file = sys.argv[1:]
+dataset = tfds.load(name, data_dir=data_dir, split='utterances', shuffle_files=False)
+examples = [np.array(example, dtype=object) for example in tfds.as_numpy(dataset)]
+assert not [module for module in sys.modules if module.startswith('data_pipelines')]
+np.savez(file, *examples)
+"""
+
+
+def read_rows(path: Path) -> list[dict]:
     with open(path, newline='') as file:
         return list(csv.DictReader(file))
 
 
-def tool(*arguments, **kwargs) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, **kwargs
-    )
+def run_prepare(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
 
 
-def test_accepted_and_rejected_are_all_that_was_walked(prepared, tree):
-    walked = {u.name for u in corpora.load_corpus('emodb').walk(tree)}
-    accepted, rejected = rows(prepared / 'utterances.csv'), rows(prepared / 'rejected.csv')
-    assert sorted(walked) == sorted(r['utterance'] for r in accepted + rejected)
-    assert len(walked) == 24
-    assert {r['utterance']: r['reason'].split(':')[0].split()[0] for r in rejected} == DAMAGED
-    assert all(Path(r['path']).exists() for r in rejected)
+def test_every_utterance_of_the_corpus_is_accepted_or_rejected(prepared, tree):
+    names = {u.name for u in corpora.load_corpus('emodb').walk(tree)}
+    accepted = read_rows(prepared / 'utterances.csv')
+    rejected = read_rows(prepared / 'rejected.csv')
+    assert sorted(names) == sorted(row['utterance'] for row in accepted + rejected)
+    assert len(names) == 24
+    reasons = {}
+    for row in rejected:
+        assert Path(row['path']).exists()
+        reasons[row['utterance']] = re.match(r'\w+', row['reason'])[0]
+    assert reasons == DAMAGED
     record = json.loads((prepared / 'prepared.json').read_text())
     assert (record['accepted'], record['rejected']) == (21, 3)
 
 
-def test_the_shards_carry_their_own_description(prepared):
+def test_shards_have_their_own_description(prepared):
     info = json.loads((prepared / 'dataset_info.json').read_text())
     assert (info['name'], info['configName'], info['version']) == ('emodb', SPEC.name, '1.0.0')
     assert [s['name'] for s in info['splits']] == ['utterances']
@@ -120,47 +129,60 @@ def test_the_shards_carry_their_own_description(prepared):
     assert str(prepared).endswith(f'emodb/{SPEC.name}/1.0.0')
 
 
-def test_tfds_load_gives_back_the_features_to_the_bit_in_the_order_of_the_walk(loaded, tree):
-    walked = [u for u in corpora.load_corpus('emodb').walk(tree) if u.name not in DAMAGED]
-    assert list(loaded) == [u.name for u in walked]
-    with threadpoolctl.threadpool_limits(1):
-        computed = [log_mel.compute_features(u, SPEC) for u in walked]
-    for u, features in zip(walked, computed):
-        example = loaded[u.name]
+def test_tfds_load_returns_the_computed_features_in_the_order_of_the_corpus(loaded, tree):
+    """To the bit."""
+    utterances = [u for u in corpora.load_corpus('emodb').walk(tree) if u.name not in DAMAGED]
+    assert list(loaded) == [u.name for u in utterances]
+    for utterance in utterances:
+        with threadpoolctl.threadpool_limits(1):
+            features = log_mel.compute_features(utterance, SPEC)
+        example = loaded[utterance.name]
         assert example['mel_TxM'].dtype == np.float16
         assert example['sha256'].decode() == features.pop('sha256')
         for key, value in features.items():
             np.testing.assert_array_equal(example[key], np.asarray(value, example[key].dtype))
-        for key, value in schema.label_columns(u).items():
-            found = example[key].decode() if isinstance(value, str) else example[key]
-            np.testing.assert_array_equal(found, value)
+        for key, value in schema.label_columns(utterance).items():
+            label = example[key].decode() if isinstance(value, str) else example[key]
+            np.testing.assert_array_equal(label, value)
 
 
 def test_float16_is_stored_as_two_bytes(prepared):
-    frames = sum(int(r['frames']) for r in rows(prepared / 'utterances.csv'))
+    frames = sum(int(row['frames']) for row in read_rows(prepared / 'utterances.csv'))
     size = sum(p.stat().st_size for p in prepared.glob('*.tfrecord*'))
     assert size < frames * SPEC.bands * 2 + 21 * 2600
 
 
-def test_what_is_prepared_is_found_without_tensorflow_and_not_prepared_again(prepared, tree):
+FIND_SCRIPT = """
+import sys
+from data_pipelines.features.log_mel import LogMel
+from data_pipelines.storage.prepared import find_dataset
+
+print(find_dataset(sys.argv[1], 'emodb', LogMel()))
+assert not {'tensorflow', 'librosa', 'jax'} & set(sys.modules)
+"""
+
+
+def test_prepared_data_set_is_found_without_tensorflow_and_not_prepared_again(prepared, tree):
     out = prepared.parents[2]
-    script = 'import sys; from pathlib import Path; from data_pipelines.features.log_mel import LogMel; from data_pipelines.storage.prepared import find_dataset; print(find_dataset(sys.argv[1], "emodb", LogMel()))'
-    script += '; assert not {"tensorflow", "librosa", "jax"} & set(sys.modules)'
-    found = subprocess.run(
-        [sys.executable, '-c', script, out], capture_output=True, text=True, check=True
-    )
-    assert found.stdout.strip() == str(prepared)
+    command = [sys.executable, '-c', FIND_SCRIPT, out]
+    finding = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert finding.stdout.strip() == str(prepared)
     before = (prepared / 'dataset_info.json').stat().st_mtime_ns
-    again = tool('emodb', '--source', tree, '--out', out)
+    again = run_prepare('emodb', '--source', tree, '--out', out)
     assert (again.returncode, again.stderr) == (0, '')
     assert f'already prepared: {prepared}' in again.stdout
     assert (prepared / 'dataset_info.json').stat().st_mtime_ns == before
     assert find_dataset(out, 'emodb', LogMel(bands=40)) is None
 
 
-def test_what_another_librosa_prepared_is_said_to_be_that(prepared, monkeypatch):
-    """Rather than that nothing is prepared; other features are no matter of librosa's."""
-    out, real = prepared.parents[2], importlib.metadata.version
+def test_data_set_of_another_librosa_is_named_in_the_error(prepared, monkeypatch):
+    """Unless it has other features, which are not those that are needed."""
+    out = prepared.parents[2]
+    installed_version = importlib.metadata.version
+
+    def other_version(package: str) -> str:
+        return '99.0' if package == 'librosa' else installed_version(package)
+
     config = ConfigDict(
         {
             'dir': str(out),
@@ -172,30 +194,27 @@ def test_what_another_librosa_prepared_is_said_to_be_that(prepared, monkeypatch)
         convert_dict=False,
     )
     assert dataset.find_datasets(config) == [prepared]
-    monkeypatch.setattr(
-        importlib.metadata,
-        'version',
-        lambda package: '99.0' if package == 'librosa' else real(package),
+    monkeypatch.setattr(importlib.metadata, 'version', other_version)
+    message = (
+        rf'EMO-DB was prepared with librosa {installed_version("librosa")} '
+        rf'.*{prepared}.* installed is librosa 99\.0'
     )
-    with pytest.raises(
-        UserError,
-        match=rf'EMO-DB was prepared with librosa {real("librosa")} .*{prepared}.* this is librosa 99\.0',
-    ):
+    with pytest.raises(UserError, match=message):
         dataset.find_datasets(config)
     config.features = dataclasses.asdict(LogMel(bands=40))
     with pytest.raises(UserError, match='EMO-DB is not prepared'):
         dataset.find_datasets(config)
 
 
-def test_another_source_is_not_passed_off_as_the_prepared_one(prepared, tmp_path):
-    speech(tmp_path / '03a01Fa.wav', 0)
+def test_source_that_differs_from_the_prepared_one_is_refused(prepared, tmp_path):
+    write_noise(tmp_path / '03a01Fa.wav', 0)
     with pytest.raises(UserError, match='lists other utterances'):
         preparation.prepare_corpus('emodb', tmp_path, prepared.parents[2], SPEC, allow_partial=True)
 
 
 @pytest.mark.parametrize('content', ['{', '{}', '[1]'])
-def test_a_damaged_record_is_refused_by_name(prepared, tmp_path, tree, content):
-    """By the same command again, and where training looks for the data."""
+def test_damaged_record_is_refused_by_name(prepared, tmp_path, tree, content):
+    """When preparing again, and when training looks for the data."""
     copy = tmp_path / 'data'
     shutil.copytree(prepared.parents[2], copy)
     (file,) = copy.rglob(RECORD_FILE)
@@ -211,18 +230,9 @@ def test_a_damaged_record_is_refused_by_name(prepared, tmp_path, tree, content):
         preparation.prepare_corpus('emodb', tree, copy, SPEC, allow_partial=True)
 
 
-def test_a_kill_leaves_nothing_that_looks_whole_and_the_same_command_mends_it(tree, tmp_path):
-    command = [
-        *COMMAND,
-        'emodb',
-        '--source',
-        tree,
-        '--out',
-        tmp_path,
-        '--allow_partial',
-        '--workers',
-        '1',
-    ]
+def test_after_a_kill_nothing_looks_complete_and_the_same_command_succeeds(tree, tmp_path):
+    command = [*COMMAND, 'emodb', '--source', tree, '--out', tmp_path]
+    command += ['--allow_partial', '--workers', '1']
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.time() + 120
         while not list(tmp_path.glob('.staging-*/emodb/**/*')):  # TFDS has begun to write
@@ -233,10 +243,10 @@ def test_a_kill_leaves_nothing_that_looks_whole_and_the_same_command_mends_it(tr
     assert [p.name.split('-')[0] for p in tmp_path.iterdir()] == ['.staging']
     home = preparation.prepare_corpus('emodb', tree, tmp_path, SPEC, allow_partial=True, workers=1)
     assert find_dataset(tmp_path, 'emodb', SPEC) == home
-    assert [p.name for p in tmp_path.iterdir()] == ['emodb']  # what the killed process left is gone
+    assert [p.name for p in tmp_path.iterdir()] == ['emodb']  # the staging folder is removed
 
 
-def test_a_worker_that_dies_costs_no_utterance(tree):
+def test_no_utterance_is_lost_when_a_worker_dies(tree):
     utterances = [u for u in corpora.load_corpus('emodb').walk(tree) if u.name not in DAMAGED]
     with workers.run_workers(utterances, SPEC, 1) as results:
         first = next(results)
@@ -246,14 +256,14 @@ def test_a_worker_that_dies_costs_no_utterance(tree):
         for pid in children.read_text().split():
             if b'spawn_main' in Path(f'/proc/{pid}/cmdline').read_bytes():
                 os.kill(int(pid), signal.SIGKILL)
-        rest = list(results)
-    assert [u for u, _ in [first, *rest]] == utterances
-    assert not [r for _, r in [first, *rest] if isinstance(r, Rejection)]
+        all_results = [first, *results]
+    assert [utterance for utterance, _ in all_results] == utterances
+    assert not any(isinstance(result, Rejection) for _, result in all_results)
 
 
-def test_wrong_counts_are_refused_before_anything_is_decoded(tree, tmp_path):
+def test_counts_of_no_release_are_refused_before_anything_is_decoded(tree, tmp_path):
     start = time.time()
-    refused = tool('emodb', '--source', tree, '--out', tmp_path / 'data')
+    refused = run_prepare('emodb', '--source', tree, '--out', tmp_path / 'data')
     assert refused.returncode == 2
     assert 'angry: expected 127, found' in refused.stderr
     assert 'bored: expected 81, found 1' in refused.stderr
@@ -263,7 +273,7 @@ def test_wrong_counts_are_refused_before_anything_is_decoded(tree, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'said'),
+    ('arguments', 'message'),
     [
         (('emo', '--source', '.'), "no corpus 'emo'; expected one of"),
         (('emodb',), 'The files of EMO-DB are needed: name their folder with --source PATH'),
@@ -273,13 +283,15 @@ def test_wrong_counts_are_refused_before_anything_is_decoded(tree, tmp_path):
         (('emodb', '--source', '.', '--workers', '0'), 'expected 1 or more'),
     ],
 )
-def test_a_mistake_ends_in_a_sentence(arguments, said, tmp_path, capsys, monkeypatch):
+def test_mistakes_are_user_errors_with_exit_code_2(
+    arguments, message, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', ['prepare', *arguments])
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit) as exit_info:
         prepare.main()
-    assert end.value.code == 2
-    assert said in capsys.readouterr().err
+    assert exit_info.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_help_lists_the_options_of_the_features(capsys, monkeypatch):
@@ -287,76 +299,62 @@ def test_help_lists_the_options_of_the_features(capsys, monkeypatch):
     with pytest.raises(SystemExit, match='0'):
         prepare.main()
     text = capsys.readouterr().out
-    assert all(
-        f'--{name}' in text
-        for name in (
-            'source',
-            'out',
-            'allow_partial',
-            'workers',
-            'bands',
-            'window',
-            'hop',
-            'low',
-            'high',
-        )
-    )
+    for name in ('source', 'out', 'allow_partial', 'workers'):
+        assert f'--{name}' in text
+    for name in ('bands', 'window', 'hop', 'low', 'high'):
+        assert f'--{name}' in text
 
 
-def test_a_corpus_of_which_nothing_can_be_used_is_refused(tmp_path):
+def test_corpus_without_any_usable_utterance_is_refused(tmp_path):
     (tmp_path / '03a01Fa.wav').write_bytes(b'')
-    with pytest.raises(
-        UserError,
-        match=r'None of the 1 utterances can be used; the first, .*03a01Fa\.wav, is empty',
-    ):
+    message = r'None of the 1 utterances can be used\. The first, .*03a01Fa\.wav, is empty'
+    with pytest.raises(UserError, match=message):
         preparation.prepare_corpus(
             'emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True, workers=1
         )
     assert list((tmp_path / 'data').iterdir()) == []
 
 
-def test_the_same_utterance_twice_is_refused_with_both_places(tmp_path):
-    """As in copies of RAVDESS that hold all of it twice."""
-    speech(tmp_path / 'wav/03a01Fa.wav', 0)
-    speech(tmp_path / 'copy/03a01Fa.wav', 0)
-    with pytest.raises(
-        UserError, match=r'03a01Fa twice: .*copy/03a01Fa\.wav and .*wav/03a01Fa\.wav'
-    ):
+def test_duplicate_name_is_refused_with_both_paths(tmp_path):
+    """As in copies of RAVDESS that hold every file twice."""
+    write_noise(tmp_path / 'wav/03a01Fa.wav', 0)
+    write_noise(tmp_path / 'copy/03a01Fa.wav', 0)
+    message = r'03a01Fa twice: .*copy/03a01Fa\.wav and .*wav/03a01Fa\.wav'
+    with pytest.raises(UserError, match=message):
         preparation.prepare_corpus('emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True)
 
 
-def test_a_folder_of_ones_own_is_prepared_by_segments(tmp_path):
-    speech(tmp_path / 'a.wav', 0, 2.0)
+def test_segments_of_a_csv_are_prepared_as_utterances(tmp_path):
+    write_noise(tmp_path / 'a.wav', 0, 2.0)
     (tmp_path / 'list.csv').write_text(
         'path,speaker,emotion,start,end\na.wav,1,sad,0,1\na.wav,2,happy,1,2\nb.wav,2,happy,,\n'
     )
     home = preparation.prepare_corpus(
         'folder', tmp_path / 'list.csv', tmp_path / 'data', SPEC, workers=1
     )
-    assert [(r['utterance'], r['seconds'], r['corpus']) for r in rows(home / 'utterances.csv')] == [
-        ('a.wav#0-1', '1.0', 'folder'),
-        ('a.wav#1-2', '1.0', 'folder'),
-    ]
-    assert [(r['utterance'], r['reason']) for r in rows(home / 'rejected.csv')] == [
-        ('b.wav', 'missing')
-    ]
+    first, second = read_rows(home / 'utterances.csv')
+    assert (first['utterance'], second['utterance']) == ('a.wav#0-1', 'a.wav#1-2')
+    assert (first['seconds'], second['seconds']) == ('1.0', '1.0')
+    assert (first['corpus'], second['corpus']) == ('folder', 'folder')
+    (rejected,) = read_rows(home / 'rejected.csv')
+    assert (rejected['utterance'], rejected['reason']) == ('b.wav', 'missing')
 
 
-def test_a_full_disk_is_a_sentence_and_leaves_nothing(tree, tmp_path, monkeypatch):
-    """TensorFlow has its own error for it, and TFDS wraps that."""
+def test_full_disk_is_a_user_error_and_leaves_no_files(tree, tmp_path, monkeypatch):
+    """TensorFlow has its own error for it, which TFDS wraps."""
+    import tensorflow as tf
     from tensorflow_datasets.core import file_adapters
 
-    def full(path, examples):
+    def raise_full(path, examples):
         raise tf.errors.ResourceExhaustedError(None, None, f'{path}; No space left on device')
 
-    tf = pytest.importorskip('tensorflow')
-    monkeypatch.setattr(file_adapters.TfRecordFileAdapter, 'write_examples', full)
+    monkeypatch.setattr(file_adapters.TfRecordFileAdapter, 'write_examples', raise_full)
     with pytest.raises(UserError, match=f'{os.strerror(errno.ENOSPC)}.*another --out'):
         preparation.prepare_corpus('emodb', tree, tmp_path, SPEC, allow_partial=True, workers=1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_permission_to_write_is_a_sentence(tree, tmp_path):
+def test_missing_write_permission_is_a_user_error(tree, tmp_path):
     out = tmp_path / 'locked'
     out.mkdir(mode=0o500)
     if os.access(out, os.W_OK):
@@ -365,21 +363,24 @@ def test_no_permission_to_write_is_a_sentence(tree, tmp_path):
         preparation.prepare_corpus('emodb', tree, out, SPEC, allow_partial=True, workers=1)
 
 
-def test_the_command_needs_no_jax_and_prints_what_was_accepted_and_why_the_rest_was_not(
-    tree, tmp_path
-):
-    """TensorFlow imports jax where there is one, so that is hidden: what else imported it would fail."""
-    script = (
-        'import sys; sys.modules["jax"] = None\n'
-        'from data_pipelines import prepare\n'
-        'if __name__ == "__main__":\n'
-        '    prepare.main()\n'
-    )
+# TensorFlow imports JAX where it is installed. Here it is hidden, so that importing it fails.
+WITHOUT_JAX_SCRIPT = """
+import sys
+sys.modules['jax'] = None
+from data_pipelines import prepare
+if __name__ == '__main__':
+    prepare.main()
+"""
+
+
+def test_command_needs_no_jax_and_prints_counts_and_rejections(tree, tmp_path):
     options = ['emodb', '--source', tree, '--out', tmp_path, '--allow_partial', '--bands', '40']
-    done = subprocess.run([sys.executable, '-c', script, *options], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert 'accepted' in done.stdout
-    assert '4 speakers' in done.stdout
+    command = [sys.executable, '-c', WITHOUT_JAX_SCRIPT, *options]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert 'accepted' in result.stdout
+    assert '4 speakers' in result.stdout
     home = find_dataset(tmp_path, 'emodb', LogMel(bands=40))
-    assert all(f'{r["path"]}: {r["reason"]}' in done.stdout for r in rows(home / 'rejected.csv'))
-    assert 'WARNING' not in done.stderr  # the progress bar is all there is
+    for row in read_rows(home / 'rejected.csv'):
+        assert f'{row["path"]}: {row["reason"]}' in result.stdout
+    assert 'WARNING' not in result.stderr  # only the progress bar is there

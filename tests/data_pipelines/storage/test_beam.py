@@ -1,7 +1,7 @@
-"""Apache Beam writes what the worker processes write: the same columns and features to the bit, in the same order."""
+"""Apache Beam writes the same data set as the worker processes, to the bit."""
 
 import csv
-import json
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -11,96 +11,111 @@ import pytest
 import soundfile
 
 import data_pipelines.storage
+from data_pipelines import corpora
 from data_pipelines.errors import UserError
+from data_pipelines.features import signature
 from data_pipelines.features.log_mel import LogMel
+from data_pipelines.features.upstream import EncoderInput
 from data_pipelines.storage import builder, dataset, preparation, prepared, schema, shards
 
-pytestmark = pytest.mark.filterwarnings(
-    'default'
-)  # TensorFlow, TFDS and Beam have deprecations of their own
+# TensorFlow, TFDS and Beam give deprecation warnings.
+pytestmark = pytest.mark.filterwarnings('default')
+
 SPEC = LogMel()
-HERE = [
-    'direct_running_mode=in_memory',
-    'direct_num_workers=1',
-]  # within this process, which starts sooner
+
+# Beam in this process, which starts sooner than processes of its own.
+IN_MEMORY = ['direct_running_mode=in_memory', 'direct_num_workers=1']
 
 
 @pytest.fixture
 def tree(tmp_path) -> Path:
-    """EMO-DB in small: 18 utterances, an empty file and a name that is no UTF-8."""
-    folder, random = tmp_path / 'wav', np.random.default_rng(0)
+    """A small EMO-DB: 18 utterances and an empty file."""
+    folder = tmp_path / 'wav'
     folder.mkdir()
-    names = [
-        f'{s}{t}{e}' for s in ('03', '08', '11') for t in ('a01', 'b02') for e in ('Wa', 'Fb', 'Nc')
-    ]
-    for n, name in enumerate(names):
-        soundfile.write(folder / f'{name}.wav', random.uniform(-0.5, 0.5, 8_000 + 700 * n), 16_000)
+    random = np.random.default_rng(0)
+    parts = itertools.product(('03', '08', '11'), ('a01', 'b02'), ('Wa', 'Fb', 'Nc'))
+    for n, part in enumerate(parts):
+        samples = random.uniform(-0.5, 0.5, 8_000 + 700 * n)
+        soundfile.write(folder / f'{"".join(part)}.wav', samples, 16_000)
     (folder / '08b10Wb.wav').write_bytes(b'')
     return folder
 
 
-def lists(home: Path) -> list[list[dict]]:
-    """The rows of both lists."""
-    both = []
-    for name in ('utterances.csv', 'rejected.csv'):
-        with open(home / name, newline='') as file:
-            both.append(list(csv.DictReader(file)))
-    return both
+def read_rows(file: Path) -> list[dict]:
+    with open(file, newline='') as stream:
+        return list(csv.DictReader(stream))
 
 
-@pytest.mark.parametrize('words', [HERE, pytest.param([], marks=pytest.mark.slow, id='processes')])
-def test_beam_gives_what_the_worker_processes_give(tree, tmp_path, monkeypatch, words):
-    """Shards of a few utterances each, so that the order over several is seen."""
+def suffixes(folder: Path) -> list[str]:
+    """Returns the sorted suffixes of all files but the shards."""
+    return sorted(p.suffix for p in folder.iterdir() if 'tfrecord' not in p.name)
+
+
+PROCESSES = pytest.param([], marks=pytest.mark.slow, id='processes')
+
+
+@pytest.mark.parametrize('options', [IN_MEMORY, PROCESSES])
+def test_beam_writes_what_the_worker_processes_write(tree, tmp_path, monkeypatch, options):
+    """The shards have a few utterances each, so that the order over several is tested."""
     pytest.importorskip('apache_beam')
     from tensorflow_datasets.core.utils import shard_utils
 
     monkeypatch.setattr(shard_utils.ShardConfig, 'min_shard_size', 1 << 13)
     monkeypatch.setattr(shard_utils.ShardConfig, 'max_shard_size', 1 << 14)
-    one = preparation.prepare_corpus(
-        'emodb', tree, tmp_path / 'one', SPEC, allow_partial=True, workers=1
+    by_processes = preparation.prepare_corpus(
+        'emodb', tree, tmp_path / 'processes', SPEC, allow_partial=True, workers=1
     )
-    two = preparation.prepare_corpus(
-        'emodb', tree, tmp_path / 'two', SPEC, allow_partial=True, workers=2, beam=words
+    by_beam = preparation.prepare_corpus(
+        'emodb', tree, tmp_path / 'beam', SPEC, allow_partial=True, workers=2, beam=options
     )
-    assert lists(one) == lists(two)
-    assert [len(rows) for rows in lists(two)] == [18, 1]
-    assert json.loads((one / prepared.RECORD_FILE).read_text()) == json.loads(
-        (two / prepared.RECORD_FILE).read_text()
-    )
-    a, b = shards.read_columns(one), shards.read_columns(two)
-    assert len(b.files) > 1
-    assert a.text.keys() == b.text.keys()
-    for key, column in a.text.items():
-        np.testing.assert_array_equal(column, b.text[key])
+    for name, count in (('utterances.csv', 18), ('rejected.csv', 1)):
+        rows = read_rows(by_beam / name)
+        assert rows == read_rows(by_processes / name)
+        assert len(rows) == count
+    assert prepared.read_record(by_beam) == prepared.read_record(by_processes)
+    expected = shards.read_columns(by_processes)
+    columns = shards.read_columns(by_beam)
+    assert len(columns.files) > 1
+    assert columns.text.keys() == expected.text.keys()
+    for key, column in expected.text.items():
+        np.testing.assert_array_equal(columns.text[key], column)
     for key in ('rating_NxA', 'frames_N', 'mean_NxM', 'variance_NxM', 'signature_NxS'):
-        np.testing.assert_array_equal(getattr(a, key), getattr(b, key))
-    np.testing.assert_array_equal(dataset.read_all_features(a), dataset.read_all_features(b))
-    assert sorted(p.name for p in (tmp_path / 'two').iterdir()) == ['emodb']
-    assert sorted(p.suffix for p in two.iterdir() if 'tfrecord' not in p.name) == [
-        '.csv',
-        '.csv',
-        '.json',
-        '.json',
-        '.json',
-    ]
+        np.testing.assert_array_equal(getattr(columns, key), getattr(expected, key))
+    np.testing.assert_array_equal(
+        dataset.read_all_features(columns), dataset.read_all_features(expected)
+    )
+    assert [p.name for p in (tmp_path / 'beam').iterdir()] == ['emodb']
+    assert suffixes(by_beam) == ['.csv', '.csv', '.json', '.json', '.json']
 
 
-def test_a_corpus_of_which_nothing_can_be_used_is_refused(tmp_path):
+def test_beam_computes_the_input_of_an_encoder(tree, tmp_path):
+    """As the worker processes do: not log-mel in its place."""
+    pytest.importorskip('apache_beam')
+    spec = EncoderInput('wave', 160)
+    by_processes = preparation.prepare_corpus(
+        'emodb', tree, tmp_path / 'processes', spec, allow_partial=True, workers=1
+    )
+    by_beam = preparation.prepare_corpus(
+        'emodb', tree, tmp_path / 'beam', spec, allow_partial=True, beam=IN_MEMORY
+    )
+    expected = dataset.read_all_features(shards.read_columns(by_processes))
+    features = dataset.read_all_features(shards.read_columns(by_beam))
+    np.testing.assert_array_equal(features, expected)
+
+
+def test_corpus_without_any_usable_utterance_is_refused(tmp_path):
     """As without Beam."""
     pytest.importorskip('apache_beam')
     (tmp_path / '03a01Fa.wav').write_bytes(b'')
-    with pytest.raises(
-        UserError,
-        match=r'None of the 1 utterances can be used; the first, .*03a01Fa\.wav, is empty',
-    ):
+    message = r'None of the 1 utterances can be used\. The first, .*03a01Fa\.wav, is empty'
+    with pytest.raises(UserError, match=message):
         preparation.prepare_corpus(
-            'emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True, beam=HERE
+            'emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True, beam=IN_MEMORY
         )
     assert list((tmp_path / 'data').iterdir()) == []
 
 
-def test_an_unknown_runner_is_refused(tree, tmp_path):
-    """Before anything is decoded."""
+def test_unknown_runner_is_refused_before_anything_is_decoded(tree, tmp_path):
     pytest.importorskip('apache_beam')
     with pytest.raises(UserError, match='Beam cannot run with runner=Nonesuch'):
         preparation.prepare_corpus(
@@ -109,8 +124,7 @@ def test_an_unknown_runner_is_refused(tree, tmp_path):
     assert not (tmp_path / 'data').exists()
 
 
-def test_without_beam_the_extra_is_named(tree, tmp_path, monkeypatch):
-    """Whether it is installed or not."""
+def test_error_names_the_extra_where_beam_is_not_installed(tree, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'apache_beam', None)
     monkeypatch.delitem(sys.modules, 'data_pipelines.storage.beam', raising=False)
     monkeypatch.delattr(data_pipelines.storage, 'beam', raising=False)
@@ -120,33 +134,33 @@ def test_without_beam_the_extra_is_named(tree, tmp_path, monkeypatch):
         )
 
 
-def test_more_than_fits_into_memory_is_written_in_order(tmp_path, monkeypatch):
-    """TFDS then goes through files, which the keys have to fill evenly."""
+def test_data_larger_than_the_memory_buffer_are_written_in_order(tmp_path, monkeypatch):
+    """TFDS then sorts by way of files, which the keys must fill evenly."""
     from tensorflow_datasets.core import shuffle
 
-    from data_pipelines import corpora
-    from data_pipelines.features import signature
+    filled_files = set()
+    add_to_bucket = shuffle._Bucket.add
 
-    opened = set()
+    def record_file(self, *data):
+        filled_files.add(os.fspath(self._path))
+        add_to_bucket(self, *data)
+
     monkeypatch.setattr(shuffle, 'MAX_MEM_BUFFER_SIZE', 1 << 16)
     monkeypatch.setattr(builder, 'MAX_UTTERANCES', 64)
-    add = shuffle._Bucket.add
-    monkeypatch.setattr(
-        shuffle._Bucket,
-        'add',
-        lambda self, *data: (opened.add(os.fspath(self._path)), add(self, *data)),
-    )
-    u = corpora.Utterance('', tmp_path, 's', 'sad', 'en', 'c')
-    mel_TxM = np.zeros((50, SPEC.bands), np.float16)
-    one = {
-        'mel_TxM': mel_TxM,
+    monkeypatch.setattr(shuffle._Bucket, 'add', record_file)
+    utterance = corpora.Utterance('', tmp_path, 's', 'sad', 'en', 'c')
+    example = {
+        **schema.label_columns(utterance),
+        'mel_TxM': np.zeros((50, SPEC.bands), np.float16),
         'frames': 50,
         'seconds': 0.5,
+        'mean_M': np.zeros(SPEC.bands, np.float32),
+        'variance_M': np.zeros(SPEC.bands, np.float32),
         'sha256': '',
         'signature_S': np.zeros(signature.SIGNATURE_SIZE, np.float16),
     }
-    one |= dict.fromkeys(('mean_M', 'variance_M'), np.zeros(SPEC.bands, np.float32))
-    examples = [schema.label_columns(u) | one | {'utterance': str(n)} for n in range(60)]
-    place = builder.write_shards(corpora.load_corpus('folder'), SPEC, examples, tmp_path)
-    assert shards.read_columns(place).text['utterance'].tolist() == [str(n) for n in range(60)]
-    assert len(opened) == 60
+    names = [str(n) for n in range(60)]
+    examples = [example | {'utterance': name} for name in names]
+    folder = builder.write_shards(corpora.load_corpus('folder'), SPEC, examples, tmp_path)
+    assert shards.read_columns(folder).text['utterance'].tolist() == names
+    assert len(filled_files) == len(names)
