@@ -1,4 +1,4 @@
-"""Folds are what their protocol says, and what a corpus cannot serve is refused."""
+"""Folds follow their protocol, and a corpus that does not suffice for it is refused."""
 
 import dataclasses
 import itertools
@@ -8,25 +8,38 @@ import pytest
 from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines.errors import UserError
-from data_pipelines.protocols import folds
-from data_pipelines.protocols.folds import Protocol
+from data_pipelines.protocols.folds import Protocol, hash_folds, make_folds
 from data_pipelines.storage import schema
 
 PARTS = ('train', 'dev', 'test', 'adapt')
+PAIR = Protocol('source_target', source=('a',), target=('b',))
+ADAPTING_PAIR = Protocol('source_target', 2, ('a',), ('b',), 'others')
 
 
-def speakers(u, rows) -> set:
-    return set(u.text['speaker'][rows])
+def speakers(utterances, rows) -> set:
+    """Returns the speakers of some rows."""
+    return set(utterances.text['speaker'][rows])
 
 
-def corpora(*sizes: int, **others):
-    """Several made-up corpora, a, b, ..., of so many speakers, in the languages la, lb, ..."""
-    some = []
+def make_corpora(*sizes: int):
+    """Returns corpora a, b, ... with so many speakers, in the languages la, lb, ..."""
+    corpora = []
     for name, size in zip('abc', sizes):
-        u = make_utterances(speakers=size, **others)
-        u.text |= {'corpus': np.full(len(u), name), 'language': np.full(len(u), f'l{name}')}
-        some.append(u)
-    return schema.concatenate_datasets(some)
+        utterances = make_utterances(speakers=size)
+        utterances.text['corpus'] = np.full(len(utterances), name)
+        utterances.text['language'] = np.full(len(utterances), f'l{name}')
+        corpora.append(utterances)
+    return schema.concatenate_datasets(corpora)
+
+
+def rows_of_corpus(utterances, corpus: str) -> np.ndarray:
+    """Returns the rows of a corpus."""
+    return np.flatnonzero(utterances.text['corpus'] == corpus)
+
+
+def all_tested(folds) -> np.ndarray:
+    """Returns the rows of all test parts, sorted."""
+    return np.sort(np.concatenate([fold.test for fold in folds]))
 
 
 @pytest.mark.parametrize(
@@ -34,171 +47,157 @@ def corpora(*sizes: int, **others):
     [('speaker_folds', 4), ('leave_one_speaker_out', 8), ('leave_one_session_out', 4)],
 )
 def test_parts_of_a_fold_share_no_speaker_and_every_utterance_is_tested_once(protocol, count):
-    """The three parts are disjoint by speaker; the test parts cover the corpus; dev is the next fold's test part."""
-    u = make_utterances(speakers=8, sessions=1)
-    made = folds.make_folds(u, Protocol(protocol, 4))
-    assert [f.number for f in made] == list(range(count))
-    for f in made:
-        for a, b in itertools.combinations((f.train, f.dev, f.test), 2):
-            assert not speakers(u, a) & speakers(u, b)
-        assert len(f.train) + len(f.dev) + len(f.test) == len(u)
-        assert not len(f.adapt)
-    np.testing.assert_array_equal(
-        np.sort(np.concatenate([f.test for f in made])), np.arange(len(u))
-    )
-    for f, after in zip(made, made[1:] + made[:1]):
-        np.testing.assert_array_equal(f.dev, after.test)
+    """dev is the test part of the next fold."""
+    utterances = make_utterances(speakers=8, sessions=1)
+    folds = make_folds(utterances, Protocol(protocol, 4))
+    assert [fold.number for fold in folds] == list(range(count))
+    for fold in folds:
+        for a, b in itertools.combinations((fold.train, fold.dev, fold.test), 2):
+            assert not speakers(utterances, a) & speakers(utterances, b)
+        assert len(fold.train) + len(fold.dev) + len(fold.test) == len(utterances)
+        assert not len(fold.adapt)
+    np.testing.assert_array_equal(all_tested(folds), np.arange(len(utterances)))
+    for fold, following in zip(folds, folds[1:] + folds[:1]):
+        np.testing.assert_array_equal(fold.dev, following.test)
 
 
 def test_speaker_folds_balance_the_sexes():
     """Women and men are dealt out in turn."""
-    u = make_utterances(speakers=8)
-    for f in folds.make_folds(u, Protocol(folds=4)):
-        assert set(u.text['sex'][f.test]) == {'female', 'male'}
+    utterances = make_utterances(speakers=8)
+    for fold in make_folds(utterances, Protocol(folds=4)):
+        assert set(utterances.text['sex'][fold.test]) == {'female', 'male'}
 
 
-def test_a_speaker_of_whom_the_list_says_two_sexes_stays_in_one_part():
-    """A slip in a list must not put a person on both sides."""
-    u = make_utterances(speakers=6)
-    u.text['sex'][np.flatnonzero(u.text['speaker'] == 's02')[::2]] = 'female'
-    for f in folds.make_folds(u, Protocol(folds=3)):
-        assert sum('s02' in speakers(u, getattr(f, part)) for part in PARTS) == 1
-
-
-@pytest.mark.parametrize('name', ['leave_one_corpus_out', 'leave_one_language_out'])
-def test_what_is_left_out_is_tested_whole_and_heard_by_nobody(name):
-    """Dev are speakers of the source, some of every corpus of it, and other ones in another fold."""
-    u = corpora(6, 4, 5)
-    made = folds.make_folds(u, Protocol(name))
-    assert [f.name for f in made] == (
-        ['a', 'b', 'c'] if name == 'leave_one_corpus_out' else ['la', 'lb', 'lc']
-    )
-    for f in made:
-        own = u.text['corpus'] == f.name[-1]
-        np.testing.assert_array_equal(f.test, np.flatnonzero(own))
-        np.testing.assert_array_equal(
-            np.sort(np.concatenate([f.train, f.dev])), np.flatnonzero(~own)
-        )
-        assert not speakers(u, f.train) & speakers(u, f.dev)
-        assert (
-            set(u.text['corpus'][f.dev])
-            == set('abc') - {f.name[-1]}
-            == set(u.text['corpus'][f.train])
-        )
-    assert speakers(u, made[0].dev) & speakers(u, made[1].dev) == set()
-
-
-def test_a_pair_trains_on_its_source_and_tests_its_target():
-    """A third corpus has no part in it."""
-    u = corpora(6, 4, 5)
-    (f,) = folds.make_folds(u, Protocol('source_target', source=('a',), target=('c',)))
-    assert f.name == 'c'
-    assert set(u.text['corpus'][np.concatenate([f.train, f.dev])]) == {'a'}
-    np.testing.assert_array_equal(f.test, np.flatnonzero(u.text['corpus'] == 'c'))
-    assert not len(f.adapt)
-
-
-def test_adapting_to_others_hears_every_speaker_of_the_target_but_the_tested():
-    """Disjoint by speaker, and every target utterance is tested in one fold."""
-    u = corpora(6, 5)
-    made = folds.make_folds(u, Protocol('source_target', 2, ('a',), ('b',), 'others'))
-    target = np.flatnonzero(u.text['corpus'] == 'b')
-    np.testing.assert_array_equal(np.sort(np.concatenate([f.test for f in made])), target)
-    for f in made:
-        np.testing.assert_array_equal(np.sort(np.concatenate([f.test, f.adapt])), target)
-        assert not speakers(u, f.test) & speakers(u, f.adapt)
-    assert (
-        'adapts to other speakers' in Protocol('source_target', 2, ('a',), ('b',), 'others').title
-    )
+def test_a_speaker_with_two_sexes_in_the_list_is_in_one_part():
+    """A mistake in a list must not put a person on both sides."""
+    utterances = make_utterances(speakers=6)
+    rows = np.flatnonzero(utterances.text['speaker'] == 's02')
+    utterances.text['sex'][rows[::2]] = 'female'
+    for fold in make_folds(utterances, Protocol(folds=3)):
+        parts = [part for part in PARTS if 's02' in speakers(utterances, getattr(fold, part))]
+        assert len(parts) == 1
 
 
 @pytest.mark.parametrize(
-    'protocol',
-    [
-        Protocol(folds=3),
-        Protocol('leave_one_corpus_out'),
-        Protocol('source_target', source=('a',), target=('b',)),
-    ],
+    ('name', 'fold_names'),
+    [('leave_one_corpus_out', ['a', 'b', 'c']), ('leave_one_language_out', ['la', 'lb', 'lc'])],
 )
-def test_only_what_is_called_transductive_hears_the_test_part(protocol):
-    """And then all of it; the name stands in the title that every result carries."""
-    u = corpora(6, 5)
+def test_a_corpus_or_language_left_out_is_tested_whole_and_not_seen(name, fold_names):
+    """dev has speakers of every source corpus, and other ones in another fold."""
+    utterances = make_corpora(6, 4, 5)
+    folds = make_folds(utterances, Protocol(name))
+    assert [fold.name for fold in folds] == fold_names
+    for fold in folds:
+        is_target = utterances.text['corpus'] == fold.name[-1]
+        source = np.sort(np.concatenate([fold.train, fold.dev]))
+        np.testing.assert_array_equal(fold.test, np.flatnonzero(is_target))
+        np.testing.assert_array_equal(source, np.flatnonzero(~is_target))
+        assert not speakers(utterances, fold.train) & speakers(utterances, fold.dev)
+        others = set('abc') - {fold.name[-1]}
+        assert set(utterances.text['corpus'][fold.dev]) == others
+        assert set(utterances.text['corpus'][fold.train]) == others
+    assert not speakers(utterances, folds[0].dev) & speakers(utterances, folds[1].dev)
+
+
+def test_a_pair_trains_on_its_source_and_tests_its_target():
+    """A third corpus is in no part."""
+    utterances = make_corpora(6, 4, 5)
+    protocol = Protocol('source_target', source=('a',), target=('c',))
+    (fold,) = make_folds(utterances, protocol)
+    assert fold.name == 'c'
+    assert set(utterances.text['corpus'][np.concatenate([fold.train, fold.dev])]) == {'a'}
+    np.testing.assert_array_equal(fold.test, rows_of_corpus(utterances, 'c'))
+    assert not len(fold.adapt)
+
+
+def test_training_adapts_to_every_speaker_of_the_target_that_is_not_tested():
+    """Every target utterance is tested in one fold."""
+    utterances = make_corpora(6, 5)
+    folds = make_folds(utterances, ADAPTING_PAIR)
+    target = rows_of_corpus(utterances, 'b')
+    np.testing.assert_array_equal(all_tested(folds), target)
+    for fold in folds:
+        both = np.sort(np.concatenate([fold.test, fold.adapt]))
+        np.testing.assert_array_equal(both, target)
+        assert not speakers(utterances, fold.test) & speakers(utterances, fold.adapt)
+    assert 'adapts to other speakers' in ADAPTING_PAIR.title
+
+
+@pytest.mark.parametrize('protocol', [Protocol(folds=3), Protocol('leave_one_corpus_out'), PAIR])
+def test_only_a_transductive_protocol_adapts_to_the_test_part(protocol):
+    """Then to all of it; the title that every result carries says so."""
+    utterances = make_corpora(6, 5)
     transductive = dataclasses.replace(protocol, adapt='transductive')
     assert 'transductive' in transductive.title
     assert 'transductive' not in protocol.title
-    for f, plain in zip(
-        folds.make_folds(u, transductive), folds.make_folds(u, protocol), strict=True
-    ):
-        np.testing.assert_array_equal(f.adapt, f.test)
+    folds = make_folds(utterances, transductive)
+    for fold, plain in zip(folds, make_folds(utterances, protocol), strict=True):
+        np.testing.assert_array_equal(fold.adapt, fold.test)
         for part in ('train', 'dev', 'test'):
-            np.testing.assert_array_equal(getattr(f, part), getattr(plain, part))
+            np.testing.assert_array_equal(getattr(fold, part), getattr(plain, part))
 
 
-def test_the_official_split_is_the_release_s():
-    """Whatever its speakers; which test part is a key, and stands in the title."""
-    u = make_utterances(speakers=6)
-    u.text['split'] = np.array(['train', 'dev', 'test', 'test2', 'train', 'train'])[
-        np.arange(len(u)) // 8
-    ]
-    for part, who in (('test', 's02'), ('test2', 's03')):
-        (f,) = folds.make_folds(u, Protocol('official', test=part))
-        assert [speakers(u, rows) for rows in (f.train, f.dev, f.test)] == [
-            {'s00', 's04', 's05'},
-            {'s01'},
-            {who},
-        ]
+def test_the_official_fold_is_the_partition_of_the_release():
+    """Whatever its speakers; the tested part is a key, and stands in the title."""
+    utterances = make_utterances(speakers=6)
+    split_of_speaker = np.array(['train', 'dev', 'test', 'test2', 'train', 'train'])
+    utterances.text['split'] = split_of_speaker[np.arange(len(utterances)) // 8]
+    for part, speaker in (('test', 's02'), ('test2', 's03')):
+        (fold,) = make_folds(utterances, Protocol('official', test=part))
+        assert speakers(utterances, fold.train) == {'s00', 's04', 's05'}
+        assert speakers(utterances, fold.dev) == {'s01'}
+        assert speakers(utterances, fold.test) == {speaker}
     assert 'test2' in Protocol('official', test='test2').title
     with pytest.raises(UserError, match=r'needs utterances of train, dev and test3.* 24 train'):
-        folds.make_folds(u, Protocol('official', test='test3'))
+        make_folds(utterances, Protocol('official', test='test3'))
 
 
-def test_speaker_dependent_is_named_so_and_keeps_copies_of_a_recording_together():
-    """Random utterances, each tested once, the same the next time."""
-    u = make_utterances(speakers=3, per_class=20)
-    u.text['sha256'] = np.array(
-        [f'{n // 2}' for n in range(len(u))]
-    )  # every two are the same audio
+def test_speaker_dependent_folds_keep_copies_of_a_recording_together():
+    """Random utterances, each tested once, the same every time; the title says what is shared."""
+    utterances = make_utterances(speakers=3, per_class=20)
+    utterances.text['sha256'] = np.array([f'{n // 2}' for n in range(len(utterances))])
     protocol = Protocol('speaker_dependent', 4)
-    made = folds.make_folds(u, protocol)
-    np.testing.assert_array_equal(
-        np.sort(np.concatenate([f.test for f in made])), np.arange(len(u))
-    )
-    for f in made:
-        assert speakers(u, f.test) == speakers(u, f.train) == {'s00', 's01', 's02'}
-        for a, b in itertools.combinations((f.train, f.dev, f.test), 2):
-            assert not set(u.text['sha256'][a]) & set(u.text['sha256'][b])
-    assert folds.hash_folds(u, made) == folds.hash_folds(u, folds.make_folds(u, protocol))
+    folds = make_folds(utterances, protocol)
+    np.testing.assert_array_equal(all_tested(folds), np.arange(len(utterances)))
+    for fold in folds:
+        assert speakers(utterances, fold.test) == {'s00', 's01', 's02'}
+        assert speakers(utterances, fold.train) == {'s00', 's01', 's02'}
+        for a, b in itertools.combinations((fold.train, fold.dev, fold.test), 2):
+            assert not set(utterances.text['sha256'][a]) & set(utterances.text['sha256'][b])
+    again = make_folds(utterances, protocol)
+    assert hash_folds(utterances, folds) == hash_folds(utterances, again)
     assert 'speakers are shared' in protocol.title
 
 
 def test_an_unknown_speaker_is_in_no_part_that_is_made_by_speaker():
-    """They may be anybody; a target is tested whole, whoever speaks."""
-    u = corpora(6, 5)
-    u.text['speaker'][[0, 60]] = ''
-    for f in folds.make_folds(u, Protocol('speaker_folds', 3)):
-        assert all('' not in speakers(u, getattr(f, part)) for part in PARTS)
-    (f,) = folds.make_folds(u, Protocol('source_target', source=('a',), target=('b',)))
-    assert '' in speakers(u, f.test)
-    assert '' not in speakers(u, np.concatenate([f.train, f.dev]))
+    """It may be anybody; a target is tested whole, whoever speaks."""
+    utterances = make_corpora(6, 5)
+    utterances.text['speaker'][[0, 60]] = ''
+    for fold in make_folds(utterances, Protocol('speaker_folds', 3)):
+        for part in PARTS:
+            assert '' not in speakers(utterances, getattr(fold, part))
+    (fold,) = make_folds(utterances, PAIR)
+    assert '' in speakers(utterances, fold.test)
+    assert '' not in speakers(utterances, np.concatenate([fold.train, fold.dev]))
 
 
 def test_a_class_missing_from_training_is_refused():
-    """A class that only tested and dev speakers show cannot be learnt."""
-    u = make_utterances(speakers=3, classes=('angry', 'sad'))
-    u.text['emotion'][u.text['speaker'] == 's00'] = 'happy'
+    """A class of dev and test speakers alone cannot be learnt."""
+    utterances = make_utterances(speakers=3, classes=('angry', 'sad'))
+    utterances.text['emotion'][utterances.text['speaker'] == 's00'] = 'happy'
     with pytest.raises(UserError, match='no utterance of the class happy'):
-        folds.make_folds(u, Protocol('leave_one_speaker_out'))
+        make_folds(utterances, Protocol('leave_one_speaker_out'))
 
 
-@pytest.mark.parametrize(('count', 'k'), [(2, 3), (6, 7), (6, 2)])
-def test_too_few_speakers_or_parts_are_refused(count, k):
+@pytest.mark.parametrize(('speaker_count', 'parts'), [(2, 3), (6, 7), (6, 2)])
+def test_too_few_speakers_or_parts_are_refused(speaker_count, parts):
     """Train, dev and test need a speaker each."""
     with pytest.raises(UserError, match='3 or more'):
-        folds.make_folds(make_utterances(speakers=count), Protocol(folds=k))
+        make_folds(make_utterances(speakers=speaker_count), Protocol(folds=parts))
 
 
 @pytest.mark.parametrize(
-    ('wrong', 'said'),
+    ('fields', 'message'),
     [
         ({'name': 'loso'}, "no protocol 'loso'; known are speaker_folds"),
         ({'adapt': 'yes'}, 'expected one of none, others, transductive'),
@@ -213,111 +212,104 @@ def test_too_few_speakers_or_parts_are_refused(count, k):
             {'name': 'source_target', 'source': ('a',), 'target': ('z',)},
             'no utterance .*corpus z; found: a, b',
         ),
-        (
-            {
-                'name': 'source_target',
-                'source': ('a',),
-                'target': ('b',),
-                'adapt': 'others',
-                'folds': 6,
-            },
-            'from 2 to 5',
-        ),
+        (dataclasses.asdict(ADAPTING_PAIR) | {'folds': 6}, 'from 2 to 5'),
         ({'name': 'speaker_dependent', 'folds': 2}, 'need 3 or more'),
         ({'name': 'leave_one_session_out'}, 'have no session'),
         ({'name': 'official'}, 'official split needs'),
     ],
 )
-def test_what_makes_no_sense_is_refused(wrong, said):
-    """With what was expected instead."""
-    u = corpora(6, 5)
-    with pytest.raises(UserError, match=said):
-        folds.make_folds(u, Protocol(**wrong))
+def test_an_impossible_protocol_is_refused(fields, message):
+    """The message says what was expected."""
+    utterances = make_corpora(6, 5)
+    with pytest.raises(UserError, match=message):
+        make_folds(utterances, Protocol(**fields))
 
 
-def test_one_corpus_or_language_cannot_be_left_out():
+def test_a_single_corpus_or_language_cannot_be_left_out():
     """Nothing would be left to train on."""
     with pytest.raises(UserError, match='one language out there must be two'):
-        folds.make_folds(make_utterances(), Protocol('leave_one_language_out'))
+        make_folds(make_utterances(), Protocol('leave_one_language_out'))
 
 
-def test_a_source_of_one_speaker_has_nobody_to_choose_the_epoch():
-    """The target's speakers must not."""
-    with pytest.raises(UserError, match='The dev part of fold .* is empty'):
-        folds.make_folds(corpora(1, 4), Protocol('source_target', source=('a',), target=('b',)))
+def test_a_source_of_one_speaker_is_refused_as_it_has_no_dev():
+    """The target's speakers must not choose the epoch."""
+    with pytest.raises(UserError, match=r'The dev part of fold .* is empty'):
+        make_folds(make_corpora(1, 4), PAIR)
 
 
 def test_the_hash_changes_with_label_speaker_and_part():
-    """Equal hashes mean equal splits: any change of any utterance's place in it shows."""
-    u = make_utterances()
-    made = folds.make_folds(u, Protocol(folds=3))
-    others = [Protocol('leave_one_speaker_out'), Protocol(folds=3, adapt='transductive')]
-    seen = {
-        folds.hash_folds(u, made),
-        *(folds.hash_folds(u, folds.make_folds(u, p)) for p in others),
-        folds.hash_folds(u, made[:2]),
+    """Equal hashes mean equal splits."""
+    utterances = make_utterances()
+    protocol = Protocol(folds=3)
+    folds = make_folds(utterances, protocol)
+    by_speaker = make_folds(utterances, Protocol('leave_one_speaker_out'))
+    transductive = make_folds(utterances, dataclasses.replace(protocol, adapt='transductive'))
+    first, *others = folds
+    # The same utterances in the same order, one of them in another part.
+    longer_dev = np.append(first.dev, first.test[0])
+    moved = dataclasses.replace(first, dev=longer_dev, test=first.test[1:])
+    hashes = {
+        hash_folds(utterances, folds),
+        hash_folds(utterances, by_speaker),
+        hash_folds(utterances, transductive),
+        hash_folds(utterances, folds[:2]),
+        hash_folds(utterances, [moved, *others]),
     }
     for column in ('emotion', 'speaker', 'utterance'):
-        other = u[np.arange(len(u))]
-        other.text[column] = other.text[column].copy()
-        other.text[column][3] = 'zz'
-        seen.add(folds.hash_folds(other, made))
-    first, *rest = made
-    moved = dataclasses.replace(first, dev=np.append(first.dev, first.test[0]), test=first.test[1:])
-    seen.add(
-        folds.hash_folds(u, [moved, *rest])
-    )  # the same utterances in the same order, one of them in another part
-    assert len(seen) == 8
-    assert folds.hash_folds(u, folds.make_folds(u, Protocol(folds=3))) in seen, (
-        'and it is the same the next time'
-    )
+        changed = utterances[np.arange(len(utterances))]
+        changed.text[column] = changed.text[column].copy()
+        changed.text[column][3] = 'zz'
+        hashes.add(hash_folds(changed, folds))
+    assert len(hashes) == 8
+    again = hash_folds(utterances, make_folds(utterances, protocol))
+    assert again == hash_folds(utterances, folds)
 
 
 @pytest.mark.parametrize('name', ['speaker_folds', 'leave_one_corpus_out', 'speaker_dependent'])
-def test_corpora_of_identity_batches_have_no_other_part(name):
-    """The folds are those that there would be without them; whose speaker nobody knows is not heard."""
-    u, without = corpora(6, 6, 4), corpora(6, 6)
-    unknown = np.flatnonzero(u.text['corpus'] == 'c')[0]
-    u.text['speaker'][unknown] = ''
-    made = folds.make_folds(u, Protocol(name, 3, identity=('c',)))
-    for fold, as_ever in zip(made, folds.make_folds(without, Protocol(name, 3)), strict=True):
+def test_corpora_of_identity_batches_are_in_no_other_part(name):
+    """The other parts are those without them; utterances of unknown speakers are not used."""
+    utterances = make_corpora(6, 6, 4)
+    without = make_corpora(6, 6)
+    identity_rows = rows_of_corpus(utterances, 'c')
+    utterances.text['speaker'][identity_rows[0]] = ''
+    folds = make_folds(utterances, Protocol(name, 3, identity=('c',)))
+    for fold, plain in zip(folds, make_folds(without, Protocol(name, 3)), strict=True):
         for part in PARTS:
-            named = without.text['utterance'][getattr(as_ever, part)]
-            np.testing.assert_array_equal(u.text['utterance'][getattr(fold, part)], named)
-        np.testing.assert_array_equal(fold.identity, np.flatnonzero(u.text['corpus'] == 'c')[1:])
+            expected = without.text['utterance'][getattr(plain, part)]
+            names = utterances.text['utterance'][getattr(fold, part)]
+            np.testing.assert_array_equal(names, expected)
+        np.testing.assert_array_equal(fold.identity, identity_rows[1:])
         np.testing.assert_array_equal(fold.domain_rows, fold.identity)
-        np.testing.assert_array_equal(as_ever.domain_rows, as_ever.train)
+        np.testing.assert_array_equal(plain.domain_rows, plain.train)
 
 
-def test_rows_are_the_data_s_own_wherever_the_corpora_of_identity_batches_lie():
-    """The corpus that is read first fills them: parts hold rows of all utterances."""
-    u = corpora(4, 6)
-    for fold in folds.make_folds(u, Protocol(folds=3, identity=('a',))):
-        rows = np.concatenate([fold.train, fold.dev, fold.test])
-        np.testing.assert_array_equal(np.sort(rows), np.flatnonzero(u.text['corpus'] == 'b'))
+def test_parts_hold_rows_of_all_utterances_where_identity_corpora_come_first():
+    """Not rows among the other corpora."""
+    utterances = make_corpora(4, 6)
+    for fold in make_folds(utterances, Protocol(folds=3, identity=('a',))):
+        rows = np.sort(np.concatenate([fold.train, fold.dev, fold.test]))
+        np.testing.assert_array_equal(rows, rows_of_corpus(utterances, 'b'))
 
 
-def test_results_and_hash_name_the_corpora_of_identity_batches():
-    """The title says it, and the hash changes with them."""
-    u = corpora(6, 4)
+def test_title_and_hash_name_the_corpora_of_identity_batches():
+    """The hash changes with their utterances."""
+    utterances = make_corpora(6, 4)
     protocol = Protocol(folds=3, identity=('b',))
-    made = folds.make_folds(u, protocol)
+    folds = make_folds(utterances, protocol)
     assert protocol.title == 'speaker_folds, identity batches from b'
-    fewer = [dataclasses.replace(f, identity=f.identity[1:]) for f in made]
-    assert folds.hash_folds(u, made) != folds.hash_folds(u, fewer)
+    fewer = [dataclasses.replace(fold, identity=fold.identity[1:]) for fold in folds]
+    assert hash_folds(utterances, folds) != hash_folds(utterances, fewer)
 
 
-def test_identity_batches_from_nobody_or_from_an_end_are_refused():
-    """A corpus that is not there, one without any speaker, and one that trains or is tested."""
-    u = corpora(6, 4)
-    with pytest.raises(
-        UserError, match=r'no utterance of the corpus c, which config\.protocol\.identity'
-    ):
-        folds.make_folds(u, Protocol(folds=3, identity=('c',)))
-    u.text['speaker'][u.text['corpus'] == 'b'] = ''
+def test_a_corpus_that_cannot_fill_identity_batches_is_refused():
+    """One that is missing, one without known speakers, and one that is source or target."""
+    utterances = make_corpora(6, 4)
+    message = r'no utterance of the corpus c, which config\.protocol\.identity'
+    with pytest.raises(UserError, match=message):
+        make_folds(utterances, Protocol(folds=3, identity=('c',)))
+    utterances.text['speaker'][utterances.text['corpus'] == 'b'] = ''
     with pytest.raises(UserError, match='All speakers of b are unknown'):
-        folds.make_folds(u, Protocol(folds=3, identity=('b',)))
-    with pytest.raises(
-        UserError, match='b is source or target, and cannot fill the identity batches'
-    ):
-        Protocol('source_target', source=('a',), target=('b',), identity=('b',))
+        make_folds(utterances, Protocol(folds=3, identity=('b',)))
+    message = 'b is source or target, and cannot fill the identity batches'
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(PAIR, identity=('b',))

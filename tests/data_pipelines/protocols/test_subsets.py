@@ -1,4 +1,4 @@
-"""Which part of a training part is trained on."""
+"""Subsets of a training part: how many speakers and utterances, and how confounded."""
 
 import collections
 import dataclasses
@@ -8,50 +8,63 @@ import numpy as np
 import pytest
 from helpers.synthetic_utterances import make_utterances
 
-from data_pipelines.batching import table
+from data_pipelines.batching.table import ExampleTable
 from data_pipelines.errors import UserError
-from data_pipelines.protocols import folds, subsets
-from data_pipelines.protocols.subsets import Subset
+from data_pipelines.protocols.folds import Protocol, make_folds
+from data_pipelines.protocols.subsets import Subset, describe_shortages, take_subset
 
 CLASSES = ('angry', 'happy', 'neutral', 'sad')
 
 
 @pytest.fixture(scope='module')
-def u():
+def utterances():
     """Twelve speakers who alternate in sex, with 5 utterances of each of four classes."""
     return make_utterances(speakers=12, per_class=5, classes=CLASSES)
 
 
 @pytest.fixture(scope='module')
-def fold(u):
-    """Eight speakers, four of each sex, train."""
-    return folds.make_folds(u, folds.Protocol(folds=6))[1]
+def fold(utterances):
+    """A fold in which eight speakers train, four of each sex."""
+    return make_folds(utterances, Protocol(folds=6))[1]
 
 
-def kept(u, fold, *subset, seed: int = 0) -> set[int]:
-    return set(subsets.take_subset(u, fold, Subset(*subset), seed).train.tolist())
+def train_rows(utterances, fold, *subset, seed: int = 0) -> set[int]:
+    """Returns the rows of the training part that a subset takes."""
+    return set(take_subset(utterances, fold, Subset(*subset), seed).train.tolist())
 
 
-def speakers(u, rows) -> set[str]:
-    return set(u.text['speaker'][list(rows)].tolist())
+def speakers(utterances, rows) -> set[str]:
+    """Returns the speakers of some rows."""
+    return set(utterances.text['speaker'][list(rows)].tolist())
 
 
-def test_nothing_asked_for_is_the_training_part_itself(u, fold):
-    """The default trains on the very fold, and so does more than there is, in the same order."""
-    assert subsets.take_subset(u, fold, Subset(), 0) is fold
-    for everything in (
+def count_classes(utterances, rows) -> collections.Counter:
+    """Returns the counts of the classes of some rows."""
+    return collections.Counter(utterances.text['emotion'][list(rows)].tolist())
+
+
+def with_column(utterances, column: str, values: np.ndarray):
+    """Returns the utterances with other values in a column of text."""
+    return dataclasses.replace(utterances, text=utterances.text | {column: values})
+
+
+def test_without_a_subset_the_fold_is_not_changed(utterances, fold):
+    """Neither by the default nor by more than there is."""
+    assert take_subset(utterances, fold, Subset(), 0) is fold
+    for subset in (
         Subset(speakers=99),
         Subset(confounded=0.0),
         Subset(per_class=999),
         Subset(99, 0, 999),
     ):
-        np.testing.assert_array_equal(subsets.take_subset(u, fold, everything, 0).train, fold.train)
+        train = take_subset(utterances, fold, subset, 0).train
+        np.testing.assert_array_equal(train, fold.train)
 
 
-def test_only_the_training_part_is_cut(u):
+def test_only_the_training_part_is_cut(utterances):
     """dev, test, number and what is adapted to are those of the fold."""
-    fold = folds.make_folds(u, folds.Protocol(folds=6, adapt='transductive'))[2]
-    cut = subsets.take_subset(u, fold, Subset(4, 0.5, 3), 0)
+    fold = make_folds(utterances, Protocol(folds=6, adapt='transductive'))[2]
+    cut = take_subset(utterances, fold, Subset(4, 0.5, 3), 0)
     assert (cut.number, cut.name) == (fold.number, fold.name)
     for part in ('dev', 'test', 'adapt'):
         np.testing.assert_array_equal(getattr(cut, part), getattr(fold, part))
@@ -59,143 +72,145 @@ def test_only_the_training_part_is_cut(u):
 
 
 @pytest.mark.parametrize('n', [2, 4, 6])
-def test_speakers_are_kept_whole_and_alike_in_sex(u, fold, n):
-    """So many speakers, half of them women, with all that they say."""
-    rows = kept(u, fold, n)
-    chosen = speakers(u, rows)
-    sex = dict(zip(u.text['speaker'].tolist(), u.text['sex'].tolist()))
-    assert collections.Counter(sex[s] for s in chosen) == {'female': n // 2, 'male': n // 2}
-    assert rows == {r for r in fold.train if u.text['speaker'][r] in chosen}
+def test_chosen_speakers_keep_all_utterances_and_are_balanced_in_sex(utterances, fold, n):
+    """Half of them are women."""
+    rows = train_rows(utterances, fold, n)
+    chosen = speakers(utterances, rows)
+    sex_of = dict(zip(utterances.text['speaker'].tolist(), utterances.text['sex'].tolist()))
+    sexes = collections.Counter([sex_of[speaker] for speaker in chosen])
+    assert sexes == {'female': n // 2, 'male': n // 2}
+    assert rows == {row for row in fold.train if utterances.text['speaker'][row] in chosen}
 
 
-def test_one_sex_goes_on_where_the_other_has_no_more(u, fold):
-    """Of one woman and seven men, three are the woman and two men."""
-    one = dataclasses.replace(
-        u,
-        text=u.text
-        | {'sex': np.where(u.text['speaker'] == u.text['speaker'][fold.train[0]], 'f', 'm')},
-    )
-    chosen = speakers(one, kept(one, fold, 3))
+def test_one_sex_goes_on_where_the_other_has_no_more_speakers(utterances, fold):
+    """Of one woman and seven men, three speakers are the woman and two men."""
+    speaker_N = utterances.text['speaker']
+    woman = speaker_N[fold.train[0]]
+    changed = with_column(utterances, 'sex', np.where(speaker_N == woman, 'f', 'm'))
+    chosen = speakers(changed, train_rows(changed, fold, 3))
     assert len(chosen) == 3
-    assert u.text['speaker'][fold.train[0]] in chosen
+    assert woman in chosen
 
 
-@pytest.mark.parametrize('c', [0.0, 0.4, 0.9, 1.0])
-def test_of_every_speaker_one_class_is_kept_whole(u, fold, c):
-    """All of his own class and the share 1 - c of the others; the classes are shared out evenly, and to both sexes."""
-    rows, own = kept(u, fold, None, c), collections.Counter()
-    for speaker in speakers(u, fold.train):
-        count = collections.Counter(
-            u.text['emotion'][[r for r in rows if u.text['speaker'][r] == speaker]].tolist()
-        )
-        assert sum(count.values()) == 5 + round(15 * (1 - c))
-        if c == 1:
-            ((emotion, n),) = count.items()
-            own[emotion, u.text['sex'][u.text['speaker'] == speaker][0]] += n
-        else:
-            assert max(count.values()) == 5
-    assert c < 1 or own == {(e, sex): 5 for e in CLASSES for sex in ('female', 'male')}
+@pytest.mark.parametrize('confounded', [0.0, 0.4, 0.9, 1.0])
+def test_a_confounded_speaker_keeps_one_class_whole(utterances, fold, confounded):
+    """And the share 1 - confounded of the others."""
+    rows = train_rows(utterances, fold, None, confounded)
+    for speaker in speakers(utterances, fold.train):
+        own_rows = [row for row in rows if utterances.text['speaker'][row] == speaker]
+        counts = count_classes(utterances, own_rows)
+        assert counts.total() == 5 + round(15 * (1 - confounded))
+        assert max(counts.values()) == 5
 
 
-def test_of_a_class_so_many_are_kept(u, fold):
-    """At most n, of every class alike."""
-    rows = kept(u, fold, None, None, 7)
-    assert collections.Counter(u.text['emotion'][list(rows)].tolist()) == dict.fromkeys(CLASSES, 7)
+def test_classes_are_dealt_to_confounded_speakers_evenly_over_both_sexes(utterances, fold):
+    """Wholly confounded, each class is that of one woman and one man."""
+    rows = train_rows(utterances, fold, None, 1.0)
+    counts = collections.Counter()
+    for row in rows:
+        counts[utterances.text['emotion'][row], utterances.text['sex'][row]] += 1
+    assert counts == dict.fromkeys(itertools.product(CLASSES, ('female', 'male')), 5)
+    for speaker in speakers(utterances, fold.train):
+        own_rows = [row for row in rows if utterances.text['speaker'][row] == speaker]
+        assert len(count_classes(utterances, own_rows)) == 1
 
 
-def test_they_apply_in_the_order_of_the_fields(u, fold):
-    """Of four speakers, confounded, so many of a class: each step takes from what the one before has left."""
-    four, half, three = (kept(u, fold, *some) for some in ((4,), (4, 0.5), (4, 0.5, 3)))
+def test_at_most_so_many_utterances_of_each_class_are_kept(utterances, fold):
+    """As many of every class."""
+    rows = train_rows(utterances, fold, None, None, 7)
+    assert count_classes(utterances, rows) == dict.fromkeys(CLASSES, 7)
+
+
+def test_subsets_apply_in_the_order_of_the_fields(utterances, fold):
+    """Each step takes from what the one before has left."""
+    four = train_rows(utterances, fold, 4)
+    half = train_rows(utterances, fold, 4, 0.5)
+    three = train_rows(utterances, fold, 4, 0.5, 3)
     assert three < half < four
-    assert four & kept(u, fold, None, 0.5) == half, (
-        'who has which class does not depend on how many speakers there are'
-    )
-    assert collections.Counter(u.text['emotion'][list(three)].tolist()) == dict.fromkeys(CLASSES, 3)
+    all_half = train_rows(utterances, fold, None, 0.5)
+    assert four & all_half == half, 'a speaker has the same class among fewer speakers'
+    assert count_classes(utterances, three) == dict.fromkeys(CLASSES, 3)
 
 
 @pytest.mark.parametrize('seed', [0, 1])
-def test_less_is_part_of_more(u, fold, seed):
-    """Nested in the last field that is given."""
-    for chain in (
+@pytest.mark.parametrize(
+    'chain',
+    [
         [(n,) for n in (1, 2, 3, 5, 8)],
-        [(4, c) for c in (0.9, 0.5, 0.3, 0.0)],
+        [(4, confounded) for confounded in (0.9, 0.5, 0.3, 0.0)],
         [(None, None, n) for n in (1, 4, 9, 40)],
         [(6, 0.5, n) for n in (1, 4, 9, 40)],
-    ):
-        parts = [kept(u, fold, *some, seed=seed) for some in chain]
-        assert all(a < b for a, b in itertools.pairwise(parts))
+    ],
+)
+def test_subsets_are_nested_in_the_last_field(utterances, fold, chain, seed):
+    """A smaller one lies within a larger one."""
+    subsets = [train_rows(utterances, fold, *fields, seed=seed) for fields in chain]
+    for smaller, larger in itertools.pairwise(subsets):
+        assert smaller < larger
 
 
-def test_it_is_a_function_of_order_seed_and_fold(u, fold):
-    """The same two give the same part, another of either gives another."""
-    for some in ((4,), (None, 0.5), (None, None, 5)):
-        assert kept(u, fold, *some) == kept(u, fold, *some)
-        assert kept(u, fold, *some) != kept(u, fold, *some, seed=1)
-        assert kept(u, fold, *some) != kept(
-            u, dataclasses.replace(fold, number=fold.number + 1), *some
-        )
+@pytest.mark.parametrize('fields', [(4,), (None, 0.5), (None, None, 5)])
+def test_a_subset_is_a_function_of_order_seed_and_fold(utterances, fold, fields):
+    """The same two give the same subset, another of either gives another."""
+    rows = train_rows(utterances, fold, *fields)
+    next_fold = dataclasses.replace(fold, number=fold.number + 1)
+    assert rows == train_rows(utterances, fold, *fields)
+    assert rows != train_rows(utterances, fold, *fields, seed=1)
+    assert rows != train_rows(utterances, next_fold, *fields)
 
 
-def test_whose_speaker_nobody_knows_is_no_speaker(u, fold):
-    """Such utterances are left out where speakers are chosen or given a class, and kept where they are not."""
-    nobody = u.text['speaker'][fold.train[0]]
-    other = dataclasses.replace(
-        u, text=u.text | {'speaker': np.where(u.text['speaker'] == nobody, '', u.text['speaker'])}
+def test_utterances_of_unknown_speakers_are_left_out_where_speakers_are_chosen(utterances, fold):
+    """Or given a class; otherwise they are kept."""
+    speaker_N = utterances.text['speaker']
+    is_unknown_N = speaker_N == speaker_N[fold.train[0]]
+    changed = with_column(utterances, 'speaker', np.where(is_unknown_N, '', speaker_N))
+    assert '' not in speakers(changed, train_rows(changed, fold, 99))
+    assert '' not in speakers(changed, train_rows(changed, fold, None, 0.5))
+    assert '' in speakers(changed, train_rows(changed, fold, None, None, 30))
+
+
+def test_a_subset_that_loses_a_class_is_refused(utterances, fold):
+    """Two wholly confounded speakers have two classes; without known speakers nothing is left."""
+    message = (
+        r"With speakers=2, confounded=1 the training part of fold 'part 2 of 6' "
+        r'has no utterance of the class \w+ or \w+\.'
     )
-    assert '' not in speakers(other, kept(other, fold, 99)) | speakers(
-        other, kept(other, fold, None, 0.5)
-    )
-    assert '' in speakers(other, kept(other, fold, None, None, 30))
-
-
-def test_a_class_that_is_lost_is_refused(u, fold):
-    """Two speakers, wholly confounded, have two classes; and where nobody is known, nobody is left."""
-    with pytest.raises(
-        UserError,
-        match=r"With speakers=2, confounded=1 the training part of fold 'part 2 of 6' "
-        r'has no utterance of the class \w+ or \w+\.',
-    ):
-        kept(u, fold, 2, 1)
-    unknown = dataclasses.replace(u, text=u.text | {'speaker': np.full(len(u), '')})
-    for some in ((4,), (None, 0.5), (4, None, 3)):
+    with pytest.raises(UserError, match=message):
+        train_rows(utterances, fold, 2, 1)
+    unknown = with_column(utterances, 'speaker', np.full(len(utterances), ''))
+    for fields in ((4,), (None, 0.5), (4, None, 3)):
         with pytest.raises(UserError, match='angry or happy or neutral or sad'):
-            kept(unknown, fold, *some)
+            train_rows(unknown, fold, *fields)
 
 
-def test_more_than_there_is_is_said_once(u, fold):
-    """With the counts, over all folds; nothing is said of what is there."""
-    made = [fold, dataclasses.replace(fold, number=2, train=fold.train[:-20])]
-    assert (
-        subsets.describe_shortages(
-            u, made, [Subset(), Subset(7), Subset(None, 0.9), Subset(None, None, 35)], 0
-        )
-        == []
-    )
-    said = subsets.describe_shortages(
-        u, made, [Subset(8), Subset(8, 0.5), Subset(None, None, 37), Subset(4, None, 37)], 0
-    )
-    assert said == [
+def test_a_shortage_is_described_once(utterances, fold):
+    """With the range of counts over all folds; nothing is said where there is enough."""
+    shorter = dataclasses.replace(fold, number=2, train=fold.train[:-20])
+    folds = [fold, shorter]
+    enough = [Subset(), Subset(7), Subset(None, 0.9), Subset(None, None, 35)]
+    assert describe_shortages(utterances, folds, enough, 0) == []
+    short = [Subset(8), Subset(8, 0.5), Subset(None, None, 37), Subset(4, None, 37)]
+    assert describe_shortages(utterances, folds, short, 0) == [
         'config.sweep.speakers=8: training has only 7 to 8 speakers, all of which are used.',
         'config.sweep.per_class=37: training has only 20 to 37 angry, 20 to 37 happy, '
         '20 to 37 neutral, 20 to 37 sad, all of which are used.',
     ]
 
 
-@pytest.mark.parametrize('how', ['global', 'speaker'])
-def test_normalisation_and_weights_are_those_of_what_is_trained_on(u, fold, how):
-    """Moments, class weights and the speakers who are seen say nothing of utterances that are left out."""
-    cut = subsets.take_subset(u, fold, Subset(speakers=6, confounded=0.5), 0)
-    other = dataclasses.replace(u, mean_NxM=u.mean_NxM.copy())
-    out = np.setdiff1d(fold.train, cut.train)
-    other.mean_NxM[out] += 100
-    tables = [table.ExampleTable(some, [fold, cut], how, balanced=True) for some in (u, other)]
-    mean, changed = (t.mean[t.moments_index_FxN] for t in tables)
-    np.testing.assert_array_equal(mean[1, cut.train], changed[1, cut.train])
-    assert (mean[0, cut.train] != changed[0, cut.train]).any()
-    assert {
-        str(s) for s in tables[0].domains['speaker'][tables[0].seen['speaker'][1] > 0]
-    } == speakers(u, cut.train)
-    count = collections.Counter(u.text['emotion'][cut.train].tolist())
-    np.testing.assert_allclose(
-        tables[0].weight_FxC[1], [len(cut.train) / 4 / count[c] for c in CLASSES], rtol=1e-6
-    )
+@pytest.mark.parametrize('normalisation', ['global', 'speaker'])
+def test_utterances_that_are_left_out_do_not_influence_a_batch(utterances, fold, normalisation):
+    """Neither the normalisation, nor class weights, nor the domains to be forgotten."""
+    cut = take_subset(utterances, fold, Subset(speakers=6, confounded=0.5), 0)
+    changed = dataclasses.replace(utterances, mean_NxM=utterances.mean_NxM.copy())
+    changed.mean_NxM[np.setdiff1d(fold.train, cut.train)] += 100
+    table = ExampleTable(utterances, [fold, cut], normalisation, balanced=True)
+    changed_table = ExampleTable(changed, [fold, cut], normalisation, balanced=True)
+    mean = table.mean[table.moments_index_FxN]
+    changed_mean = changed_table.mean[changed_table.moments_index_FxN]
+    np.testing.assert_array_equal(mean[1, cut.train], changed_mean[1, cut.train])
+    assert (mean[0, cut.train] != changed_mean[0, cut.train]).any()
+    seen = table.domains['speaker'][table.seen['speaker'][1] > 0]
+    assert set(seen.tolist()) == speakers(utterances, cut.train)
+    counts = count_classes(utterances, cut.train)
+    weights = [len(cut.train) / 4 / counts[name] for name in CLASSES]
+    np.testing.assert_allclose(table.weight_FxC[1], weights, rtol=1e-6)
