@@ -95,6 +95,8 @@ def read_samples(utterance: Utterance) -> tuple[np.ndarray, int]:
         return read_audio_segment(utterance, size)
     except Rejection:
         raise
+    except MemoryError:
+        raise Rejection('too long for the memory, if its header is right') from None
     except Exception as error:  # a decoder may raise anything for a damaged file
         raise Rejection(f'unreadable: {error_text(error)}') from None
 

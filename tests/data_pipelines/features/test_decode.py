@@ -156,6 +156,18 @@ def test_a_damaged_file_is_rejected_with_its_reason(content, reason, tmp_path):
         raise result
 
 
+def test_a_header_that_states_more_samples_than_fit_into_memory_is_a_rejection(
+    tmp_path, monkeypatch
+):
+    def fail(*arguments, **options):
+        raise MemoryError('Unable to allocate 32.0 GiB for an array')
+
+    utterance = write_utterance(tmp_path / 'a.flac', TONE)
+    monkeypatch.setattr(soundfile.SoundFile, 'read', fail)
+    result = log_mel.compute_features(utterance, SPEC)
+    assert str(result) == 'too long for the memory, if its header is right'
+
+
 def test_what_is_no_file_is_rejected(tmp_path):
     (tmp_path / 'folder.wav').mkdir()
     os.mkfifo(tmp_path / 'pipe.wav')  # to open it would block
