@@ -1,11 +1,12 @@
-"""Writes the tables of several finished sweeps, each method's coefficient chosen on dev, as one Markdown file.
+"""Writes the tables of several finished sweeps as one Markdown file, coefficients chosen on dev.
 
-  python -m jaxser.compare runs/A runs/B ... [--whole runs/C ...] [--unmeasured configs] [--out RESULTS.md]
+  python -m jaxser.compare runs/A runs/B ... [--whole runs/C ...] [--unmeasured configs]
+      [--out RESULTS.md]
 
-What is said of a sweep is what its config.json and results.json say was run, with all that was changed on the command line.
-A row is a method under a setting (structural keys, and what is trained on); of its coefficients that with the best dev UAR,
-mean over seeds, is taken in every fold by itself: the dev speakers of one fold are tested in another. lam = 0 is a row of its
-own.
+A sweep is described by what its config.json and results.json say was run, with all that was changed
+on the command line. A row is a method under a setting (structural keys, and the training part). Of
+its coefficients, the one with the best dev UAR, mean over seeds, is chosen in every fold
+separately: the dev speakers of one fold are tested in another. lam = 0 has a row of its own.
 """
 
 import argparse
@@ -21,46 +22,54 @@ from jaxser.reporting.markdown import RESULTS_INTRODUCTION, render_results
 
 
 def main() -> None:
-    """Prints a refusal as a sentence, without a stack trace."""
+    """Parses the command line and runs the command."""
     parser = argparse.ArgumentParser(
         prog='python -m jaxser.compare', description=__doc__.splitlines()[0]
     )
-    parser.add_argument('workdir', nargs='*', type=epath.Path, help='of a finished sweep')
+    parser.add_argument('workdir', nargs='*', type=epath.Path, help='workdir of a finished sweep')
     parser.add_argument(
         '--whole',
         nargs='+',
         type=epath.Path,
         default=[],
-        help='workdirs whose every coefficient has a row',
+        help='workdirs of sweeps of which every coefficient has a row',
     )
     parser.add_argument(
         '--unmeasured',
         type=Path,
         metavar='FOLDER',
-        help='list the configurations in it that no named sweep ran',
+        help='list the configurations in this folder that none of the sweeps ran',
     )
     parser.add_argument(
         '--out',
         type=Path,
-        help='the file to write, e.g. RESULTS.md; without it the text is printed',
+        help='the file to write, e.g. RESULTS.md; without it, the text is printed',
     )
-    asked = parser.parse_args()
-    if not (asked.workdir or asked.whole):
-        parser.error('name one workdir or several, e.g. runs/dann_demo')
+    arguments = parser.parse_args()
+    sweeps = len(arguments.workdir) + len(arguments.whole)
+    if not sweeps:
+        parser.error('name one or more workdirs, e.g. runs/dann_demo')
     with exit_on_user_error():
         command = f'python -m jaxser.compare {shlex.join(sys.argv[1:])}'
-        text = render_results(asked.workdir, asked.whole, asked.unmeasured, command)
-        if asked.out:
-            if asked.out.exists() and not asked.out.read_text(errors='replace').startswith(
-                RESULTS_INTRODUCTION.partition('{')[0]
-            ):
-                raise UserError(
-                    f'{asked.out} is there and was not written by jaxser.compare: choose another --out, or remove it.'
-                )
-            asked.out.write_text(text)
-            print(f'{asked.out}: {pluralize(len(asked.workdir) + len(asked.whole), "sweep")}.')
+        text = render_results(arguments.workdir, arguments.whole, arguments.unmeasured, command)
+        if arguments.out:
+            _check_replaceable(arguments.out)
+            arguments.out.write_text(text)
+            print(f'{arguments.out}: {pluralize(sweeps, "sweep")}.')
         else:
             print(text)
+
+
+def _check_replaceable(file: Path) -> None:
+    """Raises UserError when a file exists that this command has not written."""
+    if not file.exists():
+        return
+    own_beginning = RESULTS_INTRODUCTION.partition('{')[0]
+    if not file.read_text(errors='replace').startswith(own_beginning):
+        raise UserError(
+            f'{file} exists and was not written by jaxser.compare. Choose another --out, or remove '
+            'the file.'
+        )
 
 
 if __name__ == '__main__':

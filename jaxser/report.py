@@ -1,12 +1,13 @@
-"""Writes report.html of a finished sweep, one page that needs nothing else, and compares several.
+"""Writes report.html of a finished sweep, a page that loads no other file, and compares sweeps.
 
   python -m jaxser.report --workdir runs/A [runs/B ...]
 
-The page is read from the top: what came out, the evidence for it, the details. Training writes it at its end; summary.csv beside
-it has the table of settings. With several workdirs each gets its page, and the first comparison.html.
+The page begins with the results; the evidence for them and the details follow. Training writes it
+at its end, with summary.csv, the table of settings, beside it. With several workdirs, each gets its
+page, and the first also gets comparison.html.
 
-The setting of which the page speaks is the one with the best dev UAR of those that are compared with plain training; test chooses
-nothing.
+The page is about the setting with the best dev UAR of those that are compared with plain training;
+the test part chooses nothing.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from jaxser.reporting.page import write_report
 
 
 def main() -> None:
-    """Prints a refusal as a sentence, without a stack trace."""
+    """Parses the command line and runs the command."""
     parser = argparse.ArgumentParser(
         prog='python -m jaxser.report', description=__doc__.splitlines()[0]
     )
@@ -28,14 +29,15 @@ def main() -> None:
         nargs='+',
         required=True,
         type=epath.Path,
-        help='of a finished sweep, or of several',
+        help='workdir of a finished sweep, or several of them',
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with exit_on_user_error():
-        files = [write_report(path) for path in asked.workdir]
+        files = [write_report(path) for path in arguments.workdir]
         if len(files) > 1:
-            files.append(write_comparison(asked.workdir))
-        print('\n'.join(map(str, files)))
+            files.append(write_comparison(arguments.workdir))
+        for file in files:
+            print(file)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,1 @@
+"""Measures, statistics and summaries of finished runs; nothing here imports JAX."""

@@ -1,81 +1,106 @@
-"""What became of an adversary: an alarm while it trains, and a verdict on every run when all is probed.
+"""The verdict on the adversary of every run, from the probe of its representation.
 
-inert      the representation tells the domain nearly as well as plain training's does: nothing was forgotten
-balanced   it tells less of it, and more than chance
-winning    it hardly tells it
-collapsed  the emotion went with it, or the run diverged
+Leakage is that of the linear probe, from 0 (chance) to 1; it is compared with that of plain
+training of the same seed and fold.
+
+inert      leaks nearly as much as plain training does, or more: nothing was forgotten
+balanced   leaks less than plain training, and more than chance
+winning    hardly leaks
+collapsed  the emotion was forgotten too, or the run diverged
 """
 
 from jaxser.analysis.summary import find_plain_reference
 
-INERT_FRACTION, WINNING_FRACTION = (
-    0.9,
-    0.1,
-)  # of what plain training's tells beyond chance: from here on inert, and up to here winning
-
-COLLAPSED_FRACTION = (
-    0.5  # of what plain training's dev UAR is above chance: with less, a run has collapsed
-)
+INERT_FRACTION = 0.9  # of the leakage of plain training; from here on a run is inert
+WINNING_FRACTION = 0.1  # of the leakage of plain training; up to here a run is winning
+COLLAPSED_FRACTION = 0.5  # of plain training's dev UAR above chance; below it a run has collapsed
 
 
 def domain_leakage(run: dict, domain: str, classifier: str = 'linear') -> float | None:
-    """How much of a domain a run's representation tells, from 0 (chance) to 1; None where nobody asked."""
+    """Returns leakage of a domain in [0, 1] (0 = chance), or None if it was not probed."""
     answer = (run.get('probe') or {}).get(domain)
-    return answer and (answer[classifier] - answer['chance']) / (1 - answer['chance'])
+    if not answer:
+        return None
+    return (answer[classifier] - answer['chance']) / (1 - answer['chance'])
 
 
 def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: float) -> dict | None:
-    """{'verdict', 'why'} of a run, beside plain training of the same seed and fold; None where the probe does not tell.
+    """Returns {'verdict', 'why'} of a run, or None where the probe does not allow one.
 
-    `domain` is what is forgotten, `chance` the UAR of guessing emotions.
+    `plain_run` is plain training of the same seed and fold, `domain` what is to be forgotten, and
+    `chance` the UAR of guessing emotions.
     """
     if run['status'] != 'ok':
         return {'verdict': 'collapsed', 'why': f'diverged at step {run["step"]}'}
-    there = domain_leakage(run, domain)
-    if (
-        plain_run is None
-        or plain_run['status'] != 'ok'
-        or there is None
-        or not (before := domain_leakage(plain_run, domain))
-    ):
+    if plain_run is None or plain_run['status'] != 'ok':
         return None
-    uar, reference = run['dev']['uar'], plain_run['dev']['uar']
-    tells = f'the representation tells {there:.2f} of the {domain} beyond chance, that of plain training {before:.2f}'
-    if uar - chance < COLLAPSED_FRACTION * (reference - chance):
-        return {
-            'verdict': 'collapsed',
-            'why': f'dev UAR {uar:.3f} beside {reference:.3f} of plain training; {tells}',
-        }
-    if head := (run.get('refit') or {}).get(domain):
-        tells += f'; its own head, trained on over it, goes from a loss of {head["before"]:.2f} to {head["after"]:.2f}'
-        tells += f' (guessing: {run["entropy"][domain]:.2f})'
-    word = (
-        'inert'
-        if there >= INERT_FRACTION * before
-        else 'winning'
-        if there <= WINNING_FRACTION * before
-        else 'balanced'
+    leakage = domain_leakage(run, domain)
+    plain_leakage = domain_leakage(plain_run, domain)
+    if leakage is None or not plain_leakage:
+        return None
+    why = (
+        f'leakage of the {domain} {leakage:.2f}, of plain training {plain_leakage:.2f} '
+        '(0: chance, 1: always recognised)'
     )
-    return {'verdict': word, 'why': tells}
+    uar = run['dev']['uar']
+    plain_uar = plain_run['dev']['uar']
+    if uar - chance < COLLAPSED_FRACTION * (plain_uar - chance):
+        why = f'dev UAR {uar:.3f}, of plain training {plain_uar:.3f}; {why}'
+        return {'verdict': 'collapsed', 'why': why}
+    return {
+        'verdict': _leakage_verdict(leakage, plain_leakage),
+        'why': why + _head_note(run, domain),
+    }
+
+
+def _leakage_verdict(leakage: float, plain_leakage: float) -> str:
+    if leakage >= INERT_FRACTION * plain_leakage:
+        return 'inert'
+    if leakage <= WINNING_FRACTION * plain_leakage:
+        return 'winning'
+    return 'balanced'
+
+
+def _head_note(run: dict, domain: str) -> str:
+    """Returns how much the adversary's own head gains by more training; '' if not measured."""
+    loss = (run.get('refit') or {}).get(domain)
+    if not loss:
+        return ''
+    return (
+        '; more training of its head on the frozen representation changes the loss from '
+        f'{loss["before"]:.2f} to {loss["after"]:.2f} (guessing: {run["entropy"][domain]:.2f})'
+    )
 
 
 def adversary_verdicts(runs: list[dict], config: dict) -> list[dict | None]:
-    """What became of the adversary of every run, beside plain training of the same seed and fold; None for other methods."""
-    alike: dict[tuple, list[dict]] = {}
+    """Returns the verdict on each run; None for methods that have no adversary."""
+    same_seed_and_fold: dict[tuple, list[dict]] = {}
     for run in runs:
-        alike.setdefault((run['hyper']['seed'], run['hyper']['fold']), []).append(run)
-    found = []
+        key = (run['hyper']['seed'], run['hyper']['fold'])
+        same_seed_and_fold.setdefault(key, []).append(run)
+    verdicts = []
     for run in runs:
-        h, others = run['hyper'], alike[run['hyper']['seed'], run['hyper']['fold']]
-        domains = h.get('domain', config.get('domain', '')).split('+')
-        adversary = h.get('lam') and (
-            run['status'] != 'ok' or any(f'{d}_loss' in run['selected'] for d in domains)
-        )
-        at = find_plain_reference(h, [r['hyper'] for r in others], config) if adversary else None
-        asked = [d for d in domains if d in (run.get('probe') or {})]
-        chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
-        given = adversary and adversary_verdict(
-            run, None if at is None else others[at], asked[0] if asked else '', chance
-        )
-        found.append(given or None)
-    return found
+        others = same_seed_and_fold[run['hyper']['seed'], run['hyper']['fold']]
+        verdicts.append(_verdict_among(run, others, config))
+    return verdicts
+
+
+def _verdict_among(run: dict, others: list[dict], config: dict) -> dict | None:
+    """Returns the verdict on a run; plain training is looked for among the others."""
+    hyper = run['hyper']
+    domains = hyper.get('domain', config.get('domain', '')).split('+')
+    if not _has_adversary(run, domains):
+        return None
+    reference = find_plain_reference(hyper, [other['hyper'] for other in others], config)
+    plain_run = None if reference is None else others[reference]
+    probed = [domain for domain in domains if domain in (run.get('probe') or {})]
+    domain = probed[0] if probed else ''
+    chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
+    return adversary_verdict(run, plain_run, domain, chance)
+
+
+def _has_adversary(run: dict, domains: list[str]) -> bool:
+    """Whether a run has a coefficient above 0 and, unless it diverged, the loss of an adversary."""
+    if not run['hyper'].get('lam'):
+        return False
+    return run['status'] != 'ok' or any(f'{domain}_loss' in run['selected'] for domain in domains)

@@ -1,12 +1,15 @@
-"""How sure a UAR is: a bootstrap that resamples speakers, each with all that they say.
+"""Confidence intervals and p-values of UAR, by a bootstrap that resamples speakers.
 
-A speaker is drawn, not an utterance: what a network makes of a voice it makes of all its utterances. The same draw holds for
-every seed and for both of two methods (seeds crossed with speakers), so a difference is of pairs, and what follows is about other
-speakers, not about other seeds. The quantiles of draws themselves would make intervals that are too narrow for few speakers;
-those of studentised draws do not (Hall 1988, the symmetric bootstrap-t): every draw's distance from the figure is taken in units
-of its own standard error.
+A draw takes speakers, each with all their utterances, because the errors of one voice are alike.
+The same draws are used for every seed and for both of two methods that are compared, so differences
+are of pairs; the intervals are about other speakers, not about other seeds.
 
-Shapes: Z seeds, S speakers, C classes, Q draws; count_ZxSxCxC are confusion matrices, rows the truth, columns the prediction.
+Plain quantiles of the draws give intervals that are too narrow for few speakers. Here each draw's
+distance from the estimate is divided by that draw's own standard error (the symmetric bootstrap-t,
+Hall 1988).
+
+Shapes: Z seeds, S speakers, C classes, Q draws. count_ZxSxCxC are confusion matrices: rows are the
+truth, columns the prediction.
 """
 
 from typing import NamedTuple
@@ -16,20 +19,22 @@ import numpy as np
 from data_pipelines.errors import UserError
 
 DRAWS = 2000
-RARE_DRAWS, RARE_COUNT = (
-    50_000,
-    10,
-)  # draws for a p-value where of the first fewer are beyond: else it could not survive many comparisons
+# Where fewer than RARE_COUNT of the first draws are as extreme as the estimate, the p-value is
+# taken from RARE_DRAWS: with 2,000 alone no p-value could survive many comparisons.
+RARE_DRAWS = 50_000
+RARE_COUNT = 10
 CONFIDENCE_LEVEL = 0.95
-MIN_SPEAKERS = 6  # speakers: what fewer would give is no interval
-# By the number of speakers, how often intervals of 95 % hold the truth: the least of what tests/benchmarks/intervals.py prints.
+MIN_SPEAKERS = 6  # with fewer speakers there are no intervals
+ZERO_TOLERANCE = 1e-12  # a standard error below it means that the speakers do not differ
+# How often 95 % intervals include the true value, by the number of speakers: the lowest rate that
+# tests/benchmarks/intervals.py prints.
 MEASURED_COVERAGE = {6: 0.938, 10: 0.943, 24: 0.945}
 
 
 class Estimate(NamedTuple):
-    """A figure, its 95 % interval, and the p-value of its being 0.
+    """A value, its 95 % interval, and the p-value of the hypothesis that it is 0.
 
-    Both are None where there are fewer than 6 speakers, of whom little about others follows.
+    Interval and p-value are None where there are fewer than MIN_SPEAKERS speakers.
     """
 
     value: float
@@ -37,126 +42,156 @@ class Estimate(NamedTuple):
     p: float | None
 
 
+class RecallTerm(NamedTuple):
+    """A mean recall in a sum of several, with its sign: +1 or -1."""
+
+    sign: int
+    correct_SxC: np.ndarray  # utterances classified correctly, by speaker and true class
+    total_SxC: np.ndarray  # all utterances
+
+
 def speaker_confusions(
     speaker_N: np.ndarray, truth_N: np.ndarray, predicted_N: np.ndarray, classes: int
 ) -> np.ndarray:
-    """count_SxCxC of a seed's test predictions, its folds pooled: speakers by name, in their order; classes by index."""
+    """Returns count_SxCxC of test predictions, the speakers in alphabetical order."""
     names, index_N = np.unique(speaker_N, return_inverse=True)
-    at_N = (index_N * classes + truth_N) * classes + predicted_N
-    return np.bincount(at_N, minlength=len(names) * classes**2).reshape(-1, classes, classes)
+    cell_N = (index_N * classes + truth_N) * classes + predicted_N
+    count_N = np.bincount(cell_N, minlength=len(names) * classes**2)
+    return count_N.reshape(-1, classes, classes)
 
 
 def uar_from_counts(count_CxC: np.ndarray) -> np.ndarray:
-    """The mean over classes of recall, of one or many matrices; classes absent from the truth are left out; NaN without any."""
-    right_C, truth_C = np.diagonal(count_CxC, axis1=-2, axis2=-1), count_CxC.sum(-1)
-    recall_C = right_C / np.where(truth_C > 0, truth_C, 1)
-    there = (truth_C > 0).sum(-1)
-    return recall_C.sum(-1) / np.where(there > 0, there, np.nan)
+    """Returns the UAR of confusion matrices of shape (..., C, C).
+
+    Classes that are absent from the truth are left out; without any class the UAR is NaN.
+    """
+    correct_C = np.diagonal(count_CxC, axis1=-2, axis2=-1)
+    truth_C = count_CxC.sum(-1)
+    recall_C = correct_C / np.where(truth_C > 0, truth_C, 1)
+    present = (truth_C > 0).sum(-1)
+    return recall_C.sum(-1) / np.where(present > 0, present, np.nan)
 
 
 def bootstrap_weights(speakers: int, draws: int = DRAWS) -> np.ndarray:
-    """weight_QxS: how often each draw holds each speaker; always the same draws."""
-    return np.random.default_rng(0).multinomial(speakers, np.full(speakers, 1 / speakers), draws)
+    """Returns weight_QxS: how often each draw takes each speaker; always the same draws."""
+    random = np.random.default_rng(0)
+    return random.multinomial(speakers, np.full(speakers, 1 / speakers), draws)
 
 
 def mean_recall(
-    right_SxC: np.ndarray, said_SxC: np.ndarray, weight_QxS: np.ndarray
+    correct_SxC: np.ndarray, total_SxC: np.ndarray, weight_QxS: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(uar_Q, influence_QxS) of every draw: the mean over classes of recall, and its derivative by each speaker's weight."""
-    weight_QxS = weight_QxS.astype(np.float64)
-    said_QxC = weight_QxS @ said_SxC
-    there_QxC = said_QxC > 0
-    share_QxC = (
-        there_QxC
-        / np.where(there_QxC, said_QxC, 1)
-        / np.maximum(there_QxC.sum(1, keepdims=True), 1)
-    )
-    recall_QxC = (weight_QxS @ right_SxC) / np.where(there_QxC, said_QxC, 1)
-    uar_Q = (recall_QxC * there_QxC).sum(1) / np.maximum(there_QxC.sum(1), 1)
-    return uar_Q, share_QxC @ right_SxC.T - (share_QxC * recall_QxC) @ said_SxC.T
+    """Returns (uar_Q, influence_QxS) of every draw.
 
-
-def bootstrap_estimate(*terms: tuple[int, np.ndarray, np.ndarray]) -> Estimate:
-    """Of a sum of mean recalls, each (sign, right_SxC, said_SxC), all by the same draws.
-
-    The interval is value -+ q error, with q the 95 % quantile of |draw - value| / error of the draw, by the draws in which
-    speakers differ; p the share of them beyond |value| / error, of more draws where that is rare.
+    The influence is the derivative of the draw's UAR by the weight of each speaker.
     """
-    S = len(terms[0][1])
+    weight_QxS = weight_QxS.astype(np.float64)
+    total_QxC = weight_QxS @ total_SxC
+    present_QxC = total_QxC > 0
+    nonzero_total_QxC = np.where(present_QxC, total_QxC, 1)
+    present_Qx1 = np.maximum(present_QxC.sum(1, keepdims=True), 1)
+    share_QxC = present_QxC / nonzero_total_QxC / present_Qx1
+    recall_QxC = (weight_QxS @ correct_SxC) / nonzero_total_QxC
+    uar_Q = (recall_QxC * present_QxC).sum(1) / present_Qx1[:, 0]
+    influence_QxS = share_QxC @ correct_SxC.T - (share_QxC * recall_QxC) @ total_SxC.T
+    return uar_Q, influence_QxS
 
-    def of(weight_QxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        value_Q, influence_QxS = 0.0, 0.0
-        for sign, right_SxC, said_SxC in terms:
-            one_Q, its_QxS = mean_recall(right_SxC, said_SxC, weight_QxS)
-            value_Q, influence_QxS = value_Q + sign * one_Q, influence_QxS + sign * its_QxS
-        return value_Q, np.sqrt((weight_QxS * influence_QxS**2).sum(1))
 
-    (value,), (error,) = of(np.ones((1, S)))
-    if S < MIN_SPEAKERS:
-        return Estimate(float(value), None, None)
+def bootstrap_estimate(*terms: RecallTerm | tuple[int, np.ndarray, np.ndarray]) -> Estimate:
+    """Returns the estimate of a sum of mean recalls, which all use the same draws.
+
+    The interval is value -+ q error, where q is the 95 % quantile of |draw - value| / (error of the
+    draw) over the draws in which speakers differ. The p-value is the share of these draws that are
+    at least as far away as |value| / error.
+    """
+    speakers = len(terms[0][1])
+    (value,), (error,) = _values_and_errors(terms, np.ones((1, speakers)))
+    value = float(value)
+    if speakers < MIN_SPEAKERS:
+        return Estimate(value, None, None)
     if error <= ZERO_TOLERANCE:
-        return Estimate(
-            float(value), (float(value), float(value)), float(abs(value) <= ZERO_TOLERANCE)
-        )
-
-    def apart(draws: int) -> tuple[np.ndarray, int]:
-        value_Q, error_Q = of(bootstrap_weights(S, draws))
-        apart_Q = (
-            np.abs(value_Q - value)[error_Q > ZERO_TOLERANCE] / error_Q[error_Q > ZERO_TOLERANCE]
-        )
-        return apart_Q, int((apart_Q >= abs(value) / error).sum())
-
-    apart_Q, beyond = apart(DRAWS)
-    reach = float(np.quantile(apart_Q, CONFIDENCE_LEVEL) * error)
-    if beyond < RARE_COUNT:
-        apart_Q, beyond = apart(RARE_DRAWS)
-    return Estimate(
-        float(value),
-        (float(value) - reach, float(value) + reach),
-        (beyond + 1) / (len(apart_Q) + 1),
-    )
+        return Estimate(value, (value, value), float(abs(value) <= ZERO_TOLERANCE))
+    distance_Q = _studentised_distances(terms, value, DRAWS)
+    margin = float(np.quantile(distance_Q, CONFIDENCE_LEVEL) * error)
+    extreme_Q = distance_Q >= abs(value) / error
+    if extreme_Q.sum() < RARE_COUNT:
+        extreme_Q = _studentised_distances(terms, value, RARE_DRAWS) >= abs(value) / error
+    p = (int(extreme_Q.sum()) + 1) / (len(extreme_Q) + 1)
+    return Estimate(value, (value - margin, value + margin), p)
 
 
-ZERO_TOLERANCE = 1e-12  # an error below it is that of speakers who do not differ
+def _values_and_errors(terms: tuple, weight_QxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (value_Q, error_Q): the sum of the terms in every draw, and its standard error."""
+    value_Q = 0.0
+    influence_QxS = 0.0
+    for sign, correct_SxC, total_SxC in terms:
+        term_Q, term_influence_QxS = mean_recall(correct_SxC, total_SxC, weight_QxS)
+        value_Q = value_Q + sign * term_Q
+        influence_QxS = influence_QxS + sign * term_influence_QxS
+    return value_Q, np.sqrt((weight_QxS * influence_QxS**2).sum(1))
 
 
-def _correct_and_total(count_ZxSxCxC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(right_SxC, said_SxC): every seed is tested on the same, so the mean recall over seeds is that of their mean counts."""
-    return np.diagonal(count_ZxSxCxC, axis1=-2, axis2=-1).mean(0), count_ZxSxCxC[0].sum(-1)
+def _studentised_distances(terms: tuple, value: float, draws: int) -> np.ndarray:
+    """Returns |draw - value| / (error of the draw), for the draws in which speakers differ."""
+    weight_QxS = bootstrap_weights(len(terms[0][1]), draws)
+    value_Q, error_Q = _values_and_errors(terms, weight_QxS)
+    varied_Q = error_Q > ZERO_TOLERANCE
+    return np.abs(value_Q - value)[varied_Q] / error_Q[varied_Q]
+
+
+def uar_term(count_ZxSxCxC: np.ndarray, sign: int = 1) -> RecallTerm:
+    """Returns the UAR averaged over seeds as a term.
+
+    All seeds are tested on the same utterances, so the mean of their recalls is the recall of their
+    mean counts.
+    """
+    correct_SxC = np.diagonal(count_ZxSxCxC, axis1=-2, axis2=-1).mean(0)
+    return RecallTerm(sign, correct_SxC, count_ZxSxCxC[0].sum(-1))
 
 
 def uar_estimate(count_ZxSxCxC: np.ndarray) -> Estimate:
-    """The UAR that pools the folds of a seed, averaged over seeds; its interval stays within 0 and 1."""
-    found = bootstrap_estimate((1, *_correct_and_total(count_ZxSxCxC)))
-    return found._replace(
-        ci95=found.ci95 and (max(found.ci95[0], 0.0), min(found.ci95[1], 1.0)), p=None
-    )
+    """Returns the UAR, averaged over seeds, with an interval within [0, 1] and no p-value."""
+    estimate = bootstrap_estimate(uar_term(count_ZxSxCxC))
+    if estimate.ci95 is None:
+        return estimate
+    low, high = estimate.ci95
+    return Estimate(estimate.value, (max(low, 0.0), min(high, 1.0)), None)
 
 
 def difference_estimate(count_ZxSxCxC: np.ndarray, reference_ZxSxCxC: np.ndarray) -> Estimate:
-    """That UAR less a reference's, which may have other seeds; refuses one that was tested on other utterances."""
-    (right_SxC, said_SxC), (theirs_SxC, others_SxC) = (
-        _correct_and_total(count_ZxSxCxC),
-        _correct_and_total(reference_ZxSxCxC),
-    )
-    if not np.array_equal(said_SxC, others_SxC):
+    """Returns the UAR minus that of a reference, which may have other seeds.
+
+    Raises UserError when the two were tested on different utterances.
+    """
+    term = uar_term(count_ZxSxCxC)
+    reference = uar_term(reference_ZxSxCxC, sign=-1)
+    total_SxC, reference_total_SxC = term.total_SxC, reference.total_SxC
+    if not np.array_equal(total_SxC, reference_total_SxC):
         raise UserError(
-            f'Two results to compare were tested on other utterances: {said_SxC.sum()} of {len(said_SxC)} speakers, and '
-            f'{others_SxC.sum()} of {len(others_SxC)}, class by class. Compare results of the same split_sha256 and folds.'
+            'Two results were tested on different utterances and cannot be compared: '
+            f'{total_SxC.sum()} of {len(total_SxC)} speakers, and '
+            f'{reference_total_SxC.sum()} of {len(reference_total_SxC)} (or other numbers of a '
+            'class). Compare results that have the same split_sha256 and folds.'
         )
-    return bootstrap_estimate((1, right_SxC, said_SxC), (-1, theirs_SxC, others_SxC))
+    return bootstrap_estimate(term, reference)
 
 
 def holm_correction(p_M: list[float]) -> list[float]:
-    """The p-values of several comparisons, corrected so that any false one among them is as rare as said (Holm 1979)."""
-    order = np.argsort(p_M)
-    raised = np.maximum.accumulate(np.array(p_M)[order] * np.arange(len(p_M), 0, -1))
-    return np.minimum(raised, 1.0)[np.argsort(order)].tolist()
+    """Returns p-values corrected for the number of comparisons (Holm 1979).
+
+    The probability of any false positive among the comparisons stays below the level of the test.
+    """
+    order_M = np.argsort(p_M)
+    remaining_M = np.arange(len(p_M), 0, -1)
+    sorted_M = np.maximum.accumulate(np.array(p_M)[order_M] * remaining_M)
+    return np.minimum(sorted_M, 1.0)[np.argsort(order_M)].tolist()
 
 
 def interval_coverage(speakers: int) -> float | None:
-    """How often an interval of so many speakers holds the truth, as measured for the largest number not above; None for fewer."""
-    return next(
-        (MEASURED_COVERAGE[n] for n in sorted(MEASURED_COVERAGE, reverse=True) if n <= speakers),
-        None,
-    )
+    """Returns how often 95 % intervals include the true value, as measured in simulations.
+
+    It is that of the largest simulated number of speakers that is not above `speakers`; None below
+    the smallest.
+    """
+    simulated = [n for n in MEASURED_COVERAGE if n <= speakers]
+    return MEASURED_COVERAGE[max(simulated)] if simulated else None

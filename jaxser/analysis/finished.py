@@ -1,4 +1,4 @@
-"""TODO: jaxser.analysis.finished."""
+"""A finished sweep, read from its workdir, and what a report on it needs."""
 
 import json
 from pathlib import Path
@@ -7,136 +7,167 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.errors import UserError
-from jaxser import runs as runs_module
 from jaxser.analysis import summary
-from jaxser.analysis.predictions import PredictionsByRun, open_predictions, read_predictions
-from jaxser.runs import method_name, run_label, varying_keys
+from jaxser.analysis.predictions import (
+    PredictionsByRun,
+    RunPredictions,
+    open_predictions,
+    read_predictions,
+)
+from jaxser.runs import method_name, run_label, setting_title, varying_keys
 
 
 class FinishedSweep(NamedTuple):
-    """What a sweep has left in its workdir."""
+    """What a sweep leaves in its workdir."""
 
     path: Path
     metadata: dict  # config.json
-    results: dict
+    results: dict  # results.json
     predictions: PredictionsByRun
-    run_seconds: list[float]  # of training, of every run: its share of its group's
+    run_seconds: list[float]  # training time of every run: an equal share of its group's
 
 
 def read_finished_sweep(path: Path) -> FinishedSweep:
-    """Refuses a folder without results."""
+    """Reads the workdir of a finished sweep; raises UserError where there is none."""
     if not path.is_dir():
         raise UserError(
-            f'There is no folder {path}; expected the workdir of a finished sweep, e.g. runs/dann_demo.'
+            f'There is no folder {path}; expected the workdir of a finished sweep, '
+            'e.g. runs/dann_demo.'
         )
     if not (path / 'results.json').exists():
         raise UserError(
-            f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.'
+            f'{path} holds no finished sweep (no results.json). To finish it, run the command that '
+            'began it again: it resumes.'
         )
+    metadata = json.loads((path / 'config.json').read_text())
     results = json.loads((path / 'results.json').read_text())
-    predicted = read_predictions(open_predictions(path), results['classes'])
-    seconds = [g['seconds'] / g['runs'] for g in results['groups'] for _ in range(g['runs'])]
-    return FinishedSweep(
-        path, json.loads((path / 'config.json').read_text()), results, predicted, seconds
-    )
+    predictions = read_predictions(open_predictions(path), results['classes'])
+    run_seconds = []
+    for group in results['groups']:
+        run_seconds += [group['seconds'] / group['runs']] * group['runs']
+    return FinishedSweep(path, metadata, results, predictions, run_seconds)
 
 
 class SweepAnalysis:
-    """A finished sweep, and of it the setting that dev chooses (`best`) beside plain training (`plain`).
+    """A finished sweep, the setting that is best on dev, and plain training beside it.
 
-    Each of the two is a row of the summary, or None. Their counts are count_ZxSxCxC, of the speakers in `names`, who
-    were tested.
+    Attributes:
+      path, metadata, config, predictions, runs, classes: as the sweep left them.
+      rows: the summary, computed anew; `results` is results.json with these rows.
+      varying_keys: the keys of the runs' labels; `setting_keys` are these without the seed.
+      compared_rows: the rows with a difference to plain training.
+      best_row: the row with the best dev UAR of those compared with plain training, or of all where
+        none is compared; None where no setting has a complete seed.
+      plain_row: the plain training that `best_row` is compared with, or None.
+      chance: the UAR of guessing.
+      tested_speakers: the names of the tested speakers, in alphabetical order.
     """
 
     def __init__(self, finished_sweep: FinishedSweep):
-        self.path, self.metadata, self.config, self.predictions = (
-            finished_sweep.path,
-            finished_sweep.metadata,
-            finished_sweep.metadata['config'],
-            finished_sweep.predictions,
-        )
-        self.runs, self.classes = finished_sweep.results['runs'], finished_sweep.results['classes']
+        self.path = finished_sweep.path
+        self.metadata = finished_sweep.metadata
+        self.config = finished_sweep.metadata['config']
+        self.predictions = finished_sweep.predictions
+        self.runs = finished_sweep.results['runs']
+        self.classes = finished_sweep.results['classes']
         self.rows = summary.summary_rows(
-            self.runs, finished_sweep.predictions, self.config, len(self.classes)
+            self.runs, self.predictions, self.config, len(self.classes)
         )
-        named = {k: self.config.get(k) for k in ('method', 'speaker_norm')}
-        self.results = (
-            {'method': method_name(named)} | finished_sweep.results | {'summary': self.rows}
-        )
-        self.varying_keys = varying_keys([r['hyper'] for r in self.runs])
-        self.setting_keys = [k for k in self.varying_keys if k != 'seed']
-        done = [r for r in self.rows if r['uar'] is not None]
-        self.compared_rows = [r for r in done if r['delta_uar'] is not None]
-        self.best_row = max(self.compared_rows or done, key=lambda r: r['dev_uar'], default=None)
-        self.plain_row = None
-        if self.compared_rows:
-            keys = [{k: r[k] for k in self.setting_keys} for r in self.rows]
-            self.plain_row = self.rows[
-                summary.find_plain_reference(
-                    {k: self.best_row[k] for k in self.setting_keys}, keys, self.config
-                )
-            ]
-        there = (
-            [c for c, row in enumerate(self.best_row['confusion']) if sum(row)]
-            if self.best_row
-            else self.classes
-        )
-        self.chance = 1 / len(there)  # UAR leaves out who is absent from the truth
-        runs = (
-            self.complete_runs(self.best_row)
-            if self.best_row
-            else [r for r in self.runs if r['status'] == 'ok']
-        )
-        tested = [
-            finished_sweep.predictions[run_label(r['hyper'], self.varying_keys), r['hyper']['fold']]
-            for r in runs
-        ]
-        self.tested_speakers = sorted({s for speaker_N, *_ in tested for s in speaker_N.tolist()})
+        self._method_keys = {key: self.config.get(key) for key in ('method', 'speaker_norm')}
+        method = {'method': method_name(self._method_keys)}
+        self.results = method | finished_sweep.results | {'summary': self.rows}
+        self.varying_keys = varying_keys([run['hyper'] for run in self.runs])
+        self.setting_keys = [key for key in self.varying_keys if key != 'seed']
+        measured_rows = [row for row in self.rows if row['uar'] is not None]
+        self.compared_rows = [row for row in measured_rows if row['delta_uar'] is not None]
+        candidates = self.compared_rows or measured_rows
+        self.best_row = max(candidates, key=_dev_uar, default=None)
+        self.plain_row = self._find_plain_row()
+        self.chance = 1 / self._count_tested_classes()
+        self.tested_speakers = self._find_tested_speakers()
+
+    def _find_plain_row(self) -> dict | None:
+        if not self.compared_rows:
+            return None
+        settings = [self._setting(row) for row in self.rows]
+        best_setting = self._setting(self.best_row)
+        return self.rows[summary.find_plain_reference(best_setting, settings, self.config)]
+
+    def _setting(self, row: dict) -> dict:
+        return {key: row[key] for key in self.setting_keys}
+
+    def _count_tested_classes(self) -> int:
+        """Returns the number of classes in the truth; UAR leaves out the others."""
+        if self.best_row is None:
+            return len(self.classes)
+        return int(np.any(self.best_row['confusion'], axis=1).sum())
+
+    def _find_tested_speakers(self) -> list[str]:
+        if self.best_row:
+            runs = self.complete_runs(self.best_row)
+        else:
+            runs = [run for run in self.runs if run['status'] == 'ok']
+        speakers = set()
+        for run in runs:
+            speakers.update(self.run_predictions(run).speaker_N.tolist())
+        return sorted(speakers)
+
+    def run_predictions(self, run: dict) -> RunPredictions:
+        """Returns the test predictions of a run."""
+        return self.predictions[run_label(run['hyper'], self.varying_keys), run['hyper']['fold']]
 
     def setting_label(self, row: dict) -> str:
-        """What a setting is called."""
+        """Returns the label of a setting, as files have it, e.g. 'lam=0.3'."""
         return run_label(row, self.setting_keys) or method_name(self.config)
 
     def setting_title(self, row: dict) -> str:
-        """A setting as a reader knows it."""
-        return runs_module.setting_title(
-            {k: self.config.get(k) for k in ('method', 'speaker_norm')} | row,
-            ['method', *self.setting_keys],
-        )
+        """Returns the title of a setting, as people read it, e.g. 'dann, lam = 0.3'."""
+        return setting_title(self._method_keys | row, ['method', *self.setting_keys])
 
     def complete_runs(self, row: dict) -> list[dict]:
-        """The runs of a setting, of the seeds of which no fold diverged."""
-        return summary.complete_seeds(
-            [r for r in self.runs if all(r['hyper'].get(k) == row[k] for k in self.setting_keys)]
-        )
+        """Returns the runs of a setting, without the seeds of which a fold diverged."""
+        setting = self._setting(row)
+        runs = []
+        for run in self.runs:
+            if all(run['hyper'].get(key) == value for key, value in setting.items()):
+                runs.append(run)
+        return summary.complete_seeds(runs)
 
     def confusion_counts(self, row: dict) -> np.ndarray:
-        """count_ZxSxCxC of a setting."""
+        """Returns count_ZxSxCxC of a setting; the speakers are `tested_speakers`."""
         return summary.run_confusions(
             self.predictions, self.complete_runs(row), self.varying_keys, len(self.classes)
         )
 
     def speaker_groups(self, kind: str) -> dict[str, np.ndarray]:
-        """Which of the tested speakers (S,) belong to every corpus, language or sex, or are a `speaker`; the unknown nowhere."""
-        people = self.results.get('speakers', {})
-        group_S = np.array(
-            self.tested_speakers
-            if kind == 'speaker'
-            else [people.get(s, {}).get(kind, '') for s in self.tested_speakers]
-        )
-        return {g: group_S == g for g in np.unique(group_S).tolist() if g}
+        """Returns who of the tested speakers, as a mask of shape (S,), belongs to each group.
+
+        The groups are those of a `kind`: corpus, language or sex; with 'speaker' each speaker is a
+        group. Speakers of whom the kind is unknown belong to none.
+        """
+        attributes = self.results.get('speakers', {})
+        if kind == 'speaker':
+            group_S = np.array(self.tested_speakers)
+        else:
+            listed = [attributes.get(s, {}).get(kind, '') for s in self.tested_speakers]
+            group_S = np.array(listed)
+        return {group: group_S == group for group in np.unique(group_S).tolist() if group}
 
     @property
     def plain_titles(self) -> set[str]:
         """The titles of the settings that are plain training."""
-        known = {k: self.config.get(k) for k in ('method', 'speaker_norm')}
-        return {
-            self.setting_title(r)
-            for r in self.rows
-            if method_name(known | r) in summary.PLAIN_METHODS
-        }
+        titles = set()
+        for row in self.rows:
+            if method_name(self._method_keys | row) in summary.PLAIN_METHODS:
+                titles.add(self.setting_title(row))
+        return titles
 
     @property
     def compared_pair(self) -> dict[str, dict]:
-        """The rows that are shown side by side, by their titles: the best and plain training, as far as there are."""
-        return {self.setting_title(r): r for r in (self.best_row, self.plain_row) if r}
+        """The best row and that of plain training, by their titles, as far as there are any."""
+        rows = [row for row in (self.best_row, self.plain_row) if row]
+        return {self.setting_title(row): row for row in rows}
+
+
+def _dev_uar(row: dict) -> float:
+    return row['dev_uar']

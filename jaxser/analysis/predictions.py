@@ -1,7 +1,8 @@
-"""TODO: jaxser.analysis.predictions."""
+"""The one reader of predictions.csv, which holds the test predictions of every run of a sweep."""
 
 import json
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,41 +11,32 @@ from data_pipelines.errors import UserError
 from jaxser.runs import older_labels
 
 
-def read_confidences(
-    rows: Iterable[dict], classes: list[str]
-) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]:
-    """Returns confidence and correctness by run and fold, each of shape (N,), from the rows of predictions.csv.
+class RunPredictions(NamedTuple):
+    """The test predictions of one run, an entry per utterance; classes are given by index."""
 
-    The confidence is the posterior of the predicted class.
-    """
-    lists: dict[tuple, list] = {}
-    for row in rows:
-        posterior = [float(row[name]) for name in classes]
-        at = int(np.argmax(posterior))
-        lists.setdefault((row['run'], int(row['fold'])), []).append(
-            (posterior[at], classes[at] == row['truth'])
-        )
-    return {k: tuple(np.array(column) for column in zip(*some)) for k, some in lists.items()}
+    speaker_N: np.ndarray
+    truth_N: np.ndarray
+    predicted_N: np.ndarray
+    confidence_N: np.ndarray  # the posterior of the predicted class
 
 
-def open_predictions(path) -> Iterator[dict]:
-    """Returns the rows of predictions.csv, wherever the workdir is."""
-    runs = json.loads((path / 'results.json').read_text())['runs']
-    return read_prediction_rows(path / 'predictions.csv', runs)
+PredictionsByRun = dict[tuple[str, int], RunPredictions]  # by the run's label and its fold
 
 
-# By run and fold: speaker_N, truth_N and predicted_N, classes by index.
-PredictionsByRun = dict[tuple[str, int], tuple[np.ndarray, ...]]
+def open_predictions(workdir) -> Iterator[dict]:
+    """Returns the rows of predictions.csv in the workdir of a finished sweep."""
+    runs = json.loads((workdir / 'results.json').read_text())['runs']
+    return read_prediction_rows(workdir / 'predictions.csv', runs)
 
 
 def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
-    """Yields the rows of predictions.csv; `runs` are those of results.json.
+    """Yields the rows of predictions.csv, each with the label that its run has today.
 
-    Runs have today's names, whatever version wrote the file. Refuses a damaged file, and one in
-    which two runs share a name.
+    `runs` are those of results.json. Raises UserError when the file is damaged, and when an earlier
+    version of this program gave two runs the same label.
     """
-    older = older_labels([run['hyper'] for run in runs])
-    again = (
+    labels_by_older = older_labels([run['hyper'] for run in runs])
+    remedy = (
         f'Remove results.json and groups/*/outcome.json from {file.parent} and run the command of '
         'the training again: it predicts anew from the checkpoints, without training.'
     )
@@ -53,22 +45,30 @@ def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
     for row in reader:
         if None in row or None in row.values():
             raise UserError(
-                f'{file}, line {reader.line_num}, has too many or too few fields: the file is damaged. {again}'
+                f'{file}, line {reader.line_num}, has too many or too few fields: '
+                f'the file is damaged. {remedy}'
             )
-        labels = older.get((row['run'], int(row['fold'])), [row['run']])
+        labels = labels_by_older.get((row['run'], int(row['fold'])), [row['run']])
         if len(labels) > 1:
             raise UserError(
                 f'{file} has the same name, {row["run"]!r}, for {len(labels)} runs '
-                f'({"; ".join(labels)}): an earlier version cut numbers to six digits. {again}'
+                f'({"; ".join(labels)}): an earlier version cut numbers to six digits. {remedy}'
             )
         yield row | {'run': labels[0]}
 
 
 def read_predictions(rows: Iterable[dict], classes: list[str]) -> PredictionsByRun:
     """Returns the predictions of every run from the rows of predictions.csv."""
-    index, lists = {name: n for n, name in enumerate(classes)}, {}
+    class_index = {name: n for n, name in enumerate(classes)}
+    utterances_by_run: dict[tuple[str, int], list[tuple]] = {}
     for row in rows:
-        posterior = [float(row[name]) for name in classes]
-        line = row['speaker'], index[row['truth']], int(np.argmax(posterior))
-        lists.setdefault((row['run'], int(row['fold'])), []).append(line)
-    return {k: tuple(np.array(column) for column in zip(*some)) for k, some in lists.items()}
+        posterior_C = [float(row[name]) for name in classes]
+        predicted = int(np.argmax(posterior_C))
+        truth = class_index[row['truth']]
+        utterance = (row['speaker'], truth, predicted, posterior_C[predicted])
+        utterances_by_run.setdefault((row['run'], int(row['fold'])), []).append(utterance)
+    predictions = {}
+    for run, utterances in utterances_by_run.items():
+        columns = map(np.array, zip(*utterances))
+        predictions[run] = RunPredictions(*columns)
+    return predictions

@@ -1,14 +1,20 @@
-"""What the runs of a sweep come to: a row per combination of what was swept but the seed, and each beside plain training."""
+"""The summary of a sweep: one row per setting, each compared with plain training.
 
+A setting is a combination of the values that were swept, except the seed.
+"""
+
+import dataclasses
 from collections import Counter
 
 import numpy as np
 
 from jaxser.analysis import bootstrap, metrics
+from jaxser.analysis.bootstrap import RecallTerm
 from jaxser.analysis.predictions import PredictionsByRun
 from jaxser.runs import SHARED_KEYS, method_name, run_label, varying_keys
 
-# Plain training: erm, and by other names the same (the tests say so); without any of these, that of a network with SNP's layer.
+# With lam = 0 these methods are plain training (erm); the tests show it. The last one, a network
+# with SNP's layer, stands for plain training only where there is no other.
 PLAIN_AT_ZERO_LAM = (
     'dann',
     'speaker_norm tap',
@@ -19,9 +25,11 @@ PLAIN_AT_ZERO_LAM = (
     'speaker_norm snp',
 )
 
-PLAIN_METHODS = ('erm', *(f'{m}, lam = 0' for m in PLAIN_AT_ZERO_LAM))
+# In order of preference as the reference of a comparison.
+PLAIN_METHODS = ('erm', *(f'{method}, lam = 0' for method in PLAIN_AT_ZERO_LAM))
 
-RESULT_KEYS = (  # of a row, beside what was swept
+# The keys of a row, beside those that were swept.
+RESULT_KEYS = (
     'seeds',
     'tested_speakers',
     'dev_uar',
@@ -40,151 +48,225 @@ RESULT_KEYS = (  # of a row, beside what was swept
     'adversary',
 )
 
-AVERAGED_PROBE_KEYS = (
-    'linear',
-    'mlp',
-    'chance',
-    'classes',
-    'eer',
-    'speakers',
-)  # of what a probe says of a run
+# Those figures of a run's probe that a row has as their mean.
+AVERAGED_PROBE_KEYS = ('linear', 'mlp', 'chance', 'classes', 'eer', 'speakers')
 
 
-def run_confusions(
-    predicted: PredictionsByRun, runs: list[dict], label_keys: list[str], classes: int
-) -> np.ndarray:
-    """count_ZxSxCxC of runs, one for every seed and fold; `label_keys` is how they are named."""
-    by_seed: dict[int, list] = {}
-    for run in runs:
-        h = run['hyper']
-        by_seed.setdefault(h['seed'], []).append(predicted[run_label(h, label_keys), h['fold']])
-    pooled = [
-        [np.concatenate(column) for column in zip(*some)] for _, some in sorted(by_seed.items())
-    ]
-    return np.stack([bootstrap.speaker_confusions(*columns, classes) for columns in pooled])
+@dataclasses.dataclass
+class SettingSummary:
+    """The row of a setting, and what a comparison with another setting needs."""
 
-
-def complete_seeds(runs: list[dict]) -> list[dict]:
-    """Those of the seeds of which no run diverged."""
-    lost = {r['hyper']['seed'] for r in runs if r['status'] != 'ok'}
-    return [r for r in runs if r['hyper']['seed'] not in lost]
+    row: dict
+    setting: dict  # the values of the swept keys
+    folds: set[int] = dataclasses.field(default_factory=set)  # of the runs that count
+    count_ZxSxCxC: np.ndarray | None = None  # None where no seed is complete
+    speaker_recalls: dict[str, float] = dataclasses.field(default_factory=dict)  # of the probe
 
 
 def summary_rows(
     runs: list[dict], predicted: PredictionsByRun, config: dict, classes: int
 ) -> list[dict]:
-    """The summary of results.json; `config` is the configuration as config.json has it.
+    """Returns the summary of results.json; `config` is the configuration as in config.json.
 
-    `uar` pools the test parts of a seed's folds and is averaged over the seeds of which no fold diverged; `uar_folds` is the mean
-    over folds. The difference is to plain training of the same network, subset and rates; `p_holm` is corrected for all
-    differences of the sweep.
+    `uar` pools the test parts of a seed's folds, and is averaged over the seeds of which no fold
+    diverged; `uar_folds` is the mean over folds. `delta_uar` is the difference to plain training of
+    the same network, subset and rates; `p_holm` is corrected for all differences of the sweep.
     """
-    varied = varying_keys([r['hyper'] for r in runs])
-    swept = [k for k in varied if k != 'seed']
-    made, counts, tested, recalls = {}, {}, {}, {}
+    label_keys = varying_keys([run['hyper'] for run in runs])
+    swept = [key for key in label_keys if key != 'seed']
+    runs_by_setting: dict[tuple, list[dict]] = {}
     for run in runs:
-        made.setdefault(tuple(run['hyper'].get(k) for k in swept), []).append(run)
-    for key, of in made.items():
-        some = complete_seeds(of)
-        row = (
-            dict(zip(swept, key))
-            | dict.fromkeys(RESULT_KEYS)
-            | {'seeds': len({r['hyper']['seed'] for r in some})}
-        )
-        row['adversary'] = (
-            dict(Counter(r['adversary']['verdict'] for r in of if r.get('adversary'))) or None
-        )
-        made[key] = row
-        if not some:
-            continue
-        tested[key] = {r['hyper']['fold'] for r in some}
-        counts[key] = count_ZxSxCxC = run_confusions(predicted, some, varied, classes)
-        measured = [
-            metrics.classification_metrics(count_SxCxC.sum(0)) for count_SxCxC in count_ZxSxCxC
-        ]
-        found = bootstrap.uar_estimate(count_ZxSxCxC)
-        row |= {
-            'tested_speakers': count_ZxSxCxC.shape[1],
-            'dev_uar': float(np.mean([r['dev']['uar'] for r in some])),
-            'uar': found.value,
-            'uar_sd_seeds': float(np.std([m['uar'] for m in measured], ddof=1))
-            if len(measured) > 1
-            else None,
-            'uar_ci95': found.ci95,
-            'uar_folds': float(np.mean([r['test']['uar'] for r in some])),
-            'wa': float(np.mean([m['wa'] for m in measured])),
-            'f1': float(np.mean([m['f1'] for m in measured])),
-            'confusion': count_ZxSxCxC.sum((0, 1)).tolist(),
-        }
-        if all(r.get('probe') for r in some):
-            row['probe'], recalls[key] = _average_probe([r['probe'] for r in some])
-    keys = [*made]
-    for key, row in made.items():
-        at = find_plain_reference(
-            dict(zip(swept, key)), [dict(zip(swept, k)) for k in keys], config
-        )
-        plain = None if at is None else keys[at]
-        if plain in counts and key in counts and tested[plain] == tested[key]:
-            found = bootstrap.difference_estimate(counts[key], counts[plain])
-            row |= {'delta_uar': found.value, 'delta_ci95': found.ci95, 'p': found.p}
-            if (heard := recalls.get(key)) and heard.keys() == recalls.get(plain, {}).keys():
-                row['probe']['speaker'] |= _leakage_difference(recalls[key], recalls[plain])
-    compared = [row for row in made.values() if row['p'] is not None]
-    for row, p in zip(compared, bootstrap.holm_correction([row['p'] for row in compared])):
-        row['p_holm'] = p
-    return list(made.values())
+        values = tuple(run['hyper'].get(key) for key in swept)
+        runs_by_setting.setdefault(values, []).append(run)
+    summaries = []
+    for values, setting_runs in runs_by_setting.items():
+        setting = dict(zip(swept, values))
+        summaries.append(_summarize_setting(setting, setting_runs, predicted, label_keys, classes))
+    settings = [summary.setting for summary in summaries]
+    for summary in summaries:
+        reference = find_plain_reference(summary.setting, settings, config)
+        if reference is not None:
+            _compare(summary, summaries[reference])
+    rows = [summary.row for summary in summaries]
+    _correct_p_values(rows)
+    return rows
 
 
-def _average_probe(answers: list[dict]) -> tuple[dict, dict[str, float]]:
-    """What the probes of several runs say on average, and the mean recall of every speaker by the linear one."""
-    mean = lambda of: float(np.mean(of)) if len(of) else None  # noqa: E731
-    said = {}
-    for name in dict.fromkeys(k for a in answers for k in a):
-        some = [a[name] for a in answers if name in a]
-        said[name] = {k: mean([x[k] for x in some]) for k in some[0] if k in AVERAGED_PROBE_KEYS}
-        said[name]['input'] = {k: mean([x['input'][k] for x in some]) for k in some[0]['input']}
-        said[name] |= (
-            {'strangers': all(x['strangers'] for x in some)} if 'strangers' in some[0] else {}
-        )
-    heard: dict[str, list] = {}
-    for speaker, recall in (
-        (s, r)
-        for a in answers
-        if 'speaker' in a
-        for s, r in a['speaker']['recall']['linear'].items()
-    ):
-        heard.setdefault(speaker, []).append(recall)
-    recalls = {s: float(np.mean(r)) for s, r in sorted(heard.items())}
+def _summarize_setting(
+    setting: dict,
+    runs: list[dict],
+    predicted: PredictionsByRun,
+    label_keys: list[str],
+    classes: int,
+) -> SettingSummary:
+    """Returns the figures of a setting by itself, without the comparison with plain training."""
+    complete = complete_seeds(runs)
+    row = setting | dict.fromkeys(RESULT_KEYS)
+    row['seeds'] = len({run['hyper']['seed'] for run in complete})
+    row['adversary'] = _count_verdicts(runs)
+    summary = SettingSummary(row, setting)
+    if not complete:
+        return summary
+    summary.folds = {run['hyper']['fold'] for run in complete}
+    summary.count_ZxSxCxC = run_confusions(predicted, complete, label_keys, classes)
+    row |= _test_figures(summary.count_ZxSxCxC)
+    row['dev_uar'] = float(np.mean([run['dev']['uar'] for run in complete]))
+    row['uar_folds'] = float(np.mean([run['test']['uar'] for run in complete]))
+    probes = [run['probe'] for run in complete if run.get('probe')]
+    if len(probes) == len(complete):
+        row['probe'], summary.speaker_recalls = average_probe(probes)
+    return summary
+
+
+def _count_verdicts(runs: list[dict]) -> dict[str, int] | None:
+    """Returns the number of runs by the verdict on their adversary; None without verdicts."""
+    verdicts = [run['adversary']['verdict'] for run in runs if run.get('adversary')]
+    return dict(Counter(verdicts)) or None
+
+
+def _test_figures(count_ZxSxCxC: np.ndarray) -> dict:
+    """Returns the figures that pool the folds of each seed."""
+    measured = []
+    for count_SxCxC in count_ZxSxCxC:
+        measured.append(metrics.classification_metrics(count_SxCxC.sum(0)))
+    estimate = bootstrap.uar_estimate(count_ZxSxCxC)
+    deviation = None
+    if len(measured) > 1:
+        deviation = float(np.std([seed['uar'] for seed in measured], ddof=1))
+    return {
+        'tested_speakers': count_ZxSxCxC.shape[1],
+        'uar': estimate.value,
+        'uar_sd_seeds': deviation,
+        'uar_ci95': estimate.ci95,
+        'wa': float(np.mean([seed['wa'] for seed in measured])),
+        'f1': float(np.mean([seed['f1'] for seed in measured])),
+        'confusion': count_ZxSxCxC.sum((0, 1)).tolist(),
+    }
+
+
+def _compare(summary: SettingSummary, plain: SettingSummary) -> None:
+    """Writes the difference to plain training into a row, if both were tested on the same."""
+    if summary.count_ZxSxCxC is None or plain.count_ZxSxCxC is None:
+        return
+    if summary.folds != plain.folds:
+        return
+    estimate = bootstrap.difference_estimate(summary.count_ZxSxCxC, plain.count_ZxSxCxC)
+    summary.row |= {'delta_uar': estimate.value, 'delta_ci95': estimate.ci95, 'p': estimate.p}
+    recalls, plain_recalls = summary.speaker_recalls, plain.speaker_recalls
+    if recalls and recalls.keys() == plain_recalls.keys():
+        summary.row['probe']['speaker'] |= leakage_difference(recalls, plain_recalls)
+
+
+def _correct_p_values(rows: list[dict]) -> None:
+    """Writes p_holm into the rows that have a p-value."""
+    compared = [row for row in rows if row['p'] is not None]
+    corrected = bootstrap.holm_correction([row['p'] for row in compared])
+    for row, p_holm in zip(compared, corrected):
+        row['p_holm'] = p_holm
+
+
+def run_confusions(
+    predicted: PredictionsByRun, runs: list[dict], label_keys: list[str], classes: int
+) -> np.ndarray:
+    """Returns count_ZxSxCxC, the folds of each seed pooled; the seeds are in ascending order.
+
+    There must be one run for every seed and fold; `label_keys` are the keys of their labels.
+    """
+    folds_by_seed: dict[int, list] = {}
+    for run in runs:
+        hyper = run['hyper']
+        fold = predicted[run_label(hyper, label_keys), hyper['fold']]
+        folds_by_seed.setdefault(hyper['seed'], []).append(fold)
+    counts = []
+    for _, folds in sorted(folds_by_seed.items()):
+        speaker_N = np.concatenate([fold.speaker_N for fold in folds])
+        truth_N = np.concatenate([fold.truth_N for fold in folds])
+        predicted_N = np.concatenate([fold.predicted_N for fold in folds])
+        counts.append(bootstrap.speaker_confusions(speaker_N, truth_N, predicted_N, classes))
+    return np.stack(counts)
+
+
+def complete_seeds(runs: list[dict]) -> list[dict]:
+    """Returns the runs of those seeds of which no run diverged."""
+    lost = {run['hyper']['seed'] for run in runs if run['status'] != 'ok'}
+    return [run for run in runs if run['hyper']['seed'] not in lost]
+
+
+def average_probe(probes: list[dict]) -> tuple[dict, dict[str, float]]:
+    """Returns the mean of the probes of several runs, and each speaker's mean recall.
+
+    The recall is that of the linear probe for speakers; it is empty where speakers were not probed.
+    """
+    average = {}
+    for name in dict.fromkeys(name for probe in probes for name in probe):
+        average[name] = _average_answer([probe[name] for probe in probes if name in probe])
+    recalls = _mean_speaker_recalls(probes)
     if recalls:
-        found = bootstrap.bootstrap_estimate(_recall_term(recalls))
-        said['speaker'] |= {'ci95': found.ci95, 'heard': len(recalls)}
-    return said, recalls
+        estimate = bootstrap.bootstrap_estimate(_speaker_term(recalls))
+        average['speaker'] |= {'ci95': estimate.ci95, 'heard': len(recalls)}
+    return average, recalls
 
 
-def _leakage_difference(recalls: dict[str, float], plain: dict[str, float]) -> dict:
-    """Of the probe for speakers, by the same speakers."""
-    found = bootstrap.bootstrap_estimate(_recall_term(recalls), (-1, *_recall_term(plain)[1:]))
-    return {'delta': found.value, 'delta_ci95': found.ci95, 'p': found.p}
+def _average_answer(answers: list[dict]) -> dict:
+    """Returns the mean of what several runs were found to leak of one domain."""
+    average = {}
+    for key in answers[0]:
+        if key in AVERAGED_PROBE_KEYS:
+            average[key] = _mean([answer[key] for answer in answers])
+    average['input'] = {}
+    for key in answers[0]['input']:
+        average['input'][key] = _mean([answer['input'][key] for answer in answers])
+    if 'strangers' in answers[0]:  # whether the probed speakers are unseen in training
+        average['strangers'] = all(answer['strangers'] for answer in answers)
+    return average
 
 
-def _recall_term(recalls: dict[str, float]) -> tuple[int, np.ndarray, np.ndarray]:
-    return 1, np.array([*recalls.values()])[:, None], np.ones((len(recalls), 1))
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))
+
+
+def _mean_speaker_recalls(probes: list[dict]) -> dict[str, float]:
+    """Returns the mean recall of every speaker by the linear probe, in alphabetical order."""
+    recalls: dict[str, list[float]] = {}
+    for probe in probes:
+        if 'speaker' not in probe:
+            continue
+        for speaker, recall in probe['speaker']['recall']['linear'].items():
+            recalls.setdefault(speaker, []).append(recall)
+    return {speaker: _mean(recalls[speaker]) for speaker in sorted(recalls)}
+
+
+def leakage_difference(recalls: dict[str, float], plain_recalls: dict[str, float]) -> dict:
+    """Returns speaker leakage minus that of plain training, over the same speakers."""
+    estimate = bootstrap.bootstrap_estimate(
+        _speaker_term(recalls), _speaker_term(plain_recalls, sign=-1)
+    )
+    return {'delta': estimate.value, 'delta_ci95': estimate.ci95, 'p': estimate.p}
+
+
+def _speaker_term(recalls: dict[str, float], sign: int = 1) -> RecallTerm:
+    """Returns the mean recall over speakers as a term: each speaker counts as one utterance."""
+    recall_Sx1 = np.array(list(recalls.values()))[:, None]
+    return RecallTerm(sign, recall_Sx1, np.ones((len(recalls), 1)))
 
 
 def find_plain_reference(setting: dict, others: list[dict], config: dict) -> int | None:
-    """Which of `others` is the plain training that `setting` is to be compared with; None where none is, or `setting` are its own.
+    """Returns which of `others` is the plain training that a setting is compared with.
 
-    Of one network, subset and rates; of its own lam = 0 and erm, that which is first in PLAIN, and the most alike.
+    It has the same network, subset and rates. Of several, the method that comes first in
+    PLAIN_METHODS is taken, and of these the setting that is most alike. Returns None where there is
+    none, where it is the setting itself, and for settings that are plain training.
     """
     if method_name(config | setting) in PLAIN_METHODS[:-1]:
         return None
-    shared = [k for k in setting if k in SHARED_KEYS or k.startswith('model.')]
-    some = []
+    shared = [key for key in setting if key in SHARED_KEYS or key.startswith('model.')]
+    candidates = []
     for n, other in enumerate(others):
         name = method_name(config | other)
-        if name in PLAIN_METHODS and all(other.get(k) == setting[k] for k in shared):
-            some.append(
-                (PLAIN_METHODS.index(name), -sum(other.get(k) == setting[k] for k in setting), n)
-            )
-    found = min(some)[2] if some else None
-    return None if found is None or others[found] == setting else found
+        if name in PLAIN_METHODS and all(other.get(key) == setting[key] for key in shared):
+            alike = sum(other.get(key) == setting[key] for key in setting)
+            candidates.append((PLAIN_METHODS.index(name), -alike, n))
+    if not candidates:
+        return None
+    _, _, reference = min(candidates)
+    return None if others[reference] == setting else reference

@@ -1,136 +1,184 @@
-"""TODO: jaxser.reporting.comparison_page."""
+"""The page that compares several finished sweeps, comparison.html."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from etils import epath
+from markupsafe import Markup
 
 from data_pipelines.wording import pluralize
-from jaxser import runs
-from jaxser.analysis import bootstrap, comparison, finished, summary
+from jaxser.analysis import bootstrap, summary
+from jaxser.analysis.comparison import ComparisonRow, comparison_rows
+from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.reporting.figures import draw_heatmap
+from jaxser.reporting.formats import format_estimate, format_number
 from jaxser.reporting.html import (
     Section,
-    escape_text,
-    format_interval,
-    format_number,
+    cells_table,
     html_figure,
+    html_list,
     html_page,
     html_paragraph,
-    html_table,
 )
+from jaxser.reporting.verdict import comparison_verdict, format_setting_values
+from jaxser.runs import synthetic_note
 
-NO_ESTIMATE = bootstrap.Estimate(None, None, None)
 
+class SweepTable(NamedTuple):
+    """A finished sweep and its rows, the coefficients chosen on dev."""
 
-def cross_corpus_section(
-    finished_sweeps: list[finished.FinishedSweep],
-    rows_by_sweep: list[list[comparison.ComparisonRow]],
-) -> Section | None:
-    """UAR by source and target, of plain training and of the best on dev; None without sweeps from a source to a target."""
-    cells: dict[tuple[str, str], list[comparison.ComparisonRow]] = {}
-    for of, rows in zip(finished_sweeps, rows_by_sweep):
-        protocol = of.metadata['config']['protocol']
-        if protocol['name'] == 'source_target':
-            ends = tuple('+'.join(protocol[k]) for k in ('source', 'target'))
-            cells.setdefault(ends, []).extend(r for r in rows if r.uar)
-    if not cells:
-        return None
-    sources, targets = (sorted({ends[n] for ends in cells}) for n in (0, 1))
-    chance, body = 1 / max(len(of.results['classes']) for of in finished_sweeps), ''
-    for name, some in (
-        ('plain training', lambda r: r.method in summary.PLAIN_METHODS),
-        ('the best method by dev', lambda r: r.method not in summary.PLAIN_METHODS),
-    ):
-        value = np.full((len(sources), len(targets)), np.nan)
-        for (source, target), rows in cells.items():
-            if best := max(filter(some, rows), key=lambda r: r.dev_uar, default=None):
-                value[sources.index(source), targets.index(target)] = best.uar.value
-        if np.isfinite(value).any():
-            drawn = draw_heatmap, value, sources, targets, ('source', 'target'), chance
-            caption = f'UAR (folds pooled) of {name}; dev are speakers of the source.'
-            body += html_figure(
-                f'UAR of {name} by source and target', caption, *drawn, 'UAR, folds pooled'
-            )
-    return Section('cross', 'From corpus to corpus', body)
+    sweep: FinishedSweep
+    rows: list[ComparisonRow]
 
 
 def write_comparison(paths: list) -> Path:
-    """Writes comparison.html of several finished sweeps into the first; returns it."""
-    found = [finished.read_finished_sweep(epath.Path(p)) for p in paths]
-    tables = [comparison.comparison_rows(of) for of in found]
-    splits = {of.results['split_sha256'] for of in found}
-    top = html_paragraph(
-        comparison.comparison_verdict({str(of.path): rows for of, rows in zip(found, tables)})
+    """Writes comparison.html of several finished sweeps into the first; returns its path."""
+    tables = []
+    for path in paths:
+        sweep = read_finished_sweep(epath.Path(path))
+        tables.append(SweepTable(sweep, comparison_rows(sweep)))
+    sections = [_methods_section(tables), cross_corpus_section(tables), _sweeps_section(tables)]
+    page = html_page(
+        f'{pluralize(len(tables), "sweep")} compared',
+        _introduction(tables),
+        [section for section in sections if section],
     )
-    if len(splits) > 1:
-        top += html_paragraph(
-            f'{len(splits)} splits: figures of different splits are of other utterances and make no pairs.'
-        )
-    for of in found:
-        if warning := runs.synthetic_note(of.results):
-            top += html_paragraph(f'{of.path.name}: {warning}')
-    head = [
-        'sweep',
-        'setting',
-        'method',
-        'chosen by dev',
-        'dev UAR (mean of folds)',
-        'UAR (pooled)',
-        '95 %',
-    ]
-    head += [
-        '- plain (pooled)',
-        '95 %',
-        'p',
-        'p Holm',
-        'leakage (chance), mean of folds',
-        'epochs',
-        'split',
-    ]
-    lines, compared = [], [r for rows in tables for r in rows if r.gain and r.gain.p is not None]
-    holm = {
-        id(r): p for r, p in zip(compared, bootstrap.holm_correction([r.gain.p for r in compared]))
-    }
-    for of, rows in zip(found, tables):
-        for r in rows:
-            setting = ', '.join(
-                f'{k} {runs.format_value(v)}' for k, v in r.setting.items() if v is not None
-            )
-            uar, gain = r.uar or NO_ESTIMATE, r.gain or NO_ESTIMATE
-            figures = [
-                format_number(r.dev_uar),
-                format_number(uar.value),
-                format_interval(uar.ci95),
-                format_number(gain.value, '+z.3f'),
-                format_interval(gain.ci95, '+.3f'),
-            ]
-            chosen, split = ', '.join(dict.fromkeys(r.coefficients)), of.results['split_sha256'][:8]
-            sure = format_number(gain.p, '.3g'), format_number(holm.get(id(r)), '.3g')
-            told = ', '.join(
-                f'{d} {tells:.3f} ({chance:.3f})'
-                for d, (tells, chance) in (r.leakage or {}).items()
-            )
-            epochs = of.metadata['config'].get('train', {}).get('epochs', '')
-            lines.append(
-                [of.path.name, setting, r.method, chosen, *figures, *sure, told, epochs, split]
-            )
-    note = html_paragraph(
-        'Coefficients are chosen on dev, fold by fold; p Holm is corrected for the number of rows on this page.'
-    )
-    links = ''.join(
-        f'<li>{escape_text(of.path)}: {escape_text(of.results["protocol"])}; {escape_text(of.metadata["command"])}</li>'
-        for of in found
-    )
-    sections = [
-        Section('methods', 'Methods', html_table(head, lines) + note),
-        cross_corpus_section(found, tables),
-        Section('sweeps', 'Sweeps', f'<ul>{links}</ul>'),
-    ]
-    file = found[0].path / 'comparison.html'
-    file.write_bytes(
-        html_page(
-            f'{pluralize(len(found), "sweep")} compared', top, [s for s in sections if s]
-        ).encode()
-    )
+    file = tables[0].sweep.path / 'comparison.html'
+    file.write_bytes(page.encode())
     return file
+
+
+def _introduction(tables: list[SweepTable]) -> Markup:
+    """Returns the verdict and what limits it."""
+    rows_by_sweep = {str(table.sweep.path): table.rows for table in tables}
+    paragraphs = [comparison_verdict(rows_by_sweep)]
+    splits = {table.sweep.results['split_sha256'] for table in tables}
+    if len(splits) > 1:
+        paragraphs.append(
+            f'{len(splits)} splits: results of different splits are on different utterances and '
+            'cannot be paired.'
+        )
+    for table in tables:
+        note = synthetic_note(table.sweep.results)
+        if note:
+            paragraphs.append(f'{table.sweep.path.name}: {note}')
+    return Markup('').join(html_paragraph(text) for text in paragraphs)
+
+
+def _methods_section(tables: list[SweepTable]) -> Section:
+    """Returns the table with a row per method, setting and sweep."""
+    rows = []
+    sweeps = []
+    for table in tables:
+        rows += table.rows
+        sweeps += [table.sweep] * len(table.rows)
+    cells_by_row = []
+    for sweep, row, p_holm in zip(sweeps, rows, _holm_p_values(rows)):
+        cells_by_row.append(_row_cells(sweep, row, p_holm))
+    note = html_paragraph(
+        'Coefficients are chosen on dev, fold by fold;',
+        'p Holm is corrected for the number of rows on this page.',
+    )
+    return Section('methods', 'Methods', cells_table(cells_by_row) + note)
+
+
+def _holm_p_values(rows: list[ComparisonRow]) -> list[float | None]:
+    """Returns the corrected p-value of each row; None where a row has no p-value."""
+    compared = [n for n, row in enumerate(rows) if row.gain and row.gain.p is not None]
+    corrected = bootstrap.holm_correction([rows[n].gain.p for n in compared])
+    p_values: list[float | None] = [None] * len(rows)
+    for n, p in zip(compared, corrected):
+        p_values[n] = p
+    return p_values
+
+
+def _row_cells(
+    sweep: FinishedSweep, row: ComparisonRow, p_holm: float | None
+) -> list[tuple[str, object]]:
+    """Returns a row as (heading, text) of every column."""
+    uar, uar_interval = format_estimate(row.uar)
+    gain, gain_interval = format_estimate(row.gain, '+z.3f')
+    leakages = []
+    for domain, leakage in (row.leakage or {}).items():
+        leakages.append(f'{domain} {leakage.recall:.3f} ({leakage.chance:.3f})')
+    return [
+        ('sweep', sweep.path.name),
+        ('setting', format_setting_values(row.setting)),
+        ('method', row.method),
+        ('chosen by dev', ', '.join(dict.fromkeys(row.coefficients))),
+        ('dev UAR (mean of folds)', format_number(row.dev_uar)),
+        ('UAR (pooled)', uar),
+        ('95 %', uar_interval),
+        ('- plain (pooled)', gain),
+        ('95 %', gain_interval),
+        ('p', format_number(row.gain.p if row.gain else None, '.3g')),
+        ('p Holm', format_number(p_holm, '.3g')),
+        ('leakage (chance), mean of folds', ', '.join(leakages)),
+        ('epochs', sweep.metadata['config'].get('train', {}).get('epochs', '')),
+        ('split', sweep.results['split_sha256'][:8]),
+    ]
+
+
+def _sweeps_section(tables: list[SweepTable]) -> Section:
+    """Returns the protocol and the command of every sweep."""
+    items = []
+    for sweep, _ in tables:
+        items.append(f'{sweep.path}: {sweep.results["protocol"]}; {sweep.metadata["command"]}')
+    return Section('sweeps', 'Sweeps', html_list(items))
+
+
+def cross_corpus_section(tables: list[SweepTable]) -> Section | None:
+    """Returns UAR by source and target corpora, of plain training and of the best method on dev.
+
+    Returns None where no sweep trains on a source and tests on a target.
+    """
+    rows_by_ends: dict[tuple[str, str], list[ComparisonRow]] = {}
+    for sweep, rows in tables:
+        protocol = sweep.metadata['config']['protocol']
+        if protocol['name'] == 'source_target':
+            ends = ('+'.join(protocol['source']), '+'.join(protocol['target']))
+            measured = [row for row in rows if row.uar]
+            rows_by_ends.setdefault(ends, []).extend(measured)
+    if not rows_by_ends:
+        return None
+    chance = 1 / max(len(table.sweep.results['classes']) for table in tables)
+    body = _cross_corpus_figure(rows_by_ends, 'plain training', _is_plain, chance)
+    body += _cross_corpus_figure(rows_by_ends, 'the best method by dev', _is_not_plain, chance)
+    return Section('cross', 'From corpus to corpus', body)
+
+
+def _is_plain(row: ComparisonRow) -> bool:
+    return row.method in summary.PLAIN_METHODS
+
+
+def _is_not_plain(row: ComparisonRow) -> bool:
+    return not _is_plain(row)
+
+
+def _dev_uar(row: ComparisonRow) -> float:
+    return row.dev_uar
+
+
+def _cross_corpus_figure(
+    rows_by_ends: dict[tuple[str, str], list[ComparisonRow]],
+    title: str,
+    is_shown: Callable[[ComparisonRow], bool],
+    chance: float,
+) -> Markup:
+    """Returns the UAR of the best row on dev of those that are shown, by source and target."""
+    sources = sorted({source for source, _ in rows_by_ends})
+    targets = sorted({target for _, target in rows_by_ends})
+    uar = np.full((len(sources), len(targets)), np.nan)
+    for (source, target), rows in rows_by_ends.items():
+        best = max(filter(is_shown, rows), key=_dev_uar, default=None)
+        if best:
+            uar[sources.index(source), targets.index(target)] = best.uar.value
+    if np.isnan(uar).all():
+        return Markup('')
+    return html_figure(
+        f'UAR of {title} by source and target',
+        f'UAR (folds pooled) of {title}; the dev speakers are of the source.',
+        *(draw_heatmap, uar, sources, targets, ('source', 'target'), chance, 'UAR, folds pooled'),
+    )

@@ -1,210 +1,243 @@
-"""TODO: jaxser.reporting.page."""
+"""The page of a finished sweep, report.html, and its table of settings, summary.csv."""
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from etils import epath
+from markupsafe import Markup
 
 from data_pipelines import csv_files
 from data_pipelines.wording import pluralize
-from jaxser import runs
-from jaxser.analysis import bootstrap, finished
-from jaxser.analysis.finished import SweepAnalysis
-from jaxser.reporting.html import (
-    escape_text,
-    format_interval,
-    format_number,
-    html_page,
-    html_paragraph,
-)
-from jaxser.reporting.sections import (
-    calibration_section,
-    confusions_section,
-    details_section,
-    failed_runs_section,
-    groups_section,
-    held_out_section,
-    leakage_section,
-    representation_section,
-    settings_section,
-    speakers_section,
-    training_section,
+from jaxser.analysis import bootstrap
+from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
+from jaxser.reporting import leakage_sections, sections, training_sections
+from jaxser.reporting.formats import format_interval, format_number
+from jaxser.reporting.html import html_page, render
+from jaxser.runs import synthetic_note
+
+# Verdicts on adversaries that a reader must not miss, and what they mean.
+ALARMING_VERDICTS = {
+    'inert': 'the representation leaks nearly as much as that of plain training, or more',
+    'collapsed': 'the emotion was forgotten too, or the run diverged',
+}
+
+SECTIONS = (
+    sections.settings_section,
+    leakage_sections.leakage_section,
+    sections.speakers_section,
+    sections.confusions_section,
+    sections.groups_section,
+    sections.held_out_section,
+    leakage_sections.representation_section,
+    training_sections.calibration_section,
+    training_sections.training_section,
+    training_sections.failed_runs_section,
+    training_sections.details_section,
 )
 
-ALARMING_VERDICTS = {  # verdicts that a reader must not miss
-    'inert': 'the representation tells nearly as much of what it shall forget as that of plain training, or more',
-    'collapsed': 'the emotion went too, or the run diverged',
-}
+PROBE_COLUMNS = ('linear', 'mlp', 'chance', 'eer')  # figures of a probe that summary.csv has
+
+
+def write_report(path) -> Path:
+    """Writes report.html and summary.csv of the finished sweep in `path`; returns the page's path.
+
+    Raises UserError when there is no finished sweep.
+    """
+    start = time.perf_counter()
+    path = epath.Path(path)
+    print(f'Writing {path}/report.html ...', end=' ', flush=True)
+    analysis = SweepAnalysis(read_finished_sweep(path))
+    page_sections = []
+    for make_section in SECTIONS:
+        section = make_section(analysis)
+        if section:
+            page_sections.append(section)
+    page = html_page(path.name, headline_box(analysis), page_sections)
+    (path / 'report.html').write_bytes(page.encode())
+    (path / 'summary.csv').write_bytes(summary_csv(analysis).encode())
+    print(f'{time.perf_counter() - start:.0f} s.')
+    return path / 'report.html'
+
+
+class Fact(NamedTuple):
+    """An entry of the box at the top of the page."""
+
+    name: str
+    value: str
+    note: str
+
+
+def headline_box(analysis: SweepAnalysis) -> Markup:
+    """Returns the top of the page: warnings, and a box with the main figures."""
+    facts = []
+    if analysis.best_row:
+        facts += _setting_facts(analysis)
+    if analysis.plain_row:
+        facts += _difference_facts(analysis)
+    if analysis.best_row:
+        facts.append(_leakage_fact(analysis))
+    facts += _sweep_facts(analysis)
+    return render(
+        'headline',
+        warnings=warning_banners(analysis),
+        facts=facts,
+        synthetic_note=synthetic_note(analysis.results),
+    )
+
+
+def _setting_facts(analysis: SweepAnalysis) -> list[Fact]:
+    """Returns which setting the page is about, and its UAR."""
+    best = analysis.best_row
+    settings = len(analysis.compared_rows or analysis.rows)
+    rule = 'the only one'
+    if settings > 1:
+        rule = (
+            f'best dev UAR ({best["dev_uar"]:.3f}, mean of folds) of '
+            f'{pluralize(settings, "setting")}'
+        )
+    if analysis.plain_row:
+        rule += ' compared with plain training'
+    interval = format_interval(best['uar_ci95'])
+    return [
+        Fact('setting', analysis.setting_title(best), rule),
+        Fact(
+            'UAR, folds pooled',
+            format_number(best['uar']),
+            f'{interval} (chance: {analysis.chance:.3f})',
+        ),
+    ]
+
+
+def _difference_facts(analysis: SweepAnalysis) -> list[Fact]:
+    """Returns the difference to plain training, and whether dev prefers plain training."""
+    best, plain = analysis.best_row, analysis.plain_row
+    significance = 'too few speakers'
+    if best['p'] is not None:
+        significance = f'p = {best["p"]:.3g}, by Holm {best["p_holm"]:.3g}'
+    interval = format_interval(best['delta_ci95'], '+.3f')
+    plain_uar = f'{analysis.setting_title(plain)} has {plain["uar"]:.3f}'
+    facts = [
+        Fact(
+            'difference to plain training, folds pooled',
+            format_number(best['delta_uar'], '+z.3f'),
+            f'{interval} {significance}; {plain_uar}',
+        )
+    ]
+    if plain['dev_uar'] >= best['dev_uar']:
+        preferred = 'plain training' if plain['dev_uar'] > best['dev_uar'] else 'neither'
+        note = f'plain training has a dev UAR of {plain["dev_uar"]:.3f}, mean of folds'
+        facts.append(Fact('dev prefers', preferred, note))
+    return facts
+
+
+def _leakage_fact(analysis: SweepAnalysis) -> Fact:
+    """Returns the leakage of what is to be forgotten, or how to measure it."""
+    domain, answer = probed_domain(analysis, analysis.best_row)
+    if not answer:
+        command = f'python -m jaxser.probe --workdir {analysis.path}'
+        return Fact(f'leakage of the {domain}', 'not measured', command)
+    levels = []
+    if analysis.plain_row:
+        _, plain_answer = probed_domain(analysis, analysis.plain_row)
+        if plain_answer:
+            levels.append(f'plain training {plain_answer["linear"]:.3f}')
+    levels.append(f'the input alone {answer["input"]["linear"]:.3f}')
+    levels.append(f'chance {answer["chance"]:.3f}')
+    name = f'leakage of the {domain}, mean of folds'
+    return Fact(name, format_number(answer['linear']), ', '.join(levels))
 
 
 def probed_domain(analysis: SweepAnalysis, row: dict) -> tuple[str, dict | None]:
-    """The domain that a setting shall forget, the first of several that was asked for, and what the probe says of it."""
-    asked = [*(row.get('domain') or analysis.config['domain']).split('+'), 'speaker']
+    """Returns the domain that a setting forgets, and what its probe found, or None.
+
+    Of several domains it is the first that was probed; where none was, the speaker if that was.
+    """
+    forgotten = (row.get('domain') or analysis.config['domain']).split('+')
     answers = row['probe'] or {}
-    name = next((d for d in asked if d in answers), asked[0])
-    return name, answers.get(name)
+    for domain in (*forgotten, 'speaker'):
+        if domain in answers:
+            return domain, answers[domain]
+    return forgotten[0], None
 
 
-def warning_banners(analysis: SweepAnalysis) -> list[str]:
-    """What a reader must not miss."""
-    found = [
-        f'Leak of {kind} allowed: training has heard what is tested.'
-        for kind in analysis.results['audit'].get('leaks', [])
-    ]
-    best = analysis.best_row
-    if best is None:
-        return [*found, 'No setting is whole: in every seed a fold diverged.']
-    for word, n in (best['adversary'] or {}).items():
-        if word in ALARMING_VERDICTS:
-            judged = pluralize(sum(best['adversary'].values()), 'run')
-            found.append(f'The adversary was {word} in {n} of {judged}: {ALARMING_VERDICTS[word]}.')
-    if best['delta_uar'] is not None and not best['delta_ci95']:
-        least = bootstrap.MIN_SPEAKERS
-        found.append(
-            f'Undecided: {pluralize(best["tested_speakers"], "tested speaker")}, too few for an interval ({least} or more).'
-        )
-    elif best['delta_uar'] is not None and best['delta_ci95'][0] <= 0 <= best['delta_ci95'][1]:
-        found.append(
-            f'Undecided: the interval of the difference to plain training, {format_interval(best["delta_ci95"], "+.3f")}, holds 0.'
-        )
-    return found
-
-
-def headline_box(analysis: SweepAnalysis) -> str:
-    """The box at the top."""
-    results, best, plain = analysis.results, analysis.best_row, analysis.plain_row
-    facts: list[tuple[str, str, str]] = []  # what, the figure, what is said of it
-    if best:
-        settings = pluralize(len(analysis.compared_rows or analysis.rows), 'setting')
-        rule = 'the only one'
-        if settings != '1 setting':
-            rule = f'best dev UAR ({best["dev_uar"]:.3f}, mean of folds) of {settings}'
-        facts.append(
-            (
-                'setting',
-                analysis.setting_title(best),
-                rule + ' compared with plain training' * bool(plain),
-            )
-        )
-        facts.append(
-            (
-                'UAR, folds pooled',
-                format_number(best['uar']),
-                f'{format_interval(best["uar_ci95"])} chance {analysis.chance:.3f}',
-            )
-        )
-    if plain:
-        sure = (
-            'too few speakers'
-            if best['p'] is None
-            else f'p = {best["p"]:.3g}, by Holm {best["p_holm"]:.3g}'
-        )
-        against = f'{format_interval(best["delta_ci95"], "+.3f")} {sure}; {analysis.setting_title(plain)} has {plain["uar"]:.3f}'
-        facts.append(
-            (
-                'difference to plain training, folds pooled',
-                format_number(best['delta_uar'], '+z.3f'),
-                against,
-            )
-        )
-        if plain['dev_uar'] >= best['dev_uar']:
-            preferred = 'plain training' if plain['dev_uar'] > best['dev_uar'] else 'neither'
-            level = f'plain training has a dev UAR of {plain["dev_uar"]:.3f}, mean of folds'
-            facts.append(('dev prefers', preferred, level))
-    if best:
-        domain, tells = probed_domain(analysis, best)
-        _, before = probed_domain(analysis, plain) if plain else ('', None)
-        if tells:
-            levels = [f'plain training {before["linear"]:.3f}'] if before else []
-            levels += [
-                f'the input (raw) {tells["input"]["linear"]:.3f}',
-                f'chance {tells["chance"]:.3f}',
-            ]
-            facts.append(
-                (
-                    f'leakage of the {domain}, mean of folds',
-                    format_number(tells['linear']),
-                    ', '.join(levels),
-                )
-            )
-        else:
-            facts.append(
-                (
-                    f'leakage of the {domain}',
-                    'not asked',
-                    f'python -m jaxser.probe --workdir {analysis.path}',
-                )
-            )
-    facts += [
-        (
-            'tested speakers',
-            str(len(analysis.tested_speakers)),
-            f'{results["protocol"]}, {pluralize(len(results["folds"]), "fold")}',
+def _sweep_facts(analysis: SweepAnalysis) -> list[Fact]:
+    """Returns the data, the selection and the machine."""
+    results = analysis.results
+    folds = pluralize(len(results['folds']), 'fold')
+    return [
+        Fact(
+            'tested speakers', str(len(analysis.tested_speakers)), f'{results["protocol"]}, {folds}'
         ),
-        (
+        Fact(
             'split',
             results['split_sha256'][:12],
             'the first digits of its sha256; all of them are below',
         ),
-        (
+        Fact(
             'epoch chosen by',
             results['selection'],
             'the setting is chosen by its dev UAR; the test part chooses nothing',
         ),
-        ('device', results['device'], f'{results["seconds"]:.0f} s'),
+        Fact('device', results['device'], f'{results["seconds"]:.0f} s'),
     ]
-    items = ''.join(
-        f'<dt>{escape_text(k)}</dt><dd><b>{escape_text(v)}</b> {escape_text(more)}</dd>'
-        for k, v, more in facts
-    )
-    warnings = ''.join(
-        f'<div class=banner role=alert>{escape_text(b)}</div>' for b in warning_banners(analysis)
-    )
-    warning = runs.synthetic_note(results)
-    note = html_paragraph(warning) if warning else ''
-    return f'{warnings}<div class=box><dl>{items}</dl></div>{note}'
+
+
+def warning_banners(analysis: SweepAnalysis) -> list[str]:
+    """Returns the warnings that a reader must not miss."""
+    warnings = []
+    for kind in analysis.results['audit'].get('leaks', []):
+        warnings.append(f'Leak of {kind} allowed: the training data include what is tested.')
+    best = analysis.best_row
+    if best is None:
+        warnings.append(sections.NO_COMPLETE_SETTING)
+        return warnings
+    verdicts = best['adversary'] or {}
+    runs = pluralize(sum(verdicts.values()), 'run')
+    for verdict, count in verdicts.items():
+        if verdict in ALARMING_VERDICTS:
+            meaning = ALARMING_VERDICTS[verdict]
+            warnings.append(f'The adversary was {verdict} in {count} of {runs}: {meaning}.')
+    if best['delta_uar'] is not None:
+        warnings += _undecided_warning(best)
+    return warnings
+
+
+def _undecided_warning(row: dict) -> list[str]:
+    """Returns a warning where a row does not differ from plain training for certain."""
+    if not row['delta_ci95']:
+        speakers = pluralize(row['tested_speakers'], 'tested speaker')
+        return [
+            f'Undecided: {speakers}, too few for an interval '
+            f'({bootstrap.MIN_SPEAKERS} or more are needed).'
+        ]
+    low, high = row['delta_ci95']
+    if low <= 0 <= high:
+        interval = format_interval(row['delta_ci95'], '+.3f')
+        return [
+            f'Undecided: the interval of the difference to plain training, {interval}, includes 0.'
+        ]
+    return []
 
 
 def summary_csv(analysis: SweepAnalysis) -> str:
-    """summary.csv: the rows of the summary, a figure a column."""
-    lines = []
-    for r in analysis.rows:
-        line = {
-            k: r[k]
-            for k in r
-            if k not in ('confusion', 'probe', 'adversary') and not k.endswith('_ci95')
-        }
-        for k in ('uar', 'delta'):
-            line[f'{k}_low'], line[f'{k}_high'] = r[f'{k}_ci95'] or (None, None)
-        for name, told in (r['probe'] or {}).items():
-            line |= {
-                f'{name}_{k}': told[k] for k in ('linear', 'mlp', 'chance', 'eer') if k in told
-            }
-        lines.append(line | {f'adversary_{word}': n for word, n in (r['adversary'] or {}).items()})
-    return csv_files.format_rows(lines, dict.fromkeys(k for line in lines for k in line))
+    """Returns summary.csv: the rows of the summary, one figure per column."""
+    lines = [_csv_line(row) for row in analysis.rows]
+    columns = dict.fromkeys(column for line in lines for column in line)
+    return csv_files.format_rows(lines, columns)
 
 
-def write_report(path) -> Path:
-    """Writes report.html and summary.csv of the finished sweep in `path`; returns the page."""
-    began, path = time.perf_counter(), epath.Path(path)
-    print(f'Drawing {path}/report.html ...', end=' ', flush=True)
-    of = SweepAnalysis(finished.read_finished_sweep(path))
-    sections = [
-        settings_section(of),
-        leakage_section(of),
-        speakers_section(of),
-        confusions_section(of),
-        groups_section(of),
-        held_out_section(of),
-        representation_section(of),
-        calibration_section(of),
-        training_section(of),
-        failed_runs_section(of),
-        details_section(of),
-    ]
-    (path / 'report.html').write_bytes(
-        html_page(path.name, headline_box(of), [s for s in sections if s]).encode()
-    )
-    (path / 'summary.csv').write_bytes(summary_csv(of).encode())
-    print(f'{time.perf_counter() - began:.0f} s.')
-    return path / 'report.html'
+def _csv_line(row: dict) -> dict:
+    line = {}
+    for key, value in row.items():
+        if key not in ('confusion', 'probe', 'adversary') and not key.endswith('_ci95'):
+            line[key] = value
+    for key in ('uar', 'delta'):
+        line[f'{key}_low'], line[f'{key}_high'] = row[f'{key}_ci95'] or (None, None)
+    for domain, answer in (row['probe'] or {}).items():
+        for key in PROBE_COLUMNS:
+            if key in answer:
+                line[f'{domain}_{key}'] = answer[key]
+    for verdict, count in (row['adversary'] or {}).items():
+        line[f'adversary_{verdict}'] = count
+    return line

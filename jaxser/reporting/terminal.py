@@ -1,121 +1,206 @@
-"""TODO: jaxser.reporting.terminal."""
+"""The results that training prints at its end: a table with a row per setting, and its legend."""
 
+import rich.console
+import rich.measure
+import rich.table
+
+from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, summary
-from jaxser.reporting import figures
-from jaxser.runs import format_setting, pluralize, run_label, synthetic_note
+from jaxser.reporting import figures, plotting
+from jaxser.reporting.formats import format_number, format_verdicts
+from jaxser.runs import format_setting, run_label, synthetic_note
 
-MIN_HELD_OUT = (
-    30  # utterances: by fewer, leakage is a rough figure (a standard error of 0.09 or more at 0.5)
-)
+# With fewer held-out utterances, leakage is a rough figure: its standard error is 0.09 or more at
+# a recall of 0.5.
+MIN_HELD_OUT = 30
+
+ALWAYS_SHOWN = ('UAR', 'by fold', 'WA')  # these columns are shown even where they are empty
 
 
 def print_results(results: dict, folder) -> None:
-    """Prints the table, draws the pictures, and says where everything is."""
-    import rich.console
-    import rich.measure
-    import rich.table
-
-    rows = results['summary']
-    swept = [k for k in rows[0] if k not in summary.RESULT_KEYS]
-    folds, named = (
-        len(results['folds']),
-        [results[k] for k in ('method', 'protocol') if k in results and k not in swept],
-    )
-    grid = rich.table.Table(
-        *swept,
-        title=f'{"; ".join(named)}, {folds} fold{"s" if folds > 1 else ""}; {results["selection"]}',
-        caption=synthetic_note(results) or None,
-    )
-    sure = any(r['uar_ci95'] for r in rows)
-    compared = any(r['delta_uar'] is not None for r in rows)
-    seeds = any(r['uar_sd_seeds'] is not None for r in rows)
-    headings = ['UAR', *['95 %'] * sure, *['±'] * seeds, 'by fold', 'WA']
-    headings += ['vs plain', *['95 %', 'p Holm'] * sure] * compared
-    probed, judged = any(r['probe'] for r in rows), any(r['adversary'] for r in rows)
-    for heading in (*headings, *['leakage', 'chance'] * probed, *['adversary'] * judged, 'seeds'):
-        grid.add_column(heading, justify='right')
-    number = lambda x, sign='': '' if x is None else f'{x:{sign}.3f}'  # noqa: E731
-    ends = lambda ci, sign='': f'{ci[0]:{sign}.3f} {ci[1]:{sign}.3f}' if ci else ''  # noqa: E731
-    for r in rows:
-        cells = [
-            *(format_setting(r, k) for k in swept),
-            number(r['uar']),
-            *[ends(r['uar_ci95'])] * sure,
-        ]
-        cells += [number(r[k]) for k in (*['uar_sd_seeds'] * seeds, 'uar_folds', 'wa')]
-        cells += [
-            number(r['delta_uar'], '+'),
-            *[ends(r['delta_ci95'], '+'), number(r['p_holm'])] * sure,
-        ] * compared
-        of = (r['probe'] or {}).get('speaker', {})
-        cells += [number(of.get('linear')), number(of.get('chance'))] * probed
-        cells += [', '.join(f'{word} {n}' for word, n in (r['adversary'] or {}).items())] * judged
-        grid.add_row(*cells, str(r['seeds']))
-    console = rich.console.Console(highlight=False)
-    whole = rich.measure.Measurement.get(console, console.options.update(width=1000), grid).maximum
-    console.width = max(console.width, whole)  # a terminal may break a line; no figure is cut off
-    console.print(grid)
+    """Prints results.json as a table with its legend, and draws the figures into the folder."""
+    swept = [key for key in results['summary'][0] if key not in summary.RESULT_KEYS]
+    _print_table(_results_table(results, swept))
     print(
-        f'Split {results["split_sha256"]}; trained and tested in {results["seconds"]:.0f} s on {results["device"]}.'
+        f'Split {results["split_sha256"]}; trained and tested in {results["seconds"]:.0f} s '
+        f'on {results["device"]}.'
     )
-    speakers = next((r['tested_speakers'] for r in rows if r['tested_speakers']), 0)
-    held = bootstrap.interval_coverage(speakers)
-    plain = (
-        "lam = 0, SNP's layer without its ascent"
-        if results['method'] == 'speaker_norm snp'
-        else 'plain training'
+    for line in _legend(results):
+        print(line)
+    for line in _missing_runs(results, swept):
+        print(line)
+    names = _write_figures(results, folder)
+    print(
+        f'{folder}: results.json, predictions.csv, metrics.jsonl, {", ".join(names)}; '
+        f'tensorboard --logdir {folder}/tensorboard'
     )
-    sayings = [
-        'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard deviation); by fold: mean of the folds.',
-        'WA: accuracy, folds pooled.'
-        + f' vs plain: UAR, folds pooled, minus that of {plain}.' * compared,
-        f'95 %: intervals that resample the {speakers} speakers (in simulations with so many they held the truth in '
-        f'{100 * (held or 0):.0f} % of cases).'
-        if sure
-        else f'{pluralize(speakers, "tested speaker")}: too few for intervals over speakers ({bootstrap.MIN_SPEAKERS} or more).',
+
+
+def _results_table(results: dict, swept: list[str]) -> rich.table.Table:
+    """Returns a table with a row per setting; columns that are empty in all rows are left out."""
+    table = rich.table.Table(
+        *swept, title=_table_title(results, swept), caption=synthetic_note(results) or None
+    )
+    cells_by_row = [_result_cells(row) for row in results['summary']]
+    headings = [heading for heading, _ in cells_by_row[0]]
+    shown = []
+    for n, heading in enumerate(headings):
+        if heading in ALWAYS_SHOWN or any(cells[n][1] for cells in cells_by_row):
+            shown.append(n)
+            table.add_column(heading, justify='right')
+    for row, cells in zip(results['summary'], cells_by_row):
+        setting = [format_setting(row, key) for key in swept]
+        table.add_row(*setting, *[cells[n][1] for n in shown])
+    return table
+
+
+def _result_cells(row: dict) -> list[tuple[str, str]]:
+    """Returns a row of the summary as (heading, text) of every column."""
+    leakage = (row['probe'] or {}).get('speaker', {})
+    return [
+        ('UAR', format_number(row['uar'], '.3f')),
+        ('95 %', _format_ends(row['uar_ci95'], '.3f')),
+        ('±', format_number(row['uar_sd_seeds'], '.3f')),
+        ('by fold', format_number(row['uar_folds'], '.3f')),
+        ('WA', format_number(row['wa'], '.3f')),
+        ('vs plain', format_number(row['delta_uar'], '+.3f')),
+        ('95 %', _format_ends(row['delta_ci95'], '+.3f')),
+        ('p Holm', format_number(row['p_holm'], '.3f')),
+        ('leakage', format_number(leakage.get('linear'), '.3f')),
+        ('chance', format_number(leakage.get('chance'), '.3f')),
+        ('adversary', format_verdicts(row['adversary'])),
+        ('seeds', str(row['seeds'])),
     ]
-    if not speakers:
-        sayings = ['In every setting a fold diverged in every seed: there are no figures.']
-    if sure and compared:
-        sayings.append(
-            'p Holm: how often chance in who speaks would make such a difference, corrected for the number of rows.'
+
+
+def _format_ends(ci95: tuple[float, float] | None, number_format: str) -> str:
+    """Returns an interval without brackets, which would make the table wider."""
+    return f'{ci95[0]:{number_format}} {ci95[1]:{number_format}}' if ci95 else ''
+
+
+def _table_title(results: dict, swept: list[str]) -> str:
+    names = []
+    for key in ('method', 'protocol'):
+        if key in results and key not in swept:
+            names.append(results[key])
+    folds = pluralize(len(results['folds']), 'fold')
+    return f'{"; ".join(names)}, {folds}; {results["selection"]}'
+
+
+def _print_table(table: rich.table.Table) -> None:
+    """Prints a table in full: a terminal may break its lines, but no number is cut off."""
+    console = rich.console.Console(highlight=False)
+    unlimited = console.options.update(width=1000)
+    table_width = rich.measure.Measurement.get(console, unlimited, table).maximum
+    console.width = max(console.width, table_width)
+    console.print(table)
+
+
+def _legend(results: dict) -> list[str]:
+    """Returns what the columns of the table mean."""
+    rows = results['summary']
+    speakers = next((row['tested_speakers'] for row in rows if row['tested_speakers']), 0)
+    has_intervals = any(row['uar_ci95'] for row in rows)
+    is_compared = any(row['delta_uar'] is not None for row in rows)
+    lines = []
+    if speakers:
+        lines += _uar_legend(results['method'], speakers, has_intervals, is_compared)
+    else:
+        lines.append('There are no figures: in every setting, a fold diverged in every seed.')
+    if has_intervals and is_compared:
+        lines.append(
+            'p Holm: how often the choice of speakers alone would give such a difference, '
+            'corrected for the number of rows.'
         )
-    if probed and (
-        of := next(
-            (r['probe']['speaker'] for r in rows if r['probe'] and 'speaker' in r['probe']), None
+    lines += _leakage_legend(results)
+    if any(row['adversary'] for row in rows):
+        lines.append(
+            'adversary, number of runs: inert (leakage nearly as high as with plain training, or '
+            'higher), balanced,\n'
+            'winning (hardly any leakage), collapsed (the emotion was forgotten too, or the run '
+            'diverged).'
         )
-    ):
-        asked = [
-            r['probe']['speaker'] for r in results['runs'] if 'speaker' in (r.get('probe') or {})
-        ]
-        fewest = min(asked, key=lambda answer: answer['n'])
-        rough = ''
-        if fewest['n'] < MIN_HELD_OUT:
-            rough = (
-                f' Rough: a run held out {fewest["n"]} utterances of {fewest["classes"]} speakers.'
-            )
-        sayings.append(
-            'leakage: how well a fresh linear classifier tells the training speakers by the frozen representation (mean recall\n'
-            'of held-out utterances; mean of the folds), beside chance; by the input alone '
-            f'{of["input"]["linear"]:.3f}.{rough}'
+    return lines
+
+
+def _uar_legend(method: str, speakers: int, has_intervals: bool, is_compared: bool) -> list[str]:
+    plain = 'plain training'
+    if method == 'speaker_norm snp':
+        plain = "lam = 0, SNP's layer without its ascent"
+    accuracy = 'WA: accuracy, folds pooled.'
+    if is_compared:
+        accuracy += f' vs plain: UAR, folds pooled, minus that of {plain}.'
+    if has_intervals:
+        coverage = 100 * (bootstrap.interval_coverage(speakers) or 0)
+        intervals = (
+            f'95 %: intervals that resample the {speakers} speakers (in simulations with so many, '
+            f'{coverage:.0f} % of them included the true value).'
         )
-    if judged:
-        sayings.append(
-            'adversary, of how many runs: inert (the representation tells nearly as much as that of plain training, or more),\n'
-            'balanced, winning (tells hardly anything), collapsed (the emotion went too, or the run diverged).'
+    else:
+        intervals = (
+            f'{pluralize(speakers, "tested speaker")}: too few for intervals '
+            f'({bootstrap.MIN_SPEAKERS} or more are needed).'
         )
-    print('\n'.join(sayings))
-    if 'lam' in swept and not {0, None} & {r['lam'] for r in rows}:
-        print('No lam = 0 in this sweep: there is no plain training to compare with.')
+    return [
+        'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard '
+        'deviation); by fold: mean of the folds.',
+        accuracy,
+        intervals,
+    ]
+
+
+def _leakage_legend(results: dict) -> list[str]:
+    """Returns what the columns of leakage mean; empty where speakers were not probed."""
+    answers = []
+    for row in results['summary']:
+        if row['probe'] and 'speaker' in row['probe']:
+            answers.append(row['probe']['speaker'])
+    if not answers:
+        return []
+    input_recall = answers[0]['input']['linear']
+    line = (
+        'leakage: speaker-recognition recall of a linear classifier, newly trained on the frozen '
+        'representation\n'
+        '(held-out utterances of the training speakers; mean of the folds). chance: that of '
+        f'guessing.\nFrom the input alone: {input_recall:.3f}.'
+    )
+    return [line + _rough_note(results['runs'])]
+
+
+def _rough_note(runs: list[dict]) -> str:
+    """Returns a warning where leakage was measured on few utterances; else ''."""
+    fewest = None
+    for run in runs:
+        answer = (run.get('probe') or {}).get('speaker')
+        if answer and (fewest is None or answer['n'] < fewest['n']):
+            fewest = answer
+    if fewest is None or fewest['n'] >= MIN_HELD_OUT:
+        return ''
+    return (
+        f' A rough figure: one run was probed on {fewest["n"]} held-out utterances of '
+        f'{fewest["classes"]} speakers.'
+    )
+
+
+def _missing_runs(results: dict, swept: list[str]) -> list[str]:
+    """Returns what the table lacks: plain training, and runs that diverged."""
+    lines = []
+    coefficients = [row['lam'] for row in results['summary'] if 'lam' in swept]
+    if coefficients and 0 not in coefficients and None not in coefficients:
+        lines.append('No lam = 0 in this sweep: there is no plain training to compare with.')
     for run in results['runs']:
         if run['status'] != 'ok':
-            which = run_label(run['hyper'], [*swept, 'seed', 'fold'])
-            print(f'{which}: {run["status"]} from step {run["step"]}; not in the table.')
-    drawn = {'confusion.png': (figures.draw_confusion_matrices, results)}
-    if axis := figures.curve_key(results):
-        drawn['sweep.png'] = figures.draw_curve, results, axis
-    for name, of in drawn.items():
-        (folder / name).write_bytes(figures.render_png(*of))
-    print(
-        f'{folder}: results.json, predictions.csv, metrics.jsonl, {", ".join(drawn)}; tensorboard --logdir {folder}/tensorboard'
-    )
+            label = run_label(run['hyper'], [*swept, 'seed', 'fold'])
+            lines.append(f'{label}: {run["status"]} from step {run["step"]}; not in the table.')
+    return lines
+
+
+def _write_figures(results: dict, folder) -> list[str]:
+    """Writes the figures of a sweep into the folder; returns their names."""
+    pictures = {'confusion.png': plotting.render_png(figures.draw_confusion_matrices, results)}
+    key = figures.curve_key(results)
+    if key:
+        pictures['sweep.png'] = plotting.render_png(figures.draw_curve, results, key)
+    for name, content in pictures.items():
+        (folder / name).write_bytes(content)
+    return list(pictures)

@@ -80,7 +80,7 @@ def test_every_utterance_is_predicted_under_its_name(corpus, trained):
     assert sorted((r['utterance'], r['speaker'], r['truth']) for r in rows) == expected
     assert names(rows, 'run') == {f'lam=0 seed={seed}' for seed in SEEDS}
     predicted = finished.read_finished_sweep(trained).predictions
-    assert set(predictions.read_confidences(rows, ['angry', 'sad'])) == set(predicted)
+    assert set(predictions.read_predictions(rows, ['angry', 'sad'])) == set(predicted)
     assert {s for speaker_N, *_ in predicted.values() for s in speaker_N} == names(
         listed, 'speaker'
     )

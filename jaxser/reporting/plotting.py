@@ -1,0 +1,121 @@
+"""What the figures have in common: styles, matrices, legends and the PNG file.
+
+Matplotlib takes a second to import, so it is imported where a figure is drawn.
+"""
+
+import io
+import warnings
+from collections.abc import Container
+
+import numpy as np
+
+from jaxser.analysis import summary
+from jaxser.runs import method_name
+
+MAX_COLOURS = 10  # settings with a colour of their own
+PLAIN_COLOUR = 'black'  # of plain training, and of no other setting
+PLAIN_DOT = {'color': PLAIN_COLOUR, 'zorder': 4}  # over the line of its method, at lam = 0
+# Without C7, the grey of reference lines.
+DISTINCT_COLOURS = ('C0', 'C1', 'C2', 'C3', 'C4', 'C5', 'C6', 'C8', 'C9')
+NO_FIGURE_TEXT = 'In every setting a fold diverged in every seed:\nthere is nothing to draw.'
+
+
+def render_png(draw, *arguments) -> bytes:
+    """Returns the figure that `draw(*arguments)` makes as a PNG file.
+
+    Names in it are never formulas, and may be in any script.
+    """
+    import matplotlib
+
+    content = io.BytesIO()
+    with matplotlib.rc_context({'text.parse_math': False}), warnings.catch_warnings():
+        # A letter that the font lacks is an empty box in the figure; the tables have the name.
+        warnings.filterwarnings('ignore', 'Glyph .* missing')
+        draw(*arguments).savefig(content, dpi=110, bbox_inches='tight', format='png')
+    return content.getvalue()
+
+
+def make_figure(width: float, height: float, rows: int = 1, columns: int = 1):
+    """Returns a figure of so many inches and its axes, an array of shape (rows, columns)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout='constrained')
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def draw_placeholder():
+    """Draws the figure of a sweep in which no setting has all its folds."""
+    figure, ((axes,),) = make_figure(5.6, 1.6)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, NO_FIGURE_TEXT, ha='center', va='center', transform=axes.transAxes)
+    return figure
+
+
+def line_styles(names: list[str], plain: Container[str]) -> dict[str, dict]:
+    """Returns how every setting is drawn, as keywords of a line.
+
+    Those in `plain`, which are plain training, are black and differ by their dashes. All others
+    have colours of their own, however many there are, and none of them is black or grey.
+    """
+    plain_names = [name for name in names if name in plain]
+    other_names = [name for name in names if name not in plain]
+    styles = {}
+    for name, colour in zip(other_names, _colours(len(other_names))):
+        styles[name] = {'color': colour}
+    for n, name in enumerate(plain_names):
+        styles[name] = {'color': PLAIN_COLOUR, 'linestyle': (0, (4, 2, *([1, 2] * n)))}
+    return styles
+
+
+def _colours(count: int) -> list:
+    """Returns distinct colours (up to 200 of them), neither black nor grey."""
+    if count <= len(DISTINCT_COLOURS):
+        return list(DISTINCT_COLOURS[:count])
+    import matplotlib
+
+    return list(matplotlib.colormaps['turbo'](np.linspace(0.1, 0.95, count)))
+
+
+def is_plain(results: dict, row: dict) -> bool:
+    """Whether a row of the summary is plain training: erm, or an adversary at lam = 0."""
+    method = {'method': results['method'].partition(' ')[0], 'speaker_norm': 'tap'}
+    return method_name(method | row) in summary.PLAIN_METHODS
+
+
+def add_legend(axes, size: int) -> None:
+    """Adds a legend where there is anything to name.
+
+    Names that begin with an underscore are not shown: matplotlib ignores them.
+    """
+    _, labels = axes.get_legend_handles_labels()
+    if labels:
+        axes.legend(fontsize=size)
+
+
+def row_percentages(count_CxC) -> np.ndarray:
+    """Returns percent of the truth; NaN where a class is absent from it."""
+    count_CxC = np.array(count_CxC)
+    truth_Cx1 = count_CxC.sum(1, keepdims=True)
+    return 100 * count_CxC / np.where(truth_Cx1, truth_Cx1, np.nan)
+
+
+def draw_matrix(
+    axes,
+    values,
+    rows: list[str],
+    columns: list[str],
+    number_format: str = '.0f',
+    low: float = 0.0,
+    high: float = 100.0,
+    cmap: str = 'Blues',
+) -> None:
+    """Draws numbers on colours; cells that are NaN stay white."""
+    values = np.array(values, float)
+    image = axes.imshow(values, vmin=low, vmax=high, cmap=cmap, aspect='equal')
+    for i, j in zip(*np.nonzero(np.isfinite(values))):
+        is_dark = sum(image.cmap(image.norm(values[i, j]))[:3]) < 1.5
+        colour = 'white' if is_dark else 'black'
+        text = f'{values[i, j]:{number_format}}'
+        axes.text(j, i, text, ha='center', va='center', color=colour)
+    axes.set_xticks(range(len(columns)), columns, rotation=45, ha='right')
+    axes.set_yticks(range(len(rows)), rows)

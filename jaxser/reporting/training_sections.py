@@ -1,0 +1,166 @@
+"""The sections of a sweep's page about how it was made: training, calibration, runs, versions."""
+
+import json
+
+import numpy as np
+
+from data_pipelines.wording import pluralize
+from jaxser.analysis import calibration
+from jaxser.analysis.finished import SweepAnalysis
+from jaxser.reporting.figures import draw_reliability_diagram, draw_training_curves
+from jaxser.reporting.formats import format_number
+from jaxser.reporting.html import (
+    Section,
+    cells_table,
+    facts_table,
+    html_code,
+    html_details,
+    html_figure,
+    html_paragraph,
+    html_table,
+)
+from jaxser.reporting.plotting import MAX_COLOURS
+from jaxser.reporting.sections import NO_COMPLETE_SETTING
+from jaxser.runs import flatten
+
+CURVE_METRICS = ('emotion_loss', 'speaker_loss', 'language_loss', 'corpus_loss', 'dev_uar')
+
+
+def training_section(analysis: SweepAnalysis) -> Section:
+    """Returns the training curves of every setting, means over folds and seeds."""
+    curves = _training_curves(analysis)
+    if not curves:
+        text = 'There is no metrics.jsonl beside results.json.'
+        return Section('training', 'Training', html_paragraph(text))
+    titles = [analysis.setting_title(row) for row in analysis.rows]
+    highlighted = [title for title in titles if title in curves]
+    if len(highlighted) > MAX_COLOURS:
+        pair = [row for row in (analysis.plain_row, analysis.best_row) if row]
+        highlighted = list(dict.fromkeys(analysis.setting_title(row) for row in pair))
+    body = html_figure(
+        'Emotion loss, domain loss and dev UAR against the epoch',
+        'Means over folds and seeds. A domain loss at its entropy is that of a head that only '
+        'guesses; whether the domain is forgotten, the probe shows, not this head.',
+        draw_training_curves,
+        curves,
+        _mean_entropy(analysis),
+        highlighted,
+        analysis.plain_titles,
+    )
+    return Section('training', 'Training', body)
+
+
+def _training_curves(analysis: SweepAnalysis) -> dict[str, dict[str, list[float | None]]]:
+    """Returns {setting: {metric: its mean in every epoch}} from metrics.jsonl."""
+    file = analysis.path / 'metrics.jsonl'
+    if not file.exists():
+        return {}
+    titles = {analysis.setting_label(row): analysis.setting_title(row) for row in analysis.rows}
+    values: dict[str, dict[str, dict[int, list[float]]]] = {}
+    last_epoch = 0
+    for line in filter(None, file.read_text().split('\n')):
+        metrics = json.loads(line)
+        title = titles[analysis.setting_label(metrics)]
+        for name in CURVE_METRICS:
+            if metrics.get(name) is not None:
+                by_epoch = values.setdefault(title, {}).setdefault(name, {})
+                by_epoch.setdefault(metrics['epoch'], []).append(metrics[name])
+                last_epoch = max(last_epoch, metrics['epoch'])
+    curves: dict[str, dict[str, list[float | None]]] = {}
+    for title, by_metric in values.items():
+        curves[title] = {}
+        for name in CURVE_METRICS:
+            if name in by_metric:
+                curves[title][name] = _epoch_means(by_metric[name], last_epoch)
+    return curves
+
+
+def _epoch_means(values_by_epoch: dict[int, list[float]], last_epoch: int) -> list[float | None]:
+    """Returns the mean of every epoch; None where there are no values."""
+    means = []
+    for epoch in range(1, last_epoch + 1):
+        values = values_by_epoch.get(epoch)
+        means.append(float(np.mean(values)) if values else None)
+    return means
+
+
+def _mean_entropy(analysis: SweepAnalysis) -> dict[str, float]:
+    """Returns the entropy of every domain in nats, mean over runs."""
+    values: dict[str, list[float]] = {}
+    for run in analysis.runs:
+        for domain, entropy in run.get('entropy', {}).items():
+            values.setdefault(domain, []).append(entropy)
+    return {domain: float(np.mean(entropies)) for domain, entropies in values.items()}
+
+
+def calibration_section(analysis: SweepAnalysis) -> Section:
+    """Returns the reliability diagram of the best setting and of plain training."""
+    name, title = 'calibration', 'Calibration'
+    reliabilities = {}
+    for setting_title, row in analysis.compared_pair.items():
+        runs = [analysis.run_predictions(run) for run in analysis.complete_runs(row)]
+        confidence_N = np.concatenate([run.confidence_N for run in runs])
+        correct_N = np.concatenate([run.predicted_N == run.truth_N for run in runs])
+        reliabilities[setting_title] = calibration.reliability_bins(confidence_N, correct_N)
+    if not reliabilities:
+        return Section(name, title, html_paragraph(NO_COMPLETE_SETTING))
+    body = html_figure(
+        'Reliability diagram: accuracy against confidence',
+        f'Reliability in {calibration.BIN_COUNT} bins of the posteriors from training, before the '
+        'temperature of jaxser.predict. ECE, the expected calibration error, is the mean distance '
+        'to the diagonal.',
+        draw_reliability_diagram,
+        reliabilities,
+        analysis.plain_titles,
+    )
+    rows = []
+    for setting_title, reliability in reliabilities.items():
+        rows.append([setting_title, format_number(reliability.expected_error)])
+    return Section(name, title, body + html_table(['setting', 'ECE'], rows))
+
+
+def failed_runs_section(analysis: SweepAnalysis) -> Section:
+    """Returns which runs diverged."""
+    name, title = 'failed', 'Failed runs'
+    runs = pluralize(len(analysis.runs), 'run')
+    failed = [run for run in analysis.runs if run['status'] != 'ok']
+    if not failed:
+        return Section(name, title, html_paragraph(f'None of {runs}.'))
+    cells_by_row = []
+    for run in failed:
+        cells_by_row.append(
+            [
+                ('setting', analysis.setting_title(run['hyper'])),
+                ('seed', run['hyper']['seed']),
+                ('fold', run['hyper']['fold']),
+                ('status', run['status']),
+                ('at step', run['step']),
+            ]
+        )
+    note = html_paragraph(
+        f'{len(failed)} of {runs}. A seed of which a fold diverged is left out of all figures.'
+    )
+    return Section(name, title, note + cells_table(cells_by_row))
+
+
+def details_section(analysis: SweepAnalysis) -> Section:
+    """Returns what is needed to run the sweep again: command, versions, configuration, audit."""
+    metadata, results = analysis.metadata, analysis.results
+    facts = [
+        ('commit', metadata['git_commit'] or 'unknown'),
+        ('split', f'sha256 {results["split_sha256"]}'),
+        ('corpora', ', '.join(results['corpora'])),
+        ('labels', f'{results["labels"]}: {", ".join(analysis.classes)}'),
+        ('normalised by', results['normalisation']),
+        ('precision of products', results['matmul_precision']),
+    ]
+    for package, version in metadata['versions'].items():
+        facts.append((package, version or 'not installed'))
+    settings = []
+    for key, value in flatten(analysis.config).items():
+        settings.append(f'{key} = {json.dumps(value)}\n')
+    body = html_code(metadata['command'])
+    body += facts_table(facts)
+    body += html_details('Configuration', html_code(''.join(settings)))
+    body += html_details('Audit', html_code(json.dumps(results['audit'], indent=1)))
+    return Section('details', 'Command, versions, configuration', body)

@@ -1,0 +1,102 @@
+"""The verdict on several sweeps: which methods differ from plain training, in a few sentences."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxser.analysis import bootstrap
+from jaxser.analysis.bootstrap import Estimate
+from jaxser.analysis.comparison import ComparisonRow
+from jaxser.reporting.formats import format_interval
+from jaxser.runs import format_value
+
+
+class Comparison(NamedTuple):
+    """A row that is compared with plain training."""
+
+    gain: Estimate
+    row: ComparisonRow
+    sweep: str
+
+
+def comparison_verdict(rows_by_sweep: dict[str, list[ComparisonRow]]) -> str:
+    """Returns what the tables of several sweeps show together, as plain text."""
+    comparisons = []
+    for sweep, rows in rows_by_sweep.items():
+        for row in rows:
+            if row.gain:
+                comparisons.append(Comparison(row.gain, row, sweep))
+    if not comparisons:
+        return 'No sweep has a row of plain training beside another: there is nothing to compare.'
+    sentences = [_count_sentence(comparisons), *_extreme_sentences(comparisons)]
+    sentences += _method_sentences(comparisons)
+    return ' '.join(sentences)
+
+
+def _count_sentence(comparisons: list[Comparison]) -> str:
+    """Returns how many comparisons gain, lose and are undecided."""
+    with_interval = [c.gain for c in comparisons if c.gain.ci95]
+    gains = sum(gain.ci95[0] > 0 for gain in with_interval)
+    losses = sum(gain.ci95[1] < 0 for gain in with_interval)
+    corrected_M = np.array(bootstrap.holm_correction([gain.p for gain in with_interval]))
+    significant = int((corrected_M < 1 - bootstrap.CONFIDENCE_LEVEL).sum())
+    sentence = (
+        f'Of {len(comparisons)} comparisons with plain training, {gains} gain and {losses} lose by '
+        f"an interval that excludes 0; by Holm's correction for the number of comparisons, "
+        f'{significant} of them are significant; the others are undecided'
+    )
+    too_few = len(comparisons) - len(with_interval)
+    if not too_few:
+        return f'{sentence}.'
+    return (
+        f'{sentence}, {too_few} of them because there are too few speakers '
+        f'({bootstrap.MIN_SPEAKERS} or more are needed).'
+    )
+
+
+def _extreme_sentences(comparisons: list[Comparison]) -> list[str]:
+    """Returns which rows gain and lose most, where any gain or lose."""
+    values = [comparison.gain.value for comparison in comparisons]
+    largest = comparisons[int(np.argmax(values))]
+    smallest = comparisons[int(np.argmin(values))]
+    clauses = []
+    if largest.gain.value > 0:
+        clauses.append(f'the largest gain is that of {_describe(largest)}')
+    if smallest.gain.value < 0:
+        clauses.append(f'the largest loss is that of {_describe(smallest)}')
+    if not clauses:
+        return []
+    sentence = '; '.join(clauses)
+    return [f'{sentence[0].upper()}{sentence[1:]}.']
+
+
+def _describe(comparison: Comparison) -> str:
+    row, gain = comparison.row, comparison.gain
+    setting = format_setting_values(row.setting)
+    method = f'{row.method} ({setting})' if setting else row.method
+    interval = format_interval(gain.ci95, '+.3f')
+    return f'{method} in {comparison.sweep}, {gain.value:+.3f} {interval}'.rstrip()
+
+
+def format_setting_values(setting: dict) -> str:
+    """Returns the values of a setting as text, e.g. 'domain speaker, model.width 8'."""
+    used = [key for key, value in setting.items() if value is not None]
+    return ', '.join(f'{key} {format_value(setting[key])}' for key in used)
+
+
+def _method_sentences(comparisons: list[Comparison]) -> list[str]:
+    """Returns the best and the worst method on average, where any has several rows."""
+    gains_by_method: dict[str, list[float]] = {}
+    for comparison in comparisons:
+        gains_by_method.setdefault(comparison.row.method, []).append(comparison.gain.value)
+    if all(len(gains) == 1 for gains in gains_by_method.values()):
+        return []
+    mean_gain = {method: float(np.mean(gains)) for method, gains in gains_by_method.items()}
+    best = max(mean_gain, key=mean_gain.get)
+    worst = min(mean_gain, key=mean_gain.get)
+    if best == worst:
+        return []
+    return [
+        f'Averaged over its rows, {best} is best ({mean_gain[best]:+.3f}) and {worst} is worst '
+        f'({mean_gain[worst]:+.3f}).'
+    ]

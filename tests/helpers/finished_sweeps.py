@@ -1,0 +1,207 @@
+"""Finished sweeps over the coefficient lam, as training leaves them, with made-up predictions."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines import csv_files
+from jaxser.analysis import adversary, summary
+from jaxser.analysis.predictions import read_predictions
+from jaxser.runs import run_label, varying_keys
+
+HTML_NAME = '<i>&"$x$'  # a speaker whose name is HTML and a formula
+SPEAKERS = (HTML_NAME, '_b', '王', 'd', 'e', 'f', 'g', 'h')
+CLASSES = ('A', 'B', 'C')
+UTTERANCES = 30  # of every speaker
+CORRECT_SHARE = {0.0: 0.5, 0.3: 0.8, 1.0: 0.6}  # of test predictions, by coefficient
+DEV_UAR = {0.0: 0.5, 0.3: 0.6, 1.0: 0.7}  # by which 1.0 is the best
+SPEAKER_RECALL = {0.0: 0.8, 0.3: 0.75, 1.0: 0.4}  # of the probe
+
+
+def write_sweep(
+    path: Path,
+    lams=(0.0, 0.3, 1.0),
+    folds=2,
+    seeds=2,
+    speakers=SPEAKERS,
+    diverged=(),
+    probed=True,
+    share_by_speaker=None,
+    absent='',
+    **facts,
+) -> dict:
+    """Writes the workdir of a finished sweep; returns results.json.
+
+    `diverged` are the (coefficient, seed, fold) that diverged; `share_by_speaker` replaces the
+    shares of correct predictions at lam = 1; no utterance has the class `absent`; `facts` replace
+    some of results.json.
+    """
+    path.mkdir(parents=True)
+    hypers = []
+    for fold in range(folds):
+        for lam in lams:
+            hypers += [{'lam': lam, 'seed': seed, 'fold': fold} for seed in range(seeds)]
+    label_keys = varying_keys(hypers)
+    random = np.random.default_rng(0)
+    runs, predictions, metrics = [], [], []
+    for hyper in hypers:
+        is_ok = (hyper['lam'], hyper['seed'], hyper['fold']) not in diverged
+        metrics += epoch_metrics(hyper, is_ok)
+        if not is_ok:
+            runs.append(diverged_run(hyper))
+            continue
+        shares = [CORRECT_SHARE[hyper['lam']]] * len(speakers)
+        if share_by_speaker and hyper['lam'] == 1:
+            shares = share_by_speaker
+        rows, count_CxC = predict(hyper, speakers, shares, folds, absent, random)
+        for row in rows:
+            predictions.append({'run': run_label(hyper, label_keys)} | row)
+        runs.append(finished_run(hyper, count_CxC))
+    if probed:
+        for run in runs:
+            is_ok = run['status'] == 'ok'
+            run['probe'] = probe(run['hyper']['lam'], run['hyper']['seed']) if is_ok else None
+    config = {
+        'method': 'dann' if len(lams) > 1 else 'erm',
+        'domain': 'speaker',
+        'speaker_norm': 'tap',
+        'data': {'dir': '<dir>'},
+        'protocol': {'name': 'speaker_folds', 'source': [], 'target': []},
+    }
+    for run, verdict in zip(runs, adversary.adversary_verdicts(runs, config)):
+        run['adversary'] = verdict
+    results = results_facts(speakers, folds, runs) | facts
+    (path / 'predictions.csv').write_text(csv_files.format_rows(predictions))
+    (path / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in metrics))
+    config |= facts.get('config', {})
+    metadata = {
+        'command': 'python -m jaxser.main --config=<x>',
+        'git_commit': None,
+        'config': config,
+        'versions': {'jax': '1'},
+    }
+    (path / 'config.json').write_text(json.dumps(metadata))
+    predicted = read_predictions(predictions, list(CLASSES))
+    results['summary'] = summary.summary_rows(runs, predicted, config, len(CLASSES))
+    (path / 'results.json').write_text(json.dumps(results))
+    return json.loads(json.dumps(results))
+
+
+def epoch_metrics(hyper: dict, is_ok: bool) -> list[dict]:
+    """Returns the lines of metrics.jsonl of a run."""
+    lines = []
+    for epoch in (1, 2, 3):
+        line = {'epoch': epoch, 'emotion_loss': 1 / epoch if is_ok else None}
+        lines.append(hyper | line | {'speaker_loss': 1.5, 'dev_uar': 0.5, 'loss': None})
+    return lines
+
+
+def diverged_run(hyper: dict) -> dict:
+    """Returns a run that diverged."""
+    missing = dict.fromkeys(('epoch', 'dev', 'test', 'selected'))
+    return {'hyper': hyper} | missing | {'status': 'nonfinite', 'step': 7}
+
+
+def finished_run(hyper: dict, count_CxC: np.ndarray) -> dict:
+    """Returns a run that finished."""
+    return {
+        'hyper': hyper,
+        'epoch': 2,
+        'dev': {'uar': DEV_UAR[hyper['lam']]},
+        'test': {'uar': 0.5, 'confusion': count_CxC.tolist()},
+        'selected': {'speaker_loss': 1.5, 'lam_p': hyper['lam']},
+        'status': 'ok',
+        'entropy': {'speaker': 1.6},
+    }
+
+
+def predict(
+    hyper: dict, speakers, shares, folds: int, absent: str, random: np.random.Generator
+) -> tuple[list[dict], np.ndarray]:
+    """Returns the test predictions of a run, without its label, and their confusion matrix."""
+    rows = []
+    count_CxC = np.zeros((3, 3), int)
+    for n, speaker in enumerate(speakers):
+        if n % folds != hyper['fold']:
+            continue
+        for i in range(UTTERANCES):
+            truth = i % 3
+            if CLASSES[truth] == absent:
+                continue
+            predicted = truth if i < UTTERANCES * shares[n] else (truth + 1) % 3
+            count_CxC[truth, predicted] += 1
+            confidence = random.uniform(0.5, 1)
+            posterior = dict.fromkeys(CLASSES, (1 - confidence) / 2)
+            posterior[CLASSES[predicted]] = confidence
+            row = {'fold': hyper['fold'], 'utterance': f'{n}_{i}', 'speaker': speaker}
+            rows.append(row | {'truth': CLASSES[truth]} | posterior)
+    return rows, count_CxC
+
+
+def probe(lam: float, seed: int) -> dict:
+    """Returns the answers of the probe of a run."""
+    mean = SPEAKER_RECALL[lam] + 0.01 * seed
+    recall = dict.fromkeys(SPEAKERS, mean)
+    return {
+        'speaker': {
+            'linear': mean,
+            'mlp': mean,
+            'chance': 0.2,
+            'classes': 5,
+            'n': 9,
+            'strangers': False,
+            'recall': {'linear': recall, 'mlp': recall},
+            'input': {'linear': 0.95, 'mlp': 0.9},
+        },
+        'emotion': {
+            'linear': 0.7,
+            'mlp': 0.7,
+            'chance': 1 / 3,
+            'strangers': True,
+            'input': {'linear': 0.6, 'mlp': 0.6},
+        },
+        'verification': {'eer': 0.4, 'speakers': 4, 'input': {'eer': 0.3}},
+    }
+
+
+def results_facts(speakers, folds: int, runs: list[dict]) -> dict:
+    """Returns results.json without the summary."""
+    attributes = {}
+    for n, speaker in enumerate(speakers):
+        attributes[speaker] = {'sex': 'f' if n % 2 else 'm', 'language': 'de'}
+    return {
+        'protocol': 'speaker_folds',
+        'corpora': ['one'],
+        'labels': 'native',
+        'folds': [str(fold) for fold in range(folds)],
+        'selection': 'best dev UAR',
+        'normalisation': 'global',
+        'classes': list(CLASSES),
+        'synthetic': False,
+        'split_sha256': 'f' * 64,
+        'matmul_precision': 'default',
+        'device': '1 x cpu',
+        'seconds': 60.0,
+        'speakers': attributes,
+        'audit': {'leaks': []},
+        'groups': [{'runs': len(runs), 'seconds': 2.0}],
+        'runs': runs,
+    }
+
+
+def write_representations(path: Path) -> None:
+    """Writes representations.npz of two settings."""
+    random = np.random.default_rng(0)
+    utterances = 24
+    arrays = {
+        'utterance': np.arange(utterances).astype(str),
+        'speaker': np.array(SPEAKERS).repeat(3),
+        'emotion': np.resize(CLASSES, utterances),
+        'setting': np.array(['lam=0', 'lam=1']),
+    }
+    for n in range(2):
+        arrays[f'z_{n}'] = random.normal(size=(utterances, 4)).astype(np.float16)
+        arrays[f'row_{n}'] = np.arange(utterances)
+        arrays[f'part_{n}'] = np.repeat(['train', 'test'], utterances // 2)
+    np.savez(path / 'representations.npz', allow_pickle=False, **arrays)

@@ -1,0 +1,25 @@
+"""Tests of the expected calibration error against closed forms."""
+
+import numpy as np
+import pytest
+
+from jaxser.analysis import calibration
+
+
+def test_the_calibration_error_is_0_where_confidence_equals_accuracy():
+    bins = calibration.reliability_bins(np.full(100, 0.7), np.arange(100) < 70)
+    assert bins.expected_error == pytest.approx(0)
+
+
+def test_the_calibration_error_is_the_difference_of_confidence_and_accuracy():
+    """0.4 where predictions with 90 % are correct every second time."""
+    bins = calibration.reliability_bins(np.full(10, 0.9), np.arange(10) % 2 == 0)
+    assert bins.expected_error == pytest.approx(0.4)
+
+
+def test_a_confidence_of_1_is_in_the_last_bin():
+    confidence_N = np.array([0.9] * 10 + [1.0] * 30)
+    correct_N = np.array([True, False] * 5 + [True] * 30)
+    bins = calibration.reliability_bins(confidence_N, correct_N)
+    assert bins.expected_error == pytest.approx(0.1)
+    assert bins.share_B.tolist() == [0.25, 0.75]

@@ -1,0 +1,89 @@
+"""Tests of the figures: colours of plain training, and the Pareto front."""
+
+import matplotlib
+import numpy as np
+
+from jaxser.analysis import calibration, summary
+from jaxser.reporting import figures
+from jaxser.reporting.plotting import PLAIN_COLOUR
+
+
+def drawn_colours(figure) -> dict[str, set]:
+    """Returns the colours in a figure by the label of what is drawn, as RGBA."""
+    colours: dict[str, set] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            line = handle.lines[0] if hasattr(handle, 'lines') else handle
+            colour = matplotlib.colors.to_rgba(line.get_color())
+            colours.setdefault(label, set()).add(colour)
+    return colours
+
+
+def test_no_setting_has_the_colour_of_plain_training():
+    """With a hundred settings, two of them plain training, in every figure with lines."""
+    names = [f'setting {n}' for n in range(100)]
+    plain = {'setting 0', 'setting 50'}
+    curves = {name: {'emotion_loss': [1.0, 0.5]} for name in names}
+    reliability = calibration.reliability_bins(np.full(10, 0.7), np.arange(10) < 7)
+    for figure in (
+        figures.draw_training_curves(curves, {}, names, plain),
+        figures.draw_reliability_diagram(dict.fromkeys(names, reliability), plain),
+    ):
+        colours = {}
+        for label, drawn in drawn_colours(figure).items():
+            colours[label.partition(':')[0]] = drawn
+        plain_colours = set.union(*(colours[name] for name in plain))
+        other_colours = set.union(*(colours[name] for name in names if name not in plain))
+        assert len(plain_colours) == 1
+        assert not plain_colours & other_colours
+        assert len(other_colours) == 98, 'nor do two others share one'
+
+
+def test_no_line_of_the_curve_has_the_colour_of_plain_training():
+    """Twelve models by erm, which has no coefficient, and by dann, whose lam = 0 is plain too."""
+    rows = []
+    for width in range(12):
+        for method, lam in (('erm', None), ('leace', None), ('dann', 0.0), ('dann', 1.0)):
+            row = {'method': method, 'lam': lam, 'model.width': width}
+            row |= dict.fromkeys(summary.RESULT_KEYS)
+            rows.append(row | {'uar': 0.5 + width / 100, 'seeds': 1, 'tested_speakers': 3})
+    results = {
+        'summary': rows,
+        'method': 'dann',
+        'protocol': '',
+        'folds': ['1'],
+        'classes': ['A', 'B'],
+        'corpora': ['emodb'],
+        'synthetic': False,
+    }
+    figure = figures.draw_curve(results, 'lam')
+    colours = drawn_colours(figure)
+    black = matplotlib.colors.to_rgba(PLAIN_COLOUR)
+    settings = {label: drawn for label, drawn in colours.items() if 'model.width' in label}
+    assert len(settings) == 36
+    plain_lines = {label for label, drawn in settings.items() if black in drawn}
+    assert plain_lines == {f'erm, model.width = {n} (no lam)' for n in range(12)}
+    assert colours['plain training'] == {black}
+    dots = 0
+    for line in figure.axes[0].lines:
+        if line.get_marker() == 'o' and matplotlib.colors.to_rgba(line.get_color()) == black:
+            dots += len(line.get_xdata())
+    assert dots == 12, 'a black dot for each lam = 0'
+
+
+def test_the_points_of_plain_training_have_a_colour_of_their_own():
+    """On the Pareto front and off it, in the figure of UAR against leakage."""
+    uar_N = np.array([0.6, 0.5, 0.4, 0.3])
+    leakage_N = np.array([0.5, 0.4, 0.6, 0.7])
+    plain_N = np.array([True, False, True, False])
+    axes = figures.draw_tradeoff(list('abcd'), plain_N, uar_N, leakage_N, 0.2, 0.9).axes[0]
+    black_N = [tuple(c) == (0, 0, 0, 1) for c in axes.collections[0].get_facecolors()]
+    assert black_N == plain_N.tolist()
+
+
+def test_the_pareto_front_leaves_out_what_another_point_surpasses():
+    """Worse in both, or worse in one and equal in the other, is off the front; equals are on it."""
+    uar_N = np.array([0.5, 0.6, 0.6, 0.4, 0.6])
+    leakage_N = np.array([0.2, 0.5, 0.6, 0.3, 0.5])
+    front_N = figures.pareto_front(uar_N, leakage_N)
+    assert front_N.tolist() == [True, True, False, False, True]

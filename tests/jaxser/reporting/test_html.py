@@ -1,0 +1,20 @@
+"""Tests of the building blocks of pages."""
+
+from jaxser.reporting.html import html_code, html_details, html_paragraph, html_table
+
+
+def test_a_column_without_any_text_is_left_out():
+    """One seed has no deviation to show; one cell with a text keeps its column."""
+    table = html_table(['a', 'none', 'b'], [['1', '', ''], ['2', '', '3']])
+    assert 'none' not in table
+    assert table.count('<th>') == 2
+    assert table.count('<td>') == 4
+
+
+def test_text_is_escaped_once():
+    """Also where one block is within another."""
+    table = html_table(['<h>'], [['<c>']])
+    block = html_details('<t>', html_paragraph('<p>', '') + html_code('a < b') + table)
+    for text in ('&lt;t&gt;', '&lt;p&gt;', 'a &lt; b', '&lt;h&gt;', '&lt;c&gt;'):
+        assert text in block
+    assert '&amp;' not in block

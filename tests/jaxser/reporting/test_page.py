@@ -1,0 +1,288 @@
+"""Tests of report.html: it is complete, loads nothing, and shows what results.json has."""
+
+import csv
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from helpers import finished_sweeps
+from helpers.finished_sweeps import HTML_NAME, SPEAKERS, write_sweep
+
+from data_pipelines.errors import UserError
+from jaxser.reporting import plotting
+from jaxser.reporting.page import write_report
+from jaxser.runs import SYNTHETIC_WARNING
+
+
+class Page(html.parser.HTMLParser):
+    """A page as a browser reads it; fails where an element is not closed, or closed unopened."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open_tags, self.elements, self.texts, self.styles = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open_tags == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ('meta', 'img'):
+            self.open_tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open_tags.pop() == tag
+
+    def handle_data(self, data):
+        in_style = self.open_tags[-1:] == ['style']
+        (self.styles if in_style else self.texts).append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r'\s+', ' ', ' '.join(self.texts))
+
+    def elements_of(self, tag: str) -> list[dict]:
+        return [attrs for name, attrs in self.elements if name == tag]
+
+    def count_warnings(self) -> int:
+        return sum(attrs.get('role') == 'alert' for attrs in self.elements_of('div'))
+
+
+def read_page(path: Path) -> Page:
+    """Writes the page of a sweep and reads it."""
+    return Page(write_report(path).read_text())
+
+
+@pytest.fixture(scope='module')
+def full_sweep(tmp_path_factory) -> tuple[Path, dict, Page]:
+    """Returns a sweep of which everything was measured, its results.json and its page."""
+    path = tmp_path_factory.mktemp('runs') / '<b>&"'
+    results = write_sweep(path)
+    finished_sweeps.write_representations(path)
+    return path, results, read_page(path)
+
+
+@pytest.fixture
+def no_figures(monkeypatch) -> None:
+    """Figures are not drawn: a test of words is quick."""
+    monkeypatch.setattr(plotting, 'render_png', lambda draw, *arguments: b'')
+
+
+def test_the_page_loads_nothing(full_sweep):
+    """No script, style sheet, file or address; figures are inline, and have alternative texts."""
+    _, _, page = full_sweep
+    tags = {name for name, _ in page.elements}
+    assert not tags & {'script', 'link', 'iframe', 'object', 'base', 'form', 'video'}
+    assert all(attrs['href'].startswith('#') for attrs in page.elements_of('a'))
+    assert len(page.elements_of('img')) == 7
+    for attrs in page.elements_of('img'):
+        assert attrs['src'].startswith('data:image/png;base64,iVBORw0KGgo')
+        assert len(attrs['alt']) > 10
+    assert 'font' in ''.join(page.styles)
+    assert 'url(' not in ''.join(page.styles)
+    metas = page.elements_of('meta')
+    assert any(attrs.get('http-equiv') == 'Content-Security-Policy' for attrs in metas)
+    assert any(attrs.get('name') == 'viewport' for attrs in metas)
+
+
+def test_the_contents_link_to_every_section(full_sweep):
+    """In the order of the page: results, evidence, details."""
+    _, _, page = full_sweep
+    names = [attrs['id'] for attrs in page.elements_of('section')]
+    assert [attrs['href'] for attrs in page.elements_of('a')] == [f'#{name}' for name in names]
+    assert names == [
+        'settings',
+        'leakage',
+        'speakers',
+        'confusions',
+        'groups',
+        'map',
+        'calibration',
+        'training',
+        'failed',
+        'details',
+    ]
+
+
+def test_names_from_data_never_become_html(full_sweep):
+    """Names of a speaker, a folder, a command and a configuration are shown as they are."""
+    _, _, page = full_sweep
+    assert not page.elements_of('i')
+    assert not page.elements_of('dir')
+    assert not page.elements_of('x')
+    for name in (HTML_NAME, '王', '<b>&"', '--config=<x>', '"<dir>"'):
+        assert name in page.text
+
+
+def test_the_best_setting_is_chosen_by_dev(full_sweep):
+    """lam = 0.3 is better on test, and not chosen."""
+    _, results, page = full_sweep
+    assert [row['uar'] for row in results['summary']] == pytest.approx([0.5, 0.8, 0.6])
+    rule = 'best dev UAR (0.700, mean of folds) of 2 settings compared with plain training'
+    assert f'setting dann, lam = 1 {rule}' in page.text
+
+
+@pytest.mark.parametrize(
+    ('plain_dev_uar', 'text'),
+    [
+        (0.7, 'dev prefers neither plain training has a dev UAR of 0.700'),
+        (0.8, 'dev prefers plain training'),
+    ],
+)
+def test_the_page_says_where_plain_training_is_as_good_on_dev(
+    tmp_path, no_figures, monkeypatch, plain_dev_uar, text
+):
+    monkeypatch.setitem(finished_sweeps.DEV_UAR, 0.0, plain_dev_uar)
+    write_sweep(tmp_path / 'w')
+    assert text in read_page(tmp_path / 'w').text
+
+
+def test_leakage_is_shown_beside_chance_and_the_input(full_sweep):
+    """For each setting: both classifiers, verification, the difference to plain training."""
+    _, results, page = full_sweep
+    headings = 'setting speaker emotion verification speaker - plain'
+    assert f'{headings} chance 0.200 0.333 0.500' in page.text
+    assert 'the input alone 0.950 (0.900) 0.600 (0.600) 0.300' in page.text
+    delta = results['summary'][2]['probe']['speaker']['delta']
+    assert f'dann, lam = 1 0.405 (0.405) 0.700 (0.700) 0.400 {delta:+.3f} [' in page.text
+    assert 'Probed on utterances seen in training: speaker.' in page.text
+    assert 'Probed on utterances unseen in training: emotion.' in page.text
+
+
+def test_the_figures_are_those_of_results_json(full_sweep):
+    """In the box and in the table; summary.csv has all their digits."""
+    path, results, page = full_sweep
+    row = results['summary'][2]
+    low, high = row['uar_ci95']
+    assert f'UAR, folds pooled 0.600 [{low:.3f}, {high:.3f}] (chance: 0.333)' in page.text
+    low, high = row['delta_ci95']
+    p_values = f'p = {row["p"]:.3g}, by Holm {row["p_holm"]:.3g}'
+    difference = f'+0.100 [{low:+.3f}, {high:+.3f}] {p_values}'
+    assert f'difference to plain training, folds pooled {difference}' in page.text
+    leakage = row['probe']['speaker']['linear']
+    levels = 'plain training 0.805, the input alone 0.950, chance 0.200'
+    assert f'leakage of the speaker, mean of folds {leakage:.3f} {levels}' in page.text
+    assert f'sha256 {"f" * 64}' in page.text
+    with open(path / 'summary.csv', newline='') as file:
+        lines = list(csv.DictReader(file))
+    for line, row in zip(lines, results['summary'], strict=True):
+        for key in ('lam', 'dev_uar', 'uar', 'wa', 'delta_uar', 'p_holm'):
+            assert line[key] == ('' if row[key] is None else str(row[key]))
+        assert float(line['uar_low']) == row['uar_ci95'][0]
+        assert float(line['speaker_linear']) == row['probe']['speaker']['linear']
+
+
+@pytest.mark.parametrize(
+    ('facts', 'texts'),
+    [
+        ({}, ()),
+        ({'share_by_speaker': (0.4, 0.6) * 4}, ('Undecided: the interval',)),
+        ({'speakers': SPEAKERS[:4]}, ('Undecided: 4 tested speakers',)),
+        ({'lams': (0.0, 0.3)}, ('The adversary was inert in 4 of 4 runs',)),
+        ({'audit': {'leaks': ['audio']}}, ('Leak of audio allowed',)),
+        ({'lams': (0.0,)}, ()),
+        ({'diverged': [(1.0, 0, 0)]}, ('The adversary was collapsed in 1 of 4 runs',)),
+    ],
+)
+def test_what_must_not_be_missed_is_a_warning(tmp_path, no_figures, facts, texts):
+    """Inert, collapsed, undecided, leaking; and there is none where all is well."""
+    write_sweep(tmp_path / 'w', **facts)
+    page = read_page(tmp_path / 'w')
+    assert page.count_warnings() == len(texts)
+    for text in texts:
+        assert text in page.text
+
+
+ALL_DIVERGED = [(lam, seed, 0) for lam in (0.0, 0.3, 1.0) for seed in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ('facts', 'text'),
+    [
+        ({'probed': False}, 'Leakage was not measured'),
+        ({'lams': (0.0,)}, 'There is no plain training'),
+        ({'folds': 1, 'seeds': 1, 'speakers': SPEAKERS[:1]}, 'too few for an interval'),
+        ({'diverged': [(0.3, 0, 0), (1.0, 0, 1)]}, '2 of 12 runs'),
+        ({'diverged': [(0.0, 0, 0), (0.0, 1, 0)]}, 'There is no plain training'),
+        ({'diverged': ALL_DIVERGED}, 'No setting has figures'),
+        ({'absent': 'B'}, 'No tested utterance is B'),
+        ({'speakers': SPEAKERS, 'corpora': ['demo'], 'synthetic': True}, SYNTHETIC_WARNING),
+    ],
+)
+def test_the_page_says_what_is_missing_and_shows_the_rest(tmp_path, facts, text):
+    """No probe, no plain training, one speaker, diverged runs, an absent class: a page always."""
+    write_sweep(tmp_path / 'w', **facts)
+    page = read_page(tmp_path / 'w')
+    assert text in page.text
+    assert 'There is no representations.npz' in page.text
+    assert len(page.elements_of('section')) == 10
+
+
+def test_missing_files_are_no_reason_to_fail(tmp_path, no_figures):
+    """Metrics, and the speakers and entropies that earlier versions did not write."""
+    results = write_sweep(tmp_path / 'w')
+    (tmp_path / 'w' / 'metrics.jsonl').unlink()
+    del results['speakers']
+    for run in results['runs']:
+        del run['entropy']
+    (tmp_path / 'w' / 'results.json').write_text(json.dumps(results))
+    page = read_page(tmp_path / 'w')
+    assert 'There is no metrics.jsonl' in page.text
+    assert 'results.json does not have the sex, language and corpus' in page.text
+
+
+def test_the_group_with_the_lowest_uar_is_named(tmp_path, no_figures):
+    """By sex and by speaker; a group that all speakers are in does not count."""
+    shares = (0.6, 0.4, 0.6, 0.4, 0.6, 0.4, 0.6, 0.1)
+    write_sweep(tmp_path / 'w', share_by_speaker=shares)
+    groups = 'sex f (0.325); speaker h (0.100).'
+    assert f'The group with the lowest UAR of each kind: {groups}' in read_page(tmp_path / 'w').text
+
+
+def test_the_page_says_what_chose_the_epoch_and_what_the_setting(tmp_path, no_figures):
+    """Under `last epoch` too, which chooses no setting."""
+    write_sweep(tmp_path / 'w', selection='last epoch')
+    note = 'the setting is chosen by its dev UAR; the test part chooses nothing'
+    assert f'epoch chosen by last epoch {note}' in read_page(tmp_path / 'w').text
+
+
+def test_pooled_figures_and_means_of_folds_are_called_so(full_sweep):
+    """The two kinds are never side by side without a word."""
+    _, _, page = full_sweep
+    for heading in (
+        'dev UAR (mean of folds)',
+        'UAR (pooled)',
+        'UAR (mean of folds)',
+        'WA (pooled)',
+        'F1 (pooled)',
+    ):
+        assert heading in page.text
+    assert 'UAR (folds pooled) against leakage (mean of folds)' in page.text
+
+
+def test_a_sweep_that_leaves_out_corpora_has_a_table_of_them(tmp_path):
+    """A row per setting, a column per corpus that was left out."""
+    protocol = {'name': 'leave_one_corpus_out', 'source': [], 'target': []}
+    write_sweep(tmp_path / 'w', config={'protocol': protocol})
+    assert 'Across corpora' in read_page(tmp_path / 'w').text
+
+
+def test_an_unfinished_sweep_is_refused(tmp_path):
+    with pytest.raises(UserError, match='no finished sweep'):
+        write_report(tmp_path)
+
+
+def test_a_browser_shows_the_page(full_sweep, tmp_path):
+    """On a phone's width, from the disk."""
+    browser = shutil.which('chromium') or shutil.which('google-chrome')
+    if not browser:
+        pytest.skip('no browser here (chromium or google-chrome)')
+    page, screenshot = tmp_path / 'report.html', tmp_path / 'shot.png'
+    shutil.copy(full_sweep[0] / 'report.html', page)
+    options = ['--headless', '--no-sandbox', f'--screenshot={screenshot}']
+    command = [browser, *options, '--window-size=390,844', page.as_uri()]
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
+    assert screenshot.read_bytes()[:4] == b'\x89PNG'
