@@ -1,18 +1,22 @@
-"""The model that a finished sweep leaves for prediction: WORKDIR/model, which needs neither the corpus nor the checkpoints.
+"""Makes the model of a finished sweep: WORKDIR/model, which predicts without corpus or checkpoints.
 
-  python -m jaxser.bundle --workdir runs/dann_demo [--data data] [--upstream FOLDER] [--carry_upstream]
+  python -m jaxser.bundle --workdir runs/dann_demo
+      [--data data] [--upstream FOLDER] [--carry_upstream]
 
-Training makes it at its end; the command does for a sweep that has none. Of the settings (all that was swept but seed and fold)
-it takes the one of the best mean dev UAR, and of that one every run that did not diverge: their posteriors are averaged. Each
-run was trained without some of the speakers, so the average has no dev part of its own: what is known of it, its measures and
-its temperature, is known of its runs one by one.
+Training does this at its end; the command is for a sweep without a model. It takes the setting with
+the best mean dev UAR (a setting is what was swept, without seed and fold), and of it every run that
+did not diverge. The model averages their posteriors. Each run was trained without some of the
+speakers, so the average has no dev part of its own: its results and its temperature are those of
+the single runs.
 
-model.safetensors   params/..., batch_stats/... and, under `global` normalisation, mean and scale, all leading with R, the run;
-                    only what prediction reads: the heads of the domains, which know the speakers, stay behind
-model.json          what else it takes to predict by them, and where they come from
-upstream/           of a model over a pretrained encoder, with --carry_upstream, that encoder (config.json, model.safetensors);
-                    without, model.json names it by the sha256 of its weights and says where it was: its licence may forbid
-                    that it is copied. Of one that is fine-tuned model.safetensors holds the changes, and here is what they change
+model.safetensors   params/..., batch_stats/... and, under `global` normalisation, mean and scale;
+                    all lead with R, the runs. Only what prediction reads: the heads of domains,
+                    which contain information about the speakers, are left out
+model.json          all else that prediction needs, and where the model comes from
+upstream/           with --carry_upstream: the pretrained encoder of the model (config.json,
+                    model.safetensors). Without, model.json has the sha256 of its weights and its
+                    folder, as its licence may forbid copies. If the encoder was fine-tuned,
+                    model.safetensors holds the changes to it
 """
 
 from data_pipelines.errors import exit_on_user_error
@@ -22,16 +26,21 @@ from jaxser.serving.bundling import bundle_model
 
 
 def main() -> None:
-    """Prints a refusal as a sentence, without a stack trace."""
+    """Parses the command line, makes the model and prints its files."""
     parser = make_workdir_parser('jaxser.bundle', __doc__)
     parser.add_argument(
-        '--carry_upstream', action='store_true', help='put the pretrained encoder beside the model'
+        '--carry_upstream',
+        action='store_true',
+        help='copy the pretrained encoder beside the model, if its licence allows that',
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     distributed.configure_jax()
     with exit_on_user_error():
-        folder = bundle_model(asked.workdir, asked.data, asked.carry_upstream, asked.upstream)
-        print(f'{folder}: {", ".join(sorted(p.name for p in folder.iterdir()))}')
+        folder = bundle_model(
+            arguments.workdir, arguments.data, arguments.carry_upstream, arguments.upstream
+        )
+        names = sorted(path.name for path in folder.iterdir())
+        print(f'{folder}: {", ".join(names)}')
 
 
 if __name__ == '__main__':

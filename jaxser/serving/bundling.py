@@ -1,16 +1,12 @@
-"""TODO: jaxser.serving.bundling."""
+"""Makes the model of a finished sweep (jaxser/bundle.py describes its files)."""
 
 import hashlib
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.export
-import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 
 from data_pipelines.errors import UserError
 from data_pipelines.features import log_mel
@@ -23,8 +19,16 @@ from jaxser.configuration.serialization import config_to_dict
 from jaxser.pretrained.encoder import PretrainedEncoder, write_encoder
 from jaxser.pretrained.extractor import states_from_folder
 from jaxser.provenance import PACKAGES, package_version
+from jaxser.serving.ensemble import (
+    ChosenSetting,
+    EnsembleMember,
+    choose_setting,
+    ensemble_members,
+    required_arrays,
+)
 from jaxser.serving.model import (
     ENCODER_FOLDER,
+    METADATA_FILE,
     MODEL_FORMAT,
     find_encoder,
     is_fine_tuned,
@@ -34,121 +38,70 @@ from jaxser.serving.model import (
 from jaxser.training import restore, validate
 from jaxser.workdir import Workdir
 
-ROW_KEYS = (
-    'seeds',
-    'tested_speakers',
-    'dev_uar',
-    'uar',
-    'uar_ci95',
-    'uar_folds',
-    'wa',
-    'f1',
-)  # of the summary
+# Results of the chosen setting, from the sweep's summary, that model.json keeps.
+ROW_KEYS = ('seeds', 'tested_speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')
+ENCODER_KEYS = ('name', 'format', 'sha256', 'folder')  # what it keeps about an encoder
 
 
-class EnsembleMember(NamedTuple):
-    """A run of the model, and what it says of its own dev part."""
+class Ensemble(NamedTuple):
+    """The members of a model, and the trainer of their runs."""
 
-    run: dict
-    arrays: dict
-    p_NxC: np.ndarray
-    truth_N: np.ndarray
-
-
-def choose_setting(results: dict) -> tuple[dict, list[dict]]:
-    """The row of the setting with the best mean dev UAR, and the hyper-parameters of its runs that did not diverge."""
-
-    def runs(row: dict) -> list[dict]:
-        swept = [k for k in row if k not in summary.RESULT_KEYS]
-        return [
-            r['hyper']
-            for r in results['runs']
-            if r['status'] == 'ok' and all(r['hyper'].get(k) == row[k] for k in swept)
-        ]
-
-    best = max(results['summary'], key=lambda row: (row['dev_uar'] or 0.0, len(runs(row))))
-    return best, runs(best)
-
-
-def ensemble_members(
-    trainer, group, selected: tuple, wanted_runs: list[dict]
-) -> list[EnsembleMember]:
-    """The wanted runs of a group."""
-    _, scores = restore.predict_part(trainer, group, selected, 'dev')
-    table, layout = trainer.task.table, group.layout
-    params_N, batch_stats_N = jax.tree.map(layout.collect, selected)
-    made = []
-    for n, run in enumerate(group.runs):
-        if run not in wanted_runs:
-            continue
-        rows, p_NxC = scores.get_run(n)
-        arrays = jax.tree.map(
-            lambda x, n=n: x[n], {'params': params_N, 'batch_stats': batch_stats_N}
-        )
-        if table.normalisation == 'global':
-            at = table.moments_index_FxN[group.fold_N[n], 0]
-            arrays |= {'mean': table.mean[at], 'scale': table.scale[at]}
-        made.append(EnsembleMember(run, arrays, p_NxC, table.emotion_N[rows]))
-    return made
-
-
-def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) -> dict:
-    """Those of the model's arrays on which the scores of `predict` (jaxser/step.py) depend; an Encoder's `frozen` stay behind."""
-    flat = traverse_util.flatten_dict(arrays, sep='/')
-
-    def scores(flat: dict) -> jax.Array:
-        run = {'batch_stats': {}} | traverse_util.unflatten_dict(
-            {k: x[0] for k, x in flat.items()}, sep='/'
-        )
-        batch = {
-            'mel_BxTxM': jnp.zeros((1, 16, bands)),
-            'frames_B': jnp.full((1,), 16),
-            'target_B': jnp.ones((1,)),
-        }
-        if frozen is not None:
-            batch['frozen'] = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), frozen)
-        batch |= {f'{k}_BxM': run.get(k, jnp.ones(bands))[None] for k in ('mean', 'scale')}
-        return predict(run['params'], run['batch_stats'], batch)[1]
-
-    read = jax.export.export(jax.jit(scores))(
-        flat
-    ).module_kept_var_idx  # what does not matter is no argument of the program
-    return traverse_util.unflatten_dict(
-        {k: x for n, (k, x) in enumerate(sorted(flat.items())) if n in read}, sep='/'
-    )
+    members: list[EnsembleMember]
+    trainer: object
 
 
 def describe_data(task) -> dict[str, dict]:
-    """Of every corpus that has a part in some fold: how much of it, how much training hears with its emotions, and who speaks."""
-    part = lambda *names: np.unique(
-        np.concatenate([getattr(f, n) for f in task.folds for n in names])
-    )  # noqa: E731
-    used, trained = part('train', 'dev', 'test', 'adapt', 'identity'), part('train')
-    text, found = task.utterances.text, {}
+    """Describes the utterances of every corpus that some fold uses.
+
+    Counts them, those trained on with their emotion, and their speakers; lists languages, sexes and
+    styles where these are known.
+    """
+    trained = _rows_of_parts(task, ('train',))
+    used = _rows_of_parts(task, ('train', 'dev', 'test', 'adapt', 'identity'))
+    text = task.utterances.text
+    corpora = {}
     for corpus in np.unique(text['corpus'][used]).tolist():
-        of = used[text['corpus'][used] == corpus]
-        known = lambda key, of=of: sorted({*text[key][of].tolist()} - {''})  # noqa: E731
-        found[corpus] = {
-            'utterances': len(of),
-            'trained': int(np.isin(of, trained).sum()),
-            'speakers': len(known('speaker')),
-            'languages': known('language'),
-            'sexes': known('sex'),
-            'styles': known('style'),
+        rows = used[text['corpus'][used] == corpus]
+        corpora[corpus] = {
+            'utterances': len(rows),
+            'trained': int(np.isin(rows, trained).sum()),
+            'speakers': len(_known_values(text['speaker'][rows])),
+            'languages': _known_values(text['language'][rows]),
+            'sexes': _known_values(text['sex'][rows]),
+            'styles': _known_values(text['style'][rows]),
         }
-    return found
+    return corpora
+
+
+def _rows_of_parts(task, names: tuple[str, ...]) -> np.ndarray:
+    parts = []
+    for fold in task.folds:
+        for name in names:
+            parts.append(getattr(fold, name))
+    return np.unique(np.concatenate(parts))
+
+
+def _known_values(column: np.ndarray) -> list[str]:
+    return sorted(set(column.tolist()) - {''})
 
 
 def bundle_model(path, data: str | None = None, carry_upstream: bool = False, upstream=None):
-    """Makes the model of the finished sweep in `path`, unless it is there; returns its folder.
+    """Makes the model of the finished sweep in `path`, unless it exists; returns its folder.
 
-    `data` is where the shards are now, if they are elsewhere than in training, `upstream` where the pretrained encoder. With
-    `carry_upstream` that one is put beside the model.
+    Args:
+      path: the workdir.
+      data: where the shards are now, if they have been moved since training.
+      carry_upstream: whether to copy the pretrained encoder beside the model.
+      upstream: where that encoder is now, if it has been moved.
+
+    Raises:
+      UserError: the sweep is not finished, or the encoder is missing, another, or not needed.
     """
     folder = build_model(path, data, upstream)
     if upstream and not carry_upstream and not is_fine_tuned(read_model(folder).metadata):
         raise UserError(
-            f'The sweep in {path} trains no pretrained encoder: leave --upstream {upstream} out, or carry it.'
+            f'The sweep in {path} trains no pretrained encoder: leave out --upstream {upstream}, '
+            'or add --carry_upstream to copy it.'
         )
     if carry_upstream:
         copy_encoder(folder, find_encoder(folder, read_model(folder).metadata, upstream))
@@ -156,85 +109,123 @@ def bundle_model(path, data: str | None = None, carry_upstream: bool = False, up
 
 
 def build_model(path, data: str | None = None, upstream: str | None = None):
-    """The folder of the model, made unless it is there."""
-    place = Workdir.open(path, data, upstream)
-    if upstream and place.config.model.name == 'fine_tuned':
-        validate.validate(place.config)  # refuses other weights
-    results, folder = place.load_results(), place.path / 'model'
+    """Makes the model without copying an encoder; arguments and result as `bundle_model`."""
+    workdir = Workdir.open(path, data, upstream)
+    if upstream and workdir.config.model.name == 'fine_tuned':
+        validate.validate(workdir.config)  # refuses an encoder with other weights
+    results = workdir.load_results()
+    folder = workdir.path / 'model'
     if results is None:
         raise UserError(
-            f'{path} holds no finished sweep (no results.json). The command that began it goes on with it.'
+            f'{path} holds no finished sweep (no results.json). Repeat the command that started '
+            'it: training continues where it stopped.'
         )
-    if (folder / 'model.json').exists():
+    if (folder / METADATA_FILE).exists():
         return folder
-    row, wanted = choose_setting(results)
-    found: list[EnsembleMember] = []
-    with plugins.matmul_precision_context(place.config):
-        for trainer, group, best in restore.restored_groups(place, lambda run: run in wanted):
-            found += ensemble_members(trainer, group, best, wanted)
-            config, task = trainer.config, trainer.task
-            sizes = task.make_sizes(config)
-    arrays = jax.tree.map(lambda *x: np.stack(x), *(m.arrays for m in found))
-    named = (
-        dataset.read_encoder_record(config.data)
-        if config.data.upstream and config.model.name != 'fine_tuned'
-        else None
-    )
-    if config.model.name == 'fine_tuned':
-        states = states_from_folder(config.model.upstream, STATE_KINDS[0])
-        named = states.record_fields()['upstream']
-    config = config_to_dict(config)
-    del config['data']['dir']  # prediction needs no data, and others need not know where they lay
-    weights = serialize_arrays(
-        required_arrays(trainer.step.predict, arrays, task.utterances.bands, trainer.frozen)
-    )
-    facts = {
+    setting = choose_setting(results)
+    ensemble = _restore_ensemble(workdir, setting)
+    weights = serialize_arrays(_stack_arrays(ensemble))
+    workdir.save_model(weights, _metadata(results, setting, ensemble, weights))
+    return folder
+
+
+def _restore_ensemble(workdir: Workdir, setting: ChosenSetting) -> Ensemble:
+    """Restores the chosen runs and predicts their dev parts."""
+    members: list[EnsembleMember] = []
+    last_trainer = None
+
+    def is_chosen(run: dict) -> bool:
+        return run in setting.runs
+
+    with plugins.matmul_precision_context(workdir.config):
+        for trainer, group, selected in restore.restored_groups(workdir, is_chosen):
+            members += ensemble_members(trainer, group, selected, setting.runs)
+            last_trainer = trainer  # one setting: all trainers have its method and network
+    return Ensemble(members, last_trainer)
+
+
+def _stack_arrays(ensemble: Ensemble) -> dict:
+    """The arrays that prediction needs, leading with the axis of the runs."""
+    members, trainer = ensemble
+    stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *(m.arrays for m in members))
+    bands = trainer.task.utterances.bands
+    return required_arrays(trainer.step.predict, stacked, bands, trainer.frozen)
+
+
+def _metadata(results: dict, setting: ChosenSetting, ensemble: Ensemble, weights: bytes) -> dict:
+    """The contents of model.json."""
+    members, trainer = ensemble
+    task = trainer.task
+    config = config_to_dict(trainer.config)
+    del config['data']['dir']  # prediction needs no data, and where they lay is private
+    dev_p_NxC = np.concatenate([member.p_NxC for member in members])
+    dev_emotion_N = np.concatenate([member.emotion_N for member in members])
+    metadata = {
         'format': MODEL_FORMAT,
         'sha256': hashlib.sha256(weights).hexdigest(),
         'config': config,
         'classes': results['classes'],
-        'sizes': sizes._asdict(),
+        'sizes': task.make_sizes(trainer.config)._asdict(),
         'normalisation': config['data']['normalise'],
         'log_mel': log_mel.FORMAT_VERSION,
-        **(
-            {'upstream': {k: named[k] for k in ('name', 'format', 'sha256', 'folder')}}
-            if named
-            else {}
-        ),
-        'runs': [m.run for m in found],
-        'calibration': fit_temperature(
-            np.concatenate([m.p_NxC for m in found]), np.concatenate([m.truth_N for m in found])
-        ),
-        'row': {k: v for k, v in row.items() if k not in summary.RESULT_KEYS or k in ROW_KEYS},
+    }
+    encoder = _encoder_record(trainer.config)
+    if encoder:
+        metadata['upstream'] = {key: encoder[key] for key in ENCODER_KEYS}
+    return metadata | {
+        'runs': [member.run for member in members],
+        'calibration': fit_temperature(dev_p_NxC, dev_emotion_N),
+        'row': _setting_and_results(setting.row),
         'protocol': results['protocol'],
         'corpora': results['corpora'],
         'data': describe_data(task),
         'labels': results['labels'],
         'synthetic': results['synthetic'],
         'split_sha256': results['split_sha256'],
-        'versions': {p: package_version(p) for p in PACKAGES},
+        'versions': {package: package_version(package) for package in PACKAGES},
     }
-    place.save_model(weights, facts)
-    return folder
+
+
+def _encoder_record(config) -> dict | None:
+    """What is recorded about the pretrained encoder; None for a model on log-mel."""
+    if config.model.name == 'fine_tuned':
+        states = states_from_folder(config.model.upstream, STATE_KINDS[0])
+        return states.record_fields()['upstream']
+    if config.data.upstream:
+        return dataset.read_encoder_record(config.data)
+    return None
+
+
+def _setting_and_results(row: dict) -> dict:
+    """A row of the summary without the results that model.json does not keep."""
+    dropped = set(summary.RESULT_KEYS) - set(ROW_KEYS)
+    return {key: value for key, value in row.items() if key not in dropped}
 
 
 def copy_encoder(folder, encoder: PretrainedEncoder | None) -> None:
-    """Puts a pretrained encoder beside the model in `folder`, whole or not at all, unless it is that which is there."""
+    """Copies a pretrained encoder beside the model in `folder`, unless it is there already.
+
+    It is copied as a whole or not at all. UserError without an encoder, or if `folder` is not on a
+    local disk.
+    """
     if not encoder:
         raise UserError(
-            f'The model of {folder} hears log-mel features: there is no upstream to carry.'
+            f'The model of {folder} takes log-mel features: there is no pretrained encoder to '
+            'carry. Leave out --carry_upstream.'
         )
     if '://' in str(folder):
         raise UserError(
-            f'{folder} is no folder of this machine: copy the model here to put its upstream beside it.'
+            f'{folder} is not on a local disk. Copy the model to one, and put its pretrained '
+            'encoder beside it there.'
         )
-    to = Path(folder) / ENCODER_FOLDER
-    if distributed.is_main_process() and encoder.folder.resolve() != to.resolve():
-        part = to.with_name(f'.{to.name}.part')
-        shutil.rmtree(part, ignore_errors=True)
-        try:
-            write_encoder(encoder, part)
-            shutil.rmtree(to, ignore_errors=True)
-            part.replace(to)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    target = Path(folder) / ENCODER_FOLDER
+    if not distributed.is_main_process() or encoder.folder.resolve() == target.resolve():
+        return
+    partial = target.with_name(f'.{target.name}.part')
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        write_encoder(encoder, partial)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,7 @@
-"""TODO: jaxser.serving.model."""
+"""Reads and writes the files of a model, and finds the pretrained encoder that it needs.
+
+jaxser/bundle.py describes the files.
+"""
 
 import hashlib
 import json
@@ -15,12 +18,14 @@ from data_pipelines.features.upstream import FORMAT_VERSION, EncoderStates
 from jaxser.pretrained.checkpoint import CONFIG_FILE, PREPROCESSOR_FILE
 from jaxser.pretrained.encoder import PretrainedEncoder, cached_encoder
 
-MODEL_FILES = ('model.json', 'model.safetensors')
+METADATA_FILE = 'model.json'
+WEIGHTS_FILE = 'model.safetensors'
+MODEL_FILES = (METADATA_FILE, WEIGHTS_FILE)
+ENCODER_FOLDER = 'upstream'  # beside them: the folder of a pretrained encoder
 
-ENCODER_FOLDER = 'upstream'  # the folder of an encoder beside them
+MODEL_FORMAT = 1  # raise it whenever what is written changes its meaning
 
-MODEL_FORMAT = 1  # raise it whenever what is written means something else
-
+# Keys of model.json that prediction reads.
 REQUIRED_KEYS = (
     'config',
     'classes',
@@ -29,107 +34,179 @@ REQUIRED_KEYS = (
     'calibration',
     'synthetic',
     'versions',
-)  # by prediction
+)
 
 
 class Model(NamedTuple):
-    """What is read back: model.json, and nested arrays."""
+    """A model as it is read.
 
-    metadata: dict
-    arrays: dict  # params, batch_stats (unless the network has none), and perhaps mean, scale
+    `arrays` is nested: params, batch_stats (unless the network has none) and, under `global`
+    normalisation, mean and scale. All lead with the axis of the runs.
+    """
+
+    metadata: dict  # model.json
+    arrays: dict
 
 
 def serialize_arrays(arrays: dict) -> bytes:
-    """Nested arrays as safetensors, by names such as params/emotion/layers_0/kernel."""
+    """Returns nested arrays as safetensors, with names such as params/emotion/layers_0/kernel."""
     return safetensors.numpy.save(traverse_util.flatten_dict(arrays, sep='/'))
 
 
 def deserialize_arrays(weights: bytes) -> dict:
-    """What was packed; dictionaries without any array are gone."""
+    """Returns the arrays of `serialize_arrays`; dictionaries that held no array are missing."""
     return traverse_util.unflatten_dict(safetensors.numpy.load(weights), sep='/')
 
 
 def model_folder(folder):
-    """The folder that holds the files of a model: of a workdir, or the folder itself."""
+    """Returns the folder that holds the model's files: `folder` itself, or its subfolder model/."""
     folder = epath.Path(folder)
-    return folder if (folder / 'model.json').exists() else folder / 'model'
+    return folder if (folder / METADATA_FILE).exists() else folder / 'model'
 
 
 def is_fine_tuned(metadata: dict) -> bool:
-    """Whether the model changes the weights of its pretrained encoder, and so is nothing without them."""
+    """Whether the model is changes to the weights of a pretrained encoder, which it then needs."""
     return metadata['config']['model']['name'] == 'fine_tuned'
 
 
-def find_encoder(folder, metadata: dict, encoder_folder=None) -> PretrainedEncoder | None:
-    """The pretrained encoder by which the model of `folder` hears; None for a model of log-mel.
+def read_model(folder) -> Model:
+    """Returns the model of a workdir, or of a folder that holds model.json.
 
-    It is in the folder `encoder_folder`, else beside the model, else where it was in preparing, or in training. Refuses none, and another.
+    UserError if there is no model, if it is damaged, or if another version of jaxser wrote it.
     """
-    named, place = metadata.get('upstream'), model_folder(folder)
-    if not named:
+    path = model_folder(folder)
+    if not (path / METADATA_FILE).exists():
+        raise _missing_model(epath.Path(folder), path / METADATA_FILE)
+    metadata = _read_metadata(path)
+    _check_versions(path, metadata)
+    _check_keys(path, metadata)
+    return Model(metadata, deserialize_arrays(_read_weights(path, metadata['sha256'])))
+
+
+def _missing_model(folder, metadata_file) -> UserError:
+    if (folder / 'config.json').exists():
+        return UserError(
+            f'{folder} has no model yet (no {metadata_file}). Make it: '
+            f'python -m jaxser.bundle --workdir {folder}'
+        )
+    return UserError(
+        f'{folder} holds no model (no {metadata_file}); expected a workdir of jaxser.main, '
+        'e.g. runs/dann_demo.'
+    )
+
+
+def _repair_advice(path) -> str:
+    return (
+        f'Copy {path} again; or, in the workdir of its sweep, remove it and run '
+        'python -m jaxser.bundle --workdir WORKDIR.'
+    )
+
+
+def _read_metadata(path) -> dict:
+    file = path / METADATA_FILE
+    try:
+        metadata = json.loads(file.read_text())
+        for key in ('format', 'sha256'):
+            metadata[key]
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f'{type(error).__name__}: {error}'
+        raise UserError(f'{file} is damaged ({reason}). {_repair_advice(path)}') from None
+    return metadata
+
+
+def _check_versions(path, metadata: dict) -> None:
+    """Refuses a model of another format, of other log-mel features or of other encoder states."""
+    version = (metadata.get('versions') or {}).get('jaxser')
+    advice = f'Use jaxser {version}, which trained it, or train again.'
+    model_format, features_format = metadata['format'], metadata.get('log_mel')
+    if (model_format, features_format) != (MODEL_FORMAT, log_mel.FORMAT_VERSION):
+        raise UserError(
+            f'{path} is a model of format {model_format} on features of format {features_format}; '
+            f'this version of jaxser reads format {MODEL_FORMAT} and computes features of format '
+            f'{log_mel.FORMAT_VERSION}. {advice}'
+        )
+    encoder = metadata.get('upstream')
+    if encoder and encoder['format'] != FORMAT_VERSION:
+        raise UserError(
+            f'{path} is a model on encoder states of format {encoder["format"]}; this version of '
+            f'jaxser computes format {FORMAT_VERSION}. {advice}'
+        )
+
+
+def _check_keys(path, metadata: dict) -> None:
+    required = list(REQUIRED_KEYS)
+    if (metadata.get('config') or {}).get('data', {}).get('upstream'):
+        required.append('upstream')
+    for key in required:
+        if key not in metadata:
+            file = path / METADATA_FILE
+            raise UserError(f'{file} is damaged: it lacks {key}. {_repair_advice(path)}')
+
+
+def _read_weights(path, expected_sha256: str) -> bytes:
+    file = path / WEIGHTS_FILE
+    if not file.exists():
+        raise UserError(f'{file} is missing. {_repair_advice(path)}')
+    weights = file.read_bytes()
+    if hashlib.sha256(weights).hexdigest() != expected_sha256:
+        raise UserError(
+            f'{file} is damaged or belongs to another model: its checksum is not the one in '
+            f'{METADATA_FILE}. {_repair_advice(path)}'
+        )
+    return weights
+
+
+def find_encoder(folder, metadata: dict, encoder_folder=None) -> PretrainedEncoder | None:
+    """Returns the pretrained encoder of the model in `folder`; None for a model on log-mel.
+
+    It is looked for in `encoder_folder`, if that is given; otherwise beside the model, and then
+    where it was during preparation or training. UserError if there is none, or another one.
+    """
+    path = model_folder(folder)
+    record = metadata.get('upstream')
+    if not record:
         if encoder_folder:
             raise UserError(
-                f'The model of {place} hears log-mel features, and no upstream: leave {encoder_folder} out.'
+                f'The model of {path} takes log-mel features and no pretrained encoder: '
+                f'leave out {encoder_folder}.'
             )
         return None
-    beside, kind = Path(place) / ENCODER_FOLDER, EncoderStates.from_name(named['name']).model
-    were = [p for p in (beside, Path(named.get('folder') or beside)) if (p / CONFIG_FILE).exists()]
-    if not encoder_folder and not were:
-        was = f', nor any longer in {named["folder"]}' * bool(named.get('folder'))
-        raise UserError(
-            f'The model of {place} hears by a {kind} whose weights have the sha256 {named["sha256"]} ({named["name"]}), and '
-            f'that is not in {beside}{was}: name its Hugging Face folder with --upstream FOLDER.'
-        )
-    found = cached_encoder(encoder_folder or were[0])
-    name = EncoderStates.from_encoder(found, EncoderStates.from_name(named['name']).kept).name
-    if (name, found.sha256) != (named['name'], named['sha256']):
-        other = f'the sha256 {found.sha256}'
-        if found.sha256 == named['sha256']:
-            other = f'these, but another {CONFIG_FILE} or {PREPROCESSOR_FILE}'
-        raise UserError(
-            f'The model of {place} hears by {named["name"]}, weights of the sha256 {named["sha256"]}; {found.folder} holds '
-            f'{name}, {other}. Name the folder of the first with --upstream FOLDER.'
-        )
-    return found
+    if not encoder_folder:
+        encoder_folder = _recorded_folder(path, record)
+    encoder = cached_encoder(encoder_folder)
+    _check_is_recorded(path, record, encoder)
+    return encoder
 
 
-def read_model(folder) -> Model:
-    """The model of a workdir, or of a folder that holds model.json; refuses what is not there, damaged or of another version."""
-    folder, place = epath.Path(folder), model_folder(folder)
-    facts_file, weights_file = (place / name for name in MODEL_FILES)
-    if not facts_file.exists():
-        if (folder / 'config.json').exists():
-            raise UserError(
-                f'{folder} has no model yet ({facts_file}). Make it: python -m jaxser.bundle --workdir {folder}'
-            )
-        raise UserError(
-            f'{folder} holds no model (no {facts_file}); expected a workdir of jaxser.main, e.g. runs/dann_demo.'
-        )
-    anew = f'Copy {place} anew; or, beside its sweep, remove it and run python -m jaxser.bundle --workdir WORKDIR'
-    try:
-        facts = json.loads(facts_file.read_text())
-        of, sha256 = facts['format'], facts['sha256']
-    except (ValueError, KeyError, TypeError) as e:
-        raise UserError(f'{facts_file} is damaged ({type(e).__name__}: {e}). {anew}') from None
-    if (of, facts.get('log_mel')) != (MODEL_FORMAT, log_mel.FORMAT_VERSION):
-        raise UserError(
-            f'{place} is of format {of} with features of format {facts.get("log_mel")}; this jaxser reads {MODEL_FORMAT} and makes '
-            f'{log_mel.FORMAT_VERSION}. Use the jaxser that trained it, {(facts.get("versions") or {}).get("jaxser")}, or train anew.'
-        )
-    named = facts.get('upstream')
-    if named and named['format'] != FORMAT_VERSION:
-        raise UserError(
-            f'{place} hears by states of an upstream of format {named["format"]}; this jaxser makes {FORMAT_VERSION}. Use the '
-            f'jaxser that trained it, {(facts.get("versions") or {}).get("jaxser")}, or train anew.'
-        )
-    over = (facts.get('config') or {}).get('data', {}).get('upstream')
-    if lacks := [k for k in (*REQUIRED_KEYS, *['upstream'] * bool(over)) if k not in facts]:
-        raise UserError(f'{facts_file} is damaged: it lacks {lacks[0]}. {anew}')
-    if not weights_file.exists():
-        raise UserError(f'{weights_file} is missing. {anew}')
-    weights = weights_file.read_bytes()
-    if hashlib.sha256(weights).hexdigest() != sha256:
-        raise UserError(
-            f'{weights_file} is damaged, or of another model: its checksum is not the one in model.json. {anew}'
-        )
-    return Model(facts, deserialize_arrays(weights))
+def _recorded_folder(path, record: dict) -> Path:
+    """The folder of the encoder beside the model, or where it was."""
+    beside = Path(path) / ENCODER_FOLDER
+    folders = [beside]
+    if record.get('folder'):
+        folders.append(Path(record['folder']))
+    for folder in folders:
+        if (folder / CONFIG_FILE).exists():
+            return folder
+    searched = ' nor in '.join(map(str, folders))
+    model_type = EncoderStates.from_name(record['name']).model
+    raise UserError(
+        f'The model of {path} needs a pretrained {model_type} whose weights have the sha256 '
+        f'{record["sha256"]} ({record["name"]}). It is not in {searched}: name its Hugging Face '
+        'folder with --upstream FOLDER.'
+    )
+
+
+def _check_is_recorded(path, record: dict, encoder: PretrainedEncoder) -> None:
+    """Refuses an encoder with other weights or another configuration than the recorded one."""
+    state_kind = EncoderStates.from_name(record['name']).kept
+    name = EncoderStates.from_encoder(encoder, state_kind).name
+    if (name, encoder.sha256) == (record['name'], record['sha256']):
+        return
+    difference = f'weights with the sha256 {encoder.sha256}'
+    if encoder.sha256 == record['sha256']:
+        difference = f'the same weights, but another {CONFIG_FILE} or {PREPROCESSOR_FILE}'
+    raise UserError(
+        f'The model of {path} needs {record["name"]}, weights with the sha256 {record["sha256"]}; '
+        f'{encoder.folder} holds {name}, {difference}. Name the right folder with '
+        '--upstream FOLDER.'
+    )

@@ -1,90 +1,142 @@
-"""What jaxser.predict answers, as text: JSON lines, CSV, or a table."""
+"""Formats the answers of jaxser.predict as JSON lines, as CSV or as a table."""
 
+import contextlib
 import io
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator
 
 from data_pipelines.csv_files import format_row
+from data_pipelines.progress import progress_bar
 
 FORMATS = ('table', 'csv', 'jsonl')
+MIN_FILES_FOR_PROGRESS = 10
+ESCAPED_CATEGORIES = ('Cc', 'Zl', 'Zp')  # of Unicode: control characters and ends of lines
 
 
 def format_answers(
     answers: Iterable[dict], output_format: str, classes: tuple[str, ...]
 ) -> Iterator[str]:
-    """The answers as text, each as soon as it is known; a table of files is known at their end."""
+    """Yields the answers as text, each as soon as it is available.
+
+    A table of files is complete only at the end of the answers.
+    """
     if output_format == 'jsonl':
         yield from map(json.dumps, answers)
     elif output_format == 'csv':
-        yield format_row(['file', 'part', 'start', 'end', 'emotion', *classes, 'error'])
-        for a in answers:
-            yield format_row(
-                csv_columns(
-                    a, 'error' if 'error' in a else 'file' if 'file' in a else 'window', classes
-                )
-            )
-            for window in a.get('windows', ()):
-                yield format_row(csv_columns(window | {'file': a['file']}, 'window', classes))
+        yield from format_csv(answers, classes)
     else:
         yield from format_table(answers, classes)
 
 
+def track_failures(answers: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
+    """Yields the answers of `count` files, and appends those without a posterior to `failed`.
+
+    A progress bar is shown if there are many files.
+    """
+    with contextlib.ExitStack() as stack:
+        bar = None
+        if count >= MIN_FILES_FOR_PROGRESS:
+            bar = stack.enter_context(progress_bar(total=count, unit='file'))
+        for answer in answers:
+            if 'error' in answer:
+                failed.append(answer)
+            if bar is not None:
+                bar.update()
+            yield answer
+
+
+def format_csv(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
+    """Yields a header, and a row for each file and each of its windows, or each of a stream's."""
+    yield format_row(['file', 'part', 'start', 'end', 'emotion', *classes, 'error'])
+    for answer in answers:
+        yield format_row(csv_columns(answer, _part_of_answer(answer), classes))
+        for window in answer.get('windows', ()):
+            window_of_file = window | {'file': answer['file']}
+            yield format_row(csv_columns(window_of_file, 'window', classes))
+
+
+def _part_of_answer(answer: dict) -> str:
+    if 'error' in answer:
+        return 'error'
+    return 'file' if 'file' in answer else 'window'
+
+
 def csv_columns(answer: dict, part: str, classes: tuple[str, ...]) -> list:
-    """A file, or a window of one, as columns."""
-    p = answer.get('posterior') or {}
-    times = [answer.get('start', 0 if p else ''), answer.get('end', answer.get('seconds', ''))]
-    head = [answer.get('file', '-'), part, *times, answer.get('emotion') or '']
-    return [
-        *head,
-        *(f'{p[c]:.9g}' if c in p else '' for c in classes),
-        answer.get('error', answer.get('note', '')),
-    ]
+    """Returns the columns of a file, or of a window."""
+    posterior = answer.get('posterior') or {}
+    start = answer.get('start', 0 if posterior else '')
+    end = answer.get('end', answer.get('seconds', ''))
+    columns = [answer.get('file', '-'), part, start, end, answer.get('emotion') or '']
+    for name in classes:
+        columns.append(f'{posterior[name]:.9g}' if name in posterior else '')
+    columns.append(answer.get('error', answer.get('note', '')))
+    return columns
 
 
 def format_table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
-    """For people: a table of files, and a line for each that has no answer; of a stream, a line a second."""
+    """Yields text for people.
+
+    For files that is one table, then a line for each without an answer; for a stream a line a
+    second.
+    """
+    answered, errors = [], []
+    for answer in answers:
+        if 'file' not in answer:
+            yield _stream_line(answer, classes)
+        elif answer.get('posterior'):
+            answered.append(answer)
+        else:
+            errors.append(f'{one_line(answer["file"])}: {answer["error"]}')
+    if answered:
+        yield _render_table(answered, classes)
+    yield from errors
+
+
+def _stream_line(answer: dict, classes: tuple[str, ...]) -> str:
+    posterior = answer['posterior']
+    if posterior:
+        result = ' '.join(f'{name} {posterior[name]:.2f}' for name in classes)
+    else:
+        result = answer['note']
+    emotion = answer['emotion'] or ''
+    return f'{answer["start"]:8.1f} to {answer["end"]:8.1f} s  {emotion:12s}  {result}'
+
+
+def _render_table(answers: list[dict], classes: tuple[str, ...]) -> str:
+    """A table of files; its column of windows is left out if no file was cut into windows."""
     import rich.console
     import rich.table
 
-    files, wrong = [], []
-    for a in answers:
-        p = a.get('posterior')
-        if 'file' not in a:
-            said = ' '.join(f'{c} {p[c]:.2f}' for c in classes) if p else a['note']
-            yield f'{a["start"]:8.1f} to {a["end"]:8.1f} s  {a["emotion"] or "":12s}  {said}'
-        elif p:
-            windows = len(a['windows'])
-            whole = [
-                f'{a["seconds"]:.1f}',
-                str(windows or ''),
-                a['emotion'],
-                *(f'{p[c]:.3f}' for c in classes),
-            ]
-            files.append([one_line(a['file']), *whole])
-        else:
-            wrong.append(f'{one_line(a["file"])}: {a["error"]}')
-    if files:
-        cut = any(of[2] for of in files)
-        grid = rich.table.Table('file', 'seconds', *['mean of windows'] * cut, 'emotion', *classes)
-        for column in (*range(1, 2 + cut), *range(3 + cut, 3 + cut + len(classes))):
-            grid.columns[column].justify = 'right'
-        for name, seconds, windows, *rest in files:
-            grid.add_row(name, seconds, *[windows] * cut, *rest)
-        console = rich.console.Console(highlight=False, markup=False, file=io.StringIO())
-        console.width = max(
-            console.width,
-            console.measure(grid, options=console.options.update(width=10_000)).maximum,
-        )
-        console.print(grid)
-        yield console.file.getvalue().rstrip()
-    yield from wrong
+    has_windows = any(answer['windows'] for answer in answers)
+    table = rich.table.Table()
+    table.add_column('file')
+    table.add_column('seconds', justify='right')
+    if has_windows:
+        table.add_column('mean of windows', justify='right')
+    table.add_column('emotion')
+    for name in classes:
+        table.add_column(name, justify='right')
+    for answer in answers:
+        cells = [one_line(answer['file']), f'{answer["seconds"]:.1f}']
+        if has_windows:
+            cells.append(str(len(answer['windows']) or ''))
+        cells.append(answer['emotion'])
+        for name in classes:
+            cells.append(f'{answer["posterior"][name]:.3f}')
+        table.add_row(*cells)
+    console = rich.console.Console(highlight=False, markup=False, file=io.StringIO())
+    # As wide as the table needs: a name that is cut off would be of no use.
+    unlimited = console.options.update(width=10_000)
+    console.width = max(console.width, console.measure(table, options=unlimited).maximum)
+    console.print(table)
+    return console.file.getvalue().rstrip()
 
 
 def one_line(name: str) -> str:
-    """Returns a name with its control characters and ends of lines as escapes, such as \\n."""
-    shown = ''
-    for c in name:
-        breaks = unicodedata.category(c) in ('Cc', 'Zl', 'Zp')
-        shown += repr(c)[1:-1] if breaks else c
-    return shown
+    r"""Returns a name with its control characters and ends of lines as escapes, such as \n."""
+    escaped = ''
+    for character in name:
+        must_escape = unicodedata.category(character) in ESCAPED_CATEGORIES
+        escaped += repr(character)[1:-1] if must_escape else character
+    return escaped

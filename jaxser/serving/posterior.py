@@ -1,4 +1,4 @@
-"""TODO: jaxser.serving.posterior."""
+"""The function from features to the posterior of a model: calibrated, averaged over its runs."""
 
 from collections.abc import Callable
 
@@ -15,68 +15,98 @@ from jaxser.pretrained.extractor import make_state_function
 from jaxser.serving import model
 from jaxser.training import step
 
+# The statistics of pooled states that a new speaker has too.
+NORMALISATIONS_OF_POOLED_STATES = ('global', 'none')
+
 
 def make_feature_function(
     metadata: dict, encoder: PretrainedEncoder | None
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """(params, heard, length_B) -> mel_BxTxM, frames_B: from what a frozen encoder hears, whose params they are, to its states.
+    """Returns (params, batch, length_B) -> mel_BxTxM, frames_B.
 
-    Without one what is heard are the features already.
+    With a frozen encoder, whose weights are `params`, `batch` is its input and mel_BxTxM its
+    states. Any other model takes its features directly: the function returns batch and length_B.
     """
-    if not encoder or model.is_fine_tuned(metadata):
-        return lambda params, mel_BxTxM, frames_B: (mel_BxTxM, frames_B)
-    return make_state_function(
-        encoder, dataset.feature_spec(config_from_dict(metadata['config']).data).is_pooled
-    )
+    if encoder and not model.is_fine_tuned(metadata):
+        spec = dataset.feature_spec(config_from_dict(metadata['config']).data)
+        return make_state_function(encoder, spec.is_pooled)
+
+    def identity(params, mel_BxTxM, frames_B):
+        return mel_BxTxM, frames_B
+
+    return identity
 
 
 def make_posterior(
     metadata: dict, in_turn: bool, encoder: PretrainedEncoder | None = None
 ) -> Callable[..., jax.Array]:
-    """(runs, params, mel_BxTxM, frames_B) -> posterior_BxC of the model of these facts: calibrated, averaged over its runs.
+    """Returns (runs, params, mel_BxTxM, frames_B) -> posterior_BxC.
 
-    The features are log-mel, a frozen upstream's states, or what a fine-tuned one hears: that one is `encoder`, of the weights
-    `params`, which no other model reads. `runs` are the model's arrays with batch_stats, {} where it has none. Whatever lies
-    beyond frames_B changes nothing. `in_turn` says whether the runs take turns or are vmapped; over a fine-tuned upstream they
-    always take turns, as one alone fills a device. Refuses a model that has no statistics for a stranger.
+    `runs` are the model's arrays, with batch_stats ({} if it has none). The features mel_BxTxM are
+    log-mel, a frozen encoder's states, or the input of a fine-tuned encoder, whose weights are then
+    `params`; other models ignore them. Frames beyond frames_B have no influence.
+
+    Args:
+      metadata: model.json.
+      in_turn: compute one run after another, instead of all at once by vmap. With a fine-tuned
+        encoder this is always so, as one run alone fills a device.
+      encoder: the pretrained encoder, if the model fine-tunes it.
+
+    Raises:
+      UserError: the model needs statistics that a new speaker does not have.
     """
-    config, sizes = config_from_dict(metadata['config']), Sizes(**metadata['sizes'])
+    config = config_from_dict(metadata['config'])
     if model.is_fine_tuned(metadata):
-        config.model.upstream, in_turn = str(encoder.folder), True
-    if getattr(dataset.feature_spec(config.data), 'pooled', False) and metadata[
-        'normalisation'
-    ] not in ('global', 'none'):
-        raise UserError(
-            f'Training normalised by {metadata["normalisation"]}; here every speaker is a stranger, normalised by the utterance '
-            'alone, and that leaves nothing of states that are pooled over it. Train with config.data.normalise=global or none.'
-        )
+        config.model.upstream = str(encoder.folder)
+        in_turn = True
+    _check_normalisation(metadata, dataset.feature_spec(config.data))
+    sizes = Sizes(**metadata['sizes'])
     network, method = plugins.make_method(config, sizes)
-    score, temperature = (
-        step.make_step(network, method, sizes, config.train).predict,
-        metadata['calibration']['temperature'],
-    )
+    predict = step.make_step(network, method, sizes, config.train).predict
+    temperature = metadata['calibration']['temperature']
 
-    def mean(runs: dict, params, mel_BxTxM: jax.Array, frames_B: jax.Array) -> jax.Array:
-        stranger_B = jnp.ones_like(frames_B, jnp.float32)  # whoever comes now is no source speaker
-        batch = features.with_utterance_statistics(
-            {'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': stranger_B}
-        )
-        if metadata['normalisation'] == 'none':
-            batch |= {
-                'mean_BxM': jnp.zeros_like(batch['mean_BxM']),
-                'scale_BxM': jnp.ones_like(batch['scale_BxM']),
-            }
+    def mean_posterior(runs: dict, params, mel_BxTxM: jax.Array, frames_B: jax.Array) -> jax.Array:
+        batch = _make_batch(metadata, mel_BxTxM, frames_B)
         if network.frozen is not None:
             batch['frozen'] = params
 
-        def of(run: dict) -> jax.Array:
-            of_fold = {
-                f'{k}_BxM': run[k][None] for k in ('mean', 'scale') if k in run
-            }  # on which it trained
-            _, scores_BxC = score(run['params'], run['batch_stats'], batch | of_fold)
+        def run_posterior(run: dict) -> jax.Array:
+            # Under `global` normalisation: the statistics of the fold on which the run was trained.
+            moments = {f'{key}_BxM': run[key][None] for key in ('mean', 'scale') if key in run}
+            _, scores_BxC = predict(run['params'], run['batch_stats'], batch | moments)
             return jax.nn.softmax(scores_BxC / temperature)
 
         with plugins.matmul_precision_context(config):
-            return (jax.lax.map(of, runs) if in_turn else jax.vmap(of)(runs)).mean(0)
+            if in_turn:
+                posterior_RxBxC = jax.lax.map(run_posterior, runs)
+            else:
+                posterior_RxBxC = jax.vmap(run_posterior)(runs)
+            return posterior_RxBxC.mean(0)
 
-    return mean
+    return mean_posterior
+
+
+def _check_normalisation(metadata: dict, spec) -> None:
+    normalisation = metadata['normalisation']
+    is_pooled = getattr(spec, 'is_pooled', False)
+    if is_pooled and normalisation not in NORMALISATIONS_OF_POOLED_STATES:
+        raise UserError(
+            f'Training normalised by {normalisation}. In prediction every speaker is unseen and '
+            'each utterance is normalised by its own statistics, which leaves nothing of states '
+            'that are pooled over it. Train with config.data.normalise=global or none.'
+        )
+
+
+def _make_batch(metadata: dict, mel_BxTxM: jax.Array, frames_B: jax.Array) -> dict:
+    """A batch of utterances from the target domain, normalised by their own statistics."""
+    batch = features.with_utterance_statistics(
+        {
+            'mel_BxTxM': mel_BxTxM,
+            'frames_B': frames_B,
+            'target_B': jnp.ones_like(frames_B, jnp.float32),
+        }
+    )
+    if metadata['normalisation'] == 'none':
+        batch['mean_BxM'] = jnp.zeros_like(batch['mean_BxM'])
+        batch['scale_BxM'] = jnp.ones_like(batch['scale_BxM'])
+    return batch

@@ -1,4 +1,4 @@
-"""TODO: jaxser.serving.stablehlo."""
+"""Exports a model as one StableHLO program, for JAX and for TensorFlow."""
 
 import contextlib
 import dataclasses
@@ -18,119 +18,134 @@ from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder
 from jaxser.serving import posterior
 from jaxser.serving.model import Model, is_fine_tuned
 
-ANONYMOUS_JAX_CONFIG = {  # else a program holds the paths of whoever wrote it
+# Without these settings a program holds paths of the machine that wrote it.
+ANONYMOUS_JAX_CONFIG = {
     'jax_include_full_tracebacks_in_locations': False,
     'jax_hlo_source_file_canonicalization_regex': '.*/',
 }
-
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
+FRAMES_PER_SECOND = 100
 
 
 @contextlib.contextmanager
 def hide_source_paths() -> Iterator[None]:
-    """In which programs name no folder of this machine."""
-    before = {name: getattr(jax.config, name) for name in ANONYMOUS_JAX_CONFIG}
+    """A context in which programs name no folder of this machine."""
+    settings_before = {name: getattr(jax.config, name) for name in ANONYMOUS_JAX_CONFIG}
     try:
         for name, value in ANONYMOUS_JAX_CONFIG.items():
             jax.config.update(name, value)
         yield
     finally:
-        for name, value in before.items():
+        for name, value in settings_before.items():
             jax.config.update(name, value)
 
 
 def multi_platform_posterior(
     model: Model, encoder: PretrainedEncoder | None = None
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """(heard, length_B) -> posterior_BxC: what jaxser.predict computes, in one program for all platforms.
+    """Returns (batch, length_B) -> posterior_BxC, as jaxser.predict computes it, for all platforms.
 
-    On a CPU the runs take turns, as there; elsewhere they are vmapped, as a step of the LSTM is too small to fill an accelerator;
-    those of a fine-tuned encoder are not.
+    On a CPU the runs are computed one after another, as jaxser.predict does. Elsewhere they are
+    vmapped, as a step of the LSTM is too small to fill an accelerator (but not those of a
+    fine-tuned encoder).
     """
-    runs, params = (
-        {'batch_stats': {}, **model.arrays},
-        jax.tree.map(jnp.asarray, encoder.params if encoder else None),
-    )
-    in_turn, at_once = (
-        posterior.make_posterior(model.metadata, in_turn, encoder) for in_turn in (True, False)
-    )
-    mel = posterior.make_feature_function(model.metadata, encoder)
-    return lambda *heard: jax.lax.platform_dependent(
-        runs, params, *mel(params, *heard), cpu=in_turn, default=at_once
-    )
+    runs = {'batch_stats': {}, **model.arrays}
+    params = jax.tree.map(jnp.asarray, encoder.params if encoder else None)
+    posterior_in_turn = posterior.make_posterior(model.metadata, True, encoder)
+    posterior_at_once = posterior.make_posterior(model.metadata, False, encoder)
+    make_features = posterior.make_feature_function(model.metadata, encoder)
+
+    def program(batch: jax.Array, length_B: jax.Array) -> jax.Array:
+        mel_BxTxM, frames_B = make_features(params, batch, length_B)
+        return jax.lax.platform_dependent(
+            runs, params, mel_BxTxM, frames_B, cpu=posterior_in_turn, default=posterior_at_once
+        )
+
+    return program
 
 
 def program_inputs(
     model: Model, encoder: PretrainedEncoder | None = None
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """What the program takes, by name: any number of utterances of any length, but no less and no more than the encoder hears."""
-    frozen, within = encoder is not None and not is_fine_tuned(model.metadata), []
-    samples = frozen and encoder.input_kind == 'wave'
+    """Returns the names, shapes and dtypes of the program's two inputs.
+
+    They have any number of utterances of any length within the limits of the encoder:
+    wave_BxL and samples_B for a frozen encoder of samples, otherwise mel_BxTxM and frames_B.
+    """
+    is_frozen = encoder is not None and not is_fine_tuned(model.metadata)
+    takes_samples = is_frozen and encoder.input_kind == 'wave'
+    limits = []
     if encoder:
-        second = SAMPLE_RATE if samples else 100
-        within = [
-            f't >= {round(second * MIN_SECONDS)}'
-            if encoder.input_kind == 'wave'
-            else f't <= {round(second * encoder.max_seconds)}'
-        ]
-    b, t = jax.export.symbolic_shape('b, t', constraints=within)
-    if samples:
-        heard = {'wave_BxL': jax.ShapeDtypeStruct((b, t), np.float32)}
-    else:
-        bands = encoder.config['num_mel_bins'] if frozen else model.metadata['sizes']['bands']
-        heard = {
-            'mel_BxTxM': jax.ShapeDtypeStruct((b, t, bands), np.float32 if frozen else np.float16)
-        }
-    return heard | {'samples_B' if samples else 'frames_B': jax.ShapeDtypeStruct((b,), np.int32)}
+        units_per_second = SAMPLE_RATE if takes_samples else FRAMES_PER_SECOND
+        limits.append(_length_limit(encoder, units_per_second))
+    b, t = jax.export.symbolic_shape('b, t', constraints=limits)
+    lengths = jax.ShapeDtypeStruct((b,), np.int32)
+    if takes_samples:
+        return {'wave_BxL': jax.ShapeDtypeStruct((b, t), np.float32), 'samples_B': lengths}
+    bands = model.metadata['sizes']['bands']
+    dtype = np.float16
+    if is_frozen:
+        bands = encoder.config['num_mel_bins']
+        dtype = np.float32
+    return {'mel_BxTxM': jax.ShapeDtypeStruct((b, t, bands), dtype), 'frames_B': lengths}
+
+
+def _length_limit(encoder: PretrainedEncoder, units_per_second: int) -> str:
+    """The least or the greatest length that an encoder takes, as a constraint on t."""
+    if encoder.input_kind == 'wave':
+        return f't >= {round(units_per_second * MIN_SECONDS)}'
+    return f't <= {round(units_per_second * encoder.max_seconds)}'
 
 
 def export_program(model: Model, encoder: PretrainedEncoder | None = None) -> jax.export.Exported:
-    """The posterior of what `inputs` says."""
-    taken = program_inputs(model, encoder).values()
+    """Exports the posterior of the inputs that `program_inputs` describes."""
+    inputs = program_inputs(model, encoder).values()
+    program = jax.jit(multi_platform_posterior(model, encoder))
     with hide_source_paths():
-        exported = jax.export.export(
-            jax.jit(multi_platform_posterior(model, encoder)), platforms=PLATFORMS
-        )(*taken)
-    # JAX writes for the programs of the last weeks: a TensorFlow or JAX of some months ago would not read it.
-    oldest = stablehlo.get_version_from_compatibility_requirement(
+        exported = jax.export.export(program, platforms=PLATFORMS)(*inputs)
+    # JAX writes for the versions of the last weeks; TensorFlow or JAX of some months ago could not
+    # read that. This is the oldest version that can be written.
+    oldest_version = stablehlo.get_version_from_compatibility_requirement(
         stablehlo.StablehloCompatibilityRequirement.MAX
     )
     module = stablehlo.deserialize_portable_artifact_str(exported.mlir_module_serialized)
-    portable = stablehlo.serialize_portable_artifact_str(module, oldest)
+    portable = stablehlo.serialize_portable_artifact_str(module, oldest_version)
     return dataclasses.replace(exported, mlir_module_serialized=portable)
 
 
 def save_for_tensorflow(exported: jax.export.Exported, names: list[str], folder: Path) -> None:
-    """A SavedModel whose signature `serving_default` takes what the program takes, by these names, and gives posterior_BxC.
+    """Saves the program as a SavedModel.
 
-    Raises Refusal where there is no TensorFlow, or it cannot write.
+    Its signature `serving_default` takes the inputs of the program by these names, and returns
+    posterior_BxC. UserError if TensorFlow is not installed or cannot write the folder.
     """
     try:
         import tensorflow as tf
         from tensorflow.compiler.tf2xla.python import xla
-    except ImportError as e:
-        raise UserError(f'--saved_model needs TensorFlow: {e}.') from None
-    classes = exported.out_avals[0].shape[-1]
-    # As jax2tf calls a program; but that would write it anew, and for no TensorFlow older than this JAX.
+    except ImportError as error:
+        raise UserError(f'--saved_model needs TensorFlow: {error}.') from None
+    class_count = exported.out_avals[0].shape[-1]
+    # The program is called as jax2tf does it. jax2tf itself would export it anew, for no TensorFlow
+    # older than this JAX.
     call = partial(
         xla.call_module,
         version=exported.calling_convention_version,
         module=exported.mlir_module_serialized,
-        platforms=[p.upper() for p in exported.platforms],
+        platforms=[platform.upper() for platform in exported.platforms],
         Tout=[tf.float32],
-        Sout=[(None, classes)],
+        Sout=[(None, class_count)],
     )
+    signature = []
+    for name, aval in zip(names, exported.in_avals):
+        shape = [size if isinstance(size, int) else None for size in aval.shape]
+        signature.append(tf.TensorSpec(shape, aval.dtype, name))
+
+    def posterior_function(*inputs):
+        return {'posterior_BxC': call(inputs)[0]}
+
     module = tf.Module()
-    of = lambda aval: [n if isinstance(n, int) else None for n in aval.shape]  # noqa: E731
-    module.posterior = tf.function(
-        lambda *heard: {'posterior_BxC': call(heard)[0]},
-        input_signature=[
-            tf.TensorSpec(of(aval), aval.dtype, name)
-            for name, aval in zip(names, exported.in_avals)
-        ],
-        autograph=False,
-    )
+    module.posterior = tf.function(posterior_function, input_signature=signature, autograph=False)
     try:
         tf.saved_model.save(module, str(folder), signatures={'serving_default': module.posterior})
-    except tf.errors.OpError as e:
-        raise UserError(f'TensorFlow cannot write {folder}: {e.message}') from None
+    except tf.errors.OpError as error:
+        raise UserError(f'TensorFlow cannot write {folder}: {error.message}') from None

@@ -14,10 +14,10 @@ RATE = 16_000
 LIBROSA = pytest.mark.filterwarnings('ignore::DeprecationWarning')
 
 
-def make_tone(seconds: float, rate: int = RATE) -> np.ndarray:
+def make_tone(seconds: float, rate: int = RATE, pitch: float = 190.0) -> np.ndarray:
     """Returns a tone with a tremolo that slows down, and some noise."""
     t = np.arange(round(seconds * rate)) / rate
-    wave = np.sin(2 * np.pi * 190 * t) * (1 + np.sin(2 * np.pi * (12 * t - t**2 / 10)))
+    wave = np.sin(2 * np.pi * pitch * t) * (1 + np.sin(2 * np.pi * (12 * t - t**2 / 10)))
     noise = np.random.default_rng(0).standard_normal(t.size)
     return (0.2 * wave + 0.01 * noise).astype(np.float32)
 

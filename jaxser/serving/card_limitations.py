@@ -1,0 +1,116 @@
+"""The limitations in the model card, as far as they follow from what is recorded."""
+
+from data_pipelines.features import decode, log_mel
+from data_pipelines.features.upstream import AUDIO_SPEC
+from data_pipelines.wording import pluralize
+from jaxser.analysis.finished import SweepAnalysis
+from jaxser.reporting.page import ALARMING_VERDICTS
+from jaxser.runs import SYNTHETIC_WARNING, synthetic_note
+from jaxser.serving import predictor
+from jaxser.serving.card_usage import encoder_states, training_languages
+from jaxser.serving.markdown import escape_text, join_words
+from jaxser.serving.model import is_fine_tuned
+
+
+def limitations(metadata: dict, analysis: SweepAnalysis | None, row: dict | None) -> list[str]:
+    """Returns the limitations as Markdown sentences.
+
+    `row` is the setting's row in the summary of the sweep, if the sweep is available.
+    """
+    sentences = _limits_of_speech(metadata) + _limits_of_training(metadata)
+    if analysis:
+        sentences += _limits_of_results(analysis, row)
+    return sentences + _limits_of_input(metadata)
+
+
+def _limits_of_speech(metadata: dict) -> list[str]:
+    sentences = []
+    corpora = metadata['data'].values()
+    warning = synthetic_note(metadata)
+    if warning:
+        sentences.append(warning)
+    styles = set()
+    for corpus in corpora:
+        styles.update(corpus['styles'])
+    if 'acted' in styles and warning != SYNTHETIC_WARNING:
+        sentences.append(
+            f'The speech is {_words(sorted(styles))}: acted speech shows how people think that '
+            'emotions sound.'
+        )
+    speakers = pluralize(sum(corpus['speakers'] for corpus in corpora), 'speaker')
+    sentences.append(
+        f'The data have {speakers}, from {_words(metadata["data"])}. The intervals are about other '
+        'speakers recorded in the same way, not about other rooms, microphones, languages or '
+        'styles of speaking.'
+    )
+    return sentences
+
+
+def _limits_of_training(metadata: dict) -> list[str]:
+    sentences = []
+    protocol = metadata['config']['protocol']
+    languages = training_languages(metadata)
+    if languages:
+        sentences.append(f'The model was trained on {_words(languages)} only.')
+    else:
+        sentences.append('The language of the training data is not recorded.')
+    *first_classes, last_class = metadata['classes']
+    sentences.append(
+        f'The answer is always {_words(first_classes)} or {escape_text(last_class)}: there is no '
+        'class for other emotions, or for audio without speech.'
+    )
+    if protocol['name'] == 'speaker_dependent':
+        sentences.append(
+            'The tested speakers are in the training data: expect a lower UAR for unseen speakers.'
+        )
+    if protocol['adapt'] != 'none':
+        sentences.append(
+            'Training has seen speech of the target domain, without its emotions '
+            f'(`adapt={protocol["adapt"]}`).'
+        )
+    normalisation = metadata['normalisation']
+    if normalisation.startswith('speaker'):
+        sentences.append(
+            f'Training normalised by `{normalisation}`. In prediction every speaker is unseen, and '
+            'each utterance is normalised by its own statistics.'
+        )
+    return sentences
+
+
+def _limits_of_results(analysis: SweepAnalysis, row: dict) -> list[str]:
+    sentences = []
+    for kind in analysis.results['audit'].get('leaks', []):
+        sentences.append(
+            f'A {kind} leak was allowed: test data of this kind were seen in training.'
+        )
+    for verdict, count in (row['adversary'] or {}).items():
+        if verdict in ALARMING_VERDICTS:
+            runs = pluralize(count, 'run')
+            sentences.append(
+                f'The adversary was {verdict} in {runs}: {ALARMING_VERDICTS[verdict]}.'
+            )
+    return sentences
+
+
+def _limits_of_input(metadata: dict) -> list[str]:
+    sentences = []
+    states = encoder_states(metadata)
+    spec = AUDIO_SPEC
+    if not states:
+        spec = log_mel.LogMel(**metadata['config']['data']['features'])
+    elif states.model == 'whisper':
+        phase = 'Testing' if is_fine_tuned(metadata) else 'Training'
+        sentences.append(
+            f"{phase} used only the beginning of utterances longer than the Whisper encoder's "
+            'limit (usually 30 s); `jaxser.predict` cuts nothing off.'
+        )
+    sentences.append(
+        f'Audio is resampled to {spec.rate} Hz and must have {decode.MIN_SECONDS:g} s or more. '
+        f'For more than {predictor.MAX_UTTERANCE_SECONDS:g} s, `jaxser.predict` returns the mean '
+        f'over windows of {predictor.WINDOW_SECONDS:g} s; a program takes utterances as they are.'
+    )
+    return sentences
+
+
+def _words(values) -> str:
+    return escape_text(join_words(values))

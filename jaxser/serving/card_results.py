@@ -1,0 +1,154 @@
+"""Sections of the model card on results: UAR, groups, leakage and calibration."""
+
+import re
+import shlex
+from typing import NamedTuple
+
+from data_pipelines.wording import pluralize
+from jaxser.analysis import bootstrap
+from jaxser.analysis.finished import SweepAnalysis
+from jaxser.reporting.formats import format_interval, format_number
+from jaxser.reporting.page import probed_domain
+from jaxser.serving.markdown import escape_text, render
+
+# Protocols whose tested speakers are in no fold's training part.
+UNSEEN_SPEAKER_PROTOCOLS = ('official', 'source_target')
+
+GROUP_KINDS = ('corpus', 'language', 'sex', 'speaker')
+
+
+class Measure(NamedTuple):
+    """A row of the table of results."""
+
+    name: str
+    value: str
+    interval: str = ''
+
+
+class Group(NamedTuple):
+    """A row of the table of groups."""
+
+    kind: str
+    name: str
+    is_lowest: bool
+    speakers: int
+    uar: str
+    interval: str
+
+
+def results_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | None) -> str:
+    """Returns the results of the setting.
+
+    They are those of its row in the sweep's summary, or, without the sweep, those in model.json.
+    """
+    results = row or metadata['row']
+    if results['uar'] is None:
+        return 'There are no results: in every seed a run diverged.'
+    tested_speakers = results.get('tested_speakers')
+    command = anonymize_command(analysis.metadata['command']) if row else ''
+    return render(
+        'results',
+        measures=_measures(results, row),
+        tested_speakers=pluralize(tested_speakers, 'tested speaker') if tested_speakers else '',
+        seeds=pluralize(results['seeds'], 'seed'),
+        chance=format_number(analysis.chance) if analysis else '',
+        has_intervals=bool(results['uar_ci95']),
+        min_speakers=bootstrap.MIN_SPEAKERS,
+        run_count=len(metadata['runs']),
+        every_speaker_was_trained_on=_every_speaker_was_trained_on(metadata),
+        recalls=_recalls(analysis.classes, row['confusion']) if row else [],
+        command=command,
+    )
+
+
+def _measures(results: dict, row: dict | None) -> list[Measure]:
+    interval = format_interval(results['uar_ci95'])
+    measures = [
+        Measure(
+            'UAR (mean recall over classes), folds pooled', format_number(results['uar']), interval
+        )
+    ]
+    if row and row['delta_uar'] is not None:
+        difference = format_number(row['delta_uar'], '+z.3f')
+        interval = format_interval(row['delta_ci95'], '+.3f')
+        measures.append(
+            Measure('UAR, difference to plain training, folds pooled', difference, interval)
+        )
+    measures.append(Measure('UAR, mean over folds', format_number(results['uar_folds'])))
+    measures.append(Measure('accuracy, folds pooled', format_number(results['wa'])))
+    measures.append(Measure('macro-F1, folds pooled', format_number(results['f1'])))
+    measures.append(Measure('UAR on dev, mean over folds', format_number(results['dev_uar'])))
+    return measures
+
+
+def _every_speaker_was_trained_on(metadata: dict) -> bool:
+    """Whether every tested speaker is in the training data of some of the networks."""
+    folds = {run['fold'] for run in metadata['runs']}
+    has_unseen_speakers = metadata['config']['protocol']['name'] in UNSEEN_SPEAKER_PROTOCOLS
+    return len(folds) > 1 and not has_unseen_speakers
+
+
+def _recalls(classes: list[str], confusion: list[list[int]]) -> list[tuple[str, int, str]]:
+    """(class, number of test utterances, recall) of every class that was tested."""
+    recalls = []
+    for n, counts in enumerate(confusion):
+        total = sum(counts)
+        if total:
+            recalls.append((classes[n], total, format_number(counts[n] / total)))
+    return recalls
+
+
+def anonymize_command(command: str) -> str:
+    """Returns a command without the folder of a checkpoint, which is private."""
+    words = []
+    for word in shlex.split(command):
+        words.append(re.sub(r'^(--config\.model\.upstream=).*', r'\1FOLDER', word))
+    return shlex.join(words)
+
+
+def groups_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
+    """Returns the UAR of every corpus, language and sex, and the lowest of each kind.
+
+    Single speakers are too many for the table; only the lowest is named.
+    """
+    if not analysis or row['uar'] is None:
+        return ''
+    counts_ZxSxCxC = analysis.confusion_counts(row)
+    groups, lowest = [], []
+    for kind in GROUP_KINDS:
+        speaker_masks = analysis.speaker_groups(kind)
+        if len(speaker_masks) < 2:
+            continue
+        estimates = {}
+        for name, mask_S in speaker_masks.items():
+            estimates[name] = bootstrap.uar_estimate(counts_ZxSxCxC[:, mask_S])
+        lowest_name = min(estimates, key=lambda name: estimates[name].value)
+        lowest_uar = format_number(estimates[lowest_name].value)
+        lowest.append(f'{kind} {escape_text(lowest_name)} ({lowest_uar})')
+        if kind == 'speaker':
+            continue
+        for name, estimate in estimates.items():
+            speakers = int(speaker_masks[name].sum())
+            uar, interval = format_number(estimate.value), format_interval(estimate.ci95)
+            groups.append(Group(kind, name, name == lowest_name, speakers, uar, interval))
+    if not lowest:
+        return 'There is only one group.'
+    return render('groups', groups=groups, lowest=lowest)
+
+
+def leakage_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
+    """Returns how well a classifier recognises the domain by the representation."""
+    if not analysis:
+        return ''
+    domain, leakage = probed_domain(analysis, row)
+    plain_leakage = None
+    if analysis.plain_row and analysis.plain_row is not row:
+        _, plain_leakage = probed_domain(analysis, analysis.plain_row)
+    return render('leakage', domain=domain, leakage=leakage, plain_leakage=plain_leakage)
+
+
+def calibration_section(metadata: dict) -> str:
+    """Returns the temperature, and its effect on the dev parts."""
+    calibration = metadata['calibration']
+    predictions = pluralize(calibration['utterances'], 'prediction')
+    return render('calibration', calibration=calibration, predictions=predictions)

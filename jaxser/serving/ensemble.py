@@ -1,0 +1,112 @@
+"""Chooses the runs of a sweep that make its model, and the arrays of them that prediction needs."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from jaxser.analysis import summary
+from jaxser.training import restore
+
+
+class ChosenSetting(NamedTuple):
+    """The row of a setting in the summary, and the hyper-parameters of its runs."""
+
+    row: dict
+    runs: list[dict]
+
+
+class EnsembleMember(NamedTuple):
+    """A run of the model, with its predictions on its own dev part."""
+
+    run: dict
+    arrays: dict
+    p_NxC: np.ndarray
+    emotion_N: np.ndarray
+
+
+def choose_setting(results: dict) -> ChosenSetting:
+    """Returns the setting with the best mean dev UAR, and its runs that did not diverge.
+
+    Among equal ones, such as those without a dev UAR, it is the one with most such runs.
+    """
+    settings = [ChosenSetting(row, _runs_of_setting(results, row)) for row in results['summary']]
+    return max(settings, key=_preference)
+
+
+def _preference(setting: ChosenSetting) -> tuple[float, int]:
+    return setting.row['dev_uar'] or 0.0, len(setting.runs)
+
+
+def _runs_of_setting(results: dict, row: dict) -> list[dict]:
+    setting_keys = [key for key in row if key not in summary.RESULT_KEYS]
+    runs = []
+    for run in results['runs']:
+        hyper = run['hyper']
+        has_setting = all(hyper.get(key) == row[key] for key in setting_keys)
+        if run['status'] == 'ok' and has_setting:
+            runs.append(hyper)
+    return runs
+
+
+def ensemble_members(
+    trainer, group, selected: tuple, chosen_runs: list[dict]
+) -> Iterator[EnsembleMember]:
+    """Yields the chosen runs of a group; `selected` are its (parameters, batch statistics)."""
+    _, posteriors = restore.predict_part(trainer, group, selected, 'dev')
+    table = trainer.task.table
+    params_N, batch_stats_N = jax.tree.map(group.layout.collect, selected)
+    for n, run in enumerate(group.runs):
+        if run not in chosen_runs:
+            continue
+        arrays = {
+            'params': _select_run(params_N, n),
+            'batch_stats': _select_run(batch_stats_N, n),
+        }
+        if table.normalisation == 'global':
+            moments = table.moments_index_FxN[group.fold_N[n], 0]
+            arrays['mean'] = table.mean[moments]
+            arrays['scale'] = table.scale[moments]
+        rows, p_NxC = posteriors.get_run(n)
+        yield EnsembleMember(run, arrays, p_NxC, table.emotion_N[rows])
+
+
+def _select_run(tree, n: int):
+    return jax.tree.map(lambda x_N: x_N[n], tree)
+
+
+def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) -> dict:
+    """Returns the arrays on which the scores of `predict` (jaxser/training/step.py) depend.
+
+    The heads of domains, which contain information about the speakers, are left out.
+
+    Args:
+      predict: (params, batch_stats, batch) -> (z_BxD, scores_BxC).
+      arrays: those of the model; they lead with the axis of the runs.
+      bands: the number of columns of a frame.
+      frozen: the weights of a pretrained encoder, if `predict` reads them from the batch.
+    """
+    flat = traverse_util.flatten_dict(arrays, sep='/')
+
+    def scores(flat: dict) -> jax.Array:
+        first_run = {name: array[0] for name, array in flat.items()}
+        run = {'batch_stats': {}} | traverse_util.unflatten_dict(first_run, sep='/')
+        batch = {
+            'mel_BxTxM': jnp.zeros((1, 16, bands)),
+            'frames_B': jnp.full((1,), 16),
+            'target_B': jnp.ones((1,)),
+            'mean_BxM': run.get('mean', jnp.ones(bands))[None],
+            'scale_BxM': run.get('scale', jnp.ones(bands))[None],
+        }
+        if frozen is not None:
+            batch['frozen'] = jax.tree.map(jnp.zeros_like, frozen)
+        return predict(run['params'], run['batch_stats'], batch)[1]
+
+    # JAX drops the arguments that do not matter from the program.
+    kept = jax.export.export(jax.jit(scores))(flat).module_kept_var_idx
+    required = {name: flat[name] for n, name in enumerate(sorted(flat)) if n in kept}
+    return traverse_util.unflatten_dict(required, sep='/')

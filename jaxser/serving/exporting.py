@@ -1,0 +1,151 @@
+"""Writes the folder of an exported model (jaxser/export.py describes its files)."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from etils import epath
+
+from data_pipelines.errors import UserError
+from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
+from jaxser.pretrained.encoder import PretrainedEncoder, write_encoder
+from jaxser.serving import model_card
+from jaxser.serving.model import (
+    ENCODER_FOLDER,
+    METADATA_FILE,
+    MODEL_FILES,
+    Model,
+    find_encoder,
+    model_folder,
+    read_model,
+)
+from jaxser.serving.stablehlo import export_program, program_inputs, save_for_tensorflow
+
+
+class Export(NamedTuple):
+    """What is exported, and from where."""
+
+    workdir: epath.Path
+    model: Model
+    encoder: PretrainedEncoder | None  # if it is copied too
+    has_program: bool
+    saved_model: bool
+
+
+def export_model(
+    workdir, out, saved_model: bool = False, carry_upstream: bool = False, upstream=None
+) -> Path:
+    """Writes the folder `out`, as a whole or not at all, and returns it.
+
+    Args:
+      workdir: that of a finished sweep, or the folder of a model.
+      out: must not exist, or be empty.
+      saved_model: whether to write a SavedModel for TensorFlow too.
+      carry_upstream: whether to copy the pretrained encoder too.
+      upstream: where that encoder is, if `find_encoder` would not find it.
+
+    Raises:
+      UserError: there is no model, `out` is not empty, or the options contradict the model.
+      OSError: the folder cannot be written.
+    """
+    workdir, out = epath.Path(workdir), Path(out)
+    model = read_model(workdir)
+    _check_target(workdir, model, out)
+    encoder = _carried_encoder(workdir, model, carry_upstream, upstream)
+    has_program = model_card.has_program(model.metadata, encoder)
+    if saved_model and not has_program:
+        raise UserError(
+            f'The model of {workdir} holds changes to the weights of a pretrained encoder, without '
+            'which TensorFlow cannot run it: add --carry_upstream, if the licence of the encoder '
+            'allows a copy, or leave out --saved_model.'
+        )
+    out = Path(os.path.abspath(out))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _written_as_a_whole(out) as partial:
+        _write_files(Export(workdir, model, encoder, has_program, saved_model), partial)
+    return out
+
+
+def _check_target(workdir, model: Model, out: Path) -> None:
+    if 'data' not in model.metadata:
+        raise UserError(
+            f'The model of {workdir} was made by an earlier version of jaxser, which did not '
+            f'record its data. Remove {workdir}/model and run '
+            f'python -m jaxser.bundle --workdir {workdir}'
+        )
+    is_empty_folder = out.is_dir() and not any(out.iterdir())
+    if out.exists() and not is_empty_folder:
+        raise UserError(
+            f'{out} exists already and is not an empty folder: choose another --out, or remove it.'
+        )
+
+
+def _carried_encoder(
+    workdir, model: Model, carry_upstream: bool, upstream
+) -> PretrainedEncoder | None:
+    """The pretrained encoder to copy: if that was asked for, or if it is beside the model."""
+    carries = carry_upstream or (model_folder(workdir) / ENCODER_FOLDER).exists()
+    if not carries:
+        if upstream:
+            raise UserError(
+                f'{upstream} is only read to copy it: add --carry_upstream, or leave out '
+                '--upstream.'
+            )
+        return None
+    encoder = find_encoder(workdir, model.metadata, upstream)
+    if not encoder:
+        raise UserError(
+            f'The model of {workdir} takes log-mel features: there is no pretrained encoder to '
+            'carry. Leave out --carry_upstream.'
+        )
+    return encoder
+
+
+@contextlib.contextmanager
+def _written_as_a_whole(out: Path) -> Iterator[Path]:
+    """A temporary folder beside `out` that takes its place if the body raises no error."""
+    partial = out.with_name(f'.{out.name}.part')
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        yield partial
+        partial.replace(out)  # an empty folder is replaced
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_files(export: Export, folder: Path) -> None:
+    model, encoder = export.model, export.encoder
+    for name in MODEL_FILES:
+        (folder / name).write_bytes((model_folder(export.workdir) / name).read_bytes())
+    if 'upstream' in model.metadata:
+        metadata = _without_folders(model.metadata)
+        (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2))
+    if encoder:
+        write_encoder(encoder, folder / ENCODER_FOLDER)
+    analysis = None
+    if (export.workdir / 'results.json').exists():  # not beside a copy of model/ alone
+        analysis = SweepAnalysis(read_finished_sweep(export.workdir))
+    card = model_card.render_card(model, analysis, export.saved_model, encoder)
+    (folder / 'README.md').write_text(card, encoding='utf-8')
+    if not export.has_program:
+        return
+    program = export_program(model, encoder)
+    (folder / model_card.PROGRAM_FILE).write_bytes(program.serialize())
+    if export.saved_model:
+        input_names = list(program_inputs(model, encoder))
+        save_for_tensorflow(program, input_names, folder / model_card.SAVED_MODEL_FOLDER)
+
+
+def _without_folders(metadata: dict) -> dict:
+    """A copy of model.json without the folders where the encoder was: they are private."""
+    config = metadata['config']
+    model_config = config['model'] | {'upstream': ''}
+    return metadata | {
+        'upstream': metadata['upstream'] | {'folder': ''},
+        'config': config | {'model': model_config},
+    }

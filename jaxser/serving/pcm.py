@@ -1,0 +1,37 @@
+"""Reads raw PCM audio from a pipe."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+PCM_ENCODINGS = {'s16le': np.dtype('<i2'), 'f32le': np.dtype('<f4')}
+FULL_SCALE = {'s16le': 1 << 15, 'f32le': 1.0}
+MAX_CHANNELS = 64
+
+
+def read_seconds(file: BinaryIO, rate: int, encoding: str, channels: int) -> Iterator[np.ndarray]:
+    """Yields every second of interleaved PCM as (samples, channels), float32 of full scale 1.
+
+    The last array may be shorter; an incomplete sample at the end is dropped.
+    """
+    dtype = PCM_ENCODINGS[encoding]
+    sample_bytes = channels * dtype.itemsize
+    while block := read_exactly(file, rate * sample_bytes):
+        count = len(block) // sample_bytes
+        if not count:
+            return
+        samples = np.frombuffer(block[: count * sample_bytes], dtype).reshape(-1, channels)
+        yield samples.astype(np.float32) / np.float32(FULL_SCALE[encoding])
+
+
+def read_exactly(file: BinaryIO, size: int) -> bytes:
+    """Returns `size` bytes, however a pipe divides them; fewer at the end of the file."""
+    parts = []
+    while size:
+        part = file.read(size)
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    return b''.join(parts)

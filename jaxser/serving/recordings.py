@@ -1,0 +1,57 @@
+"""Audio files and their segments, as prediction sees them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.features import decode
+
+AUDIO_SUFFIXES = (
+    '.wav',
+    '.flac',
+    '.ogg',
+    '.oga',
+    '.opus',
+    '.mp3',
+    '.aif',
+    '.aiff',
+    '.aifc',
+    '.au',
+    '.caf',
+    '.w64',
+    *decode.VIDEO_SUFFIXES,
+)
+
+
+class Segment(NamedTuple):
+    """A part of a recording that is predicted as one utterance; times in seconds."""
+
+    start: float
+    end: float
+    encoder_input: np.ndarray | None  # mel_TxM, or samples; None if the segment is silent
+
+
+class Recording(NamedTuple):
+    """A file with its segments, or with the reason why it has no answer."""
+
+    name: str
+    seconds: float = 0.0
+    segments: tuple[Segment, ...] = ()
+    error: str = ''
+
+
+def find_audio_files(path: Path) -> list[Path]:
+    """Returns a file itself, or all audio files below a folder in the order of their paths.
+
+    Hidden files are left out. A folder without audio files is returned itself.
+    """
+    if not path.is_dir():
+        return [path]
+    files = [candidate for candidate in path.rglob('*') if _is_audio_file(candidate)]
+    return sorted(files) or [path]
+
+
+def _is_audio_file(path: Path) -> bool:
+    has_suffix = path.suffix.lower() in AUDIO_SUFFIXES
+    return has_suffix and not path.name.startswith('.') and not path.is_dir()

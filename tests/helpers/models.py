@@ -1,0 +1,91 @@
+"""Models with random weights, and batches of features for them."""
+
+import json
+
+import jax
+import numpy as np
+from helpers import tiny_config
+
+from jaxser import plugins
+from jaxser.interfaces import Sizes
+from jaxser.serving.model import Model
+from jaxser.serving.predictor import Predictor
+from jaxser.training import step
+
+BANDS = 64
+SIZES = Sizes(BANDS, 2, {'speaker': 3, 'language': 2, 'corpus': 2}, 4)
+GARBAGE = (np.nan, 1e4, -1e4)  # beyond the end of the first, second and third utterance
+RUNS = 2
+
+
+def make_hyper() -> dict[str, np.ndarray]:
+    """Returns the hyper-parameters of two runs with different seeds."""
+    zeros = np.zeros(RUNS)
+    return {
+        'seed': np.arange(RUNS),
+        'fold': zeros.astype(int),
+        'weight_decay': zeros,
+        'lr': zeros,
+    }
+
+
+def make_random_model(**keys) -> tuple[step.Step, Model]:
+    """Returns the step and a model of two runs, as if trained: no statistic has its first value.
+
+    `keys` change the configuration.
+    """
+    config = tiny_config.get_config()
+    config.update_from_flattened_dict({'model.channels': (3, 4)} | keys)
+    encoder, method = plugins.make_method(config, SIZES)
+    run_step = step.make_step(encoder, method, SIZES, config.train)
+    state = jax.eval_shape(jax.vmap(run_step.init), make_hyper())
+    random = np.random.default_rng(0)
+
+    def random_array(leaf) -> np.ndarray:
+        return random.uniform(0.1, 0.9, leaf.shape).astype(np.float32)
+
+    shapes = {'params': state.params, 'batch_stats': state.batch_stats}
+    arrays = jax.tree.map(random_array, shapes)
+    arrays['params'] = jax.tree.map(lambda x: 4 * x - 2, arrays['params'])
+    return run_step, Model(make_metadata(config), arrays)
+
+
+def make_metadata(config, sizes: Sizes = SIZES) -> dict:
+    """Returns what prediction reads of model.json; every utterance has its own statistics."""
+    return {
+        'config': json.loads(config.to_json()),
+        'classes': ['angry', 'sad'],
+        'sizes': sizes._asdict(),
+        'versions': {},
+        'calibration': {'temperature': 1.7},
+        'normalisation': 'utterance',
+        'synthetic': False,
+    }
+
+
+def make_batches(shapes: tuple[tuple[int, int], ...]) -> dict[str, np.ndarray]:
+    """Returns mel_0, frames_0, mel_1, ...: batches of the shapes (B, T).
+
+    The utterances have random lengths, with garbage beyond their ends.
+    """
+    random = np.random.default_rng(1)
+    batches = {}
+    for n, (B, T) in enumerate(shapes):
+        mel_BxTxM = random.normal(-8, 3, (B, T, BANDS)).astype(np.float16)
+        frames_B = np.int32(random.integers(1, T + 1, B))
+        for b, frames in enumerate(frames_B):
+            mel_BxTxM[b, frames:] = GARBAGE[b]
+        batches[f'mel_{n}'] = mel_BxTxM
+        batches[f'frames_{n}'] = frames_B
+    return batches
+
+
+def predict_batches(predictor: Predictor, batches: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Returns p_BxC of each batch as jaxser.predict computes it, without the garbage."""
+    posteriors = []
+    for n in range(len(batches) // 2):
+        utterances = []
+        for mel_TxM, frames in zip(batches[f'mel_{n}'], batches[f'frames_{n}']):
+            utterances.append(mel_TxM[:frames])
+        posteriors.append(np.stack(predictor._predict_posteriors(utterances)))
+    return posteriors

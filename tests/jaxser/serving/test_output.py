@@ -1,0 +1,87 @@
+"""Answers as JSON lines, as CSV and as a table."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from jaxser.serving import output
+
+CLASSES = ('angry', 'sad')
+FILE_ANSWER = {
+    'file': 'short.wav',
+    'seconds': 2.0,
+    'emotion': 'sad',
+    'posterior': {'angry': 0.25, 'sad': 0.75},
+    'windows': [],
+}
+WINDOW = {'start': 30.0, 'end': 40.0, 'emotion': 'angry', 'posterior': {'angry': 0.9, 'sad': 0.1}}
+LONG_ANSWER = FILE_ANSWER | {'file': 'long.wav', 'seconds': 40.0, 'windows': [WINDOW] * 7}
+FAILED_ANSWER = {'file': 'empty.wav', 'error': 'empty: 0 bytes'}
+ANSWERS = [FILE_ANSWER, LONG_ANSWER, FAILED_ANSWER]
+
+
+def format_answers(answers: list[dict], output_format: str) -> list[str]:
+    return list(output.format_answers(answers, output_format, CLASSES))
+
+
+def table_cells(table: str) -> list[list[str]]:
+    """The cells of the rows below the header."""
+    rows = []
+    for line in table.splitlines():
+        if '│' in line:
+            rows.append([cell.strip() for cell in line.split('│')[1:-1]])
+    return rows
+
+
+def test_json_lines_are_the_answers():
+    assert [json.loads(line) for line in format_answers(ANSWERS, 'jsonl')] == ANSWERS
+
+
+def test_csv_has_a_row_for_each_file_and_each_window():
+    rows = list(csv.DictReader(format_answers(ANSWERS, 'csv')))
+    assert [row['part'] for row in rows] == ['file', 'file', *['window'] * 7, 'error']
+    assert float(rows[1]['angry']) == 0.25
+    assert (rows[-2]['start'], rows[-2]['end']) == ('30.0', '40.0')
+    assert rows[-1]['error'] == 'empty: 0 bytes'
+
+
+def test_the_table_has_a_row_for_each_file_and_then_the_errors():
+    table, error = format_answers(ANSWERS, 'table')
+    assert 'mean of windows' in table
+    assert table_cells(table) == [
+        ['short.wav', '2.0', '', 'sad', '0.250', '0.750'],
+        ['long.wav', '40.0', '7', 'sad', '0.250', '0.750'],
+    ]
+    assert error == 'empty.wav: empty: 0 bytes'
+
+
+def test_the_table_has_no_column_of_windows_if_no_file_has_any():
+    (table,) = format_answers([FILE_ANSWER], 'table')
+    assert 'windows' not in table
+
+
+@pytest.mark.parametrize('end', ['\n', '\r', '\r\n', '\u2028', '\x85', '\x0c'], ids=ascii)
+def test_the_name_of_a_file_cannot_forge_a_row(end):
+    """With the end of a line and another row in it, of a file with or without an answer."""
+    name = f'a.wav{end}b.wav,file,0,1,sad,0.1,0.9,'
+    answers = [FILE_ANSWER | {'file': name, 'windows': [WINDOW]}, {'file': name, 'error': 'empty'}]
+    texts = {}
+    for output_format in output.FORMATS:
+        texts[output_format] = '\n'.join(format_answers(answers, output_format))
+    rows = list(csv.DictReader(io.StringIO(texts['csv'], newline=''), strict=True))
+    assert [(row['file'], row['part']) for row in rows] == [
+        (name, 'file'),
+        (name, 'window'),
+        (name, 'error'),
+    ]
+    assert [json.loads(line) for line in texts['jsonl'].splitlines()] == answers
+    assert not any(line.startswith('b.wav') for line in texts['table'].splitlines())
+    assert texts['table'].count('b.wav,file') == 2
+
+
+def test_failures_are_collected_while_the_answers_pass():
+    failed = []
+    assert list(output.track_failures(ANSWERS, failed, len(ANSWERS))) == ANSWERS
+    assert failed == [FAILED_ANSWER]
