@@ -7,13 +7,11 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from data_pipelines.errors import UserError
-from data_pipelines.protocols import folds
+from data_pipelines.protocols.protocol import LEAK_KINDS, parse_allowed_leaks
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.', lock_config=True)
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results; the audit writes nothing.')
-ALLOW_LEAK = flags.DEFINE_string(
-    'allow_leak', None, f'Leaks to accept: {", ".join(folds.LEAK_KINDS)}.'
-)
+ALLOW_LEAK = flags.DEFINE_string('allow_leak', None, f'Leaks to accept: {", ".join(LEAK_KINDS)}.')
 
 NOT_CONFIGURATIONS = ('base', 'command', '__init__')  # files of configs/ that are no configuration
 
@@ -53,7 +51,7 @@ def parse_flags(arguments: list[str], module: str) -> ConfigDict:
         raise UserError(_wrong_value_message(e)) from None
     protocol = CONFIG.value.protocol
     allowed = protocol.allow_leak if ALLOW_LEAK.value is None else ALLOW_LEAK.value
-    protocol.allow_leak = ','.join(folds.parse_allowed_leaks(allowed))
+    protocol.allow_leak = ','.join(parse_allowed_leaks(allowed))
     return CONFIG.value
 
 

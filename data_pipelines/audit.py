@@ -22,7 +22,7 @@ all with their ends cut off; copies that keep their ends reach 0.975. Synthetic 
 itself: two emotions of one voice of the demo corpus reach 0.956, two voices 0.939.
 This measures it again:
 
-  python -m pytest -m slow tests/data_pipelines/protocols/test_near_duplicates.py -s
+  python -m pytest -m slow tests/data_pipelines/protocols/test_recordings.py -s
 """
 
 import sys
@@ -32,7 +32,7 @@ import numpy as np
 from data_pipelines.errors import exit_on_user_error
 from data_pipelines.protocols.audit import check_leaks, inspect_folds
 from data_pipelines.protocols.audit_report import print_class_priors, print_findings, print_parts
-from data_pipelines.protocols.folds import Protocol
+from data_pipelines.protocols.protocol import Protocol
 
 
 def main() -> None:

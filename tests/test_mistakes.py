@@ -50,7 +50,7 @@ MISTAKES = {
     'a misspelt protocol': ([TINY, '--config.protocol.name=loso'], 'leave_one_speaker_out'),
     'a source without a target': (
         [TINY, '--config.protocol.name=source_target', '--config.protocol.source=emodb'],
-        'both ends',
+        'needs a source and a target',
     ),
     'a misspelt target': (
         [

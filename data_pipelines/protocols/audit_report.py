@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_pipelines.protocols.audit import format_pair
 from data_pipelines.protocols.folds import ALL_PARTS, PARTS, Fold
+from data_pipelines.protocols.recordings import format_pair
 from data_pipelines.storage.schema import Utterances
 from data_pipelines.wording import pluralize
 

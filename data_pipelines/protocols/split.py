@@ -9,12 +9,12 @@ from data_pipelines.errors import UserError
 from data_pipelines.protocols.folds import (
     ALL_PARTS,
     Fold,
-    Protocol,
     hash_folds,
     identity_mask,
     make_folds,
     rows_of_parts,
 )
+from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.storage.dataset import read_utterances
 from data_pipelines.storage.schema import TEXT_COLUMNS, Utterances
 

@@ -6,7 +6,7 @@ import os
 from data_pipelines import corpora
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
-from data_pipelines.protocols.folds import Protocol
+from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.storage import dataset, prepared
 
 

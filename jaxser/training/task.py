@@ -5,7 +5,8 @@ import numpy as np
 
 from data_pipelines.batching import plan, table
 from data_pipelines.errors import UserError
-from data_pipelines.protocols import audit, folds, split, subsets
+from data_pipelines.protocols import audit, split, subsets
+from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.storage import dataset
 from jaxser import distributed
 from jaxser.configuration import sweep
@@ -30,7 +31,7 @@ class Task:
         self.utterances = self.split.utterances
         self.protocol_folds = self.split.folds
         self.split_sha256 = self.split.sha256
-        self.protocol = folds.Protocol(**config.protocol)
+        self.protocol = Protocol(**config.protocol)
         fold_numbers = sweep.select_folds(config.sweep.fold, len(self.protocol_folds))
         self.folds = [self.protocol_folds[number] for number in fold_numbers]
         self._take_subsets(programs, config.data.order_seed)

@@ -18,6 +18,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.signature import SIGNATURE_SIZE
 from data_pipelines.protocols import folds
+from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.storage import builder, dataset, schema, shards
 from data_pipelines.storage.npz import npz_path, read_columns
 from data_pipelines.storage.prepared import RECORD_FILE
@@ -140,11 +141,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from data_pipelines.batching import feeds, plan, table
 from data_pipelines.protocols import folds, split
+from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.storage import dataset
 
 config = ConfigDict(json.loads(sys.argv[1]))
 utterances, _ = split.keep_labelled(dataset.read_utterances(config), 'native')
-three_folds = folds.make_folds(utterances, folds.Protocol(folds=3))
+three_folds = folds.make_folds(utterances, Protocol(folds=3))
 examples = table.ExampleTable(utterances, three_folds, 'global', True)
 items = plan.evaluation_items(three_folds, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
 (_, batch), *_ = feeds.resident_feed(examples, items)
@@ -154,7 +156,7 @@ np.savez(sys.argv[2], mel_RxM=dataset.read_all_features(utterances), **batch)
 
 def test_batches_from_an_npz_are_those_of_the_shards_without_tensorflow(data, tmp_path):
     utterances = shards.read_columns(shard_folder(data))
-    three_folds = folds.make_folds(utterances, folds.Protocol(folds=3))
+    three_folds = folds.make_folds(utterances, Protocol(folds=3))
     items = plan.evaluation_items(three_folds, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
     examples = table.ExampleTable(utterances, three_folds, 'global', True)
     (_, expected), *_ = feeds.resident_feed(examples, items)

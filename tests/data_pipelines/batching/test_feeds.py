@@ -6,7 +6,8 @@ from ml_collections import ConfigDict
 
 from data_pipelines.batching import feeds, plan
 from data_pipelines.batching.table import ExampleTable
-from data_pipelines.protocols.folds import Protocol, make_folds
+from data_pipelines.protocols.folds import make_folds
+from data_pipelines.protocols.protocol import Protocol
 
 CONFIG = ConfigDict({'batch': 5, 'order_seed': 0, 'frames': 40})
 TWO_DEVICES = np.array([[0, 1], [2, 2]])  # folds of each device

@@ -6,7 +6,8 @@ from helpers.synthetic_utterances import make_utterances
 from ml_collections import ConfigDict
 
 from data_pipelines.batching import plan
-from data_pipelines.protocols.folds import Protocol, make_folds
+from data_pipelines.protocols.folds import make_folds
+from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.protocols.split import keep_labelled
 from data_pipelines.storage import schema
 

@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 
 from data_pipelines.batching import plan
 from data_pipelines.batching.table import NORMALISATIONS, ExampleTable
-from data_pipelines.protocols.folds import Protocol, make_folds
+from data_pipelines.protocols.folds import make_folds
+from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.protocols.split import keep_labelled
 from data_pipelines.storage import schema
 

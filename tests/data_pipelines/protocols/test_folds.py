@@ -8,7 +8,8 @@ import pytest
 from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines.errors import UserError
-from data_pipelines.protocols.folds import Protocol, hash_folds, make_folds
+from data_pipelines.protocols.folds import hash_folds, make_folds
+from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.storage import schema
 
 PARTS = ('train', 'dev', 'test', 'adapt')

@@ -10,7 +10,8 @@ from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines.batching.table import ExampleTable
 from data_pipelines.errors import UserError
-from data_pipelines.protocols.folds import Protocol, make_folds
+from data_pipelines.protocols.folds import make_folds
+from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.protocols.subsets import Subset, describe_shortages, take_subset
 
 CLASSES = ('angry', 'happy', 'neutral', 'sad')

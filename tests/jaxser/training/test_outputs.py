@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 from helpers import tiny_config
 
-from data_pipelines.protocols.folds import Protocol
+from data_pipelines.protocols.protocol import Protocol
 from jaxser.training import outputs
 
 

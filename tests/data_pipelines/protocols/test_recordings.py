@@ -14,8 +14,9 @@ from data_pipelines import corpora
 from data_pipelines.features import log_mel
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.signature import SIGNATURE_SIZE, compute_signature
-from data_pipelines.protocols import audit, audit_report
-from data_pipelines.protocols.folds import Fold, Protocol
+from data_pipelines.protocols import audit, audit_report, recordings
+from data_pipelines.protocols.folds import Fold
+from data_pipelines.protocols.protocol import Protocol
 
 RATE = LogMel().rate
 REAL_SPEECH = Path(os.environ.get('JAXSER_SHARED') or 'nowhere') / 'corpora'
@@ -29,9 +30,9 @@ def test_the_search_in_blocks_finds_the_pairs_of_the_whole_matrix(monkeypatch):
     grid /= np.linalg.norm(grid, axis=1)[:, None]
     length = np.exp(random.normal(5, 0.02, (150, 1)))
     signature = np.concatenate([length, grid], axis=1).astype(np.float16)
-    monkeypatch.setattr(audit, 'BLOCK_SIZE', 7)
-    monkeypatch.setattr(audit, 'COPY_SIMILARITY', 0.94)
-    pairs, similarity = audit.find_near_duplicates(signature)
+    monkeypatch.setattr(recordings, 'BLOCK_SIZE', 7)
+    monkeypatch.setattr(recordings, 'COPY_SIMILARITY', 0.94)
+    pairs, similarity = recordings.find_near_duplicates(signature)
 
     log_length = np.log(signature[:, 0].astype(float))
     grid = signature[:, 1:].astype(np.float32)
@@ -46,7 +47,7 @@ def test_the_search_in_blocks_finds_the_pairs_of_the_whole_matrix(monkeypatch):
     assert [tuple(pair) for pair in pairs] == expected
     products = [grid[i] @ grid[j] for i, j in expected]
     np.testing.assert_allclose(similarity, products, atol=1e-6)
-    assert audit.find_near_duplicates(signature[:0])[0].shape == (0, 2)
+    assert recordings.find_near_duplicates(signature[:0])[0].shape == (0, 2)
 
 
 def voice(seed: int) -> np.ndarray:
@@ -129,7 +130,7 @@ def test_an_altered_copy_is_found_and_taken_for_no_other(change):
     waves = [voice(n) for n in range(4)]
     originals = [signature(wave) for wave in waves]
     copies = [COPIES[change](wave) for wave in waves]
-    pairs, _ = audit.find_near_duplicates(np.stack(originals + copies))
+    pairs, _ = recordings.find_near_duplicates(np.stack(originals + copies))
     assert [tuple(pair) for pair in pairs] == [(n, n + 4) for n in range(4)]
 
 
@@ -189,7 +190,7 @@ def test_copies_and_takes_of_real_speech_lie_on_both_sides_of_the_threshold():
     signatures = np.stack([signature(wave) for wave in waves])
     length = np.log(signatures[:, 0].astype(float))
     grid = signatures[:, 1:].astype(np.float32)
-    same_length = np.abs(length[:, None] - length) <= audit.MAX_LOG_LENGTH_DIFFERENCE
+    same_length = np.abs(length[:, None] - length) <= recordings.MAX_LOG_LENGTH_DIFFERENCE
     similarity = np.triu(grid @ grid.T, 1) * same_length
     highest = np.argsort(-similarity, axis=None)[:200]
     top = [divmod(int(n), len(names)) for n in highest]
@@ -199,7 +200,7 @@ def test_copies_and_takes_of_real_speech_lie_on_both_sides_of_the_threshold():
     i, j = next((i, j) for i, j in top if speakers[i] != speakers[j])
     print(f'different speakers, {names[i]} and {names[j]}: {similarity[i, j]:.3f}')
     assert [names[n] for n in top[0]] == ['03-01-03-01-02-01-07', '03-01-03-01-02-02-07']
-    assert similarity[top[1]] < audit.COPY_SIMILARITY - 0.03
+    assert similarity[top[1]] < recordings.COPY_SIMILARITY - 0.03
 
     sample = random.choice(len(waves), 320, replace=False)
     missed = 0
@@ -207,8 +208,8 @@ def test_copies_and_takes_of_real_speech_lie_on_both_sides_of_the_threshold():
         copies = np.stack([change(waves[n]) for n in sample])
         products = (copies[:, 1:].astype(np.float32) * grid[sample]).sum(axis=1)
         difference = np.abs(np.log(copies[:, 0].astype(float)) - length[sample])
-        too_long = difference > audit.MAX_LOG_LENGTH_DIFFERENCE
-        lost = ((products < audit.COPY_SIMILARITY) | too_long).sum()
+        too_long = difference > recordings.MAX_LOG_LENGTH_DIFFERENCE
+        lost = ((products < recordings.COPY_SIMILARITY) | too_long).sum()
         missed += lost
         low = np.quantile(products, 0.01)
         print(f'{name}: lowest {products.min():.3f}, 1 % below {low:.3f}; {lost} of 320 missed')

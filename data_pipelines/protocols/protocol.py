@@ -1,0 +1,126 @@
+"""Protocols: how one or several corpora are to be cut into folds."""
+
+import dataclasses
+
+from data_pipelines.errors import UserError
+
+LEAK_KINDS = ('speaker', 'audio')
+
+WITHIN_CORPUS_PROTOCOLS = (
+    'speaker_folds',
+    'leave_one_speaker_out',
+    'leave_one_session_out',
+    'official',
+    'speaker_dependent',
+)
+
+# The column in which source and target differ.
+CROSS_CORPUS_PROTOCOLS = {
+    'leave_one_corpus_out': 'corpus',
+    'leave_one_language_out': 'language',
+    'source_target': 'corpus',
+}
+
+# What the title of a protocol says of each mode.
+ADAPTATION_MODES = {
+    'none': '',
+    'others': ', adapts to other speakers of the target',
+    'transductive': ', transductive: training uses the test audio without its emotions',
+}
+
+
+def parse_allowed_leaks(text: str) -> tuple[str, ...]:
+    """Returns the kinds of leak in a comma-separated list, sorted; UserError if one is unknown."""
+    kinds = {word.strip() for word in text.split(',')} - {''}
+    unknown = sorted(kinds - set(LEAK_KINDS))
+    if unknown:
+        raise UserError(
+            f'There is no leak {unknown[0]!r} to allow; known are {", ".join(LEAK_KINDS)}.'
+        )
+    return tuple(sorted(kinds))
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How one or several corpora are cut into folds; configs/base.py explains the fields."""
+
+    name: str = 'speaker_folds'
+    folds: int = 5
+    source: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    adapt: str = 'none'
+    identity: tuple[str, ...] = ()
+    test: str = 'test'
+    allow_leak: str = ''
+
+    def __post_init__(self):
+        self._check_modes()
+        self._check_corpora()
+
+    def _check_modes(self) -> None:
+        """Raises a UserError for an unknown protocol or mode of adaptation."""
+        protocols = (*WITHIN_CORPUS_PROTOCOLS, *CROSS_CORPUS_PROTOCOLS)
+        if self.name not in protocols:
+            raise UserError(
+                f'There is no protocol {self.name!r}; known are {", ".join(protocols)}.'
+            )
+        if self.adapt not in ADAPTATION_MODES:
+            raise UserError(
+                f'config.protocol.adapt is {self.adapt!r}; '
+                f'expected one of {", ".join(ADAPTATION_MODES)}.'
+            )
+        if self.adapt == 'others' and self.name in WITHIN_CORPUS_PROTOCOLS:
+            raise UserError(
+                'config.protocol.adapt=others needs a target that is separate from the source; '
+                f'{self.name} has none. Choose one of {", ".join(CROSS_CORPUS_PROTOCOLS)}.'
+            )
+
+    def _check_corpora(self) -> None:
+        """Raises a UserError where source, target and identity corpora are missing or overlap."""
+        is_pair = self.name == 'source_target'
+        if is_pair and not (self.source and self.target):
+            raise UserError(
+                'source_target needs a source and a target, '
+                'e.g. --config.protocol.source=emodb --config.protocol.target=urdu.'
+            )
+        if not is_pair and (self.source or self.target):
+            raise UserError(
+                'config.protocol.source and .target belong to the protocol source_target, '
+                f'not to {self.name}.'
+            )
+        shared = set(self.source) & set(self.target)
+        if shared:
+            raise UserError(
+                f'{min(shared)} is both source and target; they may not share a corpus.'
+            )
+        shared = set(self.identity) & {*self.source, *self.target}
+        if shared:
+            raise UserError(
+                f'{min(shared)} is source or target, and cannot fill the identity batches too '
+                '(config.protocol.identity).'
+            )
+
+    @property
+    def title(self) -> str:
+        """Returns the protocol in words, as every result states it."""
+        words = self.name
+        if self.source:
+            words += f' {"+".join(self.source)} -> {"+".join(self.target)}'
+        if self.name == 'official' and self.test != 'test':
+            words += f' ({self.test})'
+        if self.shares_speakers:
+            words += ', speakers are shared between training and test'
+        words += ADAPTATION_MODES[self.adapt]
+        if self.identity:
+            words += f', identity batches from {"+".join(self.identity)}'
+        return words
+
+    @property
+    def shares_speakers(self) -> bool:
+        """Returns whether test speakers are training speakers by design."""
+        return self.name == 'speaker_dependent'
+
+    @property
+    def is_transductive(self) -> bool:
+        """Returns whether training uses the test part's audio, without its emotions."""
+        return self.adapt == 'transductive'
