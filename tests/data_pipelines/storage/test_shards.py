@@ -1,7 +1,9 @@
-"""Shards are read in any order, to the bit, and damage to them is named."""
+"""Shards are read in any order, to the bit; an error names the shard that is damaged."""
 
+import functools
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,9 +15,15 @@ from data_pipelines.storage import dataset, schema, shards
 from data_pipelines.storage.preparation import prepare_corpus
 
 
+class Prepared(NamedTuple):
+    """Nine utterances of noise of different lengths."""
+
+    folder: Path
+    mels: list[np.ndarray]  # mel_TxM of each utterance, as TFDS reads them
+
+
 @pytest.fixture(scope='module')
-def prepared(tmp_path_factory):
-    """Nine utterances of noise of different lengths, prepared, and their features as TFDS reads them."""
+def prepared(tmp_path_factory) -> Prepared:
     import tensorflow_datasets as tfds
 
     schema.import_tensorflow()
@@ -23,103 +31,108 @@ def prepared(tmp_path_factory):
     random = np.random.default_rng(0)
     lines = ['path,speaker,emotion']
     for n in range(9):
-        soundfile.write(
-            folder / f'{n}.wav', 0.1 * random.standard_normal(8_000 + 1_600 * n), 16_000
-        )
+        samples = 0.1 * random.standard_normal(8_000 + 1_600 * n)
+        soundfile.write(folder / f'{n}.wav', samples, 16_000)
         lines.append(f'{n}.wav,s{n % 3},{"angry" if n % 2 else "sad"}')
     (folder / 'list.csv').write_text('\n'.join(lines) + '\n')
-    place = prepare_corpus('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)
-    mel = [
-        e['mel_TxM']
-        for e in tfds.as_numpy(tfds.builder_from_directory(place).as_dataset(split='utterances'))
-    ]
-    return place, mel
+    data_folder = prepare_corpus(
+        'folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1
+    )
+    examples = tfds.builder_from_directory(data_folder).as_dataset(split='utterances')
+    return Prepared(data_folder, [example['mel_TxM'] for example in tfds.as_numpy(examples)])
 
 
-def test_the_columns_are_those_of_the_shards(prepared):
+def copy_dataset(folder: Path, target: Path) -> Path:
+    """Copies a data set with the last three parts of its path."""
+    return shutil.copytree(folder, target.joinpath(*folder.parts[-3:]))
+
+
+def test_columns_are_those_of_the_shards(prepared):
     """Names, labels, lengths and moments are read without the features."""
-    place, mel = prepared
-    u = shards.read_columns(place)
-    assert u.text['utterance'].tolist() == [f'{n}.wav' for n in range(9)]
-    assert u.text['emotion'].tolist() == ['sad', 'angry'] * 4 + ['sad']
-    assert u.frames_N.tolist() == [len(m) for m in mel]
-    np.testing.assert_allclose(u.mean_NxM, [m.mean(0, dtype=float) for m in mel], rtol=1e-5)
+    utterances = shards.read_columns(prepared.folder)
+    assert utterances.text['utterance'].tolist() == [f'{n}.wav' for n in range(9)]
+    assert utterances.text['emotion'].tolist() == ['sad', 'angry'] * 4 + ['sad']
+    assert utterances.frames_N.tolist() == [len(mel_TxM) for mel_TxM in prepared.mels]
+    means = [mel_TxM.mean(0, dtype=float) for mel_TxM in prepared.mels]
+    np.testing.assert_allclose(utterances.mean_NxM, means, rtol=1e-5)
 
 
-def test_all_features_are_loaded_one_utterance_after_another(prepared):
-    """To the bit, in the order of the rows, which may be some of them in any order."""
-    place, mel = prepared
-    u = shards.read_columns(place)
-    loaded_RxM = dataset.read_all_features(u)
-    assert loaded_RxM.dtype == np.float16
-    np.testing.assert_array_equal(loaded_RxM, np.concatenate(mel))
-    np.testing.assert_array_equal(
-        dataset.read_all_features(u[[7, 2, 3]]), np.concatenate([mel[7], mel[2], mel[3]])
+def test_all_features_are_read_in_the_order_of_the_rows(prepared):
+    """To the bit; the rows may be a selection in any order."""
+    mels = prepared.mels
+    utterances = shards.read_columns(prepared.folder)
+    mel_RxM = dataset.read_all_features(utterances)
+    assert mel_RxM.dtype == np.float16
+    np.testing.assert_array_equal(mel_RxM, np.concatenate(mels))
+    selected_RxM = dataset.read_all_features(utterances[[7, 2, 3]])
+    np.testing.assert_array_equal(selected_RxM, np.concatenate([mels[7], mels[2], mels[3]]))
+
+
+def test_streamed_features_are_cut_and_padded_in_the_requested_order(prepared):
+    """To the bit. A row may be repeated; row -1 is all zeros; T differs from batch to batch."""
+    mels = prepared.mels
+    row_2x3 = np.array([[8, 0, -1], [3, 3, 1]])
+    start_2x3 = np.array([[20, 0, 0], [0, 7, 55]])
+    second = (np.array([2, 5]), np.array([0, 0]), 110)
+    first_mel, second_mel = shards.stream_features(
+        shards.read_columns(prepared.folder), [(row_2x3, start_2x3, 50), second]
     )
+    assert first_mel.shape == (2, 3, 50, 64)
+    assert first_mel.dtype == np.float16
+    for mel_TxM, row, start in zip(
+        first_mel.reshape(-1, 50, 64), row_2x3.ravel(), start_2x3.ravel()
+    ):
+        expected = mels[row][start : start + 50] if row >= 0 else np.zeros((0, 64))
+        np.testing.assert_array_equal(mel_TxM[: len(expected)], expected)
+        np.testing.assert_array_equal(mel_TxM[len(expected) :], 0)
+    np.testing.assert_array_equal(second_mel[1, : len(mels[5])], mels[5])
 
 
-def test_features_come_in_the_order_asked_for_cut_and_padded(prepared):
-    """Any rows, twice too, from any frame, to the bit; row -1 is all zeros; lengths may differ from batch to batch."""
-    place, mel = prepared
-    u = shards.read_columns(place)
-    first = np.array([[8, 0, -1], [3, 3, 1]]), np.array([[20, 0, 0], [0, 7, 55]]), 50
-    second = np.array([2, 5]), np.array([0, 0]), 110
-    a, b = shards.stream_features(u, [first, second])
-    assert a.shape == (2, 3, 50, 64)
-    assert a.dtype == np.float16
-    for got, row, start in zip(a.reshape(-1, 50, 64), first[0].ravel(), first[1].ravel()):
-        expected = mel[row][start : start + 50] if row >= 0 else np.zeros((0, 64))
-        np.testing.assert_array_equal(got[: len(expected)], expected)
-        assert (got[len(expected) :] == 0).all()
-    np.testing.assert_array_equal(b[1, : len(mel[5])], mel[5])
-
-
-def test_several_data_sets_keep_their_names_apart(prepared):
-    """Two corpora may use the same names: utterances, speakers and sessions are told apart by the corpus."""
-    place, _ = prepared
-    one, two = shards.read_columns(place), shards.read_columns(place)
-    two.text['corpus'] = np.full(9, 'other')
-    both = schema.concatenate_datasets([one, two])
+def test_names_of_several_data_sets_are_prefixed_with_the_corpus(prepared):
+    """Two corpora may use the same names of utterances, speakers and sessions."""
+    first = shards.read_columns(prepared.folder)
+    second = shards.read_columns(prepared.folder)
+    second.text['corpus'] = np.full(9, 'other')
+    both = schema.concatenate_datasets([first, second])
     assert len(both) == 18
-    assert set(both.text['speaker']) == {f'{c}/s{n}' for c in ('folder', 'other') for n in range(3)}
-    assert both.text['utterance'].tolist() == [
-        f'{c}/{n}.wav' for c in ('folder', 'other') for n in range(9)
-    ]
-    assert both.text['emotion'].tolist() == [*one.text['emotion'], *two.text['emotion']]
-    assert schema.concatenate_datasets([one]) is one
+    speakers = {'folder/s0', 'folder/s1', 'folder/s2', 'other/s0', 'other/s1', 'other/s2'}
+    assert set(both.text['speaker']) == speakers
+    names = [f'folder/{n}.wav' for n in range(9)] + [f'other/{n}.wav' for n in range(9)]
+    assert both.text['utterance'].tolist() == names
+    assert both.text['emotion'].tolist() == [*first.text['emotion'], *second.text['emotion']]
+    assert schema.concatenate_datasets([first]) is first
 
 
-def test_several_data_sets_find_their_features(prepared, tmp_path):
-    """Each utterance in its own file, loaded or streamed."""
-    place, mel = prepared
-    one = shards.read_columns(place)
-    two = shards.read_columns(
-        shutil.copytree(place, tmp_path / place.parts[-3] / place.parts[-2] / place.parts[-1])
-    )
-    both = schema.concatenate_datasets([one, two[[4, 0]]])
-    assert both.files == one.files + two.files
+def test_features_of_several_data_sets_come_from_their_own_files(prepared, tmp_path):
+    mels = prepared.mels
+    first = shards.read_columns(prepared.folder)
+    second = shards.read_columns(copy_dataset(prepared.folder, tmp_path))
+    both = schema.concatenate_datasets([first, second[[4, 0]]])
+    assert both.files == first.files + second.files
     assert both.file_N.tolist() == [0] * 9 + [1] * 2
-    np.testing.assert_array_equal(
-        dataset.read_all_features(both), np.concatenate([*mel, mel[4], mel[0]])
-    )
-    (got,) = shards.stream_features(both, [(np.array([9, 1, 10]), np.zeros(3, int), 40)])
-    np.testing.assert_array_equal(got, [mel[4][:40], mel[1][:40], mel[0][:40]])
+    mel_RxM = dataset.read_all_features(both)
+    np.testing.assert_array_equal(mel_RxM, np.concatenate([*mels, mels[4], mels[0]]))
+    batch = (np.array([9, 1, 10]), np.zeros(3, int), 40)
+    (mel_BxTxM,) = shards.stream_features(both, [batch])
+    np.testing.assert_array_equal(mel_BxTxM, [mels[4][:40], mels[1][:40], mels[0][:40]])
 
 
-def flip(file: Path) -> None:
-    """Turns one bit over."""
+def flip_bit(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 16
     file.write_bytes(content)
 
 
-def cut(file: Path) -> None:
-    """Leaves half of it."""
+def cut_in_half(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-def foreign(file: Path) -> None:
-    """Puts a TFRecord in its place that holds something else, as many bytes and more."""
+def clear(file: Path) -> None:
+    file.write_bytes(b'')
+
+
+def replace_by_other_data(file: Path) -> None:
+    """Writes TFRecords of other data, which are no shorter than the file was."""
     tf = schema.import_tensorflow()
     example = tf.train.Example(features=tf.train.Features(feature={'image': tf.train.Feature()}))
     size = file.stat().st_size
@@ -130,57 +143,50 @@ def foreign(file: Path) -> None:
 
 @pytest.fixture
 def copy(prepared, tmp_path) -> Path:
-    """The data set, to be damaged."""
-    place, _ = prepared
-    return shutil.copytree(place, tmp_path / place.parts[-3] / place.parts[-2] / place.parts[-1])
+    """A copy of the data set that a test may damage."""
+    return copy_dataset(prepared.folder, tmp_path)
 
 
-DAMAGE = {
-    'flip': flip,
-    'cut': cut,
+# Noticed by a reader that knows an utterance's place and length, but checks no checksum.
+LENGTH_DAMAGE = {
+    'cut': cut_in_half,
     'gone': Path.unlink,
-    'empty': lambda f: f.write_bytes(b''),
-    'foreign': foreign,
+    'empty': clear,
+    'foreign': replace_by_other_data,
 }
+
+DAMAGE = {'flip': flip_bit, **LENGTH_DAMAGE}
 
 
 @pytest.mark.parametrize('damage', DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_shard_is_named(copy, damage):
-    """As soon as the columns are read, in a sentence that says what to do."""
+def test_damaged_shard_is_named_when_columns_are_read(copy, damage):
     (shard,) = copy.glob('*.tfrecord*')
     damage(shard)
-    with pytest.raises(
-        UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'
-    ):
+    message = rf'{shard.name} is damaged or missing .*Remove .* and prepare'
+    with pytest.raises(UserError, match=message):
         shards.read_columns(copy)
 
 
-@pytest.mark.parametrize('damage', [d for d in DAMAGE if d != 'flip'])
-def test_a_shard_that_changes_after_its_columns_were_read_is_named(copy, damage):
-    """Instead of features that are none; a flipped bit is found at the next start."""
+@pytest.mark.parametrize('damage', LENGTH_DAMAGE.values(), ids=LENGTH_DAMAGE)
+def test_shard_that_changes_after_its_columns_were_read_is_named(copy, damage):
+    """A flipped bit is not among the damage: it is found when the columns are read again."""
     utterances = shards.read_columns(copy)
     (shard,) = copy.glob('*.tfrecord*')
-    DAMAGE[damage](shard)
-    with pytest.raises(
-        UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'
-    ):
+    damage(shard)
+    message = rf'{shard.name} is damaged or missing .*Remove .* and prepare'
+    with pytest.raises(UserError, match=message):
         dataset.read_all_features(utterances)
-    with pytest.raises(
-        UserError, match=rf'{shard.name} is damaged or missing .*Remove .* and prepare'
-    ):
-        list(shards.stream_features(utterances, [(np.arange(9), np.zeros(9, int), 40)] * 2))
+    batches = [(np.arange(9), np.zeros(9, int), 40)] * 2
+    with pytest.raises(UserError, match=message):
+        list(shards.stream_features(utterances, batches))
 
 
-def overwrite(fill: bytes):
-    """Fills the first record's data with one byte; its length stays."""
-
-    def damage(file: Path) -> None:
-        content = bytearray(file.read_bytes())
-        length = int.from_bytes(content[:8], 'little')
-        content[12 : 12 + length] = fill * length
-        file.write_bytes(content)
-
-    return damage
+def fill_first_record(file: Path, fill: bytes) -> None:
+    """Overwrites the first record's data with one byte value; its length does not change."""
+    content = bytearray(file.read_bytes())
+    length = int.from_bytes(content[:8], 'little')
+    content[12 : 12 + length] = fill * length
+    file.write_bytes(content)
 
 
 def rename_features(file: Path) -> None:
@@ -189,7 +195,7 @@ def rename_features(file: Path) -> None:
 
 
 def change_type(file: Path) -> None:
-    """Says that the features of the first record are integers, not bytes."""
+    """Changes the type of the first record's features from bytes to integers."""
     content = bytearray(file.read_bytes())
     kind = content.index(b'mel_TxM') + len(b'mel_TxM') + 3  # after a tag and a length of two bytes
     assert content[kind] == 0x0A  # bytes_list
@@ -198,52 +204,53 @@ def change_type(file: Path) -> None:
 
 
 LATER_DAMAGE = {
-    **{name: damage for name, damage in DAMAGE.items() if name != 'flip'},
-    'zeros': overwrite(b'\x00'),
-    'ones': overwrite(b'\xff'),  # no text: TensorFlow cannot even name the error
+    **LENGTH_DAMAGE,
+    'zeros': functools.partial(fill_first_record, fill=b'\x00'),
+    # Not UTF-8, so that TensorFlow's own error message cannot be decoded.
+    'ones': functools.partial(fill_first_record, fill=b'\xff'),
     'features renamed': rename_features,
     'features of another type': change_type,
 }
 
 
 @pytest.mark.parametrize('damage', LATER_DAMAGE.values(), ids=LATER_DAMAGE)
-def test_the_one_shard_that_is_damaged_while_streaming_is_named(prepared, copy, damage, capfd):
-    """Of two corpora the second: the first is not named, and TensorFlow prints no stack."""
-    place, _ = prepared
-    both = schema.concatenate_datasets([shards.read_columns(place), shards.read_columns(copy)])
-    sound, damaged = both.files
+def test_only_the_shard_damaged_while_streaming_is_named(prepared, copy, damage, capfd):
+    """The shard of the other corpus is not named, and TensorFlow prints no stack trace."""
+    both = schema.concatenate_datasets(
+        [shards.read_columns(prepared.folder), shards.read_columns(copy)]
+    )
+    intact, damaged = both.files
     damage(Path(damaged))
     stream = shards.stream_features(both, [(np.arange(18), np.zeros(18, int), 40)] * 5)
-    with pytest.raises(
-        UserError, match=r'is damaged or missing .*Remove .* and prepare'
-    ) as refusal:
+    message = r'is damaged or missing .*Remove .* and prepare'
+    with pytest.raises(UserError, match=message) as error_info:
         list(stream)
-    assert str(refusal.value).startswith(f'{damaged} is damaged')
-    assert sound not in str(refusal.value)
-    assert str(refusal.value).isprintable()
+    error = str(error_info.value)
+    assert error.startswith(f'{damaged} is damaged')
+    assert intact not in error
+    assert error.isprintable()
     assert 'Traceback' not in ''.join(capfd.readouterr())
 
 
-def test_an_error_of_the_caller_is_no_damage(prepared):
-    """Where every shard is sound, what went wrong is said as it is."""
-    place, _ = prepared
+def test_error_of_the_caller_is_not_reported_as_damage(prepared):
 
     def batches():
         yield np.arange(9), np.zeros(9, int), 40
         raise ArithmeticError('the order is wrong')
 
-    with pytest.raises(Exception, match='the order is wrong') as error:
-        list(shards.stream_features(shards.read_columns(place), batches()))
-    assert not isinstance(error.value, UserError)
+    utterances = shards.read_columns(prepared.folder)
+    with pytest.raises(Exception, match='the order is wrong') as error_info:
+        list(shards.stream_features(utterances, batches()))
+    assert not isinstance(error_info.value, UserError)
 
 
 @pytest.mark.parametrize('name', ['dataset_info.json', 'features.json'])
 @pytest.mark.parametrize('damage', ['gone', 'cut', 'empty', '{}', '[1]'])
-def test_a_damaged_description_is_named(copy, name, damage):
-    """What TFDS would end in is no help to anybody."""
-    DAMAGE.get(damage, lambda file: file.write_text(damage))(copy / name)
-    with pytest.raises(
-        UserError,
-        match=rf'{name} (or features.json )?is damaged or missing .*Remove .* and prepare',
-    ):
+def test_damaged_description_is_named(copy, name, damage):
+    if damage in DAMAGE:
+        DAMAGE[damage](copy / name)
+    else:
+        (copy / name).write_text(damage)
+    message = rf'{name} (or features.json )?is damaged or missing .*Remove .* and prepare'
+    with pytest.raises(UserError, match=message):
         shards.read_columns(copy)
