@@ -1,4 +1,4 @@
-"""Fine-tuning from files to results: what prepare leaves of the sound goes through an encoder that learns."""
+"""Tests of fine-tuning a pretrained encoder, from files to results."""
 
 import shutil
 
@@ -20,68 +20,68 @@ from jaxser.workdir import Workdir
 
 
 @pytest.fixture(scope='module')
-def heard(data, whisper, once):
-    """The made-up speakers as Whisper hears them."""
+def prepared(data, whisper, once):
+    """The tiny corpus, prepared as the input of a Whisper."""
     spec = parse_feature_spec(f'upstream:{whisper}', 'heard', LogMel())
-    return once(
-        'heard',
-        lambda path: prepare_corpus('folder', data.parent / 'list.csv', path, spec, workers=1),
-    )
+
+    def prepare(path):
+        prepare_corpus('folder', data.parent / 'list.csv', path, spec, workers=1)
+
+    return once('heard', prepare)
 
 
-def configuration(heard, whisper, **changes):
+def make_config(prepared, whisper, **changes):
+    """Returns a configuration that fine-tunes the Whisper on one fold, with some keys changed."""
     config = tiny_config.get_config()
     keys = {
-        'data.dir': str(heard),
+        'data.dir': str(prepared),
         'data.normalise': 'none',
         'model.name': 'fine_tuned',
         'model.upstream': str(whisper),
+        'sweep.time_mask': (0.0,),
+        'sweep.band_mask': (0.0,),
+        'sweep.fold': 0,
     }
-    masks = {'sweep.time_mask': (0.0,), 'sweep.band_mask': (0.0,)}
-    config.update_from_flattened_dict(keys | masks | {'sweep.fold': 0} | changes)
+    config.update_from_flattened_dict(keys | changes)
     return config
 
 
 @pytest.mark.slow
-def test_two_methods_train_are_tested_and_make_a_model(heard, whisper, tmp_path, capsys):
-    """The forecast of memory comes before; what is kept is a run's own, and of other sound the model has an answer."""
+def test_two_methods_are_trained_and_make_a_model(prepared, whisper, tmp_path, capsys):
+    """The memory is forecast before training. The model has LoRA's changes alone, and predicts."""
     methods = {
         'sweep.method': ('dann', 'speaker_norm'),
         'sweep.lam': (0.5,),
         'train.epochs': 1,
         'model.lora': 2,
     }
-    results = experiment.run_experiment(configuration(heard, whisper, **methods), tmp_path / 'run')
+    results = experiment.run_experiment(make_config(prepared, whisper, **methods), tmp_path / 'run')
     assert [r['status'] for r in results['runs']] == ['ok', 'ok']
     assert results['normalisation'] == 'none'
     assert 'over a fine-tuned whisper of 2 layers, 16 wide' in results['protocol']
-    said = capsys.readouterr().out
-    assert 'Forecast of memory for 1 run on a device' in said
-    assert said.index('Forecast of memory') < said.index('First step')
-    names = model.read_model(bundling.bundle_model(tmp_path / 'run')).arrays['params']['encoder'][
-        'upstream'
-    ]
-    assert set(names['layers_0']['self_attn']) == {'q_proj', 'v_proj'}
+    output = capsys.readouterr().out
+    assert 'Forecast of memory for 1 run on a device' in output
+    assert output.index('Forecast of memory') < output.index('First step')
+    params = model.read_model(bundling.bundle_model(tmp_path / 'run')).arrays['params']
+    layer = params['encoder']['upstream']['layers_0']
+    assert set(layer['self_attn']) == {'q_proj', 'v_proj'}
     wave = np.random.default_rng(0).normal(0, 0.1, 3_200).astype(np.float32)
     answer = predictor.load_predictor(tmp_path / 'run', window=0.2, hop=0.2).predict(wave, 16_000)
     assert sum(answer['posterior'].values()) == pytest.approx(1)
 
 
-def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_path):
-    """A sweep goes on with the same weights from elsewhere, and with others it does not."""
-    config = resolve.resolve_config(configuration(heard, whisper))
+def test_the_encoder_may_move_but_its_weights_may_not_change(prepared, whisper, tmp_path):
+    """A sweep is resumed with the same weights from another folder, and not with others."""
+    config = resolve.resolve_config(make_config(prepared, whisper))
     shutil.copytree(whisper, tmp_path / 'moved')
-    moved = resolve.resolve_config(configuration(heard, tmp_path / 'moved'))
-    assert (moved.model.weights, moved.data.upstream) == (
-        config.model.weights,
-        config.data.upstream,
-    )
-    place = Workdir(tmp_path / 'run', config)
-    place.save_description(task.Task(config, validate.validate(config)))
+    moved = resolve.resolve_config(make_config(prepared, tmp_path / 'moved'))
+    assert moved.model.weights == config.model.weights
+    assert moved.data.upstream == config.data.upstream
+    workdir = Workdir(tmp_path / 'run', config)
+    workdir.save_description(task.Task(config, validate.validate(config)))
     Workdir(tmp_path / 'run', moved)
-    later = Workdir.open(
-        tmp_path / 'run', upstream=str(tmp_path / 'moved')
-    ).config  # by probe and bundle
+    # As jaxser.probe and jaxser.bundle open it.
+    later = Workdir.open(tmp_path / 'run', upstream=str(tmp_path / 'moved')).config
     assert later.model.upstream == str(tmp_path / 'moved')
     validate.validate(later)
     file = tmp_path / 'moved' / 'model.safetensors'
@@ -98,7 +98,7 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
 
 
 @pytest.mark.parametrize(
-    ('changes', 'said'),
+    ('changes', 'message'),
     [
         (
             {'data.normalise': 'global'},
@@ -122,22 +122,25 @@ def test_the_folder_may_move_and_its_weights_may_not_change(heard, whisper, tmp_
         ),
         (
             {'model.name': 'tdnn_lstm'},
-            r'which only fine_tuned trains; the input of tdnn_lstm is what config.data.upstream names',
+            r'only fine_tuned trains; the input of tdnn_lstm is what config.data.upstream names',
         ),
         ({'data.dir': 'nowhere'}, r'--out nowhere --features upstream:FOLDER --states heard'),
     ],
 )
-def test_what_does_not_fit_together_is_refused(heard, whisper, changes, said):
-    """With what to do instead."""
-    with pytest.raises(UserError, match=said):
-        dataset.read_utterances(
-            resolve.resolve_config(configuration(heard, whisper, **changes)).data
-        )
+def test_contradictory_keys_raise_a_user_error(prepared, whisper, changes, message):
+    """Its message says what to do."""
+
+    def read_data():
+        config = resolve.resolve_config(make_config(prepared, whisper, **changes))
+        dataset.read_utterances(config.data)
+
+    with pytest.raises(UserError, match=message):
+        read_data()
 
 
-def test_what_has_no_time_is_not_masked(heard, whisper):
-    """SpecAugment of samples, and of time in states that are pooled over it; elsewhere it is not refused."""
-    config = resolve.resolve_config(configuration(heard, whisper, **{'sweep.time_mask': (0.1,)}))
+def test_features_that_masks_would_destroy_are_not_masked(prepared, whisper):
+    """Samples are not masked, nor is the time of pooled states; other features may be."""
+    config = resolve.resolve_config(make_config(prepared, whisper, **{'sweep.time_mask': (0.1,)}))
     validate.validate(config)
     config.data.upstream = upstream.EncoderInput('wave', 160).name
     with pytest.raises(

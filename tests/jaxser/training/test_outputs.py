@@ -1,4 +1,4 @@
-"""What stands in results.json beside the figures."""
+"""Tests of what is in results.json beside the figures."""
 
 from types import SimpleNamespace
 
@@ -9,13 +9,13 @@ from data_pipelines.protocols.protocol import Protocol
 from jaxser.training import outputs
 
 
-def results(normalise: str = 'global', leaks: tuple[str, ...] = ()) -> dict:
-    """Of a sweep without runs."""
+def make_results(normalise: str = 'global', leaks: tuple[str, ...] = ()) -> dict:
+    """Returns results.json of a sweep without runs."""
     config = tiny_config.get_config()
     config.data.normalise = normalise
-    nobody = dict.fromkeys(('speaker', 'sex', 'language', 'corpus'), np.zeros(0, str))
+    no_text = dict.fromkeys(('speaker', 'sex', 'language', 'corpus'), np.zeros(0, str))
     task = SimpleNamespace(
-        utterances=SimpleNamespace(text=nobody),
+        utterances=SimpleNamespace(text=no_text),
         protocol=Protocol('speaker_dependent'),
         folds=[],
         table=SimpleNamespace(classes=['sad']),
@@ -26,38 +26,37 @@ def results(normalise: str = 'global', leaks: tuple[str, ...] = ()) -> dict:
     return outputs.make_results(config, task, [], {}, 0.0)
 
 
-def test_what_makes_a_result_look_better_stands_in_its_title():
-    """Shared speakers, statistics of tested audio, and leaks that were let pass; and nothing of it where there is none."""
-    plain = results()['protocol']
+def test_the_protocol_says_what_makes_results_look_better():
+    """Shared speakers, statistics of tested audio, and allowed leaks."""
+    plain = make_results()['protocol']
     assert 'speakers are shared' in plain
     assert 'transductive' not in plain
     assert 'LEAK' not in plain
-    assert 'tested audio too (transductive)' in results('speaker_transductive')['protocol']
-    assert 'LEAK OF AUDIO ALLOWED' in results(leaks=('audio',))['protocol']
+    transductive = make_results('speaker_transductive')['protocol']
+    assert 'tested audio too (transductive)' in transductive
+    assert 'LEAK OF AUDIO ALLOWED' in make_results(leaks=('audio',))['protocol']
 
 
-def test_what_was_not_used_is_written_down():
-    """With the label space and the corpora that it was left out of."""
-    found = results()
-    assert (found['left_out'], found['unused'], found['labels'], found['corpora']) == (
-        {'fear': 3},
-        2,
-        'native',
-        ['folder'],
-    )
+def test_utterances_that_are_not_used_are_counted():
+    """Beside the label space and the corpora that they were left out of."""
+    results = make_results()
+    assert results['left_out'] == {'fear': 3}
+    assert results['unused'] == 2
+    assert results['labels'] == 'native'
+    assert results['corpora'] == ['folder']
 
 
-def test_of_speakers_is_written_down_what_is_known(tmp_path):
-    """The report groups by it; nobody is of an empty sex, and who speaks two languages is of both."""
+def test_known_attributes_of_speakers_are_listed():
+    """The report groups by them. Several values are joined, and unknown ones are left out."""
     text = {
         'speaker': ['a', 'a', 'b', 'c', ''],
         'sex': ['f', 'f', 'm', '', 'm'],
         'language': ['de', 'en', 'de', '', 'de'],
+        'corpus': ['one', 'one', 'one', 'one', 'one'],
     }
-    text['corpus'] = ['one'] * 5
-    known = outputs.speaker_attributes({k: np.array(v) for k, v in text.items()})
-    a, b = (
-        {'sex': 'f', 'language': 'de+en', 'corpus': 'one'},
-        {'sex': 'm', 'language': 'de', 'corpus': 'one'},
-    )
-    assert known == {'a': a, 'b': b, 'c': {'corpus': 'one'}}
+    arrays = {name: np.array(values) for name, values in text.items()}
+    assert outputs.speaker_attributes(arrays) == {
+        'a': {'sex': 'f', 'language': 'de+en', 'corpus': 'one'},
+        'b': {'sex': 'm', 'language': 'de', 'corpus': 'one'},
+        'c': {'corpus': 'one'},
+    }

@@ -1,7 +1,8 @@
-"""Runs as one program over several devices, on a step so small that every value is known in closed form."""
+"""Tests of runs as one program over several devices, on a step known in closed form."""
 
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,51 +16,53 @@ from jaxser.training import parallel
 from jaxser.training.parallel import Layout
 from jaxser.training.step import Step
 
-S, B, T, M = (
-    4,
-    4,
-    3,
-    2,
-)  # steps, examples, frames, bands; the regression's inputs are an example's features, summed over frames
+S, B, T, M = 4, 4, 3, 2  # steps, examples, frames, bands
+CORPUS_FRAMES = 60
 COLLECTIVE = re.compile('all-reduce|all-gather|all-to-all|collective|reduce-scatter')
 
 
-def make_step() -> tuple[Step, list]:
-    """Gradient descent of a linear regression, and a list that grows with every tracing."""
-    traced = []
+def sum_frames(batch: dict) -> jax.Array:
+    """Returns x_BxM, the inputs of the regression: features summed over frames."""
+    return batch['mel_BxTxM'].astype(jnp.float32).sum(1)
 
-    def inputs(batch):
-        return batch['mel_BxTxM'].astype(jnp.float32).sum(1)
+
+def make_step() -> tuple[Step, list]:
+    """Returns gradient descent of a linear regression, and a list that grows with every tracing."""
+    traced = []
 
     def init(hyper):
         start_M = jnp.stack([hyper['seed'], hyper['fold']]).astype(jnp.float32)
         return State(
-            jnp.zeros((), jnp.int32),
-            {'w': start_M},
-            {'seen': jnp.zeros(M)},
-            {},
-            (),
-            jax.random.PRNGKey(hyper['seed']),
+            step=jnp.zeros((), jnp.int32),
+            params={'w': start_M},
+            batch_stats={'seen': jnp.zeros(M)},
+            extra={},
+            opt_state=(),
+            key=jax.random.PRNGKey(hyper['seed']),
         )
 
     def update(state, batch, hyper):
         traced.append('update')
-        x_BxM, y_B = inputs(batch), batch['y_B']
-        loss, g = jax.value_and_grad(lambda w: ((x_BxM @ w['w'] - y_B) ** 2).mean())(state.params)
-        params = jax.tree.map(lambda w, g: w - hyper['lr'] * g, state.params, g)
+        x_BxM = sum_frames(batch)
+
+        def squared_error(params):
+            return ((x_BxM @ params['w'] - batch['y_B']) ** 2).mean()
+
+        loss, gradients = jax.value_and_grad(squared_error)(state.params)
+        params = jax.tree.map(lambda w, g: w - hyper['lr'] * g, state.params, gradients)
         batch_stats = {'seen': state.batch_stats['seen'] + x_BxM.sum(0)}
-        return state.replace(step=state.step + 1, params=params, batch_stats=batch_stats), {
-            'loss': loss
-        }
+        state = state.replace(step=state.step + 1, params=params, batch_stats=batch_stats)
+        return state, {'loss': loss}
 
     def predict(params, batch_stats, batch):
-        return inputs(batch), inputs(batch) @ params['w'][:, None]
+        x_BxM = sum_frames(batch)
+        return x_BxM, x_BxM @ params['w'][:, None]
 
     return Step(init, update, predict), traced
 
 
 class Sweep:
-    """Some folds and variants on some devices, as train.Group lays them out, over a corpus of noise."""
+    """Folds and variants on devices, as trainer.Group lays them out, over a corpus of noise."""
 
     def __init__(
         self,
@@ -71,73 +74,76 @@ class Sweep:
         in_turn: bool = True,
     ):
         random = np.random.default_rng(0)
-        self.corpus_RxM = np.float16(random.normal(size=(60, M)))
-        example = (folds, S, B)
-        self.first, self.frames = (
-            random.integers(0, 60 - T, example),
-            random.integers(1, T + 1, example),
-        )
-        self.y = np.float32(random.normal(size=example))
-        there = np.arange(T) < self.frames[..., None]
-        self.mel = np.where(
-            there[..., None], self.corpus_RxM[self.first[..., None] + np.arange(T)], np.float16(0)
-        )
+        self.corpus_RxM = np.float16(random.normal(size=(CORPUS_FRAMES, M)))
+        shape = (folds, S, B)
+        self.first = random.integers(0, CORPUS_FRAMES - T, shape)
+        self.frames = random.integers(1, T + 1, shape)
+        self.y = np.float32(random.normal(size=shape))
+        is_valid = np.arange(T) < self.frames[..., None]
+        mel = self.corpus_RxM[self.first[..., None] + np.arange(T)]
+        self.mel = np.where(is_valid[..., None], mel, np.float16(0))
 
-        self.fold_N, self.seed_N = (x.ravel().astype(np.int32) for x in np.mgrid[:folds, :variants])
+        fold_and_seed = np.mgrid[:folds, :variants].astype(np.int32)
+        self.fold_N = fold_and_seed[0].ravel()
+        self.seed_N = fold_and_seed[1].ravel()
         self.lr_N = np.linspace(0.01, 0.05, variants, dtype=np.float32)[self.seed_N]
         self.layout = Layout(len(self.fold_N), jax.devices()[:devices], data)
         self.fold_DxF, slot_N = self.layout.assign_slots(self.fold_N)
         hyper_N = {'lr': self.lr_N, 'seed': self.seed_N, 'fold': self.fold_N, 'slot': slot_N}
-        self.hyper = {k: self.layout.group_by_device(v) for k, v in hyper_N.items()}
+        self.hyper = jax.tree.map(self.layout.group_by_device, hyper_N)
         self.step, self.traced = make_step()
         self.programs = parallel.compile_step(self.step, self.layout, T, mode, in_turn)
 
     def batches(self, resident: bool = False) -> dict:
-        """DxSxFxB... of all steps, with features or with where they begin."""
-        of_fold = {'y_B': self.y, 'frames_B': np.int32(self.frames)}
-        of_fold |= {'first_B': np.int32(self.first)} if resident else {'mel_BxTxM': self.mel}
-        return {k: x[self.fold_DxF].swapaxes(1, 2) for k, x in of_fold.items()}
+        """Returns arrays DxSxFxB... of all steps, with features or with where they begin."""
+        arrays = {'y_B': self.y, 'frames_B': np.int32(self.frames)}
+        if resident:
+            arrays['first_B'] = np.int32(self.first)
+        else:
+            arrays['mel_BxTxM'] = self.mel
+        return {name: x[self.fold_DxF].swapaxes(1, 2) for name, x in arrays.items()}
+
+    def put_shared(self, resident: bool) -> SharedArrays:
+        """Returns the features of the corpus on the devices, or nothing."""
+        shared = SharedArrays(self.corpus_RxM if resident else None)
+        return self.layout.put_on_devices(shared, parallel.REPLICATED)
 
     def train(self, steps: int = S, hyper: dict | None = None, resident: bool = False) -> State:
-        """The state after the first `steps`; the chunk's others are skipped."""
+        """Returns the state after the first `steps`; the other steps of the chunk are skipped."""
         hyper = self.layout.put_runs_on_devices(hyper or self.hyper)
         batches = self.layout.put_batch_on_devices(self.batches(resident), 3)
-        shared = self.layout.put_on_devices(
-            SharedArrays(self.corpus_RxM if resident else None), parallel.REPLICATED
-        )
+        state = self.programs.init(hyper)
         state, self.metrics = self.programs.train_chunk(
-            self.programs.init(hyper), shared, batches, np.arange(S) < steps, hyper
+            state, self.put_shared(resident), batches, np.arange(S) < steps, hyper
         )
         return state
 
     def predict(self, state: State, resident: bool = False) -> np.ndarray:
-        """scores_NxB of every run for the first batch of its fold; the inputs, which are its z, come with them."""
-        batch = self.layout.put_batch_on_devices(
-            {k: x[:, 0] for k, x in self.batches(resident).items()}, 2
+        """Returns scores_NxB of every run for the first batch of its fold; checks z, the inputs."""
+        first_batch = {name: x[:, 0] for name, x in self.batches(resident).items()}
+        predict = self.programs.predict_for_frames(T)
+        z_and_scores = predict(
+            state.params,
+            state.batch_stats,
+            self.put_shared(resident),
+            self.layout.put_batch_on_devices(first_batch, 2),
+            self.layout.put_runs_on_devices(self.hyper),
         )
-        shared = self.layout.put_on_devices(
-            SharedArrays(self.corpus_RxM if resident else None), parallel.REPLICATED
-        )
-        hyper = self.layout.put_runs_on_devices(self.hyper)
-        z, scores = self.collect(
-            self.programs.predict_for_frames(T)(
-                state.params, state.batch_stats, shared, batch, hyper
-            )
-        )
-        np.testing.assert_allclose(
-            z, self.mel[self.fold_N, 0].astype(float).sum(2), rtol=1e-5, atol=1e-6
-        )
+        z, scores = self.collect(z_and_scores)
+        x_NxBxM = self.mel[self.fold_N, 0].astype(float).sum(2)
+        np.testing.assert_allclose(z, x_NxBxM, rtol=1e-5, atol=1e-6)
         return scores[..., 0]
 
     def collect(self, tree):
-        """Every array by run, on the host."""
+        """Returns every array by run, on the host."""
         return jax.tree.map(self.layout.collect, tree)
 
     def expected_weights(self, n: int) -> tuple[np.ndarray, list[float]]:
-        """The weights of run n after all steps, and its losses, in float64."""
-        f = self.fold_N[n]
-        w, losses = np.array([self.seed_N[n], f], float), []
-        for mel, y in zip(self.mel[f].astype(float), self.y[f].astype(float)):
+        """Returns the weights of run n after all steps, and its losses, in float64."""
+        fold = self.fold_N[n]
+        w = np.array([self.seed_N[n], fold], float)
+        losses = []
+        for mel, y in zip(self.mel[fold].astype(float), self.y[fold].astype(float)):
             x = mel.sum(1)
             losses.append(((x @ w - y) ** 2).mean())
             w -= self.lr_N[n] * 2 / B * x.T @ (x @ w - y)
@@ -163,126 +169,137 @@ CASES = {
 
 @pytest.fixture(scope='module', params=CASES.values(), ids=CASES)
 def case(request):
-    """A sweep, and how it ended."""
+    """A sweep, its state after training, and its metrics."""
     s = Sweep(**request.param)
     state = s.train()
     return s, state, s.metrics
 
 
 def test_every_run_is_what_it_would_be_alone(case):
-    """On any number of devices, padded or not, by jit or pmap, its batch on one device or two: 1e-6."""
+    """To 1e-6, on any number of devices, padded or not, by jit or pmap, with divided batches."""
     s, state, metrics = case
-    found, loss_NxS = s.collect(state), s.collect(metrics)['loss']
+    end = s.collect(state)
+    loss_NxS = s.collect(metrics)['loss']
     for n in range(len(s.fold_N)):
         w, losses = s.expected_weights(n)
-        np.testing.assert_allclose(found.params['w'][n], w, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(end.params['w'][n], w, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(loss_NxS[n], losses, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(
-            found.batch_stats['seen'][n],
+            end.batch_stats['seen'][n],
             s.mel[s.fold_N[n]].sum((0, 1, 2), float),
             rtol=1e-5,
             atol=1e-5,
         )
-    assert (found.step == S).all()
+    assert (end.step == S).all()
 
 
 def test_predictions_are_those_of_each_run_on_the_batch_of_its_fold(case):
-    """Runs by examples, from the run's own parameters."""
+    """By the run's own parameters."""
     s, state, _ = case
     x_NxBxM = s.mel[s.fold_N, 0].astype(float).sum(2)
     expected = np.einsum('nbm,nm->nb', x_NxBxM, s.collect(state.params['w']))
     np.testing.assert_allclose(s.predict(state), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize('arm', BATCH_NORM_MODES)
-def test_a_batch_over_two_devices_has_one_statistic_a_side(arm):
-    """Parameters and running statistics under every arm, where the sides are mixed, a device each, or one alone: 1e-6."""
-    random, target_SxB = (
-        np.random.default_rng(0),
-        np.float32([[0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]),
-    )
+def make_batch_norm_step(mode: str) -> Step:
+    """Returns gradient descent on the square of the output of a BatchNorm."""
+    module = BatchNorm(mode)
+
+    def init(hyper):
+        key = jax.random.PRNGKey(0)
+        mel = jnp.zeros((1, T, M))
+        variables = module.init(key, mel, jnp.ones((1, T)), jnp.zeros(1), train=False)
+        return State(
+            step=0,
+            params=variables['params'],
+            batch_stats=variables.get('batch_stats', {}),
+            extra={},
+            opt_state=(),
+            key=key,
+        )
+
+    def update(state, batch, hyper):
+        mask_BxT = frame_mask(batch['frames_B'], T)
+        x_BxTxM = batch['mel_BxTxM'].astype(jnp.float32)
+
+        def loss(params):
+            variables = {'params': params, 'batch_stats': state.batch_stats}
+            y, changed = module.apply(
+                variables, x_BxTxM, mask_BxT, batch['target_B'], train=True, mutable=['batch_stats']
+            )
+            value = (y**2 * mask_BxT[..., None] * batch['y_B'][:, None, None]).mean()
+            return value, changed.get('batch_stats', {})
+
+        (value, batch_stats), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+        params = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, gradients)
+        return state.replace(params=params, batch_stats=batch_stats), {'loss': value}
+
+    return Step(init, update, None)
+
+
+@pytest.mark.parametrize('mode', BATCH_NORM_MODES)
+def test_batch_norm_of_a_divided_batch_is_that_of_the_whole(mode):
+    """Parameters, running statistics and losses to 1e-6.
+
+    The target's examples are mixed with the source's, on a device of their own, or alone.
+    """
+    random = np.random.default_rng(0)
+    target_SxB = np.float32([[0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]])
     batches = {
         'mel_BxTxM': np.float16(random.normal(1, 2, size=(1, S, 1, B, T, M))),
         'frames_B': np.int32(random.integers(1, T + 1, (1, S, 1, B))),
         'target_B': target_SxB[None, :, None],
         'y_B': np.float32(random.normal(size=(1, S, 1, B))),
     }
-    hyper = {'slot': np.zeros((1, 1), np.int32)}
-
-    def init(hyper):
-        variables = BatchNorm(arm).init(
-            jax.random.PRNGKey(0), jnp.zeros((1, T, M)), jnp.ones((1, T)), jnp.zeros(1), train=False
+    results = []
+    for data_devices in (1, 2):
+        layout = Layout(1, jax.devices()[:data_devices], data_devices)
+        programs = parallel.compile_step(make_batch_norm_step(mode), layout, T)
+        hyper = layout.put_runs_on_devices({'slot': np.zeros((1, 1), np.int32)})
+        placed = layout.put_batch_on_devices(batches, 3)
+        state, metrics = programs.train_chunk(
+            programs.init(hyper), SharedArrays(), placed, np.ones(S, bool), hyper
         )
-        return State(
-            0, variables['params'], variables.get('batch_stats', {}), {}, (), jax.random.PRNGKey(0)
-        )
-
-    def update(state, batch, hyper):
-        mask_BxT, x_BxTxM = frame_mask(batch['frames_B'], T), batch['mel_BxTxM'].astype(jnp.float32)
-
-        def loss(params):
-            variables = {'params': params, 'batch_stats': state.batch_stats}
-            y, new = BatchNorm(arm).apply(
-                variables, x_BxTxM, mask_BxT, batch['target_B'], train=True, mutable=['batch_stats']
-            )
-            return (y**2 * mask_BxT[..., None] * batch['y_B'][:, None, None]).mean(), new.get(
-                'batch_stats', {}
-            )
-
-        (value, batch_stats), g = jax.value_and_grad(loss, has_aux=True)(state.params)
-        params = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, g)
-        return state.replace(params=params, batch_stats=batch_stats), {'loss': value}
-
-    ends = []
-    for data in (1, 2):
-        layout = Layout(1, jax.devices()[:data], data)
-        programs = parallel.compile_step(Step(init, update, None), layout, T)
-        state = programs.init(layout.put_runs_on_devices(hyper))
-        end = programs.train_chunk(
-            state,
-            SharedArrays(),
-            layout.put_batch_on_devices(batches, 3),
-            np.ones(S, bool),
-            layout.put_runs_on_devices(hyper),
-        )
-        ends.append(jax.tree.map(layout.collect, (end[0].params, end[0].batch_stats, end[1])))
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves(ends))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), *ends)
+        end = (state.params, state.batch_stats, metrics)
+        results.append(jax.tree.map(layout.collect, end))
+    chex.assert_tree_all_finite(results)
+    chex.assert_trees_all_close(*results, rtol=1e-6, atol=1e-6)
 
 
-def test_keep_picks_run_by_run(case):
-    """Where a run is better its new parameters and statistics are taken, and elsewhere the old ones stay."""
+def test_the_selected_parameters_are_updated_run_by_run(case):
+    """A run that is better takes its new parameters and statistics; the others keep the old."""
     s, state, _ = case
     new = (state.params, state.batch_stats)
     old = jax.tree.map(lambda x: x - 1000, new)
     better_N = np.random.default_rng(1).random(len(s.fold_N)) < 0.5
-    kept = s.programs.update_best(
-        old, state, s.layout.put_runs_on_devices(s.layout.group_by_device(better_N))
+    better_DxR = s.layout.put_runs_on_devices(s.layout.group_by_device(better_N))
+    best = s.collect(s.programs.update_best(old, state, better_DxR))
+    expected = jax.tree.map(
+        lambda a, b: np.where(better_N[:, None], a, b), s.collect(new), s.collect(old)
     )
-    for k, o, n in zip(*(jax.tree.leaves(s.collect(tree)) for tree in (kept, old, new))):
-        np.testing.assert_array_equal(k, np.where(better_N[:, None], n, o))
+    chex.assert_trees_all_equal(best, expected)
 
 
-def test_features_on_the_device_are_those_a_batch_would_bring(case):
-    """Cut out of the corpus where `first_B` says: the same state and the same scores, to the bit."""
+def test_features_on_the_device_change_no_bit(case):
+    """They are cut from the corpus at `first_B`: the same state and the same scores."""
     s, state, _ = case
-    jax.tree.map(np.testing.assert_array_equal, s.collect(s.train(resident=True)), s.collect(state))
+    chex.assert_trees_all_equal(s.collect(s.train(resident=True)), s.collect(state))
     np.testing.assert_array_equal(s.predict(state, resident=True), s.predict(state))
 
 
 def test_features_of_a_neighbour_are_never_read():
-    """What lies around the frames of an example in the corpus may be anything."""
+    """The frames around those of an example in the corpus may be anything."""
     s = Sweep(2, 3)
     expected = s.collect(s.train())
     own = np.unique((s.first[..., None] + np.arange(T))[np.arange(T) < s.frames[..., None]])
     assert len(own) < len(s.corpus_RxM)
-    s.corpus_RxM[np.setdiff1d(np.arange(60), own)] = np.nan
-    jax.tree.map(np.testing.assert_array_equal, s.collect(s.train(resident=True)), expected)
+    s.corpus_RxM[np.setdiff1d(np.arange(CORPUS_FRAMES), own)] = np.nan
+    chex.assert_trees_all_equal(s.collect(s.train(resident=True)), expected)
     assert np.isfinite(s.predict(s.train(resident=True), resident=True)).all()
 
 
 def test_every_device_has_its_share_of_the_runs():
-    """As many runs on each; two devices hold a run only where they share out its batch."""
+    """All have the same number; two devices have the same run only if they divide its batch."""
     for data, runs_each in ((1, 2), (2, 4)):
         w = Sweep(3, 5, devices=8, data=data).train().params['w']
         assert w.shape == (8 // data, runs_each, M)
@@ -291,21 +308,18 @@ def test_every_device_has_its_share_of_the_runs():
 
 
 def compiled_text(s: Sweep) -> str:
-    """The compiled chunk."""
+    """Returns the text of the compiled training chunk."""
     hyper = s.layout.put_runs_on_devices(s.hyper)
     batches = s.layout.put_batch_on_devices(s.batches(), 3)
-    return (
-        s.programs.train_chunk.lower(
-            s.programs.init(hyper), SharedArrays(), batches, np.ones(S, bool), hyper
-        )
-        .compile()
-        .as_text()
+    lowered = s.programs.train_chunk.lower(
+        s.programs.init(hyper), SharedArrays(), batches, np.ones(S, bool), hyper
     )
+    return lowered.compile().as_text()
 
 
 @pytest.mark.parametrize('in_turn', [True, False])
-def test_runs_never_talk_to_each_other(in_turn):
-    """The compiled chunk holds no collective; where a batch is shared out, none but between the devices of a run."""
+def test_devices_of_different_runs_never_communicate(in_turn):
+    """There is no collective, or only those between the devices that divide a batch."""
     assert not COLLECTIVE.findall(compiled_text(Sweep(3, 5, devices=8, in_turn=in_turn)))
     lines = compiled_text(Sweep(3, 3, devices=8, data=2, in_turn=in_turn)).splitlines()
     called = [line for line in lines if re.search(rf'({COLLECTIVE.pattern})[-\w]*\(', line)]
@@ -315,26 +329,25 @@ def test_runs_never_talk_to_each_other(in_turn):
 
 
 def test_a_skipped_step_changes_no_bit():
-    """What fills an epoch's last chunk: the state stays, and the metrics say NaN rather than a number."""
+    """It fills the last chunk of an epoch; its metrics are NaN."""
     s = Sweep(2, 3)
-    state, loss_NxS = s.train(steps=2), s.collect(s.metrics)['loss']
-    hyper, batches = (
-        s.layout.put_runs_on_devices(s.hyper),
-        s.layout.put_batch_on_devices(s.batches(), 3),
-    )
+    state = s.train(steps=2)
+    loss_NxS = s.collect(s.metrics)['loss']
+    hyper = s.layout.put_runs_on_devices(s.hyper)
+    batches = s.layout.put_batch_on_devices(s.batches(), 3)
     one_by_one = s.programs.init(hyper)
     for n in range(2):
         one_by_one, _ = s.programs.train_chunk(
             one_by_one, SharedArrays(), batches, np.arange(S) == n, hyper
         )
-    jax.tree.map(np.testing.assert_array_equal, state, one_by_one)
+    chex.assert_trees_all_equal(state, one_by_one)
     assert (np.asarray(state.step) == 2).all()
     assert np.isfinite(loss_NxS[:, :2]).all()
     assert np.isnan(loss_NxS[:, 2:]).all()
 
 
-def test_other_values_trace_nothing():
-    """Coefficients, rates and seeds are arguments of the program, not part of it."""
+def test_other_hyper_parameters_compile_nothing():
+    """Coefficients, learning rates and seeds are arguments of the program."""
     s = Sweep(2, 3)
     s.train()
     before = len(s.traced)
@@ -345,14 +358,14 @@ def test_other_values_trace_nothing():
 
 @pytest.mark.parametrize('in_turn', [True, False])
 def test_a_diverging_run_leaves_the_others_alone(in_turn):
-    """Whatever becomes of one, the other runs of the program are the same to the bit."""
+    """The other runs of the program are the same to the bit."""
     s = Sweep(2, 3, in_turn=in_turn)
-    calm = s.collect(s.train().params['w'])
+    expected = s.collect(s.train().params['w'])
     for lr in (1e30, np.inf):
         hyper = s.hyper | {'lr': np.where(s.hyper['seed'] == 1, np.float32(lr), s.hyper['lr'])}
-        wild = s.collect(s.train(hyper=hyper).params['w'])
-        assert not np.isfinite(wild[s.seed_N == 1]).any()
-        np.testing.assert_array_equal(wild[s.seed_N != 1], calm[s.seed_N != 1])
+        w_NxM = s.collect(s.train(hyper=hyper).params['w'])
+        assert not np.isfinite(w_NxM[s.seed_N == 1]).any()
+        np.testing.assert_array_equal(w_NxM[s.seed_N != 1], expected[s.seed_N != 1])
 
 
 @pytest.mark.parametrize(
@@ -367,60 +380,59 @@ def test_a_diverging_run_leaves_the_others_alone(in_turn):
     ],
 )
 def test_every_device_gets_as_few_runs_as_can_be(count, devices, data, expected):
-    """No more devices than runs; `data` devices count as one."""
+    """No more devices are used than there are runs; `data` devices count as one."""
     layout = Layout(count, jax.devices()[:devices], data)
     assert expected == (layout.D, layout.R)
     assert layout.mesh.devices.shape == (layout.D, data)
 
 
-def test_devices_that_cannot_share_out_batches_are_refused():
-    """Seven devices, two to a batch."""
+def test_devices_that_cannot_divide_batches_raise_a_user_error():
+    """Seven devices, and two for each batch."""
     with pytest.raises(UserError, match=r'config.data_devices is 2, and there are 7'):
         Layout(10, jax.devices()[:7], data_devices=2)
 
 
-def test_runs_are_spread_in_order_and_collected_again():
-    """Run n is number n % R of device n // R; what is left over repeats the last run, and is gone when collected."""
+def test_runs_are_grouped_in_order_and_collected_again():
+    """Run n is number n % R of device n // R; padding repeats the last run."""
     layout = Layout(5, jax.devices()[:3])
     array_NxM = np.arange(10).reshape(5, 2)
-    spread = layout.group_by_device(array_NxM)
-    np.testing.assert_array_equal(spread, array_NxM[[[0, 1], [2, 3], [4, 4]]])
-    np.testing.assert_array_equal(layout.collect(layout.put_runs_on_devices(spread)), array_NxM)
+    grouped = layout.group_by_device(array_NxM)
+    np.testing.assert_array_equal(grouped, array_NxM[[[0, 1], [2, 3], [4, 4]]])
+    np.testing.assert_array_equal(layout.collect(layout.put_runs_on_devices(grouped)), array_NxM)
 
 
-def test_the_last_group_of_a_sweep_fills_the_layout_of_the_first():
-    """Fewer runs than there are places: the same shapes, hence the same program, and nothing but those runs comes back."""
+def test_a_smaller_group_has_the_shapes_of_the_first():
+    """So it uses the same program; padding is removed when the runs are collected."""
     whole = Layout(20, jax.devices()[:3], R=4)
     fewer = whole.with_count(5)
     assert (whole.count, fewer.count, fewer.D, fewer.R) == (20, 5, 3, 4)
-    spread = fewer.group_by_device(np.arange(5))
-    np.testing.assert_array_equal(spread, [[0, 1, 2, 3], [4, 4, 4, 4], [4, 4, 4, 4]])
-    np.testing.assert_array_equal(fewer.collect(spread), np.arange(5))
+    grouped = fewer.group_by_device(np.arange(5))
+    np.testing.assert_array_equal(grouped, [[0, 1, 2, 3], [4, 4, 4, 4], [4, 4, 4, 4]])
+    np.testing.assert_array_equal(fewer.collect(grouped), np.arange(5))
 
 
-def test_a_device_holds_the_folds_that_its_runs_need_and_no_other():
-    """Every run finds its fold at its slot; a device that needs fewer folds than another repeats its last."""
+def test_a_device_has_the_folds_that_its_runs_need_and_no_other():
+    """A device that needs fewer folds than another repeats its last one."""
     fold_N = np.array([0, 0, 0, 2, 2, 2, 2, 5, 5])
     layout = Layout(9, jax.devices()[:3])
     fold_DxF, slot_N = layout.assign_slots(fold_N)
     np.testing.assert_array_equal(fold_DxF, [[0, 0], [2, 2], [2, 5]])
     np.testing.assert_array_equal(slot_N, [0, 0, 0, 0, 0, 0, 0, 1, 1])
     assert slot_N.dtype == np.int32
-    wider_DxF, same_N = layout.assign_slots(
-        fold_N, F=3
-    )  # as another group of the same program needs
+    # Another group of the same program may need three folds.
+    wider_DxF, same_N = layout.assign_slots(fold_N, F=3)
     np.testing.assert_array_equal(wider_DxF, [[0, 0, 0], [2, 2, 2], [2, 5, 5]])
     np.testing.assert_array_equal(same_N, slot_N)
 
 
-def test_slots_lead_every_run_to_its_fold():
-    """Whatever the order of the folds and the number of devices."""
+def test_the_slot_of_a_run_is_the_index_of_its_fold():
+    """For any order of the folds and number of devices."""
     random = np.random.default_rng(0)
     for count, devices in ((1, 8), (7, 3), (30, 8), (30, 1)):
         fold_N = random.integers(0, 6, count)
         layout = Layout(count, jax.devices()[:devices])
         fold_DxF, slot_N = layout.assign_slots(fold_N)
         np.testing.assert_array_equal(fold_DxF[np.arange(count) // layout.R, slot_N], fold_N)
-        of_device = np.split(layout.group_by_device(fold_N), layout.D)
-        assert [set(row) for row in fold_DxF] == [set(row.ravel()) for row in of_device]
-        assert fold_DxF.shape[1] == max(len(set(row.ravel())) for row in of_device)
+        needed = [set(fold_R) for fold_R in layout.group_by_device(fold_N)]
+        assert [set(fold_F) for fold_F in fold_DxF] == needed
+        assert fold_DxF.shape[1] == max(len(folds) for folds in needed)

@@ -1,12 +1,13 @@
-"""One training step: where its randomness comes from, and what it does to the features; on an encoder of one matrix."""
+"""Tests of one training step over an encoder of one matrix."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from jaxser.interfaces import Aux, Encoder, Sizes
+from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
 from jaxser.training import optimizer, step
 
@@ -26,146 +27,152 @@ SUM = (NORMALISED * (np.arange(T) < BATCH['frames_B'][:, None])[..., None]).sum(
 
 
 def apply(params, batch_stats, batch, hyper, key, train):
-    """The sum over frames; in training it is remembered, with a number that the key draws."""
+    """Encodes the sum over frames; training keeps it, and a number drawn by the key."""
     sum_BxM = batch['mel_BxTxM'].sum(1)
     if train:
         batch_stats = {'sum_BxM': sum_BxM, 'drawn': jax.random.uniform(key)}
     return sum_BxM @ params['w'], batch_stats
 
 
-ENCODER = Encoder(
-    lambda key, batch: (
-        {'w': jax.random.normal(key, (M, D))},
-        {'sum_BxM': jnp.zeros((B, M)), 'drawn': jnp.zeros(())},
-    ),
-    apply,
-)
+def init(key, batch):
+    """Returns random parameters, and zeros in place of what training keeps."""
+    return {'w': jax.random.normal(key, (M, D))}, {
+        'sum_BxM': jnp.zeros((B, M)),
+        'drawn': jnp.zeros(()),
+    }
 
 
-def hyper(seed: int = 0, fold: int = 0, lr: float = 0.1, mask: float = 0.0) -> dict:
-    real = {'lr': lr, 'weight_decay': 0.01, 'dropout': 0.1, 'time_mask': mask, 'band_mask': mask}
-    return {k: np.float32(v) for k, v in real.items()} | {
+ENCODER = Encoder(init, apply)
+
+
+def make_hyper(seed: int = 0, fold: int = 0, lr: float = 0.1, mask: float = 0.0) -> dict:
+    """Returns the hyper-parameters of a run."""
+    return {
+        'lr': np.float32(lr),
+        'weight_decay': np.float32(0.01),
+        'dropout': np.float32(0.1),
+        'time_mask': np.float32(mask),
+        'band_mask': np.float32(mask),
         'seed': np.int32(seed),
         'fold': np.int32(fold),
     }
 
 
+def make_method(**changes) -> Method:
+    """Returns plain training with some functions replaced."""
+    return erm.make(ConfigDict(), ENCODER, SIZES)._replace(**changes)
+
+
 @pytest.fixture(scope='module')
-def one() -> step.Step:
-    """The compiled step."""
+def compiled() -> step.Step:
+    """The compiled step of plain training."""
     config = ConfigDict({'warmup': 0.1, 'clip': 5.0, 'optimizer': 'adamw'})
-    made = step.make_step(ENCODER, erm.make(ConfigDict(), ENCODER, SIZES), SIZES, config)
-    return step.Step(jax.jit(made.init), jax.jit(made.update), jax.jit(made.predict))
+    functions = step.make_step(ENCODER, make_method(), SIZES, config)
+    return step.Step(*map(jax.jit, functions))
 
 
-def wild(of: dict) -> step.Step:
-    """A method whose loss is the sum of its parameters, each branch's times a constant, clipped to 0.1."""
-    loss = lambda params, state, batch, hyper, key: (  # noqa: E731
-        sum(of[k] * x.sum() for k, branch in params.items() for x in jax.tree.leaves(branch)),
-        Aux(state.batch_stats, state.extra, {}),
-    )
-    method = erm.make(ConfigDict(), ENCODER, SIZES)._replace(loss=loss)
-    return step.make_step(
-        ENCODER, method, SIZES, ConfigDict({'warmup': 0.0, 'clip': 0.1, 'optimizer': 'adamw'})
-    )
+def make_linear_step(slopes: dict[str, float]) -> step.Step:
+    """Returns a step whose loss is the sum of the parameters, each branch times its slope."""
+
+    def loss(params, state, batch, hyper, key):
+        value = 0.0
+        for branch, slope in slopes.items():
+            for array in jax.tree.leaves(params[branch]):
+                value += slope * array.sum()
+        return value, Aux(state.batch_stats, state.extra, {})
+
+    config = ConfigDict({'warmup': 0.0, 'clip': 0.1, 'optimizer': 'adamw'})
+    return step.make_step(ENCODER, make_method(loss=loss), SIZES, config)
 
 
-def test_a_huge_gradient_of_a_head_leaves_the_encoder_alone():
-    """Clipping is by branch: what a head does, NaN included, changes no bit of the encoder's step."""
+def test_a_huge_gradient_of_a_head_does_not_change_the_encoder():
+    """Each branch is clipped by itself, also if the gradient of the head is NaN."""
     states = []
-    for size in (1.0, 1e9, np.nan):
-        one = wild({'encoder': 1.0, 'emotion': size})
-        states.append(jax.jit(one.update)(one.init(hyper()), BATCH, hyper())[0])
-    for state in states[1:]:
-        jax.tree.map(
-            np.testing.assert_array_equal, state.params['encoder'], states[0].params['encoder']
-        )
-        jax.tree.map(
-            np.testing.assert_array_equal,
-            state.opt_state['encoder'],
-            states[0].opt_state['encoder'],
-        )
+    for slope in (1.0, 1e9, np.nan):
+        functions = make_linear_step({'encoder': 1.0, 'emotion': slope})
+        start = functions.init(make_hyper())
+        state, _ = jax.jit(functions.update)(start, BATCH, make_hyper())
+        states.append((state.params['encoder'], state.opt_state['encoder']))
+    chex.assert_trees_all_equal(*states)
 
 
-def test_a_method_may_take_its_own_steps():
-    """`update` in place of one step down a loss: here the encoder moves twice, and the head never."""
+def test_a_method_may_have_its_own_update():
+    """Here the encoder is moved twice in each step, and the head never."""
 
     def update(state, batch, hyper, key, descend):
         for _ in range(2):
-            state = descend(
-                state, {'encoder': jax.tree.map(jnp.ones_like, state.params['encoder'])}
-            )
+            gradient = jax.tree.map(jnp.ones_like, state.params['encoder'])
+            state = descend(state, {'encoder': gradient})
         return state, {'steps': jnp.float32(2)}
 
-    method = erm.make(ConfigDict(), ENCODER, SIZES)._replace(update=update)
-    one = step.make_step(
-        ENCODER, method, SIZES, ConfigDict({'warmup': 0.0, 'clip': 1e9, 'optimizer': 'sgd'})
-    )
-    before, h = one.init(hyper()), hyper() | {'weight_decay': np.float32(0)}
-    state, metrics = jax.jit(one.update)(before, BATCH, h)
-    rates = sum(
-        0.1 * optimizer.learning_rate_schedule(jnp.float32(n), SIZES.steps, 0.0) for n in range(2)
-    )
-    np.testing.assert_allclose(
-        state.params['encoder']['w'], before.params['encoder']['w'] - rates, rtol=1e-5
-    )
-    jax.tree.map(np.testing.assert_array_equal, state.params['emotion'], before.params['emotion'])
+    config = ConfigDict({'warmup': 0.0, 'clip': 1e9, 'optimizer': 'sgd'})
+    functions = step.make_step(ENCODER, make_method(update=update), SIZES, config)
+    hyper = make_hyper() | {'weight_decay': np.float32(0)}
+    start = functions.init(make_hyper())
+    state, metrics = jax.jit(functions.update)(start, BATCH, hyper)
+    distance = 0.0
+    for n in range(2):
+        distance += 0.1 * optimizer.learning_rate_schedule(jnp.float32(n), SIZES.steps, 0.0)
+    expected = start.params['encoder']['w'] - distance
+    np.testing.assert_allclose(state.params['encoder']['w'], expected, rtol=1e-5)
+    chex.assert_trees_all_equal(state.params['emotion'], start.params['emotion'])
     assert (int(state.step), set(metrics)) == (1, {'steps'})
 
 
 def differ(a, b) -> bool:
-    return any((x != y).any() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)))
+    """Returns whether two trees differ in any array."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return any((x != y).any() for x, y in pairs)
 
 
-def test_seed_and_fold_choose_the_beginning_and_nothing_else_does(one):
-    """Runs that differ in a coefficient or rate start from the same parameters and draw the same numbers."""
-    first = one.init(hyper())
-    same = one.init(hyper(lr=7.0, mask=0.5))
-    jax.tree.map(np.testing.assert_array_equal, (first.params, first.key), (same.params, same.key))
-    for other in (hyper(seed=1), hyper(fold=1)):
-        assert differ(one.init(other).params['encoder'], first.params['encoder'])
-        assert differ(
-            one.init(other).params['emotion']['layers_0']['kernel'],
-            first.params['emotion']['layers_0']['kernel'],
-        )
+def test_the_initialisation_depends_on_seed_and_fold_alone(compiled):
+    """Runs that differ in other hyper-parameters start equal and draw the same numbers."""
+    first = compiled.init(make_hyper())
+    other_rate = compiled.init(make_hyper(lr=7.0, mask=0.5))
+    chex.assert_trees_all_equal((first.params, first.key), (other_rate.params, other_rate.key))
+    for hyper in (make_hyper(seed=1), make_hyper(fold=1)):
+        other = compiled.init(hyper)
+        assert differ(other.params['encoder'], first.params['encoder'])
+        kernel = first.params['emotion']['layers_0']['kernel']
+        assert differ(other.params['emotion']['layers_0']['kernel'], kernel)
 
 
-def test_training_sees_normalised_features(one):
-    """The mean and scale that the protocol allows, and zero beyond the valid frames."""
-    state, _ = one.update(one.init(hyper()), BATCH, hyper())
+def test_training_uses_normalised_features(compiled):
+    """With the mean and scale that the protocol allows, and zeros beyond the valid frames."""
+    state, _ = compiled.update(compiled.init(make_hyper()), BATCH, make_hyper())
     np.testing.assert_allclose(state.batch_stats['sum_BxM'], SUM, rtol=1e-5, atol=1e-5)
 
 
-def test_prediction_sees_normalised_features_without_masks(one):
-    """What is scored is the utterance itself."""
-    state = one.init(hyper(mask=0.9))
-    z_BxD, _ = one.predict(state.params, state.batch_stats, BATCH)
-    np.testing.assert_allclose(
-        z_BxD, SUM @ np.asarray(state.params['encoder']['w']), rtol=1e-4, atol=1e-5
-    )
+def test_prediction_uses_normalised_features_without_masks(compiled):
+    """SpecAugment is for training alone."""
+    state = compiled.init(make_hyper(mask=0.9))
+    z_BxD, _ = compiled.predict(state.params, state.batch_stats, BATCH)
+    expected = SUM @ np.asarray(state.params['encoder']['w'])
+    np.testing.assert_allclose(z_BxD, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_every_step_draws_anew_and_each_the_same_again(one):
-    """Dropout and masks are a function of the run's key and the number of the step: what resuming rests on."""
-    h = hyper(mask=0.5)
-    first, _ = one.update(one.init(h), BATCH, h)
-    again, _ = one.update(one.init(h), BATCH, h)
-    jax.tree.map(np.testing.assert_array_equal, first, again)
-    second, _ = one.update(first, BATCH, h)
+def test_random_numbers_depend_on_the_key_and_the_step_alone(compiled):
+    """For dropout and masks: so an interrupted run can be resumed."""
+    hyper = make_hyper(mask=0.5)
+    first, _ = compiled.update(compiled.init(hyper), BATCH, hyper)
+    again, _ = compiled.update(compiled.init(hyper), BATCH, hyper)
+    chex.assert_trees_all_equal(first, again)
+    second, _ = compiled.update(first, BATCH, hyper)
     assert differ(first.batch_stats['drawn'], second.batch_stats['drawn'])
     assert differ(first.batch_stats['sum_BxM'], second.batch_stats['sum_BxM'])
     np.testing.assert_array_equal(first.key, second.key)
     assert (int(first.step), int(second.step)) == (1, 2)
 
 
-def test_a_step_is_one_of_the_optimiser_down_the_loss(one):
-    """After the warm-up AdamW moves every parameter by at most the rate and what decays, and the loss falls."""
-    h, state = hyper(lr=0.05), one.init(hyper(lr=0.05))
+def test_the_loss_falls_by_steps_no_larger_than_the_learning_rate(compiled):
+    """After the warm-up AdamW moves a parameter by at most the rate and its decay."""
+    hyper = make_hyper(lr=0.05)
+    state = compiled.init(hyper)
     losses = []
     for _ in range(6):
-        before = state.params
-        state, metrics = one.update(state, BATCH, h)
+        params = state.params
+        state, metrics = compiled.update(state, BATCH, hyper)
         losses.append(float(metrics['loss']))
-        moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), state.params, before)
+    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), state.params, params)
     assert losses[-1] < losses[1]
     assert 0 < max(jax.tree.leaves(moved)) < 0.1

@@ -1,4 +1,4 @@
-"""What the host remembers of the runs: their metrics, the epochs that dev selects, and which have diverged."""
+"""Tests of the selection of epochs, of diverged runs, and of the metrics of an epoch."""
 
 import json
 from types import SimpleNamespace
@@ -12,13 +12,13 @@ LAST = SimpleNamespace(select='last epoch', select_from=0.5, epochs=4)
 
 
 def select(record: SelectionRecord, train, epoch: int, *uars: float) -> list[bool]:
-    """Whether each run's parameters are kept after an epoch of two steps with these UARs on dev."""
-    trace = {'loss': np.array([[n + 0.5, n + epoch] for n in range(len(uars))])}
-    return record.select_epoch(train, epoch, [{'uar': u} for u in uars], trace).tolist()
+    """Returns whether an epoch of two steps with these UARs on dev is each run's best so far."""
+    metrics = {'loss': np.array([[n + 0.5, n + epoch] for n in range(len(uars))])}
+    return record.select_epoch(train, epoch, [{'uar': u} for u in uars], metrics).tolist()
 
 
 def test_the_best_epoch_on_dev_is_selected_run_by_run():
-    """None before half of the training; of equals the first; with the dev measures and the metrics of its last step."""
+    """Not before half of the training; of equal epochs the first is selected."""
     record = SelectionRecord(2)
     assert select(record, BEST, 1, 0.9, 0.9) == [False, False]
     assert select(record, BEST, 2, 0.5, 0.4) == [True, True]
@@ -30,18 +30,17 @@ def test_the_best_epoch_on_dev_is_selected_run_by_run():
     assert record.selected == [{'loss': 0 + 4}, {'loss': 1 + 3}]
 
 
-def test_the_last_epoch_is_selected_whatever_dev_says():
-    """Where the configuration says so."""
+def test_the_last_epoch_is_selected_if_configured():
+    """Dev does not matter then."""
     record = SelectionRecord(2)
-    assert [select(record, LAST, epoch, 0.9 - epoch / 10, 0.1) for epoch in (1, 2, 3)] == [
-        [False, False]
-    ] * 3
+    for epoch in (1, 2, 3):
+        assert select(record, LAST, epoch, 0.9 - epoch / 10, 0.1) == [False, False]
     assert select(record, LAST, 4, 0.1, 0.1) == [True, True]
     assert record.best_epoch.tolist() == [4, 4]
 
 
 def test_a_run_that_has_diverged_is_never_selected_again():
-    """Its first step without a finite loss is remembered; the other runs go on."""
+    """The first step without a finite loss is recorded; other runs are still selected."""
     record = SelectionRecord(3)
     record.mark_diverged(np.array([[1.0, 1.0], [1.0, np.nan], [1.0, 1.0]]), first_step=0)
     record.mark_diverged(np.array([[1.0, 1.0], [np.nan, np.nan], [np.inf, 1.0]]), first_step=2)
@@ -50,8 +49,8 @@ def test_a_run_that_has_diverged_is_never_selected_again():
     assert select(record, LAST, 4, 0.5, 0.9, 0.9) == [True, False, False]
 
 
-def test_a_record_survives_its_checkpoint():
-    """As JSON and back: what is selected afterwards is what it would have been."""
+def test_a_record_is_the_same_after_a_checkpoint():
+    """As JSON and back, so that a resumed run selects the same epoch."""
     record = SelectionRecord(2)
     record.mark_diverged(np.array([[1.0], [np.inf]]), 7)
     select(record, BEST, 2, 0.5, 0.4)
@@ -74,27 +73,25 @@ class Progress:
 
 
 def test_metrics_are_fetched_one_dispatch_late_and_complete():
-    """The device computes while the dispatch before is fetched; steps that were skipped in it are left out."""
-    fetched, progress = [], Progress()
+    """The device computes meanwhile. Skipped steps of a chunk are left out."""
+    fetched = []
+    progress = Progress()
 
     def collect(array_NxS):
         fetched.append(array_NxS)
         return array_NxS
 
-    trace, loss_NxS, skipped = (
-        EpochMetrics(collect, progress),
-        np.arange(10.0).reshape(2, 5),
-        np.nan,
-    )
-    trace.add(
-        {'loss': np.pad(loss_NxS[:, :3], ((0, 0), (0, 2)), constant_values=skipped)}, slice(0, 3)
-    )
+    metrics = EpochMetrics(collect, progress)
+    loss_NxS = np.arange(10.0).reshape(2, 5)
+    first_NxS = loss_NxS.copy()
+    first_NxS[:, 3:] = np.nan
+    second_NxS = loss_NxS.copy()
+    second_NxS[:, :3] = np.nan
+    metrics.add({'loss': first_NxS}, slice(0, 3))
     assert (len(fetched), progress.steps) == (0, 0)
-    trace.add(
-        {'loss': np.pad(loss_NxS[:, 3:], ((0, 0), (3, 0)), constant_values=skipped)}, slice(3, 5)
-    )
+    metrics.add({'loss': second_NxS}, slice(3, 5))
     assert (len(fetched), progress.steps) == (1, 3)
-    np.testing.assert_array_equal(trace.finish_epoch()['loss'], loss_NxS)
+    np.testing.assert_array_equal(metrics.finish_epoch()['loss'], loss_NxS)
     assert progress.steps == 5
-    trace.add({'loss': loss_NxS[:, :1]}, slice(0, 1))
-    np.testing.assert_array_equal(trace.finish_epoch()['loss'], loss_NxS[:, :1])
+    metrics.add({'loss': loss_NxS[:, :1]}, slice(0, 1))
+    np.testing.assert_array_equal(metrics.finish_epoch()['loss'], loss_NxS[:, :1])
