@@ -1,60 +1,52 @@
-"""Tests of what runs and settings are called, and of the note on synthetic speech."""
+"""Tests of the names of runs, and of how values are written."""
 
-import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
-from data_pipelines import corpora
-from jaxser.runs import SYNTHETIC_CORPORA, SYNTHETIC_WARNING, setting_title, synthetic_note
+from jaxser.runs import format_value, run_label, varying_keys
+
+
+def test_runs_are_named_by_the_keys_in_which_they_differ():
+    """And by coefficient and seed if they have them, but never by the fold.
+
+    A key that only one run has does not count as a difference.
+    """
+    plain = {'method': 'erm', 'width': 64, 'lr': 1e-3, 'seed': 0}
+    adversary = plain | {'method': 'dann', 'lam': 0.3, 'domain_weight': 1.0}
+    runs = [plain | {'fold': 0}, plain | {'fold': 1}, adversary | {'fold': 0}]
+    assert varying_keys(runs) == ['method', 'seed', 'lam']
+    assert varying_keys([plain | {'fold': 0}]) == ['seed']
+    runs = [plain, plain | {'lr': 0.1}, plain | {'width': 32}]
+    assert varying_keys(runs) == ['width', 'lr', 'seed']
+    assert run_label(adversary, ['method', 'seed', 'lam']) == 'method=dann seed=0 lam=0.3'
+    assert run_label(plain, ['method', 'lr', 'lam']) == 'method=erm lr=0.001'
 
 
 @pytest.mark.parametrize(
-    ('row', 'title'),
+    ('value', 'text'),
     [
-        ({'method': 'erm', 'speaker_norm': 'tap', 'lam': None}, 'erm'),
-        (
-            {'method': 'speaker_norm', 'speaker_norm': 'snp', 'lam': 0.1},
-            'speaker_norm snp, lam = 0.1',
-        ),
-        ({'method': 'dann', 'speaker_norm': 'tap', 'lam': 0.0}, 'dann, lam = 0'),
-        ({'speaker_norm': 'tap', 'lam': 1.0}, 'speaker_norm = tap, lam = 1'),
-        ({'model.batch_norm': 'joint'}, 'model.batch_norm = joint'),
+        (0.3, '0.3'),
+        (0.0, '0'),
+        (1e-5, '1e-05'),
+        (1_000_000, '1e+06'),
+        (7, '7'),
+        (20261128, '20261128'),
+        (1 / 3, '0.3333333333333333'),
+        (1e-3 * (1 + 1e-6), '0.001000001'),
+        (np.float64(0.1) + 0.2, '0.30000000000000004'),
+        ('dann', 'dann'),
+        (None, ''),
     ],
 )
-def test_the_title_of_a_setting_has_the_keys_that_differ_and_that_its_method_uses(row, title):
-    assert setting_title(row, list(row)) == title
+def test_numbers_are_written_in_full(value, text):
+    """With six digits where these are exact, or else with as many as they need."""
+    assert format_value(value) == text
 
 
-SYNTHETIC_SPEAKER = {'corpus': 'demo'}
-RECORDED_SPEAKER = {'corpus': 'emodb'}
-
-
-@pytest.mark.parametrize(
-    ('named', 'speakers', 'expected'),
-    [
-        (['demo'], {'a': SYNTHETIC_SPEAKER}, SYNTHETIC_WARNING),
-        (
-            ['demo', 'emodb'],
-            {'a': SYNTHETIC_SPEAKER, 'b': RECORDED_SPEAKER},
-            'Partly synthetic speech (eSpeak NG, demo)',
-        ),
-        (['demo', 'emodb'], {'b': RECORDED_SPEAKER}, ''),  # data.only took one of two corpora
-        (['folder'], {'a': SYNTHETIC_SPEAKER}, ''),  # a list that calls its corpus demo
-        (['testbed'], {}, SYNTHETIC_WARNING),  # an earlier version, which did not write speakers
-    ],
-)
-def test_the_note_on_synthetic_speech_is_about_the_corpora_that_were_used(
-    named, speakers, expected
-):
-    results = {'corpora': named, 'speakers': speakers, 'synthetic': 'demo' in named}
-    note = synthetic_note(json.loads(json.dumps(results)))
-    assert note.startswith(expected)
-    assert bool(note) == bool(expected)
-
-
-def test_the_synthetic_corpora_are_those_that_this_project_synthesises():
-    synthesised = set()
-    for name in corpora.corpus_names():
-        if corpora.load_corpus(name).synthesise:
-            synthesised.add(name)
-    assert synthesised == SYNTHETIC_CORPORA
+def test_names_of_runs_need_no_jax():
+    """The reports import them, and shall start fast."""
+    code = "import sys; import jaxser.runs; sys.exit('jax' in sys.modules)"
+    subprocess.run([sys.executable, '-c', code], check=True)

@@ -1,4 +1,4 @@
-"""Which runs a configuration means, and what it may not say."""
+"""Tests of the programs and runs of a sweep, and of the errors in config.sweep."""
 
 import sys
 
@@ -11,7 +11,7 @@ from configs import base
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.subsets import Subset
 from jaxser.configuration import sweep
-from jaxser.runs import format_value, run_label, varying_keys
+from jaxser.runs import run_label, varying_keys
 
 HYPER = {'dann': {'lam': 0.3, 'domain_weight': 1.0}, 'erm': {}}
 
@@ -21,66 +21,67 @@ def describe_method(config) -> sweep.MethodFacts:
     return sweep.MethodFacts(HYPER[config.method])
 
 
-def made(config) -> list[sweep.Program]:
-    """The parts of a configuration, for methods with the knobs above."""
+def make_programs(config) -> list[sweep.Program]:
+    """Returns the programs of a configuration, for methods with the hyper-parameters above."""
     return sweep.make_programs(config, describe_method)
 
 
-def parts(**changes) -> list[sweep.Program]:
-    """Of configs/base.py, with dann, where config.sweep has been replaced by a plain dictionary."""
+def programs_of(**keys) -> list[sweep.Program]:
+    """Returns the programs of configs/base.py with `keys` as config.sweep; the method is dann."""
     config = base.get_config()
-    config.sweep = changes
-    return made(config)
+    config.sweep = keys
+    return make_programs(config)
 
 
-def variants(**changes) -> list[dict]:
-    """Of a sweep that is one program."""
-    (part,) = parts(**changes)
-    return part.variants
+def variants_of(**keys) -> list[dict]:
+    """Returns the variants of a sweep that is one program."""
+    (program,) = programs_of(**keys)
+    return program.variants
 
 
 def test_the_runs_are_the_product_and_the_seed_varies_fastest():
     """Every combination once."""
-    runs = variants(lam=(0.0, 1.0), seed=(3, 5), weight_decay=(0.1, 0.2))
+    runs = variants_of(lam=(0.0, 1.0), seed=(3, 5), weight_decay=(0.1, 0.2))
     expected = [(m, w, s) for m in (0.0, 1.0) for w in (0.1, 0.2) for s in (3, 5)]
     assert [(r['lam'], r['weight_decay'], r['seed']) for r in runs] == expected
 
 
 def test_an_empty_tuple_is_the_default_of_the_method():
-    """() leaves a knob to the method that has it; other methods never see it."""
-    (run,) = variants(lam=())
+    """Methods that do not have the hyper-parameter never see it."""
+    (run,) = variants_of(lam=())
     assert (run['lam'], run['domain_weight']) == (0.3, 1.0)
-    (run,) = variants(lam=(), method='erm')
+    (run,) = variants_of(lam=(), method='erm')
     assert set(run) == {'method', 'lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask', 'seed'}
 
 
-def test_a_run_may_set_a_knob_that_no_file_lists(monkeypatch):
-    """A method of one's own with a knob of its own: nothing but its file is needed to sweep it."""
+def test_a_listed_run_may_set_a_hyper_parameter_that_base_does_not_list(monkeypatch):
+    """So a new method with a hyper-parameter of its own needs nothing but its file."""
     monkeypatch.setitem(HYPER, 'dann', {'lam': 0.3, 'beta': 0.1})
-    runs = variants(runs=({'beta': 0.0}, {'beta': 0.5}))
+    runs = variants_of(runs=({'beta': 0.0}, {'beta': 0.5}))
     assert [(r['lam'], r['beta']) for r in runs] == [(0.3, 0.0), (0.3, 0.5)]
     with pytest.raises(UserError, match=r'config\.sweep\.runs: beta'):
-        variants(runs=({'method': 'erm', 'beta': 0.5},))
+        variants_of(runs=({'method': 'erm', 'beta': 0.5},))
 
 
 def test_a_single_value_is_a_sweep_of_one():
-    """A number does as well as a tuple of one, and a word of the command line as a tuple."""
-    (run,) = variants(lam=0.5, seed=7)
+    """It may be written without a tuple."""
+    (run,) = variants_of(lam=0.5, seed=7)
     assert (run['lam'], run['seed']) == (0.5, 7)
 
 
 def test_a_replaced_sweep_has_the_defaults_of_base():
-    """A configuration may set config.sweep as a whole: what it does not say is as if it had changed one key."""
+    """A configuration may set config.sweep as a whole; other keys have the values of base."""
     changed = base.get_config()
     changed.sweep.lam = (0.0, 0.5)
-    (replaced,), (expected,) = parts(lam=(0.0, 0.5)), made(changed)
+    (replaced,) = programs_of(lam=(0.0, 0.5))
+    (expected,) = make_programs(changed)
     assert replaced.variants == expected.variants
     assert [r['lr'] for r in replaced.variants] == [*base.get_config().sweep.lr] * 2
 
 
 def test_listed_runs_are_crossed_with_the_rest():
-    """What a run of the list says is fixed there; all else that is swept varies, the seed fastest."""
-    runs = variants(runs=({'lam': 0.1, 'lr': 1e-3}, {'lam': 1.0}), seed=(0, 1), lr=(0.1, 0.2))
+    """Keys that a listed run sets are fixed in it; all other keys vary, the seed fastest."""
+    runs = variants_of(runs=({'lam': 0.1, 'lr': 1e-3}, {'lam': 1.0}), seed=(0, 1), lr=(0.1, 0.2))
     expected = [
         (0.1, 1e-3, 0),
         (0.1, 1e-3, 1),
@@ -94,8 +95,8 @@ def test_listed_runs_are_crossed_with_the_rest():
 
 
 def test_every_method_is_a_program_of_its_own():
-    """A part for each; the method without the knob has one run for all its values."""
-    erm, dann = parts(method=('erm', 'dann'), lam=(0.0, 0.1, 0.3), seed=(0, 1))
+    """A method without the hyper-parameter has one run for all its values."""
+    erm, dann = programs_of(method=('erm', 'dann'), lam=(0.0, 0.1, 0.3), seed=(0, 1))
     assert (erm.structure, erm.config.method) == ({'method': 'erm'}, 'erm')
     assert (dann.structure, dann.config.method) == ({'method': 'dann'}, 'dann')
     assert [(r['method'], r['seed']) for r in erm.variants] == [('erm', 0), ('erm', 1)]
@@ -106,8 +107,8 @@ def test_every_method_is_a_program_of_its_own():
 
 
 def test_listed_runs_may_name_their_method():
-    """Plain training beside some adversaries."""
-    erm, dann = parts(
+    """Plain training beside two adversaries."""
+    erm, dann = programs_of(
         runs=({'method': 'erm'}, {'method': 'dann', 'lam': 0.1}, {'method': 'dann', 'lam': 1.0}),
         seed=(0, 1),
     )
@@ -126,10 +127,10 @@ def test_listed_runs_may_name_their_method():
     ids=['product', 'list'],
 )
 def test_every_width_is_a_program_of_its_own(changes):
-    """The configuration of a part has it, and the one it was made from is left alone."""
+    """The configuration of a program has it; the configuration of the sweep does not change."""
     config = base.get_config()
     config.sweep = changes
-    narrow, wide = made(config)
+    narrow, wide = make_programs(config)
     assert [(p.config.model.width, p.structure) for p in (narrow, wide)] == [
         (8, {'model.width': 8}),
         (16, {'model.width': 16}),
@@ -146,19 +147,19 @@ def test_every_width_is_a_program_of_its_own(changes):
         ('--config.sweep.model.width=8,16', [{'model.width': 8}, {'model.width': 16}]),
     ],
 )
-def test_structural_keys_are_set_on_the_command_line(argument, structures, monkeypatch):
-    """Words and numbers, separated by commas."""
+def test_structural_keys_can_be_swept_on_the_command_line(argument, structures, monkeypatch):
+    """As names or numbers with commas between them."""
     monkeypatch.setattr(sys, 'argv', ['jaxser', argument])  # where ml_collections looks
     values = flags.FlagValues()
     config = config_flags.DEFINE_config_dict('config', base.get_config(), flag_values=values)
     values(sys.argv)
-    assert [p.structure for p in made(config.value)] == structures
+    assert [p.structure for p in make_programs(config.value)] == structures
 
 
 def test_runs_are_the_variants_on_every_fold():
     """Fold by fold, so that a device needs the data of few."""
-    (part,) = parts(lam=(0.0, 1.0))
-    assert [(r['fold'], r['lam']) for r in sweep.make_runs(part, [1, 4])] == [
+    (program,) = programs_of(lam=(0.0, 1.0))
+    assert [(r['fold'], r['lam']) for r in sweep.make_runs(program, [1, 4])] == [
         (1, 0.0),
         (1, 1.0),
         (4, 0.0),
@@ -167,21 +168,21 @@ def test_runs_are_the_variants_on_every_fold():
 
 
 def test_a_listed_run_may_name_its_fold():
-    """It is on that fold alone, and a run that names none is on all; a fold that is not run is refused."""
-    (part,) = parts(runs=({'lam': 0.1, 'fold': 2}, {'lam': 0.3}))
-    assert [(r['fold'], r['lam']) for r in sweep.make_runs(part, [0, 2])] == [
+    """It runs on that fold alone; a fold that is not run raises UserError."""
+    (program,) = programs_of(runs=({'lam': 0.1, 'fold': 2}, {'lam': 0.3}))
+    assert [(r['fold'], r['lam']) for r in sweep.make_runs(program, [0, 2])] == [
         (0, 0.3),
         (2, 0.1),
         (2, 0.3),
     ]
     with pytest.raises(UserError, match=r'no fold 2; the folds to run are 0, 1'):
-        sweep.make_runs(part, [0, 1])
+        sweep.make_runs(program, [0, 1])
 
 
 def test_every_traced_hyper_parameter_is_an_array_of_runs():
-    """Whole numbers are int32 and the others float32; structural keys are no arrays."""
-    (part,) = parts(method='dann', lam=(0.0, 1.0), seed=(3, 5))
-    table = sweep.hyper_arrays(sweep.make_runs(part, [1, 4, 2]), part)
+    """Integers are int32, other numbers float32; structural keys are not among them."""
+    (program,) = programs_of(method='dann', lam=(0.0, 1.0), seed=(3, 5))
+    table = sweep.hyper_arrays(sweep.make_runs(program, [1, 4, 2]), program)
     assert 'method' not in table
     assert {k for k, x in table.items() if x.dtype == np.int32} == {'seed', 'fold'}
     assert {x.dtype for k, x in table.items() if k not in ('seed', 'fold')} == {
@@ -192,54 +193,10 @@ def test_every_traced_hyper_parameter_is_an_array_of_runs():
     np.testing.assert_array_equal(table['seed'], [3, 5, 3, 5] * 3)
 
 
-def test_runs_are_named_by_what_differs():
-    """And by coefficient and seed where they have them; never by the fold, which a name is shared by."""
-    plain = {'method': 'erm', 'width': 64, 'lr': 1e-3, 'seed': 0}
-    adversary = plain | {
-        'method': 'dann',
-        'lam': 0.3,
-        'domain_weight': 1.0,
-    }  # what a run has not, it does not differ in
-    assert varying_keys([r | {'fold': f} for r in (plain, adversary) for f in (0, 1)]) == [
-        'method',
-        'seed',
-        'lam',
-    ]
-    assert varying_keys([plain | {'fold': 0}]) == ['seed']
-    assert varying_keys([plain, plain | {'lr': 0.1}, plain | {'width': 32}]) == [
-        'width',
-        'lr',
-        'seed',
-    ]
-    assert run_label(adversary, ['method', 'seed', 'lam']) == 'method=dann seed=0 lam=0.3'
-    assert run_label(plain, ['method', 'lr', 'lam']) == 'method=erm lr=0.001'
-
-
-@pytest.mark.parametrize(
-    ('value', 'text'),
-    [
-        (0.3, '0.3'),
-        (0.0, '0'),
-        (1e-5, '1e-05'),
-        (1_000_000, '1e+06'),
-        (7, '7'),
-        (20261128, '20261128'),
-        (1 / 3, '0.3333333333333333'),
-        (1e-3 * (1 + 1e-6), '0.001000001'),
-        (np.float64(0.1) + 0.2, '0.30000000000000004'),
-        ('dann', 'dann'),
-        (None, ''),
-    ],
-)
-def test_a_value_is_written_in_full(value, text):
-    """In six digits where they are exact, as names have always been; else in as many as it takes."""
-    assert format_value(value) == text
-
-
-def test_values_that_share_six_digits_have_names_of_their_own():
-    """Seeds that are dates, and learning rates that are nearly equal."""
+def test_values_that_share_six_digits_have_different_labels():
+    """For example seeds that are dates, and learning rates that are nearly equal."""
     seeds, rates = (20261128, 20261129), (1e-3, 1e-3 * (1 + 1e-6))
-    runs = variants(lam=(0.1,), seed=seeds, lr=rates)
+    runs = variants_of(lam=(0.1,), seed=seeds, lr=rates)
     assert len({run_label(r, varying_keys(runs)) for r in runs}) == 4
 
 
@@ -252,32 +209,30 @@ def test_values_that_share_six_digits_have_names_of_their_own():
     ],
     ids=['rates', 'nothing and nearly nothing', 'listed runs'],
 )
-def test_values_that_are_equal_in_float32_are_refused(changes, key):
+def test_values_that_are_equal_in_float32_raise_a_user_error(changes, key):
     """They would train the same run twice."""
     with pytest.raises(
         UserError, match=rf'config\.sweep\.{key}: .* are the same number in float32'
     ):
-        parts(**changes)
+        programs_of(**changes)
 
 
 def test_values_that_differ_in_float32_are_runs():
-    """However little."""
-    assert [r['lr'] for r in variants(lam=0.1, lr=(1e-3, 1e-3 * (1 + 1e-6)))] == [
-        1e-3,
-        1e-3 * (1 + 1e-6),
-    ]
+    """Even if they differ very little."""
+    rates = (1e-3, 1e-3 * (1 + 1e-6))
+    assert [run['lr'] for run in variants_of(lam=0.1, lr=rates)] == list(rates)
 
 
-def test_a_name_of_two_runs_is_refused(monkeypatch):
-    """Before training, whatever the cause: results are kept by names."""
+def test_two_runs_of_the_same_name_raise_a_user_error(monkeypatch):
+    """Before training, whatever the cause: results are stored by name."""
     monkeypatch.setattr('jaxser.runs.format_value', lambda value: f'{value:.1g}')
     with pytest.raises(UserError, match=r"two runs have the name 'lam=0\.1 seed=0'"):
-        parts(lam=(0.11, 0.12), lr=1e-3)
+        programs_of(lam=(0.11, 0.12), lr=1e-3)
 
 
-def test_the_training_part_is_varied_slowest_and_by_every_method():
-    """Its dials stand first in a run of any method, are no traced arrays, and are always in the run's name."""
-    erm, dann = parts(
+def test_subsets_vary_slowest_and_for_every_method():
+    """Their keys come first in a run, are not traced, and are always in its label."""
+    erm, dann = programs_of(
         method=('erm', 'dann'), lam=(0.0, 1.0), seed=(0, 1), speakers=(4, 8), confounded=0.5
     )
     assert [(r['speakers'], r['seed']) for r in erm.variants] == [(4, 0), (4, 1), (8, 0), (8, 1)]
@@ -293,85 +248,85 @@ def test_the_training_part_is_varied_slowest_and_by_every_method():
     )
 
 
-def test_by_default_the_whole_training_part_trains():
-    """A run that says nothing of it has no dial, so that names and tables are as they were."""
-    (run,) = variants(lam=0.3)
+def test_by_default_runs_use_the_whole_training_part():
+    """The keys of the subset are not in the run, nor in its label."""
+    (run,) = variants_of(lam=0.3)
     assert not set(run) & set(Subset._fields)
     assert sweep.run_subset(run) == Subset()
 
 
 WRONG = {
-    'an utterance of a class in part': (
+    'a fraction of an utterance': (
         {'per_class': (2.5,)},
         'config.sweep.per_class',
         '2.5 is not an integer from 1 up',
     ),
-    'no speaker at all': (
+    'no speakers': (
         {'speakers': (0, 4)},
         'config.sweep.speakers',
         '0 is not an integer from 1 up',
     ),
-    'more than wholly confounded': (
+    'confounded above 1': (
         {'confounded': (1.5,)},
         'config.sweep.confounded',
         '1.5 is not a number from 0 to 1',
     ),
-    'more than all of a loss': (
+    'alpha above 1': (
         {'alpha': (2.0,)},
         'config.sweep.alpha',
         '2.0 is not a number from 0 to 1',
     ),
-    'a dial that only some runs have': (
+    'a subset in some of the runs': (
         {'runs': ({'per_class': 5}, {'lam': 1.0})},
         'config.sweep.runs',
         'only some runs set per_class',
     ),
-    'a knob of another method': (
+    'a hyper-parameter of another method': (
         {'method': 'erm', 'lam': (0.1,)},
         'config.sweep.lam',
         'erm has no such hyper-parameter',
     ),
-    'a name nobody knows': (
+    'an unknown key': (
         {'lamb': (0.1,)},
         'config.sweep.lamb',
         "no such hyper-parameter. Did you mean 'lam'?",
     ),
-    'a name nobody knows in a run': (
+    'an unknown key in a listed run': (
         {'runs': ({'sed': 1},)},
         'config.sweep.runs: sed',
         "Did you mean 'seed'?",
     ),
-    'a structural name nobody knows': (
+    'an unknown structural key': (
         {'model': {'widht': (8,)}},
         'config.sweep.model.widht',
         "Did you mean 'model.width'?",
     ),
-    'a structural name nobody knows in a run': (
+    'an unknown structural key in a listed run': (
         {'runs': ({'model.dims': 8},)},
         'model.dims',
         "Did you mean 'model.dim'?",
     ),
-    'a structural value of the wrong kind': (
+    'a structural value of the wrong type': (
         {'model': {'width': ('wide',)}},
         'config.sweep.model.width',
         'int',
     ),
     'a structural value twice': ({'method': ('erm', 'erm')}, 'config.sweep.method', 'twice'),
     'text for a number': ({'lam': (0.1, 'much')}, 'config.sweep.lam', "'much' is not a number"),
-    'text for a number in a run': (
+    'text for a number in a listed run': (
         {'runs': ({'lam': 'much'},)},
         'config.sweep.runs: lam',
         "'much' is not a number",
     ),
-    'several numbers in a run': (
+    'several numbers in a listed run': (
         {'runs': ({'lam': (0.1, 0.2)},)},
         'config.sweep.runs: lam',
         'is not a number',
     ),
-    'a truth value for a number': ({'lr': True}, 'config.sweep.lr', 'True is not a number'),
-    'less than nothing': ({'lr': -1.0}, 'config.sweep.lr', '-1.0 is not a number from 0 up'),
-    'not a number': ({'lam': float('nan')}, 'config.sweep.lam', 'nan is not a number from 0 up'),
-    'a word among numbers': (
+    'a bool for a number': ({'lr': True}, 'config.sweep.lr', 'True is not a number'),
+    'a negative number': ({'lr': -1.0}, 'config.sweep.lr', '-1.0 is not a number from 0 up'),
+    'NaN': ({'lam': float('nan')}, 'config.sweep.lam', 'nan is not a number from 0 up'),
+    'text among numbers': (
         {'lam': ('0', 'abc')},
         'config.sweep.lam',
         "'abc' is not a number from 0 up",
@@ -382,7 +337,7 @@ WRONG = {
         'config.sweep.seed',
         '2147483648 is not an integer from 0 to 2147483647',
     ),
-    'a seed in a run beyond 32 bits': (
+    'a seed in a listed run beyond 32 bits': (
         {'runs': ({'seed': 2**40},)},
         'config.sweep.runs: seed',
         f'{2**40} is not an integer from 0 to 2147483647',
@@ -390,28 +345,28 @@ WRONG = {
     'a value twice': ({'lam': (0.1, 0.3, 0.1)}, 'config.sweep.lam', 'twice'),
     'a value twice as 0 and 0.0': ({'lam': (0, 0.0)}, 'config.sweep.lam', 'twice'),
     'a run twice': ({'runs': ({'lam': 0.1}, {'lam': 0.1})}, 'config.sweep.runs', 'twice'),
-    'runs that are no dictionaries': (
+    'runs that are not dictionaries': (
         {'runs': (0.1, 0.3)},
         'config.sweep.runs',
         'a tuple of dictionaries',
     ),
-    'nothing for what every method needs': ({'lr': ()}, 'config.sweep.lr', 'empty'),
+    'no value for a key of every method': ({'lr': ()}, 'config.sweep.lr', 'empty'),
 }
 
 
-def test_the_largest_seed_is_kept():
-    """2^31 - 1 is the largest 32-bit integer, and reaches the program unchanged."""
-    (part,) = parts(seed=2**31 - 1)
-    assert sweep.hyper_arrays(part.variants, part)['seed'].tolist() == [2**31 - 1]
+def test_the_largest_seed_is_2_to_the_31_minus_1():
+    """It is an integer of 32 bits, and does not change."""
+    (program,) = programs_of(seed=2**31 - 1)
+    assert sweep.hyper_arrays(program.variants, program)['seed'].tolist() == [2**31 - 1]
 
 
-@pytest.mark.parametrize(('changes', 'key', 'what'), WRONG.values(), ids=WRONG)
-def test_a_wrong_value_is_refused_by_name(changes, key, what):
-    """The key and the mistake stand in the sentence."""
-    with pytest.raises(UserError) as refusal:
-        parts(**changes)
-    assert key in str(refusal.value)
-    assert what in str(refusal.value)
+@pytest.mark.parametrize(('changes', 'key', 'expected'), WRONG.values(), ids=WRONG)
+def test_a_wrong_value_raises_a_user_error(changes, key, expected):
+    """Its message has the key and the mistake."""
+    with pytest.raises(UserError) as error:
+        programs_of(**changes)
+    assert key in str(error.value)
+    assert expected in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -432,7 +387,7 @@ def test_folds_are_all_one_or_several(fold, expected):
 
 
 @pytest.mark.parametrize(
-    ('fold', 'what'),
+    ('fold', 'expected'),
     [
         (7, 'no fold 7'),
         ((0, -1), 'no fold -1'),
@@ -441,25 +396,27 @@ def test_folds_are_all_one_or_several(fold, expected):
         ('', 'config.sweep.fold'),
     ],
 )
-def test_a_fold_that_is_not_there_is_refused(fold, what):
-    """The folds there are stand in the sentence."""
-    with pytest.raises(UserError, match=what) as refusal:
+def test_an_unknown_fold_raises_a_user_error(fold, expected):
+    """Its message has the folds that exist."""
+    with pytest.raises(UserError, match=expected) as error:
         sweep.select_folds(fold, 5)
-    assert '0 to 4' in str(refusal.value)
+    assert '0 to 4' in str(error.value)
 
 
-def test_no_two_networks_share_a_name():
-    """A structural key that one run of the list names is named by all, with the configuration's own value."""
+def test_no_two_networks_share_a_label():
+    """All runs have a structural key that one listed run sets, with the configuration's value."""
     config = base.get_config()
     config.sweep.runs = ({'lam': 0.1, 'model.width': 32}, {'lam': 0.1})
-    made = sweep.make_programs(config, describe_method)
-    assert [p.variants[0]['model.width'] for p in made] == [32, 64]
+    programs = make_programs(config)
+    assert [p.variants[0]['model.width'] for p in programs] == [32, 64]
 
 
 @pytest.mark.parametrize('name', ['dropout', 'time_mask', 'band_mask'])
-def test_a_share_is_below_one(name):
-    """Dropping or masking everything is no training."""
+def test_dropout_and_masks_are_below_one(name):
+    """Training that drops or masks everything learns nothing."""
     config = base.get_config()
     config.sweep[name] = (0.5, 1.5)
-    with pytest.raises(UserError, match=f'config.sweep.{name}: 1.5 is not a number from 0 to below 1'):
-        sweep.make_programs(config, describe_method)
+    with pytest.raises(
+        UserError, match=f'config.sweep.{name}: 1.5 is not a number from 0 to below 1'
+    ):
+        make_programs(config)
