@@ -49,16 +49,23 @@ def find_audio_files(
         else:
             others.append(path)
     if not matches:
-        found = f'no {" or ".join(suffixes)} file'
-        if others:
-            found = f'{len(others)} other audio files, such as {others[0].relative_to(root)}'
-        raise UserError(
-            f'No file like {example} (or {suffixes[-1]}) below {root}, but {found}. '
-            'Set --source to the folder of this corpus.'
-        )
+        raise _no_match_error(root, example, suffixes, others)
     if others:
         print(
             f'{len(others)} audio files are ignored, since their names are not like {example}: '
             f'{others[0].relative_to(root)}, ...'
         )
     return matches
+
+
+def _no_match_error(
+    root: Path, example: str, suffixes: tuple[str, ...], others: list[Path]
+) -> UserError:
+    """Returns the error that no audio file has the right name, only `others`."""
+    contents = f'no {" or ".join(suffixes)} file'
+    if others:
+        contents = f'{len(others)} other audio files, such as {others[0].relative_to(root)}'
+    return UserError(
+        f'No file like {example} (or {suffixes[-1]}) below {root}, but {contents}. '
+        'Set --source to the folder of this corpus.'
+    )

@@ -6,6 +6,7 @@ A module of this package whose name does not begin with an underscore is a corpu
 
 import collections
 import dataclasses
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
@@ -66,8 +67,7 @@ class Corpus:
         if allow_partial or self.is_complete(utterances):
             return
         counts = count_emotions(utterances)
-        distances = [count_distance(counts, expected) for expected in self.expected_counts]
-        nearest = self.expected_counts[distances.index(min(distances))]
+        nearest = min(self.expected_counts, key=functools.partial(count_distance, counts))
         differences = []
         for emotion in sorted({*nearest, *counts}):
             expected = nearest.get(emotion, 0)
@@ -107,8 +107,11 @@ def scale_rating(text: str, low: float, high: float) -> float | None:
 
 def corpus_names() -> list[str]:
     """Returns the names of the corpora that can be prepared, in alphabetical order."""
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
-    return sorted(name for name in names if not name.startswith('_'))
+    names = []
+    for module in pkgutil.iter_modules(__path__):
+        if not module.name.startswith('_'):
+            names.append(module.name)
+    return sorted(names)
 
 
 def load_corpus(name: str) -> Corpus:

@@ -111,7 +111,7 @@ def test_a_fresh_process_repeats_the_corpus_bit_for_bit(root, tmp_path):
 
 
 def test_a_complete_corpus_is_not_synthesised_again(root, monkeypatch):
-    """ESpeak NG need not be installed then."""
+    """The synthesiser need not be installed then."""
 
     def fail(*arguments, **options):
         pytest.fail('synthesised again')
