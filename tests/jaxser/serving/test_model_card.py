@@ -1,0 +1,263 @@
+"""The model card: what it says follows from model.json and the results, and its code runs."""
+
+import ast
+import json
+import re
+import shlex
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from helpers.exports import parse_tables, predict_speech, run_in_fresh_python
+from helpers.predictions import card_snippets, run_snippet
+
+from jaxser import upstream
+from jaxser.analysis import bootstrap, finished
+from jaxser.analysis.finished import SweepAnalysis
+from jaxser.pretrained.encoder import read_encoder
+from jaxser.pretrained.extractor import StateExtractor
+from jaxser.runs import SYNTHETIC_WARNING
+from jaxser.serving import card_results, model_card
+from jaxser.serving.card_limitations import limitations
+from jaxser.serving.markdown import escape_cell, escape_text
+from jaxser.serving.model import Model, read_model
+
+
+@pytest.fixture
+def analysis(swept) -> SweepAnalysis:
+    return SweepAnalysis(finished.read_finished_sweep(swept))
+
+
+def change_metadata(swept, **keys) -> Model:
+    metadata, arrays = read_model(swept)
+    return Model(metadata | keys, arrays)
+
+
+def test_the_code_for_jaxser_runs(shared_export, monkeypatch):
+    monkeypatch.chdir(shared_export)
+    assert run_snippet(card_snippets(shared_export)[0]) == predict_speech(shared_export)
+
+
+def test_the_code_for_jax_and_librosa_runs_without_jaxser(exported):
+    """From a stereo file of another rate; its features are those of `prepare`."""
+    check = "\nimport sys\nassert not {'flax', 'jaxser', 'tensorflow'} & {*sys.modules}"
+    printed = run_in_fresh_python(card_snippets(exported)[1] + check, exported)
+    assert ast.literal_eval(printed) == pytest.approx(predict_speech(exported), abs=1e-5)
+
+
+def test_the_results_are_those_of_the_sweep(shared_export, swept):
+    """UAR, intervals, recalls and the split."""
+    text = (shared_export / 'README.md').read_text()
+    results = json.loads((swept / 'results.json').read_text())
+    best = max(results['summary'], key=lambda row: row['dev_uar'])
+    rows = parse_tables(text)
+    uar, interval = rows['UAR (mean recall over classes), folds pooled']
+    low, high = best['uar_ci95']
+    assert uar == f'{best["uar"]:.3f}'
+    assert interval == f'[{low:.3f}, {high:.3f}]'
+    assert rows['UAR, mean over folds'][0] == f'{best["uar_folds"]:.3f}'
+    assert rows['accuracy, folds pooled'][0] == f'{best["wa"]:.3f}'
+    assert rows['macro-F1, folds pooled'][0] == f'{best["f1"]:.3f}'
+    for n, name in enumerate(results['classes']):
+        counts = best['confusion'][n]
+        assert rows[name] == [str(sum(counts)), f'{counts[n] / sum(counts):.3f}']
+    temperature = read_model(swept).metadata['calibration']['temperature']
+    for phrase in (
+        results['split_sha256'],
+        '6 tested speakers',
+        '1 seed; chance: 0.500',
+        'python -m jaxser.main',
+        'lam = ',
+        'trained on folder',
+        f'temperature of {temperature:.3f}, fitted',
+    ):
+        assert phrase in text
+
+
+def test_the_head_is_yaml_without_a_licence(shared_export):
+    text = (shared_export / 'README.md').read_text()
+    head = yaml.safe_load(text.split('---\n')[1])
+    assert head['language'] == ['de', 'en']
+    assert head['pipeline_tag'] == 'audio-classification'
+    assert 'license' not in head
+
+
+def test_the_card_does_not_contain_the_folder_of_a_checkpoint():
+    command = (
+        'python -m jaxser.main --config=configs/gat_tap_whisper_emodb.py {} '
+        "--workdir='runs of mine'"
+    )
+    expected = shlex.join(shlex.split(command.format('--config.model.upstream=FOLDER')))
+    for flag in (
+        '--config.model.upstream=whisper',
+        "'--config.model.upstream=/home/me/whisper tiny'",
+    ):
+        assert card_results.anonymize_command(command.format(flag)) == expected
+
+
+def make_grouped_analysis() -> SimpleNamespace:
+    """Four speakers a to d with 8, 5, 3 and 4 of 8 right answers, in groups of three kinds."""
+    correct_SxC = np.array([[4, 4], [3, 2], [1, 2], [4, 0]])  # of 4 in each of two classes
+    counts_ZxSxCxC = np.zeros((1, 4, 2, 2), int)
+    for c in (0, 1):
+        counts_ZxSxCxC[0, :, c, c] = correct_SxC[:, c]
+        counts_ZxSxCxC[0, :, c, 1 - c] = 4 - correct_SxC[:, c]
+    speakers = 'abcd'
+    members = {
+        'corpus': {'one': 'abcd'},
+        'language': {'de': 'ab', 'fr': 'cd'},
+        'sex': {'female': 'bc', 'male': 'a'},
+        'speaker': {speaker: speaker for speaker in speakers},
+    }
+    masks = {}
+    for kind, groups in members.items():
+        masks[kind] = {name: np.isin([*speakers], [*group]) for name, group in groups.items()}
+    return SimpleNamespace(
+        confusion_counts=lambda row: counts_ZxSxCxC, speaker_groups=masks.__getitem__
+    )
+
+
+def test_the_groups_with_the_lowest_uar_are_named():
+    """A kind with one group is left out, and speakers have no rows."""
+    text = card_results.groups_section(make_grouped_analysis(), {'uar': 0.6})
+    assert text.startswith(
+        'Lowest of each kind: language fr (0.438); sex female (0.500); speaker c (0.375).'
+    )
+    assert '|  | group | speakers | UAR, folds pooled | 95 % |' in text
+    table = [line for line in text.splitlines() if line.startswith('|')][2:]
+    assert table == [
+        '| language | de | 2 | 0.812 |  |',
+        '| language | **fr** | 2 | 0.438 |  |',
+        '| sex | **female** | 2 | 0.500 |  |',
+        '| sex | male | 1 | 1.000 |  |',
+    ]
+
+
+def test_a_note_on_synthetic_speech_comes_first(swept):
+    """Below the title, and as the first of the limitations."""
+    facts = read_model(swept).metadata['data']['folder']
+    synthetic = change_metadata(swept, corpora=['demo'], data={'demo': facts})
+    text = model_card.render_card(synthetic, None)
+    assert text.split('\n\n')[2] == f'**{SYNTHETIC_WARNING}**'
+    assert text.split('## Limitations\n\n- ')[1].startswith(SYNTHETIC_WARNING)
+    assert SYNTHETIC_WARNING not in model_card.render_card(change_metadata(swept), None)
+
+
+def test_with_recorded_speech_too_the_note_names_the_synthetic_part(swept):
+    facts = read_model(swept).metadata['data']['folder']
+    mixed = change_metadata(swept, corpora=['demo', 'emodb'], data={'demo': facts, 'emodb': facts})
+    text = model_card.render_card(mixed, None)
+    assert '**Partly synthetic speech (eSpeak NG, demo)' in text
+    assert SYNTHETIC_WARNING not in text
+    assert 'Trying the software' not in text
+
+
+CORPUS_FACTS = {
+    'utterances': 9,
+    'trained': 8,
+    'speakers': 7,
+    'languages': ['de'],
+    'sexes': ['female'],
+    'styles': ['acted'],
+}
+
+
+def test_the_licence_of_a_known_corpus_is_named(swept):
+    model = change_metadata(swept, corpora=['emodb'], data={'emodb': CORPUS_FACTS})
+    text = model_card.render_card(model, None)
+    assert parse_tables(text)['EMO-DB'] == [
+        '9',
+        '8',
+        '7 (female)',
+        'de',
+        'acted',
+        'free for research',
+        'http://emodb.bilderbar.info',
+    ]
+    assert 'acted speech shows how people think that emotions sound' in text
+
+
+def test_the_licence_of_a_csv_list_is_unknown_whatever_its_name(swept):
+    """A CSV list may name its corpus like a known one, or with a bar and the end of a line."""
+    data = {'emodb': CORPUS_FACTS, 'a|b\nc': CORPUS_FACTS}
+    text = model_card.render_card(change_metadata(swept, corpora=['folder'], data=data), None)
+    assert parse_tables(text)['emodb (from a CSV list)'][5] == 'not known to jaxser'
+    assert '| a\\|b c (from a CSV list) | 9 |' in text
+
+
+def test_text_from_data_is_not_interpreted_as_markdown():
+    assert escape_text('a_b *c*\n# <d> [e](f) `g`') == r'a_b \*c\* # \<d> \[e](f) \`g\`'
+    assert escape_cell('a|b') == r'a\|b'
+
+
+def test_without_the_sweep_the_card_has_the_results_of_the_model(swept):
+    """And leaves out what it does not know."""
+    model = read_model(swept)
+    text = model_card.render_card(model, None)
+    f1 = parse_tables(text)['macro-F1, folds pooled'][0]
+    assert f1 == f'{model.metadata["row"]["f1"]:.3f}'
+    assert not re.search(r'## Results by group|## Leakage|plain training|\bNone\b(?!])', text)
+
+
+@pytest.mark.parametrize(
+    ('keys', 'phrase'),
+    [
+        ({'protocol.name': 'speaker_dependent'}, 'tested speakers are in the training data'),
+        ({'protocol.adapt': 'transductive'}, 'without its emotions (`adapt=transductive`)'),
+        ({'protocol.name': 'source_target'}, 'which this model is, has not been tested'),
+        (
+            {'protocol.name': 'speaker_folds'},
+            'every speaker was in the training data of some of them',
+        ),
+    ],
+    ids=str,
+)
+def test_the_limitations_follow_from_the_protocol(swept, keys, phrase):
+    """And from nothing else."""
+    model = change_metadata(swept)
+    for key, value in keys.items():
+        _, name = key.split('.')
+        model.metadata['config']['protocol'][name] = value
+    assert phrase in model_card.render_card(model, None)
+    is_protocol_of_sweep = keys == {'protocol.name': 'speaker_folds'}
+    assert (phrase in model_card.render_card(read_model(swept), None)) == is_protocol_of_sweep
+
+
+def test_allowed_leaks_and_an_inert_adversary_are_limitations(swept, analysis):
+    """The card has the warnings of the report."""
+    row = analysis.rows[0] | {'adversary': {'inert': 2, 'balanced': 1}}
+    analysis.results['audit'] = analysis.results['audit'] | {'leaks': ['speaker']}
+    text = ' '.join(limitations(read_model(swept).metadata, analysis, row))
+    assert 'A speaker leak was allowed' in text
+    assert 'inert in 2 runs' in text
+    assert 'balanced' not in text
+
+
+def test_leakage_is_shown_with_chance_and_the_leakage_of_the_input(analysis):
+    probe = {'linear': 0.7, 'mlp': 0.8, 'chance': 0.125, 'input': {'linear': 0.61}}
+    row = analysis.rows[0] | {'probe': {'speaker': probe}}
+    text = card_results.leakage_section(analysis, row)
+    assert 'recognises the speaker with a mean recall of 0.700 (chance: 0.125)' in text
+    assert 'On the input alone' in text
+    assert 'the recall is 0.610' in text
+    unprobed = card_results.leakage_section(analysis, analysis.rows[0])
+    assert 'Leakage was not measured' in unprobed
+
+
+def test_missing_intervals_and_results_are_explained(swept):
+    """With fewer than six speakers, and if in every seed a run diverged."""
+    metadata = read_model(swept).metadata
+    few_speakers = metadata['row'] | {'uar_ci95': None, 'tested_speakers': 4}
+    text = card_results.results_section(metadata | {'row': few_speakers}, None, None)
+    assert f'fewer than {bootstrap.MIN_SPEAKERS} speakers' in text
+    measures = ('uar', 'uar_ci95', 'wa', 'f1', 'uar_folds', 'dev_uar')
+    diverged = metadata['row'] | dict.fromkeys(measures)
+    text = card_results.results_section(metadata | {'row': diverged}, None, None)
+    assert 'There are no results' in text
+
+
+def test_the_code_on_cards_of_earlier_versions_still_finds_its_names():
+    """They print `upstream.Frozen(upstream.read(FOLDER), pooled=...)`."""
+    assert upstream.Frozen is StateExtractor
+    assert upstream.read is read_encoder
