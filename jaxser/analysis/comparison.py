@@ -4,6 +4,7 @@ A setting is a combination of the keys that are compared: SETTING_KEYS and all k
 The coefficients are all other swept keys, such as lam, except the seed.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -72,24 +73,26 @@ def comparison_rows(
     for choice in choices:
         row = _make_row(choice, count_by_method, finished_sweep.metadata['config'])
         rows_by_setting.setdefault(tuple(choice.setting.values()), []).append(row)
-    return [row for rows in rows_by_setting.values() for row in rows]
+    return list(itertools.chain.from_iterable(rows_by_setting.values()))
 
 
 def _choose(finished_sweep: FinishedSweep, every_coefficient: bool) -> list[Choice]:
     """Returns the best coefficients of every method under every setting."""
     runs = finished_sweep.results['runs']
-    label_keys = varying_keys([run['hyper'] for run in runs])
-    setting_keys = [key for key in label_keys if key in SETTING_KEYS or key.startswith('model.')]
-    not_coefficients = {*setting_keys, 'method', 'speaker_norm', 'seed'}
-    coefficient_keys = [key for key in label_keys if key not in not_coefficients]
+    label_keys = varying_keys(summary.collect(runs, 'hyper'))
+    setting_keys, coefficient_keys = [], []
+    for key in label_keys:
+        if key in SETTING_KEYS or key.startswith('model.'):
+            setting_keys.append(key)
+        elif key not in ('method', 'speaker_norm', 'seed'):
+            coefficient_keys.append(key)
 
     runs_by_group: dict[tuple, dict[tuple, list[dict]]] = {}
     for run, seconds in zip(runs, finished_sweep.run_seconds):
         hyper = run['hyper']
         method = method_name(finished_sweep.metadata['config'] | hyper)
-        setting = tuple(hyper.get(key) for key in setting_keys)
-        used_keys = [key for key in coefficient_keys if hyper.get(key) is not None]
-        coefficient = tuple((key, hyper[key]) for key in used_keys)
+        setting = tuple(map(hyper.get, setting_keys))
+        coefficient = tuple((k, hyper[k]) for k in coefficient_keys if hyper.get(k) is not None)
         group = (setting, method, coefficient if every_coefficient else ())
         candidates = runs_by_group.setdefault(group, {})
         candidates.setdefault((hyper['fold'], coefficient), []).append(run | {'seconds': seconds})
@@ -115,9 +118,9 @@ def _best_by_fold(runs_by_candidate: dict[tuple, list[dict]]) -> dict[int, Candi
     best_uar: dict[int, float] = {}
     for (fold, coefficient), runs in runs_by_candidate.items():
         best.setdefault(fold, None)
-        if any(run['status'] != 'ok' for run in runs):
+        if set(summary.collect(runs, 'status')) != {'ok'}:
             continue
-        dev_uar = np.mean([run['dev']['uar'] for run in runs])
+        dev_uar = summary.mean_of(runs, 'dev', 'uar')
         if best[fold] is None or dev_uar > best_uar[fold]:
             best[fold] = Candidate(coefficient, runs)
             best_uar[fold] = dev_uar
@@ -125,7 +128,10 @@ def _best_by_fold(runs_by_candidate: dict[tuple, list[dict]]) -> dict[int, Candi
 
 
 def _chosen_runs(by_fold: dict[int, Candidate]) -> list[dict]:
-    return [run for candidate in by_fold.values() for run in candidate.runs]
+    runs = []
+    for candidate in by_fold.values():
+        runs += candidate.runs
+    return runs
 
 
 def _make_row(choice: Choice, count_by_method: dict, config: dict) -> ComparisonRow:
@@ -144,13 +150,13 @@ def _make_row(choice: Choice, count_by_method: dict, config: dict) -> Comparison
         setting=choice.setting,
         method=choice.method,
         coefficients=[_format_coefficient(c.coefficient) for c in choice.by_fold.values()],
-        dev_uar=float(np.mean([run['dev']['uar'] for run in runs])),
+        dev_uar=summary.mean_of(runs, 'dev', 'uar'),
         uar=bootstrap.uar_estimate(choice.count_ZxSxCxC),
         sd=float(np.std(uar_Z, ddof=1)) if len(uar_Z) > 1 else None,
         gain=_gain_over_plain(choice, choice.setting, count_by_method),
         gain_over_joint=gain_over_joint,
         leakage=_mean_leakage(runs, domains),
-        seconds=float(np.mean([run['seconds'] for run in runs])),
+        seconds=summary.mean_of(runs, 'seconds'),
     )
 
 
@@ -177,7 +183,8 @@ def _mean_leakage(runs: list[dict], domains: list[str]) -> dict[str, Leakage] | 
     leakage = {}
     for domain in domains:
         if all(domain in probe for probe in probes):
-            recall = float(np.mean([probe[domain]['linear'] for probe in probes]))
-            chance = float(np.mean([probe[domain]['chance'] for probe in probes]))
-            leakage[domain] = Leakage(recall, chance)
+            leakage[domain] = Leakage(
+                recall=summary.mean_of(probes, domain, 'linear'),
+                chance=summary.mean_of(probes, domain, 'chance'),
+            )
     return leakage or None

@@ -76,25 +76,29 @@ class SweepAnalysis:
         self._method_keys = {key: self.config.get(key) for key in ('method', 'speaker_norm')}
         method = {'method': method_name(self._method_keys)}
         self.results = method | finished_sweep.results | {'summary': self.rows}
-        self.varying_keys = varying_keys([run['hyper'] for run in self.runs])
-        self.setting_keys = [key for key in self.varying_keys if key != 'seed']
-        measured_rows = [row for row in self.rows if row['uar'] is not None]
-        self.compared_rows = [row for row in measured_rows if row['delta_uar'] is not None]
-        candidates = self.compared_rows or measured_rows
+        self.varying_keys = varying_keys(summary.collect(self.runs, 'hyper'))
+        self.setting_keys = list(self.varying_keys)
+        self.setting_keys.remove('seed')
+        self.compared_rows = self._rows_with('delta_uar')
+        candidates = self.compared_rows or self._rows_with('uar')
         self.best_row = max(candidates, key=_dev_uar, default=None)
         self.plain_row = self._find_plain_row()
         self.chance = 1 / self._count_tested_classes()
         self.tested_speakers = self._find_tested_speakers()
 
+    def _rows_with(self, key: str) -> list[dict]:
+        return [row for row in self.rows if row[key] is not None]
+
     def _find_plain_row(self) -> dict | None:
         if not self.compared_rows:
             return None
-        settings = [self._setting(row) for row in self.rows]
+        settings = list(map(self._setting, self.rows))
         best_setting = self._setting(self.best_row)
         return self.rows[summary.find_plain_reference(best_setting, settings, self.config)]
 
     def _setting(self, row: dict) -> dict:
-        return {key: row[key] for key in self.setting_keys}
+        """Returns the values of the swept keys in a row, or in the hyper-parameters of a run."""
+        return {key: row.get(key) for key in self.setting_keys}
 
     def _count_tested_classes(self) -> int:
         """Returns the number of classes in the truth; UAR leaves out the others."""
@@ -129,7 +133,7 @@ class SweepAnalysis:
         setting = self._setting(row)
         runs = []
         for run in self.runs:
-            if all(run['hyper'].get(key) == value for key, value in setting.items()):
+            if self._setting(run['hyper']) == setting:
                 runs.append(run)
         return summary.complete_seeds(runs)
 

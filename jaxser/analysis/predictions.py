@@ -20,6 +20,11 @@ class RunPredictions(NamedTuple):
     confidence_N: np.ndarray  # the posterior of the predicted class
 
 
+def pool_predictions(predictions: Iterable[RunPredictions]) -> RunPredictions:
+    """Returns the predictions of several runs as those of one."""
+    return RunPredictions(*map(np.concatenate, zip(*predictions)))
+
+
 PredictionsByRun = dict[tuple[str, int], RunPredictions]  # by the run's label and its fold
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxser.analysis import bootstrap, metrics
 from jaxser.analysis.bootstrap import RecallTerm
-from jaxser.analysis.predictions import PredictionsByRun
+from jaxser.analysis.predictions import PredictionsByRun, pool_predictions
 from jaxser.runs import SHARED_KEYS, method_name, run_label, varying_keys
 
 # With lam = 0 these methods are plain training (erm); the tests show it. The last one, a network
@@ -72,24 +72,59 @@ def summary_rows(
     diverged; `uar_folds` is the mean over folds. `delta_uar` is the difference to plain training of
     the same network, subset and rates; `p_holm` is corrected for all differences of the sweep.
     """
-    label_keys = varying_keys([run['hyper'] for run in runs])
+    label_keys = varying_keys(collect(runs, 'hyper'))
     swept = [key for key in label_keys if key != 'seed']
     runs_by_setting: dict[tuple, list[dict]] = {}
     for run in runs:
-        values = tuple(run['hyper'].get(key) for key in swept)
+        values = tuple(map(run['hyper'].get, swept))
         runs_by_setting.setdefault(values, []).append(run)
-    summaries = []
+    settings, rows, summaries = [], [], []
     for values, setting_runs in runs_by_setting.items():
         setting = dict(zip(swept, values))
-        summaries.append(_summarize_setting(setting, setting_runs, predicted, label_keys, classes))
-    settings = [summary.setting for summary in summaries]
+        summary = _summarize_setting(setting, setting_runs, predicted, label_keys, classes)
+        settings.append(setting)
+        rows.append(summary.row)
+        summaries.append(summary)
     for summary in summaries:
         reference = find_plain_reference(summary.setting, settings, config)
         if reference is not None:
             _compare(summary, summaries[reference])
-    rows = [summary.row for summary in summaries]
     _correct_p_values(rows)
     return rows
+
+
+def swept_keys(row: dict) -> list[str]:
+    """Returns the keys of a row that were swept."""
+    return [key for key in row if key not in RESULT_KEYS]
+
+
+def probed_speakers(rows: list[dict]) -> list[dict]:
+    """Returns the answers of the probe for speakers, of the rows that have them."""
+    answers = []
+    for row in rows:
+        if row['probe'] and 'speaker' in row['probe']:
+            answers.append(row['probe']['speaker'])
+    return answers
+
+
+def tested_speakers(rows: list[dict]) -> int:
+    """Returns the number of tested speakers; 0 where no row has figures."""
+    return next(filter(None, collect(rows, 'tested_speakers')), 0)
+
+
+def collect(records: list[dict], *path: str) -> list:
+    """Returns one value of every record; the keys of the path lead to it."""
+    values = []
+    for record in records:
+        for key in path:
+            record = record[key]
+        values.append(record)
+    return values
+
+
+def mean_of(records: list[dict], *path: str) -> float:
+    """Returns the mean of one value of every record, as `collect` has it."""
+    return float(np.mean(collect(records, *path)))
 
 
 def _summarize_setting(
@@ -102,26 +137,28 @@ def _summarize_setting(
     """Returns the figures of a setting by itself, without the comparison with plain training."""
     complete = complete_seeds(runs)
     row = setting | dict.fromkeys(RESULT_KEYS)
-    row['seeds'] = len({run['hyper']['seed'] for run in complete})
+    row['seeds'] = len(set(collect(complete, 'hyper', 'seed')))
     row['adversary'] = _count_verdicts(runs)
     summary = SettingSummary(row, setting)
     if not complete:
         return summary
-    summary.folds = {run['hyper']['fold'] for run in complete}
+    summary.folds = set(collect(complete, 'hyper', 'fold'))
     summary.count_ZxSxCxC = run_confusions(predicted, complete, label_keys, classes)
     row |= _test_figures(summary.count_ZxSxCxC)
-    row['dev_uar'] = float(np.mean([run['dev']['uar'] for run in complete]))
-    row['uar_folds'] = float(np.mean([run['test']['uar'] for run in complete]))
-    probes = [run['probe'] for run in complete if run.get('probe')]
-    if len(probes) == len(complete):
-        row['probe'], summary.speaker_recalls = average_probe(probes)
+    row['dev_uar'] = mean_of(complete, 'dev', 'uar')
+    row['uar_folds'] = mean_of(complete, 'test', 'uar')
+    if all(run.get('probe') for run in complete):
+        row['probe'], summary.speaker_recalls = average_probe(collect(complete, 'probe'))
     return summary
 
 
 def _count_verdicts(runs: list[dict]) -> dict[str, int] | None:
     """Returns the number of runs by the verdict on their adversary; None without verdicts."""
-    verdicts = [run['adversary']['verdict'] for run in runs if run.get('adversary')]
-    return dict(Counter(verdicts)) or None
+    counts: Counter[str] = Counter()
+    for run in runs:
+        if run.get('adversary'):
+            counts[run['adversary']['verdict']] += 1
+    return dict(counts) or None
 
 
 def _test_figures(count_ZxSxCxC: np.ndarray) -> dict:
@@ -132,14 +169,14 @@ def _test_figures(count_ZxSxCxC: np.ndarray) -> dict:
     estimate = bootstrap.uar_estimate(count_ZxSxCxC)
     deviation = None
     if len(measured) > 1:
-        deviation = float(np.std([seed['uar'] for seed in measured], ddof=1))
+        deviation = float(np.std(collect(measured, 'uar'), ddof=1))
     return {
         'tested_speakers': count_ZxSxCxC.shape[1],
         'uar': estimate.value,
         'uar_sd_seeds': deviation,
         'uar_ci95': estimate.ci95,
-        'wa': float(np.mean([seed['wa'] for seed in measured])),
-        'f1': float(np.mean([seed['f1'] for seed in measured])),
+        'wa': mean_of(measured, 'wa'),
+        'f1': mean_of(measured, 'f1'),
         'confusion': count_ZxSxCxC.sum((0, 1)).tolist(),
     }
 
@@ -160,7 +197,7 @@ def _compare(summary: SettingSummary, plain: SettingSummary) -> None:
 def _correct_p_values(rows: list[dict]) -> None:
     """Writes p_holm into the rows that have a p-value."""
     compared = [row for row in rows if row['p'] is not None]
-    corrected = bootstrap.holm_correction([row['p'] for row in compared])
+    corrected = bootstrap.holm_correction(collect(compared, 'p'))
     for row, p_holm in zip(compared, corrected):
         row['p_holm'] = p_holm
 
@@ -179,10 +216,11 @@ def run_confusions(
         folds_by_seed.setdefault(hyper['seed'], []).append(fold)
     counts = []
     for _, folds in sorted(folds_by_seed.items()):
-        speaker_N = np.concatenate([fold.speaker_N for fold in folds])
-        truth_N = np.concatenate([fold.truth_N for fold in folds])
-        predicted_N = np.concatenate([fold.predicted_N for fold in folds])
-        counts.append(bootstrap.speaker_confusions(speaker_N, truth_N, predicted_N, classes))
+        pooled = pool_predictions(folds)
+        count_SxCxC = bootstrap.speaker_confusions(
+            pooled.speaker_N, pooled.truth_N, pooled.predicted_N, classes
+        )
+        counts.append(count_SxCxC)
     return np.stack(counts)
 
 
@@ -197,9 +235,11 @@ def average_probe(probes: list[dict]) -> tuple[dict, dict[str, float]]:
 
     The recall is that of the linear probe for speakers; it is empty where speakers were not probed.
     """
-    average = {}
-    for name in dict.fromkeys(name for probe in probes for name in probe):
-        average[name] = _average_answer([probe[name] for probe in probes if name in probe])
+    answers_by_domain: dict[str, list[dict]] = {}
+    for probe in probes:
+        for domain, answer in probe.items():
+            answers_by_domain.setdefault(domain, []).append(answer)
+    average = {domain: _average_answer(answers) for domain, answers in answers_by_domain.items()}
     recalls = _mean_speaker_recalls(probes)
     if recalls:
         estimate = bootstrap.bootstrap_estimate(_speaker_term(recalls))
@@ -212,17 +252,13 @@ def _average_answer(answers: list[dict]) -> dict:
     average = {}
     for key in answers[0]:
         if key in AVERAGED_PROBE_KEYS:
-            average[key] = _mean([answer[key] for answer in answers])
+            average[key] = mean_of(answers, key)
     average['input'] = {}
     for key in answers[0]['input']:
-        average['input'][key] = _mean([answer['input'][key] for answer in answers])
+        average['input'][key] = mean_of(answers, 'input', key)
     if 'strangers' in answers[0]:  # whether the probed speakers are unseen in training
-        average['strangers'] = all(answer['strangers'] for answer in answers)
+        average['strangers'] = all(collect(answers, 'strangers'))
     return average
-
-
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values))
 
 
 def _mean_speaker_recalls(probes: list[dict]) -> dict[str, float]:
@@ -233,7 +269,7 @@ def _mean_speaker_recalls(probes: list[dict]) -> dict[str, float]:
             continue
         for speaker, recall in probe['speaker']['recall']['linear'].items():
             recalls.setdefault(speaker, []).append(recall)
-    return {speaker: _mean(recalls[speaker]) for speaker in sorted(recalls)}
+    return {speaker: float(np.mean(recalls[speaker])) for speaker in sorted(recalls)}
 
 
 def leakage_difference(recalls: dict[str, float], plain_recalls: dict[str, float]) -> dict:
@@ -263,9 +299,9 @@ def find_plain_reference(setting: dict, others: list[dict], config: dict) -> int
     candidates = []
     for n, other in enumerate(others):
         name = method_name(config | other)
-        if name in PLAIN_METHODS and all(other.get(key) == setting[key] for key in shared):
-            alike = sum(other.get(key) == setting[key] for key in setting)
-            candidates.append((PLAIN_METHODS.index(name), -alike, n))
+        alike = {key for key in setting if other.get(key) == setting[key]}
+        if name in PLAIN_METHODS and alike.issuperset(shared):
+            candidates.append((PLAIN_METHODS.index(name), -len(alike), n))
     if not candidates:
         return None
     _, _, reference = min(candidates)

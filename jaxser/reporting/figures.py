@@ -7,22 +7,20 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.wording import pluralize
-from jaxser.analysis import bootstrap, calibration, summary
+from jaxser.analysis import bootstrap, calibration
+from jaxser.analysis.summary import swept_keys
 from jaxser.reporting.plotting import (
     MAX_COLOURS,
     PLAIN_COLOUR,
-    PLAIN_DOT,
     add_legend,
     draw_matrix,
     draw_placeholder,
-    is_plain,
     line_styles,
     make_figure,
     row_percentages,
 )
-from jaxser.runs import distinct_values, format_value, setting_title, synthetic_note
+from jaxser.runs import setting_title, synthetic_note
 
-MAX_INSIDE_LEGEND = 5  # lines; the legend of more is below the axes
 MAX_NAMED_SPEAKERS = 12  # the legend of more speakers could not be read
 MAX_LABELLED_SPEAKERS = 100  # on the axis of the forest plot
 
@@ -39,8 +37,7 @@ def draw_confusion_matrices(results: dict):
     figure, grid = make_figure(side * columns, side * lines + 0.4, lines, columns)
     for axes, row in zip(grid.flat, rows):
         draw_matrix(axes, row_percentages(row['confusion']), classes, classes)
-        swept = [key for key in row if key not in summary.RESULT_KEYS]
-        names = setting_title(row, swept).split(', ')
+        names = setting_title(row, swept_keys(row)).split(', ')
         title = '\n'.join(filter(None, [*names, f'UAR {row["uar"]:.3f}']))
         axes.set(xlabel='predicted', ylabel='truth', title=title)
     for axes in figure.axes[len(rows) :]:
@@ -50,166 +47,6 @@ def draw_confusion_matrices(results: dict):
     title = f'Percent of the truth; {results["protocol"]}, test parts of {folds} pooled, {seeds}'
     figure.suptitle('\n'.join(filter(None, (title, synthetic_note(results)))), fontsize=9)
     return figure
-
-
-def curve_key(results: dict) -> str | None:
-    """Returns the hyper-parameter that curves are drawn against; lam before others.
-
-    Returns None where no hyper-parameter with numbers was swept.
-    """
-    rows = results['summary']
-    numeric_keys = []
-    for key in rows[0]:
-        if key in summary.RESULT_KEYS:
-            continue
-        values = distinct_values(rows, key)
-        if len(values) > 1 and isinstance(values[0], int | float):
-            numeric_keys.append(key)
-    if 'lam' in numeric_keys:
-        return 'lam'
-    return numeric_keys[0] if numeric_keys else None
-
-
-class Curve(NamedTuple):
-    """A line of `draw_curve`: the rows that differ in one hyper-parameter alone."""
-
-    name: str
-    rows: list[dict]  # in ascending order of the hyper-parameter
-    flat_row: dict | None  # of a method that has no such hyper-parameter
-    style: dict
-    is_plain: bool  # all of it is plain training
-
-
-def draw_curve(results: dict, key: str):
-    """Draws UAR against a hyper-parameter, a line for each combination of the others.
-
-    Where speakers were probed, leakage is drawn below.
-    """
-    curves = _make_curves(results, key)
-    if not curves:
-        return draw_placeholder()
-    probed = [row for row in results['summary'] if row['probe'] and 'speaker' in row['probe']]
-    legend_below = len(curves) > MAX_INSIDE_LEGEND
-    height = 4.2
-    if probed:
-        height += 3.2
-    if legend_below:
-        height += 0.09 * len(curves)
-    figure, grid = make_figure(5.6, height, 2 if probed else 1)
-    axes = grid[0, 0]
-    _draw_uar_axes(axes, curves, results, key)
-    if legend_below:
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, fontsize=7, loc='outside lower center', ncols=2)
-    else:
-        add_legend(axes, 8)
-    if probed:
-        _draw_leakage_axes(grid[1, 0], curves, results, key)
-        _draw_leakage_levels(grid[1, 0], probed[0]['probe']['speaker'])
-        grid[1, 0].set_xlim(axes.get_xlim())
-        add_legend(grid[1, 0], 8)
-    figure.suptitle(_curve_title(results), fontsize=9)
-    return figure
-
-
-def _make_curves(results: dict, key: str) -> list[Curve]:
-    """Returns the curves of a summary; rows without a UAR are left out."""
-    swept = [name for name in results['summary'][0] if name not in summary.RESULT_KEYS]
-    other_keys = [name for name in swept if name != key]
-    rows_by_name: dict[str, list[dict]] = {}
-    for row in results['summary']:
-        if row['uar'] is not None:
-            rows_by_name.setdefault(setting_title(row, other_keys), []).append(row)
-    plain_names = set()
-    for name, rows in rows_by_name.items():
-        if all(is_plain(results, row) for row in rows):
-            plain_names.add(name)
-    styles = line_styles(list(rows_by_name), plain_names)
-    curves = []
-    for name, rows in rows_by_name.items():
-        flat_row = rows[0] if rows[0][key] is None else None
-        points = rows[1:] if flat_row else rows
-        points.sort(key=lambda row: row[key])
-        curves.append(Curve(name, points, flat_row, styles[name], name in plain_names))
-    return curves
-
-
-def _place_curves(axes, curves: list[Curve], key: str) -> list[tuple[Curve, list[float]]]:
-    """Returns the x of the points of every curve that has any, and sets the ticks of the axes.
-
-    The values are spaced evenly, because 0 has no logarithm; the curves are a little apart.
-    """
-    values = sorted({row[key] for curve in curves for row in curve.rows})
-    drawn = [curve for curve in curves if curve.rows]
-    placed = []
-    for n, curve in enumerate(drawn):
-        shift = 0.03 * (n - (len(drawn) - 1) / 2)
-        placed.append((curve, [values.index(row[key]) + shift for row in curve.rows]))
-    axes.set_xticks(range(len(values)), [format_value(value) for value in values])
-    return placed
-
-
-def _draw_uar_axes(axes, curves: list[Curve], results: dict, key: str) -> None:
-    """Draws UAR with its intervals; points that are plain training are black."""
-    for curve in curves:
-        if curve.flat_row:
-            style = {'linestyle': '--'} | curve.style
-            axes.axhline(curve.flat_row['uar'], **style, label=f'{curve.name} (no {key})')
-    has_plain_points = False
-    for curve, x_N in _place_curves(axes, curves, key):
-        uar_N = np.array([row['uar'] for row in curve.rows])
-        end_Nx2 = np.array([row['uar_ci95'] or (row['uar'], row['uar']) for row in curve.rows])
-        error_2xN = np.stack([uar_N - end_Nx2[:, 0], end_Nx2[:, 1] - uar_N])
-        label = curve.name or None
-        axes.errorbar(x_N, uar_N, error_2xN, marker='o', capsize=4, label=label, **curve.style)
-        if curve.is_plain:
-            continue
-        for n in _plain_points(curve, results):
-            has_plain_points = True
-            error_2x1 = error_2xN[:, [n]]
-            axes.errorbar(x_N[n], uar_N[n], error_2x1, fmt='o', capsize=4, **PLAIN_DOT)
-    if has_plain_points:
-        axes.plot([], [], 'o', label='plain training', **PLAIN_DOT)
-    axes.axhline(1 / len(results['classes']), color='grey', linestyle=':', label='chance')
-    axes.set(xlabel=key, ylabel='UAR, folds pooled, mean of seeds')
-
-
-def _plain_points(curve: Curve, results: dict) -> list[int]:
-    """Returns which points of a curve are plain training (lam = 0)."""
-    return [n for n, row in enumerate(curve.rows) if is_plain(results, row)]
-
-
-def _draw_leakage_axes(axes, curves: list[Curve], results: dict, key: str) -> None:
-    """Draws the leakage of the rows that were probed; those that are plain training are black."""
-    for curve, x_N in _place_curves(axes, curves, key):
-        leakage_N = np.full(len(curve.rows), np.nan)
-        for n, row in enumerate(curve.rows):
-            if row['probe'] and 'speaker' in row['probe']:
-                leakage_N[n] = row['probe']['speaker']['linear']
-        probed_N = np.isfinite(leakage_N)
-        axes.plot(np.array(x_N)[probed_N], leakage_N[probed_N], marker='o', **curve.style)
-        for n in _plain_points(curve, results):
-            axes.plot(x_N[n], leakage_N[n], 'o', **PLAIN_DOT)
-    axes.set(xlabel=key, ylabel='leakage: speaker recall, mean of folds', ylim=(0, 1.05))
-
-
-def _draw_leakage_levels(axes, answer: dict) -> None:
-    """Draws chance, and the leakage of the input, from the answer of a probe."""
-    axes.axhline(answer['chance'], color='grey', linestyle=':', label='chance')
-    label = 'from the input alone'
-    axes.axhline(answer['input']['linear'], color='grey', linestyle='--', label=label)
-
-
-def _curve_title(results: dict) -> str:
-    rows = results['summary']
-    folds = pluralize(len(results['folds']), 'fold')
-    seeds = pluralize(max(row['seeds'] for row in rows), 'seed')
-    speakers = next((row['tested_speakers'] for row in rows if row['tested_speakers']), 0)
-    bars = 'too few speakers for intervals'
-    if speakers >= bootstrap.MIN_SPEAKERS:
-        bars = f'bars: 95 % intervals over {speakers} speakers'
-    title = f'{results["protocol"]}, {folds}, {seeds}; {bars}'
-    return f'{title}\n{synthetic_note(results)}'.rstrip()
 
 
 def pareto_front(uar_N: np.ndarray, leakage_N: np.ndarray) -> np.ndarray:

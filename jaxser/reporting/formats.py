@@ -27,6 +27,18 @@ def format_estimate(estimate: Estimate | None, number_format: str = 'z.3f') -> t
     )
 
 
+def split_cells(cells_by_row: list[list[tuple[str, object]]]) -> tuple[list[str], list[list]]:
+    """Returns the headings and the rows of a table.
+
+    They are given as rows of (heading, text) of every column, all with the same headings.
+    """
+    headings = [heading for heading, _ in cells_by_row[0]]
+    rows = []
+    for cells in cells_by_row:
+        rows.append([text for _, text in cells])
+    return headings, rows
+
+
 def format_verdicts(counts: dict[str, int] | None) -> str:
     """Returns the number of runs by the verdict on their adversary, e.g. 'inert 3, balanced 1'."""
     if not counts:

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from jaxser.reporting import plotting
+from jaxser.reporting.formats import split_cells
 
 MIN_SCROLLED_WIDTH = 750  # pixels; wider figures scroll on a phone instead of becoming smaller
 
@@ -50,25 +51,19 @@ def html_table(
     Cells are plain text. `highlighted` are the indices of rows that stand out.
     """
     rows = list(rows)
-    used_columns = []
-    for n in range(len(headings)):
-        if any(row[n] != '' for row in rows):
-            used_columns.append(n)
-    used_rows = []
-    for row in rows:
-        used_rows.append([row[n] for n in used_columns])
-    used_headings = [headings[n] for n in used_columns]
+    columns = []
+    for column in zip(headings, *rows):
+        if any(cell != '' for cell in column[1:]):
+            columns.append(column)
+    used_headings, *used_rows = zip(*columns)
     return render('table', headings=used_headings, rows=used_rows, highlighted=highlighted)
 
 
 def cells_table(
     cells_by_row: list[list[tuple[str, object]]], highlighted: Collection[int] = ()
 ) -> Markup:
-    """Returns a table of rows that are given as (heading, text) of every column."""
-    headings = [heading for heading, _ in cells_by_row[0]] if cells_by_row else []
-    rows = []
-    for cells in cells_by_row:
-        rows.append([text for _, text in cells])
+    """Returns a table of one or more rows, each given as (heading, text) of every column."""
+    headings, rows = split_cells(cells_by_row)
     return html_table(headings, rows, highlighted)
 
 
@@ -111,5 +106,5 @@ def html_code(text: str) -> Markup:
 
 def html_list(items: Iterable[str]) -> Markup:
     """Returns a list with bullets."""
-    lines = [Markup('<li>{}</li>\n').format(item) for item in items]
+    lines = map(Markup('<li>{}</li>\n').format, items)
     return Markup('<ul>\n{}</ul>\n').format(Markup('').join(lines))

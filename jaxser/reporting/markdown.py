@@ -10,7 +10,7 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
-from jaxser.reporting.formats import format_estimate, format_number
+from jaxser.reporting.formats import format_estimate, format_number, split_cells
 from jaxser.reporting.verdict import comparison_verdict
 from jaxser.runs import flatten, format_value, synthetic_note
 
@@ -55,7 +55,7 @@ def render_results(
     for path in paths:
         sweep = read_finished_sweep(path)
         tables.append((sweep, comparison_rows(sweep)))
-    rows_by_sweep = {str(sweep.path): rows for sweep, rows in tables}
+    rows_by_sweep = {str(sweep.path): rows for sweep, rows in tables}  # those of the verdict
     for path in every_coefficient_paths:
         sweep = read_finished_sweep(path)
         tables.append((sweep, comparison_rows(sweep, every_coefficient=True)))
@@ -91,10 +91,9 @@ def render_sweep(sweep: FinishedSweep, rows: list[ComparisonRow]) -> str:
         lines += [f'**{warning}**', '']
     domains = list(dict.fromkeys(domain for row in rows for domain in row.leakage or ()))
     cells_by_row = [_row_cells(row, domains) for row in rows]
-    headings = [heading for heading, _ in cells_by_row[0]]
+    headings, table = split_cells(cells_by_row)
     lines += [_markdown_line(headings), '|' + '---|' * len(headings)]
-    for cells in cells_by_row:
-        lines.append(_markdown_line([text for _, text in cells]))
+    lines += map(_markdown_line, table)
     return '\n'.join(lines) + '\n'
 
 
@@ -199,8 +198,12 @@ def _model(results: dict, config: dict) -> str:
 
 def _values(results: dict, config: dict, key: str) -> str:
     """Returns the values of a key in the runs, or else in the configuration; '' without any."""
-    hypers = [run['hyper'] for run in results['runs'] if key in run['hyper']]
-    values = list(dict.fromkeys(format_value(hyper[key]) for hyper in hypers))
+    values = []
+    for run in results['runs']:
+        if key in run['hyper']:
+            value = format_value(run['hyper'][key])
+            if value not in values:
+                values.append(value)
     if not values and key in config:
         values = [format_value(config[key])]
     return ', '.join(values)

@@ -8,11 +8,10 @@ from markupsafe import Markup
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.finished import SweepAnalysis
+from jaxser.reporting.curve import curve_key, draw_curve
 from jaxser.reporting.figures import (
-    curve_key,
     draw_confusion_difference,
     draw_confusion_matrices,
-    draw_curve,
     draw_forest_plot,
     draw_heatmap,
 )

@@ -6,8 +6,8 @@ import rich.table
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, summary
-from jaxser.reporting import figures, plotting
-from jaxser.reporting.formats import format_number, format_verdicts
+from jaxser.reporting import curve, figures, plotting
+from jaxser.reporting.formats import format_number, format_verdicts, split_cells
 from jaxser.runs import format_setting, run_label, synthetic_note
 
 # With fewer held-out utterances, leakage is a rough figure: its standard error is 0.09 or more at
@@ -19,7 +19,7 @@ ALWAYS_SHOWN = ('UAR', 'by fold', 'WA')  # these columns are shown even where th
 
 def print_results(results: dict, folder) -> None:
     """Prints results.json as a table with its legend, and draws the figures into the folder."""
-    swept = [key for key in results['summary'][0] if key not in summary.RESULT_KEYS]
+    swept = summary.swept_keys(results['summary'][0])
     _print_table(_results_table(results, swept))
     print(
         f'Split {results["split_sha256"]}; trained and tested in {results["seconds"]:.0f} s '
@@ -41,16 +41,15 @@ def _results_table(results: dict, swept: list[str]) -> rich.table.Table:
     table = rich.table.Table(
         *swept, title=_table_title(results, swept), caption=synthetic_note(results) or None
     )
-    cells_by_row = [_result_cells(row) for row in results['summary']]
-    headings = [heading for heading, _ in cells_by_row[0]]
-    shown = []
-    for n, heading in enumerate(headings):
-        if heading in ALWAYS_SHOWN or any(cells[n][1] for cells in cells_by_row):
-            shown.append(n)
+    headings, rows = split_cells(list(map(_result_cells, results['summary'])))
+    shown_columns = []
+    for heading, *column in zip(headings, *rows):
+        if heading in ALWAYS_SHOWN or any(column):
             table.add_column(heading, justify='right')
-    for row, cells in zip(results['summary'], cells_by_row):
+            shown_columns.append(column)
+    for row, texts in zip(results['summary'], zip(*shown_columns)):
         setting = [format_setting(row, key) for key in swept]
-        table.add_row(*setting, *[cells[n][1] for n in shown])
+        table.add_row(*setting, *texts)
     return table
 
 
@@ -99,8 +98,8 @@ def _print_table(table: rich.table.Table) -> None:
 def _legend(results: dict) -> list[str]:
     """Returns what the columns of the table mean."""
     rows = results['summary']
-    speakers = next((row['tested_speakers'] for row in rows if row['tested_speakers']), 0)
-    has_intervals = any(row['uar_ci95'] for row in rows)
+    speakers = summary.tested_speakers(rows)
+    has_intervals = any(summary.collect(rows, 'uar_ci95'))
     is_compared = any(row['delta_uar'] is not None for row in rows)
     lines = []
     if speakers:
@@ -113,7 +112,7 @@ def _legend(results: dict) -> list[str]:
             'corrected for the number of rows.'
         )
     lines += _leakage_legend(results)
-    if any(row['adversary'] for row in rows):
+    if any(summary.collect(rows, 'adversary')):
         lines.append(
             'adversary, number of runs: inert (leakage nearly as high as with plain training, or '
             'higher), balanced,\n'
@@ -151,10 +150,7 @@ def _uar_legend(method: str, speakers: int, has_intervals: bool, is_compared: bo
 
 def _leakage_legend(results: dict) -> list[str]:
     """Returns what the columns of leakage mean; empty where speakers were not probed."""
-    answers = []
-    for row in results['summary']:
-        if row['probe'] and 'speaker' in row['probe']:
-            answers.append(row['probe']['speaker'])
+    answers = summary.probed_speakers(results['summary'])
     if not answers:
         return []
     input_recall = answers[0]['input']['linear']
@@ -185,8 +181,8 @@ def _rough_note(runs: list[dict]) -> str:
 def _missing_runs(results: dict, swept: list[str]) -> list[str]:
     """Returns what the table lacks: plain training, and runs that diverged."""
     lines = []
-    coefficients = [row['lam'] for row in results['summary'] if 'lam' in swept]
-    if coefficients and 0 not in coefficients and None not in coefficients:
+    coefficients = summary.collect(results['summary'], 'lam') if 'lam' in swept else [0]
+    if 0 not in coefficients and None not in coefficients:
         lines.append('No lam = 0 in this sweep: there is no plain training to compare with.')
     for run in results['runs']:
         if run['status'] != 'ok':
@@ -198,9 +194,9 @@ def _missing_runs(results: dict, swept: list[str]) -> list[str]:
 def _write_figures(results: dict, folder) -> list[str]:
     """Writes the figures of a sweep into the folder; returns their names."""
     pictures = {'confusion.png': plotting.render_png(figures.draw_confusion_matrices, results)}
-    key = figures.curve_key(results)
+    key = curve.curve_key(results)
     if key:
-        pictures['sweep.png'] = plotting.render_png(figures.draw_curve, results, key)
+        pictures['sweep.png'] = plotting.render_png(curve.draw_curve, results, key)
     for name, content in pictures.items():
         (folder / name).write_bytes(content)
     return list(pictures)

@@ -7,6 +7,7 @@ import numpy as np
 from data_pipelines.wording import pluralize
 from jaxser.analysis import calibration
 from jaxser.analysis.finished import SweepAnalysis
+from jaxser.analysis.predictions import pool_predictions
 from jaxser.reporting.figures import draw_reliability_diagram, draw_training_curves
 from jaxser.reporting.formats import format_number
 from jaxser.reporting.html import (
@@ -32,11 +33,10 @@ def training_section(analysis: SweepAnalysis) -> Section:
     if not curves:
         text = 'There is no metrics.jsonl beside results.json.'
         return Section('training', 'Training', html_paragraph(text))
-    titles = [analysis.setting_title(row) for row in analysis.rows]
+    titles = map(analysis.setting_title, analysis.rows)
     highlighted = [title for title in titles if title in curves]
     if len(highlighted) > MAX_COLOURS:
-        pair = [row for row in (analysis.plain_row, analysis.best_row) if row]
-        highlighted = list(dict.fromkeys(analysis.setting_title(row) for row in pair))
+        highlighted = list(reversed(analysis.compared_pair))  # plain training first
     body = html_figure(
         'Emotion loss, domain loss and dev UAR against the epoch',
         'Means over folds and seeds. A domain loss at its entropy is that of a head that only '
@@ -55,7 +55,9 @@ def _training_curves(analysis: SweepAnalysis) -> dict[str, dict[str, list[float 
     file = analysis.path / 'metrics.jsonl'
     if not file.exists():
         return {}
-    titles = {analysis.setting_label(row): analysis.setting_title(row) for row in analysis.rows}
+    titles = {}
+    for row in analysis.rows:
+        titles[analysis.setting_label(row)] = analysis.setting_title(row)
     values: dict[str, dict[str, dict[int, list[float]]]] = {}
     last_epoch = 0
     for line in filter(None, file.read_text().split('\n')):
@@ -98,10 +100,11 @@ def calibration_section(analysis: SweepAnalysis) -> Section:
     name, title = 'calibration', 'Calibration'
     reliabilities = {}
     for setting_title, row in analysis.compared_pair.items():
-        runs = [analysis.run_predictions(run) for run in analysis.complete_runs(row)]
-        confidence_N = np.concatenate([run.confidence_N for run in runs])
-        correct_N = np.concatenate([run.predicted_N == run.truth_N for run in runs])
-        reliabilities[setting_title] = calibration.reliability_bins(confidence_N, correct_N)
+        runs = analysis.complete_runs(row)
+        pooled = pool_predictions(map(analysis.run_predictions, runs))
+        reliabilities[setting_title] = calibration.reliability_bins(
+            pooled.confidence_N, pooled.predicted_N == pooled.truth_N
+        )
     if not reliabilities:
         return Section(name, title, html_paragraph(NO_COMPLETE_SETTING))
     body = html_figure(

@@ -35,17 +35,21 @@ def comparison_verdict(rows_by_sweep: dict[str, list[ComparisonRow]]) -> str:
 
 def _count_sentence(comparisons: list[Comparison]) -> str:
     """Returns how many comparisons gain, lose and are undecided."""
-    with_interval = [c.gain for c in comparisons if c.gain.ci95]
-    gains = sum(gain.ci95[0] > 0 for gain in with_interval)
-    losses = sum(gain.ci95[1] < 0 for gain in with_interval)
-    corrected_M = np.array(bootstrap.holm_correction([gain.p for gain in with_interval]))
+    gains, losses, p_values = 0, 0, []
+    for comparison in comparisons:
+        if comparison.gain.ci95:
+            low, high = comparison.gain.ci95
+            gains += low > 0
+            losses += high < 0
+            p_values.append(comparison.gain.p)
+    corrected_M = np.array(bootstrap.holm_correction(p_values))
     significant = int((corrected_M < 1 - bootstrap.CONFIDENCE_LEVEL).sum())
     sentence = (
         f'Of {len(comparisons)} comparisons with plain training, {gains} gain and {losses} lose by '
         f"an interval that excludes 0; by Holm's correction for the number of comparisons, "
         f'{significant} of them are significant; the others are undecided'
     )
-    too_few = len(comparisons) - len(with_interval)
+    too_few = len(comparisons) - len(p_values)
     if not too_few:
         return f'{sentence}.'
     return (
@@ -56,9 +60,8 @@ def _count_sentence(comparisons: list[Comparison]) -> str:
 
 def _extreme_sentences(comparisons: list[Comparison]) -> list[str]:
     """Returns which rows gain and lose most, where any gain or lose."""
-    values = [comparison.gain.value for comparison in comparisons]
-    largest = comparisons[int(np.argmax(values))]
-    smallest = comparisons[int(np.argmin(values))]
+    largest = max(comparisons, key=_gain_value)
+    smallest = min(comparisons, key=_gain_value)
     clauses = []
     if largest.gain.value > 0:
         clauses.append(f'the largest gain is that of {_describe(largest)}')
@@ -68,6 +71,10 @@ def _extreme_sentences(comparisons: list[Comparison]) -> list[str]:
         return []
     sentence = '; '.join(clauses)
     return [f'{sentence[0].upper()}{sentence[1:]}.']
+
+
+def _gain_value(comparison: Comparison) -> float:
+    return comparison.gain.value
 
 
 def _describe(comparison: Comparison) -> str:
@@ -80,8 +87,11 @@ def _describe(comparison: Comparison) -> str:
 
 def format_setting_values(setting: dict) -> str:
     """Returns the values of a setting as text, e.g. 'domain speaker, model.width 8'."""
-    used = [key for key, value in setting.items() if value is not None]
-    return ', '.join(f'{key} {format_value(setting[key])}' for key in used)
+    parts = []
+    for key, value in setting.items():
+        if value is not None:
+            parts.append(f'{key} {format_value(value)}')
+    return ', '.join(parts)
 
 
 def _method_sentences(comparisons: list[Comparison]) -> list[str]:
@@ -89,7 +99,7 @@ def _method_sentences(comparisons: list[Comparison]) -> list[str]:
     gains_by_method: dict[str, list[float]] = {}
     for comparison in comparisons:
         gains_by_method.setdefault(comparison.row.method, []).append(comparison.gain.value)
-    if all(len(gains) == 1 for gains in gains_by_method.values()):
+    if len(gains_by_method) == len(comparisons):  # every method has a single row
         return []
     mean_gain = {method: float(np.mean(gains)) for method, gains in gains_by_method.items()}
     best = max(mean_gain, key=mean_gain.get)

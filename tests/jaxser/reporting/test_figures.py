@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 
 from jaxser.analysis import calibration, summary
-from jaxser.reporting import figures
+from jaxser.reporting import curve, figures
 from jaxser.reporting.plotting import PLAIN_COLOUR
 
 
@@ -56,7 +56,7 @@ def test_no_line_of_the_curve_has_the_colour_of_plain_training():
         'corpora': ['emodb'],
         'synthetic': False,
     }
-    figure = figures.draw_curve(results, 'lam')
+    figure = curve.draw_curve(results, 'lam')
     colours = drawn_colours(figure)
     black = matplotlib.colors.to_rgba(PLAIN_COLOUR)
     settings = {label: drawn for label, drawn in colours.items() if 'model.width' in label}
