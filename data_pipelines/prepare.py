@@ -20,7 +20,7 @@ LOG_MEL_FIELDS = dataclasses.fields(LogMel)
 def main() -> None:
     """Parses the command line and prepares the corpus."""
     arguments = vars(make_parser().parse_args())
-    with exit_on_user_error('Nothing was left behind.'):
+    with exit_on_user_error('No files were left behind.'):
         fields = {field.name: arguments.pop(field.name) for field in LOG_MEL_FIELDS}
         features = arguments.pop('features')
         states = arguments.pop('states')

@@ -147,6 +147,23 @@ def test_unknown_kind_of_states_is_refused(folders):
         extractor.states_from_folder(folders['whisper'], 'some')
 
 
+def test_states_without_their_encoder_are_refused(folders, data, tmp_path):
+    """As where training would prepare a corpus by the name of the states alone."""
+    spec = extractor.states_from_folder(folders['whisper'], 'all')
+    with pytest.raises(UserError, match=f'{spec.name} is computed by a pretrained encoder'):
+        preparation.prepare_corpus('folder', data.parent / 'list.csv', tmp_path / 'out', spec)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_incomplete_states_are_refused_when_training_looks_for_them(tmp_path):
+    """A folder of that name without prepared.json."""
+    folder = tmp_path / 'demo' / 'hubert-3x16-all-00000001'
+    folder.mkdir(parents=True)
+    config = make_config(tmp_path, **{'data.upstream': folder.name, 'data.corpora': ('demo',)})
+    with pytest.raises(UserError, match=r'without its prepared\.json: it is not complete'):
+        dataset.find_datasets(config.data)
+
+
 def test_name_changes_with_the_normalisation_of_the_wave(folders):
     """It is set in preprocessor_config.json; the weights are the same."""
     folder = folders['hubert base']
