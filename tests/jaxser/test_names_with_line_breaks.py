@@ -1,4 +1,4 @@
-"""A whole sweep whose speakers and utterances have names that hold what ends a line elsewhere."""
+"""Tests of a whole sweep whose names of speakers and utterances contain line breaks."""
 
 import json
 import shutil
@@ -17,11 +17,11 @@ from jaxser.analysis import finished, predictions
 from jaxser.training import experiment
 
 BREAKS = ('\r', '\n', '\x0b', '\x0c', '\x1c', '\x1e', '\x85', '\u2028', '\u2029')
-SEEDS = (20261128, 20261129)  # alike in six digits
+SEEDS = (20261128, 20261129)  # they share six digits
 
 
-def configuration(folder: Path):
-    """Two seeds on three folds, an epoch each."""
+def make_config(folder: Path):
+    """Returns two seeds on three folds, an epoch each."""
     config = tiny_config.get_config()
     config.data.dir = str(folder / 'data')
     config.train.epochs = 1
@@ -32,13 +32,18 @@ def configuration(folder: Path):
 
 @pytest.fixture(scope='module')
 def corpus(tmp_path_factory) -> Path:
-    """A prepared corpus of a speaker for each break, with an utterance of each emotion."""
-    folder, random, rows = tmp_path_factory.mktemp('breaks'), np.random.default_rng(0), []
-    for number, character in enumerate(BREAKS):
+    """A prepared corpus with a speaker for each break and an utterance of each emotion.
+
+    The last row of list.csv names a file that does not exist.
+    """
+    folder = tmp_path_factory.mktemp('breaks')
+    random = np.random.default_rng(0)
+    rows = []
+    for number, line_break in enumerate(BREAKS):
         for emotion in ('angry', 'sad'):
-            name = f'{number}{character}{emotion}.wav'
+            name = f'{number}{line_break}{emotion}.wav'
             soundfile.write(folder / name, random.uniform(-0.3, 0.3, 3_200), 8_000)
-            rows.append({'path': name, 'speaker': f's{character}{number}', 'emotion': emotion})
+            rows.append({'path': name, 'speaker': f's{line_break}{number}', 'emotion': emotion})
     rows.append({'path': f'gone{"".join(BREAKS)}.wav', 'speaker': 's', 'emotion': 'sad'})
     csv_files.write_rows(folder / 'list.csv', rows)
     prepare_corpus('folder', folder / 'list.csv', folder / 'data', LogMel(), workers=1)
@@ -49,55 +54,65 @@ def corpus(tmp_path_factory) -> Path:
 def trained(corpus, tmp_path_factory) -> Path:
     """The workdir of the finished sweep."""
     path = tmp_path_factory.mktemp('trained')
-    experiment.run_experiment(configuration(corpus), path)
+    experiment.run_experiment(make_config(corpus), path)
     return path
 
 
-def names(rows: list[dict], column: str) -> set[str]:
-    """The distinct values of a column."""
+def read_list(corpus: Path) -> list[dict]:
+    """Returns the rows of list.csv whose file exists."""
+    with csv_files.open_rows(corpus / 'list.csv') as reader:
+        return list(reader)[:-1]
+
+
+def distinct(rows: list[dict], column: str) -> set[str]:
+    """Returns the distinct values of a column."""
     return {row[column] for row in rows}
 
 
-def test_the_lists_of_preparing_have_the_names(corpus):
-    """Of what was accepted and of what was rejected."""
-    (home,) = (corpus / 'data').rglob('prepared.json')
-    found = {}
-    for name in ('list', 'utterances', 'rejected'):
-        path = corpus / 'list.csv' if name == 'list' else home.with_name(f'{name}.csv')
-        with csv_files.open_rows(path, strict=True) as reader:
-            found[name] = list(reader)
-    assert [r['utterance'] for r in found['utterances']] == [r['path'] for r in found['list'][:-1]]
-    assert names(found['utterances'], 'speaker') == names(found['list'][:-1], 'speaker')
-    assert [r['utterance'] for r in found['rejected']] == [found['list'][-1]['path']]
+def test_the_lists_of_preparation_have_the_names(corpus):
+    """Those of the accepted utterances, and of the rejected one."""
+    (record,) = (corpus / 'data').rglob('prepared.json')
+    with csv_files.open_rows(record.with_name('utterances.csv'), strict=True) as reader:
+        utterances = list(reader)
+    with csv_files.open_rows(record.with_name('rejected.csv'), strict=True) as reader:
+        rejected = list(reader)
+    listed = read_list(corpus)
+    assert [row['utterance'] for row in utterances] == [row['path'] for row in listed]
+    assert distinct(utterances, 'speaker') == distinct(listed, 'speaker')
+    assert [row['utterance'] for row in rejected] == [f'gone{"".join(BREAKS)}.wav']
 
 
 def test_every_utterance_is_predicted_under_its_name(corpus, trained):
-    """Once by each seed, and read again by everything that reads it."""
+    """Once for each seed, and read again by everything that reads predictions."""
     rows = list(predictions.open_predictions(trained))
-    with csv_files.open_rows(corpus / 'list.csv') as reader:
-        listed = list(reader)[:-1]
-    expected = sorted((r['path'], r['speaker'], r['emotion']) for r in listed for _ in SEEDS)
-    assert sorted((r['utterance'], r['speaker'], r['truth']) for r in rows) == expected
-    assert names(rows, 'run') == {f'lam=0 seed={seed}' for seed in SEEDS}
-    predicted = finished.read_finished_sweep(trained).predictions
-    assert set(predictions.read_predictions(rows, ['angry', 'sad'])) == set(predicted)
-    assert {s for speaker_N, *_ in predicted.values() for s in speaker_N} == names(
-        listed, 'speaker'
-    )
+    listed = read_list(corpus)
+    names = [(row['utterance'], row['speaker'], row['truth']) for row in rows]
+    expected = [(row['path'], row['speaker'], row['emotion']) for row in listed]
+    assert sorted(names) == sorted(expected * len(SEEDS))
+    assert distinct(rows, 'run') == {f'lam=0 seed={seed}' for seed in SEEDS}
+    by_run = finished.read_finished_sweep(trained).predictions
+    assert set(predictions.read_predictions(rows, ['angry', 'sad'])) == set(by_run)
+    speakers = set()
+    for run in by_run.values():
+        speakers.update(run.speaker_N)
+    assert speakers == distinct(listed, 'speaker')
 
 
-def test_each_seed_has_a_result_of_its_own(trained):
-    """The summary's UAR is the mean over seeds of what predictions.csv says of each."""
-    (row,) = json.loads((trained / 'results.json').read_text())['summary']
-    rows, recalls = list(predictions.open_predictions(trained)), []
+def test_each_seed_has_results_of_its_own(trained):
+    """The UAR of the summary is the mean over the seeds' predictions."""
+    (summary,) = json.loads((trained / 'results.json').read_text())['summary']
+    rows = list(predictions.open_predictions(trained))
+    recalls = []
     for seed in SEEDS:
-        for emotion in ('angry', 'sad'):
-            other = 'sad' if emotion == 'angry' else 'angry'
-            mine = [r for r in rows if r['run'].endswith(str(seed)) and r['truth'] == emotion]
-            assert len(mine) == len(BREAKS)
-            recalls.append(np.mean([float(r[emotion]) > float(r[other]) for r in mine]))
-    assert row['seeds'] == 2
-    assert row['uar'] == pytest.approx(np.mean(recalls))
+        for emotion, other in (('angry', 'sad'), ('sad', 'angry')):
+            is_correct = []
+            for row in rows:
+                if row['run'].endswith(str(seed)) and row['truth'] == emotion:
+                    is_correct.append(float(row[emotion]) > float(row[other]))
+            assert len(is_correct) == len(BREAKS)
+            recalls.append(np.mean(is_correct))
+    assert summary['seeds'] == 2
+    assert summary['uar'] == pytest.approx(np.mean(recalls))
 
 
 def test_damaged_predictions_are_made_again_as_the_message_says(corpus, trained, tmp_path):
@@ -109,5 +124,5 @@ def test_damaged_predictions_are_made_again_as_the_message_says(corpus, trained,
         finished.read_finished_sweep(copy)
     for file in (copy / 'results.json', *copy.glob('groups/*/outcome.json')):
         file.unlink()
-    experiment.run_experiment(configuration(corpus), copy)
+    experiment.run_experiment(make_config(corpus), copy)
     assert (copy / 'predictions.csv').read_bytes() == text
