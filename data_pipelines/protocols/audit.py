@@ -22,7 +22,7 @@ def audit_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -
 def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
     """Returns what the parts of the folds share, and what domains say about the emotion.
 
-    The findings are JSON: counts, and at most `MAX_EXAMPLES` examples of each kind.
+    The findings are JSON: counts, and at most ten examples of each kind.
     """
     allowed = parse_allowed_leaks(protocol.allow_leak)
     part_pairs = compared_parts(protocol)
