@@ -179,7 +179,7 @@ def difference_estimate(count_ZxSxCxC: np.ndarray, reference_ZxSxCxC: np.ndarray
 def holm_correction(p_M: list[float]) -> list[float]:
     """Returns p-values corrected for the number of comparisons (Holm 1979).
 
-    The probability of any false positive among the comparisons stays below the level of the test.
+    The probability of any false positive among the comparisons is at most the level of the test.
     """
     order_M = np.argsort(p_M)
     remaining_M = np.arange(len(p_M), 0, -1)

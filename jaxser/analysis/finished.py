@@ -36,8 +36,8 @@ def read_finished_sweep(path: Path) -> FinishedSweep:
         )
     if not (path / 'results.json').exists():
         raise UserError(
-            f'{path} holds no finished sweep (no results.json). To finish it, run the command that '
-            'began it again: it resumes.'
+            f'{path} holds no finished sweep (no results.json). Repeat the command that started '
+            'it: training continues where it stopped.'
         )
     metadata = json.loads((path / 'config.json').read_text())
     results = json.loads((path / 'results.json').read_text())

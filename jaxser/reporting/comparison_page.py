@@ -40,11 +40,8 @@ def write_comparison(paths: list) -> Path:
         sweep = read_finished_sweep(epath.Path(path))
         tables.append(SweepTable(sweep, comparison_rows(sweep)))
     sections = [_methods_section(tables), cross_corpus_section(tables), _sweeps_section(tables)]
-    page = html_page(
-        f'{pluralize(len(tables), "sweep")} compared',
-        _introduction(tables),
-        [section for section in sections if section],
-    )
+    title = f'{pluralize(len(tables), "sweep")} compared'
+    page = html_page(title, _introduction(tables), sections)
     file = tables[0].sweep.path / 'comparison.html'
     file.write_bytes(page.encode())
     return file
@@ -64,7 +61,7 @@ def _introduction(tables: list[SweepTable]) -> Markup:
         note = synthetic_note(table.sweep.results)
         if note:
             paragraphs.append(f'{table.sweep.path.name}: {note}')
-    return Markup('').join(html_paragraph(text) for text in paragraphs)
+    return Markup('').join(map(html_paragraph, paragraphs))
 
 
 def _methods_section(tables: list[SweepTable]) -> Section:
@@ -88,10 +85,8 @@ def _holm_p_values(rows: list[ComparisonRow]) -> list[float | None]:
     """Returns the corrected p-value of each row; None where a row has no p-value."""
     compared = [n for n, row in enumerate(rows) if row.gain and row.gain.p is not None]
     corrected = bootstrap.holm_correction([rows[n].gain.p for n in compared])
-    p_values: list[float | None] = [None] * len(rows)
-    for n, p in zip(compared, corrected):
-        p_values[n] = p
-    return p_values
+    p_by_row = dict(zip(compared, corrected))
+    return list(map(p_by_row.get, range(len(rows))))
 
 
 def _row_cells(

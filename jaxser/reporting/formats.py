@@ -32,11 +32,12 @@ def split_cells(cells_by_row: list[list[tuple[str, object]]]) -> tuple[list[str]
 
     They are given as rows of (heading, text) of every column, all with the same headings.
     """
-    headings = [heading for heading, _ in cells_by_row[0]]
+    headings, _ = zip(*cells_by_row[0])
     rows = []
     for cells in cells_by_row:
-        rows.append([text for _, text in cells])
-    return headings, rows
+        _, texts = zip(*cells)
+        rows.append(list(texts))
+    return list(headings), rows
 
 
 def format_verdicts(counts: dict[str, int] | None) -> str:

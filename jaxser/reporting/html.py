@@ -38,9 +38,10 @@ def render(template: str, **values) -> Markup:
     return Markup(TEMPLATES.get_template(f'{template}.html.jinja').render(values))
 
 
-def html_page(title: str, introduction: Markup, sections: list[Section]) -> str:
-    """Returns a whole page: title, introduction, contents and sections."""
-    return render('page', title=title, introduction=introduction, sections=sections)
+def html_page(title: str, introduction: Markup, sections: Iterable[Section | None]) -> str:
+    """Returns a whole page: title, introduction, contents, and the sections that are not None."""
+    shown = list(filter(None, sections))
+    return render('page', title=title, introduction=introduction, sections=shown)
 
 
 def html_table(

@@ -48,11 +48,7 @@ def write_report(path) -> Path:
     path = epath.Path(path)
     print(f'Writing {path}/report.html ...', end=' ', flush=True)
     analysis = SweepAnalysis(read_finished_sweep(path))
-    page_sections = []
-    for make_section in SECTIONS:
-        section = make_section(analysis)
-        if section:
-            page_sections.append(section)
+    page_sections = [make_section(analysis) for make_section in SECTIONS]
     page = html_page(path.name, headline_box(analysis), page_sections)
     (path / 'report.html').write_bytes(page.encode())
     (path / 'summary.csv').write_bytes(summary_csv(analysis).encode())
