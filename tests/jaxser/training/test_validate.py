@@ -38,9 +38,9 @@ def test_a_number_out_of_range_raises_a_user_error(key, value, expected):
     """Its message has the key, the value and the range."""
     config = tiny_config.get_config()
     config.update_from_flattened_dict({key: value})
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError) as error:
         validate.validate(config)
-    assert str(refusal.value) == f'config.{key} is {value}; expected {expected}.'
+    assert str(error.value) == f'config.{key} is {value}; expected {expected}.'
 
 
 IN_RANGE = [
