@@ -1,8 +1,7 @@
-"""The command line, from a corpus to its results, as a user runs it."""
+"""Tests of the command jaxser.main, from a corpus to its results, as a user runs it."""
 
 import csv
 import json
-import math
 import os
 import shutil
 import signal
@@ -17,9 +16,10 @@ import pytest
 
 from data_pipelines.errors import UserError
 
-HOME = ROOT = Path(__file__).parent.parent  # where commands run; what they import
+ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, '-m', 'jaxser.main']
-HASTY = """
+# The command with classifiers of the probe that learn little, and fast.
+QUICK_PROBE = """
 from jaxser import main
 from jaxser.probing import classifiers
 classifiers.MAX_ITERATIONS, classifiers.ADAM_STEPS = 2, 10
@@ -29,21 +29,20 @@ TINY = '--config=tests/helpers/tiny_config.py'
 
 
 @pytest.fixture(scope='session', autouse=True)
-def quick(tmp_path_factory):
-    """The commands share what they compile; like the tests (conftest.py) they compile without optimising."""
+def shared_cache(tmp_path_factory):
+    """Commands share what they compile; like the tests (conftest.py) they compile unoptimised."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('JAX_COMPILATION_CACHE_DIR', str(tmp_path_factory.mktemp('xla')))
         patch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
         yield
 
 
-def start(*arguments: object) -> subprocess.Popen:
-    """The command, under way, on one device."""
-    environment = {**os.environ, 'JAX_NUM_CPU_DEVICES': '1', 'PYTHONPATH': str(ROOT)}
-    command = [*COMMAND, *map(str, arguments)]
+def start(*arguments: object, command: list[str] = COMMAND, **variables: str) -> subprocess.Popen:
+    """Starts a command on one device; `variables` are set in its environment."""
+    environment = os.environ | {'JAX_NUM_CPU_DEVICES': '1', 'PYTHONPATH': str(ROOT)} | variables
     return subprocess.Popen(
-        command,
-        cwd=HOME,
+        [*command, *map(str, arguments)],
+        cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -52,23 +51,23 @@ def start(*arguments: object) -> subprocess.Popen:
     )
 
 
-def run(*arguments: object) -> tuple[int, str]:
-    """The command's exit status and what it said."""
-    process = start(*arguments)
-    said, _ = process.communicate(timeout=300)
-    return process.returncode, said
+def run(*arguments: object, **variables: str) -> tuple[int, str]:
+    """Runs the command; returns its exit status and its output."""
+    process = start(*arguments, **variables)
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
 
 
-def finished(*arguments: object) -> str:
-    """What a command that must succeed said."""
-    status, said = run(*arguments)
-    assert status == 0, said
-    return said
+def run_successfully(*arguments: object, **variables: str) -> str:
+    """Runs a command that must succeed; returns its output."""
+    status, output = run(*arguments, **variables)
+    assert status == 0, output
+    return output
 
 
 @pytest.fixture(scope='session')
 def packed(data, tmp_path_factory) -> Path:
-    """The corpus as an .npz alone: a command that reads it starts without TensorFlow, seconds sooner."""
+    """The corpus as an .npz alone, which is read without TensorFlow, and so faster."""
     from data_pipelines import pack
     from data_pipelines.features.log_mel import LogMel
 
@@ -81,45 +80,54 @@ def packed(data, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='session')
 def workdir(data, tmp_path_factory) -> Path:
-    """A finished sweep that nothing interrupted."""
+    """The workdir of a sweep that was not interrupted."""
     path = tmp_path_factory.mktemp('runs') / 'tiny'
-    said = finished(TINY, f'--config.data.dir={data}', f'--workdir={path}')
-    assert 'UAR' in said
-    assert '6 runs in 1 program: 3 folds, 2 lam' in said
-    assert 'Forecast for training 6 runs: ' in said
+    output = run_successfully(TINY, f'--config.data.dir={data}', f'--workdir={path}')
+    assert 'UAR' in output
+    assert '6 runs in 1 program: 3 folds, 2 lam' in output
+    assert 'Forecast for training 6 runs: ' in output
     return path
 
 
-def test_a_finished_sweep_leaves_what_the_readme_promises(workdir):
-    """All files are there, and results.json is consistent with predictions.csv."""
+def test_every_run_has_a_result(workdir):
+    """And no epoch of the first half of training is selected."""
     results = json.loads((workdir / 'results.json').read_text())
-    assert {(r['hyper']['lam'], r['hyper']['fold']) for r in results['runs']} == {
-        (m, f) for m in (0.0, 0.5) for f in range(3)
-    }
-    assert {r['status'] for r in results['runs']} == {'ok'}
-    assert all(r['epoch'] >= 2 for r in results['runs']), (
-        'no epoch before half of the training is selected'
-    )
+    runs = {(run['hyper']['lam'], run['hyper']['fold']) for run in results['runs']}
+    assert runs == {(0.0, 0), (0.0, 1), (0.0, 2), (0.5, 0), (0.5, 1), (0.5, 2)}
+    for run in results['runs']:
+        assert run['status'] == 'ok'
+        assert run['epoch'] >= 2
     assert [row['lam'] for row in results['summary']] == [0.0, 0.5]
+
+
+def test_the_summary_agrees_with_the_predictions(workdir):
+    """Every utterance is predicted once for each coefficient, and the UAR follows from that."""
+    results = json.loads((workdir / 'results.json').read_text())
     with open(workdir / 'predictions.csv') as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * 48, 'every utterance is tested once per variant'
+    assert len(rows) == 2 * 48
+    for row in rows:
+        assert float(row['angry']) + float(row['sad']) == pytest.approx(1, abs=1e-6)
     for summary in results['summary']:
-        of = [r for r in rows if f'lam={summary["lam"]:g} ' in r['run']]
-        right = {'angry': [], 'sad': []}
-        for r in of:
-            right[r['truth']].append(max(right, key=lambda c: float(r[c])) == r['truth'])
-        assert summary['uar'] == pytest.approx(
-            np.mean([np.mean(x) for x in right.values()]), abs=1e-9
-        )
-    assert sum(
-        math.isclose(float(r['angry']) + float(r['sad']), 1, abs_tol=1e-6) for r in rows
-    ) == len(rows)
+        is_correct = {'angry': [], 'sad': []}
+        for row in rows:
+            if f'lam={summary["lam"]:g} ' in row['run']:
+                predicted = 'angry' if float(row['angry']) >= float(row['sad']) else 'sad'
+                is_correct[row['truth']].append(predicted == row['truth'])
+        recalls = [np.mean(values) for values in is_correct.values()]
+        assert summary['uar'] == pytest.approx(np.mean(recalls), abs=1e-9)
+
+
+def test_metrics_have_a_line_for_each_run_and_epoch(workdir):
+    """The speaker head has as many classes as the fold has training speakers."""
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
-    assert len(lines) == 4 * 6, 'a line per epoch and run'
-    assert {line['speaker_count'] for line in lines} == {2.0}, (
-        'K is the number of the training speakers of the fold'
-    )
+    assert len(lines) == 4 * 6
+    assert {line['speaker_count'] for line in lines} == {2.0}
+
+
+def test_a_finished_sweep_has_the_files_that_the_readme_promises(workdir):
+    """The configuration, pictures, the report, event files and the model."""
+    results = json.loads((workdir / 'results.json').read_text())
     config = json.loads((workdir / 'config.json').read_text())
     assert config['split_sha256'] == results['split_sha256']
     assert config['config']['sweep']['lam'] == [0.0, 0.5]
@@ -127,13 +135,28 @@ def test_a_finished_sweep_leaves_what_the_readme_promises(workdir):
         assert (workdir / picture).read_bytes()[:4] == b'\x89PNG'
     assert results['split_sha256'] in (workdir / 'report.html').read_text()
     assert list((workdir / 'tensorboard').rglob('events*'))
-    assert (
-        json.loads((workdir / 'model' / 'model.json').read_text())['classes'] == results['classes']
-    )
+    model = json.loads((workdir / 'model' / 'model.json').read_text())
+    assert model['classes'] == results['classes']
 
 
-def test_killed_and_started_again_is_as_never_interrupted(packed, workdir, tmp_path):
-    """kill -9 in mid-training, then the same command: parameters, runs and predictions are the same to the bit."""
+def assert_same_file(name: str, workdir: Path, other: Path) -> None:
+    """Asserts that two workdirs have the same file."""
+    assert (workdir / name).read_bytes() == (other / name).read_bytes()
+
+
+def last_checkpoint(workdir: Path) -> list[np.ndarray]:
+    """Returns the arrays of the last checkpoint."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    checkpoints = workdir.absolute() / 'groups' / '0' / 'checkpoints'
+    epochs = [int(path.name) for path in checkpoints.iterdir() if path.name.isdigit()]
+    assert max(epochs) == 4
+    return jax.tree.leaves(ocp.StandardCheckpointer().restore(checkpoints / '4' / 'arrays'))
+
+
+def test_a_killed_sweep_resumes_to_the_same_bits(packed, workdir, tmp_path):
+    """After kill -9 in mid-training: parameters, runs, metrics and predictions."""
     arguments = (TINY, f'--config.data.dir={packed}', f'--workdir={tmp_path}')
     process = start(*arguments)
     first = tmp_path / 'groups' / '0' / 'checkpoints' / '1'
@@ -141,39 +164,29 @@ def test_killed_and_started_again_is_as_never_interrupted(packed, workdir, tmp_p
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert not (tmp_path / 'results.json').exists(), 'the run must have been killed before its end'
-    assert 'Resuming after epoch' in finished(*arguments)
-    again, once = (json.loads((p / 'results.json').read_text()) for p in (tmp_path, workdir))
-    assert again['runs'] == once['runs']
-    assert (tmp_path / 'predictions.csv').read_bytes() == (workdir / 'predictions.csv').read_bytes()
-    assert (tmp_path / 'metrics.jsonl').read_bytes() == (workdir / 'metrics.jsonl').read_bytes()
-    for a, b in zip(arrays(tmp_path), arrays(workdir), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert not (tmp_path / 'results.json').exists(), 'it must be killed before its end'
+    assert 'Resuming after epoch' in run_successfully(*arguments)
+    resumed = json.loads((tmp_path / 'results.json').read_text())
+    expected = json.loads((workdir / 'results.json').read_text())
+    assert resumed['runs'] == expected['runs']
+    assert_same_file('predictions.csv', tmp_path, workdir)
+    assert_same_file('metrics.jsonl', tmp_path, workdir)
+    arrays = zip(last_checkpoint(tmp_path), last_checkpoint(workdir), strict=True)
+    for array, expected_array in arrays:
+        np.testing.assert_array_equal(array, expected_array)
 
 
-def arrays(path: Path) -> list[np.ndarray]:
-    """All arrays of the last checkpoint."""
-    import jax
-    import orbax.checkpoint as ocp
-
-    checkpoints = path.absolute() / 'groups' / '0' / 'checkpoints'
-    last = max(int(p.name) for p in checkpoints.iterdir() if p.name.isdigit())
-    assert last == 4
-    return jax.tree.leaves(ocp.StandardCheckpointer().restore(checkpoints / str(last) / 'arrays'))
-
-
-def test_a_finished_sweep_is_shown_again_without_training(data, workdir):
-    """The same command on a finished workdir prints the table and trains nothing."""
+def test_a_finished_sweep_is_printed_again_without_training(data, workdir):
+    """By the same command."""
     before = (workdir / 'metrics.jsonl').stat().st_mtime_ns
-    assert 'trained; remove it' in finished(
-        TINY, f'--config.data.dir={data}', f'--workdir={workdir}'
-    )
+    output = run_successfully(TINY, f'--config.data.dir={data}', f'--workdir={workdir}')
+    assert 'trained; remove it' in output
     assert (workdir / 'metrics.jsonl').stat().st_mtime_ns == before
 
 
 @pytest.mark.gate
-def test_sigterm_leaves_a_checkpoint_and_a_status_of_its_own(packed, workdir, tmp_path):
-    """75, a sentence, and the same command ends with the results of a run that nobody stopped."""
+def test_sigterm_leaves_a_checkpoint_and_the_exit_status_75(packed, workdir, tmp_path):
+    """The same command resumes to the results of a sweep that was not interrupted."""
     arguments = (
         TINY,
         f'--config.data.dir={packed}',
@@ -185,132 +198,137 @@ def test_sigterm_leaves_a_checkpoint_and_a_status_of_its_own(packed, workdir, tm
         time.sleep(0.01)
     time.sleep(0.5)
     os.kill(process.pid, signal.SIGTERM)
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 75, said
-    assert 'saved after epoch' in said
-    assert 'The same command resumes' in said
-    finished(*arguments)
-    assert (tmp_path / 'predictions.csv').read_bytes() == (workdir / 'predictions.csv').read_bytes()
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 75, output
+    assert 'saved after epoch' in output
+    assert 'The same command resumes' in output
+    run_successfully(*arguments)
+    assert_same_file('predictions.csv', tmp_path, workdir)
 
 
-def processes(data, workdirs: list[Path], *arguments: str) -> list[tuple[int, str]]:
-    """The command as two processes that JAX joins; their exit statuses and words."""
+def run_two_processes(data, workdirs: list[Path], *arguments: str) -> list[tuple[int, str]]:
+    """Runs the command as two processes that JAX joins; returns exit statuses and outputs."""
     with socket.socket() as free:
         free.bind(('localhost', 0))
         address = f'localhost:{free.getsockname()[1]}'
-    some = []
+    processes = []
     for number, path in enumerate(workdirs):
-        joined = {
-            'JAX_COORDINATOR_ADDRESS': address,
-            'JAX_NUM_PROCESSES': '2',
-            'JAX_PROCESS_ID': str(number),
-        }
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                sys.modules[__name__], 'COMMAND', [sys.executable, '-c', HASTY]
-            )  # what is probed need not be found
-            for key, value in (joined | {'JAX_PLATFORMS': 'cpu'}).items():
-                patch.setenv(key, value)
-            some.append(
-                start(
-                    TINY,
-                    f'--config.data.dir={data}',
-                    f'--workdir={path}',
-                    '--distributed',
-                    *arguments,
-                )
-            )
-    said = [p.communicate(timeout=300)[0] for p in some]
-    return [(p.returncode, words) for p, words in zip(some, said)]
+        process = start(
+            TINY,
+            f'--config.data.dir={data}',
+            f'--workdir={path}',
+            '--distributed',
+            *arguments,
+            command=[sys.executable, '-c', QUICK_PROBE],
+            JAX_COORDINATOR_ADDRESS=address,
+            JAX_NUM_PROCESSES='2',
+            JAX_PROCESS_ID=str(number),
+            JAX_PLATFORMS='cpu',
+        )
+        processes.append(process)
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    statuses = [process.returncode for process in processes]
+    return list(zip(statuses, outputs))
+
+
+def read_predictions_of_two_folds(workdir: Path) -> list[dict]:
+    """Returns the rows of predictions.csv for the folds 0 and 1."""
+    with open(workdir / 'predictions.csv') as file:
+        return [row for row in csv.DictReader(file) if row['fold'] != '2']
 
 
 @pytest.mark.gate
-def test_two_processes_are_one(data, workdir, tmp_path):
-    """A fold's runs on each, process 0 speaks and writes; streaming reads on each what its runs need; all are probed."""
+def test_two_processes_give_the_results_of_one(data, workdir, tmp_path):
+    """Each trains a fold and reads what its runs need; process 0 prints and writes."""
     arguments = ('--config.data.resident=off', '--config.probe=True', '--config.sweep.fold=0,1')
-    (status, said), (other, quiet) = processes(data, [tmp_path, tmp_path], *arguments)
-    assert (status, other) == (0, 0), said + quiet
-    assert 'UAR' in said
-    assert 'UAR' not in quiet
-    ours, theirs = (
-        list(csv.DictReader((p / 'predictions.csv').read_text().splitlines()))
-        for p in (tmp_path, workdir)
-    )
-    theirs = [r for r in theirs if r['fold'] != '2']
-    assert [r['utterance'] for r in ours] == [r['utterance'] for r in theirs]
-    np.testing.assert_allclose(
-        [float(r['angry']) for r in ours], [float(r['angry']) for r in theirs], atol=1e-6
-    )
-    probed = [r['probe'] for r in json.loads((tmp_path / 'results.json').read_text())['runs']]
-    assert all(p['speaker']['classes'] == 2 for p in probed)
-    assert 'leakage' in said
+    results = run_two_processes(data, [tmp_path, tmp_path], *arguments)
+    (status, output), (second_status, second_output) = results
+    assert (status, second_status) == (0, 0), output + second_output
+    assert 'UAR' in output
+    assert 'UAR' not in second_output
+    rows = read_predictions_of_two_folds(tmp_path)
+    expected = read_predictions_of_two_folds(workdir)
+    assert [row['utterance'] for row in rows] == [row['utterance'] for row in expected]
+    posteriors = [float(row['angry']) for row in rows]
+    expected_posteriors = [float(row['angry']) for row in expected]
+    np.testing.assert_allclose(posteriors, expected_posteriors, atol=1e-6)
+    for run in json.loads((tmp_path / 'results.json').read_text())['runs']:
+        assert run['probe']['speaker']['classes'] == 2
+    assert 'leakage' in output
 
 
-def test_two_processes_without_a_shared_workdir_are_refused(data, tmp_path):
-    """Process 1 writes elsewhere: both end with 2, and the processes that do not see the folder are named."""
-    (status, said), (other, _) = processes(data, [tmp_path / 'a', tmp_path / 'b'])
-    assert (status, other) == (2, 2), said
-    assert 'is not shared: process(es) [1] of 2' in said
+def test_two_processes_need_a_shared_workdir(data, tmp_path):
+    """If process 1 writes elsewhere, both end with 2, and it is named."""
+    results = run_two_processes(data, [tmp_path / 'a', tmp_path / 'b'])
+    (status, output), (second_status, _) = results
+    assert (status, second_status) == (2, 2), output
+    assert 'is not shared: process(es) [1] of 2' in output
 
 
 def test_a_packed_corpus_needs_no_tensorflow(packed, workdir, tmp_path):
-    """From the .npz alone, with TensorFlow, TFDS and librosa out of reach: the same predictions to the bit."""
+    """Without TensorFlow, TFDS and librosa the predictions are the same to the bit."""
     blocked = tmp_path / 'blocked'
     for name in ('tensorflow', 'tensorflow_datasets', 'librosa'):
         (blocked / name).mkdir(parents=True)
         (blocked / name / '__init__.py').write_text("raise ImportError('not installed here')")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules[__name__], 'ROOT', f'{blocked}{os.pathsep}{ROOT}')
-        finished(TINY, f'--config.data.dir={packed}', f'--workdir={tmp_path}/runs')
-    assert (tmp_path / 'runs' / 'predictions.csv').read_bytes() == (
-        workdir / 'predictions.csv'
-    ).read_bytes()
+    run_successfully(
+        TINY,
+        f'--config.data.dir={packed}',
+        f'--workdir={tmp_path}/runs',
+        PYTHONPATH=f'{blocked}{os.pathsep}{ROOT}',
+    )
+    assert_same_file('predictions.csv', tmp_path / 'runs', workdir)
 
 
-def test_other_values_compile_nothing(packed, workdir, tmp_path):
-    """A second sweep with other coefficients, rates and seeds adds nothing to the compilation cache."""
+def compiled_programs() -> set[str]:
+    """Returns the names in the compilation cache."""
     cache = Path(os.environ['JAX_COMPILATION_CACHE_DIR'])
-    before = {p.name for p in cache.iterdir() if p.name.endswith('-cache')}
+    return {file.name for file in cache.iterdir() if file.name.endswith('-cache')}
+
+
+def test_other_hyper_parameters_compile_nothing(packed, workdir, tmp_path):
+    """A sweep of other coefficients, learning rates and seeds adds nothing to the cache."""
+    before = compiled_programs()
     values = ('--config.sweep.lam=0.1,2', '--config.sweep.seed=5', '--config.sweep.lr=0.02')
-    finished(TINY, f'--config.data.dir={packed}', f'--workdir={tmp_path}', *values)
+    run_successfully(TINY, f'--config.data.dir={packed}', f'--workdir={tmp_path}', *values)
     assert before
-    assert {p.name for p in cache.iterdir() if p.name.endswith('-cache')} == before
+    assert compiled_programs() == before
 
 
-WITH_DATA = {
+MISTAKES_ABOUT_DATA = {
     'too few speakers for the folds': ({'protocol.folds': 7}, 'from 3 to 6'),
-    'a protocol that the corpus cannot serve': (
+    'a protocol that the corpus has no labels for': (
         {'protocol.name': 'leave_one_session_out'},
         'have no session',
     ),
-    'a fold that is not there': ({'sweep.fold': '5'}, 'folds 0 to 2'),
-    'a label space in which nothing has a class': (
+    'an unknown fold': ({'sweep.fold': '5'}, 'folds 0 to 2'),
+    'a label space in which no utterance has a class': (
         {'data.labels': 'rated_arousal'},
         '48 without a rating',
     ),
-    'a domain that does not vary': (
+    'a domain with one value': (
         {'domain': 'corpus'},
         'fold .* contain only one corpus, folder, so that there is nothing to remove',
     ),
 }
 
 
-def refused(status: int, said: str, expected: str) -> None:
-    """The command has ended with exit status 2 and a few words, among them `expected`, and no stack trace."""
-    assert status == 2, said
-    assert expected in said
-    assert 'Traceback' not in said
-    assert len(said) < 700
+def assert_user_error(status: int, output: str, expected: str) -> None:
+    """Asserts exit status 2, and a short message with `expected` and without a stack trace."""
+    assert status == 2, output
+    assert expected in output
+    assert 'Traceback' not in output
+    assert len(output) < 700
 
 
-@pytest.mark.parametrize('mistake', WITH_DATA)
-def test_a_mistake_about_the_data_is_refused(mistake, data, tmp_path):
-    """What the corpus cannot serve is refused before any training, and leaves a workdir that the mended command may use."""
+@pytest.mark.parametrize('mistake', MISTAKES_ABOUT_DATA)
+def test_a_mistake_about_the_data_raises_a_user_error(mistake, data, tmp_path):
+    """Before training; the workdir can be used by the corrected command."""
     from helpers import tiny_config
 
     from jaxser.training import experiment
 
-    changes, expected = WITH_DATA[mistake]
+    changes, expected = MISTAKES_ABOUT_DATA[mistake]
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'data.dir': str(data), **changes})
     with pytest.raises(UserError, match=expected):
@@ -318,35 +336,31 @@ def test_a_mistake_about_the_data_is_refused(mistake, data, tmp_path):
     assert not (tmp_path / 'config.json').exists()
 
 
-def test_the_workdir_of_another_configuration_is_refused(data, workdir):
-    """Results are never mixed; the differing key is named."""
-    other = run(TINY, f'--config.data.dir={data}', f'--workdir={workdir}', '--config.sweep.lr=0.5')
-    refused(*other, 'sweep.lr was [0.01], is [0.5]')
+def test_the_workdir_of_another_configuration_is_an_error(data, workdir):
+    """Results are never mixed; the message names the key that differs."""
+    arguments = (TINY, f'--config.data.dir={data}', f'--workdir={workdir}')
+    status, output = run(*arguments, '--config.sweep.lr=0.5')
+    assert_user_error(status, output, 'sweep.lr was [0.01], is [0.5]')
 
 
-def test_results_over_other_data_are_refused(data, workdir, tmp_path):
-    """A corpus that was prepared anew from other utterances: the finished sweep in the workdir is not passed off as its own."""
+def test_a_workdir_over_other_data_is_an_error(data, workdir, tmp_path):
+    """The corpus has been prepared anew from other utterances since the sweep."""
     copy = shutil.copytree(data, tmp_path / 'data')
     (record,) = copy.rglob('prepared.json')
     record.write_text(json.dumps(json.loads(record.read_text()) | {'fingerprint': 'other'}))
-    refused(
-        *run(TINY, f'--config.data.dir={copy}', f'--workdir={workdir}'),
-        'folder has been prepared anew',
-    )
+    status, output = run(TINY, f'--config.data.dir={copy}', f'--workdir={workdir}')
+    assert_user_error(status, output, 'folder has been prepared anew')
 
 
-def test_a_workdir_that_cannot_be_written_is_refused(data, tmp_path):
-    """A file in the way of the workdir is named."""
+def test_a_workdir_that_cannot_be_made_is_an_error(data, tmp_path):
+    """Here a file is in its place."""
     (tmp_path / 'file').write_text('')
-    refused(
-        *run(TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}/file/runs'), 'cannot be made'
-    )
+    status, output = run(TINY, f'--config.data.dir={data}', f'--workdir={tmp_path}/file/runs')
+    assert_user_error(status, output, 'cannot be made')
 
 
-def test_help_needs_no_jax():
-    """--help explains the command at once."""
-    began = time.perf_counter()
-    assert '--config.KEY=VALUE' in finished('--help')
-    assert time.perf_counter() - began < 30, (
-        'no more than a hang is tested here; benchmarks time it'
-    )
+def test_help_is_printed_without_jax():
+    """JAX takes seconds to import. benchmarks/startup.py measures the time."""
+    start_time = time.perf_counter()
+    assert '--config.KEY=VALUE' in run_successfully('--help')
+    assert time.perf_counter() - start_time < 30

@@ -1,4 +1,4 @@
-"""What is said of mistakes in the command line that can be known before any data is read."""
+"""Tests of the errors about mistakes in the command line, before any data is read."""
 
 import multiprocessing
 import os
@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_main import HOME, TINY, refused
+from test_main import ROOT, TINY, assert_user_error
 
 from jaxser import main
 
 MISTAKES = {
     'no configuration': ([], 'Which configuration?'),
-    'a configuration that is not there': (['--config=configs/dan_demo.py'], 'configs/dann_demo.py'),
+    'an unknown configuration': (['--config=configs/dan_demo.py'], 'configs/dann_demo.py'),
     'a misspelt flag': (['--confg=configs/dann_demo.py'], 'config'),
     'a misspelt key': ([TINY, '--config.model.widht=3'], "Did you mean 'width'"),
     'a misspelt hyper-parameter': ([TINY, '--config.sweep.lma=0'], "Did you mean 'lam'"),
@@ -21,26 +21,26 @@ MISTAKES = {
         'There is config.sweep.time_mask.',
     ),
     'a misspelt task': (['--config=configs/table.py:emobd'], 'ravdess_emodb, emodb+ravdess_urdu\n'),
-    'a value of the wrong kind': ([TINY, '--config.model.width=wide'], 'wide'),
-    'a count that is no number': (
+    'a value of the wrong type': ([TINY, '--config.model.width=wide'], 'wide'),
+    'text for a count': (
         [TINY, '--config.train.epochs=three'],
         "expected a whole number, found 'three'",
     ),
-    'a hyper-parameter that is no number': (
+    'text for a hyper-parameter': (
         [TINY, '--config.sweep.lam=much'],
         "'much' is not a number",
     ),
     'the same value twice': ([TINY, '--config.sweep.lam=0.1,0.1'], 'twice'),
     'a misspelt method': ([TINY, '--config.method=dan'], 'dann, didan, erm'),
     'a misspelt model': ([TINY, '--config.model.name=tdnn'], 'tdnn_lstm'),
-    'a knob of another method': ([TINY, '--config.method=erm'], 'config.sweep.lam'),
-    'a misspelt model to sweep': ([TINY, '--config.sweep.method=erm,dan'], 'dann, didan, erm'),
-    'a run of the list misspelt': (
+    'a hyper-parameter of another method': ([TINY, '--config.method=erm'], 'config.sweep.lam'),
+    'a misspelt method in a sweep': ([TINY, '--config.sweep.method=erm,dan'], 'dann, didan, erm'),
+    'a misspelt key in a listed run': (
         [TINY, "--config.sweep.runs=({'lamb': 1},)"],
         "Did you mean 'lam'",
     ),
     'a misspelt domain': ([TINY, '--config.sweep.domain=speaker,nation'], 'nation'),
-    'a width of nothing': ([TINY, '--config.sweep.model.width=0,8'], '1 or more'),
+    'a width of 0': ([TINY, '--config.sweep.model.width=0,8'], '1 or more'),
     'a size of another encoder': (
         [TINY, '--config.model.name=cnn', '--config.sweep.model.width=8,16'],
         'cnn has no such size',
@@ -77,41 +77,38 @@ MISTAKES = {
         ['--config=configs/dann_iemocap.py'],
         'data_pipelines.prepare iemocap',
     ),
-    'a word too many': ([TINY, 'now'], "'now'"),
+    'an argument that is not a flag': ([TINY, 'now'], "'now'"),
 }
 
 
 @pytest.fixture(scope='module')
-def imported():
-    """Where commands begin that need not import what the first has imported: they are forked off a process that has."""
+def fork_server():
+    """Forks processes from one that has imported JAX and Orbax, which saves their imports."""
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(
-        ['jaxser.main', 'jaxser.probe', 'tensorstore']
-    )  # with them come JAX and orbax
+    context.set_forkserver_preload(['jaxser.main', 'jaxser.probe', 'tensorstore'])
     return context
 
 
-def command(arguments: list[str], file: Path) -> None:
-    """`python -m jaxser.main` in a process of its own; what it says goes to the file."""
-    with open(file, 'wb') as said:
-        os.dup2(said.fileno(), 1)
-        os.dup2(said.fileno(), 2)
+def run_main(arguments: list[str], file: Path) -> None:
+    """Runs jaxser.main in this process; its output goes to the file."""
+    with open(file, 'wb') as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
     sys.argv = ['jaxser.main', *arguments]
     main.main()
 
 
 @pytest.mark.parametrize('mistake', MISTAKES)
-def test_a_mistake_ends_in_a_sentence(mistake, imported, tmp_path, monkeypatch):
-    """What can be known to be wrong without the data is said within seconds, and leaves nothing behind."""
+def test_a_mistake_ends_with_a_message(mistake, fork_server, tmp_path, monkeypatch):
+    """Before any data is read, and without a workdir left behind."""
     arguments, expected = MISTAKES[mistake]
-    arguments = [
-        *arguments,
-        f'--workdir={tmp_path / "run"}',
-        *([f'--config.data.dir={tmp_path}'] if arguments else []),
-    ]
-    monkeypatch.chdir(HOME)
-    process = imported.Process(target=command, args=(arguments, tmp_path / 'said'))
+    workdir = tmp_path / 'run'
+    if arguments:
+        arguments = [*arguments, f'--config.data.dir={tmp_path}']
+    arguments = [*arguments, f'--workdir={workdir}']
+    monkeypatch.chdir(ROOT)
+    process = fork_server.Process(target=run_main, args=(arguments, tmp_path / 'output'))
     process.start()
     process.join(300)
-    refused(process.exitcode, (tmp_path / 'said').read_text(), expected)
-    assert not (tmp_path / 'run').exists()
+    assert_user_error(process.exitcode, (tmp_path / 'output').read_text(), expected)
+    assert not workdir.exists()
