@@ -162,7 +162,7 @@ def _check_numbers(key_path: str, key: str, values: tuple) -> None:
     if wrong:
         worst = _worst_value(wrong)
         noun = 'an integer' if is_integer else 'a number'
-        limits = f'from {minimum} up'
+        limits = f'of at least {minimum}'
         if isinstance(worst, int) and worst >= end:
             limits = f'from {minimum} to {end - 1}'
         raise UserError(f'{key_path}: {worst!r} is not {noun} {limits}.')

@@ -259,12 +259,12 @@ WRONG = {
     'a fraction of an utterance': (
         {'per_class': (2.5,)},
         'config.sweep.per_class',
-        '2.5 is not an integer from 1 up',
+        '2.5 is not an integer of at least 1',
     ),
     'no speakers': (
         {'speakers': (0, 4)},
         'config.sweep.speakers',
-        '0 is not an integer from 1 up',
+        '0 is not an integer of at least 1',
     ),
     'confounded above 1': (
         {'confounded': (1.5,)},
@@ -324,12 +324,12 @@ WRONG = {
         'is not a number',
     ),
     'a bool for a number': ({'lr': True}, 'config.sweep.lr', 'True is not a number'),
-    'a negative number': ({'lr': -1.0}, 'config.sweep.lr', '-1.0 is not a number from 0 up'),
-    'NaN': ({'lam': float('nan')}, 'config.sweep.lam', 'nan is not a number from 0 up'),
+    'a negative number': ({'lr': -1.0}, 'config.sweep.lr', '-1.0 is not a number of at least 0'),
+    'NaN': ({'lam': float('nan')}, 'config.sweep.lam', 'nan is not a number of at least 0'),
     'text among numbers': (
         {'lam': ('0', 'abc')},
         'config.sweep.lam',
-        "'abc' is not a number from 0 up",
+        "'abc' is not a number of at least 0",
     ),
     'a fraction for a seed': ({'seed': (1, 2.5)}, 'config.sweep.seed', '2.5 is not an integer'),
     'a seed beyond 32 bits': (
