@@ -67,20 +67,22 @@ def refit_heads(trainer, group, params, representations: tracking.Collected) -> 
       representations: of the utterances that the runs use, computed with `params`.
     """
     method = trainer.method
-    run_count = len(group.runs)
+    no_losses = [None] * len(group.runs)
+    if method.domain_loss is None:
+        return no_losses
     inputs = []
-    if method.domain_loss is not None:
-        inputs = [_head_input(trainer, group, representations, n) for n in range(run_count)]
-    if not inputs or not all(len(head_input.z_NxD) for head_input in inputs):
-        return [None] * run_count
+    for n in range(len(group.runs)):
+        inputs.append(_head_input(trainer, group, representations, n))
+        if not len(inputs[-1].z_NxD):
+            return no_losses
 
-    longest = max(len(head_input.z_NxD) for head_input in inputs)
-    padded = [_pad_input(head_input, longest, method.domains) for head_input in inputs]
-    heads = {d: jax.tree.map(group.layout.collect, params[d]) for d in method.domains}
-    stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *padded)
+    stacked = _stack_inputs(inputs, method.domains)
+    heads = {}
+    for domain in method.domains:
+        heads[domain] = jax.tree.map(group.layout.collect, params[domain])
     refit = make_refit(method.domain_loss, method.domains)
     losses = parallel.map_over_runs(refit, (heads, stacked.z_NxD, stacked.batch))
-    return [_run_losses(losses, n) for n in range(run_count)]
+    return [_run_losses(losses, n) for n in range(len(group.runs))]
 
 
 def _head_input(trainer, group, representations: tracking.Collected, n: int) -> HeadInput:
@@ -100,6 +102,13 @@ def _head_input(trainer, group, representations: tracking.Collected, n: int) -> 
     return HeadInput(z_NxD[in_training_N], batch)
 
 
+def _stack_inputs(inputs: list[HeadInput], domains: tuple[str, ...]) -> HeadInput:
+    """The inputs of all runs, padded to the longest; arrays lead with the axis of the runs."""
+    longest = max(len(head_input.z_NxD) for head_input in inputs)
+    padded = [_pad_input(head_input, longest, domains) for head_input in inputs]
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *padded)
+
+
 def _pad_input(head_input: HeadInput, size: int, domains: tuple[str, ...]) -> HeadInput:
     """Pads to `size` utterances; the padding has no domain (-1) and no emotion label."""
     batch = dict(head_input.batch)
@@ -117,7 +126,7 @@ def _pad(array: np.ndarray, size: int, value: int) -> np.ndarray:
 
 def _run_losses(losses: dict, n: int) -> dict[str, dict[str, float]]:
     """The losses of run n in the form of results.json."""
-    return {
-        domain: {'before': float(before_R[n]), 'after': float(after_R[n])}
-        for domain, (before_R, after_R) in losses.items()
-    }
+    run_losses = {}
+    for domain, (before_R, after_R) in losses.items():
+        run_losses[domain] = {'before': float(before_R[n]), 'after': float(after_R[n])}
+    return run_losses

@@ -117,9 +117,8 @@ class Prober:
             stacked = [np.stack(column) for column in zip(*arrays)]
             scores, _ = classifiers.fit_classifiers(*stacked, self.class_count)
             for j, (index, question) in enumerate(dispatched):
-                job_scores = {kind: scores_JxNxK[j] for kind, scores_JxNxK in scores.items()}
                 rows = representations[index].rows
-                answers[index][question.name] = self._measure(rows, question, job_scores)
+                answers[index][question.name] = self._measure(rows, question, scores, j)
 
     def _verify(self, representations: list[Representation], answers: list[dict | None]) -> None:
         """Adds the equal error rates of speaker verification to the answers."""
@@ -132,13 +131,15 @@ class Prober:
             if verification:
                 run_answers['verification'] = verification
 
-    def _measure(self, rows: np.ndarray, question: Question, scores: dict[str, np.ndarray]) -> dict:
-        """An answer: mean recall of each classifier on the test rows, and what it compares with."""
+    def _measure(
+        self, rows: np.ndarray, question: Question, scores: dict[str, np.ndarray], j: int
+    ) -> dict:
+        """The answer of job j: mean recall of each classifier on the test rows, and the chance."""
         test_positions = np.searchsorted(rows, question.test_rows)
         true_N = question.label_N[question.test_rows]
         answer, confusions = {}, {}
-        for kind, scores_NxK in scores.items():
-            predicted_N = scores_NxK[test_positions].argmax(1)
+        for kind, scores_JxNxK in scores.items():
+            predicted_N = scores_JxNxK[j, test_positions].argmax(1)
             confusions[kind] = metrics.confusion_matrix(true_N, predicted_N, self.class_count)
             answer[kind] = metrics.classification_metrics(confusions[kind])['uar']
         class_count = len(np.unique(question.label_N[question.fit_rows]))

@@ -48,7 +48,9 @@ class RepresentationSampler:
         the settings' labels. For setting n: z_n (float16), row_n (indices of utterances) and part_n
         (train, adapt, dev or test).
         """
-        arrays = {key: text[key].astype(str) for key in ('utterance', 'speaker', 'emotion')}
+        arrays = {}
+        for key in ('utterance', 'speaker', 'emotion'):
+            arrays[key] = text[key].astype(str)
         arrays['setting'] = np.array(list(self.samples), str)
         for n, sample in enumerate(self.samples.values()):
             arrays[f'z_{n}'] = sample.z_NxD.astype(np.float16)

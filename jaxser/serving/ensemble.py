@@ -34,7 +34,9 @@ def choose_setting(results: dict) -> ChosenSetting:
 
     Among equal ones, such as those without a dev UAR, it is the one with most such runs.
     """
-    settings = [ChosenSetting(row, _runs_of_setting(results, row)) for row in results['summary']]
+    settings = []
+    for row in results['summary']:
+        settings.append(ChosenSetting(row, _runs_of_setting(results, row)))
     return max(settings, key=_preference)
 
 
@@ -93,7 +95,7 @@ def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) ->
     flat = traverse_util.flatten_dict(arrays, sep='/')
 
     def scores(flat: dict) -> jax.Array:
-        first_run = {name: array[0] for name, array in flat.items()}
+        first_run = jax.tree.map(lambda x_R: x_R[0], flat)
         run = {'batch_stats': {}} | traverse_util.unflatten_dict(first_run, sep='/')
         batch = {
             'mel_BxTxM': jnp.zeros((1, 16, bands)),
@@ -106,7 +108,8 @@ def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) ->
             batch['frozen'] = jax.tree.map(jnp.zeros_like, frozen)
         return predict(run['params'], run['batch_stats'], batch)[1]
 
-    # JAX drops the arguments that do not matter from the program.
+    # JAX drops the arguments that do not matter from the program; it sorts them by name.
     kept = jax.export.export(jax.jit(scores))(flat).module_kept_var_idx
-    required = {name: flat[name] for n, name in enumerate(sorted(flat)) if n in kept}
+    names = sorted(flat)
+    required = {names[n]: flat[names[n]] for n in kept}
     return traverse_util.unflatten_dict(required, sep='/')

@@ -13,7 +13,7 @@ from etils import epath
 from data_pipelines.errors import UserError
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
 from jaxser.pretrained.encoder import PretrainedEncoder, write_encoder
-from jaxser.serving import model_card
+from jaxser.serving.card_usage import PROGRAM_FILE, SAVED_MODEL_FOLDER, has_program
 from jaxser.serving.model import (
     ENCODER_FOLDER,
     METADATA_FILE,
@@ -23,6 +23,7 @@ from jaxser.serving.model import (
     model_folder,
     read_model,
 )
+from jaxser.serving.model_card import render_card
 from jaxser.serving.stablehlo import export_program, program_inputs, save_for_tensorflow
 
 
@@ -32,7 +33,6 @@ class Export(NamedTuple):
     workdir: epath.Path
     model: Model
     encoder: PretrainedEncoder | None  # if it is copied too
-    has_program: bool
     saved_model: bool
 
 
@@ -56,8 +56,7 @@ def export_model(
     model = read_model(workdir)
     _check_target(workdir, model, out)
     encoder = _carried_encoder(workdir, model, carry_upstream, upstream)
-    has_program = model_card.has_program(model.metadata, encoder)
-    if saved_model and not has_program:
+    if saved_model and not has_program(model.metadata, encoder):
         raise UserError(
             f'The model of {workdir} holds changes to the weights of a pretrained encoder, without '
             'which TensorFlow cannot run it: add --carry_upstream, if the licence of the encoder '
@@ -66,7 +65,7 @@ def export_model(
     out = Path(os.path.abspath(out))
     out.parent.mkdir(parents=True, exist_ok=True)
     with _written_as_a_whole(out) as partial:
-        _write_files(Export(workdir, model, encoder, has_program, saved_model), partial)
+        _write_files(Export(workdir, model, encoder, saved_model), partial)
     return out
 
 
@@ -130,15 +129,15 @@ def _write_files(export: Export, folder: Path) -> None:
     analysis = None
     if (export.workdir / 'results.json').exists():  # not beside a copy of model/ alone
         analysis = SweepAnalysis(read_finished_sweep(export.workdir))
-    card = model_card.render_card(model, analysis, export.saved_model, encoder)
+    card = render_card(model, analysis, export.saved_model, encoder)
     (folder / 'README.md').write_text(card, encoding='utf-8')
-    if not export.has_program:
+    if not has_program(model.metadata, encoder):
         return
     program = export_program(model, encoder)
-    (folder / model_card.PROGRAM_FILE).write_bytes(program.serialize())
+    (folder / PROGRAM_FILE).write_bytes(program.serialize())
     if export.saved_model:
         input_names = list(program_inputs(model, encoder))
-        save_for_tensorflow(program, input_names, folder / model_card.SAVED_MODEL_FOLDER)
+        save_for_tensorflow(program, input_names, folder / SAVED_MODEL_FOLDER)
 
 
 def _without_folders(metadata: dict) -> dict:

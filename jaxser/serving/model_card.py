@@ -21,7 +21,6 @@ from jaxser.serving.card_results import (
 )
 from jaxser.serving.card_usage import (
     PROGRAM_FILE,
-    SAVED_MODEL_FOLDER,
     encoder_states,
     has_program,
     training_languages,
@@ -29,8 +28,6 @@ from jaxser.serving.card_usage import (
 )
 from jaxser.serving.markdown import join_words, render
 from jaxser.serving.model import ENCODER_FOLDER, Model, is_fine_tuned
-
-__all__ = ['PROGRAM_FILE', 'SAVED_MODEL_FOLDER', 'has_program', 'render_card']
 
 TAGS = ['speech-emotion-recognition', 'audio-classification', 'jax']
 
