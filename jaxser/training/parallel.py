@@ -234,31 +234,42 @@ class _RunFunctions:
         return mapped
 
     def init(self, hyper):
+        """Returns the states of the runs before training."""
         return self._map_over_runs(self.step.init)(hyper)
 
     def train_chunk(self, state, shared, batches_SxF, real_S, hyper):
+        """Returns the states after the real steps of a chunk, and the metrics of all steps."""
+
         def train_run(state, hyper):
             def train_step(state, batch_and_real):
                 batch_F, real = batch_and_real
-
-                def update(state):
-                    batch = own_batch(batch_F, shared, hyper, self.frames)
-                    return self.step.update(state, batch, hyper)
-
-                # Steps beyond the end of the epoch are skipped, so that every chunk has the same
-                # length and the same program.
-                metric_shapes = jax.eval_shape(update, state)[1]
-
-                def skip(state):
-                    return state, jax.tree.map(_nan_of_shape, metric_shapes)
-
-                return jax.lax.cond(real, update, skip, state)
+                return self._update_or_skip(state, batch_F, real, shared, hyper)
 
             return jax.lax.scan(train_step, state, (batches_SxF, real_S))
 
         return self._map_over_runs(train_run)(state, hyper)
 
+    def _update_or_skip(self, state, batch_F, real, shared, hyper):
+        """Trains a run for one step if `real`, or else returns its state and metrics of NaN.
+
+        Steps beyond the end of the epoch are skipped, so that every chunk has the same length and
+        the same program.
+        """
+
+        def update(state):
+            batch = own_batch(batch_F, shared, hyper, self.frames)
+            return self.step.update(state, batch, hyper)
+
+        metric_shapes = jax.eval_shape(update, state)[1]
+
+        def skip(state):
+            return state, jax.tree.map(_nan_of_shape, metric_shapes)
+
+        return jax.lax.cond(real, update, skip, state)
+
     def predict(self, frames: int) -> Callable:
+        """Returns the function that predicts a batch of examples of so many frames."""
+
         def predict(params, batch_stats, shared, batch_F, hyper):
             def predict_run(params, batch_stats, hyper):
                 batch = own_batch(batch_F, shared, hyper, frames)
