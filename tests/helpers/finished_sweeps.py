@@ -62,30 +62,35 @@ def write_sweep(
         for run in runs:
             is_ok = run['status'] == 'ok'
             run['probe'] = probe(run['hyper']['lam'], run['hyper']['seed']) if is_ok else None
-    config = {
-        'method': 'dann' if len(lams) > 1 else 'erm',
-        'domain': 'speaker',
-        'speaker_norm': 'tap',
-        'data': {'dir': '<dir>'},
-        'protocol': {'name': 'speaker_folds', 'source': [], 'target': []},
-    }
+    config = make_config('dann' if len(lams) > 1 else 'erm')
     for run, verdict in zip(runs, adversary.adversary_verdicts(runs, config)):
         run['adversary'] = verdict
-    results = results_facts(speakers, folds, runs) | facts
-    (path / 'predictions.csv').write_text(csv_files.format_rows(predictions))
-    (path / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in metrics))
     config |= facts.get('config', {})
+    results = results_facts(speakers, folds, runs) | facts
+    predicted = read_predictions(predictions, list(CLASSES))
+    results['summary'] = summary.summary_rows(runs, predicted, config, len(CLASSES))
     metadata = {
         'command': 'python -m jaxser.main --config=<x>',
         'git_commit': None,
         'config': config,
         'versions': {'jax': '1'},
     }
+    (path / 'predictions.csv').write_text(csv_files.format_rows(predictions))
+    (path / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in metrics))
     (path / 'config.json').write_text(json.dumps(metadata))
-    predicted = read_predictions(predictions, list(CLASSES))
-    results['summary'] = summary.summary_rows(runs, predicted, config, len(CLASSES))
     (path / 'results.json').write_text(json.dumps(results))
     return json.loads(json.dumps(results))
+
+
+def make_config(method: str) -> dict:
+    """Returns the configuration, as config.json has it."""
+    return {
+        'method': method,
+        'domain': 'speaker',
+        'speaker_norm': 'tap',
+        'data': {'dir': '<dir>'},
+        'protocol': {'name': 'speaker_folds', 'source': [], 'target': []},
+    }
 
 
 def epoch_metrics(hyper: dict, is_ok: bool) -> list[dict]:
