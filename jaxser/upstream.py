@@ -1,12 +1,10 @@
-"""A pretrained speech encoder from its Hugging Face folder: wav2vec 2.0, HuBERT, WavLM, Whisper's encoder.
+"""Describes a pretrained speech encoder: wav2vec 2.0, HuBERT, WavLM, or the encoder of Whisper.
 
   python -m jaxser.upstream FOLDER
 
-says what a folder holds: the model, its size, which of its tensors are not the encoder's. It is read with safetensors alone
-(`config.json`, `model.safetensors` or its shards, `preprocessor_config.json` where there is one); pickled files are never opened.
-
-An encoder is known by the sha256 of the checkpoint that it came from. `cut` copies the encoder alone into a folder of its own,
-whose file says in its head of which checkpoint it is, and by a second checksum that it is whole.
+prints what a Hugging Face folder contains: the model, its size, its input, and which of its tensors
+are not the encoder's. The folder has `config.json`, `model.safetensors` or its shards, and often
+`preprocessor_config.json`. Pickled files are never opened.
 """
 
 import argparse
@@ -19,47 +17,65 @@ import numpy as np
 from data_pipelines.errors import exit_on_user_error
 from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
 from data_pipelines.wording import pluralize
-from jaxser.pretrained.encoder import MAX_LISTED, SAMPLE_RATE, read_encoder
+from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder, list_tensors, read_encoder
+from jaxser.pretrained.extractor import StateExtractor
+
+BYTES_PER_MIB = 2**20
+
+# The code on model cards of earlier versions uses these names.
+Frozen = StateExtractor
+read = read_encoder
 
 
-def describe_encoder(folder) -> Iterator[str]:
-    """What a folder holds, in lines."""
-    of = read_encoder(folder)
-    c, leaves = of.config, jax.tree.leaves(of.params)
-    count = sum(x.size for x in leaves)
-    heads = c['encoder_attention_heads' if of.input_kind == 'mel' else 'num_attention_heads']
-    yield f'{folder}: the encoder of {c["model_type"]}, {of.state_count - 1} layers of width {of.width} with {heads} heads'
-    yield f'  {count / 1e6:.1f} million parameters in {pluralize(len(leaves), "tensor")}, {count * 4 / 2**20:.0f} MiB in float32'
-    if of.input_kind == 'mel':
-        hears, step = f'log-mel of {c["num_mel_bins"]} bands', 20.0
+def describe_encoder(folder: str | Path) -> Iterator[str]:
+    """Yields the lines that describe the encoder in a folder."""
+    encoder = read_encoder(folder)
+    yield (
+        f'{folder}: the encoder of {encoder.config["model_type"]}, {encoder.state_count - 1} '
+        f'layers of width {encoder.width} with {encoder.heads} heads'
+    )
+    tensors = jax.tree.leaves(encoder.params)
+    count = sum(tensor.size for tensor in tensors)
+    yield (
+        f'  {count / 1e6:.1f} million parameters in {pluralize(len(tensors), "tensor")}, '
+        f'{count * 4 / BYTES_PER_MIB:.0f} MiB in float32'
+    )
+    yield _describe_input(encoder)
+    yield f'  sha256 {encoder.sha256}'
+    features = []
+    for kind in STATE_KINDS:
+        name = EncoderStates.from_encoder(encoder, kind).name
+        features.append(f'{name} (--states {kind})')
+    yield f'  features: {", ".join(features)}'
+    unused = encoder.unused_tensors
+    names = f': {list_tensors(unused)}' if unused else ''
+    yield f"  missing: none; not the encoder's: {pluralize(len(unused), 'tensor')}{names}"
+
+
+def _describe_input(encoder: PretrainedEncoder) -> str:
+    """Returns the line about the encoder's input and the step of its frames."""
+    config = encoder.config
+    if encoder.input_kind == 'mel':
+        kind, step = f'log-mel of {config["num_mel_bins"]} bands', 20.0
     else:
-        hears = 'samples' + ', each wave by its own mean and deviation' * of.normalises_input
-        step = 1000 * int(np.prod(c['conv_stride'])) / SAMPLE_RATE
-    yield f'  hears {hears} at {SAMPLE_RATE} Hz; a frame every {step:g} ms'
-    yield f'  sha256 {of.sha256}'
-    named = ', '.join(
-        f'{EncoderStates.from_encoder(of, kept).name} (--states {kept})' for kept in STATE_KINDS
-    )
-    yield f'  features: {named}'
-    listed = (
-        f': {", ".join(of.unused_tensors[:MAX_LISTED])}{", ..." if len(of.unused_tensors) > MAX_LISTED else ""}'
-        if of.unused_tensors
-        else ''
-    )
-    yield f"  missing: none; not the encoder's: {pluralize(len(of.unused_tensors), 'tensor')}{listed}"
+        kind, step = 'samples', 1000 * int(np.prod(config['conv_stride'])) / SAMPLE_RATE
+    if encoder.normalises_input:
+        kind += ', each wave normalised by its own mean and standard deviation'
+    return f'  input: {kind} at {SAMPLE_RATE} Hz; a frame every {step:g} ms'
 
 
 def main() -> None:
-    """Prints a refusal as a sentence, without a stack trace."""
+    """Parses the command line and prints the description of the encoder."""
     parser = argparse.ArgumentParser(
         prog='python -m jaxser.upstream', description=__doc__.splitlines()[0]
     )
     parser.add_argument(
         'folder', type=Path, help='with config.json and model.safetensors, as Hugging Face has them'
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with exit_on_user_error():
-        print('\n'.join(describe_encoder(asked.folder)))
+        for line in describe_encoder(arguments.folder):
+            print(line)
 
 
 if __name__ == '__main__':

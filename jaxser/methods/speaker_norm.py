@@ -15,7 +15,7 @@ import optax
 
 from data_pipelines.errors import UserError
 from jaxser import losses
-from jaxser.interfaces import BATCH_WIDE_KEYS, Aux, Batch, Encoder, Method, Sizes
+from jaxser.interfaces import BATCH_WIDE_KEYS, Aux, Batch, Encoder, Method, Sizes, State
 from jaxser.nn import heads
 
 
@@ -54,15 +54,48 @@ def find_variant(name: str) -> Variant:
     return VARIANTS[name]
 
 
-def encode(encoder: Encoder, params: dict, batch_stats, batch: Batch, hyper, key, train: bool):
-    """Returns (z_BxD, batch_stats), z after the layer of SNP if there is one."""
-    z_BxD, batch_stats = encoder.apply(
-        params['encoder'], batch_stats, batch, hyper, key, train=train
-    )
-    if 'layer' in params:
-        layer = heads.make_head(z_BxD.shape[1])
-        z_BxD = jax.nn.relu(layer.apply(params['layer'], z_BxD))
-    return z_BxD, batch_stats
+class Network(NamedTuple):
+    """The encoder and both heads, as functions of their parameters."""
+
+    encoder: Encoder
+    emotion_head: heads.Head
+    speaker_head: heads.Head
+
+    def encode(self, params: dict, batch_stats, batch: Batch, hyper, key, train: bool):
+        """Returns (z_BxD, batch_stats), z after the layer of SNP if there is one."""
+        z_BxD, batch_stats = self.encoder.apply(
+            params['encoder'], batch_stats, batch, hyper, key, train=train
+        )
+        if 'layer' in params:
+            layer = heads.make_head(z_BxD.shape[1])
+            z_BxD = jax.nn.relu(layer.apply(params['layer'], z_BxD))
+        return z_BxD, batch_stats
+
+    def emotion_loss(self, params: dict, state: State, batch: Batch, hyper, key):
+        """L_er: `Method.loss` over the emotion examples."""
+        emotion_batch, _ = split_batch(batch)
+        z_BxD, batch_stats = self.encode(
+            params, state.batch_stats, emotion_batch, hyper, key, train=True
+        )
+        scores_BxC = self.emotion_head.apply(params['emotion'], z_BxD)
+        value, metrics = losses.emotion_cross_entropy(scores_BxC, emotion_batch)
+        return value, Aux(batch_stats, state.extra, metrics)
+
+    def domain_loss(self, domain: str, head_params: dict, z_BxD: jax.Array, batch: Batch):
+        """`Method.domain_loss` of the speaker head."""
+        scores_BxK = self.speaker_head.apply(head_params, z_BxD)
+        return losses.domain_cross_entropy(domain, scores_BxK, batch)
+
+    def speaker_loss(self, params: dict, state: State, batch: Batch, hyper, key):
+        """L_id: (CE(speaker | z), metrics) over the identity examples."""
+        _, identity_batch = split_batch(batch)
+        z_BxD, _ = self.encode(params, state.batch_stats, identity_batch, hyper, key, train=True)
+        return self.domain_loss('speaker', params['speaker'], z_BxD, identity_batch)
+
+    def predict(self, params: dict, batch_stats, batch: Batch):
+        """`Method.predict`."""
+        z_BxD, _ = self.encode(params, batch_stats, batch, {}, None, train=False)
+        return z_BxD, self.emotion_head.apply(params['emotion'], z_BxD)
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
@@ -86,6 +119,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     variant = find_variant(config.speaker_norm)
     emotion_head = heads.make_head(sizes.emotions)
     speaker_head = heads.make_head(sizes.domains['speaker'], hidden=config.domain_hidden)
+    network = Network(encoder, emotion_head, speaker_head)
 
     def init(key, z_1xD):
         modules = {'emotion': emotion_head, 'speaker': speaker_head}
@@ -93,27 +127,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
             modules['layer'] = heads.make_head(z_1xD.shape[1])
         return heads.init_heads(modules, key, z_1xD), {}
 
-    def emotion_loss(params, state, batch, hyper, key):
-        emotion_batch, _ = split_batch(batch)
-        z_BxD, batch_stats = encode(
-            encoder, params, state.batch_stats, emotion_batch, hyper, key, train=True
-        )
-        scores_BxC = emotion_head.apply(params['emotion'], z_BxD)
-        value, metrics = losses.emotion_cross_entropy(scores_BxC, emotion_batch)
-        return value, Aux(batch_stats, state.extra, metrics)
-
-    def domain_loss(domain, head_params, z_BxD, batch):
-        scores_BxK = speaker_head.apply(head_params, z_BxD)
-        return losses.domain_cross_entropy(domain, scores_BxK, batch)
-
-    def speaker_loss(params, batch_stats, batch, hyper, key):
-        _, identity_batch = split_batch(batch)
-        z_BxD, _ = encode(encoder, params, batch_stats, identity_batch, hyper, key, train=True)
-        return domain_loss('speaker', params['speaker'], z_BxD, identity_batch)
-
     def descend_emotion(state, batch, hyper, key, descend):
         """Steps (1) and (2)."""
-        value_and_gradient = jax.value_and_grad(emotion_loss, has_aux=True)
+        value_and_gradient = jax.value_and_grad(network.emotion_loss, has_aux=True)
         (value, aux), gradients = value_and_gradient(state.params, state, batch, hyper, key)
         del gradients['speaker']
         state = descend(state, gradients).replace(batch_stats=aux.batch_stats)
@@ -121,10 +137,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
 
     def ascend_speaker(state, batch, hyper, key, descend):
         """Steps (3) and (4); returns also the step (3)."""
-        value_and_gradient = jax.value_and_grad(speaker_loss, has_aux=True)
-        (_, metrics), gradients = value_and_gradient(
-            state.params, state.batch_stats, batch, hyper, key
-        )
+        value_and_gradient = jax.value_and_grad(network.speaker_loss, has_aux=True)
+        (_, metrics), gradients = value_and_gradient(state.params, state, batch, hyper, key)
         branch = variant.ascending
         ascent = jax.tree.map(lambda g: hyper['lam'] * g, gradients[branch])
         ascended = optax.apply_updates(state.params[branch], ascent)
@@ -141,17 +155,13 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         metrics = emotion_metrics | speaker_metrics | {'ascent': norm_ratio(ascent, descent)}
         return state, metrics
 
-    def predict(params, batch_stats, batch):
-        z_BxD, _ = encode(encoder, params, batch_stats, batch, {}, None, train=False)
-        return z_BxD, emotion_head.apply(params['emotion'], z_BxD)
-
     return Method(
         {'lam': variant.lam},
         init,
-        emotion_loss,
-        predict,
+        network.emotion_loss,
+        network.predict,
         ('speaker',),
         identity=True,
         update=update,
-        domain_loss=domain_loss,
+        domain_loss=network.domain_loss,
     )

@@ -1,0 +1,1 @@
+"""Pretrained speech encoders: their checkpoints, their networks, their states."""

@@ -1,115 +1,166 @@
-"""TODO: jaxser.pretrained.checkpoint."""
+"""Reads the files of a checkpoint: JSON, and tensors in the safetensors format.
 
+Pickled files are never opened.
+"""
+
+import contextlib
 import json
 import struct
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import safetensors
 
 from data_pipelines.errors import UserError
 
-WEIGHTS_FILE, INDEX_FILE = 'model.safetensors', 'model.safetensors.index.json'
+WEIGHTS_FILE = 'model.safetensors'
+INDEX_FILE = 'model.safetensors.index.json'
+CONFIG_FILE = 'config.json'
+PREPROCESSOR_FILE = 'preprocessor_config.json'
 
-CONFIG_FILE, PREPROCESSOR_FILE = 'config.json', 'preprocessor_config.json'
-
-SOURCE_SHA256_KEY, DATA_SHA256_KEY = (
-    'jaxser.of_sha256',
-    'jaxser.data_sha256',
-)  # in the head of an encoder alone: of which checkpoint, and its own data's
+# In the header of a file that holds only an encoder: the sha256 of the checkpoint from which it was
+# copied, and the sha256 of its own data.
+SOURCE_SHA256_KEY = 'jaxser.of_sha256'
+DATA_SHA256_KEY = 'jaxser.data_sha256'
 
 BLOCK_BYTES = 1 << 24  # bytes that are copied at once
 
-DAMAGED_ADVICE = 'Get the folder anew.'
+DAMAGED_ADVICE = 'Download the folder again.'
+
+
+class Header(NamedTuple):
+    """The header of a safetensors file."""
+
+    tensors: dict[str, dict]  # {name: {'dtype', 'shape', 'data_offsets': [start, stop]}}
+    metadata: dict[str, str]
+    data_start: int  # position in the file, in bytes, to which data_offsets are relative
 
 
 def read_json(path: Path, missing_message: str) -> dict:
+    """Returns the JSON object in a file.
+
+    Raises UserError with `missing_message` if there is no such file, and another if it is damaged.
+    """
     try:
-        found = json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(missing_message) from None
-    except (OSError, ValueError) as e:
-        raise UserError(f'{path} cannot be read: {e}. {DAMAGED_ADVICE}') from None
-    if not isinstance(found, dict):
-        raise UserError(f'{path} is no JSON object. {DAMAGED_ADVICE}')
-    return found
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} cannot be read: {error}. {DAMAGED_ADVICE}') from None
+    if not isinstance(value, dict):
+        raise UserError(f'{path} is not a JSON object. {DAMAGED_ADVICE}')
+    return value
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files of the weights."""
+    """Returns the files of the weights; raises UserError if there are none or one is missing."""
     if (folder / WEIGHTS_FILE).exists():
         return [folder / WEIGHTS_FILE]
-    if not (folder / INDEX_FILE).exists():
-        others = sorted(p.name for p in folder.glob('*.bin'))
-        why = (
-            f' ({", ".join(others)}: pickled, which is never opened; convert it to safetensors)'
-            if others
-            else ''
-        )
-        raise UserError(f'{folder} holds no weights: neither {WEIGHTS_FILE} nor {INDEX_FILE}{why}.')
-    of = read_json(folder / INDEX_FILE, '').get('weight_map', {})
-    if not isinstance(of, dict):
+    index = folder / INDEX_FILE
+    if not index.exists():
+        pickled = ', '.join(sorted(path.name for path in folder.glob('*.bin')))
+        advice = ''
+        if pickled:
+            advice = f' ({pickled}: pickled, which is never opened; convert it to safetensors)'
         raise UserError(
-            f'{folder / INDEX_FILE} has no weight_map, which says where each tensor is. {DAMAGED_ADVICE}'
+            f'{folder} has no weights: neither {WEIGHTS_FILE} nor {INDEX_FILE}{advice}.'
         )
-    shards = sorted(set(map(str, of.values())))
-    for name in shards:
+    weight_map = read_json(index, '').get('weight_map', {})
+    if not isinstance(weight_map, dict):
+        raise UserError(
+            f'{index} has no weight_map, which says where each tensor is. {DAMAGED_ADVICE}'
+        )
+    names = sorted(set(map(str, weight_map.values())))
+    for name in names:
         if Path(name).name != name:
-            raise UserError(
-                f'{folder / INDEX_FILE} names {name!r}, which is not a file of that folder.'
-            )
+            raise UserError(f'{index} names {name!r}, which is not a file of that folder.')
         if not (folder / name).exists():
             raise UserError(
-                f'{folder} lacks {name}, one of {len(shards)} that {INDEX_FILE} names. {DAMAGED_ADVICE}'
+                f'{folder} lacks {name}, one of {len(names)} files that {INDEX_FILE} names. '
+                f'{DAMAGED_ADVICE}'
             )
-    return [folder / name for name in shards]
+    return [folder / name for name in names]
 
 
-def tensor_names(file: Path) -> list[str]:
-    """The names of a file's tensors."""
-    return [name for name in read_header(file)[0] if name != '__metadata__']
+def read_header(file: Path) -> Header:
+    """Returns the header of a safetensors file.
 
-
-def read_header(file: Path) -> tuple[dict, int]:
-    """A file's header, and where its data begin; refuses one that is cut off, naming the first tensor that is not whole."""
+    Raises UserError if the file is cut off, with the first tensor that is incomplete.
+    """
+    size = file.stat().st_size
     with open(file, 'rb') as opened:
-        size = file.stat().st_size
-        length = struct.unpack('<Q', opened.read(8))[0] if size >= 8 else size
+        prefix = opened.read(8)
+        length = struct.unpack('<Q', prefix)[0] if size >= 8 else size
+        data_start = 8 + length
         try:
-            header = json.loads(opened.read(length)) if 8 + length <= size else None
+            header = json.loads(opened.read(length)) if data_start <= size else None
         except ValueError:
             header = None
     if not isinstance(header, dict):
         raise UserError(
-            f'{file} is no safetensors file, or is cut off before its first tensor. {DAMAGED_ADVICE}'
+            f'{file} is not a safetensors file, or is cut off before its first tensor. '
+            f'{DAMAGED_ADVICE}'
         )
-    entries = {k: v for k, v in header.items() if k != '__metadata__'}
-    for name, facts in entries.items():
-        ends = facts.get('data_offsets') if isinstance(facts, dict) else None
-        if not (
-            isinstance(ends, list) and len(ends) == 2 and all(isinstance(n, int) for n in ends)
-        ):
+    metadata = header.pop('__metadata__', {})
+    for name, entry in header.items():
+        if not _has_offsets(entry):
             raise UserError(f'{file} does not say where the tensor {name} is. {DAMAGED_ADVICE}')
-    for name, facts in sorted(entries.items(), key=lambda item: item[1]['data_offsets'][1]):
-        if 8 + length + facts['data_offsets'][1] > size:
+    for name, entry in sorted(header.items(), key=_stop):
+        if data_start + entry['data_offsets'][1] > size:
             raise UserError(f'{file} is cut off within the tensor {name}. {DAMAGED_ADVICE}')
-    return header, 8 + length
+    return Header(header, metadata, data_start)
 
 
-def read_tensor(file: Path, name: str) -> np.ndarray:
-    """As float32."""
-    try:
-        with safetensors.safe_open(file, 'flax' if is_bfloat16(file, name) else 'np') as opened:
-            array = np.asarray(opened.get_tensor(name)).astype(np.float32)
-    except (OSError, ValueError, safetensors.SafetensorError) as e:
-        raise UserError(
-            f'{file}: the tensor {name} cannot be read ({e}). {DAMAGED_ADVICE}'
-        ) from None
-    if not np.isfinite(array).all():
-        raise UserError(f'{file}: the tensor {name} is not finite. {DAMAGED_ADVICE}')
-    return array
+def _has_offsets(entry) -> bool:
+    """Whether the entry of a tensor has two whole numbers as its data_offsets."""
+    offsets = entry.get('data_offsets') if isinstance(entry, dict) else None
+    if not isinstance(offsets, list) or len(offsets) != 2:
+        return False
+    return all(isinstance(offset, int) for offset in offsets)
 
 
-def is_bfloat16(file: Path, name: str) -> bool:
-    with safetensors.safe_open(file, 'np') as opened:
-        return opened.get_slice(name).get_dtype() == 'BF16'
+def _stop(item: tuple[str, dict]) -> int:
+    """Returns where a tensor ends."""
+    _, entry = item
+    return entry['data_offsets'][1]
+
+
+class TensorReader(contextlib.ExitStack):
+    """Reads tensors of a checkpoint's files, each of which is opened once.
+
+    Attributes:
+        names: of all tensors, in the order of the files.
+    """
+
+    def __init__(self, files: Iterable[Path]):
+        super().__init__()
+        self._file_of: dict[str, Path] = {}
+        self._has_bfloat16: set[Path] = set()
+        self._opened: dict[Path, safetensors.safe_open] = {}
+        for file in files:
+            for name, entry in read_header(file).tensors.items():
+                self._file_of[name] = file
+                if entry.get('dtype') == 'BF16':
+                    self._has_bfloat16.add(file)
+        self.names = self._file_of.keys()
+
+    def read(self, name: str) -> np.ndarray:
+        """Returns a tensor in float32; raises UserError if it is damaged or not finite."""
+        file = self._file_of[name]
+        try:
+            array = np.asarray(self._open(file).get_tensor(name)).astype(np.float32)
+        except (OSError, ValueError, safetensors.SafetensorError) as error:
+            raise UserError(
+                f'{file}: the tensor {name} cannot be read ({error}). {DAMAGED_ADVICE}'
+            ) from None
+        if not np.isfinite(array).all():
+            raise UserError(f'{file}: the tensor {name} is not finite. {DAMAGED_ADVICE}')
+        return array
+
+    def _open(self, file: Path):
+        if file not in self._opened:
+            framework = 'flax' if file in self._has_bfloat16 else 'np'  # NumPy has no bfloat16
+            self._opened[file] = self.enter_context(safetensors.safe_open(file, framework))
+        return self._opened[file]

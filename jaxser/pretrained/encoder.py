@@ -1,4 +1,10 @@
-"""TODO: jaxser.pretrained.encoder."""
+"""Reads and writes pretrained speech encoders, as folders in the format of Hugging Face.
+
+A folder has `config.json`, `model.safetensors` or its shards, and often `preprocessor_config.json`.
+An encoder is identified by the sha256 of the checkpoint that it came from. `write_encoder` copies
+the encoder without other tensors into a folder of its own; the header of that file has the sha256
+of the checkpoint, and a second one of its own data.
+"""
 
 import functools
 import hashlib
@@ -7,8 +13,9 @@ import math
 import re
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import flax
@@ -27,33 +34,46 @@ from jaxser.pretrained.checkpoint import (
     PREPROCESSOR_FILE,
     SOURCE_SHA256_KEY,
     WEIGHTS_FILE,
+    TensorReader,
     read_header,
     read_json,
-    read_tensor,
-    tensor_names,
     weight_files,
 )
 
-SAMPLE_RATE = 16_000  # Hz, of what every one of them hears
+FAMILIES = (wav2vec2, whisper)
 
-LICENCE_PATTERNS = (
-    'LICEN[CS]E*',
-    'NOTICE*',
-    'README.md',
-)  # of a checkpoint, which go where its weights go
+SAMPLE_RATE = 16_000  # Hz, of the sound that every encoder takes
 
-MAX_LISTED = 5  # names that a sentence lists
+LICENCE_PATTERNS = ('LICEN[CS]E*', 'NOTICE*', 'README.md')  # files that are copied with the weights
+
+MAX_LISTED = 5  # names of tensors that a message lists
+
+FOLDER_FORMAT = f'a Hugging Face folder on this disk, with {CONFIG_FILE} and {WEIGHTS_FILE}'
+
+ParamPath = tuple[str, ...]
+"""Of a parameter in Flax, as in ('encoder', 'layers_0', 'attention', 'q_proj', 'kernel')."""
 
 
 class PretrainedEncoder(NamedTuple):
-    """An encoder: states, frames_B = module.apply({'params': params}, x, length_B), of samples or of Whisper's log-mel."""
+    """An encoder: states, frames_B = module.apply({'params': params}, x, length_B).
+
+    x are samples or Whisper's log-mel.
+
+    Attributes:
+        config: config.json, with the defaults of the family.
+        module: the Flax module.
+        params: its parameters.
+        unused_tensors: names of the checkpoint's tensors that are not the encoder's.
+        sha256: of the checkpoint's weights.
+        folder: from which the encoder was read.
+    """
 
     config: dict[str, Any]
     module: Any
     params: dict
-    unused_tensors: tuple[str, ...]  # tensors of the checkpoint that are not the encoder's
-    sha256: str  # of the checkpoint's weights
-    folder: Path  # from which it was read
+    unused_tensors: tuple[str, ...]
+    sha256: str
+    folder: Path
 
     @property
     def input_kind(self) -> str:
@@ -62,102 +82,147 @@ class PretrainedEncoder(NamedTuple):
 
     @property
     def max_seconds(self) -> float:
-        """Seconds of a sound that it hears."""
+        """Duration of the part of a sound that the encoder takes, in seconds."""
         return self.config['max_source_positions'] / 50 if self.input_kind == 'mel' else math.inf
 
     @property
     def normalises_input(self) -> bool:
-        """Whether each wave is taken by its own mean and deviation."""
+        """Whether each wave is normalised by its own mean and standard deviation."""
         return self.input_kind == 'wave' and self.module.normalises_input
 
     @property
+    def norm_is_last(self) -> bool:
+        """Whether the layer norm outside the layers comes after the last one."""
+        return self.input_kind == 'mel' or self.config['do_stable_layer_norm']
+
+    @property
     def hashed_settings(self) -> tuple:
-        """What its states depend on beside the weights: of config.json and preprocessor_config.json, what is understood."""
+        """The settings that its states depend on: the supported ones of the two JSON files."""
         family = whisper if self.input_kind == 'mel' else wav2vec2
-        return (
-            self.config['model_type'],
-            self.normalises_input,
-            *(self.config[key] for key in sorted(family.CONFIG_DEFAULTS)),
-        )
+        settings = [self.config[key] for key in sorted(family.CONFIG_DEFAULTS)]
+        return (self.config['model_type'], self.normalises_input, *settings)
 
     @property
     def state_count(self) -> int:
-        """How many states there are: the input's, and one a layer."""
-        return (
-            1 + self.config['encoder_layers' if self.input_kind == 'mel' else 'num_hidden_layers']
-        )
+        """Number of states: that of the input, and one for each layer."""
+        key = 'encoder_layers' if self.input_kind == 'mel' else 'num_hidden_layers'
+        return 1 + self.config[key]
+
+    @property
+    def heads(self) -> int:
+        """Number of attention heads of a layer."""
+        key = 'encoder_attention_heads' if self.input_kind == 'mel' else 'num_attention_heads'
+        return self.config[key]
 
     @property
     def width(self) -> int:
-        """Of a state."""
+        """Width of a state."""
         return self.config['d_model' if self.input_kind == 'mel' else 'hidden_size']
 
 
-def read_encoder(folder) -> PretrainedEncoder:
-    """The encoder in a folder; refuses one that is damaged, or no such encoder's, naming the tensor."""
+def read_encoder(folder: str | Path) -> PretrainedEncoder:
+    """Returns the encoder in a folder.
+
+    Raises UserError if the folder is damaged, naming the tensor, or has no supported encoder.
+    """
     folder = Path(folder)
-    wanted = f'a Hugging Face folder on this disk, with {CONFIG_FILE} and {WEIGHTS_FILE}'
-    if not folder.is_dir():
-        hub = f' `hf download {folder} --local-dir FOLDER` may get it.' * (
-            len(folder.parts) == 2 and not folder.is_absolute()
-        )
-        raise UserError(f'{folder} is no folder; expected {wanted}.{hub}')
-    config = read_json(
-        folder / CONFIG_FILE, f'{folder} holds no upstream (no {CONFIG_FILE}); expected {wanted}.'
-    )
-    family = next(
-        (f for f in (wav2vec2, whisper) if config.get('model_type') in f.MODEL_TYPES), None
-    )
-    if family is None:
-        known = ', '.join((*wav2vec2.MODEL_TYPES, *whisper.MODEL_TYPES))
-        raise UserError(
-            f'{folder}/config.json has model_type {config.get("model_type")!r}; understood are {known}.'
-        )
-    config = family.CONFIG_DEFAULTS | {
-        k: tuple(v) if isinstance(v, list) else v for k, v in config.items()
-    }
-    family.check_config(config)
+    family, config = _read_config(folder)
     module, shapes = build_module(family, config, folder)
     files = weight_files(folder)
-    names = {name: file for file in files for name in tensor_names(file)}
-    wanted = {path: _tensor_name(path) for path in shapes}
-    prefix = max(family.TENSOR_PREFIXES, key=lambda p: sum(p + n in names for n in wanted.values()))
-    if missing := [n for n in wanted.values() if not _source_tensors(prefix + n, names)]:
-        raise UserError(
-            f'{folder} lacks {pluralize(len(missing), "tensor")} of {len(wanted)} of its {config["model_type"]} encoder: '
-            f'{", ".join(prefix + n for n in missing[:MAX_LISTED])}{", ..." if len(missing) > MAX_LISTED else ""}. {DAMAGED_ADVICE}'
-        )
-    params, used = {}, set()
-    for path, name in wanted.items():
-        sources = _source_tensors(prefix + name, names)
-        used |= set(sources)
-        params[path] = _convert_tensor(
-            [read_tensor(names[s], s) for s in sources], sources[-1], path, shapes[path].shape
-        )
-    unused = tuple(sorted(set(names) - used))
+    with TensorReader(files) as reader:
+        prefix = _find_prefix(family, shapes, reader.names)
+        sources = _find_sources(shapes, prefix, reader.names)
+        missing = [prefix + _tensor_name(path) for path in shapes if not sources[path]]
+        if missing:
+            raise UserError(
+                f'{folder} lacks {pluralize(len(missing), "tensor")} of {len(shapes)} of its '
+                f'{config["model_type"]} encoder: {list_tensors(missing)}. {DAMAGED_ADVICE}'
+            )
+        params = {}
+        for path, names in sources.items():
+            arrays = [reader.read(name) for name in names]
+            params[path] = _convert_tensor(arrays, names[-1], path, shapes[path].shape)
+    unused = set(reader.names).difference(*sources.values())
     return PretrainedEncoder(
         config,
         module,
         flax.traverse_util.unflatten_dict(params),
-        unused,
+        tuple(sorted(unused)),
         _checkpoint_sha256(files),
         folder,
     )
 
 
+def list_tensors(names: Collection[str]) -> str:
+    """Returns the first names, joined by commas."""
+    listed = ', '.join(list(names)[:MAX_LISTED])
+    return f'{listed}, ...' if len(names) > MAX_LISTED else listed
+
+
+def _read_config(folder: Path) -> tuple[ModuleType, dict]:
+    """Returns the module of the encoder's family, and config.json with that family's defaults."""
+    if not folder.is_dir():
+        advice = ''
+        if len(folder.parts) == 2 and not folder.is_absolute():
+            advice = f' `hf download {folder} --local-dir FOLDER` may get it.'
+        raise UserError(f'{folder} is no folder; expected {FOLDER_FORMAT}.{advice}')
+    values = read_json(
+        folder / CONFIG_FILE,
+        f'{folder} has no pretrained encoder (no {CONFIG_FILE}); expected {FOLDER_FORMAT}.',
+    )
+    for family in FAMILIES:
+        if values.get('model_type') in family.MODEL_TYPES:
+            break
+    else:
+        supported = ', '.join((*wav2vec2.MODEL_TYPES, *whisper.MODEL_TYPES))
+        raise UserError(
+            f'{folder}/config.json has model_type {values.get("model_type")!r}; '
+            f'supported are {supported}.'
+        )
+    config = dict(family.CONFIG_DEFAULTS)
+    for key, value in values.items():
+        config[key] = tuple(value) if isinstance(value, list) else value
+    family.check_config(config)
+    return family, config
+
+
+def _find_prefix(family: ModuleType, shapes: dict, tensor_names: Collection[str]) -> str:
+    """Returns the prefix under which the checkpoint has most of the encoder's tensors."""
+
+    def count(prefix: str) -> int:
+        return sum(prefix + _tensor_name(path) in tensor_names for path in shapes)
+
+    return max(family.TENSOR_PREFIXES, key=count)
+
+
+def _find_sources(
+    shapes: dict, prefix: str, tensor_names: Collection[str]
+) -> dict[ParamPath, list[str]]:
+    """Returns, for each parameter, the names of the tensors it is made of; none if missing."""
+    sources = {}
+    for path in shapes:
+        sources[path] = _source_tensors(prefix + _tensor_name(path), tensor_names)
+    return sources
+
+
 def _checkpoint_sha256(files: list[Path]) -> str:
-    """Of a checkpoint's files; of an encoder alone, that of the checkpoint out of which it was cut."""
-    header, start = read_header(files[0])
-    if of := header.get('__metadata__', {}).get(SOURCE_SHA256_KEY):
+    """Returns the sha256 of a checkpoint's files.
+
+    For a file that `write_encoder` wrote, it is that of the checkpoint from which it was copied.
+    Raises UserError if the data of such a file do not have the checksum in its header.
+    """
+    header = read_header(files[0])
+    source_sha256 = header.metadata.get(SOURCE_SHA256_KEY)
+    if source_sha256:
         with open(files[0], 'rb') as opened:
-            opened.seek(start)
-            if hashlib.file_digest(opened, 'sha256').hexdigest() != header['__metadata__'].get(
-                DATA_SHA256_KEY
-            ):
-                raise UserError(
-                    f'{files[0]} is damaged: its data have not the checksum in its head. {DAMAGED_ADVICE}'
-                )
-        return of
+            opened.seek(header.data_start)
+            data_sha256 = hashlib.file_digest(opened, 'sha256').hexdigest()
+        if data_sha256 != header.metadata.get(DATA_SHA256_KEY):
+            raise UserError(
+                f'{files[0]} is damaged: its data do not have the checksum in its header. '
+                f'{DAMAGED_ADVICE}'
+            )
+        return source_sha256
     digest = hashlib.sha256()
     for file in files:
         with open(file, 'rb') as opened:
@@ -165,24 +230,20 @@ def _checkpoint_sha256(files: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
-    """Writes an encoder from the folder where it was read, and no other tensor, into the folder `folder`, byte for byte.
+class FilePart(NamedTuple):
+    """Some bytes of a file."""
 
-    It is known by the same sha256 as the folder that it came from, and takes its licence along if that is there.
+    file: Path
+    start: int
+    size: int
+
+
+def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
+    """Copies an encoder, byte for byte and without other tensors, from its folder into another.
+
+    The copy has the same sha256 as the folder that it came from. Licence files are copied too.
     """
-    header, parts, end = {}, [], 0
-    for file in weight_files(encoder.folder):
-        entries, start = read_header(file)
-        kept = {
-            k: facts
-            for k, facts in entries.items()
-            if k != '__metadata__' and k not in encoder.unused_tensors
-        }
-        for name, facts in sorted(kept.items(), key=lambda item: item[1]['data_offsets']):
-            at, stop = facts['data_offsets']
-            header[name] = facts | {'data_offsets': [end, end + stop - at]}
-            parts.append((file, start + at, stop - at))
-            end += stop - at
+    header, parts = _plan_copy(encoder)
     digest = hashlib.sha256()
     for block in _read_blocks(parts):
         digest.update(block)
@@ -191,34 +252,59 @@ def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
         SOURCE_SHA256_KEY: encoder.sha256,
         DATA_SHA256_KEY: digest.hexdigest(),
     }
-    head = json.dumps(header, separators=(',', ':')).encode()
-    head += b' ' * (-len(head) % 8)
+    header_bytes = json.dumps(header, separators=(',', ':')).encode()
+    header_bytes += b' ' * (-len(header_bytes) % 8)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / WEIGHTS_FILE, 'wb') as file:
-        file.write(struct.pack('<Q', len(head)) + head)
-        file.writelines(_read_blocks(parts))
-    terms = (p for pattern in LICENCE_PATTERNS for p in sorted(encoder.folder.glob(pattern)))
-    beside = [encoder.folder / CONFIG_FILE, encoder.folder / PREPROCESSOR_FILE, *terms]
-    for file in filter(Path.is_file, beside):
-        shutil.copyfile(file, folder / file.name)
+    with open(folder / WEIGHTS_FILE, 'wb') as opened:
+        opened.write(struct.pack('<Q', len(header_bytes)) + header_bytes)
+        opened.writelines(_read_blocks(parts))
+    copied = [encoder.folder / CONFIG_FILE, encoder.folder / PREPROCESSOR_FILE]
+    for pattern in LICENCE_PATTERNS:
+        copied += sorted(encoder.folder.glob(pattern))
+    for file in copied:
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
 
 
-def _read_blocks(parts: list[tuple[Path, int, int]]) -> Iterator[bytes]:
-    """The bytes of parts of files: (file, first byte, bytes)."""
-    for path, at, size in parts:
-        with open(path, 'rb') as file:
-            file.seek(at)
-            while size > 0 and (block := file.read(min(size, BLOCK_BYTES))):
-                size -= len(block)
+def _plan_copy(encoder: PretrainedEncoder) -> tuple[dict[str, dict], list[FilePart]]:
+    """Returns the header of a file with the encoder's tensors alone, and where their data are."""
+    header, parts, end = {}, [], 0
+    for file in weight_files(encoder.folder):
+        tensors, _, data_start = read_header(file)
+        for name in sorted(tensors, key=lambda name: tensors[name]['data_offsets']):
+            if name in encoder.unused_tensors:
+                continue
+            start, stop = tensors[name]['data_offsets']
+            size = stop - start
+            header[name] = tensors[name] | {'data_offsets': [end, end + size]}
+            parts.append(FilePart(file, data_start + start, size))
+            end += size
+    return header, parts
+
+
+def _read_blocks(parts: list[FilePart]) -> Iterator[bytes]:
+    """Yields the bytes of the parts, in blocks."""
+    for part in parts:
+        remaining = part.size
+        with open(part.file, 'rb') as opened:
+            opened.seek(part.start)
+            while remaining > 0:
+                block = opened.read(min(remaining, BLOCK_BYTES))
+                if not block:
+                    break
+                remaining -= len(block)
                 yield block
 
 
-def cached_encoder(folder) -> PretrainedEncoder:
-    """As `read`, from the disk once while its files stay as they are: a command reads one encoder, and asks for it often."""
-    facts = [
-        (p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(Path(folder).glob('*'))
-    ]
-    return _cached_encoder(str(Path(folder)), tuple(facts))
+def cached_encoder(folder: str | Path) -> PretrainedEncoder:
+    """Returns `read_encoder(folder)`, read again only if a file of the folder has changed.
+
+    A command needs one encoder in several places.
+    """
+    file_stats = []
+    for path in sorted(Path(folder).glob('*')):
+        file_stats.append((path.name, path.stat().st_mtime_ns, path.stat().st_size))
+    return _cached_encoder(str(Path(folder)), tuple(file_stats))
 
 
 @functools.lru_cache(maxsize=1)
@@ -226,73 +312,82 @@ def _cached_encoder(folder: str, file_stats: tuple) -> PretrainedEncoder:
     return read_encoder(folder)
 
 
-def build_module(family, config: dict, folder: Path) -> tuple[Any, dict]:
-    """The Flax module, and the shape of every parameter by its path."""
-    frozen, hears = flax.core.freeze(config), folder / PREPROCESSOR_FILE
-    said = read_json(hears, '') if hears.exists() else {}
-    if said.get('sampling_rate', SAMPLE_RATE) != SAMPLE_RATE:
-        raise UserError(
-            f'{hears} says {said["sampling_rate"]} Hz; only {SAMPLE_RATE} is understood.'
-        )
+def build_module(family: ModuleType, config: dict, folder: Path) -> tuple[Any, dict]:
+    """Returns the Flax module, and {path: shape} of its parameters.
+
+    Raises UserError if the two JSON files describe no encoder, or another sample rate.
+    """
+    path = folder / PREPROCESSOR_FILE
+    preprocessor = read_json(path, '') if path.exists() else {}
+    sample_rate = preprocessor.get('sampling_rate', SAMPLE_RATE)
+    if sample_rate != SAMPLE_RATE:
+        raise UserError(f'{path} has a sampling_rate of {sample_rate} Hz; expected {SAMPLE_RATE}.')
+    frozen_config = flax.core.freeze(config)
     if family is whisper:
-        module, x = whisper.Whisper(frozen), jnp.zeros((1, 8, config['num_mel_bins']))
+        module = whisper.Whisper(frozen_config)
+        x = jnp.zeros((1, 8, config['num_mel_bins']))
     else:
-        module, x = (
-            wav2vec2.Wav2Vec2(frozen, said.get('do_normalize', True)),
-            jnp.zeros((1, SAMPLE_RATE)),
-        )
+        module = wav2vec2.Wav2Vec2(frozen_config, preprocessor.get('do_normalize', True))
+        x = jnp.zeros((1, SAMPLE_RATE))
     try:
-        shapes = jax.eval_shape(module.init, jax.random.key(0), x, jnp.full(1, x.shape[1]))[
-            'params'
-        ]
-    except (
-        AssertionError,
-        TypeError,
-        ValueError,
-        ZeroDivisionError,
-    ) as e:  # sizes that do not go together
-        why = str(e).partition('\n')[0] or 'its sizes do not go together.'
+        variables = jax.eval_shape(module.init, jax.random.key(0), x, jnp.full(1, x.shape[1]))
+    except (AssertionError, TypeError, ValueError, ZeroDivisionError) as error:
+        # The sizes do not fit together.
+        reason = str(error).partition('\n')[0] or 'its sizes do not fit together.'
         raise UserError(
-            f'{folder / CONFIG_FILE} describes no encoder: {why} {DAMAGED_ADVICE}'
+            f'{folder / CONFIG_FILE} describes no encoder: {reason} {DAMAGED_ADVICE}'
         ) from None
-    return module, flax.traverse_util.flatten_dict(shapes)
+    return module, flax.traverse_util.flatten_dict(variables['params'])
 
 
-def _tensor_name(path: tuple[str, ...]) -> str:
-    """What a parameter is called in the checkpoint."""
+def _tensor_name(path: ParamPath) -> str:
+    """Returns the name of a parameter in the checkpoint."""
     *modules, leaf = path
-    modules = [re.sub(r'^((?:conv_)?layers)_(\d+)$', r'\1.\2', m) for m in modules]
-    return '.'.join(
-        [*modules, {'kernel': 'weight', 'scale': 'weight', 'embedding': 'weight'}.get(leaf, leaf)]
-    )
+    modules = [re.sub(r'^((?:conv_)?layers)_(\d+)$', r'\1.\2', module) for module in modules]
+    if leaf in ('kernel', 'scale', 'embedding'):
+        leaf = 'weight'
+    return '.'.join([*modules, leaf])
 
 
-def _source_tensors(name: str, names) -> list[str]:
-    """The tensors that make a parameter: itself, or by weight norm its length and its direction, in either spelling."""
+def _source_tensors(name: str, tensor_names: Collection[str]) -> list[str]:
+    """Returns the tensors that make a parameter; none if the checkpoint lacks them.
+
+    It is the tensor of that name; or with weight norm its length and direction, in old or new
+    spelling.
+    """
     stem = name.removesuffix('weight')
-    pairs = (
+    spellings = (
+        [name],
         [f'{stem}weight_g', f'{stem}weight_v'],
-        [f'{stem}parametrizations.weight.original{n}' for n in (0, 1)],
+        [f'{stem}parametrizations.weight.original0', f'{stem}parametrizations.weight.original1'],
     )
-    return next((found for found in ([name], *pairs) if all(n in names for n in found)), [])
+    for spelling in spellings:
+        if all(tensor in tensor_names for tensor in spelling):
+            return spelling
+    return []
 
 
 def _convert_tensor(
-    arrays: list[np.ndarray], name: str, path: tuple[str, ...], shape: tuple[int, ...]
+    arrays: list[np.ndarray], name: str, path: ParamPath, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """The parameter as Flax has it, of one tensor or of two by weight norm (over all but the filter's places)."""
+    """Returns a parameter in Flax's layout, from one tensor or from two with weight norm.
+
+    The norm is over all axes but that of the filter's taps. Raises UserError if the shape is not
+    the one that config.json implies.
+    """
     array = arrays[-1]
     if len(arrays) == 2:
         length, direction = arrays
         norm = np.sqrt((direction.astype(np.float64) ** 2).sum((0, 1), keepdims=True))
         array = (direction * (length / norm)).astype(np.float32)
+    actual, expected = array.shape, shape
     if path[-1] == 'kernel':
-        array = array.transpose()  # torch has outputs first, and of a filter its places last
-    if array.shape != shape:
-        found, expected = (
-            tuple(reversed(s)) if path[-1] == 'kernel' else s for s in (array.shape, shape)
-        )
+        # PyTorch has the outputs first, and the taps of a filter last.
+        array = array.transpose()
+        expected = shape[::-1]
+    if actual != expected:
         raise UserError(
-            f'The tensor {name} has the shape {found}; by config.json it is {expected}. {DAMAGED_ADVICE}'
+            f'The tensor {name} has the shape {actual}; by config.json it is {expected}. '
+            f'{DAMAGED_ADVICE}'
         )
     return np.ascontiguousarray(array)

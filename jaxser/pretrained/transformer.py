@@ -1,4 +1,7 @@
-"""What the transformers of pretrained speech encoders share; parameters are named as in their Hugging Face checkpoints."""
+"""Layers that the transformers of pretrained speech encoders share.
+
+Parameters are named as in the Hugging Face checkpoints.
+"""
 
 import functools
 from typing import Any, NamedTuple
@@ -12,31 +15,41 @@ class ComputeOptions(NamedTuple):
     """How the layers of a transformer are computed."""
 
     dtype: Any = jnp.float32  # of the factors of products
-    remat: bool = False  # a layer's inside is computed again on the way back rather than kept
+    remat: bool = False  # compute the inside of a layer again in the backward pass
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """Exact, as the checkpoints were trained with; erf would be quicker than its erfc, and is in no portable program."""
+    """The exact GELU, with which the checkpoints were trained.
+
+    In terms of erfc: erf would be faster, but no portable program can have it.
+    """
     return jax.nn.gelu(x, approximate=False)
 
 
 def apply_mask(x_BxTxD: jax.Array, mask_BxT: jax.Array) -> jax.Array:
-    """Zero where there is no frame."""
+    """Sets frames beyond the mask to zero."""
     return jnp.where(mask_BxT[..., None], x_BxTxD, 0)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 3))
 def rounded_einsum(axes: str, a: jax.Array, b: jax.Array, dtype) -> jax.Array:
-    """einsum(axes, a, b) of factors that are rounded to `dtype`, summed in float32; so are its gradients, for which they are kept.
+    """Returns einsum(axes, a, b) of factors rounded to `dtype`, summed in float32.
 
-    Every axis belongs to two of the three arrays, as in 'ab,bc->ac'.
+    So are its gradients, for which the rounded factors are kept. Every axis must be one of exactly
+    two of the three arrays, as in 'ab,bc->ac'.
     """
-    summed = functools.partial(jnp.einsum, axes, preferred_element_type=jnp.float32)
+    einsum = functools.partial(jnp.einsum, axes, preferred_element_type=jnp.float32)
     if dtype == jnp.float32:
-        return summed(a, b)
-    # XLA has no products of bfloat16 for all shapes on a CPU; of factors that are widened again they are the same.
-    widened = lambda a, b: summed(a.astype(jnp.float32), b.astype(jnp.float32))  # noqa: E731
-    return jax.lax.platform_dependent(a.astype(dtype), b.astype(dtype), cpu=widened, default=summed)
+        return einsum(a, b)
+
+    def widened_einsum(a, b):
+        # XLA's CPU back end lacks bfloat16 products for some shapes. In float32 the product of
+        # rounded factors is the same.
+        return einsum(a.astype(jnp.float32), b.astype(jnp.float32))
+
+    return jax.lax.platform_dependent(
+        a.astype(dtype), b.astype(dtype), cpu=widened_einsum, default=einsum
+    )
 
 
 def _einsum_forward(axes: str, a: jax.Array, b: jax.Array, dtype):
@@ -44,22 +57,24 @@ def _einsum_forward(axes: str, a: jax.Array, b: jax.Array, dtype):
     return rounded_einsum(axes, a, b, dtype), (a, b)
 
 
-def _einsum_backward(axes: str, dtype, residuals, g: jax.Array):
-    (of_a, of_b), of_out = axes.split('->')[0].split(','), axes.split('->')[1]
-    a, b = residuals
-    g_a = rounded_einsum(f'{of_out},{of_b}->{of_a}', g, b, dtype)
-    if (
-        len(of_b) == 2 and a.shape[-1] > g.shape[-1]
-    ):  # XLA copies the first factor of a weight's gradient: the narrower one
-        return g_a, rounded_einsum(f'{of_out},{of_a}->{of_b[::-1]}', g, a, dtype).T
-    return g_a, rounded_einsum(f'{of_a},{of_out}->{of_b}', a, g, dtype)
+def _einsum_backward(axes: str, dtype, factors, g: jax.Array):
+    inputs, g_axes = axes.split('->')
+    a_axes, b_axes = inputs.split(',')
+    a, b = factors
+    g_a = rounded_einsum(f'{g_axes},{b_axes}->{a_axes}', g, b, dtype)
+    if len(b_axes) == 2 and a.shape[-1] > g.shape[-1]:
+        # XLA copies the first factor of a weight's gradient: let it be the narrower one.
+        g_b = rounded_einsum(f'{g_axes},{a_axes}->{b_axes[::-1]}', g, a, dtype).T
+    else:
+        g_b = rounded_einsum(f'{a_axes},{g_axes}->{b_axes}', a, g, dtype)
+    return g_a, g_b
 
 
 rounded_einsum.defvjp(_einsum_forward, _einsum_backward)
 
 
 class Dense(nn.Module):
-    """A dense layer of x_BxTxD, named and initialised as nn.Dense."""
+    """A dense layer of x_BxTxD; its parameters are named and initialised as those of nn.Dense."""
 
     features: int
     dtype: Any = jnp.float32
@@ -67,19 +82,17 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
-        kernel = self.param(
-            'kernel', nn.initializers.lecun_normal(), (x_BxTxD.shape[-1], self.features)
-        )
+        """Returns y_BxTxF."""
+        shape = (x_BxTxD.shape[-1], self.features)
+        kernel = self.param('kernel', nn.initializers.lecun_normal(), shape)
         y_BxTxF = rounded_einsum('btd,df->btf', x_BxTxD, kernel, self.dtype)
-        return (
-            y_BxTxF + self.param('bias', nn.initializers.zeros, (self.features,))
-            if self.use_bias
-            else y_BxTxF
-        )
+        if not self.use_bias:
+            return y_BxTxF
+        return y_BxTxF + self.param('bias', nn.initializers.zeros, (self.features,))
 
 
 class Attention(nn.Module):
-    """Self-attention over the frames of the mask, its softmax in float32."""
+    """Self-attention over the frames of the mask, with its softmax in float32."""
 
     heads: int
     key_bias: bool = True
@@ -87,21 +100,25 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array, mask_BxT: jax.Array) -> jax.Array:
+        """Returns y_BxTxD."""
         return self.attend(x_BxTxD, mask_BxT, 0.0)
 
     def attend(self, x_BxTxD: jax.Array, mask_BxT: jax.Array, bias_BxHxTxT) -> jax.Array:
-        """With a bias that is added to the scores."""
+        """Returns y_BxTxD, with a bias that is added to the scores."""
         B, T, D = x_BxTxD.shape
-        split = lambda y: y.reshape(B, T, self.heads, D // self.heads)  # noqa: E731
-        query = split(Dense(D, self.dtype, name='q_proj')(x_BxTxD)) * (D // self.heads) ** -0.5
-        key = split(Dense(D, self.dtype, self.key_bias, name='k_proj')(x_BxTxD))
-        value = split(Dense(D, self.dtype, name='v_proj')(x_BxTxD))
-        score_BxHxTxT = rounded_einsum('bqhd,bkhd->bhqk', query, key, self.dtype) + bias_BxHxTxT
-        score_BxHxTxT = jnp.where(
-            mask_BxT[:, None, None], score_BxHxTxT, jnp.finfo(jnp.float32).min
-        )
+        head_width = D // self.heads
+
+        def split_heads(y_BxTxD):
+            return y_BxTxD.reshape(B, T, self.heads, head_width)
+
+        query = Dense(D, self.dtype, name='q_proj')(x_BxTxD)
+        query_BxTxHxd = split_heads(query) * head_width**-0.5
+        key_BxTxHxd = split_heads(Dense(D, self.dtype, self.key_bias, name='k_proj')(x_BxTxD))
+        value_BxTxHxd = split_heads(Dense(D, self.dtype, name='v_proj')(x_BxTxD))
+        score_BxHxTxT = rounded_einsum('bqhd,bkhd->bhqk', query_BxTxHxd, key_BxTxHxd, self.dtype)
+        score_BxHxTxT = score_BxHxTxT + bias_BxHxTxT
+        minus_infinity = jnp.finfo(jnp.float32).min
+        score_BxHxTxT = jnp.where(mask_BxT[:, None, None], score_BxHxTxT, minus_infinity)
         weight_BxHxTxT = jax.nn.softmax(score_BxHxTxT)
-        heard_BxTxD = rounded_einsum('bhqk,bkhd->bqhd', weight_BxHxTxT, value, self.dtype).reshape(
-            B, T, D
-        )
-        return Dense(D, self.dtype, name='out_proj')(heard_BxTxD)
+        mixed_BxTxHxd = rounded_einsum('bhqk,bkhd->bqhd', weight_BxHxTxT, value_BxTxHxd, self.dtype)
+        return Dense(D, self.dtype, name='out_proj')(mixed_BxTxHxd.reshape(B, T, D))

@@ -1,4 +1,6 @@
-"""Pretrained encoders: every layer as transformers has it, whatever stands beside or behind an utterance."""
+"""Pretrained encoders: reading their folders, and every layer's states as transformers computes
+them.
+"""
 
 import json
 import os
@@ -6,6 +8,7 @@ import shutil
 import struct
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +33,10 @@ def case(request, tmp_path_factory):
 def heard(
     of: encoder.PretrainedEncoder, inputs: list[np.ndarray], beyond: float = 0.0, extra: int = 0
 ):
-    """states_LxBxTxD of a batch, and frames_B; `beyond` fills what is behind an input, and `extra` more of it."""
+    """Returns states_LxBxTxD of a batch and frames_B.
+
+    `beyond` is the value of the padding, `extra` its additional length.
+    """
     length = max(map(len, inputs)) + extra
     x = np.full((len(inputs), length, *inputs[0].shape[1:]), beyond, np.float32)
     for b, one in enumerate(inputs):
@@ -41,8 +47,8 @@ def heard(
     return np.stack(states), np.asarray(frames_B)
 
 
-def test_every_layer_of_a_padded_batch_is_as_transformers_has_it_alone(case):
-    """1e-4, whatever is in the padding; zero beyond an utterance's frames."""
+def test_states_of_a_padded_batch_equal_those_of_transformers(case):
+    """To 1e-4, whatever the padding; zero beyond an utterance's frames."""
     name, of = case
     states, frames_B = heard(
         of, parity.inputs(name), beyond=7.0, extra=0 if name == 'whisper' else 33
@@ -56,8 +62,8 @@ def test_every_layer_of_a_padded_batch_is_as_transformers_has_it_alone(case):
             assert not states[:, b, count:].any()
 
 
-def test_what_transformers_says_today_is_what_is_stored(tmp_path):
-    """With torch and transformers at hand (pip install '.[parity]')."""
+def test_stored_states_equal_those_of_the_installed_transformers(tmp_path):
+    """Needs torch and transformers (pip install '.[parity]')."""
     pytest.importorskip('torch')
     transformers = pytest.importorskip('transformers')
     wave = np.random.default_rng(0).normal(size=480_000).astype(np.float32)
@@ -77,19 +83,19 @@ def test_what_transformers_says_today_is_what_is_stored(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A small HuBERT, whole."""
+    """A small, undamaged HuBERT."""
     return parity.write('hubert base', tmp_path)
 
 
 def changed(folder: Path, change) -> None:
-    """Its tensors, changed by a function."""
+    """Rewrites the tensors of a folder after a function has changed them."""
     tensors = dict(load_file(folder / 'model.safetensors'))
     change(tensors)
     save_file(tensors, folder / 'model.safetensors')
 
 
 def refused(folder: Path) -> str:
-    """What is said of it."""
+    """Returns the message with which the folder is refused."""
     with pytest.raises(UserError) as caught:
         encoder.read_encoder(folder)
     assert len(str(caught.value)) < 500
@@ -99,8 +105,8 @@ def refused(folder: Path) -> str:
 QUERY = 'encoder.layers.1.attention.q_proj.weight'
 
 
-def test_a_lacking_tensor_is_named(folder):
-    """And how many there are; a checkpoint of another model lacks them all."""
+def test_a_missing_tensor_is_named(folder):
+    """And the number of missing ones."""
     changed(folder, lambda tensors: tensors.pop(QUERY))
     assert f'lacks 1 tensor of 45 of its hubert encoder: {QUERY}. ' in refused(folder)
     changed(folder, lambda tensors: [tensors.pop(k) for k in list(tensors)[1:]])
@@ -108,7 +114,7 @@ def test_a_lacking_tensor_is_named(folder):
 
 
 def test_a_tensor_of_another_shape_or_not_finite_is_named(folder):
-    """As torch has the shape, so that it can be looked up."""
+    """The shape is in the order of PyTorch, so that it can be looked up."""
     whole = (folder / 'model.safetensors').read_bytes()
     changed(folder, lambda tensors: tensors.update({QUERY: tensors[QUERY][:8]}))
     assert f'{QUERY} has the shape (8, 16); by config.json it is (16, 16)' in refused(folder)
@@ -117,8 +123,8 @@ def test_a_tensor_of_another_shape_or_not_finite_is_named(folder):
     assert f'{QUERY} is not finite' in refused(folder)
 
 
-def test_a_file_that_is_cut_off_names_the_first_tensor_that_is_not_whole(folder):
-    """Anywhere: within the data, within the header, to nothing; or it is no such file at all."""
+def test_the_first_incomplete_tensor_of_a_cut_file_is_named(folder):
+    """Cut within the data or the header, or no safetensors file at all."""
     file = folder / 'model.safetensors'
     whole = file.read_bytes()
     length = struct.unpack('<Q', whole[:8])[0]
@@ -130,15 +136,15 @@ def test_a_file_that_is_cut_off_names_the_first_tensor_that_is_not_whole(folder)
     assert f'is cut off within the tensor {last}' in refused(folder)
     for content in (whole[: 8 + length // 2], whole[:5], b'', b'x' * 1000):
         file.write_bytes(content)
-        assert 'no safetensors file, or is cut off before its first tensor' in refused(folder)
+        assert 'not a safetensors file, or is cut off before its first tensor' in refused(folder)
     for odd in ({'dtype': 'F32', 'shape': [1]}, {**header[last], 'data_offsets': [0, '8']}, 7):
         head = json.dumps(header | {last: odd}).encode()
         file.write_bytes(struct.pack('<Q', len(head)) + head + whole[8 + length :])
         assert f'does not say where the tensor {last} is' in refused(folder)
 
 
-def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
-    """By the index, from this folder alone."""
+def test_shards_are_read_as_one_and_a_missing_one_is_named(folder):
+    """By the index; every shard must be in the folder."""
     whole = encoder.read_encoder(folder)
     tensors = dict(load_file(folder / 'model.safetensors'))
     names, parts = (
@@ -150,7 +156,7 @@ def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
     index = {'weight_map': {k: parts[n % 2] for n, k in enumerate(names)}}
     (folder / 'model.safetensors').unlink()
     (folder / 'model.safetensors.index.json').write_text(json.dumps(index))
-    jax.tree.map(np.testing.assert_array_equal, encoder.read_encoder(folder).params, whole.params)
+    chex.assert_trees_all_equal(encoder.read_encoder(folder).params, whole.params)
     (folder / parts[1]).unlink()
     assert f'lacks {parts[1]}, one of 2' in refused(folder)
     index['weight_map'][QUERY] = '../elsewhere.safetensors'
@@ -160,8 +166,8 @@ def test_shards_are_read_as_one_and_a_lacking_one_is_named(folder):
     assert 'has no weight_map, which says where each tensor is' in refused(folder)
 
 
-def test_prefixes_spellings_and_sixteen_bits_are_understood(folder, tmp_path):
-    """As heads of tasks save it, weight norm as older torch spells it, and in bfloat16 or float16."""
+def test_prefixes_spellings_of_weight_norm_and_16_bit_types_are_read(folder, tmp_path):
+    """As saved with a task's head, by older versions of torch, in bfloat16 or float16."""
     whole = encoder.read_encoder(folder)
     stem = 'encoder.pos_conv_embed.conv'
 
@@ -174,7 +180,7 @@ def test_prefixes_spellings_and_sixteen_bits_are_understood(folder, tmp_path):
 
     changed(folder, older)
     found = encoder.read_encoder(folder)
-    jax.tree.map(np.testing.assert_array_equal, found.params, whole.params)
+    chex.assert_trees_all_equal(found.params, whole.params)
     assert found.unused_tensors == ('classifier.weight', 'hubert.masked_spec_embed')
     for kind in (jnp.bfloat16, jnp.float16):
         changed(
@@ -191,15 +197,15 @@ def test_prefixes_spellings_and_sixteen_bits_are_understood(folder, tmp_path):
 
 
 def configured(folder: Path, **changes) -> None:
-    """Its config.json, changed."""
+    """Changes config.json of a folder."""
     config = json.loads((folder / 'config.json').read_text()) | changes
     (folder / 'config.json').write_text(json.dumps(config))
 
 
-def test_what_is_not_understood_is_refused(folder):
-    """Of a configuration, of what is hears, of pickled weights; a missing folder."""
+def test_unsupported_folders_are_refused(folder):
+    """Configuration, preprocessor, pickled weights, a missing folder."""
     configured(folder, model_type='bert')
-    assert "model_type 'bert'; understood are wav2vec2, hubert, wavlm, whisper" in refused(folder)
+    assert "model_type 'bert'; supported are wav2vec2, hubert, wavlm, whisper" in refused(folder)
     configured(folder, model_type='hubert', hidden_act='relu')
     assert "hidden_act 'relu'; only 'gelu'" in refused(folder)
     configured(folder, hidden_act='gelu', num_attention_heads=3)
@@ -207,10 +213,10 @@ def test_what_is_not_understood_is_refused(folder):
     configured(folder, num_attention_heads=2, num_conv_pos_embedding_groups=3)
     assert 'config.json describes no encoder: ' in refused(folder)
     configured(folder, num_conv_pos_embedding_groups=4, feat_extract_norm='batch')
-    assert "feat_extract_norm 'batch'; understood are group and layer" in refused(folder)
+    assert "feat_extract_norm 'batch'; supported are group and layer" in refused(folder)
     configured(folder, feat_extract_norm='group')
     (folder / 'preprocessor_config.json').write_text('{"sampling_rate": 8000}')
-    assert 'says 8000 Hz; only 16000' in refused(folder)
+    assert 'has a sampling_rate of 8000 Hz; expected 16000' in refused(folder)
     (folder / 'preprocessor_config.json').write_text('{')
     assert 'preprocessor_config.json cannot be read' in refused(folder)
     (folder / 'preprocessor_config.json').unlink()
@@ -219,16 +225,19 @@ def test_what_is_not_understood_is_refused(folder):
     assert 'is no folder; expected a Hugging Face folder' in refused(folder / 'nowhere')
 
 
-def test_what_a_folder_holds_is_said(folder):
-    """The model, its size, what it hears, what is not the encoder's."""
+def test_the_description_of_a_folder(folder):
+    """The model, its size, its input, and tensors that are not the encoder's."""
     said = '\n'.join(upstream.describe_encoder(folder))
     assert 'the encoder of hubert, 2 layers of width 16 with 2 heads' in said
-    assert 'hears samples at 16000 Hz; a frame every 1.25 ms' in said
+    assert 'input: samples at 16000 Hz; a frame every 1.25 ms' in said
     assert "not the encoder's: 1 tensor: masked_spec_embed" in said
 
 
-def test_whisper_tiny_en_says_what_transformers_makes_of_it():
-    """Real weights, 30 s of noise: of every layer mean, deviation and one value as transformers 5.23 has them, to 1e-4."""
+def test_whisper_tiny_en_equals_transformers():
+    """Real weights, 30 s of noise: mean, deviation and one value of each layer
+
+    as transformers 5.23 has them, to 1e-4.
+    """
     folder = Path(os.environ.get('JAXSER_SHARED', '')) / 'weights' / 'whisper-tiny.en-encoder'
     if not os.environ.get('JAXSER_SHARED') or not folder.is_dir():
         pytest.skip('JAXSER_SHARED holds no weights/whisper-tiny.en-encoder')
