@@ -1,4 +1,8 @@
-"""For the tests of single methods: an encoder of one matrix, a batch of every kind of example, and derivatives by differences."""
+"""Shared by the tests of single methods: a linear encoder, a batch, and numerical derivatives.
+
+The encoder is one matrix. The batch has every kind of example: labelled and unlabelled, source and
+target, of known and unknown domain.
+"""
 
 import functools
 
@@ -33,21 +37,21 @@ quick = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_l
 
 
 def apply(params, batch_stats, batch, hyper, key, train):
-    """Knows of no padding; in training drops what the key says, and remembers what it heard last."""
+    """Ignores padding. In training drops units by the key and keeps the mean of its input."""
     mel_BxTxM = batch['mel_BxTxM']
     z_BxD = jnp.tanh(mel_BxTxM.mean(1) @ params['w'])
     if not train:
         return z_BxD, batch_stats
-    return z_BxD * jax.random.bernoulli(key, 0.8, z_BxD.shape), {'heard': mel_BxTxM.mean()}
+    return z_BxD * jax.random.bernoulli(key, 0.8, z_BxD.shape), {'mean': mel_BxTxM.mean()}
 
 
 ENCODER = Encoder(
-    lambda key, batch: ({'w': jax.random.normal(key, (M, D))}, {'heard': jnp.zeros(())}), apply
+    lambda key, batch: ({'w': jax.random.normal(key, (M, D))}, {'mean': jnp.zeros(())}), apply
 )
 
 
 class Case:
-    """A method over that encoder, a fourth into its training."""
+    """A method over the linear encoder, after a quarter of its training."""
 
     def __init__(
         self, name: str, domain: str = 'speaker', sizes: Sizes = SIZES, speaker_norm: str = 'tap'
@@ -58,15 +62,17 @@ class Case:
         heads, extra = quick(self.method.init)(jax.random.PRNGKey(1), jnp.zeros((1, D)))
         self.params = jax.device_get({'encoder': encoder, **heads})
         self.state = State(jnp.int32(NOW), self.params, batch_stats, extra, (), KEY)
-        self._both = quick(jax.value_and_grad(self._loss, has_aux=True))
+        self._value_and_gradient = quick(jax.value_and_grad(self._loss, has_aux=True))
 
     def _loss(self, params, batch, hyper):
         return self.method.loss(params, self.state, batch, hyper, KEY)
 
     def value_and_gradient(self, params=None, batch=BATCH, **hyper):
-        """((value, aux), gradient); knobs that are not given have their defaults."""
+        """Returns ((value, aux), gradient); hyper-parameters not given have their defaults."""
+        if params is None:
+            params = self.params
         hyper = {k: np.float32(v) for k, v in {**self.method.hyper, **hyper}.items()}
-        return jax.device_get(self._both(self.params if params is None else params, batch, hyper))
+        return jax.device_get(self._value_and_gradient(params, batch, hyper))
 
     def gradient(self, params=None, batch=BATCH, **hyper):
         return self.value_and_gradient(params, batch, **hyper)[1]
@@ -82,13 +88,11 @@ def encode(params, mel_BxTxM=BATCH['mel_BxTxM'], keep_BxD=KEEP_BxD) -> np.ndarra
 
 
 def linear(head: dict, z: np.ndarray) -> np.ndarray:
-    """The scores of a head of one layer, or of two."""
+    """Returns the scores of a head of one layer or two."""
     scores = z @ head['layers_0']['kernel'] + head['layers_0']['bias']
-    return (
-        np.maximum(scores, 0) @ head['layers_2']['kernel'] + head['layers_2']['bias']
-        if 'layers_2' in head
-        else scores
-    )
+    if 'layers_2' not in head:
+        return scores
+    return np.maximum(scores, 0) @ head['layers_2']['kernel'] + head['layers_2']['bias']
 
 
 def log_p(scores: np.ndarray) -> np.ndarray:
@@ -96,7 +100,7 @@ def log_p(scores: np.ndarray) -> np.ndarray:
 
 
 def emotion_each(params, z_BxD) -> np.ndarray:
-    """CE(emotion) of every example."""
+    """Returns CE(emotion) of each example."""
     return -log_p(linear(params['emotion'], z_BxD))[np.arange(B), BATCH['emotion_B']]
 
 
@@ -105,16 +109,15 @@ def emotion_loss(params, z_BxD) -> float:
 
 
 def domain_each(head: dict, domain: str, z_BxD) -> np.ndarray:
-    """CE(domain) of every example over the seen classes, 0 where it is unknown."""
+    """Returns CE(domain) of each example over the seen classes; 0 for an unknown domain."""
     log_p_BxK = domain_log_p(head, domain, z_BxD)
     known_B = BATCH[f'{domain}_B'] >= 0
-    return np.where(
-        known_B, -log_p_BxK[np.arange(B), np.where(known_B, BATCH[f'{domain}_B'], 0)], 0
-    )
+    index_B = np.where(known_B, BATCH[f'{domain}_B'], 0)
+    return np.where(known_B, -log_p_BxK[np.arange(B), index_B], 0)
 
 
 def domain_log_p(head: dict, domain: str, z_BxD) -> np.ndarray:
-    """log p of the seen classes; nothing (0) of the others."""
+    """Returns log p of the seen classes, and 0 for the others."""
     seen = np.flatnonzero(BATCH[f'{domain}_seen_K'])
     log_p_BxK = np.zeros((B, len(BATCH[f'{domain}_seen_K'])))
     log_p_BxK[:, seen] = log_p(linear(head, z_BxD)[:, seen])
@@ -126,18 +129,18 @@ def domain_loss(head: dict, domain: str, z_BxD) -> float:
 
 
 def differences(f, tree, h: float = 1e-6):
-    """The gradient of f at a tree of float64 arrays, by central differences."""
+    """Returns the gradient of f at a tree of float64 arrays, by central differences."""
     tree = jax.tree.map(np.array, tree)
 
-    def of(x: np.ndarray) -> np.ndarray:
+    def derivatives(x: np.ndarray) -> np.ndarray:
         gradient = np.zeros_like(x)
-        for at in np.ndindex(x.shape):
-            was = x[at]
-            x[at] = was + h
+        for index in np.ndindex(x.shape):
+            value = x[index]
+            x[index] = value + h
             above = f(tree)
-            x[at] = was - h
-            gradient[at] = (above - f(tree)) / (2 * h)
-            x[at] = was
+            x[index] = value - h
+            gradient[index] = (above - f(tree)) / (2 * h)
+            x[index] = value
         return gradient
 
-    return jax.tree.map(of, tree)
+    return jax.tree.map(derivatives, tree)

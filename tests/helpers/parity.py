@@ -1,8 +1,9 @@
-"""Small upstreams of every family with made-up weights, and what Hugging Face's transformers make of them.
+"""Small pretrained encoders of every family with random weights, and the states that Hugging Face's
+transformers computes with them.
 
-  pip install torch transformers && PYTHONPATH=. python tests/jaxser/models/parity.py
+  pip install torch transformers && PYTHONPATH=.:tests python tests/helpers/parity.py
 
-writes parity.npz, every layer's output for every wave by itself, which the tests compare with.
+writes parity.npz, the state of every layer for each input alone. The tests compare with it.
 """
 
 import json
@@ -57,7 +58,7 @@ NORMALISED = ('wav2vec2 large', 'hubert large')
 
 
 def inputs(case: str) -> list[np.ndarray]:
-    """Three waves (samples,), or log-mels (frames, bands) of which a batch makes no even number of frames."""
+    """Returns three waves (samples,) or three log-mels (frames, bands) of different lengths."""
     random = np.random.default_rng(0)
     if case == 'whisper':
         return [random.normal(size=(T, 6)).astype(np.float32) for T in (40, 26, 8)]
@@ -65,7 +66,7 @@ def inputs(case: str) -> list[np.ndarray]:
 
 
 def write(case: str, folder: Path) -> Path:
-    """The Hugging Face folder of a case."""
+    """Writes the Hugging Face folder of a case and returns its path."""
     from jaxser.pretrained import checkpoint, encoder, wav2vec2, whisper
 
     config = CASES[case]
@@ -76,16 +77,15 @@ def write(case: str, folder: Path) -> Path:
     family = whisper if case == 'whisper' else wav2vec2
     _, shapes = encoder.build_module(family, family.CONFIG_DEFAULTS | config, folder)
     tensors = {}
-    for path, of in shapes.items():
-        name, shape = (
-            encoder._tensor_name(path),
-            of.shape[::-1] if path[-1] == 'kernel' else of.shape,
-        )
+    for path, parameter in shapes.items():
+        name = encoder._tensor_name(path)
+        shape = parameter.shape[::-1] if path[-1] == 'kernel' else parameter.shape
         random = np.random.default_rng(zlib.crc32(name.encode()))
         tensor = random.normal(size=shape).astype(np.float32)
-        tensor = (
-            1 + 0.1 * tensor if path[-1] == 'scale' else tensor * (0.3 if len(shape) > 1 else 0.1)
-        )
+        if path[-1] == 'scale':
+            tensor = 1 + 0.1 * tensor
+        else:
+            tensor = tensor * (0.3 if len(shape) > 1 else 0.1)
         if 'pos_conv' in name and name.endswith('weight'):
             stem = f'{name.removesuffix("weight")}parametrizations.weight.original'
             tensors |= {
@@ -100,52 +100,57 @@ def write(case: str, folder: Path) -> Path:
 
 
 def theirs(case: str, folder: Path) -> list[list[np.ndarray]]:
-    """Every layer's output of every input by itself, by transformers."""
+    """Returns every layer's state of each input alone, by transformers."""
     import torch
     import transformers
     from safetensors.torch import load_file
 
     config = CASES[case]
-    kind = {'wav2vec2': 'Wav2Vec2', 'hubert': 'Hubert', 'wavlm': 'WavLM', 'whisper': 'Whisper'}[
-        config['model_type']
-    ]
-    made = getattr(transformers, f'{kind}Config')(**config)
+    class_names = {
+        'wav2vec2': 'Wav2Vec2',
+        'hubert': 'Hubert',
+        'wavlm': 'WavLM',
+        'whisper': 'Whisper',
+    }
+    class_name = class_names[config['model_type']]
+    model_config = getattr(transformers, f'{class_name}Config')(**config)
     if case == 'whisper':
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-        model = WhisperEncoder(made)
+        model = WhisperEncoder(model_config)
     else:
-        model = getattr(transformers, f'{kind}Model')(made)
-    found = model.load_state_dict(load_file(folder / 'model.safetensors'), strict=False)
-    assert not found.missing_keys, found
-    assert set(found.unexpected_keys) <= {'masked_spec_embed'}, found
+        model = getattr(transformers, f'{class_name}Model')(model_config)
+    keys = model.load_state_dict(load_file(folder / 'model.safetensors'), strict=False)
+    assert not keys.missing_keys, keys
+    assert set(keys.unexpected_keys) <= {'masked_spec_embed'}, keys
     model.eval()
-    out = []
+    states_of_inputs = []
     for x in inputs(case):
-        if case == 'whisper':  # transformers hear 30 s alone: as many positions as the input has
-            places = load_file(folder / 'model.safetensors')['embed_positions.weight']
-            model.embed_positions = torch.nn.Embedding.from_pretrained(places[: len(x) // 2])
+        if (
+            case == 'whisper'
+        ):  # transformers takes only 30 s: give it as many positions as the input has
+            positions = load_file(folder / 'model.safetensors')['embed_positions.weight']
+            model.embed_positions = torch.nn.Embedding.from_pretrained(positions[: len(x) // 2])
             model.max_source_positions = model.config.max_source_positions = len(x) // 2
             x = x.T
         elif case in NORMALISED:
             x = (x - x.mean()) / np.sqrt(x.var() + 1e-7)
         with torch.no_grad():
-            said = model(torch.from_numpy(x)[None], output_hidden_states=True)
-        states = (
-            *said.hidden_states[:-1],
-            said.last_hidden_state,
-        )  # the last one after the final norm, if there is one
-        out.append([s[0].numpy() for s in states])
-    return out
+            output = model(torch.from_numpy(x)[None], output_hidden_states=True)
+        # The last state is the one after the final norm, if there is one.
+        states = (*output.hidden_states[:-1], output.last_hidden_state)
+        states_of_inputs.append([state[0].numpy() for state in states])
+    return states_of_inputs
 
 
 def main() -> None:
+    """Writes parity.npz."""
     import tempfile
 
     arrays = {}
     for case in CASES:
-        with tempfile.TemporaryDirectory() as place:
-            for n, states in enumerate(theirs(case, write(case, Path(place)))):
+        with tempfile.TemporaryDirectory() as folder:
+            for n, states in enumerate(theirs(case, write(case, Path(folder)))):
                 arrays[f'{case}/{n}'] = np.stack(states)
     np.savez_compressed(FILE, **arrays)
     print({k: v.shape for k, v in arrays.items()}, FILE.stat().st_size)

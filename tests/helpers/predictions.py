@@ -1,4 +1,4 @@
-"""Sounds to predict, and what predictions and model cards are compared by."""
+"""Synthetic sounds, and comparisons of predictions and model cards."""
 
 import ast
 import contextlib
@@ -23,7 +23,7 @@ def make_tone(seconds: float, rate: int = RATE, pitch: float = 190.0) -> np.ndar
 
 
 def assert_close(a: dict, b: dict, tolerance: float = 1e-4) -> None:
-    """Two answers have the same posterior."""
+    """Asserts that two predictions have the same posterior."""
     assert a['posterior'] == pytest.approx(b['posterior'], abs=tolerance)
 
 

@@ -1,4 +1,4 @@
-"""What happens to the features on the device."""
+"""Normalisation, masks and look-up of features on the device."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ def test_masks_of_width_0_change_nothing():
     )
 
 
-def test_masks_are_at_most_two_stripes_of_the_share_asked_for():
+def test_masks_are_at_most_two_stripes_of_the_configured_share():
     """Of the valid frames and of the bands; the rest is untouched, and some mask is drawn."""
     b = {'mel_BxTxM': jnp.ones((3, 200, 40)), 'frames_B': jnp.array([200, 90, 10])}
     widest = 0
@@ -61,8 +61,8 @@ def test_masks_are_at_most_two_stripes_of_the_share_asked_for():
     assert widest > 0.1
 
 
-def test_features_are_cut_out_of_the_corpus_and_zero_beyond_their_frames():
-    """From the row where an example begins, as many as it has; what comes after it is its neighbour's, and is not seen."""
+def test_features_are_read_from_the_corpus_and_zero_beyond_their_frames():
+    """The rows behind an example are its neighbour's and must not be seen."""
     corpus_RxM = np.concatenate(
         [np.random.default_rng(0).normal(size=(30, 2)), np.zeros((4, 2))]
     ).astype(np.float16)
@@ -79,7 +79,7 @@ def test_features_are_cut_out_of_the_corpus_and_zero_beyond_their_frames():
         assert (np.asarray(mel_TxM[frames:]) == 0).all()
 
 
-def test_a_neighbour_that_is_no_number_is_not_seen():
+def test_nan_in_a_neighbour_is_not_seen():
     """Not even in its product with zero."""
     corpus_RxM = np.full((10, 2), np.nan, np.float16)
     corpus_RxM[3:5] = 1
@@ -91,14 +91,14 @@ def test_a_neighbour_that_is_no_number_is_not_seen():
     np.testing.assert_array_equal(got['mel_BxTxM'], [[[1, 1], [1, 1], [0, 0], [0, 0]]])
 
 
-def test_a_batch_that_brings_its_features_is_left_alone():
+def test_a_batch_with_features_is_unchanged():
     """Without a corpus on the device there is nothing to look up."""
     b = batch()
     assert features.with_features(b, features.SharedArrays(), 20) is b
 
 
-def test_the_statistics_of_an_utterance_alone_are_those_of_prepare():
-    """By the formulas of data_pipelines, in float32 and under jit: near a float32 of them, whatever lies beyond the end."""
+def test_utterance_statistics_equal_those_of_prepare():
+    """To the rounding of float32, under jit, whatever is in the padding."""
     random, frames = np.random.default_rng(0), np.int32([3000, 700, 1, 0])
     mel_BxTxM = random.normal(-12, 3, (4, 3000, 8)).astype(np.float16)
     mel_BxTxM[:, :, 0] = -23.0  # a silent band

@@ -21,7 +21,7 @@ def test_cross_entropy_is_the_weighted_mean_of_minus_log_p():
 
 
 def test_an_example_of_weight_0_gets_no_gradient():
-    """Also where no example has weight: the loss is 0 and its gradient finite."""
+    """If no example has weight, the loss is 0 and its gradient finite."""
     g = jax.grad(cross_entropy)(SCORES, CLASSES, jnp.array([1.0, 0.0, 1.0]))
     assert (g[1] == 0).all()
     assert (g[0] != 0).any()
@@ -31,7 +31,7 @@ def test_an_example_of_weight_0_gets_no_gradient():
 
 
 def test_unseen_classes_have_neither_probability_nor_gradient():
-    """The softmax is over the seen classes alone."""
+    """The softmax is over the seen classes."""
     seen = jnp.array([1.0, 0.0, 1.0])
     g = jax.grad(
         lambda s: cross_entropy(mask_unseen_classes(s, seen), jnp.array([0, 2, 0]), jnp.ones(3))

@@ -1,4 +1,4 @@
-"""What SpecAugment draws, over many keys."""
+"""The masks that SpecAugment draws, over many keys."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ FRAMES = np.array([60, 37, 20, 1], np.int32)
 
 
 def ones(length: int = T) -> dict:
-    """A batch whose valid frames are all 1 and whose padding is 0."""
+    """Returns a batch whose valid frames are all 1 and whose padding is 0."""
     mask_BxT = frame_mask(jnp.asarray(FRAMES), length)
     return {
         'mel_BxTxM': jnp.broadcast_to(mask_BxT[..., None], (B, length, M)),
@@ -26,7 +26,7 @@ def shares(time: float, band: float) -> dict:
 
 @pytest.fixture(scope='module')
 def draws():
-    """kept_NxBxTxM of many keys, by the shares of frames and bands."""
+    """Returns a function: shares of frames and bands -> masked_NxBxTxM of many keys."""
     keys = jax.random.split(jax.random.PRNGKey(0), DRAWS)
     many = jax.jit(
         jax.vmap(
@@ -37,13 +37,13 @@ def draws():
 
 
 def widths(masked_N: np.ndarray) -> list[int]:
-    """The widths of the runs of True."""
+    """Returns the widths of the runs of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], masked_N.astype(int), [0]])))
     return (edges[1::2] - edges[::2]).tolist()
 
 
 def test_two_stripes_of_at_most_the_share_of_the_valid_frames(draws):
-    """A mask is as wide as the utterance allows, not as its padding does."""
+    """The width depends on the utterance, not on its padding."""
     kept = draws(0.3, 0.0)
     for b, frames in enumerate(FRAMES):
         found = [widths(kept[n, b, :frames, 0] == 0) for n in range(DRAWS)]
@@ -58,7 +58,7 @@ def test_two_stripes_of_at_most_the_share_of_the_valid_frames(draws):
 
 
 def test_two_stripes_of_bands(draws):
-    """Likewise of the bands, on all valid frames."""
+    """On all valid frames."""
     kept = draws(0.0, 0.25)
     found = [widths(kept[n, 0, 0] == 0) for n in range(DRAWS)]
     assert max(map(len, found)) == 2
@@ -66,8 +66,8 @@ def test_two_stripes_of_bands(draws):
     assert (kept[:, 0] == kept[:, 0, :1]).all(), 'a stripe of bands spans all frames'
 
 
-def test_no_end_is_spared_and_padding_stays_zero(draws):
-    """Every frame and band is masked in some draw; what is kept is not scaled."""
+def test_every_frame_and_band_is_masked_in_some_draw(draws):
+    """Values are not scaled, and padding stays zero."""
     for kept_NxL in (draws(0.3, 0.0)[:, 0, :, 0], draws(0.0, 0.3)[:, 0, 0]):
         assert (kept_NxL.min(0) == 0).all()
         first, second = np.split(1 - kept_NxL.mean(0), 2)
@@ -80,8 +80,8 @@ def test_no_end_is_spared_and_padding_stays_zero(draws):
     assert set(np.unique(kept)) == {0, 1}
 
 
-def test_the_mask_depends_on_the_key_alone():
-    """Neither padding nor the features move it: a run draws the same stripes whatever its batch is padded to."""
+def test_the_mask_depends_only_on_the_key():
+    """Neither padding nor features change it."""
     hyper = shares(0.5, 0.5)
     augment = jax.jit(lambda batch, key: spec_augment(batch, hyper, key)['mel_BxTxM'])
     one, other = jax.random.PRNGKey(1), jax.random.PRNGKey(2)

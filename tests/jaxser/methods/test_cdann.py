@@ -1,4 +1,4 @@
-"""A domain head per emotion, on an encoder of one matrix."""
+"""cdann, with a domain head for each emotion, over a linear encoder."""
 
 import chex
 import jax
@@ -17,27 +17,30 @@ def case():
 
 
 def domain_loss(params, z_BxD) -> float:
-    """The mean over labelled examples of known speaker of CE by the head of their emotion."""
+    """Returns the mean CE by the head of the emotion, over labelled examples of known speaker."""
     losses_CxB = np.stack(
         [domain_each(params['speaker'][str(c)], 'speaker', z_BxD) for c in range(linear.C)]
     )
     return losses_CxB[BATCH['emotion_B'], np.arange(linear.B)][COUNTS_B].mean()
 
 
-def test_gradients_are_those_of_the_players(case):
-    """Encoder: emotion's less lam ramp(p) times the weighted domain's; heads: their own."""
-    (value, aux), found = case.value_and_gradient(lam=LAM, domain_weight=WEIGHT)
+def test_gradients_equal_finite_differences(case):
+    """Encoder: emotion minus lam ramp(p) times the weighted domain loss; heads: their own loss."""
+    (value, aux), gradient = case.value_and_gradient(lam=LAM, domain_weight=WEIGHT)
     emotion = differences(lambda p: emotion_loss(p, encode(p)), case.float64_params)
     domain = differences(lambda p: WEIGHT * domain_loss(p, encode(p)), case.float64_params)
-    reverse = lambda e, d: e - LAM * linear.RAMPED * d  # noqa: E731
+
+    def reverse(emotion_gradient, domain_gradient):
+        return emotion_gradient - LAM * linear.RAMPED * domain_gradient
+
     chex.assert_trees_all_close(
-        found['encoder'],
+        gradient['encoder'],
         jax.tree.map(reverse, emotion['encoder'], domain['encoder']),
         rtol=1e-5,
         atol=1e-5,
     )
-    chex.assert_trees_all_close(found['emotion'], emotion['emotion'], rtol=1e-5, atol=1e-5)
-    chex.assert_trees_all_close(found['speaker'], domain['speaker'], rtol=1e-5, atol=1e-5)
+    chex.assert_trees_all_close(gradient['emotion'], emotion['emotion'], rtol=1e-5, atol=1e-5)
+    chex.assert_trees_all_close(gradient['speaker'], domain['speaker'], rtol=1e-5, atol=1e-5)
     z_BxD = encode(case.float64_params)
     assert value == pytest.approx(
         emotion_loss(case.float64_params, z_BxD) + WEIGHT * domain_loss(case.float64_params, z_BxD),
@@ -46,8 +49,8 @@ def test_gradients_are_those_of_the_players(case):
     assert aux.metrics['lam_p'] == pytest.approx(LAM * linear.RAMPED)
 
 
-def test_a_head_hears_its_own_emotion_alone(case):
-    """Where only one emotion has labels, the heads of the others get no gradient."""
+def test_a_head_is_trained_by_its_own_emotion_only(case):
+    """If only one emotion has labels, the heads of the others get no gradient."""
     one = BATCH | {'labelled_B': BATCH['labelled_B'] * (BATCH['emotion_B'] == 1)}
     taught = {
         c: any(x.any() for x in jax.tree.leaves(g))
@@ -56,8 +59,8 @@ def test_a_head_hears_its_own_emotion_alone(case):
     assert taught == {'0': False, '1': True, '2': False}
 
 
-def test_with_a_single_emotion_it_is_dann():
-    """All labelled, one class: the same loss and the same gradients."""
+def test_with_one_emotion_cdann_equals_dann():
+    """All examples labelled, one class: the same loss and the same gradients."""
     batch = BATCH | {
         'emotion_B': np.zeros(linear.B, int),
         'labelled_B': np.ones(linear.B, np.float32),

@@ -1,4 +1,4 @@
-"""An encoder that wants the domain head undecided, and a head that wants to know, on an encoder of one matrix."""
+"""Domain confusion over a linear encoder."""
 
 import chex
 import jax
@@ -11,7 +11,7 @@ LAM = 0.7
 
 
 def confusion(params, domain: str, z_BxD) -> float:
-    """CE(uniform over the seen, p) of the examples whose domain is known."""
+    """Returns CE(uniform over the seen domains, p) of the examples of known domain."""
     known_B = BATCH[f'{domain}_B'] >= 0
     return (
         -domain_log_p(params[domain], domain, z_BxD)[known_B].sum()
@@ -21,11 +21,11 @@ def confusion(params, domain: str, z_BxD) -> float:
 
 
 @pytest.mark.parametrize('domain', ['speaker', 'speaker+language'])
-def test_gradients_are_those_of_the_players(domain):
-    """Encoder: emotion and confusion, the heads constant; heads: their own loss, the encoder constant."""
+def test_gradients_equal_finite_differences(domain):
+    """Encoder: emotion and confusion with constant heads; heads: their own loss with constant z."""
     case, domains = Case('confusion', domain), domain.split('+')
     z_BxD, lam = encode(case.float64_params), LAM * linear.RAMPED
-    (value, aux), found = case.value_and_gradient(lam=LAM)
+    (value, aux), gradient = case.value_and_gradient(lam=LAM)
 
     def of_encoder(params):
         return emotion_loss(params, encode(params)) + lam * sum(
@@ -38,27 +38,27 @@ def test_gradients_are_those_of_the_players(domain):
     expected = differences(of_heads, case.float64_params) | {
         'encoder': differences(of_encoder, case.float64_params)['encoder']
     }
-    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-5)
-    everything = (
+    chex.assert_trees_all_close(gradient, expected, rtol=1e-5, atol=1e-5)
+    total = (
         of_encoder(case.float64_params)
         + of_heads(case.float64_params)
         - emotion_loss(case.float64_params, z_BxD)
     )
-    assert value == pytest.approx(everything, rel=1e-6)
+    assert value == pytest.approx(total, rel=1e-6)
     for d in domains:
         assert aux.metrics[f'{d}_confusion'] == pytest.approx(
             confusion(case.float64_params, d, z_BxD), rel=1e-6
         )
 
 
-def test_an_undecided_head_leaves_the_encoder_alone():
-    """At uniform scores over the seen the confusion is log K, its least, and its gradient 0."""
+def test_uniform_scores_give_the_encoder_no_gradient():
+    """At uniform scores the confusion is log K, its minimum."""
     case = Case('confusion')
     flat = case.params | {'speaker': jax.tree.map(np.zeros_like, case.params['speaker'])}
-    (_, aux), found = case.value_and_gradient(flat, lam=5)
+    (_, aux), gradient = case.value_and_gradient(flat, lam=5)
     assert aux.metrics['speaker_confusion'] == pytest.approx(
         np.log(BATCH['speaker_seen_K'].sum()), rel=1e-6
     )
     chex.assert_trees_all_close(
-        found['encoder'], case.gradient(flat, lam=0)['encoder'], rtol=1e-7, atol=1e-7
+        gradient['encoder'], case.gradient(flat, lam=0)['encoder'], rtol=1e-7, atol=1e-7
     )

@@ -1,4 +1,4 @@
-"""Second moments of source and target, on an encoder of one matrix."""
+"""CORAL over a linear encoder."""
 
 import chex
 import numpy as np
@@ -21,8 +21,8 @@ def distance(z_BxD, target_B) -> float:
     return ((source - target) ** 2).sum() / (4 * linear.D**2)
 
 
-def test_value_and_gradients_are_the_formula(case):
-    """Sun & Saenko's, over whoever is source and target."""
+def test_value_and_gradients_equal_the_formula(case):
+    """The formula of Sun & Saenko, over the source and target examples of the batch."""
 
     def formula(params):
         return emotion_loss(params, encode(params)) + LAM * distance(
@@ -37,8 +37,8 @@ def test_value_and_gradients_are_the_formula(case):
 
 
 @pytest.mark.parametrize('count', range(linear.B + 1))
-def test_any_mix_is_right_and_too_few_are_0(case, count):
-    """With fewer than two of either, the gradient is that of plain training."""
+def test_distance_of_any_mix_and_0_for_too_few_examples(case, count):
+    """With fewer than two of source or target, the gradient is that of plain training."""
     target_B = np.float32(np.random.default_rng(count).permutation(linear.B) < count)
     if 2 <= count <= linear.B - 2:
         z_BxD = encode(case.float64_params)

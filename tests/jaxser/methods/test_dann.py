@@ -1,4 +1,4 @@
-"""What the two players of domain-adversarial training are told, on an encoder of one matrix."""
+"""Domain-adversarial training over a linear encoder."""
 
 import functools
 
@@ -48,7 +48,7 @@ ENCODER = Encoder(
 
 
 class Case:
-    """dann over one domain, a fourth into its training, and its losses written out."""
+    """Dann after a quarter of its training, and its losses written out."""
 
     def __init__(self, domain: str):
         self.domain = domain
@@ -58,14 +58,10 @@ class Case:
         self.params = {'encoder': encoder, **heads}
         self.state = State(jnp.int32(NOW), self.params, {}, extra, (), jax.random.PRNGKey(2))
         self._gradient = quick(jax.grad(self.loss, has_aux=True))
-        self.emotion_loss, self.emotion_gradient = (
-            quick(self._emotion_loss),
-            quick(jax.grad(self._emotion_loss)),
-        )
-        self.domain_loss, self.domain_gradient = (
-            quick(self._domain_loss),
-            quick(jax.grad(self._domain_loss)),
-        )
+        self.emotion_loss = quick(self._emotion_loss)
+        self.emotion_gradient = quick(jax.grad(self._emotion_loss))
+        self.domain_loss = quick(self._domain_loss)
+        self.domain_gradient = quick(jax.grad(self._domain_loss))
 
     def loss(self, params, lam: float = 0.3, domain_weight: float = 1.0, batch=BATCH):
         hyper = {
@@ -83,7 +79,7 @@ class Case:
         return cross_entropy(scores, BATCH['emotion_B'], BATCH['labelled_B'])
 
     def _domain_loss(self, params):
-        """Without any reversal, over the seen classes alone."""
+        """Returns CE(domain) without reversal, over the seen classes."""
         first, second = (params[self.domain][k] for k in ('layers_0', 'layers_2'))
         hidden = jax.nn.relu(
             encode(params['encoder'], BATCH['mel_BxTxM']) @ first['kernel'] + first['bias'][None]
@@ -100,28 +96,30 @@ def case(request):
 
 
 @pytest.mark.parametrize(('lam', 'domain_weight'), [(0.0, 1.0), (0.7, 1.0), (0.7, 0.5)])
-def test_gradients_are_those_of_the_two_players(case, lam, domain_weight):
-    """Encoder: emotion's less lam ramp(p) times the weighted domain's; each head: its own loss's, and nothing of the other."""
-    found = case.gradient(lam=lam, domain_weight=domain_weight)
+def test_gradients_are_the_reversed_domain_loss_for_the_encoder_and_the_heads_own(
+    case, lam, domain_weight
+):
+    """Encoder: emotion minus lam ramp(p) times the weighted domain loss; heads: their own loss."""
+    gradient = case.gradient(lam=lam, domain_weight=domain_weight)
     emotion, domain = case.emotion_gradient(case.params), case.domain_gradient(case.params)
     adversarial = lam * RAMPED * domain_weight
     chex.assert_trees_all_close(
-        found['encoder'],
+        gradient['encoder'],
         jax.tree.map(lambda e, d: e - adversarial * d, emotion['encoder'], domain['encoder']),
         rtol=1e-5,
         atol=1e-6,
     )
-    chex.assert_trees_all_close(found['emotion'], emotion['emotion'], rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(gradient['emotion'], emotion['emotion'], rtol=1e-5, atol=1e-6)
     chex.assert_trees_all_close(
-        found[case.domain],
+        gradient[case.domain],
         jax.tree.map(lambda d: domain_weight * d, domain[case.domain]),
         rtol=1e-5,
         atol=1e-6,
     )
 
 
-def test_a_step_confuses_the_domain_head_and_a_step_of_the_head_undoes_it(case):
-    """Down the gradient the encoder raises the domain loss and the head lowers it."""
+def test_an_encoder_step_raises_the_domain_loss_and_a_head_step_lowers_it(case):
+    """Both along the negative gradient of the method's loss."""
     away = case.gradient(lam=1.0, batch=BATCH | {'labelled_B': jnp.zeros(B)})
     before = case.domain_loss(case.params)
     for part, sign in (('encoder', 1), (case.domain, -1)):
@@ -129,8 +127,8 @@ def test_a_step_confuses_the_domain_head_and_a_step_of_the_head_undoes_it(case):
         assert sign * (case.domain_loss(case.params | {part: moved}) - before) > 1e-5
 
 
-def test_unlabelled_examples_teach_the_domain_head(case):
-    """A speaker is known whether or not the emotion is."""
+def test_unlabelled_examples_train_the_domain_head(case):
+    """The speaker is known even if the emotion is not."""
     unlabelled = BATCH | {'labelled_B': jnp.zeros(B)}
     chex.assert_trees_all_close(
         case.gradient(batch=unlabelled)[case.domain],
@@ -142,33 +140,33 @@ def test_unlabelled_examples_teach_the_domain_head(case):
 
 
 def test_unseen_domains_get_no_gradient():
-    """The classes of dev and test speakers stand in the head and are never trained."""
+    """The head has classes for dev and test speakers, which are never trained."""
     output = Case('speaker').gradient()['speaker']['layers_2']
     trained = np.abs(output['kernel']).max(0) + np.abs(output['bias'])
     assert ((trained > 0) == np.asarray(BATCH['speaker_seen_K'] > 0)).all()
 
 
-def test_the_metrics_say_what_the_report_relies_on(case):
-    """The two losses apart, the ramped coefficient, and K of the fold."""
+def test_metrics_are_what_the_report_reads(case):
+    """The two losses separately, the ramped coefficient, and K of the fold."""
     value, aux = case.loss(case.params, lam=0.7, domain_weight=0.5)
-    found = {k: float(v) for k, v in aux.metrics.items()}
+    metrics = {k: float(v) for k, v in aux.metrics.items()}
     emotion, domain = float(case.emotion_loss(case.params)), float(case.domain_loss(case.params))
-    assert found['emotion_loss'] == pytest.approx(emotion, rel=1e-5)
-    assert found[f'{case.domain}_loss'] == pytest.approx(domain, rel=1e-5)
+    assert metrics['emotion_loss'] == pytest.approx(emotion, rel=1e-5)
+    assert metrics[f'{case.domain}_loss'] == pytest.approx(domain, rel=1e-5)
     assert float(value) == pytest.approx(emotion + 0.5 * domain, rel=1e-5)
-    assert found['lam_p'] == pytest.approx(0.7 * RAMPED, rel=1e-5)
-    assert found['reversed_over_task'] > 0
-    assert found[f'{case.domain}_count'] == {'speaker': 3, 'language': 2}[case.domain]
+    assert metrics['lam_p'] == pytest.approx(0.7 * RAMPED, rel=1e-5)
+    assert metrics['reversed_over_task'] > 0
+    assert metrics[f'{case.domain}_count'] == {'speaker': 3, 'language': 2}[case.domain]
 
 
-def test_the_emotion_head_begins_as_that_of_plain_training(case):
+def test_the_emotion_head_is_initialised_as_in_plain_training(case):
     """The same key gives the same head, so that lam = 0 is plain training to the bit."""
     plain, _ = erm.make(ConfigDict(), ENCODER, SIZES).init(jax.random.PRNGKey(1), jnp.zeros((1, D)))
     chex.assert_trees_all_equal(plain['emotion'], case.params['emotion'])
 
 
-def test_a_prediction_never_asks_for_the_domain(case):
-    """At test time there is no domain, and the head is not used."""
+def test_prediction_needs_no_domain(case):
+    """In evaluation the domain head is not used."""
     batch = {k: BATCH[k] for k in ('mel_BxTxM', 'frames_B')}
     params = {k: v for k, v in case.params.items() if k != case.domain}
     z_BxD, scores_BxC = case.method.predict(params, {}, batch)
@@ -176,8 +174,8 @@ def test_a_prediction_never_asks_for_the_domain(case):
     assert scores_BxC.shape == (B, 3)
 
 
-def test_several_domains_are_forgotten_at_once():
-    """A head for each, their losses added; one gradient of the encoder holds both."""
+def test_losses_of_several_domains_are_added():
+    """A head for each domain; the encoder's gradient has both."""
     both, speaker, language = Case('speaker+language'), Case('speaker'), Case('language')
     params = both.params
     assert set(params) == {'encoder', 'emotion', 'speaker', 'language'}
@@ -195,13 +193,13 @@ def test_several_domains_are_forgotten_at_once():
 
 
 def test_an_example_of_unknown_domain_has_no_part_in_its_loss():
-    """-1 is nobody: the loss is that of the others alone, and nothing of the unknown reaches head or encoder."""
-    case, some = Case('speaker'), np.array([0, 2, 3, 5])
+    """-1 is unknown: the loss is that of the other examples only."""
+    case, rows = Case('speaker'), np.array([0, 2, 3, 5])
     unknown = BATCH | {
         'speaker_B': BATCH['speaker_B'].at[jnp.array([1, 4])].set(-1),
         'labelled_B': jnp.zeros(B),
     }
-    known = {k: v[some] if k.endswith('_B') or k == 'mel_BxTxM' else v for k, v in unknown.items()}
+    known = {k: v[rows] if k.endswith('_B') or k == 'mel_BxTxM' else v for k, v in unknown.items()}
     chex.assert_trees_all_close(
         case.gradient(batch=unknown), case.gradient(batch=known), rtol=1e-5, atol=1e-6
     )

@@ -1,4 +1,4 @@
-"""Regression and implicit alignment, on an encoder of one matrix."""
+"""DIDAN, regression and implicit alignment, over a linear encoder."""
 
 import chex
 import numpy as np
@@ -28,8 +28,8 @@ def rows(z_BxD) -> np.ndarray:
     return z_BxD / np.linalg.norm(z_BxD, axis=1, keepdims=True)
 
 
-def test_value_and_gradients_are_the_formula(case):
-    """The target rebuilt from the source alone, rows normalised, W a constant."""
+def test_value_and_gradients_equal_the_formula(case):
+    """Targets are rebuilt from sources, rows are normalised, W is a constant."""
     f_BxD = rows(encode(case.float64_params))
     W = np.float64(
         _sparse_coding.sparse_mixture(
@@ -60,7 +60,7 @@ def test_value_and_gradients_are_the_formula(case):
 
 
 @pytest.mark.parametrize('target_B', [np.zeros(linear.B), np.ones(linear.B)])
-def test_without_source_or_target_nothing_is_aligned(case, target_B):
+def test_without_source_or_target_the_alignment_is_0(case, target_B):
     """The gradient is the regression's, and finite."""
     (value, aux), gradient = case.value_and_gradient(
         batch=BATCH | {'target_B': np.float32(target_B)}
@@ -72,7 +72,7 @@ def test_without_source_or_target_nothing_is_aligned(case, target_B):
     chex.assert_trees_all_equal(gradient, case.gradient(lam=0))
 
 
-def test_silent_rows_have_no_gradient(case):
+def test_rows_of_zeros_get_no_alignment_gradient(case):
     """z = 0 has no direction: nothing is divided by its length."""
     dead = case.params | {'encoder': {'w': np.zeros((linear.M, linear.D), np.float32)}}
     (value, _), gradient = case.value_and_gradient(dead)
@@ -80,8 +80,8 @@ def test_silent_rows_have_no_gradient(case):
     chex.assert_trees_all_close(gradient, case.gradient(dead, lam=0), rtol=1e-7, atol=1e-7)
 
 
-def test_the_scores_are_the_outputs_of_the_regression(case):
-    """As they are, without a softmax."""
+def test_scores_are_the_outputs_of_the_regression(case):
+    """Without a softmax."""
     _, scores_BxC = case.method.predict(case.params, case.state.batch_stats, BATCH)
     chex.assert_trees_all_close(
         scores_BxC,

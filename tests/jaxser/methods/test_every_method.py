@@ -1,4 +1,6 @@
-"""Equalities that every method must keep: one table, which a new file of jaxser/methods joins by being there."""
+"""Properties that every method must have. A new file in jaxser/methods is tested without a change
+here.
+"""
 
 import functools
 import os
@@ -16,17 +18,15 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base
-from jaxser import methods, plugins
+from jaxser import plugins
 from jaxser.configuration import sweep
 from jaxser.features import SharedArrays
 from jaxser.interfaces import Method, Sizes
 from jaxser.training import parallel, step
 
-METHODS = sorted(
-    p.stem for p in Path(methods.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text()
-)
+METHODS = plugins.plugin_names('methods')
 F, V, S, B, T, M, K, C = 2, 3, 5, 4, 24, 6, 5, 3
-OTHERWISE = ('didan',)  # lam = 0 is not plain training: it has another emotion loss
+OTHER_EMOTION_LOSS = ('didan',)  # lam = 0 is not plain training
 TARGET_B = np.float32([0, 1] * (B // 2))
 SIZES = Sizes(M, C, {'speaker': K, 'language': 2, 'corpus': 2}, steps=20)
 
@@ -46,9 +46,10 @@ def make_step(name: str) -> tuple[step.Step, Method]:
 
 
 def make_batches(identity: bool = False, seed: int = 0) -> dict[str, np.ndarray]:
-    """Five steps of two folds; every utterance has another length, and every other one is the target's, without its emotion.
+    """Returns five steps of two folds; utterances differ in length, every other one is the
+    target's.
 
-    With `identity` as many identity examples follow, without emotions.
+    Target examples have no emotion label. With `identity`, as many identity examples follow.
     """
     if identity:
         first, second = make_batches(), make_batches(seed=1)
@@ -74,11 +75,11 @@ def make_batches(identity: bool = False, seed: int = 0) -> dict[str, np.ndarray]
     }
 
 
-def make_hyper(knobs: dict) -> dict[str, np.ndarray]:
-    """Three variants that differ in everything; the first has lam = 0."""
+def make_hyper(defaults: dict) -> dict[str, np.ndarray]:
+    """Returns three variants that differ in everything; the first has lam = 0."""
     options = {'weight_decay': 0.01, 'dropout': 0.2, 'time_mask': 0.1, 'band_mask': 0.1}
     own = [
-        {k: min(x, 0.3) * v if k == 'lam' else x * (1 - v / 4) for k, x in knobs.items()}
+        {k: min(x, 0.3) * v if k == 'lam' else x * (1 - v / 4) for k, x in defaults.items()}
         for v in range(V)
     ]
     runs = [own[v] | options | {'lr': 1e-3 * (v + 1), 'seed': v} for v in range(V)]
@@ -88,36 +89,39 @@ def make_hyper(knobs: dict) -> dict[str, np.ndarray]:
 
 
 class Case:
-    """A method, its step, batches, hyper-parameters, and all runs after five steps, vmapped as on accelerators."""
+    """A method, its step, batches and hyper-parameters, and all runs vmapped over five steps."""
 
     def __init__(self, name: str):
         self.name = name
         self.step, method = make_step(name)
         self.batches, self.hyper = make_batches(method.identity), make_hyper(method.hyper)
         self.update, self.predict = jax.jit(self.step.update), jax.jit(self.step.predict)
-        self.initial_state, self.state, self.metrics = trained(
+        self.initial_state, self.state, self.metrics = train_runs(
             self.step, self.batches, self.hyper, in_turn=False
         )
         self.single_run_state = functools.cache(self._alone)
 
     def _alone(self, run: int):
-        """The state of a run by itself, step by step."""
+        """Returns the state of a run that is trained alone."""
         state = pick(self.initial_state, run)
         for s in range(S):
-            state, _ = self.update(state, self.batch(s, run), self.knobs_of(run))
+            state, _ = self.update(state, self.batch(s, run), self.hyper_of(run))
         return jax.device_get(state)
 
-    def knobs_of(self, run: int) -> dict:
+    def hyper_of(self, run: int) -> dict:
         return {k: x[0, run] for k, x in self.hyper.items()}
 
     def batch(self, s: int, run: int) -> dict:
         return {k: x[s, run // V] for k, x in self.batches.items()}
 
 
-def trained(one_step: step.Step, batches: dict, hyper: dict, in_turn: bool, **compiler):
-    """All runs as one program on one device: the state before and after five steps, and metrics; all lead with the run."""
+def train_runs(run_step: step.Step, batches: dict, hyper: dict, in_turn: bool, **compiler):
+    """Trains all runs as one program on one device for five steps.
+
+    Returns the state before and after, and metrics; all with the run as first axis.
+    """
     programs = parallel.compile_step(
-        one_step, parallel.Layout(F * V, jax.devices()[:1]), T, in_turn=in_turn
+        run_step, parallel.Layout(F * V, jax.devices()[:1]), T, in_turn=in_turn
     )
     state = programs.init(hyper)
     first = jax.device_get(state)
@@ -146,12 +150,12 @@ def case(request):
 
 
 def pick(tree, run: int):
-    """What belongs to one run."""
+    """Returns what belongs to one run."""
     return jax.tree.map(lambda x: x[run], tree)
 
 
-def test_training_moves_encoder_and_emotion_head_and_stays_finite(case):
-    """Five steps change both, and nothing is NaN."""
+def test_training_changes_encoder_and_emotion_head_and_stays_finite(case):
+    """After five steps."""
     for part in ('encoder', 'emotion'):
         moved = jax.tree.map(
             lambda a, b: np.abs(a - b).max(),
@@ -164,7 +168,7 @@ def test_training_moves_encoder_and_emotion_head_and_stays_finite(case):
 
 @pytest.mark.parametrize('run', [0, F * V - 1])
 def test_vmapped_runs_equal_single_runs(case, run):
-    """A run of a sweep is what it would be alone, step by step: 1e-6 after 5 steps in float32."""
+    """To 1e-6 after five steps in float32."""
     chex.assert_trees_all_close(
         case.single_run_state(run).params, pick(case.state.params, run), rtol=1e-6, atol=1e-6
     )
@@ -176,8 +180,8 @@ def test_vmapped_runs_equal_single_runs(case, run):
     )
 
 
-def test_neither_padding_nor_company_changes_a_prediction(case):
-    """More padding, and being scored alone: 1e-5."""
+def test_neither_padding_nor_other_examples_change_a_prediction(case):
+    """More padding, and each example alone: 1e-5."""
     state, batch = pick(case.state, 1), case.batch(0, 0)
     together = case.predict(state.params, state.batch_stats, batch)
     padded = batch | {
@@ -193,15 +197,15 @@ def test_neither_padding_nor_company_changes_a_prediction(case):
         )
 
 
-def test_what_is_beyond_the_valid_frames_changes_nothing(case):
-    """No parameter, statistic or metric of a training step, to the bit; what is within them does."""
+def test_padded_frames_do_not_change_a_training_step(case):
+    """Parameters, statistics and metrics to the bit; valid frames do change them."""
     state, batch = pick(case.state, 1), case.batch(0, 0)
     padding_BxTx1 = (np.arange(T) >= batch['frames_B'][:, None])[..., None]
 
     def after(changed_BxTx1: np.ndarray):
         mel_BxTxM = np.where(changed_BxTx1, np.float16(7), batch['mel_BxTxM'])
         return jax.device_get(
-            case.update(state, batch | {'mel_BxTxM': mel_BxTxM}, case.knobs_of(1))
+            case.update(state, batch | {'mel_BxTxM': mel_BxTxM}, case.hyper_of(1))
         )
 
     unchanged = after(np.zeros_like(padding_BxTx1))
@@ -210,20 +214,20 @@ def test_what_is_beyond_the_valid_frames_changes_nothing(case):
         chex.assert_trees_all_equal(after(~padding_BxTx1), unchanged)
 
 
-def test_the_label_of_an_unlabelled_example_is_never_used(case):
-    """Weight 0: another emotion there changes nothing of a step, to the bit; elsewhere it does."""
+def test_the_emotion_of_an_unlabelled_example_is_never_used(case):
+    """With weight 0 another emotion changes nothing, to the bit; with weight it does."""
     # With the first moments at 0, Adam's are the gradient.
     state = pick(case.state, 1).replace(opt_state=pick(case.initial_state.opt_state, 1))
 
-    def after(of: Callable):
+    def after(select: Callable):
         batch = case.batch(0, 1)
-        changed_B = of(batch['labelled_B'])
+        changed_B = select(batch['labelled_B'])
         other = batch | {
             'emotion_B': np.where(
                 changed_B, (batch['emotion_B'] + 1) % C, batch['emotion_B']
             ).astype(np.int32)
         }
-        return jax.device_get(case.update(state, other, case.knobs_of(1)))
+        return jax.device_get(case.update(state, other, case.hyper_of(1)))
 
     chex.assert_trees_all_equal(
         after(lambda labelled_B: labelled_B == 0), after(lambda labelled_B: labelled_B < 0)
@@ -238,11 +242,11 @@ def with_emotion(params: dict) -> dict:
     return {k: params[k] for k in ('encoder', 'emotion')}
 
 
-def test_at_lam_0_it_is_plain_training(case):
-    """Encoder, statistics and emotion head: 1e-6 after 5 steps. To the bit is below, since XLA may sum in another order here."""
-    if case.name in OTHERWISE or ('lam' not in case.hyper and case.name != 'leace'):
+def test_at_lam_0_a_method_equals_plain_training(case):
+    """To 1e-6 after five steps. XLA may sum in another order here; the next test is to the bit."""
+    if case.name in OTHER_EMOTION_LOSS or ('lam' not in case.hyper and case.name != 'leace'):
         pytest.skip('no lam, or another emotion loss')
-    assert case.knobs_of(0).get('lam', 0) == 0
+    assert case.hyper_of(0).get('lam', 0) == 0
     plain = make_case('erm').single_run_state(0)
     chex.assert_trees_all_close(
         with_emotion(case.single_run_state(0).params), plain.params, rtol=1e-6, atol=1e-6
@@ -260,9 +264,9 @@ def slow_but(*quick: str) -> list:
     'name',
     [pytest.param(n, marks=pytest.mark.gate if n == 'dann' else pytest.mark.slow) for n in METHODS],
 )
-def test_at_lam_0_it_is_plain_training_to_the_bit(name):
-    """After five steps, compiled as for users: that takes half a minute."""
-    if name in OTHERWISE or ('lam' not in make_step(name)[1].hyper and name != 'leace'):
+def test_at_lam_0_a_method_equals_plain_training_to_the_bit(name):
+    """After five steps, compiled as for users, which takes half a minute."""
+    if name in OTHER_EMOTION_LOSS or ('lam' not in make_step(name)[1].hyper and name != 'leace'):
         pytest.skip('no lam, or another emotion loss')
     optimised = {'xla_backend_optimization_level': 3}
     if 'fusion_emitters' in os.environ['XLA_FLAGS']:
@@ -273,17 +277,17 @@ def test_at_lam_0_it_is_plain_training_to_the_bit(name):
         hyper = make_hyper(method.hyper) | (
             {'lam': np.zeros((1, F * V), np.float32)} if 'lam' in method.hyper else {}
         )
-        states.append(trained(one, make_batches(method.identity), hyper, True, **optimised)[1])
+        states.append(train_runs(one, make_batches(method.identity), hyper, True, **optimised)[1])
     chex.assert_trees_all_equal(with_emotion(states[0].params), states[1].params)
     chex.assert_trees_all_equal(states[0].batch_stats, states[1].batch_stats)
 
 
 @pytest.mark.parametrize('name', slow_but('dann'))
 def test_runs_in_turn_equal_vmapped_runs(name):
-    """As on a CPU, so on accelerators: 1e-6 after 5 steps. What a method may do wrong under vmap, single runs show too."""
+    """Runs one after the other, as on a CPU, equal vmapped ones to 1e-6."""
     case = make_case(name)
     chex.assert_trees_all_close(
-        trained(case.step, case.batches, case.hyper, in_turn=True)[1].params,
+        train_runs(case.step, case.batches, case.hyper, in_turn=True)[1].params,
         case.state.params,
         rtol=1e-6,
         atol=1e-6,
@@ -291,8 +295,8 @@ def test_runs_in_turn_equal_vmapped_runs(name):
 
 
 @pytest.mark.slow
-def test_the_method_of_the_readme_joins_by_being_there(tmp_path):
-    """A copy of the package and this table, and one more file: every test that it is in passes, and it is in."""
+def test_the_method_of_the_readme_passes_these_tests(tmp_path):
+    """In a copy of the packages and tests with one more file."""
     root = Path(__file__).parents[3]
     for name in ('jaxser', 'data_pipelines', 'configs', 'tests'):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__'))

@@ -1,4 +1,4 @@
-"""Linear erasure: its closed form on made-up representations, and what training does to it, on an encoder of one matrix."""
+"""Linear erasure: its closed form on synthetic z, and training over a linear encoder."""
 
 import chex
 import jax
@@ -19,7 +19,10 @@ N, D, K = 200, 6, 4
 def made_up(
     domains: int = K, mix_DxD: np.ndarray | None = None, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """z_NxD far from 0, its mean and its spread the domain's, and index_N; mixed by a matrix if one is given."""
+    """Returns synthetic z_NxD and index_N; mean and spread of z depend on the domain.
+
+    z is mixed by a matrix if one is given.
+    """
     r = np.random.default_rng(seed)
     index_N = np.append(
         np.arange(domains),
@@ -43,7 +46,7 @@ def centred(x_NxK: np.ndarray) -> np.ndarray:
 
 
 def covariance(z_NxD: np.ndarray, index_N: np.ndarray) -> np.ndarray:
-    """Sigma_zd over the rows whose domain is known."""
+    """Returns Sigma_zd over the rows of known domain."""
     known = index_N >= 0
     d_NxK = np.eye(index_N.max() + 1)[index_N[known]]
     return centred(np.float64(z_NxD)[known]).T @ centred(d_NxK) / known.sum()
@@ -62,8 +65,8 @@ CASES = {
 
 
 @pytest.mark.parametrize(('z_NxD', 'index_N'), CASES.values(), ids=CASES)
-def test_nothing_linear_of_the_domain_is_left(z_NxD, index_N):
-    """The cross-covariance is 0 to 1e-6 of what it was, and least squares of the domains give their shares for everybody."""
+def test_no_linear_trace_of_the_domain_is_left(z_NxD, index_N):
+    """The cross-covariance falls to 1e-6, and least squares predict the prior for every row."""
     r_NxD = erased(z_NxD, {'speaker': index_N})
     before, after = (np.linalg.norm(covariance(x, index_N)) for x in (z_NxD, r_NxD))
     assert after < 1e-6 * before
@@ -73,8 +76,8 @@ def test_nothing_linear_of_the_domain_is_left(z_NxD, index_N):
     np.testing.assert_allclose(probe @ fit, np.tile(d_NxK.mean(0), (N, 1)), atol=1e-6)
 
 
-def test_as_many_directions_go_as_domains_tell():
-    """K - 1 of them; all of them where there are as many, and then the mean is left; the mean itself never moves."""
+def test_k_domains_take_k_minus_1_directions():
+    """If z has no more directions, the mean is left. The mean itself never moves."""
     ranks = []
     for domains in (2, 4, 9):
         z_NxD, index_N = made_up(domains)
@@ -84,8 +87,8 @@ def test_as_many_directions_go_as_domains_tell():
     assert ranks == [1, 3, D]
 
 
-def test_it_is_the_oblique_projection():
-    """Onto the columns of Sigma_zd, along what Sigma_zz^-1 holds apart from them: another formula, by scipy."""
+def test_the_eraser_is_the_oblique_projection():
+    """Onto the columns of Sigma_zd along Sigma_zz^-1; another formula, by scipy."""
     z_NxD, index_N = made_up()
     sigma_zz = np.cov(np.float64(z_NxD).T, bias=True)
     B = scipy.linalg.orth(covariance(z_NxD, index_N), rcond=1e-10)
@@ -97,7 +100,7 @@ def test_it_is_the_oblique_projection():
 
 
 def test_no_other_eraser_changes_less():
-    """Of the linear maps that leave no cross-covariance, none has a smaller mean square, whatever the inner product."""
+    """No linear map without cross-covariance has a smaller mean square, in any inner product."""
     z_NxD, index_N = made_up()
     A_DxD, _ = leace.fit_eraser(z_NxD, {'speaker': index_N})
     x_NxD, r = centred(np.float64(z_NxD)), np.random.default_rng(3)
@@ -114,15 +117,15 @@ def test_no_other_eraser_changes_less():
                 ).sum()
 
 
-def test_without_a_trace_nothing_moves():
-    """Every domain says the same: r is the identity; and so it is where z never varies."""
+def test_without_a_linear_trace_nothing_is_erased():
+    """If all domains have the same z, or z never varies, r is the identity."""
     z_NxD = np.tile(made_up()[0][:50], (4, 1))
     assert not leace.fit_eraser(z_NxD, {'speaker': np.repeat(np.arange(4), 50)})[0].any()
     assert not leace.fit_eraser(np.ones((8, D)), {'speaker': np.arange(8) % 2})[0].any()
 
 
-def test_whose_domain_is_unknown_is_left_out():
-    """They change nothing; of several domains each is erased from those of whom it is known, and no direction more."""
+def test_rows_of_unknown_domain_are_left_out():
+    """Each of several domains is erased by the rows in which it is known."""
     z_NxD, index_N = made_up()
     known = np.random.default_rng(4).random(N) < 0.7
     marked = np.where(known, index_N, -1)
@@ -141,8 +144,8 @@ def test_whose_domain_is_unknown_is_left_out():
         )
 
 
-def test_domains_of_a_name_that_nobody_has_do_not_matter():
-    """Indices are names: gaps, as every fold has, change nothing."""
+def test_gaps_among_domain_indices_do_not_matter():
+    """Every fold has gaps."""
     z_NxD, index_N = made_up()
     for found, expected in zip(
         leace.fit_eraser(z_NxD, {'speaker': 3 * index_N + 2}),
@@ -156,8 +159,8 @@ def case():
     return Case('leace')
 
 
-def test_predictions_are_those_of_the_old_head_on_what_is_left(case):
-    """Before the fit, erm's; after it the head's of r(z), in float32; nothing else of the parameters has changed."""
+def test_predictions_are_those_of_the_trained_head_on_erased_z(case):
+    """Before the fit they are erm's; afterwards the head reads r(z) in float32."""
     plain = Case('erm')
     chex.assert_trees_all_equal(
         case.method.predict(case.params, {}, BATCH), plain.method.predict(plain.params, {}, BATCH)
@@ -177,16 +180,16 @@ def test_predictions_are_those_of_the_old_head_on_what_is_left(case):
     )
 
 
-def test_what_is_not_finite_is_not_fitted(case):
-    """A run that diverged costs itself alone."""
+def test_z_that_is_not_finite_is_not_fitted(case):
+    """A diverged run does not stop the others."""
     z_BxD = np.where(np.arange(8)[:, None] == 3, np.nan, encode(case.float64_params, keep_BxD=1))
     chex.assert_trees_all_equal(
         case.method.fit(case.params, z_BxD, {'speaker': BATCH['speaker_B']}), case.params
     )
 
 
-def test_training_is_erm_and_leaves_the_eraser_alone():
-    """Five steps under decay, from an eraser that is not 0: encoder and head are erm's to the bit, the eraser is as it was."""
+def test_training_equals_erm_and_does_not_change_the_eraser():
+    """Five steps with weight decay, from an eraser that is not 0, to the bit."""
     config = ConfigDict(
         {'domain': 'speaker', 'domain_hidden': 3, 'warmup': 0.1, 'clip': 5.0, 'optimizer': 'adamw'}
     )

@@ -1,4 +1,4 @@
-"""Kernel distance of source and target, on an encoder of one matrix."""
+"""MMD over a linear encoder."""
 
 import itertools
 
@@ -24,34 +24,34 @@ def median(z_BxD) -> float:
 
 
 def distance(z_BxD, target_B, m: float) -> float:
-    """Pair by pair."""
+    """Returns squared MMD, pair by pair."""
 
     def k(x, y):
         return np.mean([np.exp(-((x - y) ** 2).sum() / (u * m)) for u in (0.25, 0.5, 1, 2, 4)])
 
     source, target = z_BxD[target_B == 0], z_BxD[target_B == 1]
-    own = sum(
-        np.mean([k(x, y) for x, y in itertools.permutations(some, 2)]) for some in (source, target)
-    )
-    return own - 2 * np.mean([k(x, y) for x, y in itertools.product(source, target)])
+    within_source = np.mean([k(x, y) for x, y in itertools.permutations(source, 2)])
+    within_target = np.mean([k(x, y) for x, y in itertools.permutations(target, 2)])
+    across = np.mean([k(x, y) for x, y in itertools.product(source, target)])
+    return within_source + within_target - 2 * across
 
 
-def test_value_and_gradients_are_the_formula(case):
+def test_value_and_gradients_equal_the_formula(case):
     """The median bandwidth is a constant."""
     m = median(encode(case.float64_params))
 
     def formula(params):
-        return emotion_loss(params, encode(params)) + LAM * distance(
-            encode(params), BATCH['target_B'], m
-        )
+        z_BxD = encode(params)
+        return emotion_loss(params, z_BxD) + LAM * distance(z_BxD, BATCH['target_B'], m)
+
+    def formula_of_encoder(encoder_params):
+        return formula(case.float64_params | {'encoder': encoder_params})
 
     (value, _), gradient = case.value_and_gradient(lam=LAM)
     assert value == pytest.approx(formula(case.float64_params), rel=1e-5)
     chex.assert_trees_all_close(
         gradient['encoder'],
-        differences(
-            lambda e: formula(case.float64_params | {'encoder': e}), case.float64_params['encoder']
-        ),
+        differences(formula_of_encoder, case.float64_params['encoder']),
         rtol=1e-5,
         atol=1e-5,
     )
@@ -59,8 +59,8 @@ def test_value_and_gradients_are_the_formula(case):
 
 
 @pytest.mark.parametrize('count', range(linear.B + 1))
-def test_any_mix_is_right_and_too_few_are_0(case, count):
-    """With fewer than two of either, the gradient is that of plain training."""
+def test_distance_of_any_mix_and_0_for_too_few_examples(case, count):
+    """With fewer than two of source or target, the gradient is that of plain training."""
     target_B = np.float32(np.random.default_rng(count).permutation(linear.B) < count)
     if 2 <= count <= linear.B - 2:
         z_BxD = encode(case.float64_params)
@@ -73,8 +73,8 @@ def test_any_mix_is_right_and_too_few_are_0(case, count):
     chex.assert_trees_all_equal(gradient, case.gradient(lam=0))
 
 
-def test_points_in_one_place_have_no_distance_and_no_gradient():
-    """The median of the bandwidth is 0 there."""
+def test_equal_points_have_no_distance_and_no_gradient():
+    """Their median distance is 0."""
     value, gradient = jax.value_and_grad(mmd.squared_mmd)(
         np.ones((linear.B, linear.D), np.float32), BATCH['target_B']
     )

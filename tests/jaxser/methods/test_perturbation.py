@@ -1,4 +1,4 @@
-"""What perturbations must not depend on."""
+"""Features moved along the gradient of a loss."""
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +15,14 @@ THERE_B = np.float32([1, 1, 0, 1])
 
 
 def ascended(batch=BATCH, there_B=THERE_B, eps=0.5, slope=0.02) -> np.ndarray:
-    """Of the loss slope * z^2, z the sum of the features: the gradient is 2 slope z everywhere."""
+    """Moves features along slope * z^2, z the sum of the features: the gradient is 2 slope z."""
     return _perturbation.ascend_losses(
         lambda mel: (mel.sum((1, 2)), {}), batch, eps, (lambda z_B: slope * z_B**2, there_B)
     )[0]
 
 
-def test_features_climb_the_clipped_gradient():
-    """In closed form; neither padded frames nor examples that are not there move."""
+def test_features_move_along_the_clipped_gradient():
+    """In closed form; neither padded frames nor masked examples move."""
     z_B = BATCH['mel_BxTxM'].sum((1, 2))
     shift_B = 0.5 * np.clip(2 * 0.02 * z_B, -0.1, 0.1) * THERE_B
     valid_BxT = np.arange(T) < BATCH['frames_B'][:, None]
@@ -31,24 +31,28 @@ def test_features_climb_the_clipped_gradient():
     assert np.abs(ascended(slope=100) - BATCH['mel_BxTxM']).max() <= 0.5 * 0.1 + 1e-6
 
 
-def test_company_does_not_change_how_far_an_example_moves():
-    """The same alone as in a batch: losses are not averaged over it."""
+def test_other_examples_do_not_change_how_far_an_example_moves():
+    """Losses are not averaged over the batch."""
     for b in range(B):
         alone = ascended({k: x[b : b + 1] for k, x in BATCH.items()}, THERE_B[b : b + 1])
         np.testing.assert_allclose(alone[0], ascended()[b], rtol=1e-6)
 
 
-def test_perturbed_features_are_constants():
-    """Nothing flows back through them, not even to the features themselves."""
+def test_moved_features_are_constants():
+    """No gradient passes through them."""
     g = jax.grad(lambda mel: (ascended({**BATCH, 'mel_BxTxM': mel}) ** 2).sum())(
         jnp.asarray(BATCH['mel_BxTxM'])
     )
     assert (g == 0).all()
 
 
-def test_versions_are_heard_apart_and_the_first_is_remembered():
-    """Each by its own mean, as BatchNorm would; distances in closed form."""
-    encode = lambda mel: (mel.sum((1, 2)) - mel.sum((1, 2)).mean(), {'mean': mel.mean()})  # noqa: E731
+def test_versions_are_normalised_separately_and_the_first_updates_the_statistics():
+    """Each by its own mean, as BatchNorm does; distances in closed form."""
+
+    def encode(mel):
+        sum_B = mel.sum((1, 2))
+        return sum_B - sum_B.mean(), {'mean': mel.mean()}
+
     mel = BATCH['mel_BxTxM']
     z_2xB, stats, distance_2 = _perturbation.encode_versions(encode, mel, 3 * mel + 1)
     np.testing.assert_allclose(z_2xB, np.stack([encode(mel)[0], 3 * encode(mel)[0]]), rtol=1e-4)

@@ -1,4 +1,4 @@
-"""Sparse mixtures against a slow and exact solution."""
+"""Sparse mixtures, compared with a slow and exact solution."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,7 @@ def rows(B: int, D: int) -> np.ndarray:
 
 
 def solved(target, dictionary, tau: float, steps: int) -> np.ndarray:
-    """The same iteration in float64, from the exact norm."""
+    """Returns the solution of the same iteration in float64, with the exact norm."""
     sigma, W = (
         np.linalg.norm(dictionary @ dictionary.T, 2),
         np.zeros((len(target), len(dictionary))),
@@ -27,8 +27,8 @@ def solved(target, dictionary, tau: float, steps: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize('B', [1, 5, 64])
-def test_the_eigenvalue_is_never_too_small_and_hardly_too_large(B):
-    """Of full and of low rank, of any scale."""
+def test_the_eigenvalue_bound_is_never_too_small_and_little_too_large(B):
+    """Of full and of low rank, at any scale."""
     for D, scale in ((3, 1), (B, 1e-3), (200, 1e3)):
         gram = scale * (lambda f: f @ f.T)(rows(B, D))
         found, exact = (
@@ -43,36 +43,36 @@ def test_the_eigenvalue_is_never_too_small_and_hardly_too_large(B):
 
 
 @pytest.mark.parametrize('tau', [0.1, 0.3, 0.5])
-def test_fifty_steps_come_near_the_least(tau):
-    """The objective is within 1 % of its least, and weights of no use are exactly 0."""
-    to, of = rows(6, 20), rows(10, 20)
-    W, best = (
-        np.float64(_sparse_coding.sparse_mixture(jnp.float32(to), jnp.float32(of), tau)),
-        solved(to, of, tau, 20_000),
-    )
-    objective = lambda W: ((to - W @ of) ** 2).sum() + tau * np.abs(W).sum()  # noqa: E731
+def test_fifty_steps_come_near_the_minimum(tau):
+    """The objective is within 1 % of its minimum, and useless weights are exactly 0."""
+    target, source = rows(6, 20), rows(10, 20)
+    W = _sparse_coding.sparse_mixture(jnp.float32(target), jnp.float32(source), tau)
+    W = np.float64(W)
+    best = solved(target, source, tau, 20_000)
+
+    def objective(W):
+        return ((target - W @ source) ** 2).sum() + tau * np.abs(W).sum()
+
     assert objective(best) <= objective(W) + 1e-6
     assert objective(W) <= 1.01 * objective(best)
     assert 0 < (W != 0).sum() < W.size
 
 
-def test_rows_of_zeros_take_no_part():
+def test_rows_of_zeros_have_no_part():
     """The rest is as without them, so a mask is enough."""
-    to, of = rows(6, 20), rows(10, 20)
-    padded_to, padded_of = np.zeros((16, 20)), np.zeros((16, 20))
-    padded_to[10:], padded_of[:10] = to, of
-    W = _sparse_coding.sparse_mixture(jnp.float32(padded_to), jnp.float32(padded_of), 0.3)
-    np.testing.assert_allclose(W[10:, :10], solved(to, of, 0.3, 50), atol=0.02)
+    target, source = rows(6, 20), rows(10, 20)
+    padded_target, padded_source = np.zeros((16, 20)), np.zeros((16, 20))
+    padded_target[10:] = target
+    padded_source[:10] = source
+    W = _sparse_coding.sparse_mixture(jnp.float32(padded_target), jnp.float32(padded_source), 0.3)
+    np.testing.assert_allclose(W[10:, :10], solved(target, source, 0.3, 50), atol=0.02)
     assert not W[:10].any()
     assert not W[:, 10:].any()
 
 
-def test_a_large_tau_takes_nothing_and_a_source_explains_itself():
-    """W = 0 exactly; and a target that is a source is (1 - tau / 2) of it, where the sources are orthogonal."""
-    of = np.eye(4)[:3]
-    assert not _sparse_coding.sparse_mixture(jnp.float32(of), jnp.float32(of), 2.0).any()
-    np.testing.assert_allclose(
-        _sparse_coding.sparse_mixture(jnp.float32(of), jnp.float32(of), 0.3),
-        0.85 * np.eye(3),
-        rtol=1e-5,
-    )
+def test_a_large_tau_gives_zeros_and_a_source_explains_itself():
+    """A target equal to a source is (1 - tau / 2) of it if sources are orthogonal."""
+    source = jnp.eye(4)[:3]
+    assert not _sparse_coding.sparse_mixture(source, source, 2.0).any()
+    W = _sparse_coding.sparse_mixture(source, source, 0.3)
+    np.testing.assert_allclose(W, 0.85 * np.eye(3), rtol=1e-5)

@@ -1,4 +1,4 @@
-"""The TDNN + LSTM: context splicing, and how the forget gate begins."""
+"""TDNN and LSTM: splicing of context, and the initial forget gate."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxser.models import tdnn_lstm
     [(1, 1, 1), (3, 1, 1), (5, 1, 2), (3, 2, 1), (3, 3, 3), (2, 1, 1), (4, 2, 3)],
 )
 def test_splice_and_product_are_a_convolution(kernel, dilation, stride):
-    """XLA's own convolution with the padding 'same', frames counted from the first."""
+    """XLA's own convolution with padding 'same', frames counted from the first."""
     random = np.random.default_rng(0)
     x, weight = (
         jnp.float32(random.normal(size=(2, 11, 3))),
@@ -33,7 +33,7 @@ def test_splice_and_product_are_a_convolution(kernel, dilation, stride):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_the_forget_gate_begins_open():
+def test_the_forget_gate_is_open_at_first():
     """Its bias is 1 and that of the other gates 0, in the order of the recurrence."""
     encoder = tdnn_lstm.make(
         ConfigDict({'tdnn': ((1, 1, 1),), 'width': 2, 'hidden': 3, 'dim': 2, 'batch_norm': 'joint'})

@@ -1,4 +1,6 @@
-"""BatchNorm's arms, in closed form and beside flax's own."""
+"""The modes of BatchNorm, in closed form and compared with flax's."""
+
+import operator
 
 import chex
 import flax.linen as nn
@@ -23,12 +25,12 @@ X = np.float32(RANDOM.normal(1, 2, (B, T, C)))
 MASK = np.float32(np.arange(T) < np.array([6, 4, 1, 5, 3])[:, None])
 TARGET = np.float32([0, 1, 1, 0, 1])
 PARAMS = {'scale': np.float32([0.5, 1, 2]), 'bias': np.float32([0.1, 0, -1])}
-NORMALISING = [arm for arm in BATCH_NORM_MODES if arm != 'none']
+NORMALISING = [mode for mode in BATCH_NORM_MODES if mode != 'none']
 
 
-def running(arm: str) -> dict:
-    """Statistics that no batch here has."""
-    shape = (2, C) if arm == 'domain' else (C,)
+def running(mode: str) -> dict:
+    """Returns statistics that no batch here has."""
+    shape = (2, C) if mode == 'domain' else (C,)
     return {
         'mean': np.float32(RANDOM.normal(size=shape)),
         'var': np.float32(RANDOM.uniform(1, 2, shape)),
@@ -36,7 +38,7 @@ def running(arm: str) -> dict:
 
 
 def apply(
-    arm: str,
+    mode: str,
     x=X,
     mask=MASK,
     target=TARGET,
@@ -44,12 +46,12 @@ def apply(
     train: bool = True,
     params=PARAMS,
 ):
-    """y, and the running statistics thereafter."""
-    params = {'bias': params['bias']} if arm == 'none' else params
+    """Returns y and the running statistics."""
+    params = {'bias': params['bias']} if mode == 'none' else params
     variables = {'params': params, 'batch_stats': stats} if stats else {'params': params}
     if not train:
-        return BatchNorm(arm).apply(variables, x, mask, target, train=False), stats
-    y, new = BatchNorm(arm).apply(variables, x, mask, target, train=True, mutable=['batch_stats'])
+        return BatchNorm(mode).apply(variables, x, mask, target, train=False), stats
+    y, new = BatchNorm(mode).apply(variables, x, mask, target, train=True, mutable=['batch_stats'])
     return y, new.get('batch_stats', {})
 
 
@@ -70,8 +72,8 @@ def moved(old, new) -> np.ndarray:
     'shape', [(B, C), (B, T, C), (B, T, 4, C)], ids=['examples', 'frames', 'frames and bands']
 )
 @pytest.mark.parametrize('train', [False, True], ids=['eval', 'train'])
-def test_joint_is_batch_norm_of_flax(shape, train):
-    """Values, running statistics and the gradient: 1e-6; frames and bands have the mask of their frame."""
+def test_joint_equals_batch_norm_of_flax(shape, train):
+    """Values, running statistics and the gradient: 1e-6."""
     x = np.float32(np.random.default_rng(1).normal(1, 2, shape))
     mask = MASK[:, 1] if len(shape) == 2 else MASK
     where = np.broadcast_to(mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), shape) > 0
@@ -92,37 +94,39 @@ def test_joint_is_batch_norm_of_flax(shape, train):
     chex.assert_trees_all_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize('arm', NORMALISING)
-def test_each_side_is_normalised_as_its_arm_says(arm):
-    """Values in closed form of valid frames, in training and in testing, and how the running statistics move."""
-    stats, target = running(arm), TARGET > 0
+@pytest.mark.parametrize('mode', NORMALISING)
+def test_each_mode_normalises_and_updates_as_documented(mode):
+    """In closed form, in training and in evaluation."""
+    stats, target = running(mode), TARGET > 0
     both, source, other = (moments(X[rows], MASK[rows]) for rows in (TARGET >= 0, ~target, target))
     of_source, of_target = {'joint': (both, both), 'source': (source, source)}.get(
-        arm, (source, other)
+        mode, (source, other)
     )
-    y, new = apply(arm, stats=stats)
+    y, new = apply(mode, stats=stats)
     expected = np.where(target[:, None, None], normalised(X, *of_target), normalised(X, *of_source))
     chex.assert_trees_all_close(y, expected, rtol=1e-5, atol=1e-5)
-    for name, s, t, b in zip(('mean', 'var'), source, other, both):
+    for name, of_source, of_other, of_both in zip(('mean', 'var'), source, other, both):
         old = stats[name]
-        after = {
-            'joint': lambda: moved(old, b),  # noqa: B023
-            'source': lambda: moved(old, s),  # noqa: B023
-            'separate': lambda: moved(moved(old, s), t),  # noqa: B023
-            'domain': lambda: np.stack([moved(old[0], s), moved(old[1], t)]),  # noqa: B023
-        }
-        chex.assert_trees_all_close(new[name], after[arm](), rtol=1e-6, atol=1e-6)
-    tested, same = apply(arm, stats=new, train=False)
+        if mode == 'joint':
+            updated = moved(old, of_both)
+        elif mode == 'source':
+            updated = moved(old, of_source)
+        elif mode == 'separate':
+            updated = moved(moved(old, of_source), of_other)
+        else:
+            updated = np.stack([moved(old[0], of_source), moved(old[1], of_other)])
+        chex.assert_trees_all_close(new[name], updated, rtol=1e-6, atol=1e-6)
+    tested, same = apply(mode, stats=new, train=False)
     mean, var = (
-        np.atleast_2d(new[k])[np.int32(target) if arm == 'domain' else np.zeros(B, int)][:, None]
+        np.atleast_2d(new[k])[np.int32(target) if mode == 'domain' else np.zeros(B, int)][:, None]
         for k in new
     )
     chex.assert_trees_all_close(tested, normalised(X, mean, var), rtol=1e-5, atol=1e-5)
     assert same is new
 
 
-def test_separate_is_two_passes_of_one_layer():
-    """The source goes through flax's, then the target does, with the running statistics that the source left."""
+def test_separate_equals_two_passes_of_one_layer():
+    """First the source through flax's layer, then the target with the statistics it left."""
     stats = running('separate')
     y, new = apply('separate', stats=stats)
     for side in (0, 1):
@@ -138,8 +142,8 @@ def test_separate_is_two_passes_of_one_layer():
     chex.assert_trees_all_close(new, dict(stats), rtol=1e-6, atol=1e-6)
 
 
-def test_none_is_a_shift():
-    """What is not normalised needs a bias, no scale and no memory."""
+def test_none_is_only_a_shift():
+    """It has no scale and no running statistics."""
     variables = BatchNorm('none').init(jax.random.PRNGKey(0), X, MASK, TARGET, train=False)
     assert {k: set(v) for k, v in variables.items()} == {'params': {'bias'}}
     for training in (False, True):
@@ -149,13 +153,13 @@ def test_none_is_a_shift():
 
 
 @pytest.mark.parametrize('side', [0, 1], ids=['source alone', 'target alone'])
-@pytest.mark.parametrize('arm', NORMALISING)
-def test_a_side_that_is_not_there_leaves_no_trace(arm, side):
-    """Its running statistics stay to the bit, those of the other move; all is finite, and so is the gradient."""
-    stats, target = running(arm), np.full(B, side, np.float32)
-    y, new = apply(arm, target=target, stats=stats)
+@pytest.mark.parametrize('mode', NORMALISING)
+def test_a_missing_side_keeps_its_running_statistics(mode, side):
+    """To the bit; those of the other side move, and the gradient is finite."""
+    stats, target = running(mode), np.full(B, side, np.float32)
+    y, new = apply(mode, target=target, stats=stats)
     batch = moments(X, MASK)
-    if (arm, side) == ('source', 1):
+    if (mode, side) == ('source', 1):
         chex.assert_trees_all_equal(new, stats)
         chex.assert_trees_all_close(
             y, normalised(X, stats['mean'], stats['var']), rtol=1e-5, atol=1e-5
@@ -164,67 +168,68 @@ def test_a_side_that_is_not_there_leaves_no_trace(arm, side):
         chex.assert_trees_all_close(y, normalised(X, *batch), rtol=1e-5, atol=1e-5)
         for name, statistic in zip(('mean', 'var'), batch):
             old = stats[name]
-            if arm == 'domain':
+            if mode == 'domain':
                 np.testing.assert_array_equal(new[name][1 - side], old[1 - side])
                 chex.assert_trees_all_close(
                     new[name][side], moved(old[side], statistic), rtol=1e-6, atol=1e-6
                 )
             else:
                 chex.assert_trees_all_close(new[name], moved(old, statistic), rtol=1e-6, atol=1e-6)
-    g = jax.grad(lambda x: (apply(arm, x, target=target, stats=stats)[0] ** 2).sum())(X)
+    g = jax.grad(lambda x: (apply(mode, x, target=target, stats=stats)[0] ** 2).sum())(X)
     assert np.isfinite(g).all()
 
 
-@pytest.mark.parametrize('arm', NORMALISING)
-def test_nothing_valid_at_all_is_harmless(arm):
-    """The running statistics serve, and stay."""
-    stats = running(arm)
-    y, new = apply(arm, mask=np.zeros_like(MASK), stats=stats)
+@pytest.mark.parametrize('mode', NORMALISING)
+def test_a_batch_without_valid_frames_is_harmless(mode):
+    """The running statistics are used and kept."""
+    stats = running(mode)
+    y, new = apply(mode, mask=np.zeros_like(MASK), stats=stats)
     chex.assert_trees_all_equal(new, stats)
-    np.testing.assert_array_equal(y, apply(arm, stats=stats, train=False)[0])
+    np.testing.assert_array_equal(y, apply(mode, stats=stats, train=False)[0])
 
 
-@pytest.mark.parametrize('arm', BATCH_NORM_MODES)
-def test_padding_is_invisible(arm):
-    """Values beyond the mask change neither the statistics nor the valid, to the bit."""
-    stats, valid = running(arm) if arm != 'none' else None, MASK[..., None] > 0
-    found = apply(arm, np.where(valid, X, 1e3).astype(np.float32), stats=stats)
-    expected = apply(arm, stats=stats)
+@pytest.mark.parametrize('mode', BATCH_NORM_MODES)
+def test_padding_changes_nothing(mode):
+    """Neither the statistics nor the valid frames, to the bit."""
+    stats, valid = running(mode) if mode != 'none' else None, MASK[..., None] > 0
+    found = apply(mode, np.where(valid, X, 1e3).astype(np.float32), stats=stats)
+    expected = apply(mode, stats=stats)
     np.testing.assert_array_equal(np.where(valid, found[0], 0), np.where(valid, expected[0], 0))
     chex.assert_trees_all_equal(found[1], expected[1])
 
 
-@pytest.mark.parametrize('arm', BATCH_NORM_MODES)
-def test_gradients_are_those_of_finite_differences(arm):
-    """Through the batch's statistics too; in float64."""
-    stats = running(arm) if arm != 'none' else None
+@pytest.mark.parametrize('mode', BATCH_NORM_MODES)
+def test_gradients_equal_finite_differences(mode):
+    """Also through the statistics of the batch; in float64."""
+    stats = running(mode) if mode != 'none' else None
     with jax.enable_x64(True):
         weight = np.random.default_rng(3).normal(size=X.shape) * MASK[..., None]
         double = jax.tree.map(np.float64, (X, PARAMS, stats))
-        f = lambda x, params: (
-            apply(arm, x, np.float64(MASK), stats=double[2], params=params)[0] * weight
-        ).sum()
-        jax.test_util.check_grads(f, double[:2], order=1, modes=['rev'])
+
+        def weighted_sum(x, params):
+            y, _ = apply(mode, x, np.float64(MASK), stats=double[2], params=params)
+            return (y * weight).sum()
+
+        jax.test_util.check_grads(weighted_sum, double[:2], order=1, modes=['rev'])
 
 
-@pytest.mark.parametrize('arm', NORMALISING)
-def test_vmapped_runs_are_single_runs(arm):
-    """A run's statistics are its own, whatever the sides of the others' batches: 1e-6."""
-    stats = running(arm)
+@pytest.mark.parametrize('mode', NORMALISING)
+def test_vmapped_runs_equal_single_runs(mode):
+    """Whatever the sides of the other runs' batches: 1e-6."""
+    stats = running(mode)
     x_RxBxTxC, target_RxB = np.stack([X, -2 * X]), np.stack([TARGET, 1 - TARGET])
-    both = jax.vmap(lambda x, target: apply(arm, x, target=target, stats=stats))(
+    both = jax.vmap(lambda x, target: apply(mode, x, target=target, stats=stats))(
         x_RxBxTxC, target_RxB
     )
     for r in range(2):
-        jax.tree.map(
-            lambda a, b: chex.assert_trees_all_close(a[r], b, rtol=1e-6, atol=1e-6),
-            both,
-            apply(arm, x_RxBxTxC[r], target=target_RxB[r], stats=stats),
+        single = apply(mode, x_RxBxTxC[r], target=target_RxB[r], stats=stats)
+        chex.assert_trees_all_close(
+            jax.tree.map(operator.itemgetter(r), both), single, rtol=1e-6, atol=1e-6
         )
 
 
-def test_a_misspelt_arm_is_refused():
-    """By its key, with those that there are; the sweep's too."""
+def test_an_unknown_mode_is_refused():
+    """Also in a sweep; the message lists the modes."""
     config = base.get_config()
     config.sweep.model.batch_norm = ('joint', 'domian')
     with pytest.raises(
@@ -234,28 +239,30 @@ def test_a_misspelt_arm_is_refused():
         validate(config)
 
 
-def test_arms_that_differ_by_the_target_need_one(data, tmp_path):
-    """`domain` would test with statistics of nothing; what never hears a target is refused before any training."""
+def test_modes_that_distinguish_the_target_need_one(data, tmp_path):
+    """Without a target in training, they are refused before training starts."""
     from helpers import tiny_config
 
-    for arm in ('separate', 'domain', 'source'):
+    for mode in ('separate', 'domain', 'source'):
         config = tiny_config.get_config()
-        config.data.dir, config.sweep.model.batch_norm = str(data), ('joint', arm)
+        config.data.dir, config.sweep.model.batch_norm = str(data), ('joint', mode)
         with pytest.raises(
             UserError,
-            match=f'config.model.batch_norm={arm} needs a target.*protocol.adapt',
+            match=f'config.model.batch_norm={mode} needs a target.*protocol.adapt',
         ):
             run_experiment(config, tmp_path)
 
 
-def steps_of(name: str, arm: str):
-    """The state after three steps at lam = 0 over a batch of both sides, compiled as for users."""
+def steps_of(name: str, mode: str):
+    """Returns the state after three steps at lam = 0 over a batch of both sides, compiled as for
+    users.
+    """
     config, sizes, frames = (
         base.get_config(),
         Sizes(4, 3, {'speaker': 3, 'language': 2, 'corpus': 2}, 20),
         12,
     )
-    config.method, config.model.batch_norm, config.domain_hidden = name, arm, 4
+    config.method, config.model.batch_norm, config.domain_hidden = name, mode, 4
     config.model.name, config.model.channels, config.model.dim = (
         'cnn',
         (4,),
@@ -297,10 +304,10 @@ def steps_of(name: str, arm: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('arm', BATCH_NORM_MODES)
-def test_at_lam_0_the_adversary_is_plain_training_to_the_bit(arm):
-    """Encoder, statistics and emotion head, under every arm."""
-    plain, adversary = steps_of('erm', arm), steps_of('dann', arm)
+@pytest.mark.parametrize('mode', BATCH_NORM_MODES)
+def test_at_lam_0_dann_equals_plain_training_to_the_bit(mode):
+    """Encoder, statistics and emotion head, in every mode."""
+    plain, adversary = steps_of('erm', mode), steps_of('dann', mode)
     for part in ('encoder', 'emotion'):
         chex.assert_trees_all_equal(adversary.params[part], plain.params[part])
     chex.assert_trees_all_equal(adversary.batch_stats, plain.batch_stats)

@@ -1,4 +1,4 @@
-"""The hand-written backward pass of the LSTM against a plain one."""
+"""The hand-written backward pass of the LSTM, compared with automatic differentiation."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ T, B, H = 7, 3, 4
 
 
 def plain(projected_TxBxG, recurrent_HxG):
-    """The textbook: one step after the other, gates in the order input, forget, output, candidate; JAX differentiates it."""
+    """A textbook LSTM, one frame after the other, which JAX differentiates."""
     h = c = jnp.zeros((B, H), projected_TxBxG.dtype)
     outputs = []
     for projected_BxG in projected_TxBxG:
@@ -24,7 +24,7 @@ def plain(projected_TxBxG, recurrent_HxG):
 
 
 def gradients(recurrence):
-    """Values, and gradients of a sum in which every output has a weight of its own."""
+    """Returns values, and gradients of a sum in which every output has its own weight."""
     weight = jnp.sin(jnp.arange(T * B * H, dtype=jnp.float32)).reshape(T, B, H)
 
     def weighted(projected, recurrent):
@@ -45,8 +45,8 @@ def inputs():
     )
 
 
-def test_values_and_gradients_are_those_of_a_plain_lstm(inputs):
-    """Every output, and the gradient of every projection and recurrent weight: 1e-5."""
+def test_values_and_gradients_equal_those_of_a_plain_lstm(inputs):
+    """Every output, and the gradients of projections and recurrent weights: 1e-5."""
     (_, expected_h), expected = gradients(plain)(*inputs)
     (_, h), found = gradients(lstm.recurrence)(*inputs)
     np.testing.assert_allclose(h, expected_h, atol=1e-6)
@@ -54,7 +54,7 @@ def test_values_and_gradients_are_those_of_a_plain_lstm(inputs):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_are_those_of_finite_differences(inputs):
+def test_gradients_equal_finite_differences(inputs):
     """In float64, independently of any other LSTM."""
     with jax.enable_x64(True):
         jax.test_util.check_grads(
@@ -62,8 +62,8 @@ def test_gradients_are_those_of_finite_differences(inputs):
         )
 
 
-def test_vmapped_over_weights_is_each_alone(inputs):
-    """The runs of a sweep have their own weights and do not meet."""
+def test_vmapped_runs_equal_single_runs(inputs):
+    """Each run of a sweep has its own weights."""
     projected, recurrent = inputs
     weights = jnp.stack([recurrent, -0.5 * recurrent])
     both = jax.vmap(lstm.recurrence, in_axes=(None, 0))(projected, weights)
