@@ -1,9 +1,11 @@
-"""A pretrained encoder that learns within the step: what it is at first, what of it moves, and how fast."""
+"""A fine-tuned pretrained encoder: its start, which weights are trained, and at which rate."""
 
 import dataclasses
 import functools
+import operator
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +20,7 @@ from data_pipelines.features import decode, upstream
 from jaxser.features import SharedArrays, normalise
 from jaxser.interfaces import Sizes
 from jaxser.models import fine_tuned
+from jaxser.nn.encoder import make_dummy_batch
 from jaxser.plugins import make_method
 from jaxser.pretrained import extractor
 from jaxser.pretrained.encoder import read_encoder
@@ -35,7 +38,7 @@ quick = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_l
     params=[c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES],
 )
 def folder(request, once):
-    """A small encoder of a family."""
+    """A small encoder of each family."""
     return once(request.param.replace(' ', '_'), lambda path: parity.write(request.param, path))
 
 
@@ -58,7 +61,7 @@ def sizes(folder) -> Sizes:
 
 
 def make_batch(folder, examples: int = B, seed: int = 0) -> dict:
-    """What so many speakers say, and nothing beyond it."""
+    """Returns examples of K speakers, zero beyond their frames."""
     random, bands = np.random.default_rng(seed), sizes(folder).bands
     frames = np.resize(FRAMES, examples)
     mel = random.normal(size=(examples, FRAMES.max(), bands)) * (
@@ -90,7 +93,7 @@ def make_hyper(**knobs) -> dict:
 
 
 def shifted(params, size: float = 0.1):
-    """Parameters away from their initialisation, where no change of a weight is zero."""
+    """Returns parameters away from their initialisation, so that no change of a weight is zero."""
     random = np.random.default_rng(5)
     return jax.tree.map(lambda x: np.float32(x + size * random.normal(size=x.shape)), params)
 
@@ -102,16 +105,9 @@ class Case:
         self.folder, self.config = folder, configuration(folder, **changes)
         self.encoder, self.method = make_method(self.config, sizes(folder))
         self.frozen = self.encoder.frozen
-        shapes = jax.eval_shape(jnp.zeros_like, make_batch(folder)['mel_BxTxM'].astype(np.float32))
-        one = {
-            'mel_BxTxM': jnp.zeros((1, *shapes.shape[1:])),
-            'frames_B': jnp.ones(1, int),
-            'target_B': jnp.zeros(1),
-        }
-        zeros = jax.tree.map(jnp.zeros_like, self.frozen)
-        self.params, self.batch_stats = jax.device_get(
-            quick(self.encoder.init)(jax.random.PRNGKey(0), one | {'frozen': zeros})
-        )
+        batch = make_dummy_batch(sizes(folder).bands, self.frozen)
+        variables = quick(self.encoder.init)(jax.random.PRNGKey(0), batch)
+        self.params, self.batch_stats = jax.device_get(variables)
         self.forward = quick(self._z, static_argnums=3)
         self.gradient = quick(
             jax.grad(lambda params, batch, frozen: self._sum(params, batch, frozen))
@@ -124,7 +120,7 @@ class Case:
         )[0]
 
     def _sum(self, params, batch, frozen):
-        """A number to differentiate, by which every example and every part of z counts."""
+        """Returns a scalar to differentiate that depends on all of z."""
         z_BxD = self._z(params, batch, frozen, True)
         return (z_BxD * jnp.sin(jnp.arange(1.0, 1.0 + z_BxD.size)).reshape(z_BxD.shape)).sum()
 
@@ -140,18 +136,8 @@ class Case:
         return jax.device_get(self.gradient(params, make_batch(self.folder), self.frozen))
 
 
-def close(a, b, tolerance: float = 1e-5) -> None:
-    jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b
-    )
-
-
-def same(a, b) -> None:
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def test_at_first_it_is_the_frozen_encoder_under_layer_sum(folder):
-    """z of the sound is z of all states as prepare stores them: to the rounding of float16. So it is with adapters."""
+def test_at_first_it_equals_layer_sum_over_the_frozen_encoder(folder):
+    """To the rounding of float16 in which states are stored; also with adapters."""
     case, batch, of = Case(folder), make_batch(folder), read_encoder(folder)
     spec = extractor.states_from_folder(folder, 'all')
     layer_sum = configuration(folder, **{'model.name': 'layer_sum', 'model.states': spec.name})
@@ -173,14 +159,16 @@ def test_at_first_it_is_the_frozen_encoder_under_layer_sum(folder):
     heard = {'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': batch['target_B']}
     expected = quick(lambda p, b: encoder.apply(p, {}, b, {}, None, False)[0])(shared, heard)
     assert np.ptp(expected, axis=0).max() > 0.01
-    close(case.z(shared | {'upstream': case.params['upstream']}), expected, 2e-3)
+    chex.assert_trees_all_close(
+        case.z(shared | {'upstream': case.params['upstream']}), expected, rtol=2e-3, atol=2e-3
+    )
     adapted = Case(folder, **{'model.lora': 2})
     z, of_adapted = (c.z(shared | {'upstream': c.params['upstream']}) for c in (case, adapted))
-    close(of_adapted, z, 1e-6)
+    chex.assert_trees_all_close(of_adapted, z, rtol=1e-6, atol=1e-6)
 
 
-def test_the_transformer_learns_and_the_convolutions_do_not(folder):
-    """Every parameter has a gradient; the feature extractor, positions and biases of keys are none."""
+def test_the_transformer_is_trained_and_the_convolutions_are_not(folder):
+    """Every parameter gets a gradient; positions and biases of keys are no parameters either."""
     case = Case(folder)
     there, all_of = set(flatten_dict(case.params['upstream'])), set(flatten_dict(case.frozen))
     assert {p for p in all_of - there if p[0] not in fine_tuned.FROZEN_MODULES} == {
@@ -191,8 +179,8 @@ def test_the_transformer_learns_and_the_convolutions_do_not(folder):
         assert np.abs(g).max() > 1e-6, path
 
 
-def test_adapters_are_of_queries_and_values_alone(folder):
-    """2 r (D + D) numbers a layer; at first the one factor has a gradient, the other, whose partner is zero, has none."""
+def test_only_queries_and_values_have_adapters(folder):
+    """2 r (D + D) numbers per layer; at first only the factor that is zero gets a gradient."""
     case, rank = Case(folder, **{'model.lora': 3}), 3
     of, change = read_encoder(folder), flatten_dict(case.params['upstream'])
     assert {p[-3] for p in change} == {'q_proj', 'v_proj'}
@@ -204,32 +192,36 @@ def test_adapters_are_of_queries_and_values_alone(folder):
     path = next(p[:-1] for p in change)
     w = flatten_dict(fine_tuned.apply_change(weights, moved))[path]
     a, b = flatten_dict(moved)[(*path, 'a')], flatten_dict(moved)[(*path, 'b')]
-    close(w, flatten_dict(weights)[path] + a @ b, 1e-6)
+    chex.assert_trees_all_close(w, flatten_dict(weights)[path] + a @ b, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize('train', [False, True])
-def test_padding_and_company_change_nothing(folder, train):
-    """More of it, whatever is in it, and being heard alone: 1e-5."""
+def test_padding_and_other_examples_change_nothing(folder, train):
+    """More padding with any content, and an example alone: 1e-5."""
     case, batch = Case(folder), make_batch(folder)
     params = shifted(case.params)
     expected = case.z(params, batch, train)
     padding = np.pad(batch['mel_BxTxM'], ((0, 0), (0, 5), (0, 0)))
     padding[np.arange(padding.shape[1]) >= FRAMES[:, None]] = 7
-    close(case.z(params, batch | {'mel_BxTxM': padding}, train), expected)
+    chex.assert_trees_all_close(
+        case.z(params, batch | {'mel_BxTxM': padding}, train), expected, rtol=1e-5, atol=1e-5
+    )
     alone = {k: x[1:2] if k.rpartition('_')[2].startswith('B') else x for k, x in batch.items()}
-    close(case.z(params, alone, train), expected[1:2])
+    chex.assert_trees_all_close(case.z(params, alone, train), expected[1:2], rtol=1e-5, atol=1e-5)
 
 
-def test_whisper_hears_thirty_seconds_and_no_more(whisper):
-    """Here 40 frames: what follows is cut off, in silence and in speech."""
+def test_whisper_uses_thirty_seconds_and_no_more(whisper):
+    """Here 40 frames; the rest is cut off."""
     case, batch = Case(whisper), make_batch(whisper)
     long = np.resize(batch['mel_BxTxM'], (B, 60, batch['mel_BxTxM'].shape[2]))
     expected = case.z(batch=batch | {'mel_BxTxM': long[:, :40], 'frames_B': np.full(B, 40)})
-    same(case.z(batch=batch | {'mel_BxTxM': long, 'frames_B': np.full(B, 55)}), expected)
+    chex.assert_trees_all_equal(
+        case.z(batch=batch | {'mel_BxTxM': long, 'frames_B': np.full(B, 55)}), expected
+    )
 
 
 @pytest.mark.slow
-def test_rematerialised_and_cut_into_parts_it_is_the_same(folder):
+def test_remat_and_accumulate_change_nothing(folder):
     """z and gradients in training: 1e-5."""
     plain = Case(folder)
     params = shifted(plain.params)
@@ -240,11 +232,13 @@ def test_rematerialised_and_cut_into_parts_it_is_the_same(folder):
         {'model.accumulate': 4, 'model.remat': True},
     ):
         case = Case(folder, **changes)
-        close((case.z(params, train=True), case.slopes(params)), expected)
+        chex.assert_trees_all_close(
+            (case.z(params, train=True), case.slopes(params)), expected, rtol=1e-5, atol=1e-5
+        )
 
 
-def test_what_is_computed_again_is_not_kept_for_the_way_back(whisper, capsys):
-    """Of a layer its input alone, of a part what it hears; and the factors of products in bfloat16 as such."""
+def test_remat_and_accumulate_keep_less_for_the_backward_pass(whisper, capsys):
+    """With bfloat16 the factors of products are kept in bfloat16."""
     batch, kept = make_batch(whisper), {}
     for key, value in (('remat', False), ('remat', True), ('accumulate', 2), ('bfloat16', True)):
         case = Case(whisper, **{f'model.{key}': value})
@@ -254,7 +248,7 @@ def test_what_is_computed_again_is_not_kept_for_the_way_back(whisper, capsys):
         lines = [
             line
             for line in capsys.readouterr().out.splitlines()
-            if ' output of ' in line and '(changed)' not in line
+            if ' output of ' in line and '(apply_change)' not in line
         ]
         shapes = [m for line in lines if (m := re.match(r'b?f(\d+)\[([\d,]+)\]', line))]
         kept[key if value else ''] = sum(
@@ -262,14 +256,14 @@ def test_what_is_computed_again_is_not_kept_for_the_way_back(whisper, capsys):
         )
     assert kept['remat'] < 0.3 * kept['']
     assert kept['accumulate'] < 0.3 * kept['']
-    factors = [line for line in lines if '(_forth)' in line]
+    factors = [line for line in lines if '(_einsum_forward)' in line]
     assert factors
     assert all(line.startswith('bf16[') for line in factors)
 
 
 @pytest.mark.slow
 def test_bfloat16_is_near_float32_and_its_parameters_are_float32(folder):
-    """z and the direction of the gradient: 5 %; but not the same."""
+    """z and the direction of the gradient differ by less than 5 %, but they do differ."""
     case, coarse = Case(folder), Case(folder, **{'model.bfloat16': True})
     params = shifted(case.params)
     params['BatchNorm_0']['bias'] += 10  # so that no ReLU is near its kink
@@ -282,27 +276,33 @@ def test_bfloat16_is_near_float32_and_its_parameters_are_float32(folder):
     assert all(x.dtype == np.float32 for x in jax.tree.leaves((coarse.params, coarse.frozen)))
 
 
-def test_products_of_bfloat16_sum_in_float32():
-    """4,096 ones of which bfloat16 could not count more than 256, there and back."""
+def test_products_of_bfloat16_are_summed_in_float32():
+    """4,096 ones, of which bfloat16 cannot count more than 256, forward and backward."""
     from jaxser.pretrained.transformer import rounded_einsum
 
     a, b = jnp.ones((1, 4096)), jnp.ones((4096, 1))
-    summed = lambda a, b: rounded_einsum('ab,bc->ac', a, b, jnp.bfloat16)[0, 0]  # noqa: E731
-    assert summed(a, b) == 4096
-    ga, gb = (
-        jax.grad(lambda w: rounded_einsum('ab,bc->ac', a.T, w, jnp.bfloat16).sum())(
-            jnp.ones((1, 1))
-        ),
-        jax.grad(summed)(a, b),
-    )
-    assert ga == 4096
-    same(gb, a)
+
+    def inner_product(a, b):
+        return rounded_einsum('ab,bc->ac', a, b, jnp.bfloat16)[0, 0]
+
+    def outer_sum(weight):
+        return rounded_einsum('ab,bc->ac', a.T, weight, jnp.bfloat16).sum()
+
+    assert inner_product(a, b) == 4096
+    assert jax.grad(outer_sum)(jnp.ones((1, 1))) == 4096
+    chex.assert_trees_all_equal(jax.grad(inner_product)(a, b), a)
 
 
 @pytest.mark.parametrize(('wide', 'out'), [(3, 5), (5, 3)])
-def test_a_product_has_the_gradients_of_its_sum(wide, out):
-    """Whichever of a weight's two sides is the narrower, and of attention's products."""
+def test_rounded_einsum_has_the_gradients_of_einsum(wide, out):
+    """Whichever side of a weight is narrower, and for attention's products."""
     from jaxser.pretrained.transformer import rounded_einsum
+
+    def sine_of_rounded(axes, a, b):
+        return jnp.sin(rounded_einsum(axes, a, b, jnp.float32)).sum()
+
+    def sine_of_exact(axes, a, b):
+        return jnp.sin(jnp.einsum(axes, a, b)).sum()
 
     random = np.random.default_rng(0)
     for axes, shapes in (
@@ -311,16 +311,13 @@ def test_a_product_has_the_gradients_of_its_sum(wide, out):
         ('bhqk,bkhd->bqhd', ((2, 3, 4, wide), (2, wide, 3, out))),
     ):
         a, b = (jnp.asarray(random.normal(size=s), jnp.float32) for s in shapes)
-        slopes = lambda f: jax.grad(lambda a, b: jnp.sin(f(a, b)).sum(), (0, 1))(a, b)  # noqa: B023, E731
-        jax.tree.map(
-            lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5),
-            slopes(lambda a, b: rounded_einsum(axes, a, b, jnp.float32)),  # noqa: B023
-            slopes(lambda a, b: jnp.einsum(axes, a, b)),  # noqa: B023
-        )
+        gradients = jax.grad(sine_of_rounded, (1, 2))(axes, a, b)
+        expected = jax.grad(sine_of_exact, (1, 2))(axes, a, b)
+        chex.assert_trees_all_close(gradients, expected, rtol=1e-5, atol=1e-5)
 
 
 def run_of(folder, method: str = 'erm', **changes):
-    """The step of a method over it, and its initial state."""
+    """Returns the step of a method over the encoder, and its initial state."""
     config = configuration(
         folder, **{'method': method, 'train.optimizer': 'sgd', 'train.clip': 1e9, **changes}
     )
@@ -330,8 +327,8 @@ def run_of(folder, method: str = 'erm', **changes):
     return one, encoder, jax.device_get(quick(one.init)(hyper)), hyper
 
 
-def test_a_plain_step_is_the_full_one_times_the_rate_of_its_layer(whisper):
-    """rate decay^k, k the layers above; the rest of the encoder and the heads take the whole step."""
+def test_a_step_is_scaled_by_the_rate_of_its_layer(whisper):
+    """rate decay^k, k the layers above; all other parameters take the full step."""
     batch = make_batch(whisper)
     moves = []
     for rates in (
@@ -347,11 +344,16 @@ def test_a_plain_step_is_the_full_one_times_the_rate_of_its_layer(whisper):
     factors = {'layers_1': 0.5, 'layer_norm': 0.5, 'layers_0': 0.125}
     for path, move in full.items():
         assert np.abs(move).max() > 0, path
-        close(scaled[path], move * (factors[path[2]] if path[1] == 'upstream' else 1.0), 1e-6)
+        chex.assert_trees_all_close(
+            scaled[path],
+            move * (factors[path[2]] if path[1] == 'upstream' else 1.0),
+            rtol=1e-6,
+            atol=1e-6,
+        )
 
 
 def test_layers_are_counted_from_the_top(folder):
-    """The norm after the last layer counts as the top, what is before the first as one below the lowest."""
+    """The norm after the last layer counts as the top; below the first layer is one more."""
     of = read_encoder(folder)
     where = {path: fine_tuned.layers_above(path, of) for path in flatten_dict(of.params)}
     prefix = () if of.input_kind == 'mel' else ('encoder',)
@@ -383,8 +385,8 @@ METHODS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', METHODS)
-def test_methods_train_over_it_and_vmapped_runs_share_what_is_frozen(whisper, name):
-    """Two runs as one program are single runs, 1e-5; none of the frozen weights is in a run's state; with adapters."""
+def test_methods_train_adapters_and_vmapped_runs_share_the_frozen_weights(whisper, name):
+    """Two vmapped runs equal single runs to 1e-5."""
     method, identity = ('speaker_norm', True) if name in ('tap', 'snp') else (name, False)
     one, encoder, state, hyper = run_of(
         whisper, method, **{'model.lora': 2, 'train.optimizer': 'adamw'}, **METHODS[name]
@@ -411,15 +413,16 @@ def test_methods_train_over_it_and_vmapped_runs_share_what_is_frozen(whisper, na
         alone = state
         for _ in range(2):
             alone, _ = update(alone, batch | {'frozen': encoder.frozen}, hyper | {'lr': lr_2[n]})
-        close(jax.tree.map(lambda x: x[0, n], after.params), alone.params)  # noqa: B023
+        of_run = jax.tree.map(operator.itemgetter((0, n)), after.params)
+        chex.assert_trees_all_close(of_run, alone.params, rtol=1e-5, atol=1e-5)
     frozen = {x.shape for x in jax.tree.leaves(encoder.frozen) if x.ndim > 1}
     assert not frozen & {x.shape for x in jax.tree.leaves(state)}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('mode', ['jit', 'pmap'])
-def test_devices_share_a_batch_or_runs_and_each_holds_what_is_frozen(whisper, mode):
-    """A run on one device, its batch over two, in parts; or two runs on two: 1e-5."""
+def test_devices_share_a_batch_or_runs_and_each_has_the_frozen_weights(whisper, mode):
+    """One device, or two that share one run's batch or two runs: 1e-5."""
     ends = []
     for devices, changes in ((1, {}), (2, {'model.accumulate': 2})):
         one, encoder, _, hyper = run_of(whisper, 'dann', **{'model.batch_norm': 'joint', **changes})
@@ -443,12 +446,17 @@ def test_devices_share_a_batch_or_runs_and_each_holds_what_is_frozen(whisper, mo
             placed,
         )
         ends.append(jax.tree.map(layout.collect, after.params))
-    jax.tree.map(lambda a, b: close(np.broadcast_to(a, b.shape), b), *ends)
+    jax.tree.map(
+        lambda a, b: chex.assert_trees_all_close(
+            np.broadcast_to(a, b.shape), b, rtol=1e-5, atol=1e-5
+        ),
+        *ends,
+    )
 
 
 @pytest.mark.slow
-def test_parts_of_a_batch_are_the_whole_for_losses_that_couple_examples(whisper):
-    """A step of speaker_norm, whose own update has two losses, under BatchNorm over the whole batch: 1e-5."""
+def test_accumulate_changes_nothing_for_losses_that_couple_examples(whisper):
+    """A step of speaker_norm, with BatchNorm over the whole batch: 1e-5."""
     ends = []
     for parts in (1, 2):
         changes = {'model.accumulate': parts, 'model.batch_norm': 'joint'}
@@ -456,11 +464,11 @@ def test_parts_of_a_batch_are_the_whole_for_losses_that_couple_examples(whisper)
         ends.append(
             quick(one.update)(state, make_batch(whisper, 2 * B) | {'frozen': encoder.frozen}, hyper)
         )
-    close(*(jax.device_get(end) for end in ends))
+    chex.assert_trees_all_close(*(jax.device_get(end) for end in ends), rtol=1e-5, atol=1e-5)
 
 
-def test_one_iteration_of_tap_raises_the_encoder_on_the_speaker_loss_and_nothing_else(whisper):
-    """Its ascent moves every weight that learns, at lam times the gradient whatever the rates; the emotion head never."""
+def test_the_ascent_of_tap_changes_only_the_encoder(whisper):
+    """By lam times the gradient whatever the learning rates."""
     batch, ends = make_batch(whisper, 2 * B), []
     for lam in (0.0, 0.5, 1.0):
         rates = {'model.upstream_rate': 0.01, 'model.layer_decay': 0.5}
@@ -471,11 +479,13 @@ def test_one_iteration_of_tap_raises_the_encoder_on_the_speaker_loss_and_nothing
         ends.append(jax.device_get(after.params))
     none, half, full = ends
     for branch in ('emotion', 'speaker'):
-        same(half[branch], none[branch])
+        chex.assert_trees_all_equal(half[branch], none[branch])
     for path, before in flatten_dict(none['encoder']).items():
         up = flatten_dict(full['encoder'])[path] - before
         assert np.abs(up).max() > 0, path
-        close(2 * (flatten_dict(half['encoder'])[path] - before), up, 1e-5)
+        chex.assert_trees_all_close(
+            2 * (flatten_dict(half['encoder'])[path] - before), up, rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize(
@@ -489,22 +499,22 @@ def test_one_iteration_of_tap_raises_the_encoder_on_the_speaker_loss_and_nothing
         ('layer_decay', 2.0, 'config.model.layer_decay is 2.0; expected a number above 0, up to 1'),
     ],
 )
-def test_what_makes_no_sense_is_refused(whisper, key, value, said):
-    """By the key."""
+def test_invalid_values_are_refused(whisper, key, value, said):
+    """The message has the key."""
     with pytest.raises(UserError, match=said):
         make_method(configuration(whisper, **{f'model.{key}': value}), sizes(whisper))
 
 
-def test_a_batch_that_cannot_be_cut_into_the_parts_is_refused(whisper):
-    """By the numbers."""
+def test_a_batch_that_accumulate_does_not_divide_is_refused(whisper):
+    """The message has both numbers."""
     with pytest.raises(
         UserError, match=r'config.data.batch is 32; expected a multiple of config.model.accumulate'
     ):
         validate(configuration(whisper, **{'model.accumulate': 3}))
 
 
-def test_what_is_heard_is_named_by_what_it_is(tmp_path):
-    """Encoders of other weights share it; a name of another format is none of ours."""
+def test_encoder_input_is_named_by_its_kind_and_size(tmp_path):
+    """Encoders of other weights share it; a malformed name is refused."""
     names = []
     for case in ('wav2vec2 base', 'hubert large', 'whisper'):
         folder = tmp_path / case.replace(' ', '_')
@@ -515,19 +525,19 @@ def test_what_is_heard_is_named_by_what_it_is(tmp_path):
     assert names[2].startswith('whisper-6-heard-')
     for name in names:
         assert upstream.spec_from_name(name).name == name
-    with pytest.raises(UserError, match='names no states'):
+    with pytest.raises(UserError, match='is not a name of encoder states'):
         upstream.spec_from_name('wave-160-heard-00000000')
 
 
-def test_a_wave_is_stored_as_it_is_in_frames_of_ten_milliseconds():
-    """To float16, less what fills no frame."""
-    heard, wave = (
-        upstream.EncoderInput('wave', 160),
-        np.float32(np.random.default_rng(0).uniform(-1, 1, 1000)),
-    )
-    frames_TxM = heard.compute_frames(wave)
+def test_a_wave_is_stored_in_frames_of_ten_milliseconds():
+    """In float16, without the samples that fill no frame."""
+    encoder_input = upstream.EncoderInput('wave', 160)
+    wave = np.float32(np.random.default_rng(0).uniform(-1, 1, 1000))
+    frames_TxM = encoder_input.compute_frames(wave)
     assert (frames_TxM.shape, frames_TxM.dtype) == ((6, 160), np.float16)
-    close(frames_TxM.ravel().astype(np.float32), wave[:960], 1e-3)
+    chex.assert_trees_all_close(
+        frames_TxM.ravel().astype(np.float32), wave[:960], rtol=1e-3, atol=1e-3
+    )
     with pytest.raises(decode.Rejection, match='samples as large as 100000'):
-        heard.compute_frames(1e5 * np.ones(320, np.float32))
-    assert dataclasses.astuple(heard) == ('wave', 160)
+        encoder_input.compute_frames(1e5 * np.ones(320, np.float32))
+    assert dataclasses.astuple(encoder_input) == ('wave', 160)
