@@ -1,9 +1,13 @@
-"""Equalities that every encoder must keep: one table, which a new file of jaxser/models joins by being there."""
+"""Properties that every encoder must have. A new file in jaxser/models is tested without a change
+here.
+"""
 
 import functools
+import operator
 import tempfile
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,18 +16,16 @@ from helpers import parity
 
 from configs import base
 from data_pipelines.errors import UserError
-from jaxser import models
 from jaxser.features import normalise
 from jaxser.interfaces import Sizes
 from jaxser.nn.batch_norm import BATCH_NORM_MODES
-from jaxser.plugins import load_plugin, make_method
+from jaxser.nn.encoder import make_dummy_batch
+from jaxser.plugins import load_plugin, make_method, plugin_names
 
-ENCODERS = sorted(
-    p.stem for p in Path(models.__path__[0]).glob('*.py') if '\ndef make(config' in p.read_text()
-)
+ENCODERS = plugin_names('models')
 B, T, M, D, MORE = 6, 25, 6, 5, 14
 FRAMES = np.int32([25, 13, 7, 18, 21, 10])
-TARGET = np.float32([0, 1, 0, 1, 0, 1])  # three a side: of two, BatchNorm leaves the sign alone
+TARGET = np.float32([0, 1, 0, 1, 0, 1])  # three a side: of two, BatchNorm leaves only the sign
 HYPER = {'dropout': jnp.float32(0.2)}
 SIZES = Sizes(M, 3, {'speaker': 3, 'language': 2, 'corpus': 2}, 20)
 
@@ -33,13 +35,13 @@ UPSTREAM = tempfile.TemporaryDirectory()
 
 @functools.cache
 def whisper() -> Path:
-    """The folder of a small Whisper of M bands, which hears as many frames as the longest batch here has."""
+    """Returns the folder of a small Whisper of M bands that takes the longest batch here."""
     return parity.write('whisper', Path(UPSTREAM.name))
 
 
-def configuration(name: str, arm: str = 'joint'):
+def configuration(name: str, mode: str = 'joint'):
     config = base.get_config()
-    config.model.name, config.model.batch_norm = name, arm
+    config.model.name, config.model.batch_norm = name, mode
     config.model.tdnn, config.model.channels = ((3, 1, 3), (3, 2, 1)), (3, 4)
     config.model.width, config.model.hidden, config.model.dim = 5, 4, D
     config.model.states, config.model.upstream = f'whisper-3x{M // 3}-all-00000000', str(whisper())
@@ -47,33 +49,28 @@ def configuration(name: str, arm: str = 'joint'):
 
 
 class Case:
-    """An encoder under an arm; its parameters are not the initialisation's: BatchNorm shifts, as it does after training."""
+    """An encoder with a mode of BatchNorm; its parameters are shifted, as after training."""
 
-    def __init__(self, name: str, arm: str):
-        self.arm = arm
-        self.encoder = load_plugin('models', name).make(configuration(name, arm).model)
+    def __init__(self, name: str, mode: str):
+        self.mode = mode
+        self.encoder = load_plugin('models', name).make(configuration(name, mode).model)
         self.own = {} if self.encoder.frozen is None else {'frozen': self.encoder.frozen}
-        one = {
-            'mel_BxTxM': jnp.zeros((1, T, M)),
-            'frames_B': jnp.full((1,), T),
-            'target_B': jnp.zeros((1,)),
-        } | self.own
-        variables = jax.jit(self.encoder.init)(jax.random.PRNGKey(0), one)
+        batch = make_dummy_batch(M, self.encoder.frozen) | self.own
+        variables = jax.jit(self.encoder.init)(jax.random.PRNGKey(0), batch)
         random = np.random.default_rng(1)
-        shifted = lambda path, x: (
-            x
-            + np.float32(
-                random.uniform(0.1, 0.5, x.shape) * (0.1 if 'upstream' in str(path) else 1)
-            )
-        )  # noqa: E731
-        self.params, self.batch_stats = jax.tree_util.tree_map_with_path(shifted, variables)
+
+        def shift(path, x):
+            scale = 0.1 if 'upstream' in str(path) else 1
+            return x + np.float32(scale * random.uniform(0.1, 0.5, x.shape))
+
+        self.params, self.batch_stats = jax.tree_util.tree_map_with_path(shift, variables)
         self.forward = jax.jit(self._summed, static_argnums=3)
         self.gradient = jax.jit(
             jax.value_and_grad(self._summed, argnums=(0, 1), has_aux=True), static_argnums=3
         )
 
     def _summed(self, params, mel_BxTxM, target_B, train):
-        """A number to differentiate; z and the new statistics."""
+        """Returns a scalar to differentiate, and (z, new statistics)."""
         moments = {'mean_BxM': jnp.full((B, M), 0.5), 'scale_BxM': jnp.full((B, M), 2.0)}
         batch = {
             'mel_BxTxM': mel_BxTxM,
@@ -93,16 +90,14 @@ class Case:
 make_case = functools.cache(Case)
 
 
-ARMED = [(name, arm) for name in ENCODERS for arm in ('joint', 'domain', 'none')]
-OVER = (
-    'layer_sum',
-    'fine_tuned',
-)  # over an upstream; what knows of arms is the end that they share with the others
+ARMED = [(name, mode) for name in ENCODERS for mode in ('joint', 'domain', 'none')]
+# Over a pretrained encoder. Their BatchNorm is the one that all encoders share at their end.
+PRETRAINED = ('layer_sum', 'fine_tuned')
 
 
 @pytest.fixture(
     params=[
-        pytest.param(c, marks=pytest.mark.slow) if c[0] in OVER and c[1] != 'joint' else c
+        pytest.param(c, marks=pytest.mark.slow) if c[0] in PRETRAINED and c[1] != 'joint' else c
         for c in ARMED
     ],
     ids='-'.join,
@@ -112,24 +107,18 @@ def case(request):
 
 
 def features(length: int = T) -> np.ndarray:
-    """Noise, also beyond the valid frames."""
+    """Returns noise, also beyond the valid frames."""
     return np.float32(np.random.default_rng(3).normal(size=(B, T + MORE, M))[:, :length])
-
-
-def close(a, b, tolerance: float = 1e-5) -> None:
-    jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b
-    )
 
 
 @pytest.mark.parametrize('train', [False, True], ids=['eval', 'train'])
 def test_more_padding_changes_nothing(case, train):
-    """z and the statistics that BatchNorm keeps: 5e-4, as BatchNorm over two examples magnifies rounding (seen: 2e-4)."""
+    """z and statistics to 5e-4: BatchNorm over two examples magnifies rounding (seen: 2e-4)."""
     _, (z_BxD, batch_stats) = case.forward(case.params, features(), TARGET, train)
     _, longer = case.forward(case.params, features(T + MORE), TARGET, train)
     assert z_BxD.shape == (B, D)
     assert np.ptp(z_BxD, axis=0).max() > 0.01
-    close(longer, (z_BxD, batch_stats), 5e-4)
+    chex.assert_trees_all_close(longer, (z_BxD, batch_stats), rtol=5e-4, atol=5e-4)
     moved = jax.tree.leaves(
         jax.tree.map(lambda a, b: float(np.abs(a - b).max()), batch_stats, case.batch_stats)
     )
@@ -139,7 +128,7 @@ def test_more_padding_changes_nothing(case, train):
 
 
 def test_padded_frames_get_no_gradient_and_every_parameter_does(case):
-    """Exactly none there. A bias before BatchNorm gets none but rounding, which Adam would turn into steps: there is none."""
+    """There is no bias before BatchNorm: it would get rounding, which Adam turns into steps."""
     _, (g_params, g_BxTxM) = case.gradient(case.params, features(), TARGET, True)
     padding = np.arange(T) >= FRAMES[:, None]
     assert (np.asarray(g_BxTxM)[padding] == 0).all()
@@ -149,8 +138,8 @@ def test_padded_frames_get_no_gradient_and_every_parameter_does(case):
 
 
 @pytest.mark.parametrize('name', ENCODERS)
-def test_vmapped_runs_are_single_runs(name):
-    """Each with its own parameters and features, forward and backward: 1e-5. Of every arm test_batch_norm.py says so."""
+def test_vmapped_runs_equal_single_runs(name):
+    """Forward and backward: 1e-5. test_batch_norm.py tests every mode."""
     case = make_case(name, 'joint')
     params = [case.params, jax.tree.map(lambda x: 0.5 * x, case.params)]
     mel_RxBxTxM = np.stack([features(), -features()])
@@ -159,28 +148,30 @@ def test_vmapped_runs_are_single_runs(name):
         stacked, mel_RxBxTxM
     )
     for r in range(2):
-        close(
-            jax.tree.map(lambda x: x[r], both),
+        chex.assert_trees_all_close(
+            jax.tree.map(operator.itemgetter(r), both),
             case.gradient(params[r], mel_RxBxTxM[r], TARGET, True),
-        )  # noqa: B023
+            rtol=1e-5,
+            atol=1e-5,
+        )
 
 
 @pytest.mark.parametrize('name', ENCODERS)
-@pytest.mark.parametrize('arm', BATCH_NORM_MODES)
-def test_the_side_matters_to_the_arms_that_know_it(name, arm):
-    """Another side for an example changes z in training, but for `joint` and `none`; in testing it does for `domain` alone."""
-    case, other = make_case(name, arm), np.float32([0, 1, 1, 0, 0, 1])
+@pytest.mark.parametrize('mode', BATCH_NORM_MODES)
+def test_swapping_source_and_target_matters_in_the_modes_that_use_them(name, mode):
+    """In training all but `joint` and `none`; in evaluation `domain` alone."""
+    case, other = make_case(name, mode), np.float32([0, 1, 1, 0, 0, 1])
     for training, knowing in ((True, ('separate', 'domain', 'source')), (False, ('domain',))):
         z_BxD, changed_BxD = (
             case.forward(case.params, features(), t, training)[1][0] for t in (TARGET, other)
         )
-        assert (np.abs(z_BxD - changed_BxD).max() > 1e-3) == (arm in knowing)
+        assert (np.abs(z_BxD - changed_BxD).max() > 1e-3) == (mode in knowing)
 
 
 @pytest.mark.parametrize('name', ENCODERS)
 @pytest.mark.parametrize('side', [0, 1], ids=['source alone', 'target alone'])
-def test_every_layer_knows_the_side(name, side):
-    """Under `domain`, a batch of one side moves that side's running statistics in all layers, and no other."""
+def test_every_layer_uses_source_and_target(name, side):
+    """In mode `domain` a batch of one side updates only that side's statistics, in all layers."""
     case = make_case(name, 'domain')
     _, (_, new) = case.forward(case.params, features(), np.full(B, side, np.float32), True)
     for old, now in zip(jax.tree.leaves(case.batch_stats), jax.tree.leaves(new)):
@@ -197,8 +188,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize('name', ENCODERS)
-def test_sizes_that_make_no_sense_are_refused(name):
-    """An encoder refuses its own keys by name, and does not mind the others'."""
+def test_invalid_sizes_are_refused(name):
+    """An encoder checks its own keys, not those of others."""
     for key in {key for keys in WRONG.values() for key in keys}:
         config = configuration(name)
         config.model[key] = {'tdnn': ((3, 1, 0),), 'channels': (8, 0)}.get(key, 0)

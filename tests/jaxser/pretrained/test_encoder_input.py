@@ -1,4 +1,4 @@
-"""Models over a fine-tuned encoder, from sound to posterior: predicted, carried, named, exported."""
+"""Models over a fine-tuned encoder, from sound to posterior: prediction, bundles and exports."""
 
 import copy
 import csv
@@ -52,7 +52,7 @@ EVERY = pytest.mark.parametrize(
 
 @pytest.fixture(scope='module')
 def over(data, once) -> Callable[[str], Path]:
-    """The workdir of a finished sweep over the encoder of that case, which lies beside it, as do the shards: two folds."""
+    """Returns the workdir of a finished sweep of two folds, beside its encoder and shards."""
 
     def make(path: Path, of: str, lora: int) -> None:
         with pytest.MonkeyPatch.context() as patched:
@@ -95,7 +95,7 @@ def over(data, once) -> Callable[[str], Path]:
 
 @pytest.fixture
 def whisper(over, tmp_path) -> Path:
-    """The model over Whisper alone, elsewhere; it says that its encoder is beside it, in `encoder`."""
+    """A copy of the model over Whisper; its encoder is beside it, in `encoder`."""
     made = over('whisper').parent
     shutil.copytree(made / 'encoder', tmp_path / 'encoder')
     shutil.copytree(made / 'w' / 'model', tmp_path / 'model')
@@ -106,12 +106,12 @@ def whisper(over, tmp_path) -> Path:
 
 @pytest.fixture(scope='module')
 def model(over) -> Predictor:
-    """Over Whisper."""
+    """The model over Whisper."""
     return jaxser.load(over('whisper'))
 
 
 def alone(model: Predictor, n: int, scale: float = 1.0) -> Predictor:
-    """The model as if it had that run alone; its changes of the encoder's weights may be scaled."""
+    """Returns the model with only that run; its changes of the encoder's weights may be scaled."""
     one = copy.copy(model)  # of which it has the compiled program too
     one.runs = jax.tree.map(lambda x: x[n : n + 1], model.runs)
     own = one.runs['params']['encoder']
@@ -121,7 +121,7 @@ def alone(model: Predictor, n: int, scale: float = 1.0) -> Predictor:
 
 @EVERY
 def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, data):
-    """By its own fold's run, but for the temperature; by the checkpoint's weights without their changes it has another."""
+    """By its own fold's run, apart from the temperature; without the changes it differs."""
     swept = over(case)
     model = jaxser.load(swept)
     facts, said = model.metadata, {0.0: [], 1.0: []}
@@ -141,8 +141,8 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
     assert np.abs(np.array(said[0.0]) - want).max() > 1e-3
 
 
-def test_the_answer_is_the_mean_over_the_runs_which_share_the_weights(over):
-    """Those are an argument of the program, read from the disk once; there are never as many of them as runs."""
+def test_the_posterior_is_the_mean_over_runs_that_share_the_weights(over):
+    """The weights are an argument of the program, read once however many runs there are."""
     model, wave = jaxser.load(over('hubert, adapted')), make_tone(1.0)
     each = [alone(model, n).predict(wave, RATE)['posterior'] for n in (0, 1)]
     assert_close(
@@ -167,8 +167,8 @@ def test_the_answer_is_the_mean_over_the_runs_which_share_the_weights(over):
 
 
 @EVERY
-def test_neither_the_batch_nor_the_padding_changes_an_answer(over, case, tmp_path):
-    """A file alone, among others of other lengths, or padded to the window of a stream."""
+def test_neither_batch_nor_padding_changes_a_posterior(over, case, tmp_path):
+    """A file alone, among others of other lengths, or padded to a stream's window."""
     model, names = jaxser.load(over(case)), []
     lengths = (0.1, 0.3, 0.9, 1.4)
     for n, seconds in enumerate(lengths):
@@ -183,8 +183,8 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(over, case, tmp_pat
         )
 
 
-def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
-    """Nothing is cut off: a sound longer than its 11 s is answered by windows, and no batch is padded beyond them."""
+def test_a_sound_longer_than_whisper_takes_is_predicted_by_windows(over, model):
+    """Nothing is cut off: Whisper takes 11 s here."""
     wave = make_tone(14.0)
     answer = model.predict(wave, RATE)
     assert [(w['start'], w['end']) for w in answer['windows']] == [(0, 10), (4, 14)]
@@ -192,7 +192,7 @@ def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
     assert model.predict(wave[: 11 * RATE], RATE)['windows'] == []
     assert model.extractor.padded_length(model.extractor.extract_input(wave[: 11 * RATE])) == 1100
     with pytest.raises(
-        UserError, match=r'A window of 13 s is too long: whisper, .* hears 11 s at most'
+        UserError, match=r'A window of 13 s is too long: whisper, .* takes 11 s at most'
     ):
         jaxser.load(over('whisper'), window=13)
     for some, said in ((np.zeros(RATE), 'silent'), (make_tone(0.05), 'too short: 0.050 s')):
@@ -201,8 +201,8 @@ def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
 
 
 @EVERY
-def test_a_stream_is_answered_every_second(over, case):
-    """About its last seconds, as a sound of them is."""
+def test_a_stream_is_predicted_every_second(over, case):
+    """From its last seconds, as a file of them is."""
     model, wave = jaxser.load(over(case), window=2, hop=1), np.round(make_tone(2.5) * 32768) / 32768
     found = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
     assert [(a['start'], a['end']) for a in found] == [(0, 1), (0, 2), (0.5, 2.5)]
@@ -212,8 +212,8 @@ def test_a_stream_is_answered_every_second(over, case):
         )
 
 
-def test_a_carried_encoder_is_all_that_prediction_needs(whisper, model):
-    """The model's folder alone, wherever its checkpoint was: its weights are there once, and the changes beside them."""
+def test_a_model_folder_with_its_encoder_is_all_that_prediction_needs(whisper, model):
+    """Wherever the checkpoint was."""
     bundling.copy_encoder(whisper, find_encoder(whisper, read_model(whisper).metadata))
     shutil.rmtree(whisper.parent / 'encoder')
     moved = shutil.move(whisper, whisper.parent / 'elsewhere')
@@ -225,13 +225,13 @@ def test_a_carried_encoder_is_all_that_prediction_needs(whisper, model):
     assert predictor.metadata == before
 
 
-def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, model, tmp_path):
-    """By name and hash: changes are nothing to other weights."""
+def test_a_moved_encoder_is_asked_for_and_another_one_refused(whisper, model, tmp_path):
+    """By name and hash: changes fit no other weights."""
     named = read_model(whisper).metadata['upstream']
     encoder = shutil.move(tmp_path / 'encoder', tmp_path / 'moved')
     with pytest.raises(
         UserError,
-        match=f'a whisper whose weights .* {named["sha256"]} .*encoder: .*--upstream FOLDER',
+        match=f'whisper whose weights .* {named["sha256"]} .*encoder: .*--upstream FOLDER',
     ):
         jaxser.load(whisper)
     assert_close(
@@ -245,13 +245,14 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, mod
     )  # of 20 positions, as the other is of 550
     with pytest.raises(
         UserError,
-        match=f'{named["name"]}, .*{named["sha256"]}; .*/other holds whisper-3x16-.* {other.sha256}',
+        match=f'{named["name"]}, .*{named["sha256"]}; '
+        f'.*/other holds whisper-3x16-.* {other.sha256}',
     ):
         jaxser.load(whisper, upstream=tmp_path / 'other')
 
 
-def test_a_finished_sweep_is_not_taken_for_changes_of_another_encoder(over, tmp_path):
-    """By bundle and probe, also where they have nothing left to do."""
+def test_a_finished_sweep_refuses_another_encoder(over, tmp_path):
+    """In bundle and probe, also if they have nothing left to do."""
     parity.write('whisper', tmp_path)
     for asked in (bundling.bundle_model, prober.probe_sweep):
         with pytest.raises(UserError, match='holds an encoder of other weights or sizes'):
@@ -264,10 +265,8 @@ def test_a_finished_sweep_is_not_taken_for_changes_of_another_encoder(over, tmp_
 
 @LIBROSA
 @EVERY
-def test_an_export_that_carries_the_encoder_says_what_predict_says(
-    over, case, tmp_path, monkeypatch
-):
-    """All snippets of the card, from a WAV; any number of utterances of any length, garbage beyond their ends."""
+def test_an_export_with_the_encoder_predicts_as_predict_does(over, case, tmp_path, monkeypatch):
+    """All snippets of the card, from a WAV; any number of utterances of any length."""
     out = export.export_model(
         over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True
     )
@@ -309,12 +308,12 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(
         'It is here',
     ):
         assert word in text
-    assert 'frozen' not in text.partition('## Upstream')[0]
+    assert 'frozen' not in text.partition('## Pretrained encoder')[0]
     assert 'frozen' not in model_card.encoder_section(model.metadata, None)
 
 
-def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path):
-    """By itself, to the byte; features that are not rounded are refused by the program."""
+def test_an_export_with_the_encoder_can_be_exported_again(over, tmp_path):
+    """To the byte; the program refuses features that are not rounded."""
     out = export.export_model(over('whisper'), tmp_path / 'out', carry_upstream=True)
     again = export.export_model(out, tmp_path / 'again')
     assert {p.name for p in again.iterdir()} == {
@@ -335,8 +334,8 @@ def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path
         program.call(np.zeros((1, 100, 6), np.float32), np.int32([100]))
 
 
-def test_an_export_that_names_the_encoder_has_no_program(over, tmp_path, monkeypatch):
-    """The card says so, and how jaxser runs it; a SavedModel is refused before anything is written."""
+def test_an_export_without_the_encoder_has_no_program(over, tmp_path, monkeypatch):
+    """The card says how jaxser runs it; a SavedModel is refused before anything is written."""
     out = export.export_model(over('whisper'), tmp_path / 'out')
     assert {p.name for p in out.iterdir()} == {'README.md', *MODEL_FILES}
     for file in out.iterdir():

@@ -1,4 +1,6 @@
-"""Models over a pretrained encoder, from sound to posterior: predicted, carried, named, exported."""
+"""Models over a frozen pretrained encoder, from sound to posterior: prediction, bundles and
+exports.
+"""
 
 import csv
 import io
@@ -8,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,7 +45,7 @@ CASES = {'whisper': 'pooled', 'hubert base': 'all'}  # what is kept of their sta
 
 @pytest.fixture(scope='module')
 def over(data, once) -> Callable[[str], Path]:
-    """The workdir of a finished sweep over the upstream of that case, which lies beside it, as do the shards: two folds."""
+    """Returns the workdir of a finished sweep of two folds, beside its encoder and shards."""
 
     def make(path: Path, case: str) -> None:
         with pytest.MonkeyPatch.context() as patched:
@@ -76,7 +79,7 @@ def over(data, once) -> Callable[[str], Path]:
 
 @pytest.fixture
 def whisper(over, tmp_path) -> Path:
-    """A copy of the workdir over Whisper, to be changed; its model says that the encoder is in the copy."""
+    """A copy of the workdir over Whisper that may be changed; its encoder is in the copy."""
     made = over('whisper').parent
     shutil.copytree(
         made, tmp_path / 'copy', ignore=shutil.ignore_patterns('groups', 'tensorboard', '.lock')
@@ -90,7 +93,7 @@ def whisper(over, tmp_path) -> Path:
     'case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
 )
 def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, data):
-    """By its own fold's run, but for the temperature: a state may be rounded to the next number of 16 bits."""
+    """By its own fold's run, apart from the temperature and the rounding of float16 states."""
     swept = over(case)
     whole, rows = (
         read_model(swept),
@@ -120,12 +123,12 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
 
 @pytest.fixture(scope='module')
 def model(over) -> Predictor:
-    """Over Whisper."""
+    """The model over Whisper."""
     return jaxser.load(over('whisper'))
 
 
-def test_the_answer_is_the_mean_over_the_runs_which_share_the_encoder(over, model, monkeypatch):
-    """Its program runs it once, whatever the number of the runs."""
+def test_the_posterior_is_the_mean_over_runs_that_share_the_encoder(over, model, monkeypatch):
+    """The program runs the encoder once, however many runs there are."""
     facts, arrays = read_model(over('whisper'))
     encoder = find_encoder(over('whisper'), facts)
     alone = [
@@ -148,8 +151,8 @@ def test_the_answer_is_the_mean_over_the_runs_which_share_the_encoder(over, mode
     assert len(of_two) == 4
 
 
-def test_neither_the_batch_nor_the_padding_changes_an_answer(model, tmp_path):
-    """A file alone, among others of other lengths, or padded to the window of a stream."""
+def test_neither_batch_nor_padding_changes_a_posterior(model, tmp_path):
+    """A file alone, among others of other lengths, or padded to a stream's window."""
     names = []
     for n, seconds in enumerate([0.3, 0.9, 1.4, 3.1]):
         names.append(tmp_path / f'{n}.wav')
@@ -163,15 +166,15 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(model, tmp_path):
         )
 
 
-def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
-    """Nothing is cut off: a sound longer than its 12 s is answered by windows, and no window may be longer."""
+def test_a_sound_longer_than_whisper_takes_is_predicted_by_windows(over, model):
+    """Nothing is cut off: Whisper takes 12 s here, and no window may be longer."""
     wave = make_tone(14.0)
     answer = model.predict(wave, RATE)
     assert [(w['start'], w['end']) for w in answer['windows']] == [(0, 10), (4, 14)]
     assert_close(answer['windows'][1], model.predict(wave[4 * RATE :], RATE))
     assert model.predict(wave[: 12 * RATE], RATE)['windows'] == []
     with pytest.raises(
-        UserError, match=r'A window of 13 s is too long: whisper, .* hears 12 s at most'
+        UserError, match=r'A window of 13 s is too long: whisper, .* takes 12 s at most'
     ):
         jaxser.load(over('whisper'), window=13)
     for some, said in ((np.zeros(RATE), 'silent'), (make_tone(0.05), 'too short: 0.050 s')):
@@ -179,8 +182,8 @@ def test_what_whisper_does_not_hear_at_once_it_hears_by_windows(over, model):
             model.predict(some, RATE)
 
 
-def test_a_stream_is_answered_every_second(over):
-    """About its last seconds, as a sound of them is."""
+def test_a_stream_is_predicted_every_second(over):
+    """From its last seconds, as a file of them is."""
     model, wave = (
         jaxser.load(over('whisper'), window=2, hop=1),
         np.round(make_tone(3.5) * 32768) / 32768,
@@ -193,8 +196,8 @@ def test_a_stream_is_answered_every_second(over):
         )
 
 
-def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisper, model):
-    """With its licence; the model's folder is all that prediction needs, and what it carries is exported as it is."""
+def test_a_bundled_encoder_has_no_other_tensors_and_the_same_hash(whisper, model):
+    """With its licence; the model's folder is all that prediction and export need."""
     home = whisper.parent / 'encoder'
     known, kept = states_from_folder(home, 'pooled'), read_encoder(home)
     carried = whisper / 'model' / 'upstream' / 'model.safetensors'
@@ -212,7 +215,7 @@ def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisp
     assert carried.unused_tensors == ()
     assert carried.sha256 == kept.sha256
     assert states_from_folder(whisper / 'model' / 'upstream', 'pooled').name == known.name
-    jax.tree.map(np.testing.assert_array_equal, carried.params, kept.params)
+    chex.assert_trees_all_equal(carried.params, kept.params)
     names = {'config.json', 'preprocessor_config.json', 'model.safetensors', 'LICENSE.txt'}
     assert {p.name for p in (whisper / 'model' / 'upstream').iterdir()} == names
     shutil.move(whisper / 'model', whisper.parent / 'elsewhere')
@@ -224,12 +227,12 @@ def test_a_carried_encoder_is_the_encoder_alone_and_known_by_the_same_name(whisp
     )
     file = whisper.parent / 'elsewhere' / 'upstream' / 'model.safetensors'
     file.write_bytes(file.read_bytes()[:-4] + b'\0\0\0\1')
-    with pytest.raises(UserError, match='is damaged: its data have not the checksum'):
+    with pytest.raises(UserError, match='is damaged: its data do not have the checksum'):
         jaxser.load(whisper.parent / 'elsewhere')
 
 
-def test_an_encoder_is_cut_out_of_shards_and_sixteen_bits(tmp_path):
-    """Byte for byte, and cut again it is the same file."""
+def test_an_encoder_is_copied_out_of_shards_and_sixteen_bits(tmp_path):
+    """Byte for byte; a copy of the copy is the same file."""
     home = parity.write('hubert base', tmp_path)
     tensors = load_file(home / 'model.safetensors') | {
         'classifier.weight': np.zeros((3, 16), np.float32)
@@ -247,19 +250,20 @@ def test_an_encoder_is_cut_out_of_shards_and_sixteen_bits(tmp_path):
     write_encoder(whole, tmp_path / 'one')
     alone = read_encoder(tmp_path / 'one')
     assert (alone.sha256, alone.unused_tensors) == (whole.sha256, ())
-    jax.tree.map(np.testing.assert_array_equal, alone.params, whole.params)
+    chex.assert_trees_all_equal(alone.params, whole.params)
     write_encoder(alone, tmp_path / 'two')
     one, two = ((tmp_path / n / 'model.safetensors').read_bytes() for n in ('one', 'two'))
     assert one == two
 
 
-def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, over, model, tmp_path):
-    """By model and hash; with other weights, or other preprocessing, it would be another's posterior."""
+def test_a_moved_encoder_is_asked_for_and_another_one_refused(whisper, over, model, tmp_path):
+    """By model and hash: other weights or preprocessing would give another posterior."""
     encoder = shutil.move(whisper.parent / 'encoder', tmp_path / 'moved')
     facts = read_model(whisper).metadata['upstream']
     with pytest.raises(
         UserError,
-        match=f'a whisper .* {facts["sha256"]} .*{facts["name"]}.* nor any longer in .*/encoder: .*--upstream FOLDER',
+        match=f'whisper .* {facts["sha256"]} .*{facts["name"]}.* nor in .*/encoder: '
+        '.*--upstream FOLDER',
     ):
         jaxser.load(whisper)
     assert_close(
@@ -278,36 +282,36 @@ def test_an_encoder_that_has_moved_is_asked_for_and_another_refused(whisper, ove
     named = EncoderStates.from_encoder(other, 'pooled')
     facts = {'upstream': {'name': named.name, 'sha256': named.sha256, 'folder': ''}}
     with pytest.raises(
-        UserError, match=r'these, but another config\.json or preprocessor_config\.json'
+        UserError, match=r'the same weights, but another config\.json or preprocessor_config\.json'
     ):
         find_encoder(tmp_path, facts, tmp_path / 'other')
-    with pytest.raises(UserError, match='hears log-mel features, and no upstream: leave x out'):
+    with pytest.raises(UserError, match='log-mel features and no pretrained encoder: leave out x'):
         find_encoder(tmp_path, {}, 'x')
-    with pytest.raises(UserError, match='there is no upstream to carry'):
+    with pytest.raises(UserError, match='there is no pretrained encoder to carry'):
         bundling.copy_encoder(tmp_path, None)
 
 
-def test_statistics_that_a_stranger_has_not_are_refused(over):
-    """A frame less itself is nothing, whoever speaks."""
+def test_normalisation_by_speaker_is_refused_for_pooled_states(over):
+    """One frame minus itself is nothing."""
     facts, _ = read_model(over('whisper'))
     with pytest.raises(UserError, match='leaves nothing of states that are pooled'):
         make_posterior(facts | {'normalisation': 'speaker_transductive'}, True)
     make_posterior(facts | {'normalisation': 'none'}, True)  # what was not normalised needs none
 
 
-def test_an_upstream_that_would_have_no_part_is_refused(over, tmp_path):
-    """States are made already, and an export reads an encoder only to carry it."""
+def test_an_encoder_that_would_not_be_used_is_refused(over, tmp_path):
+    """States are computed already, and an export reads an encoder only to include it."""
     with pytest.raises(
-        UserError, match='trains no pretrained encoder: leave --upstream x out, or carry it'
+        UserError, match='trains no pretrained encoder: leave out --upstream x, or add --carry'
     ):
         bundling.bundle_model(over('whisper'), upstream='x')
-    with pytest.raises(UserError, match='trains no pretrained encoder: leave --upstream x out'):
+    with pytest.raises(UserError, match='trains no pretrained encoder: leave out --upstream x'):
         prober.probe_sweep(over('whisper'), upstream='x')
-    with pytest.raises(UserError, match='x is only read to be carried: add --carry_upstream'):
+    with pytest.raises(UserError, match='x is only read to copy it: add --carry_upstream'):
         export.export_model(over('whisper'), tmp_path / 'out', upstream='x')
 
 
-def test_a_packed_corpus_says_by_which_weights_its_states_were_made(whisper):
+def test_a_packed_corpus_records_the_weights_of_its_states(whisper):
     """So that a machine without the shards can make the model."""
     config = Workdir.open(whisper, str(whisper.parent / 'data')).config
     known, spec = dataset.read_encoder_record(config.data), dataset.feature_spec(config.data)
@@ -322,10 +326,8 @@ def test_a_packed_corpus_says_by_which_weights_its_states_were_made(whisper):
 @pytest.mark.parametrize(
     'case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
 )
-def test_an_export_that_carries_the_encoder_says_what_predict_says(
-    over, case, tmp_path, monkeypatch
-):
-    """All snippets of the card, from a WAV; any number of utterances of any length, garbage beyond their ends."""
+def test_an_export_with_the_encoder_predicts_as_predict_does(over, case, tmp_path, monkeypatch):
+    """All snippets of the card, from a WAV; any number of utterances of any length."""
     out = export.export_model(
         over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True
     )
@@ -356,8 +358,8 @@ def test_an_export_that_carries_the_encoder_says_what_predict_says(
         assert word in text
 
 
-def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path):
-    """By itself, to the byte; and what is longer than Whisper hears is refused by the program."""
+def test_an_export_with_the_encoder_can_be_exported_again(over, tmp_path):
+    """To the byte; the program refuses a sound longer than Whisper takes."""
     out = export.export_model(over('whisper'), tmp_path / 'out', carry_upstream=True)
     again = export.export_model(out, tmp_path / 'again')
     assert {p.name for p in again.iterdir()} == {
@@ -379,8 +381,8 @@ def test_an_export_that_carries_the_encoder_can_be_exported_again(over, tmp_path
         program.call(np.zeros((1, 1201, 6), np.float32), np.int32([1201]))
 
 
-def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeypatch):
-    """Of states that are not pooled, by random networks."""
+def test_an_exported_program_takes_any_number_of_whispers_frames(tmp_path, monkeypatch):
+    """With states that are not pooled, and random networks."""
     monkeypatch.setitem(parity.CASES, 'whisper', LONGER)
     encoder = read_encoder(parity.write('whisper', tmp_path))
     states, config, random = (
@@ -401,9 +403,12 @@ def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeyp
         'lr': np.zeros(2),
     }
     state = jax.eval_shape(jax.vmap(one.init), hyper)
-    made = lambda x: random.uniform(0.1, 0.9, x.shape).astype(np.float32)  # noqa: E731
-    arrays = {'batch_stats': jax.tree.map(made, state.batch_stats)}
-    arrays |= {'params': jax.tree.map(lambda x: 4 * made(x) - 2, state.params)}
+
+    def random_array(x):
+        return random.uniform(0.1, 0.9, x.shape).astype(np.float32)
+
+    arrays = {'batch_stats': jax.tree.map(random_array, state.batch_stats)}
+    arrays |= {'params': jax.tree.map(lambda x: 4 * random_array(x) - 2, state.params)}
     arrays |= {
         'mean': np.zeros((2, states.bands), np.float32),
         'scale': np.ones((2, states.bands), np.float32),
@@ -432,8 +437,8 @@ def test_any_number_of_whispers_frames_is_heard_in_the_program(tmp_path, monkeyp
 
 
 @LIBROSA
-def test_an_export_that_names_the_encoder_takes_its_states(over, whisper, tmp_path, monkeypatch):
-    """The card says how they are made; none of its weights is in the folder."""
+def test_an_export_without_the_encoder_takes_its_states(over, whisper, tmp_path, monkeypatch):
+    """The card says how they are computed; none of the encoder's weights is in the folder."""
     out = export.export_model(over('whisper'), tmp_path / 'out')
     assert {p.name for p in out.iterdir()} == {
         'README.md',
