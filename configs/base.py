@@ -18,24 +18,26 @@ def get_config() -> ConfigDict:
     #   erm           plain training
     #   dann          domain-adversarial training (gradient reversal)
     #   cdann         dann with an adversary for each emotion
-    #   confusion     a domain head that is trained to be undecided
+    #   confusion     an encoder that is trained to make the domain head uncertain
     #   crossgrad     features perturbed along the domain gradient
     #   labelgrad     its control: features perturbed along the emotion gradient
-    #   speaker_norm  ascent on the speaker loss, with batches of its own
+    #   speaker_norm  gradient ascent on the speaker loss of batches of its own
     #   leace         linear erasure of the domain after plain training
     # and for a target that training adapts to (config.protocol.adapt):
     #   coral         alignment of covariances
     #   mmd           alignment by kernels (maximum mean discrepancy)
     #   didan         alignment by sparse mixtures
     config.method = 'dann'
-    # The domain to be forgotten: speaker | language | corpus, or several: 'speaker+language'.
+    # The domain that the method removes from the representation: speaker | language | corpus, or
+    # several: 'speaker+language'.
     config.domain = 'speaker'
     # Width of the hidden layer of a domain head.
     config.domain_hidden = 64
-    # What speaker_norm moves up the speaker loss: tap (the encoder) | snp (a layer on top of it).
+    # The part that speaker_norm trains by gradient ascent on the speaker loss: tap (the encoder) |
+    # snp (a layer on top of it).
     config.speaker_norm = 'tap'
-    # After training, measure the leakage of each run's representation by fresh classifiers of the
-    # speaker (python -m jaxser.probe).
+    # After training, measures the leakage of each run's representation with newly trained
+    # classifiers (python -m jaxser.probe).
     config.probe = True
 
     config.data = data_section()
@@ -44,10 +46,10 @@ def get_config() -> ConfigDict:
     config.train = train_section()
     config.sweep = sweep_section()
 
-    # How runs are spread over devices: jit (over a mesh) | pmap (the same result).
+    # How runs are distributed over devices: jit (over a mesh) | pmap (the same result).
     config.parallel = 'jit'
-    # Devices that share the batch of a run, with BatchNorm over all of it. If there are several
-    # runs, it is faster to give each device runs of its own.
+    # Number of devices that share the batch of a run; BatchNorm uses the whole batch. If there are
+    # several runs, 1 is faster: each device then has runs of its own.
     config.data_devices = 1
     # Precision of float32 products on TPU and GPU: default | high | highest.
     config.matmul_precision = 'default'
@@ -56,23 +58,25 @@ def get_config() -> ConfigDict:
 
 
 def data_section() -> ConfigDict:
-    """Returns the keys of the data: which utterances, labels and features, and the batches."""
+    """Returns the keys that choose utterances, labels, features and batches."""
     data = ConfigDict()
     # Folder in which `python -m data_pipelines.prepare` put the shards.
     data.dir = 'data'
-    # Names of data_pipelines/corpora. Not used by source_target, which names its own.
+    # Names of files in data_pipelines/corpora. The protocol source_target ignores them: it uses
+    # protocol.source and protocol.target.
     data.corpora = ('demo',)
-    # The label space, of data_pipelines/labels.py: native | four (angry, happy + excited, neutral,
-    # sad) | emodb_enterface | emodb_casia | enterface_casia | arousal | valence (derived from the
-    # emotion) | rated_arousal | rated_valence | rated_dominance (from listeners' ratings).
+    # The label space, one of data_pipelines/labels.py: native | four (angry, happy + excited,
+    # neutral, sad) | emodb_enterface | emodb_casia | enterface_casia | arousal | valence (derived
+    # from the emotion) | rated_arousal | rated_valence | rated_dominance (from listeners' ratings).
     data.labels = 'native'
     # Uses only utterances with this value in a column, or one of several values:
     # 'style=improvised', 'language=en,fr'. '' uses all.
     data.only = ''
-    # The log-mel features, which identify the shards: rate, window, hop, bands, low, high, floor.
+    # The parameters of the log-mel features (data_pipelines/features/log_mel.py): rate, window,
+    # hop, bands, low, high, floor. They must be those that `prepare` used.
     data.features = ConfigDict(dataclasses.asdict(LogMel()))
-    # Uses the states of a pretrained encoder in place of log-mel features, as made by
-    # `prepare --features upstream:FOLDER`: the beginning of their name, e.g. 'whisper'.
+    # The beginning of the name of prepared encoder states, e.g. 'whisper', to use them in place of
+    # log-mel features. `prepare --features upstream:FOLDER` makes them. '' uses log-mel.
     data.upstream = ''
     # Normalises each band to zero mean and unit variance: global (of the fold's training part) |
     # utterance | speaker (of a speaker's utterances seen in training; an unseen speaker by
@@ -82,7 +86,7 @@ def data_section() -> ConfigDict:
     data.frames = 300
     # Training examples of a fold per step.
     data.batch = 32
-    # Whole utterances of a fold per evaluation step. It changes no prediction.
+    # Whole utterances of a fold per evaluation step. Predictions do not depend on it.
     data.eval_batch = 32
     # Keeps all features on the device: on | off (streams them) | auto (on if they fit).
     data.resident = 'auto'
@@ -93,7 +97,7 @@ def data_section() -> ConfigDict:
 
 
 def protocol_section() -> ConfigDict:
-    """Returns the keys of the protocol: what trains, chooses the epoch, and is tested."""
+    """Returns the keys that divide the utterances into training, dev and test."""
     protocol = ConfigDict()
     # Within a corpus:
     #   speaker_folds | leave_one_speaker_out | leave_one_session_out
@@ -103,13 +107,15 @@ def protocol_section() -> ConfigDict:
     # Across corpora (the target is tested, the source trains, a fifth of its speakers are dev):
     #   leave_one_corpus_out | leave_one_language_out | source_target
     protocol.name = 'speaker_folds'
-    # Number of parts of speaker_folds and speaker_dependent, and of a target that is adapted to.
+    # Number of parts of speaker_folds and speaker_dependent, and of the target if adapt is
+    # 'others'.
     protocol.folds = 5
     # For source_target: names of corpora, e.g. ('emodb',).
     protocol.source = ()
     protocol.target = ()
-    # Half of every batch is speech without its emotions: none | others (speakers of the target that
-    # are not tested; each is tested in one fold) | transductive (the test part itself).
+    # The speech that training uses without its emotions, as half of every batch: none | others
+    # (speakers of the target that are not tested; each is tested in one fold) | transductive (the
+    # test part itself).
     protocol.adapt = 'none'
     # For speaker_norm: corpora whose speakers fill the identity batches in place of the training
     # speakers, e.g. ('ravdess',). They are read in addition to data.corpora and are in no other
@@ -123,7 +129,7 @@ def protocol_section() -> ConfigDict:
 
 
 def model_section() -> ConfigDict:
-    """Returns the keys of the encoder: its file, its sizes, and its normalisation."""
+    """Returns the keys of the encoder: its file, its sizes and its BatchNorm."""
     model = ConfigDict()
     # A file of jaxser/models: tdnn_lstm | cnn | layer_sum (over data.upstream) | fine_tuned.
     model.name = 'tdnn_lstm'
@@ -141,13 +147,14 @@ def model_section() -> ConfigDict:
     # cnn: channels of each block. A block halves the frames and the bands.
     model.channels = (8, 16, 32)
 
-    # layer_sum: the full name of the states that data.upstream begins. Filled in when resolved.
+    # layer_sum: the full name of the states, of which data.upstream is the beginning. The command
+    # fills it in.
     model.states = ''
 
     # fine_tuned, a pretrained encoder that is trained too (jaxser/models/fine_tuned.py):
-    # Its Hugging Face folder. Prepare with --features upstream:FOLDER --states heard.
+    # Its Hugging Face folder. Prepare the corpora with --features upstream:FOLDER --states heard.
     model.upstream = ''
-    # Identifies its weights. Filled in when resolved.
+    # The hash of its weights. The command fills it in.
     model.weights = ''
     # 0 trains the whole transformer; r > 0 trains changes of rank r of queries and values (LoRA)
     # and freezes all else.
@@ -158,9 +165,10 @@ def model_section() -> ConfigDict:
     model.layer_decay = 1.0
     # Computes products in bfloat16, summed in float32. Parameters are float32 either way.
     model.bfloat16 = False
-    # Computes layers again in the backward pass: slower, in less memory.
+    # Computes layers again in the backward pass: slower, but in less memory.
     model.remat = False
-    # Parts of a batch that are computed one after another. Their gradients add up.
+    # Number of parts of a batch that are computed one after another, in less memory. Their
+    # gradients are added.
     model.accumulate = 1
 
     # All encoders: size of the representation.
@@ -169,7 +177,7 @@ def model_section() -> ConfigDict:
 
 
 def train_section() -> ConfigDict:
-    """Returns the keys of training: length, optimiser, loss weights, and choice of the epoch."""
+    """Returns the keys of training: length, optimiser, loss weights and selection of the epoch."""
     train = ConfigDict()
     train.epochs = 30
     # Share of the training in which the learning rate rises. Afterwards it falls as half a cosine.
@@ -182,47 +190,49 @@ def train_section() -> ConfigDict:
     train.balanced = True
     # 'best dev UAR' or 'last epoch'.
     train.select = 'best dev UAR'
-    # No epoch before this share of the training is selected: lam is still rising.
+    # Epochs before this share of the training are not selected, because lam is still rising.
     train.select_from = 0.5
-    # Least time between two checkpoints; 0 is every epoch.
+    # Least number of seconds between two checkpoints; 0 saves one every epoch.
     train.checkpoint_seconds = 10.0
     return train
 
 
 def sweep_section() -> ConfigDict:
-    """Returns the swept keys: tuples of values, of which the runs are the product.
+    """Returns the swept keys, each a tuple of values. The runs are the product of all tuples.
 
-    () is the default of the methods that have the key.
+    () uses the method's default value.
     """
     sweep = ConfigDict()
     # Subsets of a fold's training part, applied in this order; () is all of it. dev and test are
     # not changed, and an epoch has as many steps as over the whole part. Subsets are nested (4
     # speakers are among 8), and depend on data.order_seed and the fold alone.
-    # Number of training speakers; as many of each sex, where that is known.
+    # Number of training speakers; equally many of each sex, where that is known.
     sweep.speakers = ()
     # From 0 to 1: each speaker is given one class, and this share of the speaker's utterances of
     # other classes is left out.
     sweep.confounded = ()
-    # At most so many utterances of each class.
+    # Largest number of utterances of each class.
     sweep.per_class = ()
 
     # dann, cdann: the coefficient of gradient reversal. confusion, coral, mmd, didan: the weight of
     # their loss. speaker_norm: the step of its ascent.
     sweep.lam = ()
-    # dann, cdann: the weight of the domain loss, in its head and, times lam, in the encoder.
+    # dann, cdann: the weight of the domain loss for its head. For the encoder, the weight is this
+    # value times lam.
     sweep.domain_weight = ()
-    # crossgrad, labelgrad: how far features are moved, in gradients.
+    # crossgrad, labelgrad: the step by which features are moved, as a multiple of the gradient.
     sweep.eps = ()
-    # crossgrad, labelgrad: the share of the moved features in the loss, from 0 to 1.
+    # crossgrad, labelgrad: the weight of the loss on moved features, from 0 to 1.
     sweep.alpha = ()
-    # didan: how sparse the mixtures are.
+    # didan: the weight of the sparsity penalty of the mixtures.
     sweep.tau = ()
 
-    # Peak learning rate of AdamW.
+    # Peak learning rate.
     sweep.lr = (2e-3,)
     sweep.weight_decay = (1e-2,)
     sweep.dropout = (0.1,)
-    # SpecAugment: width of the widest mask over frames, as a share of the utterance. Two are drawn.
+    # SpecAugment: largest width of a mask over frames, as a share of the utterance. Two masks are
+    # drawn.
     sweep.time_mask = (0.1,)
     # The same over mel bands.
     sweep.band_mask = (0.1,)
@@ -234,7 +244,8 @@ def sweep_section() -> ConfigDict:
     # ({'lam': 0.1, 'lr': 1e-3}, {'lam': 1.0, 'lr': 3e-4}), each crossed with the other keys.
     sweep.runs = ()
 
-    # Structural keys: a program for each value, all in one table. () is the key's own value.
+    # Structural keys: each value is compiled as a program of its own, and all are in one table. ()
+    # uses the key of the same name above, such as config.method.
     sweep.method = ()
     sweep.domain = ()
     sweep.speaker_norm = ()

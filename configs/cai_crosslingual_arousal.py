@@ -10,15 +10,15 @@ Cost: 60 runs as five programs, 16 minutes on one busy CPU core.
 
 Result, measured by that command on real speech (RESULTS.md has intervals): UAR of two classes at
 lam 0 and 0.3: joint 0.662, 0.693; separate 0.553, 0.571; domain 0.601, 0.632; source 0.500, 0.546;
-none 0.500, 0.576. The adversary gains with every normalisation. `joint` is the best one without and
-with the adversary; AdaBN alone is worse than `joint`.
+none 0.500, 0.576. The adversary raises the UAR with every normalisation. `joint` is best, with and
+without the adversary; AdaBN alone is worse than `joint`.
 
-A re-instantiation. From the paper: a language adversary, a target without labels, arousal and
-valence apart, several ways in which BatchNorm sees source and target. This project's choice: the
-classes are derived from the emotion (data_pipelines/labels.py has the map and its source), the
-network, the schedule, and which five normalisations. `batch_norm=domain` at lam = 0 is AdaBN: the
-target's statistics in testing, and no adversary. What the row gains over it is due to the
-adversary.
+A re-implementation. From the paper: a language adversary, a target without labels, separate models
+of arousal and valence, several ways in which BatchNorm treats source and target. This project's
+choice: the classes are derived from the emotion (data_pipelines/labels.py has the map and its
+source), the network, the schedule, and which five normalisations. `batch_norm=domain` at lam = 0 is
+AdaBN: the target's statistics in testing, and no adversary. What the adversary adds to AdaBN is the
+difference between the two values of `domain`.
 """
 
 from configs import crosslingual

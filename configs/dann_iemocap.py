@@ -1,4 +1,4 @@
-"""IEMOCAP, four classes (5,531 utterances): a speaker adversary beside plain training.
+"""IEMOCAP, four classes (5,531 utterances): a speaker adversary compared with plain training.
 
     python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release
     python -m jaxser.main --config=configs/dann_iemocap.py
@@ -7,12 +7,11 @@ Cost: 10 runs (5 folds, leave one session out) as one program.
 
 Result: not measured, as IEMOCAP's audio was not available.
 
-A re-instantiation of Lian et al. 2019 (arXiv 1910.13807), audio only, with the network of Tu et al.
-2019 (arXiv 1903.09606). From the papers: four classes, a speaker head behind a gradient reversal on
-a shared representation, TDNN + LSTM + statistics pooling. This project's defaults: all sizes, the
-schedule, the augmentation, the coefficient and its ramp.
-The speakers to be forgotten are the six of the three training sessions (K = 6). Dev is the next
-session, and chooses the epoch.
+A re-implementation of Lian et al. 2019 (arXiv 1910.13807), audio only, with the network of Tu et
+al. 2019 (arXiv 1903.09606). From the papers: four classes, a speaker head behind a gradient
+reversal on a shared representation, TDNN + LSTM + statistics pooling. This project's defaults: all
+sizes, the schedule, the augmentation, the coefficient and its ramp. The adversary's speakers are
+the six of the three training sessions (K = 6). Dev is the next session, and chooses the epoch.
 """
 
 from configs import base

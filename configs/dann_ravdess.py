@@ -1,4 +1,4 @@
-"""RAVDESS, eight classes: a speaker adversary (lam 0.3) beside plain training (lam 0).
+"""RAVDESS, eight classes: a speaker adversary (lam 0.3) compared with plain training (lam 0).
 
     python -m data_pipelines.prepare ravdess --source PATH/TO/ravdess
     python -m jaxser.main --config=configs/dann_ravdess.py
@@ -6,7 +6,7 @@
 Cost: 30 runs (5 speaker-disjoint folds, 3 seeds) as one program; 20 such runs took 7 minutes on 2
 CPU cores (sweep_lam_ravdess).
 
-Result, measured with it: mean of fold UARs 0.406 at lam 0, 0.412 at lam 0.3.
+Result, measured with this command: mean of fold UARs 0.406 at lam 0, 0.412 at lam 0.3.
 """
 
 from configs import base

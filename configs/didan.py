@@ -13,15 +13,15 @@ on one busy CPU core:
     python -m jaxser.main --config=configs/didan.py:ravdess_emodb --config.train.epochs=8
 
 Result: UAR of four classes for the two tasks: erm 0.339, 0.263; regression alone 0.276, 0.326;
-didan 0.279, 0.250; mmd 0.395, 0.396. DIDAN as it is here does not transfer, and MMD on the same
-network does. eNTERFACE and CASIA were not available.
+didan 0.279, 0.250; mmd 0.395, 0.396. This DIDAN does not transfer; MMD on the same network does.
+eNTERFACE and CASIA were not available.
 
-A re-instantiation. From the paper: a CNN and regression to one-hot labels, implicit distribution
-alignment in place of MMD, the six tasks, and that training uses all of the target's audio without
-labels, which makes it transductive. This project's choice: log-mel features, the CNN's size, ISTA
-within the step, the coefficients, dev (a fifth of the source's speakers, which chooses the epoch).
-lam = 0 is the regression alone; erm and mmd are trained beside it. Of eNTERFACE's 1,293, 1,287 and
-1,263 clips `prepare` accepts any, and says which.
+A re-implementation. From the paper: a CNN and regression to one-hot labels, implicit distribution
+alignment in place of MMD, the six tasks, and transductive training, which uses all of the target's
+audio without labels. This project's choice: log-mel features, the CNN's size, ISTA within the step,
+the coefficients, dev (a fifth of the source's speakers, which chooses the epoch). lam = 0 is the
+regression alone; erm and mmd are trained too. There are releases of eNTERFACE with 1,293, 1,287 and
+1,263 clips. `prepare` accepts all three, and says which it found.
 """
 
 from configs import base

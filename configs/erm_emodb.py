@@ -4,8 +4,7 @@
 
 Cost: 15 runs as one program.
 
-Result: not measured apart from dann_emodb's lam = 0, to which it is equal (a test holds the methods
-to that, to the bit).
+Result: not measured separately. It equals dann_emodb at lam = 0, to the bit (a test checks this).
 """
 
 from configs import dann_emodb

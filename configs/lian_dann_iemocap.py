@@ -6,8 +6,8 @@ The two settings of the paper's line of work are
     python -m jaxser.main --config=configs/lian_dann_iemocap.py \
         --config.protocol.adapt=transductive --workdir=runs/lian_transductive
 
-In the first, nothing of the tested session is seen in training. In the second, training uses its
-audio without its emotions, and every result calls it transductive.
+In the first, the tested session is not part of the training data. In the second, training uses its
+audio without its emotions, and every result says that it is transductive.
 
 Cost: 10 runs each as one program.
 

@@ -8,11 +8,11 @@ three programs, 48 minutes on one busy CPU core.
 
 Result, measured on real speech (RESULTS.md has intervals): UAR with 10, 20 and 40 utterances per
 class: erm 0.753, 0.753, 0.802; dann 0.754, 0.743, 0.798; TAP 0.747, 0.762, 0.795. No difference to
-plain training is more than chance.
+plain training is significant.
 
-The smaller training parts are subsets of the larger ones; dev and test are not cut. EMO-DB has 62
-to 127 utterances of these classes, of which three fifths of the speakers train. Where a fold has
-fewer than 40 of a class, all are used, and the command says how many.
+The smaller training parts are subsets of the larger ones; dev and test are not reduced. EMO-DB has
+62 to 127 utterances of each of these classes, and three fifths of the speakers train. Where a fold
+has fewer than 40 of a class, all are used, and the command says how many.
 """
 
 from configs import dann_emodb

@@ -8,9 +8,9 @@ Cost: 5 folds x 5 sizes x 3 seeds x (erm, dann at lam 0.3, TAP at 0.01): 225 run
 Result: not measured, as IEMOCAP's audio was not available.
 
 The low-resource setting of Gat et al. 2022 (arXiv 2202.01252), whose sizes go from 50 to 1000. This
-project's choice: the sizes between, the network (theirs is HuBERT), and dann beside TAP. Leave one
-session out. Where a fold has fewer than 1000 of a class, all are used, and the command says how
-many.
+project's choice: the sizes between, the network (theirs is HuBERT), and dann in addition to TAP.
+Leave one session out. Where a fold has fewer than 1000 of a class, all are used, and the command
+says how many.
 """
 
 from configs import dann_iemocap

@@ -14,8 +14,8 @@ chooses each method's coefficient on dev, fold by fold, and writes the table.
 
 Cost: the budget, fixed before any run, is four hours on two CPU cores for all tasks. To fit it, the
 epochs are fewer than elsewhere (168 to 261 steps a run, half of that for arousal and valence),
-there are three seeds, and a method has two coefficients: one that its paper or its public code
-names or that is our default, and one further off.
+there are three seeds, and a method has two coefficients: one named in its paper or its public code,
+or our default, and one other.
 
 Result: RESULTS.md.
 """

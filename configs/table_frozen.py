@@ -1,4 +1,4 @@
-r"""The tasks of table.py over a frozen Whisper: every method with at most two coefficients.
+r"""The tasks of table.py on a frozen Whisper: every method with at most two coefficients.
 
     python -m data_pipelines.prepare NAME --source PATH \
         --features upstream:FOLDER        (of every corpus)
@@ -14,7 +14,7 @@ epoch are those of whisper_emodb.py.
 
 Result, measured (RESULTS_WHISPER.md has the whole tables): plain training reaches UAR 0.892, 0.751,
 0.515, 0.539 and 0.582, in the order above; mmd gains 0.109 and 0.102 between EMO-DB and RAVDESS; no
-speaker adversary gains.
+speaker adversary raises the UAR.
 """
 
 from configs import table, whisper_emodb

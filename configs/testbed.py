@@ -1,4 +1,4 @@
-r"""The test bench (synthetic speech, eSpeak NG): where does forgetting speakers help or hurt?
+r"""The test bench (synthetic speech, eSpeak NG): where does a speaker adversary help or hurt?
 
 Differences between speakers and confounding are known, as the corpus is synthesised with them.
 
@@ -25,20 +25,20 @@ are tested, with equal counts of every emotion; 8 others are dev. UAR is the mea
      dann at lam 1 is better than erm by 0.02. FAILED: -0.003.
   2. No effect. Where speakers differ in voice alone (spread0), likewise unconfounded and 24, dann
      at lam 0.3 and 1 is within 0.03 of erm. Holds: +0.005, -0.006.
-  3. Hurt. At spread1, 0.9 confounded and 24 speakers, dann at lam 1 loses 0.03 to erm: to forget
-     the speaker is to forget the emotion. FAILED by its margin: -0.021.
+  3. Hurt. At spread1, 0.9 confounded and 24 speakers, dann at lam 1 loses 0.03 to erm: removing the
+     speaker removes the emotion. FAILED by its margin: -0.021.
   4. Conditional. There cdann at lam 1 loses less than 0.03 to erm, and is better than dann by 0.03.
      Holds: +0.032 and +0.053.
   5. Few speakers. At spread2 unconfounded, dann at lam 1 gains more with 24 speakers than with 4,
-     who say little about others. FAILED: -0.003 and +0.015.
+     because 4 speakers say little about other speakers. FAILED: -0.003 and +0.015.
 A claim that fails is kept here, marked as failed.
 
 Result, measured by the three commands above (RESULTS.md has every cell): of dann's 54 cells 6 gain
-and 2 lose by an interval over speakers that excludes 0, of cdann's 5 and 3 (one or two of each are
-expected by chance), with no order by spread. Seeds differ as much as most of these (standard
-deviations of 0.01 to 0.06). Where the speaker determines nine tenths of the emotion and 24 speakers
-train, dann at lam 1 loses at every spread (-0.051, -0.021, -0.010); at lam 0.3 it does not, and
-cdann does not.
+and 2 lose by an interval over speakers that excludes 0, and of cdann's 5 gain and 3 lose (one or
+two of each are expected by chance). There is no order by spread. Most of these differences are no
+larger than those between seeds (standard deviations of 0.01 to 0.06). Where the speaker determines
+nine tenths of the emotion and 24 speakers train, dann at lam 1 loses at every spread (-0.051,
+-0.021, -0.010); dann at lam 0.3 and cdann do not lose.
 """
 
 from configs import base

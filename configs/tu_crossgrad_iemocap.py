@@ -1,6 +1,6 @@
 """Tu et al. 2019 (arXiv 1903.09606), CGT: IEMOCAP, four classes, cross-gradient training.
 
-Its control and plain training are trained beside it.
+Its control and plain training are trained too.
 
     python -m data_pipelines.prepare iemocap --source PATH/TO/IEMOCAP_full_release
     python -m jaxser.main --config=configs/tu_crossgrad_iemocap.py
@@ -12,7 +12,7 @@ Result: not measured, as IEMOCAP's audio was not available. On real speech that 
 configs/table.py:emodb (RESULTS.md), `crossgrad` differs from plain training by -0.006 [-0.030,
 +0.018] over 10 speakers.
 
-A re-instantiation on the network of tu_dat_iemocap.py. From the paper: cross-gradient training
+A re-implementation on the network of tu_dat_iemocap.py. From the paper: cross-gradient training
 between the emotion and the speaker classifier. From CrossGrad's public code: alpha 0.5, input
 gradients clipped at 0.1, eps from 0.5 to 2.5. This project's choice: all else.
 """

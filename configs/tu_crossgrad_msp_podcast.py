@@ -8,7 +8,7 @@ Cost: 27 runs on the release's own split as three programs.
 Result: not measured, as MSP-Podcast was not available.
 
 MSP-Podcast has many speakers. It replaces the paper's public set of 250 speakers, which its
-abstract does not name; there the paper found no gain.
+abstract does not name. On that set the paper found no gain.
 """
 
 from configs import tu_crossgrad_iemocap

@@ -9,7 +9,7 @@ Result: not measured, as IEMOCAP's audio was not available. On real speech that 
 the network of the other configurations, configs/table.py:emodb (RESULTS.md), `dann` differs from
 plain training by -0.002 [-0.036, +0.033] over 10 speakers.
 
-A re-instantiation. From the paper: the three parts of the network (TDNN + LSTM + statistics
+A re-implementation. From the paper: the three parts of the network (TDNN + LSTM + statistics
 pooling), both classifiers on the shared representation, five folds. This project's choice: all
 else. Widths, dropout, rate and coefficients are those that DAT and CGT share here; features are
 normalised by utterance, and no stride skips frames.

@@ -1,4 +1,4 @@
-"""EMO-DB, four classes, over a frozen Whisper: a speaker adversary beside plain training.
+"""EMO-DB, four classes, on a frozen Whisper: a speaker adversary compared with plain training.
 
     python -m data_pipelines.prepare emodb --source PATH/TO/emodb --features upstream:FOLDER
     python -m jaxser.main --config=configs/whisper_emodb.py
@@ -7,10 +7,10 @@ FOLDER is a Hugging Face folder of a Whisper.
 
 Cost: 30 runs (lam 0 and 0.3, 5 folds, 3 seeds) as one program, 20 s to 2 minutes on 2 CPU cores.
 
-Result, measured with it over the encoder of Whisper tiny.en (339 four-class utterances): mean of
-fold UARs 0.890 at lam 0, 0.883 at lam 0.3. The adversary was inert: a fresh classifier has a
+Result, measured with this command on the encoder of Whisper tiny.en (339 four-class utterances):
+mean of fold UARs 0.890 at lam 0, 0.883 at lam 0.3. The adversary was inert: a new classifier has a
 speaker-recognition recall of 0.72 without it and 0.98 with it. Width, dropout and the last epoch
-were chosen at lam 0 by dev speakers, among ten candidates.
+were chosen at lam 0 on dev speakers, among ten candidates.
 """
 
 from configs import dann_emodb
