@@ -126,9 +126,8 @@ def theirs(case: str, folder: Path) -> list[list[np.ndarray]]:
     model.eval()
     states_of_inputs = []
     for x in inputs(case):
-        if (
-            case == 'whisper'
-        ):  # transformers takes only 30 s: give it as many positions as the input has
+        if case == 'whisper':
+            # transformers takes only inputs of 30 s: give it as many positions as this one has.
             positions = load_file(folder / 'model.safetensors')['embed_positions.weight']
             model.embed_positions = torch.nn.Embedding.from_pretrained(positions[: len(x) // 2])
             model.max_source_positions = model.config.max_source_positions = len(x) // 2

@@ -179,17 +179,19 @@ def test_losses_of_several_domains_are_added():
     both, speaker, language = Case('speaker+language'), Case('speaker'), Case('language')
     params = both.params
     assert set(params) == {'encoder', 'emotion', 'speaker', 'language'}
-    found = both.gradient(lam=0.7)
+    gradient = both.gradient(lam=0.7)
     emotion = both.emotion_gradient(params)['encoder']
     each = [case._gradient(params, 0.7, 1.0, BATCH)[0] for case in (speaker, language)]
     chex.assert_trees_all_close(
-        found['encoder'],
+        gradient['encoder'],
         jax.tree.map(lambda e, a, b: a + b - e, emotion, *(g['encoder'] for g in each)),
         rtol=1e-5,
         atol=1e-6,
     )
-    for case, gradient in zip((speaker, language), each):
-        chex.assert_trees_all_close(found[case.domain], gradient[case.domain], rtol=1e-5, atol=1e-6)
+    for case, single in zip((speaker, language), each):
+        chex.assert_trees_all_close(
+            gradient[case.domain], single[case.domain], rtol=1e-5, atol=1e-6
+        )
 
 
 def test_an_example_of_unknown_domain_has_no_part_in_its_loss():

@@ -129,11 +129,11 @@ def test_rows_of_unknown_domain_are_left_out():
     z_NxD, index_N = made_up()
     known = np.random.default_rng(4).random(N) < 0.7
     marked = np.where(known, index_N, -1)
-    for found, expected in zip(
+    for actual, expected in zip(
         leace.fit_eraser(z_NxD, {'speaker': marked}),
         leace.fit_eraser(z_NxD[known], {'speaker': index_N[known]}),
     ):
-        np.testing.assert_allclose(found, expected, atol=1e-12)
+        np.testing.assert_allclose(actual, expected, atol=1e-12)
     language_N = (z_NxD[:, 0] > z_NxD[:, 0].mean()).astype(int) - 2 * (np.arange(N) % 5 == 0)
     language_N = np.maximum(language_N, -1)
     both = {'speaker': marked, 'language': language_N}
@@ -147,11 +147,11 @@ def test_rows_of_unknown_domain_are_left_out():
 def test_gaps_among_domain_indices_do_not_matter():
     """Every fold has gaps."""
     z_NxD, index_N = made_up()
-    for found, expected in zip(
+    for actual, expected in zip(
         leace.fit_eraser(z_NxD, {'speaker': 3 * index_N + 2}),
         leace.fit_eraser(z_NxD, {'speaker': index_N}),
     ):
-        np.testing.assert_allclose(found, expected, atol=1e-12)
+        np.testing.assert_allclose(actual, expected, atol=1e-12)
 
 
 @pytest.fixture(scope='module')

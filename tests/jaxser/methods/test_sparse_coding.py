@@ -31,11 +31,11 @@ def test_the_eigenvalue_bound_is_never_too_small_and_little_too_large(B):
     """Of full and of low rank, at any scale."""
     for D, scale in ((3, 1), (B, 1e-3), (200, 1e3)):
         gram = scale * (lambda f: f @ f.T)(rows(B, D))
-        found, exact = (
+        actual, exact = (
             _sparse_coding.largest_eigenvalue(jnp.float32(gram)),
             np.linalg.eigvalsh(gram)[-1],
         )
-        assert exact * (1 - 1e-5) <= found <= exact * B ** (1 / 64) * (1 + 1e-5)
+        assert exact * (1 - 1e-5) <= actual <= exact * B ** (1 / 64) * (1 + 1e-5)
     assert _sparse_coding.largest_eigenvalue(3 * jnp.eye(B)) == pytest.approx(
         3 * B ** (1 / 64), rel=1e-5
     )

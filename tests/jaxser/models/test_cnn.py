@@ -20,6 +20,6 @@ def test_patches_and_product_are_a_convolution(frames, bands):
     expected = jax.lax.conv_general_dilated(
         x, weight, (2, 2), ends, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
     )
-    found = cnn.extract_patches(x) @ weight.reshape(-1, 5)
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    actual = cnn.extract_patches(x) @ weight.reshape(-1, 5)
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, atol=1e-5)

@@ -145,19 +145,19 @@ def test_at_first_it_equals_layer_sum_over_the_frozen_encoder(folder):
         layer_sum, Sizes(spec.bands, C, {'speaker': K, 'language': 1, 'corpus': 1}, STEPS)
     )
     x = np.float32(batch['mel_BxTxM'])
-    heard, length_B = (
+    inputs, length_B = (
         (x.reshape(B, -1), upstream.HOP_SAMPLES * FRAMES)
         if of.input_kind == 'wave'
         else (x, FRAMES)
     )
-    states, frames_B = quick(of.module.apply)({'params': of.params}, heard, length_B)
+    states, frames_B = quick(of.module.apply)({'params': of.params}, inputs, length_B)
     mel_BxTxM = (
         np.stack(states, 2).reshape(B, len(states[0][0]), -1).astype(np.float16).astype(np.float32)
     )
     shared = {k: v for k, v in shifted(case.params).items() if k != 'upstream'}
     shared['layers'] = np.float32(np.linspace(-0.1, 0.2, of.state_count))
-    heard = {'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': batch['target_B']}
-    expected = quick(lambda p, b: encoder.apply(p, {}, b, {}, None, False)[0])(shared, heard)
+    stored_batch = {'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': batch['target_B']}
+    expected = quick(lambda p, b: encoder.apply(p, {}, b, {}, None, False)[0])(shared, stored_batch)
     assert np.ptp(expected, axis=0).max() > 0.01
     chex.assert_trees_all_close(
         case.z(shared | {'upstream': case.params['upstream']}), expected, rtol=2e-3, atol=2e-3
@@ -321,10 +321,10 @@ def run_of(folder, method: str = 'erm', **changes):
     config = configuration(
         folder, **{'method': method, 'train.optimizer': 'sgd', 'train.clip': 1e9, **changes}
     )
-    encoder, made = make_method(config, sizes(folder))
-    one = step.make_step(encoder, made, sizes(folder), config.train)
-    hyper = make_hyper(**made.hyper)
-    return one, encoder, jax.device_get(quick(one.init)(hyper)), hyper
+    encoder, built = make_method(config, sizes(folder))
+    run_step = step.make_step(encoder, built, sizes(folder), config.train)
+    hyper = make_hyper(**built.hyper)
+    return run_step, encoder, jax.device_get(quick(run_step.init)(hyper)), hyper
 
 
 def test_a_step_is_scaled_by_the_rate_of_its_layer(whisper):
@@ -489,7 +489,7 @@ def test_the_ascent_of_tap_changes_only_the_encoder(whisper):
 
 
 @pytest.mark.parametrize(
-    ('key', 'value', 'said'),
+    ('key', 'value', 'message'),
     [
         ('upstream', 'nowhere', 'nowhere is no folder'),
         ('lora', -1, 'config.model.lora is -1; expected a rank'),
@@ -499,9 +499,9 @@ def test_the_ascent_of_tap_changes_only_the_encoder(whisper):
         ('layer_decay', 2.0, 'config.model.layer_decay is 2.0; expected a number above 0, up to 1'),
     ],
 )
-def test_invalid_values_are_refused(whisper, key, value, said):
+def test_invalid_values_are_refused(whisper, key, value, message):
     """The message has the key."""
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         make_method(configuration(whisper, **{f'model.{key}': value}), sizes(whisper))
 
 

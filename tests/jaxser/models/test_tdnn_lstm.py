@@ -29,8 +29,8 @@ def test_splice_and_product_are_a_convolution(kernel, dilation, stride):
         rhs_dilation=(dilation,),
         dimension_numbers=('NWC', 'WIO', 'NWC'),
     )
-    found = tdnn_lstm.splice(x, kernel, dilation, stride) @ weight.reshape(-1, 5)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    actual = tdnn_lstm.splice(x, kernel, dilation, stride) @ weight.reshape(-1, 5)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_the_forget_gate_is_open_at_first():

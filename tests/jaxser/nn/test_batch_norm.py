@@ -90,8 +90,8 @@ def test_joint_equals_batch_norm_of_flax(shape, train):
         y, new = apply('joint', x, mask, stats=stats, train=train)
         return (y * weight).sum(), (y * where, new)
 
-    expected, found = (jax.value_and_grad(f, has_aux=True)(x) for f in (flax, ours))
-    chex.assert_trees_all_close(found, expected, rtol=1e-6, atol=1e-6)
+    expected, actual = (jax.value_and_grad(f, has_aux=True)(x) for f in (flax, ours))
+    chex.assert_trees_all_close(actual, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize('mode', NORMALISING)
@@ -192,10 +192,10 @@ def test_a_batch_without_valid_frames_is_harmless(mode):
 def test_padding_changes_nothing(mode):
     """Neither the statistics nor the valid frames, to the bit."""
     stats, valid = running(mode) if mode != 'none' else None, MASK[..., None] > 0
-    found = apply(mode, np.where(valid, X, 1e3).astype(np.float32), stats=stats)
+    actual = apply(mode, np.where(valid, X, 1e3).astype(np.float32), stats=stats)
     expected = apply(mode, stats=stats)
-    np.testing.assert_array_equal(np.where(valid, found[0], 0), np.where(valid, expected[0], 0))
-    chex.assert_trees_all_equal(found[1], expected[1])
+    np.testing.assert_array_equal(np.where(valid, actual[0], 0), np.where(valid, expected[0], 0))
+    chex.assert_trees_all_equal(actual[1], expected[1])
 
 
 @pytest.mark.parametrize('mode', BATCH_NORM_MODES)

@@ -48,9 +48,9 @@ def inputs():
 def test_values_and_gradients_equal_those_of_a_plain_lstm(inputs):
     """Every output, and the gradients of projections and recurrent weights: 1e-5."""
     (_, expected_h), expected = gradients(plain)(*inputs)
-    (_, h), found = gradients(lstm.recurrence)(*inputs)
+    (_, h), actual = gradients(lstm.recurrence)(*inputs)
     np.testing.assert_allclose(h, expected_h, atol=1e-6)
-    for a, b in zip(found, expected):
+    for a, b in zip(actual, expected):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
@@ -73,6 +73,6 @@ def test_vmapped_runs_equal_single_runs(inputs):
 
 def test_saturated_gates_are_finite(inputs):
     """Projections of any size give outputs and gradients without NaN."""
-    (_, h), found = gradients(lstm.recurrence)(1e4 * inputs[0], inputs[1])
-    assert all(np.isfinite(x).all() for x in (h, *found))
+    (_, h), actual = gradients(lstm.recurrence)(1e4 * inputs[0], inputs[1])
+    assert all(np.isfinite(x).all() for x in (h, *actual))
     assert np.abs(h).max() <= 1

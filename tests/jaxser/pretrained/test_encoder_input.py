@@ -96,11 +96,11 @@ def over(data, once) -> Callable[[str], Path]:
 @pytest.fixture
 def whisper(over, tmp_path) -> Path:
     """A copy of the model over Whisper; its encoder is beside it, in `encoder`."""
-    made = over('whisper').parent
-    shutil.copytree(made / 'encoder', tmp_path / 'encoder')
-    shutil.copytree(made / 'w' / 'model', tmp_path / 'model')
+    original = over('whisper').parent
+    shutil.copytree(original / 'encoder', tmp_path / 'encoder')
+    shutil.copytree(original / 'w' / 'model', tmp_path / 'model')
     file = tmp_path / 'model' / 'model.json'
-    file.write_text(file.read_text().replace(str(made), str(tmp_path)))
+    file.write_text(file.read_text().replace(str(original), str(tmp_path)))
     return tmp_path / 'model'
 
 
@@ -124,21 +124,21 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
     """By its own fold's run, apart from the temperature; without the changes it differs."""
     swept = over(case)
     model = jaxser.load(swept)
-    facts, said = model.metadata, {0.0: [], 1.0: []}
+    facts, posteriors = model.metadata, {0.0: [], 1.0: []}
     rows, want = list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines())), []
     for n, run in enumerate(facts['runs']):
         mine = [r for r in rows if int(r['fold']) == run['fold']]
         raw_NxC = np.array([[float(r[c]) for c in facts['classes']] for r in mine])
         want.extend(calibration.apply_temperature(raw_NxC, facts['calibration']['temperature']))
-        for scale, found in said.items():
+        for scale, predicted in posteriors.items():
             answers = alone(model, n, scale).predict_files(
                 data.parent / r['utterance'] for r in mine
             )
-            found.extend([a['posterior'][c] for c in facts['classes']] for a in answers)
+            predicted.extend([a['posterior'][c] for c in facts['classes']] for a in answers)
     assert len(want) == 32
-    np.testing.assert_allclose(said[1.0], want, atol=1e-5)
-    assert np.ptp(said[1.0], axis=0)[0] > 0.005  # they are answers to what was heard
-    assert np.abs(np.array(said[0.0]) - want).max() > 1e-3
+    np.testing.assert_allclose(posteriors[1.0], want, atol=1e-5)
+    assert np.ptp(posteriors[1.0], axis=0)[0] > 0.005  # they depend on the sound
+    assert np.abs(np.array(posteriors[0.0]) - want).max() > 1e-3
 
 
 def test_the_posterior_is_the_mean_over_runs_that_share_the_weights(over):
@@ -155,10 +155,10 @@ def test_the_posterior_is_the_mean_over_runs_that_share_the_weights(over):
     copies = {
         (2, *x.shape) for path, x in flatten_dict(encoder.params).items() if path[-1] == 'kernel'
     }
-    heard = model.extractor.pad_batch([model.extractor.extract_input(wave)], 100, 1)
+    inputs = model.extractor.pad_batch([model.extractor.extract_input(wave)], 100, 1)
     for in_turn in (True, False):  # on an accelerator too they take turns
         jaxpr = jax.make_jaxpr(make_posterior(model.metadata, in_turn, encoder))(
-            model.runs, model.extractor.params, *heard
+            model.runs, model.extractor.params, *inputs
         )
         assert sum(x.nbytes for x in jaxpr.consts) < 1000
         assert not copies & {
@@ -195,18 +195,21 @@ def test_a_sound_longer_than_whisper_takes_is_predicted_by_windows(over, model):
         UserError, match=r'A window of 13 s is too long: whisper, .* takes 11 s at most'
     ):
         jaxser.load(over('whisper'), window=13)
-    for some, said in ((np.zeros(RATE), 'silent'), (make_tone(0.05), 'too short: 0.050 s')):
-        with pytest.raises(UserError, match=said):
-            model.predict(some, RATE)
+    for invalid_wave, message in (
+        (np.zeros(RATE), 'silent'),
+        (make_tone(0.05), 'too short: 0.050 s'),
+    ):
+        with pytest.raises(UserError, match=message):
+            model.predict(invalid_wave, RATE)
 
 
 @EVERY
 def test_a_stream_is_predicted_every_second(over, case):
     """From its last seconds, as a file of them is."""
     model, wave = jaxser.load(over(case), window=2, hop=1), np.round(make_tone(2.5) * 32768) / 32768
-    found = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
-    assert [(a['start'], a['end']) for a in found] == [(0, 1), (0, 2), (0.5, 2.5)]
-    for a in found:
+    answers = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
+    assert [(a['start'], a['end']) for a in answers] == [(0, 1), (0, 2), (0.5, 2.5)]
+    for a in answers:
         assert_close(
             a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE), 1e-5
         )
@@ -274,25 +277,27 @@ def test_an_export_with_the_encoder_predicts_as_predict_does(over, case, tmp_pat
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', wave, RATE, 'FLOAT')
     want = model.predict(wave, RATE)['posterior']
-    found = [run_snippet(code) for code in card_snippets(out)]
-    assert len(found) == 3 + (case == 'whisper')
-    for posterior in found:
+    posteriors = [run_snippet(code) for code in card_snippets(out)]
+    assert len(posteriors) == 3 + (case == 'whisper')
+    for posterior in posteriors:
         assert posterior == pytest.approx(want, abs=1e-5)
     content = (out / model_card.PROGRAM_FILE).read_bytes()
     program = jax.export.deserialize(content)
     assert program.platforms == stablehlo.PLATFORMS
     for seconds in ((0.1,), (0.5, 1.3, 0.2)):
         waves = [model.extractor.extract_input(make_tone(s)) for s in seconds]
-        heard, length_B = model.extractor.pad_batch(waves, max(map(len, waves)), len(waves))
-        assert heard.dtype == np.float16
+        features_BxTxM, length_B = model.extractor.pad_batch(
+            waves, max(map(len, waves)), len(waves)
+        )
+        assert features_BxTxM.dtype == np.float16
         for b, length in enumerate(length_B):
-            heard[b, length:] = (np.nan, 1e4, -1e4)[b]
+            features_BxTxM[b, length:] = (np.nan, 1e4, -1e4)[b]
         np.testing.assert_allclose(
-            program.call(heard, length_B), model._predict_posteriors(waves), atol=1e-5
+            program.call(features_BxTxM, length_B), model._predict_posteriors(waves), atol=1e-5
         )
     T = 1101 if CASES[case][0] == 'whisper' else 9
     with pytest.raises(ValueError, match='shapes'):  # of what it cannot hear at once, or at all
-        program.call(np.zeros((1, T, heard.shape[-1]), np.float16), np.int32([T]))
+        program.call(np.zeros((1, T, features_BxTxM.shape[-1]), np.float16), np.int32([T]))
     kernels = [
         x for path, x in flatten_dict(model.extractor.params).items() if path[-1] == 'kernel'
     ]

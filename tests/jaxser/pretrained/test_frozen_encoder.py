@@ -80,12 +80,12 @@ def over(data, once) -> Callable[[str], Path]:
 @pytest.fixture
 def whisper(over, tmp_path) -> Path:
     """A copy of the workdir over Whisper that may be changed; its encoder is in the copy."""
-    made = over('whisper').parent
+    original = over('whisper').parent
     shutil.copytree(
-        made, tmp_path / 'copy', ignore=shutil.ignore_patterns('groups', 'tensorboard', '.lock')
+        original, tmp_path / 'copy', ignore=shutil.ignore_patterns('groups', 'tensorboard', '.lock')
     )
     file = tmp_path / 'copy' / 'w' / 'model' / 'model.json'
-    file.write_text(file.read_text().replace(str(made), str(tmp_path / 'copy')))
+    file.write_text(file.read_text().replace(str(original), str(tmp_path / 'copy')))
     return tmp_path / 'copy' / 'w'
 
 
@@ -100,7 +100,7 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
         list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines())),
     )
     encoder = find_encoder(swept, whole.metadata)
-    count, said = 0, []
+    count, posteriors = 0, []
     for n, run in enumerate(whole.metadata['runs']):
         alone = Model(whole.metadata, jax.tree.map(lambda x, n=n: x[n : n + 1], whole.arrays))
         alone = Predictor(alone, encoder=encoder)
@@ -115,10 +115,10 @@ def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, dat
             np.testing.assert_allclose(
                 [answer['posterior'][c] for c in alone.classes], want_C, atol=1e-4
             )
-            said.append(answer['posterior'][alone.classes[0]])
+            posteriors.append(answer['posterior'][alone.classes[0]])
             count += 1
     assert count == 32
-    assert np.ptp(said) > 0.02  # they are answers to what was heard
+    assert np.ptp(posteriors) > 0.02  # they depend on the sound
 
 
 @pytest.fixture(scope='module')
@@ -141,10 +141,10 @@ def test_the_posterior_is_the_mean_over_runs_that_share_the_encoder(over, model,
         {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}},
         1e-6,
     )
-    heard, programs = model.extractor.pad_batch([wave], model.extractor.padded_length(wave), 1), []
-    for some in (model, alone[0]):
+    inputs, programs = model.extractor.pad_batch([wave], model.extractor.padded_length(wave), 1), []
+    for variant in (model, alone[0]):
         programs.append(
-            str(jax.make_jaxpr(some._posterior)(some.runs, some.extractor.params, *heard))
+            str(jax.make_jaxpr(variant._posterior)(variant.runs, variant.extractor.params, *inputs))
         )
     of_two, of_one = (re.findall(r'(f32\[[\d,]+\]) = erf', p) for p in programs)
     assert of_two == of_one  # of its convolutions and its layers, without an axis of the runs
@@ -177,9 +177,12 @@ def test_a_sound_longer_than_whisper_takes_is_predicted_by_windows(over, model):
         UserError, match=r'A window of 13 s is too long: whisper, .* takes 12 s at most'
     ):
         jaxser.load(over('whisper'), window=13)
-    for some, said in ((np.zeros(RATE), 'silent'), (make_tone(0.05), 'too short: 0.050 s')):
-        with pytest.raises(UserError, match=said):
-            model.predict(some, RATE)
+    for invalid_wave, message in (
+        (np.zeros(RATE), 'silent'),
+        (make_tone(0.05), 'too short: 0.050 s'),
+    ):
+        with pytest.raises(UserError, match=message):
+            model.predict(invalid_wave, RATE)
 
 
 def test_a_stream_is_predicted_every_second(over):
@@ -188,9 +191,9 @@ def test_a_stream_is_predicted_every_second(over):
         jaxser.load(over('whisper'), window=2, hop=1),
         np.round(make_tone(3.5) * 32768) / 32768,
     )
-    found = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
-    assert [(a['start'], a['end']) for a in found] == [(0, 1), (0, 2), (1, 3), (1.5, 3.5)]
-    for a in found:
+    answers = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
+    assert [(a['start'], a['end']) for a in answers] == [(0, 1), (0, 2), (1, 3), (1.5, 3.5)]
+    for a in answers:
         assert_close(
             a, model.predict(wave[round(a['start'] * RATE) : round(a['end'] * RATE)], RATE)
         )
@@ -335,17 +338,17 @@ def test_an_export_with_the_encoder_predicts_as_predict_does(over, case, tmp_pat
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', wave, RATE, 'FLOAT')
     want = model.predict(wave, RATE)['posterior']
-    found = [run_snippet(code) for code in card_snippets(out)]
-    assert len(found) == 3 + (case == 'whisper')
-    for posterior in found:
+    posteriors = [run_snippet(code) for code in card_snippets(out)]
+    assert len(posteriors) == 3 + (case == 'whisper')
+    for posterior in posteriors:
         assert posterior == pytest.approx(want, abs=1e-4)
     program = jax.export.deserialize((out / model_card.PROGRAM_FILE).read_bytes())
     waves = [make_tone(s) for s in (0.5, 1.3)]
-    heard, length_B = model.extractor.pad_batch(waves, 150, 2)
+    samples_BxL, length_B = model.extractor.pad_batch(waves, 150, 2)
     for b, length in enumerate(length_B):
-        heard[b, length:] = (np.nan, 1e4)[b]
+        samples_BxL[b, length:] = (np.nan, 1e4)[b]
     np.testing.assert_allclose(
-        program.call(heard, length_B), model._predict_posteriors(waves), atol=1e-4
+        program.call(samples_BxL, length_B), model._predict_posteriors(waves), atol=1e-4
     )
     for file in (f for f in out.rglob('*') if f.is_file()):
         assert str(over(case).parent).encode() not in file.read_bytes()

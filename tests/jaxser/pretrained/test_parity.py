@@ -30,7 +30,7 @@ def case(request, tmp_path_factory):
     )
 
 
-def heard(
+def compute_states(
     of: encoder.PretrainedEncoder, inputs: list[np.ndarray], beyond: float = 0.0, extra: int = 0
 ):
     """Returns states_LxBxTxD of a batch and frames_B.
@@ -50,7 +50,7 @@ def heard(
 def test_states_of_a_padded_batch_equal_those_of_transformers(case):
     """To 1e-4, whatever the padding; zero beyond an utterance's frames."""
     name, of = case
-    states, frames_B = heard(
+    states, frames_B = compute_states(
         of, parity.inputs(name), beyond=7.0, extra=0 if name == 'whisper' else 33
     )  # it hears no more
     with np.load(parity.FILE, allow_pickle=False) as stored:
@@ -244,7 +244,7 @@ def test_whisper_tiny_en_equals_transformers():
     of = encoder.read_encoder(folder)
     assert of.unused_tensors == ()
     mel = np.random.default_rng(0).normal(size=(3000, 80)).astype(np.float32)
-    states, frames_B = heard(of, [mel])
+    states, frames_B = compute_states(of, [mel])
     assert frames_B.tolist() == [1500]
     found = [(x.mean(), x.std(), x[0, 700, 13]) for x in states.astype(np.float64)]
     expected = [
