@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors
 from helpers import parity
 from safetensors.numpy import load_file, save_file
 
@@ -164,6 +165,20 @@ def test_shards_are_read_as_one_and_a_missing_one_is_named(folder):
     assert 'not a file of that folder' in refused(folder)
     (folder / 'model.safetensors.index.json').write_text('{"weight_map": []}')
     assert 'has no weight_map, which says where each tensor is' in refused(folder)
+
+
+def test_each_file_of_a_checkpoint_is_opened_once(folder, monkeypatch):
+    """However many tensors are read from it."""
+    opened = []
+    safe_open = safetensors.safe_open
+
+    def counting_open(file, framework):
+        opened.append(file)
+        return safe_open(file, framework)
+
+    monkeypatch.setattr(safetensors, 'safe_open', counting_open)
+    encoder.read_encoder(folder)
+    assert opened == [folder / 'model.safetensors']
 
 
 def test_prefixes_spellings_of_weight_norm_and_16_bit_types_are_read(folder, tmp_path):
