@@ -25,7 +25,7 @@ def find_audio_files(
       root: The folder to search.
       pattern: A regular expression for the name.
       example: The name of such a file, for messages.
-      parent_count: How many of the folders above a file belong to its name, as in 'DC/a01'.
+      parent_count: How many of the folders above a file the pattern includes: 1 for 'DC/a01'.
       suffixes: The suffixes of audio files, in lower case; any case is accepted.
 
     Returns:
@@ -36,7 +36,7 @@ def find_audio_files(
     """
     if not root.is_dir():
         raise UserError(
-            f'{root} is not a folder; --source is the folder with files like {example}.'
+            f'{root} is not a folder. Set --source to the folder with files like {example}.'
         )
     files = sorted(path for path in root.rglob('*') if path.suffix.lower() in suffixes)
     matches = []
@@ -61,7 +61,7 @@ def find_audio_files(
 def _no_match_error(
     root: Path, example: str, suffixes: tuple[str, ...], others: list[Path]
 ) -> UserError:
-    """Returns the error that no audio file has the right name, only `others`."""
+    """Returns the error for a folder without a matching file; `others` have other names."""
     contents = f'no {" or ".join(suffixes)} file'
     if others:
         contents = f'{len(others)} other audio files, such as {others[0].relative_to(root)}'

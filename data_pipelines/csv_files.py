@@ -1,4 +1,4 @@
-"""Reads and writes CSV files. The whole project uses this one reader and this one writer.
+"""Reads and writes CSV files. No other module of the project does.
 
 A row ends with a newline. A field that holds a newline or a carriage return is quoted. Other
 characters at which `str.splitlines` would split, such as U+2028, are ordinary parts of a field.

@@ -12,7 +12,7 @@ EMOTIONS = (
     'disgust', 'encouraging', 'excited', 'fear', 'frustrated', 'happy', 'neutral', 'other', 'sad',
     'surprise', 'undecided',
 )  # fmt: skip
-# These two words stand for the lack of a usable label: no label space maps them.
+# These two words mean that there is no usable label: no label space maps them.
 UNTRAINED_EMOTIONS = ('other', 'undecided')
 
 
@@ -52,8 +52,8 @@ LABEL_SPACES = {
         positive='calm excited happy neutral surprise',
     ),
 }
-# The classes of the listeners' mean ratings below and above the middle of their scale, in the order
-# of the columns of rating_NxA. The middle itself has no class.
+# The classes of mean ratings below and above the middle of the scale, in the order of the columns
+# of rating_NxA. The middle itself has no class.
 RATING_SPACES = {
     'rated_arousal': ('low', 'high'),
     'rated_valence': ('negative', 'positive'),

@@ -1,4 +1,4 @@
-"""The progress bar of everything that takes more than a few seconds."""
+"""The progress bar for everything that takes more than a few seconds."""
 
 import sys
 from collections.abc import Iterable

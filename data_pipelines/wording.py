@@ -1,4 +1,4 @@
-"""Puts numbers into words for messages; used by both packages."""
+"""Words for the counts in messages."""
 
 
 def pluralize(count: int, noun: str) -> str:

@@ -17,7 +17,7 @@ from data_pipelines.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Utterance:
-    """One stretch of speech by one speaker, with the labels that its corpus gives it."""
+    """A segment of speech by one speaker, with the labels from its corpus."""
 
     name: str  # the official utterance id, unique within the corpus
     path: Path
@@ -41,7 +41,7 @@ class Utterance:
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """What is known of a corpus, and `walk`, the function that lists its utterances."""
+    """A corpus: its published facts, and `walk`, the function that lists its utterances."""
 
     name: str  # the name of its module
     title: str
@@ -76,7 +76,7 @@ class Corpus:
         raise UserError(
             f'{self.title} has {sum(nearest.values())} utterances, but {len(utterances)} were '
             f'found; {"; ".join(differences)}. '
-            'Complete the corpus, or accept it as it is with --allow_partial.'
+            'Complete the corpus, or add --allow_partial to use it as it is.'
         )
 
 

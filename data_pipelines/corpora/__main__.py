@@ -1,6 +1,6 @@
 """Prints the table of corpora: python -m data_pipelines.corpora [--dir data].
 
-It says what is in each corpus, which are prepared, and where to get them.
+The table says what is in each corpus, whether it is prepared, and where to get it.
 """
 
 import argparse
@@ -44,10 +44,9 @@ def format_count(count: int | None) -> str:
 
 
 def describe_prepared(folder: Path) -> str:
-    """Returns what is prepared of a corpus.
+    """Returns which features of a corpus are prepared.
 
-    That may be log-mel features as shards, as an .npz, or both, and the states of pretrained
-    encoders by name.
+    They are log-mel features, as shards or as an .npz file, and the states of pretrained encoders.
     """
     descriptions = []
     records = list(folder.glob('logmel*/*/prepared.json'))
@@ -65,7 +64,7 @@ def describe_prepared(folder: Path) -> str:
 
 
 def make_table(corpus_list: list[Corpus], data_dir: Path) -> rich.table.Table:
-    """Returns the table of the corpora, a row each."""
+    """Returns the table of the corpora, one row for each."""
     table = rich.table.Table(
         'corpus', 'language', title=f'Corpora and their prepared data in {data_dir}'
     )
@@ -81,7 +80,7 @@ def main() -> None:
     """Parses the command line and prints the table, then the homepages and the licences."""
     parser = argparse.ArgumentParser(
         prog='python -m data_pipelines.corpora',
-        description='Prints what is in each corpus, which are prepared, and where to get them.',
+        description='Prints what is in each corpus, whether it is prepared, and where to get it.',
     )
     parser.add_argument(
         '--dir', default='data', help='folder of the prepared corpora (default: %(default)s)'

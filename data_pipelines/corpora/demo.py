@@ -1,8 +1,9 @@
-"""A small synthetic corpus in English and French, which eSpeak NG speaks at the first use.
+"""A small synthetic corpus in English and French. eSpeak NG synthesises it at the first use.
 
-It needs no download, and it is no evidence about people. A speaker is a voice of eSpeak NG with
-habits, an emotion is a shift of its prosody. Habits, shifts and random variation add up in the same
-five cues, so the value of a cue says little about the emotion as long as the speaker is unknown.
+It needs no download, and results on it say nothing about people. A speaker is a voice of eSpeak NG
+with habits, and an emotion is a shift of its prosody. Habits, shifts and random variation are added
+in the same five cues. So the value of a cue says little about the emotion if the speaker is
+unknown.
 
 Layout: `en/en01/en01_s2_angry.flac`, which is language, speaker, sentence and emotion; 16 speakers,
 six sentences in each language, four emotions, 384 utterances.
@@ -140,7 +141,10 @@ class Espeak:
             AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path.encode(), INITIALIZE_DONT_EXIT
         )
         if self.rate <= 0:
-            raise UserError(f'eSpeak NG did not start with its data at {data_path}.')
+            raise UserError(
+                f'eSpeak NG could not start with its data at {data_path}. '
+                'Install it again: pip install --force-reinstall espeakng-loader'
+            )
         # The sound of breath is drawn from this seed; without it, from the clock. Other state
         # (flutter, phase) survives an utterance and a new seed, so only a new process gives the
         # same samples again.
@@ -270,7 +274,7 @@ def synthesise_in_subprocess(root: Path, module: str = 'data_pipelines.corpora.d
         return
     if importlib.util.find_spec('espeakng_loader') is None:
         raise UserError(
-            'This corpus is spoken by eSpeak NG, which is not installed. '
+            'eSpeak NG, which synthesises this corpus, is not installed. '
             "Run: pip install -e '.[demo]'"
         )
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -295,7 +299,7 @@ def walk(root: Path) -> list[Utterance]:
         match = re.fullmatch(pattern, path.stem)
         if not match:
             raise UserError(
-                f'{path} is not part of the demo corpus, whose files have names like '
+                f'{path} is not a file of the demo corpus, which has names like '
                 'en01_s2_angry.flac; remove it.'
             )
         speaker_name, sentence, emotion = match.groups()

@@ -1,6 +1,6 @@
 """Your own corpus, listed in a CSV file with one utterance per row.
 
-The columns path, speaker and emotion are required; `OPTIONAL_COLUMNS` may be there too.
+The columns path, speaker and emotion are required; `OPTIONAL_COLUMNS` are optional.
 """
 
 import collections
@@ -58,7 +58,7 @@ def read_numbered_rows(source: Path) -> list[tuple[int, dict]]:
 
 
 def strip_cells(row: dict) -> dict:
-    """Returns the row without spaces at the ends of cells, which would split one speaker in two.
+    """Returns the row without spaces at the ends of cells, as 'anna ' and 'anna' are one speaker.
 
     The path keeps its spaces: they may belong to the name of the file.
     """
@@ -91,11 +91,11 @@ def check_rows(source: Path, numbered_rows: list[tuple[int, dict]]) -> None:
             problems.append(f'line {number}: {problem}')
     if problems:
         raise UserError(
-            f'{source} has {len(problems)} rows that cannot be used; '
+            f'{source} has {len(problems)} rows that cannot be used. Correct or remove them: '
             f'{"; ".join(problems[:MAX_REPORTED])}.'
         )
     if not numbered_rows:
-        raise UserError(f'{source} has a header, but no utterances.')
+        raise UserError(f'{source} has a header, but no utterances. Add a line for each utterance.')
 
 
 def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
@@ -106,7 +106,7 @@ def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
             repeated.append(f'{name} on lines {", ".join(lines)}')
     if repeated:
         raise UserError(
-            f'{source} lists the same utterance more than once: '
+            f'{source} lists the same utterance more than once. Keep one line of each: '
             f'{"; ".join(repeated[:MAX_REPORTED])}.'
         )
 
@@ -114,7 +114,7 @@ def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
 def find_problem(row: dict) -> str | None:
     """Returns what is wrong with a row, or None."""
     if None in row or None in row.values():
-        return 'more or fewer cells than columns'
+        return 'more or fewer cells than the header has columns'
     return find_text_problem(row) or find_rating_problem(row) or find_time_problem(row)
 
 

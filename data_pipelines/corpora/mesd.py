@@ -2,8 +2,8 @@
 
 Layout: `Anger_C_A_abajo.wav`, which is emotion, voice, list of words and word. The names give one
 of three voices (child, female, male), and not the person: six children, three women and two men
-share them. So `speaker` is the voice. In folds by speaker no person is on both sides, but a method
-that forgets the speaker forgets the kind of voice. There are 864 utterances, in some copies 862.
+share them. So `speaker` is the voice. In folds by speaker no person is in two parts, but a method
+that removes the speaker removes the kind of voice. There are 864 utterances, in some copies 862.
 
 Source: M. M. Duville, L. M. Alonso-Valerdi, D. I. Ibarra-Zarate (2021), Mexican Emotional Speech
 Database Based on Semantic, Frequency, Familiarity, Concreteness, and Cultural Shaping of Affective

@@ -80,7 +80,7 @@ def make_utterance(audio_folder: Path, row: dict[str, str], line_name: str) -> U
         dominance = scale_rating(row['EmoDom'], 1, 7)
     except ValueError as error:
         raise UserError(
-            f'{line_name} rates {name} with something that is not a number: {error}. '
+            f'{line_name} has a rating of {name} that is not a number: {error}. '
             'Compare the file with the release.'
         ) from None
     return Utterance(

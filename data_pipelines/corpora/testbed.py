@@ -1,7 +1,7 @@
-"""A synthetic test bench for methods that forget speakers, which eSpeak NG speaks at the first use.
+"""A synthetic test bench for speaker adversaries. eSpeak NG synthesises it at the first use.
 
-It is no evidence about people. Emotions are those of the demo corpus. A speaker is a voice of
-eSpeak NG with a vocal tract and habits drawn at random. The `style` says how much the speakers
+Results on it say nothing about people. Emotions are those of the demo corpus. A speaker is a voice
+of eSpeak NG with a vocal tract and habits drawn at random. The `style` says how much the speakers
 differ: in spread0, spread1 and spread2 the habits and the logarithm of the tract are multiplied by
 0, 1 and 2, and all other random draws are the same. The voices of eSpeak NG are not changed, so
 speakers differ in voice even in spread0. Choose a spread with config.data.only.
@@ -94,7 +94,7 @@ def walk(root: Path) -> list[Utterance]:
         match = re.fullmatch(pattern, path.stem)
         if not match or style not in styles:
             raise UserError(
-                f'{path} is not part of the test bench, whose files have names like '
+                f'{path} is not a file of the test bench, which has names like '
                 'spread1/en/train01/train01_s2_angry.flac; remove it.'
             )
         speaker, sentence, emotion = match.groups()

@@ -2,7 +2,7 @@
 
 Layout: `Angry/SM1_F10_A010.wav`, which is speaker (SM for a man, SF for a woman), file, and emotion
 with its number. The paper says 38 speakers; the names in the release distinguish 29, and these are
-used. Of 26 speakers there is only one emotion.
+used. 26 of the speakers have only one emotion.
 
 Source: S. Latif, A. Qayyum, M. Usman, J. Qadir (2018), Cross Lingual Speech Emotion Recognition:
 Urdu vs. Western Languages, FIT.

@@ -1,1 +1,1 @@
-"""The features that are stored of an utterance: log-mel frames, states of pretrained encoders."""
+"""The features that are stored for an utterance: log-mel frames, states of pretrained encoders."""

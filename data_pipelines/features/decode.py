@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MIN_SECONDS = 0.1
 SILENCE_AMPLITUDE = 1e-4  # -80 dB of full scale
-# The power of such samples still is a float32. Integers that were stored as floats are far below.
+# The power of larger samples may overflow float32. Integers stored as floats are far below this.
 MAX_AMPLITUDE = 1e12
 VIDEO_SUFFIXES = ('.avi',)  # decoded by PyAV; all other files are decoded by soundfile
 # In Hz. A rate outside this range is from a damaged header, and resampling from it could fill the
@@ -28,7 +28,7 @@ MAX_STATED_LENGTH = 0x7FFF_0000
 
 
 class Rejection(Exception):
-    """The reason why an utterance has no features: a few words for `rejected.csv`."""
+    """An utterance without features; the message is the short reason in `rejected.csv`."""
 
 
 def check_video_support(utterances: list[Utterance]) -> None:
@@ -96,7 +96,7 @@ def read_samples(utterance: Utterance) -> tuple[np.ndarray, int]:
     except Rejection:
         raise
     except MemoryError:
-        raise Rejection('too long for the memory, if its header is right') from None
+        raise Rejection('too long for the memory, or its header is wrong') from None
     except Exception as error:  # a decoder may raise anything for a damaged file
         raise Rejection(f'unreadable: {error_text(error)}') from None
 
@@ -210,7 +210,7 @@ def find_data_chunk(file: io.BufferedReader) -> DataChunk:
 
 
 def open_verified_wav(path: Path, size: int) -> bytes | io.BytesIO:
-    """Returns what soundfile is to open: the path as bytes, or a repaired copy in memory.
+    """Returns what soundfile should open: the path as bytes, or a repaired copy in memory.
 
     libsndfile reads a truncated WAV file without an error, so the length in its header is checked
     here, and a Rejection is raised if the file is shorter. A program that writes WAV into a pipe
@@ -229,7 +229,7 @@ def open_verified_wav(path: Path, size: int) -> bytes | io.BytesIO:
             content = file.read()
             length_bytes = (size - data.start).to_bytes(4, 'little')
             return io.BytesIO(content[: data.start - 4] + length_bytes + content[data.start :])
-    # Some writers count the header as data, so only more than the whole file is too much.
+    # Some writers count the header as data, so a length up to the size of the file is accepted.
     if size < data.length < MAX_STATED_LENGTH:
         raise Rejection(
             f'truncated: {data.length} bytes of samples expected, {size - data.start} in the file'

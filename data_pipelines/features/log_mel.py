@@ -1,4 +1,4 @@
-"""Computes the log-mel features of an utterance, and what is stored beside them."""
+"""Computes the log-mel features of an utterance, and what is stored with them."""
 
 import dataclasses
 import functools
@@ -78,7 +78,7 @@ class LogMel:
         return {'log_mel': dataclasses.asdict(self)}
 
     def process_utterance(self, utterance: Utterance) -> 'dict | Rejection':
-        """Returns what is stored of an utterance's audio, or why it is rejected."""
+        """Returns what is stored for an utterance, or why it is rejected."""
         return compute_features(utterance, self)
 
     @property
@@ -155,7 +155,7 @@ def compute_moments(mel_TxM: 'np.ndarray') -> tuple['np.ndarray', 'np.ndarray']:
 
 
 def compute_features(utterance: Utterance, spec: LogMel) -> dict | Rejection:
-    """Returns all columns that are stored of an utterance's audio, or why it is rejected."""
+    """Returns all columns that are stored for an utterance, or why it is rejected."""
     try:
         wave = decode(utterance, spec)
         mel_TxM = compute_log_mel(wave, spec)
@@ -176,7 +176,7 @@ def feature_columns(features_TxM: 'np.ndarray') -> dict:
 
 
 def audio_columns(wave: 'np.ndarray', mel_TxM: 'np.ndarray', spec: LogMel) -> dict:
-    """Returns what is stored beside the features: length, signature, and hash of the samples."""
+    """Returns what is stored with the features: length, signature, and hash of the samples."""
     import numpy as np
 
     sha256 = hashlib.sha256(np.ascontiguousarray(wave, '<f4')).hexdigest()

@@ -1,4 +1,4 @@
-"""The signature of a recording, by which the audit finds copies of it."""
+"""The signature of a recording, with which the audit finds copies of it."""
 
 import numpy as np
 

@@ -1,7 +1,7 @@
 """Features from a pretrained speech encoder: its hidden states, or the input that it expects.
 
-Here are their names and what a worker process stores. The encoders themselves are in
-jaxser/pretrained, which computes the states; nothing here needs JAX.
+This module has their names and what a worker process stores, and does not need JAX. The encoders
+are in jaxser/pretrained, which computes the states.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ def _short_digest(*values) -> str:
 class EncoderStates:
     """Hidden states of a frozen encoder, stored as features.
 
-    The fields are the keys of `upstream` in prepared.json. Those that are compared make the name.
+    The fields are the keys of `upstream` in prepared.json. The first five are the name.
     """
 
     model: str  # model_type in the encoder's config.json
@@ -77,7 +77,7 @@ class EncoderStates:
 
     @classmethod
     def from_name(cls, name: str) -> 'EncoderStates':
-        """Parses a name; UserError if it is not a name of states."""
+        """Returns the states of that name; UserError if it is not a name of states."""
         match = STATES_NAME_PATTERN.fullmatch(name)
         if match is None:
             raise UserError(
@@ -104,7 +104,7 @@ class EncoderStates:
 
     @property
     def bands(self) -> int:
-        """Numbers in a frame: layer after layer its state; if pooled, its mean and deviation."""
+        """Number of values in a frame: the state of every layer, or if pooled its two moments."""
         moments = 2 if self.is_pooled else 1
         return self.layers * self.width * moments
 
@@ -114,7 +114,7 @@ class EncoderStates:
         return {'upstream': {'name': self.name, **fields, 'format': FORMAT_VERSION}}
 
     def process_utterance(self, utterance: Utterance) -> 'dict | Rejection':
-        """Returns an utterance's samples (`wave`) and the columns stored beside its states.
+        """Returns an utterance's samples (`wave`) and the columns stored with its states.
 
         Runs in a worker process. The samples are replaced by states later, where JAX runs.
         """

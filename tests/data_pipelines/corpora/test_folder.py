@@ -94,7 +94,7 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
         ),
         (
             'path,speaker,emotion\nx.wav,1,sad\nx.wav,2,sad\n',
-            r'more than once: x\.wav on lines 2, 3',
+            r'more than once.*: x\.wav on lines 2, 3',
         ),
         ('path,speaker,emotion\n"x.wav,1,sad\n', 'is not CSV'),
     ],

@@ -81,7 +81,7 @@ def test_every_partition_is_a_part_of_the_split(name, split, tmp_path):
             r'line 3, labels a\.wav as A of Test9; .*Train, Development',
         ),
         ('a.wav,A,4,4,4', r'line 3, labels a\.wav as A of None'),
-        ('a.wav,A,4,high,4,1,Male,Train', r"line 3, rates a\.wav .*'high'"),
+        ('a.wav,A,4,high,4,1,Male,Train', r"line 3, has a rating of a\.wav .*'high'"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_refused_with_its_line(row, message, tmp_path):
