@@ -15,7 +15,7 @@ ALLOW_LEAK = flags.DEFINE_string('allow_leak', None, f'Leaks to accept: {", ".jo
 
 NOT_CONFIGURATIONS = ('base', 'command', '__init__')  # files of configs/ that are no configuration
 
-# Words of Python for a value that is no number, and ours.
+# Python's message for a value that is not a number, and ours.
 NUMBER_ERRORS = {
     'invalid literal for int() with base 10:': 'expected a whole number, found',
     'could not convert string to float:': 'expected a number, found',
@@ -25,17 +25,17 @@ NUMBER_ERRORS = {
 def parse_flags(arguments: list[str], module: str) -> ConfigDict:
     """Returns the configuration that the flags of `python -m module` describe.
 
-    UserError for what absl, ml_collections or the configuration's file refuse.
+    UserError for whatever absl, ml_collections or the configuration's file refuses.
     """
     try:
         positional = flags.FLAGS(arguments)[1:]
         if positional:
             raise UserError(
-                f'{positional[0]!r} is not understood; values are set as --config.key=value.'
+                f'{positional[0]!r} is not a flag. Set a value with --config.KEY=VALUE.'
             )
         if CONFIG.value is None:
             raise UserError(
-                f'Which configuration? E.g. python -m {module} --config=configs/dann_demo.py'
+                f'--config is missing. Example: python -m {module} --config=configs/dann_demo.py'
             )
         CONFIG.value.to_dict()  # raises what loading the file raised
     except (KeyError, AttributeError) as e:
@@ -56,7 +56,7 @@ def parse_flags(arguments: list[str], module: str) -> ConfigDict:
 
 
 def _missing_file_message(arguments: list[str]) -> str:
-    """Returns which configuration could not be read, and files with similar names."""
+    """Returns the message for a configuration that cannot be read, with similar file names."""
     flag = ' '.join([a for a in arguments if a.startswith('--config')])
     message = f'The configuration cannot be read: {flag}. '
     files = []
@@ -68,11 +68,11 @@ def _missing_file_message(arguments: list[str]) -> str:
     prefix = '--config='
     names = [a.removeprefix(prefix) for a in arguments if a.startswith(prefix)]
     similar = difflib.get_close_matches(names[0] if names else '', files, 5) or files[:5]
-    return message + f'configs/ has {len(files)}, among them {", ".join(similar)}.'
+    return message + f'configs/ has {len(files)} files, among them {", ".join(similar)}.'
 
 
 def _wrong_value_message(error: Exception) -> str:
-    """Returns what is wrong with a value, in plain words."""
+    """Returns the message for a value of the wrong kind."""
     message = str(error).strip().splitlines()[-1]  # ml_collections puts a stack trace before it
     for words, ours in NUMBER_ERRORS.items():
         message = message.replace(words, ours)
@@ -83,9 +83,9 @@ def _wrong_value_message(error: Exception) -> str:
 
 
 def unknown_key_message(arguments: list[str], complaint: str) -> str:
-    """Returns which key of the command line is unknown, and the nearest one that exists.
+    """Returns the message for an unknown key, with the nearest key that exists.
 
-    `complaint` is returned where the command line has no unknown key: then the file sets one.
+    If no key of the command line is unknown, the file sets one, and the message has `complaint`.
     """
     from configs import base
 
@@ -108,7 +108,7 @@ def unknown_key_message(arguments: list[str], complaint: str) -> str:
 
 
 def _similar_key_hint(known_keys: list[str], key: str) -> str:
-    """Returns the nearest key of the same section, or the sections that have this key."""
+    """Returns a hint: the nearest key of the same section, or the sections that have this key."""
     from configs import base
 
     nearest = difflib.get_close_matches(key, known_keys, 1)
@@ -119,4 +119,4 @@ def _similar_key_hint(known_keys: list[str], key: str) -> str:
     for section in config:
         if isinstance(config[section], ConfigDict) and key in config[section]:
             paths.append(f'config.{section}.{key}')
-    return f' There is {" and ".join(paths)}.' if paths else ''
+    return f' Do you mean {" or ".join(paths)}?' if paths else ''

@@ -10,17 +10,18 @@ makes the same check.
 Two recordings are the same if their decoded samples are equal, or if their signatures
 (data_pipelines/features/signature.py) are nearly equal. The latter finds copies with another level,
 codec (MP3, OGG, 8 bits) or sampling rate, with a little noise, or with silence removed from or
-added to their ends. It does NOT find an excerpt of a longer recording, two recordings joined, a
-changed speed or pitch, added music, echo or loud noise, or codecs that leave less than 4 kHz or
-about 16 kbit/s. A person whom the corpus lists under two names counts as two speakers, unless the
-two share a recording.
+added to their ends. It does NOT find an excerpt of a longer recording, joined recordings, a changed
+speed or pitch, added music, echo or loud noise, or codecs that leave less than 4 kHz or about 16
+kbit/s. A person whom the corpus lists under two names counts as two speakers, unless the two share
+a recording.
 
 The thresholds were set on real speech: the 2,179 utterances of RAVDESS, URDU and the four-class
-EMO-DB, and 13 altered copies each of 320 of them. The most similar takes that are not copies (one
-actor, sentence and emotion) reach 0.904, those of two speakers 0.800. Of 4,160 copies 3 are missed,
-all with their ends cut off; copies that keep their ends reach 0.975. Synthetic speech repeats
-itself: two emotions of one voice of the demo corpus reach 0.956, two voices 0.939.
-This measures it again:
+EMO-DB, and 13 altered copies each of 320 of them. Similarity is at most 1. Among recordings that
+are not copies, two takes of one actor, sentence and emotion reach 0.904, and two speakers reach
+0.800. Of 4,160 copies 3 are missed, all with their ends cut off; copies that keep their ends reach
+0.975. Synthetic speech repeats itself: two emotions of one voice of the demo corpus reach 0.956,
+two voices 0.939.
+This command repeats the measurement:
 
   python -m pytest -m slow tests/data_pipelines/protocols/test_recordings.py -s
 """

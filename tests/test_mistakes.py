@@ -11,14 +11,14 @@ from test_main import ROOT, TINY, assert_user_error
 from jaxser import main
 
 MISTAKES = {
-    'no configuration': ([], 'Which configuration?'),
+    'no configuration': ([], '--config is missing.'),
     'an unknown configuration': (['--config=configs/dan_demo.py'], 'configs/dann_demo.py'),
     'a misspelt flag': (['--confg=configs/dann_demo.py'], 'config'),
     'a misspelt key': ([TINY, '--config.model.widht=3'], "Did you mean 'width'"),
     'a misspelt hyper-parameter': ([TINY, '--config.sweep.lma=0'], "Did you mean 'lam'"),
     'a key in the wrong place': (
         [TINY, '--config.train.time_mask=0'],
-        'There is config.sweep.time_mask.',
+        'Do you mean config.sweep.time_mask?',
     ),
     'a misspelt task': (['--config=configs/table.py:emobd'], 'ravdess_emodb, emodb+ravdess_urdu\n'),
     'a value of the wrong type': ([TINY, '--config.model.width=wide'], 'wide'),

@@ -1,1 +1,1 @@
-"""From folds to batches: which utterances, in which order, with which labels and features."""
+"""Makes batches from folds: which utterances, in which order, with which labels and features."""

@@ -1,4 +1,4 @@
-"""Plans which utterances make which batch, from order seed, fold and epoch alone."""
+"""Plans which utterances are in which batch, from order seed, fold and epoch alone."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -25,9 +25,9 @@ def batch_shares(fold: Fold, batch_size: int) -> list[tuple[np.ndarray, int]]:
 
 
 def steps_per_epoch(folds: list[Fold], batch_size: int) -> int:
-    """Returns the steps of an epoch, which suffice to see the largest training part once.
+    """Returns the number of steps of an epoch, the same in every fold.
 
-    They are the same in every fold.
+    It is just enough to use every row of the largest training part once.
     """
     steps = []
     for fold in folds:
@@ -42,8 +42,8 @@ def epoch_order(
     """Returns row_SxB and crop_SxB of an epoch of S steps.
 
     Rows are permutations of a part of the fold; a new one begins where one is used up. A crop in
-    [0, 1) says where a longer utterance is cut. After `batch_size` examples, B holds
-    `identity_count` others whose domain is to be forgotten. They are drawn last, so that the first
+    [0, 1) says where a longer utterance is cut. After `batch_size` examples, B has `identity_count`
+    identity examples, whose domain the method removes. They are drawn last, so that the first
     `batch_size` examples do not depend on them.
     """
     random = np.random.default_rng((order_seed, fold.number, epoch))
@@ -59,7 +59,7 @@ def epoch_order(
 def _draw_examples(
     random: np.random.Generator, shares: list[tuple[np.ndarray, int]], steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns row_SxB and crop_SxB, with so many examples of each share in every step."""
+    """Returns row_SxB and crop_SxB, with the count of each share in every step."""
     rows = np.concatenate([_shuffle(random, part, steps, n) for part, n in shares], axis=1)
     return rows, random.random(rows.shape)
 
@@ -72,7 +72,7 @@ def _shuffle(random: np.random.Generator, part: np.ndarray, steps: int, count: i
 
 
 def crop_starts(frames: np.ndarray, crop: np.ndarray, T: int) -> np.ndarray:
-    """Returns the first frame of a cut of T frames; 0 in utterances that are not longer."""
+    """Returns the first frame of a cut of T frames; 0 for utterances of at most T frames."""
     return np.floor(crop * (np.maximum(frames - T, 0) + 1)).astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Makes batches of labels, domains, weights and normalisation; features come from elsewhere."""
+"""Makes batches of labels, domains, weights and normalisation; feeds.py adds the features."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from data_pipelines.batching.plan import Item
 from data_pipelines.protocols.folds import Fold
 from data_pipelines.storage.schema import Utterances
 
-# The values of config.data.normalise, and what results say of them.
+# The values of config.data.normalise, and what results say about them.
 NORMALISATIONS = {
     'utterance': '',
     'global': '',
@@ -17,18 +17,18 @@ NORMALISATIONS = {
 
 DOMAINS = ('speaker', 'language', 'corpus')
 
-MIN_VARIANCE = 1e-4  # of a normalised band: one that hardly varies is not blown up
+MIN_VARIANCE = 1e-4  # of a normalised band: one that hardly varies is not amplified
 
 
 class ExampleTable:
-    """All of a batch but its features, by row.
+    """Everything in a batch except the features, by row of the utterances.
 
     Shapes: N utterances, F folds, C classes, K domains of a kind, M bands, B examples.
 
     Attributes:
         classes: the emotions, in alphabetical order; emotion_N are indices among them.
         domains: by kind the domains, in alphabetical order; domain_N[kind] are indices among them.
-        seen: by kind FxK, 1 for the domains that a fold is to forget and 0 for the others.
+        seen: by kind FxK, 1 for the domains that the method removes in a fold and 0 for the others.
         weight_FxC: the weight of an example of a class.
         target_FxN: whether an utterance is of the test part, or one that training adapts to.
         mean, scale: normalisation of groups of utterances, by index.
@@ -54,7 +54,7 @@ class ExampleTable:
         self.mean, self.scale = self._normalise_groups(groups)
 
     def _seen_domains(self, fold: Fold, kind: str) -> np.ndarray:
-        """Returns seen_K, 1 for the domains of a kind that the fold is to forget."""
+        """Returns seen_K, 1 for the domains of a kind that the method removes in the fold."""
         index = self.domain_N[kind][fold.domain_rows]
         return np.isin(np.arange(len(self.domains[kind])), index).astype(np.float32)
 
@@ -133,7 +133,7 @@ class ExampleTable:
         moments_index = self.moments_index_FxN[fold, rows]
         frames = np.where(is_real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0)
         is_target = is_real & self.target_FxN[fold, rows]
-        # Neither the target nor identity examples may teach an emotion.
+        # Emotions of the target and of identity examples are not used in training.
         is_labelled = is_real & ~is_target if item.part == 'train' else is_real
         B = rows.shape[-1]
         is_labelled = is_labelled & (np.arange(B) < B - item.identity_count)

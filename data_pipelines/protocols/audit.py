@@ -20,7 +20,7 @@ def audit_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -
 
 
 def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
-    """Returns what the parts of the folds share, and what domains say about the emotion.
+    """Returns what the parts of the folds share, and how well domains predict the emotion.
 
     The findings are JSON: counts, and at most ten examples of each kind.
     """
@@ -61,7 +61,7 @@ def compared_parts(protocol: Protocol) -> list[tuple[str, str]]:
 
 
 def check_leaks(findings: dict) -> None:
-    """Raises a UserError for leaks that are not allowed: where they are, and what to do."""
+    """Raises a UserError for leaks that are not allowed."""
     refused = [kind for kind in findings['leaks'] if kind not in findings['allowed']]
     messages = []
     if 'speaker' in refused:
@@ -73,7 +73,7 @@ def check_leaks(findings: dict) -> None:
 
 
 def _speaker_leak_message(findings: dict) -> str:
-    """Returns which speakers are in two parts, first by the examples of one pair of parts."""
+    """Returns the message of a speaker leak, with examples from one pair of parts."""
     leak = findings['speaker']
     examples = _examples_of_first_fold(leak)
     named = [f'{e["speaker"]} ({" and ".join(e["utterances"])})' for e in examples]
@@ -88,7 +88,7 @@ def _speaker_leak_message(findings: dict) -> str:
 
 
 def _audio_leak_message(findings: dict) -> str:
-    """Returns which recordings are in two parts, first by the examples of one pair of parts."""
+    """Returns the message of an audio leak, with examples from one pair of parts."""
     leak = findings['audio']
     examples = _examples_of_first_fold(leak)
     named = [format_pair(e) for e in examples[:3]]

@@ -13,7 +13,7 @@ MAX_LISTED_PARTS = 3  # parts without a class that are named one by one
 
 
 def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
-    """Yields what was checked, and what was found, in words."""
+    """Yields the name of each check with its result in words."""
     yield 'speakers', _describe_speakers(findings)
     yield 'audio', _describe_audio(findings)
     if findings['transductive']:
@@ -39,12 +39,12 @@ def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
 
 
 def _in_folds(findings: dict, shared: dict) -> str:
-    """Returns in how many of the folds something is shared."""
+    """Returns in how many of the folds something is shared, in words."""
     return f' in {shared["in_folds"]} of {pluralize(findings["folds"], "fold")}'
 
 
 def _leak_mark(findings: dict, kind: str) -> str:
-    """Returns the mark of a leak, '' where there is none of that kind."""
+    """Returns the mark of a leak, or '' if there is no leak of that kind."""
     if kind not in findings['leaks']:
         return ''
     return 'LEAK (allowed): ' if kind in findings['allowed'] else 'LEAK: '
@@ -95,7 +95,7 @@ def _describe_sentences(sentence: dict) -> str:
 
 
 def _describe_information(information: dict) -> str:
-    """Returns the mutual information of a domain and the emotion beside chance."""
+    """Returns the mutual information of a domain and the emotion, with its chance level."""
     return (
         f'{information["bits"]:.2f} of {information["of"]:.2f} bits '
         f'(chance: {information["chance"]:.2f}), confounding: {information["word"]}'

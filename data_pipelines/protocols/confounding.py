@@ -1,4 +1,4 @@
-"""Measures how much the speaker, the corpus and the language say about the emotion."""
+"""Measures how much information speaker, corpus and language contain about the emotion."""
 
 import math
 
@@ -13,10 +13,10 @@ CONFOUNDING_LEVELS = ((0.02, 'none'), (0.2, 'weak'), (1.0, 'strong'))
 
 
 def emotion_information(utterances: Utterances, folds: list[Fold]) -> dict:
-    """Returns how much the speaker, the corpus and the language say about the emotion.
+    """Returns how much information speaker, corpus and language contain about the emotion.
 
-    Corpus and language are left out where there is only one; with several corpora, the speakers
-    within each corpus are measured too.
+    Corpus and language are left out if there is only one. With several corpora, the speakers within
+    each corpus are measured too.
     """
     rows = rows_of_parts(folds, PARTS)
     speaker_N = utterances.text['speaker'][rows]
@@ -38,12 +38,12 @@ def emotion_information(utterances: Utterances, folds: list[Fold]) -> dict:
 
 
 def measure_confounding(domain_N: np.ndarray, emotion_N: np.ndarray) -> dict:
-    """Returns the mutual information of domain and emotion, and what it would be by chance.
+    """Returns the mutual information of domain and emotion, and its chance level.
 
     All in bits: 'bits' is I(domain; emotion), 'chance' its expectation for the same counts if the
-    two are independent, 'of' is H(emotion). Counts overestimate the information, the more so the
-    fewer utterances a domain has, so 'share' is (bits - chance) / (of - chance), and 'word' the
-    level of confounding.
+    two are independent, 'of' is H(emotion). An estimate from counts is too high, most of all for
+    domains with few utterances. 'share' corrects this: (bits - chance) / (of - chance). 'word' is
+    the level of confounding.
     """
     _, domain_N = np.unique(domain_N, return_inverse=True)
     _, emotion_N = np.unique(emotion_N, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Cuts utterances into folds: which rows train, choose the epoch, are tested or adapted to."""
+"""Divides utterances into folds: training, dev, test, adaptation and identity rows."""
 
 import dataclasses
 import hashlib
@@ -16,7 +16,7 @@ ALL_PARTS = (*PARTS, 'adapt', 'identity')
 
 HASHED_COLUMNS = ('corpus', 'utterance', 'speaker', 'emotion')
 
-DEV_SPEAKER_GROUPS = 5  # the speakers of a source corpus are dealt into so many groups; one is dev
+DEV_SPEAKER_GROUPS = 5  # the speakers of a source corpus are divided into 5 groups; one is dev
 
 
 def _no_rows() -> np.ndarray:
@@ -45,9 +45,9 @@ class Fold:
 
     @property
     def domain_rows(self) -> np.ndarray:
-        """Returns the rows whose domains are to be forgotten.
+        """Returns the rows whose domains the method removes from the representation.
 
-        These are the identity rows, or where there are none all rows seen in training.
+        These are the identity rows, or if there are none, all rows seen in training.
         """
         return self.identity if len(self.identity) else self.seen
 
@@ -60,8 +60,8 @@ class Fold:
 def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     """Returns the folds of a protocol.
 
-    A row may be in no part of any fold, e.g. where its speaker is unknown. UserError if the
-    utterances do not suffice for the protocol.
+    Some rows may be in no fold, e.g. where the speaker is unknown. UserError if there are too few
+    utterances, speakers or sessions for the protocol.
     """
     corpora = set(utterances.text['corpus'].tolist())
     absent = set(protocol.identity) - corpora
@@ -89,7 +89,7 @@ def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
 
 
 def _with_identity(fold: Fold, own_rows: np.ndarray, identity_rows: np.ndarray) -> Fold:
-    """Returns the fold over all utterances, of a fold over those of `own_rows` alone."""
+    """Returns a fold of `own_rows` alone as a fold of all utterances, with identity rows."""
     return dataclasses.replace(
         fold,
         train=own_rows[fold.train],
@@ -176,7 +176,7 @@ def _deal_recordings(utterances: Utterances, parts: int) -> list[np.ndarray]:
         raise UserError(f'config.protocol.folds is {parts}; train, dev and test need 3 or more.')
     sha256_N = utterances.text['sha256']
     _, recording_N = np.unique(sha256_N, return_inverse=True)
-    # An unknown recording is a recording of its own.
+    # An utterance without a hash is a recording of its own.
     own_N = recording_N.max() + 1 + np.arange(len(utterances))
     recording_N = np.where(sha256_N == '', own_N, recording_N)
     part_of_recording = np.random.default_rng(0).permutation(recording_N.max() + 1) % parts
@@ -187,8 +187,8 @@ def _deal_recordings(utterances: Utterances, parts: int) -> list[np.ndarray]:
 def split_by_speaker(utterances: Utterances, rows: np.ndarray, groups: int) -> list[np.ndarray]:
     """Returns the rows of each of several groups of speakers.
 
-    Speakers are dealt out in turn, corpus after corpus and women first, so that every group has
-    its share of both. Rows of unknown speakers are in no group.
+    Speakers are assigned to the groups in turn, sorted by corpus and sex, so that the groups are
+    balanced in both. Rows of unknown speakers are in no group.
     """
     speaker_N = utterances.text['speaker'][rows]
     corpora = utterances.text['corpus'][rows].tolist()
@@ -202,7 +202,7 @@ def split_by_speaker(utterances: Utterances, rows: np.ndarray, groups: int) -> l
 
 
 def make_official_fold(utterances: Utterances, protocol: Protocol) -> Fold:
-    """Returns the fold of the corpus' own partition; UserError if a part of it is empty."""
+    """Returns the fold of the corpus's own split; UserError if a part of it is empty."""
     split_N = utterances.text['split']
     train = np.flatnonzero(split_N == 'train')
     dev = np.flatnonzero(split_N == 'dev')
@@ -275,7 +275,7 @@ def _left_out_shifts(utterances: Utterances, column: str) -> list[DomainShift]:
     if len(values) < 2 or '' in values:
         listed = ', '.join(value or '(unknown)' for value in values)
         raise UserError(
-            f'To leave one {column} out there must be two or more, and every utterance must name '
+            f'Leaving one {column} out needs two or more, and every utterance must name '
             f'its {column}; found: {listed}. '
             'Name several corpora: --config.data.corpora=emodb,ravdess.'
         )
@@ -287,8 +287,8 @@ def _target_parts(
 ) -> list[TargetPart]:
     """Returns the parts in which a target is tested.
 
-    With adapt=others the speakers are dealt into parts; each is tested once, while training adapts
-    to the others. Otherwise the whole target is tested at once.
+    With adapt=others the speakers are divided into parts. Each part is tested once, while training
+    adapts to the others. Otherwise the whole target is tested at once.
     """
     if protocol.adapt != 'others':
         adapt = target if protocol.is_transductive else _no_rows()
@@ -297,7 +297,7 @@ def _target_parts(
     speakers = len(set(utterances.text['speaker'][target]) - {''})
     if not 2 <= count <= speakers:
         raise UserError(
-            f'A target of {speakers} speaker(s) cannot be dealt into {count} parts, '
+            f'A target of {speakers} speaker(s) cannot be divided into {count} parts, '
             'of which one is tested while training adapts to the others: '
             f'choose --config.protocol.folds from 2 to {speakers}, or --config.protocol.adapt=none.'
         )
@@ -312,7 +312,7 @@ def _target_parts(
 def _choose_dev(utterances: Utterances, source: np.ndarray, fold_number: int) -> np.ndarray:
     """Returns the rows of about a fifth of the speakers of each source corpus.
 
-    Other speakers are chosen in the next fold. A corpus of one speaker only trains.
+    The next fold chooses other speakers. A corpus with one speaker has none in dev.
     """
     corpus_N = utterances.text['corpus'][source]
     chosen = [_no_rows()]
@@ -334,7 +334,8 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
             if not len(getattr(fold, part)):
                 raise UserError(
                     f'The {part} part of fold {fold.name!r} is empty: '
-                    'its corpora have too few speakers.'
+                    'its corpora have too few speakers. '
+                    'Add a corpus, or choose another --config.protocol.name.'
                 )
         missing = {*emotion_N[fold.test], *emotion_N[fold.dev]} - set(emotion_N[fold.train])
         if missing:

@@ -13,9 +13,9 @@ MAX_EXAMPLES = 10
 def shared_values(
     utterances: Utterances, column: str, folds: list[Fold], part_pairs: list[tuple[str, str]]
 ) -> dict:
-    """Returns the values of a column that two parts of a fold share; '' is unknown and no value.
+    """Returns the values of a column that two parts of a fold share, without '' (unknown).
 
-    They are counted once each, together with the folds in which they are, and examples.
+    Each value is counted once. The folds that share values are counted too, and examples listed.
     """
     values, index_N = np.unique(utterances.text[column], return_inverse=True)
     shared = set()
@@ -50,7 +50,7 @@ def first_row(rows: np.ndarray, index_N: np.ndarray, index: int) -> int:
 
 
 def sentence_overlap(utterances: Utterances, folds: list[Fold]) -> dict:
-    """Returns how much of what is said in test, over all folds, is said in training too.
+    """Returns how many of the test sentences, over all folds, are in training too.
 
     'known' counts test utterances with a known sentence, 'heard' those of them whose sentence is
     in training; 'sentences' and 'sentences_heard' count different sentences.

@@ -1,4 +1,4 @@
-"""Protocols: how one or several corpora are to be cut into folds."""
+"""Protocols: how one or several corpora are divided into folds."""
 
 import dataclasses
 
@@ -35,14 +35,15 @@ def parse_allowed_leaks(text: str) -> tuple[str, ...]:
     unknown = sorted(kinds - set(LEAK_KINDS))
     if unknown:
         raise UserError(
-            f'There is no leak {unknown[0]!r} to allow; known are {", ".join(LEAK_KINDS)}.'
+            f'There is no kind of leak {unknown[0]!r}. '
+            f'--allow_leak accepts {", ".join(LEAK_KINDS)}.'
         )
     return tuple(sorted(kinds))
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """How one or several corpora are cut into folds; configs/base.py explains the fields."""
+    """How one or several corpora are divided into folds; configs/base.py explains the fields."""
 
     name: str = 'speaker_folds'
     folds: int = 5
@@ -62,7 +63,7 @@ class Protocol:
         protocols = (*WITHIN_CORPUS_PROTOCOLS, *CROSS_CORPUS_PROTOCOLS)
         if self.name not in protocols:
             raise UserError(
-                f'There is no protocol {self.name!r}; known are {", ".join(protocols)}.'
+                f'There is no protocol {self.name!r}; expected one of {", ".join(protocols)}.'
             )
         if self.adapt not in ADAPTATION_MODES:
             raise UserError(
@@ -90,9 +91,7 @@ class Protocol:
             )
         shared = set(self.source) & set(self.target)
         if shared:
-            raise UserError(
-                f'{min(shared)} is both source and target; they may not share a corpus.'
-            )
+            raise UserError(f'{min(shared)} is both source and target. Remove it from one of them.')
         shared = set(self.identity) & {*self.source, *self.target}
         if shared:
             raise UserError(

@@ -9,8 +9,9 @@ from data_pipelines.protocols.folds import Fold
 from data_pipelines.protocols.overlap import MAX_EXAMPLES, first_row, presence_by_part
 from data_pipelines.storage.schema import Utterances
 
-# Two signatures are of one recording if their product reaches the first, and the logarithms of
-# their lengths differ by no more than the second. data_pipelines/audit.py says how they were set.
+# Two signatures are of one recording if their inner product is at least COPY_SIMILARITY and the
+# logarithms of their lengths differ by at most MAX_LOG_LENGTH_DIFFERENCE. data_pipelines/audit.py
+# says how the limits were set.
 COPY_SIMILARITY = 0.96
 MAX_LOG_LENGTH_DIFFERENCE = 0.03
 
@@ -86,7 +87,7 @@ def shared_recordings(
 def _duplicates_within_parts(
     utterances: Utterances, recordings: Recordings, leaks_K: np.ndarray, near_leaks_P: np.ndarray
 ) -> dict:
-    """Returns the duplicates that are no leak: further copies of a recording, and nearly copies."""
+    """Returns the duplicates that are no leak: identical and nearly identical recordings."""
     used_rows = recordings.used_rows
     used_index = recordings.index_N[used_rows]
     copies_K = np.bincount(used_index, minlength=recordings.count)

@@ -1,4 +1,4 @@
-"""Turns a configuration into its split: utterances with a class, cut into folds."""
+"""Turns a configuration into its split: utterances with a class, divided into folds."""
 
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ def filter_utterances(utterances: Utterances, selection: str) -> tuple[Utterance
     if column not in TEXT_COLUMNS:
         raise UserError(
             f'config.data.only is {selection!r}; expected a column and its value, '
-            f'as style=improvised, of {", ".join(TEXT_COLUMNS)}.'
+            f'such as style=improvised. Columns: {", ".join(TEXT_COLUMNS)}.'
         )
     value_N = utterances.text[column]
     values, counts = np.unique(value_N, return_counts=True)
@@ -86,7 +86,7 @@ def keep_labelled(
 
 
 class Split(NamedTuple):
-    """What a configuration trains on, chooses the epoch by, and tests."""
+    """The utterances and folds of a configuration."""
 
     utterances: Utterances  # those with a class, and those that fill identity batches
     folds: list[Fold]

@@ -1,8 +1,8 @@
 """Takes a subset of a fold's training part: fewer speakers, confounded emotions, fewer utterances.
 
-A subset is applied in the order of `Subset`'s fields. What is taken depends on the order seed and
-the fold alone, and is nested: of two values of the last field that is set, the smaller subset lies
-within the larger. dev, test and what training adapts to are not changed.
+The fields of `Subset` are applied in their order. The subset depends on the order seed and the fold
+alone. Subsets are nested: if two differ only in the last field that is set, the smaller one is part
+of the larger one. dev, test and what training adapts to are not changed.
 The sizes per class are those of Gat et al. 2022 (arXiv 2202.01252). Which utterances are drawn, and
 the degree of confounding, are this project's choice.
 """
@@ -22,11 +22,11 @@ SUBSET_STREAM = 1  # a random stream apart from that of an epoch's order, (order
 class Subset(NamedTuple):
     """How much of a training part is kept; None is all of it."""
 
-    speakers: int | None = None  # number of speakers; as many of each sex, where that is known
+    speakers: int | None = None  # number of speakers; equally many of each sex, where that is known
     # From 0 to 1: each speaker is given one class, and this share of the speaker's utterances of
     # other classes is left out.
     confounded: float | None = None
-    per_class: int | None = None  # at most so many utterances of each class
+    per_class: int | None = None  # largest number of utterances of each class
 
 
 def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: int) -> Fold:
@@ -53,7 +53,7 @@ def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: 
         raise UserError(
             f'With {_describe_subset(subset)} the training part of fold {fold.name!r} has no '
             f'utterance of the class {" or ".join(sorted(lost))}. '
-            'Keep more of it: config.sweep.speakers, confounded and per_class say how much.'
+            'Choose larger --config.sweep.speakers or per_class, or smaller confounded.'
         )
     return dataclasses.replace(fold, train=np.sort(train))
 
@@ -65,7 +65,7 @@ def _known_speakers(utterances: Utterances, fold: Fold) -> np.ndarray:
 
 
 def _alternate_sexes(utterances: Utterances, speakers: np.ndarray) -> list[str]:
-    """Returns the speakers, one of each sex in turn, as long as there are any."""
+    """Returns the speakers with the sexes in turn, until one of them has no more speakers."""
     sex_of = dict(zip(utterances.text['speaker'].tolist(), utterances.text['sex'].tolist()))
     count_of_sex: dict[str, int] = {}
     sort_keys = {}
@@ -89,8 +89,8 @@ def _confound(
     emotion_N = utterances.text['emotion'][train]
     keep_N = np.ones(len(train), bool)
     for n, speaker in enumerate(speakers):
-        # Each round of classes begins one later. Speakers of one sex are every second one, and
-        # would otherwise share half of the classes.
+        # Each round through the classes begins one class later. Every second speaker has the same
+        # sex; without this, a sex would be given only half of an even number of classes.
         own_class = classes[(n + n // len(classes)) % len(classes)]
         others = np.flatnonzero((speaker_N == speaker) & (emotion_N != own_class))
         keep_N[others[round((1 - confounded) * len(others)) :]] = False

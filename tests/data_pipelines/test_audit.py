@@ -60,7 +60,7 @@ def test_the_command_prints_the_audit_and_exits_with_2_on_a_leak(data, tmp_path)
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
-        ([CONFIG, '--allow_leak=voice'], 'known are speaker, audio'),
+        ([CONFIG, '--allow_leak=voice'], '--allow_leak accepts speaker, audio'),
         ([], 'python -m data_pipelines.audit --config'),
         ([CONFIG, '--config.protocol.nam=x'], "Did you mean 'name'"),
     ],

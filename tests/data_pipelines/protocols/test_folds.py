@@ -200,7 +200,7 @@ def test_too_few_speakers_or_parts_are_refused(speaker_count, parts):
 @pytest.mark.parametrize(
     ('fields', 'message'),
     [
-        ({'name': 'loso'}, "no protocol 'loso'; known are speaker_folds"),
+        ({'name': 'loso'}, "no protocol 'loso'; expected one of speaker_folds"),
         ({'adapt': 'yes'}, 'expected one of none, others, transductive'),
         ({'adapt': 'others'}, 'needs a target that is separate from the source'),
         ({'name': 'source_target', 'source': ('a',)}, 'needs a source and a target'),
@@ -228,7 +228,7 @@ def test_an_impossible_protocol_is_refused(fields, message):
 
 def test_a_single_corpus_or_language_cannot_be_left_out():
     """Nothing would be left to train on."""
-    with pytest.raises(UserError, match='one language out there must be two'):
+    with pytest.raises(UserError, match='Leaving one language out needs two or more'):
         make_folds(make_utterances(), Protocol('leave_one_language_out'))
 
 
