@@ -5,12 +5,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
     cat <<'END'
-Makes .venv in the checkout: Python 3.12, jaxser, and JAX for the accelerator. Existing parts are reused.
+Makes .venv in the checkout: Python 3.12, jaxser, and JAX for the accelerator. Parts that exist are kept.
 
   bash launch/env.sh [--dry-run] cuda|tpu
 
 This needs Linux, the internet, and python3 with pip (any version). uv, pinned in launch/uv.txt, downloads Python.
-UV_EXCLUDE_NEWER=2026-01-31 installs the package versions of that day.
+Set UV_EXCLUDE_NEWER=2026-01-31 to install the package versions of that day.
 END
 }
 

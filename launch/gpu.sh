@@ -9,7 +9,8 @@ Trains on all GPUs of this machine, in the foreground. Run it from the checkout:
 
   bash launch/gpu.sh [--dry-run] configs/X.py [--workdir=W] [--config.KEY=VALUE ...]
 
-It uses the Python in JAXSER_PYTHON, or else that of .venv. If .venv is missing, launch/env.sh cuda makes it.
+It uses the Python in JAXSER_PYTHON if that is set, otherwise the Python of .venv. If .venv is missing, it runs
+launch/env.sh cuda to make it.
 Exit status: 0 = finished. 2 = a mistake in the command or configuration. 75 = stopped by SIGTERM with a checkpoint
 saved; run the same command again to resume.
 END

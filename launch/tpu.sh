@@ -5,10 +5,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
     cat <<'END'
-Trains on a TPU VM or a slice of several. Run it on your own machine. gcloud must be logged in, with a project set:
+Trains on one TPU VM or on a slice of several. Run it on your own machine. gcloud must be logged in and have a project:
 
   bash launch/tpu.sh create [OPTIONS]
-  bash launch/tpu.sh setup  [OPTIONS]     sends the commit that is checked out, and --data; makes the environment
+  bash launch/tpu.sh setup  [OPTIONS]     sends the checked-out commit and --data, and installs the packages
   bash launch/tpu.sh run    [OPTIONS] configs/X.py [--workdir=W] [--config.KEY=VALUE ...]
   bash launch/tpu.sh watch  [OPTIONS] configs/X.py --workdir=gs://BUCKET/PATH [--config.KEY=VALUE ...]
   bash launch/tpu.sh delete [OPTIONS]
@@ -16,13 +16,13 @@ Trains on a TPU VM or a slice of several. Run it on your own machine. gcloud mus
 watch runs create, setup and run, and repeats them after each preemption. It ends when the training is finished (exit
 status 0) or refuses its command or configuration (2).
 
-  --name=NAME                 of the TPU; default: jaxser
-  --zone=ZONE                 default: the zone of gcloud config
-  --accelerator-type=TYPE     default: v5litepod-8
-  --version=IMAGE             of the TPU VM; default: v2-alpha-tpuv5-lite, which is for v5e
-  --spot                      cheaper, but may be preempted
+  --name=NAME                 name of the TPU; default: jaxser
+  --zone=ZONE                 zone of the TPU; default: that of gcloud config
+  --accelerator-type=TYPE     type and size of the TPU; default: v5litepod-8
+  --version=IMAGE             software version of the TPU VM; default: v2-alpha-tpuv5-lite, which is for v5e
+  --spot                      uses a spot TPU: cheaper, but may be preempted
   --data=DIR                  prepared shards, copied to the checkout on every worker
-  --workers=N                 of the slice; default: gcloud is asked
+  --workers=N                 number of workers of the slice; default: the number that gcloud reports
   --dry-run                   prints the commands and runs none
 END
 }
@@ -50,7 +50,7 @@ setup() {
     [[ -z $data ]] || tpu scp --recurse "${data%/}" "$name:jaxser/" --worker=all
 }
 
-# If a connection breaks, gcloud runs the command again. The lock makes the second run wait for the first.
+# If a connection breaks, gcloud runs the command again. The lock makes the second process wait for the first.
 run() {
     local count=$workers remote='cd jaxser && exec flock --no-fork .lock .venv/bin/python -u -m jaxser.main'
     if [[ -z $count ]]; then
@@ -65,14 +65,14 @@ run() {
     on_workers "$remote"
 }
 
-# Every step runs in a new shell: in this one, after if and ||, set -e would not stop a step that fails.
+# Every step runs in a new shell, because set -e has no effect in a function that is called after `if` or before `||`.
 watch() {
     local state code is_set_up='' failures=0 self=(bash "${BASH_SOURCE[0]}")
     while true; do
         state=$(tpu describe "$name" '--format=value(state)') || state=''
         log "TPU $name: ${state:-absent}"
         case $state in
-            '') # create fails while there is no capacity; then ask again
+            '') # create fails while there is no capacity; it is tried again
                 if "${self[@]}" create "${options[@]}"; then
                     is_set_up=''
                     failures=0
