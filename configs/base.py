@@ -133,9 +133,10 @@ def model_section() -> ConfigDict:
     model = ConfigDict()
     # A file of jaxser/models: tdnn_lstm | cnn | layer_sum (over data.upstream) | fine_tuned.
     model.name = 'tdnn_lstm'
-    # BatchNorm statistics, where training adapts to a target: joint (of source and target together)
-    # | separate (of each alone, with one running average) | domain (of each alone, in testing too)
-    # | source (of the source alone) | none (no normalisation).
+    # The examples of which BatchNorm uses the statistics, where training adapts to a target: joint
+    # (source and target together) | separate (each of the two by itself, with one running average)
+    # | domain (each by itself, in testing too) | source (only the source) | none (no
+    # normalisation).
     model.batch_norm = 'joint'
 
     # tdnn_lstm: (kernel, dilation, stride) of each layer. With these strides the LSTM sees every
@@ -204,8 +205,9 @@ def sweep_section() -> ConfigDict:
     """
     sweep = ConfigDict()
     # Subsets of a fold's training part, applied in this order; () is all of it. dev and test are
-    # not changed, and an epoch has as many steps as over the whole part. Subsets are nested (4
-    # speakers are among 8), and depend on data.order_seed and the fold alone.
+    # not changed, and an epoch has as many steps as over the whole part. Subsets are nested (the 8
+    # speakers include the 4), and depend only on data.order_seed and the fold.
+    #
     # Number of training speakers; equally many of each sex, where that is known.
     sweep.speakers = ()
     # From 0 to 1: each speaker is given one class, and this share of the speaker's utterances of

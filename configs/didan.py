@@ -2,8 +2,8 @@
 
     python -m jaxser.main --config=configs/didan.py:emodb_enterface
 
-Tasks: the paper's six ordered ones, emodb_enterface, enterface_emodb, emodb_casia, casia_emodb,
-enterface_casia and casia_enterface (five or four shared emotions); and emodb_ravdess,
+Tasks, as source_target: the paper's six, emodb_enterface, enterface_emodb, emodb_casia,
+casia_emodb, enterface_casia and casia_enterface (five or four shared emotions); and emodb_ravdess,
 ravdess_emodb, emodb_urdu and ravdess_urdu (four classes).
 
 Cost: 42 runs as three programs. Measured on real speech (RESULTS.md has intervals), 39 minutes each

@@ -23,14 +23,15 @@ The grid and the claims below were written down before any cell was run. 16 spea
 are tested, with equal counts of every emotion; 8 others are dev. UAR is the mean over seeds.
   1. Help. Where speakers differ much (spread2), emotion is not confounded and 24 speakers train,
      dann at lam 1 is better than erm by 0.02. FAILED: -0.003.
-  2. No effect. Where speakers differ in voice alone (spread0), likewise unconfounded and 24, dann
-     at lam 0.3 and 1 is within 0.03 of erm. Holds: +0.005, -0.006.
+  2. No effect. Where speakers differ only in voice (spread0), also with emotion not confounded and
+     24 speakers, dann at lam 0.3 and 1 is within 0.03 of erm. Holds: +0.005, -0.006.
   3. Hurt. At spread1, 0.9 confounded and 24 speakers, dann at lam 1 loses 0.03 to erm: removing the
      speaker removes the emotion. FAILED by its margin: -0.021.
   4. Conditional. There cdann at lam 1 loses less than 0.03 to erm, and is better than dann by 0.03.
      Holds: +0.032 and +0.053.
-  5. Few speakers. At spread2 unconfounded, dann at lam 1 gains more with 24 speakers than with 4,
-     because 4 speakers say little about other speakers. FAILED: -0.003 and +0.015.
+  5. Few speakers. At spread2, with emotion not confounded, dann at lam 1 gains more with 24
+     speakers than with 4, because 4 speakers say little about other speakers. FAILED: -0.003 and
+     +0.015.
 A claim that fails is kept here, marked as failed.
 
 Result, measured by the three commands above (RESULTS.md has every cell): of dann's 54 cells 6 gain

@@ -6,7 +6,7 @@ Its control and plain training are trained too.
     python -m jaxser.main --config=configs/tu_crossgrad_iemocap.py
 
 Cost: 135 runs as three programs: plain training, and four eps for crossgrad and for labelgrad,
-which perturbs along the emotion alone.
+which perturbs only along the emotion gradient.
 
 Result: not measured, as IEMOCAP's audio was not available. On real speech that was available,
 configs/table.py:emodb (RESULTS.md), `crossgrad` differs from plain training by -0.006 [-0.030,

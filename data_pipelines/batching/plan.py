@@ -1,4 +1,4 @@
-"""Plans which utterances are in which batch, from order seed, fold and epoch alone."""
+"""Plans which utterances are in which batch; order seed, fold and epoch determine the plan."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ PADDED_LENGTHS = (1, *sorted([100 << k for k in range(20)] + [150 << k for k in 
 def batch_shares(fold: Fold, batch_size: int) -> list[tuple[np.ndarray, int]]:
     """Returns the rows that a batch is drawn from, and how many examples of each.
 
-    They are the training part alone, or half of each where training adapts to other rows.
+    All are of the training part, or half of each where training adapts to other rows.
     """
     if not len(fold.adapt):
         return [(fold.train, batch_size)]

@@ -74,8 +74,8 @@ class ExampleTable:
     def _group_utterances(self) -> tuple[np.ndarray, list[np.ndarray]]:
         """Returns moments_index_FxN, and the rows of each group with common moments.
 
-        Index n < N is utterance n alone, N + g is group g. A group is a fold's training part, or a
-        speaker's utterances that are seen in training, or all of a speaker's utterances.
+        Index n < N is the single utterance n, N + g is group g. A group is a fold's training part,
+        or a speaker's utterances that are seen in training, or all of a speaker's utterances.
         """
         F, N = self.target_FxN.shape
         speaker_N = self.domain_N['speaker']
@@ -105,7 +105,7 @@ class ExampleTable:
         return {speaker: rows[index == speaker] for speaker in np.unique(index[index >= 0])}
 
     def _normalise_groups(self, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns mean and scale of every utterance alone, then of the groups."""
+        """Returns mean and scale of every single utterance, then of the groups."""
         u = self.utterances
         if self.normalisation == 'none':
             return np.zeros((1, u.bands), np.float32), np.ones((1, u.bands), np.float32)

@@ -101,7 +101,7 @@ def compute_log_mel(wave: 'np.ndarray', spec: LogMel) -> 'np.ndarray':
     """Returns mel_TxM, the natural logarithms of the power in each frame and mel band.
 
     It is float16 of shape (1 + samples // hop, bands), and equal to the bit to the logarithm of
-    `librosa.feature.melspectrogram`, which would compute window and filters anew each time.
+    `librosa.feature.melspectrogram`, which would compute window and filters again each time.
     """
     import librosa
     import numpy as np

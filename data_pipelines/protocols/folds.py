@@ -89,7 +89,7 @@ def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
 
 
 def _with_identity(fold: Fold, own_rows: np.ndarray, identity_rows: np.ndarray) -> Fold:
-    """Returns a fold of `own_rows` alone as a fold of all utterances, with identity rows."""
+    """Turns a fold of the utterances `own_rows` into one of all utterances, with identity rows."""
     return dataclasses.replace(
         fold,
         train=own_rows[fold.train],

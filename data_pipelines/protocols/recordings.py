@@ -107,7 +107,7 @@ def _duplicates_within_parts(
 def describe_pair(utterances: Utterances, row: int, other: int) -> dict:
     """Returns two utterances of one recording, how similar they are, and which labels differ.
 
-    'alike' is 1 for identical samples alone; otherwise it is rounded down and below 1.
+    'alike' is 1 only for identical samples; otherwise it is rounded down and below 1.
     """
     text = utterances.text
     is_identical = row == other or text['sha256'][row] == text['sha256'][other] != ''

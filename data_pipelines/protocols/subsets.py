@@ -1,10 +1,10 @@
 """Takes a subset of a fold's training part: fewer speakers, confounded emotions, fewer utterances.
 
-The fields of `Subset` are applied in their order. The subset depends on the order seed and the fold
-alone. Subsets are nested: if two differ only in the last field that is set, the smaller one is part
-of the larger one. dev, test and what training adapts to are not changed.
-The sizes per class are those of Gat et al. 2022 (arXiv 2202.01252). Which utterances are drawn, and
-the degree of confounding, are this project's choice.
+The fields of `Subset` are applied in their order. The subset depends only on the order seed and the
+fold. Subsets are nested: if two differ only in the last field that is set, the smaller one is part
+of the larger one. dev, test and what training adapts to are not changed. The sizes per class are
+those of Gat et al. 2022 (arXiv 2202.01252). Which utterances are drawn, and the degree of
+confounding, are this project's choice.
 """
 
 import dataclasses
