@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from data_pipelines.errors import UserError
+from data_pipelines.wording import pluralize
 
 AUDIO_SUFFIXES = ('.wav', '.flac')
 
@@ -62,10 +63,11 @@ def _no_match_error(
     root: Path, example: str, suffixes: tuple[str, ...], others: list[Path]
 ) -> UserError:
     """Returns the error for a folder without a matching file; `others` have other names."""
-    contents = f'no {" or ".join(suffixes)} file'
+    contents = f', and no other {" or ".join(suffixes)} file'
     if others:
-        contents = f'{len(others)} other audio files, such as {others[0].relative_to(root)}'
+        count = pluralize(len(others), 'other audio file')
+        contents = f', only {count}, such as {others[0].relative_to(root)}'
     return UserError(
-        f'No file like {example} (or {suffixes[-1]}) below {root}, but {contents}. '
+        f'No file like {example} (or {suffixes[-1]}) was found below {root}{contents}. '
         'Set --source to the folder of this corpus.'
     )
