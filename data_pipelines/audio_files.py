@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 from data_pipelines.errors import UserError
-from data_pipelines.wording import pluralize
 
 AUDIO_SUFFIXES = ('.wav', '.flac')
 
@@ -65,8 +64,8 @@ def _no_match_error(
     """Returns the error for a folder without a matching file; `others` have other names."""
     contents = f', and no other {" or ".join(suffixes)} file'
     if others:
-        count = pluralize(len(others), 'other audio file')
-        contents = f', only {count}, such as {others[0].relative_to(root)}'
+        example_of_others = others[0].relative_to(root)
+        contents = f', only files with other names ({len(others)}), such as {example_of_others}'
     return UserError(
         f'No file like {example} (or {suffixes[-1]}) was found below {root}{contents}. '
         'Set --source to the folder of this corpus.'
