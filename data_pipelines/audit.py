@@ -41,6 +41,7 @@ def main() -> None:
     # Imported here, so that --help needs none of them.
     from configs import command
     from data_pipelines.protocols.split import make_split
+    from data_pipelines.storage.dataset import find_prepared_data
     from jaxser.configuration import resolve
 
     if {'--help', '-h', '-help'} & set(sys.argv[1:]):
@@ -50,7 +51,7 @@ def main() -> None:
         flags = command.parse_flags(sys.argv, 'data_pipelines.audit')
         config = resolve.resolve_config(flags)
         protocol = Protocol(**config.protocol)
-        split = make_split(config)
+        split = make_split(config, find_prepared_data(config.data))
         print(protocol.title)
         print(f'split {split.sha256}')
         for sentence in split.describe_left_out(config.data.labels):

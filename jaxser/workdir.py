@@ -118,7 +118,8 @@ class Workdir:
                 'Choose another --workdir, or remove that one to train anew.'
             )
         old_fingerprints = description['data']
-        for name, fingerprint in dataset.read_fingerprints(self.config.data).items():
+        fingerprints = dataset.read_existing_fingerprints(self.config.data)
+        for name, fingerprint in fingerprints.items():
             if old_fingerprints.get(name) != fingerprint:
                 raise UserError(
                     f'{self.path} contains a sweep over other data: {name} has been prepared '
@@ -194,7 +195,7 @@ class Workdir:
         description = {
             'command': f'python -m jaxser.main {shlex.join(sys.argv[1:])}',
             'config': config_to_dict(self.config),
-            'data': dataset.read_fingerprints(self.config.data),
+            'data': task.data.fingerprints,
             'protocol': task.protocol.title,
             'split_sha256': task.split_sha256,
             'utterances': len(task.utterances),

@@ -26,7 +26,7 @@ FEATURES = (16_000, 0.025, 0.01, 16, 20.0, 8_000.0, 1e-10)
 
 
 def shards_name(librosa: str) -> str:
-    """Returns the name of a shards folder: a hash of the format, librosa's version and the features."""
+    """Returns the name of a shards folder: a hash of format, librosa's version and features."""
     identity = (3, librosa, FEATURES)
     return f'logmel16-{hashlib.sha256(repr(identity).encode()).hexdigest()[:8]}'
 

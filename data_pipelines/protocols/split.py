@@ -15,7 +15,7 @@ from data_pipelines.protocols.folds import (
     rows_of_parts,
 )
 from data_pipelines.protocols.protocol import Protocol
-from data_pipelines.storage.dataset import read_utterances
+from data_pipelines.storage.dataset import PreparedData, read_utterances
 from data_pipelines.storage.schema import TEXT_COLUMNS, Utterances
 
 MAX_LISTED_VALUES = 20  # values of a column that an error message lists
@@ -113,10 +113,10 @@ class Split(NamedTuple):
         return sentences
 
 
-def make_split(config) -> Split:
-    """Returns the split of a resolved configuration: reads its data, maps labels, makes folds."""
+def make_split(config, data: PreparedData) -> Split:
+    """Returns the split of a resolved configuration: reads the data, maps labels, makes folds."""
     protocol = Protocol(**config.protocol)
-    selected, others = filter_utterances(read_utterances(config.data), config.data.only)
+    selected, others = filter_utterances(read_utterances(data), config.data.only)
     utterances, unlabelled = keep_labelled(selected, config.data.labels, protocol.identity)
     folds = make_folds(utterances, protocol)
     return Split(

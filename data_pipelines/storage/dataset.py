@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,20 +17,34 @@ from data_pipelines.storage import npz, preparation, prepared, schema, shards
 from data_pipelines.storage.schema import Utterances
 
 
+class PreparedData(NamedTuple):
+    """The prepared data sets of a configuration; looked up once in a run, and handed on."""
+
+    spec: FeatureSpec  # which features they have
+    paths: tuple[Path, ...]  # of each data set, an .npz or a folder of shards
+    fingerprints: dict[str, str]  # by the name of the data set
+
+
 def feature_spec(config) -> FeatureSpec:
     """Returns which features `config.data` names."""
     name = config.get('upstream')  # models of the first versions have no such key
     return upstream.spec_from_name(name) if name else LogMel(**config.features)
 
 
-def find_datasets(config) -> list[Path]:
-    """Returns where the data sets of `config.corpora` are: an .npz, or else a folder of shards.
+def find_prepared_data(config) -> PreparedData:
+    """Returns the data sets of `config.corpora`: of each the .npz, or else the folder of shards.
 
     Prepares a corpus that is synthesised, if it is missing. UserError for any other that is
     missing, with the command that prepares it.
     """
     spec = feature_spec(config)
-    return [_find_dataset(config, name, spec) for name in config.corpora]
+    paths = []
+    fingerprints = {}
+    for name in config.corpora:
+        path = _find_dataset(config, name, spec)
+        paths.append(path)
+        fingerprints[name] = _read_fingerprint(path)
+    return PreparedData(spec, tuple(paths), fingerprints)
 
 
 def _find_dataset(config, name: str, spec: FeatureSpec) -> Path:
@@ -88,23 +103,26 @@ def _not_prepared_error(config, corpus: Corpus, spec: LogMel) -> UserError:
     )
 
 
-def read_utterances(config) -> Utterances:
-    """Returns the columns of the data sets of `config.corpora`."""
+def read_utterances(data: PreparedData) -> Utterances:
+    """Returns the columns of all data sets, one after another."""
     datasets = []
-    for path in find_datasets(config):
+    for path in data.paths:
         is_packed = path.suffix == '.npz'
         datasets.append(npz.read_columns(path) if is_packed else shards.read_columns(path))
     return schema.concatenate_datasets(datasets)
 
 
-def _read_fingerprint(folder: Path) -> str:
-    return prepared.read_record(folder)['fingerprint']
+def _read_fingerprint(path: Path) -> str:
+    if path.suffix == '.npz':
+        return npz.read_fingerprint(path)
+    return prepared.read_record(path)['fingerprint']
 
 
-def read_fingerprints(config) -> dict[str, str]:
-    """Returns the fingerprints of the prepared data sets among `config.corpora`.
+def read_existing_fingerprints(config) -> dict[str, str]:
+    """Returns the fingerprints of those data sets of `config.corpora` that exist; prepares none.
 
-    They differ when two data sets of one name were prepared from different utterances.
+    They differ when two data sets of one name were prepared from different utterances. A finished
+    sweep is reported and predicts without its data, so that a missing data set is no error here.
     """
     spec = feature_spec(config)
     fingerprints = {}
@@ -119,9 +137,9 @@ def read_fingerprints(config) -> dict[str, str]:
     return fingerprints
 
 
-def read_encoder_record(config) -> dict:
+def read_encoder_record(data: PreparedData) -> dict:
     """Returns what was recorded about the encoder whose states are stored: name, sha256, ..."""
-    path = find_datasets(config)[0]
+    path = data.paths[0]
     record = npz.read_record(path) if path.suffix == '.npz' else prepared.read_record(path)
     encoder_record = record.get('upstream') or {}
     if 'sha256' not in encoder_record:

@@ -149,7 +149,7 @@ def _check_csv_corpora(config, trained: tuple[str, ...]) -> None:
             in_csv.append(name)
     if not in_csv:
         return
-    if 'folder' not in dataset.read_fingerprints(config.data):
+    if 'folder' not in dataset.read_existing_fingerprints(config.data):
         corpora.load_corpus(in_csv[0])  # raises UserError with the names that exist
     # All corpora of the CSV are read, and only a source and a target tell them apart.
     if not source_and_target and 'folder' not in trained:

@@ -169,7 +169,7 @@ def _metadata(results: dict, setting: ChosenSetting, ensemble: Ensemble, weights
         'normalisation': config['data']['normalise'],
         'log_mel': log_mel.FORMAT_VERSION,
     }
-    encoder = _encoder_record(trainer.config)
+    encoder = _encoder_record(trainer.config, task.data)
     if encoder:
         metadata['upstream'] = {key: encoder[key] for key in ENCODER_KEYS}
     return metadata | {
@@ -186,13 +186,13 @@ def _metadata(results: dict, setting: ChosenSetting, ensemble: Ensemble, weights
     }
 
 
-def _encoder_record(config) -> dict | None:
+def _encoder_record(config, data: dataset.PreparedData) -> dict | None:
     """What is recorded about the pretrained encoder; None for a model on log-mel."""
     if config.model.name == 'fine_tuned':
         states = states_from_folder(config.model.upstream, STATE_KINDS[0])
         return states.record_fields()['upstream']
     if config.data.upstream:
-        return dataset.read_encoder_record(config.data)
+        return dataset.read_encoder_record(data)
     return None
 
 

@@ -20,6 +20,7 @@ RESIDENT_MEMORY_FRACTION = 0.4
 class Task:
     """The data of a configuration: utterances, folds, and all of a batch but its features.
 
+    `data` is where the data sets are and what identifies them; nothing looks that up again.
     `folds` are the folds to run. `subset_folds` are each of them with every subset of its training
     part that a run of the programs trains on, and `subset_fold_index` their indices by (number of
     the fold, subset). An epoch has the same number of steps in all of them: as many as the whole
@@ -27,7 +28,8 @@ class Task:
     """
 
     def __init__(self, config, programs: list[sweep.Program]):
-        self.split = split.make_split(config)
+        self.data = dataset.find_prepared_data(config.data)
+        self.split = split.make_split(config, self.data)
         self.utterances = self.split.utterances
         self.protocol_folds = self.split.folds
         self.split_sha256 = self.split.sha256

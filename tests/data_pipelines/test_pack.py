@@ -109,28 +109,37 @@ def test_selected_utterances_of_an_npz_have_the_features_of_the_shards(prepared)
     )
 
 
+def find_paths(data, resident: str = 'auto') -> tuple[Path, ...]:
+    """Where a configuration finds the corpus."""
+    return dataset.find_prepared_data(make_config(data, resident)).paths
+
+
 def test_npz_is_preferred_to_shards_unless_features_are_streamed(prepared):
-    assert dataset.find_datasets(make_config(prepared)) == [npz_file(prepared)]
-    assert dataset.find_datasets(make_config(prepared, 'off')) == [shard_folder(prepared)]
-    assert dataset.read_utterances(make_config(prepared)).is_packed
+    assert find_paths(prepared) == (npz_file(prepared),)
+    assert find_paths(prepared, 'off') == (shard_folder(prepared),)
+    data = dataset.find_prepared_data(make_config(prepared))
+    assert dataset.read_utterances(data).is_packed
 
 
 def test_npz_alone_is_enough_but_cannot_be_streamed(data):
     """As on a machine to which only the .npz has been copied."""
-    before = dataset.read_fingerprints(make_config(data))
+    before = dataset.find_prepared_data(make_config(data))
     shutil.rmtree(shard_folder(data))
-    assert dataset.read_fingerprints(make_config(data)) == before
-    assert len(dataset.read_utterances(make_config(data))) == 12
+    alone = dataset.find_prepared_data(make_config(data))
+    assert alone.fingerprints == before.fingerprints
+    assert dataset.read_existing_fingerprints(make_config(data)) == before.fingerprints
+    assert len(dataset.read_utterances(alone)) == 12
     with pytest.raises(UserError, match=r'npz cannot be streamed.*config\.data\.resident'):
-        dataset.read_utterances(make_config(data, resident='off'))
+        dataset.find_prepared_data(make_config(data, resident='off'))
 
 
 def test_npz_of_other_data_is_not_used(data):
     """The corpus was prepared again after it was packed, so that the fingerprints differ."""
     record = shard_folder(data) / RECORD_FILE
     record.write_text(json.dumps(json.loads(record.read_text()) | {'fingerprint': 'other'}))
-    assert dataset.find_datasets(make_config(data)) == [shard_folder(data)]
-    assert dataset.read_fingerprints(make_config(data)) == {'folder': 'other'}
+    assert find_paths(data) == (shard_folder(data),)
+    assert dataset.find_prepared_data(make_config(data)).fingerprints == {'folder': 'other'}
+    assert dataset.read_existing_fingerprints(make_config(data)) == {'folder': 'other'}
 
 
 WITHOUT_TENSORFLOW = """
@@ -145,7 +154,9 @@ from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.storage import dataset
 
 config = ConfigDict(json.loads(sys.argv[1]))
-utterances, _ = split.keep_labelled(dataset.read_utterances(config), 'native')
+utterances, _ = split.keep_labelled(
+    dataset.read_utterances(dataset.find_prepared_data(config)), 'native'
+)
 three_folds = folds.make_folds(utterances, Protocol(folds=3))
 examples = table.ExampleTable(utterances, three_folds, 'global', True)
 items = plan.evaluation_items(three_folds, np.array([[0, 1, 2]]), utterances, 'test', 0, 2)
@@ -229,8 +240,13 @@ DAMAGE = {
 def test_damaged_npz_is_refused_by_name_and_nothing_is_unpickled(data, damage):
     damage(npz_file(data))
     message = r'\.npz is damaged, or was not written by data_pipelines\.pack'
+
+    def read_features():
+        found = dataset.find_prepared_data(make_config(data))
+        dataset.read_all_features(dataset.read_utterances(found))
+
     with pytest.raises(UserError, match=message):
-        dataset.read_all_features(dataset.read_utterances(make_config(data)))
+        read_features()
 
 
 def test_npz_holds_numbers_and_text_only(prepared):

@@ -193,17 +193,17 @@ def test_data_set_of_another_librosa_is_named_in_the_error(prepared, monkeypatch
         },
         convert_dict=False,
     )
-    assert dataset.find_datasets(config) == [prepared]
+    assert dataset.find_prepared_data(config).paths == (prepared,)
     monkeypatch.setattr(importlib.metadata, 'version', other_version)
     message = (
         rf'EMO-DB was prepared with librosa {installed_version("librosa")} '
         rf'.*{prepared}.* installed is librosa 99\.0'
     )
     with pytest.raises(UserError, match=message):
-        dataset.find_datasets(config)
+        dataset.find_prepared_data(config)
     config.features = dataclasses.asdict(LogMel(bands=40))
     with pytest.raises(UserError, match='EMO-DB is not prepared'):
-        dataset.find_datasets(config)
+        dataset.find_prepared_data(config)
 
 
 def test_source_that_differs_from_the_prepared_one_is_refused(prepared, tmp_path):

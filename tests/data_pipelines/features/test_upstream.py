@@ -161,7 +161,7 @@ def test_incomplete_states_are_refused_when_training_looks_for_them(tmp_path):
     folder.mkdir(parents=True)
     config = make_config(tmp_path, **{'data.upstream': folder.name, 'data.corpora': ('demo',)})
     with pytest.raises(UserError, match=r'without its prepared\.json: it is not complete'):
-        dataset.find_datasets(config.data)
+        dataset.find_prepared_data(config.data)
 
 
 def test_name_changes_with_the_normalisation_of_the_wave(folders):

@@ -55,7 +55,7 @@ def test_corpora_of_identity_batches_are_read_beside_the_others():
 
 def test_a_csv_is_not_trained_on_because_one_of_its_corpora_fills_identity_batches(monkeypatch):
     """One of its corpora is named; the others would train."""
-    monkeypatch.setattr(dataset, 'read_fingerprints', lambda config: {'folder': 'there'})
+    monkeypatch.setattr(dataset, 'read_existing_fingerprints', lambda config: {'folder': 'there'})
     with pytest.raises(UserError, match='name folder in config'):
         resolved(**{'data.corpora': ('emodb',), 'protocol.identity': ('mine',)})
     config = resolved(**{'data.corpora': ('emodb', 'folder'), 'protocol.identity': ('mine',)})

@@ -317,12 +317,14 @@ def test_an_encoder_that_would_not_be_used_is_refused(over, tmp_path):
 def test_a_packed_corpus_records_the_weights_of_its_states(whisper):
     """So that a machine without the shards can make the model."""
     config = Workdir.open(whisper, str(whisper.parent / 'data')).config
-    known, spec = dataset.read_encoder_record(config.data), dataset.feature_spec(config.data)
-    folder = prepared.find_dataset(config.data.dir, 'folder', spec)
-    pack.write_npz(folder, npz.npz_path(config.data.dir, 'folder', spec))
+    data = dataset.find_prepared_data(config.data)
+    record = dataset.read_encoder_record(data)
+    folder = prepared.find_dataset(config.data.dir, 'folder', data.spec)
+    pack.write_npz(folder, npz.npz_path(config.data.dir, 'folder', data.spec))
     shutil.rmtree(folder.parent)
-    assert dataset.read_encoder_record(config.data) == known
-    assert known['sha256'] == read_encoder(whisper.parent / 'encoder').sha256
+    packed_data = dataset.find_prepared_data(config.data)
+    assert dataset.read_encoder_record(packed_data) == record
+    assert record['sha256'] == read_encoder(whisper.parent / 'encoder').sha256
 
 
 @LIBROSA

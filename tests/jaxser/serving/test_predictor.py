@@ -94,7 +94,8 @@ def test_features_are_those_of_the_shards_to_the_bit(model, swept, data, monkeyp
         return compute_log_mel(*arguments)
 
     monkeypatch.setattr(log_mel, 'compute_log_mel', recording_threads)
-    utterances = split.make_split(Workdir.open(swept).config).utterances
+    config = Workdir.open(swept).config
+    utterances = split.make_split(config, dataset.find_prepared_data(config.data)).utterances
     mel_RxM = dataset.read_all_features(utterances)
     first = 0
     for name, frames in zip(utterances.text['utterance'], utterances.frames_N):

@@ -132,7 +132,7 @@ def test_contradictory_keys_raise_a_user_error(prepared, whisper, changes, messa
 
     def read_data():
         config = resolve.resolve_config(make_config(prepared, whisper, **changes))
-        dataset.read_utterances(config.data)
+        dataset.find_prepared_data(config.data)
 
     with pytest.raises(UserError, match=message):
         read_data()
