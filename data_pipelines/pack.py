@@ -1,9 +1,9 @@
-"""Packs a prepared corpus into one .npz beside its shards.
+"""Packs a prepared corpus into one .npz, next to the folder of its shards.
 
   python -m data_pipelines.pack NAME [--dir data]
 
-Training from the .npz needs no TensorFlow and starts sooner. Copy data/NAME/*.npz to the same place
-on a machine without TensorFlow, and train there with the same command.
+Training from the .npz needs no TensorFlow and starts sooner. Copy data/NAME/*.npz to the same
+folder on a machine without TensorFlow, and train there with the same command.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--upstream',
         default='',
-        help='pack the features of a pretrained encoder whose name begins so, not log-mel',
+        help='pack features of a pretrained encoder, not log-mel: their name, or how it begins',
     )
     for field in dataclasses.fields(LogMel):
         parser.add_argument(

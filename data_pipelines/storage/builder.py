@@ -21,6 +21,8 @@ from data_pipelines.storage.schema import (
 
 MAX_UTTERANCES = 1 << 23
 
+MAX_LISTED_REASONS = 5  # that a message lists
+
 KEY_RANGE = 1 << 128  # of the keys by which TFDS sorts
 
 
@@ -29,17 +31,16 @@ def write_shards(
 ) -> Path:
     """Writes examples as the data set `<corpus>/<spec.name>`, and returns the folder of its shards.
 
-    An example is `schema.label_columns` and the feature columns of an utterance; their order is
-    kept. With `beam_options`, `examples` is a Beam transform that yields (number, example) in any
-    order. OSError when TensorFlow cannot write.
+    An example is `schema.label_columns` and the feature columns of an utterance. They are written
+    in their order. With `beam_options`, `examples` is a Beam transform that yields (number,
+    example) in any order. OSError if TensorFlow cannot write.
     """
     tf = import_tensorflow()
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    builder = _make_builder(
-        corpus, spec, examples if beam_options else zip(shard_keys(), examples), data_dir
-    )
+    keyed_examples = examples if beam_options else zip(shard_keys(), examples)
+    builder = _make_builder(corpus, spec, keyed_examples, data_dir)
     config = tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options)
     try:
         # TFDS prints the name of the staging folder as if it were the final one.
@@ -109,8 +110,9 @@ def _make_os_error(number: int, data_dir: Path) -> OSError:
 def shard_keys() -> Iterator[int]:
     """Yields ascending keys, spread over the whole range of keys.
 
-    Once TFDS holds 1 GB, it distributes the examples over files by their keys and sorts each file
-    in memory. With keys 0, 1, 2, ... all would be in the first file, and all in memory at the end.
+    Once TFDS has 1 GB in memory, it distributes the examples over files by their keys and sorts
+    each file in memory. With keys 0, 1, 2, ... all would be in the first file, and all in memory at
+    the end.
     """
     step = KEY_RANGE // MAX_UTTERANCES
     for number in range(MAX_UTTERANCES):
@@ -121,6 +123,16 @@ def check_any_accepted(utterances: list[Utterance], outcomes: list[dict | str]) 
     """UserError if every outcome is a reason for rejection: TFDS cannot write an empty data set."""
     if all(isinstance(outcome, str) for outcome in outcomes):
         raise UserError(
-            f'None of the {len(utterances)} utterances can be used. '
-            f'The first, {utterances[0].path}, is {outcomes[0]}.'
+            f'None of the {len(utterances)} utterances can be used. Correct the files, or name '
+            f'another --source. The reasons:\n{_list_reasons(utterances, outcomes)}'
         )
+
+
+def _list_reasons(utterances: list[Utterance], reasons: list[str]) -> str:
+    """Returns the first rejected files with their reasons, a line each."""
+    lines = []
+    for utterance, reason in zip(utterances, reasons[:MAX_LISTED_REASONS]):
+        lines.append(f'  {utterance.path}: {reason}')
+    if len(reasons) > MAX_LISTED_REASONS:
+        lines.append(f'  ... and {len(reasons) - MAX_LISTED_REASONS} more')
+    return '\n'.join(lines)

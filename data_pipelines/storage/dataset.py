@@ -18,15 +18,15 @@ from data_pipelines.storage.schema import Utterances
 
 
 class PreparedData(NamedTuple):
-    """The prepared data sets of a configuration; looked up once in a run, and handed on."""
+    """The prepared data sets of a configuration; looked up once in a run, and passed on."""
 
     spec: FeatureSpec  # which features they have
-    paths: tuple[Path, ...]  # of each data set, an .npz or a folder of shards
+    paths: tuple[Path, ...]  # for each data set an .npz or a folder of shards
     fingerprints: dict[str, str]  # by the name of the data set
 
 
 def feature_spec(config) -> FeatureSpec:
-    """Returns which features `config.data` names."""
+    """Returns the features that `config.data` names."""
     name = config.get('upstream')  # models of the first versions have no such key
     return upstream.spec_from_name(name) if name else LogMel(**config.features)
 
@@ -68,12 +68,12 @@ def _find_dataset(config, name: str, spec: FeatureSpec) -> Path:
 
 
 def _is_packed_from(packed: Path, folder: Path) -> bool:
-    """Whether the .npz holds the data set in `folder`, which may have been prepared again."""
+    """Returns whether the .npz was packed from the data set that is in `folder` now."""
     return npz.read_fingerprint(packed) == _read_fingerprint(folder)
 
 
 def _prepare_missing_log_mel(config, name: str, spec: LogMel) -> Path:
-    """Prepares a synthesised corpus; UserError for others, which says how to prepare them."""
+    """Prepares a synthesised corpus; UserError for any other, which says how to prepare it."""
     corpus = corpora.load_corpus(name)
     if corpus.synthesise is not None:
         return preparation.prepare_corpus(name, None, config.dir, spec)

@@ -1,4 +1,4 @@
-"""Reads an .npz, which holds a whole prepared data set and needs no TensorFlow."""
+"""Reads an .npz, which contains a whole prepared data set and needs no TensorFlow."""
 
 import contextlib
 import json
@@ -12,7 +12,8 @@ from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import FeatureSpec
 from data_pipelines.storage.schema import Utterances
 
-# Columns that an .npz holds under their own names, beside the texts, `facts` and `mel_RxM`.
+# Columns that an .npz contains under their own names; it also contains the text columns, `facts`
+# and `mel_RxM`.
 NUMBER_COLUMNS = ('frames_N', 'rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS')
 
 TEXT_PREFIX = 'text_'
@@ -35,7 +36,7 @@ def npz_path(data_dir: str | Path, name: str, spec: FeatureSpec) -> Path:
 
 @contextlib.contextmanager
 def open_npz(file: str | Path):
-    """Context of an .npz's content; UserError with its name for anything wrong with it."""
+    """Context of an .npz's content; UserError with its name if it cannot be read."""
     try:
         with open(file, 'rb') as stream, np.load(stream, allow_pickle=False) as content:
             yield content
@@ -52,7 +53,7 @@ def read_fingerprint(file: Path) -> str | None:
 
 
 def read_record(file: Path) -> dict:
-    """Returns the record in an .npz: `fingerprint`, and `upstream` if it holds encoder states."""
+    """Returns the record in an .npz: `fingerprint`, and `upstream` for encoder features."""
     with open_npz(file) as content:
         record = json.loads(str(content['facts']))
         if not isinstance(record['fingerprint'], str):

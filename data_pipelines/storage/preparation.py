@@ -47,15 +47,15 @@ def prepare_corpus(
 ) -> Path:
     """Prepares a corpus unless that is done already, and returns the folder of the data set.
 
-    The data set appears under `out` complete or not at all. UserError when the counts are of no
-    release (unless `allow_partial`), or when `out` holds other data under the same name.
+    The data set appears under `out` complete or not at all. UserError if the counts match no
+    release (unless `allow_partial`), or if `out` has other data under the same name.
 
     Args:
-      name: of the corpus.
+      name: name of the corpus.
       source: the corpus's root, or the CSV for `folder`; a corpus that is synthesised needs none.
       out: the folder of all data sets.
       spec: which features to compute.
-      allow_partial: accepts counts that are of no release.
+      allow_partial: accepts counts that match no release.
       workers: number of worker processes; as many as cores if None.
       beam: options of Apache Beam as `name=value`. Beam then runs the work, not worker processes.
       extractor: computes encoder states from the workers' results
@@ -99,7 +99,7 @@ def prepare_corpus(
 
 
 def check_no_incomplete_dataset(folder: Path) -> None:
-    """UserError if `folder`, in which there is no record, exists."""
+    """UserError if `folder` exists; the caller has found no record in it."""
     if folder.exists():
         raise incomplete_error(folder)
 
@@ -110,7 +110,7 @@ def check_inputs(
     spec: FeatureSpec,
     extractor: Extractor | None,
 ) -> None:
-    """UserError if the corpus's files are needed and not named, or likewise an encoder."""
+    """UserError if the corpus needs a `source`, or the features an `extractor`, and it is None."""
     if source is None and not corpus.synthesise:
         raise UserError(
             f'The files of {corpus.title} are needed: name their folder with --source PATH. '
@@ -118,7 +118,7 @@ def check_inputs(
         )
     if isinstance(spec, EncoderStates) and extractor is None:
         raise UserError(
-            f'{spec.name} is computed by a pretrained encoder, and none was given. Run '
+            f'{spec.name} is computed by a pretrained encoder, and none was named. Run '
             f'python -m data_pipelines.prepare {corpus.name} --features upstream:FOLDER.'
         )
 
@@ -146,7 +146,7 @@ def walk_corpus(corpus: Corpus, source: Path) -> list[Utterance]:
             raise UserError(
                 f'{corpus.title} has the utterance {utterance.name} twice: '
                 f'{paths[utterance.name]} and {utterance.path}. '
-                'Remove one, or let --source name a folder that holds only one.'
+                'Remove one, or let --source name a folder that contains only one.'
             )
         paths[utterance.name] = utterance.path
     return utterances
@@ -171,8 +171,7 @@ def check_same_source(folder: Path, record: dict) -> None:
 def staging_folder(out: Path) -> Iterator[Path]:
     """Context of a folder inside `out`, which is removed at the end.
 
-    At the start it removes the folders that were left by processes of this machine that were
-    killed.
+    At the start it removes the folders that killed processes of this machine left behind.
     """
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob('.staging-*'):
@@ -202,7 +201,7 @@ def is_process_alive(pid: int) -> bool:
 
 
 def move_dataset(staged_folder: Path, target: Path) -> Path:
-    """Moves the finished data set to its place, in one step, and returns the place."""
+    """Moves the finished data set to `target`, in one step, and returns `target`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.rename(staged_folder, target)

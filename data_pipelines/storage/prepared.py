@@ -52,7 +52,7 @@ def read_record(folder: Path) -> dict:
 def incomplete_error(folder: Path) -> UserError:
     """Returns the error for a data set without prepared.json."""
     return UserError(
-        f'{folder} holds a data set without its {RECORD_FILE}: it is not complete. '
+        f'{folder} contains a data set without its {RECORD_FILE}: it is not complete. '
         'Remove that folder, and prepare the corpus again.'
     )
 
@@ -61,7 +61,7 @@ def resolve_feature_name(data_dir: str | Path, corpora: Iterable[str], prefix: s
     """Returns the name of the encoder features that begins with `prefix` and all `corpora` have.
 
     States are preferred to an encoder's input, since the names of Whisper's begin alike. UserError
-    when a corpus has no such features, or when several names fit.
+    if a corpus has no such features, or if several names fit.
     """
     names_by_corpus = {name: _feature_names(Path(data_dir) / name, prefix) for name in corpora}
     shared_names = set.intersection(*names_by_corpus.values())
@@ -78,7 +78,7 @@ def resolve_feature_name(data_dir: str | Path, corpora: Iterable[str], prefix: s
 
 
 def _feature_names(corpus_folder: Path, prefix: str) -> set[str]:
-    """Returns the names of a corpus's encoder features, as shards or .npz, that begin so."""
+    """Returns the corpus's encoder features, shards or .npz, whose names begin with `prefix`."""
     names = set()
     for path in corpus_folder.glob(f'{prefix}*'):
         name = path.name.removesuffix('.npz')
@@ -129,7 +129,10 @@ def librosa_version() -> str | None:
 def find_other_librosa_datasets(
     data_dir: str | os.PathLike, name: str, spec: LogMel
 ) -> dict[str, Path]:
-    """Returns data sets with the same features by other versions of librosa: version to folder."""
+    """Returns the folders of data sets with the same features by other versions of librosa.
+
+    Keys are the versions.
+    """
     folders = {}
     pattern = f'*/{schema.DATASET_VERSION}/{RECORD_FILE}'
     for file in sorted((Path(data_dir) / name).glob(pattern)):

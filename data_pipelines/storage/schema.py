@@ -1,4 +1,4 @@
-"""The columns of a prepared data set, and `Utterances`, which holds them in memory."""
+"""The columns of a prepared data set, and `Utterances`, which has them in memory."""
 
 import dataclasses
 import math
@@ -99,7 +99,7 @@ class Utterances:
         return any(file.endswith('.npz') for file in self.files)
 
 
-# All fields of Utterances but the texts and the files.
+# All fields of Utterances except the texts and the files.
 ARRAY_COLUMNS = (
     'rating_NxA',
     'frames_N',

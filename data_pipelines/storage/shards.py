@@ -84,7 +84,7 @@ def read_columns(folder: Path) -> Utterances:
     count = len(columns['frames'])
     if count != expected_count:
         raise UserError(
-            f'{folder} holds {count} utterances, but its dataset_info.json says '
+            f'{folder} contains {count} utterances, but its dataset_info.json says '
             f'{expected_count}. Remove it and prepare the corpus again.'
         )
     text = {}
@@ -105,7 +105,7 @@ def read_columns(folder: Path) -> Utterances:
 
 
 def _read_shard(file: str, index: int, features) -> dict[str, np.ndarray]:
-    """Returns the columns of one shard, with the place of each record: file, offset, length."""
+    """Returns the columns of one shard, with the position of each record: file, offset, length."""
     tf = import_tensorflow()
 
     def parse(record):
@@ -120,7 +120,7 @@ def _read_shard(file: str, index: int, features) -> dict[str, np.ndarray]:
     except tf.errors.OpError as error:
         raise _damaged_file_error(file, error) from None
     if not batches:
-        raise _damaged_file_error(file, EOFError('no utterance in it'))
+        raise _damaged_file_error(file, EOFError('it contains no utterance'))
     columns = _concatenate_columns(batches)
     record_sizes = columns['length'] + TFRECORD_HEADER_BYTES + TFRECORD_FOOTER_BYTES
     record_ends = np.cumsum(record_sizes)
@@ -161,7 +161,7 @@ def read_feature_bytes(utterances: Utterances, rows: np.ndarray, file: str) -> I
 
 
 def _read_tfrecord(shard: int, offset: int, length: int) -> bytes:
-    """Returns the data of one record of an open shard; ValueError if none of that length is there.
+    """Returns the data of one record of an open shard; ValueError if it has another length.
 
     `shard` is a file descriptor; `offset` and `length` are those of the data.
     """
@@ -184,8 +184,8 @@ def stream_features(
 
     A batch is (row_..., start_..., T): which utterances, from which frame, and how many frames,
     padded with zeros; row -1 is all padding. UserError with the name of a shard that was damaged
-    since its columns were read. A bit that flips within the features is not noticed here, but when
-    the columns are read again.
+    since its columns were read. A bit that flips within the features is noticed only when the
+    columns are read again.
     """
     tf = import_tensorflow()
     frame_bytes = FLOAT16_BYTES * utterances.bands

@@ -15,10 +15,10 @@ from data_pipelines.corpora import Utterance
 from data_pipelines.features.decode import Rejection
 from data_pipelines.features.upstream import FeatureSpec
 
-# Utterances sent to a worker at once. A message costs 0.3 ms, so that one each would be slow.
+# Utterances sent to a worker at once. A message costs 0.3 ms, so one for each would be slow.
 CHUNK_SIZE = 8
 
-CHUNKS_AHEAD = 4  # chunks under way for each worker
+CHUNKS_AHEAD = 4  # chunks submitted ahead of the results, for each worker
 
 
 @contextlib.contextmanager
@@ -29,8 +29,8 @@ def run_workers(
 
     The worker processes start at once, so that they import librosa while TensorFlow is imported
     here, and work some utterances ahead. If a decoder crashes its process, no other utterance is
-    lost: what was under way is computed again. An utterance that crashes a second process, alone
-    this time, is rejected.
+    lost: unfinished utterances are computed again. An utterance that also crashes a process of its
+    own is rejected.
     """
     pool = _WorkerPool(utterances, spec, workers)
     try:
@@ -51,7 +51,7 @@ class _WorkerPool:
         self.executor = start_pool(workers)
 
     def fill(self) -> None:
-        """Submits chunks until the workers are CHUNKS_AHEAD."""
+        """Submits the first chunks, CHUNKS_AHEAD for each worker."""
         for chunk in itertools.islice(self.chunks, CHUNKS_AHEAD * self.workers):
             self.submit(chunk)
 
@@ -80,7 +80,7 @@ class _WorkerPool:
             yield from zip(chunk, chunk_results)
 
     def restart(self) -> None:
-        """Starts new processes, and submits again what was under way."""
+        """Starts new processes, and submits the unfinished chunks again."""
         chunks = [chunk for chunk, _ in self.pending]
         self.pending.clear()
         self.executor.shutdown()
@@ -89,7 +89,7 @@ class _WorkerPool:
             self.submit(chunk)
 
     def shutdown(self) -> None:
-        """Ends the processes; what was not begun is dropped."""
+        """Ends the processes; chunks that were not begun are dropped."""
         self.executor.shutdown(cancel_futures=True)
 
 

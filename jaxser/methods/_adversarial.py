@@ -1,13 +1,13 @@
-"""Builds the adversarial methods dann, cdann and confusion: plain training against domain heads.
+"""Builds the adversarial methods dann, cdann and confusion: plain training plus domain heads.
 
-The way of the reversal coefficient, from the configuration to the gradient:
+How the reversal coefficient lam gets from the configuration to the gradient:
 
 1. `config.sweep.lam` becomes hyper['lam'] of every run (jaxser/configuration/sweep.py); its default
    is the method's (`Method.hyper`, here).
-2. `loss` below multiplies it by the ramp, which rises from 0 to 1 in the course of the training.
-3. dann and cdann hand the product to `reversal.adversarial_loss`, and this hands it to
+2. `loss` below multiplies it by the ramp, which rises from 0 to 1 during training.
+3. dann and cdann pass the product to `reversal.adversarial_loss`, which passes it to
    `reversal.reverse_gradient`, whose backward pass multiplies the gradient by -lam.
-   confusion reverses nothing: there it is the weight of a loss.
+   confusion reverses no gradient: there the product is the weight of a loss.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from jaxser.reversal import adversarial_loss, ramp
 
 
 class Context(NamedTuple):
-    """What an adversary reads in one training pass."""
+    """The values from which an adversary's losses are computed, in one training step."""
 
     params: dict[str, Any]
     batch: Batch
@@ -88,6 +88,7 @@ def make_reversed(
 ) -> Method:
     """Returns the adversarial method in which the heads' gradient is reversed on its way to z.
 
+    The loss is
     CE(emotion | z) + domain_weight sum_d domain_loss(d | reverse_gradient(z, lam ramp(progress))).
     """
 

@@ -1,6 +1,6 @@
 """Features moved along the gradient of a loss, for the methods that train on them.
 
-Shankar et al. 2018, CrossGrad.
+CrossGrad of Shankar et al. 2018 (arXiv 1804.10745).
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Objective(NamedTuple):
     """A loss whose gradient moves the features."""
 
     loss: Callable  # z_BxD -> loss_B
-    mask_B: jax.Array  # 1 for the examples that it moves, 0 for the others
+    mask_B: jax.Array  # 1 for the examples whose features it moves, else 0
 
 
 class Versions(NamedTuple):
@@ -35,7 +35,7 @@ def make_encode(
 ) -> Callable[[jax.Array], tuple[jax.Array, Any]]:
     """Returns mel_BxTxM -> (z_BxD, batch_stats) for other features of the batch, in training mode.
 
-    Every call drops the same units.
+    Every call uses the same dropout mask.
     """
 
     def encode(mel_BxTxM):
@@ -78,8 +78,9 @@ def ascend_losses(
 def encode_versions(encode: Callable, *versions: jax.Array) -> Versions:
     """Encodes several versions of the features side by side.
 
-    Each version is normalised by its own batch statistics; the running statistics learn from the
-    first alone. One vmapped pass compiles faster than a pass for each and has larger products.
+    Each version is normalised by its own batch statistics; the running statistics are
+    updated by the first only. One vmapped pass compiles faster than several passes, and its matrix
+    products are larger.
     """
     mel_VxBxTxM = jnp.stack(versions)
     z_VxBxD, batch_stats = jax.vmap(encode)(mel_VxBxTxM)

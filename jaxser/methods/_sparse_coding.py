@@ -14,8 +14,8 @@ def largest_eigenvalue(gram_BxB: jax.Array) -> jax.Array:
     """Returns (sum_i e_i^64)^(1/64) of the eigenvalues e_i >= 0, an upper bound of the largest.
 
     It is too large by a factor of at most B^(1/64), 1.06 at B = 32. Unlike an eigendecomposition it
-    consists of products, which vmap and every accelerator do well. Unlike power iteration it is
-    never too small, so that a step of its inverse never overshoots.
+    consists of matrix products, which are fast under vmap and on every accelerator. Unlike power
+    iteration it is never too small, so that a step of its inverse never overshoots.
     """
     logarithm = jnp.zeros((), gram_BxB.dtype)
     for n in range(SQUARINGS + 1):
@@ -27,9 +27,10 @@ def largest_eigenvalue(gram_BxB: jax.Array) -> jax.Array:
 
 
 def sparse_mixture(target_NxD: jax.Array, dictionary_BxD: jax.Array, tau: jax.Array) -> jax.Array:
-    """Minimises ||target - W dictionary||_F^2 + tau ||W||_1 and returns W_NxB.
+    """Returns W_NxB, which approximately minimises ||target - W dictionary||_F^2 + tau ||W||_1.
 
-    ISTA_STEPS steps from W = 0. Rows of zeros have no part in it.
+    It takes ISTA_STEPS steps from W = 0. A row of zeros, in the target or in the dictionary, gets
+    weights of 0.
     """
     gram_BxB = dictionary_BxD @ dictionary_BxD.T
     correlation_NxB = target_NxD @ dictionary_BxD.T

@@ -1,7 +1,7 @@
 """Class-conditional adversary: makes the domains alike within each emotion.
 
-For speakers whose emotions differ in frequency. The conditional part of Li et al. 2018, "Deep
-domain generalization via conditional invariant adversarial networks", without their
+It is meant for speakers whose emotions are not equally frequent. The conditional part of Li et al.
+2018, "Deep domain generalization via conditional invariant adversarial networks", without their
 class-prior-normalised part. Ramp, weights and sizes are as in dann: our defaults.
 """
 
@@ -18,8 +18,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     """As dann, with one head for each domain d and emotion in place of one for each domain.
 
     CE(emotion | z) + domain_weight sum_d CE(d | reverse_gradient(z, lam ramp(progress)), emotion).
-    The mean is over the examples whose emotion and domain are known, each with weight 1; an
-    unlabelled target has no part in it.
+    The mean is over the examples whose emotion and domain are known, each with weight 1;
+    unlabelled target examples do not count.
     """
     emotion_head = heads.make_head(sizes.emotions)
     domain_heads = heads.domain_heads(config, sizes)

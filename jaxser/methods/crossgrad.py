@@ -1,7 +1,7 @@
 """Cross-gradient training: a classifier also trains on features moved along another's gradient.
 
 A re-instantiation of CGT of Tu et al. 2019 (arXiv 1903.09606), i.e. CrossGrad of Shankar et al.
-2018. Nothing is reversed: the representation keeps the domain. eps, alpha and the sizes are our
+2018. No gradient is reversed: the representation keeps the domain. eps, alpha and the sizes are our
 defaults.
 """
 
@@ -47,8 +47,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     J_e is CE(emotion | z), J_d the sum of CE(d | z) over the domains d. The moved features are
     x_d = x + eps clip(grad_x J_d(x)) and x_e likewise by J_e. They are constants, from one more
     pass over x with the batch statistics, and from the unweighted losses of single examples. x_d
-    and x_e are normalised by their own statistics; the running ones learn from x alone. All passes
-    drop the same units. For an example without emotion label x_e = x, without known domain x_d = x.
+    and x_e are normalised by their own statistics; the running ones are updated by x only. All
+    passes use the same dropout mask. An example without emotion label has x_e = x, one without
+    known domain x_d = x.
     """
     emotion_head = heads.make_head(sizes.emotions)
     domain_heads = heads.domain_heads(config, sizes)

@@ -16,8 +16,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     """CE(emotion | z) + domain_weight sum_d CE(d | reverse_gradient(z, lam ramp(progress))).
 
     The sum is over the domains d; progress is the fraction of the training that is done. `lam`
-    scales only the gradient that reaches the encoder: the domain heads train alike at any lam.
-    `domain_weight` scales both. An example of unknown domain has no part in that domain's loss.
+    scales only the gradient that reaches the encoder: the domain heads train in the same way at any
+    lam. `domain_weight` scales both. An example of unknown domain does not count in that domain's
+    loss.
     """
     emotion_head = heads.make_head(sizes.emotions)
     domain_heads = heads.domain_heads(config, sizes)

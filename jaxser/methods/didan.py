@@ -2,8 +2,8 @@
 
 A re-instantiation of DIDAN of Zhao et al. 2023 (arXiv 2302.08921). The paper's are the regression
 and the reconstruction of targets from sources (Implicit Distribution Alignment). Our defaults: one
-linear regression on z, rows of norm 1, lam, tau, and that W is found by ISTA within the step and
-then held constant.
+linear regression on z, rows of norm 1, lam, tau, and that W is computed by ISTA in every training
+step and treated as a constant.
 """
 
 import jax
@@ -21,7 +21,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     F are the rows of z scaled to norm 1; W is constant. The first term is the mean over the
     labelled examples, weighted as their cross entropy would be; the second is 0 without source or
     target. Metrics of a target row: `residual` is the unexplained part, `nonzeros` the number of
-    sources in its mixture; near 0 of many, the term teaches nothing. The scores are the outputs of
+    sources in its mixture. If that is near 0 although there are many sources, the term has no
+    effect. The scores are the outputs of
     the regression: the largest is predicted, but their softmax, which evaluation writes as
     posterior, is not a calibrated probability.
     """
@@ -34,7 +35,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return weighted_mean(error_B, batch['labelled_B'])
 
     def alignment_loss(z_BxD, is_target_B, tau):
-        # A batch without any source has no target either: nothing could explain it.
+        # Without source examples nothing can explain the target: the term is 0.
         target_B = is_target_B * (is_target_B.min() < 1)
         f_BxD = z_BxD / jnp.sqrt((z_BxD**2).sum(-1, keepdims=True) + 1e-12)
         source_BxD = f_BxD * (1 - is_target_B)[:, None]

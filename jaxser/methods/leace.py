@@ -1,4 +1,4 @@
-"""Linear erasure after plain training: the control for what an adversary does beyond it.
+"""Linear erasure after plain training: the control that an adversary has to outperform.
 
 LEACE of Belrose et al. 2023 (arXiv 2306.03819): of all affine maps after which no linear classifier
 of the domain is better than its prior, the one that moves the representation least. The formula is
@@ -14,14 +14,15 @@ from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.methods import erm
 from jaxser.nn import heads
 
-# Times D: a direction whose spread, relative to the widest, is only rounding of float32.
+# A direction whose singular value, relative to the largest, is below D times this is only rounding
+# of float32.
 SPREAD_TOLERANCE = float(np.finfo(np.float32).eps)
-# A canonical correlation of z and the domains that is only rounding of float64.
+# A canonical correlation of z and the domains below this is only rounding of float64.
 CORRELATION_TOLERANCE = float(np.sqrt(np.finfo(np.float64).eps))
 
 
 def centred_indicators(index_N: np.ndarray) -> np.ndarray:
-    """Returns d_NxK, one-hot domains, centred over the known ones; rows of -1 (unknown) are 0.
+    """Returns d_NxK, one-hot domains, centred over known rows; rows of -1 (unknown) become 0.
 
     Each column is divided by the root of its count.
     """
@@ -57,7 +58,7 @@ def fit_eraser(
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
-    """As erm, to the bit; after training z becomes r(z) for every prediction.
+    """Trains exactly as erm; after training, every prediction replaces z by r(z).
 
     r is fitted on whole utterances of the fold's training data, encoded by the selected parameters
     in evaluation mode. Parameters are selected on dev without r. The emotion head reads r(z) as it
@@ -74,8 +75,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return params | {'eraser': no_eraser}, extra
 
     def update(state, batch, hyper, key, descend):
-        # The eraser has no part in the descent: its gradient would be 0, but it would decay.
-        trained = {name: x for name, x in state.params.items() if name != 'eraser'}
+        # The eraser is not given to the optimiser: weight decay would change it.
+        trained = dict(state.params)
+        del trained['eraser']
         value_and_gradient = jax.value_and_grad(plain.loss, has_aux=True)
         (value, aux), gradients = value_and_gradient(trained, state, batch, hyper, key)
         state = descend(state, gradients).replace(batch_stats=aux.batch_stats, extra=aux.extra)
@@ -85,7 +87,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         z_BxD, _ = plain.predict(params, batch_stats, batch)
         A_DxD = params['eraser']['A']
         mean_1xD = params['eraser']['mean'][None]
-        # In float32 on every device: shorter products of accelerators would leave a trace.
+        # In float32 on every device: an accelerator's shorter default would leave a trace of the
+        # domain.
         z_BxD = z_BxD - jnp.matmul(z_BxD - mean_1xD, A_DxD.T, precision='highest')
         return z_BxD, emotion_head.apply(params['emotion'], z_BxD)
 

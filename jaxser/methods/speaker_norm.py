@@ -1,8 +1,8 @@
 """Speaker normalisation: descent on the emotion, then ascent on the speaker, on separate batches.
 
-A re-instantiation of TAP and SNP of Gat et al. 2022 (arXiv 2202.01252). The paper's: the four
-steps, that lam is itself the step size of the ascent, and identity batches that may come from
-another corpus. The paper's encoder is HuBERT; here it is any, including a pretrained one
+A re-instantiation of TAP and SNP of Gat et al. 2022 (arXiv 2202.01252). From the paper: the four
+steps, lam as the step size of the ascent, and identity batches that may come from another corpus.
+The paper's encoder is HuBERT; here it is any, including a pretrained one
 (jaxser/models/fine_tuned.py). Our defaults: the heads, AdamW with its warm-up and cosine, lam, and
 the layer of SNP: a plain one, relu(W z + b), as wide as z.
 """
@@ -30,7 +30,7 @@ VARIANTS = {'tap': Variant('encoder', 0.01), 'snp': Variant('layer', 0.1)}
 
 
 def split_batch(batch: Batch) -> tuple[Batch, Batch]:
-    """Returns the emotion examples and the identity examples, which are equally many."""
+    """Returns the emotion examples and the identity examples: the two halves of the batch."""
     B = len(batch['frames_B']) // 2
     emotion_batch, identity_batch = {}, {}
     for key, x in batch.items():
@@ -107,10 +107,10 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     ascends; prediction goes through it.
 
     The descents are the optimiser's. The ascent is a plain step under any optimiser, is not
-    clipped, and neither falls with the learning rate nor takes an encoder's `rates`. Steps of AdamW
-    do not shrink with the gradient, so that under AdamW lam must be larger than the paper's 1e-3 to
-    have an effect, unless the learning rate is as small as a pretrained encoder's. Our default is
-    the first power of ten that visibly raised the speaker loss on EMO-DB.
+    clipped, does not follow the learning rate schedule, and is not scaled by an encoder's `rates`.
+    Steps of AdamW do not shrink with the gradient, so that under AdamW lam must be larger than the
+    paper's 1e-3 to have an effect, unless the learning rate is as small as a pretrained encoder's.
+    Our default is the first power of ten that visibly raised the speaker loss on EMO-DB.
 
     Identity examples are normalised by the statistics of their batch and do not change the running
     ones. The metric `ascent` is the norm of step (3) over that of step (1), of the branch that
@@ -136,7 +136,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return state, {'loss': value, **aux.metrics}
 
     def ascend_speaker(state, batch, hyper, key, descend):
-        """Steps (3) and (4); returns also the step (3)."""
+        """Steps (3) and (4); also returns the change of step (3)."""
         value_and_gradient = jax.value_and_grad(network.speaker_loss, has_aux=True)
         (_, metrics), gradients = value_and_gradient(state.params, state, batch, hyper, key)
         branch = variant.ascending

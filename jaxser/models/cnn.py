@@ -19,8 +19,8 @@ KEYS = ('channels', 'dim', 'batch_norm')  # of config.model
 def extract_patches(x_BxTxMxC: jax.Array) -> jax.Array:
     """Returns patches_BxUxVx9C, the 3 x 3 neighbourhood of every second frame and band.
 
-    Beyond all ends there are zeros. With it a convolution of stride 2 is one product; the docstring
-    of `tdnn_lstm.splice` says why no convolution is called.
+    Beyond the edges there are zeros. With these patches, a convolution of stride 2 is one product;
+    the docstring of `tdnn_lstm.splice` says why no convolution is called.
     """
     T, M = x_BxTxMxC.shape[1:3]
     padded = jnp.pad(x_BxTxMxC, ((0, 0), (1, 1), (1, 1), (0, 0)))

@@ -6,9 +6,10 @@ apply to the change alone (L2-SP, Li et al. 2018, arXiv 1802.01483). With config
 changes are low-rank adapters A B of rank r, of queries and values only (Hu et al. 2021, arXiv
 2106.09685; alpha = r).
 
-Never trained are the convolutions that make frames of the sound, Whisper's positions, and the
-biases of keys, which the softmax cancels. Learning rates by layer follow Howard & Ruder 2018 (arXiv
-1801.06146). The pretrained encoder has no dropout, neither of units nor of layers.
+Some weights are never trained: the convolutions that turn the sound into frames, Whisper's
+positions, and the biases of keys, which the softmax cancels. Learning rates by layer follow Howard
+& Ruder 2018 (arXiv 1801.06146). The pretrained encoder has no dropout, neither of units nor of
+layers.
 """
 
 import re
@@ -36,7 +37,7 @@ FROZEN_MODULES = ('feature_extractor', 'conv1', 'conv2', 'embed_positions')
 LORA_MODULES = ('q_proj', 'v_proj')
 
 WeightPath = tuple[str, ...]
-"""As in ('encoder', 'layers_0', 'attention', 'q_proj', 'kernel')."""
+"""Names from the outside in, such as ('encoder', 'layers_0', 'attention', 'q_proj', 'kernel')."""
 
 
 def layers_above(path: WeightPath, encoder: PretrainedEncoder) -> int | None:
@@ -78,7 +79,7 @@ def initial_change(
 def apply_change(weights, change):
     """Returns the weights plus their change.
 
-    A change of low rank is {'a', 'b'}; a weight without a change stays as it is.
+    A change of low rank is {'a', 'b'}; a weight without a change is returned unchanged.
     """
     if not isinstance(weights, dict):
         low_rank = isinstance(change, dict)
@@ -190,8 +191,9 @@ def check_encoder(config, encoder: PretrainedEncoder) -> None:
     digest = EncoderStates.from_encoder(encoder, STATE_KINDS[0]).digest
     if digest != config.weights:
         raise UserError(
-            f'{config.upstream} holds an encoder of other weights or sizes ({digest}) than the one '
-            f'that this model was fine-tuned from ({config.weights}). Name the folder of that one.'
+            f'{config.upstream} contains an encoder with other weights or sizes ({digest}) than '
+            f'the one that this model was fine-tuned from ({config.weights}). Name the folder of '
+            'that encoder.'
         )
 
 

@@ -1,8 +1,8 @@
 """A learned weighted sum of the layers of a frozen pretrained encoder.
 
-After SUPERB (Yang et al. 2021, arXiv 2105.01051). SUPERB's: the softmax over layers, and mean
-pooling over time before one dense layer. Ours: the standard deviation beside the mean, each layer
-normalised as `config.data.normalise` says, and a dense layer for each, so that layers whose
+After SUPERB (Yang et al. 2021, arXiv 2105.01051). From SUPERB: the softmax over layers, and mean
+pooling over time before one dense layer. Ours: the standard deviation in addition to the mean, each
+layer normalised as `config.data.normalise` says, and a dense layer for each, so that layers whose
 coordinates differ in meaning can be summed.
 """
 
@@ -19,7 +19,7 @@ from jaxser.nn.encoder import LogMelEncoder, check_sizes, make_encoder
 
 KEYS = ('dim', 'batch_norm')  # of config.model
 
-LOGIT_SCALE = 10.0  # without it the logits would hardly change in a few hundred steps
+LOGIT_SCALE = 10.0  # without it, the logits hardly change in a few hundred steps
 
 
 def weighted_layers(module: nn.Module, x_BxLxC: jax.Array) -> jax.Array:

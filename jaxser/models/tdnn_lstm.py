@@ -20,9 +20,10 @@ KEYS = ('tdnn', 'width', 'hidden', 'dim', 'batch_norm')  # of config.model
 def splice(x_BxTxC: jax.Array, kernel: int, dilation: int, stride: int) -> jax.Array:
     """Returns spliced_BxUxKC: every `stride`-th frame side by side with its K - 1 neighbours.
 
-    With it a TDNN layer is one product. A convolution would do the same more slowly: under vmap it
-    becomes a grouped convolution, and inside a compiled loop XLA's CPU back end runs convolutions
-    many times slower. Beyond both ends there are zeros, whatever the padding of the batch.
+    With these frames, a TDNN layer is one product. A convolution would do the same more slowly:
+    under vmap it becomes a grouped convolution, and inside a compiled loop XLA's CPU back end runs
+    convolutions many times slower. Beyond both ends there are zeros, whatever the padding of the
+    batch.
     """
     length = x_BxTxC.shape[1]
     context = (kernel - 1) * dilation
@@ -74,7 +75,7 @@ class TdnnLstm(LogMelEncoder):
         return lstm.recurrence(projected_TxBxG, recurrent_HxG).swapaxes(0, 1)
 
     def _forget_bias(self, key, shape, dtype=jnp.float32):
-        """One for the forget gate, as Jozefowicz et al. 2015 advise; zero for the others."""
+        """Returns 1 for the forget gate, as Jozefowicz et al. 2015 advise, and 0 for the others."""
         return jnp.zeros(shape, dtype).at[self.hidden : 2 * self.hidden].set(1.0)
 
 

@@ -1,7 +1,7 @@
 """Batch normalisation with statistics that distinguish source and target examples.
 
-Cai et al. 2020 (arXiv 2012.11174) compare several ways of combining the two sides and find that it
-matters which. The modes, as named here, are our defaults.
+Cai et al. 2020 (arXiv 2012.11174) compare several ways of combining the two sides and find that
+the choice matters. The modes, as named here, are our defaults.
 """
 
 from typing import NamedTuple
@@ -31,7 +31,7 @@ def batch_norm_mode(config) -> str:
 class Moments(NamedTuple):
     """Statistics of a batch for each side: source and target, or both together."""
 
-    present_Sx1: jax.Array  # whether the batch has anything of the side
+    present_Sx1: jax.Array  # whether the batch has a valid position of the side
     mean_SxC: jax.Array
     variance_SxC: jax.Array
 
@@ -50,7 +50,7 @@ class BatchNorm(nn.Module):
         none: no normalisation; only the shift, since the layer before has no bias.
 
     Scale and shift are shared by the sides. If a batch has no example of a side, the running
-    statistics of this side stand in for those of the batch and are not updated.
+    statistics of this side replace those of the batch and are not updated.
     """
 
     mode: str

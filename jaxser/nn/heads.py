@@ -46,8 +46,8 @@ def domain_heads(config, sizes: Sizes) -> dict[str, Head]:
 def init_heads(heads: dict[str, Head], key: jax.Array, z_1xD: jax.Array) -> dict:
     """Returns the parameters of several heads by name.
 
-    The first head draws from `key` itself, as it does if it is the only one: the emotion head
-    starts alike in every method.
+    The first head is initialised with `key` itself, whether or not there are others: so the emotion
+    head starts from the same parameters in every method.
     """
     params = {}
     for n, (name, head) in enumerate(heads.items()):

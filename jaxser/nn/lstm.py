@@ -69,7 +69,8 @@ def _backward(saved, dh_TxBxH):
     i, f, o, g = _gates(tanh_TxBxG)
     tanh_c = jnp.tanh(c_TxBxH)
     previous_c = jnp.concatenate([zero_1xBxH, c_TxBxH[:-1]])
-    # Derivatives of the arguments of i, f, g by the cell, of o by h, and of the cell by h.
+    # Derivatives: of the arguments of i, f, g with respect to the cell, of the argument of o with
+    # respect to h, and of the cell with respect to h.
     by_cell = jnp.concatenate([g * i * (1 - i), previous_c * f * (1 - f), i * (1 - g * g)], -1)
     by_output = tanh_c * o * (1 - o)
     cell_by_h = o * (1 - tanh_c * tanh_c)

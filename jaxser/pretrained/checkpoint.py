@@ -25,7 +25,7 @@ PREPROCESSOR_FILE = 'preprocessor_config.json'
 SOURCE_SHA256_KEY = 'jaxser.of_sha256'
 DATA_SHA256_KEY = 'jaxser.data_sha256'
 
-BLOCK_BYTES = 1 << 24  # bytes that are copied at once
+BLOCK_BYTES = 1 << 24  # copied at once
 
 DAMAGED_ADVICE = 'Download the folder again.'
 
@@ -90,12 +90,12 @@ def read_header(file: Path) -> Header:
     Raises UserError if the file is cut off, with the first tensor that is incomplete.
     """
     size = file.stat().st_size
-    with open(file, 'rb') as opened:
-        prefix = opened.read(8)
+    with open(file, 'rb') as stream:
+        prefix = stream.read(8)
         length = struct.unpack('<Q', prefix)[0] if size >= 8 else size
         data_start = 8 + length
         try:
-            header = json.loads(opened.read(length)) if data_start <= size else None
+            header = json.loads(stream.read(length)) if data_start <= size else None
         except ValueError:
             header = None
     if not isinstance(header, dict):
@@ -107,22 +107,22 @@ def read_header(file: Path) -> Header:
     for name, entry in header.items():
         if not _has_offsets(entry):
             raise UserError(f'{file} does not say where the tensor {name} is. {DAMAGED_ADVICE}')
-    for name, entry in sorted(header.items(), key=_stop):
+    for name, entry in sorted(header.items(), key=_end_offset):
         if data_start + entry['data_offsets'][1] > size:
             raise UserError(f'{file} is cut off within the tensor {name}. {DAMAGED_ADVICE}')
     return Header(header, metadata, data_start)
 
 
 def _has_offsets(entry) -> bool:
-    """Whether the entry of a tensor has two whole numbers as its data_offsets."""
+    """Returns whether the entry of a tensor has two whole numbers as its data_offsets."""
     offsets = entry.get('data_offsets') if isinstance(entry, dict) else None
     if not isinstance(offsets, list) or len(offsets) != 2:
         return False
     return all(isinstance(offset, int) for offset in offsets)
 
 
-def _stop(item: tuple[str, dict]) -> int:
-    """Returns where a tensor ends."""
+def _end_offset(item: tuple[str, dict]) -> int:
+    """Returns where the data of a tensor end, in bytes from the start of the data."""
     _, entry = item
     return entry['data_offsets'][1]
 
@@ -131,14 +131,14 @@ class TensorReader(contextlib.ExitStack):
     """Reads tensors of a checkpoint's files, each of which is opened once.
 
     Attributes:
-        names: of all tensors, in the order of the files.
+        names: names of all tensors, in the order of the files.
     """
 
     def __init__(self, files: Iterable[Path]):
         super().__init__()
         self._file_of: dict[str, Path] = {}
         self._has_bfloat16: set[Path] = set()
-        self._opened: dict[Path, safetensors.safe_open] = {}
+        self._handles: dict[Path, safetensors.safe_open] = {}
         for file in files:
             for name, entry in read_header(file).tensors.items():
                 self._file_of[name] = file
@@ -160,7 +160,7 @@ class TensorReader(contextlib.ExitStack):
         return array
 
     def _open(self, file: Path):
-        if file not in self._opened:
+        if file not in self._handles:
             framework = 'flax' if file in self._has_bfloat16 else 'np'  # NumPy has no bfloat16
-            self._opened[file] = self.enter_context(safetensors.safe_open(file, framework))
-        return self._opened[file]
+            self._handles[file] = self.enter_context(safetensors.safe_open(file, framework))
+        return self._handles[file]

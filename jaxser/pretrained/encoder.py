@@ -51,7 +51,7 @@ MAX_LISTED = 5  # names of tensors that a message lists
 FOLDER_FORMAT = f'a Hugging Face folder on this disk, with {CONFIG_FILE} and {WEIGHTS_FILE}'
 
 ParamPath = tuple[str, ...]
-"""Of a parameter in Flax, as in ('encoder', 'layers_0', 'attention', 'q_proj', 'kernel')."""
+"""Names of modules and parameter, as ('encoder', 'layers_0', 'attention', 'q_proj', 'kernel')."""
 
 
 class PretrainedEncoder(NamedTuple):
@@ -64,8 +64,8 @@ class PretrainedEncoder(NamedTuple):
         module: the Flax module.
         params: its parameters.
         unused_tensors: names of the checkpoint's tensors that are not the encoder's.
-        sha256: of the checkpoint's weights.
-        folder: from which the encoder was read.
+        sha256: sha256 of the checkpoint's weights.
+        folder: the folder from which the encoder was read.
     """
 
     config: dict[str, Any]
@@ -97,7 +97,7 @@ class PretrainedEncoder(NamedTuple):
 
     @property
     def hashed_settings(self) -> tuple:
-        """The settings that its states depend on: the supported ones of the two JSON files."""
+        """The settings of the two JSON files on which its states depend."""
         family = whisper if self.input_kind == 'mel' else wav2vec2
         settings = [self.config[key] for key in sorted(family.CONFIG_DEFAULTS)]
         return (self.config['model_type'], self.normalises_input, *settings)
@@ -164,26 +164,29 @@ def _read_config(folder: Path) -> tuple[ModuleType, dict]:
     if not folder.is_dir():
         advice = ''
         if len(folder.parts) == 2 and not folder.is_absolute():
-            advice = f' `hf download {folder} --local-dir FOLDER` may get it.'
-        raise UserError(f'{folder} is no folder; expected {FOLDER_FORMAT}.{advice}')
+            advice = f' To download {folder}, run `hf download {folder} --local-dir FOLDER`.'
+        raise UserError(f'{folder} is not a folder; expected {FOLDER_FORMAT}.{advice}')
     values = read_json(
         folder / CONFIG_FILE,
         f'{folder} has no pretrained encoder (no {CONFIG_FILE}); expected {FOLDER_FORMAT}.',
     )
-    for family in FAMILIES:
-        if values.get('model_type') in family.MODEL_TYPES:
-            break
-    else:
-        supported = ', '.join((*wav2vec2.MODEL_TYPES, *whisper.MODEL_TYPES))
-        raise UserError(
-            f'{folder}/config.json has model_type {values.get("model_type")!r}; '
-            f'supported are {supported}.'
-        )
+    family = _find_family(values.get('model_type'), folder)
     config = dict(family.CONFIG_DEFAULTS)
     for key, value in values.items():
         config[key] = tuple(value) if isinstance(value, list) else value
     family.check_config(config)
     return family, config
+
+
+def _find_family(model_type, folder: Path) -> ModuleType:
+    """Returns the module that supports this `model_type`; raises UserError if none does."""
+    for family in FAMILIES:
+        if model_type in family.MODEL_TYPES:
+            return family
+    supported = ', '.join((*wav2vec2.MODEL_TYPES, *whisper.MODEL_TYPES))
+    raise UserError(
+        f'{folder}/{CONFIG_FILE} has model_type {model_type!r}; supported are {supported}.'
+    )
 
 
 def _find_prefix(family: ModuleType, shapes: dict, tensor_names: Collection[str]) -> str:
@@ -214,9 +217,9 @@ def _checkpoint_sha256(files: list[Path]) -> str:
     header = read_header(files[0])
     source_sha256 = header.metadata.get(SOURCE_SHA256_KEY)
     if source_sha256:
-        with open(files[0], 'rb') as opened:
-            opened.seek(header.data_start)
-            data_sha256 = hashlib.file_digest(opened, 'sha256').hexdigest()
+        with open(files[0], 'rb') as stream:
+            stream.seek(header.data_start)
+            data_sha256 = hashlib.file_digest(stream, 'sha256').hexdigest()
         if data_sha256 != header.metadata.get(DATA_SHA256_KEY):
             raise UserError(
                 f'{files[0]} is damaged: its data do not have the checksum in its header. '
@@ -225,8 +228,8 @@ def _checkpoint_sha256(files: list[Path]) -> str:
         return source_sha256
     digest = hashlib.sha256()
     for file in files:
-        with open(file, 'rb') as opened:
-            digest.update(hashlib.file_digest(opened, 'sha256').digest())
+        with open(file, 'rb') as stream:
+            digest.update(hashlib.file_digest(stream, 'sha256').digest())
     return digest.hexdigest()
 
 
@@ -255,9 +258,9 @@ def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
     header_bytes = json.dumps(header, separators=(',', ':')).encode()
     header_bytes += b' ' * (-len(header_bytes) % 8)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / WEIGHTS_FILE, 'wb') as opened:
-        opened.write(struct.pack('<Q', len(header_bytes)) + header_bytes)
-        opened.writelines(_read_blocks(parts))
+    with open(folder / WEIGHTS_FILE, 'wb') as stream:
+        stream.write(struct.pack('<Q', len(header_bytes)) + header_bytes)
+        stream.writelines(_read_blocks(parts))
     copied = [encoder.folder / CONFIG_FILE, encoder.folder / PREPROCESSOR_FILE]
     for pattern in LICENCE_PATTERNS:
         copied += sorted(encoder.folder.glob(pattern))
@@ -267,8 +270,10 @@ def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
 
 
 def _plan_copy(encoder: PretrainedEncoder) -> tuple[dict[str, dict], list[FilePart]]:
-    """Returns the header of a file with the encoder's tensors alone, and where their data are."""
-    header, parts, end = {}, [], 0
+    """Returns the header of a file with the encoder's tensors only, and where their data are."""
+    header = {}
+    parts = []
+    end = 0
     for file in weight_files(encoder.folder):
         tensors, _, data_start = read_header(file)
         for name in sorted(tensors, key=lambda name: tensors[name]['data_offsets']):
@@ -286,10 +291,10 @@ def _read_blocks(parts: list[FilePart]) -> Iterator[bytes]:
     """Yields the bytes of the parts, in blocks."""
     for part in parts:
         remaining = part.size
-        with open(part.file, 'rb') as opened:
-            opened.seek(part.start)
+        with open(part.file, 'rb') as stream:
+            stream.seek(part.start)
             while remaining > 0:
-                block = opened.read(min(remaining, BLOCK_BYTES))
+                block = stream.read(min(remaining, BLOCK_BYTES))
                 if not block:
                     break
                 remaining -= len(block)
@@ -315,7 +320,7 @@ def _cached_encoder(folder: str, file_stats: tuple) -> PretrainedEncoder:
 def build_module(family: ModuleType, config: dict, folder: Path) -> tuple[Any, dict]:
     """Returns the Flax module, and {path: shape} of its parameters.
 
-    Raises UserError if the two JSON files describe no encoder, or another sample rate.
+    Raises UserError if the two JSON files do not describe an encoder, or have another sample rate.
     """
     path = folder / PREPROCESSOR_FILE
     preprocessor = read_json(path, '') if path.exists() else {}
@@ -335,7 +340,7 @@ def build_module(family: ModuleType, config: dict, folder: Path) -> tuple[Any, d
         # The sizes do not fit together.
         reason = str(error).partition('\n')[0] or 'its sizes do not fit together.'
         raise UserError(
-            f'{folder / CONFIG_FILE} describes no encoder: {reason} {DAMAGED_ADVICE}'
+            f'{folder / CONFIG_FILE} does not describe an encoder: {reason} {DAMAGED_ADVICE}'
         ) from None
     return module, flax.traverse_util.flatten_dict(variables['params'])
 
@@ -387,7 +392,7 @@ def _convert_tensor(
         expected = shape[::-1]
     if actual != expected:
         raise UserError(
-            f'The tensor {name} has the shape {actual}; by config.json it is {expected}. '
+            f'The tensor {name} has the shape {actual}; config.json implies {expected}. '
             f'{DAMAGED_ADVICE}'
         )
     return np.ascontiguousarray(array)

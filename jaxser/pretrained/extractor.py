@@ -21,7 +21,7 @@ from data_pipelines.features.upstream import HOP_SAMPLES, EncoderInput, EncoderS
 from jaxser import features
 from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder, cached_encoder
 
-MAX_WAITING_UTTERANCES = 256  # the most that wait for others of the same padded length
+MAX_WAITING_UTTERANCES = 256  # for others of the same padded length
 
 MAX_BATCH_HOPS = 6400  # 10 ms hops of audio in a batch
 
@@ -41,9 +41,9 @@ def round_to_float16(x: jax.Array) -> jax.Array:
 def make_state_function(encoder: PretrainedEncoder, pooled: bool) -> StateFunction:
     """Returns the function (params, batch, length_B) -> states_BxTxM, frames_B.
 
-    `batch` is wave_BxL or mel_BxTxM. A frame's M numbers are layer after layer, rounded to float16
-    and returned in float32. Pooled, an utterance is one frame: for each layer the mean over its
-    frames, then the standard deviation.
+    `batch` is wave_BxL or mel_BxTxM. The M numbers of a frame are those of all layers in turn,
+    rounded to float16 and returned in float32. Pooled, an utterance is one frame: for each layer
+    the mean over its frames, then the standard deviation.
     """
 
     def apply(params: dict, batch: jax.Array, length_B: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -86,7 +86,7 @@ class StateExtractor:
         self.compute_states = jax.jit(stored_states)
 
     def extract_input(self, wave: np.ndarray) -> np.ndarray:
-        """Returns what is held of an utterance until its batch is full: its samples."""
+        """Returns what is kept of an utterance until its batch is full: its samples."""
         return wave
 
     def padded_length(self, wave: np.ndarray) -> int:
@@ -137,7 +137,7 @@ class StateExtractor:
 def states_from_folder(folder: str | Path, state_kind: str) -> EncoderStates:
     """Returns which states are stored for the encoder in a Hugging Face folder.
 
-    `state_kind` is one of `upstream.STATE_KINDS`. UserError when it is another, or when the encoder
+    `state_kind` is one of `upstream.STATE_KINDS`. Raises UserError if it is not, or if the encoder
     is missing, damaged or of an unknown type.
     """
     if state_kind not in upstream.STATE_KINDS:
@@ -150,7 +150,7 @@ def states_from_folder(folder: str | Path, state_kind: str) -> EncoderStates:
 def input_from_folder(folder: str | Path) -> EncoderInput:
     """Returns the input that the encoder in a Hugging Face folder expects.
 
-    UserError when the encoder is missing, damaged or of an unknown type.
+    Raises UserError if the encoder is missing, damaged or of an unknown type.
     """
     return EncoderInput.from_encoder(cached_encoder(folder))
 
@@ -176,7 +176,7 @@ class _BatchingQueue:
             self.compute_states(self.extractor.padded_length(first['wave']))
 
     def compute_states(self, length: int) -> None:
-        """Replaces the samples of all utterances of a padded length by their states."""
+        """Replaces the samples of all utterances of a padded length with their states."""
         batch = self.unprocessed.pop(length)
         waves = [result.pop('wave') for result in batch]
         for result, states_TxM in zip(batch, self.extractor(waves)):
@@ -188,12 +188,13 @@ class _BatchingQueue:
             yield self.waiting.popleft()
 
     def compute_rest(self) -> None:
-        """Computes the states of all that still wait."""
+        """Computes the states of all utterances that still wait."""
         for length in sorted(self.unprocessed):
             self.compute_states(length)
 
 
 def _is_final(result: dict | Rejection) -> bool:
+    """Returns whether the utterance was rejected or its states are computed."""
     return isinstance(result, Rejection) or 'wave' not in result
 
 

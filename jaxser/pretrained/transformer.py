@@ -14,14 +14,14 @@ import jax.numpy as jnp
 class ComputeOptions(NamedTuple):
     """How the layers of a transformer are computed."""
 
-    dtype: Any = jnp.float32  # of the factors of products
-    remat: bool = False  # compute the inside of a layer again in the backward pass
+    dtype: Any = jnp.float32  # to which the factors of matrix products are rounded
+    remat: bool = False  # compute each layer again in the backward pass, to save memory
 
 
 def gelu(x: jax.Array) -> jax.Array:
     """The exact GELU, with which the checkpoints were trained.
 
-    In terms of erfc: erf would be faster, but no portable program can have it.
+    It uses erfc: erf would be faster, but an exported program that runs anywhere cannot contain it.
     """
     return jax.nn.gelu(x, approximate=False)
 
@@ -35,8 +35,8 @@ def apply_mask(x_BxTxD: jax.Array, mask_BxT: jax.Array) -> jax.Array:
 def rounded_einsum(axes: str, a: jax.Array, b: jax.Array, dtype) -> jax.Array:
     """Returns einsum(axes, a, b) of factors rounded to `dtype`, summed in float32.
 
-    So are its gradients, for which the rounded factors are kept. Every axis must be one of exactly
-    two of the three arrays, as in 'ab,bc->ac'.
+    Its gradients are computed in the same way, from the rounded factors. Every axis must occur in
+    exactly two of the three arrays, as in 'ab,bc->ac'.
     """
     einsum = functools.partial(jnp.einsum, axes, preferred_element_type=jnp.float32)
     if dtype == jnp.float32:

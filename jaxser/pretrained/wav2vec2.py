@@ -102,7 +102,8 @@ class FeatureExtractor(nn.Module):
     def __call__(self, wave_BxL: jax.Array, samples_B: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns x_BxTxC and the number of valid frames."""
         config = self.config
-        x_BxTxC, count_B = wave_BxL[..., None], samples_B
+        x_BxTxC = wave_BxL[..., None]
+        count_B = samples_B
         layers = zip(config['conv_dim'], config['conv_kernel'], config['conv_stride'])
         for n, (channels, kernel, stride) in enumerate(layers):
             norm = config['feat_extract_norm']
@@ -172,7 +173,7 @@ class FeedForward(nn.Module):
 def relative_position_buckets(T: int, count: int, max_distance: int) -> jax.Array:
     """Returns bucket_TxT of the distance from a frame (row) to another (column).
 
-    Half of the `count` buckets are for each sign. Short distances have a bucket each, long ones
+    Half of the `count` buckets are for each sign. A short distance has its own bucket; long ones
     share buckets by their logarithm.
     """
     distance_TxT = jnp.arange(T)[None] - jnp.arange(T)[:, None]
@@ -190,15 +191,15 @@ class GatedAttention(Attention):
     """WavLM's attention: a bias by distance, times a gate of each frame and head.
 
     Attributes:
-        buckets: number of buckets and largest distance; only of the first layer, which has the bias
-            that all layers share.
+        buckets: number of buckets and largest distance. Only the first layer has them: all layers
+            share its bias.
     """
 
     buckets: tuple[int, int] | None = None
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array, mask_BxT: jax.Array, bias_HxTxT: jax.Array | None):
-        """Returns y_BxTxD and the ungated bias."""
+        """Returns y_BxTxD and the ungated bias_HxTxT."""
         B, T, D = x_BxTxD.shape
         H = self.heads
         if self.buckets:
@@ -215,7 +216,7 @@ class GatedAttention(Attention):
 
 
 class Layer(nn.Module):
-    """A layer of the transformer, with norms before (`do_stable_layer_norm`) or after its parts."""
+    """A layer of the transformer, with norms before or after its parts."""
 
     config: Any
     options: ComputeOptions
@@ -223,7 +224,7 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array, mask_BxT: jax.Array, bias_HxTxT: jax.Array | None):
-        """Returns y_BxTxD and WavLM's bias."""
+        """Returns y_BxTxD and WavLM's bias_HxTxT."""
         epsilon = self.config['layer_norm_eps']
         norm = nn.LayerNorm(epsilon, name='layer_norm')
         final_norm = nn.LayerNorm(epsilon, name='final_layer_norm')
@@ -263,7 +264,8 @@ class Transformer(nn.Module):
         x_BxTxD = x_BxTxD + PositionalConv(self.config, name='pos_conv_embed')(x_BxTxD)
         if not norm_is_last:
             x_BxTxD = norm(x_BxTxD)
-        states, bias_HxTxT = [x_BxTxD], None
+        states = [x_BxTxD]
+        bias_HxTxT = None
         make_layer = nn.remat(Layer) if self.options.remat else Layer
         for n in range(self.config['num_hidden_layers']):
             layer = make_layer(self.config, self.options, n == 0, name=f'layers_{n}')
@@ -275,15 +277,15 @@ class Transformer(nn.Module):
 
 
 class Wav2Vec2(nn.Module):
-    """Samples to [x_BxTxD of the input and of every layer], frames_B.
+    """Maps samples to [x_BxTxD of the input and of every layer], frames_B.
 
-    Samples beyond the end of a wave do not change it; it is zero beyond its frames.
+    Samples beyond the end of a wave do not change its states, which are zero beyond its frames.
 
     Attributes:
         config: config.json, as flax.core.FrozenDict.
         normalises_input: whether each wave is normalised by its own mean and standard deviation,
             as the preprocessors of some models do.
-        options: how it is computed.
+        options: how the layers are computed.
     """
 
     config: Any

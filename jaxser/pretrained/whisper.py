@@ -44,15 +44,15 @@ class Layer(nn.Module):
 
 
 class Whisper(nn.Module):
-    """Log-mel to [x_BxTxD of the input and of every layer], frames_B; zero beyond them.
+    """Maps log-mel to [x_BxTxD of the input and of every layer], frames_B; zero beyond them.
 
     The state of the last layer is the one after the final norm. In Whisper's training every input
-    was padded with silence to 30 s. Here none is: an input takes the first positions, and nothing
-    beyond its frames changes it.
+    was padded with silence to 30 s. Here it is not: an input of T frames gets the first positions,
+    and nothing beyond its frames changes its states.
 
     Attributes:
         config: config.json, as flax.core.FrozenDict.
-        options: how it is computed.
+        options: how the layers are computed.
     """
 
     config: Any
@@ -62,7 +62,7 @@ class Whisper(nn.Module):
     def __call__(
         self, mel_BxTxM: jax.Array, frames_B: jax.Array
     ) -> tuple[list[jax.Array], jax.Array]:
-        """Returns states and frames_B, of Whisper's log-mel and its frames.
+        """Returns states and frames_B, from Whisper's log-mel and its number of frames.
 
         Two frames of the input make one of the states.
         """

@@ -307,7 +307,7 @@ def test_help_lists_the_options_of_the_features(capsys, monkeypatch):
 
 def test_corpus_without_any_usable_utterance_is_refused(tmp_path):
     (tmp_path / '03a01Fa.wav').write_bytes(b'')
-    message = r'None of the 1 utterances can be used\. The first, .*03a01Fa\.wav, is empty'
+    message = r'None of the 1 utterances can be used\. [^:]*:\n  .*03a01Fa\.wav: empty'
     with pytest.raises(UserError, match=message):
         preparation.prepare_corpus(
             'emodb', tmp_path, tmp_path / 'data', SPEC, allow_partial=True, workers=1

@@ -265,7 +265,7 @@ def test_sweep_trains_on_states_from_shards_and_npz_alike(prepared, tmp_path):
 def test_models_of_frames_and_utterance_statistics_are_refused_for_pooled_states(tmp_path):
     """An utterance is one frame, and normalised by its own mean it would be zero."""
     (tmp_path / 'folder' / 'hubert-3x16-pooled-00000001').mkdir(parents=True)
-    with pytest.raises(UserError, match=r'tdnn_lstm needs many: set config\.model\.name=layer_sum'):
+    with pytest.raises(UserError, match=r'tdnn_lstm needs a sequence of frames: set config\.model\.name=layer_sum'):
         resolve.resolve_config(make_config(tmp_path, **{'model.name': 'tdnn_lstm'}))
     with pytest.raises(UserError, match='set global, or speaker_transductive'):
         resolve.resolve_config(make_config(tmp_path, **{'data.normalise': 'speaker'}))
@@ -283,7 +283,7 @@ def test_models_of_frames_and_utterance_statistics_are_refused_for_pooled_states
         (('--features', 'upstream:FOLDER', '--beam'), 'leave --beam out'),
         (
             ('--features', 'upstream:nowhere'),
-            'nowhere is no folder; expected a Hugging Face folder on this disk',
+            'nowhere is not a folder; expected a Hugging Face folder on this disk',
         ),
         (
             ('--states', 'heard'),

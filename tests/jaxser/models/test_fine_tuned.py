@@ -491,7 +491,7 @@ def test_the_ascent_of_tap_changes_only_the_encoder(whisper):
 @pytest.mark.parametrize(
     ('key', 'value', 'message'),
     [
-        ('upstream', 'nowhere', 'nowhere is no folder'),
+        ('upstream', 'nowhere', 'nowhere is not a folder'),
         ('lora', -1, 'config.model.lora is -1; expected a rank'),
         ('lora', 17, 'config.model.lora is 17, a rank above the width of .*, 16: set a lower one'),
         ('upstream_rate', 0.0, 'config.model.upstream_rate is 0.0; expected a number above 0'),

@@ -258,7 +258,7 @@ def test_a_finished_sweep_refuses_another_encoder(over, tmp_path):
     """In bundle and probe, also if they have nothing left to do."""
     parity.write('whisper', tmp_path)
     for asked in (bundling.bundle_model, prober.probe_sweep):
-        with pytest.raises(UserError, match='holds an encoder of other weights or sizes'):
+        with pytest.raises(UserError, match='contains an encoder with other weights or sizes'):
             asked(over('whisper'), upstream=str(tmp_path))
     encoder = shutil.copytree(over('whisper').parent / 'encoder', tmp_path / 'moved')
     assert (

@@ -118,7 +118,7 @@ def test_a_tensor_of_another_shape_or_not_finite_is_named(folder):
     """The shape is in the order of PyTorch, so that it can be looked up."""
     whole = (folder / 'model.safetensors').read_bytes()
     changed(folder, lambda tensors: tensors.update({QUERY: tensors[QUERY][:8]}))
-    assert f'{QUERY} has the shape (8, 16); by config.json it is (16, 16)' in refused(folder)
+    assert f'{QUERY} has the shape (8, 16); config.json implies (16, 16)' in refused(folder)
     (folder / 'model.safetensors').write_bytes(whole)
     changed(folder, lambda tensors: tensors[QUERY].__setitem__((3, 3), np.nan))
     assert f'{QUERY} is not finite' in refused(folder)
@@ -224,9 +224,9 @@ def test_unsupported_folders_are_refused(folder):
     configured(folder, model_type='hubert', hidden_act='relu')
     assert "hidden_act 'relu'; only 'gelu'" in refused(folder)
     configured(folder, hidden_act='gelu', num_attention_heads=3)
-    assert 'config.json describes no encoder: ' in refused(folder)
+    assert 'config.json does not describe an encoder: ' in refused(folder)
     configured(folder, num_attention_heads=2, num_conv_pos_embedding_groups=3)
-    assert 'config.json describes no encoder: ' in refused(folder)
+    assert 'config.json does not describe an encoder: ' in refused(folder)
     configured(folder, num_conv_pos_embedding_groups=4, feat_extract_norm='batch')
     assert "feat_extract_norm 'batch'; supported are group and layer" in refused(folder)
     configured(folder, feat_extract_norm='group')
@@ -237,7 +237,7 @@ def test_unsupported_folders_are_refused(folder):
     (folder / 'preprocessor_config.json').unlink()
     shutil.move(folder / 'model.safetensors', folder / 'pytorch_model.bin')
     assert 'pytorch_model.bin: pickled, which is never opened' in refused(folder)
-    assert 'is no folder; expected a Hugging Face folder' in refused(folder / 'nowhere')
+    assert 'is not a folder; expected a Hugging Face folder' in refused(folder / 'nowhere')
 
 
 def test_the_description_of_a_folder(folder):

@@ -89,7 +89,7 @@ def test_the_encoder_may_move_but_its_weights_may_not_change(prepared, whisper, 
     save_file(tensors | {name: 2 * x for name, x in tensors.items()}, file)
     with pytest.raises(
         UserError,
-        match=r'moved holds an encoder of other weights or sizes \(\w{8}\) than the one that',
+        match=r'moved contains an encoder with other weights or sizes \(\w{8}\) than the one that',
     ):
         validate.validate(later)
     moved.model.weights = 'another'
@@ -110,7 +110,7 @@ def test_the_encoder_may_move_but_its_weights_may_not_change(prepared, whisper, 
         ),
         (
             {'model.name': 'cnn', 'model.upstream': '', 'data.upstream': 'whisper'},
-            r'and cnn is none: set config.model.name=fine_tuned',
+            r'and cnn has no such encoder: set config.model.name=fine_tuned',
         ),
         (
             {'model.upstream': ''},
@@ -118,7 +118,7 @@ def test_the_encoder_may_move_but_its_weights_may_not_change(prepared, whisper, 
         ),
         (
             {'model.upstream': '~/nowhere'},
-            r'^/\S+/nowhere is no folder; expected a Hugging Face folder on this disk',
+            r'^/\S+/nowhere is not a folder; expected a Hugging Face folder on this disk',
         ),
         (
             {'model.name': 'tdnn_lstm'},
