@@ -67,7 +67,7 @@ def test_two_stripes_of_bands(draws):
 
 
 def test_every_frame_and_band_is_masked_in_some_draw(draws):
-    """Values are not scaled, and padding stays zero."""
+    """Values are not scaled, and padding remains zero."""
     for kept_NxL in (draws(0.3, 0.0)[:, 0, :, 0], draws(0.0, 0.3)[:, 0, 0]):
         assert (kept_NxL.min(0) == 0).all()
         first, second = np.split(1 - kept_NxL.mean(0), 2)

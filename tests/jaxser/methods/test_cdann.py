@@ -1,4 +1,4 @@
-"""cdann, with a domain head for each emotion, over a linear encoder."""
+"""Tests of cdann, with a domain head for each emotion, over a linear encoder."""
 
 import chex
 import jax
@@ -25,7 +25,7 @@ def domain_loss(params, z_BxD) -> float:
 
 
 def test_gradients_equal_finite_differences(case):
-    """Encoder: emotion minus lam ramp(p) times the weighted domain loss; heads: their own loss."""
+    """The encoder gets emotion minus lam ramp(p) domain; each head gets that of its own loss."""
     (value, aux), gradient = case.value_and_gradient(lam=LAM, domain_weight=WEIGHT)
     emotion = differences(lambda p: emotion_loss(p, encode(p)), case.float64_params)
     domain = differences(lambda p: WEIGHT * domain_loss(p, encode(p)), case.float64_params)
@@ -51,25 +51,25 @@ def test_gradients_equal_finite_differences(case):
 
 def test_a_head_is_trained_by_its_own_emotion_only(case):
     """If only one emotion has labels, the heads of the others get no gradient."""
-    one = BATCH | {'labelled_B': BATCH['labelled_B'] * (BATCH['emotion_B'] == 1)}
-    taught = {
-        c: any(x.any() for x in jax.tree.leaves(g))
-        for c, g in case.gradient(batch=one)['speaker'].items()
-    }
-    assert taught == {'0': False, '1': True, '2': False}
+    batch = BATCH | {'labelled_B': BATCH['labelled_B'] * (BATCH['emotion_B'] == 1)}
+    has_gradient = {}
+    for emotion, gradient in case.gradient(batch=batch)['speaker'].items():
+        has_gradient[emotion] = any(x.any() for x in jax.tree.leaves(gradient))
+    assert has_gradient == {'0': False, '1': True, '2': False}
 
 
 def test_with_one_emotion_cdann_equals_dann():
-    """All examples labelled, one class: the same loss and the same gradients."""
+    """If all examples are labelled and there is one class, loss and gradients are equal."""
     batch = BATCH | {
         'emotion_B': np.zeros(linear.B, int),
         'labelled_B': np.ones(linear.B, np.float32),
     }
-    one, dann = (Case(name, sizes=linear.SIZES._replace(emotions=1)) for name in ('cdann', 'dann'))
-    params = one.params | {'speaker': one.params['speaker']['0']}
-    (value, _), gradient = one.value_and_gradient(batch=batch)
-    (expected, _), of_dann = dann.value_and_gradient(params, batch)
+    sizes = linear.SIZES._replace(emotions=1)
+    cdann = Case('cdann', sizes=sizes)
+    params = cdann.params | {'speaker': cdann.params['speaker']['0']}
+    (value, _), gradient = cdann.value_and_gradient(batch=batch)
+    (expected, _), dann_gradient = Case('dann', sizes=sizes).value_and_gradient(params, batch)
     assert value == pytest.approx(expected, rel=1e-6)
     chex.assert_trees_all_close(
-        gradient | {'speaker': gradient['speaker']['0']}, of_dann, rtol=1e-6, atol=1e-6
+        gradient | {'speaker': gradient['speaker']['0']}, dann_gradient, rtol=1e-6, atol=1e-6
     )

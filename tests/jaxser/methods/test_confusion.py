@@ -1,4 +1,4 @@
-"""Domain confusion over a linear encoder."""
+"""Tests of domain confusion over a linear encoder."""
 
 import chex
 import jax
@@ -22,26 +22,28 @@ def confusion(params, domain: str, z_BxD) -> float:
 
 @pytest.mark.parametrize('domain', ['speaker', 'speaker+language'])
 def test_gradients_equal_finite_differences(domain):
-    """Encoder: emotion and confusion with constant heads; heads: their own loss with constant z."""
-    case, domains = Case('confusion', domain), domain.split('+')
-    z_BxD, lam = encode(case.float64_params), LAM * linear.RAMPED
+    """The encoder learns with constant heads, and each head with constant z."""
+    case = Case('confusion', domain)
+    domains = domain.split('+')
+    z_BxD = encode(case.float64_params)
+    lam = LAM * linear.RAMPED
     (value, aux), gradient = case.value_and_gradient(lam=LAM)
 
-    def of_encoder(params):
+    def encoder_objective(params):
         return emotion_loss(params, encode(params)) + lam * sum(
             confusion(params, d, encode(params)) for d in domains
         )
 
-    def of_heads(params):
+    def heads_objective(params):
         return emotion_loss(params, z_BxD) + sum(domain_loss(params[d], d, z_BxD) for d in domains)
 
-    expected = differences(of_heads, case.float64_params) | {
-        'encoder': differences(of_encoder, case.float64_params)['encoder']
+    expected = differences(heads_objective, case.float64_params) | {
+        'encoder': differences(encoder_objective, case.float64_params)['encoder']
     }
     chex.assert_trees_all_close(gradient, expected, rtol=1e-5, atol=1e-5)
     total = (
-        of_encoder(case.float64_params)
-        + of_heads(case.float64_params)
+        encoder_objective(case.float64_params)
+        + heads_objective(case.float64_params)
         - emotion_loss(case.float64_params, z_BxD)
     )
     assert value == pytest.approx(total, rel=1e-6)
@@ -54,11 +56,11 @@ def test_gradients_equal_finite_differences(domain):
 def test_uniform_scores_give_the_encoder_no_gradient():
     """At uniform scores the confusion is log K, its minimum."""
     case = Case('confusion')
-    flat = case.params | {'speaker': jax.tree.map(np.zeros_like, case.params['speaker'])}
-    (_, aux), gradient = case.value_and_gradient(flat, lam=5)
+    uniform_params = case.params | {'speaker': jax.tree.map(np.zeros_like, case.params['speaker'])}
+    (_, aux), gradient = case.value_and_gradient(uniform_params, lam=5)
     assert aux.metrics['speaker_confusion'] == pytest.approx(
         np.log(BATCH['speaker_seen_K'].sum()), rel=1e-6
     )
     chex.assert_trees_all_close(
-        gradient['encoder'], case.gradient(flat, lam=0)['encoder'], rtol=1e-7, atol=1e-7
+        gradient['encoder'], case.gradient(uniform_params, lam=0)['encoder'], rtol=1e-7, atol=1e-7
     )

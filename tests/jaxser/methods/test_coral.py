@@ -1,4 +1,4 @@
-"""CORAL over a linear encoder."""
+"""Tests of CORAL over a linear encoder."""
 
 import chex
 import numpy as np
@@ -37,8 +37,8 @@ def test_value_and_gradients_equal_the_formula(case):
 
 
 @pytest.mark.parametrize('count', range(linear.B + 1))
-def test_distance_of_any_mix_and_0_for_too_few_examples(case, count):
-    """With fewer than two of source or target, the gradient is that of plain training."""
+def test_the_distance_follows_the_formula_and_is_0_for_too_few_examples(case, count):
+    """With fewer than two examples of source or target, the gradient is that of plain training."""
     target_B = np.float32(np.random.default_rng(count).permutation(linear.B) < count)
     if 2 <= count <= linear.B - 2:
         z_BxD = encode(case.float64_params)

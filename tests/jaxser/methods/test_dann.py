@@ -1,4 +1,4 @@
-"""Domain-adversarial training over a linear encoder."""
+"""Tests of domain-adversarial training over a linear encoder."""
 
 import functools
 
@@ -48,7 +48,7 @@ ENCODER = Encoder(
 
 
 class Case:
-    """Dann after a quarter of its training, and its losses written out."""
+    """dann after a quarter of its training, and its losses written out."""
 
     def __init__(self, domain: str):
         self.domain = domain
@@ -96,12 +96,13 @@ def case(request):
 
 
 @pytest.mark.parametrize(('lam', 'domain_weight'), [(0.0, 1.0), (0.7, 1.0), (0.7, 0.5)])
-def test_gradients_are_the_reversed_domain_loss_for_the_encoder_and_the_heads_own(
+def test_the_encoder_gets_the_reversed_domain_gradient_and_each_head_its_own(
     case, lam, domain_weight
 ):
-    """Encoder: emotion minus lam ramp(p) times the weighted domain loss; heads: their own loss."""
+    """The encoder gets emotion minus lam ramp(p) domain; each head gets that of its own loss."""
     gradient = case.gradient(lam=lam, domain_weight=domain_weight)
-    emotion, domain = case.emotion_gradient(case.params), case.domain_gradient(case.params)
+    emotion = case.emotion_gradient(case.params)
+    domain = case.domain_gradient(case.params)
     adversarial = lam * RAMPED * domain_weight
     chex.assert_trees_all_close(
         gradient['encoder'],
@@ -119,11 +120,11 @@ def test_gradients_are_the_reversed_domain_loss_for_the_encoder_and_the_heads_ow
 
 
 def test_an_encoder_step_raises_the_domain_loss_and_a_head_step_lowers_it(case):
-    """Both along the negative gradient of the method's loss."""
-    away = case.gradient(lam=1.0, batch=BATCH | {'labelled_B': jnp.zeros(B)})
+    """Both steps follow the negative gradient of the method's loss."""
+    gradient = case.gradient(lam=1.0, batch=BATCH | {'labelled_B': jnp.zeros(B)})
     before = case.domain_loss(case.params)
     for part, sign in (('encoder', 1), (case.domain, -1)):
-        moved = jax.tree.map(lambda p, g: p - 0.01 * g, case.params[part], away[part])
+        moved = jax.tree.map(lambda p, g: p - 0.01 * g, case.params[part], gradient[part])
         assert sign * (case.domain_loss(case.params | {part: moved}) - before) > 1e-5
 
 
@@ -142,12 +143,12 @@ def test_unlabelled_examples_train_the_domain_head(case):
 def test_unseen_domains_get_no_gradient():
     """The head has classes for dev and test speakers, which are never trained."""
     output = Case('speaker').gradient()['speaker']['layers_2']
-    trained = np.abs(output['kernel']).max(0) + np.abs(output['bias'])
-    assert ((trained > 0) == np.asarray(BATCH['speaker_seen_K'] > 0)).all()
+    gradient_K = np.abs(output['kernel']).max(0) + np.abs(output['bias'])
+    assert ((gradient_K > 0) == np.asarray(BATCH['speaker_seen_K'] > 0)).all()
 
 
 def test_metrics_are_what_the_report_reads(case):
-    """The two losses separately, the ramped coefficient, and K of the fold."""
+    """They have both losses, the ramped coefficient, and the number of domains of the fold."""
     value, aux = case.loss(case.params, lam=0.7, domain_weight=0.5)
     metrics = {k: float(v) for k, v in aux.metrics.items()}
     emotion, domain = float(case.emotion_loss(case.params)), float(case.domain_loss(case.params))
@@ -175,33 +176,36 @@ def test_prediction_needs_no_domain(case):
 
 
 def test_losses_of_several_domains_are_added():
-    """A head for each domain; the encoder's gradient has both."""
+    """Each domain has a head, and the encoder gets the reversed gradients of both."""
     both, speaker, language = Case('speaker+language'), Case('speaker'), Case('language')
     params = both.params
     assert set(params) == {'encoder', 'emotion', 'speaker', 'language'}
     gradient = both.gradient(lam=0.7)
     emotion = both.emotion_gradient(params)['encoder']
-    each = [case._gradient(params, 0.7, 1.0, BATCH)[0] for case in (speaker, language)]
+    gradients = [case._gradient(params, 0.7, 1.0, BATCH)[0] for case in (speaker, language)]
     chex.assert_trees_all_close(
         gradient['encoder'],
-        jax.tree.map(lambda e, a, b: a + b - e, emotion, *(g['encoder'] for g in each)),
+        jax.tree.map(lambda e, a, b: a + b - e, emotion, *(g['encoder'] for g in gradients)),
         rtol=1e-5,
         atol=1e-6,
     )
-    for case, single in zip((speaker, language), each):
+    for case, single in zip((speaker, language), gradients):
         chex.assert_trees_all_close(
             gradient[case.domain], single[case.domain], rtol=1e-5, atol=1e-6
         )
 
 
-def test_an_example_of_unknown_domain_has_no_part_in_its_loss():
-    """-1 is unknown: the loss is that of the other examples only."""
-    case, rows = Case('speaker'), np.array([0, 2, 3, 5])
-    unknown = BATCH | {
+def test_an_example_of_unknown_domain_does_not_count_in_the_domain_loss():
+    """Its index is -1: the loss is that of the other examples only."""
+    case = Case('speaker')
+    rows = np.array([0, 2, 3, 5])
+    batch = BATCH | {
         'speaker_B': BATCH['speaker_B'].at[jnp.array([1, 4])].set(-1),
         'labelled_B': jnp.zeros(B),
     }
-    known = {k: v[rows] if k.endswith('_B') or k == 'mel_BxTxM' else v for k, v in unknown.items()}
+    known_batch = {
+        k: v[rows] if k.endswith('_B') or k == 'mel_BxTxM' else v for k, v in batch.items()
+    }
     chex.assert_trees_all_close(
-        case.gradient(batch=unknown), case.gradient(batch=known), rtol=1e-5, atol=1e-6
+        case.gradient(batch=batch), case.gradient(batch=known_batch), rtol=1e-5, atol=1e-6
     )

@@ -1,4 +1,4 @@
-"""DIDAN, regression and implicit alignment, over a linear encoder."""
+"""Tests of DIDAN, regression and implicit alignment, over a linear encoder."""
 
 import chex
 import numpy as np
@@ -24,13 +24,13 @@ def regression(params, z_BxD) -> float:
     return (error_B * BATCH['labelled_B']).sum() / BATCH['labelled_B'].sum()
 
 
-def rows(z_BxD) -> np.ndarray:
+def unit_rows(z_BxD) -> np.ndarray:
     return z_BxD / np.linalg.norm(z_BxD, axis=1, keepdims=True)
 
 
 def test_value_and_gradients_equal_the_formula(case):
-    """Targets are rebuilt from sources, rows are normalised, W is a constant."""
-    f_BxD = rows(encode(case.float64_params))
+    """Targets are reconstructed from sources, rows have norm 1, and W is a constant."""
+    f_BxD = unit_rows(encode(case.float64_params))
     W = np.float64(
         _sparse_coding.sparse_mixture(
             np.float32(f_BxD[TARGET_B]), np.float32(f_BxD[~TARGET_B]), TAU
@@ -38,7 +38,7 @@ def test_value_and_gradients_equal_the_formula(case):
     )
 
     def residual(params):
-        f_BxD = rows(encode(params))
+        f_BxD = unit_rows(encode(params))
         return ((f_BxD[TARGET_B] - W @ f_BxD[~TARGET_B]) ** 2).sum() / TARGET_B.sum()
 
     def formula(params):
@@ -61,7 +61,7 @@ def test_value_and_gradients_equal_the_formula(case):
 
 @pytest.mark.parametrize('target_B', [np.zeros(linear.B), np.ones(linear.B)])
 def test_without_source_or_target_the_alignment_is_0(case, target_B):
-    """The gradient is the regression's, and finite."""
+    """The gradient is that of the regression."""
     (value, aux), gradient = case.value_and_gradient(
         batch=BATCH | {'target_B': np.float32(target_B)}
     )
@@ -73,15 +73,15 @@ def test_without_source_or_target_the_alignment_is_0(case, target_B):
 
 
 def test_rows_of_zeros_get_no_alignment_gradient(case):
-    """z = 0 has no direction: nothing is divided by its length."""
-    dead = case.params | {'encoder': {'w': np.zeros((linear.M, linear.D), np.float32)}}
-    (value, _), gradient = case.value_and_gradient(dead)
+    """z = 0 has norm 0: nothing is divided by it."""
+    zero_params = case.params | {'encoder': {'w': np.zeros((linear.M, linear.D), np.float32)}}
+    (value, _), gradient = case.value_and_gradient(zero_params)
     assert np.isfinite(value)
-    chex.assert_trees_all_close(gradient, case.gradient(dead, lam=0), rtol=1e-7, atol=1e-7)
+    chex.assert_trees_all_close(gradient, case.gradient(zero_params, lam=0), rtol=1e-7, atol=1e-7)
 
 
 def test_scores_are_the_outputs_of_the_regression(case):
-    """Without a softmax."""
+    """They are not passed through a softmax."""
     _, scores_BxC = case.method.predict(case.params, case.state.batch_stats, BATCH)
     chex.assert_trees_all_close(
         scores_BxC,

@@ -1,5 +1,6 @@
-"""Properties that every method must have. A new file in jaxser/methods is tested without a change
-here.
+"""Tests of the properties that every method must have.
+
+A new file in jaxser/methods is tested without a change here.
 """
 
 import functools
@@ -46,17 +47,17 @@ def make_step(name: str) -> tuple[step.Step, Method]:
 
 
 def make_batches(identity: bool = False, seed: int = 0) -> dict[str, np.ndarray]:
-    """Returns five steps of two folds; utterances differ in length, every other one is the
-    target's.
+    """Returns five steps of two folds, of utterances that differ in length.
 
-    Target examples have no emotion label. With `identity`, as many identity examples follow.
+    Every other one is of the target, without an emotion label. With `identity`, as many identity
+    examples follow.
     """
     if identity:
-        first, second = make_batches(), make_batches(seed=1)
-        second['labelled_B'] *= 0
+        emotion_batches, identity_batches = make_batches(), make_batches(seed=1)
+        identity_batches['labelled_B'] *= 0
         return {
-            k: x if k.endswith('_K') else np.concatenate([x, second[k]], axis=2)
-            for k, x in first.items()
+            k: x if k.endswith('_K') else np.concatenate([x, identity_batches[k]], axis=2)
+            for k, x in emotion_batches.items()
         }
     r = np.random.default_rng(seed)
     shape = (S, F, B)
@@ -78,13 +79,13 @@ def make_batches(identity: bool = False, seed: int = 0) -> dict[str, np.ndarray]
 def make_hyper(defaults: dict) -> dict[str, np.ndarray]:
     """Returns three variants that differ in everything; the first has lam = 0."""
     options = {'weight_decay': 0.01, 'dropout': 0.2, 'time_mask': 0.1, 'band_mask': 0.1}
-    own = [
+    method_options = [
         {k: min(x, 0.3) * v if k == 'lam' else x * (1 - v / 4) for k, x in defaults.items()}
         for v in range(V)
     ]
-    runs = [own[v] | options | {'lr': 1e-3 * (v + 1), 'seed': v} for v in range(V)]
-    every = [r | {'fold': f} for f in range(F) for r in runs]
-    hyper = sweep.hyper_arrays(every, sweep.Program({}, None, sweep.MethodFacts({}), runs))
+    runs = [method_options[v] | options | {'lr': 1e-3 * (v + 1), 'seed': v} for v in range(V)]
+    fold_runs = [r | {'fold': f} for f in range(F) for r in runs]
+    hyper = sweep.hyper_arrays(fold_runs, sweep.Program({}, None, sweep.MethodFacts({}), runs))
     return {k: x[None] for k, x in hyper.items()} | {'slot': hyper['fold'][None]}
 
 
@@ -99,11 +100,11 @@ class Case:
         self.initial_state, self.state, self.metrics = train_runs(
             self.step, self.batches, self.hyper, in_turn=False
         )
-        self.single_run_state = functools.cache(self._alone)
+        self.single_run_state = functools.cache(self._train_alone)
 
-    def _alone(self, run: int):
+    def _train_alone(self, run: int):
         """Returns the state of a run that is trained alone."""
-        state = pick(self.initial_state, run)
+        state = select_run(self.initial_state, run)
         for s in range(S):
             state, _ = self.update(state, self.batch(s, run), self.hyper_of(run))
         return jax.device_get(state)
@@ -124,7 +125,7 @@ def train_runs(run_step: step.Step, batches: dict, hyper: dict, in_turn: bool, *
         run_step, parallel.Layout(F * V, jax.devices()[:1]), T, in_turn=in_turn
     )
     state = programs.init(hyper)
-    first = jax.device_get(state)
+    initial_state = jax.device_get(state)
     arguments = (
         state,
         SharedArrays(),
@@ -138,7 +139,7 @@ def train_runs(run_step: step.Step, batches: dict, hyper: dict, in_turn: bool, *
         else programs.train_chunk
     )
     state, metrics = jax.device_get(chunk(*arguments))
-    return tuple(jax.tree.map(lambda x: x[0], tree) for tree in (first, state, metrics))
+    return tuple(jax.tree.map(lambda x: x[0], tree) for tree in (initial_state, state, metrics))
 
 
 make_case = functools.cache(Case)
@@ -149,13 +150,13 @@ def case(request):
     return make_case(request.param)
 
 
-def pick(tree, run: int):
-    """Returns what belongs to one run."""
+def select_run(tree, run: int):
+    """Returns the part of a tree that belongs to one run."""
     return jax.tree.map(lambda x: x[run], tree)
 
 
 def test_training_changes_encoder_and_emotion_head_and_stays_finite(case):
-    """After five steps."""
+    """The training is five steps long."""
     for part in ('encoder', 'emotion'):
         moved = jax.tree.map(
             lambda a, b: np.abs(a - b).max(),
@@ -170,28 +171,28 @@ def test_training_changes_encoder_and_emotion_head_and_stays_finite(case):
 def test_vmapped_runs_equal_single_runs(case, run):
     """To 1e-6 after five steps in float32."""
     chex.assert_trees_all_close(
-        case.single_run_state(run).params, pick(case.state.params, run), rtol=1e-6, atol=1e-6
+        case.single_run_state(run).params, select_run(case.state.params, run), rtol=1e-6, atol=1e-6
     )
     chex.assert_trees_all_close(
         case.single_run_state(run).batch_stats,
-        pick(case.state.batch_stats, run),
+        select_run(case.state.batch_stats, run),
         rtol=1e-6,
         atol=1e-6,
     )
 
 
 def test_neither_padding_nor_other_examples_change_a_prediction(case):
-    """More padding, and each example alone: 1e-5."""
-    state, batch = pick(case.state, 1), case.batch(0, 0)
+    """More padding, or an example without the others, changes less than 1e-5."""
+    state, batch = select_run(case.state, 1), case.batch(0, 0)
     together = case.predict(state.params, state.batch_stats, batch)
     padded = batch | {
         'mel_BxTxM': np.pad(batch['mel_BxTxM'], ((0, 0), (0, 13), (0, 0)), constant_values=7)
     }
     for b in range(B):
-        one = {
+        example = {
             k: x[b : b + 1] if k.endswith(('_B', 'BxM', 'BxTxM')) else x for k, x in padded.items()
         }
-        alone = case.predict(state.params, state.batch_stats, one)
+        alone = case.predict(state.params, state.batch_stats, example)
         chex.assert_trees_all_close(
             alone, tuple(x[b : b + 1] for x in together), rtol=1e-5, atol=1e-5
         )
@@ -199,7 +200,7 @@ def test_neither_padding_nor_other_examples_change_a_prediction(case):
 
 def test_padded_frames_do_not_change_a_training_step(case):
     """Parameters, statistics and metrics to the bit; valid frames do change them."""
-    state, batch = pick(case.state, 1), case.batch(0, 0)
+    state, batch = select_run(case.state, 1), case.batch(0, 0)
     padding_BxTx1 = (np.arange(T) >= batch['frames_B'][:, None])[..., None]
 
     def after(changed_BxTx1: np.ndarray):
@@ -215,19 +216,19 @@ def test_padded_frames_do_not_change_a_training_step(case):
 
 
 def test_the_emotion_of_an_unlabelled_example_is_never_used(case):
-    """With weight 0 another emotion changes nothing, to the bit; with weight it does."""
+    """If its weight is 0, another emotion changes nothing, to the bit; otherwise it does."""
     # With the first moments at 0, Adam's are the gradient.
-    state = pick(case.state, 1).replace(opt_state=pick(case.initial_state.opt_state, 1))
+    state = select_run(case.state, 1).replace(opt_state=select_run(case.initial_state.opt_state, 1))
 
     def after(select: Callable):
         batch = case.batch(0, 1)
         changed_B = select(batch['labelled_B'])
-        other = batch | {
+        changed_batch = batch | {
             'emotion_B': np.where(
                 changed_B, (batch['emotion_B'] + 1) % C, batch['emotion_B']
             ).astype(np.int32)
         }
-        return jax.device_get(case.update(state, other, case.hyper_of(1)))
+        return jax.device_get(case.update(state, changed_batch, case.hyper_of(1)))
 
     chex.assert_trees_all_equal(
         after(lambda labelled_B: labelled_B == 0), after(lambda labelled_B: labelled_B < 0)
@@ -273,11 +274,13 @@ def test_at_lam_0_a_method_equals_plain_training_to_the_bit(name):
         optimised['xla_cpu_use_fusion_emitters'] = True
     states = []
     for n in (name, 'erm'):
-        one, method = make_step(n)
+        run_step, method = make_step(n)
         hyper = make_hyper(method.hyper) | (
             {'lam': np.zeros((1, F * V), np.float32)} if 'lam' in method.hyper else {}
         )
-        states.append(train_runs(one, make_batches(method.identity), hyper, True, **optimised)[1])
+        states.append(
+            train_runs(run_step, make_batches(method.identity), hyper, True, **optimised)[1]
+        )
     chex.assert_trees_all_equal(with_emotion(states[0].params), states[1].params)
     chex.assert_trees_all_equal(states[0].batch_stats, states[1].batch_stats)
 
@@ -296,7 +299,7 @@ def test_runs_in_turn_equal_vmapped_runs(name):
 
 @pytest.mark.slow
 def test_the_method_of_the_readme_passes_these_tests(tmp_path):
-    """In a copy of the packages and tests with one more file."""
+    """The method's file is added to a copy of the packages and tests."""
     root = Path(__file__).parents[3]
     for name in ('jaxser', 'data_pipelines', 'configs', 'tests'):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__'))
@@ -319,8 +322,8 @@ def test_the_method_of_the_readme_passes_these_tests(tmp_path):
         str(Path(__file__).relative_to(root)),
     ]
     environment = os.environ | {'PYTHONPATH': str(tmp_path)}
-    done = subprocess.run(
+    completed = subprocess.run(
         [*command, '-n0'], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert int(re.search(r'(\d+) passed', done.stdout)[1]) >= 7, done.stdout
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert int(re.search(r'(\d+) passed', completed.stdout)[1]) >= 7, completed.stdout

@@ -1,4 +1,4 @@
-"""LabelGrad over a linear encoder."""
+"""Tests of LabelGrad over a linear encoder."""
 
 import chex
 import numpy as np
@@ -15,7 +15,7 @@ def case():
 
 
 def test_value_and_gradients_equal_the_formula(case):
-    """Only labelled examples and valid frames move; the perturbation is a constant."""
+    """Only labelled examples and valid frames are moved; the moved features are constants."""
     labelled_B = BATCH['labelled_B'] > 0
     valid_BxT = np.arange(linear.T) < BATCH['frames_B'][:, None]
 
@@ -42,5 +42,5 @@ def test_value_and_gradients_equal_the_formula(case):
 
 
 def test_at_alpha_0_it_equals_plain_training(case):
-    """To the bit."""
+    """The gradients are equal to the bit."""
     chex.assert_trees_all_equal(case.gradient(alpha=0), Case('erm').gradient())

@@ -1,4 +1,4 @@
-"""Linear erasure: its closed form on synthetic z, and training over a linear encoder."""
+"""Tests of linear erasure: its closed form on synthetic z, and training over a linear encoder."""
 
 import chex
 import jax
@@ -16,7 +16,7 @@ from jaxser.training import step
 N, D, K = 200, 6, 4
 
 
-def made_up(
+def make_representation(
     domains: int = K, mix_DxD: np.ndarray | None = None, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns synthetic z_NxD and index_N; mean and spread of z depend on the domain.
@@ -55,12 +55,12 @@ def covariance(z_NxD: np.ndarray, index_N: np.ndarray) -> np.ndarray:
 LINE = np.diag([1, 1e-4, 1, 1, 1, 1]) @ np.random.default_rng(1).normal(size=(D, D))
 FLAT = np.random.default_rng(1).normal(size=(D, 3)) @ np.random.default_rng(2).normal(size=(3, D))
 CASES = {
-    'fewer domains than directions': made_up(),
-    'two domains': made_up(2),
-    'more domains than directions': made_up(9),
-    'a narrow direction': made_up(mix_DxD=LINE),
-    'a singular covariance': made_up(3, FLAT),
-    'silent units': made_up(mix_DxD=np.diag([1, 0, 1, 0, 1, 1])),
+    'fewer domains than directions': make_representation(),
+    'two domains': make_representation(2),
+    'more domains than directions': make_representation(9),
+    'a narrow direction': make_representation(mix_DxD=LINE),
+    'a singular covariance': make_representation(3, FLAT),
+    'silent units': make_representation(mix_DxD=np.diag([1, 0, 1, 0, 1, 1])),
 }
 
 
@@ -77,10 +77,10 @@ def test_no_linear_trace_of_the_domain_is_left(z_NxD, index_N):
 
 
 def test_k_domains_take_k_minus_1_directions():
-    """If z has no more directions, the mean is left. The mean itself never moves."""
+    """If z has no more directions, only the mean is left. The mean itself never changes."""
     ranks = []
     for domains in (2, 4, 9):
-        z_NxD, index_N = made_up(domains)
+        z_NxD, index_N = make_representation(domains)
         r_NxD = erased(z_NxD, {'speaker': index_N})
         ranks.append(D - np.linalg.matrix_rank(centred(r_NxD), tol=1e-6))
         np.testing.assert_allclose(r_NxD.mean(0), z_NxD.mean(0, dtype=float), rtol=1e-6)
@@ -88,8 +88,8 @@ def test_k_domains_take_k_minus_1_directions():
 
 
 def test_the_eraser_is_the_oblique_projection():
-    """Onto the columns of Sigma_zd along Sigma_zz^-1; another formula, by scipy."""
-    z_NxD, index_N = made_up()
+    """It projects onto the columns of Sigma_zd along Sigma_zz^-1, by another formula in scipy."""
+    z_NxD, index_N = make_representation()
     sigma_zz = np.cov(np.float64(z_NxD).T, bias=True)
     B = scipy.linalg.orth(covariance(z_NxD, index_N), rcond=1e-10)
     S_inverse_B = scipy.linalg.solve(sigma_zz, B, assume_a='pos')
@@ -101,14 +101,14 @@ def test_the_eraser_is_the_oblique_projection():
 
 def test_no_other_eraser_changes_less():
     """No linear map without cross-covariance has a smaller mean square, in any inner product."""
-    z_NxD, index_N = made_up()
+    z_NxD, index_N = make_representation()
     A_DxD, _ = leace.fit_eraser(z_NxD, {'speaker': index_N})
     x_NxD, r = centred(np.float64(z_NxD)), np.random.default_rng(3)
     B = scipy.linalg.orth(covariance(z_NxD, index_N), rcond=1e-10)
-    beside = np.eye(D) - B @ B.T
-    for others in range(50):
-        removed = B @ B.T + (r.normal(size=(D, D)) * 0.1 ** (others % 4) @ beside if others else 0)
-        nearby = A_DxD + r.normal(size=(D, D)) * 1e-3 @ beside
+    complement = np.eye(D) - B @ B.T
+    for n in range(50):
+        removed = B @ B.T + (r.normal(size=(D, D)) * 0.1 ** (n % 4) @ complement if n else 0)
+        nearby = A_DxD + r.normal(size=(D, D)) * 1e-3 @ complement
         for other in (removed, nearby):
             assert np.abs(covariance(x_NxD - x_NxD @ other.T, index_N)).max() < 1e-12
             for scale in (np.eye(D), r.normal(size=(D, D))):
@@ -119,14 +119,14 @@ def test_no_other_eraser_changes_less():
 
 def test_without_a_linear_trace_nothing_is_erased():
     """If all domains have the same z, or z never varies, r is the identity."""
-    z_NxD = np.tile(made_up()[0][:50], (4, 1))
+    z_NxD = np.tile(make_representation()[0][:50], (4, 1))
     assert not leace.fit_eraser(z_NxD, {'speaker': np.repeat(np.arange(4), 50)})[0].any()
     assert not leace.fit_eraser(np.ones((8, D)), {'speaker': np.arange(8) % 2})[0].any()
 
 
 def test_rows_of_unknown_domain_are_left_out():
-    """Each of several domains is erased by the rows in which it is known."""
-    z_NxD, index_N = made_up()
+    """Each of several domains is erased by means of the rows in which it is known."""
+    z_NxD, index_N = make_representation()
     known = np.random.default_rng(4).random(N) < 0.7
     marked = np.where(known, index_N, -1)
     for actual, expected in zip(
@@ -136,17 +136,17 @@ def test_rows_of_unknown_domain_are_left_out():
         np.testing.assert_allclose(actual, expected, atol=1e-12)
     language_N = (z_NxD[:, 0] > z_NxD[:, 0].mean()).astype(int) - 2 * (np.arange(N) % 5 == 0)
     language_N = np.maximum(language_N, -1)
-    both = {'speaker': marked, 'language': language_N}
-    assert np.linalg.matrix_rank(leace.fit_eraser(z_NxD, both)[0], tol=1e-6) == 3 + 1
-    for one in both.values():
-        assert np.linalg.norm(covariance(erased(z_NxD, both), one)) < 1e-6 * np.linalg.norm(
-            covariance(z_NxD, one)
+    index = {'speaker': marked, 'language': language_N}
+    assert np.linalg.matrix_rank(leace.fit_eraser(z_NxD, index)[0], tol=1e-6) == 3 + 1
+    for domain_N in index.values():
+        assert np.linalg.norm(covariance(erased(z_NxD, index), domain_N)) < 1e-6 * np.linalg.norm(
+            covariance(z_NxD, domain_N)
         )
 
 
 def test_gaps_among_domain_indices_do_not_matter():
-    """Every fold has gaps."""
-    z_NxD, index_N = made_up()
+    """Every fold has gaps, since it has not all speakers."""
+    z_NxD, index_N = make_representation()
     for actual, expected in zip(
         leace.fit_eraser(z_NxD, {'speaker': 3 * index_N + 2}),
         leace.fit_eraser(z_NxD, {'speaker': index_N}),
@@ -189,7 +189,7 @@ def test_z_that_is_not_finite_is_not_fitted(case):
 
 
 def test_training_equals_erm_and_does_not_change_the_eraser():
-    """Five steps with weight decay, from an eraser that is not 0, to the bit."""
+    """To the bit, after five steps with weight decay from an eraser that is not 0."""
     config = ConfigDict(
         {'domain': 'speaker', 'domain_hidden': 3, 'warmup': 0.1, 'clip': 5.0, 'optimizer': 'adamw'}
     )
@@ -205,12 +205,13 @@ def test_training_equals_erm_and_does_not_change_the_eraser():
     states = {}
     for name in ('erm', 'leace'):
         method = plugins.load_plugin('methods', name).make(config, linear.ENCODER, SIZES)
-        one = step.make_step(linear.ENCODER, method, SIZES, config)
-        state = linear.quick(one.init)(hyper)
+        run_step = step.make_step(linear.ENCODER, method, SIZES, config)
+        state = linear.quick(run_step.init)(hyper)
         ones = jax.tree.map(
             lambda x: x + 1, {k: x for k, x in state.params.items() if k == 'eraser'}
         )
-        states[name], update = state.replace(params=state.params | ones), linear.quick(one.update)
+        states[name] = state.replace(params=state.params | ones)
+        update = linear.quick(run_step.update)
         for _ in range(5):
             states[name], metrics = update(states[name], batch, hyper)
         assert {'loss', 'emotion_loss', 'emotion_accuracy'} <= set(metrics)

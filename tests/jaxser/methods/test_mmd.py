@@ -1,4 +1,4 @@
-"""MMD over a linear encoder."""
+"""Tests of MMD over a linear encoder."""
 
 import itertools
 
@@ -59,8 +59,8 @@ def test_value_and_gradients_equal_the_formula(case):
 
 
 @pytest.mark.parametrize('count', range(linear.B + 1))
-def test_distance_of_any_mix_and_0_for_too_few_examples(case, count):
-    """With fewer than two of source or target, the gradient is that of plain training."""
+def test_the_distance_follows_the_formula_and_is_0_for_too_few_examples(case, count):
+    """With fewer than two examples of source or target, the gradient is that of plain training."""
     target_B = np.float32(np.random.default_rng(count).permutation(linear.B) < count)
     if 2 <= count <= linear.B - 2:
         z_BxD = encode(case.float64_params)
@@ -74,7 +74,7 @@ def test_distance_of_any_mix_and_0_for_too_few_examples(case, count):
 
 
 def test_equal_points_have_no_distance_and_no_gradient():
-    """Their median distance is 0."""
+    """Although their median distance, by which the kernels are scaled, is 0."""
     value, gradient = jax.value_and_grad(mmd.squared_mmd)(
         np.ones((linear.B, linear.D), np.float32), BATCH['target_B']
     )

@@ -1,4 +1,4 @@
-"""Features moved along the gradient of a loss."""
+"""Tests of features moved along the gradient of a loss."""
 
 import jax
 import jax.numpy as jnp
@@ -11,43 +11,43 @@ BATCH = {
     'mel_BxTxM': np.float32(np.random.default_rng(0).normal(size=(B, T, M))),
     'frames_B': np.array([3, 1, 2, 3]),
 }
-THERE_B = np.float32([1, 1, 0, 1])
+MASK_B = np.float32([1, 1, 0, 1])
 
 
-def ascended(batch=BATCH, there_B=THERE_B, eps=0.5, slope=0.02) -> np.ndarray:
-    """Moves features along slope * z^2, z the sum of the features: the gradient is 2 slope z."""
+def move_features(batch=BATCH, mask_B=MASK_B, eps=0.5, slope=0.02) -> np.ndarray:
+    """Returns features moved along slope z^2, z their sum, whose gradient is 2 slope z."""
     return _perturbation.ascend_losses(
-        lambda mel: (mel.sum((1, 2)), {}), batch, eps, (lambda z_B: slope * z_B**2, there_B)
+        lambda mel: (mel.sum((1, 2)), {}), batch, eps, (lambda z_B: slope * z_B**2, mask_B)
     )[0]
 
 
 def test_features_move_along_the_clipped_gradient():
-    """In closed form; neither padded frames nor masked examples move."""
+    """By the closed form; padded frames and masked examples are not moved."""
     z_B = BATCH['mel_BxTxM'].sum((1, 2))
-    shift_B = 0.5 * np.clip(2 * 0.02 * z_B, -0.1, 0.1) * THERE_B
+    shift_B = 0.5 * np.clip(2 * 0.02 * z_B, -0.1, 0.1) * MASK_B
     valid_BxT = np.arange(T) < BATCH['frames_B'][:, None]
     expected = BATCH['mel_BxTxM'] + (shift_B[:, None] * valid_BxT)[..., None]
-    np.testing.assert_allclose(ascended(), expected, rtol=1e-6)
-    assert np.abs(ascended(slope=100) - BATCH['mel_BxTxM']).max() <= 0.5 * 0.1 + 1e-6
+    np.testing.assert_allclose(move_features(), expected, rtol=1e-6)
+    assert np.abs(move_features(slope=100) - BATCH['mel_BxTxM']).max() <= 0.5 * 0.1 + 1e-6
 
 
 def test_other_examples_do_not_change_how_far_an_example_moves():
     """Losses are not averaged over the batch."""
     for b in range(B):
-        alone = ascended({k: x[b : b + 1] for k, x in BATCH.items()}, THERE_B[b : b + 1])
-        np.testing.assert_allclose(alone[0], ascended()[b], rtol=1e-6)
+        alone = move_features({k: x[b : b + 1] for k, x in BATCH.items()}, MASK_B[b : b + 1])
+        np.testing.assert_allclose(alone[0], move_features()[b], rtol=1e-6)
 
 
 def test_moved_features_are_constants():
-    """No gradient passes through them."""
-    g = jax.grad(lambda mel: (ascended({**BATCH, 'mel_BxTxM': mel}) ** 2).sum())(
+    """No gradient passes through them to the features."""
+    gradient = jax.grad(lambda mel: (move_features({**BATCH, 'mel_BxTxM': mel}) ** 2).sum())(
         jnp.asarray(BATCH['mel_BxTxM'])
     )
-    assert (g == 0).all()
+    assert (gradient == 0).all()
 
 
 def test_versions_are_normalised_separately_and_the_first_updates_the_statistics():
-    """Each by its own mean, as BatchNorm does; distances in closed form."""
+    """Each version has its own mean, as with BatchNorm; distances equal the closed form."""
 
     def encode(mel):
         sum_B = mel.sum((1, 2))

@@ -1,4 +1,4 @@
-"""The four steps of speaker normalisation, and what its identity batches may and may not change."""
+"""Tests of the four steps of speaker normalisation, and of what its identity batches change."""
 
 import chex
 import jax
@@ -46,7 +46,7 @@ def case(request):
 
 
 def plain_descent(state, gradients):
-    """One step of plain descent of the branches that have a gradient."""
+    """Returns the state after a step of plain descent of the branches that have a gradient."""
     params = dict(state.params)
     for branch, gradient in gradients.items():
         params[branch] = jax.tree.map(lambda p, g: p - ETA * g, params[branch], gradient)
@@ -81,7 +81,7 @@ def speaker_loss(params) -> float:
 
 
 def test_one_update_is_the_papers_four_steps(case):
-    """Written out by finite differences. The ascent starts where the descent ended."""
+    """They are computed by finite differences. The ascent starts where the descent ended."""
 
     def down(params, gradients):
         return jax.tree.map(lambda x, g: x - ETA * g, params, gradients)
@@ -96,7 +96,7 @@ def test_one_update_is_the_papers_four_steps(case):
 
     state, metrics = run_update(case)
     chex.assert_trees_all_close(state.params, params, rtol=1e-5, atol=1e-5)
-    lowered = np.concatenate([(LAM * x).ravel() for x in jax.tree.leaves(ascent)])
+    ascent_vector = np.concatenate([(LAM * x).ravel() for x in jax.tree.leaves(ascent)])
     descent = jax.tree.map(
         lambda x, y, z: x - LAM * z - y,
         params[case.ascending],
@@ -105,7 +105,7 @@ def test_one_update_is_the_papers_four_steps(case):
     )
     descent = np.concatenate([x.ravel() for x in jax.tree.leaves(descent)])
     assert metrics['ascent'] == pytest.approx(
-        np.linalg.norm(lowered) / np.linalg.norm(descent), rel=1e-4
+        np.linalg.norm(ascent_vector) / np.linalg.norm(descent), rel=1e-4
     )
     assert (
         metrics['loss']
@@ -128,8 +128,9 @@ def test_an_ascent_step_raises_the_speaker_loss(case):
 
 
 def with_other_examples(batch: dict, half: int) -> dict:
-    """Replaces features, speakers and emotions in one half of a batch."""
-    random, rows = np.random.default_rng(1), slice(half * N, (half + 1) * N)
+    """Returns the batch with other features, speakers and emotions in one half."""
+    random = np.random.default_rng(1)
+    rows = slice(half * N, (half + 1) * N)
     drawn = {
         'mel_BxTxM': random.normal(size=BATCH['mel_BxTxM'][rows].shape),
         'speaker_B': random.permutation([0, 0, 1, 3]),
@@ -171,9 +172,9 @@ def test_the_speakers_of_the_emotion_batch_are_unused(case):
 
 
 def test_each_branch_takes_one_step_of_its_optimiser(case):
-    """The head's moments hold the gradient of step (4), the others' that of (1) and (2)."""
+    """The speaker head has the gradient of step (4), the others that of steps (1) and (2)."""
     config = base.get_config().train
-    one = step.make_step(ENCODER, case.method, SIZES, config)
+    run_step = step.make_step(ENCODER, case.method, SIZES, config)
     scale = {'mean_BxM': np.zeros((B, 3), np.float32), 'scale_BxM': np.ones((B, 3), np.float32)}
     hyper = {
         'lam': 0.5,
@@ -187,7 +188,7 @@ def test_each_branch_takes_one_step_of_its_optimiser(case):
         'seed': np.int32(0),
         'fold': np.int32(0),
     }
-    state, _ = quick(one.update)(quick(one.init)(hyper), BATCH | scale, hyper)
+    state, _ = quick(run_step.update)(quick(run_step.init)(hyper), BATCH | scale, hyper)
     adams = {k: next(s for s in o if hasattr(s, 'mu')) for k, o in state.opt_state.items()}
     assert set(adams) == set(case.params)
     assert all(a.count == 1 for a in adams.values())

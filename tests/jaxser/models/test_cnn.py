@@ -1,4 +1,4 @@
-"""The convolutional encoder: its products are convolutions."""
+"""Tests that the products of the convolutional encoder are convolutions."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxser.models import cnn
 
 @pytest.mark.parametrize(('frames', 'bands'), [(8, 6), (7, 5), (1, 1), (2, 9)])
 def test_patches_and_product_are_a_convolution(frames, bands):
-    """XLA's own, 3 x 3 with stride 2 and zeros beyond every end."""
+    """They equal XLA's convolution, 3 x 3 with stride 2 and zeros beyond the edges."""
     random = np.random.default_rng(0)
     x, weight = (
         jnp.float32(random.normal(size=(2, frames, bands, 3))),

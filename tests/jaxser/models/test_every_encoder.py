@@ -1,5 +1,6 @@
-"""Properties that every encoder must have. A new file in jaxser/models is tested without a change
-here.
+"""Tests of the properties that every encoder must have.
+
+A new file in jaxser/models is tested without a change here.
 """
 
 import functools
@@ -54,8 +55,8 @@ class Case:
     def __init__(self, name: str, mode: str):
         self.mode = mode
         self.encoder = load_plugin('models', name).make(configuration(name, mode).model)
-        self.own = {} if self.encoder.frozen is None else {'frozen': self.encoder.frozen}
-        batch = make_dummy_batch(M, self.encoder.frozen) | self.own
+        self.frozen_arrays = {} if self.encoder.frozen is None else {'frozen': self.encoder.frozen}
+        batch = make_dummy_batch(M, self.encoder.frozen) | self.frozen_arrays
         variables = jax.jit(self.encoder.init)(jax.random.PRNGKey(0), batch)
         random = np.random.default_rng(1)
 
@@ -77,7 +78,7 @@ class Case:
             'frames_B': FRAMES,
             'target_B': target_B,
             **moments,
-            **self.own,
+            **self.frozen_arrays,
         }
         out = self.encoder.apply(
             params, self.batch_stats, normalise(batch), HYPER, jax.random.PRNGKey(2), train
@@ -90,7 +91,7 @@ class Case:
 make_case = functools.cache(Case)
 
 
-ARMED = [(name, mode) for name in ENCODERS for mode in ('joint', 'domain', 'none')]
+CASES = [(name, mode) for name in ENCODERS for mode in ('joint', 'domain', 'none')]
 # Over a pretrained encoder. Their BatchNorm is the one that all encoders share at their end.
 PRETRAINED = ('layer_sum', 'fine_tuned')
 
@@ -98,7 +99,7 @@ PRETRAINED = ('layer_sum', 'fine_tuned')
 @pytest.fixture(
     params=[
         pytest.param(c, marks=pytest.mark.slow) if c[0] in PRETRAINED and c[1] != 'joint' else c
-        for c in ARMED
+        for c in CASES
     ],
     ids='-'.join,
 )
@@ -113,22 +114,22 @@ def features(length: int = T) -> np.ndarray:
 
 @pytest.mark.parametrize('train', [False, True], ids=['eval', 'train'])
 def test_more_padding_changes_nothing(case, train):
-    """z and statistics to 5e-4: BatchNorm over two examples magnifies rounding (seen: 2e-4)."""
+    """z and statistics differ by less than 5e-4: BatchNorm over two examples magnifies rounding."""
     _, (z_BxD, batch_stats) = case.forward(case.params, features(), TARGET, train)
     _, longer = case.forward(case.params, features(T + MORE), TARGET, train)
     assert z_BxD.shape == (B, D)
     assert np.ptp(z_BxD, axis=0).max() > 0.01
     chex.assert_trees_all_close(longer, (z_BxD, batch_stats), rtol=5e-4, atol=5e-4)
-    moved = jax.tree.leaves(
+    changes = jax.tree.leaves(
         jax.tree.map(lambda a, b: float(np.abs(a - b).max()), batch_stats, case.batch_stats)
     )
-    assert all(m > 0 if train else m == 0 for m in moved), (
-        'the statistics move in training, and only there'
+    assert all(change > 0 if train else change == 0 for change in changes), (
+        'the statistics change in training, and only there'
     )
 
 
 def test_padded_frames_get_no_gradient_and_every_parameter_does(case):
-    """There is no bias before BatchNorm: it would get rounding, which Adam turns into steps."""
+    """A bias before BatchNorm would get only rounding errors, which Adam turns into steps."""
     _, (g_params, g_BxTxM) = case.gradient(case.params, features(), TARGET, True)
     padding = np.arange(T) >= FRAMES[:, None]
     assert (np.asarray(g_BxTxM)[padding] == 0).all()
@@ -139,17 +140,17 @@ def test_padded_frames_get_no_gradient_and_every_parameter_does(case):
 
 @pytest.mark.parametrize('name', ENCODERS)
 def test_vmapped_runs_equal_single_runs(name):
-    """Forward and backward: 1e-5. test_batch_norm.py tests every mode."""
+    """Outputs and gradients are equal to 1e-5. test_batch_norm.py tests every mode."""
     case = make_case(name, 'joint')
     params = [case.params, jax.tree.map(lambda x: 0.5 * x, case.params)]
     mel_RxBxTxM = np.stack([features(), -features()])
     stacked = jax.tree.map(lambda *x: np.stack(x), *params)
-    both = jax.jit(jax.vmap(lambda p, mel: case.gradient(p, mel, TARGET, True)))(
+    stacked_results = jax.jit(jax.vmap(lambda p, mel: case.gradient(p, mel, TARGET, True)))(
         stacked, mel_RxBxTxM
     )
     for r in range(2):
         chex.assert_trees_all_close(
-            jax.tree.map(operator.itemgetter(r), both),
+            jax.tree.map(operator.itemgetter(r), stacked_results),
             case.gradient(params[r], mel_RxBxTxM[r], TARGET, True),
             rtol=1e-5,
             atol=1e-5,
@@ -159,19 +160,23 @@ def test_vmapped_runs_equal_single_runs(name):
 @pytest.mark.parametrize('name', ENCODERS)
 @pytest.mark.parametrize('mode', BATCH_NORM_MODES)
 def test_swapping_source_and_target_matters_in_the_modes_that_use_them(name, mode):
-    """In training all but `joint` and `none`; in evaluation `domain` alone."""
-    case, other = make_case(name, mode), np.float32([0, 1, 1, 0, 0, 1])
-    for training, knowing in ((True, ('separate', 'domain', 'source')), (False, ('domain',))):
+    """These are all modes but `joint` and `none` in training, and only `domain` in evaluation."""
+    case = make_case(name, mode)
+    swapped = np.float32([0, 1, 1, 0, 0, 1])
+    for training, sensitive_modes in (
+        (True, ('separate', 'domain', 'source')),
+        (False, ('domain',)),
+    ):
         z_BxD, changed_BxD = (
-            case.forward(case.params, features(), t, training)[1][0] for t in (TARGET, other)
+            case.forward(case.params, features(), t, training)[1][0] for t in (TARGET, swapped)
         )
-        assert (np.abs(z_BxD - changed_BxD).max() > 1e-3) == (mode in knowing)
+        assert (np.abs(z_BxD - changed_BxD).max() > 1e-3) == (mode in sensitive_modes)
 
 
 @pytest.mark.parametrize('name', ENCODERS)
 @pytest.mark.parametrize('side', [0, 1], ids=['source alone', 'target alone'])
 def test_every_layer_uses_source_and_target(name, side):
-    """In mode `domain` a batch of one side updates only that side's statistics, in all layers."""
+    """In mode `domain`, a batch of one side updates only its own statistics, in all layers."""
     case = make_case(name, 'domain')
     _, (_, new) = case.forward(case.params, features(), np.full(B, side, np.float32), True)
     for old, now in zip(jax.tree.leaves(case.batch_stats), jax.tree.leaves(new)):
@@ -179,7 +184,7 @@ def test_every_layer_uses_source_and_target(name, side):
         assert (now[side] != old[side]).any()
 
 
-WRONG = {
+CHECKED_SIZES = {
     'tdnn_lstm': ('width', 'hidden', 'dim', 'tdnn'),
     'cnn': ('channels', 'dim'),
     'layer_sum': ('dim',),
@@ -190,10 +195,10 @@ WRONG = {
 @pytest.mark.parametrize('name', ENCODERS)
 def test_invalid_sizes_are_refused(name):
     """An encoder checks its own keys, not those of others."""
-    for key in {key for keys in WRONG.values() for key in keys}:
+    for key in {key for keys in CHECKED_SIZES.values() for key in keys}:
         config = configuration(name)
         config.model[key] = {'tdnn': ((3, 1, 0),), 'channels': (8, 0)}.get(key, 0)
-        if key in WRONG.get(name, ()):
+        if key in CHECKED_SIZES.get(name, ()):
             with pytest.raises(UserError, match=rf'config.model.{key} is .*1 or more'):
                 make_method(config, SIZES)
         else:
@@ -204,7 +209,7 @@ def test_invalid_sizes_are_refused(name):
 
 
 def test_a_layer_of_the_tdnn_is_three_numbers():
-    """Two are refused."""
+    """Two numbers are refused."""
     config = configuration('tdnn_lstm')
     config.model.tdnn = ((3, 1),)
     with pytest.raises(UserError, match='kernel, dilation, stride'):

@@ -1,4 +1,4 @@
-"""A fine-tuned pretrained encoder: its start, which weights are trained, and at which rate."""
+"""Tests of a fine-tuned encoder: its start, which weights are trained, and at which rate."""
 
 import dataclasses
 import functools
@@ -137,8 +137,10 @@ class Case:
 
 
 def test_at_first_it_equals_layer_sum_over_the_frozen_encoder(folder):
-    """To the rounding of float16 in which states are stored; also with adapters."""
-    case, batch, of = Case(folder), make_batch(folder), read_encoder(folder)
+    """Up to the rounding of stored states to float16; also with adapters."""
+    case = Case(folder)
+    batch = make_batch(folder)
+    pretrained = read_encoder(folder)
     spec = extractor.states_from_folder(folder, 'all')
     layer_sum = configuration(folder, **{'model.name': 'layer_sum', 'model.states': spec.name})
     encoder, _ = make_method(
@@ -147,15 +149,17 @@ def test_at_first_it_equals_layer_sum_over_the_frozen_encoder(folder):
     x = np.float32(batch['mel_BxTxM'])
     inputs, length_B = (
         (x.reshape(B, -1), upstream.HOP_SAMPLES * FRAMES)
-        if of.input_kind == 'wave'
+        if pretrained.input_kind == 'wave'
         else (x, FRAMES)
     )
-    states, frames_B = quick(of.module.apply)({'params': of.params}, inputs, length_B)
+    states, frames_B = quick(pretrained.module.apply)(
+        {'params': pretrained.params}, inputs, length_B
+    )
     mel_BxTxM = (
         np.stack(states, 2).reshape(B, len(states[0][0]), -1).astype(np.float16).astype(np.float32)
     )
     shared = {k: v for k, v in shifted(case.params).items() if k != 'upstream'}
-    shared['layers'] = np.float32(np.linspace(-0.1, 0.2, of.state_count))
+    shared['layers'] = np.float32(np.linspace(-0.1, 0.2, pretrained.state_count))
     stored_batch = {'mel_BxTxM': mel_BxTxM, 'frames_B': frames_B, 'target_B': batch['target_B']}
     expected = quick(lambda p, b: encoder.apply(p, {}, b, {}, None, False)[0])(shared, stored_batch)
     assert np.ptp(expected, axis=0).max() > 0.01
@@ -163,41 +167,48 @@ def test_at_first_it_equals_layer_sum_over_the_frozen_encoder(folder):
         case.z(shared | {'upstream': case.params['upstream']}), expected, rtol=2e-3, atol=2e-3
     )
     adapted = Case(folder, **{'model.lora': 2})
-    z, of_adapted = (c.z(shared | {'upstream': c.params['upstream']}) for c in (case, adapted))
-    chex.assert_trees_all_close(of_adapted, z, rtol=1e-6, atol=1e-6)
+    z, adapted_z = (c.z(shared | {'upstream': c.params['upstream']}) for c in (case, adapted))
+    chex.assert_trees_all_close(adapted_z, z, rtol=1e-6, atol=1e-6)
 
 
 def test_the_transformer_is_trained_and_the_convolutions_are_not(folder):
-    """Every parameter gets a gradient; positions and biases of keys are no parameters either."""
+    """Every parameter gets a gradient; positions and biases of keys are not parameters."""
     case = Case(folder)
-    there, all_of = set(flatten_dict(case.params['upstream'])), set(flatten_dict(case.frozen))
-    assert {p for p in all_of - there if p[0] not in fine_tuned.FROZEN_MODULES} == {
-        p for p in all_of if p[-2:] == ('k_proj', 'bias')
+    trained_paths = set(flatten_dict(case.params['upstream']))
+    all_paths = set(flatten_dict(case.frozen))
+    assert {p for p in all_paths - trained_paths if p[0] not in fine_tuned.FROZEN_MODULES} == {
+        p for p in all_paths if p[-2:] == ('k_proj', 'bias')
     }
-    assert not {p for p in there if p[0] in fine_tuned.FROZEN_MODULES}
+    assert not {p for p in trained_paths if p[0] in fine_tuned.FROZEN_MODULES}
     for path, g in flatten_dict(case.slopes(shifted(case.params))).items():
         assert np.abs(g).max() > 1e-6, path
 
 
 def test_only_queries_and_values_have_adapters(folder):
-    """2 r (D + D) numbers per layer; at first only the factor that is zero gets a gradient."""
-    case, rank = Case(folder, **{'model.lora': 3}), 3
-    of, change = read_encoder(folder), flatten_dict(case.params['upstream'])
+    """Each layer has 2 r (D + D) numbers; at first only the factor that is zero gets a gradient."""
+    rank = 3
+    case = Case(folder, **{'model.lora': rank})
+    pretrained = read_encoder(folder)
+    change = flatten_dict(case.params['upstream'])
     assert {p[-3] for p in change} == {'q_proj', 'v_proj'}
-    assert sum(x.size for x in change.values()) == (of.state_count - 1) * 2 * rank * 2 * of.width
+    assert (
+        sum(x.size for x in change.values())
+        == (pretrained.state_count - 1) * 2 * rank * 2 * pretrained.width
+    )
     assert all((x == 0).all() == (p[-1] == 'b') for p, x in change.items())
     for path, g in flatten_dict(case.slopes(case.params)['upstream']).items():
         assert (np.abs(g).max() > 1e-8) == (path[-1] == 'b'), path
-    weights, moved = case.frozen, shifted(case.params)['upstream']
+    weights = case.frozen
+    shifted_change = shifted(case.params)['upstream']
     path = next(p[:-1] for p in change)
-    w = flatten_dict(fine_tuned.apply_change(weights, moved))[path]
-    a, b = flatten_dict(moved)[(*path, 'a')], flatten_dict(moved)[(*path, 'b')]
+    w = flatten_dict(fine_tuned.apply_change(weights, shifted_change))[path]
+    a, b = flatten_dict(shifted_change)[(*path, 'a')], flatten_dict(shifted_change)[(*path, 'b')]
     chex.assert_trees_all_close(w, flatten_dict(weights)[path] + a @ b, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize('train', [False, True])
 def test_padding_and_other_examples_change_nothing(folder, train):
-    """More padding with any content, and an example alone: 1e-5."""
+    """More padding with any content, or an example without others, changes less than 1e-5."""
     case, batch = Case(folder), make_batch(folder)
     params = shifted(case.params)
     expected = case.z(params, batch, train)
@@ -206,12 +217,12 @@ def test_padding_and_other_examples_change_nothing(folder, train):
     chex.assert_trees_all_close(
         case.z(params, batch | {'mel_BxTxM': padding}, train), expected, rtol=1e-5, atol=1e-5
     )
-    alone = {k: x[1:2] if k.rpartition('_')[2].startswith('B') else x for k, x in batch.items()}
-    chex.assert_trees_all_close(case.z(params, alone, train), expected[1:2], rtol=1e-5, atol=1e-5)
+    example = {k: x[1:2] if k.rpartition('_')[2].startswith('B') else x for k, x in batch.items()}
+    chex.assert_trees_all_close(case.z(params, example, train), expected[1:2], rtol=1e-5, atol=1e-5)
 
 
 def test_whisper_uses_thirty_seconds_and_no_more(whisper):
-    """Here 40 frames; the rest is cut off."""
+    """Its limit is 40 frames here; later frames are cut off."""
     case, batch = Case(whisper), make_batch(whisper)
     long = np.resize(batch['mel_BxTxM'], (B, 60, batch['mel_BxTxM'].shape[2]))
     expected = case.z(batch=batch | {'mel_BxTxM': long[:, :40], 'frames_B': np.full(B, 40)})
@@ -222,7 +233,7 @@ def test_whisper_uses_thirty_seconds_and_no_more(whisper):
 
 @pytest.mark.slow
 def test_remat_and_accumulate_change_nothing(folder):
-    """z and gradients in training: 1e-5."""
+    """z and gradients in training are equal to 1e-5."""
     plain = Case(folder)
     params = shifted(plain.params)
     expected = plain.z(params, train=True), plain.slopes(params)
@@ -238,7 +249,7 @@ def test_remat_and_accumulate_change_nothing(folder):
 
 
 def test_remat_and_accumulate_keep_less_for_the_backward_pass(whisper, capsys):
-    """With bfloat16 the factors of products are kept in bfloat16."""
+    """With bfloat16, the factors of products are saved in bfloat16."""
     batch, kept = make_batch(whisper), {}
     for key, value in (('remat', False), ('remat', True), ('accumulate', 2), ('bfloat16', True)):
         case = Case(whisper, **{f'model.{key}': value})
@@ -263,7 +274,7 @@ def test_remat_and_accumulate_keep_less_for_the_backward_pass(whisper, capsys):
 
 @pytest.mark.slow
 def test_bfloat16_is_near_float32_and_its_parameters_are_float32(folder):
-    """z and the direction of the gradient differ by less than 5 %, but they do differ."""
+    """z and the direction of the gradient differ, but by less than 5 %."""
     case, coarse = Case(folder), Case(folder, **{'model.bfloat16': True})
     params = shifted(case.params)
     params['BatchNorm_0']['bias'] += 10  # so that no ReLU is near its kink
@@ -277,7 +288,7 @@ def test_bfloat16_is_near_float32_and_its_parameters_are_float32(folder):
 
 
 def test_products_of_bfloat16_are_summed_in_float32():
-    """4,096 ones, of which bfloat16 cannot count more than 256, forward and backward."""
+    """Of 4,096 ones bfloat16 would count only 256, forward and backward."""
     from jaxser.pretrained.transformer import rounded_einsum
 
     a, b = jnp.ones((1, 4096)), jnp.ones((4096, 1))
@@ -295,7 +306,7 @@ def test_products_of_bfloat16_are_summed_in_float32():
 
 @pytest.mark.parametrize(('wide', 'out'), [(3, 5), (5, 3)])
 def test_rounded_einsum_has_the_gradients_of_einsum(wide, out):
-    """Whichever side of a weight is narrower, and for attention's products."""
+    """For weights that are wider or narrower than their input, and for attention."""
     from jaxser.pretrained.transformer import rounded_einsum
 
     def sine_of_rounded(axes, a, b):
@@ -328,17 +339,17 @@ def run_of(folder, method: str = 'erm', **changes):
 
 
 def test_a_step_is_scaled_by_the_rate_of_its_layer(whisper):
-    """rate decay^k, k the layers above; all other parameters take the full step."""
+    """The scale is rate decay^k, k the layers above; other parameters take the full step."""
     batch = make_batch(whisper)
     moves = []
     for rates in (
         {'model.upstream_rate': 1.0},
         {'model.upstream_rate': 0.5, 'model.layer_decay': 0.25},
     ):
-        one, encoder, state, hyper = run_of(whisper, **rates)
-        after, _ = quick(one.update)(state, batch | {'frozen': encoder.frozen}, hyper)
+        run_step, encoder, state, hyper = run_of(whisper, **rates)
+        trained, _ = quick(run_step.update)(state, batch | {'frozen': encoder.frozen}, hyper)
         moves.append(
-            flatten_dict(jax.tree.map(np.subtract, jax.device_get(after.params), state.params))
+            flatten_dict(jax.tree.map(np.subtract, jax.device_get(trained.params), state.params))
         )
     full, scaled = moves
     factors = {'layers_1': 0.5, 'layer_norm': 0.5, 'layers_0': 0.125}
@@ -353,25 +364,27 @@ def test_a_step_is_scaled_by_the_rate_of_its_layer(whisper):
 
 
 def test_layers_are_counted_from_the_top(folder):
-    """The norm after the last layer counts as the top; below the first layer is one more."""
-    of = read_encoder(folder)
-    where = {path: fine_tuned.layers_above(path, of) for path in flatten_dict(of.params)}
-    prefix = () if of.input_kind == 'mel' else ('encoder',)
-    for path, k in where.items():
+    """The norm after the last layer has 0 layers above it, what is below the first layer all."""
+    pretrained = read_encoder(folder)
+    layers_above = {
+        path: fine_tuned.layers_above(path, pretrained) for path in flatten_dict(pretrained.params)
+    }
+    prefix = () if pretrained.input_kind == 'mel' else ('encoder',)
+    for path, k in layers_above.items():
         if (
             path[: len(prefix)] == prefix
             and path[len(prefix)].startswith('layers_')
             and path[-2:] != ('k_proj', 'bias')
         ):
             assert k == 1 - int(path[len(prefix)][-1])
-    last = of.input_kind == 'mel' or of.config['do_stable_layer_norm']
-    assert where[*prefix, 'layer_norm', 'scale'] == (0 if last else 2)
-    if of.input_kind == 'wave':
+    last = pretrained.input_kind == 'mel' or pretrained.config['do_stable_layer_norm']
+    assert layers_above[*prefix, 'layer_norm', 'scale'] == (0 if last else 2)
+    if pretrained.input_kind == 'wave':
         assert {
-            where['feature_projection', 'projection', 'kernel'],
-            where['encoder', 'pos_conv_embed', 'conv', 'kernel'],
+            layers_above['feature_projection', 'projection', 'kernel'],
+            layers_above['encoder', 'pos_conv_embed', 'conv', 'kernel'],
         } == {2}
-        assert where['feature_projection', 'layer_norm', 'bias'] == 2
+        assert layers_above['feature_projection', 'layer_norm', 'bias'] == 2
 
 
 METHODS = {
@@ -388,12 +401,12 @@ METHODS = {
 def test_methods_train_adapters_and_vmapped_runs_share_the_frozen_weights(whisper, name):
     """Two vmapped runs equal single runs to 1e-5."""
     method, identity = ('speaker_norm', True) if name in ('tap', 'snp') else (name, False)
-    one, encoder, state, hyper = run_of(
+    run_step, encoder, state, hyper = run_of(
         whisper, method, **{'model.lora': 2, 'train.optimizer': 'adamw'}, **METHODS[name]
     )
     batch = make_batch(whisper, 2 * B if identity else B)
-    runs = parallel.compile_step(
-        one, parallel.Layout(2, jax.devices()[:1]), FRAMES.max(), in_turn=False
+    programs = parallel.compile_step(
+        run_step, parallel.Layout(2, jax.devices()[:1]), FRAMES.max(), in_turn=False
     )
     lr_2 = np.float32([0.1, 0.01])
     hyper_1x2 = {k: np.stack([x, x])[None] for k, x in hyper.items()} | {
@@ -404,17 +417,19 @@ def test_methods_train_adapters_and_vmapped_runs_share_the_frozen_weights(whispe
         k: np.broadcast_to(x, (1, 2, 1, *x.shape)) for k, x in batch.items()
     }  # device, step, fold
     shared = SharedArrays(frozen=encoder.frozen)
-    after, metrics = runs.train_chunk(
-        runs.init(hyper_1x2), shared, chunk, np.ones(2, bool), hyper_1x2
+    trained, metrics = programs.train_chunk(
+        programs.init(hyper_1x2), shared, chunk, np.ones(2, bool), hyper_1x2
     )
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves((after, metrics)))
-    update = quick(one.update)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((trained, metrics)))
+    update = quick(run_step.update)
     for n in range(2):
-        alone = state
+        single_run = state
         for _ in range(2):
-            alone, _ = update(alone, batch | {'frozen': encoder.frozen}, hyper | {'lr': lr_2[n]})
-        of_run = jax.tree.map(operator.itemgetter((0, n)), after.params)
-        chex.assert_trees_all_close(of_run, alone.params, rtol=1e-5, atol=1e-5)
+            single_run, _ = update(
+                single_run, batch | {'frozen': encoder.frozen}, hyper | {'lr': lr_2[n]}
+            )
+        vmapped_params = jax.tree.map(operator.itemgetter((0, n)), trained.params)
+        chex.assert_trees_all_close(vmapped_params, single_run.params, rtol=1e-5, atol=1e-5)
     frozen = {x.shape for x in jax.tree.leaves(encoder.frozen) if x.ndim > 1}
     assert not frozen & {x.shape for x in jax.tree.leaves(state)}
 
@@ -422,69 +437,76 @@ def test_methods_train_adapters_and_vmapped_runs_share_the_frozen_weights(whispe
 @pytest.mark.slow
 @pytest.mark.parametrize('mode', ['jit', 'pmap'])
 def test_devices_share_a_batch_or_runs_and_each_has_the_frozen_weights(whisper, mode):
-    """One device, or two that share one run's batch or two runs: 1e-5."""
-    ends = []
+    """One device, two devices for one run, and two for two runs are equal to 1e-5."""
+    final_params = []
     for devices, changes in ((1, {}), (2, {'model.accumulate': 2})):
-        one, encoder, _, hyper = run_of(whisper, 'dann', **{'model.batch_norm': 'joint', **changes})
+        run_step, encoder, _, hyper = run_of(
+            whisper, 'dann', **{'model.batch_norm': 'joint', **changes}
+        )
         count, data = (1, devices) if mode == 'jit' else (devices, 1)
         layout = parallel.Layout(count, jax.devices()[:devices], data)
-        runs = parallel.compile_step(one, layout, FRAMES.max(), mode)
-        spread = {k: layout.group_by_device(np.stack([x] * count)) for k, x in hyper.items()}
+        programs = parallel.compile_step(run_step, layout, FRAMES.max(), mode)
+        hyper_by_device = {
+            k: layout.group_by_device(np.stack([x] * count)) for k, x in hyper.items()
+        }
         placed = layout.put_runs_on_devices(
-            spread | {'slot': np.zeros((layout.D, layout.R), np.int32)}
+            hyper_by_device | {'slot': np.zeros((layout.D, layout.R), np.int32)}
         )
         batch = {
             k: np.broadcast_to(x, (layout.D, 1, 1, *x.shape))
             for k, x in make_batch(whisper).items()
         }
         shared = layout.put_on_devices(SharedArrays(frozen=encoder.frozen), parallel.REPLICATED)
-        after, _ = runs.train_chunk(
-            runs.init(placed),
+        trained, _ = programs.train_chunk(
+            programs.init(placed),
             shared,
             layout.put_batch_on_devices(batch, 3),
             np.ones(1, bool),
             placed,
         )
-        ends.append(jax.tree.map(layout.collect, after.params))
+        final_params.append(jax.tree.map(layout.collect, trained.params))
     jax.tree.map(
         lambda a, b: chex.assert_trees_all_close(
             np.broadcast_to(a, b.shape), b, rtol=1e-5, atol=1e-5
         ),
-        *ends,
+        *final_params,
     )
 
 
 @pytest.mark.slow
 def test_accumulate_changes_nothing_for_losses_that_couple_examples(whisper):
-    """A step of speaker_norm, with BatchNorm over the whole batch: 1e-5."""
-    ends = []
-    for parts in (1, 2):
-        changes = {'model.accumulate': parts, 'model.batch_norm': 'joint'}
-        one, encoder, state, hyper = run_of(whisper, 'speaker_norm', **changes)
-        ends.append(
-            quick(one.update)(state, make_batch(whisper, 2 * B) | {'frozen': encoder.frozen}, hyper)
+    """A step of speaker_norm with BatchNorm over the whole batch is equal to 1e-5."""
+    results = []
+    for pieces in (1, 2):
+        changes = {'model.accumulate': pieces, 'model.batch_norm': 'joint'}
+        run_step, encoder, state, hyper = run_of(whisper, 'speaker_norm', **changes)
+        results.append(
+            quick(run_step.update)(
+                state, make_batch(whisper, 2 * B) | {'frozen': encoder.frozen}, hyper
+            )
         )
-    chex.assert_trees_all_close(*(jax.device_get(end) for end in ends), rtol=1e-5, atol=1e-5)
+    chex.assert_trees_all_close(*(jax.device_get(end) for end in results), rtol=1e-5, atol=1e-5)
 
 
 def test_the_ascent_of_tap_changes_only_the_encoder(whisper):
-    """By lam times the gradient whatever the learning rates."""
-    batch, ends = make_batch(whisper, 2 * B), []
+    """It changes by lam times the gradient, whatever the learning rates."""
+    batch = make_batch(whisper, 2 * B)
+    final_params = []
     for lam in (0.0, 0.5, 1.0):
         rates = {'model.upstream_rate': 0.01, 'model.layer_decay': 0.5}
-        one, encoder, state, hyper = run_of(whisper, 'speaker_norm', **rates)
-        after, _ = quick(one.update)(
+        run_step, encoder, state, hyper = run_of(whisper, 'speaker_norm', **rates)
+        trained, _ = quick(run_step.update)(
             state, batch | {'frozen': encoder.frozen}, hyper | {'lam': np.float32(lam)}
         )
-        ends.append(jax.device_get(after.params))
-    none, half, full = ends
+        final_params.append(jax.device_get(trained.params))
+    none, half, full = final_params
     for branch in ('emotion', 'speaker'):
         chex.assert_trees_all_equal(half[branch], none[branch])
-    for path, before in flatten_dict(none['encoder']).items():
-        up = flatten_dict(full['encoder'])[path] - before
-        assert np.abs(up).max() > 0, path
+    for path, descended in flatten_dict(none['encoder']).items():
+        ascent = flatten_dict(full['encoder'])[path] - descended
+        assert np.abs(ascent).max() > 0, path
         chex.assert_trees_all_close(
-            2 * (flatten_dict(half['encoder'])[path] - before), up, rtol=1e-5, atol=1e-5
+            2 * (flatten_dict(half['encoder'])[path] - descended), ascent, rtol=1e-5, atol=1e-5
         )
 
 

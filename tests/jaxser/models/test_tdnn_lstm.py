@@ -1,4 +1,4 @@
-"""TDNN and LSTM: splicing of context, and the initial forget gate."""
+"""Tests of the TDNN's context windows, and of the LSTM's initial forget gate."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxser.models import tdnn_lstm
     [(1, 1, 1), (3, 1, 1), (5, 1, 2), (3, 2, 1), (3, 3, 3), (2, 1, 1), (4, 2, 3)],
 )
 def test_splice_and_product_are_a_convolution(kernel, dilation, stride):
-    """XLA's own convolution with padding 'same', frames counted from the first."""
+    """They equal XLA's convolution with padding 'same', with frames counted from the first."""
     random = np.random.default_rng(0)
     x, weight = (
         jnp.float32(random.normal(size=(2, 11, 3))),

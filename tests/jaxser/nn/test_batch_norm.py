@@ -1,4 +1,4 @@
-"""The modes of BatchNorm, in closed form and compared with flax's."""
+"""Tests of the modes of BatchNorm, in closed form and compared with flax's BatchNorm."""
 
 import operator
 
@@ -64,7 +64,7 @@ def moments(x, mask) -> tuple[np.ndarray, np.ndarray]:
     return valid.mean(0), valid.var(0)
 
 
-def moved(old, new) -> np.ndarray:
+def update_running(old, new) -> np.ndarray:
     return 0.9 * old + 0.1 * new
 
 
@@ -73,71 +73,80 @@ def moved(old, new) -> np.ndarray:
 )
 @pytest.mark.parametrize('train', [False, True], ids=['eval', 'train'])
 def test_joint_equals_batch_norm_of_flax(shape, train):
-    """Values, running statistics and the gradient: 1e-6."""
+    """Values, running statistics and the gradient are equal to 1e-6."""
     x = np.float32(np.random.default_rng(1).normal(1, 2, shape))
     mask = MASK[:, 1] if len(shape) == 2 else MASK
-    where = np.broadcast_to(mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), shape) > 0
-    weight = np.float32(np.random.default_rng(2).normal(size=shape)) * where
+    is_valid = np.broadcast_to(mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), shape) > 0
+    weight = np.float32(np.random.default_rng(2).normal(size=shape)) * is_valid
     stats = running('joint')
     plain = nn.BatchNorm(use_running_average=not train, momentum=0.9)
 
     def flax(x):
         variables = {'params': PARAMS, 'batch_stats': stats}
-        y, new = plain.apply(variables, x, mask=where, mutable=['batch_stats'])
-        return (y * weight).sum(), (y * where, new['batch_stats'])
+        y, new = plain.apply(variables, x, mask=is_valid, mutable=['batch_stats'])
+        return (y * weight).sum(), (y * is_valid, new['batch_stats'])
 
-    def ours(x):
+    def jaxser(x):
         y, new = apply('joint', x, mask, stats=stats, train=train)
-        return (y * weight).sum(), (y * where, new)
+        return (y * weight).sum(), (y * is_valid, new)
 
-    expected, actual = (jax.value_and_grad(f, has_aux=True)(x) for f in (flax, ours))
+    expected, actual = (jax.value_and_grad(f, has_aux=True)(x) for f in (flax, jaxser))
     chex.assert_trees_all_close(actual, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize('mode', NORMALISING)
 def test_each_mode_normalises_and_updates_as_documented(mode):
-    """In closed form, in training and in evaluation."""
+    """It equals the closed form, in training and in evaluation."""
     stats, target = running(mode), TARGET > 0
-    both, source, other = (moments(X[rows], MASK[rows]) for rows in (TARGET >= 0, ~target, target))
-    of_source, of_target = {'joint': (both, both), 'source': (source, source)}.get(
-        mode, (source, other)
+    both_moments, source_moments, target_moments = (
+        moments(X[rows], MASK[rows]) for rows in (TARGET >= 0, ~target, target)
     )
+    used_for_source, used_for_target = {
+        'joint': (both_moments, both_moments),
+        'source': (source_moments, source_moments),
+    }.get(mode, (source_moments, target_moments))
     y, new = apply(mode, stats=stats)
-    expected = np.where(target[:, None, None], normalised(X, *of_target), normalised(X, *of_source))
+    expected = np.where(
+        target[:, None, None], normalised(X, *used_for_target), normalised(X, *used_for_source)
+    )
     chex.assert_trees_all_close(y, expected, rtol=1e-5, atol=1e-5)
-    for name, of_source, of_other, of_both in zip(('mean', 'var'), source, other, both):
+    for name, source_side, target_side, both_sides in zip(
+        ('mean', 'var'), source_moments, target_moments, both_moments
+    ):
         old = stats[name]
         if mode == 'joint':
-            updated = moved(old, of_both)
+            updated = update_running(old, both_sides)
         elif mode == 'source':
-            updated = moved(old, of_source)
+            updated = update_running(old, source_side)
         elif mode == 'separate':
-            updated = moved(moved(old, of_source), of_other)
+            updated = update_running(update_running(old, source_side), target_side)
         else:
-            updated = np.stack([moved(old[0], of_source), moved(old[1], of_other)])
+            updated = np.stack(
+                [update_running(old[0], source_side), update_running(old[1], target_side)]
+            )
         chex.assert_trees_all_close(new[name], updated, rtol=1e-6, atol=1e-6)
-    tested, same = apply(mode, stats=new, train=False)
+    evaluated, unchanged = apply(mode, stats=new, train=False)
     mean, var = (
         np.atleast_2d(new[k])[np.int32(target) if mode == 'domain' else np.zeros(B, int)][:, None]
         for k in new
     )
-    chex.assert_trees_all_close(tested, normalised(X, mean, var), rtol=1e-5, atol=1e-5)
-    assert same is new
+    chex.assert_trees_all_close(evaluated, normalised(X, mean, var), rtol=1e-5, atol=1e-5)
+    assert unchanged is new
 
 
 def test_separate_equals_two_passes_of_one_layer():
-    """First the source through flax's layer, then the target with the statistics it left."""
+    """The source passes through flax's layer first, then the target with its running statistics."""
     stats = running('separate')
     y, new = apply('separate', stats=stats)
     for side in (0, 1):
         rows = side == TARGET
-        y_side, after = nn.BatchNorm(use_running_average=False, momentum=0.9).apply(
+        y_side, updated = nn.BatchNorm(use_running_average=False, momentum=0.9).apply(
             {'params': PARAMS, 'batch_stats': stats},
             X[rows],
             mask=MASK[rows][..., None] > 0,
             mutable=['batch_stats'],
         )
-        stats = after['batch_stats']
+        stats = updated['batch_stats']
         chex.assert_trees_all_close(y[rows], y_side, rtol=1e-5, atol=1e-5)
     chex.assert_trees_all_close(new, dict(stats), rtol=1e-6, atol=1e-6)
 
@@ -155,7 +164,7 @@ def test_none_is_only_a_shift():
 @pytest.mark.parametrize('side', [0, 1], ids=['source alone', 'target alone'])
 @pytest.mark.parametrize('mode', NORMALISING)
 def test_a_missing_side_keeps_its_running_statistics(mode, side):
-    """To the bit; those of the other side move, and the gradient is finite."""
+    """They are the same to the bit; those of the other side change; the gradient is finite."""
     stats, target = running(mode), np.full(B, side, np.float32)
     y, new = apply(mode, target=target, stats=stats)
     batch = moments(X, MASK)
@@ -171,17 +180,19 @@ def test_a_missing_side_keeps_its_running_statistics(mode, side):
             if mode == 'domain':
                 np.testing.assert_array_equal(new[name][1 - side], old[1 - side])
                 chex.assert_trees_all_close(
-                    new[name][side], moved(old[side], statistic), rtol=1e-6, atol=1e-6
+                    new[name][side], update_running(old[side], statistic), rtol=1e-6, atol=1e-6
                 )
             else:
-                chex.assert_trees_all_close(new[name], moved(old, statistic), rtol=1e-6, atol=1e-6)
+                chex.assert_trees_all_close(
+                    new[name], update_running(old, statistic), rtol=1e-6, atol=1e-6
+                )
     g = jax.grad(lambda x: (apply(mode, x, target=target, stats=stats)[0] ** 2).sum())(X)
     assert np.isfinite(g).all()
 
 
 @pytest.mark.parametrize('mode', NORMALISING)
 def test_a_batch_without_valid_frames_is_harmless(mode):
-    """The running statistics are used and kept."""
+    """The running statistics are used and do not change."""
     stats = running(mode)
     y, new = apply(mode, mask=np.zeros_like(MASK), stats=stats)
     chex.assert_trees_all_equal(new, stats)
@@ -190,7 +201,7 @@ def test_a_batch_without_valid_frames_is_harmless(mode):
 
 @pytest.mark.parametrize('mode', BATCH_NORM_MODES)
 def test_padding_changes_nothing(mode):
-    """Neither the statistics nor the valid frames, to the bit."""
+    """The statistics and the valid frames are the same to the bit."""
     stats, valid = running(mode) if mode != 'none' else None, MASK[..., None] > 0
     actual = apply(mode, np.where(valid, X, 1e3).astype(np.float32), stats=stats)
     expected = apply(mode, stats=stats)
@@ -200,7 +211,7 @@ def test_padding_changes_nothing(mode):
 
 @pytest.mark.parametrize('mode', BATCH_NORM_MODES)
 def test_gradients_equal_finite_differences(mode):
-    """Also through the statistics of the batch; in float64."""
+    """In float64, and also through the statistics of the batch."""
     stats = running(mode) if mode != 'none' else None
     with jax.enable_x64(True):
         weight = np.random.default_rng(3).normal(size=X.shape) * MASK[..., None]
@@ -215,21 +226,21 @@ def test_gradients_equal_finite_differences(mode):
 
 @pytest.mark.parametrize('mode', NORMALISING)
 def test_vmapped_runs_equal_single_runs(mode):
-    """Whatever the sides of the other runs' batches: 1e-6."""
+    """They are equal to 1e-6, whatever the sides in the other run's batch."""
     stats = running(mode)
     x_RxBxTxC, target_RxB = np.stack([X, -2 * X]), np.stack([TARGET, 1 - TARGET])
-    both = jax.vmap(lambda x, target: apply(mode, x, target=target, stats=stats))(
+    vmapped = jax.vmap(lambda x, target: apply(mode, x, target=target, stats=stats))(
         x_RxBxTxC, target_RxB
     )
     for r in range(2):
         single = apply(mode, x_RxBxTxC[r], target=target_RxB[r], stats=stats)
         chex.assert_trees_all_close(
-            jax.tree.map(operator.itemgetter(r), both), single, rtol=1e-6, atol=1e-6
+            jax.tree.map(operator.itemgetter(r), vmapped), single, rtol=1e-6, atol=1e-6
         )
 
 
 def test_an_unknown_mode_is_refused():
-    """Also in a sweep; the message lists the modes."""
+    """This holds in a sweep too; the message lists the modes."""
     config = base.get_config()
     config.sweep.model.batch_norm = ('joint', 'domian')
     with pytest.raises(
@@ -253,24 +264,23 @@ def test_modes_that_distinguish_the_target_need_one(data, tmp_path):
             run_experiment(config, tmp_path)
 
 
-def steps_of(name: str, mode: str):
-    """Returns the state after three steps at lam = 0 over a batch of both sides, compiled as for
-    users.
+def train_three_steps(name: str, mode: str):
+    """Returns the state after three steps at lam = 0, compiled as for users.
+
+    The batch has source and target.
     """
-    config, sizes, frames = (
-        base.get_config(),
-        Sizes(4, 3, {'speaker': 3, 'language': 2, 'corpus': 2}, 20),
-        12,
-    )
-    config.method, config.model.batch_norm, config.domain_hidden = name, mode, 4
-    config.model.name, config.model.channels, config.model.dim = (
-        'cnn',
-        (4,),
-        4,
-    )  # the quickest to compile
+    config = base.get_config()
+    sizes = Sizes(4, 3, {'speaker': 3, 'language': 2, 'corpus': 2}, 20)
+    frames = 12
+    config.method = name
+    config.domain_hidden = 4
+    config.model.batch_norm = mode
+    config.model.name = 'cnn'  # the quickest to compile
+    config.model.channels = (4,)
+    config.model.dim = 4
     encoder, method = make_method(config, sizes)
-    one = step.make_step(encoder, method, sizes, config.train)
-    knobs = {
+    run_step = step.make_step(encoder, method, sizes, config.train)
+    values = {
         'lr': 0.01,
         'weight_decay': 0.01,
         'dropout': 0.2,
@@ -279,7 +289,7 @@ def steps_of(name: str, mode: str):
         **method.hyper,
         'lam': 0.0,
     }
-    hyper = {k: jnp.float32(v) for k, v in knobs.items()} | {
+    hyper = {k: jnp.float32(v) for k, v in values.items()} | {
         'seed': jnp.int32(1),
         'fold': jnp.int32(0),
     }
@@ -296,8 +306,8 @@ def steps_of(name: str, mode: str):
         **{f'{d}_seen_K': np.ones(n, np.float32) for d, n in sizes.domains.items()},
     }
 
-    state = jax.jit(one.init)(hyper)
-    update = jax.jit(one.update, compiler_options={'xla_backend_optimization_level': 3})
+    state = jax.jit(run_step.init)(hyper)
+    update = jax.jit(run_step.update, compiler_options={'xla_backend_optimization_level': 3})
     for _ in range(3):
         state, _ = update(state, batch, hyper)
     return jax.device_get(state)
@@ -306,8 +316,8 @@ def steps_of(name: str, mode: str):
 @pytest.mark.slow
 @pytest.mark.parametrize('mode', BATCH_NORM_MODES)
 def test_at_lam_0_dann_equals_plain_training_to_the_bit(mode):
-    """Encoder, statistics and emotion head, in every mode."""
-    plain, adversary = steps_of('erm', mode), steps_of('dann', mode)
+    """Encoder, statistics and emotion head are the same, in every mode."""
+    plain, adversary = train_three_steps('erm', mode), train_three_steps('dann', mode)
     for part in ('encoder', 'emotion'):
         chex.assert_trees_all_equal(adversary.params[part], plain.params[part])
     chex.assert_trees_all_equal(adversary.batch_stats, plain.batch_stats)

@@ -1,4 +1,4 @@
-"""The hand-written backward pass of the LSTM, compared with automatic differentiation."""
+"""Tests of the LSTM's backward pass, compared with automatic differentiation."""
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ def inputs():
 
 
 def test_values_and_gradients_equal_those_of_a_plain_lstm(inputs):
-    """Every output, and the gradients of projections and recurrent weights: 1e-5."""
+    """Outputs, and gradients of projections and recurrent weights, are equal to 1e-5."""
     (_, expected_h), expected = gradients(plain)(*inputs)
     (_, h), actual = gradients(lstm.recurrence)(*inputs)
     np.testing.assert_allclose(h, expected_h, atol=1e-6)
@@ -55,7 +55,7 @@ def test_values_and_gradients_equal_those_of_a_plain_lstm(inputs):
 
 
 def test_gradients_equal_finite_differences(inputs):
-    """In float64, independently of any other LSTM."""
+    """In float64, without another LSTM to compare with."""
     with jax.enable_x64(True):
         jax.test_util.check_grads(
             lstm.recurrence, [np.asarray(x, np.float64) for x in inputs], order=1, modes=['rev']
@@ -66,9 +66,9 @@ def test_vmapped_runs_equal_single_runs(inputs):
     """Each run of a sweep has its own weights."""
     projected, recurrent = inputs
     weights = jnp.stack([recurrent, -0.5 * recurrent])
-    both = jax.vmap(lstm.recurrence, in_axes=(None, 0))(projected, weights)
+    vmapped = jax.vmap(lstm.recurrence, in_axes=(None, 0))(projected, weights)
     for v in range(2):
-        np.testing.assert_allclose(both[v], lstm.recurrence(projected, weights[v]), atol=1e-6)
+        np.testing.assert_allclose(vmapped[v], lstm.recurrence(projected, weights[v]), atol=1e-6)
 
 
 def test_saturated_gates_are_finite(inputs):

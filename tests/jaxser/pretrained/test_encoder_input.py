@@ -1,4 +1,4 @@
-"""Models over a fine-tuned encoder, from sound to posterior: prediction, bundles and exports."""
+"""Tests of models with a fine-tuned encoder: prediction, model folders and exports."""
 
 import copy
 import csv
@@ -51,17 +51,19 @@ EVERY = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope='module')
-def over(data, once) -> Callable[[str], Path]:
-    """Returns the workdir of a finished sweep of two folds, beside its encoder and shards."""
+def finished_sweep(data, once) -> Callable[[str], Path]:
+    """Returns the workdir of a finished sweep of two folds; its parent has encoder and data."""
 
-    def make(path: Path, of: str, lora: int) -> None:
+    def make(path: Path, architecture: str, lora: int) -> None:
         with pytest.MonkeyPatch.context() as patched:
             patched.setitem(
-                parity.CASES, of, parity.CASES[of] | (LONGER if of == 'whisper' else COARSE)
+                parity.CASES,
+                architecture,
+                parity.CASES[architecture] | (LONGER if architecture == 'whisper' else COARSE),
             )
             patched.setattr(sys, 'argv', ['main.py', f'--config.model.upstream={path / "encoder"}'])
             (path / 'encoder').mkdir()
-            parity.write(of, path / 'encoder')
+            parity.write(architecture, path / 'encoder')
             (path / 'encoder' / 'LICENSE.txt').write_text('As you like it.')
             preparation.prepare_corpus(
                 'folder',
@@ -86,17 +88,23 @@ def over(data, once) -> Callable[[str], Path]:
             experiment.run_experiment(config, path / 'w')
             bundling.bundle_model(path / 'w')
 
-    def swept(case: str) -> Path:
-        of, lora = CASES[case]
-        return once(f'tuned_{of.replace(" ", "_")}_{lora}', lambda path: make(path, of, lora)) / 'w'
+    def find_workdir(case: str) -> Path:
+        architecture, lora = CASES[case]
+        return (
+            once(
+                f'tuned_{architecture.replace(" ", "_")}_{lora}',
+                lambda path: make(path, architecture, lora),
+            )
+            / 'w'
+        )
 
-    return swept
+    return find_workdir
 
 
 @pytest.fixture
-def whisper(over, tmp_path) -> Path:
-    """A copy of the model over Whisper; its encoder is beside it, in `encoder`."""
-    original = over('whisper').parent
+def whisper(finished_sweep, tmp_path) -> Path:
+    """A copy of the model with Whisper; its encoder is next to it, in `encoder`."""
+    original = finished_sweep('whisper').parent
     shutil.copytree(original / 'encoder', tmp_path / 'encoder')
     shutil.copytree(original / 'w' / 'model', tmp_path / 'model')
     file = tmp_path / 'model' / 'model.json'
@@ -105,53 +113,57 @@ def whisper(over, tmp_path) -> Path:
 
 
 @pytest.fixture(scope='module')
-def model(over) -> Predictor:
-    """The model over Whisper."""
-    return jaxser.load(over('whisper'))
+def model(finished_sweep) -> Predictor:
+    """The model with Whisper."""
+    return jaxser.load(finished_sweep('whisper'))
 
 
-def alone(model: Predictor, n: int, scale: float = 1.0) -> Predictor:
-    """Returns the model with only that run; its changes of the encoder's weights may be scaled."""
-    one = copy.copy(model)  # of which it has the compiled program too
-    one.runs = jax.tree.map(lambda x: x[n : n + 1], model.runs)
-    own = one.runs['params']['encoder']
-    own['upstream'] = jax.tree.map(lambda x: scale * x, own['upstream'])
-    return one
+def select_run(model: Predictor, n: int, scale: float = 1.0) -> Predictor:
+    """Returns the model with run n only; its changes of the encoder's weights are scaled."""
+    single_run = copy.copy(model)  # with its compiled program
+    single_run.runs = jax.tree.map(lambda x: x[n : n + 1], model.runs)
+    encoder_params = single_run.runs['params']['encoder']
+    encoder_params['upstream'] = jax.tree.map(lambda x: scale * x, encoder_params['upstream'])
+    return single_run
 
 
 @EVERY
-def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, data):
-    """By its own fold's run, apart from the temperature; without the changes it differs."""
-    swept = over(case)
-    model = jaxser.load(swept)
+def test_a_tested_utterance_has_the_posterior_of_predictions_csv(finished_sweep, case, data):
+    """It is that of its fold's run, before calibration; without the changes it differs."""
+    workdir = finished_sweep(case)
+    model = jaxser.load(workdir)
     facts, posteriors = model.metadata, {0.0: [], 1.0: []}
-    rows, want = list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines())), []
+    rows, expected = (
+        list(csv.DictReader((workdir / 'predictions.csv').read_text().splitlines())),
+        [],
+    )
     for n, run in enumerate(facts['runs']):
-        mine = [r for r in rows if int(r['fold']) == run['fold']]
-        raw_NxC = np.array([[float(r[c]) for c in facts['classes']] for r in mine])
-        want.extend(calibration.apply_temperature(raw_NxC, facts['calibration']['temperature']))
+        fold_rows = [r for r in rows if int(r['fold']) == run['fold']]
+        raw_NxC = np.array([[float(r[c]) for c in facts['classes']] for r in fold_rows])
+        expected.extend(calibration.apply_temperature(raw_NxC, facts['calibration']['temperature']))
         for scale, predicted in posteriors.items():
-            answers = alone(model, n, scale).predict_files(
-                data.parent / r['utterance'] for r in mine
+            answers = select_run(model, n, scale).predict_files(
+                data.parent / r['utterance'] for r in fold_rows
             )
             predicted.extend([a['posterior'][c] for c in facts['classes']] for a in answers)
-    assert len(want) == 32
-    np.testing.assert_allclose(posteriors[1.0], want, atol=1e-5)
+    assert len(expected) == 32
+    np.testing.assert_allclose(posteriors[1.0], expected, atol=1e-5)
     assert np.ptp(posteriors[1.0], axis=0)[0] > 0.005  # they depend on the sound
-    assert np.abs(np.array(posteriors[0.0]) - want).max() > 1e-3
+    assert np.abs(np.array(posteriors[0.0]) - expected).max() > 1e-3
 
 
-def test_the_posterior_is_the_mean_over_runs_that_share_the_weights(over):
+def test_the_posterior_is_the_mean_over_runs_that_share_the_weights(finished_sweep):
     """The weights are an argument of the program, read once however many runs there are."""
-    model, wave = jaxser.load(over('hubert, adapted')), make_tone(1.0)
-    each = [alone(model, n).predict(wave, RATE)['posterior'] for n in (0, 1)]
+    model = jaxser.load(finished_sweep('hubert, adapted'))
+    wave = make_tone(1.0)
+    posteriors = [select_run(model, n).predict(wave, RATE)['posterior'] for n in (0, 1)]
     assert_close(
         model.predict(wave, RATE),
-        {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}},
+        {'posterior': {c: np.mean([p[c] for p in posteriors]) for c in model.classes}},
         1e-6,
     )
-    encoder = find_encoder(over('hubert, adapted'), model.metadata)
-    assert encoder is find_encoder(over('hubert, adapted'), model.metadata)
+    encoder = find_encoder(finished_sweep('hubert, adapted'), model.metadata)
+    assert encoder is find_encoder(finished_sweep('hubert, adapted'), model.metadata)
     copies = {
         (2, *x.shape) for path, x in flatten_dict(encoder.params).items() if path[-1] == 'kernel'
     }
@@ -167,9 +179,9 @@ def test_the_posterior_is_the_mean_over_runs_that_share_the_weights(over):
 
 
 @EVERY
-def test_neither_batch_nor_padding_changes_a_posterior(over, case, tmp_path):
-    """A file alone, among others of other lengths, or padded to a stream's window."""
-    model, names = jaxser.load(over(case)), []
+def test_neither_batch_nor_padding_changes_a_posterior(finished_sweep, case, tmp_path):
+    """A file by itself, in a batch of other lengths, and padded to a window give the same."""
+    model, names = jaxser.load(finished_sweep(case)), []
     lengths = (0.1, 0.3, 0.9, 1.4)
     for n, seconds in enumerate(lengths):
         names.append(tmp_path / f'{n}.wav')
@@ -183,7 +195,7 @@ def test_neither_batch_nor_padding_changes_a_posterior(over, case, tmp_path):
         )
 
 
-def test_a_sound_longer_than_whisper_takes_is_predicted_by_windows(over, model):
+def test_a_sound_longer_than_whisper_takes_is_predicted_by_windows(finished_sweep, model):
     """Nothing is cut off: Whisper takes 11 s here."""
     wave = make_tone(14.0)
     answer = model.predict(wave, RATE)
@@ -194,7 +206,7 @@ def test_a_sound_longer_than_whisper_takes_is_predicted_by_windows(over, model):
     with pytest.raises(
         UserError, match=r'A window of 13 s is too long: whisper, .* takes 11 s at most'
     ):
-        jaxser.load(over('whisper'), window=13)
+        jaxser.load(finished_sweep('whisper'), window=13)
     for invalid_wave, message in (
         (np.zeros(RATE), 'silent'),
         (make_tone(0.05), 'too short: 0.050 s'),
@@ -204,9 +216,12 @@ def test_a_sound_longer_than_whisper_takes_is_predicted_by_windows(over, model):
 
 
 @EVERY
-def test_a_stream_is_predicted_every_second(over, case):
-    """From its last seconds, as a file of them is."""
-    model, wave = jaxser.load(over(case), window=2, hop=1), np.round(make_tone(2.5) * 32768) / 32768
+def test_a_stream_is_predicted_every_second(finished_sweep, case):
+    """The prediction is that for a file of the stream's last seconds."""
+    model, wave = (
+        jaxser.load(finished_sweep(case), window=2, hop=1),
+        np.round(make_tone(2.5) * 32768) / 32768,
+    )
     answers = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
     assert [(a['start'], a['end']) for a in answers] == [(0, 1), (0, 2), (0.5, 2.5)]
     for a in answers:
@@ -216,25 +231,25 @@ def test_a_stream_is_predicted_every_second(over, case):
 
 
 def test_a_model_folder_with_its_encoder_is_all_that_prediction_needs(whisper, model):
-    """Wherever the checkpoint was."""
+    """The checkpoint that it was trained from may be deleted."""
     bundling.copy_encoder(whisper, find_encoder(whisper, read_model(whisper).metadata))
     shutil.rmtree(whisper.parent / 'encoder')
-    moved = shutil.move(whisper, whisper.parent / 'elsewhere')
-    assert {p.name for p in moved.iterdir()} == {*MODEL_FILES, 'upstream'}
-    assert (moved / 'upstream' / 'LICENSE.txt').read_text() == 'As you like it.'
-    before = json.loads((moved / 'model.json').read_text())
-    predictor = jaxser.load(moved)
+    model_folder = shutil.move(whisper, whisper.parent / 'elsewhere')
+    assert {p.name for p in model_folder.iterdir()} == {*MODEL_FILES, 'upstream'}
+    assert (model_folder / 'upstream' / 'LICENSE.txt').read_text() == 'As you like it.'
+    metadata = json.loads((model_folder / 'model.json').read_text())
+    predictor = jaxser.load(model_folder)
     assert_close(predictor.predict(make_tone(1.0), RATE), model.predict(make_tone(1.0), RATE), 1e-6)
-    assert predictor.metadata == before
+    assert predictor.metadata == metadata
 
 
-def test_a_moved_encoder_is_asked_for_and_another_one_refused(whisper, model, tmp_path):
-    """By name and hash: changes fit no other weights."""
-    named = read_model(whisper).metadata['upstream']
+def test_a_moved_encoder_has_to_be_named_and_another_encoder_is_refused(whisper, model, tmp_path):
+    """It is identified by name and hash, since the changes fit no other weights."""
+    record = read_model(whisper).metadata['upstream']
     encoder = shutil.move(tmp_path / 'encoder', tmp_path / 'moved')
     with pytest.raises(
         UserError,
-        match=f'whisper whose weights .* {named["sha256"]} .*encoder: .*--upstream FOLDER',
+        match=f'whisper whose weights .* {record["sha256"]} .*encoder: .*--upstream FOLDER',
     ):
         jaxser.load(whisper)
     assert_close(
@@ -248,32 +263,35 @@ def test_a_moved_encoder_is_asked_for_and_another_one_refused(whisper, model, tm
     )  # of 20 positions, as the other is of 550
     with pytest.raises(
         UserError,
-        match=f'{named["name"]}, .*{named["sha256"]}; '
+        match=f'{record["name"]}, .*{record["sha256"]}; '
         f'.*/other holds whisper-3x16-.* {other.sha256}',
     ):
         jaxser.load(whisper, upstream=tmp_path / 'other')
 
 
-def test_a_finished_sweep_refuses_another_encoder(over, tmp_path):
-    """In bundle and probe, also if they have nothing left to do."""
+def test_a_finished_sweep_refuses_another_encoder(finished_sweep, tmp_path):
+    """By bundle and by probe, even if they have nothing left to do."""
     parity.write('whisper', tmp_path)
-    for asked in (bundling.bundle_model, prober.probe_sweep):
+    for command in (bundling.bundle_model, prober.probe_sweep):
         with pytest.raises(UserError, match='contains an encoder with other weights or sizes'):
-            asked(over('whisper'), upstream=str(tmp_path))
-    encoder = shutil.copytree(over('whisper').parent / 'encoder', tmp_path / 'moved')
+            command(finished_sweep('whisper'), upstream=str(tmp_path))
+    encoder = shutil.copytree(finished_sweep('whisper').parent / 'encoder', tmp_path / 'moved')
     assert (
-        bundling.bundle_model(over('whisper'), upstream=str(encoder)) == over('whisper') / 'model'
+        bundling.bundle_model(finished_sweep('whisper'), upstream=str(encoder))
+        == finished_sweep('whisper') / 'model'
     )
 
 
 @LIBROSA
 @EVERY
-def test_an_export_with_the_encoder_predicts_as_predict_does(over, case, tmp_path, monkeypatch):
-    """All snippets of the card, from a WAV; any number of utterances of any length."""
+def test_an_export_with_the_encoder_predicts_as_predict_does(
+    finished_sweep, case, tmp_path, monkeypatch
+):
+    """So do all code examples of the card, for any number and length of utterances."""
     out = export.export_model(
-        over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True
+        finished_sweep(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True
     )
-    model, wave = jaxser.load(over(case)), make_tone(1.0)
+    model, wave = jaxser.load(finished_sweep(case)), make_tone(1.0)
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', wave, RATE, 'FLOAT')
     want = model.predict(wave, RATE)['posterior']
@@ -303,8 +321,11 @@ def test_an_export_with_the_encoder_predicts_as_predict_does(over, case, tmp_pat
     ]
     assert {content.count(np.asarray(x).tobytes()) for x in kernels} == {1}
     for file in (f for f in out.rglob('*') if f.is_file()):
-        assert str(over(case).parent).encode() not in file.read_bytes()
-    text, named = (out / 'README.md').read_text(), read_model(over(case)).metadata['upstream']
+        assert str(finished_sweep(case).parent).encode() not in file.read_bytes()
+    text, named = (
+        (out / 'README.md').read_text(),
+        read_model(finished_sweep(case)).metadata['upstream'],
+    )
     for word in (
         named['sha256'],
         'fine-tuned',
@@ -317,9 +338,9 @@ def test_an_export_with_the_encoder_predicts_as_predict_does(over, case, tmp_pat
     assert 'frozen' not in model_card.encoder_section(model.metadata, None)
 
 
-def test_an_export_with_the_encoder_can_be_exported_again(over, tmp_path):
-    """To the byte; the program refuses features that are not rounded."""
-    out = export.export_model(over('whisper'), tmp_path / 'out', carry_upstream=True)
+def test_an_export_with_the_encoder_can_be_exported_again(finished_sweep, tmp_path):
+    """The export is the same to the byte; its program refuses features that are not rounded."""
+    out = export.export_model(finished_sweep('whisper'), tmp_path / 'out', carry_upstream=True)
     again = export.export_model(out, tmp_path / 'again')
     assert {p.name for p in again.iterdir()} == {
         'README.md',
@@ -339,22 +360,22 @@ def test_an_export_with_the_encoder_can_be_exported_again(over, tmp_path):
         program.call(np.zeros((1, 100, 6), np.float32), np.int32([100]))
 
 
-def test_an_export_without_the_encoder_has_no_program(over, tmp_path, monkeypatch):
+def test_an_export_without_the_encoder_has_no_program(finished_sweep, tmp_path, monkeypatch):
     """The card says how jaxser runs it; a SavedModel is refused before anything is written."""
-    out = export.export_model(over('whisper'), tmp_path / 'out')
+    out = export.export_model(finished_sweep('whisper'), tmp_path / 'out')
     assert {p.name for p in out.iterdir()} == {'README.md', *MODEL_FILES}
     for file in out.iterdir():
-        assert str(over('whisper').parent).encode() not in file.read_bytes()
+        assert str(finished_sweep('whisper').parent).encode() not in file.read_bytes()
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', make_tone(2.0), RATE, 'FLOAT')
     with pytest.raises(UserError, match='--upstream FOLDER'):
         jaxser.load(out)
     (with_jaxser,) = (
-        code.replace('FOLDER', str(over('whisper').parent / 'encoder'))
+        code.replace('FOLDER', str(finished_sweep('whisper').parent / 'encoder'))
         for code in card_snippets(out)
     )
     assert run_snippet(with_jaxser) == pytest.approx(
-        jaxser.load(over('whisper')).predict(make_tone(2.0), RATE)['posterior'], abs=1e-6
+        jaxser.load(finished_sweep('whisper')).predict(make_tone(2.0), RATE)['posterior'], abs=1e-6
     )
     text = (out / 'README.md').read_text()
     assert 'There is no program here' in text
@@ -364,5 +385,5 @@ def test_an_export_without_the_encoder_has_no_program(over, tmp_path, monkeypatc
     with pytest.raises(
         UserError, match=r'without which TensorFlow cannot run it: add --carry_upstream'
     ):
-        export.export_model(over('whisper'), tmp_path / 'tf', saved_model=True)
+        export.export_model(finished_sweep('whisper'), tmp_path / 'tf', saved_model=True)
     assert not (tmp_path / 'tf').exists()

@@ -1,6 +1,4 @@
-"""Models over a frozen pretrained encoder, from sound to posterior: prediction, bundles and
-exports.
-"""
+"""Tests of models with a frozen pretrained encoder: prediction, model folders and exports."""
 
 import csv
 import io
@@ -40,12 +38,12 @@ from jaxser.training import experiment, step
 from jaxser.workdir import Workdir
 
 LONGER = parity.CASES['whisper'] | {'max_source_positions': 600}  # 12 s
-CASES = {'whisper': 'pooled', 'hubert base': 'all'}  # what is kept of their states
+CASES = {'whisper': 'pooled', 'hubert base': 'all'}  # which of their states are stored
 
 
 @pytest.fixture(scope='module')
-def over(data, once) -> Callable[[str], Path]:
-    """Returns the workdir of a finished sweep of two folds, beside its encoder and shards."""
+def finished_sweep(data, once) -> Callable[[str], Path]:
+    """Returns the workdir of a finished sweep of two folds; its parent has encoder and data."""
 
     def make(path: Path, case: str) -> None:
         with pytest.MonkeyPatch.context() as patched:
@@ -78,9 +76,9 @@ def over(data, once) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def whisper(over, tmp_path) -> Path:
-    """A copy of the workdir over Whisper that may be changed; its encoder is in the copy."""
-    original = over('whisper').parent
+def whisper(finished_sweep, tmp_path) -> Path:
+    """A copy of the workdir with Whisper, which a test may change; it includes the encoder."""
+    original = finished_sweep('whisper').parent
     shutil.copytree(
         original, tmp_path / 'copy', ignore=shutil.ignore_patterns('groups', 'tensorboard', '.lock')
     )
@@ -92,67 +90,74 @@ def whisper(over, tmp_path) -> Path:
 @pytest.mark.parametrize(
     'case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
 )
-def test_a_tested_utterance_has_the_posterior_of_predictions_csv(over, case, data):
-    """By its own fold's run, apart from the temperature and the rounding of float16 states."""
-    swept = over(case)
-    whole, rows = (
-        read_model(swept),
-        list(csv.DictReader((swept / 'predictions.csv').read_text().splitlines())),
-    )
-    encoder = find_encoder(swept, whole.metadata)
-    count, posteriors = 0, []
-    for n, run in enumerate(whole.metadata['runs']):
-        alone = Model(whole.metadata, jax.tree.map(lambda x, n=n: x[n : n + 1], whole.arrays))
-        alone = Predictor(alone, encoder=encoder)
-        mine = [r for r in rows if int(r['fold']) == run['fold']]
+def test_a_tested_utterance_has_the_posterior_of_predictions_csv(finished_sweep, case, data):
+    """It is that of its fold's run, before calibration and up to the rounding of states."""
+    workdir = finished_sweep(case)
+    model = read_model(workdir)
+    rows = list(csv.DictReader((workdir / 'predictions.csv').read_text().splitlines()))
+    encoder = find_encoder(workdir, model.metadata)
+    count = 0
+    posteriors = []
+    for n, run in enumerate(model.metadata['runs']):
+        run_arrays = jax.tree.map(lambda x, n=n: x[n : n + 1], model.arrays)
+        predictor = Predictor(Model(model.metadata, run_arrays), encoder=encoder)
+        fold_rows = [r for r in rows if int(r['fold']) == run['fold']]
         for row, answer in zip(
-            mine, alone.predict_files(data.parent / r['utterance'] for r in mine), strict=True
+            fold_rows,
+            predictor.predict_files(data.parent / r['utterance'] for r in fold_rows),
+            strict=True,
         ):
-            raw_C = np.array([float(row[c]) for c in alone.classes])
+            raw_C = np.array([float(row[c]) for c in predictor.classes])
             want_C = calibration.apply_temperature(
-                raw_C, whole.metadata['calibration']['temperature']
+                raw_C, model.metadata['calibration']['temperature']
             )
             np.testing.assert_allclose(
-                [answer['posterior'][c] for c in alone.classes], want_C, atol=1e-4
+                [answer['posterior'][c] for c in predictor.classes], want_C, atol=1e-4
             )
-            posteriors.append(answer['posterior'][alone.classes[0]])
+            posteriors.append(answer['posterior'][predictor.classes[0]])
             count += 1
     assert count == 32
     assert np.ptp(posteriors) > 0.02  # they depend on the sound
 
 
 @pytest.fixture(scope='module')
-def model(over) -> Predictor:
-    """The model over Whisper."""
-    return jaxser.load(over('whisper'))
+def model(finished_sweep) -> Predictor:
+    """The model with Whisper."""
+    return jaxser.load(finished_sweep('whisper'))
 
 
-def test_the_posterior_is_the_mean_over_runs_that_share_the_encoder(over, model, monkeypatch):
+def test_the_posterior_is_the_mean_over_runs_that_share_the_encoder(
+    finished_sweep, model, monkeypatch
+):
     """The program runs the encoder once, however many runs there are."""
-    facts, arrays = read_model(over('whisper'))
-    encoder = find_encoder(over('whisper'), facts)
-    alone = [
+    facts, arrays = read_model(finished_sweep('whisper'))
+    encoder = find_encoder(finished_sweep('whisper'), facts)
+    single_runs = [
         Predictor(Model(facts, jax.tree.map(lambda x, n=n: x[n : n + 1], arrays)), encoder=encoder)
         for n in (0, 1)
     ]
-    each, wave = [p.predict(make_tone(1.0), RATE)['posterior'] for p in alone], make_tone(1.0)
+    wave = make_tone(1.0)
+    posteriors = [p.predict(wave, RATE)['posterior'] for p in single_runs]
     assert_close(
         model.predict(wave, RATE),
-        {'posterior': {c: np.mean([p[c] for p in each]) for c in model.classes}},
+        {'posterior': {c: np.mean([p[c] for p in posteriors]) for c in model.classes}},
         1e-6,
     )
-    inputs, programs = model.extractor.pad_batch([wave], model.extractor.padded_length(wave), 1), []
-    for variant in (model, alone[0]):
+    inputs = model.extractor.pad_batch([wave], model.extractor.padded_length(wave), 1)
+    programs = []
+    for variant in (model, single_runs[0]):
         programs.append(
             str(jax.make_jaxpr(variant._posterior)(variant.runs, variant.extractor.params, *inputs))
         )
-    of_two, of_one = (re.findall(r'(f32\[[\d,]+\]) = erf', p) for p in programs)
-    assert of_two == of_one  # of its convolutions and its layers, without an axis of the runs
-    assert len(of_two) == 4
+    two_run_shapes, one_run_shapes = (re.findall(r'(f32\[[\d,]+\]) = erf', p) for p in programs)
+    assert (
+        two_run_shapes == one_run_shapes
+    )  # of its convolutions and its layers, without an axis of the runs
+    assert len(two_run_shapes) == 4
 
 
 def test_neither_batch_nor_padding_changes_a_posterior(model, tmp_path):
-    """A file alone, among others of other lengths, or padded to a stream's window."""
+    """A file by itself, in a batch of other lengths, and padded to a window give the same."""
     names = []
     for n, seconds in enumerate([0.3, 0.9, 1.4, 3.1]):
         names.append(tmp_path / f'{n}.wav')
@@ -166,7 +171,7 @@ def test_neither_batch_nor_padding_changes_a_posterior(model, tmp_path):
         )
 
 
-def test_a_sound_longer_than_whisper_takes_is_predicted_by_windows(over, model):
+def test_a_sound_longer_than_whisper_takes_is_predicted_by_windows(finished_sweep, model):
     """Nothing is cut off: Whisper takes 12 s here, and no window may be longer."""
     wave = make_tone(14.0)
     answer = model.predict(wave, RATE)
@@ -176,7 +181,7 @@ def test_a_sound_longer_than_whisper_takes_is_predicted_by_windows(over, model):
     with pytest.raises(
         UserError, match=r'A window of 13 s is too long: whisper, .* takes 12 s at most'
     ):
-        jaxser.load(over('whisper'), window=13)
+        jaxser.load(finished_sweep('whisper'), window=13)
     for invalid_wave, message in (
         (np.zeros(RATE), 'silent'),
         (make_tone(0.05), 'too short: 0.050 s'),
@@ -185,12 +190,10 @@ def test_a_sound_longer_than_whisper_takes_is_predicted_by_windows(over, model):
             model.predict(invalid_wave, RATE)
 
 
-def test_a_stream_is_predicted_every_second(over):
-    """From its last seconds, as a file of them is."""
-    model, wave = (
-        jaxser.load(over('whisper'), window=2, hop=1),
-        np.round(make_tone(3.5) * 32768) / 32768,
-    )
+def test_a_stream_is_predicted_every_second(finished_sweep):
+    """The prediction is that for a file of the stream's last seconds."""
+    model = jaxser.load(finished_sweep('whisper'), window=2, hop=1)
+    wave = np.round(make_tone(3.5) * 32768) / 32768
     answers = list(model.predict_stream(io.BytesIO((wave * 32768).astype('<i2').tobytes()), RATE))
     assert [(a['start'], a['end']) for a in answers] == [(0, 1), (0, 2), (1, 3), (1.5, 3.5)]
     for a in answers:
@@ -200,9 +203,10 @@ def test_a_stream_is_predicted_every_second(over):
 
 
 def test_a_bundled_encoder_has_no_other_tensors_and_the_same_hash(whisper, model):
-    """With its licence; the model's folder is all that prediction and export need."""
+    """It has its licence file; prediction and export need the model's folder only."""
     home = whisper.parent / 'encoder'
-    known, kept = states_from_folder(home, 'pooled'), read_encoder(home)
+    states = states_from_folder(home, 'pooled')
+    original = read_encoder(home)
     carried = whisper / 'model' / 'upstream' / 'model.safetensors'
     for damaged in (False, True):  # the second finds it there, and damaged
         assert (
@@ -214,11 +218,11 @@ def test_a_bundled_encoder_has_no_other_tensors_and_the_same_hash(whisper, model
         whole = carried.read_bytes()
         carried.write_bytes(whole if damaged else whole[:-1])
     carried = read_encoder(whisper / 'model' / 'upstream')
-    assert kept.unused_tensors == ('masked_spec_embed',)
+    assert original.unused_tensors == ('masked_spec_embed',)
     assert carried.unused_tensors == ()
-    assert carried.sha256 == kept.sha256
-    assert states_from_folder(whisper / 'model' / 'upstream', 'pooled').name == known.name
-    chex.assert_trees_all_equal(carried.params, kept.params)
+    assert carried.sha256 == original.sha256
+    assert states_from_folder(whisper / 'model' / 'upstream', 'pooled').name == states.name
+    chex.assert_trees_all_equal(carried.params, original.params)
     names = {'config.json', 'preprocessor_config.json', 'model.safetensors', 'LICENSE.txt'}
     assert {p.name for p in (whisper / 'model' / 'upstream').iterdir()} == names
     shutil.move(whisper / 'model', whisper.parent / 'elsewhere')
@@ -235,32 +239,34 @@ def test_a_bundled_encoder_has_no_other_tensors_and_the_same_hash(whisper, model
 
 
 def test_an_encoder_is_copied_out_of_shards_and_sixteen_bits(tmp_path):
-    """Byte for byte; a copy of the copy is the same file."""
+    """Its values are the same, and a copy of the copy is the same file."""
     home = parity.write('hubert base', tmp_path)
     tensors = load_file(home / 'model.safetensors') | {
         'classifier.weight': np.zeros((3, 16), np.float32)
     }
-    names, parts = (
-        sorted(tensors),
-        ('model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'),
-    )
-    for n, part in enumerate(parts):
-        save_file({k: jnp.asarray(tensors[k], jnp.bfloat16) for k in names[n::2]}, home / part)
+    names = sorted(tensors)
+    files = ('model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors')
+    for n, file in enumerate(files):
+        save_file({k: jnp.asarray(tensors[k], jnp.bfloat16) for k in names[n::2]}, home / file)
     (home / 'model.safetensors').unlink()
-    index = {'weight_map': {k: parts[n % 2] for n, k in enumerate(names)}}
+    index = {'weight_map': {k: files[n % 2] for n, k in enumerate(names)}}
     (home / 'model.safetensors.index.json').write_text(json.dumps(index))
-    whole = read_encoder(home)
-    write_encoder(whole, tmp_path / 'one')
-    alone = read_encoder(tmp_path / 'one')
-    assert (alone.sha256, alone.unused_tensors) == (whole.sha256, ())
-    chex.assert_trees_all_equal(alone.params, whole.params)
-    write_encoder(alone, tmp_path / 'two')
-    one, two = ((tmp_path / n / 'model.safetensors').read_bytes() for n in ('one', 'two'))
-    assert one == two
+    original = read_encoder(home)
+    write_encoder(original, tmp_path / 'one')
+    copy = read_encoder(tmp_path / 'one')
+    assert (copy.sha256, copy.unused_tensors) == (original.sha256, ())
+    chex.assert_trees_all_equal(copy.params, original.params)
+    write_encoder(copy, tmp_path / 'two')
+    first_copy, second_copy = (
+        (tmp_path / n / 'model.safetensors').read_bytes() for n in ('one', 'two')
+    )
+    assert first_copy == second_copy
 
 
-def test_a_moved_encoder_is_asked_for_and_another_one_refused(whisper, over, model, tmp_path):
-    """By model and hash: other weights or preprocessing would give another posterior."""
+def test_a_moved_encoder_has_to_be_named_and_another_encoder_is_refused(
+    whisper, finished_sweep, model, tmp_path
+):
+    """By model and hash, since other weights or preprocessing would give another posterior."""
     encoder = shutil.move(whisper.parent / 'encoder', tmp_path / 'moved')
     facts = read_model(whisper).metadata['upstream']
     with pytest.raises(
@@ -282,40 +288,40 @@ def test_a_moved_encoder_is_asked_for_and_another_one_refused(whisper, over, mod
     ):
         jaxser.load(whisper, upstream=tmp_path / 'other')
     (tmp_path / 'other' / 'preprocessor_config.json').write_text(json.dumps({'do_normalize': True}))
-    named = EncoderStates.from_encoder(other, 'pooled')
-    facts = {'upstream': {'name': named.name, 'sha256': named.sha256, 'folder': ''}}
+    states = EncoderStates.from_encoder(other, 'pooled')
+    facts = {'upstream': {'name': states.name, 'sha256': states.sha256, 'folder': ''}}
     with pytest.raises(
         UserError, match=r'the same weights, but another config\.json or preprocessor_config\.json'
     ):
         find_encoder(tmp_path, facts, tmp_path / 'other')
     with pytest.raises(UserError, match='log-mel features and no pretrained encoder: leave out x'):
         find_encoder(tmp_path, {}, 'x')
-    with pytest.raises(UserError, match='there is no pretrained encoder to carry'):
+    with pytest.raises(UserError, match='there is no pretrained encoder to copy'):
         bundling.copy_encoder(tmp_path, None)
 
 
-def test_normalisation_by_speaker_is_refused_for_pooled_states(over):
-    """One frame minus itself is nothing."""
-    facts, _ = read_model(over('whisper'))
+def test_normalisation_by_speaker_is_refused_for_pooled_states(finished_sweep):
+    """An utterance is one frame, and would become zero minus its own mean."""
+    facts, _ = read_model(finished_sweep('whisper'))
     with pytest.raises(UserError, match='leaves nothing of states that are pooled'):
         make_posterior(facts | {'normalisation': 'speaker_transductive'}, True)
     make_posterior(facts | {'normalisation': 'none'}, True)  # what was not normalised needs none
 
 
-def test_an_encoder_that_would_not_be_used_is_refused(over, tmp_path):
+def test_an_encoder_that_would_not_be_used_is_refused(finished_sweep, tmp_path):
     """States are computed already, and an export reads an encoder only to include it."""
     with pytest.raises(
         UserError, match='trains no pretrained encoder: leave out --upstream x, or add --carry'
     ):
-        bundling.bundle_model(over('whisper'), upstream='x')
+        bundling.bundle_model(finished_sweep('whisper'), upstream='x')
     with pytest.raises(UserError, match='trains no pretrained encoder: leave out --upstream x'):
-        prober.probe_sweep(over('whisper'), upstream='x')
+        prober.probe_sweep(finished_sweep('whisper'), upstream='x')
     with pytest.raises(UserError, match='x is only read to copy it: add --carry_upstream'):
-        export.export_model(over('whisper'), tmp_path / 'out', upstream='x')
+        export.export_model(finished_sweep('whisper'), tmp_path / 'out', upstream='x')
 
 
 def test_a_packed_corpus_records_the_weights_of_its_states(whisper):
-    """So that a machine without the shards can make the model."""
+    """So a machine without the shards can make the model."""
     config = Workdir.open(whisper, str(whisper.parent / 'data')).config
     data = dataset.find_prepared_data(config.data)
     record = dataset.read_encoder_record(data)
@@ -331,12 +337,14 @@ def test_a_packed_corpus_records_the_weights_of_its_states(whisper):
 @pytest.mark.parametrize(
     'case', [c if c == 'whisper' else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
 )
-def test_an_export_with_the_encoder_predicts_as_predict_does(over, case, tmp_path, monkeypatch):
-    """All snippets of the card, from a WAV; any number of utterances of any length."""
+def test_an_export_with_the_encoder_predicts_as_predict_does(
+    finished_sweep, case, tmp_path, monkeypatch
+):
+    """So do all code examples of the card, for any number and length of utterances."""
     out = export.export_model(
-        over(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True
+        finished_sweep(case), tmp_path / 'out', saved_model=case == 'whisper', carry_upstream=True
     )
-    model, wave = jaxser.load(over(case)), make_tone(1.0)
+    model, wave = jaxser.load(finished_sweep(case)), make_tone(1.0)
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', wave, RATE, 'FLOAT')
     want = model.predict(wave, RATE)['posterior']
@@ -353,19 +361,19 @@ def test_an_export_with_the_encoder_predicts_as_predict_does(over, case, tmp_pat
         program.call(samples_BxL, length_B), model._predict_posteriors(waves), atol=1e-4
     )
     for file in (f for f in out.rglob('*') if f.is_file()):
-        assert str(over(case).parent).encode() not in file.read_bytes()
+        assert str(finished_sweep(case).parent).encode() not in file.read_bytes()
     text = (out / 'README.md').read_text()
     for word in (
-        read_model(over(case)).metadata['upstream']['sha256'],
+        read_model(finished_sweep(case)).metadata['upstream']['sha256'],
         'The licence of that checkpoint holds',
         'resampled to 16000 Hz',
     ):
         assert word in text
 
 
-def test_an_export_with_the_encoder_can_be_exported_again(over, tmp_path):
-    """To the byte; the program refuses a sound longer than Whisper takes."""
-    out = export.export_model(over('whisper'), tmp_path / 'out', carry_upstream=True)
+def test_an_export_with_the_encoder_can_be_exported_again(finished_sweep, tmp_path):
+    """The export is the same to the byte; its program refuses a sound longer than Whisper takes."""
+    out = export.export_model(finished_sweep('whisper'), tmp_path / 'out', carry_upstream=True)
     again = export.export_model(out, tmp_path / 'again')
     assert {p.name for p in again.iterdir()} == {
         'README.md',
@@ -387,7 +395,7 @@ def test_an_export_with_the_encoder_can_be_exported_again(over, tmp_path):
 
 
 def test_an_exported_program_takes_any_number_of_whispers_frames(tmp_path, monkeypatch):
-    """With states that are not pooled, and random networks."""
+    """The states are not pooled, and the networks are random."""
     monkeypatch.setitem(parity.CASES, 'whisper', LONGER)
     encoder = read_encoder(parity.write('whisper', tmp_path))
     states, config, random = (
@@ -400,14 +408,14 @@ def test_an_exported_program_takes_any_number_of_whispers_frames(tmp_path, monke
     )
     config.data.upstream = states.name
     sizes = Sizes(states.bands, 2, {'speaker': 3, 'language': 2, 'corpus': 2}, 4)
-    one = step.make_step(*plugins.make_method(config, sizes), sizes, config.train)
+    run_step = step.make_step(*plugins.make_method(config, sizes), sizes, config.train)
     hyper = {
         'seed': np.arange(2),
         'fold': np.zeros(2, int),
         'weight_decay': np.zeros(2),
         'lr': np.zeros(2),
     }
-    state = jax.eval_shape(jax.vmap(one.init), hyper)
+    state = jax.eval_shape(jax.vmap(run_step.init), hyper)
 
     def random_array(x):
         return random.uniform(0.1, 0.9, x.shape).astype(np.float32)
@@ -442,9 +450,11 @@ def test_an_exported_program_takes_any_number_of_whispers_frames(tmp_path, monke
 
 
 @LIBROSA
-def test_an_export_without_the_encoder_takes_its_states(over, whisper, tmp_path, monkeypatch):
+def test_an_export_without_the_encoder_takes_its_states(
+    finished_sweep, whisper, tmp_path, monkeypatch
+):
     """The card says how they are computed; none of the encoder's weights is in the folder."""
-    out = export.export_model(over('whisper'), tmp_path / 'out')
+    out = export.export_model(finished_sweep('whisper'), tmp_path / 'out')
     assert {p.name for p in out.iterdir()} == {
         'README.md',
         'model.json',
