@@ -13,7 +13,7 @@ CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.', 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results; the audit writes nothing.')
 ALLOW_LEAK = flags.DEFINE_string('allow_leak', None, f'Leaks to accept: {", ".join(LEAK_KINDS)}.')
 
-NOT_CONFIGURATIONS = ('base', 'command', '__init__')  # files of configs/ that are no configuration
+NOT_CONFIGURATIONS = ('base', 'command', '__init__')  # modules in configs/ for other purposes
 
 # Python's message for a value that is not a number, and ours.
 NUMBER_ERRORS = {
@@ -25,7 +25,7 @@ NUMBER_ERRORS = {
 def parse_flags(arguments: list[str], module: str) -> ConfigDict:
     """Returns the configuration that the flags of `python -m module` describe.
 
-    UserError for whatever absl, ml_collections or the configuration's file refuses.
+    Raises UserError if absl, ml_collections or the configuration's file rejects a flag or value.
     """
     try:
         positional = flags.FLAGS(arguments)[1:]
@@ -83,9 +83,10 @@ def _wrong_value_message(error: Exception) -> str:
 
 
 def unknown_key_message(arguments: list[str], complaint: str) -> str:
-    """Returns the message for an unknown key, with the nearest key that exists.
+    """Returns the message for an unknown key, with a similar key that exists.
 
-    If no key of the command line is unknown, the file sets one, and the message has `complaint`.
+    If all keys of the command line exist, the file itself sets an unknown one. The message then
+    contains `complaint`, the error that loading the file raised.
     """
     from configs import base
 
@@ -108,15 +109,21 @@ def unknown_key_message(arguments: list[str], complaint: str) -> str:
 
 
 def _similar_key_hint(known_keys: list[str], key: str) -> str:
-    """Returns a hint: the nearest key of the same section, or the sections that have this key."""
+    """Returns a hint on what was meant: the same key elsewhere, or a similar key of this section.
+
+    `known_keys` are the keys of the section in which `key` was expected.
+    """
     from configs import base
 
-    nearest = difflib.get_close_matches(key, known_keys, 1)
-    if nearest:
-        return f' Did you mean {nearest[0]!r}?'
     config = base.get_config()
     paths = []
-    for section in config:
-        if isinstance(config[section], ConfigDict) and key in config[section]:
-            paths.append(f'config.{section}.{key}')
-    return f' Do you mean {" or ".join(paths)}?' if paths else ''
+    for name in config:
+        if isinstance(config[name], ConfigDict):
+            if key in config[name]:
+                paths.append(f'config.{name}.{key}')
+        elif name == key:
+            paths.append(f'config.{key}')
+    if paths:
+        return f' Did you mean {" or ".join(paths)}?'
+    similar = difflib.get_close_matches(key, known_keys, 1)
+    return f' Did you mean {similar[0]!r}?' if similar else ''

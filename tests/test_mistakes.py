@@ -18,7 +18,15 @@ MISTAKES = {
     'a misspelt hyper-parameter': ([TINY, '--config.sweep.lma=0'], "Did you mean 'lam'"),
     'a key in the wrong place': (
         [TINY, '--config.train.time_mask=0'],
-        'Do you mean config.sweep.time_mask?',
+        'Did you mean config.sweep.time_mask?',
+    ),
+    'a key of another section that resembles one of this': (
+        [TINY, '--config.model.batch=3'],  # like config.model.batch_norm
+        'Did you mean config.data.batch?',
+    ),
+    'a key of no section': (
+        [TINY, '--config.train.method=erm'],
+        'Did you mean config.method or config.sweep.method?',
     ),
     'a misspelt task': (['--config=configs/table.py:emobd'], 'ravdess_emodb, emodb+ravdess_urdu\n'),
     'a value of the wrong type': ([TINY, '--config.model.width=wide'], 'wide'),

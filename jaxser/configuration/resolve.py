@@ -13,14 +13,14 @@ from data_pipelines.storage import dataset, prepared
 def resolve_config(config):
     """Returns a copy of the configuration in which every name is resolved.
 
-    `config.data.corpora` are all data sets to read, the name that belongs to no corpus of this
-    project being one of the user's CSV. `config.data.upstream` is the exact name of the features.
-    Raises UserError if keys contradict each other.
+    `config.data.corpora` are all data sets to read, where 'folder' is the user's CSV, and
+    `config.data.upstream` is the exact name of the features. Raises UserError if keys contradict
+    each other.
     """
     config = copy.deepcopy(config)
-    config.data.corpora = _split_names(config.data.corpora, 'corpora')
+    config.data.corpora = _split_names(config.data.corpora, 'data.corpora')
     for key in ('source', 'target', 'identity'):
-        config.protocol[key] = _split_names(config.protocol[key], key)
+        config.protocol[key] = _split_names(config.protocol[key], f'protocol.{key}')
     trained = _resolve_corpora(config)
     config.model.upstream = os.path.expanduser(config.model.upstream)
     _check_trained_encoder(config)
@@ -33,14 +33,19 @@ def resolve_config(config):
 
 
 def _split_names(values: tuple[str, ...], key: str) -> tuple[str, ...]:
-    """Returns the names of a key; 'a,b' is two, as a shell passes them. UserError for a repeat."""
+    """Returns the names that are the value of a key; 'a,b', as a shell passes it, is two names.
+
+    Raises UserError for a name that is there twice.
+    """
     names = []
     for value in values:
         for name in value.split(','):
             names.append(name.strip())
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f'{key} names {name} twice: {", ".join(names)}.')
+            raise UserError(
+                f'config.{key} names {name} twice: {", ".join(names)}. Remove one of the two.'
+            )
     return tuple(names)
 
 
@@ -50,13 +55,14 @@ def _data_set(name: str) -> str:
 
 
 def _data_sets(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the data sets of corpora, in their order; a data set may be there several times."""
     return tuple(_data_set(name) for name in names)
 
 
 def _resolve_corpora(config) -> tuple[str, ...]:
     """Sets `config.data.corpora` to all data sets to read.
 
-    Returns those of them that are trained and tested on; the others fill identity batches.
+    Returns the data sets to train and test on; the others are for identity batches only.
     """
     protocol = Protocol(**config.protocol)
     source_and_target = (*protocol.source, *protocol.target)
@@ -73,24 +79,24 @@ def _resolve_corpora(config) -> tuple[str, ...]:
 
 
 def _check_trained_encoder(config) -> None:
-    """Raises UserError if the encoder to train is missing, or if the model trains none."""
+    """Raises UserError if the encoder to train is not named, or if the model does not train it."""
     folder = config.model.upstream
     if config.model.name == 'fine_tuned' and not folder:
         raise UserError(
-            'config.model.name=fine_tuned trains a pretrained encoder: name its folder, '
-            '--config.model.upstream=FOLDER.'
+            'config.model.name=fine_tuned trains a pretrained encoder, and config.model.upstream '
+            'is empty: name the folder of the encoder, --config.model.upstream=FOLDER.'
         )
     if config.model.name != 'fine_tuned' and folder:
         raise UserError(
             f'config.model.upstream is {folder}, which only fine_tuned trains; the input of '
-            f'{config.model.name} is what config.data.upstream names, or log-mel. Leave it empty, '
-            'or set config.model.name=fine_tuned.'
+            f'{config.model.name} is what config.data.upstream names, or log-mel. Leave '
+            'config.model.upstream empty, or set config.model.name=fine_tuned.'
         )
 
 
 def _resolve_encoder_input(config) -> None:
-    """Sets the features and the digest of the weights for a pretrained encoder that trains."""
-    from jaxser.pretrained import extractor  # imports JAX, which other models need not here
+    """Sets the features and the digest of the weights for a pretrained encoder to fine-tune."""
+    from jaxser.pretrained import extractor  # imports JAX, which is slow; only this model needs it
 
     folder = config.model.upstream
     features = extractor.input_from_folder(folder).name
@@ -99,7 +105,7 @@ def _resolve_encoder_input(config) -> None:
     if not features.startswith(config.data.upstream):
         raise UserError(
             f'config.data.upstream is {config.data.upstream!r}; the input of fine_tuned is '
-            f'{features}: leave it empty.'
+            f'{features}: leave config.data.upstream empty.'
         )
     config.data.upstream = features
     if config.data.normalise != 'none':
@@ -110,34 +116,37 @@ def _resolve_encoder_input(config) -> None:
 
 
 def _resolve_encoder_states(config) -> None:
-    """Sets the exact name of the encoder states, and one frame for those that are pooled."""
+    """Sets the exact name of the encoder states, and `config.data.frames` to 1 if pooled."""
     data = config.data
     data.upstream = prepared.resolve_feature_name(data.dir, data.corpora, data.upstream)
     config.model.states = data.upstream
     spec = dataset.feature_spec(data)
     if isinstance(spec, upstream.EncoderInput):
         raise UserError(
-            f'{data.upstream} is the input of a pretrained encoder, and {config.model.name} is '
-            'none: set config.model.name=fine_tuned.'
+            f'{data.upstream} is the input of a pretrained encoder, and {config.model.name} has '
+            'no such encoder: set config.model.name=fine_tuned.'
         )
     if not spec.is_pooled:
         return
     if config.model.name != 'layer_sum':
         raise UserError(
             f'{data.upstream} has one frame for each utterance, and {config.model.name} needs '
-            'many: set config.model.name=layer_sum, or prepare with --states all.'
+            'a sequence of frames: set config.model.name=layer_sum, or prepare with --states all.'
         )
     if data.normalise in ('utterance', 'speaker'):
         raise UserError(
-            f'config.data.normalise={data.normalise} normalises an unseen speaker by the '
-            'utterance alone, which makes zeros of states that are pooled over it: set global, '
-            'or speaker_transductive.'
+            f'config.data.normalise={data.normalise} subtracts the mean of the utterance for an '
+            f'unseen speaker, and {data.upstream} has one frame for each utterance, which would '
+            'become zero: set config.data.normalise=global or speaker_transductive.'
         )
     data.frames = 1
 
 
 def _check_csv_corpora(config, trained: tuple[str, ...]) -> None:
-    """Raises UserError for corpora of the user's CSV that do not exist or would be trained on.
+    """Raises UserError for a corpus that does not exist, and for a CSV that would be trained on.
+
+    The corpora that are not of this project are those of the user's CSV. All of them are read, and
+    only a source and a target say which of them to train and test on.
 
     `trained` are the data sets that are trained and tested on.
     """
@@ -151,10 +160,9 @@ def _check_csv_corpora(config, trained: tuple[str, ...]) -> None:
         return
     if 'folder' not in dataset.read_existing_fingerprints(config.data):
         corpora.load_corpus(in_csv[0])  # raises UserError with the names that exist
-    # All corpora of the CSV are read, and only a source and a target tell them apart.
     if not source_and_target and 'folder' not in trained:
         raise UserError(
-            f'config.protocol.identity names {in_csv[0]}, of a CSV whose other corpora would be '
-            'trained on: name folder in config.data.corpora if they are to be, or prepare a CSV '
-            'of that corpus alone.'
+            f'config.protocol.identity names {in_csv[0]}, a corpus of your CSV. The other corpora '
+            'of the CSV would be trained and tested on. If this is intended, add folder to '
+            f'config.data.corpora. Otherwise prepare a CSV that contains {in_csv[0]} only.'
         )

@@ -27,7 +27,7 @@ class SearchSpace(NamedTuple):
     values: dict[str, tuple]  # the keys that have values
     listed: list[dict]  # config.sweep.runs; [{}] if it is empty
     keys: dict  # every key that can be swept
-    structural: set[str]  # those of them that are keys of the configuration itself
+    structural: set[str]  # the keys among them that are keys of the configuration itself
 
 
 def read_search_space(config) -> SearchSpace:
@@ -80,7 +80,7 @@ def structure_keys(space: SearchSpace) -> list[str]:
 
 
 def combinations(space: SearchSpace, listed_run: dict) -> Iterator[dict]:
-    """Yields a listed run with every combination of the values of the keys that it leaves open.
+    """Yields a listed run with every combination of values of the keys that it does not set.
 
     The seed varies fastest. Of the traced keys those of the subset vary slowest, so that a device
     needs the data of few folds.
@@ -105,10 +105,10 @@ def check_keys(space: SearchSpace, config, method_keys: Callable[[object], Itera
         for key, value in run.items():
             if key in space.structural and isinstance(value, str | int):
                 structure[key] = value
-        known = {*space.keys, 'fold'}
+        known_keys = {*space.keys, 'fold'}
         if run:
-            known.update(method_keys(copy_with(config, structure)))
-        unknown = sorted(set(run) - known)
+            known_keys.update(method_keys(copy_with(config, structure)))
+        unknown = sorted(set(run) - known_keys)
         if unknown:
             key_path = f'config.sweep.runs: {unknown[0]}'
             raise UserError(_unknown_key_message(key_path, unknown[0], space.keys))
@@ -120,8 +120,8 @@ def check_keys(space: SearchSpace, config, method_keys: Callable[[object], Itera
 
 
 def _unknown_key_message(key_path: str, key: str, known_keys: dict) -> str:
-    near = difflib.get_close_matches(key, known_keys, 1)
-    hint = f' Did you mean {near[0]!r}?' if near else ''
+    similar = difflib.get_close_matches(key, known_keys, 1)
+    hint = f' Did you mean {similar[0]!r}?' if similar else ''
     return (
         f'{key_path} cannot be swept; there is no such hyper-parameter.{hint} '
         'configs/base.py lists those that can.'
@@ -138,15 +138,20 @@ def check_values(space: SearchSpace) -> None:
 
 
 def _check_key_values(key_path: str, key: str, values: tuple, is_structural: bool) -> None:
-    """Raises UserError for an invalid value of a key, and for a value that is there twice."""
+    """Raises UserError for an invalid value of a key, and for a value that occurs twice."""
     if is_structural:
         for value in values:
             if not isinstance(value, str | int):
-                raise UserError(f'{key_path}: {value!r} is neither a name nor an integer.')
+                raise UserError(
+                    f'{key_path}: {value!r} is neither a name nor an integer. Give each run one '
+                    'name, such as dann, or one integer, such as 64.'
+                )
     else:
         _check_numbers(key_path, key, values)
     if len(set(values)) < len(values):
-        raise UserError(f'{key_path} contains the same value twice: {values}.')
+        raise UserError(
+            f'{key_path} contains the same value twice: {values}. Remove one of the two.'
+        )
 
 
 def _check_numbers(key_path: str, key: str, values: tuple) -> None:
@@ -176,7 +181,7 @@ def _check_numbers(key_path: str, key: str, values: tuple) -> None:
 def _worst_value(values: list) -> object:
     """Returns the first value that is not a number, not even as text, or else the first value.
 
-    One word on the command line makes text of the numbers beside it.
+    If one value on the command line is a word, the numbers next to it are read as text too.
     """
     for value in values:
         if not str(value).replace('.', '', 1).isdigit():

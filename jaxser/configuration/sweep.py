@@ -21,7 +21,7 @@ class MethodFacts(NamedTuple):
     """What is known of a configuration's method before any data is read."""
 
     hyper: dict[str, float]  # its own hyper-parameters with their defaults
-    domains: tuple[str, ...] = ()  # the domains that it predicts in training
+    domains: tuple[str, ...] = ()  # those of speaker, language, corpus that it classifies
     needs_target: bool = False  # whether its batches must contain a target
     has_identity_batches: bool = False
     has_fit: bool = False  # whether it is fitted once more after training
@@ -66,7 +66,8 @@ def make_programs(config, describe_method: Callable[[object], MethodFacts]) -> l
             traced = {key: value for key, value in run.items() if key not in space.structural}
             own = {key: value for key, value in traced.items() if key in _traced_keys(program)}
             used.update(own)
-            # A run that is there already, and sets nothing foreign to its method, is listed twice.
+            # Runs of several programs may become equal, and runs with keys that their method does
+            # not have. Any other equal runs are a mistake.
             may_repeat = len(programs) > 1 or len(own) < len(traced)
             _add_variant(program, _make_variant(program, own), may_repeat, listed_run)
     result = list(programs.values())
@@ -85,7 +86,7 @@ def _make_variant(program: Program, values: dict) -> dict:
     """Returns a run without its fold; a key of the method that has no value gets its default."""
     missing = sorted({*TRAINING_KEYS, 'seed'} - set(values))
     if missing:
-        raise UserError(f'config.sweep.{missing[0]} is empty; expected one value or several.')
+        raise UserError(f'config.sweep.{missing[0]} is empty; expected one or more values.')
     defaults = program.method.hyper
     variant = dict(program.structure)
     for key in Subset._fields:
@@ -99,7 +100,11 @@ def _make_variant(program: Program, values: dict) -> dict:
 
 
 def _add_variant(program: Program, variant: dict, may_repeat: bool, listed_run: dict) -> None:
-    """Adds a variant unless it is there: a method without a key has one run for all its values."""
+    """Adds a variant to the program unless the program has it.
+
+    For example, a method without `lam` has one run for all values of `lam`. Raises UserError for a
+    run that is listed twice by mistake.
+    """
     for other in program.variants:
         same_but_fold = {**other, 'fold': None} == {**variant, 'fold': None}
         if same_but_fold and ('fold' in other) != ('fold' in variant):
@@ -110,12 +115,21 @@ def _add_variant(program: Program, variant: dict, may_repeat: bool, listed_run: 
     if variant not in program.variants:
         program.variants.append(variant)
     elif not may_repeat:
-        raise UserError(f'config.sweep.runs contains the same run twice: {listed_run}.')
+        raise UserError(
+            f'config.sweep.runs contains the same run twice: {listed_run}. Remove one of the two.'
+        )
+
+
+def _all_variants(programs: list[Program]) -> list[dict]:
+    variants = []
+    for program in programs:
+        variants += program.variants
+    return variants
 
 
 def _check_subsets(programs: list[Program]) -> None:
     """Raises UserError if some runs name a subset of the training part, and others do not."""
-    variants = [variant for program in programs for variant in program.variants]
+    variants = _all_variants(programs)
     for key in Subset._fields:
         count = sum(key in variant for variant in variants)
         if 0 < count < len(variants):
@@ -141,9 +155,10 @@ def _check_all_used(space: SearchSpace, used: set[str], programs: list[Program])
 
 
 def _check_runs_differ(programs: list[Program]) -> None:
-    """Raises UserError if two runs compute the same, or have one name: results go by names."""
-    keys = varying_keys([variant for program in programs for variant in program.variants])
-    by_numbers, by_name = {}, {}
+    """Raises UserError if two runs compute the same, or have the same name in the results."""
+    keys = varying_keys(_all_variants(programs))
+    by_numbers = {}
+    by_name = {}
     for program in programs:
         for variant in program.variants:
             other = by_numbers.setdefault(_numbers(variant, program), variant)
@@ -162,7 +177,7 @@ def _equal_numbers_message(run: dict, other: dict) -> str:
     key = next(key for key in run if run[key] != other[key])
     return (
         f'config.sweep.{key}: {run[key]!r} and {other[key]!r} are the same number in float32, in '
-        'which training computes, so these runs are one run. Remove one of the values.'
+        'which training computes, so that these runs would be identical. Remove one of the values.'
     )
 
 
@@ -191,11 +206,14 @@ def select_folds(requested, fold_count: int) -> list[int]:
             f'{fold_count - 1}.'
         ) from None
     if len(set(numbers)) < len(numbers):
-        raise UserError(f'config.sweep.fold names a fold twice: {requested}.')
+        raise UserError(
+            f'config.sweep.fold names a fold twice: {requested}. Remove one of the two.'
+        )
     for number in numbers:
         if not 0 <= number < fold_count:
             raise UserError(
-                f'There is no fold {number}; this protocol has the folds 0 to {fold_count - 1}.'
+                f'config.sweep.fold is {requested!r}: there is no fold {number}. This protocol has '
+                f'the folds 0 to {fold_count - 1}.'
             )
     return numbers
 
@@ -203,7 +221,7 @@ def select_folds(requested, fold_count: int) -> list[int]:
 def make_runs(program: Program, fold_numbers: list[int]) -> list[dict]:
     """Returns the variants on every fold, or on the fold that they name.
 
-    The order is by fold, so that a device needs the data of few.
+    They are ordered by fold, so that a device needs the data of few folds.
     """
     for variant in program.variants:
         if 'fold' in variant and variant['fold'] not in fold_numbers:

@@ -1,4 +1,4 @@
-"""What a resolved configuration names."""
+"""Tests of what a resolved configuration names."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def resolved(**changes):
 
 
 def test_names_may_come_from_a_shell_with_commas():
-    """'a,b' is two names, wherever names are listed; what the protocol names is what is read."""
+    """'a,b' is two names wherever names are listed; the corpora of the protocol are read."""
     assert resolved(**{'data.corpora': ('emodb,urdu',)}).data.corpora == ('emodb', 'urdu')
     pair = {
         'protocol.name': 'source_target',
@@ -30,13 +30,13 @@ def test_names_may_come_from_a_shell_with_commas():
 
 
 def test_a_corpus_named_twice_is_refused():
-    """Every utterance would be there twice."""
+    """Otherwise every utterance would be used twice."""
     with pytest.raises(UserError, match='names emodb twice'):
         resolved(**{'data.corpora': ('emodb', 'emodb')})
 
 
-def test_corpora_of_identity_batches_are_read_beside_the_others():
-    """Never one that is trained and tested on."""
+def test_corpora_of_identity_batches_are_read_in_addition_to_the_others():
+    """They must not be corpora that are trained and tested on."""
     identity = {'protocol.identity': ('ravdess,urdu',)}
     config = resolved(**identity, **{'data.corpora': ('emodb',)})
     assert config.data.corpora == ('emodb', 'ravdess', 'urdu')
@@ -53,10 +53,10 @@ def test_corpora_of_identity_batches_are_read_beside_the_others():
         resolved(**identity, **{'data.corpora': ('emodb', 'urdu')})
 
 
-def test_a_csv_is_not_trained_on_because_one_of_its_corpora_fills_identity_batches(monkeypatch):
-    """One of its corpora is named; the others would train."""
+def test_a_csv_is_not_trained_on_only_because_it_has_the_identity_corpus(monkeypatch):
+    """Its other corpora would be trained on without being named."""
     monkeypatch.setattr(dataset, 'read_existing_fingerprints', lambda config: {'folder': 'there'})
-    with pytest.raises(UserError, match='name folder in config'):
+    with pytest.raises(UserError, match=r'add folder to config\.data\.corpora'):
         resolved(**{'data.corpora': ('emodb',), 'protocol.identity': ('mine',)})
     config = resolved(**{'data.corpora': ('emodb', 'folder'), 'protocol.identity': ('mine',)})
     assert config.data.corpora == ('emodb', 'folder')
