@@ -32,12 +32,13 @@ RESUMABLE_KEYS = (
 
 
 def lock_folder(folder: Path) -> filelock.BaseFileLock:
-    """Returns the lock of a folder, held while it is referenced and this process runs.
+    """Returns the acquired lock of a folder.
 
-    A process may call this several times for one folder. Raises UserError if another process
-    holds the lock. A file system without locks is used without one.
+    The folder is locked as long as the lock is referenced and this process runs. A process may call
+    this several times for one folder. Raises UserError if another process has the lock. On a file
+    system without locks nothing is locked.
     """
-    # No fallback to a soft lock: one of a process that was killed on another host would remain.
+    # No fallback to a soft lock, which would remain after its process was killed on another host.
     lock = filelock.FileLock(
         folder / '.lock',
         timeout=0,
@@ -93,7 +94,7 @@ class Workdir:
             ) from None
 
     def remove_if_empty(self) -> None:
-        """Removes the folder unless there is something in it beside the lock."""
+        """Removes the folder if it contains nothing but the lock."""
         if not distributed.is_main_process():
             return
         names = {file.name for file in self.path.iterdir()}
@@ -102,7 +103,7 @@ class Workdir:
             self.path.rmdir()
 
     def _check_same_sweep(self) -> None:
-        """Raises UserError if the folder contains another sweep, or one over other data."""
+        """Raises UserError if the folder contains another sweep, or a sweep over other data."""
         description = self._read_json('config.json')
         if not description:
             return
@@ -115,7 +116,7 @@ class Workdir:
         if differences:
             raise UserError(
                 f'{self.path} contains another sweep ({"; ".join(differences[:5])}). '
-                'Choose another --workdir, or remove that one to train anew.'
+                f'Choose another --workdir. To train in this one, first remove {self.path}.'
             )
         old_fingerprints = description['data']
         fingerprints = dataset.read_existing_fingerprints(self.config.data)
@@ -123,16 +124,17 @@ class Workdir:
             if old_fingerprints.get(name) != fingerprint:
                 raise UserError(
                     f'{self.path} contains a sweep over other data: {name} has been prepared '
-                    'anew since, from other utterances. Choose another --workdir, or remove '
-                    'that one to train anew.'
+                    'again since, from other utterances. Choose another --workdir. To train in '
+                    f'this one, first remove {self.path}.'
                 )
 
     @classmethod
     def open(cls, path, data: str | None = None, upstream: str | None = None) -> 'Workdir':
         """Returns the workdir of a sweep that has been started, with the sweep's configuration.
 
-        `data` is the folder of the prepared corpora, if they have been moved since; `upstream` that
-        of the pretrained encoder that the sweep trains, if it has been moved.
+        `data` is the folder of the prepared corpora, if they have been moved since. `upstream` is
+        the folder of the pretrained encoder that the sweep fine-tunes, if it has been moved.
+        Raises UserError if `path` has no config.json.
         """
         file = epath.Path(path) / 'config.json'
         if not file.exists():
@@ -177,7 +179,7 @@ class Workdir:
         self._write_atomically(f'groups/{group}/outcome.json', json.dumps(outcome))
 
     def check_same_split(self, task) -> None:
-        """Raises UserError if the split is not that with which the sweep was started."""
+        """Raises UserError if the split differs from the one with which the sweep was started."""
         description = self._read_json('config.json')
         if description and description['split_sha256'] != task.split_sha256:
             old, new = description['split_sha256'][:12], task.split_sha256[:12]
@@ -208,11 +210,11 @@ class Workdir:
         self._write_atomically('config.json', json.dumps(description, indent=2))
 
     def merge_predictions(self, groups: int) -> epath.Path:
-        """Writes predictions.csv from that of all groups; returns its path."""
+        """Joins the predictions of all groups to predictions.csv; returns its path."""
         texts = [self._read_text(f'groups/{group}/predictions.csv') for group in range(groups)]
-        # A group has no header if all its runs have diverged; the others have the same.
-        first = next(text for text in texts if text)
-        header = first.partition('\n')[0] + '\n'
+        # The file of a group is empty if all its runs have diverged. All others have one header.
+        first_text = next(text for text in texts if text)
+        header = first_text.partition('\n')[0] + '\n'
         rows = ''.join(text.removeprefix(header) for text in texts)
         self._write_atomically('predictions.csv', header + rows)
         return self.path / 'predictions.csv'
@@ -220,7 +222,7 @@ class Workdir:
     def save_results(self, results: dict) -> None:
         """Writes results.json, and removes the groups' own predictions.
 
-        The presence of results.json means that the sweep is finished; predictions.csv is there.
+        The presence of results.json means that the sweep is finished and has its predictions.csv.
         """
         self._write_atomically('results.json', json.dumps(results, indent=2))
         for group in range(len(results['groups'])):
@@ -256,7 +258,7 @@ class Workdir:
         self._write_atomically('model/model.json', json.dumps(facts, indent=2))
 
     def _write_atomically(self, name: str, content: str | bytes) -> None:
-        """Writes a file completely or not at all; in process 0 alone."""
+        """Writes a file completely or not at all. Only process 0 writes."""
         if not distributed.is_main_process():
             return
         file = self.path / name

@@ -344,12 +344,12 @@ def test_the_workdir_of_another_configuration_is_an_error(data, workdir):
 
 
 def test_a_workdir_over_other_data_is_an_error(data, workdir, tmp_path):
-    """The corpus has been prepared anew from other utterances since the sweep."""
+    """The corpus has been prepared again from other utterances since the sweep."""
     copy = shutil.copytree(data, tmp_path / 'data')
     (record,) = copy.rglob('prepared.json')
     record.write_text(json.dumps(json.loads(record.read_text()) | {'fingerprint': 'other'}))
     status, output = run(TINY, f'--config.data.dir={copy}', f'--workdir={workdir}')
-    assert_user_error(status, output, 'folder has been prepared anew')
+    assert_user_error(status, output, 'folder has been prepared again since')
 
 
 def test_a_workdir_that_cannot_be_made_is_an_error(data, tmp_path):

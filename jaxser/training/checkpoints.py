@@ -19,7 +19,7 @@ class Checkpoints:
         self.manager = ocp.CheckpointManager(folder, options=options)
 
     def save(self, epoch: int, arrays, record: dict, layout: Layout) -> None:
-        """Saves a checkpoint after `epoch` epochs; every process saves what its devices hold."""
+        """Saves a checkpoint after `epoch` epochs; each process saves its devices' arrays."""
         host = {'lead': [layout.D, layout.R], 'record': record}
         content = self.args.Composite(
             arrays=self.args.StandardSave(arrays), host=self.args.JsonSave(host)
@@ -29,15 +29,15 @@ class Checkpoints:
     def restore(self, template, layout: Layout) -> tuple[int, object, dict] | None:
         """Returns (epoch, arrays, record) of the newest checkpoint, None if there is none.
 
-        `template` is a tree like that of the arrays. They are put on the devices of `layout`, which
-        may be others than those that saved them.
+        `template` is a tree of arrays, or of their shapes, like the one that was saved. The arrays
+        are put on the devices of `layout`, which may be other devices than at the save.
         """
         epoch = self.manager.latest_step()
         if epoch is None:
             return None
         json_only = self.args.Composite(host=self.args.JsonRestore())
         host = self.manager.restore(epoch, args=json_only)['host']
-        D, R = host['lead']  # of the devices that saved it
+        D, R = host['lead']  # of the layout at the save
 
         def empty(x_DxR):
             return np.empty((D, R, *x_DxR.shape[2:]), x_DxR.dtype)

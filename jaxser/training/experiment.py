@@ -27,9 +27,10 @@ from jaxser.workdir import Workdir
 def run_experiment(config, path, profile: bool = False, start_time: float | None = None) -> dict:
     """Trains and tests every run of `config`, and returns results.json ({} in other processes).
 
-    The workdir is `path`. Its checkpoints are resumed, and a finished sweep is not trained again.
-    With `profile` a trace of one epoch is written. `start_time` is that of the command, as
-    time.time().
+    The workdir is `path`. Training resumes from its checkpoints. If it contains the finished sweep,
+    nothing is trained.
+    With `profile` a trace of one epoch is written. `start_time` is that of the command, in seconds
+    as of time.time(). Raises UserError if the configuration or the data are wrong.
     """
     config = resolve.resolve_config(config)
     programs = validate(config)
@@ -37,7 +38,8 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
     results = workdir.load_results()
     if results:
         distributed.log(
-            f'{workdir.path} contains this sweep, which is trained; remove it to train anew.'
+            f'{workdir.path} contains this sweep, and it is finished. To train it again, first '
+            f'remove {workdir.path}.'
         )
         return results
     try:
@@ -50,10 +52,10 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
 
 @dataclasses.dataclass
 class Progress:
-    """What has been trained of a sweep."""
+    """What has been trained of a sweep so far."""
 
-    outcomes: list[dict]  # of the groups, in their order
-    earlier_seconds: float = 0.0  # of training by the processes before this one
+    outcomes: list[dict]  # of the finished groups, in their order
+    earlier_seconds: float = 0.0  # of training in earlier processes, before the sweep was resumed
 
 
 def train_sweep(
@@ -138,7 +140,7 @@ def _check_any_run_finished(done: Progress, workdir: Workdir) -> None:
 def _save_results(
     config, task: Task, workdir: Workdir, outcomes: list[dict], seconds: float
 ) -> dict:
-    """Writes results.json and predictions.csv in process 0; returns the results there."""
+    """Writes results.json and predictions.csv; returns the results ({} in other processes)."""
     results = {}
     if distributed.is_main_process():
         runs = []

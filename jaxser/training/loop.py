@@ -20,13 +20,13 @@ from jaxser.training.tracking import Collected, CollectedPosteriors, EpochMetric
 from jaxser.training.trainer import Group, Trainer
 from jaxser.workdir import Workdir
 
-# The longest time that one dispatch should take, in seconds. The progress bar stands still in it.
+# The longest time of one dispatch in seconds, during which the progress bar does not move.
 TARGET_DISPATCH_SECONDS = 20.0
 
 
 @dataclasses.dataclass
 class Session:
-    """What the groups of a sweep share while this process trains them."""
+    """What all groups of a sweep that this process trains have in common."""
 
     progress: tqdm.tqdm
     termination: distributed.Termination
@@ -111,7 +111,7 @@ class GroupLoop:
         return self._save_outcome()
 
     def _restore_checkpoint(self) -> None:
-        """Takes up the newest checkpoint, if there is one."""
+        """Restores the newest checkpoint, if there is one."""
         template = {'state': self.state, 'best': self.best}
         checkpoint = self.checkpoints.restore(template, self.layout)
         if checkpoint is None:
@@ -126,7 +126,7 @@ class GroupLoop:
         distributed.log(f'Resuming after epoch {done} of {epochs}.')
 
     def _domain_entropies(self) -> list[dict[str, float]]:
-        """Returns the entropy of each domain that the method removes, in nats, for every run."""
+        """Returns, for every run, the entropy in nats of each domain that the method removes."""
         entropies = []
         for fold_index in self.group.fold_N:
             fold = self.task.subset_folds[fold_index]
@@ -135,7 +135,7 @@ class GroupLoop:
         return entropies
 
     def _open_feed(self):
-        """Returns a generator of (item, batch): all work that is left."""
+        """Returns a generator of (item, batch), which yields all work that is left."""
         items = self.group.work_items(
             self.config,
             self.task,
@@ -173,7 +173,7 @@ class GroupLoop:
         fitting = min(steps, steps * TARGET_DISPATCH_SECONDS / max(seconds, 1e-3))
         self.steps_per_dispatch = distributed.broadcast_from_main(max(1, int(fitting)))
         self.session.progress.set_postfix_str('training')
-        self.session.progress.unpause()  # the compilation before says nothing about a step's time
+        self.session.progress.unpause()  # the compilation does not count for the bar's speed
         if self.session.profile:
             folder = str(self.workdir.path / 'profile')
             self.profiler.enter_context(jax.profiler.trace(folder, create_perfetto_trace=True))
@@ -181,7 +181,7 @@ class GroupLoop:
     # --- the end of an epoch ------------------------------------------------------------------
 
     def _validate(self, item: plan.Item, batch: dict) -> None:
-        """Scores a batch of dev; after the last one selects, logs and saves."""
+        """Scores a batch of dev; after the last batch selects, logs and saves."""
         current = (self.state.params, self.state.batch_stats)
         _, scores = self._predict(current, item, batch)
         self.posteriors.add(item.global_row, self.layout.collect(scores))
@@ -260,11 +260,11 @@ class GroupLoop:
             params, batch_stats = self.best
             params = fit_method(self.trainer, self.group, params, self.representations)
             self.best = (params, batch_stats)
-            # A checkpoint beyond the last epoch holds what was fitted.
+            # A checkpoint with this number contains the fitted parameters.
             self._save_checkpoint(self.config.train.epochs + 1)
 
     def _test(self, item: plan.Item, batch: dict) -> None:
-        """Scores a batch of the test part by the selected parameters."""
+        """Scores a batch of the test part with the selected parameters."""
         _, scores = self._predict(self.best, item, batch)
         self.posteriors.add(item.global_row, self.layout.collect(scores))
 
@@ -281,7 +281,8 @@ class GroupLoop:
 def fit_method(trainer: Trainer, group: Group, params, representations: Collected):
     """Returns the parameters of all runs after the method's `fit`.
 
-    `params` are the selected parameters, and `representations` those of each run's training data.
+    `params` are the selected parameters, with the axes DxR. `representations` are z_NxD of each
+    run's training data.
     """
     layout = group.layout
     params_N = jax.tree.map(layout.collect, params)
@@ -298,9 +299,9 @@ def fit_method(trainer: Trainer, group: Group, params, representations: Collecte
 
 
 def measure_epoch_seconds(trainer: Trainer, state, batch, hyper) -> float:
-    """Returns the seconds of an epoch, from a dispatch of one step and one of none.
+    """Returns the forecast seconds of an epoch, from dispatches of one step and of no step.
 
-    The steps train a copy of the state, which `memory.bytes_beside_program` counts.
+    The steps train a copy of the state, which `memory.bytes_outside_program` counts.
     """
     step_S = np.arange(trainer.steps_per_chunk)
     seconds = []

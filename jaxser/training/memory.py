@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 
 from data_pipelines.errors import UserError
+from data_pipelines.wording import pluralize
 from jaxser.interfaces import State
 
 # The fraction of the host's memory that all its devices together may use, by platform.
@@ -15,7 +16,7 @@ MAX_COMPILATIONS = 3
 
 
 def memory_limit(devices: list) -> int:
-    """Returns the bytes that a sweep may use on each of `devices`."""
+    """Returns the bytes that a sweep may use on each of `devices`, which are all of one kind."""
     device = devices[0]
     if device.platform in HOST_MEMORY_FRACTIONS:
         host = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
@@ -24,23 +25,23 @@ def memory_limit(devices: list) -> int:
     return int(ACCELERATOR_MEMORY_FRACTION * stats.get('bytes_limit', 1 << 60))
 
 
-def bytes_beside_program(state: State) -> int:
-    """Returns the bytes of a run on a device beside the training program.
+def bytes_outside_program(state: State) -> int:
+    """Returns the bytes that a run needs on a device in addition to the training program.
 
-    These are its selected parameters (parameters and BatchNorm statistics of the best epoch), and
-    a second state: measuring a step trains a copy, so that the state does not change. `state` are
-    the arrays of one run, or their shapes.
+    They are for its selected parameters (parameters and BatchNorm statistics of the best epoch) and
+    for a second state: measuring a step trains a copy, so that the state does not change. `state`
+    has the arrays of one run, or their shapes.
     """
     arrays = jax.tree.leaves((state, state.params, state.batch_stats))
     return sum(array.size * array.dtype.itemsize for array in arrays)
 
 
 def required_bytes(compiled, extra_bytes: int = 0) -> int:
-    """Returns the bytes of a sweep on a device; 0 if the back end has no analysis of memory.
+    """Returns the bytes that a sweep needs on a device; 0 if the back end cannot tell.
 
     The analysis of the compiled program counts its arguments (the state, the features, a batch),
-    its results and its scratch space. `extra_bytes` are those on the device outside the program:
-    `bytes_beside_program` of every run.
+    its results and its scratch space. `extra_bytes` are needed outside the program:
+    `bytes_outside_program` of every run.
     """
     analysis = compiled.memory_analysis()
     if analysis is None:
@@ -58,9 +59,9 @@ def choose_runs_per_device(
 ) -> tuple[int, object]:
     """Returns how many runs a device trains at once, and the program compiled for that number.
 
-    The `max_runs` runs are divided into the fewest groups that fit, of equal size. What must fit
-    is the program and, for each run, `extra_bytes_per_run` beside it (`bytes_beside_program`).
-    Raises UserError after three compilations that did not fit.
+    The `max_runs` runs are divided into the fewest groups of equal size that fit into
+    `limit_bytes`. The program must fit, and for each run `extra_bytes_per_run` outside it
+    (`bytes_outside_program`). Raises UserError if one run, or the third compilation, does not fit.
     """
     runs = max_runs
     tried = []
@@ -77,7 +78,7 @@ def choose_runs_per_device(
         runs = -(-max_runs // group_count)
     runs, needed = tried[-1]
     raise UserError(
-        f'{runs} run(s) on a device need {needed / 2**30:.2f} GiB of memory, and '
+        f'A device needs {needed / 2**30:.2f} GiB of memory for {pluralize(runs, "run")}, and '
         f'{limit_bytes / 2**30:.2f} GiB may be used. Lower config.data.batch, config.data.frames '
         'or the width of the model, or set config.data.resident=off. If a pretrained encoder is '
         'trained, raise config.model.accumulate or set config.model.remat.'
@@ -87,7 +88,7 @@ def choose_runs_per_device(
 def _fitting_runs(tried: list[tuple[int, int]], limit_bytes: int) -> int:
     """Returns how many runs are likely to fit, from the (runs, bytes) of earlier compilations.
 
-    Two compilations tell the bytes of a run from those that all runs share.
+    With two compilations, the bytes of each run are separated from those that all runs share.
     """
     runs, needed = tried[-1]
     if len(tried) == 1:

@@ -15,10 +15,10 @@ from jaxser.pretrained import encoder
 from jaxser.runs import distinct_values, run_label
 from jaxser.training import memory
 
-# An adversary's gradient at the encoder that is a smaller fraction of the task's changes nothing.
+# Below this ratio of its gradient to that of the task, an adversary has no effect on the encoder.
 MIN_GRADIENT_RATIO = 0.01
 
-# A head guesses if its loss is above this fraction of the loss of guessing.
+# A head only guesses if its loss is above this fraction of the loss of guessing.
 GUESSING_FRACTION = 0.98
 
 # The cost of scoring a frame, as a fraction of that of training on it.
@@ -28,9 +28,9 @@ MAX_LISTED_RUNS = 3
 
 
 def domain_entropies(table, fold, domains: tuple[str, ...]) -> dict[str, float]:
-    """Returns the entropy of each domain among the utterances by which it is removed, in nats.
+    """Returns the entropy in nats of each domain, among the utterances on which its head trains.
 
-    This is the loss of a domain head that knows nothing but how frequent the values are.
+    It is the loss of a head that always predicts the frequencies of the values.
     """
     entropies = {}
     for domain in domains:
@@ -43,7 +43,7 @@ def domain_entropies(table, fold, domains: tuple[str, ...]) -> dict[str, float]:
 
 
 class AdversaryAlarms:
-    """Warns of every run once for each problem of its adversary, in the second half of training."""
+    """Warns once of each problem of each run's adversary, in the second half of training."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class AdversaryAlarms:
         self.reported: set[tuple[int, str]] = set()
 
     def __call__(self, epoch: int, rows: list[dict]) -> list[str]:
-        """Returns the new warnings, from the metrics of an epoch, a row for each run."""
+        """Returns the new warnings; `rows` are the metrics of an epoch, one row for each run."""
         if 2 * epoch <= self.epochs:
             return []
-        numbers: dict[str, list[int]] = {}  # of the runs with a problem
+        numbers: dict[str, list[int]] = {}  # of the runs with a problem, by the problem
         for n, row in enumerate(rows):
             if not row.get('lam_p') or row.get('reversed_over_task') is None:
                 continue
@@ -108,7 +108,7 @@ class AdversaryAlarms:
 
 
 def print_plan(config, task, programs: list, runs: list[dict]) -> None:
-    """Prints what is going to be computed."""
+    """Prints the data, the runs and the devices of a sweep before training."""
     distributed.log(
         f'{len(task.utterances)} utterances, {len(task.table.domains["speaker"])} speakers, '
         f'classes {", ".join(task.table.classes)}; {task.protocol.title}; '
@@ -142,7 +142,7 @@ def print_plan(config, task, programs: list, runs: list[dict]) -> None:
 
 
 def print_grouping(trainer) -> None:
-    """Prints the forecast of memory for a pretrained encoder, and groups if there are several."""
+    """Prints the forecast of memory if parameters are frozen, and groups if there are several."""
     group_count = len(trainer.groups)
     layout = trainer.groups[0].layout
     if trainer.frozen is not None and trainer.memory_bytes:
@@ -151,14 +151,14 @@ def print_grouping(trainer) -> None:
         distributed.log(
             f'Forecast of memory for {pluralize(layout.R, "run")} on a device: '
             f'{trainer.memory_bytes / 2**30:.2f} GiB of {limit / 2**30:.2f} GiB; '
-            f'{frozen_bytes / 2**20:.1f} MiB of it are frozen parameters, which the runs share.'
+            f'{frozen_bytes / 2**20:.1f} MiB of this are frozen parameters, which the runs share.'
         )
     if trainer.config.model.name == 'fine_tuned':
         _print_truncated(trainer)
     if group_count > 1:
         distributed.log(
             f'{len(trainer.runs)} runs do not fit at once: {group_count} groups of up to '
-            f'{trainer.group_size} on {len(layout.devices)} device(s).'
+            f'{trainer.group_size} on {pluralize(len(layout.devices), "device")}.'
         )
 
 
@@ -177,7 +177,7 @@ def _print_truncated(trainer) -> None:
 def print_forecast(trainer, group, seconds: float, epoch: int, start_time: float) -> None:
     """Prints how long the start took, and how long training will take.
 
-    `seconds` are those of an epoch of training, `epoch` the number of epochs that are done.
+    `seconds` is the time of an epoch of training, and `epoch` the number of epochs that are done.
     """
     config, task = trainer.config, trainer.task
     examples = config.data.batch * (2 if trainer.has_identity_batches else 1)

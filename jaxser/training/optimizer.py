@@ -25,8 +25,8 @@ def make_optimizer(hyper: Hyper, steps: int, config) -> optax.GradientTransforma
     """Returns the optimiser of a branch of a run's parameters (the encoder, or a head).
 
     It is built inside the step, since the learning rate and the weight decay are traced. Gradients
-    are clipped for each branch by itself: with one norm over all branches the domain head would
-    change the steps of the encoder, even at lam = 0. Biases and scales do not decay.
+    are clipped for each branch separately: with one norm over all branches, the domain head would
+    change the steps of the encoder even at lam = 0. Biases and scales have no weight decay.
     """
 
     def is_matrix(params):

@@ -1,4 +1,4 @@
-"""Makes what training writes: metrics.jsonl, outcomes, results.json, rows of predictions.csv."""
+"""Makes the files of training: metrics.jsonl, outcomes, results.json, rows of predictions.csv."""
 
 import json
 
@@ -17,13 +17,13 @@ from jaxser.workdir import Workdir
 class MetricsLog:
     """Writes metrics.jsonl and the event files of TensorBoard.
 
-    On resuming both are cut back to what they contained at the checkpoint.
+    When training resumes, both are cut back to what they contained at the checkpoint.
     """
 
     def __init__(self, workdir: Workdir, lines: int, epoch: int, labels: list[str]):
         """Keeps `lines` lines of metrics.jsonl, and events up to `epoch`.
 
-        `labels` are the names of the runs. Runs that differ in the fold alone share one.
+        `labels` are the names of the runs. Runs that differ only in the fold have the same label.
         """
         self.workdir = workdir
         self.lines = workdir.read_lines('metrics.jsonl')[:lines]
@@ -69,8 +69,8 @@ def make_metrics_rows(
 ) -> list[dict]:
     """Returns the lines of metrics.jsonl for an epoch, one for each run.
 
-    `epoch_metrics` are metric_NxS, and `dev` the classification metrics of each run on dev. What
-    is not finite is None.
+    `epoch_metrics` are metric_NxS, and `dev` the classification metrics of each run on dev. Values
+    that are not finite become None.
     """
     rows = []
     for n, run in enumerate(runs):
@@ -157,7 +157,7 @@ def make_results(
 
 
 def _protocol_notes(config, task) -> list[str]:
-    """Returns what a reader must know of the data to compare the results with others."""
+    """Returns notes on the features and utterances that make results comparable or not."""
     notes = encoder_notes(config)
     if config.data.only:
         notes.append(f'only {config.data.only}')
@@ -172,7 +172,7 @@ def encoder_notes(config) -> list[str]:
     """Returns a note on the pretrained encoder, or [] if there is none."""
     if config.model.name == 'fine_tuned':
         states = states_from_folder(config.model.upstream, STATE_KINDS[0])
-        layers = states.layers - 1  # its input is counted too
+        layers = states.layers - 1  # the states include the input of the first layer
         return [
             f'over a fine-tuned {states.model} of {layers} layers, {states.width} wide '
             f'({states.digest})'
@@ -183,7 +183,7 @@ def encoder_notes(config) -> list[str]:
 
 
 def make_prediction_rows(task, runs: list[dict], posteriors, record) -> list[dict]:
-    """Returns the rows of predictions.csv: for every run the tested utterances with posteriors.
+    """Returns the rows of predictions.csv: the posteriors of the tested utterances of every run.
 
     Runs that have diverged have no rows.
     """
@@ -218,11 +218,11 @@ def speaker_attributes(text: dict[str, np.ndarray]) -> dict[str, dict[str, str]]
         if speaker == '':
             continue
         is_own = text['speaker'] == speaker
-        known = {}
+        known_values = {}
         for key in ('sex', 'language', 'corpus'):
             values = np.unique(text[key][is_own])
             values = values[values != '']
             if len(values):
-                known[key] = '+'.join(values)
-        attributes[str(speaker)] = known
+                known_values[key] = '+'.join(values)
+        attributes[str(speaker)] = known_values
     return attributes

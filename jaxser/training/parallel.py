@@ -1,7 +1,7 @@
 """Trains all runs of a group as one program, divided over the devices.
 
-Every array of runs has the leading axes DxR: device, run on that device. Run n is number n % R of
-device n // R. Runs do not depend on each other, so that devices of different runs do not
+Every array of runs has the leading axes DxR: device, run on that device. Run n is number n % R on
+device n // R. Runs do not depend on each other, so that devices with different runs do not
 communicate. The examples of a batch may be divided over a second mesh axis, `data`; XLA then adds
 the collectives, e.g. for BatchNorm's moments. On accelerators the runs of a device are vmapped. On
 a CPU they take turns, each through a whole chunk of steps: there vmap makes no product faster, and
@@ -30,7 +30,7 @@ PER_DEVICE = PartitionSpec('runs')
 
 
 class Layout:
-    """The devices of `count` runs; places that are left over repeat the last run."""
+    """The devices of `count` runs. If D x R is more than `count`, the last run is repeated."""
 
     def __init__(
         self, count: int, devices: list | None = None, data_devices: int = 1, R: int | None = None
@@ -42,8 +42,9 @@ class Layout:
         devices = jax.devices() if devices is None else devices
         if len(devices) % data_devices:
             raise UserError(
-                f'config.data_devices is {data_devices}, and there are {len(devices)} device(s), '
-                'which is not a multiple.'
+                f'config.data_devices is {data_devices}, and the number of devices is '
+                f'{len(devices)}, which is not a multiple of it. Set config.data_devices to a '
+                f'divisor of {len(devices)}.'
             )
         D = len(devices) // data_devices
         if jax.process_count() == 1:
@@ -63,27 +64,27 @@ class Layout:
 
     def with_count(self, count: int) -> 'Layout':
         """Returns a layout of fewer runs with the same devices and the same runs per device."""
-        fewer = copy.copy(self)
-        fewer.count = count
-        return fewer
+        layout = copy.copy(self)
+        layout.count = count
+        return layout
 
     def group_by_device(self, array_N: np.ndarray) -> np.ndarray:
         """Returns array_DxR... of an array with one entry for each run."""
         padding = [(0, self.D * self.R - len(array_N))]
         padding += [(0, 0)] * (array_N.ndim - 1)
-        padded = np.pad(array_N, padding, mode='edge')
+        padded = np.pad(array_N, padding, mode='edge')  # repeats the last run
         return padded.reshape(self.D, self.R, *array_N.shape[1:])
 
     def collect(self, array_DxR) -> np.ndarray:
         """Returns array_N... of the runs, on every process."""
         if jax.process_count() == 1:
-            whole = np.asarray(array_DxR)
+            gathered = np.asarray(array_DxR)
         else:
-            whole = multihost_utils.process_allgather(array_DxR, tiled=True)
-        return whole.reshape(-1, *whole.shape[2:])[: self.count]
+            gathered = multihost_utils.process_allgather(array_DxR, tiled=True)
+        return gathered.reshape(-1, *gathered.shape[2:])[: self.count]
 
     def put_on_devices(self, local_arrays, spec: PartitionSpec = PER_DEVICE):
-        """Puts arrays of this process's devices on them; with REPLICATED, all on each device."""
+        """Puts each device's arrays on it; with `spec` REPLICATED, puts the same arrays on each."""
         sharding = NamedSharding(self.mesh, spec)
 
         def put(array):
@@ -103,20 +104,20 @@ class Layout:
         return placed
 
     def batch_spec(self, name: str, batch_axis: int) -> PartitionSpec:
-        """Returns how an array of a batch is divided: by its examples, if it has any."""
+        """Returns how an array of a batch is divided: over `data` too if it has examples."""
         axes = name.rpartition('_')[2]
         if not axes.startswith('B'):
             return PER_DEVICE
-        between = [None] * (batch_axis - 1)
-        return PartitionSpec('runs', *between, 'data')
+        undivided = [None] * (batch_axis - 1)
+        return PartitionSpec('runs', *undivided, 'data')
 
     def assign_slots(
         self, fold_N: np.ndarray, F: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns fold_DxF, the folds that each device needs, and slot_N, the index of each run's.
+        """Returns fold_DxF, the folds that each device needs, and slot_N.
 
-        A device that needs fewer folds than another repeats its last one. `F` is by default as
-        small as possible.
+        slot_N is the index of each run's fold among the folds of its device. A device that needs
+        fewer folds than another repeats its last one. `F` is by default as small as possible.
         """
         fold_DxR = self.group_by_device(fold_N)
         needed = [np.unique(fold_R) for fold_R in fold_DxR]
@@ -161,7 +162,7 @@ def compile_step(
         predict = functions.predict(predict_frames)
         return on_devices(predict, (True, True, False, True, True))
 
-    # It runs once: without optimisation it compiles in a fifth of the time.
+    # `init` runs once; without optimisation it compiles in a fifth of the time.
     unoptimised = {'xla_backend_optimization_level': 0}
     return CompiledFunctions(
         init=on_devices(functions.init, (True,), compiler_options=unoptimised),
@@ -181,10 +182,10 @@ def _map_over_devices(
     donate_argnums=(),
     **options,
 ):
-    """Returns `function`, which is of one device's arrays, as a function of all devices' arrays.
+    """Returns the function of all devices' arrays that applies `function` to those of each device.
 
     `per_device` says which arguments have the leading axis D; the others are the same everywhere.
-    `options` are those of jax.jit.
+    `mode` is one of MODES, and `options` are those of jax.jit.
     """
     if mode == 'pmap':
         axes = tuple(0 if has_axis else None for has_axis in per_device)
@@ -196,16 +197,16 @@ def _map_over_devices(
             donate_argnums=donate_argnums,
         )
 
-    def of_one_device(*arguments):
+    def run_on_device(*arguments):
         own = []
         for argument, has_axis in zip(arguments, per_device):
             own.append(jax.tree.map(lambda x: x[0], argument) if has_axis else argument)
         return jax.tree.map(lambda x: x[None], function(*own))
 
     specs = tuple(PER_DEVICE if has_axis else REPLICATED for has_axis in per_device)
-    # Only `runs` is divided by hand; `data` is left to XLA.
+    # Only the axis `runs` is divided here; XLA divides the axis `data`.
     body = jax.shard_map(
-        of_one_device,
+        run_on_device,
         mesh=layout.mesh,
         in_specs=specs,
         out_specs=PER_DEVICE,
@@ -224,7 +225,7 @@ class _RunFunctions:
         self.in_turn = in_turn
 
     def _map_over_runs(self, function: Callable) -> Callable:
-        """Returns `function`, which is of one run's arrays, as a function of all runs' arrays."""
+        """Returns the function of all runs' arrays that applies `function` to those of each run."""
         if not self.in_turn:
             return jax.vmap(function)
 
@@ -250,7 +251,7 @@ class _RunFunctions:
         return self._map_over_runs(train_run)(state, hyper)
 
     def _update_or_skip(self, state, batch_F, real, shared, hyper):
-        """Trains a run for one step if `real`, or else returns its state and metrics of NaN.
+        """Trains a run for one step if `real`; otherwise returns its old state and metrics of NaN.
 
         Steps beyond the end of the epoch are skipped, so that every chunk has the same length and
         the same program.
@@ -268,7 +269,7 @@ class _RunFunctions:
         return jax.lax.cond(real, update, skip, state)
 
     def predict(self, frames: int) -> Callable:
-        """Returns the function that predicts a batch of examples of so many frames."""
+        """Returns the function that predicts a batch of examples of `frames` frames."""
 
         def predict(params, batch_stats, shared, batch_F, hyper):
             def predict_run(params, batch_stats, hyper):
@@ -291,7 +292,7 @@ def own_batch(batch_F: dict, shared: features.SharedArrays, hyper: dict, frames:
 
 
 def update_best(best: tuple, state, better_R: jax.Array) -> tuple:
-    """Returns (params, batch_stats): of `state` for the runs that are better, else of `best`."""
+    """Returns (params, batch_stats), from `state` for the runs in better_R, else from `best`."""
 
     def choose(old, new):
         better = better_R.reshape(-1, *[1] * (old.ndim - 1))
@@ -301,17 +302,17 @@ def update_best(best: tuple, state, better_R: jax.Array) -> tuple:
 
 
 def map_over_runs(function: Callable, runs):
-    """Returns the results of the pure `function` for every run, as numpy.
+    """Returns the results of the pure `function` for every run, as NumPy arrays.
 
-    `runs` is a tree of arrays with the leading axis of runs. The devices of this process share
-    the runs. On accelerators the runs of a device are vmapped, on a CPU they take turns.
+    `runs` is a tree of arrays whose first axis is R, the runs. They are divided over the devices of
+    this process. On accelerators the runs of a device are vmapped, on a CPU they take turns.
     """
     R = len(jax.tree.leaves(runs)[0])
     devices = jax.local_devices()[:R]
-    fill = -R % len(devices)
+    padding = -R % len(devices)
 
     def pad(x_R):
-        return np.concatenate([x_R, np.repeat(x_R[-1:], fill, 0)])
+        return np.concatenate([x_R, np.repeat(x_R[-1:], padding, 0)])
 
     def unpad(x_R):
         return np.asarray(x_R)[:R]
@@ -324,13 +325,13 @@ def map_over_runs(function: Callable, runs):
 def _sharded_map(function: Callable, devices: tuple):
     """Returns the compiled map of `function` over the runs of all devices."""
 
-    def of_one_device(runs):
+    def map_on_device(runs):
         if devices[0].platform == 'cpu':
             return jax.lax.map(function, runs)
         return jax.vmap(function)(runs)
 
     mesh = jax.make_mesh((len(devices),), ('runs',), axis_types=(AxisType.Auto,), devices=devices)
     mapped = jax.shard_map(
-        of_one_device, mesh=mesh, in_specs=PER_DEVICE, out_specs=PER_DEVICE, check_vma=False
+        map_on_device, mesh=mesh, in_specs=PER_DEVICE, out_specs=PER_DEVICE, check_vma=False
     )
     return jax.jit(mapped)

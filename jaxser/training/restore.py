@@ -16,12 +16,13 @@ from jaxser.workdir import Workdir
 
 
 def restored_groups(
-    workdir: Workdir, is_wanted: Callable[[dict], bool] = lambda run: True
+    workdir: Workdir, run_filter: Callable[[dict], bool] = lambda run: True
 ) -> Iterator[tuple[Trainer, Group, tuple]]:
     """Yields the groups of a finished sweep as (trainer, group, (params, batch_stats)).
 
-    The parameters are the selected ones. The order is that of the runs in results.json. Groups in
-    which no run `is_wanted` are left out. The trainers can predict, and not train.
+    The parameters are those of each run's selected epoch. The groups are in the order of the runs
+    in results.json. A group is left out if `run_filter` is false for all its runs. The trainers can
+    predict, but not train. Raises UserError if the data have changed, or without a checkpoint.
     """
     config = workdir.config
     choices = workdir.load_choices()
@@ -34,9 +35,8 @@ def restored_groups(
         group_size = choices['runs_per_group'][str(number)]
         trainer = Trainer(program, task, mel_RxM, group_size, for_training=False)
         for group in trainer.groups:
-            if any(is_wanted(run) for run in group.runs):
-                folder = workdir.checkpoint_folder(group_number)
-                yield trainer, group, _restore_best(trainer, group, folder)
+            if any(run_filter(run) for run in group.runs):
+                yield trainer, group, _restore_best(trainer, group, workdir, group_number)
             group_number += 1
 
 
@@ -45,7 +45,8 @@ def predict_part(
 ) -> tuple[Collected, CollectedPosteriors]:
     """Returns the representations and posteriors of a part of each run's fold.
 
-    The utterances are whole. `variables` are (params, batch_stats) of the runs.
+    `part` is an attribute of Fold, such as 'dev'. The utterances are not cut. `variables` are
+    (params, batch_stats) of the runs.
     """
     task = trainer.task
     layout = group.layout
@@ -71,8 +72,9 @@ def predict_part(
     return representations, posteriors
 
 
-def _restore_best(trainer: Trainer, group: Group, folder) -> tuple:
+def _restore_best(trainer: Trainer, group: Group, workdir: Workdir, group_number: int) -> tuple:
     """Returns the selected (params, batch_stats) of a group; UserError without a checkpoint."""
+    folder = workdir.checkpoint_folder(group_number)
     hyper = group.layout.put_runs_on_devices(group.hyper_DxR)
     state = jax.eval_shape(trainer.functions.init, hyper)
     template = {'state': state, 'best': (state.params, state.batch_stats)}
@@ -80,8 +82,9 @@ def _restore_best(trainer: Trainer, group: Group, folder) -> tuple:
         checkpoint = checkpoints.restore(template, group.layout)
     if checkpoint is None:
         raise UserError(
-            f'{folder} contains no checkpoint: the parameters are lost. Remove the workdir and '
-            'train anew.'
+            f'{folder} contains no checkpoint, so that the trained parameters are lost. Copy the '
+            f'folder from a backup. Without one, remove the whole workdir, {workdir.path}, and '
+            'train the sweep again.'
         )
     _, arrays, _ = checkpoint
     return arrays['best']

@@ -13,18 +13,18 @@ from jaxser.configuration import sweep
 from jaxser.interfaces import Sizes
 from jaxser.training import memory
 
-# The fraction of a device's memory that features may use which stay there.
+# The fraction of a device's memory that resident features may use.
 RESIDENT_MEMORY_FRACTION = 0.4
 
 
 class Task:
     """The data of a configuration: utterances, folds, and all of a batch but its features.
 
-    `data` is where the data sets are and what identifies them; nothing looks that up again.
-    `folds` are the folds to run. `subset_folds` are each of them with every subset of its training
-    part that a run of the programs trains on, and `subset_fold_index` their indices by (number of
-    the fold, subset). An epoch has the same number of steps in all of them: as many as the whole
-    training part needs.
+    `data` says where the data sets are and what identifies them; it is looked up only once.
+    `folds` are the folds to run. `subset_folds` contain, for each of them, one fold for each subset
+    of the training part that a run of the programs trains on. `subset_fold_index` has their indices
+    by (number of the fold, subset). An epoch has the same number of steps in all of them: as many
+    as the whole training part needs.
     """
 
     def __init__(self, config, programs: list[sweep.Program]):
@@ -73,16 +73,16 @@ class Task:
         )
 
     def check_domain(self, domain: str) -> None:
-        """Raises UserError if the training data of a fold have one value of the domain alone.
+        """Raises UserError if the training data of a fold contain only one value of the domain.
 
-        An adversary of one class learns nothing, and costs time.
+        An adversary with one class learns nothing, and costs time.
         """
         names = self.table.domains[domain]
         for fold, seen_K in zip(self.subset_folds, self.table.seen[domain]):
             if seen_K.sum() < 2:
-                only = ', '.join(names[seen_K > 0]) or 'unknown'
+                value = ', '.join(names[seen_K > 0]) or 'unknown'
                 raise UserError(
-                    f'The training data of fold {fold.name!r} contain only one {domain}, {only}, '
+                    f'The training data of fold {fold.name!r} contain only one {domain}, {value}, '
                     'so that there is nothing to remove. Choose another config.domain, or let '
                     'training use the target: --config.protocol.adapt=others or transductive.'
                 )
@@ -101,7 +101,7 @@ class Task:
                 )
 
     def feature_bytes(self) -> int:
-        """Returns the bytes of `load_features`."""
+        """Returns the size of the array that `load_features` returns, in bytes."""
         frames = int(self.utterances.frames_N.sum()) + self.max_frames
         return 2 * self.utterances.bands * frames
 
@@ -109,7 +109,8 @@ class Task:
 def choose_residency(config, task: Task, choices: dict) -> bool:
     """Returns whether the features stay on the devices, and prints it.
 
-    `choices` are those of the sweep when it was started.
+    `choices` are what was chosen when the sweep was started, {} for a new sweep. Raises UserError
+    if the features neither fit nor can be streamed.
     """
     size = task.feature_bytes()
     limit = RESIDENT_MEMORY_FRACTION * memory.memory_limit(jax.devices())
@@ -120,8 +121,9 @@ def choose_residency(config, task: Task, choices: dict) -> bool:
     sizes = f'{size / 2**20:.0f} MiB of {limit / 2**20:.0f} MiB that they may use'
     if not is_resident and task.utterances.is_packed:
         raise UserError(
-            f'The features do not stay on the device ({sizes}), and a packed corpus (.npz) cannot '
-            'be streamed. Set config.data.resident=off if the shards are there, or on to try.'
+            f'The features do not fit on the device ({sizes}), and a packed corpus (.npz) cannot '
+            'be streamed. If the shards are in config.data.dir too, set config.data.resident=off. '
+            'To use more of the memory of the device, set config.data.resident=on.'
         )
     source = 'an .npz' if task.utterances.is_packed else 'the shards'
     mode = 'stay on the device' if is_resident else 'are streamed from the shards'
@@ -134,7 +136,7 @@ def choose_residency(config, task: Task, choices: dict) -> bool:
 def load_features(task: Task) -> np.ndarray:
     """Returns mel_RxM of the whole corpus in float16.
 
-    At its end are zeros, so that the longest example can be cut from its last frame on.
+    Zeros follow the last utterance, so that `max_frames` rows can be read from any of its frames.
     """
     mel_RxM = dataset.read_all_features(task.utterances)
     padding_TxM = np.zeros((task.max_frames, mel_RxM.shape[1]), mel_RxM.dtype)

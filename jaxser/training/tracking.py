@@ -6,7 +6,7 @@ from jaxser.analysis.metrics import confusion_matrix
 
 
 class Collected:
-    """Collects an array of each utterance of a part of the folds, batch by batch, for every run."""
+    """Collects an array for each run and each utterance of a part of its fold, batch by batch."""
 
     def __init__(self, fold_N: np.ndarray):
         self.fold_N = fold_N  # the index of each run's fold
@@ -51,11 +51,11 @@ class CollectedPosteriors(Collected):
 class EpochMetrics:
     """Collects the metrics of the steps of an epoch.
 
-    They are fetched one dispatch late, so that the device never waits for the host.
+    They are fetched one dispatch later, so that the device does not wait for the host.
     """
 
     def __init__(self, collect, progress_bar):
-        """`collect` makes array_NxS of the metrics of all devices."""
+        """`collect` returns array_NxS of a metric of all devices."""
         self.collect = collect
         self.progress = progress_bar
         self.pending = None
@@ -76,12 +76,12 @@ class EpochMetrics:
         self.pending = None
 
     def finish_epoch(self) -> dict[str, np.ndarray]:
-        """Returns every metric of the epoch, NxS, and starts the next epoch."""
+        """Returns metric_NxS of the epoch by name, and starts the next epoch."""
         self._fetch()
-        chunks, self.chunks = self.chunks, []
         metrics = {}
-        for key in chunks[0]:
-            metrics[key] = np.concatenate([chunk[key] for chunk in chunks], axis=1)
+        for key in self.chunks[0]:
+            metrics[key] = np.concatenate([chunk[key] for chunk in self.chunks], axis=1)
+        self.chunks = []
         return metrics
 
 
@@ -104,9 +104,10 @@ class SelectionRecord:
         self.nonfinite = np.where(is_new_N, first_step + is_bad_NxS.argmax(1), self.nonfinite)
 
     def select_epoch(self, train_config, epoch: int, dev: list, epoch_metrics: dict) -> np.ndarray:
-        """Returns better_N: whether this epoch is the best so far of each run, and records it.
+        """Records this epoch for the runs whose best it is so far; returns their mask, better_N.
 
-        Dev decides; the test part is never used. `epoch` counts from 1.
+        The best is by UAR on dev, or always the last one, as `train_config.select` says. `epoch`
+        counts from 1.
         """
         uar_N = np.array([metrics['uar'] for metrics in dev])
         if train_config.select == 'last epoch':
@@ -123,14 +124,14 @@ class SelectionRecord:
         return better_N
 
     def to_json(self) -> dict:
-        """Returns the record for a checkpoint."""
+        """Returns the record as JSON values, for a checkpoint."""
         values = {}
         for key, value in vars(self).items():
             values[key] = value.tolist() if isinstance(value, np.ndarray) else value
         return values
 
     def from_json(self, values: dict) -> None:
-        """Takes the record from a checkpoint."""
+        """Sets the record to that of a checkpoint."""
         for key, value in values.items():
             is_array = isinstance(getattr(self, key), np.ndarray)
             setattr(self, key, np.array(value) if is_array else value)

@@ -18,7 +18,7 @@ CHUNK_BYTES = 64 << 20  # of streamed features in one dispatch
 
 
 class Group:
-    """Runs that train together, and the work to feed them."""
+    """Runs that train together, and the batches that they need."""
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class Group:
     ) -> Iterator[plan.Item]:
         """Yields all work from `first_epoch` (counted from 0) to the end.
 
-        Every epoch is training and dev. After the last one come, once each, the training data
-        for the method's fit, if it has one, and the test part.
+        Every epoch is training, then dev. After the last epoch comes the training data for the
+        method's fit, if it has one, then the test part.
         """
         epochs = config.train.epochs
         for epoch in range(first_epoch, epochs):
@@ -63,7 +63,7 @@ class Group:
                 with_identity_batches,
             )
             yield from self._evaluation_items(config, task, 'dev', epoch)
-        # A checkpoint beyond the last epoch holds what was fitted.
+        # A checkpoint beyond the last epoch contains the fitted parameters.
         if self.has_fit and first_epoch <= epochs:
             yield from self._evaluation_items(config, task, 'seen', epochs)
         yield from self._evaluation_items(config, task, 'test', epochs)
@@ -94,7 +94,7 @@ class Trainer:
 
         `mel_RxM` are the features that stay on the device, or None if they are streamed. A group
         has `group_size` runs, or as many as fit if it is None. If not `for_training`, the trainer
-        predicts alone, and has less to compile.
+        can only predict, and has less to compile. Raises UserError if the runs do not fit.
         """
         config = program.config
         self.program = program
@@ -123,7 +123,7 @@ class Trainer:
             raise UserError(
                 f'The sweep was started in groups of {group_size} runs, which do not fit into the '
                 'memory of these devices. Continue where it was started, or choose another '
-                '--workdir to train anew.'
+                '--workdir to train the sweep again.'
             )
         self.group_size = group_size or min(len(self.runs), layout.D * R)
         self.groups = self._make_groups(R)
@@ -132,7 +132,7 @@ class Trainer:
 
     def _compile_largest(self, layout: parallel.Layout) -> int:
         """Compiles the training chunk for as many runs as fit; returns their number per device."""
-        bytes_per_run = self._bytes_beside_program()
+        bytes_per_run = self._bytes_outside_program()
         limit = memory.memory_limit(layout.devices)
         R, self.train_chunk = memory.choose_runs_per_device(
             self._compile, layout.R, limit, bytes_per_run
@@ -167,13 +167,13 @@ class Trainer:
         )
         return group
 
-    def _bytes_beside_program(self) -> int:
-        """Returns the bytes a run takes beside the chunk: selected parameters, second state."""
+    def _bytes_outside_program(self) -> int:
+        """Returns the bytes that a run needs in addition to the compiled training chunk."""
         hyper_N = sweep.hyper_arrays(self.runs[:1], self.program) | {'slot': np.zeros(1, np.int32)}
         hyper = {}
         for key, x_N in hyper_N.items():
             hyper[key] = jax.ShapeDtypeStruct(x_N.shape[1:], x_N.dtype)
-        return memory.bytes_beside_program(jax.eval_shape(self.step.init, hyper))
+        return memory.bytes_outside_program(jax.eval_shape(self.step.init, hyper))
 
     def _compile(self, R: int):
         """Returns the training chunk for R runs on a device, compiled from shapes alone."""

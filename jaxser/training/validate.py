@@ -67,7 +67,7 @@ CHOICES = {
 
 
 def validate(config) -> list[sweep.Program]:
-    """Returns the programs of the sweep; raises UserError for what no data could make right."""
+    """Returns the programs of the sweep; raises UserError for keys that are wrong for any data."""
     _check_values(config)
     _check_batch_sizes(config)
     programs = sweep.make_programs(config, describe_method)
@@ -81,7 +81,7 @@ def validate(config) -> list[sweep.Program]:
 def describe_method(config) -> sweep.MethodFacts:
     """Returns what is known of a configuration's method before any data is read.
 
-    These facts do not depend on sizes, so that it is built for a corpus of one of everything.
+    These facts do not depend on sizes, so that the method is made for dummy sizes.
     """
     _, method = make_method(config, DUMMY_SIZES)
     return sweep.MethodFacts(
@@ -107,7 +107,7 @@ def _check_values(config) -> None:
 
 
 def _check_batch_sizes(config) -> None:
-    """Raises UserError for batches that cannot be divided over devices and accumulated parts."""
+    """Raises UserError if a batch cannot be divided over devices and accumulated parts."""
     if config.data_devices > 1 and config.parallel == 'pmap':
         raise UserError(
             'config.data_devices needs config.parallel=jit: pmap does not divide a batch over '
@@ -135,7 +135,7 @@ def _check_masks(config, program: sweep.Program) -> None:
             continue
         if features.startswith('wave'):
             raise UserError(
-                f'config.sweep.{mask} is above 0, and {features} are samples, of which '
+                f'config.sweep.{mask} is above 0, and {features} are audio samples, of which '
                 'SpecAugment would remove parts: set config.sweep.time_mask and '
                 'config.sweep.band_mask to 0.'
             )
@@ -162,7 +162,8 @@ def _check_identity_batches(config, program: sweep.Program) -> None:
     if config.protocol.identity and not program.method.has_identity_batches:
         raise UserError(
             f'config.protocol.identity is {",".join(config.protocol.identity)}, and '
-            f'{program.config.method} takes no identity batches. Leave it empty, or train '
-            'speaker_norm alone, whose lam = 0 is plain training '
+            f'{program.config.method} takes no identity batches. Leave '
+            'config.protocol.identity empty, or train only speaker_norm, whose lam = 0 is plain '
+            'training '
             '(--config.method=speaker_norm --config.sweep.lam=0,0.01).'
         )

@@ -70,7 +70,7 @@ def assert_same_predictions(path: Path, other: Path, tolerance: float) -> None:
 
 
 def use_one_device(monkeypatch) -> None:
-    """Makes sweeps use the first device alone."""
+    """Makes sweeps use the first device only."""
     layout = parallel.Layout
 
     def one_device_layout(*arguments, **options):
@@ -90,7 +90,7 @@ def test_streamed_features_give_the_same_predictions(data, plain, tmp_path, caps
 
 
 def test_one_step_for_each_dispatch_changes_no_bit(data, plain, tmp_path, monkeypatch):
-    """Slow steps are dispatched one by one, so that the progress bar moves: by the same program."""
+    """Slow steps are dispatched one by one, for the progress bar, by the same program."""
     dispatched = []
     add = tracking.EpochMetrics.add
 
@@ -136,7 +136,7 @@ def diverging(data, tmp_path_factory):
     return results, path, output.getvalue()
 
 
-def test_a_run_that_diverges_is_reported_and_leaves_the_others_alone(plain, diverging):
+def test_a_run_that_diverges_is_reported_and_does_not_change_the_others(plain, diverging):
     """lam = 1e38 ends its runs at that step; lam = 0 gives the same results as without it."""
     results, path, output = diverging
     assert 'nonfinite from step' in output
@@ -270,11 +270,11 @@ def test_identity_batches_may_be_of_another_corpus(corpora, normalised, tmp_path
     assert [r['selected']['ascent'] > 0 for r in results['runs']] == [False, True]
     names, _ = read_predictions(path)
     assert {n.split(',')[2].split('_')[0] for n in names} <= set('0123')
-    beside = {'sweep.method': ('erm',), 'sweep.fold': (0,), 'sweep.lam': ()}
+    plain_training = {'sweep.method': ('erm',), 'sweep.fold': (0,), 'sweep.lam': ()}
     with pytest.raises(
         UserError, match=r'config\.protocol\.identity is b, and erm takes no identity batches'
     ):
-        sweep(corpora, tmp_path / 'refused', **IDENTITY | beside)
+        sweep(corpora, tmp_path / 'refused', **IDENTITY | plain_training)
 
 
 @pytest.mark.slow
@@ -288,15 +288,15 @@ def test_identity_batches_are_the_same_streamed_or_divided(corpora, normalised, 
 
 
 @pytest.mark.slow
-def test_without_other_corpora_identity_batches_hold_the_training_speakers(data, tmp_path):
+def test_without_other_corpora_identity_batches_have_the_training_speakers(data, tmp_path):
     """TAP, SNP and plain training in one table; TAP at lam = 0 equals `erm`."""
-    both = {
+    changes = {
         'sweep.method': ('erm', 'speaker_norm'),
         'sweep.speaker_norm': ('tap', 'snp'),
         'sweep.fold': (0,),
         'sweep.lam': (0.0, 0.01),
     }
-    results = sweep(data, tmp_path, **both)
+    results = sweep(data, tmp_path, **changes)
     runs = {
         tuple(r['hyper'].get(k) for k in ('method', 'speaker_norm', 'lam')): r
         for r in results['runs']
@@ -306,7 +306,7 @@ def test_without_other_corpora_identity_batches_hold_the_training_speakers(data,
 
 
 def test_subsets_of_the_training_part_are_one_program(data, plain, tmp_path, monkeypatch, capsys):
-    """A subset that is everything equals plain training to the bit.
+    """A subset with all utterances equals training without subsets to the bit.
 
     Only the subsets are read. Streamed features give the same predictions, to 1e-6.
     """
@@ -342,7 +342,7 @@ def test_a_subset_of_one_speaker_raises_a_user_error(data, tmp_path):
 
 
 def test_a_finished_group_is_not_trained_again(data, plain, tmp_path, monkeypatch):
-    """After a kill between the last group and the results the same command only merges."""
+    """If the last group is finished and the results are not, the same command only merges."""
     copy = shutil.copytree(plain[1], tmp_path / 'copy')
     (copy / 'results.json').unlink()
     (copy / 'groups' / '0' / 'predictions.csv').write_bytes((copy / 'predictions.csv').read_bytes())
@@ -392,7 +392,7 @@ def newest_checkpoint(path: Path, runs: int) -> tuple[list[int], list]:
     return epochs, selected
 
 
-def test_the_fit_changes_the_test_predictions_alone(data, erased, tmp_path):
+def test_the_fit_changes_only_the_test_predictions(data, erased, tmp_path):
     """Training and selection are those of erm, to the bit."""
     results, path, _ = erased
     plain = sweep(data, tmp_path, **ERASURE | {'method': 'erm'})
@@ -466,14 +466,14 @@ WRONG = {
 
 @pytest.mark.parametrize('key', WRONG)
 def test_an_unknown_choice_raises_a_user_error(key, data, tmp_path):
-    """With what is possible."""
+    """Its message lists the possible choices."""
     value, expected = WRONG[key]
     with pytest.raises(UserError, match=expected):
         sweep(data, tmp_path, **{key: value})
 
 
 def test_the_forecast_of_memory_counts_selected_parameters_and_a_copy_of_the_state(data):
-    """Both are on the device beside the program while a step is measured."""
+    """Both are on the device outside the program while a step is measured."""
     config = tiny_config.get_config()
     config.data.dir = str(data)
     config = resolve.resolve_config(config)

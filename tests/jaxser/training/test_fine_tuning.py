@@ -48,7 +48,7 @@ def make_config(prepared, whisper, **changes):
 
 @pytest.mark.slow
 def test_two_methods_are_trained_and_make_a_model(prepared, whisper, tmp_path, capsys):
-    """The memory is forecast before training. The model has LoRA's changes alone, and predicts."""
+    """The memory is forecast before training. The model has LoRA's changes only, and predicts."""
     methods = {
         'sweep.method': ('dann', 'speaker_norm'),
         'sweep.lam': (0.5,),
@@ -114,7 +114,7 @@ def test_the_encoder_may_move_but_its_weights_may_not_change(prepared, whisper, 
         ),
         (
             {'model.upstream': ''},
-            r'trains a pretrained encoder: name its folder, --config.model.upstream=FOLDER',
+            r'config.model.upstream is empty: name the folder .*, --config.model.upstream=FOLDER',
         ),
         (
             {'model.upstream': '~/nowhere'},
@@ -144,7 +144,7 @@ def test_features_that_masks_would_destroy_are_not_masked(prepared, whisper):
     validate.validate(config)
     config.data.upstream = upstream.EncoderInput('wave', 160).name
     with pytest.raises(
-        UserError, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are samples'
+        UserError, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are audio'
     ):
         validate.validate(config)
     config.data.upstream = 'whisper-3x16-pooled-00000001'

@@ -24,19 +24,21 @@ def make_program(needed: int) -> SimpleNamespace:
 
 
 class Compiler:
-    """Compiles programs of `base` bytes and `each` more for each run; records the runs."""
+    """Compiles programs of `base + run_bytes * runs` bytes; records the runs."""
 
-    def __init__(self, each: int, base: int = 0):
-        self.each, self.base, self.requested = each, base, []
+    def __init__(self, run_bytes: int, base: int = 0):
+        self.run_bytes = run_bytes
+        self.base = base
+        self.requested: list[int] = []
 
     def __call__(self, runs: int) -> SimpleNamespace:
         self.requested.append(runs)
-        return make_program(self.each * runs + self.base)
+        return make_program(self.run_bytes * runs + self.base)
 
 
 def test_all_runs_train_at_once_if_they_fit():
-    """Up to the last byte; the program that was measured is used, so that one is compiled."""
-    compiler = Compiler(each=10)
+    """They may take the last byte. The measured program is used, so that only one is compiled."""
+    compiler = Compiler(run_bytes=10)
     runs, compiled = memory.choose_runs_per_device(compiler, max_runs=6, limit_bytes=60)
     assert runs == 6
     assert memory.required_bytes(compiled) == 60
@@ -44,7 +46,7 @@ def test_all_runs_train_at_once_if_they_fit():
 
 
 @pytest.mark.parametrize(
-    ('most', 'each', 'base', 'limit', 'runs'),
+    ('max_runs', 'run_bytes', 'base', 'limit', 'runs'),
     [
         (6, 10, 0, 59, 3),  # two groups
         (10, 10, 0, 45, 4),  # three groups: 4, 4, 2
@@ -54,44 +56,48 @@ def test_all_runs_train_at_once_if_they_fit():
         (48, 10, 100, 300, 16),
     ],
 )
-def test_runs_that_do_not_fit_train_in_the_fewest_equal_groups(most, each, base, limit, runs):
-    """There are as few groups as fit, and they are as small as their number allows."""
-    compiler = Compiler(each, base)
-    chosen, compiled = memory.choose_runs_per_device(compiler, most, limit)
-    fewest = -(-most // ((limit - base) // each))
-    assert chosen == runs == -(-most // fewest)
-    assert memory.required_bytes(compiled) == each * runs + base <= limit
+def test_runs_that_do_not_fit_train_in_the_fewest_equal_groups(
+    max_runs, run_bytes, base, limit, runs
+):
+    """As few groups as fit, and the smallest group size for this number of groups."""
+    compiler = Compiler(run_bytes, base)
+    chosen, compiled = memory.choose_runs_per_device(compiler, max_runs, limit)
+    group_count = -(-max_runs // ((limit - base) // run_bytes))
+    assert chosen == runs == -(-max_runs // group_count)
+    assert memory.required_bytes(compiled) == run_bytes * runs + base <= limit
     assert compiler.requested[-1] == runs
     assert len(compiler.requested) <= 3
 
 
 @pytest.mark.parametrize(
-    ('most', 'each', 'per_run', 'limit', 'runs'),
+    ('max_runs', 'run_bytes', 'extra_bytes', 'limit', 'runs'),
     [
         (6, 10, 5, 90, 6),  # up to the last byte
         (6, 10, 5, 89, 3),
         (6, 10, 5, 60, 3),  # the program of six alone would fit
     ],
 )
-def test_bytes_beside_the_program_count(most, each, per_run, limit, runs):
+def test_bytes_outside_the_program_count(max_runs, run_bytes, extra_bytes, limit, runs):
     """The selected parameters and the copy of the state are not arguments of the program."""
-    chosen, compiled = memory.choose_runs_per_device(Compiler(each), most, limit, per_run)
+    compiler = Compiler(run_bytes)
+    chosen, compiled = memory.choose_runs_per_device(compiler, max_runs, limit, extra_bytes)
     assert chosen == runs
-    assert memory.required_bytes(compiled, runs * per_run) == runs * (each + per_run) <= limit
+    required_bytes = memory.required_bytes(compiled, runs * extra_bytes)
+    assert required_bytes == runs * (run_bytes + extra_bytes) <= limit
 
 
-def test_the_error_counts_the_bytes_beside_the_program():
+def test_the_error_counts_the_bytes_outside_the_program():
     """What must fit is the sum of both."""
-    with pytest.raises(UserError, match=r'1 run\(s\) on a device need 4\.00 GiB of memory'):
+    with pytest.raises(UserError, match=r'A device needs 4\.00 GiB of memory for 1 run, and'):
         memory.choose_runs_per_device(
-            Compiler(each=3 << 30),
+            Compiler(run_bytes=3 << 30),
             max_runs=1,
             limit_bytes=(4 << 30) - 1,
             extra_bytes_per_run=1 << 30,
         )
 
 
-def test_the_bytes_beside_the_program_are_a_state_and_selected_parameters():
+def test_the_bytes_outside_the_program_are_a_state_and_selected_parameters():
     """Parameters and statistics count twice, the rest of the state once."""
     array = np.zeros((2, 3), np.float32)
     state = State(
@@ -102,15 +108,15 @@ def test_the_bytes_beside_the_program_are_a_state_and_selected_parameters():
         opt_state=(array, array),
         key=np.zeros(2, np.uint32),
     )
-    assert memory.bytes_beside_program(state) == 4 + 2 * 24 + 2 * 12 + 2 * 24 + 8
+    assert memory.bytes_outside_program(state) == 4 + 2 * 24 + 2 * 12 + 2 * 24 + 8
 
 
 def test_a_sweep_of_which_no_run_fits_raises_a_user_error():
     """Its message says what is needed, what there is, and what to change."""
-    compiler = Compiler(each=3 << 30)
+    compiler = Compiler(run_bytes=3 << 30)
     with pytest.raises(UserError) as error:
         memory.choose_runs_per_device(compiler, max_runs=4, limit_bytes=2 << 30)
-    assert '1 run(s) on a device need 3.00 GiB of memory, and 2.00 GiB may be used.' in str(
+    assert 'A device needs 3.00 GiB of memory for 1 run, and 2.00 GiB may be used.' in str(
         error.value
     )
     assert 'config.data.batch' in str(error.value)
@@ -119,15 +125,15 @@ def test_a_sweep_of_which_no_run_fits_raises_a_user_error():
 
 def test_no_more_than_three_programs_are_compiled():
     """The third is the last, even if the size of the program does not depend on its runs."""
-    compiler = Compiler(each=0, base=3 << 30)
-    with pytest.raises(UserError, match=r'need 3\.00 GiB'):
+    compiler = Compiler(run_bytes=0, base=3 << 30)
+    with pytest.raises(UserError, match=r'needs 3\.00 GiB'):
         memory.choose_runs_per_device(compiler, max_runs=100, limit_bytes=2 << 30)
     assert len(compiler.requested) == 3
     assert compiler.requested == sorted(compiler.requested, reverse=True)
 
 
 def test_arguments_results_and_scratch_space_count():
-    """By XLA's analysis; a donated argument and the result in its place count once."""
+    """XLA's analysis has them; a donated argument and the result in its place count once."""
     argument = jax.ShapeDtypeStruct((1000,), np.float32)
     assert memory.required_bytes(jax.jit(lambda x: x + 1).lower(argument).compile()) == 8000
     assert (
@@ -150,12 +156,12 @@ def test_a_program_without_an_analysis_fits():
 
 
 def test_the_limit_is_a_fraction_of_the_memory():
-    """Of the host's for all its devices together, or of an accelerator's own if it is known."""
-    one = memory.memory_limit(jax.devices()[:1])
-    eight = memory.memory_limit(jax.devices()[:8])
-    assert one == pytest.approx(8 * eight, abs=8)
-    assert 0 < one < 1 << 50
-    known = SimpleNamespace(platform='gpu', memory_stats=lambda: {'bytes_limit': 1000})
-    unknown = SimpleNamespace(platform='gpu', memory_stats=lambda: None)
-    assert memory.memory_limit([known, known]) == 900
-    assert memory.memory_limit([unknown]) > 1 << 50
+    """It is of the host's memory, divided by its devices, or of an accelerator's own if known."""
+    one_device_limit = memory.memory_limit(jax.devices()[:1])
+    eight_device_limit = memory.memory_limit(jax.devices()[:8])
+    assert one_device_limit == pytest.approx(8 * eight_device_limit, abs=8)
+    assert 0 < one_device_limit < 1 << 50
+    known_device = SimpleNamespace(platform='gpu', memory_stats=lambda: {'bytes_limit': 1000})
+    unknown_device = SimpleNamespace(platform='gpu', memory_stats=lambda: None)
+    assert memory.memory_limit([known_device, known_device]) == 900
+    assert memory.memory_limit([unknown_device]) > 1 << 50

@@ -175,8 +175,8 @@ def case(request):
     return s, state, s.metrics
 
 
-def test_every_run_is_what_it_would_be_alone(case):
-    """To 1e-6, on any number of devices, padded or not, by jit or pmap, with divided batches."""
+def test_every_run_equals_that_run_by_itself(case):
+    """To 1e-6, for any number of devices, with padding, by jit or pmap, with divided batches."""
     s, state, metrics = case
     end = s.collect(state)
     loss_NxS = s.collect(metrics)['loss']
@@ -194,7 +194,7 @@ def test_every_run_is_what_it_would_be_alone(case):
 
 
 def test_predictions_are_those_of_each_run_on_the_batch_of_its_fold(case):
-    """By the run's own parameters."""
+    """They are computed with the run's own parameters."""
     s, state, _ = case
     x_NxBxM = s.mel[s.fold_N, 0].astype(float).sum(2)
     expected = np.einsum('nbm,nm->nb', x_NxBxM, s.collect(state.params['w']))
@@ -281,7 +281,7 @@ def test_the_selected_parameters_are_updated_run_by_run(case):
 
 
 def test_features_on_the_device_change_no_bit(case):
-    """They are cut from the corpus at `first_B`: the same state and the same scores."""
+    """If they are cut from the corpus at `first_B`, state and scores are the same."""
     s, state, _ = case
     chex.assert_trees_all_equal(s.collect(s.train(resident=True)), s.collect(state))
     np.testing.assert_array_equal(s.predict(state, resident=True), s.predict(state))
@@ -291,9 +291,9 @@ def test_features_of_a_neighbour_are_never_read():
     """The frames around those of an example in the corpus may be anything."""
     s = Sweep(2, 3)
     expected = s.collect(s.train())
-    own = np.unique((s.first[..., None] + np.arange(T))[np.arange(T) < s.frames[..., None]])
-    assert len(own) < len(s.corpus_RxM)
-    s.corpus_RxM[np.setdiff1d(np.arange(CORPUS_FRAMES), own)] = np.nan
+    used_rows = np.unique((s.first[..., None] + np.arange(T))[np.arange(T) < s.frames[..., None]])
+    assert len(used_rows) < len(s.corpus_RxM)
+    s.corpus_RxM[np.setdiff1d(np.arange(CORPUS_FRAMES), used_rows)] = np.nan
     chex.assert_trees_all_equal(s.collect(s.train(resident=True)), expected)
     assert np.isfinite(s.predict(s.train(resident=True), resident=True)).all()
 
@@ -350,14 +350,14 @@ def test_other_hyper_parameters_compile_nothing():
     """Coefficients, learning rates and seeds are arguments of the program."""
     s = Sweep(2, 3)
     s.train()
-    before = len(s.traced)
+    trace_count = len(s.traced)
     s.train(hyper=s.hyper | {'lr': s.hyper['lr'] * 2, 'seed': s.hyper['seed'] + 5})
-    assert before > 0
-    assert len(s.traced) == before
+    assert trace_count > 0
+    assert len(s.traced) == trace_count
 
 
 @pytest.mark.parametrize('in_turn', [True, False])
-def test_a_diverging_run_leaves_the_others_alone(in_turn):
+def test_a_diverging_run_does_not_change_the_others(in_turn):
     """The other runs of the program are the same to the bit."""
     s = Sweep(2, 3, in_turn=in_turn)
     expected = s.collect(s.train().params['w'])
@@ -379,7 +379,7 @@ def test_a_diverging_run_leaves_the_others_alone(in_turn):
         (9, 8, 2, (4, 3)),
     ],
 )
-def test_every_device_gets_as_few_runs_as_can_be(count, devices, data, expected):
+def test_every_device_gets_as_few_runs_as_possible(count, devices, data, expected):
     """No more devices are used than there are runs; `data` devices count as one."""
     layout = Layout(count, jax.devices()[:devices], data)
     assert expected == (layout.D, layout.R)
@@ -387,8 +387,10 @@ def test_every_device_gets_as_few_runs_as_can_be(count, devices, data, expected)
 
 
 def test_devices_that_cannot_divide_batches_raise_a_user_error():
-    """Seven devices, and two for each batch."""
-    with pytest.raises(UserError, match=r'config.data_devices is 2, and there are 7'):
+    """For example seven devices with two for each batch."""
+    with pytest.raises(
+        UserError, match=r'data_devices is 2, and the number of devices is 7, which'
+    ):
         Layout(10, jax.devices()[:7], data_devices=2)
 
 
@@ -402,13 +404,13 @@ def test_runs_are_grouped_in_order_and_collected_again():
 
 
 def test_a_smaller_group_has_the_shapes_of_the_first():
-    """So it uses the same program; padding is removed when the runs are collected."""
-    whole = Layout(20, jax.devices()[:3], R=4)
-    fewer = whole.with_count(5)
-    assert (whole.count, fewer.count, fewer.D, fewer.R) == (20, 5, 3, 4)
-    grouped = fewer.group_by_device(np.arange(5))
+    """It can use the same program; padding is removed when the runs are collected."""
+    layout = Layout(20, jax.devices()[:3], R=4)
+    smaller_layout = layout.with_count(5)
+    assert (layout.count, smaller_layout.count, smaller_layout.D, smaller_layout.R) == (20, 5, 3, 4)
+    grouped = smaller_layout.group_by_device(np.arange(5))
     np.testing.assert_array_equal(grouped, [[0, 1, 2, 3], [4, 4, 4, 4], [4, 4, 4, 4]])
-    np.testing.assert_array_equal(fewer.collect(grouped), np.arange(5))
+    np.testing.assert_array_equal(smaller_layout.collect(grouped), np.arange(5))
 
 
 def test_a_device_has_the_folds_that_its_runs_need_and_no_other():
@@ -426,7 +428,7 @@ def test_a_device_has_the_folds_that_its_runs_need_and_no_other():
 
 
 def test_the_slot_of_a_run_is_the_index_of_its_fold():
-    """For any order of the folds and number of devices."""
+    """This holds for any order of the folds and any number of devices."""
     random = np.random.default_rng(0)
     for count, devices in ((1, 8), (7, 3), (30, 8), (30, 1)):
         fold_N = random.integers(0, 6, count)
