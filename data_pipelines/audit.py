@@ -38,31 +38,36 @@ from data_pipelines.protocols.protocol import Protocol
 
 def main() -> None:
     """Parses the command line, prints the audit, and exits with status 2 on a leak."""
+    with exit_on_user_error():
+        if {'--help', '-h', '-help'} & set(sys.argv[1:]):
+            print(__doc__)
+        else:
+            _print_audit()
+
+
+def _print_audit() -> None:
+    """Prints the audit of the configuration on the command line; raises UserError on a leak."""
     # Imported here, so that --help needs none of them.
     from configs import command
     from data_pipelines.protocols.split import make_split
     from data_pipelines.storage.dataset import find_prepared_data
     from jaxser.configuration import resolve
 
-    if {'--help', '-h', '-help'} & set(sys.argv[1:]):
-        print(__doc__)
-        return
-    with exit_on_user_error():
-        flags = command.parse_flags(sys.argv, 'data_pipelines.audit')
-        config = resolve.resolve_config(flags)
-        protocol = Protocol(**config.protocol)
-        split = make_split(config, find_prepared_data(config.data))
-        print(protocol.title)
-        print(f'split {split.sha256}')
-        for sentence in split.describe_left_out(config.data.labels):
-            print(sentence)
-        print()
-        print_parts(split.utterances, split.folds)
-        has_emotion_N = split.utterances.text['emotion'] != ''
-        print_class_priors(split.utterances[np.flatnonzero(has_emotion_N)])
-        findings = inspect_folds(split.utterances, split.folds, protocol)
-        print_findings(findings)
-        check_leaks(findings)
+    flags = command.parse_flags(sys.argv, 'data_pipelines.audit')
+    config = resolve.resolve_config(flags)
+    protocol = Protocol(**config.protocol)
+    split = make_split(config, find_prepared_data(config.data))
+    print(protocol.title)
+    print(f'split {split.sha256}')
+    for sentence in split.describe_left_out(config.data.labels):
+        print(sentence)
+    print()
+    print_parts(split.utterances, split.folds)
+    has_emotion_N = split.utterances.text['emotion'] != ''
+    print_class_priors(split.utterances[np.flatnonzero(has_emotion_N)])
+    findings = inspect_folds(split.utterances, split.folds, protocol)
+    print_findings(findings)
+    check_leaks(findings)
 
 
 if __name__ == '__main__':

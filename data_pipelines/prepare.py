@@ -16,6 +16,16 @@ from data_pipelines.storage.preparation import Extractor, prepare_corpus
 
 LOG_MEL_FIELDS = dataclasses.fields(LogMel)
 
+LOG_MEL_HELP = {
+    'rate': 'sample rate in Hz, to which all audio is resampled',
+    'window': 'length of the analysis window in seconds',
+    'hop': 'time from one frame to the next in seconds',
+    'bands': 'number of mel bands',
+    'low': 'lower edge of the lowest mel band in Hz',
+    'high': 'upper edge of the highest mel band in Hz',
+    'floor': 'smallest power of a band before the logarithm; lower ones are raised to it',
+}
+
 
 def main() -> None:
     """Parses the command line and prepares the corpus."""
@@ -35,23 +45,23 @@ def make_parser() -> argparse.ArgumentParser:
         description='Computes features of a corpus, and writes them as shards that `tfds.load` '
         'reads.',
     )
-    parser.add_argument('name', metavar='NAME', help=', '.join(corpora.corpus_names()))
+    names = ', '.join(corpora.corpus_names())
+    parser.add_argument('name', metavar='NAME', help=f'the corpus: {names}')
     parser.add_argument('--source', help="the corpus's root; for `folder`, the CSV")
     parser.add_argument('--out', default='data', help='the folder of all data sets (%(default)s)')
     parser.add_argument(
         '--allow_partial',
         action='store_true',
-        help='accept numbers of utterances that are of no release',
+        help='accept a corpus whose number of utterances is not that of a known release',
     )
-    parser.add_argument('--workers', type=int, help='number of processes (as many as cores)')
+    parser.add_argument('--workers', type=int, help='number of processes (number of CPU cores)')
     parser.add_argument(
         '--beam',
         nargs='*',
         metavar='OPTION=VALUE',
         help='use Apache Beam with these options of its own, such as runner=FlinkRunner '
         'flink_master=HOST:8081; without a runner, it starts --workers processes on this machine. '
-        'Other machines must see --source and --out under the same paths, and have jaxser '
-        'installed',
+        'Other machines must have --source and --out under the same paths, and jaxser installed',
     )
     parser.add_argument(
         '--features',
@@ -68,13 +78,16 @@ def make_parser() -> argparse.ArgumentParser:
     )
     for field in LOG_MEL_FIELDS:
         parser.add_argument(
-            f'--{field.name}', type=field.type, default=field.default, help='log-mel (%(default)s)'
+            f'--{field.name}',
+            type=field.type,
+            default=field.default,
+            help=f'of log-mel: {LOG_MEL_HELP[field.name]} (%(default)s)',
         )
     return parser
 
 
 def parse_feature_spec(features: str, states: str | None, log_mel: LogMel) -> FeatureSpec:
-    """Returns which features the options name; UserError if they contradict each other."""
+    """Returns the features that the options name; UserError if options contradict each other."""
     kind, _, folder = features.partition(':')
     if kind == 'upstream' and folder:
         return _parse_encoder_spec(folder, states, log_mel)

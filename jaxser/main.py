@@ -34,10 +34,10 @@ DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'This process is one of se
 def main() -> None:
     """Parses the command line and runs the command."""
     start_time = time.time()
-    if {'--help', '-h', '-help'} & set(sys.argv[1:]):
-        print(__doc__)
-        return
     with exit_on_user_error('If a checkpoint has been saved, the same command resumes from it.'):
+        if {'--help', '-h', '-help'} & set(sys.argv[1:]):
+            print(__doc__)
+            return
         config = command.parse_flags(sys.argv, 'jaxser.main')
         # JAX is imported only when the flags are right.
         from jaxser import distributed
