@@ -1,4 +1,4 @@
-"""Chooses the runs of a sweep that make its model, and the arrays of them that prediction needs."""
+"""Chooses the runs of a sweep that become its model, and the arrays that prediction needs."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -10,6 +10,7 @@ import numpy as np
 from flax import traverse_util
 
 from jaxser.analysis import summary
+from jaxser.nn.encoder import make_dummy_batch
 from jaxser.training import restore
 
 
@@ -32,7 +33,7 @@ class EnsembleMember(NamedTuple):
 def choose_setting(results: dict) -> ChosenSetting:
     """Returns the setting with the best mean dev UAR, and its runs that did not diverge.
 
-    Among equal ones, such as those without a dev UAR, it is the one with most such runs.
+    Of settings with the same dev UAR, or without one, it is the setting with most of these runs.
     """
     settings = []
     for row in results['summary']:
@@ -58,7 +59,7 @@ def _runs_of_setting(results: dict, row: dict) -> list[dict]:
 def ensemble_members(
     trainer, group, selected: tuple, chosen_runs: list[dict]
 ) -> Iterator[EnsembleMember]:
-    """Yields the chosen runs of a group; `selected` are its (parameters, batch statistics)."""
+    """Yields the chosen runs of a group; `selected` is its (parameters, BatchNorm statistics)."""
     _, posteriors = restore.predict_part(trainer, group, selected, 'dev')
     table = trainer.task.table
     params_N, batch_stats_N = jax.tree.map(group.layout.collect, selected)
@@ -97,19 +98,14 @@ def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) ->
     def scores(flat: dict) -> jax.Array:
         first_run = jax.tree.map(lambda x_R: x_R[0], flat)
         run = {'batch_stats': {}} | traverse_util.unflatten_dict(first_run, sep='/')
-        batch = {
-            'mel_BxTxM': jnp.zeros((1, 16, bands)),
-            'frames_B': jnp.full((1,), 16),
-            'target_B': jnp.ones((1,)),
-            'mean_BxM': run.get('mean', jnp.ones(bands))[None],
-            'scale_BxM': run.get('scale', jnp.ones(bands))[None],
-        }
-        if frozen is not None:
-            batch['frozen'] = jax.tree.map(jnp.zeros_like, frozen)
+        batch = make_dummy_batch(bands, frozen)
+        batch['mean_BxM'] = run.get('mean', jnp.ones(bands))[None]
+        batch['scale_BxM'] = run.get('scale', jnp.ones(bands))[None]
         return predict(run['params'], run['batch_stats'], batch)[1]
 
-    # JAX drops the arguments that do not matter from the program; it sorts them by name.
-    kept = jax.export.export(jax.jit(scores))(flat).module_kept_var_idx
+    # JAX sorts the arguments by name, and drops those that do not matter from the program.
     names = sorted(flat)
-    required = {names[n]: flat[names[n]] for n in kept}
+    required = {}
+    for n in jax.export.export(jax.jit(scores))(flat).module_kept_var_idx:
+        required[names[n]] = flat[names[n]]
     return traverse_util.unflatten_dict(required, sep='/')
