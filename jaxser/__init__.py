@@ -4,7 +4,8 @@
 def load(folder, **options):
     """Returns the model of a finished sweep as a `jaxser.serving.predictor.Predictor`.
 
-    `folder` is the sweep's workdir, or the folder model/ in it.
+    `folder` is the sweep's workdir, or the folder model/ in it. `options` are those of
+    `jaxser.serving.predictor.load_predictor`.
 
     >>> jaxser.load('runs/dann_demo').predict(wave, 16_000)['posterior']
     """

@@ -4,19 +4,19 @@
       [--data data] [--upstream FOLDER] [--carry_upstream]
 
 Training does this at its end; the command is for a sweep without a model. It takes the setting with
-the best mean dev UAR (a setting is what was swept, without seed and fold), and of it every run that
+the best mean dev UAR (a setting is what was swept, without seed and fold), and all its runs that
 did not diverge. The model averages their posteriors. Each run was trained without some of the
 speakers, so the average has no dev part of its own: its results and its temperature are those of
 the single runs.
 
 model.safetensors   params/..., batch_stats/... and, under `global` normalisation, mean and scale;
-                    all lead with R, the runs. Only what prediction reads: the heads of domains,
-                    which contain information about the speakers, are left out
+                    the first axis of all is R, the runs. They are what prediction reads: the heads
+                    of domains, which contain information about the speakers, are left out
 model.json          all else that prediction needs, and where the model comes from
 upstream/           with --carry_upstream: the pretrained encoder of the model (config.json,
-                    model.safetensors). Without, model.json has the sha256 of its weights and its
-                    folder, as its licence may forbid copies. If the encoder was fine-tuned,
-                    model.safetensors holds the changes to it
+                    model.safetensors). Without the option, model.json has its folder and the sha256
+                    of its weights only, as its licence may forbid copies. If the encoder was
+                    fine-tuned, model.safetensors contains the changes to it
 """
 
 from data_pipelines.errors import exit_on_user_error
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument(
         '--carry_upstream',
         action='store_true',
-        help='copy the pretrained encoder beside the model, if its licence allows that',
+        help='copy the pretrained encoder into the folder of the model, if its licence allows that',
     )
     arguments = parser.parse_args()
     distributed.configure_jax()

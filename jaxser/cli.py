@@ -13,10 +13,10 @@ def make_workdir_parser(module: str, doc: str) -> argparse.ArgumentParser:
         '--workdir', required=True, type=epath.Path, help='the workdir of a finished sweep'
     )
     parser.add_argument(
-        '--data', help='the folder of the prepared corpora, if it has been moved since the training'
+        '--data', help='the folder of the prepared corpora, if it has moved since training'
     )
     parser.add_argument(
         '--upstream',
-        help='the Hugging Face folder of the pretrained encoder, if it has been moved since then',
+        help='the Hugging Face folder of the pretrained encoder, if it has moved since training',
     )
     return parser

@@ -3,10 +3,10 @@
   python -m jaxser.compare runs/A runs/B ... [--whole runs/C ...] [--unmeasured configs]
       [--out RESULTS.md]
 
-A sweep is described by what its config.json and results.json say was run, with all that was changed
-on the command line. A row is a method under a setting (structural keys, and the training part). Of
-its coefficients, the one with the best dev UAR, mean over seeds, is chosen in every fold
-separately: the dev speakers of one fold are tested in another. lam = 0 has a row of its own.
+A sweep is described by its config.json and results.json, which contain what was changed on the
+command line. A row is a method under a setting (structural keys, and the subset of the training
+part). The coefficient is chosen in every fold separately, by the best dev UAR (mean over seeds):
+the dev speakers of one fold are tested in another. lam = 0 has a row of its own.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
         nargs='+',
         type=epath.Path,
         default=[],
-        help='workdirs of sweeps of which every coefficient has a row',
+        help='workdirs of sweeps that get a row for every coefficient',
     )
     parser.add_argument(
         '--unmeasured',

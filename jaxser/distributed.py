@@ -1,4 +1,4 @@
-"""Runs one process or several that JAX joins; process 0, the main process, prints and writes."""
+"""One process, or several that JAX joins; process 0, the main process, prints and writes."""
 
 import os
 import signal
@@ -61,7 +61,8 @@ def join_processes() -> None:
         raise UserError(
             f'--distributed: the processes could not be joined: {e} '
             f'(JAX_COORDINATOR_ADDRESS={address}, JAX_NUM_PROCESSES={count}, '
-            f'JAX_PROCESS_ID={number})'
+            f'JAX_PROCESS_ID={number}). Set the three variables in every process, or leave '
+            '--distributed out to run one process.'
         ) from None
 
 
@@ -83,7 +84,7 @@ def progress_bar(total: int, unit: str) -> tqdm.tqdm:
 
 
 def skip_steps(bar: tqdm.tqdm, count: int) -> None:
-    """Moves a progress bar over steps that were done before; they do not count for its speed."""
+    """Moves a progress bar over steps that were done earlier; they do not count for its speed."""
     if not bar.disable:
         bar.initial += count
         bar.n += count
@@ -91,13 +92,13 @@ def skip_steps(bar: tqdm.tqdm, count: int) -> None:
 
 
 def wait_for_all(barrier: str) -> None:
-    """Waits until all processes have come to the barrier of this name."""
+    """Waits until all processes have reached the barrier of this name."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(barrier)
 
 
 def broadcast_from_main(number: int) -> int:
-    """Returns the number that the main process has, in every process."""
+    """Returns the `number` of the main process, in every process."""
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.broadcast_one_to_all(number))
@@ -125,13 +126,13 @@ def check_shared_folder(folder) -> None:
 
 
 class Termination:
-    """A context that notices SIGTERM; with several processes all notice it at the same epoch."""
+    """A context that notices SIGTERM; several processes notice it at the same epoch."""
 
     def __enter__(self) -> 'Termination':
         self.requested = False
         self.previous_handler = None
-        # Python allows signal handlers in the main thread alone. With several processes JAX has
-        # a handler of its own.
+        # Python allows signal handlers in the main thread only. With several processes JAX has its
+        # own handler.
         if jax.process_count() == 1 and threading.current_thread() is threading.main_thread():
             self.previous_handler = signal.signal(signal.SIGTERM, self._request)
         return self
@@ -142,7 +143,7 @@ class Termination:
 
     def _request(self, *_) -> None:
         self.requested = True
-        message = '\nSIGTERM: stops with a checkpoint at the end of this epoch.'
+        message = '\nSIGTERM: training stops with a checkpoint at the end of this epoch.'
         print(message, file=sys.stderr, flush=True)
 
     def is_requested(self, epoch: int) -> bool:

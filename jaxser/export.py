@@ -12,13 +12,13 @@ saved_model/                    with --saved_model: the same function for Tensor
 
 For a model on a frozen encoder, mel_BxTxM are the encoder's states, which jaxser computes from
 audio. The encoder is only named, as its licence may forbid copies. With --carry_upstream, or if the
-encoder is beside the model already, the program includes it. The program then takes the input of
-the encoder in float32: samples of 16 kHz (wave_BxL, samples_B) or Whisper's own log-mel. The
+encoder is in the model's folder already, the program includes it. The program then takes the input
+of the encoder in float32: samples of 16 kHz (wave_BxL, samples_B) or Whisper's own log-mel. The
 encoder is also copied to upstream/, for jaxser.
 
-For a model on a fine-tuned encoder there is a program only if the encoder is carried, as the model
-holds changes to its weights. mel_BxTxM is its input, a frame every 10 ms: 160 samples of 16 kHz, or
-Whisper's own log-mel.
+For a model on a fine-tuned encoder there is a program only if the encoder is copied, as the model
+consists of changes to its weights. mel_BxTxM is its input, a frame every 10 ms: 160 samples of
+16 kHz, or Whisper's own log-mel.
 
 The features are float16 because the network was trained on float16. A program for float32 would
 accept features that are not rounded. It could not round them reliably itself, as XLA may remove a
@@ -37,7 +37,7 @@ from jaxser.serving.model import ENCODER_FOLDER
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Returns the command line."""
+    """Returns the parsed command line."""
     parser = argparse.ArgumentParser(
         prog='python -m jaxser.export', description=__doc__.splitlines()[0]
     )
@@ -45,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
         '--workdir',
         required=True,
         type=epath.Path,
-        help='of a finished sweep, or a copy of its folder model/',
+        help='the workdir of a finished sweep, or a copy of its folder model/',
     )
     parser.add_argument('--out', required=True, type=Path, help='the folder to write')
     parser.add_argument(
@@ -59,7 +59,9 @@ def parse_arguments() -> argparse.Namespace:
         help='copy the pretrained encoder too, if its licence allows that',
     )
     parser.add_argument(
-        '--upstream', help='its Hugging Face folder, if it has been moved since preparation'
+        '--upstream',
+        help='the Hugging Face folder of the pretrained encoder, if it has been moved since '
+        'preparation',
     )
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""What happens to log-mel features on the device before the encoder reads them."""
+"""Operations on log-mel features on the device, before the encoder reads them."""
 
 from typing import Any, NamedTuple
 
@@ -17,8 +17,8 @@ def frame_mask(frames_B: jax.Array, length: int) -> jax.Array:
 def with_utterance_statistics(batch: Batch) -> Batch:
     """Adds mean_BxM and scale_BxM of each utterance's valid frames; sets padded frames to zero.
 
-    Equal, to rounding, to the statistics that preparation stores, but computed in float32: the mean
-    of the centred features corrects the mean and the variance.
+    They equal the statistics that preparation stores up to rounding, as they are computed in
+    float32. The mean of the centred features corrects the mean and the variance.
     """
     mask_BxTx1 = frame_mask(batch['frames_B'], batch['mel_BxTxM'].shape[-2])[..., None]
     mel_BxTxM = jnp.where(mask_BxTx1 > 0, batch['mel_BxTxM'], 0).astype(jnp.float32)
@@ -63,7 +63,7 @@ def _stripe_mask(key: jax.Array, length_B: jax.Array, max_share: jax.Array, size
 
 
 def spec_augment(batch: Batch, hyper: Hyper, key: jax.Array) -> Batch:
-    """Masks two stripes of frames and two of bands of each example with the mean, i.e. 0.
+    """Sets two stripes of frames and two stripes of bands of each example to 0, the mean.
 
     `hyper['time_mask']` and `hyper['band_mask']` are the largest width of a stripe, as a share of
     the valid frames and of the bands (SpecAugment, Park et al. 2019).
@@ -78,7 +78,7 @@ def spec_augment(batch: Batch, hyper: Hyper, key: jax.Array) -> Batch:
 
 
 class SharedArrays(NamedTuple):
-    """Arrays that all runs read and none changes; a device holds them once.
+    """Arrays that all runs read and no run changes; each device has one copy.
 
     Attributes:
         corpus_RxM: the features of the whole corpus, if they are resident on the device.

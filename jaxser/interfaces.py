@@ -13,7 +13,7 @@ import jax
 Hyper = dict[str, jax.Array]
 """Traced scalars of one run: all that a sweep may vary without a new compilation.
 
-Holds lr, weight_decay, dropout, time_mask, band_mask, seed, fold, and the method's own (e.g. lam).
+They are lr, weight_decay, dropout, time_mask, band_mask, seed, fold, and the method's own (as lam).
 """
 
 Batch = dict[str, Any]
@@ -23,22 +23,22 @@ Batch = dict[str, Any]
   frames_B         number of valid frames
   emotion_B        class index
   labelled_B       weight of the example in the emotion loss; 0 = no emotion label
-  target_B         1 for an example of the target: an unlabelled one in training, or one of the test
+  target_B         1 for an example of the target: unlabelled in training, or of the test part
   speaker_B        speaker index, -1 if unknown (language_B and corpus_B likewise)
   speaker_seen_K   1 for a speaker in the fold's training data (language_seen_K, corpus_seen_K)
-  frozen           `Encoder.frozen`, if the encoder has any; belongs to no example
+  frozen           `Encoder.frozen`, if the encoder has any; has no axis of examples
 
 For a method with `identity`, B emotion examples are followed by B identity examples, which have
 speakers but no emotion labels.
 """
 
 BATCH_WIDE_KEYS = ('speaker_seen_K', 'language_seen_K', 'corpus_seen_K', 'frozen')
-"""The keys of a batch whose values belong to no example."""
+"""The keys of a batch whose values have no axis of examples."""
 
 
 @flax.struct.dataclass
 class State:
-    """All that a run carries from step to step. Arrays only, so that it vmaps and checkpoints."""
+    """The state of a run between two steps. Arrays only, so that it can be vmapped and saved."""
 
     step: jax.Array
     params: Any  # {'encoder': ..., 'emotion': ..., and a method's own heads}
@@ -58,7 +58,7 @@ class Sizes(NamedTuple):
 
 
 class Aux(NamedTuple):
-    """What a method's loss returns beside its value."""
+    """What a method's loss returns in addition to its value."""
 
     batch_stats: Any
     extra: Any
@@ -66,7 +66,7 @@ class Aux(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """Maps an utterance to its representation z_BxD; one file in models/ each.
+    """Maps utterances to their representation z_BxD; each encoder is a file in models/.
 
     A Flax module behind two pure functions (see `jaxser.nn.encoder.make_encoder`).
 
@@ -87,7 +87,7 @@ class Encoder(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A training method; one file in methods/ each, whose `make(config, encoder, sizes)` builds it.
+    """A training method; each is a file in methods/, whose `make(config, encoder, sizes)` makes it.
 
     Attributes:
         hyper: the method's own hyper-parameters with their defaults.

@@ -1,6 +1,6 @@
 """Losses that several methods share.
 
-The two losses at the end return (value, metrics), where metrics are what training logs.
+The last two losses return (value, metrics); training logs the metrics.
 """
 
 import jax
@@ -45,8 +45,9 @@ def accuracy(scores_BxC: jax.Array, class_B: jax.Array, weight_B: jax.Array) -> 
 def emotion_cross_entropy(
     scores_BxC: jax.Array, batch: Batch
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns CE(emotion) of the labelled examples, weighted by `labelled_B`, and metrics."""
-    emotion_B, weight_B = batch['emotion_B'], batch['labelled_B']
+    """Returns the cross-entropy of the emotions, weighted by `labelled_B`, and metrics."""
+    emotion_B = batch['emotion_B']
+    weight_B = batch['labelled_B']
     value = cross_entropy(scores_BxC, emotion_B, weight_B)
     metrics = {
         'emotion_loss': value,
@@ -58,11 +59,12 @@ def emotion_cross_entropy(
 def domain_cross_entropy(
     domain: str, scores_BxK: jax.Array, batch: Batch
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns CE(domain) and metrics.
+    """Returns the cross-entropy of a domain, such as the speaker, and metrics.
 
-    The classes are those in the fold's training data; the examples those whose domain is known.
+    The classes are those in the fold's training data. Examples of unknown domain do not count.
     """
-    class_B, seen_K = batch[f'{domain}_B'], batch[f'{domain}_seen_K']
+    class_B = batch[f'{domain}_B']
+    seen_K = batch[f'{domain}_seen_K']
     scores_BxK = mask_unseen_classes(scores_BxK, seen_K)
     known_B = (class_B >= 0).astype(scores_BxK.dtype)
     value = cross_entropy(scores_BxK, class_B, known_B)

@@ -11,14 +11,14 @@ from data_pipelines.batching import table
 from data_pipelines.errors import UserError
 from jaxser.interfaces import Encoder, Method, Sizes
 
-# Sizes for making a method only to ask for its static properties.
+# Sizes for making a method only to read its static properties.
 DUMMY_SIZES = Sizes(bands=1, emotions=1, domains=dict.fromkeys(table.DOMAINS, 1), steps=1)
 
 
 def plugin_names(package: str) -> list[str]:
-    """Returns the names of the plug-ins in jaxser/<package>, 'methods' or 'models'.
+    """Returns the names of the plug-ins in jaxser/<package>; it is 'methods' or 'models'.
 
-    Every module is one, except for those whose name starts with an underscore.
+    Every module is a plug-in, unless its name starts with an underscore.
     """
     modules = pkgutil.iter_modules(importlib.import_module(f'jaxser.{package}').__path__)
     return sorted(module.name for module in modules if not module.name.startswith('_'))

@@ -1,4 +1,4 @@
-"""Predicts emotions from speech by the model of a finished sweep: for files, or for a live stream.
+"""Predicts emotions from speech with the model of a finished sweep, in files or a live stream.
 
   python -m jaxser.predict --workdir runs/dann_demo [--format table|csv|jsonl] PATH ...
   arecord -q -t raw -f S16_LE -r 16000 |
@@ -6,15 +6,15 @@
 
 A PATH is an audio file or a folder of them. A file of up to 30 s is one utterance, as in training.
 A longer one is cut into windows of --window seconds, one every --hop seconds. Each window is
-predicted as an utterance, and the posterior of the file is their mean. A stream is answered once a
+predicted as an utterance, and the posterior of the file is their mean. A stream is predicted once a
 second, from its last --window seconds. The posterior is the mean over the runs of the model
 (jaxser/bundle.py), each calibrated by a temperature that was fitted on dev. The exit status is 1 if
-a file has no answer, and 2 if nothing could be answered.
+a file could not be predicted, and 2 if nothing could.
 
 A model on a pretrained encoder needs that encoder: a frozen one computes the features of all runs;
-a fine-tuned one is changed by each run. It is looked for beside the model, then where it was during
-preparation or training; --upstream names another Hugging Face folder. A window may not be longer
-than the encoder's limit: nothing is cut off.
+a fine-tuned one is changed by each run. It is looked for in the model's folder, then where it was
+during preparation or training; --upstream names another Hugging Face folder. A window may not be
+longer than the encoder's limit: nothing is cut off.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from data_pipelines.errors import exit_on_user_error
 from data_pipelines.features.decode import SAMPLE_RATE_RANGE
 from data_pipelines.wording import pluralize
 from jaxser import distributed
-from jaxser.serving.output import FORMATS, format_answers, track_failures
+from jaxser.serving.output import FORMATS, format_predictions, track_failures
 from jaxser.serving.pcm import MAX_CHANNELS, PCM_ENCODINGS
 from jaxser.serving.predictor import (
     HOP_SECONDS,
@@ -61,11 +61,13 @@ def _make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('--workdir', required=True, help='of a finished sweep, or a copy of its folder model/')
+    workdir_help = 'the workdir of a finished sweep, or a copy of its folder model/'
+    add('--workdir', required=True, help=workdir_help)
     paths_help = 'an audio file, a folder, or - for raw PCM from standard input'
     add('paths', nargs='+', metavar='PATH', help=paths_help)
-    add('--format', choices=FORMATS, default='table')
-    add('--window', type=float, default=WINDOW_SECONDS, help='seconds (default %(default)g)')
+    add('--format', choices=FORMATS, default='table', help='of the output (default %(default)s)')
+    window_help = 'length of a window in seconds (default %(default)g)'
+    add('--window', type=float, default=WINDOW_SECONDS, help=window_help)
     hop_help = (
         f'seconds between windows, in files longer than {MAX_UTTERANCE_SECONDS:g} s (default '
         f'{HOP_SECONDS:g}, or the window if that is shorter)'
@@ -90,12 +92,21 @@ def _check_stream(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -
         parser.error(f'--channels is {parsed.channels}; expected 1 to {MAX_CHANNELS}.')
 
 
+def _list_audio_files(paths: list[str]) -> list[Path]:
+    """Returns the audio files that are named, and those in the folders that are named."""
+    files = []
+    for path in paths:
+        files += find_audio_files(Path(path))
+    return files
+
+
 def main() -> None:
-    """Parses the command line, predicts, and prints the answers."""
+    """Parses the command line, predicts, and prints the predictions."""
     arguments = parse_arguments()
     distributed.configure_jax()
     sys.stdout.reconfigure(errors='backslashreplace')  # the name of a file may be any bytes
-    paths, failed = arguments.paths, []
+    paths = arguments.paths
+    failed = []
     with exit_on_user_error():
         model = load_predictor(
             arguments.workdir, arguments.window, arguments.hop, arguments.upstream
@@ -103,19 +114,19 @@ def main() -> None:
         for note in model.notes:
             print(note, file=sys.stderr)
         if paths == ['-']:
-            answers = model.predict_stream(
+            predictions = model.predict_stream(
                 sys.stdin.buffer, arguments.rate, arguments.encoding, arguments.channels
             )
         else:
-            paths = [file for path in paths for file in find_audio_files(Path(path))]
-            answers = model.predict_files(paths)
-        answers = track_failures(answers, failed, len(paths))
-        for line in format_answers(answers, arguments.format, model.classes):
+            paths = _list_audio_files(paths)
+            predictions = model.predict_files(paths)
+        predictions = track_failures(predictions, failed, len(paths))
+        for line in format_predictions(predictions, arguments.format, model.classes):
             with tqdm.external_write_mode():
                 print(line, flush=True)
     if failed:
         total = pluralize(len(paths), 'file')
-        print(f'{len(failed)} of {total} without an answer.', file=sys.stderr)
+        print(f'{len(failed)} of {total} could not be predicted.', file=sys.stderr)
         sys.exit(1)
 
 

@@ -3,10 +3,10 @@
   python -m jaxser.probe --workdir runs/dann_demo [--data data] [--upstream FOLDER]
 
 Fits fresh classifiers (jaxser/probing/classifiers.py) for these domains and for the emotion on the
-representation of every run of a finished sweep, and verifies speakers by it. The classifiers share
-nothing with the heads of the training. For reference they are fitted on the input too: mean and
-standard deviation of every band over an utterance. The answers are added to results.json. Training
-does the same at its end.
+representation of every run of a finished sweep, and verifies speakers with it. The classifiers
+share nothing with the heads of the training. For reference they are fitted on the input too: mean
+and standard deviation of every band over an utterance. The results are added to results.json.
+Training does the same at its end.
 """
 
 from data_pipelines.errors import exit_on_user_error

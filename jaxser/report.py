@@ -3,8 +3,8 @@
   python -m jaxser.report --workdir runs/A [runs/B ...]
 
 The page begins with the results; the evidence for them and the details follow. Training writes it
-at its end, with summary.csv, the table of settings, beside it. With several workdirs, each gets its
-page, and the first also gets comparison.html.
+at its end, together with summary.csv, the table of settings. If there are several workdirs, each
+gets its page, and the first also gets comparison.html.
 
 The page is about the setting with the best dev UAR of those that are compared with plain training;
 the test part chooses nothing.

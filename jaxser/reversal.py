@@ -42,8 +42,8 @@ def ramp(progress: jax.Array) -> jax.Array:
 def gradient_ratio(adversary_loss: Callable, task_loss: Callable, z_BxD: jax.Array) -> jax.Array:
     """Returns |d adversary_loss / dz| over |d task_loss / dz|, or 0 if the latter is 0.
 
-    Both losses are functions of z_BxD. The ratio compares what pulls at the representation; how the
-    encoder passes the two gradients on plays no part in it.
+    Both losses are functions of z_BxD. The ratio compares their gradients at the representation,
+    before they pass through the encoder.
     """
     z_BxD = jax.lax.stop_gradient(z_BxD)
     adversary_norm = optax.tree.norm(jax.grad(adversary_loss)(z_BxD))
@@ -72,7 +72,8 @@ def adversarial_loss(
     """
 
     def weighted_sum(z_BxD):
-        total, metrics = 0, {}
+        total = 0
+        metrics = {}
         for domain in domains:
             value, domain_metrics = domain_loss(domain, z_BxD)
             total = total + value

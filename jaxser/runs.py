@@ -9,7 +9,7 @@ SYNTHETIC_CORPORA = frozenset(('demo', 'testbed'))  # spoken by eSpeak NG; all o
 # The hyper-parameters of every method.
 TRAINING_KEYS = ('lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask')
 
-# The keys in which runs of two methods must agree to be compared.
+# The keys whose values must be equal if runs of two methods are compared.
 SHARED_KEYS = (*TRAINING_KEYS, *Subset._fields)
 
 

@@ -3,8 +3,8 @@
   python -m jaxser.upstream FOLDER
 
 prints what a Hugging Face folder contains: the model, its size, its input, and which of its tensors
-are not the encoder's. The folder has `config.json`, `model.safetensors` or its shards, and often
-`preprocessor_config.json`. Pickled files are never opened.
+do not belong to the encoder. The folder has `config.json`, `model.safetensors` or its shards, and
+often `preprocessor_config.json`. Pickled files are never opened.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from jaxser.pretrained.extractor import StateExtractor
 
 BYTES_PER_MIB = 2**20
 
-# The code on model cards of earlier versions uses these names.
+# The code in model cards of earlier versions uses these names.
 Frozen = StateExtractor
 read = read_encoder
 
@@ -56,9 +56,11 @@ def _describe_input(encoder: PretrainedEncoder) -> str:
     """Returns the line about the encoder's input and the step of its frames."""
     config = encoder.config
     if encoder.input_kind == 'mel':
-        kind, step = f'log-mel of {config["num_mel_bins"]} bands', 20.0
+        kind = f'log-mel of {config["num_mel_bins"]} bands'
+        step = 20.0  # in milliseconds
     else:
-        kind, step = 'samples', 1000 * int(np.prod(config['conv_stride'])) / SAMPLE_RATE
+        kind = 'samples'
+        step = 1000 * int(np.prod(config['conv_stride'])) / SAMPLE_RATE
     if encoder.normalises_input:
         kind += ', each wave normalised by its own mean and standard deviation'
     return f'  input: {kind} at {SAMPLE_RATE} Hz; a frame every {step:g} ms'
@@ -70,7 +72,7 @@ def main() -> None:
         prog='python -m jaxser.upstream', description=__doc__.splitlines()[0]
     )
     parser.add_argument(
-        'folder', type=Path, help='with config.json and model.safetensors, as Hugging Face has them'
+        'folder', type=Path, help='a Hugging Face folder, with config.json and model.safetensors'
     )
     arguments = parser.parse_args()
     with exit_on_user_error():

@@ -82,7 +82,7 @@ def test_good_files_are_answered_and_bad_ones_are_named(swept, folder, tmp_path)
         'unreadable: Format not recognised.',
         'missing',
     ]
-    assert b'3 of 6 files without an answer' in command.stderr
+    assert b'3 of 6 files could not be predicted' in command.stderr
     assert b'Traceback' not in command.stderr
 
 
@@ -98,5 +98,5 @@ def test_a_stream_has_a_line_a_second_and_the_exit_status_0(swept):
 def test_a_workdir_without_a_model_ends_with_a_message_and_the_exit_status_2(tmp_path):
     command = run_predict('--workdir', tmp_path, 'a.wav')
     assert (command.returncode, command.stdout) == (2, b'')
-    assert b'holds no model' in command.stderr
+    assert b'contains no model' in command.stderr
     assert b'Traceback' not in command.stderr
