@@ -1,7 +1,7 @@
-"""The verdict on the adversary of every run, from the probe of its representation.
+"""Judges the adversary of every run by the leakage of its representation.
 
-Leakage is that of the linear probe, from 0 (chance) to 1; it is compared with that of plain
-training of the same seed and fold.
+Leakage is measured by the linear probe, from 0 (chance) to 1. It is compared with the leakage of
+plain training with the same seed and fold. The verdicts:
 
 inert      leaks nearly as much as plain training does, or more: nothing was forgotten
 balanced   leaks less than plain training, and more than chance
@@ -9,7 +9,7 @@ winning    hardly leaks
 collapsed  the emotion was forgotten too, or the run diverged
 """
 
-from jaxser.analysis.summary import find_plain_reference
+from jaxser.analysis.summary import collect, find_plain_reference
 
 INERT_FRACTION = 0.9  # of the leakage of plain training; from here on a run is inert
 WINNING_FRACTION = 0.1  # of the leakage of plain training; up to here a run is winning
@@ -17,7 +17,7 @@ COLLAPSED_FRACTION = 0.5  # of plain training's dev UAR above chance; below it a
 
 
 def domain_leakage(run: dict, domain: str, classifier: str = 'linear') -> float | None:
-    """Returns leakage of a domain in [0, 1] (0 = chance), or None if it was not probed."""
+    """Returns leakage of a domain (1: always recognised, 0: chance), or None if not probed."""
     answer = (run.get('probe') or {}).get(domain)
     if not answer:
         return None
@@ -27,8 +27,8 @@ def domain_leakage(run: dict, domain: str, classifier: str = 'linear') -> float 
 def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: float) -> dict | None:
     """Returns {'verdict', 'why'} of a run, or None where the probe does not allow one.
 
-    `plain_run` is plain training of the same seed and fold, `domain` what is to be forgotten, and
-    `chance` the UAR of guessing emotions.
+    `plain_run` is plain training with the same seed and fold, `domain` is the domain to forget, and
+    `chance` is the UAR of guessing emotions.
     """
     if run['status'] != 'ok':
         return {'verdict': 'collapsed', 'why': f'diverged at step {run["step"]}'}
@@ -62,7 +62,7 @@ def _leakage_verdict(leakage: float, plain_leakage: float) -> str:
 
 
 def _head_note(run: dict, domain: str) -> str:
-    """Returns how much the adversary's own head gains by more training; '' if not measured."""
+    """Returns the effect of more training on the adversary's own head; '' if not measured."""
     loss = (run.get('refit') or {}).get(domain)
     if not loss:
         return ''
@@ -86,17 +86,24 @@ def adversary_verdicts(runs: list[dict], config: dict) -> list[dict | None]:
 
 
 def _verdict_among(run: dict, others: list[dict], config: dict) -> dict | None:
-    """Returns the verdict on a run; plain training is looked for among the others."""
+    """Returns the verdict on a run, which is compared with plain training among `others`."""
     hyper = run['hyper']
     domains = hyper.get('domain', config.get('domain', '')).split('+')
     if not _has_adversary(run, domains):
         return None
-    reference = find_plain_reference(hyper, [other['hyper'] for other in others], config)
+    reference = find_plain_reference(hyper, collect(others, 'hyper'), config)
     plain_run = None if reference is None else others[reference]
-    probed = [domain for domain in domains if domain in (run.get('probe') or {})]
-    domain = probed[0] if probed else ''
     chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
-    return adversary_verdict(run, plain_run, domain, chance)
+    return adversary_verdict(run, plain_run, _first_probed(run, domains), chance)
+
+
+def _first_probed(run: dict, domains: list[str]) -> str:
+    """Returns the first domain that was probed in a run; '' if there is none."""
+    probe = run.get('probe') or {}
+    for domain in domains:
+        if domain in probe:
+            return domain
+    return ''
 
 
 def _has_adversary(run: dict, domains: list[str]) -> bool:

@@ -1,8 +1,9 @@
 """Confidence intervals and p-values of UAR, by a bootstrap that resamples speakers.
 
-A draw takes speakers, each with all their utterances, because the errors of one voice are alike.
-The same draws are used for every seed and for both of two methods that are compared, so differences
-are of pairs; the intervals are about other speakers, not about other seeds.
+A draw is a bootstrap sample: speakers are drawn with replacement, each with all their utterances,
+because errors on one voice are correlated. Every seed uses the same draws, and so do two methods
+that are compared: their differences are paired. The intervals are about other speakers, not about
+other seeds.
 
 Plain quantiles of the draws give intervals that are too narrow for few speakers. Here each draw's
 distance from the estimate is divided by that draw's own standard error (the symmetric bootstrap-t,
@@ -20,7 +21,8 @@ from data_pipelines.errors import UserError
 
 DRAWS = 2000
 # Where fewer than RARE_COUNT of the first draws are as extreme as the estimate, the p-value is
-# taken from RARE_DRAWS: with 2,000 alone no p-value could survive many comparisons.
+# computed from RARE_DRAWS: the smallest p-value of 2,000 draws is too large for a correction for
+# many comparisons.
 RARE_DRAWS = 50_000
 RARE_COUNT = 10
 CONFIDENCE_LEVEL = 0.95
@@ -43,7 +45,7 @@ class Estimate(NamedTuple):
 
 
 class RecallTerm(NamedTuple):
-    """A mean recall in a sum of several, with its sign: +1 or -1."""
+    """A mean recall that is a term of a sum, with its sign: +1 or -1."""
 
     sign: int
     correct_SxC: np.ndarray  # utterances classified correctly, by speaker and true class
@@ -73,7 +75,7 @@ def uar_from_counts(count_CxC: np.ndarray) -> np.ndarray:
 
 
 def bootstrap_weights(speakers: int, draws: int = DRAWS) -> np.ndarray:
-    """Returns weight_QxS: how often each draw takes each speaker; always the same draws."""
+    """Returns weight_QxS: how often each draw contains each speaker; always the same draws."""
     random = np.random.default_rng(0)
     return random.multinomial(speakers, np.full(speakers, 1 / speakers), draws)
 
@@ -83,7 +85,7 @@ def mean_recall(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns (uar_Q, influence_QxS) of every draw.
 
-    The influence is the derivative of the draw's UAR by the weight of each speaker.
+    The influence is the derivative of the draw's UAR with respect to the weight of each speaker.
     """
     weight_QxS = weight_QxS.astype(np.float64)
     total_QxC = weight_QxS @ total_SxC
@@ -121,7 +123,10 @@ def bootstrap_estimate(*terms: RecallTerm | tuple[int, np.ndarray, np.ndarray]) 
 
 
 def _values_and_errors(terms: tuple, weight_QxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (value_Q, error_Q): the sum of the terms in every draw, and its standard error."""
+    """Returns (value_Q, error_Q): the sum of the terms in every draw, and its standard error.
+
+    The error is that of the delta method: from the influence of each speaker.
+    """
     value_Q = 0.0
     influence_QxS = 0.0
     for sign, correct_SxC, total_SxC in terms:
@@ -169,9 +174,10 @@ def difference_estimate(count_ZxSxCxC: np.ndarray, reference_ZxSxCxC: np.ndarray
     if not np.array_equal(total_SxC, reference_total_SxC):
         raise UserError(
             'Two results were tested on different utterances and cannot be compared: '
-            f'{total_SxC.sum()} of {len(total_SxC)} speakers, and '
-            f'{reference_total_SxC.sum()} of {len(reference_total_SxC)} (or other numbers of a '
-            'class). Compare results that have the same split_sha256 and folds.'
+            f'{total_SxC.sum()} utterances of {len(total_SxC)} speakers, and '
+            f'{reference_total_SxC.sum()} utterances of {len(reference_total_SxC)} speakers; '
+            'expected the same number for every speaker and class. Compare results that have the '
+            'same split_sha256 and folds.'
         )
     return bootstrap_estimate(term, reference)
 
@@ -190,8 +196,11 @@ def holm_correction(p_M: list[float]) -> list[float]:
 def interval_coverage(speakers: int) -> float | None:
     """Returns how often 95 % intervals include the true value, as measured in simulations.
 
-    It is that of the largest simulated number of speakers that is not above `speakers`; None below
-    the smallest.
+    It is the rate for the largest simulated number of speakers that is not above `speakers`; None
+    if `speakers` is below the smallest.
     """
-    simulated = [n for n in MEASURED_COVERAGE if n <= speakers]
-    return MEASURED_COVERAGE[max(simulated)] if simulated else None
+    coverage = None
+    for simulated_speakers, rate in sorted(MEASURED_COVERAGE.items()):
+        if simulated_speakers <= speakers:
+            coverage = rate
+    return coverage

@@ -1,4 +1,4 @@
-"""Calibration of posteriors: of the utterances predicted with 80 %, 80 % should be correct."""
+"""Calibration of posteriors: of the predictions with a confidence of 80 %, 80 % are correct."""
 
 from typing import NamedTuple
 
@@ -27,7 +27,8 @@ def negative_log_likelihood(p_NxC: np.ndarray, truth_N: np.ndarray) -> float:
 def fit_temperature(p_NxC: np.ndarray, truth_N: np.ndarray) -> dict:
     """Returns the temperature that minimises the negative log likelihood (Guo et al. 2017).
 
-    It is 1 where no utterance is given, or where no temperature improves on 1.
+    Returns {'temperature', 'utterances', 'nll_before', 'nll'}, the likelihoods in nats. The
+    temperature is 1 if there are no utterances, or if no temperature is better than 1.
     """
     if not len(truth_N):
         return {'temperature': 1.0, 'utterances': 0, 'nll_before': None, 'nll': None}
@@ -57,7 +58,7 @@ class Reliability(NamedTuple):
 
     @property
     def expected_error(self) -> float:
-        """The expected calibration error: the mean of |confidence - accuracy|, by share."""
+        """The expected calibration error: the mean |confidence - accuracy|, weighted by share."""
         return float((self.share_B * np.abs(self.confidence_B - self.accuracy_B)).sum())
 
 

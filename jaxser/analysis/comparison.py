@@ -40,7 +40,7 @@ class ComparisonRow(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """The runs of one coefficient in one fold, a seed each."""
+    """The runs of one coefficient in one fold, one for each seed."""
 
     coefficient: tuple[tuple, ...]  # (key, value) pairs
     runs: list[dict]
@@ -92,7 +92,7 @@ def _choose(finished_sweep: FinishedSweep, every_coefficient: bool) -> list[Choi
         hyper = run['hyper']
         method = method_name(finished_sweep.metadata['config'] | hyper)
         setting = tuple(map(hyper.get, setting_keys))
-        coefficient = tuple((k, hyper[k]) for k in coefficient_keys if hyper.get(k) is not None)
+        coefficient = _coefficient(hyper, coefficient_keys)
         group = (setting, method, coefficient if every_coefficient else ())
         candidates = runs_by_group.setdefault(group, {})
         candidates.setdefault((hyper['fold'], coefficient), []).append(run | {'seconds': seconds})
@@ -110,6 +110,15 @@ def _choose(finished_sweep: FinishedSweep, every_coefficient: bool) -> list[Choi
             )
         choices.append(Choice(dict(zip(setting_keys, setting)), method, by_fold, count))
     return choices
+
+
+def _coefficient(hyper: dict, keys: list[str]) -> tuple[tuple, ...]:
+    """Returns the (key, value) pairs of a run's coefficients; keys it does not use are left out."""
+    pairs = []
+    for key in keys:
+        if hyper.get(key) is not None:
+            pairs.append((key, hyper[key]))
+    return tuple(pairs)
 
 
 def _best_by_fold(runs_by_candidate: dict[tuple, list[dict]]) -> dict[int, Candidate | None]:
@@ -137,9 +146,13 @@ def _chosen_runs(by_fold: dict[int, Candidate]) -> list[dict]:
 def _make_row(choice: Choice, count_by_method: dict, config: dict) -> ComparisonRow:
     """Returns the row of a choice, compared with plain training where there is one."""
     if choice.count_ZxSxCxC is None:
-        lost = [str(fold) for fold, candidate in choice.by_fold.items() if candidate is None]
-        return ComparisonRow(choice.setting, choice.method, [f'diverged in fold {", ".join(lost)}'])
+        diverged = [str(fold) for fold, candidate in choice.by_fold.items() if candidate is None]
+        note = f'diverged in fold {", ".join(diverged)}'
+        return ComparisonRow(choice.setting, choice.method, [note])
     runs = _chosen_runs(choice.by_fold)
+    coefficients = []
+    for candidate in choice.by_fold.values():
+        coefficients.append(_format_coefficient(candidate.coefficient))
     uar_Z = bootstrap.uar_from_counts(choice.count_ZxSxCxC.sum(1))
     domains = (choice.setting.get('domain') or config.get('domain', '')).split('+')
     gain_over_joint = None
@@ -149,7 +162,7 @@ def _make_row(choice: Choice, count_by_method: dict, config: dict) -> Comparison
     return ComparisonRow(
         setting=choice.setting,
         method=choice.method,
-        coefficients=[_format_coefficient(c.coefficient) for c in choice.by_fold.values()],
+        coefficients=coefficients,
         dev_uar=summary.mean_of(runs, 'dev', 'uar'),
         uar=bootstrap.uar_estimate(choice.count_ZxSxCxC),
         sd=float(np.std(uar_Z, ddof=1)) if len(uar_Z) > 1 else None,

@@ -18,7 +18,7 @@ from jaxser.runs import method_name, run_label, setting_title, varying_keys
 
 
 class FinishedSweep(NamedTuple):
-    """What a sweep leaves in its workdir."""
+    """The contents of the workdir of a finished sweep."""
 
     path: Path
     metadata: dict  # config.json
@@ -36,7 +36,7 @@ def read_finished_sweep(path: Path) -> FinishedSweep:
         )
     if not (path / 'results.json').exists():
         raise UserError(
-            f'{path} holds no finished sweep (no results.json). Repeat the command that started '
+            f'{path} contains no finished sweep (no results.json). Repeat the command that started '
             'it: training continues where it stopped.'
         )
     metadata = json.loads((path / 'config.json').read_text())
@@ -49,15 +49,16 @@ def read_finished_sweep(path: Path) -> FinishedSweep:
 
 
 class SweepAnalysis:
-    """A finished sweep, the setting that is best on dev, and plain training beside it.
+    """A finished sweep, its best setting on dev, and the plain training to compare it with.
 
     Attributes:
-      path, metadata, config, predictions, runs, classes: as the sweep left them.
-      rows: the summary, computed anew; `results` is results.json with these rows.
+      path, metadata, config, predictions, runs, classes: as in the workdir.
+      rows: the summary, computed again from the predictions.
+      results: results.json with these rows and the name of the method.
       varying_keys: the keys of the runs' labels; `setting_keys` are these without the seed.
       compared_rows: the rows with a difference to plain training.
-      best_row: the row with the best dev UAR of those compared with plain training, or of all where
-        none is compared; None where no setting has a complete seed.
+      best_row: the row with the best dev UAR among the compared rows, or among all rows if none is
+        compared; None where no setting has a complete seed.
       plain_row: the plain training that `best_row` is compared with, or None.
       chance: the UAR of guessing.
       tested_speakers: the names of the tested speakers, in alphabetical order.
@@ -107,13 +108,13 @@ class SweepAnalysis:
         return int(np.any(self.best_row['confusion'], axis=1).sum())
 
     def _find_tested_speakers(self) -> list[str]:
+        runs = self.runs
         if self.best_row:
             runs = self.complete_runs(self.best_row)
-        else:
-            runs = [run for run in self.runs if run['status'] == 'ok']
         speakers = set()
         for run in runs:
-            speakers.update(self.run_predictions(run).speaker_N.tolist())
+            if run['status'] == 'ok':
+                speakers.update(self.run_predictions(run).speaker_N.tolist())
         return sorted(speakers)
 
     def run_predictions(self, run: dict) -> RunPredictions:
@@ -121,11 +122,11 @@ class SweepAnalysis:
         return self.predictions[run_label(run['hyper'], self.varying_keys), run['hyper']['fold']]
 
     def setting_label(self, row: dict) -> str:
-        """Returns the label of a setting, as files have it, e.g. 'lam=0.3'."""
+        """Returns the label of a setting in files, e.g. 'lam=0.3'."""
         return run_label(row, self.setting_keys) or method_name(self.config)
 
     def setting_title(self, row: dict) -> str:
-        """Returns the title of a setting, as people read it, e.g. 'dann, lam = 0.3'."""
+        """Returns the title of a setting for people, e.g. 'dann, lam = 0.3'."""
         return setting_title(self._method_keys | row, ['method', *self.setting_keys])
 
     def complete_runs(self, row: dict) -> list[dict]:
@@ -144,18 +145,24 @@ class SweepAnalysis:
         )
 
     def speaker_groups(self, kind: str) -> dict[str, np.ndarray]:
-        """Returns who of the tested speakers, as a mask of shape (S,), belongs to each group.
+        """Returns {group: a mask of shape (S,) of the tested speakers that belong to it}.
 
-        The groups are those of a `kind`: corpus, language or sex; with 'speaker' each speaker is a
-        group. Speakers of whom the kind is unknown belong to none.
+        `kind` is corpus, language or sex; with 'speaker' each speaker is a group. Speakers whose
+        corpus, language or sex is unknown are in no group.
         """
         attributes = self.results.get('speakers', {})
-        if kind == 'speaker':
-            group_S = np.array(self.tested_speakers)
-        else:
-            listed = [attributes.get(s, {}).get(kind, '') for s in self.tested_speakers]
-            group_S = np.array(listed)
-        return {group: group_S == group for group in np.unique(group_S).tolist() if group}
+        group_by_speaker = []
+        for speaker in self.tested_speakers:
+            if kind == 'speaker':
+                group_by_speaker.append(speaker)
+            else:
+                group_by_speaker.append(attributes.get(speaker, {}).get(kind, ''))
+        group_S = np.array(group_by_speaker)
+        masks = {}
+        for group in np.unique(group_S).tolist():
+            if group:
+                masks[group] = group_S == group
+        return masks
 
     @property
     def plain_titles(self) -> set[str]:
@@ -168,9 +175,12 @@ class SweepAnalysis:
 
     @property
     def compared_pair(self) -> dict[str, dict]:
-        """The best row and that of plain training, by their titles, as far as there are any."""
-        rows = [row for row in (self.best_row, self.plain_row) if row]
-        return {self.setting_title(row): row for row in rows}
+        """The best row and the row of plain training by title, without those that do not exist."""
+        pair = {}
+        for row in (self.best_row, self.plain_row):
+            if row:
+                pair[self.setting_title(row)] = row
+        return pair
 
 
 def _dev_uar(row: dict) -> float:

@@ -1,4 +1,4 @@
-"""The one reader of predictions.csv, which holds the test predictions of every run of a sweep."""
+"""Reads predictions.csv, which contains the test predictions of every run of a sweep."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from jaxser.runs import older_labels
 
 
 class RunPredictions(NamedTuple):
-    """The test predictions of one run, an entry per utterance; classes are given by index."""
+    """The test predictions of one run, an entry per utterance; classes are indices."""
 
     speaker_N: np.ndarray
     truth_N: np.ndarray
@@ -21,7 +21,7 @@ class RunPredictions(NamedTuple):
 
 
 def pool_predictions(predictions: Iterable[RunPredictions]) -> RunPredictions:
-    """Returns the predictions of several runs as those of one."""
+    """Returns the predictions of several runs, concatenated as if they were of one run."""
     return RunPredictions(*map(np.concatenate, zip(*predictions)))
 
 
@@ -35,7 +35,7 @@ def open_predictions(workdir) -> Iterator[dict]:
 
 
 def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
-    """Yields the rows of predictions.csv, each with the label that its run has today.
+    """Yields the rows of predictions.csv, each with the current label of its run.
 
     `runs` are those of results.json. Raises UserError when the file is damaged, and when an earlier
     version of this program gave two runs the same label.
@@ -43,7 +43,7 @@ def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
     labels_by_older = older_labels([run['hyper'] for run in runs])
     remedy = (
         f'Remove results.json and groups/*/outcome.json from {file.parent} and run the command of '
-        'the training again: it predicts anew from the checkpoints, without training.'
+        'the training again: it predicts again from the checkpoints, without training.'
     )
     # As bytes: read_text would translate the carriage returns in names.
     reader = csv_files.read_rows(file.read_bytes().decode())
@@ -64,7 +64,7 @@ def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
 
 def read_predictions(rows: Iterable[dict], classes: list[str]) -> PredictionsByRun:
     """Returns the predictions of every run from the rows of predictions.csv."""
-    class_index = {name: n for n, name in enumerate(classes)}
+    class_index = dict(zip(classes, range(len(classes))))
     utterances_by_run: dict[tuple[str, int], list[tuple]] = {}
     for row in rows:
         posterior_C = [float(row[name]) for name in classes]

@@ -28,7 +28,7 @@ PLAIN_AT_ZERO_LAM = (
 # In order of preference as the reference of a comparison.
 PLAIN_METHODS = ('erm', *(f'{method}, lam = 0' for method in PLAIN_AT_ZERO_LAM))
 
-# The keys of a row, beside those that were swept.
+# The keys of a row besides those that were swept.
 RESULT_KEYS = (
     'seeds',
     'tested_speakers',
@@ -48,7 +48,7 @@ RESULT_KEYS = (
     'adversary',
 )
 
-# Those figures of a run's probe that a row has as their mean.
+# The figures of a probe whose means over the runs are in a row.
 AVERAGED_PROBE_KEYS = ('linear', 'mlp', 'chance', 'classes', 'eer', 'speakers')
 
 
@@ -69,8 +69,9 @@ def summary_rows(
     """Returns the summary of results.json; `config` is the configuration as in config.json.
 
     `uar` pools the test parts of a seed's folds, and is averaged over the seeds of which no fold
-    diverged; `uar_folds` is the mean over folds. `delta_uar` is the difference to plain training of
-    the same network, subset and rates; `p_holm` is corrected for all differences of the sweep.
+    diverged; `uar_folds` is the mean over folds. `delta_uar` is the difference to plain training
+    with the same network, subset and training hyper-parameters (SHARED_KEYS); `p_holm` is corrected
+    for all differences of the sweep.
     """
     label_keys = varying_keys(collect(runs, 'hyper'))
     swept = [key for key in label_keys if key != 'seed']
@@ -99,7 +100,7 @@ def swept_keys(row: dict) -> list[str]:
 
 
 def probed_speakers(rows: list[dict]) -> list[dict]:
-    """Returns the answers of the probe for speakers, of the rows that have them."""
+    """Returns the probe's results for speakers, of the rows that have them."""
     answers = []
     for row in rows:
         if row['probe'] and 'speaker' in row['probe']:
@@ -113,7 +114,7 @@ def tested_speakers(rows: list[dict]) -> int:
 
 
 def collect(records: list[dict], *path: str) -> list:
-    """Returns one value of every record; the keys of the path lead to it."""
+    """Returns record[key1][key2]... of every record, for path = key1, key2, ..."""
     values = []
     for record in records:
         for key in path:
@@ -123,7 +124,7 @@ def collect(records: list[dict], *path: str) -> list:
 
 
 def mean_of(records: list[dict], *path: str) -> float:
-    """Returns the mean of one value of every record, as `collect` has it."""
+    """Returns the mean of the values that `collect` returns."""
     return float(np.mean(collect(records, *path)))
 
 
@@ -134,7 +135,7 @@ def _summarize_setting(
     label_keys: list[str],
     classes: int,
 ) -> SettingSummary:
-    """Returns the figures of a setting by itself, without the comparison with plain training."""
+    """Returns the figures of a setting, without the comparison with plain training."""
     complete = complete_seeds(runs)
     row = setting | dict.fromkeys(RESULT_KEYS)
     row['seeds'] = len(set(collect(complete, 'hyper', 'seed')))
@@ -182,7 +183,7 @@ def _test_figures(count_ZxSxCxC: np.ndarray) -> dict:
 
 
 def _compare(summary: SettingSummary, plain: SettingSummary) -> None:
-    """Writes the difference to plain training into a row, if both were tested on the same."""
+    """Writes the difference to plain training into a row, if both were tested on the same folds."""
     if summary.count_ZxSxCxC is None or plain.count_ZxSxCxC is None:
         return
     if summary.folds != plain.folds:
@@ -226,20 +227,25 @@ def run_confusions(
 
 def complete_seeds(runs: list[dict]) -> list[dict]:
     """Returns the runs of those seeds of which no run diverged."""
-    lost = {run['hyper']['seed'] for run in runs if run['status'] != 'ok'}
-    return [run for run in runs if run['hyper']['seed'] not in lost]
+    diverged_seeds = set()
+    for run in runs:
+        if run['status'] != 'ok':
+            diverged_seeds.add(run['hyper']['seed'])
+    return [run for run in runs if run['hyper']['seed'] not in diverged_seeds]
 
 
 def average_probe(probes: list[dict]) -> tuple[dict, dict[str, float]]:
     """Returns the mean of the probes of several runs, and each speaker's mean recall.
 
-    The recall is that of the linear probe for speakers; it is empty where speakers were not probed.
+    The recalls are those of the linear probe; they are empty where speakers were not probed.
     """
     answers_by_domain: dict[str, list[dict]] = {}
     for probe in probes:
         for domain, answer in probe.items():
             answers_by_domain.setdefault(domain, []).append(answer)
-    average = {domain: _average_answer(answers) for domain, answers in answers_by_domain.items()}
+    average = {}
+    for domain, answers in answers_by_domain.items():
+        average[domain] = _average_answer(answers)
     recalls = _mean_speaker_recalls(probes)
     if recalls:
         estimate = bootstrap.bootstrap_estimate(_speaker_term(recalls))
@@ -248,7 +254,7 @@ def average_probe(probes: list[dict]) -> tuple[dict, dict[str, float]]:
 
 
 def _average_answer(answers: list[dict]) -> dict:
-    """Returns the mean of what several runs were found to leak of one domain."""
+    """Returns the mean over several runs of the probe's results for one domain."""
     average = {}
     for key in answers[0]:
         if key in AVERAGED_PROBE_KEYS:
@@ -269,7 +275,10 @@ def _mean_speaker_recalls(probes: list[dict]) -> dict[str, float]:
             continue
         for speaker, recall in probe['speaker']['recall']['linear'].items():
             recalls.setdefault(speaker, []).append(recall)
-    return {speaker: float(np.mean(recalls[speaker])) for speaker in sorted(recalls)}
+    means = {}
+    for speaker, speaker_recalls in sorted(recalls.items()):
+        means[speaker] = float(np.mean(speaker_recalls))
+    return means
 
 
 def leakage_difference(recalls: dict[str, float], plain_recalls: dict[str, float]) -> dict:
@@ -287,11 +296,12 @@ def _speaker_term(recalls: dict[str, float], sign: int = 1) -> RecallTerm:
 
 
 def find_plain_reference(setting: dict, others: list[dict], config: dict) -> int | None:
-    """Returns which of `others` is the plain training that a setting is compared with.
+    """Returns the index in `others` of the plain training that a setting is compared with.
 
-    It has the same network, subset and rates. Of several, the method that comes first in
-    PLAIN_METHODS is taken, and of these the setting that is most alike. Returns None where there is
-    none, where it is the setting itself, and for settings that are plain training.
+    It has the same network, subset and training hyper-parameters (SHARED_KEYS). Of several, the
+    method that comes first in PLAIN_METHODS is taken, and of these the setting with the most equal
+    values. Returns None if there is none, if it is the setting itself, and if the setting is plain
+    training.
     """
     if method_name(config | setting) in PLAIN_METHODS[:-1]:
         return None
@@ -299,9 +309,9 @@ def find_plain_reference(setting: dict, others: list[dict], config: dict) -> int
     candidates = []
     for n, other in enumerate(others):
         name = method_name(config | other)
-        alike = {key for key in setting if other.get(key) == setting[key]}
-        if name in PLAIN_METHODS and alike.issuperset(shared):
-            candidates.append((PLAIN_METHODS.index(name), -len(alike), n))
+        equal_keys = {key for key in setting if other.get(key) == setting[key]}
+        if name in PLAIN_METHODS and equal_keys.issuperset(shared):
+            candidates.append((PLAIN_METHODS.index(name), -len(equal_keys), n))
     if not candidates:
         return None
     _, _, reference = min(candidates)
