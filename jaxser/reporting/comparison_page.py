@@ -48,14 +48,14 @@ def write_comparison(paths: list) -> Path:
 
 
 def _introduction(tables: list[SweepTable]) -> Markup:
-    """Returns the verdict and what limits it."""
+    """Returns the verdict, and warnings about splits and synthetic speech."""
     rows_by_sweep = {str(table.sweep.path): table.rows for table in tables}
     paragraphs = [comparison_verdict(rows_by_sweep)]
     splits = {table.sweep.results['split_sha256'] for table in tables}
     if len(splits) > 1:
         paragraphs.append(
-            f'{len(splits)} splits: results of different splits are on different utterances and '
-            'cannot be paired.'
+            f'The sweeps have {len(splits)} splits. Results of different splits are from '
+            'different test utterances: differences between them are not paired.'
         )
     for table in tables:
         note = synthetic_note(table.sweep.results)
@@ -75,18 +75,23 @@ def _methods_section(tables: list[SweepTable]) -> Section:
     for sweep, row, p_holm in zip(sweeps, rows, _holm_p_values(rows)):
         cells_by_row.append(_row_cells(sweep, row, p_holm))
     note = html_paragraph(
-        'Coefficients are chosen on dev, fold by fold;',
-        'p Holm is corrected for the number of rows on this page.',
+        'Coefficients are chosen on dev, fold by fold.',
+        'p Holm: corrected for the number of rows on this page.',
     )
     return Section('methods', 'Methods', cells_table(cells_by_row) + note)
 
 
 def _holm_p_values(rows: list[ComparisonRow]) -> list[float | None]:
     """Returns the corrected p-value of each row; None where a row has no p-value."""
-    compared = [n for n, row in enumerate(rows) if row.gain and row.gain.p is not None]
-    corrected = bootstrap.holm_correction([rows[n].gain.p for n in compared])
-    p_by_row = dict(zip(compared, corrected))
-    return list(map(p_by_row.get, range(len(rows))))
+    indices, p_values = [], []
+    for n, row in enumerate(rows):
+        if row.gain and row.gain.p is not None:
+            indices.append(n)
+            p_values.append(row.gain.p)
+    corrected: list[float | None] = [None] * len(rows)
+    for n, p_holm in zip(indices, bootstrap.holm_correction(p_values)):
+        corrected[n] = p_holm
+    return corrected
 
 
 def _row_cells(
@@ -129,18 +134,18 @@ def cross_corpus_section(tables: list[SweepTable]) -> Section | None:
 
     Returns None where no sweep trains on a source and tests on a target.
     """
-    rows_by_ends: dict[tuple[str, str], list[ComparisonRow]] = {}
+    rows_by_corpora: dict[tuple[str, str], list[ComparisonRow]] = {}
     for sweep, rows in tables:
         protocol = sweep.metadata['config']['protocol']
         if protocol['name'] == 'source_target':
-            ends = ('+'.join(protocol['source']), '+'.join(protocol['target']))
+            corpora = ('+'.join(protocol['source']), '+'.join(protocol['target']))
             measured = [row for row in rows if row.uar]
-            rows_by_ends.setdefault(ends, []).extend(measured)
-    if not rows_by_ends:
+            rows_by_corpora.setdefault(corpora, []).extend(measured)
+    if not rows_by_corpora:
         return None
     chance = 1 / max(len(table.sweep.results['classes']) for table in tables)
-    body = _cross_corpus_figure(rows_by_ends, 'plain training', _is_plain, chance)
-    body += _cross_corpus_figure(rows_by_ends, 'the best method by dev', _is_not_plain, chance)
+    body = _cross_corpus_figure(rows_by_corpora, 'plain training', _is_plain, chance)
+    body += _cross_corpus_figure(rows_by_corpora, 'the best method on dev', _is_not_plain, chance)
     return Section('cross', 'From corpus to corpus', body)
 
 
@@ -157,16 +162,16 @@ def _dev_uar(row: ComparisonRow) -> float:
 
 
 def _cross_corpus_figure(
-    rows_by_ends: dict[tuple[str, str], list[ComparisonRow]],
+    rows_by_corpora: dict[tuple[str, str], list[ComparisonRow]],
     title: str,
     is_shown: Callable[[ComparisonRow], bool],
     chance: float,
 ) -> Markup:
     """Returns the UAR of the best row on dev of those that are shown, by source and target."""
-    sources = sorted({source for source, _ in rows_by_ends})
-    targets = sorted({target for _, target in rows_by_ends})
+    sources = sorted({source for source, _ in rows_by_corpora})
+    targets = sorted({target for _, target in rows_by_corpora})
     uar = np.full((len(sources), len(targets)), np.nan)
-    for (source, target), rows in rows_by_ends.items():
+    for (source, target), rows in rows_by_corpora.items():
         best = max(filter(is_shown, rows), key=_dev_uar, default=None)
         if best:
             uar[sources.index(source), targets.index(target)] = best.uar.value
@@ -174,6 +179,12 @@ def _cross_corpus_figure(
         return Markup('')
     return html_figure(
         f'UAR of {title} by source and target',
-        f'UAR (folds pooled) of {title}; the dev speakers are of the source.',
-        *(draw_heatmap, uar, sources, targets, ('source', 'target'), chance, 'UAR, folds pooled'),
+        f'UAR (folds pooled) of {title}; the dev speakers are from the source.',
+        draw_heatmap,
+        uar,
+        sources,
+        targets,
+        ('source', 'target'),
+        chance,
+        'UAR, folds pooled',
     )

@@ -21,9 +21,9 @@ MAX_INSIDE_LEGEND = 5  # lines; the legend of more is below the axes
 
 
 def curve_key(results: dict) -> str | None:
-    """Returns the hyper-parameter that curves are drawn against; lam before others.
+    """Returns the hyper-parameter on the horizontal axis: lam if it was swept, or the first other.
 
-    Returns None where no hyper-parameter with numbers was swept.
+    Returns None if no hyper-parameter with numbers was swept.
     """
     rows = results['summary']
     numeric_keys = []
@@ -37,19 +37,19 @@ def curve_key(results: dict) -> str | None:
 
 
 class Curve(NamedTuple):
-    """A line of `draw_curve`: the rows that differ in one hyper-parameter alone."""
+    """A line of `draw_curve`: rows that differ only in the hyper-parameter on the axis."""
 
     name: str
     rows: list[dict]  # in ascending order of the hyper-parameter
-    flat_row: dict | None  # of a method that has no such hyper-parameter
+    flat_row: dict | None  # the row of a method without this hyper-parameter: a level line
     style: dict
-    is_plain: bool  # all of it is plain training
+    is_plain: bool  # all rows are plain training
 
 
 def draw_curve(results: dict, key: str):
     """Draws UAR against a hyper-parameter, a line for each combination of the others.
 
-    Where speakers were probed, leakage is drawn below.
+    If speakers were probed, leakage is drawn below.
     """
     curves = _make_curves(results, key)
     if not curves:
@@ -101,17 +101,21 @@ def _make_curves(results: dict, key: str) -> list[Curve]:
 
 
 def _place_curves(axes, curves: list[Curve], key: str) -> list[tuple[Curve, list[float]]]:
-    """Returns the x of the points of every curve that has any, and sets the ticks of the axes.
+    """Returns the curves that have points, with the x of each point, and sets the axes' ticks.
 
-    The values are spaced evenly, because 0 has no logarithm; the curves are a little apart.
+    The values are spaced evenly, because 0 has no logarithm. Curves are shifted a little, so that
+    points of equal value do not cover each other.
     """
-    values = sorted({row[key] for curve in curves for row in curve.rows})
     drawn = [curve for curve in curves if curve.rows]
+    values = set()
+    for curve in drawn:
+        values.update(collect(curve.rows, key))
+    ticks = sorted(values)
     placed = []
     for n, curve in enumerate(drawn):
         shift = 0.03 * (n - (len(drawn) - 1) / 2)
-        placed.append((curve, [values.index(row[key]) + shift for row in curve.rows]))
-    axes.set_xticks(range(len(values)), [format_value(value) for value in values])
+        placed.append((curve, [ticks.index(row[key]) + shift for row in curve.rows]))
+    axes.set_xticks(range(len(ticks)), list(map(format_value, ticks)))
     return placed
 
 
@@ -160,7 +164,7 @@ def _draw_leakage_axes(axes, curves: list[Curve], results: dict, key: str) -> No
 
 
 def _draw_leakage_levels(axes, answer: dict) -> None:
-    """Draws chance, and the leakage of the input, from the answer of a probe."""
+    """Draws chance and the leakage of the input as lines; `answer` is the result of a probe."""
     axes.axhline(answer['chance'], color='grey', linestyle=':', label='chance')
     label = 'from the input alone'
     axes.axhline(answer['input']['linear'], color='grey', linestyle='--', label=label)

@@ -1,4 +1,4 @@
-"""The figures of a sweep, one function each; `plotting.render_png` makes a file of them."""
+"""The figures of a sweep, one function each; `plotting.render_png` makes a PNG file of one."""
 
 import textwrap
 from collections.abc import Container
@@ -26,7 +26,7 @@ MAX_LABELLED_SPEAKERS = 100  # on the axis of the forest plot
 
 
 def draw_confusion_matrices(results: dict):
-    """Draws confusion matrices in percent of the truth, one per row of the summary."""
+    """Draws confusion matrices in percent of each true class, one per row of the summary."""
     rows = [row for row in results['summary'] if row['confusion']]
     classes = results['classes']
     if not rows:
@@ -44,7 +44,8 @@ def draw_confusion_matrices(results: dict):
         axes.set_axis_off()
     folds = pluralize(len(results['folds']), 'fold')
     seeds = pluralize(rows[0]['seeds'], 'seed')
-    title = f'Percent of the truth; {results["protocol"]}, test parts of {folds} pooled, {seeds}'
+    parts = f'test parts of {folds} pooled, {seeds}'
+    title = f'Percent of each true class; {results["protocol"]}, {parts}'
     figure.suptitle('\n'.join(filter(None, (title, synthetic_note(results)))), fontsize=9)
     return figure
 
@@ -112,9 +113,9 @@ def draw_tradeoff(
 
 
 def draw_forest_plot(names: list[str], difference_ZxS: np.ndarray, overall: bootstrap.Estimate):
-    """Draws each speaker's difference to plain training, and that of all with its interval.
+    """Draws each speaker's difference to plain training, and the overall one with its interval.
 
-    A speaker's point is the mean over seeds, and the bar their range.
+    Shapes: Z seeds, S speakers. A speaker's point is the mean over seeds, and the bar their range.
     """
     speakers = len(names)
     figure, ((axes,),) = make_figure(5.6, min(1.4 + 0.24 * speakers, 16))
@@ -153,7 +154,9 @@ def draw_training_curves(
     Settings in `highlighted` are in the legend, others are light grey; those in `plain` are plain
     training. `entropy` is that of each domain, the loss of a head that only guesses.
     """
-    metrics = list(dict.fromkeys(metric for setting in curves.values() for metric in setting))
+    metrics = []
+    for setting in curves.values():
+        metrics += [metric for metric in setting if metric not in metrics]
     figure, grid = make_figure(5.6, 2.3 * len(metrics) + 0.5, len(metrics))
     styles = line_styles(highlighted, plain)
     # The highlighted ones last, so that they lie over the others.
@@ -178,7 +181,7 @@ def draw_training_curves(
 
 
 def draw_confusion_difference(best, plain, names: tuple[str, str], classes: list[str]):
-    """Draws two confusion matrices in percent of the truth, and their difference in points."""
+    """Draws two confusion matrices in percent of each true class, and their difference."""
     side = max(3.2, 0.5 * len(classes) + 1.6)
     figure, ((best_axes, plain_axes, difference_axes),) = make_figure(3 * side, side + 0.3, 1, 3)
     for axes, count, name in ((best_axes, best, names[0]), (plain_axes, plain, names[1])):
@@ -187,12 +190,12 @@ def draw_confusion_difference(best, plain, names: tuple[str, str], classes: list
     difference = row_percentages(best) - row_percentages(plain)
     limit = max(np.nanmax(np.abs(difference)), 10.0)  # one or two points must not look large
     draw_matrix(difference_axes, difference, classes, classes, '+.0f', -limit, limit, 'RdBu')
-    difference_axes.set(xlabel='predicted', ylabel='truth', title='difference, points')
+    difference_axes.set(xlabel='predicted', ylabel='truth', title='difference')
     return figure
 
 
 class RepresentationMap(NamedTuple):
-    """Utterances in two dimensions, and what they are coloured and marked by."""
+    """The representations of utterances in two dimensions, with the labels for their colours."""
 
     position_Nx2: np.ndarray
     emotion_N: np.ndarray
@@ -201,7 +204,7 @@ class RepresentationMap(NamedTuple):
 
 
 def draw_representation_maps(maps: dict[str, RepresentationMap]):
-    """Draws the maps of several settings, by emotion and by speaker; tested ones are crosses."""
+    """Draws the maps of several settings, by emotion and by speaker; test utterances as crosses."""
     figure, grid = make_figure(4.2 * len(maps), 8.6, 2, len(maps))
     for n, (name, representation) in enumerate(maps.items()):
         _draw_map(grid[0, n], representation, representation.emotion_N)

@@ -1,4 +1,4 @@
-"""Numbers and intervals as text; what was not measured is an empty text."""
+"""Formats numbers and intervals; a value that was not measured becomes an empty text."""
 
 from jaxser.analysis.bootstrap import Estimate
 
@@ -17,7 +17,7 @@ def format_interval(ci95: tuple[float, float] | None, number_format: str = '.3f'
 
 
 def format_estimate(estimate: Estimate | None, number_format: str = 'z.3f') -> tuple[str, str]:
-    """Returns an estimate as two texts: its value and its interval; '' for what is not there."""
+    """Returns an estimate as two texts: its value and its interval; '' if there is none."""
     if estimate is None:
         return '', ''
     interval_format = number_format.replace('z', '')
@@ -30,7 +30,7 @@ def format_estimate(estimate: Estimate | None, number_format: str = 'z.3f') -> t
 def split_cells(cells_by_row: list[list[tuple[str, object]]]) -> tuple[list[str], list[list]]:
     """Returns the headings and the rows of a table.
 
-    They are given as rows of (heading, text) of every column, all with the same headings.
+    A row of `cells_by_row` is a (heading, text) for every column; all rows have the same headings.
     """
     headings, _ = zip(*cells_by_row[0])
     rows = []

@@ -1,7 +1,7 @@
-"""The building blocks of a page that loads nothing: no network, no scripts, figures inline.
+"""Parts of an HTML page that loads nothing: no network, no scripts, figures inside the file.
 
-The HTML is in `templates/`. What comes from data is escaped, there and by `Markup.format`. A text
-of type Markup is HTML already.
+The HTML is in `templates/`. Text from data is escaped, by the templates and by `Markup.format`. A
+value of type Markup is HTML already.
 """
 
 import base64
@@ -26,7 +26,7 @@ TEMPLATES = jinja2.Environment(
 
 
 class Section(NamedTuple):
-    """A section of a page; its name is the target of links to it."""
+    """A section of a page; links refer to it by its name."""
 
     name: str
     title: str
@@ -34,7 +34,7 @@ class Section(NamedTuple):
 
 
 def render(template: str, **values) -> Markup:
-    """Returns a template filled with values."""
+    """Returns the HTML of the template TEMPLATE.html.jinja, filled with values."""
     return Markup(TEMPLATES.get_template(f'{template}.html.jinja').render(values))
 
 
@@ -74,9 +74,12 @@ def facts_table(facts: Iterable[tuple[str, str]]) -> Markup:
 
 
 def html_figure(alt: str, caption: str, draw, *arguments) -> Markup:
-    """Returns the figure that `draw(*arguments)` makes, as a part of the page."""
+    """Returns the figure that `draw(*arguments)` makes, with `caption` below it.
+
+    `alt` is the text for readers who cannot see the figure.
+    """
     png = plotting.render_png(draw, *arguments)
-    # Width and height are at a fixed place of every PNG file.
+    # Width and height are at fixed bytes of every PNG file.
     width = int.from_bytes(png[16:20])
     height = int.from_bytes(png[20:24])
     return render(
@@ -91,7 +94,7 @@ def html_figure(alt: str, caption: str, draw, *arguments) -> Markup:
 
 
 def html_details(title: str, body: Markup) -> Markup:
-    """Returns a part that the reader has to open."""
+    """Returns a part of the page that is hidden until the reader opens it."""
     return Markup('<details><summary>{}</summary>{}</details>\n').format(title, body)
 
 

@@ -1,4 +1,4 @@
-"""The sections of a sweep's page about the representation: leakage, and its map."""
+"""The sections of the report page on the representation: its leakage, and its map."""
 
 import io
 
@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis.finished import SweepAnalysis
+from jaxser.analysis.summary import collect
 from jaxser.reporting.figures import (
     MAX_NAMED_SPEAKERS,
     RepresentationMap,
@@ -30,7 +31,7 @@ MIN_MAP_UTTERANCES = 3  # t-SNE cannot place fewer
 
 
 def leakage_section(analysis: SweepAnalysis) -> Section:
-    """Returns how much the representation leaks, and the UAR beside it."""
+    """Returns the section with the leakage of every setting, and UAR against leakage."""
     probed = [row for row in analysis.rows if row['probe'] and 'speaker' in row['probe']]
     if not probed:
         text = 'Leakage was not measured. This command measures it:'
@@ -41,12 +42,12 @@ def leakage_section(analysis: SweepAnalysis) -> Section:
         domains |= row['probe']
     body += _leakage_table(analysis, probed, domains)
     body += html_paragraph(
-        'Newly trained classifiers on the frozen representation, linear (with a hidden layer):',
-        'mean recall on utterances that they were not trained on; chance is the recall of guessing',
-        'the most frequent value. Means of folds and seeds.',
+        'Mean recall of a linear classifier, in parentheses of one with a hidden layer. They are',
+        'newly trained on the frozen representation, and tested on utterances that they were not',
+        'trained on. Chance: the mean recall of guessing. Means over folds and seeds.',
         'Verification: equal error rate of pairs of test utterances, 0.5 without any leakage.',
         *_seen_notes(domains),
-        'What a classifier does not find may still be there.',
+        'Information that these classifiers do not find may still be in the representation.',
     )
     body += _verdicts_table(analysis)
     return Section('leakage', 'Leakage', body)
@@ -59,16 +60,17 @@ def _probe_hint(sentence: str, analysis: SweepAnalysis) -> Markup:
 
 
 def _tradeoff_figure(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
-    """Returns the figure of UAR against leakage, and which settings are on the Pareto front."""
-    titles = [analysis.setting_title(row) for row in probed]
-    uar_N = np.array([row['uar'] for row in probed])
-    leakage_N = np.array([row['probe']['speaker']['linear'] for row in probed])
+    """Returns the figure of UAR against leakage, and the settings on the Pareto front."""
+    titles = list(map(analysis.setting_title, probed))
+    uar_N = np.array(collect(probed, 'uar'))
+    leakage_N = np.array(collect(probed, 'probe', 'speaker', 'linear'))
     plain_N = np.array([title in analysis.plain_titles for title in titles])
     first = probed[0]['probe']['speaker']
     figure = html_figure(
         'UAR against leakage of speakers, a point per setting',
-        'UAR (folds pooled) against leakage (mean of folds). Left and up is better; no other '
-        'setting is better in both than one on the Pareto front. Black: plain training.',
+        'UAR (folds pooled) against leakage (mean of folds). High UAR and low leakage, towards the '
+        'upper left, are better. A setting is on the Pareto front if no other setting is at least '
+        'as good in both and better in one. Black: plain training.',
         draw_tradeoff,
         titles,
         plain_N,
@@ -84,8 +86,7 @@ def _tradeoff_figure(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
 def _leakage_table(analysis: SweepAnalysis, probed: list[dict], domains: dict[str, dict]) -> Markup:
     """Returns the table of leakage: a row per setting, a column per domain.
 
-    `domains` has an answer of the probe for each, from which chance and the level of the input are
-    taken.
+    `domains` has a result of the probe for each domain, with chance and the leakage of the input.
     """
     chance_cells = [('setting', 'chance')]
     input_cells = [('setting', 'the input alone')]
@@ -103,7 +104,7 @@ def _leakage_table(analysis: SweepAnalysis, probed: list[dict], domains: dict[st
         speaker = row['probe']['speaker']
         difference = format_number(speaker.get('delta'), '+z.3f')
         interval = format_interval(speaker.get('delta_ci95'), '+.3f')
-        cells.append((difference_heading, f'{difference} {interval}'))
+        cells.append((difference_heading, f'{difference} {interval}'.strip()))
         cells_by_row.append(cells)
     return cells_table(cells_by_row)
 
@@ -116,11 +117,14 @@ def _format_answer(answer: dict) -> str:
 
 
 def _seen_notes(domains: dict[str, dict]) -> list[str]:
-    """Returns whether the probed utterances are in the training data of the model."""
+    """Returns sentences on whether the model has seen the probed utterances in training."""
     seen, unseen = [], []
     for domain, answer in domains.items():
         if 'strangers' in answer:
-            (unseen if answer['strangers'] else seen).append(domain)
+            if answer['strangers']:
+                unseen.append(domain)
+            else:
+                seen.append(domain)
     notes = []
     if seen:
         notes.append(f'Probed on utterances seen in training: {", ".join(seen)}.')
@@ -166,14 +170,15 @@ def representation_section(analysis: SweepAnalysis) -> Section:
         if setting_map:
             maps[setting_title] = setting_map
     if not maps:
-        text = 'The representation of these settings was not kept.'
+        text = 'representations.npz does not contain these settings.'
         return Section(name, title, html_paragraph(text))
     utterances = max(len(setting_map.emotion_N) for setting_map in maps.values())
     body = html_figure(
         'Two-dimensional maps of the representation, coloured by emotion and by speaker',
-        'z of the first fold and seed by t-SNE (distances between groups mean little), '
-        f'{pluralize(utterances, "utterance")} (at most {MAX_MAP_UTTERANCES}); crosses are tested. '
-        f'More than {MAX_NAMED_SPEAKERS} speakers are not named.',
+        'The representation z of the first fold and seed, in two dimensions by t-SNE, in which '
+        f'distances between groups mean little. {pluralize(utterances, "utterance")} (at most '
+        f'{MAX_MAP_UTTERANCES} are shown); crosses: test utterances. Speakers are named only if '
+        f'there are {MAX_NAMED_SPEAKERS} or fewer.',
         draw_representation_maps,
         maps,
     )
@@ -181,7 +186,7 @@ def representation_section(analysis: SweepAnalysis) -> Section:
 
 
 def _make_map(arrays: dict[str, np.ndarray], label: str) -> RepresentationMap | None:
-    """Returns the map of a setting from representations.npz; None where it is not in it."""
+    """Returns the map of a setting from the arrays of representations.npz; None without one."""
     labels = arrays['setting'].tolist()
     if label not in labels:
         return None
@@ -205,6 +210,6 @@ def tsne_coordinates(z_NxD: np.ndarray) -> np.ndarray:
 
     perplexity = min(30.0, (len(z_NxD) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init='pca', random_state=0)
-    # With several threads, these wait for each other: for minutes on a busy machine.
+    # Several threads would wait for each other, for minutes on a busy machine.
     with threadpoolctl.threadpool_limits(1):
         return tsne.fit_transform(z_NxD.astype(np.float32))

@@ -14,12 +14,13 @@ from jaxser.reporting.formats import format_estimate, format_number, split_cells
 from jaxser.reporting.verdict import comparison_verdict
 from jaxser.runs import flatten, format_value, synthetic_note
 
-NO_CONFIGURATIONS = ('__init__', 'base', 'command')  # other files in the folder of configurations
+# Modules in the folder of configurations that are no configurations.
+NO_CONFIGURATIONS = ('__init__', 'base', 'command')
 
 RESULTS_INTRODUCTION = """\
 # Results
 
-Written by `{command}`. No figure is typed by hand.
+Written by `{command}`. All figures are computed; none is typed by hand.
 
 UAR (pooled): mean recall over classes. The test parts of all folds are pooled, and the mean is over
 seeds; ± is the standard deviation over seeds. Dev UAR and leakage are means of folds: each fold by
@@ -46,9 +47,10 @@ def render_results(
 ) -> str:
     """Returns the text of the whole file.
 
-    Of the sweeps in `paths` coefficients are chosen on dev, and the verdict is on these; those in
-    `every_coefficient_paths` have a row for each. `configs` is a folder of configurations, of which
-    those that no sweep ran are listed. Raises UserError when a sweep is named twice.
+    For the sweeps in `paths`, coefficients are chosen on dev, and the verdict is about them. The
+    sweeps in `every_coefficient_paths` have a row for every coefficient. `configs` is a folder of
+    configurations; those that no sweep ran are listed. Raises UserError when a sweep is named
+    twice.
     """
     _check_named_once([*paths, *every_coefficient_paths])
     tables = []
@@ -89,7 +91,9 @@ def render_sweep(sweep: FinishedSweep, rows: list[ComparisonRow]) -> str:
     warning = synthetic_note(sweep.results)
     if warning:
         lines += [f'**{warning}**', '']
-    domains = list(dict.fromkeys(domain for row in rows for domain in row.leakage or ()))
+    domains = []
+    for row in rows:
+        domains += [domain for domain in row.leakage or () if domain not in domains]
     cells_by_row = [_row_cells(row, domains) for row in rows]
     headings, table = split_cells(cells_by_row)
     lines += [_markdown_line(headings), '|' + '---|' * len(headings)]
@@ -101,7 +105,9 @@ def _row_cells(row: ComparisonRow, domains: list[str]) -> list[tuple[str, str]]:
     """Returns a row as (heading, text) of every column; `domains` are those of the leakage."""
     uar, uar_interval = format_estimate(row.uar, '.3f')
     gain, gain_interval = format_estimate(row.gain, '+.3f')
-    cells = [(key, format_value(value)) for key, value in row.setting.items()]
+    cells = []
+    for key, value in row.setting.items():
+        cells.append((key, format_value(value)))
     cells += [
         ('method', row.method),
         ('chosen', _format_coefficients(row.coefficients)),
@@ -135,11 +141,14 @@ def _format_coefficients(coefficients: list[str]) -> str:
     counts = sorted(Counter(coefficients).items())
     if len(counts) == 1:
         return coefficients[0]
-    return ', '.join(f'{coefficient} ({folds})' for coefficient, folds in counts)
+    texts = []
+    for coefficient, folds in counts:
+        texts.append(f'{coefficient} ({folds})')
+    return ', '.join(texts)
 
 
 def description(sweep: FinishedSweep) -> list[str]:
-    """Returns what was run as Markdown lines, from results.json and config.json alone."""
+    """Returns the data, model and training of a sweep as Markdown lines."""
     results = sweep.results
     config = flatten(sweep.metadata['config'])
     speakers = set()
@@ -177,7 +186,8 @@ def _corpora(results: dict) -> str:
             corpus_languages = languages.setdefault(corpus, set())
             corpus_languages.update(filter(None, speaker.get('language', '').split('+')))
     if not languages:
-        languages = {corpus: set() for corpus in results['corpora']}
+        for corpus in results['corpora']:
+            languages[corpus] = set()
     listed = []
     for corpus, corpus_languages in sorted(languages.items()):
         names = ', '.join(sorted(corpus_languages)) or 'language not recorded'

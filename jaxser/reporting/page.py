@@ -1,4 +1,4 @@
-"""The page of a finished sweep, report.html, and its table of settings, summary.csv."""
+"""The report page of a finished sweep (report.html), and its table of settings (summary.csv)."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ from jaxser.reporting.formats import format_interval, format_number
 from jaxser.reporting.html import html_page, render
 from jaxser.runs import synthetic_note
 
-# Verdicts on adversaries that a reader must not miss, and what they mean.
+# The verdicts on adversaries that become warnings, and their meaning.
 ALARMING_VERDICTS = {
     'inert': 'the representation leaks nearly as much as that of plain training, or more',
     'collapsed': 'the emotion was forgotten too, or the run diverged',
@@ -83,7 +83,7 @@ def headline_box(analysis: SweepAnalysis) -> Markup:
 
 
 def _setting_facts(analysis: SweepAnalysis) -> list[Fact]:
-    """Returns which setting the page is about, and its UAR."""
+    """Returns the setting that the report is about, and its UAR."""
     best = analysis.best_row
     settings = len(analysis.compared_rows or analysis.rows)
     rule = 'the only one'
@@ -110,7 +110,7 @@ def _difference_facts(analysis: SweepAnalysis) -> list[Fact]:
     best, plain = analysis.best_row, analysis.plain_row
     significance = 'too few speakers'
     if best['p'] is not None:
-        significance = f'p = {best["p"]:.3g}, by Holm {best["p_holm"]:.3g}'
+        significance = f'p = {best["p"]:.3g} (Holm-corrected: {best["p_holm"]:.3g})'
     interval = format_interval(best['delta_ci95'], '+.3f')
     plain_uar = f'{analysis.setting_title(plain)} has {plain["uar"]:.3f}'
     facts = [
@@ -128,7 +128,7 @@ def _difference_facts(analysis: SweepAnalysis) -> list[Fact]:
 
 
 def _leakage_fact(analysis: SweepAnalysis) -> Fact:
-    """Returns the leakage of what is to be forgotten, or how to measure it."""
+    """Returns the leakage of the domain to forget, or the command that measures it."""
     domain, answer = probed_domain(analysis, analysis.best_row)
     if not answer:
         command = f'python -m jaxser.probe --workdir {analysis.path}'
@@ -137,17 +137,17 @@ def _leakage_fact(analysis: SweepAnalysis) -> Fact:
     if analysis.plain_row:
         _, plain_answer = probed_domain(analysis, analysis.plain_row)
         if plain_answer:
-            levels.append(f'plain training {plain_answer["linear"]:.3f}')
-    levels.append(f'the input alone {answer["input"]["linear"]:.3f}')
-    levels.append(f'chance {answer["chance"]:.3f}')
+            levels.append(f'plain training: {plain_answer["linear"]:.3f}')
+    levels.append(f'the input alone: {answer["input"]["linear"]:.3f}')
+    levels.append(f'chance: {answer["chance"]:.3f}')
     name = f'leakage of the {domain}, mean of folds'
-    return Fact(name, format_number(answer['linear']), ', '.join(levels))
+    return Fact(name, format_number(answer['linear']), f'({", ".join(levels)})')
 
 
 def probed_domain(analysis: SweepAnalysis, row: dict) -> tuple[str, dict | None]:
-    """Returns the domain that a setting forgets, and what its probe found, or None.
+    """Returns the domain that a setting should forget, and the result of its probe or None.
 
-    Of several domains it is the first that was probed; where none was, the speaker if that was.
+    Of several domains it is the first that was probed; if none was, it is the speaker if probed.
     """
     forgotten = (row.get('domain') or analysis.config['domain']).split('+')
     answers = row['probe'] or {}
@@ -168,14 +168,14 @@ def _sweep_facts(analysis: SweepAnalysis) -> list[Fact]:
         Fact(
             'split',
             results['split_sha256'][:12],
-            'the first digits of its sha256; all of them are below',
+            'the first digits of its SHA-256; the last section has all digits',
         ),
         Fact(
             'epoch chosen by',
             results['selection'],
             'the setting is chosen by its dev UAR; the test part chooses nothing',
         ),
-        Fact('device', results['device'], f'{results["seconds"]:.0f} s'),
+        Fact('device', results['device'], f'trained and tested in {results["seconds"]:.0f} s'),
     ]
 
 
@@ -183,7 +183,7 @@ def warning_banners(analysis: SweepAnalysis) -> list[str]:
     """Returns the warnings that a reader must not miss."""
     warnings = []
     for kind in analysis.results['audit'].get('leaks', []):
-        warnings.append(f'Leak of {kind} allowed: the training data include what is tested.')
+        warnings.append(f'Leak of {kind} allowed: the training data include test data.')
     best = analysis.best_row
     if best is None:
         warnings.append(sections.NO_COMPLETE_SETTING)
@@ -200,11 +200,11 @@ def warning_banners(analysis: SweepAnalysis) -> list[str]:
 
 
 def _undecided_warning(row: dict) -> list[str]:
-    """Returns a warning where a row does not differ from plain training for certain."""
+    """Returns a warning if the difference of a row to plain training is not significant."""
     if not row['delta_ci95']:
         speakers = pluralize(row['tested_speakers'], 'tested speaker')
         return [
-            f'Undecided: {speakers}, too few for an interval '
+            f'Undecided: {speakers}, too few for an interval of the difference to plain training '
             f'({bootstrap.MIN_SPEAKERS} or more are needed).'
         ]
     low, high = row['delta_ci95']
@@ -218,8 +218,10 @@ def _undecided_warning(row: dict) -> list[str]:
 
 def summary_csv(analysis: SweepAnalysis) -> str:
     """Returns summary.csv: the rows of the summary, one figure per column."""
-    lines = [_csv_line(row) for row in analysis.rows]
-    columns = dict.fromkeys(column for line in lines for column in line)
+    lines = list(map(_csv_line, analysis.rows))
+    columns: dict[str, None] = {}
+    for line in lines:
+        columns |= dict.fromkeys(line)
     return csv_files.format_rows(lines, columns)
 
 

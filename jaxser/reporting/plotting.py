@@ -1,4 +1,4 @@
-"""What the figures have in common: styles, matrices, legends and the PNG file.
+"""Functions that all figures use: styles, matrices, legends and the PNG file.
 
 Matplotlib takes a second to import, so it is imported where a figure is drawn.
 """
@@ -13,7 +13,7 @@ from jaxser.analysis import summary
 from jaxser.runs import method_name
 
 MAX_COLOURS = 10  # settings with a colour of their own
-PLAIN_COLOUR = 'black'  # of plain training, and of no other setting
+PLAIN_COLOUR = 'black'  # only of plain training
 PLAIN_DOT = {'color': PLAIN_COLOUR, 'zorder': 4}  # over the line of its method, at lam = 0
 # Without C7, the grey of reference lines.
 DISTINCT_COLOURS = ('C0', 'C1', 'C2', 'C3', 'C4', 'C5', 'C6', 'C8', 'C9')
@@ -23,7 +23,7 @@ NO_FIGURE_TEXT = 'In every setting a fold diverged in every seed:\nthere is noth
 def render_png(draw, *arguments) -> bytes:
     """Returns the figure that `draw(*arguments)` makes as a PNG file.
 
-    Names in it are never formulas, and may be in any script.
+    Names in it are never read as formulas, and may be in any script.
     """
     import matplotlib
 
@@ -36,7 +36,7 @@ def render_png(draw, *arguments) -> bytes:
 
 
 def make_figure(width: float, height: float, rows: int = 1, columns: int = 1):
-    """Returns a figure of so many inches and its axes, an array of shape (rows, columns)."""
+    """Returns a figure, its size in inches, and its axes, an array of shape (rows, columns)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout='constrained')
@@ -52,13 +52,17 @@ def draw_placeholder():
 
 
 def line_styles(names: list[str], plain: Container[str]) -> dict[str, dict]:
-    """Returns how every setting is drawn, as keywords of a line.
+    """Returns the matplotlib keywords of every setting's line.
 
-    Those in `plain`, which are plain training, are black and differ by their dashes. All others
-    have colours of their own, however many there are, and none of them is black or grey.
+    Settings in `plain` are plain training: they are black and differ by their dashes. All others
+    have different colours, however many there are, and none of them is black or grey.
     """
-    plain_names = [name for name in names if name in plain]
-    other_names = [name for name in names if name not in plain]
+    plain_names, other_names = [], []
+    for name in names:
+        if name in plain:
+            plain_names.append(name)
+        else:
+            other_names.append(name)
     styles = {}
     for name, colour in zip(other_names, _colours(len(other_names))):
         styles[name] = {'color': colour}
@@ -83,17 +87,14 @@ def is_plain(results: dict, row: dict) -> bool:
 
 
 def add_legend(axes, size: int) -> None:
-    """Adds a legend where there is anything to name.
-
-    Names that begin with an underscore are not shown: matplotlib ignores them.
-    """
+    """Adds a legend if anything has a label; matplotlib ignores labels that begin with '_'."""
     _, labels = axes.get_legend_handles_labels()
     if labels:
         axes.legend(fontsize=size)
 
 
 def row_percentages(count_CxC) -> np.ndarray:
-    """Returns percent of the truth; NaN where a class is absent from it."""
+    """Returns a confusion matrix in percent of each true class; NaN for an absent class."""
     count_CxC = np.array(count_CxC)
     truth_Cx1 = count_CxC.sum(1, keepdims=True)
     return 100 * count_CxC / np.where(truth_Cx1, truth_Cx1, np.nan)

@@ -1,4 +1,4 @@
-"""The sections of a sweep's page about its results: settings, speakers, confusions, groups."""
+"""The sections of the report page on results: settings, speakers, confusions, groups."""
 
 from collections.abc import Iterable
 
@@ -36,15 +36,16 @@ NO_COMPLETE_SETTING = 'No setting has figures: in every seed, a fold diverged.'
 def settings_section(analysis: SweepAnalysis) -> Section:
     """Returns the table of all settings: the summary, as in results.json and summary.csv."""
     cells_by_row = [_setting_cells(analysis, row) for row in analysis.rows]
-    best = [n for n, row in enumerate(analysis.rows) if row is analysis.best_row]
+    best = [n for n, row in enumerate(analysis.rows) if row is analysis.best_row]  # one or none
     body = cells_table(cells_by_row, highlighted=best)
     body += html_paragraph(
         'UAR: mean recall over classes.',
         'Pooled: over the test parts of all folds together, mean over seeds.',
-        'Mean of folds: each fold by itself, mean over folds and seeds; so is leakage.',
+        'Mean of folds: each fold by itself, mean over folds and seeds; leakage is such a mean.',
         '95 %: intervals of the pooled figures that resample speakers.',
-        'Highlighted: the setting that this page is about, the best on dev of those compared with',
-        'plain training.',
+        '- plain: difference to plain training.',
+        'Highlighted: the setting that this report is about. It is the best on dev of those that',
+        'are compared with plain training.',
         'p Holm: corrected for the number of rows that are compared.',
     )
     key = curve_key(analysis.results)
@@ -100,7 +101,7 @@ def speakers_section(analysis: SweepAnalysis) -> Section:
     body = html_figure(
         f'UAR of every speaker minus that of plain training; all: {overall.value:+.3f}',
         f'{best_title} minus {plain_title}, speaker by speaker, folds pooled: '
-        f'{gains} gain, {losses} lose.',
+        f'{pluralize(gains, "speaker")} with a higher UAR, {losses} with a lower one.',
         draw_forest_plot,
         analysis.tested_speakers,
         difference_ZxS,
@@ -115,14 +116,14 @@ def confusions_section(analysis: SweepAnalysis) -> Section:
     if not best:
         return Section('confusions', 'Confusions', html_paragraph(NO_COMPLETE_SETTING))
     best_title = analysis.setting_title(best)
-    alt = 'Confusion matrices in percent of the truth'
+    alt = 'Confusion matrices in percent of each true class'
     parts = 'Test parts of all folds and seeds.'
     if plain:
         titles = (best_title, analysis.setting_title(plain))
         body = html_figure(
             alt,
-            f'Percent of the truth: {titles[0]}, {titles[1]}, and the difference in points, '
-            f'rounded by itself. {parts}',
+            f'Percent of each true class. Left: {titles[0]}; middle: {titles[1]}; right: their '
+            f'difference in percentage points, before rounding. {parts}',
             draw_confusion_difference,
             best['confusion'],
             plain['confusion'],
@@ -131,12 +132,14 @@ def confusions_section(analysis: SweepAnalysis) -> Section:
         )
     else:
         results = analysis.results | {'summary': [best]}
-        caption = f'Percent of the truth: {best_title}. {parts}'
+        caption = f'Percent of each true class: {best_title}. {parts}'
         body = html_figure(alt, caption, draw_confusion_matrices, results)
     tested = np.sum(best['confusion'], axis=1)
     absent = [name for name, count in zip(analysis.classes, tested) if not count]
     if absent:
-        body += html_paragraph(f'No tested utterance is {", ".join(absent)}: left out of UAR.')
+        body += html_paragraph(
+            f'No tested utterance is {", ".join(absent)}: UAR is the mean over the other classes.'
+        )
     return Section('confusions', 'Confusions', body)
 
 
@@ -198,19 +201,19 @@ def _groups_note(analysis: SweepAnalysis, worst_groups: list[str]) -> Markup:
         summary = 'One speaker: there are no groups.'
     unknown = ''
     if not analysis.results.get('speakers'):
-        unknown = 'results.json does not have the sex, language and corpus of the speakers.'
+        unknown = 'results.json does not contain the sex, language and corpus of the speakers.'
     return html_paragraph(
         summary,
         unknown,
         'UAR: folds pooled, mean over seeds.',
-        'The UAR of a group that lacks classes is that of the classes that it has.',
+        'In a group without utterances of some classes, it is the mean over the other classes.',
     )
 
 
 def held_out_section(analysis: SweepAnalysis) -> Section | None:
     """Returns UAR of every setting on every corpus or language that was left out.
 
-    Returns None for other protocols.
+    Returns None if the protocol leaves out neither.
     """
     kind = analysis.config['protocol']['name'].removeprefix('leave_one_').removesuffix('_out')
     if kind not in ('corpus', 'language') or not analysis.best_row:

@@ -1,4 +1,4 @@
-"""The results that training prints at its end: a table with a row per setting, and its legend."""
+"""Prints the results at the end of training: a table with a row per setting, and its legend."""
 
 import rich.console
 import rich.measure
@@ -10,15 +10,15 @@ from jaxser.reporting import curve, figures, plotting
 from jaxser.reporting.formats import format_number, format_verdicts, split_cells
 from jaxser.runs import format_setting, run_label, synthetic_note
 
-# With fewer held-out utterances, leakage is a rough figure: its standard error is 0.09 or more at
-# a recall of 0.5.
+# With fewer held-out utterances, leakage is only a rough estimate: at a recall of 0.5 its standard
+# error is above 0.09.
 MIN_HELD_OUT = 30
 
-ALWAYS_SHOWN = ('UAR', 'by fold', 'WA')  # these columns are shown even where they are empty
+ALWAYS_SHOWN = ('UAR', 'by fold', 'WA')  # columns that are shown even if they are empty
 
 
 def print_results(results: dict, folder) -> None:
-    """Prints results.json as a table with its legend, and draws the figures into the folder."""
+    """Prints results.json as a table with its legend, and writes the figures to the folder."""
     swept = summary.swept_keys(results['summary'][0])
     _print_table(_results_table(results, swept))
     print(
@@ -87,7 +87,7 @@ def _table_title(results: dict, swept: list[str]) -> str:
 
 
 def _print_table(table: rich.table.Table) -> None:
-    """Prints a table in full: a terminal may break its lines, but no number is cut off."""
+    """Prints a table at its full width: a terminal may break lines, but no number is cut off."""
     console = rich.console.Console(highlight=False)
     unlimited = console.options.update(width=1000)
     table_width = rich.measure.Measurement.get(console, unlimited, table).maximum
@@ -96,7 +96,7 @@ def _print_table(table: rich.table.Table) -> None:
 
 
 def _legend(results: dict) -> list[str]:
-    """Returns what the columns of the table mean."""
+    """Returns lines that explain the columns of the table."""
     rows = results['summary']
     speakers = summary.tested_speakers(rows)
     has_intervals = any(summary.collect(rows, 'uar_ci95'))
@@ -108,7 +108,7 @@ def _legend(results: dict) -> list[str]:
         lines.append('There are no figures: in every setting, a fold diverged in every seed.')
     if has_intervals and is_compared:
         lines.append(
-            'p Holm: how often the choice of speakers alone would give such a difference, '
+            'p Holm: how often the choice of speakers alone would cause such a difference, '
             'corrected for the number of rows.'
         )
     lines += _leakage_legend(results)
@@ -149,7 +149,7 @@ def _uar_legend(method: str, speakers: int, has_intervals: bool, is_compared: bo
 
 
 def _leakage_legend(results: dict) -> list[str]:
-    """Returns what the columns of leakage mean; empty where speakers were not probed."""
+    """Returns lines that explain the leakage columns; none if speakers were not probed."""
     answers = summary.probed_speakers(results['summary'])
     if not answers:
         return []
@@ -164,7 +164,7 @@ def _leakage_legend(results: dict) -> list[str]:
 
 
 def _rough_note(runs: list[dict]) -> str:
-    """Returns a warning where leakage was measured on few utterances; else ''."""
+    """Returns a warning if leakage was measured on few utterances; otherwise ''."""
     fewest = None
     for run in runs:
         answer = (run.get('probe') or {}).get('speaker')
@@ -179,7 +179,7 @@ def _rough_note(runs: list[dict]) -> str:
 
 
 def _missing_runs(results: dict, swept: list[str]) -> list[str]:
-    """Returns what the table lacks: plain training, and runs that diverged."""
+    """Returns lines on what is missing from the table: plain training, and diverged runs."""
     lines = []
     coefficients = summary.collect(results['summary'], 'lam') if 'lam' in swept else [0]
     if 0 not in coefficients and None not in coefficients:

@@ -1,4 +1,4 @@
-"""The sections of a sweep's page about how it was made: training, calibration, runs, versions."""
+"""The sections of the report page on training, calibration, failed runs and versions."""
 
 import json
 
@@ -31,7 +31,7 @@ def training_section(analysis: SweepAnalysis) -> Section:
     """Returns the training curves of every setting, means over folds and seeds."""
     curves = _training_curves(analysis)
     if not curves:
-        text = 'There is no metrics.jsonl beside results.json.'
+        text = 'There is no metrics.jsonl in the workdir.'
         return Section('training', 'Training', html_paragraph(text))
     titles = map(analysis.setting_title, analysis.rows)
     highlighted = [title for title in titles if title in curves]
@@ -39,8 +39,8 @@ def training_section(analysis: SweepAnalysis) -> Section:
         highlighted = list(reversed(analysis.compared_pair))  # plain training first
     body = html_figure(
         'Emotion loss, domain loss and dev UAR against the epoch',
-        'Means over folds and seeds. A domain loss at its entropy is that of a head that only '
-        'guesses; whether the domain is forgotten, the probe shows, not this head.',
+        'Means over folds and seeds. If a domain loss equals the entropy of the domain, the head '
+        'only guesses. Only the probe shows whether the representation still contains the domain.',
         draw_training_curves,
         curves,
         _mean_entropy(analysis),
@@ -92,7 +92,10 @@ def _mean_entropy(analysis: SweepAnalysis) -> dict[str, float]:
     for run in analysis.runs:
         for domain, entropy in run.get('entropy', {}).items():
             values.setdefault(domain, []).append(entropy)
-    return {domain: float(np.mean(entropies)) for domain, entropies in values.items()}
+    mean_entropy = {}
+    for domain, entropies in values.items():
+        mean_entropy[domain] = float(np.mean(entropies))
+    return mean_entropy
 
 
 def calibration_section(analysis: SweepAnalysis) -> Section:
@@ -123,12 +126,12 @@ def calibration_section(analysis: SweepAnalysis) -> Section:
 
 
 def failed_runs_section(analysis: SweepAnalysis) -> Section:
-    """Returns which runs diverged."""
+    """Returns the table of the runs that diverged."""
     name, title = 'failed', 'Failed runs'
     runs = pluralize(len(analysis.runs), 'run')
     failed = [run for run in analysis.runs if run['status'] != 'ok']
     if not failed:
-        return Section(name, title, html_paragraph(f'None of {runs}.'))
+        return Section(name, title, html_paragraph(f'None of {runs} failed.'))
     cells_by_row = []
     for run in failed:
         cells_by_row.append(
@@ -141,13 +144,13 @@ def failed_runs_section(analysis: SweepAnalysis) -> Section:
             ]
         )
     note = html_paragraph(
-        f'{len(failed)} of {runs}. A seed of which a fold diverged is left out of all figures.'
+        f'{len(failed)} of {runs} failed. If a fold diverged, its seed is left out of all figures.'
     )
     return Section(name, title, note + cells_table(cells_by_row))
 
 
 def details_section(analysis: SweepAnalysis) -> Section:
-    """Returns what is needed to run the sweep again: command, versions, configuration, audit."""
+    """Returns the command, versions, configuration and audit: what a new run of the sweep needs."""
     metadata, results = analysis.metadata, analysis.results
     facts = [
         ('commit', metadata['git_commit'] or 'unknown'),
@@ -155,7 +158,7 @@ def details_section(analysis: SweepAnalysis) -> Section:
         ('corpora', ', '.join(results['corpora'])),
         ('labels', f'{results["labels"]}: {", ".join(analysis.classes)}'),
         ('normalised by', results['normalisation']),
-        ('precision of products', results['matmul_precision']),
+        ('precision of matrix products', results['matmul_precision']),
     ]
     for package, version in metadata['versions'].items():
         facts.append((package, version or 'not installed'))

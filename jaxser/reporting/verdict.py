@@ -1,4 +1,4 @@
-"""The verdict on several sweeps: which methods differ from plain training, in a few sentences."""
+"""Sums up several sweeps in a few sentences: which methods differ from plain training."""
 
 from typing import NamedTuple
 
@@ -20,21 +20,21 @@ class Comparison(NamedTuple):
 
 
 def comparison_verdict(rows_by_sweep: dict[str, list[ComparisonRow]]) -> str:
-    """Returns what the tables of several sweeps show together, as plain text."""
+    """Returns the result of all comparisons with plain training in several sweeps, as text."""
     comparisons = []
     for sweep, rows in rows_by_sweep.items():
         for row in rows:
             if row.gain:
                 comparisons.append(Comparison(row.gain, row, sweep))
     if not comparisons:
-        return 'No sweep has a row of plain training beside another: there is nothing to compare.'
+        return 'No sweep has a row of plain training and another row to compare with it.'
     sentences = [_count_sentence(comparisons), *_extreme_sentences(comparisons)]
     sentences += _method_sentences(comparisons)
     return ' '.join(sentences)
 
 
 def _count_sentence(comparisons: list[Comparison]) -> str:
-    """Returns how many comparisons gain, lose and are undecided."""
+    """Returns a sentence with the numbers of gains, losses and undecided comparisons."""
     gains, losses, p_values = 0, 0, []
     for comparison in comparisons:
         if comparison.gain.ci95:
@@ -59,7 +59,7 @@ def _count_sentence(comparisons: list[Comparison]) -> str:
 
 
 def _extreme_sentences(comparisons: list[Comparison]) -> list[str]:
-    """Returns which rows gain and lose most, where any gain or lose."""
+    """Returns a sentence on the largest gain and the largest loss, if there are any."""
     largest = max(comparisons, key=_gain_value)
     smallest = min(comparisons, key=_gain_value)
     clauses = []
@@ -95,7 +95,7 @@ def format_setting_values(setting: dict) -> str:
 
 
 def _method_sentences(comparisons: list[Comparison]) -> list[str]:
-    """Returns the best and the worst method on average, where any has several rows."""
+    """Returns a sentence on the best and the worst method on average, if one has several rows."""
     gains_by_method: dict[str, list[float]] = {}
     for comparison in comparisons:
         gains_by_method.setdefault(comparison.row.method, []).append(comparison.gain.value)

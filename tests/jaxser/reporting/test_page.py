@@ -159,11 +159,11 @@ def test_the_figures_are_those_of_results_json(full_sweep):
     low, high = row['uar_ci95']
     assert f'UAR, folds pooled 0.600 [{low:.3f}, {high:.3f}] (chance: 0.333)' in page.text
     low, high = row['delta_ci95']
-    p_values = f'p = {row["p"]:.3g}, by Holm {row["p_holm"]:.3g}'
+    p_values = f'p = {row["p"]:.3g} (Holm-corrected: {row["p_holm"]:.3g})'
     difference = f'+0.100 [{low:+.3f}, {high:+.3f}] {p_values}'
     assert f'difference to plain training, folds pooled {difference}' in page.text
     leakage = row['probe']['speaker']['linear']
-    levels = 'plain training 0.805, the input alone 0.950, chance 0.200'
+    levels = '(plain training: 0.805, the input alone: 0.950, chance: 0.200)'
     assert f'leakage of the speaker, mean of folds {leakage:.3f} {levels}' in page.text
     assert f'sha256 {"f" * 64}' in page.text
     with open(path / 'summary.csv', newline='') as file:
@@ -231,7 +231,7 @@ def test_missing_files_are_no_reason_to_fail(tmp_path, no_figures):
     (tmp_path / 'w' / 'results.json').write_text(json.dumps(results))
     page = read_page(tmp_path / 'w')
     assert 'There is no metrics.jsonl' in page.text
-    assert 'results.json does not have the sex, language and corpus' in page.text
+    assert 'results.json does not contain the sex, language and corpus' in page.text
 
 
 def test_the_group_with_the_lowest_uar_is_named(tmp_path, no_figures):

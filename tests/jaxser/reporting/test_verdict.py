@@ -8,7 +8,7 @@ from jaxser.reporting.verdict import comparison_verdict
 
 def test_without_plain_training_there_is_nothing_to_compare(tmp_path):
     rows = comparison_rows(write_sweep(tmp_path / 'w', RUNS_WITHOUT_ERM))
-    assert 'nothing to compare' in comparison_verdict({'w': rows})
+    assert 'No sweep has a row of plain training' in comparison_verdict({'w': rows})
 
 
 def test_a_loss_is_not_called_a_gain(tmp_path):
