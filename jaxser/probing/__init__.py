@@ -1,1 +1,1 @@
-"""Measures what a frozen representation still contains: leakage of domains, and the emotion."""
+"""Measures how well a frozen representation still predicts domains (leakage) and the emotion."""

@@ -1,8 +1,9 @@
 """Trains the adversary's own heads further on the frozen representation.
 
-An adversary at chance has two explanations: its domain is gone from the representation, or the
-encoder changed faster than the head could follow. Here the encoder is fixed, and each head takes
-REFIT_STEPS more steps of Adam on all its training data. If its loss falls, it only lagged behind.
+If an adversary is at chance, either its domain is gone from the representation, or the encoder
+changed faster than the head could follow. Here the encoder is fixed, and each head takes
+REFIT_STEPS more steps of Adam on all its training data. If its loss falls, the domain is still
+there.
 """
 
 import functools
@@ -20,7 +21,7 @@ LEARNING_RATE = 1e-2
 
 
 class HeadInput(NamedTuple):
-    """What the heads of a run are trained on: representations and the other arrays of a batch."""
+    """The training data of a run's heads: representations and the other arrays of a batch."""
 
     z_NxD: np.ndarray
     batch: dict[str, np.ndarray]
@@ -49,7 +50,10 @@ def make_refit(domain_loss: Callable, domains: tuple[str, ...]) -> Callable:
 
     def refit_run(run: tuple) -> dict:
         params, z_NxD, batch = run
-        return {d: refit_head(d, params[d], z_NxD, batch) for d in domains}
+        losses = {}
+        for domain in domains:
+            losses[domain] = refit_head(domain, params[domain], z_NxD, batch)
+        return losses
 
     return refit_run
 
@@ -57,8 +61,8 @@ def make_refit(domain_loss: Callable, domains: tuple[str, ...]) -> Callable:
 def refit_heads(trainer, group, params, representations: tracking.Collected) -> list[dict | None]:
     """Returns {domain: {'before', 'after'}}, losses in nats, for every run of a group.
 
-    All are None for a method without domain heads, and if the representations of some run hold no
-    utterance with a domain label (these then come from other corpora, in identity batches).
+    All are None for a method without domain heads, and if the representations of a run contain no
+    utterance with a domain label (which then come from other corpora, in identity batches).
 
     Args:
       trainer: the Trainer of the group.
@@ -86,8 +90,9 @@ def refit_heads(trainer, group, params, representations: tracking.Collected) -> 
 
 
 def _head_input(trainer, group, representations: tracking.Collected, n: int) -> HeadInput:
-    """The representations and labels of run n's utterances that have a domain label in training."""
-    table, fold_index = trainer.task.table, group.fold_N[n]
+    """Returns the training data of run n's heads: its utterances with a domain label."""
+    table = trainer.task.table
+    fold_index = group.fold_N[n]
     fold = trainer.task.subset_folds[fold_index]
     rows, z_NxD = representations.get_run(n)
     in_training_N = np.isin(rows, fold.domain_rows)
@@ -103,14 +108,14 @@ def _head_input(trainer, group, representations: tracking.Collected, n: int) -> 
 
 
 def _stack_inputs(inputs: list[HeadInput], domains: tuple[str, ...]) -> HeadInput:
-    """The inputs of all runs, padded to the longest; arrays lead with the axis of the runs."""
+    """Returns the inputs of all runs, padded to the longest, with a leading axis of runs."""
     longest = max(len(head_input.z_NxD) for head_input in inputs)
     padded = [_pad_input(head_input, longest, domains) for head_input in inputs]
     return jax.tree.map(lambda *arrays: np.stack(arrays), *padded)
 
 
 def _pad_input(head_input: HeadInput, size: int, domains: tuple[str, ...]) -> HeadInput:
-    """Pads to `size` utterances; the padding has no domain (-1) and no emotion label."""
+    """Returns an input padded to `size` utterances, which have no domain (-1) and no emotion."""
     batch = dict(head_input.batch)
     for key in ('emotion_B', 'labelled_B'):
         batch[key] = _pad(batch[key], size, 0)
@@ -125,7 +130,7 @@ def _pad(array: np.ndarray, size: int, value: int) -> np.ndarray:
 
 
 def _run_losses(losses: dict, n: int) -> dict[str, dict[str, float]]:
-    """The losses of run n in the form of results.json."""
+    """Returns the losses of run n as they are in results.json."""
     run_losses = {}
     for domain, (before_R, after_R) in losses.items():
         run_losses[domain] = {'before': float(before_R[n]), 'after': float(after_R[n])}

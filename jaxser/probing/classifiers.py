@@ -1,9 +1,9 @@
-"""Fresh classifiers on a frozen representation: logistic regression and an MLP of one hidden layer.
+"""New classifiers on a frozen representation: logistic regression and an MLP of one hidden layer.
 
 Many runs are fitted at once. A classifier is fitted on the examples `fit_N`, chooses its
 regularisation (the MLP: its number of steps) by the cross-entropy on `validation_N`, and returns
-scores of all N examples. All classes weigh equally, whatever their counts. Nothing is taken over
-from the training of the representation.
+scores of all N examples. All classes have the same weight, whatever their counts. The classifiers
+share no parameters with the training of the representation.
 
 Shapes: R runs, N examples, D dimensions, K classes, H hidden units. Masks `fit_N` and
 `validation_N` are floats, 1 for the examples of that part and 0 for all others.
@@ -18,20 +18,20 @@ import optax
 
 from jaxser.training import parallel
 
-# Logistic regression: factors of half the squared norm of the weights, added to a mean
-# cross-entropy; L-BFGS ends at this norm of the gradient, or after this number of iterations.
+# Logistic regression: factors of half the squared norm of the weights, which is added to the mean
+# cross-entropy. L-BFGS stops at this norm of the gradient, or after this number of iterations.
 L2 = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 TOLERANCE = 1e-5
 MAX_ITERATIONS = 500
 
-# MLP: AdamW on all examples at once; every so many steps the validation loss is looked at.
+# MLP: AdamW on all examples at once. The validation loss is checked every STEPS_PER_CHOICE steps.
 HIDDEN_WIDTH = 64
 ADAM_STEPS = 300
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-3
 STEPS_PER_CHOICE = 10
 
-MIN_VARIANCE = 1e-12  # a dimension of less is constant
+MIN_VARIANCE = 1e-12  # a dimension with a lower variance counts as constant
 ABSENT_CLASS_SCORE = -1e9
 
 
@@ -51,7 +51,7 @@ class MlpFit(NamedTuple):
 
 
 def standardise(x_NxD: jax.Array, mask_N: jax.Array) -> jax.Array:
-    """Standardises by mean and deviation of the masked examples; constant dimensions become 0."""
+    """Returns x standardised by the masked examples' mean and deviation; constant ones become 0."""
     share_Nx1 = mask_N[:, None] / mask_N.sum()
     centred_NxD = x_NxD - (x_NxD * share_Nx1).sum(0)
     variance_D = (centred_NxD**2 * share_Nx1).sum(0)
@@ -60,7 +60,7 @@ def standardise(x_NxD: jax.Array, mask_N: jax.Array) -> jax.Array:
 
 
 def balanced_weights(y_N: jax.Array, mask_N: jax.Array, classes: int) -> jax.Array:
-    """Returns weight_N of the masked examples: 1 in sum, and equal for each class among them.
+    """Returns weight_N of the masked examples: the sum is 1, and equal for each of their classes.
 
     A label y may be outside 0..classes-1 for examples of weight 0.
     """
@@ -77,9 +77,9 @@ def weighted_cross_entropy(scores_NxK: jax.Array, y_N: jax.Array, weight_N: jax.
 
 
 def mask_absent_classes(scores_NxK: jax.Array, weight_N: jax.Array, y_N: jax.Array) -> jax.Array:
-    """Returns the scores, very low for classes without an example of positive weight.
+    """Returns the scores, with very low ones for classes without an example of positive weight.
 
-    Runs that are fitted together may differ in their classes.
+    Runs that are fitted together may have different classes.
     """
     member_NxK = (y_N[:, None] == jnp.arange(scores_NxK.shape[1])) * weight_N[:, None]
     present_K = member_NxK.sum(0) > 0
@@ -134,7 +134,7 @@ def fit_logistic(
         params, gradient_norm = minimise(loss, initial_params)
         return scores(params), gradient_norm
 
-    # One loop over all values of L2 and, last, the fit on both parts: the search is compiled once.
+    # One loop over all values of L2 and the final fit on both parts: L-BFGS is compiled once.
     def body(carry, turn):
         lowest, best_l2, *_ = carry
         l2, is_last = turn
@@ -204,8 +204,8 @@ def fit_mlp(
 def fit_classifiers(x_RxNxD, y_RxN, fit_RxN, validation_RxN, classes: int):
     """Fits both classifiers of R runs.
 
-    Returns ({'linear': scores_RxNxK, 'mlp': scores_RxNxK}, gradient_norm_R of the linear one), as
-    numpy.
+    Returns ({'linear': scores_RxNxK, 'mlp': scores_RxNxK}, gradient_norm_R of the linear
+    classifier) as numpy arrays.
     """
     runs = (x_RxNxD, y_RxN, fit_RxN, validation_RxN)
     return parallel.map_over_runs(_both_classifiers(classes), runs)
@@ -213,7 +213,7 @@ def fit_classifiers(x_RxNxD, y_RxN, fit_RxN, validation_RxN, classes: int):
 
 @functools.cache
 def _both_classifiers(classes: int):
-    """The function of one run; the same object for the same number of classes: compiled once."""
+    """Returns the function that fits a run; it is cached, so that JAX compiles it once."""
 
     def fit_run(run):
         linear = fit_logistic(*run, classes)

@@ -1,4 +1,4 @@
-"""The probe's reference: statistics of the network's input instead of its representation."""
+"""Statistics of the network's input, which are probed as a reference for the representation."""
 
 import numpy as np
 
@@ -10,9 +10,10 @@ MAX_INPUT_COMPONENTS = 256
 def input_statistics(task, fold_index: int, rows: np.ndarray) -> np.ndarray:
     """Returns x_Nx2M: mean and standard deviation of the normalised bands of each utterance.
 
-    If the features of an utterance are a single frame they are returned as they are, x_NxM.
+    If the features of every utterance are a single frame, they are returned as x_NxM.
     """
-    table, utterances = task.table, task.utterances
+    table = task.table
+    utterances = task.utterances
     moments_N = table.moments_index_FxN[fold_index, rows]
     scale_NxM = table.scale[moments_N]
     mean_NxM = (utterances.mean_NxM[rows] - table.mean[moments_N]) * scale_NxM
@@ -25,9 +26,9 @@ def input_statistics(task, fold_index: int, rows: np.ndarray) -> np.ndarray:
 def principal_components(x_NxM: np.ndarray, seen_N: np.ndarray) -> np.ndarray:
     """Reduces x to the first principal components of its rows seen in training (a mask).
 
-    At most MAX_INPUT_COMPONENTS columns are returned as they are. The components are rotated at
-    random: the classifiers scale every column to variance 1, which would give the last component
-    the weight of the first.
+    An input with at most MAX_INPUT_COMPONENTS columns is returned unchanged. The components are
+    rotated at random, because the classifiers scale every column to variance 1: without a rotation
+    the last component would count as much as the first.
     """
     if x_NxM.shape[1] <= MAX_INPUT_COMPONENTS:
         return x_NxM

@@ -1,4 +1,7 @@
-"""Probes runs: fits fresh classifiers on their representations and measures what these find."""
+"""Probes runs: fits new classifiers on their representations and measures their recall.
+
+A question is a classification task, such as recognising the speaker; an answer is its result.
+"""
 
 from typing import NamedTuple
 
@@ -19,31 +22,31 @@ from jaxser.probing.verification import verification_error
 from jaxser.training import restore, tracking, validate
 from jaxser.workdir import Workdir
 
-MEASURE_KEYS = ('linear', 'mlp', 'eer')  # of an answer: what is measured on the input too
+MEASURE_KEYS = ('linear', 'mlp', 'eer')  # figures of an answer that are also measured on the input
 CLASSIFIERS_PER_DISPATCH = 16
 
 
 class Representation(NamedTuple):
-    """What is probed: x_NxD of the utterances `rows` (ascending) that a fold of the task uses."""
+    """The array to probe: x_NxD of the utterances `rows` (ascending) that a fold uses."""
 
     fold_index: int
     rows: np.ndarray
     x_NxD: np.ndarray
 
     def is_finite(self) -> bool:
-        """Whether it can be probed; that of a run that diverged cannot."""
+        """Whether all values are finite; those of a diverged run are not."""
         return bool(np.isfinite(self.x_NxD).all())
 
 
 class Job(NamedTuple):
-    """A question about one of the representations, by its index."""
+    """A question about the representation with this index in a list."""
 
     index: int
     question: Question
 
 
 class Prober:
-    """Probes the runs of a task. The reference, the input, is the same for all and probed once."""
+    """Probes the runs of a task. Their input, the reference, is the same and is probed once."""
 
     def __init__(self, task, seed: int):
         self.task = task
@@ -75,7 +78,7 @@ class Prober:
         return answers
 
     def _probe_inputs(self) -> list[dict | None]:
-        """The answers of the input statistics, for every fold."""
+        """Returns the answers about the input statistics, for every fold."""
         inputs = []
         for fold_index, fold in enumerate(self.task.subset_folds):
             x_NxM = input_statistics(self.task, fold_index, fold.used_rows)
@@ -84,7 +87,7 @@ class Prober:
         return self._probe(inputs)
 
     def _probe(self, representations: list[Representation]) -> list[dict | None]:
-        """The answers of each representation."""
+        """Returns the answers about each representation; None for one that is not finite."""
         answers: list[dict | None] = []
         jobs = []
         for index, representation in enumerate(representations):
@@ -134,7 +137,7 @@ class Prober:
     def _measure(
         self, rows: np.ndarray, question: Question, scores: dict[str, np.ndarray], j: int
     ) -> dict:
-        """The answer of job j: mean recall of each classifier on the test rows, and the chance."""
+        """Returns the answer of job j: mean recall of each classifier on the test rows; chance."""
         test_positions = np.searchsorted(rows, question.test_rows)
         true_N = question.label_N[question.test_rows]
         answer, confusions = {}, {}
@@ -151,7 +154,9 @@ class Prober:
         }
         if question.name == 'speaker':
             names_K = self.task.table.domains['speaker']
-            answer['recall'] = {k: _recalls(names_K, c) for k, c in confusions.items()}
+            answer['recall'] = {}
+            for kind, confusion_KxK in confusions.items():
+                answer['recall'][kind] = _recalls(names_K, confusion_KxK)
         return answer
 
 
@@ -162,7 +167,7 @@ def _select_measures(answer: dict | None) -> dict:
 def _classifier_arrays(
     representation: Representation, question: Question, N: int, D: int
 ) -> tuple[np.ndarray, ...]:
-    """x_NxD, y_N, fit_N and validation_N of a job, padded to N examples and D dimensions."""
+    """Returns a job's x_NxD, y_N, fit_N, validation_N, padded to N examples and D dimensions."""
     _, rows, x_NxD = representation
     padded_NxD = np.zeros((N, D), np.float32)
     padded_NxD[: len(rows), : x_NxD.shape[1]] = x_NxD
@@ -176,7 +181,7 @@ def _classifier_arrays(
 
 
 def _recalls(names_K: np.ndarray, confusion_KxK: np.ndarray) -> dict[str, float]:
-    """The recall of every class that was tested, by its name."""
+    """Returns {name: recall} of every class with test examples."""
     count_K = confusion_KxK.sum(1)
     tested = np.flatnonzero(count_K)
     recall = np.diag(confusion_KxK)[tested] / count_K[tested]
@@ -184,9 +189,9 @@ def _recalls(names_K: np.ndarray, confusion_KxK: np.ndarray) -> dict[str, float]
 
 
 def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> dict:
-    """Probes every run of the finished sweep in `path`, unless that was done already.
+    """Probes every run of the finished sweep in `path`, unless they are probed already.
 
-    Adds to results.json what was measured, and writes representations.npz. Returns the contents of
+    Adds the measurements to results.json, and writes representations.npz. Returns the contents of
     results.json in the main process, and {} in the others.
 
     Args:
@@ -203,12 +208,12 @@ def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> d
     results = workdir.load_results()
     if results is None:
         raise UserError(
-            f'{path} holds no finished sweep (no results.json). Repeat the command that started '
+            f'{path} contains no finished sweep (no results.json). Repeat the command that started '
             'it: training continues where it stopped.'
         )
     if _is_probed(workdir, results):
         return results
-    sampler = RepresentationSampler([run['hyper'] for run in results['runs']])
+    sampler = RepresentationSampler(summary.collect(results['runs'], 'hyper'))
     text = _probe_runs(workdir, results['runs'], sampler)
     _judge_adversaries(results['runs'], workdir.config.to_dict())
     if not distributed.is_main_process():
@@ -264,14 +269,14 @@ def _probe_runs(
 
 
 def _judge_adversaries(runs: list[dict], config: dict) -> None:
-    """Adds 'adversary', the verdict on it, to the runs."""
+    """Adds 'adversary', the verdict on their adversary, to the runs."""
     verdicts = adversary.adversary_verdicts(runs, config)
     for run, verdict in zip(runs, verdicts, strict=True):
         run['adversary'] = verdict
 
 
 def _summarise(workdir: Workdir, results: dict) -> list[dict]:
-    """The summary of the runs, now with leakage and verdicts."""
+    """Returns the summary of the runs, now with leakage and verdicts."""
     runs, classes = results['runs'], results['classes']
     rows = predictions.read_prediction_rows(workdir.path / 'predictions.csv', runs)
     predicted = predictions.read_predictions(rows, classes)

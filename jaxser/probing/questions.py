@@ -1,4 +1,4 @@
-"""The classification tasks of a probe: labels, and which utterances are fitted and tested."""
+"""The questions of a probe: classification tasks with labels and rows for fitting and testing."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class Question(NamedTuple):
     fit_rows: np.ndarray
     validation_rows: np.ndarray
     test_rows: np.ndarray
-    unseen_speakers: bool  # no test row was seen in training, by the encoder or the classifier
+    unseen_speakers: bool  # neither the encoder nor the classifier has seen a test row in training
 
 
 class RowSplit(NamedTuple):
@@ -57,12 +57,12 @@ def split_by_class(
 
 
 def _share_count(share: float, size: int) -> int:
-    """The number of utterances in a share: at least one, unless the share is 0."""
+    """Returns the number of utterances in a share: at least one, unless the share is 0."""
     return max(1, round(share * size)) if share else 0
 
 
 def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]:
-    """Returns the questions that can be asked in a fold; they depend on `seed` and the fold alone.
+    """Returns the questions that a fold allows; they depend only on `seed` and the fold.
 
     - speaker: of the speakers seen in training. Test utterances are held out from the classifier,
       but the encoder has seen them.
@@ -100,7 +100,10 @@ def _make_question(
     seen_rows: np.ndarray,
     random,
 ) -> Question | None:
-    """A question about `rows`; without `test_rows` it is tested on a held-out part of them."""
+    """Returns a question on `rows`, or None if it cannot be fitted or tested.
+
+    Without `test_rows` it is tested on a held-out part of `rows`.
+    """
     if test_rows is None:
         fit, validation, test = split_by_class(rows, label_N, random)
     else:

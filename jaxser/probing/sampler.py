@@ -20,7 +20,7 @@ class Sample(NamedTuple):
 class RepresentationSampler:
     """Keeps, for every setting, the representation of its first run that did not diverge.
 
-    Only runs of one fold, that of the first run, are kept: the settings share their utterances.
+    Only runs of the first run's fold are kept, so that all settings have the same utterances.
     """
 
     def __init__(self, runs: list[dict]):
@@ -31,7 +31,7 @@ class RepresentationSampler:
     def add(self, group, representations: tracking.Collected, folds: list[Fold]) -> None:
         """Adds the runs of a group whose setting has no sample yet.
 
-        `folds` are the task's; group.fold_N says which of them a run has.
+        `folds` are those of the task; group.fold_N has the index of each run's fold.
         """
         for n, run in enumerate(group.runs):
             label = run_label(run, self.setting_keys)
@@ -60,7 +60,7 @@ class RepresentationSampler:
 
 
 def _part_names(sample: Sample) -> np.ndarray:
-    """The part of each row; a test utterance is `test` even if training also uses it."""
+    """Returns the part of each row; a test utterance is `test` even if training also uses it."""
     part_N = np.full(len(sample.rows), 'train')
     for name in ('adapt', 'dev', 'test'):
         part_N[np.isin(sample.rows, getattr(sample.fold, name))] = name

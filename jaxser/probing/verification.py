@@ -1,4 +1,4 @@
-"""Speaker verification by a representation: the equal error rate between unseen speakers."""
+"""Speaker verification by a representation: the equal error rate over pairs of test utterances."""
 
 import numpy as np
 
@@ -19,9 +19,9 @@ def verification_error(
     Args:
       x_NxD: the representations of the utterances `rows`.
       rows: indices of utterances, ascending; all that the fold uses.
-      fold: which of them are tested.
+      fold: with its test rows, and the rows seen in training.
       speaker_N: the speaker of every utterance of the task, -1 if unknown.
-      seed: with the fold's number it decides which utterances are drawn if there are too many.
+      seed: with the fold's number, the seed of the random sample if there are too many utterances.
     """
     candidates = fold.test[speaker_N[fold.test] >= 0]
     random = np.random.default_rng((seed, fold.number))
