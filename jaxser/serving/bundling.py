@@ -40,7 +40,7 @@ from jaxser.workdir import Workdir
 
 # Results of the chosen setting, from the sweep's summary, that model.json keeps.
 ROW_KEYS = ('seeds', 'tested_speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')
-ENCODER_KEYS = ('name', 'format', 'sha256', 'folder')  # what it keeps about an encoder
+ENCODER_KEYS = ('name', 'format', 'sha256', 'folder')  # of an encoder, that model.json keeps
 
 
 class Ensemble(NamedTuple):
@@ -53,8 +53,8 @@ class Ensemble(NamedTuple):
 def describe_data(task) -> dict[str, dict]:
     """Describes the utterances of every corpus that some fold uses.
 
-    Counts them, those trained on with their emotion, and their speakers; lists languages, sexes and
-    styles where these are known.
+    Counts the utterances, those whose emotion is used in training, and the speakers. Lists the
+    languages, sexes and styles, if they are known.
     """
     trained = _rows_of_parts(task, ('train',))
     used = _rows_of_parts(task, ('train', 'dev', 'test', 'adapt', 'identity'))
@@ -91,11 +91,11 @@ def bundle_model(path, data: str | None = None, carry_upstream: bool = False, up
     Args:
       path: the workdir.
       data: where the shards are now, if they have been moved since training.
-      carry_upstream: whether to copy the pretrained encoder beside the model.
+      carry_upstream: whether to copy the pretrained encoder into the model's folder.
       upstream: where that encoder is now, if it has been moved.
 
     Raises:
-      UserError: the sweep is not finished, or the encoder is missing, another, or not needed.
+      UserError: the sweep is not finished, or the encoder is missing, wrong, or not needed.
     """
     folder = build_model(path, data, upstream)
     if upstream and not carry_upstream and not is_fine_tuned(read_model(folder).metadata):
@@ -117,7 +117,7 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
     folder = workdir.path / 'model'
     if results is None:
         raise UserError(
-            f'{path} holds no finished sweep (no results.json). Repeat the command that started '
+            f'{path} contains no finished sweep (no results.json). Repeat the command that started '
             'it: training continues where it stopped.'
         )
     if (folder / METADATA_FILE).exists():
@@ -145,19 +145,20 @@ def _restore_ensemble(workdir: Workdir, setting: ChosenSetting) -> Ensemble:
 
 
 def _stack_arrays(ensemble: Ensemble) -> dict:
-    """The arrays that prediction needs, leading with the axis of the runs."""
+    """Returns the arrays that prediction needs, with a leading axis of runs."""
     members, trainer = ensemble
-    stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *(m.arrays for m in members))
+    arrays_by_run = [member.arrays for member in members]
+    stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *arrays_by_run)
     bands = trainer.task.utterances.bands
     return required_arrays(trainer.step.predict, stacked, bands, trainer.frozen)
 
 
 def _metadata(results: dict, setting: ChosenSetting, ensemble: Ensemble, weights: bytes) -> dict:
-    """The contents of model.json."""
+    """Returns the contents of model.json."""
     members, trainer = ensemble
     task = trainer.task
     config = config_to_dict(trainer.config)
-    del config['data']['dir']  # prediction needs no data, and where they lay is private
+    del config['data']['dir']  # prediction needs no data, and their path is private
     dev_p_NxC = np.concatenate([member.p_NxC for member in members])
     dev_emotion_N = np.concatenate([member.emotion_N for member in members])
     metadata = {
@@ -187,7 +188,7 @@ def _metadata(results: dict, setting: ChosenSetting, ensemble: Ensemble, weights
 
 
 def _encoder_record(config, data: dataset.PreparedData) -> dict | None:
-    """What is recorded about the pretrained encoder; None for a model on log-mel."""
+    """Returns the record of the pretrained encoder; None for a model on log-mel."""
     if config.model.name == 'fine_tuned':
         states = states_from_folder(config.model.upstream, STATE_KINDS[0])
         return states.record_fields()['upstream']
@@ -197,26 +198,26 @@ def _encoder_record(config, data: dataset.PreparedData) -> dict | None:
 
 
 def _setting_and_results(row: dict) -> dict:
-    """A row of the summary without the results that model.json does not keep."""
+    """Returns a row of the summary without the results that model.json does not contain."""
     dropped = set(summary.RESULT_KEYS) - set(ROW_KEYS)
     return {key: value for key, value in row.items() if key not in dropped}
 
 
 def copy_encoder(folder, encoder: PretrainedEncoder | None) -> None:
-    """Copies a pretrained encoder beside the model in `folder`, unless it is there already.
+    """Copies a pretrained encoder into the model's `folder`, unless it is there already.
 
-    It is copied as a whole or not at all. UserError without an encoder, or if `folder` is not on a
-    local disk.
+    It is copied as a whole or not at all. Raises UserError if `encoder` is None, or if `folder` is
+    not on a local disk.
     """
     if not encoder:
         raise UserError(
             f'The model of {folder} takes log-mel features: there is no pretrained encoder to '
-            'carry. Leave out --carry_upstream.'
+            'copy. Leave out --carry_upstream.'
         )
     if '://' in str(folder):
         raise UserError(
-            f'{folder} is not on a local disk. Copy the model to one, and put its pretrained '
-            'encoder beside it there.'
+            f'{folder} is not on a local disk. Copy the model to a local disk, and use '
+            '--carry_upstream there.'
         )
     target = Path(folder) / ENCODER_FOLDER
     if not distributed.is_main_process() or encoder.folder.resolve() == target.resolve():

@@ -1,4 +1,4 @@
-"""The limitations in the model card, as far as they follow from what is recorded."""
+"""The limitations in the model card that follow from model.json and the finished sweep."""
 
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.upstream import AUDIO_SPEC
@@ -34,7 +34,7 @@ def _limits_of_speech(metadata: dict) -> list[str]:
         styles.update(corpus['styles'])
     if 'acted' in styles and warning != SYNTHETIC_WARNING:
         sentences.append(
-            f'The speech is {_words(sorted(styles))}: acted speech shows how people think that '
+            f'The speech is {_words(sorted(styles))}. Acted speech shows how people think that '
             'emotions sound.'
         )
     speakers = pluralize(sum(corpus['speakers'] for corpus in corpora), 'speaker')
@@ -56,12 +56,12 @@ def _limits_of_training(metadata: dict) -> list[str]:
         sentences.append('The language of the training data is not recorded.')
     *first_classes, last_class = metadata['classes']
     sentences.append(
-        f'The answer is always {_words(first_classes)} or {escape_text(last_class)}: there is no '
-        'class for other emotions, or for audio without speech.'
+        f'The prediction is always {_words(first_classes)} or {escape_text(last_class)}: there is '
+        'no class for other emotions, or for audio without speech.'
     )
     if protocol['name'] == 'speaker_dependent':
         sentences.append(
-            'The tested speakers are in the training data: expect a lower UAR for unseen speakers.'
+            'The tested speakers were seen in training: expect a lower UAR for unseen speakers.'
         )
     if protocol['adapt'] != 'none':
         sentences.append(

@@ -37,10 +37,7 @@ class Group(NamedTuple):
 
 
 def results_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | None) -> str:
-    """Returns the results of the setting.
-
-    They are those of its row in the sweep's summary, or, without the sweep, those in model.json.
-    """
+    """Returns the results in `row`, a row of the sweep's summary; without it, in model.json."""
     results = row or metadata['row']
     if results['uar'] is None:
         return 'There are no results: in every seed a run diverged.'
@@ -82,14 +79,14 @@ def _measures(results: dict, row: dict | None) -> list[Measure]:
 
 
 def _every_speaker_was_trained_on(metadata: dict) -> bool:
-    """Whether every tested speaker is in the training data of some of the networks."""
+    """Whether every tested speaker is in the training data of at least one network."""
     folds = {run['fold'] for run in metadata['runs']}
     has_unseen_speakers = metadata['config']['protocol']['name'] in UNSEEN_SPEAKER_PROTOCOLS
     return len(folds) > 1 and not has_unseen_speakers
 
 
 def _recalls(classes: list[str], confusion: list[list[int]]) -> list[tuple[str, int, str]]:
-    """(class, number of test utterances, recall) of every class that was tested."""
+    """Returns (class, number of test utterances, recall) of every class that was tested."""
     recalls = []
     for n, counts in enumerate(confusion):
         total = sum(counts)
@@ -99,7 +96,7 @@ def _recalls(classes: list[str], confusion: list[list[int]]) -> list[tuple[str, 
 
 
 def anonymize_command(command: str) -> str:
-    """Returns a command without the folder of a checkpoint, which is private."""
+    """Returns a command in which the folder of a checkpoint, which is private, is FOLDER."""
     words = []
     for word in shlex.split(command):
         words.append(re.sub(r'^(--config\.model\.upstream=).*', r'\1FOLDER', word))
@@ -109,7 +106,7 @@ def anonymize_command(command: str) -> str:
 def groups_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
     """Returns the UAR of every corpus, language and sex, and the lowest of each kind.
 
-    Single speakers are too many for the table; only the lowest is named.
+    There are too many speakers for the table: only the one with the lowest UAR is named.
     """
     if not analysis or row['uar'] is None:
         return ''
@@ -129,7 +126,8 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
             continue
         for name, estimate in estimates.items():
             speakers = int(speaker_masks[name].sum())
-            uar, interval = format_number(estimate.value), format_interval(estimate.ci95)
+            uar = format_number(estimate.value)
+            interval = format_interval(estimate.ci95)
             groups.append(Group(kind, name, name == lowest_name, speakers, uar, interval))
     if not lowest:
         return 'There is only one group.'
@@ -137,7 +135,7 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
 
 
 def leakage_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
-    """Returns how well a classifier recognises the domain by the representation."""
+    """Returns how well a classifier recognises the domain from the representation."""
     if not analysis:
         return ''
     domain, leakage = probed_domain(analysis, row)

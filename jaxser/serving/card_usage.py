@@ -1,4 +1,4 @@
-"""The section of the model card on how to run the model, with code for every way to run it."""
+"""The section of the model card on running the model, with code for each way to run it."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ SAVED_MODEL_FOLDER = 'saved_model'
 
 
 class InputDescription(NamedTuple):
-    """The input of the program, in words and in code."""
+    """The input of the exported program, in words and in code."""
 
     kind: str
     dtype: str
@@ -26,7 +26,7 @@ class InputDescription(NamedTuple):
 
 
 def has_program(metadata: dict, encoder: PretrainedEncoder | None) -> bool:
-    """Whether the model can be exported as a program: changes to weights need the weights."""
+    """Whether the model can be exported as a program; a fine-tuned model needs its encoder."""
     return encoder is not None or not is_fine_tuned(metadata)
 
 

@@ -28,7 +28,7 @@ from jaxser.serving.stablehlo import export_program, program_inputs, save_for_te
 
 
 class Export(NamedTuple):
-    """What is exported, and from where."""
+    """The model to export, and the workdir it comes from."""
 
     workdir: epath.Path
     model: Model
@@ -58,9 +58,9 @@ def export_model(
     encoder = _carried_encoder(workdir, model, carry_upstream, upstream)
     if saved_model and not has_program(model.metadata, encoder):
         raise UserError(
-            f'The model of {workdir} holds changes to the weights of a pretrained encoder, without '
-            'which TensorFlow cannot run it: add --carry_upstream, if the licence of the encoder '
-            'allows a copy, or leave out --saved_model.'
+            f'The model of {workdir} contains only changes to the weights of a pretrained encoder, '
+            'and TensorFlow needs these weights: add --carry_upstream, if the licence of the '
+            'encoder allows a copy, or leave out --saved_model.'
         )
     out = Path(os.path.abspath(out))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -86,9 +86,12 @@ def _check_target(workdir, model: Model, out: Path) -> None:
 def _carried_encoder(
     workdir, model: Model, carry_upstream: bool, upstream
 ) -> PretrainedEncoder | None:
-    """The pretrained encoder to copy: if that was asked for, or if it is beside the model."""
-    carries = carry_upstream or (model_folder(workdir) / ENCODER_FOLDER).exists()
-    if not carries:
+    """Returns the pretrained encoder to copy, or None.
+
+    It is copied with `carry_upstream`, or if the model's folder already contains it.
+    """
+    is_in_model_folder = (model_folder(workdir) / ENCODER_FOLDER).exists()
+    if not carry_upstream and not is_in_model_folder:
         if upstream:
             raise UserError(
                 f'{upstream} is only read to copy it: add --carry_upstream, or leave out '
@@ -99,14 +102,14 @@ def _carried_encoder(
     if not encoder:
         raise UserError(
             f'The model of {workdir} takes log-mel features: there is no pretrained encoder to '
-            'carry. Leave out --carry_upstream.'
+            'copy. Leave out --carry_upstream.'
         )
     return encoder
 
 
 @contextlib.contextmanager
 def _written_as_a_whole(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its place if the body raises no error."""
+    """Yields a temporary folder next to `out`, and renames it to `out` if no error is raised."""
     partial = out.with_name(f'.{out.name}.part')
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -127,7 +130,7 @@ def _write_files(export: Export, folder: Path) -> None:
     if encoder:
         write_encoder(encoder, folder / ENCODER_FOLDER)
     analysis = None
-    if (export.workdir / 'results.json').exists():  # not beside a copy of model/ alone
+    if (export.workdir / 'results.json').exists():  # not with a copy of only model/
         analysis = SweepAnalysis(read_finished_sweep(export.workdir))
     card = render_card(model, analysis, export.saved_model, encoder)
     (folder / 'README.md').write_text(card, encoding='utf-8')
@@ -141,7 +144,7 @@ def _write_files(export: Export, folder: Path) -> None:
 
 
 def _without_folders(metadata: dict) -> dict:
-    """A copy of model.json without the folders where the encoder was: they are private."""
+    """Returns a copy of model.json without the folders of the encoder, which are private."""
     config = metadata['config']
     model_config = config['model'] | {'upstream': ''}
     return metadata | {

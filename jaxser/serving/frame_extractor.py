@@ -32,9 +32,9 @@ class FrameExtractor:
             self.params = jax.device_put(encoder.params)
 
     def extract_input(self, wave: np.ndarray) -> np.ndarray:
-        """Returns mel_TxM, to the bit as `prepare` stores it.
+        """Returns mel_TxM, equal to the bit to the features that `prepare` stores.
 
-        It takes one BLAS thread: the last bit of a product depends on their number.
+        It uses one BLAS thread, because the last bit of a product depends on their number.
         """
         with self.blas.limit(limits=1, user_api='blas'):
             if isinstance(self.spec, EncoderInput):
@@ -46,7 +46,7 @@ class FrameExtractor:
         return int(min(plan.padded_length(len(mel_TxM)), 100 * self.max_seconds))
 
     def max_batch_size(self, length: int) -> int:
-        """Returns how many utterances of a padded length make a batch."""
+        """Returns the largest number of utterances of a padded length in a batch."""
         return max(1, MAX_BATCH_HOPS // length) if self.params else BATCH_SIZE
 
     def pad_batch(

@@ -31,7 +31,7 @@ def join_lines(value) -> str:
 
 
 def make_paragraph(text: str) -> str:
-    """Returns the text of a filter block on one line, and the end of that line."""
+    """Returns the text of a filter block as one line, with a line break at its end."""
     return f'{join_lines(text)}\n'
 
 

@@ -21,7 +21,7 @@ from jaxser.pretrained.encoder import PretrainedEncoder, cached_encoder
 METADATA_FILE = 'model.json'
 WEIGHTS_FILE = 'model.safetensors'
 MODEL_FILES = (METADATA_FILE, WEIGHTS_FILE)
-ENCODER_FOLDER = 'upstream'  # beside them: the folder of a pretrained encoder
+ENCODER_FOLDER = 'upstream'  # the folder of a pretrained encoder, in the same folder
 
 MODEL_FORMAT = 1  # raise it whenever what is written changes its meaning
 
@@ -38,10 +38,10 @@ REQUIRED_KEYS = (
 
 
 class Model(NamedTuple):
-    """A model as it is read.
+    """The contents of a model's files.
 
     `arrays` is nested: params, batch_stats (unless the network has none) and, under `global`
-    normalisation, mean and scale. All lead with the axis of the runs.
+    normalisation, mean and scale. The first axis of all arrays is that of the runs.
     """
 
     metadata: dict  # model.json
@@ -54,23 +54,23 @@ def serialize_arrays(arrays: dict) -> bytes:
 
 
 def deserialize_arrays(weights: bytes) -> dict:
-    """Returns the arrays of `serialize_arrays`; dictionaries that held no array are missing."""
+    """Returns the arrays of `serialize_arrays`, without dictionaries that contained no array."""
     return traverse_util.unflatten_dict(safetensors.numpy.load(weights), sep='/')
 
 
 def model_folder(folder):
-    """Returns the folder that holds the model's files: `folder` itself, or its subfolder model/."""
+    """Returns the folder with the model's files: `folder` itself, or its subfolder model/."""
     folder = epath.Path(folder)
     return folder if (folder / METADATA_FILE).exists() else folder / 'model'
 
 
 def is_fine_tuned(metadata: dict) -> bool:
-    """Whether the model is changes to the weights of a pretrained encoder, which it then needs."""
+    """Whether the model contains only changes to a pretrained encoder, which it then needs."""
     return metadata['config']['model']['name'] == 'fine_tuned'
 
 
 def read_model(folder) -> Model:
-    """Returns the model of a workdir, or of a folder that holds model.json.
+    """Returns the model of a workdir, or of a folder that contains model.json.
 
     UserError if there is no model, if it is damaged, or if another version of jaxser wrote it.
     """
@@ -90,7 +90,7 @@ def _missing_model(folder, metadata_file) -> UserError:
             f'python -m jaxser.bundle --workdir {folder}'
         )
     return UserError(
-        f'{folder} holds no model (no {metadata_file}); expected a workdir of jaxser.main, '
+        f'{folder} contains no model (no {metadata_file}); expected a workdir of jaxser.main, '
         'e.g. runs/dann_demo.'
     )
 
@@ -115,7 +115,7 @@ def _read_metadata(path) -> dict:
 
 
 def _check_versions(path, metadata: dict) -> None:
-    """Refuses a model of another format, of other log-mel features or of other encoder states."""
+    """Raises UserError if the format, log-mel features or encoder states are of another version."""
     version = (metadata.get('versions') or {}).get('jaxser')
     advice = f'Use jaxser {version}, which trained it, or train again.'
     model_format, features_format = metadata['format'], metadata.get('log_mel')
@@ -159,8 +159,9 @@ def _read_weights(path, expected_sha256: str) -> bytes:
 def find_encoder(folder, metadata: dict, encoder_folder=None) -> PretrainedEncoder | None:
     """Returns the pretrained encoder of the model in `folder`; None for a model on log-mel.
 
-    It is looked for in `encoder_folder`, if that is given; otherwise beside the model, and then
-    where it was during preparation or training. UserError if there is none, or another one.
+    It is looked for in `encoder_folder`, if that is given; otherwise in the model's folder, and
+    then where it was during preparation or training. UserError if it is not found, or if it is not
+    the encoder of the model.
     """
     path = model_folder(folder)
     record = metadata.get('upstream')
@@ -179,9 +180,8 @@ def find_encoder(folder, metadata: dict, encoder_folder=None) -> PretrainedEncod
 
 
 def _recorded_folder(path, record: dict) -> Path:
-    """The folder of the encoder beside the model, or where it was."""
-    beside = Path(path) / ENCODER_FOLDER
-    folders = [beside]
+    """Returns the folder of the encoder: in the model's folder, or where it was in training."""
+    folders = [Path(path) / ENCODER_FOLDER]
     if record.get('folder'):
         folders.append(Path(record['folder']))
     for folder in folders:
@@ -197,7 +197,7 @@ def _recorded_folder(path, record: dict) -> Path:
 
 
 def _check_is_recorded(path, record: dict, encoder: PretrainedEncoder) -> None:
-    """Refuses an encoder with other weights or another configuration than the recorded one."""
+    """Raises UserError for an encoder whose weights or configuration are not the recorded ones."""
     state_kind = EncoderStates.from_name(record['name']).kept
     name = EncoderStates.from_encoder(encoder, state_kind).name
     if (name, encoder.sha256) == (record['name'], record['sha256']):
@@ -207,6 +207,6 @@ def _check_is_recorded(path, record: dict, encoder: PretrainedEncoder) -> None:
         difference = f'the same weights, but another {CONFIG_FILE} or {PREPROCESSOR_FILE}'
     raise UserError(
         f'The model of {path} needs {record["name"]}, weights with the sha256 {record["sha256"]}; '
-        f'{encoder.folder} holds {name}, {difference}. Name the right folder with '
+        f'{encoder.folder} contains {name}, {difference}. Name the right folder with '
         '--upstream FOLDER.'
     )

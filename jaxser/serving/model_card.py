@@ -1,8 +1,8 @@
 """Renders the model card of an exported model: Markdown with a YAML head for the Hugging Face Hub.
 
-It describes the intended use, the data, results, leakage, limitations, and how to run the model.
-All of this follows from model.json and, if it is available, from the finished sweep; what neither
-records is left out. The texts are in templates/.
+The card describes the intended use, the data, results, leakage, limitations, and how to run the
+model. Its facts come from model.json and, if it is available, from the finished sweep; unknown
+facts are left out. The texts are in templates/.
 """
 
 from data_pipelines import corpora
@@ -62,8 +62,8 @@ def render_card(
         'Usage': usage_section(metadata, saved_model, encoder),
         'Versions': versions_section(metadata, analysis),
     }
-    # No licence and no data sets: the licence is not ours to name, and the Hub has other names for
-    # the data sets.
+    # The head names no licence, which only the owner of the model can choose, and no data sets,
+    # which have other names on the Hub.
     card = render(
         'model_card',
         languages=training_languages(metadata),
@@ -75,7 +75,7 @@ def render_card(
 
 
 def _find_row(metadata: dict, analysis: SweepAnalysis) -> dict:
-    """The row of the model's setting in the summary of its sweep."""
+    """Returns the row of the model's setting in the summary of its sweep."""
     for row in analysis.rows:
         if all(row.get(key) == metadata['row'].get(key) for key in analysis.setting_keys):
             return row
@@ -83,7 +83,7 @@ def _find_row(metadata: dict, analysis: SweepAnalysis) -> dict:
 
 
 def introduction(metadata: dict) -> str:
-    """Returns the title and a paragraph; a note on synthetic speech comes first."""
+    """Returns the title, a note on synthetic speech if needed, and a paragraph on the model."""
     config, runs = metadata['config'], metadata['runs']
     method, _, _ = method_name(config | metadata['row']).partition(',')
     return render(
@@ -104,7 +104,7 @@ def introduction(metadata: dict) -> str:
 
 
 def _describe_setting(row: dict) -> str:
-    """The swept values of the setting, such as 'lam = 0.3', without its method."""
+    """Returns the swept values of the setting, such as 'lam = 0.3', without its method."""
     left_out = {*summary.RESULT_KEYS, 'method', 'speaker_norm'}
     values = []
     for key, value in row.items():
@@ -114,7 +114,7 @@ def _describe_setting(row: dict) -> str:
 
 
 def intended_use(metadata: dict) -> str:
-    """Returns what the model is for."""
+    """Returns the section on the intended use."""
     return render(
         'intended_use',
         is_synthetic=synthetic_note(metadata) == SYNTHETIC_WARNING,
@@ -140,7 +140,7 @@ def data_section(metadata: dict, analysis: SweepAnalysis | None) -> str:
 
 
 def _describe_corpus(name: str, named_corpora: list[str]) -> dict[str, str]:
-    """Title, licence and homepage of a corpus; a CSV list may give any name to its own corpus."""
+    """Returns title, licence and homepage of a corpus; a corpus from a CSV list has only a name."""
     if name not in named_corpora or name == 'folder':
         title = f'{name} (from a CSV list)'
         return {'title': title, 'licence': 'not known to jaxser', 'homepage': ''}

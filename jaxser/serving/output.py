@@ -1,4 +1,4 @@
-"""Formats the answers of jaxser.predict as JSON lines, as CSV or as a table."""
+"""Formats the predictions of jaxser.predict as JSON lines, as CSV or as a table."""
 
 import contextlib
 import io
@@ -14,23 +14,23 @@ MIN_FILES_FOR_PROGRESS = 10
 ESCAPED_CATEGORIES = ('Cc', 'Zl', 'Zp')  # of Unicode: control characters and ends of lines
 
 
-def format_answers(
-    answers: Iterable[dict], output_format: str, classes: tuple[str, ...]
+def format_predictions(
+    predictions: Iterable[dict], output_format: str, classes: tuple[str, ...]
 ) -> Iterator[str]:
-    """Yields the answers as text, each as soon as it is available.
+    """Yields the predictions as text, each as soon as it is available.
 
-    A table of files is complete only at the end of the answers.
+    The table of files is one text, at the end of the predictions.
     """
     if output_format == 'jsonl':
-        yield from map(json.dumps, answers)
+        yield from map(json.dumps, predictions)
     elif output_format == 'csv':
-        yield from format_csv(answers, classes)
+        yield from format_csv(predictions, classes)
     else:
-        yield from format_table(answers, classes)
+        yield from format_table(predictions, classes)
 
 
-def track_failures(answers: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
-    """Yields the answers of `count` files, and appends those without a posterior to `failed`.
+def track_failures(predictions: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
+    """Yields the predictions of `count` files, and appends those without a posterior to `failed`.
 
     A progress bar is shown if there are many files.
     """
@@ -38,77 +38,77 @@ def track_failures(answers: Iterable[dict], failed: list[dict], count: int) -> I
         bar = None
         if count >= MIN_FILES_FOR_PROGRESS:
             bar = stack.enter_context(progress_bar(total=count, unit='file'))
-        for answer in answers:
-            if 'error' in answer:
-                failed.append(answer)
+        for prediction in predictions:
+            if 'error' in prediction:
+                failed.append(prediction)
             if bar is not None:
                 bar.update()
-            yield answer
+            yield prediction
 
 
-def format_csv(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
-    """Yields a header, and a row for each file and each of its windows, or each of a stream's."""
+def format_csv(predictions: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
+    """Yields a header, and a row for each file and each window of a file or stream."""
     yield format_row(['file', 'part', 'start', 'end', 'emotion', *classes, 'error'])
-    for answer in answers:
-        yield format_row(csv_columns(answer, _part_of_answer(answer), classes))
-        for window in answer.get('windows', ()):
-            window_of_file = window | {'file': answer['file']}
+    for prediction in predictions:
+        yield format_row(csv_columns(prediction, _part_of_prediction(prediction), classes))
+        for window in prediction.get('windows', ()):
+            window_of_file = window | {'file': prediction['file']}
             yield format_row(csv_columns(window_of_file, 'window', classes))
 
 
-def _part_of_answer(answer: dict) -> str:
-    if 'error' in answer:
+def _part_of_prediction(prediction: dict) -> str:
+    if 'error' in prediction:
         return 'error'
-    return 'file' if 'file' in answer else 'window'
+    return 'file' if 'file' in prediction else 'window'
 
 
-def csv_columns(answer: dict, part: str, classes: tuple[str, ...]) -> list:
-    """Returns the columns of a file, or of a window."""
-    posterior = answer.get('posterior') or {}
-    start = answer.get('start', 0 if posterior else '')
-    end = answer.get('end', answer.get('seconds', ''))
-    columns = [answer.get('file', '-'), part, start, end, answer.get('emotion') or '']
+def csv_columns(prediction: dict, part: str, classes: tuple[str, ...]) -> list:
+    """Returns the columns of a prediction; `part` is 'file', 'window' or 'error'."""
+    posterior = prediction.get('posterior') or {}
+    start = prediction.get('start', 0 if posterior else '')
+    end = prediction.get('end', prediction.get('seconds', ''))
+    columns = [prediction.get('file', '-'), part, start, end, prediction.get('emotion') or '']
     for name in classes:
         columns.append(f'{posterior[name]:.9g}' if name in posterior else '')
-    columns.append(answer.get('error', answer.get('note', '')))
+    columns.append(prediction.get('error', prediction.get('note', '')))
     return columns
 
 
-def format_table(answers: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
+def format_table(predictions: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
     """Yields text for people.
 
-    For files that is one table, then a line for each without an answer; for a stream a line a
+    For files: one table, then a line for each file without a prediction. For a stream: a line per
     second.
     """
-    answered, errors = [], []
-    for answer in answers:
-        if 'file' not in answer:
-            yield _stream_line(answer, classes)
-        elif answer.get('posterior'):
-            answered.append(answer)
+    predicted, errors = [], []
+    for prediction in predictions:
+        if 'file' not in prediction:
+            yield _stream_line(prediction, classes)
+        elif prediction.get('posterior'):
+            predicted.append(prediction)
         else:
-            errors.append(f'{one_line(answer["file"])}: {answer["error"]}')
-    if answered:
-        yield _render_table(answered, classes)
+            errors.append(f'{one_line(prediction["file"])}: {prediction["error"]}')
+    if predicted:
+        yield _render_table(predicted, classes)
     yield from errors
 
 
-def _stream_line(answer: dict, classes: tuple[str, ...]) -> str:
-    posterior = answer['posterior']
+def _stream_line(prediction: dict, classes: tuple[str, ...]) -> str:
+    posterior = prediction['posterior']
     if posterior:
         result = ' '.join(f'{name} {posterior[name]:.2f}' for name in classes)
     else:
-        result = answer['note']
-    emotion = answer['emotion'] or ''
-    return f'{answer["start"]:8.1f} to {answer["end"]:8.1f} s  {emotion:12s}  {result}'
+        result = prediction['note']
+    emotion = prediction['emotion'] or ''
+    return f'{prediction["start"]:8.1f} to {prediction["end"]:8.1f} s  {emotion:12s}  {result}'
 
 
-def _render_table(answers: list[dict], classes: tuple[str, ...]) -> str:
-    """A table of files; its column of windows is left out if no file was cut into windows."""
+def _render_table(predictions: list[dict], classes: tuple[str, ...]) -> str:
+    """Returns a table of files, with a column of windows if any file was cut into windows."""
     import rich.console
     import rich.table
 
-    has_windows = any(answer['windows'] for answer in answers)
+    has_windows = any(prediction['windows'] for prediction in predictions)
     table = rich.table.Table()
     table.add_column('file')
     table.add_column('seconds', justify='right')
@@ -117,16 +117,16 @@ def _render_table(answers: list[dict], classes: tuple[str, ...]) -> str:
     table.add_column('emotion')
     for name in classes:
         table.add_column(name, justify='right')
-    for answer in answers:
-        cells = [one_line(answer['file']), f'{answer["seconds"]:.1f}']
+    for prediction in predictions:
+        cells = [one_line(prediction['file']), f'{prediction["seconds"]:.1f}']
         if has_windows:
-            cells.append(str(len(answer['windows']) or ''))
-        cells.append(answer['emotion'])
+            cells.append(str(len(prediction['windows']) or ''))
+        cells.append(prediction['emotion'])
         for name in classes:
-            cells.append(f'{answer["posterior"][name]:.3f}')
+            cells.append(f'{prediction["posterior"][name]:.3f}')
         table.add_row(*cells)
     console = rich.console.Console(highlight=False, markup=False, file=io.StringIO())
-    # As wide as the table needs: a name that is cut off would be of no use.
+    # As wide as the table needs, so that no file name is cut off.
     unlimited = console.options.update(width=10_000)
     console.width = max(console.width, console.measure(table, options=unlimited).maximum)
     console.print(table)

@@ -26,7 +26,7 @@ def read_seconds(file: BinaryIO, rate: int, encoding: str, channels: int) -> Ite
 
 
 def read_exactly(file: BinaryIO, size: int) -> bytes:
-    """Returns `size` bytes, however a pipe divides them; fewer at the end of the file."""
+    """Returns `size` bytes, even if a pipe delivers them in pieces; fewer at the end of file."""
     parts = []
     while size:
         part = file.read(size)

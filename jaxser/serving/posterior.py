@@ -15,14 +15,14 @@ from jaxser.pretrained.extractor import make_state_function
 from jaxser.serving import model
 from jaxser.training import step
 
-# The statistics of pooled states that a new speaker has too.
+# Normalisations of pooled states that need no statistics of the speaker or the utterance.
 NORMALISATIONS_OF_POOLED_STATES = ('global', 'none')
 
 
 def make_feature_function(
     metadata: dict, encoder: PretrainedEncoder | None
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """Returns (params, batch, length_B) -> mel_BxTxM, frames_B.
+    """Returns a function (params, batch, length_B) -> (mel_BxTxM, frames_B).
 
     With a frozen encoder, whose weights are `params`, `batch` is its input and mel_BxTxM its
     states. Any other model takes its features directly: the function returns batch and length_B.
@@ -40,7 +40,7 @@ def make_feature_function(
 def make_posterior(
     metadata: dict, in_turn: bool, encoder: PretrainedEncoder | None = None
 ) -> Callable[..., jax.Array]:
-    """Returns (runs, params, mel_BxTxM, frames_B) -> posterior_BxC.
+    """Returns a function (runs, params, mel_BxTxM, frames_B) -> posterior_BxC.
 
     `runs` are the model's arrays, with batch_stats ({} if it has none). The features mel_BxTxM are
     log-mel, a frozen encoder's states, or the input of a fine-tuned encoder, whose weights are then
@@ -91,14 +91,15 @@ def _check_normalisation(metadata: dict, spec) -> None:
     is_pooled = getattr(spec, 'is_pooled', False)
     if is_pooled and normalisation not in NORMALISATIONS_OF_POOLED_STATES:
         raise UserError(
-            f'Training normalised by {normalisation}. In prediction every speaker is unseen and '
-            'each utterance is normalised by its own statistics, which leaves nothing of states '
-            'that are pooled over it. Train with config.data.normalise=global or none.'
+            f'Training normalised by {normalisation}. In prediction every speaker is unseen, and '
+            'each utterance is normalised by its own statistics. This makes every pooled state 0, '
+            'because a pooled state is a single frame: it equals its own mean. Train with '
+            'config.data.normalise=global or none.'
         )
 
 
 def _make_batch(metadata: dict, mel_BxTxM: jax.Array, frames_B: jax.Array) -> dict:
-    """A batch of utterances from the target domain, normalised by their own statistics."""
+    """Returns a batch of target-domain utterances, normalised by their own statistics."""
     batch = features.with_utterance_statistics(
         {
             'mel_BxTxM': mel_BxTxM,

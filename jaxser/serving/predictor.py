@@ -1,4 +1,4 @@
-"""Predicts the emotion of waves, files and streams by a model."""
+"""Predicts the emotion of waves, files and streams with a model."""
 
 import operator
 from collections.abc import Iterable, Iterator
@@ -25,15 +25,16 @@ from jaxser.serving.pcm import MAX_CHANNELS, read_seconds
 from jaxser.serving.posterior import make_feature_function, make_posterior
 from jaxser.serving.recordings import AUDIO_SUFFIXES, Recording, Segment, find_audio_files
 
-MAX_UTTERANCE_SECONDS = 30.0  # training has hardly seen longer utterances
+MAX_UTTERANCE_SECONDS = 30.0  # there are hardly any longer utterances in training
 WINDOW_SECONDS = 10.0
 HOP_SECONDS = 5.0
 MIN_WINDOW_SECONDS = 2 * decode.MIN_SECONDS
 
-# Segments that are sorted by length before they are batched, so that little is padded.
+# The number of segments that are sorted by length before they are batched, to avoid padding.
 BUFFERED_SEGMENTS = 128
 
-# Of float samples, whose full scale is 1; larger ones are integers that were not scaled.
+# The highest amplitude of float samples, whose full scale is 1. Higher samples are probably
+# integers that were not scaled.
 MAX_AMPLITUDE = 100.0
 
 
@@ -80,7 +81,7 @@ class Predictor:
         self._posterior = self._compile_posterior(encoder)
 
     def _compile_posterior(self, encoder: PretrainedEncoder | None):
-        """The jitted function (runs, params, batch, length_B) -> posterior_BxC."""
+        """Returns the jitted function (runs, params, batch, length_B) -> posterior_BxC."""
         in_turn = jax.default_backend() == 'cpu'  # as in training (jaxser/training/parallel.py)
         mean_posterior = make_posterior(self.metadata, in_turn, encoder)
         make_features = make_feature_function(self.metadata, encoder)
@@ -93,13 +94,13 @@ class Predictor:
 
     @property
     def notes(self) -> list[str]:
-        """What one should know before using the answers, in sentences."""
+        """Sentences that a user of the predictions should know."""
         notes = []
         warning = synthetic_note(self.metadata)
         if warning:
             kind_of_speech = warning.partition(':')[0]
             notes.append(
-                f'{kind_of_speech}: the model was trained on it, and its answers say nothing '
+                f'{kind_of_speech}: the model was trained on it, and its predictions say nothing '
                 'about people.'
             )
         normalisation = self.metadata['normalisation']
@@ -142,18 +143,18 @@ class Predictor:
         try:
             decode.check_sample_rate(rate)
             mono = decode.to_mono(samples, rate, self.wave_spec)
-            (answer,) = self._answer_recordings([self._make_recording('', mono)])
+            (prediction,) = self._predict_recordings([self._make_recording('', mono)])
         except decode.Rejection as reason:
-            answer = {'error': str(reason)}
-        if 'error' in answer:
-            raise UserError(f'The wave has no answer: {answer["error"]}.')
-        return answer
+            prediction = {'error': str(reason)}
+        if 'error' in prediction:
+            raise UserError(f'No prediction for this recording: {prediction["error"]}.')
+        return prediction
 
     def predict_files(self, paths: Iterable) -> Iterator[dict]:
-        """Yields for each file, in order, the answer of `predict` and its name as 'file'.
+        """Yields for each file, in order, the prediction of `predict` and its name as 'file'.
 
-        A file that cannot be answered has {'file', 'error'}. A folder stands for all audio files
-        below it.
+        A file without a prediction has {'file', 'error'}. A folder stands for all audio files in
+        it and in its subfolders.
         """
         recordings: list[Recording] = []
         segment_count = 0
@@ -162,17 +163,18 @@ class Predictor:
                 recordings.append(self._read_recording(file))
                 segment_count += len(recordings[-1].segments)
                 if segment_count >= BUFFERED_SEGMENTS:
-                    yield from self._answer_recordings(recordings)
+                    yield from self._predict_recordings(recordings)
                     recordings, segment_count = [], 0
-        yield from self._answer_recordings(recordings)
+        yield from self._predict_recordings(recordings)
 
     def predict_stream(
         self, file: BinaryIO, rate: int, encoding: str = 's16le', channels: int = 1
     ) -> Iterator[dict]:
         """Yields for each second of raw PCM the posterior of the last `window` seconds.
 
-        {'start', 'end', 'emotion', 'posterior'}; where a second has no answer the posterior is None
-        and 'note' is the reason. If there was no answer at all, the last item is {'file', 'error'}.
+        {'start', 'end', 'emotion', 'posterior'}. For a second without a prediction the posterior is
+        None, and 'note' is the reason. If no second has a prediction, the last item is
+        {'file', 'error'}.
         """
         silence = np.zeros(round(self.window * self.wave_spec.rate), np.float32)
         silence_input = self.extractor.extract_input(silence)
@@ -182,7 +184,7 @@ class Predictor:
         window_samples = round(self.window * rate)
         buffer = np.zeros((0, channels), np.float32)
         sample_count = 0
-        error = 'empty: no sample arrived'  # '' after the first answer
+        error = 'empty: no sample arrived'  # '' after the first prediction
         for samples in read_seconds(file, rate, encoding, channels):
             buffer = np.concatenate([buffer, samples])[-window_samples:]
             sample_count += len(samples)
@@ -205,14 +207,14 @@ class Predictor:
         """Decodes a file and extracts its input."""
         if path.is_dir():
             suffixes = ', '.join(AUDIO_SUFFIXES)
-            return Recording(str(path), error=f'no audio file below it ({suffixes})')
+            return Recording(str(path), error=f'no audio file in this folder ({suffixes})')
         utterance = Utterance(path.name, path, '', '', '', '')
         try:
             return self._make_recording(str(path), decode.decode(utterance, self.wave_spec))
         except decode.Rejection as reason:
             return Recording(str(path), error=str(reason))
         except MemoryError:
-            return Recording(str(path), error='too long for the memory')
+            return Recording(str(path), error='too long: not enough memory')
 
     def _make_recording(self, name: str, wave: np.ndarray) -> Recording:
         """Cuts a wave, with the sample rate of the model, into segments."""
@@ -233,25 +235,25 @@ class Predictor:
         encoder_input = None if is_silent else self.extractor.extract_input(wave)
         return Segment(start / rate, (start + len(wave)) / rate, encoder_input)
 
-    def _answer_recordings(self, recordings: list[Recording]) -> list[dict]:
-        """The answers of recordings; the segments of all of them are batched together."""
+    def _predict_recordings(self, recordings: list[Recording]) -> list[dict]:
+        """Returns the predictions of recordings; all their segments are batched together."""
         inputs = []
         for recording in recordings:
             for segment in recording.segments:
                 if segment.encoder_input is not None:
                     inputs.append(segment.encoder_input)
         posteriors = iter(self._predict_posteriors(inputs))
-        answers = []
+        predictions = []
         for recording in recordings:
-            answer = {'file': recording.name} if recording.name else {}
+            prediction = {'file': recording.name} if recording.name else {}
             if recording.error:
-                answers.append(answer | {'error': recording.error})
+                predictions.append(prediction | {'error': recording.error})
             else:
-                answers.append(answer | self._answer_segments(recording, posteriors))
-        return answers
+                predictions.append(prediction | self._predict_segments(recording, posteriors))
+        return predictions
 
-    def _answer_segments(self, recording: Recording, posteriors: Iterator[np.ndarray]) -> dict:
-        """The answer of a recording; takes one posterior for each segment that is not silent."""
+    def _predict_segments(self, recording: Recording, posteriors: Iterator[np.ndarray]) -> dict:
+        """Returns the prediction of a recording, from one posterior per segment with sound."""
         windows, audible = [], []
         for segment in recording.segments:
             p_C = None
@@ -260,13 +262,13 @@ class Predictor:
                 audible.append(p_C)
             times = {'start': segment.start, 'end': segment.end}
             windows.append(times | self._format_posterior(p_C))
-        answer = {'seconds': recording.seconds}
+        prediction = {'seconds': recording.seconds}
         if audible:
-            answer |= self._format_posterior(np.mean(audible, 0))
+            prediction |= self._format_posterior(np.mean(audible, 0))
         else:
-            answer['error'] = 'silent in every window: nothing above -80 dBFS'
-        answer['windows'] = windows if len(windows) > 1 else []
-        return answer
+            prediction['error'] = 'silent in every window: nothing above -80 dBFS'
+        prediction['windows'] = windows if len(windows) > 1 else []
+        return prediction
 
     def _format_posterior(self, p_C: np.ndarray | None) -> dict:
         if p_C is None:
@@ -279,7 +281,11 @@ class Predictor:
     def _predict_posteriors(
         self, inputs: list[np.ndarray], length: int | None = None
     ) -> list[np.ndarray]:
-        """p_C in float64 of each input; padded to `length`, or else to one of few lengths."""
+        """Returns p_C (float64) of each input.
+
+        Inputs are padded to `length`, or else to one of a few lengths, so that few programs are
+        compiled.
+        """
         posteriors: list = [None] * len(inputs)
         remaining = sorted(range(len(inputs)), key=lambda n: -len(inputs[n]))
         while remaining:
@@ -304,13 +310,13 @@ def _check_windows(window: float, hop: float) -> None:
         )
     if not 0 < hop <= window:
         raise UserError(
-            f'A window of {window:g} s every {hop:g} s; expected a hop above 0 and no longer than '
-            'the window.'
+            f'A window of {window:g} s with a hop of {hop:g} s; expected a hop above 0 s and no '
+            'longer than the window.'
         )
 
 
 def _to_float_samples(samples: np.ndarray) -> np.ndarray:
-    """(time, channels) in float32 of full scale 1; refuses an array that is no wave."""
+    """Returns samples_LxK of K channels, float32 of full scale 1; UserError if it is no audio."""
     is_wave = samples.ndim in (1, 2) and samples.size > 0
     if not is_wave or samples.reshape(len(samples), -1).shape[1] > MAX_CHANNELS:
         raise UserError(
@@ -318,7 +324,8 @@ def _to_float_samples(samples: np.ndarray) -> np.ndarray:
         )
     if samples.dtype.kind not in 'if':
         raise UserError(
-            f'The wave is of {samples.dtype}; expected floats, of full scale 1, or signed integers.'
+            f'The wave has the dtype {samples.dtype}; expected floats of full scale 1, or signed '
+            'integers.'
         )
     if samples.dtype.kind == 'i':
         samples = samples / -float(np.iinfo(samples.dtype).min)
@@ -326,8 +333,8 @@ def _to_float_samples(samples: np.ndarray) -> np.ndarray:
         peak = np.abs(samples).max()
         if MAX_AMPLITUDE < peak < np.inf:
             raise UserError(
-                f'The wave has samples of {peak:g}; expected floats of full scale 1, or signed '
-                'integers.'
+                f'The wave has float samples up to {peak:g}; expected floats of full scale 1, or '
+                'signed integers.'
             )
     return samples.reshape(len(samples), -1).astype(np.float32)
 
@@ -335,10 +342,10 @@ def _to_float_samples(samples: np.ndarray) -> np.ndarray:
 def load_predictor(
     folder, window: float = WINDOW_SECONDS, hop: float = HOP_SECONDS, upstream=None
 ) -> Predictor:
-    """Returns the model of a finished sweep's workdir, or of its folder model/.
+    """Returns the predictor of a finished sweep's workdir, or of its folder model/.
 
-    `upstream` is the folder of the pretrained encoder, if it is neither beside the model nor where
-    it was during preparation or training.
+    `upstream` is the folder of the pretrained encoder, if it is neither in the model's folder nor
+    where it was during preparation or training.
     """
     model = read_model(folder)
     return Predictor(model, window, hop, find_encoder(folder, model.metadata, upstream))

@@ -1,4 +1,4 @@
-"""Audio files and their segments, as prediction sees them."""
+"""Finds audio files, and describes their segments for prediction."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class Segment(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """A file with its segments, or with the reason why it has no answer."""
+    """A file with its segments, or with the reason why it has no prediction."""
 
     name: str
     seconds: float = 0.0
@@ -42,9 +42,9 @@ class Recording(NamedTuple):
 
 
 def find_audio_files(path: Path) -> list[Path]:
-    """Returns a file itself, or all audio files below a folder in the order of their paths.
+    """Returns [path] for a file, or all audio files in a folder and its subfolders, sorted.
 
-    Hidden files are left out. A folder without audio files is returned itself.
+    Hidden files are left out. For a folder without audio files it returns [path].
     """
     if not path.is_dir():
         return [path]

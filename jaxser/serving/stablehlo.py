@@ -18,7 +18,7 @@ from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder
 from jaxser.serving import posterior
 from jaxser.serving.model import Model, is_fine_tuned
 
-# Without these settings a program holds paths of the machine that wrote it.
+# Without these settings a program contains paths of the machine that exported it.
 ANONYMOUS_JAX_CONFIG = {
     'jax_include_full_tracebacks_in_locations': False,
     'jax_hlo_source_file_canonicalization_regex': '.*/',
@@ -29,7 +29,7 @@ FRAMES_PER_SECOND = 100
 
 @contextlib.contextmanager
 def hide_source_paths() -> Iterator[None]:
-    """A context in which programs name no folder of this machine."""
+    """A context in which exported programs contain no paths of this machine."""
     settings_before = {name: getattr(jax.config, name) for name in ANONYMOUS_JAX_CONFIG}
     try:
         for name, value in ANONYMOUS_JAX_CONFIG.items():
@@ -43,11 +43,11 @@ def hide_source_paths() -> Iterator[None]:
 def multi_platform_posterior(
     model: Model, encoder: PretrainedEncoder | None = None
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Returns (batch, length_B) -> posterior_BxC, as jaxser.predict computes it, for all platforms.
+    """Returns a function (batch, length_B) -> posterior_BxC for all platforms.
 
-    On a CPU the runs are computed one after another, as jaxser.predict does. Elsewhere they are
-    vmapped, as a step of the LSTM is too small to fill an accelerator (but not those of a
-    fine-tuned encoder).
+    It computes the same posterior as jaxser.predict. On a CPU the runs are computed one after
+    another. On an accelerator they are vmapped, because a step of the LSTM is too small to fill it;
+    the runs of a fine-tuned encoder are never vmapped.
     """
     runs = {'batch_stats': {}, **model.arrays}
     params = jax.tree.map(jnp.asarray, encoder.params if encoder else None)
@@ -91,7 +91,7 @@ def program_inputs(
 
 
 def _length_limit(encoder: PretrainedEncoder, units_per_second: int) -> str:
-    """The least or the greatest length that an encoder takes, as a constraint on t."""
+    """Returns the shortest or longest input of an encoder as a constraint on t."""
     if encoder.input_kind == 'wave':
         return f't >= {round(units_per_second * MIN_SECONDS)}'
     return f't <= {round(units_per_second * encoder.max_seconds)}'
@@ -103,8 +103,8 @@ def export_program(model: Model, encoder: PretrainedEncoder | None = None) -> ja
     program = jax.jit(multi_platform_posterior(model, encoder))
     with hide_source_paths():
         exported = jax.export.export(program, platforms=PLATFORMS)(*inputs)
-    # JAX writes for the versions of the last weeks; TensorFlow or JAX of some months ago could not
-    # read that. This is the oldest version that can be written.
+    # By default JAX writes a version of StableHLO that only releases of the last weeks can read.
+    # The oldest version that it can write is readable by older releases of JAX and TensorFlow.
     oldest_version = stablehlo.get_version_from_compatibility_requirement(
         stablehlo.StablehloCompatibilityRequirement.MAX
     )
@@ -125,8 +125,8 @@ def save_for_tensorflow(exported: jax.export.Exported, names: list[str], folder:
     except ImportError as error:
         raise UserError(f'--saved_model needs TensorFlow: {error}.') from None
     class_count = exported.out_avals[0].shape[-1]
-    # The program is called as jax2tf does it. jax2tf itself would export it anew, for no TensorFlow
-    # older than this JAX.
+    # The program is called in the same way as by jax2tf. jax2tf itself would export it again, in a
+    # version that only a TensorFlow as new as this JAX can read.
     call = partial(
         xla.call_module,
         version=exported.calling_convention_version,

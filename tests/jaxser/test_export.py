@@ -32,7 +32,7 @@ def refused_export(monkeypatch, capsys):
 
 def test_a_folder_without_a_model_is_refused(tmp_path, refused_export):
     out = tmp_path / 'out'
-    assert 'holds no model' in refused_export(tmp_path / 'none', out)
+    assert 'contains no model' in refused_export(tmp_path / 'none', out)
     assert not out.exists()
 
 

@@ -49,7 +49,7 @@ def replace_by(content: bytes) -> Callable[[bytes], bytes]:
         ),
         ('model.json', with_keys(format=99), 'format 99'),
         ('model.json', with_keys(log_mel=2), 'features of format 2'),
-        ('model.json', None, 'holds no model'),
+        ('model.json', None, 'contains no model'),
     ],
 )
 def test_a_damaged_model_is_refused_with_the_name_of_the_file(

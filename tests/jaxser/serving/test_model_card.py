@@ -175,7 +175,7 @@ def test_the_licence_of_a_known_corpus_is_named(swept):
         'free for research',
         'http://emodb.bilderbar.info',
     ]
-    assert 'acted speech shows how people think that emotions sound' in text
+    assert 'Acted speech shows how people think that emotions sound' in text
 
 
 def test_the_licence_of_a_csv_list_is_unknown_whatever_its_name(swept):
@@ -203,7 +203,7 @@ def test_without_the_sweep_the_card_has_the_results_of_the_model(swept):
 @pytest.mark.parametrize(
     ('keys', 'phrase'),
     [
-        ({'protocol.name': 'speaker_dependent'}, 'tested speakers are in the training data'),
+        ({'protocol.name': 'speaker_dependent'}, 'tested speakers were seen in training'),
         ({'protocol.adapt': 'transductive'}, 'without its emotions (`adapt=transductive`)'),
         ({'protocol.name': 'source_target'}, 'which this model is, has not been tested'),
         (

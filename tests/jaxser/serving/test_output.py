@@ -23,7 +23,7 @@ ANSWERS = [FILE_ANSWER, LONG_ANSWER, FAILED_ANSWER]
 
 
 def format_answers(answers: list[dict], output_format: str) -> list[str]:
-    return list(output.format_answers(answers, output_format, CLASSES))
+    return list(output.format_predictions(answers, output_format, CLASSES))
 
 
 def table_cells(table: str) -> list[list[str]]:
