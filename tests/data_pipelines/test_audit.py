@@ -1,4 +1,4 @@
-"""The command data_pipelines.audit, and its flags."""
+"""Tests of the command data_pipelines.audit and its flags."""
 
 import subprocess
 import sys
@@ -66,7 +66,7 @@ def test_the_command_prints_the_audit_and_exits_with_2_on_a_leak(data, tmp_path)
     ],
 )
 def test_a_mistake_in_the_flags_is_explained(arguments, words):
-    """In a sentence, as training does it, with the name of this command."""
+    """The message is a sentence, as in training, with the name of this command."""
     status, output = run_command(*arguments)
     assert status == 2, output
     assert words in output
@@ -74,7 +74,7 @@ def test_a_mistake_in_the_flags_is_explained(arguments, words):
 
 
 def test_allowed_leaks_are_part_of_the_configuration():
-    """In one order, whatever that of the flag; so config.json has them, and resuming keeps them."""
+    """Their order is fixed, so that config.json has them and resuming does not change them."""
     code = (
         'import sys; from configs import command; '
         'print(command.parse_flags(sys.argv, "x").protocol.allow_leak)'

@@ -1,4 +1,4 @@
-"""Tests that the reader returns what the writer was given, whatever a field holds."""
+"""Tests that the reader returns what the writer wrote, for any content of a field."""
 
 import csv
 import io
@@ -53,14 +53,14 @@ def test_files_of_earlier_versions_are_read(field, end):
     assert list(csv_files.read_rows(text.getvalue())) == rows
 
 
-def test_only_what_must_be_is_quoted_and_what_a_row_lacks_is_empty():
+def test_fields_are_quoted_only_if_needed_and_missing_fields_are_empty():
     rows = [{'a': 1, 'b': 0.1, 'c': None}, {'a': 'x,y', 'c': '\r'}]
     assert csv_files.format_rows(rows) == 'a,b,c\n1,0.1,\n"x,y",,"\r"\n'
     assert csv_files.format_rows([], ('a', 'b')) == 'a,b\n'
     assert csv_files.format_rows([]) == ''
 
 
-def test_a_key_that_is_no_column_is_an_error():
+def test_a_key_that_is_not_a_column_is_an_error():
     with pytest.raises(ValueError, match=r"\['d'\]"):
         csv_files.format_rows([{'d': 1}], ('a',))
 

@@ -1,4 +1,4 @@
-"""An .npz holds the same columns and features as the shards, and is read without TensorFlow."""
+"""Tests that an .npz equals the shards that it was packed from, and needs no TensorFlow."""
 
 import dataclasses
 import functools
@@ -79,7 +79,7 @@ def shard_folder(data: Path) -> Path:
 
 
 def test_npz_has_the_columns_and_features_of_the_shards(prepared):
-    """To the bit and in the same order."""
+    """They are equal to the bit and in the same order."""
     packed = read_columns(npz_file(prepared))
     sharded = shards.read_columns(shard_folder(prepared))
     assert packed.text.keys() == sharded.text.keys()
@@ -242,14 +242,14 @@ def test_damaged_npz_is_refused_by_name_and_nothing_is_unpickled(data, damage):
     message = r'\.npz is damaged, or was not written by data_pipelines\.pack'
 
     def read_features():
-        found = dataset.find_prepared_data(make_config(data))
-        dataset.read_all_features(dataset.read_utterances(found))
+        prepared_data = dataset.find_prepared_data(make_config(data))
+        dataset.read_all_features(dataset.read_utterances(prepared_data))
 
     with pytest.raises(UserError, match=message):
         read_features()
 
 
-def test_npz_holds_numbers_and_text_only(prepared):
+def test_npz_contains_numbers_and_text_only(prepared):
     """NumPy reads them with allow_pickle=False."""
     with np.load(npz_file(prepared), allow_pickle=False) as content:
         assert {content[name].dtype.kind for name in content} == {'U', 'f', 'i'}

@@ -1,4 +1,4 @@
-"""Preparing a corpus: no utterance is lost, and no incomplete data set looks complete."""
+"""Tests that preparing loses no utterance, and that an incomplete data set is never used."""
 
 import csv
 import dataclasses
@@ -176,7 +176,7 @@ def test_prepared_data_set_is_found_without_tensorflow_and_not_prepared_again(pr
 
 
 def test_data_set_of_another_librosa_is_named_in_the_error(prepared, monkeypatch):
-    """Unless it has other features, which are not those that are needed."""
+    """But not a data set with other features than those that are needed."""
     out = prepared.parents[2]
     installed_version = importlib.metadata.version
 
@@ -261,7 +261,7 @@ def test_no_utterance_is_lost_when_a_worker_dies(tree):
     assert not any(isinstance(result, Rejection) for _, result in all_results)
 
 
-def test_counts_of_no_release_are_refused_before_anything_is_decoded(tree, tmp_path):
+def test_counts_that_match_no_release_are_refused_before_anything_is_decoded(tree, tmp_path):
     start = time.time()
     refused = run_prepare('emodb', '--source', tree, '--out', tmp_path / 'data')
     assert refused.returncode == 2
@@ -316,7 +316,7 @@ def test_corpus_without_any_usable_utterance_is_refused(tmp_path):
 
 
 def test_duplicate_name_is_refused_with_both_paths(tmp_path):
-    """As in copies of RAVDESS that hold every file twice."""
+    """Some copies of RAVDESS contain every file twice."""
     write_noise(tmp_path / 'wav/03a01Fa.wav', 0)
     write_noise(tmp_path / 'copy/03a01Fa.wav', 0)
     message = r'03a01Fa twice: .*copy/03a01Fa\.wav and .*wav/03a01Fa\.wav'

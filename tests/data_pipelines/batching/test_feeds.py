@@ -1,4 +1,4 @@
-"""Batches with features that are on the device; tests/data_pipelines/test_pack.py streams them."""
+"""Tests of batches with features on the device; tests/data_pipelines/test_pack.py streams them."""
 
 import numpy as np
 from helpers.synthetic_utterances import make_utterances
@@ -13,8 +13,8 @@ CONFIG = ConfigDict({'batch': 5, 'order_seed': 0, 'frames': 40})
 TWO_DEVICES = np.array([[0, 1], [2, 2]])  # folds of each device
 
 
-def test_a_resident_example_begins_where_the_frames_of_its_utterance_do():
-    """After those of all utterances before it and those cut off; it ends with its utterance."""
+def test_a_resident_example_begins_at_the_frames_of_its_utterance():
+    """It begins after the frames of all earlier utterances and those that are cut off."""
     utterances = make_utterances(speakers=6, per_class=4)
     folds = make_folds(utterances, Protocol(folds=3))
     table = ExampleTable(utterances, folds, 'global', balanced=True)

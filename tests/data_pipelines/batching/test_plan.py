@@ -1,4 +1,4 @@
-"""Which utterances make which batch."""
+"""Tests of which utterances are in which batch."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_an_epoch_sees_every_training_utterance_and_no_other(folds):
 
 
 def test_the_order_is_a_function_of_seed_fold_and_epoch(folds):
-    """The same three give the same order; another of any of them gives another."""
+    """The same three give the same order; another value of one of them gives another order."""
 
     def order(fold, epoch, seed):
         rows, _ = plan.epoch_order(fold, epoch, 4, 5, seed)
@@ -53,7 +53,7 @@ def test_the_order_is_a_function_of_seed_fold_and_epoch(folds):
 
 @pytest.mark.parametrize('fold_DxF', [ONE_DEVICE, TWO_DEVICES])
 def test_a_device_trains_on_the_batches_of_its_folds(utterances, folds, fold_DxF):
-    """Device by step by fold by example, as `epoch_order` has them, whatever the other folds."""
+    """The axes are device, step, fold, example; the order is that of `epoch_order`."""
     (item,) = plan.training_items(folds, fold_DxF, utterances, 3, 7, 7, CONFIG)
     assert item.row.shape == (len(fold_DxF), 7, fold_DxF.shape[1], 5)
     for d, f in np.ndindex(fold_DxF.shape):
@@ -67,7 +67,7 @@ def test_a_device_trains_on_the_batches_of_its_folds(utterances, folds, fold_DxF
 
 
 @pytest.mark.parametrize('fold_DxF', [ONE_DEVICE, TWO_DEVICES])
-def test_chunks_of_any_length_hold_the_same_steps(utterances, folds, fold_DxF):
+def test_chunks_of_any_length_have_the_same_steps(utterances, folds, fold_DxF):
     """Rows and cuts do not depend on the chunk length; padded steps are not counted as steps."""
     whole, *_ = plan.training_items(folds, fold_DxF, utterances, 0, 7, 7, CONFIG)
     chunks = list(plan.training_items(folds, fold_DxF, utterances, 0, 7, 3, CONFIG))
@@ -93,7 +93,7 @@ def test_a_cut_lies_within_the_utterance(utterances, folds):
 def test_evaluation_reads_every_utterance_of_the_part_whole_and_once(
     utterances, folds, fold_DxF, size
 ):
-    """Whatever the batch size; `global_row` has the folds of other processes too."""
+    """This holds for any batch size; `global_row` has the folds of other processes too."""
     items = list(plan.evaluation_items(folds, fold_DxF, utterances, 'test', 0, size))
     assert [item.is_last for item in items] == [False] * (len(items) - 1) + [True]
     for f, fold in enumerate(folds):
@@ -113,7 +113,7 @@ def test_evaluation_reads_every_utterance_of_the_part_whole_and_once(
     [(1, 1), (2, 100), (100, 100), (101, 150), (151, 200), (201, 300), (3000, 3200)],
 )
 def test_whole_utterances_are_padded_to_few_lengths(frames, padded):
-    """100 frames times a power of two, and halfway between; a single frame is not padded."""
+    """They are 100 frames times a power of two, and halfway between; one frame is not padded."""
     assert plan.padded_length(frames) == padded
 
 
@@ -135,7 +135,7 @@ def two_corpora():
     ],
 )
 def test_identity_examples_follow_the_others_and_do_not_change_them(protocol):
-    """As many, in an order of their own, of those whose domain is to be forgotten."""
+    """They are equally many, in an order of their own, from the rows whose domain is removed."""
     utterances = two_corpora() if protocol.identity else make_utterances(speakers=6)
     folds = make_folds(utterances, protocol)
     (plain,) = plan.training_items(folds, ONE_DEVICE, utterances, 3, 9, 9, CONFIG)

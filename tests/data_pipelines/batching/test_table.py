@@ -1,4 +1,4 @@
-"""Labels, domains, weights and normalisation of batches."""
+"""Tests of labels, domains, weights and normalisation of batches."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def test_an_unseen_speaker_is_normalised_as_the_key_says(utterances, folds, norm
 
 
 def test_without_normalisation_features_are_not_changed(utterances, folds):
-    """Mean 0 and scale 1, in every fold."""
+    """The mean is 0 and the scale 1, in every fold."""
     table = ExampleTable(utterances, folds, 'none', balanced=False)
     batch = table.make_batch(first_test_batch(folds, utterances))
     assert not batch['mean_BxM'].any()
@@ -72,7 +72,7 @@ def test_without_normalisation_features_are_not_changed(utterances, folds):
 
 @pytest.mark.parametrize('adapt', ['none', 'transductive'])
 def test_a_speaker_is_normalised_by_what_is_seen_in_training(adapt):
-    """Not by the speaker's dev and test utterances, unless the protocol is transductive."""
+    """The speaker's dev and test utterances do not count, unless the protocol is transductive."""
     utterances = make_utterances(speakers=3, per_class=20)
     speaker_N = utterances.text['speaker']
     speaker_N[0] = ''
@@ -114,7 +114,7 @@ def test_a_batch_that_adapts_is_half_source_and_half_target_without_labels():
 
 
 def test_an_unknown_speaker_is_no_domain():
-    """Index -1, and no class of the head."""
+    """Its index is -1, and the head has no class for it."""
     utterances = make_utterances(speakers=6)
     utterances.text['speaker'][:8] = ''
     utterances.text['session'] = np.array([f'Ses{n // 16}' for n in range(len(utterances))])
@@ -126,7 +126,7 @@ def test_an_unknown_speaker_is_no_domain():
 
 
 def test_balanced_weights_give_every_class_the_same_total():
-    """In the fold's training part; an example weighs 1 on average."""
+    """This holds in the fold's training part; the mean weight of its examples is 1."""
     utterances = make_utterances(speakers=6, per_class=4)
     utterances.text['emotion'] = utterances.text['emotion'].copy()
     utterances.text['emotion'][::3] = 'sad'
@@ -157,7 +157,7 @@ def test_a_batch_marks_the_training_speakers_of_its_fold(utterances, folds):
 
 
 def test_an_example_has_the_frames_from_its_cut_to_the_end_of_the_utterance(utterances, folds):
-    """At most as many as a training example has room for."""
+    """There are at most as many as a training example has room for."""
     item = next(plan.training_items(folds, TWO_DEVICES, utterances, 0, 7, 7, CONFIG))
     table = ExampleTable(utterances, folds, 'global', balanced=True)
     frames = table.make_batch(item)['frames_B']

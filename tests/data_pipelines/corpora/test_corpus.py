@@ -40,10 +40,10 @@ def test_a_rating_is_mapped_to_minus_one_to_one(text, rating):
 
 
 @pytest.mark.parametrize('text', ['', 'NaN', '0.9', '7.1'])
-def test_what_is_empty_or_off_the_scale_is_no_rating(text):
+def test_an_empty_or_out_of_range_rating_is_missing(text):
     assert corpora.scale_rating(text, 1, 7) is None
 
 
-def test_a_rating_that_is_no_number_is_an_error():
+def test_a_rating_that_is_not_a_number_is_an_error():
     with pytest.raises(ValueError, match='often'):
         corpora.scale_rating('often', 1, 5)

@@ -170,7 +170,7 @@ def test_a_file_name_gives_speaker_emotion_language_sex_and_sentence(
 
 
 @pytest.mark.parametrize(('name', 'path'), FOREIGN_FILES)
-def test_a_file_with_another_name_is_no_utterance(name, path, tmp_path):
+def test_a_file_with_another_name_is_not_an_utterance(name, path, tmp_path):
     corpus_trees.write_file(tmp_path / path)
     with pytest.raises(UserError, match='Set --source'):
         corpora.load_corpus(name).walk(tmp_path)

@@ -1,4 +1,4 @@
-"""Tests how a corpus of one's own is read from a CSV file."""
+"""Tests how a user's own corpus is read from a CSV file."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tests that audio is decoded right, and that whatever cannot be used is rejected with a reason."""
+"""Tests that audio is decoded correctly, and that unusable files are rejected with a reason."""
 
 import importlib.util
 import io
@@ -168,7 +168,7 @@ def test_a_header_that_states_more_samples_than_fit_into_memory_is_a_rejection(
     assert str(result) == 'too long for the memory, or its header is wrong'
 
 
-def test_what_is_no_file_is_rejected(tmp_path):
+def test_a_path_that_is_not_a_file_is_rejected(tmp_path):
     (tmp_path / 'folder.wav').mkdir()
     os.mkfifo(tmp_path / 'pipe.wav')  # to open it would block
     (tmp_path / 'link.wav').symlink_to(tmp_path / 'gone.wav')

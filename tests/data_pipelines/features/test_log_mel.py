@@ -1,4 +1,4 @@
-"""Tests the log-mel features against librosa and in closed form, and what is stored beside them."""
+"""Tests the log-mel features against librosa and closed forms, and what is stored with them."""
 
 import dataclasses
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""Leaks between the parts of a fold are refused, and confounding is measured."""
+"""Tests that leaks between the parts of a fold are refused, and confounding is measured."""
 
 import dataclasses
 import json
@@ -92,7 +92,7 @@ def test_a_shared_speaker_is_refused_by_name(parts):
 @pytest.mark.parametrize('near', [False, True])
 @pytest.mark.parametrize('parts', PART_PAIRS)
 def test_a_shared_recording_is_refused_whatever_its_labels(parts, near):
-    """One person under two names, a renamed file, a re-encoded file: identical, or nearly."""
+    """For example one person under two names, a renamed file, or a re-encoded file."""
     utterances, fold = utterances_and_fold()
     fold = with_part(utterances, fold, parts[0])
     row, other = getattr(fold, parts[0])[0], getattr(fold, parts[1])[0]
@@ -118,7 +118,7 @@ def test_a_shared_recording_is_refused_whatever_its_labels(parts, near):
 
 
 def test_both_kinds_of_leak_are_refused_at_once():
-    """So that nobody meets the second leak after mending the first."""
+    """So that the second leak does not appear only after the first is corrected."""
     utterances, fold = utterances_and_fold()
     fold = dataclasses.replace(fold, test=np.append(fold.test, fold.train[0]))
     with pytest.raises(UserError, match=r'(?s)Speaker leak.*Audio leak'):
@@ -136,7 +136,7 @@ def test_at_most_ten_examples_are_named_and_all_are_counted():
 
 
 def test_an_allowed_leak_is_still_reported_as_a_leak():
-    """Allowing one kind allows no other, and an unknown kind is refused."""
+    """Allowing one kind does not allow another, and an unknown kind is refused."""
     utterances, fold = utterances_and_fold()
     utterances.text['speaker'][fold.train[0]] = utterances.text['speaker'][fold.test[0]]
     findings = find(utterances, [fold], allow_leak='speaker')
@@ -151,7 +151,7 @@ def test_an_allowed_leak_is_still_reported_as_a_leak():
 
 
 def test_a_protocol_that_shares_speakers_may_share_no_recording():
-    """speaker_dependent: shared speakers are stated, a recording in two parts is refused."""
+    """With speaker_dependent, shared speakers are reported; a recording in two parts is refused."""
     utterances = make_utterances()
     rows = np.arange(48)
     mixed = Fold(0, 'mixed', rows[::3], rows[1::3], rows[2::3])
@@ -165,7 +165,7 @@ def test_a_protocol_that_shares_speakers_may_share_no_recording():
 
 
 def test_only_a_transductive_protocol_may_adapt_to_the_test_part():
-    """It is stated then, and refused otherwise."""
+    """There it is reported; with other protocols it is refused."""
     utterances, fold = utterances_and_fold()
     fold = dataclasses.replace(fold, adapt=fold.test)
     findings = find(utterances, [fold], adapt='transductive')
@@ -175,7 +175,7 @@ def test_only_a_transductive_protocol_may_adapt_to_the_test_part():
         find(utterances, [fold])
 
 
-def test_identity_batches_may_not_hold_the_test_part_even_where_training_adapts_to_it():
+def test_identity_batches_may_not_contain_the_test_part_even_if_training_adapts_to_it():
     """The speakers of identity batches are used as labels."""
     utterances, fold = utterances_and_fold()
     fold = dataclasses.replace(fold, adapt=fold.test, identity=fold.test)
@@ -183,7 +183,7 @@ def test_identity_batches_may_not_hold_the_test_part_even_where_training_adapts_
         find(utterances, [fold], adapt='transductive')
 
 
-def test_a_duplicate_within_a_part_is_reported_and_is_no_leak():
+def test_a_duplicate_within_a_part_is_reported_and_is_not_a_leak():
     """It is counted and named, with the labels that differ."""
     utterances, fold = utterances_and_fold()
     row, other = fold.train[:2]
@@ -223,7 +223,7 @@ def test_only_identical_recordings_are_equal(difference, sign, capsys):
 
 
 def test_unknown_speakers_are_counted_and_never_shared():
-    """'' is no name."""
+    """An unknown speaker is '', which is not a name."""
     utterances, fold = utterances_and_fold()
     utterances.text['speaker'][fold.train[:2]] = ''
     utterances.text['speaker'][fold.test[:2]] = ''
@@ -257,7 +257,7 @@ def test_sentences_of_the_test_part_that_are_in_training_are_counted():
 
 @pytest.mark.parametrize('part', ['train', 'dev', 'test'])
 def test_a_class_that_is_missing_from_a_part_is_reported(part):
-    """By fold, part and class."""
+    """The report names fold, part and class."""
     utterances, fold = utterances_and_fold()
     rows = getattr(fold, part)
     not_sad = rows[utterances.text['emotion'][rows] != 'sad']
@@ -269,7 +269,7 @@ def test_a_class_that_is_missing_from_a_part_is_reported(part):
 
 
 def test_confounding_is_measured_against_chance():
-    """None for balanced speakers, all for speakers of one emotion."""
+    """Balanced speakers have none; speakers with one emotion each are wholly confounded."""
     utterances, fold = utterances_and_fold()
     findings = find(utterances, [fold])['tells']
     assert list(findings) == ['speaker']
@@ -282,7 +282,7 @@ def test_confounding_is_measured_against_chance():
 
 
 def test_corpora_and_languages_are_measured_where_there_are_several():
-    """The speakers within each corpus too; unknown speakers are left out."""
+    """So are the speakers within each corpus; unknown speakers are left out."""
     utterances, fold = utterances_and_fold()
     text = utterances.text
     text['corpus'] = np.where(np.arange(len(utterances)) % 2, 'y', 'x')

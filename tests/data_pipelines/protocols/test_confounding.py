@@ -1,4 +1,4 @@
-"""Mutual information of a domain and the emotion, and what it is by chance."""
+"""Tests of the mutual information of domain and emotion, and of its value by chance."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from data_pipelines.protocols import confounding
 
 
 def test_information_and_entropy_have_their_closed_forms():
-    """0 bits for independent columns, all of a column for itself, 2 bits of 3 for a known map."""
+    """It is 0 bits for independent columns, the entropy for equal ones, 2 of 3 bits for a map."""
     x = np.repeat(np.arange(4), 4)
     y = np.tile(np.arange(4), 4)
     assert confounding.mutual_information(x, y) == 0
@@ -17,7 +17,7 @@ def test_information_and_entropy_have_their_closed_forms():
 
 
 def test_information_is_that_of_scikit_learn():
-    """On random columns, in bits rather than nats."""
+    """The columns are random; ours is in bits, theirs in nats."""
     metrics = pytest.importorskip('sklearn.metrics')
     random = np.random.default_rng(0)
     for _ in range(5):
@@ -29,7 +29,7 @@ def test_information_is_that_of_scikit_learn():
 
 @pytest.mark.parametrize(('domains', 'classes', 'count'), [(10, 4, 339), (40, 4, 100), (2, 2, 24)])
 def test_information_by_chance_is_the_mean_over_shuffles(domains, classes, count):
-    """Within the error of a mean over 500 shuffles."""
+    """They agree within the error of a mean over 500 shuffles."""
     random = np.random.default_rng(0)
     x = random.integers(0, domains, count)
     y = random.integers(0, classes, count)
@@ -39,7 +39,7 @@ def test_information_by_chance_is_the_mean_over_shuffles(domains, classes, count
 
 
 def test_information_by_chance_of_constant_and_empty_columns_is_zero():
-    """Neither has any entropy."""
+    """Their entropy is zero."""
     empty = np.zeros(0, int)
     assert confounding.chance_information(empty, empty) == 0
     assert confounding.chance_information(np.zeros(5, int), np.arange(5)) == 0

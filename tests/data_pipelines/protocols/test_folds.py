@@ -1,4 +1,4 @@
-"""Folds follow their protocol, and a corpus that does not suffice for it is refused."""
+"""Tests that folds follow their protocol, and that a corpus too small for it is refused."""
 
 import dataclasses
 import itertools
@@ -63,14 +63,14 @@ def test_parts_of_a_fold_share_no_speaker_and_every_utterance_is_tested_once(pro
 
 
 def test_speaker_folds_balance_the_sexes():
-    """Women and men are dealt out in turn."""
+    """Women and men are assigned to folds in turn."""
     utterances = make_utterances(speakers=8)
     for fold in make_folds(utterances, Protocol(folds=4)):
         assert set(utterances.text['sex'][fold.test]) == {'female', 'male'}
 
 
 def test_a_speaker_with_two_sexes_in_the_list_is_in_one_part():
-    """A mistake in a list must not put a person on both sides."""
+    """A mistake in a list must not put a person both in training and in test."""
     utterances = make_utterances(speakers=6)
     rows = np.flatnonzero(utterances.text['speaker'] == 's02')
     utterances.text['sex'][rows[::2]] = 'female'
@@ -126,7 +126,7 @@ def test_training_adapts_to_every_speaker_of_the_target_that_is_not_tested():
 
 @pytest.mark.parametrize('protocol', [Protocol(folds=3), Protocol('leave_one_corpus_out'), PAIR])
 def test_only_a_transductive_protocol_adapts_to_the_test_part(protocol):
-    """Then to all of it; the title that every result carries says so."""
+    """It adapts to all of it, and the title in all results says so."""
     utterances = make_corpora(6, 5)
     transductive = dataclasses.replace(protocol, adapt='transductive')
     assert 'transductive' in transductive.title
@@ -139,7 +139,7 @@ def test_only_a_transductive_protocol_adapts_to_the_test_part(protocol):
 
 
 def test_the_official_fold_is_the_partition_of_the_release():
-    """Whatever its speakers; the tested part is a key, and stands in the title."""
+    """Whatever its speakers are. A key selects the tested part, and the title names it."""
     utterances = make_utterances(speakers=6)
     split_of_speaker = np.array(['train', 'dev', 'test', 'test2', 'train', 'train'])
     utterances.text['split'] = split_of_speaker[np.arange(len(utterances)) // 8]
@@ -154,7 +154,7 @@ def test_the_official_fold_is_the_partition_of_the_release():
 
 
 def test_speaker_dependent_folds_keep_copies_of_a_recording_together():
-    """Random utterances, each tested once, the same every time; the title says what is shared."""
+    """Utterances are random but reproducible, each tested once; the title says what is shared."""
     utterances = make_utterances(speakers=3, per_class=20)
     utterances.text['sha256'] = np.array([f'{n // 2}' for n in range(len(utterances))])
     protocol = Protocol('speaker_dependent', 4)
@@ -170,8 +170,8 @@ def test_speaker_dependent_folds_keep_copies_of_a_recording_together():
     assert 'speakers are shared' in protocol.title
 
 
-def test_an_unknown_speaker_is_in_no_part_that_is_made_by_speaker():
-    """It may be anybody; a target is tested whole, whoever speaks."""
+def test_an_unknown_speaker_is_in_no_part_that_is_split_by_speaker():
+    """It may be any speaker. A target is tested as a whole, with unknown speakers."""
     utterances = make_corpora(6, 5)
     utterances.text['speaker'][[0, 60]] = ''
     for fold in make_folds(utterances, Protocol('speaker_folds', 3)):
@@ -183,7 +183,7 @@ def test_an_unknown_speaker_is_in_no_part_that_is_made_by_speaker():
 
 
 def test_a_class_missing_from_training_is_refused():
-    """A class of dev and test speakers alone cannot be learnt."""
+    """A class that only dev and test speakers have cannot be learned."""
     utterances = make_utterances(speakers=3, classes=('angry', 'sad'))
     utterances.text['emotion'][utterances.text['speaker'] == 's00'] = 'happy'
     with pytest.raises(UserError, match='no utterance of the class happy'):
@@ -192,7 +192,7 @@ def test_a_class_missing_from_training_is_refused():
 
 @pytest.mark.parametrize(('speaker_count', 'parts'), [(2, 3), (6, 7), (6, 2)])
 def test_too_few_speakers_or_parts_are_refused(speaker_count, parts):
-    """Train, dev and test need a speaker each."""
+    """Train, dev and test each need a speaker."""
     with pytest.raises(UserError, match='3 or more'):
         make_folds(make_utterances(speakers=speaker_count), Protocol(folds=parts))
 
@@ -227,13 +227,13 @@ def test_an_impossible_protocol_is_refused(fields, message):
 
 
 def test_a_single_corpus_or_language_cannot_be_left_out():
-    """Nothing would be left to train on."""
+    """There would be no training data."""
     with pytest.raises(UserError, match='Leaving one language out needs two or more'):
         make_folds(make_utterances(), Protocol('leave_one_language_out'))
 
 
 def test_a_source_of_one_speaker_is_refused_as_it_has_no_dev():
-    """The target's speakers must not choose the epoch."""
+    """The epoch must not be selected on the target's speakers."""
     with pytest.raises(UserError, match=r'The dev part of fold .* is empty'):
         make_folds(make_corpora(1, 4), PAIR)
 
@@ -268,7 +268,7 @@ def test_the_hash_changes_with_label_speaker_and_part():
 
 @pytest.mark.parametrize('name', ['speaker_folds', 'leave_one_corpus_out', 'speaker_dependent'])
 def test_corpora_of_identity_batches_are_in_no_other_part(name):
-    """The other parts are those without them; utterances of unknown speakers are not used."""
+    """The other parts are as without them; utterances of unknown speakers are not used."""
     utterances = make_corpora(6, 6, 4)
     without = make_corpora(6, 6)
     identity_rows = rows_of_corpus(utterances, 'c')
@@ -284,8 +284,8 @@ def test_corpora_of_identity_batches_are_in_no_other_part(name):
         np.testing.assert_array_equal(plain.domain_rows, plain.train)
 
 
-def test_parts_hold_rows_of_all_utterances_where_identity_corpora_come_first():
-    """Not rows among the other corpora."""
+def test_rows_of_parts_count_all_utterances_even_if_identity_corpora_come_first():
+    """They do not count the rows of the other corpora only."""
     utterances = make_corpora(4, 6)
     for fold in make_folds(utterances, Protocol(folds=3, identity=('a',))):
         rows = np.sort(np.concatenate([fold.train, fold.dev, fold.test]))
@@ -303,7 +303,7 @@ def test_title_and_hash_name_the_corpora_of_identity_batches():
 
 
 def test_a_corpus_that_cannot_fill_identity_batches_is_refused():
-    """One that is missing, one without known speakers, and one that is source or target."""
+    """It is missing, has no known speakers, or is source or target."""
     utterances = make_corpora(6, 4)
     message = r'no utterance of the corpus c, which config\.protocol\.identity'
     with pytest.raises(UserError, match=message):

@@ -1,4 +1,4 @@
-"""Copies of a recording have similar signatures, and other recordings do not."""
+"""Tests that copies of a recording have similar signatures, and other recordings do not."""
 
 import io
 import itertools

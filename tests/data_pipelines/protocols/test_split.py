@@ -1,4 +1,4 @@
-"""Which utterances of a data set are used, and what is said of the others."""
+"""Tests of which utterances are used, and how the others are described."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Subsets of a training part: how many speakers and utterances, and how confounded."""
+"""Tests of subsets of a training part: their speakers, utterances and confounding."""
 
 import collections
 import dataclasses
@@ -50,7 +50,7 @@ def with_column(utterances, column: str, values: np.ndarray):
 
 
 def test_without_a_subset_the_fold_is_not_changed(utterances, fold):
-    """Neither by the default nor by more than there is."""
+    """Neither the default nor a request for more than there is changes it."""
     assert take_subset(utterances, fold, Subset(), 0) is fold
     for subset in (
         Subset(speakers=99),
@@ -83,7 +83,7 @@ def test_chosen_speakers_keep_all_utterances_and_are_balanced_in_sex(utterances,
     assert rows == {row for row in fold.train if utterances.text['speaker'][row] in chosen}
 
 
-def test_one_sex_goes_on_where_the_other_has_no_more_speakers(utterances, fold):
+def test_if_one_sex_has_no_more_speakers_the_other_fills_up(utterances, fold):
     """Of one woman and seven men, three speakers are the woman and two men."""
     speaker_N = utterances.text['speaker']
     woman = speaker_N[fold.train[0]]
@@ -95,7 +95,7 @@ def test_one_sex_goes_on_where_the_other_has_no_more_speakers(utterances, fold):
 
 @pytest.mark.parametrize('confounded', [0.0, 0.4, 0.9, 1.0])
 def test_a_confounded_speaker_keeps_one_class_whole(utterances, fold, confounded):
-    """And the share 1 - confounded of the others."""
+    """Of the other classes the speaker keeps the share 1 - confounded."""
     rows = train_rows(utterances, fold, None, confounded)
     for speaker in speakers(utterances, fold.train):
         own_rows = [row for row in rows if utterances.text['speaker'][row] == speaker]
@@ -161,7 +161,7 @@ def test_a_subset_is_a_function_of_order_seed_and_fold(utterances, fold, fields)
 
 
 def test_utterances_of_unknown_speakers_are_left_out_where_speakers_are_chosen(utterances, fold):
-    """Or given a class; otherwise they are kept."""
+    """The same holds where speakers are confounded; otherwise they are kept."""
     speaker_N = utterances.text['speaker']
     is_unknown_N = speaker_N == speaker_N[fold.train[0]]
     changed = with_column(utterances, 'speaker', np.where(is_unknown_N, '', speaker_N))
@@ -185,7 +185,7 @@ def test_a_subset_that_loses_a_class_is_refused(utterances, fold):
 
 
 def test_a_shortage_is_described_once(utterances, fold):
-    """With the range of counts over all folds; nothing is said where there is enough."""
+    """It has the range of counts over all folds; there is no message if there is enough."""
     shorter = dataclasses.replace(fold, number=2, train=fold.train[:-20])
     folds = [fold, shorter]
     enough = [Subset(), Subset(7), Subset(None, 0.9), Subset(None, None, 35)]
@@ -200,7 +200,7 @@ def test_a_shortage_is_described_once(utterances, fold):
 
 @pytest.mark.parametrize('normalisation', ['global', 'speaker'])
 def test_utterances_that_are_left_out_do_not_influence_a_batch(utterances, fold, normalisation):
-    """Neither the normalisation, nor class weights, nor the domains to be forgotten."""
+    """They change neither normalisation, nor class weights, nor the domains to be removed."""
     cut = take_subset(utterances, fold, Subset(speakers=6, confounded=0.5), 0)
     changed = dataclasses.replace(utterances, mean_NxM=utterances.mean_NxM.copy())
     changed.mean_NxM[np.setdiff1d(fold.train, cut.train)] += 100

@@ -1,4 +1,4 @@
-"""Apache Beam writes the same data set as the worker processes, to the bit."""
+"""Tests that Apache Beam writes the same data set as the worker processes, to the bit."""
 
 import csv
 import itertools
@@ -89,7 +89,7 @@ def test_beam_writes_what_the_worker_processes_write(tree, tmp_path, monkeypatch
 
 
 def test_beam_computes_the_input_of_an_encoder(tree, tmp_path):
-    """As the worker processes do: not log-mel in its place."""
+    """As the worker processes do; it must not compute log-mel instead."""
     pytest.importorskip('apache_beam')
     spec = EncoderInput('wave', 160)
     by_processes = preparation.prepare_corpus(
@@ -104,7 +104,7 @@ def test_beam_computes_the_input_of_an_encoder(tree, tmp_path):
 
 
 def test_corpus_without_any_usable_utterance_is_refused(tmp_path):
-    """As without Beam."""
+    """The error is the one without Beam."""
     pytest.importorskip('apache_beam')
     (tmp_path / '03a01Fa.wav').write_bytes(b'')
     message = r'None of the 1 utterances can be used\. [^:]*:\n  .*03a01Fa\.wav: empty'
@@ -135,7 +135,7 @@ def test_error_names_the_extra_where_beam_is_not_installed(tree, tmp_path, monke
 
 
 def test_data_larger_than_the_memory_buffer_are_written_in_order(tmp_path, monkeypatch):
-    """TFDS then sorts by way of files, which the keys must fill evenly."""
+    """TFDS then sorts by means of files, which the keys must fill evenly."""
     from tensorflow_datasets.core import shuffle
 
     filled_files = set()

@@ -1,4 +1,4 @@
-"""Shards are read in any order, to the bit; an error names the shard that is damaged."""
+"""Tests that shards are read in any order, to the bit, and that errors name a damaged shard."""
 
 import functools
 import shutil
@@ -58,7 +58,7 @@ def test_columns_are_those_of_the_shards(prepared):
 
 
 def test_all_features_are_read_in_the_order_of_the_rows(prepared):
-    """To the bit; the rows may be a selection in any order."""
+    """They are equal to the bit; the rows may be a selection in any order."""
     mels = prepared.mels
     utterances = shards.read_columns(prepared.folder)
     mel_RxM = dataset.read_all_features(utterances)
@@ -69,7 +69,7 @@ def test_all_features_are_read_in_the_order_of_the_rows(prepared):
 
 
 def test_streamed_features_are_cut_and_padded_in_the_requested_order(prepared):
-    """To the bit. A row may be repeated; row -1 is all zeros; T differs from batch to batch."""
+    """Equal to the bit. A row may be repeated; row -1 is all zeros; T differs between batches."""
     mels = prepared.mels
     row_2x3 = np.array([[8, 0, -1], [3, 3, 1]])
     start_2x3 = np.array([[20, 0, 0], [0, 7, 55]])
@@ -169,7 +169,7 @@ def test_damaged_shard_is_named_when_columns_are_read(copy, damage):
 
 @pytest.mark.parametrize('damage', LENGTH_DAMAGE.values(), ids=LENGTH_DAMAGE)
 def test_shard_that_changes_after_its_columns_were_read_is_named(copy, damage):
-    """A flipped bit is not among the damage: it is found when the columns are read again."""
+    """A flipped bit is not tested here: it is found when the columns are read again."""
     utterances = shards.read_columns(copy)
     (shard,) = copy.glob('*.tfrecord*')
     damage(shard)

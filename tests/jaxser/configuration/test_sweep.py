@@ -40,7 +40,7 @@ def variants_of(**keys) -> list[dict]:
 
 
 def test_the_runs_are_the_product_and_the_seed_varies_fastest():
-    """Every combination once."""
+    """Every combination is there once."""
     runs = variants_of(lam=(0.0, 1.0), seed=(3, 5), weight_decay=(0.1, 0.2))
     expected = [(m, w, s) for m in (0.0, 1.0) for w in (0.1, 0.2) for s in (3, 5)]
     assert [(r['lam'], r['weight_decay'], r['seed']) for r in runs] == expected
@@ -55,7 +55,7 @@ def test_an_empty_tuple_is_the_default_of_the_method():
 
 
 def test_a_listed_run_may_set_a_hyper_parameter_that_base_does_not_list(monkeypatch):
-    """So a new method with a hyper-parameter of its own needs nothing but its file."""
+    """So a new method with a hyper-parameter of its own needs only its file."""
     monkeypatch.setitem(HYPER, 'dann', {'lam': 0.3, 'beta': 0.1})
     runs = variants_of(runs=({'beta': 0.0}, {'beta': 0.5}))
     assert [(r['lam'], r['beta']) for r in runs] == [(0.3, 0.0), (0.3, 0.5)]
@@ -107,7 +107,7 @@ def test_every_method_is_a_program_of_its_own():
 
 
 def test_listed_runs_may_name_their_method():
-    """Plain training beside two adversaries."""
+    """For example plain training and two adversaries."""
     erm, dann = programs_of(
         runs=({'method': 'erm'}, {'method': 'dann', 'lam': 0.1}, {'method': 'dann', 'lam': 1.0}),
         seed=(0, 1),
@@ -148,7 +148,7 @@ def test_every_width_is_a_program_of_its_own(changes):
     ],
 )
 def test_structural_keys_can_be_swept_on_the_command_line(argument, structures, monkeypatch):
-    """As names or numbers with commas between them."""
+    """Their values are names or numbers, separated by commas."""
     monkeypatch.setattr(sys, 'argv', ['jaxser', argument])  # where ml_collections looks
     values = flags.FlagValues()
     config = config_flags.DEFINE_config_dict('config', base.get_config(), flag_values=values)
@@ -157,7 +157,7 @@ def test_structural_keys_can_be_swept_on_the_command_line(argument, structures, 
 
 
 def test_runs_are_the_variants_on_every_fold():
-    """Fold by fold, so that a device needs the data of few."""
+    """They are ordered by fold, so that a device needs the data of few folds."""
     (program,) = programs_of(lam=(0.0, 1.0))
     assert [(r['fold'], r['lam']) for r in sweep.make_runs(program, [1, 4])] == [
         (1, 0.0),
@@ -168,7 +168,7 @@ def test_runs_are_the_variants_on_every_fold():
 
 
 def test_a_listed_run_may_name_its_fold():
-    """It runs on that fold alone; a fold that is not run raises UserError."""
+    """It runs on that fold only; a fold that is not run raises UserError."""
     (program,) = programs_of(runs=({'lam': 0.1, 'fold': 2}, {'lam': 0.3}))
     assert [(r['fold'], r['lam']) for r in sweep.make_runs(program, [0, 2])] == [
         (0, 0.3),
@@ -210,7 +210,7 @@ def test_values_that_share_six_digits_have_different_labels():
     ids=['rates', 'nothing and nearly nothing', 'listed runs'],
 )
 def test_values_that_are_equal_in_float32_raise_a_user_error(changes, key):
-    """They would train the same run twice."""
+    """Otherwise the same run would be trained twice."""
     with pytest.raises(
         UserError, match=rf'config\.sweep\.{key}: .* are the same number in float32'
     ):
@@ -218,7 +218,7 @@ def test_values_that_are_equal_in_float32_raise_a_user_error(changes, key):
 
 
 def test_values_that_differ_in_float32_are_runs():
-    """Even if they differ very little."""
+    """This holds even if they differ very little."""
     rates = (1e-3, 1e-3 * (1 + 1e-6))
     assert [run['lr'] for run in variants_of(lam=0.1, lr=rates)] == list(rates)
 
@@ -382,7 +382,7 @@ def test_a_wrong_value_raises_a_user_error(changes, key, expected):
     ],
 )
 def test_folds_are_all_one_or_several(fold, expected):
-    """As a configuration file or the command line writes them."""
+    """A configuration file and the command line can write them."""
     assert sweep.select_folds(fold, 5) == expected
 
 
@@ -397,7 +397,7 @@ def test_folds_are_all_one_or_several(fold, expected):
     ],
 )
 def test_an_unknown_fold_raises_a_user_error(fold, expected):
-    """Its message has the folds that exist."""
+    """Its message lists the folds that exist."""
     with pytest.raises(UserError, match=expected) as error:
         sweep.select_folds(fold, 5)
     assert '0 to 4' in str(error.value)

@@ -25,7 +25,7 @@ def collect(
 
 
 def test_posteriors_are_the_softmax_of_each_run_for_the_utterances_of_its_fold():
-    """In the order of the utterances, whatever the batches; without padding; with large scores."""
+    """They are in the order of the utterances, without padding, also for large scores."""
     random = np.random.default_rng(0)
     batches = [np.array([[5, 0], [3, -1]]), np.array([[2, -1], [1, -1]])]
     fold_N = np.array([0, 1, 0])

@@ -42,7 +42,7 @@ def make_alarms() -> AdversaryAlarms:
     ],
 )
 def test_each_warning_names_its_runs_once(changed, expected):
-    """Not in the first half of training, when the coefficient rises; three runs are listed."""
+    """There is none in the first half of training, when the coefficient rises. It lists 3 runs."""
     alarms = make_alarms()
     rows = [row(**changed)] * 5
     assert alarms(5, rows) == []
@@ -55,7 +55,7 @@ def test_each_warning_names_its_runs_once(changed, expected):
 
 
 def test_runs_without_a_problem_have_no_warning():
-    """Nor have plain training, a run that has diverged, and a method without a reversed branch."""
+    """Nor do plain training, a run that has diverged, or a method without a reversed branch."""
     plain = row(lam_p=0.0, reversed_over_task=0.0)
     diverged = dict.fromkeys(row())
     without_branch = {'emotion_loss': 9.0}

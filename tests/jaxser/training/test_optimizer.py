@@ -58,14 +58,14 @@ def test_the_schedule_without_warm_up_begins_at_its_peak():
 
 
 def test_the_first_step_is_that_of_adamw():
-    """Bias-corrected moments make it lr (sign(g) + decay p), with decay on matrices alone."""
+    """Bias-corrected moments make it lr (sign(g) + decay p), with decay on matrices only."""
     updates, _ = first_update(GRADIENTS, make_config(), make_hyper(lr=0.3, weight_decay=0.1))
     expected = jax.tree.map(lambda g, d: -0.3 * (jnp.sign(g) + d), GRADIENTS, decayed(PARAMS))
     chex.assert_trees_all_close(updates, expected, rtol=1e-5)
 
 
 def test_the_learning_rate_follows_the_schedule():
-    """With a constant gradient Adam's direction is constant, and the step is the rate alone."""
+    """With a constant gradient Adam's direction is constant, and the step is the learning rate."""
     adamw = optimizer.make_optimizer(make_hyper(), STEPS, make_config(warmup=0.5))
     update = jax.jit(adamw.update)
     state = adamw.init(PARAMS)
@@ -92,7 +92,7 @@ def test_a_step_of_sgd_is_the_rate_times_the_gradient():
     chex.assert_trees_all_close(updates, expected, rtol=1e-5)
 
 
-def test_decay_shrinks_matrices_alone():
+def test_decay_shrinks_matrices_only():
     """Without a gradient a matrix loses lr x decay of itself, a bias or scale nothing."""
     zeros = jax.tree.map(jnp.zeros_like, GRADIENTS)
     updates, _ = first_update(zeros, make_config(), make_hyper(lr=0.5, weight_decay=0.1))
@@ -102,7 +102,7 @@ def test_decay_shrinks_matrices_alone():
 
 
 def test_vmapped_runs_have_their_own_rate_and_decay():
-    """Two runs as one vmapped program equal each alone."""
+    """Two vmapped runs equal single runs."""
 
     def update(hyper):
         return first_update(GRADIENTS, make_config(), hyper)[0]

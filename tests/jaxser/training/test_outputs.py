@@ -1,4 +1,4 @@
-"""Tests of what is in results.json beside the figures."""
+"""Tests of what results.json contains in addition to the figures."""
 
 from types import SimpleNamespace
 

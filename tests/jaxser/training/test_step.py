@@ -97,7 +97,7 @@ def test_a_huge_gradient_of_a_head_does_not_change_the_encoder():
 
 
 def test_a_method_may_have_its_own_update():
-    """Here the encoder is moved twice in each step, and the head never."""
+    """Here each step updates the encoder twice, and never the head."""
 
     def update(state, batch, hyper, key, descend):
         for _ in range(2):
@@ -125,7 +125,7 @@ def differ(a, b) -> bool:
     return any((x != y).any() for x, y in pairs)
 
 
-def test_the_initialisation_depends_on_seed_and_fold_alone(compiled):
+def test_the_initialisation_depends_only_on_seed_and_fold(compiled):
     """Runs that differ in other hyper-parameters start equal and draw the same numbers."""
     first = compiled.init(make_hyper())
     other_rate = compiled.init(make_hyper(lr=7.0, mask=0.5))
@@ -138,21 +138,21 @@ def test_the_initialisation_depends_on_seed_and_fold_alone(compiled):
 
 
 def test_training_uses_normalised_features(compiled):
-    """With the mean and scale that the protocol allows, and zeros beyond the valid frames."""
+    """Mean and scale are those that the protocol allows; frames beyond the valid ones are zero."""
     state, _ = compiled.update(compiled.init(make_hyper()), BATCH, make_hyper())
     np.testing.assert_allclose(state.batch_stats['sum_BxM'], SUM, rtol=1e-5, atol=1e-5)
 
 
 def test_prediction_uses_normalised_features_without_masks(compiled):
-    """SpecAugment is for training alone."""
+    """SpecAugment is for training only."""
     state = compiled.init(make_hyper(mask=0.9))
     z_BxD, _ = compiled.predict(state.params, state.batch_stats, BATCH)
     expected = SUM @ np.asarray(state.params['encoder']['w'])
     np.testing.assert_allclose(z_BxD, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_random_numbers_depend_on_the_key_and_the_step_alone(compiled):
-    """For dropout and masks: so an interrupted run can be resumed."""
+def test_random_numbers_depend_only_on_the_key_and_the_step(compiled):
+    """This holds for dropout and masks, so that an interrupted run can be resumed."""
     hyper = make_hyper(mask=0.5)
     first, _ = compiled.update(compiled.init(hyper), BATCH, hyper)
     again, _ = compiled.update(compiled.init(hyper), BATCH, hyper)

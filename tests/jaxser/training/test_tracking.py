@@ -18,7 +18,7 @@ def select(record: SelectionRecord, train, epoch: int, *uars: float) -> list[boo
 
 
 def test_the_best_epoch_on_dev_is_selected_run_by_run():
-    """Not before half of the training; of equal epochs the first is selected."""
+    """None is selected in the first half of training; of equal epochs it is the first."""
     record = SelectionRecord(2)
     assert select(record, BEST, 1, 0.9, 0.9) == [False, False]
     assert select(record, BEST, 2, 0.5, 0.4) == [True, True]
@@ -50,7 +50,7 @@ def test_a_run_that_has_diverged_is_never_selected_again():
 
 
 def test_a_record_is_the_same_after_a_checkpoint():
-    """As JSON and back, so that a resumed run selects the same epoch."""
+    """It is written as JSON and read back, so that a resumed run selects the same epoch."""
     record = SelectionRecord(2)
     record.mark_diverged(np.array([[1.0], [np.inf]]), 7)
     select(record, BEST, 2, 0.5, 0.4)
@@ -73,7 +73,7 @@ class Progress:
 
 
 def test_metrics_are_fetched_one_dispatch_late_and_complete():
-    """The device computes meanwhile. Skipped steps of a chunk are left out."""
+    """Meanwhile the device computes. Skipped steps of a chunk are left out."""
     fetched = []
     progress = Progress()
 

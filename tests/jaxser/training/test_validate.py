@@ -57,7 +57,7 @@ IN_RANGE = [
 
 @pytest.mark.parametrize(('key', 'value'), IN_RANGE)
 def test_the_ends_of_a_range_are_allowed(key, value):
-    """The smallest and the largest values that make sense."""
+    """These are the smallest and the largest possible values."""
     config = tiny_config.get_config()
     config.update_from_flattened_dict({key: value})
     assert validate.validate(config)
