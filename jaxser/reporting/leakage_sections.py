@@ -42,8 +42,8 @@ def leakage_section(analysis: SweepAnalysis) -> Section:
         domains |= row['probe']
     body += _leakage_table(analysis, probed, domains)
     body += html_paragraph(
-        'Mean recall of a linear classifier, in parentheses of one with a hidden layer. They are',
-        'newly trained on the frozen representation, and tested on utterances that they were not',
+        'Mean recall of two new classifiers of the frozen representation: a linear one and, in',
+        'parentheses, one with a hidden layer. They are tested on utterances that they were not',
         'trained on. Chance: the mean recall of guessing. Means over folds and seeds.',
         'Verification: equal error rate of pairs of test utterances, 0.5 without any leakage.',
         *_seen_notes(domains),

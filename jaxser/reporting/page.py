@@ -183,7 +183,9 @@ def warning_banners(analysis: SweepAnalysis) -> list[str]:
     """Returns the warnings that a reader must not miss."""
     warnings = []
     for kind in analysis.results['audit'].get('leaks', []):
-        warnings.append(f'Leak of {kind} allowed: the training data include test data.')
+        warnings.append(
+            f'Leak of {kind} allowed: some training and test utterances have the same {kind}.'
+        )
     best = analysis.best_row
     if best is None:
         warnings.append(sections.NO_COMPLETE_SETTING)

@@ -123,7 +123,7 @@ def confusions_section(analysis: SweepAnalysis) -> Section:
         body = html_figure(
             alt,
             f'Percent of each true class. Left: {titles[0]}; middle: {titles[1]}; right: their '
-            f'difference in percentage points, before rounding. {parts}',
+            f'difference in percentage points, computed before rounding. {parts}',
             draw_confusion_difference,
             best['confusion'],
             plain['confusion'],
@@ -206,7 +206,7 @@ def _groups_note(analysis: SweepAnalysis, worst_groups: list[str]) -> Markup:
         summary,
         unknown,
         'UAR: folds pooled, mean over seeds.',
-        'In a group without utterances of some classes, it is the mean over the other classes.',
+        'In a group without utterances of some classes, UAR is the mean over the other classes.',
     )
 
 

@@ -81,7 +81,7 @@ def _limits_of_results(analysis: SweepAnalysis, row: dict) -> list[str]:
     sentences = []
     for kind in analysis.results['audit'].get('leaks', []):
         sentences.append(
-            f'A {kind} leak was allowed: test data of this kind were seen in training.'
+            f'Leak of {kind} allowed: some training and test utterances have the same {kind}.'
         )
     for verdict, count in (row['adversary'] or {}).items():
         if verdict in ALARMING_VERDICTS:

@@ -229,7 +229,7 @@ def test_allowed_leaks_and_an_inert_adversary_are_limitations(swept, analysis):
     row = analysis.rows[0] | {'adversary': {'inert': 2, 'balanced': 1}}
     analysis.results['audit'] = analysis.results['audit'] | {'leaks': ['speaker']}
     text = ' '.join(limitations(read_model(swept).metadata, analysis, row))
-    assert 'A speaker leak was allowed' in text
+    assert 'Leak of speaker allowed' in text
     assert 'inert in 2 runs' in text
     assert 'balanced' not in text
 
