@@ -284,7 +284,8 @@ def test_a_moved_encoder_has_to_be_named_and_another_encoder_is_refused(
     parity.write('hubert base', tmp_path / 'other')
     other = read_encoder(tmp_path / 'other')
     with pytest.raises(
-        UserError, match=f'{facts["sha256"]}; .*/other holds hubert-3x16-pooled-.* {other.sha256}'
+        UserError,
+        match=f'{facts["sha256"]}; .*/other contains hubert-3x16-pooled-.* {other.sha256}',
     ):
         jaxser.load(whisper, upstream=tmp_path / 'other')
     (tmp_path / 'other' / 'preprocessor_config.json').write_text(json.dumps({'do_normalize': True}))
@@ -303,7 +304,7 @@ def test_a_moved_encoder_has_to_be_named_and_another_encoder_is_refused(
 def test_normalisation_by_speaker_is_refused_for_pooled_states(finished_sweep):
     """An utterance is one frame, and would become zero minus its own mean."""
     facts, _ = read_model(finished_sweep('whisper'))
-    with pytest.raises(UserError, match='leaves nothing of states that are pooled'):
+    with pytest.raises(UserError, match='This makes every pooled state 0'):
         make_posterior(facts | {'normalisation': 'speaker_transductive'}, True)
     make_posterior(facts | {'normalisation': 'none'}, True)  # what was not normalised needs none
 
@@ -365,7 +366,7 @@ def test_an_export_with_the_encoder_predicts_as_predict_does(
     text = (out / 'README.md').read_text()
     for word in (
         read_model(finished_sweep(case)).metadata['upstream']['sha256'],
-        'The licence of that checkpoint holds',
+        'The licence of that checkpoint applies',
         'resampled to 16000 Hz',
     ):
         assert word in text
