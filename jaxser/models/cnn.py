@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
 from jaxser.nn.batch_norm import BatchNorm, batch_norm_mode
-from jaxser.nn.encoder import LogMelEncoder, check_sizes, make_encoder
+from jaxser.nn.encoder import EncoderModule, check_sizes, make_encoder
 
 KEYS = ('channels', 'dim', 'batch_norm')  # of config.model
 
@@ -31,7 +31,7 @@ def extract_patches(x_BxTxMxC: jax.Array) -> jax.Array:
     return jnp.concatenate(taps, -1)
 
 
-class Cnn(LogMelEncoder):
+class Cnn(EncoderModule):
     """z_BxD of log-mel features. Frames beyond `frames_B` do not change it.
 
     Each block is a 3 x 3 convolution of stride 2, BatchNorm by channel, and ReLU. Pooling over time

@@ -28,7 +28,7 @@ from jaxser.interfaces import Encoder
 from jaxser.models.layer_sum import weighted_layers
 from jaxser.nn import pooling
 from jaxser.nn.batch_norm import batch_norm_mode
-from jaxser.nn.encoder import LogMelEncoder, check_sizes, make_encoder
+from jaxser.nn.encoder import EncoderModule, check_sizes, make_encoder
 from jaxser.pretrained.encoder import PretrainedEncoder, cached_encoder
 from jaxser.pretrained.transformer import ComputeOptions
 
@@ -90,7 +90,7 @@ def apply_change(weights, change):
     return changed
 
 
-class FineTuned(LogMelEncoder):
+class FineTuned(EncoderModule):
     """z_BxD of the input of a pretrained encoder: samples in frames of 10 ms, or Whisper's log-mel.
 
     Attributes:

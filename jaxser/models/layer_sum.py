@@ -15,7 +15,7 @@ from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
 from jaxser.nn import pooling
 from jaxser.nn.batch_norm import batch_norm_mode
-from jaxser.nn.encoder import LogMelEncoder, check_sizes, make_encoder
+from jaxser.nn.encoder import EncoderModule, check_sizes, make_encoder
 
 KEYS = ('dim', 'batch_norm')  # of config.model
 
@@ -32,7 +32,7 @@ def weighted_layers(module: nn.Module, x_BxLxC: jax.Array) -> jax.Array:
     return (L * weight_L[:, None] * x_BxLxC).reshape(B, -1)
 
 
-class LayerSum(LogMelEncoder):
+class LayerSum(EncoderModule):
     """z_BxD of an encoder's states: sum_l softmax(w)_l W_l [mean, standard deviation of layer l].
 
     The states were pooled over time in preparation, or are pooled here.

@@ -12,7 +12,7 @@ from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
 from jaxser.nn import lstm
 from jaxser.nn.batch_norm import BatchNorm, batch_norm_mode
-from jaxser.nn.encoder import LogMelEncoder, check_sizes, make_encoder
+from jaxser.nn.encoder import EncoderModule, check_sizes, make_encoder
 
 KEYS = ('tdnn', 'width', 'hidden', 'dim', 'batch_norm')  # of config.model
 
@@ -36,7 +36,7 @@ def splice(x_BxTxC: jax.Array, kernel: int, dilation: int, stride: int) -> jax.A
     return jnp.concatenate(taps, -1)
 
 
-class TdnnLstm(LogMelEncoder):
+class TdnnLstm(EncoderModule):
     """z_BxD of log-mel features. Frames beyond `frames_B` do not change it.
 
     Attributes:

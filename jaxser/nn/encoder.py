@@ -15,8 +15,8 @@ from jaxser.nn.batch_norm import BatchNorm
 DUMMY_FRAMES = 16
 
 
-class LogMelEncoder(nn.Module):
-    """Base class of encoders.
+class EncoderModule(nn.Module):
+    """Base class of the Flax modules of all encoders, whatever features they take.
 
     A subclass defines __call__(mel_BxTxM, frames_B, target_B, dropout, train) -> z_BxD. If the
     encoder has `frozen` parameters, they are one more argument.
@@ -57,7 +57,7 @@ class LogMelEncoder(nn.Module):
 
 
 def make_encoder(
-    module: LogMelEncoder, frozen: Any = None, rates: Callable | None = None
+    module: EncoderModule, frozen: Any = None, rates: Callable | None = None
 ) -> Encoder:
     """Returns the module as an Encoder, with its `frozen` and `rates`."""
 
