@@ -1,7 +1,15 @@
 """The contract between encoders, methods and the training step. Imports nothing from jaxser.
 
-`jaxser/training/step.py` builds one run's training step out of an `Encoder` and a `Method`; a sweep
-is a vmap of that step.
+`jaxser/training/step.py` builds one run's training step out of an `Encoder` and a `Method`. A sweep
+maps that step over its runs (`jax.vmap` on accelerators, `jax.lax.map` on a CPU).
+
+The names of arrays end in their axes. All files use these letters; a function may define others.
+
+  B  examples of a batch            N  runs of a group, or utterances
+  T  frames of an example           R  runs on a device; in `..._RxM` the frames of all utterances
+  M  bands of a frame               D  devices if it comes first, otherwise the width of z
+  C  emotion classes                F  folds that the runs of a device need
+  K  classes of a domain            S  steps
 """
 
 from collections.abc import Callable
@@ -17,19 +25,30 @@ They are lr, weight_decay, dropout, time_mask, band_mask, seed, fold, and the me
 """
 
 Batch = dict[str, Any]
-"""One minibatch of one fold.
+"""One minibatch of one fold, as encoders and methods read it.
 
-  mel_BxTxM        normalised log-mel, zero beyond frames_B
+  mel_BxTxM        float32 features, zero beyond frames_B: normalised log-mel, the states of a
+                   pretrained encoder, or audio samples
   frames_B         number of valid frames
   emotion_B        class index
-  labelled_B       weight of the example in the emotion loss; 0 = no emotion label
+  labelled_B       weight of the example in the emotion loss, not a flag: 0 without an emotion
+                   label, else 1, or the weight of its class (config.train.balanced)
   target_B         1 for an example of the target: unlabelled in training, or of the test part
   speaker_B        speaker index, -1 if unknown (language_B and corpus_B likewise)
-  speaker_seen_K   1 for a speaker in the fold's training data (language_seen_K, corpus_seen_K)
+  speaker_seen_K   1 for a speaker of the utterances on which domain heads train, 0 for the others
+                   (language_seen_K and corpus_seen_K likewise). These utterances are the fold's
+                   training data, or only its identity rows if config.protocol.identity is set
+                   (`Fold.domain_rows`)
   frozen           `Encoder.frozen`, if the encoder has any; has no axis of examples
 
 For a method with `identity`, B emotion examples are followed by B identity examples, which have
 speakers but no emotion labels.
+
+`Step.update` and `Step.predict` get the batch one stage earlier: mel_BxTxM is as prepared, in
+float16 and not normalised, and `features.normalise` makes the above of it, `mean_BxM` and
+`scale_BxM`. The host sends mel_BxTxM only if features are streamed. If they are resident on the
+device, it sends `first_B`, the row of the corpus with an example's first frame, and
+`features.with_features` reads mel_BxTxM there.
 """
 
 BATCH_WIDE_KEYS = ('speaker_seen_K', 'language_seen_K', 'corpus_seen_K', 'frozen')
@@ -94,7 +113,7 @@ class Method(NamedTuple):
         init: (key, z_1xD) -> (params of the heads, extra).
         loss: (params, state, batch, hyper, key) -> (scalar, Aux).
         predict: (params, batch_stats, batch) -> (z_BxD, scores_BxC).
-        domains: which of speaker, language, corpus the method classifies in training.
+        domains: which of speaker, language, corpus the method acts on, in training or in `fit`.
         target: whether the method needs target examples in the batch.
         identity: whether the method needs identity examples in the batch (see `Batch`).
         update: replaces the step along the gradient of `loss`, for a method of several steps:

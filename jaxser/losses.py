@@ -29,7 +29,7 @@ def cross_entropy(scores_BxC: jax.Array, class_B: jax.Array, weight_B: jax.Array
 
 
 def mask_unseen_classes(scores_BxK: jax.Array, seen_K: jax.Array) -> jax.Array:
-    """Masks the scores of classes that are not in the fold's training data.
+    """Masks the scores of classes whose `seen_K` is 0 (`speaker_seen_K` of a Batch).
 
     Masked classes have probability 0 and get no gradient.
     """
@@ -45,7 +45,7 @@ def accuracy(scores_BxC: jax.Array, class_B: jax.Array, weight_B: jax.Array) -> 
 def emotion_cross_entropy(
     scores_BxC: jax.Array, batch: Batch
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns the cross-entropy of the emotions, weighted by `labelled_B`, and metrics."""
+    """Returns the cross-entropy of the emotions, weighted by `labelled_B`; and metrics."""
     emotion_B = batch['emotion_B']
     weight_B = batch['labelled_B']
     value = cross_entropy(scores_BxC, emotion_B, weight_B)
@@ -61,7 +61,8 @@ def domain_cross_entropy(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns the cross-entropy of a domain, such as the speaker, and metrics.
 
-    The classes are those in the fold's training data. Examples of unknown domain do not count.
+    The classes are those of the utterances on which domain heads train (`speaker_seen_K` of a
+    Batch). Examples of unknown domain do not count.
     """
     class_B = batch[f'{domain}_B']
     seen_K = batch[f'{domain}_seen_K']

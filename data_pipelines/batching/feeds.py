@@ -22,7 +22,7 @@ def resident_feed(
     first_N = np.cumsum(frames_N) - frames_N
     for item in items:
         batch = table.make_batch(item)
-        first = np.where(item.row >= 0, first_N[item.row] + item.start, 0)
+        first = np.where(item.row >= 0, first_N[item.row] + item.start_frame, 0)
         batch['first_B'] = first.astype(np.int32)
         yield item, batch
 
@@ -36,7 +36,7 @@ def streaming_feed(
     def requests():
         for item in items:
             requested.append(item)
-            yield item.row, item.start, item.frames
+            yield item.row, item.start_frame, item.frames
 
     with contextlib.closing(shards.stream_features(table.utterances, requests())) as features:
         for mel in features:

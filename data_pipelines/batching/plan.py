@@ -43,7 +43,7 @@ def epoch_order(
 
     Rows are permutations of a part of the fold; a new one begins where one is used up. A crop in
     [0, 1) says where a longer utterance is cut. After `batch_size` examples, B has `identity_count`
-    identity examples, whose domain the method removes. They are drawn last, so that the first
+    identity examples, on which domain heads train. They are drawn last, so that the first
     `batch_size` examples do not depend on them.
     """
     random = np.random.default_rng((order_seed, fold.number, epoch))
@@ -105,24 +105,40 @@ def whole_utterance_batches(
         yield row_FxB, padded_length(longest)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Item:
     """A piece of work for the devices: a chunk of training steps, or a batch to evaluate.
 
-    Shapes: D devices, S steps of a chunk, F folds of a device, B examples of a batch.
+    Axes: D devices, S steps of a chunk, F folds of a device, B examples of a batch. The arrays of
+    training have all four, those of evaluation have no S.
+
+    Attributes:
+        part: 'train' for training, on cuts; in evaluation, of whole utterances, the property of
+            Fold that is evaluated: 'dev', 'test', 'train_and_adapt' (for the method's fit), or
+            'used_rows' (for the probe).
+        epoch: counted from 0.
+        subset_fold: the index of each fold in the list of folds: DxSxF in training, DxF in
+            evaluation.
+        row: of the utterances; -1 is padding. DxSxFxB in training, DxFxB in evaluation.
+        start_frame: the first frame of each cut, in the shape of `row`; all 0 in evaluation.
+        frames: the length T of the cuts, or the padded length of the whole utterances.
+        steps: in training, how many of the S steps belong to the epoch; the others are skipped.
+        is_last: whether this is the last item of the part in this epoch.
+        identity_count: in training, how many examples at the end of B are identity examples, whose
+            emotions are not used.
+        global_row: in evaluation, the rows of all folds in the list, also those of other processes:
+            (all folds) x B.
     """
 
-    part: str  # train | dev | seen (in training, evaluated whole) | test
+    part: str
     epoch: int
-    fold: np.ndarray  # index of the fold: DxSxF in training, DxF in evaluation
-    row: np.ndarray  # DxSxFxB in training, DxFxB in evaluation; -1 is padding
-    start: np.ndarray  # first frame of the cut, with the shape of `row`
-    frames: int  # length of the cut
-    steps: int = 0  # how many of the S steps belong to the epoch; the others are skipped
-    is_last: bool = False  # of this part in this epoch
-    # In training: how many examples at the end of B are identity examples, whose emotion is unused.
+    subset_fold: np.ndarray
+    row: np.ndarray
+    start_frame: np.ndarray
+    frames: int
+    steps: int = 0
+    is_last: bool = False
     identity_count: int = 0
-    # In evaluation: the rows of all folds, those of other processes too.
     global_row: np.ndarray | None = None
 
 
@@ -134,14 +150,14 @@ def training_items(
     steps: int,
     chunk_steps: int,
     config,
-    with_identity: bool = False,
+    has_identity_batches: bool = False,
 ) -> Iterator[Item]:
     """Yields an epoch in chunks of equal length, the last one padded with steps to be skipped.
 
-    `config` is the data section of a configuration. With `with_identity`, every step has as many
-    identity examples as others, after them.
+    `fold_DxF` are indices of `folds`. `config` is the data section of a configuration. With
+    `has_identity_batches`, every step has as many identity examples as others, after them.
     """
-    identity_count = config.batch if with_identity else 0
+    identity_count = config.batch if has_identity_batches else 0
     used_folds = np.unique(fold_DxF)
     rows = []
     crops = []
@@ -159,11 +175,11 @@ def training_items(
         end = min(first + chunk_steps, steps)
         row = _pad_steps(row_DxSxFxB[:, first:end], chunk_steps)
         yield Item(
-            'train',
-            epoch,
-            fold=np.broadcast_to(fold_DxF[:, None], row.shape[:-1]),
+            part='train',
+            epoch=epoch,
+            subset_fold=np.broadcast_to(fold_DxF[:, None], row.shape[:-1]),
             row=row,
-            start=_pad_steps(start_DxSxFxB[:, first:end], chunk_steps),
+            start_frame=_pad_steps(start_DxSxFxB[:, first:end], chunk_steps),
             frames=config.frames,
             steps=end - first,
             is_last=end == steps,
@@ -185,17 +201,20 @@ def evaluation_items(
     epoch: int,
     batch_size: int,
 ) -> Iterator[Item]:
-    """Yields a part of each fold in batches of whole utterances; `part` is an attribute of Fold."""
+    """Yields a part of each fold in batches of whole utterances.
+
+    `part` is an attribute of Fold that contains rows, and `fold_DxF` are indices of `folds`.
+    """
     parts = [getattr(fold, part) for fold in folds]
     batches = list(whole_utterance_batches(utterances, parts, batch_size))
     for n, (row_FxB, frames) in enumerate(batches, start=1):
         row = row_FxB[fold_DxF]
         yield Item(
-            part,
-            epoch,
-            fold=fold_DxF,
+            part=part,
+            epoch=epoch,
+            subset_fold=fold_DxF,
             row=row,
-            start=np.zeros_like(row),
+            start_frame=np.zeros_like(row),
             frames=frames,
             is_last=n == len(batches),
             global_row=row_FxB,

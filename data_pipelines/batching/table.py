@@ -28,7 +28,8 @@ class ExampleTable:
     Attributes:
         classes: the emotions, in alphabetical order; emotion_N are indices among them.
         domains: by kind the domains, in alphabetical order; domain_N[kind] are indices among them.
-        seen: by kind FxK, 1 for the domains that the method removes in a fold and 0 for the others.
+        seen: by kind FxK, 1 for the domains of the fold's `domain_rows`, the utterances on which
+            domain heads train, and 0 for the others.
         weight_FxC: the weight of an example of a class.
         target_FxN: whether an utterance is of the test part, or one that training adapts to.
         mean, scale: normalisation of groups of utterances, by index.
@@ -54,7 +55,7 @@ class ExampleTable:
         self.mean, self.scale = self._normalise_groups(groups)
 
     def _seen_domains(self, fold: Fold, kind: str) -> np.ndarray:
-        """Returns seen_K, 1 for the domains of a kind that the method removes in the fold."""
+        """Returns seen_K, 1 for the domains of a kind among the fold's `domain_rows`."""
         index = self.domain_N[kind][fold.domain_rows]
         return np.isin(np.arange(len(self.domains[kind])), index).astype(np.float32)
 
@@ -89,8 +90,8 @@ class ExampleTable:
                 groups.append(fold.train)
         elif self.normalisation == 'speaker':
             for f, fold in enumerate(self.folds):
-                seen = np.concatenate([fold.seen, fold.identity])
-                for speaker, rows in self._rows_by_speaker(seen).items():
+                training_rows = np.concatenate([fold.train_and_adapt, fold.identity])
+                for speaker, rows in self._rows_by_speaker(training_rows).items():
                     index_FxN[f, speaker_N == speaker] = N + len(groups)
                     groups.append(rows)
         elif self.normalisation == 'speaker_transductive':
@@ -123,15 +124,15 @@ class ExampleTable:
         """Returns a Batch of numpy arrays without features.
 
         Arrays of examples have the shape of `item.row`, then further axes; `..._seen_K` has that of
-        `item.fold`, then K. Padding has no frames and no weight.
+        `item.subset_fold`, then K. Padding has no frames and no weight.
         """
         u = self.utterances
         is_real = item.row >= 0
         rows = np.where(is_real, item.row, 0)
-        fold = np.broadcast_to(item.fold[..., None], rows.shape)
+        fold = np.broadcast_to(item.subset_fold[..., None], rows.shape)
         emotion = self.emotion_N[rows]
         moments_index = self.moments_index_FxN[fold, rows]
-        frames = np.where(is_real, np.clip(u.frames_N[rows] - item.start, 0, item.frames), 0)
+        frames = np.where(is_real, np.clip(u.frames_N[rows] - item.start_frame, 0, item.frames), 0)
         is_target = is_real & self.target_FxN[fold, rows]
         # Emotions of the target and of identity examples are not used in training.
         is_labelled = is_real & ~is_target if item.part == 'train' else is_real
@@ -149,7 +150,7 @@ class ExampleTable:
         for kind in DOMAINS:
             batch[f'{kind}_B'] = self.domain_N[kind][rows]
         for kind in DOMAINS:
-            batch[f'{kind}_seen_K'] = self.seen[kind][item.fold]
+            batch[f'{kind}_seen_K'] = self.seen[kind][item.subset_fold]
         return batch
 
 

@@ -33,28 +33,28 @@ class Fold:
     train: np.ndarray
     dev: np.ndarray  # chooses the epoch
     test: np.ndarray  # chooses nothing
-    # Seen in training without their emotions.
+    # Training reads them without their emotions.
     adapt: np.ndarray = dataclasses.field(default_factory=_no_rows)
     # Utterances of other corpora that fill the identity batches.
     identity: np.ndarray = dataclasses.field(default_factory=_no_rows)
 
     @property
-    def seen(self) -> np.ndarray:
-        """Returns the rows that are seen in training, with or without their emotions."""
+    def train_and_adapt(self) -> np.ndarray:
+        """Returns the rows of the training data, with or without their emotions; not `identity`."""
         return np.concatenate([self.train, self.adapt])
 
     @property
     def domain_rows(self) -> np.ndarray:
-        """Returns the rows whose domains the method removes from the representation.
+        """Returns the rows on which domain heads train.
 
-        These are the identity rows, or if there are none, all rows seen in training.
+        These are the identity rows, or if there are none, the rows of `train_and_adapt`.
         """
-        return self.identity if len(self.identity) else self.seen
+        return self.identity if len(self.identity) else self.train_and_adapt
 
     @property
     def used_rows(self) -> np.ndarray:
-        """Returns the rows seen in training, of dev and of test: ascending, each once."""
-        return np.unique(np.concatenate([self.seen, self.dev, self.test]))
+        """Returns the rows of `train_and_adapt`, dev and test: ascending, each once."""
+        return np.unique(np.concatenate([self.train_and_adapt, self.dev, self.test]))
 
 
 def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:

@@ -1,4 +1,8 @@
-"""Reads predictions.csv, which contains the test predictions of every run of a sweep."""
+"""Reads predictions.csv, which contains the test predictions of every run of a sweep.
+
+Its posteriors are the softmax of a run's scores and are not calibrated. Those of the `predict`
+command are calibrated on dev.
+"""
 
 import json
 from collections.abc import Iterable, Iterator

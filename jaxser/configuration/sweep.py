@@ -21,10 +21,9 @@ class MethodFacts(NamedTuple):
     """What is known of a configuration's method before any data is read."""
 
     hyper: dict[str, float]  # its own hyper-parameters with their defaults
-    domains: tuple[str, ...] = ()  # those of speaker, language, corpus that it classifies
+    domains: tuple[str, ...] = ()  # those of speaker, language, corpus that it acts on
     needs_target: bool = False  # whether its batches must contain a target
-    has_identity_batches: bool = False
-    has_fit: bool = False  # whether it is fitted once more after training
+    has_identity_batches: bool = False  # whether its batches contain identity examples
 
 
 class Program(NamedTuple):

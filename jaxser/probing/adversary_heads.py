@@ -92,7 +92,7 @@ def refit_heads(trainer, group, params, representations: tracking.Collected) -> 
 def _head_input(trainer, group, representations: tracking.Collected, n: int) -> HeadInput:
     """Returns the training data of run n's heads: its utterances with a domain label."""
     table = trainer.task.table
-    fold_index = group.fold_N[n]
+    fold_index = group.subset_fold_N[n]
     fold = trainer.task.subset_folds[fold_index]
     rows, z_NxD = representations.get_run(n)
     in_training_N = np.isin(rows, fold.domain_rows)

@@ -68,7 +68,7 @@ class Prober:
         if self.input_answers is None:
             self.input_answers = self._probe_inputs()
         probed = []
-        for n, fold_index in enumerate(group.fold_N):
+        for n, fold_index in enumerate(group.subset_fold_N):
             probed.append(Representation(int(fold_index), *representations.get_run(n)))
         answers = self._probe(probed)
         for representation, run_answers in zip(probed, answers):
@@ -82,7 +82,7 @@ class Prober:
         inputs = []
         for fold_index, fold in enumerate(self.task.subset_folds):
             x_NxM = input_statistics(self.task, fold_index, fold.used_rows)
-            x_NxD = principal_components(x_NxM, np.isin(fold.used_rows, fold.seen))
+            x_NxD = principal_components(x_NxM, np.isin(fold.used_rows, fold.train_and_adapt))
             inputs.append(Representation(fold_index, fold.used_rows, x_NxD))
         return self._probe(inputs)
 
@@ -230,7 +230,7 @@ def _check_encoder(workdir: Workdir, upstream: str) -> None:
             f'The sweep in {workdir.path} trains no pretrained encoder: leave out '
             f'--upstream {upstream}.'
         )
-    validate.validate(workdir.config)  # refuses an encoder with other weights
+    validate.plan_programs(workdir.config)  # only for its check of the encoder's weights
 
 
 def _is_probed(workdir: Workdir, results: dict) -> bool:

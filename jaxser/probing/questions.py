@@ -74,7 +74,7 @@ def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]
     """
     random = np.random.default_rng((seed, fold.number))
     text = table.utterances.text
-    seen_rows = np.unique(fold.seen)
+    seen_rows = np.unique(fold.train_and_adapt)
     unseen_rows = np.setdiff1d(np.concatenate([fold.dev, fold.test]), seen_rows)
 
     # The order of the questions decides which random numbers each of them gets.

@@ -31,7 +31,7 @@ class RepresentationSampler:
     def add(self, group, representations: tracking.Collected, folds: list[Fold]) -> None:
         """Adds the runs of a group whose setting has no sample yet.
 
-        `folds` are those of the task; group.fold_N has the index of each run's fold.
+        `folds` are those of the task; group.subset_fold_N has the index of each run's fold.
         """
         for n, run in enumerate(group.runs):
             label = run_label(run, self.setting_keys)
@@ -39,7 +39,7 @@ class RepresentationSampler:
                 continue
             rows, z_NxD = representations.get_run(n)
             if np.isfinite(z_NxD).all():
-                self.samples[label] = Sample(folds[group.fold_N[n]], rows, z_NxD)
+                self.samples[label] = Sample(folds[group.subset_fold_N[n]], rows, z_NxD)
 
     def to_arrays(self, text: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns the arrays of representations.npz.

@@ -29,7 +29,7 @@ def verification_error(
     speakers = np.unique(speaker_N[test_rows])
     if len(speakers) < 2 or len(test_rows) == len(speakers):
         return None
-    mean_D = x_NxD[np.isin(rows, fold.seen)].mean(0)
+    mean_D = x_NxD[np.isin(rows, fold.train_and_adapt)].mean(0)
     centred_NxD = x_NxD[np.searchsorted(rows, test_rows)] - mean_D
     return {
         'eer': equal_error_rate(centred_NxD, speaker_N[test_rows]),

@@ -112,7 +112,7 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
     """Makes the model without copying an encoder; arguments and result as `bundle_model`."""
     workdir = Workdir.open(path, data, upstream)
     if upstream and workdir.config.model.name == 'fine_tuned':
-        validate.validate(workdir.config)  # refuses an encoder with other weights
+        validate.plan_programs(workdir.config)  # only for its check of the encoder's weights
     results = workdir.load_results()
     folder = workdir.path / 'model'
     if results is None:

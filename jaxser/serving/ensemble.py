@@ -71,7 +71,7 @@ def ensemble_members(
             'batch_stats': _select_run(batch_stats_N, n),
         }
         if table.normalisation == 'global':
-            moments = table.moments_index_FxN[group.fold_N[n], 0]
+            moments = table.moments_index_FxN[group.subset_fold_N[n], 0]
             arrays['mean'] = table.mean[moments]
             arrays['scale'] = table.scale[moments]
         rows, p_NxC = posteriors.get_run(n)

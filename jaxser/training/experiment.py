@@ -15,12 +15,11 @@ from jaxser.analysis import predictions
 from jaxser.configuration import resolve, sweep
 from jaxser.nn import batch_norm
 from jaxser.plugins import matmul_precision_context
-from jaxser.runs import varying_keys
 from jaxser.training import monitoring, outputs
 from jaxser.training.loop import GroupLoop, Session
 from jaxser.training.task import Task, choose_residency, load_features
 from jaxser.training.trainer import Trainer
-from jaxser.training.validate import validate
+from jaxser.training.validate import plan_programs
 from jaxser.workdir import Workdir
 
 
@@ -33,7 +32,7 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
     as of time.time(). Raises UserError if the configuration or the data are wrong.
     """
     config = resolve.resolve_config(config)
-    programs = validate(config)
+    programs = plan_programs(config)
     workdir = Workdir(path, config)
     results = workdir.load_results()
     if results:
@@ -66,11 +65,7 @@ def train_sweep(
     _check_data(task, programs)
     choices = workdir.load_choices()
     workdir.save_description(task)
-    runs = []
-    for program in programs:
-        runs += sweep.make_runs(program, [fold.number for fold in task.folds])
-    task.label_keys = varying_keys(runs)
-    monitoring.print_plan(config, task, programs, runs)
+    monitoring.print_plan(config, task, programs)
     choices['resident'] = choose_residency(config, task, choices)
     mel_RxM = load_features(task) if choices['resident'] else None
     group_sizes = choices.setdefault('runs_per_group', {})
@@ -82,9 +77,9 @@ def train_sweep(
         session = Session(bar, termination, start_time, profile)
         for number, program in enumerate(programs):
             bar.set_postfix_str('compiling')
-            trainer = Trainer(program, task, mel_RxM, group_sizes.get(str(number)))
-            if len(programs) > 1:
-                trainer.program_note = f' (program {number + 1} of {len(programs)})'
+            group_size = group_sizes.get(str(number))
+            note = f' (program {number + 1} of {len(programs)})' if len(programs) > 1 else ''
+            trainer = Trainer(program, task, mel_RxM, group_size, program_note=note)
             group_sizes[str(number)] = trainer.group_size
             workdir.save_choices(choices)
             monitoring.print_grouping(trainer)

@@ -3,17 +3,18 @@
 import contextlib
 import dataclasses
 import time
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from data_pipelines.batching import feeds, plan
+from data_pipelines.batching import plan
 from jaxser import distributed
 from jaxser.analysis.metrics import classification_metrics
 from jaxser.runs import run_label
-from jaxser.training import monitoring, outputs
+from jaxser.training import monitoring, outputs, parallel
 from jaxser.training.checkpoints import Checkpoints
 from jaxser.training.outputs import MetricsLog
 from jaxser.training.tracking import Collected, CollectedPosteriors, EpochMetrics, SelectionRecord
@@ -85,17 +86,21 @@ class GroupLoop:
         self.started = time.perf_counter() - self.record.seconds
         self.saved = time.perf_counter()
         self.steps_per_dispatch = None  # unknown before a step has been measured
-        self.posteriors = CollectedPosteriors(group.fold_N)
-        self.representations = Collected(group.fold_N)
+        self.posteriors = CollectedPosteriors(group.subset_fold_N)
+        self.representations = Collected(group.subset_fold_N)
         self.epoch_metrics = EpochMetrics(self.layout.collect, session.progress)
         self.profiler = contextlib.ExitStack()
 
     def run(self) -> dict:
-        """Trains, selects, fits and tests the runs; returns the outcome of the group."""
+        """Trains, selects, fits and tests the runs; returns the outcome of the group.
+
+        `_work_items` has the loop over the epochs and sets the order of events. Its items are
+        handled one by one, in that order, by the method for their part.
+        """
         handlers = {
             'train': self._train,
             'dev': self._validate,
-            'seen': self._fit,
+            'train_and_adapt': self._fit,
             'test': self._test,
         }
         labels = [run_label(run, self.task.label_keys) for run in self.group.runs]
@@ -103,12 +108,32 @@ class GroupLoop:
             stack.callback(self.checkpoints.close)
             self.log = MetricsLog(self.workdir, self.record.lines, self.epoch, labels)
             stack.callback(self.log.close)
-            feed = self._open_feed()
+            # Streamed features are read ahead, from one part and epoch to the next.
+            feed = self.trainer.open_feed(self._work_items())
             stack.callback(feed.close)
             stack.callback(self.profiler.close)
             for item, batch in feed:
                 handlers[item.part](item, batch)
         return self._save_outcome()
+
+    def _work_items(self) -> Iterator[plan.Item]:
+        """Yields the work that is left, in the order of events.
+
+        1. For each epoch: chunks of training steps, then dev, after which each run's best epoch is
+           selected.
+        2. Once, if the method has a `fit`: the whole utterances of the training data, after which
+           the selected parameters are fitted.
+        3. Once: the test part, with these parameters.
+        """
+        first_epoch = self.epoch
+        epochs = self.config.train.epochs
+        for epoch in range(first_epoch, epochs):
+            yield from self.group.training_items(epoch, self.trainer.steps_per_chunk)
+            yield from self.group.evaluation_items('dev', epoch)
+        # A checkpoint beyond the last epoch contains the fitted parameters.
+        if self.trainer.method.fit is not None and first_epoch <= epochs:
+            yield from self.group.evaluation_items('train_and_adapt', epochs)
+        yield from self.group.evaluation_items('test', epochs)
 
     def _restore_checkpoint(self) -> None:
         """Restores the newest checkpoint, if there is one."""
@@ -126,32 +151,19 @@ class GroupLoop:
         distributed.log(f'Resuming after epoch {done} of {epochs}.')
 
     def _domain_entropies(self) -> list[dict[str, float]]:
-        """Returns, for every run, the entropy in nats of each domain that the method removes."""
+        """Returns, for every run, the entropy in nats of each domain that the method acts on."""
         entropies = []
-        for fold_index in self.group.fold_N:
+        for fold_index in self.group.subset_fold_N:
             fold = self.task.subset_folds[fold_index]
             domains = self.trainer.method.domains
             entropies.append(monitoring.domain_entropies(self.task.table, fold, domains))
         return entropies
 
-    def _open_feed(self):
-        """Returns a generator of (item, batch), which yields all work that is left."""
-        items = self.group.work_items(
-            self.config,
-            self.task,
-            self.trainer.steps_per_chunk,
-            self.epoch,
-            self.trainer.has_identity_batches,
-        )
-        if self.trainer.is_resident:
-            return feeds.resident_feed(self.task.table, items)
-        return feeds.streaming_feed(self.task.table, items)
-
     # --- training -----------------------------------------------------------------------------
 
     def _train(self, item: plan.Item, batch: dict) -> None:
         """Trains for a chunk of steps, in one dispatch or several."""
-        batch = self.layout.put_batch_on_devices(batch, 3)
+        batch = self.layout.put_batch_on_devices(batch, parallel.TRAINING_AXIS_B)
         if self.steps_per_dispatch is None:
             self._start_training(batch)
         step_S = np.arange(self.trainer.steps_per_chunk)
@@ -178,20 +190,25 @@ class GroupLoop:
             folder = str(self.workdir.path / 'profile')
             self.profiler.enter_context(jax.profiler.trace(folder, create_perfetto_trace=True))
 
+    # --- evaluation ---------------------------------------------------------------------------
+
+    def _predict(self, variables: tuple, item: plan.Item, batch: dict) -> tuple:
+        return self.trainer.predict(self.layout, variables, item, batch, self.hyper)
+
     # --- the end of an epoch ------------------------------------------------------------------
 
     def _validate(self, item: plan.Item, batch: dict) -> None:
         """Scores a batch of dev; after the last batch selects, logs and saves."""
         current = (self.state.params, self.state.batch_stats)
         _, scores = self._predict(current, item, batch)
-        self.posteriors.add(item.global_row, self.layout.collect(scores))
+        self.posteriors.add_scores(item.global_row, self.layout.collect(scores))
         if item.is_last:
             self._end_epoch()
 
     def _end_epoch(self) -> None:
         """Selects, logs and saves; raises Preempted after SIGTERM."""
         counts = self.posteriors.confusion_matrices(self.task.table.emotion_N)
-        self.posteriors = CollectedPosteriors(self.group.fold_N)
+        self.posteriors = CollectedPosteriors(self.group.subset_fold_N)
         dev = [classification_metrics(count_CxC) for count_CxC in counts]
         metrics = self.epoch_metrics.finish_epoch()
         self._stop_profiler()
@@ -246,12 +263,6 @@ class GroupLoop:
 
     # --- after the last epoch -----------------------------------------------------------------
 
-    def _predict(self, parameters: tuple, item: plan.Item, batch: dict) -> tuple:
-        """Returns (z_DxRxBxD, scores_DxRxBxC) of a batch of whole utterances."""
-        predict = self.functions.predict_for_frames(item.frames)
-        batch = self.layout.put_batch_on_devices(batch, 2)
-        return predict(*parameters, self.trainer.shared, batch, self.hyper)
-
     def _fit(self, item: plan.Item, batch: dict) -> None:
         """Collects representations of the training data; after the last batch fits the method."""
         z, _ = self._predict(self.best, item, batch)
@@ -266,7 +277,7 @@ class GroupLoop:
     def _test(self, item: plan.Item, batch: dict) -> None:
         """Scores a batch of the test part with the selected parameters."""
         _, scores = self._predict(self.best, item, batch)
-        self.posteriors.add(item.global_row, self.layout.collect(scores))
+        self.posteriors.add_scores(item.global_row, self.layout.collect(scores))
 
     def _save_outcome(self) -> dict:
         """Writes and returns the outcome of the group; writes its predictions."""

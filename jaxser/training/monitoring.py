@@ -107,8 +107,9 @@ class AdversaryAlarms:
                 )
 
 
-def print_plan(config, task, programs: list, runs: list[dict]) -> None:
+def print_plan(config, task, programs: list) -> None:
     """Prints the data, the runs and the devices of a sweep before training."""
+    runs = task.runs
     distributed.log(
         f'{len(task.utterances)} utterances, {len(task.table.domains["speaker"])} speakers, '
         f'classes {", ".join(task.table.classes)}; {task.protocol.title}; '
@@ -180,13 +181,10 @@ def print_forecast(trainer, group, seconds: float, epoch: int, start_time: float
     `seconds` is the time of an epoch of training, and `epoch` the number of epochs that are done.
     """
     config, task = trainer.config, trainer.task
-    examples = config.data.batch * (2 if trainer.has_identity_batches else 1)
-    trained_frames = task.steps_per_epoch * examples * config.data.frames
+    trained_frames = task.steps_per_epoch * group.examples_per_step * config.data.frames
     scored_frames = 0
-    last_epoch = config.train.epochs - 1
-    for item in group.work_items(config, task, trainer.steps_per_chunk, last_epoch):
-        if item.part == 'dev':
-            scored_frames += item.row.shape[-1] * item.frames
+    for item in group.evaluation_items('dev', epoch):
+        scored_frames += item.row.shape[-1] * item.frames
     epoch_seconds = seconds * (1 + SCORING_COST * scored_frames / trained_frames)
     later_groups = len(trainer.groups) - 1 - trainer.groups.index(group)
     epochs_left = config.train.epochs * (1 + later_groups) - epoch

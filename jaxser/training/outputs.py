@@ -1,4 +1,8 @@
-"""Makes the files of training: metrics.jsonl, outcomes, results.json, rows of predictions.csv."""
+"""Makes the files of training: metrics.jsonl, outcomes, results.json, rows of predictions.csv.
+
+The posteriors in predictions.csv are the softmax of a run's scores and are not calibrated, unlike
+those of the `predict` command.
+"""
 
 import json
 

@@ -28,6 +28,10 @@ MODES = ('jit', 'pmap')
 REPLICATED = PartitionSpec()
 PER_DEVICE = PartitionSpec('runs')
 
+# The axis of the examples in the arrays of a batch.
+TRAINING_AXIS_B = 3  # of DxSxFxB
+EVALUATION_AXIS_B = 2  # of DxFxB
+
 
 class Layout:
     """The devices of `count` runs. If D x R is more than `count`, the last run is repeated."""
@@ -97,7 +101,10 @@ class Layout:
         return self.put_on_devices(jax.tree.map(lambda x: x[self.local_devices], tree_DxR))
 
     def put_batch_on_devices(self, batch: dict, batch_axis: int) -> dict:
-        """Puts a batch on the devices; its examples, axis `batch_axis`, are divided over `data`."""
+        """Puts a batch on the devices; its examples are divided over `data`.
+
+        `batch_axis` is their axis: TRAINING_AXIS_B or EVALUATION_AXIS_B.
+        """
         placed = {}
         for name, array in batch.items():
             placed[name] = self.put_on_devices(array, self.batch_spec(name, batch_axis))

@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator
 
 import jax
 
-from data_pipelines.batching import feeds, plan
 from data_pipelines.errors import UserError
 from jaxser.training.checkpoints import Checkpoints
 from jaxser.training.task import Task, load_features
 from jaxser.training.tracking import Collected, CollectedPosteriors
 from jaxser.training.trainer import Group, Trainer
-from jaxser.training.validate import validate
+from jaxser.training.validate import plan_programs
 from jaxser.workdir import Workdir
 
 
@@ -26,7 +25,7 @@ def restored_groups(
     """
     config = workdir.config
     choices = workdir.load_choices()
-    programs = validate(config)
+    programs = plan_programs(config)
     task = Task(config, programs)
     workdir.check_same_split(task)
     mel_RxM = load_features(task) if choices['resident'] else None
@@ -45,30 +44,19 @@ def predict_part(
 ) -> tuple[Collected, CollectedPosteriors]:
     """Returns the representations and posteriors of a part of each run's fold.
 
-    `part` is an attribute of Fold, such as 'dev'. The utterances are not cut. `variables` are
-    (params, batch_stats) of the runs.
+    `part` is an attribute of Fold that contains rows, such as 'dev'. The utterances are not cut.
+    `variables` are (params, batch_stats) of the runs.
     """
-    task = trainer.task
     layout = group.layout
     hyper = layout.put_runs_on_devices(group.hyper_DxR)
-    representations = Collected(group.fold_N)
-    posteriors = CollectedPosteriors(group.fold_N)
-    items = plan.evaluation_items(
-        task.subset_folds,
-        group.fold_DxF[layout.local_devices],
-        task.utterances,
-        part,
-        0,
-        trainer.config.data.eval_batch,
-    )
-    open_feed = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
-    with contextlib.closing(open_feed(task.table, items)) as feed:
+    representations = Collected(group.subset_fold_N)
+    posteriors = CollectedPosteriors(group.subset_fold_N)
+    items = group.evaluation_items(part, epoch=0)
+    with contextlib.closing(trainer.open_feed(items)) as feed:
         for item, batch in feed:
-            predict = trainer.functions.predict_for_frames(item.frames)
-            batch = layout.put_batch_on_devices(batch, 2)
-            z, scores = predict(*variables, trainer.shared, batch, hyper)
+            z, scores = trainer.predict(layout, variables, item, batch, hyper)
             representations.add(item.global_row, layout.collect(z))
-            posteriors.add(item.global_row, layout.collect(scores))
+            posteriors.add_scores(item.global_row, layout.collect(scores))
     return representations, posteriors
 
 

@@ -11,6 +11,7 @@ from data_pipelines.storage import dataset
 from jaxser import distributed
 from jaxser.configuration import sweep
 from jaxser.interfaces import Sizes
+from jaxser.runs import varying_keys
 from jaxser.training import memory
 
 # The fraction of a device's memory that resident features may use.
@@ -20,11 +21,16 @@ RESIDENT_MEMORY_FRACTION = 0.4
 class Task:
     """The data of a configuration: utterances, folds, and all of a batch but its features.
 
-    `data` says where the data sets are and what identifies them; it is looked up only once.
-    `folds` are the folds to run. `subset_folds` contain, for each of them, one fold for each subset
-    of the training part that a run of the programs trains on. `subset_fold_index` has their indices
-    by (number of the fold, subset). An epoch has the same number of steps in all of them: as many
-    as the whole training part needs.
+    Attributes:
+        data: where the data sets are and what identifies them; it is looked up only once.
+        folds: the folds to run.
+        subset_folds: for each of them, one fold for each subset of the training part that a run of
+            the programs trains on.
+        subset_fold_index: the indices of subset_folds by (number of the fold, subset).
+        steps_per_epoch: the steps of an epoch, the same in all folds: as many as the whole training
+            part needs.
+        runs: the runs of all programs.
+        label_keys: the hyper-parameters by which the runs are named.
     """
 
     def __init__(self, config, programs: list[sweep.Program]):
@@ -44,8 +50,10 @@ class Task:
         self.audit = audit.audit_folds(self.utterances, self.protocol_folds, self.protocol)
         longest = plan.padded_length(int(self.utterances.frames_N.max()))
         self.max_frames = max(config.data.frames, longest)
-        # The hyper-parameters by which runs are named; set when the runs are known.
-        self.label_keys: list[str] = []
+        self.runs = []
+        for program in programs:
+            self.runs += sweep.make_runs(program, fold_numbers)
+        self.label_keys = varying_keys(self.runs)
 
     def _take_subsets(self, programs: list[sweep.Program], seed: int) -> None:
         """Makes the folds with every subset of the training part that a run trains on."""

@@ -8,22 +8,23 @@ from jaxser.analysis.metrics import confusion_matrix
 class Collected:
     """Collects an array for each run and each utterance of a part of its fold, batch by batch."""
 
-    def __init__(self, fold_N: np.ndarray):
-        self.fold_N = fold_N  # the index of each run's fold
-        self.rows: dict[int, list] = {int(fold): [] for fold in fold_N}
-        self.arrays: list[list] = [[] for _ in fold_N]
+    def __init__(self, subset_fold_N: np.ndarray):
+        """`subset_fold_N` has the index of each run's fold among the F folds of a batch."""
+        self.subset_fold_N = subset_fold_N
+        self.rows: dict[int, list] = {int(fold): [] for fold in subset_fold_N}
+        self.arrays: list[list] = [[] for _ in subset_fold_N]
 
     def add(self, row_FxB: np.ndarray, x_NxBxD: np.ndarray) -> None:
         """Adds a batch of every fold; row -1 is padding."""
         is_real_FxB = row_FxB >= 0
         for fold, rows in self.rows.items():
             rows.append(row_FxB[fold][is_real_FxB[fold]])
-        for n, fold in enumerate(self.fold_N):
+        for n, fold in enumerate(self.subset_fold_N):
             self.arrays[n].append(x_NxBxD[n][is_real_FxB[fold]])
 
     def get_run(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns row_N in ascending order and x_NxD of run `n`."""
-        rows = np.concatenate(self.rows[int(self.fold_N[n])])
+        rows = np.concatenate(self.rows[int(self.subset_fold_N[n])])
         x_NxD = np.concatenate(self.arrays[n])
         order = np.argsort(rows)
         return rows[order], x_NxD[order]
@@ -32,16 +33,16 @@ class Collected:
 class CollectedPosteriors(Collected):
     """Collects the posteriors of a part of the folds."""
 
-    def add(self, row_FxB: np.ndarray, scores_NxBxC: np.ndarray) -> None:
-        """Adds the scores of a batch of every fold."""
+    def add_scores(self, row_FxB: np.ndarray, scores_NxBxC: np.ndarray) -> None:
+        """Adds the posteriors, the softmax of the scores, of a batch of every fold."""
         scores = scores_NxBxC.astype(np.float64)
         p = np.exp(scores - scores.max(-1, keepdims=True))
-        super().add(row_FxB, p / p.sum(-1, keepdims=True))
+        self.add(row_FxB, p / p.sum(-1, keepdims=True))
 
     def confusion_matrices(self, emotion_N: np.ndarray) -> list[np.ndarray]:
         """Returns count_CxC of every run; `emotion_N` are the classes of all utterances."""
         matrices = []
-        for n in range(len(self.fold_N)):
+        for n in range(len(self.subset_fold_N)):
             rows, p_NxC = self.get_run(n)
             matrix = confusion_matrix(emotion_N[rows], p_NxC.argmax(-1), p_NxC.shape[-1])
             matrices.append(matrix)

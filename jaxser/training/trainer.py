@@ -1,12 +1,13 @@
 """Compiles a program of the sweep and divides its runs into groups that fit into memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from data_pipelines.batching import plan
+from data_pipelines.batching import feeds, plan
 from data_pipelines.errors import UserError
 from jaxser.configuration import sweep
 from jaxser.features import SharedArrays
@@ -28,55 +29,60 @@ class Group:
         task: Task,
         F: int | None = None,
     ):
+        """Assigns the runs to the devices of `layout`, each of which has the batches of F folds.
+
+        `subset_fold_N` and `subset_fold_DxF` are indices in `task.subset_folds`, not the numbers of
+        folds. `F` is by default as small as possible.
+        """
+        self.program = program
         self.runs = runs
         self.layout = layout
-        self.has_fit = program.method.has_fit
+        self.task = task
         fold_indices = [task.subset_fold_index[run['fold'], sweep.run_subset(run)] for run in runs]
-        self.fold_N = np.array(fold_indices)
-        self.fold_DxF, slot_N = layout.assign_slots(self.fold_N, F)
+        self.subset_fold_N = np.array(fold_indices)
+        self.subset_fold_DxF, slot_N = layout.assign_slots(self.subset_fold_N, F)
         hyper_N = sweep.hyper_arrays(runs, program) | {'slot': slot_N}
         self.hyper_DxR = {key: layout.group_by_device(x_N) for key, x_N in hyper_N.items()}
 
-    def work_items(
-        self,
-        config,
-        task: Task,
-        steps_per_chunk: int,
-        first_epoch: int,
-        with_identity_batches: bool = False,
+    @property
+    def examples_per_step(self) -> int:
+        """Returns the size of a training batch, with its identity examples."""
+        batch = self.program.config.data.batch
+        return 2 * batch if self.program.method.has_identity_batches else batch
+
+    def training_items(
+        self, epoch: int, steps_per_chunk: int, all_processes: bool = False
     ) -> Iterator[plan.Item]:
-        """Yields all work from `first_epoch` (counted from 0) to the end.
+        """Yields the training chunks of an epoch for the devices of this process, or for all."""
+        devices = slice(None) if all_processes else self.layout.local_devices
+        return plan.training_items(
+            self.task.subset_folds,
+            self.subset_fold_DxF[devices],
+            self.task.utterances,
+            epoch,
+            self.task.steps_per_epoch,
+            steps_per_chunk,
+            self.program.config.data,
+            self.program.method.has_identity_batches,
+        )
 
-        Every epoch is training, then dev. After the last epoch comes the training data for the
-        method's fit, if it has one, then the test part.
-        """
-        epochs = config.train.epochs
-        for epoch in range(first_epoch, epochs):
-            yield from plan.training_items(
-                task.subset_folds,
-                self.fold_DxF[self.layout.local_devices],
-                task.utterances,
-                epoch,
-                task.steps_per_epoch,
-                steps_per_chunk,
-                config.data,
-                with_identity_batches,
-            )
-            yield from self._evaluation_items(config, task, 'dev', epoch)
-        # A checkpoint beyond the last epoch contains the fitted parameters.
-        if self.has_fit and first_epoch <= epochs:
-            yield from self._evaluation_items(config, task, 'seen', epochs)
-        yield from self._evaluation_items(config, task, 'test', epochs)
-
-    def _evaluation_items(self, config, task: Task, part: str, epoch: int) -> Iterator[plan.Item]:
+    def evaluation_items(self, part: str, epoch: int) -> Iterator[plan.Item]:
+        """Yields the batches of a part of each fold (see plan.Item) for this process's devices."""
         return plan.evaluation_items(
-            task.subset_folds,
-            self.fold_DxF[self.layout.local_devices],
-            task.utterances,
+            self.task.subset_folds,
+            self.subset_fold_DxF[self.layout.local_devices],
+            self.task.utterances,
             part,
             epoch,
-            config.data.eval_batch,
+            self.program.config.data.eval_batch,
         )
+
+
+class ProgramFunctions(NamedTuple):
+    """The functions of a program for R runs on a device, and S, the steps of a training chunk."""
+
+    functions: parallel.CompiledFunctions
+    steps_per_chunk: int
 
 
 class Trainer:
@@ -89,12 +95,14 @@ class Trainer:
         mel_RxM: np.ndarray | None,
         group_size: int | None,
         for_training: bool = True,
+        program_note: str = '',
     ):
         """Compiles the functions of `program`.
 
         `mel_RxM` are the features that stay on the device, or None if they are streamed. A group
         has `group_size` runs, or as many as fit if it is None. If not `for_training`, the trainer
-        can only predict, and has less to compile. Raises UserError if the runs do not fit.
+        can only predict, and has less to compile. `program_note` tells the log which of several
+        programs this is. Raises UserError if the runs do not fit.
         """
         config = program.config
         self.program = program
@@ -105,20 +113,21 @@ class Trainer:
         encoder, self.method = make_method(config, sizes)
         self.frozen = encoder.frozen
         self.step = step.make_step(encoder, self.method, sizes, config.train)
-        self.has_identity_batches = program.method.has_identity_batches
         self.is_resident = mel_RxM is not None
         self.group_size = group_size
         self.memory_bytes = 0  # the forecast for one device; 0 where it is not known
-        self.program_note = ''  # which of several programs this is, for the log
+        self.program_note = program_note
 
         layout = parallel.Layout(group_size or len(self.runs), data_devices=config.data_devices)
         if config.parallel == 'pmap' or not for_training:
             # Compiled at the first call; all runs must fit.
             R = layout.R
-            self._build_functions(R)
-            self.train_chunk = self.functions.train_chunk
+            built = self._build_functions(self._make_groups(R)[0])
         else:
-            R = self._compile_largest(layout)
+            R, built = self._compile_largest(layout)
+        self.functions = built.functions
+        self.train_chunk = built.functions.train_chunk
+        self.steps_per_chunk = built.steps_per_chunk
         if group_size and layout.R > R:
             raise UserError(
                 f'The sweep was started in groups of {group_size} runs, which do not fit into the '
@@ -130,15 +139,41 @@ class Trainer:
         shared = SharedArrays(mel_RxM, self.frozen)
         self.shared = self.groups[0].layout.put_on_devices(shared, parallel.REPLICATED)
 
-    def _compile_largest(self, layout: parallel.Layout) -> int:
-        """Compiles the training chunk for as many runs as fit; returns their number per device."""
+    def open_feed(self, items: Iterable[plan.Item]) -> Iterator[tuple[plan.Item, dict]]:
+        """Returns a generator of (item, batch), for resident or for streamed features."""
+        feed = feeds.resident_feed if self.is_resident else feeds.streaming_feed
+        return feed(self.task.table, items)
+
+    def predict(
+        self, layout: parallel.Layout, variables: tuple, item: plan.Item, batch: dict, hyper: dict
+    ) -> tuple:
+        """Returns (z_DxRxBxD, scores_DxRxBxC) of a batch of whole utterances.
+
+        `variables` are (params, batch_stats) of the runs, and `hyper` their hyper-parameters on the
+        devices of `layout`.
+        """
+        predict = self.functions.predict_for_frames(item.frames)
+        batch = layout.put_batch_on_devices(batch, parallel.EVALUATION_AXIS_B)
+        return predict(*variables, self.shared, batch, hyper)
+
+    def _compile_largest(self, layout: parallel.Layout) -> tuple[int, ProgramFunctions]:
+        """Returns how many runs fit on a device, and the functions for them.
+
+        Their `train_chunk` is compiled. Sets `memory_bytes`.
+        """
+        built = {}
+
+        def compile_for(R: int):
+            group = self._make_groups(R)[0]
+            built[R] = self._build_functions(group)
+            return self._compile(group, built[R])
+
         bytes_per_run = self._bytes_outside_program()
         limit = memory.memory_limit(layout.devices)
-        R, self.train_chunk = memory.choose_runs_per_device(
-            self._compile, layout.R, limit, bytes_per_run
-        )
-        self.memory_bytes = memory.required_bytes(self.train_chunk, R * bytes_per_run)
-        return R
+        R, train_chunk = memory.choose_runs_per_device(compile_for, layout.R, limit, bytes_per_run)
+        self.memory_bytes = memory.required_bytes(train_chunk, R * bytes_per_run)
+        functions = built[R].functions._replace(train_chunk=train_chunk)
+        return R, ProgramFunctions(functions, built[R].steps_per_chunk)
 
     def _make_groups(self, R: int) -> list[Group]:
         """Returns the groups for R runs on a device; all have the same shapes."""
@@ -149,23 +184,20 @@ class Trainer:
         for start in range(0, len(self.runs), size):
             runs = self.runs[start : start + size]
             groups.append(Group(self.program, runs, layout.with_count(len(runs)), self.task))
-        F = max(group.fold_DxF.shape[1] for group in groups)
+        F = max(group.subset_fold_DxF.shape[1] for group in groups)
         return [Group(self.program, g.runs, g.layout, self.task, F) for g in groups]
 
-    def _build_functions(self, R: int) -> Group:
-        """Builds the functions for R runs on a device; returns the first group."""
-        group = self._make_groups(R)[0]
-        data = self.config.data
-        examples = data.batch * (2 if self.has_identity_batches else 1)
-        values_per_step = group.fold_DxF.size * examples * data.frames * self.task.utterances.bands
-        self.steps_per_chunk = self.task.steps_per_epoch
+    def _build_functions(self, group: Group) -> ProgramFunctions:
+        """Returns the functions for groups like `group`; they compile at their first call."""
+        frames = self.config.data.frames
+        steps_per_chunk = self.task.steps_per_epoch
         if not self.is_resident:
+            examples = group.subset_fold_DxF.size * group.examples_per_step
+            values_per_step = examples * frames * self.task.utterances.bands
             fitting = CHUNK_BYTES // (2 * values_per_step)  # in float16
-            self.steps_per_chunk = max(1, min(self.steps_per_chunk, fitting))
-        self.functions = parallel.compile_step(
-            self.step, group.layout, data.frames, self.config.parallel
-        )
-        return group
+            steps_per_chunk = max(1, min(steps_per_chunk, fitting))
+        functions = parallel.compile_step(self.step, group.layout, frames, self.config.parallel)
+        return ProgramFunctions(functions, steps_per_chunk)
 
     def _bytes_outside_program(self) -> int:
         """Returns the bytes that a run needs in addition to the compiled training chunk."""
@@ -175,9 +207,8 @@ class Trainer:
             hyper[key] = jax.ShapeDtypeStruct(x_N.shape[1:], x_N.dtype)
         return memory.bytes_outside_program(jax.eval_shape(self.step.init, hyper))
 
-    def _compile(self, R: int):
-        """Returns the training chunk for R runs on a device, compiled from shapes alone."""
-        group = self._build_functions(R)
+    def _compile(self, group: Group, built: ProgramFunctions):
+        """Returns the training chunk of `built`, compiled from the shapes of `group` alone."""
         layout = group.layout
 
         def shape_of(array, spec):
@@ -190,37 +221,27 @@ class Trainer:
         def shape_replicated(array):
             return shape_of(array, parallel.REPLICATED)
 
-        batch, corpus_RxM = self._dummy_batch(group)
+        batch, corpus_RxM = self._dummy_batch(group, built.steps_per_chunk)
         batch_shapes = {}
         for name, array in batch.items():
-            batch_shapes[name] = shape_of(array, layout.batch_spec(name, 3))
-        state = jax.eval_shape(self.functions.init, group.hyper_DxR)
-        lowered = self.functions.train_chunk.lower(
+            batch_shapes[name] = shape_of(array, layout.batch_spec(name, parallel.TRAINING_AXIS_B))
+        state = jax.eval_shape(built.functions.init, group.hyper_DxR)
+        lowered = built.functions.train_chunk.lower(
             jax.tree.map(shape_per_device, state),
             jax.tree.map(shape_replicated, SharedArrays(corpus_RxM, self.frozen)),
             batch_shapes,
-            shape_replicated(np.zeros(self.steps_per_chunk, bool)),
+            shape_replicated(np.zeros(built.steps_per_chunk, bool)),
             jax.tree.map(shape_per_device, group.hyper_DxR),
         )
         return lowered.compile()
 
-    def _dummy_batch(self, group: Group) -> tuple[dict, np.ndarray | None]:
+    def _dummy_batch(self, group: Group, steps_per_chunk: int) -> tuple[dict, np.ndarray | None]:
         """Returns a chunk's batch without features, and the features of the corpus or None.
 
         The features are zeros that take no memory: only their shapes matter.
         """
         task = self.task
-        items = plan.training_items(
-            task.subset_folds,
-            group.fold_DxF,
-            task.utterances,
-            0,
-            task.steps_per_epoch,
-            self.steps_per_chunk,
-            self.config.data,
-            self.has_identity_batches,
-        )
-        item = next(items)
+        item = next(group.training_items(0, steps_per_chunk, all_processes=True))
         batch = task.table.make_batch(item)
         bands = task.utterances.bands
         if self.is_resident:

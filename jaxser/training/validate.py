@@ -1,4 +1,4 @@
-"""Checks a configuration before any data is read."""
+"""Checks a configuration and plans its programs, before any data is read."""
 
 import math
 from typing import NamedTuple
@@ -66,8 +66,11 @@ CHOICES = {
 }
 
 
-def validate(config) -> list[sweep.Program]:
-    """Returns the programs of the sweep; raises UserError for keys that are wrong for any data."""
+def plan_programs(config) -> list[sweep.Program]:
+    """Checks the configuration and returns the programs of its sweep.
+
+    Raises UserError for keys that are wrong for any data.
+    """
     _check_values(config)
     _check_batch_sizes(config)
     programs = sweep.make_programs(config, describe_method)
@@ -89,7 +92,6 @@ def describe_method(config) -> sweep.MethodFacts:
         domains=method.domains,
         needs_target=method.target,
         has_identity_batches=method.identity,
-        has_fit=method.fit is not None,
     )
 
 

@@ -88,20 +88,20 @@ def noise_config(options, folder: Path):
     return config
 
 
-def epoch_seconds(trainer, config, task, epochs: int) -> list[float]:
+def epoch_seconds(trainer, config, epochs: int) -> list[float]:
     """Returns the seconds of the last epochs but one, without the feed's start and compilation."""
-    from data_pipelines.batching import feeds
-
     (group,) = trainer.groups
     hyper = group.layout.put_runs_on_devices(group.hyper_DxR)
     state = trainer.functions.init(hyper)
     first_epoch = config.train.epochs - epochs
-    items = group.work_items(config, task, trainer.steps_per_chunk, first_epoch)
-    training_items = (item for item in items if item.part == 'train')
-    feed = feeds.resident_feed if trainer.is_resident else feeds.streaming_feed
+
+    def training_items():
+        for epoch in range(first_epoch, config.train.epochs):
+            yield from group.training_items(epoch, trainer.steps_per_chunk)
+
     seconds = []
     began = None
-    for item, batch in feed(task.table, training_items):
+    for item, batch in trainer.open_feed(training_items()):
         real_S = np.arange(trainer.steps_per_chunk) < item.steps
         device_batch = group.layout.put_batch_on_devices(batch, 3)
         state, metrics = trainer.train_chunk(state, trainer.shared, device_batch, real_S, hyper)
@@ -123,7 +123,7 @@ def measure_feeds(options) -> dict:
 
     with tempfile.TemporaryDirectory() as folder:
         config = noise_config(options, Path(folder))
-        programs = validate.validate(config)
+        programs = validate.plan_programs(config)
         task = Task(config, programs)
         (program,) = programs
         trainers = {
@@ -133,7 +133,7 @@ def measure_feeds(options) -> dict:
         seconds = {name: [] for name in trainers}
         for _ in range(options.repeats):
             for name, trainer in trainers.items():
-                epochs = epoch_seconds(trainer, config, task, options.epochs)
+                epochs = epoch_seconds(trainer, config, options.epochs)
                 seconds[name].append(statistics.median(epochs))
     ratios = np.array(seconds['resident']) / np.array(seconds['streaming'])
     return {

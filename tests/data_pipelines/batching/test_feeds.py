@@ -31,7 +31,7 @@ def test_a_resident_example_begins_at_the_frames_of_its_utterance():
             row = item.row[index]
             first = batch['first_B'][index]
             frames = batch['frames_B'][index]
-            assert first == (frames_before[row] + item.start[index] if row >= 0 else 0)
+            assert first == (frames_before[row] + item.start_frame[index] if row >= 0 else 0)
             assert first + frames <= frames_before[row] + frames_N[row] or row < 0
         for name, array in table.make_batch(item).items():
             np.testing.assert_array_equal(batch[name], array)

@@ -60,8 +60,8 @@ def test_a_device_trains_on_the_batches_of_its_folds(utterances, folds, fold_DxF
         row_SxB, crop_SxB = plan.epoch_order(folds[fold_DxF[d, f]], 3, 7, 5, 0)
         start_SxB = plan.crop_starts(utterances.frames_N[row_SxB], crop_SxB, 40)
         np.testing.assert_array_equal(item.row[d, :, f], row_SxB)
-        np.testing.assert_array_equal(item.start[d, :, f], start_SxB)
-        assert (item.fold[d, :, f] == fold_DxF[d, f]).all()
+        np.testing.assert_array_equal(item.start_frame[d, :, f], start_SxB)
+        assert (item.subset_fold[d, :, f] == fold_DxF[d, f]).all()
     assert (item.part, item.epoch, item.steps, item.frames) == ('train', 3, 7, 40)
     assert item.is_last
 
@@ -74,7 +74,7 @@ def test_chunks_of_any_length_have_the_same_steps(utterances, folds, fold_DxF):
     assert [chunk.row.shape[1] for chunk in chunks] == [3, 3, 3]
     assert [chunk.steps for chunk in chunks] == [3, 3, 1]
     assert [chunk.is_last for chunk in chunks] == [False, False, True]
-    for name in ('row', 'start', 'fold'):
+    for name in ('row', 'start_frame', 'subset_fold'):
         pieces = [getattr(chunk, name)[:, : chunk.steps] for chunk in chunks]
         np.testing.assert_array_equal(np.concatenate(pieces, axis=1), getattr(whole, name))
 
@@ -83,9 +83,9 @@ def test_a_cut_lies_within_the_utterance(utterances, folds):
     """A shorter utterance begins at its first frame."""
     item, *_ = plan.training_items(folds, ONE_DEVICE, utterances, 0, 7, 7, CONFIG)
     frames = utterances.frames_N[item.row]
-    assert (item.start[frames <= 40] == 0).all()
-    assert (item.start + 40 <= np.maximum(frames, 40)).all()
-    assert item.start.max() > 0
+    assert (item.start_frame[frames <= 40] == 0).all()
+    assert (item.start_frame + 40 <= np.maximum(frames, 40)).all()
+    assert item.start_frame.max() > 0
 
 
 @pytest.mark.parametrize('fold_DxF', [ONE_DEVICE, TWO_DEVICES])
@@ -102,10 +102,10 @@ def test_evaluation_reads_every_utterance_of_the_part_whole_and_once(
     for item in items:
         assert item.row.shape == (*fold_DxF.shape, size)
         np.testing.assert_array_equal(item.row, item.global_row[fold_DxF])
-        np.testing.assert_array_equal(item.fold, fold_DxF)
+        np.testing.assert_array_equal(item.subset_fold, fold_DxF)
         assert (utterances.frames_N[item.row[item.row >= 0]] <= item.frames).all()
-        assert item.start.shape == item.row.shape
-        assert not item.start.any()
+        assert item.start_frame.shape == item.row.shape
+        assert not item.start_frame.any()
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_identity_examples_follow_the_others_and_do_not_change_them(protocol):
     (item,) = plan.training_items(folds, ONE_DEVICE, utterances, 3, 9, 9, CONFIG, True)
     assert (plain.identity_count, item.identity_count, item.row.shape) == (0, 5, (1, 9, 3, 10))
     np.testing.assert_array_equal(item.row[..., :5], plain.row)
-    np.testing.assert_array_equal(item.start[..., :5], plain.start)
+    np.testing.assert_array_equal(item.start_frame[..., :5], plain.start_frame)
     frames = utterances.frames_N[item.row[..., 5:]]
-    assert (item.start[..., 5:] + 40 <= np.maximum(frames, 40)).all()
+    assert (item.start_frame[..., 5:] + 40 <= np.maximum(frames, 40)).all()
     for f, fold in enumerate(folds):
         rows = item.row[0, :, f, 5:].ravel()
         count = len(fold.domain_rows)

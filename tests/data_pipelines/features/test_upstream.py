@@ -272,7 +272,7 @@ def test_models_of_frames_and_utterance_statistics_are_refused_for_pooled_states
     ):
         resolve.resolve_config(make_config(tmp_path, **{'data.normalise': 'speaker'}))
     with pytest.raises(UserError, match=r'name them in config\.data\.upstream'):
-        validate.validate(make_config(tmp_path, **{'data.upstream': ''}))
+        validate.plan_programs(make_config(tmp_path, **{'data.upstream': ''}))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from jaxser.plugins import make_method
 from jaxser.pretrained import extractor
 from jaxser.pretrained.encoder import read_encoder
 from jaxser.training import parallel, step
-from jaxser.training.validate import validate
+from jaxser.training.validate import plan_programs
 
 B, D, C, K, STEPS = 4, 5, 2, 3, 8
 CASES = ('hubert base', 'wavlm large', 'whisper')
@@ -532,7 +532,7 @@ def test_a_batch_that_accumulate_does_not_divide_is_refused(whisper):
     with pytest.raises(
         UserError, match=r'config.data.batch is 32; expected a multiple of config.model.accumulate'
     ):
-        validate(configuration(whisper, **{'model.accumulate': 3}))
+        plan_programs(configuration(whisper, **{'model.accumulate': 3}))
 
 
 def test_encoder_input_is_named_by_its_kind_and_size(tmp_path):

@@ -17,7 +17,7 @@ from jaxser.nn.batch_norm import BATCH_NORM_MODES, BatchNorm
 from jaxser.plugins import make_method
 from jaxser.training import step
 from jaxser.training.experiment import run_experiment
-from jaxser.training.validate import validate
+from jaxser.training.validate import plan_programs
 
 B, T, C = 5, 6, 3
 RANDOM = np.random.default_rng(0)
@@ -247,7 +247,7 @@ def test_an_unknown_mode_is_refused():
         UserError,
         match=r"config.model.batch_norm is 'domian'; expected one of joint, separate, domain",
     ):
-        validate(config)
+        plan_programs(config)
 
 
 def test_modes_that_distinguish_the_target_need_one(data, tmp_path):

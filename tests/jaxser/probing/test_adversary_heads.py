@@ -95,10 +95,10 @@ def two_runs():
     folds = [SimpleNamespace(domain_rows=r, train=r) for r in rows]
     task = SimpleNamespace(table=table, subset_folds=folds)
     group = SimpleNamespace(
-        runs=[{}, {}], fold_N=np.array([0, 1]), layout=SimpleNamespace(collect=lambda x: x)
+        runs=[{}, {}], subset_fold_N=np.array([0, 1]), layout=SimpleNamespace(collect=lambda x: x)
     )
     random = np.random.default_rng(1)
-    representations = tracking.Collected(group.fold_N)
+    representations = tracking.Collected(group.subset_fold_N)
     representations.add(
         np.tile(np.arange(N), (2, 1)), random.normal(size=(2, N, D)).astype(np.float32)
     )

@@ -32,7 +32,9 @@ def test_the_answers_follow_from_the_content_of_the_representation():
     representations.add(
         rows[None], np.stack([z_of_speaker, z_of_emotion, z_of_nothing, z_diverged])
     )
-    answers = prober.Prober(task, 0).probe_group(SimpleNamespace(fold_N=fold_N), representations)
+    answers = prober.Prober(task, 0).probe_group(
+        SimpleNamespace(subset_fold_N=fold_N), representations
+    )
     speaker, emotion, nothing, diverged = answers
     assert diverged is None
     for kind in ('linear', 'mlp'):

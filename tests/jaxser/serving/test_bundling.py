@@ -28,7 +28,7 @@ def test_the_model_has_the_selected_parameters_and_the_moments_of_their_folds(sw
     for trainer, group, (params, _) in restore.restored_groups(Workdir.open(swept)):
         kernel_N = group.layout.collect(params['emotion']['layers_0']['kernel'])
         table = trainer.task.table
-        for run, kernel, fold_index in zip(group.runs, kernel_N, group.fold_N):
+        for run, kernel, fold_index in zip(group.runs, kernel_N, group.subset_fold_N):
             if run in runs:
                 kernels.append(kernel)
                 means.append(table.mean[table.moments_index_FxN[fold_index, 0]])

@@ -20,7 +20,7 @@ def collect(
         scores = []
         for scores_UxC, fold in zip(scores_NxUxC, fold_N):
             scores.append(scores_UxC[row_FxB[fold]])
-        posteriors.add(row_FxB, np.stack(scores))
+        posteriors.add_scores(row_FxB, np.stack(scores))
     return posteriors
 
 

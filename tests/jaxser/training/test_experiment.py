@@ -167,10 +167,11 @@ def test_runs_that_do_not_fit_train_in_groups_of_one_program(
     compile_for = Trainer._compile
     compiled = []
 
-    def record_and_compile(self, R):
+    def record_and_compile(self, group, built):
+        R = group.layout.R
         compiled.append(R)
         # A program of six runs is never used, so that there is nothing to compile.
-        return compile_for(self, R) if R < 6 else None
+        return compile_for(self, group, built) if R < 6 else None
 
     use_one_device(monkeypatch)
     monkeypatch.setattr(Trainer, '_compile', record_and_compile)
@@ -477,7 +478,7 @@ def test_the_forecast_of_memory_counts_selected_parameters_and_a_copy_of_the_sta
     config = tiny_config.get_config()
     config.data.dir = str(data)
     config = resolve.resolve_config(config)
-    programs = validate.validate(config)
+    programs = validate.plan_programs(config)
     trainer = Trainer(programs[0], task.Task(config, programs), None, None)
     layout = trainer.groups[0].layout
     state = trainer.functions.init(layout.put_runs_on_devices(trainer.groups[0].hyper_DxR))

@@ -78,12 +78,12 @@ def test_the_encoder_may_move_but_its_weights_may_not_change(prepared, whisper, 
     assert moved.model.weights == config.model.weights
     assert moved.data.upstream == config.data.upstream
     workdir = Workdir(tmp_path / 'run', config)
-    workdir.save_description(task.Task(config, validate.validate(config)))
+    workdir.save_description(task.Task(config, validate.plan_programs(config)))
     Workdir(tmp_path / 'run', moved)
     # As jaxser.probe and jaxser.bundle open it.
     later = Workdir.open(tmp_path / 'run', upstream=str(tmp_path / 'moved')).config
     assert later.model.upstream == str(tmp_path / 'moved')
-    validate.validate(later)
+    validate.plan_programs(later)
     file = tmp_path / 'moved' / 'model.safetensors'
     tensors = load_file(file)
     save_file(tensors | {name: 2 * x for name, x in tensors.items()}, file)
@@ -91,7 +91,7 @@ def test_the_encoder_may_move_but_its_weights_may_not_change(prepared, whisper, 
         UserError,
         match=r'moved contains an encoder with other weights or sizes \(\w{8}\) than the one that',
     ):
-        validate.validate(later)
+        validate.plan_programs(later)
     moved.model.weights = 'another'
     with pytest.raises(UserError, match=r'contains another sweep \(model.weights was'):
         Workdir(tmp_path / 'run', moved)
@@ -141,17 +141,17 @@ def test_contradictory_keys_raise_a_user_error(prepared, whisper, changes, messa
 def test_features_that_masks_would_destroy_are_not_masked(prepared, whisper):
     """Samples are not masked, nor is the time of pooled states; other features may be."""
     config = resolve.resolve_config(make_config(prepared, whisper, **{'sweep.time_mask': (0.1,)}))
-    validate.validate(config)
+    validate.plan_programs(config)
     config.data.upstream = upstream.EncoderInput('wave', 160).name
     with pytest.raises(
         UserError, match=r'config.sweep.time_mask is above 0, and wave-160-heard-\w+ are audio'
     ):
-        validate.validate(config)
+        validate.plan_programs(config)
     config.data.upstream = 'whisper-3x16-pooled-00000001'
     with pytest.raises(
         UserError,
         match=r'config.sweep.time_mask is above 0, and whisper-3x16-pooled-00000001 has one frame',
     ):
-        validate.validate(config)
+        validate.plan_programs(config)
     config.sweep.time_mask, config.sweep.band_mask = (0.0,), (0.1,)
-    validate.validate(config)
+    validate.plan_programs(config)

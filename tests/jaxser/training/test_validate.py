@@ -39,7 +39,7 @@ def test_a_number_out_of_range_raises_a_user_error(key, value, expected):
     config = tiny_config.get_config()
     config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError) as error:
-        validate.validate(config)
+        validate.plan_programs(config)
     assert str(error.value) == f'config.{key} is {value}; expected {expected}.'
 
 
@@ -60,4 +60,4 @@ def test_the_ends_of_a_range_are_allowed(key, value):
     """These are the smallest and the largest possible values."""
     config = tiny_config.get_config()
     config.update_from_flattened_dict({key: value})
-    assert validate.validate(config)
+    assert validate.plan_programs(config)
