@@ -2,7 +2,7 @@
 
 
 def load(folder, **options):
-    """Returns the model of a finished sweep as a `jaxser.serving.predictor.Predictor`.
+    """Returns a `jaxser.serving.predictor.Predictor` of the model of a finished sweep.
 
     `folder` is the sweep's workdir, or the folder model/ in it. `options` are those of
     `jaxser.serving.predictor.load_predictor`.

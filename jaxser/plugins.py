@@ -35,7 +35,10 @@ def load_plugin(package: str, name: str) -> ModuleType:
 
 
 def make_method(config, sizes: Sizes) -> tuple[Encoder, Method]:
-    """Returns the encoder and the method of a configuration."""
+    """Returns (encoder, method) of a configuration: the method is made for that encoder.
+
+    Raises UserError if a plug-in or a domain does not exist.
+    """
     domains = config.domain.split('+')
     if not set(domains) <= set(table.DOMAINS) or len(set(domains)) < len(domains):
         raise UserError(

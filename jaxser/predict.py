@@ -35,7 +35,7 @@ from jaxser.serving.predictor import (
     WINDOW_SECONDS,
     load_predictor,
 )
-from jaxser.serving.recordings import find_audio_files
+from jaxser.serving.recordings import expand_folder
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -92,11 +92,11 @@ def _check_stream(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -
         parser.error(f'--channels is {parsed.channels}; expected 1 to {MAX_CHANNELS}.')
 
 
-def _list_audio_files(paths: list[str]) -> list[Path]:
+def _expand_folders(paths: list[str]) -> list[Path]:
     """Returns the audio files that are named, and those in the folders that are named."""
     files = []
     for path in paths:
-        files += find_audio_files(Path(path))
+        files += expand_folder(Path(path))
     return files
 
 
@@ -108,20 +108,20 @@ def main() -> None:
     paths = arguments.paths
     failed = []
     with exit_on_user_error():
-        model = load_predictor(
+        predictor = load_predictor(
             arguments.workdir, arguments.window, arguments.hop, arguments.upstream
         )
-        for note in model.notes:
+        for note in predictor.notes:
             print(note, file=sys.stderr)
         if paths == ['-']:
-            predictions = model.predict_stream(
+            predictions = predictor.predict_stream(
                 sys.stdin.buffer, arguments.rate, arguments.encoding, arguments.channels
             )
         else:
-            paths = _list_audio_files(paths)
-            predictions = model.predict_files(paths)
+            paths = _expand_folders(paths)
+            predictions = predictor.predict_files(paths)
         predictions = track_failures(predictions, failed, len(paths))
-        for line in format_predictions(predictions, arguments.format, model.classes):
+        for line in format_predictions(predictions, arguments.format, predictor.classes):
             with tqdm.external_write_mode():
                 print(line, flush=True)
     if failed:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MIN_SECONDS = 0.1
 SILENCE_AMPLITUDE = 1e-4  # -80 dB of full scale
 # The power of larger samples may overflow float32. Integers stored as floats are far below this.
-MAX_AMPLITUDE = 1e12
+OVERFLOW_AMPLITUDE = 1e12
 VIDEO_SUFFIXES = ('.avi',)  # decoded by PyAV; all other files are decoded by soundfile
 # In Hz. A rate outside this range is from a damaged header, and resampling from it could fill the
 # memory.
@@ -68,7 +68,7 @@ def to_mono(samples: np.ndarray, rate: int, spec: 'LogMel') -> np.ndarray:
     peak = np.abs(samples).max()
     if not np.isfinite(peak):
         raise Rejection('NaN or infinite samples')
-    if peak > MAX_AMPLITUDE:
+    if peak > OVERFLOW_AMPLITUDE:
         raise Rejection(f'samples as large as {peak:g}, where full scale is 1')
     wave = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if np.ptp(wave) < 2 * SILENCE_AMPLITUDE:

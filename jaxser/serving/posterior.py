@@ -9,7 +9,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.storage import dataset
 from jaxser import features, plugins
 from jaxser.configuration.serialization import config_from_dict
-from jaxser.interfaces import Sizes
+from jaxser.interfaces import Batch, Sizes
 from jaxser.pretrained.encoder import PretrainedEncoder
 from jaxser.pretrained.extractor import make_state_function
 from jaxser.serving import model
@@ -20,16 +20,17 @@ NORMALISATIONS_OF_POOLED_STATES = ('global', 'none')
 
 
 def make_feature_function(
-    metadata: dict, encoder: PretrainedEncoder | None
+    metadata: dict, pretrained: PretrainedEncoder | None
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Returns a function (params, batch, length_B) -> (mel_BxTxM, frames_B).
 
-    With a frozen encoder, whose weights are `params`, `batch` is its input and mel_BxTxM its
-    states. Any other model takes its features directly: the function returns batch and length_B.
+    With a frozen pretrained encoder, whose weights are `params`, `batch` is its input and mel_BxTxM
+    its states. Any other model takes its features directly: the function returns batch and
+    length_B.
     """
-    if encoder and not model.is_fine_tuned(metadata):
+    if pretrained and not model.is_fine_tuned(metadata):
         spec = dataset.feature_spec(config_from_dict(metadata['config']).data)
-        return make_state_function(encoder, spec.is_pooled)
+        return make_state_function(pretrained, spec.is_pooled)
 
     def identity(params, mel_BxTxM, frames_B):
         return mel_BxTxM, frames_B
@@ -38,49 +39,51 @@ def make_feature_function(
 
 
 def make_posterior(
-    metadata: dict, in_turn: bool, encoder: PretrainedEncoder | None = None
+    metadata: dict, in_turn: bool, pretrained: PretrainedEncoder | None = None
 ) -> Callable[..., jax.Array]:
-    """Returns a function (runs, params, mel_BxTxM, frames_B) -> posterior_BxC.
+    """Returns a function (run_arrays, params, mel_BxTxM, frames_B) -> posterior_BxC.
 
-    `runs` are the model's arrays, with batch_stats ({} if it has none). The features mel_BxTxM are
-    log-mel, a frozen encoder's states, or the input of a fine-tuned encoder, whose weights are then
-    `params`; other models ignore them. Frames beyond frames_B have no influence.
+    `run_arrays` are the model's arrays, whose first axis is the runs; batch_stats are {} if it has
+    none. The features mel_BxTxM are log-mel, a frozen encoder's states, or the input of a
+    fine-tuned encoder, whose weights are then `params`; other models ignore `params`. Frames beyond
+    frames_B have no influence.
 
     Args:
       metadata: model.json.
       in_turn: compute one run after another, instead of all at once by vmap. With a fine-tuned
         encoder this is always so, as one run alone fills a device.
-      encoder: the pretrained encoder, if the model fine-tunes it.
+      pretrained: the pretrained encoder, if the model fine-tunes it.
 
     Raises:
       UserError: the model needs statistics that a new speaker does not have.
     """
     config = config_from_dict(metadata['config'])
     if model.is_fine_tuned(metadata):
-        config.model.upstream = str(encoder.folder)
+        config.model.upstream = str(pretrained.folder)
         in_turn = True
     _check_normalisation(metadata, dataset.feature_spec(config.data))
     sizes = Sizes(**metadata['sizes'])
-    network, method = plugins.make_method(config, sizes)
-    predict = step.make_step(network, method, sizes, config.train).predict
+    encoder, method = plugins.make_method(config, sizes)
+    predict = step.make_step(encoder, method, sizes, config.train).predict
     temperature = metadata['calibration']['temperature']
 
-    def mean_posterior(runs: dict, params, mel_BxTxM: jax.Array, frames_B: jax.Array) -> jax.Array:
-        batch = _make_batch(metadata, mel_BxTxM, frames_B)
-        if network.frozen is not None:
+    def mean_posterior(
+        run_arrays: dict, params, mel_BxTxM: jax.Array, frames_B: jax.Array
+    ) -> jax.Array:
+        batch = _make_batch(mel_BxTxM, frames_B)
+        if encoder.frozen is not None:
             batch['frozen'] = params
 
         def run_posterior(run: dict) -> jax.Array:
-            # Under `global` normalisation: the statistics of the fold on which the run was trained.
-            moments = {f'{key}_BxM': run[key][None] for key in ('mean', 'scale') if key in run}
-            _, scores_BxC = predict(run['params'], run['batch_stats'], batch | moments)
+            run_batch = _set_statistics(batch, metadata['normalisation'], run)
+            _, scores_BxC = predict(run['params'], run['batch_stats'], run_batch)
             return jax.nn.softmax(scores_BxC / temperature)
 
         with plugins.matmul_precision_context(config):
             if in_turn:
-                posterior_RxBxC = jax.lax.map(run_posterior, runs)
+                posterior_RxBxC = jax.lax.map(run_posterior, run_arrays)
             else:
-                posterior_RxBxC = jax.vmap(run_posterior)(runs)
+                posterior_RxBxC = jax.vmap(run_posterior)(run_arrays)
             return posterior_RxBxC.mean(0)
 
     return mean_posterior
@@ -98,16 +101,31 @@ def _check_normalisation(metadata: dict, spec) -> None:
         )
 
 
-def _make_batch(metadata: dict, mel_BxTxM: jax.Array, frames_B: jax.Array) -> dict:
-    """Returns a batch of target-domain utterances, normalised by their own statistics."""
-    batch = features.with_utterance_statistics(
+def _make_batch(mel_BxTxM: jax.Array, frames_B: jax.Array) -> Batch:
+    """Returns a batch of utterances of the target domain, with their own statistics."""
+    return features.with_utterance_statistics(
         {
             'mel_BxTxM': mel_BxTxM,
             'frames_B': frames_B,
             'target_B': jnp.ones_like(frames_B, jnp.float32),
         }
     )
-    if metadata['normalisation'] == 'none':
-        batch['mean_BxM'] = jnp.zeros_like(batch['mean_BxM'])
-        batch['scale_BxM'] = jnp.ones_like(batch['scale_BxM'])
-    return batch
+
+
+def _set_statistics(batch: Batch, normalisation: str, run: dict) -> Batch:
+    """Returns the batch with the mean_BxM and scale_BxM by which it is normalised for a run.
+
+    By config.data.normalise, which is `normalisation`, they are:
+      global: those of the fold on which the run was trained; they are among the run's arrays.
+      none: 0 and 1.
+      utterance: those of each utterance, which the batch has.
+      speaker, speaker_transductive: the same, as in prediction every speaker is unseen.
+    """
+    statistics = {}
+    if normalisation == 'none':
+        statistics['mean_BxM'] = jnp.zeros_like(batch['mean_BxM'])
+        statistics['scale_BxM'] = jnp.ones_like(batch['scale_BxM'])
+    for key in ('mean', 'scale'):
+        if key in run:  # with `global`, if the posterior depends on it
+            statistics[f'{key}_BxM'] = run[key][None]
+    return batch | statistics

@@ -23,7 +23,7 @@ from jaxser.serving.frame_extractor import BATCH_SIZE, FrameExtractor
 from jaxser.serving.model import Model, find_encoder, read_model
 from jaxser.serving.pcm import MAX_CHANNELS, read_seconds
 from jaxser.serving.posterior import make_feature_function, make_posterior
-from jaxser.serving.recordings import AUDIO_SUFFIXES, Recording, Segment, find_audio_files
+from jaxser.serving.recordings import AUDIO_SUFFIXES, Recording, Segment, expand_folder
 
 MAX_UTTERANCE_SECONDS = 30.0  # there are hardly any longer utterances in training
 WINDOW_SECONDS = 10.0
@@ -33,9 +33,9 @@ MIN_WINDOW_SECONDS = 2 * decode.MIN_SECONDS
 # The number of segments that are sorted by length before they are batched, to avoid padding.
 BUFFERED_SEGMENTS = 128
 
-# The highest amplitude of float samples, whose full scale is 1. Higher samples are probably
-# integers that were not scaled.
-MAX_AMPLITUDE = 100.0
+# Float samples, whose full scale is 1, are probably integers that were not scaled if they exceed
+# this.
+UNSCALED_INTEGER_AMPLITUDE = 100.0
 
 
 class Predictor:
@@ -77,18 +77,18 @@ class Predictor:
         self.window = window
         self.hop = hop
         self.max_seconds = min(MAX_UTTERANCE_SECONDS, self.extractor.max_seconds)
-        self.runs = {'batch_stats': {}, **jax.tree.map(jnp.asarray, arrays)}
+        self.run_arrays = {'batch_stats': {}, **jax.tree.map(jnp.asarray, arrays)}
         self._posterior = self._compile_posterior(encoder)
 
     def _compile_posterior(self, encoder: PretrainedEncoder | None):
-        """Returns the jitted function (runs, params, batch, length_B) -> posterior_BxC."""
+        """Returns the jitted function (run_arrays, params, batch, length_B) -> posterior_BxC."""
         in_turn = jax.default_backend() == 'cpu'  # as in training (jaxser/training/parallel.py)
         mean_posterior = make_posterior(self.metadata, in_turn, encoder)
         make_features = make_feature_function(self.metadata, encoder)
 
         @jax.jit
-        def posterior(runs, params, batch, length_B):
-            return mean_posterior(runs, params, *make_features(params, batch, length_B))
+        def posterior(run_arrays, params, batch, length_B):
+            return mean_posterior(run_arrays, params, *make_features(params, batch, length_B))
 
         return posterior
 
@@ -159,7 +159,7 @@ class Predictor:
         recordings: list[Recording] = []
         segment_count = 0
         for path in paths:
-            for file in find_audio_files(Path(path)):
+            for file in expand_folder(Path(path)):
                 recordings.append(self._read_recording(file))
                 segment_count += len(recordings[-1].segments)
                 if segment_count >= BUFFERED_SEGMENTS:
@@ -191,13 +191,13 @@ class Predictor:
             times = {'start': (sample_count - len(buffer)) / rate, 'end': sample_count / rate}
             try:
                 mono = decode.to_mono(buffer, rate, self.wave_spec)
-                encoder_input = self.extractor.extract_input(mono)
+                model_input = self.extractor.extract_input(mono)
             except decode.Rejection as reason:  # silence, as a rule
                 yield times | self._format_posterior(None) | {'note': str(reason)}
                 if error:
                     error = str(reason)
                 continue
-            (p_C,) = self._predict_posteriors([encoder_input], length)
+            (p_C,) = self._predict_posteriors([model_input], length)
             yield times | self._format_posterior(p_C)
             error = ''
         if error:
@@ -208,7 +208,9 @@ class Predictor:
         if path.is_dir():
             suffixes = ', '.join(AUDIO_SUFFIXES)
             return Recording(str(path), error=f'no audio file in this folder ({suffixes})')
-        utterance = Utterance(path.name, path, '', '', '', '')
+        utterance = Utterance(
+            name=path.name, path=path, speaker='', emotion='', language='', corpus=''
+        )
         try:
             return self._make_recording(str(path), decode.decode(utterance, self.wave_spec))
         except decode.Rejection as reason:
@@ -232,16 +234,16 @@ class Predictor:
     def _make_segment(self, wave: np.ndarray, start: int) -> Segment:
         rate = self.wave_spec.rate
         is_silent = np.ptp(wave) < 2 * decode.SILENCE_AMPLITUDE
-        encoder_input = None if is_silent else self.extractor.extract_input(wave)
-        return Segment(start / rate, (start + len(wave)) / rate, encoder_input)
+        model_input = None if is_silent else self.extractor.extract_input(wave)
+        return Segment(start / rate, (start + len(wave)) / rate, model_input)
 
     def _predict_recordings(self, recordings: list[Recording]) -> list[dict]:
         """Returns the predictions of recordings; all their segments are batched together."""
         inputs = []
         for recording in recordings:
             for segment in recording.segments:
-                if segment.encoder_input is not None:
-                    inputs.append(segment.encoder_input)
+                if segment.model_input is not None:
+                    inputs.append(segment.model_input)
         posteriors = iter(self._predict_posteriors(inputs))
         predictions = []
         for recording in recordings:
@@ -257,7 +259,7 @@ class Predictor:
         windows, audible = [], []
         for segment in recording.segments:
             p_C = None
-            if segment.encoder_input is not None:
+            if segment.model_input is not None:
                 p_C = next(posteriors)
                 audible.append(p_C)
             times = {'start': segment.start, 'end': segment.end}
@@ -296,7 +298,7 @@ class Predictor:
             batch, length_B = self.extractor.pad_batch(
                 [inputs[n] for n in indices], padded_length, B
             )
-            p_BxC = self._posterior(self.runs, self.extractor.params, batch, length_B)
+            p_BxC = self._posterior(self.run_arrays, self.extractor.params, batch, length_B)
             p_BxC = np.asarray(p_BxC, np.float64)
             for b, n in enumerate(indices):
                 posteriors[n] = p_BxC[b] / p_BxC[b].sum()
@@ -331,7 +333,7 @@ def _to_float_samples(samples: np.ndarray) -> np.ndarray:
         samples = samples / -float(np.iinfo(samples.dtype).min)
     else:
         peak = np.abs(samples).max()
-        if MAX_AMPLITUDE < peak < np.inf:
+        if UNSCALED_INTEGER_AMPLITUDE < peak < np.inf:
             raise UserError(
                 f'The wave has float samples up to {peak:g}; expected floats of full scale 1, or '
                 'signed integers.'

@@ -1,4 +1,4 @@
-"""Finds audio files, and describes their segments for prediction."""
+"""Finds the audio files of a folder, and describes their segments for prediction."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class Segment(NamedTuple):
 
     start: float
     end: float
-    encoder_input: np.ndarray | None  # mel_TxM, or samples; None if the segment is silent
+    model_input: np.ndarray | None  # mel_TxM, or samples for a frozen encoder; None if silent
 
 
 class Recording(NamedTuple):
@@ -41,7 +41,7 @@ class Recording(NamedTuple):
     error: str = ''
 
 
-def find_audio_files(path: Path) -> list[Path]:
+def expand_folder(path: Path) -> list[Path]:
     """Returns [path] for a file, or all audio files in a folder and its subfolders, sorted.
 
     Hidden files are left out. For a folder without audio files it returns [path].

@@ -49,7 +49,7 @@ def multi_platform_posterior(
     another. On an accelerator they are vmapped, because a step of the LSTM is too small to fill it;
     the runs of a fine-tuned encoder are never vmapped.
     """
-    runs = {'batch_stats': {}, **model.arrays}
+    run_arrays = {'batch_stats': {}, **model.arrays}
     params = jax.tree.map(jnp.asarray, encoder.params if encoder else None)
     posterior_in_turn = posterior.make_posterior(model.metadata, True, encoder)
     posterior_at_once = posterior.make_posterior(model.metadata, False, encoder)
@@ -58,7 +58,12 @@ def multi_platform_posterior(
     def program(batch: jax.Array, length_B: jax.Array) -> jax.Array:
         mel_BxTxM, frames_B = make_features(params, batch, length_B)
         return jax.lax.platform_dependent(
-            runs, params, mel_BxTxM, frames_B, cpu=posterior_in_turn, default=posterior_at_once
+            run_arrays,
+            params,
+            mel_BxTxM,
+            frames_B,
+            cpu=posterior_in_turn,
+            default=posterior_at_once,
         )
 
     return program

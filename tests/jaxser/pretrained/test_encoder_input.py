@@ -121,8 +121,8 @@ def model(finished_sweep) -> Predictor:
 def select_run(model: Predictor, n: int, scale: float = 1.0) -> Predictor:
     """Returns the model with run n only; its changes of the encoder's weights are scaled."""
     single_run = copy.copy(model)  # with its compiled program
-    single_run.runs = jax.tree.map(lambda x: x[n : n + 1], model.runs)
-    encoder_params = single_run.runs['params']['encoder']
+    single_run.run_arrays = jax.tree.map(lambda x: x[n : n + 1], model.run_arrays)
+    encoder_params = single_run.run_arrays['params']['encoder']
     encoder_params['upstream'] = jax.tree.map(lambda x: scale * x, encoder_params['upstream'])
     return single_run
 
@@ -170,7 +170,7 @@ def test_the_posterior_is_the_mean_over_runs_that_share_the_weights(finished_swe
     inputs = model.extractor.pad_batch([model.extractor.extract_input(wave)], 100, 1)
     for in_turn in (True, False):  # on an accelerator too they take turns
         jaxpr = jax.make_jaxpr(make_posterior(model.metadata, in_turn, encoder))(
-            model.runs, model.extractor.params, *inputs
+            model.run_arrays, model.extractor.params, *inputs
         )
         assert sum(x.nbytes for x in jaxpr.consts) < 1000
         assert not copies & {

@@ -147,7 +147,11 @@ def test_the_posterior_is_the_mean_over_runs_that_share_the_encoder(
     programs = []
     for variant in (model, single_runs[0]):
         programs.append(
-            str(jax.make_jaxpr(variant._posterior)(variant.runs, variant.extractor.params, *inputs))
+            str(
+                jax.make_jaxpr(variant._posterior)(
+                    variant.run_arrays, variant.extractor.params, *inputs
+                )
+            )
         )
     two_run_shapes, one_run_shapes = (re.findall(r'(f32\[[\d,]+\]) = erf', p) for p in programs)
     assert (
@@ -445,7 +449,9 @@ def test_an_exported_program_takes_any_number_of_whispers_frames(tmp_path, monke
         program.call(*predictor.extractor.pad_batch(waves, 75, 3)), want, atol=1e-4
     )
     of_states, (states_TxM,) = make_posterior(model.metadata, True), predictor.extractor(waves[:1])
-    (p_C,) = jax.jit(of_states)(predictor.runs, None, states_TxM[None], np.int32([len(states_TxM)]))
+    (p_C,) = jax.jit(of_states)(
+        predictor.run_arrays, None, states_TxM[None], np.int32([len(states_TxM)])
+    )
     np.testing.assert_allclose(p_C, want[0], atol=1e-4)
     assert np.ptp([p[0] for p in want]) > 0.01
 

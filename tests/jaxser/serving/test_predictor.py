@@ -100,7 +100,7 @@ def test_features_are_those_of_the_shards_to_the_bit(model, swept, data, monkeyp
     first = 0
     for name, frames in zip(utterances.text['utterance'], utterances.frames_N):
         (segment,) = model._read_recording(data.parent / name).segments
-        np.testing.assert_array_equal(segment.encoder_input, mel_RxM[first : first + frames])
+        np.testing.assert_array_equal(segment.model_input, mel_RxM[first : first + frames])
         first += frames
     assert set(thread_counts) == {1}
 
@@ -151,7 +151,7 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(model, tmp_path):
         wave, _ = soundfile.read(file, dtype=np.float32)
         assert_close(model.predict(wave, RATE), answer, TOLERANCE)
         (segment,) = model._make_recording('', wave).segments
-        (padded_C,) = model._predict_posteriors([segment.encoder_input], 3200)
+        (padded_C,) = model._predict_posteriors([segment.model_input], 3200)
         p_C = [answer['posterior'][name] for name in model.classes]
         np.testing.assert_allclose(padded_C, p_C, atol=TOLERANCE)
 
