@@ -9,7 +9,7 @@ winning    hardly leaks
 collapsed  the emotion was forgotten too, or the run diverged
 """
 
-from jaxser.analysis.summary import collect, find_plain_reference
+from jaxser.analysis.summary import collect, find_plain_reference_index
 
 INERT_FRACTION = 0.9  # of the leakage of plain training; from here on a run is inert
 WINNING_FRACTION = 0.1  # of the leakage of plain training; up to here a run is winning
@@ -91,7 +91,7 @@ def _verdict_among(run: dict, others: list[dict], config: dict) -> dict | None:
     domains = hyper.get('domain', config.get('domain', '')).split('+')
     if not _has_adversary(run, domains):
         return None
-    reference = find_plain_reference(hyper, collect(others, 'hyper'), config)
+    reference = find_plain_reference_index(hyper, collect(others, 'hyper'), config)
     plain_run = None if reference is None else others[reference]
     chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
     return adversary_verdict(run, plain_run, _first_probed(run, domains), chance)

@@ -95,7 +95,7 @@ class SweepAnalysis:
             return None
         settings = list(map(self._setting, self.rows))
         best_setting = self._setting(self.best_row)
-        return self.rows[summary.find_plain_reference(best_setting, settings, self.config)]
+        return self.rows[summary.find_plain_reference_index(best_setting, settings, self.config)]
 
     def _setting(self, row: dict) -> dict:
         """Returns the values of the swept keys in a row, or in the hyper-parameters of a run."""

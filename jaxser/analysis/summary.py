@@ -1,6 +1,19 @@
 """The summary of a sweep: one row per setting, each compared with plain training.
 
-A setting is a combination of the values that were swept, except the seed.
+A setting is a combination of the values that were swept, except the seed. A row is a dict with
+these keys; a figure that was not computed is None:
+
+  swept keys           the values of the setting; filled by `_summarize_setting`, with the next five
+  seeds                number of seeds of which no fold diverged
+  adversary            {verdict: number of runs}
+  dev_uar, uar_folds   means over the runs: UAR on dev, UAR on the test part of each fold
+  probe                {domain: result}: the means of the probes of the runs, by `average_probe`
+  tested_speakers, uar, uar_sd_seeds, uar_ci95, wa, f1, confusion
+                       the test figures of the pooled folds; filled by `_test_figures`
+  delta_uar, delta_ci95, p
+                       the difference to plain training; filled by `_compare`, which also adds the
+                       keys delta, delta_ci95 and p of the leakage to row['probe']['speaker']
+  p_holm               p, corrected for all rows; filled by `_correct_p_values`
 """
 
 import dataclasses
@@ -87,7 +100,7 @@ def summary_rows(
         rows.append(summary.row)
         summaries.append(summary)
     for summary in summaries:
-        reference = find_plain_reference(summary.setting, settings, config)
+        reference = find_plain_reference_index(summary.setting, settings, config)
         if reference is not None:
             _compare(summary, summaries[reference])
     _correct_p_values(rows)
@@ -295,7 +308,7 @@ def _speaker_term(recalls: dict[str, float], sign: int = 1) -> RecallTerm:
     return RecallTerm(sign, recall_Sx1, np.ones((len(recalls), 1)))
 
 
-def find_plain_reference(setting: dict, others: list[dict], config: dict) -> int | None:
+def find_plain_reference_index(setting: dict, others: list[dict], config: dict) -> int | None:
     """Returns the index in `others` of the plain training that a setting is compared with.
 
     It has the same network, subset and training hyper-parameters (SHARED_KEYS). Of several, the
