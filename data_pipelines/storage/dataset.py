@@ -1,4 +1,7 @@
-"""Reads the prepared data sets that a configuration names, from an .npz or from shards."""
+"""Finds and reads all data sets that a configuration names, each from an .npz or from shards.
+
+prepared.py finds the folder of one data set; preparation.py makes it.
+"""
 
 import dataclasses
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""Prepares a corpus: walks it, computes the features, and puts the finished data set in place."""
+"""Prepares one corpus: walks it, computes its features, and puts the finished data set in place.
+
+prepared.py finds the data set again; dataset.py reads all data sets of a configuration.
+"""
 
 import contextlib
 import importlib.metadata
@@ -287,6 +290,8 @@ def write_with_processes(
     Returns their folder and the outcomes: for each utterance its `schema.audio_summary`, or the
     reason why it was rejected.
     """
+    # Filled by `examples` while `builder.write_shards` reads from it, so that the features of all
+    # utterances are never in memory together. It is complete when `write_shards` returns.
     outcomes: list[dict | str] = []
 
     def examples(results: WorkerResults) -> Iterator[dict]:

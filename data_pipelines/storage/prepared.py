@@ -1,4 +1,7 @@
-"""Finds prepared data sets, and reads what was recorded about them."""
+"""Finds the folder of one prepared data set, and reads its record, prepared.json.
+
+preparation.py makes such a folder; dataset.py reads all data sets of a configuration.
+"""
 
 import contextlib
 import dataclasses
