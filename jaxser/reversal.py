@@ -3,7 +3,7 @@
 Ganin et al. 2016, "Domain-adversarial training of neural networks".
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,8 @@ reverse_gradient.defvjp(_forward, _backward)
 def ramp(progress: jax.Array) -> jax.Array:
     """Returns the factor on the coefficient, from 0 to 1, at a fraction of the training.
 
-    2 / (1 + exp(-10 progress)) - 1 (Ganin et al. 2016, section 5.2.2).
+    The formula of Ganin et al. 2016, section 5.2.2, is 2 / (1 + exp(-10 progress)) - 1. It equals
+    tanh(5 progress), which is computed here.
     """
     return jnp.tanh(5.0 * progress)
 
@@ -50,41 +51,3 @@ def gradient_ratio(adversary_loss: Callable, task_loss: Callable, z_BxD: jax.Arr
     task_norm = optax.tree.norm(jax.grad(task_loss)(z_BxD))
     ratio = adversary_norm / jnp.where(task_norm > 0, task_norm, 1.0)
     return jnp.where(task_norm > 0, ratio, 0.0)
-
-
-def adversarial_loss(
-    domain_loss: Callable,
-    domains: Iterable[str],
-    z_BxD: jax.Array,
-    lam: jax.Array,
-    weight: jax.Array,
-    task_loss: Callable,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns weight * sum_d domain_loss(d, reverse_gradient(z, lam)), and metrics.
-
-    Args:
-        domain_loss: (domain, z_BxD) -> (loss of the domain's head, metrics).
-        domains: the domains that are summed over.
-        z_BxD: the representation.
-        lam: the coefficient of the reversal, after its ramp.
-        weight: the factor on the sum.
-        task_loss: z_BxD -> loss of the task; only for the metric `reversed_over_task`.
-    """
-
-    def weighted_sum(z_BxD):
-        total = 0
-        metrics = {}
-        for domain in domains:
-            value, domain_metrics = domain_loss(domain, z_BxD)
-            total = total + value
-            metrics |= domain_metrics
-        return weight * total, metrics
-
-    def reversed_loss(z_BxD):
-        value, _ = weighted_sum(z_BxD)
-        return lam * value
-
-    loss, metrics = weighted_sum(reverse_gradient(z_BxD, lam))
-    metrics['lam_p'] = lam
-    metrics['reversed_over_task'] = gradient_ratio(reversed_loss, task_loss, z_BxD)
-    return loss, metrics

@@ -1,80 +1,53 @@
-"""Builds the adversarial methods dann, cdann and confusion: plain training plus domain heads.
+"""Builds dann and cdann, which share a loss; and the ramp of lam, which confusion has too.
 
-How the reversal coefficient lam gets from the configuration to the gradient:
+How the reversal coefficient lam gets from the configuration to the parameters:
 
-1. `config.sweep.lam` becomes hyper['lam'] of every run (jaxser/configuration/sweep.py); its default
-   is the method's (`Method.hyper`, here).
-2. `loss` below multiplies it by the ramp, which rises from 0 to 1 during training.
-3. dann and cdann pass the product to `reversal.adversarial_loss`, which passes it to
-   `reversal.reverse_gradient`, whose backward pass multiplies the gradient by -lam.
-   confusion reverses no gradient: there the product is the weight of a loss.
+1. configs/base.py: `config.sweep.lam` has its values; without any, all runs have the default of the
+   method (`Method.hyper`, here in `make_reversed`).
+2. jaxser/configuration/sweep.py: `make_programs` and `make_runs` list the runs, and `hyper_arrays`
+   makes an array of the lam of all runs.
+3. jaxser/training/trainer.py: `Group.hyper_DxR` divides that array over the devices.
+4. jaxser/training/parallel.py: `_RunFunctions.train_chunk` gives each run its own hyper['lam'].
+5. jaxser/training/step.py: `make_step` passes it to `gradient_update`, which differentiates the
+   method's loss: `loss` in `make_reversed`.
+6. jaxser/methods/_adversarial.py: `ramp_lam` multiplies it by `reversal.ramp`, which rises from 0
+   to 1 during training.
+7. jaxser/reversal.py: `reverse_gradient` takes z and that product, and `_backward` multiplies the
+   gradient of the domain losses with respect to z by -ramped_lam. Only metrics depend on lam too.
+8. jaxser/training/step.py: `_descend` updates each branch of the parameters (encoder, emotion head,
+   each domain head) by the optimiser of jaxser/training/optimizer.py. It clips each branch by its
+   own norm; for the encoder, that of the sum of the emotion gradient and the reversed gradient.
+
+confusion reverses no gradient: from step 7 on, the product is the weight of one of its losses.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 
-from jaxser.interfaces import Aux, Batch, Encoder, Hyper, Method, Sizes
+from jaxser.interfaces import Aux, Batch, Encoder, Hyper, Method, Sizes, State
 from jaxser.methods import erm
 from jaxser.nn import heads
-from jaxser.reversal import adversarial_loss, ramp
+from jaxser.reversal import gradient_ratio, ramp, reverse_gradient
 
 
-class Context(NamedTuple):
-    """The values from which an adversary's losses are computed, in one training step."""
-
-    params: dict[str, Any]
-    batch: Batch
-    hyper: Hyper
-    lam: jax.Array  # after the ramp
-    emotion_loss: jax.Array
-    z_BxD: jax.Array
-    task_loss: Callable  # z_BxD -> CE(emotion); for metrics only
+def ramp_lam(hyper: Hyper, state: State, sizes: Sizes) -> jax.Array:
+    """Returns lam times its ramp, at the fraction of the training that is done."""
+    progress = state.step / sizes.steps
+    return hyper['lam'] * ramp(progress)
 
 
-def make_adversarial(
-    config,
-    encoder: Encoder,
-    sizes: Sizes,
-    *,
-    hyper: dict[str, float],
-    domains: tuple[str, ...],
-    init: Callable,
-    domain_loss: Callable,
-    add_adversary: Callable,
-) -> Method:
-    """Returns a method that trains domain heads and the emotion head on one representation.
-
-    Args:
-        config: the configuration.
-        encoder: maps a batch to z.
-        sizes: static sizes.
-        hyper: `Method.hyper`; it has 'lam'.
-        domains: the domains of the heads.
-        init: `Method.init`.
-        domain_loss: `Method.domain_loss`.
-        add_adversary: Context -> (the emotion loss plus the adversary's losses, metrics).
-    """
-    emotion_head = heads.make_head(sizes.emotions)
-
-    def loss(params, state, batch, hyper, key):
-        emotion = erm.emotion_forward(encoder, emotion_head, params, state, batch, hyper, key)
-        progress = state.step / sizes.steps
-        context = Context(
-            params,
-            batch,
-            hyper,
-            lam=hyper['lam'] * ramp(progress),
-            emotion_loss=emotion.loss,
-            z_BxD=emotion.z_BxD,
-            task_loss=erm.make_task_loss(emotion_head, params, batch),
-        )
-        total, metrics = add_adversary(context)
-        return total, Aux(emotion.batch_stats, state.extra, emotion.metrics | metrics)
-
-    predict = erm.make(config, encoder, sizes).predict
-    return Method(hyper, init, loss, predict, domains, domain_loss=domain_loss)
+def sum_domain_losses(
+    domain_loss: Callable, domains: tuple[str, ...], params: dict, z_BxD: jax.Array, batch: Batch
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns the sum of the losses of the domain heads on z, and their metrics."""
+    total = 0
+    metrics = {}
+    for domain in domains:
+        value, domain_metrics = domain_loss(domain, params[domain], z_BxD, batch)
+        total = total + value
+        metrics |= domain_metrics
+    return total, metrics
 
 
 def make_reversed(
@@ -86,33 +59,46 @@ def make_reversed(
     init: Callable,
     domain_loss: Callable,
 ) -> Method:
-    """Returns the adversarial method in which the heads' gradient is reversed on its way to z.
+    """Returns the method that reverses the gradient of the domain losses on its way to z.
 
-    The loss is
-    CE(emotion | z) + domain_weight sum_d domain_loss(d | reverse_gradient(z, lam ramp(progress))).
+    Args:
+        config: the configuration.
+        encoder: maps a batch to z.
+        sizes: static sizes.
+        domains: the domains of the heads.
+        init: `Method.init`.
+        domain_loss: `Method.domain_loss`.
     """
+    emotion_head = heads.make_head(sizes.emotions)
 
-    def add_adversary(context: Context):
-        def loss_of_domain(domain, z_BxD):
-            return domain_loss(domain, context.params[domain], z_BxD, context.batch)
+    def loss(params, state, batch, hyper, key):
+        emotion = erm.emotion_forward(encoder, emotion_head, params, state, batch, hyper, key)
+        ramped_lam = ramp_lam(hyper, state, sizes)
+        reversed_z_BxD = reverse_gradient(emotion.z_BxD, ramped_lam)
+        domain_sum, metrics = sum_domain_losses(domain_loss, domains, params, reversed_z_BxD, batch)
+        total = emotion.loss + hyper['domain_weight'] * domain_sum
 
-        adversary, metrics = adversarial_loss(
-            loss_of_domain,
-            domains,
-            context.z_BxD,
-            context.lam,
-            context.hyper['domain_weight'],
-            context.task_loss,
+        metrics['lam_p'] = ramped_lam
+        metrics['reversed_over_task'] = reversed_over_task(
+            params, batch, emotion.z_BxD, hyper['domain_weight'], ramped_lam
         )
-        return context.emotion_loss + adversary, metrics
+        return total, Aux(emotion.batch_stats, state.extra, emotion.metrics | metrics)
 
-    return make_adversarial(
-        config,
-        encoder,
-        sizes,
+    def reversed_over_task(params, batch, z_BxD, domain_weight, ramped_lam):
+        """The metric: the norm of the reversed gradient at z over that of the emotion loss."""
+
+        def reversed_part(z_BxD):
+            domain_sum, _ = sum_domain_losses(domain_loss, domains, params, z_BxD, batch)
+            return ramped_lam * (domain_weight * domain_sum)
+
+        emotion_loss = erm.make_task_loss(emotion_head, params, batch)
+        return gradient_ratio(reversed_part, emotion_loss, z_BxD)
+
+    return Method(
         hyper={'lam': 0.3, 'domain_weight': 1.0},
-        domains=domains,
         init=init,
+        loss=loss,
+        predict=erm.make(config, encoder, sizes).predict,
+        domains=domains,
         domain_loss=domain_loss,
-        add_adversary=add_adversary,
     )

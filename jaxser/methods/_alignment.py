@@ -30,4 +30,6 @@ def make_alignment(
         total = emotion.loss + hyper['lam'] * value
         return total, Aux(emotion.batch_stats, state.extra, metrics)
 
-    return Method({'lam': 1.0}, plain.init, loss, plain.predict, target=True)
+    return Method(
+        hyper={'lam': 1.0}, init=plain.init, loss=loss, predict=plain.predict, target=True
+    )

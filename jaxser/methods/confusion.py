@@ -7,8 +7,8 @@ sizes are dann's (our defaults), so that the two differ only in the encoder's lo
 import jax
 
 from jaxser import losses
-from jaxser.interfaces import Encoder, Method, Sizes
-from jaxser.methods import _adversarial
+from jaxser.interfaces import Aux, Encoder, Method, Sizes
+from jaxser.methods import _adversarial, erm
 from jaxser.nn import heads
 from jaxser.reversal import gradient_ratio
 
@@ -40,38 +40,44 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         scores_BxK = domain_heads[domain].apply(head_params, z_BxD)
         return losses.domain_cross_entropy(domain, scores_BxK, batch)
 
-    def add_adversary(context: _adversarial.Context):
-        def confusion(domain, z_BxD):
-            constant_params = jax.lax.stop_gradient(context.params[domain])
-            scores_BxK = domain_heads[domain].apply(constant_params, z_BxD)
-            return uniform_cross_entropy(domain, scores_BxK, context.batch)
+    def confusion(domain, params, z_BxD, batch):
+        constant_params = jax.lax.stop_gradient(params[domain])
+        scores_BxK = domain_heads[domain].apply(constant_params, z_BxD)
+        return uniform_cross_entropy(domain, scores_BxK, batch)
 
-        def adversary_loss(z_BxD):
-            return context.lam * sum(confusion(domain, z_BxD) for domain in domain_heads)
-
-        total, metrics = context.emotion_loss, {}
-        constant_z_BxD = jax.lax.stop_gradient(context.z_BxD)
+    def loss(params, state, batch, hyper, key):
+        emotion = erm.emotion_forward(encoder, emotion_head, params, state, batch, hyper, key)
+        ramped_lam = _adversarial.ramp_lam(hyper, state, sizes)
+        constant_z_BxD = jax.lax.stop_gradient(emotion.z_BxD)
+        total, metrics = emotion.loss, {}
         for domain in domain_heads:
-            confusion_loss = confusion(domain, context.z_BxD)
-            head_loss, head_metrics = domain_loss(
-                domain, context.params[domain], constant_z_BxD, context.batch
-            )
-            total += context.lam * confusion_loss + head_loss
+            confusion_loss = confusion(domain, params, emotion.z_BxD, batch)
+            head_loss, head_metrics = domain_loss(domain, params[domain], constant_z_BxD, batch)
+            total += ramped_lam * confusion_loss + head_loss
             metrics |= head_metrics
             metrics[f'{domain}_confusion'] = confusion_loss
-        metrics['lam_p'] = context.lam
-        metrics['reversed_over_task'] = gradient_ratio(
-            adversary_loss, context.task_loss, context.z_BxD
-        )
-        return total, metrics
 
-    return _adversarial.make_adversarial(
-        config,
-        encoder,
-        sizes,
+        metrics['lam_p'] = ramped_lam
+        metrics['reversed_over_task'] = confusion_over_task(
+            params, batch, emotion.z_BxD, ramped_lam
+        )
+        return total, Aux(emotion.batch_stats, state.extra, emotion.metrics | metrics)
+
+    def confusion_over_task(params, batch, z_BxD, ramped_lam):
+        """The metric: the norm of the confusion's gradient at z over that of the emotion loss."""
+
+        def confusion_sum(z_BxD):
+            values = [confusion(domain, params, z_BxD, batch) for domain in domain_heads]
+            return ramped_lam * sum(values)
+
+        emotion_loss = erm.make_task_loss(emotion_head, params, batch)
+        return gradient_ratio(confusion_sum, emotion_loss, z_BxD)
+
+    return Method(
         hyper={'lam': 0.3},
-        domains=tuple(domain_heads),
         init=init,
+        loss=loss,
+        predict=erm.make(config, encoder, sizes).predict,
+        domains=tuple(domain_heads),
         domain_loss=domain_loss,
-        add_adversary=add_adversary,
     )

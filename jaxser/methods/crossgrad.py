@@ -92,5 +92,10 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         total = (1 - hyper['alpha']) * clean + hyper['alpha'] * crossed
         return total, Aux(versions.batch_stats, state.extra, metrics)
 
-    predict = erm.make(config, encoder, sizes).predict
-    return Method({'eps': 1.0, 'alpha': 0.5}, init, loss, predict, tuple(domain_heads))
+    return Method(
+        hyper={'eps': 1.0, 'alpha': 0.5},
+        init=init,
+        loss=loss,
+        predict=erm.make(config, encoder, sizes).predict,
+        domains=tuple(domain_heads),
+    )

@@ -18,7 +18,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     The sum is over the domains d; progress is the fraction of the training that is done. `lam`
     scales only the gradient that reaches the encoder: the domain heads train in the same way at any
     lam. `domain_weight` scales both. An example of unknown domain does not count in that domain's
-    loss.
+    loss. The loss, and the way of lam, are in jaxser/methods/_adversarial.py.
     """
     emotion_head = heads.make_head(sizes.emotions)
     domain_heads = heads.domain_heads(config, sizes)

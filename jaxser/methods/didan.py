@@ -57,4 +57,10 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         total = regression + hyper['lam'] * alignment
         return total, Aux(emotion.batch_stats, state.extra, metrics)
 
-    return Method({'lam': 1.0, 'tau': 0.3}, plain.init, loss, plain.predict, target=True)
+    return Method(
+        hyper={'lam': 1.0, 'tau': 0.3},
+        init=plain.init,
+        loss=loss,
+        predict=plain.predict,
+        target=True,
+    )

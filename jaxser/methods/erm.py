@@ -65,4 +65,4 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         z_BxD, _ = encoder.apply(params['encoder'], batch_stats, batch, {}, None, train=False)
         return z_BxD, emotion_head.apply(params['emotion'], z_BxD)
 
-    return Method({}, init, loss, predict)
+    return Method(hyper={}, init=init, loss=loss, predict=predict)

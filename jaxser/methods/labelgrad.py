@@ -50,4 +50,6 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         total = (1 - hyper['alpha']) * clean + hyper['alpha'] * moved
         return total, Aux(versions.batch_stats, state.extra, metrics)
 
-    return Method({'eps': 1.0, 'alpha': 0.5}, plain.init, loss, plain.predict)
+    return Method(
+        hyper={'eps': 1.0, 'alpha': 0.5}, init=plain.init, loss=loss, predict=plain.predict
+    )

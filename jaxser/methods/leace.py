@@ -74,7 +74,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         no_eraser = {'A': jnp.zeros((D, D)), 'mean': jnp.zeros(D)}
         return params | {'eraser': no_eraser}, extra
 
-    def update(state, batch, hyper, key, descend):
+    def train_step(state, batch, hyper, key, descend):
+        """`Method.update`: the step of erm, of all parameters but the eraser."""
         # The eraser is not given to the optimiser: weight decay would change it.
         trained = dict(state.params)
         del trained['eraser']
@@ -98,4 +99,12 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         A_DxD, mean_D = fit_eraser(z_NxD, domain_index)
         return params | {'eraser': {'A': np.float32(A_DxD), 'mean': np.float32(mean_D)}}
 
-    return Method({}, init, plain.loss, predict, domains, update=update, fit=fit)
+    return Method(
+        hyper={},
+        init=init,
+        loss=plain.loss,
+        predict=predict,
+        domains=domains,
+        update=train_step,
+        fit=fit,
+    )

@@ -145,7 +145,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         state = descend(state, {'speaker': gradients['speaker']})
         return state.replace(params=state.params | {branch: ascended}), metrics, ascent
 
-    def update(state, batch, hyper, key, descend):
+    def descend_then_ascend(state, batch, hyper, key, descend):
+        """`Method.update`: the four steps."""
         start = state.params[variant.ascending]
         state, emotion_metrics = descend_emotion(state, batch, hyper, key, descend)
         descended = state.params[variant.ascending]
@@ -156,12 +157,12 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return state, metrics
 
     return Method(
-        {'lam': variant.lam},
-        init,
-        network.emotion_loss,
-        network.predict,
-        ('speaker',),
+        hyper={'lam': variant.lam},
+        init=init,
+        loss=network.emotion_loss,
+        predict=network.predict,
+        domains=('speaker',),
         identity=True,
-        update=update,
+        update=descend_then_ascend,
         domain_loss=network.domain_loss,
     )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxser.reversal import adversarial_loss, gradient_ratio, ramp, reverse_gradient
+from jaxser.reversal import gradient_ratio, ramp, reverse_gradient
 
 
 @pytest.mark.parametrize('lam', [0.0, 0.3, 2.0])
@@ -45,24 +45,3 @@ def test_gradient_ratio_is_the_ratio_of_two_norms():
     assert ratio(z) == pytest.approx(3.0)
     assert gradient_ratio(lambda z: z.sum(), lambda z: 0 * z.sum(), z) == 0
     np.testing.assert_array_equal(jax.grad(ratio)(z), 0 * z)
-
-
-def test_adversarial_loss_is_weighted_reversed_and_measured():
-    """3 z and 5 z, weight 2 and lam 0.25: 16 z forward, -4 backward, ratio 4 to the task."""
-    z = jnp.ones((2, 2))
-
-    def domain_loss(factor, z):
-        return factor * z.sum(), {f'{factor}_loss': factor}
-
-    def loss(z):
-        return adversarial_loss(domain_loss, (3, 5), z, 0.25, 2.0, lambda z: z.sum())
-
-    (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(z)
-    assert value == 16 * 4
-    np.testing.assert_array_equal(gradient, -4 * z)
-    assert metrics == {
-        '3_loss': 3,
-        '5_loss': 5,
-        'lam_p': 0.25,
-        'reversed_over_task': pytest.approx(4.0),
-    }

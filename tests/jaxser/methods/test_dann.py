@@ -47,6 +47,15 @@ ENCODER = Encoder(
 )
 
 
+def gradient_at_z(loss_of_z):
+    """Returns params -> the gradient of loss_of_z(z_BxD, params) with respect to z_BxD."""
+
+    def gradient(params):
+        return jax.grad(loss_of_z)(encode(params['encoder'], BATCH['mel_BxTxM']), params)
+
+    return gradient
+
+
 class Case:
     """dann after a quarter of its training, and its losses written out."""
 
@@ -62,6 +71,8 @@ class Case:
         self.emotion_gradient = quick(jax.grad(self._emotion_loss))
         self.domain_loss = quick(self._domain_loss)
         self.domain_gradient = quick(jax.grad(self._domain_loss))
+        self.emotion_gradient_at_z = quick(gradient_at_z(self._emotion_loss_of_z))
+        self.domain_gradient_at_z = quick(gradient_at_z(self._domain_loss_of_z))
 
     def loss(self, params, lam: float = 0.3, domain_weight: float = 1.0, batch=BATCH):
         hyper = {
@@ -74,16 +85,20 @@ class Case:
         return self._gradient(self.params, lam, domain_weight, batch)[0]
 
     def _emotion_loss(self, params):
+        return self._emotion_loss_of_z(encode(params['encoder'], BATCH['mel_BxTxM']), params)
+
+    def _emotion_loss_of_z(self, z_BxD, params):
         head = params['emotion']['layers_0']
-        scores = encode(params['encoder'], BATCH['mel_BxTxM']) @ head['kernel'] + head['bias'][None]
+        scores = z_BxD @ head['kernel'] + head['bias'][None]
         return cross_entropy(scores, BATCH['emotion_B'], BATCH['labelled_B'])
 
     def _domain_loss(self, params):
         """Returns CE(domain) without reversal, over the seen classes."""
+        return self._domain_loss_of_z(encode(params['encoder'], BATCH['mel_BxTxM']), params)
+
+    def _domain_loss_of_z(self, z_BxD, params):
         first, second = (params[self.domain][k] for k in ('layers_0', 'layers_2'))
-        hidden = jax.nn.relu(
-            encode(params['encoder'], BATCH['mel_BxTxM']) @ first['kernel'] + first['bias'][None]
-        )
+        hidden = jax.nn.relu(z_BxD @ first['kernel'] + first['bias'][None])
         scores = hidden @ second['kernel'] + second['bias'][None]
         seen = np.flatnonzero(BATCH[f'{self.domain}_seen_K'])
         domain_B = np.searchsorted(seen, BATCH[f'{self.domain}_B'])
@@ -156,8 +171,16 @@ def test_metrics_are_what_the_report_reads(case):
     assert metrics[f'{case.domain}_loss'] == pytest.approx(domain, rel=1e-5)
     assert float(value) == pytest.approx(emotion + 0.5 * domain, rel=1e-5)
     assert metrics['lam_p'] == pytest.approx(0.7 * RAMPED, rel=1e-5)
-    assert metrics['reversed_over_task'] > 0
     assert metrics[f'{case.domain}_count'] == {'speaker': 3, 'language': 2}[case.domain]
+
+
+def test_reversed_over_task_is_the_ratio_of_the_gradients_at_z(case):
+    """lam ramp(p) domain_weight |d domain loss / dz| over |d emotion loss / dz|."""
+    _, aux = case.loss(case.params, lam=0.7, domain_weight=0.5)
+    domain = np.linalg.norm(case.domain_gradient_at_z(case.params))
+    emotion = np.linalg.norm(case.emotion_gradient_at_z(case.params))
+    expected = 0.7 * RAMPED * 0.5 * domain / emotion
+    assert float(aux.metrics['reversed_over_task']) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_emotion_head_is_initialised_as_in_plain_training(case):
