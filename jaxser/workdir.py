@@ -153,6 +153,17 @@ class Workdir:
         """Returns results.json, or None if the sweep is not finished."""
         return self._read_json('results.json')
 
+    def list_missing_steps(self) -> list[str]:
+        """Returns what jaxser.main does after training and has not yet done here."""
+        missing = []
+        if self.config.probe and not (self.path / 'representations.npz').exists():
+            missing.append('measuring leakage')
+        if not (self.path / 'model' / 'model.json').exists():
+            missing.append('saving the model')
+        if not (self.path / 'report.html').exists():
+            missing.append('the report')
+        return missing
+
     def load_choices(self) -> dict:
         """Returns what was chosen automatically when the sweep was started."""
         return self._read_json('choices.json') or {}

@@ -106,7 +106,7 @@ def test_a_finished_sweep_is_not_trained_again(old):
         '--config.probe=False',
         '--workdir=finished',
     )
-    assert 'contains this sweep, and it is finished' in said
+    assert 'Training is finished; still to do: saving the model' in said
     assert (old / 'finished' / 'model' / 'model.json').exists()
 
 

@@ -180,7 +180,7 @@ def test_a_finished_sweep_is_printed_again_without_training(data, workdir):
     """By the same command."""
     before = (workdir / 'metrics.jsonl').stat().st_mtime_ns
     output = run_successfully(TINY, f'--config.data.dir={data}', f'--workdir={workdir}')
-    assert 'trained; remove it' in output
+    assert 'contains this sweep, and it is finished. To train it again, remove' in output
     assert (workdir / 'metrics.jsonl').stat().st_mtime_ns == before
 
 

@@ -36,10 +36,12 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
     workdir = Workdir(path, config)
     results = workdir.load_results()
     if results:
-        distributed.log(
-            f'{workdir.path} contains this sweep, and it is finished. To train it again, first '
-            f'remove {workdir.path}.'
-        )
+        steps = workdir.list_missing_steps()
+        if steps:
+            state = f'Training is finished; still to do: {", ".join(steps)}.'
+        else:
+            state = f'{workdir.path} contains this sweep, and it is finished.'
+        distributed.log(f'{state} To train it again, remove {workdir.path}.')
         return results
     try:
         with matmul_precision_context(config):
@@ -128,7 +130,8 @@ def _check_any_run_finished(done: Progress, workdir: Workdir) -> None:
                 return
     raise UserError(
         f'Every run diverged (see {workdir.path}/metrics.jsonl). Lower config.sweep.lr or '
-        'config.sweep.lam.'
+        f'config.sweep.lam, and choose another --workdir: {workdir.path} contains the diverged '
+        'sweep. To use it again, first remove it.'
     )
 
 

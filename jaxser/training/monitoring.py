@@ -69,6 +69,8 @@ class AdversaryAlarms:
         for n, row in enumerate(rows):
             if not row.get('lam_p') or row.get('reversed_over_task') is None:
                 continue
+            if row.get('loss') is None:  # the run has diverged: its other metrics say nothing
+                continue
             for problem in self._problems(row, self.entropies[n]):
                 if (n, problem) not in self.reported:
                     self.reported.add((n, problem))

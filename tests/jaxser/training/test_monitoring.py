@@ -22,6 +22,7 @@ def row(**changed) -> dict:
     """Returns the metrics of an epoch without a problem, with some changed."""
     return {
         'lam_p': 1.0,
+        'loss': 1.2,
         'reversed_over_task': 0.5,
         'emotion_loss': 0.3,
         'speaker_loss': 0.9,
@@ -58,6 +59,7 @@ def test_runs_without_a_problem_have_no_warning():
     """Nor do plain training, a run that has diverged, or a method without a reversed branch."""
     plain = row(lam_p=0.0, reversed_over_task=0.0)
     diverged = dict.fromkeys(row())
+    diverged_loss = row(loss=None, reversed_over_task=0.0)
     without_branch = {'emotion_loss': 9.0}
-    for metrics in (row(), plain, diverged, without_branch):
+    for metrics in (row(), plain, diverged, diverged_loss, without_branch):
         assert make_alarms()(9, [metrics] * 5) == []
