@@ -8,6 +8,7 @@ from ml_collections import ConfigDict, config_flags
 
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.protocol import LEAK_KINDS, parse_allowed_leaks
+from data_pipelines.wording import similar_name_hint
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.', lock_config=True)
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results; the audit writes nothing.')
@@ -125,5 +126,4 @@ def _similar_key_hint(known_keys: list[str], key: str) -> str:
             paths.append(f'config.{key}')
     if paths:
         return f' Did you mean {" or ".join(paths)}?'
-    similar = difflib.get_close_matches(key, known_keys, 1)
-    return f' Did you mean {similar[0]!r}?' if similar else ''
+    return similar_name_hint(key, known_keys)

@@ -9,6 +9,7 @@ import jax
 
 from data_pipelines.batching import table
 from data_pipelines.errors import UserError
+from data_pipelines.wording import similar_name_hint
 from jaxser.interfaces import Encoder, Method, Sizes
 
 # Sizes for making a method only to read its static properties.
@@ -30,6 +31,7 @@ def load_plugin(package: str, name: str) -> ModuleType:
     if name not in names:
         raise UserError(
             f'There is no {name!r} in jaxser/{package}; expected one of {", ".join(names)}.'
+            f'{similar_name_hint(name, names)}'
         )
     return importlib.import_module(f'jaxser.{package}.{name}')
 

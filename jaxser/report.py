@@ -15,6 +15,7 @@ import argparse
 from etils import epath
 
 from data_pipelines.errors import exit_on_user_error
+from jaxser.analysis.finished import check_finished
 from jaxser.reporting.comparison_page import write_comparison
 from jaxser.reporting.page import write_report
 
@@ -33,6 +34,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     with exit_on_user_error():
+        for path in arguments.workdir:
+            check_finished(path)  # all of them, before anything is written
         files = [write_report(path) for path in arguments.workdir]
         if len(files) > 1:
             files.append(write_comparison(arguments.workdir))

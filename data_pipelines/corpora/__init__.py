@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data_pipelines.errors import UserError
+from data_pipelines.wording import similar_name_hint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Corpus:
     walk: Callable[[Path], list[Utterance]]  # lists the utterances below a folder in a fixed order
     # Writes a corpus that is synthesised, not downloaded, into a folder.
     synthesise: Callable[[Path], None] | None = None
+    source_hint: str = ''  # says what --source is, where it is no folder of a release
 
     def is_complete(self, utterances: list[Utterance]) -> bool:
         """Returns whether the counts per emotion are those of a release, or any are accepted."""
@@ -118,5 +120,8 @@ def load_corpus(name: str) -> Corpus:
     """Returns the corpus of that name; raises a UserError if there is none."""
     names = corpus_names()
     if name not in names:
-        raise UserError(f'There is no corpus {name!r}; expected one of {", ".join(names)}.')
+        raise UserError(
+            f'There is no corpus {name!r}; expected one of {", ".join(names)}.'
+            f'{similar_name_hint(name, names)}'
+        )
     return importlib.import_module(f'{__name__}.{name}').CORPUS

@@ -11,12 +11,17 @@ from pathlib import Path
 from data_pipelines import csv_files, labels
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError
+from data_pipelines.wording import pluralize
 
 REQUIRED_COLUMNS = ('path', 'speaker', 'emotion')
 OPTIONAL_TEXT_COLUMNS = ('sex', 'session', 'sentence', 'style', 'split')
 RATING_COLUMNS = ('arousal', 'valence', 'dominance')
 OPTIONAL_COLUMNS = ('start', 'end', 'language', 'corpus', *OPTIONAL_TEXT_COLUMNS, *RATING_COLUMNS)
+UNKNOWN_EMOTION = 'unknown emotion'  # beginning of that problem's description
 MAX_REPORTED = 10  # problems in one message
+MAX_LINES = 3  # line numbers of one problem
+
+SOURCE_HINT = f'--source of `folder` is a CSV file with the columns {", ".join(REQUIRED_COLUMNS)}.'
 
 
 def walk(source: Path) -> list[Utterance]:
@@ -27,10 +32,7 @@ def walk(source: Path) -> list[Utterance]:
     UserError that lists what is wrong with the file.
     """
     if not source.is_file():
-        raise UserError(
-            f'{source} is not a file; the --source of `folder` is a CSV file with the columns '
-            f'{", ".join(REQUIRED_COLUMNS)}.'
-        )
+        raise UserError(f'{source} is not a file. {SOURCE_HINT}')
     numbered_rows = read_numbered_rows(source)
     check_rows(source, numbered_rows)
     utterances = []
@@ -84,18 +86,36 @@ def check_columns(source: Path, columns: list[str]) -> None:
 
 def check_rows(source: Path, numbered_rows: list[tuple[int, dict]]) -> None:
     """Raises a UserError if there is no row, or rows have problems."""
-    problems = []
+    lines_by_problem = collections.defaultdict(list)
     for number, row in numbered_rows:
         problem = find_problem(row)
         if problem:
-            problems.append(f'line {number}: {problem}')
-    if problems:
-        raise UserError(
-            f'{source} has {len(problems)} rows that cannot be used. Correct or remove them: '
-            f'{"; ".join(problems[:MAX_REPORTED])}.'
-        )
+            lines_by_problem[problem].append(number)
+    if lines_by_problem:
+        raise UserError(f'{source} has {describe_problems(lines_by_problem)}')
     if not numbered_rows:
         raise UserError(f'{source} has a header, but no utterances. Add a line for each utterance.')
+
+
+def describe_problems(lines_by_problem: dict[str, list[int]]) -> str:
+    """Returns a message with each problem once, how many rows have it, and the first of them."""
+    descriptions = []
+    for problem, lines in lines_by_problem.items():
+        if len(lines) == 1:
+            descriptions.append(f'line {lines[0]}: {problem}')
+            continue
+        listed = [str(line) for line in lines[:MAX_LINES]]
+        if len(lines) > MAX_LINES:
+            listed.append('...')
+        descriptions.append(f'{problem} in {len(lines)} rows (lines {", ".join(listed)})')
+    count = sum(len(lines) for lines in lines_by_problem.values())
+    message = f'{pluralize(count, "row")} that cannot be used. Correct or remove them: '
+    message += '; '.join(descriptions[:MAX_REPORTED])
+    if len(descriptions) > MAX_REPORTED:
+        message += f'; and {pluralize(len(descriptions) - MAX_REPORTED, "other problem")}'
+    if any(problem.startswith(UNKNOWN_EMOTION) for problem in lines_by_problem):
+        message += f'. Expected emotions: {", ".join(labels.EMOTIONS)}'
+    return message + '.'
 
 
 def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
@@ -127,7 +147,7 @@ def find_text_problem(row: dict[str, str]) -> str | None:
     if empty:
         return f'no {" and no ".join(empty)}'
     if row['emotion'] not in labels.EMOTIONS:
-        return f'emotion {row["emotion"]!r} is none of {", ".join(labels.EMOTIONS)}'
+        return f'{UNKNOWN_EMOTION} {row["emotion"]!r}'
     if not re.fullmatch(r'(train|dev|test\w*)?', row.get('split', '')):
         return f'split {row["split"]!r} is neither train nor dev nor test (or test2, ...)'
     if row.get('sex', '') not in ('', 'female', 'male'):
@@ -199,4 +219,5 @@ CORPUS = Corpus(
     licence='your own',
     homepage='your own disk',
     walk=walk,
+    source_hint=SOURCE_HINT,
 )

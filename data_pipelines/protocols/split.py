@@ -28,12 +28,12 @@ def filter_utterances(utterances: Utterances, selection: str) -> tuple[Utterance
     """
     if not selection:
         return utterances, {}
-    column, _, text = selection.partition('=')
+    column, equals, text = selection.partition('=')
     selected = text.split(',')
-    if column not in TEXT_COLUMNS:
+    if not equals or column not in TEXT_COLUMNS:
         raise UserError(
-            f'config.data.only is {selection!r}; expected a column and its value, '
-            f'such as style=improvised. Columns: {", ".join(TEXT_COLUMNS)}.'
+            f'config.data.only is {selection!r}; expected COLUMN=VALUE, e.g. style=improvised. '
+            f'Columns: {", ".join(TEXT_COLUMNS)}.'
         )
     value_N = utterances.text[column]
     values, counts = np.unique(value_N, return_counts=True)

@@ -70,7 +70,12 @@ def prepare_corpus(
     if workers < 1:
         raise UserError(f'The number of worker processes is {workers}; expected 1 or more.')
     existing = find_dataset(out, name, spec)
-    if existing and (source is None or not os.path.exists(source)):
+    if existing and source is not None and not os.path.exists(source):
+        raise UserError(
+            f'--source {source} does not exist. {corpus.title} is already prepared ({existing}): '
+            'leave --source out to use it, or correct the path.'
+        )
+    if existing and source is None:
         print(f'{corpus.title} is already prepared: {existing}')
         return existing
     if not existing:
@@ -114,6 +119,8 @@ def check_inputs(
     extractor: Extractor | None,
 ) -> None:
     """UserError if the corpus needs a `source`, or the features an `extractor`, and it is None."""
+    if source is None and corpus.source_hint:
+        raise UserError(f'--source PATH is missing. {corpus.source_hint}')
     if source is None and not corpus.synthesise:
         raise UserError(
             f'The files of {corpus.title} are needed: name their folder with --source PATH. '

@@ -27,8 +27,8 @@ class FinishedSweep(NamedTuple):
     run_seconds: list[float]  # training time of every run: an equal share of its group's
 
 
-def read_finished_sweep(path: Path) -> FinishedSweep:
-    """Reads the workdir of a finished sweep; raises UserError where there is none."""
+def check_finished(path: Path) -> None:
+    """Raises UserError if `path` is not the workdir of a finished sweep."""
     if not path.is_dir():
         raise UserError(
             f'There is no folder {path}; expected the workdir of a finished sweep, '
@@ -39,6 +39,11 @@ def read_finished_sweep(path: Path) -> FinishedSweep:
             f'{path} contains no finished sweep (no results.json). Repeat the command that started '
             'it: training continues where it stopped.'
         )
+
+
+def read_finished_sweep(path: Path) -> FinishedSweep:
+    """Reads the workdir of a finished sweep; raises UserError where there is none."""
+    check_finished(path)
     metadata = json.loads((path / 'config.json').read_text())
     results = json.loads((path / 'results.json').read_text())
     predictions = read_predictions(open_predictions(path), results['classes'])

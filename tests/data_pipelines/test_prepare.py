@@ -212,6 +212,14 @@ def test_source_that_differs_from_the_prepared_one_is_refused(prepared, tmp_path
         preparation.prepare_corpus('emodb', tmp_path, prepared.parents[2], SPEC, allow_partial=True)
 
 
+def test_missing_source_is_refused_even_if_the_corpus_is_prepared(prepared, tmp_path):
+    """Without a source, the prepared data set is used."""
+    out = prepared.parents[2]
+    with pytest.raises(UserError, match=r'nowhere does not exist.* is already prepared'):
+        preparation.prepare_corpus('emodb', tmp_path / 'nowhere', out, SPEC)
+    assert preparation.prepare_corpus('emodb', None, out, SPEC) == prepared
+
+
 @pytest.mark.parametrize('content', ['{', '{}', '[1]'])
 def test_damaged_record_is_refused_by_name(prepared, tmp_path, tree, content):
     """When preparing again, and when training looks for the data."""
@@ -277,6 +285,7 @@ def test_counts_that_match_no_release_are_refused_before_anything_is_decoded(tre
     [
         (('emo', '--source', '.'), "no corpus 'emo'; expected one of"),
         (('emodb',), 'The files of EMO-DB are needed: name their folder with --source PATH'),
+        (('folder',), '`folder` is a CSV file with the columns path, speaker, emotion'),
         (('emodb', '--source', 'nowhere'), 'nowhere is not a folder'),
         (('folder', '--source', 'nowhere.csv'), 'nowhere.csv is not a file'),
         (('emodb', '--source', '.', '--high', '9000'), 'expected 0 <= low < high <= 8000'),

@@ -29,6 +29,14 @@ def test_an_unknown_plugin_is_refused(name):
         plugins.load_plugin('methods', name)
 
 
+@pytest.mark.parametrize(
+    ('package', 'name', 'similar'), [('methods', 'dan', 'dann'), ('models', 'cn', 'cnn')]
+)
+def test_a_similar_plugin_is_suggested(package, name, similar):
+    with pytest.raises(UserError, match=rf"Did you mean '{similar}'\?"):
+        plugins.load_plugin(package, name)
+
+
 @pytest.mark.parametrize('domain', ['speakers', 'speaker+speaker', 'speaker,language', ''])
 def test_an_unknown_or_repeated_domain_is_refused(domain):
     """The message lists the domains."""

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pytest
 from helpers.finished_sweeps import write_sweep
 
 from jaxser import report
@@ -35,3 +36,13 @@ def test_several_sweeps_are_compared(tmp_path, monkeypatch):
     np.testing.assert_allclose(plain[0], [[np.nan, 0.5], [0.5, np.nan]])
     np.testing.assert_allclose(best[0], [[np.nan, 0.6], [0.6, np.nan]])
     assert plain[1:3] == (['a', 'b'], ['a', 'b'])
+
+
+def test_all_workdirs_are_checked_before_a_page_is_written(tmp_path, monkeypatch, capsys):
+    write_sweep(tmp_path / 'a')
+    arguments = ['report', '--workdir', str(tmp_path / 'a'), str(tmp_path / 'missing')]
+    monkeypatch.setattr(sys, 'argv', arguments)
+    with pytest.raises(SystemExit):
+        report.main()
+    assert 'There is no folder' in capsys.readouterr().err
+    assert not (tmp_path / 'a' / 'report.html').exists()

@@ -21,6 +21,12 @@ def test_an_unknown_corpus_is_refused_with_the_list_of_all():
         corpora.load_corpus('nemo')
 
 
+@pytest.mark.parametrize('name', ['emobd', 'emo_db'])
+def test_a_similar_corpus_is_suggested(name):
+    with pytest.raises(UserError, match=r"Did you mean 'emodb'\?"):
+        corpora.load_corpus(name)
+
+
 def test_incomplete_counts_are_refused_by_class_unless_partial_is_allowed(tmp_path):
     """One file of each actor is missing: an angry one."""
     paths = [p for p in corpus_trees.make_ravdess_paths() if '-05-01-01-01-' not in p]

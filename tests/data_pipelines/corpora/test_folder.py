@@ -56,7 +56,7 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
         ('path,speaker,emotion\n', 'no utterances'),
         (
             'path,speaker,emotion\nx.wav,1,sad\ny.wav,1,joyful\n',
-            "line 3: emotion 'joyful' is none of angry, anxious",
+            "line 3: unknown emotion 'joyful'. Expected emotions: angry, anxious",
         ),
         ('path,speaker,emotion\nx.wav,,sad\n', 'line 2: no speaker'),
         ('path,speaker,emotion\nx.wav,1\n', 'line 2: more or fewer cells'),
@@ -102,6 +102,18 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
 def test_a_wrong_list_is_refused_with_what_is_wrong_and_where(text, message, tmp_path):
     with pytest.raises(UserError, match=message):
         folder.walk(write_list(tmp_path, text))
+
+
+def test_a_mistake_in_many_rows_is_reported_once(tmp_path):
+    """With the number of rows and the first lines; the known emotions are listed once."""
+    rows = [f'{n}.wav,1,wut\n{n}b.wav,1,sad\n' for n in range(38)]
+    path = write_list(tmp_path, 'path,speaker,emotion\n' + ''.join(rows) + 'x.wav,1,fun\n')
+    with pytest.raises(UserError) as error:
+        folder.walk(path)
+    message = str(error.value)
+    assert '39 rows that cannot be used' in message
+    assert "unknown emotion 'wut' in 38 rows (lines 2, 4, 6, ...); line 78: unknown" in message
+    assert message.count('angry') == message.count('wut') == 1
 
 
 def test_spaces_at_the_ends_of_cells_are_ignored(tmp_path):

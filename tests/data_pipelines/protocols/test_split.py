@@ -44,12 +44,13 @@ def test_a_selection_keeps_its_values_and_counts_the_others():
     [
         (
             'mood=good',
-            'its value, such as style=improvised. Columns: utterance, speaker',
+            'e.g. style=improvised. Columns: utterance, speaker',
         ),
-        ('acted', 'expected a column'),
+        ('acted', 'expected COLUMN=VALUE'),
+        ('emotion', 'expected COLUMN=VALUE, e.g. style=improvised'),
         ('sex=female,other', 'no utterance has sex=other; found: female, male'),
         ('split=train', 'no utterance has split=train; found: nothing'),
-        ('sex', 'no utterance has sex=; found: female, male'),
+        ('sex=', 'no utterance has sex=; found: female, male'),
     ],
 )
 def test_a_selection_of_an_unknown_column_or_value_is_refused(selection, message):
