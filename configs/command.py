@@ -1,6 +1,7 @@
 """Parses the flags of all commands that take a configuration, and explains mistakes in them."""
 
 import difflib
+import re
 from pathlib import Path
 
 from absl import flags
@@ -22,6 +23,14 @@ NUMBER_ERRORS = {
     'could not convert string to float:': 'expected a number, found',
 }
 
+# Messages of absl and ml_collections that are replaced.
+BOOLEAN_ERROR = r"flag --(\S+?)=.*: \('Non-boolean argument to boolean flag', (.*)\)"
+FILE_ERROR = r'flag --config=(.*): Error whilst parsing config file'
+TUPLE_ERROR = (
+    r"TypeError: Could not override field '(\w+)'.*?\. (.*) is of original type <class 'str'> "
+    r"and cannot be casted to type <class 'tuple'>"
+)
+
 
 def parse_flags(arguments: list[str], module: str) -> ConfigDict:
     """Returns the configuration that the flags of `python -m module` describe.
@@ -35,9 +44,7 @@ def parse_flags(arguments: list[str], module: str) -> ConfigDict:
                 f'{positional[0]!r} is not a flag. Set a value with --config.KEY=VALUE.'
             )
         if CONFIG.value is None:
-            raise UserError(
-                f'--config is missing. Example: python -m {module} --config=configs/dann_demo.py'
-            )
+            raise UserError(_missing_config_message(module))
         CONFIG.value.to_dict()  # raises what loading the file raised
     except (KeyError, AttributeError) as e:
         raise UserError(unknown_key_message(arguments, str(e.args[0]))) from None
@@ -48,12 +55,21 @@ def parse_flags(arguments: list[str], module: str) -> ConfigDict:
         ) from None
     except OSError:
         raise UserError(_missing_file_message(arguments)) from None
+    except flags.UnrecognizedFlagError as e:
+        if e.flagname.startswith('config.'):  # these flags exist only if --config does
+            raise UserError(_missing_config_message(module)) from None
+        raise UserError(str(e)) from None
     except (flags.Error, ValueError, TypeError, SyntaxError) as e:
         raise UserError(_wrong_value_message(e)) from None
     protocol = CONFIG.value.protocol
     allowed = protocol.allow_leak if ALLOW_LEAK.value is None else ALLOW_LEAK.value
     protocol.allow_leak = ','.join(parse_allowed_leaks(allowed))
     return CONFIG.value
+
+
+def _missing_config_message(module: str) -> str:
+    """Returns the message for a command line without --config."""
+    return f'--config is missing. Example: python -m {module} --config=configs/dann_demo.py'
 
 
 def _missing_file_message(arguments: list[str]) -> str:
@@ -73,14 +89,31 @@ def _missing_file_message(arguments: list[str]) -> str:
 
 
 def _wrong_value_message(error: Exception) -> str:
-    """Returns the message for a value of the wrong kind."""
-    message = str(error).strip().splitlines()[-1]  # ml_collections puts a stack trace before it
+    """Returns the message for a wrong value, or an error in the configuration's file."""
+    boolean = re.fullmatch(BOOLEAN_ERROR, str(error))
+    if boolean:
+        key_path, value = boolean.groups()
+        return f'{key_path} is {value}; expected True or False.'
+    lines = str(error).strip().splitlines()
+    message = lines[-1]  # ml_collections puts a stack trace before it
     for words, ours in NUMBER_ERRORS.items():
         message = message.replace(words, ours)
     own_prefix = 'ValueError: '
     if message.startswith(own_prefix):  # raised by the configuration's file itself
         return message.removeprefix(own_prefix)
+    file = re.match(FILE_ERROR, lines[0])
+    if file:
+        return f'{file[1]} cannot be loaded: {_explain_tuple_error(message)}'
     return f'{message} (see configs/base.py for every key and its kind of value)'
+
+
+def _explain_tuple_error(message: str) -> str:
+    """Returns an error of the configuration's file; for a text in place of a tuple, with advice."""
+    text = re.fullmatch(TUPLE_ERROR, message)
+    if not text:
+        return message
+    key, value = text.groups()
+    return f'{key!r} is the text {value!r}; expected a tuple. Write e.g. ({value!r},).'
 
 
 def unknown_key_message(arguments: list[str], complaint: str) -> str:

@@ -13,7 +13,12 @@ from jaxser import main
 MISTAKES = {
     'no configuration': ([], '--config is missing.'),
     'an unknown configuration': (['--config=configs/dan_demo.py'], 'configs/dann_demo.py'),
-    'a misspelt flag': (['--confg=configs/dann_demo.py'], 'config'),
+    'a key without a configuration': (['--config.train.epochs=2'], '--config is missing.'),
+    'a misspelt flag': (['--confg=configs/dann_demo.py'], 'Did you mean: config ?\n'),
+    'no for False': (
+        [TINY, '--config.probe=no'],
+        "config.probe is 'no'; expected True or False.",
+    ),
     'a misspelt key': ([TINY, '--config.model.widht=3'], "Did you mean 'width'"),
     'a misspelt hyper-parameter': ([TINY, '--config.sweep.lma=0'], "Did you mean 'lam'"),
     'a key in the wrong place': (
@@ -80,7 +85,7 @@ MISTAKES = {
         [TINY, '--config.sweep.seed=2147483648'],
         'config.sweep.seed: 2147483648 is not an integer from 0 to 2147483647.',
     ),
-    'an unknown corpus': ([TINY, '--config.data.corpora=iemo'], 'iemocap'),
+    'an unknown corpus': ([TINY, '--config.data.corpora=emo_db'], "Did you mean 'emodb'?"),
     'a corpus that is not prepared': (
         ['--config=configs/dann_iemocap.py'],
         'data_pipelines.prepare iemocap',
@@ -120,3 +125,21 @@ def test_a_mistake_ends_with_a_message(mistake, fork_server, tmp_path, monkeypat
     process.join(300)
     assert_user_error(process.exitcode, (tmp_path / 'output').read_text(), expected)
     assert not workdir.exists()
+
+
+def test_a_wrong_value_in_a_configuration_file_names_the_file(fork_server, tmp_path, monkeypatch):
+    file = tmp_path / 'mine.py'
+    file.write_text(
+        'from configs import base\n\n\n'
+        'def get_config():\n'
+        '    config = base.get_config()\n'
+        "    config.data.corpora = 'emodb'\n"
+        '    return config\n'
+    )
+    monkeypatch.chdir(ROOT)
+    arguments = ([f'--config={file}'], tmp_path / 'output')
+    process = fork_server.Process(target=run_main, args=arguments)
+    process.start()
+    process.join(300)
+    expected = f"{file} cannot be loaded: 'corpora' is the text 'emodb'; expected a tuple."
+    assert_user_error(process.exitcode, (tmp_path / 'output').read_text(), expected)
