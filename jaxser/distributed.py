@@ -126,20 +126,45 @@ def check_shared_folder(folder) -> None:
 
 
 class Termination:
-    """A context that notices SIGTERM; several processes notice it at the same epoch."""
+    """A context that notices SIGTERM and Ctrl-C.
+
+    Several processes notice SIGTERM at the same epoch. Ctrl-C raises KeyboardInterrupt as usual.
+    Python ignores an exception that is raised in a callback of its garbage collector, such as
+    JAX's. So Ctrl-C is also remembered, and `raise_if_interrupted` raises the exception again.
+    """
 
     def __enter__(self) -> 'Termination':
         self.requested = False
-        self.previous_handler = None
-        # Python allows signal handlers in the main thread only. With several processes JAX has its
-        # own handler.
-        if jax.process_count() == 1 and threading.current_thread() is threading.main_thread():
-            self.previous_handler = signal.signal(signal.SIGTERM, self._request)
+        self.interrupted = False
+        self.previous_handlers = {}
+        # Python allows signal handlers in the main thread only.
+        if threading.current_thread() is threading.main_thread():
+            if jax.process_count() == 1:  # with several processes JAX has its own handler
+                self._handle(signal.SIGTERM, self._request)
+            # Another handler means that Ctrl-C is ignored (nohup) or handled by the caller.
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                self._handle(signal.SIGINT, self._interrupt)
         return self
 
-    def __exit__(self, *_) -> None:
-        if self.previous_handler is not None:
-            signal.signal(signal.SIGTERM, self.previous_handler)
+    def __exit__(self, error_type, *_) -> None:
+        for number, handler in self.previous_handlers.items():
+            signal.signal(number, handler)
+        if error_type is None:
+            self.raise_if_interrupted()
+
+    def _handle(self, number: signal.Signals, handler) -> None:
+        previous = signal.signal(number, handler)
+        if previous is not None:  # None: the handler was not installed by Python
+            self.previous_handlers[number] = previous
+
+    def _interrupt(self, *_) -> None:
+        self.interrupted = True
+        raise KeyboardInterrupt
+
+    def raise_if_interrupted(self) -> None:
+        """Raises KeyboardInterrupt if Ctrl-C was pressed and its exception was ignored."""
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def _request(self, *_) -> None:
         self.requested = True

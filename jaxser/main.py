@@ -41,6 +41,7 @@ def main() -> None:
         config = command.parse_flags(sys.argv, 'jaxser.main')
         # JAX is imported only when the flags are right.
         from jaxser import distributed
+        from jaxser.workdir import describe_saved
 
         distributed.configure_jax()
         if DISTRIBUTED.value:
@@ -51,6 +52,10 @@ def main() -> None:
         except distributed.Preempted as preempted:
             distributed.log(f'{preempted} The same command resumes from there.')
             sys.exit(distributed.RESUME_EXIT_STATUS)
+        except KeyboardInterrupt:
+            saved = describe_saved(workdir, config.train.epochs)
+            print(f'\nInterrupted. {saved}', file=sys.stderr)
+            sys.exit(130)
 
 
 def default_workdir(config_file: str) -> Path:

@@ -15,6 +15,7 @@ from etils import epath
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.storage import dataset
+from data_pipelines.wording import pluralize
 from jaxser import distributed
 from jaxser.configuration.serialization import config_from_dict, config_to_dict
 from jaxser.provenance import PACKAGES, git_commit, package_version
@@ -55,6 +56,27 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
     except (OSError, NotImplementedError):  # this file system has no locks
         pass
     return lock
+
+
+def describe_saved(path, epochs: int) -> str:
+    """Says how much of an interrupted sweep of `epochs` epochs is saved in the workdir `path`."""
+    path = epath.Path(path)
+    if (path / 'results.json').exists():
+        return 'Training is finished and saved. The same command continues with what follows it.'
+    finished = 0
+    while (path / 'groups' / str(finished) / 'outcome.json').exists():
+        finished += 1
+    saved = []
+    if finished:
+        saved.append(f'{pluralize(finished, "finished group")} of runs')
+    checkpoints = path / 'groups' / str(finished) / 'checkpoints'
+    names = [file.name for file in checkpoints.iterdir()] if checkpoints.exists() else []
+    done = [int(name) for name in names if name.isdigit()]
+    if done:
+        saved.append(f'a checkpoint after epoch {min(max(done), epochs)} of {epochs}')
+    if not saved:
+        return 'No checkpoint has been saved yet: the same command starts training again.'
+    return f'Saved: {" and ".join(saved)}. The same command resumes from there.'
 
 
 class Workdir:

@@ -113,6 +113,7 @@ class GroupLoop:
             stack.callback(feed.close)
             stack.callback(self.profiler.close)
             for item, batch in feed:
+                self.session.termination.raise_if_interrupted()
                 handlers[item.part](item, batch)
         return self._save_outcome()
 
@@ -168,6 +169,7 @@ class GroupLoop:
             self._start_training(batch)
         step_S = np.arange(self.trainer.steps_per_chunk)
         for start in range(0, item.steps, self.steps_per_dispatch):
+            self.session.termination.raise_if_interrupted()
             stop = min(start + self.steps_per_dispatch, item.steps)
             real_S = (start <= step_S) & (step_S < stop)
             self.state, metrics = self.trainer.train_chunk(

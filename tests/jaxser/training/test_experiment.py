@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import chex
@@ -23,6 +24,7 @@ from jaxser.serving import bundling, model
 from jaxser.training import experiment, loop, memory, parallel, task, tracking, validate
 from jaxser.training.checkpoints import Checkpoints
 from jaxser.training.trainer import Trainer
+from jaxser.workdir import describe_saved
 
 
 def sweep(data: Path, path: Path, **changes) -> dict:
@@ -106,6 +108,36 @@ def test_one_step_for_each_dispatch_changes_no_bit(data, plain, tmp_path, monkey
     assert dispatched == 2 * epoch
     for name in ('predictions.csv', 'metrics.jsonl'):
         assert (tmp_path / name).read_bytes() == (plain[1] / name).read_bytes()
+
+
+@pytest.fixture
+def default_sigint():
+    """Ctrl-C raises KeyboardInterrupt; in the workers of pytest-xdist it may be ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures('default_sigint')
+@pytest.mark.parametrize('checkpoint_seconds', [0, 1000])
+def test_an_interrupt_that_python_ignored_ends_training(
+    data, tmp_path, monkeypatch, checkpoint_seconds
+):
+    """At the next item of work, as when it was raised in a callback of the garbage collector."""
+    end_epoch = loop.GroupLoop._end_epoch
+
+    def press_ctrl_c(self):
+        end_epoch(self)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop.GroupLoop, '_end_epoch', press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(data, tmp_path, **{'train.checkpoint_seconds': checkpoint_seconds})
+    saved = describe_saved(tmp_path, 2)
+    expected = 'No checkpoint' if checkpoint_seconds else 'Saved: a checkpoint after epoch 1 of 2.'
+    assert saved.startswith(expected)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_pmap_gives_the_predictions_of_jit(data, plain, tmp_path):
