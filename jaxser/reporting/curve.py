@@ -7,6 +7,7 @@ import numpy as np
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.summary import collect, probed_speakers, swept_keys, tested_speakers
+from jaxser.reporting.formats import folds_of_sweep
 from jaxser.reporting.plotting import (
     PLAIN_DOT,
     add_legend,
@@ -172,7 +173,7 @@ def _draw_leakage_levels(axes, answer: dict) -> None:
 
 def _curve_title(results: dict) -> str:
     rows = results['summary']
-    folds = pluralize(len(results['folds']), 'fold')
+    folds = folds_of_sweep(results)
     seeds = pluralize(max(collect(rows, 'seeds')), 'seed')
     speakers = tested_speakers(rows)
     bars = 'too few speakers for intervals'

@@ -9,6 +9,7 @@ import numpy as np
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, calibration
 from jaxser.analysis.summary import swept_keys
+from jaxser.reporting.formats import folds_of_sweep
 from jaxser.reporting.plotting import (
     MAX_COLOURS,
     PLAIN_COLOUR,
@@ -42,9 +43,9 @@ def draw_confusion_matrices(results: dict):
         axes.set(xlabel='predicted', ylabel='truth', title=title)
     for axes in figure.axes[len(rows) :]:
         axes.set_axis_off()
-    folds = pluralize(len(results['folds']), 'fold')
+    folds = folds_of_sweep(results)
     seeds = pluralize(rows[0]['seeds'], 'seed')
-    parts = f'test parts of {folds} pooled, {seeds}'
+    parts = f'test parts pooled, {folds}, {seeds}'
     title = f'Percent of each true class; {results["protocol"]}, {parts}'
     figure.suptitle('\n'.join(filter(None, (title, synthetic_note(results)))), fontsize=9)
     return figure

@@ -1,6 +1,9 @@
 """Formats numbers and intervals; a value that was not measured becomes an empty text."""
 
+from data_pipelines.wording import pluralize
 from jaxser.analysis.bootstrap import Estimate
+
+MOST_LISTED_FOLDS = 9  # of more folds, only the number is written
 
 
 def format_number(value: float | None, number_format: str = 'z.3f') -> str:
@@ -45,3 +48,27 @@ def format_verdicts(counts: dict[str, int] | None) -> str:
     if not counts:
         return ''
     return ', '.join(f'{verdict} {count}' for verdict, count in counts.items())
+
+
+def format_folds(numbers: list[int], protocol_folds: int | None) -> str:
+    """Returns which folds were run: '5 folds' for all of them, or e.g. 'folds 0, 1 of 5'.
+
+    `protocol_folds` is the number of folds of the protocol; if it is None, which is not known, the
+    text is e.g. '2 folds run'.
+    """
+    if protocol_folds is None:
+        return f'{pluralize(len(numbers), "fold")} run'
+    if len(numbers) >= protocol_folds:
+        return pluralize(protocol_folds, 'fold')
+    if len(numbers) > MOST_LISTED_FOLDS:
+        return f'{len(numbers)} of {protocol_folds} folds'
+    noun = 'fold' if len(numbers) == 1 else 'folds'
+    return f'{noun} {", ".join(map(str, numbers))} of {protocol_folds}'
+
+
+def folds_of_sweep(results: dict) -> str:
+    """Returns which folds a sweep ran, as `format_folds` writes them; `results` is results.json."""
+    numbers = {run['hyper']['fold'] for run in results.get('runs', ())}
+    if not numbers:
+        return f'{pluralize(len(results["folds"]), "fold")} run'
+    return format_folds(sorted(numbers), results.get('audit', {}).get('folds'))

@@ -10,7 +10,7 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
-from jaxser.reporting.formats import format_estimate, format_number, split_cells
+from jaxser.reporting.formats import folds_of_sweep, format_estimate, format_number, split_cells
 from jaxser.reporting.verdict import comparison_verdict
 from jaxser.runs import flatten, format_value, synthetic_note
 
@@ -154,7 +154,7 @@ def description(sweep: FinishedSweep) -> list[str]:
     speakers = set()
     for predictions in sweep.predictions.values():
         speakers.update(predictions.speaker_N.tolist())
-    folds = pluralize(len(results['folds']), 'fold')
+    folds = folds_of_sweep(results)
     classes = ', '.join(results['classes'])
     lines = [
         f'- Corpora: {_corpora(results)}',

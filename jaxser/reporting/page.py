@@ -12,7 +12,7 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
 from jaxser.reporting import leakage_sections, sections, training_sections
-from jaxser.reporting.formats import format_interval, format_number
+from jaxser.reporting.formats import folds_of_sweep, format_interval, format_number
 from jaxser.reporting.html import html_page, render
 from jaxser.runs import synthetic_note
 
@@ -160,7 +160,7 @@ def probed_domain(analysis: SweepAnalysis, row: dict) -> tuple[str, dict | None]
 def _sweep_facts(analysis: SweepAnalysis) -> list[Fact]:
     """Returns the data, the selection and the machine."""
     results = analysis.results
-    folds = pluralize(len(results['folds']), 'fold')
+    folds = folds_of_sweep(results)
     return [
         Fact(
             'tested speakers', str(len(analysis.tested_speakers)), f'{results["protocol"]}, {folds}'

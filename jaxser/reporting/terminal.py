@@ -7,7 +7,7 @@ import rich.table
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, summary
 from jaxser.reporting import curve, figures, plotting
-from jaxser.reporting.formats import format_number, format_verdicts, split_cells
+from jaxser.reporting.formats import folds_of_sweep, format_number, format_verdicts, split_cells
 from jaxser.runs import format_setting, run_label, synthetic_note
 
 # With fewer held-out utterances, leakage is only a rough estimate: at a recall of 0.5 its standard
@@ -82,7 +82,7 @@ def _table_title(results: dict, swept: list[str]) -> str:
     for key in ('method', 'protocol'):
         if key in results and key not in swept:
             names.append(results[key])
-    folds = pluralize(len(results['folds']), 'fold')
+    folds = folds_of_sweep(results)
     return f'{"; ".join(names)}, {folds}; {results["selection"]}'
 
 

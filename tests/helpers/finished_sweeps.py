@@ -189,7 +189,7 @@ def results_facts(speakers, folds: int, runs: list[dict]) -> dict:
         'device': '1 x cpu',
         'seconds': 60.0,
         'speakers': attributes,
-        'audit': {'leaks': []},
+        'audit': {'folds': 5, 'leaks': []},
         'groups': [{'runs': len(runs), 'seconds': 2.0}],
         'runs': runs,
     }

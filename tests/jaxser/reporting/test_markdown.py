@@ -48,7 +48,7 @@ def test_a_sweep_is_described_by_what_was_run(tmp_path):
     text = markdown.render_results([path], [], None, '')
     for line in (
         '- Corpora: istanbul (tr), lab (language not recorded)',
-        '- Protocol: speaker_folds; 2 folds, 8 tested speakers',
+        '- Protocol: speaker_folds; 2 folds run, 8 tested speakers',
         '- Labels: native, 2 classes (A, B)',
         '- Model: cnn on log-mel features, normalised by global',
         '- Methods: erm, dann',

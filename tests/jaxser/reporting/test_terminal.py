@@ -18,6 +18,7 @@ RESULTS = {
     'seconds': 0.0,
     'device': '1 x cpu',
 }
+FINISHED = {'status': 'ok', 'hyper': {'fold': 0}}
 SPEAKER_ANSWER = {'linear': 0.5, 'chance': 0.167, 'classes': 6, 'input': {'linear': 0.9}}
 
 
@@ -69,9 +70,9 @@ def test_leakage_on_few_held_out_utterances_is_called_rough(tmp_path, capsys):
     rows = [make_row(lam=0.0) | {'probe': {'speaker': SPEAKER_ANSWER}}]
     for held_out, is_rough in ((18, True), (30, False)):
         runs = [
-            {'status': 'ok', 'probe': {'speaker': SPEAKER_ANSWER | {'n': 60}}},
-            {'status': 'ok', 'probe': {'speaker': SPEAKER_ANSWER | {'n': held_out}}},
-            {'status': 'ok', 'probe': None},
+            {**FINISHED, 'probe': {'speaker': SPEAKER_ANSWER | {'n': 60}}},
+            {**FINISHED, 'probe': {'speaker': SPEAKER_ANSWER | {'n': held_out}}},
+            {**FINISHED, 'probe': None},
         ]
         terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
         printed = capsys.readouterr().out
@@ -102,7 +103,7 @@ def test_the_legend_says_what_is_pooled_over_folds_and_what_is_a_mean(tmp_path, 
     probe = {'speaker': SPEAKER_ANSWER | {'n': 60}}
     rows = [make_row(lam=lam) | {'probe': probe} for lam in (0.0, 0.3)]
     rows[1] |= {'delta_uar': 0.1}
-    runs = [{'status': 'ok', 'probe': probe}]
+    runs = [{**FINISHED, 'probe': probe}]
     terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
     printed = ' '.join(capsys.readouterr().out.split())
     difference = 'vs plain: UAR, folds pooled, minus that of plain training'
@@ -116,3 +117,17 @@ def test_a_sweep_on_synthetic_speech_is_marked(tmp_path, capsys):
     terminal.print_results(RESULTS | synthetic, tmp_path)
     printed = ' '.join(capsys.readouterr().out.split())
     assert ' '.join(SYNTHETIC_WARNING.split()[:3]) in printed
+
+
+def test_the_title_says_which_folds_of_the_protocol_were_run(tmp_path, capsys):
+    runs = []
+    for fold in (0, 1):
+        runs.append({'status': 'ok', 'hyper': {'lam': 0.0, 'seed': 0, 'fold': fold}})
+    results = RESULTS | {'summary': [make_row(lam=0.0)], 'runs': runs, 'folds': ['a', 'b']}
+    for audit, expected in (
+        ({'folds': 5}, 'speaker_folds, folds 0, 1 of 5;'),
+        ({'folds': 2}, 'speaker_folds, 2 folds;'),
+        ({}, 'speaker_folds, 2 folds run;'),
+    ):
+        terminal.print_results(results | {'audit': audit}, tmp_path)
+        assert expected in capsys.readouterr().out
