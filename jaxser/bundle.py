@@ -23,10 +23,12 @@ from data_pipelines.errors import exit_on_user_error
 from jaxser import distributed
 from jaxser.cli import make_workdir_parser
 from jaxser.serving.bundling import bundle_model
+from jaxser.serving.model import read_model
+from jaxser.serving.setting import describe_setting
 
 
 def main() -> None:
-    """Parses the command line, makes the model and prints its files."""
+    """Parses the command line, makes the model, and prints its files and its setting."""
     parser = make_workdir_parser('jaxser.bundle', __doc__)
     parser.add_argument(
         '--carry_upstream',
@@ -41,6 +43,7 @@ def main() -> None:
         )
         names = sorted(path.name for path in folder.iterdir())
         print(f'{folder}: {", ".join(names)}')
+        print(describe_setting(read_model(folder).metadata))
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from jaxser import distributed, plugins
 from jaxser.analysis import summary
 from jaxser.analysis.calibration import fit_temperature
 from jaxser.configuration.serialization import config_to_dict
+from jaxser.configuration.sweep import run_subset
 from jaxser.pretrained.encoder import PretrainedEncoder, write_encoder
 from jaxser.pretrained.extractor import states_from_folder
 from jaxser.provenance import PACKAGES, package_version
@@ -71,6 +72,18 @@ def describe_data(task) -> dict[str, dict]:
             'styles': _known_values(text['style'][rows]),
         }
     return corpora
+
+
+def count_training_speakers(task, runs: list[dict]) -> dict[str, int]:
+    """Counts the known speakers of all parts, and those in the training data of some run."""
+    speaker_N = task.utterances.text['speaker']
+    rows = []
+    for run in runs:
+        index = task.subset_fold_index[run['fold'], run_subset(run)]
+        rows.append(task.subset_folds[index].train_and_adapt)
+    trained = _known_values(speaker_N[np.concatenate(rows)])
+    used = _known_values(speaker_N[_rows_of_parts(task, ('train', 'dev', 'test', 'adapt'))])
+    return {'trained': len(trained), 'all': len(used)}
 
 
 def _rows_of_parts(task, names: tuple[str, ...]) -> np.ndarray:
@@ -173,8 +186,11 @@ def _metadata(results: dict, setting: ChosenSetting, ensemble: Ensemble, weights
     encoder = _encoder_record(trainer.config, task.data)
     if encoder:
         metadata['upstream'] = {key: encoder[key] for key in ENCODER_KEYS}
+    runs = [member.run for member in members]
     return metadata | {
-        'runs': [member.run for member in members],
+        'runs': runs,
+        'protocol_folds': len(task.protocol_folds),
+        'training_speakers': count_training_speakers(task, runs),
         'calibration': fit_temperature(dev_p_NxC, dev_emotion_N),
         'row': _setting_and_results(setting.row),
         'protocol': results['protocol'],

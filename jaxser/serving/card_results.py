@@ -52,7 +52,7 @@ def results_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | 
         has_intervals=bool(results['uar_ci95']),
         min_speakers=bootstrap.MIN_SPEAKERS,
         run_count=len(metadata['runs']),
-        every_speaker_was_trained_on=_every_speaker_was_trained_on(metadata),
+        seen_speakers=_seen_speakers(metadata),
         recalls=_recalls(analysis.classes, row['confusion']) if row else [],
         command=command,
     )
@@ -78,11 +78,20 @@ def _measures(results: dict, row: dict | None) -> list[Measure]:
     return measures
 
 
-def _every_speaker_was_trained_on(metadata: dict) -> bool:
-    """Whether every tested speaker is in the training data of at least one network."""
+def _seen_speakers(metadata: dict) -> str:
+    """Returns which speakers some of the networks were trained on, e.g. '6 of 8 speakers were'.
+
+    Returns '' if the tested speakers are in no fold's training part, or if there is only one fold.
+    """
     folds = {run['fold'] for run in metadata['runs']}
-    has_unseen_speakers = metadata['config']['protocol']['name'] in UNSEEN_SPEAKER_PROTOCOLS
-    return len(folds) > 1 and not has_unseen_speakers
+    if len(folds) < 2 or metadata['config']['protocol']['name'] in UNSEEN_SPEAKER_PROTOCOLS:
+        return ''
+    counts = metadata.get('training_speakers')
+    if not counts or not counts['all']:  # a model of an earlier version, or no known speaker
+        return 'speakers of these corpora were'
+    if counts['trained'] == counts['all']:
+        return 'every speaker was'
+    return f'{counts["trained"]} of {counts["all"]} speakers were'
 
 
 def _recalls(classes: list[str], confusion: list[list[int]]) -> list[tuple[str, int, str]]:

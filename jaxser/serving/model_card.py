@@ -8,10 +8,10 @@ facts are left out. The texts are in templates/.
 from data_pipelines import corpora
 from data_pipelines.features.upstream import EncoderStates
 from data_pipelines.wording import pluralize
-from jaxser.analysis import summary
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.pretrained.encoder import PretrainedEncoder
-from jaxser.runs import SYNTHETIC_WARNING, format_value, method_name, synthetic_note
+from jaxser.reporting.formats import format_folds
+from jaxser.runs import SYNTHETIC_WARNING, method_name, synthetic_note
 from jaxser.serving.card_limitations import limitations
 from jaxser.serving.card_results import (
     calibration_section,
@@ -26,8 +26,9 @@ from jaxser.serving.card_usage import (
     training_languages,
     usage_section,
 )
-from jaxser.serving.markdown import join_words, render
+from jaxser.serving.markdown import render
 from jaxser.serving.model import ENCODER_FOLDER, Model, is_fine_tuned
+from jaxser.serving.setting import describe_values
 
 TAGS = ['speech-emotion-recognition', 'audio-classification', 'jax']
 
@@ -92,25 +93,15 @@ def introduction(metadata: dict) -> str:
         synthetic_note=synthetic_note(metadata),
         classes=metadata['classes'],
         run_count=len(runs),
-        folds=pluralize(len({run['fold'] for run in runs}), 'fold'),
+        folds=format_folds(sorted({run['fold'] for run in runs}), metadata.get('protocol_folds')),
         seeds=pluralize(len({run['seed'] for run in runs}), 'seed'),
         method=method,
-        setting=_describe_setting(metadata['row']),
+        setting=describe_values(metadata),
         version=metadata['versions']['jaxser'],
         encoder_name=config['model']['name'],
         states=encoder_states(metadata),
         is_fine_tuned=is_fine_tuned(metadata),
     )
-
-
-def _describe_setting(row: dict) -> str:
-    """Returns the swept values of the setting, such as 'lam = 0.3', without its method."""
-    left_out = {*summary.RESULT_KEYS, 'method', 'speaker_norm'}
-    values = []
-    for key, value in row.items():
-        if key not in left_out and value is not None:
-            values.append(f'{key} = {format_value(value)}')
-    return join_words(values)
 
 
 def intended_use(metadata: dict) -> str:

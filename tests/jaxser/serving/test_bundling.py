@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.errors import UserError
+from data_pipelines.protocols.subsets import Subset
 from jaxser.serving import bundling
 from jaxser.serving.model import read_model
 from jaxser.training import restore
@@ -104,3 +105,26 @@ def test_utterances_that_no_fold_uses_are_not_described():
             'styles': [],
         },
     }
+
+
+def test_the_speakers_of_folds_that_were_not_run_may_be_in_no_training_data():
+    """Of five speakers; fold n tests speaker n, and its dev part is the next speaker."""
+    text = {'speaker': np.array([*'abcde'])}
+    subset_folds = []
+    for n in range(2):
+        dev = (n + 1) % 5
+        parts = dict.fromkeys(('train', 'adapt'), np.setdiff1d(np.arange(5), [n, dev]))
+        subset_folds.append(
+            SimpleNamespace(
+                **parts, dev=[dev], test=[n], train_and_adapt=parts['train'], identity=[]
+            )
+        )
+    task = SimpleNamespace(
+        utterances=SimpleNamespace(text=text),
+        folds=subset_folds,
+        subset_folds=subset_folds,
+        subset_fold_index={(n, Subset()): n for n in range(2)},
+    )
+    runs = [{'fold': 0}, {'fold': 1}]
+    assert bundling.count_training_speakers(task, runs) == {'trained': 4, 'all': 5}
+    assert bundling.count_training_speakers(task, runs[:1]) == {'trained': 3, 'all': 5}

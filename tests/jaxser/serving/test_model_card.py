@@ -22,6 +22,7 @@ from jaxser.serving import card_results, model_card
 from jaxser.serving.card_limitations import limitations
 from jaxser.serving.markdown import escape_cell, escape_text
 from jaxser.serving.model import Model, read_model
+from jaxser.serving.setting import describe_setting
 
 
 @pytest.fixture
@@ -222,6 +223,34 @@ def test_the_limitations_follow_from_the_protocol(swept, keys, phrase):
     assert phrase in model_card.render_card(model, None)
     is_protocol_of_sweep = keys == {'protocol.name': 'speaker_folds'}
     assert (phrase in model_card.render_card(read_model(swept), None)) == is_protocol_of_sweep
+
+
+@pytest.mark.parametrize(
+    ('counts', 'phrase'),
+    [
+        ({'trained': 6, 'all': 6}, 'every speaker was in the training data of some of them'),
+        ({'trained': 4, 'all': 6}, '4 of 6 speakers were in the training data of some of them'),
+        (None, 'has not been tested: speakers of these corpora were in the training data'),
+    ],
+)
+def test_the_card_says_how_many_speakers_were_trained_on(swept, counts, phrase):
+    """A model of an earlier version does not know."""
+    text = model_card.render_card(change_metadata(swept, training_speakers=counts), None)
+    assert phrase in text
+    assert ('every speaker was' in text) == (counts == {'trained': 6, 'all': 6})
+
+
+def test_the_card_says_which_folds_were_run_and_what_is_plain_training(swept):
+    model = change_metadata(swept, protocol_folds=5)
+    model.metadata['row']['lam'] = 0.0
+    introduction = model_card.introduction(model.metadata)
+    assert '(folds 0, 1, 2 of 5, 1 seed)' in introduction
+    assert 'each trained by `dann` (lam = 0, which is plain training' in introduction
+    sentence = describe_setting(model.metadata)
+    assert sentence.startswith('The model is dann (lam = 0, which is plain training')
+    assert sentence.endswith('), chosen by dev UAR.')
+    model.metadata['row']['lam'] = 0.5
+    assert 'plain' not in describe_setting(model.metadata)
 
 
 def test_allowed_leaks_and_an_inert_adversary_are_limitations(swept, analysis):

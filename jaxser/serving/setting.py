@@ -1,0 +1,33 @@
+"""Describes the setting of a model: its method, and the swept values."""
+
+from jaxser.analysis import summary
+from jaxser.runs import format_value, method_name
+
+
+def describe_values(metadata: dict) -> str:
+    """Returns the swept values of the setting, such as 'lam = 0.3', without its method.
+
+    `metadata` is model.json. Says so if the setting is plain training.
+    """
+    row = metadata['row']
+    is_plain = method_name(metadata['config'] | row) in summary.PLAIN_METHODS[:-1]
+    left_out = {*summary.RESULT_KEYS, 'method', 'speaker_norm'}
+    values = []
+    for key, value in row.items():
+        if key in left_out or value is None:
+            continue
+        text = f'{key} = {format_value(value)}'
+        if key == 'lam' and value == 0 and is_plain:
+            text += ', which is plain training'
+        values.append(text)
+    return ', '.join(values)
+
+
+def describe_setting(metadata: dict) -> str:
+    """Returns a sentence that says which setting the model is, and how it was chosen."""
+    method, _, _ = method_name(metadata['config'] | metadata['row']).partition(',')
+    values = describe_values(metadata)
+    setting = f'{method} ({values})' if values else method
+    if metadata['row'].get('dev_uar') is None:
+        return f'The model is {setting}.'
+    return f'The model is {setting}, chosen by dev UAR.'
