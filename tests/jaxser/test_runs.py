@@ -1,4 +1,4 @@
-"""Tests of the names of runs, and of how values are written."""
+"""Tests of the names of runs and settings, and of how values are written (jaxser/runs.py)."""
 
 import subprocess
 import sys
