@@ -218,6 +218,23 @@ def test_losses_of_several_domains_are_added():
         )
 
 
+def test_loss_and_metrics_of_several_domains_are_of_their_sum():
+    """reversed_over_task has the norm of the summed gradient; each domain has its own loss."""
+    both, speaker, language = Case('speaker+language'), Case('speaker'), Case('language')
+    params = both.params
+    value, aux = both.loss(params, lam=0.7, domain_weight=0.5)
+    losses = {case.domain: float(case.domain_loss(params)) for case in (speaker, language)}
+    for domain, loss in losses.items():
+        assert float(aux.metrics[f'{domain}_loss']) == pytest.approx(loss, rel=1e-5)
+    expected_value = float(both.emotion_loss(params)) + 0.5 * sum(losses.values())
+    assert float(value) == pytest.approx(expected_value, rel=1e-5)
+    assert float(aux.metrics['lam_p']) == pytest.approx(0.7 * RAMPED, rel=1e-5)
+    domains = speaker.domain_gradient_at_z(params) + language.domain_gradient_at_z(params)
+    emotion = both.emotion_gradient_at_z(params)
+    expected = 0.7 * RAMPED * 0.5 * np.linalg.norm(domains) / np.linalg.norm(emotion)
+    assert float(aux.metrics['reversed_over_task']) == pytest.approx(expected, rel=1e-5)
+
+
 def test_an_example_of_unknown_domain_does_not_count_in_the_domain_loss():
     """Its index is -1: the loss is that of the other examples only."""
     case = Case('speaker')
