@@ -5,13 +5,14 @@ import sys
 import numpy as np
 import pytest
 from helpers.finished_sweeps import write_sweep
+from helpers.html_page import Page
 
 from jaxser import report
 from jaxser.reporting import figures, plotting
 
 
 def test_several_sweeps_are_compared(tmp_path, monkeypatch):
-    """Each has its page; the comparison has a heat map from corpus to corpus."""
+    """Each has its page; the comparison is well-formed and has heat maps from corpus to corpus."""
     drawn = []
 
     def record_figure(draw, *arguments) -> bytes:
@@ -27,11 +28,11 @@ def test_several_sweeps_are_compared(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'argv', arguments)
     report.main()
     assert (tmp_path / 'b' / 'report.html').exists()
-    page = (tmp_path / 'a' / 'comparison.html').read_text()
-    assert '2 sweeps compared' in page
-    assert '2 splits' in page
-    assert 'speaker 0.405 (0.200)' in page, 'of the coefficient that dev has chosen'
-    assert 'p Holm' in page
+    text = Page((tmp_path / 'a' / 'comparison.html').read_text()).text
+    assert '2 sweeps compared' in text
+    assert '2 splits' in text
+    assert 'speaker 0.405 (0.200)' in text, 'of the coefficient that dev has chosen'
+    assert 'p Holm' in text
     plain, best = [values for draw, values in drawn if draw is figures.draw_heatmap]
     np.testing.assert_allclose(plain[0], [[np.nan, 0.5], [0.5, np.nan]])
     np.testing.assert_allclose(best[0], [[np.nan, 0.6], [0.6, np.nan]])
