@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
     #   dann          domain-adversarial training (gradient reversal)
     #   cdann         dann with an adversary for each emotion
     #   confusion     an encoder that is trained to make the domain head uncertain
+    #   similarity    a penalty on the similarity of utterances of one speaker; no domain head
     #   crossgrad     features perturbed along the domain gradient
     #   labelgrad     its control: features perturbed along the emotion gradient
     #   speaker_norm  gradient ascent on the speaker loss of batches of its own
@@ -36,6 +37,9 @@ def get_config() -> ConfigDict:
     # The part that speaker_norm trains by gradient ascent on the speaker loss: tap (the encoder) |
     # snp (a layer on top of it).
     config.speaker_norm = 'tap'
+    # The pairs of examples that similarity compares: conditional (of one emotion; labelled examples
+    # only) | unconditional (all pairs).
+    config.similarity = 'conditional'
     # After training, measures the leakage of each run's representation with newly trained
     # classifiers (python -m jaxser.probe).
     config.probe = True
@@ -84,7 +88,8 @@ def data_section() -> ConfigDict:
     data.normalise = 'global'
     # Frames of a training example: longer utterances are cut at random, shorter ones padded.
     data.frames = 300
-    # Training examples of a fold per step.
+    # Training examples of a fold per step. similarity compares pairs of one speaker and one emotion
+    # within a batch: 32 suffice for 6 speakers and 4 emotions, 128 are better for more of them.
     data.batch = 32
     # Whole utterances of a fold per evaluation step. Predictions do not depend on it.
     data.eval_batch = 32
@@ -216,8 +221,8 @@ def sweep_section() -> ConfigDict:
     # Largest number of utterances of each class.
     sweep.per_class = ()
 
-    # dann, cdann: the coefficient of gradient reversal. confusion, coral, mmd, didan: the weight of
-    # their loss. speaker_norm: the step of its ascent.
+    # dann, cdann: the coefficient of gradient reversal. confusion, similarity, coral, mmd, didan:
+    # the weight of their loss. speaker_norm: the step of its ascent.
     sweep.lam = ()
     # dann, cdann: the weight of the domain loss for its head. For the encoder, the weight is this
     # value times lam.
@@ -251,6 +256,7 @@ def sweep_section() -> ConfigDict:
     sweep.method = ()
     sweep.domain = ()
     sweep.speaker_norm = ()
+    sweep.similarity = ()
     sweep.model = ConfigDict()
     sweep.model.width = ()
     sweep.model.hidden = ()

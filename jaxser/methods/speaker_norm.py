@@ -15,7 +15,8 @@ import optax
 
 from data_pipelines.errors import UserError
 from jaxser import losses
-from jaxser.interfaces import BATCH_WIDE_KEYS, Aux, Batch, Encoder, Method, Sizes, State
+from jaxser.interfaces import Aux, Batch, Encoder, Method, Sizes, State
+from jaxser.methods._identity import split_batch
 from jaxser.nn import heads
 
 
@@ -27,17 +28,6 @@ class Variant(NamedTuple):
 
 
 VARIANTS = {'tap': Variant('encoder', 0.01), 'snp': Variant('layer', 0.1)}
-
-
-def split_batch(batch: Batch) -> tuple[Batch, Batch]:
-    """Returns the emotion examples and the identity examples: the two halves of the batch."""
-    B = len(batch['frames_B']) // 2
-    emotion_batch, identity_batch = {}, {}
-    for key, x in batch.items():
-        is_batch_wide = key in BATCH_WIDE_KEYS
-        emotion_batch[key] = x if is_batch_wide else x[:B]
-        identity_batch[key] = x if is_batch_wide else x[B:]
-    return emotion_batch, identity_batch
 
 
 def norm_ratio(ascent, descent) -> jax.Array:

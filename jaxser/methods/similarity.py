@@ -1,0 +1,135 @@
+"""Similarity penalty: makes utterances of one domain no more alike than those of different domains.
+
+A closed-form penalty in place of an adversary: it has no domain head, so that nothing has to keep
+up with the encoder, and it does not depend on the scale of z. It needs batches that contain pairs
+of one speaker and one emotion: 32 examples suffice for 6 speakers and 4 classes, and 128 are better
+for more of them (config.data.batch). Formula, lam and the constant 1e-6 are ours.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from data_pipelines.errors import UserError
+from jaxser.interfaces import Aux, Encoder, Method, Sizes
+from jaxser.methods import _adversarial, erm
+from jaxser.methods._identity import split_batch
+from jaxser.nn import heads
+from jaxser.reversal import gradient_ratio
+
+VARIANTS = ('conditional', 'unconditional')
+FLOOR = 1e-6  # added to squared norms: an example at the mean has direction 0
+
+
+def domain_similarity(z_BxD: jax.Array, domain_B: jax.Array, group_B: jax.Array) -> jax.Array:
+    """Returns D, the mean similarity within domains minus the mean similarity between domains.
+
+    Both means are over the pairs i != j of one group; D = 0 if one of them has no pair. The
+    similarity of a pair is u_i.u_j with u_i = (z_i - m) / sqrt(|z_i - m|^2 + 1e-6), m the mean of
+    z. Examples whose domain or group is -1 do not count, neither in pairs nor in m.
+    """
+    is_used_B = (domain_B >= 0) & (group_B >= 0)
+    mask_Bx1 = is_used_B.astype(z_BxD.dtype)[:, None]
+    mean_1xD = (z_BxD * mask_Bx1).sum(0, keepdims=True) / jnp.maximum(mask_Bx1.sum(), 1)
+    centred_BxD = (z_BxD - mean_1xD) * mask_Bx1
+    norm_Bx1 = jnp.sqrt((centred_BxD**2).sum(-1, keepdims=True) + FLOOR)
+    u_BxD = centred_BxD / norm_Bx1
+    similarity_BxB = u_BxD @ u_BxD.T
+
+    is_used_BxB = is_used_B[:, None] & is_used_B[None] & ~jnp.eye(len(z_BxD), dtype=bool)
+    is_pair_BxB = is_used_BxB & (group_B[:, None] == group_B[None])
+    is_same_BxB = domain_B[:, None] == domain_B[None]
+    within_BxB = (is_pair_BxB & is_same_BxB).astype(z_BxD.dtype)
+    between_BxB = (is_pair_BxB & ~is_same_BxB).astype(z_BxD.dtype)
+    # One weighted sum of the similarities: the mean within domains minus the mean between them.
+    within_count, between_count = within_BxB.sum(), between_BxB.sum()
+    weight_BxB = within_BxB / jnp.maximum(within_count, 1)
+    weight_BxB -= between_BxB / jnp.maximum(between_count, 1)
+    value = (similarity_BxB * weight_BxB).sum()
+    return jnp.where(jnp.minimum(within_count, between_count) > 0, value, 0.0)
+
+
+def make(config, encoder: Encoder, sizes: Sizes) -> Method:
+    """CE(emotion | z) + lam ramp(progress) sum_d D_d, with D_d of `domain_similarity`.
+
+    The sum is over the domains d of config.domain. config.similarity chooses the groups of which
+    pairs are formed. 'conditional': one emotion. Only labelled examples count, so that unlabelled
+    target examples are left out; the weight of their class has no influence. 'unconditional': all
+    examples are one group, unlabelled ones included.
+
+    With config.protocol.identity, identity examples enter the penalty too. They have no emotion:
+    in the conditional form they are a group of their own. The encoder normalises them by the
+    statistics of their batch, and they do not change the running ones, as in speaker_norm. At
+    lam = 0 all of this is plain training.
+
+    Metrics: `{domain}_similarity` is D_d, and `penalty_over_task` the norm of the penalty's
+    gradient at z over that of the emotion loss.
+    """
+    if config.similarity not in VARIANTS:
+        raise UserError(
+            f'config.similarity is {config.similarity!r}; expected one of {", ".join(VARIANTS)}.'
+        )
+    is_conditional = config.similarity == 'conditional'
+    has_identity = bool(config.protocol.identity)
+    domains = tuple(config.domain.split('+'))
+    emotion_head = heads.make_head(sizes.emotions)
+    plain = erm.make(config, encoder, sizes)
+
+    def group_examples(batch, is_identity):
+        """Returns group_B; padding has group -1."""
+        is_real_B = batch['frames_B'] > 0
+        if not is_conditional:
+            group_B = jnp.zeros_like(batch['emotion_B'])
+        elif is_identity:
+            group_B = jnp.full_like(batch['emotion_B'], sizes.emotions)
+        else:
+            group_B = jnp.where(batch['labelled_B'] > 0, batch['emotion_B'], -1)
+        return jnp.where(is_real_B, group_B, -1)
+
+    def penalty(z_BxD, domain_batch, group_B):
+        """Returns the sum of D over the domains, and metrics."""
+        metrics = {}
+        for domain in domains:
+            value = domain_similarity(z_BxD, domain_batch[f'{domain}_B'], group_B)
+            metrics[f'{domain}_similarity'] = value
+        return sum(metrics.values()), metrics
+
+    def loss(params, state, batch, hyper, key):
+        emotion_batch, identity_batch = split_batch(batch) if has_identity else (batch, None)
+        emotion = erm.emotion_forward(
+            encoder, emotion_head, params, state, emotion_batch, hyper, key
+        )
+        group_B = group_examples(emotion_batch, is_identity=False)
+        identity_z = []
+        if has_identity:
+            z_BxD, _ = encoder.apply(
+                params['encoder'],
+                state.batch_stats,
+                identity_batch,
+                hyper,
+                jax.random.fold_in(key, 1),
+                train=True,
+            )
+            identity_z.append(z_BxD)
+            group_B = jnp.append(group_B, group_examples(identity_batch, is_identity=True))
+
+        ramped_lam = _adversarial.ramp_lam(hyper, state, sizes)
+        value, metrics = penalty(jnp.concatenate([emotion.z_BxD, *identity_z]), batch, group_B)
+        total = emotion.loss + ramped_lam * value
+        metrics['lam_p'] = ramped_lam
+
+        def ramped_penalty(z_BxD):
+            value, _ = penalty(jnp.concatenate([z_BxD, *identity_z]), batch, group_B)
+            return ramped_lam * value
+
+        emotion_loss = erm.make_task_loss(emotion_head, params, emotion_batch)
+        metrics['penalty_over_task'] = gradient_ratio(ramped_penalty, emotion_loss, emotion.z_BxD)
+        return total, Aux(emotion.batch_stats, state.extra, emotion.metrics | metrics)
+
+    return Method(
+        hyper={'lam': 3.0},
+        init=plain.init,
+        loss=loss,
+        predict=plain.predict,
+        domains=domains,
+        identity=has_identity,
+    )
