@@ -114,7 +114,7 @@ class Item:
 
     Attributes:
         part: 'train' for training, on cuts; in evaluation, of whole utterances, the property of
-            Fold that is evaluated: 'dev', 'test', 'train_and_adapt' (for the method's fit), or
+            Fold that is evaluated: 'dev', 'test', 'fit_rows' (for the method's fit), or
             'used_rows' (for the probe).
         epoch: counted from 0.
         subset_fold: the index of each fold in the list of folds: DxSxF in training, DxF in

@@ -12,7 +12,7 @@ from data_pipelines.storage.schema import Utterances
 
 PARTS = ('train', 'dev', 'test')
 
-ALL_PARTS = (*PARTS, 'adapt', 'identity')
+ALL_PARTS = (*PARTS, 'adapt', 'identity', 'withheld')
 
 HASHED_COLUMNS = ('corpus', 'utterance', 'speaker', 'emotion')
 
@@ -37,11 +37,27 @@ class Fold:
     adapt: np.ndarray = dataclasses.field(default_factory=_no_rows)
     # Utterances of other corpora that fill the identity batches.
     identity: np.ndarray = dataclasses.field(default_factory=_no_rows)
+    # Utterances of training speakers on which attackers are tested; chosen by withholding.py.
+    attacker_test: np.ndarray = dataclasses.field(default_factory=_no_rows)
 
     @property
     def train_and_adapt(self) -> np.ndarray:
         """Returns the rows of the training data, with or without their emotions; not `identity`."""
         return np.concatenate([self.train, self.adapt])
+
+    @property
+    def withheld(self) -> np.ndarray:
+        """Returns the rows of `attacker_test` that training does not use."""
+        return np.setdiff1d(self.attacker_test, self.train_and_adapt)
+
+    @property
+    def fit_rows(self) -> np.ndarray:
+        """Returns the rows of `train_and_adapt` on which no attacker is tested.
+
+        Attackers are fitted on these, and so is whatever a method fits after training.
+        """
+        rows = self.train_and_adapt
+        return rows[~np.isin(rows, self.attacker_test)]
 
     @property
     def domain_rows(self) -> np.ndarray:
@@ -53,8 +69,9 @@ class Fold:
 
     @property
     def used_rows(self) -> np.ndarray:
-        """Returns the rows of `train_and_adapt`, dev and test: ascending, each once."""
-        return np.unique(np.concatenate([self.train_and_adapt, self.dev, self.test]))
+        """Returns the rows of `train_and_adapt`, `attacker_test`, dev and test: ascending, once."""
+        parts = [self.train_and_adapt, self.attacker_test, self.dev, self.test]
+        return np.unique(np.concatenate(parts))
 
 
 def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:

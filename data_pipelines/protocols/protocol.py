@@ -53,6 +53,7 @@ class Protocol:
     identity: tuple[str, ...] = ()
     test: str = 'test'
     allow_leak: str = ''
+    withhold: float = 0.0
 
     def __post_init__(self):
         self._check_modes()
@@ -112,6 +113,9 @@ class Protocol:
         words += ADAPTATION_MODES[self.adapt]
         if self.identity:
             words += f', identity batches from {"+".join(self.identity)}'
+        if self.withhold > 0:
+            percent = 100 * self.withhold
+            words += f', attackers are tested on {percent:g} % withheld utterances'
         return words
 
     @property

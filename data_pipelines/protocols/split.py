@@ -15,6 +15,7 @@ from data_pipelines.protocols.folds import (
     rows_of_parts,
 )
 from data_pipelines.protocols.protocol import Protocol
+from data_pipelines.protocols.withholding import reserve_attacker_test
 from data_pipelines.storage.dataset import PreparedData, read_utterances
 from data_pipelines.storage.schema import TEXT_COLUMNS, Utterances
 
@@ -118,7 +119,11 @@ def make_split(config, data: PreparedData) -> Split:
     protocol = Protocol(**config.protocol)
     selected, others = filter_utterances(read_utterances(data), config.data.only)
     utterances, unlabelled = keep_labelled(selected, config.data.labels, protocol.identity)
-    folds = make_folds(utterances, protocol)
+    folds = []
+    for fold in make_folds(utterances, protocol):
+        folds.append(
+            reserve_attacker_test(utterances, fold, protocol.withhold, config.data.order_seed)
+        )
     return Split(
         utterances,
         folds,

@@ -100,7 +100,7 @@ class GroupLoop:
         handlers = {
             'train': self._train,
             'dev': self._validate,
-            'train_and_adapt': self._fit,
+            'fit_rows': self._fit,
             'test': self._test,
         }
         labels = [run_label(run, self.task.label_keys) for run in self.group.runs]
@@ -122,8 +122,8 @@ class GroupLoop:
 
         1. For each epoch: chunks of training steps, then dev, after which each run's best epoch is
            selected.
-        2. Once, if the method has a `fit`: the whole utterances of the training data, after which
-           the selected parameters are fitted.
+        2. Once, if the method has a `fit`: the whole utterances of the training data on which no
+           attacker is tested, after which the selected parameters are fitted.
         3. Once: the test part, with these parameters.
         """
         first_epoch = self.epoch
@@ -133,7 +133,7 @@ class GroupLoop:
             yield from self.group.evaluation_items('dev', epoch)
         # A checkpoint beyond the last epoch contains the fitted parameters.
         if self.trainer.method.fit is not None and first_epoch <= epochs:
-            yield from self.group.evaluation_items('train_and_adapt', epochs)
+            yield from self.group.evaluation_items('fit_rows', epochs)
         yield from self.group.evaluation_items('test', epochs)
 
     def _restore_checkpoint(self) -> None:

@@ -48,6 +48,7 @@ RANGES = {
     'model.accumulate': Range(1),
     'model.layer_decay': Range(0, 1, open_end='low'),
     'model.upstream_rate': Range(0, open_end='low'),
+    'protocol.withhold': Range(0, 0.9, open_end='high'),
     'train.checkpoint_seconds': Range(0),
     'train.clip': Range(0, open_end='low'),  # a negative one would turn descent into ascent
     'train.epochs': Range(1),
