@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
     #   labelgrad     its control: features perturbed along the emotion gradient
     #   speaker_norm  gradient ascent on the speaker loss of batches of its own
     #   leace         linear erasure of the domain after plain training
+    #   projection    plain training on features without the training speakers' mean deviations
     # and for a target that training adapts to (config.protocol.adapt):
     #   coral         alignment of covariances
     #   mmd           alignment by kernels (maximum mean discrepancy)
@@ -225,12 +226,15 @@ def sweep_section() -> ConfigDict:
     # Largest number of utterances of each class.
     sweep.per_class = ()
 
-    # dann, cdann: the coefficient of gradient reversal. confusion, similarity, coral, mmd, didan:
-    # the weight of their loss. speaker_norm: the step of its ascent.
+    # dann, cdann: the coefficient of gradient reversal; if it is negative, the encoder learns to
+    # keep the domain. confusion, similarity, coral, mmd, didan: the weight of their loss.
+    # speaker_norm: the step of its ascent.
     sweep.lam = ()
     # dann, cdann: the weight of the domain loss for its head. For the encoder, the weight is this
     # value times lam.
     sweep.domain_weight = ()
+    # dann, cdann: the learning rate of the domain heads, as a multiple of sweep.lr.
+    sweep.head_rate = ()
     # crossgrad, labelgrad: the step by which features are moved, as a multiple of the gradient.
     sweep.eps = ()
     # crossgrad, labelgrad: the weight of the loss on moved features, from 0 to 1.

@@ -113,7 +113,9 @@ class Method(NamedTuple):
         init: (key, z_1xD) -> (params of the heads, extra).
         loss: (params, state, batch, hyper, key) -> (scalar, Aux).
         predict: (params, batch_stats, batch) -> (z_BxD, scores_BxC).
-        domains: which of speaker, language, corpus the method acts on, in training or in `fit`.
+        domains: which of speaker, language, corpus the method acts on, in training or in a fit. If
+            the method has the hyper-parameter head_rate, it is a factor on the learning rate of the
+            branches of the parameters with these names: the domain heads.
         target: whether the method needs target examples in the batch.
         identity: whether the method needs identity examples in the batch (see `Batch`).
         update: replaces the step along the gradient of `loss`, for a method of several steps:
@@ -125,6 +127,11 @@ class Method(NamedTuple):
             (params, z_NxD, {domain: index_N}) -> params. `params` are the run's selected ones,
             z_NxD is what `predict` returns for the whole utterances of the training data, and the
             index of an unknown domain is -1.
+        fit_input: optional closed-form fit in NumPy before training:
+            (params, x_NxM, {domain: index_N}) -> params. x_NxM are the mean frames of the
+            utterances of the training data, normalised.
+        may_be_negative: the hyper-parameters, such as lam, of which a sweep may have negative
+            values.
     """
 
     hyper: dict[str, float]
@@ -137,3 +144,5 @@ class Method(NamedTuple):
     update: Callable | None = None
     domain_loss: Callable | None = None
     fit: Callable | None = None
+    fit_input: Callable | None = None
+    may_be_negative: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ its own. All other keys are traced, so that one program serves all values.
 import copy
 import difflib
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ INTEGER_KEYS = ('seed', 'fold')  # traced as integers; all other traced keys are
 COUNT_KEYS = ('speakers', 'per_class')  # positive integers: sizes of a subset of the training part
 FRACTION_KEYS = ('confounded', 'alpha')  # from 0 to 1
 OPEN_FRACTION_KEYS = ('dropout', 'time_mask', 'band_mask')  # from 0 to below 1
+SIGNED_KEYS = ('lam',)  # may be negative for some methods (`Method.may_be_negative`)
 INTEGER_END = 2**31  # integers are traced in 32 bits
 
 
@@ -158,6 +160,8 @@ def _check_numbers(key_path: str, key: str, values: tuple) -> None:
     """Raises UserError for a value of a traced key that is not a number in its range."""
     is_integer = key in INTEGER_KEYS or key in COUNT_KEYS
     minimum = 1 if key in COUNT_KEYS else 0
+    if key in SIGNED_KEYS:
+        minimum = -sys.float_info.max
     end = INTEGER_END if is_integer else float('inf')
     wrong = []
     for value in values:
@@ -167,7 +171,7 @@ def _check_numbers(key_path: str, key: str, values: tuple) -> None:
     if wrong:
         worst = _worst_value(wrong)
         noun = 'an integer' if is_integer else 'a number'
-        limits = f'of at least {minimum}'
+        limits = 'that is finite' if key in SIGNED_KEYS else f'of at least {minimum}'
         if isinstance(worst, int) and worst >= end:
             limits = f'from {minimum} to {end - 1}'
         raise UserError(f'{key_path}: {worst!r} is not {noun} {limits}.')
@@ -184,7 +188,7 @@ def _worst_value(values: list) -> object:
     If one value on the command line is a word, the numbers next to it are read as text too.
     """
     for value in values:
-        if not str(value).replace('.', '', 1).isdigit():
+        if not str(value).removeprefix('-').replace('.', '', 1).isdigit():
             return value
     return values[0]
 

@@ -24,6 +24,7 @@ class MethodFacts(NamedTuple):
     domains: tuple[str, ...] = ()  # those of speaker, language, corpus that it acts on
     needs_target: bool = False  # whether its batches must contain a target
     has_identity_batches: bool = False  # whether its batches contain identity examples
+    may_be_negative: tuple[str, ...] = ()  # the hyper-parameters that may be negative
 
 
 class Program(NamedTuple):
@@ -65,6 +66,7 @@ def make_programs(config, describe_method: Callable[[object], MethodFacts]) -> l
             traced = {key: value for key, value in run.items() if key not in space.structural}
             own = {key: value for key, value in traced.items() if key in _traced_keys(program)}
             used.update(own)
+            _check_signs(program, own)
             # Runs of several programs may become equal, and runs with keys that their method does
             # not have. Any other equal runs are a mistake.
             may_repeat = len(programs) > 1 or len(own) < len(traced)
@@ -96,6 +98,23 @@ def _make_variant(program: Program, values: dict) -> dict:
     if 'fold' in values:
         variant['fold'] = values['fold']
     return variant
+
+
+def _check_signs(program: Program, values: dict) -> None:
+    """Raises UserError for a negative value of a key for which the method does not allow it."""
+    for key, value in values.items():
+        if value >= 0 or key in program.method.may_be_negative:
+            continue
+        hint = ''
+        if key in search_space.SIGNED_KEYS:
+            hint = (
+                f' Only gradient reversal (dann, cdann) may have a negative {key}, with which the '
+                'encoder learns to keep the domain. Train it in a sweep of its own.'
+            )
+        raise UserError(
+            f'config.sweep.{key}: {value!r} is not a number of at least 0, which '
+            f'{program.config.method} needs.{hint}'
+        )
 
 
 def _add_variant(program: Program, variant: dict, may_repeat: bool, listed_run: dict) -> None:

@@ -1,4 +1,4 @@
-"""Builds dann and cdann, which share a loss; and the ramp of lam, which confusion has too.
+"""Builds dann and cdann, which share a loss; confusion shares the ramp of lam and the heads.
 
 How the reversal coefficient lam gets from the configuration to the parameters:
 
@@ -16,7 +16,13 @@ How the reversal coefficient lam gets from the configuration to the parameters:
    gradient of the domain losses with respect to z by -ramped_lam. Only metrics depend on lam too.
 8. jaxser/training/step.py: `_descend` updates each branch of the parameters (encoder, emotion head,
    each domain head) by the optimiser of jaxser/training/optimizer.py. It clips each branch by its
-   own norm; for the encoder, that of the sum of the emotion gradient and the reversed gradient.
+   own norm; for the encoder, that of the sum of the emotion gradient and the reversed gradient. It
+   multiplies the updates of the domain heads by hyper['head_rate'] (config.sweep.head_rate), so
+   that they learn faster than the encoder, which otherwise outruns them.
+
+If lam is negative, step 7 does not reverse: the encoder descends on the domain losses, and learns
+to keep the domain, as in multi-task training. One sweep, such as lam = -1, -0.3, 0, 0.3, shows
+whether emotion recognition gains from forgetting the domain or from keeping it.
 
 confusion reverses no gradient: from step 7 on, the product is the weight of one of its losses.
 """
@@ -25,6 +31,7 @@ from collections.abc import Callable
 
 import jax
 
+from jaxser import losses
 from jaxser.interfaces import Aux, Batch, Encoder, Hyper, Method, Sizes, State
 from jaxser.methods import erm
 from jaxser.nn import heads
@@ -48,6 +55,25 @@ def sum_domain_losses(
         total = total + value
         metrics |= domain_metrics
     return total, metrics
+
+
+def init_heads(emotion_head: heads.Head, domain_heads: dict[str, heads.Head]) -> Callable:
+    """Returns the `Method.init` of a method with an emotion head and one head for each domain."""
+
+    def init(key, z_1xD):
+        return heads.init_heads({'emotion': emotion_head, **domain_heads}, key, z_1xD), {}
+
+    return init
+
+
+def head_cross_entropy(domain_heads: dict[str, heads.Head]) -> Callable:
+    """Returns the `Method.domain_loss` CE(domain | z) of one head for each domain."""
+
+    def domain_loss(domain, head_params, z_BxD, batch):
+        scores_BxK = domain_heads[domain].apply(head_params, z_BxD)
+        return losses.domain_cross_entropy(domain, scores_BxK, batch)
+
+    return domain_loss
 
 
 def make_reversed(
@@ -95,10 +121,11 @@ def make_reversed(
         return gradient_ratio(reversed_part, emotion_loss, z_BxD)
 
     return Method(
-        hyper={'lam': 0.3, 'domain_weight': 1.0},
+        hyper={'lam': 0.3, 'domain_weight': 1.0, 'head_rate': 10.0},
         init=init,
         loss=loss,
         predict=erm.make(config, encoder, sizes).predict,
         domains=domains,
         domain_loss=domain_loss,
+        may_be_negative=('lam',),
     )

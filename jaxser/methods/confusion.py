@@ -33,12 +33,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     emotion_head = heads.make_head(sizes.emotions)
     domain_heads = heads.domain_heads(config, sizes)
 
-    def init(key, z_1xD):
-        return heads.init_heads({'emotion': emotion_head, **domain_heads}, key, z_1xD), {}
-
-    def domain_loss(domain, head_params, z_BxD, batch):
-        scores_BxK = domain_heads[domain].apply(head_params, z_BxD)
-        return losses.domain_cross_entropy(domain, scores_BxK, batch)
+    domain_loss = _adversarial.head_cross_entropy(domain_heads)
 
     def confusion(domain, params, z_BxD, batch):
         constant_params = jax.lax.stop_gradient(params[domain])
@@ -75,7 +70,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
 
     return Method(
         hyper={'lam': 0.3},
-        init=init,
+        init=_adversarial.init_heads(emotion_head, domain_heads),
         loss=loss,
         predict=erm.make(config, encoder, sizes).predict,
         domains=tuple(domain_heads),

@@ -6,7 +6,6 @@ Ganin et al. 2016, the network that of Tu et al. 2019 (arXiv 1903.09606). Sizes 
 our defaults.
 """
 
-from jaxser import losses
 from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.methods import _adversarial
 from jaxser.nn import heads
@@ -17,19 +16,17 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
 
     The sum is over the domains d; progress is the fraction of the training that is done. `lam`
     scales only the gradient that reaches the encoder: the domain heads train in the same way at any
-    lam. `domain_weight` scales both. An example of unknown domain does not count in that domain's
-    loss. The loss, and the way of lam, are in jaxser/methods/_adversarial.py.
+    lam. If lam is negative, the encoder learns to keep the domains. `domain_weight` scales both.
+    `head_rate` is a factor on the learning rate of the domain heads. An example of unknown domain
+    does not count in that domain's loss. The loss, and the way of lam, are in
+    jaxser/methods/_adversarial.py.
     """
-    emotion_head = heads.make_head(sizes.emotions)
     domain_heads = heads.domain_heads(config, sizes)
-
-    def init(key, z_1xD):
-        return heads.init_heads({'emotion': emotion_head, **domain_heads}, key, z_1xD), {}
-
-    def domain_loss(domain, head_params, z_BxD, batch):
-        scores_BxK = domain_heads[domain].apply(head_params, z_BxD)
-        return losses.domain_cross_entropy(domain, scores_BxK, batch)
-
     return _adversarial.make_reversed(
-        config, encoder, sizes, domains=tuple(domain_heads), init=init, domain_loss=domain_loss
+        config,
+        encoder,
+        sizes,
+        domains=tuple(domain_heads),
+        init=_adversarial.init_heads(heads.make_head(sizes.emotions), domain_heads),
+        domain_loss=_adversarial.head_cross_entropy(domain_heads),
     )

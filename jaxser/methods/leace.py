@@ -6,12 +6,12 @@ the paper's. Our defaults: erasing from a network trained for this purpose, seve
 and the tolerances.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.methods import erm
+from jaxser.methods._closed_form import update_without
 from jaxser.nn import heads
 
 # A direction whose singular value, relative to the largest, is below D times this is only rounding
@@ -74,16 +74,6 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         no_eraser = {'A': jnp.zeros((D, D)), 'mean': jnp.zeros(D)}
         return params | {'eraser': no_eraser}, extra
 
-    def train_step(state, batch, hyper, key, descend):
-        """`Method.update`: the step of erm, of all parameters but the eraser."""
-        # The eraser is not given to the optimiser: weight decay would change it.
-        trained = dict(state.params)
-        del trained['eraser']
-        value_and_gradient = jax.value_and_grad(plain.loss, has_aux=True)
-        (value, aux), gradients = value_and_gradient(trained, state, batch, hyper, key)
-        state = descend(state, gradients).replace(batch_stats=aux.batch_stats, extra=aux.extra)
-        return state, {'loss': value, **aux.metrics}
-
     def predict(params, batch_stats, batch):
         z_BxD, _ = plain.predict(params, batch_stats, batch)
         A_DxD = params['eraser']['A']
@@ -105,6 +95,6 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         loss=plain.loss,
         predict=predict,
         domains=domains,
-        update=train_step,
+        update=update_without('eraser', plain.loss),
         fit=fit,
     )

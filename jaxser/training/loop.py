@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +73,11 @@ class GroupLoop:
         self.state = self.functions.init(self.hyper)
         # The selected (params, batch_stats).
         self.best = jax.tree.map(jnp.copy, (self.state.params, self.state.batch_stats))
-        self._restore_checkpoint()
+        is_restored = self._restore_checkpoint()
+        if trainer.method.fit_input is not None and not is_restored:
+            params = fit_input(trainer, group, self.state.params)
+            self.state = self.state.replace(params=params)
+            self.best = jax.tree.map(jnp.copy, (params, self.state.batch_stats))
 
         self.entropies = self._domain_entropies()
         self.alarms = monitoring.AdversaryAlarms(
@@ -136,12 +140,12 @@ class GroupLoop:
             yield from self.group.evaluation_items('fit_rows', epochs)
         yield from self.group.evaluation_items('test', epochs)
 
-    def _restore_checkpoint(self) -> None:
-        """Restores the newest checkpoint, if there is one."""
+    def _restore_checkpoint(self) -> bool:
+        """Restores the newest checkpoint; returns whether there is one."""
         template = {'state': self.state, 'best': self.best}
         checkpoint = self.checkpoints.restore(template, self.layout)
         if checkpoint is None:
-            return
+            return False
         self.epoch, arrays, record = checkpoint
         self.state = arrays['state']
         self.best = arrays['best']
@@ -150,6 +154,7 @@ class GroupLoop:
         done = min(self.epoch, epochs)
         distributed.skip_steps(self.session.progress, done * self.task.steps_per_epoch)
         distributed.log(f'Resuming after epoch {done} of {epochs}.')
+        return True
 
     def _domain_entropies(self) -> list[dict[str, float]]:
         """Returns, for every run, the entropy in nats of each domain that the method acts on."""
@@ -266,7 +271,7 @@ class GroupLoop:
     # --- after the last epoch -----------------------------------------------------------------
 
     def _fit(self, item: plan.Item, batch: dict) -> None:
-        """Collects representations of the training data; after the last batch fits the method."""
+        """Collects representations of `fit_rows`; after the last batch fits the method."""
         z, _ = self._predict(self.best, item, batch)
         self.representations.add(item.global_row, self.layout.collect(z))
         if item.is_last:
@@ -294,19 +299,49 @@ class GroupLoop:
 def fit_method(trainer: Trainer, group: Group, params, representations: Collected):
     """Returns the parameters of all runs after the method's `fit`.
 
-    `params` are the selected parameters, with the axes DxR. `representations` are z_NxD of each
-    run's training data.
+    `params` are the selected parameters, with the axes DxR. `representations` are z_NxD of the
+    `fit_rows` of each run's fold.
     """
+
+    def fit_run(n: int, run_params: dict) -> dict:
+        rows, z_NxD = representations.get_run(n)
+        return trainer.method.fit(run_params, z_NxD, domain_index(trainer, rows))
+
+    return _fit_runs(group, params, fit_run)
+
+
+def fit_input(trainer: Trainer, group: Group, params):
+    """Returns the parameters of all runs after the method's `fit_input`, before training.
+
+    `params` have the axes DxR.
+    """
+    table = trainer.task.table
+
+    def fit_run(n: int, run_params: dict) -> dict:
+        subset_fold = group.subset_fold_N[n]
+        rows = table.folds[subset_fold].fit_rows
+        moments_index_N = table.moments_index_FxN[subset_fold, rows]
+        x_NxM = table.utterances.mean_NxM[rows] - table.mean[moments_index_N]
+        x_NxM = x_NxM * table.scale[moments_index_N]
+        return trainer.method.fit_input(run_params, x_NxM, domain_index(trainer, rows))
+
+    return _fit_runs(group, params, fit_run)
+
+
+def domain_index(trainer: Trainer, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns index_N of these utterances for each domain that the method acts on."""
+    table = trainer.task.table
+    return {domain: table.domain_N[domain][rows] for domain in trainer.method.domains}
+
+
+def _fit_runs(group: Group, params, fit_run: Callable[[int, dict], dict]):
+    """Returns the parameters that `fit_run` returns for (run number, its parameters); axes DxR."""
     layout = group.layout
     params_N = jax.tree.map(layout.collect, params)
     fitted = []
     for n in range(len(group.runs)):
-        rows, z_NxD = representations.get_run(n)
-        domain_index = {}
-        for domain in trainer.method.domains:
-            domain_index[domain] = trainer.task.table.domain_N[domain][rows]
         run_params = jax.tree.map(lambda x_N, n=n: x_N[n], params_N)
-        fitted.append(trainer.method.fit(run_params, z_NxD, domain_index))
+        fitted.append(fit_run(n, run_params))
     stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *fitted)
     return layout.put_runs_on_devices(jax.tree.map(layout.group_by_device, stacked))
 

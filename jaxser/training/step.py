@@ -56,7 +56,8 @@ def make_step(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
         transformation = optimizer.make_optimizer(hyper, sizes.steps, config)
 
         def descend(state: State, gradients: dict) -> State:
-            return _descend(state, gradients, transformation, encoder)
+            rates = branch_rates(method, hyper)
+            return _descend(state, gradients, transformation, encoder, rates)
 
         key_augment, key_loss = jax.random.split(jax.random.fold_in(state.key, state.step))
         batch = features.spec_augment(features.normalise(batch), hyper, key_augment)
@@ -70,13 +71,27 @@ def make_step(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
     return Step(init, update, predict)
 
 
+def branch_rates(method: Method, hyper: Hyper) -> dict[str, jax.Array]:
+    """Returns the factors on the learning rate of branches of the parameters, 1 if not named.
+
+    hyper['head_rate'] is that of the domain heads, of a method that has this hyper-parameter.
+    """
+    if 'head_rate' not in method.hyper:
+        return {}
+    return dict.fromkeys(method.domains, hyper['head_rate'])
+
+
 def _descend(
     state: State,
     gradients: dict,
     transformation: optax.GradientTransformation,
     encoder: Encoder,
+    rates: dict[str, jax.Array],
 ) -> State:
-    """Returns the state after one step of the optimiser for the branches that have a gradient."""
+    """Returns the state after one step of the optimiser for the branches that have a gradient.
+
+    `rates` are factors on the learning rate of some branches.
+    """
     params = dict(state.params)
     opt_state = dict(state.opt_state)
     for branch, gradient in gradients.items():
@@ -85,5 +100,7 @@ def _descend(
         )
         if branch == 'encoder' and encoder.rates is not None:
             updates = jax.tree.map(jnp.multiply, updates, encoder.rates(updates))
+        if branch in rates:
+            updates = optax.tree.scale(rates[branch], updates)
         params[branch] = optax.apply_updates(state.params[branch], updates)
     return state.replace(params=params, opt_state=opt_state)

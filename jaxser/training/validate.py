@@ -93,6 +93,7 @@ def describe_method(config) -> sweep.MethodFacts:
         domains=method.domains,
         needs_target=method.target,
         has_identity_batches=method.identity,
+        may_be_negative=method.may_be_negative,
     )
 
 
@@ -166,7 +167,6 @@ def _check_identity_batches(config, program: sweep.Program) -> None:
         raise UserError(
             f'config.protocol.identity is {",".join(config.protocol.identity)}, and '
             f'{program.config.method} takes no identity batches. Leave '
-            'config.protocol.identity empty, or train only speaker_norm, whose lam = 0 is plain '
-            'training '
-            '(--config.method=speaker_norm --config.sweep.lam=0,0.01).'
+            'config.protocol.identity empty, or train only speaker_norm or similarity, whose '
+            'lam = 0 is plain training (--config.method=similarity --config.sweep.lam=0,3).'
         )

@@ -13,12 +13,15 @@ from data_pipelines.protocols.subsets import Subset
 from jaxser.configuration import sweep
 from jaxser.runs import run_label, varying_keys
 
-HYPER = {'dann': {'lam': 0.3, 'domain_weight': 1.0}, 'erm': {}}
+HYPER = {'dann': {'lam': 0.3, 'domain_weight': 1.0}, 'confusion': {'lam': 0.3}, 'erm': {}}
+MAY_BE_NEGATIVE = {'dann': ('lam',)}
 
 
 def describe_method(config) -> sweep.MethodFacts:
     """Returns the facts of a method with the hyper-parameters above."""
-    return sweep.MethodFacts(HYPER[config.method])
+    return sweep.MethodFacts(
+        HYPER[config.method], may_be_negative=MAY_BE_NEGATIVE.get(config.method, ())
+    )
 
 
 def make_programs(config) -> list[sweep.Program]:
@@ -325,11 +328,27 @@ WRONG = {
     ),
     'a bool for a number': ({'lr': True}, 'config.sweep.lr', 'True is not a number'),
     'a negative number': ({'lr': -1.0}, 'config.sweep.lr', '-1.0 is not a number of at least 0'),
-    'NaN': ({'lam': float('nan')}, 'config.sweep.lam', 'nan is not a number of at least 0'),
+    'NaN': ({'lam': float('nan')}, 'config.sweep.lam', 'nan is not a number that is finite'),
+    'minus infinity': ({'lam': -np.inf}, 'config.sweep.lam', '-inf is not a number that is finite'),
+    'a negative weight of the domain loss': (
+        {'domain_weight': (-1.0,)},
+        'config.sweep.domain_weight',
+        '-1.0 is not a number of at least 0',
+    ),
+    'a negative lam of a method that adds a loss': (
+        {'method': ('dann', 'confusion'), 'lam': (-1.0, 0.0)},
+        'config.sweep.lam',
+        '-1.0 is not a number of at least 0, which confusion needs. Only gradient reversal',
+    ),
+    'a negative lam in a listed run': (
+        {'runs': ({'method': 'confusion', 'lam': -1.0},)},
+        'config.sweep.lam',
+        '-1.0 is not a number of at least 0, which confusion needs',
+    ),
     'text among numbers': (
         {'lam': ('0', 'abc')},
         'config.sweep.lam',
-        "'abc' is not a number of at least 0",
+        "'abc' is not a number that is finite",
     ),
     'a fraction for a seed': ({'seed': (1, 2.5)}, 'config.sweep.seed', '2.5 is not an integer'),
     'a seed beyond 32 bits': (
@@ -358,6 +377,13 @@ def test_the_largest_seed_is_2_to_the_31_minus_1():
     """It is an integer of 32 bits, and does not change."""
     (program,) = programs_of(seed=2**31 - 1)
     assert sweep.hyper_arrays(program.variants, program)['seed'].tolist() == [2**31 - 1]
+
+
+@pytest.mark.parametrize('method', ['dann', ('erm', 'dann')])
+def test_gradient_reversal_may_have_a_negative_lam(method):
+    """One sweep through zero; a method without lam beside it has no sign to check."""
+    programs = programs_of(method=method, lam=(-1.0, -0.3, 0.0, 0.3))
+    assert [run['lam'] for run in programs[-1].variants] == [-1.0, -0.3, 0.0, 0.3]
 
 
 @pytest.mark.parametrize(('changes', 'key', 'expected'), WRONG.values(), ids=WRONG)
