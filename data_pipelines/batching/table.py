@@ -76,7 +76,8 @@ class ExampleTable:
         """Returns moments_index_FxN, and the rows of each group with common moments.
 
         Index n < N is the single utterance n, N + g is group g. A group is a fold's training part,
-        or a speaker's utterances that are seen in training, or all of a speaker's utterances.
+        or a speaker's utterances that are seen in training, or all of a speaker's utterances except
+        those that the fold withholds.
         """
         F, N = self.target_FxN.shape
         speaker_N = self.domain_N['speaker']
@@ -95,9 +96,11 @@ class ExampleTable:
                     index_FxN[f, speaker_N == speaker] = N + len(groups)
                     groups.append(rows)
         elif self.normalisation == 'speaker_transductive':
-            for speaker, rows in self._rows_by_speaker(np.arange(N)).items():
-                index_FxN[:, speaker_N == speaker] = N + len(groups)
-                groups.append(rows)
+            for f, fold in enumerate(self.folds):
+                used_rows = np.setdiff1d(np.arange(N), fold.withheld)
+                for speaker, rows in self._rows_by_speaker(used_rows).items():
+                    index_FxN[f, speaker_N == speaker] = N + len(groups)
+                    groups.append(rows)
         return index_FxN, groups
 
     def _rows_by_speaker(self, rows: np.ndarray) -> dict[int, np.ndarray]:

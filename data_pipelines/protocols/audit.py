@@ -7,7 +7,12 @@ from data_pipelines.protocols.confounding import emotion_information
 from data_pipelines.protocols.folds import ALL_PARTS, PARTS, Fold, rows_of_parts
 from data_pipelines.protocols.overlap import missing_classes, sentence_overlap, shared_values
 from data_pipelines.protocols.protocol import Protocol, parse_allowed_leaks
-from data_pipelines.protocols.recordings import format_pair, shared_recordings
+from data_pipelines.protocols.recordings import (
+    Recordings,
+    find_recordings,
+    format_pair,
+    shared_recordings,
+)
 from data_pipelines.storage.schema import Utterances
 from data_pipelines.wording import pluralize
 
@@ -29,7 +34,8 @@ def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol)
     used_rows = rows_of_parts(folds, ALL_PARTS)
     unknown_speakers = int((utterances.text['speaker'][used_rows] == '').sum())
     speakers = shared_values(utterances, 'speaker', folds, part_pairs)
-    audio, duplicates = shared_recordings(utterances, folds, part_pairs, used_rows)
+    recordings = find_recordings(utterances, used_rows)
+    audio, duplicates = shared_recordings(utterances, folds, part_pairs, recordings)
     leaks = []
     if speakers['count'] and not protocol.shares_speakers:
         leaks.append('speaker')
@@ -44,6 +50,7 @@ def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol)
         'speaker': speakers | {'unknown': unknown_speakers},
         'audio': audio,
         'duplicates': duplicates,
+        'withheld': inspect_withheld(utterances, folds, recordings),
         'session': shared_values(utterances, 'session', folds, part_pairs),
         'sentence': sentence_overlap(utterances, folds),
         'missing': missing_classes(utterances, folds),
@@ -52,12 +59,28 @@ def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol)
     }
 
 
+def inspect_withheld(utterances: Utterances, folds: list[Fold], recordings: Recordings) -> dict:
+    """Returns what is known of the withheld utterances: counts over all folds.
+
+    'utterances' has the number in each fold. 'near' counts the pairs of a withheld recording and a
+    nearly identical one in the training data: the encoder has nearly seen the former.
+    """
+    counts = [len(fold.withheld) for fold in folds]
+    near = 0
+    if any(counts):
+        pairs = [('train', 'withheld'), ('adapt', 'withheld'), ('identity', 'withheld')]
+        near = shared_recordings(utterances, folds, pairs, recordings)[0]['near']
+    return {'utterances': counts, 'near': near}
+
+
 def compared_parts(protocol: Protocol) -> list[tuple[str, str]]:
     """Returns the pairs of parts that may share nothing."""
     pairs = list(itertools.combinations(PARTS, 2))
     if not protocol.is_transductive:
         pairs += [('adapt', 'dev'), ('adapt', 'test')]
-    return [*pairs, ('identity', 'dev'), ('identity', 'test')]
+    for part in ('identity', 'withheld'):
+        pairs += [(part, 'dev'), (part, 'test')]
+    return pairs
 
 
 def check_leaks(findings: dict) -> None:

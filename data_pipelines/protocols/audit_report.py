@@ -6,6 +6,7 @@ import numpy as np
 
 from data_pipelines.protocols.folds import ALL_PARTS, PARTS, Fold
 from data_pipelines.protocols.recordings import format_pair
+from data_pipelines.protocols.subsets import format_range
 from data_pipelines.storage.schema import Utterances
 from data_pipelines.wording import pluralize
 
@@ -21,6 +22,8 @@ def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
     duplicates = _describe_duplicates(findings['duplicates'])
     if duplicates:
         yield 'within a part', duplicates
+    if any(findings['withheld']['utterances']):
+        yield 'withheld', _describe_withheld(findings['withheld'])
     session = findings['session']
     if session['count']:
         where = _in_folds(findings, session)
@@ -81,6 +84,18 @@ def _describe_duplicates(duplicates: dict) -> str:
     if duplicates['near']:
         words.append(f'{pluralize(duplicates["near"], "pair")} of nearly identical audio')
     return ' and '.join(words)
+
+
+def _describe_withheld(withheld: dict) -> str:
+    """Returns how many utterances of a fold are withheld, and whether training has near copies."""
+    words = (
+        f'{format_range(withheld["utterances"])} utterances of training speakers in each fold, '
+        'on which attackers are tested'
+    )
+    if withheld['near']:
+        pairs = pluralize(withheld['near'], 'pair')
+        words += f'; {pairs} of nearly identical audio, one withheld and one in training'
+    return words
 
 
 def _describe_sentences(sentence: dict) -> str:

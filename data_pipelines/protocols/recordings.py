@@ -45,13 +45,12 @@ def shared_recordings(
     utterances: Utterances,
     folds: list[Fold],
     part_pairs: list[tuple[str, str]],
-    used_rows: np.ndarray,
+    recordings: Recordings,
 ) -> tuple[dict, dict]:
     """Returns the recordings that two parts of a fold share, and other duplicates.
 
     The latter are recordings that occur twice, but never in two compared parts of a fold.
     """
-    recordings = find_recordings(utterances, used_rows)
     # Each recording with itself (identical copies), then the nearly identical pairs.
     itself_Kx2 = np.repeat(np.arange(recordings.count), 2).reshape(-1, 2)
     pairs_Px2 = np.concatenate([itself_Kx2, recordings.near_Px2])

@@ -55,7 +55,25 @@ def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: 
             f'utterance of the class {" or ".join(sorted(lost))}. '
             'Choose larger --config.sweep.speakers or per_class, or smaller confounded.'
         )
-    return dataclasses.replace(fold, train=np.sort(train))
+    smaller = dataclasses.replace(fold, train=np.sort(train))
+    return dataclasses.replace(
+        smaller, attacker_test=_remaining_attacker_test(utterances, fold, smaller)
+    )
+
+
+def _remaining_attacker_test(utterances: Utterances, fold: Fold, smaller: Fold) -> np.ndarray:
+    """Returns the rows of `fold.attacker_test` that still test attackers in a smaller fold.
+
+    These are the withheld rows of speakers who are still in training, and of the others those that
+    are still in its training data. An attacker must be able to learn a tested speaker: without a
+    row in `fit_rows` the speaker is not tested.
+    """
+    rows = fold.attacker_test
+    is_withheld = np.isin(rows, fold.withheld)
+    rows = rows[is_withheld | np.isin(rows, smaller.train_and_adapt)]
+    fit_rows = dataclasses.replace(smaller, attacker_test=rows).fit_rows
+    speaker_N = utterances.text['speaker']
+    return rows[np.isin(speaker_N[rows], speaker_N[fit_rows])]
 
 
 def _known_speakers(utterances: Utterances, fold: Fold) -> np.ndarray:

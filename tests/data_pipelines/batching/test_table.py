@@ -10,6 +10,7 @@ from data_pipelines.batching.table import NORMALISATIONS, ExampleTable
 from data_pipelines.protocols.folds import make_folds
 from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.protocols.split import keep_labelled
+from data_pipelines.protocols.withholding import reserve_attacker_test
 from data_pipelines.storage import schema
 
 CONFIG = ConfigDict({'batch': 5, 'order_seed': 0, 'frames': 40})
@@ -86,6 +87,45 @@ def test_a_speaker_is_normalised_by_what_is_seen_in_training(adapt):
             expected = np.average(mean_NxM[rows], axis=0, weights=utterances.frames_N[rows])
             mean = table.mean[table.moments_index_FxN[f, row]]
             np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('normalisation', NORMALISATIONS)
+def test_withheld_utterances_do_not_influence_a_batch(utterances, folds, normalisation):
+    """They change the moments of no other utterance, no class weight and no seen domain."""
+    reserved = [reserve_attacker_test(utterances, fold, 0.5, 0) for fold in folds]
+    for fold in reserved:
+        changed = utterances[np.arange(len(utterances))]
+        changed.mean_NxM = changed.mean_NxM.copy()
+        changed.text['emotion'] = changed.text['emotion'].copy()
+        changed.mean_NxM[fold.withheld] += 100
+        changed.text['emotion'][fold.withheld] = 'sad'
+        moments = []
+        for columns in (utterances, changed):
+            table = ExampleTable(columns, [fold], normalisation, balanced=True)
+            index_N = table.moments_index_FxN[0]
+            moments.append((table.mean[index_N], table.scale[index_N], table.weight_FxC))
+        others = np.setdiff1d(np.arange(len(utterances)), fold.withheld)
+        (mean, scale, weight), (changed_mean, changed_scale, changed_weight) = moments
+        np.testing.assert_array_equal(mean[others], changed_mean[others])
+        np.testing.assert_array_equal(scale[others], changed_scale[others])
+        np.testing.assert_array_equal(weight, changed_weight)
+
+
+def test_a_withheld_utterance_is_normalised_like_the_others_of_its_speaker(utterances, folds):
+    """Each fold by its own training utterances, as an attacker would find them."""
+    reserved = [reserve_attacker_test(utterances, fold, 0.5, 0) for fold in folds]
+    for normalisation in ('speaker', 'speaker_transductive'):
+        table = ExampleTable(utterances, reserved, normalisation, balanced=False)
+        for f, fold in enumerate(reserved):
+            speaker_N = utterances.text['speaker']
+            for row in fold.withheld:
+                own = fold.train[speaker_N[fold.train] == speaker_N[row]]
+                index = table.moments_index_FxN[f]
+                assert index[row] == index[own[0]]
+                expected = np.average(
+                    utterances.mean_NxM[own].astype(float), axis=0, weights=utterances.frames_N[own]
+                )
+                np.testing.assert_allclose(table.mean[index[row]], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_batch_that_adapts_is_half_source_and_half_target_without_labels():

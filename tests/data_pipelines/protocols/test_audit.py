@@ -13,6 +13,7 @@ from data_pipelines.protocols.confounding import measure_confounding
 from data_pipelines.protocols.folds import Fold, make_folds
 from data_pipelines.protocols.protocol import Protocol, parse_allowed_leaks
 from data_pipelines.protocols.recordings import format_pair
+from data_pipelines.protocols.withholding import reserve_attacker_test
 
 PART_PAIRS = [
     ('train', 'dev'),
@@ -22,6 +23,8 @@ PART_PAIRS = [
     ('adapt', 'test'),
     ('identity', 'dev'),
     ('identity', 'test'),
+    ('withheld', 'dev'),
+    ('withheld', 'test'),
 ]
 
 
@@ -44,7 +47,12 @@ def copy_recording(utterances, row: int, original: int) -> None:
 
 
 def with_part(utterances, fold: Fold, part: str) -> Fold:
-    """Returns a fold in which adapt or identity has a training speaker of its own."""
+    """Returns a fold in which adapt or identity has a training speaker of its own.
+
+    Or one that withholds half of the training utterances.
+    """
+    if part == 'withheld':
+        return reserve_attacker_test(utterances, fold, 0.5, 0)
     if part not in ('adapt', 'identity'):
         return fold
     speaker = utterances.text['speaker'][fold.train]
@@ -67,6 +75,24 @@ def test_a_split_without_leaks_passes():
     assert findings['audio'] == {'exact': 0, 'near': 0, 'in_folds': 0, 'examples': []}
     assert findings['duplicates'] == {'exact': 0, 'near': 0, 'examples': []}
     assert json.loads(json.dumps(findings)) == findings
+
+
+def test_withheld_utterances_are_counted_and_near_copies_in_training_are_named():
+    """A near copy in training is no leak of the test part; the audit says that there is one."""
+    utterances, fold = utterances_and_fold()
+    assert 'withheld' not in ' '.join(audit_report.summary_lines(find(utterances, [fold])))
+    reserved = reserve_attacker_test(utterances, fold, 0.2, 0)
+    findings = find(utterances, [reserved], withhold=0.2)
+    assert findings['withheld'] == {'utterances': [4], 'near': 0}
+    expected = '4 utterances of training speakers in each fold, on which attackers are tested'
+    assert dict(audit_report.describe_findings(findings))['withheld'] == expected
+    copy_recording(utterances, reserved.withheld[0], reserved.train[0])
+    utterances.text['sha256'][reserved.withheld[0]] = 'b' * 64
+    findings = find(utterances, [reserved], withhold=0.2)
+    assert findings['withheld']['near'] == 1
+    assert findings['leaks'] == []
+    described = dict(audit_report.describe_findings(findings))['withheld']
+    assert '1 pair of nearly identical audio, one withheld and one in training' in described
 
 
 @pytest.mark.parametrize('parts', PART_PAIRS)

@@ -13,6 +13,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.protocols.folds import make_folds
 from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.protocols.subsets import Subset, describe_shortages, take_subset
+from data_pipelines.protocols.withholding import reserve_attacker_test
 
 CLASSES = ('angry', 'happy', 'neutral', 'sad')
 
@@ -182,6 +183,42 @@ def test_a_subset_that_loses_a_class_is_refused(utterances, fold):
     for fields in ((4,), (None, 0.5), (4, None, 3)):
         with pytest.raises(UserError, match='angry or happy or neutral or sad'):
             train_rows(unknown, fold, *fields)
+
+
+@pytest.mark.parametrize('fields', [(4,), (4, 0.5), (None, None, 2)])
+def test_withheld_utterances_of_speakers_who_leave_training_are_dropped(utterances, fold, fields):
+    """Those of the other speakers remain: no smaller training part lets training see them."""
+    reserved = reserve_attacker_test(utterances, fold, 0.2, 0)
+    cut = take_subset(utterances, reserved, Subset(*fields), 0)
+    chosen = speakers(utterances, cut.train)
+    assert chosen < speakers(utterances, fold.train)
+    expected = [row for row in reserved.withheld if utterances.text['speaker'][row] in chosen]
+    np.testing.assert_array_equal(cut.attacker_test, expected)
+    np.testing.assert_array_equal(cut.withheld, expected)
+    np.testing.assert_array_equal(cut.fit_rows, cut.train)
+
+
+def test_tested_utterances_that_leave_training_are_dropped_if_none_are_withheld(utterances, fold):
+    """Of every speaker in training an utterance is left to fit on."""
+    reserved = reserve_attacker_test(utterances, fold, 0, 0)
+    cut = take_subset(utterances, reserved, Subset(4), 0)
+    expected = np.intersect1d(reserved.attacker_test, cut.train)
+    np.testing.assert_array_equal(cut.attacker_test, expected)
+    for seed in range(20):
+        cut = take_subset(utterances, reserved, Subset(per_class=1), seed)
+        assert set(cut.attacker_test) <= set(cut.train)
+        assert speakers(utterances, cut.fit_rows) == speakers(utterances, cut.train)
+
+
+def test_rows_to_adapt_to_are_tested_whatever_the_subset(utterances):
+    """They are not cut."""
+    fold = make_folds(utterances, Protocol(folds=6, adapt='transductive'))[1]
+    for share in (0, 0.2):
+        reserved = reserve_attacker_test(utterances, fold, share, 0)
+        cut = take_subset(utterances, reserved, Subset(4), 0)
+        tested = np.intersect1d(reserved.attacker_test, fold.adapt)
+        assert len(tested) == 8
+        assert set(tested) <= set(cut.attacker_test)
 
 
 def test_a_shortage_is_described_once(utterances, fold):
