@@ -147,6 +147,7 @@ def hyper_values(runs: int) -> dict[str, np.ndarray]:
         'time_mask': 0.1,
         'band_mask': 0.1,
         'domain_weight': 1.0,
+        'head_rate': 10.0,
     }
     hyper = {key: np.full(runs, value, np.float32) for key, value in values.items()}
     hyper['lam'] = np.linspace(0, 1, runs, dtype=np.float32)

@@ -143,6 +143,28 @@ def test_an_encoder_step_raises_the_domain_loss_and_a_head_step_lowers_it(case):
         assert sign * (case.domain_loss(case.params | {part: moved}) - before) > 1e-5
 
 
+def test_a_negative_lam_has_the_opposite_sign(case):
+    """The encoder learns the domain, as in multi-task training; the heads learn as at any lam."""
+    forget, plain, keep = (case.gradient(lam=lam) for lam in (0.7, 0.0, -0.7))
+    difference = jax.tree.map(jnp.subtract, forget['encoder'], plain['encoder'])
+    opposite = jax.tree.map(jnp.subtract, plain['encoder'], keep['encoder'])
+    chex.assert_trees_all_close(difference, opposite, rtol=1e-4, atol=1e-6)
+    assert max(np.abs(x).max() for x in jax.tree.leaves(difference)) > 1e-3
+    for branch in ('emotion', case.domain):
+        chex.assert_trees_all_equal(keep[branch], forget[branch])
+    lowered = jax.tree.map(lambda p, g: p - 0.01 * g, case.params['encoder'], keep['encoder'])
+    plainly = jax.tree.map(lambda p, g: p - 0.01 * g, case.params['encoder'], plain['encoder'])
+    domain_losses = [
+        float(case.domain_loss(case.params | {'encoder': encoder}))
+        for encoder in (lowered, plainly)
+    ]
+    assert domain_losses[0] < domain_losses[1] - 1e-5
+
+
+def test_only_lam_may_be_negative(case):
+    assert case.method.may_be_negative == ('lam',)
+
+
 def test_unlabelled_examples_train_the_domain_head(case):
     """The speaker is known even if the emotion is not."""
     unlabelled = BATCH | {'labelled_B': jnp.zeros(B)}

@@ -119,6 +119,40 @@ def test_a_method_may_have_its_own_update():
     assert (int(state.step), set(metrics)) == (1, {'steps'})
 
 
+def train_with_head_rate(**hyper) -> tuple[dict, dict]:
+    """Returns the parameters before and after a step; the method has two domain heads."""
+
+    def init(key, z_1xD):
+        params, extra = make_method().init(key, z_1xD)
+        return params | {'speaker': jnp.ones((D, 2)), 'language': {'w': jnp.ones(3)}}, extra
+
+    def loss(params, state, batch, hyper, key):
+        value = sum(array.sum() for array in jax.tree.leaves(params))
+        return value, Aux(state.batch_stats, state.extra, {})
+
+    method = make_method(init=init, loss=loss, domains=('speaker', 'language'), hyper=hyper)
+    config = ConfigDict({'warmup': 0.0, 'clip': 5.0, 'optimizer': 'adamw'})
+    functions = step.make_step(ENCODER, method, SIZES, config)
+    run_hyper = make_hyper() | {key: np.float32(value) for key, value in hyper.items()}
+    start = functions.init(run_hyper)
+    state, _ = jax.jit(functions.update)(start, BATCH, run_hyper)
+    return start.params, state.params
+
+
+def test_head_rate_multiplies_the_updates_of_the_domain_heads_only():
+    """At 1 it changes nothing, to the bit; encoder and emotion head are the same at any value."""
+    start, without = train_with_head_rate()
+    _, one = train_with_head_rate(head_rate=1.0)
+    _, eight = train_with_head_rate(head_rate=8.0)
+    chex.assert_trees_all_equal(one, without)
+    for branch in ('encoder', 'emotion'):
+        chex.assert_trees_all_equal(eight[branch], without[branch])
+    for branch in ('speaker', 'language'):
+        expected = jax.tree.map(lambda a, b: a + 8 * (b - a), start[branch], without[branch])
+        chex.assert_trees_all_close(eight[branch], expected, rtol=1e-5)
+        assert differ(eight[branch], without[branch])
+
+
 def differ(a, b) -> bool:
     """Returns whether two trees differ in any array."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
