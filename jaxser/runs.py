@@ -9,23 +9,34 @@ SYNTHETIC_CORPORA = frozenset(('demo', 'testbed'))  # spoken by eSpeak NG; all o
 # The hyper-parameters of every method.
 TRAINING_KEYS = ('lr', 'weight_decay', 'dropout', 'time_mask', 'band_mask')
 
+# Methods of which one key of the configuration, which has their name, chooses the variant, and the
+# variant that goes without saying.
+USUAL_VARIANTS = {'speaker_norm': None, 'similarity': 'conditional'}
+
 # The keys whose values must be equal if runs of two methods are compared.
 SHARED_KEYS = (*TRAINING_KEYS, *Subset._fields)
 
 
 def method_name(setting: dict) -> str:
     """Returns the method of a run, e.g. 'erm', 'speaker_norm tap' or 'dann, lam = 0'."""
-    name = setting['method']
-    if name == 'speaker_norm':
-        name += f' {setting["speaker_norm"]}'
+    name = _with_variant(setting)
     if setting.get('lam') == 0:
         name += ', lam = 0'
     return name
 
 
+def _with_variant(setting: dict) -> str:
+    """Returns the method and its variant, e.g. 'similarity unconditional' or 'dann'."""
+    method = setting['method']
+    variant = setting.get(method)
+    if method not in USUAL_VARIANTS or variant in (None, USUAL_VARIANTS[method]):
+        return method
+    return f'{method} {variant}'
+
+
 def format_setting(row: dict, key: str) -> str:
     """Returns the value of a key as text, '' if the row's method does not use the key."""
-    if key == 'speaker_norm' and row.get('method', key) != key:
+    if key in USUAL_VARIANTS and row.get('method', key) != key:
         return ''
     return format_value(row.get(key))
 
@@ -38,9 +49,8 @@ def setting_title(row: dict, keys: list[str]) -> str:
     parts = []
     in_name = ()
     if 'method' in keys:
-        variant = format_setting(row, 'speaker_norm')
-        parts.append(f'{row["method"]} {variant}' if variant else row['method'])
-        in_name = ('method', 'speaker_norm')
+        parts.append(_with_variant(row))
+        in_name = ('method', *USUAL_VARIANTS)
     for key in keys:
         if key not in in_name and row.get(key) is not None:
             parts.append(f'{key} = {format_value(row[key])}')

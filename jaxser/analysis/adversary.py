@@ -1,27 +1,42 @@
-"""Judges the adversary of every run by the leakage of its representation.
+"""Judges how well every run has forgotten its domain, by the leakage of its representation.
 
-Leakage is measured by the linear probe, from 0 (chance) to 1. It is compared with the leakage of
-plain training with the same seed and fold. The verdicts:
+Leakage is the recall of the strongest attacker, on a scale from 0 (chance) to 1. It is compared
+with that of plain training with the same seed and fold. For speakers, there is the leakage of
+training speakers and that of speakers that training has not seen. The verdicts:
 
 inert      leaks nearly as much as plain training does, or more: nothing was forgotten
 balanced   leaks less than plain training, and more than chance
-winning    hardly leaks
+winning    hardly leaks, neither training speakers nor unseen ones, and no attacker is below chance
 collapsed  the emotion was forgotten too, or the run diverged
 """
 
+from jaxser.analysis.leakage import (
+    ATTACKERS,
+    relative_leakage,
+    strongest_attacker,
+    unseen_question,
+)
 from jaxser.analysis.summary import collect, find_plain_reference_index
 
 INERT_FRACTION = 0.9  # of the leakage of plain training; from here on a run is inert
 WINNING_FRACTION = 0.1  # of the leakage of plain training; up to here a run is winning
 COLLAPSED_FRACTION = 0.5  # of plain training's dev UAR above chance; below it a run has collapsed
 
+# Methods that forget a domain without a head that is trained against the encoder.
+METHODS_WITHOUT_HEAD = ('similarity', 'projection', 'leace')
 
-def domain_leakage(run: dict, domain: str, classifier: str = 'linear') -> float | None:
-    """Returns leakage of a domain (1: always recognised, 0: chance), or None if not probed."""
-    answer = (run.get('probe') or {}).get(domain)
-    if not answer:
-        return None
-    return (answer[classifier] - answer['chance']) / (1 - answer['chance'])
+# What to try after an inert run, by method.
+SIMILARITY_HINT = 'use config.method = similarity, a penalty without a head'
+INERT_HINTS = {
+    'similarity': 'raise lam or config.data.batch, so that a batch has more pairs of one speaker',
+    'projection': f'it removes mean directions of the input only; {SIMILARITY_HINT}',
+    'leace': f'it removes what a linear classifier finds, and no more; {SIMILARITY_HINT}',
+}
+HEAD_RATE_HINT = (
+    'the encoder probably changes faster than the head can follow: raise config.sweep.head_rate, '
+    f'lower lam, or {SIMILARITY_HINT}'
+)
+OTHER_HINT = f'lower lam, because the head may be too slow for it, or {SIMILARITY_HINT}'
 
 
 def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: float) -> dict | None:
@@ -34,26 +49,67 @@ def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: fl
         return {'verdict': 'collapsed', 'why': f'diverged at step {run["step"]}'}
     if plain_run is None or plain_run['status'] != 'ok':
         return None
-    leakage = domain_leakage(run, domain)
-    plain_leakage = domain_leakage(plain_run, domain)
-    if leakage is None or not plain_leakage:
+    answer, plain_answer = _answer(run, domain), _answer(plain_run, domain)
+    if answer is None or plain_answer is None or relative_leakage(plain_answer) <= 0:
         return None
-    why = (
-        f'leakage of the {domain} {leakage:.2f}, of plain training {plain_leakage:.2f} '
-        '(0: chance, 1: always recognised)'
-    )
+    unseen = unseen_question(domain)
+    unseen_answer, unseen_plain_answer = _answer(run, unseen), _answer(plain_run, unseen)
+    reasons = [_comparison(domain, answer, plain_answer), _test_data_note(answer)]
+    if unseen_answer and unseen_plain_answer:
+        reasons.append(_comparison(f'unseen {domain}', unseen_answer, unseen_plain_answer))
+    reasons += _below_chance_notes({domain: answer, f'unseen {domain}': unseen_answer})
     uar = run['dev']['uar']
     plain_uar = plain_run['dev']['uar']
     if uar - chance < COLLAPSED_FRACTION * (plain_uar - chance):
-        why = f'dev UAR {uar:.3f}, of plain training {plain_uar:.3f}; {why}'
-        return {'verdict': 'collapsed', 'why': why}
-    return {
-        'verdict': _leakage_verdict(leakage, plain_leakage),
-        'why': why + _head_note(run, domain),
-    }
+        reasons.insert(0, f'dev UAR {uar:.3f}, of plain training {plain_uar:.3f}')
+        return {'verdict': 'collapsed', 'why': '; '.join(reasons)}
+    verdict = _leakage_verdict(answer, plain_answer)
+    if verdict == 'winning':
+        obstacle = _winning_obstacle(domain, answer, unseen_answer, unseen_plain_answer)
+        if obstacle:
+            verdict = 'balanced'
+            reasons.append(obstacle)
+    reasons += _head_notes(run, domain)
+    return {'verdict': verdict, 'why': '; '.join(reasons)}
 
 
-def _leakage_verdict(leakage: float, plain_leakage: float) -> str:
+def _answer(run: dict, question: str) -> dict | None:
+    """Returns the probe's answer to a question; None if it was not asked."""
+    return (run.get('probe') or {}).get(question)
+
+
+def _comparison(name: str, answer: dict, plain_answer: dict) -> str:
+    """Returns the leakage of a run and of plain training, each with its strongest attacker."""
+    attacker, recall = strongest_attacker(answer)
+    plain_attacker, _ = strongest_attacker(plain_answer)
+    return (
+        f'leakage of the {name} {relative_leakage(answer):.2f} ({ATTACKERS[attacker]} attacker, '
+        f'recall {recall:.2f}), of plain training {relative_leakage(plain_answer):.2f} '
+        f'({ATTACKERS[plain_attacker]}) (0: chance, 1: always recognised)'
+    )
+
+
+def _test_data_note(answer: dict) -> str:
+    """Returns what the attackers of training speakers were tested on."""
+    if answer.get('withheld'):
+        return 'on withheld utterances'
+    if answer.get('strangers'):
+        return 'on utterances of unseen speakers'
+    return 'on utterances seen in training: biased low'
+
+
+def _below_chance_notes(answers: dict[str, dict | None]) -> list[str]:
+    notes = []
+    for name, answer in answers.items():
+        if answer and answer.get('below_chance'):
+            notes.append(
+                f'an attacker of the {name} is significantly below chance, which is a leak'
+            )
+    return notes
+
+
+def _leakage_verdict(answer: dict, plain_answer: dict) -> str:
+    leakage, plain_leakage = relative_leakage(answer), relative_leakage(plain_answer)
     if leakage >= INERT_FRACTION * plain_leakage:
         return 'inert'
     if leakage <= WINNING_FRACTION * plain_leakage:
@@ -61,19 +117,46 @@ def _leakage_verdict(leakage: float, plain_leakage: float) -> str:
     return 'balanced'
 
 
-def _head_note(run: dict, domain: str) -> str:
-    """Returns the effect of more training on the adversary's own head; '' if not measured."""
+def _winning_obstacle(
+    domain: str, answer: dict, unseen_answer: dict | None, unseen_plain_answer: dict | None
+) -> str:
+    """Returns why a run that hardly leaks training speakers is not winning; '' if it is."""
+    if answer.get('below_chance') or (unseen_answer or {}).get('below_chance'):
+        return 'not winning, because recall below chance is a leak'
+    if domain != 'speaker':
+        return ''
+    if unseen_answer is None or unseen_plain_answer is None:
+        return 'not winning, because leakage of unseen speakers was not measured'
+    limit = WINNING_FRACTION * max(relative_leakage(unseen_plain_answer), 0)
+    if relative_leakage(unseen_answer) > limit:
+        return 'not winning, because unseen speakers leak'
+    return ''
+
+
+def _head_notes(run: dict, domain: str) -> list[str]:
+    """Returns the effect of more training on the adversary's own head; [] if not measured."""
     loss = (run.get('refit') or {}).get(domain)
     if not loss:
-        return ''
-    return (
-        '; more training of its head on the frozen representation changes the loss from '
+        return []
+    return [
+        'more training of its head on the frozen representation changes the loss from '
         f'{loss["before"]:.2f} to {loss["after"]:.2f} (guessing: {run["entropy"][domain]:.2f})'
-    )
+    ]
+
+
+def inert_hint(hyper: dict, method: str) -> str:
+    """Returns what to try after an inert run of a method with these hyper-parameters."""
+    if method in INERT_HINTS:
+        return INERT_HINTS[method]
+    return HEAD_RATE_HINT if 'head_rate' in hyper else OTHER_HINT
 
 
 def adversary_verdicts(runs: list[dict], config: dict) -> list[dict | None]:
-    """Returns the verdict on each run; None for methods that have no adversary."""
+    """Returns {'verdict', 'why'} of each run, with 'next' (what to try) where it is inert.
+
+    None for methods that forget nothing, and for a coefficient of 0 or below, which teaches the
+    domain.
+    """
     same_seed_and_fold: dict[tuple, list[dict]] = {}
     for run in runs:
         key = (run['hyper']['seed'], run['hyper']['fold'])
@@ -88,13 +171,17 @@ def adversary_verdicts(runs: list[dict], config: dict) -> list[dict | None]:
 def _verdict_among(run: dict, others: list[dict], config: dict) -> dict | None:
     """Returns the verdict on a run, which is compared with plain training among `others`."""
     hyper = run['hyper']
+    method = hyper.get('method', config['method'])
     domains = hyper.get('domain', config.get('domain', '')).split('+')
-    if not _has_adversary(run, domains):
+    if not _forgets(run, method, domains):
         return None
     reference = find_plain_reference_index(hyper, collect(others, 'hyper'), config)
     plain_run = None if reference is None else others[reference]
     chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
-    return adversary_verdict(run, plain_run, _first_probed(run, domains), chance)
+    verdict = adversary_verdict(run, plain_run, _first_probed(run, domains), chance)
+    if verdict and verdict['verdict'] == 'inert':
+        verdict['next'] = inert_hint(hyper, method)
+    return verdict
 
 
 def _first_probed(run: dict, domains: list[str]) -> str:
@@ -106,8 +193,14 @@ def _first_probed(run: dict, domains: list[str]) -> str:
     return ''
 
 
-def _has_adversary(run: dict, domains: list[str]) -> bool:
-    """Whether a run has a coefficient above 0 and, unless it diverged, the loss of an adversary."""
-    if not run['hyper'].get('lam'):
+def _forgets(run: dict, method: str, domains: list[str]) -> bool:
+    """Whether a run forgets: by a coefficient above 0 and, unless it diverged, an adversary's loss.
+
+    Methods without a head have no such loss, and some of them no coefficient.
+    """
+    lam = run['hyper'].get('lam')
+    if method in METHODS_WITHOUT_HEAD:
+        return lam is None or lam > 0
+    if not lam or lam < 0:
         return False
     return run['status'] != 'ok' or any(f'{domain}_loss' in run['selected'] for domain in domains)

@@ -9,18 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxser.analysis import bootstrap, summary
+from jaxser.analysis import bootstrap, leakage, summary
 from jaxser.analysis.finished import FinishedSweep
-from jaxser.runs import format_value, method_name, varying_keys
+from jaxser.runs import USUAL_VARIANTS, format_value, method_name, varying_keys
 
 SETTING_KEYS = ('domain', 'per_class', 'speakers', 'confounded')
-
-
-class Leakage(NamedTuple):
-    """Mean recall of a domain by the linear probe, and that of guessing."""
-
-    recall: float
-    chance: float
 
 
 class ComparisonRow(NamedTuple):
@@ -35,7 +28,8 @@ class ComparisonRow(NamedTuple):
     gain: bootstrap.Estimate | None = None  # over plain training
     # Over plain training with BatchNorm `joint`, in sweeps over model.batch_norm.
     gain_over_joint: bootstrap.Estimate | None = None
-    leakage: dict[str, Leakage] | None = None  # by domain
+    # By question of the probe, as jaxser/analysis/leakage.py describes it.
+    leakage: dict[str, dict] | None = None
     seconds: float | None = None
 
 
@@ -84,7 +78,7 @@ def _choose(finished_sweep: FinishedSweep, every_coefficient: bool) -> list[Choi
     for key in label_keys:
         if key in SETTING_KEYS or key.startswith('model.'):
             setting_keys.append(key)
-        elif key not in ('method', 'speaker_norm', 'seed'):
+        elif key not in ('method', 'seed', *USUAL_VARIANTS):
             coefficient_keys.append(key)
 
     runs_by_group: dict[tuple, dict[tuple, list[dict]]] = {}
@@ -190,14 +184,16 @@ def _gain_over_plain(
     return None
 
 
-def _mean_leakage(runs: list[dict], domains: list[str]) -> dict[str, Leakage] | None:
-    """Returns the mean leakage of each domain that was probed in all runs; None without any."""
+def _mean_leakage(runs: list[dict], domains: list[str]) -> dict[str, dict] | None:
+    """Returns the average of each domain that was probed in all runs; None without any.
+
+    For speakers, that of unseen speakers is with it.
+    """
     probes = [run.get('probe') or {} for run in runs]
-    leakage = {}
+    averages, _ = leakage.average_probe(probes)
+    domain_averages = {}
     for domain in domains:
-        if all(domain in probe for probe in probes):
-            leakage[domain] = Leakage(
-                recall=summary.mean_of(probes, domain, 'linear'),
-                chance=summary.mean_of(probes, domain, 'chance'),
-            )
-    return leakage or None
+        for question in (domain, leakage.unseen_question(domain)):
+            if all(question in probe for probe in probes):
+                domain_averages[question] = averages[question]
+    return domain_averages or None

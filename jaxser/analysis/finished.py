@@ -14,7 +14,13 @@ from jaxser.analysis.predictions import (
     open_predictions,
     read_predictions,
 )
-from jaxser.runs import method_name, run_label, setting_title, varying_keys
+from jaxser.runs import (
+    USUAL_VARIANTS,
+    method_name,
+    run_label,
+    setting_title,
+    varying_keys,
+)
 
 
 class FinishedSweep(NamedTuple):
@@ -79,7 +85,7 @@ class SweepAnalysis:
         self.rows = summary.summary_rows(
             self.runs, self.predictions, self.config, len(self.classes)
         )
-        self._method_keys = {key: self.config.get(key) for key in ('method', 'speaker_norm')}
+        self._method_keys = {key: self.config.get(key) for key in ('method', *USUAL_VARIANTS)}
         method = {'method': method_name(self._method_keys)}
         self.results = method | finished_sweep.results | {'summary': self.rows}
         self.varying_keys = varying_keys(summary.collect(self.runs, 'hyper'))

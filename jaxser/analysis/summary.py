@@ -7,12 +7,14 @@ these keys; a figure that was not computed is None:
   seeds                number of seeds of which no fold diverged
   adversary            {verdict: number of runs}
   dev_uar, uar_folds   means over the runs: UAR on dev, UAR on the test part of each fold
-  probe                {domain: result}: the means of the probes of the runs, by `average_probe`
+  probe                {question: average}: the means of the probes of the runs, as
+                       jaxser/analysis/leakage.py describes them
   tested_speakers, uar, uar_sd_seeds, uar_ci95, wa, f1, confusion
                        the test figures of the pooled folds; filled by `_test_figures`
   delta_uar, delta_ci95, p
                        the difference to plain training; filled by `_compare`, which also adds the
-                       keys delta, delta_ci95 and p of the leakage to row['probe']['speaker']
+                       keys delta, delta_ci95 and p to the questions about speakers in
+                       row['probe']: the strongest attacker's recall minus that after plain training
   p_holm               p, corrected for all rows; filled by `_correct_p_values`
 """
 
@@ -21,8 +23,7 @@ from collections import Counter
 
 import numpy as np
 
-from jaxser.analysis import bootstrap, metrics
-from jaxser.analysis.bootstrap import RecallTerm
+from jaxser.analysis import bootstrap, leakage, metrics
 from jaxser.analysis.predictions import PredictionsByRun, pool_predictions
 from jaxser.runs import SHARED_KEYS, method_name, run_label, varying_keys
 
@@ -33,6 +34,8 @@ PLAIN_AT_ZERO_LAM = (
     'speaker_norm tap',
     'cdann',
     'confusion',
+    'similarity',
+    'similarity unconditional',
     'coral',
     'mmd',
     'speaker_norm snp',
@@ -61,9 +64,6 @@ RESULT_KEYS = (
     'adversary',
 )
 
-# The figures of a probe whose means over the runs are in a row.
-AVERAGED_PROBE_KEYS = ('linear', 'mlp', 'chance', 'classes', 'eer', 'speakers')
-
 
 @dataclasses.dataclass
 class SettingSummary:
@@ -73,7 +73,8 @@ class SettingSummary:
     setting: dict  # the values of the swept keys
     folds: set[int] = dataclasses.field(default_factory=set)  # of the runs that count
     count_ZxSxCxC: np.ndarray | None = None  # None where no seed is complete
-    speaker_recalls: dict[str, float] = dataclasses.field(default_factory=dict)  # of the probe
+    # Each speaker's recall by the strongest attacker, by question.
+    recalls: dict[str, leakage.Recalls] = dataclasses.field(default_factory=dict)
 
 
 def summary_rows(
@@ -112,12 +113,12 @@ def swept_keys(row: dict) -> list[str]:
     return [key for key in row if key not in RESULT_KEYS]
 
 
-def probed_speakers(rows: list[dict]) -> list[dict]:
-    """Returns the probe's results for speakers, of the rows that have them."""
+def probed_answers(rows: list[dict], question: str = 'speaker') -> list[dict]:
+    """Returns the averages of the probe for one question, of the rows that have them."""
     answers = []
     for row in rows:
-        if row['probe'] and 'speaker' in row['probe']:
-            answers.append(row['probe']['speaker'])
+        if row['probe'] and question in row['probe']:
+            answers.append(row['probe'][question])
     return answers
 
 
@@ -162,7 +163,7 @@ def _summarize_setting(
     row['dev_uar'] = mean_of(complete, 'dev', 'uar')
     row['uar_folds'] = mean_of(complete, 'test', 'uar')
     if all(run.get('probe') for run in complete):
-        row['probe'], summary.speaker_recalls = average_probe(collect(complete, 'probe'))
+        row['probe'], summary.recalls = leakage.average_probe(collect(complete, 'probe'))
     return summary
 
 
@@ -203,9 +204,11 @@ def _compare(summary: SettingSummary, plain: SettingSummary) -> None:
         return
     estimate = bootstrap.difference_estimate(summary.count_ZxSxCxC, plain.count_ZxSxCxC)
     summary.row |= {'delta_uar': estimate.value, 'delta_ci95': estimate.ci95, 'p': estimate.p}
-    recalls, plain_recalls = summary.speaker_recalls, plain.speaker_recalls
-    if recalls and recalls.keys() == plain_recalls.keys():
-        summary.row['probe']['speaker'] |= leakage_difference(recalls, plain_recalls)
+    for question, recalls in summary.recalls.items():
+        plain_recalls = plain.recalls.get(question, {})
+        if recalls and recalls.keys() == plain_recalls.keys():
+            difference = leakage.leakage_difference(recalls, plain_recalls)
+            summary.row['probe'][question] |= difference
 
 
 def _correct_p_values(rows: list[dict]) -> None:
@@ -245,67 +248,6 @@ def complete_seeds(runs: list[dict]) -> list[dict]:
         if run['status'] != 'ok':
             diverged_seeds.add(run['hyper']['seed'])
     return [run for run in runs if run['hyper']['seed'] not in diverged_seeds]
-
-
-def average_probe(probes: list[dict]) -> tuple[dict, dict[str, float]]:
-    """Returns the mean of the probes of several runs, and each speaker's mean recall.
-
-    The recalls are those of the linear probe; they are empty where speakers were not probed.
-    """
-    answers_by_domain: dict[str, list[dict]] = {}
-    for probe in probes:
-        for domain, answer in probe.items():
-            answers_by_domain.setdefault(domain, []).append(answer)
-    average = {}
-    for domain, answers in answers_by_domain.items():
-        average[domain] = _average_answer(answers)
-    recalls = _mean_speaker_recalls(probes)
-    if recalls:
-        estimate = bootstrap.bootstrap_estimate(_speaker_term(recalls))
-        average['speaker'] |= {'ci95': estimate.ci95, 'heard': len(recalls)}
-    return average, recalls
-
-
-def _average_answer(answers: list[dict]) -> dict:
-    """Returns the mean over several runs of the probe's results for one domain."""
-    average = {}
-    for key in answers[0]:
-        if key in AVERAGED_PROBE_KEYS:
-            average[key] = mean_of(answers, key)
-    average['input'] = {}
-    for key in answers[0]['input']:
-        average['input'][key] = mean_of(answers, 'input', key)
-    if 'strangers' in answers[0]:  # whether the probed speakers are unseen in training
-        average['strangers'] = all(collect(answers, 'strangers'))
-    return average
-
-
-def _mean_speaker_recalls(probes: list[dict]) -> dict[str, float]:
-    """Returns the mean recall of every speaker by the linear probe, in alphabetical order."""
-    recalls: dict[str, list[float]] = {}
-    for probe in probes:
-        if 'speaker' not in probe:
-            continue
-        for speaker, recall in probe['speaker']['recall']['linear'].items():
-            recalls.setdefault(speaker, []).append(recall)
-    means = {}
-    for speaker, speaker_recalls in sorted(recalls.items()):
-        means[speaker] = float(np.mean(speaker_recalls))
-    return means
-
-
-def leakage_difference(recalls: dict[str, float], plain_recalls: dict[str, float]) -> dict:
-    """Returns speaker leakage minus that of plain training, over the same speakers."""
-    estimate = bootstrap.bootstrap_estimate(
-        _speaker_term(recalls), _speaker_term(plain_recalls, sign=-1)
-    )
-    return {'delta': estimate.value, 'delta_ci95': estimate.ci95, 'p': estimate.p}
-
-
-def _speaker_term(recalls: dict[str, float], sign: int = 1) -> RecallTerm:
-    """Returns the mean recall over speakers as a term: each speaker counts as one utterance."""
-    recall_Sx1 = np.array(list(recalls.values()))[:, None]
-    return RecallTerm(sign, recall_Sx1, np.ones((len(recalls), 1)))
 
 
 def find_plain_reference_index(setting: dict, others: list[dict], config: dict) -> int | None:

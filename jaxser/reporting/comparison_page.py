@@ -12,6 +12,7 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, summary
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
+from jaxser.analysis.leakage import question_title
 from jaxser.reporting.figures import draw_heatmap
 from jaxser.reporting.formats import format_estimate, format_number
 from jaxser.reporting.html import (
@@ -22,6 +23,7 @@ from jaxser.reporting.html import (
     html_page,
     html_paragraph,
 )
+from jaxser.reporting.markdown import format_leakage_of_row
 from jaxser.reporting.verdict import comparison_verdict, format_setting_values
 from jaxser.runs import synthetic_note
 
@@ -101,8 +103,8 @@ def _row_cells(
     uar, uar_interval = format_estimate(row.uar)
     gain, gain_interval = format_estimate(row.gain, '+z.3f')
     leakages = []
-    for domain, leakage in (row.leakage or {}).items():
-        leakages.append(f'{domain} {leakage.recall:.3f} ({leakage.chance:.3f})')
+    for question in row.leakage or {}:
+        leakages.append(f'{question_title(question)} {format_leakage_of_row(row, question)}')
     return [
         ('sweep', sweep.path.name),
         ('setting', format_setting_values(row.setting)),
@@ -115,7 +117,7 @@ def _row_cells(
         ('95 %', gain_interval),
         ('p', format_number(row.gain.p if row.gain else None, '.3g')),
         ('p Holm', format_number(p_holm, '.3g')),
-        ('leakage (chance), mean of folds', ', '.join(leakages)),
+        ('leakage (strongest attacker), mean of folds', '; '.join(leakages)),
         ('epochs', sweep.metadata['config'].get('train', {}).get('epochs', '')),
         ('split', sweep.results['split_sha256'][:8]),
     ]

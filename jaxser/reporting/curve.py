@@ -6,7 +6,8 @@ import numpy as np
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
-from jaxser.analysis.summary import collect, probed_speakers, swept_keys, tested_speakers
+from jaxser.analysis.leakage import SPEAKER_QUESTIONS, question_title, strongest_recall
+from jaxser.analysis.summary import collect, probed_answers, swept_keys, tested_speakers
 from jaxser.reporting.formats import folds_of_sweep
 from jaxser.reporting.plotting import (
     PLAIN_DOT,
@@ -50,19 +51,17 @@ class Curve(NamedTuple):
 def draw_curve(results: dict, key: str):
     """Draws UAR against a hyper-parameter, a line for each combination of the others.
 
-    If speakers were probed, leakage is drawn below.
+    If speakers were probed, leakage is drawn below: of training speakers and of unseen speakers.
     """
     curves = _make_curves(results, key)
     if not curves:
         return draw_placeholder()
-    speaker_answers = probed_speakers(results['summary'])
+    questions = [q for q in SPEAKER_QUESTIONS if probed_answers(results['summary'], q)]
     legend_below = len(curves) > MAX_INSIDE_LEGEND
-    height = 4.2
-    if speaker_answers:
-        height += 3.2
+    height = 4.2 + 3.2 * len(questions)
     if legend_below:
         height += 0.09 * len(curves)
-    figure, grid = make_figure(5.6, height, 2 if speaker_answers else 1)
+    figure, grid = make_figure(5.6, height, 1 + len(questions))
     axes = grid[0, 0]
     _draw_uar_axes(axes, curves, results, key)
     if legend_below:
@@ -70,11 +69,10 @@ def draw_curve(results: dict, key: str):
         figure.legend(handles, labels, fontsize=7, loc='outside lower center', ncols=2)
     else:
         add_legend(axes, 8)
-    if speaker_answers:
-        _draw_leakage_axes(grid[1, 0], curves, results, key)
-        _draw_leakage_levels(grid[1, 0], speaker_answers[0])
-        grid[1, 0].set_xlim(axes.get_xlim())
-        add_legend(grid[1, 0], 8)
+    for leakage_axes, question in zip(grid[1:, 0], questions):
+        _draw_leakage_axes(leakage_axes, curves, results, key, question)
+        leakage_axes.set_xlim(axes.get_xlim())
+        add_legend(leakage_axes, 8)
     figure.suptitle(_curve_title(results), fontsize=9)
     return figure
 
@@ -142,7 +140,7 @@ def _draw_uar_axes(axes, curves: list[Curve], results: dict, key: str) -> None:
     if has_plain_points:
         axes.plot([], [], 'o', label='plain training', **PLAIN_DOT)
     axes.axhline(1 / len(results['classes']), color='grey', linestyle=':', label='chance')
-    axes.set(xlabel=key, ylabel='UAR, folds pooled, mean of seeds')
+    axes.set(xlabel=_axis_label(curves, key), ylabel='UAR, folds pooled, mean of seeds')
 
 
 def _plain_points(curve: Curve, results: dict) -> list[int]:
@@ -150,25 +148,58 @@ def _plain_points(curve: Curve, results: dict) -> list[int]:
     return [n for n, row in enumerate(curve.rows) if is_plain(results, row)]
 
 
-def _draw_leakage_axes(axes, curves: list[Curve], results: dict, key: str) -> None:
-    """Draws the leakage of the rows that were probed; those that are plain training are black."""
+def _axis_label(curves: list[Curve], key: str) -> str:
+    """Returns the label of the horizontal axis; it explains a coefficient below 0."""
+    values = []
+    for curve in curves:
+        values += collect(curve.rows, key)
+    if key == 'lam' and min(values, default=0) < 0:
+        return 'lam (below 0: training teaches the domain, above 0: it forgets)'
+    if key == 'speakers':
+        return 'number of training speakers'
+    return key
+
+
+def _draw_leakage_axes(axes, curves: list[Curve], results: dict, key: str, question: str) -> None:
+    """Draws the leakage of the rows that were probed; those that are plain training are black.
+
+    Chance is drawn at every value, because it depends on the number of speakers.
+    """
+    input_recall = None
+    chance_by_x: dict[float, float] = {}
+    for curve in curves:
+        answer = ((curve.flat_row or {}).get('probe') or {}).get(question)
+        if answer:
+            style = {'linestyle': '--'} | curve.style
+            axes.axhline(strongest_recall(answer), **style, label=f'{curve.name} (no {key})')
     for curve, x_N in _place_curves(axes, curves, key):
         leakage_N = np.full(len(curve.rows), np.nan)
         for n, row in enumerate(curve.rows):
-            if row['probe'] and 'speaker' in row['probe']:
-                leakage_N[n] = row['probe']['speaker']['linear']
+            answer = (row['probe'] or {}).get(question)
+            if answer:
+                leakage_N[n] = strongest_recall(answer)
+                chance_by_x[round(x_N[n])] = answer['chance']
+                input_recall = strongest_recall(answer.get('input', {}))
         probed_N = np.isfinite(leakage_N)
         axes.plot(np.array(x_N)[probed_N], leakage_N[probed_N], marker='o', **curve.style)
         for n in _plain_points(curve, results):
             axes.plot(x_N[n], leakage_N[n], 'o', **PLAIN_DOT)
-    axes.set(xlabel=key, ylabel='leakage: speaker recall, mean of folds', ylim=(0, 1.05))
+    _draw_chance(axes, chance_by_x)
+    if input_recall is not None and key != 'speakers':
+        label = 'from the input alone'
+        axes.axhline(input_recall, color='grey', linestyle='--', label=label)
+    title = f'leakage of {question_title(question)}\n(strongest attacker, mean of folds)'
+    axes.set(xlabel=_axis_label(curves, key), ylabel=title, ylim=(0, 1.05))
 
 
-def _draw_leakage_levels(axes, answer: dict) -> None:
-    """Draws chance and the leakage of the input as lines; `answer` is the result of a probe."""
-    axes.axhline(answer['chance'], color='grey', linestyle=':', label='chance')
-    label = 'from the input alone'
-    axes.axhline(answer['input']['linear'], color='grey', linestyle='--', label=label)
+def _draw_chance(axes, chance_by_x: dict[float, float]) -> None:
+    """Draws chance at every value of the hyper-parameter, as a level line where it is constant."""
+    style = {'color': 'grey', 'linestyle': ':', 'label': 'chance'}
+    if len(set(chance_by_x.values())) == 1:
+        axes.axhline(next(iter(chance_by_x.values())), **style)
+    elif chance_by_x:
+        x_N, chance_N = zip(*sorted(chance_by_x.items()))
+        axes.plot(x_N, chance_N, **style)
 
 
 def _curve_title(results: dict) -> str:

@@ -62,19 +62,59 @@ def pareto_front(uar_N: np.ndarray, leakage_N: np.ndarray) -> np.ndarray:
     return ~(no_worse_NxN & better_NxN).any(1)
 
 
+class Measured(NamedTuple):
+    """A figure of N settings with the ends of its intervals; without one, the ends are equal."""
+
+    value_N: np.ndarray
+    end_Nx2: np.ndarray
+
+    @classmethod
+    def of(cls, values: list[float], intervals: list) -> 'Measured':
+        """Returns the values with their intervals, each (low, high) or None."""
+        ends = [interval or (value, value) for value, interval in zip(values, intervals)]
+        return cls(np.array(values, float), np.array(ends, float))
+
+    @property
+    def error_2xN(self) -> np.ndarray:
+        """The lengths of the error bars below and above; never negative."""
+        value_Nx1 = self.value_N[:, None]
+        length_Nx2 = (self.end_Nx2 - value_Nx1) * np.array([-1, 1])
+        return np.maximum(length_Nx2, 0).T
+
+
+class TradeoffPanel(NamedTuple):
+    """Leakage of one kind of speakers, of all settings, for the figure of UAR against leakage."""
+
+    title: str
+    leakage: Measured
+    chance: float
+    input_leakage: float | None
+
+
 def draw_tradeoff(
-    names: list[str],
-    plain_N: np.ndarray,
-    uar_N: np.ndarray,
-    leakage_N: np.ndarray,
-    chance: float,
-    input_leakage: float,
+    names: list[str], plain_N: np.ndarray, uar: Measured, panels: list[TradeoffPanel]
 ):
-    """Draws UAR against leakage, a point per setting, and the Pareto front.
+    """Draws UAR against leakage, a point per setting, and the Pareto front, in each panel.
 
     Settings that are plain training, marked by the mask `plain_N`, are black.
     """
-    figure, ((axes,),) = make_figure(5.6, 4.4)
+    figure, grid = make_figure(5.6 * len(panels), 4.6, 1, len(panels))
+    for axes, panel in zip(grid.flat, panels):
+        _draw_tradeoff_panel(axes, names, plain_N, uar, panel)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    for axes in grid.flat[1:]:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            if label not in labels:
+                handles.append(handle)
+                labels.append(label)
+    figure.legend(handles, labels, fontsize=8, loc='outside lower center', ncols=4)
+    return figure
+
+
+def _draw_tradeoff_panel(
+    axes, names: list[str], plain_N: np.ndarray, uar: Measured, panel: TradeoffPanel
+) -> None:
+    uar_N, leakage_N = uar.value_N, panel.leakage.value_N
     front_N = pareto_front(uar_N, leakage_N)
     order = np.flatnonzero(front_N)[np.argsort(leakage_N[front_N])]
     if len(order) > 1:
@@ -88,9 +128,19 @@ def draw_tradeoff(
         )
     colours = np.where(plain_N, PLAIN_COLOUR, np.where(front_N, 'C0', 'grey'))
     axes.scatter(leakage_N, uar_N, color=colours, zorder=3)
+    axes.errorbar(
+        leakage_N,
+        uar_N,
+        uar.error_2xN,
+        panel.leakage.error_2xN,
+        fmt='none',
+        ecolor='lightgrey',
+        elinewidth=0.8,
+        zorder=1,
+    )
     if np.any(plain_N):
         axes.scatter([], [], color=PLAIN_COLOUR, label='plain training')
-    named = np.flatnonzero(front_N) if len(names) > MAX_COLOURS else range(len(names))
+    named = np.flatnonzero(front_N | plain_N) if len(names) > MAX_COLOURS else range(len(names))
     for n in named:
         axes.annotate(
             names[n],
@@ -99,18 +149,19 @@ def draw_tradeoff(
             xytext=(5, 4),
             fontsize=7,
         )
-    axes.axvline(chance, color='grey', linestyle=':', label='chance')
-    axes.axvline(input_leakage, color='grey', linestyle='--', label='from the input alone')
+    axes.axvline(panel.chance, color='grey', linestyle=':', label='chance')
+    if panel.input_leakage is not None:
+        label = 'from the input alone'
+        axes.axvline(panel.input_leakage, color='grey', linestyle='--', label=label)
     axes.set(
-        xlabel='leakage: speaker recall, linear, mean of folds',
+        title=panel.title,
+        xlabel='leakage: recall of the strongest attacker',
         ylabel='UAR, folds pooled',
         xlim=(0, 1.05),
     )
-    spread = max(np.ptp(uar_N), 0.02)  # a difference of 0.01 or 0.02 must not look large
-    axes.set_ylim(uar_N.min() - 0.3 * spread, uar_N.max() + 0.3 * spread)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=8, loc='outside lower center', ncols=3)
-    return figure
+    low, high = uar.end_Nx2.min(), uar.end_Nx2.max()
+    margin = 0.1 * max(high - low, 0.02)  # a difference of 0.01 or 0.02 must not look large
+    axes.set_ylim(low - margin, high + margin)
 
 
 def draw_forest_plot(names: list[str], difference_ZxS: np.ndarray, overall: bootstrap.Estimate):

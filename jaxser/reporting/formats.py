@@ -2,6 +2,7 @@
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis.bootstrap import Estimate
+from jaxser.analysis.leakage import ATTACKERS, is_biased_low, strongest_attacker
 
 MOST_LISTED_FOLDS = 9  # of more folds, only the number is written
 
@@ -30,6 +31,33 @@ def format_estimate(estimate: Estimate | None, number_format: str = 'z.3f') -> t
     )
 
 
+def format_leakage(answer: dict | None) -> str:
+    """Returns the strongest attacker's recall with its name, e.g. '0.580 (RBF)'.
+
+    '0.580 (RBF, seen)': tested on utterances that the encoder was trained on, so biased low.
+    `answer` is the average of the probe for a question.
+    """
+    strongest = strongest_attacker(answer or {})
+    if not strongest:
+        return ''
+    attacker, recall = strongest
+    notes = [ATTACKERS[attacker]]
+    if is_biased_low(answer):
+        notes.append('seen')
+    if answer.get('below_chance'):
+        notes.append('below chance')
+    return f'{recall:.3f} ({", ".join(notes)})'
+
+
+def format_attack(figures: dict | None) -> str:
+    """Returns the strongest recall of attackers on the input or the scores, e.g. '0.580 (RBF)'."""
+    strongest = strongest_attacker(figures or {})
+    if not strongest:
+        return ''
+    attacker, recall = strongest
+    return f'{recall:.3f} ({ATTACKERS[attacker]})'
+
+
 def split_cells(cells_by_row: list[list[tuple[str, object]]]) -> tuple[list[str], list[list]]:
     """Returns the headings and the rows of a table.
 
@@ -44,7 +72,7 @@ def split_cells(cells_by_row: list[list[tuple[str, object]]]) -> tuple[list[str]
 
 
 def format_verdicts(counts: dict[str, int] | None) -> str:
-    """Returns the number of runs by the verdict on their adversary, e.g. 'inert 3, balanced 1'."""
+    """Returns the number of runs by their verdict, e.g. 'inert 3, balanced 1'."""
     if not counts:
         return ''
     return ', '.join(f'{verdict} {count}' for verdict, count in counts.items())

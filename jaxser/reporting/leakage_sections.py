@@ -7,15 +7,30 @@ from markupsafe import Markup
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis.finished import SweepAnalysis
-from jaxser.analysis.summary import collect
+from jaxser.analysis.leakage import (
+    ATTACKERS,
+    QUESTION_TITLES,
+    SPEAKER_QUESTIONS,
+    is_biased_low,
+    question_title,
+)
+from jaxser.analysis.summary import collect, probed_answers
 from jaxser.reporting.figures import (
     MAX_NAMED_SPEAKERS,
+    Measured,
     RepresentationMap,
+    TradeoffPanel,
     draw_representation_maps,
     draw_tradeoff,
     pareto_front,
 )
-from jaxser.reporting.formats import format_interval, format_number
+from jaxser.reporting.formats import (
+    format_attack,
+    format_interval,
+    format_leakage,
+    format_number,
+    format_verdicts,
+)
 from jaxser.reporting.html import (
     Section,
     cells_table,
@@ -29,6 +44,21 @@ from jaxser.runs import run_label
 MAX_MAP_UTTERANCES = 500  # on a map; t-SNE takes two seconds for so many
 MIN_MAP_UTTERANCES = 3  # t-SNE cannot place fewer
 
+ATTACKERS_NOTE = (
+    'An attacker is a new classifier of the frozen representation: linear (logistic regression), '
+    'MLP (one hidden layer), RBF (a kernel machine) and kNN (nearest neighbour). It is tested on '
+    'utterances on which it was not fitted. Leakage is the recall of the strongest attacker, which '
+    'is named: of the means over folds and seeds, the largest.'
+)
+SEEN_NOTE = (
+    'Seen: these utterances were used to train the encoder, so that their leakage is biased low. '
+    'With config.protocol.withhold = 0.2, attackers are tested on withheld utterances.'
+)
+BELOW_CHANCE_NOTE = (
+    'Below chance: an attacker is wrong more often than by guessing, significantly (p < 0.01). '
+    'That is a leak too: who is always wrong knows the speaker.'
+)
+
 
 def leakage_section(analysis: SweepAnalysis) -> Section:
     """Returns the section with the leakage of every setting, and UAR against leakage."""
@@ -36,19 +66,13 @@ def leakage_section(analysis: SweepAnalysis) -> Section:
     if not probed:
         text = 'Leakage was not measured. This command measures it:'
         return Section('leakage', 'Leakage', _probe_hint(text, analysis))
-    body = _tradeoff_figure(analysis, probed)
-    domains = {}
-    for row in probed:
-        domains |= row['probe']
-    body += _leakage_table(analysis, probed, domains)
-    body += html_paragraph(
-        'Mean recall of two new classifiers of the frozen representation: a linear one and, in',
-        'parentheses, one with a hidden layer. They are tested on utterances that they were not',
-        'trained on. Chance: the mean recall of guessing. Means over folds and seeds.',
-        'Verification: equal error rate of pairs of test utterances, 0.5 without any leakage.',
-        *_seen_notes(domains),
-        'Information that these classifiers do not find may still be in the representation.',
-    )
+    body = _leakage_table(analysis, probed)
+    body += html_paragraph(*_leakage_notes(probed))
+    body += _tradeoff_figure(analysis, probed)
+    body += _attackers_table(analysis, probed)
+    body += _scores_table(analysis, probed)
+    body += _other_domains_table(analysis, probed)
+    body += _verification_table(analysis, probed)
     body += _verdicts_table(analysis)
     return Section('leakage', 'Leakage', body)
 
@@ -59,82 +83,226 @@ def _probe_hint(sentence: str, analysis: SweepAnalysis) -> Markup:
     return html_paragraph(sentence) + html_code(command)
 
 
-def _tradeoff_figure(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
-    """Returns the figure of UAR against leakage, and the settings on the Pareto front."""
-    titles = list(map(analysis.setting_title, probed))
-    uar_N = np.array(collect(probed, 'uar'))
-    leakage_N = np.array(collect(probed, 'probe', 'speaker', 'linear'))
-    plain_N = np.array([title in analysis.plain_titles for title in titles])
-    first = probed[0]['probe']['speaker']
-    figure = html_figure(
-        'UAR against leakage of speakers, a point per setting',
-        'UAR (folds pooled) against leakage (mean of folds). High UAR and low leakage, towards the '
-        'upper left, are better. A setting is on the Pareto front if no other setting is at least '
-        'as good in both and better in one. Black: plain training.',
-        draw_tradeoff,
-        titles,
-        plain_N,
-        uar_N,
-        leakage_N,
-        first['chance'],
-        first['input']['linear'],
-    )
-    front = [titles[n] for n in np.flatnonzero(pareto_front(uar_N, leakage_N))]
-    return figure + html_paragraph(f'On the Pareto front: {"; ".join(front)}.')
-
-
-def _leakage_table(analysis: SweepAnalysis, probed: list[dict], domains: dict[str, dict]) -> Markup:
-    """Returns the table of leakage: a row per setting, a column per domain.
-
-    `domains` has a result of the probe for each domain, with chance and the leakage of the input.
-    """
-    chance_cells = [('setting', 'chance')]
-    input_cells = [('setting', 'the input alone')]
-    for domain, answer in domains.items():
-        chance_cells.append((domain, format_number(answer.get('chance', 0.5))))
-        input_cells.append((domain, _format_answer(answer['input'])))
-    difference_heading = 'speaker - plain'
-    chance_cells.append((difference_heading, ''))
-    input_cells.append((difference_heading, ''))
+def _leakage_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
+    """Returns the table of leakage: a row per setting, training speakers and unseen speakers."""
+    chance_cells = [('setting', 'chance'), ('UAR', format_number(analysis.chance))]
+    input_cells = [('setting', 'the input alone'), ('UAR', '')]
+    for question in SPEAKER_QUESTIONS:
+        answers = probed_answers(probed, question)
+        first = answers[0] if answers else {}
+        texts = (format_number(first.get('chance')), '', '')
+        chance_cells += _question_cells(question, *texts)
+        input_cells += _question_cells(question, format_attack(first.get('input')), '', '')
     cells_by_row = [chance_cells, input_cells]
     for row in probed:
-        cells = [('setting', analysis.setting_title(row))]
-        for domain in domains:
-            cells.append((domain, _format_answer(row['probe'].get(domain, {}))))
-        speaker = row['probe']['speaker']
-        difference = format_number(speaker.get('delta'), '+z.3f')
-        interval = format_interval(speaker.get('delta_ci95'), '+.3f')
-        cells.append((difference_heading, f'{difference} {interval}'.strip()))
-        cells_by_row.append(cells)
+        cells = [('setting', analysis.setting_title(row)), ('UAR', format_number(row['uar']))]
+        for question in SPEAKER_QUESTIONS:
+            answer = row['probe'].get(question, {})
+            difference = format_number(answer.get('delta'), '+z.3f')
+            interval = format_interval(answer.get('delta_ci95'), '+.3f')
+            cells += _question_cells(
+                question,
+                format_leakage(answer),
+                format_interval(answer.get('ci95')),
+                f'{difference} {interval}'.strip(),
+            )
+        cells_by_row.append([*cells, ('verdicts', format_verdicts(row['adversary']))])
+    for cells in (chance_cells, input_cells):
+        cells.append(('verdicts', ''))
     return cells_table(cells_by_row)
 
 
-def _format_answer(answer: dict) -> str:
-    """Returns the recall of both classifiers, or else the equal error rate."""
-    if 'linear' in answer:
-        return f'{answer["linear"]:.3f} ({answer["mlp"]:.3f})'
-    return format_number(answer.get('eer'))
+def _question_cells(
+    question: str, recall: str, interval: str, difference: str
+) -> list[tuple[str, str]]:
+    """Returns (heading, text) of the columns of one question."""
+    return [
+        (f'leakage of {question_title(question)}', recall),
+        ('95 %', interval),
+        ('- plain', difference),
+    ]
 
 
-def _seen_notes(domains: dict[str, dict]) -> list[str]:
-    """Returns sentences on whether the model has seen the probed utterances in training."""
-    seen, unseen = [], []
-    for domain, answer in domains.items():
-        if 'strangers' in answer:
-            if answer['strangers']:
-                unseen.append(domain)
-            else:
-                seen.append(domain)
-    notes = []
-    if seen:
-        notes.append(f'Probed on utterances seen in training: {", ".join(seen)}.')
-    if unseen:
-        notes.append(f'Probed on utterances unseen in training: {", ".join(unseen)}.')
+def _leakage_notes(probed: list[dict]) -> list[str]:
+    """Returns the sentences below the table of leakage."""
+    notes = [ATTACKERS_NOTE]
+    if probed_answers(probed, 'unseen_speaker'):
+        notes.append(
+            'Unseen speakers: those of dev and test. Attackers are fitted and tested on them.'
+        )
+    else:
+        notes.append('Leakage of unseen speakers was not measured.')
+    answers = []
+    for row in probed:
+        answers += _speaker_answers(row).values()
+    if any(is_biased_low(answer) for answer in answers):
+        notes.append(SEEN_NOTE)
+    if any(answer.get('below_chance') for answer in answers):
+        notes.append(BELOW_CHANCE_NOTE)
+    notes.append('- plain: minus the leakage of plain training. 95 %: speakers are resampled.')
+    notes.append('Information that these attackers do not find may still be there.')
     return notes
 
 
+def _speaker_answers(row: dict) -> dict[str, dict]:
+    """Returns the averages of the questions about speakers, by question."""
+    answers = {}
+    for question in QUESTION_TITLES:
+        if question in row['probe']:
+            answers[question] = row['probe'][question]
+    return answers
+
+
+def _tradeoff_figure(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
+    """Returns the figure of UAR against leakage, and the settings on the Pareto front."""
+    titles = list(map(analysis.setting_title, probed))
+    plain_N = np.array([title in analysis.plain_titles for title in titles])
+    uar = Measured.of([row['uar'] for row in probed], [row['uar_ci95'] for row in probed])
+    panels = []
+    for question in SPEAKER_QUESTIONS:
+        answers = [row['probe'].get(question) for row in probed]
+        if all(answers):
+            panels.append(_tradeoff_panel(question, answers))
+    figure = html_figure(
+        'UAR against the leakage of speakers, a point per setting',
+        'UAR (folds pooled) against leakage (the strongest attacker, mean of folds), with 95 % '
+        'intervals. High UAR and low leakage, towards the upper left, are better. A setting is on '
+        'the Pareto front if no other setting is at least as good in both and better in one. '
+        'Black: plain training.',
+        draw_tradeoff,
+        titles,
+        plain_N,
+        uar,
+        panels,
+    )
+    sentences = []
+    for panel in panels:
+        front_N = pareto_front(uar.value_N, panel.leakage.value_N)
+        front = '; '.join(titles[n] for n in np.flatnonzero(front_N))
+        sentences.append(f'On the Pareto front of {panel.title}: {front}.')
+    return figure + html_paragraph(*sentences)
+
+
+def _tradeoff_panel(question: str, answers: list[dict]) -> TradeoffPanel:
+    """Returns a panel of the figure from the averages of all settings for one question."""
+    return TradeoffPanel(
+        title=question_title(question),
+        leakage=Measured.of(collect(answers, 'strongest'), [a.get('ci95') for a in answers]),
+        chance=answers[0]['chance'],
+        input_leakage=answers[0].get('input', {}).get('strongest'),
+    )
+
+
+def _attackers_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
+    """Returns the recall of every attacker and the information, by setting and question."""
+    cells_by_row = []
+    for row in probed:
+        for question, answer in _speaker_answers(row).items():
+            cells = _answer_heading(analysis, row, question)
+            for attacker, name in ATTACKERS.items():
+                cells.append((name, format_number(answer.get(attacker))))
+            cells += [
+                ('strongest', format_leakage(answer)),
+                ('95 %', format_interval(answer.get('ci95'))),
+                ('chance', format_number(answer.get('chance'))),
+                ('speakers', answer.get('probed_speakers', '')),
+                ('bits', format_number(answer.get('bits'), 'z.2f')),
+                ('95 %', format_interval(answer.get('bits_ci95'), '.2f')),
+            ]
+            cells_by_row.append(cells)
+    note = html_paragraph(
+        'Recall of each attacker.',
+        'Bits: information on the speaker that the best attacker proves, the entropy of the',
+        'speakers minus its cross-entropy on the tested utterances. It is a lower bound, and may',
+        'be negative.',
+        'Other sentences: no tested sentence was used to fit an attacker.',
+    )
+    return html_details('Every attacker', cells_table(cells_by_row) + note)
+
+
+def _answer_heading(analysis: SweepAnalysis, row: dict, question: str) -> list[tuple[str, object]]:
+    return [('setting', analysis.setting_title(row)), ('leakage of', question_title(question))]
+
+
+def _scores_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
+    """Returns the leakage of the emotion scores; empty where it was not measured."""
+    cells_by_row = []
+    for row in probed:
+        for question, answer in _speaker_answers(row).items():
+            scores = answer.get('scores')
+            if not scores:
+                continue
+            cells = _answer_heading(analysis, row, question)
+            cells += [
+                ('scores alone', format_attack(scores)),
+                ('bits', format_number(scores.get('bits'), 'z.2f')),
+                ('representation', format_leakage(answer)),
+                ('chance', format_number(answer.get('chance'))),
+            ]
+            cells_by_row.append(cells)
+    if not cells_by_row:
+        return Markup('')
+    note = html_paragraph(
+        'The same attackers, given only the log-posteriors of the emotions: what a service would',
+        'release.',
+    )
+    return html_details('Leakage of the emotion scores alone', cells_table(cells_by_row) + note)
+
+
+def _other_domains_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
+    """Returns what attackers recognise besides speakers: sex, language, corpus and emotion."""
+    answers: dict[str, dict] = {}
+    for row in probed:
+        answers |= row['probe']
+    others = {}
+    for name, answer in answers.items():
+        if name not in QUESTION_TITLES and 'strongest' in answer:
+            others[name] = answer
+    if not others:
+        return Markup('')
+    chance_cells = [('setting', 'chance')]
+    input_cells = [('setting', 'the input alone')]
+    for name, answer in others.items():
+        chance_cells.append((name, format_number(answer.get('chance'))))
+        input_cells.append((name, format_attack(answer.get('input'))))
+    cells_by_row = [chance_cells, input_cells]
+    for row in probed:
+        cells = [('setting', analysis.setting_title(row))]
+        for name in others:
+            cells.append((name, format_leakage(row['probe'].get(name))))
+        cells_by_row.append(cells)
+    return html_details('Other domains, and the emotion', cells_table(cells_by_row))
+
+
+def _verification_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
+    """Returns the equal error rates of speaker verification; empty where not measured."""
+    answers = [row['probe'].get('verification', {}) for row in probed]
+    if not any(answers):
+        return Markup('')
+    first = next(filter(None, answers))
+    cells_by_row = [_verification_cells('the input alone', first.get('input', {}))]
+    for row, answer in zip(probed, answers):
+        cells_by_row.append(_verification_cells(analysis.setting_title(row), answer))
+    note = html_paragraph(
+        'Equal error rate for pairs of utterances of unseen speakers: are they of one speaker?',
+        '0.5 without any leakage, 0 if every pair is recognised.',
+        'LDA: a back end that is fitted on the training speakers. Cosine: without a back end,',
+        'which misses what a trained back end finds.',
+    )
+    return html_details('Speaker verification', cells_table(cells_by_row) + note)
+
+
+def _verification_cells(setting: str, answer: dict) -> list[tuple[str, object]]:
+    return [
+        ('setting', setting),
+        ('equal error rate, LDA', format_number(answer.get('lda_eer'))),
+        ('equal error rate, cosine', format_number(answer.get('eer'))),
+        ('speakers', format_number(answer.get('speakers'), '.0f')),
+    ]
+
+
 def _verdicts_table(analysis: SweepAnalysis) -> Markup:
-    """Returns the verdict on the adversary of every run; empty without verdicts."""
+    """Returns the verdict on every run that forgets; empty without verdicts."""
     cells_by_row = []
     for run in analysis.runs:
         verdict = run.get('adversary')
@@ -145,8 +313,9 @@ def _verdicts_table(analysis: SweepAnalysis) -> Markup:
                     ('setting', analysis.setting_title(hyper)),
                     ('seed', hyper['seed']),
                     ('fold', hyper['fold']),
-                    ('adversary', verdict['verdict']),
+                    ('verdict', verdict['verdict']),
                     ('why', verdict['why']),
+                    ('next', verdict.get('next', '')),
                 ]
             )
     if not cells_by_row:

@@ -10,7 +10,15 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
-from jaxser.reporting.formats import folds_of_sweep, format_estimate, format_number, split_cells
+from jaxser.analysis.leakage import question_title
+from jaxser.reporting.formats import (
+    folds_of_sweep,
+    format_estimate,
+    format_interval,
+    format_leakage,
+    format_number,
+    split_cells,
+)
 from jaxser.reporting.verdict import comparison_verdict
 from jaxser.runs import flatten, format_value, synthetic_note
 
@@ -35,8 +43,10 @@ uses {rare_draws} draws where few of the {draws} are as extreme. No interval is 
 - `- plain joint`: pooled UAR minus that of plain training with BatchNorm `joint`.
 - `chosen`: the coefficients, with the number of folds in which dev speakers chose them. Test
   speakers choose nothing. leace is chosen before it erases.
-- `speaker leaks` (or another domain): leakage, which is the mean recall of a newly trained linear
-  classifier on the frozen representation, and chance in parentheses.
+- `leakage of ...`: mean recall of the strongest attacker, a newly trained classifier on the frozen
+  representation, with its name (linear, MLP, RBF, kNN), its interval over speakers, and chance.
+  `seen`: tested on utterances that the encoder was trained on, which is biased low. `below chance`:
+  an attacker is significantly below chance, which is a leak too.
 - `s`: a run's share of its program's seconds. These include the start and whatever else the machine
   did.
 """
@@ -122,14 +132,19 @@ def _row_cells(row: ComparisonRow, domains: list[str]) -> list[tuple[str, str]]:
         joint_gain, joint_interval = format_estimate(row.gain_over_joint, '+.3f')
         cells += [('- plain joint', joint_gain), ('', joint_interval)]
     for domain in domains:
-        cells.append((f'{domain} leaks', _format_leakage(row, domain)))
+        heading = f'leakage of {question_title(domain)}'
+        cells.append((heading, format_leakage_of_row(row, domain)))
     cells.append(('s', format_number(row.seconds, '.0f')))
     return cells
 
 
-def _format_leakage(row: ComparisonRow, domain: str) -> str:
-    leakage = (row.leakage or {}).get(domain)
-    return f'{leakage.recall:.3f} ({leakage.chance:.3f})' if leakage else ''
+def format_leakage_of_row(row: ComparisonRow, question: str) -> str:
+    """Returns the leakage of a row, e.g. '0.580 (RBF) [0.501, 0.659], chance 0.167'."""
+    answer = (row.leakage or {}).get(question)
+    if not answer:
+        return ''
+    interval = format_interval(answer.get('ci95'))
+    return f'{format_leakage(answer)} {interval}'.strip() + f', chance {answer["chance"]:.3f}'
 
 
 def _markdown_line(cells: list[str]) -> str:

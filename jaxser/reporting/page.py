@@ -11,12 +11,25 @@ from data_pipelines import csv_files
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
+from jaxser.analysis.leakage import (
+    ATTACKERS,
+    SPEAKER_QUESTIONS,
+    is_biased_low,
+    question_title,
+    unseen_question,
+)
 from jaxser.reporting import leakage_sections, sections, training_sections
-from jaxser.reporting.formats import folds_of_sweep, format_interval, format_number
+from jaxser.reporting.formats import (
+    folds_of_sweep,
+    format_attack,
+    format_interval,
+    format_leakage,
+    format_number,
+)
 from jaxser.reporting.html import html_page, render
 from jaxser.runs import synthetic_note
 
-# The verdicts on adversaries that become warnings, and their meaning.
+# The verdicts that become warnings, and their meaning.
 ALARMING_VERDICTS = {
     'inert': 'the representation leaks nearly as much as that of plain training, or more',
     'collapsed': 'the emotion was forgotten too, or the run diverged',
@@ -36,7 +49,21 @@ SECTIONS = (
     training_sections.details_section,
 )
 
-PROBE_COLUMNS = ('linear', 'mlp', 'chance', 'eer')  # figures of a probe that summary.csv has
+# Figures of a probe that summary.csv has, and those of attackers on the emotion scores alone.
+PROBE_COLUMNS = (
+    *ATTACKERS,
+    'strongest',
+    'attacker',
+    'chance',
+    'bits',
+    'withheld',
+    'below_chance',
+    'delta',
+    'eer',
+    'lda_eer',
+)
+PROBE_INTERVALS = {'ci95': '', 'bits_ci95': '_bits', 'delta_ci95': '_delta'}
+SCORES_COLUMNS = ('strongest', 'attacker', 'bits')
 
 
 def write_report(path) -> Path:
@@ -72,7 +99,7 @@ def headline_box(analysis: SweepAnalysis) -> Markup:
     if analysis.plain_row:
         facts += _difference_facts(analysis)
     if analysis.best_row:
-        facts.append(_leakage_fact(analysis))
+        facts += _leakage_facts(analysis)
     facts += _sweep_facts(analysis)
     return render(
         'headline',
@@ -127,21 +154,37 @@ def _difference_facts(analysis: SweepAnalysis) -> list[Fact]:
     return facts
 
 
-def _leakage_fact(analysis: SweepAnalysis) -> Fact:
-    """Returns the leakage of the domain to forget, or the command that measures it."""
+def _leakage_facts(analysis: SweepAnalysis) -> list[Fact]:
+    """Returns the leakage of the domain to forget, or the command that measures it.
+
+    For speakers, these are the leakage of training speakers and that of unseen speakers.
+    """
     domain, answer = probed_domain(analysis, analysis.best_row)
     if not answer:
         command = f'python -m jaxser.probe --workdir {analysis.path}'
-        return Fact(f'leakage of the {domain}', 'not measured', command)
+        return [Fact(f'leakage of the {domain}', 'not measured', command)]
+    facts = []
+    for question in (domain, unseen_question(domain)):
+        if question in analysis.best_row['probe']:
+            facts.append(_question_fact(analysis, question))
+    return facts
+
+
+def _question_fact(analysis: SweepAnalysis, question: str) -> Fact:
+    """Returns the strongest attacker's recall beside plain training, the input and chance."""
+    answer = analysis.best_row['probe'][question]
     levels = []
-    if analysis.plain_row:
-        _, plain_answer = probed_domain(analysis, analysis.plain_row)
-        if plain_answer:
-            levels.append(f'plain training: {plain_answer["linear"]:.3f}')
-    levels.append(f'the input alone: {answer["input"]["linear"]:.3f}')
+    plain_probe = (analysis.plain_row or {}).get('probe') or {}
+    if question in plain_probe:
+        levels.append(f'plain training: {format_leakage(plain_probe[question])}')
+    if answer.get('input'):
+        levels.append(f'the input alone: {format_attack(answer["input"])}')
     levels.append(f'chance: {answer["chance"]:.3f}')
-    name = f'leakage of the {domain}, mean of folds'
-    return Fact(name, format_number(answer['linear']), f'({", ".join(levels)})')
+    note = f'{format_interval(answer.get("ci95"))} {", ".join(levels)}'.strip()
+    if is_biased_low(answer):
+        note += '. Seen utterances: biased low'
+    name = f'leakage of {question_title(question)}, strongest attacker, mean of folds'
+    return Fact(name, format_leakage(answer), note)
 
 
 def probed_domain(analysis: SweepAnalysis, row: dict) -> tuple[str, dict | None]:
@@ -195,10 +238,35 @@ def warning_banners(analysis: SweepAnalysis) -> list[str]:
     for verdict, count in verdicts.items():
         if verdict in ALARMING_VERDICTS:
             meaning = ALARMING_VERDICTS[verdict]
-            warnings.append(f'The adversary was {verdict} in {count} of {runs}: {meaning}.')
+            hint = _hint(analysis, verdict)
+            warnings.append(f'The method was {verdict} in {count} of {runs}: {meaning}.{hint}')
+    warnings += below_chance_warning(best)
     if best['delta_uar'] is not None:
         warnings += _undecided_warning(best)
     return warnings
+
+
+def _hint(analysis: SweepAnalysis, verdict: str) -> str:
+    """Returns what to try after runs of the best setting with this verdict; '' if unknown."""
+    for run in analysis.complete_runs(analysis.best_row):
+        judged = run.get('adversary') or {}
+        if judged.get('verdict') == verdict and judged.get('next'):
+            return f' Next: {judged["next"]}.'
+    return ''
+
+
+def below_chance_warning(row: dict) -> list[str]:
+    """Returns a warning if an attacker of speakers is significantly below chance."""
+    names = []
+    for question in SPEAKER_QUESTIONS:
+        if ((row['probe'] or {}).get(question) or {}).get('below_chance'):
+            names.append(question_title(question))
+    if not names:
+        return []
+    return [
+        f'Leakage of {", ".join(names)}: an attacker is significantly below chance, which is a '
+        'leak too.'
+    ]
 
 
 def _undecided_warning(row: dict) -> list[str]:
@@ -234,10 +302,25 @@ def _csv_line(row: dict) -> dict:
             line[key] = value
     for key in ('uar', 'delta'):
         line[f'{key}_low'], line[f'{key}_high'] = row[f'{key}_ci95'] or (None, None)
-    for domain, answer in (row['probe'] or {}).items():
-        for key in PROBE_COLUMNS:
-            if key in answer:
-                line[f'{domain}_{key}'] = answer[key]
+    for question, answer in (row['probe'] or {}).items():
+        line |= _csv_answer(question, answer)
     for verdict, count in (row['adversary'] or {}).items():
         line[f'adversary_{verdict}'] = count
     return line
+
+
+def _csv_answer(question: str, answer: dict) -> dict:
+    """Returns the columns of a question, e.g. speaker_strongest, speaker_low, speaker_high."""
+    columns = {}
+    for key in PROBE_COLUMNS:
+        if key in answer:
+            columns[f'{question}_{key}'] = answer[key]
+    for key, suffix in PROBE_INTERVALS.items():
+        if key in answer:
+            low, high = answer[key] or (None, None)
+            columns[f'{question}{suffix}_low'] = low
+            columns[f'{question}{suffix}_high'] = high
+    for key in SCORES_COLUMNS:
+        if key in answer.get('scores', {}):
+            columns[f'{question}_scores_{key}'] = answer['scores'][key]
+    return columns

@@ -18,6 +18,7 @@ from jaxser.reporting.figures import (
 from jaxser.reporting.formats import (
     format_estimate,
     format_interval,
+    format_leakage,
     format_number,
     format_verdicts,
 )
@@ -29,6 +30,7 @@ from jaxser.reporting.html import (
     html_paragraph,
 )
 from jaxser.reporting.plotting import MAX_COLOURS
+from jaxser.runs import distinct_values
 
 NO_COMPLETE_SETTING = 'No setting has figures: in every seed, a fold diverged.'
 
@@ -42,17 +44,18 @@ def settings_section(analysis: SweepAnalysis) -> Section:
         'UAR: mean recall over classes.',
         'Pooled: over the test parts of all folds together, mean over seeds.',
         'Mean of folds: each fold by itself, mean over folds and seeds; leakage is such a mean.',
+        'Leakage: recall of the strongest attacker, which is named; seen: biased low.',
         '95 %: intervals of the pooled figures that resample speakers.',
         '- plain: difference to plain training.',
         'Highlighted: the setting that this report is about. It is the best on dev of those that',
         'are compared with plain training.',
         'p Holm: corrected for the number of rows that are compared.',
     )
-    key = curve_key(analysis.results)
-    if key:
+    for key in _curve_keys(analysis.results):
         body += html_figure(
             f'UAR and leakage against {key}',
-            f'UAR (folds pooled) against {key}, and leakage (mean of folds) where it was measured.',
+            f'UAR (folds pooled) against {key}, and leakage (strongest attacker, mean of folds) '
+            'where it was measured.',
             draw_curve,
             analysis.results,
             key,
@@ -60,9 +63,17 @@ def settings_section(analysis: SweepAnalysis) -> Section:
     return Section('settings', 'All settings', body)
 
 
+def _curve_keys(results: dict) -> list[str]:
+    """Returns the keys that have a curve: the usual one, and the number of training speakers."""
+    keys = [curve_key(results)]
+    if len(distinct_values(results['summary'], 'speakers')) > 1:
+        keys.append('speakers')
+    return list(dict.fromkeys(filter(None, keys)))
+
+
 def _setting_cells(analysis: SweepAnalysis, row: dict) -> list[tuple[str, object]]:
     """Returns a row of the summary as (heading, text) of every column."""
-    leakage = (row['probe'] or {}).get('speaker', {})
+    probe = row['probe'] or {}
     return [
         ('setting', analysis.setting_title(row)),
         ('dev UAR (mean of folds)', format_number(row['dev_uar'])),
@@ -76,9 +87,11 @@ def _setting_cells(analysis: SweepAnalysis, row: dict) -> list[tuple[str, object
         ('95 %', format_interval(row['delta_ci95'], '+.3f')),
         ('p', format_number(row['p'], '.3g')),
         ('p Holm', format_number(row['p_holm'], '.3g')),
-        ('leakage', format_number(leakage.get('linear'))),
-        ('chance', format_number(leakage.get('chance'))),
-        ('adversary', format_verdicts(row['adversary'])),
+        ('leakage of training speakers', format_leakage(probe.get('speaker'))),
+        ('chance', format_number(probe.get('speaker', {}).get('chance'))),
+        ('leakage of unseen speakers', format_leakage(probe.get('unseen_speaker'))),
+        ('chance', format_number(probe.get('unseen_speaker', {}).get('chance'))),
+        ('verdicts', format_verdicts(row['adversary'])),
         ('seeds', row['seeds']),
     ]
 

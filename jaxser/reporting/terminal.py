@@ -6,8 +6,16 @@ import rich.table
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, summary
+from jaxser.analysis.leakage import is_biased_low
 from jaxser.reporting import curve, figures, plotting
-from jaxser.reporting.formats import folds_of_sweep, format_number, format_verdicts, split_cells
+from jaxser.reporting.formats import (
+    folds_of_sweep,
+    format_attack,
+    format_leakage,
+    format_number,
+    format_verdicts,
+    split_cells,
+)
 from jaxser.runs import format_setting, run_label, synthetic_note
 
 # With fewer held-out utterances, leakage is only a rough estimate: at a recall of 0.5 its standard
@@ -55,7 +63,7 @@ def _results_table(results: dict, swept: list[str]) -> rich.table.Table:
 
 def _result_cells(row: dict) -> list[tuple[str, str]]:
     """Returns a row of the summary as (heading, text) of every column."""
-    leakage = (row['probe'] or {}).get('speaker', {})
+    probe = row['probe'] or {}
     return [
         ('UAR', format_number(row['uar'], '.3f')),
         ('95 %', _format_ends(row['uar_ci95'], '.3f')),
@@ -65,9 +73,11 @@ def _result_cells(row: dict) -> list[tuple[str, str]]:
         ('vs plain', format_number(row['delta_uar'], '+.3f')),
         ('95 %', _format_ends(row['delta_ci95'], '+.3f')),
         ('p Holm', format_number(row['p_holm'], '.3f')),
-        ('leakage', format_number(leakage.get('linear'), '.3f')),
-        ('chance', format_number(leakage.get('chance'), '.3f')),
-        ('adversary', format_verdicts(row['adversary'])),
+        ('leakage,\ntraining speakers', format_leakage(probe.get('speaker'))),
+        ('chance', format_number(probe.get('speaker', {}).get('chance'), '.3f')),
+        ('leakage,\nunseen speakers', format_leakage(probe.get('unseen_speaker'))),
+        ('chance', format_number(probe.get('unseen_speaker', {}).get('chance'), '.3f')),
+        ('verdicts', format_verdicts(row['adversary'])),
         ('seeds', str(row['seeds'])),
     ]
 
@@ -114,11 +124,12 @@ def _legend(results: dict) -> list[str]:
     lines += _leakage_legend(results)
     if any(summary.collect(rows, 'adversary')):
         lines.append(
-            'adversary, number of runs: inert (leakage nearly as high as with plain training, or '
+            'verdicts, number of runs: inert (leakage nearly as high as with plain training, or '
             'higher), balanced,\n'
-            'winning (hardly any leakage), collapsed (the emotion was forgotten too, or the run '
-            'diverged).'
+            'winning (hardly any leakage, of unseen speakers neither), collapsed (the emotion was '
+            'forgotten too, or the run\ndiverged).'
         )
+        lines += _inert_hints(results['runs'])
     return lines
 
 
@@ -148,19 +159,38 @@ def _uar_legend(method: str, speakers: int, has_intervals: bool, is_compared: bo
     ]
 
 
+def _inert_hints(runs: list[dict]) -> list[str]:
+    """Returns a line for each way out of inert runs, as their verdicts name them."""
+    hints = {}
+    for run in runs:
+        hint = (run.get('adversary') or {}).get('next')
+        if hint:
+            hints.setdefault(hint, []).append(run)
+    return [f'{pluralize(len(inert), "inert run")}: {hint}.' for hint, inert in hints.items()]
+
+
 def _leakage_legend(results: dict) -> list[str]:
     """Returns lines that explain the leakage columns; none if speakers were not probed."""
-    answers = summary.probed_speakers(results['summary'])
+    answers = summary.probed_answers(results['summary'])
     if not answers:
         return []
-    input_recall = answers[0]['input']['linear']
-    line = (
-        'leakage: speaker-recognition recall of a linear classifier, newly trained on the frozen '
-        'representation\n'
-        '(held-out utterances of the training speakers; mean of the folds). chance: that of '
-        f'guessing.\nFrom the input alone: {input_recall:.3f}.'
-    )
-    return [line + _rough_note(results['runs'])]
+    unseen_answers = summary.probed_answers(results['summary'], 'unseen_speaker')
+    lines = [
+        'leakage: speaker-recognition recall of the strongest attacker, which is named (a new '
+        'classifier of the frozen\n'
+        'representation, tested on utterances on which it was not fitted; mean of the folds). '
+        'chance: that of guessing.',
+        f'Training speakers, from the input alone: {format_attack(answers[0].get("input"))}.'
+        + _rough_note(results['runs']),
+    ]
+    if any(is_biased_low(answer) for answer in answers):
+        lines.append(
+            'seen: tested on utterances that the encoder was trained on; biased low '
+            '(config.protocol.withhold = 0.2 withholds some).'
+        )
+    if any(answer.get('below_chance') for answer in [*answers, *unseen_answers]):
+        lines.append('below chance: an attacker is significantly below chance, which is a leak.')
+    return lines
 
 
 def _rough_note(runs: list[dict]) -> str:

@@ -4,7 +4,7 @@ from data_pipelines.features import decode, log_mel
 from data_pipelines.features.upstream import AUDIO_SPEC
 from data_pipelines.wording import pluralize
 from jaxser.analysis.finished import SweepAnalysis
-from jaxser.reporting.page import ALARMING_VERDICTS
+from jaxser.reporting.page import ALARMING_VERDICTS, below_chance_warning
 from jaxser.runs import SYNTHETIC_WARNING, synthetic_note
 from jaxser.serving import predictor
 from jaxser.serving.card_usage import encoder_states, training_languages
@@ -86,10 +86,8 @@ def _limits_of_results(analysis: SweepAnalysis, row: dict) -> list[str]:
     for verdict, count in (row['adversary'] or {}).items():
         if verdict in ALARMING_VERDICTS:
             runs = pluralize(count, 'run')
-            sentences.append(
-                f'The adversary was {verdict} in {runs}: {ALARMING_VERDICTS[verdict]}.'
-            )
-    return sentences
+            sentences.append(f'The method was {verdict} in {runs}: {ALARMING_VERDICTS[verdict]}.')
+    return sentences + below_chance_warning(row)
 
 
 def _limits_of_input(metadata: dict) -> list[str]:

@@ -7,7 +7,18 @@ from typing import NamedTuple
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.finished import SweepAnalysis
-from jaxser.reporting.formats import format_interval, format_number
+from jaxser.analysis.leakage import (
+    ATTACKERS,
+    is_biased_low,
+    question_title,
+    unseen_question,
+)
+from jaxser.reporting.formats import (
+    format_attack,
+    format_interval,
+    format_leakage,
+    format_number,
+)
 from jaxser.reporting.page import probed_domain
 from jaxser.serving.markdown import escape_text, render
 
@@ -34,6 +45,18 @@ class Group(NamedTuple):
     speakers: int
     uar: str
     interval: str
+
+
+class Leakage(NamedTuple):
+    """A row of the table of leakage; texts."""
+
+    name: str
+    recall: str
+    interval: str
+    chance: str
+    plain_recall: str
+    input_recall: str
+    scores_recall: str
 
 
 def results_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | None) -> str:
@@ -144,14 +167,48 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
 
 
 def leakage_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
-    """Returns how well a classifier recognises the domain from the representation."""
+    """Returns how well the strongest attacker recognises the domain from the representation."""
     if not analysis:
         return ''
-    domain, leakage = probed_domain(analysis, row)
-    plain_leakage = None
+    domain, _ = probed_domain(analysis, row)
+    probe = row['probe'] or {}
+    plain_probe = {}
     if analysis.plain_row and analysis.plain_row is not row:
-        _, plain_leakage = probed_domain(analysis, analysis.plain_row)
-    return render('leakage', domain=domain, leakage=leakage, plain_leakage=plain_leakage)
+        plain_probe = analysis.plain_row['probe'] or {}
+    questions = [name for name in (domain, unseen_question(domain)) if name in probe]
+    answers = [probe[name] for name in questions]
+    leakages = []
+    for name in questions:
+        leakages.append(_leakage(name, probe[name], plain_probe.get(name)))
+    return render(
+        'leakage',
+        leakages=leakages,
+        attackers=', '.join(_attackers(answers)),
+        is_biased_low=any(map(is_biased_low, answers)),
+        is_below_chance=any(answer.get('below_chance') for answer in answers),
+        has_unseen=domain != 'speaker' or unseen_question(domain) in questions,
+    )
+
+
+def _leakage(question: str, answer: dict, plain_answer: dict | None) -> Leakage:
+    return Leakage(
+        name=question_title(question),
+        recall=format_leakage(answer),
+        interval=format_interval(answer.get('ci95')),
+        chance=format_number(answer['chance']),
+        plain_recall=format_leakage(plain_answer),
+        input_recall=format_attack(answer.get('input')),
+        scores_recall=format_attack(answer.get('scores')),
+    )
+
+
+def _attackers(answers: list[dict]) -> list[str]:
+    """Returns the names of the attackers that some answer has."""
+    names = []
+    for attacker, name in ATTACKERS.items():
+        if any(attacker in answer for answer in answers):
+            names.append(name)
+    return names
 
 
 def calibration_section(metadata: dict) -> str:

@@ -1,7 +1,7 @@
 """Describes the setting of a model: its method, and the swept values."""
 
 from jaxser.analysis import summary
-from jaxser.runs import format_value, method_name
+from jaxser.runs import USUAL_VARIANTS, format_value, method_name
 
 
 def describe_values(metadata: dict) -> str:
@@ -11,7 +11,7 @@ def describe_values(metadata: dict) -> str:
     """
     row = metadata['row']
     is_plain = method_name(metadata['config'] | row) in summary.PLAIN_METHODS[:-1]
-    left_out = {*summary.RESULT_KEYS, 'method', 'speaker_norm'}
+    left_out = {*summary.RESULT_KEYS, 'method', *USUAL_VARIANTS}
     values = []
     for key, value in row.items():
         if key in left_out or value is None:

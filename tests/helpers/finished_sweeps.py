@@ -1,4 +1,8 @@
-"""Finished sweeps over the coefficient lam, as training leaves them, with made-up predictions."""
+"""Finished sweeps over the coefficient lam, as training leaves them, with made-up predictions.
+
+Their probes have the keys of today, or those of earlier versions, which knew two attackers and no
+unseen speakers.
+"""
 
 import json
 from pathlib import Path
@@ -16,7 +20,9 @@ CLASSES = ('A', 'B', 'C')
 UTTERANCES = 30  # of every speaker
 CORRECT_SHARE = {0.0: 0.5, 0.3: 0.8, 1.0: 0.6}  # of test predictions, by coefficient
 DEV_UAR = {0.0: 0.5, 0.3: 0.6, 1.0: 0.7}  # by which 1.0 is the best
-SPEAKER_RECALL = {0.0: 0.8, 0.3: 0.75, 1.0: 0.4}  # of the probe
+SPEAKER_RECALL = {0.0: 0.8, 0.3: 0.75, 1.0: 0.4}  # of the linear attacker
+# What other attackers recognise more of than the linear one; the RBF machine is the strongest.
+ADDED_RECALL = {'linear': 0.0, 'mlp': -0.05, 'rbf': 0.1, 'knn': -0.1}
 
 
 def write_sweep(
@@ -27,15 +33,16 @@ def write_sweep(
     speakers=SPEAKERS,
     diverged=(),
     probed=True,
+    old_probe=False,
     share_by_speaker=None,
     absent='',
     **facts,
 ) -> dict:
     """Writes the workdir of a finished sweep; returns results.json.
 
-    `diverged` are the (coefficient, seed, fold) that diverged; `share_by_speaker` replaces the
-    shares of correct predictions at lam = 1; no utterance has the class `absent`; `facts` replace
-    some of results.json.
+    `old_probe`: the probe has the keys of earlier versions. `diverged` are the (coefficient, seed,
+    fold) that diverged; `share_by_speaker` replaces the shares of correct predictions at lam = 1;
+    no utterance has the class `absent`; `facts` replace some of results.json.
     """
     path.mkdir(parents=True)
     hypers = []
@@ -61,7 +68,9 @@ def write_sweep(
     if probed:
         for run in runs:
             is_ok = run['status'] == 'ok'
-            run['probe'] = probe(run['hyper']['lam'], run['hyper']['seed']) if is_ok else None
+            make_probe = older_probe if old_probe else probe
+            hyper = run['hyper']
+            run['probe'] = make_probe(hyper['lam'], hyper['seed']) if is_ok else None
     config = make_config('dann' if len(lams) > 1 else 'erm')
     for run, verdict in zip(runs, adversary.adversary_verdicts(runs, config)):
         run['adversary'] = verdict
@@ -145,7 +154,62 @@ def predict(
 
 
 def probe(lam: float, seed: int) -> dict:
-    """Returns the answers of the probe of a run."""
+    """Returns the answers of the probe of a run: utterances of training speakers are withheld."""
+    trained = SPEAKER_RECALL[lam] + 0.01 * seed
+    return {
+        'speaker': speaker_answer(trained, chance=0.2, withheld=True, strangers=False),
+        'unseen_speaker': speaker_answer(
+            trained + 0.05, chance=0.25, withheld=False, strangers=True
+        ),
+        'emotion': attackers(0.6)
+        | {
+            'classes': 3,
+            'chance': 1 / 3,
+            'n': 9,
+            'strangers': True,
+            'withheld': False,
+            'bits': None,
+            'below_chance': False,
+            'input': attackers(0.5),
+        },
+        'verification': {
+            'eer': 0.45,
+            'lda_eer': 0.4,
+            'speakers': 4,
+            'input': {'eer': 0.35, 'lda_eer': 0.3},
+        },
+    }
+
+
+def attackers(linear: float) -> dict:
+    """Returns the recall of every attacker, of which the linear one has `linear`."""
+    recalls = {attacker: linear + added for attacker, added in ADDED_RECALL.items()}
+    return recalls | {'strongest': recalls['rbf'], 'attacker': 'rbf'}
+
+
+def speaker_answer(linear: float, chance: float, withheld: bool, strangers: bool) -> dict:
+    """Returns the answer to a question about speakers, who are all recognised equally well."""
+    recalls = attackers(linear)
+    recall_by_attacker = {}
+    for attacker in ADDED_RECALL:
+        recall_by_attacker[attacker] = dict.fromkeys(SPEAKERS, recalls[attacker])
+    return recalls | {
+        'classes': round(1 / chance),
+        'chance': chance,
+        'n': 40,
+        'strangers': strangers,
+        'withheld': withheld,
+        'bits': 1.5,
+        'speaker_bits': dict.fromkeys(SPEAKERS, 1.5),
+        'recall': recall_by_attacker,
+        'below_chance': False,
+        'input': attackers(0.85),
+        'scores': attackers(0.3) | {'bits': 0.2},
+    }
+
+
+def older_probe(lam: float, seed: int) -> dict:
+    """Returns the answers of the probe of a run in the form of earlier versions."""
     mean = SPEAKER_RECALL[lam] + 0.01 * seed
     recall = dict.fromkeys(SPEAKERS, mean)
     return {

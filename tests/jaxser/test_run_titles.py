@@ -19,6 +19,17 @@ from jaxser.runs import SYNTHETIC_CORPORA, SYNTHETIC_WARNING, setting_title, syn
         ({'method': 'dann', 'speaker_norm': 'tap', 'lam': 0.0}, 'dann, lam = 0'),
         ({'speaker_norm': 'tap', 'lam': 1.0}, 'speaker_norm = tap, lam = 1'),
         ({'model.batch_norm': 'joint'}, 'model.batch_norm = joint'),
+        ({'method': 'similarity', 'similarity': 'conditional', 'lam': 3.0}, 'similarity, lam = 3'),
+        (
+            {'method': 'similarity', 'similarity': 'unconditional', 'lam': -1.0},
+            'similarity unconditional, lam = -1',
+        ),
+        ({'method': 'dann', 'similarity': 'unconditional', 'lam': 1.0}, 'dann, lam = 1'),
+        ({'similarity': 'conditional', 'lam': 1.0}, 'similarity = conditional, lam = 1'),
+        (
+            {'method': 'dann', 'lam': 0.3, 'head_rate': 10.0},
+            'dann, lam = 0.3, head_rate = 10',
+        ),
     ],
 )
 def test_the_title_of_a_setting_has_the_keys_that_differ_and_that_its_method_uses(row, title):

@@ -8,18 +8,39 @@ CONFIG = {'method': 'dann', 'domain': 'speaker'}
 
 
 def make_run(
-    lam: float, recall: float, uar: float = 0.8, status: str = 'ok', seed: int = 0
+    lam: float | None,
+    recall: float,
+    unseen_recall: float | None = None,
+    uar: float = 0.8,
+    status: str = 'ok',
+    seed: int = 0,
+    **figures,
 ) -> dict:
-    """Returns a run that forgets speakers and was probed; the probe's chance is 0.2."""
+    """Returns a run that forgets speakers and was probed; the probe's chance is 0.2.
+
+    `recall` is that of the strongest attacker, an RBF machine; `figures` are added to the answer.
+    """
+    if unseen_recall is None:
+        unseen_recall = recall
     return {
         'hyper': {'lam': lam, 'seed': seed, 'fold': 0},
         'status': status,
         'step': 7,
         'dev': {'uar': uar},
         'test': {'confusion': [[1] * 4] * 4},
-        'probe': {'speaker': {'linear': recall, 'chance': 0.2}},
+        'probe': {
+            'speaker': answer(recall, withheld=True, strangers=False) | figures,
+            'unseen_speaker': answer(unseen_recall, withheld=False, strangers=True),
+        },
         'selected': {'speaker_loss': 1.0},
     }
+
+
+def answer(recall: float, **flags: bool) -> dict:
+    """Returns an answer about speakers, in which the linear attacker finds nothing."""
+    recalls = {'linear': 0.2, 'mlp': 0.2, 'rbf': recall, 'knn': 0.2}
+    strongest = {'strongest': recall, 'attacker': 'rbf'}
+    return recalls | strongest | {'chance': 0.2, 'below_chance': False} | flags
 
 
 PLAIN_RUN = make_run(0.0, 0.7)
@@ -36,13 +57,78 @@ PLAIN_RUN = make_run(0.0, 0.7)
         (make_run(1.0, 0.5, status='nonfinite'), 'collapsed'),
     ],
 )
-def test_the_verdict_compares_with_plain_training(run, expected):
-    """Recall of plain training is 0.7 (chance: 0.2), its dev UAR 0.8 (chance: 0.25)."""
+def test_the_verdict_compares_the_strongest_attacker_with_plain_training(run, expected):
+    """Recall of plain training is 0.7 (chance: 0.2), its dev UAR 0.8 (chance: 0.25).
+
+    A linear attacker alone would call every run winning.
+    """
     plain_verdict, verdict = adversary_verdicts([PLAIN_RUN, run], CONFIG)
     assert plain_verdict is None
     assert verdict['verdict'] == expected
     if run['status'] == 'ok':
-        assert 'of plain training 0.62 (0: chance, 1: always recognised)' in verdict['why']
+        assert 'of plain training 0.62 (RBF) (0: chance, 1: always recognised)' in verdict['why']
+        assert '; on withheld utterances; leakage of the unseen speaker' in verdict['why']
+
+
+def test_a_run_that_leaks_unseen_speakers_is_not_winning():
+    _, verdict = adversary_verdicts([PLAIN_RUN, make_run(1.0, 0.22, unseen_recall=0.4)], CONFIG)
+    assert verdict['verdict'] == 'balanced'
+    assert verdict['why'].endswith('not winning, because unseen speakers leak')
+
+
+def test_recall_below_chance_is_a_leak_and_not_winning():
+    """Whoever is always wrong knows the speaker."""
+    run = make_run(1.0, 0.1, unseen_recall=0.2, below_chance=True)
+    _, verdict = adversary_verdicts([PLAIN_RUN, run], CONFIG)
+    assert verdict['verdict'] == 'balanced'
+    assert 'an attacker of the speaker is significantly below chance' in verdict['why']
+
+
+def test_leakage_on_utterances_seen_in_training_is_called_biased_low():
+    _, verdict = adversary_verdicts([PLAIN_RUN, make_run(1.0, 0.5, withheld=False)], CONFIG)
+    assert '; on utterances seen in training: biased low;' in verdict['why']
+
+
+def test_results_of_earlier_versions_have_verdicts_too():
+    """With two attackers, of which the MLP is the stronger; unseen speakers were not probed."""
+    runs = []
+    for lam, recall in ((0.0, 0.7), (1.0, 0.5), (1.0, 0.21)):
+        probe = {'speaker': {'linear': 0.2, 'mlp': recall, 'chance': 0.2}}
+        runs.append(make_run(lam, recall) | {'probe': probe})
+    _, balanced, low = adversary_verdicts(runs, CONFIG)
+    assert balanced['verdict'] == 'balanced'
+    assert 'MLP attacker, recall 0.50' in balanced['why']
+    assert low['verdict'] == 'balanced'
+    assert 'leakage of unseen speakers was not measured' in low['why']
+
+
+@pytest.mark.parametrize(
+    ('hyper', 'expected'),
+    [
+        ({'method': 'dann', 'lam': 1.0, 'head_rate': 10.0}, 'raise config.sweep.head_rate'),
+        ({'method': 'confusion', 'lam': 1.0}, 'lower lam'),
+        ({'method': 'similarity', 'lam': 1.0}, 'raise lam'),
+        ({'method': 'leace'}, 'config.method = similarity'),
+        ({'method': 'projection'}, 'config.method = similarity'),
+    ],
+)
+def test_an_inert_run_says_what_to_try_next(hyper, expected):
+    """Also for the methods without a domain head, which log no loss of it; two have no lam."""
+    run = make_run(None, 0.7) | {'hyper': hyper | {'seed': 0, 'fold': 0}}
+    if hyper['method'] in ('similarity', 'leace', 'projection'):
+        run['selected'] = {}
+    plain_run = PLAIN_RUN | {'hyper': {'method': 'erm', 'seed': 0, 'fold': 0}}
+    plain_verdict, verdict = adversary_verdicts([plain_run, run], CONFIG)
+    assert plain_verdict is None
+    assert verdict['verdict'] == 'inert'
+    assert expected in verdict['next']
+
+
+@pytest.mark.parametrize('method', ['dann', 'similarity'])
+def test_a_negative_coefficient_has_no_verdict(method):
+    """It teaches the speaker."""
+    config = CONFIG | {'method': method}
+    assert adversary_verdicts([PLAIN_RUN, make_run(-1.0, 0.9)], config) == [None, None]
 
 
 def test_the_verdict_says_whether_the_head_lagged_behind():

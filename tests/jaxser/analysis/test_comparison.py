@@ -91,7 +91,7 @@ def test_batch_norm_arms_are_also_compared_with_joint_plain_training(tmp_path):
 
 
 def test_leakage_is_the_mean_over_the_chosen_runs(tmp_path):
-    """By the domain that is forgotten."""
+    """By the domain that is forgotten; for speakers, with that of unseen speakers."""
     sweep = write_sweep(tmp_path / 'w')
     sweep.metadata['config']['domain'] = 'speaker'
     for run in sweep.results['runs']:
@@ -100,7 +100,14 @@ def test_leakage_is_the_mean_over_the_chosen_runs(tmp_path):
             recall += 0.2
         run['probe'] = None
         if run['status'] == 'ok':
-            run['probe'] = {'speaker': {'linear': recall, 'chance': 0.25}}
+            unseen = {'linear': 0.5, 'knn': 0.6, 'chance': 0.5}
+            run['probe'] = {
+                'speaker': {'linear': recall, 'chance': 0.25},
+                'unseen_speaker': unseen,
+            }
     erm, dann = comparison_rows(sweep)
-    assert erm.leakage == {'speaker': pytest.approx((0.55, 0.25))}
-    assert dann.leakage == {'speaker': pytest.approx((0.75, 0.25))}
+    for row, recall in ((erm, 0.55), (dann, 0.75)):
+        assert row.leakage.keys() == {'speaker', 'unseen_speaker'}
+        assert row.leakage['speaker']['strongest'] == pytest.approx(recall)
+        assert row.leakage['speaker']['chance'] == pytest.approx(0.25)
+        assert row.leakage['unseen_speaker']['attacker'] == 'knn'

@@ -145,6 +145,22 @@ def test_lam_0_of_didan_is_not_plain_training():
     assert [row['delta_uar'] for row in rows] == [None, None]
 
 
+def test_lam_0_of_similarity_is_plain_training_in_both_variants():
+    """Whether pairs are of one emotion or not; every head_rate of dann is compared with erm."""
+    variants = []
+    for similarity in ('conditional', 'unconditional'):
+        variants.append(({'similarity': similarity, 'lam': 0.0}, 0.5))
+        variants.append(({'similarity': similarity, 'lam': 1.0}, 0.7))
+    rows = make_rows(*variants, config={'method': 'similarity'})
+    assert [row['delta_uar'] for row in rows] == [None, pytest.approx(0.2)] * 2
+    erm = {'method': 'erm', 'lam': None, 'head_rate': None}
+    dann = {'method': 'dann', 'lam': 0.3}
+    rows = make_rows(
+        (erm, 0.5), (dann | {'head_rate': 1.0}, 0.6), (dann | {'head_rate': 10.0}, 0.7)
+    )
+    assert [row['delta_uar'] for row in rows] == [None, pytest.approx(0.1), pytest.approx(0.2)]
+
+
 def test_lam_0_of_snp_is_plain_training_only_where_there_is_no_other():
     """Its network has one layer more."""
     config = {'method': 'speaker_norm', 'speaker_norm': 'snp'}
@@ -215,9 +231,14 @@ def test_leakage_and_verdicts_are_in_the_row():
     rows = summary.summary_rows(runs, predicted, {'method': 'dann'}, len(CLASSES))
     plain, adversary, _ = rows
     assert adversary['probe']['speaker']['delta'] == pytest.approx(-0.3)
-    assert adversary['probe']['speaker']['heard'] == 8
+    assert adversary['probe']['speaker']['probed_speakers'] == 8
     assert 'delta' not in plain['probe']['speaker']
-    assert adversary['probe']['emotion'] == {'linear': 0.5, 'input': {'linear': 0.4}}
+    assert adversary['probe']['emotion'] == {
+        'linear': 0.5,
+        'strongest': 0.5,
+        'attacker': 'linear',
+        'input': {'linear': 0.4, 'strongest': 0.4, 'attacker': 'linear'},
+    }
     assert [row['adversary'] for row in rows] == [None, {'balanced': 4}, {'collapsed': 4}]
     for run in runs:
         if run['probe']:

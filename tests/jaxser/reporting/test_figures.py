@@ -76,9 +76,22 @@ def test_the_points_of_plain_training_have_a_colour_of_their_own():
     uar_N = np.array([0.6, 0.5, 0.4, 0.3])
     leakage_N = np.array([0.5, 0.4, 0.6, 0.7])
     plain_N = np.array([True, False, True, False])
-    axes = figures.draw_tradeoff(list('abcd'), plain_N, uar_N, leakage_N, 0.2, 0.9).axes[0]
-    black_N = [tuple(c) == (0, 0, 0, 1) for c in axes.collections[0].get_facecolors()]
-    assert black_N == plain_N.tolist()
+    uar = figures.Measured.of(uar_N, [(0.5, 0.7), None, None, None])
+    leakage = figures.Measured.of(leakage_N, [None] * 4)
+    panels = []
+    for title, chance in (('training speakers', 0.2), ('unseen speakers', 0.25)):
+        panels.append(figures.TradeoffPanel(title, leakage, chance, 0.9))
+    figure = figures.draw_tradeoff(list('abcd'), plain_N, uar, panels)
+    assert [axes.get_title() for axes in figure.axes] == ['training speakers', 'unseen speakers']
+    for axes in figure.axes:
+        black_N = [tuple(c) == (0, 0, 0, 1) for c in axes.collections[0].get_facecolors()]
+        assert black_N == plain_N.tolist()
+
+
+def test_error_bars_reach_to_the_ends_of_the_intervals():
+    """A value outside its interval, which a rounding error may cause, has no negative bar."""
+    measured = figures.Measured.of([0.5, 0.4, 0.3], [(0.4, 0.7), None, (0.31, 0.4)])
+    np.testing.assert_allclose(measured.error_2xN, [[0.1, 0, 0], [0.2, 0, 0.1]], atol=1e-12)
 
 
 def test_the_pareto_front_leaves_out_what_another_point_surpasses():
@@ -87,3 +100,42 @@ def test_the_pareto_front_leaves_out_what_another_point_surpasses():
     leakage_N = np.array([0.2, 0.5, 0.6, 0.3, 0.5])
     front_N = figures.pareto_front(uar_N, leakage_N)
     assert front_N.tolist() == [True, True, False, False, True]
+
+
+def make_results(key: str, recalls: dict, **keys) -> dict:
+    """Returns results whose rows have the strongest recalls {value of the key: recall}."""
+    rows = []
+    for value, recall in recalls.items():
+        row = {key: value} | dict.fromkeys(summary.RESULT_KEYS)
+        probe = {}
+        for question in ('speaker', 'unseen_speaker'):
+            chance = 1 / value if key == 'speakers' else 0.25
+            probe[question] = {'linear': 0.1, 'rbf': recall, 'chance': chance}
+        rows.append(row | {'uar': 0.5, 'seeds': 1, 'tested_speakers': 3, 'probe': probe} | keys)
+    return {
+        'summary': rows,
+        'method': 'dann',
+        'protocol': '',
+        'folds': ['1'],
+        'classes': ['A', 'B'],
+        'corpora': ['emodb'],
+        'synthetic': False,
+    }
+
+
+def test_the_curve_goes_through_zero_to_negative_coefficients():
+    """In ascending order, with the leakage of unseen speakers below."""
+    results = make_results('lam', {0.0: 0.6, 1.0: 0.3, -1.0: 0.9})
+    figure = curve.draw_curve(results, 'lam')
+    uar_axes, training_axes, unseen_axes = figure.axes
+    assert [tick.get_text() for tick in uar_axes.get_xticklabels()] == ['-1', '0', '1']
+    assert 'training teaches the domain' in uar_axes.get_xlabel()
+    for axes, kind in ((training_axes, 'training speakers'), (unseen_axes, 'unseen speakers')):
+        assert kind in axes.get_ylabel()
+        assert axes.lines[0].get_ydata().tolist() == [0.9, 0.6, 0.3]
+
+
+def test_chance_falls_with_the_number_of_training_speakers():
+    figure = curve.draw_curve(make_results('speakers', {4: 0.9, 8: 0.7}), 'speakers')
+    (chance,) = [line for line in figure.axes[1].lines if line.get_label() == 'chance']
+    assert chance.get_ydata().tolist() == [1 / 4, 1 / 8]

@@ -112,13 +112,16 @@ def test_batch_norm_arms_have_a_column_of_joint_plain_training(tmp_path):
 
 def test_leakage_has_a_column_where_it_was_measured(tmp_path):
     sweep = write_sweep(tmp_path / 'w')
-    assert 'leaks' not in markdown.render_sweep(sweep, comparison_rows(sweep))
+    assert '| leakage of' not in markdown.render_sweep(sweep, comparison_rows(sweep))
     sweep.metadata['config']['domain'] = 'speaker'
     for run in sweep.results['runs']:
-        run['probe'] = {'speaker': {'linear': 0.75, 'chance': 0.25}}
+        run['probe'] = {
+            'speaker': {'linear': 0.75, 'chance': 0.25},
+            'unseen_speaker': {'linear': 0.4, 'rbf': 0.8, 'chance': 0.5, 'strangers': True},
+        }
     text = markdown.render_sweep(sweep, comparison_rows(sweep))
-    assert '| speaker leaks | s |' in text
-    assert '| 0.750 (0.250) |' in text
+    assert '| leakage of training speakers | leakage of unseen speakers | s |' in text
+    assert '| 0.750 (linear, seen), chance 0.250 | 0.800 (RBF), chance 0.500 |' in text
 
 
 def test_sweeps_whose_folders_have_one_name_are_two(tmp_path):

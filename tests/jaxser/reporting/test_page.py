@@ -107,15 +107,57 @@ def test_the_page_says_where_plain_training_is_as_good_on_dev(
 
 
 def test_leakage_is_shown_beside_chance_and_the_input(full_sweep):
-    """For each setting: both classifiers, verification, the difference to plain training."""
+    """For each setting: UAR, training and unseen speakers by the strongest attacker."""
     _, results, page = full_sweep
-    headings = 'setting speaker emotion verification speaker - plain'
-    assert f'{headings} chance 0.200 0.333 0.500' in page.text
-    assert 'the input alone 0.950 (0.900) 0.600 (0.600) 0.300' in page.text
+    headings = (
+        'setting UAR leakage of training speakers 95 % - plain '
+        'leakage of unseen speakers 95 % - plain verdicts'
+    )
+    assert f'{headings} chance 0.333 0.200 0.250 the input alone 0.950 (RBF) 0.950 (RBF)' in (
+        ' '.join(page.text.split())
+    )
     delta = results['summary'][2]['probe']['speaker']['delta']
-    assert f'dann, lam = 1 0.405 (0.405) 0.700 (0.700) 0.400 {delta:+.3f} [' in page.text
-    assert 'Probed on utterances seen in training: speaker.' in page.text
-    assert 'Probed on utterances unseen in training: emotion.' in page.text
+    training = f'0.505 (RBF) [0.505, 0.505] {delta:+.3f} ['
+    assert f'dann, lam = 1 0.600 {training}' in page.text
+    assert '0.555 (RBF) [0.555, 0.555]' in page.text
+    assert 'RBF, seen' not in page.text
+
+
+def test_the_details_have_every_attacker_the_scores_and_verification(full_sweep):
+    """Bits beside recall, what a service would release, the other domains, and LDA."""
+    _, _, page = full_sweep
+    text = ' '.join(page.text.split())
+    attackers = '0.405 0.355 0.505 0.305 0.505 (RBF) [0.505, 0.505] 0.200 8 1.50 [1.50, 1.50]'
+    assert f'dann, lam = 1 training speakers {attackers}' in text
+    assert 'dann, lam = 1 unseen speakers 0.400 (RBF) 0.20 0.555 (RBF) 0.250' in text
+    assert 'setting emotion chance 0.333 the input alone 0.600 (RBF) dann, lam = 0 0.700' in text
+    assert 'the input alone 0.300 0.350 dann, lam = 0 0.400 0.450 4' in text
+
+
+def test_results_of_earlier_versions_are_called_biased_low(tmp_path, no_figures):
+    """They have two attackers, tested on utterances seen in training, and no unseen speakers."""
+    write_sweep(tmp_path / 'w', old_probe=True)
+    text = ' '.join(read_page(tmp_path / 'w').text.split())
+    assert 'dann, lam = 1 0.600 0.405 (linear, seen)' in text
+    assert 'Leakage of unseen speakers was not measured.' in text
+    assert 'used to train the encoder, so that their leakage is biased low' in text
+    assert 'Seen utterances: biased low' in text, 'in the box at the top'
+
+
+def test_an_attacker_below_chance_is_a_warning(tmp_path, no_figures, monkeypatch):
+    """In the table, too: an attacker that is always wrong knows the speaker."""
+    answer = finished_sweeps.speaker_answer
+
+    def answer_below_chance(linear: float, **arguments) -> dict:
+        return answer(linear, **arguments) | {'below_chance': True}
+
+    monkeypatch.setattr(finished_sweeps, 'speaker_answer', answer_below_chance)
+    monkeypatch.setitem(finished_sweeps.ADDED_RECALL, 'knn', -0.4)
+    write_sweep(tmp_path / 'w')
+    page = read_page(tmp_path / 'w')
+    assert 'Leakage of training speakers, unseen speakers: an attacker is' in page.text
+    assert '(RBF, below chance)' in page.text
+    assert page.count_warnings() == 1
 
 
 def test_the_figures_are_those_of_results_json(full_sweep):
@@ -128,9 +170,16 @@ def test_the_figures_are_those_of_results_json(full_sweep):
     p_values = f'p = {row["p"]:.3g} (Holm-corrected: {row["p_holm"]:.3g})'
     difference = f'+0.100 [{low:+.3f}, {high:+.3f}] {p_values}'
     assert f'difference to plain training, folds pooled {difference}' in page.text
-    leakage = row['probe']['speaker']['linear']
-    levels = '(plain training: 0.805, the input alone: 0.950, chance: 0.200)'
-    assert f'leakage of the speaker, mean of folds {leakage:.3f} {levels}' in page.text
+    for question, recall, plain_recall, chance in (
+        ('training speakers', '0.505', '0.905', '0.200'),
+        ('unseen speakers', '0.555', '0.955', '0.250'),
+    ):
+        levels = (
+            f'[{recall}, {recall}] plain training: {plain_recall} (RBF), '
+            f'the input alone: 0.950 (RBF), chance: {chance}'
+        )
+        name = f'leakage of {question}, strongest attacker, mean of folds'
+        assert f'{name} {recall} (RBF) {levels}' in page.text
     assert f'sha256 {"f" * 64}' in page.text
     with open(path / 'summary.csv', newline='') as file:
         lines = list(csv.DictReader(file))
@@ -138,7 +187,14 @@ def test_the_figures_are_those_of_results_json(full_sweep):
         for key in ('lam', 'dev_uar', 'uar', 'wa', 'delta_uar', 'p_holm'):
             assert line[key] == ('' if row[key] is None else str(row[key]))
         assert float(line['uar_low']) == row['uar_ci95'][0]
-        assert float(line['speaker_linear']) == row['probe']['speaker']['linear']
+        for question in ('speaker', 'unseen_speaker'):
+            answer = row['probe'][question]
+            for key in ('linear', 'rbf', 'strongest', 'bits'):
+                assert float(line[f'{question}_{key}']) == answer[key]
+            assert line[f'{question}_attacker'] == 'rbf'
+            assert float(line[f'{question}_low']) == answer['ci95'][0]
+            assert float(line[f'{question}_scores_strongest']) == answer['scores']['strongest']
+        assert float(line['verification_lda_eer']) == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize(
@@ -147,10 +203,11 @@ def test_the_figures_are_those_of_results_json(full_sweep):
         ({}, ()),
         ({'share_by_speaker': (0.4, 0.6) * 4}, ('Undecided: the interval',)),
         ({'speakers': SPEAKERS[:4]}, ('Undecided: 4 tested speakers',)),
-        ({'lams': (0.0, 0.3)}, ('The adversary was inert in 4 of 4 runs',)),
+        ({'lams': (0.0, 0.3)}, ('The method was inert in 4 of 4 runs',)),
+        ({'lams': (0.0, 0.3)}, ('Next: lower lam',)),
         ({'audit': {'leaks': ['audio']}}, ('Leak of audio allowed',)),
         ({'lams': (0.0,)}, ()),
-        ({'diverged': [(1.0, 0, 0)]}, ('The adversary was collapsed in 1 of 4 runs',)),
+        ({'diverged': [(1.0, 0, 0)]}, ('The method was collapsed in 1 of 4 runs',)),
     ],
 )
 def test_what_must_not_be_missed_is_a_warning(tmp_path, no_figures, facts, texts):
@@ -226,7 +283,7 @@ def test_pooled_figures_and_means_of_folds_are_called_so(full_sweep):
         'F1 (pooled)',
     ):
         assert heading in page.text
-    assert 'UAR (folds pooled) against leakage (mean of folds)' in page.text
+    assert 'against leakage (the strongest attacker, mean of folds)' in page.text
 
 
 def test_a_sweep_that_leaves_out_corpora_has_a_table_of_them(tmp_path):

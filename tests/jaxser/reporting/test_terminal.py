@@ -76,7 +76,7 @@ def test_leakage_on_few_held_out_utterances_is_called_rough(tmp_path, capsys):
         ]
         terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
         printed = capsys.readouterr().out
-        assert 'From the input alone: 0.900.' in printed
+        assert 'from the input alone: 0.900 (linear).' in printed
         note = 'A rough figure: one run was probed on 18 held-out utterances of 6 speakers.'
         assert (note in printed) == is_rough
 
@@ -108,7 +108,7 @@ def test_the_legend_says_what_is_pooled_over_folds_and_what_is_a_mean(tmp_path, 
     printed = ' '.join(capsys.readouterr().out.split())
     difference = 'vs plain: UAR, folds pooled, minus that of plain training'
     assert f'WA: accuracy, folds pooled. {difference}' in printed
-    assert 'held-out utterances of the training speakers; mean of the folds' in printed
+    assert 'on utterances on which it was not fitted; mean of the folds' in printed
 
 
 def test_a_sweep_on_synthetic_speech_is_marked(tmp_path, capsys):
@@ -131,3 +131,22 @@ def test_the_title_says_which_folds_of_the_protocol_were_run(tmp_path, capsys):
     ):
         terminal.print_results(results | {'audit': audit}, tmp_path)
         assert expected in capsys.readouterr().out
+
+
+def test_leakage_of_training_and_unseen_speakers_is_that_of_the_strongest_attacker(
+    tmp_path, capsys
+):
+    """With its name; on seen utterances, and below chance, the legend says what that means."""
+    seen = SPEAKER_ANSWER | {'rbf': 0.7, 'n': 60}
+    unseen = {'linear': 0.1, 'chance': 0.25, 'strangers': True, 'below_chance': True}
+    probe = {'speaker': seen, 'unseen_speaker': unseen}
+    hint = {'verdict': 'inert', 'next': 'raise config.sweep.head_rate'}
+    runs = [{**FINISHED, 'probe': probe, 'adversary': hint}]
+    rows = [make_row(lam=1.0) | {'probe': probe, 'adversary': {'inert': 1}}]
+    terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
+    printed = ' '.join(capsys.readouterr().out.split())
+    assert '0.700 (RBF, seen)' in printed
+    assert '0.100 (linear, below chance)' in printed
+    assert 'seen: tested on utterances that the encoder was trained on; biased low' in printed
+    assert 'significantly below chance, which is a leak' in printed
+    assert '1 inert run: raise config.sweep.head_rate.' in printed

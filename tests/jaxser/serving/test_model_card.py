@@ -267,9 +267,14 @@ def test_leakage_is_shown_with_chance_and_the_leakage_of_the_input(analysis):
     probe = {'linear': 0.7, 'mlp': 0.8, 'chance': 0.125, 'input': {'linear': 0.61}}
     row = analysis.rows[0] | {'probe': {'speaker': probe}}
     text = card_results.leakage_section(analysis, row)
-    assert 'recognises the speaker with a mean recall of 0.700 (chance: 0.125)' in text
-    assert 'On the input alone' in text
-    assert 'the recall is 0.610' in text
+    assert '| training speakers | 0.800 (MLP, seen) |  | 0.125 |  | 0.610 (linear) |  |' in text
+    assert 'biased low' in text
+    assert 'Leakage of unseen speakers was not measured.' in text
+    unseen = {'rbf': 0.9, 'chance': 0.5, 'strangers': True, 'scores': {'knn': 0.6}}
+    row['probe']['unseen_speaker'] = unseen
+    text = card_results.leakage_section(analysis, row)
+    assert '| unseen speakers | 0.900 (RBF) |  | 0.500 |  |  | 0.600 (kNN) |' in text
+    assert 'not measured' not in text
     unprobed = card_results.leakage_section(analysis, analysis.rows[0])
     assert 'Leakage was not measured' in unprobed
 

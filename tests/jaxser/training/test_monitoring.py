@@ -38,8 +38,13 @@ def make_alarms() -> AdversaryAlarms:
     ('changed', 'expected'),
     [
         ({'emotion_loss': 1.385}, 'emotion loss is that of guessing'),
-        ({'reversed_over_task': 0.001}, 'has no effect'),
-        ({'speaker_loss': 1.2}, 'speaker head only guesses'),
+        ({'reversed_over_task': 0.001}, 'has no effect (raise config.sweep.head_rate if'),
+        (
+            {'reversed_over_task': 0.001, 'speaker_loss': None},  # a penalty without a head
+            'has no effect (raise lam)',
+        ),
+        ({'speaker_loss': 1.2}, 'speaker head only guesses: either'),
+        ({'speaker_loss': 1.2}, 'lower lam, or use config.method = similarity'),
     ],
 )
 def test_each_warning_names_its_runs_once(changed, expected):
@@ -56,10 +61,11 @@ def test_each_warning_names_its_runs_once(changed, expected):
 
 
 def test_runs_without_a_problem_have_no_warning():
-    """Nor do plain training, a run that has diverged, or a method without a reversed branch."""
+    """Nor do plain training, a negative lam, a run that diverged, or a method without a branch."""
     plain = row(lam_p=0.0, reversed_over_task=0.0)
     diverged = dict.fromkeys(row())
     diverged_loss = row(loss=None, reversed_over_task=0.0)
     without_branch = {'emotion_loss': 9.0}
-    for metrics in (row(), plain, diverged, diverged_loss, without_branch):
+    taught = row(lam_p=-1.0, speaker_loss=1.2)  # a negative coefficient teaches the domain
+    for metrics in (row(), plain, diverged, diverged_loss, without_branch, taught):
         assert make_alarms()(9, [metrics] * 5) == []
