@@ -24,6 +24,7 @@ from jaxser.runs import setting_title, synthetic_note
 
 MAX_NAMED_SPEAKERS = 12  # the legend of more speakers could not be read
 MAX_LABELLED_SPEAKERS = 100  # on the axis of the forest plot
+LEFT_LABEL_FROM = 0.6  # from this leakage on, a point's name is on its left
 
 
 def draw_confusion_matrices(results: dict):
@@ -134,7 +135,7 @@ def _draw_tradeoff_panel(
         uar.error_2xN,
         panel.leakage.error_2xN,
         fmt='none',
-        ecolor='lightgrey',
+        ecolor='darkgrey',
         elinewidth=0.8,
         zorder=1,
     )
@@ -142,11 +143,13 @@ def _draw_tradeoff_panel(
         axes.scatter([], [], color=PLAIN_COLOUR, label='plain training')
     named = np.flatnonzero(front_N | plain_N) if len(names) > MAX_COLOURS else range(len(names))
     for n in named:
+        is_right = leakage_N[n] > LEFT_LABEL_FROM
         axes.annotate(
             names[n],
             (leakage_N[n], uar_N[n]),
             textcoords='offset points',
-            xytext=(5, 4),
+            xytext=(-5 if is_right else 5, 4),
+            ha='right' if is_right else 'left',
             fontsize=7,
         )
     axes.axvline(panel.chance, color='grey', linestyle=':', label='chance')

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from data_pipelines import csv_files
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
+from jaxser.analysis.adversary import inert_hint
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
 from jaxser.analysis.leakage import (
     ATTACKERS,
@@ -248,11 +249,14 @@ def warning_banners(analysis: SweepAnalysis) -> list[str]:
 
 def _hint(analysis: SweepAnalysis, verdict: str) -> str:
     """Returns what to try after runs of the best setting with this verdict; '' if unknown."""
+    if verdict != 'inert':
+        return ''
     for run in analysis.complete_runs(analysis.best_row):
-        judged = run.get('adversary') or {}
-        if judged.get('verdict') == verdict and judged.get('next'):
-            return f' Next: {judged["next"]}.'
-    return ''
+        hint = (run.get('adversary') or {}).get('next')
+        if hint:
+            return f' Next: {hint}.'
+    method = analysis.best_row.get('method') or analysis.config['method']  # an earlier version
+    return f' Next: {inert_hint(analysis.best_row, method)}.'
 
 
 def below_chance_warning(row: dict) -> list[str]:

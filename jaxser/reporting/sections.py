@@ -76,13 +76,8 @@ def _setting_cells(analysis: SweepAnalysis, row: dict) -> list[tuple[str, object
     probe = row['probe'] or {}
     return [
         ('setting', analysis.setting_title(row)),
-        ('dev UAR (mean of folds)', format_number(row['dev_uar'])),
         ('UAR (pooled)', format_number(row['uar'])),
         ('95 %', format_interval(row['uar_ci95'])),
-        ('± seeds', format_number(row['uar_sd_seeds'])),
-        ('UAR (mean of folds)', format_number(row['uar_folds'])),
-        ('WA (pooled)', format_number(row['wa'])),
-        ('F1 (pooled)', format_number(row['f1'])),
         ('- plain (pooled)', format_number(row['delta_uar'], '+z.3f')),
         ('95 %', format_interval(row['delta_ci95'], '+.3f')),
         ('p', format_number(row['p'], '.3g')),
@@ -92,6 +87,11 @@ def _setting_cells(analysis: SweepAnalysis, row: dict) -> list[tuple[str, object
         ('leakage of unseen speakers', format_leakage(probe.get('unseen_speaker'))),
         ('chance', format_number(probe.get('unseen_speaker', {}).get('chance'))),
         ('verdicts', format_verdicts(row['adversary'])),
+        ('dev UAR (mean of folds)', format_number(row['dev_uar'])),
+        ('UAR (mean of folds)', format_number(row['uar_folds'])),
+        ('± seeds', format_number(row['uar_sd_seeds'])),
+        ('WA (pooled)', format_number(row['wa'])),
+        ('F1 (pooled)', format_number(row['f1'])),
         ('seeds', row['seeds']),
     ]
 
