@@ -1,6 +1,7 @@
 """The sections of the report page on the representation: its leakage, and its map."""
 
 import io
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -15,6 +16,7 @@ from jaxser.analysis.leakage import (
     question_title,
 )
 from jaxser.analysis.summary import collect, probed_answers
+from jaxser.reporting import plotting
 from jaxser.reporting.figures import (
     MAX_NAMED_SPEAKERS,
     Measured,
@@ -62,7 +64,7 @@ BELOW_CHANCE_NOTE = (
 
 def leakage_section(analysis: SweepAnalysis) -> Section:
     """Returns the section with the leakage of every setting, and UAR against leakage."""
-    probed = [row for row in analysis.rows if row['probe'] and 'speaker' in row['probe']]
+    probed = _probed_rows(analysis)
     if not probed:
         text = 'Leakage was not measured. This command measures it:'
         return Section('leakage', 'Leakage', _probe_hint(text, analysis))
@@ -75,6 +77,10 @@ def leakage_section(analysis: SweepAnalysis) -> Section:
     body += _verification_table(analysis, probed)
     body += _verdicts_table(analysis)
     return Section('leakage', 'Leakage', body)
+
+
+def _probed_rows(analysis: SweepAnalysis) -> list[dict]:
+    return [row for row in analysis.rows if row['probe'] and 'speaker' in row['probe']]
 
 
 def _probe_hint(sentence: str, analysis: SweepAnalysis) -> Markup:
@@ -153,16 +159,43 @@ def _speaker_answers(row: dict) -> dict[str, dict]:
     return answers
 
 
-def _tradeoff_figure(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
-    """Returns the figure of UAR against leakage, and the settings on the Pareto front."""
+def tradeoff_png(analysis: SweepAnalysis) -> bytes | None:
+    """Returns the figure of UAR against leakage as a PNG file; None if nothing was probed."""
+    probed = _probed_rows(analysis)
+    if not probed:
+        return None
+    tradeoff = _make_tradeoff(analysis, probed)
+    return plotting.render_png(draw_tradeoff, *tradeoff)
+
+
+class Tradeoff(NamedTuple):
+    """The arguments of `draw_tradeoff`."""
+
+    titles: list[str]
+    plain_N: np.ndarray
+    uar: Measured
+    panels: list[TradeoffPanel]
+
+
+def _make_tradeoff(analysis: SweepAnalysis, probed: list[dict]) -> Tradeoff:
+    """Returns UAR and leakage of all settings; a panel for each question all of them answer."""
     titles = list(map(analysis.setting_title, probed))
-    plain_N = np.array([title in analysis.plain_titles for title in titles])
-    uar = Measured.of([row['uar'] for row in probed], [row['uar_ci95'] for row in probed])
     panels = []
     for question in SPEAKER_QUESTIONS:
         answers = [row['probe'].get(question) for row in probed]
         if all(answers):
             panels.append(_tradeoff_panel(question, answers))
+    return Tradeoff(
+        titles,
+        np.array([title in analysis.plain_titles for title in titles]),
+        Measured.of(collect(probed, 'uar'), collect(probed, 'uar_ci95')),
+        panels,
+    )
+
+
+def _tradeoff_figure(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
+    """Returns the figure of UAR against leakage, and the settings on the Pareto front."""
+    tradeoff = _make_tradeoff(analysis, probed)
     figure = html_figure(
         'UAR against the leakage of speakers, a point per setting',
         'UAR (folds pooled) against leakage (the strongest attacker, mean of folds), with 95 % '
@@ -170,15 +203,12 @@ def _tradeoff_figure(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
         'the Pareto front if no other setting is at least as good in both and better in one. '
         'Black: plain training.',
         draw_tradeoff,
-        titles,
-        plain_N,
-        uar,
-        panels,
+        *tradeoff,
     )
     sentences = []
-    for panel in panels:
-        front_N = pareto_front(uar.value_N, panel.leakage.value_N)
-        front = '; '.join(titles[n] for n in np.flatnonzero(front_N))
+    for panel in tradeoff.panels:
+        front_N = pareto_front(tradeoff.uar.value_N, panel.leakage.value_N)
+        front = '; '.join(tradeoff.titles[n] for n in np.flatnonzero(front_N))
         sentences.append(f'On the Pareto front of {panel.title}: {front}.')
     return figure + html_paragraph(*sentences)
 

@@ -68,7 +68,9 @@ SCORES_COLUMNS = ('strongest', 'attacker', 'bits')
 
 
 def write_report(path) -> Path:
-    """Writes report.html and summary.csv of the finished sweep in `path`; returns the page's path.
+    """Writes the report of the finished sweep in `path`; returns the path of the page.
+
+    The report is report.html, summary.csv and, if the sweep was probed, the figure leakage.png.
 
     Raises UserError when there is no finished sweep.
     """
@@ -80,6 +82,9 @@ def write_report(path) -> Path:
     page = html_page(path.name, headline_box(analysis), page_sections)
     (path / 'report.html').write_bytes(page.encode())
     (path / 'summary.csv').write_bytes(summary_csv(analysis).encode())
+    figure = leakage_sections.tradeoff_png(analysis)
+    if figure is not None:
+        (path / 'leakage.png').write_bytes(figure)
     print(f'{time.perf_counter() - start:.0f} s.')
     return path / 'report.html'
 

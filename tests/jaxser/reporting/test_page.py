@@ -134,6 +134,12 @@ def test_the_details_have_every_attacker_the_scores_and_verification(full_sweep)
     assert 'the input alone 0.300 0.350 dann, lam = 0 0.400 0.450 4' in text
 
 
+def test_the_figure_of_uar_against_leakage_is_a_file_too(full_sweep):
+    """For a README or a paper."""
+    path, _, _ = full_sweep
+    assert (path / 'leakage.png').read_bytes().startswith(b'\x89PNG')
+
+
 def test_results_of_earlier_versions_are_called_biased_low(tmp_path, no_figures):
     """They have two attackers, tested on utterances seen in training, and no unseen speakers."""
     write_sweep(tmp_path / 'w', old_probe=True)
