@@ -2,10 +2,11 @@
 
   python -m jaxser.probe --workdir runs/dann_demo [--data data] [--upstream FOLDER]
 
-Fits fresh classifiers (jaxser/probing/classifiers.py) for these domains and for the emotion on the
-representation of every run of a finished sweep, and verifies speakers with it. The classifiers
-share nothing with the heads of the training. For reference they are fitted on the input too: mean
-and standard deviation of every band over an utterance. The results are added to results.json.
+Fits attackers (jaxser/probing/attackers: four kinds of new classifiers) for these domains and for
+the emotion on the representation of every run of a finished sweep, and verifies speakers with it.
+Speakers of training and unseen speakers are probed. Attackers share nothing with the heads of the
+training. For reference they also get the input (mean and standard deviation of every band over an
+utterance), and the emotion scores alone. The results are added to results.json.
 Training does the same at its end.
 """
 

@@ -18,11 +18,11 @@ from data_pipelines.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, '-m', 'jaxser.main']
-# The command with classifiers of the probe that learn little, and fast.
+# The command with attackers of the probe that learn little, and fast.
 QUICK_PROBE = """
 from jaxser import main
-from jaxser.probing import classifiers
-classifiers.MAX_ITERATIONS, classifiers.ADAM_STEPS = 2, 10
+from jaxser.probing.attackers import linear, mlp
+linear.MAX_ITERATIONS, mlp.MAX_CHECKS = 2, 1
 main.main()
 """
 TINY = '--config=tests/helpers/tiny_config.py'

@@ -45,15 +45,32 @@ def equal_error_rate(z_NxD: np.ndarray, speaker_N: np.ndarray) -> float:
     alarms (pairs of two speakers that are accepted); linear between the points of the curve. At
     least one pair of each kind is required.
     """
-    from sklearn.metrics import det_curve  # takes a second to import
-
     norm_Nx1 = np.linalg.norm(z_NxD, axis=1, keepdims=True)
     unit_NxD = z_NxD / np.where(norm_Nx1 > 0, norm_Nx1, 1)
     first_P, second_P = np.triu_indices(len(z_NxD), 1)
     similarity_P = (unit_NxD @ unit_NxD.T)[first_P, second_P]
-    same_speaker_P = speaker_N[first_P] == speaker_N[second_P]
-    false_alarm_T, miss_T, _ = det_curve(same_speaker_P, similarity_P)
-    # Both ends of the curve, which older releases leave out: accept all pairs, reject all pairs.
-    false_alarm_T = np.concatenate([[1.0], false_alarm_T, [0.0]])
-    miss_T = np.concatenate([[0.0], miss_T, [1.0]])
-    return float(np.interp(0.0, miss_T - false_alarm_T, miss_T))
+    is_same_P = speaker_N[first_P] == speaker_N[second_P]
+
+    # From "reject all pairs" to "accept all"; equal similarities are accepted together.
+    order_P = np.argsort(-similarity_P)
+    is_same_P = is_same_P[order_P]
+    is_last_P = np.append(np.diff(similarity_P[order_P]) != 0, True)
+    hits_T = np.cumsum(is_same_P)[is_last_P]
+    false_alarms_T = np.cumsum(~is_same_P)[is_last_P]
+    miss_T = np.append(1.0, 1 - hits_T / hits_T[-1])
+    false_alarm_T = np.append(0.0, false_alarms_T / false_alarms_T[-1])
+    return float(np.interp(0.0, false_alarm_T - miss_T, miss_T))
+
+
+def below_chance_p_value(count_KxK: np.ndarray) -> float:
+    """Returns the p-value of a one-sided binomial test that predictions are below chance.
+
+    Args:
+      count_KxK: a confusion matrix; rows are the truth. Chance is the share of correct predictions
+        if truth and prediction were independent, with their frequencies as they are.
+    """
+    from scipy import stats
+
+    n = count_KxK.sum()
+    chance = float(count_KxK.sum(0) @ count_KxK.sum(1)) / n**2
+    return float(stats.binom.cdf(np.trace(count_KxK), n, chance))

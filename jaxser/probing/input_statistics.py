@@ -4,7 +4,7 @@ import numpy as np
 
 # Inputs with more columns, such as an encoder's states, are reduced to their first principal
 # components.
-MAX_INPUT_COMPONENTS = 256
+MAX_INPUT_COMPONENTS = 128
 
 
 def input_statistics(task, fold_index: int, rows: np.ndarray) -> np.ndarray:

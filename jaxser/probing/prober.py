@@ -1,29 +1,30 @@
-"""Probes runs: fits new classifiers on their representations and measures their recall.
+"""Probes runs: fits attackers on their representations, and measures what they recognise.
 
-A question is a classification task, such as recognising the speaker; an answer is its result.
+A question is a classification task, such as recognising the speaker; an answer is its result. The
+keys of an answer are described in jaxser/probing/answers.py.
 """
 
+import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from data_pipelines.errors import UserError
 from jaxser import distributed, plugins
-from jaxser.analysis import adversary, metrics, predictions, summary
-from jaxser.probing import adversary_heads, classifiers
-from jaxser.probing.input_statistics import (
-    MAX_INPUT_COMPONENTS,
-    input_statistics,
-    principal_components,
-)
-from jaxser.probing.questions import Question, make_questions
+from jaxser.analysis import adversary, predictions, summary
+from jaxser.configuration import sweep
+from jaxser.probing import adversary_heads
+from jaxser.probing.answers import make_answer, part_of_answer
+from jaxser.probing.input_statistics import input_statistics, principal_components
+from jaxser.probing.jobs import Job, ShapeTable, fit_jobs, run_in_threads
+from jaxser.probing.questions import SCORED_QUESTIONS, make_questions
 from jaxser.probing.sampler import RepresentationSampler
 from jaxser.probing.verification import verification_error
 from jaxser.training import restore, tracking, validate
 from jaxser.workdir import Workdir
 
-MEASURE_KEYS = ('linear', 'mlp', 'eer')  # figures of an answer that are also measured on the input
-CLASSIFIERS_PER_DISPATCH = 16
+MIN_POSTERIOR = 1e-7  # lower ones are raised to it before the logarithm
 
 
 class Representation(NamedTuple):
@@ -32,17 +33,19 @@ class Representation(NamedTuple):
     fold_index: int
     rows: np.ndarray
     x_NxD: np.ndarray
+    log_p_NxC: np.ndarray | None = None  # log-posteriors of the emotions; None for the input
 
     def is_finite(self) -> bool:
         """Whether all values are finite; those of a diverged run are not."""
         return bool(np.isfinite(self.x_NxD).all())
 
 
-class Job(NamedTuple):
-    """A question about the representation with this index in a list."""
+class PlannedJob(NamedTuple):
+    """A job, and where its answer belongs."""
 
-    index: int
-    question: Question
+    index: int  # of the representation
+    of_scores: bool  # the attackers have the emotion scores instead of the representation
+    job: Job
 
 
 class Prober:
@@ -52,140 +55,115 @@ class Prober:
         self.task = task
         self.seed = seed
         self.questions = [make_questions(task.table, fold, seed) for fold in task.subset_folds]
-        self.class_count = 0
-        for fold_questions in self.questions:
-            for question in fold_questions:
-                highest_label = int(question.label_N[question.fit_rows].max())
-                self.class_count = max(self.class_count, highest_label + 1)
+        self.shapes = ShapeTable(list(itertools.chain.from_iterable(self.questions)))
         self.input_answers: list | None = None
 
-    def probe_group(self, group, representations: tracking.Collected) -> list[dict | None]:
+    def count_jobs(self, fold_index: int) -> int:
+        """Returns the number of steps of the progress bar for a run, and for a fold's input."""
+        return len(self.questions[fold_index]) + 1  # verification
+
+    def probe_group(
+        self,
+        group,
+        representations: tracking.Collected,
+        posteriors: tracking.Collected,
+        on_progress: Callable[[int], object] = lambda count: None,
+    ) -> list[dict | None]:
         """Returns the answers of a group's runs; None for a representation that is not finite.
 
-        The answers of a run are {question: {'linear', 'mlp', 'chance', 'input', ...}}; where
-        speakers can be verified, 'verification' has {'eer', 'speakers', 'input'}.
+        The answers of a run are {question: answer}; where speakers can be verified, 'verification'
+        has {'eer', 'lda_eer', 'speakers', 'input'}. `on_progress` is called with a number of
+        finished jobs.
         """
-        if self.input_answers is None:
-            self.input_answers = self._probe_inputs()
         probed = []
         for n, fold_index in enumerate(group.subset_fold_N):
-            probed.append(Representation(int(fold_index), *representations.get_run(n)))
-        answers = self._probe(probed)
+            rows, z_NxD = representations.get_run(n)
+            _, p_NxC = posteriors.get_run(n)
+            log_p_NxC = np.log(np.maximum(p_NxC, MIN_POSTERIOR))
+            probed.append(Representation(int(fold_index), rows, z_NxD, log_p_NxC))
+        inputs = self._inputs() if self.input_answers is None else []
+        answers = self._probe(inputs + probed, on_progress)
+        if self.input_answers is None:
+            self.input_answers = answers[: len(inputs)]
+        answers = answers[len(inputs) :]
         for representation, run_answers in zip(probed, answers):
             reference = self.input_answers[representation.fold_index]
             for name in run_answers or ():
-                run_answers[name]['input'] = _select_measures(reference[name])
+                run_answers[name]['input'] = part_of_answer(reference.get(name))
         return answers
 
-    def _probe_inputs(self) -> list[dict | None]:
-        """Returns the answers about the input statistics, for every fold."""
+    def _inputs(self) -> list[Representation]:
+        """Returns the input statistics of every fold."""
         inputs = []
         for fold_index, fold in enumerate(self.task.subset_folds):
             x_NxM = input_statistics(self.task, fold_index, fold.used_rows)
-            x_NxD = principal_components(x_NxM, np.isin(fold.used_rows, fold.train_and_adapt))
+            x_NxD = principal_components(x_NxM, np.isin(fold.used_rows, fold.fit_rows))
             inputs.append(Representation(fold_index, fold.used_rows, x_NxD))
-        return self._probe(inputs)
+        return inputs
 
-    def _probe(self, representations: list[Representation]) -> list[dict | None]:
+    def _probe(
+        self, representations: list[Representation], on_progress: Callable[[int], object]
+    ) -> list[dict | None]:
         """Returns the answers about each representation; None for one that is not finite."""
-        answers: list[dict | None] = []
-        jobs = []
+        answers = [{} if r.is_finite() else None for r in representations]
+        planned = []
         for index, representation in enumerate(representations):
-            if not representation.is_finite():
-                answers.append(None)
-                continue
-            answers.append({})
-            for question in self.questions[representation.fold_index]:
-                jobs.append(Job(index, question))
-        self._classify(representations, jobs, answers)
-        self._verify(representations, answers)
-        return answers
+            self.shapes.add_width(representation.x_NxD.shape[1])
+            if answers[index] is None:
+                on_progress(self.count_jobs(representation.fold_index))
+            else:
+                planned += self._plan_jobs(index, representation)
+        scores_answers = {}
+        for number, attack in fit_jobs([plan.job for plan in planned], self.shapes):
+            index, of_scores, job = planned[number]
+            answer = make_answer(job.question, attack)
+            if of_scores:
+                scores_answers[index, job.question.name] = part_of_answer(answer)
+            else:
+                answers[index][job.question.name] = answer
+                on_progress(1)
+        for (index, name), answer in scores_answers.items():
+            answers[index][name]['scores'] = answer
+        self._verify(representations, answers, on_progress)
+        return [self._in_order(answer, r) for answer, r in zip(answers, representations)]
 
-    def _classify(
-        self, representations: list[Representation], jobs: list[Job], answers: list[dict | None]
+    def _plan_jobs(self, index: int, representation: Representation) -> list[PlannedJob]:
+        """Returns the jobs of a representation."""
+        fold_index, rows, x_NxD, log_p_NxC = representation
+        planned = []
+        for question in self.questions[fold_index]:
+            planned.append(PlannedJob(index, False, Job(question, rows, x_NxD)))
+            if log_p_NxC is not None and question.name in SCORED_QUESTIONS:
+                self.shapes.add_width(log_p_NxC.shape[1])
+                planned.append(PlannedJob(index, True, Job(question, rows, log_p_NxC)))
+        return planned
+
+    def _in_order(self, answers: dict | None, representation: Representation) -> dict | None:
+        """Returns the answers in the order of the questions, not in that of their completion."""
+        if answers is None:
+            return None
+        names = [question.name for question in self.questions[representation.fold_index]]
+        return {name: answers[name] for name in [*names, 'verification'] if name in answers}
+
+    def _verify(
+        self,
+        representations: list[Representation],
+        answers: list[dict | None],
+        on_progress: Callable[[int], object],
     ) -> None:
-        """Fits the classifiers of all jobs and adds what they measure to the answers."""
-        N = max(len(r.rows) for r in representations)
-        D = max(r.x_NxD.shape[1] for r in representations)
-        # One compiled program for representations and inputs, unless the inputs are very wide.
-        if 2 * self.task.utterances.bands <= MAX_INPUT_COMPONENTS:
-            D = max(D, 2 * self.task.utterances.bands)
-        for start in range(0, len(jobs), CLASSIFIERS_PER_DISPATCH):
-            dispatched = jobs[start : start + CLASSIFIERS_PER_DISPATCH]
-            arrays = []
-            for index, question in dispatched:
-                arrays.append(_classifier_arrays(representations[index], question, N, D))
-            # The last job fills an incomplete dispatch, so that all have one shape.
-            arrays += [arrays[-1]] * (CLASSIFIERS_PER_DISPATCH - len(dispatched))
-            stacked = [np.stack(column) for column in zip(*arrays)]
-            scores, _ = classifiers.fit_classifiers(*stacked, self.class_count)
-            for j, (index, question) in enumerate(dispatched):
-                rows = representations[index].rows
-                answers[index][question.name] = self._measure(rows, question, scores, j)
-
-    def _verify(self, representations: list[Representation], answers: list[dict | None]) -> None:
         """Adds the equal error rates of speaker verification to the answers."""
-        speaker_N = self.task.table.domain_N['speaker']
-        for (fold_index, rows, x_NxD), run_answers in zip(representations, answers):
-            if run_answers is None:
-                continue
+        speaker_N = self.task.utterances.text['speaker']
+        finite = [n for n, run_answers in enumerate(answers) if run_answers is not None]
+
+        def verify(n: int) -> dict | None:
+            fold_index, rows, x_NxD, _ = representations[n]
             fold = self.task.subset_folds[fold_index]
-            verification = verification_error(x_NxD, rows, fold, speaker_N, self.seed)
+            return verification_error(x_NxD, rows, fold, speaker_N, self.seed)
+
+        for position, verification in run_in_threads(verify, finite):
             if verification:
-                run_answers['verification'] = verification
-
-    def _measure(
-        self, rows: np.ndarray, question: Question, scores: dict[str, np.ndarray], j: int
-    ) -> dict:
-        """Returns the answer of job j: mean recall of each classifier on the test rows; chance."""
-        test_positions = np.searchsorted(rows, question.test_rows)
-        true_N = question.label_N[question.test_rows]
-        answer, confusions = {}, {}
-        for kind, scores_JxNxK in scores.items():
-            predicted_N = scores_JxNxK[j, test_positions].argmax(1)
-            confusions[kind] = metrics.confusion_matrix(true_N, predicted_N, self.class_count)
-            answer[kind] = metrics.classification_metrics(confusions[kind])['uar']
-        class_count = len(np.unique(question.label_N[question.fit_rows]))
-        answer |= {
-            'classes': class_count,
-            'chance': 1 / class_count,
-            'n': len(question.test_rows),
-            'strangers': question.unseen_speakers,
-        }
-        if question.name == 'speaker':
-            names_K = self.task.table.domains['speaker']
-            answer['recall'] = {}
-            for kind, confusion_KxK in confusions.items():
-                answer['recall'][kind] = _recalls(names_K, confusion_KxK)
-        return answer
-
-
-def _select_measures(answer: dict | None) -> dict:
-    return {key: value for key, value in (answer or {}).items() if key in MEASURE_KEYS}
-
-
-def _classifier_arrays(
-    representation: Representation, question: Question, N: int, D: int
-) -> tuple[np.ndarray, ...]:
-    """Returns a job's x_NxD, y_N, fit_N, validation_N, padded to N examples and D dimensions."""
-    _, rows, x_NxD = representation
-    padded_NxD = np.zeros((N, D), np.float32)
-    padded_NxD[: len(rows), : x_NxD.shape[1]] = x_NxD
-    y_N = np.full(N, -1, np.int32)
-    y_N[: len(rows)] = question.label_N[rows]
-    fit_N = np.zeros(N, np.float32)
-    fit_N[np.searchsorted(rows, question.fit_rows)] = 1
-    validation_N = np.zeros(N, np.float32)
-    validation_N[np.searchsorted(rows, question.validation_rows)] = 1
-    return padded_NxD, y_N, fit_N, validation_N
-
-
-def _recalls(names_K: np.ndarray, confusion_KxK: np.ndarray) -> dict[str, float]:
-    """Returns {name: recall} of every class with test examples."""
-    count_K = confusion_KxK.sum(1)
-    tested = np.flatnonzero(count_K)
-    recall = np.diag(confusion_KxK)[tested] / count_K[tested]
-    return dict(zip(names_K[tested].tolist(), recall.tolist()))
+                answers[finite[position]]['verification'] = verification
+            on_progress(1)
 
 
 def probe_sweep(path, data: str | None = None, upstream: str | None = None) -> dict:
@@ -250,22 +228,34 @@ def _probe_runs(
     answers, refits = [], []
     with (
         plugins.matmul_precision_context(config),
-        distributed.progress_bar(len(runs), 'run') as bar,
+        distributed.progress_bar(1, 'answer') as bar,
     ):
         bar.set_description('Measuring leakage')
         for trainer, group, selected in restore.restored_groups(workdir):
-            prober = prober or Prober(trainer.task, config.data.order_seed)
-            representations, _ = restore.predict_part(trainer, group, selected, 'used_rows')
+            if prober is None:
+                prober = Prober(trainer.task, config.data.order_seed)
+                bar.total = _count_all_jobs(prober, runs)
+                bar.refresh()
+            found, posteriors = restore.predict_part(trainer, group, selected, 'used_rows')
             params, _ = selected
-            answers += prober.probe_group(group, representations)
-            refits += adversary_heads.refit_heads(trainer, group, params, representations)
-            sampler.add(group, representations, trainer.task.subset_folds)
-            bar.update(len(group.runs))
+            answers += prober.probe_group(group, found, posteriors, bar.update)
+            refits += adversary_heads.refit_heads(trainer, group, params, found)
+            sampler.add(group, found, trainer.task.subset_folds)
     for run, run_answers, refit in zip(runs, answers, refits, strict=True):
         is_ok = run['status'] == 'ok'
         run['probe'] = run_answers if is_ok else None
         run['refit'] = refit if is_ok else None
     return prober.task.utterances.text
+
+
+def _count_all_jobs(prober: Prober, runs: list[dict]) -> int:
+    """Returns the number of steps of the progress bar: for all runs, and for the folds' inputs."""
+    task = prober.task
+    fold_indices = list(range(len(task.subset_folds)))
+    for run in runs:
+        key = (run['hyper']['fold'], sweep.run_subset(run['hyper']))
+        fold_indices.append(task.subset_fold_index[key])
+    return sum(prober.count_jobs(fold_index) for fold_index in fold_indices)
 
 
 def _judge_adversaries(runs: list[dict], config: dict) -> None:

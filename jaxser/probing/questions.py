@@ -1,4 +1,14 @@
-"""The questions of a probe: classification tasks with labels and rows for fitting and testing."""
+"""The questions of a probe: classification tasks with labels and rows for fitting and testing.
+
+Questions about speakers:
+
+  speaker                        the speakers of training, tested on the fold's `attacker_test`
+  unseen_speaker                 dev and test speakers that training has not seen
+  speaker_other_sentence         the same two, tested on sentences that the attacker was not fitted
+  unseen_speaker_other_sentence  on, so that it cannot recognise recordings by what is said
+
+Other questions: sex, language, corpus and emotion.
+"""
 
 from typing import NamedTuple
 
@@ -7,28 +17,41 @@ import numpy as np
 from data_pipelines.batching.table import ExampleTable, index_values
 from data_pipelines.protocols.folds import Fold
 
+SPEAKER_QUESTIONS = (
+    'speaker',
+    'unseen_speaker',
+    'speaker_other_sentence',
+    'unseen_speaker_other_sentence',
+)
+SCORED_QUESTIONS = ('speaker', 'unseen_speaker')  # also asked of the emotion scores alone
+
 # Probed where the training data have two values or more.
 ATTRIBUTES = ('sex', 'language', 'corpus')
 
-# Shares of each class's utterances that are held out for the test, and for choosing the
-# regularisation.
+# Shares of each class's utterances. Where the tested rows are given, the rest is divided in the
+# same proportion.
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2
+VALIDATION_SHARE_OF_REST = VALIDATION_SHARE / (1 - TEST_SHARE)
 MIN_CLASS_SIZE = 3  # utterances: one to fit, one to choose, one to test
+
+MIN_KNOWN_SENTENCES = 0.9  # of a question's utterances; with fewer, sentences are not separated
 
 
 class Question(NamedTuple):
     """A classification task on a representation; rows are indices of utterances."""
 
     name: str
-    label_N: np.ndarray  # index of each utterance's class, -1 if unknown
+    classes: np.ndarray  # the names of the classes that can be fitted
+    label_N: np.ndarray  # index of each utterance's class, -1 if unknown or not among the classes
     fit_rows: np.ndarray
-    validation_rows: np.ndarray
+    validation_rows: np.ndarray  # choose the attacker's settings
     test_rows: np.ndarray
-    unseen_speakers: bool  # neither the encoder nor the classifier has seen a test row in training
+    is_withheld: bool  # the encoder has not seen the test rows in training
+    unseen_speakers: bool  # and no other utterance of their speakers
 
 
 class RowSplit(NamedTuple):
-    """Rows of utterances for fitting, for choosing the regularisation and for testing."""
+    """Rows of utterances for fitting, for choosing settings and for testing."""
 
     fit: np.ndarray
     validation: np.ndarray
@@ -36,20 +59,26 @@ class RowSplit(NamedTuple):
 
 
 def split_by_class(
-    rows: np.ndarray, label_N: np.ndarray, random, test_share: float = TEST_SHARE
+    rows: np.ndarray,
+    label_N: np.ndarray,
+    random,
+    test_share: float = TEST_SHARE,
+    validation_share: float = VALIDATION_SHARE,
 ) -> RowSplit:
     """Splits the rows at random, each class by the same shares.
 
-    Rows without a label are left out, and so is a class of fewer than MIN_CLASS_SIZE utterances.
+    Rows without a label are left out, and so is a class of fewer than MIN_CLASS_SIZE utterances
+    (one fewer if none is tested).
     """
     no_rows = np.zeros(0, int)
     fit, validation, test = [no_rows], [no_rows], [no_rows]
+    min_size = MIN_CLASS_SIZE if test_share else MIN_CLASS_SIZE - 1
     for label in np.unique(label_N[rows][label_N[rows] >= 0]):
         class_rows = random.permutation(rows[label_N[rows] == label])
-        if len(class_rows) < MIN_CLASS_SIZE:
+        if len(class_rows) < min_size:
             continue
         test_count = _share_count(test_share, len(class_rows))
-        fit_start = test_count + _share_count(VALIDATION_SHARE, len(class_rows))
+        fit_start = test_count + _share_count(validation_share, len(class_rows))
         test.append(class_rows[:test_count])
         validation.append(class_rows[test_count:fit_start])
         fit.append(class_rows[fit_start:])
@@ -61,55 +90,126 @@ def _share_count(share: float, size: int) -> int:
     return max(1, round(share * size)) if share else 0
 
 
+def unseen_speaker_rows(speaker_N: np.ndarray, fold: Fold) -> np.ndarray:
+    """Returns the dev and test rows of known speakers of whom training has seen no utterance."""
+    training_rows = [fold.train_and_adapt, fold.identity, fold.attacker_test]
+    seen_speakers = np.unique(speaker_N[np.concatenate(training_rows)])
+    rows = np.union1d(fold.dev, fold.test)
+    is_unseen = ~np.isin(speaker_N[rows], seen_speakers) & (speaker_N[rows] != '')
+    return rows[is_unseen]
+
+
 def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]:
     """Returns the questions that a fold allows; they depend only on `seed` and the fold.
 
-    - speaker: of the speakers seen in training. Test utterances are held out from the classifier,
-      but the encoder has seen them.
-    - sex, language, corpus: tested on dev and test speakers, if training has seen none of their
-      utterances and they have two classes or more; otherwise on held-out training utterances.
-    - emotion: the classifier is fitted on the training part and tested on the test part.
+    - speaker: fitted on `fold.fit_rows`, tested on `fold.attacker_test`.
+    - unseen_speaker: fitted, chosen and tested on utterances of unseen speakers.
+    - the two about other sentences: where sentences are known and spoken several times.
+    - sex, language, corpus: tested on unseen speakers if they have two classes or more; otherwise
+      like `speaker`.
+    - emotion: the attacker is fitted on the training part and tested on the test part.
 
     A question is left out if fewer than two classes can be fitted, or if nothing can be tested.
     """
-    random = np.random.default_rng((seed, fold.number))
-    text = table.utterances.text
-    seen_rows = np.unique(fold.train_and_adapt)
-    unseen_rows = np.setdiff1d(np.concatenate([fold.dev, fold.test]), seen_rows)
+    return _QuestionMaker(table, fold, seed).make_all()
 
-    # The order of the questions decides which random numbers each of them gets.
-    speaker_N = table.domain_N['speaker']
-    questions = [_make_question('speaker', speaker_N, seen_rows, None, seen_rows, random)]
-    for name in ATTRIBUTES:
-        _, label_N = index_values(text[name])
-        test_rows = unseen_rows[label_N[unseen_rows] >= 0]
+
+class _QuestionMaker:
+    """Makes the questions of a fold."""
+
+    def __init__(self, table: ExampleTable, fold: Fold, seed: int):
+        self.table = table
+        self.fold = fold
+        self.seed = seed
+        self.text = table.utterances.text
+        self.seen_rows = np.unique(np.concatenate([fold.train_and_adapt, fold.identity]))
+        self.unseen_rows = np.setdiff1d(np.concatenate([fold.dev, fold.test]), self.seen_rows)
+        training_rows = np.union1d(self.seen_rows, fold.attacker_test)
+        self.seen_speakers = np.unique(self.text['speaker'][training_rows])
+
+    def make_all(self) -> list[Question]:
+        """Returns all questions that can be asked."""
+        speakers, speaker_N = index_values(self.text['speaker'])
+        unseen_rows = unseen_speaker_rows(self.text['speaker'], self.fold)
+        fit_rows, attacker_test = self.fold.fit_rows, self.fold.attacker_test
+        random = self._random('speaker')
+        split = self._with_test(fit_rows, speaker_N, attacker_test, random)
+        questions = [self._make('speaker', speakers, speaker_N, split)]
+        random = self._random('unseen_speaker')
+        split = split_by_class(unseen_rows, speaker_N, random)
+        questions.append(self._make('unseen_speaker', speakers, speaker_N, split))
+        for name, rows, test_rows in (
+            ('speaker_other_sentence', fit_rows, attacker_test),
+            ('unseen_speaker_other_sentence', unseen_rows, unseen_rows),
+        ):
+            split = self._with_other_sentences(rows, speaker_N, test_rows, self._random(name))
+            if split is not None:
+                questions.append(self._make(name, speakers, speaker_N, split))
+        for name in ATTRIBUTES:
+            questions.append(self._make_attribute(name))
+        random = self._random('emotion')
+        emotion_N = self.table.emotion_N
+        split = self._with_test(self.fold.train, emotion_N, self.fold.test, random)
+        questions.append(self._make('emotion', self.table.classes, emotion_N, split))
+        return [question for question in questions if question is not None]
+
+    def _random(self, name: str) -> np.random.Generator:
+        """Returns the random numbers of a question, whatever other questions there are."""
+        return np.random.default_rng((self.seed, self.fold.number, *name.encode()))
+
+    def _make_attribute(self, name: str) -> Question | None:
+        """Returns the question about sex, language or corpus."""
+        classes, label_N = index_values(self.text[name])
+        test_rows = self.unseen_rows[label_N[self.unseen_rows] >= 0]
         if len(np.unique(label_N[test_rows])) < 2:
-            test_rows = None
-        questions.append(_make_question(name, label_N, seen_rows, test_rows, seen_rows, random))
-    questions.append(
-        _make_question('emotion', table.emotion_N, fold.train, fold.test, seen_rows, random)
-    )
-    return list(filter(None, questions))
+            test_rows = self.fold.attacker_test
+        split = self._with_test(self.fold.fit_rows, label_N, test_rows, self._random(name))
+        return self._make(name, classes, label_N, split)
 
+    def _with_test(self, rows, label_N, test_rows, random) -> RowSplit:
+        """Returns a split of `rows` for fitting, with the given rows for the test."""
+        split = split_by_class(np.unique(rows), label_N, random, 0.0, VALIDATION_SHARE_OF_REST)
+        return split._replace(test=np.unique(test_rows))
 
-def _make_question(
-    name: str,
-    label_N: np.ndarray,
-    rows: np.ndarray,
-    test_rows: np.ndarray | None,
-    seen_rows: np.ndarray,
-    random,
-) -> Question | None:
-    """Returns a question on `rows`, or None if it cannot be fitted or tested.
+    def _with_other_sentences(self, rows, label_N, test_rows, random) -> RowSplit | None:
+        """Returns a split in which half of the sentences are only tested, and the others only used.
 
-    Without `test_rows` it is tested on a held-out part of `rows`.
-    """
-    if test_rows is None:
-        fit, validation, test = split_by_class(rows, label_N, random)
-    else:
-        fit, validation, _ = split_by_class(rows, label_N, random, test_share=0.0)
-        test = test_rows[np.isin(label_N[test_rows], label_N[fit])]
-    if len(np.unique(label_N[fit])) < 2 or not len(test):
-        return None
-    unseen_speakers = not len(np.intersect1d(test, seen_rows))
-    return Question(name, label_N, fit, validation, test, unseen_speakers)
+        None unless nearly all sentences are known and most are spoken several times.
+        """
+        sentence_N = self.text['sentence']
+        all_rows = np.union1d(rows, test_rows)
+        known_rows = all_rows[sentence_N[all_rows] != '']
+        sentences, counts = np.unique(sentence_N[known_rows], return_counts=True)
+        is_known = len(known_rows) >= MIN_KNOWN_SENTENCES * max(len(all_rows), 1)
+        if not is_known or len(sentences) < 2 or (counts > 1).mean() <= 0.5:
+            return None
+        tested = random.permutation(sentences)[: len(sentences) // 2]
+        is_tested_N = np.isin(sentence_N, tested)
+        is_used_N = ~is_tested_N & (sentence_N != '')
+        return self._with_test(
+            rows[is_used_N[rows]], label_N, test_rows[is_tested_N[test_rows]], random
+        )
+
+    def _make(self, name: str, classes, label_N, split: RowSplit) -> Question | None:
+        """Returns a question, or None if it cannot be fitted or tested."""
+        fitted = np.unique(label_N[split.fit])
+        test_rows = split.test[np.isin(label_N[split.test], fitted)]
+        if len(fitted) < 2 or not len(test_rows):
+            return None
+        compact_N = np.where(np.isin(label_N, fitted), np.searchsorted(fitted, label_N), -1)
+        is_withheld = not np.isin(test_rows, self.seen_rows).any()
+        test_speakers = self.text['speaker'][test_rows]
+        unseen_speakers = (
+            is_withheld
+            and not np.isin(test_speakers[test_speakers != ''], self.seen_speakers).any()
+        )
+        return Question(
+            name,
+            np.asarray(classes)[fitted],
+            compact_N,
+            split.fit,
+            split.validation,
+            test_rows,
+            is_withheld,
+            unseen_speakers,
+        )

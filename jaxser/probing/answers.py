@@ -1,0 +1,90 @@
+"""The answer to a question: what the attackers recognise, in the form of results.json.
+
+Keys of an answer:
+
+  linear, mlp, rbf, knn  mean recall of each attacker over the classes
+  strongest, attacker    the largest of these, and the name of its attacker
+  classes, chance, n     number of classes, recall of guessing, number of tested utterances
+  strangers              training has seen no utterance of the tested speakers
+  withheld               training has not seen the tested utterances
+  bits                   information on the class, in bits
+  below_chance           whether an attacker's recall is significantly below chance
+  recall, speaker_bits   of questions about speakers: {attacker: {speaker: recall}}, and {speaker:
+                         bits}
+  input, scores          the same figures of attackers that have the network's input, or the
+                         log-posteriors of the emotions, instead of the representation
+
+`bits` is the mean over the classes of log2(K) + log2(p), p being the posterior of the true class by
+the attacker with the lowest cross-entropy on the validation part. In expectation it is a lower
+bound on the mutual information of a class and the representation; it may be negative.
+"""
+
+import numpy as np
+
+from jaxser.analysis import metrics
+from jaxser.probing.attackers import ATTACKERS, Attack
+from jaxser.probing.questions import ATTRIBUTES, SPEAKER_QUESTIONS, Question
+
+# A recall is significantly below chance if p, times the number of attackers, is below this.
+BELOW_CHANCE_LEVEL = 0.01
+
+PART_KEYS = (*ATTACKERS, 'strongest', 'attacker', 'bits', 'eer', 'lda_eer')
+
+
+def make_answer(question: Question, attack: Attack) -> dict:
+    """Returns the answer to a question, without 'input' and 'scores'."""
+    true_T = question.label_N[question.test_rows]
+    K = len(question.classes)
+    answer, recalls, p_values = {}, {}, []
+    for name, log_p_TxK in zip(ATTACKERS, attack.log_p_AxTxK):
+        confusion_KxK = metrics.confusion_matrix(true_T, log_p_TxK.argmax(1), K)
+        answer[name] = metrics.classification_metrics(confusion_KxK)['uar']
+        recalls[name] = _class_recalls(question.classes, confusion_KxK)
+        p_values.append(metrics.below_chance_p_value(confusion_KxK))
+    attacker = max(ATTACKERS, key=answer.get)  # the first of equal ones
+    best_log_p_TxK = attack.log_p_AxTxK[attack.validation_loss_A.argmin()]
+    class_bits = _class_bits(question.classes, best_log_p_TxK, true_T)
+    lowest_p = min(p_values) * len(ATTACKERS)
+    answer |= {
+        'strongest': answer[attacker],
+        'attacker': attacker,
+        'classes': K,
+        'chance': 1 / K,
+        'n': len(true_T),
+        'strangers': question.unseen_speakers,
+        'withheld': question.is_withheld,
+        'bits': float(np.mean(list(class_bits.values()))),
+        'below_chance': _has_independent_tests(question) and lowest_p < BELOW_CHANCE_LEVEL,
+    }
+    if question.name in SPEAKER_QUESTIONS:
+        answer |= {'recall': recalls, 'speaker_bits': class_bits}
+    return answer
+
+
+def part_of_answer(answer: dict | None) -> dict:
+    """Returns the figures of an answer that are listed under 'input' or 'scores'."""
+    return {key: answer[key] for key in PART_KEYS if key in (answer or {})}
+
+
+def _has_independent_tests(question: Question) -> bool:
+    """Whether tested utterances are independent trials, which a binomial test assumes.
+
+    The sex of a few unseen speakers is not: all utterances of a speaker are right or wrong
+    together.
+    """
+    return question.name not in ATTRIBUTES or not question.unseen_speakers
+
+
+def _class_recalls(classes: np.ndarray, confusion_KxK: np.ndarray) -> dict[str, float]:
+    """Returns {class: recall} of every class with test examples."""
+    count_K = confusion_KxK.sum(1)
+    tested = np.flatnonzero(count_K)
+    recall = np.diag(confusion_KxK)[tested] / count_K[tested]
+    return dict(zip(classes[tested].tolist(), recall.tolist()))
+
+
+def _class_bits(classes: np.ndarray, log_p_TxK: np.ndarray, true_T: np.ndarray) -> dict[str, float]:
+    """Returns {class: mean of log2(K) + log2(p)} of every class with test examples."""
+    own_log_p_T = log_p_TxK[np.arange(len(true_T)), true_T]
+    bits_T = np.log2(len(classes)) + own_log_p_T.astype(float) / np.log(2)
+    return {str(classes[k]): float(bits_T[true_T == k].mean()) for k in np.unique(true_T)}
