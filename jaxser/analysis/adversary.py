@@ -54,7 +54,10 @@ def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: fl
         return None
     unseen = unseen_question(domain)
     unseen_answer, unseen_plain_answer = _answer(run, unseen), _answer(plain_run, unseen)
-    reasons = [_comparison(domain, answer, plain_answer), _test_data_note(answer)]
+    reasons = [
+        f'{_comparison(domain, answer, plain_answer)} (0: chance, 1: always recognised)',
+        _test_data_note(answer),
+    ]
     if unseen_answer and unseen_plain_answer:
         reasons.append(_comparison(f'unseen {domain}', unseen_answer, unseen_plain_answer))
     reasons += _below_chance_notes({domain: answer, f'unseen {domain}': unseen_answer})
@@ -85,7 +88,7 @@ def _comparison(name: str, answer: dict, plain_answer: dict) -> str:
     return (
         f'leakage of the {name} {relative_leakage(answer):.2f} ({ATTACKERS[attacker]} attacker, '
         f'recall {recall:.2f}), of plain training {relative_leakage(plain_answer):.2f} '
-        f'({ATTACKERS[plain_attacker]}) (0: chance, 1: always recognised)'
+        f'({ATTACKERS[plain_attacker]})'
     )
 
 

@@ -24,7 +24,7 @@ from jaxser.runs import setting_title, synthetic_note
 
 MAX_NAMED_SPEAKERS = 12  # the legend of more speakers could not be read
 MAX_LABELLED_SPEAKERS = 100  # on the axis of the forest plot
-LEFT_LABEL_FROM = 0.6  # from this leakage on, a point's name is on its left
+TRADEOFF_LEGEND_COLUMNS = 4
 
 
 def draw_confusion_matrices(results: dict):
@@ -97,37 +97,46 @@ def draw_tradeoff(
 ):
     """Draws UAR against leakage, a point per setting, and the Pareto front, in each panel.
 
-    Settings that are plain training, marked by the mask `plain_N`, are black.
+    Settings that are plain training, marked by the mask `plain_N`, are black. All others have a
+    colour of their own; if there are many, those that are on no front are grey.
     """
-    figure, grid = make_figure(5.6 * len(panels), 4.6, 1, len(panels))
-    for axes, panel in zip(grid.flat, panels):
-        _draw_tradeoff_panel(axes, names, plain_N, uar, panel)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    for axes in grid.flat[1:]:
-        for handle, label in zip(*axes.get_legend_handles_labels()):
-            if label not in labels:
-                handles.append(handle)
-                labels.append(label)
-    figure.legend(handles, labels, fontsize=8, loc='outside lower center', ncols=4)
+    front_PxN = np.array([pareto_front(uar.value_N, p.leakage.value_N) for p in panels])
+    coloured_N = ~plain_N
+    if coloured_N.sum() > MAX_COLOURS:
+        coloured_N &= front_PxN.any(0)
+    coloured = [names[n] for n in np.flatnonzero(coloured_N)]
+    styles = line_styles(coloured, ())
+    colours = []
+    for name, is_plain in zip(names, plain_N):
+        colour = styles[name]['color'] if name in styles else 'grey'
+        colours.append(PLAIN_COLOUR if is_plain else colour)
+    legend_rows = -(-(len(coloured) + 4) // TRADEOFF_LEGEND_COLUMNS)
+    height = 4.4 + 0.2 * legend_rows
+    figure, grid = make_figure(max(5.6 * len(panels), 7), height, 1, len(panels))
+    for axes, panel, front_N in zip(grid.flat, panels, front_PxN):
+        _draw_tradeoff_panel(axes, colours, uar, panel, front_N)
+    first = grid[0, 0]
+    if np.any(plain_N):
+        first.scatter([], [], color=PLAIN_COLOUR, label='plain training')
+    for name in coloured:
+        first.scatter([], [], color=[styles[name]['color']], label=name)
+    handles = {}
+    for axes in grid.flat:
+        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        fontsize=8,
+        loc='outside lower center',
+        ncols=TRADEOFF_LEGEND_COLUMNS,
+    )
     return figure
 
 
 def _draw_tradeoff_panel(
-    axes, names: list[str], plain_N: np.ndarray, uar: Measured, panel: TradeoffPanel
+    axes, colours: list, uar: Measured, panel: TradeoffPanel, front_N: np.ndarray
 ) -> None:
     uar_N, leakage_N = uar.value_N, panel.leakage.value_N
-    front_N = pareto_front(uar_N, leakage_N)
-    order = np.flatnonzero(front_N)[np.argsort(leakage_N[front_N])]
-    if len(order) > 1:
-        axes.plot(
-            leakage_N[order],
-            uar_N[order],
-            color='C0',
-            alpha=0.5,
-            drawstyle='steps-post',
-            label='Pareto front',
-        )
-    colours = np.where(plain_N, PLAIN_COLOUR, np.where(front_N, 'C0', 'grey'))
     axes.scatter(leakage_N, uar_N, color=colours, zorder=3)
     axes.errorbar(
         leakage_N,
@@ -135,22 +144,20 @@ def _draw_tradeoff_panel(
         uar.error_2xN,
         panel.leakage.error_2xN,
         fmt='none',
-        ecolor='darkgrey',
+        ecolor=colours,
         elinewidth=0.8,
+        alpha=0.5,
         zorder=1,
     )
-    if np.any(plain_N):
-        axes.scatter([], [], color=PLAIN_COLOUR, label='plain training')
-    named = np.flatnonzero(front_N | plain_N) if len(names) > MAX_COLOURS else range(len(names))
-    for n in named:
-        is_right = leakage_N[n] > LEFT_LABEL_FROM
-        axes.annotate(
-            names[n],
-            (leakage_N[n], uar_N[n]),
-            textcoords='offset points',
-            xytext=(-5 if is_right else 5, 4),
-            ha='right' if is_right else 'left',
-            fontsize=7,
+    order = np.flatnonzero(front_N)[np.argsort(leakage_N[front_N])]
+    if len(order) > 1:
+        axes.plot(
+            leakage_N[order],
+            uar_N[order],
+            color='grey',
+            alpha=0.5,
+            drawstyle='steps-post',
+            label='Pareto front',
         )
     axes.axvline(panel.chance, color='grey', linestyle=':', label='chance')
     if panel.input_leakage is not None:
