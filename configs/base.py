@@ -90,7 +90,7 @@ def data_section() -> ConfigDict:
     # Frames of a training example: longer utterances are cut at random, shorter ones padded.
     data.frames = 300
     # Training examples of a fold per step. similarity compares pairs of one speaker and one emotion
-    # within a batch: 32 suffice for 6 speakers and 4 emotions, 128 are better for more of them.
+    # within a batch: set 128 or more, with as many more epochs.
     data.batch = 32
     # Whole utterances of a fold per evaluation step. Predictions do not depend on it.
     data.eval_batch = 32

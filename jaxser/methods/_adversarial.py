@@ -37,6 +37,12 @@ from jaxser.methods import erm
 from jaxser.nn import heads
 from jaxser.reversal import gradient_ratio, ramp, reverse_gradient
 
+# From a search on the dev speakers and withheld utterances of EMO-DB and RAVDESS over Whisper
+# tiny.en: lam in 0.03, 0.1, 0.3, 1 and head_rate in 3, 10, 30. Of the settings whose dev UAR was
+# within 0.01 of that at lam = 0, this one had the lowest recall of the strongest of three attackers
+# on average (0.78; at lam = 0 0.84). No setting came near chance.
+HYPER = {'lam': 0.03, 'domain_weight': 1.0, 'head_rate': 10.0}
+
 
 def ramp_lam(hyper: Hyper, state: State, sizes: Sizes) -> jax.Array:
     """Returns lam times its ramp, at the fraction of the training that is done."""
@@ -121,7 +127,7 @@ def make_reversed(
         return gradient_ratio(reversed_part, emotion_loss, z_BxD)
 
     return Method(
-        hyper={'lam': 0.3, 'domain_weight': 1.0, 'head_rate': 10.0},
+        hyper=HYPER,
         init=init,
         loss=loss,
         predict=erm.make(config, encoder, sizes).predict,

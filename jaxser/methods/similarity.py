@@ -1,9 +1,13 @@
 """Similarity penalty: makes utterances of one domain no more alike than those of different domains.
 
 A closed-form penalty in place of an adversary: it has no domain head, so that nothing has to keep
-up with the encoder, and it does not depend on the scale of z. It needs batches that contain pairs
-of one speaker and one emotion: 32 examples suffice for 6 speakers and 4 classes, and 128 are better
-for more of them (config.data.batch). Formula, lam and the constant 1e-6 are ours.
+up with the encoder, and it does not depend on the scale of z. Formula, lam and the constant 1e-6
+are ours.
+
+It needs batches with many pairs of one speaker and one emotion: config.data.batch of 128 or more.
+On EMO-DB over Whisper tiny.en (6 training speakers, 4 emotions, lam 3, one seed), the strongest
+attacker's recall on withheld utterances was 0.64 at a batch of 32, 0.53 at 64, and 0.33 at 128 with
+twice the epochs; after plain training 0.74 to 0.79.
 """
 
 import jax
