@@ -5,6 +5,7 @@ import numpy as np
 # Inputs with more columns, such as an encoder's states, are reduced to their first principal
 # components.
 MAX_INPUT_COMPONENTS = 128
+MIN_RELATIVE_NORM = 1e-6  # a principal component with a lower norm than this share is rounding
 
 
 def input_statistics(task, fold_index: int, rows: np.ndarray) -> np.ndarray:
@@ -32,10 +33,32 @@ def principal_components(x_NxM: np.ndarray, seen_N: np.ndarray) -> np.ndarray:
     """
     if x_NxM.shape[1] <= MAX_INPUT_COMPONENTS:
         return x_NxM
-    from sklearn.decomposition import PCA
-
-    component_count = min(MAX_INPUT_COMPONENTS, int(seen_N.sum()))
-    pca = PCA(component_count, svd_solver='full').fit(x_NxM[seen_N])
-    size = pca.n_components_
+    mean_M = x_NxM[seen_N].mean(0, dtype=float)
+    centred_NxM = x_NxM - mean_M
+    seen_SxM = centred_NxM[seen_N]
+    size = min(MAX_INPUT_COMPONENTS, len(seen_SxM))
+    direction_MxD = _principal_directions(seen_SxM, size)
     rotation_DxD, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))
-    return (pca.transform(x_NxM) @ rotation_DxD).astype(np.float32)
+    return (centred_NxM @ direction_MxD @ rotation_DxD).astype(np.float32)
+
+
+def _principal_directions(centred_SxM: np.ndarray, size: int) -> np.ndarray:
+    """Returns the first `size` principal directions MxD of centred data.
+
+    They come from the smaller one of the products x'x and xx', which is much faster than the
+    singular values of x. A direction without variance is a vector of zeros.
+    """
+    from scipy import linalg
+
+    S, M = centred_SxM.shape
+    if M <= S:
+        _, direction_MxD = linalg.eigh(
+            centred_SxM.T @ centred_SxM, subset_by_index=(M - size, M - 1)
+        )
+        return direction_MxD
+    variance_D, left_SxD = linalg.eigh(
+        centred_SxM @ centred_SxM.T, subset_by_index=(S - size, S - 1)
+    )
+    norm_D = np.sqrt(np.maximum(variance_D, 0))
+    has_variance_D = norm_D > MIN_RELATIVE_NORM * norm_D.max()
+    return centred_SxM.T @ (left_SxD * np.where(has_variance_D, 1 / np.maximum(norm_D, 1e-30), 0))

@@ -94,12 +94,15 @@ class Prober:
 
     def _inputs(self) -> list[Representation]:
         """Returns the input statistics of every fold."""
-        inputs = []
-        for fold_index, fold in enumerate(self.task.subset_folds):
-            x_NxM = input_statistics(self.task, fold_index, fold.used_rows)
-            x_NxD = principal_components(x_NxM, np.isin(fold.used_rows, fold.fit_rows))
-            inputs.append(Representation(fold_index, fold.used_rows, x_NxD))
-        return inputs
+
+        def make_input(fold_index: int) -> Representation:
+            rows = self.task.subset_folds[fold_index].used_rows
+            x_NxM = input_statistics(self.task, fold_index, rows)
+            is_fitted_N = np.isin(rows, self.task.subset_folds[fold_index].fit_rows)
+            return Representation(fold_index, rows, principal_components(x_NxM, is_fitted_N))
+
+        inputs = dict(run_in_threads(make_input, list(range(len(self.task.subset_folds)))))
+        return [inputs[fold_index] for fold_index in sorted(inputs)]
 
     def _probe(
         self, representations: list[Representation], on_progress: Callable[[int], object]

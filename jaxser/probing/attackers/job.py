@@ -15,7 +15,10 @@ import optax
 # random order.
 MAX_PAIRED_EXAMPLES = 2048
 
-MIN_VARIANCE = 1e-12  # a dimension with a lower variance counts as constant
+# A dimension counts as constant if its variance is below the sum of these: an absolute one, and one
+# in relation to the square of its mean, whose rounding alone makes a variance.
+MIN_VARIANCE = 1e-12
+MIN_RELATIVE_VARIANCE = 1e-10
 ABSENT_CLASS_SCORE = -1e9
 
 # Scores are multiplied by the best of these factors on the validation part (the inverse of a
@@ -123,7 +126,7 @@ def standardise(data: JobData) -> JobData:
     share_Nx1 = known_N[:, None] / known_N.sum()
     mean_D = (data.x_NxD * share_Nx1).sum(0)
     variance_D = ((data.x_NxD - mean_D) ** 2 * share_Nx1).sum(0)
-    is_varying_D = variance_D > MIN_VARIANCE
+    is_varying_D = variance_D > MIN_VARIANCE + MIN_RELATIVE_VARIANCE * mean_D**2
     scale_D = jnp.where(is_varying_D, 1 / jnp.sqrt(jnp.maximum(variance_D, MIN_VARIANCE)), 0.0)
     return data._replace(
         x_NxD=(data.x_NxD - mean_D) * scale_D, test_TxD=(data.test_TxD - mean_D) * scale_D

@@ -18,6 +18,7 @@ from jaxser.probing.attackers.rbf import squared_distances
 
 NEIGHBOURS = (1, 3, 5, 10, 20)
 PSEUDO_VOTES = 0.5  # spread over the classes, so that a class without a neighbour is not impossible
+MIN_VOTES = 1e-9  # of a class that is not present; its logarithm is finite
 
 
 class KnnFit(NamedTuple):
@@ -33,11 +34,11 @@ def unit_rows(x_NxD: jax.Array) -> jax.Array:
     return x_NxD / jnp.maximum(jnp.linalg.norm(x_NxD, axis=1, keepdims=True), 1e-12)
 
 
-def log_shares(x_MxD, neighbour_NxD, is_neighbour_MxN, class_N, vote_MxK) -> jax.Array:
+def log_shares(x_MxD, neighbour_NxD, is_neighbour_MxN, class_N, vote_MxK, present_K) -> jax.Array:
     """Returns the logarithms of the classes' shares of the votes of the nearest neighbours.
 
     Shape: CxMxK, one for each count of NEIGHBOURS. A neighbour of class k gives example m the vote
-    vote_MxK[m, k].
+    vote_MxK[m, k]; a class that is not present has none.
     """
     classes = vote_MxK.shape[1]
     most = min(max(NEIGHBOURS), len(neighbour_NxD))
@@ -45,9 +46,10 @@ def log_shares(x_MxD, neighbour_NxD, is_neighbour_MxN, class_N, vote_MxK) -> jax
     nearness_MxN = jnp.where(is_neighbour_MxN, -distance_MxN, -jnp.inf)
     nearness_MxJ, index_MxJ = jax.lax.top_k(nearness_MxN, most)
     member_MxJxK = one_hot(class_N, classes)[index_MxJ] * vote_MxK[:, None]
-    total_MxJxK = jnp.cumsum(member_MxJxK * (nearness_MxJ > -jnp.inf)[..., None], 1)
-    last_C = jnp.minimum(jnp.array(NEIGHBOURS), most) - 1
-    total_CxMxK = total_MxJxK[:, last_C].swapaxes(0, 1) + PSEUDO_VOTES / classes
+    member_MxJxK *= (nearness_MxJ > -jnp.inf)[..., None]
+    is_counted_CxJ = (jnp.arange(most) < jnp.array(NEIGHBOURS)[:, None]).astype(jnp.float32)
+    total_CxMxK = jnp.einsum('cj,mjk->cmk', is_counted_CxJ, member_MxJxK)
+    total_CxMxK += PSEUDO_VOTES / present_K.sum() * present_K + MIN_VOTES
     return jnp.log(total_CxMxK / total_CxMxK.sum(-1, keepdims=True))
 
 
@@ -72,8 +74,10 @@ def fit_knn(data: JobData, weights: Weights, classes: int) -> KnnFit:
         votes.append(jnp.tile(vote_K, (count, 1)))
     vote_MxK = jnp.concatenate(votes)
 
+    present_K = weights.present_K
+
     def scores(x_MxD):
-        return log_shares(x_MxD, x_MxD[:N], is_neighbour_MxN, data.y_N, vote_MxK)
+        return log_shares(x_MxD, x_MxD[:N], is_neighbour_MxN, data.y_N, vote_MxK, present_K)
 
     def validation_loss(scores_MxK):
         return weighted_cross_entropy(scores_MxK[:known_count], y_N, validation_weight_N)

@@ -21,10 +21,10 @@ from jaxser.probing.attackers.job import (
 )
 
 # Factors of half the squared norm of the weights, which is added to the mean cross-entropy.
-L2 = (1.0, 0.1, 1e-2, 1e-3, 1e-4)
+L2 = (1.0, 3e-2, 1e-3, 3e-5)
 BIAS_L2 = 1e-6
 TOLERANCE = 1e-3  # a fit stops at this preconditioned norm of the gradient
-MAX_ITERATIONS = 60  # of one fit
+MAX_ITERATIONS = 40  # of one fit
 
 
 class LinearFit(NamedTuple):
@@ -60,7 +60,8 @@ def minimise(x_NxE, target_NxK, weight_N, present_K, l2, initial_ExK):
     E = x_NxE.shape[1]
     penalty_E = jnp.full(E, l2).at[-1].set(BIAS_L2)
     weighted_NxE = x_NxE * weight_N[:, None]
-    step_ExE = jnp.linalg.inv(0.5 * x_NxE.T @ weighted_NxE + jnp.diag(penalty_E))
+    bound_ExE = 0.5 * x_NxE.T @ weighted_NxE + jnp.diag(penalty_E)
+    step_ExE = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(bound_ExE), jnp.eye(E))
 
     def should_continue(carry):
         count, _, _, _, size = carry

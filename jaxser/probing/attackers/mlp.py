@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxser.probing.attackers.job import (
@@ -54,17 +55,29 @@ def network(params: dict, x_NxE: jax.Array) -> jax.Array:
     return x_NxE @ params['linear'] + jax.nn.relu(x_NxE @ params['in']) @ params['out']
 
 
-def initial_params(w_ExK: jax.Array) -> dict:
-    """Returns a network that computes the linear scores of the weights w."""
-    E, K = w_ExK.shape
-    into = jax.random.normal(jax.random.key(0), (E, HIDDEN_WIDTH)) * jnp.sqrt(2 / E)
-    return {'linear': w_ExK, 'in': into, 'out': jnp.zeros((HIDDEN_WIDTH, K))}
+def random_features(x_NxE: jax.Array) -> jax.Array:
+    """Returns the initial weights ExH of the hidden layer, by He's rule.
+
+    Padded dimensions, which are 0 everywhere, change no other weight.
+    """
+    E = x_NxE.shape[1]
+    random = np.random.default_rng(0)
+    bias_1xH = random.normal(size=(1, HIDDEN_WIDTH))
+    normal_ExH = np.concatenate([random.normal(size=(E - 1, HIDDEN_WIDTH)), bias_1xH])
+    dimensions = (jnp.abs(x_NxE).max(0) > 0).sum()
+    return jnp.asarray(normal_ExH, jnp.float32) * jnp.sqrt(2 / dimensions)
 
 
 def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
     """Fits the network of a standardised job, from the solution of the linear attacker."""
     x_NxE, test_TxE = append_one(data.x_NxD), append_one(data.test_TxD)
     optimizer = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    into_ExH = random_features(x_NxE)
+
+    def initial_params(w_ExK):
+        """Returns a network that computes the linear scores of the weights w."""
+        out_HxK = jnp.zeros((HIDDEN_WIDTH, w_ExK.shape[1]))
+        return {'linear': w_ExK, 'in': into_ExH, 'out': out_HxK}
 
     def scores(params, x):
         return mask_absent_classes(network(params, x), weights.present_K)

@@ -9,7 +9,8 @@ import pytest
 from helpers import probing
 
 from data_pipelines.errors import UserError
-from jaxser.probing import classifiers, prober
+from jaxser.probing import attackers, jobs, prober
+from jaxser.probing.attackers import linear, mlp
 from jaxser.training import tracking
 
 
@@ -32,39 +33,61 @@ def test_the_answers_follow_from_the_content_of_the_representation():
     representations.add(
         rows[None], np.stack([z_of_speaker, z_of_emotion, z_of_nothing, z_diverged])
     )
-    answers = prober.Prober(task, 0).probe_group(
-        SimpleNamespace(subset_fold_N=fold_N), representations
+    # The scores of the first run contain the emotion, and a little of the speaker.
+    p_of_emotion = np.eye(3)[table.emotion_N[rows]] * 0.7 + 0.1
+    p_of_speaker = p_of_emotion + 0.01 * (table.domain_N['speaker'][rows] % 4)[:, None] * [1, 0, -1]
+    posteriors = tracking.Collected(fold_N)
+    posteriors.add(rows[None], np.stack([p_of_speaker, *[p_of_emotion] * 3]))
+    steps = []
+    probing_runs = prober.Prober(task, 0)
+    answers = probing_runs.probe_group(
+        SimpleNamespace(subset_fold_N=fold_N), representations, posteriors, steps.append
     )
     speaker, emotion, nothing, diverged = answers
     assert diverged is None
-    for kind in ('linear', 'mlp'):
-        assert speaker['speaker'][kind] == 1
-        assert speaker['emotion'][kind] < 0.6
-        assert emotion['emotion'][kind] == 1
-        assert emotion['speaker'][kind] < 0.7
-        assert nothing['sex'][kind] < 0.7
+    for attacker in attackers.ATTACKERS:
+        assert speaker['speaker'][attacker] == 1
+        assert speaker['emotion'][attacker] < 0.6
+        assert emotion['emotion'][attacker] == 1
+        assert emotion['speaker'][attacker] < 0.7
+        assert nothing['sex'][attacker] < 0.7
+    assert speaker['speaker']['strongest'] == 1
     assert speaker['speaker']['classes'] == 4
     assert speaker['speaker']['chance'] == 0.25
-    assert speaker['speaker']['n'] == 8
+    assert speaker['speaker']['n'] == 20
+    assert speaker['speaker']['withheld']
+    assert not speaker['speaker']['strangers']
+    assert speaker['unseen_speaker']['strangers']
+    assert speaker['unseen_speaker']['strongest'] == 1
     assert speaker['speaker']['recall']['linear'] == dict.fromkeys(
         ('s00', 's01', 's02', 's03'), 1.0
     )
     assert speaker['verification']['eer'] < 0.05 < nothing['verification']['eer']
     assert speaker['speaker']['input'] == emotion['speaker']['input']
-    assert set(speaker['verification']['input']) == {'eer'}
+    assert set(speaker['verification']['input']) == {'eer', 'lda_eer'}
+    for question in ('speaker', 'unseen_speaker'):
+        assert speaker[question]['scores']['strongest'] > 0.8
+        assert emotion[question]['scores']['strongest'] < 0.6
+    assert 'scores' not in speaker['emotion']
+    # The bar: each job of four runs and of the input of one fold.
+    assert sum(steps) == 5 * probing_runs.count_jobs(0)
+    questions = ['speaker', 'unseen_speaker', 'sex', 'language', 'emotion']
+    assert list(speaker) == [*questions, 'verification']
 
 
 @pytest.fixture
-def quick_classifiers(monkeypatch):
-    """Classifiers that hardly learn, for tests of everything around them."""
-    classifiers._both_classifiers.cache_clear()
-    monkeypatch.setattr(classifiers, 'MAX_ITERATIONS', 2)
-    monkeypatch.setattr(classifiers, 'ADAM_STEPS', 10)
+def quick_attackers(monkeypatch):
+    """Attackers that hardly learn, for tests of everything around them."""
+    jobs._compiled.cache_clear()
+    jobs._fit_function.cache_clear()
+    monkeypatch.setattr(linear, 'MAX_ITERATIONS', 2)
+    monkeypatch.setattr(mlp, 'MAX_CHECKS', 1)
     yield
-    classifiers._both_classifiers.cache_clear()
+    jobs._compiled.cache_clear()
+    jobs._fit_function.cache_clear()
 
 
-def test_a_finished_sweep_is_probed_once(swept, tmp_path, quick_classifiers):
+def test_a_finished_sweep_is_probed_once(swept, tmp_path, quick_attackers):
     """Every run gets its answers beside its other results; a second call computes nothing.
 
     The representation of each setting in the first fold is kept, for a map of it.

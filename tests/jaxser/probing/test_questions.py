@@ -1,4 +1,6 @@
-"""Which utterances a probe fits and tests classifiers on."""
+"""Which utterances a probe fits and tests attackers on."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -6,7 +8,12 @@ from helpers import probing
 
 from data_pipelines.batching.table import ExampleTable
 from data_pipelines.protocols.folds import Fold
-from jaxser.probing.questions import Question, make_questions
+from jaxser.probing.questions import (
+    SPEAKER_QUESTIONS,
+    Question,
+    make_questions,
+    unseen_speaker_rows,
+)
 
 PARTS = ('fit_rows', 'validation_rows', 'test_rows')
 
@@ -16,57 +23,152 @@ def table() -> ExampleTable:
     return probing.make_table()
 
 
-def questions_by_name(table: ExampleTable, fold: Fold) -> dict[str, Question]:
-    return {question.name: question for question in make_questions(table, fold, 0)}
+def questions_by_name(table: ExampleTable, fold: Fold | None = None) -> dict[str, Question]:
+    questions = make_questions(table, fold or table.folds[0], 0)
+    return {question.name: question for question in questions}
 
 
-def test_a_fifth_of_each_speakers_utterances_is_held_out(table):
-    """The three parts are disjoint and have the same speakers, those of training, in every run."""
+def used_rows(question: Question) -> np.ndarray:
+    """Returns the rows that the attacker sees with their labels."""
+    return np.concatenate([question.fit_rows, question.validation_rows])
+
+
+def test_training_speakers_are_tested_on_the_reserved_utterances(table):
+    """The parts are disjoint and have the same speakers, and are the same in every run."""
     fold = table.folds[0]
-    questions = questions_by_name(table, fold)
+    questions = questions_by_name(table)
     speaker = questions['speaker']
     speaker_N = table.domain_N['speaker']
     counts = [np.bincount(speaker_N[getattr(speaker, part)]).tolist() for part in PARTS]
-    assert counts == [[8] * 4, [2] * 4, [2] * 4]
-    rows = np.concatenate([getattr(speaker, part) for part in PARTS])
-    assert len(np.unique(rows)) == 48
-    assert set(rows) == set(fold.train)
+    assert counts == [[14] * 4, [5] * 4, [5] * 4]
+    assert set(speaker.test_rows) == set(fold.attacker_test)
+    assert set(used_rows(speaker)) == set(fold.train)
+    assert speaker.is_withheld
     assert not speaker.unseen_speakers
-    again = questions_by_name(table, fold)
+    assert speaker.classes.tolist() == ['s00', 's01', 's02', 's03']
+    again = questions_by_name(table)
     for name, question in questions.items():
         for part in PARTS:
             np.testing.assert_array_equal(getattr(question, part), getattr(again[name], part))
 
 
-def test_sex_and_language_are_tested_on_unseen_speakers(table):
-    """Otherwise a classifier that knows voices would seem to know them; emotion: the test part."""
+@pytest.mark.parametrize('withhold', [True, False])
+def test_no_attacker_is_fitted_on_reserved_utterances(withhold):
+    """Of any question; where training has seen them, the question says so."""
+    table = probing.make_table(sentences=4, withhold=withhold)
     fold = table.folds[0]
-    questions = questions_by_name(table, fold)
-    assert list(questions) == ['speaker', 'sex', 'language', 'emotion']
+    questions = questions_by_name(table)
+    assert set(SPEAKER_QUESTIONS) < set(questions)
+    for name, question in questions.items():
+        used = used_rows(question)
+        if withhold or name != 'emotion':
+            assert not np.isin(used, fold.attacker_test).any()
+        assert not np.isin(used, question.test_rows).any()
+        seen = np.isin(question.test_rows, fold.train_and_adapt).any()
+        assert question.is_withheld == (not seen)
+    assert questions['speaker'].is_withheld == withhold
+
+
+def test_unseen_speakers_are_those_of_dev_and_test(table):
+    """Three fifths of each speaker's utterances are fitted, and a fifth is tested."""
+    question = questions_by_name(table)['unseen_speaker']
+    assert question.classes.tolist() == ['s04', 's05', 's06', 's07']
+    assert question.unseen_speakers
+    assert question.is_withheld
+    speaker_N = table.domain_N['speaker'] - 4
+    counts = [np.bincount(speaker_N[getattr(question, part)]).tolist() for part in PARTS]
+    assert counts == [[14] * 4, [5] * 4, [5] * 4]
+    np.testing.assert_array_equal(
+        question.label_N[question.test_rows], speaker_N[question.test_rows]
+    )
+
+
+def test_a_speaker_with_one_utterance_in_training_is_not_unseen(table):
+    """Even if all of the others are tested."""
+    fold = table.folds[0]
+    mixed = dataclasses.replace(fold, train=np.append(fold.train, fold.dev[0]), dev=fold.dev[1:])
+    unseen = unseen_speaker_rows(table.utterances.text['speaker'], mixed)
+    assert 4 not in table.domain_N['speaker'][unseen]
+    assert questions_by_name(table, mixed)['unseen_speaker'].classes.tolist() == [
+        's05',
+        's06',
+        's07',
+    ]
+
+
+@pytest.mark.parametrize('name', ['speaker_other_sentence', 'unseen_speaker_other_sentence'])
+def test_tested_sentences_are_not_fitted(name):
+    table = probing.make_table(sentences=4)
+    sentence_N = table.utterances.text['sentence']
+    question = questions_by_name(table)[name]
+    tested = set(sentence_N[question.test_rows])
+    used = set(sentence_N[used_rows(question)])
+    assert len(tested) == len(used) == 2
+    assert not tested & used
+    plain = questions_by_name(table)[name.removesuffix('_other_sentence')]
+    assert question.classes.tolist() == plain.classes.tolist()
+    assert question.unseen_speakers == plain.unseen_speakers
+
+
+@pytest.mark.parametrize('case', ['unknown', 'one', 'all different'])
+def test_without_repeated_sentences_there_is_no_question_about_others(case):
+    table = probing.make_table()
+    text = table.utterances.text
+    if case == 'unknown':
+        text['sentence'] = np.where(np.arange(len(text['sentence'])) % 2, 'hello', '')
+    if case == 'all different':
+        text['sentence'] = np.arange(len(text['sentence'])).astype(str)
+    assert set(questions_by_name(table)) == {
+        'speaker',
+        'unseen_speaker',
+        'sex',
+        'language',
+        'emotion',
+    }
+
+
+def test_sex_and_language_are_tested_on_unseen_speakers(table):
+    """Otherwise an attacker that knows voices would seem to know them; emotion: the test part."""
+    fold = table.folds[0]
+    questions = questions_by_name(table)
     for name in ('sex', 'language'):
         question = questions[name]
         assert question.unseen_speakers
         assert set(question.test_rows) == {*fold.dev, *fold.test}
-        assert set(question.fit_rows) | set(question.validation_rows) == set(fold.train)
+        assert set(used_rows(question)) == set(fold.fit_rows)
     assert set(questions['emotion'].test_rows) == set(fold.test)
     assert questions['emotion'].unseen_speakers
 
 
 def test_test_speakers_that_training_adapts_to_do_not_count_as_unseen(table):
-    """Transductive: sex is then tested on held-out utterances, and emotion is marked as seen."""
+    """Transductive: sex is then tested on reserved utterances, and emotion is marked as seen."""
     fold = table.folds[0]
-    transductive = Fold(0, 'one', fold.train, fold.dev[:12], fold.test, adapt=fold.test)
+    transductive = dataclasses.replace(fold, dev=fold.dev[:24], adapt=fold.test)
     questions = questions_by_name(table, transductive)
+    assert set(questions['sex'].test_rows) == set(fold.attacker_test)
     assert not questions['sex'].unseen_speakers
     assert not questions['emotion'].unseen_speakers
-    assert set(questions['sex'].test_rows) <= {*fold.train, *fold.test}
+    assert not questions['emotion'].is_withheld
+    assert 'unseen_speaker' not in questions  # one dev speaker remains
 
 
 def test_a_domain_with_one_value_in_training_is_not_probed(table):
-    """Nor is a class of two utterances, as none of them can be held out."""
+    """Nor is a class of one utterance, which cannot be both fitted and validated."""
     fold = table.folds[0]
-    one_speaker = Fold(0, 'one', fold.train[:12], fold.dev, fold.test)
-    assert list(questions_by_name(table, one_speaker)) == ['emotion']
-    two_of_the_third = Fold(0, 'one', fold.train[:26], fold.dev, fold.test)
-    speaker = questions_by_name(table, two_of_the_third)['speaker']
-    assert 2 not in table.domain_N['speaker'][speaker.fit_rows]
+    one_speaker = dataclasses.replace(fold, train=fold.train[:19])
+    assert not {'speaker', 'sex', 'language'} & set(questions_by_name(table, one_speaker))
+    one_of_the_third = dataclasses.replace(fold, train=fold.train[:39])
+    speaker = questions_by_name(table, one_of_the_third)['speaker']
+    assert speaker.classes.tolist() == ['s00', 's01']
+    assert (speaker.label_N[speaker.test_rows] >= 0).all()
+
+
+def test_a_question_has_the_same_utterances_whatever_the_others_are():
+    """Each has its own random numbers."""
+    with_sentences = questions_by_name(probing.make_table(sentences=4))
+    without = questions_by_name(probing.make_table())
+    for name in without:
+        for part in PARTS:
+            np.testing.assert_array_equal(
+                getattr(with_sentences[name], part), getattr(without[name], part)
+            )
