@@ -1,0 +1,146 @@
+r"""Which methods forget the speaker: every method that can, with plain training, and attackers.
+
+    python -m data_pipelines.prepare NAME --source PATH --features upstream:FOLDER
+    python -m jaxser.main --config=configs/forgetting.py:emodb_tiny
+
+NAME is emodb or ravdess. FOLDER is the Hugging Face folder of Whisper tiny (384 wide) for the tasks
+emodb_tiny and ravdess_tiny, and of Whisper base (512 wide) for emodb_base and ravdess_base. The
+tasks emodb_tdnn and ravdess_tdnn need the log-mel features: prepare without --features.
+
+A fifth of each training speaker's utterances is withheld from training, and attackers are tested on
+them (config.protocol.withhold). The other attackers are about unseen speakers, those of dev and
+test. There are three seeds and five speaker-disjoint folds.
+
+The other tasks are about what lowers the leakage of unseen speakers. They train plainly and with
+similarity, over Whisper tiny:
+
+    emodb_speakers, ravdess_speakers      on fewer training speakers
+    emodb_width, ravdess_width            with representations of several widths; one seed
+    emodb_identity, ravdess_identity      with the speakers of the other corpus in the penalty (both
+                                          corpora must be prepared)
+    emodb_centred, ravdess_centred        with features normalised by all utterances of a speaker,
+                                          also of test speakers: transductive
+
+Cost: the budget, fixed before the runs, is two hours on 2 CPU cores for all tasks. To fit it, the
+TDNN-LSTM and Whisper base on RAVDESS have fewer methods and one seed, and the TDNN-LSTM has 9
+epochs there.
+
+Result: RESULTS_FORGETTING.md.
+"""
+
+from configs import base, whisper_emodb
+
+# The beginning of the name of the states that each encoder is prepared as.
+UPSTREAM = {'tiny': 'whisper-5x384', 'base': 'whisper-7x512'}
+
+TASKS = (
+    'emodb_tiny',
+    'emodb_base',
+    'emodb_tdnn',
+    'ravdess_tiny',
+    'ravdess_base',
+    'ravdess_tdnn',
+    'emodb_speakers',
+    'ravdess_speakers',
+    'emodb_width',
+    'ravdess_width',
+    'emodb_identity',
+    'ravdess_identity',
+    'emodb_centred',
+    'ravdess_centred',
+)
+
+PLAIN_AND_SIMILARITY = ({'method': 'erm'}, {'method': 'similarity', 'lam': 3.0})
+
+FEW_METHODS = (
+    {'method': 'erm'},
+    {'method': 'dann', 'lam': 0.03},
+    {'method': 'confusion', 'lam': 1.0},
+    {'method': 'leace'},
+    {'method': 'projection'},
+    {'method': 'similarity', 'lam': 3.0},
+)
+
+ALL_METHODS = (
+    {'method': 'erm'},
+    {'method': 'dann', 'lam': 0.03},
+    {'method': 'dann', 'lam': 0.3},
+    {'method': 'cdann', 'lam': 0.03},
+    {'method': 'confusion', 'lam': 1.0},
+    {'method': 'speaker_norm', 'speaker_norm': 'tap', 'lam': 0.01},
+    {'method': 'speaker_norm', 'speaker_norm': 'snp', 'lam': 0.1},
+    {'method': 'leace'},
+    {'method': 'projection'},
+    {'method': 'similarity', 'similarity': 'conditional', 'lam': 3.0},
+    {'method': 'similarity', 'similarity': 'conditional', 'lam': 10.0},
+    {'method': 'similarity', 'similarity': 'unconditional', 'lam': 3.0},
+)
+
+
+def get_config(task: str = 'emodb_tiny'):
+    """Returns the configuration of a task of `TASKS`."""
+    if task not in TASKS:
+        raise ValueError(f'configs/forgetting.py has no task {task!r}; it has {", ".join(TASKS)}')
+    corpus, variant = task.split('_')
+    config = base.get_config()
+    config.data.corpora = (corpus,)
+    config.data.labels = 'four' if corpus == 'emodb' else 'native'
+    config.protocol.withhold = 0.2
+    config.sweep.seed = (0, 1, 2)
+    if variant == 'tdnn':
+        set_tdnn_lstm(config, corpus)
+    else:
+        set_whisper(config, corpus, UPSTREAM.get(variant, UPSTREAM['tiny']))
+    config.sweep.runs = methods_of(task)
+    if variant == 'speakers':
+        config.sweep.speakers = (2, 3, 4, 6) if corpus == 'emodb' else (3, 6, 14)
+    elif variant == 'width':
+        config.sweep.model.dim = (8, 16, 32, 64, 128)
+        config.sweep.seed = (0,)
+    elif variant == 'identity':
+        config.protocol.identity = ('ravdess' if corpus == 'emodb' else 'emodb',)
+        config.method = 'similarity'
+        config.sweep.lam = (0.0, 3.0)  # at 0 it is plain training
+    elif variant == 'centred':
+        config.data.normalise = 'speaker_transductive'
+    return config
+
+
+def methods_of(task: str) -> tuple[dict, ...]:
+    """Returns the methods of a task and their coefficients."""
+    if task in ('emodb_tiny', 'emodb_base', 'ravdess_tiny'):
+        return ALL_METHODS
+    if task in ('emodb_tdnn', 'ravdess_tdnn', 'ravdess_base'):
+        return FEW_METHODS
+    if task.endswith('_identity'):
+        return ()
+    return PLAIN_AND_SIMILARITY
+
+
+def set_tdnn_lstm(config, corpus: str) -> None:
+    """Sets the training over log-mel features."""
+    config.data.batch = 64
+    config.train.epochs = 25 if corpus == 'emodb' else 9
+    if corpus == 'ravdess':
+        config.sweep.seed = (0,)
+
+
+def set_whisper(config, corpus: str, upstream: str) -> None:
+    """Sets the training over a frozen Whisper.
+
+    The batches are so large that they contain many pairs of one speaker and one emotion, and the
+    epochs so many that the penalty ends near 0. The width of z was chosen on dev speakers.
+    """
+    whisper_emodb.with_whisper_states(config)
+    config.data.upstream = upstream
+    if corpus == 'emodb':
+        config.model.dim = 16
+        config.data.batch = 128
+        config.train.epochs = 200
+    else:
+        if upstream == UPSTREAM['base']:
+            config.sweep.seed = (0,)
+        config.model.dim = 32
+        config.data.batch = 256
+        config.train.epochs = 120
+        config.sweep.lr = (4e-3,)
