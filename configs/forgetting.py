@@ -133,14 +133,13 @@ def set_whisper(config, corpus: str, upstream: str) -> None:
     """
     whisper_emodb.with_whisper_states(config)
     config.data.upstream = upstream
+    config.model.dim = 32
     if corpus == 'emodb':
-        config.model.dim = 16
         config.data.batch = 128
         config.train.epochs = 200
     else:
         if upstream == UPSTREAM['base']:
             config.sweep.seed = (0,)
-        config.model.dim = 32
         config.data.batch = 256
         config.train.epochs = 120
         config.sweep.lr = (4e-3,)
