@@ -31,18 +31,23 @@ BELOW_CHANCE_LEVEL = 0.01
 PART_KEYS = (*ATTACKERS, 'strongest', 'attacker', 'bits', 'eer', 'lda_eer')
 
 
-def make_answer(question: Question, attack: Attack) -> dict:
-    """Returns the answer to a question, without 'input' and 'scores'."""
-    true_T = question.label_N[question.test_rows]
+def make_answer(question: Question, attacks: list[Attack]) -> dict:
+    """Returns the answer to a question, without 'input' and 'scores'.
+
+    `attacks` has the result of each of its turns.
+    """
+    true_T = question.label_N[question.tested_rows]
     K = len(question.classes)
+    log_p_AxTxK = np.concatenate([attack.log_p_AxTxK for attack in attacks], axis=1)
     answer, recalls, p_values = {}, {}, []
-    for name, log_p_TxK in zip(ATTACKERS, attack.log_p_AxTxK):
+    for name, log_p_TxK in zip(ATTACKERS, log_p_AxTxK):
         confusion_KxK = metrics.confusion_matrix(true_T, log_p_TxK.argmax(1), K)
         answer[name] = metrics.classification_metrics(confusion_KxK)['uar']
         recalls[name] = _class_recalls(question.classes, confusion_KxK)
         p_values.append(metrics.below_chance_p_value(confusion_KxK))
     attacker = max(ATTACKERS, key=answer.get)  # the first of equal ones
-    best_log_p_TxK = attack.log_p_AxTxK[attack.validation_loss_A.argmin()]
+    best = [attack.log_p_AxTxK[attack.validation_loss_A.argmin()] for attack in attacks]
+    best_log_p_TxK = np.concatenate(best)
     class_bits = _class_bits(question.classes, best_log_p_TxK, true_T)
     lowest_p = min(p_values) * len(ATTACKERS)
     answer |= {

@@ -18,7 +18,7 @@ from jaxser.probing import adversary_heads
 from jaxser.probing.answers import make_answer, part_of_answer
 from jaxser.probing.input_statistics import input_statistics, principal_components
 from jaxser.probing.jobs import Job, ShapeTable, fit_jobs, run_in_threads
-from jaxser.probing.questions import SCORED_QUESTIONS, make_questions
+from jaxser.probing.questions import SCORED_QUESTIONS, Question, make_questions
 from jaxser.probing.sampler import RepresentationSampler
 from jaxser.probing.verification import verification_error
 from jaxser.training import restore, tracking, validate
@@ -41,10 +41,12 @@ class Representation(NamedTuple):
 
 
 class PlannedJob(NamedTuple):
-    """A job, and where its answer belongs."""
+    """A job, and where its result belongs."""
 
     index: int  # of the representation
     of_scores: bool  # the attackers have the emotion scores instead of the representation
+    question: Question
+    turn: int  # of the question
     job: Job
 
 
@@ -55,7 +57,10 @@ class Prober:
         self.task = task
         self.seed = seed
         self.questions = [make_questions(task.table, fold, seed) for fold in task.subset_folds]
-        self.shapes = ShapeTable(list(itertools.chain.from_iterable(self.questions)))
+        all_turns = []
+        for question in itertools.chain.from_iterable(self.questions):
+            all_turns += question.turns()
+        self.shapes = ShapeTable(all_turns)
         self.input_answers: list | None = None
 
     def count_jobs(self, fold_index: int) -> int:
@@ -117,13 +122,18 @@ class Prober:
             else:
                 planned += self._plan_jobs(index, representation)
         scores_answers = {}
+        attacks: dict[tuple, dict] = {}
         for number, attack in fit_jobs([plan.job for plan in planned], self.shapes):
-            index, of_scores, job = planned[number]
-            answer = make_answer(job.question, attack)
+            index, of_scores, question, turn, _ = planned[number]
+            attack_by_turn = attacks.setdefault((index, of_scores, question.name), {})
+            attack_by_turn[turn] = attack
+            if len(attack_by_turn) < len(question.turns()):
+                continue
+            answer = make_answer(question, [attack_by_turn[n] for n in sorted(attack_by_turn)])
             if of_scores:
-                scores_answers[index, job.question.name] = part_of_answer(answer)
+                scores_answers[index, question.name] = part_of_answer(answer)
             else:
-                answers[index][job.question.name] = answer
+                answers[index][question.name] = answer
                 on_progress(1)
         for (index, name), answer in scores_answers.items():
             answers[index][name]['scores'] = answer
@@ -133,12 +143,17 @@ class Prober:
     def _plan_jobs(self, index: int, representation: Representation) -> list[PlannedJob]:
         """Returns the jobs of a representation."""
         fold_index, rows, x_NxD, log_p_NxC = representation
+        has_scores = log_p_NxC is not None
+        if has_scores:
+            self.shapes.add_width(log_p_NxC.shape[1])
         planned = []
         for question in self.questions[fold_index]:
-            planned.append(PlannedJob(index, False, Job(question, rows, x_NxD)))
-            if log_p_NxC is not None and question.name in SCORED_QUESTIONS:
-                self.shapes.add_width(log_p_NxC.shape[1])
-                planned.append(PlannedJob(index, True, Job(question, rows, log_p_NxC)))
+            for turn, asked in enumerate(question.turns()):
+                job = Job(asked, rows, x_NxD)
+                planned.append(PlannedJob(index, False, question, turn, job))
+                if has_scores and question.name in SCORED_QUESTIONS:
+                    job = Job(asked, rows, log_p_NxC)
+                    planned.append(PlannedJob(index, True, question, turn, job))
         return planned
 
     def _in_order(self, answers: dict | None, representation: Representation) -> dict | None:

@@ -7,6 +7,11 @@ Questions about speakers:
   speaker_other_sentence         the same two, tested on sentences that the attacker was not fitted
   unseen_speaker_other_sentence  on, so that it cannot recognise recordings by what is said
 
+Utterances that the encoder has not seen differ from those of its training, so that settings which
+are best on the latter make a weak attacker. Where training speakers are tested, the tested
+utterances are therefore divided into two halves. Each half chooses the settings of the attacker
+that is tested on the other one, and is fitted by it.
+
 Other questions: sex, language, corpus and emotion.
 """
 
@@ -48,6 +53,20 @@ class Question(NamedTuple):
     test_rows: np.ndarray
     is_withheld: bool  # the encoder has not seen the test rows in training
     unseen_speakers: bool  # and no other utterance of their speakers
+    # Whether the validation rows are tested too, with the test rows in their place.
+    is_crossed: bool = False
+
+    def turns(self) -> list['Question']:
+        """Returns the question, and if it is crossed also with validation and test exchanged."""
+        if not self.is_crossed:
+            return [self]
+        exchanged = self._replace(validation_rows=self.test_rows, test_rows=self.validation_rows)
+        return [self, exchanged]
+
+    @property
+    def tested_rows(self) -> np.ndarray:
+        """Returns the test rows of all turns, one turn after the other."""
+        return np.concatenate([turn.test_rows for turn in self.turns()])
 
 
 class RowSplit(NamedTuple):
@@ -56,6 +75,7 @@ class RowSplit(NamedTuple):
     fit: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+    is_crossed: bool = False  # validation and test are two halves of what is tested
 
 
 def split_by_class(
@@ -90,6 +110,20 @@ def _share_count(share: float, size: int) -> int:
     return max(1, round(share * size)) if share else 0
 
 
+def halve_by_class(rows: np.ndarray, label_N: np.ndarray, random) -> tuple[np.ndarray, np.ndarray]:
+    """Returns two halves of the labelled rows, each class divided at random.
+
+    A class with an odd number has one row more in the half that has fewer so far.
+    """
+    halves: tuple[list, list] = ([], [])
+    for label in np.unique(label_N[rows][label_N[rows] >= 0]):
+        class_rows = random.permutation(rows[label_N[rows] == label])
+        smaller = int(len(halves[1]) < len(halves[0]))
+        halves[smaller].extend(class_rows[::2].tolist())
+        halves[1 - smaller].extend(class_rows[1::2].tolist())
+    return np.array(halves[0], int), np.array(halves[1], int)
+
+
 def unseen_speaker_rows(speaker_N: np.ndarray, fold: Fold) -> np.ndarray:
     """Returns the dev and test rows of known speakers of whom training has seen no utterance."""
     training_rows = [fold.train_and_adapt, fold.identity, fold.attacker_test]
@@ -102,7 +136,7 @@ def unseen_speaker_rows(speaker_N: np.ndarray, fold: Fold) -> np.ndarray:
 def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]:
     """Returns the questions that a fold allows; they depend only on `seed` and the fold.
 
-    - speaker: fitted on `fold.fit_rows`, tested on `fold.attacker_test`.
+    - speaker: fitted on `fold.fit_rows`, tested on the halves of `fold.attacker_test` in turn.
     - unseen_speaker: fitted, chosen and tested on utterances of unseen speakers.
     - the two about other sentences: where sentences are known and spoken several times.
     - sex, language, corpus: tested on unseen speakers if they have two classes or more; otherwise
@@ -133,7 +167,7 @@ class _QuestionMaker:
         unseen_rows = unseen_speaker_rows(self.text['speaker'], self.fold)
         fit_rows, attacker_test = self.fold.fit_rows, self.fold.attacker_test
         random = self._random('speaker')
-        split = self._with_test(fit_rows, speaker_N, attacker_test, random)
+        split = self._with_halves(fit_rows, speaker_N, attacker_test, random)
         questions = [self._make('speaker', speakers, speaker_N, split)]
         random = self._random('unseen_speaker')
         split = split_by_class(unseen_rows, speaker_N, random)
@@ -161,9 +195,11 @@ class _QuestionMaker:
         """Returns the question about sex, language or corpus."""
         classes, label_N = index_values(self.text[name])
         test_rows = self.unseen_rows[label_N[self.unseen_rows] >= 0]
+        fit_rows, random = self.fold.fit_rows, self._random(name)
         if len(np.unique(label_N[test_rows])) < 2:
-            test_rows = self.fold.attacker_test
-        split = self._with_test(self.fold.fit_rows, label_N, test_rows, self._random(name))
+            split = self._with_halves(fit_rows, label_N, self.fold.attacker_test, random)
+        else:
+            split = self._with_test(fit_rows, label_N, test_rows, random)
         return self._make(name, classes, label_N, split)
 
     def _with_test(self, rows, label_N, test_rows, random) -> RowSplit:
@@ -171,9 +207,20 @@ class _QuestionMaker:
         split = split_by_class(np.unique(rows), label_N, random, 0.0, VALIDATION_SHARE_OF_REST)
         return split._replace(test=np.unique(test_rows))
 
+    def _with_halves(self, rows, label_N, test_rows, random) -> RowSplit:
+        """Returns a split that is fitted on `rows` and crossed over the halves of the test rows."""
+        fit = np.unique(rows[label_N[rows] >= 0])
+        is_fitted_N = np.isin(label_N[test_rows], label_N[fit])
+        first, second = halve_by_class(np.unique(test_rows[is_fitted_N]), label_N, random)
+        if not len(first) or not len(second):
+            return self._with_test(rows, label_N, test_rows, random)
+        return RowSplit(fit, first, second, is_crossed=True)
+
     def _with_other_sentences(self, rows, label_N, test_rows, random) -> RowSplit | None:
         """Returns a split in which half of the sentences are only tested, and the others only used.
 
+        Settings are chosen on those of `test_rows` that have a sentence of the others, if they are
+        not in `rows`.
         None unless nearly all sentences are known and most are spoken several times.
         """
         sentence_N = self.text['sentence']
@@ -186,9 +233,13 @@ class _QuestionMaker:
         tested = random.permutation(sentences)[: len(sentences) // 2]
         is_tested_N = np.isin(sentence_N, tested)
         is_used_N = ~is_tested_N & (sentence_N != '')
-        return self._with_test(
-            rows[is_used_N[rows]], label_N, test_rows[is_tested_N[test_rows]], random
-        )
+        fit_rows = rows[is_used_N[rows]]
+        validation_rows = np.setdiff1d(test_rows[is_used_N[test_rows]], fit_rows)
+        test_rows = test_rows[is_tested_N[test_rows]]
+        if not len(validation_rows):
+            return self._with_test(fit_rows, label_N, test_rows, random)
+        fit_rows = np.unique(fit_rows[label_N[fit_rows] >= 0])
+        return RowSplit(fit_rows, validation_rows, np.unique(test_rows))
 
     def _make(self, name: str, classes, label_N, split: RowSplit) -> Question | None:
         """Returns a question, or None if it cannot be fitted or tested."""
@@ -212,4 +263,5 @@ class _QuestionMaker:
             test_rows,
             is_withheld,
             unseen_speakers,
+            split.is_crossed,
         )

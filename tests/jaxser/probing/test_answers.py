@@ -18,7 +18,7 @@ SPEAKER_N = np.arange(1200) % K
 def make_question(name: str = 'speaker', unseen_speakers: bool = False) -> Question:
     """Returns a question about four speakers."""
     split = split_by_class(np.arange(len(SPEAKER_N)), SPEAKER_N, np.random.default_rng(0))
-    return Question(name, NAMES, SPEAKER_N, *split, True, unseen_speakers)
+    return Question(name, NAMES, SPEAKER_N, *split[:3], True, unseen_speakers)
 
 
 def probe(x_NxD: np.ndarray, question: Question | None = None) -> dict:
@@ -31,7 +31,7 @@ def probe_all(arrays: list[np.ndarray], question: Question) -> list[dict]:
     shapes.add_width(arrays[0].shape[1])
     jobs = [Job(question, np.arange(len(x_NxD)), x_NxD) for x_NxD in arrays]
     found = dict(fit_jobs(jobs, shapes))
-    return [answers.make_answer(question, found[n]) for n in range(len(jobs))]
+    return [answers.make_answer(question, [found[n]]) for n in range(len(jobs))]
 
 
 def clouds(distance: float, seed: int = 0) -> np.ndarray:
@@ -131,9 +131,12 @@ def test_questions_of_a_fold_can_all_be_answered():
     questions = make_questions(table, table.folds[0], 0)
     rows = table.folds[0].used_rows
     x_NxD = np.random.default_rng(0).normal(size=(len(rows), 4))
-    shapes = ShapeTable(questions)
-    shapes.add_width(4)
-    for n, attack in fit_jobs([Job(question, rows, x_NxD) for question in questions], shapes):
-        answer = answers.make_answer(questions[n], attack)
+    for question in questions:
+        shapes = ShapeTable(question.turns())
+        shapes.add_width(4)
+        turns = [Job(turn, rows, x_NxD) for turn in question.turns()]
+        attacks = dict(fit_jobs(turns, shapes))
+        answer = answers.make_answer(question, [attacks[n] for n in range(len(turns))])
+        assert answer['n'] == len(question.tested_rows)
         assert 0 <= answer['strongest'] <= 1
         assert np.isfinite(answer['bits'])

@@ -11,6 +11,7 @@ from data_pipelines.protocols.folds import Fold
 from jaxser.probing.questions import (
     SPEAKER_QUESTIONS,
     Question,
+    halve_by_class,
     make_questions,
     unseen_speaker_rows,
 )
@@ -34,15 +35,19 @@ def used_rows(question: Question) -> np.ndarray:
 
 
 def test_training_speakers_are_tested_on_the_reserved_utterances(table):
-    """The parts are disjoint and have the same speakers, and are the same in every run."""
+    """In two halves, of which each chooses the settings for the other; the same in every run."""
     fold = table.folds[0]
     questions = questions_by_name(table)
     speaker = questions['speaker']
     speaker_N = table.domain_N['speaker']
     counts = [np.bincount(speaker_N[getattr(speaker, part)]).tolist() for part in PARTS]
-    assert counts == [[14] * 4, [5] * 4, [5] * 4]
-    assert set(speaker.test_rows) == set(fold.attacker_test)
-    assert set(used_rows(speaker)) == set(fold.train)
+    assert counts == [[19] * 4, [3, 2, 3, 2], [2, 3, 2, 3]]
+    assert sorted(speaker.tested_rows) == sorted(fold.attacker_test)
+    assert set(speaker.fit_rows) == set(fold.train)
+    first, second = speaker.turns()
+    assert first == speaker
+    np.testing.assert_array_equal(second.validation_rows, first.test_rows)
+    np.testing.assert_array_equal(second.test_rows, first.validation_rows)
     assert speaker.is_withheld
     assert not speaker.unseen_speakers
     assert speaker.classes.tolist() == ['s00', 's01', 's02', 's03']
@@ -53,17 +58,17 @@ def test_training_speakers_are_tested_on_the_reserved_utterances(table):
 
 
 @pytest.mark.parametrize('withhold', [True, False])
-def test_no_attacker_is_fitted_on_reserved_utterances(withhold):
-    """Of any question; where training has seen them, the question says so."""
+def test_no_attacker_uses_the_utterances_on_which_it_is_tested(withhold):
+    """In any turn; where training has seen them, the question says so."""
     table = probing.make_table(sentences=4, withhold=withhold)
     fold = table.folds[0]
     questions = questions_by_name(table)
     assert set(SPEAKER_QUESTIONS) < set(questions)
     for name, question in questions.items():
-        used = used_rows(question)
         if withhold or name != 'emotion':
-            assert not np.isin(used, fold.attacker_test).any()
-        assert not np.isin(used, question.test_rows).any()
+            assert not np.isin(question.fit_rows, fold.attacker_test).any()
+        for turn in question.turns():
+            assert not np.isin(used_rows(turn), turn.test_rows).any()
         seen = np.isin(question.test_rows, fold.train_and_adapt).any()
         assert question.is_withheld == (not seen)
     assert questions['speaker'].is_withheld == withhold
@@ -127,6 +132,27 @@ def test_without_repeated_sentences_there_is_no_question_about_others(case):
     }
 
 
+def test_settings_for_other_sentences_are_chosen_on_reserved_utterances():
+    """Of the sentences that are fitted; the attacker is not tested on them."""
+    table = probing.make_table(sentences=4)
+    fold = table.folds[0]
+    question = questions_by_name(table)['speaker_other_sentence']
+    assert set(question.fit_rows) <= set(fold.fit_rows)
+    reserved = {*question.validation_rows, *question.test_rows}
+    assert reserved == set(fold.attacker_test)
+
+
+@pytest.mark.parametrize('counts', [[4, 4], [3, 3, 3], [1, 1, 1, 1], [5]])
+def test_halves_of_a_class_differ_by_at_most_one(counts):
+    """And so do the halves of all classes together."""
+    label_N = np.repeat(np.arange(len(counts)), counts)
+    halves = halve_by_class(np.arange(len(label_N)), label_N, np.random.default_rng(0))
+    assert sorted([*halves[0], *halves[1]]) == list(range(len(label_N)))
+    sizes = [np.bincount(label_N[half], minlength=len(counts)) for half in halves]
+    assert np.abs(sizes[0] - sizes[1]).max() <= 1
+    assert abs(len(halves[0]) - len(halves[1])) <= 1
+
+
 def test_sex_and_language_are_tested_on_unseen_speakers(table):
     """Otherwise an attacker that knows voices would seem to know them; emotion: the test part."""
     fold = table.folds[0]
@@ -145,7 +171,7 @@ def test_test_speakers_that_training_adapts_to_do_not_count_as_unseen(table):
     fold = table.folds[0]
     transductive = dataclasses.replace(fold, dev=fold.dev[:24], adapt=fold.test)
     questions = questions_by_name(table, transductive)
-    assert set(questions['sex'].test_rows) == set(fold.attacker_test)
+    assert set(questions['sex'].tested_rows) == set(fold.attacker_test)
     assert not questions['sex'].unseen_speakers
     assert not questions['emotion'].unseen_speakers
     assert not questions['emotion'].is_withheld
@@ -153,12 +179,12 @@ def test_test_speakers_that_training_adapts_to_do_not_count_as_unseen(table):
 
 
 def test_a_domain_with_one_value_in_training_is_not_probed(table):
-    """Nor is a class of one utterance, which cannot be both fitted and validated."""
+    """Nor is a class of which no utterance is fitted."""
     fold = table.folds[0]
     one_speaker = dataclasses.replace(fold, train=fold.train[:19])
     assert not {'speaker', 'sex', 'language'} & set(questions_by_name(table, one_speaker))
-    one_of_the_third = dataclasses.replace(fold, train=fold.train[:39])
-    speaker = questions_by_name(table, one_of_the_third)['speaker']
+    none_of_the_third = dataclasses.replace(fold, train=fold.train[:38])
+    speaker = questions_by_name(table, none_of_the_third)['speaker']
     assert speaker.classes.tolist() == ['s00', 's01']
     assert (speaker.label_N[speaker.test_rows] >= 0).all()
 
