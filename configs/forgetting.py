@@ -15,15 +15,14 @@ The other tasks are about what lowers the leakage of unseen speakers. They train
 similarity, over Whisper tiny:
 
     emodb_speakers, ravdess_speakers      on fewer training speakers
-    emodb_width, ravdess_width            with representations of several widths; one seed
+    emodb_width, ravdess_width            with representations of several widths
     emodb_identity, ravdess_identity      with the speakers of the other corpus in the penalty (both
                                           corpora must be prepared)
     emodb_centred, ravdess_centred        with features normalised by all utterances of a speaker,
                                           also of test speakers: transductive
 
-Cost: the budget, fixed before the runs, is two hours on 2 CPU cores for all tasks. To fit it, the
-TDNN-LSTM and Whisper base on RAVDESS have fewer methods and one seed, and the TDNN-LSTM has 9
-epochs there.
+Cost: the budget, fixed before the runs, is two hours on 2 CPU cores for all tasks. To fit it,
+Whisper base and the TDNN-LSTM have fewer methods, and six tasks have one seed.
 
 Result: RESULTS_FORGETTING.md.
 """
@@ -48,6 +47,16 @@ TASKS = (
     'ravdess_identity',
     'emodb_centred',
     'ravdess_centred',
+)
+
+# For the sake of time.
+ONE_SEED = (
+    'ravdess_base',
+    'ravdess_tdnn',
+    'ravdess_speakers',
+    'ravdess_identity',
+    'emodb_width',
+    'ravdess_width',
 )
 
 PLAIN_AND_SIMILARITY = ({'method': 'erm'}, {'method': 'similarity', 'lam': 3.0})
@@ -86,17 +95,16 @@ def get_config(task: str = 'emodb_tiny'):
     config.data.corpora = (corpus,)
     config.data.labels = 'four' if corpus == 'emodb' else 'native'
     config.protocol.withhold = 0.2
-    config.sweep.seed = (0, 1, 2)
+    config.sweep.seed = (0,) if task in ONE_SEED else (0, 1, 2)
     if variant == 'tdnn':
         set_tdnn_lstm(config, corpus)
     else:
         set_whisper(config, corpus, UPSTREAM.get(variant, UPSTREAM['tiny']))
     config.sweep.runs = methods_of(task)
     if variant == 'speakers':
-        config.sweep.speakers = (2, 3, 4, 6) if corpus == 'emodb' else (3, 6, 14)
+        config.sweep.speakers = (2, 4, 6) if corpus == 'emodb' else (3, 6, 14)
     elif variant == 'width':
         config.sweep.model.dim = (8, 16, 32, 64, 128)
-        config.sweep.seed = (0,)
     elif variant == 'identity':
         config.protocol.identity = ('ravdess' if corpus == 'emodb' else 'emodb',)
         config.method = 'similarity'
@@ -108,9 +116,9 @@ def get_config(task: str = 'emodb_tiny'):
 
 def methods_of(task: str) -> tuple[dict, ...]:
     """Returns the methods of a task and their coefficients."""
-    if task in ('emodb_tiny', 'emodb_base', 'ravdess_tiny'):
+    if task.endswith('_tiny'):
         return ALL_METHODS
-    if task in ('emodb_tdnn', 'ravdess_tdnn', 'ravdess_base'):
+    if task.endswith(('_base', '_tdnn')):
         return FEW_METHODS
     if task.endswith('_identity'):
         return ()
@@ -121,8 +129,6 @@ def set_tdnn_lstm(config, corpus: str) -> None:
     """Sets the training over log-mel features."""
     config.data.batch = 64
     config.train.epochs = 25 if corpus == 'emodb' else 9
-    if corpus == 'ravdess':
-        config.sweep.seed = (0,)
 
 
 def set_whisper(config, corpus: str, upstream: str) -> None:
@@ -138,8 +144,6 @@ def set_whisper(config, corpus: str, upstream: str) -> None:
         config.data.batch = 128
         config.train.epochs = 200
     else:
-        if upstream == UPSTREAM['base']:
-            config.sweep.seed = (0,)
         config.data.batch = 256
         config.train.epochs = 120
         config.sweep.lr = (4e-3,)
