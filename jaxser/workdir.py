@@ -17,6 +17,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.storage import dataset
 from data_pipelines.wording import pluralize
 from jaxser import distributed
+from jaxser.configuration import earlier
 from jaxser.configuration.serialization import config_from_dict, config_to_dict
 from jaxser.provenance import PACKAGES, git_commit, package_version
 from jaxser.runs import flatten
@@ -79,6 +80,36 @@ def describe_saved(path, epochs: int) -> str:
     return f'Saved: {" and ".join(saved)}. The same command resumes from there.'
 
 
+def continue_earlier_sweep(path, config):
+    """Returns the configuration with the earlier defaults if the sweep in `path` began with them.
+
+    Returns it unchanged if `path` contains no sweep, another sweep, or one of this version.
+    """
+    file = epath.Path(path) / 'config.json'
+    if not file.exists():
+        return config
+    stored = json.loads(file.read_text())['config']
+    marked_config = earlier.with_mark(config)
+    is_earlier_sweep = not _list_differences(stored, marked_config)
+    return marked_config if is_earlier_sweep else config
+
+
+def _list_differences(stored: dict, config) -> list[str]:
+    """Returns in which keys a configuration differs from one in config.json.
+
+    Keys that may change before a sweep is resumed do not count.
+    """
+    old = flatten(earlier.complete(stored))
+    new = flatten(earlier.complete(config_to_dict(config)))
+    differing_keys = []
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key) and key not in RESUMABLE_KEYS:
+            differing_keys.append(key)
+    if len(differing_keys) > 1 and earlier.MARK in differing_keys:
+        differing_keys.remove(earlier.MARK)  # the user's own changes say more
+    return [f'{key} was {old.get(key)}, is {new.get(key)}' for key in differing_keys]
+
+
 class Workdir:
     """The folder of one sweep, on a disk or at gs://. Every process reads it, process 0 writes."""
 
@@ -129,12 +160,7 @@ class Workdir:
         description = self._read_json('config.json')
         if not description:
             return
-        old = flatten(description['config'])
-        new = flatten(config_to_dict(self.config))
-        differences = []
-        for key in sorted({*old, *new}):
-            if old.get(key) != new.get(key) and key not in RESUMABLE_KEYS:
-                differences.append(f'{key} was {old.get(key)}, is {new.get(key)}')
+        differences = _list_differences(description['config'], self.config)
         if differences:
             raise UserError(
                 f'{self.path} contains another sweep ({"; ".join(differences[:5])}). '
@@ -164,7 +190,7 @@ class Workdir:
                 f'{path} contains no sweep (no config.json); expected a workdir of jaxser.main, '
                 'e.g. runs/dann_demo.'
             )
-        config = config_from_dict(json.loads(file.read_text())['config'])
+        config = config_from_dict(earlier.complete(json.loads(file.read_text())['config']))
         if data:
             config.data.dir = data
         if upstream and config.model.name == 'fine_tuned':

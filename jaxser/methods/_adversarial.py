@@ -32,6 +32,7 @@ from collections.abc import Callable
 import jax
 
 from jaxser import losses
+from jaxser.configuration.earlier import uses_earlier_defaults
 from jaxser.interfaces import Aux, Batch, Encoder, Hyper, Method, Sizes, State
 from jaxser.methods import erm
 from jaxser.nn import heads
@@ -42,6 +43,9 @@ from jaxser.reversal import gradient_ratio, ramp, reverse_gradient
 # within 0.01 of that at lam = 0, this one had the lowest recall of the strongest of three attackers
 # on average (0.78; at lam = 0 0.84). No setting came near chance.
 HYPER = {'lam': 0.03, 'domain_weight': 1.0, 'head_rate': 10.0}
+
+# Of earlier versions, whose domain heads had the learning rate of the encoder.
+EARLIER_HYPER = {'lam': 0.3, 'domain_weight': 1.0}
 
 
 def ramp_lam(hyper: Hyper, state: State, sizes: Sizes) -> jax.Array:
@@ -127,7 +131,7 @@ def make_reversed(
         return gradient_ratio(reversed_part, emotion_loss, z_BxD)
 
     return Method(
-        hyper=HYPER,
+        hyper=EARLIER_HYPER if uses_earlier_defaults(config) else HYPER,
         init=init,
         loss=loss,
         predict=erm.make(config, encoder, sizes).predict,

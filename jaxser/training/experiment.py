@@ -20,7 +20,7 @@ from jaxser.training.loop import GroupLoop, Session
 from jaxser.training.task import Task, choose_residency, load_features
 from jaxser.training.trainer import Trainer
 from jaxser.training.validate import plan_programs
-from jaxser.workdir import Workdir
+from jaxser.workdir import Workdir, continue_earlier_sweep
 
 
 def run_experiment(config, path, profile: bool = False, start_time: float | None = None) -> dict:
@@ -31,7 +31,7 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
     With `profile` a trace of one epoch is written. `start_time` is that of the command, in seconds
     as of time.time(). Raises UserError if the configuration or the data are wrong.
     """
-    config = resolve.resolve_config(config)
+    config = continue_earlier_sweep(path, resolve.resolve_config(config))
     programs = plan_programs(config)
     workdir = Workdir(path, config)
     results = workdir.load_results()

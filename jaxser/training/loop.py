@@ -13,6 +13,7 @@ import tqdm
 from data_pipelines.batching import plan
 from jaxser import distributed
 from jaxser.analysis.metrics import classification_metrics
+from jaxser.configuration.earlier import uses_earlier_defaults
 from jaxser.runs import run_label
 from jaxser.training import monitoring, outputs, parallel
 from jaxser.training.checkpoints import Checkpoints
@@ -65,6 +66,9 @@ class GroupLoop:
         self.layout = group.layout
         self.functions = trainer.functions
         self.hyper = self.layout.put_runs_on_devices(group.hyper_DxR)
+        # Earlier versions fitted on all training data, also on what attackers are tested on.
+        is_earlier = uses_earlier_defaults(self.config)
+        self.fit_part = 'train_and_adapt' if is_earlier else 'fit_rows'
 
         self.record = SelectionRecord(len(group.runs))
         self.record.lines = metric_lines
@@ -104,7 +108,7 @@ class GroupLoop:
         handlers = {
             'train': self._train,
             'dev': self._validate,
-            'fit_rows': self._fit,
+            self.fit_part: self._fit,
             'test': self._test,
         }
         labels = [run_label(run, self.task.label_keys) for run in self.group.runs]
@@ -137,7 +141,7 @@ class GroupLoop:
             yield from self.group.evaluation_items('dev', epoch)
         # A checkpoint beyond the last epoch contains the fitted parameters.
         if self.trainer.method.fit is not None and first_epoch <= epochs:
-            yield from self.group.evaluation_items('fit_rows', epochs)
+            yield from self.group.evaluation_items(self.fit_part, epochs)
         yield from self.group.evaluation_items('test', epochs)
 
     def _restore_checkpoint(self) -> bool:
@@ -271,7 +275,7 @@ class GroupLoop:
     # --- after the last epoch -----------------------------------------------------------------
 
     def _fit(self, item: plan.Item, batch: dict) -> None:
-        """Collects representations of `fit_rows`; after the last batch fits the method."""
+        """Collects representations of `fit_part`; after the last batch fits the method."""
         z, _ = self._predict(self.best, item, batch)
         self.representations.add(item.global_row, self.layout.collect(z))
         if item.is_last:
@@ -300,7 +304,7 @@ def fit_method(trainer: Trainer, group: Group, params, representations: Collecte
     """Returns the parameters of all runs after the method's `fit`.
 
     `params` are the selected parameters, with the axes DxR. `representations` are z_NxD of the
-    `fit_rows` of each run's fold.
+    part of each run's fold that the method is fitted on.
     """
 
     def fit_run(n: int, run_params: dict) -> dict:

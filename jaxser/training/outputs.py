@@ -14,7 +14,13 @@ from data_pipelines.features.upstream import STATE_KINDS
 from jaxser import distributed
 from jaxser.analysis import metrics, predictions, summary
 from jaxser.pretrained.extractor import states_from_folder
-from jaxser.runs import SYNTHETIC_CORPORA, method_name, run_label
+from jaxser.runs import (
+    SYNTHETIC_CORPORA,
+    USUAL_VARIANTS,
+    distinct_values,
+    method_name,
+    run_label,
+)
 from jaxser.workdir import Workdir
 
 
@@ -137,7 +143,7 @@ def make_results(
     normalise = config.data.normalise
     return {
         'protocol': ', '.join([task.protocol.title, *_protocol_notes(config, task)]),
-        'method': method_name({'method': config.method, 'speaker_norm': config.speaker_norm}),
+        'method': _method_of_sweep(config, runs),
         'corpora': list(config.data.corpora),
         'labels': config.data.labels,
         'folds': [fold.name for fold in task.folds],
@@ -158,6 +164,15 @@ def make_results(
         'runs': runs,
         'summary': summary.summary_rows(runs, predicted, config.to_dict(), len(classes)),
     }
+
+
+def _method_of_sweep(config, runs: list[dict]) -> str:
+    """Returns the method that all runs have, or config.method if they have several."""
+    setting = {}
+    for key in ('method', *USUAL_VARIANTS):
+        values = distinct_values([run['hyper'] for run in runs], key)
+        setting[key] = values[0] if len(values) == 1 else config[key]
+    return method_name(setting)
 
 
 def _protocol_notes(config, task) -> list[str]:

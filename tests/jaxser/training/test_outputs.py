@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from helpers import tiny_config
 
 from data_pipelines.protocols.protocol import Protocol
@@ -35,6 +36,24 @@ def test_the_protocol_says_what_makes_results_look_better():
     transductive = make_results('speaker_transductive')['protocol']
     assert 'tested audio too (transductive)' in transductive
     assert 'LEAK OF AUDIO ALLOWED' in make_results(leaks=('audio',))['protocol']
+
+
+@pytest.mark.parametrize(
+    ('values', 'name'),
+    [
+        ({'method': 'similarity'}, 'similarity'),
+        ({'method': 'similarity', 'similarity': 'unconditional'}, 'similarity unconditional'),
+        ({'method': 'speaker_norm', 'speaker_norm': 'snp'}, 'speaker_norm snp'),
+        ({'method': 'dann', 'similarity': 'unconditional'}, 'dann'),
+    ],
+)
+def test_the_method_is_named_with_its_variant(values, name):
+    """As the configuration sets it, and as a sweep with one value sets it."""
+    config = tiny_config.get_config()
+    run = {'hyper': values, 'status': 'ok'}
+    assert outputs._method_of_sweep(config, [run, run]) == name
+    config.update(values)
+    assert outputs._method_of_sweep(config, [{'hyper': {'lam': 0.0}, 'status': 'ok'}]) == name
 
 
 def test_utterances_that_are_not_used_are_counted():
