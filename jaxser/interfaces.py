@@ -132,6 +132,8 @@ class Method(NamedTuple):
             utterances of the training data, normalised.
         may_be_negative: the hyper-parameters, such as lam, of which a sweep may have negative
             values.
+        within_emotions: whether the method distinguishes domains only among labelled examples of
+            one emotion, so that some emotion must have examples of several domains.
     """
 
     hyper: dict[str, float]
@@ -146,3 +148,4 @@ class Method(NamedTuple):
     fit: Callable | None = None
     fit_input: Callable | None = None
     may_be_negative: tuple[str, ...] = ()
+    within_emotions: bool = False

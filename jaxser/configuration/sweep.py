@@ -25,6 +25,7 @@ class MethodFacts(NamedTuple):
     needs_target: bool = False  # whether its batches must contain a target
     has_identity_batches: bool = False  # whether its batches contain identity examples
     may_be_negative: tuple[str, ...] = ()  # the hyper-parameters that may be negative
+    within_emotions: bool = False  # whether it distinguishes domains only within an emotion
 
 
 class Program(NamedTuple):

@@ -47,6 +47,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         domain_B = jnp.where(is_labelled_B, batch[f'{domain}_B'], -1)
         return losses.domain_cross_entropy(domain, scores_BxK, batch | {f'{domain}_B': domain_B})
 
-    return _adversarial.make_reversed(
+    method = _adversarial.make_reversed(
         config, encoder, sizes, domains=tuple(domain_heads), init=init, domain_loss=domain_loss
     )
+    return method._replace(within_emotions=True)

@@ -136,4 +136,5 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         predict=plain.predict,
         domains=domains,
         identity=has_identity,
+        within_emotions=is_conditional and not has_identity,
     )

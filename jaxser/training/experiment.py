@@ -97,6 +97,8 @@ def _check_data(task: Task, programs: list[sweep.Program]) -> None:
     for program in programs:
         for domain in program.method.domains:
             task.check_domain(domain)
+            if program.method.within_emotions:
+                task.check_domain_within_emotions(domain, program.config.method)
         if program.method.needs_target:
             task.check_target(program.config.method)
         mode = program.config.model.batch_norm

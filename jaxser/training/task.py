@@ -14,6 +14,12 @@ from jaxser.interfaces import Sizes
 from jaxser.runs import varying_keys
 from jaxser.training import memory
 
+# What to set in place of a method that distinguishes domains only within an emotion.
+METHODS_ACROSS_EMOTIONS = {
+    'similarity': 'config.similarity=unconditional',
+    'cdann': 'config.method=dann',
+}
+
 # The fraction of a device's memory that resident features may use.
 RESIDENT_MEMORY_FRACTION = 0.4
 
@@ -93,6 +99,24 @@ class Task:
                     f'The training data of fold {fold.name!r} contain only one {domain}, {value}, '
                     'so that there is nothing to remove. Choose another config.domain, or let '
                     'training use the target: --config.protocol.adapt=others or transductive.'
+                )
+
+    def check_domain_within_emotions(self, domain: str, method: str) -> None:
+        """Raises UserError if in a fold no emotion has labelled examples of several domains.
+
+        The method distinguishes domains only among labelled examples of one emotion.
+        """
+        for fold in self.subset_folds:
+            domain_N = self.table.domain_N[domain][fold.train]
+            emotion_N = self.table.emotion_N[fold.train][domain_N >= 0]
+            pairs_Px2 = np.unique(np.stack([emotion_N, domain_N[domain_N >= 0]], 1), axis=0)
+            if np.bincount(pairs_Px2[:, 0], minlength=1).max() < 2:
+                across = METHODS_ACROSS_EMOTIONS.get(method, 'another method')
+                raise UserError(
+                    f'The training data of fold {fold.name!r} contain, for each emotion, labelled '
+                    f'utterances of only one {domain}. {method} compares utterances of one '
+                    f'emotion, so that it removes nothing. Set {across}, which uses all training '
+                    'utterances, or choose another config.domain.'
                 )
 
     def check_target(self, requested_by: str) -> None:

@@ -94,6 +94,7 @@ def describe_method(config) -> sweep.MethodFacts:
         needs_target=method.target,
         has_identity_batches=method.identity,
         may_be_negative=method.may_be_negative,
+        within_emotions=method.within_emotions,
     )
 
 

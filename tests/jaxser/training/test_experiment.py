@@ -374,6 +374,31 @@ def test_a_subset_of_one_speaker_raises_a_user_error(data, tmp_path):
         sweep(data, tmp_path, **{'sweep.speakers': (1, 2)})
 
 
+@pytest.mark.parametrize(
+    ('changes', 'domain'),
+    [
+        ({'protocol.name': 'leave_one_language_out', 'domain': 'language'}, 'language'),
+        ({'sweep.speakers': (2,), 'sweep.confounded': (1.0,)}, 'speaker'),
+    ],
+)
+def test_a_domain_that_no_emotion_has_twice_is_refused_within_emotions(
+    changes, domain, data, tmp_path
+):
+    """Conditional similarity would be 0, and cdann's heads would learn nothing.
+
+    The target has another language, but no emotions; each of two speakers has one emotion.
+    """
+    changes = {**changes, 'protocol.adapt': 'transductive'}
+    if domain == 'speaker':
+        changes['protocol.adapt'] = 'none'
+    message = f'for each emotion, labelled utterances of only one {domain}.* Set '
+    remedies = {'similarity': 'config.similarity=unconditional', 'cdann': 'config.method=dann'}
+    for method, remedy in remedies.items():
+        with pytest.raises(UserError, match=message + remedy):
+            sweep(data, tmp_path, **changes, method=method)
+    sweep(data, tmp_path, **changes, method='similarity', similarity='unconditional')
+
+
 def test_a_finished_group_is_not_trained_again(data, plain, tmp_path, monkeypatch):
     """If the last group is finished and the results are not, the same command only merges."""
     copy = shutil.copytree(plain[1], tmp_path / 'copy')
