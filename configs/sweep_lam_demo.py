@@ -12,6 +12,7 @@ from configs import dann_demo
 
 def get_config():
     config = dann_demo.get_config()
+    config.sweep.method = ('dann',)
     config.sweep.lam = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
     config.sweep.seed = (0, 1)
     return config
