@@ -28,8 +28,10 @@ class ComparisonRow(NamedTuple):
     gain: bootstrap.Estimate | None = None  # over plain training
     # Over plain training with BatchNorm `joint`, in sweeps over model.batch_norm.
     gain_over_joint: bootstrap.Estimate | None = None
-    # By question of the probe, as jaxser/analysis/leakage.py describes it.
+    # Averages by question of the probe, as jaxser/analysis/leakage.py describes them: those about
+    # the domain to forget, and all that every run answers.
     leakage: dict[str, dict] | None = None
+    probe: dict[str, dict] | None = None
     seconds: float | None = None
 
 
@@ -153,6 +155,7 @@ def _make_row(choice: Choice, count_by_method: dict, config: dict) -> Comparison
     if 'model.batch_norm' in choice.setting:
         joint_setting = choice.setting | {'model.batch_norm': 'joint'}
         gain_over_joint = _gain_over_plain(choice, joint_setting, count_by_method)
+    probe = _average_answers(runs)
     return ComparisonRow(
         setting=choice.setting,
         method=choice.method,
@@ -162,7 +165,8 @@ def _make_row(choice: Choice, count_by_method: dict, config: dict) -> Comparison
         sd=float(np.std(uar_Z, ddof=1)) if len(uar_Z) > 1 else None,
         gain=_gain_over_plain(choice, choice.setting, count_by_method),
         gain_over_joint=gain_over_joint,
-        leakage=_mean_leakage(runs, domains),
+        leakage=_domain_leakage(probe, domains),
+        probe=probe,
         seconds=summary.mean_of(runs, 'seconds'),
     )
 
@@ -184,16 +188,22 @@ def _gain_over_plain(
     return None
 
 
-def _mean_leakage(runs: list[dict], domains: list[str]) -> dict[str, dict] | None:
-    """Returns the average of each domain that was probed in all runs; None without any.
-
-    For speakers, that of unseen speakers is with it.
-    """
+def _average_answers(runs: list[dict]) -> dict[str, dict]:
+    """Returns the average of each question that was probed in all runs."""
     probes = [run.get('probe') or {} for run in runs]
     averages, _ = leakage.average_probe(probes)
-    domain_averages = {}
+    answered_by_all = {}
+    for question, average in averages.items():
+        if all(question in probe for probe in probes):
+            answered_by_all[question] = average
+    return answered_by_all
+
+
+def _domain_leakage(probe: dict[str, dict], domains: list[str]) -> dict[str, dict] | None:
+    """Returns the averages about the domains and their unseen values; None without any."""
+    averages = {}
     for domain in domains:
         for question in (domain, leakage.unseen_question(domain)):
-            if all(question in probe for probe in probes):
-                domain_averages[question] = averages[question]
-    return domain_averages or None
+            if question in probe:
+                averages[question] = probe[question]
+    return averages or None

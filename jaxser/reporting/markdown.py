@@ -10,9 +10,10 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
-from jaxser.analysis.leakage import question_title
+from jaxser.analysis.leakage import ATTACKERS, QUESTION_TITLES, question_title
 from jaxser.reporting.formats import (
     folds_of_sweep,
+    format_attack,
     format_estimate,
     format_interval,
     format_leakage,
@@ -47,6 +48,10 @@ uses {rare_draws} draws where few of the {draws} are as extreme. No interval is 
   representation, with its name (linear, MLP, RBF, kNN), its interval over speakers, and chance.
   `seen`: tested on utterances that the encoder was trained on, which is biased low. `below chance`:
   an attacker is significantly below chance, which is a leak too.
+- `bits`: a lower bound on the information about the speaker; `emotion scores alone`: the strongest
+  attacker that has nothing but the model's posteriors of the emotions; `equal error rate (LDA)`:
+  verification of unseen speakers by a classifier fitted on the training speakers, 0.5 without any
+  leakage.
 - `s`: a run's share of its program's seconds. These include the start and whatever else the machine
   did.
 """
@@ -108,7 +113,47 @@ def render_sweep(sweep: FinishedSweep, rows: list[ComparisonRow]) -> str:
     headings, table = split_cells(cells_by_row)
     lines += [_markdown_line(headings), '|' + '---|' * len(headings)]
     lines += map(_markdown_line, table)
+    lines += _attackers_table(rows)
     return '\n'.join(lines) + '\n'
+
+
+def _attackers_table(rows: list[ComparisonRow]) -> list[str]:
+    """Returns the lines of a table of all attackers; none where no speaker was probed."""
+    cells_by_row = []
+    for row in rows:
+        for question, title in QUESTION_TITLES.items():
+            answer = (row.probe or {}).get(question)
+            if answer:
+                cells_by_row.append(_attackers_cells(row, title, answer))
+    if not cells_by_row:
+        return []
+    headings, table = split_cells(cells_by_row)
+    lines = ['', 'Every attacker:', '', _markdown_line(headings), '|' + '---|' * len(headings)]
+    return lines + [_markdown_line(cells) for cells in table]
+
+
+def _attackers_cells(row: ComparisonRow, title: str, answer: dict) -> list[tuple[str, str]]:
+    """Returns (heading, text) of every column about a question."""
+    cells = [(key, format_value(value)) for key, value in row.setting.items()]
+    cells += [
+        ('method', row.method),
+        ('chosen', _format_coefficients(row.coefficients)),
+        ('attackers of', title),
+    ]
+    for attacker, name in ATTACKERS.items():
+        cells.append((name, format_number(answer.get(attacker))))
+    bits = format_number(answer.get('bits'), 'z.2f')
+    interval = format_interval(answer.get('bits_ci95'), '.2f')
+    cells += [
+        ('chance', format_number(answer['chance'])),
+        ('bits', f'{bits} {interval}'.strip()),
+        ('emotion scores alone', format_attack(answer.get('scores'))),
+    ]
+    verification = (row.probe or {}).get('verification', {})
+    is_of_unseen = title == QUESTION_TITLES['unseen_speaker']
+    equal_error_rate = verification.get('lda_eer') if is_of_unseen else None
+    cells.append(('equal error rate (LDA)', format_number(equal_error_rate)))
+    return cells
 
 
 def _row_cells(row: ComparisonRow, domains: list[str]) -> list[tuple[str, str]]:

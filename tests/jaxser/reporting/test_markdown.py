@@ -112,7 +112,9 @@ def test_batch_norm_arms_have_a_column_of_joint_plain_training(tmp_path):
 
 def test_leakage_has_a_column_where_it_was_measured(tmp_path):
     sweep = write_sweep(tmp_path / 'w')
-    assert '| leakage of' not in markdown.render_sweep(sweep, comparison_rows(sweep))
+    text = markdown.render_sweep(sweep, comparison_rows(sweep))
+    assert '| leakage of' not in text
+    assert 'Every attacker' not in text
     sweep.metadata['config']['domain'] = 'speaker'
     for run in sweep.results['runs']:
         run['probe'] = {
@@ -122,6 +124,9 @@ def test_leakage_has_a_column_where_it_was_measured(tmp_path):
     text = markdown.render_sweep(sweep, comparison_rows(sweep))
     assert '| leakage of training speakers | leakage of unseen speakers | s |' in text
     assert '| 0.750 (linear, seen), chance 0.250 | 0.800 (RBF), chance 0.500 |' in text
+    _, attackers = text.split('Every attacker:')
+    assert 'attackers of | linear | MLP | RBF | kNN | chance |' in attackers
+    assert '| unseen speakers | 0.400 |  | 0.800 |  | 0.500 |' in attackers
 
 
 def test_sweeps_whose_folders_have_one_name_are_two(tmp_path):
