@@ -16,8 +16,7 @@ from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.storage import dataset
 from data_pipelines.wording import pluralize
-from jaxser import distributed
-from jaxser.configuration import earlier
+from jaxser import distributed, earlier
 from jaxser.configuration.serialization import config_from_dict, config_to_dict
 from jaxser.provenance import PACKAGES, git_commit, package_version
 from jaxser.runs import flatten

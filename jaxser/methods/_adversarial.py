@@ -32,7 +32,7 @@ from collections.abc import Callable
 import jax
 
 from jaxser import losses
-from jaxser.configuration.earlier import uses_earlier_defaults
+from jaxser.earlier import uses_earlier_defaults
 from jaxser.interfaces import Aux, Batch, Encoder, Hyper, Method, Sizes, State
 from jaxser.methods import erm
 from jaxser.nn import heads

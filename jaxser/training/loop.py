@@ -13,7 +13,7 @@ import tqdm
 from data_pipelines.batching import plan
 from jaxser import distributed
 from jaxser.analysis.metrics import classification_metrics
-from jaxser.configuration.earlier import uses_earlier_defaults
+from jaxser.earlier import uses_earlier_defaults
 from jaxser.runs import run_label
 from jaxser.training import monitoring, outputs, parallel
 from jaxser.training.checkpoints import Checkpoints

@@ -6,8 +6,7 @@ import pytest
 
 from configs import base
 from data_pipelines.errors import UserError
-from jaxser import plugins
-from jaxser.configuration import earlier
+from jaxser import earlier, plugins
 from jaxser.configuration.serialization import config_from_dict, config_to_dict
 from jaxser.training import step, validate
 from jaxser.workdir import Workdir, continue_earlier_sweep
