@@ -4,7 +4,10 @@
 
 Cost: two to three minutes on 2 CPU cores, from synthesis to the report.
 
-Result, measured with this command on synthetic speech: RESULT
+Result, measured with this command on synthetic speech: UAR 0.763 for erm, 0.755 for dann, 0.729 for
+similarity. The strongest attacker's recall of training speakers, on withheld utterances, is 0.525,
+0.487 and 0.325 (chance: 0.125), of unseen speakers 0.481, 0.519 and 0.438. dann is inert in 3 of 4
+folds; none of the methods forgets the speaker.
 
 eSpeak NG speaks with 16 voices in English and French.
 """
