@@ -123,9 +123,11 @@ def protocol_section() -> ConfigDict:
     # (speakers of the target that are not tested; each is tested in one fold) | transductive (the
     # test part itself).
     protocol.adapt = 'none'
-    # For speaker_norm: corpora whose speakers fill the identity batches in place of the training
-    # speakers, e.g. ('ravdess',). They are read in addition to data.corpora and are in no other
-    # part. Their emotions are not used; `global` normalises them like the rest.
+    # For speaker_norm and similarity: corpora whose speakers fill the identity batches in place of
+    # the training speakers, e.g. ('ravdess',). They are read in addition to data.corpora and are in
+    # no other part. Their emotions are not used; `global` normalises them like the rest.
+    # ('emodb_speed',) is EMO-DB at other speeds (prepare emodb --speed 0.86,0.93,1.08,1.16): each
+    # speaker at each speed is a new speaker, and a fold uses only copies of its `train` utterances.
     protocol.identity = ()
     # For the official partition: the part that is tested: test, test2, ...
     protocol.test = 'test'

@@ -1,6 +1,9 @@
 """Prepares a corpus: computes features of its audio, and writes them as shards for `tfds.load`.
 
 python -m data_pipelines.prepare NAME --source PATH
+
+With --speed 0.86,0.93,1.08,1.16 it prepares NAME_speed: copies of all utterances at these speeds,
+as utterances of new speakers, for config.protocol.identity.
 """
 
 import argparse
@@ -12,6 +15,7 @@ from data_pipelines import corpora
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import INPUT_KIND, STATE_KINDS, EncoderStates, FeatureSpec
+from data_pipelines.speed_copies import parse_speeds
 from data_pipelines.storage.preparation import Extractor, prepare_corpus
 
 LOG_MEL_FIELDS = dataclasses.fields(LogMel)
@@ -34,8 +38,10 @@ def main() -> None:
         fields = {field.name: arguments.pop(field.name) for field in LOG_MEL_FIELDS}
         features = arguments.pop('features')
         states = arguments.pop('states')
+        speed = arguments.pop('speed')
+        speeds = () if speed is None else parse_speeds(speed)
         spec = parse_feature_spec(features, states, LogMel(**fields))
-        prepare_corpus(spec=spec, extractor=make_extractor(spec), **arguments)
+        prepare_corpus(spec=spec, extractor=make_extractor(spec), speeds=speeds, **arguments)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -75,6 +81,12 @@ def make_parser() -> argparse.ArgumentParser:
         choices=(*STATE_KINDS, INPUT_KIND),
         help='what to store of a pretrained encoder: its states, pooled over an utterance or all; '
         f'or {INPUT_KIND}, the input of the encoder, to fine-tune it ({STATE_KINDS[0]})',
+    )
+    parser.add_argument(
+        '--speed',
+        metavar='SPEEDS',
+        help='prepare NAME_speed, copies of the utterances at these speeds from 0.5 to 2, as '
+        'utterances of new speakers for config.protocol.identity: 0.86,0.93,1.08,1.16',
     )
     for field in LOG_MEL_FIELDS:
         parser.add_argument(

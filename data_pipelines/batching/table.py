@@ -3,6 +3,7 @@
 import numpy as np
 
 from data_pipelines.batching.plan import Item
+from data_pipelines.protocols.copies import unused_copies
 from data_pipelines.protocols.folds import Fold
 from data_pipelines.storage.schema import Utterances
 
@@ -77,7 +78,7 @@ class ExampleTable:
 
         Index n < N is the single utterance n, N + g is group g. A group is a fold's training part,
         or a speaker's utterances that are seen in training, or all of a speaker's utterances except
-        those that the fold withholds.
+        those that the fold withholds, and of copies only those that the fold uses.
         """
         F, N = self.target_FxN.shape
         speaker_N = self.domain_N['speaker']
@@ -97,7 +98,8 @@ class ExampleTable:
                     groups.append(rows)
         elif self.normalisation == 'speaker_transductive':
             for f, fold in enumerate(self.folds):
-                used_rows = np.setdiff1d(np.arange(N), fold.withheld)
+                unused_rows = np.union1d(fold.withheld, unused_copies(self.utterances, fold))
+                used_rows = np.setdiff1d(np.arange(N), unused_rows)
                 for speaker, rows in self._rows_by_speaker(used_rows).items():
                     index_FxN[f, speaker_N == speaker] = N + len(groups)
                     groups.append(rows)

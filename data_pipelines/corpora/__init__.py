@@ -12,6 +12,7 @@ import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
+from data_pipelines import speed_copies
 from data_pipelines.errors import UserError
 from data_pipelines.wording import similar_name_hint
 
@@ -38,6 +39,7 @@ class Utterance:
     dominance: float | None = None
     start: float = 0.0  # seconds into the file
     end: float | None = None  # seconds into the file; None is the end of the file
+    speed: float = 1.0  # at which the audio is played: see speed_copies.py
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,9 +118,26 @@ def corpus_names() -> list[str]:
     return sorted(names)
 
 
+def data_set_name(corpus: str) -> str:
+    """Returns the data set that has a corpus: its own, or `folder` for one of the user's CSV.
+
+    Copies at other speeds are in the data set of the copies, such as `folder_speed`.
+    """
+    source = speed_copies.source_corpus(corpus)
+    if source is not None:
+        return speed_copies.copies_name(data_set_name(source))
+    return corpus if corpus in corpus_names() else 'folder'
+
+
 def load_corpus(name: str) -> Corpus:
-    """Returns the corpus of that name; raises a UserError if there is none."""
+    """Returns the corpus of that name; raises a UserError if there is none.
+
+    The copies of a corpus at other speeds are a corpus too, for example emodb_speed.
+    """
     names = corpus_names()
+    source = speed_copies.source_corpus(name)
+    if source in names:
+        return speed_copies.corpus_of_copies(load_corpus(source))
     if name not in names:
         raise UserError(
             f'There is no corpus {name!r}; expected one of {", ".join(names)}.'

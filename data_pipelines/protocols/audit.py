@@ -4,6 +4,7 @@ import itertools
 
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.confounding import emotion_information
+from data_pipelines.protocols.copies import inspect_copies
 from data_pipelines.protocols.folds import ALL_PARTS, PARTS, Fold, rows_of_parts
 from data_pipelines.protocols.overlap import missing_classes, sentence_overlap, shared_values
 from data_pipelines.protocols.protocol import Protocol, parse_allowed_leaks
@@ -36,12 +37,15 @@ def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol)
     speakers = shared_values(utterances, 'speaker', folds, part_pairs)
     recordings = find_recordings(utterances, used_rows)
     audio, duplicates = shared_recordings(utterances, folds, part_pairs, recordings)
+    copies = inspect_copies(utterances, folds)
     leaks = []
     if speakers['count'] and not protocol.shares_speakers:
         leaks.append('speaker')
     if audio['exact'] + audio['near']:
         leaks.append('audio')
-    return {
+    if copies and copies['leaked']:
+        leaks.append('copy')  # allow_leak cannot allow it
+    findings = {
         'folds': len(folds),
         'utterances': len(used_rows),
         'allowed': list(allowed),
@@ -57,6 +61,7 @@ def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol)
         'tells': emotion_information(utterances, folds),
         'leaks': leaks,
     }
+    return findings | ({'copies': copies} if copies else {})
 
 
 def inspect_withheld(utterances: Utterances, folds: list[Fold], recordings: Recordings) -> dict:
@@ -91,6 +96,8 @@ def check_leaks(findings: dict) -> None:
         messages.append(_speaker_leak_message(findings))
     if 'audio' in refused:
         messages.append(_audio_leak_message(findings))
+    if 'copy' in refused:
+        messages.append(_copy_leak_message(findings['copies']))
     if messages:
         raise UserError('\n'.join(messages))
 
@@ -124,6 +131,17 @@ def _audio_leak_message(findings: dict) -> str:
         f'in {leak["in_folds"]} of {pluralize(findings["folds"], "fold")}. '
         'Remove one of the copies and prepare the corpus again; --allow_leak=audio continues, '
         'and the results state the leak.'
+    )
+
+
+def _copy_leak_message(copies: dict) -> str:
+    """Returns the message about copies in training whose source must not be there."""
+    example = copies['examples'][0]
+    return (
+        f'Audio leak: in fold {example["fold"]!r} training uses {example["utterance"]}, a copy of '
+        f'an utterance of {example["part"]}. In all {copies["leaked"]} copies of dev, test or '
+        'withheld utterances are in training. The folds keep them out by themselves: this is a '
+        'mistake in the program that made them.'
     )
 
 

@@ -24,6 +24,8 @@ def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
         yield 'within a part', duplicates
     if any(findings['withheld']['utterances']):
         yield 'withheld', _describe_withheld(findings['withheld'])
+    if 'copies' in findings:
+        yield 'copies', _describe_copies(findings)
     session = findings['session']
     if session['count']:
         where = _in_folds(findings, session)
@@ -96,6 +98,18 @@ def _describe_withheld(withheld: dict) -> str:
         pairs = pluralize(withheld['near'], 'pair')
         words += f'; {pairs} of nearly identical audio, one withheld and one in training'
     return words
+
+
+def _describe_copies(findings: dict) -> str:
+    """Returns how many copies at other speeds a fold trains on, and how many of them leak."""
+    copies = findings['copies']
+    words = (
+        f'{format_range(copies["utterances"])} copies of training utterances at other speeds in '
+        'each fold, as new speakers'
+    )
+    if copies['leaked']:
+        words = f'{copies["leaked"]} are of dev, test or withheld utterances; {words}'
+    return _leak_mark(findings, 'copy') + words
 
 
 def _describe_sentences(sentence: dict) -> str:

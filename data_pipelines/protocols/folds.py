@@ -8,6 +8,7 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.protocol import CROSS_CORPUS_PROTOCOLS, Protocol
+from data_pipelines.speed_copies import check_no_copies
 from data_pipelines.storage.schema import Utterances
 
 PARTS = ('train', 'dev', 'test')
@@ -35,7 +36,8 @@ class Fold:
     test: np.ndarray  # chooses nothing
     # Training reads them without their emotions.
     adapt: np.ndarray = dataclasses.field(default_factory=_no_rows)
-    # Utterances of other corpora that fill the identity batches.
+    # Utterances of other corpora that fill the identity batches; of copies at other speeds only
+    # those of training utterances (copies.py).
     identity: np.ndarray = dataclasses.field(default_factory=_no_rows)
     # Utterances of training speakers on which attackers are tested; chosen by withholding.py.
     attacker_test: np.ndarray = dataclasses.field(default_factory=_no_rows)
@@ -87,6 +89,7 @@ def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
             f'There is no utterance of the corpus {min(absent)}, '
             'which config.protocol.identity names.'
         )
+    check_no_copies(sorted(corpora - set(protocol.identity)), 'data.corpora')
     identity_N = identity_mask(utterances, protocol.identity)
     own_rows = np.flatnonzero(~identity_N)
     own_utterances = utterances[own_rows]

@@ -3,6 +3,7 @@
 import dataclasses
 
 from data_pipelines.errors import UserError
+from data_pipelines.speed_copies import check_no_copies
 
 LEAK_KINDS = ('speaker', 'audio')
 
@@ -79,6 +80,8 @@ class Protocol:
 
     def _check_corpora(self) -> None:
         """Raises a UserError where source, target and identity corpora are missing or overlap."""
+        for key in ('source', 'target'):
+            check_no_copies(getattr(self, key), f'protocol.{key}')
         is_pair = self.name == 'source_target'
         if is_pair and not (self.source and self.target):
             raise UserError(

@@ -6,6 +6,7 @@ import numpy as np
 
 from data_pipelines import labels
 from data_pipelines.errors import UserError
+from data_pipelines.protocols.copies import keep_copies_of_training
 from data_pipelines.protocols.folds import (
     ALL_PARTS,
     Fold,
@@ -121,9 +122,8 @@ def make_split(config, data: PreparedData) -> Split:
     utterances, unlabelled = keep_labelled(selected, config.data.labels, protocol.identity)
     folds = []
     for fold in make_folds(utterances, protocol):
-        folds.append(
-            reserve_attacker_test(utterances, fold, protocol.withhold, config.data.order_seed)
-        )
+        fold = reserve_attacker_test(utterances, fold, protocol.withhold, config.data.order_seed)
+        folds.append(keep_copies_of_training(utterances, fold))
     return Split(
         utterances,
         folds,

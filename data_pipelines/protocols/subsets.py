@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.errors import UserError
+from data_pipelines.protocols.copies import keep_copies_of_training
 from data_pipelines.protocols.folds import Fold
 from data_pipelines.storage.schema import Utterances
 
@@ -56,6 +57,7 @@ def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: 
             'Choose larger --config.sweep.speakers or per_class, or smaller confounded.'
         )
     smaller = dataclasses.replace(fold, train=np.sort(train))
+    smaller = keep_copies_of_training(utterances, smaller)
     return dataclasses.replace(
         smaller, attacker_test=_remaining_attacker_test(utterances, fold, smaller)
     )

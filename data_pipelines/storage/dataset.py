@@ -16,6 +16,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import FeatureSpec
+from data_pipelines.speed_copies import prepare_arguments
 from data_pipelines.storage import npz, preparation, prepared, schema, shards
 from data_pipelines.storage.schema import Utterances
 
@@ -97,7 +98,8 @@ def _not_prepared_error(config, corpus: Corpus, spec: LogMel) -> UserError:
         value = getattr(spec, field.name)
         if value != field.default:
             options += f' --{field.name} {value}'
-    command = f'python -m data_pipelines.prepare {corpus.name} --source PATH --out {config.dir}'
+    arguments = f'{prepare_arguments(corpus.name)} --source PATH --out {config.dir}'
+    command = f'python -m data_pipelines.prepare {arguments}'
     return UserError(
         f'{corpus.title} is not prepared in {config.dir}/ ({corpus.name}/{spec.name}). '
         f'Get it from {corpus.homepage}, then run\n'

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from data_pipelines import corpora
+from data_pipelines import corpora, speed_copies
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features.decode import Rejection, check_video_support
@@ -47,6 +47,7 @@ def prepare_corpus(
     workers: int | None = None,
     beam: list[str] | None = None,
     extractor: Extractor | None = None,
+    speeds: tuple[float, ...] = (),
 ) -> Path:
     """Prepares a corpus unless that is done already, and returns the folder of the data set.
 
@@ -63,47 +64,84 @@ def prepare_corpus(
       beam: options of Apache Beam as `name=value`. Beam then runs the work, not worker processes.
       extractor: computes encoder states from the workers' results
         (`jaxser.pretrained.extractor.extract_states`). Other features need none.
+      speeds: prepares copies of the utterances at these speeds, as a data set of their own.
     """
+    check_not_copies(name)
     corpus = corpora.load_corpus(name)
+    dataset_corpus = speed_copies.corpus_of_copies(corpus) if speeds else corpus
+    title = dataset_corpus.title
     out = Path(out)
     workers = os.cpu_count() if workers is None else workers
     if workers < 1:
         raise UserError(f'The number of worker processes is {workers}; expected 1 or more.')
-    existing = find_dataset(out, name, spec)
+    existing = find_dataset(out, dataset_corpus.name, spec)
+    if existing:
+        check_same_speeds(existing, speeds)
     if existing and source is not None and not os.path.exists(source):
         raise UserError(
-            f'--source {source} does not exist. {corpus.title} is already prepared ({existing}): '
+            f'--source {source} does not exist. {title} is already prepared ({existing}): '
             'leave --source out to use it, or correct the path.'
         )
     if existing and source is None:
-        print(f'{corpus.title} is already prepared: {existing}')
+        print(f'{title} is already prepared: {existing}')
         return existing
     if not existing:
-        check_no_incomplete_dataset(out / name / spec.name / schema.DATASET_VERSION)
+        check_no_incomplete_dataset(out / dataset_corpus.name / spec.name / schema.DATASET_VERSION)
     check_inputs(corpus, source, spec, extractor)
     beam_options = None if beam is None else parse_beam_options(beam, workers, spec)
     with os_errors_as_user_errors(out):
         source = find_source(corpus, source, out)
-        utterances = walk_corpus(corpus, source)
+        listed = walk_corpus(corpus, source)
+        utterances = speed_copies.make_copies(listed, speeds) if speeds else listed
         record = {
-            'corpus': name,
+            'corpus': dataset_corpus.name,
             'source': os.path.abspath(source),
             'fingerprint': fingerprint_utterances(utterances),
         }
+        if speeds:
+            record['speeds'] = list(speeds)
         if existing:
             check_same_source(existing, record)
-            print(f'{corpus.title} is already prepared: {existing}')
+            print(f'{title} is already prepared: {existing}')
             return existing
-        corpus.check_counts(utterances, allow_partial)
-        record['complete'] = corpus.is_complete(utterances)
-        check_video_support(utterances)
+        corpus.check_counts(listed, allow_partial)
+        record['complete'] = corpus.is_complete(listed)
+        check_video_support(listed)
         with staging_folder(out) as staging:
             written = write_dataset(
-                corpus, utterances, spec, staging, record, workers, beam_options, extractor
+                dataset_corpus,
+                utterances,
+                spec,
+                staging,
+                record,
+                workers,
+                beam_options,
+                extractor,
             )
             target = move_dataset(written.folder, out / written.folder.relative_to(staging))
-    print_summary(corpus, written, target)
+    print_summary(dataset_corpus, written, target)
     return target
+
+
+def check_not_copies(name: str) -> None:
+    """UserError if `name` is the data set of the copies of a corpus."""
+    source = speed_copies.source_corpus(name)
+    if source in corpora.corpus_names():
+        raise UserError(
+            f'{name} has the copies of {source} at other speeds. Prepare it with: '
+            f'python -m data_pipelines.prepare {speed_copies.prepare_arguments(name)} ...'
+        )
+
+
+def check_same_speeds(folder: Path, speeds: tuple[float, ...]) -> None:
+    """UserError if the data set in `folder` has copies at other speeds."""
+    existing = read_record(folder).get('speeds', [])
+    if existing != list(speeds):
+        listed = ','.join([speed_copies.format_speed(speed) for speed in existing])
+        raise UserError(
+            f'{folder} has copies at the speeds {listed}. '
+            f'Name these (--speed {listed}), remove that folder, or choose another --out.'
+        )
 
 
 def check_no_incomplete_dataset(folder: Path) -> None:

@@ -21,6 +21,7 @@ from data_pipelines.features.upstream import (
     STATES_NAME_PATTERN,
     FeatureSpec,
 )
+from data_pipelines.speed_copies import prepare_arguments
 from data_pipelines.storage import schema
 
 RECORD_FILE = 'prepared.json'  # written last: a data set without it is not complete
@@ -110,7 +111,8 @@ def _missing_features_error(
     for corpus in missing:
         source = '' if load_corpus(corpus).synthesise else ' --source PATH'
         commands += (
-            f'\n  python -m data_pipelines.prepare {corpus}{source} --out {data_dir} {options}'
+            f'\n  python -m data_pipelines.prepare {prepare_arguments(corpus)}{source} '
+            f'--out {data_dir} {options}'
         )
     verb = 'is' if len(missing) == 1 else 'are'
     instead = f' (prepared are {"; ".join(existing)})' if existing else ''
@@ -148,9 +150,15 @@ def find_other_librosa_datasets(
 
 
 def fingerprint_utterances(utterances: list[Utterance]) -> str:
-    """Returns a digest of a list of utterances, which ignores the folders of their files."""
+    """Returns a digest of a list of utterances, which ignores the folders of their files.
+
+    The speed counts only where it is not 1: earlier versions had no speed.
+    """
     facts = []
     for utterance in utterances:
         without_folder = dataclasses.replace(utterance, path=Path(utterance.path.name))
-        facts.append(dataclasses.astuple(without_folder))
+        values = dataclasses.asdict(without_folder)
+        if utterance.speed == 1:
+            del values['speed']
+        facts.append(tuple(values.values()))
     return hashlib.sha256(repr(facts).encode(errors='surrogateescape')).hexdigest()

@@ -7,6 +7,7 @@ from data_pipelines import corpora
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
 from data_pipelines.protocols.protocol import Protocol
+from data_pipelines.speed_copies import check_no_copies
 from data_pipelines.storage import dataset, prepared
 
 
@@ -51,7 +52,7 @@ def _split_names(values: tuple[str, ...], key: str) -> tuple[str, ...]:
 
 def _data_set(name: str) -> str:
     """Returns the data set of a corpus: its own, or 'folder' for a corpus of the user's CSV."""
-    return name if name in corpora.corpus_names() else 'folder'
+    return corpora.data_set_name(name)
 
 
 def _data_sets(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -67,6 +68,7 @@ def _resolve_corpora(config) -> tuple[str, ...]:
     protocol = Protocol(**config.protocol)
     source_and_target = (*protocol.source, *protocol.target)
     trained = _data_sets(source_and_target) or config.data.corpora
+    check_no_copies(trained, 'data.corpora')
     shared = set(trained) & set(protocol.identity)
     if shared and not source_and_target:
         raise UserError(

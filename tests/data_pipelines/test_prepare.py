@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import errno
+import hashlib
 import importlib.metadata
 import itertools
 import json
@@ -21,13 +22,19 @@ import soundfile
 import threadpoolctl
 from ml_collections import ConfigDict
 
-from data_pipelines import corpora, prepare
+from data_pipelines import corpora, prepare, speed_copies
 from data_pipelines.errors import UserError
-from data_pipelines.features import log_mel
+from data_pipelines.features import decode, log_mel
 from data_pipelines.features.decode import Rejection
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.storage import dataset, preparation, schema, workers
-from data_pipelines.storage.prepared import RECORD_FILE, find_dataset, read_record
+from data_pipelines.storage.prepared import (
+    RECORD_FILE,
+    find_dataset,
+    fingerprint_utterances,
+    read_record,
+    resolve_feature_name,
+)
 
 # TensorFlow and TFDS give deprecation warnings.
 pytestmark = pytest.mark.filterwarnings('default')
@@ -393,3 +400,104 @@ def test_command_needs_no_jax_and_prints_counts_and_rejections(tree, tmp_path):
     for row in read_rows(home / 'rejected.csv'):
         assert f'{row["path"]}: {row["reason"]}' in result.stdout
     assert 'WARNING' not in result.stderr  # only the progress bar is there
+
+
+@pytest.fixture(scope='module')
+def tones(tmp_path_factory) -> Path:
+    """An EMO-DB of two utterances: a tone of 440 Hz, 1.2 s long, at two sampling rates."""
+    root = tmp_path_factory.mktemp('tones')
+    for name, rate in (('03a01Fa', 16_000), ('08a01Wa', 44_100)):
+        time_S = np.arange(round(1.2 * rate)) / rate
+        soundfile.write(root / f'{name}.wav', 0.5 * np.sin(2 * np.pi * 440 * time_S), rate)
+    return root
+
+
+def prepare_tones(tones: Path, out: Path, speeds: tuple[float, ...] = (0.8, 1.25)) -> Path:
+    return preparation.prepare_corpus(
+        'emodb', tones, out, SPEC, allow_partial=True, workers=1, speeds=speeds
+    )
+
+
+def test_copies_at_other_speeds_are_a_data_set_of_their_own(tones, tmp_path):
+    """Preparing again, even elsewhere, gives the same shards to the bit."""
+    home = prepare_tones(tones, tmp_path / 'a')
+    assert home == tmp_path / 'a/emodb_speed' / SPEC.name / schema.DATASET_VERSION
+    rows = read_rows(home / 'utterances.csv')
+    named = [(row['utterance'], row['speaker'], row['emotion'], row['corpus']) for row in rows]
+    assert named == [
+        ('03a01Fa@0.8', '03@0.8', 'happy', 'emodb_speed'),
+        ('03a01Fa@1.25', '03@1.25', 'happy', 'emodb_speed'),
+        ('08a01Wa@0.8', '08@0.8', 'angry', 'emodb_speed'),
+        ('08a01Wa@1.25', '08@1.25', 'angry', 'emodb_speed'),
+    ]
+    seconds = [float(row['seconds']) for row in rows]
+    np.testing.assert_allclose(seconds, 1.2 / np.array([0.8, 1.25, 0.8, 1.25]), atol=1e-4)
+    assert read_record(home)['speeds'] == [0.8, 1.25]
+    assert read_record(home)['corpus'] == 'emodb_speed'
+    again = prepare_tones(tones, tmp_path / 'b')
+    shards = sorted(path.name for path in home.glob('*.tfrecord*'))
+    assert shards
+    for name in shards:
+        assert (again / name).read_bytes() == (home / name).read_bytes()
+
+
+@pytest.mark.parametrize('speed', [0.5, 0.8, 1.25, 2.0])
+def test_a_copy_is_faster_and_higher_in_the_same_proportion(tones, speed):
+    """A tone of 440 Hz becomes one of 440 * speed Hz."""
+    for utterance in corpora.load_corpus('emodb').walk(tones):
+        (copy,) = speed_copies.make_copies([utterance], (speed,))
+        wave = decode.decode(copy, SPEC)
+        assert abs(len(wave) - 1.2 * SPEC.rate / speed) <= 1
+        spectrum_F = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+        frequency_F = np.fft.rfftfreq(len(wave), 1 / SPEC.rate)
+        assert abs(frequency_F[spectrum_F.argmax()] - 440 * speed) < 1
+
+
+def test_other_speeds_than_the_prepared_ones_are_refused(tones, tmp_path):
+    """With the same speeds, or without --source, the prepared data set is used."""
+    home = prepare_tones(tones, tmp_path)
+    assert prepare_tones(tones, tmp_path) == home
+    message = r'emodb_speed/.* has copies at the speeds 0\.8,1\.25'
+    for source in (tones, None):
+        with pytest.raises(UserError, match=message):
+            prepare_tones(source, tmp_path, (0.9,))
+    assert prepare_tones(None, tmp_path) == home
+
+
+def test_the_speed_is_part_of_the_fingerprint_only_of_copies(tones):
+    """Data sets of earlier versions keep their fingerprint."""
+    utterances = corpora.load_corpus('emodb').walk(tones)
+    facts = []
+    for utterance in utterances:
+        facts.append(dataclasses.astuple(utterance)[:-1])
+    facts = [(name, Path(path.name), *rest) for name, path, *rest in facts]
+    expected = hashlib.sha256(repr(facts).encode()).hexdigest()
+    assert fingerprint_utterances(utterances) == expected
+    faster = [dataclasses.replace(utterance, speed=1.1) for utterance in utterances]
+    assert fingerprint_utterances(faster) != expected
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('emodb', '--source', '.', '--speed', '1'), "--speed contains '1'"),
+        (('emodb_speed', '--source', '.'), 'data_pipelines.prepare emodb --speed 0.86'),
+    ],
+)
+def test_wrong_speeds_are_user_errors(arguments, message, capsys, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['prepare', *arguments])
+    with pytest.raises(SystemExit, match='2'):
+        prepare.main()
+    assert message in capsys.readouterr().err
+
+
+def test_copies_that_are_missing_are_named_with_the_command_that_prepares_them(tmp_path):
+    """Log-mel and encoder states."""
+    data = {'dir': str(tmp_path), 'features': dataclasses.asdict(SPEC), 'resident': 'auto'}
+    config = ConfigDict(data | {'upstream': ''})
+    config.corpora = ('emodb_speed',)
+    command = r'data_pipelines\.prepare emodb --speed 0\.86,0\.93,1\.08,1\.16 --source PATH --out'
+    with pytest.raises(UserError, match=command):
+        dataset.find_prepared_data(config)
+    with pytest.raises(UserError, match=command):
+        resolve_feature_name(tmp_path, ['emodb_speed'], 'whisper')

@@ -53,6 +53,14 @@ def test_corpora_of_identity_batches_are_read_in_addition_to_the_others():
         resolved(**identity, **{'data.corpora': ('emodb', 'urdu')})
 
 
+def test_copies_at_other_speeds_are_read_for_identity_batches_only():
+    """Anywhere else they would leak, whether they are prepared or not."""
+    config = resolved(**{'data.corpora': ('emodb',), 'protocol.identity': ('emodb_speed',)})
+    assert config.data.corpora == ('emodb', 'emodb_speed')
+    with pytest.raises(UserError, match=r'data\.corpora names emodb_speed, the copies of emodb'):
+        resolved(**{'data.corpora': ('emodb', 'emodb_speed')})
+
+
 def test_a_csv_is_not_trained_on_only_because_it_has_the_identity_corpus(monkeypatch):
     """Its other corpora would be trained on without being named."""
     monkeypatch.setattr(dataset, 'read_existing_fingerprints', lambda config: {'folder': 'there'})
