@@ -9,9 +9,9 @@ Result: not measured, as IEMOCAP's audio was not available.
 
 A re-implementation of Lian et al. 2019 (arXiv 1910.13807), audio only, with the network of Tu et
 al. 2019 (arXiv 1903.09606). From the papers: four classes, a speaker head behind a gradient
-reversal on a shared representation, TDNN + LSTM + statistics pooling. This project's defaults: all
-sizes, the schedule, the augmentation, the coefficient and its ramp. The adversary's speakers are
-the six of the three training sessions (K = 6). Dev is the next session, and chooses the epoch.
+reversal on a shared representation, TDNN + LSTM + statistics pooling. This project's choice: all
+sizes, the schedule, the augmentation, the coefficient (0.3) and its ramp. The adversary's speakers
+are the six of the three training sessions (K = 6). Dev is the next session, and chooses the epoch.
 """
 
 from configs import base
