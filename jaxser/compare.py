@@ -1,7 +1,7 @@
 """Writes the tables of several finished sweeps as one Markdown file, coefficients chosen on dev.
 
   python -m jaxser.compare runs/A runs/B ... [--whole runs/C ...] [--unmeasured configs]
-      [--out RESULTS.md]
+      [--out RESULTS.md [--figures docs/figures]]
 
 A sweep is described by its config.json and results.json, which contain what was changed on the
 command line. A row is a method under a setting (structural keys, and the subset of the training
@@ -10,6 +10,7 @@ the dev speakers of one fold are tested in another. lam = 0 has a row of its own
 """
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -45,19 +46,50 @@ def main() -> None:
         type=Path,
         help='the file to write, e.g. RESULTS.md; without it, the text is printed',
     )
+    parser.add_argument(
+        '--figures',
+        type=Path,
+        metavar='FOLDER',
+        help='show the figure of UAR against leakage of every sweep, copied into this folder',
+    )
     arguments = parser.parse_args()
+    if arguments.figures and not arguments.out:
+        parser.error('--figures needs --out, the file that shows them')
     sweeps = len(arguments.workdir) + len(arguments.whole)
     if not sweeps:
         parser.error('name one or more workdirs, e.g. runs/dann_demo')
     with exit_on_user_error():
         command = f'python -m jaxser.compare {shlex.join(sys.argv[1:])}'
-        text = render_results(arguments.workdir, arguments.whole, arguments.unmeasured, command)
         if arguments.out:
             _check_replaceable(arguments.out)
+        figures = {}
+        if arguments.figures:
+            paths = [*arguments.workdir, *arguments.whole]
+            figures = _copy_figures(paths, arguments.figures, arguments.out)
+        text = render_results(
+            arguments.workdir, arguments.whole, arguments.unmeasured, command, figures
+        )
+        if arguments.out:
             arguments.out.write_text(text)
             print(f'{arguments.out}: {pluralize(sweeps, "sweep")}.')
         else:
             print(text)
+
+
+def _copy_figures(workdirs: list, folder: Path, file: Path) -> dict[str, str]:
+    """Copies the workdirs' leakage.png into a folder; returns links to them from `file`.
+
+    The links are by workdir. A workdir whose sweep was not probed has no figure.
+    """
+    links = {}
+    for workdir in workdirs:
+        source = workdir / 'leakage.png'
+        if source.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            copy = folder / f'{workdir.name}_leakage.png'
+            copy.write_bytes(source.read_bytes())
+            links[str(workdir)] = Path(os.path.relpath(copy, file.parent)).as_posix()
+    return links
 
 
 def _check_replaceable(file: Path) -> None:

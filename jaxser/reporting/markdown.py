@@ -3,7 +3,9 @@
 import itertools
 import shlex
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from data_pipelines.errors import UserError
 from data_pipelines.wording import pluralize
@@ -58,14 +60,18 @@ uses {rare_draws} draws where few of the {draws} are as extreme. No interval is 
 
 
 def render_results(
-    paths: list[Path], every_coefficient_paths: list[Path], configs: Path | None, command: str
+    paths: list[Path],
+    every_coefficient_paths: list[Path],
+    configs: Path | None,
+    command: str,
+    figures: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Returns the text of the whole file.
 
     For the sweeps in `paths`, coefficients are chosen on dev, and the verdict is about them. The
     sweeps in `every_coefficient_paths` have a row for every coefficient. `configs` is a folder of
-    configurations; those that no sweep ran are listed. Raises UserError when a sweep is named
-    twice.
+    configurations; those that no sweep ran are listed. `figures` are links to a sweep's figure, by
+    its path. Raises UserError when a sweep is named twice.
     """
     _check_named_once([*paths, *every_coefficient_paths])
     tables = []
@@ -86,7 +92,7 @@ def render_results(
     if paths:
         parts.append(f'**Verdict.** {comparison_verdict(rows_by_sweep)}\n')
     for sweep, rows in tables:
-        parts.append(render_sweep(sweep, rows))
+        parts.append(render_sweep(sweep, rows, figures.get(str(sweep.path), '')))
     if configs:
         commands = [sweep.metadata['command'] for sweep, _ in tables]
         parts.append(missing_configurations(configs, commands))
@@ -99,8 +105,8 @@ def _check_named_once(paths: list[Path]) -> None:
             raise UserError(f'{path} is named {count} times; name each sweep once.')
 
 
-def render_sweep(sweep: FinishedSweep, rows: list[ComparisonRow]) -> str:
-    """Returns a sweep as Markdown: its command, what was run, its table."""
+def render_sweep(sweep: FinishedSweep, rows: list[ComparisonRow], figure: str = '') -> str:
+    """Returns a sweep as Markdown: its command, what was run, its tables, and a link's figure."""
     lines = [f'## {sweep.path}', '', f'`{sweep.metadata["command"]}`', '']
     lines += [*description(sweep), '']
     warning = synthetic_note(sweep.results)
@@ -113,6 +119,8 @@ def render_sweep(sweep: FinishedSweep, rows: list[ComparisonRow]) -> str:
     headings, table = split_cells(cells_by_row)
     lines += [_markdown_line(headings), '|' + '---|' * len(headings)]
     lines += map(_markdown_line, table)
+    if figure:
+        lines += ['', f'![UAR against the leakage of speakers, {sweep.path.name}]({figure})']
     lines += _attackers_table(rows)
     return '\n'.join(lines) + '\n'
 
