@@ -32,8 +32,8 @@ from jaxser.analysis.bootstrap import RecallTerm
 # The attackers, and their names in tables.
 ATTACKERS = {'linear': 'linear', 'mlp': 'MLP', 'rbf': 'RBF', 'knn': 'kNN'}
 
-# Questions about training speakers and about speakers that training has not seen.
-SPEAKER_QUESTIONS = ('speaker', 'unseen_speaker')
+# The questions whose leakage is in headlines and tables: training speakers and unseen speakers.
+HEADLINE_QUESTIONS = ('speaker', 'unseen_speaker')
 
 # What a table calls a question.
 QUESTION_TITLES = {

@@ -5,8 +5,8 @@ Keys of an answer:
   linear, mlp, rbf, knn  mean recall of each attacker over the classes
   strongest, attacker    the largest of these, and the name of its attacker
   classes, chance, n     number of classes, recall of guessing, number of tested utterances
-  strangers              training has seen no utterance of the tested speakers
-  withheld               training has not seen the tested utterances
+  strangers              whether training has seen no utterance of the tested speakers
+  withheld               whether training has seen none of the tested utterances
   bits                   information on the class, in bits
   below_chance           whether an attacker's recall is significantly below chance
   recall, speaker_bits   of questions about speakers: {attacker: {speaker: recall}}, and {speaker:
@@ -22,11 +22,9 @@ bound on the mutual information of a class and the representation; it may be neg
 import numpy as np
 
 from jaxser.analysis import metrics
+from jaxser.analysis.leakage import BELOW_CHANCE_LEVEL
 from jaxser.probing.attackers import ATTACKERS, Attack
 from jaxser.probing.questions import ATTRIBUTES, SPEAKER_QUESTIONS, Question
-
-# A recall is significantly below chance if p, times the number of attackers, is below this.
-BELOW_CHANCE_LEVEL = 0.01
 
 PART_KEYS = (*ATTACKERS, 'strongest', 'attacker', 'bits', 'eer', 'lda_eer')
 
@@ -49,7 +47,7 @@ def make_answer(question: Question, attacks: list[Attack]) -> dict:
     best = [attack.log_p_AxTxK[attack.validation_loss_A.argmin()] for attack in attacks]
     best_log_p_TxK = np.concatenate(best)
     class_bits = _class_bits(question.classes, best_log_p_TxK, true_T)
-    lowest_p = min(p_values) * len(ATTACKERS)
+    corrected_p = min(p_values) * len(ATTACKERS)  # Bonferroni
     answer |= {
         'strongest': answer[attacker],
         'attacker': attacker,
@@ -59,7 +57,7 @@ def make_answer(question: Question, attacks: list[Attack]) -> dict:
         'strangers': question.unseen_speakers,
         'withheld': question.is_withheld,
         'bits': float(np.mean(list(class_bits.values()))),
-        'below_chance': _has_independent_tests(question) and lowest_p < BELOW_CHANCE_LEVEL,
+        'below_chance': _has_independent_tests(question) and corrected_p < BELOW_CHANCE_LEVEL,
     }
     if question.name in SPEAKER_QUESTIONS:
         answer |= {'recall': recalls, 'speaker_bits': class_bits}

@@ -24,20 +24,20 @@ def input_statistics(task, fold_index: int, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([mean_NxM, deviation_NxM], 1)
 
 
-def principal_components(x_NxM: np.ndarray, seen_N: np.ndarray) -> np.ndarray:
-    """Reduces x to the first principal components of its rows seen in training (a mask).
+def principal_components(x_NxM: np.ndarray, is_fitted_N: np.ndarray) -> np.ndarray:
+    """Reduces x to the first principal components of the rows in the mask.
 
     An input with at most MAX_INPUT_COMPONENTS columns is returned unchanged. The components are
-    rotated at random, because the classifiers scale every column to variance 1: without a rotation
+    rotated at random, because the attackers scale every column to variance 1: without a rotation
     the last component would count as much as the first.
     """
     if x_NxM.shape[1] <= MAX_INPUT_COMPONENTS:
         return x_NxM
-    mean_M = x_NxM[seen_N].mean(0, dtype=float)
+    mean_M = x_NxM[is_fitted_N].mean(0, dtype=float)
     centred_NxM = x_NxM - mean_M
-    seen_SxM = centred_NxM[seen_N]
-    size = min(MAX_INPUT_COMPONENTS, len(seen_SxM))
-    direction_MxD = _principal_directions(seen_SxM, size)
+    fitted_SxM = centred_NxM[is_fitted_N]
+    size = min(MAX_INPUT_COMPONENTS, len(fitted_SxM))
+    direction_MxD = _principal_directions(fitted_SxM, size)
     rotation_DxD, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))
     return (centred_NxM @ direction_MxD @ rotation_DxD).astype(np.float32)
 

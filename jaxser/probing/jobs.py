@@ -1,8 +1,9 @@
 """Fits the attackers of many jobs, padded to few shapes, on all cores or devices.
 
-A job is a question about one representation. Jobs of similar size share a compiled program; a small
-one does not pay for the largest. On a CPU the jobs run side by side, one a thread: a product of two
-small matrices is not worth several cores. On accelerators they are vmapped.
+A job is a question about one representation. Jobs of similar size share a compiled program, so that
+a small job is not padded to the size of the largest. On a CPU each job runs in a thread of its own,
+one for each core: a product of two small matrices does not use several cores well. On accelerators
+jobs are vmapped.
 """
 
 import functools
@@ -34,12 +35,12 @@ class Job(NamedTuple):
     x_NxD: np.ndarray
 
     def positions(self, question_rows: np.ndarray) -> np.ndarray:
-        """Returns where in x_NxD some of the utterances are."""
+        """Returns the positions in x_NxD of these utterances, which must be among `rows`."""
         return np.searchsorted(self.rows, question_rows)
 
 
 class Shape(NamedTuple):
-    """The size of a program: known and tested examples, dimensions, classes."""
+    """The size of a program: N known and T tested examples, D dimensions, K classes."""
 
     N: int
     T: int
@@ -70,7 +71,7 @@ class ShapeTable:
             self.T[key] = max(self.T.get(key, 0), len(question.test_rows))
 
     def add_width(self, width: int) -> None:
-        """Notes that jobs with this number of dimensions will come."""
+        """Adds the width of a representation; call it for all jobs before `get_shape`."""
         key = size_class(width, SMALLEST_DIMENSIONS)
         self.D[key] = max(self.D.get(key, 0), width)
 

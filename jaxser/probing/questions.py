@@ -2,15 +2,16 @@
 
 Questions about speakers:
 
-  speaker                        the speakers of training, tested on the fold's `attacker_test`
+  speaker                        training speakers, tested on the fold's `attacker_test`
   unseen_speaker                 dev and test speakers that training has not seen
-  speaker_other_sentence         the same two, tested on sentences that the attacker was not fitted
-  unseen_speaker_other_sentence  on, so that it cannot recognise recordings by what is said
+  speaker_other_sentence         as speaker, but no tested sentence is used to fit the attacker, so
+                                 that it cannot recognise a recording by what is said
+  unseen_speaker_other_sentence  as unseen_speaker, likewise
 
-Utterances that the encoder has not seen differ from those of its training, so that settings which
-are best on the latter make a weak attacker. Where training speakers are tested, the tested
-utterances are therefore divided into two halves. Each half chooses the settings of the attacker
-that is tested on the other one, and is fitted by it.
+Settings of an attacker that are best on utterances seen in training are not best on withheld ones:
+they make a weak attacker. Where training speakers are tested, the tested utterances are therefore
+divided into two halves, and there are two attackers. Each of them is tested on one half. The other
+half chooses its settings, and then joins the utterances on which it is fitted.
 
 Other questions: sex, language, corpus and emotion.
 """
@@ -52,7 +53,7 @@ class Question(NamedTuple):
     validation_rows: np.ndarray  # choose the attacker's settings
     test_rows: np.ndarray
     is_withheld: bool  # the encoder has not seen the test rows in training
-    unseen_speakers: bool  # and no other utterance of their speakers
+    unseen_speakers: bool  # nor any other utterance of the tested speakers
     # Whether the validation rows are tested too, with the test rows in their place.
     is_crossed: bool = False
 
@@ -157,7 +158,8 @@ class _QuestionMaker:
         self.seed = seed
         self.text = table.utterances.text
         self.seen_rows = np.unique(np.concatenate([fold.train_and_adapt, fold.identity]))
-        self.unseen_rows = np.setdiff1d(np.concatenate([fold.dev, fold.test]), self.seen_rows)
+        dev_and_test = np.concatenate([fold.dev, fold.test])
+        self.untrained_rows = np.setdiff1d(dev_and_test, self.seen_rows)  # of any speaker
         training_rows = np.union1d(self.seen_rows, fold.attacker_test)
         self.seen_speakers = np.unique(self.text['speaker'][training_rows])
 
@@ -194,7 +196,7 @@ class _QuestionMaker:
     def _make_attribute(self, name: str) -> Question | None:
         """Returns the question about sex, language or corpus."""
         classes, label_N = index_values(self.text[name])
-        test_rows = self.unseen_rows[label_N[self.unseen_rows] >= 0]
+        test_rows = self.untrained_rows[label_N[self.untrained_rows] >= 0]
         fit_rows, random = self.fold.fit_rows, self._random(name)
         if len(np.unique(label_N[test_rows])) < 2:
             split = self._with_halves(fit_rows, label_N, self.fold.attacker_test, random)
@@ -217,11 +219,12 @@ class _QuestionMaker:
         return RowSplit(fit, first, second, is_crossed=True)
 
     def _with_other_sentences(self, rows, label_N, test_rows, random) -> RowSplit | None:
-        """Returns a split in which half of the sentences are only tested, and the others only used.
+        """Returns a split in which half of the sentences are only tested.
 
-        Settings are chosen on those of `test_rows` that have a sentence of the others, if they are
-        not in `rows`.
-        None unless nearly all sentences are known and most are spoken several times.
+        The attacker is fitted on the utterances of `rows` with one of the other sentences. Its
+        settings are chosen on the utterances of `test_rows` with one of the other sentences, if
+        they are not in `rows`; otherwise on a share of `rows`. Returns None unless nearly all
+        sentences are known and most are spoken several times.
         """
         sentence_N = self.text['sentence']
         all_rows = np.union1d(rows, test_rows)
@@ -236,10 +239,13 @@ class _QuestionMaker:
         fit_rows = rows[is_used_N[rows]]
         validation_rows = np.setdiff1d(test_rows[is_used_N[test_rows]], fit_rows)
         test_rows = test_rows[is_tested_N[test_rows]]
+        labelled_rows = np.unique(fit_rows[label_N[fit_rows] >= 0])
+        # A class that is not fitted cannot choose settings: utterances of unknown speakers, too.
+        is_fitted_N = np.isin(label_N[validation_rows], label_N[labelled_rows])
+        validation_rows = validation_rows[is_fitted_N]
         if not len(validation_rows):
             return self._with_test(fit_rows, label_N, test_rows, random)
-        fit_rows = np.unique(fit_rows[label_N[fit_rows] >= 0])
-        return RowSplit(fit_rows, validation_rows, np.unique(test_rows))
+        return RowSplit(labelled_rows, validation_rows, np.unique(test_rows))
 
     def _make(self, name: str, classes, label_N, split: RowSplit) -> Question | None:
         """Returns a question, or None if it cannot be fitted or tested."""

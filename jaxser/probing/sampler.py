@@ -46,7 +46,7 @@ class RepresentationSampler:
 
         By utterance: `utterance`, `speaker` and `emotion`, from the columns `text`. `setting` has
         the settings' labels. For setting n: z_n (float16), row_n (indices of utterances) and part_n
-        (train, adapt, dev or test).
+        (train, adapt, withheld, dev or test).
         """
         arrays = {}
         for key in ('utterance', 'speaker', 'emotion'):
@@ -61,7 +61,7 @@ class RepresentationSampler:
 
 def _part_names(sample: Sample) -> np.ndarray:
     """Returns the part of each row; a test utterance is `test` even if training also uses it."""
-    part_N = np.full(len(sample.rows), 'train')
-    for name in ('adapt', 'dev', 'test'):
+    part_N = np.full(len(sample.rows), 'train', '<U8')
+    for name in ('adapt', 'withheld', 'dev', 'test'):
         part_N[np.isin(sample.rows, getattr(sample.fold, name))] = name
     return part_N

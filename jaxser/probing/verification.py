@@ -1,9 +1,9 @@
 """Speaker verification by a representation: equal error rates over pairs of unseen speakers.
 
-Two back ends compare a pair of utterances. One is the cosine of the representations, less their
-mean over training. The other is linear discriminant analysis (LDA) of the training speakers,
-followed by the cosine: it finds the directions that tell speakers apart, as an attacker with
-recordings of other people would.
+Two back ends compare a pair of utterances. One is the cosine of the representations minus their
+mean over the training data. The other projects them by linear discriminant analysis (LDA) of the
+training speakers first: these are the directions in which speakers differ most, relative to the
+utterances of one speaker. An attacker with recordings of other people can find them.
 """
 
 import numpy as np

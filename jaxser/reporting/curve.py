@@ -6,7 +6,7 @@ import numpy as np
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
-from jaxser.analysis.leakage import SPEAKER_QUESTIONS, question_title, strongest_recall
+from jaxser.analysis.leakage import HEADLINE_QUESTIONS, question_title, strongest_recall
 from jaxser.analysis.summary import collect, probed_answers, swept_keys, tested_speakers
 from jaxser.reporting.formats import folds_of_sweep
 from jaxser.reporting.plotting import (
@@ -56,7 +56,7 @@ def draw_curve(results: dict, key: str):
     curves = _make_curves(results, key)
     if not curves:
         return draw_placeholder()
-    questions = [q for q in SPEAKER_QUESTIONS if probed_answers(results['summary'], q)]
+    questions = [q for q in HEADLINE_QUESTIONS if probed_answers(results['summary'], q)]
     legend_below = len(curves) > MAX_INSIDE_LEGEND
     height = 4.2 + 3.2 * len(questions)
     if legend_below:

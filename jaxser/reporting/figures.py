@@ -1,5 +1,6 @@
 """The figures of a sweep, one function each; `plotting.render_png` makes a PNG file of one."""
 
+import math
 import textwrap
 from collections.abc import Container
 from typing import NamedTuple
@@ -88,8 +89,8 @@ class TradeoffPanel(NamedTuple):
 
     title: str
     leakage: Measured
-    chance: float
-    input_leakage: float | None
+    chance: float | None  # None if the settings have several
+    input_leakage: float | None  # likewise, or if it was not measured
 
 
 def draw_tradeoff(
@@ -110,7 +111,8 @@ def draw_tradeoff(
     for name, is_plain in zip(names, plain_N):
         colour = styles[name]['color'] if name in styles else 'grey'
         colours.append(PLAIN_COLOUR if is_plain else colour)
-    legend_rows = -(-(len(coloured) + 4) // TRADEOFF_LEGEND_COLUMNS)
+    # Besides the settings: plain training, Pareto front, chance and the input.
+    legend_rows = math.ceil((len(coloured) + 4) / TRADEOFF_LEGEND_COLUMNS)
     height = 4.4 + 0.2 * legend_rows
     figure, grid = make_figure(max(5.6 * len(panels), 7), height, 1, len(panels))
     for axes, panel, front_N in zip(grid.flat, panels, front_PxN):
@@ -159,7 +161,8 @@ def _draw_tradeoff_panel(
             drawstyle='steps-post',
             label='Pareto front',
         )
-    axes.axvline(panel.chance, color='grey', linestyle=':', label='chance')
+    if panel.chance is not None:
+        axes.axvline(panel.chance, color='grey', linestyle=':', label='chance')
     if panel.input_leakage is not None:
         label = 'from the input alone'
         axes.axvline(panel.input_leakage, color='grey', linestyle='--', label=label)

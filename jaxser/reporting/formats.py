@@ -58,6 +58,16 @@ def format_attack(figures: dict | None) -> str:
     return f'{recall:.3f} ({ATTACKERS[attacker]})'
 
 
+def format_shared(texts: list[str]) -> str:
+    """Returns the text that all settings have in common, 'varies' if they differ; '' without any.
+
+    Chance, for example, varies with the number of training speakers.
+    """
+    if not texts:
+        return ''
+    return texts[0] if len(set(texts)) == 1 else 'varies'
+
+
 def split_cells(cells_by_row: list[list[tuple[str, object]]]) -> tuple[list[str], list[list]]:
     """Returns the headings and the rows of a table.
 

@@ -10,8 +10,8 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.analysis.leakage import (
     ATTACKERS,
+    HEADLINE_QUESTIONS,
     QUESTION_TITLES,
-    SPEAKER_QUESTIONS,
     is_biased_low,
     question_title,
 )
@@ -31,6 +31,7 @@ from jaxser.reporting.formats import (
     format_interval,
     format_leakage,
     format_number,
+    format_shared,
     format_verdicts,
 )
 from jaxser.reporting.html import (
@@ -93,16 +94,16 @@ def _leakage_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
     """Returns the table of leakage: a row per setting, training speakers and unseen speakers."""
     chance_cells = [('setting', 'chance'), ('UAR', format_number(analysis.chance))]
     input_cells = [('setting', 'the input alone'), ('UAR', '')]
-    for question in SPEAKER_QUESTIONS:
+    for question in HEADLINE_QUESTIONS:
         answers = probed_answers(probed, question)
-        first = answers[0] if answers else {}
-        texts = (format_number(first.get('chance')), '', '')
-        chance_cells += _question_cells(question, *texts)
-        input_cells += _question_cells(question, format_attack(first.get('input')), '', '')
+        chances = [format_number(answer['chance']) for answer in answers]
+        inputs = [format_attack(answer.get('input')) for answer in answers]
+        chance_cells += _question_cells(question, format_shared(chances), '', '')
+        input_cells += _question_cells(question, format_shared(inputs), '', '')
     cells_by_row = [chance_cells, input_cells]
     for row in probed:
         cells = [('setting', analysis.setting_title(row)), ('UAR', format_number(row['uar']))]
-        for question in SPEAKER_QUESTIONS:
+        for question in HEADLINE_QUESTIONS:
             answer = row['probe'].get(question, {})
             difference = format_number(answer.get('delta'), '+z.3f')
             interval = format_interval(answer.get('delta_ci95'), '+.3f')
@@ -181,7 +182,7 @@ def _make_tradeoff(analysis: SweepAnalysis, probed: list[dict]) -> Tradeoff:
     """Returns UAR and leakage of all settings; a panel for each question all of them answer."""
     titles = list(map(analysis.setting_title, probed))
     panels = []
-    for question in SPEAKER_QUESTIONS:
+    for question in HEADLINE_QUESTIONS:
         answers = [row['probe'].get(question) for row in probed]
         if all(answers):
             panels.append(_tradeoff_panel(question, answers))
@@ -214,12 +215,17 @@ def _tradeoff_figure(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
 
 
 def _tradeoff_panel(question: str, answers: list[dict]) -> TradeoffPanel:
-    """Returns a panel of the figure from the averages of all settings for one question."""
+    """Returns a panel of the figure from the averages of all settings for one question.
+
+    It has no level of chance and of the input if these vary with the setting.
+    """
+    chances = collect(answers, 'chance')
+    is_shared = np.ptp(chances) < 1e-9
     return TradeoffPanel(
         title=question_title(question),
         leakage=Measured.of(collect(answers, 'strongest'), [a.get('ci95') for a in answers]),
-        chance=answers[0]['chance'],
-        input_leakage=answers[0].get('input', {}).get('strongest'),
+        chance=chances[0] if is_shared else None,
+        input_leakage=answers[0].get('input', {}).get('strongest') if is_shared else None,
     )
 
 
@@ -235,6 +241,7 @@ def _attackers_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
                 ('strongest', format_leakage(answer)),
                 ('95 %', format_interval(answer.get('ci95'))),
                 ('chance', format_number(answer.get('chance'))),
+                ('the input alone', format_attack(answer.get('input'))),
                 ('speakers', answer.get('probed_speakers', '')),
                 ('bits', format_number(answer.get('bits'), 'z.2f')),
                 ('95 %', format_interval(answer.get('bits_ci95'), '.2f')),

@@ -14,7 +14,7 @@ from jaxser.analysis.adversary import inert_hint
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
 from jaxser.analysis.leakage import (
     ATTACKERS,
-    SPEAKER_QUESTIONS,
+    HEADLINE_QUESTIONS,
     is_biased_low,
     question_title,
     unseen_question,
@@ -267,7 +267,7 @@ def _hint(analysis: SweepAnalysis, verdict: str) -> str:
 def below_chance_warning(row: dict) -> list[str]:
     """Returns a warning if an attacker of speakers is significantly below chance."""
     names = []
-    for question in SPEAKER_QUESTIONS:
+    for question in HEADLINE_QUESTIONS:
         if ((row['probe'] or {}).get(question) or {}).get('below_chance'):
             names.append(question_title(question))
     if not names:

@@ -13,6 +13,7 @@ from jaxser.reporting.formats import (
     format_attack,
     format_leakage,
     format_number,
+    format_shared,
     format_verdicts,
     split_cells,
 )
@@ -175,12 +176,13 @@ def _leakage_legend(results: dict) -> list[str]:
     if not answers:
         return []
     unseen_answers = summary.probed_answers(results['summary'], 'unseen_speaker')
+    input_recalls = [format_attack(answer.get('input')) for answer in answers]
     lines = [
         'leakage: speaker-recognition recall of the strongest attacker, which is named (a new '
         'classifier of the frozen\n'
         'representation, tested on utterances on which it was not fitted; mean of the folds). '
         'chance: that of guessing.',
-        f'Training speakers, from the input alone: {format_attack(answers[0].get("input"))}.'
+        f'Training speakers, from the input alone: {format_shared(input_recalls)}.'
         + _rough_note(results['runs']),
     ]
     if any(is_biased_low(answer) for answer in answers):

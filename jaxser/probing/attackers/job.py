@@ -40,7 +40,7 @@ class JobData(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What an attacker says of a job: log-odds up to a constant, not calibrated."""
+    """An attacker's scores of the examples of a job: log-odds up to a constant, not calibrated."""
 
     known_NxK: jax.Array  # of the known examples, fitted on the fit part alone
     test_TxK: jax.Array  # of the tested examples, fitted on the fit and validation parts

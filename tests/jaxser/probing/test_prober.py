@@ -9,7 +9,7 @@ import pytest
 from helpers import probing
 
 from data_pipelines.errors import UserError
-from jaxser.probing import attackers, jobs, prober
+from jaxser.probing import attackers, jobs, prober, sampler
 from jaxser.probing.attackers import linear, mlp
 from jaxser.training import tracking
 
@@ -126,6 +126,21 @@ def check_representations(workdir) -> None:
             test_rows = arrays[f'row_{n}'][part_N == 'test']
             assert set(arrays['utterance'][test_rows].tolist()) == tested
         assert not np.array_equal(arrays['z_0'], arrays['z_1'])
+
+
+def test_withheld_utterances_are_not_stored_as_training_data():
+    """In representations.npz, where a map of the training data would otherwise show them."""
+    table = probing.make_table(withhold=True)
+    fold = table.folds[0]
+    rows = fold.used_rows
+    representations = tracking.Collected(np.zeros(1, int))
+    representations.add(rows[None], np.zeros((1, len(rows), 2)))
+    samples = sampler.RepresentationSampler([{'seed': 0, 'fold': 0}])
+    group = SimpleNamespace(runs=[{'seed': 0, 'fold': 0}], subset_fold_N=[0])
+    samples.add(group, representations, [fold])
+    part_N = samples.to_arrays(table.utterances.text)['part_0']
+    assert set(rows[part_N == 'withheld']) == set(fold.attacker_test)
+    assert set(rows[part_N == 'train']) == set(fold.train)
 
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path):

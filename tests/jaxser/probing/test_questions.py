@@ -142,6 +142,16 @@ def test_settings_for_other_sentences_are_chosen_on_reserved_utterances():
     assert reserved == set(fold.attacker_test)
 
 
+def test_utterances_of_unknown_speakers_choose_no_settings():
+    """Of an attacker that is tested on other sentences; the other reserved utterances do."""
+    table = probing.make_table(sentences=4)
+    unknown = table.folds[0].attacker_test[:4]
+    table.utterances.text['speaker'][unknown] = ''
+    question = questions_by_name(table)['speaker_other_sentence']
+    assert len(question.validation_rows)
+    assert not set(question.validation_rows) & set(unknown)
+
+
 @pytest.mark.parametrize('counts', [[4, 4], [3, 3, 3], [1, 1, 1, 1], [5]])
 def test_halves_of_a_class_differ_by_at_most_one(counts):
     """And so do the halves of all classes together."""

@@ -88,6 +88,16 @@ def test_the_points_of_plain_training_have_a_colour_of_their_own():
         assert black_N == plain_N.tolist()
 
 
+def test_settings_of_several_chances_have_no_level_of_chance():
+    """Nor one of the input: neither would be true for all points."""
+    values = figures.Measured.of([0.6, 0.5], [None, None])
+    panel = figures.TradeoffPanel('training speakers', values, None, None)
+    figure = figures.draw_tradeoff(['a', 'b'], np.array([True, False]), values, [panel])
+    _, labels = figure.axes[0].get_legend_handles_labels()
+    assert not {'chance', 'from the input alone'} & set(labels)
+    assert {'plain training', 'b'} <= set(labels)
+
+
 def test_error_bars_reach_to_the_ends_of_the_intervals():
     """A value outside its interval, which a rounding error may cause, has no negative bar."""
     measured = figures.Measured.of([0.5, 0.4, 0.3], [(0.4, 0.7), None, (0.31, 0.4)])

@@ -127,11 +127,26 @@ def test_the_details_have_every_attacker_the_scores_and_verification(full_sweep)
     """Bits beside recall, what a service would release, the other domains, and LDA."""
     _, _, page = full_sweep
     text = ' '.join(page.text.split())
-    attackers = '0.405 0.355 0.505 0.305 0.505 (RBF) [0.505, 0.505] 0.200 8 1.50 [1.50, 1.50]'
+    attackers = '0.405 0.355 0.505 0.305 0.505 (RBF) [0.505, 0.505] 0.200 0.950 (RBF) 8 1.50'
     assert f'dann, lam = 1 training speakers {attackers}' in text
     assert 'dann, lam = 1 unseen speakers 0.400 (RBF) 0.20 0.555 (RBF) 0.250' in text
     assert 'setting emotion chance 0.333 the input alone 0.600 (RBF) dann, lam = 0 0.700' in text
     assert 'the input alone 0.300 0.350 dann, lam = 0 0.400 0.450 4' in text
+
+
+def test_chance_that_depends_on_the_setting_is_not_that_of_one_setting(
+    tmp_path, no_figures, monkeypatch
+):
+    """As in a sweep over the number of training speakers; each setting has its own below."""
+    answer = finished_sweeps.speaker_answer
+
+    def answer_of_own_chance(linear: float, **arguments) -> dict:
+        return answer(linear, **arguments) | {'chance': round(linear / 10, 2)}
+
+    monkeypatch.setattr(finished_sweeps, 'speaker_answer', answer_of_own_chance)
+    write_sweep(tmp_path / 'w')
+    text = ' '.join(read_page(tmp_path / 'w').text.split())
+    assert 'chance 0.333 varies varies the input alone' in text
 
 
 def test_the_figure_of_uar_against_leakage_is_a_file_too(full_sweep):
