@@ -125,11 +125,11 @@ class Method(NamedTuple):
             (domain, head params, z_BxD, batch) -> (scalar, metrics).
         fit: optional closed-form fit in NumPy after training, before evaluation:
             (params, z_NxD, {domain: index_N}) -> params. `params` are the run's selected ones,
-            z_NxD is what `predict` returns for the whole utterances of the training data, and the
-            index of an unknown domain is -1.
+            z_NxD is what `predict` returns for the whole utterances of `Fold.fit_rows` (the
+            training data on which no attacker is tested), and the index of an unknown domain is -1.
         fit_input: optional closed-form fit in NumPy before training:
             (params, x_NxM, {domain: index_N}) -> params. x_NxM are the mean frames of the
-            utterances of the training data, normalised.
+            utterances of `Fold.fit_rows`, normalised.
         may_be_negative: the hyper-parameters, such as lam, of which a sweep may have negative
             values.
         within_emotions: whether the method distinguishes domains only among labelled examples of

@@ -27,8 +27,8 @@ def reserve_attacker_test(
     """Returns the fold with `attacker_test`; what is withheld is no longer in `train`.
 
     `share` of each training speaker's recordings is withheld, stratified by emotion. With share 0,
-    and of unknown speakers, 20 % are chosen in the same way and stay in `train`. So do 20 % of each
-    speaker in `adapt`, chosen without the emotion.
+    and always for unknown speakers, 20 % are chosen in the same way and stay in `train`. Of each
+    speaker's recordings in `adapt`, 20 % are chosen without regard to the emotion, and stay there.
     """
     random = np.random.default_rng((order_seed, fold.number, 0, WITHHOLDING_STREAM))
     draw_2xN = random.random((2, len(utterances)))

@@ -1,4 +1,4 @@
-"""Similarity penalty: makes utterances of one domain no more alike than those of different domains.
+"""Similarity penalty: utterances of one speaker become no more alike than those of different ones.
 
 A closed-form penalty in place of an adversary: it has no domain head, so that nothing has to keep
 up with the encoder, and it does not depend on the scale of z. Formula, lam and the constant 1e-6
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from data_pipelines.errors import UserError
-from jaxser.interfaces import Aux, Encoder, Method, Sizes
+from jaxser.interfaces import Aux, Batch, Encoder, Method, Sizes
 from jaxser.methods import _adversarial, erm
 from jaxser.methods._identity import split_batch
 from jaxser.nn import heads
@@ -52,6 +52,31 @@ def domain_similarity(z_BxD: jax.Array, domain_B: jax.Array, group_B: jax.Array)
     return jnp.where(jnp.minimum(within_count, between_count) > 0, value, 0.0)
 
 
+def group_examples(batch: Batch, is_conditional: bool) -> jax.Array:
+    """Returns group_B of emotion examples: the emotion, or 0; -1 if unlabelled, or padding."""
+    group_B = jnp.zeros_like(batch['emotion_B'])
+    if is_conditional:
+        group_B = jnp.where(batch['labelled_B'] > 0, batch['emotion_B'], -1)
+    return jnp.where(batch['frames_B'] > 0, group_B, -1)
+
+
+def group_identity(batch: Batch, is_conditional: bool, emotions: int) -> jax.Array:
+    """Returns group_B of identity examples: a group beside the emotions, or 0; -1 for padding."""
+    group = emotions if is_conditional else 0
+    return jnp.where(batch['frames_B'] > 0, group, -1)
+
+
+def sum_similarities(
+    z_BxD: jax.Array, batch: Batch, domains: tuple[str, ...], group_B: jax.Array
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns the sum of D over the domains, and each D as a metric."""
+    metrics = {}
+    for domain in domains:
+        value = domain_similarity(z_BxD, batch[f'{domain}_B'], group_B)
+        metrics[f'{domain}_similarity'] = value
+    return sum(metrics.values()), metrics
+
+
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     """CE(emotion | z) + lam ramp(progress) sum_d D_d, with D_d of `domain_similarity`.
 
@@ -78,51 +103,37 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     emotion_head = heads.make_head(sizes.emotions)
     plain = erm.make(config, encoder, sizes)
 
-    def group_examples(batch, is_identity):
-        """Returns group_B; padding has group -1."""
-        is_real_B = batch['frames_B'] > 0
-        if not is_conditional:
-            group_B = jnp.zeros_like(batch['emotion_B'])
-        elif is_identity:
-            group_B = jnp.full_like(batch['emotion_B'], sizes.emotions)
-        else:
-            group_B = jnp.where(batch['labelled_B'] > 0, batch['emotion_B'], -1)
-        return jnp.where(is_real_B, group_B, -1)
-
-    def penalty(z_BxD, domain_batch, group_B):
-        """Returns the sum of D over the domains, and metrics."""
-        metrics = {}
-        for domain in domains:
-            value = domain_similarity(z_BxD, domain_batch[f'{domain}_B'], group_B)
-            metrics[f'{domain}_similarity'] = value
-        return sum(metrics.values()), metrics
+    def encode_identity(params, state, identity_batch, hyper, key):
+        """Returns z_BxD of the identity examples."""
+        key = jax.random.fold_in(key, 1)
+        z_BxD, _ = encoder.apply(
+            params['encoder'], state.batch_stats, identity_batch, hyper, key, train=True
+        )
+        return z_BxD
 
     def loss(params, state, batch, hyper, key):
         emotion_batch, identity_batch = split_batch(batch) if has_identity else (batch, None)
         emotion = erm.emotion_forward(
             encoder, emotion_head, params, state, emotion_batch, hyper, key
         )
-        group_B = group_examples(emotion_batch, is_identity=False)
+        group_B = group_examples(emotion_batch, is_conditional)
         identity_z = []
         if has_identity:
-            z_BxD, _ = encoder.apply(
-                params['encoder'],
-                state.batch_stats,
-                identity_batch,
-                hyper,
-                jax.random.fold_in(key, 1),
-                train=True,
-            )
-            identity_z.append(z_BxD)
-            group_B = jnp.append(group_B, group_examples(identity_batch, is_identity=True))
+            identity_z.append(encode_identity(params, state, identity_batch, hyper, key))
+            identity_group_B = group_identity(identity_batch, is_conditional, sizes.emotions)
+            group_B = jnp.append(group_B, identity_group_B)
+
+        def penalty(z_BxD):
+            z_BxD = jnp.concatenate([z_BxD, *identity_z])
+            return sum_similarities(z_BxD, batch, domains, group_B)
 
         ramped_lam = _adversarial.ramp_lam(hyper, state, sizes)
-        value, metrics = penalty(jnp.concatenate([emotion.z_BxD, *identity_z]), batch, group_B)
+        value, metrics = penalty(emotion.z_BxD)
         total = emotion.loss + ramped_lam * value
         metrics['lam_p'] = ramped_lam
 
         def ramped_penalty(z_BxD):
-            value, _ = penalty(jnp.concatenate([z_BxD, *identity_z]), batch, group_B)
+            value, _ = penalty(z_BxD)
             return ramped_lam * value
 
         emotion_loss = erm.make_task_loss(emotion_head, params, emotion_batch)

@@ -79,9 +79,7 @@ class GroupLoop:
         self.best = jax.tree.map(jnp.copy, (self.state.params, self.state.batch_stats))
         is_restored = self._restore_checkpoint()
         if trainer.method.fit_input is not None and not is_restored:
-            params = fit_input(trainer, group, self.state.params)
-            self.state = self.state.replace(params=params)
-            self.best = jax.tree.map(jnp.copy, (params, self.state.batch_stats))
+            self._fit_input()
 
         self.entropies = self._domain_entropies()
         self.alarms = monitoring.AdversaryAlarms(
@@ -159,6 +157,12 @@ class GroupLoop:
         distributed.skip_steps(self.session.progress, done * self.task.steps_per_epoch)
         distributed.log(f'Resuming after epoch {done} of {epochs}.')
         return True
+
+    def _fit_input(self) -> None:
+        """Fits the method to its input, before the first step of training."""
+        params = fit_input(self.trainer, self.group, self.state.params)
+        self.state = self.state.replace(params=params)
+        self.best = jax.tree.map(jnp.copy, (params, self.state.batch_stats))
 
     def _domain_entropies(self) -> list[dict[str, float]]:
         """Returns, for every run, the entropy in nats of each domain that the method acts on."""

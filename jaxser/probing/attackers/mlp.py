@@ -68,6 +68,14 @@ def random_features(x_NxE: jax.Array) -> jax.Array:
     return jnp.asarray(normal_ExH, jnp.float32) * jnp.sqrt(2 / dimensions)
 
 
+def is_over(training: _Training) -> jax.Array:
+    """Whether the first training has run out of patience, or the second is complete."""
+    has_stalled = training.check - training.best_check >= PATIENCE
+    is_first_over = has_stalled | (training.check >= MAX_CHECKS)
+    is_last_over = training.check >= training.best_check
+    return jnp.where(training.is_last, is_last_over, is_first_over)
+
+
 def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
     """Fits the network of a standardised job, from the solution of the linear attacker."""
     x_NxE, test_TxE = append_one(data.x_NxD), append_one(data.test_TxD)
@@ -85,15 +93,6 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
     def loss(params, weight_N):
         penalty = 0.5 * linear.l2 * (params['linear'][:-1] ** 2).sum()
         return weighted_cross_entropy(scores(params, x_NxE), data.y_N, weight_N) + penalty
-
-    def is_over(training: _Training):
-        """Whether the first training has run out of patience, or the second is complete."""
-        stalled = training.check - training.best_check >= PATIENCE
-        return jnp.where(
-            training.is_last,
-            training.check >= training.best_check,
-            stalled | (training.check >= MAX_CHECKS),
-        )
 
     def train(training: _Training) -> _Training:
         weight_N = jnp.where(training.is_last, weights.known_N, weights.fit_N)
