@@ -12,6 +12,7 @@ collapsed  the emotion was forgotten too, or the run diverged
 
 from jaxser.analysis.leakage import (
     ATTACKERS,
+    is_centred,
     relative_leakage,
     strongest_attacker,
     unseen_question,
@@ -181,10 +182,22 @@ def _verdict_among(run: dict, others: list[dict], config: dict) -> dict | None:
     reference = find_plain_reference_index(hyper, collect(others, 'hyper'), config)
     plain_run = None if reference is None else others[reference]
     chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
-    verdict = adversary_verdict(run, plain_run, _first_probed(run, domains), chance)
+    domain = _first_probed(run, domains)
+    verdict = adversary_verdict(run, plain_run, domain, chance)
+    if verdict and verdict['verdict'] == 'winning' and _is_any_centred(run, domain, config):
+        verdict['verdict'] = 'balanced'
+        verdict['why'] += '; not winning, because normalisation by speaker makes leakage too low'
     if verdict and verdict['verdict'] == 'inert':
         verdict['next'] = inert_hint(hyper, method)
     return verdict
+
+
+def _is_any_centred(run: dict, domain: str, config: dict) -> bool:
+    """Whether leakage of training or of unseen speakers is too low by normalisation."""
+    if domain != 'speaker':
+        return False
+    answers = [_answer(run, domain), _answer(run, unseen_question(domain))]
+    return any(answer and is_centred(answer, config) for answer in answers)
 
 
 def _first_probed(run: dict, domains: list[str]) -> str:

@@ -156,6 +156,7 @@ def _make_row(choice: Choice, count_by_method: dict, config: dict) -> Comparison
         joint_setting = choice.setting | {'model.batch_norm': 'joint'}
         gain_over_joint = _gain_over_plain(choice, joint_setting, count_by_method)
     probe = _average_answers(runs)
+    leakage.mark_centred(probe, config)
     return ComparisonRow(
         setting=choice.setting,
         method=choice.method,

@@ -12,6 +12,7 @@ An average, the result of `average_probe` for a question, has these keys where t
   strongest, attacker     the largest of these means, and the name of its attacker
   chance, classes, n      means over the runs; chance is the recall of guessing
   strangers, withheld     whether this holds in every run
+  centred                 True if normalisation makes the leakage too low (`is_centred`)
   bits                    information on the speaker that an attacker proves, in bits; may be
                           negative
   ci95, bits_ci95         95 % intervals that resample speakers; None for too few speakers
@@ -78,6 +79,29 @@ def relative_leakage(answer: dict) -> float:
 def is_biased_low(answer: dict) -> bool:
     """Whether attackers were tested on utterances that the encoder was trained on."""
     return not answer.get('withheld') and not answer.get('strangers')
+
+
+def is_centred(answer: dict, config: dict) -> bool:
+    """Whether the tested utterances are normalised by statistics of a speaker that include them.
+
+    The utterances of a speaker then have the mean 0 together. So a tested one is moved away from
+    those on which an attacker was fitted: even from pure noise, recall is far below chance.
+    `config` is the configuration as in config.json.
+    """
+    normalisation = config.get('data', {}).get('normalise')
+    is_withheld, is_unseen = bool(answer.get('withheld')), bool(answer.get('strangers'))
+    if normalisation == 'speaker_transductive':  # without the withheld utterances
+        return is_unseen or not is_withheld
+    if normalisation == 'speaker':  # of training speakers only
+        return not is_unseen and not is_withheld
+    return False
+
+
+def mark_centred(averages: dict[str, dict], config: dict) -> None:
+    """Adds the key `centred` to the averages about speakers to which it applies."""
+    for question in QUESTION_TITLES:
+        if question in averages and is_centred(averages[question], config):
+            averages[question]['centred'] = True
 
 
 def question_title(question: str) -> str:

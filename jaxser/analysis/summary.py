@@ -97,6 +97,7 @@ def summary_rows(
     for values, setting_runs in runs_by_setting.items():
         setting = dict(zip(swept, values))
         summary = _summarize_setting(setting, setting_runs, predicted, label_keys, classes)
+        leakage.mark_centred(summary.row['probe'] or {}, config)
         settings.append(setting)
         rows.append(summary.row)
         summaries.append(summary)

@@ -4,6 +4,12 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis.bootstrap import Estimate
 from jaxser.analysis.leakage import ATTACKERS, is_biased_low, strongest_attacker
 
+CENTRED_NOTE = (
+    'Centred: features are normalised by statistics of a speaker that include the tested '
+    'utterances. This moves them away from the other utterances of the speaker, so that leakage is '
+    'too low, and may be below chance even if nothing was forgotten.'
+)
+
 MOST_LISTED_FOLDS = 9  # of more folds, only the number is written
 
 
@@ -35,6 +41,7 @@ def format_leakage(answer: dict | None) -> str:
     """Returns the strongest attacker's recall with its name, e.g. '0.580 (RBF)'.
 
     '0.580 (RBF, seen)': tested on utterances that the encoder was trained on, so biased low.
+    '0.580 (RBF, centred)': see CENTRED_NOTE.
     `answer` is the average of the probe for a question.
     """
     strongest = strongest_attacker(answer or {})
@@ -44,6 +51,8 @@ def format_leakage(answer: dict | None) -> str:
     notes = [ATTACKERS[attacker]]
     if is_biased_low(answer):
         notes.append('seen')
+    if answer.get('centred'):
+        notes.append('centred')
     if answer.get('below_chance'):
         notes.append('below chance')
     return f'{recall:.3f} ({", ".join(notes)})'

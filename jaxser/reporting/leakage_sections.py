@@ -27,6 +27,7 @@ from jaxser.reporting.figures import (
     pareto_front,
 )
 from jaxser.reporting.formats import (
+    CENTRED_NOTE,
     format_attack,
     format_interval,
     format_leakage,
@@ -144,6 +145,8 @@ def _leakage_notes(probed: list[dict]) -> list[str]:
         answers += _speaker_answers(row).values()
     if any(is_biased_low(answer) for answer in answers):
         notes.append(SEEN_NOTE)
+    if any(answer.get('centred') for answer in answers):
+        notes.append(CENTRED_NOTE)
     if any(answer.get('below_chance') for answer in answers):
         notes.append(BELOW_CHANCE_NOTE)
     notes.append('- plain: minus the leakage of plain training. 95 %: speakers are resampled.')

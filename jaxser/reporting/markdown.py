@@ -49,7 +49,9 @@ uses {rare_draws} draws where few of the {draws} are as extreme. No interval is 
 - `leakage of ...`: mean recall of the strongest attacker, a newly trained classifier on the frozen
   representation, with its name (linear, MLP, RBF, kNN), its interval over speakers, and chance.
   `seen`: tested on utterances that the encoder was trained on, which is biased low. `below chance`:
-  an attacker is significantly below chance, which is a leak too.
+  an attacker is significantly below chance, which is a leak too. `centred`: features are normalised
+  by statistics of a speaker that include the tested utterances, so that leakage is too low, and may
+  be below chance even if nothing was forgotten.
 - `bits`: a lower bound on the information about the speaker; `emotion scores alone`: the strongest
   attacker that has nothing but the model's posteriors of the emotions; `equal error rate (LDA)`:
   verification of unseen speakers by a classifier fitted on the training speakers, 0.5 without any

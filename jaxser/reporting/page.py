@@ -189,6 +189,8 @@ def _question_fact(analysis: SweepAnalysis, question: str) -> Fact:
     note = f'{format_interval(answer.get("ci95"))} {", ".join(levels)}'.strip()
     if is_biased_low(answer):
         note += '. Seen utterances: biased low'
+    if answer.get('centred'):
+        note += '. Centred by tested utterances: too low'
     name = f'leakage of {question_title(question)}, strongest attacker, mean of folds'
     return Fact(name, format_leakage(answer), note)
 

@@ -1,5 +1,7 @@
 """Prints the results at the end of training: a table with a row per setting, and its legend."""
 
+import textwrap
+
 import rich.console
 import rich.measure
 import rich.table
@@ -9,6 +11,7 @@ from jaxser.analysis import bootstrap, summary
 from jaxser.analysis.leakage import is_biased_low
 from jaxser.reporting import curve, figures, plotting
 from jaxser.reporting.formats import (
+    CENTRED_NOTE,
     folds_of_sweep,
     format_attack,
     format_leakage,
@@ -22,6 +25,8 @@ from jaxser.runs import format_setting, run_label, synthetic_note
 # With fewer held-out utterances, leakage is only a rough estimate: at a recall of 0.5 its standard
 # error is above 0.09.
 MIN_HELD_OUT = 30
+
+LEGEND_WIDTH = 110  # characters of a line
 
 ALWAYS_SHOWN = ('UAR', 'by fold', 'WA')  # columns that are shown even if they are empty
 
@@ -190,6 +195,8 @@ def _leakage_legend(results: dict) -> list[str]:
             'seen: tested on utterances that the encoder was trained on; biased low '
             '(config.protocol.withhold = 0.2 withholds some).'
         )
+    if any(answer.get('centred') for answer in [*answers, *unseen_answers]):
+        lines.append(textwrap.fill(CENTRED_NOTE, LEGEND_WIDTH))
     if any(answer.get('below_chance') for answer in [*answers, *unseen_answers]):
         lines.append('below chance: an attacker is significantly below chance, which is a leak.')
     return lines

@@ -14,6 +14,7 @@ from jaxser.analysis.leakage import (
     unseen_question,
 )
 from jaxser.reporting.formats import (
+    CENTRED_NOTE,
     format_attack,
     format_interval,
     format_leakage,
@@ -185,6 +186,8 @@ def leakage_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
         leakages=leakages,
         attackers=', '.join(_attackers(answers)),
         is_biased_low=any(map(is_biased_low, answers)),
+        is_centred=any(answer.get('centred') for answer in answers),
+        centred_note=CENTRED_NOTE,
         is_below_chance=any(answer.get('below_chance') for answer in answers),
         has_unseen=domain != 'speaker' or unseen_question(domain) in questions,
     )

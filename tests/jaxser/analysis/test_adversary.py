@@ -76,6 +76,14 @@ def test_a_run_that_leaks_unseen_speakers_is_not_winning():
     assert verdict['why'].endswith('not winning, because unseen speakers leak')
 
 
+def test_features_that_are_centred_with_tested_utterances_prove_no_forgetting():
+    """Even of noise, recall of unseen speakers would be below chance."""
+    config = CONFIG | {'data': {'normalise': 'speaker_transductive'}}
+    _, verdict = adversary_verdicts([PLAIN_RUN, make_run(1.0, 0.22)], config)
+    assert verdict['verdict'] == 'balanced'
+    assert verdict['why'].endswith('normalisation by speaker makes leakage too low')
+
+
 def test_recall_below_chance_is_a_leak_and_not_winning():
     """Whoever is always wrong knows the speaker."""
     run = make_run(1.0, 0.1, unseen_recall=0.2, below_chance=True)

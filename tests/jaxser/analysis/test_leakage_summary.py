@@ -89,6 +89,26 @@ def test_intervals_resample_speakers():
 
 
 @pytest.mark.parametrize(
+    ('normalise', 'withheld', 'strangers', 'expected'),
+    [
+        ('global', False, False, False),
+        ('speaker', False, False, True),
+        ('speaker', True, False, False),  # by the statistics of other utterances
+        ('speaker', True, True, False),  # each utterance by itself
+        ('speaker_transductive', False, False, True),
+        ('speaker_transductive', True, False, False),
+        ('speaker_transductive', True, True, True),
+    ],
+)
+def test_leakage_is_marked_where_tested_utterances_are_centred_with_the_fitted_ones(
+    normalise, withheld, strangers, expected
+):
+    averages = {'speaker': {'withheld': withheld, 'strangers': strangers}}
+    leakage.mark_centred(averages, {'data': {'normalise': normalise}})
+    assert averages['speaker'].get('centred', False) is expected
+
+
+@pytest.mark.parametrize(
     ('recall', 'flags', 'expected'),
     [
         ([0.01, 0.02] * 4, [True, False, False], True),

@@ -105,6 +105,16 @@ def test_the_sex_of_a_few_unseen_speakers_is_never_below_chance():
     assert 'recall' not in answer
 
 
+def test_noise_that_is_centred_by_speaker_has_recall_below_chance():
+    """Why analysis/leakage.py marks it: the tested utterances lie opposite to the fitted ones."""
+    x_NxD = np.random.default_rng(0).normal(size=(len(SPEAKER_N), 32))
+    for k in range(K):
+        x_NxD[k::K] -= x_NxD[k::K].mean(0)  # every K-th utterance is of speaker k
+    answer = probe(x_NxD)
+    assert answer['linear'] < 0.2
+    assert answer['below_chance']
+
+
 @pytest.mark.parametrize('correct', [20, 33, 50])
 def test_the_p_value_below_chance_is_that_of_the_binomial_distribution(correct):
     """For balanced classes and predictions the chance is one half."""

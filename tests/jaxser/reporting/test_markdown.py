@@ -9,6 +9,7 @@ from helpers.compared_sweeps import RUNS, SPEAKERS, replace_seed, write_sweep
 from data_pipelines.errors import UserError
 from jaxser.analysis.comparison import comparison_rows
 from jaxser.reporting import markdown
+from jaxser.reporting.formats import format_leakage
 
 
 def test_the_file_says_where_every_figure_is_from(tmp_path):
@@ -108,6 +109,19 @@ def test_a_method_that_diverged_has_a_row_without_figures(tmp_path):
 def test_batch_norm_arms_have_a_column_of_joint_plain_training(tmp_path):
     sweep = replace_seed(write_sweep(tmp_path / 'w'), 'model.batch_norm', 'joint', 'domain')
     assert '| - plain joint |' in markdown.render_sweep(sweep, comparison_rows(sweep))
+
+
+@pytest.mark.parametrize(
+    ('flags', 'expected'),
+    [
+        ({'withheld': True}, '0.580 (RBF)'),
+        ({'strangers': False}, '0.580 (RBF, seen)'),
+        ({'strangers': True, 'centred': True}, '0.580 (RBF, centred)'),
+        ({'withheld': True, 'below_chance': True}, '0.580 (RBF, below chance)'),
+    ],
+)
+def test_leakage_is_written_with_what_makes_it_too_low(flags, expected):
+    assert format_leakage({'linear': 0.3, 'rbf': 0.58} | flags) == expected
 
 
 def test_leakage_has_a_column_where_it_was_measured(tmp_path):
