@@ -140,8 +140,8 @@ def _copy_leak_message(copies: dict) -> str:
     return (
         f'Audio leak: in fold {example["fold"]!r} training uses {example["utterance"]}, a copy of '
         f'an utterance of {example["part"]}. In all {copies["leaked"]} copies of dev, test or '
-        'withheld utterances are in training. The folds keep them out by themselves: this is a '
-        'mistake in the program that made them.'
+        'withheld utterances are in training. make_split leaves such copies out by itself, so that '
+        'this is a mistake in jaxser: please report it with your command.'
     )
 
 

@@ -78,10 +78,10 @@ def fit_rbf(data: JobData, weights: Weights, classes: int) -> RbfFit:
     # One loop over the candidates and the last fit, on both parts: the solver is compiled once.
     def fit_turn(search: _Search, turn) -> tuple[_Search, None]:
         is_last = turn == last_turn
-        is_first = turn < len(BANDWIDTHS)
-        bandwidth = jnp.where(is_first, bandwidths[turn], search.bandwidth)
+        is_bandwidth_tried = turn < len(BANDWIDTHS)
+        bandwidth = jnp.where(is_bandwidth_tried, bandwidths[turn], search.bandwidth)
         ridge = jnp.where(is_last, search.ridge, jnp.array(RIDGES)[turn - len(BANDWIDTHS)])
-        ridge = jnp.where(is_first, FIRST_RIDGE, ridge)
+        ridge = jnp.where(is_bandwidth_tried, FIRST_RIDGE, ridge)
         kernel_MxN = jnp.exp(-distance_MxN / bandwidth)
         fit_weight_N = weights.fit_N * data.fit_N.sum()
         weight_N = jnp.where(is_last, weights.known_N * known_N.sum(), fit_weight_N)

@@ -40,7 +40,7 @@ def assert_close(first: attackers.Attack, second: attackers.Attack) -> None:
     np.testing.assert_allclose(first.validation_loss_A, second.validation_loss_A, atol=1e-3)
 
 
-def test_padding_order_and_company_change_nothing(mixed_jobs):
+def test_padding_order_and_other_jobs_change_nothing(mixed_jobs):
     """Jobs of other sizes, classes and widths, which are padded to one shape."""
     together = fit_all(mixed_jobs)
     reverse = fit_all(mixed_jobs[::-1])[::-1]
@@ -60,7 +60,7 @@ def test_batches_of_an_accelerator_have_the_results_of_threads(mixed_jobs, monke
         assert_close(first, second)
 
 
-def test_small_jobs_do_not_pay_for_large_ones():
+def test_small_jobs_are_not_padded_to_the_size_of_large_ones():
     """Sizes between two powers of 2 share a shape, which is that of the largest of them."""
     sizes = {'tiny': 10, 'small': 200, 'middle': 300, 'large': 480, 'huge': 2000}
     made = {name: make_job(100, 4, 2, 0) for name in sizes}

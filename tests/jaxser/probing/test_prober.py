@@ -18,30 +18,35 @@ def noisy_one_hot(index_N: np.ndarray, random) -> np.ndarray:
     return np.eye(8)[index_N] + 0.05 * random.normal(size=(len(index_N), 8))
 
 
-def test_the_answers_follow_from_the_content_of_the_representation():
-    """Runs that contain the speaker, the emotion, nothing; a run that diverged has no answers."""
-    table = probing.make_table()
-    task = SimpleNamespace(table=table, utterances=table.utterances, subset_folds=table.folds)
+def make_runs(table) -> tuple[tracking.Collected, tracking.Collected]:
+    """Returns representations and posteriors of the four runs of the test below."""
     rows = table.folds[0].used_rows
     random = np.random.default_rng(0)
     z_of_speaker = noisy_one_hot(table.domain_N['speaker'][rows], random)
     z_of_emotion = noisy_one_hot(table.emotion_N[rows], random)
     z_of_nothing = random.normal(size=(len(rows), 8))
     z_diverged = np.full((len(rows), 8), np.nan)
-    fold_N = np.zeros(4, int)
-    representations = tracking.Collected(fold_N)
+    representations = tracking.Collected(np.zeros(4, int))
     representations.add(
         rows[None], np.stack([z_of_speaker, z_of_emotion, z_of_nothing, z_diverged])
     )
     # The scores of the first run contain the emotion, and a little of the speaker.
     p_of_emotion = np.eye(3)[table.emotion_N[rows]] * 0.7 + 0.1
     p_of_speaker = p_of_emotion + 0.01 * (table.domain_N['speaker'][rows] % 4)[:, None] * [1, 0, -1]
-    posteriors = tracking.Collected(fold_N)
+    posteriors = tracking.Collected(np.zeros(4, int))
     posteriors.add(rows[None], np.stack([p_of_speaker, *[p_of_emotion] * 3]))
+    return representations, posteriors
+
+
+def test_the_answers_follow_from_the_content_of_the_representation():
+    """Runs that contain the speaker, the emotion, nothing; a run that diverged has no answers."""
+    table = probing.make_table()
+    task = SimpleNamespace(table=table, utterances=table.utterances, subset_folds=table.folds)
+    representations, posteriors = make_runs(table)
     steps = []
     probing_runs = prober.Prober(task, 0)
     answers = probing_runs.probe_group(
-        SimpleNamespace(subset_fold_N=fold_N), representations, posteriors, steps.append
+        SimpleNamespace(subset_fold_N=np.zeros(4, int)), representations, posteriors, steps.append
     )
     speaker, emotion, nothing, diverged = answers
     assert diverged is None

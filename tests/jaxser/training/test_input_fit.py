@@ -42,7 +42,7 @@ def projected(data, tmp_path_factory):
     return results, path, fits
 
 
-def test_it_is_fitted_to_the_training_utterances_of_the_own_fold(projected):
+def test_the_projection_is_fitted_to_the_training_utterances_of_its_fold(projected):
     """Without those on which attackers are tested; the parameters are saved as they were fitted."""
     results, path, fits = projected
     bases = read_model(path).arrays['params']['projection']['basis']
