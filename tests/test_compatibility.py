@@ -154,7 +154,6 @@ def test_a_finished_sweep_is_probed_again(old):
     """
     file = old / 'finished' / 'representations.npz'
     before, stored = results(old / 'finished')['runs'], arrays(file)
-    file.unlink()
     run(old, 'jaxser.probe', '--workdir', 'finished', '--data', 'data')
     after, measured = results(old / 'finished')['runs'], arrays(file)
     assert measured.keys() == stored.keys()

@@ -15,8 +15,9 @@ Keys of an answer:
                          log-posteriors of the emotions, instead of the representation
 
 `bits` is the mean over the classes of log2(K) + log2(p), p being the posterior of the true class by
-the attacker with the lowest cross-entropy on the validation part. In expectation it is a lower
-bound on the mutual information of a class and the representation; it may be negative.
+the attacker with the lowest cross-entropy on the validation part. Posteriors are mixed with the
+uniform distribution, the more the fewer validation utterances there are. In expectation `bits` is a
+lower bound on the mutual information of a class and the representation; it may be negative.
 """
 
 import numpy as np
@@ -44,9 +45,11 @@ def make_answer(question: Question, attacks: list[Attack]) -> dict:
         recalls[name] = _class_recalls(question.classes, confusion_KxK)
         p_values.append(metrics.below_chance_p_value(confusion_KxK))
     attacker = max(ATTACKERS, key=answer.get)  # the first of equal ones
-    best = [attack.log_p_AxTxK[attack.validation_loss_A.argmin()] for attack in attacks]
-    best_log_p_TxK = np.concatenate(best)
-    class_bits = _class_bits(question.classes, best_log_p_TxK, true_T)
+    best = []
+    for turn, attack in zip(question.turns(), attacks, strict=True):
+        log_p_TxK = attack.log_p_AxTxK[attack.validation_loss_A.argmin()]
+        best.append(_with_doubt(log_p_TxK, len(turn.validation_rows)))
+    class_bits = _class_bits(question.classes, np.concatenate(best), true_T)
     corrected_p = min(p_values) * len(ATTACKERS)  # Bonferroni
     answer |= {
         'strongest': answer[attacker],
@@ -86,8 +89,18 @@ def _class_recalls(classes: np.ndarray, confusion_KxK: np.ndarray) -> dict[str, 
     return dict(zip(classes[tested].tolist(), recall.tolist()))
 
 
+def _with_doubt(log_p_TxK: np.ndarray, calibrated_on: int) -> np.ndarray:
+    """Returns log-posteriors mixed with the uniform distribution, whose share is 1 / (n + 1).
+
+    n is the number of utterances on which they were calibrated: few do not justify certainty.
+    """
+    share = 1 / (calibrated_on + 1)
+    p_TxK = np.exp(log_p_TxK.astype(float))
+    return np.log((1 - share) * p_TxK + share / p_TxK.shape[1])
+
+
 def _class_bits(classes: np.ndarray, log_p_TxK: np.ndarray, true_T: np.ndarray) -> dict[str, float]:
     """Returns {class: mean of log2(K) + log2(p)} of every class with test examples."""
     own_log_p_T = log_p_TxK[np.arange(len(true_T)), true_T]
-    bits_T = np.log2(len(classes)) + own_log_p_T.astype(float) / np.log(2)
+    bits_T = np.log2(len(classes)) + own_log_p_T / np.log(2)
     return {str(classes[k]): float(bits_T[true_T == k].mean()) for k in np.unique(true_T)}

@@ -230,8 +230,14 @@ def _check_encoder(workdir: Workdir, upstream: str) -> None:
 
 
 def _is_probed(workdir: Workdir, results: dict) -> bool:
-    has_answers = all('probe' in run for run in results['runs'])
-    return has_answers and (workdir.path / 'representations.npz').exists()
+    """Whether the runs were measured with all attackers; earlier versions had fewer."""
+    for run in results['runs']:
+        if 'probe' not in run:
+            return False
+        answers = (run['probe'] or {}).values()
+        if any('linear' in answer and 'strongest' not in answer for answer in answers):
+            return False
+    return (workdir.path / 'representations.npz').exists()
 
 
 def _probe_runs(

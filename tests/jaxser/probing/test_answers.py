@@ -150,3 +150,13 @@ def test_questions_of_a_fold_can_all_be_answered():
         assert answer['n'] == len(question.tested_rows)
         assert 0 <= answer['strongest'] <= 1
         assert np.isfinite(answer['bits'])
+
+
+@pytest.mark.parametrize('utterances', [0, 4, 99])
+def test_few_validation_utterances_do_not_justify_certainty(utterances):
+    """A certain and wrong posterior costs at most log2(n + 1) bits."""
+    log_p_TxK = np.log(np.array([[1 - 1e-30, 1e-30]]))
+    doubtful_TxK = answers._with_doubt(log_p_TxK, utterances)
+    np.testing.assert_allclose(np.exp(doubtful_TxK).sum(1), 1)
+    bits = 1 + doubtful_TxK[0, 1] / np.log(2)
+    assert bits == pytest.approx(-np.log2(utterances + 1))
