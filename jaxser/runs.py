@@ -16,13 +16,17 @@ USUAL_VARIANTS = {'speaker_norm': None, 'similarity': 'conditional'}
 # The keys whose values must be equal if runs of two methods are compared.
 SHARED_KEYS = (*TRAINING_KEYS, *Subset._fields)
 
+# The end of a method's name where a negative coefficient trains the encoder to keep the domain.
+NEGATIVE_LAM_ENDING = ', lam < 0'
+
 
 def method_name(setting: dict) -> str:
-    """Returns the method of a run, e.g. 'erm', 'speaker_norm tap' or 'dann, lam = 0'."""
+    """Returns the method of a run, e.g. 'erm', 'dann', 'dann, lam = 0' or 'dann, lam < 0'."""
     name = _with_variant(setting)
-    if setting.get('lam') == 0:
-        name += ', lam = 0'
-    return name
+    lam = setting.get('lam')
+    if lam is None or lam > 0:
+        return name
+    return name + (', lam = 0' if lam == 0 else NEGATIVE_LAM_ENDING)
 
 
 def _with_variant(setting: dict) -> str:

@@ -8,11 +8,13 @@ inert      leaks nearly as much as plain training does, or more: nothing was for
 balanced   leaks less than plain training, and more than chance
 winning    hardly leaks, neither training speakers nor unseen ones, and no attacker is below chance
 collapsed  the emotion was forgotten too, or the run diverged
+undecided  plain training does not leak, so that there is nothing to compare with
 """
 
 from jaxser.analysis.leakage import (
     ATTACKERS,
     is_centred,
+    question_title,
     relative_leakage,
     strongest_attacker,
     unseen_question,
@@ -21,23 +23,19 @@ from jaxser.analysis.summary import collect, find_plain_reference_index
 
 INERT_FRACTION = 0.9  # of the leakage of plain training; from here on a run is inert
 WINNING_FRACTION = 0.1  # of the leakage of plain training; up to here a run is winning
+HIGH_LAM = 0.3  # from above it, an inert run suggests a lower coefficient
 COLLAPSED_FRACTION = 0.5  # of plain training's dev UAR above chance; below it a run has collapsed
 
 # Methods that forget a domain without a head that is trained against the encoder.
 METHODS_WITHOUT_HEAD = ('similarity', 'projection', 'leace')
 
 # What to try after an inert run, by method.
-SIMILARITY_HINT = 'use config.method = similarity, a penalty without a head'
+SIMILARITY_HINT = 'config.method = similarity, which has no head'
 INERT_HINTS = {
-    'similarity': 'raise lam or config.data.batch, so that a batch has more pairs of one speaker',
-    'projection': f'it removes mean directions of the input only; {SIMILARITY_HINT}',
-    'leace': f'it removes what a linear classifier finds, and no more; {SIMILARITY_HINT}',
+    'similarity': 'try a larger lam',
+    'projection': f'it removes mean directions of the input only; try {SIMILARITY_HINT}',
+    'leace': f'it removes what a linear classifier finds, and no more; try {SIMILARITY_HINT}',
 }
-HEAD_RATE_HINT = (
-    'the encoder probably changes faster than the head can follow: raise config.sweep.head_rate, '
-    f'lower lam, or {SIMILARITY_HINT}'
-)
-OTHER_HINT = f'lower lam, because the head may be too slow for it, or {SIMILARITY_HINT}'
 
 
 def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: float) -> dict | None:
@@ -51,22 +49,25 @@ def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: fl
     if plain_run is None or plain_run['status'] != 'ok':
         return None
     answer, plain_answer = _answer(run, domain), _answer(plain_run, domain)
-    if answer is None or plain_answer is None or relative_leakage(plain_answer) <= 0:
+    if answer is None or plain_answer is None:
         return None
     unseen = unseen_question(domain)
     unseen_answer, unseen_plain_answer = _answer(run, unseen), _answer(plain_run, unseen)
-    reasons = [
-        f'{_comparison(domain, answer, plain_answer)} (0: chance, 1: always recognised)',
-        _test_data_note(answer),
-    ]
+    scale = '0: chance, 1: always right; '
+    reasons = [_comparison(domain, answer, plain_answer, scale), _test_data_note(answer)]
     if unseen_answer and unseen_plain_answer:
-        reasons.append(_comparison(f'unseen {domain}', unseen_answer, unseen_plain_answer))
-    reasons += _below_chance_notes({domain: answer, f'unseen {domain}': unseen_answer})
+        reasons.append(_comparison(unseen, unseen_answer, unseen_plain_answer))
+    reasons += _below_chance_notes({domain: answer, unseen: unseen_answer})
     uar = run['dev']['uar']
     plain_uar = plain_run['dev']['uar']
     if uar - chance < COLLAPSED_FRACTION * (plain_uar - chance):
         reasons.insert(0, f'dev UAR {uar:.3f}, of plain training {plain_uar:.3f}')
         return {'verdict': 'collapsed', 'why': '; '.join(reasons)}
+    if relative_leakage(plain_answer) <= 0:
+        return {
+            'verdict': 'undecided',
+            'why': f'plain training does not leak here: {"; ".join(reasons)}',
+        }
     verdict = _leakage_verdict(answer, plain_answer)
     if verdict == 'winning':
         obstacle = _winning_obstacle(domain, answer, unseen_answer, unseen_plain_answer)
@@ -82,14 +83,18 @@ def _answer(run: dict, question: str) -> dict | None:
     return (run.get('probe') or {}).get(question)
 
 
-def _comparison(name: str, answer: dict, plain_answer: dict) -> str:
+def _title(question: str) -> str:
+    return question_title(question).replace('_', ' ')
+
+
+def _comparison(question: str, answer: dict, plain_answer: dict, scale: str = '') -> str:
     """Returns the leakage of a run and of plain training, each with its strongest attacker."""
     attacker, recall = strongest_attacker(answer)
     plain_attacker, _ = strongest_attacker(plain_answer)
     return (
-        f'leakage of the {name} {relative_leakage(answer):.2f} ({ATTACKERS[attacker]} attacker, '
-        f'recall {recall:.2f}), of plain training {relative_leakage(plain_answer):.2f} '
-        f'({ATTACKERS[plain_attacker]})'
+        f'normalised leakage of {_title(question)} {relative_leakage(answer):.2f} '
+        f'({scale}{ATTACKERS[attacker]} attacker, recall {recall:.2f}), '
+        f'of plain training {relative_leakage(plain_answer):.2f} ({ATTACKERS[plain_attacker]})'
     )
 
 
@@ -104,10 +109,10 @@ def _test_data_note(answer: dict) -> str:
 
 def _below_chance_notes(answers: dict[str, dict | None]) -> list[str]:
     notes = []
-    for name, answer in answers.items():
+    for question, answer in answers.items():
         if answer and answer.get('below_chance'):
             notes.append(
-                f'an attacker of the {name} is significantly below chance, which is a leak'
+                f'an attacker of {_title(question)} is significantly below chance, which is a leak'
             )
     return notes
 
@@ -152,13 +157,15 @@ def inert_hint(hyper: dict, method: str) -> str:
     """Returns what to try after an inert run of a method with these hyper-parameters."""
     if method in INERT_HINTS:
         return INERT_HINTS[method]
-    return HEAD_RATE_HINT if 'head_rate' in hyper else OTHER_HINT
+    lam = 'a lower lam' if (hyper.get('lam') or 0) > HIGH_LAM else 'another lam'
+    head_rate = ', a higher config.sweep.head_rate,' if 'head_rate' in hyper else ''
+    return f'try {lam}{head_rate} or {SIMILARITY_HINT}'
 
 
 def adversary_verdicts(runs: list[dict], config: dict) -> list[dict | None]:
     """Returns {'verdict', 'why'} of each run, with 'next' (what to try) where it is inert.
 
-    None for methods that forget nothing, and for a coefficient of 0 or below, which teaches the
+    None for methods that forget nothing, and for a coefficient of 0 or below, which keeps the
     domain.
     """
     same_seed_and_fold: dict[tuple, list[dict]] = {}

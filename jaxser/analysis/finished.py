@@ -68,8 +68,9 @@ class SweepAnalysis:
       results: results.json with these rows and the name of the method.
       varying_keys: the keys of the runs' labels; `setting_keys` are these without the seed.
       compared_rows: the rows with a difference to plain training.
-      best_row: the row with the best dev UAR among the compared rows, or among all rows if none is
-        compared; None where no setting has a complete seed.
+      candidate_rows: the compared rows, or all rows with figures if none is compared; without those
+        of a negative coefficient, unless there are no others.
+      best_row: the candidate with the best dev UAR; None where no setting has a complete seed.
       plain_row: the plain training that `best_row` is compared with, or None.
       chance: the UAR of guessing.
       tested_speakers: the names of the tested speakers, in alphabetical order.
@@ -92,8 +93,8 @@ class SweepAnalysis:
         self.setting_keys = list(self.varying_keys)
         self.setting_keys.remove('seed')
         self.compared_rows = self._rows_with('delta_uar')
-        candidates = self.compared_rows or self._rows_with('uar')
-        self.best_row = max(candidates, key=_dev_uar, default=None)
+        self.candidate_rows = without_negative_lam(self.compared_rows or self._rows_with('uar'))
+        self.best_row = max(self.candidate_rows, key=_dev_uar, default=None)
         self.plain_row = self._find_plain_row()
         self.chance = 1 / self._count_tested_classes()
         self.tested_speakers = self._find_tested_speakers()
@@ -192,6 +193,14 @@ class SweepAnalysis:
             if row:
                 pair[self.setting_title(row)] = row
         return pair
+
+
+def without_negative_lam(rows: list[dict]) -> list[dict]:
+    """Returns the rows without those of a negative lam; all of them if there are no others.
+
+    A negative coefficient trains the encoder to keep the domain: a control that is not chosen.
+    """
+    return [row for row in rows if (row.get('lam') or 0) >= 0] or rows
 
 
 def _dev_uar(row: dict) -> float:

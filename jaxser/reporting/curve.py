@@ -8,6 +8,7 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, question_title, strongest_recall
 from jaxser.analysis.summary import collect, probed_answers, swept_keys, tested_speakers
+from jaxser.reporting.figures import Measured
 from jaxser.reporting.formats import folds_of_sweep
 from jaxser.reporting.plotting import (
     PLAIN_DOT,
@@ -154,14 +155,14 @@ def _axis_label(curves: list[Curve], key: str) -> str:
     for curve in curves:
         values += collect(curve.rows, key)
     if key == 'lam' and min(values, default=0) < 0:
-        return 'lam (below 0: training teaches the domain, above 0: it forgets)'
+        return 'lam (below 0: training keeps the domain, above 0: it forgets)'
     if key == 'speakers':
         return 'number of training speakers'
     return key
 
 
 def _draw_leakage_axes(axes, curves: list[Curve], results: dict, key: str, question: str) -> None:
-    """Draws the leakage of the rows that were probed; those that are plain training are black.
+    """Draws leakage with its intervals; points that are plain training are black.
 
     Chance is drawn at every value, because it depends on the number of speakers.
     """
@@ -174,16 +175,21 @@ def _draw_leakage_axes(axes, curves: list[Curve], results: dict, key: str, quest
             axes.axhline(strongest_recall(answer), **style, label=f'{curve.name} (no {key})')
     for curve, x_N in _place_curves(axes, curves, key):
         leakage_N = np.full(len(curve.rows), np.nan)
+        intervals = [None] * len(curve.rows)
         for n, row in enumerate(curve.rows):
             answer = (row['probe'] or {}).get(question)
             if answer:
                 leakage_N[n] = strongest_recall(answer)
+                intervals[n] = answer.get('ci95')
                 chance_by_x[round(x_N[n])] = answer['chance']
                 input_recall = strongest_recall(answer.get('input', {}))
         probed_N = np.isfinite(leakage_N)
-        axes.plot(np.array(x_N)[probed_N], leakage_N[probed_N], marker='o', **curve.style)
+        error_2xN = Measured.of(leakage_N, intervals).error_2xN
+        bars = {'yerr': error_2xN[:, probed_N], 'marker': 'o', 'capsize': 4} | curve.style
+        axes.errorbar(np.array(x_N)[probed_N], leakage_N[probed_N], **bars)
         for n in _plain_points(curve, results):
-            axes.plot(x_N[n], leakage_N[n], 'o', **PLAIN_DOT)
+            error_2x1 = error_2xN[:, [n]]
+            axes.errorbar(x_N[n], leakage_N[n], error_2x1, fmt='o', capsize=4, **PLAIN_DOT)
     _draw_chance(axes, chance_by_x)
     if input_recall is not None and key != 'speakers':
         label = 'from the input alone'
@@ -207,8 +213,17 @@ def _curve_title(results: dict) -> str:
     folds = folds_of_sweep(results)
     seeds = pluralize(max(collect(rows, 'seeds')), 'seed')
     speakers = tested_speakers(rows)
-    bars = 'too few speakers for intervals'
+    bars = 'too few tested speakers for intervals of UAR'
     if speakers >= bootstrap.MIN_SPEAKERS:
-        bars = f'bars: 95 % intervals over {speakers} speakers'
+        bars = f'bars: 95 % intervals of UAR over {speakers} speakers'
+        if _has_leakage_intervals(rows):
+            bars = 'bars: 95 % intervals that resample speakers'
     title = f'{results["protocol"]}, {folds}, {seeds}; {bars}'
     return f'{title}\n{synthetic_note(results)}'.rstrip()
+
+
+def _has_leakage_intervals(rows: list[dict]) -> bool:
+    answers = []
+    for question in HEADLINE_QUESTIONS:
+        answers += probed_answers(rows, question)
+    return any(answer.get('ci95') for answer in answers)

@@ -10,6 +10,13 @@ CENTRED_NOTE = (
     'too low, and may be below chance even if nothing was forgotten.'
 )
 
+VERDICTS_NOTE = (
+    'inert (leakage of training speakers nearly as high as with plain training, or higher), '
+    'balanced (lower, but not winning), winning (hardly any leakage, neither of training speakers '
+    'nor of unseen speakers), collapsed (the emotion was forgotten too, or the run diverged), '
+    'undecided (plain training does not leak, so that there is nothing to compare with).'
+)
+
 MOST_LISTED_FOLDS = 9  # of more folds, only the number is written
 
 

@@ -28,6 +28,7 @@ from jaxser.reporting.figures import (
 )
 from jaxser.reporting.formats import (
     CENTRED_NOTE,
+    VERDICTS_NOTE,
     format_attack,
     format_interval,
     format_leakage,
@@ -361,7 +362,8 @@ def _verdicts_table(analysis: SweepAnalysis) -> Markup:
     if not cells_by_row:
         return Markup('')
     title = f'Verdicts on {pluralize(len(cells_by_row), "run")}'
-    return html_details(title, cells_table(cells_by_row))
+    note = html_paragraph(f'Verdicts: {VERDICTS_NOTE}')
+    return html_details(title, cells_table(cells_by_row) + note)
 
 
 def representation_section(analysis: SweepAnalysis) -> Section:

@@ -11,7 +11,11 @@ from data_pipelines import csv_files
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.adversary import inert_hint
-from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
+from jaxser.analysis.finished import (
+    SweepAnalysis,
+    read_finished_sweep,
+    without_negative_lam,
+)
 from jaxser.analysis.leakage import (
     ATTACKERS,
     HEADLINE_QUESTIONS,
@@ -118,7 +122,8 @@ def headline_box(analysis: SweepAnalysis) -> Markup:
 def _setting_facts(analysis: SweepAnalysis) -> list[Fact]:
     """Returns the setting that the report is about, and its UAR."""
     best = analysis.best_row
-    settings = len(analysis.compared_rows or analysis.rows)
+    rows = analysis.compared_rows or analysis.rows
+    settings = len(without_negative_lam(rows))
     rule = 'the only one'
     if settings > 1:
         rule = (
@@ -127,6 +132,8 @@ def _setting_facts(analysis: SweepAnalysis) -> list[Fact]:
         )
     if analysis.plain_row:
         rule += ' compared with plain training'
+    if settings < len(rows):
+        rule += '; lam < 0 is not chosen, because it keeps the domain'
     interval = format_interval(best['uar_ci95'])
     return [
         Fact('setting', analysis.setting_title(best), rule),

@@ -8,10 +8,11 @@ import rich.table
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, summary
-from jaxser.analysis.leakage import is_biased_low
+from jaxser.analysis.leakage import HEADLINE_QUESTIONS, is_biased_low, question_title
 from jaxser.reporting import curve, figures, plotting
 from jaxser.reporting.formats import (
     CENTRED_NOTE,
+    VERDICTS_NOTE,
     folds_of_sweep,
     format_attack,
     format_leakage,
@@ -129,12 +130,7 @@ def _legend(results: dict) -> list[str]:
         )
     lines += _leakage_legend(results)
     if any(summary.collect(rows, 'adversary')):
-        lines.append(
-            'verdicts, number of runs: inert (leakage nearly as high as with plain training, or '
-            'higher), balanced,\n'
-            'winning (hardly any leakage, of unseen speakers neither), collapsed (the emotion was '
-            'forgotten too, or the run\ndiverged).'
-        )
+        lines.append(textwrap.fill(f'verdicts, number of runs: {VERDICTS_NOTE}', LEGEND_WIDTH))
         lines += _inert_hints(results['runs'])
     return lines
 
@@ -181,15 +177,13 @@ def _leakage_legend(results: dict) -> list[str]:
     if not answers:
         return []
     unseen_answers = summary.probed_answers(results['summary'], 'unseen_speaker')
-    input_recalls = [format_attack(answer.get('input')) for answer in answers]
     lines = [
         'leakage: speaker-recognition recall of the strongest attacker, which is named (a new '
         'classifier of the frozen\n'
         'representation, tested on utterances on which it was not fitted; mean of the folds). '
         'chance: that of guessing.',
-        f'Training speakers, from the input alone: {format_shared(input_recalls)}.'
-        + _rough_note(results['runs']),
     ]
+    lines += _input_note(results['summary']) + _rough_note(results['runs'])
     if any(is_biased_low(answer) for answer in answers):
         lines.append(
             'seen: tested on utterances that the encoder was trained on; biased low '
@@ -202,19 +196,30 @@ def _leakage_legend(results: dict) -> list[str]:
     return lines
 
 
-def _rough_note(runs: list[dict]) -> str:
-    """Returns a warning if leakage was measured on few utterances; otherwise ''."""
+def _input_note(rows: list[dict]) -> list[str]:
+    """Returns a line on the leakage of the input, if attackers of it were fitted."""
+    parts = []
+    for question in HEADLINE_QUESTIONS:
+        answers = summary.probed_answers(rows, question)
+        recall = format_shared([format_attack(answer.get('input')) for answer in answers])
+        if recall:
+            parts.append(f'{question_title(question)} {recall}')
+    return [f'Leakage from the input alone: {", ".join(parts)}.'] if parts else []
+
+
+def _rough_note(runs: list[dict]) -> list[str]:
+    """Returns a line with a warning if leakage was measured on few utterances."""
     fewest = None
     for run in runs:
         answer = (run.get('probe') or {}).get('speaker')
         if answer and (fewest is None or answer['n'] < fewest['n']):
             fewest = answer
     if fewest is None or fewest['n'] >= MIN_HELD_OUT:
-        return ''
-    return (
-        f' A rough figure: one run was probed on {fewest["n"]} held-out utterances of '
-        f'{fewest["classes"]} speakers.'
-    )
+        return []
+    return [
+        f'All leakage of this sweep is rough: one run was probed on only {fewest["n"]} held-out '
+        f'utterances of {fewest["classes"]} speakers.'
+    ]
 
 
 def _missing_runs(results: dict, swept: list[str]) -> list[str]:

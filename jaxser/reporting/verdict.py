@@ -107,6 +107,6 @@ def _method_sentences(comparisons: list[Comparison]) -> list[str]:
     if best == worst:
         return []
     return [
-        f'Averaged over its rows, {best} is best ({mean_gain[best]:+.3f}) and {worst} is worst '
-        f'({mean_gain[worst]:+.3f}).'
+        f'In UAR, averaged over its rows, {best} is best ({mean_gain[best]:+.3f}) and {worst} is '
+        f'worst ({mean_gain[worst]:+.3f}).'
     ]

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxser.runs import format_value, run_label, varying_keys
+from jaxser.runs import format_value, method_name, run_label, varying_keys
 
 
 def test_runs_are_named_by_the_keys_in_which_they_differ():
@@ -44,6 +44,15 @@ def test_runs_are_named_by_the_keys_in_which_they_differ():
 def test_numbers_are_written_in_full(value, text):
     """With six digits where these are exact, or else with as many as they need."""
     assert format_value(value) == text
+
+
+@pytest.mark.parametrize(
+    ('lam', 'name'),
+    [(None, 'dann'), (0.3, 'dann'), (0.0, 'dann, lam = 0'), (-0.1, 'dann, lam < 0')],
+)
+def test_a_method_that_forgets_nothing_has_a_name_of_its_own(lam, name):
+    """So that `compare` never chooses it for the method."""
+    assert method_name({'method': 'dann', 'lam': lam}) == name
 
 
 def test_names_of_runs_need_no_jax():

@@ -66,8 +66,20 @@ def test_the_verdict_compares_the_strongest_attacker_with_plain_training(run, ex
     assert plain_verdict is None
     assert verdict['verdict'] == expected
     if run['status'] == 'ok':
-        assert 'of plain training 0.62 (RBF) (0: chance, 1: always recognised)' in verdict['why']
-        assert '; on withheld utterances; leakage of the unseen speaker' in verdict['why']
+        assert 'normalised leakage of training speakers ' in verdict['why']
+        assert '(0: chance, 1: always right; RBF attacker, recall ' in verdict['why']
+        assert ', of plain training 0.62 (RBF); on withheld utterances' in verdict['why']
+        assert '; normalised leakage of unseen speakers ' in verdict['why']
+
+
+@pytest.mark.parametrize('plain_recall', [0.2, 0.15])
+def test_where_plain_training_does_not_leak_the_verdict_is_undecided(plain_recall):
+    """So that the counts of verdicts add up to the runs; a collapse counts all the same."""
+    runs = [make_run(0.0, plain_recall), make_run(1.0, 0.22), make_run(1.0, 0.22, uar=0.3)]
+    _, undecided, collapsed = adversary_verdicts(runs, CONFIG)
+    assert undecided['verdict'] == 'undecided'
+    assert undecided['why'].startswith('plain training does not leak here: normalised leakage')
+    assert collapsed['verdict'] == 'collapsed'
 
 
 def test_a_run_that_leaks_unseen_speakers_is_not_winning():
@@ -89,7 +101,7 @@ def test_recall_below_chance_is_a_leak_and_not_winning():
     run = make_run(1.0, 0.1, unseen_recall=0.2, below_chance=True)
     _, verdict = adversary_verdicts([PLAIN_RUN, run], CONFIG)
     assert verdict['verdict'] == 'balanced'
-    assert 'an attacker of the speaker is significantly below chance' in verdict['why']
+    assert 'an attacker of training speakers is significantly below chance' in verdict['why']
 
 
 def test_leakage_on_utterances_seen_in_training_is_called_biased_low():
@@ -113,9 +125,13 @@ def test_results_of_earlier_versions_have_verdicts_too():
 @pytest.mark.parametrize(
     ('hyper', 'expected'),
     [
-        ({'method': 'dann', 'lam': 1.0, 'head_rate': 10.0}, 'raise config.sweep.head_rate'),
-        ({'method': 'confusion', 'lam': 1.0}, 'lower lam'),
-        ({'method': 'similarity', 'lam': 1.0}, 'raise lam'),
+        (
+            {'method': 'dann', 'lam': 0.3, 'head_rate': 10.0},
+            'try another lam, a higher config.sweep.head_rate, or config.method = similarity',
+        ),
+        ({'method': 'dann', 'lam': 1.0, 'head_rate': 10.0}, 'a lower lam, a higher config'),
+        ({'method': 'confusion', 'lam': 1.0}, 'try a lower lam or config.method = similarity'),
+        ({'method': 'similarity', 'lam': 1.0}, 'try a larger lam'),
         ({'method': 'leace'}, 'config.method = similarity'),
         ({'method': 'projection'}, 'config.method = similarity'),
     ],
@@ -134,7 +150,7 @@ def test_an_inert_run_says_what_to_try_next(hyper, expected):
 
 @pytest.mark.parametrize('method', ['dann', 'similarity'])
 def test_a_negative_coefficient_has_no_verdict(method):
-    """It teaches the speaker."""
+    """It keeps the speaker."""
     config = CONFIG | {'method': method}
     assert adversary_verdicts([PLAIN_RUN, make_run(-1.0, 0.9)], config) == [None, None]
 

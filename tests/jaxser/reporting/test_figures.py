@@ -2,6 +2,7 @@
 
 import matplotlib
 import numpy as np
+import pytest
 
 from jaxser.analysis import calibration, summary
 from jaxser.reporting import curve, figures
@@ -139,10 +140,28 @@ def test_the_curve_goes_through_zero_to_negative_coefficients():
     figure = curve.draw_curve(results, 'lam')
     uar_axes, training_axes, unseen_axes = figure.axes
     assert [tick.get_text() for tick in uar_axes.get_xticklabels()] == ['-1', '0', '1']
-    assert 'training teaches the domain' in uar_axes.get_xlabel()
+    assert 'training keeps the domain' in uar_axes.get_xlabel()
     for axes, kind in ((training_axes, 'training speakers'), (unseen_axes, 'unseen speakers')):
         assert kind in axes.get_ylabel()
         assert axes.lines[0].get_ydata().tolist() == [0.9, 0.6, 0.3]
+
+
+@pytest.mark.parametrize(
+    ('ci95', 'title', 'lengths'),
+    [
+        ((0.2, 0.7), 'bars: 95 % intervals that resample speakers', [0.5, 0.5]),
+        (None, 'bars: 95 % intervals of UAR over 8 speakers', [0.0, 0.0]),
+    ],
+)
+def test_leakage_has_the_intervals_that_the_title_announces(ci95, title, lengths):
+    results = make_results('lam', {0.3: 0.6, 1.0: 0.3}, tested_speakers=8)
+    for row in results['summary']:
+        row['probe']['speaker']['ci95'] = ci95
+    figure = curve.draw_curve(results, 'lam')
+    assert title in figure.get_suptitle()
+    (bars,) = figure.axes[1].collections
+    measured = [segment[1, 1] - segment[0, 1] for segment in bars.get_segments()]
+    np.testing.assert_allclose(measured, lengths)
 
 
 def test_chance_falls_with_the_number_of_training_speakers():

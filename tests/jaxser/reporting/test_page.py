@@ -225,7 +225,7 @@ def test_the_figures_are_those_of_results_json(full_sweep):
         ({'share_by_speaker': (0.4, 0.6) * 4}, ('Undecided: the interval',)),
         ({'speakers': SPEAKERS[:4]}, ('Undecided: 4 tested speakers',)),
         ({'lams': (0.0, 0.3)}, ('The method was inert in 4 of 4 runs',)),
-        ({'lams': (0.0, 0.3)}, ('Next: lower lam',)),
+        ({'lams': (0.0, 0.3)}, ('Next: try another lam',)),
         ({'audit': {'leaks': ['audio']}}, ('Leak of audio allowed',)),
         ({'lams': (0.0,)}, ()),
         ({'diverged': [(1.0, 0, 0)]}, ('The method was collapsed in 1 of 4 runs',)),

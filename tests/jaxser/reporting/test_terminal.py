@@ -76,9 +76,12 @@ def test_leakage_on_few_held_out_utterances_is_called_rough(tmp_path, capsys):
         ]
         terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
         printed = capsys.readouterr().out
-        assert 'from the input alone: 0.900 (linear).' in printed
-        note = 'A rough figure: one run was probed on 18 held-out utterances of 6 speakers.'
-        assert (note in printed) == is_rough
+        assert 'Leakage from the input alone: training speakers 0.900 (linear).' in printed
+        note = (
+            'All leakage of this sweep is rough: one run was probed on only 18 held-out utterances '
+            'of 6 speakers.'
+        )
+        assert (note in printed.splitlines()) == is_rough
 
 
 def test_a_sweep_in_which_every_setting_lost_a_fold_has_figures_that_say_so(tmp_path, capsys):
@@ -139,8 +142,9 @@ def test_leakage_of_training_and_unseen_speakers_is_that_of_the_strongest_attack
     """With its name; on seen utterances, and below chance, the legend says what that means."""
     seen = SPEAKER_ANSWER | {'rbf': 0.7, 'n': 60}
     unseen = {'linear': 0.1, 'chance': 0.25, 'strangers': True, 'below_chance': True}
+    unseen['input'] = {'rbf': 1.0}
     probe = {'speaker': seen, 'unseen_speaker': unseen}
-    hint = {'verdict': 'inert', 'next': 'raise config.sweep.head_rate'}
+    hint = {'verdict': 'inert', 'next': 'try another lam'}
     runs = [{**FINISHED, 'probe': probe, 'adversary': hint}]
     rows = [make_row(lam=1.0) | {'probe': probe, 'adversary': {'inert': 1}}]
     terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
@@ -149,4 +153,7 @@ def test_leakage_of_training_and_unseen_speakers_is_that_of_the_strongest_attack
     assert '0.100 (linear, below chance)' in printed
     assert 'seen: tested on utterances that the encoder was trained on; biased low' in printed
     assert 'significantly below chance, which is a leak' in printed
-    assert '1 inert run: raise config.sweep.head_rate.' in printed
+    assert '1 inert run: try another lam.' in printed
+    assert 'training speakers 0.900 (linear), unseen speakers 1.000 (RBF).' in printed
+    assert 'neither of training speakers nor of unseen speakers' in printed
+    assert 'undecided (plain training does not leak' in printed
