@@ -30,6 +30,13 @@ def test_the_setting_is_chosen_by_dev_uar_and_never_by_test_uar():
     assert setting.runs == [run['hyper'] for run in runs[4:]]
 
 
+@pytest.mark.parametrize(('dev_uar', 'chosen'), [(0.5, 0.3), (None, -0.3)])
+def test_a_setting_that_keeps_the_domain_is_chosen_only_if_all_others_diverged(dev_uar, chosen):
+    runs = [make_run(lam, 0, 0) for lam in (-0.3, 0.3)]
+    rows = [make_row(-0.3, 0.6, None), make_row(0.3, dev_uar, None)]
+    assert choose_setting({'summary': rows, 'runs': runs}).row['lam'] == chosen
+
+
 def test_if_every_seed_lost_a_fold_the_remaining_runs_are_taken():
     """No setting has a dev UAR then; a model of few runs is better than none."""
     runs = [
