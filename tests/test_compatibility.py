@@ -165,6 +165,7 @@ def test_a_finished_sweep_is_probed_again(old):
     for now, was in zip(after, before, strict=True):
         assert now['test'] == was['test']
         assert now['probe'].keys() >= was['probe'].keys()
+        assert 'strongest' in now['probe']['speaker']  # not of the earlier probe
         assert now['refit']['speaker'] == pytest.approx(was['refit']['speaker'], abs=1e-3)
 
 

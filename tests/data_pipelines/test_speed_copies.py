@@ -11,7 +11,7 @@ from data_pipelines.protocols.protocol import Protocol
 
 
 def test_a_copy_is_a_new_utterance_of_a_new_speaker_of_a_new_corpus():
-    """Each speed is a new speaker; an unknown speaker stays unknown; the rest is the source's."""
+    """Each speed is a new speaker, unless the speaker is unknown. The rest is as in the source."""
     facts = {'path': Path('a.wav'), 'emotion': 'sad', 'language': 'de', 'sentence': 'a01'}
     known = Utterance(name='u', speaker='03', corpus='emodb', **facts)
     unknown = Utterance(name='v', speaker='', corpus='emodb', **facts)

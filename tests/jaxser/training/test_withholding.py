@@ -112,7 +112,7 @@ def test_a_fit_after_training_does_not_see_what_attackers_are_tested_on(
 
 @pytest.mark.parametrize('share', [-0.1, 0.9, 1.0])
 def test_an_impossible_share_is_refused(share):
-    """At least a tenth of each speaker's utterances stays in training."""
+    """Training keeps at least a tenth of each speaker's utterances."""
     config = tiny_config.get_config()
     config.protocol.withhold = share
     with pytest.raises(UserError, match=r'config\.protocol\.withhold is .*expected .*0\.9'):
