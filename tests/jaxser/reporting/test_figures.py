@@ -20,7 +20,7 @@ def drawn_colours(figure) -> dict[str, set]:
     return colours
 
 
-def make_results(rows: list[dict]) -> dict:
+def results_with_settings(rows: list[dict]) -> dict:
     """Returns results.json with these settings, as far as figures read it."""
     return {
         'summary': rows,
@@ -61,7 +61,7 @@ def test_no_line_of_the_curve_has_the_colour_of_plain_training():
             row = {'method': method, 'lam': lam, 'model.width': width}
             row |= dict.fromkeys(summary.RESULT_KEYS)
             rows.append(row | {'uar': 0.5 + width / 100, 'seeds': 1, 'tested_speakers': 3})
-    results = make_results(rows)
+    results = results_with_settings(rows)
     figure = curve.draw_curve(results, 'lam')
     colours = drawn_colours(figure)
     black = matplotlib.colors.to_rgba(PLAIN_COLOUR)
@@ -128,7 +128,7 @@ def make_results(key: str, recalls: dict, **keys) -> dict:
             chance = 1 / value if key == 'speakers' else 0.25
             probe[question] = {'linear': 0.1, 'rbf': recall, 'chance': chance}
         rows.append(row | {'uar': 0.5, 'seeds': 1, 'tested_speakers': 3, 'probe': probe} | keys)
-    return make_results(rows)
+    return results_with_settings(rows)
 
 
 def test_the_curve_goes_through_zero_to_negative_coefficients():
