@@ -45,9 +45,12 @@ class Estimate(NamedTuple):
 
 
 class RecallTerm(NamedTuple):
-    """A mean recall that is a term of a sum, with its sign: +1 or -1."""
+    """A mean recall that is a term of a sum, with its factor.
 
-    sign: int
+    The factor is +1 or -1, or smaller where a figure is the mean of several terms.
+    """
+
+    sign: float
     correct_SxC: np.ndarray  # utterances classified correctly, by speaker and true class
     total_SxC: np.ndarray  # all utterances
 
@@ -99,12 +102,14 @@ def mean_recall(
     return uar_Q, influence_QxS
 
 
-def bootstrap_estimate(*terms: RecallTerm | tuple[int, np.ndarray, np.ndarray]) -> Estimate:
+def bootstrap_estimate(
+    *terms: RecallTerm | tuple[float, np.ndarray, np.ndarray], with_p: bool = True
+) -> Estimate:
     """Returns the estimate of a sum of mean recalls, which all use the same draws.
 
     The interval is value -+ q error, where q is the 95 % quantile of |draw - value| / (error of the
     draw) over the draws in which speakers differ. The p-value is the share of these draws that are
-    at least as far away as |value| / error.
+    at least as far away as |value| / error. It is None if not `with_p`, which is faster.
     """
     speakers = len(terms[0][1])
     (value,), (error,) = _values_and_errors(terms, np.ones((1, speakers)))
@@ -115,11 +120,14 @@ def bootstrap_estimate(*terms: RecallTerm | tuple[int, np.ndarray, np.ndarray]) 
         return Estimate(value, (value, value), float(abs(value) <= ZERO_TOLERANCE))
     distance_Q = _studentised_distances(terms, value, DRAWS)
     margin = float(np.quantile(distance_Q, CONFIDENCE_LEVEL) * error)
+    ci95 = (value - margin, value + margin)
+    if not with_p:
+        return Estimate(value, ci95, None)
     extreme_Q = distance_Q >= abs(value) / error
     if extreme_Q.sum() < RARE_COUNT:
         extreme_Q = _studentised_distances(terms, value, RARE_DRAWS) >= abs(value) / error
     p = (int(extreme_Q.sum()) + 1) / (len(extreme_Q) + 1)
-    return Estimate(value, (value - margin, value + margin), p)
+    return Estimate(value, ci95, p)
 
 
 def _values_and_errors(terms: tuple, weight_QxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

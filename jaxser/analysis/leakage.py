@@ -169,7 +169,7 @@ def _speaker_figures(average: dict, answers: list[dict]) -> tuple[dict, Recalls]
     recalls = recalls_by_attacker[average['attacker']]
     estimate = bootstrap.bootstrap_estimate(_speaker_term(recalls))
     figures = {
-        'ci95': _clip(estimate.ci95),
+        'ci95': clip_interval(estimate.ci95),
         'probed_speakers': len(recalls),
         'below_chance': _is_below_chance(average['chance'], recalls_by_attacker, answers),
     }
@@ -191,7 +191,7 @@ def _mean_by_speaker(parts: list[Recalls]) -> Recalls:
     return means
 
 
-def _clip(ci95: tuple[float, float] | None) -> tuple[float, float] | None:
+def clip_interval(ci95: tuple[float, float] | None) -> tuple[float, float] | None:
     """Returns the interval of a recall within [0, 1]."""
     if ci95 is None:
         return None

@@ -1,0 +1,98 @@
+"""Tests of the rows of the enrolment curve: means over draws, paired differences, intervals."""
+
+import numpy as np
+import pytest
+
+from jaxser.analysis import bootstrap, enrolment
+from jaxser.analysis.enrolment import Measured, curve_rows
+
+SPEAKERS, C = 8, 2
+
+
+def counts(correct_ES, total: int = 10) -> np.ndarray:
+    """Returns count_ExZxSxCxC of one seed: of each class, as many are right as given."""
+    correct_ES = np.array(correct_ES)
+    count = np.zeros((*correct_ES.shape, C, C), int)
+    for c in range(C):
+        count[..., c, c] = correct_ES
+        count[..., c, 1 - c] = total - correct_ES
+    return count[:, None]
+
+
+def answer(recall: float) -> dict:
+    """Returns the answer to the question about unseen speakers of a run."""
+    return {'linear': recall - 0.2, 'rbf': recall, 'chance': 0.25, 'classes': 4, 'n': 40}
+
+
+def test_uar_is_the_mean_over_draws_of_the_pooled_uar():
+    """Not the UAR of all draws together, in which a draw of more utterances would count more."""
+    first = counts([[10, 4]], total=10)
+    second = counts([[20, 20]], total=20)
+    point = Measured(np.concatenate([first, second]), 3.5, [])
+    (row,) = curve_rows({'lam': 0.5}, {('any', 0): point})
+    assert row['uar'] == pytest.approx((0.7 + 1.0) / 2)
+    assert row['lam'] == 0.5
+    assert (row['enrol_from'], row['enrol'], row['utterances']) == ('any', 0, 3.5)
+    assert row['uar_ci95'] is None, 'two speakers are too few'
+    assert row['delta_uar'] is None
+    assert row['unseen_speaker'] is None
+
+
+def test_seeds_are_averaged():
+    count = np.concatenate([counts([[2] * SPEAKERS]), counts([[6] * SPEAKERS])], axis=1)
+    (row,) = curve_rows({}, {('any', 0): Measured(count, 0, [])})
+    assert row['uar'] == pytest.approx(0.4)
+
+
+def test_intervals_of_equal_draws_are_those_of_one_draw():
+    """Another draw of the same utterances adds nothing: the intervals are about speakers."""
+    count = counts([[1, 3, 4, 5, 6, 7, 8, 9]])
+    one = Measured(count, 0, [])
+    three = Measured(np.concatenate([count] * 3), 0, [])
+    (row,) = curve_rows({}, {('any', 0): one})
+    (repeated,) = curve_rows({}, {('any', 0): three})
+    assert repeated['uar_ci95'] == pytest.approx(row['uar_ci95'])
+    assert row['uar_ci95'] == pytest.approx(bootstrap.uar_estimate(count[0]).ci95)
+
+
+def test_differences_are_paired_and_against_no_enrolment_from_the_same_source():
+    """Every speaker gains 0.1 from `any`: no doubt, although speakers differ by far more."""
+    plain = np.array([[1, 3, 4, 5, 6, 7, 8, 9], [2, 3, 4, 5, 6, 7, 8, 9]])
+    measured = {
+        ('any', 0): Measured(counts(plain), 0, []),
+        ('any', 'all'): Measured(counts(plain + 1), 9.5, []),
+        ('one', 0): Measured(counts(plain + 1), 0, []),
+        ('one', 'all'): Measured(counts(plain), 4, []),
+    }
+    rows = curve_rows({}, measured)
+    assert [row['delta_uar'] for row in rows[::2]] == [None, None]
+    assert rows[1]['delta_uar'] == pytest.approx(0.1)
+    assert rows[1]['delta_ci95'] == pytest.approx((0.1, 0.1))
+    assert rows[3]['delta_uar'] == pytest.approx(-0.1)
+    low, high = rows[1]['uar_ci95']
+    assert high - low > 0.2
+
+
+def test_leakage_is_the_strongest_mean_over_the_runs():
+    point = Measured(counts([[5] * SPEAKERS]), 0, [answer(0.6), answer(0.8)])
+    (row,) = curve_rows({}, {('any', 0): point})
+    unseen = row['unseen_speaker']
+    assert unseen['strongest'] == pytest.approx(0.7)
+    assert (unseen['attacker'], unseen['chance']) == ('rbf', 0.25)
+
+
+def test_rows_are_found_by_setting_and_source_with_all_as_the_last():
+    rows = []
+    for enrol in ('all', 8, 0, 16):
+        for source in ('one', 'any'):
+            rows.append({'lam': 0.3, 'enrol_from': source, 'enrol': enrol, 'uar': 0.5})
+    results = {'enrolment': {'draws': 10, 'rows': rows}}
+    by_title = enrolment.rows_by_title(results, {'method': 'dann'})
+    assert list(by_title) == ['dann, lam = 0.3']
+    chosen = enrolment.rows_from(by_title['dann, lam = 0.3'], 'one')
+    assert [row['enrol'] for row in chosen] == [0, 8, 16, 'all']
+    assert {row['enrol_from'] for row in chosen} == {'one'}
+
+
+def test_results_of_an_earlier_version_have_no_curve():
+    assert enrolment.rows_by_title({'summary': []}, {'method': 'dann'}) == {}
