@@ -85,7 +85,9 @@ def data_section() -> ConfigDict:
     data.upstream = ''
     # Normalises each band to zero mean and unit variance: global (of the fold's training part) |
     # utterance | speaker (of a speaker's utterances seen in training; an unseen speaker by
-    # utterance) | speaker_transductive (of all utterances of a speaker, test included) | none.
+    # utterance) | speaker_transductive (of all utterances of a speaker, test included) |
+    # speaker_enrolled (global, and an offset from the enrolled utterances of each speaker: see
+    # protocol.enrol) | none.
     data.normalise = 'global'
     # Frames of a training example: longer utterances are cut at random, shorter ones padded.
     data.frames = 300
@@ -137,6 +139,13 @@ def protocol_section() -> ConfigDict:
     # training, stratified by emotion. The probe tests its attackers on them. With 0 it tests them
     # on 20 % of the training utterances, where it underestimates what a method has left.
     protocol.withhold = 0.0
+    # The number of utterances from which the offset of a dev or test speaker is estimated, without
+    # labels: none (nothing is set aside) | 0 or more | all. Unless it is none, half of the
+    # utterances of each speaker are set aside for enrolment, and are in no score. Use it with
+    # data.normalise='speaker_enrolled'; enrol=0 with 'global' is the reference.
+    protocol.enrol = FieldReference('none', field_type=object)
+    # What may be enrolled of a speaker: any | one (one emotion, at random) | neutral.
+    protocol.enrol_from = 'any'
     return protocol
 
 
@@ -227,6 +236,9 @@ def sweep_section() -> ConfigDict:
     sweep.confounded = ()
     # Largest number of utterances of each class.
     sweep.per_class = ()
+    # Numbers of enrolled utterances in place of protocol.enrol: (0, 1, 2, 4, 8, 16, 'all').
+    # Training does not depend on them.
+    sweep.enrol = ()
 
     # dann, cdann: the coefficient of gradient reversal; if it is negative, the encoder learns to
     # keep the domain. confusion, similarity, coral, mmd, didan: the weight of their loss.

@@ -12,6 +12,9 @@ MARK = 'earlier_defaults'
 # The keys that were added in November 2026, and what earlier versions computed.
 ADDED_KEYS = {
     'protocol.withhold': 0.0,
+    'protocol.enrol': 'none',
+    'protocol.enrol_from': 'any',
+    'sweep.enrol': [],
     'similarity': 'conditional',
     'sweep.similarity': [],
     'sweep.head_rate': [],

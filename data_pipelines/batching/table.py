@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from data_pipelines.batching.enrolled_moments import EnrolledMoments, Moments
 from data_pipelines.batching.plan import Item
+from data_pipelines.features.speaker_offset import SpeakerPrior
 from data_pipelines.protocols.copies import unused_copies
 from data_pipelines.protocols.folds import Fold
 from data_pipelines.storage.schema import Utterances
@@ -13,6 +15,7 @@ NORMALISATIONS = {
     'global': '',
     'speaker': ', unseen speakers by utterance',
     'speaker_transductive': ', over all utterances of a speaker, test included',
+    'speaker_enrolled': ', with an offset from enrolled utterances of each speaker (transductive)',
     'none': '',
 }
 
@@ -33,12 +36,19 @@ class ExampleTable:
             domain heads train, and 0 for the others.
         weight_FxC: the weight of an example of a class.
         target_FxN: whether an utterance is of the test part, or one that training adapts to.
-        mean, scale: normalisation of groups of utterances, by index.
-        moments_index_FxN: which mean and scale an utterance has in a fold.
+        mean, scale: normalisation of groups of utterances in evaluation, by index.
+        moments_index_FxN: which mean and scale an utterance has in a fold. They are the same in
+            training, except with `speaker_enrolled`.
+        priors: with `speaker_enrolled`, what each fold knows of speakers.
     """
 
     def __init__(
-        self, utterances: Utterances, folds: list[Fold], normalisation: str, balanced: bool
+        self,
+        utterances: Utterances,
+        folds: list[Fold],
+        normalisation: str,
+        balanced: bool,
+        order_seed: int = 0,
     ):
         self.utterances = utterances
         self.folds = folds
@@ -53,7 +63,42 @@ class ExampleTable:
         self.weight_FxC = np.stack([self._class_weights(fold, balanced) for fold in folds])
         self.target_FxN = np.stack([self._target_mask(fold) for fold in folds])
         self.moments_index_FxN, groups = self._group_utterances()
+        self.global_index_F = self.moments_index_FxN[:, 0].copy()
         self.mean, self.scale = self._normalise_groups(groups)
+        self.enrolled: EnrolledMoments | None = None
+        self._epoch_moments: tuple[int, Moments] | None = None
+        if normalisation == 'speaker_enrolled':
+            self._use_enrolled_moments(order_seed)
+
+    @property
+    def priors(self) -> list[SpeakerPrior]:
+        """Returns what each fold knows of speakers, with `speaker_enrolled`."""
+        return self.enrolled.priors
+
+    def global_moments(self, f: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns mean_M and scale_M of a fold's training part."""
+        group = self.global_index_F[f]
+        return self.mean[group], self.scale[group]
+
+    def _use_enrolled_moments(self, order_seed: int) -> None:
+        """Replaces the global moments by those with the offsets of enrolled speakers."""
+        self.enrolled = EnrolledMoments(
+            self.utterances,
+            self.folds,
+            self.emotion_N,
+            self.domain_N['speaker'],
+            Moments(self.mean, self.scale, self.moments_index_FxN),
+            order_seed,
+        )
+        self.mean, self.scale, self.moments_index_FxN = self.enrolled.evaluation
+
+    def _moments_of(self, item: Item) -> Moments:
+        """Returns the moments that an item's utterances are normalised by."""
+        if self.enrolled is None or item.part != 'train':
+            return Moments(self.mean, self.scale, self.moments_index_FxN)
+        if self._epoch_moments is None or self._epoch_moments[0] != item.epoch:
+            self._epoch_moments = (item.epoch, self.enrolled.training(item.epoch))
+        return self._epoch_moments[1]
 
     def _seen_domains(self, fold: Fold, kind: str) -> np.ndarray:
         """Returns seen_K, 1 for the domains of a kind among the fold's `domain_rows`."""
@@ -86,7 +131,7 @@ class ExampleTable:
         groups: list[np.ndarray] = []
         if self.normalisation == 'none':
             index_FxN[:] = 0
-        elif self.normalisation == 'global':
+        elif self.normalisation in ('global', 'speaker_enrolled'):
             for f, fold in enumerate(self.folds):
                 index_FxN[f] = N + len(groups)
                 groups.append(fold.train)
@@ -136,7 +181,8 @@ class ExampleTable:
         rows = np.where(is_real, item.row, 0)
         fold = np.broadcast_to(item.subset_fold[..., None], rows.shape)
         emotion = self.emotion_N[rows]
-        moments_index = self.moments_index_FxN[fold, rows]
+        moments = self._moments_of(item)
+        group = moments.index_FxN[fold, rows]
         frames = np.where(is_real, np.clip(u.frames_N[rows] - item.start_frame, 0, item.frames), 0)
         is_target = is_real & self.target_FxN[fold, rows]
         # Emotions of the target and of identity examples are not used in training.
@@ -146,8 +192,8 @@ class ExampleTable:
         weight = np.where(is_labelled, self.weight_FxC[fold, emotion], 0)
         batch = {
             'frames_B': frames.astype(np.int32),
-            'mean_BxM': self.mean[moments_index],
-            'scale_BxM': self.scale[moments_index],
+            'mean_BxM': moments.mean_GxM[group],
+            'scale_BxM': moments.scale_GxM[group],
             'emotion_B': emotion,
             'target_B': is_target.astype(np.float32),
             'labelled_B': weight.astype(np.float32),

@@ -13,7 +13,7 @@ from data_pipelines.storage.schema import Utterances
 
 PARTS = ('train', 'dev', 'test')
 
-ALL_PARTS = (*PARTS, 'adapt', 'identity', 'withheld')
+ALL_PARTS = (*PARTS, 'adapt', 'identity', 'withheld', 'reserved')
 
 HASHED_COLUMNS = ('corpus', 'utterance', 'speaker', 'emotion')
 
@@ -41,6 +41,12 @@ class Fold:
     identity: np.ndarray = dataclasses.field(default_factory=_no_rows)
     # Utterances of training speakers on which attackers are tested; chosen by withholding.py.
     attacker_test: np.ndarray = dataclasses.field(default_factory=_no_rows)
+    # Utterances of all speakers that are set aside for enrolment: in no score, and not given to
+    # attackers. Those of training speakers are in `train` too. Chosen by enrolment.py.
+    reserved: np.ndarray = dataclasses.field(default_factory=_no_rows)
+    # Those that may be enrolled, in their order, and those that are.
+    enrolment: np.ndarray = dataclasses.field(default_factory=_no_rows)
+    enrolled: np.ndarray = dataclasses.field(default_factory=_no_rows)
 
     @property
     def train_and_adapt(self) -> np.ndarray:
@@ -56,10 +62,11 @@ class Fold:
     def fit_rows(self) -> np.ndarray:
         """Returns the rows of `train_and_adapt` on which no attacker is tested.
 
-        Attackers are fitted on these, and so is whatever a method fits after training.
+        Attackers are fitted on these, and so is whatever a method fits after training. Rows that
+        are set aside for enrolment are left out.
         """
         rows = self.train_and_adapt
-        return rows[~np.isin(rows, self.attacker_test)]
+        return rows[~np.isin(rows, np.concatenate([self.attacker_test, self.reserved]))]
 
     @property
     def domain_rows(self) -> np.ndarray:
@@ -71,9 +78,12 @@ class Fold:
 
     @property
     def used_rows(self) -> np.ndarray:
-        """Returns the rows of `train_and_adapt`, `attacker_test`, dev and test: ascending, once."""
+        """Returns the rows of `train_and_adapt`, `attacker_test`, dev and test: ascending, once.
+
+        Rows that are set aside for enrolment are left out.
+        """
         parts = [self.train_and_adapt, self.attacker_test, self.dev, self.test]
-        return np.unique(np.concatenate(parts))
+        return np.setdiff1d(np.concatenate(parts), self.reserved)
 
 
 def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:

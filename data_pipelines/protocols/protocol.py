@@ -30,6 +30,14 @@ ADAPTATION_MODES = {
 }
 
 
+# The values of config.protocol.enrol_from, and what the title of a protocol says of each.
+ENROLMENT_SOURCES = {
+    'any': '',
+    'one': ' (of one emotion)',
+    'neutral': ' (neutral ones)',
+}
+
+
 def parse_allowed_leaks(text: str) -> tuple[str, ...]:
     """Returns the kinds of leak in a comma-separated list, sorted; UserError if one is unknown."""
     kinds = {word.strip() for word in text.split(',')} - {''}
@@ -55,10 +63,13 @@ class Protocol:
     test: str = 'test'
     allow_leak: str = ''
     withhold: float = 0.0
+    enrol: int | str = 'none'
+    enrol_from: str = 'any'
 
     def __post_init__(self):
         self._check_modes()
         self._check_corpora()
+        self._check_enrolment()
 
     def _check_modes(self) -> None:
         """Raises a UserError for an unknown protocol or mode of adaptation."""
@@ -103,6 +114,20 @@ class Protocol:
                 '(config.protocol.identity).'
             )
 
+    def _check_enrolment(self) -> None:
+        """Raises a UserError for what cannot be enrolled."""
+        is_number = isinstance(self.enrol, int) and not isinstance(self.enrol, bool)
+        if self.enrol not in ('none', 'all') and not (is_number and self.enrol >= 0):
+            raise UserError(
+                f'config.protocol.enrol is {self.enrol!r}; expected a number of utterances of each '
+                'speaker from 0, all, or none.'
+            )
+        if self.enrol_from not in ENROLMENT_SOURCES:
+            raise UserError(
+                f'config.protocol.enrol_from is {self.enrol_from!r}; '
+                f'expected one of {", ".join(ENROLMENT_SOURCES)}.'
+            )
+
     @property
     def title(self) -> str:
         """Returns the protocol in words, as every result states it."""
@@ -119,6 +144,9 @@ class Protocol:
         if self.withhold > 0:
             percent = 100 * self.withhold
             words += f', attackers are tested on {percent:g} % withheld utterances'
+        if self.enrol != 'none':
+            words += ', half of the utterances of each speaker are set aside for enrolment'
+            words += ENROLMENT_SOURCES[self.enrol_from]
         return words
 
     @property

@@ -7,6 +7,7 @@ import numpy as np
 from data_pipelines import labels
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.copies import keep_copies_of_training
+from data_pipelines.protocols.enrolment import reserve_enrolment
 from data_pipelines.protocols.folds import (
     ALL_PARTS,
     Fold,
@@ -123,6 +124,7 @@ def make_split(config, data: PreparedData) -> Split:
     folds = []
     for fold in make_folds(utterances, protocol):
         fold = reserve_attacker_test(utterances, fold, protocol.withhold, config.data.order_seed)
+        fold = reserve_enrolment(utterances, fold, protocol, config.data.order_seed)
         folds.append(keep_copies_of_training(utterances, fold))
     return Split(
         utterances,

@@ -14,6 +14,7 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.copies import keep_copies_of_training
+from data_pipelines.protocols.enrolment import choose_enrolled
 from data_pipelines.protocols.folds import Fold
 from data_pipelines.storage.schema import Utterances
 
@@ -28,6 +29,9 @@ class Subset(NamedTuple):
     # other classes is left out.
     confounded: float | None = None
     per_class: int | None = None  # largest number of utterances of each class
+    # Not of the training part: how many utterances of each dev and test speaker are enrolled, or
+    # 'all' (enrolment.py).
+    enrol: int | str | None = None
 
 
 def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: int) -> Fold:
@@ -35,7 +39,9 @@ def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: 
 
     Under `speakers` and `confounded`, utterances of unknown speakers are left out.
     """
-    if subset == Subset():
+    if subset.enrol is not None:
+        fold = choose_enrolled(utterances, fold, subset.enrol)
+    if subset._replace(enrol=None) == Subset():
         return fold
     random = np.random.default_rng((order_seed, fold.number, 0, SUBSET_STREAM))
     train = random.permutation(fold.train)  # what comes first is kept first
@@ -59,8 +65,20 @@ def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: 
     smaller = dataclasses.replace(fold, train=np.sort(train))
     smaller = keep_copies_of_training(utterances, smaller)
     return dataclasses.replace(
-        smaller, attacker_test=_remaining_attacker_test(utterances, fold, smaller)
+        smaller,
+        attacker_test=_remaining_attacker_test(utterances, fold, smaller),
+        **_remaining_enrolment(fold, smaller),
     )
+
+
+def _remaining_enrolment(fold: Fold, smaller: Fold) -> dict[str, np.ndarray]:
+    """Returns the fields of a smaller fold about enrolment, without rows that left training."""
+    lost = np.setdiff1d(fold.train_and_adapt, smaller.train_and_adapt)
+    fields = {}
+    for name in ('reserved', 'enrolment', 'enrolled'):
+        rows = getattr(fold, name)
+        fields[name] = rows[~np.isin(rows, lost)]
+    return fields
 
 
 def _remaining_attacker_test(utterances: Utterances, fold: Fold, smaller: Fold) -> np.ndarray:

@@ -63,7 +63,7 @@ def _entry_shares(
     of a recording follow the first of them. Infinity marks rows that are never chosen: recordings
     of several speakers or also among `other_rows`, and the last of a speaker or of an emotion.
     """
-    recording_N = _first_copies(utterances, rows)
+    recording_N = first_copies(utterances, rows)
     speaker_N = utterances.text['speaker']
     is_shared_N = _shared_recordings(utterances, rows, other_rows)
     entry_of_recording = {}
@@ -99,7 +99,7 @@ def _leaves_some(counts: collections.Counter, removed: collections.Counter) -> b
     return all(counts[value] > count for value, count in removed.items())
 
 
-def _first_copies(utterances: Utterances, rows: np.ndarray) -> np.ndarray:
+def first_copies(utterances: Utterances, rows: np.ndarray) -> np.ndarray:
     """Returns first_N, for each of the rows the first of them with the same recording.
 
     An utterance without a hash is a recording of its own. Values of other rows have no meaning.

@@ -9,6 +9,7 @@ from data_pipelines.features import upstream
 from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.speed_copies import check_no_copies
 from data_pipelines.storage import dataset, prepared
+from jaxser.configuration.search_space import parse_enrol, read_search_space
 
 
 def resolve_config(config):
@@ -22,6 +23,7 @@ def resolve_config(config):
     config.data.corpora = _split_names(config.data.corpora, 'data.corpora')
     for key in ('source', 'target', 'identity'):
         config.protocol[key] = _split_names(config.protocol[key], f'protocol.{key}')
+    config.protocol.enrol = _resolve_enrolment(config)
     trained = _resolve_corpora(config)
     config.model.upstream = os.path.expanduser(config.model.upstream)
     _check_trained_encoder(config)
@@ -31,6 +33,33 @@ def resolve_config(config):
         _resolve_encoder_states(config)
     _check_csv_corpora(config, trained)
     return config
+
+
+def _resolve_enrolment(config) -> int | str:
+    """Returns `config.protocol.enrol`, which is 'all' if only the sweep has numbers.
+
+    Raises UserError if utterances are enrolled and not used, or used and not enrolled.
+    """
+    enrol = parse_enrol(config.protocol.enrol)
+    swept = read_search_space(config).enrol_values()
+    if swept and enrol == 'none':
+        enrol = 'all'
+    uses_enrolment = config.data.normalise == 'speaker_enrolled'
+    if uses_enrolment and enrol == 'none':
+        raise UserError(
+            'config.data.normalise=speaker_enrolled needs enrolled utterances: set '
+            '--config.protocol.enrol to the number of utterances of each speaker, or to all, or '
+            'sweep it: --config.sweep.enrol=0,4,all.'
+        )
+    enrolled = [value for value in (*swept, enrol) if value not in ('none', 0)]
+    if enrolled and not uses_enrolment:
+        raise UserError(
+            f'{enrolled[0]} utterances of each speaker are enrolled (config.protocol.enrol or '
+            f'config.sweep.enrol), and config.data.normalise={config.data.normalise} does not use '
+            'them: set --config.data.normalise=speaker_enrolled, or --config.protocol.enrol=0 to '
+            'train the reference, which is scored on the same utterances.'
+        )
+    return enrol
 
 
 def _split_names(values: tuple[str, ...], key: str) -> tuple[str, ...]:

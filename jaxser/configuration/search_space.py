@@ -15,6 +15,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.protocols.subsets import Subset
 from jaxser.runs import flatten
 
+ENROL_KEY = 'enrol'  # a number of utterances, or 'all'
 INTEGER_KEYS = ('seed', 'fold')  # traced as integers; all other traced keys are real numbers
 COUNT_KEYS = ('speakers', 'per_class')  # positive integers: sizes of a subset of the training part
 FRACTION_KEYS = ('confounded', 'alpha')  # from 0 to 1
@@ -31,6 +32,11 @@ class SearchSpace(NamedTuple):
     keys: dict  # every key that can be swept
     structural: set[str]  # the keys among them that are keys of the configuration itself
 
+    def enrol_values(self) -> list:
+        """Returns the values of `enrol`, of all runs."""
+        listed = [run[ENROL_KEY] for run in self.listed if ENROL_KEY in run]
+        return [*self.values.get(ENROL_KEY, ()), *listed]
+
 
 def read_search_space(config) -> SearchSpace:
     """Returns the content of `config.sweep`; missing keys have the values of configs/base.py."""
@@ -43,7 +49,14 @@ def read_search_space(config) -> SearchSpace:
         options = _as_tuple(value)
         if options:
             values[key] = options
+    if ENROL_KEY in values:
+        values[ENROL_KEY] = tuple(parse_enrol(value) for value in values[ENROL_KEY])
     return SearchSpace(values, listed, keys, structural)
+
+
+def parse_enrol(value: object) -> object:
+    """Returns the number in a text such as '8', as the command line may pass it, or the value."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def _default_sweep() -> dict:
@@ -141,7 +154,9 @@ def check_values(space: SearchSpace) -> None:
 
 def _check_key_values(key_path: str, key: str, values: tuple, is_structural: bool) -> None:
     """Raises UserError for an invalid value of a key, and for a value that occurs twice."""
-    if is_structural:
+    if key == ENROL_KEY:
+        _check_enrol(key_path, values)
+    elif is_structural:
         for value in values:
             if not isinstance(value, str | int):
                 raise UserError(
@@ -154,6 +169,16 @@ def _check_key_values(key_path: str, key: str, values: tuple, is_structural: boo
         raise UserError(
             f'{key_path} contains the same value twice: {values}. Remove one of the two.'
         )
+
+
+def _check_enrol(key_path: str, values: tuple) -> None:
+    """Raises UserError for a value that is neither a number of utterances nor 'all'."""
+    for value in values:
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if value != 'all' and not is_count:
+            raise UserError(
+                f"{key_path}: {value!r} is neither a number of utterances of at least 0 nor 'all'."
+            )
 
 
 def _check_numbers(key_path: str, key: str, values: tuple) -> None:

@@ -104,7 +104,7 @@ def _make_variant(program: Program, values: dict) -> dict:
 def _check_signs(program: Program, values: dict) -> None:
     """Raises UserError for a negative value of a key for which the method does not allow it."""
     for key, value in values.items():
-        if value >= 0 or key in program.method.may_be_negative:
+        if key in Subset._fields or value >= 0 or key in program.method.may_be_negative:
             continue
         hint = ''
         if key in search_space.SIGNED_KEYS:

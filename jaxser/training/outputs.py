@@ -182,6 +182,10 @@ def _protocol_notes(config, task) -> list[str]:
         notes.append(f'only {config.data.only}')
     if config.data.normalise == 'speaker_transductive':
         notes.append('normalised by the tested audio too (transductive)')
+    if config.data.normalise == 'speaker_enrolled':
+        notes.append(
+            'speakers are enrolled with utterances that are not scored: transductive, not inductive'
+        )
     for kind in task.audit['leaks']:
         notes.append(f'LEAK OF {kind.upper()} ALLOWED')
     return notes

@@ -5,7 +5,7 @@ import numpy as np
 
 from data_pipelines.batching import plan, table
 from data_pipelines.errors import UserError
-from data_pipelines.protocols import audit, split, subsets
+from data_pipelines.protocols import audit, enrolment, split, subsets
 from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.storage import dataset
 from jaxser import distributed
@@ -51,7 +51,11 @@ class Task:
         self._take_subsets(programs, config.data.order_seed)
         self.steps_per_epoch = plan.steps_per_epoch(self.protocol_folds, config.data.batch)
         self.table = table.ExampleTable(
-            self.utterances, self.subset_folds, config.data.normalise, config.train.balanced
+            self.utterances,
+            self.subset_folds,
+            config.data.normalise,
+            config.train.balanced,
+            config.data.order_seed,
         )
         self.audit = audit.audit_folds(self.utterances, self.protocol_folds, self.protocol)
         longest = plan.padded_length(int(self.utterances.frames_N.max()))
@@ -69,6 +73,9 @@ class Task:
                 run_subsets[sweep.run_subset(variant)] = None
         run_subsets = list(run_subsets)
         for line in subsets.describe_shortages(self.utterances, self.folds, run_subsets, seed):
+            distributed.log(line)
+        counts = {subset.enrol for subset in run_subsets} - {None} or {self.protocol.enrol}
+        for line in enrolment.describe_shortages(self.utterances, self.folds, counts):
             distributed.log(line)
         self.subset_folds = []
         self.subset_fold_index = {}
