@@ -19,7 +19,7 @@ from etils import epath
 
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.wording import pluralize
-from jaxser.reporting.markdown import RESULTS_INTRODUCTION, render_results
+from jaxser.reporting.markdown import FIGURES, RESULTS_INTRODUCTION, render_results
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
         '--figures',
         type=Path,
         metavar='FOLDER',
-        help='show the figure of UAR against leakage of every sweep, copied into this folder',
+        help='show the figures of every sweep (leakage, enrolment), copied into this folder',
     )
     arguments = parser.parse_args()
     if arguments.figures and not arguments.out:
@@ -76,19 +76,21 @@ def main() -> None:
             print(text)
 
 
-def _copy_figures(workdirs: list, folder: Path, file: Path) -> dict[str, str]:
-    """Copies the workdirs' leakage.png into a folder; returns links to them from `file`.
+def _copy_figures(workdirs: list, folder: Path, file: Path) -> dict[str, dict[str, str]]:
+    """Copies the figures of the workdirs into a folder; returns links to them from `file`.
 
-    The links are by workdir. A workdir whose sweep was not probed has no figure.
+    The links are {name: link} by workdir. What was not measured has no figure.
     """
-    links = {}
+    links: dict[str, dict[str, str]] = {}
     for workdir in workdirs:
-        source = workdir / 'leakage.png'
-        if source.exists():
+        for name in FIGURES:
+            if not (workdir / name).exists():
+                continue
             folder.mkdir(parents=True, exist_ok=True)
-            copy = folder / f'{workdir.name}_leakage.png'
-            copy.write_bytes(source.read_bytes())
-            links[str(workdir)] = Path(os.path.relpath(copy, file.parent)).as_posix()
+            copy = folder / f'{workdir.name}_{name}'
+            copy.write_bytes((workdir / name).read_bytes())
+            link = Path(os.path.relpath(copy, file.parent)).as_posix()
+            links.setdefault(str(workdir), {})[name] = link
     return links
 
 

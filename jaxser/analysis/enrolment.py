@@ -22,7 +22,7 @@ import numpy as np
 
 from jaxser.analysis import leakage
 from jaxser.analysis.bootstrap import RecallTerm, bootstrap_estimate
-from jaxser.runs import setting_title
+from jaxser.runs import USUAL_VARIANTS, setting_title
 
 ENROLLED = (0, 1, 2, 4, 8, 16, 'all')  # the numbers of enrolled utterances on the curve
 
@@ -89,11 +89,12 @@ def setting_keys(row: dict) -> list[str]:
     return [key for key in row if key not in RESULT_KEYS]
 
 
-def rows_by_title(results: dict, method: dict) -> dict[str, list[dict]]:
+def rows_by_title(results: dict, config: dict) -> dict[str, list[dict]]:
     """Returns the rows of each setting by its title; {} where no curve was measured.
 
-    `method` has the values of `method` and its variants that were not swept.
+    `config` is the configuration as in config.json.
     """
+    method = {key: config.get(key) for key in ('method', *USUAL_VARIANTS)}
     by_title: dict[str, list[dict]] = {}
     for row in results.get('enrolment', {}).get('rows', []):
         title = setting_title(method | row, ['method', *setting_keys(row)])

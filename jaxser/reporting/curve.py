@@ -32,7 +32,8 @@ def curve_key(results: dict) -> str | None:
     numeric_keys = []
     for key in swept_keys(rows[0]):
         values = distinct_values(rows, key)
-        if len(values) > 1 and isinstance(values[0], int | float):
+        is_numeric = all(isinstance(value, int | float) for value in values)
+        if len(values) > 1 and is_numeric:
             numeric_keys.append(key)
     if 'lam' in numeric_keys:
         return 'lam'

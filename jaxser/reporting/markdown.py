@@ -9,10 +9,11 @@ from types import MappingProxyType
 
 from data_pipelines.errors import UserError
 from data_pipelines.wording import pluralize
-from jaxser.analysis import bootstrap
+from jaxser.analysis import bootstrap, enrolment
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.analysis.leakage import ATTACKERS, QUESTION_TITLES, question_title
+from jaxser.reporting.enrolment import curve_cells
 from jaxser.reporting.formats import (
     folds_of_sweep,
     format_attack,
@@ -27,6 +28,12 @@ from jaxser.runs import flatten, format_value, synthetic_note
 
 # Modules in the folder of configurations that are no configurations.
 NO_CONFIGURATIONS = ('__init__', 'base', 'command')
+
+# The figures of a sweep, and what they show.
+FIGURES = {
+    'leakage.png': 'UAR against the leakage of speakers',
+    'enrolment.png': 'UAR and leakage against the number of enrolled utterances',
+}
 
 RESULTS_INTRODUCTION = """\
 # Results
@@ -56,6 +63,9 @@ uses {rare_draws} draws where few of the {draws} are as extreme. No interval is 
   attacker that has nothing but the model's posteriors of the emotions; `equal error rate (LDA)`:
   verification of unseen speakers by a classifier fitted on the training speakers, 0.5 without any
   leakage.
+- `K = 8` and the like: 8 utterances of each tested speaker are enrolled, without labels, and not
+  scored. In parentheses the difference to `K = 0` on the same utterances, and its interval. `K = 0`
+  is inductive, all others are transductive.
 - `s`: a run's share of its program's seconds. These include the start and whatever else the machine
   did.
 """
@@ -66,14 +76,14 @@ def render_results(
     every_coefficient_paths: list[Path],
     configs: Path | None,
     command: str,
-    figures: Mapping[str, str] = MappingProxyType({}),
+    figures: Mapping[str, dict[str, str]] = MappingProxyType({}),
 ) -> str:
     """Returns the text of the whole file.
 
     For the sweeps in `paths`, coefficients are chosen on dev, and the verdict is about them. The
     sweeps in `every_coefficient_paths` have a row for every coefficient. `configs` is a folder of
-    configurations; those that no sweep ran are listed. `figures` are links to a sweep's figure, by
-    its path. Raises UserError when a sweep is named twice.
+    configurations; those that no sweep ran are listed. `figures` are {file: link} of a sweep's
+    figures (FIGURES), by its path. Raises UserError when a sweep is named twice.
     """
     _check_named_once([*paths, *every_coefficient_paths])
     tables = []
@@ -94,7 +104,7 @@ def render_results(
     if paths:
         parts.append(f'**Verdict.** {comparison_verdict(rows_by_sweep)}\n')
     for sweep, rows in tables:
-        parts.append(render_sweep(sweep, rows, figures.get(str(sweep.path), '')))
+        parts.append(render_sweep(sweep, rows, figures.get(str(sweep.path), {})))
     if configs:
         commands = [sweep.metadata['command'] for sweep, _ in tables]
         parts.append(missing_configurations(configs, commands))
@@ -107,8 +117,15 @@ def _check_named_once(paths: list[Path]) -> None:
             raise UserError(f'{path} is named {count} times; name each sweep once.')
 
 
-def render_sweep(sweep: FinishedSweep, rows: list[ComparisonRow], figure: str = '') -> str:
-    """Returns a sweep as Markdown: its command, what was run, its tables, and a link's figure."""
+def render_sweep(
+    sweep: FinishedSweep,
+    rows: list[ComparisonRow],
+    figures: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Returns a sweep as Markdown: its command, what was run, its tables and figures.
+
+    `figures` are links by the name of the file.
+    """
     lines = [f'## {sweep.path}', '', f'`{sweep.metadata["command"]}`', '']
     lines += [*description(sweep), '']
     warning = synthetic_note(sweep.results)
@@ -121,10 +138,23 @@ def render_sweep(sweep: FinishedSweep, rows: list[ComparisonRow], figure: str = 
     headings, table = split_cells(cells_by_row)
     lines += [_markdown_line(headings), '|' + '---|' * len(headings)]
     lines += map(_markdown_line, table)
-    if figure:
-        lines += ['', f'![UAR against the leakage of speakers, {sweep.path.name}]({figure})']
+    for name, link in figures.items():
+        lines += ['', f'![{FIGURES[name]}, {sweep.path.name}]({link})']
     lines += _attackers_table(rows)
+    lines += _enrolment_table(sweep)
     return '\n'.join(lines) + '\n'
+
+
+def _enrolment_table(sweep: FinishedSweep) -> list[str]:
+    """Returns the lines of the enrolment curves; none where they were not measured."""
+    by_title = enrolment.rows_by_title(sweep.results, sweep.metadata['config'])
+    if not by_title:
+        return []
+    headings, table = split_cells(curve_cells(by_title))
+    draws = pluralize(sweep.results['enrolment']['draws'], 'draw')
+    lines = ['', f'K utterances of each tested speaker enrolled, mean of {draws}:', '']
+    lines += [_markdown_line(headings), '|' + '---|' * len(headings)]
+    return lines + [_markdown_line(cells) for cells in table]
 
 
 def _attackers_table(rows: list[ComparisonRow]) -> list[str]:

@@ -24,6 +24,7 @@ from jaxser.analysis.leakage import (
     unseen_question,
 )
 from jaxser.reporting import leakage_sections, sections, training_sections
+from jaxser.reporting.enrolment import enrolment_png, enrolment_section
 from jaxser.reporting.formats import (
     folds_of_sweep,
     format_attack,
@@ -43,6 +44,7 @@ ALARMING_VERDICTS = {
 SECTIONS = (
     sections.settings_section,
     leakage_sections.leakage_section,
+    enrolment_section,
     sections.speakers_section,
     sections.confusions_section,
     sections.groups_section,
@@ -74,7 +76,8 @@ SCORES_COLUMNS = ('strongest', 'attacker', 'bits')
 def write_report(path) -> Path:
     """Writes the report of the finished sweep in `path`; returns the path of the page.
 
-    The report is report.html, summary.csv and, if the sweep was probed, the figure leakage.png.
+    The report is report.html, summary.csv and the figures leakage.png, if the sweep was probed, and
+    enrolment.png, if speakers were enrolled.
 
     Raises UserError when there is no finished sweep.
     """
@@ -86,9 +89,13 @@ def write_report(path) -> Path:
     page = html_page(path.name, headline_box(analysis), page_sections)
     (path / 'report.html').write_bytes(page.encode())
     (path / 'summary.csv').write_bytes(summary_csv(analysis).encode())
-    figure = leakage_sections.tradeoff_png(analysis)
-    if figure is not None:
-        (path / 'leakage.png').write_bytes(figure)
+    figures = {
+        'leakage.png': leakage_sections.tradeoff_png(analysis),
+        'enrolment.png': enrolment_png(analysis),
+    }
+    for name, figure in figures.items():
+        if figure is not None:
+            (path / name).write_bytes(figure)
     print(f'{time.perf_counter() - start:.0f} s.')
     return path / 'report.html'
 

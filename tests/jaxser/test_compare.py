@@ -27,10 +27,13 @@ def test_figures_are_copied_and_linked_from_the_file(tmp_path, monkeypatch):
     """Those of a sweep that was not probed do not exist."""
     probed, unprobed = write_sweep(tmp_path / 'a').path, write_sweep(tmp_path / 'b').path
     (probed / 'leakage.png').write_bytes(b'a figure')
+    (probed / 'enrolment.png').write_bytes(b'another')
     out, folder = tmp_path / 'out.md', tmp_path / 'docs' / 'figures'
     arguments = [str(probed), str(unprobed), '--out', str(out), '--figures', str(folder)]
     monkeypatch.setattr('sys.argv', ['compare', *arguments])
     compare.main()
     assert (folder / 'a_leakage.png').read_bytes() == b'a figure'
-    assert [file.name for file in folder.iterdir()] == ['a_leakage.png']
-    assert out.read_text().count('](docs/figures/a_leakage.png)') == 1
+    assert (folder / 'a_enrolment.png').read_bytes() == b'another'
+    assert {file.name for file in folder.iterdir()} == {'a_leakage.png', 'a_enrolment.png'}
+    for name in ('a_leakage.png', 'a_enrolment.png'):
+        assert out.read_text().count(f'](docs/figures/{name})') == 1

@@ -1,0 +1,204 @@
+"""The enrolment curve: its section of the report page, its figure and its table."""
+
+import numpy as np
+
+from data_pipelines.wording import pluralize
+from jaxser.analysis import bootstrap, enrolment, summary
+from jaxser.analysis.enrolment import SOURCES, rows_from
+from jaxser.analysis.finished import SweepAnalysis
+from jaxser.reporting import plotting
+from jaxser.reporting.figures import Measured
+from jaxser.reporting.formats import format_interval, format_leakage, format_number
+from jaxser.reporting.html import Section, cells_table, html_figure, html_paragraph
+from jaxser.runs import USUAL_VARIANTS, method_name, synthetic_note
+
+MAX_SETTINGS = 5  # in the figure; the table has all
+PANELS_PER_ROW = 3
+SHIFT = 0.06  # between lines, so that points of equal value do not cover each other
+K_LABEL = 'enrolled utterances of a speaker, K'
+
+# How to read the table and the figure.
+NOTES = (
+    'K utterances of a tested speaker, without labels, are enrolled: they give the offset of the '
+    "speaker's features. They are never scored. All K are tested on the same utterances.",
+    'UAR: test parts of all folds pooled, mean over draws of the enrolled utterances and over '
+    'seeds. In parentheses: the difference to K = 0, with its 95 % interval over speakers.',
+    'Any emotion, one emotion, neutral: what was enrolled. If a speaker has fewer than K such '
+    'utterances, all of them are enrolled.',
+    'K = 0 is inductive. All others are transductive: the model has seen unlabelled speech of the '
+    'tested speaker.',
+)
+
+
+def enrolment_section(analysis: SweepAnalysis) -> Section | None:
+    """Returns the section with the enrolment curve; None where it was not measured."""
+    by_title = enrolment.rows_by_title(analysis.results, analysis.config)
+    if not by_title:
+        return None
+    caption = 'UAR (folds pooled) against the number of enrolled utterances, by what is enrolled.'
+    if _leakage_rows(by_title):
+        caption += ' Last: leakage of unseen speakers (any emotion enrolled), mean over runs.'
+    if len(by_title) > MAX_SETTINGS:
+        caption += f' The first {MAX_SETTINGS} of {len(by_title)} settings; the table has all.'
+    body = html_figure(
+        'UAR and leakage against the number of enrolled utterances',
+        caption,
+        draw_enrolment_curves,
+        analysis.results,
+        analysis.config,
+    )
+    body += cells_table(curve_cells(by_title))
+    draws = pluralize(analysis.results['enrolment']['draws'], 'draw')
+    body += html_paragraph(*NOTES, f'{draws}.')
+    return Section('enrolment', 'Enrolment', body)
+
+
+def enrolment_png(analysis: SweepAnalysis) -> bytes | None:
+    """Returns the figure as a PNG file; None where no curve was measured."""
+    if not enrolment.rows_by_title(analysis.results, analysis.config):
+        return None
+    return plotting.render_png(draw_enrolment_curves, analysis.results, analysis.config)
+
+
+def curve_cells(by_title: dict[str, list[dict]]) -> list[list[tuple[str, str]]]:
+    """Returns the table: for each row (heading, text) of every column, a column for each K.
+
+    A setting has a row of UAR for each kind of enrolled utterances, and one of leakage.
+    """
+    cells_by_row = []
+    for title, rows in by_title.items():
+        for source, name in SOURCES.items():
+            curve = rows_from(rows, source)
+            if curve:
+                head = [('setting', title), ('enrolled', name), ('figure', 'UAR')]
+                cells = [(f'K = {row["enrol"]}', _format_uar(row)) for row in curve]
+                cells_by_row.append([*head, *cells])
+        curve = _with_leakage(rows)
+        if curve:
+            chance = format_number(curve[0]['unseen_speaker']['chance'])
+            figure = f'leakage of unseen speakers (chance: {chance})'
+            head = [('setting', title), ('enrolled', SOURCES['any']), ('figure', figure)]
+            cells = [(f'K = {r["enrol"]}', format_leakage(r['unseen_speaker'])) for r in curve]
+            cells_by_row.append([*head, *cells])
+    return cells_by_row
+
+
+def _format_uar(row: dict) -> str:
+    """Returns e.g. '0.783 (+0.025 [+0.010, +0.040])'."""
+    text = format_number(row['uar'])
+    if row['delta_uar'] is None:
+        return text
+    difference = format_number(row['delta_uar'], '+z.3f')
+    interval = format_interval(row['delta_ci95'], '+.3f')
+    return f'{text} ({f"{difference} {interval}".strip()})'
+
+
+def _with_leakage(rows: list[dict]) -> list[dict]:
+    """Returns the rows that have leakage, in ascending order of K."""
+    return [row for row in rows_from(rows, 'any') if row['unseen_speaker']]
+
+
+def _leakage_rows(by_title: dict[str, list[dict]]) -> dict[str, list[dict]]:
+    """Returns the rows that have leakage, of each setting that has them."""
+    curves = {}
+    for title, rows in by_title.items():
+        curve = _with_leakage(rows)
+        if curve:
+            curves[title] = curve
+    return curves
+
+
+def draw_enrolment_curves(results: dict, config: dict):
+    """Draws UAR against K, a panel for each setting; then the leakage of unseen speakers."""
+    by_title = enrolment.rows_by_title(results, config)
+    shown = dict(list(by_title.items())[:MAX_SETTINGS])
+    leakage_curves = _leakage_rows(shown)
+    panels = len(shown) + bool(leakage_curves)
+    columns = min(panels, PANELS_PER_ROW)
+    rows = -(-panels // columns)
+    figure, grid = plotting.make_figure(4.6 * columns + 0.6, 4 * rows + 0.5, rows, columns)
+    chance = 1 / len(results['classes'])
+    limits = _uar_limits(shown)
+    for axes, (title, curve) in zip(grid.flat, shown.items()):
+        _draw_uar_panel(axes, curve, chance)
+        axes.set(title=title, ylim=limits, ylabel='UAR, folds pooled')
+    if leakage_curves:
+        styles = plotting.line_styles(list(leakage_curves), _plain_titles(leakage_curves, config))
+        _draw_leakage_panel(figure.axes[len(shown)], leakage_curves, styles)
+    for axes in figure.axes[panels:]:
+        axes.set_axis_off()
+    draws = pluralize(results['enrolment']['draws'], 'draw')
+    lines = [results['protocol'], f'{draws} of the enrolled utterances; {_bars(shown)}']
+    if synthetic_note(results):
+        lines.append(synthetic_note(results))
+    figure.suptitle('\n'.join(lines), fontsize=9, wrap=True)
+    return figure
+
+
+def _bars(by_title: dict[str, list[dict]]) -> str:
+    """Says what the error bars are."""
+    for rows in by_title.values():
+        if any(row['uar_ci95'] for row in rows):
+            return 'bars: 95 % intervals that resample speakers'
+    return f'no intervals for fewer than {bootstrap.MIN_SPEAKERS} speakers'
+
+
+def _uar_limits(by_title: dict[str, list[dict]]) -> tuple[float, float]:
+    """Returns the limits of the UAR axis, the same in all panels."""
+    ends = []
+    for rows in by_title.values():
+        for row in rows:
+            ends += row['uar_ci95'] or (row['uar'], row['uar'])
+    return min(ends) - 0.02, max(ends) + 0.02
+
+
+def _plain_titles(by_title: dict[str, list[dict]], config: dict) -> set[str]:
+    """Returns the titles of the settings that are plain training."""
+    method = {key: config.get(key) for key in ('method', *USUAL_VARIANTS)}
+    titles = set()
+    for title, rows in by_title.items():
+        if method_name(method | rows[0]) in summary.PLAIN_METHODS:
+            titles.add(title)
+    return titles
+
+
+def _draw_uar_panel(axes, rows: list[dict], chance: float) -> None:
+    """Draws a line for each kind of enrolled utterances, and the level of K = 0."""
+    for n, (source, name) in enumerate(SOURCES.items()):
+        curve = rows_from(rows, source)
+        if not curve:
+            continue
+        uar = Measured.of([row['uar'] for row in curve], [row['uar_ci95'] for row in curve])
+        _draw_line(axes, curve, uar, n, {'color': f'C{n}', 'label': name})
+        if curve[0]['enrol'] == 0 and n == 0:
+            axes.axhline(curve[0]['uar'], color='grey', linewidth=0.8, label='not enrolled')
+    if axes.get_ylim()[0] < chance:
+        axes.axhline(chance, color='grey', linestyle=':', label='chance')
+    plotting.add_legend(axes, 8)
+
+
+def _draw_line(axes, curve: list[dict], measured: Measured, n: int, style: dict) -> None:
+    """Draws line `n` with its error bars; the values of K are spaced evenly."""
+    x_N = np.arange(len(curve)) + SHIFT * n
+    axes.errorbar(x_N, measured.value_N, measured.error_2xN, marker='o', capsize=3, **style)
+    axes.set_xticks(np.arange(len(curve)), [str(row['enrol']) for row in curve])
+    axes.set_xlabel(K_LABEL)
+
+
+def _draw_leakage_panel(axes, curves: dict[str, list[dict]], styles: dict[str, dict]) -> None:
+    """Draws the strongest attacker's recall of unseen speakers, a line for each setting."""
+    chances = set()
+    for n, (title, curve) in enumerate(curves.items()):
+        answers = [row['unseen_speaker'] for row in curve]
+        chances.update(answer['chance'] for answer in answers)
+        recalls = [answer['strongest'] for answer in answers]
+        leakage = Measured.of(recalls, [answer.get('ci95') for answer in answers])
+        _draw_line(axes, curve, leakage, n, styles[title] | {'label': title})
+    if len(chances) == 1:
+        axes.axhline(chances.pop(), color='grey', linestyle=':', label='chance')
+    axes.set(
+        title='leakage of unseen speakers (any emotion)',
+        ylabel='recall of the strongest attacker',
+        ylim=(0, 1.05),
+    )
+    plotting.add_legend(axes, 8)
