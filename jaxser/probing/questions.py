@@ -185,7 +185,9 @@ class _QuestionMaker:
             questions.append(self._make_attribute(name))
         random = self._random('emotion')
         emotion_N = self.table.emotion_N
-        split = self._with_test(self.fold.train, emotion_N, self.fold.test, random)
+        # Utterances that are set aside for enrolment have no representation.
+        train = np.setdiff1d(self.fold.train, self.fold.reserved)
+        split = self._with_test(train, emotion_N, self.fold.test, random)
         questions.append(self._make('emotion', self.table.classes, emotion_N, split))
         return [question for question in questions if question is not None]
 
