@@ -13,7 +13,7 @@ from data_pipelines.features import log_mel
 from data_pipelines.features.upstream import STATE_KINDS
 from data_pipelines.storage import dataset
 from jaxser import distributed, plugins
-from jaxser.analysis import summary
+from jaxser.analysis import enrolment, summary
 from jaxser.analysis.calibration import fit_temperature
 from jaxser.configuration.serialization import config_to_dict
 from jaxser.configuration.sweep import run_subset
@@ -31,6 +31,7 @@ from jaxser.serving.model import (
     ENCODER_FOLDER,
     METADATA_FILE,
     MODEL_FORMAT,
+    WEIGHTS_FILE,
     find_encoder,
     is_fine_tuned,
     read_model,
@@ -134,12 +135,39 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
             'it: training continues where it stopped.'
         )
     if (folder / METADATA_FILE).exists():
+        _add_enrolment(workdir, results)
         return folder
     setting = choose_setting(results)
     ensemble = _restore_ensemble(workdir, setting)
     weights = serialize_arrays(_stack_arrays(ensemble))
     workdir.save_model(weights, _metadata(results, setting, ensemble, weights))
     return folder
+
+
+def _add_enrolment(workdir: Workdir, results: dict) -> None:
+    """Adds the enrolment curve to an existing model, if it has been measured since."""
+    if 'enrolment' not in results:
+        return
+    folder = workdir.path / 'model'
+    metadata = read_model(folder).metadata
+    rows = enrolment_rows(results, metadata['row'])
+    if metadata.get('enrolment') != rows:
+        weights = (folder / WEIGHTS_FILE).read_bytes()
+        workdir.save_model(weights, metadata | {'enrolment': rows})
+
+
+def enrolment_rows(results: dict, setting: dict) -> list[dict]:
+    """Returns the rows of the enrolment curve of a setting, without the values of the setting.
+
+    `setting` is a row of the summary. The number of enrolled utterances, which it may have, is not
+    compared: a curve has all numbers.
+    """
+    rows = []
+    for row in results['enrolment']['rows']:
+        keys = enrolment.setting_keys(row)
+        if all(row[key] == setting.get(key) for key in keys):
+            rows.append({key: row[key] for key in enrolment.RESULT_KEYS if key in row})
+    return rows
 
 
 def _restore_ensemble(workdir: Workdir, setting: ChosenSetting) -> Ensemble:
@@ -186,6 +214,8 @@ def _metadata(results: dict, setting: ChosenSetting, ensemble: Ensemble, weights
     encoder = _encoder_record(trainer.config, task.data)
     if encoder:
         metadata['upstream'] = {key: encoder[key] for key in ENCODER_KEYS}
+    if 'enrolment' in results:
+        metadata['enrolment'] = enrolment_rows(results, setting.row)
     runs = [member.run for member in members]
     return metadata | {
         'runs': runs,

@@ -73,12 +73,20 @@ def ensemble_members(
             'params': _select_run(params_N, n),
             'batch_stats': _select_run(batch_stats_N, n),
         }
-        if table.normalisation == 'global':
-            moments = table.moments_index_FxN[group.subset_fold_N[n], 0]
-            arrays['mean'] = table.mean[moments]
-            arrays['scale'] = table.scale[moments]
+        arrays |= _normalisation_arrays(table, group.subset_fold_N[n])
         rows, p_NxC = posteriors.get_run(n)
         yield EnsembleMember(run, arrays, p_NxC, table.emotion_N[rows])
+
+
+def _normalisation_arrays(table, subset_fold: int) -> dict:
+    """Returns what normalisation needs of the training part of a run's fold."""
+    if table.normalisation not in ('global', 'speaker_enrolled'):
+        return {}
+    mean_M, scale_M = table.global_moments(subset_fold)
+    arrays = {'mean': mean_M, 'scale': scale_M}
+    if table.normalisation == 'speaker_enrolled':
+        arrays['prior'] = table.priors[subset_fold]._asdict()
+    return arrays
 
 
 def _select_run(tree, n: int):
@@ -88,7 +96,8 @@ def _select_run(tree, n: int):
 def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) -> dict:
     """Returns the arrays on which the scores of `predict` (jaxser/training/step.py) depend.
 
-    The heads of domains, which contain information about the speakers, are left out.
+    The heads of domains, which contain information about the speakers, are left out. The prior, by
+    which speakers are enrolled, stays.
 
     Args:
       predict: (params, batch_stats, batch) -> (z_BxD, scores_BxC).
@@ -96,7 +105,8 @@ def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) ->
       bands: the number of columns of a frame.
       frozen: the weights of a pretrained encoder, if `predict` reads them from the batch.
     """
-    flat = traverse_util.flatten_dict(arrays, sep='/')
+    without_prior = {name: value for name, value in arrays.items() if name != 'prior'}
+    flat = traverse_util.flatten_dict(without_prior, sep='/')
 
     def scores(flat: dict) -> jax.Array:
         first_run = jax.tree.map(lambda x_R: x_R[0], flat)
@@ -111,4 +121,5 @@ def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) ->
     required = {}
     for n in jax.export.export(jax.jit(scores))(flat).module_kept_var_idx:
         required[names[n]] = flat[names[n]]
-    return traverse_util.unflatten_dict(required, sep='/')
+    prior = {'prior': arrays['prior']} if 'prior' in arrays else {}
+    return traverse_util.unflatten_dict(required, sep='/') | prior

@@ -40,12 +40,20 @@ REQUIRED_KEYS = (
 class Model(NamedTuple):
     """The contents of a model's files.
 
-    `arrays` is nested: params, batch_stats (unless the network has none) and, under `global`
-    normalisation, mean and scale. The first axis of all arrays is that of the runs.
+    `arrays` is nested: params, batch_stats (unless the network has none) and, under the
+    normalisations `global` and `speaker_enrolled`, mean and scale. With `speaker_enrolled` there is
+    also prior, the fields of a SpeakerPrior, from which speakers are enrolled. The first axis of
+    all arrays is that of the runs.
     """
 
     metadata: dict  # model.json
     arrays: dict
+
+    @property
+    def run_arrays(self) -> dict:
+        """The arrays that the posterior depends on; batch_stats are {} if there are none."""
+        needed = {name: value for name, value in self.arrays.items() if name != 'prior'}
+        return {'batch_stats': {}, **needed}
 
 
 def serialize_arrays(arrays: dict) -> bytes:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from data_pipelines.errors import UserError
+from data_pipelines.features import speaker_offset
 from data_pipelines.storage import dataset
 from jaxser import features, plugins
 from jaxser.configuration.serialization import config_from_dict
@@ -16,7 +17,7 @@ from jaxser.serving import model
 from jaxser.training import step
 
 # Normalisations of pooled states that need no statistics of the speaker or the utterance.
-NORMALISATIONS_OF_POOLED_STATES = ('global', 'none')
+NORMALISATIONS_OF_POOLED_STATES = ('global', 'speaker_enrolled', 'none')
 
 
 def make_feature_function(
@@ -48,6 +49,10 @@ def make_posterior(
     fine-tuned encoder, whose weights are then `params`; other models ignore `params`. Frames beyond
     frames_B have no influence.
 
+    With the normalisation `speaker_enrolled` the function has a further argument,
+    speaker_offset_RxP, the offset of the speaker of all B utterances for each run; 0 or None if the
+    speaker is not enrolled.
+
     Args:
       metadata: model.json.
       in_turn: compute one run after another, instead of all at once by vmap. With a fine-tuned
@@ -68,22 +73,30 @@ def make_posterior(
     temperature = metadata['calibration']['temperature']
 
     def mean_posterior(
-        run_arrays: dict, params, mel_BxTxM: jax.Array, frames_B: jax.Array
+        run_arrays: dict,
+        params,
+        mel_BxTxM: jax.Array,
+        frames_B: jax.Array,
+        speaker_offset_RxP: jax.Array | None = None,
     ) -> jax.Array:
         batch = _make_batch(mel_BxTxM, frames_B)
         if encoder.frozen is not None:
             batch['frozen'] = params
 
-        def run_posterior(run: dict) -> jax.Array:
+        def run_posterior(run_and_offset: tuple[dict, jax.Array | None]) -> jax.Array:
+            run, offset_P = run_and_offset
             run_batch = _set_statistics(batch, metadata['normalisation'], run)
+            if offset_P is not None:
+                run_batch = _subtract_speaker(run_batch, offset_P)
             _, scores_BxC = predict(run['params'], run['batch_stats'], run_batch)
             return jax.nn.softmax(scores_BxC / temperature)
 
         with plugins.matmul_precision_context(config):
+            runs = (run_arrays, speaker_offset_RxP)
             if in_turn:
-                posterior_RxBxC = jax.lax.map(run_posterior, run_arrays)
+                posterior_RxBxC = jax.lax.map(run_posterior, runs)
             else:
-                posterior_RxBxC = jax.vmap(run_posterior)(run_arrays)
+                posterior_RxBxC = jax.vmap(run_posterior)(runs)
             return posterior_RxBxC.mean(0)
 
     return mean_posterior
@@ -97,7 +110,7 @@ def _check_normalisation(metadata: dict, spec) -> None:
             f'Training normalised by {normalisation}. In prediction every speaker is unseen, and '
             'each utterance is normalised by its own statistics. This makes every pooled state 0, '
             'because a pooled state is a single frame: it equals its own mean. Train with '
-            'config.data.normalise=global or none.'
+            'config.data.normalise=global, speaker_enrolled or none.'
         )
 
 
@@ -117,6 +130,7 @@ def _set_statistics(batch: Batch, normalisation: str, run: dict) -> Batch:
 
     By config.data.normalise, which is `normalisation`, they are:
       global: those of the fold on which the run was trained; they are among the run's arrays.
+      speaker_enrolled: the same; `_subtract_speaker` changes them for an enrolled speaker.
       none: 0 and 1.
       utterance: those of each utterance, which the batch has.
       speaker, speaker_transductive: the same, as in prediction every speaker is unseen.
@@ -126,6 +140,16 @@ def _set_statistics(batch: Batch, normalisation: str, run: dict) -> Batch:
         statistics['mean_BxM'] = jnp.zeros_like(batch['mean_BxM'])
         statistics['scale_BxM'] = jnp.ones_like(batch['scale_BxM'])
     for key in ('mean', 'scale'):
-        if key in run:  # with `global`, if the posterior depends on it
+        if key in run:  # with `global` or `speaker_enrolled`, if the posterior depends on it
             statistics[f'{key}_BxM'] = run[key][None]
     return batch | statistics
+
+
+def _subtract_speaker(batch: Batch, offset_P: jax.Array) -> Batch:
+    """Returns the batch with the mean and the scale of a speaker who has this offset."""
+    bands = batch['mean_BxM'].shape[-1]
+    offset_M, log_deviation_M = speaker_offset.split_offset(offset_P, bands)
+    return batch | {
+        'mean_BxM': batch['mean_BxM'] + offset_M,
+        'scale_BxM': batch['scale_BxM'] * jnp.exp(-log_deviation_M),
+    }

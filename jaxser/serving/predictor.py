@@ -1,5 +1,7 @@
 """Predicts the emotion of waves, files and streams with a model."""
 
+import copy
+import functools
 import operator
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,6 +21,20 @@ from jaxser.pretrained.encoder import PretrainedEncoder
 from jaxser.pretrained.extractor import StateExtractor
 from jaxser.provenance import package_version
 from jaxser.runs import synthetic_note
+from jaxser.serving.enrolment import (
+    NORMALISATION,
+    EnrolledUtterance,
+    OffsetEstimator,
+    RunningEnrolment,
+    SpeakerEnrolment,
+    StreamEnrolment,
+    can_enrol,
+    check_can_enrol,
+    check_enrolled,
+    enrolment_notes,
+    load_enrolment,
+    offset_shape,
+)
 from jaxser.serving.frame_extractor import BATCH_SIZE, FrameExtractor
 from jaxser.serving.model import Model, find_encoder, read_model
 from jaxser.serving.pcm import MAX_CHANNELS, read_seconds
@@ -33,13 +49,19 @@ MIN_WINDOW_SECONDS = 2 * decode.MIN_SECONDS
 # The number of segments that are sorted by length before they are batched, to avoid padding.
 BUFFERED_SEGMENTS = 128
 
+# After this time a stream says how enrolment has changed its answer.
+COMPARISON_SECONDS = 60.0
+
 # Float samples, whose full scale is 1, are probably integers that were not scaled if they exceed
 # this.
 UNSCALED_INTEGER_AMPLITUDE = 100.0
 
 
 class Predictor:
-    """A model that is ready to predict; its programs are compiled when they are first needed."""
+    """A model that is ready to predict; its programs are compiled when they are first needed.
+
+    `enrolment` is the enrolled speaker, whose utterances it predicts; None if nobody is enrolled.
+    """
 
     def __init__(
         self,
@@ -59,7 +81,8 @@ class Predictor:
         Raises:
           UserError: window or hop are out of range.
         """
-        self.metadata, arrays = model
+        self.model = model
+        self.metadata = model.metadata
         self.classes = tuple(self.metadata['classes'])
         self.config = config_from_dict(self.metadata['config'])
         spec = dataset.feature_spec(self.config.data)
@@ -77,24 +100,106 @@ class Predictor:
         self.window = window
         self.hop = hop
         self.max_seconds = min(MAX_UTTERANCE_SECONDS, self.extractor.max_seconds)
-        self.run_arrays = {'batch_stats': {}, **jax.tree.map(jnp.asarray, arrays)}
+        self.run_arrays = jax.tree.map(jnp.asarray, model.run_arrays)
+        self._set_enrolment(None)
         self._posterior = self._compile_posterior(encoder)
 
     def _compile_posterior(self, encoder: PretrainedEncoder | None):
-        """Returns the jitted function (run_arrays, params, batch, length_B) -> posterior_BxC."""
+        """Returns the jitted function (run_arrays, params, batch, length_B) -> posterior_BxC.
+
+        If speakers can be enrolled, speaker_offset_RxP is a further argument.
+        """
         in_turn = jax.default_backend() == 'cpu'  # as in training (jaxser/training/parallel.py)
         mean_posterior = make_posterior(self.metadata, in_turn, encoder)
         make_features = make_feature_function(self.metadata, encoder)
 
         @jax.jit
-        def posterior(run_arrays, params, batch, length_B):
-            return mean_posterior(run_arrays, params, *make_features(params, batch, length_B))
+        def posterior(run_arrays, params, batch, length_B, *speaker_offset):
+            mel_BxTxM, frames_B = make_features(params, batch, length_B)
+            return mean_posterior(run_arrays, params, mel_BxTxM, frames_B, *speaker_offset)
 
         return posterior
+
+    def _set_enrolment(self, enrolment: SpeakerEnrolment | None) -> None:
+        self.enrolment = enrolment
+        self._speaker_offset: tuple[jax.Array, ...] = ()  # what `_posterior` takes in addition
+        if can_enrol(self.metadata):
+            offset_RxP = np.zeros(offset_shape(self.model), np.float32)
+            if enrolment:
+                offset_RxP = enrolment.speaker_offset_RxP
+            self._speaker_offset = (jnp.asarray(offset_RxP),)
+
+    def with_enrolment(self, enrolment: SpeakerEnrolment | None) -> 'Predictor':
+        """Returns a predictor for another speaker, or for nobody; it shares compiled programs."""
+        if enrolment:
+            check_can_enrol(self.metadata)
+        speaker = copy.copy(self)
+        speaker._set_enrolment(enrolment)
+        return speaker
+
+    def enrol(self, waves, rate: int) -> 'Predictor':
+        """Returns a predictor for the speaker of these waves; this predictor does not change.
+
+        The waves need no labels. One of more than 30 s is cut into windows of `window` seconds.
+        What is silent or shorter than a second is not enrolled: see `enrolment.rejected`. Waves
+        that were enrolled before do not count.
+
+        Args:
+          waves: a list of waves, or one wave, as `predict` takes them.
+          rate: Hz.
+
+        Raises:
+          UserError: nothing could be enrolled, or the model was not trained with
+            config.data.normalise=speaker_enrolled.
+        """
+        running = self.start_enrolment()
+        if isinstance(waves, np.ndarray):
+            waves = [waves]
+        for n, wave in enumerate(waves, start=1):
+            name = f'recording {n}'
+            try:
+                running.add_recording(name, self._to_mono(wave, rate))
+            except decode.Rejection as reason:
+                running.reject(name, str(reason))
+        return self.with_enrolment(check_enrolled(running.estimate()))
+
+    def enrol_files(self, paths: Iterable) -> 'Predictor':
+        """Returns a predictor for the speaker of audio files or folders of them, as `enrol`."""
+        running = self.start_enrolment()
+        if isinstance(paths, (str, Path)):
+            paths = [paths]
+        for path in paths:
+            for file in expand_folder(Path(path)):
+                running.add(self._describe_file(running, file))
+        return self.with_enrolment(check_enrolled(running.estimate()))
+
+    def start_enrolment(self) -> RunningEnrolment:
+        """Returns an enrolment without recordings; UserError if the model has none."""
+        return RunningEnrolment(
+            self._offset_estimator, self.wave_spec.rate, self.window, self.max_seconds
+        )
+
+    @functools.cached_property
+    def _offset_estimator(self) -> OffsetEstimator:
+        is_pooled = getattr(dataset.feature_spec(self.config.data), 'is_pooled', False)
+        return OffsetEstimator(self.model, self.extractor, is_pooled)
+
+    def _describe_file(self, running: RunningEnrolment, file: Path) -> list[EnrolledUtterance]:
+        """Returns the utterances of a file that can be enrolled; `running` rejects the others."""
+        try:
+            return running.describe_recording(str(file), self._decode(file))
+        except decode.Rejection as reason:
+            running.reject(str(file), str(reason))
+            return []
 
     @property
     def notes(self) -> list[str]:
         """Sentences that a user of the predictions should know."""
+        return self.model_notes + enrolment_notes(self.metadata, self.enrolment)
+
+    @property
+    def model_notes(self) -> list[str]:
+        """The notes that do not depend on who is enrolled."""
         notes = []
         warning = synthetic_note(self.metadata)
         if warning:
@@ -104,7 +209,7 @@ class Predictor:
                 'about people.'
             )
         normalisation = self.metadata['normalisation']
-        if normalisation.startswith('speaker'):
+        if normalisation.startswith('speaker') and normalisation != NORMALISATION:
             notes.append(
                 f'Training normalised by {normalisation}. In prediction every speaker is unseen, '
                 'and each utterance is normalised by its own statistics.'
@@ -135,20 +240,27 @@ class Predictor:
         Raises:
           UserError: the wave is too short, silent, or no audio.
         """
-        samples = _to_float_samples(np.asarray(wave))
         try:
-            rate = operator.index(rate)
-        except TypeError:
-            raise UserError(f'The rate is {rate!r}; expected a whole number of Hz.') from None
-        try:
-            decode.check_sample_rate(rate)
-            mono = decode.to_mono(samples, rate, self.wave_spec)
+            mono = self._to_mono(wave, rate)
             (prediction,) = self._predict_recordings([self._make_recording('', mono)])
         except decode.Rejection as reason:
             prediction = {'error': str(reason)}
         if 'error' in prediction:
             raise UserError(f'No prediction for this recording: {prediction["error"]}.')
         return prediction
+
+    def _to_mono(self, wave: np.ndarray, rate: int) -> np.ndarray:
+        """Returns a wave of one channel, with the sample rate of the model.
+
+        Raises UserError if it is no audio, and decode.Rejection if it cannot be used.
+        """
+        samples = _to_float_samples(np.asarray(wave))
+        try:
+            rate = operator.index(rate)
+        except TypeError:
+            raise UserError(f'The rate is {rate!r}; expected a whole number of Hz.') from None
+        decode.check_sample_rate(rate)
+        return decode.to_mono(samples, rate, self.wave_spec)
 
     def predict_files(self, paths: Iterable) -> Iterator[dict]:
         """Yields for each file, in order, the prediction of `predict` and its name as 'file'.
@@ -167,56 +279,116 @@ class Predictor:
                     recordings, segment_count = [], 0
         yield from self._predict_recordings(recordings)
 
+    def predict_by_folder(self, paths: Iterable) -> Iterator[dict]:
+        """Yields the predictions of `predict_files`, where each folder is a speaker.
+
+        A file is predicted with the offset from the other files of its folder, whose number of
+        enrolled utterances is 'enrolled'. Files of one folder come together.
+        """
+        files_by_folder: dict[Path, list[Path]] = {}
+        check_can_enrol(self.metadata)
+        for path in paths:
+            for file in expand_folder(Path(path)):
+                files_by_folder.setdefault(file.parent, []).append(file)
+        for files in files_by_folder.values():
+            yield from self._predict_with_others(files)
+
+    def _predict_with_others(self, files: list[Path]) -> Iterator[dict]:
+        """Yields the predictions of a speaker's files, each with the offset from the others."""
+        running = self.start_enrolment()
+        utterances_by_file = [self._describe_file(running, file) for file in files]
+        for utterances in utterances_by_file:
+            running.add(utterances)
+        for file, utterances in zip(files, utterances_by_file, strict=True):
+            own = running.estimator.sum_utterances(utterances)
+            enrolment = running.estimator.estimate(running.sums.without(own))
+            for prediction in self.with_enrolment(enrolment).predict_files([file]):
+                yield prediction | {'enrolled': enrolment.utterances}
+
     def predict_stream(
-        self, file: BinaryIO, rate: int, encoding: str = 's16le', channels: int = 1
+        self,
+        file: BinaryIO,
+        rate: int,
+        encoding: str = 's16le',
+        channels: int = 1,
+        running: RunningEnrolment | None = None,
     ) -> Iterator[dict]:
         """Yields for each second of raw PCM the posterior of the last `window` seconds.
 
         {'start', 'end', 'emotion', 'posterior'}. For a second without a prediction the posterior is
         None, and 'note' is the reason. If no second has a prediction, the last item is
         {'file', 'error'}.
+
+        With `running`, as `start_enrolment` returns it, the speaker of the stream is enrolled:
+        every `window` seconds with sound join it after they have been predicted. 'enrolled' is then
+        the number of utterances by which a second was predicted. Once, after a minute,
+        'not_enrolled' is the posterior that it would have without them.
         """
-        silence = np.zeros(round(self.window * self.wave_spec.rate), np.float32)
-        silence_input = self.extractor.extract_input(silence)
-        length = self.extractor.padded_length(silence_input)
-        # Compiles the program before the first second has passed.
-        self._predict_posteriors([silence_input], length)
-        window_samples = round(self.window * rate)
+        length = self._compile_for_stream()
+        speaker, unknown = self, self
+        stream = None
+        if running:
+            speaker = unknown = self.with_enrolment(None)
+            stream = StreamEnrolment(running, rate, self._to_mono)
         buffer = np.zeros((0, channels), np.float32)
         sample_count = 0
+        is_compared = False
         error = 'empty: no sample arrived'  # '' after the first prediction
         for samples in read_seconds(file, rate, encoding, channels):
-            buffer = np.concatenate([buffer, samples])[-window_samples:]
+            buffer = np.concatenate([buffer, samples])[-round(self.window * rate) :]
             sample_count += len(samples)
             times = {'start': (sample_count - len(buffer)) / rate, 'end': sample_count / rate}
-            try:
-                mono = decode.to_mono(buffer, rate, self.wave_spec)
-                model_input = self.extractor.extract_input(mono)
-            except decode.Rejection as reason:  # silence, as a rule
-                yield times | self._format_posterior(None) | {'note': str(reason)}
-                if error:
-                    error = str(reason)
-                continue
-            (p_C,) = self._predict_posteriors([model_input], length)
-            yield times | self._format_posterior(p_C)
-            error = ''
+            prediction = speaker._predict_buffer(buffer, rate, length)
+            if error:
+                error = prediction.get('note', '')
+            if stream:
+                prediction['enrolled'] = running.sums.utterances
+                if not is_compared and _is_comparable(times['end'], prediction):
+                    answer = unknown._predict_buffer(buffer, rate, length)
+                    prediction['not_enrolled'] = answer['posterior']
+                    is_compared = True
+            yield times | prediction
+            if stream and stream.add(samples):
+                speaker = self.with_enrolment(running.estimate())
         if error:
             yield {'file': '-', 'error': error}
 
+    def _compile_for_stream(self) -> int:
+        """Compiles the program of a window, and returns its padded length."""
+        silence = np.zeros(round(self.window * self.wave_spec.rate), np.float32)
+        silence_input = self.extractor.extract_input(silence)
+        length = self.extractor.padded_length(silence_input)
+        self._predict_posteriors([silence_input], length)
+        return length
+
+    def _predict_buffer(self, samples_LxK: np.ndarray, rate: int, length: int) -> dict:
+        """Returns the posterior of samples of a stream; 'note' says why there is none."""
+        try:
+            mono = decode.to_mono(samples_LxK, rate, self.wave_spec)
+            model_input = self.extractor.extract_input(mono)
+        except decode.Rejection as reason:  # silence, as a rule
+            return self._format_posterior(None) | {'note': str(reason)}
+        (p_C,) = self._predict_posteriors([model_input], length)
+        return self._format_posterior(p_C)
+
     def _read_recording(self, path: Path) -> Recording:
         """Decodes a file and extracts its input."""
-        if path.is_dir():
-            suffixes = ', '.join(AUDIO_SUFFIXES)
-            return Recording(str(path), error=f'no audio file in this folder ({suffixes})')
-        utterance = Utterance(
-            name=path.name, path=path, speaker='', emotion='', language='', corpus=''
-        )
         try:
-            return self._make_recording(str(path), decode.decode(utterance, self.wave_spec))
+            return self._make_recording(str(path), self._decode(path))
         except decode.Rejection as reason:
             return Recording(str(path), error=str(reason))
         except MemoryError:
             return Recording(str(path), error='too long: not enough memory')
+
+    def _decode(self, path: Path) -> np.ndarray:
+        """Returns the wave of a file, as `_to_mono`; raises decode.Rejection."""
+        if path.is_dir():
+            suffixes = ', '.join(AUDIO_SUFFIXES)
+            raise decode.Rejection(f'no audio file in this folder ({suffixes})')
+        utterance = Utterance(
+            name=path.name, path=path, speaker='', emotion='', language='', corpus=''
+        )
+        return decode.decode(utterance, self.wave_spec)
 
     def _make_recording(self, name: str, wave: np.ndarray) -> Recording:
         """Cuts a wave, with the sample rate of the model, into segments."""
@@ -298,7 +470,9 @@ class Predictor:
             batch, length_B = self.extractor.pad_batch(
                 [inputs[n] for n in indices], padded_length, B
             )
-            p_BxC = self._posterior(self.run_arrays, self.extractor.params, batch, length_B)
+            p_BxC = self._posterior(
+                self.run_arrays, self.extractor.params, batch, length_B, *self._speaker_offset
+            )
             p_BxC = np.asarray(p_BxC, np.float64)
             for b, n in enumerate(indices):
                 posteriors[n] = p_BxC[b] / p_BxC[b].sum()
@@ -315,6 +489,12 @@ def _check_windows(window: float, hop: float) -> None:
             f'A window of {window:g} s with a hop of {hop:g} s; expected a hop above 0 s and no '
             'longer than the window.'
         )
+
+
+def _is_comparable(seconds: float, prediction: dict) -> bool:
+    """Returns whether a prediction of a stream shows what enrolment has changed."""
+    has_enrolled = bool(prediction['enrolled'] and prediction['posterior'])
+    return has_enrolled and seconds >= COMPARISON_SECONDS
 
 
 def _to_float_samples(samples: np.ndarray) -> np.ndarray:
@@ -342,12 +522,19 @@ def _to_float_samples(samples: np.ndarray) -> np.ndarray:
 
 
 def load_predictor(
-    folder, window: float = WINDOW_SECONDS, hop: float = HOP_SECONDS, upstream=None
+    folder,
+    window: float = WINDOW_SECONDS,
+    hop: float = HOP_SECONDS,
+    upstream=None,
+    enrolment=None,
 ) -> Predictor:
     """Returns the predictor of a finished sweep's workdir, or of its folder model/.
 
     `upstream` is the folder of the pretrained encoder, if it is neither in the model's folder nor
-    where it was during preparation or training.
+    where it was during preparation or training. `enrolment` is the file of an enrolled speaker, as
+    `Predictor.enrolment.save` wrote it.
     """
     model = read_model(folder)
-    return Predictor(model, window, hop, find_encoder(folder, model.metadata, upstream))
+    speaker = load_enrolment(enrolment, model.metadata) if enrolment else None
+    predictor = Predictor(model, window, hop, find_encoder(folder, model.metadata, upstream))
+    return predictor.with_enrolment(speaker)

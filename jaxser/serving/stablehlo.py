@@ -16,6 +16,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.features.decode import MIN_SECONDS
 from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder
 from jaxser.serving import posterior
+from jaxser.serving.enrolment import OFFSET_NAME, offset_shape
 from jaxser.serving.model import Model, is_fine_tuned
 
 # Without these settings a program contains paths of the machine that exported it.
@@ -42,26 +43,28 @@ def hide_source_paths() -> Iterator[None]:
 
 def multi_platform_posterior(
     model: Model, encoder: PretrainedEncoder | None = None
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
+) -> Callable[..., jax.Array]:
     """Returns a function (batch, length_B) -> posterior_BxC for all platforms.
 
-    It computes the same posterior as jaxser.predict. On a CPU the runs are computed one after
-    another. On an accelerator they are vmapped, because a step of the LSTM is too small to fill it;
-    the runs of a fine-tuned encoder are never vmapped.
+    If speakers can be enrolled in the model, speaker_offset_RxP is its third argument. It computes
+    the same posterior as jaxser.predict. On a CPU the runs are computed one after another. On an
+    accelerator they are vmapped, because a step of the LSTM is too small to fill it; the runs of a
+    fine-tuned encoder are never vmapped.
     """
-    run_arrays = {'batch_stats': {}, **model.arrays}
+    run_arrays = model.run_arrays
     params = jax.tree.map(jnp.asarray, encoder.params if encoder else None)
     posterior_in_turn = posterior.make_posterior(model.metadata, True, encoder)
     posterior_at_once = posterior.make_posterior(model.metadata, False, encoder)
     make_features = posterior.make_feature_function(model.metadata, encoder)
 
-    def program(batch: jax.Array, length_B: jax.Array) -> jax.Array:
+    def program(batch: jax.Array, length_B: jax.Array, *speaker_offset: jax.Array) -> jax.Array:
         mel_BxTxM, frames_B = make_features(params, batch, length_B)
         return jax.lax.platform_dependent(
             run_arrays,
             params,
             mel_BxTxM,
             frames_B,
+            *speaker_offset,
             cpu=posterior_in_turn,
             default=posterior_at_once,
         )
@@ -72,11 +75,24 @@ def multi_platform_posterior(
 def program_inputs(
     model: Model, encoder: PretrainedEncoder | None = None
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns the names, shapes and dtypes of the program's two inputs.
+    """Returns the names, shapes and dtypes of the program's inputs.
 
-    They have any number of utterances of any length within the limits of the encoder:
-    wave_BxL and samples_B for a frozen encoder of samples, otherwise mel_BxTxM and frames_B.
+    The first two have any number of utterances of any length within the limits of the encoder:
+    wave_BxL and samples_B for a frozen encoder of samples, otherwise mel_BxTxM and frames_B. If
+    speakers can be enrolled in the model, the third is the offset of the speaker of all utterances,
+    speaker_offset_RxP; 0 if the speaker is not enrolled.
     """
+    inputs = _utterance_inputs(model, encoder)
+    shape = offset_shape(model)
+    if shape:
+        inputs[OFFSET_NAME] = jax.ShapeDtypeStruct(shape, np.float32)
+    return inputs
+
+
+def _utterance_inputs(
+    model: Model, encoder: PretrainedEncoder | None
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the inputs of `program_inputs` that describe the utterances."""
     is_frozen = encoder is not None and not is_fine_tuned(model.metadata)
     takes_samples = is_frozen and encoder.input_kind == 'wave'
     limits = []

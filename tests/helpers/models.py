@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from helpers import tiny_config
 
+from data_pipelines.features import speaker_offset
 from jaxser import plugins
 from jaxser.interfaces import Sizes
 from jaxser.serving.model import Model
@@ -48,6 +49,31 @@ def make_random_model(**keys) -> tuple[step.Step, Model]:
     arrays = jax.tree.map(random_array, shapes)
     arrays['params'] = jax.tree.map(lambda x: 4 * x - 2, arrays['params'])
     return run_step, Model(make_metadata(config), arrays)
+
+
+def make_enrolment_model(**keys) -> Model:
+    """Returns a random model of two runs in which speakers can be enrolled.
+
+    Its priors are fitted to eight random speakers, whose features resemble those of `make_tone`.
+    """
+    _, model = make_random_model(**{'method': 'erm', 'model.batch_norm': 'none'} | keys)
+    random = np.random.default_rng(2)
+    speaker_N, emotion_N = np.repeat(np.arange(8), 12), np.tile([0, 1], 48)
+    priors = []
+    for _ in range(RUNS):
+        speaker_SxP = random.normal(0, 1, (8, 2 * BANDS))
+        emotion_CxP = random.normal(0, 0.5, (2, 2 * BANDS))
+        centre_P = np.repeat([-8.0, 0.5], BANDS)
+        noise_NxP = random.normal(0, 0.5, (len(speaker_N), 2 * BANDS))
+        y_NxP = centre_P + speaker_SxP[speaker_N] + emotion_CxP[emotion_N] + noise_NxP
+        priors.append(speaker_offset.fit_speaker_prior(y_NxP, speaker_N, emotion_N)._asdict())
+    arrays = model.arrays | {
+        'mean': random.normal(-8, 1, (RUNS, BANDS)).astype(np.float32),
+        'scale': random.uniform(0.3, 0.6, (RUNS, BANDS)).astype(np.float32),
+        'prior': jax.tree.map(lambda *values: np.stack(values), *priors),
+    }
+    facts = {'normalisation': 'speaker_enrolled', 'sha256': '5' * 64}
+    return Model(model.metadata | facts, arrays)
 
 
 def make_metadata(config, sizes: Sizes = SIZES) -> dict:
