@@ -43,23 +43,26 @@ def redraw_enrolment(
     """Returns the fold with other utterances of the dev and test speakers set aside.
 
     Those of training speakers remain set aside, and none of them is enrolled. `seed` determines
-    the choice.
+    the choice. Of a speaker in dev and test, all that was set aside is returned to test: it chose
+    no epoch.
     """
-    trained = np.isin(fold.reserved, fold.train_and_adapt)
-    kept_rows = fold.reserved[trained]
     speaker_N = utterances.text['speaker']
-    returned = fold.reserved[~trained]
-    parts = {}
-    for name in ('dev', 'test'):
-        rows = getattr(fold, name)
-        own = returned[np.isin(speaker_N[returned], speaker_N[rows])]
-        parts[name] = np.union1d(rows, own)
-    whole = dataclasses.replace(fold, **parts)
+    evaluated_speakers = speaker_N[np.concatenate([fold.dev, fold.test])]
+    is_trained = np.isin(fold.reserved, fold.train)
+    is_returned = ~is_trained & np.isin(speaker_N[fold.reserved], evaluated_speakers)
+    returned = fold.reserved[is_returned]
+    is_tested = np.isin(speaker_N[returned], speaker_N[fold.test])
+    whole = dataclasses.replace(
+        fold,
+        dev=np.union1d(fold.dev, returned[~is_tested]),
+        test=np.union1d(fold.test, returned[is_tested]),
+    )
     drawn = _reserve(utterances, whole, enrol_from, seed)
-    reserved = np.setdiff1d(drawn.reserved, fold.train_and_adapt)
+    evaluated_rows = np.concatenate([whole.dev, whole.test])
+    reserved = np.intersect1d(drawn.reserved, evaluated_rows)
     redrawn = dataclasses.replace(
         drawn,
-        reserved=np.union1d(reserved, kept_rows),
+        reserved=np.union1d(reserved, fold.reserved[~is_returned]),
         enrolment=drawn.enrolment[np.isin(drawn.enrolment, reserved)],
     )
     return choose_enrolled(utterances, redrawn, enrol)
@@ -71,9 +74,11 @@ def _reserve(utterances: Utterances, fold: Fold, enrol_from: str, seed: tuple[in
     draw_N = draw_N[first_copies(utterances, np.arange(len(utterances)))]
     speaker_N = utterances.text['speaker']
     reserved = []
-    training_rows = np.setdiff1d(fold.train_and_adapt, fold.attacker_test)
+    # A protocol may adapt to the test part.
+    training_rows = np.setdiff1d(fold.train_and_adapt, np.concatenate([fold.dev, fold.test]))
     for part in (training_rows, fold.dev, fold.test):
-        for rows in _rows_by_speaker(part, speaker_N).values():
+        candidates = np.setdiff1d(part, fold.attacker_test)
+        for rows in _rows_by_speaker(candidates, speaker_N).values():
             draws = np.unique(draw_N[rows])  # one for each recording
             reserved.append(rows[np.isin(draw_N[rows], draws[: len(draws) // 2])])
     reserved_rows = np.unique(np.concatenate(reserved)) if reserved else fold.reserved

@@ -51,7 +51,7 @@ def _resolve_enrolment(config) -> int | str:
             '--config.protocol.enrol to the number of utterances of each speaker, or to all, or '
             'sweep it: --config.sweep.enrol=0,4,all.'
         )
-    enrolled = [value for value in (*swept, enrol) if value not in ('none', 0)]
+    enrolled = [value for value in swept or [enrol] if value not in ('none', 0)]
     if enrolled and not uses_enrolment:
         raise UserError(
             f'{enrolled[0]} utterances of each speaker are enrolled (config.protocol.enrol or '

@@ -37,7 +37,10 @@ def first_test_batch(folds, utterances, fold_DxF=TWO_DEVICES) -> plan.Item:
 
 @pytest.mark.parametrize('normalisation', [n for n in NORMALISATIONS if n != 'none'])
 def test_an_unseen_speaker_is_normalised_as_the_key_says(utterances, folds, normalisation):
-    """utterance, speaker: by the utterance; global: by training; transductive: by the speaker."""
+    """utterance, speaker: by the utterance; global: by training; transductive: by the speaker.
+
+    A speaker of whom nothing is enrolled is normalised as with global.
+    """
     table = ExampleTable(utterances, folds, normalisation, balanced=False)
     item = first_test_batch(folds, utterances)
     batch = table.make_batch(item)
@@ -51,6 +54,7 @@ def test_an_unseen_speaker_is_normalised_as_the_key_says(utterances, folds, norm
                 'speaker': [row],
                 'speaker_transductive': np.flatnonzero(speaker_N == speaker_N[row]),
                 'global': fold.train,
+                'speaker_enrolled': fold.train,
             }[normalisation]
             n = utterances.frames_N[rows][:, None]
             mean = utterances.mean_NxM[rows].astype(float)
