@@ -66,9 +66,9 @@ def default_workdir(config_file: str) -> Path:
 
 
 def run(config, workdir, start_time: float) -> None:
-    """Trains, measures leakage if the configuration says so, saves the model, prints results."""
+    """Trains, measures leakage and enrolment if configured, saves the model, prints results."""
     from jaxser import distributed
-    from jaxser.probing import prober
+    from jaxser.probing import enrolment_curve, prober
     from jaxser.reporting import page, terminal
     from jaxser.serving import bundling
     from jaxser.training import experiment
@@ -77,6 +77,8 @@ def run(config, workdir, start_time: float) -> None:
     data, encoder = config.data.dir, config.model.upstream
     if config.probe:
         results = prober.probe_sweep(workdir, data, encoder)
+    if config.data.normalise == 'speaker_enrolled':
+        results = enrolment_curve.run_curve(workdir, data, encoder)
     bundling.bundle_model(workdir, data, upstream=encoder)
     if distributed.is_main_process():
         terminal.print_results(results, epath.Path(workdir))

@@ -205,6 +205,9 @@ class Workdir:
         missing = []
         if self.config.probe and not (self.path / 'representations.npz').exists():
             missing.append('measuring leakage')
+        enrols = self.config.data.normalise == 'speaker_enrolled'
+        if enrols and 'enrolment' not in (self.load_results() or {}):
+            missing.append('measuring enrolment')
         if not (self.path / 'model' / 'model.json').exists():
             missing.append('saving the model')
         if not (self.path / 'report.html').exists():

@@ -1,5 +1,6 @@
 """Means and scales of features by enrolled speakers, for config.data.normalise=speaker_enrolled."""
 
+import copy
 import functools
 from typing import NamedTuple
 
@@ -64,6 +65,13 @@ class EnrolledMoments:
         )
         self.priors = self._fit_priors(emotion_N)
         self.evaluation = self._evaluation_moments()
+
+    def with_folds(self, folds: list[Fold]) -> 'EnrolledMoments':
+        """Returns the moments for folds with the same training parts and other enrolled rows."""
+        moments = copy.copy(self)
+        moments.folds = folds
+        moments.evaluation = moments._evaluation_moments()
+        return moments
 
     def _fit_priors(self, emotion_N: np.ndarray) -> list[SpeakerPrior]:
         """Returns the prior of each fold; folds with the same training part share it."""

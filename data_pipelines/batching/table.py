@@ -1,5 +1,7 @@
 """Makes batches of labels, domains, weights and normalisation; feeds.py adds the features."""
 
+import copy
+
 import numpy as np
 
 from data_pipelines.batching.enrolled_moments import EnrolledMoments, Moments
@@ -79,6 +81,18 @@ class ExampleTable:
         """Returns mean_M and scale_M of a fold's training part."""
         group = self.global_index_F[f]
         return self.mean[group], self.scale[group]
+
+    def with_enrolment(self, folds: list[Fold]) -> 'ExampleTable':
+        """Returns the table of folds that differ in dev, test and enrolled rows only.
+
+        It is for evaluation, and shares the rest with this one.
+        """
+        table = copy.copy(self)
+        table.folds = folds
+        table.target_FxN = np.stack([self._target_mask(fold) for fold in folds])
+        table.enrolled = self.enrolled.with_folds(folds)
+        table.mean, table.scale, table.moments_index_FxN = table.enrolled.evaluation
+        return table
 
     def _use_enrolled_moments(self, order_seed: int) -> None:
         """Replaces the global moments by those with the offsets of enrolled speakers."""

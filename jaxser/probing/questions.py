@@ -144,6 +144,8 @@ def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]
       like `speaker`.
     - emotion: the attacker is fitted on the training part and tested on the test part.
 
+    Rows that are set aside for enrolment are in no question.
+
     A question is left out if fewer than two classes can be fitted, or if nothing can be tested.
     """
     return _QuestionMaker(table, fold, seed).make_all()

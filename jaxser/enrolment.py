@@ -1,0 +1,41 @@
+"""Measures UAR and leakage against the number of enrolled utterances of each tested speaker.
+
+  python -m jaxser.enrolment --workdir runs/NAME [--draws 10] [--data data] [--upstream FOLDER]
+
+For finished sweeps with config.data.normalise=speaker_enrolled. Nothing is trained: the selected
+parameters of every run predict the test part with 0, 1, 2, 4, 8, 16 and all utterances of each
+tested speaker enrolled. These are of any emotion, of one emotion, or neutral ones. --draws is the
+number of random choices of the enrolled utterances. The results are added to results.json and to
+the report. Training does the same at its end.
+"""
+
+from data_pipelines.errors import exit_on_user_error
+from jaxser import distributed
+from jaxser.cli import make_workdir_parser
+from jaxser.probing import enrolment_curve
+from jaxser.reporting import page
+
+
+def main() -> None:
+    """Parses the command line, measures the curve and writes the report."""
+    parser = make_workdir_parser('jaxser.enrolment', __doc__)
+    parser.add_argument(
+        '--draws',
+        type=int,
+        default=enrolment_curve.DRAWS,
+        help='the number of random choices of the enrolled utterances',
+    )
+    arguments = parser.parse_args()
+    if arguments.draws < 1:
+        parser.error('--draws must be 1 or more')
+    distributed.configure_jax()
+    with exit_on_user_error():
+        enrolment_curve.run_curve(
+            arguments.workdir, arguments.data, arguments.upstream, arguments.draws
+        )
+        if distributed.is_main_process():
+            page.write_report(arguments.workdir)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,324 @@
+"""Measures UAR and leakage against the number of enrolled utterances of each tested speaker.
+
+The parameters of a run are the same for all numbers of enrolled utterances: only the offsets of the
+tested speakers differ. The rows of the result are described in jaxser/analysis/enrolment.py.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.errors import UserError
+from data_pipelines.protocols.enrolment import choose_enrolled, redraw_enrolment
+from data_pipelines.protocols.folds import Fold
+from jaxser import distributed, plugins
+from jaxser.analysis import enrolment, summary
+from jaxser.analysis.enrolment import ENROLLED, SOURCES
+from jaxser.probing.answers import make_answer
+from jaxser.probing.jobs import Job, ShapeTable, fit_jobs
+from jaxser.probing.questions import Question, make_questions
+from jaxser.runs import varying_keys
+from jaxser.training import restore
+from jaxser.training.task import Task
+from jaxser.workdir import Workdir
+
+DRAWS = 10  # of the utterances that are set aside
+
+# Leakage is measured in the first draw, with any emotion enrolled.
+PROBED_SOURCE = 'any'
+PROBED_DRAW = 0
+
+
+Key = tuple[str, int | str]  # (enrol_from, enrol), as in `enrolment.curve_rows`
+
+
+class Condition(NamedTuple):
+    """What is enrolled in a draw, and the folds in which it is."""
+
+    draw: int
+    source: str  # enrol_from
+    enrol: int | str
+    folds: list[Fold]  # in the order of Task.subset_folds
+
+    @property
+    def key(self) -> Key:
+        """Returns the condition without its draw."""
+        return self.source, self.enrol
+
+    def enrolled_rows(self) -> tuple:
+        """Returns the draw and the enrolled rows: if they are equal, so are the predictions."""
+        return self.draw, *(np.sort(fold.enrolled).tobytes() for fold in self.folds)
+
+
+class Prediction(NamedTuple):
+    """What the runs of a group answer under a condition, by the position of the run."""
+
+    count_SxCxC: dict[int, np.ndarray]  # the confusion matrices of the test part
+    jobs: dict[int, Job]  # for the attackers; empty if leakage is not measured
+
+
+class RunRecord(NamedTuple):
+    """What was measured of one run."""
+
+    counts: dict[Key, list[np.ndarray]]  # count_SxCxC of every draw
+    answers: dict[Key, dict]  # about unseen speakers
+
+
+def run_curve(
+    path, data: str | None = None, upstream: str | None = None, draws: int = DRAWS
+) -> dict:
+    """Measures the enrolment curve of the finished sweep in `path`, unless it is measured already.
+
+    Adds it to results.json. Returns the contents of results.json in the main process, and {} in the
+    others.
+
+    Args:
+      path: the workdir.
+      data: where the shards are now, if they have been moved since training.
+      upstream: where the fine-tuned pretrained encoder is now, if it has been moved.
+      draws: the number of random choices of what is enrolled.
+
+    Raises:
+      UserError: the sweep is not finished, or does not enrol speakers.
+    """
+    workdir = Workdir.open(path, data, upstream)
+    results = workdir.load_results()
+    if results is None:
+        raise UserError(
+            f'{path} contains no finished sweep (no results.json). Repeat the command that started '
+            'it: training continues where it stopped.'
+        )
+    normalisation = workdir.config.data.normalise
+    if normalisation != 'speaker_enrolled':
+        raise UserError(
+            f'The sweep in {path} enrols no speakers: it was trained with '
+            f'config.data.normalise={normalisation}. Train one with '
+            '--config.data.normalise=speaker_enrolled --config.protocol.enrol=all.'
+        )
+    if results.get('enrolment', {}).get('draws', 0) >= draws:
+        return results
+    rows = _measure(workdir, results['runs'], draws)
+    if not distributed.is_main_process():
+        return {}
+    results['enrolment'] = {'draws': draws, 'rows': rows}
+    workdir.save_results(results)
+    return results
+
+
+def _measure(workdir: Workdir, runs: list[dict], draws: int) -> list[dict]:
+    """Returns the rows of the curve."""
+    config = workdir.config
+    measured = choose_runs(runs)
+    hypers = summary.collect(measured, 'hyper')
+
+    def is_measured(hyper: dict) -> bool:
+        return hyper in hypers
+
+    curve = None
+    records: list[RunRecord] = []
+    with (
+        plugins.matmul_precision_context(config),
+        distributed.progress_bar(1, 'prediction') as bar,
+    ):
+        bar.set_description('Measuring enrolment')
+        for trainer, group, variables in restore.restored_groups(workdir, is_measured):
+            if curve is None:
+                curve = Curve(trainer.task, config, draws)
+                bar.total = curve.count_steps() * len(measured)
+                bar.refresh()
+            positions = [n for n, hyper in enumerate(group.runs) if is_measured(hyper)]
+            records += curve.measure(trainer, group, variables, positions, bar.update)
+    return curve.make_rows(measured, records)
+
+
+def choose_runs(runs: list[dict]) -> list[dict]:
+    """Returns the runs to measure.
+
+    Of runs that differ only in `enrol` it is the one with the most enrolled utterances: they are
+    trained in the same way, and only the selection of the epoch on dev may differ.
+    """
+    chosen: dict[tuple, dict] = {}
+    for run in runs:
+        key = tuple(item for item in run['hyper'].items() if item[0] != 'enrol')
+        if key not in chosen or _enrolled_limit(run) > _enrolled_limit(chosen[key]):
+            chosen[key] = run
+    return [run for run in runs if run in chosen.values()]
+
+
+def _enrolled_limit(run: dict) -> float:
+    """Returns the number of enrolled utterances of a run; infinity for all."""
+    enrol = run['hyper'].get('enrol', 'all')
+    return np.inf if enrol == 'all' else enrol
+
+
+class Curve:
+    """Measures runs under all conditions."""
+
+    def __init__(self, task: Task, config, draws: int):
+        self.task = task
+        self.seed = config.data.order_seed
+        self.draws = draws
+        self.with_leakage = config.probe
+        self.speakers, self.speaker_N = np.unique(
+            task.utterances.text['speaker'], return_inverse=True
+        )
+        has_neutral = 'neutral' in task.table.classes
+        self.sources = [s for s in SOURCES if s != 'neutral' or has_neutral]
+        self.utterances: dict[Key, list[float]] = {}  # enrolled ones of a tested speaker, by draw
+
+    def count_steps(self) -> int:
+        """Returns the number of steps of the progress bar for each run."""
+        steps = self.draws * len(self.sources) * len(ENROLLED)
+        return steps + len(ENROLLED) * self.with_leakage
+
+    def conditions(self) -> Iterator[Condition]:
+        """Yields all conditions, draw by draw."""
+        utterances = self.task.utterances
+        for draw in range(self.draws):
+            for source in self.sources:
+                folds = []
+                for fold in self.task.subset_folds:
+                    # The folds of the training have (seed, number, 0).
+                    seed = (self.seed, fold.number, 1 + draw)
+                    folds.append(redraw_enrolment(utterances, fold, source, 'all', seed))
+                for enrol in ENROLLED:
+                    enrolled = [choose_enrolled(utterances, fold, enrol) for fold in folds]
+                    yield Condition(draw, source, enrol, enrolled)
+
+    def measure(
+        self, trainer, group, variables: tuple, positions: list[int], on_progress
+    ) -> list[RunRecord]:
+        """Returns the records of the runs at these positions of a group.
+
+        `variables` are (params, batch_stats) of the runs of the group. `on_progress` is called with
+        a number of finished steps.
+        """
+        records = [RunRecord({}, {}) for _ in positions]
+        predictions: dict[tuple, Prediction] = {}
+        jobs: list[tuple[int, Key, Job]] = []
+        for condition in self.conditions():
+            enrolled_rows = condition.enrolled_rows()
+            if enrolled_rows not in predictions:
+                predictions[enrolled_rows] = self._predict(
+                    trainer, group, variables, positions, condition
+                )
+            prediction = predictions[enrolled_rows]
+            self.utterances.setdefault(condition.key, []).append(self._mean_enrolled(condition))
+            for index, n in enumerate(positions):
+                counts = records[index].counts.setdefault(condition.key, [])
+                counts.append(prediction.count_SxCxC[n])
+                if condition.source == PROBED_SOURCE and n in prediction.jobs:
+                    jobs.append((index, condition.key, prediction.jobs[n]))
+            on_progress(len(positions))
+        self._attack(records, jobs, on_progress)
+        return records
+
+    def _predict(
+        self, trainer, group, variables: tuple, positions: list[int], condition: Condition
+    ) -> Prediction:
+        """Returns the predictions of the runs at these positions of a group."""
+        trainer, group = _with_folds(trainer, group, condition.folds)
+        parts = ['test']
+        if self.with_leakage and condition.draw == PROBED_DRAW:
+            parts.append('dev')
+        collected = {}
+        for part in parts:
+            collected[part] = restore.predict_part(trainer, group, variables, part)
+        counts, jobs = {}, {}
+        for n in positions:
+            _, posteriors = collected['test']
+            counts[n] = self._count(*posteriors.get_run(n))
+            if 'dev' not in collected:
+                continue
+            question = self._unseen_question(condition.folds[group.subset_fold_N[n]])
+            representations = [collected[part][0].get_run(n) for part in parts]
+            rows, z_NxD = map(np.concatenate, zip(*representations))
+            if question is not None and np.isfinite(z_NxD).all():
+                order = np.argsort(rows)
+                jobs[n] = Job(question, rows[order], z_NxD[order])
+        return Prediction(counts, jobs)
+
+    def _count(self, rows: np.ndarray, p_NxC: np.ndarray) -> np.ndarray:
+        """Returns the confusion matrices of all speakers, count_SxCxC."""
+        C = p_NxC.shape[1]
+        count_SxCxC = np.zeros((len(self.speakers), C, C), int)
+        truth_N = self.task.table.emotion_N[rows]
+        np.add.at(count_SxCxC, (self.speaker_N[rows], truth_N, p_NxC.argmax(1)), 1)
+        return count_SxCxC
+
+    def _unseen_question(self, fold: Fold) -> Question | None:
+        """Returns the question about unseen speakers; None if it cannot be asked."""
+        for question in make_questions(self.task.table, fold, self.seed):
+            if question.name == 'unseen_speaker':
+                return question
+        return None
+
+    def _mean_enrolled(self, condition: Condition) -> float:
+        """Returns the mean number of enrolled utterances of a tested speaker, over the folds."""
+        enrolled = tested = 0
+        for fold in condition.folds:
+            speakers = np.unique(self.speaker_N[fold.test])
+            tested += np.count_nonzero(self.speakers[speakers] != '')
+            enrolled += np.isin(self.speaker_N[fold.enrolled], speakers).sum()
+        return float(enrolled / max(tested, 1))
+
+    def _attack(
+        self, records: list[RunRecord], jobs: list[tuple[int, Key, Job]], on_progress
+    ) -> None:
+        """Adds the answers about unseen speakers to the records."""
+        shapes = ShapeTable([job.question for _, _, job in jobs])
+        for _, _, job in jobs:
+            shapes.add_width(job.x_NxD.shape[1])
+        for number, attack in fit_jobs([job for _, _, job in jobs], shapes):
+            index, key, job = jobs[number]
+            records[index].answers[key] = make_answer(job.question, [attack])
+            on_progress(1)
+
+    def make_rows(self, runs: list[dict], records: list[RunRecord]) -> list[dict]:
+        """Returns the rows of the curve, from the records of the runs."""
+        hypers = summary.collect(runs, 'hyper')
+        keys = [key for key in varying_keys(hypers) if key not in ('seed', 'enrol')]
+        by_setting: dict[tuple, list[int]] = {}
+        for n, hyper in enumerate(hypers):
+            by_setting.setdefault(tuple(map(hyper.get, keys)), []).append(n)
+        rows = []
+        for values, indices in by_setting.items():
+            complete = summary.complete_seeds([runs[n] for n in indices])
+            indices = [n for n in indices if runs[n] in complete]
+            if indices:
+                measured = self._pool_runs(
+                    [hypers[n] for n in indices], [records[n] for n in indices]
+                )
+                rows += enrolment.curve_rows(dict(zip(keys, values)), measured)
+        return rows
+
+    def _pool_runs(
+        self, hypers: list[dict], records: list[RunRecord]
+    ) -> dict[Key, enrolment.Measured]:
+        """Returns what was measured of the runs of a setting, the folds of each seed pooled."""
+        measured = {}
+        for key, values in self.utterances.items():
+            count_by_seed: dict[int, np.ndarray] = {}
+            for hyper, record in zip(hypers, records):
+                count_ExSxCxC = np.stack(record.counts[key])
+                pooled = count_by_seed.get(hyper['seed'], 0)
+                count_by_seed[hyper['seed']] = pooled + count_ExSxCxC
+            count_ExZxSxCxC = np.stack(list(count_by_seed.values()), axis=1)
+            is_tested_S = count_ExZxSxCxC.any((0, 1, 3, 4))
+            answers = [record.answers[key] for record in records if key in record.answers]
+            measured[key] = enrolment.Measured(
+                count_ExZxSxCxC[:, :, is_tested_S], float(np.mean(values)), answers
+            )
+        return measured
+
+
+def _with_folds(trainer, group, folds: list[Fold]) -> tuple:
+    """Returns a trainer and a group that predict other folds with the same functions."""
+    task = copy.copy(trainer.task)
+    task.subset_folds = folds
+    task.table = task.table.with_enrolment(folds)
+    trainer, group = copy.copy(trainer), copy.copy(group)
+    trainer.task = group.task = task
+    return trainer, group
