@@ -283,6 +283,8 @@ def test_every_protocol_sets_half_aside(name):
         for draw in range(3):
             redrawn = redraw_enrolment(own, reserved, 'any', 2, (draw,))
             assert not set(redrawn.test) & set(redrawn.dev)
+            if not protocol.shares_speakers:
+                check_scored_part(own, fold, redrawn)
             assert_equal_rows(redrawn, reserved, ('train', 'adapt', 'identity', 'attacker_test'))
             evaluated = {*redrawn.dev, *redrawn.test, *redrawn.reserved} - set(fold.train)
             assert evaluated >= {*fold.dev, *fold.test} - set(fold.train)
