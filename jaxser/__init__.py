@@ -8,6 +8,14 @@ def load(folder, **options):
     `jaxser.serving.predictor.load_predictor`.
 
     >>> jaxser.load('runs/dann_demo').predict(wave, 16_000)['posterior']
+
+    With a model that was trained with config.data.normalise=speaker_enrolled, a few recordings of a
+    speaker, without labels, improve the predictions for that speaker:
+
+    >>> speaker = jaxser.load('runs/enrolment').enrol([wave_1, wave_2, wave_3], 16_000)
+    >>> speaker.predict(wave, 16_000)['posterior']
+    >>> speaker.enrolment.save('speaker.safetensors')
+    >>> speaker = jaxser.load('runs/enrolment', enrolment='speaker.safetensors')
     """
     from jaxser.serving import predictor  # imports JAX, which `import jaxser` should not
 

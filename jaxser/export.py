@@ -7,6 +7,8 @@ model.safetensors, model.json   the model itself: DIR can be the --workdir of ja
                                 this command
 posterior.stablehlo             (mel_BxTxM float16, frames_B int32) -> posterior_BxC, for any B, T
                                 from 1 up, as jax.export writes it; includes the weights
+                                speaker_offset_RxP is a third input of models in which speakers can
+                                be enrolled (config.data.normalise=speaker_enrolled)
 README.md                       the model card (jaxser/serving/model_card.py)
 saved_model/                    with --saved_model: the same function for TensorFlow
 

@@ -15,24 +15,52 @@ A model on a pretrained encoder needs that encoder: a frozen one computes the fe
 a fine-tuned one is changed by each run. It is looked for in the model's folder, then where it was
 during preparation or training; --upstream names another Hugging Face folder. A window may not be
 longer than the encoder's limit: nothing is cut off.
+
+A model that was trained with config.data.normalise=speaker_enrolled predicts a speaker better if a
+few recordings of the speaker are enrolled. They need no labels:
+
+  ... PATH ... --enrol RECORDING_OR_FOLDER ...      one speaker, who speaks in all PATHs
+  ... --enrol FOLDER --save_enrolment me.safetensors
+  ... PATH ... --enrol me.safetensors
+  ... FOLDER --enrol-by folder         each subfolder is a speaker; a file is predicted with the
+                                       others of its subfolder
+  ... - --rate 16000 --enrol stream    every window of the stream is enrolled after its prediction
+
+Recordings of more than 30 s are cut into windows of --window seconds. What is silent or shorter
+than a second is not enrolled, and listed.
 """
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from data_pipelines.errors import exit_on_user_error
+from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.decode import SAMPLE_RATE_RANGE
 from data_pipelines.wording import pluralize
 from jaxser import distributed
-from jaxser.serving.output import FORMATS, format_predictions, track_failures
+from jaxser.serving.enrolment import (
+    RunningEnrolment,
+    SpeakerEnrolment,
+    check_can_enrol,
+    is_saved_enrolment,
+    load_enrolment,
+)
+from jaxser.serving.output import (
+    FORMATS,
+    describe_change,
+    format_predictions,
+    track_failures,
+)
 from jaxser.serving.pcm import MAX_CHANNELS, PCM_ENCODINGS
 from jaxser.serving.predictor import (
     HOP_SECONDS,
     MAX_UTTERANCE_SECONDS,
     WINDOW_SECONDS,
+    Predictor,
     load_predictor,
 )
 from jaxser.serving.recordings import expand_folder
@@ -42,6 +70,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Returns the command line; exits with a message if its flags contradict each other."""
     parser = _make_parser()
     parsed = parser.parse_args(arguments)
+    if '-' in parsed.enrol:  # standard input is predicted, and not a recording to enrol
+        parsed.enrol.remove('-')
+        parsed.paths.append('-')
+    _check_enrolment(parser, parsed)
     if '-' in parsed.paths:
         _check_stream(parser, parsed)
     for flag in ('rate', 'encoding', 'channels'):
@@ -64,7 +96,7 @@ def _make_parser() -> argparse.ArgumentParser:
     workdir_help = 'the workdir of a finished sweep, or a copy of its folder model/'
     add('--workdir', required=True, help=workdir_help)
     paths_help = 'an audio file, a folder, or - for raw PCM from standard input'
-    add('paths', nargs='+', metavar='PATH', help=paths_help)
+    add('paths', nargs='*', metavar='PATH', help=paths_help)
     add('--format', choices=FORMATS, default='table', help='of the output (default %(default)s)')
     window_help = 'length of a window in seconds (default %(default)g)'
     add('--window', type=float, default=WINDOW_SECONDS, help=window_help)
@@ -77,7 +109,40 @@ def _make_parser() -> argparse.ArgumentParser:
     add('--rate', type=int, help='sample rate of standard input in Hz')
     add('--encoding', choices=PCM_ENCODINGS, help='of standard input (default s16le)')
     add('--channels', type=int, help='of standard input, interleaved (default 1)')
+    enrol_help = (
+        'recordings of the speaker, or a saved enrolment; or stream: enrol the speaker of standard '
+        'input while predicting'
+    )
+    add('--enrol', nargs='+', default=[], metavar='PATH', help=enrol_help)
+    enrol_by_help = 'each subfolder is a speaker, enrolled by the other files of the subfolder'
+    add('--enrol-by', '--enrol_by', choices=('folder',), help=enrol_by_help)
+    save_help = 'save the enrolled speaker, for --enrol'
+    add('--save_enrolment', type=Path, metavar='FILE', help=save_help)
     return parser
+
+
+def _check_enrolment(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
+    """Exits with a message if the flags of enrolment contradict each other."""
+    is_stream = parsed.paths == ['-']
+    if parsed.enrol and parsed.enrol_by:
+        parser.error('--enrol is for one speaker, --enrol-by for many: choose one of them.')
+    if 'stream' in parsed.enrol and parsed.enrol != ['stream']:
+        parser.error('--enrol stream cannot be combined with files.')
+    if parsed.enrol == ['stream'] and not is_stream:
+        parser.error('--enrol stream is for standard input (the path -).')
+    if parsed.enrol_by and is_stream:
+        parser.error('--enrol-by folder is for files; for standard input use --enrol stream.')
+    if parsed.save_enrolment and not parsed.enrol:
+        parser.error('--save_enrolment needs the recordings of the speaker: add --enrol.')
+    if parsed.save_enrolment and not parsed.save_enrolment.absolute().parent.is_dir():
+        parser.error(f'--save_enrolment: {parsed.save_enrolment.parent} is not a folder.')
+    if parsed.enrol and not parsed.paths and not parsed.save_enrolment:
+        parser.error(
+            'There is no PATH to predict, as --enrol takes all that follow it: write the files to '
+            'predict before --enrol.'
+        )
+    if not parsed.paths and not parsed.enrol:
+        parser.error('the following arguments are required: PATH')
 
 
 def _check_stream(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
@@ -100,32 +165,89 @@ def _expand_folders(paths: list[str]) -> list[Path]:
     return files
 
 
+def _enrol(predictor: Predictor, arguments: argparse.Namespace) -> Predictor:
+    """Returns the predictor for the speaker that --enrol names; prints the notes."""
+    paths = arguments.enrol
+    if arguments.enrol_by or paths == ['stream']:
+        check_can_enrol(predictor.metadata)
+        notes = predictor.model_notes
+    else:
+        if paths:
+            predictor = _enrol_paths(predictor, paths)
+        notes = predictor.notes
+    for note in notes:
+        print(note, file=sys.stderr)
+    return predictor
+
+
+def _enrol_paths(predictor: Predictor, paths: list[str]) -> Predictor:
+    saved = [path for path in paths if is_saved_enrolment(path)]
+    if not saved:
+        return predictor.enrol_files(paths)
+    if len(paths) > 1:
+        raise UserError(
+            f'{saved[0]} is a saved enrolment, which cannot be combined with others: name it alone '
+            'after --enrol, or only recordings.'
+        )
+    return predictor.with_enrolment(load_enrolment(saved[0], predictor.metadata))
+
+
+def _predict(
+    predictor: Predictor, arguments: argparse.Namespace, running: RunningEnrolment | None
+) -> Iterator[dict]:
+    """Yields the predictions of standard input or of files."""
+    if arguments.paths == ['-']:
+        stream = predictor.predict_stream(
+            sys.stdin.buffer, arguments.rate, arguments.encoding, arguments.channels, running
+        )
+        return _report_change(stream)
+    if arguments.enrol_by:
+        return predictor.predict_by_folder(arguments.paths)
+    return predictor.predict_files(arguments.paths)
+
+
+def _report_change(predictions: Iterable[dict]) -> Iterator[dict]:
+    """Yields predictions of a stream; prints how enrolment changed the answer."""
+    for prediction in predictions:
+        yield prediction
+        if 'not_enrolled' in prediction:
+            print(describe_change(prediction), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _saved_at_end(file: Path | None, enrolment: SpeakerEnrolment | None, running) -> Iterator[None]:
+    """Saves the enrolled speaker; that of a stream at its end, and after Ctrl-C too."""
+    if file and enrolment:
+        enrolment.save(file)
+    try:
+        yield
+    finally:
+        if file and running and running.sums.utterances:
+            running.estimate().save(file)
+
+
 def main() -> None:
     """Parses the command line, predicts, and prints the predictions."""
     arguments = parse_arguments()
     distributed.configure_jax()
     sys.stdout.reconfigure(errors='backslashreplace')  # the name of a file may be any bytes
-    paths = arguments.paths
     failed = []
     with exit_on_user_error():
         predictor = load_predictor(
             arguments.workdir, arguments.window, arguments.hop, arguments.upstream
         )
-        for note in predictor.notes:
-            print(note, file=sys.stderr)
-        if paths == ['-']:
-            predictions = predictor.predict_stream(
-                sys.stdin.buffer, arguments.rate, arguments.encoding, arguments.channels
-            )
-        else:
-            paths = _expand_folders(paths)
-            predictions = predictor.predict_files(paths)
-        predictions = track_failures(predictions, failed, len(paths))
-        for line in format_predictions(predictions, arguments.format, predictor.classes):
-            with tqdm.external_write_mode():
-                print(line, flush=True)
+        predictor = _enrol(predictor, arguments)
+        running = predictor.start_enrolment() if arguments.enrol == ['stream'] else None
+        if arguments.paths != ['-']:
+            arguments.paths = _expand_folders(arguments.paths)
+        with _saved_at_end(arguments.save_enrolment, predictor.enrolment, running):
+            predictions = _predict(predictor, arguments, running)
+            predictions = track_failures(predictions, failed, len(arguments.paths))
+            for line in format_predictions(predictions, arguments.format, predictor.classes):
+                with tqdm.external_write_mode():
+                    print(line, flush=True)
     if failed:
-        total = pluralize(len(paths), 'file')
+        total = pluralize(len(arguments.paths), 'file')
         print(f'{len(failed)} of {total} could not be predicted.', file=sys.stderr)
         sys.exit(1)
 

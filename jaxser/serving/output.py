@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from data_pipelines.csv_files import format_row
 from data_pipelines.progress import progress_bar
+from data_pipelines.wording import pluralize
 
 FORMATS = ('table', 'csv', 'jsonl')
 MIN_FILES_FOR_PROGRESS = 10
@@ -83,7 +84,7 @@ def format_table(predictions: Iterable[dict], classes: tuple[str, ...]) -> Itera
     predicted, errors = [], []
     for prediction in predictions:
         if 'file' not in prediction:
-            yield _stream_line(prediction, classes)
+            yield _stream_line(prediction)
         elif prediction.get('posterior'):
             predicted.append(prediction)
         else:
@@ -93,14 +94,28 @@ def format_table(predictions: Iterable[dict], classes: tuple[str, ...]) -> Itera
     yield from errors
 
 
-def _stream_line(prediction: dict, classes: tuple[str, ...]) -> str:
+def _stream_line(prediction: dict) -> str:
     posterior = prediction['posterior']
-    if posterior:
-        result = ' '.join(f'{name} {posterior[name]:.2f}' for name in classes)
-    else:
-        result = prediction['note']
+    result = _posterior_text(posterior) if posterior else prediction['note']
     emotion = prediction['emotion'] or ''
-    return f'{prediction["start"]:8.1f} to {prediction["end"]:8.1f} s  {emotion:12s}  {result}'
+    line = f'{prediction["start"]:8.1f} to {prediction["end"]:8.1f} s  {emotion:12s}  {result}'
+    if 'enrolled' in prediction:
+        line += f'  (enrolled: {pluralize(prediction["enrolled"], "utterance")})'
+    return line
+
+
+def _posterior_text(posterior: dict[str, float]) -> str:
+    return ' '.join(f'{name} {p:.2f}' for name, p in posterior.items())
+
+
+def describe_change(prediction: dict) -> str:
+    """Returns how enrolment changed a prediction of a stream that has 'not_enrolled'."""
+    utterances = pluralize(prediction['enrolled'], 'utterance')
+    return (
+        f'{prediction["start"]:.0f} to {prediction["end"]:.0f} s, with {utterances} of the speaker '
+        f'enrolled: {_posterior_text(prediction["posterior"])}; without enrolment: '
+        f'{_posterior_text(prediction["not_enrolled"])}.'
+    )
 
 
 def _render_table(predictions: list[dict], classes: tuple[str, ...]) -> str:
@@ -109,11 +124,14 @@ def _render_table(predictions: list[dict], classes: tuple[str, ...]) -> str:
     import rich.table
 
     has_windows = any(prediction['windows'] for prediction in predictions)
+    has_enrolled = any('enrolled' in prediction for prediction in predictions)
     table = rich.table.Table()
     table.add_column('file')
     table.add_column('seconds', justify='right')
     if has_windows:
         table.add_column('mean of windows', justify='right')
+    if has_enrolled:
+        table.add_column('enrolled', justify='right')
     table.add_column('emotion')
     for name in classes:
         table.add_column(name, justify='right')
@@ -121,6 +139,8 @@ def _render_table(predictions: list[dict], classes: tuple[str, ...]) -> str:
         cells = [one_line(prediction['file']), f'{prediction["seconds"]:.1f}']
         if has_windows:
             cells.append(str(len(prediction['windows']) or ''))
+        if has_enrolled:
+            cells.append(str(prediction['enrolled']))
         cells.append(prediction['emotion'])
         for name in classes:
             cells.append(f'{prediction["posterior"][name]:.3f}')

@@ -1,15 +1,23 @@
 """Models with random weights, and batches of features for them."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
 from helpers import tiny_config
 
-from data_pipelines.features import speaker_offset
+from data_pipelines.features import log_mel, speaker_offset
 from jaxser import plugins
 from jaxser.interfaces import Sizes
-from jaxser.serving.model import Model
+from jaxser.serving.model import (
+    METADATA_FILE,
+    MODEL_FORMAT,
+    WEIGHTS_FILE,
+    Model,
+    serialize_arrays,
+)
 from jaxser.serving.predictor import Predictor
 from jaxser.training import step
 
@@ -87,6 +95,20 @@ def make_metadata(config, sizes: Sizes = SIZES) -> dict:
         'normalisation': 'utterance',
         'synthetic': False,
     }
+
+
+def write_model(folder: Path, model: Model) -> Path:
+    """Writes the files of a model into a new folder, and returns it."""
+    folder.mkdir()
+    weights = serialize_arrays(model.arrays)
+    facts = {
+        'format': MODEL_FORMAT,
+        'log_mel': log_mel.FORMAT_VERSION,
+        'sha256': hashlib.sha256(weights).hexdigest(),
+    }
+    (folder / WEIGHTS_FILE).write_bytes(weights)
+    (folder / METADATA_FILE).write_text(json.dumps(model.metadata | facts))
+    return folder
 
 
 def make_batches(shapes: tuple[tuple[int, int], ...]) -> dict[str, np.ndarray]:

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from helpers.predictions import RATE, make_tone
+from helpers import models
+from helpers.predictions import RATE, assert_close, make_tone
 
+import jaxser
 from jaxser import predict
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,6 +41,17 @@ def folder(tmp_path_factory) -> Path:
         (['-', 'a.wav', '--rate', '8000'], 'cannot be combined with files'),
         (['-', '--rate', '5'], '--rate is 5'),
         (['-', '--rate', '8000', '--channels', '0'], '--channels is 0'),
+        ([], 'required: PATH'),
+        (['--enrol', 'a.wav', 'b.wav'], 'write the files to predict before --enrol'),
+        (['a.wav', '--enrol', 'stream'], '--enrol stream is for standard input'),
+        (['-', '--rate', '8000', '--enrol', 'stream', 'a.wav'], 'cannot be combined with files'),
+        (['-', '--rate', '8000', '--enrol-by', 'folder'], 'use --enrol stream'),
+        (['a.wav', '--enrol', 'b.wav', '--enrol-by', 'folder'], 'choose one of them'),
+        (['a.wav', '--save_enrolment', 'me'], 'add --enrol'),
+        (
+            ['a.wav', '--enrol', 'b.wav', '--save_enrolment', '/absent/me'],
+            '/absent is not a folder',
+        ),
     ],
 )
 def test_contradicting_flags_are_refused_before_the_model_is_read(arguments, message, capsys):
@@ -93,6 +106,88 @@ def test_a_stream_has_a_line_a_second_and_the_exit_status_0(swept):
     rows = list(csv.DictReader(command.stdout.decode().splitlines()))
     times = [(row['start'], row['end']) for row in rows]
     assert times == [('0.0', '1.0'), ('0.0', '2.0'), ('0.0', '3.0')]
+
+
+def test_standard_input_may_follow_enrol():
+    words = ['--workdir', 'w', '--rate', '8000', '--enrol', 'stream', '-']
+    parsed = predict.parse_arguments(words)
+    assert (parsed.paths, parsed.enrol) == (['-'], ['stream'])
+
+
+@pytest.fixture(scope='module')
+def enrolment_folder(tmp_path_factory) -> Path:
+    """A model in which speakers can be enrolled, and two recordings each of two speakers."""
+    path = tmp_path_factory.mktemp('enrolment')
+    models.write_model(path / 'model', models.make_enrolment_model())
+    for speaker, pitch in (('anna', 220), ('ben', 120)):
+        (path / 'voices' / speaker).mkdir(parents=True)
+        for n in range(2):
+            wave = make_tone(1.2 + n, pitch=pitch + 5 * n)
+            soundfile.write(path / 'voices' / speaker / f'{n}.wav', wave, RATE)
+    soundfile.write(path / 'voices' / 'ben' / 'short.wav', make_tone(0.4), RATE)
+    return path
+
+
+def run_enrolment(folder: Path, *arguments: str, **options) -> tuple[list[dict], str]:
+    """Returns the predictions of a command that succeeds, and what it says on stderr."""
+    command = run_predict(
+        *('--workdir', 'model', '--format', 'jsonl', *arguments), cwd=folder, **options
+    )
+    assert command.returncode == 0, command.stderr
+    answers = [json.loads(line) for line in command.stdout.splitlines()]
+    return answers, command.stderr.decode()
+
+
+def test_a_speaker_is_enrolled_saved_and_named_again(enrolment_folder, tmp_path):
+    """By the command, with the answers of the Python interface; what is too short is named."""
+    ben, tested = 'voices/ben', 'voices/anna/0.wav'
+    saved = str(tmp_path / 'ben.safetensors')
+    (plain,), notes = run_enrolment(enrolment_folder, tested)
+    assert 'No speaker is enrolled' in notes
+    (answer,), notes = run_enrolment(
+        enrolment_folder, tested, '--enrol', ben, '--save_enrolment', saved
+    )
+    assert 'One speaker is enrolled by 2 utterances, 3.4 s.' in notes
+    assert 'Not enrolled: voices/ben/short.wav (shorter than 1 s: 0.40 s).' in notes
+    (from_saved,), notes = run_enrolment(enrolment_folder, tested, '--enrol', saved)
+    assert 'One speaker is enrolled by 2 utterances' in notes
+    assert from_saved == answer
+    assert answer['posterior'] != pytest.approx(plain['posterior'], abs=1e-3)
+    predictor = jaxser.load(enrolment_folder / 'model', enrolment=saved)
+    (expected,) = predictor.predict_files([enrolment_folder / tested])
+    assert_close(answer, expected)
+
+
+def test_each_folder_is_a_speaker(enrolment_folder):
+    answers, _ = run_enrolment(enrolment_folder, 'voices', '--enrol-by', 'folder')
+    enrolled = {answer['file']: answer['enrolled'] for answer in answers}
+    assert enrolled == {
+        'voices/anna/0.wav': 1,
+        'voices/anna/1.wav': 1,
+        'voices/ben/0.wav': 1,
+        'voices/ben/1.wav': 1,
+        'voices/ben/short.wav': 2,
+    }
+
+
+def test_a_stream_enrols_its_speaker_and_says_what_changed(enrolment_folder, tmp_path):
+    pcm = (make_tone(61.0) * 32768).astype('<i2').tobytes()
+    flags = ('--rate', str(RATE), '--enrol', 'stream', '--save_enrolment', str(tmp_path / 'me'))
+    answers, notes = run_enrolment(enrolment_folder, '-', *flags, input=pcm)
+    assert [answer['enrolled'] for answer in answers[::10]] == [0, 1, 2, 3, 4, 5, 6]
+    assert '50 to 60 s, with 5 utterances of the speaker enrolled: angry' in notes
+    assert '; without enrolment: angry' in notes
+    saved = jaxser.load(enrolment_folder / 'model', enrolment=tmp_path / 'me').enrolment
+    assert (saved.utterances, saved.seconds) == (6, 60.0)
+
+
+@pytest.mark.parametrize(
+    'flags', [['a.wav', '--enrol', 'b.wav'], ['a', '--enrol-by', 'folder']], ids=str
+)
+def test_a_model_that_cannot_enrol_ends_with_what_to_train(swept, flags):
+    command = run_predict('--workdir', swept, *flags)
+    assert (command.returncode, command.stdout) == (2, b'')
+    assert b'--config.data.normalise=speaker_enrolled' in command.stderr
 
 
 def test_a_workdir_without_a_model_ends_with_a_message_and_the_exit_status_2(tmp_path):

@@ -1,7 +1,6 @@
 """Enrolled speakers: waves, files, folders and streams, saved and loaded."""
 
 import csv
-import hashlib
 import io
 import json
 import shutil
@@ -21,7 +20,7 @@ from data_pipelines.features.speaker_offset import SpeakerPrior
 from jaxser.analysis import calibration
 from jaxser.analysis import enrolment as enrolment_curve
 from jaxser.serving import bundling, enrolment, stablehlo
-from jaxser.serving.model import METADATA_FILE, WEIGHTS_FILE, Model, read_model, serialize_arrays
+from jaxser.serving.model import WEIGHTS_FILE, Model, read_model
 from jaxser.serving.predictor import Predictor
 from jaxser.training import experiment, restore
 from jaxser.workdir import Workdir
@@ -277,19 +276,8 @@ def test_in_a_model_of_another_normalisation_the_error_says_what_to_train(model,
             enrol()
 
 
-def write_model(folder, model: Model):
-    """Writes a model by hand, and returns its folder."""
-    folder.mkdir()
-    facts = model.metadata | {'format': 1, 'log_mel': log_mel.FORMAT_VERSION}
-    weights = serialize_arrays(model.arrays)
-    facts['sha256'] = hashlib.sha256(weights).hexdigest()
-    (folder / WEIGHTS_FILE).write_bytes(weights)
-    (folder / METADATA_FILE).write_text(json.dumps(facts))
-    return folder
-
-
 def test_a_saved_speaker_has_the_same_answers(model, tmp_path):
-    folder = write_model(tmp_path / 'model', model)
+    folder = models.write_model(tmp_path / 'model', model)
     speaker = jaxser.load(folder).enrol(WAVES, RATE)
     speaker.enrolment.save(tmp_path / 'me')
     loaded = jaxser.load(folder, enrolment=tmp_path / 'me')

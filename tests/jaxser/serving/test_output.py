@@ -35,6 +35,22 @@ def table_cells(table: str) -> list[list[str]]:
     return rows
 
 
+def test_the_number_of_enrolled_utterances_is_shown():
+    """In a column for files, and at the end of the line for each second of a stream."""
+    (table,) = format_answers([FILE_ANSWER | {'enrolled': 3}], 'table')
+    assert table_cells(table)[-1][:4] == ['short.wav', '2.0', '3', 'sad']
+    (line,) = format_answers([WINDOW | {'enrolled': 1}], 'table')
+    assert line.endswith('angry 0.90 sad 0.10  (enrolled: 1 utterance)')
+
+
+def test_the_change_by_enrolment_is_a_sentence():
+    change = WINDOW | {'enrolled': 4, 'not_enrolled': {'angry': 0.4, 'sad': 0.6}}
+    assert output.describe_change(change) == (
+        '30 to 40 s, with 4 utterances of the speaker enrolled: angry 0.90 sad 0.10; '
+        'without enrolment: angry 0.40 sad 0.60.'
+    )
+
+
 def test_json_lines_are_the_answers():
     assert [json.loads(line) for line in format_answers(ANSWERS, 'jsonl')] == ANSWERS
 
