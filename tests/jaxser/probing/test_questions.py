@@ -34,6 +34,16 @@ def used_rows(question: Question) -> np.ndarray:
     return np.concatenate([question.fit_rows, question.validation_rows])
 
 
+def test_utterances_set_aside_for_enrolment_are_in_no_question(table):
+    """Not even among those of training speakers, which are trained on."""
+    fold = table.folds[0]
+    reserved = np.setdiff1d(fold.train, fold.attacker_test)[::3]
+    enrolling = dataclasses.replace(fold, reserved=reserved)
+    for question in questions_by_name(table, enrolling).values():
+        assert not np.isin(reserved, used_rows(question)).any()
+        assert not np.isin(reserved, question.tested_rows).any()
+
+
 def test_training_speakers_are_tested_on_the_reserved_utterances(table):
     """In two halves, of which each chooses the settings for the other; the same in every run."""
     fold = table.folds[0]
