@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_pipelines.errors import UserError
 from data_pipelines.features import speaker_offset
 from data_pipelines.features.speaker_offset import SpeakerPrior
 from data_pipelines.protocols.enrolment import (
@@ -74,11 +75,21 @@ class EnrolledMoments:
         return moments
 
     def _fit_priors(self, emotion_N: np.ndarray) -> list[SpeakerPrior]:
-        """Returns the prior of each fold; folds with the same training part share it."""
+        """Returns the prior of each fold; folds with the same training part share it.
+
+        UserError if a training part has no known speaker.
+        """
         prior_of_rows: dict[bytes, SpeakerPrior] = {}
         priors = []
         for fold in self.folds:
             rows = fold.train[self.speaker_N[fold.train] >= 0]
+            if not len(rows):
+                raise UserError(
+                    f'All speakers in the training part of fold {fold.name!r} are unknown, and '
+                    'config.data.normalise=speaker_enrolled learns from training speakers how '
+                    'speakers differ. Prepare the corpus with its speakers, or set '
+                    '--config.data.normalise=global.'
+                )
             key = rows.tobytes()
             if key not in prior_of_rows:
                 prior_of_rows[key] = speaker_offset.fit_speaker_prior(
