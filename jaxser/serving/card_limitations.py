@@ -8,6 +8,7 @@ from jaxser.reporting.page import ALARMING_VERDICTS, below_chance_warning
 from jaxser.runs import SYNTHETIC_WARNING, synthetic_note
 from jaxser.serving import predictor
 from jaxser.serving.card_usage import encoder_states, training_languages
+from jaxser.serving.enrolment import NORMALISATION
 from jaxser.serving.markdown import escape_text, join_words
 from jaxser.serving.model import is_fine_tuned
 
@@ -69,7 +70,12 @@ def _limits_of_training(metadata: dict) -> list[str]:
             f'(`adapt={protocol["adapt"]}`).'
         )
     normalisation = metadata['normalisation']
-    if normalisation.startswith('speaker'):
+    if normalisation == NORMALISATION:
+        sentences.append(
+            f'Training normalised by `{NORMALISATION}`. Without enrolment, the speech of a speaker '
+            'is normalised by the training data alone. Results with enrolment are transductive.'
+        )
+    elif normalisation.startswith('speaker'):
         sentences.append(
             f'Training normalised by `{normalisation}`. In prediction every speaker is unseen, and '
             'each utterance is normalised by its own statistics.'

@@ -127,9 +127,15 @@ mel_TxM = np.log(np.maximum(power_MxT.T, {spec.floor})).astype(np.float16)"""
 
 
 def usage_section(
-    metadata: dict, saved_model: bool, encoder: PretrainedEncoder | None = None
+    metadata: dict,
+    saved_model: bool,
+    encoder: PretrainedEncoder | None = None,
+    offset_shape: tuple[int, int] | None = None,
 ) -> str:
-    """Returns the ways to run the model, each with complete code."""
+    """Returns the ways to run the model, each with complete code.
+
+    `offset_shape` is that of the program's third input, if speakers can be enrolled.
+    """
     description = describe_input(metadata, encoder)
     return render(
         'usage',
@@ -138,6 +144,7 @@ def usage_section(
         saved_model=saved_model,
         input=description,
         file=f'{description.variable.partition("_")[0]}.npy',
+        offset=f'np.zeros({offset_shape}, np.float32)' if offset_shape else '',
         classes=list(metadata['classes']),
         program_file=PROGRAM_FILE,
         saved_model_folder=SAVED_MODEL_FOLDER,

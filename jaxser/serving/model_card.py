@@ -12,6 +12,7 @@ from jaxser.analysis.finished import SweepAnalysis
 from jaxser.pretrained.encoder import PretrainedEncoder
 from jaxser.reporting.formats import format_folds
 from jaxser.runs import SYNTHETIC_WARNING, method_name, synthetic_note
+from jaxser.serving.card_enrolment import enrolment_section
 from jaxser.serving.card_limitations import limitations
 from jaxser.serving.card_results import (
     calibration_section,
@@ -26,6 +27,7 @@ from jaxser.serving.card_usage import (
     training_languages,
     usage_section,
 )
+from jaxser.serving.enrolment import offset_shape
 from jaxser.serving.markdown import render
 from jaxser.serving.model import ENCODER_FOLDER, Model, is_fine_tuned
 from jaxser.serving.setting import describe_values
@@ -60,7 +62,8 @@ def render_card(
         'Leakage': leakage_section(analysis, row),
         'Calibration': calibration_section(metadata),
         'Limitations': '\n'.join(f'- {sentence}' for sentence in limits),
-        'Usage': usage_section(metadata, saved_model, encoder),
+        'Usage': usage_section(metadata, saved_model, encoder, offset_shape(model)),
+        'Speaker enrolment': enrolment_section(model, encoder),
         'Versions': versions_section(metadata, analysis),
     }
     # The head names no licence, which only the owner of the model can choose, and no data sets,

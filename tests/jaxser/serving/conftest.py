@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import tiny_config
+from helpers.predictions import make_tone
 
 from data_pipelines.features import decode, log_mel
+from jaxser.serving import bundling
 from jaxser.serving.exporting import export_model
+from jaxser.training import experiment
 
 RATE = 22_050
 
@@ -17,6 +21,26 @@ RATE = 22_050
 def shared_export(swept, once) -> Path:
     """Returns the folder `model`: an export with a SavedModel, which no test may change."""
     return once('exported', lambda path: export_with_audio(swept, path / 'model')) / 'model'
+
+
+@pytest.fixture(scope='session')
+def enrolment_sweep(data, once) -> Path:
+    """Returns the workdir of a sweep that enrols two utterances of each speaker; one run a fold."""
+
+    def make(path: Path) -> None:
+        config = tiny_config.get_config()
+        keys = {
+            'data.dir': str(data),
+            'data.normalise': 'speaker_enrolled',
+            'protocol.enrol': 2,
+            'train.epochs': 2,
+        }
+        config.update_from_flattened_dict(keys)
+        config.sweep.lam = (0.5,)
+        experiment.run_experiment(config, path)
+        bundling.bundle_model(path)
+
+    return once('enrolment_sweep', make)
 
 
 def export_with_audio(workdir: Path, out: Path) -> None:
@@ -35,3 +59,15 @@ def export_with_audio(workdir: Path, out: Path) -> None:
 def exported(shared_export, tmp_path) -> Path:
     """Returns a copy of the exported folder, which the test may change."""
     return shutil.copytree(shared_export, tmp_path / 'exported')
+
+
+@pytest.fixture
+def enrolment_export(enrolment_sweep, tmp_path) -> Path:
+    """An export in which speakers can be enrolled, with four recordings of a speaker to enrol."""
+    folder = tmp_path / 'model'
+    export_with_audio(enrolment_sweep, folder)
+    (folder / 'enrol').mkdir()
+    for n in range(4):
+        wave = make_tone(1.0 + 0.3 * n, RATE, 120 + 20 * n)
+        soundfile.write(folder / 'enrol' / f'{n}.wav', wave, RATE)
+    return folder

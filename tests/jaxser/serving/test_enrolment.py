@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 import soundfile
-from helpers import models, tiny_config
+from helpers import models
 from helpers.predictions import RATE, assert_close, make_tone
 
 import jaxser
@@ -22,7 +22,7 @@ from jaxser.analysis import enrolment as enrolment_curve
 from jaxser.serving import bundling, enrolment, stablehlo
 from jaxser.serving.model import WEIGHTS_FILE, Model, read_model
 from jaxser.serving.predictor import Predictor
-from jaxser.training import experiment, restore
+from jaxser.training import restore
 from jaxser.workdir import Workdir
 
 TOLERANCE = 1e-6
@@ -43,26 +43,6 @@ def predictor(model) -> Predictor:
 @pytest.fixture(scope='module')
 def enrolled(predictor) -> Predictor:
     return predictor.enrol(WAVES, RATE)
-
-
-@pytest.fixture(scope='session')
-def enrolment_sweep(data, once) -> Path:
-    """Returns the workdir of a sweep that enrols two utterances of each speaker; one run a fold."""
-
-    def make(path: Path) -> None:
-        config = tiny_config.get_config()
-        keys = {
-            'data.dir': str(data),
-            'data.normalise': 'speaker_enrolled',
-            'protocol.enrol': 2,
-            'train.epochs': 2,
-        }
-        config.update_from_flattened_dict(keys)
-        config.sweep.lam = (0.5,)
-        experiment.run_experiment(config, path)
-        bundling.bundle_model(path)
-
-    return once('enrolment_sweep', make)
 
 
 def largest_difference(a: dict, b: dict) -> float:

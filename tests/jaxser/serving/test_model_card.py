@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 import yaml
 from helpers.exports import parse_tables, predict_speech, run_in_fresh_python
 from helpers.predictions import card_snippets, run_snippet
 
+import jaxser
 from jaxser import upstream
 from jaxser.analysis import bootstrap, finished
 from jaxser.analysis.finished import SweepAnalysis
@@ -133,6 +135,59 @@ def test_the_groups_with_the_lowest_uar_are_named():
         '| sex | **female** | 2 | 0.500 |  |',
         '| sex | male | 1 | 1.000 |  |',
     ]
+
+
+def test_the_code_for_enrolment_runs(enrolment_export, monkeypatch):
+    """With jaxser, and with the saved offset as the input of the program."""
+    monkeypatch.chdir(enrolment_export)
+    _, _, from_features, enrol, read_offset = [
+        code for code in card_snippets(enrolment_export) if 'tensorflow' not in code
+    ]
+    posterior = run_snippet(enrol)
+    wave, rate = soundfile.read('speech.wav', dtype='float32')
+    speaker = jaxser.load('.').enrol_files(['enrol'])
+    assert posterior == speaker.predict(wave, rate)['posterior']
+    zeros = re.search(r'np\.zeros\(.*?\), np\.float32\)', from_features).group()
+    unknown = predict_speech(enrolment_export)
+    assert run_snippet(from_features) == pytest.approx(unknown, abs=1e-5)
+    with_offset = read_offset + from_features.replace(zeros, 'speaker_offset_RxP')
+    assert run_snippet(with_offset) == pytest.approx(posterior, abs=1e-5)
+    assert posterior != pytest.approx(unknown, abs=1e-5)
+
+
+def test_with_tensorflow_the_offset_is_an_input_too(enrolment_export):
+    (code,) = [code for code in card_snippets(enrolment_export) if 'tensorflow' in code]
+    posterior = ast.literal_eval(run_in_fresh_python(code, enrolment_export))
+    assert posterior == pytest.approx(predict_speech(enrolment_export), abs=1e-5)
+
+
+def test_the_card_says_how_to_enrol_and_what_it_gains(enrolment_sweep, swept):
+    """And that it is transductive; cards of other models have no such section."""
+    metadata, arrays = read_model(enrolment_sweep)
+    text = model_card.render_card(Model(metadata, arrays), None)
+    for phrase in (
+        '## Speaker enrolment',
+        'is transductive',
+        'speech.wav --enrol enrol',
+        '--enrol-by folder',
+        '--enrol stream',
+        'What enrolment gains was not measured; `python -m jaxser.enrolment',
+        'is normalised by the training data alone',
+    ):
+        assert phrase in text
+    none = {'enrol': 0, 'uar': 0.7161, 'utterances': 0, 'delta_uar': None, 'delta_ci95': None}
+    all_utterances = {'enrol': 'all', 'uar': 0.81, 'utterances': 29.6}
+    all_utterances |= {'delta_uar': 0.094, 'delta_ci95': [0.05, 0.14]}
+    rows = []
+    for row in (none, all_utterances):
+        rows.append(row | {'enrol_from': 'any', 'uar_ci95': [0.6, 0.9]})
+    text = model_card.render_card(Model(metadata | {'enrolment': rows}, arrays), None)
+    table = parse_tables(text)
+    assert table['0'] == ['any emotion', '0.716', '[0.600, 0.900]']
+    difference = ['+0.094', '[+0.050, +0.140]']
+    assert table['all (30 on average)'] == ['any emotion', '0.810', '[0.600, 0.900]', *difference]
+    assert 'not measured' not in text.split('## Speaker enrolment')[1]
+    assert 'enrol' not in model_card.render_card(read_model(swept), None)
 
 
 def test_a_note_on_synthetic_speech_comes_first(swept):
