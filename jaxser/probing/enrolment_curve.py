@@ -125,12 +125,17 @@ def _measure(workdir: Workdir, runs: list[dict], draws: int) -> list[dict]:
         bar.set_description('Measuring enrolment')
         for trainer, group, variables in restore.restored_groups(workdir, is_measured):
             if curve is None:
-                curve = Curve(trainer.task, config, draws)
+                curve = Curve(trainer.task, config, draws, _is_probed(runs))
                 bar.total = curve.count_steps() * len(measured)
                 bar.refresh()
             positions = [n for n, hyper in enumerate(group.runs) if is_measured(hyper)]
             records += curve.measure(trainer, group, variables, positions, bar.update)
     return curve.make_rows(measured, records)
+
+
+def _is_probed(runs: list[dict]) -> bool:
+    """Whether leakage was measured for any run; then it is measured here too."""
+    return any(run.get('probe') for run in runs)
 
 
 def choose_runs(runs: list[dict]) -> list[dict]:
@@ -156,11 +161,11 @@ def _enrolled_limit(run: dict) -> float:
 class Curve:
     """Measures runs under all conditions."""
 
-    def __init__(self, task: Task, config, draws: int):
+    def __init__(self, task: Task, config, draws: int, with_leakage: bool):
         self.task = task
         self.seed = config.data.order_seed
         self.draws = draws
-        self.with_leakage = config.probe
+        self.with_leakage = with_leakage
         self.speakers, self.speaker_N = np.unique(
             task.utterances.text['speaker'], return_inverse=True
         )
