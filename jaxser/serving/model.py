@@ -88,7 +88,13 @@ def read_model(folder) -> Model:
     metadata = _read_metadata(path)
     _check_versions(path, metadata)
     _check_keys(path, metadata)
-    return Model(metadata, deserialize_arrays(_read_weights(path, metadata['sha256'])))
+    arrays = deserialize_arrays(_read_weights(path, metadata['sha256']))
+    if metadata['normalisation'] == 'speaker_enrolled' and 'prior' not in arrays:
+        raise UserError(
+            f'{path / WEIGHTS_FILE} lacks prior, by which speakers are enrolled. '
+            f'{_repair_advice(path)}'
+        )
+    return Model(metadata, arrays)
 
 
 def _missing_model(folder, metadata_file) -> UserError:

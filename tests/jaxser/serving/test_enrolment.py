@@ -266,6 +266,12 @@ def test_a_saved_speaker_has_the_same_answers(model, tmp_path):
     assert (tmp_path / 'me').stat().st_size < 10_000
 
 
+def test_a_model_without_a_prior_is_refused_with_what_to_do(model, tmp_path):
+    folder = models.write_model(tmp_path / 'model', Model(model.metadata, model.run_arrays))
+    with pytest.raises(UserError, match=r'lacks prior.*python -m jaxser\.bundle'):
+        jaxser.load(folder)
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
