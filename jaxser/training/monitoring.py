@@ -11,6 +11,7 @@ from data_pipelines.batching.table import NORMALISATIONS
 from data_pipelines.protocols import audit_report, subsets
 from data_pipelines.wording import pluralize
 from jaxser import distributed
+from jaxser.configuration.search_space import ENROL_KEY
 from jaxser.pretrained import encoder
 from jaxser.runs import distinct_values, run_label
 from jaxser.training import memory
@@ -133,7 +134,8 @@ def print_plan(config, task, programs: list) -> None:
         distributed.log(line)
     subset_keys = []
     for key in subsets.Subset._fields:
-        if any(key in run for run in runs):
+        is_of_training = key != ENROL_KEY
+        if is_of_training and any(key in run for run in runs):
             subset_keys.append(f'config.sweep.{key}')
     if subset_keys:
         distributed.log(
