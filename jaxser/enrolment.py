@@ -13,11 +13,11 @@ from data_pipelines.errors import exit_on_user_error
 from jaxser import distributed
 from jaxser.cli import make_workdir_parser
 from jaxser.probing import enrolment_curve
-from jaxser.reporting import page
+from jaxser.reporting import page, terminal
 
 
 def main() -> None:
-    """Parses the command line, measures the curve and writes the report."""
+    """Parses the command line, measures and prints the curve, and writes the report."""
     parser = make_workdir_parser('jaxser.enrolment', __doc__)
     parser.add_argument(
         '--draws',
@@ -30,9 +30,10 @@ def main() -> None:
         parser.error('--draws must be 1 or more')
     distributed.configure_jax()
     with exit_on_user_error():
-        enrolment_curve.run_curve(
+        results = enrolment_curve.run_curve(
             arguments.workdir, arguments.data, arguments.upstream, arguments.draws
         )
+        terminal.print_enrolment(results)
         if distributed.is_main_process():
             page.write_report(arguments.workdir)
 

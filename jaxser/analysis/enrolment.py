@@ -1,8 +1,9 @@
 """The enrolment curve: UAR and leakage against the number of enrolled utterances of a speaker.
 
-results['enrolment'] has the number of draws, {'draws': 10, 'rows': [...]}. A draw is one random
-choice of the utterances that may be enrolled; the others are tested, with every number of enrolled
-ones. A row is a setting under one kind and one number of enrolled utterances:
+results['enrolment'] is {'draws': 10, 'probed': True, 'rows': [...]}: the number of draws, whether
+leakage was measured, and the rows. A draw is one random choice of the utterances that may be
+enrolled; the others are tested, with every number of enrolled ones. A row is a setting under one
+kind and one number of enrolled utterances:
 
   swept keys             the values of the setting, as in the summary, without `enrol`
   enrol_from, enrol      what may be enrolled (any, one, neutral); the number K, or 'all'

@@ -71,8 +71,8 @@ def run_curve(
 ) -> dict:
     """Measures the enrolment curve of the finished sweep in `path`, unless it is measured already.
 
-    Adds it to results.json. Returns the contents of results.json in the main process, and {} in the
-    others.
+    Leakage is measured too if the sweep was probed. Adds the curve to results.json. Returns the
+    contents of results.json in the main process, and {} in the others.
 
     Args:
       path: the workdir.
@@ -97,17 +97,24 @@ def run_curve(
             f'config.data.normalise={normalisation}. Train one with '
             '--config.data.normalise=speaker_enrolled --config.protocol.enrol=all.'
         )
-    if results.get('enrolment', {}).get('draws', 0) >= draws:
+    with_leakage = _is_probed(results['runs'])
+    if _is_measured(results.get('enrolment', {}), draws, with_leakage):
         return results
-    rows = _measure(workdir, results['runs'], draws)
+    rows = _measure(workdir, results['runs'], draws, with_leakage)
     if not distributed.is_main_process():
         return {}
-    results['enrolment'] = {'draws': draws, 'rows': rows}
+    results['enrolment'] = {'draws': draws, 'probed': with_leakage, 'rows': rows}
     workdir.save_results(results)
     return results
 
 
-def _measure(workdir: Workdir, runs: list[dict], draws: int) -> list[dict]:
+def _is_measured(curve: dict, draws: int, with_leakage: bool) -> bool:
+    """Whether a curve of results.json has as many draws or more, and leakage if it is wanted."""
+    has_leakage = curve.get('probed') or not with_leakage
+    return curve.get('draws', 0) >= draws and has_leakage
+
+
+def _measure(workdir: Workdir, runs: list[dict], draws: int, with_leakage: bool) -> list[dict]:
     """Returns the rows of the curve."""
     config = workdir.config
     measured = choose_runs(runs)
@@ -125,7 +132,7 @@ def _measure(workdir: Workdir, runs: list[dict], draws: int) -> list[dict]:
         bar.set_description('Measuring enrolment')
         for trainer, group, variables in restore.restored_groups(workdir, is_measured):
             if curve is None:
-                curve = Curve(trainer.task, config, draws, _is_probed(runs))
+                curve = Curve(trainer.task, config, draws, with_leakage)
                 bar.total = curve.count_steps() * len(measured)
                 bar.refresh()
             positions = [n for n, hyper in enumerate(group.runs) if is_measured(hyper)]

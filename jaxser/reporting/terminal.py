@@ -7,7 +7,7 @@ import rich.measure
 import rich.table
 
 from data_pipelines.wording import pluralize
-from jaxser.analysis import bootstrap, summary
+from jaxser.analysis import bootstrap, enrolment, summary
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, is_biased_low, question_title
 from jaxser.reporting import curve, figures, plotting
 from jaxser.reporting.formats import (
@@ -44,10 +44,38 @@ def print_results(results: dict, folder) -> None:
         print(line)
     for line in _missing_runs(results, swept):
         print(line)
+    print_enrolment(results)
     names = _write_figures(results, folder)
     print(
         f'{folder}: results.json, predictions.csv, metrics.jsonl, {", ".join(names)}; '
         f'tensorboard --logdir {folder}/tensorboard'
+    )
+
+
+def print_enrolment(results: dict) -> None:
+    """Prints the enrolment curve of results.json with its legend; nothing if there is none."""
+    rows = results.get('enrolment', {}).get('rows')
+    if not rows:
+        return
+    cells_by_row = []
+    for source, name in enrolment.SOURCES.items():
+        curves: dict[tuple, list[tuple[str, str]]] = {}
+        for row in enrolment.rows_from(rows, source):
+            setting = [(key, format_setting(row, key)) for key in enrolment.setting_keys(row)]
+            cells = curves.setdefault(tuple(setting), [*setting, ('enrolled', name)])
+            cells.append((f'K = {row["enrol"]}', format_number(row['uar'])))
+        cells_by_row += curves.values()
+    headings, texts_by_row = split_cells(cells_by_row)
+    table = rich.table.Table(title='UAR with K enrolled utterances of each tested speaker')
+    for heading in headings:
+        table.add_column(heading, justify='right')
+    for texts in texts_by_row:
+        table.add_row(*texts)
+    _print_table(table)
+    draws = pluralize(results['enrolment']['draws'], 'draw')
+    print(
+        f'Mean of {draws} of the enrolled utterances, which are not scored. K = 0 is inductive, '
+        'all others are transductive.'
     )
 
 

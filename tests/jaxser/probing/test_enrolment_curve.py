@@ -31,7 +31,6 @@ def enrolled(data, once):
 
     def make(path) -> None:
         config = tiny_config.get_config()
-        config.probe = True
         settings = {'data.dir': str(data), 'data.normalise': 'speaker_enrolled'}
         config.update_from_flattened_dict(settings | {'train.epochs': 12})
         config.protocol.enrol = 'all'
@@ -59,12 +58,6 @@ def quick_attackers(monkeypatch):
     jobs._fit_function.cache_clear()
 
 
-@pytest.fixture
-def no_attackers(monkeypatch) -> None:
-    """Leakage is not measured."""
-    monkeypatch.setattr(enrolment_curve.Curve, '_attack', lambda *arguments: None)
-
-
 def read_results(workdir) -> dict:
     return json.loads((workdir / 'results.json').read_text())
 
@@ -78,7 +71,7 @@ def find_rows(results: dict, **values) -> list[dict]:
     return found
 
 
-def test_the_curve_is_added_to_the_results_once(workdir, quick_attackers):
+def test_the_curve_is_added_to_the_results_once(workdir):
     """A second call computes nothing; one with more draws measures again."""
     before = read_results(workdir)
     results = run_curve(workdir, draws=2)
@@ -98,7 +91,16 @@ def test_the_curve_is_added_to_the_results_once(workdir, quick_attackers):
     assert run_curve(workdir, draws=3)['enrolment']['draws'] == 3
 
 
+def mark_as_probed(workdir) -> None:
+    """Gives every run an answer, as the probe does."""
+    results = read_results(workdir)
+    for run in results['runs']:
+        run['probe'] = {'emotion': {}}
+    (workdir / 'results.json').write_text(json.dumps(results))
+
+
 def test_leakage_is_that_of_unseen_speakers_with_any_emotion_enrolled(workdir, quick_attackers):
+    mark_as_probed(workdir)
     results = run_curve(workdir, draws=1)
     for row in find_rows(results, enrol_from='any'):
         answer = row['unseen_speaker']
@@ -109,15 +111,19 @@ def test_leakage_is_that_of_unseen_speakers_with_any_emotion_enrolled(workdir, q
     assert len(find_rows(results, unseen_speaker=None)) == 2 * len(ENROLLED)
 
 
-def test_leakage_is_not_measured_where_the_configuration_says_so(workdir):
-    description = json.loads((workdir / 'config.json').read_text())
-    description['config']['probe'] = False
-    (workdir / 'config.json').write_text(json.dumps(description))
-    rows = run_curve(workdir, draws=1)['enrolment']['rows']
-    assert all(row['unseen_speaker'] is None for row in rows)
+def test_leakage_is_measured_once_the_sweep_is_probed(workdir, quick_attackers):
+    """Before, the curve has none; afterwards it is measured again, once."""
+    results = run_curve(workdir, draws=1)
+    assert len(find_rows(results, unseen_speaker=None)) == len(results['enrolment']['rows'])
+    mark_as_probed(workdir)
+    results = run_curve(workdir, draws=1)
+    assert len(find_rows(results, unseen_speaker=None)) == len(results['enrolment']['rows']) / 2
+    stamp = (workdir / 'results.json').stat().st_mtime_ns
+    run_curve(workdir, draws=1)
+    assert (workdir / 'results.json').stat().st_mtime_ns == stamp
 
 
-def test_utterances_are_those_that_speakers_have(workdir, no_attackers):
+def test_utterances_are_those_that_speakers_have(workdir):
     """Half of eight utterances may be enrolled; of one emotion there are fewer."""
     results = run_curve(workdir, draws=3)
     enrolled = [row['utterances'] for row in find_rows(results, lam=0.0, enrol_from='any')]
@@ -128,7 +134,7 @@ def test_utterances_are_those_that_speakers_have(workdir, no_attackers):
 
 
 def test_with_the_utterances_of_the_training_the_curve_has_the_uar_of_the_summary(
-    workdir, no_attackers, monkeypatch
+    workdir, monkeypatch
 ):
     """With all enrolled. With none, it is that of the normalisation `global`."""
     monkeypatch.setattr(enrolment_curve, 'redraw_enrolment', keep_enrolment)
@@ -182,10 +188,10 @@ def make_curve(workdir, draws: int) -> enrolment_curve.Curve:
     """Returns the curve of a sweep, not yet measured."""
     opened = Workdir.open(workdir)
     trainer, _, _ = next(restore.restored_groups(opened))
-    return enrolment_curve.Curve(trainer.task, opened.config, draws)
+    return enrolment_curve.Curve(trainer.task, opened.config, draws, with_leakage=False)
 
 
-def test_equal_enrolments_are_predicted_once(workdir, no_attackers, monkeypatch):
+def test_equal_enrolments_are_predicted_once(workdir, monkeypatch):
     """Speakers have four utterances to enrol: 4, 8, 16 and all are the same."""
     folds = []
     with_folds = enrolment_curve._with_folds
@@ -199,7 +205,7 @@ def test_equal_enrolments_are_predicted_once(workdir, no_attackers, monkeypatch)
     assert 4 <= len(folds) <= 8
 
 
-def test_a_diverged_seed_has_no_part_in_the_curve(workdir, no_attackers):
+def test_a_diverged_seed_has_no_part_in_the_curve(workdir):
     """A setting of which every seed has diverged has no rows."""
     results = read_results(workdir)
     for run in results['runs']:
@@ -234,7 +240,7 @@ def test_an_unfinished_sweep_is_refused(workdir):
         run_curve(workdir)
 
 
-def test_the_command_measures_and_writes_the_report(workdir, no_attackers, monkeypatch):
+def test_the_command_measures_and_writes_the_report(workdir, monkeypatch):
     arguments = ['enrolment', '--workdir', str(workdir), '--draws', '1']
     monkeypatch.setattr('sys.argv', arguments)
     monkeypatch.setattr(distributed, 'configure_jax', lambda: None)  # JAX has started already
@@ -251,7 +257,7 @@ def test_the_command_refuses_no_draws(monkeypatch, capsys):
     assert '--draws must be 1 or more' in capsys.readouterr().err
 
 
-def test_a_sweep_without_its_curve_says_what_is_to_do(workdir, no_attackers):
+def test_a_sweep_without_its_curve_says_what_is_to_do(workdir):
     assert 'measuring enrolment' in Workdir.open(workdir).list_missing_steps()
     run_curve(workdir, draws=1)
     assert 'measuring enrolment' not in Workdir.open(workdir).list_missing_steps()

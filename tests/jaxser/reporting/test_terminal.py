@@ -1,5 +1,7 @@
 """Tests of the results table that training prints at its end."""
 
+from helpers import finished_sweeps
+
 from jaxser.analysis import summary
 from jaxser.reporting import terminal
 from jaxser.runs import SYNTHETIC_WARNING
@@ -157,3 +159,26 @@ def test_leakage_of_training_and_unseen_speakers_is_that_of_the_strongest_attack
     assert 'training speakers 0.900 (linear), unseen speakers 1.000 (RBF).' in printed
     assert 'neither of training speakers nor of unseen speakers' in printed
     assert 'undecided (plain training does not leak' in printed
+
+
+def test_the_enrolment_curve_has_a_row_for_each_setting_and_source(tmp_path, capsys):
+    """And a column for each K. Without a curve, as in earlier versions, nothing is printed."""
+    results = RESULTS | {'summary': [make_row(lam=0.0)]}
+    terminal.print_results(results, tmp_path)
+    assert 'enrolled' not in capsys.readouterr().out
+    rows = []
+    for lam in (0.0, 0.5):
+        for source, uar in (('any', 0.7), ('neutral', 0.6)):
+            row = finished_sweeps.enrolment_row(lam, source, 0, 0.0)
+            rows += [row, row | {'enrol': 'all', 'uar': uar + lam / 10}]
+    terminal.print_results(results | {'enrolment': {'draws': 10, 'rows': rows}}, tmp_path)
+    printed = capsys.readouterr().out
+    lines = [line.split('│')[1:-1] for line in printed.splitlines() if 'emotion' in line]
+    cells = [[cell.strip() for cell in line] for line in lines]
+    assert cells == [
+        ['0', 'any emotion', '0.600', '0.700'],
+        ['0.5', 'any emotion', '0.600', '0.750'],
+    ]
+    assert printed.count('neutral') == 2
+    assert 'K = all' in printed
+    assert 'Mean of 10 draws' in printed
