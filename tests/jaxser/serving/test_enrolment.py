@@ -19,6 +19,8 @@ from data_pipelines.features import log_mel, speaker_offset
 from data_pipelines.features.speaker_offset import SpeakerPrior
 from jaxser.analysis import calibration
 from jaxser.analysis import enrolment as enrolment_curve
+from jaxser.pretrained.encoder import read_encoder
+from jaxser.pretrained.extractor import StateExtractor
 from jaxser.serving import bundling, enrolment, stablehlo
 from jaxser.serving.model import WEIGHTS_FILE, Model, read_model
 from jaxser.serving.predictor import Predictor
@@ -178,6 +180,21 @@ def test_on_an_accelerator_the_answer_of_an_enrolled_speaker_is_the_same(
     assert_close(vmapped.predict(TESTED, RATE), enrolled.predict(TESTED, RATE), TOLERANCE)
 
 
+@pytest.mark.parametrize('is_pooled', [True, False])
+def test_the_statistics_of_states_are_those_that_preparation_stores(model, whisper, is_pooled):
+    """Of pooled states the means alone."""
+    extractor = StateExtractor(read_encoder(whisper), is_pooled)
+    estimator = enrolment.OffsetEstimator(model, extractor, is_pooled)
+    utterance = estimator.describe_utterance(extractor.extract_input(WAVES[0]), 1.0)
+    (states_TxM,) = extractor([WAVES[0]])
+    stored = log_mel.feature_columns(states_TxM)
+    expected_P = stored['mean_M']
+    if not is_pooled:
+        log_deviation_M = 0.5 * np.log(np.maximum(stored['variance_M'], 1e-8))
+        expected_P = np.concatenate([expected_P, log_deviation_M])
+    np.testing.assert_allclose(utterance.y_1xP[0], expected_P, atol=1e-3)
+
+
 def test_neither_the_order_of_files_nor_the_way_they_are_named_matters(
     predictor, enrolled, tmp_path
 ):
@@ -322,6 +339,16 @@ def test_a_stream_has_the_offset_of_a_file_cut_into_the_same_windows(predictor):
     assert [s['enrolled'] for s in seconds[20:25]] == [10, 10, 10, 10, 11]
     last = predictor.enrol(wave[: 32 * RATE], RATE).predict(wave[-2 * RATE :], RATE)
     assert_close(seconds[-1], last, 1e-5)
+
+
+def test_windows_of_a_stream_need_not_end_with_a_second(model):
+    predictor = Predictor(model, window=2.5, hop=1.0)
+    wave = make_tone(32.5)
+    running = predictor.start_enrolment()
+    assert len(list(predictor.predict_stream(as_pcm(wave), RATE, 'f32le', 1, running))) == 33
+    stream, file = running.estimate(), predictor.enrol(wave, RATE).enrolment
+    np.testing.assert_allclose(stream.speaker_offset_RxP, file.speaker_offset_RxP, atol=TOLERANCE)
+    assert (stream.utterances, file.utterances) == (13, 13)
 
 
 def test_after_a_minute_a_stream_says_once_how_enrolment_changed_its_answer(predictor):
