@@ -56,7 +56,7 @@ class Prediction(NamedTuple):
     """What the runs of a group answer under a condition, by the position of the run."""
 
     count_SxCxC: dict[int, np.ndarray]  # the confusion matrices of the test part
-    jobs: dict[int, Job]  # for the attackers; empty if leakage is not measured
+    answers: dict[int, dict]  # about unseen speakers; empty if leakage is not measured
 
 
 class RunRecord(NamedTuple):
@@ -182,8 +182,7 @@ class Curve:
 
     def count_steps(self) -> int:
         """Returns the number of steps of the progress bar for each run."""
-        steps = self.draws * len(self.sources) * len(ENROLLED)
-        return steps + len(ENROLLED) * self.with_leakage
+        return self.draws * len(self.sources) * len(ENROLLED)
 
     def conditions(self) -> Iterator[Condition]:
         """Yields all conditions, draw by draw."""
@@ -209,7 +208,6 @@ class Curve:
         """
         records = [RunRecord({}, {}) for _ in positions]
         predictions: dict[tuple, Prediction] = {}
-        jobs: list[tuple[int, Key, Job]] = []
         for condition in self.conditions():
             enrolled_rows = condition.enrolled_rows()
             if enrolled_rows not in predictions:
@@ -221,10 +219,9 @@ class Curve:
             for index, n in enumerate(positions):
                 counts = records[index].counts.setdefault(condition.key, [])
                 counts.append(prediction.count_SxCxC[n])
-                if condition.source == PROBED_SOURCE and n in prediction.jobs:
-                    jobs.append((index, condition.key, prediction.jobs[n]))
+                if condition.source == PROBED_SOURCE and n in prediction.answers:
+                    records[index].answers[condition.key] = prediction.answers[n]
             on_progress(len(positions))
-        self._attack(records, jobs, on_progress)
         return records
 
     def _predict(
@@ -232,25 +229,20 @@ class Curve:
     ) -> Prediction:
         """Returns the predictions of the runs at these positions of a group."""
         trainer, group = _with_folds(trainer, group, condition.folds)
-        parts = ['test']
-        if self.with_leakage and condition.draw == PROBED_DRAW:
-            parts.append('dev')
-        collected = {}
-        for part in parts:
-            collected[part] = restore.predict_part(trainer, group, variables, part)
-        counts, jobs = {}, {}
+        test, posteriors = restore.predict_part(trainer, group, variables, 'test')
+        counts = {n: self._count(*posteriors.get_run(n)) for n in positions}
+        is_probed = condition.source == PROBED_SOURCE and condition.draw == PROBED_DRAW
+        if not (self.with_leakage and is_probed):
+            return Prediction(counts, {})
+        dev, _ = restore.predict_part(trainer, group, variables, 'dev')
+        jobs = {}
         for n in positions:
-            _, posteriors = collected['test']
-            counts[n] = self._count(*posteriors.get_run(n))
-            if 'dev' not in collected:
-                continue
             question = self._unseen_question(condition.folds[group.subset_fold_N[n]])
-            representations = [collected[part][0].get_run(n) for part in parts]
-            rows, z_NxD = map(np.concatenate, zip(*representations))
+            rows, z_NxD = map(np.concatenate, zip(dev.get_run(n), test.get_run(n)))
             if question is not None and np.isfinite(z_NxD).all():
                 order = np.argsort(rows)
                 jobs[n] = Job(question, rows[order], z_NxD[order])
-        return Prediction(counts, jobs)
+        return Prediction(counts, _attack(jobs))
 
     def _count(self, rows: np.ndarray, p_NxC: np.ndarray) -> np.ndarray:
         """Returns the confusion matrices of all speakers, count_SxCxC."""
@@ -275,18 +267,6 @@ class Curve:
             tested += np.count_nonzero(self.speakers[speakers] != '')
             enrolled += np.isin(self.speaker_N[fold.enrolled], speakers).sum()
         return float(enrolled / max(tested, 1))
-
-    def _attack(
-        self, records: list[RunRecord], jobs: list[tuple[int, Key, Job]], on_progress
-    ) -> None:
-        """Adds the answers about unseen speakers to the records."""
-        shapes = ShapeTable([job.question for _, _, job in jobs])
-        for _, _, job in jobs:
-            shapes.add_width(job.x_NxD.shape[1])
-        for number, attack in fit_jobs([job for _, _, job in jobs], shapes):
-            index, key, job = jobs[number]
-            records[index].answers[key] = make_answer(job.question, [attack])
-            on_progress(1)
 
     def make_rows(self, runs: list[dict], records: list[RunRecord]) -> list[dict]:
         """Returns the rows of the curve, from the records of the runs."""
@@ -324,6 +304,19 @@ class Curve:
                 count_ExZxSxCxC[:, :, is_tested_S], float(np.mean(values)), answers
             )
         return measured
+
+
+def _attack(jobs: dict[int, Job]) -> dict[int, dict]:
+    """Returns the answers to the questions of the jobs."""
+    shapes = ShapeTable([job.question for job in jobs.values()])
+    for job in jobs.values():
+        shapes.add_width(job.x_NxD.shape[1])
+    answers = {}
+    positions = list(jobs)
+    for number, attack in fit_jobs(list(jobs.values()), shapes):
+        n = positions[number]
+        answers[n] = make_answer(jobs[n].question, [attack])
+    return {n: answers[n] for n in positions}
 
 
 def _with_folds(trainer, group, folds: list[Fold]) -> tuple:
