@@ -12,7 +12,7 @@ from data_pipelines.batching.table import ExampleTable
 from data_pipelines.errors import UserError
 from jaxser import distributed, main
 from jaxser import enrolment as command
-from jaxser.analysis import bootstrap
+from jaxser.analysis import bootstrap, enrolment
 from jaxser.analysis.enrolment import ENROLLED
 from jaxser.probing import enrolment_curve, jobs, prober
 from jaxser.probing.attackers import linear, mlp
@@ -182,6 +182,22 @@ def test_all_numbers_of_enrolled_utterances_are_tested_on_the_same_others(workdi
         tested.setdefault(condition.draw, set()).add(rows)
     assert [len(rows) for rows in tested.values()] == [1, 1]
     assert tested[0] != tested[1]
+
+
+def test_what_is_counted_is_paired(workdir, monkeypatch):
+    """In each draw, the counts of all numbers and sources are of the same utterances."""
+    measured = {}
+
+    def record_points(setting: dict, points: dict) -> list[dict]:
+        measured.update(points)
+        return []
+
+    monkeypatch.setattr(enrolment, 'curve_rows', record_points)
+    run_curve(workdir, draws=2)
+    totals = [point.count_ExZxSxCxC.sum((1, 4)) for point in measured.values()]
+    for total_ExSxC in totals:
+        np.testing.assert_array_equal(total_ExSxC, totals[0])
+    assert not np.array_equal(totals[0][0], totals[0][1]), 'draws differ'
 
 
 def make_curve(workdir, draws: int) -> enrolment_curve.Curve:
