@@ -10,8 +10,9 @@ speakers, so the average has no dev part of its own: its results and its tempera
 the single runs.
 
 model.safetensors   params/..., batch_stats/... and, under `global` normalisation, mean and scale;
-                    the first axis of all is R, the runs. They are what prediction reads: the heads
-                    of domains, which contain information about the speakers, are left out
+                    under `speaker_enrolled` also prior/..., from which the offset of a speaker is
+                    estimated. The first axis of all is R, the runs. They are what prediction reads:
+                    the heads of domains, which contain information about the speakers, are left out
 model.json          all else that prediction needs, and where the model comes from
 upstream/           with --carry_upstream: the pretrained encoder of the model (config.json,
                     model.safetensors). Without the option, model.json has its folder and the sha256

@@ -5,8 +5,8 @@
 For finished sweeps with config.data.normalise=speaker_enrolled. Nothing is trained: the selected
 parameters of every run predict the test part with 0, 1, 2, 4, 8, 16 and all utterances of each
 tested speaker enrolled. These are of any emotion, of one emotion, or neutral ones. --draws is the
-number of random choices of the enrolled utterances. The results are added to results.json and to
-the report. Training does the same at its end.
+number of random choices of the enrolled utterances. The results are added to results.json, to the
+model and to the report. Training does the same at its end.
 """
 
 from data_pipelines.errors import exit_on_user_error
@@ -14,6 +14,7 @@ from jaxser import distributed
 from jaxser.cli import make_workdir_parser
 from jaxser.probing import enrolment_curve
 from jaxser.reporting import page, terminal
+from jaxser.serving import bundling
 
 
 def main() -> None:
@@ -33,6 +34,7 @@ def main() -> None:
         results = enrolment_curve.run_curve(
             arguments.workdir, arguments.data, arguments.upstream, arguments.draws
         )
+        bundling.bundle_model(arguments.workdir, arguments.data)
         terminal.print_enrolment(results)
         if distributed.is_main_process():
             page.write_report(arguments.workdir)
