@@ -189,7 +189,7 @@ def _enrol_paths(predictor: Predictor, paths: list[str]) -> Predictor:
             f'{saved[0]} is a saved enrolment, which cannot be combined with others: name it alone '
             'after --enrol, or only recordings.'
         )
-    return predictor.with_enrolment(load_enrolment(saved[0], predictor.metadata))
+    return predictor.with_enrolment(load_enrolment(saved[0], predictor.model))
 
 
 def _predict(

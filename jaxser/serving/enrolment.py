@@ -64,9 +64,9 @@ def is_saved_enrolment(path) -> bool:
         return FILE_FORMAT.encode() in file.read(HEADER_BYTES)
 
 
-def load_enrolment(path, metadata: dict) -> SpeakerEnrolment:
-    """Returns a saved enrolment; UserError unless it is one for the model with this model.json."""
-    check_can_enrol(metadata)
+def load_enrolment(path, model: Model) -> SpeakerEnrolment:
+    """Returns a saved enrolment; UserError unless it is an undamaged one of this model."""
+    check_can_enrol(model.metadata)
     if not is_saved_enrolment(path):
         found = 'is not a saved enrolment' if Path(path).exists() else 'does not exist'
         raise UserError(
@@ -76,18 +76,34 @@ def load_enrolment(path, metadata: dict) -> SpeakerEnrolment:
     try:
         with safetensors.safe_open(path, 'numpy') as file:
             facts, offset_RxP = file.metadata(), file.get_tensor(OFFSET_NAME)
-    except safetensors.SafetensorError as error:
+        saved = SpeakerEnrolment(
+            offset_RxP, int(facts['utterances']), float(facts['seconds']), facts['model_sha256']
+        )
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f'{path} is damaged ({error}). Enrol the speaker again.') from None
-    expected = metadata.get('sha256', '')
-    if facts['model_sha256'] != expected:
+    expected = model.metadata.get('sha256', '')
+    if saved.model_sha256 != expected:
         raise UserError(
             f'{path} was enrolled with another model, whose weights have the sha256 '
-            f'{facts["model_sha256"]}; those of this model have {expected}. Enrol the speaker '
+            f'{saved.model_sha256}; those of this model have {expected}. Enrol the speaker '
             'again with this model, or name the other model.'
         )
-    return SpeakerEnrolment(
-        offset_RxP, int(facts['utterances']), float(facts['seconds']), facts['model_sha256']
-    )
+    _check_offset(path, saved.speaker_offset_RxP, offset_shape(model))
+    return saved
+
+
+def _check_offset(path, offset_RxP: np.ndarray, expected_shape: tuple[int, int]) -> None:
+    """Raises UserError unless the offset in a file has the shape of the model's and is finite."""
+    if offset_RxP.shape != expected_shape or offset_RxP.dtype != np.float32:
+        raise UserError(
+            f'{path} is damaged: {OFFSET_NAME} is {offset_RxP.dtype} of the shape '
+            f'{offset_RxP.shape}; expected float32 of {expected_shape}. Enrol the speaker again.'
+        )
+    if not np.isfinite(offset_RxP).all():
+        raise UserError(
+            f'{path} is damaged: {OFFSET_NAME} has values that are not finite. Enrol the speaker '
+            'again.'
+        )
 
 
 def can_enrol(metadata: dict) -> bool:
@@ -301,9 +317,10 @@ class StreamEnrolment:
     def _add_window(self, samples_LxK: np.ndarray) -> None:
         try:
             wave = self.to_mono(samples_LxK, self.rate)
-        except decode.Rejection:  # silence; a stream of days would list very many
+        except decode.Rejection:  # silence, as a rule
             return
         self.running.add_recording('-', wave)
+        self.running.rejected.clear()  # a stream of days would list very many
 
 
 def check_enrolled(enrolment: SpeakerEnrolment) -> SpeakerEnrolment:

@@ -296,11 +296,13 @@ class Predictor:
     def _predict_with_others(self, files: list[Path]) -> Iterator[dict]:
         """Yields the predictions of a speaker's files, each with the offset from the others."""
         running = self.start_enrolment()
-        utterances_by_file = [self._describe_file(running, file) for file in files]
-        for utterances in utterances_by_file:
-            running.add(utterances)
-        for file, utterances in zip(files, utterances_by_file, strict=True):
-            own = running.estimator.sum_utterances(utterances)
+        utterances_by_file = {}
+        for file in files:
+            if file not in utterances_by_file:  # a file that is named twice is enrolled once
+                utterances_by_file[file] = self._describe_file(running, file)
+                running.add(utterances_by_file[file])
+        for file in files:
+            own = running.estimator.sum_utterances(utterances_by_file[file])
             enrolment = running.estimator.estimate(running.sums.without(own))
             for prediction in self.with_enrolment(enrolment).predict_files([file]):
                 yield prediction | {'enrolled': enrolment.utterances}
@@ -535,6 +537,6 @@ def load_predictor(
     `Predictor.enrolment.save` wrote it.
     """
     model = read_model(folder)
-    speaker = load_enrolment(enrolment, model.metadata) if enrolment else None
+    speaker = load_enrolment(enrolment, model) if enrolment else None
     predictor = Predictor(model, window, hop, find_encoder(folder, model.metadata, upstream))
     return predictor.with_enrolment(speaker)

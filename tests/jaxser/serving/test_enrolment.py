@@ -309,7 +309,32 @@ def test_a_file_that_is_no_enrolment_for_the_model_is_refused(
     enrolled.enrolment.save(file)
     change(file)
     with pytest.raises(UserError, match=message):
-        enrolment.load_enrolment(file, model.metadata)
+        enrolment.load_enrolment(file, model)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda offset_RxP: offset_RxP[:1], r'of the shape \(1, .*expected float32 of \(2, '),
+        (lambda offset_RxP: offset_RxP * np.float64(1), 'is float64'),
+        (lambda offset_RxP: offset_RxP * np.float32(np.nan), 'not finite'),
+    ],
+    ids=['runs', 'dtype', 'finite'],
+)
+def test_a_saved_offset_that_does_not_fit_the_model_is_refused(
+    model, enrolled, tmp_path, change, message
+):
+    file = tmp_path / 'me.safetensors'
+    offset_RxP = change(offsets(enrolled))
+    enrolled.enrolment._replace(speaker_offset_RxP=offset_RxP).save(file)
+    with pytest.raises(UserError, match=message):
+        enrolment.load_enrolment(file, model)
+
+
+def test_a_saved_enrolment_with_unreadable_facts_is_refused(model, enrolled, tmp_path):
+    enrolled.enrolment._replace(utterances='many').save(tmp_path / 'me')
+    with pytest.raises(UserError, match='me is damaged'):
+        enrolment.load_enrolment(tmp_path / 'me', model)
 
 
 def test_each_file_of_a_folder_is_predicted_with_the_offset_from_the_others(predictor, tmp_path):
@@ -324,6 +349,17 @@ def test_each_file_of_a_folder_is_predicted_with_the_offset_from_the_others(pred
         others = predictor.enrol([w for m, w in enumerate(WAVES[:3]) if m != n], RATE)
         assert_close(answers[n], others.predict(wave, RATE), 1e-5)
     assert_close(answers[4], predictor.predict(WAVES[3], RATE), TOLERANCE)
+
+
+def test_a_file_that_is_named_twice_is_not_enrolled_for_itself(predictor, tmp_path):
+    """With --enrol-by folder, by its folder and by its own name."""
+    files = write_waves(tmp_path / 'a', WAVES[:2])
+    answers = list(predictor.predict_by_folder([tmp_path / 'a', files[0]]))
+    assert [answer['file'] for answer in answers] == list(map(str, [*files, files[0]]))
+    assert [answer['enrolled'] for answer in answers] == [1, 1, 1]
+    other = predictor.enrol(WAVES[1], RATE)
+    for answer in (answers[0], answers[2]):
+        assert_close(answer, other.predict(WAVES[0], RATE), 1e-5)
 
 
 def test_a_stream_has_the_offset_of_a_file_cut_into_the_same_windows(predictor):
