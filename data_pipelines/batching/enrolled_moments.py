@@ -17,7 +17,7 @@ from data_pipelines.protocols.enrolment import (
 from data_pipelines.protocols.folds import Fold
 from data_pipelines.storage.schema import Utterances
 
-SPEAKERS_AT_ONCE = 64  # whose offsets are estimated together, to bound the memory
+SETS_AT_ONCE = 64  # whose offsets are estimated together, to bound the memory
 
 
 class Moments(NamedTuple):
@@ -51,8 +51,8 @@ class EnrolledMoments:
     ):
         """Fits the priors and estimates the offsets of the enrolled speakers.
 
-        `global_moments` have one group a fold. `emotion_N` and `speaker_N` are indices; the speaker
-        is -1 if unknown.
+        `global_moments` have a group for each fold, and no others. `emotion_N` and `speaker_N` are
+        indices; the speaker is -1 if unknown.
         """
         self.utterances = utterances
         self.folds = folds
@@ -106,8 +106,10 @@ class EnrolledMoments:
             speaker_of_row = self.speaker_N[fold.enrolled]
             speakers = np.unique(speaker_of_row)
             row_sets = [fold.enrolled[speaker_of_row == speaker] for speaker in speakers]
-            for speaker, group in zip(speakers, groups.add(*self._moved_moments(f, row_sets))):
-                index_FxN[f, self.speaker_N == speaker] = group
+            # The last value, at the index -1, is that of unknown speakers.
+            group_of_speaker = np.full(self.speaker_N.max() + 2, index_FxN[f, 0])
+            group_of_speaker[speakers] = groups.add(*self._moved_moments(f, row_sets))
+            index_FxN[f] = group_of_speaker[self.speaker_N]
         return groups.moments(index_FxN)
 
     def training(self, epoch: int) -> Moments:
@@ -153,13 +155,15 @@ class EnrolledMoments:
         group = self.global_moments.index_FxN[f, 0]
         mean_M = self.global_moments.mean_GxM[group]
         scale_M = self.global_moments.scale_GxM[group]
-        means, scales = [mean_M[None, :][:0]], [scale_M[None, :][:0]]
-        for start in range(0, len(row_sets), SPEAKERS_AT_ONCE):
-            offset_GxP = self._estimate_offsets(f, row_sets[start : start + SPEAKERS_AT_ONCE])
+        mean_GxM = np.empty((len(row_sets), len(mean_M)), np.float32)
+        scale_GxM = np.empty_like(mean_GxM)
+        for start in range(0, len(row_sets), SETS_AT_ONCE):
+            chosen = slice(start, start + SETS_AT_ONCE)
+            offset_GxP = self._estimate_offsets(f, row_sets[chosen])
             offset_GxM, log_deviation_GxM = speaker_offset.split_offset(offset_GxP, len(mean_M))
-            means.append((mean_M + offset_GxM).astype(np.float32))
-            scales.append((scale_M * np.exp(-log_deviation_GxM)).astype(np.float32))
-        return np.concatenate(means), np.concatenate(scales)
+            mean_GxM[chosen] = mean_M + offset_GxM
+            scale_GxM[chosen] = scale_M * np.exp(-log_deviation_GxM)
+        return mean_GxM, scale_GxM
 
     def _estimate_offsets(self, f: int, row_sets: list[np.ndarray]) -> np.ndarray:
         """Returns offset_GxP of G sets of enrolled utterances, each of one speaker."""
@@ -173,7 +177,7 @@ class EnrolledMoments:
 
 
 class _GroupList:
-    """A growing list of groups with their moments; the first are the global ones."""
+    """A growing list of groups with their moments; the first are the global ones of each fold."""
 
     def __init__(self, global_moments: Moments):
         self.means = [global_moments.mean_GxM]

@@ -41,7 +41,7 @@ class ExampleTable:
         mean, scale: normalisation of groups of utterances in evaluation, by index.
         moments_index_FxN: which mean and scale an utterance has in a fold. They are the same in
             training, except with `speaker_enrolled`.
-        priors: with `speaker_enrolled`, what each fold knows of speakers.
+        priors: with `speaker_enrolled`, the prior of each fold.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ExampleTable:
 
     @property
     def priors(self) -> list[SpeakerPrior]:
-        """Returns what each fold knows of speakers, with `speaker_enrolled`."""
+        """Returns the prior of each fold; only with `speaker_enrolled`."""
         return self.enrolled.priors
 
     def global_moments(self, f: int) -> tuple[np.ndarray, np.ndarray]:
@@ -96,12 +96,14 @@ class ExampleTable:
 
     def _use_enrolled_moments(self, order_seed: int) -> None:
         """Replaces the global moments by those with the offsets of enrolled speakers."""
+        N = len(self.utterances)  # the groups before N are single utterances, and not needed
+        self.global_index_F -= N
         self.enrolled = EnrolledMoments(
             self.utterances,
             self.folds,
             self.emotion_N,
             self.domain_N['speaker'],
-            Moments(self.mean, self.scale, self.moments_index_FxN),
+            Moments(self.mean[N:], self.scale[N:], self.moments_index_FxN - N),
             order_seed,
         )
         self.mean, self.scale, self.moments_index_FxN = self.enrolled.evaluation
