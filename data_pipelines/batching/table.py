@@ -108,13 +108,19 @@ class ExampleTable:
         )
         self.mean, self.scale, self.moments_index_FxN = self.enrolled.evaluation
 
-    def _moments_of(self, item: Item) -> Moments:
-        """Returns the moments that an item's utterances are normalised by."""
-        if self.enrolled is None or item.part != 'train':
+    def training_moments(self, epoch: int) -> Moments:
+        """Returns the moments by which utterances are normalised in an epoch of training."""
+        if self.enrolled is None:
             return Moments(self.mean, self.scale, self.moments_index_FxN)
-        if self._epoch_moments is None or self._epoch_moments[0] != item.epoch:
-            self._epoch_moments = (item.epoch, self.enrolled.training(item.epoch))
+        if self._epoch_moments is None or self._epoch_moments[0] != epoch:
+            self._epoch_moments = (epoch, self.enrolled.training(epoch))
         return self._epoch_moments[1]
+
+    def _moments_of(self, item: Item) -> Moments:
+        """Returns the moments by which an item's utterances are normalised."""
+        if item.part == 'train':
+            return self.training_moments(item.epoch)
+        return Moments(self.mean, self.scale, self.moments_index_FxN)
 
     def _seen_domains(self, fold: Fold, kind: str) -> np.ndarray:
         """Returns seen_K, 1 for the domains of a kind among the fold's `domain_rows`."""

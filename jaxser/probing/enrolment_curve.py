@@ -148,8 +148,9 @@ def _is_probed(runs: list[dict]) -> bool:
 def choose_runs(runs: list[dict]) -> list[dict]:
     """Returns the runs to measure.
 
-    Of runs that differ only in `enrol` it is the one with the most enrolled utterances: they are
-    trained in the same way, and only the selection of the epoch on dev may differ.
+    Of runs that differ only in `enrol` it is the one with the most enrolled utterances. Training is
+    the same; what may differ is the epoch that was selected on dev, and what a method fits to the
+    trained representations (Method.fit).
     """
     chosen: dict[tuple, dict] = {}
     for run in runs:

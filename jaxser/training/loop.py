@@ -321,16 +321,18 @@ def fit_method(trainer: Trainer, group: Group, params, representations: Collecte
 def fit_input(trainer: Trainer, group: Group, params):
     """Returns the parameters of all runs after the method's `fit_input`, before training.
 
-    `params` have the axes DxR.
+    The input is normalised as in the first epoch, so that it does not depend on the number of
+    enrolled utterances. `params` have the axes DxR.
     """
     table = trainer.task.table
+    moments = table.training_moments(0)
 
     def fit_run(n: int, run_params: dict) -> dict:
         subset_fold = group.subset_fold_N[n]
         rows = table.folds[subset_fold].fit_rows
-        moments_index_N = table.moments_index_FxN[subset_fold, rows]
-        x_NxM = table.utterances.mean_NxM[rows] - table.mean[moments_index_N]
-        x_NxM = x_NxM * table.scale[moments_index_N]
+        group_N = moments.index_FxN[subset_fold, rows]
+        x_NxM = table.utterances.mean_NxM[rows] - moments.mean_GxM[group_N]
+        x_NxM = x_NxM * moments.scale_GxM[group_N]
         return trainer.method.fit_input(run_params, x_NxM, domain_index(trainer, rows))
 
     return _fit_runs(group, params, fit_run)

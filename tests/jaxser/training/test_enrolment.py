@@ -120,9 +120,27 @@ def test_a_sweep_over_enrol_equals_the_sweeps_one_by_one(data, swept_enrolment, 
 def test_training_does_not_depend_on_the_number(swept_enrolment):
     """All runs have equal parameters at the end of training, to the bit."""
     _, path = swept_enrolment
+    assert_equal_runs(trained_params(path))
+
+
+def test_what_a_method_fits_before_training_does_not_depend_on_the_number(data, tmp_path):
+    """The projection is fitted to the features of training speakers as training has them."""
+    changes = {'method': 'projection', 'sweep.lam': (), 'sweep.enrol': VALUES}
+    sweep(data, tmp_path, **changes)
+    params = trained_params(tmp_path)
+    assert np.any(params['projection']['basis'])
+    assert_equal_runs(params)
+
+
+def trained_params(path: Path) -> dict:
+    """Returns the parameters at the end of training, with the three runs as first axis."""
     state = newest_arrays(path)['state']
-    by_run = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:3], state)
-    leaves = jax.tree.leaves(by_run['params'])
+    return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:3], state)['params']
+
+
+def assert_equal_runs(params: dict) -> None:
+    """Asserts that three runs have equal parameters, to the bit."""
+    leaves = jax.tree.leaves(params)
     assert leaves
     for leaf in leaves:
         np.testing.assert_array_equal(leaf[0], leaf[1])
