@@ -46,7 +46,8 @@ RESULT_KEYS = (
 class Measured(NamedTuple):
     """What was measured of a setting with one kind and one number of enrolled utterances."""
 
-    count_ExZxSxCxC: np.ndarray  # confusion matrices, the folds pooled
+    correct_ExZxSxC: np.ndarray  # utterances classified correctly, the folds pooled
+    total_ExSxC: np.ndarray  # all tested utterances; the same for all seeds
     utterances: float  # mean number of enrolled utterances of a tested speaker
     answers: list[dict]  # to the question `unseen_speaker`, one per run; may be empty
 
@@ -55,13 +56,13 @@ def curve_rows(setting: dict, measured: dict[tuple[str, int | str], Measured]) -
     """Returns the rows of a setting; `measured` is by (enrol_from, enrol) and contains K = 0."""
     rows = []
     for (source, enrol), point in measured.items():
-        terms = uar_terms(point.count_ExZxSxCxC)
+        terms = uar_terms(point)
         estimate = bootstrap_estimate(*terms, with_p=False)
         row = setting | dict.fromkeys(RESULT_KEYS)
         row |= {'enrol_from': source, 'enrol': enrol, 'utterances': point.utterances}
         row |= {'uar': estimate.value, 'uar_ci95': leakage.clip_interval(estimate.ci95)}
         if enrol != 0:
-            reference = uar_terms(measured[source, 0].count_ExZxSxCxC, sign=-1)
+            reference = uar_terms(measured[source, 0], sign=-1)
             difference = bootstrap_estimate(*terms, *reference, with_p=False)
             row |= {'delta_uar': difference.value, 'delta_ci95': difference.ci95}
         if point.answers:
@@ -72,16 +73,15 @@ def curve_rows(setting: dict, measured: dict[tuple[str, int | str], Measured]) -
     return rows
 
 
-def uar_terms(count_ExZxSxCxC: np.ndarray, sign: int = 1) -> list[RecallTerm]:
+def uar_terms(point: Measured, sign: int = 1) -> list[RecallTerm]:
     """Returns the mean UAR over draws and seeds as a sum of terms, one per draw.
 
     The draws are tested on different utterances, the seeds of a draw on the same.
     """
-    draws = len(count_ExZxSxCxC)
+    draws = len(point.total_ExSxC)
     terms = []
-    for count_ZxSxCxC in count_ExZxSxCxC:
-        correct_SxC = np.diagonal(count_ZxSxCxC, axis1=-2, axis2=-1).mean(0)
-        terms.append(RecallTerm(sign / draws, correct_SxC, count_ZxSxCxC[0].sum(-1)))
+    for correct_ZxSxC, total_SxC in zip(point.correct_ExZxSxC, point.total_ExSxC):
+        terms.append(RecallTerm(sign / draws, correct_ZxSxC.mean(0), total_SxC))
     return terms
 
 

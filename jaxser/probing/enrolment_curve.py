@@ -30,12 +30,11 @@ DRAWS = 10  # of the utterances that are set aside
 PROBED_SOURCE = 'any'
 PROBED_DRAW = 0
 
-
 Key = tuple[str, int | str]  # (enrol_from, enrol), as in `enrolment.curve_rows`
 
 
 class Condition(NamedTuple):
-    """What is enrolled in a draw, and the folds in which it is."""
+    """What is enrolled in a draw, and the folds with these enrolled utterances."""
 
     draw: int
     source: str  # enrol_from
@@ -52,18 +51,25 @@ class Condition(NamedTuple):
         return self.draw, *(np.sort(fold.enrolled).tobytes() for fold in self.folds)
 
 
-class Prediction(NamedTuple):
-    """What the runs of a group answer under a condition, by the position of the run."""
+class Counts(NamedTuple):
+    """Numbers of test utterances by speaker and class: classified correctly, and all."""
 
-    count_SxCxC: dict[int, np.ndarray]  # the confusion matrices of the test part
-    answers: dict[int, dict]  # about unseen speakers; empty if leakage is not measured
+    correct_SxC: np.ndarray
+    total_SxC: np.ndarray
+
+
+class Prediction(NamedTuple):
+    """The results of a group's runs under a condition, by the position of the run."""
+
+    counts: dict[int, Counts]
+    answers: dict[int, dict]  # to the question `unseen_speaker`; {} if leakage is not measured
 
 
 class RunRecord(NamedTuple):
     """What was measured of one run."""
 
-    counts: dict[Key, list[np.ndarray]]  # count_SxCxC of every draw
-    answers: dict[Key, dict]  # about unseen speakers
+    counts: dict[Key, list[Counts]]  # of every draw
+    answers: dict[Key, dict]  # to the question `unseen_speaker`
 
 
 def run_curve(
@@ -179,7 +185,8 @@ class Curve:
         )
         has_neutral = 'neutral' in task.table.classes
         self.sources = [s for s in SOURCES if s != 'neutral' or has_neutral]
-        self.utterances: dict[Key, list[float]] = {}  # enrolled ones of a tested speaker, by draw
+        # Mean numbers of enrolled utterances of a tested speaker, of each draw and group.
+        self.utterances: dict[Key, list[float]] = {}
 
     def count_steps(self) -> int:
         """Returns the number of steps of the progress bar for each run."""
@@ -192,7 +199,7 @@ class Curve:
             for source in self.sources:
                 folds = []
                 for fold in self.task.subset_folds:
-                    # The folds of the training have (seed, number, 0).
+                    # In training the last number of the seed was 0 (reserve_enrolment).
                     seed = (self.seed, fold.number, 1 + draw)
                     folds.append(redraw_enrolment(utterances, fold, source, 'all', seed))
                 for enrol in ENROLLED:
@@ -219,7 +226,7 @@ class Curve:
             self.utterances.setdefault(condition.key, []).append(self._mean_enrolled(condition))
             for index, n in enumerate(positions):
                 counts = records[index].counts.setdefault(condition.key, [])
-                counts.append(prediction.count_SxCxC[n])
+                counts.append(prediction.counts[n])
                 if condition.source == PROBED_SOURCE and n in prediction.answers:
                     records[index].answers[condition.key] = prediction.answers[n]
             on_progress(len(positions))
@@ -245,16 +252,17 @@ class Curve:
                 jobs[n] = Job(question, rows[order], z_NxD[order])
         return Prediction(counts, _attack(jobs))
 
-    def _count(self, rows: np.ndarray, p_NxC: np.ndarray) -> np.ndarray:
-        """Returns the confusion matrices of all speakers, count_SxCxC."""
-        C = p_NxC.shape[1]
-        count_SxCxC = np.zeros((len(self.speakers), C, C), int)
+    def _count(self, rows: np.ndarray, p_NxC: np.ndarray) -> Counts:
+        """Returns the counts of all speakers, from the posteriors of the rows."""
+        total_SxC = np.zeros((len(self.speakers), p_NxC.shape[1]), np.int32)
+        correct_SxC = np.zeros_like(total_SxC)
         truth_N = self.task.table.emotion_N[rows]
-        np.add.at(count_SxCxC, (self.speaker_N[rows], truth_N, p_NxC.argmax(1)), 1)
-        return count_SxCxC
+        np.add.at(total_SxC, (self.speaker_N[rows], truth_N), 1)
+        np.add.at(correct_SxC, (self.speaker_N[rows], truth_N), p_NxC.argmax(1) == truth_N)
+        return Counts(correct_SxC, total_SxC)
 
     def _unseen_question(self, fold: Fold) -> Question | None:
-        """Returns the question about unseen speakers; None if it cannot be asked."""
+        """Returns the question `unseen_speaker` of a fold; None if the fold has none."""
         for question in make_questions(self.task.table, fold, self.seed):
             if question.name == 'unseen_speaker':
                 return question
@@ -293,16 +301,22 @@ class Curve:
         """Returns what was measured of the runs of a setting, the folds of each seed pooled."""
         measured = {}
         for key, values in self.utterances.items():
-            count_by_seed: dict[int, np.ndarray] = {}
+            correct_by_seed: dict[int, np.ndarray] = {}
+            total_by_seed: dict[int, np.ndarray] = {}
             for hyper, record in zip(hypers, records):
-                count_ExSxCxC = np.stack(record.counts[key])
-                pooled = count_by_seed.get(hyper['seed'], 0)
-                count_by_seed[hyper['seed']] = pooled + count_ExSxCxC
-            count_ExZxSxCxC = np.stack(list(count_by_seed.values()), axis=1)
-            is_tested_S = count_ExZxSxCxC.any((0, 1, 3, 4))
+                correct_ExSxC, total_ExSxC = map(np.stack, zip(*record.counts[key]))
+                seed = hyper['seed']
+                correct_by_seed[seed] = correct_by_seed.get(seed, 0) + correct_ExSxC
+                total_by_seed[seed] = total_by_seed.get(seed, 0) + total_ExSxC
+            total_ExSxC = total_by_seed[hypers[0]['seed']]  # the same for all seeds
+            is_tested_S = total_ExSxC.any((0, 2))
+            correct_ExZxSxC = np.stack(list(correct_by_seed.values()), axis=1)
             answers = [record.answers[key] for record in records if key in record.answers]
             measured[key] = enrolment.Measured(
-                count_ExZxSxCxC[:, :, is_tested_S], float(np.mean(values)), answers
+                correct_ExZxSxC[:, :, is_tested_S],
+                total_ExSxC[:, is_tested_S],
+                float(np.mean(values)),
+                answers,
             )
         return measured
 

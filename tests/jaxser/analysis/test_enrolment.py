@@ -9,14 +9,15 @@ from jaxser.analysis.enrolment import Measured, curve_rows
 SPEAKERS, C = 8, 2
 
 
-def counts(correct_ES, total: int = 10) -> np.ndarray:
-    """Returns count_ExZxSxCxC of one seed: of each class, as many are right as given."""
-    correct_ES = np.array(correct_ES)
-    count = np.zeros((*correct_ES.shape, C, C), int)
-    for c in range(C):
-        count[..., c, c] = correct_ES
-        count[..., c, 1 - c] = total - correct_ES
-    return count[:, None]
+def measure(*correct_by_seed, total=10, utterances=0.0, answers=()) -> Measured:
+    """Returns what was measured with these counts_ExS of right answers, in each class, by seed.
+
+    `total` is the number of utterances of each speaker and class, or that of each draw.
+    """
+    correct_ExZxS = np.stack([np.array(correct_ExS) for correct_ExS in correct_by_seed], 1)
+    correct_ExZxSxC = np.repeat(correct_ExZxS[..., None], C, -1)
+    total_ExSxC = np.ones(correct_ExZxSxC[:, 0].shape) * np.reshape(total, (-1, 1, 1))
+    return Measured(correct_ExZxSxC, total_ExSxC, utterances, list(answers))
 
 
 def answer(recall: float) -> dict:
@@ -26,9 +27,7 @@ def answer(recall: float) -> dict:
 
 def test_uar_is_the_mean_over_draws_of_the_pooled_uar():
     """Not the UAR of all draws together, in which a draw of more utterances would count more."""
-    first = counts([[10, 4]], total=10)
-    second = counts([[20, 20]], total=20)
-    point = Measured(np.concatenate([first, second]), 3.5, [])
+    point = measure([[10, 4], [20, 20]], total=[10, 20], utterances=3.5)
     (row,) = curve_rows({'lam': 0.5}, {('any', 0): point})
     assert row['uar'] == pytest.approx((0.7 + 1.0) / 2)
     assert row['lam'] == 0.5
@@ -39,30 +38,30 @@ def test_uar_is_the_mean_over_draws_of_the_pooled_uar():
 
 
 def test_seeds_are_averaged():
-    count = np.concatenate([counts([[2] * SPEAKERS]), counts([[6] * SPEAKERS])], axis=1)
-    (row,) = curve_rows({}, {('any', 0): Measured(count, 0, [])})
+    point = measure([[2] * SPEAKERS], [[6] * SPEAKERS])
+    (row,) = curve_rows({}, {('any', 0): point})
     assert row['uar'] == pytest.approx(0.4)
 
 
 def test_intervals_of_equal_draws_are_those_of_one_draw():
     """Another draw of the same utterances adds nothing: the intervals are about speakers."""
-    count = counts([[1, 3, 4, 5, 6, 7, 8, 9]])
-    one = Measured(count, 0, [])
-    three = Measured(np.concatenate([count] * 3), 0, [])
-    (row,) = curve_rows({}, {('any', 0): one})
-    (repeated,) = curve_rows({}, {('any', 0): three})
+    correct_S = np.array([1, 3, 4, 5, 6, 7, 8, 9])
+    (row,) = curve_rows({}, {('any', 0): measure([correct_S])})
+    (repeated,) = curve_rows({}, {('any', 0): measure([correct_S] * 3)})
     assert repeated['uar_ci95'] == pytest.approx(row['uar_ci95'])
-    assert row['uar_ci95'] == pytest.approx(bootstrap.uar_estimate(count[0]).ci95)
+    wrong_S = 10 - correct_S
+    count_1xSxCxC = np.array([[correct_S, wrong_S], [wrong_S, correct_S]]).T[None]
+    assert row['uar_ci95'] == pytest.approx(bootstrap.uar_estimate(count_1xSxCxC).ci95)
 
 
 def test_differences_are_paired_and_against_no_enrolment_from_the_same_source():
     """Every speaker gains 0.1 from `any`: no doubt, although speakers differ by far more."""
     plain = np.array([[1, 3, 4, 5, 6, 7, 8, 9], [2, 3, 4, 5, 6, 7, 8, 9]])
     measured = {
-        ('any', 0): Measured(counts(plain), 0, []),
-        ('any', 'all'): Measured(counts(plain + 1), 9.5, []),
-        ('one', 0): Measured(counts(plain + 1), 0, []),
-        ('one', 'all'): Measured(counts(plain), 4, []),
+        ('any', 0): measure(plain),
+        ('any', 'all'): measure(plain + 1),
+        ('one', 0): measure(plain + 1),
+        ('one', 'all'): measure(plain),
     }
     rows = curve_rows({}, measured)
     assert [row['delta_uar'] for row in rows[::2]] == [None, None]
@@ -74,7 +73,7 @@ def test_differences_are_paired_and_against_no_enrolment_from_the_same_source():
 
 
 def test_leakage_is_the_strongest_mean_over_the_runs():
-    point = Measured(counts([[5] * SPEAKERS]), 0, [answer(0.6), answer(0.8)])
+    point = measure([[5] * SPEAKERS], answers=[answer(0.6), answer(0.8)])
     (row,) = curve_rows({}, {('any', 0): point})
     unseen = row['unseen_speaker']
     assert unseen['strongest'] == pytest.approx(0.7)

@@ -194,7 +194,7 @@ def test_what_is_counted_is_paired(workdir, monkeypatch):
 
     monkeypatch.setattr(enrolment, 'curve_rows', record_points)
     run_curve(workdir, draws=2)
-    totals = [point.count_ExZxSxCxC.sum((1, 4)) for point in measured.values()]
+    totals = [point.total_ExSxC for point in measured.values()]
     for total_ExSxC in totals:
         np.testing.assert_array_equal(total_ExSxC, totals[0])
     assert not np.array_equal(totals[0][0], totals[0][1]), 'draws differ'
