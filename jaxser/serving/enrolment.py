@@ -5,7 +5,7 @@ models that were trained with config.data.normalise=speaker_enrolled have what i
 A result with enrolment is transductive: recordings of the tested speaker were used.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -280,47 +280,6 @@ class RunningEnrolment:
     def estimate(self) -> SpeakerEnrolment:
         """Returns the enrolment of the speaker so far."""
         return self.estimator.estimate(self.sums, self.rejected)
-
-
-class StreamEnrolment:
-    """Enrols each window of a stream that has sound; windows do not overlap."""
-
-    def __init__(self, running: RunningEnrolment, rate: int, to_mono: Callable):
-        """Starts before the first sample.
-
-        Args:
-          running: the enrolment that grows.
-          rate: that of the stream, in Hz.
-          to_mono: (samples_LxK, rate) -> wave for `running`; raises decode.Rejection.
-        """
-        if running.window < MIN_ENROLLED_SECONDS:
-            raise UserError(
-                f'The window is {running.window:g} s, and what is shorter than '
-                f'{MIN_ENROLLED_SECONDS:g} s is not enrolled: choose a longer --window.'
-            )
-        self.running = running
-        self.rate = rate
-        self.to_mono = to_mono
-        self.blocks: list[np.ndarray] = []  # what no window contains yet
-
-    def add(self, samples_LxK: np.ndarray) -> bool:
-        """Adds the next samples; returns whether the number of enrolled utterances has grown."""
-        utterances_before = self.running.sums.utterances
-        self.blocks.append(samples_LxK)
-        window = round(self.running.window * self.rate)
-        while sum(map(len, self.blocks)) >= window:
-            samples_LxK = np.concatenate(self.blocks)
-            self.blocks = [samples_LxK[window:]]
-            self._add_window(samples_LxK[:window])
-        return self.running.sums.utterances > utterances_before
-
-    def _add_window(self, samples_LxK: np.ndarray) -> None:
-        try:
-            wave = self.to_mono(samples_LxK, self.rate)
-        except decode.Rejection:  # silence, as a rule
-            return
-        self.running.add_recording('-', wave)
-        self.running.rejected.clear()  # a stream of days would list very many
 
 
 def check_enrolled(enrolment: SpeakerEnrolment) -> SpeakerEnrolment:

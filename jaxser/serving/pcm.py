@@ -1,13 +1,19 @@
-"""Reads raw PCM audio from a pipe."""
+"""Reads raw PCM audio from a pipe, and brings samples to full scale 1."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 
+from data_pipelines.errors import UserError
+
 PCM_ENCODINGS = {'s16le': np.dtype('<i2'), 'f32le': np.dtype('<f4')}
 FULL_SCALE = {'s16le': 1 << 15, 'f32le': 1.0}
 MAX_CHANNELS = 64
+
+# Float samples, whose full scale is 1, are probably integers that were not scaled if they exceed
+# this.
+UNSCALED_INTEGER_AMPLITUDE = 100.0
 
 
 def read_seconds(file: BinaryIO, rate: int, encoding: str, channels: int) -> Iterator[np.ndarray]:
@@ -35,3 +41,27 @@ def read_exactly(file: BinaryIO, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b''.join(parts)
+
+
+def to_float_samples(samples: np.ndarray) -> np.ndarray:
+    """Returns samples_LxK of K channels, float32 of full scale 1; UserError if it is no audio."""
+    is_wave = samples.ndim in (1, 2) and samples.size > 0
+    if not is_wave or samples.reshape(len(samples), -1).shape[1] > MAX_CHANNELS:
+        raise UserError(
+            f'The wave has the shape {samples.shape}; expected (time,) or (time, channels).'
+        )
+    if samples.dtype.kind not in 'if':
+        raise UserError(
+            f'The wave has the dtype {samples.dtype}; expected floats of full scale 1, or signed '
+            'integers.'
+        )
+    if samples.dtype.kind == 'i':
+        samples = samples / -float(np.iinfo(samples.dtype).min)
+    else:
+        peak = np.abs(samples).max()
+        if UNSCALED_INTEGER_AMPLITUDE < peak < np.inf:
+            raise UserError(
+                f'The wave has float samples up to {peak:g}; expected floats of full scale 1, or '
+                'signed integers.'
+            )
+    return samples.reshape(len(samples), -1).astype(np.float32)

@@ -21,13 +21,13 @@ from jaxser.pretrained.encoder import PretrainedEncoder
 from jaxser.pretrained.extractor import StateExtractor
 from jaxser.provenance import package_version
 from jaxser.runs import synthetic_note
+from jaxser.serving import streams
 from jaxser.serving.enrolment import (
     NORMALISATION,
     EnrolledUtterance,
     OffsetEstimator,
     RunningEnrolment,
     SpeakerEnrolment,
-    StreamEnrolment,
     can_enrol,
     check_can_enrol,
     check_enrolled,
@@ -37,7 +37,7 @@ from jaxser.serving.enrolment import (
 )
 from jaxser.serving.frame_extractor import BATCH_SIZE, FrameExtractor
 from jaxser.serving.model import Model, find_encoder, read_model
-from jaxser.serving.pcm import MAX_CHANNELS, read_seconds
+from jaxser.serving.pcm import to_float_samples
 from jaxser.serving.posterior import make_feature_function, make_posterior
 from jaxser.serving.recordings import AUDIO_SUFFIXES, Recording, Segment, expand_folder
 
@@ -48,13 +48,6 @@ MIN_WINDOW_SECONDS = 2 * decode.MIN_SECONDS
 
 # The number of segments that are sorted by length before they are batched, to avoid padding.
 BUFFERED_SEGMENTS = 128
-
-# After this time a stream says how enrolment has changed its answer.
-COMPARISON_SECONDS = 60.0
-
-# Float samples, whose full scale is 1, are probably integers that were not scaled if they exceed
-# this.
-UNSCALED_INTEGER_AMPLITUDE = 100.0
 
 
 class Predictor:
@@ -254,7 +247,7 @@ class Predictor:
 
         Raises UserError if it is no audio, and decode.Rejection if it cannot be used.
         """
-        samples = _to_float_samples(np.asarray(wave))
+        samples = to_float_samples(np.asarray(wave))
         try:
             rate = operator.index(rate)
         except TypeError:
@@ -326,36 +319,9 @@ class Predictor:
         the number of utterances by which a second was predicted. Once, after a minute,
         'not_enrolled' is the posterior that it would have without them.
         """
-        length = self._compile_for_stream()
-        speaker, unknown = self, self
-        stream = None
-        if running:
-            speaker = unknown = self.with_enrolment(None)
-            stream = StreamEnrolment(running, rate, self._to_mono)
-        buffer = np.zeros((0, channels), np.float32)
-        sample_count = 0
-        is_compared = False
-        error = 'empty: no sample arrived'  # '' after the first prediction
-        for samples in read_seconds(file, rate, encoding, channels):
-            buffer = np.concatenate([buffer, samples])[-round(self.window * rate) :]
-            sample_count += len(samples)
-            times = {'start': (sample_count - len(buffer)) / rate, 'end': sample_count / rate}
-            prediction = speaker._predict_buffer(buffer, rate, length)
-            if error:
-                error = prediction.get('note', '')
-            if stream:
-                prediction['enrolled'] = running.sums.utterances
-                if not is_compared and _is_comparable(times['end'], prediction):
-                    answer = unknown._predict_buffer(buffer, rate, length)
-                    prediction['not_enrolled'] = answer['posterior']
-                    is_compared = True
-            yield times | prediction
-            if stream and stream.add(samples):
-                speaker = self.with_enrolment(running.estimate())
-        if error:
-            yield {'file': '-', 'error': error}
+        return streams.predict_stream(self, file, rate, encoding, channels, running)
 
-    def _compile_for_stream(self) -> int:
+    def compile_window(self) -> int:
         """Compiles the program of a window, and returns its padded length."""
         silence = np.zeros(round(self.window * self.wave_spec.rate), np.float32)
         silence_input = self.extractor.extract_input(silence)
@@ -363,8 +329,12 @@ class Predictor:
         self._predict_posteriors([silence_input], length)
         return length
 
-    def _predict_buffer(self, samples_LxK: np.ndarray, rate: int, length: int) -> dict:
-        """Returns the posterior of samples of a stream; 'note' says why there is none."""
+    def predict_window(self, samples_LxK: np.ndarray, rate: int, length: int) -> dict:
+        """Returns the posterior of a window of a stream; 'note' says why there is none.
+
+        `samples_LxK` are those of K channels, of full scale 1, and `length` is the padded length
+        that `compile_window` returns.
+        """
         try:
             mono = decode.to_mono(samples_LxK, rate, self.wave_spec)
             model_input = self.extractor.extract_input(mono)
@@ -491,36 +461,6 @@ def _check_windows(window: float, hop: float) -> None:
             f'A window of {window:g} s with a hop of {hop:g} s; expected a hop above 0 s and no '
             'longer than the window.'
         )
-
-
-def _is_comparable(seconds: float, prediction: dict) -> bool:
-    """Returns whether a prediction of a stream shows what enrolment has changed."""
-    has_enrolled = bool(prediction['enrolled'] and prediction['posterior'])
-    return has_enrolled and seconds >= COMPARISON_SECONDS
-
-
-def _to_float_samples(samples: np.ndarray) -> np.ndarray:
-    """Returns samples_LxK of K channels, float32 of full scale 1; UserError if it is no audio."""
-    is_wave = samples.ndim in (1, 2) and samples.size > 0
-    if not is_wave or samples.reshape(len(samples), -1).shape[1] > MAX_CHANNELS:
-        raise UserError(
-            f'The wave has the shape {samples.shape}; expected (time,) or (time, channels).'
-        )
-    if samples.dtype.kind not in 'if':
-        raise UserError(
-            f'The wave has the dtype {samples.dtype}; expected floats of full scale 1, or signed '
-            'integers.'
-        )
-    if samples.dtype.kind == 'i':
-        samples = samples / -float(np.iinfo(samples.dtype).min)
-    else:
-        peak = np.abs(samples).max()
-        if UNSCALED_INTEGER_AMPLITUDE < peak < np.inf:
-            raise UserError(
-                f'The wave has float samples up to {peak:g}; expected floats of full scale 1, or '
-                'signed integers.'
-            )
-    return samples.reshape(len(samples), -1).astype(np.float32)
 
 
 def load_predictor(

@@ -387,6 +387,27 @@ def test_windows_of_a_stream_need_not_end_with_a_second(model):
     assert (stream.utterances, file.utterances) == (13, 13)
 
 
+def test_samples_that_are_no_audio_do_not_end_a_stream(model):
+    """A single large sample, as a broken connection causes it, or NaN."""
+    predictor = Predictor(model, window=1.0, hop=1.0)
+    wave = make_tone(5.0)
+    wave[2 * RATE] = 500.0
+    wave[3 * RATE] = np.nan
+    running = predictor.start_enrolment()
+    assert len(list(predictor.predict_stream(as_pcm(wave), RATE, 'f32le', 1, running))) == 5
+    assert running.sums.utterances == 4
+
+
+def test_rejected_windows_of_a_stream_are_not_listed(predictor):
+    """The list would grow for days. At 48 kHz this wave has sound, and none at 16 kHz."""
+    rate = 48_000
+    wave = 3e-4 * np.sin(2 * np.pi * 20_000 * np.arange(4 * rate) / rate)
+    running = predictor.start_enrolment()
+    list(predictor.predict_stream(as_pcm(wave), rate, 'f32le', 1, running))
+    assert running.sums.utterances == 0
+    assert running.rejected == []
+
+
 def test_after_a_minute_a_stream_says_once_how_enrolment_changed_its_answer(predictor):
     """A predictor with another speaker starts anew as well."""
     wave = make_tone(62.5)
