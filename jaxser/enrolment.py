@@ -34,7 +34,7 @@ def main() -> None:
         results = enrolment_curve.run_curve(
             arguments.workdir, arguments.data, arguments.upstream, arguments.draws
         )
-        bundling.bundle_model(arguments.workdir, arguments.data)
+        bundling.bundle_model(arguments.workdir, arguments.data, upstream=arguments.upstream)
         terminal.print_enrolment(results)
         if distributed.is_main_process():
             page.write_report(arguments.workdir)

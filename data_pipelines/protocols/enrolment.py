@@ -27,7 +27,7 @@ TRAINING_DRAWS = 16  # of sets for each speaker
 
 
 def reserve_enrolment(utterances: Utterances, fold: Fold, protocol, order_seed: int) -> Fold:
-    """Returns the fold with the utterances set aside and enrolled that the protocol asks for.
+    """Sets utterances aside and enrols some of them, as the protocol says; returns the new fold.
 
     What is set aside is removed from dev and test, but not from `train` or `adapt`.
     """
@@ -126,7 +126,7 @@ def _filter_emotions(utterances: Utterances, rows: np.ndarray, enrol_from: str) 
 
 
 def choose_enrolled(utterances: Utterances, fold: Fold, enrol: int | str) -> Fold:
-    """Returns the fold that enrols the first `enrol` utterances of each speaker, or 'all'."""
+    """Returns the fold with the first `enrol` utterances of each speaker enrolled, or all."""
     limit = None if enrol == 'all' else enrol
     enrolled = [fold.enrolment[:0]]
     for rows in _rows_by_speaker(fold.enrolment, utterances.text['speaker']).values():
@@ -135,7 +135,7 @@ def choose_enrolled(utterances: Utterances, fold: Fold, enrol: int | str) -> Fol
 
 
 class TrainingSet(NamedTuple):
-    """Utterances of one speaker, and those that are enrolled for them in one draw of training."""
+    """Rows of a training speaker, and the enrolled rows that give their offset in a draw."""
 
     draw: int
     rows: np.ndarray
@@ -151,7 +151,7 @@ def draw_training_sets(utterances: Utterances, fold: Fold, order_seed: int) -> l
     """
     random = np.random.default_rng((order_seed, fold.number, 0, TRAINING_STREAM))
     emotion_N = np.full(len(utterances), '', utterances.text['emotion'].dtype)
-    emotion_N[fold.train] = utterances.text['emotion'][fold.train]  # no others are known
+    emotion_N[fold.train] = utterances.text['emotion'][fold.train]  # no other labels are read
     rows = np.unique(np.concatenate([fold.train_and_adapt, fold.identity]))
     sets = []
     for own in _rows_by_speaker(rows, utterances.text['speaker']).values():
@@ -171,7 +171,7 @@ def draw_training_sets(utterances: Utterances, fold: Fold, order_seed: int) -> l
 def describe_shortages(
     utterances: Utterances, folds: list[Fold], counts: set[int | str]
 ) -> list[str]:
-    """Returns a sentence for each number of utterances that some speakers do not have."""
+    """Returns a sentence for each of the counts of enrolled utterances that a speaker lacks."""
     sentences = []
     speaker_N = utterances.text['speaker']
     available = []
@@ -183,7 +183,7 @@ def describe_shortages(
         if not available or min(available) >= count:
             continue
         sentences.append(
-            f'enrol={count}: some speakers have fewer utterances to enrol, {min(available)} or '
-            'more; all of them are used.'
+            f'enrol={count}: some tested speakers have fewer utterances that can be enrolled (the '
+            f'fewest: {min(available)}). All of theirs are enrolled.'
         )
     return sentences

@@ -44,7 +44,8 @@ class Fold:
     # Utterances of all speakers that are set aside for enrolment: in no score, and not given to
     # attackers. Those of training speakers are in `train` too. Chosen by enrolment.py.
     reserved: np.ndarray = dataclasses.field(default_factory=_no_rows)
-    # Those that may be enrolled, in their order, and those that are.
+    # The reserved rows that may be enrolled, in the order in which they are, and the rows that are
+    # enrolled: the first of each speaker.
     enrolment: np.ndarray = dataclasses.field(default_factory=_no_rows)
     enrolled: np.ndarray = dataclasses.field(default_factory=_no_rows)
 

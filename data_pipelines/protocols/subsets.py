@@ -29,8 +29,8 @@ class Subset(NamedTuple):
     # other classes is left out.
     confounded: float | None = None
     per_class: int | None = None  # largest number of utterances of each class
-    # Not of the training part: how many utterances of each dev and test speaker are enrolled, or
-    # 'all' (enrolment.py).
+    # This one does not cut the training part: the number of enrolled utterances of each dev and
+    # test speaker, or 'all' (enrolment.py).
     enrol: int | str | None = None
 
 

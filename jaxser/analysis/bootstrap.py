@@ -45,12 +45,9 @@ class Estimate(NamedTuple):
 
 
 class RecallTerm(NamedTuple):
-    """A mean recall that is a term of a sum, with its factor.
+    """A mean recall that is a term of a sum, with its factor."""
 
-    The factor is +1 or -1, or smaller where a figure is the mean of several terms.
-    """
-
-    sign: float
+    sign: float  # the factor: +1 or -1, divided by the number of terms if they are averaged
     correct_SxC: np.ndarray  # utterances classified correctly, by speaker and true class
     total_SxC: np.ndarray  # all utterances
 

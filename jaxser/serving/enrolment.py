@@ -144,7 +144,7 @@ class Sums(NamedTuple):
     sums_of_runs: tuple[Enrolment, ...]
 
     def without(self, others: 'Sums') -> 'Sums':
-        """Returns the sums without those over some of the utterances."""
+        """Returns these sums minus those over `others`, which are some of the utterances."""
         sums_of_runs = []
         for run, other in zip(self.sums_of_runs, others.sums_of_runs, strict=True):
             sums_of_runs.append(Enrolment(*[a - b for a, b in zip(run, other, strict=True)]))
@@ -294,7 +294,10 @@ def check_enrolled(enrolment: SpeakerEnrolment) -> SpeakerEnrolment:
 
 
 def enrolment_notes(metadata: dict, enrolment: SpeakerEnrolment | None) -> list[str]:
-    """Returns who is enrolled in a model, and what is not, in sentences; [] for other models."""
+    """Returns sentences on the enrolled speaker and on what was not enrolled.
+
+    [] for a model in which no speaker can be enrolled.
+    """
     if not can_enrol(metadata):
         return []
     if enrolment is None or not enrolment.utterances:
@@ -310,7 +313,7 @@ def enrolment_notes(metadata: dict, enrolment: SpeakerEnrolment | None) -> list[
 
 
 def describe_gain(metadata: dict) -> str:
-    """Returns a sentence on the UAR of unseen speakers by the number of enrolled utterances."""
+    """Returns a sentence: the UAR on unseen speakers with 0, 8 and all utterances enrolled."""
     rows = [row for row in metadata.get('enrolment', ()) if row['enrol_from'] == 'any']
     if not rows:
         return (

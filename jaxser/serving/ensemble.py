@@ -97,7 +97,7 @@ def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) ->
     """Returns the arrays on which the scores of `predict` (jaxser/training/step.py) depend.
 
     The heads of domains, which contain information about the speakers, are left out. The prior, by
-    which speakers are enrolled, stays.
+    which speakers are enrolled, is kept.
 
     Args:
       predict: (params, batch_stats, batch) -> (z_BxD, scores_BxC).

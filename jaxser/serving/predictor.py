@@ -123,7 +123,10 @@ class Predictor:
             self._speaker_offset = (jnp.asarray(offset_RxP),)
 
     def with_enrolment(self, enrolment: SpeakerEnrolment | None) -> 'Predictor':
-        """Returns a predictor for another speaker, or for nobody; it shares compiled programs."""
+        """Returns a predictor with this speaker enrolled, or without any if `enrolment` is None.
+
+        It shares the compiled programs. UserError if the model cannot enrol speakers.
+        """
         if enrolment:
             check_can_enrol(self.metadata)
         speaker = copy.copy(self)
@@ -167,7 +170,7 @@ class Predictor:
         return self.with_enrolment(check_enrolled(running.estimate()))
 
     def start_enrolment(self) -> RunningEnrolment:
-        """Returns an enrolment without recordings; UserError if the model has none."""
+        """Returns an enrolment without recordings; UserError if the model cannot enrol."""
         return RunningEnrolment(
             self._offset_estimator, self.wave_spec.rate, self.window, self.max_seconds
         )

@@ -74,7 +74,9 @@ class Task:
         run_subsets = list(run_subsets)
         for line in subsets.describe_shortages(self.utterances, self.folds, run_subsets, seed):
             distributed.log(line)
-        counts = {subset.enrol for subset in run_subsets} - {None} or {self.protocol.enrol}
+        counts = {subset.enrol for subset in run_subsets} - {None}
+        if not counts:
+            counts = {self.protocol.enrol}
         for line in enrolment.describe_shortages(self.utterances, self.folds, counts):
             distributed.log(line)
         self.subset_folds = []

@@ -166,7 +166,7 @@ def test_enrolling_changes_the_answer_and_not_the_original(predictor, enrolled):
     assert enrolled.enrolment.seconds == pytest.approx(sum(map(len, WAVES)) / RATE)
 
 
-def test_who_is_enrolled_anew_is_another_speaker(predictor, enrolled):
+def test_a_second_enrolment_replaces_the_first(predictor, enrolled):
     again = enrolled.enrol(WAVES[:2], RATE)
     np.testing.assert_array_equal(offsets(again), offsets(predictor.enrol(WAVES[:2], RATE)))
     assert again.enrolment.utterances == 2
@@ -226,7 +226,7 @@ def test_a_long_recording_is_cut_into_windows_that_do_not_overlap(predictor):
     assert predictor.enrol(wave[: 30 * RATE], RATE).enrolment.utterances == 1
 
 
-def test_what_is_silent_short_or_no_audio_is_not_enrolled_and_said(predictor, enrolled, tmp_path):
+def test_silent_short_or_unreadable_recordings_are_rejected(predictor, enrolled, tmp_path):
     pause = np.concatenate([make_tone(30.0), np.zeros(4 * RATE, np.float32)])
     files = write_waves(tmp_path, [np.zeros(2 * RATE), make_tone(0.9), *WAVES])
     (tmp_path / 'notes.txt').write_text('no audio')
@@ -409,7 +409,7 @@ def test_rejected_windows_of_a_stream_are_not_listed(predictor):
 
 
 def test_after_a_minute_a_stream_says_once_how_enrolment_changed_its_answer(predictor):
-    """A predictor with another speaker starts anew as well."""
+    """A predictor with an enrolled speaker starts without one as well."""
     wave = make_tone(62.5)
     other = predictor.enrol(WAVES, RATE)
     for listener in (predictor, other):
