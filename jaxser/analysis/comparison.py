@@ -13,7 +13,8 @@ from jaxser.analysis import bootstrap, leakage, summary
 from jaxser.analysis.finished import FinishedSweep
 from jaxser.runs import USUAL_VARIANTS, format_value, method_name, varying_keys
 
-SETTING_KEYS = ('domain', 'per_class', 'speakers', 'confounded')
+# The number of enrolled utterances is a condition of the test and not tuned: training is the same.
+SETTING_KEYS = ('domain', 'per_class', 'speakers', 'confounded', 'enrol')
 
 
 class ComparisonRow(NamedTuple):
@@ -33,6 +34,10 @@ class ComparisonRow(NamedTuple):
     leakage: dict[str, dict] | None = None
     probe: dict[str, dict] | None = None
     seconds: float | None = None
+    # For comparisons with rows of other sweeps: the test figures, and each speaker's recall by the
+    # strongest attacker, by question.
+    count_ZxSxCxC: np.ndarray | None = None
+    recalls: dict[str, dict[str, float]] | None = None
 
 
 class Candidate(NamedTuple):
@@ -155,7 +160,7 @@ def _make_row(choice: Choice, count_by_method: dict, config: dict) -> Comparison
     if 'model.batch_norm' in choice.setting:
         joint_setting = choice.setting | {'model.batch_norm': 'joint'}
         gain_over_joint = _gain_over_plain(choice, joint_setting, count_by_method)
-    probe = _average_answers(runs)
+    probe, recalls = _average_answers(runs)
     leakage.mark_centred(probe, config)
     return ComparisonRow(
         setting=choice.setting,
@@ -169,6 +174,8 @@ def _make_row(choice: Choice, count_by_method: dict, config: dict) -> Comparison
         leakage=_domain_leakage(probe, domains),
         probe=probe,
         seconds=summary.mean_of(runs, 'seconds'),
+        count_ZxSxCxC=choice.count_ZxSxCxC,
+        recalls=recalls,
     )
 
 
@@ -189,15 +196,15 @@ def _gain_over_plain(
     return None
 
 
-def _average_answers(runs: list[dict]) -> dict[str, dict]:
-    """Returns the average of each question that was probed in all runs."""
+def _average_answers(runs: list[dict]) -> tuple[dict[str, dict], dict[str, leakage.Recalls]]:
+    """Returns, of each question that was probed in all runs, the average and speakers' recalls."""
     probes = [run.get('probe') or {} for run in runs]
-    averages, _ = leakage.average_probe(probes)
+    averages, recalls = leakage.average_probe(probes)
     answered_by_all = {}
     for question, average in averages.items():
         if all(question in probe for probe in probes):
             answered_by_all[question] = average
-    return answered_by_all
+    return answered_by_all, recalls
 
 
 def _domain_leakage(probe: dict[str, dict], domains: list[str]) -> dict[str, dict] | None:

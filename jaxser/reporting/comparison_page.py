@@ -13,6 +13,7 @@ from jaxser.analysis import bootstrap, summary
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.analysis.leakage import question_title
+from jaxser.analysis.reference import compare_with_references
 from jaxser.reporting.figures import draw_heatmap
 from jaxser.reporting.formats import format_estimate, format_number
 from jaxser.reporting.html import (
@@ -24,6 +25,7 @@ from jaxser.reporting.html import (
     html_paragraph,
 )
 from jaxser.reporting.markdown import format_leakage_of_row
+from jaxser.reporting.reference import TITLE, reference_cells, reference_note
 from jaxser.reporting.verdict import comparison_verdict, format_setting_values
 from jaxser.runs import NEGATIVE_LAM_ENDING, synthetic_note
 
@@ -41,7 +43,12 @@ def write_comparison(paths: list) -> Path:
     for path in paths:
         sweep = read_finished_sweep(epath.Path(path))
         tables.append(SweepTable(sweep, comparison_rows(sweep)))
-    sections = [_methods_section(tables), cross_corpus_section(tables), _sweeps_section(tables)]
+    sections = [
+        _methods_section(tables),
+        _reference_section(tables),
+        cross_corpus_section(tables),
+        _sweeps_section(tables),
+    ]
     title = f'{pluralize(len(tables), "sweep")} compared'
     page = html_page(title, _introduction(tables), sections)
     file = tables[0].sweep.path / 'comparison.html'
@@ -81,6 +88,15 @@ def _methods_section(tables: list[SweepTable]) -> Section:
         'p Holm: corrected for the number of rows on this page.',
     )
     return Section('methods', 'Methods', cells_table(cells_by_row) + note)
+
+
+def _reference_section(tables: list[SweepTable]) -> Section | None:
+    """Returns sweeps that enrol speakers against plain training without; None without any."""
+    body = Markup('')
+    for comparison in compare_with_references(tables):
+        body += html_paragraph(f'{comparison.sweep.path.name}.', reference_note(comparison))
+        body += cells_table(reference_cells(comparison))
+    return Section('reference', TITLE, body) if body else None
 
 
 def _holm_p_values(rows: list[ComparisonRow]) -> list[float | None]:

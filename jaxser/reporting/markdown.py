@@ -13,6 +13,7 @@ from jaxser.analysis import bootstrap, enrolment
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.analysis.leakage import ATTACKERS, QUESTION_TITLES, question_title
+from jaxser.analysis.reference import ReferenceComparison, compare_with_references
 from jaxser.reporting.enrolment import curve_cells
 from jaxser.reporting.formats import (
     folds_of_sweep,
@@ -23,6 +24,7 @@ from jaxser.reporting.formats import (
     format_number,
     split_cells,
 )
+from jaxser.reporting.reference import TITLE, reference_cells, reference_note
 from jaxser.reporting.verdict import comparison_verdict
 from jaxser.runs import flatten, format_value, synthetic_note
 
@@ -103,8 +105,12 @@ def render_results(
     parts = [introduction]
     if paths:
         parts.append(f'**Verdict.** {comparison_verdict(rows_by_sweep)}\n')
+    comparisons = compare_with_references(tables)
     for sweep, rows in tables:
         parts.append(render_sweep(sweep, rows, figures.get(str(sweep.path), {})))
+        for comparison in comparisons:
+            if comparison.sweep is sweep:
+                parts.append(_reference_table(comparison))
     if configs:
         commands = [sweep.metadata['command'] for sweep, _ in tables]
         parts.append(missing_configurations(configs, commands))
@@ -155,6 +161,14 @@ def _enrolment_table(sweep: FinishedSweep) -> list[str]:
     lines = ['', f'K utterances of each tested speaker enrolled, mean of {draws}:', '']
     lines += [_markdown_line(headings), '|' + '---|' * len(headings)]
     return lines + [_markdown_line(cells) for cells in table]
+
+
+def _reference_table(comparison: ReferenceComparison) -> str:
+    """Returns the comparison with plain training without enrolment as Markdown."""
+    headings, table = split_cells(reference_cells(comparison))
+    lines = [f'### {TITLE}', '', reference_note(comparison), '', _markdown_line(headings)]
+    lines += ['|' + '---|' * len(headings), *map(_markdown_line, table)]
+    return '\n'.join(lines) + '\n'
 
 
 def _attackers_table(rows: list[ComparisonRow]) -> list[str]:

@@ -111,3 +111,17 @@ def test_leakage_is_the_mean_over_the_chosen_runs(tmp_path):
         assert row.leakage['speaker']['strongest'] == pytest.approx(recall)
         assert row.leakage['speaker']['chance'] == pytest.approx(0.25)
         assert row.leakage['unseen_speaker']['attacker'] == 'knn'
+
+
+def test_the_number_of_enrolled_utterances_is_not_chosen_on_dev(tmp_path):
+    """Every number has rows of its own, compared with plain training with the same number."""
+    rows = comparison_rows(replace_seed(write_sweep(tmp_path / 'w'), 'enrol', 0, 'all'))
+    assert [(row.setting['enrol'], row.method) for row in rows] == [
+        (0, 'erm'),
+        (0, 'dann'),
+        ('all', 'erm'),
+        ('all', 'dann'),
+    ]
+    for row in rows:
+        assert all('enrol' not in coefficient for coefficient in row.coefficients)
+        assert (row.gain is None) == (row.method == 'erm')
