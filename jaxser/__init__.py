@@ -14,6 +14,7 @@ def load(folder, **options):
 
     >>> speaker = jaxser.load('runs/enrolment').enrol([wave_1, wave_2, wave_3], 16_000)
     >>> speaker.predict(wave, 16_000)['posterior']
+    >>> speaker = jaxser.load('runs/enrolment').enrol_files(['earlier_calls', 'first.wav'])
     >>> speaker.enrolment.save('speaker.safetensors')
     >>> speaker = jaxser.load('runs/enrolment', enrolment='speaker.safetensors')
     """

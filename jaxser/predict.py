@@ -22,12 +22,15 @@ few recordings of the speaker are enrolled. They need no labels:
   ... PATH ... --enrol RECORDING_OR_FOLDER ...      one speaker, who speaks in all PATHs
   ... --enrol FOLDER --save_enrolment me.safetensors
   ... PATH ... --enrol me.safetensors
-  ... FOLDER --enrol-by folder         each subfolder is a speaker; a file is predicted with the
-                                       others of its subfolder
-  ... - --rate 16000 --enrol stream    every window of the stream is enrolled after its prediction
+  ... FOLDER --enrol-by folder         the folder that directly contains a file is its speaker; the
+                                       other files of the folder are enrolled
+  ... - --rate 16000 --enrol stream    every --window seconds, the window of the stream that has
+                                       just ended is enrolled once, if it has sound
 
-Recordings of more than 30 s are cut into windows of --window seconds. What is silent or shorter
-than a second is not enrolled, and listed.
+Eight utterances or more, of several emotions, are best. Recordings of more than 30 s are cut into
+windows of --window seconds: choose about the length of the training utterances, in a stream too.
+What is silent or shorter than a second is not enrolled, and listed. Enrol one person only, not a
+call of two. Answers with enrolment are transductive: unlabelled speech of the speaker is used.
 """
 
 import argparse
@@ -43,6 +46,8 @@ from data_pipelines.features.decode import SAMPLE_RATE_RANGE
 from data_pipelines.wording import pluralize
 from jaxser import distributed
 from jaxser.serving.enrolment import (
+    FILE_SUFFIX,
+    TRANSDUCTIVE_NOTE,
     RunningEnrolment,
     SpeakerEnrolment,
     check_can_enrol,
@@ -53,6 +58,7 @@ from jaxser.serving.output import (
     FORMATS,
     describe_change,
     format_predictions,
+    one_line,
     track_failures,
 )
 from jaxser.serving.pcm import MAX_CHANNELS, PCM_ENCODINGS
@@ -114,10 +120,13 @@ def _make_parser() -> argparse.ArgumentParser:
         'input while predicting'
     )
     add('--enrol', nargs='+', default=[], metavar='PATH', help=enrol_help)
-    enrol_by_help = 'each subfolder is a speaker, enrolled by the other files of the subfolder'
+    enrol_by_help = (
+        'the folder that directly contains a file is its speaker, who is enrolled by the other '
+        'files of that folder'
+    )
     add('--enrol-by', '--enrol_by', choices=('folder',), help=enrol_by_help)
     save_help = 'save the enrolled speaker, for --enrol'
-    add('--save_enrolment', type=Path, metavar='FILE', help=save_help)
+    add('--save_enrolment', '--save-enrolment', type=Path, metavar='FILE', help=save_help)
     return parser
 
 
@@ -170,7 +179,7 @@ def _enrol(predictor: Predictor, arguments: argparse.Namespace) -> Predictor:
     paths = arguments.enrol
     if arguments.enrol_by or paths == ['stream']:
         check_can_enrol(predictor.metadata)
-        notes = predictor.model_notes
+        notes = [*predictor.model_notes, TRANSDUCTIVE_NOTE]
     else:
         if paths:
             predictor = _enrol_paths(predictor, paths)
@@ -181,7 +190,7 @@ def _enrol(predictor: Predictor, arguments: argparse.Namespace) -> Predictor:
 
 
 def _enrol_paths(predictor: Predictor, paths: list[str]) -> Predictor:
-    saved = [path for path in paths if is_saved_enrolment(path)]
+    saved = [path for path in paths if path.endswith(FILE_SUFFIX) or is_saved_enrolment(path)]
     if not saved:
         return predictor.enrol_files(paths)
     if len(paths) > 1:
@@ -190,6 +199,25 @@ def _enrol_paths(predictor: Predictor, paths: list[str]) -> Predictor:
             'after --enrol, or only recordings.'
         )
     return predictor.with_enrolment(load_enrolment(saved[0], predictor.model))
+
+
+def _report_enrolled_files(files: list[Path], enrolled_files: list[Path]) -> None:
+    """Prints which of the predicted files are enrolled, too."""
+    enrolled = {file.resolve() for file in enrolled_files}
+    both = [str(file) for file in files if file.resolve() in enrolled]
+    if both:
+        others = f' and {pluralize(len(both) - 1, "other")}' if len(both) > 1 else ''
+        print(
+            f'Predicted and enrolled, too: {one_line(both[0])}{others}. For the answer of a new '
+            'recording, do not enrol what you predict.',
+            file=sys.stderr,
+        )
+
+
+def _report(sentence: str) -> None:
+    """Prints a sentence on stderr, above a progress bar."""
+    with tqdm.external_write_mode():
+        print(one_line(sentence), file=sys.stderr)
 
 
 def _predict(
@@ -202,8 +230,15 @@ def _predict(
         )
         return _report_change(stream)
     if arguments.enrol_by:
-        return predictor.predict_by_folder(arguments.paths)
+        return predictor.predict_by_folder(arguments.paths, _report)
     return predictor.predict_files(arguments.paths)
+
+
+def _has_enrolled(arguments: argparse.Namespace) -> bool:
+    """Returns whether the predictions have the number of enrolled utterances."""
+    if arguments.paths == ['-']:
+        return arguments.enrol == ['stream']
+    return bool(arguments.enrol or arguments.enrol_by)
 
 
 def _report_change(predictions: Iterable[dict]) -> Iterator[dict]:
@@ -218,12 +253,17 @@ def _report_change(predictions: Iterable[dict]) -> Iterator[dict]:
 def _saved_at_end(file: Path | None, enrolment: SpeakerEnrolment | None, running) -> Iterator[None]:
     """Saves the enrolled speaker; that of a stream at its end, and after Ctrl-C too."""
     if file and enrolment:
-        enrolment.save(file)
+        _save(enrolment, file)
     try:
         yield
     finally:
         if file and running and running.sums.utterances:
-            running.estimate().save(file)
+            _save(running.estimate(), file)
+
+
+def _save(enrolment: SpeakerEnrolment, file: Path) -> None:
+    enrolment.save(file)
+    _report(f'Saved: {file}.')
 
 
 def main() -> None:
@@ -240,10 +280,14 @@ def main() -> None:
         running = predictor.start_enrolment() if arguments.enrol == ['stream'] else None
         if arguments.paths != ['-']:
             arguments.paths = _expand_folders(arguments.paths)
+            _report_enrolled_files(arguments.paths, _expand_folders(arguments.enrol))
         with _saved_at_end(arguments.save_enrolment, predictor.enrolment, running):
             predictions = _predict(predictor, arguments, running)
             predictions = track_failures(predictions, failed, len(arguments.paths))
-            for line in format_predictions(predictions, arguments.format, predictor.classes):
+            has_enrolled = _has_enrolled(arguments)
+            for line in format_predictions(
+                predictions, arguments.format, predictor.classes, has_enrolled
+            ):
                 with tqdm.external_write_mode():
                     print(line, flush=True)
     if failed:

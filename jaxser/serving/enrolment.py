@@ -18,6 +18,7 @@ from data_pipelines.features import decode, log_mel, speaker_offset
 from data_pipelines.features.speaker_offset import Enrolment, SpeakerPrior
 from data_pipelines.wording import pluralize
 from jaxser.pretrained.extractor import StateExtractor
+from jaxser.reporting.formats import format_interval, format_number
 from jaxser.serving.frame_extractor import FrameExtractor
 from jaxser.serving.model import Model
 
@@ -25,6 +26,10 @@ NORMALISATION = 'speaker_enrolled'
 MIN_ENROLLED_SECONDS = 1.0  # a shorter utterance says too little of the speaker
 FILE_FORMAT = 'jaxser speaker enrolment 1'
 OFFSET_NAME = 'speaker_offset_RxP'
+FILE_SUFFIX = '.safetensors'
+TRANSDUCTIVE_NOTE = (
+    'Answers with enrolment are transductive: unlabelled speech of the tested speaker is used.'
+)
 HEADER_BYTES = 4096  # of a file, which contain FILE_FORMAT if it is a saved enrolment
 
 
@@ -43,6 +48,13 @@ class SpeakerEnrolment(NamedTuple):
     seconds: float
     model_sha256: str
     rejected: tuple[Rejected, ...] = ()
+
+    def __repr__(self) -> str:
+        runs, values = np.shape(self.speaker_offset_RxP)
+        return (
+            f'SpeakerEnrolment({pluralize(self.utterances, "utterance")}, {self.seconds:.1f} s, '
+            f'{len(self.rejected)} rejected, offset of {pluralize(runs, "run")} x {values} values)'
+        )
 
     def save(self, path) -> None:
         """Writes the enrolment, without `rejected`, as a safetensors file."""
@@ -117,8 +129,8 @@ def check_can_enrol(metadata: dict) -> None:
         raise UserError(
             'No speaker can be enrolled in this model: it was trained with '
             f'config.data.normalise={metadata["normalisation"]}. Train a model that can: repeat '
-            f'the command of jaxser.main with --config.data.normalise={NORMALISATION} and a new '
-            '--workdir.'
+            f'the command of jaxser.main with --config.data.normalise={NORMALISATION} '
+            '--config.protocol.enrol=all and a new --workdir.'
         )
 
 
@@ -307,24 +319,66 @@ def enrolment_notes(metadata: dict, enrolment: SpeakerEnrolment | None) -> list[
         ]
     utterances = pluralize(enrolment.utterances, 'utterance')
     notes = [f'One speaker is enrolled by {utterances}, {enrolment.seconds:.1f} s.']
-    for name, reason in enrolment.rejected:
-        notes.append(f'Not enrolled: {name} ({reason}).')
-    return notes
+    notes.append(TRANSDUCTIVE_NOTE)
+    return notes + list(map(describe_rejected, enrolment.rejected))
+
+
+def describe_rejected(rejected: Rejected) -> str:
+    """Returns a sentence: what was not enrolled, and why."""
+    return f'Not enrolled: {rejected.name} ({rejected.reason}).'
+
+
+def describe_folders(files_by_folder: dict[Path, list[Path]]) -> str:
+    """Returns a sentence on how many speakers are enrolled by folder, and how many by nothing."""
+    count = len(files_by_folder)
+    single_count = sum(len(set(files)) == 1 for files in files_by_folder.values())
+    text = f'{pluralize(count, "folder")} = {pluralize(count, "speaker")}'
+    if single_count:
+        text += f'; {single_count} of them with a single file, so that nothing is enrolled'
+    return f'{text}.'
 
 
 def describe_gain(metadata: dict) -> str:
-    """Returns a sentence: the UAR on unseen speakers with 0, 8 and all utterances enrolled."""
+    """Returns a sentence: the UAR on unseen speakers with 0, 8 and all utterances enrolled.
+
+    With the differences to 0, their intervals, and whether they are clear.
+    """
     rows = [row for row in metadata.get('enrolment', ()) if row['enrol_from'] == 'any']
     if not rows:
         return (
             'What enrolment gains was not measured; python -m jaxser.enrolment --workdir WORKDIR '
             'measures it.'
         )
+    speakers = metadata.get('row', {}).get('tested_speakers')
     measured = []
     for row in rows:
         if row['enrol'] in (0, 8, 'all') and row['uar'] is not None:
-            measured.append(f'{row["uar"]:.3f} with {enrolled_count(row)}')
+            text = f'{row["uar"]:.3f} with {enrolled_count(row)}'
+            difference = _describe_difference(row, speakers)
+            measured.append(f'{text} ({difference})' if difference else text)
     return f'UAR on unseen speakers: {"; ".join(measured)}.'
+
+
+def _describe_difference(row: dict, speakers: int | None) -> str:
+    """Returns the difference of a row of the curve to none, and whether it is clear; '' for none.
+
+    `speakers` is the number of tested speakers, if it is known.
+    """
+    if row.get('delta_uar') is None:
+        return ''
+    text = f'difference to none {format_number(row["delta_uar"], "+z.3f")}'
+    if not row.get('delta_ci95'):
+        return f'{text}, without an interval: too few speakers'
+    text += f' {format_interval(row["delta_ci95"], "+.3f")}'
+    if not is_clear(row['delta_ci95']):
+        text += ': not clear' + (f' with {pluralize(speakers, "speaker")}' if speakers else '')
+    return text
+
+
+def is_clear(ci95: tuple[float, float]) -> bool:
+    """Returns whether the interval of a difference excludes 0."""
+    low, high = ci95
+    return low > 0 or high < 0
 
 
 def enrolled_count(row: dict) -> str:

@@ -16,16 +16,20 @@ ESCAPED_CATEGORIES = ('Cc', 'Zl', 'Zp')  # of Unicode: control characters and en
 
 
 def format_predictions(
-    predictions: Iterable[dict], output_format: str, classes: tuple[str, ...]
+    predictions: Iterable[dict],
+    output_format: str,
+    classes: tuple[str, ...],
+    has_enrolled: bool = False,
 ) -> Iterator[str]:
     """Yields the predictions as text, each as soon as it is available.
 
-    The table of files is one text, at the end of the predictions.
+    The table of files is one text, at the end of the predictions. With `has_enrolled`, CSV has the
+    numbers of enrolled utterances as a column.
     """
     if output_format == 'jsonl':
         yield from map(json.dumps, predictions)
     elif output_format == 'csv':
-        yield from format_csv(predictions, classes)
+        yield from format_csv(predictions, classes, has_enrolled)
     else:
         yield from format_table(predictions, classes)
 
@@ -47,14 +51,19 @@ def track_failures(predictions: Iterable[dict], failed: list[dict], count: int) 
             yield prediction
 
 
-def format_csv(predictions: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
+def format_csv(
+    predictions: Iterable[dict], classes: tuple[str, ...], has_enrolled: bool = False
+) -> Iterator[str]:
     """Yields a header, and a row for each file and each window of a file or stream."""
-    yield format_row(['file', 'part', 'start', 'end', 'emotion', *classes, 'error'])
+    header = ['file', 'part', 'start', 'end', 'emotion', *classes, 'error']
+    yield format_row([*header, 'enrolled'] if has_enrolled else header)
     for prediction in predictions:
-        yield format_row(csv_columns(prediction, _part_of_prediction(prediction), classes))
+        enrolled = [prediction.get('enrolled', '')] if has_enrolled else []
+        columns = csv_columns(prediction, _part_of_prediction(prediction), classes)
+        yield format_row(columns + enrolled)
         for window in prediction.get('windows', ()):
             window_of_file = window | {'file': prediction['file']}
-            yield format_row(csv_columns(window_of_file, 'window', classes))
+            yield format_row(csv_columns(window_of_file, 'window', classes) + enrolled)
 
 
 def _part_of_prediction(prediction: dict) -> str:
@@ -100,7 +109,7 @@ def _stream_line(prediction: dict) -> str:
     emotion = prediction['emotion'] or ''
     line = f'{prediction["start"]:8.1f} to {prediction["end"]:8.1f} s  {emotion:12s}  {result}'
     if 'enrolled' in prediction:
-        line += f'  (enrolled: {pluralize(prediction["enrolled"], "utterance")})'
+        line += f'  (enrolled: {pluralize(prediction["enrolled"], "window")})'
     return line
 
 
@@ -110,9 +119,9 @@ def _posterior_text(posterior: dict[str, float]) -> str:
 
 def describe_change(prediction: dict) -> str:
     """Returns how enrolment changed a prediction of a stream that has 'not_enrolled'."""
-    utterances = pluralize(prediction['enrolled'], 'utterance')
+    windows = pluralize(prediction['enrolled'], 'window')
     return (
-        f'{prediction["start"]:.0f} to {prediction["end"]:.0f} s, with {utterances} of the speaker '
+        f'{prediction["start"]:.0f} to {prediction["end"]:.0f} s, with {windows} of the speaker '
         f'enrolled: {_posterior_text(prediction["posterior"])}; without enrolment: '
         f'{_posterior_text(prediction["not_enrolled"])}.'
     )

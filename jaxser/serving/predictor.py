@@ -3,7 +3,8 @@
 import copy
 import functools
 import operator
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +32,8 @@ from jaxser.serving.enrolment import (
     can_enrol,
     check_can_enrol,
     check_enrolled,
+    describe_folders,
+    describe_rejected,
     enrolment_notes,
     load_enrolment,
     offset_shape,
@@ -48,6 +51,10 @@ MIN_WINDOW_SECONDS = 2 * decode.MIN_SECONDS
 
 # The number of segments that are sorted by length before they are batched, to avoid padding.
 BUFFERED_SEGMENTS = 128
+
+
+def _ignore(sentence: str) -> None:
+    """Reports nothing."""
 
 
 class Predictor:
@@ -137,8 +144,8 @@ class Predictor:
         """Returns a predictor for the speaker of these waves; this predictor does not change.
 
         The waves need no labels. One of more than 30 s is cut into windows of `window` seconds.
-        What is silent or shorter than a second is not enrolled: see `enrolment.rejected`. Waves
-        that were enrolled before do not count.
+        What is silent or shorter than a second is not enrolled: see `enrolment.rejected`. The
+        speaker replaces one that was enrolled before.
 
         Args:
           waves: a list of waves, or one wave, as `predict` takes them.
@@ -151,6 +158,7 @@ class Predictor:
         running = self.start_enrolment()
         if isinstance(waves, np.ndarray):
             waves = [waves]
+        _check_no_paths(waves)
         for n, wave in enumerate(waves, start=1):
             name = f'recording {n}'
             try:
@@ -226,7 +234,8 @@ class Predictor:
          'windows': [{'start', 'end', 'emotion', 'posterior'}, ...]}
 
         `windows` is empty for a wave of up to 30 s. A silent window has the posterior None, and
-        does not count for the mean.
+        does not count for the mean. With an enrolled speaker, 'enrolled' is the number of the
+        speaker's enrolled utterances.
 
         Args:
           wave: samples of shape (time,) or (time, channels); floats of full scale 1, or signed
@@ -275,21 +284,31 @@ class Predictor:
                     recordings, segment_count = [], 0
         yield from self._predict_recordings(recordings)
 
-    def predict_by_folder(self, paths: Iterable) -> Iterator[dict]:
+    def predict_by_folder(
+        self, paths: Iterable, report: Callable[[str], None] = _ignore
+    ) -> Iterator[dict]:
         """Yields the predictions of `predict_files`, where each folder is a speaker.
 
-        A file is predicted with the offset from the other files of its folder, whose number of
-        enrolled utterances is 'enrolled'. Files of one folder come together.
+        The folder that directly contains a file is its speaker. A file is predicted with the offset
+        from the other files of its folder, whose number of enrolled utterances is 'enrolled'. Files
+        of one folder come together.
+
+        Args:
+          paths: files and folders.
+          report: called with sentences on how many speakers there are, and on what is not enrolled.
         """
         files_by_folder: dict[Path, list[Path]] = {}
         check_can_enrol(self.metadata)
         for path in paths:
             for file in expand_folder(Path(path)):
                 files_by_folder.setdefault(file.parent, []).append(file)
+        report(describe_folders(files_by_folder))
         for files in files_by_folder.values():
-            yield from self._predict_with_others(files)
+            yield from self._predict_with_others(files, report)
 
-    def _predict_with_others(self, files: list[Path]) -> Iterator[dict]:
+    def _predict_with_others(
+        self, files: list[Path], report: Callable[[str], None]
+    ) -> Iterator[dict]:
         """Yields the predictions of a speaker's files, each with the offset from the others."""
         running = self.start_enrolment()
         utterances_by_file = {}
@@ -297,11 +316,12 @@ class Predictor:
             if file not in utterances_by_file:  # a file that is named twice is enrolled once
                 utterances_by_file[file] = self._describe_file(running, file)
                 running.add(utterances_by_file[file])
+        for rejected in running.rejected:
+            report(describe_rejected(rejected))
         for file in files:
             own = running.estimator.sum_utterances(utterances_by_file[file])
             enrolment = running.estimator.estimate(running.sums.without(own))
-            for prediction in self.with_enrolment(enrolment).predict_files([file]):
-                yield prediction | {'enrolled': enrolment.utterances}
+            yield from self.with_enrolment(enrolment).predict_files([file])
 
     def predict_stream(
         self,
@@ -318,9 +338,9 @@ class Predictor:
         {'file', 'error'}.
 
         With `running`, as `start_enrolment` returns it, the speaker of the stream is enrolled:
-        every `window` seconds with sound join it after they have been predicted. 'enrolled' is then
-        the number of utterances by which a second was predicted. Once, after a minute,
-        'not_enrolled' is the posterior that it would have without them.
+        every `window` seconds, the window that has just ended is enrolled once, if it has sound.
+        'enrolled' is then the number of windows by which a second was predicted. Once, after a
+        minute, 'not_enrolled' is the posterior that it would have without them.
         """
         return streams.predict_stream(self, file, rate, encoding, channels, running)
 
@@ -396,9 +416,12 @@ class Predictor:
         for recording in recordings:
             prediction = {'file': recording.name} if recording.name else {}
             if recording.error:
-                predictions.append(prediction | {'error': recording.error})
+                prediction |= {'error': recording.error}
             else:
-                predictions.append(prediction | self._predict_segments(recording, posteriors))
+                prediction |= self._predict_segments(recording, posteriors)
+                if self.enrolment:
+                    prediction |= {'enrolled': self.enrolment.utterances}
+            predictions.append(prediction)
         return predictions
 
     def _predict_segments(self, recording: Recording, posteriors: Iterator[np.ndarray]) -> dict:
@@ -452,6 +475,17 @@ class Predictor:
             for b, n in enumerate(indices):
                 posteriors[n] = p_BxC[b] / p_BxC[b].sum()
         return posteriors
+
+
+def _check_no_paths(waves) -> None:
+    """Raises UserError if paths are given in place of waves."""
+    is_path = isinstance(waves, (str, os.PathLike))
+    for wave in [waves] if is_path else waves:
+        if isinstance(wave, (str, os.PathLike)):
+            raise UserError(
+                f'{wave} is a path; enrol takes waves as NumPy arrays. For files and folders use '
+                'enrol_files.'
+            )
 
 
 def _check_windows(window: float, hop: float) -> None:

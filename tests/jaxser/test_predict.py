@@ -15,6 +15,7 @@ from helpers import models
 from helpers.predictions import RATE, assert_close, make_tone
 
 import jaxser
+from data_pipelines.errors import UserError
 from jaxser import predict
 
 ROOT = Path(__file__).parent.parent.parent
@@ -145,8 +146,11 @@ def test_a_speaker_is_enrolled_saved_and_named_again(enrolment_folder, tmp_path)
     (plain,), notes = run_enrolment(enrolment_folder, tested)
     assert 'No speaker is enrolled' in notes
     (answer,), notes = run_enrolment(
-        enrolment_folder, tested, '--enrol', ben, '--save_enrolment', saved
+        enrolment_folder, tested, '--enrol', ben, '--save-enrolment', saved
     )
+    assert f'Saved: {saved}.' in notes
+    assert 'are transductive' in notes
+    assert answer['enrolled'] == 2
     assert 'One speaker is enrolled by 2 utterances, 3.4 s.' in notes
     assert 'Not enrolled: voices/ben/short.wav (shorter than 1 s: 0.40 s).' in notes
     (from_saved,), notes = run_enrolment(enrolment_folder, tested, '--enrol', saved)
@@ -159,7 +163,10 @@ def test_a_speaker_is_enrolled_saved_and_named_again(enrolment_folder, tmp_path)
 
 
 def test_each_folder_is_a_speaker(enrolment_folder):
-    answers, _ = run_enrolment(enrolment_folder, 'voices', '--enrol-by', 'folder')
+    answers, notes = run_enrolment(enrolment_folder, 'voices', '--enrol-by', 'folder')
+    assert '2 folders = 2 speakers.\n' in notes
+    assert 'Not enrolled: voices/ben/short.wav (shorter than 1 s: 0.40 s).' in notes
+    assert 'are transductive' in notes
     enrolled = {answer['file']: answer['enrolled'] for answer in answers}
     assert enrolled == {
         'voices/anna/0.wav': 1,
@@ -170,12 +177,41 @@ def test_each_folder_is_a_speaker(enrolment_folder):
     }
 
 
+def test_a_file_that_is_predicted_and_enrolled_is_named(enrolment_folder):
+    """Its answer is not that of a new recording. CSV has the number of enrolled utterances."""
+    paths = ('voices/ben/0.wav', 'voices/ben/1.wav')
+    command = run_predict(
+        *('--workdir', 'model', '--format', 'csv', *paths, '--enrol', 'voices/ben'),
+        cwd=enrolment_folder,
+    )
+    assert b'Predicted and enrolled, too: voices/ben/0.wav and 1 other.' in command.stderr
+    rows = list(csv.DictReader(command.stdout.decode().splitlines()))
+    assert [row['enrolled'] for row in rows] == ['2', '2']
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('absent.safetensors', 'does not exist'),
+        ('model/model.safetensors', 'is not a saved enrolment'),
+    ],
+)
+def test_a_file_that_is_no_saved_enrolment_is_refused_by_its_suffix(
+    enrolment_folder, name, message
+):
+    predictor = jaxser.load(enrolment_folder / 'model')
+    with pytest.raises(UserError, match=message):
+        predict._enrol_paths(predictor, [str(enrolment_folder / name)])
+
+
 def test_a_stream_enrols_its_speaker_and_says_what_changed(enrolment_folder, tmp_path):
     pcm = (make_tone(61.0) * 32768).astype('<i2').tobytes()
     flags = ('--rate', str(RATE), '--enrol', 'stream', '--save_enrolment', str(tmp_path / 'me'))
     answers, notes = run_enrolment(enrolment_folder, '-', *flags, input=pcm)
     assert [answer['enrolled'] for answer in answers[::10]] == [0, 1, 2, 3, 4, 5, 6]
-    assert '50 to 60 s, with 5 utterances of the speaker enrolled: angry' in notes
+    assert '50 to 60 s, with 5 windows of the speaker enrolled: angry' in notes
+    assert 'are transductive' in notes
+    assert f'Saved: {tmp_path / "me"}.' in notes
     assert '; without enrolment: angry' in notes
     saved = jaxser.load(enrolment_folder / 'model', enrolment=tmp_path / 'me').enrolment
     assert (saved.utterances, saved.seconds) == (6, 60.0)

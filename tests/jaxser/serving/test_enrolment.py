@@ -166,6 +166,26 @@ def test_enrolling_changes_the_answer_and_not_the_original(predictor, enrolled):
     assert enrolled.enrolment.seconds == pytest.approx(sum(map(len, WAVES)) / RATE)
 
 
+def test_an_answer_has_the_number_of_enrolled_utterances(predictor, enrolled, tmp_path):
+    """Of a wave and of a file; without an enrolled speaker there is none."""
+    (file,) = write_waves(tmp_path, [TESTED])
+    (answer,) = enrolled.predict_files([file])
+    assert (answer['enrolled'], enrolled.predict(TESTED, RATE)['enrolled']) == (4, 4)
+    assert 'enrolled' not in predictor.predict(TESTED, RATE)
+
+
+def test_a_printed_enrolment_is_short(enrolled):
+    assert repr(enrolled.enrolment) == (
+        'SpeakerEnrolment(4 utterances, 6.4 s, 0 rejected, offset of 2 runs x 128 values)'
+    )
+
+
+@pytest.mark.parametrize('waves', ['a.wav', Path('a.wav'), ['a.wav'], [Path('a.wav')]], ids=repr)
+def test_paths_in_place_of_waves_are_refused_with_what_to_use(predictor, waves):
+    with pytest.raises(UserError, match=r'a\.wav is a path.*use enrol_files'):
+        predictor.enrol(waves, RATE)
+
+
 def test_a_second_enrolment_replaces_the_first(predictor, enrolled):
     again = enrolled.enrol(WAVES[:2], RATE)
     np.testing.assert_array_equal(offsets(again), offsets(predictor.enrol(WAVES[:2], RATE)))
@@ -239,6 +259,7 @@ def test_silent_short_or_unreadable_recordings_are_rejected(predictor, enrolled,
         'notes.txt': 'unreadable: Format not recognised.',
         'absent.wav': 'missing',
     }
+    assert any('transductive' in note for note in speaker.notes)
     assert f'Not enrolled: {files[1]} (shorter than 1 s: 0.90 s).' in speaker.notes
     assert 'One speaker is enrolled by 4 utterances, 6.4 s.' in speaker.notes
     silent = predictor.enrol(pause, RATE).enrolment
@@ -262,7 +283,7 @@ def test_if_nothing_can_be_enrolled_the_error_says_why(predictor, waves, message
 
 def test_in_a_model_of_another_normalisation_the_error_says_what_to_train(model, swept):
     other = Predictor(Model(model.metadata | {'normalisation': 'global'}, model.run_arrays))
-    message = 'normalise=global.*--config.data.normalise=speaker_enrolled'
+    message = 'normalise=global.*normalise=speaker_enrolled --config.protocol.enrol=all and a new'
     for enrol in (
         lambda: other.enrol(WAVES, RATE),
         lambda: other.enrol_files(['a.wav']),
@@ -342,7 +363,12 @@ def test_each_file_of_a_folder_is_predicted_with_the_offset_from_the_others(pred
     short = make_tone(0.5)
     first = write_waves(tmp_path / 'a', [*WAVES[:3], short])
     second = write_waves(tmp_path / 'b', [WAVES[3]])
-    answers = list(predictor.predict_by_folder([tmp_path]))
+    sentences = []
+    answers = list(predictor.predict_by_folder([tmp_path], sentences.append))
+    assert sentences == [
+        '2 folders = 2 speakers; 1 of them with a single file, so that nothing is enrolled.',
+        f'Not enrolled: {first[3]} (shorter than 1 s: 0.50 s).',
+    ]
     assert [answer['file'] for answer in answers] == list(map(str, first + second))
     assert [answer['enrolled'] for answer in answers] == [2, 2, 2, 3, 0]
     for n, wave in enumerate([*WAVES[:3], short]):
@@ -436,19 +462,29 @@ def test_without_enrolment_the_notes_say_what_it_would_gain(model, predictor, en
     (note,) = predictor.notes
     assert note.startswith('No speaker is enrolled')
     assert 'not measured; python -m jaxser.enrolment' in note
-    rows = [
-        {'enrol_from': 'any', 'enrol': 0, 'uar': 0.716, 'utterances': 0},
-        {'enrol_from': 'any', 'enrol': 8, 'uar': 0.789, 'utterances': 8},
-        {'enrol_from': 'one', 'enrol': 8, 'uar': 0.7, 'utterances': 8},
-        {'enrol_from': 'any', 'enrol': 'all', 'uar': 0.81, 'utterances': 29.6},
-    ]
-    measured = Predictor(Model(model.metadata | {'enrolment': rows}, model.arrays))
+    none = {'enrol_from': 'any', 'enrol': 0, 'uar': 0.716, 'utterances': 0, 'delta_uar': None}
+    eight = {'enrol_from': 'any', 'enrol': 8, 'uar': 0.74, 'utterances': 8}
+    eight |= {'delta_uar': 0.024, 'delta_ci95': [-0.003, 0.05]}
+    every = {'enrol_from': 'any', 'enrol': 'all', 'uar': 0.81, 'utterances': 29.6}
+    every |= {'delta_uar': 0.094, 'delta_ci95': [0.02, 0.15]}
+    rows = [none, eight, eight | {'enrol_from': 'one', 'uar': 0.7}, every]
+    facts = {'enrolment': rows, 'row': {'tested_speakers': 10}}
+    measured = Predictor(Model(model.metadata | facts, model.arrays))
     (note,) = measured.notes
     assert note.endswith(
-        'UAR on unseen speakers: 0.716 with no enrolled utterance; 0.789 with 8 enrolled '
-        'utterances; 0.810 with all enrolled utterances (30 on average).'
+        'UAR on unseen speakers: 0.716 with no enrolled utterance; 0.740 with 8 enrolled '
+        'utterances (difference to none +0.024 [-0.003, +0.050]: not clear with 10 speakers); '
+        '0.810 with all enrolled utterances (30 on average) (difference to none +0.094 [+0.020, '
+        '+0.150]).'
     )
     assert not any('No speaker' in line for line in enrolled.notes)
+
+
+def test_a_gain_without_an_interval_says_that_speakers_are_too_few(model):
+    row = {'enrol_from': 'any', 'enrol': 8, 'uar': 0.74, 'utterances': 8}
+    row |= {'delta_uar': 0.024, 'delta_ci95': None}
+    gain = enrolment.describe_gain(model.metadata | {'enrolment': [row]})
+    assert gain.endswith('(difference to none +0.024, without an interval: too few speakers).')
 
 
 def test_the_program_takes_the_offset_and_has_the_answers_of_predict(model, predictor, enrolled):

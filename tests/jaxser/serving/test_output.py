@@ -40,13 +40,13 @@ def test_the_number_of_enrolled_utterances_is_shown():
     (table,) = format_answers([FILE_ANSWER | {'enrolled': 3}], 'table')
     assert table_cells(table)[-1][:4] == ['short.wav', '2.0', '3', 'sad']
     (line,) = format_answers([WINDOW | {'enrolled': 1}], 'table')
-    assert line.endswith('angry 0.90 sad 0.10  (enrolled: 1 utterance)')
+    assert line.endswith('angry 0.90 sad 0.10  (enrolled: 1 window)')
 
 
 def test_the_change_by_enrolment_is_a_sentence():
     change = WINDOW | {'enrolled': 4, 'not_enrolled': {'angry': 0.4, 'sad': 0.6}}
     assert output.describe_change(change) == (
-        '30 to 40 s, with 4 utterances of the speaker enrolled: angry 0.90 sad 0.10; '
+        '30 to 40 s, with 4 windows of the speaker enrolled: angry 0.90 sad 0.10; '
         'without enrolment: angry 0.40 sad 0.60.'
     )
 
@@ -61,6 +61,13 @@ def test_csv_has_a_row_for_each_file_and_each_window():
     assert float(rows[1]['angry']) == 0.25
     assert (rows[-2]['start'], rows[-2]['end']) == ('30.0', '40.0')
     assert rows[-1]['error'] == 'empty: 0 bytes'
+
+
+def test_csv_has_the_number_of_enrolled_utterances_if_speakers_are_enrolled():
+    answers = [LONG_ANSWER | {'enrolled': 3}, FAILED_ANSWER]
+    rows = list(csv.DictReader(output.format_predictions(answers, 'csv', CLASSES, True)))
+    assert [row['enrolled'] for row in rows] == ['3'] * 8 + ['']
+    assert 'enrolled' not in next(csv.DictReader(format_answers(answers, 'csv')))
 
 
 def test_the_table_has_a_row_for_each_file_and_then_the_errors():
