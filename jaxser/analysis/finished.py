@@ -69,7 +69,8 @@ class SweepAnalysis:
       varying_keys: the keys of the runs' labels; `setting_keys` are these without the seed.
       compared_rows: the rows with a difference to plain training.
       candidate_rows: the compared rows, or all rows with figures if none is compared; without those
-        of a negative coefficient, unless there are no others.
+        of a negative coefficient, unless there are no others. Of numbers of enrolled utterances,
+        only the largest.
       best_row: the candidate with the best dev UAR; None where no setting has a complete seed.
       plain_row: the plain training that `best_row` is compared with, or None.
       chance: the UAR of guessing.
@@ -93,7 +94,8 @@ class SweepAnalysis:
         self.setting_keys = list(self.varying_keys)
         self.setting_keys.remove('seed')
         self.compared_rows = self._rows_with('delta_uar')
-        self.candidate_rows = without_negative_lam(self.compared_rows or self._rows_with('uar'))
+        rows = without_negative_lam(self.compared_rows or self._rows_with('uar'))
+        self.candidate_rows = with_most_enrolled(rows)
         self.best_row = max(self.candidate_rows, key=_dev_uar, default=None)
         self.plain_row = self._find_plain_row()
         self.chance = 1 / self._count_tested_classes()
@@ -176,6 +178,21 @@ class SweepAnalysis:
                 masks[group] = group_S == group
         return masks
 
+    def enrolled(self, row: dict) -> int | str | None:
+        """Returns the number of enrolled utterances of a speaker, or 'all'.
+
+        Returns None where speakers are not enrolled.
+        """
+        if self.config.get('data', {}).get('normalise') != 'speaker_enrolled':
+            return None
+        enrol = row.get('enrol')
+        return self.config['protocol']['enrol'] if enrol is None else enrol
+
+    @property
+    def is_all_plain(self) -> bool:
+        """Whether every setting is plain training."""
+        return self.plain_titles == set(map(self.setting_title, self.rows))
+
     @property
     def plain_titles(self) -> set[str]:
         """The titles of the settings that are plain training."""
@@ -201,6 +218,28 @@ def without_negative_lam(rows: list[dict]) -> list[dict]:
     A negative coefficient trains the encoder to keep the domain: a control that is not chosen.
     """
     return [row for row in rows if (row.get('lam') or 0) >= 0] or rows
+
+
+def with_most_enrolled(rows: list[dict]) -> list[dict]:
+    """Returns, of rows that differ only in `enrol`, those with the most enrolled utterances.
+
+    The number is a condition of the test that is not chosen: training is the same.
+    """
+    most: dict[tuple, float] = {}
+    for row in rows:
+        setting = _setting_without_enrol(row)
+        most[setting] = max(_enrolled_limit(row), most.get(setting, 0))
+    return [row for row in rows if _enrolled_limit(row) == most[_setting_without_enrol(row)]]
+
+
+def _setting_without_enrol(row: dict) -> tuple:
+    return tuple(row[key] for key in summary.swept_keys(row) if key != 'enrol')
+
+
+def _enrolled_limit(row: dict) -> float:
+    """Returns the number of enrolled utterances of a row; infinity for all."""
+    enrol = row.get('enrol', 'all')
+    return np.inf if enrol in ('all', None) else enrol
 
 
 def _dev_uar(row: dict) -> float:

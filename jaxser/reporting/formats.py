@@ -20,6 +20,16 @@ VERDICTS_NOTE = (
 MOST_LISTED_FOLDS = 9  # of more folds, only the number is written
 
 
+def format_enrolled(enrol: int | str | None) -> str:
+    """Returns the number of enrolled utterances in a table, e.g. '8 (transductive)'.
+
+    It is '' where no speakers are enrolled (None).
+    """
+    if enrol is None:
+        return ''
+    return '0 (inductive)' if enrol == 0 else f'{enrol} (transductive)'
+
+
 def format_number(value: float | None, number_format: str = 'z.3f') -> str:
     """Returns a number as text; '' for None. The z of the format turns -0 into 0."""
     return '' if value is None else f'{value:{number_format}}'

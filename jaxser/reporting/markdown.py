@@ -277,6 +277,9 @@ def description(sweep: FinishedSweep) -> list[str]:
         f'- Model: {_model(results, config)}',
         f'- Methods: {_values(results, config, "method")}',
     ]
+    if config.get('data.normalise') == 'speaker_enrolled':
+        enrolled = _values(results, config, 'enrol') or config['protocol.enrol']
+        lines.append(f'- Enrolled utterances of each tested speaker: {enrolled} (0 is inductive)')
     domains = _values(results, config, 'domain')
     if domains:
         lines.append(f'- Domains to forget: {domains}')

@@ -14,6 +14,7 @@ from jaxser.analysis.adversary import inert_hint
 from jaxser.analysis.finished import (
     SweepAnalysis,
     read_finished_sweep,
+    with_most_enrolled,
     without_negative_lam,
 )
 from jaxser.analysis.leakage import (
@@ -28,6 +29,7 @@ from jaxser.reporting.enrolment import enrolment_png, enrolment_section
 from jaxser.reporting.formats import (
     folds_of_sweep,
     format_attack,
+    format_enrolled,
     format_interval,
     format_leakage,
     format_number,
@@ -130,7 +132,8 @@ def _setting_facts(analysis: SweepAnalysis) -> list[Fact]:
     """Returns the setting that the report is about, and its UAR."""
     best = analysis.best_row
     rows = analysis.compared_rows or analysis.rows
-    settings = len(without_negative_lam(rows))
+    not_negative = without_negative_lam(rows)
+    settings = len(with_most_enrolled(not_negative))
     rule = 'the only one'
     if settings > 1:
         rule = (
@@ -139,17 +142,33 @@ def _setting_facts(analysis: SweepAnalysis) -> list[Fact]:
         )
     if analysis.plain_row:
         rule += ' compared with plain training'
-    if settings < len(rows):
+    if len(not_negative) < len(rows):
         rule += '; lam < 0 is not chosen, because it keeps the domain'
+    if settings < len(not_negative):
+        rule += '; the number of enrolled utterances is not chosen: training is the same for all'
     interval = format_interval(best['uar_ci95'])
+    # All numbers of enrolled utterances are of one model.
+    title = analysis.setting_title(best | {'enrol': None})
     return [
-        Fact('setting', analysis.setting_title(best), rule),
+        Fact('setting', title, rule),
+        *_enrolled_facts(analysis),
         Fact(
             'UAR, folds pooled',
             format_number(best['uar']),
             f'{interval} (chance: {analysis.chance:.3f})',
         ),
     ]
+
+
+def _enrolled_facts(analysis: SweepAnalysis) -> list[Fact]:
+    """Returns with how many enrolled utterances the figures are; [] if no speakers are enrolled."""
+    enrolled = analysis.enrolled(analysis.best_row)
+    if enrolled is None:
+        return []
+    note = 'of each tested speaker, without labels and not scored; all figures of this box'
+    if 'enrolment' in analysis.results:
+        note += '; the section on enrolment has other numbers'
+    return [Fact('enrolled utterances', format_enrolled(enrolled), note)]
 
 
 def _difference_facts(analysis: SweepAnalysis) -> list[Fact]:

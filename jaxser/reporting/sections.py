@@ -16,6 +16,7 @@ from jaxser.reporting.figures import (
     draw_heatmap,
 )
 from jaxser.reporting.formats import (
+    format_enrolled,
     format_estimate,
     format_interval,
     format_leakage,
@@ -76,6 +77,7 @@ def _setting_cells(analysis: SweepAnalysis, row: dict) -> list[tuple[str, object
     probe = row['probe'] or {}
     return [
         ('setting', analysis.setting_title(row)),
+        ('enrolled', format_enrolled(analysis.enrolled(row))),
         ('UAR (pooled)', format_number(row['uar'])),
         ('95 %', format_interval(row['uar_ci95'])),
         ('- plain (pooled)', format_number(row['delta_uar'], '+z.3f')),
@@ -101,6 +103,8 @@ def speakers_section(analysis: SweepAnalysis) -> Section:
     name, title = 'speakers', 'Speaker by speaker'
     if not analysis.plain_row:
         text = 'There is no plain training (lam = 0, erm) in this sweep to compare with.'
+        if analysis.is_all_plain:
+            text = 'All settings are plain training: nothing to compare.'
         return Section(name, title, html_paragraph(text))
     best_ZxSxCxC = analysis.confusion_counts(analysis.best_row)
     plain_ZxSxCxC = analysis.confusion_counts(analysis.plain_row)

@@ -10,7 +10,7 @@ import numpy as np
 from flax import traverse_util
 
 from jaxser.analysis import summary
-from jaxser.analysis.finished import without_negative_lam
+from jaxser.analysis.finished import with_most_enrolled, without_negative_lam
 from jaxser.nn.encoder import make_dummy_batch
 from jaxser.training import restore
 
@@ -35,11 +35,12 @@ def choose_setting(results: dict) -> ChosenSetting:
     """Returns the setting with the best mean dev UAR, and its runs that did not diverge.
 
     Of settings with the same dev UAR, or without one, it is the setting with most of these runs.
-    A setting with a negative lam, which keeps the domain, is chosen only if all others diverged.
+    A setting with a negative lam, which keeps the domain, is chosen only if all others diverged. Of
+    numbers of enrolled utterances, with which training is the same, it is the largest.
     """
     rows = [row for row in results['summary'] if row['dev_uar'] is not None]
     settings = []
-    for row in without_negative_lam(rows or results['summary']):
+    for row in with_most_enrolled(without_negative_lam(rows or results['summary'])):
         settings.append(ChosenSetting(row, _runs_of_setting(results, row)))
     return max(settings, key=_preference)
 

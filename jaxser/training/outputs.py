@@ -142,7 +142,7 @@ def make_results(
     training_seconds = sum(outcome['seconds'] for outcome in outcomes)
     normalise = config.data.normalise
     return {
-        'protocol': ', '.join([task.protocol.title, *_protocol_notes(config, task)]),
+        'protocol': ', '.join([task.protocol.title, *_protocol_notes(config, task, runs)]),
         'method': _method_of_sweep(config, runs),
         'corpora': list(config.data.corpora),
         'labels': config.data.labels,
@@ -175,20 +175,34 @@ def _method_of_sweep(config, runs: list[dict]) -> str:
     return method_name(setting)
 
 
-def _protocol_notes(config, task) -> list[str]:
+def _protocol_notes(config, task, runs: list[dict]) -> list[str]:
     """Returns notes on the features and utterances that make results comparable or not."""
-    notes = encoder_notes(config)
+    notes = [*_enrolment_notes(config, runs), *encoder_notes(config)]
     if config.data.only:
         notes.append(f'only {config.data.only}')
     if config.data.normalise == 'speaker_transductive':
         notes.append('normalised by the tested audio too (transductive)')
-    if config.data.normalise == 'speaker_enrolled':
-        notes.append(
-            'speakers are enrolled with utterances that are not scored: transductive, not inductive'
-        )
     for kind in task.audit['leaks']:
         notes.append(f'LEAK OF {kind.upper()} ALLOWED')
     return notes
+
+
+def _enrolment_notes(config, runs: list[dict]) -> list[str]:
+    """Returns how many of the utterances that are set aside are enrolled; [] without any.
+
+    Without enrolled utterances, a result is inductive.
+    """
+    if config.protocol.enrol == 'none':
+        return []
+    numbers = distinct_values([run['hyper'] for run in runs], 'enrol') or [config.protocol.enrol]
+    if numbers == [0]:
+        return ['none of them enrolled']
+    texts = list(map(str, numbers))
+    listed = texts[0]
+    if len(texts) > 1:
+        listed = f'{", ".join(texts[:-1])} or {texts[-1]}'
+    kind = '0: inductive, others: transductive' if 0 in numbers else 'transductive, not inductive'
+    return [f'{listed} of them enrolled for each speaker ({kind})']
 
 
 def encoder_notes(config) -> list[str]:

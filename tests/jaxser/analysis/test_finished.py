@@ -1,11 +1,15 @@
 """Tests of reading the workdir of a finished sweep."""
 
+import json
+
 import pytest
 from helpers import finished_sweeps
 
+from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
-from jaxser.reporting import page
+from jaxser.reporting import page, plotting, sections
+from jaxser.runs import format_value
 
 
 def test_an_unfinished_sweep_is_refused(tmp_path):
@@ -33,3 +37,58 @@ def test_a_negative_coefficient_is_best_only_if_there_is_no_other(
     assert len(analysis.compared_rows) == 2
     assert analysis.best_row['lam'] == best
     assert ('lam &lt; 0 is not chosen' in page.headline_box(analysis)) == is_noted
+
+
+def write_enrolled_sweep(path, lams: tuple, dev_uars: dict) -> None:
+    """Writes a sweep with 0 and 8 enrolled utterances; `dev_uars` are by (lam, enrol)."""
+    finished_sweeps.write_sweep(path, lams, seeds=2, probed=False)
+    results = json.loads((path / 'results.json').read_text())
+    metadata = json.loads((path / 'config.json').read_text())
+    metadata['config'] |= {'method': 'dann', 'data': {'normalise': 'speaker_enrolled'}}
+    metadata['config']['protocol']['enrol'] = 'all'
+    labels = {}
+    for run in results['runs']:
+        hyper = run['hyper']
+        old = f'lam={format_value(hyper["lam"])} seed={hyper["seed"]}'
+        # The two seeds become the two numbers of enrolled utterances.
+        enrol = (0, 8)[hyper['seed']]
+        hyper |= {'seed': 0, 'enrol': enrol}
+        labels[old] = f'lam={format_value(hyper["lam"])} seed=0 enrol={enrol}'
+        run['dev'] = {'uar': dev_uars[hyper['lam'], enrol]}
+    rows = csv_files.read_rows((path / 'predictions.csv').read_bytes().decode())
+    relabelled = [row | {'run': labels[row['run']]} for row in rows]
+    (path / 'predictions.csv').write_text(csv_files.format_rows(relabelled))
+    (path / 'config.json').write_text(json.dumps(metadata))
+    (path / 'results.json').write_text(json.dumps(results))
+
+
+def test_the_number_of_enrolled_utterances_is_not_chosen(tmp_path):
+    """The report is about the largest; it names the setting without it, and the figures with it."""
+    dev_uars = {(0.0, 0): 0.5, (0.0, 8): 0.5, (0.3, 0): 0.9, (0.3, 8): 0.6, (1.0, 0): 0.1}
+    write_enrolled_sweep(tmp_path / 'w', (0.0, 0.3, 1.0), dev_uars | {(1.0, 8): 0.7})
+    analysis = SweepAnalysis(read_finished_sweep(tmp_path / 'w'))
+    assert (analysis.best_row['lam'], analysis.best_row['enrol']) == (1.0, 8)
+    assert analysis.plain_row['enrol'] == 8
+    box = page.headline_box(analysis)
+    assert 'dann, lam = 1<' in box
+    assert '8 (transductive)' in box
+    assert 'the number of enrolled utterances is not chosen' in box
+    assert 'best dev UAR (0.700, mean of folds) of 2 settings' in box
+
+
+def test_the_table_of_settings_says_how_many_utterances_are_enrolled(tmp_path, monkeypatch):
+    write_enrolled_sweep(tmp_path / 'w', (0.0,), {(0.0, 0): 0.5, (0.0, 8): 0.5})
+    analysis = SweepAnalysis(read_finished_sweep(tmp_path / 'w'))
+    monkeypatch.setattr(plotting, 'render_png', lambda draw, *arguments: bytes(24))
+    table = sections.settings_section(analysis).body
+    assert '>enrolled<' in table
+    assert '0 (inductive)' in table
+    assert '8 (transductive)' in table
+
+
+def test_a_sweep_of_plain_training_alone_lacks_no_plain_training(tmp_path):
+    write_enrolled_sweep(tmp_path / 'w', (0.0,), {(0.0, 0): 0.5, (0.0, 8): 0.5})
+    analysis = SweepAnalysis(read_finished_sweep(tmp_path / 'w'))
+    body = sections.speakers_section(analysis).body
+    assert 'All settings are plain training: nothing to compare.' in body
+    assert 'There is no plain training' not in body

@@ -50,6 +50,20 @@ def test_if_every_seed_lost_a_fold_the_remaining_runs_are_taken():
     assert setting.runs == [runs[2]['hyper']]
 
 
+def test_the_number_of_enrolled_utterances_is_not_chosen():
+    """Training is the same: the runs with the most are taken, even if dev prefers another number.
+
+    A method without other numbers stays a candidate.
+    """
+    rows, runs = [], []
+    for lam, enrol, dev_uar in ((0.0, 0, 0.9), (0.0, 4, 0.5), (0.0, 'all', 0.6), (0.3, 2, 0.4)):
+        rows.append({'lam': lam, 'enrol': enrol} | make_row(lam, dev_uar, None))
+        runs.append({'hyper': {'lam': lam, 'enrol': enrol, 'fold': 0}, 'status': 'ok'})
+    assert choose_setting({'summary': rows, 'runs': runs}).row is rows[2]
+    rows[3]['dev_uar'] = 0.7
+    assert choose_setting({'summary': rows, 'runs': runs}).row is rows[3]
+
+
 def array_names(tree) -> set[str]:
     return {jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(tree)}
 

@@ -56,6 +56,26 @@ def test_the_method_is_named_with_its_variant(values, name):
     assert outputs._method_of_sweep(config, [{'hyper': {'lam': 0.0}, 'status': 'ok'}]) == name
 
 
+@pytest.mark.parametrize(
+    ('enrol', 'swept', 'text'),
+    [
+        (8, [], '8 of them enrolled for each speaker (transductive, not inductive)'),
+        ('all', [0, 4, 'all'], '0, 4 or all of them enrolled for each speaker (0: inductive'),
+        (0, [], 'none of them enrolled'),
+        ('all', [0], 'none of them enrolled'),
+    ],
+)
+def test_the_protocol_says_how_many_utterances_are_enrolled(enrol, swept, text):
+    """Only a result with enrolled utterances is transductive."""
+    config = tiny_config.get_config()
+    config.protocol.enrol = enrol
+    runs = [{'hyper': {'enrol': value}} for value in swept]
+    (note,) = outputs._enrolment_notes(config, runs)
+    assert note.startswith(text)
+    config.protocol.enrol = 'none'
+    assert outputs._enrolment_notes(config, runs) == []
+
+
 def test_utterances_that_are_not_used_are_counted():
     """Beside the label space and the corpora that they were left out of."""
     results = make_results()
