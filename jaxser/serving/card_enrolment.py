@@ -2,11 +2,18 @@
 
 from typing import NamedTuple
 
-from jaxser.analysis.enrolment import SOURCES
+from data_pipelines.wording import pluralize
+from jaxser.analysis.enrolment import SOURCES, rows_from
 from jaxser.pretrained.encoder import PretrainedEncoder
 from jaxser.reporting.formats import format_interval, format_number
-from jaxser.serving.card_usage import PROGRAM_FILE, encoder_states, has_program
-from jaxser.serving.enrolment import OFFSET_NAME, offset_shape
+from jaxser.serving.card_usage import (
+    PROGRAM_FILE,
+    describe_input,
+    encoder_states,
+    features_file,
+    has_program,
+)
+from jaxser.serving.enrolment import OFFSET_NAME, can_enrol, is_clear, offset_shape
 from jaxser.serving.markdown import render
 from jaxser.serving.model import Model
 
@@ -31,14 +38,54 @@ def enrolment_section(model: Model, encoder: PretrainedEncoder | None) -> str:
     if not shape:
         return ''
     metadata = model.metadata
+    rows = metadata.get('enrolment', [])
+    speakers = metadata['row'].get('tested_speakers')
+    description = describe_input(metadata, encoder)
     return render(
         'enrolment',
         needs_folder=encoder_states(metadata) is not None and not encoder,
         program_file=PROGRAM_FILE if has_program(metadata, encoder) else '',
         offset_name=OFFSET_NAME,
         offset_shape=shape,
-        rows=_curve_rows(metadata.get('enrolment', [])),
+        input=description,
+        file=features_file(description),
+        classes=list(metadata['classes']),
+        rows=_curve_rows(rows),
+        has_unclear=any(row['delta_ci95'] and not is_clear(row['delta_ci95']) for row in rows),
+        speakers=pluralize(speakers, 'tested speaker') if speakers else '',
     )
+
+
+def describe_enrolled(metadata: dict, speakers: str = 'each tested speaker') -> str:
+    """Returns how many utterances of the speakers the results are with; '' if none can be enrolled.
+
+    For example 'with 8 enrolled utterances of each tested speaker'.
+    """
+    if not can_enrol(metadata):
+        return ''
+    protocol = metadata['config']['protocol']
+    count = enrolled_in_results(metadata)
+    if count == '0':
+        return 'with no enrolled utterance'
+    source = protocol['enrol_from']
+    kind = '' if source == 'any' else f' ({SOURCES[source]})'
+    if count == 'all':
+        return f'with all set-aside utterances{kind} of {speakers} enrolled'
+    return f'with {pluralize(int(count), "enrolled utterance")}{kind} of {speakers}'
+
+
+def enrolled_in_results(metadata: dict) -> str:
+    """Returns the number of enrolled utterances of the model's results, or 'all'."""
+    return str(metadata['row'].get('enrol', metadata['config']['protocol']['enrol']))
+
+
+def row_without_enrolment(metadata: dict) -> dict | None:
+    """Returns the row of the curve with no enrolled utterance; None if it was not measured."""
+    if not can_enrol(metadata) or not metadata.get('enrolment'):
+        return None
+    source = metadata['config']['protocol']['enrol_from']
+    rows = rows_from(metadata['enrolment'], source) or rows_from(metadata['enrolment'], 'any')
+    return next((row for row in rows if row['enrol'] == 0), None)
 
 
 def _curve_rows(rows: list[dict]) -> list[CurveRow]:

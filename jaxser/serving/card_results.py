@@ -21,6 +21,11 @@ from jaxser.reporting.formats import (
     format_number,
 )
 from jaxser.reporting.page import probed_domain
+from jaxser.serving.card_enrolment import (
+    describe_enrolled,
+    enrolled_in_results,
+    row_without_enrolment,
+)
 from jaxser.serving.markdown import escape_text, render
 
 # Protocols whose tested speakers are in no fold's training part.
@@ -69,7 +74,8 @@ def results_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | 
     command = anonymize_command(analysis.metadata['command']) if row else ''
     return render(
         'results',
-        measures=_measures(results, row),
+        measures=_measures(metadata, results, row),
+        enrolled=describe_enrolled(metadata),
         tested_speakers=pluralize(tested_speakers, 'tested speaker') if tested_speakers else '',
         seeds=pluralize(results['seeds'], 'seed'),
         chance=format_number(analysis.chance) if analysis else '',
@@ -82,13 +88,16 @@ def results_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | 
     )
 
 
-def _measures(results: dict, row: dict | None) -> list[Measure]:
+def _measures(metadata: dict, results: dict, row: dict | None) -> list[Measure]:
+    enrolled = describe_enrolled(metadata)
+    name = f'UAR {enrolled}' if enrolled else 'UAR (mean recall over classes)'
     interval = format_interval(results['uar_ci95'])
-    measures = [
-        Measure(
-            'UAR (mean recall over classes), folds pooled', format_number(results['uar']), interval
-        )
-    ]
+    measures = [Measure(f'{name}, folds pooled', format_number(results['uar']), interval)]
+    none = row_without_enrolment(metadata)
+    if none and enrolled_in_results(metadata) != '0':
+        interval = format_interval(none['uar_ci95'])
+        name = 'UAR with no enrolled utterance, folds pooled, mean over draws'
+        measures.append(Measure(name, format_number(none['uar']), interval))
     if row and row['delta_uar'] is not None:
         difference = format_number(row['delta_uar'], '+z.3f')
         interval = format_interval(row['delta_ci95'], '+.3f')
@@ -136,10 +145,11 @@ def anonymize_command(command: str) -> str:
     return shlex.join(words)
 
 
-def groups_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
+def groups_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: str = '') -> str:
     """Returns the UAR of every corpus, language and sex, and the lowest of each kind.
 
-    There are too many speakers for the table: only the one with the lowest UAR is named.
+    There are too many speakers for the table: only the one with the lowest UAR is named. `enrolled`
+    says how many utterances of the tested speakers are enrolled.
     """
     if not analysis or row['uar'] is None:
         return ''
@@ -164,11 +174,14 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
             groups.append(Group(kind, name, name == lowest_name, speakers, uar, interval))
     if not lowest:
         return 'There is only one group.'
-    return render('groups', groups=groups, lowest=lowest)
+    return render('groups', groups=groups, lowest=lowest, enrolled=enrolled)
 
 
-def leakage_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
-    """Returns how well the strongest attacker recognises the domain from the representation."""
+def leakage_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: str = '') -> str:
+    """Returns how well the strongest attacker recognises the domain from the representation.
+
+    `enrolled` says how many utterances of the speakers are enrolled.
+    """
     if not analysis:
         return ''
     domain, _ = probed_domain(analysis, row)
@@ -184,6 +197,7 @@ def leakage_section(analysis: SweepAnalysis | None, row: dict | None) -> str:
     return render(
         'leakage',
         leakages=leakages,
+        enrolled=enrolled,
         attackers=', '.join(_attackers(answers)),
         is_biased_low=any(map(is_biased_low, answers)),
         is_centred=any(answer.get('centred') for answer in answers),
@@ -218,4 +232,7 @@ def calibration_section(metadata: dict) -> str:
     """Returns the temperature, and its effect on the dev parts."""
     calibration = metadata['calibration']
     predictions = pluralize(calibration['utterances'], 'prediction')
-    return render('calibration', calibration=calibration, predictions=predictions)
+    enrolled = describe_enrolled(metadata, 'each dev speaker')
+    return render(
+        'calibration', calibration=calibration, predictions=predictions, enrolled=enrolled
+    )

@@ -126,6 +126,11 @@ mel_TxM = np.log(np.maximum(power_MxT.T, {spec.floor})).astype(np.float16)"""
     return InputDescription('log-mel features', 'float16', code, f'(frames, {spec.bands})')
 
 
+def features_file(description: InputDescription) -> str:
+    """Returns the name of the file in which the code saves the input of the program."""
+    return f'{description.variable.partition("_")[0]}.npy'
+
+
 def usage_section(
     metadata: dict,
     saved_model: bool,
@@ -143,7 +148,7 @@ def usage_section(
         has_program=has_program(metadata, encoder),
         saved_model=saved_model,
         input=description,
-        file=f'{description.variable.partition("_")[0]}.npy',
+        file=features_file(description),
         offset=f'np.zeros({offset_shape}, np.float32)' if offset_shape else '',
         classes=list(metadata['classes']),
         program_file=PROGRAM_FILE,

@@ -12,7 +12,7 @@ from jaxser.analysis.finished import SweepAnalysis
 from jaxser.pretrained.encoder import PretrainedEncoder
 from jaxser.reporting.formats import format_folds
 from jaxser.runs import SYNTHETIC_WARNING, method_name, synthetic_note
-from jaxser.serving.card_enrolment import enrolment_section
+from jaxser.serving.card_enrolment import describe_enrolled, enrolment_section
 from jaxser.serving.card_limitations import limitations
 from jaxser.serving.card_results import (
     calibration_section,
@@ -58,8 +58,8 @@ def render_card(
         'Data': data_section(metadata, analysis),
         'Pretrained encoder': encoder_section(metadata, encoder),
         'Results': results_section(metadata, analysis, row),
-        'Results by group': groups_section(analysis, row),
-        'Leakage': leakage_section(analysis, row),
+        'Results by group': groups_section(analysis, row, describe_enrolled(metadata)),
+        'Leakage': leakage_section(analysis, row, describe_enrolled(metadata, 'each speaker')),
         'Calibration': calibration_section(metadata),
         'Limitations': '\n'.join(f'- {sentence}' for sentence in limits),
         'Usage': usage_section(metadata, saved_model, encoder, offset_shape(model)),

@@ -7,11 +7,12 @@ from jaxser.runs import USUAL_VARIANTS, format_value, method_name
 def describe_values(metadata: dict) -> str:
     """Returns the swept values of the setting, such as 'lam = 0.3', without its method.
 
-    `metadata` is model.json. Says so if the setting is plain training.
+    `metadata` is model.json. Says so if the setting is plain training. The number of enrolled
+    utterances is left out: the model is the same with every number.
     """
     row = metadata['row']
     is_plain = method_name(metadata['config'] | row) in summary.PLAIN_METHODS[:-1]
-    left_out = {*summary.RESULT_KEYS, 'method', *USUAL_VARIANTS}
+    left_out = {*summary.RESULT_KEYS, 'method', 'enrol', *USUAL_VARIANTS}
     values = []
     for key, value in row.items():
         if key in left_out or value is None:

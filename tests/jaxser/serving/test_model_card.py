@@ -21,6 +21,7 @@ from jaxser.pretrained.encoder import read_encoder
 from jaxser.pretrained.extractor import StateExtractor
 from jaxser.runs import SYNTHETIC_WARNING
 from jaxser.serving import card_results, model_card
+from jaxser.serving.card_enrolment import describe_enrolled
 from jaxser.serving.card_limitations import limitations
 from jaxser.serving.markdown import escape_cell, escape_text
 from jaxser.serving.model import Model, read_model
@@ -140,17 +141,15 @@ def test_the_groups_with_the_lowest_uar_are_named():
 def test_the_code_for_enrolment_runs(enrolment_export, monkeypatch):
     """With jaxser, and with the saved offset as the input of the program."""
     monkeypatch.chdir(enrolment_export)
-    _, _, from_features, enrol, read_offset = [
+    _, _, from_features, enrol, with_offset = [
         code for code in card_snippets(enrolment_export) if 'tensorflow' not in code
     ]
     posterior = run_snippet(enrol)
     wave, rate = soundfile.read('speech.wav', dtype='float32')
     speaker = jaxser.load('.').enrol_files(['enrol'])
     assert posterior == speaker.predict(wave, rate)['posterior']
-    zeros = re.search(r'np\.zeros\(.*?\), np\.float32\)', from_features).group()
     unknown = predict_speech(enrolment_export)
     assert run_snippet(from_features) == pytest.approx(unknown, abs=1e-5)
-    with_offset = read_offset + from_features.replace(zeros, 'speaker_offset_RxP')
     assert run_snippet(with_offset) == pytest.approx(posterior, abs=1e-5)
     assert posterior != pytest.approx(unknown, abs=1e-5)
 
@@ -188,6 +187,60 @@ def test_the_card_says_how_to_enrol_and_what_it_gains(enrolment_sweep, swept):
     assert table['all (30 on average)'] == ['any emotion', '0.810', '[0.600, 0.900]', *difference]
     assert 'not measured' not in text.split('## Speaker enrolment')[1]
     assert 'enrol' not in model_card.render_card(read_model(swept), None)
+
+
+def test_the_card_says_with_how_many_enrolled_utterances_the_results_are(enrolment_sweep):
+    """The code at the beginning enrols nobody, so that the UAR without enrolment comes next."""
+    metadata, arrays = read_model(enrolment_sweep)
+    none = {'enrol_from': 'any', 'enrol': 0, 'utterances': 0, 'uar': 0.716, 'uar_ci95': [0.6, 0.8]}
+    none |= {'delta_uar': None, 'delta_ci95': None}
+    two = none | {'enrol': 2, 'uar': 0.74, 'delta_uar': 0.024, 'delta_ci95': [-0.003, 0.05]}
+    analysis = SweepAnalysis(finished.read_finished_sweep(enrolment_sweep))
+    text = model_card.render_card(Model(metadata | {'enrolment': [none, two]}, arrays), analysis)
+    table = parse_tables(text)
+    uar = f'{metadata["row"]["uar"]:.3f}'
+    assert table['UAR with 2 enrolled utterances of each tested speaker, folds pooled'][0] == uar
+    without = 'UAR with no enrolled utterance, folds pooled, mean over draws'
+    assert table[without] == ['0.716', '[0.600, 0.800]']
+    for section, phrase in (
+        ('Results', 'this card are with 2 enrolled utterances of each tested speaker'),
+        ('Results by group', 'folds pooled, with 2 enrolled utterances of each tested speaker'),
+        ('Calibration', 'predictions, with 2 enrolled utterances of each dev speaker'),
+        ('Speaker enrolment', 'interval includes 0 is not clear with 6 tested speakers'),
+    ):
+        assert phrase in text.split(f'## {section}\n')[1].split('\n## ')[0]
+
+
+@pytest.mark.parametrize(
+    ('enrol', 'source', 'expected'),
+    [
+        (0, 'any', 'with no enrolled utterance'),
+        (1, 'any', 'with 1 enrolled utterance of each tested speaker'),
+        ('8', 'neutral', 'with 8 enrolled utterances (neutral) of each tested speaker'),
+        ('all', 'any', 'with all set-aside utterances of each tested speaker enrolled'),
+    ],
+)
+def test_the_number_of_enrolled_utterances_is_a_phrase(enrol, source, expected):
+    protocol = {'enrol': enrol, 'enrol_from': source}
+    facts = {'normalisation': 'speaker_enrolled', 'config': {'protocol': protocol}, 'row': {}}
+    assert describe_enrolled(facts) == expected
+    assert describe_enrolled(facts | {'row': {'enrol': 4}, 'normalisation': 'global'}) == ''
+    swept = describe_enrolled(facts | {'row': {'enrol': 4}})
+    assert swept.startswith('with 4 enrolled utterances')
+
+
+def test_a_model_is_described_without_the_number_of_enrolled_utterances(enrolment_sweep):
+    """It is the same model with every number."""
+    metadata = read_model(enrolment_sweep).metadata
+    metadata['row']['enrol'] = 4
+    assert 'enrol' not in describe_setting(metadata)
+
+
+def test_leakage_says_how_many_utterances_are_enrolled(analysis):
+    row = analysis.rows[0] | {'probe': {'speaker': {'linear': 0.7, 'chance': 0.125}}}
+    phrase = 'with 2 enrolled utterances of each speaker'
+    assert f'is measured {phrase}.' in card_results.leakage_section(analysis, row, phrase)
+    assert 'is measured with' not in card_results.leakage_section(analysis, row)
 
 
 def test_a_note_on_synthetic_speech_comes_first(swept):
