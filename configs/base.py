@@ -237,7 +237,8 @@ def sweep_section() -> ConfigDict:
     # Largest number of utterances of each class.
     sweep.per_class = ()
     # Numbers of enrolled utterances in place of protocol.enrol: (0, 1, 2, 4, 8, 16, 'all').
-    # Training does not depend on them.
+    # Training does not depend on them. Training speakers are enrolled with the same number when
+    # leakage is measured.
     sweep.enrol = ()
 
     # dann, cdann: the coefficient of gradient reversal; if it is negative, the encoder learns to

@@ -23,21 +23,32 @@ def main() -> None:
     parser.add_argument(
         '--draws',
         type=int,
-        default=enrolment_curve.DRAWS,
-        help='the number of random choices of the enrolled utterances',
+        help='the number of random choices of the enrolled utterances (default: '
+        f'{enrolment_curve.DRAWS})',
     )
     arguments = parser.parse_args()
-    if arguments.draws < 1:
+    if arguments.draws is not None and arguments.draws < 1:
         parser.error('--draws must be 1 or more')
     distributed.configure_jax()
     with exit_on_user_error():
         results = enrolment_curve.run_curve(
-            arguments.workdir, arguments.data, arguments.upstream, arguments.draws
+            arguments.workdir,
+            arguments.data,
+            arguments.upstream,
+            arguments.draws or enrolment_curve.DRAWS,
         )
+        print_reused(results, arguments.draws)
         bundling.bundle_model(arguments.workdir, arguments.data, upstream=arguments.upstream)
         terminal.print_enrolment(results)
         if distributed.is_main_process():
             page.write_report(arguments.workdir)
+
+
+def print_reused(results: dict, draws: int | None) -> None:
+    """Says that --draws is not used where the curve was measured with more; None: not given."""
+    measured = results.get('enrolment', {}).get('draws', 0)
+    if draws is not None and measured > draws:
+        print(f'Already measured with {measured} draws: --draws {draws} is not used.')
 
 
 if __name__ == '__main__':

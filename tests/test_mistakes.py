@@ -76,6 +76,10 @@ MISTAKES = {
     ),
     'a misspelt label space': ([TINY, '--config.data.labels=five'], 'emodb_casia'),
     'a misspelt normalisation': ([TINY, '--config.data.normalise=no'], 'global'),
+    'a misspelt normalisation with enrolment': (
+        [TINY, '--config.data.normalise=speaker_enrol', '--config.protocol.enrol=4'],
+        "config.data.normalise is 'speaker_enrol'; expected one of utterance,",
+    ),
     'no epochs': ([TINY, '--config.train.epochs=0'], '1 or more'),
     'selection after the end': (
         [TINY, '--config.train.select_from=1.5'],

@@ -10,6 +10,15 @@ from data_pipelines.protocols.subsets import format_range
 from data_pipelines.storage.schema import Utterances
 from data_pipelines.wording import pluralize
 
+# What tables call a part, if not by its name.
+PART_TITLES = {'reserved': 'set aside'}
+
+SET_ASIDE_NOTE = (
+    'set aside: half of the utterances of each speaker, for enrolment. Those of\n'
+    'training speakers are in train too, so that the parts of a fold add up to more\n'
+    'than all utterances; dev and test are without them.'
+)
+
 MAX_LISTED_PARTS = 3  # parts without a class that are named one by one
 
 
@@ -174,12 +183,14 @@ def print_parts(utterances: Utterances, folds: list[Fold]) -> None:
             parts.append(part)
     grid = _make_table('fold')
     for part in parts:
-        grid.add_column(part, justify='right')
+        grid.add_column(PART_TITLES.get(part, part), justify='right')
     for fold in folds:
         sizes = [_describe_size(utterances, getattr(fold, part)) for part in parts]
         grid.add_row(fold.name, *sizes)
     print('Utterances, speakers and classes of every part:')
     _print_table(grid)
+    if 'reserved' in parts:
+        print(SET_ASIDE_NOTE)
 
 
 def _describe_size(utterances: Utterances, rows: np.ndarray) -> str:

@@ -182,8 +182,11 @@ def describe_shortages(
     for count in sorted(counts - {'none', 'all'}):
         if not available or min(available) >= count:
             continue
+        counts = f'{min(available)} to {max(available)}'
+        if min(available) == max(available):
+            counts = f'{min(available)}'
         sentences.append(
-            f'enrol={count}: some tested speakers have fewer utterances that can be enrolled (the '
-            f'fewest: {min(available)}). All of theirs are enrolled.'
+            f'enrol={count}: the tested speakers have {counts} utterances that can be enrolled. Of '
+            'a speaker with fewer, all are enrolled.'
         )
     return sentences

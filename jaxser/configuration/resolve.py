@@ -4,6 +4,7 @@ import copy
 import os
 
 from data_pipelines import corpora
+from data_pipelines.batching.table import NORMALISATIONS
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
 from data_pipelines.protocols.protocol import Protocol
@@ -40,11 +41,16 @@ def _resolve_enrolment(config) -> int | str:
 
     Raises UserError if utterances are enrolled and not used, or used and not enrolled.
     """
+    normalise = config.data.normalise
+    if normalise not in NORMALISATIONS:
+        raise UserError(
+            f'config.data.normalise is {normalise!r}; expected one of {", ".join(NORMALISATIONS)}.'
+        )
     enrol = parse_enrol(config.protocol.enrol)
     swept = read_search_space(config).enrol_values()
     if swept and enrol == 'none':
         enrol = 'all'
-    uses_enrolment = config.data.normalise == 'speaker_enrolled'
+    uses_enrolment = normalise == 'speaker_enrolled'
     if uses_enrolment and enrol == 'none':
         raise UserError(
             'config.data.normalise=speaker_enrolled needs enrolled utterances: set '
@@ -55,7 +61,7 @@ def _resolve_enrolment(config) -> int | str:
     if enrolled and not uses_enrolment:
         raise UserError(
             f'{enrolled[0]} utterances of each speaker are enrolled (config.protocol.enrol or '
-            f'config.sweep.enrol), and config.data.normalise={config.data.normalise} does not use '
+            f'config.sweep.enrol), and config.data.normalise={normalise} does not use '
             'them: set --config.data.normalise=speaker_enrolled, or --config.protocol.enrol=0 to '
             'train the reference, which is scored on the same utterances.'
         )

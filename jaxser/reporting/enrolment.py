@@ -17,16 +17,24 @@ PANELS_PER_ROW = 3
 SHIFT = 0.06  # between lines, so that points of equal value do not cover each other
 K_LABEL = 'enrolled utterances of a speaker, K'
 
+# The table of settings is of one draw, and the curve of others.
+DRAWS_NOTE = (
+    'Each draw sets aside other utterances, so that the scored ones differ too. The table of '
+    'settings is of a single draw: its figures differ from the curve, for K = 0 too.'
+)
+FEWER_NOTE = 'If a speaker has fewer than K such utterances, all of them are enrolled.'
+
 # How to read the table and the figure.
 NOTES = (
     'K utterances of a tested speaker, without labels, are enrolled: they give the offset of the '
     "speaker's features. They are never scored. All K are tested on the same utterances.",
     'UAR: test parts of all folds pooled, mean over draws of the enrolled utterances and over '
     'seeds. In parentheses: the difference to K = 0, with its 95 % interval over speakers.',
-    'Any emotion, one emotion, neutral: what was enrolled. If a speaker has fewer than K such '
-    'utterances, all of them are enrolled.',
+    f'Any emotion, one emotion, neutral: what was enrolled. {FEWER_NOTE}',
     'K = 0 is inductive. All others are transductive: the model has seen unlabelled speech of the '
     'tested speaker.',
+    'Leakage of unseen speakers: mean recall of the strongest attacker, which is named, in a '
+    'single draw, with its 95 % interval over speakers.',
 )
 
 
@@ -49,7 +57,10 @@ def enrolment_section(analysis: SweepAnalysis) -> Section | None:
     )
     body += cells_table(curve_cells(by_title))
     draws = pluralize(analysis.results['enrolment']['draws'], 'draw')
-    body += html_paragraph(*NOTES, f'{draws}.')
+    rows = analysis.results['enrolment']['rows']
+    body += html_paragraph(
+        *NOTES, f'{draws}.', DRAWS_NOTE, clarity_note(rows, len(analysis.tested_speakers))
+    )
     return Section('enrolment', 'Enrolment', body)
 
 
@@ -58,6 +69,31 @@ def enrolment_png(analysis: SweepAnalysis) -> bytes | None:
     if not enrolment.rows_by_title(analysis.results, analysis.config):
         return None
     return plotting.render_png(draw_enrolment_curves, analysis.results, analysis.config)
+
+
+def is_clear(row: dict) -> bool:
+    """Whether the interval of the difference to K = 0 excludes 0."""
+    if not row['delta_ci95']:
+        return False
+    low, high = row['delta_ci95']
+    return low > 0 or high < 0
+
+
+def clarity_note(rows: list[dict], speakers: int) -> str:
+    """Returns a sentence on how many differences to K = 0 are clear with so many speakers."""
+    tested = pluralize(speakers, 'tested speaker')
+    compared = [row for row in rows if row['delta_uar'] is not None]
+    if not any(row['delta_ci95'] for row in compared):
+        return (
+            f'{tested}: too few for intervals of the differences to K = 0 '
+            f'({bootstrap.MIN_SPEAKERS} or more are needed).'
+        )
+    clear = sum(map(is_clear, compared))
+    others = f'; the others are not clear with {tested}' if clear < len(compared) else ''
+    return (
+        f'The interval of the difference to K = 0 excludes 0 in {clear} of {len(compared)} cases'
+        f'{others}. The intervals are not corrected for their number.'
+    )
 
 
 def curve_cells(by_title: dict[str, list[dict]]) -> list[list[tuple[str, str]]]:
@@ -76,9 +112,9 @@ def curve_cells(by_title: dict[str, list[dict]]) -> list[list[tuple[str, str]]]:
         curve = _with_leakage(rows)
         if curve:
             chance = format_number(curve[0]['unseen_speaker']['chance'])
-            figure = f'leakage of unseen speakers (chance: {chance})'
+            figure = f'leakage of unseen speakers (chance: {chance}{_attacked(curve[0])})'
             head = [('setting', title), ('enrolled', SOURCES['any']), ('figure', figure)]
-            cells = [(f'K = {r["enrol"]}', format_leakage(r['unseen_speaker'])) for r in curve]
+            cells = [(f'K = {row["enrol"]}', _format_leakage(row)) for row in curve]
             cells_by_row.append([*head, *cells])
     return cells_by_row
 
@@ -91,6 +127,23 @@ def _format_uar(row: dict) -> str:
     difference = format_number(row['delta_uar'], '+z.3f')
     interval = format_interval(row['delta_ci95'], '+.3f')
     return f'{text} ({f"{difference} {interval}".strip()})'
+
+
+def _format_leakage(row: dict) -> str:
+    """Returns e.g. '0.460 (MLP) [0.336, 0.584]'."""
+    answer = row['unseen_speaker']
+    return f'{format_leakage(answer)} {format_interval(answer.get("ci95"))}'.strip()
+
+
+def _attacked(row: dict) -> str:
+    """Returns on how many utterances of how many speakers attackers were tested in a run."""
+    answer = row['unseen_speaker']
+    if 'n' not in answer:
+        return ''
+    return (
+        f'; tested in a run: {answer["n"]:.0f} utterances of {answer["classes"]:.0f} speakers on '
+        'average'
+    )
 
 
 def _with_leakage(rows: list[dict]) -> list[dict]:

@@ -14,7 +14,7 @@ from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.analysis.leakage import ATTACKERS, QUESTION_TITLES, question_title
 from jaxser.analysis.reference import ReferenceComparison, compare_with_references
-from jaxser.reporting.enrolment import curve_cells
+from jaxser.reporting.enrolment import DRAWS_NOTE, FEWER_NOTE, clarity_note, curve_cells
 from jaxser.reporting.formats import (
     folds_of_sweep,
     format_attack,
@@ -160,7 +160,16 @@ def _enrolment_table(sweep: FinishedSweep) -> list[str]:
     draws = pluralize(sweep.results['enrolment']['draws'], 'draw')
     lines = ['', f'K utterances of each tested speaker enrolled, mean of {draws}:', '']
     lines += [_markdown_line(headings), '|' + '---|' * len(headings)]
-    return lines + [_markdown_line(cells) for cells in table]
+    lines += [_markdown_line(cells) for cells in table]
+    clarity = clarity_note(sweep.results['enrolment']['rows'], len(_tested_speakers(sweep)))
+    return [*lines, '', f'{clarity} {FEWER_NOTE} {DRAWS_NOTE}']
+
+
+def _tested_speakers(sweep: FinishedSweep) -> set[str]:
+    speakers = set()
+    for predictions in sweep.predictions.values():
+        speakers.update(predictions.speaker_N.tolist())
+    return speakers
 
 
 def _reference_table(comparison: ReferenceComparison) -> str:
@@ -265,9 +274,7 @@ def description(sweep: FinishedSweep) -> list[str]:
     """Returns the data, model and training of a sweep as Markdown lines."""
     results = sweep.results
     config = flatten(sweep.metadata['config'])
-    speakers = set()
-    for predictions in sweep.predictions.values():
-        speakers.update(predictions.speaker_N.tolist())
+    speakers = _tested_speakers(sweep)
     folds = folds_of_sweep(results)
     classes = ', '.join(results['classes'])
     lines = [

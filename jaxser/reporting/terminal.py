@@ -10,6 +10,7 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, enrolment, summary
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, is_biased_low, question_title
 from jaxser.reporting import curve, figures, plotting
+from jaxser.reporting.enrolment import DRAWS_NOTE, FEWER_NOTE, clarity_note, is_clear
 from jaxser.reporting.formats import (
     CENTRED_NOTE,
     VERDICTS_NOTE,
@@ -63,7 +64,8 @@ def print_enrolment(results: dict) -> None:
         for row in enrolment.rows_from(rows, source):
             setting = [(key, format_setting(row, key)) for key in enrolment.setting_keys(row)]
             cells = curves.setdefault(tuple(setting), [*setting, ('enrolled', name)])
-            cells.append((f'K = {row["enrol"]}', format_number(row['uar'])))
+            mark = '*' if is_clear(row) else ''
+            cells.append((f'K = {row["enrol"]}', format_number(row['uar']) + mark))
         cells_by_row += curves.values()
     headings, texts_by_row = split_cells(cells_by_row)
     table = rich.table.Table(title='UAR with K enrolled utterances of each tested speaker')
@@ -73,10 +75,12 @@ def print_enrolment(results: dict) -> None:
         table.add_row(*texts)
     _print_table(table)
     draws = pluralize(results['enrolment']['draws'], 'draw')
-    print(
-        f'Mean of {draws} of the enrolled utterances, which are not scored. K = 0 is inductive, '
-        'all others are transductive.'
-    )
+    for sentences in (
+        f'Mean of {draws} of the enrolled utterances, which are not scored. {DRAWS_NOTE}',
+        f'K = 0 is inductive, all others are transductive. {FEWER_NOTE}',
+        f'*: {clarity_note(rows, summary.tested_speakers(results["summary"]))}',
+    ):
+        print(textwrap.fill(sentences, LEGEND_WIDTH))
 
 
 def _results_table(results: dict, swept: list[str]) -> rich.table.Table:
@@ -230,6 +234,8 @@ def _input_note(rows: list[dict]) -> list[str]:
     for question in HEADLINE_QUESTIONS:
         answers = summary.probed_answers(rows, question)
         recall = format_shared([format_attack(answer.get('input')) for answer in answers])
+        if recall == 'varies':
+            recall = 'differs between settings (see the page)'
         if recall:
             parts.append(f'{question_title(question)} {recall}')
     return [f'Leakage from the input alone: {", ".join(parts)}.'] if parts else []

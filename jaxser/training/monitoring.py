@@ -130,6 +130,8 @@ def print_plan(config, task, programs: list) -> None:
     )
     for line in task.split.describe_left_out(config.data.labels):
         distributed.log(line)
+    for line in task.shortages:
+        distributed.log(line)
     for line in audit_report.summary_lines(task.audit):
         distributed.log(line)
     subset_keys = []

@@ -37,6 +37,7 @@ class Task:
             part needs.
         runs: the runs of all programs.
         label_keys: the hyper-parameters by which the runs are named.
+        shortages: a sentence for each value of a sweep that asks for more than the data have.
     """
 
     def __init__(self, config, programs: list[sweep.Program]):
@@ -72,13 +73,11 @@ class Task:
             for variant in program.variants:
                 run_subsets[sweep.run_subset(variant)] = None
         run_subsets = list(run_subsets)
-        for line in subsets.describe_shortages(self.utterances, self.folds, run_subsets, seed):
-            distributed.log(line)
+        self.shortages = subsets.describe_shortages(self.utterances, self.folds, run_subsets, seed)
         counts = {subset.enrol for subset in run_subsets} - {None}
         if not counts:
             counts = {self.protocol.enrol}
-        for line in enrolment.describe_shortages(self.utterances, self.folds, counts):
-            distributed.log(line)
+        self.shortages += enrolment.describe_shortages(self.utterances, self.folds, counts)
         self.subset_folds = []
         self.subset_fold_index = {}
         for fold in self.folds:

@@ -10,6 +10,7 @@ from helpers.synthetic_utterances import make_utterances
 from data_pipelines.errors import UserError
 from data_pipelines.protocols import audit, audit_report
 from data_pipelines.protocols.confounding import measure_confounding
+from data_pipelines.protocols.enrolment import reserve_enrolment
 from data_pipelines.protocols.folds import Fold, make_folds
 from data_pipelines.protocols.protocol import Protocol, parse_allowed_leaks
 from data_pipelines.protocols.recordings import format_pair
@@ -322,3 +323,17 @@ def test_corpora_and_languages_are_measured_where_there_are_several():
     known = np.sort(np.concatenate([fold.train, fold.dev, fold.test]))[3:]
     expected = measure_confounding(text['speaker'][known], text['emotion'][known])
     assert findings['speaker'] == expected
+
+
+def test_what_is_set_aside_for_enrolment_is_explained_beside_the_parts(capsys):
+    """Training speakers' rows are counted twice: in train and as set aside."""
+    utterances, fold = utterances_and_fold()
+    audit_report.print_parts(utterances, [fold])
+    assert 'set aside' not in capsys.readouterr().out
+    enrolled = reserve_enrolment(utterances, fold, Protocol(enrol='all'), 0)
+    audit_report.print_parts(utterances, [enrolled])
+    printed = capsys.readouterr().out
+    heading = next(line for line in printed.splitlines() if 'fold' in line)
+    assert 'set aside' in heading
+    assert 'reserved' not in printed
+    assert 'add up to more than all utterances' in ' '.join(printed.split())

@@ -404,15 +404,15 @@ def test_a_training_speaker_with_one_utterance_has_nothing_enrolled(utterances):
 
 
 def test_a_number_that_some_speakers_do_not_have_is_reported(utterances, fold):
-    """With the fewest that a tested speaker has; there is no message if all have enough."""
+    """With the range over the tested speakers; there is no message if all have enough."""
     reserved = reserve(utterances, fold)
     shorter = reserve(utterances, dataclasses.replace(fold, test=fold.test[:44]))  # 30 and 14
     folds = [reserved, shorter]
     assert describe_shortages(utterances, folds, {0, 2, 7, 'all', 'none'}) == []
     assert describe_shortages(utterances, [fold], {'none'}) == []
     assert describe_shortages(utterances, folds, {16, 0, 8, 'all'}) == [
-        f'enrol={count}: some tested speakers have fewer utterances that can be enrolled (the '
-        'fewest: 7). All of theirs are enrolled.'
+        f'enrol={count}: the tested speakers have 7 to 15 utterances that can be enrolled. Of a '
+        'speaker with fewer, all are enrolled.'
         for count in (8, 16)
     ]
 

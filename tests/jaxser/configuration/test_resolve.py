@@ -68,3 +68,8 @@ def test_a_csv_is_not_trained_on_only_because_it_has_the_identity_corpus(monkeyp
         resolved(**{'data.corpora': ('emodb',), 'protocol.identity': ('mine',)})
     config = resolved(**{'data.corpora': ('emodb', 'folder'), 'protocol.identity': ('mine',)})
     assert config.data.corpora == ('emodb', 'folder')
+
+
+def test_a_misspelt_normalisation_is_named_before_what_it_does_not_use():
+    with pytest.raises(UserError, match=r"'speaker_enrol'; expected one of .*enrolled"):
+        resolved(**{'data.normalise': 'speaker_enrol', 'protocol.enrol': 4})

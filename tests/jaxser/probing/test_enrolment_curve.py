@@ -266,6 +266,19 @@ def test_the_command_measures_and_writes_the_report(workdir, monkeypatch):
     assert (workdir / 'enrolment.png').exists()
 
 
+@pytest.mark.parametrize(
+    ('draws', 'printed'),
+    [
+        (2, 'Already measured with 10 draws: --draws 2 is not used.\n'),
+        (10, ''),
+        (None, ''),
+    ],
+)
+def test_the_command_says_where_draws_are_not_used(draws, printed, capsys):
+    command.print_reused({'enrolment': {'draws': 10}}, draws)
+    assert capsys.readouterr().out == printed
+
+
 def test_the_command_refuses_no_draws(monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', ['enrolment', '--workdir', 'x', '--draws', '0'])
     with pytest.raises(SystemExit):

@@ -7,7 +7,7 @@ from helpers import finished_sweeps
 from helpers.finished_sweeps import write_sweep
 from helpers.html_page import Page
 
-from jaxser.reporting import curve, enrolment, markdown, plotting
+from jaxser.reporting import curve, enrolment, markdown, plotting, terminal
 from jaxser.reporting.page import write_report
 
 CONFIG = finished_sweeps.make_config('dann')
@@ -38,6 +38,9 @@ def test_the_page_has_a_section_and_the_workdir_the_figure(tmp_path, no_figures)
     names = [attrs['id'] for attrs in Page(text).elements_of('section')]
     assert names[names.index('leakage') + 1] == 'enrolment'
     assert '0.630 (+0.030 [+0.025, +0.035])' in text
+    assert '0.850 (RBF) [0.750, 0.950]' in text
+    assert enrolment.DRAWS_NOTE in text
+    assert 'excludes 0 in 12 of 12 cases' in text
     assert 'transductive' in text
     assert (path / 'enrolment.png').read_bytes() == b'a figure'
 
@@ -54,7 +57,10 @@ def test_the_table_has_a_column_for_each_k_and_a_row_for_each_source(tmp_path):
         '| dann, lam = 0.3 | one emotion | UAR | 0.600 | 0.610 (+0.010 [+0.005, +0.015]) '
         '| 0.620 (+0.020 [+0.015, +0.025]) |',
         '| dann, lam = 0.3 | any emotion | leakage of unseen speakers (chance: 0.250) '
-        '| 0.850 (RBF) | 0.750 (RBF) | 0.650 (RBF) |',
+        '| 0.850 (RBF) [0.750, 0.950] | 0.750 (RBF) [0.650, 0.850] | 0.650 (RBF) [0.550, 0.750] |',
+        'The interval of the difference to K = 0 excludes 0 in 4 of 4 cases. The intervals are not '
+        'corrected for their number. '
+        f'{enrolment.FEWER_NOTE} {enrolment.DRAWS_NOTE}',
     ):
         assert f'{line}\n' in text
     assert 'neutral' not in text
@@ -103,6 +109,36 @@ def test_without_intervals_the_points_have_no_bars(tmp_path):
     assert 'no intervals for fewer than 6 speakers' in figure.get_suptitle()
     cells = dict(enrolment.curve_cells({'a': results['enrolment']['rows'][:3]})[0])
     assert cells['K = 4'] == '0.630 (+0.030)'
+
+
+def test_the_terminal_marks_clear_differences_only(tmp_path, capsys):
+    """And says for how many speakers, how few are enrolled, and why K = 0 is not in the table."""
+    results = enrolled_results(tmp_path / 'w', (0.3,), with_leakage=False)
+    results['enrolment']['rows'][1]['delta_ci95'] = [-0.003, 0.05]
+    terminal.print_enrolment(results)
+    printed = ' '.join(capsys.readouterr().out.split())
+    assert '0.600 │ 0.630 │ 0.660*' in printed
+    assert 'excludes 0 in 3 of 4 cases; the others are not clear with 8 tested speakers' in printed
+    assert enrolment.FEWER_NOTE in printed
+    assert enrolment.DRAWS_NOTE in printed
+
+
+def test_with_few_speakers_no_difference_is_called_clear(tmp_path):
+    rows = enrolled_results(tmp_path / 'w', (0.3,))['enrolment']['rows']
+    for row in rows:
+        row['delta_ci95'] = None
+    assert not any(map(enrolment.is_clear, rows))
+    assert enrolment.clarity_note(rows, 5).startswith('5 tested speakers: too few for intervals')
+
+
+def test_the_table_says_on_how_many_utterances_leakage_was_measured(tmp_path):
+    rows = enrolled_results(tmp_path / 'w', (0.3,))['enrolment']['rows']
+    for row in rows:
+        if row['unseen_speaker']:
+            row['unseen_speaker'] |= {'n': 13.6, 'classes': 4.0}
+    figures = [dict(cells)['figure'] for cells in enrolment.curve_cells({'a': rows})]
+    tested = 'tested in a run: 14 utterances of 4 speakers on average'
+    assert figures[-1] == f'leakage of unseen speakers (chance: 0.250; {tested})'
 
 
 def test_a_swept_number_of_enrolled_utterances_is_no_axis_of_the_usual_curve():

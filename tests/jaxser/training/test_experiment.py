@@ -354,7 +354,7 @@ def test_subsets_of_the_training_part_are_one_program(data, plain, tmp_path, mon
     monkeypatch.setattr(plan, 'training_items', record_and_plan)
     results = sweep(data, tmp_path / 'resident', **changes)
     output = capsys.readouterr().out
-    assert 'config.sweep.per_class=99: training has only 8 angry, 8 sad' in output
+    assert output.count('config.sweep.per_class=99: training has only 8 angry, 8 sad') == 1
     assert '6 runs in 1 program: 3 folds, 2 per_class' in output
     assert {len(fold.train) for fold in planned[0]} == {10, 16}
     assert [(r['per_class'], r['lam']) for r in results['summary']] == [(5, 0.5), (99, 0.5)]
