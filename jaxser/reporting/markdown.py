@@ -18,6 +18,7 @@ from jaxser.reporting.enrolment import DRAWS_NOTE, FEWER_NOTE, clarity_note, cur
 from jaxser.reporting.formats import (
     folds_of_sweep,
     format_attack,
+    format_enrolled,
     format_estimate,
     format_interval,
     format_leakage,
@@ -26,7 +27,7 @@ from jaxser.reporting.formats import (
 )
 from jaxser.reporting.reference import TITLE, reference_cells, reference_note
 from jaxser.reporting.verdict import comparison_verdict
-from jaxser.runs import flatten, format_value, synthetic_note
+from jaxser.runs import distinct_values, flatten, format_value, synthetic_note
 
 # Modules in the folder of configurations that are no configurations.
 NO_CONFIGURATIONS = ('__init__', 'base', 'command')
@@ -285,8 +286,9 @@ def description(sweep: FinishedSweep) -> list[str]:
         f'- Methods: {_values(results, config, "method")}',
     ]
     if config.get('data.normalise') == 'speaker_enrolled':
-        enrolled = _values(results, config, 'enrol') or config['protocol.enrol']
-        lines.append(f'- Enrolled utterances of each tested speaker: {enrolled} (0 is inductive)')
+        numbers = distinct_values([run['hyper'] for run in results['runs']], 'enrol')
+        enrolled = ', '.join(map(format_enrolled, numbers or [config['protocol.enrol']]))
+        lines.append(f'- Enrolled utterances of each tested speaker: {enrolled}')
     domains = _values(results, config, 'domain')
     if domains:
         lines.append(f'- Domains to forget: {domains}')

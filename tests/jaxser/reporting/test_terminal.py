@@ -188,7 +188,9 @@ def test_leakage_of_the_input_that_differs_between_settings_is_not_one_number():
     rows = [make_row(enrol=0), make_row(enrol=8)]
     for row, recall in zip(rows, (0.9, 0.8)):
         row['probe'] = {'speaker': SPEAKER_ANSWER | {'input': {'linear': recall}}}
-    line = 'Leakage from the input alone: training speakers differs between settings (see the page).'
+    line = (
+        'Leakage from the input alone: training speakers differs between settings (see the page).'
+    )
     assert terminal._input_note(rows) == [line]
     assert terminal._input_note(rows[:1]) == [
         'Leakage from the input alone: training speakers 0.900 (linear).'
