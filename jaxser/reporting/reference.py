@@ -38,6 +38,7 @@ def _gain_cells(gain: ReferenceGain, enrol: int | str) -> list[tuple[str, str]]:
     return [
         ('setting', format_setting_values(setting)),
         ('method', row.method),
+        ('chosen', ', '.join(dict.fromkeys(row.coefficients))),
         ('enrolled', str(enrolled)),
         ('UAR (pooled)', format_number(row.uar.value)),
         ('reference', format_number(gain.reference.uar.value)),
