@@ -31,8 +31,8 @@ NOTES = (
     'UAR: test parts of all folds pooled, mean over draws of the enrolled utterances and over '
     'seeds. In parentheses: the difference to K = 0, with its 95 % interval over speakers.',
     f'Any emotion, one emotion, neutral: what was enrolled. {FEWER_NOTE}',
-    'K = 0 is inductive. All others are transductive: the model has seen unlabelled speech of the '
-    'tested speaker.',
+    'All numbers except K = 0 are transductive: the model has unlabelled speech of the tested '
+    'speaker.',
     'Leakage of unseen speakers: mean recall of the strongest attacker, which is named, in a '
     'single draw, with its 95 % interval over speakers.',
 )

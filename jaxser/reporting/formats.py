@@ -27,7 +27,7 @@ def format_enrolled(enrol: int | str | None) -> str:
     """
     if enrol is None:
         return ''
-    return '0 (inductive)' if enrol == 0 else f'{enrol} (transductive)'
+    return '0' if enrol == 0 else f'{enrol} (transductive)'
 
 
 def format_number(value: float | None, number_format: str = 'z.3f') -> str:

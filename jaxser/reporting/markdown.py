@@ -67,8 +67,8 @@ uses {rare_draws} draws where few of the {draws} are as extreme. No interval is 
   verification of unseen speakers by a classifier fitted on the training speakers, 0.5 without any
   leakage.
 - `K = 8` and the like: 8 utterances of each tested speaker are enrolled, without labels, and not
-  scored. In parentheses the difference to `K = 0` on the same utterances, and its interval. `K = 0`
-  is inductive, all others are transductive.
+  scored. In parentheses the difference to `K = 0` on the same utterances, and its interval. All
+  numbers except `K = 0` are transductive.
 - `s`: a run's share of its program's seconds. These include the start and whatever else the machine
   did.
 """

@@ -77,7 +77,7 @@ def print_enrolment(results: dict) -> None:
     draws = pluralize(results['enrolment']['draws'], 'draw')
     for sentences in (
         f'Mean of {draws} of the enrolled utterances, which are not scored. {DRAWS_NOTE}',
-        f'K = 0 is inductive, all others are transductive. {FEWER_NOTE}',
+        f'All numbers except K = 0 are transductive. {FEWER_NOTE}',
         f'*: {clarity_note(rows, summary.tested_speakers(results["summary"]))}',
     ):
         print(textwrap.fill(sentences, LEGEND_WIDTH))

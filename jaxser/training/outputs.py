@@ -190,7 +190,7 @@ def _protocol_notes(config, task, runs: list[dict]) -> list[str]:
 def _enrolment_notes(config, runs: list[dict]) -> list[str]:
     """Returns how many of the utterances that are set aside are enrolled; [] without any.
 
-    Without enrolled utterances, a result is inductive.
+    Results with enrolled utterances are transductive.
     """
     if config.protocol.enrol == 'none':
         return []
@@ -201,7 +201,7 @@ def _enrolment_notes(config, runs: list[dict]) -> list[str]:
     listed = texts[0]
     if len(texts) > 1:
         listed = f'{", ".join(texts[:-1])} or {texts[-1]}'
-    kind = '0: inductive, others: transductive' if 0 in numbers else 'transductive, not inductive'
+    kind = 'transductive, except 0' if 0 in numbers else 'transductive, not inductive'
     return [f'{listed} of them enrolled for each speaker ({kind})']
 
 

@@ -53,7 +53,7 @@ def test_if_every_seed_lost_a_fold_the_remaining_runs_are_taken():
 def test_the_number_of_enrolled_utterances_is_not_chosen():
     """Training is the same: the runs with the most are taken, even if dev prefers another number.
 
-    A method without other numbers stays a candidate.
+    A method without other numbers is still a candidate.
     """
     rows, runs = [], []
     for lam, enrol, dev_uar in ((0.0, 0, 0.9), (0.0, 4, 0.5), (0.0, 'all', 0.6), (0.3, 2, 0.4)):
