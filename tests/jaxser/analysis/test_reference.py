@@ -70,7 +70,7 @@ def test_the_markdown_and_the_page_have_the_table(tmp_path, monkeypatch):
     text = markdown.render_results(list(tables), [], None, '')
     assert text.count('### Against plain training without enrolment') == 1
     assert '|  | erm |  | 8 | 0.750 | 0.500 | +0.250 |' in text
-    assert '|  | dann | 8 | 1.000 | 0.500 | +0.500 |' in text
+    assert '|  | dann | lam 0.3 | 8 | 1.000 | 0.500 | +0.500 |' in text
     assert text.count('- Enrolled utterances of each tested speaker: 8 (transductive)\n') == 1
     html = comparison_page.write_comparison(list(tables)).read_text()
     assert 'reference' in [attrs['id'] for attrs in Page(html).elements_of('section')]
