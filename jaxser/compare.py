@@ -20,6 +20,7 @@ from etils import epath
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.wording import pluralize
 from jaxser.reporting.markdown import FIGURES, RESULTS_INTRODUCTION, render_results
+from jaxser.workdir_files import write_whole
 
 
 def main() -> None:
@@ -70,7 +71,7 @@ def main() -> None:
             arguments.workdir, arguments.whole, arguments.unmeasured, command, figures
         )
         if arguments.out:
-            arguments.out.write_text(text)
+            write_whole(arguments.out, text)
             print(f'{arguments.out}: {pluralize(sweeps, "sweep")}.')
         else:
             print(text)
@@ -88,7 +89,7 @@ def _copy_figures(workdirs: list, folder: Path, file: Path) -> dict[str, dict[st
                 continue
             folder.mkdir(parents=True, exist_ok=True)
             copy = folder / f'{workdir.name}_{name}'
-            copy.write_bytes((workdir / name).read_bytes())
+            write_whole(copy, (workdir / name).read_bytes())
             link = Path(os.path.relpath(copy, file.parent)).as_posix()
             links.setdefault(str(workdir), {})[name] = link
     return links
