@@ -40,6 +40,14 @@ class Utterance:
     start: float = 0.0  # seconds into the file
     end: float | None = None  # seconds into the file; None is the end of the file
     speed: float = 1.0  # at which the audio is played: see speed_copies.py
+    channel: int = 0  # of the file, from 1; 0 is the mean of all channels
+    # Stands for the file; '' where no utterance of the corpus is a segment (storage/listing.py).
+    file: str = ''
+
+    @property
+    def is_segment(self) -> bool:
+        """Returns whether the utterance is a part of its file, by its list."""
+        return self.start != 0 or self.end is not None
 
 
 @dataclasses.dataclass(frozen=True)
