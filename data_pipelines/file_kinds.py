@@ -13,16 +13,12 @@ class FileKind(NamedTuple):
     advice: str  # what to do, as a clause
 
 
-GIT_LFS = FileKind(
-    'a Git LFS pointer, not the file itself', 'run `git lfs pull` in the folder it came from'
-)
-HTML = FileKind(
-    'a web page (HTML), probably an error page of the server', 'download the file again'
-)
-JSON = FileKind('a JSON text, probably an error message of the server', 'download the file again')
+GIT_LFS = FileKind('a Git LFS pointer, not the file itself', 'run `git lfs pull`')
+HTML = FileKind('a web page (HTML), not the file itself', 'download the file again')
+JSON = FileKind('a JSON text', 'name the right file, or download it again')
 XLSX = FileKind('an Excel workbook', 'save it as CSV (UTF-8)')
 XLS = FileKind('an old Office file, such as an Excel workbook (.xls)', 'save it as CSV (UTF-8)')
-ZIP = FileKind('a ZIP archive', 'unpack it, or download it again if it should not be one')
+ZIP = FileKind('a ZIP archive', 'unpack it')
 GZIP = FileKind('a gzip archive', 'unpack it')
 TAR = FileKind('a tar archive', 'unpack it')
 SEVEN_ZIP = FileKind('a 7z archive', 'unpack it')
@@ -31,15 +27,13 @@ XZ = FileKind('an xz archive', 'unpack it')
 BZIP2 = FileKind('a bzip2 archive', 'unpack it')
 PDF = FileKind('a PDF document', 'name the right file')
 IMAGE = FileKind('a picture', 'name the right file')
-XML = FileKind('an XML text, probably an error message of the server', 'download the file again')
+XML = FileKind('an XML text', 'name the right file, or download it again')
 UTF_16 = FileKind('text in UTF-16', 'save it as UTF-8')
 UTF_32 = FileKind('text in UTF-32', 'save it as UTF-8')
 PICKLE = FileKind('a PyTorch or pickle file', 'name the right file')
 NUMPY = FileKind('a NumPy array', 'name the right file')
 HDF5 = FileKind('an HDF5 file', 'name the right file')
-APPLE_DOUBLE = FileKind(
-    'a file of macOS that holds only the properties of another', 'leave it out, or delete it'
-)
+APPLE_DOUBLE = FileKind('properties of another file, left by macOS', 'delete it')
 TEXT = FileKind('a text', 'name the right file, or download it again')
 ZEROS = FileKind('nothing but zero bytes', 'copy or download it again')
 

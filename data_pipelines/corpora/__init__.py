@@ -49,6 +49,14 @@ class Utterance:
         """Returns whether the utterance is a part of its file, by its list."""
         return self.start != 0 or self.end is not None
 
+    @property
+    def location(self) -> str:
+        """Where it is: the path of its file, and `#start-end` in seconds for a segment."""
+        if not self.is_segment:
+            return str(self.path)
+        end = '' if self.end is None else f'{self.end:g}'
+        return f'{self.path}#{self.start:g}-{end}'
+
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:

@@ -16,7 +16,15 @@ from data_pipelines.wording import pluralize
 REQUIRED_COLUMNS = ('path', 'speaker', 'emotion')
 OPTIONAL_TEXT_COLUMNS = ('sex', 'session', 'sentence', 'style', 'split')
 RATING_COLUMNS = ('arousal', 'valence', 'dominance')
-OPTIONAL_COLUMNS = ('start', 'end', 'language', 'corpus', *OPTIONAL_TEXT_COLUMNS, *RATING_COLUMNS)
+OPTIONAL_COLUMNS = (
+    'start',
+    'end',
+    'channel',
+    'language',
+    'corpus',
+    *OPTIONAL_TEXT_COLUMNS,
+    *RATING_COLUMNS,
+)
 UNKNOWN_EMOTION = 'unknown emotion'  # beginning of that problem's description
 MAX_REPORTED = 10  # problems in one message
 MAX_LINES = 3  # line numbers of one problem
@@ -28,8 +36,8 @@ def walk(source: Path) -> list[Utterance]:
     """Returns the utterances that the CSV file `source` lists, in its order.
 
     Paths are relative to the folder of the file. Start and end are in seconds; ratings are from -1
-    to 1. An utterance is named by its path, and by `#start-end` if it is a segment. Raises a
-    UserError that lists what is wrong with the file.
+    to 1. An utterance is named by its path, by `#start-end` if it is a segment, and by `@channel`
+    if a channel is chosen. Raises a UserError that lists what is wrong with the file.
     """
     if not source.is_file():
         raise UserError(f'{source} is not a file. {SOURCE_HINT}')
@@ -135,7 +143,12 @@ def find_problem(row: dict) -> str | None:
     """Returns what is wrong with a row, or None."""
     if None in row or None in row.values():
         return 'more or fewer cells than the header has columns'
-    return find_text_problem(row) or find_rating_problem(row) or find_time_problem(row)
+    return (
+        find_text_problem(row)
+        or find_rating_problem(row)
+        or find_time_problem(row)
+        or find_channel_problem(row)
+    )
 
 
 def find_text_problem(row: dict[str, str]) -> str | None:
@@ -177,6 +190,14 @@ def find_time_problem(row: dict[str, str]) -> str | None:
     return None
 
 
+def find_channel_problem(row: dict[str, str]) -> str | None:
+    """Returns what is wrong with a row's channel, or None."""
+    channel = row.get('channel', '')
+    if re.fullmatch(r'([1-9][0-9]{0,2})?', channel):
+        return None
+    return f'channel {channel!r} is not a number from 1 (empty is the mean of all channels)'
+
+
 def is_rating(text: str) -> bool:
     """Returns whether a cell holds a number from -1 to 1."""
     try:
@@ -192,6 +213,8 @@ def make_utterance(folder: Path, row: dict[str, str]) -> Utterance:
     name = row['path']
     if start or end:
         name += f'#{start}-{end}'
+    if row.get('channel'):
+        name += f'@{row["channel"]}'
     texts = {column: row.get(column, '') for column in OPTIONAL_TEXT_COLUMNS}
     ratings = {}
     for column in RATING_COLUMNS:
@@ -205,6 +228,7 @@ def make_utterance(folder: Path, row: dict[str, str]) -> Utterance:
         corpus=row.get('corpus') or 'folder',
         start=float(start or 0),
         end=float(end) if end else None,
+        channel=int(row.get('channel') or 0),
         **texts,
         **ratings,
     )

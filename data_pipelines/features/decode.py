@@ -33,6 +33,7 @@ WHOLE_NUMBER_AMPLITUDE = 2.0
 # The channels cancel if their mean has less than this share of their power. It has 1/K if K
 # channels are unrelated, or if all but one are silent; and there are 64 at most.
 CANCELLED_POWER = 0.01
+MIXED_FORMATS = 'files joined into one, of different rates or channels: cut them apart'
 VIDEO_SUFFIXES = soundtracks.SUFFIXES  # decoded by PyAV; other files are decoded by soundfile
 
 
@@ -98,8 +99,8 @@ def check_levels(samples: np.ndarray) -> None:
     if is_unscaled:
         full_scale = '32768' if peak <= 1 << 15 else '2147483648'
         raise Rejection(
-            f'samples as large as {peak:g}, where full scale is 1: probably integers that were '
-            f'written as floats; divide them by {full_scale}'
+            f'samples as large as {peak:g}, where full scale is 1: probably integers; divide '
+            f'them by {full_scale}'
         )
 
 
@@ -117,9 +118,8 @@ def mix_channels(samples: np.ndarray, channel: int | None = None) -> np.ndarray:
     is_silent = np.ptp(samples, axis=0).max() < 2 * SILENCE_AMPLITUDE
     if not is_silent and wave.var() < CANCELLED_POWER * power:
         raise Rejection(
-            f'the {channels} channels cancel: their mean has less than '
-            f'{100 * CANCELLED_POWER:g} % of their power, as where one is inverted; choose a '
-            'channel (--channel 1, or the column channel)'
+            f'its {channels} channels cancel, as where one is inverted: choose one (--channel, or '
+            'the column channel)'
         )
     return wave
 
@@ -242,11 +242,7 @@ def read_joined(content: Content, pieces: list[tuple[int, int]]) -> tuple[np.nda
             parts.append(read_to_end(file))
             formats.add((file.samplerate, file.channels))
     if len(formats) > 1:
-        listed = ' and '.join(f'{rate} Hz x {channels}' for rate, channels in sorted(formats))
-        raise Rejection(
-            f'{len(pieces)} files joined into one, of different rates or channels ({listed}): '
-            'cut them apart'
-        )
+        raise Rejection(MIXED_FORMATS)
     return np.concatenate(parts), formats.pop()[0]
 
 
@@ -259,7 +255,7 @@ def read_mpeg(utterance: Utterance, content: Content) -> tuple[np.ndarray, int]:
 
     stream = mpeg.scan(content)
     if len(stream.formats) > 1:
-        raise Rejection('files joined into one, of different rates or channels: cut them apart')
+        raise Rejection(MIXED_FORMATS)
     with open_verified(content, utterance.path) as file:
         if mpeg.states_its_length(stream):
             return read_audio_segment(utterance, file)

@@ -43,9 +43,8 @@ class SampleBlocks:
         limit = min(MAX_BYTES, self._bytes + available_bytes() // MEMORY_FACTOR)
         if total > limit:
             raise Rejection(
-                f'too long for the memory: {(self.frames + frames) / rate / 60:.0f} minutes or '
-                f'more of {channels} channel(s) at {rate} Hz; cut the file, or list segments of '
-                'it by start and end'
+                f'too long for the memory, or its header is wrong: {channels} channel(s) of '
+                f'{(self.frames + frames) / rate / 60:.0f} minutes or more'
             )
         self._next_check = max(2 * self._next_check, total)
 

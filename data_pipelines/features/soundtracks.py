@@ -34,7 +34,6 @@ SUFFIXES = (
     '.mpeg',
     '.ts',
 )
-INSTALL_HINT = "in the checkout of jaxser, run: pip install -e '.[video]'"
 
 _MAGIC = (
     (b'\x1a\x45\xdf\xa3', 'matroska'),
@@ -83,10 +82,7 @@ def is_installed() -> bool:
 def read_soundtrack(path: Path, content: Content, demuxer: str) -> tuple:
     """Returns a file's first sound track, float32 of shape (time, channels), and its rate in Hz."""
     if not is_installed():
-        raise Rejection(
-            f'{_TITLES[demuxer]}, which is decoded by PyAV, and that is not installed: '
-            f'{INSTALL_HINT}; or convert it to WAV'
-        )
+        raise Rejection(f'{_TITLES[demuxer]}: install PyAV (pip install av), or convert it to WAV')
     _check_complete(content, demuxer)
     with open(path, 'rb') as file:
         return _decode_track(file, demuxer)

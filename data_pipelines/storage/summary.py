@@ -48,7 +48,7 @@ def print_summary(corpus: Corpus, written: WrittenDataset, folder: Path) -> None
     print(f'{len(speakers)} speakers, {hours:.2f} hours: {folder}')
     print_identical_audio(written)
     for utterance, reason in written.rejected[:MAX_PRINTED_REJECTIONS]:
-        line = f'rejected: {utterance.path}: {reason}'
+        line = f'rejected: {utterance.location}: {reason}'
         print(line.encode(errors='backslashreplace').decode())
     more = len(written.rejected) - MAX_PRINTED_REJECTIONS
     if more > 0:

@@ -106,18 +106,31 @@ def process_utterances(utterances: list[Utterance], spec: FeatureSpec) -> list[d
 def process_one_by_one(utterances: list[Utterance], spec: FeatureSpec) -> list[dict | Rejection]:
     """As `process_utterances`, in a process that is replaced when an utterance crashes it."""
     results: list[dict | Rejection] = []
+    others = set(multiprocessing.active_children())
     executor = start_pool(1)
     try:
         for utterance in utterances:
+            future = executor.submit(process_utterances, [utterance], spec)
+            processes = set(multiprocessing.active_children()) - others
             try:
-                results += executor.submit(process_utterances, [utterance], spec).result()
+                results += future.result()
             except BrokenProcessPool:
-                results.append(Rejection('unreadable: its decoder crashed'))
                 executor.shutdown()
+                results.append(Rejection(_describe_death(processes)))
                 executor = start_pool(1)
     finally:
         executor.shutdown(cancel_futures=True)
     return results
+
+
+def _describe_death(processes: set[multiprocessing.Process]) -> str:
+    """Returns why these worker processes ended, as the reason for a rejection."""
+    codes = {process.exitcode for process in processes if process.exitcode is not None}
+    if -signal.SIGKILL in codes:
+        return 'its worker process was killed, probably because the memory was full'
+    if -signal.SIGSEGV in codes:
+        return 'unreadable: its decoder crashed'
+    return f'unreadable: its worker process ended with the status {max(codes, default="?")}'
 
 
 def start_pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:

@@ -38,6 +38,20 @@ def test_every_column_is_read_and_paths_are_relative_to_the_list(tmp_path):
     assert full.name != sparse.name
 
 
+def test_two_channels_of_one_file_are_two_utterances(tmp_path):
+    text = 'path,speaker,emotion,channel\na.wav,1,sad,1\na.wav,2,sad,2\nb.wav,3,sad,\n'
+    utterances = folder.walk(write_list(tmp_path, text))
+    assert [utterance.channel for utterance in utterances] == [1, 2, 0]
+    assert [utterance.name for utterance in utterances] == ['a.wav@1', 'a.wav@2', 'b.wav']
+
+
+@pytest.mark.parametrize('channel', ['0', '-1', 'left', '1.5', '1000'])
+def test_a_channel_that_is_no_number_from_1_is_refused(channel, tmp_path):
+    path = write_list(tmp_path, f'path,speaker,emotion,channel\na.wav,1,sad,{channel}\n')
+    with pytest.raises(UserError, match=f"line 2: channel '{channel}' is not a number from 1"):
+        folder.walk(path)
+
+
 def test_a_list_from_a_spreadsheet_is_read(tmp_path):
     """With a byte order mark, CRLF, columns in another order, and an absolute path."""
     absolute = tmp_path / 'x.wav'

@@ -83,7 +83,7 @@ def test_without_pyav_the_file_is_named_with_what_to_do(suffix, codec, rate, tmp
     path = tmp_path / f'a{suffix}'
     write_compressed(path, codec, rate)
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(Rejection, match=r'an MP4, M4A .* PyAV, .*pip install .*convert it to WAV'):
+    with pytest.raises(Rejection, match=r'an MP4, M4A .* PyAV .pip install .*convert it to WAV'):
         decode.read_samples(make_utterance(path))
 
 
