@@ -32,6 +32,8 @@ RESUMABLE_KEYS = (
     'probe',
 )
 
+PATTERN_CHARACTERS = '[]*?'
+
 # The files that this module writes, in the workdir and its folders groups/N and model.
 WRITTEN_FILES = (
     'writable',
@@ -46,6 +48,19 @@ WRITTEN_FILES = (
     'representations.npz',
     'results.json',
 )
+
+
+def check_no_pattern(path) -> None:
+    """Raises UserError for a path with characters of file patterns.
+
+    Orbax would take them for a pattern: its checkpoints could be written, but not be read.
+    """
+    found = [character for character in PATTERN_CHARACTERS if character in str(path)]
+    if found:
+        raise UserError(
+            f'The workdir {path} has {" ".join(found)} in its path, with which checkpoints cannot '
+            'be read again. Choose another --workdir, or rename the folder.'
+        )
 
 
 def lock_folder(folder: Path) -> filelock.BaseFileLock:
@@ -149,6 +164,8 @@ class Workdir:
         self.path = epath.Path(path)
         if not self.path.is_absolute() and not is_remote:
             self.path = epath.Path(Path(path).absolute())
+        if not is_remote:
+            check_no_pattern(self.path)
         self.config = config
         self.files = WorkdirFiles(self.path)
         if distributed.is_main_process():
