@@ -41,6 +41,7 @@ def main() -> None:
         speed = arguments.pop('speed')
         speeds = () if speed is None else parse_speeds(speed)
         spec = parse_feature_spec(features, states, LogMel(**fields))
+        spec = _with_prepared_name(spec, arguments['out'])
         prepare_corpus(spec=spec, extractor=make_extractor(spec), speeds=speeds, **arguments)
 
 
@@ -125,6 +126,15 @@ def _parse_encoder_spec(folder: str, states: str | None, log_mel: LogMel) -> Fea
     if states == INPUT_KIND:
         return extractor.input_from_folder(folder)
     return extractor.states_from_folder(folder, states or STATE_KINDS[0])
+
+
+def _with_prepared_name(spec: FeatureSpec, data_dir: str) -> FeatureSpec:
+    """Returns the features, encoder states under the name that `data_dir` already has for them."""
+    if not isinstance(spec, EncoderStates):
+        return spec
+    from jaxser.pretrained import extractor
+
+    return extractor.with_prepared_name(spec, data_dir)
 
 
 def make_extractor(spec: FeatureSpec) -> Extractor | None:

@@ -4,7 +4,7 @@
 
 prints what a Hugging Face folder contains: the model, its size, its input, and which of its tensors
 do not belong to the encoder. The folder has `config.json`, `model.safetensors` or its shards, and
-often `preprocessor_config.json`. Pickled files are never opened.
+often `preprocessor_config.json` or `processor_config.json`. Pickled files are never opened.
 """
 
 import argparse
@@ -63,6 +63,8 @@ def _describe_input(encoder: PretrainedEncoder) -> str:
         step = 1000 * int(np.prod(config['conv_stride'])) / SAMPLE_RATE
     if encoder.normalises_input:
         kind += ', each wave normalised by its own mean and standard deviation'
+        if encoder.guesses:
+            kind += ' (a guess)'
     return f'  input: {kind} at {SAMPLE_RATE} Hz; a frame every {step:g} ms'
 
 

@@ -17,6 +17,8 @@ from data_pipelines.features import log_mel
 from data_pipelines.features.upstream import FORMAT_VERSION, EncoderStates
 from jaxser.pretrained.checkpoint import CONFIG_FILE, PREPROCESSOR_FILE
 from jaxser.pretrained.encoder import PretrainedEncoder, cached_encoder
+from jaxser.pretrained.extractor import recorded_states
+from jaxser.pretrained.identity import hash_files
 
 METADATA_FILE = 'model.json'
 WEIGHTS_FILE = 'model.safetensors'
@@ -212,12 +214,12 @@ def _recorded_folder(path, record: dict) -> Path:
 
 def _check_is_recorded(path, record: dict, encoder: PretrainedEncoder) -> None:
     """Raises UserError for an encoder whose weights or configuration are not the recorded ones."""
+    if recorded_states(encoder, record, path):
+        return
     state_kind = EncoderStates.from_name(record['name']).kept
     name = EncoderStates.from_encoder(encoder, state_kind).name
-    if (name, encoder.sha256) == (record['name'], record['sha256']):
-        return
     difference = f'weights with the sha256 {encoder.sha256}'
-    if encoder.sha256 == record['sha256']:
+    if record['sha256'] in (encoder.sha256, hash_files(encoder.folder)):
         difference = f'the same weights, but another {CONFIG_FILE} or {PREPROCESSOR_FILE}'
     raise UserError(
         f'The model of {path} needs {record["name"]}, weights with the sha256 {record["sha256"]}; '
