@@ -38,6 +38,14 @@ def read_promise(content: Content) -> Promise:
     return Promise()
 
 
+def has_audio_magic(head: bytes) -> bool:
+    """Returns whether a file begins as one of the formats that libsndfile reads."""
+    if head[:4] in (b'RIFF', b'RIFX', b'FORM'):
+        return head[8:12] in (b'WAVE', b'AIFF', b'AIFC', b'8SVX')
+    magics = (b'fLaC', b'OggS', *_READERS)
+    return head.startswith(magics)
+
+
 def missing_bytes(content: Content) -> tuple[int, int] | None:
     """Returns (expected, existing) bytes of samples if a file is truncated, else None.
 

@@ -33,6 +33,7 @@ WHOLE_NUMBER_AMPLITUDE = 2.0
 # The channels cancel if their mean has less than this share of their power. It has 1/K if K
 # channels are unrelated, or if all but one are silent; and there are 64 at most.
 CANCELLED_POWER = 0.01
+COMPRESSED_VALUES = 8  # samples per byte of speech that PyAV decodes
 MIXED_FORMATS = 'files joined into one, of different rates or channels: cut them apart'
 VIDEO_SUFFIXES = soundtracks.SUFFIXES  # decoded by PyAV; other files are decoded by soundfile
 
@@ -184,6 +185,30 @@ def read_content(utterance: Utterance, content: Content) -> tuple[np.ndarray, in
         raise Rejection(f'unreadable: {file_kinds.describe(kind)}')
     with open_verified(content, utterance.path) as file:
         return read_audio_segment(utterance, file)
+
+
+def looks_like_audio(content: Content) -> bool:
+    """Returns whether the first bytes are those of a sound file, whatever its name says."""
+    head = content[: file_kinds.HEAD_BYTES]
+    if file_kinds.recognise(head) is not None:
+        return False
+    if containers.has_audio_magic(head) or soundtracks.find_demuxer(content):
+        return True
+    return mpeg.parse_header(head[:4]) is not None or head[:3] == b'ID3'
+
+
+def expected_values(path: Path) -> int:
+    """Returns about how many samples of all channels a file holds, by its header or its size."""
+    import soundfile
+
+    try:
+        info = soundfile.info(os.fsencode(path))
+    except Exception:  # a decoder may raise anything for a damaged file
+        try:
+            return COMPRESSED_VALUES * path.stat().st_size
+        except (OSError, ValueError):
+            return 0
+    return info.frames * info.channels
 
 
 def cut_segment(utterance: Utterance, samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:

@@ -5,6 +5,7 @@ models that were trained with config.data.normalise=speaker_enrolled have what i
 A result with enrolment is transductive: recordings of the tested speaker were used.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +59,7 @@ class SpeakerEnrolment(NamedTuple):
 
 def is_saved_enrolment(path) -> bool:
     """Returns whether `path` is a file that `SpeakerEnrolment.save` wrote."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # Path.is_file raises an error for a name that is too long
         return False
     with open(path, 'rb') as file:
         return FILE_FORMAT.encode() in file.read(HEADER_BYTES)
@@ -68,7 +69,7 @@ def load_enrolment(path, model: Model) -> SpeakerEnrolment:
     """Returns a saved enrolment; UserError unless it is an undamaged one of this model."""
     check_can_enrol(model.metadata)
     if not is_saved_enrolment(path):
-        found = 'is not a saved enrolment' if Path(path).exists() else 'does not exist'
+        found = 'is not a saved enrolment' if os.path.exists(path) else 'does not exist'
         raise UserError(
             f'{path} {found}; expected a file written by python -m jaxser.predict with '
             '--save_enrolment, or by predictor.enrolment.save.'
