@@ -61,6 +61,17 @@ def make_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='accept a corpus whose number of utterances is not that of a known release',
     )
+    parser.add_argument(
+        '--allow_names',
+        action='store_true',
+        help="take several spellings of a speaker's name, such as 01 and 1, as one person, and "
+        'accept a speaker who is listed as female and as male',
+    )
+    parser.add_argument(
+        '--channel',
+        type=int,
+        help='use this channel of the files, from 1, instead of the mean of all',
+    )
     parser.add_argument('--workers', type=int, help='number of processes (number of CPU cores)')
     parser.add_argument(
         '--beam',

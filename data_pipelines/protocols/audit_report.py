@@ -10,6 +10,7 @@ from data_pipelines.protocols.subsets import format_range
 from data_pipelines.storage.schema import Utterances
 from data_pipelines.wording import pluralize
 
+MIN_PROBABLE = 2  # identical recordings that make two speakers probably one person
 MAX_LISTED_PARTS = 3  # parts without a class that are named one by one
 
 
@@ -17,6 +18,8 @@ def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
     """Yields the name of each check with its result in words."""
     yield 'speakers', _describe_speakers(findings)
     yield 'audio', _describe_audio(findings)
+    for person in findings.get('same_persons', []):
+        yield 'same person', _describe_same_person(person)
     if findings['transductive']:
         yield 'adaptation', 'training uses the test audio without its emotions, by design'
     duplicates = _describe_duplicates(findings['duplicates'])
@@ -26,6 +29,11 @@ def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
         yield 'withheld', _describe_withheld(findings['withheld'])
     if 'copies' in findings:
         yield 'copies', _describe_copies(findings)
+    yield from _describe_labels(findings)
+
+
+def _describe_labels(findings: dict) -> Iterator[tuple[str, str]]:
+    """Yields what the parts share, or lack, by their labels."""
     session = findings['session']
     if session['count']:
         where = _in_folds(findings, session)
@@ -71,11 +79,24 @@ def _describe_speakers(findings: dict) -> str:
 def _describe_audio(findings: dict) -> str:
     """Returns how many recordings are shared."""
     audio = findings['audio']
-    words = 'no audio shared'
+    parts = []
     if audio['exact'] + audio['near']:
         identical = f'{pluralize(audio["exact"], "recording")} shared'
-        words = f'{identical}, {audio["near"]} nearly identical{_in_folds(findings, audio)}'
-    return _leak_mark(findings, 'audio') + words
+        parts.append(f'{identical}, {audio["near"]} nearly identical{_in_folds(findings, audio)}')
+    windows = findings.get('windows')
+    if windows:
+        parts.append(
+            f'{pluralize(windows["count"], "utterance")} of overlapping windows of one file'
+            f'{_in_folds(findings, windows)}'
+        )
+    return _leak_mark(findings, 'audio') + ('; '.join(parts) or 'no audio shared')
+
+
+def _describe_same_person(person: dict) -> str:
+    """Returns that two speakers are probably one person, since they share recordings."""
+    probability = 'probably' if person['identical'] >= MIN_PROBABLE else 'perhaps'
+    recordings = pluralize(person['identical'], 'identical recording')
+    return f'{" and ".join(person["speakers"])} are {probability} one person: {recordings}'
 
 
 def _describe_duplicates(duplicates: dict) -> str:
@@ -97,6 +118,9 @@ def _describe_withheld(withheld: dict) -> str:
     if withheld['near']:
         pairs = pluralize(withheld['near'], 'pair')
         words += f'; {pairs} of nearly identical audio, one withheld and one in training'
+    if withheld.get('windows'):
+        overlapping = pluralize(withheld['windows'], 'utterance')
+        words += f'; {overlapping} of overlapping windows, withheld and in training'
     return words
 
 
@@ -156,12 +180,16 @@ def print_findings(findings: dict) -> None:
     for kind in ('speaker', 'session'):
         examples = findings[kind]['examples']
         if examples:
-            values = ', '.join([example[kind] for example in examples])
+            values = ', '.join([' = '.join(e.get('spellings', [e[kind]])) for e in examples])
             first = examples[0]['fold']
             print(f'{kind}s in two parts of a fold, first in {first!r}: {values}')
     for example in findings['audio']['examples']:
         parts = ' and '.join(example['parts'])
         print(f'shared audio: {format_pair(example)}: {parts} of fold {example["fold"]!r}')
+    for example in findings.get('windows', {}).get('examples', []):
+        parts = ' and '.join(example['parts'])
+        names = ' and '.join(example['utterances'])
+        print(f'overlapping windows: {names}: {parts} of fold {example["fold"]!r}')
     for example in findings['duplicates']['examples']:
         print(f'the same audio within a part: {format_pair(example)}')
 

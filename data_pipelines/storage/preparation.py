@@ -4,6 +4,7 @@ prepared.py finds the data set again; dataset.py reads all data sets of a config
 """
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -22,6 +23,7 @@ from data_pipelines.features.upstream import EncoderStates, FeatureSpec
 from data_pipelines.progress import progress_bar
 from data_pipelines.storage import builder, schema
 from data_pipelines.storage.builder import check_any_accepted
+from data_pipelines.storage.listing import complete_listing
 from data_pipelines.storage.prepared import (
     RECORD_FILE,
     find_dataset,
@@ -48,6 +50,8 @@ def prepare_corpus(
     beam: list[str] | None = None,
     extractor: Extractor | None = None,
     speeds: tuple[float, ...] = (),
+    allow_names: bool = False,
+    channel: int | None = None,
 ) -> Path:
     """Prepares a corpus unless that is done already, and returns the folder of the data set.
 
@@ -65,6 +69,10 @@ def prepare_corpus(
       extractor: computes encoder states from the workers' results
         (`jaxser.pretrained.extractor.extract_states`). Other features need none.
       speeds: prepares copies of the utterances at these speeds, as a data set of their own.
+      allow_names: takes several spellings of a speaker's name as one person, and accepts a speaker
+        of two sexes.
+      channel: which channel of the files is used, from 1, where the corpus does not say it; None is
+        the mean of all.
     """
     check_not_copies(name)
     corpus = corpora.load_corpus(name)
@@ -91,7 +99,9 @@ def prepare_corpus(
     beam_options = None if beam is None else parse_beam_options(beam, workers, spec)
     with os_errors_as_user_errors(out):
         source = find_source(corpus, source, out)
-        listed = walk_corpus(corpus, source)
+        listed = complete_listing(walk_corpus(corpus, source), allow_names)
+        if channel is not None:
+            listed = choose_channel(listed, channel)
         utterances = speed_copies.make_copies(listed, speeds) if speeds else listed
         record = {
             'corpus': dataset_corpus.name,
@@ -198,6 +208,13 @@ def walk_corpus(corpus: Corpus, source: Path) -> list[Utterance]:
             )
         paths[utterance.name] = utterance.path
     return utterances
+
+
+def choose_channel(utterances: list[Utterance], channel: int) -> list[Utterance]:
+    """Returns the utterances with this channel, where they have none of their own."""
+    if channel < 1:
+        raise UserError(f'--channel is {channel}; expected a number from 1.')
+    return [dataclasses.replace(u, channel=u.channel or channel) for u in utterances]
 
 
 def check_same_source(folder: Path, record: dict) -> None:

@@ -261,6 +261,29 @@ def test_after_a_kill_nothing_looks_complete_and_the_same_command_succeeds(tree,
     assert [p.name for p in tmp_path.iterdir()] == ['emodb']  # the staging folder is removed
 
 
+def test_a_channel_can_be_chosen_and_rejections_name_the_segment(tmp_path, capsys):
+    wave = np.random.default_rng(0).normal(0, 0.1, 32_000)
+    soundfile.write(tmp_path / 'a.wav', np.stack([wave, -wave], axis=1), 16_000)
+    soundfile.write(tmp_path / 'b.wav', wave, 16_000)
+    text = 'path,speaker,emotion,start,end\na.wav,x,sad,0,1\na.wav,x,sad,1,2\nb.wav,y,angry,,\n'
+    (tmp_path / 'list.csv').write_text(text)
+    source = tmp_path / 'list.csv'
+    mean = preparation.prepare_corpus('folder', source, tmp_path / 'mean', SPEC, workers=1)
+    printed = capsys.readouterr().out
+    assert f'rejected: {tmp_path / "a.wav"}#1-2: its 2 channels cancel' in printed
+    assert len(read_rows(mean / 'rejected.csv')) == 2
+    first = preparation.prepare_corpus(
+        'folder', source, tmp_path / 'first', SPEC, workers=1, channel=1
+    )
+    assert [row['utterance'] for row in read_rows(first / 'utterances.csv')] == [
+        'a.wav#0-1',
+        'a.wav#1-2',
+        'b.wav',
+    ]
+    with pytest.raises(UserError, match='--channel is 0; expected a number from 1'):
+        preparation.prepare_corpus('folder', source, tmp_path / 'no', SPEC, channel=0)
+
+
 def test_no_utterance_is_lost_when_a_worker_dies(tree):
     utterances = [u for u in corpora.load_corpus('emodb').walk(tree) if u.name not in DAMAGED]
     with workers.run_workers(utterances, SPEC, 1) as results:
@@ -469,7 +492,7 @@ def test_the_speed_is_part_of_the_fingerprint_only_of_copies(tones):
     utterances = corpora.load_corpus('emodb').walk(tones)
     facts = []
     for utterance in utterances:
-        facts.append(dataclasses.astuple(utterance)[:-1])
+        facts.append(dataclasses.astuple(utterance)[:-3])  # without speed, channel and file
     facts = [(name, Path(path.name), *rest) for name, path, *rest in facts]
     expected = hashlib.sha256(repr(facts).encode()).hexdigest()
     assert fingerprint_utterances(utterances) == expected
