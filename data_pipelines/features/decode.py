@@ -33,6 +33,7 @@ WHOLE_NUMBER_AMPLITUDE = 2.0
 # The channels cancel if their mean has less than this share of their power. It has 1/K if K
 # channels are unrelated, or if all but one are silent; and there are 64 at most.
 CANCELLED_POWER = 0.01
+MIDI_DUMP_MAGIC = b'\xf0\x7e'  # libsndfile prints on standard output if such a file is damaged
 COMPRESSED_VALUES = 8  # samples per byte of speech that PyAV decodes
 MIXED_FORMATS = 'files joined into one, of different rates or channels: cut them apart'
 VIDEO_SUFFIXES = soundtracks.SUFFIXES  # decoded by PyAV; other files are decoded by soundfile
@@ -91,7 +92,7 @@ def to_mono(
 
 def check_levels(samples: np.ndarray) -> None:
     """Raises a Rejection for samples that are not finite, or whose full scale is not 1."""
-    peak = np.abs(samples).max()
+    peak = max(samples.max(), -samples.min())  # without a copy; NaN if a sample is NaN
     if not np.isfinite(peak):
         raise Rejection('NaN or infinite samples')
     is_unscaled = peak > UNSCALED_INTEGER_AMPLITUDE
@@ -115,7 +116,7 @@ def mix_channels(samples: np.ndarray, channel: int | None = None) -> np.ndarray:
     if channels == 1:
         return samples[:, 0]
     wave = samples.mean(axis=1)
-    power = samples.var(axis=0).mean()
+    power = np.mean([channel_samples.var() for channel_samples in samples.T])
     is_silent = np.ptp(samples, axis=0).max() < 2 * SILENCE_AMPLITUDE
     if not is_silent and wave.var() < CANCELLED_POWER * power:
         raise Rejection(
@@ -170,6 +171,8 @@ def read_content(utterance: Utterance, content: Content) -> tuple[np.ndarray, in
     kind = file_kinds.recognise(head)
     if kind is not None:
         raise Rejection(f'unreadable: {file_kinds.describe(kind)}')
+    if head[:2] == MIDI_DUMP_MAGIC:
+        raise Rejection('unreadable: it is a MIDI sample dump: convert it to WAV')
     demuxer = soundtracks.find_demuxer(content)
     if demuxer:
         samples, rate = soundtracks.read_soundtrack(utterance.path, content, demuxer)

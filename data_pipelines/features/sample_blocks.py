@@ -11,7 +11,7 @@ import numpy as np
 
 from data_pipelines.features.rejection import Rejection
 
-MAX_BYTES = 1 << 33  # of decoded samples of one file
+MAX_BYTES = 3 << 30  # of decoded samples of one file: two hours of stereo at 48 kHz
 FIRST_CHECKED_BYTES = 1 << 26  # smaller files are decoded without a look at the memory
 # How often the samples are in memory at once: blocks, joined, one channel, resampled.
 MEMORY_FACTOR = 3
@@ -60,6 +60,7 @@ def available_bytes() -> int:
     match = re.search(r'^MemAvailable:\s+(\d+) kB', _read('/proc/meminfo'), re.MULTILINE)
     if match:
         limits.append(1024 * int(match[1]))
+    limits.append(_address_space_left())
     group = Path('/sys/fs/cgroup')
     for limit, usage in (
         ('memory.max', 'memory.current'),
@@ -72,6 +73,20 @@ def available_bytes() -> int:
             cached = re.search(r'^(?:total_)?inactive_file (\d+)', statistics, re.MULTILINE)
             limits.append(int(texts[0]) - int(texts[1]) + (int(cached[1]) if cached else 0))
     return max(min(limits), 0)
+
+
+def _address_space_left() -> int:
+    """Returns how many bytes the limit of the shell (ulimit -v) still allows."""
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    except (ImportError, OSError):  # not on Windows
+        return MAX_BYTES * MEMORY_FACTOR
+    used = re.search(r'^VmSize:\s+(\d+) kB', _read('/proc/self/status'), re.MULTILINE)
+    if limit == resource.RLIM_INFINITY or not used:
+        return MAX_BYTES * MEMORY_FACTOR
+    return limit - 1024 * int(used[1])
 
 
 def _read(path: str | Path) -> str:

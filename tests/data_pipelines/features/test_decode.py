@@ -230,6 +230,7 @@ LFS_POINTER = b'version https://git-lfs.github.com/spec/v1\noid sha256:abab\nsiz
         (b'404: Not Found\n', 'it is a text: '),
         ('Sprecher'.encode('utf-16'), 'it is text in UTF-16'),
         (bytes(5000), 'it is nothing but zero bytes'),
+        (b'\xf0\x7e\x00\x01' + bytes(range(90)), 'it is a MIDI sample dump'),
     ],
 )
 def test_what_is_no_audio_is_called_what_it_is(content, reason, tmp_path):
