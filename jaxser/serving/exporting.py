@@ -19,9 +19,11 @@ from jaxser.serving.model import (
     METADATA_FILE,
     MODEL_FILES,
     Model,
+    check_network,
     find_encoder,
     model_folder,
     read_model,
+    refuse_damaged_facts,
 )
 from jaxser.serving.model_card import render_card
 from jaxser.serving.stablehlo import export_program, program_inputs, save_for_tensorflow
@@ -56,6 +58,7 @@ def export_model(
     model = read_model(workdir)
     _check_target(workdir, model, out)
     encoder = _carried_encoder(workdir, model, carry_upstream, upstream)
+    check_network(workdir, model, encoder)
     if saved_model and not has_program(model.metadata, encoder):
         raise UserError(
             f'The model of {workdir} contains only changes to the weights of a pretrained encoder, '
@@ -132,7 +135,8 @@ def _write_files(export: Export, folder: Path) -> None:
     analysis = None
     if (export.workdir / 'results.json').exists():  # not with a copy of only model/
         analysis = SweepAnalysis(read_finished_sweep(export.workdir))
-    card = render_card(model, analysis, export.saved_model, encoder)
+    with refuse_damaged_facts(export.workdir):
+        card = render_card(model, analysis, export.saved_model, encoder)
     (folder / 'README.md').write_text(card, encoding='utf-8')
     if not has_program(model.metadata, encoder):
         return
