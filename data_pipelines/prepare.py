@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import os
 
-from data_pipelines import corpora
+from data_pipelines import corpora, labels
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import INPUT_KIND, STATE_KINDS, EncoderStates, FeatureSpec
@@ -40,9 +40,17 @@ def main() -> None:
         states = arguments.pop('states')
         speed = arguments.pop('speed')
         speeds = () if speed is None else parse_speeds(speed)
+        emotions = arguments.pop('emotions')
+        emotion_map = None if emotions is None else labels.parse_emotion_map(emotions)
         spec = parse_feature_spec(features, states, LogMel(**fields))
         spec = _with_prepared_name(spec, arguments['out'])
-        prepare_corpus(spec=spec, extractor=make_extractor(spec), speeds=speeds, **arguments)
+        prepare_corpus(
+            spec=spec,
+            extractor=make_extractor(spec),
+            speeds=speeds,
+            emotion_map=emotion_map,
+            **arguments,
+        )
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -71,6 +79,11 @@ def make_parser() -> argparse.ArgumentParser:
         '--channel',
         type=int,
         help='use this channel of the files, from 1, instead of the mean of all',
+    )
+    parser.add_argument(
+        '--emotions',
+        metavar='WORD=EMOTION,...',
+        help='of `folder`: what the words and codes of your list mean, such as anger=angry,0=sad',
     )
     parser.add_argument('--workers', type=int, help='number of processes (number of CPU cores)')
     parser.add_argument(

@@ -5,6 +5,7 @@ prepared.py finds the data set again; dataset.py reads all data sets of a config
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import os
@@ -52,6 +53,7 @@ def prepare_corpus(
     speeds: tuple[float, ...] = (),
     allow_names: bool = False,
     channel: int | None = None,
+    emotion_map: dict[str, str] | None = None,
 ) -> Path:
     """Prepares a corpus unless that is done already, and returns the folder of the data set.
 
@@ -73,9 +75,11 @@ def prepare_corpus(
         of two sexes.
       channel: which channel of the files is used, from 1, where the corpus does not say it; None is
         the mean of all.
+      emotion_map: the emotions that words of the list of `folder` mean
+        (`labels.parse_emotion_map`).
     """
     check_not_copies(name)
-    corpus = corpora.load_corpus(name)
+    corpus = with_emotion_map(corpora.load_corpus(name), emotion_map)
     dataset_corpus = speed_copies.corpus_of_copies(corpus) if speeds else corpus
     title = dataset_corpus.title
     out = Path(out)
@@ -141,6 +145,19 @@ def check_not_copies(name: str) -> None:
             f'{name} has the copies of {source} at other speeds. Prepare it with: '
             f'python -m data_pipelines.prepare {speed_copies.prepare_arguments(name)} ...'
         )
+
+
+def with_emotion_map(corpus: Corpus, emotion_map: dict[str, str] | None) -> Corpus:
+    """Returns the corpus, whose list is read with the map; UserError if it has no list."""
+    if emotion_map is None:
+        return corpus
+    if corpus.name != 'folder':
+        raise UserError(
+            f'--emotions is for the words of your own list (folder); {corpus.name} has words of '
+            'its own. Leave it out.'
+        )
+    walk = functools.partial(corpus.walk, emotion_map=emotion_map)
+    return dataclasses.replace(corpus, walk=walk)
 
 
 def check_same_speeds(folder: Path, speeds: tuple[float, ...]) -> None:

@@ -22,12 +22,12 @@ import soundfile
 import threadpoolctl
 from ml_collections import ConfigDict
 
-from data_pipelines import corpora, prepare, speed_copies
+from data_pipelines import corpora, pack, prepare, speed_copies
 from data_pipelines.errors import UserError
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.decode import Rejection
 from data_pipelines.features.log_mel import LogMel
-from data_pipelines.storage import dataset, preparation, schema, workers
+from data_pipelines.storage import dataset, npz, preparation, schema, shards, workers
 from data_pipelines.storage.prepared import (
     RECORD_FILE,
     find_dataset,
@@ -377,6 +377,34 @@ def test_segments_of_a_csv_are_prepared_as_utterances(tmp_path):
     assert (first['corpus'], second['corpus']) == ('folder', 'folder')
     (rejected,) = read_rows(home / 'rejected.csv')
     assert (rejected['utterance'], rejected['reason']) == ('b.wav', 'missing')
+
+
+def test_a_list_is_prepared_with_one_name_for_each_person_and_its_windows(tmp_path, capsys):
+    """Its own words are mapped; overlapping windows of a file are known in shards and .npz."""
+    write_noise(tmp_path / 'a.wav', 0, seconds=1)
+    (tmp_path / 'b.wav').symlink_to('a.wav')
+    rows = ['a.wav;01;Anger;0;0,5', 'b.wav;1;sad;0,25;0,75', 'a.wav;nan;sad;0,75;']
+    text = 'path;speaker;emotion;start;end\n' + '\n'.join(rows)
+    (tmp_path / 'list.csv').write_text(text)
+    arguments = ['folder', tmp_path / 'list.csv', tmp_path / 'data', SPEC]
+    options = {'workers': 1, 'emotion_map': {'anger': 'angry'}}
+    with pytest.raises(UserError, match="'01' = '1'"):
+        preparation.prepare_corpus(*arguments, **options)
+    folder = preparation.prepare_corpus(*arguments, **options, allow_names=True)
+    assert '1 utterance of unknown speakers' in capsys.readouterr().out
+    utterances = shards.read_columns(folder)
+    assert utterances.text['speaker'].tolist() == ['01', '01', '']
+    assert utterances.text['emotion'].tolist() == ['angry', 'sad', 'sad']
+    files, starts, ends = zip(*[window.split(' ') for window in utterances.text['window']])
+    assert len(set(files)) == 1
+    assert (starts, ends) == (('0.0', '0.25', '0.75'), ('0.5', '0.75', 'inf'))
+    pack.write_npz(folder, tmp_path / 'packed.npz')
+    packed = npz.read_columns(tmp_path / 'packed.npz')
+    assert packed.text['window'].tolist() == utterances.text['window'].tolist()
+    again = preparation.prepare_corpus(*arguments, **options, allow_names=True)
+    assert again == folder
+    with pytest.raises(UserError, match=r'--emotions is for the words of your own list'):
+        preparation.prepare_corpus('emodb', *arguments[1:], **options)
 
 
 def test_full_disk_is_a_user_error_and_leaves_no_files(tree, tmp_path, monkeypatch):
