@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+from data_pipelines import surroundings
+
 # The errors of files and disks that the user can correct.
 DISK_ERRORS = (
     'ENOSPC',
@@ -17,6 +19,8 @@ DISK_ERRORS = (
     'ENOENT',
     'ENOTDIR',
     'EISDIR',
+    'ENAMETOOLONG',
+    'ELOOP',
 )
 
 
@@ -31,6 +35,8 @@ class UserError(Exception):
 def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
     """Ends the process with a message and no stack trace if the user can correct the error.
 
+    Every command begins with it. It also makes up for what the surroundings lack.
+
     The exit status is 2 after a UserError or one of `DISK_ERRORS`, and 130 after Ctrl-C. Any other
     exception passes through with its stack trace.
 
@@ -38,6 +44,8 @@ def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
       follow_up: A sentence for the end of the message after a disk error or Ctrl-C. It says what
         is left on disk and how to continue.
     """
+    surroundings.provide_cache_folder()
+    surroundings.tolerate_any_letter()
     try:
         yield
         sys.stdout.flush()

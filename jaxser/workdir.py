@@ -32,7 +32,7 @@ RESUMABLE_KEYS = (
     'probe',
 )
 
-PATTERN_CHARACTERS = '[]*?'
+PATTERN_CHARACTERS = '[]*?\\'
 
 # The files that this module writes, in the workdir and its folders groups/N and model.
 WRITTEN_FILES = (
@@ -55,6 +55,13 @@ def check_no_pattern(path) -> None:
 
     Orbax would take them for a pattern: its checkpoints could be written, but not be read.
     """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f'The workdir {path} has a name that is not UTF-8, with which no checkpoint can be '
+            'saved. Choose another --workdir, or rename the folder.'
+        ) from None
     found = [character for character in PATTERN_CHARACTERS if character in str(path)]
     if found:
         raise UserError(

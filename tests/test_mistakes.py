@@ -90,6 +90,7 @@ MISTAKES = {
         ['--config=configs/dann_iemocap.py'],
         'data_pipelines.prepare iemocap',
     ),
+    'an empty workdir': ([TINY, '--workdir='], '--workdir is empty'),
     'an argument that is not a flag': ([TINY, 'now'], "'now'"),
 }
 
@@ -118,7 +119,7 @@ def test_a_mistake_ends_with_a_message(mistake, fork_server, tmp_path, monkeypat
     workdir = tmp_path / 'run'
     if arguments:
         arguments = [*arguments, f'--config.data.dir={tmp_path}']
-    arguments = [*arguments, f'--workdir={workdir}']
+    arguments = [f'--workdir={workdir}', *arguments]
     monkeypatch.chdir(ROOT)
     process = fork_server.Process(target=run_main, args=(arguments, tmp_path / 'output'))
     process.start()

@@ -1,7 +1,6 @@
 """Formats the predictions of jaxser.predict as JSON lines, as CSV or as a table."""
 
 import contextlib
-import io
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -145,12 +144,14 @@ def _render_table(predictions: list[dict], classes: tuple[str, ...]) -> str:
         for name in classes:
             cells.append(f'{prediction["posterior"][name]:.3f}')
         table.add_row(*cells)
-    console = rich.console.Console(highlight=False, markup=False, file=io.StringIO())
+    # Of standard output, which may show ASCII only.
+    console = rich.console.Console(highlight=False, markup=False, force_terminal=False)
     # As wide as the table needs, so that no file name is cut off.
     unlimited = console.options.update(width=10_000)
     console.width = max(console.width, console.measure(table, options=unlimited).maximum)
-    console.print(table)
-    return console.file.getvalue().rstrip()
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()
 
 
 def one_line(name: str) -> str:

@@ -112,9 +112,9 @@ def test_lines_end_with_a_newline_alone(tmp_path):
     assert workdir.read_lines('missing.jsonl') == []
 
 
-@pytest.mark.parametrize('name', ['sweep[1]', 'a*', 'what?'])
+@pytest.mark.parametrize('name', ['sweep[1]', 'a*', 'what?', 'a\\b', 'a\udcff'])
 def test_a_path_with_which_checkpoints_cannot_be_read_is_refused(tmp_path, name):
-    with pytest.raises(UserError, match='checkpoints cannot be read again'):
+    with pytest.raises(UserError, match=r'checkpoints cannot be read again|no checkpoint can be'):
         open_workdir(tmp_path / name)
     assert not (tmp_path / name).exists()
 
