@@ -181,12 +181,12 @@ def read_content(utterance: Utterance, content: Content) -> tuple[np.ndarray, in
     if len(pieces) > 1:
         samples, rate = read_joined(content, pieces)
         return cut_segment(utterance, samples, rate)
-    if mpeg.is_mpeg_audio(content):
-        return read_mpeg(utterance, content)
     kind = file_kinds.recognise_text(head)
     if kind is not None and not head.startswith(b'NIST'):
         raise Rejection(f'unreadable: {file_kinds.describe(kind)}')
     with open_verified(content, utterance.path) as file:
+        if file.format == 'MP3':
+            return read_mpeg(utterance, content, file)
         return read_audio_segment(utterance, file)
 
 
@@ -274,7 +274,9 @@ def read_joined(content: Content, pieces: list[tuple[int, int]]) -> tuple[np.nda
     return np.concatenate(parts), formats.pop()[0]
 
 
-def read_mpeg(utterance: Utterance, content: Content) -> tuple[np.ndarray, int]:
+def read_mpeg(
+    utterance: Utterance, content: Content, file: 'SequentialFile'
+) -> tuple[np.ndarray, int]:
     """Returns the samples of an utterance in an MP3 or MP2 file, and their rate.
 
     All frames are decoded, whatever length the file states.
@@ -284,11 +286,10 @@ def read_mpeg(utterance: Utterance, content: Content) -> tuple[np.ndarray, int]:
     stream = mpeg.scan(content)
     if len(stream.formats) > 1:
         raise Rejection(MIXED_FORMATS)
-    with open_verified(content, utterance.path) as file:
-        if mpeg.states_its_length(stream):
-            return read_audio_segment(utterance, file)
-        if file.frames >= stream.samples and len(stream.tags) < 2:
-            return cut_segment(utterance, read_to_end(file), file.samplerate)
+    if mpeg.states_its_length(stream):
+        return read_audio_segment(utterance, file)
+    if file.frames >= stream.samples and len(stream.tags) < 2:
+        return cut_segment(utterance, read_to_end(file), file.samplerate)
     samples, rate = sound_files.read_from_pipe(mpeg.without_tags(content, stream))
     return cut_segment(utterance, samples, rate)
 

@@ -46,6 +46,7 @@ class MpegStream(NamedTuple):
     stated_frames: int | None = None  # by the first frame, if it is a tag
     frames: int = 0  # without those of `tags`
     formats: frozenset[tuple[int, int]] = frozenset()  # (rate, channels) of many frames
+    start: int = 0  # first byte of the first frame
 
 
 def parse_header(header: bytes) -> FrameHeader | None:
@@ -70,13 +71,6 @@ def parse_header(header: bytes) -> FrameHeader | None:
     return FrameHeader(length, samples, rate, channels, layer)
 
 
-def is_mpeg_audio(content: Content) -> bool:
-    """Returns whether a file begins with MPEG audio, after tags of the kind ID3."""
-    start = skip_id3(content, 0)
-    header = parse_header(content[start : start + 4])
-    return header is not None
-
-
 def skip_id3(content: Content, position: int) -> int:
     """Returns the first byte after the ID3v2 tags at `position`."""
     while content[position : position + 3] == b'ID3':
@@ -94,11 +88,14 @@ def scan(content: Content) -> MpegStream:
     tags = []
     frames_by_format = collections.Counter()
     stated_frames = None
+    first = 0
     while position + 4 <= len(content):
         header = parse_header(content[position : position + 4])
         if header is None or not _is_followed(content, position + header.length):
             position = _find_next(content, position + 1)
             continue
+        if not frames and not tags:
+            first = position
         stop = position + header.length
         stated = _read_tag(content[position:stop]) if header.layer == 3 else None
         if stated is not None:
@@ -112,7 +109,7 @@ def scan(content: Content) -> MpegStream:
         position = stop
     # A few frames of another format are damage that looks like the header of a frame.
     formats = {form for form, count in frames_by_format.items() if count >= MIN_FORMAT_FRAMES}
-    return MpegStream(samples, tuple(tags), stated_frames, frames, frozenset(formats))
+    return MpegStream(samples, tuple(tags), stated_frames, frames, frozenset(formats), first)
 
 
 def states_its_length(stream: MpegStream) -> bool:
@@ -161,9 +158,9 @@ def _read_tag(frame: bytes) -> int | None:
 
 
 def without_tags(content: Content, stream: MpegStream) -> bytes:
-    """Returns the file without the frames that state a length."""
+    """Returns the file from its first frame on, without the frames that state a length."""
     parts = []
-    position = 0
+    position = stream.start
     for start, stop in stream.tags:
         parts.append(content[position:start])
         position = stop

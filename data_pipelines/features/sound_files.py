@@ -38,7 +38,8 @@ class SequentialFile(soundfile.SoundFile):
     @property
     def is_estimate(self) -> bool:
         """Whether the number of frames is not to be relied upon."""
-        return self.format in ESTIMATED_FORMATS or not self.has_length
+        is_lossy = self.format in ESTIMATED_FORMATS or self.subtype.startswith('MPEG')
+        return is_lossy or not self.has_length
 
     def skip(self, frames: int) -> None:
         """Moves to a frame from the beginning, by reading where the file cannot seek."""

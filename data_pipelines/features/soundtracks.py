@@ -7,7 +7,7 @@ that FFmpeg knows are texts that name other files or addresses, which it would o
 import importlib.util
 from pathlib import Path
 
-from data_pipelines.features.containers import MAX_STATED_LENGTH, Content
+from data_pipelines.features.containers import MAX_STATED_LENGTH, Content, read_promise
 from data_pipelines.features.mpeg import skip_id3
 from data_pipelines.features.rejection import Rejection, check_sample_rate
 from data_pipelines.features.sample_blocks import SampleBlocks
@@ -41,7 +41,14 @@ _MAGIC = (
     (b'\x30\x26\xb2\x75\x8e\x66\xcf\x11', 'asf'),
     (b'FLV\x01', 'flv'),
     (b'\0\0\x01\xba', 'mpeg'),
+    (b'\x0b\x77', 'ac3'),
+    (b'wvpk', 'wv'),
+    (b'TTA1', 'tta'),
+    (b'MAC ', 'ape'),
 )
+# What libsndfile does not read of the formats that it knows
+_CAF_CODECS = (b'aac ', b'aach', b'opus', b'.mp3', b'samr', b'ac-3')
+_OGG_CODECS = (b'Speex   ', b'\x80theora', b'fishead\0')
 _MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'wide')
 _TITLES = {
     'avi': 'an AVI film',
@@ -53,6 +60,12 @@ _TITLES = {
     'mpegts': 'an MPEG transport stream',
     'mov': 'an MP4, M4A or QuickTime file',
     'aac': 'an AAC file',
+    'ac3': 'an AC-3 file',
+    'wv': 'a WavPack file',
+    'tta': 'a TTA file',
+    'ape': "a Monkey's Audio file",
+    'caf': 'a CAF file of compressed sound',
+    'ogg': 'an Ogg film or Speex file',
 }
 _EBML_SEGMENT = b'\x18\x53\x80\x67'
 _TRANSPORT_PACKET = 188  # bytes
@@ -67,6 +80,10 @@ def find_demuxer(content: Content) -> str | None:
             return demuxer
     if content[4:8] in _MP4_BOXES:
         return 'mov'
+    if content[:4] == b'caff' and content[28:32] in _CAF_CODECS:
+        return 'caf'
+    if content[:4] == b'OggS' and content[28:64].startswith(_OGG_CODECS):
+        return 'ogg'
     if content[0:1] == b'G' and content[_TRANSPORT_PACKET : _TRANSPORT_PACKET + 1] == b'G':
         return 'mpegts'
     start = skip_id3(content, 0)
@@ -125,6 +142,8 @@ def _check_complete(content: Content, demuxer: str) -> None:
         expected = _end_of_mp4(content)
     elif demuxer == 'matroska':
         expected = _end_of_matroska(content)
+    elif demuxer == 'caf':
+        expected = read_promise(content).end or size
     if size < expected:
         raise Rejection(f'truncated: {expected} bytes expected, {size} in the file')
 

@@ -99,8 +99,9 @@ def test_the_estimate_of_libsndfile_is_too_short_for_this_file():
         assert file.frames != STREAM.samples
 
 
-def test_joined_mp3_files_are_decoded_whole(tmp_path):
-    samples = read(MP3 + MP3, tmp_path / 'a.mp3')
+@pytest.mark.parametrize('before', [b'', bytes(500), b'ID3\x03\0\0\0\0\x01\0' + bytes(128)])
+def test_joined_mp3_files_are_decoded_whole(before, tmp_path):
+    samples = read(before + MP3 + before + MP3, tmp_path / 'a.mp3')
     assert len(samples) == 2 * STREAM.samples
     assert len(read(WITHOUT_TAG * 3, tmp_path / 'a.mp3')) == 3 * STREAM.samples
 

@@ -24,6 +24,10 @@ COMPRESSED = [
     ('.flv', 'pcm_s16le', 44_100),
     ('.3gp', 'aac', 16_000),
     ('.ts', 'aac', 16_000),
+    ('.mp2', 'mp2', 16_000),
+    ('.ac3', 'ac3', 32_000),
+    ('.wv', 'wavpack', 16_000),
+    ('.tta', 'tta', 16_000),
 ]
 FORMATS = {'.aac': 'adts', '.wma': 'asf', '.m4a': 'mp4', '.ts': 'mpegts', '.mkv': 'matroska'}
 
@@ -131,6 +135,10 @@ def test_only_the_reader_of_the_recognised_format_is_used(tmp_path, monkeypatch)
         (b'\x1a\x45\xdf\xa3', 'matroska'),
         (b'\xff\xf1\x6c\x40', 'aac'),
         (b'\xff\xfb\x90\x64', None),  # MP3
+        (b'caff\0\1\0\0desc' + bytes(16) + b'aac ', 'caf'),
+        (b'caff\0\1\0\0desc' + bytes(16) + b'lpcm', None),
+        (b'OggS' + bytes(24) + b'Speex   1.2', 'ogg'),
+        (b'OggS' + bytes(24) + b'\x01vorbis', None),
         (b'ffconcat version 1.0', None),
         (b'', None),
     ],
