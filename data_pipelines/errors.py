@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from data_pipelines import surroundings
+from data_pipelines.terminal import print_text
 
 # The errors of files and disks that the user can correct.
 DISK_ERRORS = (
@@ -50,7 +51,7 @@ def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
         yield
         sys.stdout.flush()
     except UserError as error:
-        print(error, file=sys.stderr)
+        print_text(str(error), kept='\n\t', file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe: this is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -58,7 +59,7 @@ def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
         if errno.errorcode.get(error.errno) not in DISK_ERRORS:
             raise
         prefix = f'{error.filename}: ' if error.filename else ''
-        print(f'{prefix}{error.strerror}. {follow_up}'.strip(), file=sys.stderr)
+        print_text(f'{prefix}{error.strerror}. {follow_up}'.strip(), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f'\nInterrupted. {follow_up}'.rstrip(), file=sys.stderr)

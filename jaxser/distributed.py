@@ -13,6 +13,7 @@ from jax.experimental import multihost_utils
 from data_pipelines import progress
 from data_pipelines.errors import UserError
 from data_pipelines.surroundings import cache_folder
+from data_pipelines.terminal import print_text
 
 # The exit status after SIGTERM: a checkpoint is saved, and the same command resumes from it.
 RESUME_EXIT_STATUS = 75  # EX_TEMPFAIL of sysexits.h
@@ -75,7 +76,7 @@ def log(*words: object) -> None:
     """Prints in the main process, above a progress bar if there is one."""
     if is_main_process():
         with tqdm.tqdm.external_write_mode():
-            print(*words, flush=True)
+            print_text(' '.join(map(str, words)), kept='\n\t', flush=True)
 
 
 def progress_bar(total: int, unit: str) -> tqdm.tqdm:

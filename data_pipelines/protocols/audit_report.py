@@ -8,6 +8,7 @@ from data_pipelines.protocols.folds import ALL_PARTS, PARTS, Fold
 from data_pipelines.protocols.recordings import format_pair
 from data_pipelines.protocols.subsets import format_range
 from data_pipelines.storage.schema import Utterances
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
 MIN_PROBABLE = 2  # identical recordings that make two speakers probably one person
@@ -182,16 +183,16 @@ def print_findings(findings: dict) -> None:
         if examples:
             values = ', '.join([' = '.join(e.get('spellings', [e[kind]])) for e in examples])
             first = examples[0]['fold']
-            print(f'{kind}s in two parts of a fold, first in {first!r}: {values}')
+            print_text(f'{kind}s in two parts of a fold, first in {first!r}: {values}')
     for example in findings['audio']['examples']:
         parts = ' and '.join(example['parts'])
-        print(f'shared audio: {format_pair(example)}: {parts} of fold {example["fold"]!r}')
+        print_text(f'shared audio: {format_pair(example)}: {parts} of fold {example["fold"]!r}')
     for example in findings.get('windows', {}).get('examples', []):
         parts = ' and '.join(example['parts'])
         names = ' and '.join(example['utterances'])
-        print(f'overlapping windows: {names}: {parts} of fold {example["fold"]!r}')
+        print_text(f'overlapping windows: {names}: {parts} of fold {example["fold"]!r}')
     for example in findings['duplicates']['examples']:
-        print(f'the same audio within a part: {format_pair(example)}')
+        print_text(f'the same audio within a part: {format_pair(example)}')
 
 
 def print_parts(utterances: Utterances, folds: list[Fold]) -> None:

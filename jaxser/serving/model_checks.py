@@ -44,7 +44,13 @@ SCHEMA = {
     'log_mel': int,
     'config': {
         'method': str,
-        'data': {'normalise?': str, 'upstream?': str, 'features?': dict, 'corpora?': [str]},
+        'data': {
+            'normalise?': str,
+            'upstream?': str,
+            'features?': dict,
+            'corpora?': [str],
+            'only?': str,
+        },
         'model': {'name': str, 'batch_norm?': str, 'upstream?': str},
         'train': dict,
         'protocol?': {'name': str, 'adapt?': str},

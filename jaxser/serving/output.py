@@ -2,16 +2,15 @@
 
 import contextlib
 import json
-import unicodedata
 from collections.abc import Iterable, Iterator
 
 from data_pipelines.csv_files import format_row
 from data_pipelines.progress import progress_bar
+from data_pipelines.terminal import escape_control_characters
 from data_pipelines.wording import pluralize
 
 FORMATS = ('table', 'csv', 'jsonl')
 MIN_FILES_FOR_PROGRESS = 10
-ESCAPED_CATEGORIES = ('Cc', 'Zl', 'Zp')  # of Unicode: control characters and ends of lines
 
 
 def format_predictions(
@@ -156,8 +155,4 @@ def _render_table(predictions: list[dict], classes: tuple[str, ...]) -> str:
 
 def one_line(name: str) -> str:
     r"""Returns a name with its control characters and ends of lines as escapes, such as \n."""
-    escaped = ''
-    for character in name:
-        must_escape = unicodedata.category(character) in ESCAPED_CATEGORIES
-        escaped += repr(character)[1:-1] if must_escape else character
-    return escaped
+    return escape_control_characters(name)
