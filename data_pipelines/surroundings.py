@@ -34,12 +34,20 @@ def provide_cache_folder() -> None:
         folder = tempfile.mkdtemp(prefix='jaxser-cache-')
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ[CACHE_VARIABLE] = folder
+        os.environ.setdefault('MPLCONFIGDIR', f'{folder}/matplotlib')
         if not os.path.isabs(os.path.expanduser('~')):
             os.environ.setdefault('KERAS_HOME', f'{folder}/keras')  # else it makes a folder `~`
 
 
 def tolerate_any_letter() -> None:
-    """Lets output show a character that the terminal cannot as an escape, in place of an error."""
+    """Lets output show a character that the terminal cannot as an escape, in place of an error.
+
+    In the locale C, Python has chosen `surrogateescape`, with which names of files can be printed
+    but other letters only if the encoding has them.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if getattr(stream, 'errors', None) == 'strict' and hasattr(stream, 'reconfigure'):
+        errors = getattr(stream, 'errors', None)
+        has_all_letters = (getattr(stream, 'encoding', None) or '').lower().startswith('utf')
+        raises = errors == 'strict' or (errors == 'surrogateescape' and not has_all_letters)
+        if raises and hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')

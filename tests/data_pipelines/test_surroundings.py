@@ -25,7 +25,7 @@ def raise_key_error(uid: int):
 @pytest.fixture
 def homeless(monkeypatch) -> None:
     """Neither $HOME, nor an entry for the user, nor a folder for caches."""
-    for variable in ('HOME', 'XDG_CACHE_HOME', 'KERAS_HOME'):
+    for variable in ('HOME', 'XDG_CACHE_HOME', 'KERAS_HOME', 'MPLCONFIGDIR'):
         monkeypatch.setenv(variable, 'restored after the test')
         monkeypatch.delenv(variable)
     monkeypatch.setattr(pwd, 'getpwuid', raise_key_error)
@@ -96,11 +96,25 @@ def test_any_letter_can_be_printed_on_any_terminal(encoding):
     assert run.stderr == '\u2264\n'.encode(encoding, 'backslashreplace')
 
 
-def test_what_is_chosen_for_a_stream_is_kept(monkeypatch):
-    """Only streams that would raise an error are changed."""
-    stream = io.TextIOWrapper(io.BytesIO(), 'ascii', 'replace')
+@pytest.mark.parametrize(
+    ('encoding', 'errors', 'expected'),
+    [
+        ('ascii', 'strict', 'backslashreplace'),
+        ('ascii', 'surrogateescape', 'backslashreplace'),  # Python's choice for the locale C
+        ('utf-8', 'strict', 'backslashreplace'),
+        ('utf-8', 'surrogateescape', 'surrogateescape'),
+        ('ascii', 'replace', 'replace'),
+    ],
+)
+def test_streams_that_would_raise_are_changed(monkeypatch, encoding, errors, expected):
+    """What the user has chosen by PYTHONIOENCODING is kept."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding, errors)
     monkeypatch.setattr(sys, 'stdout', stream)
     surroundings.tolerate_any_letter()
-    assert stream.errors == 'replace'
-    monkeypatch.setattr(sys, 'stdout', None)  # as under pythonw
+    assert stream.errors == expected
+
+
+def test_a_process_without_output_is_left_alone(monkeypatch):
+    """Under pythonw there is none."""
+    monkeypatch.setattr(sys, 'stdout', None)
     surroundings.tolerate_any_letter()

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import parity
+from ml_collections import ConfigDict
 from safetensors.numpy import load_file, save_file
 
 from data_pipelines.errors import UserError
@@ -21,6 +22,7 @@ from data_pipelines.features.upstream import EncoderStates
 from jaxser.models import fine_tuned
 from jaxser.pretrained import encoder, extractor, identity
 from jaxser.pretrained.encoder import read_encoder, write_encoder
+from jaxser.training import experiment
 
 QUERY = 'encoder.layers.1.attention.q_proj.weight'
 STEM = 'encoder.pos_conv_embed.conv.parametrizations.weight.original'
@@ -265,6 +267,22 @@ def test_an_encoder_that_an_earlier_version_recorded_is_recognised(folder, tmp_p
     assert not extractor.has_digest(copy, earlier.digest)
     (model / 'model.json').touch()
     assert extractor.has_digest(copy, earlier.digest)
+
+
+@pytest.mark.parametrize('is_same', [True, False])
+def test_a_sweep_that_an_earlier_version_began_keeps_its_digest(folder, tmp_path, is_same):
+    """So it can be resumed; with other weights it is another sweep."""
+    original = read_encoder(folder)
+    states = EncoderStates.from_encoder(original, 'pooled')
+    earlier = states.with_earlier_identity(original, identity.hash_files(folder))
+    digest = earlier.digest if is_same else '0' * 8
+    stored = {'method': 'dann', 'data': {}, 'protocol': {}, 'model': {'weights': digest}}
+    config = ConfigDict({'model': {'weights': states.digest, 'upstream': str(folder)}})
+    experiment._keep_earlier_digest(tmp_path / 'none', config)
+    assert config.model.weights == states.digest
+    (tmp_path / 'config.json').write_text(json.dumps({'config': stored}))
+    experiment._keep_earlier_digest(tmp_path, config)
+    assert config.model.weights == (earlier if is_same else states).digest
 
 
 def test_corpora_prepared_by_an_earlier_version_keep_the_name(folder, tmp_path):
