@@ -10,12 +10,16 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from data_pipelines.features.rejection import Rejection
+
 Content = bytes | mmap.mmap
 
 # Programs that write into a pipe leave about 2^31 or 2^32 as the length in a header.
 MAX_STATED_LENGTH = 0x7FFF_0000
 MAX_STATED_LENGTH_64 = 1 << 60
 MAX_CHUNKS = 100_000
+MIN_FILE_BYTES = 12
+MAX_JOINED = 100
 W64_RIFF = bytes.fromhex('726966662e91cf11a5d628db04c10000')
 W64_DATA = bytes.fromhex('64617461f3acd3118cd100c04f8edb8a')
 FLAC_START = re.compile(rb'fLaC[\x00\x80]\x00\x00\x22')  # and the header of its first block
@@ -74,24 +78,29 @@ def repair_caf(content: Content) -> bytes | None:
 
 def split_joined(content: Content) -> list[tuple[int, int]]:
     """Returns the (start, stop) in bytes of each file that was joined into this one."""
-    if content[:4] == b'fLaC':
-        starts = [match.start() for match in FLAC_START.finditer(content)]
-        return _pair(starts or [0], len(content))
-    if content[:4] == b'OggS':
-        return _pair(_find_ogg_chains(content), len(content))
     starts = [0]
     while True:
-        piece = content if len(starts) == 1 else content[starts[-1] :]
+        first = starts[-1]
+        piece = content[first:] if first else content
+        if piece[:4] in (b'fLaC', b'OggS'):
+            starts += [first + start for start in _find_streams(piece)[1:]]
+            break
         end = read_promise(piece).end
-        magic = piece[:4]
-        following = [] if end is None else [e for e in (end, end + 1) if piece[e : e + 4] == magic]
-        if not following or following[0] < 12:
-            return _pair(starts, len(content))
-        starts.append(starts[-1] + following[0])
+        ends = [] if end is None else [end, end + 1]  # the second after a byte of padding
+        following = [start for start in ends if has_audio_magic(piece[start : start + 16])]
+        if not following or following[0] < MIN_FILE_BYTES:
+            break
+        if len(starts) == MAX_JOINED:
+            raise Rejection(f'more than {MAX_JOINED} files joined into one: cut them apart')
+        starts.append(first + following[0])
+    return list(zip(starts, [*starts[1:], len(content)]))
 
 
-def _pair(starts: list[int], size: int) -> list[tuple[int, int]]:
-    return list(zip(starts, [*starts[1:], size]))
+def _find_streams(content: Content) -> list[int]:
+    """Returns the first byte of each FLAC or Ogg file."""
+    if content[:4] == b'OggS':
+        return _find_ogg_chains(content)
+    return [match.start() for match in FLAC_START.finditer(content)] or [0]
 
 
 def _find_ogg_chains(content: Content) -> list[int]:

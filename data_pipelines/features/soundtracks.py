@@ -68,6 +68,7 @@ _TITLES = {
     'ogg': 'an Ogg film or Speex file',
 }
 _EBML_SEGMENT = b'\x18\x53\x80\x67'
+MAX_BOXES = 100_000
 _TRANSPORT_PACKET = 188  # bytes
 
 
@@ -146,19 +147,46 @@ def _check_complete(content: Content, demuxer: str) -> None:
         expected = read_promise(content).end or size
     if size < expected:
         raise Rejection(f'truncated: {expected} bytes expected, {size} in the file')
+    if _is_joined(content, demuxer):
+        raise Rejection(
+            'files joined into one, of which only the first can be read: cut them apart'
+        )
+
+
+def _is_joined(content: Content, demuxer: str) -> bool:
+    """Returns whether another file follows the first, of which FFmpeg would read nothing."""
+    if demuxer == 'mov':
+        kinds = [content[position + 4 : position + 8] for position in _mp4_boxes(content)]
+        return kinds.count(b'ftyp') > 1 or kinds.count(b'moov') > 1
+    if demuxer == 'matroska':
+        end = _end_of_matroska(content)
+        return content[end : end + 4] == content[:4]
+    if demuxer == 'amr':
+        return content.find(b'#!AMR', 1) > 0
+    if demuxer == 'avi':
+        end = 8 + int.from_bytes(content[4:8], 'little')
+        # A long film has further parts of the kind AVIX.
+        return content[end : end + 4] == b'RIFF' and content[end + 8 : end + 12] == b'AVI '
+    return False
+
+
+def _mp4_boxes(content: Content) -> list[int]:
+    """Returns the first byte of each box at the top, and last the byte after them."""
+    positions = [0]
+    while positions[-1] + 8 <= len(content) and len(positions) < MAX_BOXES:
+        position = positions[-1]
+        length = int.from_bytes(content[position : position + 4], 'big')
+        if length == 1:
+            length = int.from_bytes(content[position + 8 : position + 16], 'big')
+        # 0 stands for all bytes up to the end of the file.
+        positions.append(position + length if length >= 8 else len(content))
+    return positions
 
 
 def _end_of_mp4(content: Content) -> int:
     """Returns the end of the last box."""
-    position = 0
-    while position + 8 <= len(content):
-        length = int.from_bytes(content[position : position + 4], 'big')
-        if length == 1:
-            length = int.from_bytes(content[position + 8 : position + 16], 'big')
-        if length < 8:  # 0: up to the end of the file
-            return len(content)
-        position += length
-    return position
+    positions = _mp4_boxes(content)
+    return positions[-1] if len(positions) < MAX_BOXES else len(content)
 
 
 def _end_of_matroska(content: Content) -> int:

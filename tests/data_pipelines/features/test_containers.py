@@ -68,6 +68,11 @@ def test_joined_files_are_decoded_whole(audio_format, tmp_path):
     )
 
 
+def test_joined_files_of_two_formats_are_decoded_whole(tmp_path):
+    joined = read(encode('WAV') + encode('FLAC') + encode('FLAC'), tmp_path / 'a.wav')
+    np.testing.assert_allclose(joined, np.tile(TONE, 3)[:, None], atol=2**-14)
+
+
 @pytest.mark.parametrize('audio_format', ['WAV', 'FLAC', 'OGG', 'MP3'])
 def test_joined_files_of_different_rates_are_rejected(audio_format, tmp_path):
     content = encode(audio_format) + encode(audio_format, TONE, 2 * RATE)
@@ -84,6 +89,11 @@ def test_a_part_of_joined_files_that_is_truncated_is_found(tmp_path):
 def test_a_header_with_very_many_chunks_does_not_hang(tmp_path):
     with pytest.raises(Rejection, match='truncated'):
         read(b'RIFF\0\0\0\0WAVE' + bytes(8_000_000), tmp_path / 'a.wav')
+
+
+def test_very_many_joined_files_are_rejected(tmp_path):
+    with pytest.raises(Rejection, match='more than 100 files joined'):
+        read(1000 * encode('WAV', TONE[:100]), tmp_path / 'a.wav')
 
 
 def test_a_flac_file_that_was_written_into_a_pipe_is_complete(tmp_path):

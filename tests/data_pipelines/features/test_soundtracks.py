@@ -82,6 +82,25 @@ def test_a_truncated_file_is_rejected(suffix, codec, rate, tmp_path):
             decode.read_samples(make_utterance(path))
 
 
+@pytest.mark.parametrize(('suffix', 'codec', 'rate'), [COMPRESSED[n] for n in (0, 2, 3, 4)])
+def test_joined_files_of_which_only_the_first_can_be_read_are_rejected(
+    suffix, codec, rate, tmp_path
+):
+    path = tmp_path / f'a{suffix}'
+    write_compressed(path, codec, rate)
+    path.write_bytes(2 * path.read_bytes())
+    with pytest.raises(Rejection, match='files joined into one, of which only the first'):
+        decode.read_samples(make_utterance(path))
+
+
+def test_joined_files_of_a_format_without_a_header_are_decoded_whole(tmp_path):
+    path = tmp_path / 'a.aac'
+    write_compressed(path, 'aac', 16_000)
+    single, _ = decode.read_samples(make_utterance(path))
+    path.write_bytes(2 * path.read_bytes())
+    assert len(decode.read_samples(make_utterance(path))[0]) == 2 * len(single)
+
+
 @pytest.mark.parametrize(('suffix', 'codec', 'rate'), COMPRESSED[:2])
 def test_without_pyav_the_file_is_named_with_what_to_do(suffix, codec, rate, tmp_path, monkeypatch):
     path = tmp_path / f'a{suffix}'
