@@ -14,6 +14,7 @@ from pathlib import Path
 
 from data_pipelines.errors import UserError
 from data_pipelines.speaker_names import visible
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
 MAX_EXAMPLES = 3
@@ -81,7 +82,7 @@ class PathFinder:
         """Prints a sentence for each kind of path that was read otherwise than it is written."""
         for kind, variants in self.changes.items():
             verb = 'is' if len(variants) == 1 else 'are'
-            print(
+            print_text(
                 f'{pluralize(len(variants), "path")} of the list {verb} not written as the file is '
                 f'named ({kind}), and {verb} read as: {_list_variants(variants)}.'
             )

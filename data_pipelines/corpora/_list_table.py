@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from data_pipelines import csv_files, file_kinds
 from data_pipelines.errors import UserError
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
 # A column without a name is called '#1', '#2', ... by its place.
@@ -56,7 +57,7 @@ def read_table(source: Path, known_columns: tuple[str, ...], numbers: tuple[str,
         line = f', line {reader.line_num},' if reader else ''
         raise UserError(f'{source}{line} is not CSV: {error}.') from None
     if empty_count:
-        print(f'{source} has {pluralize(empty_count, "row")} without any text; ignored.')
+        print_text(f'{source} has {pluralize(empty_count, "row")} without any text; ignored.')
     return Table(remove_nameless(source, columns, numbered_rows), numbered_rows)
 
 
@@ -121,7 +122,7 @@ def remove_nameless(
                 f'Column {place} of {source} has no name. Name it in the first line, or remove it.'
             )
         content = 'row numbers' if any(cells) else 'nothing'
-        print(f'Column {place} of {source} has no name. It holds {content}, and is ignored.')
+        print_text(f'Column {place} of {source} has no name. It holds {content}, and is ignored.')
         for _, row in numbered_rows:
             row.pop(column, None)
     return named

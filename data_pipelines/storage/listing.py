@@ -9,6 +9,7 @@ from pathlib import Path
 from data_pipelines import speaker_names
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
 MAX_LISTED_SPEAKERS = 10  # of one kind of mistake that a message names
@@ -46,7 +47,7 @@ def clear_unknown_speakers(utterances: list[Utterance]) -> list[Utterance]:
         listed = []
         for name, count in sorted(counts.items()):
             listed.append(f'{count} {speaker_names.visible(name) if name else "empty"}')
-        print(
+        print_text(
             f'{pluralize(counts.total(), "utterance")} of unknown speakers ({", ".join(listed)}): '
             'they are in no speaker loss, and where parts are divided by speaker in training only.'
         )
@@ -118,7 +119,7 @@ def unite_spellings(utterances: list[Utterance], spellings: list[list[str]]) -> 
     for names in spellings:
         first_by_name.update(dict.fromkeys(names, names[0]))
     groups = [_join_spellings(names) for names in spellings]
-    print(f'--allow_names: one person each, under the first name: {_join_first(groups)}.')
+    print_text(f'--allow_names: one person each, under the first name: {_join_first(groups)}.')
     united = []
     for utterance in utterances:
         name = first_by_name.get(utterance.speaker, utterance.speaker)
