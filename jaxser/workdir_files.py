@@ -23,7 +23,7 @@ from data_pipelines.errors import UserError
 from jaxser.schemas import Number, find_violation
 
 CHECKSUMS_FILE = 'checksums.json'
-MAX_BYTES = 4 * 2**30  # of a file; a larger one is no file of a sweep
+MAX_BYTES = 16 * 2**30  # of a file; a larger one is no file of a sweep
 STALE_SECONDS = 3600  # the age at which a partial file is one that a process has left behind
 BACKUP = 'Copy it again, or from a backup'
 RETRAIN = f'{BACKUP}; without one, remove the whole workdir and train the sweep again.'
@@ -112,6 +112,14 @@ def remove_partial_files(folder: Path, name: str, seconds: float = 0.0) -> None:
                 os.unlink(part.path)
 
 
+def memory_bytes() -> int:
+    """Returns the size of this machine's memory, or `MAX_BYTES` where it is not known."""
+    try:
+        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    except (AttributeError, OSError, ValueError):
+        return MAX_BYTES
+
+
 def damaged(file, reason: str, remedy: str = RETRAIN) -> UserError:
     """Returns the error for a damaged file; `reason` is a clause."""
     return UserError(f'{file} is damaged: {reason}. {remedy}')
@@ -126,7 +134,7 @@ def read_regular(file, remedy: str = RETRAIN, max_bytes: int = MAX_BYTES) -> byt
         if not stat.S_ISREG(status.st_mode):
             raise damaged(file, 'it is not a regular file', remedy)
         if status.st_size > max_bytes:
-            found = f'it has {status.st_size} bytes, more than any file of this kind'
+            found = f'it has {status.st_size} bytes; at most {max_bytes} are read'
             raise damaged(file, found, remedy)
         return Path(file).read_bytes()
     except FileNotFoundError:

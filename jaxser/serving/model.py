@@ -21,7 +21,7 @@ from jaxser.pretrained.encoder import PretrainedEncoder, cached_encoder
 from jaxser.pretrained.extractor import recorded_states
 from jaxser.pretrained.identity import hash_files
 from jaxser.serving import model_checks
-from jaxser.workdir_files import parse_json, read_regular
+from jaxser.workdir_files import memory_bytes, parse_json, read_regular
 
 METADATA_FILE = 'model.json'
 WEIGHTS_FILE = 'model.safetensors'
@@ -211,7 +211,7 @@ def _read_weights(path, expected_sha256: str) -> bytes:
     file = path / WEIGHTS_FILE
     if not file.exists():
         raise UserError(f'{file} is missing. {_repair_advice(path)}')
-    weights = read_regular(file, _repair_advice(path))
+    weights = read_regular(file, _repair_advice(path), max_bytes=memory_bytes())
     if hashlib.sha256(weights).hexdigest() != expected_sha256:
         raise UserError(
             f'{file} is damaged or belongs to another model: its checksum is not the one in '
