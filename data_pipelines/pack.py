@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipelines.arguments import path_text
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import FeatureSpec, spec_from_name
@@ -80,7 +81,9 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('name', metavar='NAME', help='a corpus that is prepared')
-    parser.add_argument('--dir', default='data', help='the folder of all data sets (%(default)s)')
+    parser.add_argument(
+        '--dir', type=path_text, default='data', help='the folder of all data sets (%(default)s)'
+    )
     parser.add_argument(
         '--upstream',
         default='',

@@ -12,6 +12,7 @@ import functools
 import os
 
 from data_pipelines import corpora, labels
+from data_pipelines.arguments import path_text
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import INPUT_KIND, STATE_KINDS, EncoderStates, FeatureSpec
@@ -62,8 +63,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     names = ', '.join(corpora.corpus_names())
     parser.add_argument('name', metavar='NAME', help=f'the corpus: {names}')
-    parser.add_argument('--source', help="the corpus's root; for `folder`, the CSV")
-    parser.add_argument('--out', default='data', help='the folder of all data sets (%(default)s)')
+    parser.add_argument('--source', type=path_text, help="the corpus's root; for `folder`, the CSV")
+    parser.add_argument(
+        '--out', type=path_text, default='data', help='the folder of all data sets (%(default)s)'
+    )
     parser.add_argument(
         '--allow_partial',
         action='store_true',

@@ -15,10 +15,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from etils import epath
-
+from data_pipelines.arguments import local_path
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.wording import pluralize
+from jaxser.cli import any_path
 from jaxser.reporting.markdown import FIGURES, RESULTS_INTRODUCTION, render_results
 from jaxser.workdir_files import write_whole
 
@@ -28,28 +28,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog='python -m jaxser.compare', description=__doc__.splitlines()[0]
     )
-    parser.add_argument('workdir', nargs='*', type=epath.Path, help='workdir of a finished sweep')
+    parser.add_argument('workdir', nargs='*', type=any_path, help='workdir of a finished sweep')
     parser.add_argument(
         '--whole',
         nargs='+',
-        type=epath.Path,
+        type=any_path,
         default=[],
         help='workdirs of sweeps that get a row for every coefficient',
     )
     parser.add_argument(
         '--unmeasured',
-        type=Path,
+        type=local_path,
         metavar='FOLDER',
         help='list the configurations in this folder that none of the sweeps ran',
     )
     parser.add_argument(
         '--out',
-        type=Path,
+        type=local_path,
         help='the file to write, e.g. RESULTS.md; without it, the text is printed',
     )
     parser.add_argument(
         '--figures',
-        type=Path,
+        type=local_path,
         metavar='FOLDER',
         help='show the figures of every sweep (leakage, enrolment), copied into this folder',
     )

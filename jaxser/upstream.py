@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from data_pipelines.arguments import local_path
 from data_pipelines.errors import exit_on_user_error
 from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
 from data_pipelines.wording import pluralize
@@ -74,7 +75,9 @@ def main() -> None:
         prog='python -m jaxser.upstream', description=__doc__.splitlines()[0]
     )
     parser.add_argument(
-        'folder', type=Path, help='a Hugging Face folder, with config.json and model.safetensors'
+        'folder',
+        type=local_path,
+        help='a Hugging Face folder, with config.json and model.safetensors',
     )
     arguments = parser.parse_args()
     with exit_on_user_error():

@@ -54,6 +54,7 @@ MISTAKES = {
     ),
     'a misspelt domain': ([TINY, '--config.sweep.domain=speaker,nation'], 'nation'),
     'a width of 0': ([TINY, '--config.sweep.model.width=0,8'], '1 or more'),
+    'a width of a billion': ([TINY, '--config.model.width=1000000000'], 'at most 65536'),
     'a size of another encoder': (
         [TINY, '--config.model.name=cnn', '--config.sweep.model.width=8,16'],
         'cnn has no such size',
@@ -76,7 +77,7 @@ MISTAKES = {
     ),
     'a misspelt label space': ([TINY, '--config.data.labels=five'], 'emodb_casia'),
     'a misspelt normalisation': ([TINY, '--config.data.normalise=no'], 'global'),
-    'no epochs': ([TINY, '--config.train.epochs=0'], '1 or more'),
+    'no epochs': ([TINY, '--config.train.epochs=0'], 'from 1 to'),
     'selection after the end': (
         [TINY, '--config.train.select_from=1.5'],
         'config.train.select_from is 1.5; expected a number from 0 to 1.',

@@ -224,6 +224,11 @@ def _deal_recordings(utterances: Utterances, parts: int) -> list[np.ndarray]:
         raise UserError(f'config.protocol.folds is {parts}; train, dev and test need 3 or more.')
     sha256_N = utterances.text['sha256']
     _, recording_N = np.unique(sha256_N, return_inverse=True)
+    if parts > len(utterances):
+        raise UserError(
+            f'config.protocol.folds is {parts}, and there are {len(utterances)} utterances: '
+            'choose fewer folds.'
+        )
     # An utterance without a hash is a recording of its own.
     own_N = recording_N.max() + 1 + np.arange(len(utterances))
     recording_N = np.where(sha256_N == '', own_N, recording_N)
@@ -378,7 +383,7 @@ def _choose_dev(utterances: Utterances, source: np.ndarray, fold_number: int) ->
 
 
 def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
-    """Raises a UserError for an empty part, or a class that is missing from the training part."""
+    """Raises a UserError for an empty part, or a training part that lacks a class or has one."""
     emotion_N = utterances.text['emotion']
     for fold in folds:
         for part in PARTS:
@@ -395,6 +400,34 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
                 f'{" or ".join(sorted(missing))}. Choose a label space that its corpora share '
                 '(--config.data.labels), or a protocol that trains on more.'
             )
+        classes = np.unique(emotion_N[fold.train]).tolist()
+        if len(classes) < 2:
+            raise UserError(
+                f'The training part of fold {fold.name!r} has utterances of one class only '
+                f'({", ".join(classes)}), so that any model is always right. Choose other '
+                '--config.data.labels or --config.data.only, or add utterances of other classes.'
+            )
+
+
+def describe_poor_parts(utterances: Utterances, folds: list[Fold]) -> list[str]:
+    """Returns warnings for test parts of one class, and for folds that have a single speaker."""
+    warnings = []
+    names = []
+    for fold in folds:
+        if len(set(utterances.text['emotion'][fold.test].tolist())) < 2:
+            names.append(repr(fold.name))
+    if names:
+        warnings.append(
+            f'Warning: the test part of fold {", ".join(names)} has one class only, where UAR is '
+            'the recall of that class.'
+        )
+    speakers = set(utterances.text['speaker'][rows_of_parts(folds, PARTS)].tolist()) - {''}
+    if len(speakers) == 1:
+        warnings.append(
+            'Warning: there is only one known speaker, so that the results say nothing of other '
+            'speakers.'
+        )
+    return warnings
 
 
 def rows_of_parts(folds: list[Fold], parts: tuple[str, ...]) -> np.ndarray:

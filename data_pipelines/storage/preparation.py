@@ -35,6 +35,8 @@ from data_pipelines.storage.prepared import (
 from data_pipelines.storage.summary import WrittenDataset, print_summary, write_lists
 from data_pipelines.storage.workers import run_workers
 
+MAX_WORKERS = 1024  # all of them start at once
+
 WorkerResults = Iterable[tuple[Utterance, dict | Rejection]]
 
 # Maps the worker processes' results to final results, in the same order.
@@ -84,8 +86,11 @@ def prepare_corpus(
     title = dataset_corpus.title
     out = Path(out)
     workers = os.cpu_count() if workers is None else workers
-    if workers < 1:
-        raise UserError(f'The number of worker processes is {workers}; expected 1 or more.')
+    if not 1 <= workers <= MAX_WORKERS:
+        raise UserError(
+            f'The number of worker processes is {workers}; expected 1 or more, and at most '
+            f'{MAX_WORKERS}. As many as there are CPU cores ({os.cpu_count()}) are fastest.'
+        )
     existing = find_dataset(out, dataset_corpus.name, spec)
     if existing:
         check_same_speeds(existing, speeds)

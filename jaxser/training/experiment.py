@@ -12,6 +12,7 @@ import time
 from etils import epath
 
 from data_pipelines.errors import UserError
+from data_pipelines.protocols import folds
 from jaxser import distributed, workdir_files
 from jaxser.analysis import predictions
 from jaxser.configuration import resolve, sweep
@@ -87,6 +88,8 @@ def train_sweep(
     """Trains program after program, group after group; returns results.json in process 0."""
     task = Task(config, programs)
     _check_data(task, programs)
+    for line in folds.describe_poor_parts(task.utterances, task.folds):
+        distributed.log(line)
     choices = workdir.load_choices()
     workdir.save_description(task)
     monitoring.print_plan(config, task, programs)

@@ -320,6 +320,14 @@ def test_counts_that_match_no_release_are_refused_before_anything_is_decoded(tre
         (('folder', '--source', 'nowhere.csv'), 'nowhere.csv is not a file'),
         (('emodb', '--source', '.', '--high', '9000'), 'expected 0 <= low < high <= 8000'),
         (('emodb', '--source', '.', '--workers', '0'), 'expected 1 or more'),
+        (('emodb', '--source', '.', '--workers', '1000000000'), 'at most 1024'),
+        (('emodb', '--source', '.', '--bands', '1000000000'), 'at most 1024'),
+        (('emodb', '--source', '.', '--floor', 'inf'), 'at most 1'),
+        (('emodb', '--source', '.', '--hop', '1e-9'), 'at least one sample'),
+        (('emodb', '--source', '.', '--window', 'inf'), 'at most 1 s'),
+        (('emodb', '--source', '.', '--rate', '1000000000'), 'The rate of the features'),
+        (('emodb', '--source', '.', '--high', 'nan'), 'expected 0 <= low < high'),
+        (('emodb', '--source', '.', '--speed', 'inf'), 'numbers from 0.5 to 2'),
     ],
 )
 def test_mistakes_are_user_errors_with_exit_code_2(

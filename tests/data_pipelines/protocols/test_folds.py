@@ -8,7 +8,7 @@ import pytest
 from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines.errors import UserError
-from data_pipelines.protocols.folds import hash_folds, make_folds
+from data_pipelines.protocols.folds import describe_poor_parts, hash_folds, make_folds
 from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.storage import schema
 
@@ -214,6 +214,30 @@ def test_a_class_missing_from_training_is_refused():
     utterances.text['emotion'][utterances.text['speaker'] == 's00'] = 'happy'
     with pytest.raises(UserError, match='no utterance of the class happy'):
         make_folds(utterances, Protocol('leave_one_speaker_out'))
+
+
+@pytest.mark.parametrize('protocol', ['speaker_folds', 'speaker_dependent'])
+def test_training_with_a_single_class_is_refused(protocol):
+    """Any model would have a UAR of 1."""
+    with pytest.raises(UserError, match=r'one class only \(sad\), so that any model'):
+        make_folds(make_utterances(classes=('sad',)), Protocol(protocol))
+
+
+def test_test_parts_of_one_class_and_a_single_speaker_are_named():
+    utterances = make_utterances(speakers=3)
+    folds = make_folds(utterances, Protocol('leave_one_speaker_out'))
+    assert describe_poor_parts(utterances, folds) == []
+    utterances.text['emotion'][utterances.text['speaker'] == 's01'] = 'sad'
+    (warning,) = describe_poor_parts(utterances, folds)
+    assert "fold 's01' has one class only" in warning
+    alone = make_utterances(speakers=1, per_class=20)
+    (warning,) = describe_poor_parts(alone, make_folds(alone, Protocol('speaker_dependent')))
+    assert 'only one known speaker' in warning
+
+
+def test_more_parts_than_utterances_are_refused_at_once():
+    with pytest.raises(UserError, match='folds is 1000000000, and there are 48 utterances'):
+        make_folds(make_utterances(), Protocol('speaker_dependent', folds=10**9))
 
 
 @pytest.mark.parametrize(('speaker_count', 'parts'), [(2, 3), (6, 7), (6, 2)])
