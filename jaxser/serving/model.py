@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jinja2
 import safetensors.numpy
 from etils import epath
 from flax import traverse_util
@@ -134,7 +135,14 @@ def refuse_damaged_facts(folder):
     """Turns an error in the use of model.json into a UserError that names the file."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        jinja2.TemplateError,
+    ) as error:
         path = model_folder(folder)
         reason = f'its facts cannot be used ({type(error).__name__}: {error})'
         advice = _repair_advice(path)

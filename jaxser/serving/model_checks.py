@@ -24,6 +24,7 @@ from jaxser.training import step
 
 CHECKSUM_KEY = 'facts_sha256'
 MAX_CLASSES = 1000
+MAX_WHOLE_NUMBER = 2**63  # seeds may be large
 MAX_SIZE = 65_536  # of a layer, in units
 MAX_LAYERS = 64  # in a list of layers
 MAX_BANDS = 65_536  # of encoder states; log-mel has far fewer
@@ -136,6 +137,7 @@ def check_facts(metadata: dict) -> None:
     violation = find_violation(metadata, SCHEMA)
     if violation:
         raise Damage(violation)
+    _check_whole_numbers(metadata, '')
     classes, sizes = metadata['classes'], metadata['sizes']
     if len(set(classes)) < len(classes):
         raise Damage(f'a class has two places in {classes}')
@@ -145,6 +147,18 @@ def check_facts(metadata: dict) -> None:
         raise Damage(f'normalisation is {metadata["normalisation"]!r}')
     _check_sizes(metadata['config']['model'], 'config.model')
     _check_features(metadata)
+
+
+def _check_whole_numbers(value, name: str) -> None:
+    """Raises Damage for a whole number that cannot be a float."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check_whole_numbers(part, f'{name}.{key}')
+    elif isinstance(value, list):
+        for n, part in enumerate(value):
+            _check_whole_numbers(part, f'{name}[{n}]')
+    elif isinstance(value, int) and abs(value) > MAX_WHOLE_NUMBER:
+        raise Damage(f'{name.removeprefix(".")} has {len(str(value))} digits')
 
 
 def _check_sizes(value, name: str) -> None:

@@ -106,6 +106,7 @@ def changed(model: Model, path: str, value) -> Model:
         ('config.data.features.hop', 1e-9),
         ('config.data.features.rate', 10**9),
         ('config.data.upstream', 'whisper'),
+        ('calibration.nll', 10**400),
         ('runs', [{'seed': 0, 'fold': 0}]),
         ('upstream', {'name': 'x'}),
         ('data', {'emodb': 3}),
