@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 
@@ -22,7 +23,16 @@ DISK_ERRORS = (
     'EISDIR',
     'ENAMETOOLONG',
     'ELOOP',
+    'EFBIG',
+    'EIO',
+    'EMFILE',
+    'ENFILE',
+    'ESTALE',
 )
+
+# Those of a full disk, which libraries put into words of their own.
+FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+NUMPY_FULL_DISK_PATTERN = re.compile(r'\d+ requested and \d+ written')
 
 
 class UserError(Exception):
@@ -55,12 +65,33 @@ def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
         sys.exit(2)
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe: this is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if errno.errorcode.get(error.errno) not in DISK_ERRORS:
+    except Exception as error:
+        cause = _find_disk_error(error)
+        if cause is None:
             raise
-        prefix = f'{error.filename}: ' if error.filename else ''
-        print_text(f'{prefix}{error.strerror}. {follow_up}'.strip(), file=sys.stderr)
+        prefix = f'{cause.filename}: ' if cause.filename else ''
+        print_text(f'{prefix}{cause.strerror}. {follow_up}'.strip(), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f'\nInterrupted. {follow_up}'.rstrip(), file=sys.stderr)
         sys.exit(130)
+
+
+def _find_disk_error(error: BaseException) -> OSError | None:
+    """Returns the error of a file or disk that `error` is; None if it is another.
+
+    Libraries raise errors of their own where a disk is full, or raise them from an OSError.
+    """
+    if isinstance(error, OSError) and errno.errorcode.get(error.errno) in DISK_ERRORS:
+        return error
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in FULL_DISK_ERRORS:
+            return cause
+        for number in FULL_DISK_ERRORS:
+            if os.strerror(number) in str(cause):
+                return OSError(number, os.strerror(number))
+        if isinstance(cause, OSError) and NUMPY_FULL_DISK_PATTERN.search(str(cause)):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -25,6 +25,7 @@ from absl import flags
 from etils import epath
 
 from configs import command
+from data_pipelines.arguments import check_length
 from data_pipelines.errors import UserError, exit_on_user_error
 
 PROFILE = flags.DEFINE_bool('profile', False, 'Write a trace of one epoch.')
@@ -54,6 +55,7 @@ def main() -> None:
         workdir = command.WORKDIR.value
         if workdir is None:
             workdir = default_workdir(flags.FLAGS['config'].config_filename)
+        check_length(workdir, '--workdir')
         try:
             run(config, workdir, start_time)
         except distributed.Preempted as preempted:

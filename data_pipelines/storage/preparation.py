@@ -9,18 +9,17 @@ import functools
 import importlib.metadata
 import json
 import os
-import platform
-import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from data_pipelines import corpora, speed_copies
+from data_pipelines.arguments import check_length
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features.decode import Rejection, check_video_support
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import EncoderStates, FeatureSpec
+from data_pipelines.partial_folders import partial_folder
 from data_pipelines.progress import progress_bar
 from data_pipelines.storage import builder, schema
 from data_pipelines.storage.builder import check_any_accepted
@@ -91,6 +90,7 @@ def prepare_corpus(
             f'The number of worker processes is {workers}; expected 1 or more, and at most '
             f'{MAX_WORKERS}. As many as there are CPU cores ({os.cpu_count()}) are fastest.'
         )
+    check_length(out, '--out')
     existing = find_dataset(out, dataset_corpus.name, spec)
     if existing:
         check_same_speeds(existing, speeds)
@@ -126,7 +126,7 @@ def prepare_corpus(
         corpus.check_counts(listed, allow_partial)
         record['complete'] = corpus.is_complete(listed)
         check_video_support(listed)
-        with staging_folder(out) as staging:
+        with partial_folder(out, '.staging-') as staging:
             written = write_dataset(
                 dataset_corpus,
                 utterances,
@@ -252,39 +252,6 @@ def check_same_source(folder: Path, record: dict) -> None:
         f'{folder} was prepared from {existing["source"]}, {difference}. '
         'Remove that folder, or choose another --out.'
     )
-
-
-@contextlib.contextmanager
-def staging_folder(out: Path) -> Iterator[Path]:
-    """Context of a folder inside `out`, which is removed at the end.
-
-    At the start it removes the folders that killed processes of this machine left behind.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    for stale in out.glob('.staging-*'):
-        match = re.fullmatch(rf'\.staging-(\d+)-{re.escape(platform.node())}', stale.name)
-        if match is None:
-            continue
-        pid = int(match[1])
-        if pid == os.getpid() or not is_process_alive(pid):
-            shutil.rmtree(stale, ignore_errors=True)
-    folder = out / f'.staging-{os.getpid()}-{platform.node()}'
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_process_alive(pid: int) -> bool:
-    """Returns whether a process of that number runs on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def move_dataset(staged_folder: Path, target: Path) -> Path:

@@ -4,8 +4,10 @@ import sys
 
 import pytest
 
-from data_pipelines import pack, prepare
+from data_pipelines import arguments, pack, prepare
 from data_pipelines.corpora import __main__ as corpora_command
+from data_pipelines.errors import UserError
+from data_pipelines.storage import preparation
 from jaxser import bundle, compare, enrolment, export, probe, report, upstream
 
 COMMANDS = {
@@ -36,10 +38,10 @@ def run_with_mistake(module, arguments: list[str], monkeypatch, capsys) -> str:
     return capsys.readouterr().err
 
 
-@pytest.mark.parametrize(('module', 'arguments'), COMMANDS.values(), ids=COMMANDS)
-def test_an_empty_path_is_refused(module, arguments, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(('module', 'words'), COMMANDS.values(), ids=COMMANDS)
+def test_an_empty_path_is_refused(module, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert 'it is empty, probably' in run_with_mistake(module, arguments, monkeypatch, capsys)
+    assert 'it is empty, probably' in run_with_mistake(module, words, monkeypatch, capsys)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -56,9 +58,17 @@ def test_the_number_of_draws_has_a_range(draws, monkeypatch, capsys):
 )
 def test_a_name_that_is_too_long_is_a_sentence(module, flag, name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    arguments = [flag, name]
+    words = [flag, name]
     if module is export:
-        arguments += ['--out', 'x']
-    message = run_with_mistake(module, arguments, monkeypatch, capsys)
+        words += ['--out', 'x']
+    message = run_with_mistake(module, words, monkeypatch, capsys)
     assert 'Traceback' not in message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_in_which_files_would_be_too_long_is_refused_before_the_work(tmp_path):
+    long_path = tmp_path / '/'.join(['x' * 200] * 18)
+    with pytest.raises(UserError, match=r'--out is a path of .* choose a shorter one'):
+        preparation.prepare_corpus('emodb', tmp_path, long_path)
+    assert list(tmp_path.iterdir()) == []
+    arguments.check_length(tmp_path / '/'.join(['x' * 200] * 15), '--out')
