@@ -153,7 +153,7 @@ def replace_node(file: Path, random: np.random.Generator) -> str:
         file.symlink_to('/dev/zero')
     elif kind == 'huge':
         with open(file, 'wb') as stream:
-            stream.truncate(2**44)
+            stream.truncate(2**41)
     return kind
 
 
