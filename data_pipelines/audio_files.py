@@ -6,6 +6,7 @@ from pathlib import Path
 from data_pipelines.errors import UserError
 
 AUDIO_SUFFIXES = ('.wav', '.flac')
+OTHER_AUDIO_SUFFIXES = ('.mp3', '.ogg', '.opus', '.m4a', '.aac', '.aiff', '.au')
 
 
 def find_audio_files(
@@ -50,12 +51,31 @@ def find_audio_files(
             others.append(path)
     if not matches:
         raise _no_match_error(root, example, suffixes, others)
+    _print_other_formats(root, pattern, parent_count, suffixes)
     if others:
         print(
             f'{len(others)} audio files are ignored, since their names are not like {example}: '
             f'{others[0].relative_to(root)}, ...'
         )
     return matches
+
+
+def _print_other_formats(
+    root: Path, pattern: str, parent_count: int, suffixes: tuple[str, ...]
+) -> None:
+    """Says how many files have a name of the corpus, but the suffix of another audio format."""
+    ignored = []
+    for path in sorted(root.rglob('*')):
+        suffix = path.suffix.lower()
+        if suffix in OTHER_AUDIO_SUFFIXES and suffix not in suffixes:
+            name = '/'.join(path.absolute().with_suffix('').parts[-1 - parent_count :])
+            if re.fullmatch(pattern, name):
+                ignored.append(path)
+    if ignored:
+        print(
+            f'{len(ignored)} audio files of other formats are ignored, since this corpus is read '
+            f'as {" or ".join(suffixes)}: {ignored[0].relative_to(root)}, ...'
+        )
 
 
 def _no_match_error(

@@ -12,8 +12,13 @@ Two recordings are the same if their decoded samples are equal, or if their sign
 codec (MP3, OGG, 8 bits) or sampling rate, with a little noise, or with silence removed from or
 added to their ends. It does NOT find an excerpt of a longer recording, joined recordings, a changed
 speed or pitch, added music, echo or loud noise, or codecs that leave less than 4 kHz or about 16
-kbit/s. A person whom the corpus lists under two names counts as two speakers, unless the two share
-a recording.
+kbit/s. Where the list of a corpus gives start and end, windows of one file that overlap are found
+exactly, by the real path of the file and whatever the length of the overlap.
+
+Speakers are the same if their names differ only in case, blanks, invisible characters, Unicode
+form, or leading zeros of a number. A person whom the corpus lists under two other names counts as
+two speakers. If identical recordings are listed of both, the audit says that they are probably one
+person.
 
 The thresholds were set on real speech: the 2,179 utterances of RAVDESS, URDU and the four-class
 EMO-DB, and 13 altered copies each of 320 of them. Similarity is at most 1. Among recordings that

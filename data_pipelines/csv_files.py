@@ -13,10 +13,13 @@ from pathlib import Path
 
 Error = csv.Error  # what a strict reader raises
 
+DELIMITERS = (',', ';', '\t')
+MAX_HEADER_LENGTH = 65_536
+
 
 @contextlib.contextmanager
 def open_rows(
-    path: str | os.PathLike, errors: str = 'strict', strict: bool = False
+    path: str | os.PathLike, errors: str = 'strict', strict: bool = False, delimiter: str = ','
 ) -> Iterator[csv.DictReader]:
     """Opens a UTF-8 file, with or without a byte order mark, and yields a reader of its rows.
 
@@ -27,9 +30,26 @@ def open_rows(
       path: The file.
       errors: What to do with bytes that are not UTF-8, as in `open`.
       strict: Whether wrong quoting raises an Error.
+      delimiter: What separates the fields of a row.
     """
     with open(path, newline='', encoding='utf-8-sig', errors=errors) as file:
-        yield csv.DictReader(file, strict=strict)
+        yield csv.DictReader(file, strict=strict, delimiter=delimiter)
+
+
+def detect_delimiter(path: str | os.PathLike, columns: Iterable[str]) -> str:
+    """Returns which of `DELIMITERS` finds the most of the columns in the first row of a file."""
+    with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:
+        header = file.readline(MAX_HEADER_LENGTH)
+    columns = set(columns)
+    best = DELIMITERS[0]
+    most_found = 0
+    for delimiter in DELIMITERS:
+        fields = next(csv.reader([header], delimiter=delimiter), [])
+        count = len(columns & {field.strip().casefold() for field in fields})
+        if count > most_found:
+            best = delimiter
+            most_found = count
+    return best
 
 
 def read_rows(text: str) -> csv.DictReader:

@@ -3,8 +3,12 @@
 import contextlib
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
+
+from data_pipelines import surroundings
+from data_pipelines.terminal import print_text
 
 # The errors of files and disks that the user can correct.
 DISK_ERRORS = (
@@ -17,7 +21,18 @@ DISK_ERRORS = (
     'ENOENT',
     'ENOTDIR',
     'EISDIR',
+    'ENAMETOOLONG',
+    'ELOOP',
+    'EFBIG',
+    'EIO',
+    'EMFILE',
+    'ENFILE',
+    'ESTALE',
 )
+
+# Those of a full disk, which libraries put into words of their own.
+FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+NUMPY_FULL_DISK_PATTERN = re.compile(r'\d+ requested and \d+ written')
 
 
 class UserError(Exception):
@@ -31,6 +46,8 @@ class UserError(Exception):
 def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
     """Ends the process with a message and no stack trace if the user can correct the error.
 
+    Every command begins with it. It also makes up for what the surroundings lack.
+
     The exit status is 2 after a UserError or one of `DISK_ERRORS`, and 130 after Ctrl-C. Any other
     exception passes through with its stack trace.
 
@@ -38,20 +55,43 @@ def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
       follow_up: A sentence for the end of the message after a disk error or Ctrl-C. It says what
         is left on disk and how to continue.
     """
+    surroundings.provide_cache_folder()
+    surroundings.tolerate_any_letter()
     try:
         yield
         sys.stdout.flush()
     except UserError as error:
-        print(error, file=sys.stderr)
+        print_text(str(error), kept='\n\t', file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe: this is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if errno.errorcode.get(error.errno) not in DISK_ERRORS:
+    except Exception as error:
+        cause = _find_disk_error(error)
+        if cause is None:
             raise
-        prefix = f'{error.filename}: ' if error.filename else ''
-        print(f'{prefix}{error.strerror}. {follow_up}'.strip(), file=sys.stderr)
+        prefix = f'{cause.filename}: ' if cause.filename else ''
+        print_text(f'{prefix}{cause.strerror}. {follow_up}'.strip(), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f'\nInterrupted. {follow_up}'.rstrip(), file=sys.stderr)
         sys.exit(130)
+
+
+def _find_disk_error(error: BaseException) -> OSError | None:
+    """Returns the error of a file or disk that `error` is; None if it is another.
+
+    Libraries raise errors of their own where a disk is full, or raise them from an OSError.
+    """
+    if isinstance(error, OSError) and errno.errorcode.get(error.errno) in DISK_ERRORS:
+        return error
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in FULL_DISK_ERRORS:
+            return cause
+        for number in FULL_DISK_ERRORS:
+            if os.strerror(number) in str(cause):
+                return OSError(number, os.strerror(number))
+        if isinstance(cause, OSError) and NUMPY_FULL_DISK_PATTERN.search(str(cause)):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        cause = cause.__cause__ or cause.__context__
+    return None

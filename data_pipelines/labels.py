@@ -3,6 +3,8 @@
 A label space maps emotion words to classes. A word that it does not map has no class.
 """
 
+import unicodedata
+
 import numpy as np
 
 from data_pipelines.errors import UserError
@@ -14,6 +16,41 @@ EMOTIONS = (
 )  # fmt: skip
 # These two words mean that there is no usable label: no label space maps them.
 UNTRAINED_EMOTIONS = ('other', 'undecided')
+
+# Emotions that other words are likely to mean, as a suggestion: whether they do, the user says.
+SIMILAR_WORDS = {
+    'ang': 'angry', 'anger': 'angry', 'anxiety': 'anxious', 'boredom': 'bored', 'calmness': 'calm',
+    'dis': 'disgust', 'disgusted': 'disgust', 'exc': 'excited', 'excitement': 'excited',
+    'fea': 'fear', 'fearful': 'fear', 'fru': 'frustrated', 'frustration': 'frustrated',
+    'hap': 'happy', 'happiness': 'happy', 'joy': 'happy', 'joyful': 'happy', 'neu': 'neutral',
+    'neutrality': 'neutral', 'oth': 'other', 'sadness': 'sad', 'scared': 'fear', 'sur': 'surprise',
+    'surprised': 'surprise', 'xxx': 'undecided',
+}  # fmt: skip
+
+
+def fold_word(text: str) -> str:
+    """Returns a word in lower case and one Unicode form, without blanks at its ends."""
+    return ' '.join(unicodedata.normalize('NFKC', text).casefold().split())
+
+
+def parse_emotion_map(text: str) -> dict[str, str]:
+    """Returns the emotions that words and codes of a list mean: 'anger=angry,0=neutral'.
+
+    UserError if an emotion is unknown, or a word has two.
+    """
+    emotion_by_word: dict[str, str] = {}
+    for pair in text.split(','):
+        word, equals, emotion = pair.rpartition('=')
+        word = fold_word(word)
+        emotion = fold_word(emotion)
+        if not (equals and word) or emotion not in EMOTIONS:
+            raise UserError(
+                f'--emotions has {pair.strip()!r}; expected WORD=EMOTION, separated by commas, '
+                f'with an emotion of {", ".join(EMOTIONS)}.'
+            )
+        if emotion_by_word.setdefault(word, emotion) != emotion:
+            raise UserError(f'--emotions has two emotions for {word!r}. Remove one of them.')
+    return emotion_by_word
 
 
 def _identity_map(words: str) -> dict[str, str]:

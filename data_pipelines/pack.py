@@ -9,15 +9,17 @@ folder on a machine without TensorFlow, and train there with the same command.
 import argparse
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 
+from data_pipelines.arguments import path_text
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import FeatureSpec, spec_from_name
 from data_pipelines.speed_copies import prepare_arguments
-from data_pipelines.storage import dataset, prepared, shards
+from data_pipelines.storage import dataset, prepared, schema, shards
 from data_pipelines.storage.npz import NUMBER_COLUMNS, TEXT_PREFIX, npz_path
 
 PACKED_RECORD_KEYS = ('fingerprint', 'upstream')  # of prepared.json
@@ -35,13 +37,20 @@ def write_npz(folder: Path, file: Path) -> None:
         'mel_RxM': dataset.read_all_features(utterances),
     }
     for key, column in utterances.text.items():
-        arrays[TEXT_PREFIX + key] = column
+        # A data set without segments is packed as it was before there was that column.
+        if key != schema.WINDOW_COLUMN or (column != '').any():
+            arrays[TEXT_PREFIX + key] = column
     for key in NUMBER_COLUMNS:
         arrays[key] = getattr(utterances, key)
-    temporary_file = file.with_name(f'.{file.name}.part')
-    with open(temporary_file, 'wb') as stream:
-        np.savez(stream, **arrays)
-    temporary_file.rename(file)
+    temporary_file = file.with_name(f'.{file.name}.{os.getpid()}.part')
+    try:
+        with open(temporary_file, 'wb') as stream:
+            np.savez(stream, **arrays)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary_file.rename(file)
+    finally:
+        temporary_file.unlink(missing_ok=True)
 
 
 def main() -> None:
@@ -72,7 +81,9 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('name', metavar='NAME', help='a corpus that is prepared')
-    parser.add_argument('--dir', default='data', help='the folder of all data sets (%(default)s)')
+    parser.add_argument(
+        '--dir', type=path_text, default='data', help='the folder of all data sets (%(default)s)'
+    )
     parser.add_argument(
         '--upstream',
         default='',

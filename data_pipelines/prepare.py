@@ -11,7 +11,8 @@ import dataclasses
 import functools
 import os
 
-from data_pipelines import corpora
+from data_pipelines import corpora, labels
+from data_pipelines.arguments import path_text
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import INPUT_KIND, STATE_KINDS, EncoderStates, FeatureSpec
@@ -40,8 +41,17 @@ def main() -> None:
         states = arguments.pop('states')
         speed = arguments.pop('speed')
         speeds = () if speed is None else parse_speeds(speed)
+        emotions = arguments.pop('emotions')
+        emotion_map = None if emotions is None else labels.parse_emotion_map(emotions)
         spec = parse_feature_spec(features, states, LogMel(**fields))
-        prepare_corpus(spec=spec, extractor=make_extractor(spec), speeds=speeds, **arguments)
+        spec = _with_prepared_name(spec, arguments['out'])
+        prepare_corpus(
+            spec=spec,
+            extractor=make_extractor(spec),
+            speeds=speeds,
+            emotion_map=emotion_map,
+            **arguments,
+        )
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -53,12 +63,30 @@ def make_parser() -> argparse.ArgumentParser:
     )
     names = ', '.join(corpora.corpus_names())
     parser.add_argument('name', metavar='NAME', help=f'the corpus: {names}')
-    parser.add_argument('--source', help="the corpus's root; for `folder`, the CSV")
-    parser.add_argument('--out', default='data', help='the folder of all data sets (%(default)s)')
+    parser.add_argument('--source', type=path_text, help="the corpus's root; for `folder`, the CSV")
+    parser.add_argument(
+        '--out', type=path_text, default='data', help='the folder of all data sets (%(default)s)'
+    )
     parser.add_argument(
         '--allow_partial',
         action='store_true',
         help='accept a corpus whose number of utterances is not that of a known release',
+    )
+    parser.add_argument(
+        '--allow_names',
+        action='store_true',
+        help="take several spellings of a speaker's name, such as 01 and 1, as one person, and "
+        'accept a speaker who is listed as female and as male',
+    )
+    parser.add_argument(
+        '--channel',
+        type=int,
+        help='use this channel of the files, from 1, instead of the mean of all',
+    )
+    parser.add_argument(
+        '--emotions',
+        metavar='WORD=EMOTION,...',
+        help='of `folder`: what the words and codes of your list mean, such as anger=angry,0=sad',
     )
     parser.add_argument('--workers', type=int, help='number of processes (number of CPU cores)')
     parser.add_argument(
@@ -125,6 +153,15 @@ def _parse_encoder_spec(folder: str, states: str | None, log_mel: LogMel) -> Fea
     if states == INPUT_KIND:
         return extractor.input_from_folder(folder)
     return extractor.states_from_folder(folder, states or STATE_KINDS[0])
+
+
+def _with_prepared_name(spec: FeatureSpec, data_dir: str) -> FeatureSpec:
+    """Returns the features, encoder states under the name that `data_dir` already has for them."""
+    if not isinstance(spec, EncoderStates):
+        return spec
+    from jaxser.pretrained import extractor
+
+    return extractor.with_prepared_name(spec, data_dir)
 
 
 def make_extractor(spec: FeatureSpec) -> Extractor | None:

@@ -15,11 +15,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from etils import epath
-
+from data_pipelines.arguments import local_path
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.wording import pluralize
+from jaxser.cli import any_path
 from jaxser.reporting.markdown import FIGURES, RESULTS_INTRODUCTION, render_results
+from jaxser.workdir_files import write_whole
 
 
 def main() -> None:
@@ -27,28 +28,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog='python -m jaxser.compare', description=__doc__.splitlines()[0]
     )
-    parser.add_argument('workdir', nargs='*', type=epath.Path, help='workdir of a finished sweep')
+    parser.add_argument('workdir', nargs='*', type=any_path, help='workdir of a finished sweep')
     parser.add_argument(
         '--whole',
         nargs='+',
-        type=epath.Path,
+        type=any_path,
         default=[],
         help='workdirs of sweeps that get a row for every coefficient',
     )
     parser.add_argument(
         '--unmeasured',
-        type=Path,
+        type=local_path,
         metavar='FOLDER',
         help='list the configurations in this folder that none of the sweeps ran',
     )
     parser.add_argument(
         '--out',
-        type=Path,
+        type=local_path,
         help='the file to write, e.g. RESULTS.md; without it, the text is printed',
     )
     parser.add_argument(
         '--figures',
-        type=Path,
+        type=local_path,
         metavar='FOLDER',
         help='show the figures of every sweep (leakage, enrolment), copied into this folder',
     )
@@ -70,7 +71,7 @@ def main() -> None:
             arguments.workdir, arguments.whole, arguments.unmeasured, command, figures
         )
         if arguments.out:
-            arguments.out.write_text(text)
+            write_whole(arguments.out, text)
             print(f'{arguments.out}: {pluralize(sweeps, "sweep")}.')
         else:
             print(text)
@@ -88,7 +89,7 @@ def _copy_figures(workdirs: list, folder: Path, file: Path) -> dict[str, dict[st
                 continue
             folder.mkdir(parents=True, exist_ok=True)
             copy = folder / f'{workdir.name}_{name}'
-            copy.write_bytes((workdir / name).read_bytes())
+            write_whole(copy, (workdir / name).read_bytes())
             link = Path(os.path.relpath(copy, file.parent)).as_posix()
             links.setdefault(str(workdir), {})[name] = link
     return links

@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 import uuid
-from pathlib import Path
 
 import jax
 import tqdm
@@ -13,6 +12,8 @@ from jax.experimental import multihost_utils
 
 from data_pipelines import progress
 from data_pipelines.errors import UserError
+from data_pipelines.surroundings import cache_folder
+from data_pipelines.terminal import print_text
 
 # The exit status after SIGTERM: a checkpoint is saved, and the same command resumes from it.
 RESUME_EXIT_STATUS = 75  # EX_TEMPFAIL of sysexits.h
@@ -27,10 +28,10 @@ def configure_jax() -> None:
 
     An environment variable of the same name as an option has precedence.
     """
-    cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'jaxser' / 'xla'
+    caches = cache_folder()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     options = {
-        'jax_compilation_cache_dir': str(cache),
+        'jax_compilation_cache_dir': str(caches / 'jaxser' / 'xla') if caches else None,
         'jax_persistent_cache_min_compile_time_secs': 0.5,
         # Runs side by side use several cores better than one matrix product that all share.
         'jax_num_cpu_devices': cores,
@@ -75,7 +76,7 @@ def log(*words: object) -> None:
     """Prints in the main process, above a progress bar if there is one."""
     if is_main_process():
         with tqdm.tqdm.external_write_mode():
-            print(*words, flush=True)
+            print_text(' '.join(map(str, words)), kept='\n\t', flush=True)
 
 
 def progress_bar(total: int, unit: str) -> tqdm.tqdm:

@@ -16,6 +16,8 @@ from jaxser.probing import enrolment_curve
 from jaxser.reporting import page, terminal
 from jaxser.serving import bundling
 
+MAX_DRAWS = 1000  # each takes as long as a test of every run
+
 
 def main() -> None:
     """Parses the command line, measures and prints the curve, and writes the report."""
@@ -27,8 +29,8 @@ def main() -> None:
         f'{enrolment_curve.DRAWS})',
     )
     arguments = parser.parse_args()
-    if arguments.draws is not None and arguments.draws < 1:
-        parser.error('--draws must be 1 or more')
+    if arguments.draws is not None and not 1 <= arguments.draws <= MAX_DRAWS:
+        parser.error(f'--draws is {arguments.draws}; expected a number from 1 to {MAX_DRAWS}')
     distributed.configure_jax()
     with exit_on_user_error():
         results = enrolment_curve.run_curve(

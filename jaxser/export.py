@@ -28,12 +28,11 @@ cast to float16 and back.
 """
 
 import argparse
-from pathlib import Path
 
-from etils import epath
-
+from data_pipelines.arguments import local_path, path_text
 from data_pipelines.errors import exit_on_user_error
 from jaxser import distributed
+from jaxser.cli import any_path
 from jaxser.serving.exporting import export_model
 from jaxser.serving.model import ENCODER_FOLDER
 
@@ -46,10 +45,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--workdir',
         required=True,
-        type=epath.Path,
+        type=any_path,
         help='the workdir of a finished sweep, or a copy of its folder model/',
     )
-    parser.add_argument('--out', required=True, type=Path, help='the folder to write')
+    parser.add_argument('--out', required=True, type=local_path, help='the folder to write')
     parser.add_argument(
         '--saved_model',
         action='store_true',
@@ -62,6 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         '--upstream',
+        type=path_text,
         help='the Hugging Face folder of the pretrained encoder, if it has been moved since '
         'preparation',
     )

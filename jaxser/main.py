@@ -25,7 +25,8 @@ from absl import flags
 from etils import epath
 
 from configs import command
-from data_pipelines.errors import exit_on_user_error
+from data_pipelines.arguments import check_length
+from data_pipelines.errors import UserError, exit_on_user_error
 
 PROFILE = flags.DEFINE_bool('profile', False, 'Write a trace of one epoch.')
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'This process is one of several.')
@@ -39,6 +40,11 @@ def main() -> None:
             print(__doc__)
             return
         config = command.parse_flags(sys.argv, 'jaxser.main')
+        if command.WORKDIR.value == '':
+            raise UserError(
+                '--workdir is empty, perhaps an unset variable of the shell: name a folder, or '
+                'leave the flag out.'
+            )
         # JAX is imported only when the flags are right.
         from jaxser import distributed
         from jaxser.workdir import describe_saved
@@ -46,7 +52,10 @@ def main() -> None:
         distributed.configure_jax()
         if DISTRIBUTED.value:
             distributed.join_processes()
-        workdir = command.WORKDIR.value or default_workdir(flags.FLAGS['config'].config_filename)
+        workdir = command.WORKDIR.value
+        if workdir is None:
+            workdir = default_workdir(flags.FLAGS['config'].config_filename)
+        check_length(workdir, '--workdir')
         try:
             run(config, workdir, start_time)
         except distributed.Preempted as preempted:

@@ -35,6 +35,7 @@ call of two. Answers with enrolment are transductive: unlabelled speech of the s
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -67,9 +68,13 @@ from jaxser.serving.predictor import (
     MAX_UTTERANCE_SECONDS,
     WINDOW_SECONDS,
     Predictor,
+    check_channel,
+    check_windows,
     load_predictor,
 )
-from jaxser.serving.recordings import expand_folder
+from jaxser.serving.recordings import expand_folder, list_folder
+
+MAX_LISTED_FILES = 10
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -79,6 +84,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     if '-' in parsed.enrol:  # standard input is predicted, and not a recording to enrol
         parsed.enrol.remove('-')
         parsed.paths.append('-')
+    _check_not_empty(parser, parsed)
     _check_enrolment(parser, parsed)
     if '-' in parsed.paths:
         _check_stream(parser, parsed)
@@ -89,6 +95,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parsed.hop = min(HOP_SECONDS, parsed.window)
     parsed.encoding = parsed.encoding or 's16le'
     parsed.channels = parsed.channels or 1
+    try:
+        check_windows(parsed.window, parsed.hop)
+        check_channel(parsed.channel)
+    except UserError as error:
+        parser.error(str(error))
     return parsed
 
 
@@ -111,6 +122,8 @@ def _make_parser() -> argparse.ArgumentParser:
         f'{HOP_SECONDS:g}, or the window if that is shorter)'
     )
     add('--hop', type=float, help=hop_help)
+    channel_help = 'predict this channel of the recordings, from 1 (default: the mean of all)'
+    add('--channel', type=int, help=channel_help)
     add('--upstream', help='Hugging Face folder of the pretrained encoder, if it has been moved')
     add('--rate', type=int, help='sample rate of standard input in Hz')
     add('--encoding', choices=PCM_ENCODINGS, help='of standard input (default s16le)')
@@ -126,8 +139,26 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     add('--enrol-by', '--enrol_by', choices=('folder',), help=enrol_by_help)
     save_help = 'save the enrolled speaker, for --enrol'
-    add('--save_enrolment', '--save-enrolment', type=Path, metavar='FILE', help=save_help)
+    add('--save_enrolment', '--save-enrolment', metavar='FILE', help=save_help)
     return parser
+
+
+def _check_not_empty(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
+    """Exits with a message if a path is empty: it would be the folder of the shell."""
+    named = {
+        'PATH': parsed.paths,
+        '--enrol': parsed.enrol,
+        '--workdir': [parsed.workdir],
+        '--upstream': [parsed.upstream],
+        '--save_enrolment': [parsed.save_enrolment],
+    }
+    for name, paths in named.items():
+        if '' in paths:
+            parser.error(
+                f'{name} has an empty path, probably from a variable of the shell that is not set.'
+            )
+    if parsed.save_enrolment is not None:
+        parsed.save_enrolment = Path(parsed.save_enrolment)
 
 
 def _check_enrolment(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
@@ -143,7 +174,7 @@ def _check_enrolment(parser: argparse.ArgumentParser, parsed: argparse.Namespace
         parser.error('--enrol-by folder is for files; for standard input use --enrol stream.')
     if parsed.save_enrolment and not parsed.enrol:
         parser.error('--save_enrolment needs the recordings of the speaker: add --enrol.')
-    if parsed.save_enrolment and not parsed.save_enrolment.absolute().parent.is_dir():
+    if parsed.save_enrolment and not os.path.isdir(parsed.save_enrolment.absolute().parent):
         parser.error(f'--save_enrolment: {parsed.save_enrolment.parent} is not a folder.')
     if parsed.enrol and not parsed.paths and not parsed.save_enrolment:
         parser.error(
@@ -171,7 +202,22 @@ def _expand_folders(paths: list[str]) -> list[Path]:
     files = []
     for path in paths:
         files += expand_folder(Path(path))
+        if os.path.isdir(path):
+            _print_left_out(Path(path))
     return files
+
+
+def _print_left_out(folder: Path) -> None:
+    """Says which files of a folder are left out, as they are no audio."""
+    others = list_folder(folder).others
+    if not others:
+        return
+    names = [one_line(str(path.relative_to(folder))) for path in others[:MAX_LISTED_FILES]]
+    if len(others) > MAX_LISTED_FILES:
+        names.append('...')
+    count = pluralize(len(others), 'file')
+    message = f'Left out, as not audio: {count} in {one_line(str(folder))}: {", ".join(names)}'
+    print(message.encode(errors='backslashreplace').decode(), file=sys.stderr)
 
 
 def _enrol(predictor: Predictor, arguments: argparse.Namespace) -> Predictor:
@@ -192,6 +238,8 @@ def _enrol(predictor: Predictor, arguments: argparse.Namespace) -> Predictor:
 def _enrol_paths(predictor: Predictor, paths: list[str]) -> Predictor:
     saved = [path for path in paths if path.endswith(FILE_SUFFIX) or is_saved_enrolment(path)]
     if not saved:
+        for path in filter(os.path.isdir, paths):
+            _print_left_out(Path(path))
         return predictor.enrol_files(paths)
     if len(paths) > 1:
         raise UserError(
@@ -274,7 +322,11 @@ def main() -> None:
     failed = []
     with exit_on_user_error():
         predictor = load_predictor(
-            arguments.workdir, arguments.window, arguments.hop, arguments.upstream
+            arguments.workdir,
+            arguments.window,
+            arguments.hop,
+            arguments.upstream,
+            channel=arguments.channel,
         )
         predictor = _enrol(predictor, arguments)
         running = predictor.start_enrolment() if arguments.enrol == ['stream'] else None

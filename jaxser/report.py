@@ -12,10 +12,9 @@ the test part chooses nothing.
 
 import argparse
 
-from etils import epath
-
 from data_pipelines.errors import exit_on_user_error
 from jaxser.analysis.finished import check_finished
+from jaxser.cli import any_path
 from jaxser.reporting.comparison_page import write_comparison
 from jaxser.reporting.page import write_report
 
@@ -29,7 +28,7 @@ def main() -> None:
         '--workdir',
         nargs='+',
         required=True,
-        type=epath.Path,
+        type=any_path,
         help='workdir of a finished sweep, or several of them',
     )
     arguments = parser.parse_args()

@@ -4,7 +4,7 @@
 
 prints what a Hugging Face folder contains: the model, its size, its input, and which of its tensors
 do not belong to the encoder. The folder has `config.json`, `model.safetensors` or its shards, and
-often `preprocessor_config.json`. Pickled files are never opened.
+often `preprocessor_config.json` or `processor_config.json`. Pickled files are never opened.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from data_pipelines.arguments import local_path
 from data_pipelines.errors import exit_on_user_error
 from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
 from data_pipelines.wording import pluralize
@@ -63,6 +64,8 @@ def _describe_input(encoder: PretrainedEncoder) -> str:
         step = 1000 * int(np.prod(config['conv_stride'])) / SAMPLE_RATE
     if encoder.normalises_input:
         kind += ', each wave normalised by its own mean and standard deviation'
+        if encoder.guesses:
+            kind += ' (a guess)'
     return f'  input: {kind} at {SAMPLE_RATE} Hz; a frame every {step:g} ms'
 
 
@@ -72,7 +75,9 @@ def main() -> None:
         prog='python -m jaxser.upstream', description=__doc__.splitlines()[0]
     )
     parser.add_argument(
-        'folder', type=Path, help='a Hugging Face folder, with config.json and model.safetensors'
+        'folder',
+        type=local_path,
+        help='a Hugging Face folder, with config.json and model.safetensors',
     )
     arguments = parser.parse_args()
     with exit_on_user_error():

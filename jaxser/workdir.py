@@ -16,10 +16,11 @@ from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.storage import dataset
 from data_pipelines.wording import pluralize
-from jaxser import distributed, earlier
+from jaxser import distributed, earlier, workdir_files
 from jaxser.configuration.serialization import config_from_dict, config_to_dict
 from jaxser.provenance import PACKAGES, git_commit, package_version
 from jaxser.runs import flatten
+from jaxser.workdir_files import WorkdirFiles
 
 # The configuration keys that may change before a sweep is resumed.
 RESUMABLE_KEYS = (
@@ -30,6 +31,43 @@ RESUMABLE_KEYS = (
     'data.resident',
     'probe',
 )
+
+PATTERN_CHARACTERS = '[]*?\\'
+
+# The files that this module writes, in the workdir and its folders groups/N and model.
+WRITTEN_FILES = (
+    'writable',
+    workdir_files.CHECKSUMS_FILE,
+    'choices.json',
+    'config.json',
+    'metrics.jsonl',
+    'model.json',
+    'model.safetensors',
+    'outcome.json',
+    'predictions.csv',
+    'representations.npz',
+    'results.json',
+)
+
+
+def check_no_pattern(path) -> None:
+    """Raises UserError for a path with characters of file patterns.
+
+    Orbax would take them for a pattern: its checkpoints could be written, but not be read.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f'The workdir {path} has a name that is not UTF-8, with which no checkpoint can be '
+            'saved. Choose another --workdir, or rename the folder.'
+        ) from None
+    found = [character for character in PATTERN_CHARACTERS if character in str(path)]
+    if found:
+        raise UserError(
+            f'The workdir {path} has {" ".join(found)} in its path, with which checkpoints cannot '
+            'be read again. Choose another --workdir, or rename the folder.'
+        )
 
 
 def lock_folder(folder: Path) -> filelock.BaseFileLock:
@@ -46,6 +84,7 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
         is_singleton=True,
         thread_local=False,
         fallback_to_soft=False,
+        mode=0o644,
     )
     try:
         lock.acquire()
@@ -87,7 +126,7 @@ def continue_earlier_sweep(path, config):
     file = epath.Path(path) / 'config.json'
     if not file.exists():
         return config
-    stored = json.loads(file.read_text())['config']
+    stored = WorkdirFiles(file.parent).read_json(file.name, workdir_files.CONFIG)['config']
     marked_config = earlier.with_mark(config)
     is_earlier_sweep = not _list_differences(stored, marked_config)
     return marked_config if is_earlier_sweep else config
@@ -109,6 +148,16 @@ def _list_differences(stored: dict, config) -> list[str]:
     return [f'{key} was {old.get(key)}, is {new.get(key)}' for key in differing_keys]
 
 
+def _read_config(file):
+    """Returns the configuration of a sweep from its config.json."""
+    stored = WorkdirFiles(file.parent).read_json(file.name, workdir_files.CONFIG)['config']
+    try:
+        return config_from_dict(earlier.complete(stored))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f'its configuration cannot be used ({type(error).__name__}: {error})'
+        raise workdir_files.damaged(file, reason) from None
+
+
 class Workdir:
     """The folder of one sweep, on a disk or at gs://. Every process reads it, process 0 writes."""
 
@@ -122,10 +171,15 @@ class Workdir:
         self.path = epath.Path(path)
         if not self.path.is_absolute() and not is_remote:
             self.path = epath.Path(Path(path).absolute())
+        if not is_remote:
+            check_no_pattern(self.path)
         self.config = config
+        self.files = WorkdirFiles(self.path)
         if distributed.is_main_process():
             self._make_folder(path)
             self.lock = None if is_remote else lock_folder(Path(self.path))
+            if self.lock and self.lock.is_locked:
+                self._remove_partial_files()
         distributed.check_shared_folder(self.path)
         self._check_same_sweep()
 
@@ -138,12 +192,20 @@ class Workdir:
                 f'The workdir {path} cannot be made: {e.strerror}. Choose another with --workdir.'
             ) from None
         try:
-            self._write_atomically('writable', '')
+            workdir_files.write_whole(self.path / 'writable', '')
             (self.path / 'writable').unlink()
         except PermissionError:
             raise UserError(
                 f'No permission to write to the workdir {path}. Choose another with --workdir.'
             ) from None
+
+    def _remove_partial_files(self) -> None:
+        """Removes what killed processes have left of files that they were writing."""
+        folders = [Path(self.path), Path(self.path) / 'model']
+        folders += Path(self.path).glob('groups/*')
+        for folder in folders:
+            for name in WRITTEN_FILES:
+                workdir_files.remove_partial_files(folder, name)
 
     def remove_if_empty(self) -> None:
         """Removes the folder if it contains nothing but the lock."""
@@ -156,7 +218,7 @@ class Workdir:
 
     def _check_same_sweep(self) -> None:
         """Raises UserError if the folder contains another sweep, or a sweep over other data."""
-        description = self._read_json('config.json')
+        description = self._read_json('config.json', workdir_files.CONFIG)
         if not description:
             return
         differences = _list_differences(description['config'], self.config)
@@ -165,7 +227,7 @@ class Workdir:
                 f'{self.path} contains another sweep ({"; ".join(differences[:5])}). '
                 f'Choose another --workdir. To train in this one, first remove {self.path}.'
             )
-        old_fingerprints = description['data']
+        old_fingerprints = description.get('data') or {}
         fingerprints = dataset.read_existing_fingerprints(self.config.data)
         for name, fingerprint in fingerprints.items():
             if old_fingerprints.get(name) != fingerprint:
@@ -189,7 +251,7 @@ class Workdir:
                 f'{path} contains no sweep (no config.json); expected a workdir of jaxser.main, '
                 'e.g. runs/dann_demo.'
             )
-        config = config_from_dict(earlier.complete(json.loads(file.read_text())['config']))
+        config = _read_config(file)
         if data:
             config.data.dir = data
         if upstream and config.model.name == 'fine_tuned':
@@ -198,7 +260,7 @@ class Workdir:
 
     def load_results(self) -> dict | None:
         """Returns results.json, or None if the sweep is not finished."""
-        return self._read_json('results.json')
+        return self._read_json('results.json', workdir_files.RESULTS)
 
     def list_missing_steps(self) -> list[str]:
         """Returns what jaxser.main does after training and has not yet done here."""
@@ -216,7 +278,7 @@ class Workdir:
 
     def load_choices(self) -> dict:
         """Returns what was chosen automatically when the sweep was started."""
-        return self._read_json('choices.json') or {}
+        return self._read_json('choices.json', workdir_files.CHOICES) or {}
 
     def save_choices(self, choices: dict) -> None:
         """Writes what was chosen automatically, so that resuming chooses the same."""
@@ -228,7 +290,9 @@ class Workdir:
 
     def load_outcome(self, group: int) -> dict | None:
         """Returns the outcome of a group, or None if the group is not finished."""
-        return self._read_json(f'groups/{group}/outcome.json')
+        name = f'groups/{group}/outcome.json'
+        remedy = f'Remove {self.path / name}: the same command tests this group again.'
+        return self._read_json(name, workdir_files.OUTCOME, remedy)
 
     def save_outcome(self, group: int, outcome: dict, predictions: list[dict]) -> None:
         """Writes the outcome of a group and its rows of predictions.csv.
@@ -241,9 +305,9 @@ class Workdir:
 
     def check_same_split(self, task) -> None:
         """Raises UserError if the split differs from the one with which the sweep was started."""
-        description = self._read_json('config.json')
-        if description and description['split_sha256'] != task.split_sha256:
-            old, new = description['split_sha256'][:12], task.split_sha256[:12]
+        description = self._read_json('config.json', workdir_files.CONFIG)
+        if description and description.get('split_sha256') != task.split_sha256:
+            old, new = str(description.get('split_sha256'))[:12], task.split_sha256[:12]
             raise UserError(
                 f'The data have changed since the sweep in {self.path} was started (split {old}, '
                 f'now {new}). Prepare the corpus as it was, or choose another --workdir.'
@@ -272,7 +336,13 @@ class Workdir:
 
     def merge_predictions(self, groups: int) -> epath.Path:
         """Joins the predictions of all groups to predictions.csv; returns its path."""
-        texts = [self._read_text(f'groups/{group}/predictions.csv') for group in range(groups)]
+        texts = []
+        for group in range(groups):
+            remedy = (
+                f'Remove {self.path}/groups/{group}/outcome.json: the same command predicts again '
+                'from the checkpoint.'
+            )
+            texts.append(self.files.read_text(f'groups/{group}/predictions.csv', remedy))
         # The file of a group is empty if all its runs have diverged. All others have one header.
         first_text = next(text for text in texts if text)
         header = first_text.partition('\n')[0] + '\n'
@@ -286,8 +356,9 @@ class Workdir:
         The presence of results.json means that the sweep is finished and has its predictions.csv.
         """
         self._write_atomically('results.json', json.dumps(results, indent=2))
-        for group in range(len(results['groups'])):
-            (self.path / f'groups/{group}/predictions.csv').unlink(missing_ok=True)
+        if distributed.is_main_process():
+            groups = range(len(results['groups']))
+            self.files.remove([f'groups/{group}/predictions.csv' for group in groups])
 
     def save_metrics(self, lines: list[str]) -> None:
         """Writes metrics.jsonl."""
@@ -301,29 +372,25 @@ class Workdir:
 
     def read_lines(self, name: str) -> list[str]:
         """Returns the lines of a file with their newlines; none if there is no such file."""
-        return list(io.StringIO(self._read_text(name), newline='\n'))
+        text = self.files.read_text(name) if self.files.exists(name) else ''
+        return list(io.StringIO(text, newline='\n'))
 
-    def _read_text(self, name: str) -> str:
-        """Returns the text of a file unchanged, or an empty text if there is no such file."""
-        file = self.path / name
-        return file.read_bytes().decode() if file.exists() else ''
-
-    def _read_json(self, name: str) -> dict | None:
+    def _read_json(
+        self, name: str, schema: dict, remedy: str = workdir_files.RETRAIN
+    ) -> dict | None:
         """Returns the content of a JSON file, or None if there is no such file."""
-        file = self.path / name
-        return json.loads(file.read_text()) if file.exists() else None
+        return self.files.read_json(name, schema, remedy) if self.files.exists(name) else None
 
     def save_model(self, weights: bytes, facts: dict) -> None:
         """Writes model/. The facts come last: they mean that the weights are complete."""
-        self._write_atomically('model/model.safetensors', weights)
-        self._write_atomically('model/model.json', json.dumps(facts, indent=2))
+        if distributed.is_main_process():
+            workdir_files.write_whole(self.path / 'model' / 'model.safetensors', weights)
+            workdir_files.write_whole(
+                self.path / 'model' / 'model.json', json.dumps(facts, indent=2)
+            )
 
     def _write_atomically(self, name: str, content: str | bytes) -> None:
         """Writes a file completely or not at all. Only process 0 writes."""
         if not distributed.is_main_process():
             return
-        file = self.path / name
-        part = file.with_name(f'.{file.name}.part')
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(file)
+        self.files.write(name, content)

@@ -54,6 +54,7 @@ MISTAKES = {
     ),
     'a misspelt domain': ([TINY, '--config.sweep.domain=speaker,nation'], 'nation'),
     'a width of 0': ([TINY, '--config.sweep.model.width=0,8'], '1 or more'),
+    'a width of a billion': ([TINY, '--config.model.width=1000000000'], 'at most 65536'),
     'a size of another encoder': (
         [TINY, '--config.model.name=cnn', '--config.sweep.model.width=8,16'],
         'cnn has no such size',
@@ -80,7 +81,7 @@ MISTAKES = {
         [TINY, '--config.data.normalise=speaker_enrol', '--config.protocol.enrol=4'],
         "config.data.normalise is 'speaker_enrol'; expected one of utterance,",
     ),
-    'no epochs': ([TINY, '--config.train.epochs=0'], '1 or more'),
+    'no epochs': ([TINY, '--config.train.epochs=0'], 'from 1 to'),
     'selection after the end': (
         [TINY, '--config.train.select_from=1.5'],
         'config.train.select_from is 1.5; expected a number from 0 to 1.',
@@ -94,6 +95,7 @@ MISTAKES = {
         ['--config=configs/dann_iemocap.py'],
         'data_pipelines.prepare iemocap',
     ),
+    'an empty workdir': ([TINY, '--workdir='], '--workdir is empty'),
     'an argument that is not a flag': ([TINY, 'now'], "'now'"),
 }
 
@@ -122,7 +124,7 @@ def test_a_mistake_ends_with_a_message(mistake, fork_server, tmp_path, monkeypat
     workdir = tmp_path / 'run'
     if arguments:
         arguments = [*arguments, f'--config.data.dir={tmp_path}']
-    arguments = [*arguments, f'--workdir={workdir}']
+    arguments = [f'--workdir={workdir}', *arguments]
     monkeypatch.chdir(ROOT)
     process = fork_server.Process(target=run_main, args=(arguments, tmp_path / 'output'))
     process.start()

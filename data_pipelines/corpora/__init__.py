@@ -40,6 +40,22 @@ class Utterance:
     start: float = 0.0  # seconds into the file
     end: float | None = None  # seconds into the file; None is the end of the file
     speed: float = 1.0  # at which the audio is played: see speed_copies.py
+    channel: int = 0  # of the file, from 1; 0 is the mean of all channels
+    # Stands for the file; '' where no utterance of the corpus is a segment (storage/listing.py).
+    file: str = ''
+
+    @property
+    def is_segment(self) -> bool:
+        """Returns whether the utterance is a part of its file, by its list."""
+        return self.start != 0 or self.end is not None
+
+    @property
+    def location(self) -> str:
+        """Where it is: the path of its file, and `#start-end` in seconds for a segment."""
+        if not self.is_segment:
+            return str(self.path)
+        end = '' if self.end is None else f'{self.end:g}'
+        return f'{self.path}#{self.start:g}-{end}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +74,8 @@ class Corpus:
     # Writes a corpus that is synthesised, not downloaded, into a folder.
     synthesise: Callable[[Path], None] | None = None
     source_hint: str = ''  # says what --source is, where it is no folder of a release
+    # The numbers of utterances of releases that are newer than those known here, with their names.
+    newer_releases: tuple[tuple[int, str], ...] = ()
 
     def is_complete(self, utterances: list[Utterance]) -> bool:
         """Returns whether the counts per emotion are those of a release, or any are accepted."""
@@ -79,9 +97,23 @@ class Corpus:
                 differences.append(f'{emotion}: expected {expected}, found {counts[emotion]}')
         raise UserError(
             f'{self.title} has {sum(nearest.values())} utterances, but {len(utterances)} were '
-            f'found; {"; ".join(differences)}. '
-            'Complete the corpus, or add --allow_partial to use it as it is.'
+            f'found; {"; ".join(differences)}. {self._advise_on_count(len(utterances))}'
         )
+
+    def _advise_on_count(self, count: int) -> str:
+        """Returns what to do about a number of utterances that is not that of a known release."""
+        for newer_count, release in self.newer_releases:
+            if count == newer_count:
+                return (
+                    f'This is {release}, which is newer than the release whose counts are known '
+                    'here: add --allow_partial to use it, and name it with your results.'
+                )
+        if count > max(sum(expected.values()) for expected in self.expected_counts):
+            return (
+                'There are more than in any release known here: remove files that are not of the '
+                'corpus, or, if this is a newer release, add --allow_partial to use it.'
+            )
+        return 'Complete the corpus, or add --allow_partial to use it as it is.'
 
 
 def count_emotions(utterances: list[Utterance]) -> collections.Counter:

@@ -10,6 +10,7 @@ import rich.console
 import rich.table
 
 from data_pipelines import corpora
+from data_pipelines.arguments import local_path
 from data_pipelines.corpora import Corpus
 from data_pipelines.errors import exit_on_user_error
 from data_pipelines.features.upstream import STATES_NAME_PATTERN
@@ -83,9 +84,12 @@ def main() -> None:
         description='Prints what is in each corpus, whether it is prepared, and where to get it.',
     )
     parser.add_argument(
-        '--dir', default='data', help='folder of the prepared corpora (default: %(default)s)'
+        '--dir',
+        type=local_path,
+        default='data',
+        help='folder of the prepared corpora (default: %(default)s)',
     )
-    data_dir = Path(parser.parse_args().dir)
+    data_dir = parser.parse_args().dir
     corpus_list = [corpora.load_corpus(name) for name in corpora.corpus_names()]
     rich.console.Console(highlight=False).print(make_table(corpus_list, data_dir))
     print('\nWhere to get them, and their licences:\n')

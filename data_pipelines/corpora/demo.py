@@ -20,12 +20,12 @@ project's choice.
 import ctypes
 import dataclasses
 import importlib.util
+import io
 import itertools
 import os
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +33,12 @@ import numpy as np
 import soundfile
 
 from data_pipelines.corpora import Corpus, Utterance
-from data_pipelines.errors import UserError
+from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.partial_folders import (
+    end_with_parent,
+    environment_of_child,
+    partial_folder,
+)
 from data_pipelines.progress import progress_bar
 
 
@@ -257,7 +262,9 @@ def synthesise(folder: Path, speakers: dict[str, tuple[Speaker, ...]] = SPEAKERS
         wave = synthesise_utterance(espeak, prompt)
         path = Path(folder, prompt.language, prompt.speaker.name, f'{prompt.name}.flac')
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, wave, espeak.rate, subtype='PCM_16')
+        content = io.BytesIO()  # the errors of soundfile would not say that a disk is full
+        soundfile.write(content, wave, espeak.rate, format='FLAC', subtype='PCM_16')
+        path.write_bytes(content.getvalue())
 
 
 def synthesise_in_subprocess(root: Path, module: str = 'data_pipelines.corpora.demo') -> None:
@@ -277,11 +284,18 @@ def synthesise_in_subprocess(root: Path, module: str = 'data_pipelines.corpora.d
             'eSpeak NG, which synthesises this corpus, is not installed. '
             "Run: pip install -e '.[demo]'"
         )
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'{root.name}.partial-', dir=root.parent) as partial:
-        folder = Path(partial, root.name)
+    with partial_folder(root.parent, f'{root.name}.partial-') as partial:
+        folder = partial / root.name
         command = [sys.executable, '-m', module, str(folder)]
-        subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+        try:
+            subprocess.run(
+                command, check=True, cwd=Path(__file__).parents[2], env=environment_of_child()
+            )
+        except subprocess.CalledProcessError as error:
+            raise UserError(
+                f'{root} could not be synthesised: {module} ended with the status '
+                f'{error.returncode}. Its message is above; no files were left behind.'
+            ) from error
         os.rename(folder, root)
 
 
@@ -334,4 +348,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == '__main__':
-    synthesise(Path(sys.argv[1]))
+    with exit_on_user_error():
+        end_with_parent()
+        synthesise(Path(sys.argv[1]))

@@ -61,5 +61,6 @@ CORPUS = Corpus(
     expected_counts=(COUNTS,),
     licence='free for research',
     homepage='http://emodb.bilderbar.info',
+    newer_releases=((816, 'EMO-DB 2.0'),),
     walk=walk,
 )

@@ -8,10 +8,13 @@ Source: K. Zhou, B. Sisman, R. Liu, H. Li (2021), Seen and unseen emotional styl
 conversion with a new emotional speech dataset, ICASSP.
 """
 
+import re
 from pathlib import Path
 
 from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.errors import UserError
+from data_pipelines.wording import pluralize
 
 # In the order in which the files of each speaker are numbered.
 EMOTIONS = ('neutral', 'angry', 'happy', 'sad', 'surprise')
@@ -26,11 +29,42 @@ SPLITS = {'train': 'train', 'evaluation': 'dev', 'test': 'test'}
 FILE_PATTERN = r'(.*)/(00(?:0[1-9]|1\d|20))_00(0(?!000)\d{3}|1[0-6]\d\d|17[0-4]\d|1750)'
 
 
+SPEAKER_PATTERN = r'00\d\d'
+FOLDER_LEVELS = 3  # a part of the split, an emotion and a speaker
+MAX_LISTED = 3
+
+
+def check_folders(files: list[tuple[Path, re.Match]]) -> None:
+    """Raises a UserError if files are in a folder of another emotion or speaker than theirs.
+
+    The number of a file says its emotion. One of the two must be wrong, and so the label.
+    """
+    contradictions = []
+    for path, match in files:
+        _, speaker, number = match.groups()
+        own = {speaker, EMOTIONS[(int(number) - 1) // SENTENCES_PER_LANGUAGE]}
+        for folder in path.absolute().parts[-1 - FOLDER_LEVELS : -1]:
+            name = folder.casefold()
+            is_label = name in EMOTIONS or re.fullmatch(SPEAKER_PATTERN, name)
+            if is_label and name not in own:
+                contradictions.append(f'{path} ({" ".join(sorted(own))} by its name)')
+                break
+    if contradictions:
+        more = len(contradictions) - MAX_LISTED
+        listed = ', '.join(contradictions[:MAX_LISTED]) + (f', and {more} more' if more > 0 else '')
+        raise UserError(
+            f'{pluralize(len(contradictions), "file")} of ESD in a folder of another emotion or '
+            f'speaker than the number in the name says: {listed}. Compare them with the release, '
+            'and move or remove them.'
+        )
+
+
 def walk(root: Path) -> list[Utterance]:
     """Returns the utterances below `root`."""
     files = audio_files.find_audio_files(
         root, FILE_PATTERN, '0001/Angry/0001_000351.wav', parent_count=1
     )
+    check_folders(files)
     utterances = []
     for path, match in files:
         folder, speaker, number = match.groups()

@@ -3,41 +3,64 @@
 The columns path, speaker and emotion are required; `OPTIONAL_COLUMNS` are optional.
 """
 
+import ast
 import collections
 import math
 import re
 from pathlib import Path
+from typing import NamedTuple
 
-from data_pipelines import csv_files, labels
+from data_pipelines import labels
 from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.corpora._list_paths import PathFinder
+from data_pipelines.corpora._list_table import read_table
 from data_pipelines.errors import UserError
 from data_pipelines.wording import pluralize
 
 REQUIRED_COLUMNS = ('path', 'speaker', 'emotion')
 OPTIONAL_TEXT_COLUMNS = ('sex', 'session', 'sentence', 'style', 'split')
 RATING_COLUMNS = ('arousal', 'valence', 'dominance')
-OPTIONAL_COLUMNS = ('start', 'end', 'language', 'corpus', *OPTIONAL_TEXT_COLUMNS, *RATING_COLUMNS)
-UNKNOWN_EMOTION = 'unknown emotion'  # beginning of that problem's description
+OPTIONAL_COLUMNS = (
+    'start',
+    'end',
+    'channel',
+    'language',
+    'corpus',
+    *OPTIONAL_TEXT_COLUMNS,
+    *RATING_COLUMNS,
+)
+NUMBER_COLUMNS = ('start', 'end', *RATING_COLUMNS)
+UNKNOWN_EMOTION = 'unknown emotion {}'
 MAX_REPORTED = 10  # problems in one message
+MAX_VALUES = 3  # values of one kind of problem that are reported one by one
 MAX_LINES = 3  # line numbers of one problem
 
 SOURCE_HINT = f'--source of `folder` is a CSV file with the columns {", ".join(REQUIRED_COLUMNS)}.'
 
 
-def walk(source: Path) -> list[Utterance]:
+def walk(source: Path, emotion_map: dict[str, str] | None = None) -> list[Utterance]:
     """Returns the utterances that the CSV file `source` lists, in its order.
 
     Paths are relative to the folder of the file. Start and end are in seconds; ratings are from -1
-    to 1. An utterance is named by its path, and by `#start-end` if it is a segment. Raises a
-    UserError that lists what is wrong with the file.
+    to 1. An utterance is named by its path, by `#start-end` if it is a segment, and by `@channel`
+    if a channel is chosen. `emotion_map` has the emotions that the list's own words and codes mean
+    (`labels.parse_emotion_map`). Raises a UserError that lists what is wrong with the file.
     """
     if not source.is_file():
         raise UserError(f'{source} is not a file. {SOURCE_HINT}')
-    numbered_rows = read_numbered_rows(source)
-    check_rows(source, numbered_rows)
+    table = read_table(source, REQUIRED_COLUMNS + OPTIONAL_COLUMNS, NUMBER_COLUMNS)
+    check_columns(source, table.columns)
+    for _, row in table.numbered_rows:
+        fold_words(row, emotion_map or {})
+    check_rows(source, table.numbered_rows)
+    finder = PathFinder(source.parent)
+    for _, row in table.numbered_rows:
+        row['path'] = finder.find(row['path'])
+    finder.check_folder([row['path'] for _, row in table.numbered_rows])
+    finder.print_changes()
     utterances = []
     lines_by_name = collections.defaultdict(list)
-    for number, row in numbered_rows:
+    for number, row in table.numbered_rows:
         utterance = make_utterance(source.parent, row)
         utterances.append(utterance)
         lines_by_name[utterance.name].append(str(number))
@@ -45,30 +68,13 @@ def walk(source: Path) -> list[Utterance]:
     return utterances
 
 
-def read_numbered_rows(source: Path) -> list[tuple[int, dict]]:
-    """Returns each row with its line number; raises a UserError if the file is not CSV."""
-    numbered_rows = []
-    try:
-        # The names of files may be any bytes.
-        with csv_files.open_rows(source, errors='surrogateescape', strict=True) as reader:
-            check_columns(source, reader.fieldnames or [])
-            for row in reader:
-                numbered_rows.append((reader.line_num, strip_cells(row)))
-    except csv_files.Error as error:
-        raise UserError(f'{source}, line {reader.line_num}, is not CSV: {error}.') from None
-    return numbered_rows
-
-
-def strip_cells(row: dict) -> dict:
-    """Returns the row without spaces at the ends of cells, as 'anna ' and 'anna' are one speaker.
-
-    The path keeps its spaces: they may belong to the name of the file.
-    """
-    stripped = dict(row)
-    for column, text in row.items():
-        if column != 'path' and isinstance(text, str):
-            stripped[column] = text.strip()
-    return stripped
+def fold_words(row: dict, emotion_map: dict[str, str]) -> None:
+    """Writes the words of a row in lower case, and the emotions that its own words mean."""
+    for column in ('emotion', 'sex', 'split'):
+        if row.get(column):
+            row[column] = labels.fold_word(row[column])
+    if row.get('emotion'):
+        row['emotion'] = emotion_map.get(row['emotion'], row['emotion'])
 
 
 def check_columns(source: Path, columns: list[str]) -> None:
@@ -80,8 +86,18 @@ def check_columns(source: Path, columns: list[str]) -> None:
             f'{source} has the columns {", ".join(columns) or "(none)"}; '
             f'missing: {", ".join(missing) or "none"}, unknown: {", ".join(unknown) or "none"}. '
             f'Expected {", ".join(REQUIRED_COLUMNS)}, and optionally '
-            f'{", ".join(OPTIONAL_COLUMNS)}, each once and separated by commas.'
+            f'{", ".join(OPTIONAL_COLUMNS)}, each once and separated by commas, semicolons or tabs.'
         )
+
+
+class Problem(NamedTuple):
+    """What is wrong with a row: a sentence with {} for the value that it has."""
+
+    form: str
+    value: str = ''
+
+    def __str__(self) -> str:
+        return self.form.format(self.value)
 
 
 def check_rows(source: Path, numbered_rows: list[tuple[int, dict]]) -> None:
@@ -97,25 +113,57 @@ def check_rows(source: Path, numbered_rows: list[tuple[int, dict]]) -> None:
         raise UserError(f'{source} has a header, but no utterances. Add a line for each utterance.')
 
 
-def describe_problems(lines_by_problem: dict[str, list[int]]) -> str:
+def describe_problems(lines_by_problem: dict[Problem, list[int]]) -> str:
     """Returns a message with each problem once, how many rows have it, and the first of them."""
-    descriptions = []
+    values_by_form = collections.defaultdict(list)
+    for problem in lines_by_problem:
+        values_by_form[problem.form].append(problem.value)
+    descriptions = {}
     for problem, lines in lines_by_problem.items():
-        if len(lines) == 1:
-            descriptions.append(f'line {lines[0]}: {problem}')
+        values = values_by_form[problem.form]
+        if len(values) <= MAX_VALUES:
+            descriptions[problem] = describe_lines(str(problem), lines)
             continue
-        listed = [str(line) for line in lines[:MAX_LINES]]
-        if len(lines) > MAX_LINES:
-            listed.append('...')
-        descriptions.append(f'{problem} in {len(lines)} rows (lines {", ".join(listed)})')
+        all_lines = []
+        for value in values:
+            all_lines += lines_by_problem[Problem(problem.form, value)]
+        examples = f'({", ".join(values[:MAX_VALUES])}, ...)'
+        description = describe_lines(problem.form.format(examples), sorted(all_lines))
+        descriptions[Problem(problem.form)] = description
     count = sum(len(lines) for lines in lines_by_problem.values())
     message = f'{pluralize(count, "row")} that cannot be used. Correct or remove them: '
-    message += '; '.join(descriptions[:MAX_REPORTED])
+    message += '; '.join(list(descriptions.values())[:MAX_REPORTED])
     if len(descriptions) > MAX_REPORTED:
         message += f'; and {pluralize(len(descriptions) - MAX_REPORTED, "other problem")}'
-    if any(problem.startswith(UNKNOWN_EMOTION) for problem in lines_by_problem):
-        message += f'. Expected emotions: {", ".join(labels.EMOTIONS)}'
-    return message + '.'
+    message += '.'
+    if UNKNOWN_EMOTION in values_by_form:
+        words = [problem.value for problem in lines_by_problem if problem.form == UNKNOWN_EMOTION]
+        message += f' Expected emotions: {", ".join(labels.EMOTIONS)}. {suggest_map(words)}'
+    return message
+
+
+def describe_lines(problem: str, lines: list[int]) -> str:
+    """Returns a problem with the number of its rows, and the first of their lines."""
+    if len(lines) == 1:
+        return f'line {lines[0]}: {problem}'
+    listed = [str(line) for line in lines[:MAX_LINES]]
+    if len(lines) > MAX_LINES:
+        listed.append('...')
+    return f'{problem} in {len(lines)} rows (lines {", ".join(listed)})'
+
+
+def suggest_map(quoted_words: list[str]) -> str:
+    """Returns the option that says what the list's own words and codes mean."""
+    pairs = []
+    for quoted in quoted_words:
+        word = ast.literal_eval(quoted)
+        if word in labels.SIMILAR_WORDS:
+            pairs.append(f'{word}={labels.SIMILAR_WORDS[word]}')
+    if len(pairs) < len(quoted_words):
+        pairs.append('WORD=EMOTION')
+    return (
+        f'If these are words or codes of your own, say what they mean: --emotions {",".join(pairs)}'
+    )
 
 
 def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
@@ -125,56 +173,78 @@ def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
         if len(lines) > 1:
             repeated.append(f'{name} on lines {", ".join(lines)}')
     if repeated:
+        more = len(repeated) - MAX_VALUES
+        listed = '; '.join(repeated[:MAX_VALUES]) + (f'; and {more} more' if more > 0 else '')
         raise UserError(
-            f'{source} lists the same utterance more than once. Keep one line of each: '
-            f'{"; ".join(repeated[:MAX_REPORTED])}.'
+            f'{source} lists {pluralize(len(repeated), "utterance")} more than once. '
+            f'Keep one line of each: {listed}.'
         )
 
 
-def find_problem(row: dict) -> str | None:
+def find_problem(row: dict) -> Problem | None:
     """Returns what is wrong with a row, or None."""
     if None in row or None in row.values():
-        return 'more or fewer cells than the header has columns'
-    return find_text_problem(row) or find_rating_problem(row) or find_time_problem(row)
+        return Problem('more or fewer cells than the header has columns')
+    return (
+        find_text_problem(row)
+        or find_rating_problem(row)
+        or find_time_problem(row)
+        or find_channel_problem(row)
+    )
 
 
-def find_text_problem(row: dict[str, str]) -> str | None:
+def find_text_problem(row: dict[str, str]) -> Problem | None:
     """Returns what is wrong with a row's texts, or None."""
     texts = [text for column, text in row.items() if column != 'path']
     if re.search('[\ud800-\udfff]', ''.join(texts)):  # what surrogateescape makes of other bytes
-        return 'text that is not UTF-8'
-    empty = [column for column in REQUIRED_COLUMNS if not row[column]]
+        return Problem('text that is not UTF-8')
+    # Without a speaker, the speaker is unknown.
+    empty = [column for column in ('path', 'emotion') if not row[column].strip()]
     if empty:
-        return f'no {" and no ".join(empty)}'
+        return Problem(f'no {" and no ".join(empty)}')
     if row['emotion'] not in labels.EMOTIONS:
-        return f'{UNKNOWN_EMOTION} {row["emotion"]!r}'
+        return Problem(UNKNOWN_EMOTION, repr(row['emotion']))
     if not re.fullmatch(r'(train|dev|test\w*)?', row.get('split', '')):
-        return f'split {row["split"]!r} is neither train nor dev nor test (or test2, ...)'
+        return Problem(
+            'split {} is neither train nor dev nor test (or test2, ...)', repr(row['split'])
+        )
     if row.get('sex', '') not in ('', 'female', 'male'):
-        return f'sex {row["sex"]!r} is neither female nor male'
+        return Problem('sex {} is neither female nor male', repr(row['sex']))
     return None
 
 
-def find_rating_problem(row: dict[str, str]) -> str | None:
+def find_rating_problem(row: dict[str, str]) -> Problem | None:
     """Returns what is wrong with a row's ratings, or None."""
     for column in RATING_COLUMNS:
         if row.get(column) and not is_rating(row[column]):
-            return f'{column} {row[column]!r} is not a number from -1 to 1'
+            return Problem(f'{column} {{}} is not a number from -1 to 1', repr(row[column]))
     return None
 
 
-def find_time_problem(row: dict[str, str]) -> str | None:
+def find_time_problem(row: dict[str, str]) -> Problem | None:
     """Returns what is wrong with a row's start and end, or None."""
     try:
         start = float(row.get('start') or 0)
         end = float(row.get('end') or math.inf)
     except ValueError:
-        return f'start {row.get("start")!r} or end {row.get("end")!r} is not a number of seconds'
+        times = f'start {row.get("start")!r} or end {row.get("end")!r}'
+        return Problem('{} is not a number of seconds', times)
     if start < 0:
-        return f'start {start:g} is before the beginning of the file'
+        return Problem('start {} is before the beginning of the file', f'{start:g}')
     if not start < end:  # also if one of them is NaN
-        return f'the segment from {start:g} to {end:g} s has no length'
+        return Problem('the segment {} has no length', f'from {start:g} to {end:g} s')
+    if row.get('end') and math.isinf(end):
+        return Problem('end {} is not a number of seconds', repr(row['end']))
     return None
+
+
+def find_channel_problem(row: dict[str, str]) -> Problem | None:
+    """Returns what is wrong with a row's channel, or None."""
+    channel = row.get('channel', '')
+    if re.fullmatch(r'([1-9][0-9]{0,2})?', channel):
+        return None
+    form = 'channel {} is not a number from 1 (empty is the mean of all channels)'
+    return Problem(form, repr(channel))
 
 
 def is_rating(text: str) -> bool:
@@ -192,6 +262,8 @@ def make_utterance(folder: Path, row: dict[str, str]) -> Utterance:
     name = row['path']
     if start or end:
         name += f'#{start}-{end}'
+    if row.get('channel'):
+        name += f'@{row["channel"]}'
     texts = {column: row.get(column, '') for column in OPTIONAL_TEXT_COLUMNS}
     ratings = {}
     for column in RATING_COLUMNS:
@@ -205,6 +277,7 @@ def make_utterance(folder: Path, row: dict[str, str]) -> Utterance:
         corpus=row.get('corpus') or 'folder',
         start=float(start or 0),
         end=float(end) if end else None,
+        channel=int(row.get('channel') or 0),
         **texts,
         **ratings,
     )

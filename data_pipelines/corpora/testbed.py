@@ -23,7 +23,8 @@ import numpy as np
 
 from data_pipelines.corpora import Corpus, Utterance, demo
 from data_pipelines.corpora.demo import EMOTION_CUES, SEED, SENTENCES, Cues, Speaker
-from data_pipelines.errors import UserError
+from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.partial_folders import end_with_parent
 
 SPREADS = (0, 1, 2)
 # The habits and the logarithm of the tract are drawn uniformly between minus and plus these values.
@@ -131,4 +132,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == '__main__':
-    synthesise(Path(sys.argv[1]))
+    with exit_on_user_error():
+        end_with_parent()
+        synthesise(Path(sys.argv[1]))

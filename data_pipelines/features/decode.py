@@ -1,46 +1,55 @@
 """Reads the audio of an utterance, and rejects what is damaged, silent or too short."""
 
-import importlib.util
+import contextlib
 import io
+import mmap
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data_pipelines import file_kinds
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
+from data_pipelines.features import containers, mpeg, soundtracks
+from data_pipelines.features.containers import MAX_STATED_LENGTH, Content
+from data_pipelines.features.rejection import SAMPLE_RATE_RANGE as SAMPLE_RATE_RANGE
+from data_pipelines.features.rejection import Rejection
+from data_pipelines.features.rejection import check_sample_rate as check_sample_rate
 
 if TYPE_CHECKING:
     from data_pipelines.features.log_mel import LogMel
+    from data_pipelines.features.sound_files import SequentialFile
 
 MIN_SECONDS = 0.1
 SILENCE_AMPLITUDE = 1e-4  # -80 dB of full scale
-# The power of larger samples may overflow float32. Integers stored as floats are far below this.
-OVERFLOW_AMPLITUDE = 1e12
-VIDEO_SUFFIXES = ('.avi',)  # decoded by PyAV; all other files are decoded by soundfile
-# In Hz. A rate outside this range is from a damaged header, and resampling from it could fill the
-# memory.
-SAMPLE_RATE_RANGE = (4_000, 768_000)
-# Programs that write into a pipe leave about 2^31 or 2^32 as the length in a header.
-MAX_STATED_LENGTH = 0x7FFF_0000
-
-
-class Rejection(Exception):
-    """An utterance without features; the message is the short reason in `rejected.csv`."""
+# Full scale is 1. Float samples above this are probably integers that were not scaled, and so are
+# whole numbers above the second limit.
+UNSCALED_INTEGER_AMPLITUDE = 100.0
+WHOLE_NUMBER_AMPLITUDE = 2.0
+# The channels cancel if their mean has less than this share of their power. It has 1/K if K
+# channels are unrelated, or if all but one are silent; and there are 64 at most.
+CANCELLED_POWER = 0.01
+MIDI_DUMP_MAGIC = b'\xf0\x7e'  # libsndfile prints on standard output if such a file is damaged
+COMPRESSED_VALUES = 8  # samples per byte of speech that PyAV decodes
+MIXED_FORMATS = 'files joined into one, of different rates or channels: cut them apart'
+VIDEO_SUFFIXES = soundtracks.SUFFIXES  # decoded by PyAV; other files are decoded by soundfile
 
 
 def check_video_support(utterances: list[Utterance]) -> None:
     """Raises a UserError if there are films and PyAV, which decodes them, is not installed."""
-    if importlib.util.find_spec('av') is not None:
+    if soundtracks.is_installed():
         return
-    for utterance in utterances:
-        if utterance.path.suffix.lower() in VIDEO_SUFFIXES:
-            raise UserError(
-                f'{utterance.path} is a film, and films are decoded by PyAV, which is not '
-                "installed. In the checkout of jaxser, run: pip install -e '.[video]'"
-            )
+    paths = [u.path for u in utterances if u.path.suffix.lower() in VIDEO_SUFFIXES]
+    if paths:
+        more = f' (as are {len(paths) - 1} more)' if len(paths) > 1 else ''
+        raise UserError(
+            f'{paths[0]} is a film or compressed speech{more}, which is decoded by PyAV, and PyAV '
+            "is not installed. In the checkout of jaxser, run: pip install -e '.[video]'"
+        )
 
 
 def decode(utterance: Utterance, spec: 'LogMel') -> np.ndarray:
@@ -52,30 +61,28 @@ def decode(utterance: Utterance, spec: 'LogMel') -> np.ndarray:
     samples, rate = read_samples(utterance)
     if utterance.speed != 1:
         rate *= utterance.speed
-    return to_mono(samples, rate, spec)
+    return to_mono(samples, rate, spec, utterance.channel or None)
 
 
-def to_mono(samples: np.ndarray, rate: float, spec: 'LogMel') -> np.ndarray:
-    """Returns the mean of the channels, resampled to `spec.rate` Hz.
+def to_mono(
+    samples: np.ndarray, rate: float, spec: 'LogMel', channel: int | None = None
+) -> np.ndarray:
+    """Returns one channel, resampled to `spec.rate` Hz.
 
     Args:
       samples: Float32 of shape (time, channels).
       rate: Their sampling rate in Hz.
       spec: The features that will be computed.
+      channel: Which channel, from 1; None is the mean of all.
 
     Raises:
-      Rejection: The samples are not finite, too large, silent or too few.
+      Rejection: The samples are not finite, too large, silent or too few, or the channels cancel.
     """
     import librosa
 
-    peak = np.abs(samples).max()
-    if not np.isfinite(peak):
-        raise Rejection('NaN or infinite samples')
-    if peak > OVERFLOW_AMPLITUDE:
-        raise Rejection(f'samples as large as {peak:g}, where full scale is 1')
-    wave = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    if np.ptp(wave) < 2 * SILENCE_AMPLITUDE:
-        raise Rejection('silent: nothing above -80 dBFS')
+    check_levels(samples)
+    wave = mix_channels(samples, channel)
+    check_sound(wave)
     if rate != spec.rate:
         wave = librosa.resample(wave, orig_sr=rate, target_sr=spec.rate)
     if len(wave) < max(MIN_SECONDS * spec.rate, spec.fft_length):
@@ -83,25 +90,134 @@ def to_mono(samples: np.ndarray, rate: float, spec: 'LogMel') -> np.ndarray:
     return wave
 
 
+def check_levels(samples: np.ndarray) -> None:
+    """Raises a Rejection for samples that are not finite, or whose full scale is not 1."""
+    peak = max(samples.max(), -samples.min())  # without a copy; NaN if a sample is NaN
+    if not np.isfinite(peak):
+        raise Rejection('NaN or infinite samples')
+    is_unscaled = peak > UNSCALED_INTEGER_AMPLITUDE
+    if peak >= WHOLE_NUMBER_AMPLITUDE and not is_unscaled:
+        is_unscaled = np.array_equal(samples, np.rint(samples))
+    if is_unscaled:
+        full_scale = '32768' if peak <= 1 << 15 else '2147483648'
+        raise Rejection(
+            f'samples as large as {peak:g}, where full scale is 1: probably integers; divide '
+            f'them by {full_scale}'
+        )
+
+
+def mix_channels(samples: np.ndarray, channel: int | None = None) -> np.ndarray:
+    """Returns one channel of samples, or their mean; raises a Rejection if the channels cancel."""
+    channels = samples.shape[1]
+    if channel is not None:
+        if not 1 <= channel <= channels:
+            raise Rejection(f'channel {channel} was chosen, of {channels} in the file')
+        return np.ascontiguousarray(samples[:, channel - 1])
+    if channels == 1:
+        return samples[:, 0]
+    wave = samples.mean(axis=1)
+    power = np.mean([channel_samples.var() for channel_samples in samples.T])
+    is_silent = np.ptp(samples, axis=0).max() < 2 * SILENCE_AMPLITUDE
+    if not is_silent and wave.var() < CANCELLED_POWER * power:
+        raise Rejection(
+            f'its {channels} channels cancel, as where one is inverted: choose one (--channel, or '
+            'the column channel)'
+        )
+    return wave
+
+
+def check_sound(wave: np.ndarray) -> None:
+    """Raises a Rejection for a wave without sound."""
+    if np.ptp(wave) >= 2 * SILENCE_AMPLITUDE:
+        return
+    if abs(wave[0]) > SILENCE_AMPLITUDE:
+        raise Rejection(f'silent: nothing but the sample value {wave[0]:.4g}')
+    raise Rejection('silent: nothing above -80 dBFS')
+
+
 def read_samples(utterance: Utterance) -> tuple[np.ndarray, int]:
     """Returns the samples in the file, float32 of shape (time, channels), and their rate in Hz.
 
     Raises a Rejection if the file is missing, damaged, or does not contain the segment.
     """
-    path = utterance.path
-    size = check_file(path)
+    check_file(utterance.path)
     try:
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            samples, rate = read_soundtrack(path, size)
-            start, stop = segment_bounds(utterance, len(samples), rate)
-            return samples[start:stop], rate
-        return read_audio_segment(utterance, size)
+        with open_content(utterance.path) as content:
+            return read_content(utterance, content)
     except Rejection:
         raise
     except MemoryError:
         raise Rejection('too long for the memory, or its header is wrong') from None
     except Exception as error:  # a decoder may raise anything for a damaged file
         raise Rejection(f'unreadable: {error_text(error)}') from None
+
+
+@contextlib.contextmanager
+def open_content(path: Path) -> Iterator[Content]:
+    """Context of a file's content, which is read only where it is looked at."""
+    with open(path, 'rb') as file:
+        try:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError:  # a file system that cannot
+            yield file.read()
+            return
+        with content:
+            yield content
+
+
+def read_content(utterance: Utterance, content: Content) -> tuple[np.ndarray, int]:
+    """Returns the samples of an utterance and their rate, by the decoder for its file."""
+    head = content[: file_kinds.HEAD_BYTES]
+    kind = file_kinds.recognise(head)
+    if kind is not None:
+        raise Rejection(f'unreadable: {file_kinds.describe(kind)}')
+    if head[:2] == MIDI_DUMP_MAGIC:
+        raise Rejection('unreadable: it is a MIDI sample dump: convert it to WAV')
+    demuxer = soundtracks.find_demuxer(content)
+    if demuxer:
+        samples, rate = soundtracks.read_soundtrack(utterance.path, content, demuxer)
+        return cut_segment(utterance, samples, rate)
+    pieces = containers.split_joined(content)
+    if len(pieces) > 1:
+        samples, rate = read_joined(content, pieces)
+        return cut_segment(utterance, samples, rate)
+    kind = file_kinds.recognise_text(head)
+    if kind is not None and not head.startswith(b'NIST'):
+        raise Rejection(f'unreadable: {file_kinds.describe(kind)}')
+    with open_verified(content, utterance.path) as file:
+        if file.format == 'MP3':
+            return read_mpeg(utterance, content, file)
+        return read_audio_segment(utterance, file)
+
+
+def looks_like_audio(content: Content) -> bool:
+    """Returns whether the first bytes are those of a sound file, whatever its name says."""
+    head = content[: file_kinds.HEAD_BYTES]
+    if file_kinds.recognise(head) is not None:
+        return False
+    if containers.has_audio_magic(head) or soundtracks.find_demuxer(content):
+        return True
+    return mpeg.parse_header(head[:4]) is not None or head[:3] == b'ID3'
+
+
+def expected_values(path: Path) -> int:
+    """Returns about how many samples of all channels a file holds, by its header or its size."""
+    import soundfile
+
+    try:
+        info = soundfile.info(os.fsencode(path))
+    except Exception:  # a decoder may raise anything for a damaged file
+        try:
+            return COMPRESSED_VALUES * path.stat().st_size
+        except (OSError, ValueError):
+            return 0
+    return info.frames * info.channels
+
+
+def cut_segment(utterance: Utterance, samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
+    """Returns the samples of an utterance, from those of its whole file, and their rate."""
+    start, stop = segment_bounds(utterance, len(samples), rate)
+    return samples[start:stop], rate
 
 
 def check_file(path: Path) -> int:
@@ -119,62 +235,68 @@ def check_file(path: Path) -> int:
     return status.st_size
 
 
-def read_audio_segment(utterance: Utterance, size: int) -> tuple[np.ndarray, int]:
+def read_audio_segment(utterance: Utterance, file: 'SequentialFile') -> tuple[np.ndarray, int]:
     """Returns the samples of an utterance and their rate, as soundfile reads them."""
-    import soundfile
+    if not file.frames:
+        raise Rejection('empty: a header without samples')
+    rate = file.samplerate
+    if not file.has_length:
+        return cut_segment(utterance, read_to_end(file), rate)
+    start, stop = segment_bounds(utterance, file.frames, rate)
+    file.skip(start)
+    samples = file.read_blocks(stop - start)
+    if len(samples) == stop - start:
+        return samples, rate
+    if not file.is_estimate:
+        raise Rejection(f'truncated: {stop - start} samples expected, {len(samples)} in the file')
+    segment_bounds(utterance, start + len(samples), rate)
+    return samples, rate
 
-    with soundfile.SoundFile(open_verified_wav(utterance.path, size)) as file:
-        check_sample_rate(file.samplerate)
-        if not file.frames:
-            raise Rejection('empty: a header without samples')
-        start, stop = segment_bounds(utterance, file.frames, file.samplerate)
-        file.seek(start)
-        samples = file.read(stop - start, dtype=np.float32, always_2d=True)
-        if len(samples) < stop - start:
-            raise Rejection(
-                f'truncated: {stop - start} samples expected, {len(samples)} in the file'
-            )
-        return samples, file.samplerate
+
+def read_to_end(file: 'SequentialFile') -> np.ndarray:
+    """Returns all samples of a file; raises a Rejection if there are none."""
+    samples = file.read_blocks(None)
+    if not len(samples):
+        raise Rejection('empty: a header without samples')
+    return samples
+
+
+def read_joined(content: Content, pieces: list[tuple[int, int]]) -> tuple[np.ndarray, int]:
+    """Returns all samples of files that were joined into one, and their rate."""
+    parts = []
+    formats = set()
+    for start, stop in pieces:
+        with open_verified(content[start:stop]) as file:
+            parts.append(read_to_end(file))
+            formats.add((file.samplerate, file.channels))
+    if len(formats) > 1:
+        raise Rejection(MIXED_FORMATS)
+    return np.concatenate(parts), formats.pop()[0]
+
+
+def read_mpeg(
+    utterance: Utterance, content: Content, file: 'SequentialFile'
+) -> tuple[np.ndarray, int]:
+    """Returns the samples of an utterance in an MP3 or MP2 file, and their rate.
+
+    All frames are decoded, whatever length the file states.
+    """
+    from data_pipelines.features import sound_files
+
+    stream = mpeg.scan(content)
+    if len(stream.formats) > 1:
+        raise Rejection(MIXED_FORMATS)
+    if mpeg.states_its_length(stream):
+        return read_audio_segment(utterance, file)
+    if file.frames >= stream.samples and len(stream.tags) < 2:
+        return cut_segment(utterance, read_to_end(file), file.samplerate)
+    samples, rate = sound_files.read_from_pipe(mpeg.without_tags(content, stream))
+    return cut_segment(utterance, samples, rate)
 
 
 def error_text(error: Exception) -> str:
     """Returns the message of the system or of libsndfile, without the path."""
     return str(getattr(error, 'strerror', None) or getattr(error, 'error_string', None) or error)
-
-
-def check_sample_rate(rate: int) -> None:
-    """Raises a Rejection for a sampling rate that only a damaged header states."""
-    if not SAMPLE_RATE_RANGE[0] <= rate <= SAMPLE_RATE_RANGE[1]:
-        raise Rejection(f'unreadable: a sampling rate of {rate} Hz')
-
-
-def read_soundtrack(path: Path, size: int) -> tuple[np.ndarray, int]:
-    """Returns a film's first sound track, float32 of shape (time, channels), and its rate in Hz.
-
-    FFmpeg reads a truncated file without an error, so the length in its header is checked here.
-    """
-    import av
-
-    with open(path, 'rb') as file:
-        header = file.read(12)
-        length = int.from_bytes(header[4:8], 'little')
-        if header[:4] == b'RIFF' and size < length < MAX_STATED_LENGTH:
-            raise Rejection(f'truncated: {length} bytes expected, {size} in the file')
-        file.seek(0)
-        with av.open(file) as film:
-            if not film.streams.audio:
-                raise Rejection('unreadable: a film without sound')
-            track = film.streams.audio[0]
-            check_sample_rate(track.rate)
-            # Converts the sample format only: to float32 of shape (channels, time).
-            resampler = av.AudioResampler(format='fltp')
-            blocks = []
-            for frame in film.decode(track):
-                for block in resampler.resample(frame):
-                    blocks.append(block.to_ndarray())
-            if not blocks:
-                raise Rejection('empty: a film without samples')
-            return np.concatenate(blocks, axis=1).T, track.rate
 
 
 def segment_bounds(utterance: Utterance, frames: int, rate: int) -> tuple[int, int]:
@@ -193,48 +315,46 @@ def segment_bounds(utterance: Utterance, frames: int, rate: int) -> tuple[int, i
     return start, min(stop, frames)
 
 
-class DataChunk(NamedTuple):
-    """The chunk of a WAV file that holds the samples."""
+def open_verified(content: Content, path: Path | None = None) -> 'SequentialFile':
+    """Opens a file by soundfile; raises a Rejection if it is shorter than its header says.
 
-    start: int  # byte of the file
-    length: int  # bytes that its header states
-
-
-def find_data_chunk(file: io.BufferedReader) -> DataChunk:
-    """Returns the data chunk of a WAV file that is read up to its first chunk."""
-    header = file.read(8)
-    while len(header) == 8:
-        length = int.from_bytes(header[4:], 'little')
-        if header[:4] == b'data':
-            return DataChunk(file.tell(), length)
-        file.seek(length + length % 2, io.SEEK_CUR)
-        header = file.read(8)
-    raise Rejection('truncated: a WAV header without samples')
-
-
-def open_verified_wav(path: Path, size: int) -> bytes | io.BytesIO:
-    """Returns what soundfile should open: the path as bytes, or a repaired copy in memory.
-
-    libsndfile reads a truncated WAV file without an error, so the length in its header is checked
-    here, and a Rejection is raised if the file is shorter. A program that writes WAV into a pipe
-    does not know the length and leaves 0 or about 2^31 or 2^32 in the header. The audio is
-    complete, but libsndfile would read no samples if the length is 0: the copy has the right one.
+    libsndfile reads a truncated file without an error. `path` is the file with this content; None
+    if only a part of a file is opened.
     """
-    path_bytes = os.fsencode(path)  # soundfile cannot encode every str that is a path
-    with open(path, 'rb') as file:
-        riff = file.read(12)
-        if riff[:4] != b'RIFF' or riff[8:] != b'WAVE':
-            return path_bytes
-        data = find_data_chunk(file)
-        riff_end = int.from_bytes(riff[4:8], 'little') + 8
-        if data.length == 0 and data.start < size and not data.start < riff_end <= size:
-            file.seek(0)
-            content = file.read()
-            length_bytes = (size - data.start).to_bytes(4, 'little')
-            return io.BytesIO(content[: data.start - 4] + length_bytes + content[data.start :])
-    # Some writers count the header as data, so a length up to the size of the file is accepted.
-    if size < data.length < MAX_STATED_LENGTH:
+    from data_pipelines.features.sound_files import SequentialFile
+
+    missing = containers.missing_bytes(content)
+    if missing:
         raise Rejection(
-            f'truncated: {data.length} bytes of samples expected, {size - data.start} in the file'
+            f'truncated: {missing[0]} bytes of samples expected, {missing[1]} in the file'
         )
-    return path_bytes
+    repaired = verify_wav(content) or containers.repair_caf(content)
+    if repaired is not None or path is None:
+        return SequentialFile(io.BytesIO(content if repaired is None else repaired))
+    return SequentialFile(os.fsencode(path))  # soundfile cannot encode every str that is a path
+
+
+def verify_wav(content: Content) -> bytes | None:
+    """Raises a Rejection for a truncated WAV file; returns a repaired copy if one is needed.
+
+    A program that writes WAV into a pipe does not know the length and leaves 0 or about 2^31 or
+    2^32 in the header. The audio is complete, but libsndfile would read no samples if the length
+    is 0: the copy has the right one.
+    """
+    if content[:4] != b'RIFF' or content[8:12] != b'WAVE':
+        return None
+    size = len(content)
+    data = containers.find_chunk(content, b'data')
+    if data is None:
+        raise Rejection('truncated: a WAV header without samples')
+    start, length = data
+    riff_end = int.from_bytes(content[4:8], 'little') + 8
+    if length == 0 and start < size and not start < riff_end <= size:
+        length_bytes = (size - start).to_bytes(4, 'little')
+        return content[: start - 4] + length_bytes + content[start:]
+    # Some writers count the header as data, so a length up to the size of the file is accepted.
+    if size < length < MAX_STATED_LENGTH:
+        raise Rejection(
+            f'truncated: {length} bytes of samples expected, {size - start} in the file'
+        )
+    return None

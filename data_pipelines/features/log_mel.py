@@ -15,6 +15,8 @@ from data_pipelines.features.signature import compute_signature
 if TYPE_CHECKING:
     import numpy as np
 
+MAX_BANDS = 1024  # the filters of a million bands would fill the memory
+
 FORMAT_VERSION = 3  # increase it whenever the same fields would give other numbers
 
 
@@ -37,9 +39,12 @@ class LogMel:
                 f'The rate of the features is {self.rate} Hz; '
                 f'expected {lowest_rate} to {highest_rate} Hz.'
             )
-        for name, value in (('bands', self.bands), ('floor', self.floor)):
-            if not value > 0:
-                raise UserError(f'The {name} of the features is {value}; expected more than 0.')
+        for name, value, highest in (('bands', self.bands, MAX_BANDS), ('floor', self.floor, 1)):
+            if not 0 < value <= highest:
+                raise UserError(
+                    f'The {name} of the features is {value}; '
+                    f'expected more than 0, and at most {highest}.'
+                )
         for name, seconds in (('window', self.window), ('hop', self.hop)):
             if not 1 <= seconds * self.rate <= self.rate:
                 raise UserError(

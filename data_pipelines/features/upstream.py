@@ -15,6 +15,8 @@ from data_pipelines.errors import UserError
 from data_pipelines.features.decode import Rejection, decode
 from data_pipelines.features.log_mel import LogMel, audio_columns, compute_log_mel, feature_columns
 
+IDENTITY = 'tensors'  # that of which the sha256 of an encoder is
+
 FORMAT_VERSION = 1  # increase it whenever the same encoder would give other numbers
 
 # 'pooled': mean and standard deviation over an utterance's frames, stored as one frame.
@@ -58,7 +60,7 @@ class EncoderStates:
     width: int  # size of a state
     kept: str  # one of STATE_KINDS
     digest: str  # changes with the weights, with the settings that matter and with the format
-    # SHA-256 of the weights; empty where the encoder has not been read.
+    # SHA-256 of the tensors; empty where the encoder has not been read.
     sha256: str = dataclasses.field(default='', compare=False)
     # Folder of the encoder; needed only to compute states.
     folder: str = dataclasses.field(default='', compare=False)
@@ -71,9 +73,19 @@ class EncoderStates:
             layers=encoder.state_count,
             width=encoder.width,
             kept=state_kind,
-            digest=_short_digest(FORMAT_VERSION, encoder.sha256, encoder.hashed_settings),
+            digest=_short_digest(
+                FORMAT_VERSION, IDENTITY, encoder.sha256, encoder.hashed_settings
+            ),
             sha256=encoder.sha256,
         )
+
+    def with_earlier_identity(self, encoder, files_sha256: str) -> 'EncoderStates':
+        """Returns the same states under their name in earlier versions.
+
+        These identified an encoder by its files, not by its tensors.
+        """
+        digest = _short_digest(FORMAT_VERSION, files_sha256, encoder.hashed_settings)
+        return dataclasses.replace(self, digest=digest, sha256=files_sha256)
 
     @classmethod
     def from_name(cls, name: str) -> 'EncoderStates':

@@ -6,11 +6,17 @@ from data_pipelines.errors import UserError
 from data_pipelines.protocols.confounding import emotion_information
 from data_pipelines.protocols.copies import inspect_copies
 from data_pipelines.protocols.folds import ALL_PARTS, PARTS, Fold, rows_of_parts
-from data_pipelines.protocols.overlap import missing_classes, sentence_overlap, shared_values
+from data_pipelines.protocols.overlap import (
+    missing_classes,
+    sentence_overlap,
+    shared_values,
+    shared_windows,
+)
 from data_pipelines.protocols.protocol import Protocol, parse_allowed_leaks
 from data_pipelines.protocols.recordings import (
     Recordings,
     find_recordings,
+    find_same_persons,
     format_pair,
     shared_recordings,
 )
@@ -28,7 +34,8 @@ def audit_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -
 def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
     """Returns what the parts of the folds share, and how well domains predict the emotion.
 
-    The findings are JSON: counts, and at most ten examples of each kind.
+    The findings are JSON: counts, and at most ten examples of each kind. 'windows',
+    'same_persons' and 'copies' are there only if there are any.
     """
     allowed = parse_allowed_leaks(protocol.allow_leak)
     part_pairs = compared_parts(protocol)
@@ -37,11 +44,12 @@ def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol)
     speakers = shared_values(utterances, 'speaker', folds, part_pairs)
     recordings = find_recordings(utterances, used_rows)
     audio, duplicates = shared_recordings(utterances, folds, part_pairs, recordings)
+    windows = shared_windows(utterances, folds, part_pairs)
     copies = inspect_copies(utterances, folds)
     leaks = []
     if speakers['count'] and not protocol.shares_speakers:
         leaks.append('speaker')
-    if audio['exact'] + audio['near']:
+    if audio['exact'] + audio['near'] + windows['count']:
         leaks.append('audio')
     if copies and copies['leaked']:
         leaks.append('copy')  # allow_leak cannot allow it
@@ -61,21 +69,31 @@ def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol)
         'tells': emotion_information(utterances, folds),
         'leaks': leaks,
     }
-    return findings | ({'copies': copies} if copies else {})
+    further = {
+        'windows': windows if windows['count'] else {},
+        'same_persons': find_same_persons(utterances, recordings),
+        'copies': copies,
+    }
+    return findings | {kind: found for kind, found in further.items() if found}
 
 
 def inspect_withheld(utterances: Utterances, folds: list[Fold], recordings: Recordings) -> dict:
     """Returns what is known of the withheld utterances: counts over all folds.
 
     'utterances' has the number in each fold. 'near' counts the pairs of a withheld recording and a
-    nearly identical one in the training data: the encoder has nearly seen the former.
+    nearly identical one in the training data: the encoder has nearly seen the former. 'windows',
+    if there are any, counts the utterances that overlap as windows of one file, one withheld and
+    one in training.
     """
     counts = [len(fold.withheld) for fold in folds]
     near = 0
+    windows = 0
     if any(counts):
         pairs = [('train', 'withheld'), ('adapt', 'withheld'), ('identity', 'withheld')]
         near = shared_recordings(utterances, folds, pairs, recordings)[0]['near']
-    return {'utterances': counts, 'near': near}
+        windows = shared_windows(utterances, folds, pairs)['count']
+    findings = {'utterances': counts, 'near': near}
+    return findings | ({'windows': windows} if windows else {})
 
 
 def compared_parts(protocol: Protocol) -> list[tuple[str, str]]:
@@ -94,8 +112,10 @@ def check_leaks(findings: dict) -> None:
     messages = []
     if 'speaker' in refused:
         messages.append(_speaker_leak_message(findings))
-    if 'audio' in refused:
+    if 'audio' in refused and findings['audio']['exact'] + findings['audio']['near']:
         messages.append(_audio_leak_message(findings))
+    if 'audio' in refused and findings.get('windows'):
+        messages.append(_window_leak_message(findings))
     if 'copy' in refused:
         messages.append(_copy_leak_message(findings['copies']))
     if messages:
@@ -106,13 +126,19 @@ def _speaker_leak_message(findings: dict) -> str:
     """Returns the message of a speaker leak, with examples from one pair of parts."""
     leak = findings['speaker']
     examples = _examples_of_first_fold(leak)
-    named = [f'{e["speaker"]} ({" and ".join(e["utterances"])})' for e in examples]
+    named = []
+    for example in examples:
+        name = ' = '.join(example.get('spellings', [example['speaker']]))
+        named.append(f'{name} ({" and ".join(example["utterances"])})')
+    advice = 'Choose a speaker-disjoint protocol'
+    if 'spellings' in examples[0]:
+        advice = 'Write the names of a speaker in one way, and prepare the corpus again'
     return (
         f'Speaker leak: in fold {examples[0]["fold"]!r} {" and ".join(examples[0]["parts"])} '
         f'share {pluralize(len(named), "speaker")}: {"; ".join(named)}. '
         f'In all {pluralize(leak["count"], "speaker")} '
         f'in {leak["in_folds"]} of {pluralize(findings["folds"], "fold")}. '
-        'Choose a speaker-disjoint protocol; --allow_leak=speaker continues, '
+        f'{advice}; --allow_leak=speaker continues, '
         'and the results state the leak.'
     )
 
@@ -131,6 +157,23 @@ def _audio_leak_message(findings: dict) -> str:
         f'in {leak["in_folds"]} of {pluralize(findings["folds"], "fold")}. '
         'Remove one of the copies and prepare the corpus again; --allow_leak=audio continues, '
         'and the results state the leak.'
+    )
+
+
+def _window_leak_message(findings: dict) -> str:
+    """Returns the message about windows of one file that overlap across parts."""
+    leak = findings['windows']
+    examples = _examples_of_first_fold(leak)
+    named = [' and '.join(example['utterances']) for example in examples[:3]]
+    if len(examples) > 3:
+        named.append('...')
+    return (
+        f'Audio leak: in fold {examples[0]["fold"]!r} {" and ".join(examples[0]["parts"])} '
+        f'have overlapping windows of one file: {"; ".join(named)}. '
+        f'In all {pluralize(leak["count"], "utterance")}, '
+        f'in {leak["in_folds"]} of {pluralize(findings["folds"], "fold")}. '
+        'Give windows of one file to one part, or correct start and end in the list; '
+        '--allow_leak=audio continues, and the results state the leak.'
     )
 
 

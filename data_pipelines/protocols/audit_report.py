@@ -8,6 +8,7 @@ from data_pipelines.protocols.folds import ALL_PARTS, PARTS, Fold
 from data_pipelines.protocols.recordings import format_pair
 from data_pipelines.protocols.subsets import format_range
 from data_pipelines.storage.schema import Utterances
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
 # What tables call a part, if not by its name.
@@ -19,6 +20,7 @@ SET_ASIDE_NOTE = (
     'than all utterances; dev and test are without them.'
 )
 
+MIN_PROBABLE = 2  # identical recordings that make two speakers probably one person
 MAX_LISTED_PARTS = 3  # parts without a class that are named one by one
 
 
@@ -26,6 +28,8 @@ def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
     """Yields the name of each check with its result in words."""
     yield 'speakers', _describe_speakers(findings)
     yield 'audio', _describe_audio(findings)
+    for person in findings.get('same_persons', []):
+        yield 'same person', _describe_same_person(person)
     if findings['transductive']:
         yield 'adaptation', 'training uses the test audio without its emotions, by design'
     duplicates = _describe_duplicates(findings['duplicates'])
@@ -35,6 +39,11 @@ def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
         yield 'withheld', _describe_withheld(findings['withheld'])
     if 'copies' in findings:
         yield 'copies', _describe_copies(findings)
+    yield from _describe_labels(findings)
+
+
+def _describe_labels(findings: dict) -> Iterator[tuple[str, str]]:
+    """Yields what the parts share, or lack, by their labels."""
     session = findings['session']
     if session['count']:
         where = _in_folds(findings, session)
@@ -80,11 +89,24 @@ def _describe_speakers(findings: dict) -> str:
 def _describe_audio(findings: dict) -> str:
     """Returns how many recordings are shared."""
     audio = findings['audio']
-    words = 'no audio shared'
+    parts = []
     if audio['exact'] + audio['near']:
         identical = f'{pluralize(audio["exact"], "recording")} shared'
-        words = f'{identical}, {audio["near"]} nearly identical{_in_folds(findings, audio)}'
-    return _leak_mark(findings, 'audio') + words
+        parts.append(f'{identical}, {audio["near"]} nearly identical{_in_folds(findings, audio)}')
+    windows = findings.get('windows')
+    if windows:
+        parts.append(
+            f'{pluralize(windows["count"], "utterance")} of overlapping windows of one file'
+            f'{_in_folds(findings, windows)}'
+        )
+    return _leak_mark(findings, 'audio') + ('; '.join(parts) or 'no audio shared')
+
+
+def _describe_same_person(person: dict) -> str:
+    """Returns that two speakers are probably one person, since they share recordings."""
+    probability = 'probably' if person['identical'] >= MIN_PROBABLE else 'perhaps'
+    recordings = pluralize(person['identical'], 'identical recording')
+    return f'{" and ".join(person["speakers"])} are {probability} one person: {recordings}'
 
 
 def _describe_duplicates(duplicates: dict) -> str:
@@ -106,6 +128,9 @@ def _describe_withheld(withheld: dict) -> str:
     if withheld['near']:
         pairs = pluralize(withheld['near'], 'pair')
         words += f'; {pairs} of nearly identical audio, one withheld and one in training'
+    if withheld.get('windows'):
+        overlapping = pluralize(withheld['windows'], 'utterance')
+        words += f'; {overlapping} of overlapping windows, withheld and in training'
     return words
 
 
@@ -165,14 +190,18 @@ def print_findings(findings: dict) -> None:
     for kind in ('speaker', 'session'):
         examples = findings[kind]['examples']
         if examples:
-            values = ', '.join([example[kind] for example in examples])
+            values = ', '.join([' = '.join(e.get('spellings', [e[kind]])) for e in examples])
             first = examples[0]['fold']
-            print(f'{kind}s in two parts of a fold, first in {first!r}: {values}')
+            print_text(f'{kind}s in two parts of a fold, first in {first!r}: {values}')
     for example in findings['audio']['examples']:
         parts = ' and '.join(example['parts'])
-        print(f'shared audio: {format_pair(example)}: {parts} of fold {example["fold"]!r}')
+        print_text(f'shared audio: {format_pair(example)}: {parts} of fold {example["fold"]!r}')
+    for example in findings.get('windows', {}).get('examples', []):
+        parts = ' and '.join(example['parts'])
+        names = ' and '.join(example['utterances'])
+        print_text(f'overlapping windows: {names}: {parts} of fold {example["fold"]!r}')
     for example in findings['duplicates']['examples']:
-        print(f'the same audio within a part: {format_pair(example)}')
+        print_text(f'the same audio within a part: {format_pair(example)}')
 
 
 def print_parts(utterances: Utterances, folds: list[Fold]) -> None:

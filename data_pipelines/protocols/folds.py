@@ -8,6 +8,7 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.protocol import CROSS_CORPUS_PROTOCOLS, Protocol
+from data_pipelines.protocols.windows import find_windows, unite_overlaps
 from data_pipelines.speed_copies import check_no_copies
 from data_pipelines.storage.schema import Utterances
 
@@ -90,7 +91,8 @@ class Fold:
 def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     """Returns the folds of a protocol.
 
-    Some rows may be in no fold, e.g. where the speaker is unknown. UserError if there are too few
+    Some rows may be in no fold. Where the parts are divided by speaker or session, an unknown
+    speaker may be anyone: such rows are in training only. UserError if there are too few
     utterances, speakers or sessions for the protocol.
     """
     corpora = set(utterances.text['corpus'].tolist())
@@ -137,7 +139,10 @@ def identity_mask(utterances: Utterances, identity_corpora: tuple[str, ...]) -> 
 
 
 def make_within_corpus_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
-    """Returns folds in which group i is tested, group i + 1 is dev, and the others train."""
+    """Returns folds in which group i is tested, group i + 1 is dev, and the others train.
+
+    Unknown speakers are in dev and test only where the protocol shares speakers.
+    """
     if protocol.name == 'official':
         return [make_official_fold(utterances, protocol)]
     groups = _test_groups(utterances, protocol)
@@ -148,12 +153,21 @@ def make_within_corpus_folds(utterances: Utterances, protocol: Protocol) -> list
             f'{protocol.name} finds {len(groups)} part(s) ({", ".join(names) or "none"}); '
             'train, dev and test need 3 or more.'
         )
+    if protocol.shares_speakers:
+        unknown = _no_rows()
+    else:
+        unknown = np.flatnonzero(utterances.text['speaker'] == '')
+    known_rows = [group[~np.isin(group, unknown)] for group in rows]
+    grouped = np.concatenate(rows)
+    ungrouped = unknown[~np.isin(unknown, grouped)]
     folds = []
     for i, name in enumerate(names):
         j = (i + 1) % len(groups)
-        train = np.sort(np.concatenate([r for n, r in enumerate(rows) if n not in (i, j)]))
-        adapt = rows[i] if protocol.is_transductive else _no_rows()
-        folds.append(Fold(i, name, train, dev=rows[j], test=rows[i], adapt=adapt))
+        training_groups = [r for n, r in enumerate(rows) if n not in (i, j)]
+        train = np.sort(np.concatenate([*training_groups, ungrouped]))
+        test = known_rows[i]
+        adapt = test if protocol.is_transductive else _no_rows()
+        folds.append(Fold(i, name, train, dev=known_rows[j], test=test, adapt=adapt))
     return folds
 
 
@@ -202,14 +216,25 @@ def _deal_speakers(utterances: Utterances, parts: int) -> list[np.ndarray]:
 
 
 def _deal_recordings(utterances: Utterances, parts: int) -> list[np.ndarray]:
-    """Returns the rows of random parts; copies of a recording are in one part."""
+    """Returns the rows of random parts; copies of a recording are in one part.
+
+    So are windows of one file that overlap.
+    """
     if parts < 3:
         raise UserError(f'config.protocol.folds is {parts}; train, dev and test need 3 or more.')
     sha256_N = utterances.text['sha256']
     _, recording_N = np.unique(sha256_N, return_inverse=True)
+    if parts > len(utterances):
+        raise UserError(
+            f'config.protocol.folds is {parts}, and there are {len(utterances)} utterances: '
+            'choose fewer folds.'
+        )
     # An utterance without a hash is a recording of its own.
     own_N = recording_N.max() + 1 + np.arange(len(utterances))
     recording_N = np.where(sha256_N == '', own_N, recording_N)
+    windows = find_windows(utterances)
+    if len(windows.row_W):
+        recording_N = unite_overlaps(windows, recording_N)
     part_of_recording = np.random.default_rng(0).permutation(recording_N.max() + 1) % parts
     part_N = part_of_recording[recording_N]
     return [np.flatnonzero(part_N == i) for i in range(parts)]
@@ -275,11 +300,11 @@ def make_cross_corpus_folds(utterances: Utterances, protocol: Protocol) -> list[
     known_N = utterances.text['speaker'] != ''
     folds: list[Fold] = []
     for shift in shifts:
-        source = np.flatnonzero(shift.source_N & known_N)
+        source = np.flatnonzero(shift.source_N)
         target = np.flatnonzero(shift.target_N)
         for part in _target_parts(utterances, target, protocol):
             number = len(folds)
-            dev = _choose_dev(utterances, source, number)
+            dev = _choose_dev(utterances, source[known_N[source]], number)
             train = source[~np.isin(source, dev)]
             folds.append(Fold(number, shift.name + part.suffix, train, dev, part.test, part.adapt))
     return folds
@@ -358,7 +383,7 @@ def _choose_dev(utterances: Utterances, source: np.ndarray, fold_number: int) ->
 
 
 def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
-    """Raises a UserError for an empty part, or a class that is missing from the training part."""
+    """Raises a UserError for an empty part, or a training part that lacks a class or has one."""
     emotion_N = utterances.text['emotion']
     for fold in folds:
         for part in PARTS:
@@ -375,6 +400,34 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
                 f'{" or ".join(sorted(missing))}. Choose a label space that its corpora share '
                 '(--config.data.labels), or a protocol that trains on more.'
             )
+        classes = np.unique(emotion_N[fold.train]).tolist()
+        if len(classes) < 2:
+            raise UserError(
+                f'The training part of fold {fold.name!r} has utterances of one class only '
+                f'({", ".join(classes)}), so that any model is always right. Choose other '
+                '--config.data.labels or --config.data.only, or add utterances of other classes.'
+            )
+
+
+def describe_poor_parts(utterances: Utterances, folds: list[Fold]) -> list[str]:
+    """Returns warnings for test parts of one class, and for folds that have a single speaker."""
+    warnings = []
+    names = []
+    for fold in folds:
+        if len(set(utterances.text['emotion'][fold.test].tolist())) < 2:
+            names.append(repr(fold.name))
+    if names:
+        warnings.append(
+            f'Warning: the test part of fold {", ".join(names)} has one class only, where UAR is '
+            'the recall of that class.'
+        )
+    speakers = set(utterances.text['speaker'][rows_of_parts(folds, PARTS)].tolist()) - {''}
+    if len(speakers) == 1:
+        warnings.append(
+            'Warning: there is only one known speaker, so that the results say nothing of other '
+            'speakers.'
+        )
+    return warnings
 
 
 def rows_of_parts(folds: list[Fold], parts: tuple[str, ...]) -> np.ndarray:

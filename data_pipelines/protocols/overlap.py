@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 
 from data_pipelines.protocols.folds import ALL_PARTS, PARTS, Fold, rows_of_parts
+from data_pipelines.protocols.windows import Windows, find_partner, find_windows, overlap_mask
+from data_pipelines.speaker_names import identity_keys
 from data_pipelines.storage.schema import Utterances
 
 MAX_EXAMPLES = 10
@@ -16,8 +18,13 @@ def shared_values(
     """Returns the values of a column that two parts of a fold share, without '' (unknown).
 
     Each value is counted once. The folds that share values are counted too, and examples listed.
+    Speakers are compared by their identity keys; 'spellings' of an example are the two names.
     """
-    values, index_N = np.unique(utterances.text[column], return_inverse=True)
+    text_N = utterances.text[column]
+    value_N = text_N
+    if column == 'speaker':
+        value_N = identity_keys(text_N, utterances.text['corpus'])
+    values, index_N = np.unique(value_N, return_inverse=True)
     shared = set()
     fold_numbers = set()
     examples = []
@@ -30,10 +37,47 @@ def shared_values(
                 if index not in shared and len(examples) < MAX_EXAMPLES:
                     rows = [first_row(getattr(fold, part), index_N, index) for part in pair]
                     names = [str(utterances.text['utterance'][row]) for row in rows]
-                    example = {'fold': fold.name, 'parts': list(pair), column: str(values[index])}
-                    examples.append(example | {'utterances': names})
+                    spellings = [str(text_N[row]) for row in rows]
+                    example = {'fold': fold.name, 'parts': list(pair), column: spellings[0]}
+                    example['utterances'] = names
+                    if spellings[0] != spellings[1]:
+                        example['spellings'] = spellings
+                    examples.append(example)
                 shared.add(index)
     return {'count': len(shared), 'in_folds': len(fold_numbers), 'examples': examples}
+
+
+def shared_windows(
+    utterances: Utterances, folds: list[Fold], part_pairs: list[tuple[str, str]]
+) -> dict:
+    """Returns which windows of one file overlap although they are in two parts of a fold.
+
+    'count' is the number of utterances that overlap one of another part. Some examples are listed.
+    """
+    windows = find_windows(utterances)
+    is_shared_W = np.zeros(len(windows.row_W), bool)
+    fold_numbers = set()
+    examples: list[dict] = []
+    for fold in folds:
+        for pair in part_pairs:
+            is_in = [np.isin(windows.row_W, getattr(fold, part)) for part in pair]
+            overlaps_W = overlap_mask(windows, *is_in)
+            if not overlaps_W.any():
+                continue
+            fold_numbers.add(fold.number)
+            for w in np.flatnonzero(overlaps_W & ~is_shared_W)[: MAX_EXAMPLES - len(examples)]:
+                names = _overlapping_names(utterances, windows, w, is_in[0])
+                examples.append({'fold': fold.name, 'parts': list(pair), 'utterances': names})
+            is_shared_W |= overlaps_W | overlap_mask(windows, is_in[1], is_in[0])
+    return {'count': int(is_shared_W.sum()), 'in_folds': len(fold_numbers), 'examples': examples}
+
+
+def _overlapping_names(
+    utterances: Utterances, windows: Windows, window: int, is_first_W: np.ndarray
+) -> list[str]:
+    """Returns the name of an utterance of the first part, and of the one that it overlaps."""
+    rows = windows.row_W[[find_partner(windows, window, is_first_W), window]]
+    return utterances.text['utterance'][rows].tolist()
 
 
 def presence_by_part(fold: Fold, index_N: np.ndarray, count: int) -> dict[str, np.ndarray]:

@@ -1,5 +1,7 @@
 """Finds recordings that occur more than once, by hashes and signatures of their audio."""
 
+import collections
+import itertools
 import math
 from typing import NamedTuple
 
@@ -7,6 +9,7 @@ import numpy as np
 
 from data_pipelines.protocols.folds import Fold
 from data_pipelines.protocols.overlap import MAX_EXAMPLES, first_row, presence_by_part
+from data_pipelines.speaker_names import identity_keys
 from data_pipelines.storage.schema import Utterances
 
 # Two signatures are of one recording if their inner product is at least COPY_SIMILARITY and the
@@ -101,6 +104,30 @@ def _duplicates_within_parts(
         second = first_row(used_rows, recordings.index_N, b)
         examples.append(describe_pair(utterances, first, second))
     return {'exact': int(further_K.sum()), 'near': len(near_Px2), 'examples': examples}
+
+
+def find_same_persons(utterances: Utterances, recordings: Recordings) -> list[dict]:
+    """Returns the pairs of known speakers of whom identical recordings are listed.
+
+    Each has the two 'speakers' and the number of 'identical' recordings; the most come first, at
+    most ten pairs. Spellings of one name count as one speaker.
+    """
+    rows = recordings.used_rows
+    names = utterances.text['speaker'][rows]
+    keys = identity_keys(names, utterances.text['corpus'][rows]).tolist()
+    first_name: dict[str, str] = {}
+    speakers_of: dict[int, set[str]] = {}
+    for recording, key, name in zip(recordings.index_N[rows].tolist(), keys, names.tolist()):
+        if key:
+            first_name.setdefault(key, name)
+            speakers_of.setdefault(recording, set()).add(key)
+    counts: collections.Counter = collections.Counter()
+    for speakers in speakers_of.values():
+        counts.update(itertools.combinations(sorted(speakers), 2))
+    persons = []
+    for pair, count in counts.most_common(MAX_EXAMPLES):
+        persons.append({'speakers': [first_name[key] for key in pair], 'identical': count})
+    return persons
 
 
 def describe_pair(utterances: Utterances, row: int, other: int) -> dict:

@@ -16,6 +16,7 @@ from data_pipelines.storage.schema import (
     RATING_COLUMNS,
     TEXT_COLUMNS,
     TFDS_SPLIT,
+    WINDOW_COLUMN,
     import_tensorflow,
 )
 
@@ -90,7 +91,7 @@ def _stored_features(bands: int):
 
     return tfds.features.FeaturesDict(
         {
-            **dict.fromkeys(TEXT_COLUMNS, tfds.features.Text()),
+            **dict.fromkeys((*TEXT_COLUMNS, WINDOW_COLUMN), tfds.features.Text()),
             **dict.fromkeys(RATING_COLUMNS, np.float32),
             'mel_TxM': float16_tensor(None, bands),
             'frames': np.int32,
@@ -132,7 +133,7 @@ def _list_reasons(utterances: list[Utterance], reasons: list[str]) -> str:
     """Returns the first rejected files with their reasons, a line each."""
     lines = []
     for utterance, reason in zip(utterances, reasons[:MAX_LISTED_REASONS]):
-        lines.append(f'  {utterance.path}: {reason}')
+        lines.append(f'  {utterance.location}: {reason}')
     if len(reasons) > MAX_LISTED_REASONS:
         lines.append(f'  ... and {len(reasons) - MAX_LISTED_REASONS} more')
     return '\n'.join(lines)

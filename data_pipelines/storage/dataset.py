@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import corpora
+from data_pipelines import corpora, speaker_names
 from data_pipelines.corpora import Corpus
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
@@ -113,7 +113,10 @@ def read_utterances(data: PreparedData) -> Utterances:
     datasets = []
     for path in data.paths:
         is_packed = path.suffix == '.npz'
-        datasets.append(npz.read_columns(path) if is_packed else shards.read_columns(path))
+        columns = npz.read_columns(path) if is_packed else shards.read_columns(path)
+        # prepare does this too, but not that of earlier versions.
+        columns.text['speaker'] = speaker_names.clear_unknown(columns.text['speaker'])
+        datasets.append(columns)
     return schema.concatenate_datasets(datasets)
 
 

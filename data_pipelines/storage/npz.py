@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import FeatureSpec
-from data_pipelines.storage.schema import Utterances
+from data_pipelines.storage.schema import WINDOW_COLUMN, Utterances
 
 # Columns that an .npz contains under their own names; it also contains the text columns, `facts`
 # and `mel_RxM`.
@@ -68,6 +68,8 @@ def read_columns(file: Path) -> Utterances:
         for key in content.files:
             if key.startswith(TEXT_PREFIX):
                 text[key.removeprefix(TEXT_PREFIX)] = content[key]
+        if WINDOW_COLUMN not in text:  # packed by an earlier version
+            text[WINDOW_COLUMN] = np.full(len(text['utterance']), '')
         numbers = {key: content[key] for key in NUMBER_COLUMNS}
         frames_N = numbers['frames_N']
         return Utterances(

@@ -4,24 +4,26 @@ prepared.py finds the data set again; dataset.py reads all data sets of a config
 """
 
 import contextlib
+import dataclasses
+import functools
 import importlib.metadata
 import json
 import os
-import platform
-import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from data_pipelines import corpora, speed_copies
+from data_pipelines.arguments import check_length
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features.decode import Rejection, check_video_support
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import EncoderStates, FeatureSpec
+from data_pipelines.partial_folders import partial_folder
 from data_pipelines.progress import progress_bar
 from data_pipelines.storage import builder, schema
 from data_pipelines.storage.builder import check_any_accepted
+from data_pipelines.storage.listing import complete_listing
 from data_pipelines.storage.prepared import (
     RECORD_FILE,
     find_dataset,
@@ -31,6 +33,8 @@ from data_pipelines.storage.prepared import (
 )
 from data_pipelines.storage.summary import WrittenDataset, print_summary, write_lists
 from data_pipelines.storage.workers import run_workers
+
+MAX_WORKERS = 1024  # all of them start at once
 
 WorkerResults = Iterable[tuple[Utterance, dict | Rejection]]
 
@@ -48,6 +52,9 @@ def prepare_corpus(
     beam: list[str] | None = None,
     extractor: Extractor | None = None,
     speeds: tuple[float, ...] = (),
+    allow_names: bool = False,
+    channel: int | None = None,
+    emotion_map: dict[str, str] | None = None,
 ) -> Path:
     """Prepares a corpus unless that is done already, and returns the folder of the data set.
 
@@ -65,15 +72,25 @@ def prepare_corpus(
       extractor: computes encoder states from the workers' results
         (`jaxser.pretrained.extractor.extract_states`). Other features need none.
       speeds: prepares copies of the utterances at these speeds, as a data set of their own.
+      allow_names: takes several spellings of a speaker's name as one person, and accepts a speaker
+        of two sexes.
+      channel: which channel of the files is used, from 1, where the corpus does not say it; None is
+        the mean of all.
+      emotion_map: the emotions that words of the list of `folder` mean
+        (`labels.parse_emotion_map`).
     """
     check_not_copies(name)
-    corpus = corpora.load_corpus(name)
+    corpus = with_emotion_map(corpora.load_corpus(name), emotion_map)
     dataset_corpus = speed_copies.corpus_of_copies(corpus) if speeds else corpus
     title = dataset_corpus.title
     out = Path(out)
     workers = os.cpu_count() if workers is None else workers
-    if workers < 1:
-        raise UserError(f'The number of worker processes is {workers}; expected 1 or more.')
+    if not 1 <= workers <= MAX_WORKERS:
+        raise UserError(
+            f'The number of worker processes is {workers}; expected 1 or more, and at most '
+            f'{MAX_WORKERS}. As many as there are CPU cores ({os.cpu_count()}) are fastest.'
+        )
+    check_length(out, '--out')
     existing = find_dataset(out, dataset_corpus.name, spec)
     if existing:
         check_same_speeds(existing, speeds)
@@ -91,7 +108,9 @@ def prepare_corpus(
     beam_options = None if beam is None else parse_beam_options(beam, workers, spec)
     with os_errors_as_user_errors(out):
         source = find_source(corpus, source, out)
-        listed = walk_corpus(corpus, source)
+        listed = complete_listing(walk_corpus(corpus, source), allow_names)
+        if channel is not None:
+            listed = choose_channel(listed, channel)
         utterances = speed_copies.make_copies(listed, speeds) if speeds else listed
         record = {
             'corpus': dataset_corpus.name,
@@ -107,7 +126,7 @@ def prepare_corpus(
         corpus.check_counts(listed, allow_partial)
         record['complete'] = corpus.is_complete(listed)
         check_video_support(listed)
-        with staging_folder(out) as staging:
+        with partial_folder(out, '.staging-') as staging:
             written = write_dataset(
                 dataset_corpus,
                 utterances,
@@ -131,6 +150,19 @@ def check_not_copies(name: str) -> None:
             f'{name} has the copies of {source} at other speeds. Prepare it with: '
             f'python -m data_pipelines.prepare {speed_copies.prepare_arguments(name)} ...'
         )
+
+
+def with_emotion_map(corpus: Corpus, emotion_map: dict[str, str] | None) -> Corpus:
+    """Returns the corpus, whose list is read with the map; UserError if it has no list."""
+    if emotion_map is None:
+        return corpus
+    if corpus.name != 'folder':
+        raise UserError(
+            f'--emotions is for the words of your own list (folder); {corpus.name} has words of '
+            'its own. Leave it out.'
+        )
+    walk = functools.partial(corpus.walk, emotion_map=emotion_map)
+    return dataclasses.replace(corpus, walk=walk)
 
 
 def check_same_speeds(folder: Path, speeds: tuple[float, ...]) -> None:
@@ -200,6 +232,13 @@ def walk_corpus(corpus: Corpus, source: Path) -> list[Utterance]:
     return utterances
 
 
+def choose_channel(utterances: list[Utterance], channel: int) -> list[Utterance]:
+    """Returns the utterances with this channel, where they have none of their own."""
+    if channel < 1:
+        raise UserError(f'--channel is {channel}; expected a number from 1.')
+    return [dataclasses.replace(u, channel=u.channel or channel) for u in utterances]
+
+
 def check_same_source(folder: Path, record: dict) -> None:
     """UserError if the data set in `folder` was prepared from utterances other than these."""
     existing = read_record(folder)
@@ -213,39 +252,6 @@ def check_same_source(folder: Path, record: dict) -> None:
         f'{folder} was prepared from {existing["source"]}, {difference}. '
         'Remove that folder, or choose another --out.'
     )
-
-
-@contextlib.contextmanager
-def staging_folder(out: Path) -> Iterator[Path]:
-    """Context of a folder inside `out`, which is removed at the end.
-
-    At the start it removes the folders that killed processes of this machine left behind.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    for stale in out.glob('.staging-*'):
-        match = re.fullmatch(rf'\.staging-(\d+)-{re.escape(platform.node())}', stale.name)
-        if match is None:
-            continue
-        pid = int(match[1])
-        if pid == os.getpid() or not is_process_alive(pid):
-            shutil.rmtree(stale, ignore_errors=True)
-    folder = out / f'.staging-{os.getpid()}-{platform.node()}'
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_process_alive(pid: int) -> bool:
-    """Returns whether a process of that number runs on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def move_dataset(staged_folder: Path, target: Path) -> Path:

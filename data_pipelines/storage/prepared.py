@@ -152,13 +152,17 @@ def find_other_librosa_datasets(
 def fingerprint_utterances(utterances: list[Utterance]) -> str:
     """Returns a digest of a list of utterances, which ignores the folders of their files.
 
-    The speed counts only where it is not 1: earlier versions had no speed.
+    Speed and channel count only where they are chosen: earlier versions had neither. `file` depends
+    on where the files are.
     """
     facts = []
     for utterance in utterances:
         without_folder = dataclasses.replace(utterance, path=Path(utterance.path.name))
         values = dataclasses.asdict(without_folder)
+        del values['file']
         if utterance.speed == 1:
             del values['speed']
+        if not utterance.channel:
+            del values['channel']
         facts.append(tuple(values.values()))
     return hashlib.sha256(repr(facts).encode(errors='surrogateescape')).hexdigest()

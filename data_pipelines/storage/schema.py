@@ -27,6 +27,10 @@ TEXT_COLUMNS = (
 
 RATING_COLUMNS = ('arousal', 'valence', 'dominance')
 
+# Which part of which file an utterance is, as `format_window` writes it; '' where the data set has
+# no segments. Data sets of earlier versions lack this column.
+WINDOW_COLUMN = 'window'
+
 # Text columns whose values two corpora may share by accident.
 CORPUS_SPECIFIC_COLUMNS = ('utterance', 'speaker', 'session', 'sentence')
 
@@ -39,7 +43,16 @@ def label_columns(utterance: Utterance) -> dict[str, str | float]:
     for key in RATING_COLUMNS:
         rating = getattr(utterance, key)
         columns[key] = math.nan if rating is None else rating
+    columns[WINDOW_COLUMN] = format_window(utterance)
     return columns
+
+
+def format_window(utterance: Utterance) -> str:
+    """Returns 'FILE START END', in seconds to the last bit; END is inf at the end of the file."""
+    if not utterance.file:
+        return ''
+    end = math.inf if utterance.end is None else utterance.end
+    return f'{utterance.file} {utterance.start!r} {end!r}'
 
 
 def audio_summary(result: dict) -> dict[str, str | float]:

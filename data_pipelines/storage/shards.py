@@ -14,6 +14,7 @@ from data_pipelines.storage.schema import (
     RATING_COLUMNS,
     TEXT_COLUMNS,
     TFDS_SPLIT,
+    WINDOW_COLUMN,
     Utterances,
     import_tensorflow,
 )
@@ -88,7 +89,7 @@ def read_columns(folder: Path) -> Utterances:
             f'{expected_count}. Remove it and prepare the corpus again.'
         )
     text = {}
-    for key in (*TEXT_COLUMNS, 'sha256'):
+    for key in (*TEXT_COLUMNS, WINDOW_COLUMN, 'sha256'):
         text[key] = np.char.decode(columns[key].astype(bytes), 'utf-8')
     return Utterances(
         text,
@@ -111,6 +112,7 @@ def _read_shard(file: str, index: int, features) -> dict[str, np.ndarray]:
     def parse(record):
         example = features.deserialize_example(record)
         row = {key: example[key] for key in LOADED_COLUMNS}
+        row[WINDOW_COLUMN] = example.get(WINDOW_COLUMN, '')
         row['length'] = tf.strings.length(record)
         return row
 

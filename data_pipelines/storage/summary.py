@@ -7,6 +7,7 @@ from typing import NamedTuple
 from data_pipelines import csv_files
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.storage import schema
+from data_pipelines.terminal import print_text
 
 MAX_PRINTED_REJECTIONS = 20
 
@@ -48,8 +49,7 @@ def print_summary(corpus: Corpus, written: WrittenDataset, folder: Path) -> None
     print(f'{len(speakers)} speakers, {hours:.2f} hours: {folder}')
     print_identical_audio(written)
     for utterance, reason in written.rejected[:MAX_PRINTED_REJECTIONS]:
-        line = f'rejected: {utterance.path}: {reason}'
-        print(line.encode(errors='backslashreplace').decode())
+        print_text(f'rejected: {utterance.location}: {reason}')
     more = len(written.rejected) - MAX_PRINTED_REJECTIONS
     if more > 0:
         print(f'... and {more} more, in {folder / "rejected.csv"}')
@@ -83,4 +83,4 @@ def print_identical_audio(written: WrittenDataset) -> None:
         names = ' = '.join(utterance.name for utterance in group)
         labels = {(utterance.speaker, utterance.emotion) for utterance in group}
         note = '' if len(labels) == 1 else ', although their speakers or emotions differ'
-        print(f'identical audio{note}: {names}')
+        print_text(f'identical audio{note}: {names}')

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 
 from data_pipelines.corpora import Utterance
+from data_pipelines.errors import UserError
 from data_pipelines.features.decode import Rejection
 from data_pipelines.features.upstream import FeatureSpec
 
@@ -58,7 +59,8 @@ class _WorkerPool:
     def submit(self, chunk: list[Utterance]) -> None:
         """Submits a chunk."""
         try:
-            future = self.executor.submit(process_utterances, chunk, self.spec)
+            with _errors_of_the_system():
+                future = self.executor.submit(process_utterances, chunk, self.spec)
         except BrokenProcessPool as error:
             # A worker died since the last result. `results` finds that out from the future.
             future = concurrent.futures.Future()
@@ -106,24 +108,52 @@ def process_utterances(utterances: list[Utterance], spec: FeatureSpec) -> list[d
 def process_one_by_one(utterances: list[Utterance], spec: FeatureSpec) -> list[dict | Rejection]:
     """As `process_utterances`, in a process that is replaced when an utterance crashes it."""
     results: list[dict | Rejection] = []
+    others = set(multiprocessing.active_children())
     executor = start_pool(1)
     try:
         for utterance in utterances:
+            future = executor.submit(process_utterances, [utterance], spec)
+            processes = set(multiprocessing.active_children()) - others
             try:
-                results += executor.submit(process_utterances, [utterance], spec).result()
+                results += future.result()
             except BrokenProcessPool:
-                results.append(Rejection('unreadable: its decoder crashed'))
                 executor.shutdown()
+                results.append(Rejection(_describe_death(processes)))
                 executor = start_pool(1)
     finally:
         executor.shutdown(cancel_futures=True)
     return results
 
 
+def _describe_death(processes: set[multiprocessing.Process]) -> str:
+    """Returns why these worker processes ended, as the reason for a rejection."""
+    codes = {process.exitcode for process in processes if process.exitcode is not None}
+    if -signal.SIGKILL in codes:
+        return 'its worker process was killed, probably because the memory was full'
+    if -signal.SIGSEGV in codes:
+        return 'unreadable: its decoder crashed'
+    return f'unreadable: its worker process ended with the status {max(codes, default="?")}'
+
+
 def start_pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
     """Starts worker processes. They are spawned: with TensorFlow's threads, a fork may hang."""
     context = multiprocessing.get_context('spawn')
-    return concurrent.futures.ProcessPoolExecutor(workers, context, initialize_worker)
+    with _errors_of_the_system():
+        return concurrent.futures.ProcessPoolExecutor(workers, context, initialize_worker)
+
+
+@contextlib.contextmanager
+def _errors_of_the_system() -> Iterator[None]:
+    """Context that turns the system's refusal to start worker processes into a UserError."""
+    try:
+        yield
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise UserError(
+            f'Worker processes cannot be started ({reason}). They need shared memory that can be '
+            'written (/dev/shm; in a container, mount it with --shm-size=1g or --tmpfs /dev/shm), '
+            'and room for more processes and open files (ulimit -u, ulimit -n).'
+        ) from error
 
 
 def initialize_worker() -> None:

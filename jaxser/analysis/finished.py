@@ -1,6 +1,5 @@
 """A finished sweep, read from its workdir, and what a report on it needs."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from jaxser.analysis import summary
 from jaxser.analysis.predictions import (
     PredictionsByRun,
     RunPredictions,
+    check_predictions,
     open_predictions,
     read_predictions,
 )
@@ -21,6 +21,7 @@ from jaxser.runs import (
     setting_title,
     varying_keys,
 )
+from jaxser.workdir_files import CONFIG, RESULTS, WorkdirFiles, damaged
 
 
 class FinishedSweep(NamedTuple):
@@ -50,13 +51,34 @@ def check_finished(path: Path) -> None:
 def read_finished_sweep(path: Path) -> FinishedSweep:
     """Reads the workdir of a finished sweep; raises UserError where there is none."""
     check_finished(path)
-    metadata = json.loads((path / 'config.json').read_text())
-    results = json.loads((path / 'results.json').read_text())
-    predictions = read_predictions(open_predictions(path), results['classes'])
-    run_seconds = []
-    for group in results['groups']:
-        run_seconds += [group['seconds'] / group['runs']] * group['runs']
+    files = WorkdirFiles(path)
+    with files.refuse_other_contents('results.json'):
+        metadata = files.read_json('config.json', CONFIG)
+        results = files.read_json('results.json', RESULTS)
+        _check_results(path / 'results.json', results)
+        predictions = read_predictions(open_predictions(path), results['classes'])
+        finished = [run['hyper'] for run in results['runs'] if run['status'] == 'ok']
+        label_keys = varying_keys(summary.collect(results['runs'], 'hyper'))
+        keys = [(run_label(hyper, label_keys), hyper['fold']) for hyper in finished]
+        check_predictions(predictions, keys, path / 'predictions.csv')
+        run_seconds = []
+        for group in results['groups']:
+            run_seconds += [group['seconds'] / group['runs']] * group['runs']
     return FinishedSweep(path, metadata, results, predictions, run_seconds)
+
+
+def _check_results(file, results: dict) -> None:
+    """Raises UserError if numbers in results.json contradict each other."""
+    runs = len(results['runs'])
+    in_groups = sum(group['runs'] for group in results['groups'])
+    classes = results['classes']
+    if runs == 0 or in_groups != runs:
+        raise damaged(file, f'it has {runs} runs, and its groups have {in_groups}')
+    if not classes or len(set(classes)) < len(classes):
+        raise damaged(file, f'its classes are {classes}')
+    for run in results['runs']:
+        if run['status'] == 'ok' and not run.get('dev'):
+            raise damaged(file, f'the run {run["hyper"]} has no results on dev')
 
 
 class SweepAnalysis:

@@ -4,7 +4,6 @@ Its posteriors are the softmax of a run's scores and are not calibrated. Those o
 command are calibrated on dev.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from jaxser.runs import older_labels
+from jaxser.workdir_files import RESULTS, WorkdirFiles, damaged
 
 
 class RunPredictions(NamedTuple):
@@ -29,12 +29,14 @@ def pool_predictions(predictions: Iterable[RunPredictions]) -> RunPredictions:
     return RunPredictions(*map(np.concatenate, zip(*predictions)))
 
 
+COLUMNS = ('run', 'fold', 'speaker', 'truth')  # besides one for each class
+MAX_POSTERIOR = 1.001  # float32 rounds
 PredictionsByRun = dict[tuple[str, int], RunPredictions]  # by the run's label and its fold
 
 
 def open_predictions(workdir) -> Iterator[dict]:
     """Returns the rows of predictions.csv in the workdir of a finished sweep."""
-    runs = json.loads((workdir / 'results.json').read_text())['runs']
+    runs = WorkdirFiles(workdir).read_json('results.json', RESULTS)['runs']
     return read_prediction_rows(workdir / 'predictions.csv', runs)
 
 
@@ -45,18 +47,10 @@ def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
     version of this program gave two runs the same label.
     """
     labels_by_older = older_labels([run['hyper'] for run in runs])
-    remedy = (
-        f'Remove results.json and groups/*/outcome.json from {file.parent} and run the command of '
-        'the training again: it predicts again from the checkpoints, without training.'
-    )
+    remedy = _repair_advice(file)
     # As bytes: read_text would translate the carriage returns in names.
-    reader = csv_files.read_rows(file.read_bytes().decode())
-    for row in reader:
-        if None in row or None in row.values():
-            raise UserError(
-                f'{file}, line {reader.line_num}, has too many or too few fields: '
-                f'the file is damaged. {remedy}'
-            )
+    reader = csv_files.read_rows(WorkdirFiles(file.parent).read_text(file.name, remedy))
+    for row in _checked_rows(reader, file):
         labels = labels_by_older.get((row['run'], int(row['fold'])), [row['run']])
         if len(labels) > 1:
             raise UserError(
@@ -66,14 +60,50 @@ def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
         yield row | {'run': labels[0]}
 
 
+def _repair_advice(file) -> str:
+    return (
+        f'Remove results.json and groups/*/outcome.json from {file.parent} and run the command of '
+        'the training again: it predicts again from the checkpoints, without training.'
+    )
+
+
+def _checked_rows(reader, file) -> Iterator[dict]:
+    """Yields the rows of a CSV reader; UserError for one that has not the columns of a run."""
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError('it has too many or too few fields')
+            missing = [name for name in COLUMNS if name not in row]
+            if missing:
+                raise ValueError(f'it has no column {", ".join(missing)}')
+            int(row['fold'])
+            yield row
+    except (csv_files.Error, ValueError) as error:
+        place = f'{file}, line {reader.line_num},'
+        raise damaged(place, str(error), _repair_advice(file)) from None
+
+
+def check_predictions(predictions: PredictionsByRun, keys: Iterable[tuple[str, int]], file) -> None:
+    """Raises UserError if the run of one of `keys`, which are (label, fold), has no prediction."""
+    for label, fold in keys:
+        if (label, fold) not in predictions:
+            reason = f'it has no row of the run {label!r} in fold {fold}'
+            raise damaged(file, reason, _repair_advice(file))
+
+
 def read_predictions(rows: Iterable[dict], classes: list[str]) -> PredictionsByRun:
     """Returns the predictions of every run from the rows of predictions.csv."""
     class_index = dict(zip(classes, range(len(classes))))
     utterances_by_run: dict[tuple[str, int], list[tuple]] = {}
     for row in rows:
-        posterior_C = [float(row[name]) for name in classes]
+        try:
+            posterior_C = [float(row[name]) for name in classes]
+            truth = class_index[row['truth']]
+        except (KeyError, ValueError) as error:
+            raise _damaged_row(row, f'{type(error).__name__}: {error}') from None
         predicted = int(np.argmax(posterior_C))
-        truth = class_index[row['truth']]
+        if not 0 <= min(posterior_C) <= max(posterior_C) <= MAX_POSTERIOR:
+            raise _damaged_row(row, 'a posterior that is not from 0 to 1')
         utterance = (row['speaker'], truth, predicted, posterior_C[predicted])
         utterances_by_run.setdefault((row['run'], int(row['fold'])), []).append(utterance)
     predictions = {}
@@ -81,3 +111,12 @@ def read_predictions(rows: Iterable[dict], classes: list[str]) -> PredictionsByR
         columns = map(np.array, zip(*utterances))
         predictions[run] = RunPredictions(*columns)
     return predictions
+
+
+def _damaged_row(row: dict, reason: str) -> UserError:
+    name = row.get('utterance', '')
+    return UserError(
+        f'predictions.csv is damaged: the row of the utterance {name!r} has {reason}. Remove '
+        'results.json and groups/*/outcome.json from the workdir and run the command of the '
+        'training again: it predicts again from the checkpoints, without training.'
+    )

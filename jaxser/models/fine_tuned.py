@@ -30,6 +30,7 @@ from jaxser.nn import pooling
 from jaxser.nn.batch_norm import batch_norm_mode
 from jaxser.nn.encoder import EncoderModule, check_sizes, make_encoder
 from jaxser.pretrained.encoder import PretrainedEncoder, cached_encoder
+from jaxser.pretrained.extractor import has_digest
 from jaxser.pretrained.transformer import ComputeOptions
 
 KEYS = ('dim', 'batch_norm', 'lora')  # of config.model
@@ -188,8 +189,8 @@ def check_encoder(config, encoder: PretrainedEncoder) -> None:
         )
     if not config.weights:
         return
-    digest = EncoderStates.from_encoder(encoder, STATE_KINDS[0]).digest
-    if digest != config.weights:
+    if not has_digest(encoder, config.weights):
+        digest = EncoderStates.from_encoder(encoder, STATE_KINDS[0]).digest
         raise UserError(
             f'{config.upstream} contains an encoder with other weights or sizes ({digest}) than '
             f'the one that this model was fine-tuned from ({config.weights}). Name the folder of '

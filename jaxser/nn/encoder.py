@@ -12,6 +12,8 @@ from jaxser.interfaces import Batch, Encoder, Hyper
 from jaxser.nn import pooling
 from jaxser.nn.batch_norm import BatchNorm
 
+LARGEST_SIZE = 2**16  # of a layer; more would fill the memory
+
 DUMMY_FRAMES = 16
 
 
@@ -102,12 +104,19 @@ def make_dummy_batch(bands: int, frozen: Any = None) -> Batch:
 
 
 def check_sizes(config, *keys: str) -> None:
-    """Raises UserError if sizes of `config.model` are not positive whole numbers.
+    """Raises UserError if sizes of `config.model` are not whole numbers from 1 to LARGEST_SIZE.
 
     The value of a key is a number, or tuples of them.
     """
     for key in keys:
         value = getattr(config, key)
         sizes = jax.tree.leaves(value)
-        if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
-            raise UserError(f'config.model.{key} is {value}; expected whole numbers, 1 or more.')
+        if not sizes or not all(map(_is_size, sizes)):
+            raise UserError(
+                f'config.model.{key} is {value}; expected whole numbers, 1 or more and at most '
+                f'{LARGEST_SIZE}.'
+            )
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and 1 <= value <= LARGEST_SIZE

@@ -1,9 +1,8 @@
 """Reads and writes pretrained speech encoders, as folders in the format of Hugging Face.
 
 A folder has `config.json`, `model.safetensors` or its shards, and often `preprocessor_config.json`.
-An encoder is identified by the sha256 of the checkpoint that it came from. `write_encoder` copies
-the encoder without other tensors into a folder of its own; the header of that file has the sha256
-of the checkpoint, and a second one of its own data.
+An encoder is identified by the sha256 of its own tensors (identity.py). `write_encoder` copies the
+encoder without other tensors into a folder of its own.
 """
 
 import functools
@@ -13,6 +12,7 @@ import math
 import re
 import shutil
 import struct
+import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -30,21 +30,34 @@ from jaxser.pretrained.checkpoint import (
     BLOCK_BYTES,
     CONFIG_FILE,
     DAMAGED_ADVICE,
-    DATA_SHA256_KEY,
     PREPROCESSOR_FILE,
-    SOURCE_SHA256_KEY,
+    PROCESSOR_FILE,
     WEIGHTS_FILE,
     TensorReader,
+    printable,
     read_header,
     read_json,
     weight_files,
 )
+from jaxser.pretrained.identity import (
+    DATA_SHA256_KEY,
+    SOURCE_SHA256_KEY,
+    check_data,
+    claimed_sha256,
+    combine_hashes,
+    hash_files,
+    hash_tensor,
+)
+from jaxser.pretrained.settings import SAMPLE_RATE, check_sizes, read_input_settings
 
 FAMILIES = (wav2vec2, whisper)
 
-SAMPLE_RATE = 16_000  # Hz, of the sound that every encoder takes
+MAX_PARAMETERS = 4_000_000_000
 
 LICENCE_PATTERNS = ('LICEN[CS]E*', 'NOTICE*', 'README.md')  # files that are copied with the weights
+MAX_LICENCE_BYTES = 2**20  # a larger file is none
+
+MAX_PREFIXES = 100  # that are tried
 
 MAX_LISTED = 5  # names of tensors that a message lists
 
@@ -64,8 +77,9 @@ class PretrainedEncoder(NamedTuple):
         module: the Flax module.
         params: its parameters.
         unused_tensors: names of the checkpoint's tensors that are not the encoder's.
-        sha256: sha256 of the checkpoint's weights.
+        sha256: sha256 of the encoder's own tensors.
         folder: the folder from which the encoder was read.
+        guesses: sentences about settings of the input that the folder does not have.
     """
 
     config: dict[str, Any]
@@ -74,6 +88,7 @@ class PretrainedEncoder(NamedTuple):
     unused_tensors: tuple[str, ...]
     sha256: str
     folder: Path
+    guesses: tuple[str, ...] = ()
 
     @property
     def input_kind(self) -> str:
@@ -121,16 +136,17 @@ class PretrainedEncoder(NamedTuple):
 
 
 def read_encoder(folder: str | Path) -> PretrainedEncoder:
-    """Returns the encoder in a folder.
+    """Returns the encoder in a folder. Prints to stderr what had to be guessed.
 
     Raises UserError if the folder is damaged, naming the tensor, or has no supported encoder.
     """
     folder = Path(folder)
     family, config = _read_config(folder)
+    guesses = read_input_settings(folder, config).guesses
     module, shapes = build_module(family, config, folder)
     files = weight_files(folder)
     with TensorReader(files) as reader:
-        prefix = _find_prefix(family, shapes, reader.names)
+        prefix = _find_prefix(family, shapes, reader.names, folder)
         sources = _find_sources(shapes, prefix, reader.names)
         missing = [prefix + _tensor_name(path) for path in shapes if not sources[path]]
         if missing:
@@ -138,24 +154,41 @@ def read_encoder(folder: str | Path) -> PretrainedEncoder:
                 f'{folder} lacks {pluralize(len(missing), "tensor")} of {len(shapes)} of its '
                 f'{config["model_type"]} encoder: {list_tensors(missing)}. {DAMAGED_ADVICE}'
             )
-        params = {}
         for path, names in sources.items():
-            arrays = [reader.read(name) for name in names]
-            params[path] = _convert_tensor(arrays, names[-1], path, shapes[path].shape)
+            _check_shapes([reader.shape(name) for name in names], names, path, shapes[path].shape)
+        params, sha256 = _read_params(reader, sources)
+    check_data(files)
+    for guess in guesses:
+        print(guess, file=sys.stderr)
     unused = set(reader.names).difference(*sources.values())
     return PretrainedEncoder(
         config,
         module,
         flax.traverse_util.unflatten_dict(params),
         tuple(sorted(unused)),
-        _checkpoint_sha256(files),
+        sha256,
         folder,
+        guesses,
     )
+
+
+def _read_params(
+    reader: TensorReader, sources: dict[ParamPath, list[str]]
+) -> tuple[dict[ParamPath, np.ndarray], str]:
+    """Returns the parameters in Flax's layout, and the sha256 of the tensors."""
+    params = {}
+    lines = []
+    for path, names in sources.items():
+        arrays = [reader.read(name) for name in names]
+        for n, array in enumerate(arrays):
+            lines.append(hash_tensor(f'{_tensor_name(path)}[{n - len(arrays)}]', array))
+        params[path] = _convert_tensor(arrays, names[-1], path)
+    return params, combine_hashes(lines)
 
 
 def list_tensors(names: Collection[str]) -> str:
     """Returns the first names, joined by commas."""
-    listed = ', '.join(list(names)[:MAX_LISTED])
+    listed = ', '.join(printable(name) for name in list(names)[:MAX_LISTED])
     return f'{listed}, ...' if len(names) > MAX_LISTED else listed
 
 
@@ -174,6 +207,7 @@ def _read_config(folder: Path) -> tuple[ModuleType, dict]:
     config = dict(family.CONFIG_DEFAULTS)
     for key, value in values.items():
         config[key] = tuple(value) if isinstance(value, list) else value
+    check_sizes(config, family.CONFIG_SCHEMA, folder)
     family.check_config(config)
     return family, config
 
@@ -185,17 +219,48 @@ def _find_family(model_type, folder: Path) -> ModuleType:
             return family
     supported = ', '.join((*wav2vec2.MODEL_TYPES, *whisper.MODEL_TYPES))
     raise UserError(
-        f'{folder}/{CONFIG_FILE} has model_type {model_type!r}; supported are {supported}.'
+        f'{folder}/{CONFIG_FILE} has model_type {printable(repr(model_type))}; supported are '
+        f'{supported}.'
     )
 
 
-def _find_prefix(family: ModuleType, shapes: dict, tensor_names: Collection[str]) -> str:
-    """Returns the prefix under which the checkpoint has most of the encoder's tensors."""
+def _find_prefix(
+    family: ModuleType, shapes: dict, tensor_names: Collection[str], folder: Path
+) -> str:
+    """Returns the prefix under which the checkpoint has most of the encoder's tensors.
+
+    It is a known one, or any other, such as `module.` of a model that was trained on several GPUs.
+    Raises UserError if there are several whole encoders under other prefixes.
+    """
+    expected = [_tensor_name(path) for path in shapes]
 
     def count(prefix: str) -> int:
-        return sum(prefix + _tensor_name(path) in tensor_names for path in shapes)
+        return sum(prefix + name in tensor_names for name in expected)
 
-    return max(family.TENSOR_PREFIXES, key=count)
+    known = max(family.TENSOR_PREFIXES, key=count)
+    others = {}
+    for prefix in _candidate_prefixes(expected, tensor_names):
+        others[prefix] = count(prefix)
+    most = max(others.values(), default=0)
+    if most <= count(known):
+        return known
+    best = sorted(prefix for prefix in others if others[prefix] == most)
+    if len(best) > 1:
+        raise UserError(
+            f'{folder} has {len(best)} encoders, whose tensors begin with {list_tensors(best)}. '
+            'Save the one you need in a folder of its own.'
+        )
+    return best[0]
+
+
+def _candidate_prefixes(expected: list[str], tensor_names: Collection[str]) -> set[str]:
+    """Returns what comes before the names of the first, a middle and the last tensor."""
+    prefixes = set()
+    for ending in {expected[0], expected[len(expected) // 2], expected[-1]}:
+        for name in tensor_names:
+            if name.endswith(f'.{ending}'):
+                prefixes.add(name.removesuffix(ending))
+    return set(sorted(prefixes)[:MAX_PREFIXES])
 
 
 def _find_sources(
@@ -206,31 +271,6 @@ def _find_sources(
     for path in shapes:
         sources[path] = _source_tensors(prefix + _tensor_name(path), tensor_names)
     return sources
-
-
-def _checkpoint_sha256(files: list[Path]) -> str:
-    """Returns the sha256 of a checkpoint's files.
-
-    For a file that `write_encoder` wrote, it is that of the checkpoint from which it was copied.
-    Raises UserError if the data of such a file do not have the checksum in its header.
-    """
-    header = read_header(files[0])
-    source_sha256 = header.metadata.get(SOURCE_SHA256_KEY)
-    if source_sha256:
-        with open(files[0], 'rb') as stream:
-            stream.seek(header.data_start)
-            data_sha256 = hashlib.file_digest(stream, 'sha256').hexdigest()
-        if data_sha256 != header.metadata.get(DATA_SHA256_KEY):
-            raise UserError(
-                f'{files[0]} is damaged: its data do not have the checksum in its header. '
-                f'{DAMAGED_ADVICE}'
-            )
-        return source_sha256
-    digest = hashlib.sha256()
-    for file in files:
-        with open(file, 'rb') as stream:
-            digest.update(hashlib.file_digest(stream, 'sha256').digest())
-    return digest.hexdigest()
 
 
 class FilePart(NamedTuple):
@@ -244,7 +284,7 @@ class FilePart(NamedTuple):
 def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
     """Copies an encoder, byte for byte and without other tensors, from its folder into another.
 
-    The copy has the same sha256 as the folder that it came from. Licence files are copied too.
+    The copy has the same sha256 as the encoder. Licence files are copied too.
     """
     header, parts = _plan_copy(encoder)
     digest = hashlib.sha256()
@@ -252,7 +292,8 @@ def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
         digest.update(block)
     header['__metadata__'] = {
         'format': 'pt',
-        SOURCE_SHA256_KEY: encoder.sha256,
+        # For models of earlier versions, which know their encoder by it.
+        SOURCE_SHA256_KEY: claimed_sha256(encoder.folder) or hash_files(encoder.folder),
         DATA_SHA256_KEY: digest.hexdigest(),
     }
     header_bytes = json.dumps(header, separators=(',', ':')).encode()
@@ -261,9 +302,13 @@ def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
     with open(folder / WEIGHTS_FILE, 'wb') as stream:
         stream.write(struct.pack('<Q', len(header_bytes)) + header_bytes)
         stream.writelines(_read_blocks(parts))
-    copied = [encoder.folder / CONFIG_FILE, encoder.folder / PREPROCESSOR_FILE]
+    copied = []
+    for name in (CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE):
+        copied.append(encoder.folder / name)
     for pattern in LICENCE_PATTERNS:
-        copied += sorted(encoder.folder.glob(pattern))
+        for file in sorted(encoder.folder.glob(pattern)):
+            if file.is_file() and file.stat().st_size <= MAX_LICENCE_BYTES:
+                copied.append(file)
     for file in copied:
         if file.is_file():
             shutil.copyfile(file, folder / file.name)
@@ -308,7 +353,8 @@ def cached_encoder(folder: str | Path) -> PretrainedEncoder:
     """
     file_stats = []
     for path in sorted(Path(folder).glob('*')):
-        file_stats.append((path.name, path.stat().st_mtime_ns, path.stat().st_size))
+        if path.exists():  # not a link to nothing
+            file_stats.append((path.name, path.stat().st_mtime_ns, path.stat().st_size))
     return _cached_encoder(str(Path(folder)), tuple(file_stats))
 
 
@@ -322,17 +368,14 @@ def build_module(family: ModuleType, config: dict, folder: Path) -> tuple[Any, d
 
     Raises UserError if the two JSON files do not describe an encoder, or have another sample rate.
     """
-    path = folder / PREPROCESSOR_FILE
-    preprocessor = read_json(path, '') if path.exists() else {}
-    sample_rate = preprocessor.get('sampling_rate', SAMPLE_RATE)
-    if sample_rate != SAMPLE_RATE:
-        raise UserError(f'{path} has a sampling_rate of {sample_rate} Hz; expected {SAMPLE_RATE}.')
-    frozen_config = flax.core.freeze(config)
+    normalises = read_input_settings(folder, config).normalises
+    keys = ('model_type', *family.CONFIG_DEFAULTS)
+    frozen_config = flax.core.freeze({key: config[key] for key in keys})
     if family is whisper:
         module = whisper.Whisper(frozen_config)
         x = jnp.zeros((1, 8, config['num_mel_bins']))
     else:
-        module = wav2vec2.Wav2Vec2(frozen_config, preprocessor.get('do_normalize', True))
+        module = wav2vec2.Wav2Vec2(frozen_config, normalises)
         x = jnp.zeros((1, SAMPLE_RATE))
     try:
         variables = jax.eval_shape(module.init, jax.random.key(0), x, jnp.full(1, x.shape[1]))
@@ -342,7 +385,14 @@ def build_module(family: ModuleType, config: dict, folder: Path) -> tuple[Any, d
         raise UserError(
             f'{folder / CONFIG_FILE} does not describe an encoder: {reason} {DAMAGED_ADVICE}'
         ) from None
-    return module, flax.traverse_util.flatten_dict(variables['params'])
+    shapes = flax.traverse_util.flatten_dict(variables['params'])
+    count = sum(math.prod(parameter.shape) for parameter in shapes.values())
+    if count > MAX_PARAMETERS:
+        raise UserError(
+            f'{folder / CONFIG_FILE} describes an encoder of {count / 1e9:.1f} billion parameters; '
+            f'at most {MAX_PARAMETERS / 1e9:g} are supported. {DAMAGED_ADVICE}'
+        )
+    return module, shapes
 
 
 def _tensor_name(path: ParamPath) -> str:
@@ -372,27 +422,40 @@ def _source_tensors(name: str, tensor_names: Collection[str]) -> list[str]:
     return []
 
 
-def _convert_tensor(
-    arrays: list[np.ndarray], name: str, path: ParamPath, shape: tuple[int, ...]
-) -> np.ndarray:
+def _check_shapes(
+    actual: list[tuple[int, ...]], names: list[str], path: ParamPath, expected: tuple[int, ...]
+) -> None:
+    """Raises UserError if a parameter's tensors have other shapes than config.json implies.
+
+    PyTorch has the outputs first, and the taps of a filter last. Of two tensors, the first has the
+    norms of the second, over all axes but that of the taps.
+    """
+    if path[-1] == 'kernel':
+        expected = expected[::-1]
+    shapes = [expected]
+    if len(names) == 2:
+        shapes = [(1, 1, expected[-1]), expected]
+    for name, actual_shape, expected_shape in zip(names, actual, shapes, strict=True):
+        if actual_shape != expected_shape:
+            raise UserError(
+                f'The tensor {printable(name)} has the shape {actual_shape}; config.json implies '
+                f'{expected_shape}. {DAMAGED_ADVICE}'
+            )
+
+
+def _convert_tensor(arrays: list[np.ndarray], name: str, path: ParamPath) -> np.ndarray:
     """Returns a parameter in Flax's layout, from one tensor or from two with weight norm.
 
-    The norm is over all axes but that of the filter's taps. Raises UserError if the shape is not
-    the one that config.json implies.
+    Raises UserError if it is not finite.
     """
     array = arrays[-1]
     if len(arrays) == 2:
         length, direction = arrays
-        norm = np.sqrt((direction.astype(np.float64) ** 2).sum((0, 1), keepdims=True))
-        array = (direction * (length / norm)).astype(np.float32)
-    actual, expected = array.shape, shape
+        with np.errstate(all='ignore'):
+            norm = np.sqrt((direction.astype(np.float64) ** 2).sum((0, 1), keepdims=True))
+            array = (direction * (length / norm)).astype(np.float32)
+        if not np.isfinite(array).all():
+            raise UserError(f'The tensor {printable(name)} has a norm of 0. {DAMAGED_ADVICE}')
     if path[-1] == 'kernel':
-        # PyTorch has the outputs first, and the taps of a filter last.
         array = array.transpose()
-        expected = shape[::-1]
-    if actual != expected:
-        raise UserError(
-            f'The tensor {name} has the shape {actual}; config.json implies {expected}. '
-            f'{DAMAGED_ADVICE}'
-        )
     return np.ascontiguousarray(array)

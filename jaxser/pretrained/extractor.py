@@ -20,8 +20,11 @@ from data_pipelines.features.log_mel import feature_columns
 from data_pipelines.features.upstream import HOP_SAMPLES, EncoderInput, EncoderStates
 from jaxser import features
 from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder, cached_encoder
+from jaxser.pretrained.identity import claimed_sha256, hash_files
 
 MAX_WAITING_UTTERANCES = 256  # for others of the same padded length
+
+MODEL_FILE = 'model.json'  # in the folder of a model, which may have a copy of its encoder
 
 MAX_BATCH_HOPS = 6400  # 10 ms hops of audio in a batch
 
@@ -145,6 +148,59 @@ def states_from_folder(folder: str | Path, state_kind: str) -> EncoderStates:
         raise UserError(f'The kind of states is {state_kind!r}; expected one of {expected}.')
     states = EncoderStates.from_encoder(cached_encoder(folder), state_kind)
     return dataclasses.replace(states, folder=os.path.abspath(folder))
+
+
+def with_prepared_name(states: EncoderStates, data_dir: str | Path) -> EncoderStates:
+    """Returns the states under the name that data sets in `data_dir` have for them.
+
+    Earlier versions named the same states by the encoder's files. Where a corpus has been prepared
+    under such a name, other corpora get it too, since those of a configuration share one name.
+    """
+    pattern = f'*/{states.name.removesuffix(states.digest)}*'
+    names = {path.name.removesuffix('.npz') for path in Path(data_dir).glob(pattern)}
+    if not names or states.name in names:
+        return states
+    encoder = cached_encoder(states.folder)
+    earlier = states.with_earlier_identity(encoder, hash_files(encoder.folder))
+    return earlier if earlier.name in names else states
+
+
+def recorded_states(
+    encoder: PretrainedEncoder, record: dict, model_folder: str | Path
+) -> EncoderStates | None:
+    """Returns the states of an encoder if it is the one of a record in model.json, else None.
+
+    Records of earlier versions identify the files. A copy has other files than the original, and
+    only its header says which. That is believed of a copy in the folder of the same model alone,
+    whose other files are no better protected.
+    """
+    kind = EncoderStates.from_name(record['name']).kept
+    states = EncoderStates.from_encoder(encoder, kind)
+    expected = (record['name'], record['sha256'])
+    if (states.name, states.sha256) == expected:
+        return states
+    sha256s = [hash_files(encoder.folder)]
+    if encoder.folder.resolve().parent == Path(model_folder).resolve():
+        sha256s.append(claimed_sha256(encoder.folder))
+    for sha256 in sha256s:
+        earlier = states.with_earlier_identity(encoder, sha256)
+        if (earlier.name, earlier.sha256) == expected:
+            return earlier
+    return None
+
+
+def has_digest(encoder: PretrainedEncoder, digest: str) -> bool:
+    """Returns whether the digest in the name of states is that of an encoder, in any version.
+
+    A copy's claim about its original is believed in the folder of a model, as in recorded_states.
+    """
+    states = EncoderStates.from_encoder(encoder, upstream.STATE_KINDS[0])
+    if states.digest == digest:
+        return True
+    sha256s = [hash_files(encoder.folder)]
+    if (encoder.folder.resolve().parent / MODEL_FILE).exists():
+        sha256s.append(claimed_sha256(encoder.folder))
+    return any(states.with_earlier_identity(encoder, sha).digest == digest for sha in sha256s)
 
 
 def input_from_folder(folder: str | Path) -> EncoderInput:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from data_pipelines.errors import UserError
 from jaxser.features import frame_mask
 from jaxser.pretrained.transformer import Attention, ComputeOptions, Dense, apply_mask, gelu
+from jaxser.schemas import Number
 
 MODEL_TYPES = ('wav2vec2', 'hubert', 'wavlm')  # model_type of config.json
 NORMS = ('group', 'layer')  # feat_extract_norm: on the first convolution, or on every one
@@ -36,6 +37,27 @@ CONFIG_DEFAULTS = {  # of the keys that config.json may lack
     'do_stable_layer_norm': False,
     'num_buckets': 320,
     'max_bucket_distance': 800,
+}
+MAX_LAYERS = 96  # twice as many as the largest known encoder
+MAX_CONVOLUTIONS = 16
+WIDTH = Number(low=1, high=2**14, is_whole=True)
+CONFIG_SCHEMA = {  # the largest sizes are several times those of the largest known encoders
+    'hidden_size': WIDTH,
+    'num_hidden_layers': Number(low=1, high=MAX_LAYERS, is_whole=True),
+    'num_attention_heads': Number(low=1, high=1024, is_whole=True),
+    'intermediate_size': Number(low=1, high=2**16, is_whole=True),
+    'layer_norm_eps': Number(low=0, high=1),
+    'feat_extract_norm': str,
+    'feat_proj_layer_norm': bool,
+    'conv_dim': [WIDTH],
+    'conv_stride': [Number(low=1, high=1024, is_whole=True)],
+    'conv_kernel': [Number(low=1, high=1024, is_whole=True)],
+    'conv_bias': bool,
+    'num_conv_pos_embeddings': Number(low=1, high=2**12, is_whole=True),
+    'num_conv_pos_embedding_groups': WIDTH,
+    'do_stable_layer_norm': bool,
+    'num_buckets': Number(low=4, high=2**16, is_whole=True),
+    'max_bucket_distance': Number(low=2, high=2**20, is_whole=True),
 }
 SUPPORTED_VALUES = {  # keys of config.json for which one value is supported
     'hidden_act': 'gelu',
@@ -328,4 +350,16 @@ def check_config(config: dict) -> None:
     if norm not in NORMS:
         raise UserError(
             f'config.json has feat_extract_norm {norm!r}; supported are {" and ".join(NORMS)}.'
+        )
+    lengths = [len(config[key]) for key in ('conv_dim', 'conv_stride', 'conv_kernel')]
+    if len(set(lengths)) > 1 or not 1 <= lengths[0] <= MAX_CONVOLUTIONS:
+        raise UserError(
+            'config.json has conv_dim, conv_stride and conv_kernel of '
+            f'{", ".join(map(str, lengths))} convolutions; expected the same number, from 1 to '
+            f'{MAX_CONVOLUTIONS}.'
+        )
+    if config['max_bucket_distance'] <= config['num_buckets'] // 4:  # log of 1 or less
+        raise UserError(
+            f'config.json has max_bucket_distance {config["max_bucket_distance"]}; expected more '
+            f'than a quarter of num_buckets, {config["num_buckets"]}.'
         )

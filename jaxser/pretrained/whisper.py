@@ -8,6 +8,7 @@ import jax
 from data_pipelines.errors import UserError
 from jaxser.features import frame_mask
 from jaxser.pretrained.transformer import Attention, ComputeOptions, Dense, apply_mask, gelu
+from jaxser.schemas import Number
 
 MODEL_TYPES = ('whisper',)  # model_type of config.json
 
@@ -20,6 +21,14 @@ CONFIG_DEFAULTS = {  # of the keys that config.json may lack
     'encoder_ffn_dim': 1536,
     'num_mel_bins': 80,
     'max_source_positions': 1500,
+}
+CONFIG_SCHEMA = {  # the largest sizes are several times those of the largest known encoder
+    'd_model': Number(low=1, high=2**14, is_whole=True),
+    'encoder_layers': Number(low=1, high=96, is_whole=True),
+    'encoder_attention_heads': Number(low=1, high=1024, is_whole=True),
+    'encoder_ffn_dim': Number(low=1, high=2**16, is_whole=True),
+    'num_mel_bins': Number(low=1, high=1024, is_whole=True),
+    'max_source_positions': Number(low=1, high=2**17, is_whole=True),
 }
 
 

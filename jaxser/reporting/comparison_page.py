@@ -1,5 +1,6 @@
 """The page that compares several finished sweeps, comparison.html."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from jaxser.reporting.markdown import format_leakage_of_row
 from jaxser.reporting.reference import TITLE, reference_cells, reference_note
 from jaxser.reporting.verdict import comparison_verdict, format_setting_values
 from jaxser.runs import NEGATIVE_LAM_ENDING, synthetic_note
+from jaxser.workdir_files import WorkdirFiles, write_whole
 
 
 class SweepTable(NamedTuple):
@@ -41,18 +43,23 @@ def write_comparison(paths: list) -> Path:
     """Writes comparison.html of several finished sweeps into the first; returns its path."""
     tables = []
     for path in paths:
-        sweep = read_finished_sweep(epath.Path(path))
-        tables.append(SweepTable(sweep, comparison_rows(sweep)))
-    sections = [
-        _methods_section(tables),
-        _reference_section(tables),
-        cross_corpus_section(tables),
-        _sweeps_section(tables),
-    ]
-    title = f'{pluralize(len(tables), "sweep")} compared'
-    page = html_page(title, _introduction(tables), sections)
+        with WorkdirFiles(epath.Path(path)).refuse_other_contents('results.json'):
+            sweep = read_finished_sweep(epath.Path(path))
+            tables.append(SweepTable(sweep, comparison_rows(sweep)))
+    with contextlib.ExitStack() as stack:
+        for path in paths:
+            files = WorkdirFiles(epath.Path(path))
+            stack.enter_context(files.refuse_other_contents('results.json'))
+        sections = [
+            _methods_section(tables),
+            _reference_section(tables),
+            cross_corpus_section(tables),
+            _sweeps_section(tables),
+        ]
+        title = f'{pluralize(len(tables), "sweep")} compared'
+        page = html_page(title, _introduction(tables), sections)
     file = tables[0].sweep.path / 'comparison.html'
-    file.write_bytes(page.encode())
+    write_whole(file, page)
     return file
 
 

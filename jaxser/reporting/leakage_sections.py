@@ -1,6 +1,5 @@
 """The sections of the report page on the representation: its leakage, and its map."""
 
-import io
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +44,7 @@ from jaxser.reporting.html import (
     html_paragraph,
 )
 from jaxser.runs import run_label
+from jaxser.workdir_files import WorkdirFiles, damaged
 
 MAX_MAP_UTTERANCES = 500  # on a map; t-SNE takes two seconds for so many
 MIN_MAP_UTTERANCES = 3  # t-SNE cannot place fewer
@@ -373,8 +373,7 @@ def representation_section(analysis: SweepAnalysis) -> Section:
     if not file.exists():
         text = 'There is no representations.npz. The probe writes it:'
         return Section(name, title, _probe_hint(text, analysis))
-    with file.open('rb') as stream:
-        arrays = dict(np.load(io.BytesIO(stream.read()), allow_pickle=False))
+    arrays = _read_representations(analysis)
     maps = {}
     for setting_title, row in analysis.compared_pair.items():
         setting_map = _make_map(arrays, run_label(row, analysis.setting_keys))
@@ -394,6 +393,27 @@ def representation_section(analysis: SweepAnalysis) -> Section:
         maps,
     )
     return Section(name, title, body)
+
+
+def _read_representations(analysis: SweepAnalysis) -> dict[str, np.ndarray]:
+    """Returns the arrays of representations.npz; UserError if they do not fit each other."""
+    file = analysis.path / 'representations.npz'
+    remedy = f'Remove it and run python -m jaxser.probe --workdir {analysis.path}, which writes it.'
+    arrays = WorkdirFiles(analysis.path).read_arrays(file.name, remedy)
+    try:
+        utterances = len(arrays['emotion'])
+        fits = len(arrays['speaker']) == utterances and arrays['setting'].ndim == 1
+        for n in range(len(arrays['setting'])):
+            row_N, z_NxD, part_N = arrays[f'row_{n}'], arrays[f'z_{n}'], arrays[f'part_{n}']
+            fits &= row_N.ndim == part_N.ndim == 1 and row_N.dtype.kind in 'iu'
+            fits &= z_NxD.ndim == 2 and z_NxD.dtype.kind == 'f'
+            fits &= len(row_N) == len(z_NxD) == len(part_N)
+            fits &= bool(np.all((row_N >= 0) & (row_N < utterances)))
+    except (KeyError, TypeError) as error:
+        raise damaged(file, f'{type(error).__name__}: {error}', remedy) from None
+    if not fits:
+        raise damaged(file, 'its arrays do not fit each other', remedy)
+    return arrays
 
 
 def _make_map(arrays: dict[str, np.ndarray], label: str) -> RepresentationMap | None:

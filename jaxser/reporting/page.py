@@ -36,6 +36,7 @@ from jaxser.reporting.formats import (
 )
 from jaxser.reporting.html import html_page, render
 from jaxser.runs import synthetic_note
+from jaxser.workdir_files import WorkdirFiles, write_whole
 
 # The verdicts that become warnings, and their meaning.
 ALARMING_VERDICTS = {
@@ -86,18 +87,19 @@ def write_report(path) -> Path:
     start = time.perf_counter()
     path = epath.Path(path)
     print(f'Writing {path}/report.html ...', end=' ', flush=True)
-    analysis = SweepAnalysis(read_finished_sweep(path))
-    page_sections = [make_section(analysis) for make_section in SECTIONS]
-    page = html_page(path.name, headline_box(analysis), page_sections)
-    (path / 'report.html').write_bytes(page.encode())
-    (path / 'summary.csv').write_bytes(summary_csv(analysis).encode())
-    figures = {
-        'leakage.png': leakage_sections.tradeoff_png(analysis),
-        'enrolment.png': enrolment_png(analysis),
-    }
-    for name, figure in figures.items():
-        if figure is not None:
-            (path / name).write_bytes(figure)
+    with WorkdirFiles(path).refuse_other_contents('results.json'):
+        analysis = SweepAnalysis(read_finished_sweep(path))
+        page_sections = [make_section(analysis) for make_section in SECTIONS]
+        page = html_page(path.name, headline_box(analysis), page_sections)
+        files = {
+            'report.html': page,
+            'summary.csv': summary_csv(analysis),
+            'leakage.png': leakage_sections.tradeoff_png(analysis),
+            'enrolment.png': enrolment_png(analysis),
+        }
+    for name, content in files.items():
+        if content is not None:
+            write_whole(path / name, content)
     print(f'{time.perf_counter() - start:.0f} s.')
     return path / 'report.html'
 

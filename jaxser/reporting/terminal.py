@@ -23,6 +23,7 @@ from jaxser.reporting.formats import (
     split_cells,
 )
 from jaxser.runs import format_setting, run_label, synthetic_note
+from jaxser.workdir_files import write_whole
 
 # With fewer held-out utterances, leakage is only a rough estimate: at a recall of 0.5 its standard
 # error is above 0.09.
@@ -276,5 +277,5 @@ def _write_figures(results: dict, folder) -> list[str]:
     if key:
         pictures['sweep.png'] = plotting.render_png(curve.draw_curve, results, key)
     for name, content in pictures.items():
-        (folder / name).write_bytes(content)
+        write_whole(folder / name, content)
     return list(pictures)

@@ -23,6 +23,7 @@ from jaxser.reporting.html import (
 from jaxser.reporting.plotting import MAX_COLOURS
 from jaxser.reporting.sections import NO_COMPLETE_SETTING
 from jaxser.runs import flatten
+from jaxser.workdir_files import METRICS, WorkdirFiles, damaged
 
 CURVE_METRICS = ('emotion_loss', 'speaker_loss', 'language_loss', 'corpus_loss', 'dev_uar')
 
@@ -60,9 +61,13 @@ def _training_curves(analysis: SweepAnalysis) -> dict[str, dict[str, list[float 
         titles[analysis.setting_label(row)] = analysis.setting_title(row)
     values: dict[str, dict[str, dict[int, list[float]]]] = {}
     last_epoch = 0
-    for line in filter(None, file.read_text().split('\n')):
-        metrics = json.loads(line)
-        title = titles[analysis.setting_label(metrics)]
+    remedy = 'Copy it again, or remove it: without it, the report has no training curves.'
+    lines = list(WorkdirFiles(analysis.path).read_json_lines(file.name, METRICS, remedy))
+    for metrics in lines:
+        title = titles.get(analysis.setting_label(metrics))
+        if title is None or metrics['epoch'] > len(lines):  # every epoch has lines of its own
+            reason = f'it has epoch {metrics["epoch"]} of {analysis.setting_label(metrics)!r}'
+            raise damaged(file, reason, remedy)
         for name in CURVE_METRICS:
             if metrics.get(name) is not None:
                 by_epoch = values.setdefault(title, {}).setdefault(name, {})

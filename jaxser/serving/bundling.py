@@ -37,6 +37,7 @@ from jaxser.serving.model import (
     read_model,
     serialize_arrays,
 )
+from jaxser.serving.model_checks import with_checksum
 from jaxser.training import restore, validate
 from jaxser.workdir import Workdir
 
@@ -137,10 +138,12 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
     if (folder / METADATA_FILE).exists():
         _add_enrolment(workdir, results)
         return folder
-    setting = choose_setting(results)
+    with workdir.files.refuse_other_contents('results.json'):
+        setting = choose_setting(results)
     ensemble = _restore_ensemble(workdir, setting)
     weights = serialize_arrays(_stack_arrays(ensemble))
-    workdir.save_model(weights, _metadata(results, setting, ensemble, weights))
+    facts = _metadata(results, setting, ensemble, weights)
+    workdir.save_model(weights, with_checksum(facts))
     return folder
 
 
@@ -153,7 +156,7 @@ def _add_enrolment(workdir: Workdir, results: dict) -> None:
     rows = enrolment_rows(results, metadata['row'])
     if metadata.get('enrolment') != rows:
         weights = (folder / WEIGHTS_FILE).read_bytes()
-        workdir.save_model(weights, metadata | {'enrolment': rows})
+        workdir.save_model(weights, with_checksum(metadata | {'enrolment': rows}))
 
 
 def enrolment_rows(results: dict, setting: dict) -> list[dict]:

@@ -2,8 +2,10 @@
 
 import re
 import shlex
+from pathlib import PureWindowsPath
 from typing import NamedTuple
 
+from data_pipelines.terminal import escape_control_characters
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.finished import SweepAnalysis
@@ -30,6 +32,10 @@ from jaxser.serving.markdown import escape_text, render
 
 # Protocols whose tested speakers are in no fold's training part.
 UNSEEN_SPEAKER_PROTOCOLS = ('official', 'source_target')
+
+# Flags whose value is private, whatever it is.
+PRIVATE_FLAGS = ('--config.model.upstream',)
+ABSOLUTE_PATH = re.compile(r'/|~|[a-z]+://|file:|[A-Za-z]:[\\/]|\\\\')
 
 GROUP_KINDS = ('corpus', 'language', 'sex', 'speaker')
 
@@ -138,17 +144,43 @@ def _recalls(classes: list[str], confusion: list[list[int]]) -> list[tuple[str, 
 
 
 def anonymize_command(command: str) -> str:
-    """Returns a command in which the folder of a checkpoint, which is private, is FOLDER."""
+    """Returns a command without the folders of a person: they are FOLDER.
+
+    These are absolute paths, and that of a checkpoint. A choice of speakers is SPEAKERS.
+    """
     words = []
+    hides_next = False
     for word in shlex.split(command):
-        words.append(re.sub(r'^(--config\.model\.upstream=).*', r'\1FOLDER', word))
-    return shlex.join(words)
+        flag, equals, value = word.partition('=')
+        if names_speakers(word):  # the value of the word before
+            flag, equals, value = '', '', word
+        hides_value = flag in PRIVATE_FLAGS
+        if not equals:
+            flag, value = '', word
+            hides_value, hides_next = hides_next, hides_value
+        words.append(f'{flag}{equals}{_anonymize_value(value, hides_value)}')
+    line = escape_control_characters(shlex.join(words))
+    return '' if '```' in line else line
+
+
+def _anonymize_value(value: str, is_private: bool) -> str:
+    if is_private:
+        return 'FOLDER'
+    if names_speakers(value):
+        return 'SPEAKERS'
+    is_path = ABSOLUTE_PATH.match(value) is not None
+    return f'FOLDER/{PureWindowsPath(value).name}' if is_path else value
+
+
+def names_speakers(value: str) -> bool:
+    """Returns whether a value of config.data.only may choose speakers by name."""
+    return re.match(r'\s*(speaker|path|utterance)\s*=', value) is not None
 
 
 def groups_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: str = '') -> str:
     """Returns the UAR of every corpus, language and sex, and the lowest of each kind.
 
-    There are too many speakers for the table: only the one with the lowest UAR is named. `enrolled`
+    Speakers have no rows and no names: only the lowest UAR of a speaker is given. `enrolled`
     says how many utterances of the tested speakers are enrolled.
     """
     if not analysis or row['uar'] is None:
@@ -164,9 +196,10 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: s
             estimates[name] = bootstrap.uar_estimate(counts_ZxSxCxC[:, mask_S])
         lowest_name = min(estimates, key=lambda name: estimates[name].value)
         lowest_uar = format_number(estimates[lowest_name].value)
-        lowest.append(f'{kind} {escape_text(lowest_name)} ({lowest_uar})')
-        if kind == 'speaker':
+        if kind == 'speaker':  # a person, who is not named
+            lowest.append(f'a speaker ({lowest_uar})')
             continue
+        lowest.append(f'{kind} {escape_text(lowest_name)} ({lowest_uar})')
         for name, estimate in estimates.items():
             speakers = int(speaker_masks[name].sum())
             uar = format_number(estimate.value)

@@ -5,6 +5,9 @@ models that were trained with config.data.normalise=speaker_enrolled have what i
 A result with enrolment is transductive: recordings of the tested speaker were used.
 """
 
+import hashlib
+import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +24,7 @@ from jaxser.pretrained.extractor import StateExtractor
 from jaxser.reporting.formats import format_interval, format_number
 from jaxser.serving.frame_extractor import FrameExtractor
 from jaxser.serving.model import Model
+from jaxser.workdir_files import write_whole
 
 NORMALISATION = 'speaker_enrolled'
 MIN_ENROLLED_SECONDS = 1.0  # a shorter utterance says too little of the speaker
@@ -30,6 +34,7 @@ FILE_SUFFIX = '.safetensors'
 TRANSDUCTIVE_NOTE = (
     'Answers with enrolment are transductive: unlabelled speech of the tested speaker is used.'
 )
+CHECKSUM_KEY = 'sha256'
 HEADER_BYTES = 4096  # of a file, which contain FILE_FORMAT if it is a saved enrolment
 
 
@@ -64,13 +69,22 @@ class SpeakerEnrolment(NamedTuple):
             'seconds': str(self.seconds),
             'model_sha256': self.model_sha256,
         }
+        facts[CHECKSUM_KEY] = _hash_enrolment(facts, self.speaker_offset_RxP)
         arrays = {OFFSET_NAME: np.ascontiguousarray(self.speaker_offset_RxP)}
-        Path(path).write_bytes(safetensors.numpy.save(arrays, facts))
+        write_whole(Path(path), safetensors.numpy.save(arrays, facts))
+
+
+def _hash_enrolment(facts: dict[str, str], offset_RxP: np.ndarray) -> str:
+    """Returns the SHA-256 of a saved enrolment: its facts, without a checksum, and the offset."""
+    facts = {key: value for key, value in facts.items() if key != CHECKSUM_KEY}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    digest.update(np.ascontiguousarray(offset_RxP).tobytes())
+    return digest.hexdigest()
 
 
 def is_saved_enrolment(path) -> bool:
     """Returns whether `path` is a file that `SpeakerEnrolment.save` wrote."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # Path.is_file raises an error for a name that is too long
         return False
     with open(path, 'rb') as file:
         return FILE_FORMAT.encode() in file.read(HEADER_BYTES)
@@ -80,7 +94,7 @@ def load_enrolment(path, model: Model) -> SpeakerEnrolment:
     """Returns a saved enrolment; UserError unless it is an undamaged one of this model."""
     check_can_enrol(model.metadata)
     if not is_saved_enrolment(path):
-        found = 'is not a saved enrolment' if Path(path).exists() else 'does not exist'
+        found = 'is not a saved enrolment' if os.path.exists(path) else 'does not exist'
         raise UserError(
             f'{path} {found}; expected a file written by python -m jaxser.predict with '
             '--save_enrolment, or by predictor.enrolment.save.'
@@ -91,7 +105,7 @@ def load_enrolment(path, model: Model) -> SpeakerEnrolment:
         saved = SpeakerEnrolment(
             offset_RxP, int(facts['utterances']), float(facts['seconds']), facts['model_sha256']
         )
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (safetensors.SafetensorError, LookupError, TypeError, ValueError) as error:
         raise UserError(f'{path} is damaged ({error}). Enrol the speaker again.') from None
     expected = model.metadata.get('sha256', '')
     if saved.model_sha256 != expected:
@@ -101,6 +115,12 @@ def load_enrolment(path, model: Model) -> SpeakerEnrolment:
             'again with this model, or name the other model.'
         )
     _check_offset(path, saved.speaker_offset_RxP, offset_shape(model))
+    # Files of earlier versions have no checksum.
+    if facts.get(CHECKSUM_KEY) not in (None, _hash_enrolment(facts, offset_RxP)):
+        raise UserError(
+            f'{path} is damaged: its SHA-256 is not the one that was saved. Enrol the speaker '
+            'again.'
+        )
     return saved
 
 

@@ -13,17 +13,21 @@ from etils import epath
 from data_pipelines.errors import UserError
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
 from jaxser.pretrained.encoder import PretrainedEncoder, write_encoder
+from jaxser.serving.card_results import ABSOLUTE_PATH, names_speakers
 from jaxser.serving.card_usage import PROGRAM_FILE, SAVED_MODEL_FOLDER, has_program
 from jaxser.serving.model import (
     ENCODER_FOLDER,
     METADATA_FILE,
     MODEL_FILES,
     Model,
+    check_network,
     find_encoder,
     model_folder,
     read_model,
+    refuse_damaged_facts,
 )
 from jaxser.serving.model_card import render_card
+from jaxser.serving.model_checks import with_checksum
 from jaxser.serving.stablehlo import export_program, program_inputs, save_for_tensorflow
 
 
@@ -56,6 +60,7 @@ def export_model(
     model = read_model(workdir)
     _check_target(workdir, model, out)
     encoder = _carried_encoder(workdir, model, carry_upstream, upstream)
+    check_network(workdir, model, encoder)
     if saved_model and not has_program(model.metadata, encoder):
         raise UserError(
             f'The model of {workdir} contains only changes to the weights of a pretrained encoder, '
@@ -124,15 +129,17 @@ def _write_files(export: Export, folder: Path) -> None:
     model, encoder = export.model, export.encoder
     for name in MODEL_FILES:
         (folder / name).write_bytes((model_folder(export.workdir) / name).read_bytes())
-    if 'upstream' in model.metadata:
-        metadata = _without_folders(model.metadata)
-        (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2))
+    metadata = _without_folders(model.metadata)
+    if metadata != model.metadata:
+        text = json.dumps(with_checksum(metadata), indent=2)
+        (folder / METADATA_FILE).write_text(text)
     if encoder:
         write_encoder(encoder, folder / ENCODER_FOLDER)
     analysis = None
     if (export.workdir / 'results.json').exists():  # not with a copy of only model/
         analysis = SweepAnalysis(read_finished_sweep(export.workdir))
-    card = render_card(model, analysis, export.saved_model, encoder)
+    with refuse_damaged_facts(export.workdir):
+        card = render_card(model, analysis, export.saved_model, encoder)
     (folder / 'README.md').write_text(card, encoding='utf-8')
     if not has_program(model.metadata, encoder):
         return
@@ -144,10 +151,25 @@ def _write_files(export: Export, folder: Path) -> None:
 
 
 def _without_folders(metadata: dict) -> dict:
-    """Returns a copy of model.json without the folders of the encoder, which are private."""
-    config = metadata['config']
-    model_config = config['model'] | {'upstream': ''}
-    return metadata | {
-        'upstream': metadata['upstream'] | {'folder': ''},
-        'config': config | {'model': model_config},
-    }
+    """Returns a copy of model.json without what is private: absolute paths, and names of speakers.
+
+    They are in the configuration (config.data.only may name speakers), and in the record of the
+    encoder. Speakers are SPEAKERS.
+    """
+    config = _without_paths(metadata['config'])
+    if names_speakers(config['data'].get('only', '')):
+        config['data'] = config['data'] | {'only': 'SPEAKERS'}
+    if 'upstream' not in metadata:
+        return metadata | {'config': config}
+    config['model'] = config['model'] | {'upstream': ''}
+    return metadata | {'upstream': metadata['upstream'] | {'folder': ''}, 'config': config}
+
+
+def _without_paths(value):
+    """Returns a copy of a value from JSON in which texts that are absolute paths are empty."""
+    if isinstance(value, dict):
+        return {key: _without_paths(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(part) for part in value]
+    is_path = isinstance(value, str) and ABSOLUTE_PATH.match(value) is not None
+    return '' if is_path else value

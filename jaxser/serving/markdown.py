@@ -4,20 +4,32 @@ Jinja's own escaping is for HTML and is off. Templates pass text that comes from
 of corpora and classes, through the filters `text` (in a paragraph) or `cell` (in a table).
 """
 
+import html
 import re
 from collections.abc import Iterable
 
 import jinja2
 
+from data_pipelines.terminal import escape_control_characters
 from jaxser.reporting.formats import format_number
 
-# Characters that begin code, emphasis, links or HTML, and the escape character itself.
-SPECIAL_CHARACTERS = re.compile(r'[\\`*<\[]')
+# Characters that begin code, emphasis or links, and the escape character itself. An underscore
+# begins emphasis only at the end of a word.
+SPECIAL_CHARACTERS = re.compile(r'[\\`*~\[]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])')
 
 
 def escape_text(value) -> str:
-    """Returns a value as plain text on one line, which Markdown does not interpret."""
-    return SPECIAL_CHARACTERS.sub(r'\\\g<0>', join_lines(value))
+    """Returns a value as plain text on one line, which neither Markdown nor HTML interprets."""
+    visible = escape_control_characters(join_lines(value))
+    return html.escape(SPECIAL_CHARACTERS.sub(r'\\\g<0>', visible), quote=False)
+
+
+def escape_code(value) -> str:
+    """Returns the Python literal of a value, which cannot end a block of code."""
+    literal = repr(value)
+    for character in '`<':
+        literal = literal.replace(character, f'\\x{ord(character):02x}')
+    return literal
 
 
 def escape_cell(value) -> str:
@@ -50,6 +62,7 @@ def _make_environment() -> jinja2.Environment:
     )
     environment.filters |= {
         'cell': escape_cell,
+        'code': escape_code,
         'text': escape_text,
         'paragraph': make_paragraph,
         'round3': format_number,

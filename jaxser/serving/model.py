@@ -3,11 +3,13 @@
 jaxser/bundle.py describes the files.
 """
 
+import contextlib
 import hashlib
-import json
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+import jinja2
 import safetensors.numpy
 from etils import epath
 from flax import traverse_util
@@ -17,12 +19,17 @@ from data_pipelines.features import log_mel
 from data_pipelines.features.upstream import FORMAT_VERSION, EncoderStates
 from jaxser.pretrained.checkpoint import CONFIG_FILE, PREPROCESSOR_FILE
 from jaxser.pretrained.encoder import PretrainedEncoder, cached_encoder
+from jaxser.pretrained.extractor import recorded_states
+from jaxser.pretrained.identity import hash_files
+from jaxser.serving import model_checks
+from jaxser.workdir_files import memory_bytes, parse_json, read_regular
 
 METADATA_FILE = 'model.json'
 WEIGHTS_FILE = 'model.safetensors'
 MODEL_FILES = (METADATA_FILE, WEIGHTS_FILE)
 ENCODER_FOLDER = 'upstream'  # the folder of a pretrained encoder, in the same folder
 
+MAX_METADATA_BYTES = 64 * 2**20
 MODEL_FORMAT = 1  # raise it whenever what is written changes its meaning
 
 # Keys of model.json that prediction reads.
@@ -88,13 +95,67 @@ def read_model(folder) -> Model:
     metadata = _read_metadata(path)
     _check_versions(path, metadata)
     _check_keys(path, metadata)
-    arrays = deserialize_arrays(_read_weights(path, metadata['sha256']))
+    with _refuse_damage(path, METADATA_FILE):
+        model_checks.check_checksum(metadata)
+        model_checks.check_facts(metadata)
+    weights = _read_weights(path, metadata['sha256'])
+    with _refuse_damage(path, WEIGHTS_FILE):
+        try:
+            arrays = deserialize_arrays(weights)
+        except Exception as error:  # anybody may have written the file
+            reason = f'{type(error).__name__}: {error}'
+            raise model_checks.Damage(f'its arrays cannot be read ({reason})') from error
+        model_checks.check_numbers(metadata, arrays)
     if metadata['normalisation'] == 'speaker_enrolled' and 'prior' not in arrays:
         raise UserError(
             f'{path / WEIGHTS_FILE} lacks prior, by which speakers are enrolled. '
             f'{_repair_advice(path)}'
         )
     return Model(metadata, arrays)
+
+
+def check_network(folder, model: Model, encoder: PretrainedEncoder | None = None) -> None:
+    """Raises UserError unless the arrays of the model are those of the network of its facts.
+
+    `encoder` is the pretrained encoder of the model. Without it, the arrays of a model that
+    fine-tunes it are not checked.
+    """
+    if is_fine_tuned(model.metadata) and not encoder:
+        return
+    path = model_folder(folder)
+    runs = len(jax.tree.leaves(model.arrays)[0])
+    with _refuse_damage(path, METADATA_FILE):
+        expected = model_checks.expected_arrays(model.metadata, runs, encoder)
+    with _refuse_damage(path, WEIGHTS_FILE):
+        model_checks.check_arrays(model.metadata, model.arrays, expected)
+
+
+@contextlib.contextmanager
+def refuse_damaged_facts(folder):
+    """Turns an error in the use of model.json into a UserError that names the file."""
+    try:
+        yield
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        jinja2.TemplateError,
+    ) as error:
+        path = model_folder(folder)
+        reason = f'its facts cannot be used ({type(error).__name__}: {error})'
+        advice = _repair_advice(path)
+        raise UserError(f'{path / METADATA_FILE} is damaged: {reason}. {advice}') from error
+
+
+@contextlib.contextmanager
+def _refuse_damage(path, name: str):
+    """Turns Damage into a UserError that names the file `name` of the folder `path`."""
+    try:
+        yield
+    except model_checks.Damage as damage:
+        raise UserError(f'{path / name} is damaged: {damage}. {_repair_advice(path)}') from None
 
 
 def _missing_model(folder, metadata_file) -> UserError:
@@ -118,14 +179,11 @@ def _repair_advice(path) -> str:
 
 def _read_metadata(path) -> dict:
     file = path / METADATA_FILE
-    try:
-        metadata = json.loads(file.read_text())
-        for key in ('format', 'sha256'):
-            metadata[key]
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f'{type(error).__name__}: {error}'
-        raise UserError(f'{file} is damaged ({reason}). {_repair_advice(path)}') from None
-    return metadata
+    advice = _repair_advice(path)
+    content = read_regular(file, advice, MAX_METADATA_BYTES).decode(errors='replace')
+    schema = {'format': int, 'sha256': str, 'versions?': dict, 'upstream?': {'format': int}}
+    schema['config?'] = {'data': dict}
+    return parse_json(file, content, schema, advice)
 
 
 def _check_versions(path, metadata: dict) -> None:
@@ -161,7 +219,7 @@ def _read_weights(path, expected_sha256: str) -> bytes:
     file = path / WEIGHTS_FILE
     if not file.exists():
         raise UserError(f'{file} is missing. {_repair_advice(path)}')
-    weights = file.read_bytes()
+    weights = read_regular(file, _repair_advice(path), max_bytes=memory_bytes())
     if hashlib.sha256(weights).hexdigest() != expected_sha256:
         raise UserError(
             f'{file} is damaged or belongs to another model: its checksum is not the one in '
@@ -212,12 +270,12 @@ def _recorded_folder(path, record: dict) -> Path:
 
 def _check_is_recorded(path, record: dict, encoder: PretrainedEncoder) -> None:
     """Raises UserError for an encoder whose weights or configuration are not the recorded ones."""
+    if recorded_states(encoder, record, path):
+        return
     state_kind = EncoderStates.from_name(record['name']).kept
     name = EncoderStates.from_encoder(encoder, state_kind).name
-    if (name, encoder.sha256) == (record['name'], record['sha256']):
-        return
     difference = f'weights with the sha256 {encoder.sha256}'
-    if encoder.sha256 == record['sha256']:
+    if record['sha256'] in (encoder.sha256, hash_files(encoder.folder)):
         difference = f'the same weights, but another {CONFIG_FILE} or {PREPROCESSOR_FILE}'
     raise UserError(
         f'The model of {path} needs {record["name"]}, weights with the sha256 {record["sha256"]}; '

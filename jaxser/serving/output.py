@@ -1,18 +1,16 @@
 """Formats the predictions of jaxser.predict as JSON lines, as CSV or as a table."""
 
 import contextlib
-import io
 import json
-import unicodedata
 from collections.abc import Iterable, Iterator
 
 from data_pipelines.csv_files import format_row
 from data_pipelines.progress import progress_bar
+from data_pipelines.terminal import escape_control_characters
 from data_pipelines.wording import pluralize
 
 FORMATS = ('table', 'csv', 'jsonl')
 MIN_FILES_FOR_PROGRESS = 10
-ESCAPED_CATEGORIES = ('Cc', 'Zl', 'Zp')  # of Unicode: control characters and ends of lines
 
 
 def format_predictions(
@@ -154,18 +152,16 @@ def _render_table(predictions: list[dict], classes: tuple[str, ...]) -> str:
         for name in classes:
             cells.append(f'{prediction["posterior"][name]:.3f}')
         table.add_row(*cells)
-    console = rich.console.Console(highlight=False, markup=False, file=io.StringIO())
+    # Of standard output, which may show ASCII only.
+    console = rich.console.Console(highlight=False, markup=False, force_terminal=False)
     # As wide as the table needs, so that no file name is cut off.
     unlimited = console.options.update(width=10_000)
     console.width = max(console.width, console.measure(table, options=unlimited).maximum)
-    console.print(table)
-    return console.file.getvalue().rstrip()
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()
 
 
 def one_line(name: str) -> str:
     r"""Returns a name with its control characters and ends of lines as escapes, such as \n."""
-    escaped = ''
-    for character in name:
-        must_escape = unicodedata.category(character) in ESCAPED_CATEGORIES
-        escaped += repr(character)[1:-1] if must_escape else character
-    return escaped
+    return escape_control_characters(name)

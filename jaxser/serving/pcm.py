@@ -11,10 +11,6 @@ PCM_ENCODINGS = {'s16le': np.dtype('<i2'), 'f32le': np.dtype('<f4')}
 FULL_SCALE = {'s16le': 1 << 15, 'f32le': 1.0}
 MAX_CHANNELS = 64
 
-# Float samples, whose full scale is 1, are probably integers that were not scaled if they exceed
-# this.
-UNSCALED_INTEGER_AMPLITUDE = 100.0
-
 
 def read_seconds(file: BinaryIO, rate: int, encoding: str, channels: int) -> Iterator[np.ndarray]:
     """Yields every second of interleaved PCM as (samples, channels), float32 of full scale 1.
@@ -44,7 +40,10 @@ def read_exactly(file: BinaryIO, size: int) -> bytes:
 
 
 def to_float_samples(samples: np.ndarray) -> np.ndarray:
-    """Returns samples_LxK of K channels, float32 of full scale 1; UserError if it is no audio."""
+    """Returns samples_LxK of K channels, float32 of full scale 1; UserError if it is no audio.
+
+    Floats are returned as they are: `decode.check_levels` finds those of another full scale.
+    """
     is_wave = samples.ndim in (1, 2) and samples.size > 0
     if not is_wave or samples.reshape(len(samples), -1).shape[1] > MAX_CHANNELS:
         raise UserError(
@@ -57,11 +56,4 @@ def to_float_samples(samples: np.ndarray) -> np.ndarray:
         )
     if samples.dtype.kind == 'i':
         samples = samples / -float(np.iinfo(samples.dtype).min)
-    else:
-        peak = np.abs(samples).max()
-        if UNSCALED_INTEGER_AMPLITUDE < peak < np.inf:
-            raise UserError(
-                f'The wave has float samples up to {peak:g}; expected floats of full scale 1, or '
-                'signed integers.'
-            )
     return samples.reshape(len(samples), -1).astype(np.float32)

@@ -39,15 +39,28 @@ from jaxser.serving.enrolment import (
     offset_shape,
 )
 from jaxser.serving.frame_extractor import BATCH_SIZE, FrameExtractor
-from jaxser.serving.model import Model, find_encoder, read_model
-from jaxser.serving.pcm import to_float_samples
+from jaxser.serving.model import Model, check_network, find_encoder, read_model
+from jaxser.serving.pcm import MAX_CHANNELS, to_float_samples
 from jaxser.serving.posterior import make_feature_function, make_posterior
-from jaxser.serving.recordings import AUDIO_SUFFIXES, Recording, Segment, expand_folder
+from jaxser.serving.recordings import (
+    AUDIO_SUFFIXES,
+    Recording,
+    Segment,
+    expand_folder,
+    to_path,
+)
 
 MAX_UTTERANCE_SECONDS = 30.0  # there are hardly any longer utterances in training
 WINDOW_SECONDS = 10.0
 HOP_SECONDS = 5.0
 MIN_WINDOW_SECONDS = 2 * decode.MIN_SECONDS
+MAX_WINDOW_SECONDS = 3600.0
+MIN_HOP_SECONDS = 0.01  # a frame of the features
+MAX_WINDOWS = 20_000  # of a recording; 28 hours at the default hop
+
+# Answers that are due are given before a file with more samples is decoded, which takes long and
+# may need more memory than there is.
+MANY_VALUES = 1 << 24
 
 # The number of segments that are sorted by length before they are batched, to avoid padding.
 BUFFERED_SEGMENTS = 128
@@ -69,6 +82,7 @@ class Predictor:
         window: float = WINDOW_SECONDS,
         hop: float = HOP_SECONDS,
         encoder: PretrainedEncoder | None = None,
+        channel: int | None = None,
     ):
         """Prepares a model.
 
@@ -77,10 +91,13 @@ class Predictor:
           window: seconds of a window, for recordings of more than 30 s and for streams.
           hop: seconds between the starts of two windows of a recording.
           encoder: the pretrained encoder of the model, as `find_encoder` returns it.
+          channel: which channel of recordings is predicted, from 1; None is the mean of all.
 
         Raises:
-          UserError: window or hop are out of range.
+          UserError: window, hop or channel are out of range.
         """
+        check_windows(window, hop)
+        check_channel(channel)
         self.model = model
         self.metadata = model.metadata
         self.classes = tuple(self.metadata['classes'])
@@ -91,7 +108,6 @@ class Predictor:
             self.extractor = StateExtractor(encoder, spec.is_pooled)
         else:
             self.extractor = FrameExtractor(spec, encoder)
-        _check_windows(window, hop)
         if window > self.extractor.max_seconds:
             raise UserError(
                 f'A window of {window:g} s is too long: {encoder.config["model_type"]}, the '
@@ -99,6 +115,7 @@ class Predictor:
             )
         self.window = window
         self.hop = hop
+        self.channel = channel
         self.max_seconds = min(MAX_UTTERANCE_SECONDS, self.extractor.max_seconds)
         self.run_arrays = jax.tree.map(jnp.asarray, model.run_arrays)
         self._set_enrolment(None)
@@ -173,7 +190,7 @@ class Predictor:
         if isinstance(paths, (str, Path)):
             paths = [paths]
         for path in paths:
-            for file in expand_folder(Path(path)):
+            for file in expand_folder(to_path(path)):
                 running.add(self._describe_file(running, file))
         return self.with_enrolment(check_enrolled(running.estimate()))
 
@@ -265,7 +282,7 @@ class Predictor:
         except TypeError:
             raise UserError(f'The rate is {rate!r}; expected a whole number of Hz.') from None
         decode.check_sample_rate(rate)
-        return decode.to_mono(samples, rate, self.wave_spec)
+        return decode.to_mono(samples, rate, self.wave_spec, self.channel)
 
     def predict_files(self, paths: Iterable) -> Iterator[dict]:
         """Yields for each file, in order, the prediction of `predict` and its name as 'file'.
@@ -276,7 +293,10 @@ class Predictor:
         recordings: list[Recording] = []
         segment_count = 0
         for path in paths:
-            for file in expand_folder(Path(path)):
+            for file in expand_folder(to_path(path)):
+                if recordings and decode.expected_values(file) > MANY_VALUES:
+                    yield from self._predict_recordings(recordings)
+                    recordings, segment_count = [], 0
                 recordings.append(self._read_recording(file))
                 segment_count += len(recordings[-1].segments)
                 if segment_count >= BUFFERED_SEGMENTS:
@@ -300,7 +320,7 @@ class Predictor:
         files_by_folder: dict[Path, list[Path]] = {}
         check_can_enrol(self.metadata)
         for path in paths:
-            for file in expand_folder(Path(path)):
+            for file in expand_folder(to_path(path)):
                 files_by_folder.setdefault(file.parent, []).append(file)
         report(describe_folders(files_by_folder))
         for files in files_by_folder.values():
@@ -359,7 +379,7 @@ class Predictor:
         that `compile_window` returns.
         """
         try:
-            mono = decode.to_mono(samples_LxK, rate, self.wave_spec)
+            mono = decode.to_mono(samples_LxK, rate, self.wave_spec, self.channel)
             model_input = self.extractor.extract_input(mono)
         except decode.Rejection as reason:  # silence, as a rule
             return self._format_posterior(None) | {'note': str(reason)}
@@ -377,11 +397,17 @@ class Predictor:
 
     def _decode(self, path: Path) -> np.ndarray:
         """Returns the wave of a file, as `_to_mono`; raises decode.Rejection."""
-        if path.is_dir():
+        if os.path.isdir(path):
             suffixes = ', '.join(AUDIO_SUFFIXES)
             raise decode.Rejection(f'no audio file in this folder ({suffixes})')
         utterance = Utterance(
-            name=path.name, path=path, speaker='', emotion='', language='', corpus=''
+            name=path.name,
+            path=path,
+            speaker='',
+            emotion='',
+            language='',
+            corpus='',
+            channel=self.channel or 0,
         )
         return decode.decode(utterance, self.wave_spec)
 
@@ -392,7 +418,12 @@ class Predictor:
         starts = [0]
         if len(wave) > max(self.max_seconds * rate, window):
             last_start = len(wave) - window
-            starts = [*range(0, last_start, round(self.hop * rate)), last_start]
+            hop = round(self.hop * rate)
+            if last_start // hop > MAX_WINDOWS:
+                raise decode.Rejection(
+                    f'too long for this hop: {last_start // hop} windows; choose a longer --hop'
+                )
+            starts = [*range(0, last_start, hop), last_start]
         else:
             window = len(wave)
         segments = [self._make_segment(wave[start : start + window], start) for start in starts]
@@ -488,16 +519,25 @@ def _check_no_paths(waves) -> None:
             )
 
 
-def _check_windows(window: float, hop: float) -> None:
-    if window < MIN_WINDOW_SECONDS:
+def check_windows(window: float, hop: float) -> None:
+    """Raises a UserError if window or hop, in seconds, are out of range."""
+    if not MIN_WINDOW_SECONDS <= window <= MAX_WINDOW_SECONDS:  # NaN, too
+        problem = 'is too short' if window < MIN_WINDOW_SECONDS else 'cannot be used'
         raise UserError(
-            f'A window of {window:g} s is too short; expected {MIN_WINDOW_SECONDS:g} s or more.'
+            f'A window of {window:g} s {problem}; expected {MIN_WINDOW_SECONDS:g} to '
+            f'{MAX_WINDOW_SECONDS:g} s.'
         )
-    if not 0 < hop <= window:
+    if not MIN_HOP_SECONDS <= hop <= window:
         raise UserError(
-            f'A window of {window:g} s with a hop of {hop:g} s; expected a hop above 0 s and no '
-            'longer than the window.'
+            f'A window of {window:g} s with a hop of {hop:g} s; expected a hop of '
+            f'{MIN_HOP_SECONDS:g} s or more, and no longer than the window.'
         )
+
+
+def check_channel(channel: int | None) -> None:
+    """Raises a UserError if a channel is no number from 1."""
+    if channel is not None and not 1 <= channel <= MAX_CHANNELS:
+        raise UserError(f'The channel is {channel}; expected 1 to {MAX_CHANNELS}.')
 
 
 def load_predictor(
@@ -506,14 +546,20 @@ def load_predictor(
     hop: float = HOP_SECONDS,
     upstream=None,
     enrolment=None,
+    channel: int | None = None,
 ) -> Predictor:
     """Returns the predictor of a finished sweep's workdir, or of its folder model/.
 
     `upstream` is the folder of the pretrained encoder, if it is neither in the model's folder nor
     where it was during preparation or training. `enrolment` is the file of an enrolled speaker, as
-    `Predictor.enrolment.save` wrote it.
+    `Predictor.enrolment.save` wrote it. `channel` is the channel of recordings that is predicted,
+    from 1; None is the mean of all.
     """
+    check_windows(window, hop)
+    check_channel(channel)
     model = read_model(folder)
     speaker = load_enrolment(enrolment, model) if enrolment else None
-    predictor = Predictor(model, window, hop, find_encoder(folder, model.metadata, upstream))
+    encoder = find_encoder(folder, model.metadata, upstream)
+    check_network(folder, model, encoder)
+    predictor = Predictor(model, window, hop, encoder, channel)
     return predictor.with_enrolment(speaker)

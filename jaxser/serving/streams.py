@@ -29,7 +29,7 @@ def predict_stream(
     stream = None
     if running:
         speaker = unknown = predictor.with_enrolment(None)
-        stream = StreamEnrolment(running, rate, predictor.wave_spec)
+        stream = StreamEnrolment(running, rate, predictor.wave_spec, predictor.channel)
     window = round(predictor.window * rate)
     buffer_LxK = np.zeros((0, channels), np.float32)
     sample_count = 0
@@ -64,13 +64,16 @@ def _is_comparable(seconds: float, prediction: dict) -> bool:
 class StreamEnrolment:
     """Enrols each window of a stream that has sound; windows do not overlap."""
 
-    def __init__(self, running: RunningEnrolment, rate: int, wave_spec: LogMel):
+    def __init__(
+        self, running: RunningEnrolment, rate: int, wave_spec: LogMel, channel: int | None = None
+    ):
         """Starts before the first sample.
 
         Args:
           running: the enrolment that grows.
           rate: that of the stream, in Hz.
           wave_spec: has the rate of the waves that `running` takes.
+          channel: which channel is enrolled, from 1; None is the mean of all.
         """
         if running.window < MIN_ENROLLED_SECONDS:
             raise UserError(
@@ -80,6 +83,7 @@ class StreamEnrolment:
         self.running = running
         self.rate = rate
         self.wave_spec = wave_spec
+        self.channel = channel
         self.blocks: list[np.ndarray] = []  # samples after the last window
 
     def add(self, samples_LxK: np.ndarray) -> bool:
@@ -95,7 +99,7 @@ class StreamEnrolment:
 
     def _add_window(self, samples_LxK: np.ndarray) -> None:
         try:
-            wave = decode.to_mono(samples_LxK, self.rate, self.wave_spec)
+            wave = decode.to_mono(samples_LxK, self.rate, self.wave_spec, self.channel)
         except decode.Rejection:  # silence, as a rule
             return
         self.running.add_recording('-', wave)

@@ -9,18 +9,39 @@ import contextlib
 import dataclasses
 import time
 
+from etils import epath
+
 from data_pipelines.errors import UserError
-from jaxser import distributed
+from data_pipelines.protocols import folds
+from jaxser import distributed, workdir_files
 from jaxser.analysis import predictions
 from jaxser.configuration import resolve, sweep
 from jaxser.nn import batch_norm
 from jaxser.plugins import matmul_precision_context
+from jaxser.pretrained.encoder import cached_encoder
+from jaxser.pretrained.extractor import has_digest
 from jaxser.training import monitoring, outputs
 from jaxser.training.loop import GroupLoop, Session
 from jaxser.training.task import Task, choose_residency, load_features
 from jaxser.training.trainer import Trainer
 from jaxser.training.validate import plan_programs
 from jaxser.workdir import Workdir, continue_earlier_sweep
+from jaxser.workdir_files import WorkdirFiles
+
+
+def _keep_earlier_digest(path, config) -> None:
+    """Sets the digest of the weights to fine-tune to that of the sweep in `path`.
+
+    Earlier versions computed it otherwise. Nothing is changed if the weights are others, or if
+    there is no sweep.
+    """
+    folder = epath.Path(path)
+    if not config.model.get('weights') or not (folder / 'config.json').exists():
+        return
+    stored = WorkdirFiles(folder).read_json('config.json', workdir_files.CONFIG)['config']
+    digest = (stored.get('model') or {}).get('weights')
+    if digest and has_digest(cached_encoder(config.model.upstream), digest):
+        config.model.weights = digest
 
 
 def run_experiment(config, path, profile: bool = False, start_time: float | None = None) -> dict:
@@ -31,7 +52,9 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
     With `profile` a trace of one epoch is written. `start_time` is that of the command, in seconds
     as of time.time(). Raises UserError if the configuration or the data are wrong.
     """
-    config = continue_earlier_sweep(path, resolve.resolve_config(config))
+    config = resolve.resolve_config(config)
+    _keep_earlier_digest(path, config)
+    config = continue_earlier_sweep(path, config)
     programs = plan_programs(config)
     workdir = Workdir(path, config)
     results = workdir.load_results()
@@ -65,6 +88,8 @@ def train_sweep(
     """Trains program after program, group after group; returns results.json in process 0."""
     task = Task(config, programs)
     _check_data(task, programs)
+    for line in folds.describe_poor_parts(task.utterances, task.folds):
+        distributed.log(line)
     choices = workdir.load_choices()
     workdir.save_description(task)
     monitoring.print_plan(config, task, programs)

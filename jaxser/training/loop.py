@@ -143,11 +143,12 @@ class GroupLoop:
         yield from self.group.evaluation_items('test', epochs)
 
     def _restore_checkpoint(self) -> bool:
-        """Restores the newest checkpoint; returns whether there is one."""
+        """Restores the newest checkpoint that is not damaged; returns whether there is one."""
         template = {'state': self.state, 'best': self.best}
         checkpoint = self.checkpoints.restore(template, self.layout)
         if checkpoint is None:
             return False
+        self.checkpoints.set_aside(checkpoint.epoch)
         self.epoch, arrays, record = checkpoint
         self.state = arrays['state']
         self.best = arrays['best']

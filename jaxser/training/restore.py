@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import jax
 
 from data_pipelines.errors import UserError
+from jaxser import workdir_files
 from jaxser.training.checkpoints import Checkpoints
 from jaxser.training.task import Task, load_features
 from jaxser.training.tracking import Collected, CollectedPosteriors
@@ -25,6 +26,10 @@ def restored_groups(
     """
     config = workdir.config
     choices = workdir.load_choices()
+    if not {'resident', 'runs_per_group'} <= choices.keys():
+        raise workdir_files.damaged(
+            workdir.path / 'choices.json', 'it does not say how the runs were grouped'
+        )
     programs = plan_programs(config)
     task = Task(config, programs)
     workdir.check_same_split(task)
@@ -68,11 +73,17 @@ def _restore_best(trainer: Trainer, group: Group, workdir: Workdir, group_number
     template = {'state': state, 'best': (state.params, state.batch_stats)}
     with contextlib.closing(Checkpoints(folder)) as checkpoints:
         checkpoint = checkpoints.restore(template, group.layout)
+        newest_epoch = checkpoints.newest_epoch()
     if checkpoint is None:
         raise UserError(
             f'{folder} contains no checkpoint, so that the trained parameters are lost. Copy the '
             f'folder from a backup. Without one, remove the whole workdir, {workdir.path}, and '
             'train the sweep again.'
         )
-    _, arrays, _ = checkpoint
-    return arrays['best']
+    if checkpoint.epoch != newest_epoch:  # its parameters are not those that were tested
+        raise UserError(
+            f'The checkpoint {folder / str(newest_epoch)} is damaged. Copy it from a backup; or '
+            f'remove results.json and groups/*/outcome.json from {workdir.path} and run the '
+            'command of the training again: it continues from the checkpoint before.'
+        )
+    return checkpoint.arrays['best']

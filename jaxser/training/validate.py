@@ -7,11 +7,13 @@ from data_pipelines import labels
 from data_pipelines.batching import table
 from data_pipelines.errors import UserError
 from jaxser.configuration import sweep
+from jaxser.nn.encoder import LARGEST_SIZE
 from jaxser.plugins import DUMMY_SIZES, load_plugin, make_method
 from jaxser.runs import flatten
 from jaxser.training import optimizer, parallel
 
 LARGEST_SEED = 2**31 - 1  # of 32-bit integers
+LARGEST_COUNT = 10**6  # of epochs, frames, examples: what is more is a slip, or fills the memory
 
 
 class Range(NamedTuple):
@@ -40,18 +42,20 @@ class Range(NamedTuple):
 
 
 RANGES = {
-    'data.frames': Range(1),
-    'data.batch': Range(1),
-    'data.eval_batch': Range(1),
+    'data.frames': Range(1, LARGEST_COUNT),
+    'data.batch': Range(1, LARGEST_COUNT),
+    'data.eval_batch': Range(1, LARGEST_COUNT),
     'data.order_seed': Range(0, LARGEST_SEED),
-    'data_devices': Range(1),
-    'model.accumulate': Range(1),
+    'data_devices': Range(1, LARGEST_COUNT),
+    'domain_hidden': Range(0, LARGEST_SIZE),
+    'model.lora': Range(0, LARGEST_SIZE),
+    'model.accumulate': Range(1, LARGEST_COUNT),
     'model.layer_decay': Range(0, 1, open_end='low'),
     'model.upstream_rate': Range(0, open_end='low'),
     'protocol.withhold': Range(0, 0.9, open_end='high'),
     'train.checkpoint_seconds': Range(0),
     'train.clip': Range(0, open_end='low'),  # a negative one would turn descent into ascent
-    'train.epochs': Range(1),
+    'train.epochs': Range(1, LARGEST_COUNT),
     'train.select_from': Range(0, 1),  # beyond 1 no epoch would be selected
     'train.warmup': Range(0, 1, open_end='high'),
 }

@@ -32,3 +32,11 @@ def test_ignored_files_are_counted_with_an_example(tmp_path, capsys):
         '2 audio files are ignored, since their names are not like wav/03a01Fa.wav: a.wav, ...'
     )
     assert capsys.readouterr().out == expected + '\n'
+
+
+def test_files_of_other_formats_are_counted(tmp_path, capsys):
+    paths = ['wav/03a01Fa.wav', 'wav/03a01Nc.mp3', 'wav/03a01Wa.m4a', 'wav/notes.mp3']
+    corpus_trees.write_empty_files(tmp_path, paths)
+    emodb.walk(tmp_path)
+    expected = '2 audio files of other formats are ignored, since this corpus is read as .wav'
+    assert expected in capsys.readouterr().out

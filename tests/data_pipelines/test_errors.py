@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,27 @@ def test_a_disk_error_is_named_with_what_happens_next(number, capsys):
     status, message = raise_in_command(error, capsys)
     assert status == 2
     assert message == f'runs/x: {os.strerror(number)}. The same command continues.\n'
+
+
+def chained(error: Exception, cause: Exception) -> Exception:
+    """Returns an error that was raised from another."""
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        ValueError('UNKNOWN: os_error_code=28: No space left on device [runs/x]'),  # TensorStore
+        RuntimeError(f'INTERNAL: {os.strerror(errno.EDQUOT)}'),
+        OSError('4096 requested and 1000 written'),  # NumPy
+        chained(ValueError('not saved'), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))),
+    ],
+)
+def test_a_full_disk_is_named_whatever_library_finds_it(error, capsys):
+    status, message = raise_in_command(error, capsys)
+    assert status == 2
+    assert re.fullmatch(r'(No space left on device|Disk quota.*)\. The same.*\.\n', message)
 
 
 def test_ctrl_c_ends_with_status_130_and_no_trace(capsys):

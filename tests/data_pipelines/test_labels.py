@@ -85,3 +85,17 @@ def test_an_unknown_label_space_is_refused_with_the_list_of_all():
     message = r"no label space 'five'; expected one of native, four, .*rated_dominance"
     with pytest.raises(UserError, match=message):
         labels.map_labels('five', np.array(['sad']), np.zeros((1, 3)))
+
+
+def test_a_map_of_own_words_is_read_and_checked():
+    assert labels.parse_emotion_map('Anger=ANGRY, 0=sad') == {'anger': 'angry', '0': 'sad'}
+    for text in ('anger', 'anger=', '=sad', 'anger=rage', '', 'anger=angry,'):
+        with pytest.raises(UserError, match='expected WORD=EMOTION'):
+            labels.parse_emotion_map(text)
+    with pytest.raises(UserError, match="two emotions for 'x'"):
+        labels.parse_emotion_map('x=sad,X=fear')
+
+
+def test_suggested_words_are_emotions_and_not_known_words():
+    assert set(labels.SIMILAR_WORDS.values()) <= set(labels.EMOTIONS)
+    assert not set(labels.SIMILAR_WORDS) & set(labels.EMOTIONS)

@@ -33,6 +33,7 @@ def make_example(n: int) -> dict:
     return {
         **dict.fromkeys(schema.TEXT_COLUMNS, 'x'),
         **dict.fromkeys(schema.RATING_COLUMNS, 0.5),
+        schema.WINDOW_COLUMN: '',
         'utterance': f'é{n}',
         'speaker': f's{n % 3}',
         'emotion': 'sad' if n % 2 else 'angry',

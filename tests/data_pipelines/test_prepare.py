@@ -22,12 +22,12 @@ import soundfile
 import threadpoolctl
 from ml_collections import ConfigDict
 
-from data_pipelines import corpora, prepare, speed_copies
+from data_pipelines import corpora, pack, prepare, speed_copies
 from data_pipelines.errors import UserError
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.decode import Rejection
 from data_pipelines.features.log_mel import LogMel
-from data_pipelines.storage import dataset, preparation, schema, workers
+from data_pipelines.storage import dataset, npz, preparation, schema, shards, workers
 from data_pipelines.storage.prepared import (
     RECORD_FILE,
     find_dataset,
@@ -261,6 +261,29 @@ def test_after_a_kill_nothing_looks_complete_and_the_same_command_succeeds(tree,
     assert [p.name for p in tmp_path.iterdir()] == ['emodb']  # the staging folder is removed
 
 
+def test_a_channel_can_be_chosen_and_rejections_name_the_segment(tmp_path, capsys):
+    wave = np.random.default_rng(0).normal(0, 0.1, 32_000)
+    soundfile.write(tmp_path / 'a.wav', np.stack([wave, -wave], axis=1), 16_000)
+    soundfile.write(tmp_path / 'b.wav', wave, 16_000)
+    text = 'path,speaker,emotion,start,end\na.wav,x,sad,0,1\na.wav,x,sad,1,2\nb.wav,y,angry,,\n'
+    (tmp_path / 'list.csv').write_text(text)
+    source = tmp_path / 'list.csv'
+    mean = preparation.prepare_corpus('folder', source, tmp_path / 'mean', SPEC, workers=1)
+    printed = capsys.readouterr().out
+    assert f'rejected: {tmp_path / "a.wav"}#1-2: its 2 channels cancel' in printed
+    assert len(read_rows(mean / 'rejected.csv')) == 2
+    first = preparation.prepare_corpus(
+        'folder', source, tmp_path / 'first', SPEC, workers=1, channel=1
+    )
+    assert [row['utterance'] for row in read_rows(first / 'utterances.csv')] == [
+        'a.wav#0-1',
+        'a.wav#1-2',
+        'b.wav',
+    ]
+    with pytest.raises(UserError, match='--channel is 0; expected a number from 1'):
+        preparation.prepare_corpus('folder', source, tmp_path / 'no', SPEC, channel=0)
+
+
 def test_no_utterance_is_lost_when_a_worker_dies(tree):
     utterances = [u for u in corpora.load_corpus('emodb').walk(tree) if u.name not in DAMAGED]
     with workers.run_workers(utterances, SPEC, 1) as results:
@@ -297,6 +320,14 @@ def test_counts_that_match_no_release_are_refused_before_anything_is_decoded(tre
         (('folder', '--source', 'nowhere.csv'), 'nowhere.csv is not a file'),
         (('emodb', '--source', '.', '--high', '9000'), 'expected 0 <= low < high <= 8000'),
         (('emodb', '--source', '.', '--workers', '0'), 'expected 1 or more'),
+        (('emodb', '--source', '.', '--workers', '1000000000'), 'at most 1024'),
+        (('emodb', '--source', '.', '--bands', '1000000000'), 'at most 1024'),
+        (('emodb', '--source', '.', '--floor', 'inf'), 'at most 1'),
+        (('emodb', '--source', '.', '--hop', '1e-9'), 'at least one sample'),
+        (('emodb', '--source', '.', '--window', 'inf'), 'at most 1 s'),
+        (('emodb', '--source', '.', '--rate', '1000000000'), 'The rate of the features'),
+        (('emodb', '--source', '.', '--high', 'nan'), 'expected 0 <= low < high'),
+        (('emodb', '--source', '.', '--speed', 'inf'), 'numbers from 0.5 to 2'),
     ],
 )
 def test_mistakes_are_user_errors_with_exit_code_2(
@@ -354,6 +385,34 @@ def test_segments_of_a_csv_are_prepared_as_utterances(tmp_path):
     assert (first['corpus'], second['corpus']) == ('folder', 'folder')
     (rejected,) = read_rows(home / 'rejected.csv')
     assert (rejected['utterance'], rejected['reason']) == ('b.wav', 'missing')
+
+
+def test_a_list_is_prepared_with_one_name_for_each_person_and_its_windows(tmp_path, capsys):
+    """Its own words are mapped; overlapping windows of a file are known in shards and .npz."""
+    write_noise(tmp_path / 'a.wav', 0, seconds=1)
+    (tmp_path / 'b.wav').symlink_to('a.wav')
+    rows = ['a.wav;01;Anger;0;0,5', 'b.wav;1;sad;0,25;0,75', 'a.wav;nan;sad;0,75;']
+    text = 'path;speaker;emotion;start;end\n' + '\n'.join(rows)
+    (tmp_path / 'list.csv').write_text(text)
+    arguments = ['folder', tmp_path / 'list.csv', tmp_path / 'data', SPEC]
+    options = {'workers': 1, 'emotion_map': {'anger': 'angry'}}
+    with pytest.raises(UserError, match="'01' = '1'"):
+        preparation.prepare_corpus(*arguments, **options)
+    folder = preparation.prepare_corpus(*arguments, **options, allow_names=True)
+    assert '1 utterance of unknown speakers' in capsys.readouterr().out
+    utterances = shards.read_columns(folder)
+    assert utterances.text['speaker'].tolist() == ['01', '01', '']
+    assert utterances.text['emotion'].tolist() == ['angry', 'sad', 'sad']
+    files, starts, ends = zip(*[window.split(' ') for window in utterances.text['window']])
+    assert len(set(files)) == 1
+    assert (starts, ends) == (('0.0', '0.25', '0.75'), ('0.5', '0.75', 'inf'))
+    pack.write_npz(folder, tmp_path / 'packed.npz')
+    packed = npz.read_columns(tmp_path / 'packed.npz')
+    assert packed.text['window'].tolist() == utterances.text['window'].tolist()
+    again = preparation.prepare_corpus(*arguments, **options, allow_names=True)
+    assert again == folder
+    with pytest.raises(UserError, match=r'--emotions is for the words of your own list'):
+        preparation.prepare_corpus('emodb', *arguments[1:], **options)
 
 
 def test_full_disk_is_a_user_error_and_leaves_no_files(tree, tmp_path, monkeypatch):
@@ -469,7 +528,7 @@ def test_the_speed_is_part_of_the_fingerprint_only_of_copies(tones):
     utterances = corpora.load_corpus('emodb').walk(tones)
     facts = []
     for utterance in utterances:
-        facts.append(dataclasses.astuple(utterance)[:-1])
+        facts.append(dataclasses.astuple(utterance)[:-3])  # without speed, channel and file
     facts = [(name, Path(path.name), *rest) for name, path, *rest in facts]
     expected = hashlib.sha256(repr(facts).encode()).hexdigest()
     assert fingerprint_utterances(utterances) == expected

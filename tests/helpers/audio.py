@@ -1,6 +1,8 @@
 """Tones and utterances for the tests of decoding and features."""
 
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -27,3 +29,16 @@ def write_utterance(path: Path, wave: np.ndarray, rate: int = RATE, **options) -
     """Writes an audio file and returns its utterance; `options` are those of `soundfile.write`."""
     soundfile.write(path, wave, rate, **options)
     return make_utterance(path)
+
+
+class DyingSpec(NamedTuple):
+    """Features of which one utterance ends the worker process by a signal."""
+
+    name: str  # of that utterance
+    signal_number: int
+
+    def process_utterance(self, utterance: Utterance) -> dict:
+        """Returns nothing much, or does not return."""
+        if utterance.name == self.name:
+            os.kill(os.getpid(), self.signal_number)
+        return {'name': utterance.name}

@@ -45,7 +45,7 @@ def test_a_sweep_without_a_model_is_refused(tmp_path, refused_export):
 
 def test_a_model_of_an_earlier_version_without_its_data_is_refused(swept, tmp_path, refused_export):
     metadata = read_model(swept).metadata
-    del metadata['data']
+    del metadata['data'], metadata['facts_sha256']
     (tmp_path / 'old').mkdir()
     (tmp_path / 'old' / 'model.json').write_text(json.dumps(metadata))
     weights = (swept / 'model' / 'model.safetensors').read_bytes()

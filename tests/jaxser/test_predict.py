@@ -53,6 +53,17 @@ def folder(tmp_path_factory) -> Path:
             ['a.wav', '--enrol', 'b.wav', '--save_enrolment', '/absent/me'],
             '/absent is not a folder',
         ),
+        (['a.wav', '--window', 'inf'], 'A window of inf s cannot be used; expected 0.2 to 3600'),
+        (['a.wav', '--window', 'nan'], 'A window of nan s cannot be used'),
+        (['a.wav', '--window', '1e9'], 'A window of 1e+09 s cannot be used'),
+        (['a.wav', '--hop', '1e-9'], 'a hop of 1e-09 s; expected a hop of 0.01 s or more'),
+        (['a.wav', '--channel', '0'], 'The channel is 0; expected 1 to 64'),
+        (['a.wav', ''], 'PATH has an empty path'),
+        (['a.wav', '--enrol', ''], '--enrol has an empty path'),
+        (['a.wav', '--upstream', ''], '--upstream has an empty path'),
+        (['a.wav', '--enrol', 'b.wav', '--save_enrolment', ''], '--save_enrolment has an empty'),
+        (['a.wav', '--workdir', ''], '--workdir has an empty path'),
+        (['a.wav', '--enrol', 'b', '--save_enrolment', 'x' * 5000 + '/a'], 'is not a folder'),
     ],
 )
 def test_contradicting_flags_are_refused_before_the_model_is_read(arguments, message, capsys):
@@ -93,11 +104,26 @@ def test_good_files_are_answered_and_bad_ones_are_named(swept, folder, tmp_path)
     assert len(answers[2]['windows']) == 119
     assert [answer['error'] for answer in answers[3:]] == [
         'empty: 0 bytes',
-        'unreadable: Format not recognised.',
+        'unreadable: it is a text: name the right file, or download it again',
         'missing',
     ]
     assert b'3 of 6 files could not be predicted' in command.stderr
     assert b'Traceback' not in command.stderr
+
+
+def test_what_is_left_out_of_a_folder_is_counted(swept, folder, tmp_path):
+    """On stderr, next to the answers; a name of 5,000 bytes is answered like a missing file."""
+    shutil.copytree(folder, tmp_path / 'in')
+    (tmp_path / 'in' / 'line\nbreak.csv').write_text('a,b\n')
+    command = run_predict('--workdir', swept, '--format', 'csv', tmp_path / 'in', 'x' * 5000)
+    assert command.returncode == 1
+    rows = list(csv.DictReader(command.stdout.decode().splitlines()))
+    names = [Path(row['file']).name for row in rows if row['part'] != 'window']
+    assert names == ['empty.wav', 'long.wav', 'short.wav', 'stereo.wav', 'x' * 5000]
+    notes = command.stderr.decode()
+    assert 'Left out, as not audio: 2 files in' in notes
+    assert 'line\\nbreak.csv, notes.txt' in notes
+    assert 'Traceback' not in notes
 
 
 def test_a_stream_has_a_line_a_second_and_the_exit_status_0(swept):

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import json
+import os
 import subprocess
 import sys
 
@@ -109,3 +110,42 @@ def test_lines_end_with_a_newline_alone(tmp_path):
     workdir = open_workdir(tmp_path)
     assert workdir.read_lines('metrics.jsonl') == lines
     assert workdir.read_lines('missing.jsonl') == []
+
+
+@pytest.mark.parametrize('name', ['sweep[1]', 'a*', 'what?', 'a\\b', 'a\udcff'])
+def test_a_path_with_which_checkpoints_cannot_be_read_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=r'checkpoints cannot be read again|no checkpoint can be'):
+        open_workdir(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_others_may_not_write_to_the_lock(tmp_path):
+    old_mask = os.umask(0)
+    try:
+        workdir = open_workdir(tmp_path)
+    finally:
+        os.umask(old_mask)
+    assert workdir.lock.is_locked
+    assert (tmp_path / '.lock').stat().st_mode & 0o022 == 0
+
+
+def test_partial_files_of_killed_processes_are_removed(tmp_path):
+    (tmp_path / 'groups' / '0').mkdir(parents=True)
+    parts = [tmp_path / '.results.json.1.part', tmp_path / 'groups' / '0' / '.outcome.json.1.part']
+    for part in parts:
+        part.write_text('{')
+    open_workdir(tmp_path)
+    assert not any(part.exists() for part in parts)
+
+
+def test_damaged_files_of_a_group_are_refused_with_what_to_remove(tmp_path):
+    workdir = open_workdir(tmp_path)
+    save_group(workdir, 0, 0.0, ['a'])
+    outcome = tmp_path / 'groups' / '0' / 'outcome.json'
+    content = outcome.read_bytes()
+    outcome.write_bytes(content[:-1])
+    with pytest.raises(UserError, match=r'outcome\.json is damaged.*Remove .*outcome\.json'):
+        workdir.load_outcome(0)
+    (tmp_path / 'groups' / '0' / 'predictions.csv').unlink()
+    with pytest.raises(UserError, match=r'predictions\.csv is missing.*Remove .*outcome\.json'):
+        workdir.merge_predictions(1)

@@ -135,7 +135,7 @@ def test_an_interrupted_synthesis_leaves_nothing_that_looks_complete(tmp_path, m
 
     monkeypatch.setattr(demo.importlib.util, 'find_spec', lambda name: object())
     monkeypatch.setattr(subprocess, 'run', fail)
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(UserError, match=r'could not be synthesised: .* ended with the status 1'):
         demo.synthesise_in_subprocess(root)
     assert list(root.parent.iterdir()) == []
 

@@ -3,9 +3,11 @@
 import collections
 import itertools
 
+import pytest
 from helpers import corpus_trees
 
 from data_pipelines.corpora import emodb
+from data_pipelines.errors import UserError
 
 SPEAKERS = ('03', '08', '09', '10', '11', '12', '13', '14', '15', '16')
 SENTENCES = ('a01', 'a02', 'a04', 'a05', 'a07', 'b01', 'b02', 'b03', 'b09', 'b10')
@@ -37,3 +39,18 @@ def test_the_complete_corpus_is_535_utterances_of_five_men_and_five_women(tmp_pa
     assert len(utterances) == 535
     sex_by_speaker = {u.speaker: u.sex for u in utterances}
     assert collections.Counter(sex_by_speaker.values()) == {'male': 5, 'female': 5}
+
+
+@pytest.mark.parametrize(
+    ('count', 'message'),
+    [(816, 'This is EMO-DB 2.0, which is newer'), (815, 'more than in any'), (534, 'Complete the')],
+)
+def test_a_newer_release_is_called_so(count, message, tmp_path):
+    paths = make_complete_paths()
+    for version, sentence, speaker in itertools.product('xyz', SENTENCES, SPEAKERS):
+        paths.append(f'wav/{speaker}{sentence}N{version}.wav')
+    utterances = emodb.walk(corpus_trees.write_empty_files(tmp_path, paths[:count]))
+    assert len(utterances) == count
+    with pytest.raises(UserError, match=message):
+        emodb.CORPUS.check_counts(utterances)
+    emodb.CORPUS.check_counts(utterances, allow_partial=True)

@@ -1,10 +1,12 @@
 """Tests how a user's own corpus is read from a CSV file."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
 
+from data_pipelines import labels
 from data_pipelines.corpora import folder
 from data_pipelines.errors import UserError
 
@@ -38,6 +40,20 @@ def test_every_column_is_read_and_paths_are_relative_to_the_list(tmp_path):
     assert full.name != sparse.name
 
 
+def test_two_channels_of_one_file_are_two_utterances(tmp_path):
+    text = 'path,speaker,emotion,channel\na.wav,1,sad,1\na.wav,2,sad,2\nb.wav,3,sad,\n'
+    utterances = folder.walk(write_list(tmp_path, text))
+    assert [utterance.channel for utterance in utterances] == [1, 2, 0]
+    assert [utterance.name for utterance in utterances] == ['a.wav@1', 'a.wav@2', 'b.wav']
+
+
+@pytest.mark.parametrize('channel', ['0', '-1', 'left', '1.5', '1000'])
+def test_a_channel_that_is_no_number_from_1_is_refused(channel, tmp_path):
+    path = write_list(tmp_path, f'path,speaker,emotion,channel\na.wav,1,sad,{channel}\n')
+    with pytest.raises(UserError, match=f"line 2: channel '{channel}' is not a number from 1"):
+        folder.walk(path)
+
+
 def test_a_list_from_a_spreadsheet_is_read(tmp_path):
     """With a byte order mark, CRLF, columns in another order, and an absolute path."""
     absolute = tmp_path / 'x.wav'
@@ -51,14 +67,17 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
     [
         ('path,speaker\nx.wav,1\n', 'missing: emotion'),
         ('path,speaker,emotion,mood\nx.wav,1,sad,2\n', 'unknown: mood'),
-        ('path;speaker;emotion\nx.wav;1;sad\n', 'separated by commas'),
+        ('path|speaker|emotion\nx.wav|1|sad\n', 'separated by commas, semicolons or tabs'),
+        ('path,speaker,emotion,\nx.wav,1,sad,new\n', 'Column 4 of .* has no name'),
+        (',path,speaker,emotion\n1,x.wav,1,sad\n1,y.wav,1,sad\n', 'Column 1 of .* has no name'),
         ('', r'columns \(none\)'),
         ('path,speaker,emotion\n', 'no utterances'),
         (
             'path,speaker,emotion\nx.wav,1,sad\ny.wav,1,joyful\n',
             "line 3: unknown emotion 'joyful'. Expected emotions: angry, anxious",
         ),
-        ('path,speaker,emotion\nx.wav,,sad\n', 'line 2: no speaker'),
+        ('path,speaker,emotion\nx.wav,1,\n', 'line 2: no emotion'),
+        ('path,speaker,emotion,end\nx.wav,1,sad,inf\n', "line 2: end 'inf' is not a number of"),
         ('path,speaker,emotion\nx.wav,1\n', 'line 2: more or fewer cells'),
         ('path,speaker,emotion\nx.wav,1,sad,2\n', 'line 2: more or fewer cells'),
         ('path,speaker,emotion,start\nx.wav,1,sad,soon\n', "line 2: start 'soon'"),
@@ -132,3 +151,141 @@ def test_texts_must_be_utf_8_but_paths_may_be_any_bytes(tmp_path):
     (utterance,) = folder.walk(path)
     assert os.fsencode(utterance.path.name) == 'Jürgen.wav'.encode('latin-1')
     utterance.name.encode()  # no surrogates: the name is stored in the shards
+
+
+@pytest.mark.parametrize('delimiter', [',', ';', '\t'])
+@pytest.mark.parametrize('newline', ['\n', '\r\n', '\r'])
+def test_cells_are_separated_as_spreadsheets_do_it(delimiter, newline, tmp_path):
+    """Names of columns may have blanks and capitals, and rows may be empty."""
+    rows = ['\ufeffPath, speaker,EMOTION ', 'x.wav, 1, sad', ',,', 'y.wav,2,angry']
+    text = newline.join(rows).replace(',', delimiter) + newline
+    path = tmp_path / 'list.csv'
+    path.write_bytes(text.encode())
+    first, second = folder.walk(path)
+    assert (first.path, first.speaker, first.emotion) == (tmp_path / 'x.wav', '1', 'sad')
+    assert (second.path, second.speaker, second.emotion) == (tmp_path / 'y.wav', '2', 'angry')
+
+
+def test_decimal_commas_are_read_where_no_comma_separates(tmp_path):
+    text = 'path;speaker;emotion;start;end;arousal;sentence\nx.wav;1;sad;0,5;2;-0,25;1,5\n'
+    (utterance,) = folder.walk(write_list(tmp_path, text))
+    assert (utterance.start, utterance.end, utterance.arousal) == (0.5, 2.0, -0.25)
+    assert utterance.sentence == '1,5'
+
+
+@pytest.mark.parametrize('name', ['', 'Unnamed: 0'])
+def test_row_numbers_without_a_name_are_ignored_and_named(name, tmp_path, capsys):
+    """pandas writes them; an empty column at the end is ignored, too."""
+    text = f'{name},path,speaker,emotion,\n0,x.wav,1,sad,\n5,y.wav,2,angry,\n'
+    assert len(folder.walk(write_list(tmp_path, text))) == 2
+    output = capsys.readouterr().out
+    assert 'list.csv has no name. It holds row numbers' in output
+    assert 'Column 5 of' in output
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('path,speaker,emotion\nx.wav,1,sad\n'.encode('utf-16'), 'UTF-16'),
+        ('path,speaker,emotion\nx.wav,1,sad\n'.encode('utf-16-le'), 'UTF-16'),
+        (b'PK\x03\x04' + b'\0' * 26 + b'xl/workbook.xml', 'Excel'),
+        (b'PK\x03\x04' + bytes(range(200)), 'Excel'),
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n', 'Git LFS'),
+        (b'<!DOCTYPE html><html></html>', 'HTML'),
+    ],
+)
+def test_a_file_that_is_no_table_is_called_what_it_is(content, message, tmp_path):
+    path = tmp_path / 'list.csv'
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f'list.csv is not CSV: it is .*{message}'):
+        folder.walk(path)
+
+
+def test_the_case_of_words_is_ignored(tmp_path):
+    text = 'path,speaker,emotion,sex,split\nx.wav,1,Angry,Male,Train\ny.wav,2, SAD ,FEMALE,dev\n'
+    first, second = folder.walk(write_list(tmp_path, text))
+    assert (first.emotion, first.sex, first.split) == ('angry', 'male', 'train')
+    assert (second.emotion, second.sex, second.split) == ('sad', 'female', 'dev')
+
+
+def test_own_words_and_codes_are_mapped_and_the_message_says_how(tmp_path):
+    path = write_list(tmp_path, 'path,speaker,emotion\nx.wav,1,Anger\ny.wav,2,0\nz.wav,2,sad\n')
+    with pytest.raises(UserError, match=r'--emotions anger=angry,WORD=EMOTION$'):
+        folder.walk(path)
+    emotion_map = labels.parse_emotion_map('ANGER=angry, 0 = Fear')
+    assert [u.emotion for u in folder.walk(path, emotion_map)] == ['angry', 'fear', 'sad']
+
+
+def test_many_values_of_one_mistake_are_one_message(tmp_path):
+    rows = [f'{n}.wav,1,sad,{n + 2}\n' for n in range(50)]
+    path = write_list(tmp_path, 'path,speaker,emotion,arousal\n' + ''.join(rows))
+    with pytest.raises(UserError) as error:
+        folder.walk(path)
+    message = str(error.value)
+    assert "arousal ('2', '3', '4', ...) is not a number from -1 to 1 in 50 rows" in message
+    assert '(lines 2, 3, 4, ...)' in message
+
+
+def test_an_empty_speaker_is_allowed(tmp_path):
+    """The speaker is unknown, as in some corpora."""
+    (utterance,) = folder.walk(write_list(tmp_path, 'path,speaker,emotion\nx.wav,,sad\n'))
+    assert utterance.speaker == ''
+
+
+VARIANTS = [
+    ('a\\u0.wav', 'backslashes'),
+    ('a/u0.wav ', 'blanks at the ends'),
+    (' a/u0.wav', 'blanks at the ends'),
+    ("'a/u0.wav'", 'quotation marks'),
+    ('A/U0.WAV', 'upper and lower case'),
+    ('a\\U0.wav', 'backslashes and Unicode form'),
+    ('file://{folder}/a/u0.wav', 'file://'),
+    ('file://localhost{folder}/a/u0%2Ewav', 'file://'),
+    ('~/a/u0.wav', '(~)'),
+]
+
+
+@pytest.mark.parametrize(('written', 'kind'), VARIANTS)
+def test_a_path_that_is_written_otherwise_is_read_and_said(
+    written, kind, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a/u0.wav').touch()
+    written = written.format(folder=tmp_path)
+    (utterance,) = folder.walk(write_list(tmp_path, f'path,speaker,emotion\n{written},1,sad\n'))
+    assert utterance.path == tmp_path / 'a/u0.wav'
+    output = capsys.readouterr().out
+    assert '1 path of the list is not written as the file is named' in output
+    assert kind in output
+    assert "a/u0.wav'" in output
+
+
+@pytest.mark.parametrize('forms', [('NFC', 'NFD'), ('NFD', 'NFC')])
+def test_names_in_another_unicode_form_are_found(forms, tmp_path, capsys):
+    """macOS writes NFD."""
+    listed, existing = (unicodedata.normalize(form, 'J\u00fcrgen/\u00e4.wav') for form in forms)
+    (tmp_path / existing).parent.mkdir()
+    (tmp_path / existing).touch()
+    (utterance,) = folder.walk(write_list(tmp_path, f'path,speaker,emotion\n{listed},1,sad\n'))
+    assert utterance.path == tmp_path / existing
+    assert 'Unicode form' in capsys.readouterr().out
+
+
+def test_a_path_is_taken_as_written_where_there_is_such_a_file(tmp_path, capsys):
+    """Also if the file without the blank, or in other case, exists; two such files are a doubt."""
+    for name in ('u.wav ', 'u.wav', 'V.wav', 'v.WAV'):
+        (tmp_path / name).touch()
+    rows = 'u.wav ,1,sad\nv.wav,1,sad\nmissing.wav,1,sad\n'
+    utterances = folder.walk(write_list(tmp_path, 'path,speaker,emotion\n' + rows))
+    assert [u.path.name for u in utterances] == ['u.wav ', 'v.wav', 'missing.wav']
+    assert not capsys.readouterr().out
+
+
+def test_paths_relative_to_the_current_folder_are_refused(tmp_path, monkeypatch):
+    (tmp_path / 'lists').mkdir()
+    (tmp_path / 'x.wav').touch()
+    monkeypatch.chdir(tmp_path)
+    path = write_list(tmp_path / 'lists', 'path,speaker,emotion\nx.wav,1,sad\n')
+    with pytest.raises(UserError, match='Paths are relative to the list'):
+        folder.walk(path)

@@ -1,5 +1,6 @@
 """Tests that audio is decoded correctly, and that unusable files are rejected with a reason."""
 
+import dataclasses
 import importlib.util
 import io
 import os
@@ -14,7 +15,7 @@ from helpers import corpus_trees
 from helpers.audio import RATE, make_tone, make_utterance, write_utterance
 
 from data_pipelines.errors import UserError
-from data_pipelines.features import decode, log_mel
+from data_pipelines.features import decode, log_mel, sample_blocks
 from data_pipelines.features.decode import Rejection
 from data_pipelines.features.log_mel import LogMel
 
@@ -133,7 +134,7 @@ def test_a_segment_outside_its_file_is_rejected(start, end, tmp_path):
         (WAV[:20], 'truncated'),
         (WAV[:-4000], 'truncated: 32000 bytes of samples expected, 28000 in the file'),
         (FLAC[:-4000], 'truncated|unreadable'),
-        (FLAC[:42], 'unreadable'),
+        (FLAC[:42], 'truncated'),
         (invert_middle(FLAC), 'unreadable'),
         (encode_with_sample(np.nan), 'NaN'),
         (encode_with_sample(np.inf), 'infinite'),
@@ -154,6 +155,106 @@ def test_a_damaged_file_is_rejected_with_its_reason(content, reason, tmp_path):
     assert isinstance(result, Rejection)
     with pytest.raises(Rejection, match=reason):
         raise result
+
+
+@pytest.mark.parametrize('gain', [20_000, 2**30, 300, 8])
+def test_integers_that_were_written_as_floats_are_rejected(gain, tmp_path):
+    integers = np.round(10 * gain * TONE).astype(np.float32)
+    utterance = write_utterance(tmp_path / 'a.wav', integers, subtype='FLOAT')
+    with pytest.raises(Rejection, match=r'as large as \d.* full scale is 1: probably integers'):
+        decode.decode(utterance, SPEC)
+
+
+def test_float_samples_a_little_beyond_full_scale_are_accepted(tmp_path):
+    utterance = write_utterance(tmp_path / 'a.wav', 35 * TONE, subtype='FLOAT')
+    np.testing.assert_array_equal(decode.decode(utterance, SPEC), 35 * TONE)
+
+
+def make_noise(seed: int, gain: float) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, gain, RATE).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    'channels',
+    [
+        [TONE, -TONE],
+        [TONE, -0.9 * TONE],
+        [TONE + make_noise(0, 1e-3), -TONE],
+        [TONE + 0.3, 0.3 - TONE],
+        [TONE, -TONE, TONE, -TONE],
+    ],
+)
+def test_channels_that_cancel_are_rejected_until_one_is_chosen(channels, tmp_path):
+    utterance = write_utterance(tmp_path / 'a.wav', np.stack(channels, 1), subtype='FLOAT')
+    with pytest.raises(Rejection, match=rf'its {len(channels)} channels cancel.*--channel'):
+        decode.decode(utterance, SPEC)
+    for channel, wave in enumerate(channels, start=1):
+        chosen = dataclasses.replace(utterance, channel=channel)
+        np.testing.assert_array_equal(decode.decode(chosen, SPEC), wave.astype(np.float32))
+    with pytest.raises(Rejection, match=rf'channel 9 was chosen, of {len(channels)} in the file'):
+        decode.decode(dataclasses.replace(utterance, channel=9), SPEC)
+
+
+@pytest.mark.parametrize(
+    'channels',
+    [
+        [TONE, 0 * TONE],
+        [0.01 * TONE, TONE],
+        [make_noise(0, 0.1), make_noise(1, 0.1)],
+        [TONE, *[0 * TONE] * 63],
+        [TONE, TONE, -TONE],
+    ],
+)
+def test_channels_that_do_not_cancel_are_averaged(channels, tmp_path):
+    samples = np.stack(channels, 1)
+    wave = decode.to_mono(samples, RATE, SPEC)
+    np.testing.assert_array_equal(wave, samples.mean(axis=1))
+
+
+def test_silent_channels_are_silent_and_do_not_cancel():
+    with pytest.raises(Rejection, match='silent: nothing above -80 dBFS'):
+        decode.to_mono(np.zeros((RATE, 2), np.float32), RATE, SPEC)
+    with pytest.raises(Rejection, match=r'silent: nothing but the sample value 0\.5'):
+        decode.to_mono(np.full((RATE, 2), 0.5, np.float32), RATE, SPEC)
+
+
+LFS_POINTER = b'version https://git-lfs.github.com/spec/v1\noid sha256:abab\nsize 72862\n'
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (LFS_POINTER, 'it is a Git LFS pointer.*git lfs pull'),
+        (b'<!DOCTYPE html><html></html>', 'it is a web page.*download'),
+        (b'PK\x03\x04' + bytes(60), 'it is a ZIP archive: unpack it'),
+        (b'404: Not Found\n', 'it is a text: '),
+        ('Sprecher'.encode('utf-16'), 'it is text in UTF-16'),
+        (bytes(5000), 'it is nothing but zero bytes'),
+        (b'\xf0\x7e\x00\x01' + bytes(range(90)), 'it is a MIDI sample dump'),
+    ],
+)
+def test_what_is_no_audio_is_called_what_it_is(content, reason, tmp_path):
+    (tmp_path / 'a.wav').write_bytes(content)
+    with pytest.raises(Rejection, match=f'unreadable: {reason}'):
+        decode.decode(make_utterance(tmp_path / 'a.wav'), SPEC)
+
+
+@pytest.mark.parametrize('suffix', ['.flac', '.wav'])
+def test_hours_in_a_small_file_are_rejected_before_the_memory_is_full(
+    suffix, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sample_blocks, 'FIRST_CHECKED_BYTES', 1 << 20)
+    monkeypatch.setattr(sample_blocks, 'available_bytes', lambda: 30 << 20)
+    silence = np.zeros((100 * RATE, 8), np.int16)
+    soundfile.write(tmp_path / f'a{suffix}', silence, RATE)
+    with pytest.raises(Rejection, match=r'too long for the memory, .*: 8 channel.s. of [12] min'):
+        decode.decode(make_utterance(tmp_path / f'a{suffix}'), SPEC)
+    samples, _ = decode.read_samples(make_utterance(tmp_path / f'a{suffix}', 1.0, 2.0))
+    assert samples.shape == (RATE, 8)
+
+
+def test_the_available_memory_is_known():
+    assert 0 < sample_blocks.available_bytes() <= sample_blocks.MAX_BYTES * 3
 
 
 def test_a_header_that_states_more_samples_than_fit_into_memory_is_a_rejection(

@@ -337,3 +337,36 @@ def test_what_is_set_aside_for_enrolment_is_explained_beside_the_parts(capsys):
     assert 'set aside' in heading
     assert 'reserved' not in printed
     assert 'add up to more than all utterances' in ' '.join(printed.split())
+
+
+def test_two_spellings_of_a_speaker_in_two_parts_are_one_speaker():
+    """In data sets that earlier versions prepared; now prepare asks."""
+    utterances, fold = utterances_and_fold()
+    utterances.text['speaker'] = utterances.text['speaker'].astype('U16')
+    utterances.text['speaker'][fold.train[0]] = '007'
+    utterances.text['speaker'][fold.test[0]] = '7.0'
+    with pytest.raises(UserError, match=r'share 1 speaker: 007 = 7\.0 .* in one way'):
+        find(utterances, [fold])
+    findings = find(utterances, [fold], allow_leak='speaker')
+    assert findings['speaker']['examples'][0]['spellings'] == ['007', '7.0']
+    for name in ('nan', ' N/A', '-', 'unknown'):
+        utterances.text['speaker'][[fold.train[0], fold.test[0]]] = name
+        assert not find(utterances, [fold])['speaker']['count']
+
+
+def test_speakers_who_share_recordings_are_probably_one_person():
+    utterances, fold = utterances_and_fold()
+    speaker_N = utterances.text['speaker']
+    utterances.text['sha256'] = utterances.text['sha256'].astype('U64')
+    first, second = np.unique(speaker_N[fold.train])[:2]
+    rows = fold.train[speaker_N[fold.train] == first][:3]
+    others = fold.train[speaker_N[fold.train] == second][:3]
+    for n in range(3):
+        utterances.text['sha256'][[rows[n], others[n]]] = f'hash {n}'
+    findings = find(utterances, [fold])
+    assert findings['same_persons'] == [{'speakers': [first, second], 'identical': 3}]
+    expected = f'{first} and {second} are probably one person: 3 identical recordings'
+    assert expected in ' '.join(audit_report.summary_lines(findings))
+    utterances.text['sha256'][rows[1:]] = ''
+    words = ' '.join(audit_report.summary_lines(find(utterances, [fold])))
+    assert 'are perhaps one person: 1 identical recording' in words

@@ -8,7 +8,7 @@ import pytest
 from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines.errors import UserError
-from data_pipelines.protocols.folds import hash_folds, make_folds
+from data_pipelines.protocols.folds import describe_poor_parts, hash_folds, make_folds
 from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.storage import schema
 
@@ -170,16 +170,42 @@ def test_speaker_dependent_folds_keep_copies_of_a_recording_together():
     assert 'speakers are shared' in protocol.title
 
 
-def test_an_unknown_speaker_is_in_no_part_that_is_split_by_speaker():
-    """It may be any speaker. A target is tested as a whole, with unknown speakers."""
+@pytest.mark.parametrize('name', ['speaker_folds', 'leave_one_speaker_out'])
+def test_unknown_speakers_are_in_training_alone_where_parts_are_divided_by_speaker(name):
+    """They may be any speaker. A target is tested as a whole, with unknown speakers."""
     utterances = make_corpora(6, 5)
     utterances.text['speaker'][[0, 60]] = ''
-    for fold in make_folds(utterances, Protocol('speaker_folds', 3)):
-        for part in PARTS:
-            assert '' not in speakers(utterances, getattr(fold, part))
+    for fold in make_folds(utterances, Protocol(name, 3)):
+        assert {0, 60} <= set(fold.train)
+        assert '' not in speakers(utterances, np.concatenate([fold.dev, fold.test]))
     (fold,) = make_folds(utterances, PAIR)
     assert '' in speakers(utterances, fold.test)
-    assert '' not in speakers(utterances, np.concatenate([fold.train, fold.dev]))
+    assert 0 in fold.train
+    assert '' not in speakers(utterances, fold.dev)
+
+
+def test_unknown_speakers_of_a_session_train_where_it_is_neither_dev_nor_test():
+    utterances = make_utterances(sessions=3)
+    utterances.text['speaker'][0] = ''
+    folds = make_folds(utterances, Protocol('leave_one_session_out'))
+    assert [0 in fold.train for fold in folds] == [False, True, False]
+    for fold in folds:
+        assert 0 not in np.concatenate([fold.dev, fold.test])
+
+
+def test_speaker_dependent_folds_keep_overlapping_windows_together():
+    utterances = make_utterances(speakers=3, per_class=20)
+    count = len(utterances)
+    windows = [f'f{n // 10} {n % 10 + n % 2 / 2} {n % 10 + 1.0}' for n in range(count)]
+    utterances.text['window'] = np.array(windows)  # only 0.0 to 1.0, 2.0 to 3.0, ... and 1.5, ...
+    for n in range(0, count, 10):
+        utterances.text['window'][n] = f'f{n // 10} 0.0 10.0'
+    folds = make_folds(utterances, Protocol('speaker_dependent', 3))
+    for fold in folds:
+        files = [set(np.array(part) // 10) for part in (fold.train, fold.dev, fold.test)]
+        assert not files[0] & files[1]
+        assert not files[0] & files[2]
+        assert not files[1] & files[2]
 
 
 def test_a_class_missing_from_training_is_refused():
@@ -188,6 +214,30 @@ def test_a_class_missing_from_training_is_refused():
     utterances.text['emotion'][utterances.text['speaker'] == 's00'] = 'happy'
     with pytest.raises(UserError, match='no utterance of the class happy'):
         make_folds(utterances, Protocol('leave_one_speaker_out'))
+
+
+@pytest.mark.parametrize('protocol', ['speaker_folds', 'speaker_dependent'])
+def test_training_with_a_single_class_is_refused(protocol):
+    """Any model would have a UAR of 1."""
+    with pytest.raises(UserError, match=r'one class only \(sad\), so that any model'):
+        make_folds(make_utterances(classes=('sad',)), Protocol(protocol))
+
+
+def test_test_parts_of_one_class_and_a_single_speaker_are_named():
+    utterances = make_utterances(speakers=3)
+    folds = make_folds(utterances, Protocol('leave_one_speaker_out'))
+    assert describe_poor_parts(utterances, folds) == []
+    utterances.text['emotion'][utterances.text['speaker'] == 's01'] = 'sad'
+    (warning,) = describe_poor_parts(utterances, folds)
+    assert "fold 's01' has one class only" in warning
+    alone = make_utterances(speakers=1, per_class=20)
+    (warning,) = describe_poor_parts(alone, make_folds(alone, Protocol('speaker_dependent')))
+    assert 'only one known speaker' in warning
+
+
+def test_more_parts_than_utterances_are_refused_at_once():
+    with pytest.raises(UserError, match='folds is 1000000000, and there are 48 utterances'):
+        make_folds(make_utterances(), Protocol('speaker_dependent', folds=10**9))
 
 
 @pytest.mark.parametrize(('speaker_count', 'parts'), [(2, 3), (6, 7), (6, 2)])

@@ -99,7 +99,7 @@ def read_error(folder: Path) -> str:
     """Returns the message with which the folder is refused."""
     with pytest.raises(UserError) as caught:
         encoder.read_encoder(folder)
-    assert len(str(caught.value)) < 500
+    assert len(str(caught.value)) < 700
     return str(caught.value)
 
 

@@ -21,6 +21,7 @@ from jaxser.reporting import page, terminal
 from jaxser.serving import bundling
 from jaxser.training import experiment, restore
 from jaxser.workdir import Workdir
+from jaxser.workdir_files import WorkdirFiles
 
 UNSEEN_SPEAKERS = 4  # two of dev and two of the test part, in each of the three folds
 
@@ -96,7 +97,7 @@ def mark_as_probed(workdir) -> None:
     results = read_results(workdir)
     for run in results['runs']:
         run['probe'] = {'emotion': {}}
-    (workdir / 'results.json').write_text(json.dumps(results))
+    WorkdirFiles(workdir).write('results.json', json.dumps(results))
 
 
 def test_leakage_is_that_of_unseen_speakers_with_any_emotion_enrolled(workdir, quick_attackers):
@@ -227,7 +228,7 @@ def test_a_diverged_seed_has_no_part_in_the_curve(workdir):
     for run in results['runs']:
         if run['hyper'] == {**run['hyper'], 'lam': 0.5, 'fold': 1}:
             run['status'] = 'nonfinite'
-    (workdir / 'results.json').write_text(json.dumps(results))
+    WorkdirFiles(workdir).write('results.json', json.dumps(results))
     results = run_curve(workdir, draws=1)
     assert {row['lam'] for row in results['enrolment']['rows']} == {0.0}
 

@@ -26,6 +26,7 @@ from jaxser.serving.model import WEIGHTS_FILE, Model, read_model
 from jaxser.serving.predictor import Predictor
 from jaxser.training import restore
 from jaxser.workdir import Workdir
+from jaxser.workdir_files import WorkdirFiles
 
 TOLERANCE = 1e-6
 WAVES = [make_tone(1.0 + 0.4 * n, pitch=120 + 25 * n) for n in range(4)]
@@ -148,7 +149,7 @@ def test_a_model_gets_the_curve_that_is_measured_later(enrolment_sweep, tmp_path
             facts = {'enrol_from': 'any', 'enrol': enrol, 'utterances': enrol, 'uar': uar + lam}
             curve.append({'lam': lam} | keys | facts)
     results['enrolment'] = {'draws': 1, 'rows': curve}
-    (workdir / 'results.json').write_text(json.dumps(results))
+    WorkdirFiles(workdir).write('results.json', json.dumps(results))
     bundling.bundle_model(workdir)
     rows = read_model(workdir).metadata['enrolment']
     assert [(row['enrol'], row['uar']) for row in rows] == [(0, 1.0), (8, 1.1)]
@@ -256,7 +257,7 @@ def test_silent_short_or_unreadable_recordings_are_rejected(predictor, enrolled,
     assert reasons == {
         '0.wav': 'silent: nothing above -80 dBFS',
         '1.wav': 'shorter than 1 s: 0.90 s',
-        'notes.txt': 'unreadable: Format not recognised.',
+        'notes.txt': 'unreadable: it is a text: name the right file, or download it again',
         'absent.wav': 'missing',
     }
     assert any('transductive' in note for note in speaker.notes)
@@ -310,18 +311,25 @@ def test_a_model_without_a_prior_is_refused_with_what_to_do(model, tmp_path):
         jaxser.load(folder)
 
 
+def flip_bit(content: bytes, place: int) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 1
+    return bytes(changed)
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
         (lambda file: file.unlink(), 'does not exist'),
         (lambda file: file.write_bytes(b'RIFF'), 'is not a saved enrolment'),
         (lambda file: file.write_bytes(file.read_bytes()[:-5]), 'is damaged'),
+        (lambda file: file.write_bytes(flip_bit(file.read_bytes(), -9)), 'damaged.*SHA-256'),
         (
             lambda file: file.write_bytes(file.read_bytes().replace(b'5' * 64, b'7' * 64)),
             'was enrolled with another model, whose weights have the sha256 777',
         ),
     ],
-    ids=['absent', 'other', 'damaged', 'of another model'],
+    ids=['absent', 'other', 'damaged', 'flipped', 'of another model'],
 )
 def test_a_file_that_is_no_enrolment_for_the_model_is_refused(
     model, enrolled, tmp_path, change, message
@@ -414,14 +422,14 @@ def test_windows_of_a_stream_need_not_end_with_a_second(model):
 
 
 def test_samples_that_are_no_audio_do_not_end_a_stream(model):
-    """A single large sample, as a broken connection causes it, or NaN."""
+    """A single large sample, as a broken connection causes it, or NaN: neither is enrolled."""
     predictor = Predictor(model, window=1.0, hop=1.0)
     wave = make_tone(5.0)
     wave[2 * RATE] = 500.0
     wave[3 * RATE] = np.nan
     running = predictor.start_enrolment()
     assert len(list(predictor.predict_stream(as_pcm(wave), RATE, 'f32le', 1, running))) == 5
-    assert running.sums.utterances == 4
+    assert running.sums.utterances == 3
 
 
 def test_rejected_windows_of_a_stream_are_not_listed(predictor):

@@ -23,7 +23,7 @@ from jaxser.runs import SYNTHETIC_WARNING
 from jaxser.serving import card_results, model_card
 from jaxser.serving.card_enrolment import describe_enrolled
 from jaxser.serving.card_limitations import limitations
-from jaxser.serving.markdown import escape_cell, escape_text
+from jaxser.serving.markdown import escape_cell, escape_code, escape_text
 from jaxser.serving.model import Model, read_model
 from jaxser.serving.setting import describe_setting
 
@@ -126,7 +126,7 @@ def test_the_groups_with_the_lowest_uar_are_named():
     """A kind with one group is left out, and speakers have no rows."""
     text = card_results.groups_section(make_grouped_analysis(), {'uar': 0.6})
     assert text.startswith(
-        'Lowest of each kind: language fr (0.438); sex female (0.500); speaker c (0.375).'
+        'Lowest of each kind: language fr (0.438); sex female (0.500); a speaker (0.375).'
     )
     assert '|  | group | speakers | UAR, folds pooled | 95 % |' in text
     table = [line for line in text.splitlines() if line.startswith('|')][2:]
@@ -296,8 +296,41 @@ def test_the_licence_of_a_csv_list_is_unknown_whatever_its_name(swept):
 
 
 def test_text_from_data_is_not_interpreted_as_markdown():
-    assert escape_text('a_b *c*\n# <d> [e](f) `g`') == r'a_b \*c\* # \<d> \[e](f) \`g\`'
+    assert escape_text('a_b *c*\n# <d> [e](f) `g`') == r'a_b \*c\* # &lt;d&gt; \[e](f) \`g\`'
     assert escape_cell('a|b') == r'a\|b'
+    assert escape_text('__init__ a_b_c ~x~ &lt;') == r'\_\_init\_\_ a_b_c \~x\~ &amp;lt;'
+    assert escape_text('\x1b[2J\u202e') == r'\\x1b\[2J\\u202e'
+
+
+def test_code_in_the_card_cannot_be_ended_by_a_name():
+    names = ['```', '<script>', "it's", 'a\x1b']
+    code = escape_code(names)
+    assert ast.literal_eval(code) == names
+    assert not {'`', '<', '\x1b'} & {*code}
+
+
+@pytest.mark.parametrize(
+    ('word', 'expected'),
+    [
+        ('--config.data.dir=/home/me/data', '--config.data.dir=FOLDER/data'),
+        ('--workdir=/home/me/runs/a', '--workdir=FOLDER/a'),
+        ('--workdir=~me/a', '--workdir=FOLDER/a'),
+        ('--config=/home/me/my.py:emodb', '--config=FOLDER/my.py:emodb'),
+        ('/home/me/a', 'FOLDER/a'),
+        ('gs://bucket/a', 'FOLDER/a'),
+        ('C:\\me\\a', 'FOLDER/a'),
+        ('--config.data.only=speaker=anna', '--config.data.only=SPEAKERS'),
+        ('--config.data.only=style=acted', '--config.data.only=style=acted'),
+        ('--workdir=runs/a', '--workdir=runs/a'),
+    ],
+)
+def test_the_command_in_the_card_has_no_absolute_path_and_no_speaker(word, expected):
+    command = card_results.anonymize_command(shlex.join(['python', '--config.x=1', word]))
+    assert shlex.split(command) == ['python', '--config.x=1', expected]
+
+
+def test_a_command_cannot_end_its_block_of_code():
+    assert card_results.anonymize_command("python '```\n<script>'") == ''
 
 
 def test_without_the_sweep_the_card_has_the_results_of_the_model(swept):

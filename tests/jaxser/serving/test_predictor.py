@@ -1,7 +1,9 @@
 """Predictions for files, waves and streams by the model of a finished sweep."""
 
 import csv
+import importlib.util
 import io
+import os
 import shutil
 from pathlib import Path
 
@@ -15,11 +17,11 @@ from helpers.predictions import RATE, assert_close, make_tone
 
 import jaxser
 from data_pipelines.errors import UserError
-from data_pipelines.features import log_mel
+from data_pipelines.features import decode, log_mel
 from data_pipelines.protocols import split
 from data_pipelines.storage import dataset
 from jaxser.analysis import calibration
-from jaxser.serving import bundling
+from jaxser.serving import bundling, predictor, recordings
 from jaxser.serving.model import Model, read_model
 from jaxser.serving.predictor import Predictor
 from jaxser.training import experiment
@@ -199,7 +201,7 @@ def test_rate_channels_and_dtype_of_a_wave_do_not_change_the_answer(model):
         (make_tone(1.0), 3, 'rate of 3 Hz'),
         (np.zeros((2, RATE)), RATE, r'shape \(2, 16000\); expected \(time,\)'),
         (np.zeros(0), RATE, r'shape \(0,\)'),
-        (np.full(RATE, 20_000.0), RATE, 'samples up to 20000; expected floats of full scale 1'),
+        (np.full(RATE, 20_000.0), RATE, 'samples as large as 20000, where full scale is 1'),
         (np.ones(RATE), '16000', "rate is '16000'; expected a whole number"),
         (np.zeros(RATE, bool), RATE, 'bool; expected floats'),
     ],
@@ -221,6 +223,98 @@ def test_a_folder_stands_for_all_audio_files_below_it(model, tmp_path):
     (tmp_path / 'none').mkdir()
     (answer,) = model.predict_files([tmp_path / 'none'])
     assert 'no audio file in this folder' in answer['error']
+
+
+def test_a_folder_is_read_by_the_first_bytes_too(model, tmp_path):
+    """A recording of any suffix is predicted; all other files are known."""
+    soundfile.write(tmp_path / 'a.recording', make_tone(0.5), RATE, format='WAV')
+    soundfile.write(tmp_path / 'b', make_tone(0.5), RATE, format='FLAC')
+    (tmp_path / 'c.json').write_text('{"a": 1}')
+    (tmp_path / 'd.empty').touch()
+    os.mkfifo(tmp_path / 'e')  # to open it would block
+    answers = list(model.predict_files([tmp_path]))
+    assert [Path(answer['file']).name for answer in answers] == ['a.recording', 'b']
+    assert all(answer['posterior'] for answer in answers)
+    others = recordings.list_folder(tmp_path).others
+    assert [path.name for path in others] == ['c.json', 'd.empty', 'e']
+
+
+def test_compressed_speech_in_a_folder_is_named_without_pyav(model, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / 'a.wav', make_tone(0.5), RATE)
+    (tmp_path / 'b.m4a').write_bytes(b'\0\0\0\x18ftypM4A ' + bytes(100))
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    answers = list(model.predict_files([tmp_path]))
+    assert [Path(answer['file']).name for answer in answers] == ['a.wav', 'b.m4a']
+    assert 'install PyAV' in answers[1]['error']
+
+
+@pytest.mark.parametrize('path', ['', 'x' * 5000, 'a\0b'])
+def test_an_impossible_path_is_refused_or_answered(model, path):
+    if not path:
+        with pytest.raises(UserError, match='One of the paths is empty'):
+            list(model.predict_files([path]))
+        return
+    (answer,) = model.predict_files([path])
+    assert 'unreadable' in answer['error']
+
+
+def test_due_answers_are_given_before_a_long_file_is_decoded(model, tmp_path, monkeypatch):
+    """Decoding may take long, or end the process."""
+    soundfile.write(tmp_path / 'a.wav', make_tone(0.5), RATE)
+    soundfile.write(tmp_path / 'b.flac', np.zeros((20 * 60 * 8000, 2), np.int16), 8000)
+    answers = model.predict_files([tmp_path / 'a.wav', tmp_path / 'b.flac'])
+    decoded = []
+    decode_file = decode.decode
+
+    def recording_names(utterance, spec):
+        decoded.append(utterance.name)
+        return decode_file(utterance, spec)
+
+    monkeypatch.setattr(decode, 'decode', recording_names)
+    assert next(answers)['posterior']
+    assert decoded == ['a.wav']
+    assert 'silent' in next(answers)['error']
+
+
+def test_too_many_windows_are_refused(model, monkeypatch):
+    monkeypatch.setattr(predictor, 'MAX_WINDOWS', 1000)
+    many_windows = Predictor(model.model, window=0.2, hop=0.01)
+    with pytest.raises(UserError, match='too long for this hop: 3980 windows'):
+        many_windows.predict(make_tone(40.0), RATE)
+
+
+def test_a_channel_can_be_chosen(model, swept, tmp_path):
+    """In files, waves and streams; else channels that cancel are refused."""
+    wave = make_tone(1.0)
+    samples = np.stack([wave, -wave], 1)
+    soundfile.write(tmp_path / 'a.wav', samples, RATE, subtype='FLOAT')
+    (answer,) = model.predict_files([tmp_path / 'a.wav'])
+    assert 'its 2 channels cancel' in answer['error']
+    with pytest.raises(UserError, match='its 2 channels cancel'):
+        model.predict(samples, RATE)
+    content = samples.astype('<f4').tobytes()
+    second, _ = model.predict_stream(io.BytesIO(content), RATE, 'f32le', 2)
+    assert 'its 2 channels cancel' in second['note']
+    first = jaxser.load(swept, channel=1)
+    expected = model.predict(wave, RATE)
+    assert_close(next(first.predict_files([tmp_path / 'a.wav'])), expected, TOLERANCE)
+    assert_close(first.predict(samples, RATE), expected, TOLERANCE)
+    (second,) = first.predict_stream(io.BytesIO(content), RATE, 'f32le', 2)
+    assert_close(second, expected, TOLERANCE)
+    with pytest.raises(UserError, match='channel is 0'):
+        jaxser.load(swept, channel=0)
+
+
+def test_float_samples_as_large_as_integers_are_refused_everywhere(model, tmp_path):
+    """In files, waves and streams, by the same sentence."""
+    wave = np.round(32768 * make_tone(1.0)).astype(np.float32)
+    soundfile.write(tmp_path / 'a.wav', wave, RATE, subtype='FLOAT')
+    (answer,) = model.predict_files([tmp_path / 'a.wav'])
+    assert 'probably integers' in answer['error']
+    with pytest.raises(UserError, match='probably integers'):
+        model.predict(wave, RATE)
+    second, _ = model.predict_stream(io.BytesIO(wave.astype('<f4').tobytes()), RATE, 'f32le')
+    assert second['note'] == answer['error']
 
 
 class SlowPipe(io.BytesIO):
@@ -272,7 +366,20 @@ def test_the_notes_mention_speaker_normalisation_and_synthetic_speech(swept):
     assert predictor.predict(make_tone(1.0), RATE)['posterior'].keys() == {'angry', 'sad'}
 
 
-@pytest.mark.parametrize(('window', 'hop'), [(1.0, 2.0), (1.0, 0.0), (0.1, 0.1)])
+@pytest.mark.parametrize(
+    ('window', 'hop'),
+    [
+        (1.0, 2.0),
+        (1.0, 0.0),
+        (0.1, 0.1),
+        (np.inf, 5.0),
+        (np.nan, 5.0),
+        (1e9, 5.0),
+        (10.0, 1e-9),
+        (10.0, np.nan),
+        (-1.0, -2.0),
+    ],
+)
 def test_windows_with_gaps_or_too_short_are_refused(swept, window, hop):
     with pytest.raises(UserError, match='A window of'):
         jaxser.load(swept, window=window, hop=hop)

@@ -9,7 +9,13 @@ from data_pipelines.errors import UserError
 from jaxser.training import validate
 
 OUT_OF_RANGE = [
-    ('train.epochs', 0, '1 or more'),
+    ('train.epochs', 0, 'a number from 1 to 1000000'),
+    ('train.epochs', 10**9, 'a number from 1 to 1000000'),
+    ('data.frames', 10**9, 'a number from 1 to 1000000'),
+    ('data.batch', 10**12, 'a number from 1 to 1000000'),
+    ('data.eval_batch', 10**9, 'a number from 1 to 1000000'),
+    ('domain_hidden', -1, 'a number from 0 to 65536'),
+    ('model.lora', 10**9, 'a number from 0 to 65536'),
     ('train.select_from', 1.5, 'a number from 0 to 1'),
     ('train.select_from', -0.1, 'a number from 0 to 1'),
     ('train.select_from', math.nan, 'a number from 0 to 1'),

@@ -1,0 +1,128 @@
+"""Reads the table of a list of the user's own, as spreadsheets and pandas write it.
+
+Cells are separated by commas, semicolons or tabs. Names of columns may have blanks and capitals.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from data_pipelines import csv_files, file_kinds
+from data_pipelines.errors import UserError
+from data_pipelines.terminal import print_text
+from data_pipelines.wording import pluralize
+
+# A column without a name is called '#1', '#2', ... by its place.
+NAMELESS = '#'
+PANDAS_PATTERN = re.compile(r'unnamed: \d+')
+DECIMAL_COMMA_PATTERN = re.compile(r'([+-]?\d+),(\d+)')
+
+
+class Table(NamedTuple):
+    """The rows of a list with their line numbers."""
+
+    columns: list[str]
+    numbered_rows: list[tuple[int, dict]]
+
+
+def read_table(source: Path, known_columns: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
+    """Returns the table in a file; raises a UserError if the file is no table.
+
+    Args:
+      source: The file.
+      known_columns: The names of columns that tell how cells are separated.
+      numbers: The columns of numbers, which may have a decimal comma where no comma separates.
+    """
+    check_kind(source)
+    delimiter = csv_files.detect_delimiter(source, known_columns)
+    numbered_rows = []
+    empty_count = 0
+    reader = None
+    try:
+        # The names of files may be any bytes.
+        with csv_files.open_rows(
+            source, errors='surrogateescape', strict=True, delimiter=delimiter
+        ) as reader:
+            columns = name_columns(reader.fieldnames or [])
+            reader.fieldnames = columns
+            for row in reader:
+                row = strip_cells(row)
+                if not any(row.values()):
+                    empty_count += 1
+                    continue
+                if delimiter != ',':
+                    replace_decimal_commas(row, numbers)
+                numbered_rows.append((reader.line_num, row))
+    except csv_files.Error as error:
+        line = f', line {reader.line_num},' if reader else ''
+        raise UserError(f'{source}{line} is not CSV: {error}.') from None
+    if empty_count:
+        print_text(f'{source} has {pluralize(empty_count, "row")} without any text; ignored.')
+    return Table(remove_nameless(source, columns, numbered_rows), numbered_rows)
+
+
+def check_kind(source: Path) -> None:
+    """Raises a UserError if the first bytes are of a workbook, UTF-16, a web page or the like."""
+    with open(source, 'rb') as file:
+        kind = file_kinds.recognise(file.read(file_kinds.HEAD_BYTES))
+    if kind == file_kinds.ZIP:  # its first bytes do not say so, but for a list it is likely
+        kind = file_kinds.XLSX._replace(name='a ZIP archive, probably an Excel workbook')
+    if kind is not None:
+        raise UserError(f'{source} is not CSV: {file_kinds.describe(kind)}.')
+
+
+def name_columns(fields: list[str]) -> list[str]:
+    """Returns the names of columns in lower case, without blanks at their ends."""
+    columns = []
+    for number, field in enumerate(fields, start=1):
+        name = ' '.join(field.casefold().split())
+        # What pandas makes of a nameless column that it has read.
+        is_nameless = not name or PANDAS_PATTERN.fullmatch(name)
+        columns.append(f'{NAMELESS}{number}' if is_nameless else name)
+    return columns
+
+
+def strip_cells(row: dict) -> dict:
+    """Returns the row without spaces at the ends of cells, as 'anna ' and 'anna' are one speaker.
+
+    The path keeps its spaces: they may belong to the name of the file.
+    """
+    stripped = dict(row)
+    for column, text in row.items():
+        if column != 'path' and isinstance(text, str):
+            stripped[column] = text.strip()
+    return stripped
+
+
+def replace_decimal_commas(row: dict, numbers: tuple[str, ...]) -> None:
+    """Writes '0.5' for '0,5' in the cells of numbers."""
+    for column in numbers:
+        match = DECIMAL_COMMA_PATTERN.fullmatch(row.get(column) or '')
+        if match:
+            row[column] = f'{match[1]}.{match[2]}'
+
+
+def remove_nameless(
+    source: Path, columns: list[str], numbered_rows: list[tuple[int, dict]]
+) -> list[str]:
+    """Returns the columns that have a name, and removes the others from the rows.
+
+    A column of row numbers, as pandas writes it, and an empty one are ignored, which is printed. A
+    UserError for any other: it may matter.
+    """
+    named = [column for column in columns if not column.startswith(NAMELESS)]
+    for column in columns:
+        if column in named:
+            continue
+        cells = [row.get(column) or '' for _, row in numbered_rows]
+        place = column.removeprefix(NAMELESS)
+        is_index = len(set(cells)) == len(cells) and all(cell.isdecimal() for cell in cells)
+        if any(cells) and not is_index:
+            raise UserError(
+                f'Column {place} of {source} has no name. Name it in the first line, or remove it.'
+            )
+        content = 'row numbers' if any(cells) else 'nothing'
+        print_text(f'Column {place} of {source} has no name. It holds {content}, and is ignored.')
+        for _, row in numbered_rows:
+            row.pop(column, None)
+    return named

@@ -1,0 +1,158 @@
+"""Checks a corpus's list of utterances before it is prepared: who speaks, and in which file."""
+
+import collections
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+
+from data_pipelines import speaker_names
+from data_pipelines.corpora import Utterance
+from data_pipelines.errors import UserError
+from data_pipelines.terminal import print_text
+from data_pipelines.wording import pluralize
+
+MAX_LISTED_SPEAKERS = 10  # of one kind of mistake that a message names
+FILE_DIGITS = 16  # hexadecimal digits that stand for a file
+
+
+def complete_listing(utterances: list[Utterance], allow_names: bool = False) -> list[Utterance]:
+    """Returns the utterances with one name for each speaker, and with their files.
+
+    Unknown speakers are ''. UserError if one person has two names or two sexes, unless
+    `allow_names`: then a person's names all become the first of them.
+    """
+    utterances = clear_unknown_speakers(utterances)
+    spellings = find_spellings(utterances)
+    sexes = find_two_sexes(utterances)
+    if not allow_names:
+        check_names(spellings, sexes)
+    return with_files(unite_spellings(utterances, spellings))
+
+
+def clear_unknown_speakers(utterances: list[Utterance]) -> list[Utterance]:
+    """Returns the utterances with '' for unknown speakers, and prints how many there are."""
+    counts: collections.Counter = collections.Counter()
+    cleared = []
+    unknown_names = set()
+    for name in {utterance.speaker for utterance in utterances}:
+        if speaker_names.is_unknown(name):
+            unknown_names.add(name)
+    for utterance in utterances:
+        if utterance.speaker in unknown_names:
+            counts[utterance.speaker] += 1
+            utterance = dataclasses.replace(utterance, speaker='')
+        cleared.append(utterance)
+    if counts:
+        listed = []
+        for name, count in sorted(counts.items()):
+            listed.append(f'{count} {speaker_names.visible(name) if name else "empty"}')
+        print_text(
+            f'{pluralize(counts.total(), "utterance")} of unknown speakers ({", ".join(listed)}): '
+            'they are in no speaker loss, and where parts are divided by speaker in training only.'
+        )
+    return cleared
+
+
+def find_spellings(utterances: list[Utterance]) -> list[list[str]]:
+    """Returns the names of each person who has more than one, in the order of the list."""
+    known = [utterance.speaker for utterance in utterances if utterance.speaker]
+    groups = speaker_names.group_spellings(known).values()
+    return [names for names in groups if len(names) > 1]
+
+
+def find_two_sexes(utterances: list[Utterance]) -> list[str]:
+    """Returns the speakers who are female in one utterance and male in another."""
+    sexes = collections.defaultdict(set)
+    first_name: dict[str, str] = {}
+    key_by_name: dict[str, str] = {}
+    for utterance in utterances:
+        name = utterance.speaker
+        if not name or not utterance.sex:
+            continue
+        if name not in key_by_name:
+            key_by_name[name] = speaker_names.identity_key(name)
+        key = key_by_name[name]
+        first_name.setdefault(key, name)
+        sexes[key].add(utterance.sex)
+    return [first_name[key] for key, values in sexes.items() if len(values) > 1]
+
+
+def check_names(spellings: list[list[str]], sexes: list[str]) -> None:
+    """Raises a UserError if a person has two names or two sexes."""
+    messages = []
+    if spellings:
+        groups = [_join_spellings(names) for names in spellings]
+        messages.append(
+            f'{pluralize(len(spellings), "speaker")} with several spellings of the name: '
+            f'{_join_first(groups)}. Each would count as several people, so that one person could '
+            'be in training and in test. Write each name in one way; --allow_names takes all '
+            'spellings of a name as one person.'
+        )
+    if sexes:
+        names = [speaker_names.visible(name) for name in sexes]
+        messages.append(
+            f'{pluralize(len(sexes), "speaker")} listed as female and as male: '
+            f'{_join_first(names)}. Probably two people have one name, or the sex is wrong: '
+            'correct the list. --allow_names accepts it.'
+        )
+    if messages:
+        raise UserError('\n'.join(messages))
+
+
+def _join_spellings(names: list[str]) -> str:
+    return ' = '.join([speaker_names.visible(name) for name in names])
+
+
+def _join_first(words: list[str]) -> str:
+    """Returns the first words, and how many there are besides."""
+    more = len(words) - MAX_LISTED_SPEAKERS
+    ending = f', and {more} more' if more > 0 else ''
+    return ', '.join(words[:MAX_LISTED_SPEAKERS]) + ending
+
+
+def unite_spellings(utterances: list[Utterance], spellings: list[list[str]]) -> list[Utterance]:
+    """Returns the utterances with the first of each person's names, and prints what changed."""
+    if not spellings:
+        return utterances
+    first_by_name = {}
+    for names in spellings:
+        first_by_name.update(dict.fromkeys(names, names[0]))
+    groups = [_join_spellings(names) for names in spellings]
+    print_text(f'--allow_names: one person each, under the first name: {_join_first(groups)}.')
+    united = []
+    for utterance in utterances:
+        name = first_by_name.get(utterance.speaker, utterance.speaker)
+        united.append(dataclasses.replace(utterance, speaker=name))
+    return united
+
+
+def with_files(utterances: list[Utterance]) -> list[Utterance]:
+    """Returns the utterances with `file`, if any of them is a segment of its file.
+
+    Channels that are used one by one count as files of their own.
+    """
+    if not any(utterance.is_segment for utterance in utterances):
+        return utterances
+    file_by_path: dict[Path, str] = {}
+    for utterance in utterances:
+        if utterance.path not in file_by_path:
+            file_by_path[utterance.path] = hash_real_path(utterance.path)
+    # The mean of all channels has something of each of them.
+    mixed_files = {file_by_path[u.path] for u in utterances if not u.channel}
+    completed = []
+    for utterance in utterances:
+        file = file_by_path[utterance.path]
+        if file not in mixed_files:
+            file += f'.{utterance.channel}'
+        completed.append(dataclasses.replace(utterance, file=file))
+    return completed
+
+
+def hash_real_path(path: Path) -> str:
+    """Returns a hash of the path without links and '..': equal if two paths are of one file."""
+    try:
+        real_path = os.path.realpath(path)
+    except (OSError, ValueError):  # it is reported as unreadable later
+        real_path = os.path.abspath(path)
+    return hashlib.sha256(os.fsencode(real_path)).hexdigest()[:FILE_DIGITS]

@@ -1,0 +1,53 @@
+"""Makes up for what a process may lack: a folder for caches, a terminal that shows every letter."""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+CACHE_VARIABLE = 'XDG_CACHE_HOME'
+
+
+def cache_folder() -> Path | None:
+    """Returns the folder for caches of all programs, or None if nothing can be written there."""
+    named = os.environ.get(CACHE_VARIABLE, '')
+    try:
+        folder = Path(named) if os.path.isabs(named) else Path.home() / '.cache'
+    except RuntimeError:  # neither $HOME nor an entry for this user
+        return None
+    if not folder.is_absolute():
+        return None
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    return folder if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK) else None
+
+
+def provide_cache_folder() -> None:
+    """Makes a temporary folder for caches if there is none; it is removed at the end.
+
+    Without one librosa cannot be imported. Child processes use the same.
+    """
+    if cache_folder() is None:
+        folder = tempfile.mkdtemp(prefix='jaxser-cache-')
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ[CACHE_VARIABLE] = folder
+        os.environ.setdefault('MPLCONFIGDIR', f'{folder}/matplotlib')
+        if not os.path.isabs(os.path.expanduser('~')):
+            os.environ.setdefault('KERAS_HOME', f'{folder}/keras')  # else it makes a folder `~`
+
+
+def tolerate_any_letter() -> None:
+    """Lets output show a character that the terminal cannot as an escape, in place of an error.
+
+    In the locale C, Python has chosen `surrogateescape`, with which names of files can be printed
+    but other letters only if the encoding has them.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        errors = getattr(stream, 'errors', None)
+        has_all_letters = (getattr(stream, 'encoding', None) or '').lower().startswith('utf')
+        raises = errors == 'strict' or (errors == 'surrogateescape' and not has_all_letters)
+        if raises and hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')

@@ -1,0 +1,27 @@
+"""Prints the table of the drills and the seed: `python -m pytest -m drill -s -n 0`.
+
+DRILL_SEED=N repeats the drill with that seed, DRILL_SHARE=0.1 tries a tenth of the cases, and
+DRILL_CASE=N only the case of that number.
+"""
+
+import pytest
+from drills import drill
+
+
+def pytest_collection_modifyitems(items: list) -> None:
+    """Marks all tests of this folder."""
+    for item in items:
+        if 'drills' in item.path.parts:
+            item.add_marker(pytest.mark.drill)
+            item.add_marker(pytest.mark.filterwarnings('default'))
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Prints the table of all drills."""
+    if not drill.Drill.table:
+        return
+    write = terminalreporter.write_line
+    write(f'DRILL_SEED={drill.SEED}')
+    write(f'{"drill":32} {"tried":>6} {"held":>6} {"refused":>8} {"accepted":>9}')
+    for row in drill.Drill.table:
+        write(row.line)
