@@ -21,7 +21,7 @@ def main() -> None:
     """Imports what the command needs, prints `ready`, and runs it."""
     name, *arguments = sys.argv[1:]
     import data_pipelines.storage.preparation  # noqa: F401
-    import jaxser.probing.prober  # noqa: F401
+    import jaxser.probing.prober
     import jaxser.serving.exporting
     import jaxser.training.experiment  # noqa: F401
     from jaxser.probing.attackers import linear, mlp
