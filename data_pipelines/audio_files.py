@@ -1,9 +1,12 @@
 """Finds the audio files of a corpus below the folder that the user names."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from data_pipelines.errors import UserError
+from data_pipelines.terminal import print_text
+from data_pipelines.wording import pluralize
 
 AUDIO_SUFFIXES = ('.wav', '.flac')
 OTHER_AUDIO_SUFFIXES = ('.mp3', '.ogg', '.opus', '.m4a', '.aac', '.aiff', '.au')
@@ -58,6 +61,21 @@ def find_audio_files(
             f'{others[0].relative_to(root)}, ...'
         )
     return matches
+
+
+def print_left_out(root: Path, files: Iterable[Path], used: Iterable[Path], reason: str) -> None:
+    """Says how many audio files among `files`, which are below `root`, are not among `used`."""
+    suffixes = (*AUDIO_SUFFIXES, *OTHER_AUDIO_SUFFIXES)
+    used_files = set(used)
+    left_out = []
+    for path in sorted(files):
+        if path.suffix.lower() in suffixes and path not in used_files:
+            left_out.append(path)
+    if left_out:
+        print_text(
+            f'{pluralize(len(left_out), "audio file")} left out, {reason}: '
+            f'{left_out[0].relative_to(root)}{", ..." if len(left_out) > 1 else ""}'
+        )
 
 
 def _print_other_formats(

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import sys
@@ -69,6 +70,8 @@ def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
         cause = _find_disk_error(error)
         if cause is None:
             raise
+        # The other tasks that met the same error would each log it with a stack trace at the end.
+        logging.getLogger('asyncio').addFilter(_is_no_lost_task)
         prefix = f'{cause.filename}: ' if cause.filename else ''
         print_text(f'{prefix}{cause.strerror}. {follow_up}'.strip(), file=sys.stderr)
         sys.exit(2)
@@ -95,3 +98,7 @@ def _find_disk_error(error: BaseException) -> OSError | None:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _is_no_lost_task(record: logging.LogRecord) -> bool:
+    return 'exception was never retrieved' not in record.getMessage()

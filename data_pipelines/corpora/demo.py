@@ -32,6 +32,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.partial_folders import (
@@ -330,6 +331,12 @@ def walk(root: Path) -> list[Utterance]:
             style='acted',
         )
         utterances.append(utterance)
+    audio_files.print_left_out(
+        Path(root),
+        Path(root).rglob('*'),
+        [utterance.path for utterance in utterances],
+        'since they are not where those of this corpus are',
+    )
     return utterances
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance, scale_rating
 from data_pipelines.errors import UserError
+from data_pipelines.terminal import print_text
 
 EMOTIONS = {
     'ang': 'angry',
@@ -63,6 +64,12 @@ def walk(root: Path) -> list[Utterance]:
     utterances = []
     for evaluation in evaluations:
         utterances.extend(read_dialogue(evaluation))
+    audio_files.print_left_out(
+        root,
+        root.glob('Session*/sentences/wav/**/*'),
+        [utterance.path for utterance in utterances],
+        'since no file of EmoEvaluation labels them',
+    )
     return utterances
 
 
@@ -78,6 +85,11 @@ def read_dialogue(evaluation: Path) -> list[Utterance]:
     utterances = []
     for number, line in enumerate(evaluation.read_text(errors='replace').split('\n'), 1):
         turn = TURN_PATTERN.match(line)
+        if line.startswith('[') and not turn:
+            print_text(
+                f'{evaluation}, line {number}, is left out, as it is not like a turn with a label '
+                f'and three ratings: {line!r}'
+            )
         if turn:
             name, label, ratings = turn.groups()
             path = audio_by_name.get(name, audio_folder / f'{name}.wav')

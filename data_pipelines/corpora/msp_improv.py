@@ -59,6 +59,12 @@ def walk(root: Path) -> list[Utterance]:
                 f'{", ".join(EMOTIONS)}. Compare the file with the release.'
             ) from None
         utterances.append(utterance)
+    audio_files.print_left_out(
+        root,
+        audio_by_name.values(),
+        [utterance.path for utterance in utterances],
+        f'since {list_path.name} does not list them',
+    )
     return utterances
 
 

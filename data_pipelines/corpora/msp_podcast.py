@@ -11,7 +11,7 @@ Computing 10(4).
 
 from pathlib import Path
 
-from data_pipelines import csv_files
+from data_pipelines import audio_files, csv_files
 from data_pipelines.corpora import Corpus, Utterance, scale_rating
 from data_pipelines.errors import UserError
 
@@ -62,6 +62,12 @@ def walk(root: Path) -> list[Utterance]:
         for row in reader:
             line_name = f'{labels}, line {reader.line_num},'
             utterances.append(make_utterance(audio_folder, row, line_name))
+    audio_files.print_left_out(
+        root,
+        audio_folder.rglob('*'),
+        [utterance.path for utterance in utterances],
+        f'since {labels.name} does not list them',
+    )
     return utterances
 
 

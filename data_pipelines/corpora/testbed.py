@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance, demo
 from data_pipelines.corpora.demo import EMOTION_CUES, SEED, SENTENCES, Cues, Speaker
 from data_pipelines.errors import UserError, exit_on_user_error
@@ -112,6 +113,12 @@ def walk(root: Path) -> list[Utterance]:
             split=speaker[:-2],
         )
         utterances.append(utterance)
+    audio_files.print_left_out(
+        Path(root),
+        Path(root).rglob('*'),
+        [utterance.path for utterance in utterances],
+        'since they are not where those of this corpus are',
+    )
     return utterances
 
 

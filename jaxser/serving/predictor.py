@@ -503,6 +503,12 @@ class Predictor:
                 self.run_arrays, self.extractor.params, batch, length_B, *self._speaker_offset
             )
             p_BxC = np.asarray(p_BxC, np.float64)
+            if not np.isfinite(p_BxC[: len(indices)]).all():
+                raise UserError(
+                    'The model has no finite answer: its weights are far too large, so it is '
+                    'probably damaged or forged. Copy it again, or make it again with '
+                    'python -m jaxser.bundle.'
+                )
             for b, n in enumerate(indices):
                 posteriors[n] = p_BxC[b] / p_BxC[b].sum()
         return posteriors

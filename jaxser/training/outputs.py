@@ -21,6 +21,7 @@ from jaxser.runs import (
     method_name,
     run_label,
 )
+from jaxser.training.event_files import EventFile
 from jaxser.workdir import Workdir
 
 
@@ -40,12 +41,10 @@ class MetricsLog:
         self.labels = labels
         self.writers = {}
         if distributed.is_main_process():
-            from tensorboardX import SummaryWriter
-
             first_removed = epoch + 1 if epoch else None
             for label in dict.fromkeys(labels):
                 folder = str(workdir.path / 'tensorboard' / label)
-                self.writers[label] = SummaryWriter(folder, purge_step=first_removed)
+                self.writers[label] = EventFile(folder, first_removed)
 
     def add(self, epoch: int, rows: list[dict]) -> int:
         """Adds a line for each run, and scalars for each label; returns the number of lines."""
@@ -65,7 +64,9 @@ class MetricsLog:
                 writer.add_scalar(key, np.mean(values), epoch)
 
     def flush(self) -> None:
-        """Writes metrics.jsonl, so that it agrees with the checkpoint that follows."""
+        """Writes the files, so that metrics.jsonl agrees with the checkpoint that follows."""
+        for writer in self.writers.values():
+            writer.flush()
         self.workdir.save_metrics(self.lines)
 
     def close(self) -> None:

@@ -58,6 +58,26 @@ def test_a_full_disk_is_named_whatever_library_finds_it(error, capsys):
     assert re.fullmatch(r'(No space left on device|Disk quota.*)\. The same.*\.\n', message)
 
 
+def test_other_tasks_with_the_same_error_leave_no_stack_trace():
+    """As those of Orbax, of which only the first error is raised."""
+    code = (
+        'import asyncio, gc\n'
+        'from data_pipelines.errors import exit_on_user_error\n'
+        'async def fail():\n'
+        "    raise OSError(28, 'No space left on device')\n"
+        'async def main():\n'
+        '    lost.extend(asyncio.ensure_future(fail()) for _ in range(3))\n'
+        '    await asyncio.sleep(0.01)\n'
+        '    await fail()\n'
+        'lost = []\n'
+        'with exit_on_user_error():\n'
+        '    asyncio.run(main())\n'
+    )
+    command = [sys.executable, '-c', code]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (2, 'No space left on device.\n')
+
+
 def test_ctrl_c_ends_with_status_130_and_no_trace(capsys):
     interrupt = KeyboardInterrupt()
     expected = (130, '\nInterrupted. The same command continues.\n')

@@ -1,7 +1,6 @@
 """Makes odd audio files at random: unusual formats, damaged, joined, of other kinds, hostile."""
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +54,8 @@ WAYS = (
     'long',
 )
 
+OTHER_WAYS = ('other content', 'text', 'samples', 'long')
+
 
 def encode(random: np.random.Generator, wave=None, file_format=None) -> tuple[bytes, float, str]:
     """Returns an audio file of noise or of `wave`, its length in seconds, and its format."""
@@ -100,47 +101,55 @@ def change_bytes(content: bytes, random: np.random.Generator, first: int, last: 
     return bytes(damaged)
 
 
+def damage_bytes(way: str, content: bytes, random: np.random.Generator, file_format: str) -> bytes:
+    """Returns the content of an audio file damaged in the given way."""
+    if way == 'truncated':
+        return content[: random.integers(len(content))]
+    if way in ('flipped', 'header'):
+        return change_bytes(content, random, 0, 64 if way == 'header' else len(content))
+    if way == 'joined':
+        return content + encode(random, file_format=file_format)[0]
+    if way == 'hole':
+        start = int(random.integers(len(content)))
+        return content[:start] + content[start + int(random.integers(1, 500)) :]
+    if way == 'garbage at the end':
+        return content + random.bytes(int(random.integers(1, 5_000)))
+    return content
+
+
+def make_other_content(way: str, random: np.random.Generator) -> tuple[bytes, str]:
+    """Returns the content of a file that is no damaged audio, and what it is."""
+    if way == 'other content':
+        content = damage.OTHER_KINDS[random.integers(len(damage.OTHER_KINDS))]
+        return content, repr(content[:8])
+    if way == 'text':
+        content = TEXTS[random.integers(len(TEXTS))]
+        return content, repr(content[:8])
+    file = io.BytesIO()
+    if way == 'samples':
+        wave, kind = odd_samples(random)
+        soundfile.write(file, wave, 16_000, format='WAV', subtype='FLOAT')
+        return file.getvalue(), kind
+    seconds = int(random.integers(60, 180))  # small on disk, large when decoded
+    soundfile.write(file, np.zeros((16_000 * seconds, 8), np.int16), 16_000, format='FLAC')
+    return file.getvalue(), f'{seconds} s of silence'
+
+
 def write_odd_file(
     folder: Path, number: int, random: np.random.Generator
 ) -> tuple[Path, str, float | None]:
     """Writes a file; returns its path, what it is, and the length to be accepted if it is whole."""
     way = WAYS[random.integers(len(WAYS))]
-    content, seconds, kind = encode(random)
     suffix = SUFFIXES[random.integers(len(SUFFIXES))]
     path = folder / f'{number}{suffix}'
     expected = None
-    if way == 'whole':
-        expected = seconds
-    elif way == 'truncated':
-        content = content[: random.integers(len(content))]
-    elif way == 'flipped':
-        content = change_bytes(content, random, 0, len(content))
-    elif way == 'header':
-        content = change_bytes(content, random, 0, 64)
-    elif way == 'joined':
-        content += encode(random, file_format=kind.partition(' ')[0])[0]
-    elif way == 'hole':
-        start = int(random.integers(len(content)))
-        content = content[:start] + content[start + int(random.integers(1, 500)) :]
-    elif way == 'garbage at the end':
-        content += random.bytes(int(random.integers(1, 5_000)))
-    elif way == 'other content':
-        content = damage.OTHER_KINDS[random.integers(len(damage.OTHER_KINDS))]
-    elif way == 'text':
-        content = TEXTS[random.integers(len(TEXTS))]
-    elif way == 'samples':
-        wave, kind = odd_samples(random)
-        file = io.BytesIO()
-        soundfile.write(file, wave, 16_000, format='WAV', subtype='FLOAT')
-        content = file.getvalue()
-    elif way == 'long':  # small on disk, large when decoded
-        file = io.BytesIO()
-        wave = np.zeros((16_000 * int(random.integers(60, 180)), 8), np.int16)
-        soundfile.write(file, wave, 16_000, format='FLAC')
-        content = file.getvalue()
+    if way in OTHER_WAYS:
+        content, kind = make_other_content(way, random)
+    else:
+        content, seconds, kind = encode(random)
+        content = damage_bytes(way, content, random, kind.partition(' ')[0])
+        expected = seconds if way == 'whole' else None
     path.write_bytes(content)
     if way == 'node':
         kind = damage.replace_node(path, random)
-        if kind == 'missing' and random.random() < 0.5:
-            os.symlink('/dev/stdin', path)
     return path, f'{path.name}, {way}, {kind}', expected

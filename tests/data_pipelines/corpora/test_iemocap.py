@@ -44,6 +44,22 @@ def test_a_labelled_utterance_without_audio_is_listed(tmp_path):
     assert not utterance.path.exists()
 
 
+def test_audio_without_a_label_and_a_turn_of_another_form_are_said(tmp_path, capsys):
+    write_iemocap_dialogue(tmp_path, 'Ses01F_impro01', [('Ses01F_impro01_F000', 'neu')])
+    assert len(iemocap.walk(tmp_path)) == 1
+    assert capsys.readouterr().out == ''
+    audio = tmp_path / 'Session1/sentences/wav'
+    for name in ('Ses01F_impro01/Ses01F_impro01_F001', 'Ses01F_impro02/Ses01F_impro02_F000'):
+        corpus_trees.write_file(audio / f'{name}.wav')
+    labels = tmp_path / 'Session1/dialog/EmoEvaluation/Ses01F_impro01.txt'
+    labels.write_text(labels.read_text() + '[1 - 2] Ses01F_impro01_F001 neu\n')
+    assert len(iemocap.walk(tmp_path)) == 1
+    line, count = capsys.readouterr().out.splitlines()
+    assert 'is left out, as it is not like a turn' in line
+    assert count.startswith('2 audio files left out, since no file of EmoEvaluation labels them: ')
+    assert count.endswith('Ses01F_impro01_F001.wav, ...')
+
+
 def test_an_unknown_label_is_refused_with_its_file_and_line(tmp_path):
     turns = [('Ses01F_impro01_F000', 'neu'), ('Ses01F_impro01_F001', 'joy')]
     write_iemocap_dialogue(tmp_path, 'Ses01F_impro01', turns)

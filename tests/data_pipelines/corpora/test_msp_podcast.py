@@ -39,6 +39,13 @@ def test_the_list_gives_names_labels_ratings_and_split(tmp_path):
     assert not second.path.exists()  # listed, so that it is rejected as missing
 
 
+def test_audio_that_the_list_does_not_name_is_counted(tmp_path, capsys):
+    write_list(tmp_path, 'MSP-PODCAST_0001_0009.wav,X,2.5,5.5,4,Unknown,Unknown,Test1')
+    msp_podcast.walk(tmp_path)
+    expected = '1 audio file left out, since labels_consensus.csv does not list them: '
+    assert capsys.readouterr().out == f'{expected}Audios/MSP-PODCAST_0001_0008.wav\n'
+
+
 @pytest.mark.parametrize(
     ('letter', 'emotion'),
     [

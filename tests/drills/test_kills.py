@@ -1,0 +1,181 @@
+"""60 kills of prepare, training, probe, bundle, report and export: a repetition ends as without.
+
+Each round kills the command at random times, three times over what the last one has left, and then
+lets it end.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from drills import damage
+from drills.drill import SEED, SHARE, Drill
+
+pytestmark = [pytest.mark.drill, pytest.mark.filterwarnings('default')]
+ROOT = Path(__file__).parent.parent.parent
+KILLS_PER_ROUND = 3
+KILLS = 60
+END_SECONDS = 240
+# Of JSON files: durations, and the state of the checkout, in which somebody may work.
+LEFT_OUT = ('seconds', 'groups', 'git_commit', 'facts_sha256')
+
+
+class Round(NamedTuple):
+    """A command, the folder that it writes into, and the folder with which it begins, or none."""
+
+    command: str
+    arguments: tuple[str, ...]
+    folder: Path
+    source: Path | None
+
+
+def start(each: Round) -> subprocess.Popen:
+    """Starts the command, and waits until it is ready to work."""
+    path = f'{ROOT}{os.pathsep}{ROOT / "tests"}'
+    environment = os.environ | {'JAX_NUM_CPU_DEVICES': '1', 'PYTHONPATH': path}
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'drills.killed', each.command, *each.arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    while process.poll() is None and process.stdout.readline() != b'ready\n':
+        pass
+    return process
+
+
+def run_to_end(each: Round) -> tuple[int, str, float]:
+    """Runs the command; returns its status, its output and the seconds of its work."""
+    process = start(each)
+    start_time = time.monotonic()
+    try:
+        output, _ = process.communicate(timeout=END_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return -1, f'took more than {END_SECONDS} s', END_SECONDS
+    return process.returncode, output.decode(errors='replace'), time.monotonic() - start_time
+
+
+def kill_after(each: Round, seconds: float) -> None:
+    """Starts the command and kills it, with its children, after so many seconds of work."""
+    process = start(each)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def without_times(value):
+    """Returns a JSON value without `LEFT_OUT`."""
+    if isinstance(value, dict):
+        return {k: without_times(v) for k, v in value.items() if k not in LEFT_OUT}
+    return [without_times(v) for v in value] if isinstance(value, list) else value
+
+
+def sorted_records(file: Path) -> bytes:
+    """Returns the records of a shard, the keys of each in order.
+
+    TFDS writes them in the order of a hash table, which differs from process to process.
+    """
+    import tensorflow as tf
+
+    records = []
+    for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+        example = tf.train.Example.FromString(record)
+        records.append(example.SerializeToString(deterministic=True))
+    return b''.join(records)
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """Returns the digests of the files that must be the same, hidden and partial ones included.
+
+    A JSON file has one for each of its keys.
+    """
+    digests = {}
+    for path in sorted(folder.rglob('*')):
+        name = str(path.relative_to(folder))
+        is_other = name.startswith('tensorboard') or '/checkpoints/' in name or path.name == '.lock'
+        # report.html, the card and these facts say how long the training took.
+        is_other = is_other or path.name in ('report.html', 'checksums.json')
+        if not path.is_file() or is_other:
+            continue
+        content = path.read_bytes()
+        if '.tfrecord-' in path.name:
+            content = sorted_records(path)
+        if path.suffix == '.json':
+            for key, value in without_times(json.loads(content)).items():
+                digests[f'{name}:{key}'] = json.dumps(value)
+        else:
+            digests[name] = hashlib.sha256(content).hexdigest()
+    return digests
+
+
+def make_rounds(data: Path, swept: Path, folder: Path) -> list[Round]:
+    """Returns one round of each command, all of which write below `folder`."""
+    workdir = folder / 'sweep'
+    at_work = ('--workdir', str(workdir))
+    with_data = (*at_work, '--data', str(data))
+    train = ('--config=tests/helpers/tiny_config.py', f'--config.data.dir={data}')
+    train += (f'--workdir={workdir}', '--config.train.epochs=6')
+    prepare = ('folder', '--source', str(data.parent / 'list.csv'), '--workers', '2')
+    prepare += ('--out', str(workdir / 'data'))
+    export = ('--workdir', str(swept), '--out', str(workdir / 'exported'))
+    return [
+        Round('prepare', prepare, workdir, None),
+        Round('train', train, workdir, None),
+        Round('probe', with_data, workdir, swept),
+        Round('bundle', with_data, workdir, swept),
+        Round('report', at_work, workdir, swept),
+        Round('export', export, workdir, None),
+    ]
+
+
+def begin(each: Round) -> None:
+    """Makes the folder as it is before the command."""
+    if each.source:
+        damage.copy_anew(each.source, each.folder)
+        if each.command == 'bundle':
+            shutil.rmtree(each.folder / 'model')
+        return
+    shutil.rmtree(each.folder, ignore_errors=True)
+    each.folder.mkdir(parents=True)
+
+
+def test_a_repetition_after_kills_gives_the_same_files(data, swept, tmp_path):
+    drill = Drill('kills')
+    rounds = make_rounds(data, swept, tmp_path)
+    right, seconds = {}, {}
+    for each in rounds:
+        begin(each)
+        status, output, seconds[each.command] = run_to_end(each)
+        assert status == 0, output
+        right[each.command] = fingerprint(each.folder)
+    print(f'\nDRILL_SEED={SEED}; seconds of work: {seconds}; SHARE={SHARE}')
+    for number, random in drill.cases(KILLS // KILLS_PER_ROUND):
+        each = rounds[number % len(rounds)]
+        begin(each)
+        times = random.uniform(0.05, 1, KILLS_PER_ROUND) * seconds[each.command]
+        for after in times:
+            kill_after(each, after)
+        status, output, _ = run_to_end(each)
+        found = fingerprint(each.folder)
+        drill.tried += len(times)
+        case = f'case {number}: {each.command} killed after {times.round(2)} s'
+        if status != 0 or 'Traceback' in output:
+            drill.fail(case, f'status {status}: {output[-500:]}')
+        elif found != right[each.command]:
+            names = {n for n, _ in found.items() ^ right[each.command].items()}
+            drill.fail(case, f'other files: {", ".join(sorted(names)[:8])}')
+    drill.fail_if_any()
