@@ -60,7 +60,11 @@ def test_the_method_is_named_with_its_variant(values, name):
     ('enrol', 'swept', 'text'),
     [
         (8, [], '8 of them enrolled for each speaker (transductive, not inductive)'),
-        ('all', [0, 4, 'all'], '0, 4 or all of them enrolled for each speaker (transductive, except 0)'),
+        (
+            'all',
+            [0, 4, 'all'],
+            '0, 4 or all of them enrolled for each speaker (transductive, except 0)',
+        ),
         (0, [], 'none of them enrolled'),
         ('all', [0], 'none of them enrolled'),
     ],
