@@ -73,9 +73,7 @@ class EncoderStates:
             layers=encoder.state_count,
             width=encoder.width,
             kept=state_kind,
-            digest=_short_digest(
-                FORMAT_VERSION, IDENTITY, encoder.sha256, encoder.hashed_settings
-            ),
+            digest=_short_digest(FORMAT_VERSION, IDENTITY, encoder.sha256, encoder.hashed_settings),
             sha256=encoder.sha256,
         )
 
