@@ -8,7 +8,7 @@ from data_pipelines import arguments, pack, prepare
 from data_pipelines.corpora import __main__ as corpora_command
 from data_pipelines.errors import UserError
 from data_pipelines.storage import preparation
-from jaxser import bundle, compare, enrolment, export, probe, report, upstream
+from jaxser import bundle, compare, distributed, enrolment, export, probe, report, upstream
 
 COMMANDS = {
     'prepare, source': (prepare, ['emodb', '--source', '']),
@@ -58,6 +58,7 @@ def test_the_number_of_draws_has_a_range(draws, monkeypatch, capsys):
 )
 def test_a_name_that_is_too_long_is_a_sentence(module, flag, name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(distributed, 'configure_jax', lambda: None)  # JAX runs here already
     words = [flag, name]
     if module is export:
         words += ['--out', 'x']

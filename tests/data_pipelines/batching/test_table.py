@@ -165,7 +165,9 @@ def test_an_unknown_speaker_is_no_domain():
     folds = make_folds(utterances, Protocol('leave_one_session_out'))
     table = ExampleTable(utterances, folds, 'global', balanced=True)
     assert table.domains['speaker'].tolist() == ['s01', 's02', 's03', 's04', 's05']
-    item = first_test_batch(folds, utterances, np.array([[0]]))
+    f = next(n for n, fold in enumerate(folds) if 0 in fold.train)
+    items = plan.evaluation_items(folds, np.array([[f]]), utterances, 'fit_rows', 0, 256)
+    item = next(items)
     assert (table.make_batch(item)['speaker_B'][item.row >= 0] == -1).sum() == 8
 
 

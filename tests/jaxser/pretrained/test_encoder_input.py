@@ -108,7 +108,9 @@ def whisper(finished_sweep, tmp_path) -> Path:
     shutil.copytree(original / 'encoder', tmp_path / 'encoder')
     shutil.copytree(original / 'w' / 'model', tmp_path / 'model')
     file = tmp_path / 'model' / 'model.json'
-    file.write_text(file.read_text().replace(str(original), str(tmp_path)))
+    metadata = json.loads(file.read_text().replace(str(original), str(tmp_path)))
+    del metadata['facts_sha256']  # it was that of the other folder
+    file.write_text(json.dumps(metadata))
     return tmp_path / 'model'
 
 

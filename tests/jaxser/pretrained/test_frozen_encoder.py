@@ -83,7 +83,9 @@ def whisper(finished_sweep, tmp_path) -> Path:
         original, tmp_path / 'copy', ignore=shutil.ignore_patterns('groups', 'tensorboard', '.lock')
     )
     file = tmp_path / 'copy' / 'w' / 'model' / 'model.json'
-    file.write_text(file.read_text().replace(str(original), str(tmp_path / 'copy')))
+    metadata = json.loads(file.read_text().replace(str(original), str(tmp_path / 'copy')))
+    del metadata['facts_sha256']  # it was that of the other folder
+    file.write_text(json.dumps(metadata))
     return tmp_path / 'copy' / 'w'
 
 

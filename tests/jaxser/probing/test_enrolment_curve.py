@@ -284,7 +284,7 @@ def test_the_command_refuses_no_draws(monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', ['enrolment', '--workdir', 'x', '--draws', '0'])
     with pytest.raises(SystemExit):
         command.main()
-    assert '--draws must be 1 or more' in capsys.readouterr().err
+    assert '--draws is 0; expected a number from 1 to' in capsys.readouterr().err
 
 
 def test_a_sweep_without_its_curve_says_what_is_to_do(workdir):
