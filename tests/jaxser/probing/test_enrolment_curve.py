@@ -14,8 +14,7 @@ from jaxser import distributed, main
 from jaxser import enrolment as command
 from jaxser.analysis import bootstrap, enrolment
 from jaxser.analysis.enrolment import ENROLLED
-from jaxser.probing import enrolment_curve, jobs, prober
-from jaxser.probing.attackers import linear, mlp
+from jaxser.probing import enrolment_curve, prober
 from jaxser.probing.enrolment_curve import choose_runs, run_curve
 from jaxser.reporting import page, terminal
 from jaxser.serving import bundling
@@ -45,18 +44,6 @@ def workdir(enrolled, tmp_path):
     """Returns a copy of the sweep, which a test may change."""
     shutil.copytree(enrolled, tmp_path / 'w')
     return tmp_path / 'w'
-
-
-@pytest.fixture
-def quick_attackers(monkeypatch):
-    """Attackers that hardly learn, for tests of everything around them."""
-    jobs._compiled.cache_clear()
-    jobs._fit_function.cache_clear()
-    monkeypatch.setattr(linear, 'MAX_ITERATIONS', 2)
-    monkeypatch.setattr(mlp, 'MAX_CHECKS', 1)
-    yield
-    jobs._compiled.cache_clear()
-    jobs._fit_function.cache_clear()
 
 
 def read_results(workdir) -> dict:

@@ -9,8 +9,7 @@ import pytest
 from helpers import probing
 
 from data_pipelines.errors import UserError
-from jaxser.probing import attackers, jobs, prober, sampler
-from jaxser.probing.attackers import linear, mlp
+from jaxser.probing import attackers, prober, sampler
 from jaxser.training import tracking
 
 
@@ -78,18 +77,6 @@ def test_the_answers_follow_from_the_content_of_the_representation():
     assert sum(steps) == 5 * probing_runs.count_jobs(0)
     questions = ['speaker', 'unseen_speaker', 'sex', 'language', 'emotion']
     assert list(speaker) == [*questions, 'verification']
-
-
-@pytest.fixture
-def quick_attackers(monkeypatch):
-    """Attackers that hardly learn, for tests of everything around them."""
-    jobs._compiled.cache_clear()
-    jobs._fit_function.cache_clear()
-    monkeypatch.setattr(linear, 'MAX_ITERATIONS', 2)
-    monkeypatch.setattr(mlp, 'MAX_CHECKS', 1)
-    yield
-    jobs._compiled.cache_clear()
-    jobs._fit_function.cache_clear()
 
 
 def test_a_finished_sweep_is_probed_once(swept, tmp_path, quick_attackers):
