@@ -21,7 +21,7 @@ With _plain at the end (emodb_tiny_plain) a task is the reference: features are 
 Cost: the budget, fixed before the runs, is an hour on 2 CPU cores for all tasks. To fit it, only
 Whisper tiny has three seeds, the others have one.
 
-Result: measured in RESULTS_ENROLMENT.md.
+Result: measured in docs/results/enrolment.md.
 """
 
 from configs import base, forgetting

@@ -30,7 +30,7 @@ Cost: the budget, fixed before the runs, is two hours on 2 CPU cores for all tas
 Whisper base and the TDNN-LSTM have fewer methods, and eight tasks have one seed. The four tasks
 with copies at other speeds were added later, beyond the budget.
 
-Result: measured in RESULTS_FORGETTING.md.
+Result: measured in docs/results/forgetting.md.
 """
 
 from configs import base, whisper_emodb

@@ -1,4 +1,4 @@
-"""The tasks of RESULTS.md: every method on the same speech, with at most two coefficients each.
+"""The tasks of docs/results/log_mel.md: every method on the same speech, with at most two coefficients each.
 
     python -m jaxser.main --config=configs/table.py:emodb
 
@@ -8,7 +8,7 @@ ravdess_emodb, emodb+ravdess_urdu (four classes), and with --config.data.labels=
 --config.train.epochs=N (half of the epochs below) --workdir=...; one half of the target's speakers
 is tested while training adapts to the other half without its emotions.
 
-    python -m jaxser.compare runs/table_* --out RESULTS.md
+    python -m jaxser.compare runs/table_* --out docs/results/log_mel.md
 
 chooses each method's coefficient on dev, fold by fold, and writes the table.
 
@@ -18,7 +18,7 @@ there are three seeds, and a method has two coefficients: one named in its paper
 or our default, and one other. dann and cdann have what was our default when this was measured (lam
 0.3, head_rate 1).
 
-Result: RESULTS.md.
+Result: docs/results/log_mel.md.
 """
 
 from configs import base

@@ -18,7 +18,7 @@ learning rate was chosen among 5e-4, 1e-3 and 2e-3 for plain training on the dev
 EMO-DB's folds 0 and 2 (0.93, 0.94 at 1e-3).
 
 Result, measured: plain training reaches UAR 0.923, 0.719, 0.478, 0.711 and 0.575, in the order
-above. RESULTS_WHISPER.md has the tables, except for the last task, which was run later: `dann`
+above. docs/results/whisper.md has the tables, except for the last task, which was run later: `dann`
 0.583, +0.008 [-0.046, +0.061]; a classifier recognises which of the three languages is spoken with
 a recall of 0.96 and 0.98.
 """

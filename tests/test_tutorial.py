@@ -1,4 +1,4 @@
-"""Runs TUTORIAL.md as it is written: every command and every Python block, in order."""
+"""Runs docs/tutorial.md as it is written: every command and every Python block, in order."""
 
 import os
 import re
@@ -30,7 +30,7 @@ def tutorial_steps(text: str) -> list[list[str]]:
 @pytest.mark.gate
 def test_every_command_of_the_tutorial_runs(tmp_path):
     """All commands succeed in an empty folder, and they write the files that the text names."""
-    text = (ROOT / 'TUTORIAL.md').read_text()
+    text = (ROOT / 'docs' / 'tutorial.md').read_text()
     steps = tutorial_steps(text)
     assert len(steps) == len(re.findall(r'^    python|^```python', text, re.MULTILINE)) >= 10
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
