@@ -265,19 +265,77 @@ def test_two_processes_need_a_shared_workdir(data, tmp_path):
     assert 'is not shared: process(es) [1] of 2' in output
 
 
-def test_a_packed_corpus_needs_no_tensorflow(packed, workdir, tmp_path):
-    """Without TensorFlow, TFDS and librosa the predictions are the same to the bit."""
-    blocked = tmp_path / 'blocked'
+@pytest.fixture(scope='session')
+def trained_without_tensorflow(packed, tmp_path_factory) -> Path:
+    """The workdir of the same sweep, trained where TensorFlow, TFDS and librosa are missing."""
+    folder = tmp_path_factory.mktemp('without')
+    blocked = folder / 'blocked'
     for name in ('tensorflow', 'tensorflow_datasets', 'librosa'):
         (blocked / name).mkdir(parents=True)
         (blocked / name / '__init__.py').write_text("raise ImportError('not installed here')")
     run_successfully(
         TINY,
         f'--config.data.dir={packed}',
-        f'--workdir={tmp_path}/runs',
+        f'--workdir={folder}/runs',
         PYTHONPATH=f'{blocked}{os.pathsep}{ROOT}',
     )
-    assert_same_file('predictions.csv', tmp_path / 'runs', workdir)
+    return folder / 'runs'
+
+
+def test_a_packed_corpus_needs_no_tensorflow(trained_without_tensorflow, workdir):
+    """Without TensorFlow, TFDS and librosa the predictions are the same to the bit."""
+    assert_same_file('predictions.csv', trained_without_tensorflow, workdir)
+
+
+# Runs commands in one process in which neither TensorFlow nor TFDS is found.
+WITHOUT_TENSORFLOW = """
+import importlib, json, sys
+from importlib.machinery import PathFinder
+
+find_spec = PathFinder.find_spec
+
+def find_others(name, path=None, target=None):
+    is_missing = name.partition('.')[0] in ('tensorflow', 'tensorflow_datasets')
+    return None if is_missing else find_spec(name, path, target)
+
+PathFinder.find_spec = find_others
+for module, *arguments in json.loads(sys.argv[1]):
+    sys.argv = [module, *arguments]
+    try:
+        importlib.import_module(module).main()
+    except SystemExit as end:
+        if end.code:
+            print(module, 'exits with status', end.code)
+"""
+
+
+def test_finished_sweeps_need_no_tensorflow(trained_without_tensorflow, data, tmp_path):
+    """Report, comparison, model, predictions and export; `prepare` says what is missing."""
+    workdir = tmp_path / 'runs'
+    shutil.copytree(trained_without_tensorflow, workdir)
+    shutil.rmtree(workdir / 'model')
+    (workdir / 'report.html').unlink()
+    sound = data.parent / '0_sad_0.wav'
+    named = ('--workdir', str(workdir))
+    commands = [
+        ('jaxser.report', *named),
+        ('jaxser.compare', str(workdir), '--out', f'{tmp_path}/results.md'),
+        ('jaxser.bundle', *named),
+        ('jaxser.predict', *named, '--format', 'csv', str(sound)),
+        ('jaxser.export', *named, '--out', f'{tmp_path}/exported'),
+        ('data_pipelines.prepare', 'demo', '--out', f'{tmp_path}/data'),
+    ]
+    command = [sys.executable, '-c', WITHOUT_TENSORFLOW]
+    output, _ = start(json.dumps(commands), command=command).communicate(timeout=300)
+    assert 'file,part,start,end,emotion,angry,sad' in output
+    assert (workdir / 'report.html').exists()
+    assert (tmp_path / 'results.md').exists()
+    assert (tmp_path / 'exported' / 'posterior.stablehlo').exists()
+    assert (tmp_path / 'exported' / 'README.md').exists()
+    assert output.count('exits with status') == 1, output
+    assert 'data_pipelines.prepare exits with status 2' in output
+    assert 'jaxser[tensorflow]' in output
+    assert not (tmp_path / 'data').exists()
 
 
 def compiled_programs() -> set[str]:

@@ -18,6 +18,7 @@ from data_pipelines.storage.schema import (
     TFDS_SPLIT,
     WINDOW_COLUMN,
     import_tensorflow,
+    import_tfds,
 )
 
 MAX_UTTERANCES = 1 << 23
@@ -37,7 +38,7 @@ def write_shards(
     example) in any order. OSError if TensorFlow cannot write.
     """
     tf = import_tensorflow()
-    import tensorflow_datasets as tfds
+    tfds = import_tfds()
 
     tfds.disable_progress_bar()
     keyed_examples = examples if beam_options else zip(shard_keys(), examples)
@@ -59,7 +60,7 @@ def write_shards(
 
 def _make_builder(corpus: Corpus, spec: FeatureSpec, examples, data_dir: Path):
     """Returns the TFDS builder that writes the examples."""
-    import tensorflow_datasets as tfds
+    tfds = import_tfds()
 
     class Builder(tfds.dataset_builders.AdhocBuilder, skip_registration=True):
         # Nothing is downloaded. Looking for checksums needs importlib_resources, which TFDS does
@@ -83,7 +84,8 @@ def _make_builder(corpus: Corpus, spec: FeatureSpec, examples, data_dir: Path):
 def _stored_features(bands: int):
     """Returns the names, types and shapes of the stored columns."""
     import numpy as np
-    import tensorflow_datasets as tfds
+
+    tfds = import_tfds()
 
     def float16_tensor(*shape: int | None):
         # Without an encoding TFDS stores float16 as float32.

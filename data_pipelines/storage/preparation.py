@@ -105,6 +105,7 @@ def prepare_corpus(
     if not existing:
         check_no_incomplete_dataset(out / dataset_corpus.name / spec.name / schema.DATASET_VERSION)
     check_inputs(corpus, source, spec, extractor)
+    schema.check_tensorflow()
     beam_options = None if beam is None else parse_beam_options(beam, workers, spec)
     with os_errors_as_user_errors(out):
         source = find_source(corpus, source, out)

@@ -1,12 +1,16 @@
 """The columns of a prepared data set, and `Utterances`, which has them in memory."""
 
+import contextlib
 import dataclasses
+import importlib.util
 import math
 import os
+from collections.abc import Iterator
 
 import numpy as np
 
 from data_pipelines.corpora import Utterance
+from data_pipelines.errors import UserError
 
 DATASET_VERSION = '1.0.0'
 
@@ -60,13 +64,48 @@ def audio_summary(result: dict) -> dict[str, str | float]:
     return {key: result[key] for key in ('frames', 'seconds', 'sha256')}
 
 
+def check_tensorflow() -> None:
+    """UserError if TensorFlow or TFDS is not installed; does not import them."""
+    with _missing_as_user_error():
+        for name in ('tensorflow', 'tensorflow_datasets'):
+            if importlib.util.find_spec(name) is None:
+                raise ModuleNotFoundError(f'No module named {name!r}')
+
+
+@contextlib.contextmanager
+def _missing_as_user_error() -> Iterator[None]:
+    """Turns the ImportError of a missing TensorFlow or TFDS into a UserError."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(
+            f'Shards are written and read by TensorFlow, which cannot be imported here ({error}). '
+            "Install it (pip install 'jaxser[tensorflow]') if it has a release for this Python. "
+            'Or prepare the corpus elsewhere, run python -m data_pipelines.pack NAME there, and '
+            'copy data/NAME/*.npz to this machine: training, the probe, the report and predictions '
+            'need no TensorFlow.'
+        ) from None
+
+
+def import_tfds():
+    """Returns tensorflow_datasets; UserError if it is not installed."""
+    with _missing_as_user_error():
+        import tensorflow_datasets as tfds
+    return tfds
+
+
 def import_tensorflow():
-    """Returns TensorFlow, without log messages and without the GPU, which JAX needs."""
+    """Returns TensorFlow, without log messages and without the GPU, which JAX needs.
+
+    UserError if it is not installed.
+    """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     # On some processors oneDNN prints a message, whatever the log level.
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
     import absl.logging
-    import tensorflow as tf
+
+    with _missing_as_user_error():
+        import tensorflow as tf
 
     absl.logging.set_verbosity(absl.logging.ERROR)
     tf.config.set_visible_devices([], 'GPU')

@@ -17,6 +17,7 @@ from data_pipelines.storage.schema import (
     WINDOW_COLUMN,
     Utterances,
     import_tensorflow,
+    import_tfds,
 )
 
 FEATURES_KEY = 'mel_TxM'
@@ -43,7 +44,7 @@ COLUMN_BATCH_SIZE = 256  # records read at once
 
 def _read_dataset_info(folder: Path):
     """Returns TFDS's description of the data set; UserError if it is missing or damaged."""
-    import tensorflow_datasets as tfds
+    tfds = import_tfds()
 
     for name in DESCRIPTION_FILES:
         try:
