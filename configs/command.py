@@ -1,21 +1,17 @@
 """Parses the flags of all commands that take a configuration, and explains mistakes in them."""
 
-import difflib
 import re
-from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from configs import loading
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.protocol import LEAK_KINDS, parse_allowed_leaks
-from data_pipelines.wording import similar_name_hint
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.', lock_config=True)
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results; the audit writes nothing.')
 ALLOW_LEAK = flags.DEFINE_string('allow_leak', None, f'Leaks to accept: {", ".join(LEAK_KINDS)}.')
-
-NOT_CONFIGURATIONS = ('base', 'command', '__init__')  # modules in configs/ for other purposes
 
 # Python's message for a value that is not a number, and ours.
 NUMBER_ERRORS = {
@@ -38,7 +34,7 @@ def parse_flags(arguments: list[str], module: str) -> ConfigDict:
     Raises UserError if absl, ml_collections or the configuration's file rejects a flag or value.
     """
     try:
-        positional = flags.FLAGS(arguments)[1:]
+        positional = flags.FLAGS(_with_installed_config(arguments))[1:]
         if positional:
             raise UserError(
                 f'{positional[0]!r} is not a flag. Set a value with --config.KEY=VALUE.'
@@ -54,7 +50,7 @@ def parse_flags(arguments: list[str], module: str) -> ConfigDict:
             'Install jaxser (pip install -e .) or run from its checkout.'
         ) from None
     except OSError:
-        raise UserError(_missing_file_message(arguments)) from None
+        raise _missing_file_error(arguments) from None
     except flags.UnrecognizedFlagError as e:
         if e.flagname.startswith('config.'):  # these flags exist only if --config does
             raise UserError(_missing_config_message(module)) from None
@@ -72,20 +68,26 @@ def _missing_config_message(module: str) -> str:
     return f'--config is missing. Example: python -m {module} --config=configs/dann_demo.py'
 
 
-def _missing_file_message(arguments: list[str]) -> str:
-    """Returns the message for a configuration that cannot be read, with similar file names."""
-    flag = ' '.join([a for a in arguments if a.startswith('--config')])
-    message = f'The configuration cannot be read: {flag}. '
-    files = []
-    for path in sorted(Path('configs').glob('*.py')):
-        if path.stem not in NOT_CONFIGURATIONS:
-            files.append(str(path))
-    if not files:
-        return message + 'Run from the checkout, where configs/ is.'
+def _missing_file_error(arguments: list[str]) -> UserError:
+    """Returns the error for a configuration that cannot be read."""
     prefix = '--config='
     names = [a.removeprefix(prefix) for a in arguments if a.startswith(prefix)]
-    similar = difflib.get_close_matches(names[0] if names else '', files, 5) or files[:5]
-    return message + f'configs/ has {len(files)} files, among them {", ".join(similar)}.'
+    flag = ' '.join([a for a in arguments if a.startswith('--config')])
+    return loading.missing_file_error(names[0] if names else flag)
+
+
+def _with_installed_config(arguments: list[str]) -> list[str]:
+    """Returns the arguments with the path of an installed configuration that they name."""
+    prefix = '--config='
+    paths = []
+    for index, argument in enumerate(arguments):
+        if argument.startswith(prefix):
+            name = argument.removeprefix(prefix)
+            argument = prefix + loading.find_config_file(name)
+        elif index and arguments[index - 1] == '--config':
+            argument = loading.find_config_file(argument)
+        paths.append(argument)
+    return paths
 
 
 def _wrong_value_message(error: Exception) -> str:
@@ -122,41 +124,11 @@ def unknown_key_message(arguments: list[str], complaint: str) -> str:
     If all keys of the command line exist, the file itself sets an unknown one. The message then
     contains `complaint`, the error that loading the file raised.
     """
-    from configs import base
-
     prefix = '--config.'
     for argument in arguments:
-        if not argument.startswith(prefix):
-            continue
-        key_path = argument.removeprefix(prefix).split('=')[0]
-        node = base.get_config()
-        for key in key_path.split('.'):
-            known_keys = list(node.keys()) if isinstance(node, ConfigDict) else []
-            if key not in known_keys:
-                return (
-                    f'There is no key config.{key_path}: {key!r} is unknown.'
-                    f'{_similar_key_hint(known_keys, key)} configs/base.py explains every key.'
-                )
-            node = node[key]
+        if argument.startswith(prefix):
+            message = loading.unknown_key_message(argument.removeprefix(prefix).split('=')[0])
+            if message:
+                return message
     reason = complaint.split(' Other fields')[0]
     return f'The configuration sets a key that is not in configs/base.py: {reason}'
-
-
-def _similar_key_hint(known_keys: list[str], key: str) -> str:
-    """Returns a hint on what was meant: the same key elsewhere, or a similar key of this section.
-
-    `known_keys` are the keys of the section in which `key` was expected.
-    """
-    from configs import base
-
-    config = base.get_config()
-    paths = []
-    for name in config:
-        if isinstance(config[name], ConfigDict):
-            if key in config[name]:
-                paths.append(f'config.{name}.{key}')
-        elif name == key:
-            paths.append(f'config.{key}')
-    if paths:
-        return f' Did you mean {" or ".join(paths)}?'
-    return similar_name_hint(key, known_keys)

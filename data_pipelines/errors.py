@@ -42,6 +42,10 @@ class UserError(Exception):
     Its message says what was found, where, what was expected, and what to do next.
     """
 
+    def _render_traceback_(self) -> list[str]:
+        """Returns what a notebook (IPython) shows: the message, without a stack trace."""
+        return [f'UserError: {self}']
+
 
 @contextlib.contextmanager
 def exit_on_user_error(follow_up: str = '') -> Iterator[None]:

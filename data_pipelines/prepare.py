@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import functools
 import os
+from pathlib import Path
 
 from data_pipelines import corpora, labels
 from data_pipelines.arguments import path_text
@@ -34,24 +35,30 @@ LOG_MEL_HELP = {
 
 def main() -> None:
     """Parses the command line and prepares the corpus."""
-    arguments = vars(make_parser().parse_args())
+    arguments = make_parser().parse_args()
     with exit_on_user_error('No files were left behind.'):
-        fields = {field.name: arguments.pop(field.name) for field in LOG_MEL_FIELDS}
-        features = arguments.pop('features')
-        states = arguments.pop('states')
-        speed = arguments.pop('speed')
-        speeds = () if speed is None else parse_speeds(speed)
-        emotions = arguments.pop('emotions')
-        emotion_map = None if emotions is None else labels.parse_emotion_map(emotions)
-        spec = parse_feature_spec(features, states, LogMel(**fields))
-        spec = _with_prepared_name(spec, arguments['out'])
-        prepare_corpus(
-            spec=spec,
-            extractor=make_extractor(spec),
-            speeds=speeds,
-            emotion_map=emotion_map,
-            **arguments,
-        )
+        run(arguments)
+
+
+def run(parsed_arguments: argparse.Namespace) -> Path:
+    """Prepares the corpus; returns the folder of the data set. UserError for a wrong argument."""
+    arguments = vars(parsed_arguments)
+    fields = {field.name: arguments.pop(field.name) for field in LOG_MEL_FIELDS}
+    features = arguments.pop('features')
+    states = arguments.pop('states')
+    speed = arguments.pop('speed')
+    speeds = () if speed is None else parse_speeds(speed)
+    emotions = arguments.pop('emotions')
+    emotion_map = None if emotions is None else labels.parse_emotion_map(emotions)
+    spec = parse_feature_spec(features, states, LogMel(**fields))
+    spec = _with_prepared_name(spec, arguments['out'])
+    return prepare_corpus(
+        spec=spec,
+        extractor=make_extractor(spec),
+        speeds=speeds,
+        emotion_map=emotion_map,
+        **arguments,
+    )
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -19,12 +19,11 @@ command resumes an interrupted sweep. configs/base.py explains every KEY. Exampl
 
 import sys
 import time
-from pathlib import Path
 
 from absl import flags
-from etils import epath
 
 from configs import command
+from configs.loading import default_workdir
 from data_pipelines.arguments import check_length
 from data_pipelines.errors import UserError, exit_on_user_error
 
@@ -46,7 +45,7 @@ def main() -> None:
                 'leave the flag out.'
             )
         # JAX is imported only when the flags are right.
-        from jaxser import distributed
+        from jaxser import distributed, stages
         from jaxser.workdir import describe_saved
 
         distributed.configure_jax()
@@ -57,7 +56,7 @@ def main() -> None:
             workdir = default_workdir(flags.FLAGS['config'].config_filename)
         check_length(workdir, '--workdir')
         try:
-            run(config, workdir, start_time)
+            stages.run_stages(config, workdir, PROFILE.value, start_time)
         except distributed.Preempted as preempted:
             distributed.log(f'{preempted} The same command resumes from there.')
             sys.exit(distributed.RESUME_EXIT_STATUS)
@@ -65,37 +64,6 @@ def main() -> None:
             saved = describe_saved(workdir, config.train.epochs)
             print(f'\nInterrupted. {saved}', file=sys.stderr)
             sys.exit(130)
-
-
-def default_workdir(config_file: str) -> Path:
-    """Returns runs/NAME for NAME.py, and runs/NAME_ARGUMENT for NAME.py:ARGUMENT."""
-    file, _, argument = config_file.partition('.py:')
-    name = Path(file).stem
-    return Path('runs') / (f'{name}_{argument}' if argument else name)
-
-
-def run(config, workdir, start_time: float) -> None:
-    """Trains, measures leakage and enrolment if configured, saves the model, prints results."""
-    from jaxser import distributed
-    from jaxser.probing import enrolment_curve, prober
-    from jaxser.reporting import page, terminal
-    from jaxser.serving import bundling
-    from jaxser.training import experiment
-
-    results = experiment.run_experiment(config, workdir, PROFILE.value, start_time)
-    data, encoder = config.data.dir, config.model.upstream
-    if config.probe:
-        results = prober.probe_sweep(workdir, data, encoder)
-    if config.data.normalise == 'speaker_enrolled':
-        results = enrolment_curve.run_curve(workdir, data, encoder)
-    bundling.bundle_model(workdir, data, upstream=encoder)
-    if distributed.is_main_process():
-        terminal.print_results(results, epath.Path(workdir))
-        page.write_report(epath.Path(workdir))
-        print(
-            'To predict your own files: '
-            f'python -m jaxser.predict --workdir {workdir} FILE_OR_FOLDER ...'
-        )
 
 
 if __name__ == '__main__':

@@ -20,13 +20,20 @@ PACKAGES = (
 
 
 def git_commit() -> str | None:
-    """Returns the commit of the source, or None if it is not a Git checkout."""
-    folder = str(Path(__file__).parent)
-    command = ['git', '-C', folder, 'describe', '--always', '--dirty', '--abbrev=40']
+    """Returns the commit of the source, or None if it is not a Git checkout.
+
+    An installed copy may be inside the checkout of another project, whose commit is not ours.
+    """
     try:
-        process = subprocess.run(command, capture_output=True, text=True, check=True)
+        _run_git('ls-files', '--error-unmatch', Path(__file__).name)
+        return _run_git('describe', '--always', '--dirty', '--abbrev=40')
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _run_git(*arguments: str) -> str:
+    command = ['git', '-C', str(Path(__file__).parent), *arguments]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
     return process.stdout.strip()
 
 

@@ -98,6 +98,11 @@ def main() -> None:
         print(f'{corpus.name:12} {corpus.homepage}\n{"":12} {corpus.title}: {corpus.licence}')
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the command."""
     with exit_on_user_error():
         main()
+
+
+if __name__ == '__main__':
+    run()

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from helpers import tiny_config
 
 from data_pipelines.batching.table import ExampleTable
 from data_pipelines.errors import UserError
-from jaxser import distributed, main
+from jaxser import distributed, stages
 from jaxser import enrolment as command
 from jaxser.analysis import bootstrap, enrolment
 from jaxser.analysis.enrolment import ENROLLED
@@ -301,11 +300,10 @@ def test_training_measures_the_curve_after_the_leakage(
         (page, 'write_report'),
     ):
         monkeypatch.setattr(module, name, recorder(name))
-    monkeypatch.setattr(main, 'PROFILE', SimpleNamespace(value=False))
     config = tiny_config.get_config()
     config.probe = True
     config.data.normalise = normalisation
-    main.run(config, tmp_path, 0.0)
+    stages.run_stages(config, tmp_path)
     expected = ['run_experiment', 'probe_sweep', 'run_curve', 'bundle_model']
     if not is_measured:
         expected.remove('run_curve')

@@ -68,6 +68,15 @@ def test_the_newest_checkpoint_is_restored(folder, layout):
     assert_is_saved(restore(folder, layout), 4)
 
 
+def test_the_next_api_of_orbax_reads_a_checkpoint(folder):
+    """That of `experimental.v1`, which is to follow the API that writes them."""
+    ocp = pytest.importorskip('orbax.checkpoint.experimental.v1')
+    template = {'arrays': make_arrays(0), 'host': None}
+    read = ocp.load_checkpointables(folder / '4', template)
+    jax.tree.map(np.testing.assert_array_equal, read['arrays'], make_arrays(4))
+    assert read['host']['record'] == RECORD | {'epoch': 4}
+
+
 @pytest.mark.parametrize('seed', range(12))
 def test_a_flipped_bit_is_found_and_the_checkpoint_before_is_restored(folder, layout, capsys, seed):
     """What is restored is always one of the two that were saved, to the bit."""

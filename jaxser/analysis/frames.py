@@ -1,0 +1,72 @@
+"""The results of a finished sweep as pandas frames."""
+
+from etils import epath
+
+from data_pipelines.errors import UserError
+from jaxser.analysis.finished import check_finished
+from jaxser.workdir_files import RESULTS, WorkdirFiles
+
+# Figures of the probe's answer to a question that a row has, as <question>_<figure>.
+ANSWER_FIGURES = ('strongest', 'attacker', 'chance', 'bits', 'eer', 'lda_eer')
+
+
+def results_frame(workdir):
+    """Returns the runs of a finished sweep as a pandas.DataFrame with a row for each run.
+
+    Its columns are the run's hyper-parameters (of those swept, `seed` and `fold`, and the others),
+    `fold_name`, `status`, `epoch` (the selected one), `dev_uar`, `dev_wa`, `dev_f1`, and `uar`,
+    `wa`, `f1` and `n` of the test part. A sweep that was probed also has the leakage:
+    `speaker_strongest` is the recall of the strongest attacker (chance: `speaker_chance`) of
+    training speakers, `unseen_speaker_strongest` that of unseen ones, and so on as in summary.csv.
+    UserError if `workdir` has no finished sweep.
+    """
+    pandas = import_pandas()
+    path = epath.Path(workdir)
+    check_finished(path)
+    results = WorkdirFiles(path).read_json('results.json', RESULTS)
+    hyper_keys: dict[str, None] = {}
+    for run in results['runs']:
+        hyper_keys |= dict.fromkeys(run['hyper'])  # methods differ in them
+    rows = [dict.fromkeys(hyper_keys) | run_row(run, results['folds']) for run in results['runs']]
+    return pandas.DataFrame(rows)
+
+
+def run_row(run: dict, folds: list[str]) -> dict:
+    """Returns the row of a run of results.json; `folds` are the names of the folds."""
+    row = dict(run['hyper'])
+    row['fold_name'] = folds[row['fold']]
+    row['status'] = run['status']
+    row['epoch'] = run.get('epoch')
+    for prefix, part in (('dev_', run.get('dev')), ('', run.get('test'))):
+        for key in ('uar', 'wa', 'f1'):
+            row[prefix + key] = (part or {}).get(key)
+    row['n'] = (run.get('test') or {}).get('n')
+    for question, answer in (run.get('probe') or {}).items():
+        for key in ANSWER_FIGURES:
+            if key in answer:
+                row[f'{question}_{key}'] = answer[key]
+    if 'adversary' in run:
+        row['adversary'] = (run['adversary'] or {}).get('verdict')
+    return row
+
+
+def settings_frame(workdir):
+    """Returns summary.csv of a finished sweep as a pandas.DataFrame: a row for each setting."""
+    pandas = import_pandas()
+    path = epath.Path(workdir)
+    check_finished(path)
+    if not (path / 'summary.csv').exists():
+        raise UserError(
+            f'{path} has no summary.csv yet. Write it: python -m jaxser.report --workdir {path}'
+        )
+    with (path / 'summary.csv').open() as file:
+        return pandas.read_csv(file)
+
+
+def import_pandas():
+    """Returns pandas; UserError if it is not installed."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise UserError(f'Frames need pandas ({error}): pip install pandas') from None
+    return pandas

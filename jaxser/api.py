@@ -1,0 +1,141 @@
+"""What `import jaxser` offers beside `load`: the commands as functions, for notebooks and scripts.
+
+They print progress as the commands do. A mistake that the user can correct is a UserError.
+"""
+
+import contextlib
+import copy
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from configs import loading
+from data_pipelines import corpora, surroundings
+from data_pipelines.arguments import check_length
+from data_pipelines.errors import UserError
+from data_pipelines.protocols.protocol import parse_allowed_leaks
+from jaxser.analysis import frames
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A finished sweep in its workdir."""
+
+    workdir: epath.Path
+
+    @property
+    def results(self):
+        """The runs as a pandas.DataFrame, one row each (`jaxser.results`)."""
+        return frames.results_frame(self.workdir)
+
+    @property
+    def table(self):
+        """The settings as a pandas.DataFrame, one row each, with intervals and differences."""
+        return frames.settings_frame(self.workdir)
+
+    @property
+    def report_path(self) -> epath.Path:
+        """The page, which a browser shows."""
+        return self.workdir / 'report.html'
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows."""
+        return f'{self.table._repr_html_()}<p>{self.report_path}</p>'
+
+
+def train(
+    config: str | os.PathLike | ConfigDict,
+    workdir: str | os.PathLike | None = None,
+    changes: Mapping[str, object] | None = None,
+) -> Sweep:
+    """Trains, probes, saves and reports a sweep, as the command jaxser.main does."""
+    # JAX is imported only when the configuration is right.
+    surroundings.provide_cache_folder()
+    made = _make_config(config, changes or {})
+    folder = _choose_workdir(config, workdir)
+    from jaxser import distributed, stages
+
+    with contextlib.suppress(RuntimeError):  # JAX is in use already: it keeps its devices
+        distributed.configure_jax()
+    stages.run_stages(made, folder)
+    return Sweep(folder)
+
+
+def _make_config(config: str | os.PathLike | ConfigDict, changes: Mapping[str, object]):
+    """Returns a configuration of its own with the changes."""
+    if isinstance(config, ConfigDict):
+        made = copy.deepcopy(config).lock()
+    else:
+        made = loading.load_config(config)
+    loading.change_config(made, changes)
+    made.protocol.allow_leak = ','.join(parse_allowed_leaks(made.protocol.allow_leak))
+    return made
+
+
+def _choose_workdir(config, workdir: str | os.PathLike | None) -> epath.Path:
+    """Returns the workdir; of a configuration's file, by default runs/ and its name."""
+    if workdir is None:
+        if isinstance(config, ConfigDict):
+            raise UserError('Name a workdir: jaxser.train(config, "runs/mine").')
+        return epath.Path(loading.default_workdir(os.fspath(config)))
+    if not os.fspath(workdir):
+        raise UserError('The workdir is empty: name a folder, such as runs/mine.')
+    check_length(workdir, 'workdir')
+    return epath.Path(workdir)
+
+
+def prepare(source, name: str, out: str | os.PathLike, **options: object) -> Path:
+    """Prepares a corpus as `jaxser.prepare` says; returns the folder of the data set."""
+    from data_pipelines import prepare as command
+
+    surroundings.provide_cache_folder()
+    if not isinstance(source, str | os.PathLike | None):
+        source = _write_list(source, Path(out) / 'sources' / name / 'list.csv')
+    is_known = name in corpora.corpus_names()
+    arguments = [name] if is_known else ['folder', '--name', name]
+    arguments += ['--out', os.fspath(out)]
+    if source is not None:
+        arguments += ['--source', os.fspath(source)]
+    for key, value in options.items():
+        arguments += _option(key, value)
+    parser = command.make_parser()
+    parser.error = _raise_user_error
+    return command.run(parser.parse_args(arguments))
+
+
+def _option(key: str, value: object) -> list[str]:
+    """Returns a keyword as the option of the command."""
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [f'--{key}']
+    if isinstance(value, Mapping):
+        return [f'--{key}', ','.join([f'{word}={meaning}' for word, meaning in value.items()])]
+    if isinstance(value, list | tuple):
+        return [f'--{key}', *map(str, value)]
+    return [f'--{key}={value}']
+
+
+def _raise_user_error(message: str):
+    raise UserError(f'jaxser.prepare: {message}')
+
+
+def _write_list(frame, file: Path) -> Path:
+    """Writes a pandas.DataFrame as a list of utterances; paths become absolute ones."""
+    if not hasattr(frame, 'to_csv'):
+        raise UserError(
+            f'The source is a {type(frame).__name__}; expected a path, or a pandas.DataFrame with '
+            'the columns path, speaker and emotion.'
+        )
+    frame = frame.copy()
+    for column in frame.columns:
+        values = frame[column].tolist()
+        if any(isinstance(value, str | os.PathLike) and os.path.isfile(value) for value in values):
+            frame[column] = [os.path.abspath(value) for value in values]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(file, index=False)
+    return file

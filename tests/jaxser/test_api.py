@@ -1,0 +1,110 @@
+"""Protects the Python interface: jaxser.train, jaxser.results and jaxser.prepare."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas
+import pytest
+from helpers import tiny_config
+
+import jaxser
+from data_pipelines.errors import UserError
+
+CONFIG = Path(tiny_config.__file__)
+
+
+@pytest.fixture(scope='module')
+def trained(swept, data, tmp_path_factory):
+    """What `jaxser.train` returns for a copy of a sweep that is already trained."""
+    workdir = tmp_path_factory.mktemp('api') / 'tiny'
+    shutil.copytree(swept, workdir)
+    return jaxser.train(CONFIG, workdir, {'data.dir': str(data), 'train.epochs': 2})
+
+
+def test_a_trained_sweep_has_its_results_as_frames(trained):
+    """A row for each run, a row for each setting, and the page."""
+    stored = json.loads((trained.workdir / 'results.json').read_text())
+    frame = trained.results
+    assert frame[['lam', 'seed', 'fold']].values.tolist() == [
+        [run['hyper'][key] for key in ('lam', 'seed', 'fold')] for run in stored['runs']
+    ]
+    assert frame['uar'].tolist() == [run['test']['uar'] for run in stored['runs']]
+    assert frame['dev_uar'].tolist() == [run['dev']['uar'] for run in stored['runs']]
+    assert frame.loc[frame['fold'] == 1, 'fold_name'].unique() == stored['folds'][1]
+    assert trained.table['uar'].tolist() == [row['uar'] for row in stored['summary']]
+    assert trained.report_path.exists()
+    assert '<table' in trained._repr_html_()
+
+
+def test_training_again_in_one_process_finds_the_finished_sweep(trained, data, capsys):
+    """With a configuration as an object, too, which is not changed."""
+    config = tiny_config.get_config()
+    again = jaxser.train(config, trained.workdir, {'data.dir': str(data), 'train.epochs': 2})
+    assert 'it is finished' in capsys.readouterr().out
+    pandas.testing.assert_frame_equal(again.results, trained.results)
+    assert config == tiny_config.get_config()
+
+
+def test_a_row_has_the_leakage(tmp_path):
+    """Of the strongest attacker, beside chance; nothing for a run that diverged."""
+    from jaxser.analysis import frames
+
+    answer = {'strongest': 0.5, 'attacker': 'mlp', 'chance': 0.25, 'bits': 1.0, 'recall': {}}
+    run = {
+        'hyper': {'lam': 0.1, 'seed': 0, 'fold': 1},
+        'status': 'ok',
+        'epoch': 3,
+        'dev': {'uar': 0.6, 'wa': 0.6, 'f1': 0.6, 'n': 9},
+        'test': {'uar': 0.7, 'wa': 0.7, 'f1': 0.7, 'n': 8},
+        'probe': {'speaker': answer, 'verification': {'eer': 0.4}},
+        'adversary': {'verdict': 'inert'},
+    }
+    row = frames.run_row(run, ['a', 'b'])
+    assert row['speaker_strongest'] == 0.5
+    assert row['speaker_chance'] == 0.25
+    assert row['verification_eer'] == 0.4
+    assert row['adversary'] == 'inert'
+    assert row['fold_name'] == 'b'
+    nothing = dict.fromkeys(('epoch', 'dev', 'test', 'selected'))
+    diverged = {'hyper': run['hyper'], 'status': 'nonfinite', 'step': 3} | nothing
+    assert frames.run_row(diverged, ['a', 'b'])['uar'] is None
+
+
+@pytest.mark.parametrize(
+    ('call', 'words'),
+    [
+        (lambda path: jaxser.train('configs/missing.py'), 'cannot be read: configs/missing.py'),
+        (lambda path: jaxser.train(tiny_config.get_config()), 'Name a workdir'),
+        (lambda path: jaxser.train(CONFIG, ''), 'The workdir is empty'),
+        (lambda path: jaxser.results(path), 'contains no finished sweep'),
+        (lambda path: jaxser.prepare([1], 'mine'), 'is a list; expected a path, or a pandas'),
+        (lambda path: jaxser.prepare('x', 'demo', path, speeed=3), '--speeed=3'),
+        (lambda path: jaxser.prepare(path, 'emodb', path), 'Set --source to the folder'),
+    ],
+)
+def test_a_mistake_is_a_user_error(call, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        call(tmp_path)
+
+
+def test_a_notebook_shows_a_user_error_without_a_stack_trace():
+    assert UserError('Do this.')._render_traceback_() == ['UserError: Do this.']
+
+
+def test_a_frame_is_prepared(data, tmp_path, monkeypatch):
+    """Its paths are relative to the current folder, and its words those of the option."""
+    monkeypatch.chdir(data.parent)
+    words = {'angry': 'grr', 'sad': 'oh'}
+    rows = []
+    for speaker in (0, 1):
+        for emotion in ('angry', 'sad'):
+            path = f'{speaker}_{emotion}_0.wav'
+            rows.append({'path': path, 'speaker': speaker, 'emotion': words[emotion]})
+    emotions = {'grr': 'angry', 'oh': 'sad'}
+    frame = pandas.DataFrame(rows)
+    folder = jaxser.prepare(frame, 'folder', tmp_path, emotions=emotions, workers=1)
+    assert folder.is_relative_to(tmp_path / 'folder')
+    prepared = pandas.read_csv(folder / 'utterances.csv')
+    assert prepared['emotion'].tolist() == ['angry', 'sad'] * 2
+    assert frame['path'].tolist() == [row['path'] for row in rows]
