@@ -1,7 +1,8 @@
-"""Generates the reference pages of the documentation from the code, when mkdocs builds it."""
+"""Generates pages of the documentation from the code and the notebook, when mkdocs builds it."""
 
 import ast
 import functools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -46,12 +47,30 @@ class Section(NamedTuple):
 def on_files(files, config):
     """Adds the generated pages to the files of the site (an event of mkdocs)."""
     pages = {
+        'notebook.md': notebook_page(json.loads((ROOT / 'docs' / 'notebook.ipynb').read_text())),
         'reference/configuration.md': configuration_page(),
         'reference/commands.md': commands_page(),
     }
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))
     return files
+
+
+def notebook_page(notebook: dict) -> str:
+    """Returns the Markdown of a notebook: its texts, its code, and what the code printed."""
+    parts = []
+    for cell in notebook['cells']:
+        source = ''.join(cell['source'])
+        if cell['cell_type'] == 'markdown':
+            parts.append(source)
+            continue
+        parts.append(f'```python\n{source}\n```')
+        for output in cell['outputs']:
+            lines = output.get('text') or output.get('data', {}).get('text/plain', [])
+            text = ''.join(lines).rstrip()
+            if text:
+                parts.append(f'```text\n{text}\n```')
+    return '\n\n'.join(parts) + '\n'
 
 
 def configuration_page() -> str:

@@ -40,7 +40,7 @@ if not os.environ.get('JAX_PLATFORMS'):
 
 # These files take longest. They run first, so that none starts when the others are nearly done.
 SLOWEST_FILES = (
-    'test_tutorial',
+    'test_commands',
     'test_main',
     'test_every_method',
     'test_experiment',

@@ -59,3 +59,20 @@ def test_every_command_is_in_the_documentation(hooks):
             if "__name__ == '__main__'" in path.read_text():
                 commands.add(f'{package}.{path.stem}')
     assert commands <= set(hooks.COMMANDS)
+
+
+def test_a_notebook_becomes_a_page(hooks):
+    """Texts stay Markdown; code and what it printed are blocks."""
+    code = {
+        'cell_type': 'code',
+        'source': ['a = 1\n', 'print(a)'],
+        'outputs': [
+            {'text': ['1\n']},
+            {'data': {'text/plain': ['2']}},
+            {'data': {'image/png': ''}},
+        ],
+    }
+    page = hooks.notebook_page({'cells': [{'cell_type': 'markdown', 'source': ['# A']}, code]})
+    assert page == (
+        '# A\n\n```python\na = 1\nprint(a)\n```\n\n```text\n1\n```\n\n```text\n2\n```\n'
+    )
