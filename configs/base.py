@@ -67,12 +67,14 @@ def data_section() -> ConfigDict:
     data = ConfigDict()
     # Folder in which `python -m data_pipelines.prepare` put the shards.
     data.dir = 'data'
-    # Names of files in data_pipelines/corpora. The protocol source_target ignores them: it uses
-    # protocol.source and protocol.target.
+    # Names of files in data_pipelines/corpora, and of corpora of your own. The protocol
+    # source_target ignores them: it uses protocol.source and protocol.target.
     data.corpora = ('demo',)
-    # The label space, one of data_pipelines/labels.py: native | four (angry, happy + excited,
-    # neutral, sad) | emodb_enterface | emodb_casia | enterface_casia | arousal | valence (derived
-    # from the emotion) | rated_arousal | rated_valence | rated_dominance (from listeners' ratings).
+    # The label space, one of data_pipelines/labels.py: native | calm_neutral (native, with
+    # calm as neutral) | four (angry, happy + excited, neutral, sad) | emodb_enterface | emodb_casia
+    # | enterface_casia | arousal | valence (derived from the emotion) | rated_arousal |
+    # rated_valence | rated_dominance (from listeners' ratings) | the name of a corpus of your own:
+    # its classes (prepare folder --name NAME --labels MAP.csv).
     data.labels = 'native'
     # Uses only utterances with this value in a column, or one of several values:
     # 'style=improvised', 'language=en,fr'. '' uses all.
@@ -81,7 +83,8 @@ def data_section() -> ConfigDict:
     # hop, bands, low, high, floor. They must be those that `prepare` used.
     data.features = ConfigDict(dataclasses.asdict(LogMel()))
     # The beginning of the name of prepared encoder states, e.g. 'whisper', to use them in place of
-    # log-mel features. `prepare --features upstream:FOLDER` makes them. '' uses log-mel.
+    # log-mel features. `prepare --features upstream:FOLDER` makes them. 'any' is those of the only
+    # encoder that is prepared; '' uses log-mel.
     data.upstream = ''
     # Normalises each band to zero mean and unit variance: global (of the fold's training part) |
     # utterance | speaker (of a speaker's utterances seen in training; an unseen speaker by
@@ -112,6 +115,8 @@ def protocol_section() -> ConfigDict:
     #                      one part is tested, the next is dev, the others train
     #   official           the corpus' own partition
     #   speaker_dependent  random utterances; test speakers are training speakers
+    #   auto               one of these, by the number of known speakers: up to 3
+    #                      speaker_dependent, up to 12 leave_one_speaker_out, else speaker_folds
     # Across corpora (the target is tested, the source trains, a fifth of its speakers are dev):
     #   leave_one_corpus_out | leave_one_language_out | source_target
     protocol.name = 'speaker_folds'

@@ -52,6 +52,20 @@ def detect_delimiter(path: str | os.PathLike, columns: Iterable[str]) -> str:
     return best
 
 
+def split_rows(text: str) -> list[list[str]]:
+    """Returns the fields of each row, separated as most rows of a table of two columns are."""
+    lines = text.splitlines()
+    best: list[list[str]] = []
+    most_pairs = -1
+    for delimiter in DELIMITERS:
+        rows = list(csv.reader(lines, delimiter=delimiter))
+        pairs = sum(len(row) == 2 for row in rows)
+        if pairs > most_pairs:
+            best = rows
+            most_pairs = pairs
+    return best
+
+
 def read_rows(text: str) -> csv.DictReader:
     """Returns a reader of the rows of a CSV file's text, as `open_rows` does.
 

@@ -4,6 +4,7 @@ A label space maps emotion words to classes. A word that it does not map has no 
 """
 
 import unicodedata
+from collections.abc import Collection
 
 import numpy as np
 
@@ -16,16 +17,6 @@ EMOTIONS = (
 )  # fmt: skip
 # These two words mean that there is no usable label: no label space maps them.
 UNTRAINED_EMOTIONS = ('other', 'undecided')
-
-# Emotions that other words are likely to mean, as a suggestion: whether they do, the user says.
-SIMILAR_WORDS = {
-    'ang': 'angry', 'anger': 'angry', 'anxiety': 'anxious', 'boredom': 'bored', 'calmness': 'calm',
-    'dis': 'disgust', 'disgusted': 'disgust', 'exc': 'excited', 'excitement': 'excited',
-    'fea': 'fear', 'fearful': 'fear', 'fru': 'frustrated', 'frustration': 'frustrated',
-    'hap': 'happy', 'happiness': 'happy', 'joy': 'happy', 'joyful': 'happy', 'neu': 'neutral',
-    'neutrality': 'neutral', 'oth': 'other', 'sadness': 'sad', 'scared': 'fear', 'sur': 'surprise',
-    'surprised': 'surprise', 'xxx': 'undecided',
-}  # fmt: skip
 
 
 def fold_word(text: str) -> str:
@@ -46,7 +37,8 @@ def parse_emotion_map(text: str) -> dict[str, str]:
         if not (equals and word) or emotion not in EMOTIONS:
             raise UserError(
                 f'--emotions has {pair.strip()!r}; expected WORD=EMOTION, separated by commas, '
-                f'with an emotion of {", ".join(EMOTIONS)}.'
+                f'with an emotion of {", ".join(EMOTIONS)}. Names of your own for emotions can be '
+                'given in a file, --labels MAP.csv.'
             )
         if emotion_by_word.setdefault(word, emotion) != emotion:
             raise UserError(f'--emotions has two emotions for {word!r}. Remove one of them.')
@@ -66,8 +58,13 @@ def _group_words(**words_by_class: str) -> dict[str, str]:
     return class_by_word
 
 
+_NATIVE = {word: word for word in EMOTIONS if word not in UNTRAINED_EMOTIONS}
+
 LABEL_SPACES = {
-    'native': {word: word for word in EMOTIONS if word not in UNTRAINED_EMOTIONS},
+    'native': _NATIVE,
+    # Calm speech counts as neutral: RAVDESS, for example, has both, which many corpora do not
+    # distinguish.
+    'calm_neutral': _NATIVE | {'calm': 'neutral'},
     # The four classes of most work on IEMOCAP: excited counts as happy.
     'four': _group_words(angry='angry', happy='happy excited', neutral='neutral', sad='sad'),
     # The classes that both corpora of a pair share, for the pairs of DIDAN (Zhao et al. 2023,
@@ -89,6 +86,8 @@ LABEL_SPACES = {
         positive='calm excited happy neutral surprise',
     ),
 }
+# In these spaces a word that is none of `EMOTIONS`, from a list of the user's own, is a class too.
+OPEN_SPACES = ('native', 'calm_neutral')
 # The classes of mean ratings below and above the middle of the scale, in the order of the columns
 # of rating_NxA. The middle itself has no class.
 RATING_SPACES = {
@@ -98,16 +97,25 @@ RATING_SPACES = {
 }
 
 
+def is_known_space(label_space: str) -> bool:
+    """Returns whether a label space has a name here; others are those of the user's own corpora."""
+    return label_space in LABEL_SPACES or label_space in RATING_SPACES
+
+
 def map_labels(
-    label_space: str, emotion_N: np.ndarray, rating_NxA: np.ndarray
+    label_space: str,
+    emotion_N: np.ndarray,
+    rating_NxA: np.ndarray,
+    own_classes: Collection[str] | None = None,
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Maps emotion words or ratings to the classes of a label space.
 
     Args:
       label_space: A key of `LABEL_SPACES`, which maps emotion_N, or of `RATING_SPACES`, which maps
-        a column of rating_NxA.
+        a column of rating_NxA, or the name of a corpus of the user's own.
       emotion_N: Emotion words.
       rating_NxA: Mean ratings from -1 to 1, NaN where there is none.
+      own_classes: The classes of that corpus, which are the words of emotion_N that have a class.
 
     Returns:
       class_N, which is '' for an utterance without a class, and the number of utterances without a
@@ -121,13 +129,33 @@ def map_labels(
         low, high = RATING_SPACES[label_space]
         class_N = np.select([rating_N < 0, rating_N > 0], [low, high], default='')
         reason_N = np.where(np.isnan(rating_N), 'without a rating', 'in the middle of the scale')
-    elif label_space in LABEL_SPACES:
-        class_by_word = LABEL_SPACES[label_space]
+    elif label_space in LABEL_SPACES or own_classes is not None:
+        class_by_word = _class_by_word(label_space, emotion_N, own_classes)
         classes = [class_by_word.get(word, '') for word in emotion_N.tolist()]
-        class_N = np.array(classes, dtype='U32')
+        class_N = np.array(classes, dtype=str)
         reason_N = emotion_N
     else:
-        names = ', '.join((*LABEL_SPACES, *RATING_SPACES))
-        raise UserError(f'There is no label space {label_space!r}; expected one of {names}.')
+        raise UserError(
+            f'There is no label space {label_space!r}; expected one of {list_spaces()}.'
+        )
     reasons, counts = np.unique(reason_N[class_N == ''], return_counts=True)
     return class_N, dict(zip(reasons.tolist(), counts.tolist()))
+
+
+def list_spaces() -> str:
+    """Returns the names of the label spaces, for messages."""
+    names = ', '.join((*LABEL_SPACES, *RATING_SPACES))
+    return f'{names}, or the name of a corpus of your own'
+
+
+def _class_by_word(
+    label_space: str, emotion_N: np.ndarray, own_classes: Collection[str] | None
+) -> dict[str, str]:
+    """Returns the class of each word that has one."""
+    if own_classes is not None:
+        return {word: word for word in own_classes if word not in UNTRAINED_EMOTIONS}
+    class_by_word = LABEL_SPACES[label_space]
+    if label_space not in OPEN_SPACES:
+        return class_by_word
+    own_words = set(emotion_N.tolist()) - {'', *EMOTIONS}
+    return class_by_word | {word: word for word in own_words}

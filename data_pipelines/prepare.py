@@ -12,8 +12,9 @@ import functools
 import os
 from pathlib import Path
 
-from data_pipelines import corpora, labels
+from data_pipelines import corpora
 from data_pipelines.arguments import path_text
+from data_pipelines.corpora.folder import make_options
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import INPUT_KIND, STATE_KINDS, EncoderStates, FeatureSpec
@@ -48,15 +49,20 @@ def run(parsed_arguments: argparse.Namespace) -> Path:
     states = arguments.pop('states')
     speed = arguments.pop('speed')
     speeds = () if speed is None else parse_speeds(speed)
-    emotions = arguments.pop('emotions')
-    emotion_map = None if emotions is None else labels.parse_emotion_map(emotions)
+    list_options = make_options(
+        arguments.pop('own_name'),
+        arguments.pop('emotions'),
+        arguments.pop('labels'),
+        arguments.pop('columns'),
+        arguments.pop('scale'),
+    )
     spec = parse_feature_spec(features, states, LogMel(**fields))
     spec = _with_prepared_name(spec, arguments['out'])
     return prepare_corpus(
         spec=spec,
         extractor=make_extractor(spec),
         speeds=speeds,
-        emotion_map=emotion_map,
+        list_options=list_options,
         **arguments,
     )
 
@@ -90,11 +96,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         help='use this channel of the files, from 1, instead of the mean of all',
     )
-    parser.add_argument(
-        '--emotions',
-        metavar='WORD=EMOTION,...',
-        help='of `folder`: what the words and codes of your list mean, such as anger=angry,0=sad',
-    )
+    _add_list_options(parser)
     parser.add_argument('--workers', type=int, help='number of processes (number of CPU cores)')
     parser.add_argument(
         '--beam',
@@ -131,6 +133,44 @@ def make_parser() -> argparse.ArgumentParser:
             help=f'of log-mel: {LOG_MEL_HELP[field.name]} (%(default)s)',
         )
     return parser
+
+
+def _add_list_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for a list of the user's own."""
+    group = parser.add_argument_group('a list of your own (folder)')
+    group.add_argument(
+        '--name',
+        dest='own_name',
+        default='',
+        metavar='NAME',
+        help='the name of your corpus: lower-case letters, digits and _, such as turev',
+    )
+    group.add_argument(
+        '--emotions',
+        metavar='WORD=EMOTION,...',
+        help='what words and codes of your list mean, such as anger=angry,0=sad; common words in '
+        'many languages are known',
+    )
+    group.add_argument(
+        '--labels',
+        metavar='MAP.csv',
+        help='a CSV file with the columns word and emotion, where the emotion may be any name of '
+        'your own, or empty to leave the word out of training; or as_is, which makes every word a '
+        'class of its own',
+    )
+    group.add_argument(
+        '--columns',
+        metavar='COLUMN=NAME,...',
+        help='how your list names our columns, such as path=file,speaker=spk; common names are '
+        'known',
+    )
+    group.add_argument(
+        '--scale',
+        nargs=2,
+        type=float,
+        metavar=('LOW', 'HIGH'),
+        help='the scale of the ratings in your list, such as 1 5 (-1 1)',
+    )
 
 
 def parse_feature_spec(features: str, states: str | None, log_mel: LogMel) -> FeatureSpec:

@@ -18,6 +18,7 @@ SUFFIX = '_speed'  # of the name of a data set, and of its corpora
 
 LOWEST_SPEED = 0.5
 HIGHEST_SPEED = 2.0
+USUAL_SPEEDS = '0.86,0.93,1.08,1.16'  # of the command in messages
 
 
 def parse_speeds(text: str) -> tuple[float, ...]:
@@ -31,7 +32,7 @@ def parse_speeds(text: str) -> tuple[float, ...]:
         if not LOWEST_SPEED <= speed <= HIGHEST_SPEED or format_speed(speed) == '1':
             raise UserError(
                 f'--speed contains {word.strip()!r}; expected numbers from {LOWEST_SPEED:g} to '
-                f'{HIGHEST_SPEED:g} except 1, such as --speed 0.86,0.93,1.08,1.16.'
+                f'{HIGHEST_SPEED:g} except 1, such as --speed {USUAL_SPEEDS}.'
             )
         speeds.append(speed)
     words = [format_speed(speed) for speed in speeds]
@@ -94,12 +95,6 @@ def corpus_of_copies(corpus: 'Corpus') -> 'Corpus':
         expected_counts=(),
         synthesise=None,
     )
-
-
-def prepare_arguments(name: str) -> str:
-    """Returns the first arguments of the command that prepares a data set, for messages."""
-    source = source_corpus(name)
-    return name if source is None else f'{source} --speed 0.86,0.93,1.08,1.16'
 
 
 def check_no_copies(names: Iterable[str], key: str) -> None:

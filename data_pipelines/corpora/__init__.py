@@ -1,7 +1,8 @@
-"""The corpora that can be prepared, one module each.
+"""The corpora that can be prepared, one module each, and the names of the user's own corpora.
 
 A module of this package whose name does not begin with an underscore is a corpus. It defines
-`CORPUS`, and it is found by its name: to add a corpus, add a file.
+`CORPUS`, and it is found by its name: to add a corpus, add a file. A corpus of the user's own has
+the name that `prepare folder --name NAME` gave it; it is known where it is prepared.
 """
 
 import collections
@@ -9,12 +10,16 @@ import dataclasses
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from data_pipelines import speed_copies
+from data_pipelines import labels, speed_copies
 from data_pipelines.errors import UserError
 from data_pipelines.wording import similar_name_hint
+
+OWN_NAME_PATTERN = re.compile('[a-z][a-z0-9_]{0,39}')
+RESERVED_NAMES = ('sources', 'all', 'none', 'auto')  # that have a meaning elsewhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +81,8 @@ class Corpus:
     source_hint: str = ''  # says what --source is, where it is no folder of a release
     # The numbers of utterances of releases that are newer than those known here, with their names.
     newer_releases: tuple[tuple[int, str], ...] = ()
+    # Whether it is read from a list of the user's own, by `folder.ListOptions`.
+    is_own_list: bool = False
 
     def is_complete(self, utterances: list[Utterance]) -> bool:
         """Returns whether the counts per emotion are those of a release, or any are accepted."""
@@ -150,29 +157,97 @@ def corpus_names() -> list[str]:
     return sorted(names)
 
 
-def data_set_name(corpus: str) -> str:
-    """Returns the data set that has a corpus: its own, or `folder` for one of the user's CSV.
+def own_names(data_dir: str | Path) -> list[str]:
+    """Returns the names of the user's own corpora that are prepared in a folder, sorted."""
+    names = []
+    for folder in sorted(Path(data_dir).glob('*')):
+        name = folder.name
+        if not OWN_NAME_PATTERN.fullmatch(name) or name in corpus_names():
+            continue
+        is_prepared = any(folder.glob('*/*/prepared.json')) or any(folder.glob('*.npz'))
+        if is_prepared and speed_copies.source_corpus(name) is None:
+            names.append(name)
+    return names
+
+
+def check_own_name(name: str) -> None:
+    """Raises a UserError if a corpus of the user's own cannot have this name."""
+    if not OWN_NAME_PATTERN.fullmatch(name):
+        raise UserError(
+            f'--name is {name!r}; expected a lower-case letter, and then at most 39 lower-case '
+            'letters, digits and _, such as turev or my_corpus.'
+        )
+    if name in corpus_names():
+        raise UserError(
+            f'--name {name} is the name of a corpus that jaxser knows: choose another, such as '
+            f'my_{name}.'
+        )
+    if speed_copies.source_corpus(name) is not None:
+        raise UserError(
+            f'--name {name} ends with {speed_copies.SUFFIX}, as copies at other speeds do: choose '
+            f'another, such as {name.removesuffix(speed_copies.SUFFIX)}.'
+        )
+    if name in (*labels.LABEL_SPACES, *labels.RATING_SPACES, *RESERVED_NAMES):
+        raise UserError(
+            f'--name {name} has another meaning in configurations: choose another, such as '
+            f'my_{name}.'
+        )
+
+
+def own_corpus(name: str) -> Corpus:
+    """Returns what is known of a corpus of the user's own."""
+    return dataclasses.replace(load_corpus('folder'), name=name, title=f'{name} (your own corpus)')
+
+
+def data_set_name(corpus: str, own: Collection[str] = ()) -> str:
+    """Returns the data set that has a corpus: its own, or `folder` for one named in that CSV.
 
     Copies at other speeds are in the data set of the copies, such as `folder_speed`.
+
+    Args:
+      corpus: The name of a corpus.
+      own: The names of the user's own corpora (`own_names`).
     """
     source = speed_copies.source_corpus(corpus)
     if source is not None:
-        return speed_copies.copies_name(data_set_name(source))
-    return corpus if corpus in corpus_names() else 'folder'
+        return speed_copies.copies_name(data_set_name(source, own))
+    return corpus if corpus in own or corpus in corpus_names() else 'folder'
 
 
-def load_corpus(name: str) -> Corpus:
+def load_corpus(name: str, own: Collection[str] = ()) -> Corpus:
     """Returns the corpus of that name; raises a UserError if there is none.
 
-    The copies of a corpus at other speeds are a corpus too, for example emodb_speed.
+    The copies of a corpus at other speeds are a corpus too, for example emodb_speed. `own` are the
+    names of the user's own corpora.
     """
     names = corpus_names()
     source = speed_copies.source_corpus(name)
-    if source in names:
-        return speed_copies.corpus_of_copies(load_corpus(source))
+    if source in names or source in own:
+        return speed_copies.corpus_of_copies(load_corpus(source, own))
+    if name in own:
+        return own_corpus(name)
     if name not in names:
+        listed = ', '.join([*names, *own])
         raise UserError(
-            f'There is no corpus {name!r}; expected one of {", ".join(names)}.'
-            f'{similar_name_hint(name, names)}'
+            f'There is no corpus {name!r}; expected one of {listed}.'
+            f'{similar_name_hint(name, [*names, *own])}{_own_corpus_hint(name)}'
         )
     return importlib.import_module(f'{__name__}.{name}').CORPUS
+
+
+def _own_corpus_hint(name: str) -> str:
+    """Returns how a corpus of the user's own gets this name; '' if it cannot have it."""
+    if not OWN_NAME_PATTERN.fullmatch(name) or speed_copies.source_corpus(name) is not None:
+        return ''
+    return (
+        ' If it is a corpus of your own, list it in a CSV file and run: '
+        f'python -m data_pipelines.prepare {prepare_arguments(name)} --source {name}.csv'
+    )
+
+
+def prepare_arguments(name: str) -> str:
+    """Returns the first arguments of the command that prepares a data set, for messages."""
+    source = speed_copies.source_corpus(name)
+    corpus = name if source is None else source
+    arguments = corpus if corpus in corpus_names() else f'folder --name {corpus}'
+    return arguments if source is None else f'{arguments} --speed {speed_copies.USUAL_SPEEDS}'

@@ -4,6 +4,7 @@ The table says what is in each corpus, whether it is prepared, and where to get 
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import rich.console
@@ -31,6 +32,24 @@ def make_table_row(corpus: Corpus, data_dir: Path) -> list[str]:
         format_count(count_utterances(largest)),
         format_count(len(classes)),
         describe_prepared(data_dir / corpus.name),
+    ]
+
+
+def make_own_row(name: str, data_dir: Path) -> list[str]:
+    """Returns the cells of a corpus of the user's own, whose counts are those of its record."""
+    facts: dict = {}
+    accepted = None
+    for file in sorted((data_dir / name).glob('*/*/prepared.json')):
+        record = json.loads(file.read_text())
+        facts = record.get('own', facts)
+        accepted = record.get('accepted', accepted)
+    return [
+        name,
+        ' '.join(facts.get('languages', ())),
+        format_count(facts.get('speakers')),
+        format_count(accepted),
+        format_count(len(facts.get('classes', ()))),
+        describe_prepared(data_dir / name),
     ]
 
 
@@ -65,7 +84,7 @@ def describe_prepared(folder: Path) -> str:
 
 
 def make_table(corpus_list: list[Corpus], data_dir: Path) -> rich.table.Table:
-    """Returns the table of the corpora, one row for each."""
+    """Returns the table of the corpora, one row for each; the user's own are last."""
     table = rich.table.Table(
         'corpus', 'language', title=f'Corpora and their prepared data in {data_dir}'
     )
@@ -74,6 +93,11 @@ def make_table(corpus_list: list[Corpus], data_dir: Path) -> rich.table.Table:
     table.add_column('prepared')
     for corpus in corpus_list:
         table.add_row(*make_table_row(corpus, data_dir))
+    own_names = corpora.own_names(data_dir)
+    if own_names:
+        table.add_section()
+    for name in own_names:
+        table.add_row(*make_own_row(name, data_dir))
     return table
 
 

@@ -4,6 +4,7 @@ Cells are separated by commas, semicolons or tabs. Names of columns may have bla
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ class Table(NamedTuple):
     numbered_rows: list[tuple[int, dict]]
 
 
-def read_table(source: Path, known_columns: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
+def read_table(source: Path, known_columns: Iterable[str], numbers: Iterable[str]) -> Table:
     """Returns the table in a file; raises a UserError if the file is no table.
 
     Args:
@@ -94,7 +95,7 @@ def strip_cells(row: dict) -> dict:
     return stripped
 
 
-def replace_decimal_commas(row: dict, numbers: tuple[str, ...]) -> None:
+def replace_decimal_commas(row: dict, numbers: Iterable[str]) -> None:
     """Writes '0.5' for '0,5' in the cells of numbers."""
     for column in numbers:
         match = DECIMAL_COMMA_PATTERN.fullmatch(row.get(column) or '')

@@ -1,20 +1,38 @@
 """Your own corpus, listed in a CSV file with one utterance per row.
 
-The columns path, speaker and emotion are required; `OPTIONAL_COLUMNS` are optional.
+The columns path, speaker and emotion are required; `OPTIONAL_COLUMNS` are optional. Columns may
+have other common names (`_list_columns.py`), and emotions other common words (`_list_words.py`).
 """
 
 import ast
 import collections
 import math
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from data_pipelines import labels
-from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.corpora import Corpus, Utterance, scale_rating
+from data_pipelines.corpora._list_columns import find_columns, possible_names, rename_columns
+from data_pipelines.corpora._list_options import (
+    AS_IS,
+    ListOptions,
+    Scale,
+    parse_columns,
+    parse_scale,
+)
 from data_pipelines.corpora._list_paths import PathFinder
-from data_pipelines.corpora._list_table import read_table
+from data_pipelines.corpora._list_table import Table, read_table
+from data_pipelines.corpora._list_words import (
+    own_classes,
+    read_label_map,
+    read_words,
+    suggest_options,
+)
 from data_pipelines.errors import UserError
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
 REQUIRED_COLUMNS = ('path', 'speaker', 'emotion')
@@ -29,8 +47,10 @@ OPTIONAL_COLUMNS = (
     *OPTIONAL_TEXT_COLUMNS,
     *RATING_COLUMNS,
 )
+KNOWN_COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
 NUMBER_COLUMNS = ('start', 'end', *RATING_COLUMNS)
 UNKNOWN_EMOTION = 'unknown emotion {}'
+NOT_ON_SCALE = 'is not a number from'
 MAX_REPORTED = 10  # problems in one message
 MAX_VALUES = 3  # values of one kind of problem that are reported one by one
 MAX_LINES = 3  # line numbers of one problem
@@ -38,21 +58,69 @@ MAX_LINES = 3  # line numbers of one problem
 SOURCE_HINT = f'--source of `folder` is a CSV file with the columns {", ".join(REQUIRED_COLUMNS)}.'
 
 
-def walk(source: Path, emotion_map: dict[str, str] | None = None) -> list[Utterance]:
+def walk(source: Path, options: ListOptions = ListOptions()) -> list[Utterance]:  # noqa: B008
     """Returns the utterances that the CSV file `source` lists, in its order.
 
     Paths are relative to the folder of the file. Start and end are in seconds; ratings are from -1
-    to 1. An utterance is named by its path, by `#start-end` if it is a segment, and by `@channel`
-    if a channel is chosen. `emotion_map` has the emotions that the list's own words and codes mean
-    (`labels.parse_emotion_map`). Raises a UserError that lists what is wrong with the file.
+    to 1, or on the scale of the options. Raises a UserError that lists what is wrong with the file.
     """
     if not source.is_file():
         raise UserError(f'{source} is not a file. {SOURCE_HINT}')
-    table = read_table(source, REQUIRED_COLUMNS + OPTIONAL_COLUMNS, NUMBER_COLUMNS)
-    check_columns(source, table.columns)
+    recognised = possible_names(KNOWN_COLUMNS, options.column_names)
+    numbers = possible_names(NUMBER_COLUMNS, options.column_names)
+    return utterances_of_table(source, read_table(source, recognised, numbers), options)
+
+
+def make_options(
+    name: str = '',
+    emotions: str | None = None,
+    label_map: str | os.PathLike | None = None,
+    columns: str | None = None,
+    scale: Sequence[float] | None = None,
+) -> ListOptions:
+    """Returns what the options of `prepare folder` say; UserError for a wrong one.
+
+    Args:
+      name: The name of the corpus (--name).
+      emotions: The emotions of words: 'anger=angry,0=neutral' (--emotions).
+      label_map: A file with the classes of words, or 'as_is' (--labels).
+      columns: The list's names of columns: 'path=file,speaker=spk' (--columns).
+      scale: The lowest and the highest rating (--scale).
+    """
+    class_by_word: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+    arguments: list[str] = []
+    if label_map is not None and label_map != AS_IS:
+        class_by_word = read_label_map(Path(label_map))
+        arguments += ['--labels', os.path.abspath(label_map)]
+    elif label_map is not None:
+        settings['keeps_words'] = True
+        arguments += ['--labels', AS_IS]
+    if emotions is not None:
+        class_by_word = class_by_word | labels.parse_emotion_map(emotions)
+        arguments += ['--emotions', emotions]
+    if columns is not None:
+        settings['column_names'] = parse_columns(columns, KNOWN_COLUMNS)
+        arguments += ['--columns', columns]
+    if scale is not None:
+        settings['scale'] = parse_scale(*scale)
+        arguments += ['--scale', *[f'{value:g}' for value in scale]]
+    return ListOptions(name, class_by_word, arguments=tuple(arguments), **settings)
+
+
+def utterances_of_table(source: Path, table: Table, options: ListOptions) -> list[Utterance]:
+    """Returns the utterances that the table of a list names, in its order.
+
+    An utterance is named by its path, by `#start-end` if it is a segment, and by `@channel` if a
+    channel is chosen. Raises a UserError that lists what is wrong with the table.
+    """
+    renamed = find_columns(source, table.columns, options.column_names)
+    columns = rename_columns(table.columns, table.numbered_rows, renamed)
+    check_columns(source, columns)
     for _, row in table.numbered_rows:
-        fold_words(row, emotion_map or {})
-    check_rows(source, table.numbered_rows)
+        fold_words(row)
+    read_words(source, table.numbered_rows, options)
+    check_rows(source, table.numbered_rows, options)
     finder = PathFinder(source.parent)
     for _, row in table.numbered_rows:
         row['path'] = finder.find(row['path'])
@@ -61,20 +129,23 @@ def walk(source: Path, emotion_map: dict[str, str] | None = None) -> list[Uttera
     utterances = []
     lines_by_name = collections.defaultdict(list)
     for number, row in table.numbered_rows:
-        utterance = make_utterance(source.parent, row)
+        utterance = make_utterance(source.parent, row, options)
         utterances.append(utterance)
         lines_by_name[utterance.name].append(str(number))
     check_unique(source, lines_by_name)
+    if options.name and any(row.get('corpus') for _, row in table.numbered_rows):
+        print_text(
+            f'The column corpus of {source} is ignored: all utterances are of the corpus '
+            f'{options.name} (--name). To keep corpora apart, prepare a list of each.'
+        )
     return utterances
 
 
-def fold_words(row: dict, emotion_map: dict[str, str]) -> None:
-    """Writes the words of a row in lower case, and the emotions that its own words mean."""
+def fold_words(row: dict) -> None:
+    """Writes the words of a row in lower case."""
     for column in ('emotion', 'sex', 'split'):
         if row.get(column):
             row[column] = labels.fold_word(row[column])
-    if row.get('emotion'):
-        row['emotion'] = emotion_map.get(row['emotion'], row['emotion'])
 
 
 def check_columns(source: Path, columns: list[str]) -> None:
@@ -87,6 +158,7 @@ def check_columns(source: Path, columns: list[str]) -> None:
             f'missing: {", ".join(missing) or "none"}, unknown: {", ".join(unknown) or "none"}. '
             f'Expected {", ".join(REQUIRED_COLUMNS)}, and optionally '
             f'{", ".join(OPTIONAL_COLUMNS)}, each once and separated by commas, semicolons or tabs.'
+            ' If a column has another name, say so: --columns path=NAME,speaker=NAME,emotion=NAME.'
         )
 
 
@@ -100,11 +172,13 @@ class Problem(NamedTuple):
         return self.form.format(self.value)
 
 
-def check_rows(source: Path, numbered_rows: list[tuple[int, dict]]) -> None:
+def check_rows(source: Path, numbered_rows: list[tuple[int, dict]], options: ListOptions) -> None:
     """Raises a UserError if there is no row, or rows have problems."""
     lines_by_problem = collections.defaultdict(list)
+    names = {row.get('emotion') or '' for _, row in numbered_rows}
+    classes = {*labels.EMOTIONS, *own_classes(options, names)}
     for number, row in numbered_rows:
-        problem = find_problem(row)
+        problem = find_problem(row, classes, options.scale)
         if problem:
             lines_by_problem[problem].append(number)
     if lines_by_problem:
@@ -138,7 +212,9 @@ def describe_problems(lines_by_problem: dict[Problem, list[int]]) -> str:
     message += '.'
     if UNKNOWN_EMOTION in values_by_form:
         words = [problem.value for problem in lines_by_problem if problem.form == UNKNOWN_EMOTION]
-        message += f' Expected emotions: {", ".join(labels.EMOTIONS)}. {suggest_map(words)}'
+        message += f' {suggest_options([ast.literal_eval(word) for word in words])}'
+    if any(NOT_ON_SCALE in form for form in values_by_form):
+        message += ' If your ratings have another scale, name it: --scale 1 5.'
     return message
 
 
@@ -150,20 +226,6 @@ def describe_lines(problem: str, lines: list[int]) -> str:
     if len(lines) > MAX_LINES:
         listed.append('...')
     return f'{problem} in {len(lines)} rows (lines {", ".join(listed)})'
-
-
-def suggest_map(quoted_words: list[str]) -> str:
-    """Returns the option that says what the list's own words and codes mean."""
-    pairs = []
-    for quoted in quoted_words:
-        word = ast.literal_eval(quoted)
-        if word in labels.SIMILAR_WORDS:
-            pairs.append(f'{word}={labels.SIMILAR_WORDS[word]}')
-    if len(pairs) < len(quoted_words):
-        pairs.append('WORD=EMOTION')
-    return (
-        f'If these are words or codes of your own, say what they mean: --emotions {",".join(pairs)}'
-    )
 
 
 def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
@@ -181,19 +243,19 @@ def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
         )
 
 
-def find_problem(row: dict) -> Problem | None:
-    """Returns what is wrong with a row, or None."""
+def find_problem(row: dict, classes: set[str], scale: Scale) -> Problem | None:
+    """Returns what is wrong with a row, or None; `classes` are the emotions that it may have."""
     if None in row or None in row.values():
         return Problem('more or fewer cells than the header has columns')
     return (
-        find_text_problem(row)
-        or find_rating_problem(row)
+        find_text_problem(row, classes)
+        or find_rating_problem(row, scale)
         or find_time_problem(row)
         or find_channel_problem(row)
     )
 
 
-def find_text_problem(row: dict[str, str]) -> Problem | None:
+def find_text_problem(row: dict[str, str], classes: set[str]) -> Problem | None:
     """Returns what is wrong with a row's texts, or None."""
     texts = [text for column, text in row.items() if column != 'path']
     if re.search('[\ud800-\udfff]', ''.join(texts)):  # what surrogateescape makes of other bytes
@@ -202,7 +264,7 @@ def find_text_problem(row: dict[str, str]) -> Problem | None:
     empty = [column for column in ('path', 'emotion') if not row[column].strip()]
     if empty:
         return Problem(f'no {" and no ".join(empty)}')
-    if row['emotion'] not in labels.EMOTIONS:
+    if row['emotion'] not in classes:
         return Problem(UNKNOWN_EMOTION, repr(row['emotion']))
     if not re.fullmatch(r'(train|dev|test\w*)?', row.get('split', '')):
         return Problem(
@@ -213,11 +275,12 @@ def find_text_problem(row: dict[str, str]) -> Problem | None:
     return None
 
 
-def find_rating_problem(row: dict[str, str]) -> Problem | None:
+def find_rating_problem(row: dict[str, str], scale: Scale) -> Problem | None:
     """Returns what is wrong with a row's ratings, or None."""
     for column in RATING_COLUMNS:
-        if row.get(column) and not is_rating(row[column]):
-            return Problem(f'{column} {{}} is not a number from -1 to 1', repr(row[column]))
+        if row.get(column) and not is_rating(row[column], scale):
+            form = f'{column} {{}} {NOT_ON_SCALE} {scale.low:g} to {scale.high:g}'
+            return Problem(form, repr(row[column]))
     return None
 
 
@@ -247,15 +310,15 @@ def find_channel_problem(row: dict[str, str]) -> Problem | None:
     return Problem(form, repr(channel))
 
 
-def is_rating(text: str) -> bool:
-    """Returns whether a cell holds a number from -1 to 1."""
+def is_rating(text: str, scale: Scale) -> bool:
+    """Returns whether a cell holds a number on the scale."""
     try:
-        return -1 <= float(text) <= 1
+        return scale.low <= float(text) <= scale.high
     except ValueError:
         return False
 
 
-def make_utterance(folder: Path, row: dict[str, str]) -> Utterance:
+def make_utterance(folder: Path, row: dict[str, str], options: ListOptions) -> Utterance:
     """Returns the utterance of a row that has no problem."""
     start = row.get('start', '')
     end = row.get('end', '')
@@ -267,14 +330,14 @@ def make_utterance(folder: Path, row: dict[str, str]) -> Utterance:
     texts = {column: row.get(column, '') for column in OPTIONAL_TEXT_COLUMNS}
     ratings = {}
     for column in RATING_COLUMNS:
-        ratings[column] = float(row[column]) if row.get(column) else None
+        ratings[column] = scale_rating(row.get(column, ''), *options.scale)
     return Utterance(
         name=name.encode(errors='surrogateescape').decode(errors='backslashreplace'),
         path=folder / row['path'],
         speaker=row['speaker'],
         emotion=row['emotion'],
         language=row.get('language', ''),
-        corpus=row.get('corpus') or 'folder',
+        corpus=options.name or row.get('corpus') or 'folder',
         start=float(start or 0),
         end=float(end) if end else None,
         channel=int(row.get('channel') or 0),
@@ -293,4 +356,5 @@ CORPUS = Corpus(
     homepage='your own disk',
     walk=walk,
     source_hint=SOURCE_HINT,
+    is_own_list=True,
 )

@@ -7,6 +7,8 @@ from data_pipelines.speed_copies import check_no_copies
 
 LEAK_KINDS = ('speaker', 'audio')
 
+AUTO = 'auto'  # in a configuration: chosen by the number of speakers (choice.py)
+
 WITHIN_CORPUS_PROTOCOLS = (
     'speaker_folds',
     'leave_one_speaker_out',
@@ -76,7 +78,8 @@ class Protocol:
         protocols = (*WITHIN_CORPUS_PROTOCOLS, *CROSS_CORPUS_PROTOCOLS)
         if self.name not in protocols:
             raise UserError(
-                f'There is no protocol {self.name!r}; expected one of {", ".join(protocols)}.'
+                f'There is no protocol {self.name!r}; expected one of '
+                f'{", ".join((*protocols, AUTO))}.'
             )
         if self.adapt not in ADAPTATION_MODES:
             raise UserError(

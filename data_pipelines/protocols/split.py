@@ -18,7 +18,7 @@ from data_pipelines.protocols.folds import (
 )
 from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.protocols.withholding import reserve_attacker_test
-from data_pipelines.storage.dataset import PreparedData, read_utterances
+from data_pipelines.storage.dataset import PreparedData, read_own_classes, read_utterances
 from data_pipelines.storage.schema import TEXT_COLUMNS, Utterances
 
 MAX_LISTED_VALUES = 20  # values of a column that an error message lists
@@ -62,17 +62,24 @@ def _list_values(values: np.ndarray) -> str:
 
 
 def keep_labelled(
-    utterances: Utterances, label_space: str, identity_corpora: tuple[str, ...] = ()
+    utterances: Utterances,
+    label_space: str,
+    identity_corpora: tuple[str, ...] = (),
+    own_classes: tuple[str, ...] | None = None,
 ) -> tuple[Utterances, dict[str, int]]:
     """Returns the utterances with a class in the label space, and the counts of those left out.
 
     Their emotion is replaced by the class. Utterances of `identity_corpora` are all kept, without
-    an emotion (''). UserError if no utterance has a class.
+    an emotion (''). UserError if no utterance has a class. `own_classes` are those of a label space
+    that is a corpus of the user's own.
     """
     identity_N = identity_mask(utterances, identity_corpora)
     own_rows = np.flatnonzero(~identity_N)
     own_class, left_out = labels.map_labels(
-        label_space, utterances.text['emotion'][own_rows], utterances.rating_NxA[own_rows]
+        label_space,
+        utterances.text['emotion'][own_rows],
+        utterances.rating_NxA[own_rows],
+        own_classes,
     )
     class_N = np.full(len(utterances), '', own_class.dtype)
     class_N[own_rows] = own_class
@@ -86,6 +93,29 @@ def keep_labelled(
     labelled = utterances[np.flatnonzero(keep_N)]
     labelled.text['emotion'] = class_N[keep_N]
     return labelled, left_out
+
+
+def check_shared_classes(utterances: Utterances) -> None:
+    """Raises a UserError if a class of the user's own is in some of several corpora only.
+
+    Such a class would tell the corpus. Utterances without an emotion do not count.
+    """
+    words_by_corpus = {}
+    emotion_N = utterances.text['emotion']
+    corpus_N = np.where(emotion_N == '', '', utterances.text['corpus'])
+    for corpus in np.unique(corpus_N[corpus_N != '']).tolist():
+        words_by_corpus[corpus] = set(emotion_N[corpus_N == corpus].tolist())
+    for corpus, words in words_by_corpus.items():
+        for other, other_words in words_by_corpus.items():
+            own = sorted(words - other_words - set(labels.EMOTIONS))
+            if own:
+                raise UserError(
+                    f'{corpus} has classes of your own that {other} has not: '
+                    f'{", ".join(own[:MAX_LISTED_VALUES])}. They would tell the corpora apart. '
+                    'Prepare both with a --labels that maps them to shared words; or choose a '
+                    'label space without them, such as --config.data.labels=four; or accept it, '
+                    f'with the classes of {corpus} alone: --config.data.labels={corpus}.'
+                )
 
 
 class Split(NamedTuple):
@@ -116,11 +146,25 @@ class Split(NamedTuple):
         return sentences
 
 
+def select_utterances(config, data: PreparedData) -> tuple[Utterances, dict[str, int]]:
+    """Returns the utterances that a resolved configuration uses, and the counts of the others."""
+    selected, others = filter_utterances(read_utterances(data), config.data.only)
+    label_space = config.data.labels
+    own_classes = None
+    if not labels.is_known_space(label_space):
+        own_classes = read_own_classes(config.data, label_space)
+    utterances, unlabelled = keep_labelled(
+        selected, label_space, config.protocol.identity, own_classes
+    )
+    if label_space in labels.OPEN_SPACES:
+        check_shared_classes(utterances)
+    return utterances, others | unlabelled
+
+
 def make_split(config, data: PreparedData) -> Split:
     """Returns the split of a resolved configuration: reads the data, maps labels, makes folds."""
     protocol = Protocol(**config.protocol)
-    selected, others = filter_utterances(read_utterances(data), config.data.only)
-    utterances, unlabelled = keep_labelled(selected, config.data.labels, protocol.identity)
+    utterances, left_out = select_utterances(config, data)
     folds = []
     for fold in make_folds(utterances, protocol):
         fold = reserve_attacker_test(utterances, fold, protocol.withhold, config.data.order_seed)
@@ -130,6 +174,6 @@ def make_split(config, data: PreparedData) -> Split:
         utterances,
         folds,
         sha256=hash_folds(utterances, folds),
-        left_out=others | unlabelled,
+        left_out=left_out,
         unused=len(utterances) - len(rows_of_parts(folds, ALL_PARTS)),
     )

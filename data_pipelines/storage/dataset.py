@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import corpora, speaker_names
+from data_pipelines import corpora, labels, speaker_names
 from data_pipelines.corpora import Corpus
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import FeatureSpec
-from data_pipelines.speed_copies import prepare_arguments
 from data_pipelines.storage import npz, preparation, prepared, schema, shards
 from data_pipelines.storage.schema import Utterances
 
@@ -78,7 +77,7 @@ def _is_packed_from(packed: Path, folder: Path) -> bool:
 
 def _prepare_missing_log_mel(config, name: str, spec: LogMel) -> Path:
     """Prepares a synthesised corpus; UserError for any other, which says how to prepare it."""
-    corpus = corpora.load_corpus(name)
+    corpus = corpora.load_corpus(name, corpora.own_names(config.dir))
     if corpus.synthesise is not None:
         return preparation.prepare_corpus(name, None, config.dir, spec)
     other_folders = prepared.find_other_librosa_datasets(config.dir, name, spec)
@@ -98,12 +97,12 @@ def _not_prepared_error(config, corpus: Corpus, spec: LogMel) -> UserError:
         value = getattr(spec, field.name)
         if value != field.default:
             options += f' --{field.name} {value}'
-    arguments = f'{prepare_arguments(corpus.name)} --source PATH --out {config.dir}'
-    command = f'python -m data_pipelines.prepare {arguments}'
+    arguments = prepared.prepare_arguments(config.dir, corpus.name)
+    command = f'python -m data_pipelines.prepare {arguments} --out {config.dir}'
+    origin = 'Run' if corpus.is_own_list else f'Get it from {corpus.homepage}, then run'
     return UserError(
         f'{corpus.title} is not prepared in {config.dir}/ ({corpus.name}/{spec.name}). '
-        f'Get it from {corpus.homepage}, then run\n'
-        f'  {command}{options}\n'
+        f'{origin}\n  {command}{options}\n'
         'To try jaxser without any corpus: python -m jaxser.main --config=configs/dann_demo.py'
     )
 
@@ -143,6 +142,39 @@ def read_existing_fingerprints(config) -> dict[str, str]:
         if packed_fingerprint is not None:
             fingerprints[name] = packed_fingerprint
     return fingerprints
+
+
+def read_own_classes(config, name: str) -> tuple[str, ...]:
+    """Returns the classes of a corpus of the user's own, which are a label space of its name.
+
+    `config` is `config.data`. UserError if there is no such corpus.
+    """
+    spec = feature_spec(config)
+    folder = Path(config.dir) / name
+    records = []
+    files = [folder / spec.name / schema.DATASET_VERSION / prepared.RECORD_FILE]
+    files += sorted(folder.glob(f'*/*/{prepared.RECORD_FILE}'))
+    for file in files:
+        if file.exists():
+            records.append(prepared.read_record(file.parent))
+    packed = npz.npz_path(config.dir, name, spec)
+    for file in [packed, *sorted(folder.glob('*.npz'))]:
+        if file.exists():
+            records.append(npz.read_record(file))
+    for record in records:
+        if 'own' in record:
+            return tuple(record['own']['classes'])
+    if records:
+        raise UserError(
+            f'config.data.labels is {name}, whose prepared data in {folder} do not say its '
+            'classes: they are of an earlier version, or not of a list of your own. Prepare the '
+            'list again, or choose another label space.'
+        )
+    own = corpora.own_names(config.dir)
+    hint = f'; prepared in {config.dir} are {", ".join(own)}' if own else ''
+    raise UserError(
+        f'There is no label space {name!r}; expected one of {labels.list_spaces()}{hint}.'
+    )
 
 
 def read_encoder_record(data: PreparedData) -> dict:

@@ -9,16 +9,18 @@ import functools
 import importlib.metadata
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from data_pipelines import corpora, speed_copies
+from data_pipelines import corpora, labels, speed_copies
 from data_pipelines.arguments import check_length
 from data_pipelines.corpora import Corpus, Utterance
+from data_pipelines.corpora.folder import ListOptions
 from data_pipelines.errors import UserError
 from data_pipelines.features.decode import Rejection, check_video_support
 from data_pipelines.features.log_mel import LogMel
-from data_pipelines.features.upstream import EncoderStates, FeatureSpec
+from data_pipelines.features.upstream import EncoderInput, EncoderStates, FeatureSpec
 from data_pipelines.partial_folders import partial_folder
 from data_pipelines.progress import progress_bar
 from data_pipelines.storage import builder, schema
@@ -54,7 +56,7 @@ def prepare_corpus(
     speeds: tuple[float, ...] = (),
     allow_names: bool = False,
     channel: int | None = None,
-    emotion_map: dict[str, str] | None = None,
+    list_options: ListOptions | None = None,
 ) -> Path:
     """Prepares a corpus unless that is done already, and returns the folder of the data set.
 
@@ -76,11 +78,10 @@ def prepare_corpus(
         of two sexes.
       channel: which channel of the files is used, from 1, where the corpus does not say it; None is
         the mean of all.
-      emotion_map: the emotions that words of the list of `folder` mean
-        (`labels.parse_emotion_map`).
+      list_options: how a list of the user's own is read, and the name of its corpus.
     """
     check_not_copies(name)
-    corpus = with_emotion_map(corpora.load_corpus(name), emotion_map)
+    corpus = with_list_options(corpora.load_corpus(name), list_options or ListOptions())
     dataset_corpus = speed_copies.corpus_of_copies(corpus) if speeds else corpus
     title = dataset_corpus.title
     out = Path(out)
@@ -113,15 +114,11 @@ def prepare_corpus(
         if channel is not None:
             listed = choose_channel(listed, channel)
         utterances = speed_copies.make_copies(listed, speeds) if speeds else listed
-        record = {
-            'corpus': dataset_corpus.name,
-            'source': os.path.abspath(source),
-            'fingerprint': fingerprint_utterances(utterances),
-        }
-        if speeds:
-            record['speeds'] = list(speeds)
+        record = make_record(dataset_corpus, source, utterances, speeds)
+        if corpus.is_own_list:
+            record['own'] = describe_own_list(listed, list_options or ListOptions())
         if existing:
-            check_same_source(existing, record)
+            check_same_source(corpus, existing, record)
             print(f'{title} is already prepared: {existing}')
             return existing
         corpus.check_counts(listed, allow_partial)
@@ -140,7 +137,33 @@ def prepare_corpus(
             )
             target = move_dataset(written.folder, out / written.folder.relative_to(staging))
     print_summary(dataset_corpus, written, target)
+    print_next_command(corpus, spec, out, speeds)
     return target
+
+
+def make_record(
+    corpus: Corpus, source: Path, utterances: list[Utterance], speeds: tuple[float, ...]
+) -> dict:
+    """Returns what is recorded of a data set of these utterances."""
+    record = {
+        'corpus': corpus.name,
+        'source': os.path.abspath(source),
+        'fingerprint': fingerprint_utterances(utterances),
+    }
+    if speeds:
+        record['speeds'] = list(speeds)
+    return record
+
+
+def print_next_command(
+    corpus: Corpus, spec: FeatureSpec, out: Path, speeds: tuple[float, ...]
+) -> None:
+    """Prints the command that trains on a corpus of the user's own; nothing for other data."""
+    if not corpus.is_own_list or speeds or isinstance(spec, EncoderInput):
+        return
+    config = 'own_pretrained' if isinstance(spec, EncoderStates) else 'own'
+    options = '' if out == Path('data') else f' --config.data.dir={shlex.quote(str(out))}'
+    print(f'Train on it: python -m jaxser.main --config=configs/{config}.py:{corpus.name}{options}')
 
 
 def check_not_copies(name: str) -> None:
@@ -149,21 +172,38 @@ def check_not_copies(name: str) -> None:
     if source in corpora.corpus_names():
         raise UserError(
             f'{name} has the copies of {source} at other speeds. Prepare it with: '
-            f'python -m data_pipelines.prepare {speed_copies.prepare_arguments(name)} ...'
+            f'python -m data_pipelines.prepare {corpora.prepare_arguments(name)} ...'
         )
 
 
-def with_emotion_map(corpus: Corpus, emotion_map: dict[str, str] | None) -> Corpus:
-    """Returns the corpus, whose list is read with the map; UserError if it has no list."""
-    if emotion_map is None:
+def with_list_options(corpus: Corpus, options: ListOptions) -> Corpus:
+    """Returns the corpus, whose list is read with the options; UserError if it has no list."""
+    if options == ListOptions():
         return corpus
-    if corpus.name != 'folder':
+    if not corpus.is_own_list:
         raise UserError(
-            f'--emotions is for the words of your own list (folder); {corpus.name} has words of '
-            'its own. Leave it out.'
+            '--name, --emotions, --labels, --columns and --scale are for a list of your own '
+            f'(folder); {corpus.name} has names, words and ratings of its own. Leave them out.'
         )
-    walk = functools.partial(corpus.walk, emotion_map=emotion_map)
-    return dataclasses.replace(corpus, walk=walk)
+    walk = functools.partial(corpus.walk, options=options)
+    if not options.name:
+        return dataclasses.replace(corpus, walk=walk)
+    corpora.check_own_name(options.name)
+    own = corpora.own_corpus(options.name)
+    return dataclasses.replace(corpus, walk=walk, name=own.name, title=own.title)
+
+
+def describe_own_list(utterances: list[Utterance], options: ListOptions) -> dict:
+    """Returns what is recorded of a list of the user's own: its classes, and how it was read."""
+    speakers = {utterance.speaker for utterance in utterances} - {''}
+    emotions = {utterance.emotion for utterance in utterances}
+    languages = {utterance.language for utterance in utterances} - {''}
+    return {
+        'classes': sorted(emotions - set(labels.UNTRAINED_EMOTIONS)),
+        'languages': sorted(languages),
+        'speakers': len(speakers),
+        'arguments': list(options.arguments),
+    }
 
 
 def check_same_speeds(folder: Path, speeds: tuple[float, ...]) -> None:
@@ -240,19 +280,21 @@ def choose_channel(utterances: list[Utterance], channel: int) -> list[Utterance]
     return [dataclasses.replace(u, channel=u.channel or channel) for u in utterances]
 
 
-def check_same_source(folder: Path, record: dict) -> None:
+def check_same_source(corpus: Corpus, folder: Path, record: dict) -> None:
     """UserError if the data set in `folder` was prepared from utterances other than these."""
     existing = read_record(folder)
     if existing['fingerprint'] == record['fingerprint']:
         return
     if existing['source'] == record['source']:
         difference = 'which lists other utterances now'
+        if corpus.is_own_list:
+            difference += ', or its words are read otherwise'
     else:
         difference = f'and {record["source"]} lists other utterances'
-    raise UserError(
-        f'{folder} was prepared from {existing["source"]}, {difference}. '
-        'Remove that folder, or choose another --out.'
-    )
+    advice = 'Remove that folder, or choose another --out.'
+    if corpus.is_own_list:
+        advice = 'Remove that folder, or, if this is another corpus, name it with --name NAME.'
+    raise UserError(f'{folder} was prepared from {existing["source"]}, {difference}. {advice}')
 
 
 def move_dataset(staged_folder: Path, target: Path) -> Path:

@@ -9,10 +9,12 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from data_pipelines.corpora import Utterance, load_corpus
+from data_pipelines.corpora import Utterance, load_corpus, own_names
+from data_pipelines.corpora import prepare_arguments as corpora_arguments
 from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import (
@@ -21,10 +23,10 @@ from data_pipelines.features.upstream import (
     STATES_NAME_PATTERN,
     FeatureSpec,
 )
-from data_pipelines.speed_copies import prepare_arguments
 from data_pipelines.storage import schema
 
 RECORD_FILE = 'prepared.json'  # written last: a data set without it is not complete
+ANY_ENCODER = 'any'  # in place of the beginning of the name of encoder features
 
 
 def find_dataset(data_dir: str | os.PathLike, name: str, spec: FeatureSpec) -> Path | None:
@@ -64,8 +66,9 @@ def incomplete_error(folder: Path) -> UserError:
 def resolve_feature_name(data_dir: str | Path, corpora: Iterable[str], prefix: str) -> str:
     """Returns the name of the encoder features that begins with `prefix` and all `corpora` have.
 
-    States are preferred to an encoder's input, since the names of Whisper's begin alike. UserError
-    if a corpus has no such features, or if several names fit.
+    The prefix 'any' is the beginning of every name. States are preferred to an encoder's input,
+    since the names of Whisper's begin alike. UserError if a corpus has no such features, or if
+    several names fit.
     """
     names_by_corpus = {name: _feature_names(Path(data_dir) / name, prefix) for name in corpora}
     shared_names = set.intersection(*names_by_corpus.values())
@@ -84,7 +87,8 @@ def resolve_feature_name(data_dir: str | Path, corpora: Iterable[str], prefix: s
 def _feature_names(corpus_folder: Path, prefix: str) -> set[str]:
     """Returns the corpus's encoder features, shards or .npz, whose names begin with `prefix`."""
     names = set()
-    for path in corpus_folder.glob(f'{prefix}*'):
+    beginning = '' if prefix == ANY_ENCODER else prefix
+    for path in corpus_folder.glob(f'{beginning}*'):
         name = path.name.removesuffix('.npz')
         if STATES_NAME_PATTERN.fullmatch(name) or INPUT_NAME_PATTERN.fullmatch(name):
             names.add(name)
@@ -109,18 +113,37 @@ def _missing_features_error(
         options += f' --states {INPUT_KIND}'
     commands = ''
     for corpus in missing:
-        source = '' if load_corpus(corpus).synthesise else ' --source PATH'
         commands += (
-            f'\n  python -m data_pipelines.prepare {prepare_arguments(corpus)}{source} '
+            f'\n  python -m data_pipelines.prepare {prepare_arguments(data_dir, corpus)} '
             f'--out {data_dir} {options}'
         )
     verb = 'is' if len(missing) == 1 else 'are'
     instead = f' (prepared are {"; ".join(existing)})' if existing else ''
+    wanted = '' if prefix == ANY_ENCODER else f' whose name begins with {prefix!r}'
     return UserError(
         f'{" and ".join(missing)} {verb} not prepared in {data_dir}/ with features of a pretrained '
-        f'encoder whose name begins with {prefix!r}{instead}. First run, with the Hugging Face '
+        f'encoder{wanted}{instead}. First run, with the Hugging Face '
         f'folder of the encoder:{commands}'
     )
+
+
+def prepare_arguments(data_dir: str | Path, name: str) -> str:
+    """Returns the arguments of `prepare` for a data set, for messages.
+
+    Those of a corpus of the user's own are the ones with which it has been prepared already.
+    UserError if there is no such corpus.
+    """
+    own = own_names(data_dir)
+    corpus = load_corpus(name, own)
+    arguments = corpora_arguments(name)
+    if corpus.synthesise:
+        return arguments
+    for file in sorted((Path(data_dir) / name).glob(f'*/*/{RECORD_FILE}')):
+        record = read_record(file.parent)
+        if 'own' in record and name in own:
+            words = ['--source', record['source'], *record['own']['arguments']]
+            return f'{arguments} {shlex.join(words)}'
+    return f'{arguments} --source PATH'
 
 
 def librosa_version() -> str | None:

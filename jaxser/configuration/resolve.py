@@ -2,25 +2,32 @@
 
 import copy
 import os
+from collections.abc import Callable
 
 from data_pipelines import corpora
 from data_pipelines.batching.table import NORMALISATIONS
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
-from data_pipelines.protocols.protocol import Protocol
+from data_pipelines.protocols import split
+from data_pipelines.protocols.choice import choose_protocol, describe_choice
+from data_pipelines.protocols.protocol import AUTO, Protocol
 from data_pipelines.speed_copies import check_no_copies
 from data_pipelines.storage import dataset, prepared
+from data_pipelines.terminal import print_text
 from jaxser.configuration.search_space import parse_enrol, read_search_space
 
 
-def resolve_config(config):
+def resolve_config(config, log: Callable[[str], None] = print_text):
     """Returns a copy of the configuration in which every name is resolved.
 
-    `config.data.corpora` are all data sets to read, where 'folder' is the user's CSV, and
-    `config.data.upstream` is the exact name of the features. Raises UserError if keys contradict
-    each other.
+    `config.data.corpora` are all data sets to read, where 'folder' is a CSV of the user's without a
+    name, and `config.data.upstream` is the exact name of the features. Raises UserError if keys
+    contradict each other. What the protocol `auto` has become is said by `log`.
     """
     config = copy.deepcopy(config)
+    is_auto = config.protocol.name == AUTO
+    if is_auto:
+        config.protocol.name = Protocol().name  # until the data sets are known
     config.data.corpora = _split_names(config.data.corpora, 'data.corpora')
     for key in ('source', 'target', 'identity'):
         config.protocol[key] = _split_names(config.protocol[key], f'protocol.{key}')
@@ -33,7 +40,18 @@ def resolve_config(config):
     elif config.data.upstream:
         _resolve_encoder_states(config)
     _check_csv_corpora(config, trained)
+    if is_auto:
+        _choose_protocol(config, log)
     return config
+
+
+def _choose_protocol(config, log: Callable[[str], None]) -> None:
+    """Sets the protocol that suits the speakers of the data, and says which one."""
+    utterances, _ = split.select_utterances(config, dataset.find_prepared_data(config.data))
+    choice = choose_protocol(utterances)
+    log(describe_choice(choice))
+    config.protocol.name = choice.name
+    config.protocol.folds = choice.folds
 
 
 def _resolve_enrolment(config) -> int | str:
@@ -85,14 +103,13 @@ def _split_names(values: tuple[str, ...], key: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _data_set(name: str) -> str:
-    """Returns the data set of a corpus: its own, or 'folder' for a corpus of the user's CSV."""
-    return corpora.data_set_name(name)
+def _data_sets(config, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the data sets of corpora, in their order; a data set may be there several times.
 
-
-def _data_sets(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the data sets of corpora, in their order; a data set may be there several times."""
-    return tuple(_data_set(name) for name in names)
+    The data set is the corpus' own, or 'folder' for a corpus that the user's CSV names.
+    """
+    own = corpora.own_names(config.data.dir)
+    return tuple(corpora.data_set_name(name, own) for name in names)
 
 
 def _resolve_corpora(config) -> tuple[str, ...]:
@@ -102,7 +119,7 @@ def _resolve_corpora(config) -> tuple[str, ...]:
     """
     protocol = Protocol(**config.protocol)
     source_and_target = (*protocol.source, *protocol.target)
-    trained = _data_sets(source_and_target) or config.data.corpora
+    trained = _data_sets(config, source_and_target) or config.data.corpora
     check_no_copies(trained, 'data.corpora')
     shared = set(trained) & set(protocol.identity)
     if shared and not source_and_target:
@@ -110,7 +127,7 @@ def _resolve_corpora(config) -> tuple[str, ...]:
             f'{min(shared)} fills the identity batches (config.protocol.identity), and is also in '
             'config.data.corpora, which are trained and tested on: name it in one of the two.'
         )
-    data_sets = (*trained, *_data_sets(protocol.identity))
+    data_sets = (*trained, *_data_sets(config, protocol.identity))
     config.data.corpora = tuple(dict.fromkeys(data_sets))
     return trained
 
@@ -189,14 +206,16 @@ def _check_csv_corpora(config, trained: tuple[str, ...]) -> None:
     """
     protocol = config.protocol
     source_and_target = (*protocol.source, *protocol.target)
+    names = (*source_and_target, *protocol.identity)
     in_csv = []
-    for name in (*source_and_target, *protocol.identity):
-        if _data_set(name) == 'folder':
+    for name, data_set in zip(names, _data_sets(config, names)):
+        if data_set == 'folder':
             in_csv.append(name)
     if not in_csv:
         return
     if 'folder' not in dataset.read_existing_fingerprints(config.data):
-        corpora.load_corpus(in_csv[0])  # raises UserError with the names that exist
+        own = corpora.own_names(config.data.dir)
+        corpora.load_corpus(in_csv[0], own)  # raises UserError with the names that exist
     if not source_and_target and 'folder' not in trained:
         raise UserError(
             f'config.protocol.identity names {in_csv[0]}, a corpus of your CSV. The other corpora '

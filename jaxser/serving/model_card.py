@@ -5,7 +5,7 @@ model. Its facts come from model.json and, if it is available, from the finished
 facts are left out. The texts are in templates/.
 """
 
-from data_pipelines import corpora
+from data_pipelines import corpora, speed_copies
 from data_pipelines.features.upstream import EncoderStates
 from data_pipelines.wording import pluralize
 from jaxser.analysis.finished import SweepAnalysis
@@ -135,7 +135,9 @@ def data_section(metadata: dict, analysis: SweepAnalysis | None) -> str:
 
 def _describe_corpus(name: str, named_corpora: list[str]) -> dict[str, str]:
     """Returns title, licence and homepage of a corpus; a corpus from a CSV list has only a name."""
-    if name not in named_corpora or name == 'folder':
+    source = speed_copies.source_corpus(name) or name
+    is_own = source not in corpora.corpus_names()
+    if is_own or name not in named_corpora or name == 'folder':
         title = f'{name} (from a CSV list)'
         return {'title': title, 'licence': 'not known to jaxser', 'homepage': ''}
     corpus = corpora.load_corpus(name)

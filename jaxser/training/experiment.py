@@ -52,7 +52,7 @@ def run_experiment(config, path, profile: bool = False, start_time: float | None
     With `profile` a trace of one epoch is written. `start_time` is that of the command, in seconds
     as of time.time(). Raises UserError if the configuration or the data are wrong.
     """
-    config = resolve.resolve_config(config)
+    config = resolve.resolve_config(config, distributed.log)
     _keep_earlier_digest(path, config)
     config = continue_earlier_sweep(path, config)
     programs = plan_programs(config)

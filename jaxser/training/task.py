@@ -105,8 +105,9 @@ class Task:
                 value = ', '.join(names[seen_K > 0]) or 'unknown'
                 raise UserError(
                     f'The training data of fold {fold.name!r} contain only one {domain}, {value}, '
-                    'so that there is nothing to remove. Choose another config.domain, or let '
-                    'training use the target: --config.protocol.adapt=others or transductive.'
+                    'so that there is nothing to remove. Choose another config.domain, let '
+                    'training use the target (--config.protocol.adapt=others or transductive), or '
+                    'only train plainly: --config.sweep.method=erm.'
                 )
 
     def check_domain_within_emotions(self, domain: str, method: str) -> None:

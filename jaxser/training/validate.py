@@ -6,6 +6,7 @@ from typing import NamedTuple
 from data_pipelines import labels
 from data_pipelines.batching import table
 from data_pipelines.errors import UserError
+from data_pipelines.storage.dataset import read_own_classes
 from jaxser.configuration import sweep
 from jaxser.nn.encoder import LARGEST_SIZE
 from jaxser.plugins import DUMMY_SIZES, load_plugin, make_method
@@ -64,7 +65,6 @@ CHOICES = {
     'train.select': ('best dev UAR', 'last epoch'),
     'train.optimizer': tuple(optimizer.OPTIMIZERS),
     'data.normalise': tuple(table.NORMALISATIONS),
-    'data.labels': (*labels.LABEL_SPACES, *labels.RATING_SPACES),
     'data.resident': ('auto', 'on', 'off'),
     'matmul_precision': ('default', 'high', 'highest'),
     'parallel': parallel.MODES,
@@ -110,6 +110,8 @@ def _check_values(config) -> None:
             raise UserError(
                 f'config.{key} is {values[key]!r}; expected one of {", ".join(options)}.'
             )
+    if not labels.is_known_space(config.data.labels):
+        read_own_classes(config.data, config.data.labels)  # raises UserError if there are none
     for key, expected in RANGES.items():
         if key in values and values[key] not in expected:
             raise UserError(f'config.{key} is {values[key]}; expected {expected}.')

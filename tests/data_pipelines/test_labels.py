@@ -33,6 +33,7 @@ def map_all_words(label_space: str) -> dict[str, str]:
         ('arousal', {'low', 'high'}),
         ('valence', {'negative', 'positive'}),
         ('native', set(labels.EMOTIONS) - {'other', 'undecided'}),
+        ('calm_neutral', set(labels.EMOTIONS) - {'other', 'undecided', 'calm'}),
     ],
 )
 def test_a_label_space_has_its_classes_and_maps_known_words_only(label_space, classes):
@@ -82,7 +83,9 @@ def test_ratings_are_split_at_the_middle_of_their_scale(label_space, column):
 
 
 def test_an_unknown_label_space_is_refused_with_the_list_of_all():
-    message = r"no label space 'five'; expected one of native, four, .*rated_dominance"
+    message = (
+        r"no label space 'five'; expected one of native, calm_neutral, four, .*rated_dominance"
+    )
     with pytest.raises(UserError, match=message):
         labels.map_labels('five', np.array(['sad']), np.zeros((1, 3)))
 
@@ -96,6 +99,20 @@ def test_a_map_of_own_words_is_read_and_checked():
         labels.parse_emotion_map('x=sad,X=fear')
 
 
-def test_suggested_words_are_emotions_and_not_known_words():
-    assert set(labels.SIMILAR_WORDS.values()) <= set(labels.EMOTIONS)
-    assert not set(labels.SIMILAR_WORDS) & set(labels.EMOTIONS)
+@pytest.mark.parametrize(
+    ('label_space', 'own_classes', 'expected'),
+    [
+        ('native', None, ['calm', 'zap', '']),
+        ('calm_neutral', None, ['neutral', 'zap', '']),
+        ('four', None, ['', '', '']),
+        ('mine', ('zap', 'other'), ['', 'zap', '']),
+    ],
+)
+def test_words_of_the_users_own_are_classes(label_space, own_classes, expected):
+    """In the open label spaces, and in that of their corpus; long names are not cut."""
+    emotion_N = np.array(['calm', 'zap', 'other'])
+    class_N, _ = labels.map_labels(label_space, emotion_N, np.zeros((3, 3)), own_classes)
+    assert class_N.tolist() == expected
+    long = 'x' * 40
+    class_N, _ = labels.map_labels('native', np.array([long]), np.zeros((1, 3)))
+    assert class_N.tolist() == [long]

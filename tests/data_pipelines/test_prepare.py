@@ -23,6 +23,7 @@ import threadpoolctl
 from ml_collections import ConfigDict
 
 from data_pipelines import corpora, pack, prepare, speed_copies
+from data_pipelines.corpora.folder import make_options
 from data_pipelines.errors import UserError
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.decode import Rejection
@@ -395,7 +396,7 @@ def test_a_list_is_prepared_with_one_name_for_each_person_and_its_windows(tmp_pa
     text = 'path;speaker;emotion;start;end\n' + '\n'.join(rows)
     (tmp_path / 'list.csv').write_text(text)
     arguments = ['folder', tmp_path / 'list.csv', tmp_path / 'data', SPEC]
-    options = {'workers': 1, 'emotion_map': {'anger': 'angry'}}
+    options = {'workers': 1, 'list_options': make_options(emotions='anger=angry')}
     with pytest.raises(UserError, match="'01' = '1'"):
         preparation.prepare_corpus(*arguments, **options)
     folder = preparation.prepare_corpus(*arguments, **options, allow_names=True)
@@ -411,7 +412,7 @@ def test_a_list_is_prepared_with_one_name_for_each_person_and_its_windows(tmp_pa
     assert packed.text['window'].tolist() == utterances.text['window'].tolist()
     again = preparation.prepare_corpus(*arguments, **options, allow_names=True)
     assert again == folder
-    with pytest.raises(UserError, match=r'--emotions is for the words of your own list'):
+    with pytest.raises(UserError, match=r'are for a list of your own \(folder\)'):
         preparation.prepare_corpus('emodb', *arguments[1:], **options)
 
 

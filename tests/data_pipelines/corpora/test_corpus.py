@@ -21,6 +21,48 @@ def test_an_unknown_corpus_is_refused_with_the_list_of_all():
         corpora.load_corpus('nemo')
 
 
+def test_a_corpus_of_the_users_own_is_known_where_it_is_prepared(tmp_path):
+    """By shards or by an .npz; its copies, unfinished data and our own corpora are no own names."""
+    corpus_trees.write_empty_files(
+        tmp_path,
+        [
+            'turev/logmel64-0123abcd/1.0.0/prepared.json',
+            'packed/logmel64-0123abcd.npz',
+            'turev_speed/logmel64-0123abcd/1.0.0/prepared.json',
+            'unfinished/logmel64-0123abcd/1.0.0/features.json',
+            'emodb/logmel64-0123abcd/1.0.0/prepared.json',
+            'folder/logmel64-0123abcd/1.0.0/prepared.json',
+        ],
+    )
+    own = corpora.own_names(tmp_path)
+    assert own == ['packed', 'turev']
+    assert corpora.data_set_name('turev', own) == 'turev'
+    assert corpora.data_set_name('turev_speed', own) == 'turev_speed'
+    assert corpora.data_set_name('other', own) == 'folder'
+    assert corpora.load_corpus('turev', own).title == 'turev (your own corpus)'
+    assert corpora.load_corpus('turev_speed', own).name == 'turev_speed'
+    with pytest.raises(UserError, match=r"'turef'; .*Did you mean 'turev'.*folder --name turef"):
+        corpora.load_corpus('turef', own)
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('Turev', 'expected a lower-case letter'),
+        ('../x', 'expected a lower-case letter'),
+        ('emodb', 'such as my_emodb'),
+        ('folder', 'such as my_folder'),
+        ('my_speed', 'such as my'),
+        ('four', 'such as my_four'),
+        ('rated_arousal', 'such as my_rated_arousal'),
+    ],
+)
+def test_names_that_mean_something_else_are_refused_with_another(name, message):
+    with pytest.raises(UserError, match=message):
+        corpora.check_own_name(name)
+    corpora.check_own_name('turev_2')
+
+
 @pytest.mark.parametrize('name', ['emobd', 'emo_db'])
 def test_a_similar_corpus_is_suggested(name):
     with pytest.raises(UserError, match=r"Did you mean 'emodb'\?"):

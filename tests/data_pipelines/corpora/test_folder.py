@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines import labels
 from data_pipelines.corpora import folder
 from data_pipelines.errors import UserError
 
@@ -73,8 +72,8 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
         ('', r'columns \(none\)'),
         ('path,speaker,emotion\n', 'no utterances'),
         (
-            'path,speaker,emotion\nx.wav,1,sad\ny.wav,1,joyful\n',
-            "line 3: unknown emotion 'joyful'. Expected emotions: angry, anxious",
+            'path,speaker,emotion\nx.wav,1,sad\ny.wav,1,jolly\n',
+            "line 3: unknown emotion 'jolly'. Expected emotions: angry, anxious",
         ),
         ('path,speaker,emotion\nx.wav,1,\n', 'line 2: no emotion'),
         ('path,speaker,emotion,end\nx.wav,1,sad,inf\n', "line 2: end 'inf' is not a number of"),
@@ -125,14 +124,14 @@ def test_a_wrong_list_is_refused_with_what_is_wrong_and_where(text, message, tmp
 
 def test_a_mistake_in_many_rows_is_reported_once(tmp_path):
     """With the number of rows and the first lines; the known emotions are listed once."""
-    rows = [f'{n}.wav,1,wut\n{n}b.wav,1,sad\n' for n in range(38)]
+    rows = [f'{n}.wav,1,zap\n{n}b.wav,1,sad\n' for n in range(38)]
     path = write_list(tmp_path, 'path,speaker,emotion\n' + ''.join(rows) + 'x.wav,1,fun\n')
     with pytest.raises(UserError) as error:
         folder.walk(path)
     message = str(error.value)
     assert '39 rows that cannot be used' in message
-    assert "unknown emotion 'wut' in 38 rows (lines 2, 4, 6, ...); line 78: unknown" in message
-    assert message.count('angry') == message.count('wut') == 1
+    assert "unknown emotion 'zap' in 38 rows (lines 2, 4, 6, ...); line 78: unknown" in message
+    assert message.count('angry') == message.count("'zap'") == 1
 
 
 def test_spaces_at_the_ends_of_cells_are_ignored(tmp_path):
@@ -209,11 +208,116 @@ def test_the_case_of_words_is_ignored(tmp_path):
 
 
 def test_own_words_and_codes_are_mapped_and_the_message_says_how(tmp_path):
-    path = write_list(tmp_path, 'path,speaker,emotion\nx.wav,1,Anger\ny.wav,2,0\nz.wav,2,sad\n')
-    with pytest.raises(UserError, match=r'--emotions anger=angry,WORD=EMOTION$'):
+    path = write_list(tmp_path, 'path,speaker,emotion\nx.wav,1,Angyr\ny.wav,2,0\nz.wav,2,sad\n')
+    with pytest.raises(UserError, match=r'--emotions "angyr=angry,0=EMOTION"') as error:
         folder.walk(path)
-    emotion_map = labels.parse_emotion_map('ANGER=angry, 0 = Fear')
-    assert [u.emotion for u in folder.walk(path, emotion_map)] == ['angry', 'fear', 'sad']
+    assert "Did you mean 'angry' for 'angyr'?" in str(error.value)
+    options = folder.make_options(emotions='ANGYR=angry, 0 = Fear')
+    assert [u.emotion for u in folder.walk(path, options)] == ['angry', 'fear', 'sad']
+
+
+def test_common_words_of_many_languages_are_read_and_said(tmp_path, capsys):
+    """Upper case, accents and their absence do not matter."""
+    words = ['Wut', 'colere', 'KIZGIN', 'радость', '高兴', 'ፍርሃት', 'Überraschung', 'joy']
+    rows = [f'{n}.wav,1,{word}\n' for n, word in enumerate(words)]
+    utterances = folder.walk(write_list(tmp_path, 'path,speaker,emotion\n' + ''.join(rows)))
+    emotions = [utterance.emotion for utterance in utterances]
+    assert emotions == ['angry'] * 3 + ['happy'] * 2 + ['fear', 'surprise', 'happy']
+    printed = capsys.readouterr().out
+    assert 'wut -> angry: 1 row,' in printed
+    assert 'Warning: 3 words of this list count as angry: colere, kizgin, wut.' in printed
+
+
+def test_a_map_gives_words_any_class_and_leaves_words_out(tmp_path, capsys):
+    path = write_list(
+        tmp_path, 'path,speaker,emotion\na.wav,1,0\nb.wav,1,1\nc.wav,1,2\nd.wav,1,joy\n'
+    )
+    map_file = tmp_path / 'map.csv'
+    map_file.write_text('word;emotion\n0;Fröhlich und laut\n1;sad\n2;\n3;fear\n')
+    options = folder.make_options(label_map=map_file)
+    emotions = [utterance.emotion for utterance in folder.walk(path, options)]
+    assert emotions == ['fröhlich und laut', 'sad', 'other', 'happy']
+    printed = capsys.readouterr().out
+    assert 'Left out of training, by --labels: 2: 1 row.' in printed
+    assert 'Classes of your own: fröhlich und laut.' in printed
+    assert "No row has the word '3'" in printed
+
+
+def test_words_can_be_classes_as_they_are(tmp_path):
+    path = write_list(tmp_path, 'path,speaker,emotion\na.wav,1,joy\nb.wav,1,Zap\n')
+    options = folder.make_options(label_map='as_is')
+    assert [utterance.emotion for utterance in folder.walk(path, options)] == ['joy', 'zap']
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('a,happy,1\n', 'line 1: .*Expected two columns'),
+        ('0,happy\n0,sad\n', "two emotions for '0'"),
+        ('word,emotion\n', 'has no words'),
+        ('0;a/b\n', "'a/b' cannot be the name of a class"),
+        ('PK\x03\x04', 'is not CSV'),
+    ],
+)
+def test_a_wrong_map_is_refused(text, message, tmp_path):
+    path = tmp_path / 'map.csv'
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        folder.make_options(label_map=path)
+    with pytest.raises(UserError, match=r'is not a file.*--labels as_is'):
+        folder.make_options(label_map=tmp_path / 'none.csv')
+
+
+def test_other_names_of_columns_are_read_and_said(tmp_path, capsys):
+    """With the decimal commas of a column that is renamed; a column with our name is first."""
+    text = 'File Name;spk;Label;gender;begin\na.wav;anna;sad;female;0,5\n'
+    (utterance,) = folder.walk(write_list(tmp_path, text))
+    assert (utterance.path.name, utterance.speaker, utterance.sex) == ('a.wav', 'anna', 'female')
+    assert utterance.start == 0.5
+    assert 'file name -> path, spk -> speaker, label -> emotion' in capsys.readouterr().out
+    for columns in ('wav,file,speaker,emotion', 'file,wav,speaker,emotion'):
+        with pytest.raises(UserError, match='several that may be it'):
+            folder.walk(write_list(tmp_path, f'{columns}\na.wav,b.wav,1,sad\n'))
+
+
+def test_columns_can_be_named(tmp_path):
+    """Also in place of a column with our name."""
+    text = 'where,emotion,who,mood\na.wav,x,1,sad\n'
+    options = folder.make_options(columns='path=where, speaker=Who,emotion=mood')
+    (utterance,) = folder.walk(write_list(tmp_path, text), options)
+    assert (utterance.path.name, utterance.speaker, utterance.emotion) == ('a.wav', '1', 'sad')
+    options = folder.make_options(columns='path=were,speaker=who')
+    with pytest.raises(UserError, match=r"no column 'were'.*Did you mean 'where'"):
+        folder.walk(write_list(tmp_path, text), options)
+    for wrong, message in (
+        ('path', 'expected COLUMN=NAME'),
+        ('speakr=a', "Did you mean 'speaker'"),
+        ('path=a,path=b', 'two names for path'),
+        ('path=a,speaker=a', "the column 'a' twice"),
+    ):
+        with pytest.raises(UserError, match=message):
+            folder.make_options(columns=wrong)
+
+
+def test_ratings_on_another_scale_are_mapped(tmp_path):
+    text = 'path,speaker,emotion,arousal,valence\na.wav,1,sad,1,3\nb.wav,1,sad,5,\n'
+    path = write_list(tmp_path, text)
+    with pytest.raises(UserError, match='name it: --scale 1 5'):
+        folder.walk(path)
+    first, second = folder.walk(path, folder.make_options(scale=(1, 5)))
+    assert (first.arousal, first.valence) == (-1, 0)
+    assert (second.arousal, second.valence) == (1, None)
+    with pytest.raises(UserError, match='is not a number from 1 to 4'):
+        folder.walk(path, folder.make_options(scale=(1, 4)))
+    with pytest.raises(UserError, match='the lowest and the highest rating'):
+        folder.make_options(scale=(5, 1))
+
+
+def test_a_named_corpus_is_one_corpus(tmp_path, capsys):
+    text = 'path,speaker,emotion,corpus\na.wav,1,sad,x\nb.wav,1,sad,y\n'
+    utterances = folder.walk(write_list(tmp_path, text), folder.make_options('mine'))
+    assert {utterance.corpus for utterance in utterances} == {'mine'}
+    assert 'column corpus of' in capsys.readouterr().out
 
 
 def test_many_values_of_one_mistake_are_one_message(tmp_path):

@@ -1,0 +1,83 @@
+"""Chooses a protocol for a corpus by its known speakers (config.protocol.name=auto)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.errors import UserError
+from data_pipelines.protocols.folds import group_rows, make_folds
+from data_pipelines.protocols.protocol import AUTO, Protocol
+from data_pipelines.storage.schema import Utterances
+from data_pipelines.wording import pluralize
+
+# With fewer speakers, speaker-disjoint parts would leave one for training, and nothing to forget.
+MIN_DISJOINT_SPEAKERS = 4
+MAX_LEFT_OUT_SPEAKERS = 12  # with more, leaving each of them out in turn takes long
+USUAL_FOLDS = 5
+# What a speaker needs to be a dev or a test part alone.
+MIN_SPEAKER_UTTERANCES = 10
+MIN_SPEAKER_CLASSES = 2
+
+
+class ProtocolChoice(NamedTuple):
+    """A protocol, its number of parts, and the reason for it as a sentence."""
+
+    name: str
+    folds: int
+    reason: str
+
+
+def choose_protocol(utterances: Utterances) -> ProtocolChoice:
+    """Returns the protocol that suits utterances with classes; those without one do not count.
+
+    Test speakers are unseen in training, if there are at least four known speakers: each is left
+    out in turn, or, if there are many of them or some have few utterances, they form five parts.
+    With fewer speakers, test speakers are training speakers. UserError if so few of the speakers
+    have some class that it would be missing in training.
+    """
+    labelled = utterances[np.flatnonzero(utterances.text['emotion'] != '')]
+    speakers = group_rows(labelled.text['speaker'])
+    unknown = len(speakers.pop('', ()))
+    found = f'{pluralize(len(speakers), "known speaker")}'
+    if unknown:
+        found += f' (and {pluralize(unknown, "utterance")} of unknown speakers)'
+    if len(speakers) < MIN_DISJOINT_SPEAKERS:
+        return ProtocolChoice(
+            'speaker_dependent',
+            USUAL_FOLDS,
+            f'{found}, and {MIN_DISJOINT_SPEAKERS} are needed to test on unseen ones. Warning: '
+            'test speakers are training speakers, so that results say nothing about new speakers, '
+            'and are too high for them',
+        )
+    if len(speakers) <= MAX_LEFT_OUT_SPEAKERS and _may_be_parts(labelled, speakers):
+        choice = ProtocolChoice(
+            'leave_one_speaker_out', USUAL_FOLDS, f'{found}: each is tested once, unseen'
+        )
+    else:
+        parts = min(USUAL_FOLDS, len(speakers))
+        choice = ProtocolChoice('speaker_folds', parts, f'{found}: {parts} parts, tested unseen')
+    try:
+        make_folds(labelled, Protocol(choice.name, choice.folds))
+    except UserError as error:
+        raise UserError(
+            f'{error} A class that so few speakers have can be left out: prepare the list with '
+            '--labels MAP.csv, where its word has no emotion. Or accept that test speakers are '
+            'training speakers: --config.protocol.name=speaker_dependent.'
+        ) from None
+    return choice
+
+
+def _may_be_parts(utterances: Utterances, speakers: dict[str, np.ndarray]) -> bool:
+    """Returns whether each speaker has enough to be a dev or a test part alone."""
+    emotion_N = utterances.text['emotion']
+    for rows in speakers.values():
+        if len(rows) < MIN_SPEAKER_UTTERANCES:
+            return False
+        if len(set(emotion_N[rows].tolist())) < MIN_SPEAKER_CLASSES:
+            return False
+    return True
+
+
+def describe_choice(choice: ProtocolChoice) -> str:
+    """Returns the sentence that a command prints about a choice."""
+    return f'Protocol, as config.protocol.name={AUTO}: {choice.name}. {choice.reason}.'
