@@ -50,11 +50,12 @@ def fit_temperature(p_NxC: np.ndarray, truth_N: np.ndarray) -> dict:
 
 
 class Reliability(NamedTuple):
-    """Share of all utterances, mean confidence and accuracy of the bins that are not empty."""
+    """Share, mean confidence, accuracy and number of predictions of bins that are not empty."""
 
     share_B: np.ndarray
     confidence_B: np.ndarray
     accuracy_B: np.ndarray
+    count_B: np.ndarray
 
     @property
     def expected_error(self) -> float:
@@ -70,4 +71,25 @@ def reliability_bins(confidence_N: np.ndarray, correct_N: np.ndarray) -> Reliabi
     count_B = all_count_B[used_B]
     confidence_B = np.bincount(bin_N, confidence_N, BIN_COUNT)[used_B] / count_B
     accuracy_B = np.bincount(bin_N, correct_N, BIN_COUNT)[used_B] / count_B
-    return Reliability(count_B / len(bin_N), confidence_B, accuracy_B)
+    return Reliability(count_B / len(bin_N), confidence_B, accuracy_B, count_B)
+
+
+def bin_starts(bins: Reliability) -> np.ndarray:
+    """Returns the lowest confidence of each bin."""
+    index_B = np.minimum(np.floor(bins.confidence_B * BIN_COUNT), BIN_COUNT - 1)
+    return index_B / BIN_COUNT
+
+
+def wilson_intervals(bins: Reliability) -> list[tuple[float, float]]:
+    """Returns 95 % intervals of the accuracy of each bin (Wilson 1927).
+
+    They take predictions as independent, so that they are too narrow for few speakers.
+    """
+    z = 1.96
+    intervals = []
+    for share, count in zip(bins.accuracy_B.tolist(), bins.count_B.tolist()):
+        centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+        variance = share * (1 - share) / count + z**2 / (4 * count**2)
+        margin = z * variance**0.5 / (1 + z**2 / count)
+        intervals.append((centre - margin, centre + margin))
+    return intervals

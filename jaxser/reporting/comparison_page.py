@@ -1,6 +1,7 @@
 """The page that compares several finished sweeps, comparison.html."""
 
 import contextlib
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +16,14 @@ from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.analysis.leakage import question_title
 from jaxser.analysis.reference import compare_with_references
-from jaxser.reporting.figures import draw_heatmap
+from jaxser.reporting.figures import ForestRow, draw_forest_plot, draw_heatmap, forest_limit
 from jaxser.reporting.formats import format_estimate, format_number
 from jaxser.reporting.html import (
+    Picture,
     Section,
     cells_table,
     html_figure,
+    html_figures,
     html_list,
     html_page,
     html_paragraph,
@@ -51,6 +54,7 @@ def write_comparison(paths: list) -> Path:
             files = WorkdirFiles(epath.Path(path))
             stack.enter_context(files.refuse_other_contents('results.json'))
         sections = [
+            forest_section(tables),
             _methods_section(tables),
             _reference_section(tables),
             cross_corpus_section(tables),
@@ -80,6 +84,46 @@ def _introduction(tables: list[SweepTable]) -> Markup:
     return Markup('').join(map(html_paragraph, paragraphs))
 
 
+def forest_section(tables: list[SweepTable]) -> Section | None:
+    """Returns a forest plot of each sweep: every method minus plain training.
+
+    Returns None where no row is compared with plain training.
+    """
+    rows_by_sweep = {}
+    for sweep, rows in tables:
+        compared = [_forest_row(row) for row in rows if row.gain]
+        if compared:
+            rows_by_sweep.setdefault(sweep.path.name, []).extend(compared)
+    if not rows_by_sweep:
+        return None
+    limit = max(map(forest_limit, rows_by_sweep.values()))
+    pictures = []
+    for name, rows in rows_by_sweep.items():
+        arguments = (name, rows, limit)
+        alt = f'UAR of each method of {name} minus that of plain training'
+        pictures.append(Picture(alt, _draw_sweep_forest, arguments))
+    body = html_figures(
+        'UAR minus that of plain training of the same sweep, folds pooled, with 95 % intervals '
+        'over speakers; all panels have the same axis. Blue: the interval is above 0 (a gain). '
+        'Orange: below 0 (a loss). Grey: it includes 0, or there are too few speakers for one. The '
+        'intervals are not corrected for their number; the table has corrected p-values.',
+        pictures,
+    )
+    return Section('forest', 'Which methods helped', body)
+
+
+def _forest_row(row: ComparisonRow) -> ForestRow:
+    setting = format_setting_values(row.setting)
+    name = f'{row.method} ({setting})' if setting else row.method
+    return ForestRow('\n'.join(textwrap.wrap(name, 30)), row.gain.value, row.gain.ci95)
+
+
+def _draw_sweep_forest(name: str, rows: list[ForestRow], limit: float):
+    figure = draw_forest_plot(rows, None, limit, 'UAR minus that of plain training')
+    figure.axes[0].set_title('\n'.join(textwrap.wrap(name, 44)))
+    return figure
+
+
 def _methods_section(tables: list[SweepTable]) -> Section:
     """Returns the table with a row per method, setting and sweep."""
     rows = []
@@ -94,7 +138,7 @@ def _methods_section(tables: list[SweepTable]) -> Section:
         'Coefficients are chosen on dev, fold by fold.',
         'p Holm: corrected for the number of rows on this page.',
     )
-    return Section('methods', 'Methods', cells_table(cells_by_row) + note)
+    return Section('methods', 'Methods', cells_table('Methods', cells_by_row) + note)
 
 
 def _reference_section(tables: list[SweepTable]) -> Section | None:
@@ -102,7 +146,7 @@ def _reference_section(tables: list[SweepTable]) -> Section | None:
     body = Markup('')
     for comparison in compare_with_references(tables):
         body += html_paragraph(f'{comparison.sweep.path.name}.', reference_note(comparison))
-        body += cells_table(reference_cells(comparison))
+        body += cells_table(comparison.sweep.path.name, reference_cells(comparison))
     return Section('reference', TITLE, body) if body else None
 
 

@@ -11,16 +11,20 @@ from jaxser.analysis.summary import collect, probed_answers, swept_keys, tested_
 from jaxser.reporting.figures import Measured
 from jaxser.reporting.formats import folds_of_sweep
 from jaxser.reporting.plotting import (
+    PANEL_WIDTH,
     PLAIN_DOT,
     add_legend,
     draw_placeholder,
     is_plain,
+    legend_below,
     line_styles,
     make_figure,
+    wide_limits,
 )
 from jaxser.runs import distinct_values, format_value, setting_title, synthetic_note
 
 MAX_INSIDE_LEGEND = 5  # lines; the legend of more is below the axes
+LEGEND_LINE_HEIGHT = 0.17  # inches
 
 
 def curve_key(results: dict) -> str | None:
@@ -50,6 +54,40 @@ class Curve(NamedTuple):
     is_plain: bool  # all rows are plain training
 
 
+class CurvePanel(NamedTuple):
+    """What a panel of the curve shows: the UAR, or the leakage of a question of the probe."""
+
+    title: str
+    question: str | None  # None: the UAR
+
+
+def curve_panels(results: dict) -> list[CurvePanel]:
+    """Returns the panels of the curve: the UAR, and what was measured of speakers."""
+    panels = [CurvePanel('UAR', None)]
+    for question in _probed_questions(results):
+        panels.append(CurvePanel(f'leakage of {question_title(question)}', question))
+    return panels
+
+
+def _probed_questions(results: dict) -> list[str]:
+    return [q for q in HEADLINE_QUESTIONS if probed_answers(results['summary'], q)]
+
+
+def draw_curve_panel(results: dict, key: str, panel: CurvePanel):
+    """Draws one panel of the curve, with a line for each combination of the other keys."""
+    curves = _make_curves(results, key)
+    if not curves:
+        return draw_placeholder()
+    height = 3.0 + LEGEND_LINE_HEIGHT * (len(curves) + 2)
+    figure, ((axes,),) = make_figure(PANEL_WIDTH, height)
+    if panel.question is None:
+        _draw_uar_axes(axes, curves, results, key)
+    else:
+        _draw_leakage_axes(axes, curves, results, key, panel.question, has_names=True)
+    legend_below(figure)
+    return figure
+
+
 def draw_curve(results: dict, key: str):
     """Draws UAR against a hyper-parameter, a line for each combination of the others.
 
@@ -58,17 +96,16 @@ def draw_curve(results: dict, key: str):
     curves = _make_curves(results, key)
     if not curves:
         return draw_placeholder()
-    questions = [q for q in HEADLINE_QUESTIONS if probed_answers(results['summary'], q)]
-    legend_below = len(curves) > MAX_INSIDE_LEGEND
+    questions = _probed_questions(results)
+    has_legend_below = len(curves) > MAX_INSIDE_LEGEND
     height = 4.2 + 3.2 * len(questions)
-    if legend_below:
+    if has_legend_below:
         height += 0.09 * len(curves)
     figure, grid = make_figure(5.6, height, 1 + len(questions))
     axes = grid[0, 0]
     _draw_uar_axes(axes, curves, results, key)
-    if legend_below:
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, fontsize=7, loc='outside lower center', ncols=2)
+    if has_legend_below:
+        legend_below(figure, columns=2, size=7)
     else:
         add_legend(axes, 8)
     for leakage_axes, question in zip(grid[1:, 0], questions):
@@ -141,8 +178,10 @@ def _draw_uar_axes(axes, curves: list[Curve], results: dict, key: str) -> None:
             axes.errorbar(x_N[n], uar_N[n], error_2x1, fmt='o', capsize=4, **PLAIN_DOT)
     if has_plain_points:
         axes.plot([], [], 'o', label='plain training', **PLAIN_DOT)
-    axes.axhline(1 / len(results['classes']), color='grey', linestyle=':', label='chance')
+    chance = 1 / len(results['classes'])
+    axes.axhline(chance, color='grey', linestyle=':', label='chance')
     axes.set(xlabel=_axis_label(curves, key), ylabel='UAR, folds pooled, mean of seeds')
+    axes.set_ylim(wide_limits(min(chance, axes.dataLim.y0), axes.dataLim.y1))
 
 
 def _plain_points(curve: Curve, results: dict) -> list[int]:
@@ -156,18 +195,22 @@ def _axis_label(curves: list[Curve], key: str) -> str:
     for curve in curves:
         values += collect(curve.rows, key)
     if key == 'lam' and min(values, default=0) < 0:
-        return 'lam (below 0: training keeps the domain, above 0: it forgets)'
+        return 'lam (below 0: training keeps the domain;\nabove 0: it forgets)'
     if key == 'speakers':
         return 'number of training speakers'
     return key
 
 
-def _draw_leakage_axes(axes, curves: list[Curve], results: dict, key: str, question: str) -> None:
+def _draw_leakage_axes(
+    axes, curves: list[Curve], results: dict, key: str, question: str, has_names: bool = False
+) -> None:
     """Draws leakage with its intervals; points that are plain training are black.
 
-    Chance is drawn at every value, because it depends on the number of speakers.
+    Chance is drawn at every value, because it depends on the number of speakers. Lines have names
+    in the legend if `has_names`; otherwise those of the UAR above them are the same.
     """
     input_recall = None
+    has_plain_points = False
     chance_by_x: dict[float, float] = {}
     for curve in curves:
         answer = ((curve.flat_row or {}).get('probe') or {}).get(question)
@@ -187,10 +230,15 @@ def _draw_leakage_axes(axes, curves: list[Curve], results: dict, key: str, quest
         probed_N = np.isfinite(leakage_N)
         error_2xN = Measured.of(leakage_N, intervals).error_2xN
         bars = {'yerr': error_2xN[:, probed_N], 'marker': 'o', 'capsize': 4} | curve.style
+        if has_names and curve.name:
+            bars['label'] = curve.name
         axes.errorbar(np.array(x_N)[probed_N], leakage_N[probed_N], **bars)
         for n in _plain_points(curve, results):
+            has_plain_points = True
             error_2x1 = error_2xN[:, [n]]
             axes.errorbar(x_N[n], leakage_N[n], error_2x1, fmt='o', capsize=4, **PLAIN_DOT)
+    if has_names and has_plain_points:
+        axes.plot([], [], 'o', label='plain training', **PLAIN_DOT)
     _draw_chance(axes, chance_by_x)
     if input_recall is not None and key != 'speakers':
         label = 'from the input alone'

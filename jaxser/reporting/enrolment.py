@@ -1,5 +1,7 @@
 """The enrolment curve: its section of the report page, its figure and its table."""
 
+import textwrap
+
 import numpy as np
 
 from data_pipelines.wording import pluralize
@@ -9,7 +11,7 @@ from jaxser.analysis.finished import SweepAnalysis
 from jaxser.reporting import plotting
 from jaxser.reporting.figures import Measured
 from jaxser.reporting.formats import format_interval, format_leakage, format_number
-from jaxser.reporting.html import Section, cells_table, html_figure, html_paragraph
+from jaxser.reporting.html import Picture, Section, cells_table, html_figures, html_paragraph
 from jaxser.runs import USUAL_VARIANTS, method_name, synthetic_note
 
 MAX_SETTINGS = 5  # in the figure; the table has all
@@ -48,20 +50,50 @@ def enrolment_section(analysis: SweepAnalysis) -> Section | None:
         caption += ' Last: leakage of unseen speakers (any emotion enrolled), mean over runs.'
     if len(by_title) > MAX_SETTINGS:
         caption += f' The first {MAX_SETTINGS} of {len(by_title)} settings; the table has all.'
-    body = html_figure(
-        'UAR and leakage against the number of enrolled utterances',
-        caption,
-        draw_enrolment_curves,
-        analysis.results,
-        analysis.config,
-    )
-    body += cells_table(curve_cells(by_title))
+    body = html_figures(caption, _curve_pictures(analysis, by_title))
+    body += cells_table('UAR and leakage by K', curve_cells(by_title))
     draws = pluralize(analysis.results['enrolment']['draws'], 'draw')
     rows = analysis.results['enrolment']['rows']
     body += html_paragraph(
         *NOTES, f'{draws}.', DRAWS_NOTE, clarity_note(rows, len(analysis.tested_speakers))
     )
     return Section('enrolment', 'Enrolment', body)
+
+
+def _curve_pictures(analysis: SweepAnalysis, by_title: dict[str, list[dict]]) -> list[Picture]:
+    """Returns a picture of UAR for each setting, and then one of leakage."""
+    shown = dict(list(by_title.items())[:MAX_SETTINGS])
+    limits = _uar_limits(shown)
+    pictures = []
+    for title, rows in shown.items():
+        arguments = (title, rows, limits, analysis.chance)
+        alt = f'UAR of {title} against the number of enrolled utterances'
+        pictures.append(Picture(alt, draw_uar_picture, arguments))
+    leakage_curves = _leakage_rows(shown)
+    if leakage_curves:
+        alt = 'Leakage of unseen speakers against the number of enrolled utterances'
+        pictures.append(Picture(alt, draw_leakage_picture, (leakage_curves, analysis.config)))
+    return pictures
+
+
+def draw_uar_picture(title: str, rows: list[dict], limits: tuple[float, float], chance: float):
+    """Draws UAR against K for one setting."""
+    figure, ((axes,),) = plotting.make_figure(plotting.PANEL_WIDTH, plotting.PANEL_HEIGHT + 0.8)
+    _draw_uar_panel(axes, rows, chance)
+    axes.set(title='\n'.join(textwrap.wrap(title, 40)), ylim=limits, ylabel='UAR, folds pooled')
+    plotting.legend_below(figure, columns=2)
+    return figure
+
+
+def draw_leakage_picture(curves: dict[str, list[dict]], config: dict):
+    """Draws the leakage of unseen speakers against K, a line for each setting."""
+    height = plotting.PANEL_HEIGHT + 0.17 * len(curves)
+    figure, ((axes,),) = plotting.make_figure(plotting.PANEL_WIDTH, height)
+    _draw_leakage_panel(
+        axes, curves, plotting.line_styles(list(curves), _plain_titles(curves, config))
+    )
+    plotting.legend_below(figure)
+    return figure
 
 
 def enrolment_png(analysis: SweepAnalysis) -> bytes | None:
@@ -174,10 +206,13 @@ def draw_enrolment_curves(results: dict, config: dict):
     limits = _uar_limits(shown)
     for axes, (title, curve) in zip(grid.flat, shown.items()):
         _draw_uar_panel(axes, curve, chance)
+        plotting.add_legend(axes, 8)
         axes.set(title=title, ylim=limits, ylabel='UAR, folds pooled')
     if leakage_curves:
         styles = plotting.line_styles(list(leakage_curves), _plain_titles(leakage_curves, config))
-        _draw_leakage_panel(figure.axes[len(shown)], leakage_curves, styles)
+        leakage_axes = figure.axes[len(shown)]
+        _draw_leakage_panel(leakage_axes, leakage_curves, styles)
+        plotting.add_legend(leakage_axes, 8)
     for axes in figure.axes[panels:]:
         axes.set_axis_off()
     draws = pluralize(results['enrolment']['draws'], 'draw')
@@ -202,7 +237,7 @@ def _uar_limits(by_title: dict[str, list[dict]]) -> tuple[float, float]:
     for rows in by_title.values():
         for row in rows:
             ends += row['uar_ci95'] or (row['uar'], row['uar'])
-    return min(ends) - 0.02, max(ends) + 0.02
+    return plotting.wide_limits(min(ends), max(ends))
 
 
 def _plain_titles(by_title: dict[str, list[dict]], config: dict) -> set[str]:
@@ -225,9 +260,8 @@ def _draw_uar_panel(axes, rows: list[dict], chance: float) -> None:
         _draw_line(axes, curve, uar, n, {'color': f'C{n}', 'label': name})
         if curve[0]['enrol'] == 0 and n == 0:
             axes.axhline(curve[0]['uar'], color='grey', linewidth=0.8, label='not enrolled')
-    if axes.get_ylim()[0] < chance:
+    if axes.dataLim.y0 < chance:
         axes.axhline(chance, color='grey', linestyle=':', label='chance')
-    plotting.add_legend(axes, 8)
 
 
 def _draw_line(axes, curve: list[dict], measured: Measured, n: int, style: dict) -> None:
@@ -254,4 +288,3 @@ def _draw_leakage_panel(axes, curves: dict[str, list[dict]], styles: dict[str, d
         ylabel='recall of the strongest attacker',
         ylim=(0, 1.05),
     )
-    plotting.add_legend(axes, 8)

@@ -1,31 +1,40 @@
-"""The figures of a sweep, one function each; `plotting.render_png` makes a PNG file of one."""
+"""The figures of a sweep, one function each.
+
+`plotting.render_svg` makes a picture of the page from a function, `plotting.render_png` a file. A
+picture of the page has one panel, which a phone can show at full size.
+"""
 
 import math
 import textwrap
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from data_pipelines.wording import pluralize
-from jaxser.analysis import bootstrap, calibration
+from jaxser.analysis import calibration
 from jaxser.analysis.summary import swept_keys
 from jaxser.reporting.formats import folds_of_sweep
 from jaxser.reporting.plotting import (
     MAX_COLOURS,
+    PANEL_WIDTH,
     PLAIN_COLOUR,
-    add_legend,
     draw_matrix,
     draw_placeholder,
+    legend_below,
     line_styles,
     make_figure,
     row_percentages,
+    wide_limits,
 )
 from jaxser.runs import setting_title, synthetic_note
 
 MAX_NAMED_SPEAKERS = 12  # the legend of more speakers could not be read
-MAX_LABELLED_SPEAKERS = 100  # on the axis of the forest plot
-TRADEOFF_LEGEND_COLUMNS = 4
+TRADEOFF_LEGEND_COLUMNS = 2  # per panel
+FOREST_ROWS = 34  # speakers in one panel of the forest plot; more have several panels
+MIN_FOREST_LIMIT = 0.2  # of the differences of speakers: 0.01 must look small
+MIN_CONFUSION_LIMIT = 25.0  # percentage points; one or two must not look large
+LEGEND_SIZE = 8.5
 
 
 def draw_confusion_matrices(results: dict):
@@ -94,7 +103,11 @@ class TradeoffPanel(NamedTuple):
 
 
 def draw_tradeoff(
-    names: list[str], plain_N: np.ndarray, uar: Measured, panels: list[TradeoffPanel]
+    names: list[str],
+    plain_N: np.ndarray,
+    uar: Measured,
+    panels: list[TradeoffPanel],
+    panel_width: float = 5.6,
 ):
     """Draws UAR against leakage, a point per setting, and the Pareto front, in each panel.
 
@@ -112,9 +125,10 @@ def draw_tradeoff(
         colour = styles[name]['color'] if name in styles else 'grey'
         colours.append(PLAIN_COLOUR if is_plain else colour)
     # Besides the settings: plain training, Pareto front, chance and the input.
-    legend_rows = math.ceil((len(coloured) + 4) / TRADEOFF_LEGEND_COLUMNS)
-    height = 4.4 + 0.2 * legend_rows
-    figure, grid = make_figure(max(5.6 * len(panels), 7), height, 1, len(panels))
+    legend_columns = TRADEOFF_LEGEND_COLUMNS * len(panels)
+    legend_rows = math.ceil((len(coloured) + 4) / legend_columns)
+    height = 0.8 * panel_width + 0.2 * legend_rows
+    figure, grid = make_figure(panel_width * len(panels), height, 1, len(panels))
     for axes, panel, front_N in zip(grid.flat, panels, front_PxN):
         _draw_tradeoff_panel(axes, colours, uar, panel, front_N)
     first = grid[0, 0]
@@ -128,9 +142,10 @@ def draw_tradeoff(
     figure.legend(
         handles.values(),
         handles.keys(),
-        fontsize=8,
+        fontsize=LEGEND_SIZE,
         loc='outside lower center',
-        ncols=TRADEOFF_LEGEND_COLUMNS,
+        ncols=legend_columns,
+        frameon=False,
     )
     return figure
 
@@ -172,91 +187,145 @@ def _draw_tradeoff_panel(
         ylabel='UAR, folds pooled',
         xlim=(0, 1.05),
     )
-    low, high = uar.end_Nx2.min(), uar.end_Nx2.max()
-    margin = 0.1 * max(high - low, 0.02)  # a difference of 0.01 or 0.02 must not look large
-    axes.set_ylim(low - margin, high + margin)
+    axes.set_ylim(wide_limits(uar.end_Nx2.min(), uar.end_Nx2.max()))
 
 
-def draw_forest_plot(names: list[str], difference_ZxS: np.ndarray, overall: bootstrap.Estimate):
-    """Draws each speaker's difference to plain training, and the overall one with its interval.
+class ForestRow(NamedTuple):
+    """A row of a forest plot: a difference with its interval, which may be missing."""
 
-    Shapes: Z seeds, S speakers. A speaker's point is the mean over seeds, and the bar their range.
+    name: str
+    value: float
+    ci95: tuple[float, float] | None
+
+
+def forest_limit(rows: Iterable[ForestRow]) -> float:
+    """Returns the end of the axis of a forest plot, which is symmetric around 0."""
+    limit = MIN_FOREST_LIMIT
+    for row in rows:
+        limit = max(limit, *map(abs, (row.value, *(row.ci95 or ()))))
+    return 1.05 * limit
+
+
+def draw_forest_plot(
+    rows: list[ForestRow], overall: ForestRow | None, limit: float, label: str, width: float = 4.0
+):
+    """Draws differences with their intervals, the first row at the top and `overall` below.
+
+    A row is coloured if its interval excludes 0: blue is a gain, orange a loss.
     """
-    speakers = len(names)
-    figure, ((axes,),) = make_figure(5.6, min(1.4 + 0.24 * speakers, 16))
-    mean_S = difference_ZxS.mean(0)
-    order_S = np.argsort(mean_S)
-    y_S = np.arange(speakers) + 1
-    low_S, high_S = difference_ZxS.min(0), difference_ZxS.max(0)
-    axes.hlines(y_S, low_S[order_S], high_S[order_S], color='C0', alpha=0.4)
-    axes.plot(mean_S[order_S], y_S, 'o', color='C0', markersize=4)
-    axes.axvline(0, color='grey', linewidth=0.8)
-    overall_label = 'all'
-    if overall.ci95:
-        axes.hlines(0, *overall.ci95, color='black', linewidth=2)
-        overall_label = 'all, 95 %'
-    axes.plot(overall.value, 0, 'D', color='black')
-    labels = [''] * speakers  # so many could not be read; the table has them
-    if speakers <= MAX_LABELLED_SPEAKERS:
-        labels = [names[n] for n in order_S]
-    size = 8 if speakers < 50 else 5
-    axes.set_yticks(range(speakers + 1), [overall_label, *labels], fontsize=size)
-    bars = '; bars: range over seeds' if len(difference_ZxS) > 1 else ''
-    axes.set(
-        xlabel=f'UAR minus that of plain training, folds pooled{bars}', ylim=(-0.8, speakers + 0.8)
-    )
+    lines = bool(overall)
+    for row in rows:
+        lines += max(1, 0.8 * len(row.name.splitlines()))
+    figure, ((axes,),) = make_figure(width, 1.0 + 0.2 * lines)
+    names = []
+    for y, row in enumerate(rows):
+        _draw_forest_row(axes, row, y, marker='o', markersize=4)
+        names.append(row.name)
+    if overall:
+        _draw_forest_row(axes, overall, len(rows), marker='D', markersize=5, linewidth=2)
+        names.append(overall.name)
+    axes.axvline(0, color='grey', linewidth=0.8, zorder=0)
+    axes.set_yticks(range(len(names)), names, fontsize=8.5)
+    axes.set(xlabel=label, xlim=(-limit, limit), ylim=(len(names) - 0.4, -0.6))
+    axes.grid(axis='x', color='0.9')
+    axes.set_axisbelow(True)
     return figure
 
 
-def draw_training_curves(
+def _draw_forest_row(axes, row: ForestRow, y: int, **style) -> None:
+    low, high = row.ci95 or (row.value, row.value)
+    colour = '0.35'
+    if row.ci95 and low > 0:
+        colour = 'C0'
+    elif row.ci95 and high < 0:
+        colour = 'C1'
+    error_2x1 = np.maximum([[row.value - low], [high - row.value]], 0)
+    axes.errorbar([row.value], [y], xerr=error_2x1, color=colour, **style)
+
+
+def draw_training_metric(
+    metric: str,
     curves: dict[str, dict[str, list]],
     entropy: dict[str, float],
     highlighted: list[str],
     plain: Container[str],
 ):
-    """Draws the training of every setting: {setting: {metric: a mean per epoch}}.
+    """Draws a metric of every setting: {setting: {metric: a mean per epoch}}.
 
     Settings in `highlighted` are in the legend, others are light grey; those in `plain` are plain
     training. `entropy` is that of each domain, the loss of a head that only guesses.
     """
-    metrics = []
-    for setting in curves.values():
-        metrics += [metric for metric in setting if metric not in metrics]
-    figure, grid = make_figure(5.6, 2.3 * len(metrics) + 0.5, len(metrics))
     styles = line_styles(highlighted, plain)
+    figure, ((axes,),) = make_figure(PANEL_WIDTH, 2.6 + 0.17 * len(styles))
     # The highlighted ones last, so that they lie over the others.
-    names = sorted(curves, key=lambda name: name in styles)
-    for axes, metric in zip(grid.flat, metrics):
-        for name in names:
-            value_E = np.array(curves[name].get(metric, []), float)
-            if not np.isfinite(value_E).any():
-                continue
-            style = {'color': 'lightgrey', 'linewidth': 0.8}
-            if name in styles:
-                style = styles[name] | {'label': name}
-            axes.plot(np.arange(len(value_E)) + 1, value_E, **style)
-        domain = metric.removesuffix('_loss')
-        if domain in entropy:
-            label = f'{domain} entropy: guessing'
-            axes.axhline(entropy[domain], color='grey', linestyle=':', label=label)
-        axes.set_ylabel(metric.replace('_', ' ').replace('uar', 'UAR'))
-        add_legend(axes, 7)
-    grid[-1, 0].set_xlabel('epoch')
+    for name in sorted(curves, key=lambda name: name in styles):
+        value_E = np.array(curves[name].get(metric, []), float)
+        if not np.isfinite(value_E).any():
+            continue
+        style = {'color': 'lightgrey', 'linewidth': 0.8}
+        if name in styles:
+            style = styles[name] | {'label': name}
+        axes.plot(np.arange(len(value_E)) + 1, value_E, **style)
+    domain = metric.removesuffix('_loss')
+    if domain in entropy:
+        label = f'{domain} entropy: guessing'
+        axes.axhline(entropy[domain], color='grey', linestyle=':', label=label)
+    title = metric.replace('_', ' ').replace('uar', 'UAR')
+    axes.set(title=title, xlabel='epoch')
+    if metric.endswith('uar'):
+        axes.set_ylim(0, 1.02)
+    else:
+        axes.set_ylim(bottom=0)
+    legend_below(figure)
     return figure
 
 
-def draw_confusion_difference(best, plain, names: tuple[str, str], classes: list[str]):
-    """Draws two confusion matrices in percent of each true class, and their difference."""
-    side = max(3.2, 0.5 * len(classes) + 1.6)
-    figure, ((best_axes, plain_axes, difference_axes),) = make_figure(3 * side, side + 0.3, 1, 3)
-    for axes, count, name in ((best_axes, best, names[0]), (plain_axes, plain, names[1])):
-        draw_matrix(axes, row_percentages(count), classes, classes)
-        axes.set(xlabel='predicted', ylabel='truth', title='\n'.join(textwrap.wrap(name, 28)))
-    difference = row_percentages(best) - row_percentages(plain)
-    limit = max(np.nanmax(np.abs(difference)), 10.0)  # one or two points must not look large
-    draw_matrix(difference_axes, difference, classes, classes, '+.0f', -limit, limit, 'RdBu')
-    difference_axes.set(xlabel='predicted', ylabel='truth', title='difference')
+def training_metrics(curves: dict[str, dict[str, list]]) -> list[str]:
+    """Returns the metrics that any setting has."""
+    metrics: dict[str, None] = {}
+    for setting in curves.values():
+        metrics |= dict.fromkeys(setting)
+    return list(metrics)
+
+
+def draw_confusion_matrix(count_CxC, classes: list[str], title: str):
+    """Draws a confusion matrix in percent of each true class."""
+    figure, axes = _matrix_figure(classes)
+    draw_matrix(axes, row_percentages(count_CxC), classes, classes)
+    axes.set(xlabel='predicted', ylabel='truth', title='\n'.join(textwrap.wrap(title, 36)))
     return figure
+
+
+def draw_confusion_difference(best_CxC, plain_CxC, classes: list[str]):
+    """Draws the difference of two confusion matrices, in percentage points.
+
+    The colours say better (blue: more correct or fewer wrong predictions) or worse (red).
+    """
+    figure, axes = _matrix_figure(classes)
+    difference_CxC = row_percentages(best_CxC) - row_percentages(plain_CxC)
+    # More predictions are better on the diagonal and worse elsewhere.
+    benefit_CxC = np.where(np.eye(len(classes), dtype=bool), difference_CxC, -difference_CxC)
+    limit = max(np.nanmax(np.abs(difference_CxC)), MIN_CONFUSION_LIMIT)
+    draw_matrix(
+        axes,
+        difference_CxC,
+        classes,
+        classes,
+        number_format='+z.0f',
+        low=-limit,
+        high=limit,
+        cmap='RdBu',
+        colour_CxC=benefit_CxC,
+    )
+    axes.set(xlabel='predicted', ylabel='truth', title='difference (blue: better, red: worse)')
+    return figure
+
+
+def _matrix_figure(classes: list[str]):
+    """Returns a figure for a matrix of classes, and its axes."""
+    side = min(max(3.2, 0.42 * len(classes) + 1.3), 6.0)
+    figure, ((axes,),) = make_figure(min(side, PANEL_WIDTH + 1), side)
+    return figure, axes
 
 
 class RepresentationMap(NamedTuple):
@@ -268,14 +337,16 @@ class RepresentationMap(NamedTuple):
     tested_N: np.ndarray  # whether an utterance is in the test part
 
 
-def draw_representation_maps(maps: dict[str, RepresentationMap]):
-    """Draws the maps of several settings, by emotion and by speaker; test utterances as crosses."""
-    figure, grid = make_figure(4.2 * len(maps), 8.6, 2, len(maps))
-    for n, (name, representation) in enumerate(maps.items()):
-        _draw_map(grid[0, n], representation, representation.emotion_N)
-        grid[0, n].set(title=f'{name}\nby emotion', xticks=[], yticks=[])
-        _draw_map(grid[1, n], representation, representation.speaker_N)
-        grid[1, n].set(title=f'{name}\nby speaker', xticks=[], yticks=[])
+def draw_representation_map(representation: RepresentationMap, title: str, by: str):
+    """Draws a map coloured by emotion or by speaker; test utterances as crosses."""
+    figure, ((axes,),) = make_figure(PANEL_WIDTH, 4.2)
+    labels = {'emotion': representation.emotion_N, 'speaker': representation.speaker_N}
+    _draw_map(axes, representation, labels[by])
+    title = '\n'.join(textwrap.wrap(title, 40))
+    axes.set(title=f'{title}\nby {by}', xticks=[], yticks=[])
+    _, names = axes.get_legend_handles_labels()
+    if len(names) <= MAX_NAMED_SPEAKERS:
+        legend_below(figure, columns=4)
     return figure
 
 
@@ -292,30 +363,49 @@ def _draw_map(axes, representation: RepresentationMap, label_N: np.ndarray) -> N
         tested = (index_N == k) & representation.tested_N
         axes.scatter(*representation.position_Nx2[trained].T, marker='o', label=value, **style)
         axes.scatter(*representation.position_Nx2[tested].T, marker='x', **style)
-    if len(values) <= MAX_NAMED_SPEAKERS:
-        add_legend(axes, 6)
 
 
 def draw_reliability_diagram(
     reliabilities: dict[str, calibration.Reliability], plain: Container[str]
 ):
-    """Draws accuracy against confidence, a line per setting; on the diagonal they are equal."""
-    figure, ((axes,),) = make_figure(5.2, 4.6)
+    """Draws accuracy against confidence with 95 % intervals; on the diagonal they are equal."""
+    figure, ((axes,),) = make_figure(PANEL_WIDTH, 3.6 + 0.17 * len(reliabilities))
     axes.plot([0, 1], [0, 1], color='grey', linestyle=':', label='calibrated')
     styles = line_styles(list(reliabilities), plain)
     for name, bins in reliabilities.items():
         label = f'{name}: ECE {bins.expected_error:.3f}'
-        axes.plot(bins.confidence_B, bins.accuracy_B, **styles[name], label=label)
-        area_B = 10 + 400 * bins.share_B
-        colour = styles[name]['color']
-        axes.scatter(bins.confidence_B, bins.accuracy_B, s=area_B, color=colour, alpha=0.6)
-    axes.set(
-        xlabel='confidence',
-        ylabel='accuracy; areas: share of utterances',
-        xlim=(0, 1.03),
-        ylim=(-0.03, 1.03),
-    )
-    add_legend(axes, 8)
+        accuracy = Measured.of(bins.accuracy_B, calibration.wilson_intervals(bins))
+        axes.errorbar(
+            bins.confidence_B,
+            bins.accuracy_B,
+            accuracy.error_2xN,
+            marker='o',
+            markersize=4,
+            elinewidth=0.8,
+            label=label,
+            **styles[name],
+        )
+    axes.set(xlabel='confidence', ylabel='accuracy', xlim=(0, 1.03), ylim=(-0.03, 1.03))
+    legend_below(figure)
+    return figure
+
+
+def draw_confidence_counts(
+    reliabilities: dict[str, calibration.Reliability], plain: Container[str]
+):
+    """Draws how many predictions are in each bin of the reliability diagram, as numbers too."""
+    figure, grid = make_figure(PANEL_WIDTH, 0.6 + 1.5 * len(reliabilities), len(reliabilities))
+    styles = line_styles(list(reliabilities), plain)
+    for axes, (name, bins) in zip(grid.flat, reliabilities.items()):
+        left_B = calibration.bin_starts(bins)
+        width = 1 / calibration.BIN_COUNT
+        bars = axes.bar(
+            left_B, bins.count_B, 0.9 * width, align='edge', color=styles[name]['color'], alpha=0.6
+        )
+        axes.bar_label(bars, fontsize=7.5, rotation=90, padding=2)
+        axes.set(xlim=(0, 1.03), ylim=(0, 1.45 * bins.count_B.max()), yticks=[])
+        axes.set_title('\n'.join(textwrap.wrap(name, 44)))
+    grid[-1, 0].set_xlabel('confidence: number of predictions')
     return figure
 
 
@@ -331,10 +421,10 @@ def draw_heatmap(
 
     `axis_labels` are those of the rows and of the columns.
     """
-    width = max(3.6, 0.8 * len(columns) + 2.6)
+    longest = max(map(len, rows))
+    width = max(3.6, 0.62 * len(columns) + 0.075 * longest + 1.0)
     height = max(2.6, 0.55 * len(rows) + 1.8)
     figure, ((axes,),) = make_figure(width, height)
-    high = max(np.nanmax(values), chance + 0.01)
-    draw_matrix(axes, values, rows, columns, '.3f', chance, high)
+    draw_matrix(axes, values, rows, columns, '.3f', chance, 1.0)
     axes.set(ylabel=axis_labels[0], xlabel=axis_labels[1], title=title)
     return figure

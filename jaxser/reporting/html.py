@@ -5,7 +5,7 @@ value of type Markup is HTML already.
 """
 
 import base64
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import jinja2
@@ -14,7 +14,8 @@ from markupsafe import Markup
 from jaxser.reporting import plotting
 from jaxser.reporting.formats import split_cells
 
-MIN_SCROLLED_WIDTH = 750  # pixels; wider figures scroll on a phone instead of becoming smaller
+# A table with more columns has a note that it scrolls, which narrow screens show.
+MAX_NARROW_COLUMNS = 4
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader('jaxser.reporting'),
@@ -38,6 +39,17 @@ def render(template: str, **values) -> Markup:
     return Markup(TEMPLATES.get_template(f'{template}.html.jinja').render(values))
 
 
+class Picture(NamedTuple):
+    """A figure of one panel: what `draw(*arguments)` draws.
+
+    `alt` is the text for readers who cannot see it.
+    """
+
+    alt: str
+    draw: Callable
+    arguments: tuple
+
+
 def html_page(title: str, introduction: Markup, sections: Iterable[Section | None]) -> str:
     """Returns a whole page: title, introduction, contents, and the sections that are not None."""
     shown = list(filter(None, sections))
@@ -45,11 +57,15 @@ def html_page(title: str, introduction: Markup, sections: Iterable[Section | Non
 
 
 def html_table(
-    headings: Sequence[str], rows: Iterable[Sequence], highlighted: Collection[int] = ()
+    title: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence],
+    highlighted: Collection[int] = (),
 ) -> Markup:
-    """Returns a table; columns that are empty in all rows are left out.
+    """Returns a table with a title; columns that are empty in all rows are left out.
 
-    Cells are plain text. `highlighted` are the indices of rows that stand out.
+    Cells are plain text. `highlighted` are the indices of rows that stand out. The first column has
+    the names of the rows.
     """
     rows = list(rows)
     columns = []
@@ -57,40 +73,47 @@ def html_table(
         if any(cell != '' for cell in column[1:]):
             columns.append(column)
     used_headings, *used_rows = zip(*columns)
-    return render('table', headings=used_headings, rows=used_rows, highlighted=highlighted)
+    return render(
+        'table',
+        title=title,
+        headings=used_headings,
+        rows=used_rows,
+        highlighted=highlighted,
+        is_wide=len(used_headings) > MAX_NARROW_COLUMNS,
+    )
 
 
 def cells_table(
-    cells_by_row: list[list[tuple[str, object]]], highlighted: Collection[int] = ()
+    title: str,
+    cells_by_row: list[list[tuple[str, object]]],
+    highlighted: Collection[int] = (),
 ) -> Markup:
     """Returns a table of one or more rows, each given as (heading, text) of every column."""
     headings, rows = split_cells(cells_by_row)
-    return html_table(headings, rows, highlighted)
+    return html_table(title, headings, rows, highlighted)
 
 
-def facts_table(facts: Iterable[tuple[str, str]]) -> Markup:
+def facts_table(title: str, facts: Iterable[tuple[str, str]]) -> Markup:
     """Returns a table of names and values, which may be long texts."""
-    return render('facts', facts=list(facts))
+    return render('facts', title=title, facts=list(facts))
 
 
-def html_figure(alt: str, caption: str, draw, *arguments) -> Markup:
+def html_figure(alt: str, caption: str, draw: Callable, *arguments) -> Markup:
     """Returns the figure that `draw(*arguments)` makes, with `caption` below it.
 
     `alt` is the text for readers who cannot see the figure.
     """
-    png = plotting.render_png(draw, *arguments)
-    # Width and height are at fixed bytes of every PNG file.
-    width = int.from_bytes(png[16:20])
-    height = int.from_bytes(png[20:24])
-    return render(
-        'figure',
-        alt=alt,
-        caption=caption,
-        width=width,
-        height=height,
-        is_wide=width > MIN_SCROLLED_WIDTH,
-        base64=base64.b64encode(png).decode(),
-    )
+    return html_figures(caption, [Picture(alt, draw, arguments)])
+
+
+def html_figures(caption: str, pictures: Iterable[Picture]) -> Markup:
+    """Returns pictures side by side, below each other on narrow screens, with one caption."""
+    images = []
+    for picture in pictures:
+        drawing = plotting.render_svg(picture.draw, *picture.arguments)
+        content = base64.b64encode(drawing.svg.encode()).decode()
+        images.append((picture.alt, drawing.width, drawing.height, content))
+    return render('figure', caption=caption, images=images)
 
 
 def html_details(title: str, body: Markup) -> Markup:

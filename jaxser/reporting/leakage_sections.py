@@ -21,7 +21,7 @@ from jaxser.reporting.figures import (
     Measured,
     RepresentationMap,
     TradeoffPanel,
-    draw_representation_maps,
+    draw_representation_map,
     draw_tradeoff,
     pareto_front,
 )
@@ -36,11 +36,12 @@ from jaxser.reporting.formats import (
     format_verdicts,
 )
 from jaxser.reporting.html import (
+    Picture,
     Section,
     cells_table,
     html_code,
     html_details,
-    html_figure,
+    html_figures,
     html_paragraph,
 )
 from jaxser.runs import run_label
@@ -118,7 +119,7 @@ def _leakage_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
         cells_by_row.append([*cells, ('verdicts', format_verdicts(row['adversary']))])
     for cells in (chance_cells, input_cells):
         cells.append(('verdicts', ''))
-    return cells_table(cells_by_row)
+    return cells_table('Leakage of speakers', cells_by_row)
 
 
 def _question_cells(
@@ -201,14 +202,17 @@ def _make_tradeoff(analysis: SweepAnalysis, probed: list[dict]) -> Tradeoff:
 def _tradeoff_figure(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
     """Returns the figure of UAR against leakage, and the settings on the Pareto front."""
     tradeoff = _make_tradeoff(analysis, probed)
-    figure = html_figure(
-        'UAR against the leakage of speakers, a point per setting',
+    pictures = []
+    for panel in tradeoff.panels:
+        shown = tradeoff._replace(panels=[panel])
+        alt = f'UAR against the leakage of {panel.title}, a point per setting'
+        pictures.append(Picture(alt, draw_tradeoff, (*shown, plotting.PANEL_WIDTH)))
+    figure = html_figures(
         'UAR (folds pooled) against leakage (the strongest attacker, mean of folds), with 95 % '
         'intervals. High UAR and low leakage, towards the upper left, are better. A setting is on '
         'the Pareto front if no other setting is at least as good in both and better in one. '
         'Black: plain training.',
-        draw_tradeoff,
-        *tradeoff,
+        pictures,
     )
     sentences = []
     for panel in tradeoff.panels:
@@ -258,7 +262,7 @@ def _attackers_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
         'be negative.',
         'Other sentences: no tested sentence was used to fit an attacker.',
     )
-    return html_details('Every attacker', cells_table(cells_by_row) + note)
+    return html_details('Every attacker', cells_table('Every attacker', cells_by_row) + note)
 
 
 def _answer_heading(analysis: SweepAnalysis, row: dict, question: str) -> list[tuple[str, object]]:
@@ -287,7 +291,10 @@ def _scores_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
         'The same attackers, given only the log-posteriors of the emotions: what a service would',
         'release.',
     )
-    return html_details('Leakage of the emotion scores alone', cells_table(cells_by_row) + note)
+    return html_details(
+        'Leakage of the emotion scores alone',
+        cells_table('Leakage of the emotion scores alone', cells_by_row) + note,
+    )
 
 
 def _other_domains_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
@@ -312,7 +319,9 @@ def _other_domains_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
         for name in others:
             cells.append((name, format_leakage(row['probe'].get(name))))
         cells_by_row.append(cells)
-    return html_details('Other domains, and the emotion', cells_table(cells_by_row))
+    return html_details(
+        'Other domains, and the emotion', cells_table('Other domains', cells_by_row)
+    )
 
 
 def _verification_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
@@ -330,7 +339,9 @@ def _verification_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
         'LDA: a back end that is fitted on the training speakers. Cosine: without a back end,',
         'which misses what a trained back end finds.',
     )
-    return html_details('Speaker verification', cells_table(cells_by_row) + note)
+    return html_details(
+        'Speaker verification', cells_table('Speaker verification', cells_by_row) + note
+    )
 
 
 def _verification_cells(setting: str, answer: dict) -> list[tuple[str, object]]:
@@ -363,7 +374,7 @@ def _verdicts_table(analysis: SweepAnalysis) -> Markup:
         return Markup('')
     title = f'Verdicts on {pluralize(len(cells_by_row), "run")}'
     note = html_paragraph(f'Verdicts: {VERDICTS_NOTE}')
-    return html_details(title, cells_table(cells_by_row) + note)
+    return html_details(title, cells_table(title, cells_by_row) + note)
 
 
 def representation_section(analysis: SweepAnalysis) -> Section:
@@ -383,14 +394,18 @@ def representation_section(analysis: SweepAnalysis) -> Section:
         text = 'representations.npz does not contain these settings.'
         return Section(name, title, html_paragraph(text))
     utterances = max(len(setting_map.emotion_N) for setting_map in maps.values())
-    body = html_figure(
-        'Two-dimensional maps of the representation, coloured by emotion and by speaker',
+    pictures = []
+    for by in ('emotion', 'speaker'):
+        for setting_title, setting_map in maps.items():
+            alt = f'Map of the representation of {setting_title}, coloured by {by}'
+            arguments = (setting_map, setting_title, by)
+            pictures.append(Picture(alt, draw_representation_map, arguments))
+    body = html_figures(
         'The representation z of the first fold and seed, in two dimensions by t-SNE, in which '
         f'distances between groups mean little. {pluralize(utterances, "utterance")} (at most '
         f'{MAX_MAP_UTTERANCES} are shown); crosses: test utterances. Speakers are named only if '
         f'there are {MAX_NAMED_SPEAKERS} or fewer.',
-        draw_representation_maps,
-        maps,
+        pictures,
     )
     return Section(name, title, body)
 

@@ -1,16 +1,24 @@
-"""Functions that all figures use: styles, matrices, legends and the PNG file.
+"""Functions that all figures use: styles, matrices, legends, limits, and PNG and SVG files.
 
 Matplotlib takes a second to import, so it is imported where a figure is drawn.
 """
 
+import contextlib
 import io
 import warnings
-from collections.abc import Container
+from collections.abc import Callable, Container, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxser.analysis import summary
 from jaxser.runs import method_name
+
+# The size of a panel of the page in inches. A phone (390 pixels) shows it at nearly full size.
+PANEL_WIDTH = 4.0
+PANEL_HEIGHT = 3.2
+PIXELS_PER_INCH = 96
+MIN_UAR_SPAN = 0.3  # of an axis: a difference of 0.01 must look small
 
 MAX_COLOURS = 10  # settings with a colour of their own
 PLAIN_COLOUR = 'black'  # only of plain training
@@ -20,19 +28,77 @@ DISTINCT_COLOURS = ('C0', 'C1', 'C2', 'C3', 'C4', 'C5', 'C6', 'C8', 'C9')
 NO_FIGURE_TEXT = 'In every setting a fold diverged in every seed:\nthere is nothing to draw.'
 
 
-def render_png(draw, *arguments) -> bytes:
+class Drawing(NamedTuple):
+    """A figure as SVG, with its size in CSS pixels."""
+
+    svg: str
+    width: int
+    height: int
+
+
+def render_png(draw: Callable, *arguments) -> bytes:
     """Returns the figure that `draw(*arguments)` makes as a PNG file.
 
     Names in it are never read as formulas, and may be in any script.
     """
+    content = io.BytesIO()
+    with _names_as_they_are():
+        draw(*arguments).savefig(content, dpi=110, bbox_inches='tight', format='png')
+    return content.getvalue()
+
+
+def render_svg(draw: Callable, *arguments) -> Drawing:
+    """Returns the figure that `draw(*arguments)` makes as SVG, always the same for the same data.
+
+    Its text is text: the reader's browser has letters that matplotlib's font lacks.
+    """
+    content = io.StringIO()
+    with _names_as_they_are(), _small_text():
+        figure = draw(*arguments)
+        figure.savefig(content, format='svg', metadata={'Date': None})
+        width, height = figure.get_size_inches() * PIXELS_PER_INCH
+    return Drawing(content.getvalue(), round(width), round(height))
+
+
+@contextlib.contextmanager
+def _names_as_they_are() -> Iterator[None]:
+    """Names in figures are never read as formulas, and may be in any script."""
     import matplotlib
 
-    content = io.BytesIO()
     with matplotlib.rc_context({'text.parse_math': False}), warnings.catch_warnings():
         # A letter that the font lacks is an empty box in the figure; the tables have the name.
         warnings.filterwarnings('ignore', 'Glyph .* missing')
-        draw(*arguments).savefig(content, dpi=110, bbox_inches='tight', format='png')
-    return content.getvalue()
+        yield
+
+
+def _small_text():
+    """Returns the context of a figure for the page: text and lines that fit a panel."""
+    import matplotlib
+
+    return matplotlib.rc_context(
+        {
+            'svg.fonttype': 'none',
+            'svg.hashsalt': 'jaxser',
+            'font.size': 9.5,
+            'axes.titlesize': 10,
+            'axes.spines.top': False,
+            'axes.spines.right': False,
+        }
+    )
+
+
+def wide_limits(low: float, high: float, span: float = MIN_UAR_SPAN) -> tuple[float, float]:
+    """Returns limits around values from `low` to `high`, at least `span` apart.
+
+    The limits of shares stay within [0, 1].
+    """
+    missing = max(span - (high - low), 0.1 * (high - low))
+    low, high = low - missing / 2, high + missing / 2
+    if high > 1:
+        low, high = low - (high - 1), 1.0
+    if low < 0:
+        low, high = 0.0, high - low
+    return max(low, 0.0), min(high, 1.02)
 
 
 def make_figure(width: float, height: float, rows: int = 1, columns: int = 1):
@@ -109,14 +175,44 @@ def draw_matrix(
     low: float = 0.0,
     high: float = 100.0,
     cmap: str = 'Blues',
+    colour_CxC=None,
 ) -> None:
-    """Draws numbers on colours; cells that are NaN stay white."""
+    """Draws numbers on colours; cells that are NaN stay white.
+
+    The colours are those of the numbers, or of `colour_CxC`.
+    """
     values = np.array(values, float)
-    image = axes.imshow(values, vmin=low, vmax=high, cmap=cmap, aspect='equal')
+    colours = values if colour_CxC is None else np.array(colour_CxC, float)
+    image = _draw_cells(axes, colours, low, high, cmap)
+    size = min(10.0, 80 / max(values.shape))
     for i, j in zip(*np.nonzero(np.isfinite(values))):
-        is_dark = sum(image.cmap(image.norm(values[i, j]))[:3]) < 1.5
+        is_dark = sum(image.cmap(image.norm(colours[i, j]))[:3]) < 1.5
         colour = 'white' if is_dark else 'black'
         text = f'{values[i, j]:{number_format}}'
-        axes.text(j, i, text, ha='center', va='center', color=colour)
+        axes.text(j, i, text, ha='center', va='center', color=colour, fontsize=size)
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha='right')
     axes.set_yticks(range(len(rows)), rows)
+
+
+def _draw_cells(axes, values: np.ndarray, low: float, high: float, cmap: str):
+    """Draws the cells of a matrix as shapes, which stay sharp at any size; returns them."""
+    edges_i, edges_j = (np.arange(length + 1) - 0.5 for length in values.shape)
+    cells = axes.pcolormesh(edges_j, edges_i, values, vmin=low, vmax=high, cmap=cmap)
+    axes.set(aspect='equal', ylim=(edges_i[-1], edges_i[0]))
+    return cells
+
+
+def legend_below(figure, columns: int = 1, size: float = 8.5) -> None:
+    """Adds the legend of the figure's axes below them, where it covers nothing."""
+    handles = {}
+    for axes in figure.axes:
+        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels())}
+    if handles:
+        figure.legend(
+            handles.values(),
+            handles.keys(),
+            fontsize=size,
+            loc='outside lower center',
+            ncols=columns,
+            frameon=False,
+        )

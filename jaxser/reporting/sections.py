@@ -8,12 +8,16 @@ from markupsafe import Markup
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.finished import SweepAnalysis
-from jaxser.reporting.curve import curve_key, draw_curve
+from jaxser.analysis.speaker_differences import speaker_differences
+from jaxser.reporting.curve import curve_key, curve_panels, draw_curve_panel
 from jaxser.reporting.figures import (
+    FOREST_ROWS,
+    ForestRow,
     draw_confusion_difference,
-    draw_confusion_matrices,
+    draw_confusion_matrix,
     draw_forest_plot,
     draw_heatmap,
+    forest_limit,
 )
 from jaxser.reporting.formats import (
     format_enrolled,
@@ -24,10 +28,12 @@ from jaxser.reporting.formats import (
     format_verdicts,
 )
 from jaxser.reporting.html import (
+    Picture,
     Section,
     cells_table,
     html_details,
     html_figure,
+    html_figures,
     html_paragraph,
 )
 from jaxser.reporting.plotting import MAX_COLOURS
@@ -40,7 +46,7 @@ def settings_section(analysis: SweepAnalysis) -> Section:
     """Returns the table of all settings: the summary, as in results.json and summary.csv."""
     cells_by_row = [_setting_cells(analysis, row) for row in analysis.rows]
     best = [n for n, row in enumerate(analysis.rows) if row is analysis.best_row]  # one or none
-    body = cells_table(cells_by_row, highlighted=best)
+    body = cells_table('Each setting and its figures', cells_by_row, highlighted=best)
     body += html_paragraph(
         'UAR: mean recall over classes.',
         'Pooled: over the test parts of all folds together, mean over seeds.',
@@ -53,13 +59,14 @@ def settings_section(analysis: SweepAnalysis) -> Section:
         'p Holm: corrected for the number of rows that are compared.',
     )
     for key in _curve_keys(analysis.results):
-        body += html_figure(
-            f'UAR and leakage against {key}',
+        pictures = []
+        for panel in curve_panels(analysis.results):
+            arguments = (analysis.results, key, panel)
+            pictures.append(Picture(f'{panel.title} against {key}', draw_curve_panel, arguments))
+        body += html_figures(
             f'UAR (folds pooled) against {key}, and leakage (strongest attacker, mean of folds) '
-            'where it was measured.',
-            draw_curve,
-            analysis.results,
-            key,
+            'where it was measured; bars: 95 % intervals that resample speakers.',
+            pictures,
         )
     return Section('settings', 'All settings', body)
 
@@ -108,23 +115,44 @@ def speakers_section(analysis: SweepAnalysis) -> Section:
         return Section(name, title, html_paragraph(text))
     best_ZxSxCxC = analysis.confusion_counts(analysis.best_row)
     plain_ZxSxCxC = analysis.confusion_counts(analysis.plain_row)
-    plain_uar_S = bootstrap.uar_from_counts(plain_ZxSxCxC).mean(0)
-    difference_ZxS = bootstrap.uar_from_counts(best_ZxSxCxC) - plain_uar_S
     overall = bootstrap.difference_estimate(best_ZxSxCxC, plain_ZxSxCxC)
-    gains = int((difference_ZxS.mean(0) > 0).sum())
-    losses = int((difference_ZxS.mean(0) < 0).sum())
+    overall_name = 'all, 95 %' if overall.ci95 else 'all'
+    overall_row = ForestRow(overall_name, overall.value, overall.ci95)
+    rows = []
+    for difference in speaker_differences(analysis, analysis.best_row, analysis.plain_row):
+        rows.append(ForestRow(*difference))
+    rows.sort(key=_forest_value, reverse=True)
+    gains = sum(row.value > 0 for row in rows)
+    losses = sum(row.value < 0 for row in rows)
     best_title = analysis.setting_title(analysis.best_row)
     plain_title = analysis.setting_title(analysis.plain_row)
-    body = html_figure(
-        f'UAR of every speaker minus that of plain training; all: {overall.value:+.3f}',
-        f'{best_title} minus {plain_title}, speaker by speaker, folds pooled: '
-        f'{pluralize(gains, "speaker")} with a higher UAR, {losses} with a lower one.',
-        draw_forest_plot,
-        analysis.tested_speakers,
-        difference_ZxS,
-        overall,
+    body = html_figures(
+        f'{best_title} minus {plain_title}, speaker by speaker, folds pooled, mean over seeds: '
+        f'{pluralize(gains, "speaker")} with a higher UAR, {losses} with a lower one. Bars of '
+        "speakers: about 95 %, from the spread of the speaker's utterances. Blue: the bar is above "
+        '0; orange: below 0; of many speakers, some are so by chance.',
+        _forest_pictures(rows, overall_row),
     )
     return Section(name, title, body)
+
+
+def _forest_value(row: ForestRow) -> float:
+    return row.value
+
+
+def _forest_pictures(rows: list[ForestRow], overall: ForestRow) -> list[Picture]:
+    """Returns panels of at most FOREST_ROWS speakers, with the same axis."""
+    limit = forest_limit([*rows, overall])
+    panels = -(-len(rows) // FOREST_ROWS)
+    size = -(-len(rows) // panels)
+    pictures = []
+    for start in range(0, len(rows), size):
+        shown = rows[start : start + size]
+        part = f', speakers {start + 1} to {start + len(shown)}' if panels > 1 else ''
+        alt = f'UAR of each speaker minus that of plain training{part}; all: {overall.value:+.3f}'
+        arguments = (shown, overall, limit, 'UAR minus that of plain training')
+        pictures.append(Picture(alt, draw_forest_plot, arguments))
+    return pictures
 
 
 def confusions_section(analysis: SweepAnalysis) -> Section:
@@ -132,25 +160,24 @@ def confusions_section(analysis: SweepAnalysis) -> Section:
     best, plain = analysis.best_row, analysis.plain_row
     if not best:
         return Section('confusions', 'Confusions', html_paragraph(NO_COMPLETE_SETTING))
-    best_title = analysis.setting_title(best)
-    alt = 'Confusion matrices in percent of each true class'
-    parts = 'Test parts of all folds and seeds.'
+    rows = {'': best}
     if plain:
-        titles = (best_title, analysis.setting_title(plain))
-        body = html_figure(
-            alt,
-            f'Percent of each true class. Left: {titles[0]}; middle: {titles[1]}; right: their '
-            f'difference in percentage points, computed before rounding. {parts}',
-            draw_confusion_difference,
-            best['confusion'],
-            plain['confusion'],
-            titles,
-            analysis.classes,
+        rows = {'': best, ' (plain training)': plain}
+    pictures = []
+    for note, row in rows.items():
+        title = f'{analysis.setting_title(row)}{note}'
+        arguments = (row['confusion'], analysis.classes, title)
+        pictures.append(Picture(f'Confusion matrix of {title}', draw_confusion_matrix, arguments))
+    caption = 'Percent of each true class. Test parts of all folds and seeds.'
+    if plain:
+        arguments = (best['confusion'], plain['confusion'], analysis.classes)
+        alt = 'Difference of the two confusion matrices'
+        pictures.append(Picture(alt, draw_confusion_difference, arguments))
+        caption += (
+            ' Difference: in percentage points, computed before rounding. Blue is better (more on '
+            'the diagonal, or less elsewhere), red is worse.'
         )
-    else:
-        results = analysis.results | {'summary': [best]}
-        caption = f'Percent of each true class: {best_title}. {parts}'
-        body = html_figure(alt, caption, draw_confusion_matrices, results)
+    body = html_figures(caption, pictures)
     tested = np.sum(best['confusion'], axis=1)
     absent = [name for name, count in zip(analysis.classes, tested) if not count]
     if absent:
@@ -183,7 +210,7 @@ def groups_section(analysis: SweepAnalysis) -> Section:
             cells_by_row.append([(kind, group), *cells])
         worst = int(np.argmin(uars))
         worst_groups.append(f'{kind} {list(masks)[worst]} ({uars[worst]:.3f})')
-        table = cells_table(cells_by_row, highlighted=[worst])
+        table = cells_table(f'UAR by {kind}', cells_by_row, highlighted=[worst])
         if kind == 'speaker':
             table = html_details(pluralize(len(masks), 'speaker'), table)
         tables += table

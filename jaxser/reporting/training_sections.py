@@ -8,15 +8,21 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import calibration
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.analysis.predictions import pool_predictions
-from jaxser.reporting.figures import draw_reliability_diagram, draw_training_curves
+from jaxser.reporting.figures import (
+    draw_confidence_counts,
+    draw_reliability_diagram,
+    draw_training_metric,
+    training_metrics,
+)
 from jaxser.reporting.formats import format_number
 from jaxser.reporting.html import (
+    Picture,
     Section,
     cells_table,
     facts_table,
     html_code,
     html_details,
-    html_figure,
+    html_figures,
     html_paragraph,
     html_table,
 )
@@ -38,15 +44,16 @@ def training_section(analysis: SweepAnalysis) -> Section:
     highlighted = [title for title in titles if title in curves]
     if len(highlighted) > MAX_COLOURS:
         highlighted = list(reversed(analysis.compared_pair))  # plain training first
-    body = html_figure(
-        'Emotion loss, domain loss and dev UAR against the epoch',
+    entropy = _mean_entropy(analysis)
+    pictures = []
+    for metric in training_metrics(curves):
+        arguments = (metric, curves, entropy, highlighted, analysis.plain_titles)
+        alt = f'{metric.replace("_", " ")} against the epoch'
+        pictures.append(Picture(alt, draw_training_metric, arguments))
+    body = html_figures(
         'Means over folds and seeds. If a domain loss equals the entropy of the domain, the head '
         'only guesses. Only the probe shows whether the representation still contains the domain.',
-        draw_training_curves,
-        curves,
-        _mean_entropy(analysis),
-        highlighted,
-        analysis.plain_titles,
+        pictures,
     )
     return Section('training', 'Training', body)
 
@@ -115,19 +122,23 @@ def calibration_section(analysis: SweepAnalysis) -> Section:
         )
     if not reliabilities:
         return Section(name, title, html_paragraph(NO_COMPLETE_SETTING))
-    body = html_figure(
-        'Reliability diagram: accuracy against confidence',
+    arguments = (reliabilities, analysis.plain_titles)
+    body = html_figures(
         f'Reliability in {calibration.BIN_COUNT} bins of the posteriors from training, before the '
         'temperature of jaxser.predict. ECE, the expected calibration error, is the mean distance '
-        'to the diagonal.',
-        draw_reliability_diagram,
-        reliabilities,
-        analysis.plain_titles,
+        'to the diagonal. Bars: 95 % intervals that take predictions as independent, so that they '
+        'are too narrow. Right or below: the number of predictions in each bin.',
+        [
+            Picture('Accuracy against confidence', draw_reliability_diagram, arguments),
+            Picture('Predictions in each bin of confidence', draw_confidence_counts, arguments),
+        ],
     )
     rows = []
     for setting_title, reliability in reliabilities.items():
         rows.append([setting_title, format_number(reliability.expected_error)])
-    return Section(name, title, body + html_table(['setting', 'ECE'], rows))
+    return Section(
+        name, title, body + html_table('Expected calibration error', ['setting', 'ECE'], rows)
+    )
 
 
 def failed_runs_section(analysis: SweepAnalysis) -> Section:
@@ -151,11 +162,11 @@ def failed_runs_section(analysis: SweepAnalysis) -> Section:
     note = html_paragraph(
         f'{len(failed)} of {runs} failed. If a fold diverged, its seed is left out of all figures.'
     )
-    return Section(name, title, note + cells_table(cells_by_row))
+    return Section(name, title, note + cells_table('Failed runs', cells_by_row))
 
 
 def details_section(analysis: SweepAnalysis) -> Section:
-    """Returns the command, versions, configuration and audit: what a new run of the sweep needs."""
+    """Returns the command, versions and configuration: what a new run of the sweep needs."""
     metadata, results = analysis.metadata, analysis.results
     facts = [
         ('commit', metadata['git_commit'] or 'unknown'),
@@ -171,7 +182,6 @@ def details_section(analysis: SweepAnalysis) -> Section:
     for key, value in flatten(analysis.config).items():
         settings.append(f'{key} = {json.dumps(value)}\n')
     body = html_code(metadata['command'])
-    body += facts_table(facts)
+    body += facts_table('Versions', facts)
     body += html_details('Configuration', html_code(''.join(settings)))
-    body += html_details('Audit', html_code(json.dumps(results['audit'], indent=1)))
     return Section('details', 'Command, versions, configuration', body)

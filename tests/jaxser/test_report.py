@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 from helpers.finished_sweeps import write_sweep
-from helpers.html_page import Page
+from helpers.html_page import Page, skip_drawing
 
 from jaxser import report
 from jaxser.reporting import figures, plotting
@@ -15,11 +15,12 @@ def test_several_sweeps_are_compared(tmp_path, monkeypatch):
     """Each has its page; the comparison is well-formed and has heat maps from corpus to corpus."""
     drawn = []
 
-    def record_figure(draw, *arguments) -> bytes:
+    def record_figure(draw, *arguments) -> plotting.Drawing:
         drawn.append((draw, arguments))
-        return b''
+        return plotting.Drawing('<svg/>', 1, 1)
 
-    monkeypatch.setattr(plotting, 'render_png', record_figure)
+    skip_drawing(monkeypatch)
+    monkeypatch.setattr(plotting, 'render_svg', record_figure)
     for source, target, digit in (('a', 'b', 'e'), ('b', 'a', 'f')):
         protocol = {'name': 'source_target', 'source': [source], 'target': [target]}
         split = {'split_sha256': digit * 64}

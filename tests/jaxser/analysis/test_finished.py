@@ -4,11 +4,12 @@ import json
 
 import pytest
 from helpers import finished_sweeps
+from helpers.html_page import skip_drawing
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
-from jaxser.reporting import page, plotting, sections
+from jaxser.reporting import page, sections
 from jaxser.runs import format_value
 
 
@@ -36,7 +37,7 @@ def test_a_negative_coefficient_is_best_only_if_there_is_no_other(
     analysis = SweepAnalysis(read_finished_sweep(tmp_path / 'w'))
     assert len(analysis.compared_rows) == 2
     assert analysis.best_row['lam'] == best
-    assert ('lam &lt; 0 is not chosen' in page.headline_box(analysis)) == is_noted
+    assert ('lam &lt; 0 is not chosen' in page.headline(analysis)) == is_noted
 
 
 def write_enrolled_sweep(path, lams: tuple, dev_uars: dict) -> None:
@@ -69,17 +70,17 @@ def test_the_number_of_enrolled_utterances_is_not_chosen(tmp_path):
     analysis = SweepAnalysis(read_finished_sweep(tmp_path / 'w'))
     assert (analysis.best_row['lam'], analysis.best_row['enrol']) == (1.0, 8)
     assert analysis.plain_row['enrol'] == 8
-    box = page.headline_box(analysis)
-    assert 'dann, lam = 1<' in box
-    assert '8 (transductive)' in box
-    assert 'the number of enrolled utterances is not chosen' in box
-    assert 'best dev UAR (0.700, mean of folds) of 2 settings' in box
+    headline = page.headline(analysis)
+    assert 'dann, lam = 1<' in headline
+    assert '8 (transductive)' in headline
+    assert 'The number of enrolled utterances is not chosen' in headline
+    assert 'Best dev UAR (0.700, mean of folds) of 2 settings' in headline
 
 
 def test_the_table_of_settings_says_how_many_utterances_are_enrolled(tmp_path, monkeypatch):
     write_enrolled_sweep(tmp_path / 'w', (0.0,), {(0.0, 0): 0.5, (0.0, 8): 0.5})
     analysis = SweepAnalysis(read_finished_sweep(tmp_path / 'w'))
-    monkeypatch.setattr(plotting, 'render_png', lambda draw, *arguments: bytes(24))
+    skip_drawing(monkeypatch)
     table = sections.settings_section(analysis).body
     assert '>enrolled<' in table
     assert '>0<' in table

@@ -5,7 +5,7 @@ import json
 import pytest
 from helpers import finished_sweeps
 from helpers.finished_sweeps import write_sweep
-from helpers.html_page import Page
+from helpers.html_page import Page, skip_drawing
 
 from jaxser.reporting import curve, enrolment, markdown, plotting, terminal
 from jaxser.reporting.page import write_report
@@ -23,6 +23,7 @@ def enrolled_results(path, lams=(0.0, 0.3, 1.0), with_leakage: bool = True) -> d
 @pytest.fixture
 def no_figures(monkeypatch) -> None:
     """Figures are not drawn: a test of words is quick."""
+    skip_drawing(monkeypatch)
     monkeypatch.setattr(plotting, 'render_png', lambda draw, *arguments: b'a figure')
 
 
@@ -31,11 +32,11 @@ def test_the_page_has_a_section_and_the_workdir_the_figure(tmp_path, no_figures)
     path = tmp_path / 'w'
     write_sweep(path)
     page = Page(write_report(path).read_text())
-    assert 'enrolment' not in [attrs['id'] for attrs in page.elements_of('section')]
+    assert 'enrolment' not in page.ids()
     assert not (path / 'enrolment.png').exists()
     finished_sweeps.add_enrolment(path)
     text = write_report(path).read_text()
-    names = [attrs['id'] for attrs in Page(text).elements_of('section')]
+    names = Page(text).ids()
     assert names[names.index('leakage') + 1] == 'enrolment'
     assert '0.630 (+0.030 [+0.025, +0.035])' in text
     assert '0.850 (RBF) [0.750, 0.950]' in text

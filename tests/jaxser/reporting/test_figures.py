@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxser.analysis import calibration, summary
-from jaxser.reporting import curve, figures
+from jaxser.reporting import curve, figures, plotting
 from jaxser.reporting.plotting import PLAIN_COLOUR
 
 
@@ -40,7 +40,7 @@ def test_no_setting_has_the_colour_of_plain_training():
     curves = {name: {'emotion_loss': [1.0, 0.5]} for name in names}
     reliability = calibration.reliability_bins(np.full(10, 0.7), np.arange(10) < 7)
     for figure in (
-        figures.draw_training_curves(curves, {}, names, plain),
+        figures.draw_training_metric('emotion_loss', curves, {}, names, plain),
         figures.draw_reliability_diagram(dict.fromkeys(names, reliability), plain),
     ):
         colours = {}
@@ -165,3 +165,85 @@ def test_chance_falls_with_the_number_of_training_speakers():
     figure = curve.draw_curve(make_results('speakers', {4: 0.9, 8: 0.7}), 'speakers')
     (chance,) = [line for line in figure.axes[1].lines if line.get_label() == 'chance']
     assert chance.get_ydata().tolist() == [1 / 4, 1 / 8]
+
+
+def test_the_lines_of_a_panel_have_names():
+    """Each picture of the page is looked at by itself; in the file, the first panel has them."""
+    results = make_results('lam', {0.3: 0.6, 1.0: 0.3}, method='dann')
+    panels = curve.curve_panels(results)
+    assert [panel.title for panel in panels] == [
+        'UAR',
+        'leakage of training speakers',
+        'leakage of unseen speakers',
+    ]
+    for panel in panels:
+        figure = curve.draw_curve_panel(results, 'lam', panel)
+        (legend,) = figure.legends
+        assert 'dann' in [text.get_text() for text in legend.get_texts()]
+
+
+@pytest.mark.parametrize(
+    ('ends', 'limits'),
+    [
+        ((0.60, 0.61), (0.455, 0.755)),
+        ((0.2, 0.8), (0.17, 0.83)),
+        ((0.98, 1.0), (0.7, 1.0)),
+        ((0.0, 0.02), (0.0, 0.3)),
+    ],
+)
+def test_a_small_difference_looks_small(ends, limits):
+    """An axis of UAR is 0.3 long at least, and stays within 0 and 1."""
+    assert plotting.wide_limits(*ends) == pytest.approx(limits)
+
+
+def test_differences_of_speakers_have_an_axis_around_zero():
+    """A difference of 0.01 is a twentieth of the half of it."""
+    row = figures.ForestRow('a', 0.01, (0.0, 0.02))
+    assert figures.forest_limit([row]) == pytest.approx(0.21)
+    assert figures.forest_limit([row._replace(ci95=(-0.4, 0.42))]) == pytest.approx(0.441)
+
+
+def test_the_forest_says_by_colour_which_interval_excludes_zero():
+    """Blue is a gain and orange a loss; without an interval, or with 0 in it, grey."""
+    intervals = [(0.1, 0.3), (-0.3, -0.1), (-0.1, 0.3), None]
+    rows = [figures.ForestRow(f's{n}', 0.1, ci95) for n, ci95 in enumerate(intervals)]
+    figure = figures.draw_forest_plot(rows, None, 0.4, 'difference')
+    (axes,) = figure.axes
+    colours = [container.lines[0].get_color() for container in axes.containers]
+    assert colours == ['C0', 'C1', '0.35', '0.35']
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ['s0', 's1', 's2', 's3']
+    assert axes.get_ylim()[0] > axes.get_ylim()[1], 'the first row is at the top'
+
+
+def test_more_confusions_are_worse_and_more_correct_ones_better():
+    """Row A gains ten points on the diagonal, row B loses ten; the colours are those of benefit."""
+    best, plain = [[9, 1], [2, 8]], [[8, 2], [1, 9]]
+    figure = figures.draw_confusion_difference(best, plain, ['A', 'B'])
+    (cells,) = figure.axes[0].collections
+    assert cells.get_array().round(6).tolist() == [[10.0, 10.0], [-10.0, -10.0]]
+    assert cells.get_clim() == (-25.0, 25.0)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ['+10', '-10', '+10', '-10']
+
+
+def test_the_bins_of_calibration_have_counts_and_intervals():
+    confidence_N = np.repeat([0.5, 0.9], [4, 20])
+    reliability = calibration.reliability_bins(confidence_N, np.arange(24) % 2 == 0)
+    figure = figures.draw_confidence_counts({'a': reliability}, ())
+    assert [text.get_text() for text in figure.axes[0].texts] == ['4', '20']
+    figure = figures.draw_reliability_diagram({'a': reliability}, ())
+    (bars,) = figure.axes[0].collections
+    lengths = [segment[1, 1] - segment[0, 1] for segment in bars.get_segments()]
+    assert lengths[0] > lengths[1] > 0.3, 'fewer predictions, a longer bar'
+
+
+def test_text_in_pictures_of_the_page_is_text():
+    """In any script, and no formula; the same picture every time."""
+    row = figures.ForestRow('王 $x$', 0.1, None)
+    drawings = []
+    for _ in range(2):
+        arguments = ([row], None, 0.4, 'difference')
+        drawings.append(plotting.render_svg(figures.draw_forest_plot, *arguments))
+    assert '王 $x$</text>' in drawings[0].svg
+    assert drawings[0] == drawings[1]
+    assert drawings[0].width == 384, 'nearly the width of a phone'

@@ -1,0 +1,156 @@
+"""What the audit of a split found, as sentences for the card and tables for the section.
+
+The findings are those of data_pipelines/protocols/audit.py; those of earlier versions lack some.
+"""
+
+from typing import NamedTuple
+
+from data_pipelines.wording import pluralize
+
+# What a shortcut is called in a sentence.
+SHORTCUT_TITLES = {
+    'sentence': 'The sentence',
+    'length': 'The length of a recording',
+    'level': 'The level (loudness) of a recording',
+    'leading silence': 'The silence at the start of a recording',
+    'sampling rate': 'The sampling rate of the source file',
+    'codec': 'The codec of the source file',
+}
+
+LEAK_SENTENCES = {
+    'speaker': 'Leak of speaker, which was allowed: {count} of the training part are tested too.',
+    'audio': 'Leak of audio, which was allowed: recordings of the training part are tested too.',
+    'copy': 'Leak: copies of tested recordings are in the training part.',
+}
+
+
+class Finding(NamedTuple):
+    """A sentence, and how serious it is: green, amber or red."""
+
+    status: str
+    sentence: str
+
+
+def split_findings(audit: dict) -> list[Finding]:
+    """Returns the findings in the order of their topics."""
+    if not audit:
+        return [Finding('amber', 'The split was not audited (results of an earlier version).')]
+    return [
+        *_leaks(audit),
+        *_speakers(audit),
+        *_people(audit),
+        *_tested_data(audit),
+        *_domains(audit),
+        *_shortcuts(audit),
+    ]
+
+
+def _leaks(audit: dict) -> list[Finding]:
+    findings = []
+    for kind in audit.get('leaks', []):
+        count = pluralize(audit.get(kind, {}).get('count', 0), kind)
+        sentence = LEAK_SENTENCES.get(kind, f'Leak of {kind}.').format(count=count)
+        findings.append(Finding('red', sentence))
+    if not findings:
+        findings.append(Finding('green', 'No speaker or recording is in two parts of a fold.'))
+    return findings
+
+
+def _speakers(audit: dict) -> list[Finding]:
+    findings = []
+    if audit.get('shares_speakers'):
+        findings = [
+            Finding(
+                'amber',
+                'By design of the protocol, tested speakers are in training too: the figures say '
+                'nothing about new speakers.',
+            )
+        ]
+    unknown = audit.get('speaker', {}).get('unknown', 0)
+    if unknown:
+        utterances = pluralize(unknown, 'utterance')
+        sentence = f'{utterances} of unknown speakers: whether they are shared cannot be checked.'
+        findings.append(Finding('amber', sentence))
+    return findings
+
+
+def _people(audit: dict) -> list[Finding]:
+    findings = []
+    for person in audit.get('same_persons', []):
+        names = ' and '.join(person['speakers'])
+        recordings = pluralize(person['identical'], 'identical recording')
+        findings.append(Finding('amber', f'{names} may be one person: {recordings}.'))
+    return findings
+
+
+def _tested_data(audit: dict) -> list[Finding]:
+    """Returns the overlap of sentences, and what training knows of the test part by design."""
+    findings = []
+    sentence = audit.get('sentence', {})
+    if sentence.get('known'):
+        findings.append(Finding('green', _sentence_overlap(sentence)))
+    if audit.get('transductive'):
+        text = 'By design, training uses the audio of the test part, without its emotions.'
+        findings.append(Finding('green', text))
+    near = audit.get('withheld', {}).get('near', 0)
+    if near:
+        pairs = pluralize(near, 'pair')
+        text = f'{pairs} of a withheld recording and a nearly identical one in training.'
+        findings.append(Finding('amber', text))
+    return findings
+
+
+def _sentence_overlap(sentence: dict) -> str:
+    if not sentence['heard']:
+        return 'No tested sentence is in training.'
+    percent = 100 * sentence['heard'] / sentence['known']
+    sentences = pluralize(sentence['sentences'], 'sentence')
+    return (
+        f'{percent:.0f} % of the tested utterances have a sentence that is in training too '
+        f'({sentence["sentences_heard"]} of {sentences}): other texts may be harder.'
+    )
+
+
+def _domains(audit: dict) -> list[Finding]:
+    """Returns which domains tell the emotion by themselves."""
+    findings = []
+    for name, information in audit.get('tells', {}).items():
+        if information['word'] == 'none':
+            continue
+        status = 'amber' if information['word'] == 'strong' else 'green'
+        amount = 'much' if status == 'amber' else 'a little'
+        findings.append(
+            Finding(
+                status,
+                f'The {name} tells {amount} about the emotion: {information["bits"]:.2f} of '
+                f'{information["of"]:.2f} bits (chance: {information["chance"]:.2f}).',
+            )
+        )
+    return findings
+
+
+def _shortcuts(audit: dict) -> list[Finding]:
+    """Returns which properties of a recording give the emotion away."""
+    if 'shortcuts' not in audit:
+        text = (
+            'Not checked (results of an earlier version): whether e.g. the length of a recording '
+            'gives the emotion away.'
+        )
+        return [Finding('amber', text)]
+    findings = []
+    for shortcut in audit['shortcuts']:
+        if shortcut['status'] != 'none':
+            findings.append(_shortcut_finding(shortcut))
+    if not findings:
+        checked = ', '.join(shortcut['feature'] for shortcut in audit['shortcuts'])
+        text = f'Nothing else that was checked tells the emotion by itself ({checked}).'
+        findings.append(Finding('green', text))
+    return findings
+
+
+def _shortcut_finding(shortcut: dict) -> Finding:
+    name = SHORTCUT_TITLES.get(shortcut['feature'], shortcut['feature'])
+    figures = f'UAR {shortcut["uar"]:.3f} (chance: {shortcut["chance"]:.3f})'
+    if shortcut['status'] == 'clear':
+        return Finding('amber', f'{name} alone gives the emotion away: {figures}.')
+    return Finding('green', f'{name} alone says a little about the emotion: {figures}.')
