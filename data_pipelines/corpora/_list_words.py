@@ -17,6 +17,7 @@ LEFT_OUT = 'other'  # the emotion of utterances that the user's map leaves out o
 MAP_HEADERS = ('word', 'label', 'code')  # a first cell of a map that is no word of the list
 MAX_NAME_LENGTH = 40  # of a class of the user's own
 MAX_LISTED = 20
+MAX_PAIRS = 6  # of words and emotions in a suggestion
 SIMILARITY = 0.75  # of a misspelt word to the word that was meant
 
 
@@ -65,7 +66,8 @@ def check_class_name(name: str, place: str) -> None:
     if len(name) > MAX_NAME_LENGTH or has_hidden_form(name) or set(name) & set(',;"\'=|/\\'):
         raise UserError(
             f'{place}: {visible(name)} cannot be the name of a class. Expected at most '
-            f'{MAX_NAME_LENGTH} characters, without commas, quotation marks, =, | and slashes.'
+            f'{MAX_NAME_LENGTH} characters, without commas, quotation marks, =, | and slashes. '
+            'Give it another name in --labels MAP.csv.'
         )
 
 
@@ -157,13 +159,16 @@ def _print_own_classes(names: Mapping[str, list[str]]) -> None:
     if not own:
         return
     print_text(f'Classes of your own: {_join(own)}.')
+    similar = []
     for name in own:
         emotion = find_similar(name)
         if emotion:
-            print_text(
-                f'{name!r} is a class of your own. If it is the emotion that other corpora call '
-                f'{emotion!r}, write that in --labels.'
-            )
+            similar.append(f'{name} ({emotion})')
+    if similar:
+        print_text(
+            f'Some of them may be what other corpora call by the word in brackets: '
+            f'{_join(similar)}. If so, write that word in --labels MAP.csv.'
+        )
 
 
 def find_similar(word: str) -> str | None:
@@ -187,11 +192,12 @@ def suggest_options(words: list[str]) -> str:
         pairs.append(f'{word}={emotion or "EMOTION"}')
         if emotion:
             hints.append(f'{emotion!r} for {word!r}')
+    option = f'--emotions "{",".join(pairs[:MAX_PAIRS])}{",..." if len(pairs) > MAX_PAIRS else ""}"'
     hint = f' Did you mean {", ".join(hints)}?' if hints else ''
     return (
         f'Expected emotions: {", ".join(labels.EMOTIONS)}, or a common word for one of them in '
-        f'many languages.{hint} Say what the words of your list mean: --emotions '
-        f'"{",".join(pairs)}"; or --labels MAP.csv, a file with a line word,emotion for each, '
+        f'many languages.{hint} Say what the words of your list mean: '
+        f'{option}; or --labels MAP.csv, a file with a line word,emotion for each, '
         'where the emotion may also be any name of your own, or empty to leave it out; or '
         f'--labels {AS_IS}, which makes every word a class of its own.'
     )

@@ -50,7 +50,14 @@ OPTIONAL_COLUMNS = (
 KNOWN_COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
 NUMBER_COLUMNS = ('start', 'end', *RATING_COLUMNS)
 UNKNOWN_EMOTION = 'unknown emotion {}'
+NOT_UTF_8 = 'text that is not UTF-8'
+ENCODING_HINT = (
+    ' Save the list as UTF-8 (spreadsheets call it CSV UTF-8), or convert it, such as by '
+    'iconv -f cp1252 -t utf-8 LIST.csv > NEW.csv'
+)
+SPEAKER_HINT = ' If the speakers are not known, add a column speaker without text.'
 NOT_ON_SCALE = 'is not a number from'
+SURROGATES = re.compile('[\ud800-\udfff]')  # what surrogateescape makes of other bytes
 MAX_REPORTED = 10  # problems in one message
 MAX_VALUES = 3  # values of one kind of problem that are reported one by one
 MAX_LINES = 3  # line numbers of one problem
@@ -114,6 +121,8 @@ def utterances_of_table(source: Path, table: Table, options: ListOptions) -> lis
     An utterance is named by its path, by `#start-end` if it is a segment, and by `@channel` if a
     channel is chosen. Raises a UserError that lists what is wrong with the table.
     """
+    if SURROGATES.search(''.join(table.columns)):
+        raise UserError(f'The first line of {source} has {NOT_UTF_8}.{ENCODING_HINT}')
     renamed = find_columns(source, table.columns, options.column_names)
     columns = rename_columns(table.columns, table.numbered_rows, renamed)
     check_columns(source, columns)
@@ -159,6 +168,7 @@ def check_columns(source: Path, columns: list[str]) -> None:
             f'Expected {", ".join(REQUIRED_COLUMNS)}, and optionally '
             f'{", ".join(OPTIONAL_COLUMNS)}, each once and separated by commas, semicolons or tabs.'
             ' If a column has another name, say so: --columns path=NAME,speaker=NAME,emotion=NAME.'
+            f'{SPEAKER_HINT if "speaker" in missing else ""}'
         )
 
 
@@ -213,6 +223,8 @@ def describe_problems(lines_by_problem: dict[Problem, list[int]]) -> str:
     if UNKNOWN_EMOTION in values_by_form:
         words = [problem.value for problem in lines_by_problem if problem.form == UNKNOWN_EMOTION]
         message += f' {suggest_options([ast.literal_eval(word) for word in words])}'
+    if NOT_UTF_8 in values_by_form:
+        message += ENCODING_HINT
     if any(NOT_ON_SCALE in form for form in values_by_form):
         message += ' If your ratings have another scale, name it: --scale 1 5.'
     return message
@@ -258,8 +270,8 @@ def find_problem(row: dict, classes: set[str], scale: Scale) -> Problem | None:
 def find_text_problem(row: dict[str, str], classes: set[str]) -> Problem | None:
     """Returns what is wrong with a row's texts, or None."""
     texts = [text for column, text in row.items() if column != 'path']
-    if re.search('[\ud800-\udfff]', ''.join(texts)):  # what surrogateescape makes of other bytes
-        return Problem('text that is not UTF-8')
+    if SURROGATES.search(''.join(texts)):
+        return Problem(NOT_UTF_8)
     # Without a speaker, the speaker is unknown.
     empty = [column for column in ('path', 'emotion') if not row[column].strip()]
     if empty:

@@ -65,6 +65,7 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
     ('text', 'message'),
     [
         ('path,speaker\nx.wav,1\n', 'missing: emotion'),
+        ('path,emotion\nx.wav,sad\n', 'add a column speaker without text'),
         ('path,speaker,emotion,mood\nx.wav,1,sad,2\n', 'unknown: mood'),
         ('path|speaker|emotion\nx.wav|1|sad\n', 'separated by commas, semicolons or tabs'),
         ('path,speaker,emotion,\nx.wav,1,sad,new\n', 'Column 4 of .* has no name'),
@@ -144,7 +145,10 @@ def test_spaces_at_the_ends_of_cells_are_ignored(tmp_path):
 def test_texts_must_be_utf_8_but_paths_may_be_any_bytes(tmp_path):
     path = tmp_path / 'list.csv'
     path.write_bytes('path,speaker,emotion\nx.wav,Jürgen,sad\n'.encode('latin-1'))
-    with pytest.raises(UserError, match='line 2: text that is not UTF-8'):
+    with pytest.raises(UserError, match=r'line 2: text that is not UTF-8\. Save the list as UTF-8'):
+        folder.walk(path)
+    path.write_bytes('path,speaker,Gefühl\nx.wav,1,sad\n'.encode('latin-1'))
+    with pytest.raises(UserError, match=r'first line of .* has text that is not UTF-8'):
         folder.walk(path)
     path.write_bytes('path,speaker,emotion\nJürgen.wav,1,sad\n'.encode('latin-1'))
     (utterance,) = folder.walk(path)
