@@ -125,7 +125,7 @@ def test_metrics_have_a_line_for_each_run_and_epoch(workdir):
     assert {line['speaker_count'] for line in lines} == {2.0}
 
 
-def test_a_finished_sweep_has_the_files_that_the_readme_promises(workdir):
+def test_a_finished_sweep_has_the_files_that_the_documentation_promises(workdir):
     """The configuration, pictures, the report, event files and the model."""
     results = json.loads((workdir / 'results.json').read_text())
     config = json.loads((workdir / 'config.json').read_text())

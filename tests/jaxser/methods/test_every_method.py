@@ -298,7 +298,7 @@ def test_runs_in_turn_equal_vmapped_runs(name):
 
 
 @pytest.mark.slow
-def test_the_method_of_the_readme_passes_these_tests(tmp_path):
+def test_the_method_of_the_documentation_passes_these_tests(tmp_path):
     """The method's file is added to a copy of the packages and tests."""
     root = Path(__file__).parents[3]
     for name in ('jaxser', 'data_pipelines', 'configs', 'tests'):
@@ -306,7 +306,7 @@ def test_the_method_of_the_readme_passes_these_tests(tmp_path):
     shutil.copy(root / 'pyproject.toml', tmp_path)
     (text,) = (
         b
-        for b in (root / 'README.md').read_text().split('```')
+        for b in (root / 'docs' / 'guide' / 'extending.md').read_text().split('```')
         if b.startswith('python\n') and 'def make(' in b
     )
     assert text.count('\n') < 40
