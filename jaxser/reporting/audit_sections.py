@@ -7,7 +7,6 @@ from markupsafe import Markup
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis.finished import SweepAnalysis
-from jaxser.reporting.cards import split_answer
 from jaxser.reporting.formats import folds_of_sweep, format_number
 from jaxser.reporting.html import (
     Section,
@@ -18,6 +17,7 @@ from jaxser.reporting.html import (
     html_table,
     render,
 )
+from jaxser.reporting.split_card import split_answer
 
 SHARED_TITLES = {'speaker': 'speakers', 'session': 'sessions', 'windows': 'overlapping windows'}
 

@@ -15,7 +15,8 @@ from jaxser.analysis.finished import (
     without_negative_lam,
 )
 from jaxser.reporting import audit_sections, leakage_sections, sections, training_sections
-from jaxser.reporting.cards import AMBER, GREEN, RED, make_cards
+from jaxser.reporting.card_facts import AMBER, GREEN, RED
+from jaxser.reporting.cards import make_cards
 from jaxser.reporting.enrolment import enrolment_png, enrolment_section
 from jaxser.reporting.formats import format_enrolled
 from jaxser.reporting.html import html_page, render

@@ -4,13 +4,19 @@ from data_pipelines.features import decode, log_mel
 from data_pipelines.features.upstream import AUDIO_SPEC
 from data_pipelines.wording import pluralize
 from jaxser.analysis.finished import SweepAnalysis
-from jaxser.reporting.page import ALARMING_VERDICTS, below_chance_warning
+from jaxser.analysis.leakage import HEADLINE_QUESTIONS, question_title
 from jaxser.runs import SYNTHETIC_WARNING, synthetic_note
 from jaxser.serving import predictor
 from jaxser.serving.card_usage import encoder_states, training_languages
 from jaxser.serving.enrolment import NORMALISATION
 from jaxser.serving.markdown import escape_text, join_words
 from jaxser.serving.model import is_fine_tuned
+
+# The verdicts that are limitations, and their meaning.
+ALARMING_VERDICTS = {
+    'inert': 'the representation leaks nearly as much as that of plain training, or more',
+    'collapsed': 'the emotion was forgotten too, or the run diverged',
+}
 
 
 def limitations(metadata: dict, analysis: SweepAnalysis | None, row: dict | None) -> list[str]:
@@ -93,7 +99,21 @@ def _limits_of_results(analysis: SweepAnalysis, row: dict) -> list[str]:
         if verdict in ALARMING_VERDICTS:
             runs = pluralize(count, 'run')
             sentences.append(f'The method was {verdict} in {runs}: {ALARMING_VERDICTS[verdict]}.')
-    return sentences + below_chance_warning(row)
+    return sentences + _below_chance_warning(row)
+
+
+def _below_chance_warning(row: dict) -> list[str]:
+    """Returns a warning if an attacker of speakers is significantly below chance."""
+    names = []
+    for question in HEADLINE_QUESTIONS:
+        if ((row['probe'] or {}).get(question) or {}).get('below_chance'):
+            names.append(question_title(question))
+    if not names:
+        return []
+    return [
+        f'Leakage of {", ".join(names)}: an attacker is significantly below chance, which is a '
+        'leak too.'
+    ]
 
 
 def _limits_of_input(metadata: dict) -> list[str]:

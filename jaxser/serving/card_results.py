@@ -15,6 +15,7 @@ from jaxser.analysis.leakage import (
     question_title,
     unseen_question,
 )
+from jaxser.reporting.cards import probed_domain
 from jaxser.reporting.formats import (
     CENTRED_NOTE,
     format_attack,
@@ -22,7 +23,6 @@ from jaxser.reporting.formats import (
     format_leakage,
     format_number,
 )
-from jaxser.reporting.page import probed_domain
 from jaxser.serving.card_enrolment import (
     describe_enrolled,
     enrolled_in_results,

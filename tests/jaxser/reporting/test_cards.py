@@ -5,7 +5,7 @@ from helpers import finished_sweeps
 from helpers.finished_sweeps import write_sweep
 
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
-from jaxser.reporting import cards
+from jaxser.reporting import benefit_card, card_facts, cards, forgetting_card, split_card
 
 CLEAN_AUDIT = {
     'folds': 5,
@@ -49,7 +49,7 @@ def make_row(speaker: dict | None, unseen: dict | None, verdicts: dict | None, *
 PLAIN = make_row(answer(0.9), answer(0.8), None, uar=0.6, dev_uar=0.6, delta_uar=None)
 
 
-def make_facts(best: dict | None, **keys) -> cards.Facts:
+def make_facts(best: dict | None, **keys) -> card_facts.Facts:
     """Returns facts of a clean split."""
     facts = {
         'best': best,
@@ -63,7 +63,7 @@ def make_facts(best: dict | None, **keys) -> cards.Facts:
         'hint': 'try another lam',
         'path': 'runs/w',
     }
-    return cards.Facts(**facts | keys)
+    return card_facts.Facts(**facts | keys)
 
 
 BALANCED, INERT, WINNING = {'balanced': 4}, {'inert': 4}, {'winning': 4}
@@ -200,7 +200,7 @@ BALANCED, INERT, WINNING = {'balanced': 4}, {'inert': 4}, {'winning': 4}
     ],
 )
 def test_did_it_forget(best, keys, status, short, sentence):
-    found = cards.forgetting_answer(make_facts(best, **keys))
+    found = forgetting_card.forgetting_answer(make_facts(best, **keys))
     assert (found.status, found.answer) == (status, short)
     assert sentence in ' '.join(found.sentences)
 
@@ -226,7 +226,7 @@ def test_did_it_forget(best, keys, status, short, sentence):
 )
 def test_did_it_help(keys, status, short, sentence):
     best = make_row(answer(0.4, LOWER), answer(0.5, LOWER), BALANCED, **keys)
-    found = cards.benefit_answer(make_facts(best))
+    found = benefit_card.benefit_answer(make_facts(best))
     assert (found.status, found.answer) == (status, short)
     assert sentence in ' '.join(found.sentences)
 
@@ -270,19 +270,19 @@ LENGTH = {'feature': 'length', 'bits': 0.9, 'uar': 0.748, 'chance': 0.25}
     ],
 )
 def test_is_the_split_clean(found, status, sentence):
-    answer = cards.split_answer(CLEAN_AUDIT | found)
+    answer = split_card.split_answer(CLEAN_AUDIT | found)
     assert answer.status == status
     assert sentence in ' '.join(answer.sentences)
 
 
 @pytest.mark.parametrize('audit', [{}, {'folds': 5, 'leaks': []}])
 def test_what_earlier_versions_did_not_check_is_not_called_clean(audit):
-    assert cards.split_answer(audit).status == 'amber'
+    assert split_card.split_answer(audit).status == 'amber'
 
 
 def test_the_worst_finding_comes_first():
     audit = CLEAN_AUDIT | {'shares_speakers': True, 'leaks': ['audio'], 'tells': {}}
-    sentences = cards.split_answer(audit).sentences
+    sentences = split_card.split_answer(audit).sentences
     assert sentences[0].startswith('Leak of audio')
     assert sentences[1].startswith('By design of the protocol')
 
@@ -311,10 +311,10 @@ def test_other_domains_have_questions_of_their_own(domain):
 def test_points_are_placed_in_percent_of_the_scale():
     """A difference of 0.01 is near the middle of a scale that reaches from -0.1 to 0.1."""
     best = make_row(answer(0.4, LOWER), None, BALANCED, delta_uar=0.01, delta_ci95=(0.0, 0.02))
-    (scale,) = cards.benefit_scales(make_facts(best))
+    (scale,) = benefit_card.benefit_scales(make_facts(best))
     assert scale.ends == ('-0.1', '+0.1')
     assert [scale.position(value) for value in (-0.1, 0.0, 0.01, 5.0)] == [0.0, 50.0, 55.0, 100.0]
-    (scale,) = cards.leakage_scales(make_facts(best))
+    (scale,) = forgetting_card.leakage_scales(make_facts(best))
     assert (scale.value, dict(scale.marks)) == (0.4, {'chance': 0.2, 'plain training': 0.9})
 
 

@@ -1,4 +1,4 @@
-"""What the audit of a split found, as sentences for the card and tables for the section.
+"""The third card: is the split clean? What its audit found, as sentences.
 
 The findings are those of data_pipelines/protocols/audit.py; those of earlier versions lack some.
 """
@@ -6,6 +6,7 @@ The findings are those of data_pipelines/protocols/audit.py; those of earlier ve
 from typing import NamedTuple
 
 from data_pipelines.wording import pluralize
+from jaxser.reporting.card_facts import AMBER, GREEN, RED, SEVERITY, Answer
 
 # What a shortcut is called in a sentence.
 SHORTCUT_TITLES = {
@@ -31,10 +32,24 @@ class Finding(NamedTuple):
     sentence: str
 
 
+def split_answer(audit: dict) -> Answer:
+    """Returns whether the audit found anything that makes results look better than they are."""
+    findings = split_findings(audit)
+    worst = max((finding.status for finding in findings), key=SEVERITY.index, default=GREEN)
+    answers = {RED: 'No, it leaks', AMBER: 'No leak, but be careful', GREEN: 'Yes'}
+    # The worst first: sorted() keeps the order of equal ones.
+    findings.sort(key=_severity, reverse=True)
+    return Answer(worst, answers[worst], [finding.sentence for finding in findings])
+
+
+def _severity(finding: Finding) -> int:
+    return SEVERITY.index(finding.status)
+
+
 def split_findings(audit: dict) -> list[Finding]:
     """Returns the findings in the order of their topics."""
     if not audit:
-        return [Finding('amber', 'The split was not audited (results of an earlier version).')]
+        return [Finding(AMBER, 'The split was not audited (results of an earlier version).')]
     return [
         *_leaks(audit),
         *_speakers(audit),
@@ -50,9 +65,9 @@ def _leaks(audit: dict) -> list[Finding]:
     for kind in audit.get('leaks', []):
         count = pluralize(audit.get(kind, {}).get('count', 0), kind)
         sentence = LEAK_SENTENCES.get(kind, f'Leak of {kind}.').format(count=count)
-        findings.append(Finding('red', sentence))
+        findings.append(Finding(RED, sentence))
     if not findings:
-        findings.append(Finding('green', 'No speaker or recording is in two parts of a fold.'))
+        findings.append(Finding(GREEN, 'No speaker or recording is in two parts of a fold.'))
     return findings
 
 
@@ -61,7 +76,7 @@ def _speakers(audit: dict) -> list[Finding]:
     if audit.get('shares_speakers'):
         findings = [
             Finding(
-                'amber',
+                AMBER,
                 'By design of the protocol, tested speakers are in training too: the figures say '
                 'nothing about new speakers.',
             )
@@ -70,7 +85,7 @@ def _speakers(audit: dict) -> list[Finding]:
     if unknown:
         utterances = pluralize(unknown, 'utterance')
         sentence = f'{utterances} of unknown speakers: whether they are shared cannot be checked.'
-        findings.append(Finding('amber', sentence))
+        findings.append(Finding(AMBER, sentence))
     return findings
 
 
@@ -79,7 +94,7 @@ def _people(audit: dict) -> list[Finding]:
     for person in audit.get('same_persons', []):
         names = ' and '.join(person['speakers'])
         recordings = pluralize(person['identical'], 'identical recording')
-        findings.append(Finding('amber', f'{names} may be one person: {recordings}.'))
+        findings.append(Finding(AMBER, f'{names} may be one person: {recordings}.'))
     return findings
 
 
@@ -88,15 +103,15 @@ def _tested_data(audit: dict) -> list[Finding]:
     findings = []
     sentence = audit.get('sentence', {})
     if sentence.get('known'):
-        findings.append(Finding('green', _sentence_overlap(sentence)))
+        findings.append(Finding(GREEN, _sentence_overlap(sentence)))
     if audit.get('transductive'):
         text = 'By design, training uses the audio of the test part, without its emotions.'
-        findings.append(Finding('green', text))
+        findings.append(Finding(GREEN, text))
     near = audit.get('withheld', {}).get('near', 0)
     if near:
         pairs = pluralize(near, 'pair')
         text = f'{pairs} of a withheld recording and a nearly identical one in training.'
-        findings.append(Finding('amber', text))
+        findings.append(Finding(AMBER, text))
     return findings
 
 
@@ -117,8 +132,8 @@ def _domains(audit: dict) -> list[Finding]:
     for name, information in audit.get('tells', {}).items():
         if information['word'] == 'none':
             continue
-        status = 'amber' if information['word'] == 'strong' else 'green'
-        amount = 'much' if status == 'amber' else 'a little'
+        status = AMBER if information['word'] == 'strong' else GREEN
+        amount = 'much' if status == AMBER else 'a little'
         findings.append(
             Finding(
                 status,
@@ -136,7 +151,7 @@ def _shortcuts(audit: dict) -> list[Finding]:
             'Not checked (results of an earlier version): whether e.g. the length of a recording '
             'gives the emotion away.'
         )
-        return [Finding('amber', text)]
+        return [Finding(AMBER, text)]
     findings = []
     for shortcut in audit['shortcuts']:
         if shortcut['status'] != 'none':
@@ -144,7 +159,7 @@ def _shortcuts(audit: dict) -> list[Finding]:
     if not findings:
         checked = ', '.join(shortcut['feature'] for shortcut in audit['shortcuts'])
         text = f'Nothing else that was checked tells the emotion by itself ({checked}).'
-        findings.append(Finding('green', text))
+        findings.append(Finding(GREEN, text))
     return findings
 
 
@@ -152,5 +167,5 @@ def _shortcut_finding(shortcut: dict) -> Finding:
     name = SHORTCUT_TITLES.get(shortcut['feature'], shortcut['feature'])
     figures = f'UAR {shortcut["uar"]:.3f} (chance: {shortcut["chance"]:.3f})'
     if shortcut['status'] == 'clear':
-        return Finding('amber', f'{name} alone gives the emotion away: {figures}.')
-    return Finding('green', f'{name} alone says a little about the emotion: {figures}.')
+        return Finding(AMBER, f'{name} alone gives the emotion away: {figures}.')
+    return Finding(GREEN, f'{name} alone says a little about the emotion: {figures}.')

@@ -1,0 +1,114 @@
+"""The second card: did the method help to recognise emotions?"""
+
+from data_pipelines.wording import pluralize
+from jaxser.analysis import bootstrap
+from jaxser.reporting.card_facts import (
+    AMBER,
+    GREEN,
+    RED,
+    Answer,
+    Facts,
+    Scale,
+    few_speakers_sentence,
+    first_answer,
+    no_figures,
+    verdict_count,
+)
+from jaxser.reporting.formats import format_interval, format_number
+
+# The difference may be up to this far from 0 at the ends of its scale.
+MIN_DIFFERENCE_SCALE = 0.1
+
+
+def benefit_answer(facts: Facts) -> Answer:
+    """Returns whether the setting recognises emotions better than plain training."""
+    rules = (no_figures, _has_nothing_to_compare, _lost_the_emotion, _differs_from_plain)
+    return first_answer(rules, facts)
+
+
+def _has_nothing_to_compare(facts: Facts) -> Answer | None:
+    if facts.best['delta_uar'] is not None:
+        return None
+    uar = f'UAR is {facts.best["uar"]:.3f} (chance: {facts.chance:.3f}).'
+    if facts.is_all_plain:
+        reason = 'This is plain training: add a method to the sweep to compare with it.'
+    else:
+        reason = 'The sweep has no plain training (erm, or lam = 0) to compare with.'
+    return Answer(AMBER, 'Nothing to compare with', [uar, reason])
+
+
+def _lost_the_emotion(facts: Facts) -> Answer | None:
+    collapsed, runs = verdict_count(facts.best, 'collapsed')
+    if not collapsed or 2 * collapsed < runs:
+        return None
+    return Answer(RED, 'No, it collapsed', [_uar_sentence(facts)])
+
+
+def _differs_from_plain(facts: Facts) -> Answer:
+    """Judges by the interval of the difference."""
+    row = facts.best
+    sentences = [_uar_sentence(facts)]
+    if not row['delta_ci95']:
+        sentences.append(few_speakers_sentence(row['tested_speakers']))
+        return Answer(AMBER, 'Too few speakers to say', sentences)
+    low, high = row['delta_ci95']
+    speakers = f'over {pluralize(row["tested_speakers"], "tested speaker")}'
+    interval = f'{format_interval(row["delta_ci95"], "+.3f")} {speakers}'
+    if low <= 0 <= high:
+        sentences.append(f'The 95 % interval of the difference, {interval}, includes 0.')
+        return Answer(AMBER, 'No difference shown', sentences + _choice_notes(facts))
+    sentences.append(f'The 95 % interval of the difference, {interval}, excludes 0.')
+    direction = 'better' if low > 0 else 'worse'
+    if row['p_holm'] > 1 - bootstrap.CONFIDENCE_LEVEL:
+        sentences.append(
+            f'But {pluralize(facts.compared, "setting")} were compared: corrected for their '
+            f'number, p is {row["p_holm"]:.2g}, which is not significant.'
+        )
+        return Answer(AMBER, f'Perhaps {direction}', sentences + _choice_notes(facts))
+    sentences += _choice_notes(facts)
+    if direction == 'better':
+        return Answer(GREEN, 'Yes, better', sentences)
+    return Answer(AMBER, 'No, worse', sentences)
+
+
+def _uar_sentence(facts: Facts) -> str:
+    difference = format_number(facts.best['delta_uar'], '+z.3f')
+    return (
+        f'UAR (mean recall over emotions) is {facts.best["uar"]:.3f}, after plain training '
+        f'{facts.plain["uar"]:.3f}: a difference of {difference} (chance: {facts.chance:.3f}).'
+    )
+
+
+def _choice_notes(facts: Facts) -> list[str]:
+    """Returns that the dev speakers prefer plain training, if they do."""
+    dev_uar, plain_dev_uar = facts.best['dev_uar'], facts.plain['dev_uar']
+    if plain_dev_uar <= dev_uar:
+        return []
+    return [
+        f'The dev speakers prefer plain training (dev UAR {plain_dev_uar:.3f}, of this setting '
+        f'{dev_uar:.3f}).'
+    ]
+
+
+def benefit_scales(facts: Facts) -> list[Scale]:
+    """Returns the difference in UAR on a scale around 0."""
+    if facts.best is None or facts.best['delta_uar'] is None:
+        return []
+    row = facts.best
+    ends = row['delta_ci95'] or (row['delta_uar'], row['delta_uar'])
+    limit = max(MIN_DIFFERENCE_SCALE, *map(abs, ends))
+    p_value = 'too few speakers for an interval'
+    if row['p'] is not None:
+        p_value = f'p = {row["p"]:.3g} (Holm-corrected: {row["p_holm"]:.3g})'
+    return [
+        Scale(
+            label='difference to plain training in UAR, folds pooled',
+            text=format_number(row['delta_uar'], '+z.3f'),
+            note=f'{format_interval(row["delta_ci95"], "+.3f")} {p_value}'.strip(),
+            low=-limit,
+            high=limit,
+            value=row['delta_uar'],
+            ci95=row['delta_ci95'],
+            marks=[('no difference', 0.0)],
+        )
+    ]
