@@ -55,7 +55,9 @@ def _differs_from_plain(facts: Facts) -> Answer:
     speakers = f'over {pluralize(row["tested_speakers"], "tested speaker")}'
     interval = f'{format_interval(row["delta_ci95"], "+.3f")} {speakers}'
     if low <= 0 <= high:
-        sentences.append(f'The 95 % interval of the difference, {interval}, includes 0.')
+        sentences.append(
+            f'The 95 % interval of the difference, {interval}, includes 0: it may be chance.'
+        )
         return Answer(AMBER, 'No difference shown', sentences + _choice_notes(facts))
     sentences.append(f'The 95 % interval of the difference, {interval}, excludes 0.')
     direction = 'better' if low > 0 else 'worse'
@@ -96,7 +98,7 @@ def benefit_scales(facts: Facts) -> list[Scale]:
         return []
     row = facts.best
     ends = row['delta_ci95'] or (row['delta_uar'], row['delta_uar'])
-    limit = max(MIN_DIFFERENCE_SCALE, *map(abs, ends))
+    limit = max(MIN_DIFFERENCE_SCALE, 1.1 * max(map(abs, ends)))
     p_value = 'too few speakers for an interval'
     if row['p'] is not None:
         p_value = f'p = {row["p"]:.3g} (Holm-corrected: {row["p_holm"]:.3g})'

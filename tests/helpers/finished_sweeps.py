@@ -24,6 +24,41 @@ SPEAKER_RECALL = {0.0: 0.8, 0.3: 0.75, 1.0: 0.4}  # of the linear attacker
 # What other attackers recognise more of than the linear one; the RBF machine is the strongest.
 ADDED_RECALL = {'linear': 0.0, 'mlp': -0.05, 'rbf': 0.1, 'knn': -0.1}
 
+# The audit of a clean split, as data_pipelines/protocols/audit.py writes it.
+CLEAN_AUDIT = {
+    'folds': 5,
+    'utterances': 240,
+    'allowed': [],
+    'shares_speakers': False,
+    'transductive': False,
+    'speaker': {'count': 0, 'in_folds': 0, 'examples': [], 'unknown': 0},
+    'audio': {'exact': 0, 'near': 0, 'in_folds': 0, 'examples': []},
+    'duplicates': {'exact': 1, 'near': 0, 'examples': [{'utterances': ['u1', 'u2'], 'alike': 1.0}]},
+    'withheld': {'utterances': [40, 41, 40, 40, 40], 'near': 0},
+    'session': {'count': 0, 'in_folds': 0, 'examples': []},
+    'sentence': {'known': 240, 'heard': 0, 'sentences': 2, 'sentences_heard': 0},
+    'missing': {'parts': 0, 'examples': []},
+    'tells': {'speaker': {'bits': 0.1, 'chance': 0.1, 'of': 2.0, 'share': 0.0, 'word': 'none'}},
+    'shortcuts': [
+        {'feature': 'length', 'bits': 0.01, 'uar': 0.34, 'chance': 0.333, 'status': 'none'},
+        {'feature': 'level', 'bits': 0.02, 'uar': 0.35, 'chance': 0.333, 'status': 'none'},
+    ],
+    'unmeasured': {'codec': 'prepared by an earlier version'},
+    'leaks': [],
+}
+LEAKY_AUDIT = CLEAN_AUDIT | {
+    'leaks': ['speaker'],
+    'allowed': ['speaker'],
+    'speaker': {
+        'count': 2,
+        'in_folds': 5,
+        'unknown': 0,
+        'examples': [
+            {'fold': 'part 1', 'parts': ['train', 'test'], 'speaker': 'd', 'utterances': ['a', 'b']}
+        ],
+    },
+}
+
 
 def write_sweep(
     path: Path,

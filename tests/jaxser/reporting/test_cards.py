@@ -2,18 +2,11 @@
 
 import pytest
 from helpers import finished_sweeps
-from helpers.finished_sweeps import write_sweep
+from helpers.finished_sweeps import CLEAN_AUDIT, LEAKY_AUDIT, write_sweep
 
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
 from jaxser.reporting import benefit_card, card_facts, cards, forgetting_card, split_card
 
-CLEAN_AUDIT = {
-    'folds': 5,
-    'leaks': [],
-    'sentence': {'known': 10, 'heard': 0, 'sentences': 2, 'sentences_heard': 0},
-    'tells': {'speaker': {'bits': 0.1, 'chance': 0.1, 'of': 2.0, 'share': 0.0, 'word': 'none'}},
-    'shortcuts': [],
-}
 LOWER, HIGHER, UNCLEAR = (-0.3, -0.1), (0.1, 0.3), (-0.1, 0.1)
 
 
@@ -328,7 +321,7 @@ FIVE_PAGES = {
     'leaked': (
         0.6,
         0.4,
-        {'audit': CLEAN_AUDIT | {'leaks': ['speaker'], 'speaker': {'count': 2}}},
+        {'audit': LEAKY_AUDIT},
         {'forgetting': 'Not valid', 'benefit': 'Not valid', 'split': 'No, it leaks'},
     ),
 }
