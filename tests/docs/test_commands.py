@@ -120,7 +120,7 @@ def check_command(words: list[str]) -> None:
     program = words[0]
     if program == 'pip':
         for names in re.findall(r'\[([\w,]+)\]', ' '.join(words)):
-            assert set(names.split(',')) <= extras() | {'cuda12'}, words
+            assert set(names.split(',')) <= extras(), words
         return
     if program in entry_points():
         check_flags(entry_points()[program], words[1:])
