@@ -51,6 +51,11 @@ def get_config() -> ConfigDict:
     config.train = train_section()
     config.sweep = sweep_section()
 
+    # Shows the runs in a tracker, too: '' (none) | mlflow | wandb. It must be installed, as with
+    # pip install 'jaxser[mlflow]'. Variables such as MLFLOW_TRACKING_URI and WANDB_MODE=offline say
+    # where to.
+    config.track = ''
+
     # How runs are distributed over devices: jit (over a mesh) | pmap (the same result).
     config.parallel = 'jit'
     # Number of devices that share the batch of a run; BatchNorm uses the whole batch. If there are

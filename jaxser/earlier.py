@@ -18,6 +18,7 @@ ADDED_KEYS = {
     'similarity': 'conditional',
     'sweep.similarity': [],
     'sweep.head_rate': [],
+    'track': '',
 }
 
 

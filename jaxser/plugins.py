@@ -17,7 +17,7 @@ DUMMY_SIZES = Sizes(bands=1, emotions=1, domains=dict.fromkeys(table.DOMAINS, 1)
 
 
 def plugin_names(package: str) -> list[str]:
-    """Returns the names of the plug-ins in jaxser/<package>; it is 'methods' or 'models'.
+    """Returns the names of the plug-ins in jaxser/<package>: 'methods', 'models' or 'trackers'.
 
     Every module is a plug-in, unless its name starts with an underscore.
     """

@@ -6,7 +6,7 @@ from jaxser import distributed
 from jaxser.probing import enrolment_curve, prober
 from jaxser.reporting import page, terminal
 from jaxser.serving import bundling
-from jaxser.training import experiment
+from jaxser.training import experiment, tracked_runs
 
 
 def run_stages(config, workdir, profile: bool = False, start_time: float | None = None) -> None:
@@ -25,6 +25,7 @@ def run_stages(config, workdir, profile: bool = False, start_time: float | None 
     if distributed.is_main_process():
         terminal.print_results(results, epath.Path(workdir))
         page.write_report(epath.Path(workdir))
+        tracked_runs.track_results(workdir, config, results)
         print(
             'To predict your own files: '
             f'python -m jaxser.predict --workdir {workdir} FILE_OR_FOLDER ...'

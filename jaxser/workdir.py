@@ -30,6 +30,7 @@ RESUMABLE_KEYS = (
     'data.eval_batch',
     'data.resident',
     'probe',
+    'track',
 )
 
 PATTERN_CHARACTERS = '[]*?\\'

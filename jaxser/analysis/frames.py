@@ -6,6 +6,8 @@ from data_pipelines.errors import UserError
 from jaxser.analysis.finished import check_finished
 from jaxser.workdir_files import RESULTS, WorkdirFiles
 
+CLASSIFICATION_FIGURES = ('uar', 'wa', 'f1')
+
 # Figures of the probe's answer to a question that a row has, as <question>_<figure>.
 ANSWER_FIGURES = ('strongest', 'attacker', 'chance', 'bits', 'eer', 'lda_eer')
 
@@ -38,7 +40,7 @@ def run_row(run: dict, folds: list[str]) -> dict:
     row['status'] = run['status']
     row['epoch'] = run.get('epoch')
     for prefix, part in (('dev_', run.get('dev')), ('', run.get('test'))):
-        for key in ('uar', 'wa', 'f1'):
+        for key in CLASSIFICATION_FIGURES:
             row[prefix + key] = (part or {}).get(key)
     row['n'] = (run.get('test') or {}).get('n')
     for question, answer in (run.get('probe') or {}).items():

@@ -113,7 +113,9 @@ class GroupLoop:
         labels = [run_label(run, self.task.label_keys) for run in self.group.runs]
         with contextlib.ExitStack() as stack:
             stack.callback(self.checkpoints.close)
-            self.log = MetricsLog(self.workdir, self.record.lines, self.epoch, labels)
+            self.log = MetricsLog(
+                self.workdir, self.record.lines, self.epoch, self.group.runs, labels
+            )
             stack.callback(self.log.close)
             # Streamed features are read ahead, from one part and epoch to the next.
             feed = self.trainer.open_feed(self._work_items())

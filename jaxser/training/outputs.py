@@ -22,16 +22,19 @@ from jaxser.runs import (
     run_label,
 )
 from jaxser.training.event_files import EventFile
+from jaxser.training.tracked_runs import TrackedRuns
 from jaxser.workdir import Workdir
 
 
 class MetricsLog:
-    """Writes metrics.jsonl and the event files of TensorBoard.
+    """Writes metrics.jsonl and the event files of TensorBoard, and shows runs in a tracker.
 
-    When training resumes, both are cut back to what they contained at the checkpoint.
+    When training resumes, the files are cut back to what they contained at the checkpoint.
     """
 
-    def __init__(self, workdir: Workdir, lines: int, epoch: int, labels: list[str]):
+    def __init__(
+        self, workdir: Workdir, lines: int, epoch: int, runs: list[dict], labels: list[str]
+    ):
         """Keeps `lines` lines of metrics.jsonl, and events up to `epoch`.
 
         `labels` are the names of the runs. Runs that differ only in the fold have the same label.
@@ -45,6 +48,8 @@ class MetricsLog:
             for label in dict.fromkeys(labels):
                 folder = str(workdir.path / 'tensorboard' / label)
                 self.writers[label] = EventFile(folder, first_removed)
+        run_by_label = dict(zip(labels, runs)) if self.writers else {}
+        self.tracked = TrackedRuns(workdir.path, workdir.config, run_by_label)
 
     def add(self, epoch: int, rows: list[dict]) -> int:
         """Adds a line for each run, and scalars for each label; returns the number of lines."""
@@ -52,16 +57,11 @@ class MetricsLog:
             self.lines.append(json.dumps(row) + '\n')
         for label, writer in self.writers.items():
             own_rows = [row for row, name in zip(rows, self.labels) if name == label]
-            self._add_scalars(writer, epoch, own_rows)
+            scalars = _mean_scalars(own_rows)
+            for key, value in scalars.items():
+                writer.add_scalar(key, value, epoch)
+            self.tracked.log(label, epoch, scalars)
         return len(self.lines)
-
-    def _add_scalars(self, writer, epoch: int, rows: list[dict]) -> None:
-        """Adds the mean over folds of every metric that is a number in all of them."""
-        for key in rows[0]:
-            values = [row[key] for row in rows]
-            is_metric = key not in ('epoch', 'fold')
-            if is_metric and all(isinstance(value, float) for value in values):
-                writer.add_scalar(key, np.mean(values), epoch)
 
     def flush(self) -> None:
         """Writes the files, so that metrics.jsonl agrees with the checkpoint that follows."""
@@ -70,9 +70,21 @@ class MetricsLog:
         self.workdir.save_metrics(self.lines)
 
     def close(self) -> None:
-        """Closes the event files."""
+        """Closes the event files and the tracked runs."""
         for writer in self.writers.values():
             writer.close()
+        self.tracked.close()
+
+
+def _mean_scalars(rows: list[dict]) -> dict[str, float]:
+    """Returns the mean over folds of every metric that is a number in all of them."""
+    means = {}
+    for key in rows[0]:
+        values = [row[key] for row in rows]
+        is_metric = key not in ('epoch', 'fold')
+        if is_metric and all(isinstance(value, float) for value in values):
+            means[key] = float(np.mean(values))
+    return means
 
 
 def make_metrics_rows(

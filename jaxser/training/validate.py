@@ -1,5 +1,6 @@
 """Checks a configuration and plans its programs, before any data is read."""
 
+import importlib.util
 import math
 from typing import NamedTuple
 
@@ -78,6 +79,7 @@ def plan_programs(config) -> list[sweep.Program]:
     """
     _check_values(config)
     _check_batch_sizes(config)
+    _check_tracker(config.track)
     programs = sweep.make_programs(config, describe_method)
     for program in programs:
         _check_masks(config, program)
@@ -115,6 +117,18 @@ def _check_values(config) -> None:
     for key, expected in RANGES.items():
         if key in values and values[key] not in expected:
             raise UserError(f'config.{key} is {values[key]}; expected {expected}.')
+
+
+def _check_tracker(name: str) -> None:
+    """Raises UserError for a tracker that does not exist or is not installed."""
+    if not name:
+        return
+    package = load_plugin('trackers', name).PACKAGE
+    if importlib.util.find_spec(package) is None:
+        raise UserError(
+            f'config.track={name} needs the package {package}: pip install {package}. Or leave '
+            'config.track out.'
+        )
 
 
 def _check_batch_sizes(config) -> None:
