@@ -8,7 +8,7 @@ Each normalisation is trained with and without the language adversary.
 
 Cost: 60 runs as five programs, 16 minutes on one busy CPU core.
 
-Result, measured by that command on real speech (docs/results/log_mel.md has intervals): UAR of two classes at
+Result, measured by that command on real speech (docs/results/log_mel.md): UAR of two classes at
 lam 0 and 0.3, with head_rate 1: joint 0.662, 0.693; separate 0.553, 0.571; domain 0.601, 0.632;
 source 0.500, 0.546; none 0.500, 0.576. The adversary raises the UAR with every normalisation.
 `joint` is best, with and without the adversary; AdaBN alone is worse than `joint`.

@@ -8,7 +8,7 @@ Each normalisation is trained with and without the language adversary.
 
 Cost: 60 runs as five programs, 22 minutes on one busy CPU core.
 
-Result, measured by that command on real speech (docs/results/log_mel.md has intervals): UAR of two classes at
+Result, measured by that command on real speech (docs/results/log_mel.md): UAR of two classes at
 lam 0 and 0.3, with head_rate 1: joint 0.516, 0.555; separate 0.503, 0.502; domain 0.493, 0.490;
 source 0.501, 0.541; none 0.500, 0.518. Valence hardly transfers. It transfers a little with the
 adversary and `joint` or `source`.

@@ -9,7 +9,7 @@ Result, measured with this command: mean UAR of three seeds for erm, and dann at
 with head_rate 1 (chance: 0.25):
 EMO-DB -> RAVDESS 0.357 0.391 0.392; RAVDESS -> EMO-DB 0.253 0.414 0.324;
 EMO-DB -> URDU 0.346 0.323 0.352; RAVDESS -> URDU 0.432 0.502 0.426.
-Seeds differ by up to 0.14; README.md says what to be careful about.
+Seeds differ by up to 0.14; docs/guide/choosing.md says what to be careful about.
 
 A re-implementation of the setting of Cai et al. 2020 (arXiv 2012.11174): source and target share
 every batch, and the emotion loss is that of the source. From the paper: binary arousal and valence

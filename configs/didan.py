@@ -6,8 +6,8 @@ Tasks, as source_target: the paper's six, emodb_enterface, enterface_emodb, emod
 casia_emodb, enterface_casia and casia_enterface (five or four shared emotions); and emodb_ravdess,
 ravdess_emodb, emodb_urdu and ravdess_urdu (four classes).
 
-Cost: 42 runs as three programs. Measured on real speech (docs/results/log_mel.md has intervals), 39 minutes each
-on one busy CPU core:
+Cost: 42 runs as three programs. Measured on real speech (docs/results/log_mel.md has
+intervals), 39 minutes each on one busy CPU core:
 
     python -m jaxser.main --config=configs/didan.py:emodb_ravdess --config.train.epochs=15
     python -m jaxser.main --config=configs/didan.py:ravdess_emodb --config.train.epochs=8

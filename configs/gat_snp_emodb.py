@@ -5,8 +5,8 @@ r"""EMO-DB, four classes: SNP (lam 0.1) compared with lam 0.
 
 Cost: 30 runs (5 speaker-disjoint folds, 3 seeds) as one program, 16 minutes on one busy CPU core.
 
-Result, measured on real speech (docs/results/log_mel.md): UAR 0.795 at lam 0, 0.768 at 0.1, a difference of
--0.027 [-0.049, -0.004] over 10 speakers: SNP loses.
+Result, measured on real speech (docs/results/log_mel.md): UAR 0.795 at lam 0, 0.768 at 0.1,
+a difference of -0.027 [-0.049, -0.004] over 10 speakers: SNP loses.
 
 SNP of Gat et al. 2022 (arXiv 2202.01252): a layer behind the encoder is trained by gradient ascent
 on the speaker loss of identity batches. Re-implemented on the TDNN-LSTM, not on HuBERT. From the

@@ -5,8 +5,8 @@ r"""EMO-DB, four classes: TAP (lam 0.01) compared with plain training (lam 0).
 
 Cost: 30 runs (5 speaker-disjoint folds, 3 seeds) as one program, 23 minutes on one busy CPU core.
 
-Result, measured on real speech (docs/results/log_mel.md): UAR 0.798 at lam 0 and 0.790 at 0.01, a difference of
--0.008 [-0.044, +0.027] over 10 speakers.
+Result, measured on real speech (docs/results/log_mel.md): UAR 0.798 at lam 0 and 0.790 at 0.01,
+a difference of -0.008 [-0.044, +0.027] over 10 speakers.
 
 TAP of Gat et al. 2022 (arXiv 2202.01252): the encoder is trained by gradient ascent on the speaker
 loss of identity batches. A re-implementation on the TDNN-LSTM, not on HuBERT. From the paper: the

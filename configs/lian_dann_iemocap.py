@@ -12,8 +12,8 @@ audio without its emotions, and every result says that it is transductive.
 Cost: 10 runs each as one program.
 
 Result: not measured, as IEMOCAP's audio was not available. On real speech that was available,
-configs/table.py:emodb (docs/results/log_mel.md), `dann` differs from plain training by -0.002 [-0.036, +0.033]
-over 10 speakers.
+configs/table.py:emodb (docs/results/log_mel.md), `dann` differs from plain training by
+-0.002 [-0.036, +0.033] over 10 speakers.
 
 The same as dann_iemocap.py, whose header says what is from the paper and what is this project's
 choice.

@@ -4,7 +4,7 @@
 
 Cost: 48 runs (6 coefficients x 2 seeds x 4 folds) as one program.
 
-Result: its figures say nothing about people; README.md has what is measured on real speech.
+Result: its figures say nothing about people; docs/results has what is measured on real speech.
 """
 
 from configs import dann_demo

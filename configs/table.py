@@ -1,4 +1,4 @@
-"""The tasks of docs/results/log_mel.md: every method on the same speech, with at most two coefficients each.
+"""The tasks of docs/results/log_mel.md: every method on the same speech, two coefficients each.
 
     python -m jaxser.main --config=configs/table.py:emodb
 

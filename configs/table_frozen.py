@@ -14,9 +14,9 @@ epoch are those of whisper_emodb.py.
 
 For unseen speakers, a fifth of the training utterances is withheld, on which attackers are tested.
 
-Result, measured with --config.protocol.withhold=0 (docs/results/whisper.md has the whole tables): plain
-training reaches UAR 0.892, 0.751, 0.515, 0.539 and 0.582, in the order above; mmd gains 0.109 and
-0.102 between EMO-DB and RAVDESS; no speaker adversary raises the UAR.
+Result, measured with --config.protocol.withhold=0 (docs/results/whisper.md has the whole
+tables): plain training reaches UAR 0.892, 0.751, 0.515, 0.539 and 0.582, in the order above; mmd
+gains 0.109 and 0.102 between EMO-DB and RAVDESS; no speaker adversary raises the UAR.
 """
 
 from configs import table, whisper_emodb

@@ -35,12 +35,12 @@ every emotion; 8 others are dev. UAR is the mean over seeds.
      +0.015.
 A claim that fails is kept here, marked as failed.
 
-Result, measured by the three commands above (docs/results/log_mel.md has every cell): of dann's 54 cells 6 gain
-and 2 lose by an interval over speakers that excludes 0, and of cdann's 5 gain and 3 lose (one or
-two of each are expected by chance). There is no order by spread. Most of these differences are no
-larger than those between seeds (standard deviations of 0.01 to 0.06). Where the speaker determines
-nine tenths of the emotion and 24 speakers train, dann at lam 1 loses at every spread (-0.051,
--0.021, -0.010); dann at lam 0.3 and cdann do not lose.
+Result, measured by the three commands above (docs/results/log_mel.md has every cell): of dann's 54
+cells 6 gain and 2 lose by an interval over speakers that excludes 0, and of cdann's 5 gain and 3
+lose (one or two of each are expected by chance). There is no order by spread. Most of these
+differences are no larger than those between seeds (standard deviations of 0.01 to 0.06). Where the
+speaker determines nine tenths of the emotion and 24 speakers train, dann at lam 1 loses at every
+spread (-0.051, -0.021, -0.010); dann at lam 0.3 and cdann do not lose.
 """
 
 from configs import base

@@ -9,8 +9,8 @@ Cost: 135 runs as three programs: plain training, and four eps for crossgrad and
 which perturbs only along the emotion gradient.
 
 Result: not measured, as IEMOCAP's audio was not available. On real speech that was available,
-configs/table.py:emodb (docs/results/log_mel.md), `crossgrad` differs from plain training by -0.006 [-0.030,
-+0.018] over 10 speakers.
+configs/table.py:emodb (docs/results/log_mel.md), `crossgrad` differs from plain training by
+-0.006 [-0.030, +0.018] over 10 speakers.
 
 A re-implementation on the network of tu_dat_iemocap.py. From the paper: cross-gradient training
 between the emotion and the speaker classifier. From CrossGrad's public code: alpha 0.5, input

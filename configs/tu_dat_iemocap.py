@@ -6,8 +6,8 @@
 Cost: 60 runs as one program; an epoch costs four times as much as one of dann_iemocap.py.
 
 Result: not measured, as IEMOCAP's audio was not available. On real speech that was available, with
-the network of the other configurations, configs/table.py:emodb (docs/results/log_mel.md), `dann` differs from
-plain training by -0.002 [-0.036, +0.033] over 10 speakers.
+the network of the other configurations, configs/table.py:emodb (docs/results/log_mel.md), `dann`
+differs from plain training by -0.002 [-0.036, +0.033] over 10 speakers.
 
 A re-implementation. From the paper: the three parts of the network (TDNN + LSTM + statistics
 pooling), both classifiers on the shared representation, five folds. This project's choice: all
