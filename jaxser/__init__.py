@@ -7,16 +7,17 @@ def load(folder, **options):
     `folder` is the sweep's workdir, or the folder model/ in it. `options` are those of
     `jaxser.serving.predictor.load_predictor`.
 
-    >>> jaxser.load('runs/dann_demo').predict(wave, 16_000)['posterior']
+    Examples:
+      >>> jaxser.load('runs/dann_demo').predict(wave, 16_000)['posterior']
 
-    With a model that was trained with config.data.normalise=speaker_enrolled, a few recordings of a
-    speaker, without labels, improve the predictions for that speaker:
+      With a model that was trained with config.data.normalise=speaker_enrolled, a few recordings of
+      a speaker, without labels, improve the predictions for that speaker:
 
-    >>> speaker = jaxser.load('runs/enrolment').enrol([wave_1, wave_2, wave_3], 16_000)
-    >>> speaker.predict(wave, 16_000)['posterior']
-    >>> speaker = jaxser.load('runs/enrolment').enrol_files(['earlier_calls', 'first.wav'])
-    >>> speaker.enrolment.save('speaker.safetensors')
-    >>> speaker = jaxser.load('runs/enrolment', enrolment='speaker.safetensors')
+      >>> speaker = jaxser.load('runs/enrolment').enrol([wave_1, wave_2, wave_3], 16_000)
+      >>> speaker.predict(wave, 16_000)['posterior']
+      >>> speaker = jaxser.load('runs/enrolment').enrol_files(['earlier_calls', 'first.wav'])
+      >>> speaker.enrolment.save('speaker.safetensors')
+      >>> speaker = jaxser.load('runs/enrolment', enrolment='speaker.safetensors')
     """
     from jaxser.serving import predictor  # imports JAX, which `import jaxser` should not
 
@@ -28,8 +29,9 @@ def train(config, workdir=None, changes=None):
 
     A finished sweep is not trained again, and an interrupted one resumes. Progress is printed.
 
-    >>> sweep = jaxser.train('configs/dann_demo.py', 'runs/demo', {'train.epochs': 10})
-    >>> sweep.results[['method', 'fold', 'uar', 'speaker_strongest']]
+    Examples:
+      >>> sweep = jaxser.train('configs/dann_demo.py', 'runs/demo', {'train.epochs': 10})
+      >>> sweep.results[['method', 'fold', 'uar', 'speaker_strongest']]
 
     Args:
       config: A file such as 'configs/dann_demo.py' or 'FILE.py:ARGUMENT', or a configuration
@@ -66,9 +68,10 @@ def results(workdir):
 def prepare(source, name='folder', out='data', **options):
     """Prepares a corpus, as the command data_pipelines.prepare does; returns the data set's folder.
 
-    >>> jaxser.prepare('turev.csv', 'turev')
-    >>> jaxser.prepare('/corpora/emodb', 'emodb', features='upstream:whisper-tiny.en')
-    >>> jaxser.prepare(frame, 'mine')  # columns path, speaker and emotion
+    Examples:
+      >>> jaxser.prepare('turev.csv', 'turev')
+      >>> jaxser.prepare('/corpora/emodb', 'emodb', features='upstream:whisper-tiny.en')
+      >>> jaxser.prepare(frame, 'mine')  # columns path, speaker and emotion
 
     Args:
       source: The folder of a corpus, the file with the list of your own, or that list as a
