@@ -184,7 +184,8 @@ def model_section() -> ConfigDict:
     model.states = ''
 
     # fine_tuned, a pretrained encoder that is trained too (jaxser/models/fine_tuned.py):
-    # Its Hugging Face folder. Prepare the corpora with --features upstream:FOLDER --states heard.
+    # Its Hugging Face folder, or its name on the Hub. Prepare the corpora with
+    # --features upstream:FOLDER --states heard.
     model.upstream = ''
     # The hash of its weights. The command fills it in.
     model.weights = ''

@@ -9,7 +9,6 @@ as utterances of new speakers, for config.protocol.identity.
 import argparse
 import dataclasses
 import functools
-import os
 from pathlib import Path
 
 from data_pipelines import corpora
@@ -110,8 +109,9 @@ def make_parser() -> argparse.ArgumentParser:
         '--features',
         default='log-mel',
         metavar='FEATURES',
-        help='log-mel, or upstream:FOLDER for the pretrained encoder in a Hugging Face folder '
-        '(%(default)s)',
+        help='log-mel; or upstream:FOLDER for the pretrained encoder in a Hugging Face folder, '
+        'or upstream:NAME[@REVISION] for one on the Hugging Face Hub, such as '
+        'upstream:openai/whisper-small, which is downloaded once (%(default)s)',
     )
     parser.add_argument(
         '--states',
@@ -179,11 +179,15 @@ def parse_feature_spec(features: str, states: str | None, log_mel: LogMel) -> Fe
     if kind == 'upstream' and folder:
         return _parse_encoder_spec(folder, states, log_mel)
     if features != 'log-mel':
-        raise UserError(f'--features is {features!r}; expected log-mel, or upstream:FOLDER.')
+        raise UserError(
+            f'--features is {features!r}; expected log-mel, upstream:FOLDER '
+            'or upstream:NAME, such as upstream:openai/whisper-small.'
+        )
     if states:
         raise UserError(
             f'--states {states} needs a pretrained encoder: name its Hugging Face folder, '
-            '--features upstream:FOLDER.'
+            '--features upstream:FOLDER, or its name there, such as '
+            'upstream:openai/whisper-small.'
         )
     return log_mel
 
@@ -196,7 +200,6 @@ def _parse_encoder_spec(folder: str, states: str | None, log_mel: LogMel) -> Fea
         )
     from jaxser.pretrained import extractor  # imports JAX, which log-mel features do not need
 
-    folder = os.path.expanduser(folder)  # the shell does not expand it after `upstream:`
     if states == INPUT_KIND:
         return extractor.input_from_folder(folder)
     return extractor.states_from_folder(folder, states or STATE_KINDS[0])

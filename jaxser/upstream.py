@@ -2,7 +2,8 @@
 
   python -m jaxser.upstream FOLDER
 
-prints what a Hugging Face folder contains: the model, its size, its input, and which of its tensors
+prints what a Hugging Face folder, or a model of the Hugging Face Hub such as openai/whisper-small,
+contains: the model, its size, its input, and which of its tensors
 do not belong to the encoder. The folder has `config.json`, `model.safetensors` or its shards, and
 often `preprocessor_config.json` or `processor_config.json`. Pickled files are never opened.
 """
@@ -20,6 +21,7 @@ from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
 from data_pipelines.wording import pluralize
 from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder, list_tensors, read_encoder
 from jaxser.pretrained.extractor import StateExtractor
+from jaxser.pretrained.hub import locate_encoder
 
 BYTES_PER_MIB = 2**20
 
@@ -29,8 +31,8 @@ read = read_encoder
 
 
 def describe_encoder(folder: str | Path) -> Iterator[str]:
-    """Yields the lines that describe the encoder in a folder."""
-    encoder = read_encoder(folder)
+    """Yields the lines that describe an encoder: a folder, or a name on the Hub."""
+    encoder = read_encoder(locate_encoder(folder).folder)
     yield (
         f'{folder}: the encoder of {encoder.config["model_type"]}, {encoder.state_count - 1} '
         f'layers of width {encoder.width} with {encoder.heads} heads'
@@ -77,7 +79,8 @@ def main() -> None:
     parser.add_argument(
         'folder',
         type=local_path,
-        help='a Hugging Face folder, with config.json and model.safetensors',
+        help='a Hugging Face folder, with config.json and model.safetensors; or the name of a '
+        'model on the Hugging Face Hub, such as openai/whisper-small',
     )
     arguments = parser.parse_args()
     with exit_on_user_error():

@@ -64,6 +64,9 @@ class EncoderStates:
     sha256: str = dataclasses.field(default='', compare=False)
     # Folder of the encoder; needed only to compute states.
     folder: str = dataclasses.field(default='', compare=False)
+    # Of an encoder that was named, and not a folder: its name on the Hugging Face Hub, its commit.
+    hub_name: str = dataclasses.field(default='', compare=False)
+    revision: str = dataclasses.field(default='', compare=False)
 
     @classmethod
     def from_encoder(cls, encoder, state_kind: str) -> 'EncoderStates':

@@ -138,7 +138,8 @@ def _check_trained_encoder(config) -> None:
     if config.model.name == 'fine_tuned' and not folder:
         raise UserError(
             'config.model.name=fine_tuned trains a pretrained encoder, and config.model.upstream '
-            'is empty: name the folder of the encoder, --config.model.upstream=FOLDER.'
+            'is empty: name the folder of the encoder, --config.model.upstream=FOLDER, or its '
+            'name on the Hugging Face Hub, such as openai/whisper-small.'
         )
     if config.model.name != 'fine_tuned' and folder:
         raise UserError(
@@ -150,8 +151,12 @@ def _check_trained_encoder(config) -> None:
 
 def _resolve_encoder_input(config) -> None:
     """Sets the features and the digest of the weights for a pretrained encoder to fine-tune."""
-    from jaxser.pretrained import extractor  # imports JAX, which is slow; only this model needs it
+    # They import JAX, which is slow; only this model needs it.
+    from jaxser.pretrained import extractor, hub
 
+    located = hub.locate_encoder(config.model.upstream)
+    if located.name:
+        config.model.upstream = os.fspath(located.folder)
     folder = config.model.upstream
     features = extractor.input_from_folder(folder).name
     states = extractor.states_from_folder(folder, upstream.STATE_KINDS[0])

@@ -195,10 +195,10 @@ def list_tensors(names: Collection[str]) -> str:
 def _read_config(folder: Path) -> tuple[ModuleType, dict]:
     """Returns the module of the encoder's family, and config.json with that family's defaults."""
     if not folder.is_dir():
-        advice = ''
-        if len(folder.parts) == 2 and not folder.is_absolute():
-            advice = f' To download {folder}, run `hf download {folder} --local-dir FOLDER`.'
-        raise UserError(f'{folder} is not a folder; expected {FOLDER_FORMAT}.{advice}')
+        raise UserError(
+            f'{folder} is not a folder; expected {FOLDER_FORMAT}, or a name on the Hugging Face '
+            'Hub such as openai/whisper-small.'
+        )
     values = read_json(
         folder / CONFIG_FILE,
         f'{folder} has no pretrained encoder (no {CONFIG_FILE}); expected {FOLDER_FORMAT}.',

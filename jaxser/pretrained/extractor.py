@@ -20,6 +20,7 @@ from data_pipelines.features.log_mel import feature_columns
 from data_pipelines.features.upstream import HOP_SAMPLES, EncoderInput, EncoderStates
 from jaxser import features
 from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder, cached_encoder
+from jaxser.pretrained.hub import locate_encoder
 from jaxser.pretrained.identity import claimed_sha256, hash_files
 
 MAX_WAITING_UTTERANCES = 256  # for others of the same padded length
@@ -138,7 +139,7 @@ class StateExtractor:
 
 
 def states_from_folder(folder: str | Path, state_kind: str) -> EncoderStates:
-    """Returns which states are stored for the encoder in a Hugging Face folder.
+    """Returns which states are stored for an encoder: a folder, or a name on the Hub (hub.py).
 
     `state_kind` is one of `upstream.STATE_KINDS`. Raises UserError if it is not, or if the encoder
     is missing, damaged or of an unknown type.
@@ -146,8 +147,14 @@ def states_from_folder(folder: str | Path, state_kind: str) -> EncoderStates:
     if state_kind not in upstream.STATE_KINDS:
         expected = ', '.join(upstream.STATE_KINDS)
         raise UserError(f'The kind of states is {state_kind!r}; expected one of {expected}.')
-    states = EncoderStates.from_encoder(cached_encoder(folder), state_kind)
-    return dataclasses.replace(states, folder=os.path.abspath(folder))
+    located = locate_encoder(folder)
+    states = EncoderStates.from_encoder(cached_encoder(located.folder), state_kind)
+    return dataclasses.replace(
+        states,
+        folder=os.path.abspath(located.folder),
+        hub_name=located.name,
+        revision=located.revision,
+    )
 
 
 def with_prepared_name(states: EncoderStates, data_dir: str | Path) -> EncoderStates:
@@ -204,11 +211,11 @@ def has_digest(encoder: PretrainedEncoder, digest: str) -> bool:
 
 
 def input_from_folder(folder: str | Path) -> EncoderInput:
-    """Returns the input that the encoder in a Hugging Face folder expects.
+    """Returns the input that an encoder expects: a folder, or a name on the Hub (hub.py).
 
     Raises UserError if the encoder is missing, damaged or of an unknown type.
     """
-    return EncoderInput.from_encoder(cached_encoder(folder))
+    return EncoderInput.from_encoder(cached_encoder(locate_encoder(folder).folder))
 
 
 class _BatchingQueue:
