@@ -18,11 +18,10 @@ from data_pipelines.arguments import path_text
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import FeatureSpec, spec_from_name
-from data_pipelines.speed_copies import prepare_arguments
 from data_pipelines.storage import dataset, prepared, schema, shards
 from data_pipelines.storage.npz import NUMBER_COLUMNS, TEXT_PREFIX, npz_path
 
-PACKED_RECORD_KEYS = ('fingerprint', 'upstream')  # of prepared.json
+PACKED_RECORD_KEYS = ('fingerprint', 'upstream', 'own')  # of prepared.json
 
 MIB = 2**20  # bytes
 
@@ -65,8 +64,8 @@ def main() -> None:
         if folder is None:
             raise UserError(
                 f'{name} is not prepared in {data_dir}/. First run: '
-                f'python -m data_pipelines.prepare {prepare_arguments(name)} --source PATH '
-                f'--out {data_dir}'
+                f'python -m data_pipelines.prepare '
+                f'{prepared.prepare_arguments(data_dir, name)} --out {data_dir}'
             )
         file = npz_path(data_dir, name, spec)
         write_npz(folder, file)
