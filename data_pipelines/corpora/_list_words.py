@@ -9,7 +9,7 @@ from typing import NamedTuple
 from data_pipelines import csv_files, emotion_words, file_kinds, labels
 from data_pipelines.corpora._list_options import AS_IS, ListOptions
 from data_pipelines.errors import UserError
-from data_pipelines.speaker_names import has_hidden_form, visible
+from data_pipelines.speaker_names import has_hidden_form, is_unknown, visible
 from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
@@ -91,8 +91,13 @@ def classify_word(word: str, options: ListOptions) -> WordClass | None:
 def read_words(source: Path, numbered_rows: list[tuple[int, dict]], options: ListOptions) -> None:
     """Writes the class of each row in place of its folded word, and prints what was read how.
 
-    Unknown words stay: `folder.find_problem` reports them.
+    Unknown words stay: `folder.find_problem` reports them. What stands for no value, such as NA, is
+    an empty cell, unless the options give it a class.
     """
+    for _, row in numbered_rows:
+        word = row.get('emotion')
+        if word and word not in options.class_by_word and is_unknown(word):
+            row['emotion'] = ''
     counts = collections.Counter(row['emotion'] for _, row in numbered_rows if row.get('emotion'))
     classes: dict[str, WordClass] = {}
     for word in counts:

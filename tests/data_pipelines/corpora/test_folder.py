@@ -77,6 +77,7 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
             "line 3: unknown emotion 'jolly'. Expected emotions: angry, anxious",
         ),
         ('path,speaker,emotion\nx.wav,1,\n', 'line 2: no emotion'),
+        ('path,speaker,emotion\nx.wav,1,nan\n', 'line 2: no emotion'),
         ('path,speaker,emotion,end\nx.wav,1,sad,inf\n', "line 2: end 'inf' is not a number of"),
         ('path,speaker,emotion\nx.wav,1\n', 'line 2: more or fewer cells'),
         ('path,speaker,emotion\nx.wav,1,sad,2\n', 'line 2: more or fewer cells'),
