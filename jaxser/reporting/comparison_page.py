@@ -1,6 +1,7 @@
 """The page that compares several finished sweeps, comparison.html."""
 
 import contextlib
+import itertools
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.analysis.leakage import question_title
 from jaxser.analysis.reference import compare_with_references
-from jaxser.reporting.figures import ForestRow, draw_forest_plot, draw_heatmap, forest_limit
+from jaxser.reporting.figures import ForestAxis, ForestRow, draw_forest_plot, draw_heatmap
 from jaxser.reporting.formats import format_estimate, format_number
 from jaxser.reporting.html import (
     Picture,
@@ -96,12 +97,13 @@ def forest_section(tables: list[SweepTable]) -> Section | None:
             rows_by_sweep.setdefault(sweep.path.name, []).extend(compared)
     if not rows_by_sweep:
         return None
-    limit = max(map(forest_limit, rows_by_sweep.values()))
+    all_rows = itertools.chain.from_iterable(rows_by_sweep.values())
+    axis = ForestAxis.of('UAR minus that of plain training', list(all_rows))
     pictures = []
     for name, rows in rows_by_sweep.items():
-        arguments = (name, rows, limit)
+        title = '\n'.join(textwrap.wrap(name, 44))
         alt = f'UAR of each method of {name} minus that of plain training'
-        pictures.append(Picture(alt, _draw_sweep_forest, arguments))
+        pictures.append(Picture(alt, draw_forest_plot, (rows, axis, title)))
     body = html_figures(
         'UAR minus that of plain training of the same sweep, folds pooled, with 95 % intervals '
         'over speakers; all panels have the same axis. Blue: the interval is above 0 (a gain). '
@@ -116,12 +118,6 @@ def _forest_row(row: ComparisonRow) -> ForestRow:
     setting = format_setting_values(row.setting)
     name = f'{row.method} ({setting})' if setting else row.method
     return ForestRow('\n'.join(textwrap.wrap(name, 30)), row.gain.value, row.gain.ci95)
-
-
-def _draw_sweep_forest(name: str, rows: list[ForestRow], limit: float):
-    figure = draw_forest_plot(rows, None, limit, 'UAR minus that of plain training')
-    figure.axes[0].set_title('\n'.join(textwrap.wrap(name, 44)))
-    return figure
 
 
 def _methods_section(tables: list[SweepTable]) -> Section:

@@ -6,7 +6,7 @@ picture of the page has one panel, which a phone can show at full size.
 
 import math
 import textwrap
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +31,10 @@ from jaxser.runs import setting_title, synthetic_note
 
 MAX_NAMED_SPEAKERS = 12  # the legend of more speakers could not be read
 TRADEOFF_LEGEND_COLUMNS = 2  # per panel
+MAX_COLUMN_LETTERS = 26  # of a name in these columns; longer names are in one column
 FOREST_ROWS = 34  # speakers in one panel of the forest plot; more have several panels
+LETTER_WIDTH = 0.075  # inches, of names
+FOREST_LINE = 0.19  # inches between rows
 MIN_FOREST_LIMIT = 0.2  # of the differences of speakers: 0.01 must look small
 MIN_CONFUSION_LIMIT = 25.0  # percentage points; one or two must not look large
 LEGEND_SIZE = 8.5
@@ -125,7 +128,9 @@ def draw_tradeoff(
         colour = styles[name]['color'] if name in styles else 'grey'
         colours.append(PLAIN_COLOUR if is_plain else colour)
     # Besides the settings: plain training, Pareto front, chance and the input.
-    legend_columns = TRADEOFF_LEGEND_COLUMNS * len(panels)
+    longest = max(map(len, coloured), default=0)
+    legend_columns = TRADEOFF_LEGEND_COLUMNS if longest <= MAX_COLUMN_LETTERS else 1
+    legend_columns *= len(panels)
     legend_rows = math.ceil((len(coloured) + 4) / legend_columns)
     height = 0.8 * panel_width + 0.2 * legend_rows
     figure, grid = make_figure(panel_width * len(panels), height, 1, len(panels))
@@ -196,43 +201,52 @@ class ForestRow(NamedTuple):
     name: str
     value: float
     ci95: tuple[float, float] | None
+    is_summary: bool = False  # of all other rows
 
 
-def forest_limit(rows: Iterable[ForestRow]) -> float:
-    """Returns the end of the axis of a forest plot, which is symmetric around 0."""
-    limit = MIN_FOREST_LIMIT
-    for row in rows:
-        limit = max(limit, *map(abs, (row.value, *(row.ci95 or ()))))
-    return 1.05 * limit
+class ForestAxis(NamedTuple):
+    """What the panels of a forest plot have in common, so that their points can be compared."""
+
+    label: str
+    limit: float  # the axis reaches from -limit to limit
+    letters: int  # of the longest name
+
+    @classmethod
+    def of(cls, label: str, rows: list[ForestRow]) -> 'ForestAxis':
+        """Returns the axis on which all rows can be drawn; it is symmetric around 0."""
+        limit, letters = MIN_FOREST_LIMIT, 0
+        for row in rows:
+            limit = max(limit, *map(abs, (row.value, *(row.ci95 or ()))))
+            letters = max(letters, *map(len, row.name.splitlines()))
+        return cls(label, 1.05 * limit, letters)
 
 
-def draw_forest_plot(
-    rows: list[ForestRow], overall: ForestRow | None, limit: float, label: str, width: float = 4.0
-):
-    """Draws differences with their intervals, the first row at the top and `overall` below.
+def draw_forest_plot(rows: list[ForestRow], axis: ForestAxis, title: str = ''):
+    """Draws differences with their intervals, the first row at the top.
 
-    A row is coloured if its interval excludes 0: blue is a gain, orange a loss.
+    A row is coloured if its interval excludes 0: blue is a gain, orange a loss. A row that is a
+    summary of all others is a diamond.
     """
-    lines = bool(overall)
+    height = 0.9 + FOREST_LINE * sum(len(row.name.splitlines()) for row in rows)
+    figure, ((axes,),) = make_figure(PANEL_WIDTH, height)
+    figure.set_layout_engine(None)
+    left = (0.25 + LETTER_WIDTH * axis.letters) / PANEL_WIDTH
+    figure.subplots_adjust(left=left, right=0.97, top=1 - 0.35 / height, bottom=0.5 / height)
+    y, ticks = 0.0, []
     for row in rows:
-        lines += max(1, 0.8 * len(row.name.splitlines()))
-    figure, ((axes,),) = make_figure(width, 1.0 + 0.2 * lines)
-    names = []
-    for y, row in enumerate(rows):
-        _draw_forest_row(axes, row, y, marker='o', markersize=4)
-        names.append(row.name)
-    if overall:
-        _draw_forest_row(axes, overall, len(rows), marker='D', markersize=5, linewidth=2)
-        names.append(overall.name)
+        lines = len(row.name.splitlines())
+        ticks.append(y + lines / 2)
+        _draw_forest_row(axes, row, ticks[-1])
+        y += lines
     axes.axvline(0, color='grey', linewidth=0.8, zorder=0)
-    axes.set_yticks(range(len(names)), names, fontsize=8.5)
-    axes.set(xlabel=label, xlim=(-limit, limit), ylim=(len(names) - 0.4, -0.6))
+    axes.set_yticks(ticks, [row.name for row in rows], fontsize=LEGEND_SIZE)
+    axes.set(xlabel=axis.label, xlim=(-axis.limit, axis.limit), ylim=(y, 0), title=title)
     axes.grid(axis='x', color='0.9')
     axes.set_axisbelow(True)
     return figure
 
 
-def _draw_forest_row(axes, row: ForestRow, y: int, **style) -> None:
+def _draw_forest_row(axes, row: ForestRow, y: float) -> None:
     low, high = row.ci95 or (row.value, row.value)
     colour = '0.35'
     if row.ci95 and low > 0:
@@ -240,6 +254,9 @@ def _draw_forest_row(axes, row: ForestRow, y: int, **style) -> None:
     elif row.ci95 and high < 0:
         colour = 'C1'
     error_2x1 = np.maximum([[row.value - low], [high - row.value]], 0)
+    style = {'marker': 'o', 'markersize': 4}
+    if row.is_summary:
+        style = {'marker': 'D', 'markersize': 5, 'linewidth': 2}
     axes.errorbar([row.value], [y], xerr=error_2x1, color=colour, **style)
 
 

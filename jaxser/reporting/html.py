@@ -80,7 +80,14 @@ def html_table(
         rows=used_rows,
         highlighted=highlighted,
         is_wide=len(used_headings) > MAX_NARROW_COLUMNS,
+        text_columns=[n for n, column in enumerate(columns) if _is_text(column[1:])],
     )
+
+
+def _is_text(cells: Iterable) -> bool:
+    """Whether a column has words: most cells that are not empty begin with a letter."""
+    filled = [str(cell) for cell in cells if cell != '']
+    return 2 * sum(cell[0].isalpha() for cell in filled) > len(filled)
 
 
 def cells_table(

@@ -12,12 +12,12 @@ from jaxser.analysis.speaker_differences import speaker_differences
 from jaxser.reporting.curve import curve_key, curve_panels, draw_curve_panel
 from jaxser.reporting.figures import (
     FOREST_ROWS,
+    ForestAxis,
     ForestRow,
     draw_confusion_difference,
     draw_confusion_matrix,
     draw_forest_plot,
     draw_heatmap,
-    forest_limit,
 )
 from jaxser.reporting.formats import (
     format_enrolled,
@@ -117,7 +117,7 @@ def speakers_section(analysis: SweepAnalysis) -> Section:
     plain_ZxSxCxC = analysis.confusion_counts(analysis.plain_row)
     overall = bootstrap.difference_estimate(best_ZxSxCxC, plain_ZxSxCxC)
     overall_name = 'all, 95 %' if overall.ci95 else 'all'
-    overall_row = ForestRow(overall_name, overall.value, overall.ci95)
+    overall_row = ForestRow(overall_name, overall.value, overall.ci95, is_summary=True)
     rows = []
     for difference in speaker_differences(analysis, analysis.best_row, analysis.plain_row):
         rows.append(ForestRow(*difference))
@@ -142,7 +142,7 @@ def _forest_value(row: ForestRow) -> float:
 
 def _forest_pictures(rows: list[ForestRow], overall: ForestRow) -> list[Picture]:
     """Returns panels of at most FOREST_ROWS speakers, with the same axis."""
-    limit = forest_limit([*rows, overall])
+    axis = ForestAxis.of('UAR minus that of plain training', [*rows, overall])
     panels = -(-len(rows) // FOREST_ROWS)
     size = -(-len(rows) // panels)
     pictures = []
@@ -150,8 +150,7 @@ def _forest_pictures(rows: list[ForestRow], overall: ForestRow) -> list[Picture]
         shown = rows[start : start + size]
         part = f', speakers {start + 1} to {start + len(shown)}' if panels > 1 else ''
         alt = f'UAR of each speaker minus that of plain training{part}; all: {overall.value:+.3f}'
-        arguments = (shown, overall, limit, 'UAR minus that of plain training')
-        pictures.append(Picture(alt, draw_forest_plot, arguments))
+        pictures.append(Picture(alt, draw_forest_plot, ([*shown, overall], axis)))
     return pictures
 
 

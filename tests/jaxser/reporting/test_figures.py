@@ -199,15 +199,16 @@ def test_a_small_difference_looks_small(ends, limits):
 def test_differences_of_speakers_have_an_axis_around_zero():
     """A difference of 0.01 is a twentieth of the half of it."""
     row = figures.ForestRow('a', 0.01, (0.0, 0.02))
-    assert figures.forest_limit([row]) == pytest.approx(0.21)
-    assert figures.forest_limit([row._replace(ci95=(-0.4, 0.42))]) == pytest.approx(0.441)
+    assert figures.ForestAxis.of('', [row]).limit == pytest.approx(0.21)
+    wide_row = row._replace(ci95=(-0.4, 0.42))
+    assert figures.ForestAxis.of('', [row, wide_row]).limit == pytest.approx(0.441)
 
 
 def test_the_forest_says_by_colour_which_interval_excludes_zero():
     """Blue is a gain and orange a loss; without an interval, or with 0 in it, grey."""
     intervals = [(0.1, 0.3), (-0.3, -0.1), (-0.1, 0.3), None]
     rows = [figures.ForestRow(f's{n}', 0.1, ci95) for n, ci95 in enumerate(intervals)]
-    figure = figures.draw_forest_plot(rows, None, 0.4, 'difference')
+    figure = figures.draw_forest_plot(rows, figures.ForestAxis.of('difference', rows))
     (axes,) = figure.axes
     colours = [container.lines[0].get_color() for container in axes.containers]
     assert colours == ['C0', 'C1', '0.35', '0.35']
@@ -242,8 +243,8 @@ def test_text_in_pictures_of_the_page_is_text():
     row = figures.ForestRow('王 $x$', 0.1, None)
     drawings = []
     for _ in range(2):
-        arguments = ([row], None, 0.4, 'difference')
-        drawings.append(plotting.render_svg(figures.draw_forest_plot, *arguments))
+        axis = figures.ForestAxis.of('difference', [row])
+        drawings.append(plotting.render_svg(figures.draw_forest_plot, [row], axis))
     assert '王 $x$</text>' in drawings[0].svg
     assert drawings[0] == drawings[1]
     assert drawings[0].width == 384, 'nearly the width of a phone'
