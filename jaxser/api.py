@@ -7,7 +7,8 @@ import contextlib
 import copy
 import dataclasses
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from etils import epath
@@ -61,7 +62,8 @@ def train(
 
     with contextlib.suppress(RuntimeError):  # JAX is in use already: it keeps its devices
         distributed.configure_jax()
-    stages.run_stages(made, folder)
+    with _script_runs_once():
+        stages.run_stages(made, folder)
     return Sweep(folder)
 
 
@@ -104,7 +106,27 @@ def prepare(source, name: str, out: str | os.PathLike, **options: object) -> Pat
         arguments += _option(key, value)
     parser = command.make_parser()
     parser.error = _raise_user_error
-    return command.run(parser.parse_args(arguments))
+    parsed_arguments = parser.parse_args(arguments)
+    with _script_runs_once():
+        return command.run(parsed_arguments)
+
+
+@contextlib.contextmanager
+def _script_runs_once() -> Iterator[None]:
+    """Context in which worker processes do not run the script that called us.
+
+    They need nothing of it. Python would run it in each of them, to import what it defines: without
+    `if __name__ == '__main__'` it would call us again there.
+    """
+    script = sys.modules['__main__']
+    names = ('__file__', '__spec__')
+    hidden = {name: vars(script)[name] for name in names if name in vars(script)}
+    vars(script).pop('__file__', None)
+    script.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(script).update(hidden)
 
 
 def _option(key: str, value: object) -> list[str]:

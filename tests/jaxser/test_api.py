@@ -1,6 +1,7 @@
 """Protects the Python interface: jaxser.train, jaxser.results and jaxser.prepare."""
 
 import json
+import multiprocessing.spawn
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from helpers import tiny_config
 
 import jaxser
+from data_pipelines import prepare
 from data_pipelines.errors import UserError
 
 CONFIG = Path(tiny_config.__file__)
@@ -92,19 +94,33 @@ def test_a_notebook_shows_a_user_error_without_a_stack_trace():
     assert UserError('Do this.')._render_traceback_() == ['UserError: Do this.']
 
 
+def test_worker_processes_do_not_run_the_callers_script(tmp_path, monkeypatch):
+    """Else a script without `if __name__ == '__main__'` would prepare again in each of them."""
+    seen = []
+
+    def record(arguments):
+        seen.append(multiprocessing.spawn.get_preparation_data('worker'))
+
+    monkeypatch.setattr(prepare, 'run', record)
+    before = multiprocessing.spawn.get_preparation_data('worker')
+    jaxser.prepare(tmp_path, 'emodb', tmp_path)
+    assert not {'init_main_from_path', 'init_main_from_name'} & seen[0].keys()
+    assert multiprocessing.spawn.get_preparation_data('worker') == before
+
+
 def test_a_frame_is_prepared(data, tmp_path, monkeypatch):
-    """Its paths are relative to the current folder, and its words those of the option."""
+    """Under its name; paths are relative to the current folder, and columns may be named so."""
     monkeypatch.chdir(data.parent)
     words = {'angry': 'grr', 'sad': 'oh'}
     rows = []
     for speaker in (0, 1):
         for emotion in ('angry', 'sad'):
             path = f'{speaker}_{emotion}_0.wav'
-            rows.append({'path': path, 'speaker': speaker, 'emotion': words[emotion]})
+            rows.append({'file': path, 'speaker': speaker, 'emotion': words[emotion]})
     emotions = {'grr': 'angry', 'oh': 'sad'}
     frame = pandas.DataFrame(rows)
-    folder = jaxser.prepare(frame, 'folder', tmp_path, emotions=emotions, workers=1)
-    assert folder.is_relative_to(tmp_path / 'folder')
+    folder = jaxser.prepare(frame, 'mine', tmp_path, emotions=emotions, workers=1)
+    assert folder.is_relative_to(tmp_path / 'mine')
     prepared = pandas.read_csv(folder / 'utterances.csv')
     assert prepared['emotion'].tolist() == ['angry', 'sad'] * 2
-    assert frame['path'].tolist() == [row['path'] for row in rows]
+    assert frame['file'].tolist() == [row['file'] for row in rows]
