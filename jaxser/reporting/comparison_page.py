@@ -117,7 +117,7 @@ def forest_section(tables: list[SweepTable]) -> Section | None:
 def _forest_row(row: ComparisonRow) -> ForestRow:
     setting = format_setting_values(row.setting)
     name = f'{row.method} ({setting})' if setting else row.method
-    return ForestRow('\n'.join(textwrap.wrap(name, 30)), row.gain.value, row.gain.ci95)
+    return ForestRow('\n'.join(textwrap.wrap(name, 26)), row.gain.value, row.gain.ci95)
 
 
 def _methods_section(tables: list[SweepTable]) -> Section:

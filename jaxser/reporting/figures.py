@@ -33,7 +33,7 @@ MAX_NAMED_SPEAKERS = 12  # the legend of more speakers could not be read
 TRADEOFF_LEGEND_COLUMNS = 2  # per panel
 MAX_COLUMN_LETTERS = 26  # of a name in these columns; longer names are in one column
 FOREST_ROWS = 34  # speakers in one panel of the forest plot; more have several panels
-LETTER_WIDTH = 0.075  # inches, of names
+LETTER_WIDTH = 0.07  # inches, of names
 FOREST_LINE = 0.19  # inches between rows
 MIN_FOREST_LIMIT = 0.2  # of the differences of speakers: 0.01 must look small
 MIN_CONFUSION_LIMIT = 25.0  # percentage points; one or two must not look large
@@ -227,11 +227,14 @@ def draw_forest_plot(rows: list[ForestRow], axis: ForestAxis, title: str = ''):
     A row is coloured if its interval excludes 0: blue is a gain, orange a loss. A row that is a
     summary of all others is a diamond.
     """
-    height = 0.9 + FOREST_LINE * sum(len(row.name.splitlines()) for row in rows)
+    above, below = (0.3 if title else 0.08), 0.48  # inches outside the axes
+    height = above + below + FOREST_LINE * sum(len(row.name.splitlines()) for row in rows)
     figure, ((axes,),) = make_figure(PANEL_WIDTH, height)
     figure.set_layout_engine(None)
     left = (0.25 + LETTER_WIDTH * axis.letters) / PANEL_WIDTH
-    figure.subplots_adjust(left=left, right=0.97, top=1 - 0.35 / height, bottom=0.5 / height)
+    edges = {'left': left, 'right': 0.97, 'top': 1 - above / height, 'bottom': below / height}
+    figure.subplots_adjust(**edges)
+    figure.supxlabel(axis.label, fontsize=LEGEND_SIZE, y=0.04 / height)
     y, ticks = 0.0, []
     for row in rows:
         lines = len(row.name.splitlines())
@@ -240,7 +243,7 @@ def draw_forest_plot(rows: list[ForestRow], axis: ForestAxis, title: str = ''):
         y += lines
     axes.axvline(0, color='grey', linewidth=0.8, zorder=0)
     axes.set_yticks(ticks, [row.name for row in rows], fontsize=LEGEND_SIZE)
-    axes.set(xlabel=axis.label, xlim=(-axis.limit, axis.limit), ylim=(y, 0), title=title)
+    axes.set(xlim=(-axis.limit, axis.limit), ylim=(y, 0), title=title)
     axes.grid(axis='x', color='0.9')
     axes.set_axisbelow(True)
     return figure

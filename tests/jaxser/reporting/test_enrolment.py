@@ -7,6 +7,8 @@ from helpers import finished_sweeps
 from helpers.finished_sweeps import write_sweep
 from helpers.html_page import Page, skip_drawing
 
+from jaxser.analysis.enrolment import rows_by_title
+from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
 from jaxser.reporting import curve, enrolment, markdown, plotting, terminal
 from jaxser.reporting.page import write_report
 
@@ -87,6 +89,22 @@ def test_the_figure_has_a_panel_for_each_setting_and_one_for_leakage(tmp_path):
         if label != 'chance':
             is_black = handle.lines[0].get_color() == plotting.PLAIN_COLOUR
             assert is_black == (label == 'dann, lam = 0')
+
+
+def test_each_picture_of_the_page_has_the_names_of_its_lines(tmp_path):
+    """UAR of all settings on one axis, which is 0.3 long at least."""
+    enrolled_results(tmp_path / 'w')
+    analysis = SweepAnalysis(read_finished_sweep(tmp_path / 'w'))
+    by_title = rows_by_title(analysis.results, analysis.config)
+    pictures = enrolment._curve_pictures(analysis, by_title)
+    drawn = [picture.draw(*picture.arguments) for picture in pictures]
+    assert [figure.axes[0].get_title() for figure in drawn[:3]] == list(by_title)
+    (limits,) = {figure.axes[0].get_ylim() for figure in drawn[:3]}
+    assert limits == pytest.approx((0.485, 0.785), abs=0.02)
+    for figure in drawn:
+        names = {text.get_text() for text in figure.legends[0].get_texts()}
+        assert names == labels(figure.axes[0])
+        assert names
 
 
 def labels(axes) -> set[str]:
