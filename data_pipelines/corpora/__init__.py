@@ -29,7 +29,7 @@ class Utterance:
     name: str  # the official utterance id, unique within the corpus
     path: Path
     speaker: str  # unique within the corpus; '' if the corpus does not name the speaker
-    emotion: str  # one of labels.EMOTIONS
+    emotion: str  # one of labels.EMOTIONS, or a class of the corpus's own
     language: str  # ISO 639-1
     corpus: str
     sex: str = ''  # female | male; '' if unknown

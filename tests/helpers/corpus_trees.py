@@ -29,11 +29,19 @@ class Release(NamedTuple):
     name: str
 
 
+# Corpora whose classes are other words than ours.
+OTHER_CLASSES = {'baved': {'low', 'normal', 'high'}, 'emns': {'sarcastic'}}
+
 RELEASES = {
+    'aesdd': Release(('1', '2', '6'), ('a', 's'), '{e}/{e}0{n} ({s}).wav'),
+    'ased': Release(('01', '02', '65'), ('a5', 's4'), '{e}/{e}-0{n}-01-01-{s}.wav'),
+    'baved': Release(('0', '46', '103'), ('2', '0'), '{n}/{s}-m-20-{n}-{e}-1{k}.wav'),
+    'cafe': Release(('01', '02', '12'), ('C', 'T'), 'Emotion/Fort/{s}-{e}-2-{n}.wav'),
     'casia': Release(
         ('liuchanhg', 'wangzhe', 'zhaoquanyin'), ('angry', 'sad'), '{s}/{e}/20{n}.wav'
     ),
     'crema_d': Release(('1001', '1002', '1003'), ('ANG', 'SAD'), 'AudioWAV/{s}_{w}_{e}_XX.wav'),
+    'emns': Release(('3',), ('Angry', 'Sad'), 'cleaned_webm/recorded_{k}.wav'),
     'emodb': Release(('03', '08', '09'), ('W', 'T'), 'wav/{s}a0{n}{e}a.wav'),
     'emovo': Release(('f1', 'f2', 'm1'), ('rab', 'tri'), '{s}/{e}-{s}-b{n}.wav'),
     'enterface': Release(
@@ -50,6 +58,8 @@ RELEASES = {
     'jl': Release(
         ('female1', 'female2', 'male1'), ('angry', 'anxious'), 'JL(wav+txt)/{s}_{e}_{n}a_1.wav'
     ),
+    # Each part has a speaker of its own, who is called like the part.
+    'meld': Release(('train', 'dev', 'test'), ('anger', 'sadness'), '{s}/dia{n}_utt{k}.wav'),
     'mesd': Release(('C', 'F', 'M'), ('Anger', 'Sadness'), '{e}_{s}_A_{w}.wav'),
     'msp_improv': Release(
         ('F01', 'M01', 'F02'),
@@ -57,11 +67,15 @@ RELEASES = {
         'Audio/session{s[2]}/S01A/P/MSP-IMPROV-S01A-{s}-P-FM0{k}.wav',
     ),
     'msp_podcast': Release(('1', '2', '3'), ('A', 'S'), 'Audios/MSP-PODCAST_000{s}_000{k}.wav'),
+    'nemo': Release(('EB0', 'KS0', 'WR0'), ('anger', 'sadness'), 'samples/{s}_{e}_{n}.wav'),
     'ravdess': Release(('01', '02', '03'), ('05', '04'), 'Actor_{s}/03-01-{e}-01-01-0{n}-{s}.wav'),
     'savee': Release(('DC', 'JE', 'JK'), ('a', 'sa'), 'AudioData/{s}/{e}0{n}.wav'),
     'shemo': Release(('F01', 'F02', 'M01'), ('A', 'S'), 'female/{s}{e}0{n}.wav'),
     'subesco': Release(('F_01', 'F_02', 'M_01'), ('ANGRY', 'SAD'), '{s}_NAME_S_{n}_{e}_1.wav'),
     'tess': Release(('OAF', 'YAF'), ('angry', 'sad'), '{s}_{e}/{s}_{w}_{e}.wav'),
+    'turev_db': Release(
+        ('1157', '1234', '7895'), ('kz', 'hl'), 'Sound Source/Emotion/{s}_{e}_{w}.wav'
+    ),
     'urdu': Release(('SF1', 'SF2', 'SM1'), ('A', 'S'), 'Angry/{s}_F1_{e}0{n}.wav'),
 }
 
@@ -135,7 +149,29 @@ def make_iemocap_lists() -> dict[str, str]:
     return texts
 
 
+def make_emns_lists() -> dict[str, str]:
+    text = 'id|utterance|description|emotion|level|audio_recording|user_id\n'
+    for number, file in enumerate(list_audio('emns')):
+        text += f'{number}|Once upon a time|calm|{file.emotion}|3|wavs/{file.stem}.webm|3\n'
+    return {'metadata.csv': text}
+
+
+def make_meld_lists() -> dict[str, str]:
+    header = 'Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode\n'
+    texts = {f'{split}_sent_emo.csv': header for split in ('train', 'dev', 'test')}
+    for number, file in enumerate(list_audio('meld')):
+        dialogue, utterance = file.stem.removeprefix('dia').split('_utt')
+        path = f'{Path(file.path).parts[0]}_sent_emo.csv'
+        texts[path] += (
+            f'{number},"Oh, hello!",{file.speaker},{file.emotion},neutral,'
+            f'{dialogue},{utterance},3,19\n'
+        )
+    return texts
+
+
 LIST_MAKERS = {
+    'emns': make_emns_lists,
+    'meld': make_meld_lists,
     'crema_d': make_crema_d_lists,
     'msp_podcast': make_msp_podcast_lists,
     'msp_improv': make_msp_improv_lists,
