@@ -115,8 +115,8 @@ def prepare(source, name: str, out: str | os.PathLike, **options: object) -> Pat
 def _script_runs_once() -> Iterator[None]:
     """Context in which worker processes do not run the script that called us.
 
-    They need nothing of it. Python would run it in each of them, to import what it defines: without
-    `if __name__ == '__main__'` it would call us again there.
+    They need nothing of it. Python would run it in each of them, to import what it defines: a
+    script that does not ask whether it is the main program would call us again there.
     """
     script = sys.modules['__main__']
     names = ('__file__', '__spec__')
