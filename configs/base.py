@@ -156,6 +156,9 @@ def protocol_section() -> ConfigDict:
     protocol.enrol = FieldReference('none', field_type=object)
     # What may be enrolled of a speaker: any | one (one emotion, at random) | neutral.
     protocol.enrol_from = 'any'
+    # Whether one of each group of identical or nearly identical recordings is kept, and the others
+    # are left out of all parts. Set by --drop_copies.
+    protocol.drop_copies = False
     return protocol
 
 

@@ -11,6 +11,9 @@ from data_pipelines.protocols.protocol import LEAK_KINDS, parse_allowed_leaks
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.', lock_config=True)
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results; the audit writes nothing.')
+DROP_COPIES = flags.DEFINE_bool(
+    'drop_copies', None, 'Leave out all but one of each group of copies of a recording.'
+)
 ALLOW_LEAK = flags.DEFINE_string('allow_leak', None, f'Leaks to accept: {", ".join(LEAK_KINDS)}.')
 
 # Python's message for a value that is not a number, and ours.
@@ -60,6 +63,8 @@ def parse_flags(arguments: list[str], module: str) -> ConfigDict:
     protocol = CONFIG.value.protocol
     allowed = protocol.allow_leak if ALLOW_LEAK.value is None else ALLOW_LEAK.value
     protocol.allow_leak = ','.join(parse_allowed_leaks(allowed))
+    if DROP_COPIES.value is not None:
+        protocol.drop_copies = DROP_COPIES.value
     return CONFIG.value
 
 

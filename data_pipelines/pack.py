@@ -19,7 +19,7 @@ from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import FeatureSpec, spec_from_name
 from data_pipelines.storage import dataset, prepared, schema, shards
-from data_pipelines.storage.npz import NUMBER_COLUMNS, TEXT_PREFIX, npz_path
+from data_pipelines.storage.npz import FACTS_COLUMN, NUMBER_COLUMNS, TEXT_PREFIX, npz_path
 
 PACKED_RECORD_KEYS = ('fingerprint', 'upstream', 'own')  # of prepared.json
 
@@ -39,7 +39,7 @@ def write_npz(folder: Path, file: Path) -> None:
         # A data set without segments is packed as it was before there was that column.
         if key != schema.WINDOW_COLUMN or (column != '').any():
             arrays[TEXT_PREFIX + key] = column
-    for key in NUMBER_COLUMNS:
+    for key in (*NUMBER_COLUMNS, FACTS_COLUMN):
         arrays[key] = getattr(utterances, key)
     temporary_file = file.with_name(f'.{file.name}.{os.getpid()}.part')
     try:

@@ -14,6 +14,7 @@ ADDED_KEYS = {
     'protocol.withhold': 0.0,
     'protocol.enrol': 'none',
     'protocol.enrol_from': 'any',
+    'protocol.drop_copies': False,
     'sweep.enrol': [],
     'similarity': 'conditional',
     'sweep.similarity': [],

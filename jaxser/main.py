@@ -5,6 +5,8 @@
 
   --allow_leak=speaker,audio   train although the parts of a fold share speakers or audio; the
                                results say so
+  --drop_copies                train without copies: of each group of identical or nearly identical
+                               recordings one is kept
   --profile                    write a trace of one epoch, for TensorBoard or ui.perfetto.dev, to
                                WORKDIR/profile
   --distributed                this process is one of several. SLURM, TPU pods and Open MPI are

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -52,16 +52,43 @@ def check_video_support(utterances: list[Utterance]) -> None:
         )
 
 
-def decode(utterance: Utterance, spec: 'LogMel') -> np.ndarray:
-    """Returns the samples of an utterance, float32, mono, at `spec.rate` Hz.
+class Sound(NamedTuple):
+    """The sound of an utterance, and how its file stores it."""
+
+    wave: np.ndarray  # samples, float32, mono, at the rate of the features
+    source_rate: int  # Hz, of the file
+    source_codec: str  # of the file: the format and the codec within it
+
+
+def decode(utterance: Utterance, spec: 'LogMel') -> Sound:
+    """Returns the sound of an utterance, at `spec.rate` Hz.
 
     At `utterance.speed` 2 the audio has half its duration and twice its frequencies. Raises a
     Rejection if the samples cannot be used.
     """
-    samples, rate = read_samples(utterance)
-    if utterance.speed != 1:
-        rate *= utterance.speed
-    return to_mono(samples, rate, spec, utterance.channel or None)
+    samples, source_rate = read_samples(utterance)
+    rate = source_rate * utterance.speed if utterance.speed != 1 else source_rate
+    wave = to_mono(samples, rate, spec, utterance.channel or None)
+    return Sound(wave, source_rate, name_codec(utterance.path))
+
+
+def name_codec(path: Path) -> str:
+    """Returns the format of a file that can be decoded, and its codec: 'WAV PCM_16'.
+
+    Of a film or compressed speech the names are those of FFmpeg, as in 'mov aac'. '' if soundfile
+    reads the file only after its header has been repaired.
+    """
+    import soundfile
+
+    with open_content(path) as content:
+        demuxer = soundtracks.find_demuxer(content)
+    if demuxer:
+        return f'{demuxer} {soundtracks.name_codec(path, demuxer)}'
+    try:
+        info = soundfile.info(os.fsencode(path))
+    except Exception:  # a decoder may raise anything for a damaged file
+        return ''
+    return f'{info.format} {info.subtype}'
 
 
 def to_mono(

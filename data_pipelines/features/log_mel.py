@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.features.decode import SAMPLE_RATE_RANGE, Rejection, decode
+from data_pipelines.features.decode import SAMPLE_RATE_RANGE, Rejection, Sound, decode
+from data_pipelines.features.levels import measure_leading_silence, measure_level
 from data_pipelines.features.signature import compute_signature
 
 if TYPE_CHECKING:
@@ -162,11 +163,11 @@ def compute_moments(mel_TxM: 'np.ndarray') -> tuple['np.ndarray', 'np.ndarray']:
 def compute_features(utterance: Utterance, spec: LogMel) -> dict | Rejection:
     """Returns all columns that are stored for an utterance, or why it is rejected."""
     try:
-        wave = decode(utterance, spec)
-        mel_TxM = compute_log_mel(wave, spec)
+        sound = decode(utterance, spec)
+        mel_TxM = compute_log_mel(sound.wave, spec)
     except Rejection as rejection:
         return rejection
-    return feature_columns(mel_TxM) | audio_columns(wave, mel_TxM, spec)
+    return feature_columns(mel_TxM) | audio_columns(sound, mel_TxM, spec)
 
 
 def feature_columns(features_TxM: 'np.ndarray') -> dict:
@@ -180,13 +181,17 @@ def feature_columns(features_TxM: 'np.ndarray') -> dict:
     }
 
 
-def audio_columns(wave: 'np.ndarray', mel_TxM: 'np.ndarray', spec: LogMel) -> dict:
-    """Returns what is stored with the features: length, signature, and hash of the samples."""
+def audio_columns(sound: Sound, mel_TxM: 'np.ndarray', spec: LogMel) -> dict:
+    """Returns what is stored with the features: signature, hash of the samples, audio facts."""
     import numpy as np
 
-    sha256 = hashlib.sha256(np.ascontiguousarray(wave, '<f4')).hexdigest()
+    sha256 = hashlib.sha256(np.ascontiguousarray(sound.wave, '<f4')).hexdigest()
     return {
-        'seconds': len(wave) / spec.rate,
+        'seconds': len(sound.wave) / spec.rate,
+        'source_rate': sound.source_rate,
+        'source_codec': sound.source_codec,
+        'level_db': measure_level(sound.wave),
+        'leading_silence': measure_leading_silence(sound.wave, spec.rate),
         'signature_S': compute_signature(mel_TxM),
         'sha256': sha256,
     }

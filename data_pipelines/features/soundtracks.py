@@ -106,6 +106,15 @@ def read_soundtrack(path: Path, content: Content, demuxer: str) -> tuple:
         return _decode_track(file, demuxer)
 
 
+def name_codec(path: Path, demuxer: str) -> str:
+    """Returns FFmpeg's name of the codec of a file's first sound track."""
+    import av
+
+    options = {'format': demuxer, 'metadata_errors': 'ignore'}
+    with open(path, 'rb') as file, av.open(file, **options) as container:
+        return container.streams.audio[0].codec_context.name
+
+
 def _decode_track(file, demuxer: str) -> tuple:
     import av
 

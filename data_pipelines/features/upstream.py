@@ -132,11 +132,11 @@ class EncoderStates:
         Runs in a worker process. The samples are replaced by states later, where JAX runs.
         """
         try:
-            wave = decode(utterance, AUDIO_SPEC)
-            mel_TxM = compute_log_mel(wave, AUDIO_SPEC)
+            sound = decode(utterance, AUDIO_SPEC)
+            mel_TxM = compute_log_mel(sound.wave, AUDIO_SPEC)
         except Rejection as reason:
             return reason
-        return {'wave': wave} | audio_columns(wave, mel_TxM, AUDIO_SPEC)
+        return {'wave': sound.wave} | audio_columns(sound, mel_TxM, AUDIO_SPEC)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,12 +175,12 @@ class EncoderInput:
     def process_utterance(self, utterance: Utterance) -> 'dict | Rejection':
         """Returns all columns computed from an utterance's audio; runs in a worker process."""
         try:
-            wave = decode(utterance, AUDIO_SPEC)
-            features = feature_columns(self.compute_frames(wave))
-            mel_TxM = compute_log_mel(wave, AUDIO_SPEC)
+            sound = decode(utterance, AUDIO_SPEC)
+            features = feature_columns(self.compute_frames(sound.wave))
+            mel_TxM = compute_log_mel(sound.wave, AUDIO_SPEC)
         except Rejection as reason:
             return reason
-        return features | audio_columns(wave, mel_TxM, AUDIO_SPEC)
+        return features | audio_columns(sound, mel_TxM, AUDIO_SPEC)
 
     def compute_frames(self, wave: np.ndarray) -> np.ndarray:
         """Returns frames_TxM in float16 of samples at 16 kHz, without an incomplete last frame."""

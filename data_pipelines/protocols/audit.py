@@ -20,22 +20,28 @@ from data_pipelines.protocols.recordings import (
     format_pair,
     shared_recordings,
 )
+from data_pipelines.protocols.shortcuts import find_shortcuts
 from data_pipelines.storage.schema import Utterances
 from data_pipelines.wording import pluralize
 
 
-def audit_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
+def audit_folds(
+    utterances: Utterances, folds: list[Fold], protocol: Protocol, dropped: dict | None = None
+) -> dict:
     """Returns the findings of `inspect_folds`; UserError for a leak that is not allowed."""
-    findings = inspect_folds(utterances, folds, protocol)
+    findings = inspect_folds(utterances, folds, protocol, dropped)
     check_leaks(findings)
     return findings
 
 
-def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> dict:
-    """Returns what the parts of the folds share, and how well domains predict the emotion.
+def inspect_folds(
+    utterances: Utterances, folds: list[Fold], protocol: Protocol, dropped: dict | None = None
+) -> dict:
+    """Returns what the parts of the folds share, and what predicts the emotion besides speech.
 
     The findings are JSON: counts, and at most ten examples of each kind. 'windows',
-    'same_persons' and 'copies' are there only if there are any.
+    'same_persons' and 'copies' are there only if there are any. `find_shortcuts` explains
+    'shortcuts' and 'unmeasured'. 'dropped_copies' is `dropped`, what drop_copies has left out.
     """
     allowed = parse_allowed_leaks(protocol.allow_leak)
     part_pairs = compared_parts(protocol)
@@ -67,12 +73,14 @@ def inspect_folds(utterances: Utterances, folds: list[Fold], protocol: Protocol)
         'sentence': sentence_overlap(utterances, folds),
         'missing': missing_classes(utterances, folds),
         'tells': emotion_information(utterances, folds),
+        **find_shortcuts(utterances, folds),
         'leaks': leaks,
     }
     further = {
         'windows': windows if windows['count'] else {},
         'same_persons': find_same_persons(utterances, recordings),
         'copies': copies,
+        'dropped_copies': dropped,
     }
     return findings | {kind: found for kind, found in further.items() if found}
 
@@ -155,7 +163,7 @@ def _audio_leak_message(findings: dict) -> str:
         f'share recordings: {"; ".join(named)}. '
         f'In all {leak["exact"]} identical and {leak["near"]} nearly identical, '
         f'in {leak["in_folds"]} of {pluralize(findings["folds"], "fold")}. '
-        'Remove one of the copies and prepare the corpus again; --allow_leak=audio continues, '
+        '--drop_copies keeps one of each group of copies; --allow_leak=audio continues with all, '
         'and the results state the leak.'
     )
 

@@ -39,7 +39,10 @@ def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
         yield 'withheld', _describe_withheld(findings['withheld'])
     if 'copies' in findings:
         yield 'copies', _describe_copies(findings)
+    if 'dropped_copies' in findings:
+        yield 'left out', _describe_dropped(findings['dropped_copies'])
     yield from _describe_labels(findings)
+    yield from _describe_shortcuts(findings)
 
 
 def _describe_labels(findings: dict) -> Iterator[tuple[str, str]]:
@@ -146,6 +149,49 @@ def _describe_copies(findings: dict) -> str:
     return _leak_mark(findings, 'copy') + words
 
 
+def _describe_dropped(dropped: dict) -> str:
+    """Returns how many copies of recordings are left out."""
+    words = f'{pluralize(dropped["utterances"], "utterance")} that are copies of recordings'
+    if dropped['utterances']:
+        words += f', {dropped["identical"]} of them identical'
+    if dropped['other_labels']:
+        words += f', {dropped["other_labels"]} with another speaker, emotion or corpus'
+    return words
+
+
+def _describe_shortcuts(findings: dict) -> Iterator[tuple[str, str]]:
+    """Yields how well each feature alone tells the emotion, and which were not measured."""
+    for shortcut in findings.get('shortcuts', []):
+        yield f'emotion from {shortcut["feature"]}', _describe_shortcut(shortcut)
+    reasons: dict[str, list[str]] = {}
+    for feature, reason in findings.get('unmeasured', {}).items():
+        reasons.setdefault(reason, []).append(feature)
+    for reason, features in reasons.items():
+        yield 'not measured', f'emotion from {", ".join(features)}: {reason}'
+
+
+def _describe_shortcut(shortcut: dict) -> str:
+    """Returns the UAR of a classifier on one feature, and the bits beyond chance."""
+    return (
+        f'UAR {shortcut["uar"]:.2f} (chance: {shortcut["chance"]:.2f}), {shortcut["bits"]:.2f} of '
+        f'{shortcut["of"]:.2f} bits beyond chance, shortcut: {shortcut["status"]}'
+    )
+
+
+def shortcut_warnings(findings: dict) -> list[str]:
+    """Returns a warning for each feature that is a clear shortcut."""
+    whose = 'tested utterances' if findings['shares_speakers'] else 'unseen speakers'
+    warnings = []
+    for shortcut in findings.get('shortcuts', []):
+        if shortcut['status'] == 'clear':
+            warnings.append(
+                f'Warning: {shortcut["feature"]} alone tells the emotion of {whose}: UAR '
+                f'{shortcut["uar"]:.2f} (chance: {shortcut["chance"]:.2f}). A model may learn this '
+                'in place of speech.'
+            )
+    return warnings
+
+
 def _describe_sentences(sentence: dict) -> str:
     """Returns how many of the tested sentences are in training too."""
     verb = 'is' if sentence['sentences'] == 1 else 'are'
@@ -168,8 +214,14 @@ def _describe_information(information: dict) -> str:
 def summary_lines(findings: dict) -> list[str]:
     """Returns the audit in a few lines, for the start of training."""
     first = []
-    others = []
+    others = shortcut_warnings(findings)
+    hidden = []  # clear ones are among the warnings; others are in the audit
+    for shortcut in findings.get('shortcuts', []):
+        if shortcut['status'] != 'weak':
+            hidden.append(f'emotion from {shortcut["feature"]}')
     for check, result in describe_findings(findings):
+        if check in hidden:
+            continue
         if check in ('speakers', 'audio', 'sentences'):
             first.append(result)
         elif check == 'within a part':

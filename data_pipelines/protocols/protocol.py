@@ -67,6 +67,7 @@ class Protocol:
     withhold: float = 0.0
     enrol: int | str = 'none'
     enrol_from: str = 'any'
+    drop_copies: bool = False
 
     def __post_init__(self):
         self._check_modes()
@@ -150,6 +151,8 @@ class Protocol:
         if self.enrol != 'none':
             words += ', half of the utterances of each speaker are set aside for enrolment'
             words += ENROLMENT_SOURCES[self.enrol_from]
+        if self.drop_copies:
+            words += ', without copies of recordings'
         return words
 
     @property

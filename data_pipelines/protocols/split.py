@@ -7,6 +7,7 @@ import numpy as np
 from data_pipelines import labels
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.copies import keep_copies_of_training
+from data_pipelines.protocols.duplicates import NO_COPIES, DroppedCopies, drop_copies
 from data_pipelines.protocols.enrolment import reserve_enrolment
 from data_pipelines.protocols.folds import (
     ALL_PARTS,
@@ -128,6 +129,7 @@ class Split(NamedTuple):
     # it out ('style=scripted'), by emotion or reason where it has no class ('fear').
     left_out: dict[str, int]
     unused: int  # `utterances` that are in no part of any fold
+    dropped: DroppedCopies = NO_COPIES  # by config.protocol.drop_copies
 
     def describe_left_out(self, label_space: str) -> list[str]:
         """Returns a sentence for each reason why utterances are left out; none if all are used."""
@@ -141,6 +143,8 @@ class Split(NamedTuple):
             sentences.append(f'Left out, by config.data.only: {", ".join(by_selection)}.')
         if by_label:
             sentences.append(f'Left out, no class in {label_space!r}: {", ".join(by_label)}.')
+        if self.dropped.rows:
+            sentences.append(f'Left out, copies of other recordings: {len(self.dropped.rows)}.')
         if self.unused:
             sentences.append(f'Left out, in no part of this protocol: {self.unused}.')
         return sentences
@@ -165,6 +169,9 @@ def make_split(config, data: PreparedData) -> Split:
     """Returns the split of a resolved configuration: reads the data, maps labels, makes folds."""
     protocol = Protocol(**config.protocol)
     utterances, left_out = select_utterances(config, data)
+    dropped = NO_COPIES
+    if protocol.drop_copies:
+        utterances, dropped = drop_copies(utterances, protocol)
     folds = []
     for fold in make_folds(utterances, protocol):
         fold = reserve_attacker_test(utterances, fold, protocol.withhold, config.data.order_seed)
@@ -176,4 +183,5 @@ def make_split(config, data: PreparedData) -> Split:
         sha256=hash_folds(utterances, folds),
         left_out=left_out,
         unused=len(utterances) - len(rows_of_parts(folds, ALL_PARTS)),
+        dropped=dropped,
     )

@@ -12,6 +12,8 @@ from data_pipelines.errors import UserError
 from data_pipelines.features.signature import SIGNATURE_SIZE
 from data_pipelines.features.upstream import FeatureSpec
 from data_pipelines.storage.schema import (
+    AUDIO_FACTS,
+    CODEC_COLUMN,
     DATASET_VERSION,
     RATING_COLUMNS,
     TEXT_COLUMNS,
@@ -93,11 +95,11 @@ def _stored_features(bands: int):
 
     return tfds.features.FeaturesDict(
         {
-            **dict.fromkeys((*TEXT_COLUMNS, WINDOW_COLUMN), tfds.features.Text()),
+            **dict.fromkeys((*TEXT_COLUMNS, WINDOW_COLUMN, CODEC_COLUMN), tfds.features.Text()),
             **dict.fromkeys(RATING_COLUMNS, np.float32),
             'mel_TxM': float16_tensor(None, bands),
             'frames': np.int32,
-            'seconds': np.float32,
+            **dict.fromkeys(AUDIO_FACTS, np.float32),
             'mean_M': tfds.features.Tensor(shape=(bands,), dtype=np.float32),
             'variance_M': tfds.features.Tensor(shape=(bands,), dtype=np.float32),
             'sha256': tfds.features.Text(),

@@ -10,11 +10,14 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import FeatureSpec
-from data_pipelines.storage.schema import WINDOW_COLUMN, Utterances
+from data_pipelines.storage.schema import CODEC_COLUMN, WINDOW_COLUMN, Utterances
 
 # Columns that an .npz contains under their own names; it also contains the text columns, `facts`
 # and `mel_RxM`.
 NUMBER_COLUMNS = ('frames_N', 'rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS')
+
+# As these, but files that were packed by an earlier version lack it.
+FACTS_COLUMN = 'audio_facts_NxF'
 
 TEXT_PREFIX = 'text_'
 
@@ -68,8 +71,9 @@ def read_columns(file: Path) -> Utterances:
         for key in content.files:
             if key.startswith(TEXT_PREFIX):
                 text[key.removeprefix(TEXT_PREFIX)] = content[key]
-        if WINDOW_COLUMN not in text:  # packed by an earlier version
-            text[WINDOW_COLUMN] = np.full(len(text['utterance']), '')
+        for key in (WINDOW_COLUMN, CODEC_COLUMN):
+            if key not in text:  # packed by an earlier version
+                text[key] = np.full(len(text['utterance']), '')
         numbers = {key: content[key] for key in NUMBER_COLUMNS}
         frames_N = numbers['frames_N']
         return Utterances(
@@ -79,6 +83,7 @@ def read_columns(file: Path) -> Utterances:
             offset_N=np.cumsum(frames_N, dtype=np.int64) - frames_N,
             length_N=frames_N.astype(np.int64),
             files=[str(file)],
+            audio_facts_NxF=content.get(FACTS_COLUMN),
         )
 
 

@@ -35,6 +35,11 @@ RATING_COLUMNS = ('arousal', 'valence', 'dominance')
 # no segments. Data sets of earlier versions lack this column.
 WINDOW_COLUMN = 'window'
 
+# The codec of the source file, and numbers that describe the file and its audio. Data sets of
+# earlier versions lack them, except the duration in shards. `audio_facts_NxF` has the numbers.
+CODEC_COLUMN = 'source_codec'
+AUDIO_FACTS = ('seconds', 'source_rate', 'level_db', 'leading_silence')
+
 # Text columns whose values two corpora may share by accident.
 CORPUS_SPECIFIC_COLUMNS = ('utterance', 'speaker', 'session', 'sentence')
 
@@ -61,7 +66,8 @@ def format_window(utterance: Utterance) -> str:
 
 def audio_summary(result: dict) -> dict[str, str | float]:
     """Returns what utterances.csv says about an utterance's audio."""
-    return {key: result[key] for key in ('frames', 'seconds', 'sha256')}
+    keys = ('frames', *AUDIO_FACTS, CODEC_COLUMN, 'sha256')
+    return {key: result[key] for key in keys}
 
 
 def check_tensorflow() -> None:
@@ -121,7 +127,8 @@ class Utterances:
     and the number of rows in an .npz.
     """
 
-    text: dict[str, np.ndarray]  # TEXT_COLUMNS, and the SHA-256 of the decoded audio; shape (N,)
+    # TEXT_COLUMNS, CODEC_COLUMN, and the SHA-256 of the decoded audio; shape (N,)
+    text: dict[str, np.ndarray]
     rating_NxA: np.ndarray  # RATING_COLUMNS from -1 to 1; NaN where there is no rating
     frames_N: np.ndarray  # number of frames
     mean_NxM: np.ndarray  # over the frames of an utterance
@@ -131,6 +138,12 @@ class Utterances:
     offset_N: np.ndarray
     length_N: np.ndarray
     files: list[str]
+    # AUDIO_FACTS, float64: seconds, Hz, dB of full scale, seconds; NaN where unknown (the default).
+    audio_facts_NxF: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.audio_facts_NxF is None:
+            self.audio_facts_NxF = np.full((len(self), len(AUDIO_FACTS)), np.nan)
 
     def __len__(self) -> int:
         return len(self.frames_N)
@@ -161,6 +174,7 @@ ARRAY_COLUMNS = (
     'file_N',
     'offset_N',
     'length_N',
+    'audio_facts_NxF',
 )
 
 

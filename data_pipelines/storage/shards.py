@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.storage.schema import (
+    AUDIO_FACTS,
+    CODEC_COLUMN,
     RATING_COLUMNS,
     TEXT_COLUMNS,
     TFDS_SPLIT,
@@ -90,7 +93,7 @@ def read_columns(folder: Path) -> Utterances:
             f'{expected_count}. Remove it and prepare the corpus again.'
         )
     text = {}
-    for key in (*TEXT_COLUMNS, WINDOW_COLUMN, 'sha256'):
+    for key in (*TEXT_COLUMNS, WINDOW_COLUMN, CODEC_COLUMN, 'sha256'):
         text[key] = np.char.decode(columns[key].astype(bytes), 'utf-8')
     return Utterances(
         text,
@@ -103,6 +106,7 @@ def read_columns(folder: Path) -> Utterances:
         offset_N=columns['offset'].astype(np.int64),
         length_N=columns['length'].astype(np.int64),
         files=files,
+        audio_facts_NxF=np.stack([columns[key] for key in AUDIO_FACTS], axis=1).astype(float),
     )
 
 
@@ -113,7 +117,11 @@ def _read_shard(file: str, index: int, features) -> dict[str, np.ndarray]:
     def parse(record):
         example = features.deserialize_example(record)
         row = {key: example[key] for key in LOADED_COLUMNS}
-        row[WINDOW_COLUMN] = example.get(WINDOW_COLUMN, '')
+        # Data sets of earlier versions lack some of these.
+        for key in (WINDOW_COLUMN, CODEC_COLUMN):
+            row[key] = example.get(key, '')
+        for key in AUDIO_FACTS:
+            row[key] = example.get(key, math.nan)
         row['length'] = tf.strings.length(record)
         return row
 

@@ -58,7 +58,9 @@ class Task:
             config.train.balanced,
             config.data.order_seed,
         )
-        self.audit = audit.audit_folds(self.utterances, self.protocol_folds, self.protocol)
+        self.audit = audit.audit_folds(
+            self.utterances, self.protocol_folds, self.protocol, self.split.dropped.findings
+        )
         longest = plan.padded_length(int(self.utterances.frames_N.max()))
         self.max_frames = max(config.data.frames, longest)
         self.runs = []

@@ -43,7 +43,8 @@ def make_example(n: int) -> dict:
         'signature_S': np.ones(SIGNATURE_SIZE, np.float16),
         'mel_TxM': mel_TxM,
         'frames': len(mel_TxM),
-        'seconds': 0.5,
+        **dict.fromkeys(schema.AUDIO_FACTS, 0.5 + n),
+        schema.CODEC_COLUMN: f'WAV {n}',
     }
 
 
@@ -86,7 +87,8 @@ def test_npz_has_the_columns_and_features_of_the_shards(prepared):
     assert packed.text.keys() == sharded.text.keys()
     for name, column in sharded.text.items():
         np.testing.assert_array_equal(packed.text[name], column)
-    for name in ('frames_N', 'rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS'):
+    numbers = ('frames_N', 'rating_NxA', 'mean_NxM', 'variance_NxM', 'signature_NxS')
+    for name in (*numbers, 'audio_facts_NxF'):
         np.testing.assert_array_equal(getattr(packed, name), getattr(sharded, name))
         assert getattr(packed, name).dtype == getattr(sharded, name).dtype
     assert packed.is_packed
@@ -94,6 +96,28 @@ def test_npz_has_the_columns_and_features_of_the_shards(prepared):
     mel_RxM = dataset.read_all_features(packed)
     assert mel_RxM.dtype == np.float16
     np.testing.assert_array_equal(mel_RxM, dataset.read_all_features(sharded))
+
+
+def test_data_of_earlier_versions_are_read_without_what_they_lack(data):
+    """Shards and .npz without level, silence, rate and codec; both without the window."""
+    added = ('source_rate', 'level_db', 'leading_silence', 'source_codec', 'window')
+    folder = shard_folder(data)
+    features = json.loads((folder / 'features.json').read_text())
+    fields = features['featuresDict']['features']
+    for name in added:
+        del fields[name]
+    (folder / 'features.json').write_text(json.dumps(features))
+    utterances = shards.read_columns(folder)
+    assert utterances.audio_facts_NxF[:, 0].tolist() == [0.5 + n for n in range(12)]
+    assert np.isnan(utterances.audio_facts_NxF[:, 1:]).all()
+    with np.load(npz_file(data)) as content:
+        columns = dict(content)
+    del columns['audio_facts_NxF'], columns['text_source_codec']
+    np.savez(npz_file(data), **columns)
+    packed = read_columns(npz_file(data))
+    assert np.isnan(packed.audio_facts_NxF).all()
+    for found in (utterances, packed):
+        assert set(found.text['source_codec']) == {''}
 
 
 def test_selected_utterances_of_an_npz_have_the_features_of_the_shards(prepared):

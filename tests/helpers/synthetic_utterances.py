@@ -27,6 +27,7 @@ def make_utterances(
         'session': [f'Ses{s // 2}' if sessions else '' for s, _, _ in rows],
     }
     N = len(rows)
+    text['source_codec'] = ['WAV PCM_16'] * N
     for column in ('language', 'corpus', 'sentence', 'style'):
         text[column] = ['x'] * N
     for column in ('split', 'sha256'):
@@ -45,4 +46,13 @@ def make_utterances(
         offset_N=np.zeros(N, np.int64),
         length_N=np.zeros(N, np.int64),
         files=[],
+        audio_facts_NxF=make_audio_facts(rng, N),
     )
+
+
+def make_audio_facts(rng: np.random.Generator, N: int) -> np.ndarray:
+    """Returns random lengths, levels and leading silences, and one sampling rate."""
+    seconds_N = rng.uniform(1, 5, N)
+    level_N = rng.normal(-25, 4, N)
+    silence_N = rng.integers(0, 60, N) / 100
+    return np.stack([seconds_N, np.full(N, 16_000.0), level_N, silence_N], axis=1)
