@@ -17,6 +17,7 @@ USUAL_FOLDS = 5
 # What a speaker needs to be a dev or a test part alone.
 MIN_SPEAKER_UTTERANCES = 10
 MIN_SPEAKER_CLASSES = 2
+MIN_CLASS_SPEAKERS = 3  # one may be tested, and another be dev
 
 
 class ProtocolChoice(NamedTuple):
@@ -60,11 +61,26 @@ def choose_protocol(utterances: Utterances) -> ProtocolChoice:
         make_folds(labelled, Protocol(choice.name, choice.folds))
     except UserError as error:
         raise UserError(
-            f'{error} A class that so few speakers have can be left out: prepare the list with '
-            '--labels MAP.csv, where its word has no emotion. Or accept that test speakers are '
-            'training speakers: --config.protocol.name=speaker_dependent.'
+            f'{error} {_advise_on_rare_classes(labelled)}'
+            'Or accept that test speakers are training speakers: '
+            '--config.protocol.name=speaker_dependent.'
         ) from None
     return choice
+
+
+def _advise_on_rare_classes(utterances: Utterances) -> str:
+    """Returns how to leave out the classes of few speakers, as a sentence; '' if there are none."""
+    frequent = []
+    rare = []
+    for name, rows in group_rows(utterances.text['emotion']).items():
+        count = len(set(utterances.text['speaker'][rows].tolist()) - {''})
+        (frequent if count >= MIN_CLASS_SPEAKERS else rare).append(name)
+    if not rare or len(frequent) < MIN_SPEAKER_CLASSES:
+        return ''
+    return (
+        f'One or two speakers have {", ".join(rare)}: leave it out by '
+        f'--config.data.only="emotion={",".join(frequent)}". '
+    )
 
 
 def _may_be_parts(utterances: Utterances, speakers: dict[str, np.ndarray]) -> bool:

@@ -48,5 +48,7 @@ def test_a_class_of_one_speaker_is_refused_with_what_to_do():
     first = utterances.text['speaker'] == sorted(set(utterances.text['speaker']))[0]
     emotion_N = utterances.text['emotion'].astype('U8')
     utterances.text['emotion'] = np.where(first & (emotion_N == emotion_N[0]), 'rare', emotion_N)
-    with pytest.raises(UserError, match=r'no utterance of the class rare.*can be left out'):
+    with pytest.raises(
+        UserError, match=r'no utterance of the class rare.*only="emotion=angry,sad"'
+    ):
         choose_protocol(utterances)
