@@ -17,9 +17,9 @@ Content = bytes | mmap.mmap
 # Programs that write into a pipe leave about 2^31 or 2^32 as the length in a header.
 MAX_STATED_LENGTH = 0x7FFF_0000
 MAX_STATED_LENGTH_64 = 1 << 60
-MAX_CHUNKS = 100_000
+MAX_CHUNKS = 100_000  # looked at in one file
 MIN_FILE_BYTES = 12
-MAX_JOINED = 100
+MAX_JOINED = 100  # files in one
 W64_RIFF = bytes.fromhex('726966662e91cf11a5d628db04c10000')
 W64_DATA = bytes.fromhex('64617461f3acd3118cd100c04f8edb8a')
 FLAC_START = re.compile(rb'fLaC[\x00\x80]\x00\x00\x22')  # and the header of its first block
@@ -53,7 +53,7 @@ def has_audio_magic(head: bytes) -> bool:
 def missing_bytes(content: Content) -> tuple[int, int] | None:
     """Returns (expected, existing) bytes of samples if a file is truncated, else None.
 
-    WAV files, which have looser rules, are checked by `decode.open_verified_wav`.
+    WAV files, which have looser rules, are checked by `decode.verify_wav`.
     """
     if content[:4] == b'RIFF':
         return None
@@ -77,23 +77,32 @@ def repair_caf(content: Content) -> bytes | None:
 
 
 def split_joined(content: Content) -> list[tuple[int, int]]:
-    """Returns the (start, stop) in bytes of each file that was joined into this one."""
+    """Returns the (start, stop) in bytes of each file that was joined into this one.
+
+    Raises a Rejection if there are more than MAX_JOINED.
+    """
     starts = [0]
     while True:
         first = starts[-1]
         piece = content[first:] if first else content
         if piece[:4] in (b'fLaC', b'OggS'):
             starts += [first + start for start in _find_streams(piece)[1:]]
+            _check_count(starts)
             break
         end = read_promise(piece).end
         ends = [] if end is None else [end, end + 1]  # the second after a byte of padding
         following = [start for start in ends if has_audio_magic(piece[start : start + 16])]
         if not following or following[0] < MIN_FILE_BYTES:
             break
-        if len(starts) == MAX_JOINED:
-            raise Rejection(f'more than {MAX_JOINED} files joined into one: cut them apart')
         starts.append(first + following[0])
+        _check_count(starts)
     return list(zip(starts, [*starts[1:], len(content)]))
+
+
+def _check_count(starts: list[int]) -> None:
+    """Raises a Rejection if more files are joined than would be read in a short time."""
+    if len(starts) > MAX_JOINED:
+        raise Rejection(f'more than {MAX_JOINED} files joined into one: cut them apart')
 
 
 def _find_streams(content: Content) -> list[int]:
@@ -120,6 +129,7 @@ def _find_ogg_chains(content: Content) -> list[int]:
 
 
 def _int(content: Content, start: int, size: int, order: str, signed: bool = False) -> int:
+    """Returns the whole number in some bytes."""
     return int.from_bytes(content[start : start + size], order, signed=signed)
 
 
@@ -142,6 +152,7 @@ def _known(length: int, largest: int = MAX_STATED_LENGTH) -> int | None:
 
 
 def _end_from(start: int, length: int | None) -> int | None:
+    """Returns the byte after a length that begins at `start`, or None if it is not known."""
     return None if length is None else start + length
 
 
@@ -178,7 +189,9 @@ def _read_rf64(content: Content) -> Promise:
 def _read_w64(content: Content) -> Promise:
     """Sony Wave64: chunks are named by 16 bytes, and their length includes their header."""
     position = 40
-    while position + 24 <= len(content):
+    for _ in range(MAX_CHUNKS):
+        if position + 24 > len(content):
+            break
         length = _int(content, position + 16, 8, 'little')
         if content[position : position + 16] == W64_DATA:
             end = _known(_int(content, 16, 8, 'little'), MAX_STATED_LENGTH_64)
@@ -190,6 +203,7 @@ def _read_w64(content: Content) -> Promise:
 
 
 def _read_aiff(content: Content) -> Promise:
+    """AIFF and AIFF-C."""
     if content[8:12] not in (b'AIFF', b'AIFC'):
         return Promise()
     data = find_chunk(content, b'SSND', 'big')
@@ -200,6 +214,7 @@ def _read_aiff(content: Content) -> Promise:
 
 
 def _read_au(content: Content) -> Promise:
+    """Sun's AU, of big or little endian."""
     order = 'big' if content[:4] == b'.snd' else 'little'
     start = _int(content, 4, 4, order)
     length = _known(_int(content, 8, 4, order))
@@ -207,19 +222,20 @@ def _read_au(content: Content) -> Promise:
 
 
 def _read_caf(content: Content) -> Promise:
+    """Apple's Core Audio Format; lengths do not include the header of a chunk."""
     position = 8
     promise = Promise()
-    while position + 12 <= len(content):
+    for _ in range(MAX_CHUNKS):
         kind = content[position : position + 4]
-        if kind == b'caff':
-            break
+        if kind == b'caff' or position + 12 > len(content):
+            return promise._replace(end=position)
         length = _int(content, position + 4, 8, 'big', signed=True)
         if kind == b'data':
             promise = Promise(position + 12, _known(length, MAX_STATED_LENGTH_64))
         if not 0 <= length < MAX_STATED_LENGTH_64:
             return promise
         position += 12 + length
-    return promise._replace(end=position)
+    return promise
 
 
 def _read_nist(content: Content) -> Promise:

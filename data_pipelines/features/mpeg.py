@@ -6,11 +6,12 @@ less than there is.
 """
 
 import collections
+import re
 from typing import NamedTuple
 
 from data_pipelines.features.containers import Content
 
-# kbit/s by [version 1?][layer] and index 1 to 14 of the frame's header
+# kbit/s by (whether it is MPEG 1, layer), and then by the index 1 to 14 of the frame's header.
 _BIT_RATES = {
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -19,17 +20,20 @@ _BIT_RATES = {
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
+# Hz by the version in the header (3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5), and then by the index.
 _SAMPLE_RATES = {
     3: (44_100, 48_000, 32_000),
     2: (22_050, 24_000, 16_000),
     0: (11_025, 12_000, 8_000),
 }
-MIN_FORMAT_FRAMES = 10
+MIN_FORMAT_FRAMES = 10  # fewer frames of a format are damage that looks like the header of a frame
 _MAX_TAG_OFFSET = 40
+# What the first bytes of a frame may be (see `parse_header`), or an ID3v2 tag.
+_FRAME_OR_TAG = re.compile(rb'\xff[\xe2-\xff][\x10-\xef]|ID3', re.DOTALL)
 
 
 class FrameHeader(NamedTuple):
-    """The header of an MPEG audio frame."""
+    """The header of an MPEG audio frame (ISO 11172-3 and 13818-3)."""
 
     length: int  # bytes
     samples: int  # per channel
@@ -92,7 +96,7 @@ def scan(content: Content) -> MpegStream:
     while position + 4 <= len(content):
         header = parse_header(content[position : position + 4])
         if header is None or not _is_followed(content, position + header.length):
-            position = _find_next(content, position + 1)
+            position = _find_next(content, position)
             continue
         if not frames and not tags:
             first = position
@@ -107,7 +111,6 @@ def scan(content: Content) -> MpegStream:
             samples += header.samples
             frames_by_format[header.rate, header.channels] += 1
         position = stop
-    # A few frames of another format are damage that looks like the header of a frame.
     formats = {form for form, count in frames_by_format.items() if count >= MIN_FORMAT_FRAMES}
     return MpegStream(samples, tuple(tags), stated_frames, frames, frozenset(formats), first)
 
@@ -128,24 +131,21 @@ def _is_followed(content: Content, stop: int) -> bool:
 
 
 def _find_next(content: Content, position: int) -> int:
-    """Returns where the next frame or tag may begin."""
-    if content[position - 1 : position + 2] == b'ID3':
-        return max(skip_id3(content, position - 1), position)
-    candidates = []
-    for magic in (b'\xff', b'ID3'):
-        found = content.find(magic, position)
-        if found >= 0:
-            candidates.append(found)
-    if not candidates:
-        return len(content)
-    start = min(candidates)
-    return max(skip_id3(content, start), start)
+    """Returns where the next frame may begin, if none begins at `position`.
+
+    All of a damaged file is searched once: a search for each kind would go to the end each time.
+    """
+    after_tag = skip_id3(content, position)
+    if after_tag > position:
+        return after_tag
+    found = _FRAME_OR_TAG.search(content, position + 1)
+    return skip_id3(content, found.start()) if found else len(content)
 
 
 def _read_tag(frame: bytes) -> int | None:
-    """Returns the number of frames that a frame without sound states, or None for other frames.
+    """Returns the number of frames that a frame without sound states, or -1 if it states none.
 
-    -1 if it states none. These frames have Xing, Info or VBRI in place of sound.
+    Such frames have Xing, Info or VBRI in place of sound. Returns None for all other frames.
     """
     for magic in (b'Xing', b'Info'):
         start = frame.find(magic, 4, _MAX_TAG_OFFSET + 4)

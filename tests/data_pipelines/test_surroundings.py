@@ -5,6 +5,7 @@ import os
 import pwd
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import jax
@@ -70,6 +71,20 @@ def test_the_cache_folder_is_that_of_the_user_where_it_can_be_written(monkeypatc
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'other'))
     monkeypatch.setattr(os, 'access', lambda path, mode: False)
     assert surroundings.cache_folder() is None
+
+
+def test_a_home_directory_whose_name_is_too_long_is_no_error(monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', f'/{"x" * 300}')
+    surroundings.cache_folder()
+
+
+def test_no_folder_for_temporary_files_is_a_sentence(homeless, monkeypatch, capsys):
+    """As on a machine where neither the home directory nor /tmp can be written."""
+    monkeypatch.setattr(tempfile, 'tempdir', None)
+    monkeypatch.setattr(tempfile, '_candidate_tempdir_list', lambda: ['/proc/none'])
+    with pytest.raises(SystemExit), exit_on_user_error():
+        pass
+    assert 'No usable temporary directory' in capsys.readouterr().err
 
 
 PROGRAM = """
