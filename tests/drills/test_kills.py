@@ -84,20 +84,6 @@ def without_times(value):
     return [without_times(v) for v in value] if isinstance(value, list) else value
 
 
-def sorted_records(file: Path) -> bytes:
-    """Returns the records of a shard, the keys of each in order.
-
-    TFDS writes them in the order of a hash table, which differs from process to process.
-    """
-    import tensorflow as tf
-
-    records = []
-    for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
-        example = tf.train.Example.FromString(record)
-        records.append(example.SerializeToString(deterministic=True))
-    return b''.join(records)
-
-
 def fingerprint(folder: Path) -> dict[str, str]:
     """Returns the digests of the files that must be the same, hidden and partial ones included.
 
@@ -112,8 +98,6 @@ def fingerprint(folder: Path) -> dict[str, str]:
         if not path.is_file() or is_other:
             continue
         content = path.read_bytes()
-        if '.tfrecord-' in path.name:
-            content = sorted_records(path)
         if path.suffix == '.json':
             for key, value in without_times(json.loads(content)).items():
                 digests[f'{name}:{key}'] = json.dumps(value)
