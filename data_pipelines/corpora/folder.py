@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from data_pipelines import labels
+from data_pipelines import labels, speaker_names
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.corpora._list_paths import PathFinder
 from data_pipelines.corpora._list_table import read_table
@@ -30,7 +30,36 @@ OPTIONAL_COLUMNS = (
     *RATING_COLUMNS,
 )
 NUMBER_COLUMNS = ('start', 'end', *RATING_COLUMNS)
+CELLS = 'more or fewer cells than the header has columns'
+# Names of columns that are often used for those here, as a suggestion.
+SIMILAR_COLUMNS = {
+    'file': 'path', 'filename': 'path', 'file_name': 'path', 'file name': 'path',
+    'filepath': 'path', 'file_path': 'path', 'audio': 'path', 'wav': 'path', 'wav_path': 'path',
+    'audio_path': 'path', 'audio_file': 'path', 'pfad': 'path', 'datei': 'path',
+    'speaker_id': 'speaker', 'speaker id': 'speaker', 'speakerid': 'speaker', 'spk': 'speaker',
+    'spk_id': 'speaker', 'spkid': 'speaker', 'actor': 'speaker', 'sprecher': 'speaker',
+    'label': 'emotion', 'labels': 'emotion', 'class': 'emotion', 'target': 'emotion',
+    'emo': 'emotion', 'gender': 'sex', 'begin': 'start', 'start_time': 'start', 'onset': 'start',
+    'end_time': 'end', 'stop': 'end', 'offset': 'end', 'lang': 'language', 'dataset': 'corpus',
+    'text': 'sentence', 'transcript': 'sentence', 'partition': 'split', 'fold': 'split',
+    'set': 'split',
+}  # fmt: skip
+# Words of a list that are read as those of the project.
+SEX_WORDS = {
+    'f': 'female', 'fem': 'female', 'woman': 'female', 'girl': 'female', 'w': 'female',
+    'weiblich': 'female', 'femme': 'female', 'mujer': 'female', 'donna': 'female',
+    'feminine': 'female', '\u5973': 'female', '\u5973\u6027': 'female',
+    'm': 'male', 'masc': 'male', 'man': 'male', 'boy': 'male', 'm\u00e4nnlich': 'male',
+    'homme': 'male', 'hombre': 'male', 'uomo': 'male', 'masculine': 'male', '\u7537': 'male',
+    '\u7537\u6027': 'male',
+}  # fmt: skip
+SPLIT_WORDS = {
+    'training': 'train', 'val': 'dev', 'valid': 'dev', 'validation': 'dev', 'development': 'dev',
+    'testing': 'test',
+}  # fmt: skip
 UNKNOWN_EMOTION = 'unknown emotion {}'
+MAX_COLUMNS = 20  # names of columns in one message
+MAX_NAME = 40  # characters of such a name
 MAX_REPORTED = 10  # problems in one message
 MAX_VALUES = 3  # values of one kind of problem that are reported one by one
 MAX_LINES = 3  # line numbers of one problem
@@ -56,7 +85,7 @@ def walk(source: Path, emotion_map: dict[str, str] | None = None) -> list[Uttera
     finder = PathFinder(source.parent)
     for _, row in table.numbered_rows:
         row['path'] = finder.find(row['path'])
-    finder.check_folder([row['path'] for _, row in table.numbered_rows])
+    finder.check_folder()
     finder.print_changes()
     utterances = []
     lines_by_name = collections.defaultdict(list)
@@ -69,12 +98,24 @@ def walk(source: Path, emotion_map: dict[str, str] | None = None) -> list[Uttera
 
 
 def fold_words(row: dict, emotion_map: dict[str, str]) -> None:
-    """Writes the words of a row in lower case, and the emotions that its own words mean."""
-    for column in ('emotion', 'sex', 'split'):
+    """Writes the words of a row in lower case, and what its own words mean.
+
+    Cells that stand for no value, such as NA and nan, become empty.
+    """
+    for column in OPTIONAL_COLUMNS:
+        if row.get(column) and speaker_names.is_unknown(row[column]):
+            row[column] = ''
+    for column in ('emotion', 'sex', 'split', 'channel'):
         if row.get(column):
             row[column] = labels.fold_word(row[column])
-    if row.get('emotion'):
-        row['emotion'] = emotion_map.get(row['emotion'], row['emotion'])
+    for column, meanings in (('sex', SEX_WORDS), ('split', SPLIT_WORDS)):
+        if row.get(column):
+            word = row[column].rstrip('.')
+            row[column] = meanings.get(word, row[column])
+    emotion = row.get('emotion') or ''
+    if emotion not in emotion_map and speaker_names.is_unknown(emotion):
+        emotion = ''
+    row['emotion'] = emotion_map.get(emotion, emotion)
 
 
 def check_columns(source: Path, columns: list[str]) -> None:
@@ -83,11 +124,35 @@ def check_columns(source: Path, columns: list[str]) -> None:
     unknown = [c for c in columns if c not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
     if missing or unknown or len(set(columns)) < len(columns):
         raise UserError(
-            f'{source} has the columns {", ".join(columns) or "(none)"}; '
-            f'missing: {", ".join(missing) or "none"}, unknown: {", ".join(unknown) or "none"}. '
+            f'{source} has the columns {describe_columns(columns)}; '
+            f'missing: {", ".join(missing) or "none"}, unknown: {describe_columns(unknown, "none")}. '
+            f'{advise_on_columns(columns, missing, unknown)}'
             f'Expected {", ".join(REQUIRED_COLUMNS)}, and optionally '
             f'{", ".join(OPTIONAL_COLUMNS)}, each once and separated by commas, semicolons or tabs.'
         )
+
+
+def describe_columns(columns: list[str], nothing: str = '(none)') -> str:
+    """Returns the names of columns, the first ones if there are many, in a form to be printed."""
+    listed = [column[:MAX_NAME] for column in columns[:MAX_COLUMNS]]
+    listed += ['...'] if len(columns) > MAX_COLUMNS else []
+    return ', '.join(listed) or nothing
+
+
+def advise_on_columns(columns: list[str], missing: list[str], unknown: list[str]) -> str:
+    """Returns sentences on what to do about missing and unknown columns."""
+    if len(missing) == len(REQUIRED_COLUMNS) == len(set(missing) - set(columns)):
+        names = [SIMILAR_COLUMNS[column] for column in unknown if column in SIMILAR_COLUMNS]
+        if not names:
+            return 'The first line must have the names of the columns. '
+    renamed = []
+    for column in unknown:
+        name = SIMILAR_COLUMNS.get(column)
+        if name and name not in columns:
+            renamed.append(f'{column} to {name}')
+    others = len(unknown) - len(renamed)
+    sentences = f'Probably rename {", ".join(renamed)}. ' if renamed else ''
+    return sentences + ('Remove the unknown columns that you do not need. ' if others else '')
 
 
 class Problem(NamedTuple):
@@ -136,6 +201,11 @@ def describe_problems(lines_by_problem: dict[Problem, list[int]]) -> str:
     if len(descriptions) > MAX_REPORTED:
         message += f'; and {pluralize(len(descriptions) - MAX_REPORTED, "other problem")}'
     message += '.'
+    if CELLS in values_by_form:
+        message += (
+            ' A text with a separator needs quotation marks; and names of rows, as R writes them, '
+            'need a name in the header, or leave them out (row.names = FALSE).'
+        )
     if UNKNOWN_EMOTION in values_by_form:
         words = [problem.value for problem in lines_by_problem if problem.form == UNKNOWN_EMOTION]
         message += f' Expected emotions: {", ".join(labels.EMOTIONS)}. {suggest_map(words)}'
@@ -184,7 +254,7 @@ def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
 def find_problem(row: dict) -> Problem | None:
     """Returns what is wrong with a row, or None."""
     if None in row or None in row.values():
-        return Problem('more or fewer cells than the header has columns')
+        return Problem(CELLS)
     return (
         find_text_problem(row)
         or find_rating_problem(row)
@@ -209,7 +279,8 @@ def find_text_problem(row: dict[str, str]) -> Problem | None:
             'split {} is neither train nor dev nor test (or test2, ...)', repr(row['split'])
         )
     if row.get('sex', '') not in ('', 'female', 'male'):
-        return Problem('sex {} is neither female nor male', repr(row['sex']))
+        form = 'sex {} is neither female nor male (f, m; empty if it is unknown or another)'
+        return Problem(form, repr(row['sex']))
     return None
 
 

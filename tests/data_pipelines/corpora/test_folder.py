@@ -282,6 +282,26 @@ def test_a_path_is_taken_as_written_where_there_is_such_a_file(tmp_path, capsys)
     assert not capsys.readouterr().out
 
 
+def test_the_names_of_a_folder_are_folded_once_for_many_paths(tmp_path, monkeypatch, capsys):
+    """Once for each path would be most of an hour for 100,000 paths."""
+    names = [f'u{n}.wav' for n in range(100)]
+    for name in names:
+        (tmp_path / name).touch()
+    rows = ''.join([f'{name.upper()},1,sad\n' for name in names])
+    path = write_list(tmp_path, 'path,speaker,emotion\n' + rows)
+    folded = []
+    normalize = unicodedata.normalize
+
+    def count(form: str, text: str) -> str:
+        folded.append(text)
+        return normalize(form, text)
+
+    monkeypatch.setattr(unicodedata, 'normalize', count)
+    assert [u.path.name for u in folder.walk(path)] == names
+    assert '100 paths of the list are not written as the file' in capsys.readouterr().out
+    assert len(folded) < 20 * len(names)
+
+
 def test_paths_relative_to_the_current_folder_are_refused(tmp_path, monkeypatch):
     (tmp_path / 'lists').mkdir()
     (tmp_path / 'x.wav').touch()
