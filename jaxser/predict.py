@@ -72,7 +72,7 @@ from jaxser.serving.predictor import (
     check_windows,
     load_predictor,
 )
-from jaxser.serving.recordings import expand_folder, list_folder
+from jaxser.serving.recordings import list_folder
 
 MAX_LISTED_FILES = 10
 
@@ -200,18 +200,19 @@ def _check_stream(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -
 def _expand_folders(paths: list[str]) -> list[Path]:
     """Returns the audio files that are named, and those in the folders that are named."""
     files = []
-    for path in paths:
-        files += expand_folder(Path(path))
-        if os.path.isdir(path):
-            _print_left_out(Path(path))
+    for path in map(Path, paths):
+        if not os.path.isdir(path):
+            files.append(path)
+            continue
+        content = list_folder(path)
+        files += content.audio or [path]
+        if content.others:
+            _print_left_out(path, content.others)
     return files
 
 
-def _print_left_out(folder: Path) -> None:
+def _print_left_out(folder: Path, others: list[Path]) -> None:
     """Says which files of a folder are left out, as they are no audio."""
-    others = list_folder(folder).others
-    if not others:
-        return
     names = [one_line(str(path.relative_to(folder))) for path in others[:MAX_LISTED_FILES]]
     if len(others) > MAX_LISTED_FILES:
         names.append('...')
@@ -220,27 +221,30 @@ def _print_left_out(folder: Path) -> None:
     print(message.encode(errors='backslashreplace').decode(), file=sys.stderr)
 
 
-def _enrol(predictor: Predictor, arguments: argparse.Namespace) -> Predictor:
-    """Returns the predictor for the speaker that --enrol names; prints the notes."""
+def _enrol(
+    predictor: Predictor, arguments: argparse.Namespace, enrolled_files: list[Path]
+) -> Predictor:
+    """Returns the predictor for the speaker that --enrol names; prints the notes.
+
+    `enrolled_files` are the paths of --enrol, with the audio files of folders in place of these.
+    """
     paths = arguments.enrol
     if arguments.enrol_by or paths == ['stream']:
         check_can_enrol(predictor.metadata)
         notes = [*predictor.model_notes, TRANSDUCTIVE_NOTE]
     else:
         if paths:
-            predictor = _enrol_paths(predictor, paths)
+            predictor = _enrol_paths(predictor, paths, enrolled_files)
         notes = predictor.notes
     for note in notes:
         print(note, file=sys.stderr)
     return predictor
 
 
-def _enrol_paths(predictor: Predictor, paths: list[str]) -> Predictor:
+def _enrol_paths(predictor: Predictor, paths: list[str], files: list[Path]) -> Predictor:
     saved = [path for path in paths if path.endswith(FILE_SUFFIX) or is_saved_enrolment(path)]
     if not saved:
-        for path in filter(os.path.isdir, paths):
-            _print_left_out(Path(path))
-        return predictor.enrol_files(paths)
+        return predictor.enrol_files(files)
     if len(paths) > 1:
         raise UserError(
             f'{saved[0]} is a saved enrolment, which cannot be combined with others: name it alone '
@@ -328,11 +332,13 @@ def main() -> None:
             arguments.upstream,
             channel=arguments.channel,
         )
-        predictor = _enrol(predictor, arguments)
-        running = predictor.start_enrolment() if arguments.enrol == ['stream'] else None
+        enrols_stream = arguments.enrol == ['stream']
+        enrolled_files = [] if enrols_stream else _expand_folders(arguments.enrol)
+        predictor = _enrol(predictor, arguments, enrolled_files)
+        running = predictor.start_enrolment() if enrols_stream else None
         if arguments.paths != ['-']:
             arguments.paths = _expand_folders(arguments.paths)
-            _report_enrolled_files(arguments.paths, _expand_folders(arguments.enrol))
+            _report_enrolled_files(arguments.paths, enrolled_files)
         with _saved_at_end(arguments.save_enrolment, predictor.enrolment, running):
             predictions = _predict(predictor, arguments, running)
             predictions = track_failures(predictions, failed, len(arguments.paths))

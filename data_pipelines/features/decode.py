@@ -201,16 +201,22 @@ def looks_like_audio(content: Content) -> bool:
 
 
 def expected_values(path: Path) -> int:
-    """Returns about how many samples of all channels a file holds, by its header or its size."""
+    """Returns about how many samples of all channels a file has, by its header or its size.
+
+    0 if it is not a regular file: to open a named pipe would wait for ever.
+    """
     import soundfile
 
     try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return 0
+    if not stat.S_ISREG(status.st_mode):
+        return 0
+    try:
         info = soundfile.info(os.fsencode(path))
     except Exception:  # a decoder may raise anything for a damaged file
-        try:
-            return COMPRESSED_VALUES * path.stat().st_size
-        except (OSError, ValueError):
-            return 0
+        return COMPRESSED_VALUES * status.st_size
     return info.frames * info.channels
 
 
