@@ -110,7 +110,7 @@ def protocol_section() -> ConfigDict:
     # Within a corpus:
     #   speaker_folds | leave_one_speaker_out | leave_one_session_out
     #                      one part is tested, the next is dev, the others train
-    #   official           the corpus' own partition
+    #   official           the corpus' own partition, with unknown speakers in training only
     #   speaker_dependent  random utterances; test speakers are training speakers
     # Across corpora (the target is tested, the source trains, a fifth of its speakers are dev):
     #   leave_one_corpus_out | leave_one_language_out | source_target

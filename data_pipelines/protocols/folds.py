@@ -7,7 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.errors import UserError
-from data_pipelines.protocols.protocol import CROSS_CORPUS_PROTOCOLS, Protocol
+from data_pipelines.protocols.protocol import (
+    CROSS_CORPUS_PROTOCOLS,
+    Protocol,
+    parse_allowed_leaks,
+)
 from data_pipelines.protocols.windows import find_windows, unite_overlaps
 from data_pipelines.speed_copies import check_no_copies
 from data_pipelines.storage.schema import Utterances
@@ -91,9 +95,9 @@ class Fold:
 def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     """Returns the folds of a protocol.
 
-    Some rows may be in no fold. Where the parts are divided by speaker or session, an unknown
-    speaker may be anyone: such rows are in training only. UserError if there are too few
-    utterances, speakers or sessions for the protocol.
+    Some rows may be in no fold. Where the parts are divided by speaker, by session or by the
+    release, an unknown speaker may be anyone: such rows are in training only. UserError if there
+    are too few utterances, speakers or sessions for the protocol.
     """
     corpora = set(utterances.text['corpus'].tolist())
     absent = set(protocol.identity) - corpora
@@ -216,19 +220,19 @@ def _deal_speakers(utterances: Utterances, parts: int) -> list[np.ndarray]:
 
 
 def _deal_recordings(utterances: Utterances, parts: int) -> list[np.ndarray]:
-    """Returns the rows of random parts; copies of a recording are in one part.
+    """Returns the rows of random parts.
 
-    So are windows of one file that overlap.
+    Copies of a recording are in one part, and so are overlapping windows of one file.
     """
     if parts < 3:
         raise UserError(f'config.protocol.folds is {parts}; train, dev and test need 3 or more.')
-    sha256_N = utterances.text['sha256']
-    _, recording_N = np.unique(sha256_N, return_inverse=True)
     if parts > len(utterances):
         raise UserError(
-            f'config.protocol.folds is {parts}, and there are {len(utterances)} utterances: '
-            'choose fewer folds.'
+            f'config.protocol.folds is {parts}, but there are only {len(utterances)} utterances. '
+            f'Choose --config.protocol.folds from 3 to {len(utterances)}.'
         )
+    sha256_N = utterances.text['sha256']
+    _, recording_N = np.unique(sha256_N, return_inverse=True)
     # An utterance without a hash is a recording of its own.
     own_N = recording_N.max() + 1 + np.arange(len(utterances))
     recording_N = np.where(sha256_N == '', own_N, recording_N)
@@ -258,11 +262,26 @@ def split_by_speaker(utterances: Utterances, rows: np.ndarray, groups: int) -> l
 
 
 def make_official_fold(utterances: Utterances, protocol: Protocol) -> Fold:
-    """Returns the fold of the corpus's own split; UserError if a part of it is empty."""
+    """Returns the fold of the corpus's own split; UserError if a part of it is empty.
+
+    An unknown speaker of dev or test may be a training speaker. Such rows are in no part, unless
+    `protocol.allow_leak` accepts shared speakers.
+    """
     split_N = utterances.text['split']
     train = np.flatnonzero(split_N == 'train')
-    dev = np.flatnonzero(split_N == 'dev')
-    test = np.flatnonzero(split_N == protocol.test)
+    usable_N = utterances.text['speaker'] != ''
+    if 'speaker' in parse_allowed_leaks(protocol.allow_leak):
+        usable_N[:] = True
+    dev = np.flatnonzero((split_N == 'dev') & usable_N)
+    test = np.flatnonzero((split_N == protocol.test) & usable_N)
+    for part, rows in (('dev', dev), (protocol.test, test)):
+        count = int(np.sum(split_N == part))
+        if count and not len(rows):
+            raise UserError(
+                f'All {count} utterances of the part {part} of the official split are of unknown '
+                'speakers, who may be training speakers. --allow_leak=speaker uses them, and the '
+                'results state it; or choose another --config.protocol.test.'
+            )
     if not (len(train) and len(dev) and len(test)):
         values, counts = np.unique(split_N, return_counts=True)
         listed = ', '.join(f'{n} {value or "without one"}' for value, n in zip(values, counts))
@@ -383,7 +402,8 @@ def _choose_dev(utterances: Utterances, source: np.ndarray, fold_number: int) ->
 
 
 def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
-    """Raises a UserError for an empty part, or a training part that lacks a class or has one."""
+    """Raises a UserError for an empty part, or a training part that lacks a class or has only one.
+    """
     emotion_N = utterances.text['emotion']
     for fold in folds:
         for part in PARTS:
@@ -410,7 +430,7 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
 
 
 def describe_poor_parts(utterances: Utterances, folds: list[Fold]) -> list[str]:
-    """Returns warnings for test parts of one class, and for folds that have a single speaker."""
+    """Returns warnings for test parts with one class, and for folds with one known speaker."""
     warnings = []
     names = []
     for fold in folds:

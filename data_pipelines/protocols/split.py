@@ -98,6 +98,7 @@ class Split(NamedTuple):
     # it out ('style=scripted'), by emotion or reason where it has no class ('fear').
     left_out: dict[str, int]
     unused: int  # `utterances` that are in no part of any fold
+    unused_unknown: int = 0  # those of them whose speaker is unknown
 
     def describe_left_out(self, label_space: str) -> list[str]:
         """Returns a sentence for each reason why utterances are left out; none if all are used."""
@@ -112,7 +113,11 @@ class Split(NamedTuple):
         if by_label:
             sentences.append(f'Left out, no class in {label_space!r}: {", ".join(by_label)}.')
         if self.unused:
-            sentences.append(f'Left out, in no part of this protocol: {self.unused}.')
+            unknown = f', {self.unused_unknown} of them of unknown speakers'
+            sentences.append(
+                f'Left out, in no part of this protocol: {self.unused}'
+                f'{unknown if self.unused_unknown else ""}.'
+            )
         return sentences
 
 
@@ -126,10 +131,12 @@ def make_split(config, data: PreparedData) -> Split:
         fold = reserve_attacker_test(utterances, fold, protocol.withhold, config.data.order_seed)
         fold = reserve_enrolment(utterances, fold, protocol, config.data.order_seed)
         folds.append(keep_copies_of_training(utterances, fold))
+    unused = np.setdiff1d(np.arange(len(utterances)), rows_of_parts(folds, ALL_PARTS))
     return Split(
         utterances,
         folds,
         sha256=hash_folds(utterances, folds),
         left_out=others | unlabelled,
-        unused=len(utterances) - len(rows_of_parts(folds, ALL_PARTS)),
+        unused=len(unused),
+        unused_unknown=int(np.sum(utterances.text['speaker'][unused] == '')),
     )

@@ -153,6 +153,23 @@ def test_the_official_fold_is_the_partition_of_the_release():
         make_folds(utterances, Protocol('official', test='test3'))
 
 
+def test_unknown_speakers_of_the_official_dev_and_test_parts_are_left_out():
+    """They may be training speakers. With --allow_leak=speaker they are used."""
+    utterances = make_utterances(speakers=6)
+    split_of_speaker = np.array(['train', 'dev', 'test', 'test2', 'train', 'train'])
+    utterances.text['split'] = split_of_speaker[np.arange(len(utterances)) // 8]
+    utterances.text['speaker'][[0, 8, 16, *range(24, 32)]] = ''
+    (fold,) = make_folds(utterances, Protocol('official'))
+    assert 0 in fold.train
+    assert fold.dev.tolist() == list(range(9, 16))
+    assert fold.test.tolist() == list(range(17, 24))
+    with pytest.raises(UserError, match=r'All 8 utterances of the part test2 .* unknown speakers'):
+        make_folds(utterances, Protocol('official', test='test2'))
+    (fold,) = make_folds(utterances, Protocol('official', test='test2', allow_leak='speaker'))
+    assert fold.dev.tolist() == list(range(8, 16))
+    assert fold.test.tolist() == list(range(24, 32))
+
+
 def test_speaker_dependent_folds_keep_copies_of_a_recording_together():
     """Utterances are random but reproducible, each tested once; the title says what is shared."""
     utterances = make_utterances(speakers=3, per_class=20)
