@@ -229,7 +229,7 @@ def _deal_recordings(utterances: Utterances, parts: int) -> list[np.ndarray]:
     if parts > len(utterances):
         raise UserError(
             f'config.protocol.folds is {parts}, but there are only {len(utterances)} utterances. '
-            f'Choose --config.protocol.folds from 3 to {len(utterances)}.'
+            'Choose fewer folds, at most one for each utterance.'
         )
     sha256_N = utterances.text['sha256']
     _, recording_N = np.unique(sha256_N, return_inverse=True)
@@ -402,8 +402,7 @@ def _choose_dev(utterances: Utterances, source: np.ndarray, fold_number: int) ->
 
 
 def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
-    """Raises a UserError for an empty part, or a training part that lacks a class or has only one.
-    """
+    """Raises a UserError for an empty part, or a training part that lacks a class or has only one."""
     emotion_N = utterances.text['emotion']
     for fold in folds:
         for part in PARTS:

@@ -253,7 +253,7 @@ def test_test_parts_of_one_class_and_a_single_speaker_are_named():
 
 
 def test_more_parts_than_utterances_are_refused_at_once():
-    with pytest.raises(UserError, match='folds is 1000000000, and there are 48 utterances'):
+    with pytest.raises(UserError, match='folds is 1000000000, but there are only 48'):
         make_folds(make_utterances(), Protocol('speaker_dependent', folds=10**9))
 
 
