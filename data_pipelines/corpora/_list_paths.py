@@ -23,7 +23,8 @@ from data_pipelines.wording import TYPOGRAPHIC_CHARACTERS, pluralize, remove_inv
 MAX_EXAMPLES = 3
 QUOTATION_MARKS = '"\'\u201c\u201d'
 SUFFIXES = ('', *AUDIO_SUFFIXES, *OTHER_AUDIO_SUFFIXES)
-SPELLING = 'Unicode form, blanks, upper and lower case'  # what a file's name may differ in
+# What a file's name may differ in
+SPELLING = 'Unicode form, blanks, invisible characters, upper and lower case'
 
 
 class PathFinder:

@@ -112,10 +112,11 @@ def fold_words(row: dict, emotion_map: dict[str, str]) -> None:
         if row.get(column):
             word = row[column].rstrip('.')
             row[column] = meanings.get(word, row[column])
-    emotion = row.get('emotion') or ''
-    if emotion not in emotion_map and speaker_names.is_unknown(emotion):
-        emotion = ''
-    row['emotion'] = emotion_map.get(emotion, emotion)
+    emotion = row.get('emotion')
+    if emotion in emotion_map:
+        row['emotion'] = emotion_map[emotion]
+    elif emotion and speaker_names.is_unknown(emotion):
+        row['emotion'] = ''
 
 
 def check_columns(source: Path, columns: list[str]) -> None:
@@ -125,7 +126,8 @@ def check_columns(source: Path, columns: list[str]) -> None:
     if missing or unknown or len(set(columns)) < len(columns):
         raise UserError(
             f'{source} has the columns {describe_columns(columns)}; '
-            f'missing: {", ".join(missing) or "none"}, unknown: {describe_columns(unknown, "none")}. '
+            f'missing: {", ".join(missing) or "none"}, '
+            f'unknown: {describe_columns(unknown, "none")}. '
             f'{advise_on_columns(columns, missing, unknown)}'
             f'Expected {", ".join(REQUIRED_COLUMNS)}, and optionally '
             f'{", ".join(OPTIONAL_COLUMNS)}, each once and separated by commas, semicolons or tabs.'
