@@ -20,7 +20,7 @@ from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.wording import pluralize
 from jaxser.cli import any_path
 from jaxser.reporting.markdown import FIGURES, RESULTS_INTRODUCTION, render_results
-from jaxser.workdir_files import write_whole
+from jaxser.workdir_files import WorkdirFiles, read_regular, write_named, write_whole
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
             arguments.workdir, arguments.whole, arguments.unmeasured, command, figures
         )
         if arguments.out:
-            write_whole(arguments.out, text)
+            write_named(arguments.out, text)
             print(f'{arguments.out}: {pluralize(sweeps, "sweep")}.')
         else:
             print(text)
@@ -85,14 +85,18 @@ def _copy_figures(workdirs: list, folder: Path, file: Path) -> dict[str, dict[st
     links: dict[str, dict[str, str]] = {}
     for workdir in workdirs:
         for name in FIGURES:
-            if not (workdir / name).exists():
+            if not WorkdirFiles(workdir).exists(name):
                 continue
             folder.mkdir(parents=True, exist_ok=True)
             copy = folder / f'{workdir.name}_{name}'
-            write_whole(copy, (workdir / name).read_bytes())
+            write_whole(copy, _read_figure(workdir / name))
             link = Path(os.path.relpath(copy, file.parent)).as_posix()
             links.setdefault(str(workdir), {})[name] = link
     return links
+
+
+def _read_figure(file: Path) -> bytes:
+    return read_regular(file, 'Copy it again, or remove it: then the comparison does without it.')
 
 
 def _check_replaceable(file: Path) -> None:

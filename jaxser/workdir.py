@@ -123,10 +123,10 @@ def continue_earlier_sweep(path, config):
 
     Returns it unchanged if `path` contains no sweep, another sweep, or one of this version.
     """
-    file = epath.Path(path) / 'config.json'
-    if not file.exists():
+    files = WorkdirFiles(epath.Path(path))
+    if not files.exists('config.json'):
         return config
-    stored = WorkdirFiles(file.parent).read_json(file.name, workdir_files.CONFIG)['config']
+    stored = files.read_json('config.json', workdir_files.CONFIG)['config']
     marked_config = earlier.with_mark(config)
     is_earlier_sweep = not _list_differences(stored, marked_config)
     return marked_config if is_earlier_sweep else config
@@ -246,7 +246,7 @@ class Workdir:
         Raises UserError if `path` has no config.json.
         """
         file = epath.Path(path) / 'config.json'
-        if not file.exists():
+        if not WorkdirFiles(file.parent).exists(file.name):
             raise UserError(
                 f'{path} contains no sweep (no config.json); expected a workdir of jaxser.main, '
                 'e.g. runs/dann_demo.'

@@ -41,7 +41,7 @@ def check_finished(path: Path) -> None:
             f'There is no folder {path}; expected the workdir of a finished sweep, '
             'e.g. runs/dann_demo.'
         )
-    if not (path / 'results.json').exists():
+    if not WorkdirFiles(path).exists('results.json'):
         raise UserError(
             f'{path} contains no finished sweep (no results.json). Repeat the command that started '
             'it: training continues where it stopped.'
