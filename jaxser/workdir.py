@@ -292,7 +292,10 @@ class Workdir:
         """Returns the outcome of a group, or None if the group is not finished."""
         name = f'groups/{group}/outcome.json'
         remedy = f'Remove {self.path / name}: the same command tests this group again.'
-        return self._read_json(name, workdir_files.OUTCOME, remedy)
+        outcome = self._read_json(name, workdir_files.OUTCOME, remedy)
+        if outcome is not None:
+            workdir_files.check_runs(self.path / name, outcome['runs'], remedy)
+        return outcome
 
     def save_outcome(self, group: int, outcome: dict, predictions: list[dict]) -> None:
         """Writes the outcome of a group and its rows of predictions.csv.

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 import stat
 import time
 import zipfile
@@ -45,6 +46,8 @@ RUN = {
     'probe?': dict,
     'adversary?': dict,
 }
+# What a run that did not diverge has, too.
+FINISHED_RUN = {'epoch': COUNT, 'dev': dict, 'test': dict, 'selected': dict}
 OUTCOME = {'runs': [RUN], 'seconds': Number(low=0), 'lines': COUNT}
 CONFIG = {
     'config': {'method?': str, 'data?': dict, 'protocol?': dict},
@@ -95,7 +98,7 @@ def write_whole(file, content: str | bytes) -> None:
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     remove_partial_files(file.parent, file.name, STALE_SECONDS)
-    part = file.with_name(f'.{file.name}.{os.getpid()}.part')
+    part = file.with_name(f'.{file.name}.{socket.gethostname()}-{os.getpid()}.part')
     try:
         with open(part, 'wb') as stream:
             stream.write(content)
@@ -116,14 +119,45 @@ def write_named(file, content: str | bytes) -> None:
 
 
 def remove_partial_files(folder: Path, name: str, seconds: float = 0.0) -> None:
-    """Removes what killed processes have left of writing a file, if older than `seconds`."""
+    """Removes what killed processes have left of writing a file.
+
+    These are partial files that are older than `seconds`, and those of processes of this machine
+    that have ended.
+    """
     latest = time.time() - seconds
     prefix = f'.{name}.'
     with contextlib.suppress(OSError):
         for part in os.scandir(folder):
-            is_partial = part.name.startswith(prefix) and part.name.endswith('.part')
-            if is_partial and part.stat(follow_symlinks=False).st_mtime <= latest:
+            if not (part.name.startswith(prefix) and part.name.endswith('.part')):
+                continue
+            owner = part.name.removeprefix(prefix).removesuffix('.part')
+            is_old = part.stat(follow_symlinks=False).st_mtime <= latest
+            if is_old or _has_ended(owner):
                 os.unlink(part.path)
+
+
+def _has_ended(owner: str) -> bool:
+    """Returns whether HOST-PID, of a partial file, is a process of this machine that has ended."""
+    host, _, number = owner.rpartition('-')
+    if os.name != 'posix' or host != socket.gethostname() or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)  # sends no signal
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass  # a process of another user
+    return False
+
+
+def check_runs(file, runs: list[dict], remedy: str = RETRAIN) -> None:
+    """Raises a UserError if a run that did not diverge lacks some of its results."""
+    for number, run in enumerate(runs):
+        violation = None
+        if run['status'] == 'ok':
+            violation = find_violation(run, FINISHED_RUN, f'runs[{number}]')
+        if violation:
+            raise damaged(file, violation, remedy)
 
 
 def memory_bytes() -> int:

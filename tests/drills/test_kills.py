@@ -25,7 +25,7 @@ KILLS_PER_ROUND = 3
 KILLS = 60
 END_SECONDS = 240
 # Of JSON files: durations, and the state of the checkout, in which somebody may work.
-LEFT_OUT = ('seconds', 'groups', 'git_commit', 'facts_sha256')
+LEFT_OUT = ('seconds', 'seconds_of_training', 'groups', 'git_commit', 'facts_sha256')
 
 
 class Round(NamedTuple):
@@ -157,7 +157,9 @@ def test_a_repetition_after_kills_gives_the_same_files(data, swept, tmp_path):
         found = fingerprint(each.folder)
         drill.tried += len(times)
         case = f'case {number}: {each.command} killed after {times.round(2)} s'
-        if status != 0 or 'Traceback' in output:
+        # An export that was killed after its end is refused, because the folder exists.
+        is_complete = each.command == 'export' and 'exists already' in output
+        if (status != 0 and not is_complete) or 'Traceback' in output:
             drill.fail(case, f'status {status}: {output[-500:]}')
         elif found != right[each.command]:
             names = {n for n, _ in found.items() ^ right[each.command].items()}

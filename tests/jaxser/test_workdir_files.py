@@ -1,6 +1,9 @@
 import json
 import os
 import re
+import socket
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -187,11 +190,23 @@ def test_partial_files_have_the_process_id_and_old_ones_are_removed(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [names[2], 'a.json']
 
 
+def test_the_partial_file_of_a_process_that_has_ended_is_removed_at_once(tmp_path):
+    """Of a process that runs, or of another machine, it may still be needed."""
+    ended = subprocess.Popen([sys.executable, '-c', ''])
+    ended.wait()
+    host = socket.gethostname()
+    kept = [f'.a.json.{host}-{os.getppid()}.part', f'.a.json.other-{ended.pid}.part']
+    for name in (*kept, f'.a.json.{host}-{ended.pid}.part'):
+        (tmp_path / name).write_text('')
+    write_whole(tmp_path / 'a.json', '{}')
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, 'a.json'])
+
+
 def test_a_file_is_on_disk_before_it_replaces_another(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, 'fsync', lambda number: synced.append(os.listdir(tmp_path)))
     write_whole(tmp_path / 'a.json', '{}')
-    assert synced == [[f'.a.json.{os.getpid()}.part']]
+    assert synced == [[f'.a.json.{socket.gethostname()}-{os.getpid()}.part']]
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
