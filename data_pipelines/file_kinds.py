@@ -111,7 +111,7 @@ def _is_utf_16(head: bytes) -> bool:
 
 
 def _decodes_as_utf_16(head: bytes) -> bool:
-    """Returns whether the bytes, with a mark of UTF-16, are characters that a person would write."""
+    """Returns whether bytes that begin with a mark of UTF-16 are text in it."""
     text = head[: len(head) // 2 * 2].decode('utf-16', errors='replace')
     printable = sum(character.isprintable() or character.isspace() for character in text)
     return '\ufffd' not in text[:-1] and printable > 0.95 * len(text)

@@ -43,7 +43,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_pipelines.errors import UserError, exit_on_user_error
-from data_pipelines.features.decode import SAMPLE_RATE_RANGE
+from data_pipelines.features.rejection import SAMPLE_RATE_RANGE
 from data_pipelines.wording import pluralize
 from jaxser import distributed
 from jaxser.serving.enrolment import (

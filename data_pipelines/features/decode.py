@@ -16,9 +16,7 @@ from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features import containers, mpeg, soundtracks
 from data_pipelines.features.containers import MAX_STATED_LENGTH, Content
-from data_pipelines.features.rejection import SAMPLE_RATE_RANGE as SAMPLE_RATE_RANGE
 from data_pipelines.features.rejection import Rejection
-from data_pipelines.features.rejection import check_sample_rate as check_sample_rate
 
 if TYPE_CHECKING:
     from data_pipelines.features.log_mel import LogMel
@@ -30,12 +28,12 @@ SILENCE_AMPLITUDE = 1e-4  # -80 dB of full scale
 # whole numbers above the second limit.
 UNSCALED_INTEGER_AMPLITUDE = 100.0
 WHOLE_NUMBER_AMPLITUDE = 2.0
-# The channels cancel if their mean has less than this share of their power. It has 1/K if K
-# channels are unrelated, or if all but one are silent; and there are 64 at most.
-CANCELLED_POWER = 0.01
+# The mean of K unrelated channels has 1/K of the mean power of a channel, and so has that of one
+# channel and K - 1 silent ones. The channels cancel if it has less than this share of 1/K.
+CANCELLED_POWER = 0.02
 MIDI_DUMP_MAGIC = b'\xf0\x7e'  # libsndfile prints on standard output if such a file is damaged
 COMPRESSED_VALUES = 8  # samples per byte of speech that PyAV decodes
-MIXED_FORMATS = 'files joined into one, of different rates or channels: cut them apart'
+MIXED_FORMATS = 'files with different rates or channels, joined into one: cut them apart'
 VIDEO_SUFFIXES = soundtracks.SUFFIXES  # decoded by PyAV; other files are decoded by soundfile
 
 
@@ -107,7 +105,10 @@ def check_levels(samples: np.ndarray) -> None:
 
 
 def mix_channels(samples: np.ndarray, channel: int | None = None) -> np.ndarray:
-    """Returns one channel of samples, or their mean; raises a Rejection if the channels cancel."""
+    """Returns one channel (time,) of samples (time, channels), or the mean of all.
+
+    Raises a Rejection if there is no such channel, or if the channels cancel.
+    """
     channels = samples.shape[1]
     if channel is not None:
         if not 1 <= channel <= channels:
@@ -118,7 +119,7 @@ def mix_channels(samples: np.ndarray, channel: int | None = None) -> np.ndarray:
     wave = samples.mean(axis=1)
     power = np.mean([channel_samples.var() for channel_samples in samples.T])
     is_silent = np.ptp(samples, axis=0).max() < 2 * SILENCE_AMPLITUDE
-    if not is_silent and wave.var() < CANCELLED_POWER * power:
+    if not is_silent and wave.var() < CANCELLED_POWER * power / channels:
         raise Rejection(
             f'its {channels} channels cancel, as where one is inverted: choose one (--channel, or '
             'the column channel)'
@@ -127,7 +128,7 @@ def mix_channels(samples: np.ndarray, channel: int | None = None) -> np.ndarray:
 
 
 def check_sound(wave: np.ndarray) -> None:
-    """Raises a Rejection for a wave without sound."""
+    """Raises a Rejection for a wave (time,) that is silent but for a constant."""
     if np.ptp(wave) >= 2 * SILENCE_AMPLITUDE:
         return
     if abs(wave[0]) > SILENCE_AMPLITUDE:
@@ -154,7 +155,7 @@ def read_samples(utterance: Utterance) -> tuple[np.ndarray, int]:
 
 @contextlib.contextmanager
 def open_content(path: Path) -> Iterator[Content]:
-    """Context of a file's content, which is read only where it is looked at."""
+    """Context of a file's content; only the bytes that are looked at are read from the disk."""
     with open(path, 'rb') as file:
         try:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -166,7 +167,10 @@ def open_content(path: Path) -> Iterator[Content]:
 
 
 def read_content(utterance: Utterance, content: Content) -> tuple[np.ndarray, int]:
-    """Returns the samples of an utterance and their rate, by the decoder for its file."""
+    """Returns the samples of an utterance and their rate, as `read_samples` does.
+
+    The first bytes of the file, not its name, say by which decoder.
+    """
     head = content[: file_kinds.HEAD_BYTES]
     kind = file_kinds.recognise(head)
     if kind is not None:
@@ -221,7 +225,10 @@ def expected_values(path: Path) -> int:
 
 
 def cut_segment(utterance: Utterance, samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
-    """Returns the samples of an utterance, from those of its whole file, and their rate."""
+    """Returns the samples of an utterance, from those of its whole file, and their rate.
+
+    Samples are float32 of shape (time, channels); the rate is in Hz.
+    """
     start, stop = segment_bounds(utterance, len(samples), rate)
     return samples[start:stop], rate
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.features.decode import SAMPLE_RATE_RANGE, Rejection, decode
+from data_pipelines.features.decode import Rejection, decode
+from data_pipelines.features.rejection import SAMPLE_RATE_RANGE
 from data_pipelines.features.signature import compute_signature
 
 if TYPE_CHECKING:

@@ -402,7 +402,7 @@ def _choose_dev(utterances: Utterances, source: np.ndarray, fold_number: int) ->
 
 
 def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
-    """Raises a UserError for an empty part, or a training part that lacks a class or has only one."""
+    """Raises a UserError for an empty part, or for a training part that lacks classes."""
     emotion_N = utterances.text['emotion']
     for fold in folds:
         for part in PARTS:

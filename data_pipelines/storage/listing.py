@@ -1,4 +1,4 @@
-"""Checks a corpus's list of utterances before it is prepared: who speaks, and in which file."""
+"""Completes a corpus's list of utterances before it is prepared: the speakers and the files."""
 
 import collections
 import dataclasses
@@ -12,7 +12,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
-MAX_LISTED_SPEAKERS = 10  # of one kind of mistake that a message names
+MAX_LISTED_SPEAKERS = 10  # whom a message names for one kind of mistake
 FILE_DIGITS = 16  # hexadecimal digits that stand for a file
 
 
@@ -49,7 +49,8 @@ def clear_unknown_speakers(utterances: list[Utterance]) -> list[Utterance]:
             listed.append(f'{count} {speaker_names.visible(name) if name else "empty"}')
         print_text(
             f'{pluralize(counts.total(), "utterance")} of unknown speakers ({", ".join(listed)}): '
-            'they are in no speaker loss, and where parts are divided by speaker in training only.'
+            'no speaker loss uses them, and where parts are divided by speaker, they are in '
+            'training only.'
         )
     return cleared
 
@@ -101,11 +102,12 @@ def check_names(spellings: list[list[str]], sexes: list[str]) -> None:
 
 
 def _join_spellings(names: list[str]) -> str:
+    """Returns the names of one person, as in a message."""
     return ' = '.join([speaker_names.visible(name) for name in names])
 
 
 def _join_first(words: list[str]) -> str:
-    """Returns the first words, and how many there are besides."""
+    """Returns the first words, and how many more there are."""
     more = len(words) - MAX_LISTED_SPEAKERS
     ending = f', and {more} more' if more > 0 else ''
     return ', '.join(words[:MAX_LISTED_SPEAKERS]) + ending
@@ -130,7 +132,7 @@ def unite_spellings(utterances: list[Utterance], spellings: list[list[str]]) -> 
 def with_files(utterances: list[Utterance]) -> list[Utterance]:
     """Returns the utterances with `file`, if any of them is a segment of its file.
 
-    Channels that are used one by one count as files of their own.
+    Each channel of a file that is used by itself counts as a file.
     """
     if not any(utterance.is_segment for utterance in utterances):
         return utterances
@@ -138,7 +140,7 @@ def with_files(utterances: list[Utterance]) -> list[Utterance]:
     for utterance in utterances:
         if utterance.path not in file_by_path:
             file_by_path[utterance.path] = hash_real_path(utterance.path)
-    # The mean of all channels has something of each of them.
+    # The mean of all channels contains each channel, so these are one file.
     mixed_files = {file_by_path[u.path] for u in utterances if not u.channel}
     completed = []
     for utterance in utterances:

@@ -201,7 +201,7 @@ def test_channels_that_cancel_are_rejected_until_one_is_chosen(channels, tmp_pat
         [TONE, 0 * TONE],
         [0.01 * TONE, TONE],
         [make_noise(0, 0.1), make_noise(1, 0.1)],
-        [TONE, *[0 * TONE] * 63],
+        [TONE, *[0 * TONE] * 199],
         [TONE, TONE, -TONE],
     ],
 )
