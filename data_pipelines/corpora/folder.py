@@ -5,6 +5,7 @@ The columns path, speaker and emotion are required; `OPTIONAL_COLUMNS` are optio
 
 import ast
 import collections
+import difflib
 import math
 import re
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import NamedTuple
 from data_pipelines import labels, speaker_names
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.corpora._list_paths import PathFinder
-from data_pipelines.corpora._list_table import read_table
+from data_pipelines.corpora._list_table import Table, read_table
 from data_pipelines.errors import UserError
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
 REQUIRED_COLUMNS = ('path', 'speaker', 'emotion')
@@ -29,9 +31,10 @@ OPTIONAL_COLUMNS = (
     *OPTIONAL_TEXT_COLUMNS,
     *RATING_COLUMNS,
 )
+KNOWN_COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
 NUMBER_COLUMNS = ('start', 'end', *RATING_COLUMNS)
 CELLS = 'more or fewer cells than the header has columns'
-# Names of columns that are often used for those here, as a suggestion.
+# Names of columns that are often used for those here. They are refused with the name to write.
 SIMILAR_COLUMNS = {
     'file': 'path', 'filename': 'path', 'file_name': 'path', 'file name': 'path',
     'filepath': 'path', 'file_path': 'path', 'audio': 'path', 'wav': 'path', 'wav_path': 'path',
@@ -40,9 +43,7 @@ SIMILAR_COLUMNS = {
     'spk_id': 'speaker', 'spkid': 'speaker', 'actor': 'speaker', 'sprecher': 'speaker',
     'label': 'emotion', 'labels': 'emotion', 'class': 'emotion', 'target': 'emotion',
     'emo': 'emotion', 'gender': 'sex', 'begin': 'start', 'start_time': 'start', 'onset': 'start',
-    'end_time': 'end', 'stop': 'end', 'offset': 'end', 'lang': 'language', 'dataset': 'corpus',
-    'text': 'sentence', 'transcript': 'sentence', 'partition': 'split', 'fold': 'split',
-    'set': 'split',
+    'end_time': 'end', 'stop': 'end', 'offset': 'end', 'lang': 'language', 'partition': 'split',
 }  # fmt: skip
 # Words of a list that are read as those of the project.
 SEX_WORDS = {
@@ -58,6 +59,7 @@ SPLIT_WORDS = {
     'testing': 'test',
 }  # fmt: skip
 UNKNOWN_EMOTION = 'unknown emotion {}'
+MISSPELLING_RATIO = 0.8  # of difflib; from here on a name is taken for a misspelled one
 MAX_COLUMNS = 20  # names of columns in one message
 MAX_NAME = 40  # characters of such a name
 MAX_REPORTED = 10  # problems in one message
@@ -77,8 +79,9 @@ def walk(source: Path, emotion_map: dict[str, str] | None = None) -> list[Uttera
     """
     if not source.is_file():
         raise UserError(f'{source} is not a file. {SOURCE_HINT}')
-    table = read_table(source, REQUIRED_COLUMNS + OPTIONAL_COLUMNS, NUMBER_COLUMNS)
+    table = read_table(source, KNOWN_COLUMNS, NUMBER_COLUMNS)
     check_columns(source, table.columns)
+    remove_unknown(source, table)
     for _, row in table.numbered_rows:
         fold_words(row, emotion_map or {})
     check_rows(source, table.numbered_rows)
@@ -120,18 +123,51 @@ def fold_words(row: dict, emotion_map: dict[str, str]) -> None:
 
 
 def check_columns(source: Path, columns: list[str]) -> None:
-    """Raises a UserError if required columns are missing, or columns are unknown or repeated."""
+    """Raises a UserError if known columns are missing, repeated, or probably misnamed."""
     missing = [column for column in REQUIRED_COLUMNS if column not in columns]
-    unknown = [c for c in columns if c not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
-    if missing or unknown or len(set(columns)) < len(columns):
+    unknown = [column for column in columns if column not in KNOWN_COLUMNS]
+    known = [column for column in columns if column in KNOWN_COLUMNS]
+    renamed = find_misnamed(columns, unknown)
+    if missing or renamed or len(set(known)) < len(known):
         raise UserError(
             f'{source} has the columns {describe_columns(columns)}; '
             f'missing: {", ".join(missing) or "none"}, '
             f'unknown: {describe_columns(unknown, "none")}. '
-            f'{advise_on_columns(columns, missing, unknown)}'
+            f'{advise_on_columns(missing, renamed)}'
             f'Expected {", ".join(REQUIRED_COLUMNS)}, and optionally '
             f'{", ".join(OPTIONAL_COLUMNS)}, each once and separated by commas, semicolons or tabs.'
         )
+
+
+def find_misnamed(columns: list[str], unknown: list[str]) -> dict[str, str]:
+    """Returns the known columns that the list lacks and unknown ones probably are, by the latter.
+
+    These are other words for a column, and misspellings.
+    """
+    renamed = {}
+    absent = [column for column in KNOWN_COLUMNS if column not in columns]
+    for column in unknown:
+        similar = difflib.get_close_matches(column, absent, 1, MISSPELLING_RATIO)
+        name = SIMILAR_COLUMNS.get(column) or (similar[0] if similar else '')
+        if name in absent:
+            renamed[column] = name
+    return renamed
+
+
+def remove_unknown(source: Path, table: Table) -> None:
+    """Removes unknown columns from the rows, and prints their names."""
+    unknown = [column for column in table.columns if column not in KNOWN_COLUMNS]
+    if not unknown:
+        return
+    columns = 'an unknown column, which is' if len(unknown) == 1 else 'unknown columns, which are'
+    print_text(
+        f'{source} has {columns} ignored: {describe_columns(unknown)}. '
+        f'Known are {", ".join(KNOWN_COLUMNS)}.'
+    )
+    for _, row in table.numbered_rows:
+        for column in unknown:
+            if row.get(column) is not None:  # None shows that the row has too few cells
+                row.pop(column, None)
 
 
 def describe_columns(columns: list[str], nothing: str = '(none)') -> str:
@@ -141,20 +177,12 @@ def describe_columns(columns: list[str], nothing: str = '(none)') -> str:
     return ', '.join(listed) or nothing
 
 
-def advise_on_columns(columns: list[str], missing: list[str], unknown: list[str]) -> str:
-    """Returns sentences on what to do about missing and unknown columns."""
-    if len(missing) == len(REQUIRED_COLUMNS) == len(set(missing) - set(columns)):
-        names = [SIMILAR_COLUMNS[column] for column in unknown if column in SIMILAR_COLUMNS]
-        if not names:
-            return 'The first line must have the names of the columns. '
-    renamed = []
-    for column in unknown:
-        name = SIMILAR_COLUMNS.get(column)
-        if name and name not in columns:
-            renamed.append(f'{column} to {name}')
-    others = len(unknown) - len(renamed)
-    sentences = f'Probably rename {", ".join(renamed)}. ' if renamed else ''
-    return sentences + ('Remove the unknown columns that you do not need. ' if others else '')
+def advise_on_columns(missing: list[str], renamed: dict[str, str]) -> str:
+    """Returns a sentence on what to do about missing and misnamed columns."""
+    if len(missing) == len(REQUIRED_COLUMNS) and not renamed:
+        return 'The first line must have the names of the columns. '
+    names = [f'{column} to {name}' for column, name in renamed.items()]
+    return f'Probably rename {", ".join(names)}; otherwise remove them. ' if names else ''
 
 
 class Problem(NamedTuple):

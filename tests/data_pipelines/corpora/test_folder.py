@@ -54,6 +54,17 @@ def test_a_channel_that_is_no_number_from_1_is_refused(channel, tmp_path):
         folder.walk(path)
 
 
+def test_unknown_columns_are_ignored_and_named(tmp_path, capsys):
+    """Also where their cells are not UTF-8, or their names would move the cursor."""
+    path = tmp_path / 'list.csv'
+    path.write_bytes(b'path,mood\x1b[2J,speaker,emotion,age,age\nx.wav,caf\xe9,1,sad,4,5\n')
+    (utterance,) = folder.walk(path)
+    assert (utterance.speaker, utterance.emotion) == ('1', 'sad')
+    printed = capsys.readouterr().out
+    assert 'unknown columns, which are ignored: mood[2j, age, age.' in printed
+    assert '\x1b' not in printed
+
+
 def test_a_list_from_a_spreadsheet_is_read(tmp_path):
     """With a byte order mark, CRLF, columns in another order, and an absolute path."""
     absolute = tmp_path / 'x.wav'
@@ -66,7 +77,8 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
     ('text', 'message'),
     [
         ('path,speaker\nx.wav,1\n', 'missing: emotion'),
-        ('path,speaker,emotion,mood\nx.wav,1,sad,2\n', 'unknown: mood'),
+        ('path,speaker,emotion,chanel\nx.wav,1,sad,2\n', 'rename chanel to channel'),
+        ('path,speaker,emotion,path\nx.wav,1,sad,x.wav\n', 'each once'),
         ('path|speaker|emotion\nx.wav|1|sad\n', 'separated by commas, semicolons or tabs'),
         ('path,speaker,emotion,\nx.wav,1,sad,new\n', 'Column 4 of .* has no name'),
         (',path,speaker,emotion\n1,x.wav,1,sad\n1,y.wav,1,sad\n', 'Column 1 of .* has no name'),
@@ -96,7 +108,7 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
         ('path,speaker,emotion,sex\nx.wav,1,sad,1\n', "line 2: sex '1' .*empty if it is unknown"),
         ('filename,spk,label\nx.wav,1,sad\n', 'rename filename to path, spk to speaker, label to'),
         ('path,speaker,emotion,gender\nx.wav,1,sad,f\n', 'rename gender to sex'),
-        ('path,speaker,emotion,index\nx.wav,1,sad,0\n', 'Remove the unknown columns'),
+        ('path,speaker,emotion,mood\nx.wav,1,sad\n', 'line 2: more or fewer cells'),
         ('My list,,\npath,speaker,emotion\nx.wav,1,sad\n', 'The first line must have the names'),
         ('path\tspeaker\temotion\n1\tx.wav\t1\tsad\n', 'as R writes them'),
         ('"path" "speaker" "emotion"\n"1" "x.wav" "1" "sad"\n', 'line 1, .*not separated by'),
