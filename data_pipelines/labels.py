@@ -19,7 +19,7 @@ EMOTIONS = (
 # These two words mean that there is no usable label: no label space maps them.
 UNTRAINED_EMOTIONS = ('other', 'undecided')
 
-# Emotions that other words are likely to mean, as a suggestion: whether they do, the user says.
+# What other words are likely to mean. A message suggests it, and the user decides.
 SIMILAR_WORDS = {
     'ang': 'angry', 'anger': 'angry', 'anxiety': 'anxious', 'boredom': 'bored', 'calmness': 'calm',
     'dis': 'disgust', 'disgusted': 'disgust', 'exc': 'excited', 'excitement': 'excited',
