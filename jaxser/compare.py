@@ -74,7 +74,7 @@ def main() -> None:
             write_named(arguments.out, text)
             print(f'{arguments.out}: {pluralize(sweeps, "sweep")}.')
         else:
-            print(text)
+            print_text(text, kept='\n\t')
 
 
 def _copy_figures(workdirs: list, folder: Path, file: Path) -> dict[str, dict[str, str]]:
