@@ -173,7 +173,7 @@ def test_a_link_in_a_workdir_is_replaced_and_one_that_the_user_names_is_followed
 def test_a_pipe_that_the_user_names_is_written_into(tmp_path):
     """As is a device such as /dev/stdout, which must not be replaced by a file."""
     os.mkfifo(tmp_path / 'pipe')
-    reader = os.open(tmp_path / 'pipe', os.O_RDWR)
+    reader = os.open(tmp_path / 'pipe', os.O_RDWR | os.O_NONBLOCK)
     write_named(tmp_path / 'pipe', 'new')
     assert os.read(reader, 10) == b'new'
     os.close(reader)
