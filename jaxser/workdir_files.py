@@ -50,7 +50,7 @@ RUN = {
 FINISHED_RUN = {'epoch': COUNT, 'dev': dict, 'test': dict, 'selected': dict}
 OUTCOME = {'runs': [RUN], 'seconds': Number(low=0), 'lines': COUNT}
 CONFIG = {
-    'config': {'method?': str, 'data?': dict, 'protocol?': dict},
+    'config': {'method?': str, 'data?': dict, 'model?': dict, 'protocol?': dict},
     'data?': dict,
     'split_sha256?': str,
     'command?': str,

@@ -17,6 +17,7 @@ import safetensors
 
 from data_pipelines import file_kinds
 from data_pipelines.errors import UserError
+from data_pipelines.terminal import escape_control_characters
 
 WEIGHTS_FILE = 'model.safetensors'
 INDEX_FILE = 'model.safetensors.index.json'
@@ -59,7 +60,7 @@ def printable(name: str) -> str:
     """Returns a name from a file as it may be printed: shortened, without control characters."""
     if len(name) > MAX_NAME_LENGTH:
         name = f'{name[:MAX_NAME_LENGTH]}...'
-    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+    return escape_control_characters(name)
 
 
 def check_file(path: Path, max_bytes: int) -> None:
