@@ -39,6 +39,7 @@ from data_pipelines.errors import exit_on_user_error
 from data_pipelines.protocols.audit import check_leaks, inspect_folds
 from data_pipelines.protocols.audit_report import print_class_priors, print_findings, print_parts
 from data_pipelines.protocols.protocol import Protocol
+from data_pipelines.terminal import print_text
 
 
 def main() -> None:
@@ -62,10 +63,10 @@ def _print_audit() -> None:
     config = resolve.resolve_config(flags)
     protocol = Protocol(**config.protocol)
     split = make_split(config, find_prepared_data(config.data))
-    print(protocol.title)
+    print_text(protocol.title)
     print(f'split {split.sha256}')
     for sentence in split.describe_left_out(config.data.labels):
-        print(sentence)
+        print_text(sentence)
     print()
     print_parts(split.utterances, split.folds)
     has_emotion_N = split.utterances.text['emotion'] != ''

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from data_pipelines.arguments import local_path
 from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 from jaxser.cli import any_path
 from jaxser.reporting.markdown import FIGURES, RESULTS_INTRODUCTION, render_results

@@ -44,6 +44,7 @@ from tqdm import tqdm
 
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.rejection import SAMPLE_RATE_RANGE
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 from jaxser import distributed
 from jaxser.serving.enrolment import (
@@ -218,7 +219,7 @@ def _print_left_out(folder: Path, others: list[Path]) -> None:
         names.append('...')
     count = pluralize(len(others), 'file')
     message = f'Left out, as not audio: {count} in {one_line(str(folder))}: {", ".join(names)}'
-    print(message.encode(errors='backslashreplace').decode(), file=sys.stderr)
+    print_text(message, file=sys.stderr)
 
 
 def _enrol(
@@ -237,7 +238,7 @@ def _enrol(
             predictor = _enrol_paths(predictor, paths, enrolled_files)
         notes = predictor.notes
     for note in notes:
-        print(note, file=sys.stderr)
+        print_text(note, file=sys.stderr)
     return predictor
 
 
@@ -269,7 +270,7 @@ def _report_enrolled_files(files: list[Path], enrolled_files: list[Path]) -> Non
 def _report(sentence: str) -> None:
     """Prints a sentence on stderr, above a progress bar."""
     with tqdm.external_write_mode():
-        print(one_line(sentence), file=sys.stderr)
+        print_text(sentence, file=sys.stderr)
 
 
 def _predict(
@@ -286,6 +287,14 @@ def _predict(
     return predictor.predict_files(arguments.paths)
 
 
+def _print_answer(text: str, output_format: str) -> None:
+    """Prints a text of `format_predictions`; as it is, where a program reads CSV."""
+    if output_format == 'csv' and not sys.stdout.isatty():
+        print(text, flush=True)
+    else:
+        print_text(text, kept='\n', flush=True)
+
+
 def _has_enrolled(arguments: argparse.Namespace) -> bool:
     """Returns whether the predictions have the number of enrolled utterances."""
     if arguments.paths == ['-']:
@@ -298,7 +307,7 @@ def _report_change(predictions: Iterable[dict]) -> Iterator[dict]:
     for prediction in predictions:
         yield prediction
         if 'not_enrolled' in prediction:
-            print(describe_change(prediction), file=sys.stderr)
+            print_text(describe_change(prediction), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -347,7 +356,7 @@ def main() -> None:
                 predictions, arguments.format, predictor.classes, has_enrolled
             ):
                 with tqdm.external_write_mode():
-                    print(line, flush=True)
+                    _print_answer(line, arguments.format)
     if failed:
         total = pluralize(len(arguments.paths), 'file')
         print(f'{len(failed)} of {total} could not be predicted.', file=sys.stderr)

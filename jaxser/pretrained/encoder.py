@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.errors import UserError
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 from jaxser.pretrained import wav2vec2, whisper
 from jaxser.pretrained.checkpoint import (
@@ -159,7 +160,7 @@ def read_encoder(folder: str | Path) -> PretrainedEncoder:
         params, sha256 = _read_params(reader, sources)
     check_data(files)
     for guess in guesses:
-        print(guess, file=sys.stderr)
+        print_text(guess, file=sys.stderr)
     unused = set(reader.names).difference(*sources.values())
     return PretrainedEncoder(
         config,
