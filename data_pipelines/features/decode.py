@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import mmap
 import os
 import stat
@@ -14,7 +15,7 @@ import numpy as np
 from data_pipelines import file_kinds
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.features import containers, mpeg, soundtracks
+from data_pipelines.features import containers, mpeg, repairs, soundtracks
 from data_pipelines.features.containers import MAX_STATED_LENGTH, Content
 from data_pipelines.features.rejection import Rejection
 
@@ -33,6 +34,10 @@ WHOLE_NUMBER_AMPLITUDE = 2.0
 CANCELLED_POWER = 0.02
 MIDI_DUMP_MAGIC = b'\xf0\x7e'  # libsndfile prints on standard output if such a file is damaged
 COMPRESSED_VALUES = 8  # samples per byte of speech that PyAV decodes
+UNREADABLE_ADVICE = '(damaged, or of a kind that is not read: copy it again or convert it to WAV)'
+# What libsndfile says of files in which it finds no sound.
+UNCLEAR_ERRORS = ('Internal error', 'Unspecified internal', 'File does not exist')
+MAX_FLAC_FRAMES = (1 << 36) - 2  # one more stands for a length that is not known
 MIXED_FORMATS = 'files with different rates or channels, joined into one: cut them apart'
 VIDEO_SUFFIXES = soundtracks.SUFFIXES  # decoded by PyAV; other files are decoded by soundfile
 
@@ -80,11 +85,12 @@ def to_mono(
 
     check_levels(samples)
     wave = mix_channels(samples, channel)
+    length = math.ceil(len(wave) * (spec.rate / rate))
+    if length < max(MIN_SECONDS * spec.rate, spec.fft_length):
+        raise Rejection(f'too short: {math.floor(1000 * length / spec.rate) / 1000:.3f} s')
     check_sound(wave)
     if rate != spec.rate:
         wave = librosa.resample(wave, orig_sr=rate, target_sr=spec.rate)
-    if len(wave) < max(MIN_SECONDS * spec.rate, spec.fft_length):
-        raise Rejection(f'too short: {len(wave) / spec.rate:.3f} s')
     return wave
 
 
@@ -97,7 +103,9 @@ def check_levels(samples: np.ndarray) -> None:
     if peak >= WHOLE_NUMBER_AMPLITUDE and not is_unscaled:
         is_unscaled = np.array_equal(samples, np.rint(samples))
     if is_unscaled:
-        full_scale = '32768' if peak <= 1 << 15 else '2147483648'
+        full_scale = '2147483648 (32 bits)'
+        if peak <= 1 << 23:
+            full_scale = '32768 (16 bits)' if peak <= 1 << 15 else '8388608 (24 bits)'
         raise Rejection(
             f'samples as large as {peak:g}, where full scale is 1: probably integers; divide '
             f'them by {full_scale}'
@@ -150,7 +158,7 @@ def read_samples(utterance: Utterance) -> tuple[np.ndarray, int]:
     except MemoryError:
         raise Rejection('too long for the memory, or its header is wrong') from None
     except Exception as error:  # a decoder may raise anything for a damaged file
-        raise Rejection(f'unreadable: {error_text(error)}') from None
+        raise Rejection(f'unreadable: {error_text(error)} {UNREADABLE_ADVICE}') from None
 
 
 @contextlib.contextmanager
@@ -188,9 +196,16 @@ def read_content(utterance: Utterance, content: Content) -> tuple[np.ndarray, in
     kind = file_kinds.recognise_text(head)
     if kind is not None and not head.startswith(b'NIST'):
         raise Rejection(f'unreadable: {file_kinds.describe(kind)}')
+    mpeg_content = repairs.mpeg_in_wav(content)
+    if mpeg_content is not None:
+        verify_wav(content)
+        with open_verified(mpeg_content) as file:
+            return read_mpeg(utterance, mpeg_content, file)
     with open_verified(content, utterance.path) as file:
         if file.format == 'MP3':
             return read_mpeg(utterance, content, file)
+        if file.format == 'FLAC' and file.has_length:
+            return read_flac(utterance, content, file)
         return read_audio_segment(utterance, file)
 
 
@@ -307,9 +322,38 @@ def read_mpeg(
     return cut_segment(utterance, samples, rate)
 
 
+def read_flac(
+    utterance: Utterance, content: Content, file: 'SequentialFile'
+) -> tuple[np.ndarray, int]:
+    """Returns the samples of an utterance in a FLAC file that states its length, and their rate.
+
+    libsndfile stops at that length, which may be too small.
+    """
+    import soundfile
+
+    from data_pipelines.features.sample_blocks import SampleBlocks
+
+    end = utterance.end
+    is_within = end is not None and round(end * file.samplerate) <= file.frames
+    whole = None if is_within else repairs.without_flac_length(content[mpeg.skip_id3(content, 0) :])
+    if whole is None:
+        return read_audio_segment(utterance, file)
+    if file.frames <= MAX_FLAC_FRAMES:
+        SampleBlocks().check_room(file.frames, file.channels, file.samplerate)
+    try:
+        with open_verified(whole) as endless_file:
+            samples = endless_file.read_blocks(None)
+    except soundfile.LibsndfileError:  # such as tags at the end
+        return read_audio_segment(utterance, file)
+    if len(samples) < file.frames <= MAX_FLAC_FRAMES:
+        raise Rejection(f'truncated: {file.frames} samples expected, {len(samples)} in the file')
+    return cut_segment(utterance, samples, file.samplerate)
+
+
 def error_text(error: Exception) -> str:
     """Returns the message of the system or of libsndfile, without the path."""
-    return str(getattr(error, 'strerror', None) or getattr(error, 'error_string', None) or error)
+    text = getattr(error, 'strerror', None) or getattr(error, 'error_string', None) or error
+    return 'no sound was found' if str(text).startswith(UNCLEAR_ERRORS) else str(text)
 
 
 def segment_bounds(utterance: Utterance, frames: int, rate: int) -> tuple[int, int]:
@@ -341,33 +385,24 @@ def open_verified(content: Content, path: Path | None = None) -> 'SequentialFile
         raise Rejection(
             f'truncated: {missing[0]} bytes of samples expected, {missing[1]} in the file'
         )
-    repaired = verify_wav(content) or containers.repair_caf(content)
+    repaired = repairs.repair_header(content)
+    verify_wav(content if repaired is None else repaired)
     if repaired is not None or path is None:
         return SequentialFile(io.BytesIO(content if repaired is None else repaired))
     return SequentialFile(os.fsencode(path))  # soundfile cannot encode every str that is a path
 
 
-def verify_wav(content: Content) -> bytes | None:
-    """Raises a Rejection for a truncated WAV file; returns a repaired copy if one is needed.
-
-    A program that writes WAV into a pipe does not know the length and leaves 0 or about 2^31 or
-    2^32 in the header. The audio is complete, but libsndfile would read no samples if the length
-    is 0: the copy has the right one.
-    """
+def verify_wav(content: Content) -> None:
+    """Raises a Rejection for a truncated WAV file."""
     if content[:4] != b'RIFF' or content[8:12] != b'WAVE':
-        return None
+        return
     size = len(content)
     data = containers.find_chunk(content, b'data')
     if data is None:
         raise Rejection('truncated: a WAV header without samples')
     start, length = data
-    riff_end = int.from_bytes(content[4:8], 'little') + 8
-    if length == 0 and start < size and not start < riff_end <= size:
-        length_bytes = (size - start).to_bytes(4, 'little')
-        return content[: start - 4] + length_bytes + content[start:]
     # Some writers count the header as data, so a length up to the size of the file is accepted.
     if size < length < MAX_STATED_LENGTH:
         raise Rejection(
             f'truncated: {length} bytes of samples expected, {size - start} in the file'
         )
-    return None

@@ -51,6 +51,7 @@ class MpegStream(NamedTuple):
     frames: int = 0  # without those of `tags`
     formats: frozenset[tuple[int, int]] = frozenset()  # (rate, channels) of many frames
     start: int = 0  # first byte of the first frame
+    stop: int = 0  # the byte after the last whole frame
 
 
 def parse_header(header: bytes) -> FrameHeader | None:
@@ -92,7 +93,7 @@ def scan(content: Content) -> MpegStream:
     tags = []
     frames_by_format = collections.Counter()
     stated_frames = None
-    first = 0
+    first, last_stop = 0, 0
     while position + 4 <= len(content):
         header = parse_header(content[position : position + 4])
         if header is None or not _is_followed(content, position + header.length):
@@ -109,10 +110,13 @@ def scan(content: Content) -> MpegStream:
         elif stop <= len(content):
             frames += 1
             samples += header.samples
+            last_stop = stop
             frames_by_format[header.rate, header.channels] += 1
         position = stop
     formats = {form for form, count in frames_by_format.items() if count >= MIN_FORMAT_FRAMES}
-    return MpegStream(samples, tuple(tags), stated_frames, frames, frozenset(formats), first)
+    return MpegStream(
+        samples, tuple(tags), stated_frames, frames, frozenset(formats), first, last_stop
+    )
 
 
 def states_its_length(stream: MpegStream) -> bool:
@@ -152,17 +156,19 @@ def _read_tag(frame: bytes) -> int | None:
         if start >= 0:
             has_frames = len(frame) >= start + 12 and frame[start + 7] & 1
             return int.from_bytes(frame[start + 8 : start + 12], 'big') if has_frames else -1
-    if frame[36:40] == b'VBRI' and len(frame) >= 54:
-        return int.from_bytes(frame[50:54], 'big')
-    return None
+    # libsndfile reads fewer frames than VBRI states, so what it states is passed over.
+    return -1 if frame[36:40] == b'VBRI' else None
 
 
 def without_tags(content: Content, stream: MpegStream) -> bytes:
-    """Returns the file from its first frame on, without the frames that state a length."""
+    """Returns the whole frames of a file, without those that state a length.
+
+    libsndfile gives no sound at all where the last frame in a pipe is cut off.
+    """
     parts = []
     position = stream.start
     for start, stop in stream.tags:
         parts.append(content[position:start])
         position = stop
-    parts.append(content[position:])
+    parts.append(content[position : stream.stop])
     return b''.join(parts)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from data_pipelines.features import repairs
 from data_pipelines.features.containers import MAX_STATED_LENGTH, Content, read_promise
 from data_pipelines.features.mpeg import skip_id3
 from data_pipelines.features.rejection import Rejection, check_sample_rate
@@ -67,6 +68,7 @@ _TITLES = {
     'wv': 'a WavPack file',
     'tta': 'a TTA file',
     'ape': "a Monkey's Audio file",
+    'wav': 'a WAV file of a codec that libsndfile does not read',
     'caf': 'a CAF file of compressed sound',
     'ogg': 'an Ogg film or Speex file',
 }
@@ -79,6 +81,9 @@ def find_demuxer(content: Content) -> str | None:
     """Returns the name of FFmpeg's reader for a file that libsndfile does not read, or None."""
     if content[:4] == b'RIFF' and content[8:12] == b'AVI ':
         return 'avi'
+    wav_kind = repairs.wav_kind(content)
+    if wav_kind and wav_kind not in repairs.WAV_KINDS:
+        return 'wav'
     for magic, demuxer in _MAGIC:
         if content[: len(magic)] == magic:
             return demuxer
@@ -152,6 +157,9 @@ def _check_complete(content: Content, demuxer: str) -> None:
         expected = _end_of_matroska(content)
     elif demuxer == 'caf':
         expected = read_promise(content).end or size
+    elif demuxer == 'wav':
+        promise = read_promise(content)
+        expected = (promise.data_start or 0) + (promise.data_length or 0)
     if size < expected:
         raise Rejection(f'truncated: {expected} bytes expected, {size} in the file')
     if _is_joined(content, demuxer):
