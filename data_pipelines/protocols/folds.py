@@ -22,6 +22,9 @@ ALL_PARTS = (*PARTS, 'adapt', 'identity', 'withheld', 'reserved')
 
 HASHED_COLUMNS = ('corpus', 'utterance', 'speaker', 'emotion')
 
+MAX_LISTED_CLASSES = 10  # in one message
+MIN_CLASS_UTTERANCES = 3  # of a training part; fewer are warned of
+
 DEV_SPEAKER_GROUPS = 5  # the speakers of a source corpus are divided into 5 groups; one is dev
 
 
@@ -416,8 +419,9 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
         if missing:
             raise UserError(
                 f'The training part of fold {fold.name!r} has no utterance of the class '
-                f'{" or ".join(sorted(missing))}. Choose a label space that its corpora share '
-                '(--config.data.labels), or a protocol that trains on more.'
+                f'{_list_classes(missing)}. Choose a label space that its corpora share '
+                '(--config.data.labels), leave rare classes out, or choose a protocol that trains '
+                'on more.'
             )
         classes = np.unique(emotion_N[fold.train]).tolist()
         if len(classes) < 2:
@@ -428,17 +432,32 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
             )
 
 
+def _list_classes(classes: set[str]) -> str:
+    """Returns the names of classes for a message: the first ones if there are many."""
+    listed = sorted(classes)[:MAX_LISTED_CLASSES]
+    more = len(classes) - len(listed)
+    return ', '.join(listed) + (f' and {more} more' if more else '')
+
+
 def describe_poor_parts(utterances: Utterances, folds: list[Fold]) -> list[str]:
-    """Returns warnings for test parts with one class, and for folds with one known speaker."""
+    """Returns warnings for parts with too few classes, utterances of a class, or speakers."""
     warnings = []
     names = []
+    rare_classes: set[str] = set()
     for fold in folds:
+        classes, counts = np.unique(utterances.text['emotion'][fold.train], return_counts=True)
+        rare_classes.update(classes[counts < MIN_CLASS_UTTERANCES].tolist())
         if len(set(utterances.text['emotion'][fold.test].tolist())) < 2:
             names.append(repr(fold.name))
     if names:
         warnings.append(
             f'Warning: the test part of fold {", ".join(names)} has one class only, where UAR is '
             'the recall of that class.'
+        )
+    if rare_classes:
+        warnings.append(
+            f'Warning: {_list_classes(rare_classes)} has fewer than {MIN_CLASS_UTTERANCES} '
+            'training utterances in a fold, which are too few to learn a class from.'
         )
     speakers = set(utterances.text['speaker'][rows_of_parts(folds, PARTS)].tolist()) - {''}
     if len(speakers) == 1:

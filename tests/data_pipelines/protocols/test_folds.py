@@ -234,6 +234,15 @@ def test_a_class_missing_from_training_is_refused():
 
 
 @pytest.mark.parametrize('protocol', ['speaker_folds', 'speaker_dependent'])
+def test_many_classes_of_an_utterance_each_are_refused_in_few_words(protocol):
+    utterances = make_utterances(speakers=6, per_class=1, classes=('sad',) * 200)
+    utterances.text['emotion'] = np.array([f'class {n:04}' for n in range(1_200)])
+    with pytest.raises(UserError, match=r'of the class class .* and \d{3} more\.') as info:
+        make_folds(utterances, Protocol(protocol, 5))
+    assert len(str(info.value)) < 500
+
+
+@pytest.mark.parametrize('protocol', ['speaker_folds', 'speaker_dependent'])
 def test_training_with_a_single_class_is_refused(protocol):
     """Any model would have a UAR of 1."""
     with pytest.raises(UserError, match=r'one class only \(sad\), so that any model'):
@@ -250,6 +259,14 @@ def test_test_parts_of_one_class_and_a_single_speaker_are_named():
     alone = make_utterances(speakers=1, per_class=20)
     (warning,) = describe_poor_parts(alone, make_folds(alone, Protocol('speaker_dependent')))
     assert 'only one known speaker' in warning
+
+
+def test_classes_with_one_or_two_training_utterances_are_named():
+    utterances = make_utterances(speakers=3, per_class=6)
+    utterances.text['emotion'][[4, 16, 28]] = 'bored'  # one of each speaker
+    folds = make_folds(utterances, Protocol('leave_one_speaker_out'))
+    (warning,) = describe_poor_parts(utterances, folds)
+    assert 'bored has fewer than 3 training utterances in a fold' in warning
 
 
 def test_more_parts_than_utterances_are_refused_at_once():
