@@ -4,6 +4,8 @@ import collections
 import dataclasses
 import hashlib
 import os
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from data_pipelines import speaker_names
@@ -136,10 +138,7 @@ def with_files(utterances: list[Utterance]) -> list[Utterance]:
     """
     if not any(utterance.is_segment for utterance in utterances):
         return utterances
-    file_by_path: dict[Path, str] = {}
-    for utterance in utterances:
-        if utterance.path not in file_by_path:
-            file_by_path[utterance.path] = hash_real_path(utterance.path)
+    file_by_path = identify_files({utterance.path: None for utterance in utterances})
     # The mean of all channels contains each channel, so these are one file.
     mixed_files = {file_by_path[u.path] for u in utterances if not u.channel}
     completed = []
@@ -149,6 +148,44 @@ def with_files(utterances: list[Utterance]) -> list[Utterance]:
             file += f'.{utterance.channel}'
         completed.append(dataclasses.replace(utterance, file=file))
     return completed
+
+
+def identify_files(paths: Iterable[Path]) -> dict[Path, str]:
+    """Returns what stands for the file of each path: equal for links, hard links and copies."""
+    file_by_path = {path: hash_real_path(path) for path in paths}
+    first_by_inode: dict[tuple[int, int], str] = {}
+    paths_by_size = collections.defaultdict(list)
+    for path, file in file_by_path.items():
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):  # it is reported as unreadable later
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            continue
+        inode = (status.st_dev, status.st_ino)
+        if inode not in first_by_inode:
+            first_by_inode[inode] = file
+            paths_by_size[status.st_size].append(path)
+        file_by_path[path] = first_by_inode[inode]
+    copies = {}
+    for same_size in paths_by_size.values():
+        if len(same_size) > 1:
+            copies |= find_copies(same_size, file_by_path)
+    return {path: copies.get(file, file) for path, file in file_by_path.items()}
+
+
+def find_copies(paths: list[Path], file_by_path: dict[Path, str]) -> dict[str, str]:
+    """Returns, for what stands for a file, what stands for the first file of the same content."""
+    first_by_content: dict[bytes, str] = {}
+    firsts = {}
+    for path in paths:
+        try:
+            with open(path, 'rb') as file:
+                content = hashlib.file_digest(file, 'sha256').digest()
+        except OSError:  # it is reported as unreadable later
+            continue
+        firsts[file_by_path[path]] = first_by_content.setdefault(content, file_by_path[path])
+    return firsts
 
 
 def hash_real_path(path: Path) -> str:
