@@ -26,7 +26,7 @@ from etils import epath
 
 from configs import command
 from data_pipelines.arguments import check_length
-from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.errors import exit_on_user_error
 
 PROFILE = flags.DEFINE_bool('profile', False, 'Write a trace of one epoch.')
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'This process is one of several.')
@@ -40,11 +40,6 @@ def main() -> None:
             print(__doc__)
             return
         config = command.parse_flags(sys.argv, 'jaxser.main')
-        if command.WORKDIR.value == '':
-            raise UserError(
-                '--workdir is empty, perhaps an unset variable of the shell: name a folder, or '
-                'leave the flag out.'
-            )
         # JAX is imported only when the flags are right.
         from jaxser import distributed
         from jaxser.workdir import describe_saved
