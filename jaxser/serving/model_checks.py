@@ -63,6 +63,7 @@ SCHEMA = {
     'synthetic': bool,
     'versions': {str: (str, type(None))},
     'upstream?': {'name': str, 'format': int, 'sha256': str, 'folder?': str},
+    'arrays?': {str: [(str, int)]},  # `describe_arrays`
     'runs?': [{'seed?': COUNT, 'fold?': COUNT}],
     'row?': {
         'seeds?': COUNT,
@@ -139,6 +140,8 @@ def check_facts(metadata: dict) -> None:
         raise Damage(f'it has {len(classes)} classes, and sizes.emotions is {sizes["emotions"]}')
     if metadata['normalisation'] not in NORMALISATIONS:
         raise Damage(f'normalisation is {metadata["normalisation"]!r}')
+    if metadata['config']['model']['name'] == 'fine_tuned' and 'upstream' not in metadata:
+        raise Damage('it lacks upstream, the record of the pretrained encoder that was fine-tuned')
     _check_sizes(metadata['config']['model'], 'config.model')
     _check_features(metadata)
 
@@ -222,6 +225,30 @@ def expected_arrays(metadata: dict, runs: int, pretrained=None) -> dict[str, jax
         name = '' if isinstance(error, UserError) else f'{type(error).__name__}: '
         reason = ' '.join(str(error).split())[:300].removesuffix('.')
         raise Damage(f'there is no such network: {name}{reason}') from error
+
+
+def describe_arrays(arrays: dict) -> dict[str, list]:
+    """Returns the type and the shape of every array by name, as JSON: ['float32', 2, 64]."""
+    flat = traverse_util.flatten_dict(arrays, sep='/')
+    return {name: [array.dtype.name, *array.shape] for name, array in flat.items()}
+
+
+def check_recorded_arrays(metadata: dict, arrays: dict) -> None:
+    """Raises Damage unless the arrays are those that the model had when it was made.
+
+    For a model that fine-tunes an encoder, without which its network is not known. Models of
+    earlier versions have no such record.
+    """
+    recorded = metadata.get('arrays')
+    described = describe_arrays(arrays)
+    if recorded is None or recorded == described:
+        return
+    names = sorted(recorded.keys() | described.keys())
+    name = next(name for name in names if recorded.get(name) != described.get(name))
+    raise Damage(
+        f'{printable(name)} is {described.get(name, "missing")}; the model that was made has '
+        f'{recorded.get(name, "no such array")}'
+    )
 
 
 def check_arrays(metadata: dict, arrays: dict, expected: dict[str, jax.ShapeDtypeStruct]) -> None:
