@@ -11,8 +11,9 @@ from pathlib import Path
 import jax
 import pytest
 
+import jaxser
 from data_pipelines import surroundings
-from data_pipelines.errors import exit_on_user_error
+from data_pipelines.errors import UserError, exit_on_user_error
 from jaxser import distributed
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,12 @@ def test_without_a_home_directory_caches_are_temporary(homeless):
     surroundings.provide_cache_folder()
     assert surroundings.cache_folder() == folder
     assert os.environ['KERAS_HOME'] == f'{folder}/keras'
+
+
+def test_a_model_is_loaded_without_a_home_directory(homeless, tmp_path):
+    with pytest.raises(UserError, match='contains no model'):
+        jaxser.load(tmp_path)
+    assert surroundings.cache_folder().is_dir()
 
 
 def test_jax_is_configured_without_a_home_directory(homeless, monkeypatch):
