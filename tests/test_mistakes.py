@@ -96,7 +96,6 @@ MISTAKES = {
         'data_pipelines.prepare iemocap',
     ),
     'an empty workdir': ([TINY, '--workdir='], '--workdir is empty'),
-    'an empty data folder': ([TINY, '--config.data.dir='], '--config.data.dir is empty'),
     'an argument that is not a flag': ([TINY, 'now'], "'now'"),
 }
 

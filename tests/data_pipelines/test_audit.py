@@ -63,6 +63,7 @@ def test_the_command_prints_the_audit_and_exits_with_2_on_a_leak(data, tmp_path)
         ([CONFIG, '--allow_leak=voice'], '--allow_leak accepts speaker, audio'),
         ([], 'python -m data_pipelines.audit --config'),
         ([CONFIG, '--config.protocol.nam=x'], "Did you mean 'name'"),
+        ([CONFIG, '--config.data.dir='], '--config.data.dir is empty'),
     ],
 )
 def test_a_mistake_in_the_flags_is_explained(arguments, words):

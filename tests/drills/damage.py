@@ -167,8 +167,8 @@ def damage_file(file: Path, random: np.random.Generator) -> str:
     return ways[random.integers(len(ways))](file, random)
 
 
-def copy_anew(source: Path, target: Path) -> Path:
-    """Copies a folder to a place where another copy may be."""
+def replace_by_copy(source: Path, target: Path) -> Path:
+    """Copies a folder, in place of an earlier copy if there is one; returns the copy."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
     return target
