@@ -60,6 +60,8 @@ MAX_LICENCE_BYTES = 2**20  # a larger file is none
 
 MAX_PREFIXES = 100  # that are tried
 
+HUB_NAME_PATTERN = re.compile(r'\w[\w.-]*/\w[\w.-]*')  # OWNER/NAME on Hugging Face
+
 MAX_LISTED = 5  # names of tensors that a message lists
 
 FOLDER_FORMAT = f'a Hugging Face folder on this disk, with {CONFIG_FILE} and {WEIGHTS_FILE}'
@@ -197,12 +199,15 @@ def _read_config(folder: Path) -> tuple[ModuleType, dict]:
     """Returns the module of the encoder's family, and config.json with that family's defaults."""
     if not folder.is_dir():
         advice = ''
-        if len(folder.parts) == 2 and not folder.is_absolute():
+        if HUB_NAME_PATTERN.fullmatch(str(folder)):
             advice = f' To download {folder}, run `hf download {folder} --local-dir FOLDER`.'
+        elif folder.parent.joinpath(CONFIG_FILE).is_file():
+            advice = f' Name its folder, {folder.parent}.'
         raise UserError(f'{folder} is not a folder; expected {FOLDER_FORMAT}.{advice}')
     values = read_json(
         folder / CONFIG_FILE,
-        f'{folder} has no pretrained encoder (no {CONFIG_FILE}); expected {FOLDER_FORMAT}.',
+        f'{folder} has no pretrained encoder (no {CONFIG_FILE}); expected {FOLDER_FORMAT}.'
+        f'{_advise_on_subfolder(folder)}',
     )
     family = _find_family(values.get('model_type'), folder)
     config = dict(family.CONFIG_DEFAULTS)
@@ -211,6 +216,14 @@ def _read_config(folder: Path) -> tuple[ModuleType, dict]:
     check_sizes(config, family.CONFIG_SCHEMA, folder)
     family.check_config(config)
     return family, config
+
+
+def _advise_on_subfolder(folder: Path) -> str:
+    """Returns a sentence on a folder below that has an encoder, as in Hugging Face's cache."""
+    for pattern in ('*', 'snapshots/*'):
+        for file in sorted(folder.glob(f'{pattern}/{CONFIG_FILE}')):
+            return f' There is one in {printable(str(file.parent))}: name that.'
+    return ''
 
 
 def _find_family(model_type, folder: Path) -> ModuleType:
@@ -303,16 +316,35 @@ def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
     with open(folder / WEIGHTS_FILE, 'wb') as stream:
         stream.write(struct.pack('<Q', len(header_bytes)) + header_bytes)
         stream.writelines(_read_blocks(parts))
-    copied = []
     for name in (CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE):
-        copied.append(encoder.folder / name)
+        if (encoder.folder / name).is_file():
+            shutil.copyfile(encoder.folder / name, folder / name)
+    for file in _list_licences(encoder.folder):
+        shutil.copyfile(file, folder / file.name)
+
+
+def _list_licences(folder: Path) -> list[Path]:
+    """Returns the licence files of a folder. Prints to stderr which of them are left out.
+
+    A link is followed within the folder, and into the store of files that Hugging Face's downloads
+    are links to. Another one may lead to a private file, which a copy would publish.
+    """
+    home = folder.resolve()
+    blobs = home.parent.parent / 'blobs'  # of models--NAME/snapshots/COMMIT
+    licences = []
     for pattern in LICENCE_PATTERNS:
-        for file in sorted(encoder.folder.glob(pattern)):
-            if file.is_file() and file.stat().st_size <= MAX_LICENCE_BYTES:
-                copied.append(file)
-    for file in copied:
-        if file.is_file():
-            shutil.copyfile(file, folder / file.name)
+        for file in sorted(folder.glob(pattern)):
+            target = file.resolve()
+            is_inside = target.is_relative_to(home) or target.parent == blobs
+            if is_inside and file.is_file() and file.stat().st_size <= MAX_LICENCE_BYTES:
+                licences.append(file)
+            else:
+                print_text(
+                    f'{file} is not copied: it is a link to another folder, no regular file or '
+                    f'larger than {MAX_LICENCE_BYTES} bytes.',
+                    file=sys.stderr,
+                )
+    return licences
 
 
 def _plan_copy(encoder: PretrainedEncoder) -> tuple[dict[str, dict], list[FilePart]]:

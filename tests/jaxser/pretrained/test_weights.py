@@ -127,6 +127,12 @@ def test_a_variant_and_what_to_do_with_it_are_named(folder):
     assert read_error(folder).endswith('index.json. Download the folder again.')
 
 
+@pytest.mark.parametrize('name', ['tf_model.h5', 'model.onnx', 'model.safetensors.part'])
+def test_weights_of_other_programs_are_named(name, folder):
+    (folder / WEIGHTS).rename(folder / name)
+    assert f'{name}: of another program, or not complete' in read_error(folder)
+
+
 def test_what_a_file_really_is_is_said(folder):
     """Other kinds of files under the name of the weights are recognised by their first bytes."""
     for head, message in (
