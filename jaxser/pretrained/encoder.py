@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
 import struct
@@ -329,12 +330,12 @@ def _list_licences(folder: Path) -> list[Path]:
     A link is followed within the folder, and into the store of files that Hugging Face's downloads
     are links to. Another one may lead to a private file, which a copy would publish.
     """
-    home = folder.resolve()
+    home = Path(os.path.realpath(folder))
     blobs = home.parent.parent / 'blobs'  # of models--NAME/snapshots/COMMIT
     licences = []
     for pattern in LICENCE_PATTERNS:
         for file in sorted(folder.glob(pattern)):
-            target = file.resolve()
+            target = Path(os.path.realpath(file))  # resolve raises an error for a loop of links
             is_inside = target.is_relative_to(home) or target.parent == blobs
             if is_inside and file.is_file() and file.stat().st_size <= MAX_LICENCE_BYTES:
                 licences.append(file)

@@ -306,6 +306,26 @@ def test_corpora_prepared_by_an_earlier_version_keep_the_name(folder, tmp_path):
     assert extractor.with_prepared_name(states, data) == states
 
 
+def test_licences_are_copied_through_the_links_of_a_download_and_no_other(folder, tmp_path, capsys):
+    """Hugging Face's cache is links to `blobs`; another link could publish a private file."""
+    encoder = read_encoder(folder)
+    snapshot = tmp_path / 'models--a--b' / 'snapshots' / '1234'
+    shutil.copytree(folder, snapshot)
+    (tmp_path / 'models--a--b' / 'blobs').mkdir()
+    (tmp_path / 'models--a--b' / 'blobs' / '56').write_text('As you like it.')
+    (tmp_path / 'id_rsa').write_text('private')
+    (snapshot / 'LICENSE').symlink_to('../../blobs/56')
+    (snapshot / 'NOTICE').symlink_to(tmp_path / 'id_rsa')
+    (snapshot / 'LICENSE.md').symlink_to('LICENSE.md')
+    write_encoder(encoder._replace(folder=snapshot), tmp_path / 'copy')
+    names = {path.name for path in (tmp_path / 'copy').iterdir()}
+    assert names == {'config.json', 'preprocessor_config.json', WEIGHTS, 'LICENSE'}
+    assert (tmp_path / 'copy' / 'LICENSE').read_text() == 'As you like it.'
+    notes = capsys.readouterr().err
+    assert 'NOTICE is not copied: it is a link to another folder' in notes
+    assert 'LICENSE.md is not copied' in notes
+
+
 def test_a_copy_has_the_settings_of_both_layouts_and_no_large_file(folder, tmp_path):
     """A licence of 2 MB is none."""
     settings = {'feature_extractor': json.loads((folder / 'preprocessor_config.json').read_text())}
