@@ -24,8 +24,7 @@ from jaxser.reporting.markdown import FIGURES, RESULTS_INTRODUCTION, render_resu
 from jaxser.workdir_files import WorkdirFiles, read_regular, write_named, write_whole
 
 
-def main() -> None:
-    """Parses the command line and runs the command."""
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='python -m jaxser.compare', description=__doc__.splitlines()[0]
     )
@@ -54,6 +53,12 @@ def main() -> None:
         metavar='FOLDER',
         help='show the figures of every sweep (leakage, enrolment), copied into this folder',
     )
+    return parser
+
+
+def main() -> None:
+    """Parses the command line and runs the command."""
+    parser = _make_parser()
     arguments = parser.parse_args()
     if arguments.figures and not arguments.out:
         parser.error('--figures needs --out, the file that shows them')
@@ -102,7 +107,7 @@ def _read_figure(file: Path) -> bytes:
 
 def _check_replaceable(file: Path) -> None:
     """Raises UserError when a file exists that this command has not written."""
-    if not file.exists():
+    if not file.is_file():  # to read a pipe would block
         return
     own_beginning = RESULTS_INTRODUCTION.partition('{')[0]
     if not file.read_text(errors='replace').startswith(own_beginning):

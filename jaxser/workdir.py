@@ -62,11 +62,11 @@ def check_no_pattern(path) -> None:
             f'The workdir {path} has a name that is not UTF-8, with which no checkpoint can be '
             'saved. Choose another --workdir, or rename the folder.'
         ) from None
-    found = [character for character in PATTERN_CHARACTERS if character in str(path)]
-    if found:
+    characters = [character for character in PATTERN_CHARACTERS if character in str(path)]
+    if characters:
         raise UserError(
-            f'The workdir {path} has {" ".join(found)} in its path, with which checkpoints cannot '
-            'be read again. Choose another --workdir, or rename the folder.'
+            f'The workdir {path} has {" ".join(characters)} in its path, with which checkpoints '
+            'cannot be read again. Choose another --workdir, or rename the folder.'
         )
 
 

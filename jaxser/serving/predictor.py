@@ -506,8 +506,8 @@ class Predictor:
             p_BxC = np.asarray(p_BxC, np.float64)
             if not np.isfinite(p_BxC[: len(indices)]).all():
                 raise UserError(
-                    'The model has no finite answer: its weights are far too large, so it is '
-                    'probably damaged or forged. Copy it again, or make it again with '
+                    'The posterior is not finite: the weights of the model are far too large, so '
+                    'it is probably damaged or forged. Copy it again, or make it again with '
                     'python -m jaxser.bundle.'
                 )
             for b, n in enumerate(indices):

@@ -144,7 +144,8 @@ def _damage_as_error():
     log = logging.getLogger('asyncio')
     previous_level = log.level
 
-    # The other reads of the checkpoint fail, too, some of them later: one message is enough.
+    # The other reads of the checkpoint fail, too, some of them later: one message is enough. After
+    # damage, the hook and the level therefore stay.
     def ignore_closed_loop(unraisable) -> None:
         if str(unraisable.exc_value) != 'Event loop is closed':
             previous_hook(unraisable)

@@ -52,17 +52,17 @@ OTHER_KINDS = (
 
 def places(value, path: tuple = ()) -> list[tuple]:
     """Returns the paths of all values in a JSON value, that of the whole excepted."""
-    found = []
+    paths = []
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list):
         items = enumerate(value)
     else:
-        return found
+        return paths
     for key, child in items:
-        found.append((*path, key))
-        found += places(child, (*path, key))
-    return found
+        paths.append((*path, key))
+        paths += places(child, (*path, key))
+    return paths
 
 
 def change_json(value, random: np.random.Generator) -> str:

@@ -154,14 +154,14 @@ def test_a_repetition_after_kills_gives_the_same_files(data, swept, tmp_path):
         for after in times:
             kill_after(task, after)
         status, output, _ = run_to_end(task)
-        found = fingerprint(task.folder)
+        digests = fingerprint(task.folder)
         drill.tried += len(times)
         case = f'case {number}: {task.command} killed after {times.round(2)} s'
         # An export that was killed after its end is refused, because the folder exists.
         is_complete = task.command == 'export' and 'exists already' in output
         if (status != 0 and not is_complete) or 'Traceback' in output:
             drill.fail(case, f'status {status}: {output[-500:]}')
-        elif found != right[task.command]:
-            names = {n for n, _ in found.items() ^ right[task.command].items()}
+        elif digests != right[task.command]:
+            names = {n for n, _ in digests.items() ^ right[task.command].items()}
             drill.fail(case, f'other files: {", ".join(sorted(names)[:8])}')
     drill.fail_if_any()
