@@ -13,7 +13,7 @@ codec (MP3, OGG, 8 bits) or sampling rate, with a little noise, or with silence 
 added to their ends. It does NOT find an excerpt of a longer recording, joined recordings, a changed
 speed or pitch, added music, echo or loud noise, or codecs that leave less than 4 kHz or about 16
 kbit/s. Where the list of a corpus gives start and end, windows of one file that overlap are found
-exactly, by the real path of the file and whatever the length of the overlap.
+exactly, whatever the length of the overlap. Links to a file and identical copies are that file.
 
 Speakers are the same if their names differ only in case, blanks, invisible characters, Unicode
 form, or leading zeros of a number. A person whom the corpus lists under two other names counts as

@@ -233,6 +233,9 @@ def expected_values(path: Path) -> int:
     if not stat.S_ISREG(status.st_mode):
         return 0
     try:
+        with open_content(path) as content:
+            if soundtracks.find_demuxer(content):  # libsndfile would print what it does not like
+                return COMPRESSED_VALUES * status.st_size
         info = soundfile.info(os.fsencode(path))
     except Exception:  # a decoder may raise anything for a damaged file
         return COMPRESSED_VALUES * status.st_size
