@@ -15,7 +15,7 @@ from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
 MAX_LISTED_SPEAKERS = 10  # whom a message names for one kind of mistake
-FILE_DIGITS = 16  # hexadecimal digits that stand for a file
+FILE_DIGITS = 16  # of the hash of a file's path, in hexadecimal
 
 
 def complete_listing(utterances: list[Utterance], allow_names: bool = False) -> list[Utterance]:
@@ -151,7 +151,7 @@ def with_files(utterances: list[Utterance]) -> list[Utterance]:
 
 
 def identify_files(paths: Iterable[Path]) -> dict[Path, str]:
-    """Returns what stands for the file of each path: equal for links, hard links and copies."""
+    """Returns a hash for the file of each path; links and identical copies have the same."""
     file_by_path = {path: hash_real_path(path) for path in paths}
     first_by_inode: dict[tuple[int, int], str] = {}
     paths_by_size = collections.defaultdict(list)
@@ -163,29 +163,34 @@ def identify_files(paths: Iterable[Path]) -> dict[Path, str]:
         if not stat.S_ISREG(status.st_mode):
             continue
         inode = (status.st_dev, status.st_ino)
-        if inode not in first_by_inode:
+        is_hard_link = status.st_ino and inode in first_by_inode  # some file systems have no number
+        if not is_hard_link:
             first_by_inode[inode] = file
             paths_by_size[status.st_size].append(path)
         file_by_path[path] = first_by_inode[inode]
-    copies = {}
+    first_by_copy = {}
     for same_size in paths_by_size.values():
         if len(same_size) > 1:
-            copies |= find_copies(same_size, file_by_path)
-    return {path: copies.get(file, file) for path, file in file_by_path.items()}
+            first_by_copy |= find_copies(same_size, file_by_path)
+    return {path: first_by_copy.get(file, file) for path, file in file_by_path.items()}
 
 
 def find_copies(paths: list[Path], file_by_path: dict[Path, str]) -> dict[str, str]:
-    """Returns, for what stands for a file, what stands for the first file of the same content."""
+    """Returns, by the hash of each file, the hash of the first file with the same content.
+
+    `paths` are different files of one size; `file_by_path` has their hashes.
+    """
     first_by_content: dict[bytes, str] = {}
-    firsts = {}
+    first_by_file = {}
     for path in paths:
         try:
             with open(path, 'rb') as file:
                 content = hashlib.file_digest(file, 'sha256').digest()
         except OSError:  # it is reported as unreadable later
             continue
-        firsts[file_by_path[path]] = first_by_content.setdefault(content, file_by_path[path])
-    return firsts
+        file_hash = file_by_path[path]
+        first_by_file[file_hash] = first_by_content.setdefault(content, file_hash)
+    return first_by_file
 
 
 def hash_real_path(path: Path) -> str:

@@ -200,10 +200,10 @@ def _read_config(folder: Path) -> tuple[ModuleType, dict]:
     """Returns the module of the encoder's family, and config.json with that family's defaults."""
     if not folder.is_dir():
         advice = ''
-        if HUB_NAME_PATTERN.fullmatch(str(folder)):
-            advice = f' To download {folder}, run `hf download {folder} --local-dir FOLDER`.'
-        elif folder.parent.joinpath(CONFIG_FILE).is_file():
+        if folder.parent.joinpath(CONFIG_FILE).is_file():
             advice = f' Name its folder, {folder.parent}.'
+        elif HUB_NAME_PATTERN.fullmatch(str(folder)):
+            advice = f' To download {folder}, run `hf download {folder} --local-dir FOLDER`.'
         raise UserError(f'{folder} is not a folder; expected {FOLDER_FORMAT}.{advice}')
     values = read_json(
         folder / CONFIG_FILE,
@@ -220,7 +220,10 @@ def _read_config(folder: Path) -> tuple[ModuleType, dict]:
 
 
 def _advise_on_subfolder(folder: Path) -> str:
-    """Returns a sentence on a folder below that has an encoder, as in Hugging Face's cache."""
+    """Returns a sentence that names a subfolder with an encoder, as in Hugging Face's cache.
+
+    '' if there is none.
+    """
     for pattern in ('*', 'snapshots/*'):
         for file in sorted(folder.glob(f'{pattern}/{CONFIG_FILE}')):
             return f' There is one in {printable(str(file.parent))}: name that.'

@@ -72,7 +72,9 @@ def test_a_width_that_the_heads_cannot_share_is_named(folder):
         encoder.read_encoder(folder)
 
 
-def test_a_folder_above_or_a_file_of_the_encoder_is_refused_with_its_folder(folder, tmp_path):
+def test_a_folder_above_or_a_file_of_the_encoder_is_refused_with_its_folder(
+    folder, tmp_path, monkeypatch
+):
     """As in the cache of Hugging Face; a name there is refused with how to download it."""
     snapshot = tmp_path / 'models--a--b/snapshots/0123'
     snapshot.parent.mkdir(parents=True)
@@ -81,6 +83,10 @@ def test_a_folder_above_or_a_file_of_the_encoder_is_refused_with_its_folder(fold
         encoder.read_encoder(tmp_path / 'models--a--b')
     with pytest.raises(UserError, match=f'Name its folder, {folder}'):
         encoder.read_encoder(folder / 'model.safetensors')
+    with monkeypatch.context() as context:  # FOLDER/FILE is written like OWNER/NAME
+        context.chdir(folder.parent)
+        with pytest.raises(UserError, match=f'Name its folder, {folder.name}'):
+            encoder.read_encoder(f'{folder.name}/model.safetensors')
     with pytest.raises(UserError, match='run `hf download facebook/hubert'):
         encoder.read_encoder('facebook/hubert')
     with pytest.raises(UserError, match=r'and model\.safetensors\.$'):
