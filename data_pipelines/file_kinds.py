@@ -1,4 +1,7 @@
-"""Recognises what a file really is by its first bytes, whatever its name says."""
+"""Recognises by their first bytes files that are no audio, table or weights, whatever their names.
+
+Sound files are recognised by `features.containers`, `features.mpeg` and `features.soundtracks`.
+"""
 
 import re
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Reads what the header of an audio file promises, and finds files that were joined into one.
+"""Reads the headers of audio files: codecs, promised lengths, and where joined files begin.
 
 libsndfile reads a truncated file without an error in the formats here, so what the header promises
 is compared with what is there. It reads only the first of several files that were joined
@@ -24,6 +24,10 @@ W64_RIFF = bytes.fromhex('726966662e91cf11a5d628db04c10000')
 W64_DATA = bytes.fromhex('64617461f3acd3118cd100c04f8edb8a')
 FLAC_START = re.compile(rb'fLaC[\x00\x80]\x00\x00\x22')  # and the header of its first block
 OGG_FIRST_PAGE = 2  # flag of the first page of a stream
+# The codecs in a WAV file (the first number of the chunk `fmt `) that libsndfile reads.
+WAV_MPEG_CODECS = (0x50, 0x55)
+WAV_CODECS = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31, 0x38, 0x40, *WAV_MPEG_CODECS)
+WAV_EXTENSIBLE = 0xFFFE  # the codec is in a later field
 
 
 class Promise(NamedTuple):
@@ -50,30 +54,37 @@ def has_audio_magic(head: bytes) -> bool:
     return head.startswith(magics)
 
 
-def missing_bytes(content: Content) -> tuple[int, int] | None:
-    """Returns (expected, existing) bytes of samples if a file is truncated, else None.
+def check_complete(content: Content) -> None:
+    """Raises a Rejection for a file that is shorter than its header says.
 
-    WAV files, which have looser rules, are checked by `decode.verify_wav`.
+    Decoders read such a file without an error.
     """
-    if content[:4] == b'RIFF':
-        return None
     promise = read_promise(content)
+    is_wav = content[:4] == b'RIFF' and content[8:12] == b'WAVE'
+    if is_wav and promise.data_start is None:
+        raise Rejection('truncated: a WAV header without samples')
     if promise.data_length is None:
-        return None
+        return
     existing = max(len(content) - promise.data_start, 0)
-    return (promise.data_length, existing) if existing < promise.data_length else None
+    # Some writers of WAV count the header as samples, so a length up to the file's is accepted.
+    if promise.data_length > (len(content) if is_wav else existing):
+        raise Rejection(
+            f'truncated: {promise.data_length} bytes of samples expected, {existing} in the file'
+        )
 
 
-def repair_caf(content: Content) -> bytes | None:
-    """Returns a CAF file with the length of its samples where its header says -1, else None.
-
-    -1 stands for all bytes up to the end; libsndfile does not open such a file.
-    """
-    promise = _read_caf(content) if content[:4] == b'caff' else Promise()
-    if promise.data_start is None or promise.data_length is not None:
+def read_wav_codec(content: Content) -> int | None:
+    """Returns the number of the codec in a WAV file; None for other and damaged files."""
+    if content[:4] != b'RIFF' or content[8:12] != b'WAVE':
         return None
-    start = promise.data_start
-    return content[: start - 8] + (len(content) - start).to_bytes(8, 'big') + content[start:]
+    chunk = find_chunk(content, b'fmt ')
+    if chunk is None:
+        return None
+    start, _ = chunk
+    codec = _int(content, start, 2, 'little')
+    if codec == WAV_EXTENSIBLE:
+        codec = _int(content, start + 24, 2, 'little')
+    return codec
 
 
 def split_joined(content: Content) -> list[tuple[int, int]]:

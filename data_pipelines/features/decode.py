@@ -16,7 +16,7 @@ from data_pipelines import file_kinds
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features import containers, mpeg, repairs, soundtracks
-from data_pipelines.features.containers import MAX_STATED_LENGTH, Content
+from data_pipelines.features.containers import Content
 from data_pipelines.features.rejection import Rejection
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def read_content(utterance: Utterance, content: Content) -> tuple[np.ndarray, in
         raise Rejection(f'unreadable: {file_kinds.describe(kind)}')
     mpeg_content = repairs.mpeg_in_wav(content)
     if mpeg_content is not None:
-        verify_wav(content)
+        containers.check_complete(content)
         with open_verified(mpeg_content) as file:
             return read_mpeg(utterance, mpeg_content, file)
     with open_verified(content, utterance.path) as file:
@@ -378,34 +378,12 @@ def segment_bounds(utterance: Utterance, frames: int, rate: int) -> tuple[int, i
 def open_verified(content: Content, path: Path | None = None) -> 'SequentialFile':
     """Opens a file by soundfile; raises a Rejection if it is shorter than its header says.
 
-    libsndfile reads a truncated file without an error. `path` is the file with this content; None
-    if only a part of a file is opened.
+    `path` is the file with this content; None if only a part of a file is opened.
     """
     from data_pipelines.features.sound_files import SequentialFile
 
-    missing = containers.missing_bytes(content)
-    if missing:
-        raise Rejection(
-            f'truncated: {missing[0]} bytes of samples expected, {missing[1]} in the file'
-        )
     repaired = repairs.repair_header(content)
-    verify_wav(content if repaired is None else repaired)
+    containers.check_complete(content if repaired is None else repaired)
     if repaired is not None or path is None:
         return SequentialFile(io.BytesIO(content if repaired is None else repaired))
     return SequentialFile(os.fsencode(path))  # soundfile cannot encode every str that is a path
-
-
-def verify_wav(content: Content) -> None:
-    """Raises a Rejection for a truncated WAV file."""
-    if content[:4] != b'RIFF' or content[8:12] != b'WAVE':
-        return
-    size = len(content)
-    data = containers.find_chunk(content, b'data')
-    if data is None:
-        raise Rejection('truncated: a WAV header without samples')
-    start, length = data
-    # Some writers count the header as data, so a length up to the size of the file is accepted.
-    if size < length < MAX_STATED_LENGTH:
-        raise Rejection(
-            f'truncated: {length} bytes of samples expected, {size - start} in the file'
-        )

@@ -1,4 +1,4 @@
-"""Copies of audio files with a right header, where libsndfile would read too little or nothing.
+"""Corrects the headers of audio files of which libsndfile would read too little or nothing.
 
 A program that writes into a pipe does not know the length, and leaves 0, -1 or a very large number
 in the header. The sound is complete.
@@ -9,11 +9,6 @@ import re
 from data_pipelines.features import containers
 from data_pipelines.features.containers import MAX_STATED_LENGTH_64, Content
 
-# The kinds of sound in a WAV file (the first number of the chunk `fmt `) that libsndfile reads.
-WAV_MPEG_KINDS = (0x50, 0x55)
-WAV_KINDS = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31, 0x38, 0x40, *WAV_MPEG_KINDS)
-WAV_EXTENSIBLE = 0xFFFE  # the kind is in a later field
-
 # The length of a FLAC file in samples is the lower 36 bits of these bytes.
 FLAC_LENGTH = slice(18, 26)
 FLAC_LENGTH_BITS = 36
@@ -22,30 +17,16 @@ _CHUNK_NAME = re.compile(rb'[ -~]{4}')
 
 
 def repair_header(content: Content) -> bytes | None:
-    """Returns a copy of a file with the length of its samples in the header, if it lacks that."""
+    """Returns a copy of a file with a corrected header; None if there is nothing to correct."""
     for magic, repair in _REPAIRS.items():
         if content[:4] == magic:
             return repair(content)
     return None
 
 
-def wav_kind(content: Content) -> int | None:
-    """Returns the number of the kind of sound in a WAV file; None for other and damaged files."""
-    if content[:4] != b'RIFF' or content[8:12] != b'WAVE':
-        return None
-    chunk = containers.find_chunk(content, b'fmt ')
-    if chunk is None:
-        return None
-    start, _ = chunk
-    kind = int.from_bytes(content[start : start + 2], 'little')
-    if kind == WAV_EXTENSIBLE:
-        kind = int.from_bytes(content[start + 24 : start + 26], 'little')
-    return kind
-
-
 def mpeg_in_wav(content: Content) -> bytes | None:
     """Returns the MPEG audio in a WAV file, of which libsndfile reads only a part; else None."""
-    if wav_kind(content) not in WAV_MPEG_KINDS:
+    if containers.read_wav_codec(content) not in containers.WAV_MPEG_CODECS:
         return None
     data = containers.find_chunk(content, b'data')
     if data is None:
@@ -129,6 +110,15 @@ def _repair_au(content: Content) -> bytes | None:
     return _with_number(content, 8, len(content) - start, 4, order)
 
 
+def _repair_caf(content: Content) -> bytes | None:
+    """Writes the length of the samples of CAF where its header says -1: up to the end."""
+    promise = containers.read_promise(content)
+    start = promise.data_start
+    if start is None or promise.data_length is not None:
+        return None
+    return _with_number(content, start - 8, len(content) - start, 8, 'big')
+
+
 def _with_number(content: Content, position: int, number: int, size: int, order: str) -> bytes:
     """Returns the content with another number at a position."""
     number_bytes = (number % (1 << (8 * size))).to_bytes(size, order)
@@ -141,5 +131,5 @@ _REPAIRS = {
     b'BW64': _repair_rf64,
     b'.snd': _repair_au,
     b'dns.': _repair_au,
-    b'caff': containers.repair_caf,
+    b'caff': _repair_caf,
 }

@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from data_pipelines.features import repairs
-from data_pipelines.features.containers import MAX_STATED_LENGTH, Content, read_promise
+from data_pipelines.features import containers
+from data_pipelines.features.containers import MAX_STATED_LENGTH, Content
 from data_pipelines.features.mpeg import skip_id3
 from data_pipelines.features.rejection import Rejection, check_sample_rate
 from data_pipelines.features.sample_blocks import SampleBlocks
@@ -54,7 +54,7 @@ _MAGIC = (
 _CAF_CODECS = (b'aac ', b'aach', b'opus', b'.mp3', b'samr', b'ac-3')
 _OGG_CODECS = (b'Speex   ', b'\x80theora', b'fishead\0')
 _MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'wide')
-_TITLES = {
+_TITLES = {  # by the name of FFmpeg's reader
     'avi': 'an AVI film',
     'matroska': 'a WebM or Matroska file',
     'amr': 'an AMR file',
@@ -81,8 +81,8 @@ def find_demuxer(content: Content) -> str | None:
     """Returns the name of FFmpeg's reader for a file that libsndfile does not read, or None."""
     if content[:4] == b'RIFF' and content[8:12] == b'AVI ':
         return 'avi'
-    wav_kind = repairs.wav_kind(content)
-    if wav_kind and wav_kind not in repairs.WAV_KINDS:
+    wav_codec = containers.read_wav_codec(content)
+    if wav_codec and wav_codec not in containers.WAV_CODECS:
         return 'wav'
     for magic, demuxer in _MAGIC:
         if content[: len(magic)] == magic:
@@ -156,10 +156,9 @@ def _check_complete(content: Content, demuxer: str) -> None:
     elif demuxer == 'matroska':
         expected = _end_of_matroska(content)
     elif demuxer == 'caf':
-        expected = read_promise(content).end or size
+        expected = containers.read_promise(content).end or size
     elif demuxer == 'wav':
-        promise = read_promise(content)
-        expected = (promise.data_start or 0) + (promise.data_length or 0)
+        containers.check_complete(content)
     if size < expected:
         raise Rejection(f'truncated: {expected} bytes expected, {size} in the file')
     if _is_joined(content, demuxer):
@@ -176,6 +175,8 @@ def _is_joined(content: Content, demuxer: str) -> bool:
     if demuxer == 'matroska':
         end = _end_of_matroska(content)
         return content[end : end + 4] == content[:4]
+    if demuxer in ('caf', 'wav'):
+        return len(containers.split_joined(content)) > 1
     if demuxer == 'amr':
         return content.find(b'#!AMR', 1) > 0
     if demuxer == 'avi':

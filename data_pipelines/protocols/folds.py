@@ -280,10 +280,11 @@ def make_official_fold(utterances: Utterances, protocol: Protocol) -> Fold:
     for part, rows in (('dev', dev), (protocol.test, test)):
         count = int(np.sum(split_N == part))
         if count and not len(rows):
+            other_part = '' if part == 'dev' else ', or choose another --config.protocol.test'
             raise UserError(
                 f'All {count} utterances of the part {part} of the official split are of unknown '
-                'speakers, who may be training speakers. --allow_leak=speaker uses them, and the '
-                'results state it; or choose another --config.protocol.test.'
+                'speakers, who may be training speakers. Use them by --allow_leak=speaker, which '
+                f'the results state{other_part}.'
             )
     if not (len(train) and len(dev) and len(test)):
         values, counts = np.unique(split_N, return_counts=True)
@@ -433,7 +434,7 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
 
 
 def _list_classes(classes: set[str]) -> str:
-    """Returns the names of classes for a message: the first ones if there are many."""
+    """Returns the names of the first classes, and how many more there are, for a message."""
     listed = sorted(classes)[:MAX_LISTED_CLASSES]
     more = len(classes) - len(listed)
     return ', '.join(listed) + (f' and {more} more' if more else '')
@@ -456,8 +457,8 @@ def describe_poor_parts(utterances: Utterances, folds: list[Fold]) -> list[str]:
         )
     if rare_classes:
         warnings.append(
-            f'Warning: {_list_classes(rare_classes)} has fewer than {MIN_CLASS_UTTERANCES} '
-            'training utterances in a fold, which are too few to learn a class from.'
+            f'Warning: a fold has fewer than {MIN_CLASS_UTTERANCES} training utterances of '
+            f'{_list_classes(rare_classes)}, which are too few to learn a class from.'
         )
     speakers = set(utterances.text['speaker'][rows_of_parts(folds, PARTS)].tolist()) - {''}
     if len(speakers) == 1:

@@ -157,6 +157,8 @@ def test_a_codec_in_wav_that_libsndfile_does_not_read_is_decoded_by_pyav(tmp_pat
     assert np.abs(np.fft.rfft(samples[:RATE])).argmax() == 440
     with pytest.raises(Rejection, match='truncated'):
         read(content[:-4000], path)
+    with pytest.raises(Rejection, match='files joined into one, of which only the first'):
+        read(content + content, path)
     monkeypatch.setattr(decode.soundtracks, 'is_installed', bool)
     with pytest.raises(Rejection, match=r'a WAV file of a codec .* install PyAV .*convert it to'):
         read(content, path)

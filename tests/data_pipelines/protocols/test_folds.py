@@ -266,7 +266,7 @@ def test_classes_with_one_or_two_training_utterances_are_named():
     utterances.text['emotion'][[4, 16, 28]] = 'bored'  # one of each speaker
     folds = make_folds(utterances, Protocol('leave_one_speaker_out'))
     (warning,) = describe_poor_parts(utterances, folds)
-    assert 'bored has fewer than 3 training utterances in a fold' in warning
+    assert 'a fold has fewer than 3 training utterances of bored, which' in warning
 
 
 def test_more_parts_than_utterances_are_refused_at_once():
