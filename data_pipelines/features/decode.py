@@ -1,6 +1,7 @@
 """Reads the audio of an utterance, and rejects what is damaged, silent or too short."""
 
 import contextlib
+import dataclasses
 import io
 import math
 import mmap
@@ -191,22 +192,12 @@ def read_content(utterance: Utterance, content: Content) -> tuple[np.ndarray, in
         return cut_segment(utterance, samples, rate)
     pieces = containers.split_joined(content)
     if len(pieces) > 1:
-        samples, rate = read_joined(content, pieces)
+        samples, rate = read_joined(utterance, content, pieces)
         return cut_segment(utterance, samples, rate)
     kind = file_kinds.recognise_text(head)
     if kind is not None and not head.startswith(b'NIST'):
         raise Rejection(f'unreadable: {file_kinds.describe(kind)}')
-    mpeg_content = repairs.mpeg_in_wav(content)
-    if mpeg_content is not None:
-        containers.check_complete(content)
-        with open_verified(mpeg_content) as file:
-            return read_mpeg(utterance, mpeg_content, file)
-    with open_verified(content, utterance.path) as file:
-        if file.format == 'MP3':
-            return read_mpeg(utterance, content, file)
-        if file.format == 'FLAC' and file.has_length:
-            return read_flac(utterance, content, file)
-        return read_audio_segment(utterance, file)
+    return read_single(utterance, content, utterance.path)
 
 
 def looks_like_audio(content: Content) -> bool:
@@ -292,17 +283,45 @@ def read_to_end(file: 'SequentialFile') -> np.ndarray:
     return samples
 
 
-def read_joined(content: Content, pieces: list[tuple[int, int]]) -> tuple[np.ndarray, int]:
-    """Returns all samples of files that were joined into one, and their rate."""
-    parts = []
+def read_single(
+    utterance: Utterance, content: Content, path: Path | None = None
+) -> tuple[np.ndarray, int]:
+    """Returns the samples of an utterance in a file that soundfile reads, and their rate.
+
+    `path` is the file with this content; None if it is one of several joined files.
+    """
+    mpeg_content = repairs.mpeg_in_wav(content)
+    if mpeg_content is not None:
+        containers.check_complete(content)
+        with open_verified(mpeg_content) as file:
+            return read_mpeg(utterance, mpeg_content, file)
+    with open_verified(content, path) as file:
+        if file.format == 'MP3':
+            return read_mpeg(utterance, content, file)
+        if file.format == 'FLAC' and file.has_length:
+            return read_flac(utterance, content, file)
+        return read_audio_segment(utterance, file)
+
+
+def read_joined(
+    utterance: Utterance, content: Content, pieces: list[tuple[int, int]]
+) -> tuple[np.ndarray, int]:
+    """Returns all samples of the files that were joined into an utterance's file, and their rate.
+
+    `pieces` has the (start, stop) in bytes of each joined file.
+    """
+    from data_pipelines.features.sample_blocks import SampleBlocks
+
+    whole = dataclasses.replace(utterance, start=0.0, end=None)
+    blocks = SampleBlocks()
     formats = set()
     for start, stop in pieces:
-        with open_verified(content[start:stop]) as file:
-            parts.append(read_to_end(file))
-            formats.add((file.samplerate, file.channels))
-    if len(formats) > 1:
-        raise Rejection(MIXED_FORMATS)
-    return np.concatenate(parts), formats.pop()[0]
+        samples, rate = read_single(whole, content[start:stop])
+        formats.add((rate, samples.shape[1]))
+        if len(formats) > 1:
+            raise Rejection(MIXED_FORMATS)
+        blocks.add(samples, rate)
+    return blocks.join(), rate
 
 
 def read_mpeg(

@@ -46,7 +46,7 @@ class SampleBlocks:
                 f'too long for the memory, or its header is wrong: {channels} channel(s) of '
                 f'{(self.frames + frames) / rate / 60:.0f} minutes or more'
             )
-        self._next_check = max(2 * self._next_check, total)
+        self._next_check = min(max(2 * self._next_check, total), MAX_BYTES)
 
     def join(self) -> np.ndarray:
         """Returns all samples, float32 of shape (time, channels), and forgets the blocks."""

@@ -253,6 +253,17 @@ def test_hours_in_a_small_file_are_rejected_before_the_memory_is_full(
     assert samples.shape == (RATE, 8)
 
 
+def test_the_memory_limit_is_for_all_joined_files_together(tmp_path, monkeypatch):
+    """Each of them alone is below it."""
+    monkeypatch.setattr(sample_blocks, 'FIRST_CHECKED_BYTES', 1 << 20)
+    monkeypatch.setattr(sample_blocks, 'MAX_BYTES', 3 << 20)
+    path = tmp_path / 'a.flac'
+    soundfile.write(path, np.zeros((2 * RATE, 8), np.int16), RATE)
+    path.write_bytes(path.read_bytes() * 4)
+    with pytest.raises(Rejection, match='too long for the memory'):
+        decode.read_samples(make_utterance(path))
+
+
 def test_the_available_memory_is_known():
     assert 0 < sample_blocks.available_bytes() <= sample_blocks.MAX_BYTES * 3
 

@@ -118,6 +118,8 @@ def test_mpeg_audio_in_a_wav_file_is_read_whole(tmp_path):
     np.testing.assert_array_equal(read(content, tmp_path / 'a.wav'), expected)
     with pytest.raises(Rejection, match='truncated'):
         read(content[:-4000], tmp_path / 'a.wav')
+    joined = read(content + content, tmp_path / 'a.wav')
+    np.testing.assert_array_equal(joined, np.tile(expected, 2))
 
 
 def test_an_mp3_file_that_ends_within_a_frame_is_read_up_to_there(tmp_path):
