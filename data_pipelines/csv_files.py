@@ -1,6 +1,6 @@
 """Reads and writes CSV files. No other module of the project does.
 
-A row ends with a newline. A field that holds a newline or a carriage return is quoted. Other
+A row ends with a newline. A field with a newline or a carriage return is quoted. Other
 characters at which `str.splitlines` would split, such as U+2028, are ordinary parts of a field.
 """
 

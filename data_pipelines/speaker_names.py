@@ -51,13 +51,14 @@ def is_unknown(name: str) -> bool:
 
 
 def _is_unknown_key(key: str) -> bool:
+    """Returns whether an identity key is that of an unknown speaker."""
     if ERROR_PATTERN.fullmatch(key):
         return True
     words = _without_punctuation(key).replace('_', ' ').split()
     if not words:
         return True
-    said = [word for word in words if word not in SPEAKER_WORDS]
-    return ' '.join(said) in UNKNOWN_WORDS
+    other_words = [word for word in words if word not in SPEAKER_WORDS]
+    return ' '.join(other_words) in UNKNOWN_WORDS
 
 
 def _without_punctuation(text: str) -> str:

@@ -89,7 +89,7 @@ CHOICES = {'runs_per_group?': {str: Number(low=1, is_whole=True)}, 'resident?': 
 def write_whole(file, content: str | bytes) -> None:
     """Writes a file completely or not at all, also if the machine stops.
 
-    Of a link, the link is replaced: a workdir of another person may have one to a file of the user.
+    A link is replaced, not followed: in a workdir from elsewhere it may lead to a file of the user.
     """
     content = content.encode() if isinstance(content, str) else content
     if '://' in str(file):  # an object store writes whole objects

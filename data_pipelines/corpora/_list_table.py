@@ -141,7 +141,7 @@ def remove_nameless(
                 f'Column {place} of {source} has no name. Name it in the first line, or remove it.'
             )
         content = 'row numbers' if any(cells) else 'nothing'
-        print_text(f'Column {place} of {source} has no name. It holds {content}, and is ignored.')
+        print_text(f'Column {place} of {source} has no name. It has {content}, and is ignored.')
         for _, row in numbered_rows:
             row.pop(column, None)
     return named

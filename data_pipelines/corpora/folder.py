@@ -101,9 +101,9 @@ def walk(source: Path, emotion_map: dict[str, str] | None = None) -> list[Uttera
 
 
 def fold_words(row: dict, emotion_map: dict[str, str]) -> None:
-    """Writes the words of a row in lower case, and what its own words mean.
+    """Changes the words of a row to those of the project, in lower case.
 
-    Cells that stand for no value, such as NA and nan, become empty.
+    Cells that stand for no value, such as NA and nan, become empty. `emotion_map` is as in `walk`.
     """
     for column in OPTIONAL_COLUMNS:
         if row.get(column) and speaker_names.is_unknown(row[column]):
@@ -140,9 +140,9 @@ def check_columns(source: Path, columns: list[str]) -> None:
 
 
 def find_misnamed(columns: list[str], unknown: list[str]) -> dict[str, str]:
-    """Returns the known columns that the list lacks and unknown ones probably are, by the latter.
+    """Returns, for unknown columns, the known column that each probably is.
 
-    These are other words for a column, and misspellings.
+    The name is another word for it or a misspelling, and the list lacks the known column.
     """
     renamed = {}
     absent = [column for column in KNOWN_COLUMNS if column not in columns]
@@ -349,7 +349,7 @@ def find_channel_problem(row: dict[str, str]) -> Problem | None:
 
 
 def is_rating(text: str) -> bool:
-    """Returns whether a cell holds a number from -1 to 1."""
+    """Returns whether a cell is a number from -1 to 1."""
     try:
         return -1 <= float(text) <= 1
     except ValueError:

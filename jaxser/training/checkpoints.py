@@ -155,11 +155,11 @@ def _damage_as_error() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_further_errors() -> Iterator[None]:
-    """Context in which of the errors of a checkpoint only the one that is raised is seen.
+    """Context in which a failing checkpoint raises its first error and logs no others.
 
     On a full disk, or with a damaged file, the other tasks and threads of Orbax and TensorStore
-    fail, too. They log it with stack traces, some of them after the first error has been raised.
-    So the context outlasts an error, until another one ends without.
+    fail, too. They log stack traces, some of them after the first error has been raised. After an
+    error, the context therefore stays in effect until a later one ends without an error.
     """
     previous_hook = sys.unraisablehook
     if getattr(previous_hook, 'func', None) is _ignore_closed_loop:  # from a failed checkpoint
@@ -174,7 +174,7 @@ def _without_further_errors() -> Iterator[None]:
 
 
 def _ignore_closed_loop(hook: Callable, unraisable) -> None:
-    """Calls `hook`, except for an answer to a task that has ended."""
+    """Calls `hook`, except for what a task does after its event loop was closed."""
     if str(unraisable.exc_value) != 'Event loop is closed':
         hook(unraisable)
 

@@ -197,7 +197,7 @@ def test_row_numbers_without_a_name_are_ignored_and_named(name, tmp_path, capsys
     text = f'{name},path,speaker,emotion,\n0,x.wav,1,sad,\n5,y.wav,2,angry,\n'
     assert len(folder.walk(write_list(tmp_path, text))) == 2
     output = capsys.readouterr().out
-    assert 'list.csv has no name. It holds row numbers' in output
+    assert 'list.csv has no name. It has row numbers' in output
     assert 'Column 5 of' in output
 
 
