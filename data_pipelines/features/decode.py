@@ -35,7 +35,7 @@ WHOLE_NUMBER_AMPLITUDE = 2.0
 CANCELLED_POWER = 0.02
 MIDI_DUMP_MAGIC = b'\xf0\x7e'  # libsndfile prints on standard output if such a file is damaged
 COMPRESSED_VALUES = 8  # samples per byte of speech that PyAV decodes
-UNREADABLE_ADVICE = '(damaged, or not supported: try a new copy, or WAV)'
+UNREADABLE_ADVICE = '(copy it again or convert it to WAV)'
 # What libsndfile says of files in which it finds no sound.
 UNCLEAR_ERRORS = ('Internal error', 'Unspecified internal', 'File does not exist')
 MAX_FLAC_FRAMES = (1 << 36) - 2  # one more stands for a length that is not known
