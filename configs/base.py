@@ -118,7 +118,7 @@ def protocol_section() -> ConfigDict:
     # Within a corpus:
     #   speaker_folds | leave_one_speaker_out | leave_one_session_out
     #                      one part is tested, the next is dev, the others train
-    #   official           the corpus' own partition
+    #   official           the corpus' own partition, with unknown speakers in training only
     #   speaker_dependent  random utterances; test speakers are training speakers
     #   auto               one of these, by the number of known speakers: up to 3
     #                      speaker_dependent, up to 12 leave_one_speaker_out, else speaker_folds

@@ -34,7 +34,8 @@ TUPLE_ERROR = (
 def parse_flags(arguments: list[str], module: str) -> ConfigDict:
     """Returns the configuration that the flags of `python -m module` describe.
 
-    Raises UserError if absl, ml_collections or the configuration's file rejects a flag or value.
+    Raises UserError if absl, ml_collections or the configuration's file rejects a flag or value, or
+    if the path of a folder is empty.
     """
     try:
         positional = flags.FLAGS(_with_installed_config(arguments))[1:]
@@ -60,12 +61,23 @@ def parse_flags(arguments: list[str], module: str) -> ConfigDict:
         raise UserError(str(e)) from None
     except (flags.Error, ValueError, TypeError, SyntaxError) as e:
         raise UserError(_wrong_value_message(e)) from None
+    _check_not_empty('--workdir', WORKDIR.value)
+    _check_not_empty('--config.data.dir', CONFIG.value.data.dir)
     protocol = CONFIG.value.protocol
     allowed = protocol.allow_leak if ALLOW_LEAK.value is None else ALLOW_LEAK.value
     protocol.allow_leak = ','.join(parse_allowed_leaks(allowed))
     if DROP_COPIES.value is not None:
         protocol.drop_copies = DROP_COPIES.value
     return CONFIG.value
+
+
+def _check_not_empty(flag: str, value: str | None) -> None:
+    """Raises UserError for an empty path, which would be the folder of the shell."""
+    if value == '':
+        raise UserError(
+            f'{flag} is empty, perhaps an unset variable of the shell: name a folder, or leave the '
+            'flag out.'
+        )
 
 
 def _missing_config_message(module: str) -> str:

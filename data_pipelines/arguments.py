@@ -1,4 +1,4 @@
-"""Types of the arguments of commands, which refuse what cannot be meant."""
+"""Types and checks of the arguments of commands."""
 
 import argparse
 import os
@@ -7,13 +7,13 @@ from pathlib import Path
 from data_pipelines.errors import UserError
 
 LONGEST_PATH = 4096  # bytes that Linux allows
-ROOM_BELOW = 512  # bytes that the paths of files below a folder of results need
+ROOM_BELOW = 512  # bytes that file names below a folder of results add to its path
 
 
 def path_text(text: str) -> str:
-    """Returns the text of a path; argparse ends the command with a message if it is empty.
+    """Returns the text of a path, unless it is empty: argparse then prints why and exits.
 
-    An empty path would be the folder of the shell.
+    An empty path would stand for the current folder.
     """
     if not text:
         raise argparse.ArgumentTypeError(
@@ -23,18 +23,19 @@ def path_text(text: str) -> str:
 
 
 def local_path(text: str) -> Path:
-    """Returns a path on this machine, as `path_text` does."""
+    """Returns a path on this machine; as `path_text`, it refuses an empty one."""
     return Path(path_text(text))
 
 
 def check_length(folder: str | os.PathLike, flag: str) -> None:
-    """Raises a UserError for a folder in which the paths of files would be too long.
+    """Raises a UserError if the paths of files below `folder` would be too long.
 
-    Otherwise the work would be done before the first file cannot be written.
+    Without this check the work would end where the first such file is written. `flag` is the flag
+    of the command that gives the folder.
     """
     size = len(os.fsencode(os.path.abspath(folder)))
     if size > LONGEST_PATH - ROOM_BELOW:
         raise UserError(
-            f'{flag} is a path of {size} bytes, and the files below it need {ROOM_BELOW} of the '
-            f'{LONGEST_PATH} that a path may have: choose a shorter one.'
+            f'{flag} is a path of {size} bytes. A path may have {LONGEST_PATH}, of which the files '
+            f'below it need {ROOM_BELOW}: choose a shorter one.'
         )

@@ -42,29 +42,35 @@ def find_audio_files(
         raise UserError(
             f'{root} is not a folder. Set --source to the folder with files like {example}.'
         )
-    files = sorted(path for path in root.rglob('*') if path.suffix.lower() in suffixes)
     matches = []
-    others = []
-    for path in files:
+    other_names = []
+    other_formats = []
+    for path in sorted(root.rglob('*')):
+        suffix = path.suffix.lower()
+        if suffix not in suffixes and suffix not in OTHER_AUDIO_SUFFIXES:
+            continue
         name = '/'.join(path.absolute().with_suffix('').parts[-1 - parent_count :])
         match = re.fullmatch(pattern, name)
-        if match:
+        if suffix not in suffixes:
+            if match:
+                other_formats.append(path)
+        elif match:
             matches.append((path, match))
         else:
-            others.append(path)
+            other_names.append(path)
     if not matches:
-        raise _no_match_error(root, example, suffixes, others)
-    _print_other_formats(root, pattern, parent_count, suffixes)
-    if others:
-        print(
-            f'{len(others)} audio files are ignored, since their names are not like {example}: '
-            f'{others[0].relative_to(root)}, ...'
-        )
+        raise _no_match_error(root, example, suffixes, other_names)
+    _print_ignored(
+        root,
+        other_formats,
+        f' of other formats are ignored, since this corpus is read as {" or ".join(suffixes)}',
+    )
+    _print_ignored(root, other_names, f' are ignored, since their names are not like {example}')
     return matches
 
 
 def print_left_out(root: Path, files: Iterable[Path], used: Iterable[Path], reason: str) -> None:
-    """Says how many audio files among `files`, which are below `root`, are not among `used`."""
+    """Prints how many audio files of `files`, which are below `root`, are not in `used`."""
     suffixes = (*AUDIO_SUFFIXES, *OTHER_AUDIO_SUFFIXES)
     used_files = set(used)
     left_out = []
@@ -78,22 +84,10 @@ def print_left_out(root: Path, files: Iterable[Path], used: Iterable[Path], reas
         )
 
 
-def _print_other_formats(
-    root: Path, pattern: str, parent_count: int, suffixes: tuple[str, ...]
-) -> None:
-    """Says how many files have a name of the corpus, but the suffix of another audio format."""
-    ignored = []
-    for path in sorted(root.rglob('*')):
-        suffix = path.suffix.lower()
-        if suffix in OTHER_AUDIO_SUFFIXES and suffix not in suffixes:
-            name = '/'.join(path.absolute().with_suffix('').parts[-1 - parent_count :])
-            if re.fullmatch(pattern, name):
-                ignored.append(path)
+def _print_ignored(root: Path, ignored: list[Path], reason: str) -> None:
+    """Prints how many audio files are ignored and why, with an example; nothing for none."""
     if ignored:
-        print(
-            f'{len(ignored)} audio files of other formats are ignored, since this corpus is read '
-            f'as {" or ".join(suffixes)}: {ignored[0].relative_to(root)}, ...'
-        )
+        print_text(f'{len(ignored)} audio files{reason}: {ignored[0].relative_to(root)}, ...')
 
 
 def _no_match_error(

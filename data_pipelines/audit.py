@@ -21,7 +21,7 @@ codec (MP3, OGG, 8 bits) or sampling rate, with a little noise, or with silence 
 added to their ends. It does NOT find an excerpt of a longer recording, joined recordings, a changed
 speed or pitch, added music, echo or loud noise, or codecs that leave less than 4 kHz or about 16
 kbit/s. Where the list of a corpus gives start and end, windows of one file that overlap are found
-exactly, by the real path of the file and whatever the length of the overlap.
+exactly, whatever the length of the overlap. Links to a file and identical copies are that file.
 
 Speakers are the same if their names differ only in case, blanks, invisible characters, Unicode
 form, or leading zeros of a number. A person whom the corpus lists under two other names counts as
@@ -84,14 +84,14 @@ def _print_audit() -> None:
     config = resolve.resolve_config(command.parse_flags(sys.argv, 'data_pipelines.audit'))
     protocol = Protocol(**config.protocol)
     split = make_split(config, find_prepared_data(config.data))
-    print(protocol.title)
+    print_text(protocol.title)
     print(f'split {split.sha256}')
     findings = inspect_folds(split.utterances, split.folds, protocol, split.dropped.findings)
     for warning in shortcut_warnings(findings):
         for line in textwrap.wrap(warning, MAX_COLUMNS):
             print_text(line)
     for sentence in split.describe_left_out(config.data.labels):
-        print(sentence)
+        print_text(sentence)
     print()
     print_parts(split.utterances, split.folds)
     has_emotion_N = split.utterances.text['emotion'] != ''

@@ -1,6 +1,6 @@
 """Reads and writes CSV files. No other module of the project does.
 
-A row ends with a newline. A field that holds a newline or a carriage return is quoted. Other
+A row ends with a newline. A field with a newline or a carriage return is quoted. Other
 characters at which `str.splitlines` would split, such as U+2028, are ordinary parts of a field.
 """
 
@@ -8,18 +8,25 @@ import contextlib
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 Error = csv.Error  # what a strict reader raises
 
 DELIMITERS = (',', ';', '\t')
 MAX_HEADER_LENGTH = 65_536
+MAX_LINES_BEFORE_HEADER = 100
+SEPARATOR_PATTERN = re.compile(r'\ufeff?"?sep=.?"?[,;\t]*\s*', re.IGNORECASE)
 
 
 @contextlib.contextmanager
 def open_rows(
-    path: str | os.PathLike, errors: str = 'strict', strict: bool = False, delimiter: str = ','
+    path: str | os.PathLike,
+    errors: str = 'strict',
+    strict: bool = False,
+    delimiter: str = ',',
+    skip_lines: int = 0,
 ) -> Iterator[csv.DictReader]:
     """Opens a UTF-8 file, with or without a byte order mark, and yields a reader of its rows.
 
@@ -31,21 +38,49 @@ def open_rows(
       errors: What to do with bytes that are not UTF-8, as in `open`.
       strict: Whether wrong quoting raises an Error.
       delimiter: What separates the fields of a row.
+      skip_lines: How many lines come before the header.
     """
     with open(path, newline='', encoding='utf-8-sig', errors=errors) as file:
+        for _ in range(skip_lines):
+            file.readline()
         yield csv.DictReader(file, strict=strict, delimiter=delimiter)
 
 
-def detect_delimiter(path: str | os.PathLike, columns: Iterable[str]) -> str:
-    """Returns which of `DELIMITERS` finds the most of the columns in the first row of a file."""
+def count_lines_before_header(path: str | os.PathLike) -> int:
+    """Returns how many lines come before the header of a file.
+
+    They are empty ones, and the line 'sep=;', by which Excel is told what separates the fields.
+    """
+    count = 0
     with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:
+        while count < MAX_LINES_BEFORE_HEADER:
+            line = file.readline(MAX_HEADER_LENGTH)
+            if not line or (line.strip('\ufeff \r\n') and not SEPARATOR_PATTERN.fullmatch(line)):
+                break
+            count += 1
+        return count if line else 0
+
+
+def detect_delimiter(
+    path: str | os.PathLike,
+    columns: Iterable[str],
+    fold: Callable[[str], str],
+    skip_lines: int = 0,
+) -> str:
+    """Returns which of `DELIMITERS` finds the most of the columns in the header of a file.
+
+    `fold` writes the name of a column as `columns` do; the header comes after `skip_lines`.
+    """
+    with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:
+        for _ in range(skip_lines):
+            file.readline()
         header = file.readline(MAX_HEADER_LENGTH)
     columns = set(columns)
     best = DELIMITERS[0]
     most_found = 0
     for delimiter in DELIMITERS:
         fields = next(csv.reader([header], delimiter=delimiter), [])
-        count = len(columns & {field.strip().casefold() for field in fields})
+        count = len(columns & set(map(fold, fields)))
         if count > most_found:
             best = delimiter
             most_found = count

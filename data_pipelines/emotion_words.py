@@ -66,7 +66,7 @@ WORDS = {
         غم, غمگین, اندوه, اداسی, اداس, حزن, حزين, ሀዘን, ሐዘን, दुख, दुखी, उदास, उदासी
     """,
     'surprise': """
-        sur, surprised, ps, pleasant surprise, astonishment, astonished,
+        sur, surprised, ps, pleasant surprise, pleasant_surprise, astonishment, astonished,
         überraschung, ueberraschung, überrascht, ueberrascht, verrassing, verrast, förvåning,
         överraskning, overraskelse, surpris, sorpresa, sorprendido, sorpreso, surpresa,
         şaşkın, şaşkınlık, surpriză, terkejut, zaskoczenie, zdziwienie, překvapení, удивление,

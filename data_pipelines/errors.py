@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from data_pipelines import surroundings
 from data_pipelines.terminal import print_text
 
-# The errors of files and disks that the user can correct.
+# Names of the errors of files and disks that the user can correct.
 DISK_ERRORS = (
     'ENOSPC',
     'EDQUOT',
@@ -31,7 +31,7 @@ DISK_ERRORS = (
     'ESTALE',
 )
 
-# Those of a full disk, which libraries put into words of their own.
+# Numbers of those of a full disk, which libraries put into words of their own.
 FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 NUMPY_FULL_DISK_PATTERN = re.compile(r'\d+ requested and \d+ written')
 
@@ -51,7 +51,7 @@ class UserError(Exception):
 def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
     """Ends the process with a message and no stack trace if the user can correct the error.
 
-    Every command begins with it. It also makes up for what the surroundings lack.
+    Every command begins with it. It also provides what the process lacks (`surroundings`).
 
     The exit status is 2 after a UserError or one of `DISK_ERRORS`, and 130 after Ctrl-C. Any other
     exception passes through with its stack trace.
@@ -60,9 +60,9 @@ def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
       follow_up: A sentence for the end of the message after a disk error or Ctrl-C. It says what
         is left on disk and how to continue.
     """
-    surroundings.provide_cache_folder()
-    surroundings.tolerate_any_letter()
     try:
+        surroundings.tolerate_any_letter()
+        surroundings.provide_cache_folder()
         yield
         sys.stdout.flush()
     except UserError as error:
@@ -74,8 +74,8 @@ def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
         cause = _find_disk_error(error)
         if cause is None:
             raise
-        # The other tasks that met the same error would each log it with a stack trace at the end.
-        logging.getLogger('asyncio').addFilter(_is_no_lost_task)
+        # Other tasks with the same error would each log it with a stack trace at the end.
+        logging.getLogger('asyncio').addFilter(_is_no_unread_error)
         prefix = f'{cause.filename}: ' if cause.filename else ''
         print_text(f'{prefix}{cause.strerror}. {follow_up}'.strip(), file=sys.stderr)
         sys.exit(2)
@@ -104,5 +104,6 @@ def _find_disk_error(error: BaseException) -> OSError | None:
     return None
 
 
-def _is_no_lost_task(record: logging.LogRecord) -> bool:
+def _is_no_unread_error(record: logging.LogRecord) -> bool:
+    """Filter of asyncio's log: drops the errors of tasks whose result nobody has asked for."""
     return 'exception was never retrieved' not in record.getMessage()

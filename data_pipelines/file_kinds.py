@@ -1,4 +1,7 @@
-"""Recognises what a file really is by its first bytes, whatever its name says."""
+"""Recognises by their first bytes files that are no audio, table or weights, whatever their names.
+
+Sound files are recognised by `features.containers`, `features.mpeg` and `features.soundtracks`.
+"""
 
 import re
 from typing import NamedTuple
@@ -7,7 +10,7 @@ HEAD_BYTES = 4096  # enough for every kind that is recognised here
 
 
 class FileKind(NamedTuple):
-    """A kind of file that is often found where another was meant."""
+    """A kind of file that is often given where another kind is expected."""
 
     name: str  # with its article: 'a ZIP archive'
     advice: str  # what to do, as a clause
@@ -34,6 +37,11 @@ PICKLE = FileKind('a PyTorch or pickle file', 'name the right file')
 NUMPY = FileKind('a NumPy array', 'name the right file')
 HDF5 = FileKind('an HDF5 file', 'name the right file')
 APPLE_DOUBLE = FileKind('properties of another file, left by macOS', 'delete it')
+PARQUET = FileKind('a Parquet file', 'save it as CSV (UTF-8)')
+ARROW = FileKind('a Feather or Arrow file', 'save it as CSV (UTF-8)')
+SQLITE = FileKind('an SQLite database', 'save the table as CSV (UTF-8)')
+RTF = FileKind('a document of a word processor (RTF)', 'save it as plain text (UTF-8)')
+BINARY = FileKind('no text, as it has zero bytes', 'name the right file, or save it as CSV (UTF-8)')
 TEXT = FileKind('a text', 'name the right file, or download it again')
 ZEROS = FileKind('nothing but zero bytes', 'copy or download it again')
 
@@ -56,9 +64,15 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b'\xff\xfe\0\0', UTF_32),
     (b'\0\0\xfe\xff', UTF_32),
     (b'\x80\x02', PICKLE),
+    (b'\x80\x03', PICKLE),
+    (b'\x80\x05\x95', PICKLE),
     (b'\x80\x04', PICKLE),
     (b'\x93NUMPY', NUMPY),
     (b'\x89HDF\r\n', HDF5),
+    (b'PAR1', PARQUET),
+    (b'ARROW1\0\0', ARROW),
+    (b'SQLite format 3\0', SQLITE),
+    (b'{\\rtf', RTF),
     (b'\0\x05\x16\x07', APPLE_DOUBLE),
 )
 _XLSX_MEMBERS = (b'xl/', b'[Content_Types].xml', b'docProps/')
@@ -100,20 +114,27 @@ def _is_utf_16(head: bytes) -> bool:
 
 
 def _decodes_as_utf_16(head: bytes) -> bool:
+    """Returns whether bytes that begin with a mark of UTF-16 are text in it."""
     text = head[: len(head) // 2 * 2].decode('utf-16', errors='replace')
     printable = sum(character.isprintable() or character.isspace() for character in text)
     return '\ufffd' not in text[:-1] and printable > 0.95 * len(text)
 
 
 def _recognise_markup(head: bytes) -> FileKind | None:
+    """Returns HTML, XML or JSON, or None."""
     text = head.removeprefix(b'\xef\xbb\xbf').lstrip()[:512].lower()
-    if re.match(rb'<!doctype html|<html|<head|<body|<!--', text) or b'<html' in text[:256]:
+    if re.match(rb'<!doctype html|<html|<head|<body|<!--', text) or _has_late_html(text):
         return HTML
     if text.startswith((b'<?xml', b'<error')):
         return XML
     if re.match(rb'\{\s*"|\[\s*[{"\]]', text):
         return JSON
     return None
+
+
+def _has_late_html(text: bytes) -> bool:
+    """Returns whether a page begins after other text, which the tags of an audio file do not."""
+    return b'<html' in text[:256] and not _CONTROL_BYTES.search(text)
 
 
 def recognise_text(head: bytes) -> FileKind | None:
@@ -129,5 +150,5 @@ def recognise_text(head: bytes) -> FileKind | None:
 
 
 def describe(kind: FileKind) -> str:
-    """Returns the sentence on a file of this kind, without its subject."""
+    """Returns what a file of this kind is, and what to do: for the end of a message."""
     return f'it is {kind.name}: {kind.advice}'

@@ -3,12 +3,14 @@
 A label space maps emotion words to classes. A word that it does not map has no class.
 """
 
+import re
 import unicodedata
 from collections.abc import Collection
 
 import numpy as np
 
 from data_pipelines.errors import UserError
+from data_pipelines.wording import remove_invisible
 
 EMOTIONS = (
     'angry', 'anxious', 'apologetic', 'assertive', 'bored', 'calm', 'concerned', 'contempt',
@@ -19,9 +21,17 @@ EMOTIONS = (
 UNTRAINED_EMOTIONS = ('other', 'undecided')
 
 
+WHOLE_NUMBER_PATTERN = re.compile(r'^([+-]?\d+)[.,]0*$')
+
+
 def fold_word(text: str) -> str:
-    """Returns a word in lower case and one Unicode form, without blanks at its ends."""
-    return ' '.join(unicodedata.normalize('NFKC', text).casefold().split())
+    """Returns a word in lower case and one Unicode form, without what cannot be seen.
+
+    A code such as 1.0, which pandas writes for 1 if other cells are empty, is 1.
+    """
+    words = unicodedata.normalize('NFKC', text).casefold().split()
+    word = remove_invisible(' '.join(words)).strip()
+    return WHOLE_NUMBER_PATTERN.sub(r'\1', word)
 
 
 def parse_emotion_map(text: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from data_pipelines.arguments import path_text
 from data_pipelines.errors import UserError, exit_on_user_error
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import FeatureSpec, spec_from_name
+from data_pipelines.partial_folders import partial_folder
 from data_pipelines.storage import dataset, prepared, schema, shards
 from data_pipelines.storage.npz import FACTS_COLUMN, NUMBER_COLUMNS, TEXT_PREFIX, npz_path
 
@@ -41,15 +42,13 @@ def write_npz(folder: Path, file: Path) -> None:
             arrays[TEXT_PREFIX + key] = column
     for key in (*NUMBER_COLUMNS, FACTS_COLUMN):
         arrays[key] = getattr(utterances, key)
-    temporary_file = file.with_name(f'.{file.name}.{os.getpid()}.part')
-    try:
-        with open(temporary_file, 'wb') as stream:
+    with partial_folder(file.parent, f'.{file.name}.partial-') as temporary:
+        part = temporary / file.name
+        with open(part, 'wb') as stream:
             np.savez(stream, **arrays)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary_file.rename(file)
-    finally:
-        temporary_file.unlink(missing_ok=True)
+        part.replace(file)
 
 
 def main() -> None:

@@ -1,38 +1,42 @@
 """Compares the names of speakers: one person has one identity key, however the name is written."""
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
 
-# Identity keys of cells that name nobody, as spreadsheets, pandas, R and SQL write them.
-UNKNOWN_KEYS = {
-    '', 'nan', 'unknown', '-', '--', '\u2013', '\u2014', 'n/a', '#n/a', 'na', '<na>', 'none',
-    'null', 'empty', '?',
-}  # fmt: skip
+from data_pipelines.wording import INVISIBLE_PATTERN, TYPOGRAPHIC_CHARACTERS, remove_invisible
 
-# Characters without a glyph outside the category Cf: fillers, variation selectors, joiners.
-INVISIBLE_PATTERN = re.compile(
-    '[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0'
-    '\U000e0100-\U000e01ef]'
-)
-NUMBER_PATTERN = re.compile(r'0*(\d+)(\.0*)?')
+# Words that name nobody, as spreadsheets, pandas, R, SQL and people write them, without the
+# punctuation around them. A cell of punctuation alone, such as '-' or '???', names nobody, either.
+UNKNOWN_WORDS = {
+    'nan', 'na', 'n/a', 'n.a', 'none', 'null', 'empty', 'missing', 'unknown',
+    'unk', 'undefined', 'not available', 'not known', 'unbekannt', 'inconnu', 'desconocido',
+    'desconhecido', 'sconosciuto', 'onbekend', '\u4e0d\u660e', '\u672a\u77e5',
+    '\u043d\u0435\u0438\u0437\u0432\u0435\u0441\u0442\u043d\u043e',
+}  # fmt: skip
+SPEAKER_WORDS = {'speaker', 'spk', 'spkr'}  # 'unknown speaker' is an unknown one
+# What spreadsheets write in place of a value that cannot be computed, and MySQL for NULL.
+ERROR_PATTERN = re.compile(r'#[a-z0/!?]+[!?]|#nv|\\n')
+
+NUMBER_PATTERN = re.compile(r'(\d+)([.,]0*)?')
 
 
 def identity_key(name: str) -> str:
     """Returns the key by which the names of speakers are compared; '' for an empty name.
 
-    Ignored are compatibility forms (NFKC), upper and lower case, the kind and number of blanks,
-    invisible characters, and of whole numbers the leading zeros and '.0'.
+    Ignored are compatibility forms (NFKC), upper and lower case (also of the Turkish i), the kind
+    and number of blanks, the kind of hyphens and apostrophes, invisible characters, and of whole
+    numbers the leading zeros and '.0'.
     """
-    text = INVISIBLE_PATTERN.sub('', name)
+    text = INVISIBLE_PATTERN.sub('', name).translate(TYPOGRAPHIC_CHARACTERS)
     text = unicodedata.normalize('NFKC', text).casefold()
+    text = text.replace('i\u0307', 'i').replace('\u0131', 'i')
     # Folding may undo the normal form.
     text = unicodedata.normalize('NFKC', text)
-    text = ' '.join(text.split())
-    visible = [c for c in text if unicodedata.category(c) not in ('Cf', 'Cc')]
-    text = INVISIBLE_PATTERN.sub('', ''.join(visible)).strip()
+    text = remove_invisible(' '.join(text.split())).strip()
     number = NUMBER_PATTERN.fullmatch(text)
     if number is None:
         return text
@@ -40,9 +44,31 @@ def identity_key(name: str) -> str:
     return ''.join(digits).lstrip('0') or '0'
 
 
+@functools.lru_cache(maxsize=1 << 16)  # lists repeat their words
 def is_unknown(name: str) -> bool:
     """Returns whether a name stands for an unknown speaker: empty, nan, unknown, n/a, none, ..."""
-    return identity_key(name) in UNKNOWN_KEYS
+    return _is_unknown_key(identity_key(name))
+
+
+def _is_unknown_key(key: str) -> bool:
+    """Returns whether an identity key is that of an unknown speaker."""
+    if ERROR_PATTERN.fullmatch(key):
+        return True
+    words = _without_punctuation(key).replace('_', ' ').split()
+    if not words:
+        return True
+    other_words = [word for word in words if word not in SPEAKER_WORDS]
+    return ' '.join(other_words) in UNKNOWN_WORDS
+
+
+def _without_punctuation(text: str) -> str:
+    """Returns a text without punctuation at its ends, such as the brackets of '<unknown>'."""
+    letters = [i for i, c in enumerate(text) if not _is_punctuation(c)]
+    return text[letters[0] : letters[-1] + 1] if letters else ''
+
+
+def _is_punctuation(character: str) -> bool:
+    return character in '<>|~' or unicodedata.category(character)[0] in 'PZ'
 
 
 def identity_keys(speaker_N: np.ndarray, corpus_N: np.ndarray) -> np.ndarray:
@@ -65,7 +91,7 @@ def _prefixed_key(speaker: str, corpus: str) -> str:
     if not speaker.startswith(prefix):
         prefix = ''
     key = identity_key(speaker.removeprefix(prefix))
-    return '' if key in UNKNOWN_KEYS else prefix + key
+    return '' if _is_unknown_key(key) else prefix + key
 
 
 def clear_unknown(speaker_N: np.ndarray) -> np.ndarray:

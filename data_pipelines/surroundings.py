@@ -1,4 +1,4 @@
-"""Makes up for what a process may lack: a folder for caches, a terminal that shows every letter."""
+"""Provides what a process may lack: a folder for caches, and output that shows every letter."""
 
 import atexit
 import os
@@ -11,7 +11,7 @@ CACHE_VARIABLE = 'XDG_CACHE_HOME'
 
 
 def cache_folder() -> Path | None:
-    """Returns the folder for caches of all programs, or None if nothing can be written there."""
+    """Returns the user's folder for caches, or None if there is none that can be written."""
     named = os.environ.get(CACHE_VARIABLE, '')
     try:
         folder = Path(named) if os.path.isabs(named) else Path.home() / '.cache'
@@ -20,7 +20,7 @@ def cache_folder() -> Path | None:
     if not folder.is_absolute():
         return None
     existing = folder
-    while not existing.exists():
+    while not os.path.exists(existing):  # Path.exists raises an error for a name that is too long
         existing = existing.parent
     return folder if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK) else None
 
@@ -28,7 +28,7 @@ def cache_folder() -> Path | None:
 def provide_cache_folder() -> None:
     """Makes a temporary folder for caches if there is none; it is removed at the end.
 
-    Without one librosa cannot be imported. Child processes use the same.
+    Without one librosa cannot be imported. Child processes use the same folder.
     """
     if cache_folder() is None:
         folder = tempfile.mkdtemp(prefix='jaxser-cache-')
@@ -40,10 +40,10 @@ def provide_cache_folder() -> None:
 
 
 def tolerate_any_letter() -> None:
-    """Lets output show a character that the terminal cannot as an escape, in place of an error.
+    """Lets output show a character that the terminal cannot show as an escape, not as an error.
 
-    In the locale C, Python has chosen `surrogateescape`, with which names of files can be printed
-    but other letters only if the encoding has them.
+    In the locale C Python chooses `surrogateescape`. It prints all names of files, but other
+    letters only if the encoding has them.
     """
     for stream in (sys.stdout, sys.stderr):
         errors = getattr(stream, 'errors', None)

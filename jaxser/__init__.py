@@ -19,6 +19,10 @@ def load(folder, **options):
       >>> speaker.enrolment.save('speaker.safetensors')
       >>> speaker = jaxser.load('runs/enrolment', enrolment='speaker.safetensors')
     """
+    from data_pipelines import surroundings
+
+    # As every command begins. Without a folder for caches librosa cannot be imported.
+    surroundings.provide_cache_folder()
     from jaxser.serving import predictor  # imports JAX, which `import jaxser` should not
 
     return predictor.load_predictor(folder, **options)

@@ -21,6 +21,7 @@ upstream/           with --carry_upstream: the pretrained encoder of the model (
 """
 
 from data_pipelines.errors import exit_on_user_error
+from data_pipelines.terminal import print_text
 from jaxser import distributed
 from jaxser.cli import make_workdir_parser
 from jaxser.serving.bundling import bundle_model
@@ -44,7 +45,7 @@ def main() -> None:
         )
         names = sorted(path.name for path in folder.iterdir())
         print(f'{folder}: {", ".join(names)}')
-        print(describe_setting(read_model(folder).metadata))
+        print_text(describe_setting(read_model(folder).metadata))
 
 
 if __name__ == '__main__':

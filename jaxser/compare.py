@@ -17,14 +17,14 @@ from pathlib import Path
 
 from data_pipelines.arguments import local_path
 from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 from jaxser.cli import any_path
 from jaxser.reporting.markdown import FIGURES, RESULTS_INTRODUCTION, render_results
-from jaxser.workdir_files import write_whole
+from jaxser.workdir_files import WorkdirFiles, read_regular, write_named, write_whole
 
 
-def main() -> None:
-    """Parses the command line and runs the command."""
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='python -m jaxser.compare', description=__doc__.splitlines()[0]
     )
@@ -53,6 +53,12 @@ def main() -> None:
         metavar='FOLDER',
         help='show the figures of every sweep (leakage, enrolment), copied into this folder',
     )
+    return parser
+
+
+def main() -> None:
+    """Parses the command line and runs the command."""
+    parser = _make_parser()
     arguments = parser.parse_args()
     if arguments.figures and not arguments.out:
         parser.error('--figures needs --out, the file that shows them')
@@ -71,10 +77,10 @@ def main() -> None:
             arguments.workdir, arguments.whole, arguments.unmeasured, command, figures
         )
         if arguments.out:
-            write_whole(arguments.out, text)
+            write_named(arguments.out, text)
             print(f'{arguments.out}: {pluralize(sweeps, "sweep")}.')
         else:
-            print(text)
+            print_text(text, kept='\n\t')
 
 
 def _copy_figures(workdirs: list, folder: Path, file: Path) -> dict[str, dict[str, str]]:
@@ -85,19 +91,23 @@ def _copy_figures(workdirs: list, folder: Path, file: Path) -> dict[str, dict[st
     links: dict[str, dict[str, str]] = {}
     for workdir in workdirs:
         for name in FIGURES:
-            if not (workdir / name).exists():
+            if not WorkdirFiles(workdir).exists(name):
                 continue
             folder.mkdir(parents=True, exist_ok=True)
             copy = folder / f'{workdir.name}_{name}'
-            write_whole(copy, (workdir / name).read_bytes())
+            write_whole(copy, _read_figure(workdir / name))
             link = Path(os.path.relpath(copy, file.parent)).as_posix()
             links.setdefault(str(workdir), {})[name] = link
     return links
 
 
+def _read_figure(file: Path) -> bytes:
+    return read_regular(file, 'Copy it again, or remove it: then the comparison does without it.')
+
+
 def _check_replaceable(file: Path) -> None:
     """Raises UserError when a file exists that this command has not written."""
-    if not file.exists():
+    if not file.is_file():  # to read a pipe would block
         return
     own_beginning = RESULTS_INTRODUCTION.partition('{')[0]
     if not file.read_text(errors='replace').startswith(own_beginning):

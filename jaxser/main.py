@@ -27,7 +27,7 @@ from absl import flags
 from configs import command
 from configs.loading import default_workdir
 from data_pipelines.arguments import check_length
-from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.errors import exit_on_user_error
 
 PROFILE = flags.DEFINE_bool('profile', False, 'Write a trace of one epoch.')
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'This process is one of several.')
@@ -41,11 +41,6 @@ def main() -> None:
             print(__doc__)
             return
         config = command.parse_flags(sys.argv, 'jaxser.main')
-        if command.WORKDIR.value == '':
-            raise UserError(
-                '--workdir is empty, perhaps an unset variable of the shell: name a folder, or '
-                'leave the flag out.'
-            )
         # JAX is imported only when the flags are right.
         from jaxser import distributed, stages
         from jaxser.workdir import describe_saved

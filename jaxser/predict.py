@@ -43,7 +43,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_pipelines.errors import UserError, exit_on_user_error
-from data_pipelines.features.decode import SAMPLE_RATE_RANGE
+from data_pipelines.features.rejection import SAMPLE_RATE_RANGE
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 from jaxser import distributed
 from jaxser.serving.enrolment import (
@@ -72,7 +73,7 @@ from jaxser.serving.predictor import (
     check_windows,
     load_predictor,
 )
-from jaxser.serving.recordings import expand_folder, list_folder
+from jaxser.serving.recordings import list_folder
 
 MAX_LISTED_FILES = 10
 
@@ -200,47 +201,51 @@ def _check_stream(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -
 def _expand_folders(paths: list[str]) -> list[Path]:
     """Returns the audio files that are named, and those in the folders that are named."""
     files = []
-    for path in paths:
-        files += expand_folder(Path(path))
-        if os.path.isdir(path):
-            _print_left_out(Path(path))
+    for path in map(Path, paths):
+        if not os.path.isdir(path):
+            files.append(path)
+            continue
+        content = list_folder(path)
+        files += content.audio or [path]
+        if content.others:
+            _print_left_out(path, content.others)
     return files
 
 
-def _print_left_out(folder: Path) -> None:
+def _print_left_out(folder: Path, others: list[Path]) -> None:
     """Says which files of a folder are left out, as they are no audio."""
-    others = list_folder(folder).others
-    if not others:
-        return
     names = [one_line(str(path.relative_to(folder))) for path in others[:MAX_LISTED_FILES]]
     if len(others) > MAX_LISTED_FILES:
         names.append('...')
     count = pluralize(len(others), 'file')
     message = f'Left out, as not audio: {count} in {one_line(str(folder))}: {", ".join(names)}'
-    print(message.encode(errors='backslashreplace').decode(), file=sys.stderr)
+    print_text(message, file=sys.stderr)
 
 
-def _enrol(predictor: Predictor, arguments: argparse.Namespace) -> Predictor:
-    """Returns the predictor for the speaker that --enrol names; prints the notes."""
+def _enrol(
+    predictor: Predictor, arguments: argparse.Namespace, enrolled_files: list[Path]
+) -> Predictor:
+    """Returns the predictor for the speaker that --enrol names; prints the notes.
+
+    `enrolled_files` are the paths of --enrol, with the audio files of folders in place of these.
+    """
     paths = arguments.enrol
     if arguments.enrol_by or paths == ['stream']:
         check_can_enrol(predictor.metadata)
         notes = [*predictor.model_notes, TRANSDUCTIVE_NOTE]
     else:
         if paths:
-            predictor = _enrol_paths(predictor, paths)
+            predictor = _enrol_paths(predictor, paths, enrolled_files)
         notes = predictor.notes
     for note in notes:
-        print(note, file=sys.stderr)
+        print_text(note, file=sys.stderr)
     return predictor
 
 
-def _enrol_paths(predictor: Predictor, paths: list[str]) -> Predictor:
+def _enrol_paths(predictor: Predictor, paths: list[str], files: list[Path]) -> Predictor:
     saved = [path for path in paths if path.endswith(FILE_SUFFIX) or is_saved_enrolment(path)]
     if not saved:
-        for path in filter(os.path.isdir, paths):
-            _print_left_out(Path(path))
-        return predictor.enrol_files(paths)
+        return predictor.enrol_files(files)
     if len(paths) > 1:
         raise UserError(
             f'{saved[0]} is a saved enrolment, which cannot be combined with others: name it alone '
@@ -265,7 +270,7 @@ def _report_enrolled_files(files: list[Path], enrolled_files: list[Path]) -> Non
 def _report(sentence: str) -> None:
     """Prints a sentence on stderr, above a progress bar."""
     with tqdm.external_write_mode():
-        print(one_line(sentence), file=sys.stderr)
+        print_text(sentence, file=sys.stderr)
 
 
 def _predict(
@@ -282,6 +287,14 @@ def _predict(
     return predictor.predict_files(arguments.paths)
 
 
+def _print_answer(text: str, output_format: str) -> None:
+    """Prints a text of `format_predictions`; as it is, where a program reads CSV."""
+    if output_format == 'csv' and not sys.stdout.isatty():
+        print(text, flush=True)
+    else:
+        print_text(text, kept='\n', flush=True)
+
+
 def _has_enrolled(arguments: argparse.Namespace) -> bool:
     """Returns whether the predictions have the number of enrolled utterances."""
     if arguments.paths == ['-']:
@@ -294,7 +307,7 @@ def _report_change(predictions: Iterable[dict]) -> Iterator[dict]:
     for prediction in predictions:
         yield prediction
         if 'not_enrolled' in prediction:
-            print(describe_change(prediction), file=sys.stderr)
+            print_text(describe_change(prediction), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -328,11 +341,13 @@ def main() -> None:
             arguments.upstream,
             channel=arguments.channel,
         )
-        predictor = _enrol(predictor, arguments)
-        running = predictor.start_enrolment() if arguments.enrol == ['stream'] else None
+        enrols_stream = arguments.enrol == ['stream']
+        enrolled_files = [] if enrols_stream else _expand_folders(arguments.enrol)
+        predictor = _enrol(predictor, arguments, enrolled_files)
+        running = predictor.start_enrolment() if enrols_stream else None
         if arguments.paths != ['-']:
             arguments.paths = _expand_folders(arguments.paths)
-            _report_enrolled_files(arguments.paths, _expand_folders(arguments.enrol))
+            _report_enrolled_files(arguments.paths, enrolled_files)
         with _saved_at_end(arguments.save_enrolment, predictor.enrolment, running):
             predictions = _predict(predictor, arguments, running)
             predictions = track_failures(predictions, failed, len(arguments.paths))
@@ -341,7 +356,7 @@ def main() -> None:
                 predictions, arguments.format, predictor.classes, has_enrolled
             ):
                 with tqdm.external_write_mode():
-                    print(line, flush=True)
+                    _print_answer(line, arguments.format)
     if failed:
         total = pluralize(len(arguments.paths), 'file')
         print(f'{len(failed)} of {total} could not be predicted.', file=sys.stderr)

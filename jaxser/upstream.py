@@ -18,6 +18,7 @@ import numpy as np
 from data_pipelines.arguments import local_path
 from data_pipelines.errors import exit_on_user_error
 from data_pipelines.features.upstream import STATE_KINDS, EncoderStates
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder, list_tensors, read_encoder
 from jaxser.pretrained.extractor import StateExtractor
@@ -85,7 +86,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with exit_on_user_error():
         for line in describe_encoder(arguments.folder):
-            print(line)
+            print_text(line)
 
 
 if __name__ == '__main__':

@@ -63,11 +63,11 @@ def check_no_pattern(path) -> None:
             f'The workdir {path} has a name that is not UTF-8, with which no checkpoint can be '
             'saved. Choose another --workdir, or rename the folder.'
         ) from None
-    found = [character for character in PATTERN_CHARACTERS if character in str(path)]
-    if found:
+    characters = [character for character in PATTERN_CHARACTERS if character in str(path)]
+    if characters:
         raise UserError(
-            f'The workdir {path} has {" ".join(found)} in its path, with which checkpoints cannot '
-            'be read again. Choose another --workdir, or rename the folder.'
+            f'The workdir {path} has {" ".join(characters)} in its path, with which checkpoints '
+            'cannot be read again. Choose another --workdir, or rename the folder.'
         )
 
 
@@ -124,10 +124,10 @@ def continue_earlier_sweep(path, config):
 
     Returns it unchanged if `path` contains no sweep, another sweep, or one of this version.
     """
-    file = epath.Path(path) / 'config.json'
-    if not file.exists():
+    files = WorkdirFiles(epath.Path(path))
+    if not files.exists('config.json'):
         return config
-    stored = WorkdirFiles(file.parent).read_json(file.name, workdir_files.CONFIG)['config']
+    stored = files.read_json('config.json', workdir_files.CONFIG)['config']
     marked_config = earlier.with_mark(config)
     is_earlier_sweep = not _list_differences(stored, marked_config)
     return marked_config if is_earlier_sweep else config
@@ -247,7 +247,7 @@ class Workdir:
         Raises UserError if `path` has no config.json.
         """
         file = epath.Path(path) / 'config.json'
-        if not file.exists():
+        if not WorkdirFiles(file.parent).exists(file.name):
             raise UserError(
                 f'{path} contains no sweep (no config.json); expected a workdir of jaxser.main, '
                 'e.g. runs/dann_demo.'
@@ -293,7 +293,10 @@ class Workdir:
         """Returns the outcome of a group, or None if the group is not finished."""
         name = f'groups/{group}/outcome.json'
         remedy = f'Remove {self.path / name}: the same command tests this group again.'
-        return self._read_json(name, workdir_files.OUTCOME, remedy)
+        outcome = self._read_json(name, workdir_files.OUTCOME, remedy)
+        if outcome is not None:
+            workdir_files.check_runs(self.path / name, outcome['runs'], remedy)
+        return outcome
 
     def save_outcome(self, group: int, outcome: dict, predictions: list[dict]) -> None:
         """Writes the outcome of a group and its rows of predictions.csv.

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 import stat
 import time
 import zipfile
@@ -25,8 +26,10 @@ from jaxser.schemas import Number, find_violation
 CHECKSUMS_FILE = 'checksums.json'
 MAX_BYTES = 16 * 2**30  # of a file; a larger one is no file of a sweep
 STALE_SECONDS = 3600  # the age at which a partial file is one that a process has left behind
-BACKUP = 'Copy it again, or from a backup'
-RETRAIN = f'{BACKUP}; without one, remove the whole workdir and train the sweep again.'
+RETRAIN = (
+    'Copy it again, or from a backup; without one, remove the whole workdir and train the sweep '
+    'again.'
+)
 
 EPOCH = Number(low=1, is_whole=True)
 COUNT = Number(low=0, is_whole=True)
@@ -43,9 +46,11 @@ RUN = {
     'probe?': dict,
     'adversary?': dict,
 }
+# What a run that did not diverge has, too.
+FINISHED_RUN = {'epoch': COUNT, 'dev': dict, 'test': dict, 'selected': dict}
 OUTCOME = {'runs': [RUN], 'seconds': Number(low=0), 'lines': COUNT}
 CONFIG = {
-    'config': {'method?': str, 'data?': dict, 'protocol?': dict},
+    'config': {'method?': str, 'data?': dict, 'model?': dict, 'protocol?': dict},
     'data?': dict,
     'split_sha256?': str,
     'command?': str,
@@ -82,7 +87,10 @@ CHOICES = {'runs_per_group?': {str: Number(low=1, is_whole=True)}, 'resident?': 
 
 
 def write_whole(file, content: str | bytes) -> None:
-    """Writes a file completely or not at all, also if the machine stops."""
+    """Writes a file completely or not at all, also if the machine stops.
+
+    A link is replaced, not followed: in a workdir from elsewhere it may lead to a file of the user.
+    """
     content = content.encode() if isinstance(content, str) else content
     if '://' in str(file):  # an object store writes whole objects
         file.write_bytes(content)
@@ -90,7 +98,7 @@ def write_whole(file, content: str | bytes) -> None:
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     remove_partial_files(file.parent, file.name, STALE_SECONDS)
-    part = file.with_name(f'.{file.name}.{os.getpid()}.part')
+    part = file.with_name(f'.{file.name}.{socket.gethostname()}-{os.getpid()}.part')
     try:
         with open(part, 'wb') as stream:
             stream.write(content)
@@ -101,15 +109,55 @@ def write_whole(file, content: str | bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def write_named(file, content: str | bytes) -> None:
+    """Writes a file that the user names: whole, but through a link, and into a pipe or device."""
+    file = Path(file)
+    if file.exists() and not file.is_file():
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+    else:
+        write_whole(file.resolve(), content)
+
+
 def remove_partial_files(folder: Path, name: str, seconds: float = 0.0) -> None:
-    """Removes what killed processes have left of writing a file, if older than `seconds`."""
+    """Removes what killed processes have left of writing a file.
+
+    These are partial files that are older than `seconds`, and those of processes of this machine
+    that have ended.
+    """
     latest = time.time() - seconds
     prefix = f'.{name}.'
     with contextlib.suppress(OSError):
         for part in os.scandir(folder):
-            is_partial = part.name.startswith(prefix) and part.name.endswith('.part')
-            if is_partial and part.stat(follow_symlinks=False).st_mtime <= latest:
+            if not (part.name.startswith(prefix) and part.name.endswith('.part')):
+                continue
+            owner = part.name.removeprefix(prefix).removesuffix('.part')
+            is_old = part.stat(follow_symlinks=False).st_mtime <= latest
+            if is_old or _has_ended(owner):
                 os.unlink(part.path)
+
+
+def _has_ended(owner: str) -> bool:
+    """Returns whether HOST-PID, of a partial file, is a process of this machine that has ended."""
+    host, _, number = owner.rpartition('-')
+    if os.name != 'posix' or host != socket.gethostname() or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)  # sends no signal
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass  # a process of another user
+    return False
+
+
+def check_runs(file, runs: list[dict], remedy: str = RETRAIN) -> None:
+    """Raises a UserError if a run that did not diverge lacks some of its results."""
+    for number, run in enumerate(runs):
+        violation = None
+        if run['status'] == 'ok':
+            violation = find_violation(run, FINISHED_RUN, f'runs[{number}]')
+        if violation:
+            raise damaged(file, violation, remedy)
 
 
 def memory_bytes() -> int:
@@ -134,10 +182,13 @@ def read_regular(file, remedy: str = RETRAIN, max_bytes: int = MAX_BYTES) -> byt
         if not stat.S_ISREG(status.st_mode):
             raise damaged(file, 'it is not a regular file', remedy)
         if status.st_size > max_bytes:
-            found = f'it has {status.st_size} bytes; at most {max_bytes} are read'
-            raise damaged(file, found, remedy)
+            reason = f'it has {status.st_size} bytes; at most {max_bytes} are read'
+            raise damaged(file, reason, remedy)
         return Path(file).read_bytes()
     except FileNotFoundError:
+        if os.path.islink(file):
+            reason = f'it is a link to {os.readlink(file)}, which does not exist'
+            raise damaged(file, reason, remedy) from None
         raise UserError(f'{file} is missing. {remedy}') from None
     except (OSError, MemoryError) as error:
         reason = getattr(error, 'strerror', None) or 'not enough memory'
@@ -164,7 +215,7 @@ class WorkdirFiles:
         file = self.folder / name
         if not file.exists() or name not in checksums:
             return []
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest = hashlib.sha256(read_regular(file)).hexdigest()
         return [digest] if digest in checksums[name] else []
 
     def remove(self, names: list[str]) -> None:
@@ -176,7 +227,7 @@ class WorkdirFiles:
         write_whole(self.folder / CHECKSUMS_FILE, json.dumps(checksums, indent=1))
 
     def exists(self, name: str) -> bool:
-        """Returns whether there is such a file, or anything else under its name."""
+        """Returns whether there is such a file, or anything else of its name, such as a link."""
         return (self.folder / name).exists() or os.path.lexists(self.folder / name)
 
     def read(self, name: str, remedy: str = RETRAIN) -> bytes:
@@ -193,7 +244,7 @@ class WorkdirFiles:
         return content
 
     def read_text(self, name: str, remedy: str = RETRAIN) -> str:
-        """Returns the text of a file, its line endings unchanged."""
+        """Returns the text of a file, its line endings unchanged; UserError unless it is UTF-8."""
         try:
             return self.read(name, remedy).decode()
         except UnicodeDecodeError as error:
@@ -201,23 +252,23 @@ class WorkdirFiles:
             raise damaged(self.folder / name, reason, remedy) from None
 
     def read_json(self, name: str, schema, remedy: str = RETRAIN):
-        """Returns the content of a JSON file that fits the schema (jaxser/schemas.py)."""
+        """Returns the content of a JSON file; UserError unless it fits the schema (schemas.py)."""
         text = self.read_text(name, remedy)
         return parse_json(self.folder / name, text, schema, remedy)
 
     def read_json_lines(self, name: str, schema, remedy: str = RETRAIN) -> Iterator[dict]:
-        """Yields the lines of a JSONL file, each of which fits the schema."""
+        """Yields the values of a JSONL file's lines; UserError unless each fits the schema."""
         for number, line in enumerate(self.read_text(name, remedy).split('\n'), 1):
             if line:
                 yield parse_json(f'{self.folder / name}, line {number},', line, schema, remedy)
 
     def read_arrays(self, name: str, remedy: str = RETRAIN) -> dict[str, np.ndarray]:
-        """Returns the arrays of an npz file."""
+        """Returns the arrays of an npz file; UserError if it is damaged or beyond the memory."""
         content = self.read(name, remedy)
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 size = sum(member.file_size for member in archive.infolist())
-            if size > MAX_BYTES:
+            if size > min(MAX_BYTES, memory_bytes()):
                 raise ValueError(f'its arrays have {size} bytes')
             return dict(np.load(io.BytesIO(content), allow_pickle=False))
         except (
@@ -247,7 +298,8 @@ class WorkdirFiles:
             if name in self._read_checksums():
                 raise
             reason = f'its contents cannot be used ({type(error).__name__}: {error})'
-            raise damaged(self.folder / name, reason) from error
+            remedy = f'{RETRAIN} If nobody has changed it, this is a fault of jaxser: report it.'
+            raise damaged(self.folder / name, reason, remedy) from error
 
     def _read_checksums(self) -> dict[str, list[str]]:
         file = self.folder / CHECKSUMS_FILE

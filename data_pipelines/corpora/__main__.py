@@ -7,7 +7,6 @@ import argparse
 import json
 from pathlib import Path
 
-import rich.console
 import rich.table
 
 from data_pipelines import corpora
@@ -16,6 +15,7 @@ from data_pipelines.corpora import Corpus
 from data_pipelines.errors import exit_on_user_error
 from data_pipelines.features.upstream import STATES_NAME_PATTERN
 from data_pipelines.labels import UNTRAINED_EMOTIONS
+from data_pipelines.terminal import format_table, print_text
 
 
 def make_table_row(corpus: Corpus, data_dir: Path) -> list[str]:
@@ -115,7 +115,7 @@ def main() -> None:
     )
     data_dir = parser.parse_args().dir
     corpus_list = [corpora.load_corpus(name) for name in corpora.corpus_names()]
-    rich.console.Console(highlight=False).print(make_table(corpus_list, data_dir))
+    print_text(format_table(make_table(corpus_list, data_dir)), kept='\n')
     print('\nWhere to get them, and their licences:\n')
     # Plain print: rich would break a web address that is wider than the terminal.
     for corpus in corpus_list:

@@ -21,10 +21,10 @@ OTHER_NAMES = {
     """,
     'emotion': """
         label labels emo emotion_label emotion_name emotions class category emotionclass emoclass
-        emotion_class duygu gefuehl gefühl émotion emoción emocion
+        emotion_class target duygu gefuehl gefühl émotion emoción emocion
     """,
     'sex': 'gender speaker_sex speaker_gender geschlecht sexe sexo cinsiyet',
-    'start': 'begin start_time starttime start_s beginning',
+    'start': 'begin onset start_time starttime start_s beginning',
     'end': 'stop end_time endtime end_s',
     'language': 'lang locale sprache langue idioma dil',
     'corpus': 'dataset data_set database db',

@@ -1,37 +1,58 @@
-"""Finds the files that a list of the user's own names, also where it writes their names otherwise.
+"""Finds the files that the user's own list names, even if it writes their names differently.
 
 A path is taken as it is written wherever there is such a file. Only if there is none are others
 tried: without blanks or quotation marks at its ends, with / for backslashes, with the home folder
-for ~, without file://, and files whose names differ in Unicode form, blanks or case only.
+for ~, without file://, with letters for codes such as %20 and for bytes of Windows-1252, and files
+whose names differ in Unicode form, blanks, case, characters that cannot be seen, or suffix only.
 """
 
 import collections
 import os
+import re
 import unicodedata
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
+from data_pipelines.audio_files import AUDIO_SUFFIXES, OTHER_AUDIO_SUFFIXES
 from data_pipelines.errors import UserError
 from data_pipelines.speaker_names import visible
 from data_pipelines.terminal import print_text
-from data_pipelines.wording import pluralize
+from data_pipelines.wording import TYPOGRAPHIC_CHARACTERS, pluralize, remove_invisible
 
 MAX_EXAMPLES = 3
 QUOTATION_MARKS = '"\'\u201c\u201d'
-SPELLING = 'Unicode form, blanks, upper and lower case'  # what a file's name may differ in
+SUFFIXES = ('', *AUDIO_SUFFIXES, *OTHER_AUDIO_SUFFIXES)
+# What a file's name may differ in
+SPELLING = 'Unicode form, blanks, invisible characters, upper and lower case'
 
 
 class PathFinder:
-    """Finds files below the folder of a list, and remembers which paths were read otherwise."""
+    """Finds files below the folder of a list.
+
+    It remembers the paths that it changed, and how many files it found.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.changes: dict[str, dict[str, str]] = collections.defaultdict(dict)
-        self._names_by_folder: dict[Path, list[str]] = {}
+        self.changes: dict[str, dict[str, str]] = collections.defaultdict(dict)  # by kind
+        self.missing: list[str] = []
+        self.found_count = 0
+        self._names_by_form: dict[Path, dict[str, list[str]]] = {}
+        self._names_by_case: dict[Path, dict[str, list[str]]] = {}
+        self._names_by_stem: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, text: str) -> str:
         """Returns the path under which a file exists, or `text` if there is none."""
+        path = self._find_path(text)
+        if path is None:
+            self.missing.append(text)
+            return text
+        self.found_count += 1
+        return path
+
+    def _find_path(self, text: str) -> str | None:
+        """Returns the path under which a file exists, or None."""
         if os.path.lexists(self.folder / text):
             return text
         kinds: list[str] = []
@@ -45,10 +66,14 @@ class PathFinder:
                     return self._remember(' and '.join(kinds), text, variant)
         spelled = self._find_spelling(variant)
         if spelled is None:
-            return text
-        return self._remember(' and '.join([*kinds, SPELLING]), text, spelled)
+            return None
+        is_same = _fold_case(os.path.basename(variant)) == _fold_case(os.path.basename(spelled))
+        return self._remember(
+            ' and '.join([*kinds, SPELLING if is_same else 'suffix']), text, spelled
+        )
 
     def _remember(self, kind: str, text: str, variant: str) -> str:
+        """Stores that `text` is read as `variant`, and returns that."""
         self.changes[kind][text] = variant
         return variant
 
@@ -66,17 +91,31 @@ class PathFinder:
 
     def _find_similar(self, folder: Path, name: str) -> str | None:
         """Returns the only name in a folder that equals `name` but for its spelling, or None."""
-        if folder not in self._names_by_folder:
-            try:
-                self._names_by_folder[folder] = os.listdir(folder)
-            except (OSError, ValueError):
-                self._names_by_folder[folder] = []
-        names = self._names_by_folder[folder]
-        for fold in (_fold_form, _fold_case):
-            similar = [other for other in names if fold(other) == fold(name)]
-            if similar:
-                return similar[0] if len(similar) == 1 else None
-        return None
+        if folder not in self._names_by_form:
+            self._read_names(folder)
+        similar = self._names_by_form[folder].get(_fold_form(name))
+        if similar is None:
+            similar = self._names_by_case[folder].get(_fold_case(name))
+        if similar is None:
+            similar = self._names_by_stem[folder].get(_fold_stem(name), [])
+        return similar[0] if len(similar) == 1 else None
+
+    def _read_names(self, folder: Path) -> None:
+        """Reads the names in a folder once, as a list may have many paths of other spelling."""
+        try:
+            names = os.listdir(folder)
+        except (OSError, ValueError):
+            names = []
+        by_form = collections.defaultdict(list)
+        by_case = collections.defaultdict(list)
+        by_stem = collections.defaultdict(list)
+        for name in names:
+            by_form[_fold_form(name)].append(name)
+            by_case[_fold_case(name)].append(name)
+            by_stem[_fold_stem(name)].append(name)
+        self._names_by_form[folder] = dict(by_form)
+        self._names_by_case[folder] = dict(by_case)
+        self._names_by_stem[folder] = dict(by_stem)
 
     def print_changes(self) -> None:
         """Prints a sentence for each kind of path that was read otherwise than it is written."""
@@ -87,29 +126,54 @@ class PathFinder:
                 f'named ({kind}), and {verb} read as: {_list_variants(variants)}.'
             )
 
-    def check_folder(self, paths: list[str]) -> None:
-        """Raises a UserError if no file exists here, but in the current folder it does."""
-        missing = [path for path in paths if not os.path.lexists(self.folder / path)]
-        if len(missing) < len(paths) or not missing or not os.path.exists(missing[0]):
+    def check_folder(self) -> None:
+        """Raises a UserError if no file was found, but is in the current folder."""
+        if self.found_count or not self.missing or not os.path.exists(self.missing[0]):
             return
         raise UserError(
             f'None of the files of the list is in its folder, {self.folder.absolute()}; '
-            f'{visible(missing[0])} is in the current folder. Paths are relative to the list: '
+            f'{visible(self.missing[0])} is in the current folder. Paths are relative to the list: '
             f'move it to {Path.cwd()}, or write absolute paths.'
         )
 
 
 def _fold_form(name: str) -> str:
-    """Returns a name in one Unicode form, without blanks at its ends."""
+    """Returns a name in the Unicode form NFC, without blanks at its ends."""
     return unicodedata.normalize('NFC', name).strip()
 
 
 def _fold_case(name: str) -> str:
-    """Returns a name without the differences of blanks and of case."""
-    return ' '.join(unicodedata.normalize('NFKC', name).casefold().split())
+    """Returns a name in the Unicode form NFKC and lower case, with single blanks."""
+    text = unicodedata.normalize('NFKC', name.translate(TYPOGRAPHIC_CHARACTERS)).casefold()
+    return remove_invisible(' '.join(text.split())).strip()
+
+
+def _fold_stem(name: str) -> str:
+    """Returns what `_fold_case` does, without the suffix of an audio file."""
+    stem, suffix = os.path.splitext(_fold_case(name))
+    return stem if suffix in SUFFIXES else stem + suffix
+
+
+def _letters_of_codes(text: str) -> str:
+    """Returns a path with letters for codes such as %20."""
+    return urllib.parse.unquote(text, errors='surrogateescape')
+
+
+def _letters_of_windows(text: str) -> str:
+    """Returns a path with letters for the bytes that are not UTF-8."""
+    try:
+        return os.fsencode(text).decode('cp1252') if not _is_utf_8(text) else text
+    except UnicodeDecodeError:
+        return text
+
+
+def _is_utf_8(text: str) -> bool:
+    """Returns whether no byte of a text has been escaped."""
+    return not re.search('[\\ud800-\\udfff]', text)
 
 
 def _strip_quotes(text: str) -> str:
+    """Returns a path without the quotation marks around it."""
     return text.strip(QUOTATION_MARKS)
 
 
@@ -123,22 +187,25 @@ def _path_of_address(text: str) -> str:
     return urllib.parse.unquote(path, errors='surrogateescape')
 
 
-def _slashes(text: str) -> str:
+def _replace_backslashes(text: str) -> str:
+    """Returns a path of Windows with / between its parts."""
     return text.replace('\\', '/')
 
 
-# In this order, each on top of the others.
+# Tried in this order, each change on top of those before it.
 PATH_CHANGES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ('blanks at the ends', str.strip),
     ('quotation marks', _strip_quotes),
     ('file://', _path_of_address),
     ('~', os.path.expanduser),
-    ('backslashes', _slashes),
+    ('backslashes', _replace_backslashes),
+    ('letters of Windows-1252', _letters_of_windows),
+    ('codes such as %20', _letters_of_codes),
 )
 
 
 def _list_variants(variants: dict[str, str]) -> str:
-    """Returns the first variants in words."""
+    """Returns the first paths, as they are read and as the list has them."""
     listed = []
     for text, variant in list(variants.items())[:MAX_EXAMPLES]:
         listed.append(f'{visible(variant)} for {visible(text)}')

@@ -8,14 +8,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from data_pipelines import csv_files, file_kinds
+from data_pipelines import csv_files, file_kinds, labels
 from data_pipelines.errors import UserError
 from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
-# A column without a name is called '#1', '#2', ... by its place.
-NAMELESS = '#'
-PANDAS_PATTERN = re.compile(r'unnamed: \d+')
+# A column without a name is called '\n1', '\n2', ... by its place: no name has a line break.
+NAMELESS = '\n'
+PANDAS_PATTERN = re.compile(r'unnamed: [\d.]+')
+ROW_NUMBER_PATTERN = re.compile(r'\d+(\.0)?')
 DECIMAL_COMMA_PATTERN = re.compile(r'([+-]?\d+),(\d+)')
 
 
@@ -35,17 +36,24 @@ def read_table(source: Path, known_columns: Iterable[str], numbers: Iterable[str
       numbers: The columns of numbers, which may have a decimal comma where no comma separates.
     """
     check_kind(source)
-    delimiter = csv_files.detect_delimiter(source, known_columns)
+    skip_lines = csv_files.count_lines_before_header(source)
+    delimiter = csv_files.detect_delimiter(source, known_columns, labels.fold_word, skip_lines)
     numbered_rows = []
     empty_count = 0
     reader = None
     try:
         # The names of files may be any bytes.
         with csv_files.open_rows(
-            source, errors='surrogateescape', strict=True, delimiter=delimiter
+            source,
+            errors='surrogateescape',
+            strict=True,
+            delimiter=delimiter,
+            skip_lines=skip_lines,
         ) as reader:
             columns = name_columns(reader.fieldnames or [])
             reader.fieldnames = columns
+            if not set(columns) & set(known_columns):
+                return Table(columns_in_words(columns), [])
             for row in reader:
                 row = strip_cells(row)
                 if not any(row.values()):
@@ -53,10 +61,13 @@ def read_table(source: Path, known_columns: Iterable[str], numbers: Iterable[str
                     continue
                 if delimiter != ',':
                     replace_decimal_commas(row, numbers)
-                numbered_rows.append((reader.line_num, row))
+                numbered_rows.append((skip_lines + reader.line_num, row))
     except csv_files.Error as error:
-        line = f', line {reader.line_num},' if reader else ''
-        raise UserError(f'{source}{line} is not CSV: {error}.') from None
+        line = f', line {skip_lines + max(reader.line_num, 1)},' if reader else ''
+        raise UserError(
+            f'{source}{line} is not CSV: {error}. Probably a quotation mark is missing or too '
+            'many, or the cells are not separated by commas, semicolons or tabs.'
+        ) from None
     if empty_count:
         print_text(f'{source} has {pluralize(empty_count, "row")} without any text; ignored.')
     return Table(remove_nameless(source, columns, numbered_rows), numbered_rows)
@@ -65,7 +76,10 @@ def read_table(source: Path, known_columns: Iterable[str], numbers: Iterable[str
 def check_kind(source: Path) -> None:
     """Raises a UserError if the first bytes are of a workbook, UTF-16, a web page or the like."""
     with open(source, 'rb') as file:
-        kind = file_kinds.recognise(file.read(file_kinds.HEAD_BYTES))
+        head = file.read(file_kinds.HEAD_BYTES)
+    kind = file_kinds.recognise(head)
+    if kind is None and b'\0' in head:
+        kind = file_kinds.BINARY
     if kind == file_kinds.ZIP:  # its first bytes do not say so, but for a list it is likely
         kind = file_kinds.XLSX._replace(name='a ZIP archive, probably an Excel workbook')
     if kind is not None:
@@ -73,14 +87,19 @@ def check_kind(source: Path) -> None:
 
 
 def name_columns(fields: list[str]) -> list[str]:
-    """Returns the names of columns in lower case, without blanks at their ends."""
+    """Returns the names of columns as `labels.fold_word` writes them."""
     columns = []
     for number, field in enumerate(fields, start=1):
-        name = ' '.join(field.casefold().split())
+        name = labels.fold_word(field)
         # What pandas makes of a nameless column that it has read.
         is_nameless = not name or PANDAS_PATTERN.fullmatch(name)
         columns.append(f'{NAMELESS}{number}' if is_nameless else name)
     return columns
+
+
+def columns_in_words(columns: list[str]) -> list[str]:
+    """Returns the names of columns for a message."""
+    return [column.replace(NAMELESS, 'nameless ') for column in columns]
 
 
 def strip_cells(row: dict) -> dict:
@@ -117,13 +136,13 @@ def remove_nameless(
             continue
         cells = [row.get(column) or '' for _, row in numbered_rows]
         place = column.removeprefix(NAMELESS)
-        is_index = len(set(cells)) == len(cells) and all(cell.isdecimal() for cell in cells)
+        is_index = len(set(cells)) == len(cells) and all(map(ROW_NUMBER_PATTERN.fullmatch, cells))
         if any(cells) and not is_index:
             raise UserError(
                 f'Column {place} of {source} has no name. Name it in the first line, or remove it.'
             )
         content = 'row numbers' if any(cells) else 'nothing'
-        print_text(f'Column {place} of {source} has no name. It holds {content}, and is ignored.')
+        print_text(f'Column {place} of {source} has no name. It has {content}, and is ignored.')
         for _, row in numbered_rows:
             row.pop(column, None)
     return named

@@ -278,7 +278,7 @@ def synthesise_in_subprocess(root: Path, module: str = 'data_pipelines.corpora.d
       module: The module to run; it writes the corpus into the folder that is its argument.
     """
     root = Path(root).resolve()
-    if root.is_dir() and any(root.iterdir()):
+    if _has_files(root):
         return
     if importlib.util.find_spec('espeakng_loader') is None:
         raise UserError(
@@ -297,7 +297,16 @@ def synthesise_in_subprocess(root: Path, module: str = 'data_pipelines.corpora.d
                 f'{root} could not be synthesised: {module} ended with the status '
                 f'{error.returncode}. Its message is above; no files were left behind.'
             ) from error
-        os.rename(folder, root)
+        try:
+            os.rename(folder, root)
+        except OSError:
+            if not _has_files(root):  # else another process was faster, with the same files
+                raise
+
+
+def _has_files(folder: Path) -> bool:
+    """Returns whether a folder exists and is not empty."""
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def walk(root: Path) -> list[Utterance]:

@@ -3,7 +3,7 @@
 Layout: `subject 1/anger/sentence 1/s1_an_1.avi`, which is subject, emotion, and one of the
 emotion's five sentences. Some files are named like `s_3_fe_5` or `s16_su_3avi`. For subject 6,
 copies have either one minute-long film per emotion, without a number, or its five sentences, or
-both. So there are 1,263, 1,287 or 1,293 films. The folder `subject 11` holds s12; the name of the
+both. So there are 1,263, 1,287 or 1,293 films. The folder `subject 11` has s12; the name of the
 file decides.
 
 Source: O. Martin, I. Kotsia, B. Macq, I. Pitas (2006), The eNTERFACE'05 Audio-Visual Emotion

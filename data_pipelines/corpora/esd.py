@@ -28,16 +28,15 @@ SPLITS = {'train': 'train', 'evaluation': 'dev', 'test': 'test'}
 # The folder, the speaker (0001 to 0020) and the number (0001 to 1750).
 FILE_PATTERN = r'(.*)/(00(?:0[1-9]|1\d|20))_00(0(?!000)\d{3}|1[0-6]\d\d|17[0-4]\d|1750)'
 
-
 SPEAKER_PATTERN = r'00\d\d'
 FOLDER_LEVELS = 3  # a part of the split, an emotion and a speaker
-MAX_LISTED = 3
+MAX_LISTED = 3  # files in one message
 
 
 def check_folders(files: list[tuple[Path, re.Match]]) -> None:
     """Raises a UserError if files are in a folder of another emotion or speaker than theirs.
 
-    The number of a file says its emotion. One of the two must be wrong, and so the label.
+    The number of a file says its emotion. If the folder says another, the label may be wrong.
     """
     contradictions = []
     for path, match in files:
@@ -53,8 +52,8 @@ def check_folders(files: list[tuple[Path, re.Match]]) -> None:
         more = len(contradictions) - MAX_LISTED
         listed = ', '.join(contradictions[:MAX_LISTED]) + (f', and {more} more' if more > 0 else '')
         raise UserError(
-            f'{pluralize(len(contradictions), "file")} of ESD in a folder of another emotion or '
-            f'speaker than the number in the name says: {listed}. Compare them with the release, '
+            f'ESD has {pluralize(len(contradictions), "file")} in a folder of another emotion or '
+            f'speaker than the name of the file says: {listed}. Compare them with the release, '
             'and move or remove them.'
         )
 

@@ -6,6 +6,7 @@ have other common names (`_list_columns.py`), and emotions other common words (`
 
 import ast
 import collections
+import difflib
 import math
 import os
 import re
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines import labels
+from data_pipelines import labels, speaker_names
 from data_pipelines.corpora import Corpus, Utterance, scale_rating
 from data_pipelines.corpora._list_columns import find_columns, possible_names, rename_columns
 from data_pipelines.corpora._list_options import (
@@ -49,6 +50,20 @@ OPTIONAL_COLUMNS = (
 )
 KNOWN_COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
 NUMBER_COLUMNS = ('start', 'end', *RATING_COLUMNS)
+CELLS = 'more or fewer cells than the header has columns'
+# Words of a list that are read as those of the project.
+SEX_WORDS = {
+    'f': 'female', 'fem': 'female', 'woman': 'female', 'girl': 'female', 'w': 'female',
+    'weiblich': 'female', 'femme': 'female', 'mujer': 'female', 'donna': 'female',
+    'feminine': 'female', '\u5973': 'female', '\u5973\u6027': 'female',
+    'm': 'male', 'masc': 'male', 'man': 'male', 'boy': 'male', 'm\u00e4nnlich': 'male',
+    'homme': 'male', 'hombre': 'male', 'uomo': 'male', 'masculine': 'male', '\u7537': 'male',
+    '\u7537\u6027': 'male',
+}  # fmt: skip
+SPLIT_WORDS = {
+    'training': 'train', 'val': 'dev', 'valid': 'dev', 'validation': 'dev', 'development': 'dev',
+    'testing': 'test',
+}  # fmt: skip
 UNKNOWN_EMOTION = 'unknown emotion {}'
 NOT_UTF_8 = 'text that is not UTF-8'
 ENCODING_HINT = (
@@ -58,6 +73,9 @@ ENCODING_HINT = (
 SPEAKER_HINT = ' If the speakers are not known, add a column speaker without text.'
 NOT_ON_SCALE = 'is not a number from'
 SURROGATES = re.compile('[\ud800-\udfff]')  # what surrogateescape makes of other bytes
+MISSPELLING_RATIO = 0.8  # of difflib; from here on a name is taken for a misspelled one
+MAX_COLUMNS = 20  # names of columns in one message
+MAX_NAME = 40  # characters of such a name
 MAX_REPORTED = 10  # problems in one message
 MAX_VALUES = 3  # values of one kind of problem that are reported one by one
 MAX_LINES = 3  # line numbers of one problem
@@ -126,6 +144,7 @@ def utterances_of_table(source: Path, table: Table, options: ListOptions) -> lis
     renamed = find_columns(source, table.columns, options.column_names)
     columns = rename_columns(table.columns, table.numbered_rows, renamed)
     check_columns(source, columns)
+    remove_unknown(source, columns, table.numbered_rows)
     for _, row in table.numbered_rows:
         fold_words(row)
     read_words(source, table.numbered_rows, options)
@@ -133,7 +152,7 @@ def utterances_of_table(source: Path, table: Table, options: ListOptions) -> lis
     finder = PathFinder(source.parent)
     for _, row in table.numbered_rows:
         row['path'] = finder.find(row['path'])
-    finder.check_folder([row['path'] for _, row in table.numbered_rows])
+    finder.check_folder()
     finder.print_changes()
     utterances = []
     lines_by_name = collections.defaultdict(list)
@@ -151,25 +170,84 @@ def utterances_of_table(source: Path, table: Table, options: ListOptions) -> lis
 
 
 def fold_words(row: dict) -> None:
-    """Writes the words of a row in lower case."""
-    for column in ('emotion', 'sex', 'split'):
+    """Changes the words of a row to those of the project, in lower case.
+
+    Cells that stand for no value, such as NA and nan, become empty.
+    """
+    for column in OPTIONAL_COLUMNS:
+        if row.get(column) and speaker_names.is_unknown(row[column]):
+            row[column] = ''
+    for column in ('emotion', 'sex', 'split', 'channel'):
         if row.get(column):
             row[column] = labels.fold_word(row[column])
+    for column, meanings in (('sex', SEX_WORDS), ('split', SPLIT_WORDS)):
+        if row.get(column):
+            word = row[column].rstrip('.')
+            row[column] = meanings.get(word, row[column])
 
 
 def check_columns(source: Path, columns: list[str]) -> None:
-    """Raises a UserError if required columns are missing, or columns are unknown or repeated."""
+    """Raises a UserError if known columns are missing, repeated, or probably misnamed."""
     missing = [column for column in REQUIRED_COLUMNS if column not in columns]
-    unknown = [c for c in columns if c not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
-    if missing or unknown or len(set(columns)) < len(columns):
+    unknown = [column for column in columns if column not in KNOWN_COLUMNS]
+    known = [column for column in columns if column in KNOWN_COLUMNS]
+    renamed = find_misnamed(columns, unknown)
+    if missing or renamed or len(set(known)) < len(known):
         raise UserError(
-            f'{source} has the columns {", ".join(columns) or "(none)"}; '
-            f'missing: {", ".join(missing) or "none"}, unknown: {", ".join(unknown) or "none"}. '
+            f'{source} has the columns {describe_columns(columns)}; '
+            f'missing: {", ".join(missing) or "none"}, '
+            f'unknown: {describe_columns(unknown, "none")}. '
+            f'{advise_on_columns(missing, renamed)}'
             f'Expected {", ".join(REQUIRED_COLUMNS)}, and optionally '
             f'{", ".join(OPTIONAL_COLUMNS)}, each once and separated by commas, semicolons or tabs.'
             ' If a column has another name, say so: --columns path=NAME,speaker=NAME,emotion=NAME.'
             f'{SPEAKER_HINT if "speaker" in missing else ""}'
         )
+
+
+def find_misnamed(columns: list[str], unknown: list[str]) -> dict[str, str]:
+    """Returns, for unknown columns, the known column that each probably is.
+
+    The name is another word for it or a misspelling, and the list lacks the known column.
+    """
+    renamed = {}
+    absent = [column for column in KNOWN_COLUMNS if column not in columns]
+    for column in unknown:
+        similar = difflib.get_close_matches(column, absent, 1, MISSPELLING_RATIO)
+        if similar:
+            renamed[column] = similar[0]
+    return renamed
+
+
+def remove_unknown(source: Path, columns: list[str], numbered_rows: list[tuple[int, dict]]) -> None:
+    """Removes unknown columns from the rows, and prints their names."""
+    unknown = [column for column in columns if column not in KNOWN_COLUMNS]
+    if not unknown:
+        return
+    columns = 'an unknown column, which is' if len(unknown) == 1 else 'unknown columns, which are'
+    print_text(
+        f'{source} has {columns} ignored: {describe_columns(unknown)}. '
+        f'Known are {", ".join(KNOWN_COLUMNS)}.'
+    )
+    for _, row in numbered_rows:
+        for column in unknown:
+            if row.get(column) is not None:  # None shows that the row has too few cells
+                row.pop(column, None)
+
+
+def describe_columns(columns: list[str], nothing: str = '(none)') -> str:
+    """Returns the names of columns, the first ones if there are many, in a form to be printed."""
+    listed = [column[:MAX_NAME] for column in columns[:MAX_COLUMNS]]
+    listed += ['...'] if len(columns) > MAX_COLUMNS else []
+    return ', '.join(listed) or nothing
+
+
+def advise_on_columns(missing: list[str], renamed: dict[str, str]) -> str:
+    """Returns a sentence on what to do about missing and misnamed columns."""
+    if len(missing) == len(REQUIRED_COLUMNS) and not renamed:
+        return 'The first line must have the names of the columns. '
+    names = [f'{column} to {name}' for column, name in renamed.items()]
+    return f'Probably rename {", ".join(names)}; otherwise remove them. ' if names else ''
 
 
 class Problem(NamedTuple):
@@ -220,6 +298,11 @@ def describe_problems(lines_by_problem: dict[Problem, list[int]]) -> str:
     if len(descriptions) > MAX_REPORTED:
         message += f'; and {pluralize(len(descriptions) - MAX_REPORTED, "other problem")}'
     message += '.'
+    if CELLS in values_by_form:
+        message += (
+            ' A text with a separator needs quotation marks; and names of rows, as R writes them, '
+            'need a name in the header, or leave them out (row.names = FALSE).'
+        )
     if UNKNOWN_EMOTION in values_by_form:
         words = [problem.value for problem in lines_by_problem if problem.form == UNKNOWN_EMOTION]
         message += f' {suggest_options([ast.literal_eval(word) for word in words])}'
@@ -258,7 +341,7 @@ def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
 def find_problem(row: dict, classes: set[str], scale: Scale) -> Problem | None:
     """Returns what is wrong with a row, or None; `classes` are the emotions that it may have."""
     if None in row or None in row.values():
-        return Problem('more or fewer cells than the header has columns')
+        return Problem(CELLS)
     return (
         find_text_problem(row, classes)
         or find_rating_problem(row, scale)
@@ -283,7 +366,8 @@ def find_text_problem(row: dict[str, str], classes: set[str]) -> Problem | None:
             'split {} is neither train nor dev nor test (or test2, ...)', repr(row['split'])
         )
     if row.get('sex', '') not in ('', 'female', 'male'):
-        return Problem('sex {} is neither female nor male', repr(row['sex']))
+        form = 'sex {} is neither female nor male (f, m; empty if it is unknown or another)'
+        return Problem(form, repr(row['sex']))
     return None
 
 

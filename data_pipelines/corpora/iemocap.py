@@ -17,6 +17,7 @@ from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance, scale_rating
 from data_pipelines.errors import UserError
 from data_pipelines.terminal import print_text
+from data_pipelines.wording import pluralize
 
 EMOTIONS = {
     'ang': 'angry',
@@ -62,8 +63,15 @@ def walk(root: Path) -> list[Utterance]:
             'Session1 to Session5 (IEMOCAP_full_release).'
         )
     utterances = []
+    odd_lines: list[str] = []
     for evaluation in evaluations:
-        utterances.extend(read_dialogue(evaluation))
+        utterances.extend(read_dialogue(evaluation, odd_lines))
+    if odd_lines:
+        print_text(
+            f'{pluralize(len(odd_lines), "line")} of EmoEvaluation left out, since a turn with a '
+            f'label and three ratings has another form: {odd_lines[0]}'
+            f'{", ..." if len(odd_lines) > 1 else ""}'
+        )
     audio_files.print_left_out(
         root,
         root.glob('Session*/sentences/wav/**/*'),
@@ -73,8 +81,11 @@ def walk(root: Path) -> list[Utterance]:
     return utterances
 
 
-def read_dialogue(evaluation: Path) -> list[Utterance]:
-    """Returns the utterances that one file of EmoEvaluation labels."""
+def read_dialogue(evaluation: Path, odd_lines: list[str]) -> list[Utterance]:
+    """Returns the utterances that one file of EmoEvaluation labels.
+
+    Lines that begin as a turn, but are none, are appended to `odd_lines`.
+    """
     session = evaluation.parents[2]
     audio_folder = session / 'sentences/wav' / evaluation.stem
     audio_by_name = {}
@@ -86,10 +97,7 @@ def read_dialogue(evaluation: Path) -> list[Utterance]:
     for number, line in enumerate(evaluation.read_text(errors='replace').split('\n'), 1):
         turn = TURN_PATTERN.match(line)
         if line.startswith('[') and not turn:
-            print_text(
-                f'{evaluation}, line {number}, is left out, as it is not like a turn with a label '
-                f'and three ratings: {line!r}'
-            )
+            odd_lines.append(f'{evaluation}, line {number}: {line!r}')
         if turn:
             name, label, ratings = turn.groups()
             path = audio_by_name.get(name, audio_folder / f'{name}.wav')

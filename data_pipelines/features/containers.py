@@ -1,4 +1,4 @@
-"""Reads what the header of an audio file promises, and finds files that were joined into one.
+"""Reads the headers of audio files: codecs, promised lengths, and where joined files begin.
 
 libsndfile reads a truncated file without an error in the formats here, so what the header promises
 is compared with what is there. It reads only the first of several files that were joined
@@ -17,13 +17,17 @@ Content = bytes | mmap.mmap
 # Programs that write into a pipe leave about 2^31 or 2^32 as the length in a header.
 MAX_STATED_LENGTH = 0x7FFF_0000
 MAX_STATED_LENGTH_64 = 1 << 60
-MAX_CHUNKS = 100_000
+MAX_CHUNKS = 100_000  # looked at in one file
 MIN_FILE_BYTES = 12
-MAX_JOINED = 100
+MAX_JOINED = 100  # files in one
 W64_RIFF = bytes.fromhex('726966662e91cf11a5d628db04c10000')
 W64_DATA = bytes.fromhex('64617461f3acd3118cd100c04f8edb8a')
 FLAC_START = re.compile(rb'fLaC[\x00\x80]\x00\x00\x22')  # and the header of its first block
 OGG_FIRST_PAGE = 2  # flag of the first page of a stream
+# The codecs in a WAV file (the first number of the chunk `fmt `) that libsndfile reads.
+WAV_MPEG_CODECS = (0x50, 0x55)
+WAV_CODECS = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31, 0x38, 0x40, *WAV_MPEG_CODECS)
+WAV_EXTENSIBLE = 0xFFFE  # the codec is in a later field
 
 
 class Promise(NamedTuple):
@@ -50,50 +54,66 @@ def has_audio_magic(head: bytes) -> bool:
     return head.startswith(magics)
 
 
-def missing_bytes(content: Content) -> tuple[int, int] | None:
-    """Returns (expected, existing) bytes of samples if a file is truncated, else None.
+def check_complete(content: Content) -> None:
+    """Raises a Rejection for a file that is shorter than its header says.
 
-    WAV files, which have looser rules, are checked by `decode.open_verified_wav`.
+    Decoders read such a file without an error.
     """
-    if content[:4] == b'RIFF':
-        return None
     promise = read_promise(content)
+    is_wav = content[:4] == b'RIFF' and content[8:12] == b'WAVE'
+    if is_wav and promise.data_start is None:
+        raise Rejection('truncated: a WAV header without samples')
     if promise.data_length is None:
-        return None
+        return
     existing = max(len(content) - promise.data_start, 0)
-    return (promise.data_length, existing) if existing < promise.data_length else None
+    # Some writers of WAV count the header as samples, so a length up to the file's is accepted.
+    if promise.data_length > (len(content) if is_wav else existing):
+        raise Rejection(
+            f'truncated: {promise.data_length} bytes of samples expected, {existing} in the file'
+        )
 
 
-def repair_caf(content: Content) -> bytes | None:
-    """Returns a CAF file with the length of its samples where its header says -1, else None.
-
-    -1 stands for all bytes up to the end; libsndfile does not open such a file.
-    """
-    promise = _read_caf(content) if content[:4] == b'caff' else Promise()
-    if promise.data_start is None or promise.data_length is not None:
+def read_wav_codec(content: Content) -> int | None:
+    """Returns the number of the codec in a WAV file; None for other and damaged files."""
+    if content[:4] != b'RIFF' or content[8:12] != b'WAVE':
         return None
-    start = promise.data_start
-    return content[: start - 8] + (len(content) - start).to_bytes(8, 'big') + content[start:]
+    chunk = find_chunk(content, b'fmt ')
+    if chunk is None:
+        return None
+    start, _ = chunk
+    codec = _int(content, start, 2, 'little')
+    if codec == WAV_EXTENSIBLE:
+        codec = _int(content, start + 24, 2, 'little')
+    return codec
 
 
 def split_joined(content: Content) -> list[tuple[int, int]]:
-    """Returns the (start, stop) in bytes of each file that was joined into this one."""
+    """Returns the (start, stop) in bytes of each file that was joined into this one.
+
+    Raises a Rejection if there are more than MAX_JOINED.
+    """
     starts = [0]
     while True:
         first = starts[-1]
         piece = content[first:] if first else content
         if piece[:4] in (b'fLaC', b'OggS'):
             starts += [first + start for start in _find_streams(piece)[1:]]
+            _check_count(starts)
             break
         end = read_promise(piece).end
         ends = [] if end is None else [end, end + 1]  # the second after a byte of padding
         following = [start for start in ends if has_audio_magic(piece[start : start + 16])]
         if not following or following[0] < MIN_FILE_BYTES:
             break
-        if len(starts) == MAX_JOINED:
-            raise Rejection(f'more than {MAX_JOINED} files joined into one: cut them apart')
         starts.append(first + following[0])
+        _check_count(starts)
     return list(zip(starts, [*starts[1:], len(content)]))
+
+
+def _check_count(starts: list[int]) -> None:
+    """Raises a Rejection if more files are joined than would be read in a short time."""
+    if len(starts) > MAX_JOINED:
+        raise Rejection(f'more than {MAX_JOINED} files joined into one: cut them apart')
 
 
 def _find_streams(content: Content) -> list[int]:
@@ -120,6 +140,7 @@ def _find_ogg_chains(content: Content) -> list[int]:
 
 
 def _int(content: Content, start: int, size: int, order: str, signed: bool = False) -> int:
+    """Returns the whole number in some bytes."""
     return int.from_bytes(content[start : start + size], order, signed=signed)
 
 
@@ -142,6 +163,7 @@ def _known(length: int, largest: int = MAX_STATED_LENGTH) -> int | None:
 
 
 def _end_from(start: int, length: int | None) -> int | None:
+    """Returns the byte after a length that begins at `start`, or None if it is not known."""
     return None if length is None else start + length
 
 
@@ -178,7 +200,9 @@ def _read_rf64(content: Content) -> Promise:
 def _read_w64(content: Content) -> Promise:
     """Sony Wave64: chunks are named by 16 bytes, and their length includes their header."""
     position = 40
-    while position + 24 <= len(content):
+    for _ in range(MAX_CHUNKS):
+        if position + 24 > len(content):
+            break
         length = _int(content, position + 16, 8, 'little')
         if content[position : position + 16] == W64_DATA:
             end = _known(_int(content, 16, 8, 'little'), MAX_STATED_LENGTH_64)
@@ -190,6 +214,7 @@ def _read_w64(content: Content) -> Promise:
 
 
 def _read_aiff(content: Content) -> Promise:
+    """AIFF and AIFF-C."""
     if content[8:12] not in (b'AIFF', b'AIFC'):
         return Promise()
     data = find_chunk(content, b'SSND', 'big')
@@ -200,6 +225,7 @@ def _read_aiff(content: Content) -> Promise:
 
 
 def _read_au(content: Content) -> Promise:
+    """Sun's AU, of big or little endian."""
     order = 'big' if content[:4] == b'.snd' else 'little'
     start = _int(content, 4, 4, order)
     length = _known(_int(content, 8, 4, order))
@@ -207,19 +233,20 @@ def _read_au(content: Content) -> Promise:
 
 
 def _read_caf(content: Content) -> Promise:
+    """Apple's Core Audio Format; lengths do not include the header of a chunk."""
     position = 8
     promise = Promise()
-    while position + 12 <= len(content):
+    for _ in range(MAX_CHUNKS):
         kind = content[position : position + 4]
-        if kind == b'caff':
-            break
+        if kind == b'caff' or position + 12 > len(content):
+            return promise._replace(end=position)
         length = _int(content, position + 4, 8, 'big', signed=True)
         if kind == b'data':
             promise = Promise(position + 12, _known(length, MAX_STATED_LENGTH_64))
         if not 0 <= length < MAX_STATED_LENGTH_64:
             return promise
         position += 12 + length
-    return promise._replace(end=position)
+    return promise
 
 
 def _read_nist(content: Content) -> Promise:

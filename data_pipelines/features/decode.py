@@ -1,7 +1,9 @@
 """Reads the audio of an utterance, and rejects what is damaged, silent or too short."""
 
 import contextlib
+import dataclasses
 import io
+import math
 import mmap
 import os
 import stat
@@ -14,11 +16,9 @@ import numpy as np
 from data_pipelines import file_kinds
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.features import containers, mpeg, soundtracks
-from data_pipelines.features.containers import MAX_STATED_LENGTH, Content
-from data_pipelines.features.rejection import SAMPLE_RATE_RANGE as SAMPLE_RATE_RANGE
+from data_pipelines.features import containers, mpeg, repairs, soundtracks
+from data_pipelines.features.containers import Content
 from data_pipelines.features.rejection import Rejection
-from data_pipelines.features.rejection import check_sample_rate as check_sample_rate
 
 if TYPE_CHECKING:
     from data_pipelines.features.log_mel import LogMel
@@ -30,12 +30,16 @@ SILENCE_AMPLITUDE = 1e-4  # -80 dB of full scale
 # whole numbers above the second limit.
 UNSCALED_INTEGER_AMPLITUDE = 100.0
 WHOLE_NUMBER_AMPLITUDE = 2.0
-# The channels cancel if their mean has less than this share of their power. It has 1/K if K
-# channels are unrelated, or if all but one are silent; and there are 64 at most.
-CANCELLED_POWER = 0.01
+# The mean of K unrelated channels has 1/K of the mean power of a channel, and so has that of one
+# channel and K - 1 silent ones. The channels cancel if it has less than this share of 1/K.
+CANCELLED_POWER = 0.02
 MIDI_DUMP_MAGIC = b'\xf0\x7e'  # libsndfile prints on standard output if such a file is damaged
 COMPRESSED_VALUES = 8  # samples per byte of speech that PyAV decodes
-MIXED_FORMATS = 'files joined into one, of different rates or channels: cut them apart'
+UNREADABLE_ADVICE = '(copy it again or convert it to WAV)'
+# What libsndfile says of files in which it finds no sound.
+UNCLEAR_ERRORS = ('Internal error', 'Unspecified internal', 'File does not exist')
+MAX_FLAC_FRAMES = (1 << 36) - 2  # one more stands for a length that is not known
+MIXED_FORMATS = 'files with different rates or channels, joined into one: cut them apart'
 VIDEO_SUFFIXES = soundtracks.SUFFIXES  # decoded by PyAV; other files are decoded by soundfile
 
 
@@ -109,11 +113,12 @@ def to_mono(
 
     check_levels(samples)
     wave = mix_channels(samples, channel)
+    length = math.ceil(len(wave) * (spec.rate / rate))
+    if length < max(MIN_SECONDS * spec.rate, spec.fft_length):
+        raise Rejection(f'too short: {math.floor(1000 * length / spec.rate) / 1000:.3f} s')
     check_sound(wave)
     if rate != spec.rate:
         wave = librosa.resample(wave, orig_sr=rate, target_sr=spec.rate)
-    if len(wave) < max(MIN_SECONDS * spec.rate, spec.fft_length):
-        raise Rejection(f'too short: {len(wave) / spec.rate:.3f} s')
     return wave
 
 
@@ -126,7 +131,9 @@ def check_levels(samples: np.ndarray) -> None:
     if peak >= WHOLE_NUMBER_AMPLITUDE and not is_unscaled:
         is_unscaled = np.array_equal(samples, np.rint(samples))
     if is_unscaled:
-        full_scale = '32768' if peak <= 1 << 15 else '2147483648'
+        full_scale = '2147483648 (32 bits)'
+        if peak <= 1 << 23:
+            full_scale = '32768 (16 bits)' if peak <= 1 << 15 else '8388608 (24 bits)'
         raise Rejection(
             f'samples as large as {peak:g}, where full scale is 1: probably integers; divide '
             f'them by {full_scale}'
@@ -134,7 +141,10 @@ def check_levels(samples: np.ndarray) -> None:
 
 
 def mix_channels(samples: np.ndarray, channel: int | None = None) -> np.ndarray:
-    """Returns one channel of samples, or their mean; raises a Rejection if the channels cancel."""
+    """Returns one channel (time,) of samples (time, channels), or the mean of all.
+
+    Raises a Rejection if there is no such channel, or if the channels cancel.
+    """
     channels = samples.shape[1]
     if channel is not None:
         if not 1 <= channel <= channels:
@@ -145,7 +155,7 @@ def mix_channels(samples: np.ndarray, channel: int | None = None) -> np.ndarray:
     wave = samples.mean(axis=1)
     power = np.mean([channel_samples.var() for channel_samples in samples.T])
     is_silent = np.ptp(samples, axis=0).max() < 2 * SILENCE_AMPLITUDE
-    if not is_silent and wave.var() < CANCELLED_POWER * power:
+    if not is_silent and wave.var() < CANCELLED_POWER * power / channels:
         raise Rejection(
             f'its {channels} channels cancel, as where one is inverted: choose one (--channel, or '
             'the column channel)'
@@ -154,7 +164,7 @@ def mix_channels(samples: np.ndarray, channel: int | None = None) -> np.ndarray:
 
 
 def check_sound(wave: np.ndarray) -> None:
-    """Raises a Rejection for a wave without sound."""
+    """Raises a Rejection for a wave (time,) that is silent but for a constant."""
     if np.ptp(wave) >= 2 * SILENCE_AMPLITUDE:
         return
     if abs(wave[0]) > SILENCE_AMPLITUDE:
@@ -176,12 +186,12 @@ def read_samples(utterance: Utterance) -> tuple[np.ndarray, int]:
     except MemoryError:
         raise Rejection('too long for the memory, or its header is wrong') from None
     except Exception as error:  # a decoder may raise anything for a damaged file
-        raise Rejection(f'unreadable: {error_text(error)}') from None
+        raise Rejection(f'unreadable: {error_text(error)} {UNREADABLE_ADVICE}') from None
 
 
 @contextlib.contextmanager
 def open_content(path: Path) -> Iterator[Content]:
-    """Context of a file's content, which is read only where it is looked at."""
+    """Context of a file's content; only the bytes that are looked at are read from the disk."""
     with open(path, 'rb') as file:
         try:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -193,7 +203,10 @@ def open_content(path: Path) -> Iterator[Content]:
 
 
 def read_content(utterance: Utterance, content: Content) -> tuple[np.ndarray, int]:
-    """Returns the samples of an utterance and their rate, by the decoder for its file."""
+    """Returns the samples of an utterance and their rate, as `read_samples` does.
+
+    The first bytes of the file, not its name, say by which decoder.
+    """
     head = content[: file_kinds.HEAD_BYTES]
     kind = file_kinds.recognise(head)
     if kind is not None:
@@ -206,15 +219,12 @@ def read_content(utterance: Utterance, content: Content) -> tuple[np.ndarray, in
         return cut_segment(utterance, samples, rate)
     pieces = containers.split_joined(content)
     if len(pieces) > 1:
-        samples, rate = read_joined(content, pieces)
+        samples, rate = read_joined(utterance, content, pieces)
         return cut_segment(utterance, samples, rate)
     kind = file_kinds.recognise_text(head)
     if kind is not None and not head.startswith(b'NIST'):
         raise Rejection(f'unreadable: {file_kinds.describe(kind)}')
-    with open_verified(content, utterance.path) as file:
-        if file.format == 'MP3':
-            return read_mpeg(utterance, content, file)
-        return read_audio_segment(utterance, file)
+    return read_single(utterance, content, utterance.path)
 
 
 def looks_like_audio(content: Content) -> bool:
@@ -228,21 +238,33 @@ def looks_like_audio(content: Content) -> bool:
 
 
 def expected_values(path: Path) -> int:
-    """Returns about how many samples of all channels a file holds, by its header or its size."""
+    """Returns about how many samples of all channels a file has, by its header or its size.
+
+    0 if it is not a regular file: to open a named pipe would wait for ever.
+    """
     import soundfile
 
     try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return 0
+    if not stat.S_ISREG(status.st_mode):
+        return 0
+    try:
+        with open_content(path) as content:
+            if soundtracks.find_demuxer(content):  # libsndfile would print what it does not like
+                return COMPRESSED_VALUES * status.st_size
         info = soundfile.info(os.fsencode(path))
     except Exception:  # a decoder may raise anything for a damaged file
-        try:
-            return COMPRESSED_VALUES * path.stat().st_size
-        except (OSError, ValueError):
-            return 0
+        return COMPRESSED_VALUES * status.st_size
     return info.frames * info.channels
 
 
 def cut_segment(utterance: Utterance, samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
-    """Returns the samples of an utterance, from those of its whole file, and their rate."""
+    """Returns the samples of an utterance, from those of its whole file, and their rate.
+
+    Samples are float32 of shape (time, channels); the rate is in Hz.
+    """
     start, stop = segment_bounds(utterance, len(samples), rate)
     return samples[start:stop], rate
 
@@ -288,17 +310,45 @@ def read_to_end(file: 'SequentialFile') -> np.ndarray:
     return samples
 
 
-def read_joined(content: Content, pieces: list[tuple[int, int]]) -> tuple[np.ndarray, int]:
-    """Returns all samples of files that were joined into one, and their rate."""
-    parts = []
+def read_single(
+    utterance: Utterance, content: Content, path: Path | None = None
+) -> tuple[np.ndarray, int]:
+    """Returns the samples of an utterance in a file that soundfile reads, and their rate.
+
+    `path` is the file with this content; None if it is one of several joined files.
+    """
+    mpeg_content = repairs.mpeg_in_wav(content)
+    if mpeg_content is not None:
+        containers.check_complete(content)
+        with open_verified(mpeg_content) as file:
+            return read_mpeg(utterance, mpeg_content, file)
+    with open_verified(content, path) as file:
+        if file.format == 'MP3':
+            return read_mpeg(utterance, content, file)
+        if file.format == 'FLAC' and file.has_length:
+            return read_flac(utterance, content, file)
+        return read_audio_segment(utterance, file)
+
+
+def read_joined(
+    utterance: Utterance, content: Content, pieces: list[tuple[int, int]]
+) -> tuple[np.ndarray, int]:
+    """Returns all samples of the files that were joined into an utterance's file, and their rate.
+
+    `pieces` has the (start, stop) in bytes of each joined file.
+    """
+    from data_pipelines.features.sample_blocks import SampleBlocks
+
+    whole = dataclasses.replace(utterance, start=0.0, end=None)
+    blocks = SampleBlocks()
     formats = set()
     for start, stop in pieces:
-        with open_verified(content[start:stop]) as file:
-            parts.append(read_to_end(file))
-            formats.add((file.samplerate, file.channels))
-    if len(formats) > 1:
-        raise Rejection(MIXED_FORMATS)
-    return np.concatenate(parts), formats.pop()[0]
+        samples, rate = read_single(whole, content[start:stop])
+        formats.add((rate, samples.shape[1]))
+        if len(formats) > 1:
+            raise Rejection(MIXED_FORMATS)
+        blocks.add(samples, rate)
+    return blocks.join(), rate
 
 
 def read_mpeg(
@@ -321,9 +371,38 @@ def read_mpeg(
     return cut_segment(utterance, samples, rate)
 
 
+def read_flac(
+    utterance: Utterance, content: Content, file: 'SequentialFile'
+) -> tuple[np.ndarray, int]:
+    """Returns the samples of an utterance in a FLAC file that states its length, and their rate.
+
+    libsndfile stops at that length, which may be too small.
+    """
+    import soundfile
+
+    from data_pipelines.features.sample_blocks import SampleBlocks
+
+    end = utterance.end
+    is_within = end is not None and round(end * file.samplerate) <= file.frames
+    whole = None if is_within else repairs.without_flac_length(content[mpeg.skip_id3(content, 0) :])
+    if whole is None:
+        return read_audio_segment(utterance, file)
+    if file.frames <= MAX_FLAC_FRAMES:
+        SampleBlocks().check_room(file.frames, file.channels, file.samplerate)
+    try:
+        with open_verified(whole) as endless_file:
+            samples = endless_file.read_blocks(None)
+    except soundfile.LibsndfileError:  # such as tags at the end
+        return read_audio_segment(utterance, file)
+    if len(samples) < file.frames <= MAX_FLAC_FRAMES:
+        raise Rejection(f'truncated: {file.frames} samples expected, {len(samples)} in the file')
+    return cut_segment(utterance, samples, file.samplerate)
+
+
 def error_text(error: Exception) -> str:
     """Returns the message of the system or of libsndfile, without the path."""
-    return str(getattr(error, 'strerror', None) or getattr(error, 'error_string', None) or error)
+    text = getattr(error, 'strerror', None) or getattr(error, 'error_string', None) or error
+    return 'no sound was found' if str(text).startswith(UNCLEAR_ERRORS) else str(text)
 
 
 def segment_bounds(utterance: Utterance, frames: int, rate: int) -> tuple[int, int]:
@@ -345,43 +424,12 @@ def segment_bounds(utterance: Utterance, frames: int, rate: int) -> tuple[int, i
 def open_verified(content: Content, path: Path | None = None) -> 'SequentialFile':
     """Opens a file by soundfile; raises a Rejection if it is shorter than its header says.
 
-    libsndfile reads a truncated file without an error. `path` is the file with this content; None
-    if only a part of a file is opened.
+    `path` is the file with this content; None if only a part of a file is opened.
     """
     from data_pipelines.features.sound_files import SequentialFile
 
-    missing = containers.missing_bytes(content)
-    if missing:
-        raise Rejection(
-            f'truncated: {missing[0]} bytes of samples expected, {missing[1]} in the file'
-        )
-    repaired = verify_wav(content) or containers.repair_caf(content)
+    repaired = repairs.repair_header(content)
+    containers.check_complete(content if repaired is None else repaired)
     if repaired is not None or path is None:
         return SequentialFile(io.BytesIO(content if repaired is None else repaired))
     return SequentialFile(os.fsencode(path))  # soundfile cannot encode every str that is a path
-
-
-def verify_wav(content: Content) -> bytes | None:
-    """Raises a Rejection for a truncated WAV file; returns a repaired copy if one is needed.
-
-    A program that writes WAV into a pipe does not know the length and leaves 0 or about 2^31 or
-    2^32 in the header. The audio is complete, but libsndfile would read no samples if the length
-    is 0: the copy has the right one.
-    """
-    if content[:4] != b'RIFF' or content[8:12] != b'WAVE':
-        return None
-    size = len(content)
-    data = containers.find_chunk(content, b'data')
-    if data is None:
-        raise Rejection('truncated: a WAV header without samples')
-    start, length = data
-    riff_end = int.from_bytes(content[4:8], 'little') + 8
-    if length == 0 and start < size and not start < riff_end <= size:
-        length_bytes = (size - start).to_bytes(4, 'little')
-        return content[: start - 4] + length_bytes + content[start:]
-    # Some writers count the header as data, so a length up to the size of the file is accepted.
-    if size < length < MAX_STATED_LENGTH:
-        raise Rejection(
-            f'truncated: {length} bytes of samples expected, {size - start} in the file'
-        )
-    return None

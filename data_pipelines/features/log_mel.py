@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.features.decode import SAMPLE_RATE_RANGE, Rejection, Sound, decode
+from data_pipelines.features.decode import Rejection, Sound, decode
 from data_pipelines.features.levels import measure_leading_silence, measure_level
+from data_pipelines.features.rejection import SAMPLE_RATE_RANGE
 from data_pipelines.features.signature import compute_signature
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ less than there is.
 """
 
 import collections
+import re
 from typing import NamedTuple
 
 from data_pipelines.features.containers import Content
 
-# kbit/s by [version 1?][layer] and index 1 to 14 of the frame's header
+# kbit/s by (whether it is MPEG 1, layer), and then by the index 1 to 14 of the frame's header.
 _BIT_RATES = {
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -19,17 +20,20 @@ _BIT_RATES = {
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
+# Hz by the version in the header (3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5), and then by the index.
 _SAMPLE_RATES = {
     3: (44_100, 48_000, 32_000),
     2: (22_050, 24_000, 16_000),
     0: (11_025, 12_000, 8_000),
 }
-MIN_FORMAT_FRAMES = 10
+MIN_FORMAT_FRAMES = 10  # fewer frames of a format are damage that looks like the header of a frame
 _MAX_TAG_OFFSET = 40
+# What the first bytes of a frame may be (see `parse_header`), or an ID3v2 tag.
+_FRAME_OR_TAG = re.compile(rb'\xff[\xe2-\xff][\x10-\xef]|ID3', re.DOTALL)
 
 
 class FrameHeader(NamedTuple):
-    """The header of an MPEG audio frame."""
+    """The header of an MPEG audio frame (ISO 11172-3 and 13818-3)."""
 
     length: int  # bytes
     samples: int  # per channel
@@ -47,6 +51,7 @@ class MpegStream(NamedTuple):
     frames: int = 0  # without those of `tags`
     formats: frozenset[tuple[int, int]] = frozenset()  # (rate, channels) of many frames
     start: int = 0  # first byte of the first frame
+    stop: int = 0  # the byte after the last whole frame
 
 
 def parse_header(header: bytes) -> FrameHeader | None:
@@ -88,11 +93,11 @@ def scan(content: Content) -> MpegStream:
     tags = []
     frames_by_format = collections.Counter()
     stated_frames = None
-    first = 0
+    first, last_stop = 0, 0
     while position + 4 <= len(content):
         header = parse_header(content[position : position + 4])
         if header is None or not _is_followed(content, position + header.length):
-            position = _find_next(content, position + 1)
+            position = _find_next(content, position)
             continue
         if not frames and not tags:
             first = position
@@ -105,11 +110,13 @@ def scan(content: Content) -> MpegStream:
         elif stop <= len(content):
             frames += 1
             samples += header.samples
+            last_stop = stop
             frames_by_format[header.rate, header.channels] += 1
         position = stop
-    # A few frames of another format are damage that looks like the header of a frame.
     formats = {form for form, count in frames_by_format.items() if count >= MIN_FORMAT_FRAMES}
-    return MpegStream(samples, tuple(tags), stated_frames, frames, frozenset(formats), first)
+    return MpegStream(
+        samples, tuple(tags), stated_frames, frames, frozenset(formats), first, last_stop
+    )
 
 
 def states_its_length(stream: MpegStream) -> bool:
@@ -128,41 +135,40 @@ def _is_followed(content: Content, stop: int) -> bool:
 
 
 def _find_next(content: Content, position: int) -> int:
-    """Returns where the next frame or tag may begin."""
-    if content[position - 1 : position + 2] == b'ID3':
-        return max(skip_id3(content, position - 1), position)
-    candidates = []
-    for magic in (b'\xff', b'ID3'):
-        found = content.find(magic, position)
-        if found >= 0:
-            candidates.append(found)
-    if not candidates:
-        return len(content)
-    start = min(candidates)
-    return max(skip_id3(content, start), start)
+    """Returns where the next frame may begin, if none begins at `position`.
+
+    All of a damaged file is searched once: a search for each kind would go to the end each time.
+    """
+    after_tag = skip_id3(content, position)
+    if after_tag > position:
+        return after_tag
+    found = _FRAME_OR_TAG.search(content, position + 1)
+    return skip_id3(content, found.start()) if found else len(content)
 
 
 def _read_tag(frame: bytes) -> int | None:
-    """Returns the number of frames that a frame without sound states, or None for other frames.
+    """Returns the number of frames that a frame without sound states, or -1 if it states none.
 
-    -1 if it states none. These frames have Xing, Info or VBRI in place of sound.
+    Such frames have Xing, Info or VBRI in place of sound. Returns None for all other frames.
     """
     for magic in (b'Xing', b'Info'):
         start = frame.find(magic, 4, _MAX_TAG_OFFSET + 4)
         if start >= 0:
             has_frames = len(frame) >= start + 12 and frame[start + 7] & 1
             return int.from_bytes(frame[start + 8 : start + 12], 'big') if has_frames else -1
-    if frame[36:40] == b'VBRI' and len(frame) >= 54:
-        return int.from_bytes(frame[50:54], 'big')
-    return None
+    # libsndfile reads fewer frames than VBRI states, so what it states is passed over.
+    return -1 if frame[36:40] == b'VBRI' else None
 
 
 def without_tags(content: Content, stream: MpegStream) -> bytes:
-    """Returns the file from its first frame on, without the frames that state a length."""
+    """Returns the whole frames of a file, without those that state a length.
+
+    libsndfile gives no sound at all where the last frame in a pipe is cut off.
+    """
     parts = []
     position = stream.start
     for start, stop in stream.tags:
         parts.append(content[position:start])
         position = stop
-    parts.append(content[position:])
+    parts.append(content[position : stream.stop])
     return b''.join(parts)

@@ -10,6 +10,6 @@ class Rejection(Exception):
 
 
 def check_sample_rate(rate: int) -> None:
-    """Raises a Rejection for a sampling rate that only a damaged header states."""
+    """Raises a Rejection for a sampling rate outside SAMPLE_RATE_RANGE."""
     if not SAMPLE_RATE_RANGE[0] <= rate <= SAMPLE_RATE_RANGE[1]:
         raise Rejection(f'unreadable: a sampling rate of {rate} Hz')

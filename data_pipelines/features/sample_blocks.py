@@ -36,7 +36,7 @@ class SampleBlocks:
         self._bytes += block.nbytes
 
     def check_room(self, frames: int, channels: int, rate: int) -> None:
-        """Raises a Rejection if so many frames more take too much memory."""
+        """Raises a Rejection if so many further frames would take too much memory."""
         total = self._bytes + 4 * frames * channels
         if total < self._next_check:
             return
@@ -46,10 +46,10 @@ class SampleBlocks:
                 f'too long for the memory, or its header is wrong: {channels} channel(s) of '
                 f'{(self.frames + frames) / rate / 60:.0f} minutes or more'
             )
-        self._next_check = max(2 * self._next_check, total)
+        self._next_check = min(max(2 * self._next_check, total), MAX_BYTES)
 
     def join(self) -> np.ndarray:
-        """Returns all samples, and forgets the blocks."""
+        """Returns all samples, float32 of shape (time, channels), and forgets the blocks."""
         blocks, self._blocks = self._blocks, []
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
@@ -90,7 +90,7 @@ def _address_space_left() -> int:
 
 
 def _read(path: str | Path) -> str:
-    """Returns a file of the system, or '' where there is none."""
+    """Returns the text of a file of the system, or '' where there is none."""
     try:
         return Path(path).read_text()
     except OSError:

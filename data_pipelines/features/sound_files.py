@@ -1,6 +1,5 @@
-"""Reads samples by soundfile from the beginning to the end, whatever length the header states."""
+"""Reads samples by soundfile, block by block, whatever length the header states."""
 
-import io
 import os
 import threading
 
@@ -10,14 +9,14 @@ import soundfile
 from data_pipelines.features.rejection import check_sample_rate
 from data_pipelines.features.sample_blocks import SampleBlocks
 
-BLOCK_FRAMES = 1 << 18
-MAX_FRAMES = 1 << 48  # more are stated for a file without a length
-# The lengths of these are estimates, or the position of the last page.
+BLOCK_FRAMES = 1 << 18  # read at once
+MAX_FRAMES = 1 << 48  # libsndfile states more for a file without a length
+# What libsndfile states as the length of these is an estimate, or the position of the last page.
 ESTIMATED_FORMATS = ('MP3', 'OGG')
 
 
 class SequentialFile(soundfile.SoundFile):
-    """A file that is read without a seek after each block: not every file can seek."""
+    """A sound file in which soundfile seeks only where it is told to: not every file can seek."""
 
     def __init__(self, source):
         super().__init__(source)
@@ -27,7 +26,7 @@ class SequentialFile(soundfile.SoundFile):
             self.seek(0)
 
     def seekable(self) -> bool:
-        """Returns False, so that soundfile reads on, and reads no more than it is asked for."""
+        """Returns False: soundfile would seek after each block of a file that can seek."""
         return False
 
     @property
@@ -37,12 +36,12 @@ class SequentialFile(soundfile.SoundFile):
 
     @property
     def is_estimate(self) -> bool:
-        """Whether the number of frames is not to be relied upon."""
+        """Whether the file may have more or fewer frames than it states."""
         is_lossy = self.format in ESTIMATED_FORMATS or self.subtype.startswith('MPEG')
         return is_lossy or not self.has_length
 
     def skip(self, frames: int) -> None:
-        """Moves to a frame from the beginning, by reading where the file cannot seek."""
+        """Moves from the beginning past so many frames; reads them where the file cannot seek."""
         if frames and super().seekable():
             self.seek(frames)
             return
@@ -72,13 +71,14 @@ class SequentialFile(soundfile.SoundFile):
 
 
 def read_from_pipe(content: bytes) -> tuple[np.ndarray, int]:
-    """Returns all samples of a file and their rate, as soundfile reads them from a pipe.
+    """Returns all samples of a file and their rate, which soundfile reads from a pipe.
 
-    There libsndfile estimates no length of MPEG audio, at which it would stop.
+    From a file libsndfile stops at the length that it estimates; from a pipe it estimates none.
     """
     read_end, write_end = os.pipe()
 
     def write() -> None:
+        """Writes the content into the pipe, as far as it is read."""
         try:
             with os.fdopen(write_end, 'wb') as pipe:
                 pipe.write(content)
@@ -92,8 +92,3 @@ def read_from_pipe(content: bytes) -> tuple[np.ndarray, int]:
             return file.read_blocks(None), file.samplerate
     finally:
         thread.join()
-
-
-def open_content(content: bytes) -> SequentialFile:
-    """Opens a file whose content is in memory."""
-    return SequentialFile(io.BytesIO(content))

@@ -1,13 +1,17 @@
 """Decodes what libsndfile does not read (M4A, MP4, WebM, AMR, films, ...) by PyAV, if installed.
 
-The format is recognised by the first bytes, and FFmpeg may use only that one: some of the formats
-that FFmpeg knows are texts that name other files or addresses, which it would open.
+The format is recognised by the first bytes, and FFmpeg may use that one only. If FFmpeg chose, it
+might choose a format of text that names other files or addresses, and open these.
 """
 
 import importlib.util
 from pathlib import Path
+from typing import BinaryIO
 
-from data_pipelines.features.containers import MAX_STATED_LENGTH, Content, read_promise
+import numpy as np
+
+from data_pipelines.features import containers
+from data_pipelines.features.containers import MAX_STATED_LENGTH, Content
 from data_pipelines.features.mpeg import skip_id3
 from data_pipelines.features.rejection import Rejection, check_sample_rate
 from data_pipelines.features.sample_blocks import SampleBlocks
@@ -46,11 +50,11 @@ _MAGIC = (
     (b'TTA1', 'tta'),
     (b'MAC ', 'ape'),
 )
-# What libsndfile does not read of the formats that it knows
+# Codecs that libsndfile does not read in formats that it knows, at byte 28 of the file.
 _CAF_CODECS = (b'aac ', b'aach', b'opus', b'.mp3', b'samr', b'ac-3')
 _OGG_CODECS = (b'Speex   ', b'\x80theora', b'fishead\0')
 _MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'wide')
-_TITLES = {
+_TITLES = {  # by the name of FFmpeg's reader
     'avi': 'an AVI film',
     'matroska': 'a WebM or Matroska file',
     'amr': 'an AMR file',
@@ -64,6 +68,7 @@ _TITLES = {
     'wv': 'a WavPack file',
     'tta': 'a TTA file',
     'ape': "a Monkey's Audio file",
+    'wav': 'a WAV file of a codec that libsndfile does not read',
     'caf': 'a CAF file of compressed sound',
     'ogg': 'an Ogg film or Speex file',
 }
@@ -76,6 +81,9 @@ def find_demuxer(content: Content) -> str | None:
     """Returns the name of FFmpeg's reader for a file that libsndfile does not read, or None."""
     if content[:4] == b'RIFF' and content[8:12] == b'AVI ':
         return 'avi'
+    wav_codec = containers.read_wav_codec(content)
+    if wav_codec and wav_codec not in containers.WAV_CODECS:
+        return 'wav'
     for magic, demuxer in _MAGIC:
         if content[: len(magic)] == magic:
             return demuxer
@@ -97,8 +105,11 @@ def is_installed() -> bool:
     return importlib.util.find_spec('av') is not None
 
 
-def read_soundtrack(path: Path, content: Content, demuxer: str) -> tuple:
-    """Returns a file's first sound track, float32 of shape (time, channels), and its rate in Hz."""
+def read_soundtrack(path: Path, content: Content, demuxer: str) -> tuple[np.ndarray, int]:
+    """Returns a file's first sound track, float32 of shape (time, channels), and its rate in Hz.
+
+    Raises a Rejection if PyAV is not installed, or the file is truncated, joined or without sound.
+    """
     if not is_installed():
         raise Rejection(f'{_TITLES[demuxer]}: install PyAV (pip install av), or convert it to WAV')
     _check_complete(content, demuxer)
@@ -115,7 +126,8 @@ def name_codec(path: Path, demuxer: str) -> str:
         return container.streams.audio[0].codec_context.name
 
 
-def _decode_track(file, demuxer: str) -> tuple:
+def _decode_track(file: BinaryIO, demuxer: str) -> tuple[np.ndarray, int]:
+    """Returns the samples of the first sound track, and their rate, as `read_soundtrack` does."""
     import av
 
     blocks = SampleBlocks()
@@ -153,7 +165,9 @@ def _check_complete(content: Content, demuxer: str) -> None:
     elif demuxer == 'matroska':
         expected = _end_of_matroska(content)
     elif demuxer == 'caf':
-        expected = read_promise(content).end or size
+        expected = containers.read_promise(content).end or size
+    elif demuxer == 'wav':
+        containers.check_complete(content)
     if size < expected:
         raise Rejection(f'truncated: {expected} bytes expected, {size} in the file')
     if _is_joined(content, demuxer):
@@ -163,13 +177,15 @@ def _check_complete(content: Content, demuxer: str) -> None:
 
 
 def _is_joined(content: Content, demuxer: str) -> bool:
-    """Returns whether another file follows the first, of which FFmpeg would read nothing."""
+    """Returns whether a second file follows, which FFmpeg would not read."""
     if demuxer == 'mov':
         kinds = [content[position + 4 : position + 8] for position in _mp4_boxes(content)]
         return kinds.count(b'ftyp') > 1 or kinds.count(b'moov') > 1
     if demuxer == 'matroska':
         end = _end_of_matroska(content)
         return content[end : end + 4] == content[:4]
+    if demuxer in ('caf', 'wav'):
+        return len(containers.split_joined(content)) > 1
     if demuxer == 'amr':
         return content.find(b'#!AMR', 1) > 0
     if demuxer == 'avi':
@@ -180,7 +196,7 @@ def _is_joined(content: Content, demuxer: str) -> bool:
 
 
 def _mp4_boxes(content: Content) -> list[int]:
-    """Returns the first byte of each box at the top, and last the byte after them."""
+    """Returns the first byte of each box of the top level, and the byte after the last box."""
     positions = [0]
     while positions[-1] + 8 <= len(content) and len(positions) < MAX_BOXES:
         position = positions[-1]
@@ -193,13 +209,13 @@ def _mp4_boxes(content: Content) -> list[int]:
 
 
 def _end_of_mp4(content: Content) -> int:
-    """Returns the end of the last box."""
+    """Returns the byte after the last box, or the size of a file with very many boxes."""
     positions = _mp4_boxes(content)
     return positions[-1] if len(positions) < MAX_BOXES else len(content)
 
 
 def _end_of_matroska(content: Content) -> int:
-    """Returns the end of the segment, or the size of the file if that is not known."""
+    """Returns the byte after the segment, or the size of the file if its length is not known."""
     start = content[:4096].find(_EBML_SEGMENT)
     if start < 0 or len(content) < start + 12:
         return len(content)

@@ -15,7 +15,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.features.decode import Rejection, decode
 from data_pipelines.features.log_mel import LogMel, audio_columns, compute_log_mel, feature_columns
 
-IDENTITY = 'tensors'  # that of which the sha256 of an encoder is
+IDENTITY = 'tensors'  # what the SHA-256 of an encoder is computed from
 
 FORMAT_VERSION = 1  # increase it whenever the same encoder would give other numbers
 

@@ -8,7 +8,7 @@ from data_pipelines.protocols.folds import ALL_PARTS, PARTS, Fold
 from data_pipelines.protocols.recordings import format_pair
 from data_pipelines.protocols.subsets import format_range
 from data_pipelines.storage.schema import Utterances
-from data_pipelines.terminal import print_text
+from data_pipelines.terminal import format_table, print_text
 from data_pipelines.wording import pluralize
 
 # What tables call a part, if not by its name.
@@ -20,7 +20,7 @@ SET_ASIDE_NOTE = (
     'than all utterances; dev and test are without them.'
 )
 
-MIN_PROBABLE = 2  # identical recordings that make two speakers probably one person
+MIN_PROBABLE = 2  # so many identical recordings: two speakers are probably one person
 MAX_LISTED_PARTS = 3  # parts without a class that are named one by one
 
 
@@ -46,7 +46,7 @@ def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
 
 
 def _describe_labels(findings: dict) -> Iterator[tuple[str, str]]:
-    """Yields what the parts share, or lack, by their labels."""
+    """Yields what the labels say of the parts: shared sessions and sentences, missing classes."""
     session = findings['session']
     if session['count']:
         where = _in_folds(findings, session)
@@ -99,7 +99,7 @@ def _describe_audio(findings: dict) -> str:
     windows = findings.get('windows')
     if windows:
         parts.append(
-            f'{pluralize(windows["count"], "utterance")} of overlapping windows of one file'
+            f'{pluralize(windows["count"], "utterance")} in overlapping windows of one file'
             f'{_in_folds(findings, windows)}'
         )
     return _leak_mark(findings, 'audio') + ('; '.join(parts) or 'no audio shared')
@@ -133,7 +133,7 @@ def _describe_withheld(withheld: dict) -> str:
         words += f'; {pairs} of nearly identical audio, one withheld and one in training'
     if withheld.get('windows'):
         overlapping = pluralize(withheld['windows'], 'utterance')
-        words += f'; {overlapping} of overlapping windows, withheld and in training'
+        words += f'; {overlapping} in overlapping windows of one file, withheld and in training'
     return words
 
 
@@ -238,7 +238,7 @@ def print_findings(findings: dict) -> None:
     grid = _make_table('checked', 'found')
     for check, result in describe_findings(findings):
         grid.add_row(check, result)
-    _print_table(grid)
+    print_text(format_table(grid), kept='\n')
     for kind in ('speaker', 'session'):
         examples = findings[kind]['examples']
         if examples:
@@ -269,7 +269,7 @@ def print_parts(utterances: Utterances, folds: list[Fold]) -> None:
         sizes = [_describe_size(utterances, getattr(fold, part)) for part in parts]
         grid.add_row(fold.name, *sizes)
     print('Utterances, speakers and classes of every part:')
-    _print_table(grid)
+    print_text(format_table(grid), kept='\n')
     if 'reserved' in parts:
         print(SET_ASIDE_NOTE)
 
@@ -305,7 +305,7 @@ def print_class_priors(utterances: Utterances, max_speakers: int = 40) -> None:
     grid.add_section()
     grid.add_row('all', str(len(utterances)), *_format_percents(share_C))
     print('Utterances, and percent of them in each class; most unbalanced speakers first:')
-    _print_table(grid)
+    print_text(format_table(grid), kept='\n')
     if len(speakers) > max_speakers:
         print(f'... and {len(speakers) - max_speakers} more speakers')
 
@@ -317,15 +317,8 @@ def _format_percents(shares: np.ndarray) -> list[str]:
 
 def _make_table(*headings: str):
     """Returns an empty table for the terminal."""
-    # Imported here, as in _print_table: training imports this module and does not print tables.
+    # Imported here: training imports this module and does not print tables.
     import rich.box
     import rich.table
 
     return rich.table.Table(*headings, box=rich.box.SIMPLE)
-
-
-def _print_table(grid) -> None:
-    """Prints a table without colours."""
-    import rich.console
-
-    rich.console.Console(highlight=False, markup=False).print(grid)

@@ -7,7 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.errors import UserError
-from data_pipelines.protocols.protocol import CROSS_CORPUS_PROTOCOLS, Protocol
+from data_pipelines.protocols.protocol import (
+    CROSS_CORPUS_PROTOCOLS,
+    Protocol,
+    parse_allowed_leaks,
+)
 from data_pipelines.protocols.windows import find_windows, unite_overlaps
 from data_pipelines.speed_copies import check_no_copies
 from data_pipelines.storage.schema import Utterances
@@ -17,6 +21,9 @@ PARTS = ('train', 'dev', 'test')
 ALL_PARTS = (*PARTS, 'adapt', 'identity', 'withheld', 'reserved')
 
 HASHED_COLUMNS = ('corpus', 'utterance', 'speaker', 'emotion')
+
+MAX_LISTED_CLASSES = 10  # in one message
+MIN_CLASS_UTTERANCES = 3  # of a training part; fewer are warned of
 
 DEV_SPEAKER_GROUPS = 5  # the speakers of a source corpus are divided into 5 groups; one is dev
 
@@ -91,9 +98,9 @@ class Fold:
 def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
     """Returns the folds of a protocol.
 
-    Some rows may be in no fold. Where the parts are divided by speaker or session, an unknown
-    speaker may be anyone: such rows are in training only. UserError if there are too few
-    utterances, speakers or sessions for the protocol.
+    Some rows may be in no fold. Where the parts are divided by speaker, by session or by the
+    release, an unknown speaker may be anyone: such rows are in training only. UserError if there
+    are too few utterances, speakers or sessions for the protocol.
     """
     corpora = set(utterances.text['corpus'].tolist())
     absent = set(protocol.identity) - corpora
@@ -216,19 +223,19 @@ def _deal_speakers(utterances: Utterances, parts: int) -> list[np.ndarray]:
 
 
 def _deal_recordings(utterances: Utterances, parts: int) -> list[np.ndarray]:
-    """Returns the rows of random parts; copies of a recording are in one part.
+    """Returns the rows of random parts.
 
-    So are windows of one file that overlap.
+    Copies of a recording are in one part, and so are overlapping windows of one file.
     """
     if parts < 3:
         raise UserError(f'config.protocol.folds is {parts}; train, dev and test need 3 or more.')
-    sha256_N = utterances.text['sha256']
-    _, recording_N = np.unique(sha256_N, return_inverse=True)
     if parts > len(utterances):
         raise UserError(
-            f'config.protocol.folds is {parts}, and there are {len(utterances)} utterances: '
-            'choose fewer folds.'
+            f'config.protocol.folds is {parts}, but there are only {len(utterances)} utterances. '
+            'Choose fewer folds, at most one for each utterance.'
         )
+    sha256_N = utterances.text['sha256']
+    _, recording_N = np.unique(sha256_N, return_inverse=True)
     # An utterance without a hash is a recording of its own.
     own_N = recording_N.max() + 1 + np.arange(len(utterances))
     recording_N = np.where(sha256_N == '', own_N, recording_N)
@@ -258,11 +265,27 @@ def split_by_speaker(utterances: Utterances, rows: np.ndarray, groups: int) -> l
 
 
 def make_official_fold(utterances: Utterances, protocol: Protocol) -> Fold:
-    """Returns the fold of the corpus's own split; UserError if a part of it is empty."""
+    """Returns the fold of the corpus's own split; UserError if a part of it is empty.
+
+    An unknown speaker of dev or test may be a training speaker. Such rows are in no part, unless
+    `protocol.allow_leak` accepts shared speakers.
+    """
     split_N = utterances.text['split']
     train = np.flatnonzero(split_N == 'train')
-    dev = np.flatnonzero(split_N == 'dev')
-    test = np.flatnonzero(split_N == protocol.test)
+    usable_N = utterances.text['speaker'] != ''
+    if 'speaker' in parse_allowed_leaks(protocol.allow_leak):
+        usable_N[:] = True
+    dev = np.flatnonzero((split_N == 'dev') & usable_N)
+    test = np.flatnonzero((split_N == protocol.test) & usable_N)
+    for part, rows in (('dev', dev), (protocol.test, test)):
+        count = int(np.sum(split_N == part))
+        if count and not len(rows):
+            other_part = '' if part == 'dev' else ', or choose another --config.protocol.test'
+            raise UserError(
+                f'All {count} utterances of the part {part} of the official split are of unknown '
+                'speakers, who may be training speakers. Use them by --allow_leak=speaker, which '
+                f'the results state{other_part}.'
+            )
     if not (len(train) and len(dev) and len(test)):
         values, counts = np.unique(split_N, return_counts=True)
         listed = ', '.join(f'{n} {value or "without one"}' for value, n in zip(values, counts))
@@ -383,7 +406,7 @@ def _choose_dev(utterances: Utterances, source: np.ndarray, fold_number: int) ->
 
 
 def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
-    """Raises a UserError for an empty part, or a training part that lacks a class or has one."""
+    """Raises a UserError for an empty part, or for a training part that lacks classes."""
     emotion_N = utterances.text['emotion']
     for fold in folds:
         for part in PARTS:
@@ -397,8 +420,9 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
         if missing:
             raise UserError(
                 f'The training part of fold {fold.name!r} has no utterance of the class '
-                f'{" or ".join(sorted(missing))}. Choose a label space that its corpora share '
-                '(--config.data.labels), or a protocol that trains on more.'
+                f'{_list_classes(missing)}. Choose a label space that its corpora share '
+                '(--config.data.labels), leave rare classes out, or choose a protocol that trains '
+                'on more.'
             )
         classes = np.unique(emotion_N[fold.train]).tolist()
         if len(classes) < 2:
@@ -409,17 +433,32 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
             )
 
 
+def _list_classes(classes: set[str]) -> str:
+    """Returns the names of the first classes, and how many more there are, for a message."""
+    listed = sorted(classes)[:MAX_LISTED_CLASSES]
+    more = len(classes) - len(listed)
+    return ', '.join(listed) + (f' and {more} more' if more else '')
+
+
 def describe_poor_parts(utterances: Utterances, folds: list[Fold]) -> list[str]:
-    """Returns warnings for test parts of one class, and for folds that have a single speaker."""
+    """Returns warnings for parts with too few classes, utterances of a class, or speakers."""
     warnings = []
     names = []
+    rare_classes: set[str] = set()
     for fold in folds:
+        classes, counts = np.unique(utterances.text['emotion'][fold.train], return_counts=True)
+        rare_classes.update(classes[counts < MIN_CLASS_UTTERANCES].tolist())
         if len(set(utterances.text['emotion'][fold.test].tolist())) < 2:
             names.append(repr(fold.name))
     if names:
         warnings.append(
             f'Warning: the test part of fold {", ".join(names)} has one class only, where UAR is '
             'the recall of that class.'
+        )
+    if rare_classes:
+        warnings.append(
+            f'Warning: a fold has fewer than {MIN_CLASS_UTTERANCES} training utterances of '
+            f'{_list_classes(rare_classes)}, which are too few to learn a class from.'
         )
     speakers = set(utterances.text['speaker'][rows_of_parts(folds, PARTS)].tolist()) - {''}
     if len(speakers) == 1:

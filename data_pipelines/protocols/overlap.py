@@ -52,30 +52,36 @@ def shared_windows(
 ) -> dict:
     """Returns which windows of one file overlap although they are in two parts of a fold.
 
-    'count' is the number of utterances that overlap one of another part. Some examples are listed.
+    'count' is the number of utterances that overlap one of another part; 'examples' has at most
+    MAX_EXAMPLES pairs of them.
     """
     windows = find_windows(utterances)
+    if not len(windows.row_W):
+        return {'count': 0, 'in_folds': 0, 'examples': []}
     is_shared_W = np.zeros(len(windows.row_W), bool)
     fold_numbers = set()
     examples: list[dict] = []
+    row_N = np.arange(len(utterances))
     for fold in folds:
+        present = presence_by_part(fold, row_N, len(utterances))
         for pair in part_pairs:
-            is_in = [np.isin(windows.row_W, getattr(fold, part)) for part in pair]
-            overlaps_W = overlap_mask(windows, *is_in)
+            is_first_W = present[pair[0]][windows.row_W]
+            is_second_W = present[pair[1]][windows.row_W]
+            overlaps_W = overlap_mask(windows, is_first_W, is_second_W)
             if not overlaps_W.any():
                 continue
             fold_numbers.add(fold.number)
             for w in np.flatnonzero(overlaps_W & ~is_shared_W)[: MAX_EXAMPLES - len(examples)]:
-                names = _overlapping_names(utterances, windows, w, is_in[0])
+                names = _overlapping_names(utterances, windows, w, is_first_W)
                 examples.append({'fold': fold.name, 'parts': list(pair), 'utterances': names})
-            is_shared_W |= overlaps_W | overlap_mask(windows, is_in[1], is_in[0])
+            is_shared_W |= overlaps_W | overlap_mask(windows, is_second_W, is_first_W)
     return {'count': int(is_shared_W.sum()), 'in_folds': len(fold_numbers), 'examples': examples}
 
 
 def _overlapping_names(
     utterances: Utterances, windows: Windows, window: int, is_first_W: np.ndarray
 ) -> list[str]:
-    """Returns the name of an utterance of the first part, and of the one that it overlaps."""
+    """Returns the names of a window of the first part and of `window`, which overlap."""
     rows = windows.row_W[[find_partner(windows, window, is_first_W), window]]
     return utterances.text['utterance'][rows].tolist()
 

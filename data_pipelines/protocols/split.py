@@ -130,6 +130,7 @@ class Split(NamedTuple):
     left_out: dict[str, int]
     unused: int  # `utterances` that are in no part of any fold
     dropped: DroppedCopies = NO_COPIES  # by config.protocol.drop_copies
+    unused_unknown: int = 0  # those of `unused` whose speaker is unknown
 
     def describe_left_out(self, label_space: str) -> list[str]:
         """Returns a sentence for each reason why utterances are left out; none if all are used."""
@@ -146,7 +147,11 @@ class Split(NamedTuple):
         if self.dropped.rows:
             sentences.append(f'Left out, copies of other recordings: {len(self.dropped.rows)}.')
         if self.unused:
-            sentences.append(f'Left out, in no part of this protocol: {self.unused}.')
+            unknown = f', {self.unused_unknown} of them of unknown speakers'
+            sentences.append(
+                f'Left out, in no part of this protocol: {self.unused}'
+                f'{unknown if self.unused_unknown else ""}.'
+            )
         return sentences
 
 
@@ -177,11 +182,13 @@ def make_split(config, data: PreparedData) -> Split:
         fold = reserve_attacker_test(utterances, fold, protocol.withhold, config.data.order_seed)
         fold = reserve_enrolment(utterances, fold, protocol, config.data.order_seed)
         folds.append(keep_copies_of_training(utterances, fold))
+    unused = np.setdiff1d(np.arange(len(utterances)), rows_of_parts(folds, ALL_PARTS))
     return Split(
         utterances,
         folds,
         sha256=hash_folds(utterances, folds),
         left_out=left_out,
-        unused=len(utterances) - len(rows_of_parts(folds, ALL_PARTS)),
+        unused=len(unused),
         dropped=dropped,
+        unused_unknown=int(np.sum(utterances.text['speaker'][unused] == '')),
     )

@@ -1,4 +1,4 @@
-"""Which utterances are overlapping windows of one file, by the times in the corpus's own list."""
+"""Finds utterances that are overlapping windows of one file, by the times in the corpus's list."""
 
 import math
 import re
@@ -15,14 +15,14 @@ SEGMENT_NAME_PATTERN = re.compile(r'(.+)#([^#-]*)-([^#-]*)', re.DOTALL)
 class Windows(NamedTuple):
     """The windows of the utterances whose file is known, sorted by file and start.
 
-    Starts and ends are whole numbers in the order of the times, after a multiple for each file, so
-    that those of all files can be compared at once, and exactly.
+    Times are given as their ranks: whole numbers in the order of the times. Each file has ranks of
+    its own, above those of the file before it. So windows of all files are compared at once.
     """
 
-    row_W: np.ndarray
-    file_W: np.ndarray
-    start_W: np.ndarray
-    end_W: np.ndarray
+    row_W: np.ndarray  # of the utterance
+    file_W: np.ndarray  # number of the file
+    start_W: np.ndarray  # rank of the start
+    end_W: np.ndarray  # rank of the end
 
 
 def find_windows(utterances: Utterances) -> Windows:
@@ -46,7 +46,10 @@ def find_windows(utterances: Utterances) -> Windows:
 
 
 def _segments_by_name(names: list[str], known: dict) -> dict[int, tuple[str, float, float]]:
-    """Returns the segments in the names of utterances that are not `known`, and whole files."""
+    """Returns the (file, start, end) of the utterances whose names are those of segments, by row.
+
+    Utterances in `known` are left out. An utterance with the name of such a file is the whole file.
+    """
     segments = {}
     files = set()
     for row, name in enumerate(names):
@@ -73,8 +76,8 @@ def overlap_mask(windows: Windows, is_first_W: np.ndarray, is_second_W: np.ndarr
     count = len(windows.row_W)
     if not count:
         return np.zeros(0, bool)
-    # A first window that starts no later, among the windows up to this one; and one that starts
-    # no earlier, among the windows from this one.
+    # A window of the first set that starts before this one overlaps it if it ends after its start;
+    # one that starts later overlaps it if it starts before its end. Windows are sorted by start.
     latest_end_W = np.maximum.accumulate(np.where(is_first_W, windows.end_W, -1))
     no_start = windows.end_W.max() + 1
     starts_W = np.where(is_first_W, windows.start_W, no_start)
@@ -84,7 +87,7 @@ def overlap_mask(windows: Windows, is_first_W: np.ndarray, is_second_W: np.ndarr
 
 
 def find_partner(windows: Windows, window: int, is_first_W: np.ndarray) -> int:
-    """Returns the first window of a set that overlaps the given one; there must be one."""
+    """Returns the first window of a set that overlaps `window`; there must be one."""
     overlaps_W = (windows.start_W < windows.end_W[window]) & (
         windows.end_W > windows.start_W[window]
     )
@@ -92,7 +95,7 @@ def find_partner(windows: Windows, window: int, is_first_W: np.ndarray) -> int:
 
 
 def unite_overlaps(windows: Windows, group_N: np.ndarray) -> np.ndarray:
-    """Returns the groups of utterances, with those united that contain overlapping windows."""
+    """Returns group_N, in which the groups of windows that overlap have become one group."""
     parent = {}
 
     def find_root(group: int) -> int:

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data_pipelines.corpora import Corpus, Utterance
@@ -36,8 +36,8 @@ def write_shards(
     """Writes examples as the data set `<corpus>/<spec.name>`, and returns the folder of its shards.
 
     An example is `schema.label_columns` and the feature columns of an utterance. They are written
-    in their order. With `beam_options`, `examples` is a Beam transform that yields (number,
-    example) in any order. OSError if TensorFlow cannot write.
+    in their order, and equal examples give equal bytes. With `beam_options`, `examples` is a Beam
+    transform that yields (number, example) in any order. OSError if TensorFlow cannot write.
     """
     tf = import_tensorflow()
     tfds = import_tfds()
@@ -69,6 +69,9 @@ def _make_builder(corpus: Corpus, spec: FeatureSpec, examples, data_dir: Path):
         # not declare as a dependency.
         url_infos = None
 
+        def _example_writer(self):
+            return _make_example_writer(self.info.file_format)
+
     return Builder(
         name=corpus.name,
         config=spec.name,
@@ -81,6 +84,29 @@ def _make_builder(corpus: Corpus, spec: FeatureSpec, examples, data_dir: Path):
         file_format='tfrecord',
         disable_shuffling=True,
     )
+
+
+def _make_example_writer(file_format):
+    """Returns TFDS's writer of shards, which here writes the columns of an example by name.
+
+    TFDS leaves their order to protobuf, which chooses another one in every process. With a fixed
+    order, the same corpus always gives the same bytes.
+    """
+    import tensorflow_datasets as tfds
+
+    class ExampleWriter(tfds.core.ExampleWriter):
+        def write(self, path, examples):
+            return super().write(path, _with_sorted_columns(examples))
+
+    return ExampleWriter(file_format)
+
+
+def _with_sorted_columns(examples: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Yields the keys and serialized examples, the columns of each example sorted by name."""
+    tf = import_tensorflow()
+    for key, content in examples:
+        example = tf.train.Example.FromString(content)
+        yield key, example.SerializeToString(deterministic=True)
 
 
 def _stored_features(bands: int):

@@ -1,9 +1,11 @@
-"""Checks a corpus's list of utterances before it is prepared: who speaks, and in which file."""
+"""Completes a corpus's list of utterances before it is prepared: the speakers and the files."""
 
 import collections
 import dataclasses
 import hashlib
 import os
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from data_pipelines import speaker_names
@@ -12,8 +14,8 @@ from data_pipelines.errors import UserError
 from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
-MAX_LISTED_SPEAKERS = 10  # of one kind of mistake that a message names
-FILE_DIGITS = 16  # hexadecimal digits that stand for a file
+MAX_LISTED_SPEAKERS = 10  # whom a message names for one kind of mistake
+FILE_DIGITS = 16  # of the hash of a file's path, in hexadecimal
 
 
 def complete_listing(utterances: list[Utterance], allow_names: bool = False) -> list[Utterance]:
@@ -49,7 +51,8 @@ def clear_unknown_speakers(utterances: list[Utterance]) -> list[Utterance]:
             listed.append(f'{count} {speaker_names.visible(name) if name else "empty"}')
         print_text(
             f'{pluralize(counts.total(), "utterance")} of unknown speakers ({", ".join(listed)}): '
-            'they are in no speaker loss, and where parts are divided by speaker in training only.'
+            'no speaker loss uses them, and where parts are divided by speaker, they are in '
+            'training only.'
         )
     return cleared
 
@@ -101,11 +104,12 @@ def check_names(spellings: list[list[str]], sexes: list[str]) -> None:
 
 
 def _join_spellings(names: list[str]) -> str:
+    """Returns the names of one person, as in a message."""
     return ' = '.join([speaker_names.visible(name) for name in names])
 
 
 def _join_first(words: list[str]) -> str:
-    """Returns the first words, and how many there are besides."""
+    """Returns the first words, and how many more there are."""
     more = len(words) - MAX_LISTED_SPEAKERS
     ending = f', and {more} more' if more > 0 else ''
     return ', '.join(words[:MAX_LISTED_SPEAKERS]) + ending
@@ -130,15 +134,12 @@ def unite_spellings(utterances: list[Utterance], spellings: list[list[str]]) -> 
 def with_files(utterances: list[Utterance]) -> list[Utterance]:
     """Returns the utterances with `file`, if any of them is a segment of its file.
 
-    Channels that are used one by one count as files of their own.
+    Each channel of a file that is used by itself counts as a file.
     """
     if not any(utterance.is_segment for utterance in utterances):
         return utterances
-    file_by_path: dict[Path, str] = {}
-    for utterance in utterances:
-        if utterance.path not in file_by_path:
-            file_by_path[utterance.path] = hash_real_path(utterance.path)
-    # The mean of all channels has something of each of them.
+    file_by_path = identify_files({utterance.path: None for utterance in utterances})
+    # The mean of all channels contains each channel, so these are one file.
     mixed_files = {file_by_path[u.path] for u in utterances if not u.channel}
     completed = []
     for utterance in utterances:
@@ -147,6 +148,49 @@ def with_files(utterances: list[Utterance]) -> list[Utterance]:
             file += f'.{utterance.channel}'
         completed.append(dataclasses.replace(utterance, file=file))
     return completed
+
+
+def identify_files(paths: Iterable[Path]) -> dict[Path, str]:
+    """Returns a hash for the file of each path; links and identical copies have the same."""
+    file_by_path = {path: hash_real_path(path) for path in paths}
+    first_by_inode: dict[tuple[int, int], str] = {}
+    paths_by_size = collections.defaultdict(list)
+    for path, file in file_by_path.items():
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):  # it is reported as unreadable later
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            continue
+        inode = (status.st_dev, status.st_ino)
+        is_hard_link = status.st_ino and inode in first_by_inode  # some file systems have no number
+        if not is_hard_link:
+            first_by_inode[inode] = file
+            paths_by_size[status.st_size].append(path)
+        file_by_path[path] = first_by_inode[inode]
+    first_by_copy = {}
+    for same_size in paths_by_size.values():
+        if len(same_size) > 1:
+            first_by_copy |= find_copies(same_size, file_by_path)
+    return {path: first_by_copy.get(file, file) for path, file in file_by_path.items()}
+
+
+def find_copies(paths: list[Path], file_by_path: dict[Path, str]) -> dict[str, str]:
+    """Returns, by the hash of each file, the hash of the first file with the same content.
+
+    `paths` are different files of one size; `file_by_path` has their hashes.
+    """
+    first_by_content: dict[bytes, str] = {}
+    first_by_file = {}
+    for path in paths:
+        try:
+            with open(path, 'rb') as file:
+                content = hashlib.file_digest(file, 'sha256').digest()
+        except OSError:  # it is reported as unreadable later
+            continue
+        file_hash = file_by_path[path]
+        first_by_file[file_hash] = first_by_content.setdefault(content, file_hash)
+    return first_by_file
 
 
 def hash_real_path(path: Path) -> str:

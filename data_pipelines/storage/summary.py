@@ -7,7 +7,7 @@ from typing import NamedTuple
 from data_pipelines import csv_files
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.storage import schema
-from data_pipelines.terminal import print_text
+from data_pipelines.terminal import format_table, print_text
 
 MAX_PRINTED_REJECTIONS = 20
 
@@ -46,18 +46,17 @@ def print_summary(corpus: Corpus, written: WrittenDataset, folder: Path) -> None
     speakers = {utterance.speaker for utterance, _ in written.accepted}
     speakers.discard('')
     hours = sum(summary['seconds'] for _, summary in written.accepted) / 3600
-    print(f'{len(speakers)} speakers, {hours:.2f} hours: {folder}')
+    print_text(f'{len(speakers)} speakers, {hours:.2f} hours: {folder}')
     print_identical_audio(written)
     for utterance, reason in written.rejected[:MAX_PRINTED_REJECTIONS]:
         print_text(f'rejected: {utterance.location}: {reason}')
     more = len(written.rejected) - MAX_PRINTED_REJECTIONS
     if more > 0:
-        print(f'... and {more} more, in {folder / "rejected.csv"}')
+        print_text(f'... and {more} more, in {folder / "rejected.csv"}')
 
 
 def print_counts(corpus: Corpus, written: WrittenDataset) -> None:
     """Prints the table of accepted and rejected utterances for each emotion."""
-    import rich.console
     import rich.table
 
     accepted = collections.Counter(utterance.emotion for utterance, _ in written.accepted)
@@ -69,7 +68,7 @@ def print_counts(corpus: Corpus, written: WrittenDataset) -> None:
         table.add_row(emotion, str(accepted[emotion]), str(rejected[emotion]))
     table.add_section()
     table.add_row('all', str(accepted.total()), str(rejected.total()))
-    rich.console.Console(highlight=False).print(table)
+    print_text(format_table(table), kept='\n')
 
 
 def print_identical_audio(written: WrittenDataset) -> None:

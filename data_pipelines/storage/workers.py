@@ -21,6 +21,16 @@ CHUNK_SIZE = 8
 
 CHUNKS_AHEAD = 4  # chunks submitted ahead of the results, for each worker
 
+# Not every system has the last two.
+CRASH_SIGNALS = {
+    signal.SIGSEGV,
+    signal.SIGABRT,
+    signal.SIGFPE,
+    signal.SIGILL,
+    getattr(signal, 'SIGBUS', signal.SIGSEGV),
+}
+KILL_SIGNAL = getattr(signal, 'SIGKILL', 9)
+
 
 @contextlib.contextmanager
 def run_workers(
@@ -30,8 +40,8 @@ def run_workers(
 
     The worker processes start at once, so that they import librosa while TensorFlow is imported
     here, and work some utterances ahead. If a decoder crashes its process, no other utterance is
-    lost: unfinished utterances are computed again. An utterance that also crashes a process of its
-    own is rejected.
+    lost: unfinished utterances are computed again. An utterance that also ends a process of its own
+    is rejected. A UserError if the system refuses to start processes.
     """
     pool = _WorkerPool(utterances, spec, workers)
     try:
@@ -96,6 +106,7 @@ class _WorkerPool:
 
 
 def _split_chunks(utterances: list[Utterance]) -> Iterator[list[Utterance]]:
+    """Yields the utterances in lists of CHUNK_SIZE."""
     for start in range(0, len(utterances), CHUNK_SIZE):
         yield utterances[start : start + CHUNK_SIZE]
 
@@ -106,13 +117,17 @@ def process_utterances(utterances: list[Utterance], spec: FeatureSpec) -> list[d
 
 
 def process_one_by_one(utterances: list[Utterance], spec: FeatureSpec) -> list[dict | Rejection]:
-    """As `process_utterances`, in a process that is replaced when an utterance crashes it."""
+    """Returns `spec.process_utterance` of each utterance, or why its worker process ended.
+
+    There is one process, which is replaced when an utterance ends it.
+    """
     results: list[dict | Rejection] = []
     others = set(multiprocessing.active_children())
     executor = start_pool(1)
     try:
         for utterance in utterances:
-            future = executor.submit(process_utterances, [utterance], spec)
+            with _errors_of_the_system():
+                future = executor.submit(process_utterances, [utterance], spec)
             processes = set(multiprocessing.active_children()) - others
             try:
                 results += future.result()
@@ -128,9 +143,10 @@ def process_one_by_one(utterances: list[Utterance], spec: FeatureSpec) -> list[d
 def _describe_death(processes: set[multiprocessing.Process]) -> str:
     """Returns why these worker processes ended, as the reason for a rejection."""
     codes = {process.exitcode for process in processes if process.exitcode is not None}
-    if -signal.SIGKILL in codes:
+    signals = {-code for code in codes}
+    if KILL_SIGNAL in signals:
         return 'its worker process was killed, probably because the memory was full'
-    if -signal.SIGSEGV in codes:
+    if signals & CRASH_SIGNALS:
         return 'unreadable: its decoder crashed'
     return f'unreadable: its worker process ended with the status {max(codes, default="?")}'
 
@@ -171,5 +187,6 @@ def initialize_worker() -> None:
 
 
 def _exit_with_parent() -> None:
+    """Waits until the parent process has ended, and ends this one."""
     multiprocessing.parent_process().join()
     os._exit(1)

@@ -21,7 +21,7 @@ from jaxser.runs import (
     setting_title,
     varying_keys,
 )
-from jaxser.workdir_files import CONFIG, RESULTS, WorkdirFiles, damaged
+from jaxser.workdir_files import CONFIG, RESULTS, WorkdirFiles, check_runs, damaged
 
 
 class FinishedSweep(NamedTuple):
@@ -41,7 +41,7 @@ def check_finished(path: Path) -> None:
             f'There is no folder {path}; expected the workdir of a finished sweep, '
             'e.g. runs/dann_demo.'
         )
-    if not (path / 'results.json').exists():
+    if not WorkdirFiles(path).exists('results.json'):
         raise UserError(
             f'{path} contains no finished sweep (no results.json). Repeat the command that started '
             'it: training continues where it stopped.'
@@ -76,9 +76,7 @@ def _check_results(file, results: dict) -> None:
         raise damaged(file, f'it has {runs} runs, and its groups have {in_groups}')
     if not classes or len(set(classes)) < len(classes):
         raise damaged(file, f'its classes are {classes}')
-    for run in results['runs']:
-        if run['status'] == 'ok' and not run.get('dev'):
-            raise damaged(file, f'the run {run["hyper"]} has no results on dev')
+    check_runs(file, results['runs'])
 
 
 class SweepAnalysis:

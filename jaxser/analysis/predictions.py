@@ -47,7 +47,7 @@ def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
     version of this program gave two runs the same label.
     """
     labels_by_older = older_labels([run['hyper'] for run in runs])
-    remedy = _repair_advice(file)
+    remedy = _repair_advice(file.parent)
     # As bytes: read_text would translate the carriage returns in names.
     reader = csv_files.read_rows(WorkdirFiles(file.parent).read_text(file.name, remedy))
     for row in _checked_rows(reader, file):
@@ -60,15 +60,15 @@ def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
         yield row | {'run': labels[0]}
 
 
-def _repair_advice(file) -> str:
+def _repair_advice(workdir) -> str:
     return (
-        f'Remove results.json and groups/*/outcome.json from {file.parent} and run the command of '
+        f'Remove results.json and groups/*/outcome.json from {workdir} and run the command of '
         'the training again: it predicts again from the checkpoints, without training.'
     )
 
 
 def _checked_rows(reader, file) -> Iterator[dict]:
-    """Yields the rows of a CSV reader; UserError for one that has not the columns of a run."""
+    """Yields the rows of a CSV reader; UserError for one that lacks a column or has another."""
     try:
         for row in reader:
             if None in row or None in row.values():
@@ -80,7 +80,7 @@ def _checked_rows(reader, file) -> Iterator[dict]:
             yield row
     except (csv_files.Error, ValueError) as error:
         place = f'{file}, line {reader.line_num},'
-        raise damaged(place, str(error), _repair_advice(file)) from None
+        raise damaged(place, str(error), _repair_advice(file.parent)) from None
 
 
 def check_predictions(predictions: PredictionsByRun, keys: Iterable[tuple[str, int]], file) -> None:
@@ -88,7 +88,7 @@ def check_predictions(predictions: PredictionsByRun, keys: Iterable[tuple[str, i
     for label, fold in keys:
         if (label, fold) not in predictions:
             reason = f'it has no row of the run {label!r} in fold {fold}'
-            raise damaged(file, reason, _repair_advice(file))
+            raise damaged(file, reason, _repair_advice(file.parent))
 
 
 def read_predictions(rows: Iterable[dict], classes: list[str]) -> PredictionsByRun:
@@ -97,12 +97,12 @@ def read_predictions(rows: Iterable[dict], classes: list[str]) -> PredictionsByR
     utterances_by_run: dict[tuple[str, int], list[tuple]] = {}
     for row in rows:
         try:
-            posterior_C = [float(row[name]) for name in classes]
+            posterior_C = np.array([float(row[name]) for name in classes])
             truth = class_index[row['truth']]
         except (KeyError, ValueError) as error:
-            raise _damaged_row(row, f'{type(error).__name__}: {error}') from None
+            raise _damaged_row(row, f'a cell that cannot be used: {error!r}') from None
         predicted = int(np.argmax(posterior_C))
-        if not 0 <= min(posterior_C) <= max(posterior_C) <= MAX_POSTERIOR:
+        if not np.all((posterior_C >= 0) & (posterior_C <= MAX_POSTERIOR)):  # NaN, too
             raise _damaged_row(row, 'a posterior that is not from 0 to 1')
         utterance = (row['speaker'], truth, predicted, posterior_C[predicted])
         utterances_by_run.setdefault((row['run'], int(row['fold'])), []).append(utterance)
@@ -115,8 +115,5 @@ def read_predictions(rows: Iterable[dict], classes: list[str]) -> PredictionsByR
 
 def _damaged_row(row: dict, reason: str) -> UserError:
     name = row.get('utterance', '')
-    return UserError(
-        f'predictions.csv is damaged: the row of the utterance {name!r} has {reason}. Remove '
-        'results.json and groups/*/outcome.json from the workdir and run the command of the '
-        'training again: it predicts again from the checkpoints, without training.'
-    )
+    reason = f'the row of the utterance {name!r} has {reason}'
+    return damaged('predictions.csv', reason, _repair_advice('the workdir'))

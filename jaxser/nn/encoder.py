@@ -12,7 +12,7 @@ from jaxser.interfaces import Batch, Encoder, Hyper
 from jaxser.nn import pooling
 from jaxser.nn.batch_norm import BatchNorm
 
-LARGEST_SIZE = 2**16  # of a layer; more would fill the memory
+LARGEST_SIZE = 2**16  # of a layer, in units; more would fill the memory
 
 DUMMY_FRAMES = 16
 

@@ -17,6 +17,7 @@ import safetensors
 
 from data_pipelines import file_kinds
 from data_pipelines.errors import UserError
+from data_pipelines.terminal import escape_control_characters
 
 WEIGHTS_FILE = 'model.safetensors'
 INDEX_FILE = 'model.safetensors.index.json'
@@ -31,6 +32,8 @@ MAX_WEIGHTS_BYTES = 64 * 2**30
 
 DTYPES = ('F32', 'F16', 'BF16', 'F64')  # of tensors; others, such as I8, are not plain numbers
 
+# Weights of TensorFlow, Flax, ONNX and llama.cpp, and files that are being downloaded
+OTHER_SUFFIXES = ('.h5', '.msgpack', '.onnx', '.gguf', '.tflite', '.part', '.incomplete')
 PICKLED_SUFFIXES = ('.bin', '.pt', '.pth', '.ckpt')
 MAX_LISTED_FILES = 3  # names of files that a message lists
 MAX_NAME_LENGTH = 100  # characters of a tensor's name in a message
@@ -59,7 +62,7 @@ def printable(name: str) -> str:
     """Returns a name from a file as it may be printed: shortened, without control characters."""
     if len(name) > MAX_NAME_LENGTH:
         name = f'{name[:MAX_NAME_LENGTH]}...'
-    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+    return escape_control_characters(name)
 
 
 def check_file(path: Path, max_bytes: int) -> None:
@@ -172,6 +175,12 @@ def _other_weights_advice(folder: Path) -> str:
         return f' (it has {_join_names(listed)}). {DAMAGED_ADVICE}'
     pickled = [printable(name) for name in names if name.endswith(PICKLED_SUFFIXES)]
     if not pickled:
+        others = [printable(name) for name in names if name.lower().endswith(OTHER_SUFFIXES)]
+        if others:
+            return (
+                f' ({_join_names(others)}: of another program, or not complete). Download a '
+                f'version of the model that has {WEIGHTS_FILE}.'
+            )
         return f'. {DAMAGED_ADVICE}'
     pattern = f'*{Path(pickled[0]).suffix}'
     if any(name.startswith('pytorch_model') and name.endswith('.bin') for name in pickled):

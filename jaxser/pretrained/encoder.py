@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
 import struct
@@ -24,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.errors import UserError
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 from jaxser.pretrained import wav2vec2, whisper
 from jaxser.pretrained.checkpoint import (
@@ -58,6 +60,7 @@ LICENCE_PATTERNS = ('LICEN[CS]E*', 'NOTICE*', 'README.md')  # files that are cop
 MAX_LICENCE_BYTES = 2**20  # a larger file is none
 
 MAX_PREFIXES = 100  # that are tried
+
 
 MAX_LISTED = 5  # names of tensors that a message lists
 
@@ -159,7 +162,7 @@ def read_encoder(folder: str | Path) -> PretrainedEncoder:
         params, sha256 = _read_params(reader, sources)
     check_data(files)
     for guess in guesses:
-        print(guess, file=sys.stderr)
+        print_text(guess, file=sys.stderr)
     unused = set(reader.names).difference(*sources.values())
     return PretrainedEncoder(
         config,
@@ -195,13 +198,14 @@ def list_tensors(names: Collection[str]) -> str:
 def _read_config(folder: Path) -> tuple[ModuleType, dict]:
     """Returns the module of the encoder's family, and config.json with that family's defaults."""
     if not folder.is_dir():
-        raise UserError(
-            f'{folder} is not a folder; expected {FOLDER_FORMAT}, or a name on the Hugging Face '
-            'Hub such as openai/whisper-small.'
-        )
+        advice = ', or a name on the Hugging Face Hub such as openai/whisper-small.'
+        if folder.parent.joinpath(CONFIG_FILE).is_file():
+            advice = f'. Name its folder, {folder.parent}.'
+        raise UserError(f'{folder} is not a folder; expected {FOLDER_FORMAT}{advice}')
     values = read_json(
         folder / CONFIG_FILE,
-        f'{folder} has no pretrained encoder (no {CONFIG_FILE}); expected {FOLDER_FORMAT}.',
+        f'{folder} has no pretrained encoder (no {CONFIG_FILE}); expected {FOLDER_FORMAT}.'
+        f'{_advise_on_subfolder(folder)}',
     )
     family = _find_family(values.get('model_type'), folder)
     config = dict(family.CONFIG_DEFAULTS)
@@ -210,6 +214,17 @@ def _read_config(folder: Path) -> tuple[ModuleType, dict]:
     check_sizes(config, family.CONFIG_SCHEMA, folder)
     family.check_config(config)
     return family, config
+
+
+def _advise_on_subfolder(folder: Path) -> str:
+    """Returns a sentence that names a subfolder with an encoder, as in Hugging Face's cache.
+
+    '' if there is none.
+    """
+    for pattern in ('*', 'snapshots/*'):
+        for file in sorted(folder.glob(f'{pattern}/{CONFIG_FILE}')):
+            return f' There is one in {printable(str(file.parent))}: name that.'
+    return ''
 
 
 def _find_family(model_type, folder: Path) -> ModuleType:
@@ -302,16 +317,35 @@ def write_encoder(encoder: PretrainedEncoder, folder: Path) -> None:
     with open(folder / WEIGHTS_FILE, 'wb') as stream:
         stream.write(struct.pack('<Q', len(header_bytes)) + header_bytes)
         stream.writelines(_read_blocks(parts))
-    copied = []
     for name in (CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE):
-        copied.append(encoder.folder / name)
+        if (encoder.folder / name).is_file():
+            shutil.copyfile(encoder.folder / name, folder / name)
+    for file in _list_licences(encoder.folder):
+        shutil.copyfile(file, folder / file.name)
+
+
+def _list_licences(folder: Path) -> list[Path]:
+    """Returns the licence files of a folder. Prints to stderr which of them are left out.
+
+    A link is followed within the folder, and into the store of files that Hugging Face's downloads
+    are links to. Another one may lead to a private file, which a copy would publish.
+    """
+    home = Path(os.path.realpath(folder))
+    blobs = home.parent.parent / 'blobs'  # of models--NAME/snapshots/COMMIT
+    licences = []
     for pattern in LICENCE_PATTERNS:
-        for file in sorted(encoder.folder.glob(pattern)):
-            if file.is_file() and file.stat().st_size <= MAX_LICENCE_BYTES:
-                copied.append(file)
-    for file in copied:
-        if file.is_file():
-            shutil.copyfile(file, folder / file.name)
+        for file in sorted(folder.glob(pattern)):
+            target = Path(os.path.realpath(file))  # resolve raises an error for a loop of links
+            is_inside = target.is_relative_to(home) or target.parent == blobs
+            if is_inside and file.is_file() and file.stat().st_size <= MAX_LICENCE_BYTES:
+                licences.append(file)
+            else:
+                print_text(
+                    f'{file} is not copied: it is a link to another folder, no regular file or '
+                    f'larger than {MAX_LICENCE_BYTES} bytes.',
+                    file=sys.stderr,
+                )
+    return licences
 
 
 def _plan_copy(encoder: PretrainedEncoder) -> tuple[dict[str, dict], list[FilePart]]:

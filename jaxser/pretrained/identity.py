@@ -16,7 +16,7 @@ import numpy as np
 from data_pipelines.errors import UserError
 from jaxser.pretrained.checkpoint import DAMAGED_ADVICE, read_header, weight_files
 
-# In the header of a file that holds only an encoder: the sha256 of the files from which it was
+# In the header of a file that contains only an encoder: the sha256 of the files from which it was
 # copied, as earlier versions computed it, and the sha256 of its own data.
 SOURCE_SHA256_KEY = 'jaxser.of_sha256'
 DATA_SHA256_KEY = 'jaxser.data_sha256'

@@ -20,6 +20,11 @@ from jaxser.schemas import Number, find_violation
 
 SAMPLE_RATE = 16_000  # Hz, of the sound that every encoder takes
 
+# Keys of config.json: the width is divided among the heads.
+WIDTHS_AND_HEADS = (
+    ('hidden_size', 'num_attention_heads'),
+    ('d_model', 'encoder_attention_heads'),
+)
 NESTED_KEYS = ('feature_extractor', 'audio_processor')  # in processor_config.json
 
 SETTING_KEYS = ('do_normalize', 'sampling_rate')
@@ -49,6 +54,12 @@ def check_sizes(config: dict[str, Any], schema: dict, folder: Path) -> None:
         raise UserError(
             f'{folder / CONFIG_FILE} does not describe an encoder: {violation}. {DAMAGED_ADVICE}'
         )
+    for width, heads in WIDTHS_AND_HEADS:
+        if width in sizes and heads in sizes and sizes[width] % sizes[heads]:
+            raise UserError(
+                f'{folder / CONFIG_FILE} does not describe an encoder: {width} is {sizes[width]}, '
+                f'which is no multiple of {heads}, {sizes[heads]}. {DAMAGED_ADVICE}'
+            )
 
 
 def read_input_settings(folder: Path, config: dict[str, Any]) -> InputSettings:
@@ -56,8 +67,8 @@ def read_input_settings(folder: Path, config: dict[str, Any]) -> InputSettings:
 
     Raises UserError if a file is damaged, or if it describes an input that is not supported.
     """
-    plain = _read_settings(folder / PREPROCESSOR_FILE, nested=False)
-    nested = _read_settings(folder / PROCESSOR_FILE, nested=True)
+    plain = _read_settings(folder / PREPROCESSOR_FILE)
+    nested = _read_settings(folder / PROCESSOR_FILE)
     settings = plain | nested
     sample_rate = settings.get('sampling_rate', SAMPLE_RATE)
     if sample_rate != SAMPLE_RATE:
@@ -82,14 +93,13 @@ def read_input_settings(folder: Path, config: dict[str, Any]) -> InputSettings:
     return InputSettings(settings.get('do_normalize', True), tuple(guesses))
 
 
-def _read_settings(path: Path, nested: bool) -> dict[str, Any]:
-    """Returns the settings of the input in a file, without those that are null."""
+def _read_settings(path: Path) -> dict[str, Any]:
+    """Returns the settings of the input in a file or in a part of it, without null ones."""
     if not path.exists() and not path.is_symlink():
         return {}
     settings = read_json(path, '')
-    if nested:
-        parts = [settings[key] for key in NESTED_KEYS if key in settings]
-        settings = parts[0] if parts else {}
+    parts = [settings[key] for key in NESTED_KEYS if settings.get(key) is not None]
+    settings = parts[0] if parts else settings
     violation = find_violation(settings, SETTING_SCHEMA)
     if violation:
         raise UserError(f'{path} is damaged: {violation}. {DAMAGED_ADVICE}')

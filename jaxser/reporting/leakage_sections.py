@@ -380,8 +380,7 @@ def _verdicts_table(analysis: SweepAnalysis) -> Markup:
 def representation_section(analysis: SweepAnalysis) -> Section:
     """Returns maps of the representation of the best setting and of plain training."""
     name, title = 'map', 'The representation'
-    file = analysis.path / 'representations.npz'
-    if not file.exists():
+    if not WorkdirFiles(analysis.path).exists('representations.npz'):
         text = 'There is no representations.npz. The probe writes it:'
         return Section(name, title, _probe_hint(text, analysis))
     arrays = _read_representations(analysis)

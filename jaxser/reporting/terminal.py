@@ -2,10 +2,9 @@
 
 import textwrap
 
-import rich.console
-import rich.measure
 import rich.table
 
+from data_pipelines.terminal import format_table, print_text
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, enrolment, summary
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, is_biased_low, question_title
@@ -37,18 +36,19 @@ ALWAYS_SHOWN = ('UAR', 'by fold', 'WA')  # columns that are shown even if they a
 def print_results(results: dict, folder) -> None:
     """Prints results.json as a table with its legend, and writes the figures to the folder."""
     swept = summary.swept_keys(results['summary'][0])
-    _print_table(_results_table(results, swept))
-    print(
+    table = _results_table(results, swept)
+    print_text(format_table(table, is_uncut=True), kept='\n')
+    print_text(
         f'Split {results["split_sha256"]}; trained and tested in {results["seconds"]:.0f} s '
         f'on {results["device"]}.'
     )
     for line in _legend(results):
-        print(line)
+        print_text(line, kept='\n')
     for line in _missing_runs(results, swept):
-        print(line)
+        print_text(line, kept='\n')
     print_enrolment(results)
     names = _write_figures(results, folder)
-    print(
+    print_text(
         f'{folder}: results.json, predictions.csv, metrics.jsonl, {", ".join(names)}; '
         f'tensorboard --logdir {folder}/tensorboard'
     )
@@ -74,14 +74,14 @@ def print_enrolment(results: dict) -> None:
         table.add_column(heading, justify='right')
     for texts in texts_by_row:
         table.add_row(*texts)
-    _print_table(table)
+    print_text(format_table(table, is_uncut=True), kept='\n')
     draws = pluralize(results['enrolment']['draws'], 'draw')
     for sentences in (
         f'Mean of {draws} of the enrolled utterances, which are not scored. {DRAWS_NOTE}',
         f'All numbers except K = 0 are transductive. {FEWER_NOTE}',
         f'*: {clarity_note(rows, summary.tested_speakers(results["summary"]))}',
     ):
-        print(textwrap.fill(sentences, LEGEND_WIDTH))
+        print_text(textwrap.fill(sentences, LEGEND_WIDTH), kept='\n')
 
 
 def _results_table(results: dict, swept: list[str]) -> rich.table.Table:
@@ -134,15 +134,6 @@ def _table_title(results: dict, swept: list[str]) -> str:
             names.append(results[key])
     folds = folds_of_sweep(results)
     return f'{"; ".join(names)}, {folds}; {results["selection"]}'
-
-
-def _print_table(table: rich.table.Table) -> None:
-    """Prints a table at its full width: a terminal may break lines, but no number is cut off."""
-    console = rich.console.Console(highlight=False)
-    unlimited = console.options.update(width=1000)
-    table_width = rich.measure.Measurement.get(console, unlimited, table).maximum
-    console.width = max(console.width, table_width)
-    console.print(table)
 
 
 def _legend(results: dict) -> list[str]:

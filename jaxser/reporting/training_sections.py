@@ -61,7 +61,8 @@ def training_section(analysis: SweepAnalysis) -> Section:
 def _training_curves(analysis: SweepAnalysis) -> dict[str, dict[str, list[float | None]]]:
     """Returns {setting: {metric: its mean in every epoch}} from metrics.jsonl."""
     file = analysis.path / 'metrics.jsonl'
-    if not file.exists():
+    files = WorkdirFiles(analysis.path)
+    if not files.exists(file.name):
         return {}
     titles = {}
     for row in analysis.rows:
@@ -69,7 +70,7 @@ def _training_curves(analysis: SweepAnalysis) -> dict[str, dict[str, list[float 
     values: dict[str, dict[str, dict[int, list[float]]]] = {}
     last_epoch = 0
     remedy = 'Copy it again, or remove it: without it, the report has no training curves.'
-    lines = list(WorkdirFiles(analysis.path).read_json_lines(file.name, METRICS, remedy))
+    lines = list(files.read_json_lines(file.name, METRICS, remedy))
     for metrics in lines:
         title = titles.get(analysis.setting_label(metrics))
         if title is None or metrics['epoch'] > len(lines):  # every epoch has lines of its own

@@ -37,7 +37,7 @@ from jaxser.serving.model import (
     read_model,
     serialize_arrays,
 )
-from jaxser.serving.model_checks import with_checksum
+from jaxser.serving.model_checks import describe_arrays, with_checksum
 from jaxser.training import restore, validate
 from jaxser.workdir import Workdir
 
@@ -141,8 +141,11 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
     with workdir.files.refuse_other_contents('results.json'):
         setting = choose_setting(results)
     ensemble = _restore_ensemble(workdir, setting)
-    weights = serialize_arrays(_stack_arrays(ensemble))
+    arrays = _stack_arrays(ensemble)
+    weights = serialize_arrays(arrays)
     facts = _metadata(results, setting, ensemble, weights)
+    if is_fine_tuned(facts):
+        facts['arrays'] = describe_arrays(arrays)
     workdir.save_model(weights, with_checksum(facts))
     return folder
 

@@ -24,7 +24,7 @@ from jaxser.pretrained.extractor import StateExtractor
 from jaxser.reporting.formats import format_interval, format_number
 from jaxser.serving.frame_extractor import FrameExtractor
 from jaxser.serving.model import Model
-from jaxser.workdir_files import write_whole
+from jaxser.workdir_files import write_named
 
 NORMALISATION = 'speaker_enrolled'
 MIN_ENROLLED_SECONDS = 1.0  # a shorter utterance says too little of the speaker
@@ -71,7 +71,7 @@ class SpeakerEnrolment(NamedTuple):
         }
         facts[CHECKSUM_KEY] = _hash_enrolment(facts, self.speaker_offset_RxP)
         arrays = {OFFSET_NAME: np.ascontiguousarray(self.speaker_offset_RxP)}
-        write_whole(Path(path), safetensors.numpy.save(arrays, facts))
+        write_named(path, safetensors.numpy.save(arrays, facts))
 
 
 def _hash_enrolment(facts: dict[str, str], offset_RxP: np.ndarray) -> str:

@@ -157,7 +157,7 @@ def _without_folders(metadata: dict) -> dict:
     encoder. Speakers are SPEAKERS.
     """
     config = _without_paths(metadata['config'])
-    if names_speakers(config['data'].get('only', '')):
+    if names_speakers(config['data'].get('only') or ''):
         config['data'] = config['data'] | {'only': 'SPEAKERS'}
     if 'upstream' not in metadata:
         return metadata | {'config': config}

@@ -118,11 +118,13 @@ def check_network(folder, model: Model, encoder: PretrainedEncoder | None = None
     """Raises UserError unless the arrays of the model are those of the network of its facts.
 
     `encoder` is the pretrained encoder of the model. Without it, the arrays of a model that
-    fine-tunes it are not checked.
+    fine-tunes it are compared with those that the facts list.
     """
-    if is_fine_tuned(model.metadata) and not encoder:
-        return
     path = model_folder(folder)
+    if is_fine_tuned(model.metadata) and not encoder:
+        with _refuse_damage(path, WEIGHTS_FILE):
+            model_checks.check_recorded_arrays(model.metadata, model.arrays)
+        return
     runs = len(jax.tree.leaves(model.arrays)[0])
     with _refuse_damage(path, METADATA_FILE):
         expected = model_checks.expected_arrays(model.metadata, runs, encoder)

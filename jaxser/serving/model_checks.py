@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from data_pipelines.batching.table import NORMALISATIONS
 from data_pipelines.errors import UserError
 from data_pipelines.features.speaker_offset import SpeakerPrior
 from data_pipelines.storage import dataset
@@ -18,6 +19,8 @@ from jaxser import plugins
 from jaxser.analysis.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE
 from jaxser.configuration.serialization import config_from_dict
 from jaxser.interfaces import Sizes
+from jaxser.nn.encoder import LARGEST_SIZE
+from jaxser.pretrained.checkpoint import printable
 from jaxser.schemas import Number, find_violation
 from jaxser.serving.ensemble import required_arrays
 from jaxser.training import step
@@ -25,20 +28,11 @@ from jaxser.training import step
 CHECKSUM_KEY = 'facts_sha256'
 MAX_CLASSES = 1000
 MAX_WHOLE_NUMBER = 2**63  # seeds may be large
-MAX_SIZE = 65_536  # of a layer, in units
 MAX_LAYERS = 64  # in a list of layers
 MAX_BANDS = 65_536  # of encoder states; log-mel has far fewer
 MIN_HOP_SECONDS = 1e-3  # of log-mel: a smaller one makes a recording too long
 
 COUNT = Number(low=0, high=1e12, is_whole=True)
-NORMALISATIONS = (
-    'global',
-    'utterance',
-    'speaker',
-    'speaker_transductive',
-    'speaker_enrolled',
-    'none',
-)
 SCHEMA = {
     'format': int,
     'sha256': str,
@@ -69,6 +63,7 @@ SCHEMA = {
     'synthetic': bool,
     'versions': {str: (str, type(None))},
     'upstream?': {'name': str, 'format': int, 'sha256': str, 'folder?': str},
+    'arrays?': {str: [(str, int)]},  # `describe_arrays`
     'runs?': [{'seed?': COUNT, 'fold?': COUNT}],
     'row?': {
         'seeds?': COUNT,
@@ -140,11 +135,13 @@ def check_facts(metadata: dict) -> None:
     _check_whole_numbers(metadata, '')
     classes, sizes = metadata['classes'], metadata['sizes']
     if len(set(classes)) < len(classes):
-        raise Damage(f'a class has two places in {classes}')
+        raise Damage(f'a class is repeated in {classes}')
     if len(classes) != sizes['emotions']:
         raise Damage(f'it has {len(classes)} classes, and sizes.emotions is {sizes["emotions"]}')
     if metadata['normalisation'] not in NORMALISATIONS:
         raise Damage(f'normalisation is {metadata["normalisation"]!r}')
+    if metadata['config']['model']['name'] == 'fine_tuned' and 'upstream' not in metadata:
+        raise Damage('it lacks upstream, the record of the pretrained encoder that was fine-tuned')
     _check_sizes(metadata['config']['model'], 'config.model')
     _check_features(metadata)
 
@@ -171,7 +168,7 @@ def _check_sizes(value, name: str) -> None:
             raise Damage(f'{name} has {len(value)} entries')
         for n, part in enumerate(value):
             _check_sizes(part, f'{name}[{n}]')
-    elif isinstance(value, (int, float)) and not 0 <= value <= MAX_SIZE:
+    elif isinstance(value, (int, float)) and not 0 <= value <= LARGEST_SIZE:
         raise Damage(f'{name} is {value}')
 
 
@@ -206,20 +203,21 @@ def check_numbers(metadata: dict, arrays: dict) -> None:
     runs = {array.shape[0] if array.ndim else 0 for array in flat.values()}
     if len(runs) > 1 or 0 in runs:
         raise Damage(f'its arrays are of {" and ".join(map(str, sorted(runs)))} runs')
+    count = runs.pop()
     recorded = metadata.get('runs')
-    if recorded is not None and len(recorded) != (*runs,)[0]:
-        raise Damage(f'its arrays are of {(*runs,)[0]} runs; the model has {len(recorded)}')
+    if recorded is not None and len(recorded) != count:
+        raise Damage(f'its arrays are of {count} runs; the model has {len(recorded)}')
     for name, array in flat.items():
         is_number = array.dtype.kind in 'fiub' or array.dtype.name == 'bfloat16'
         if not is_number or not np.isfinite(array).all():
-            raise Damage(f'{name} has values that are not finite numbers')
+            raise Damage(f'{printable(name)} has values that are not finite numbers')
 
 
 def expected_arrays(metadata: dict, runs: int, pretrained=None) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns the arrays of the network of the facts by name, without the prior of speakers.
+    """Returns shapes and types by name of the arrays of the network that the facts describe.
 
-    `pretrained` is the encoder that the model fine-tunes. Raises Damage if there is no such
-    network.
+    Their first axis is that of the runs. The prior of speakers is not among them. `pretrained` is
+    the encoder that the model fine-tunes. Raises Damage if there is no such network.
     """
     try:
         return _expected_arrays(metadata, runs, pretrained)
@@ -227,6 +225,30 @@ def expected_arrays(metadata: dict, runs: int, pretrained=None) -> dict[str, jax
         name = '' if isinstance(error, UserError) else f'{type(error).__name__}: '
         reason = ' '.join(str(error).split())[:300].removesuffix('.')
         raise Damage(f'there is no such network: {name}{reason}') from error
+
+
+def describe_arrays(arrays: dict) -> dict[str, list]:
+    """Returns the type and the shape of every array by name, as JSON: ['float32', 2, 64]."""
+    flat = traverse_util.flatten_dict(arrays, sep='/')
+    return {name: [array.dtype.name, *array.shape] for name, array in flat.items()}
+
+
+def check_recorded_arrays(metadata: dict, arrays: dict) -> None:
+    """Raises Damage unless the arrays are those that the model had when it was made.
+
+    For a model that fine-tunes an encoder, without which its network is not known. Models of
+    earlier versions have no such record.
+    """
+    recorded = metadata.get('arrays')
+    described = describe_arrays(arrays)
+    if recorded is None or recorded == described:
+        return
+    names = sorted(recorded.keys() | described.keys())
+    name = next(name for name in names if recorded.get(name) != described.get(name))
+    raise Damage(
+        f'{printable(name)} is {described.get(name, "missing")}; the model that was made has '
+        f'{recorded.get(name, "no such array")}'
+    )
 
 
 def check_arrays(metadata: dict, arrays: dict, expected: dict[str, jax.ShapeDtypeStruct]) -> None:
@@ -238,7 +260,7 @@ def check_arrays(metadata: dict, arrays: dict, expected: dict[str, jax.ShapeDtyp
     if missing:
         raise Damage(f'it lacks {missing[0]} ({len(missing)} of {len(expected)} arrays)')
     if unknown:
-        raise Damage(f'the network has no {unknown[0]} ({len(unknown)} unknown arrays)')
+        raise Damage(f'the network has no {printable(unknown[0])} ({len(unknown)} unknown arrays)')
     for name, shape in expected.items():
         array = flat[name]
         if array.shape != shape.shape or array.dtype != shape.dtype:

@@ -4,9 +4,9 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator
 
+from data_pipelines import terminal
 from data_pipelines.csv_files import format_row
 from data_pipelines.progress import progress_bar
-from data_pipelines.terminal import escape_control_characters
 from data_pipelines.wording import pluralize
 
 FORMATS = ('table', 'csv', 'jsonl')
@@ -127,7 +127,6 @@ def describe_change(prediction: dict) -> str:
 
 def _render_table(predictions: list[dict], classes: tuple[str, ...]) -> str:
     """Returns a table of files, with a column of windows if any file was cut into windows."""
-    import rich.console
     import rich.table
 
     has_windows = any(prediction['windows'] for prediction in predictions)
@@ -152,16 +151,9 @@ def _render_table(predictions: list[dict], classes: tuple[str, ...]) -> str:
         for name in classes:
             cells.append(f'{prediction["posterior"][name]:.3f}')
         table.add_row(*cells)
-    # Of standard output, which may show ASCII only.
-    console = rich.console.Console(highlight=False, markup=False, force_terminal=False)
-    # As wide as the table needs, so that no file name is cut off.
-    unlimited = console.options.update(width=10_000)
-    console.width = max(console.width, console.measure(table, options=unlimited).maximum)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get().rstrip()
+    return terminal.format_table(table, is_uncut=True)
 
 
 def one_line(name: str) -> str:
     r"""Returns a name with its control characters and ends of lines as escapes, such as \n."""
-    return escape_control_characters(name)
+    return terminal.escape_control_characters(name)

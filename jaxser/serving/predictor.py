@@ -15,6 +15,7 @@ import numpy as np
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features import decode
+from data_pipelines.features.rejection import check_sample_rate
 from data_pipelines.features.upstream import AUDIO_SPEC, EncoderStates
 from data_pipelines.storage import dataset
 from jaxser.configuration.serialization import config_from_dict
@@ -281,7 +282,7 @@ class Predictor:
             rate = operator.index(rate)
         except TypeError:
             raise UserError(f'The rate is {rate!r}; expected a whole number of Hz.') from None
-        decode.check_sample_rate(rate)
+        check_sample_rate(rate)
         return decode.to_mono(samples, rate, self.wave_spec, self.channel)
 
     def predict_files(self, paths: Iterable) -> Iterator[dict]:
@@ -505,8 +506,8 @@ class Predictor:
             p_BxC = np.asarray(p_BxC, np.float64)
             if not np.isfinite(p_BxC[: len(indices)]).all():
                 raise UserError(
-                    'The model has no finite answer: its weights are far too large, so it is '
-                    'probably damaged or forged. Copy it again, or make it again with '
+                    'The posterior is not finite: the weights of the model are far too large, so '
+                    'it is probably damaged or forged. Copy it again, or make it again with '
                     'python -m jaxser.bundle.'
                 )
             for b, n in enumerate(indices):

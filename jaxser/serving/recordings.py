@@ -49,7 +49,7 @@ class Recording(NamedTuple):
 
 
 class FolderContent(NamedTuple):
-    """The files in a folder and its subfolders, without hidden ones; sorted."""
+    """The files in a folder and its subfolders, sorted; hidden files and folders are left out."""
 
     audio: list[Path]  # by their suffix or their first bytes
     others: list[Path]
@@ -69,7 +69,9 @@ def list_folder(folder: Path) -> FolderContent:
     """Returns the files below a folder: those that are predicted, and all others."""
     content = FolderContent([], [])
     for path in sorted(folder.rglob('*')):
-        if path.name.startswith('.') or os.path.isdir(path):
+        names = path.relative_to(folder).parts
+        is_hidden = any(name.startswith('.') for name in names)
+        if is_hidden or os.path.isdir(path):
             continue
         (content.audio if _is_audio_file(path) else content.others).append(path)
     return content
@@ -78,7 +80,7 @@ def list_folder(folder: Path) -> FolderContent:
 def expand_folder(path: Path) -> list[Path]:
     """Returns [path] for a file, or all audio files in a folder and its subfolders, sorted.
 
-    Hidden files are left out. For a folder without audio files it returns [path].
+    Hidden files and folders are left out. For a folder without audio files it returns [path].
     """
     if not os.path.isdir(path):  # Path.is_dir raises an error for a name that is too long
         return [path]

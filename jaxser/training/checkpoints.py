@@ -6,10 +6,12 @@ earlier versions have no SHA-256.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -60,7 +62,8 @@ class Checkpoints:
         content = self.args.Composite(
             arrays=self.args.StandardSave(arrays), host=self.args.JsonSave(host)
         )
-        self.manager.save(epoch, args=content)
+        with _without_further_errors():
+            self.manager.save(epoch, args=content)
 
     def restore(self, template, layout: Layout) -> Restored | None:
         """Returns the newest checkpoint that is not damaged; None if there are no checkpoints.
@@ -138,28 +141,53 @@ class Checkpoints:
 
 
 @contextlib.contextmanager
-def _damage_as_error():
+def _damage_as_error() -> Iterator[None]:
     """Turns what Orbax and TensorStore raise for damaged files into DamagedCheckpoint."""
-    previous_hook = sys.unraisablehook
-    log = logging.getLogger('asyncio')
-    previous_level = log.level
-
-    # The other reads of the checkpoint fail, too, some of them later: one message is enough.
-    def ignore_closed_loop(unraisable) -> None:
-        if str(unraisable.exc_value) != 'Event loop is closed':
-            previous_hook(unraisable)
-
-    sys.unraisablehook = ignore_closed_loop
-    log.setLevel(logging.CRITICAL)
     try:
-        yield
-        sys.unraisablehook = previous_hook
-        log.setLevel(previous_level)
+        with _without_further_errors():
+            yield
     except (DamagedCheckpoint, MemoryError, PermissionError):
         raise
     except Exception as error:  # damage can raise anything: of JSON, Zarr, compression, trees
         reason = ' '.join(str(error).split())[:200]
         raise DamagedCheckpoint(f'{type(error).__name__}: {reason}') from error
+
+
+@contextlib.contextmanager
+def _without_further_errors() -> Iterator[None]:
+    """Context in which a failing checkpoint raises its first error and logs no others.
+
+    On a full disk, or with a damaged file, the other tasks and threads of Orbax and TensorStore
+    fail, too. They log stack traces, some of them after the first error has been raised. After an
+    error, the context therefore stays in effect until a later one ends without an error.
+    """
+    previous_hook = sys.unraisablehook
+    if getattr(previous_hook, 'func', None) is _ignore_closed_loop:  # from a failed checkpoint
+        (previous_hook,) = previous_hook.args
+    sys.unraisablehook = functools.partial(_ignore_closed_loop, previous_hook)
+    for name, is_shown in LOG_FILTERS.items():
+        logging.getLogger(name).addFilter(is_shown)
+    yield
+    sys.unraisablehook = previous_hook
+    for name, is_shown in LOG_FILTERS.items():
+        logging.getLogger(name).removeFilter(is_shown)
+
+
+def _ignore_closed_loop(hook: Callable, unraisable) -> None:
+    """Calls `hook`, except for what a task does after its event loop was closed."""
+    if str(unraisable.exc_value) != 'Event loop is closed':
+        hook(unraisable)
+
+
+def _is_no_thread_error(record: logging.LogRecord) -> bool:
+    return 'SignalingThread' not in record.getMessage()
+
+
+def _is_critical(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.CRITICAL
+
+
+LOG_FILTERS = {'absl': _is_no_thread_error, 'asyncio': _is_critical}
 
 
 def hash_json(value) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import logging
 import time
 from collections.abc import Callable, Iterator
 
@@ -278,8 +277,7 @@ class GroupLoop:
 
     def _save_checkpoint(self, epoch: int) -> None:
         arrays = {'state': self.state, 'best': self.best}
-        with _without_traces_of_threads():
-            self.checkpoints.save(epoch, arrays, self.record.to_json(), self.layout)
+        self.checkpoints.save(epoch, arrays, self.record.to_json(), self.layout)
 
     # --- after the last epoch -----------------------------------------------------------------
 
@@ -379,18 +377,3 @@ def measure_epoch_seconds(trainer: Trainer, state, batch, hyper) -> float:
     dispatches = steps_per_epoch / trainer.steps_per_chunk
     step_seconds = step_and_dispatch_seconds - dispatch_seconds
     return steps_per_epoch * step_seconds + dispatch_seconds * dispatches
-
-
-@contextlib.contextmanager
-def _without_traces_of_threads() -> Iterator[None]:
-    """Context in which Orbax does not log the errors of its threads, which it also raises."""
-    logger = logging.getLogger('absl')
-    logger.addFilter(_is_no_thread_error)
-    try:
-        yield
-    finally:
-        logger.removeFilter(_is_no_thread_error)
-
-
-def _is_no_thread_error(record: logging.LogRecord) -> bool:
-    return 'SignalingThread' not in record.getMessage()

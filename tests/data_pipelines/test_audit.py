@@ -97,6 +97,7 @@ def test_a_length_that_tells_the_emotion_is_in_the_first_ten_lines(data, tmp_pat
         ([CONFIG, '--allow_leak=voice'], '--allow_leak accepts speaker, audio'),
         ([], 'python -m data_pipelines.audit --config'),
         ([CONFIG, '--config.protocol.nam=x'], "Did you mean 'name'"),
+        ([CONFIG, '--config.data.dir='], '--config.data.dir is empty'),
     ],
 )
 def test_a_mistake_in_the_flags_is_explained(arguments, words):

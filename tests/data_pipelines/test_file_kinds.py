@@ -27,6 +27,8 @@ def make_zip(member: str) -> bytes:
         (LFS, 'Git LFS pointer'),
         (b'<!DOCTYPE html><html><head><title>404</title>', 'web page'),
         (b'\xef\xbb\xbf\n <HTML lang="en">', 'web page'),
+        (b'<!-- a --><p>x</p> <html>', 'web page'),
+        (b'404 Not Found <html>', 'web page'),
         (b'{"error": "not found"}', 'JSON'),
         (b'<?xml version="1.0"?><Error>', 'XML'),
         (make_zip('a.wav'), 'ZIP archive'),
@@ -75,10 +77,11 @@ def test_random_bytes_that_begin_as_mpeg_audio_are_not_taken_for_text(first):
         b'path,speaker,emotion\na.wav,anna,sad\n',
         'path;speaker\nGrö.wav;é\n'.encode(),
         struct.pack('<Q', 64) + b'{"a":{"dtype":"F32"}}',
+        b'ID3\x04\0\0\0\0\1\0COMM\0\0\0\x16\0\0\0eng<html>x</html>',
         b'',
     ],
 )
-def test_tables_and_safetensors_are_none_of_them(head):
+def test_tables_safetensors_and_tags_of_audio_are_none_of_them(head):
     assert file_kinds.recognise(head) is None
 
 

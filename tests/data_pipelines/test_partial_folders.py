@@ -58,7 +58,8 @@ def test_only_folders_of_dead_processes_of_this_machine_are_removed(tmp_path):
         pass
     host = platform.node()
     kept = {f'.a-{os.getppid()}-{host}', f'.a-{process.pid}-{host}x', f'b-{process.pid}-{host}'}
-    for name in {*kept, f'.a-{process.pid}-{host}', f'.a-{os.getpid()}-{host}'}:
+    stale = {f'.a-{process.pid}-{host}', f'.a-{os.getpid()}-{host}', f'.a-{10**30}-{host}'}
+    for name in kept | stale:
         (tmp_path / name / 'sub').mkdir(parents=True)
     with partial_folders.partial_folder(tmp_path, '.a-') as folder:
         assert list(folder.iterdir()) == []

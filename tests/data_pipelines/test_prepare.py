@@ -129,6 +129,25 @@ def test_every_utterance_of_the_corpus_is_accepted_or_rejected(prepared, tree):
     assert (record['accepted'], record['rejected']) == (21, 3)
 
 
+def test_another_process_prepares_the_same_bytes(prepared, tree, tmp_path):
+    """The shards, their descriptions and the packed file, with one worker process or with two."""
+    out = tmp_path / 'data'
+    arguments = ('--source', tree, '--out', out, '--allow_partial', '--workers', 1)
+    assert run_prepare('emodb', *arguments).returncode == 0
+    again = find_dataset(out, 'emodb', SPEC)
+    names = sorted(path.name for path in prepared.iterdir())
+    assert any('tfrecord' in name for name in names)
+    assert names == sorted(path.name for path in again.iterdir())
+    packed = []
+    for folder in (prepared, again):
+        file = tmp_path / f'{len(packed)}.npz'
+        pack.write_npz(folder, file)
+        packed.append(file.read_bytes())
+    assert packed[0] == packed[1]
+    for name in names:
+        assert (again / name).read_bytes() == (prepared / name).read_bytes(), name
+
+
 def test_shards_have_their_own_description(prepared):
     info = json.loads((prepared / 'dataset_info.json').read_text())
     assert (info['name'], info['configName'], info['version']) == ('emodb', SPEC.name, '1.0.0')

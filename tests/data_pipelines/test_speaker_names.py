@@ -10,7 +10,7 @@ from data_pipelines.speaker_names import identity_key
 @pytest.mark.parametrize(
     ('name', 'others'),
     [
-        ('7', ['007', '7.0', '7.00', ' 7 ', '\uff17', '\u0667', '7\u200b', '0000007']),
+        ('7', ['007', '7.0', '7,0', '7.', '7.00', ' 7 ', '\uff17', '\u0667', '7\u200b', '0000007']),
         ('0', ['000', '0.0']),
         ('Spk1', ['spk1', 'SPK1', 'spk1\u200b', '\ufeffspk1', 'spk\u00ad1', '\u2060spk1']),
         ('J\u00fcrgen', ['Ju\u0308rgen', 'J\u00dcRGEN', 'JU\u0308RGEN', 'j\u00fcrgen\u200d']),
@@ -20,6 +20,8 @@ from data_pipelines.speaker_names import identity_key
         ),
         ('\ufb01n', ['FIN', 'fin']),
         ('Wei\u00df', ['WEISS']),
+        ("O'Neil-Wu", ['O\u2019Neil\u2010Wu', 'o\u02bcneil\u2013wu']),
+        ('I\u015f\u0131k', ['\u0131\u015f\u0131k', 'I\u015eIK', '\u0130\u015fik']),
     ],
 )
 def test_spellings_of_one_name_have_one_key(name, others):
@@ -49,13 +51,31 @@ def test_different_names_keep_different_keys():
         'None',
         '\u200b',
         'NULL',
+        '???',
+        '...',
+        '_',
+        '\u2013',
+        '<NA>',
+        '(null)',
+        '[unknown]',
+        'Unknown speaker',
+        'spk_unknown',
+        'n.a.',
+        'Unbekannt',
+        '\u4e0d\u660e',
+        '#REF!',
+        '#DIV/0!',
+        '\\N',
     ],
 )
 def test_names_of_nobody_are_unknown(name):
     assert speaker_names.is_unknown(name)
 
 
-@pytest.mark.parametrize('name', ['0', 'Nan\u00e9', 'Nancy', 'anon', '1'])
+@pytest.mark.parametrize(
+    'name',
+    ['0', 'Nan\u00e9', 'Nancy', 'anon', '1', '-1', 'Nat', 'Nil', 'unknown_1', 'speaker', '#1'],
+)
 def test_names_of_people_are_known(name):
     assert not speaker_names.is_unknown(name)
 

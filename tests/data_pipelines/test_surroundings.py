@@ -5,13 +5,15 @@ import os
 import pwd
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import jax
 import pytest
 
+import jaxser
 from data_pipelines import surroundings
-from data_pipelines.errors import exit_on_user_error
+from data_pipelines.errors import UserError, exit_on_user_error
 from jaxser import distributed
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +44,12 @@ def test_without_a_home_directory_caches_are_temporary(homeless):
     assert os.environ['KERAS_HOME'] == f'{folder}/keras'
 
 
+def test_a_model_is_loaded_without_a_home_directory(homeless, tmp_path):
+    with pytest.raises(UserError, match='contains no model'):
+        jaxser.load(tmp_path)
+    assert surroundings.cache_folder().is_dir()
+
+
 def test_jax_is_configured_without_a_home_directory(homeless, monkeypatch):
     """It then caches no programs on disk."""
     options = {}
@@ -70,6 +78,20 @@ def test_the_cache_folder_is_that_of_the_user_where_it_can_be_written(monkeypatc
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'other'))
     monkeypatch.setattr(os, 'access', lambda path, mode: False)
     assert surroundings.cache_folder() is None
+
+
+def test_a_home_directory_whose_name_is_too_long_is_no_error(monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', f'/{"x" * 300}')
+    surroundings.cache_folder()
+
+
+def test_no_folder_for_temporary_files_is_a_sentence(homeless, monkeypatch, capsys):
+    """As on a machine where neither the home directory nor /tmp can be written."""
+    monkeypatch.setattr(tempfile, 'tempdir', None)
+    monkeypatch.setattr(tempfile, '_candidate_tempdir_list', lambda: ['/proc/none'])
+    with pytest.raises(SystemExit), exit_on_user_error():
+        pass
+    assert 'No usable temporary directory' in capsys.readouterr().err
 
 
 PROGRAM = """

@@ -4,16 +4,7 @@ DRILL_SEED=N repeats the drill with that seed, DRILL_SHARE=0.1 tries a tenth of 
 DRILL_CASE=N only the case of that number.
 """
 
-import pytest
 from drills import drill
-
-
-def pytest_collection_modifyitems(items: list) -> None:
-    """Marks all tests of this folder."""
-    for item in items:
-        if 'drills' in item.path.parts:
-            item.add_marker(pytest.mark.drill)
-            item.add_marker(pytest.mark.filterwarnings('default'))
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -52,17 +52,17 @@ OTHER_KINDS = (
 
 def places(value, path: tuple = ()) -> list[tuple]:
     """Returns the paths of all values in a JSON value, that of the whole excepted."""
-    found = []
+    paths = []
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list):
         items = enumerate(value)
     else:
-        return found
+        return paths
     for key, child in items:
-        found.append((*path, key))
-        found += places(child, (*path, key))
-    return found
+        paths.append((*path, key))
+        paths += places(child, (*path, key))
+    return paths
 
 
 def change_json(value, random: np.random.Generator) -> str:
@@ -167,8 +167,8 @@ def damage_file(file: Path, random: np.random.Generator) -> str:
     return ways[random.integers(len(ways))](file, random)
 
 
-def copy_anew(source: Path, target: Path) -> Path:
-    """Copies a folder to a place where another copy may be."""
+def replace_by_copy(source: Path, target: Path) -> Path:
+    """Copies a folder, in place of an earlier copy if there is one; returns the copy."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
     return target

@@ -80,11 +80,11 @@ def test_damaged_files_of_a_workdir_are_refused_or_make_no_difference(
     source_of = dict.fromkeys(COMMANDS, swept) | {'finish': unfinished}
     right = {}
     for name, command in COMMANDS.items():
-        damage.copy_anew(source_of[name], workdir)
+        damage.replace_by_copy(source_of[name], workdir)
         right[name] = command(workdir, data)
     for number, random in drill.cases(150):
         name = list(COMMANDS)[random.integers(len(COMMANDS))]
-        damage.copy_anew(source_of[name], workdir)
+        damage.replace_by_copy(source_of[name], workdir)
         files = UNFINISHED_FILES if name == 'finish' else FILES
         file = workdir / files[random.integers(len(files))]
         has_checksums = random.random() < 0.5

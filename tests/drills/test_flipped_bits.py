@@ -61,7 +61,7 @@ def test_flipped_bits_of_checkpoints_do_not_change_the_results(interrupted, data
     workdir = tmp_path / 'sweep'
     right = train(tmp_path / 'whole', data)
     for number, random in drill.cases(80):
-        damage.copy_anew(interrupted, workdir)
+        damage.replace_by_copy(interrupted, workdir)
         file = flip_any(workdir / 'groups' / '0' / 'checkpoints', random)
 
         def run():
@@ -108,7 +108,7 @@ def test_flipped_bits_of_prepared_data_are_found_or_harmless(data, tmp_path):
     right = {source: read_data(source) for source in (data, packed)}
     for number, random in drill.cases(70):
         source = (data, data, packed)[random.integers(3)]
-        folder = damage.copy_anew(source, tmp_path / 'data')
+        folder = damage.replace_by_copy(source, tmp_path / 'data')
         for name in ('rejected.csv', 'utterances.csv'):  # for people, read by no command
             for listing in folder.rglob(name):
                 listing.unlink()
@@ -137,7 +137,7 @@ def test_flipped_bits_of_models_are_found_or_harmless(swept, tmp_path):
     drill = Drill('flipped bits of models')
     right = answer(swept / 'model')
     for number, random in drill.cases(70):
-        folder = damage.copy_anew(swept / 'model', tmp_path / 'model')
+        folder = damage.replace_by_copy(swept / 'model', tmp_path / 'model')
         file = flip_any(folder, random)
 
         def run(folder=folder):

@@ -127,7 +127,7 @@ def test_hostile_models_are_refused_or_answer_as_before(swept, tmp_path):
     right = [answer(source)['posterior'] for source in sources]
     for number, random in drill.cases(150):
         source = random.integers(len(sources))
-        folder = damage.copy_anew(sources[source], tmp_path / 'model')
+        folder = damage.replace_by_copy(sources[source], tmp_path / 'model')
         is_forged = random.random() < 0.6
         if is_forged:
             done = forge_model(folder, random)
@@ -210,7 +210,7 @@ def test_hostile_encoders_are_refused_or_have_another_name(tmp_path):
         hashes.append(read_encoder(folder).sha256)
     for number, random in drill.cases(150):
         source = random.integers(len(sources))
-        folder = damage.copy_anew(sources[source], tmp_path / 'encoder')
+        folder = damage.replace_by_copy(sources[source], tmp_path / 'encoder')
         done = damage_encoder(folder, random, hashes[source])
 
         def run(folder=folder, right=right[source]):

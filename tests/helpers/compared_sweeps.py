@@ -31,9 +31,10 @@ def write_sweep(path, runs: dict = RUNS, synthetic: bool = False) -> FinishedSwe
     for hyper in hypers:
         share, dev_uar = runs[hyper['method'], hyper['lam']]
         is_ok = hyper['lam'] != 3.0
-        dev = {'uar': dev_uar[hyper['fold']]} if is_ok else None
-        status = 'ok' if is_ok else 'nonfinite'
-        run_results.append({'hyper': hyper, 'status': status, 'dev': dev})
+        run = {'hyper': hyper, 'status': 'ok' if is_ok else 'nonfinite'}
+        if is_ok:
+            run |= {'epoch': 1, 'dev': {'uar': dev_uar[hyper['fold']]}, 'test': {}, 'selected': {}}
+        run_results.append(run)
         if is_ok:
             predictions += predict(hyper, run_label(hyper, varying_keys(hypers)), share)
     results = {

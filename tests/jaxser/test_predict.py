@@ -227,7 +227,7 @@ def test_a_file_that_is_no_saved_enrolment_is_refused_by_its_suffix(
 ):
     predictor = jaxser.load(enrolment_folder / 'model')
     with pytest.raises(UserError, match=message):
-        predict._enrol_paths(predictor, [str(enrolment_folder / name)])
+        predict._enrol_paths(predictor, [str(enrolment_folder / name)], [])
 
 
 def test_a_stream_enrols_its_speaker_and_says_what_changed(enrolment_folder, tmp_path):

@@ -146,6 +146,11 @@ def test_damaged_files_of_a_group_are_refused_with_what_to_remove(tmp_path):
     outcome.write_bytes(content[:-1])
     with pytest.raises(UserError, match=r'outcome\.json is damaged.*Remove .*outcome\.json'):
         workdir.load_outcome(0)
+    finished = {'hyper': {'seed': 0, 'fold': 0}, 'status': 'ok', 'epoch': 1, 'dev': {}, 'test': {}}
+    text = json.dumps({'runs': [finished], 'seconds': 1.0, 'lines': 0})
+    workdir.files.write('groups/0/outcome.json', text)
+    with pytest.raises(UserError, match=r'damaged: it lacks runs\[0\]\.selected.*Remove'):
+        workdir.load_outcome(0)
     (tmp_path / 'groups' / '0' / 'predictions.csv').unlink()
     with pytest.raises(UserError, match=r'predictions\.csv is missing.*Remove .*outcome\.json'):
         workdir.merge_predictions(1)

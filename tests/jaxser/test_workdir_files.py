@@ -1,6 +1,9 @@
 import json
 import os
 import re
+import socket
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -12,7 +15,13 @@ from jaxser import workdir_files
 from jaxser.analysis.finished import read_finished_sweep
 from jaxser.reporting.comparison_page import write_comparison
 from jaxser.reporting.page import write_report
-from jaxser.workdir_files import CHECKSUMS_FILE, WorkdirFiles, remove_partial_files, write_whole
+from jaxser.workdir_files import (
+    CHECKSUMS_FILE,
+    WorkdirFiles,
+    remove_partial_files,
+    write_named,
+    write_whole,
+)
 
 SCHEMA = {'epoch': workdir_files.EPOCH}
 
@@ -133,6 +142,43 @@ def test_damaged_archives_are_refused(files):
         files.read_arrays('arrays.npz')
 
 
+@pytest.mark.parametrize('make', [make_fifo, make_folder])
+def test_a_file_that_became_something_else_is_refused_when_written(files, make):
+    """To read a pipe would block."""
+    (files.folder / 'some.json').unlink()
+    make(files.folder / 'some.json')
+    with pytest.raises(UserError, match=r'some\.json is damaged: it is not a regular file'):
+        files.write('some.json', '{}')
+
+
+def test_an_archive_larger_than_the_memory_is_refused(files, monkeypatch):
+    """A small file may contain gigabytes of zeros."""
+    np.savez_compressed(files.folder / 'arrays.npz', a=np.zeros(100_000))
+    monkeypatch.setattr(workdir_files, 'memory_bytes', lambda: 500_000)
+    with pytest.raises(UserError, match='its arrays have 800128 bytes'):
+        files.read_arrays('arrays.npz')
+
+
+def test_a_link_in_a_workdir_is_replaced_and_one_that_the_user_names_is_followed(tmp_path):
+    (tmp_path / 'own').write_text('old')
+    for name in ('workdir', 'named'):
+        (tmp_path / name).symlink_to('own')
+    write_whole(tmp_path / 'workdir', 'new')
+    assert (tmp_path / 'own').read_text() == 'old'
+    write_named(tmp_path / 'named', 'new')
+    assert (tmp_path / 'named').is_symlink()
+    assert (tmp_path / 'own').read_text() == 'new'
+
+
+def test_a_pipe_that_the_user_names_is_written_into(tmp_path):
+    """As is a device such as /dev/stdout, which must not be replaced by a file."""
+    os.mkfifo(tmp_path / 'pipe')
+    reader = os.open(tmp_path / 'pipe', os.O_RDWR | os.O_NONBLOCK)
+    write_named(tmp_path / 'pipe', 'new')
+    assert os.read(reader, 10) == b'new'
+    os.close(reader)
+
+
 def test_partial_files_have_the_process_id_and_old_ones_are_removed(tmp_path):
     names = ['.a.json.1.part', '.a.json.2.part', '.b.json.1.part']
     for name in names:
@@ -144,11 +190,23 @@ def test_partial_files_have_the_process_id_and_old_ones_are_removed(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [names[2], 'a.json']
 
 
+def test_the_partial_file_of_a_process_that_has_ended_is_removed_at_once(tmp_path):
+    """Of a process that runs, or of another machine, it may still be needed."""
+    ended = subprocess.Popen([sys.executable, '-c', ''])
+    ended.wait()
+    host = socket.gethostname()
+    kept = [f'.a.json.{host}-{os.getppid()}.part', f'.a.json.other-{ended.pid}.part']
+    for name in (*kept, f'.a.json.{host}-{ended.pid}.part'):
+        (tmp_path / name).write_text('')
+    write_whole(tmp_path / 'a.json', '{}')
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, 'a.json'])
+
+
 def test_a_file_is_on_disk_before_it_replaces_another(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, 'fsync', lambda number: synced.append(os.listdir(tmp_path)))
     write_whole(tmp_path / 'a.json', '{}')
-    assert synced == [[f'.a.json.{os.getpid()}.part']]
+    assert synced == [[f'.a.json.{socket.gethostname()}-{os.getpid()}.part']]
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -193,6 +251,23 @@ def test_the_report_refuses_a_damaged_file_by_its_name(tmp_path, name):
         with pytest.raises(UserError, match=re.escape(name)):
             write_report(path)
     assert not (path / 'report.html').exists()
+
+
+@pytest.mark.parametrize('name', DAMAGE)
+@pytest.mark.parametrize('kind', ['dead link', 'folder', 'pipe'])
+def test_the_report_refuses_what_is_no_file_under_the_name_of_one(tmp_path, name, kind):
+    """It is not taken for a file that does not exist, without which there is no section."""
+    path = write_sweep(tmp_path / 'w')
+    (path / name).unlink()
+    if kind == 'dead link':
+        (path / name).symlink_to('elsewhere')
+    elif kind == 'folder':
+        (path / name).mkdir()
+    else:
+        os.mkfifo(path / name)
+    message = {'dead link': 'a link to elsewhere, which does not'}.get(kind, 'not a regular file')
+    with pytest.raises(UserError, match=f'{re.escape(name)} is damaged: it is {message}'):
+        write_report(path)
 
 
 def test_values_of_another_type_are_refused_by_report_and_comparison(tmp_path):

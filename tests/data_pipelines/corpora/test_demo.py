@@ -140,6 +140,18 @@ def test_an_interrupted_synthesis_leaves_nothing_that_looks_complete(tmp_path, m
     assert list(root.parent.iterdir()) == []
 
 
+def test_of_two_processes_at_once_the_first_provides_the_corpus(tmp_path, monkeypatch):
+    def run(command, **options):
+        for folder in (Path(command[-1]), tmp_path / 'demo'):
+            folder.mkdir()
+            (folder / 'u.flac').touch()
+
+    monkeypatch.setattr(demo.importlib.util, 'find_spec', lambda name: object())
+    monkeypatch.setattr(subprocess, 'run', run)
+    demo.synthesise_in_subprocess(tmp_path / 'demo')
+    assert [path.name for path in tmp_path.iterdir()] == ['demo']
+
+
 def test_without_espeak_the_error_says_what_to_install(tmp_path, monkeypatch):
     """No folder is made."""
     monkeypatch.setitem(sys.modules, 'espeakng_loader', None)

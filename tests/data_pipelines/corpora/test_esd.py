@@ -22,5 +22,5 @@ def test_a_folder_that_contradicts_the_number_is_refused_by_name(path, tmp_path)
     """One of the two labels is wrong."""
     corpus_trees.write_file(tmp_path / path)
     corpus_trees.write_file(tmp_path / '0001/Neutral/0001_000001.wav')
-    with pytest.raises(UserError, match=rf'1 file of ESD .*{path} \(0001 angry by its name\)'):
+    with pytest.raises(UserError, match=rf'ESD has 1 file in .*{path} \(0001 angry by its name\)'):
         esd.walk(tmp_path)

@@ -53,6 +53,17 @@ def test_a_channel_that_is_no_number_from_1_is_refused(channel, tmp_path):
         folder.walk(path)
 
 
+def test_unknown_columns_are_ignored_and_named(tmp_path, capsys):
+    """Also where their cells are not UTF-8, or their names would move the cursor."""
+    path = tmp_path / 'list.csv'
+    path.write_bytes(b'path,mood\x1b[2J,speaker,emotion,age,age\nx.wav,caf\xe9,1,sad,4,5\n')
+    (utterance,) = folder.walk(path)
+    assert (utterance.speaker, utterance.emotion) == ('1', 'sad')
+    printed = capsys.readouterr().out
+    assert 'unknown columns, which are ignored: mood[2j, age, age.' in printed
+    assert '\x1b' not in printed
+
+
 def test_a_list_from_a_spreadsheet_is_read(tmp_path):
     """With a byte order mark, CRLF, columns in another order, and an absolute path."""
     absolute = tmp_path / 'x.wav'
@@ -66,7 +77,8 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
     [
         ('path,speaker\nx.wav,1\n', 'missing: emotion'),
         ('path,emotion\nx.wav,sad\n', 'add a column speaker without text'),
-        ('path,speaker,emotion,mood\nx.wav,1,sad,2\n', 'unknown: mood'),
+        ('path,speaker,emotion,chanel\nx.wav,1,sad,2\n', 'rename chanel to channel'),
+        ('path,speaker,emotion,path\nx.wav,1,sad,x.wav\n', 'each once'),
         ('path|speaker|emotion\nx.wav|1|sad\n', 'separated by commas, semicolons or tabs'),
         ('path,speaker,emotion,\nx.wav,1,sad,new\n', 'Column 4 of .* has no name'),
         (',path,speaker,emotion\n1,x.wav,1,sad\n1,y.wav,1,sad\n', 'Column 1 of .* has no name'),
@@ -94,8 +106,12 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
             'path,speaker,emotion,start,end\nx.wav,1,sad,2,1\n',
             'line 2: the segment from 2 to 1 s has no length',
         ),
-        ('path,speaker,emotion,start,end\nx.wav,1,sad,nan,1\n', 'line 2: the segment'),
-        ('path,speaker,emotion,sex\nx.wav,1,sad,m\n', "line 2: sex 'm'"),
+        ('path,speaker,emotion,sex\nx.wav,1,sad,1\n', "line 2: sex '1' .*empty if it is unknown"),
+        ('path,speaker,emotion,mood\nx.wav,1,sad\n', 'line 2: more or fewer cells'),
+        ('My list,,\npath,speaker,emotion\nx.wav,1,sad\n', 'The first line must have the names'),
+        ('path\tspeaker\temotion\n1\tx.wav\t1\tsad\n', 'as R writes them'),
+        ('"path" "speaker" "emotion"\n"1" "x.wav" "1" "sad"\n', 'line 1, .*not separated by'),
+        ('path,speaker,emotion\nx.wav,1,NA\n', 'line 2: no emotion'),
         (
             'path,speaker,emotion,arousal\nx.wav,1,sad,0.5\ny.wav,1,sad,1.5\n',
             "line 3: arousal '1.5' is not a number from -1 to 1",
@@ -105,8 +121,8 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
             "line 2: arousal '-1.01' is not a number",
         ),
         (
-            'path,speaker,emotion,valence\nx.wav,1,sad,nan\n',
-            "line 2: valence 'nan' is not a number from -1 to 1",
+            'path,speaker,emotion,valence\nx.wav,1,sad,inf\n',
+            "line 2: valence 'inf' is not a number from -1 to 1",
         ),
         (
             'path,speaker,emotion,dominance\nx.wav,1,sad,high\n',
@@ -177,13 +193,13 @@ def test_decimal_commas_are_read_where_no_comma_separates(tmp_path):
     assert utterance.sentence == '1,5'
 
 
-@pytest.mark.parametrize('name', ['', 'Unnamed: 0'])
+@pytest.mark.parametrize('name', ['', 'Unnamed: 0', 'Unnamed: 0.1'])
 def test_row_numbers_without_a_name_are_ignored_and_named(name, tmp_path, capsys):
     """pandas writes them; an empty column at the end is ignored, too."""
     text = f'{name},path,speaker,emotion,\n0,x.wav,1,sad,\n5,y.wav,2,angry,\n'
     assert len(folder.walk(write_list(tmp_path, text))) == 2
     output = capsys.readouterr().out
-    assert 'list.csv has no name. It holds row numbers' in output
+    assert 'list.csv has no name. It has row numbers' in output
     assert 'Column 5 of' in output
 
 
@@ -196,6 +212,10 @@ def test_row_numbers_without_a_name_are_ignored_and_named(name, tmp_path, capsys
         (b'PK\x03\x04' + bytes(range(200)), 'Excel'),
         (b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n', 'Git LFS'),
         (b'<!DOCTYPE html><html></html>', 'HTML'),
+        (b'PAR1' + bytes(20), 'Parquet'),
+        (b'SQLite format 3\0' + bytes(20), 'SQLite'),
+        (b'{\\rtf1 path,speaker,emotion}', 'RTF'),
+        (b'RIFF' + bytes(20), 'no text'),
     ],
 )
 def test_a_file_that_is_no_table_is_called_what_it_is(content, message, tmp_path):
@@ -210,6 +230,52 @@ def test_the_case_of_words_is_ignored(tmp_path):
     first, second = folder.walk(write_list(tmp_path, text))
     assert (first.emotion, first.sex, first.split) == ('angry', 'male', 'train')
     assert (second.emotion, second.sex, second.split) == ('sad', 'female', 'dev')
+
+
+@pytest.mark.parametrize('missing', ['NA', 'nan', 'n/a', '#N/A', '?', ''])
+def test_cells_without_a_value_are_empty(missing, tmp_path):
+    """R writes NA, pandas nan, spreadsheets #N/A."""
+    columns = 'start,end,channel,sex,session,split,arousal'
+    row = ','.join(['x.wav,1,sad'] + [missing] * 7)
+    text = f'path,speaker,emotion,{columns}\n{row}\n'
+    (utterance,) = folder.walk(write_list(tmp_path, text))
+    assert (utterance.name, utterance.start, utterance.end) == ('x.wav', 0, None)
+    assert (utterance.channel, utterance.arousal) == (0, None)
+    assert (utterance.sex, utterance.session, utterance.split) == ('', '', '')
+
+
+def test_numbers_that_pandas_writes_with_a_point_are_whole(tmp_path):
+    """It does so in a column with empty cells."""
+    text = 'path,speaker,emotion,channel\nx.wav,1,0.0,2.0\ny.wav,1,1.0,\n'
+    options = folder.make_options(emotions='0=sad,1=angry')
+    first, second = folder.walk(write_list(tmp_path, text), options)
+    assert (first.emotion, first.channel) == ('sad', 2)
+    assert (second.emotion, second.channel) == ('angry', 0)
+
+
+def test_usual_words_for_the_sexes_and_parts_are_read(tmp_path):
+    rows = 'a.wav,1,sad,F,val\nb.wav,2,sad,M.,Training\nc.wav,3,sad,Weiblich,testing\n'
+    text = 'path,speaker,emotion,sex,split\n' + rows
+    utterances = folder.walk(write_list(tmp_path, text))
+    assert [u.sex for u in utterances] == ['female', 'male', 'female']
+    assert [u.split for u in utterances] == ['dev', 'train', 'test']
+
+
+@pytest.mark.parametrize('start', ['sep=;\n', '"sep=;"\n', '\ufeffsep=;\n', '\n\n', '\ufeff\ufeff'])
+def test_what_spreadsheets_write_before_the_header_is_passed_over(start, tmp_path):
+    """Lines are counted from the beginning of the file."""
+    path = write_list(tmp_path, f'{start}path;speaker;emotion\nx.wav;1;sad\n')
+    (utterance,) = folder.walk(path)
+    assert (utterance.speaker, utterance.emotion) == ('1', 'sad')
+    path.write_text(path.read_text().replace('sad', 'wrong'))
+    with pytest.raises(UserError, match=f'line {2 + start.count(chr(10))}: unknown emotion'):
+        folder.walk(path)
+
+
+def test_names_of_columns_may_have_what_cannot_be_seen(tmp_path):
+    text = '\u200bpath,\uff53peaker, emotion\u200b\nx.wav,1,sad\u200b\n'
+    (utterance,) = folder.walk(write_list(tmp_path, text))
+    assert (utterance.path.name, utterance.emotion) == ('x.wav', 'sad')
 
 
 def test_own_words_and_codes_are_mapped_and_the_message_says_how(tmp_path):
@@ -347,6 +413,10 @@ VARIANTS = [
     (' a/u0.wav', 'blanks at the ends'),
     ("'a/u0.wav'", 'quotation marks'),
     ('A/U0.WAV', 'upper and lower case'),
+    ('a/u0.wav\u200b', 'invisible characters'),
+    ('%61/u0.wav', 'codes such as %20'),
+    ('a/u0.flac', 'suffix'),
+    ('a/u0', 'suffix'),
     ('a\\U0.wav', 'backslashes and Unicode form'),
     ('file://{folder}/a/u0.wav', 'file://'),
     ('file://localhost{folder}/a/u0%2Ewav', 'file://'),
@@ -370,6 +440,15 @@ def test_a_path_that_is_written_otherwise_is_read_and_said(
     assert "a/u0.wav'" in output
 
 
+def test_a_path_in_the_letters_of_windows_is_found(tmp_path, capsys):
+    (tmp_path / 'J\u00fcrgen.wav').touch()
+    path = tmp_path / 'list.csv'
+    path.write_bytes('path,speaker,emotion\nJ\u00fcrgen.wav,1,sad\n'.encode('cp1252'))
+    (utterance,) = folder.walk(path)
+    assert utterance.path == tmp_path / 'J\u00fcrgen.wav'
+    assert 'Windows-1252' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('forms', [('NFC', 'NFD'), ('NFD', 'NFC')])
 def test_names_in_another_unicode_form_are_found(forms, tmp_path, capsys):
     """macOS writes NFD."""
@@ -389,6 +468,26 @@ def test_a_path_is_taken_as_written_where_there_is_such_a_file(tmp_path, capsys)
     utterances = folder.walk(write_list(tmp_path, 'path,speaker,emotion\n' + rows))
     assert [u.path.name for u in utterances] == ['u.wav ', 'v.wav', 'missing.wav']
     assert not capsys.readouterr().out
+
+
+def test_the_names_of_a_folder_are_folded_once_for_many_paths(tmp_path, monkeypatch, capsys):
+    """Once for each path would be most of an hour for 100,000 paths."""
+    names = [f'u{n}.wav' for n in range(100)]
+    for name in names:
+        (tmp_path / name).touch()
+    rows = ''.join([f'{name.upper()},1,sad\n' for name in names])
+    path = write_list(tmp_path, 'path,speaker,emotion\n' + rows)
+    folded = []
+    normalize = unicodedata.normalize
+
+    def count(form: str, text: str) -> str:
+        folded.append(text)
+        return normalize(form, text)
+
+    monkeypatch.setattr(unicodedata, 'normalize', count)
+    assert [u.path.name for u in folder.walk(path)] == names
+    assert '100 paths of the list are not written as the file' in capsys.readouterr().out
+    assert len(folded) < 20 * len(names)
 
 
 def test_paths_relative_to_the_current_folder_are_refused(tmp_path, monkeypatch):

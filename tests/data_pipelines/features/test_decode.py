@@ -201,7 +201,7 @@ def test_channels_that_cancel_are_rejected_until_one_is_chosen(channels, tmp_pat
         [TONE, 0 * TONE],
         [0.01 * TONE, TONE],
         [make_noise(0, 0.1), make_noise(1, 0.1)],
-        [TONE, *[0 * TONE] * 63],
+        [TONE, *[0 * TONE] * 199],
         [TONE, TONE, -TONE],
     ],
 )
@@ -251,6 +251,17 @@ def test_hours_in_a_small_file_are_rejected_before_the_memory_is_full(
         decode.decode(make_utterance(tmp_path / f'a{suffix}'), SPEC)
     samples, _ = decode.read_samples(make_utterance(tmp_path / f'a{suffix}', 1.0, 2.0))
     assert samples.shape == (RATE, 8)
+
+
+def test_the_memory_limit_is_for_all_joined_files_together(tmp_path, monkeypatch):
+    """Each of them alone is below it."""
+    monkeypatch.setattr(sample_blocks, 'FIRST_CHECKED_BYTES', 1 << 20)
+    monkeypatch.setattr(sample_blocks, 'MAX_BYTES', 3 << 20)
+    path = tmp_path / 'a.flac'
+    soundfile.write(path, np.zeros((2 * RATE, 8), np.int16), RATE)
+    path.write_bytes(path.read_bytes() * 4)
+    with pytest.raises(Rejection, match='too long for the memory'):
+        decode.read_samples(make_utterance(path))
 
 
 def test_the_available_memory_is_known():

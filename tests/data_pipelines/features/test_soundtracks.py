@@ -57,6 +57,15 @@ def check_tone(samples: np.ndarray, rate: int) -> None:
     assert np.std(middle) == pytest.approx(0.1 / np.sqrt(2), rel=0.1)
 
 
+def test_libsndfile_prints_nothing_about_a_film_under_another_name(tmp_path, capfd):
+    """It takes the bytes of an M4A file called .mp3 for damaged MP3."""
+    path = tmp_path / 'a.m4a'
+    write_compressed(path, 'aac', 16_000)
+    path = path.rename(tmp_path / 'a.mp3')
+    assert decode.expected_values(path) == decode.COMPRESSED_VALUES * path.stat().st_size
+    assert capfd.readouterr().err == ''
+
+
 @pytest.mark.parametrize(('suffix', 'codec', 'rate'), COMPRESSED)
 @pytest.mark.parametrize('name', ['own', '.wav'])
 def test_a_compressed_file_is_decoded_whatever_its_name(suffix, codec, rate, name, tmp_path):

@@ -153,6 +153,23 @@ def test_the_official_fold_is_the_partition_of_the_release():
         make_folds(utterances, Protocol('official', test='test3'))
 
 
+def test_unknown_speakers_of_the_official_dev_and_test_parts_are_left_out():
+    """They may be training speakers. With --allow_leak=speaker they are used."""
+    utterances = make_utterances(speakers=6)
+    split_of_speaker = np.array(['train', 'dev', 'test', 'test2', 'train', 'train'])
+    utterances.text['split'] = split_of_speaker[np.arange(len(utterances)) // 8]
+    utterances.text['speaker'][[0, 8, 16, *range(24, 32)]] = ''
+    (fold,) = make_folds(utterances, Protocol('official'))
+    assert 0 in fold.train
+    assert fold.dev.tolist() == list(range(9, 16))
+    assert fold.test.tolist() == list(range(17, 24))
+    with pytest.raises(UserError, match=r'All 8 utterances of the part test2 .* unknown speakers'):
+        make_folds(utterances, Protocol('official', test='test2'))
+    (fold,) = make_folds(utterances, Protocol('official', test='test2', allow_leak='speaker'))
+    assert fold.dev.tolist() == list(range(8, 16))
+    assert fold.test.tolist() == list(range(24, 32))
+
+
 def test_speaker_dependent_folds_keep_copies_of_a_recording_together():
     """Utterances are random but reproducible, each tested once; the title says what is shared."""
     utterances = make_utterances(speakers=3, per_class=20)
@@ -217,6 +234,15 @@ def test_a_class_missing_from_training_is_refused():
 
 
 @pytest.mark.parametrize('protocol', ['speaker_folds', 'speaker_dependent'])
+def test_many_classes_of_an_utterance_each_are_refused_in_few_words(protocol):
+    utterances = make_utterances(speakers=6, per_class=1, classes=('sad',) * 200)
+    utterances.text['emotion'] = np.array([f'class {n:04}' for n in range(1_200)])
+    with pytest.raises(UserError, match=r'of the class class .* and \d{3} more\.') as info:
+        make_folds(utterances, Protocol(protocol, 5))
+    assert len(str(info.value)) < 500
+
+
+@pytest.mark.parametrize('protocol', ['speaker_folds', 'speaker_dependent'])
 def test_training_with_a_single_class_is_refused(protocol):
     """Any model would have a UAR of 1."""
     with pytest.raises(UserError, match=r'one class only \(sad\), so that any model'):
@@ -235,8 +261,16 @@ def test_test_parts_of_one_class_and_a_single_speaker_are_named():
     assert 'only one known speaker' in warning
 
 
+def test_classes_with_one_or_two_training_utterances_are_named():
+    utterances = make_utterances(speakers=3, per_class=6)
+    utterances.text['emotion'][[4, 16, 28]] = 'bored'  # one of each speaker
+    folds = make_folds(utterances, Protocol('leave_one_speaker_out'))
+    (warning,) = describe_poor_parts(utterances, folds)
+    assert 'a fold has fewer than 3 training utterances of bored, which' in warning
+
+
 def test_more_parts_than_utterances_are_refused_at_once():
-    with pytest.raises(UserError, match='folds is 1000000000, and there are 48 utterances'):
+    with pytest.raises(UserError, match='folds is 1000000000, but there are only 48'):
         make_folds(make_utterances(), Protocol('speaker_dependent', folds=10**9))
 
 

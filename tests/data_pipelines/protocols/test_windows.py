@@ -84,7 +84,7 @@ def test_windows_that_overlap_across_parts_are_a_leak(window, other):
         findings = audit.audit_folds(utterances, folds, Protocol(folds=3, allow_leak='audio'))
         assert findings['leaks'] == ['audio']
         assert findings['windows']['count'] == 2
-        assert 'LEAK (allowed): 2 utterances of overlapping windows' in '\n'.join(
+        assert 'LEAK (allowed): 2 utterances in overlapping windows' in '\n'.join(
             audit_report.summary_lines(findings)
         )
 

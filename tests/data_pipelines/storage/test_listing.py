@@ -80,6 +80,40 @@ def test_a_corpus_without_segments_has_no_windows():
     assert schema.label_columns(completed)['window'] == ''
 
 
+def test_hard_links_and_copies_are_the_file_of_which_they_are(tmp_path):
+    """Files of the same size and another content are not; nor are missing ones."""
+    contents = {'a.wav': b'1234', 'b.wav': b'5678', 'c.wav': b'12345'}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    os.link(tmp_path / 'a.wav', tmp_path / 'hard.wav')
+    (tmp_path / 'copy.wav').write_bytes(contents['a.wav'])
+    (tmp_path / 'link.wav').symlink_to('copy.wav')
+    names = ['a.wav', 'hard.wav', 'copy.wav', 'link.wav', 'b.wav', 'c.wav', 'd.wav', 'e.wav']
+    listed = [make_utterance(name, 's', tmp_path / name, end=1.0) for name in names]
+    files = [utterance.file for utterance in complete_listing(listed)]
+    assert len(set(files[:4])) == 1
+    assert len(set(files[3:])) == len(files[3:])
+
+
+def test_files_without_an_inode_number_are_not_hard_links_of_each_other(tmp_path, monkeypatch):
+    """Some network and FAT file systems state 0 for every file."""
+    listed = []
+    for name in ('a.wav', 'b.wav'):
+        (tmp_path / name).write_bytes(name.encode())
+        listed.append(make_utterance(name, 's', tmp_path / name, end=1.0))
+    real_stat = os.stat
+
+    def stat_without_number(path, **options):
+        values = list(real_stat(path, **options))
+        values[1] = 0  # st_ino
+        return os.stat_result(values)
+
+    with monkeypatch.context() as context:
+        context.setattr(os, 'stat', stat_without_number)
+        first, second = complete_listing(listed)
+    assert first.file != second.file
+
+
 def test_channels_that_are_used_one_by_one_are_files_of_their_own():
     """But not if an utterance is the mean of them."""
     listed = [make_utterance(str(n), 's', channel=n, end=1.0) for n in (1, 2, 1)]

@@ -18,6 +18,7 @@ from data_pipelines.storage import workers
     [
         (signal.SIGKILL, 'its worker process was killed, probably because the memory was full'),
         (signal.SIGSEGV, 'unreadable: its decoder crashed'),
+        (signal.SIGABRT, 'unreadable: its decoder crashed'),
     ],
 )
 def test_an_utterance_that_ends_its_process_is_rejected_with_the_reason(signal_number, reason):
@@ -51,3 +52,5 @@ def test_a_limit_on_processes_is_a_sentence(monkeypatch):
         workers.run_workers([make_utterance(Path('a.wav'))], DyingSpec('', 0), 1),
     ):
         pass
+    with pytest.raises(UserError, match=r'cannot be started .*ulimit -u'):
+        workers.process_one_by_one([make_utterance(Path('a.wav'))], DyingSpec('', 0))

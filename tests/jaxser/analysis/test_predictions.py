@@ -55,3 +55,12 @@ def test_a_damaged_row_is_refused(tmp_path):
     file.write_bytes(HEADER.encode() + b'lam=0.1,1,u\r,s,A,0.3,0.7\n')
     with pytest.raises(UserError, match=r'predictions\.csv, line 2, .*outcome\.json'):
         list(read_prediction_rows(file, []))
+
+
+@pytest.mark.parametrize('cells', [('0.5', 'nan'), ('nan', '0.5'), ('-0.1', '1'), ('0', '1.1')])
+def test_what_is_no_posterior_is_refused(cells):
+    """In any class, also of files of earlier versions, which have no checksum."""
+    row = {'run': 'lam=0', 'fold': '1', 'utterance': 'u', 'speaker': 's', 'truth': 'A'}
+    row |= dict(zip('AB', cells))
+    with pytest.raises(UserError, match="'u' has a posterior that is not from 0 to 1"):
+        read_predictions([row], ['A', 'B'])

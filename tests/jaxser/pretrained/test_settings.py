@@ -49,6 +49,48 @@ def test_both_layouts_of_transformers_are_read(folder, key, normalises, capsys):
     assert capsys.readouterr().err == ''
 
 
+def test_settings_in_the_other_file_s_layout_are_read_too(folder, capsys):
+    """Plain ones in processor_config.json, a part of preprocessor_config.json, a part of null."""
+    settings = {'do_normalize': False, 'sampling_rate': SAMPLE_RATE}
+    plain, nested = folder / 'preprocessor_config.json', folder / 'processor_config.json'
+    plain.unlink()
+    write_json(nested, **settings)
+    assert not encoder.read_encoder(folder).normalises_input
+    nested.unlink()
+    write_json(plain, feature_extractor=settings)
+    assert not encoder.read_encoder(folder).normalises_input
+    write_json(plain, **settings)
+    write_json(nested, feature_extractor=None)
+    assert not encoder.read_encoder(folder).normalises_input
+    assert capsys.readouterr().err == ''
+
+
+def test_a_width_that_the_heads_cannot_share_is_named(folder):
+    config = json.loads((folder / 'config.json').read_text())
+    write_json(folder / 'config.json', **config | {'num_attention_heads': 3})
+    with pytest.raises(UserError, match=r'hidden_size is \d+, which is no multiple of num_att'):
+        encoder.read_encoder(folder)
+
+
+def test_a_folder_above_or_a_file_of_the_encoder_is_refused_with_its_folder(
+    folder, tmp_path, monkeypatch
+):
+    """As in the cache of Hugging Face; a name there is refused with how to download it."""
+    snapshot = tmp_path / 'models--a--b/snapshots/0123'
+    snapshot.parent.mkdir(parents=True)
+    snapshot.symlink_to(folder)
+    with pytest.raises(UserError, match=r'There is one in .*snapshots/0123: name that'):
+        encoder.read_encoder(tmp_path / 'models--a--b')
+    with pytest.raises(UserError, match=f'Name its folder, {folder}'):
+        encoder.read_encoder(folder / 'model.safetensors')
+    with monkeypatch.context() as context:  # FOLDER/FILE is written like OWNER/NAME
+        context.chdir(folder.parent)
+        with pytest.raises(UserError, match=f'Name its folder, {folder.name}'):
+            encoder.read_encoder(f'{folder.name}/model.safetensors')
+    with pytest.raises(UserError, match='is not a folder.*or a name on the Hugging Face Hub'):
+        encoder.read_encoder('~/hubert')
+
+
 def test_a_processor_without_settings_of_the_input_is_passed_over(folder, capsys):
     """That is how transformers 4 wrote it, next to preprocessor_config.json."""
     write_json(folder / 'processor_config.json', processor_class='Wav2Vec2Processor')

@@ -127,6 +127,12 @@ def test_a_variant_and_what_to_do_with_it_are_named(folder):
     assert read_error(folder).endswith('index.json. Download the folder again.')
 
 
+@pytest.mark.parametrize('name', ['tf_model.h5', 'model.onnx', 'model.safetensors.part'])
+def test_weights_of_other_programs_are_named(name, folder):
+    (folder / WEIGHTS).rename(folder / name)
+    assert f'{name}: of another program, or not complete' in read_error(folder)
+
+
 def test_what_a_file_really_is_is_said(folder):
     """Other kinds of files under the name of the weights are recognised by their first bytes."""
     for head, message in (
@@ -298,6 +304,26 @@ def test_corpora_prepared_by_an_earlier_version_keep_the_name(folder, tmp_path):
     assert (renamed, renamed.sha256, renamed.folder) == (earlier, earlier.sha256, str(folder))
     (data / 'demo' / states.name).mkdir()
     assert extractor.with_prepared_name(states, data) == states
+
+
+def test_licences_are_copied_through_the_links_of_a_download_and_no_other(folder, tmp_path, capsys):
+    """Hugging Face's cache is links to `blobs`; another link could publish a private file."""
+    encoder = read_encoder(folder)
+    snapshot = tmp_path / 'models--a--b' / 'snapshots' / '1234'
+    shutil.copytree(folder, snapshot)
+    (tmp_path / 'models--a--b' / 'blobs').mkdir()
+    (tmp_path / 'models--a--b' / 'blobs' / '56').write_text('As you like it.')
+    (tmp_path / 'id_rsa').write_text('private')
+    (snapshot / 'LICENSE').symlink_to('../../blobs/56')
+    (snapshot / 'NOTICE').symlink_to(tmp_path / 'id_rsa')
+    (snapshot / 'LICENSE.md').symlink_to('LICENSE.md')
+    write_encoder(encoder._replace(folder=snapshot), tmp_path / 'copy')
+    names = {path.name for path in (tmp_path / 'copy').iterdir()}
+    assert names == {'config.json', 'preprocessor_config.json', WEIGHTS, 'LICENSE'}
+    assert (tmp_path / 'copy' / 'LICENSE').read_text() == 'As you like it.'
+    notes = capsys.readouterr().err
+    assert 'NOTICE is not copied: it is a link to another folder' in notes
+    assert 'LICENSE.md is not copied' in notes
 
 
 def test_a_copy_has_the_settings_of_both_layouts_and_no_large_file(folder, tmp_path):

@@ -6,14 +6,16 @@ import json
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 from helpers import models
 
 from data_pipelines.errors import UserError
+from data_pipelines.features.upstream import FORMAT_VERSION
 from jaxser.serving.model import Model, check_network, read_model
-from jaxser.serving.model_checks import CHECKSUM_KEY, with_checksum
+from jaxser.serving.model_checks import CHECKSUM_KEY, describe_arrays, with_checksum
 
 
 @pytest.fixture(scope='module')
@@ -224,3 +226,31 @@ def test_files_that_would_hang_are_refused(model, tmp_path, name):
     os.mkfifo(folder / name)
     with pytest.raises(UserError, match='not a regular file'):
         read(folder)
+
+
+def fine_tuned(model: Model) -> Model:
+    """Returns the facts of a model that fine-tunes an encoder, which is not there."""
+    record = {'name': 'x', 'format': FORMAT_VERSION, 'sha256': '5' * 64, 'folder': ''}
+    model = changed(required(model), 'config.model.name', 'fine_tuned')
+    facts = {'upstream': record, 'arrays': describe_arrays(model.arrays)}
+    return model._replace(metadata=model.metadata | facts)
+
+
+def test_arrays_of_a_fine_tuned_model_are_checked_without_its_encoder(model, tmp_path):
+    """As for its export: names, types and shapes are those with which it was made."""
+    whole = fine_tuned(model)
+    read(models.write_model(tmp_path / 'whole', whole))
+    emotion = whole.arrays['params']['emotion']
+    forged = whole._replace(arrays=whole.arrays | {'params': {'emotion': emotion}})
+    assert 'is missing; the model that was made has' in refusal(tmp_path / 'a', forged)
+    smaller = jax.tree.map(lambda array: array[..., :1], whole.arrays)
+    assert '; the model that was made has' in refusal(
+        tmp_path / 'b', whole._replace(arrays=smaller)
+    )
+
+
+def test_a_fine_tuned_model_needs_the_record_of_its_encoder(model, tmp_path):
+    """Otherwise it would take any encoder for its own."""
+    whole = fine_tuned(model)
+    del whole.metadata['upstream']
+    assert 'lacks upstream' in refusal(tmp_path, whole)

@@ -218,6 +218,8 @@ def test_a_folder_stands_for_all_audio_files_below_it(model, tmp_path):
     soundfile.write(tmp_path / 'a.flac', make_tone(0.5), RATE)
     (tmp_path / 'notes.txt').write_text('no audio\n')
     (tmp_path / '._a.flac').touch()  # macOS leaves such files
+    (tmp_path / '.git').mkdir()
+    soundfile.write(tmp_path / '.git' / 'a.flac', make_tone(0.5), RATE)
     answers = list(model.predict_files([tmp_path]))
     assert [Path(answer['file']).name for answer in answers] == ['a.flac', 'B.WAV']
     (tmp_path / 'none').mkdir()
@@ -256,6 +258,15 @@ def test_an_impossible_path_is_refused_or_answered(model, path):
         return
     (answer,) = model.predict_files([path])
     assert 'unreadable' in answer['error']
+
+
+def test_a_pipe_between_files_is_named(model, tmp_path):
+    """To open it, even only for its header, would block."""
+    soundfile.write(tmp_path / 'a.wav', make_tone(0.5), RATE)
+    os.mkfifo(tmp_path / 'b.wav')
+    first, second = model.predict_files([tmp_path / 'a.wav', tmp_path / 'b.wav'])
+    assert first['posterior']
+    assert 'not a file' in second['error']
 
 
 def test_due_answers_are_given_before_a_long_file_is_decoded(model, tmp_path, monkeypatch):

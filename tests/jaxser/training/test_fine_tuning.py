@@ -14,7 +14,7 @@ from data_pipelines.prepare import parse_feature_spec
 from data_pipelines.storage import dataset
 from data_pipelines.storage.preparation import prepare_corpus
 from jaxser.configuration import resolve
-from jaxser.serving import bundling, model, predictor
+from jaxser.serving import bundling, model, model_checks, predictor
 from jaxser.training import experiment, task, validate
 from jaxser.workdir import Workdir
 
@@ -62,7 +62,9 @@ def test_two_methods_are_trained_and_make_a_model(prepared, whisper, tmp_path, c
     output = capsys.readouterr().out
     assert 'Forecast of memory for 1 run on a device' in output
     assert output.index('Forecast of memory') < output.index('First step')
-    params = model.read_model(bundling.bundle_model(tmp_path / 'run')).arrays['params']
+    made = model.read_model(bundling.bundle_model(tmp_path / 'run'))
+    assert made.metadata['arrays'] == model_checks.describe_arrays(made.arrays)
+    params = made.arrays['params']
     layer = params['encoder']['upstream']['layers_0']
     assert set(layer['self_attn']) == {'q_proj', 'v_proj'}
     wave = np.random.default_rng(0).normal(0, 0.1, 3_200).astype(np.float32)
