@@ -38,6 +38,8 @@ def test_only_the_error_that_is_raised_is_seen(tmp_path, caplog, unraisable, mon
         fail()
         raise ValueError('No space left on device')
 
+    # A command that another test has run in this process leaves a filter.
+    monkeypatch.setattr(standard_logging.getLogger('asyncio'), 'filters', [])
     arrays = {'x': np.zeros((1, 1, 2), np.float32)}
     with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
         with monkeypatch.context() as context:
