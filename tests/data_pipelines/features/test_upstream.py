@@ -292,7 +292,7 @@ def test_models_of_frames_and_utterance_statistics_are_refused_for_pooled_states
             '--states heard needs a pretrained encoder: name its Hugging Face folder, '
             '--features upstream:FOLDER',
         ),
-        (('--features', 'upstream'), 'expected log-mel, or upstream:FOLDER'),
+        (('--features', 'upstream'), 'expected log-mel, upstream:FOLDER'),
     ],
 )
 def test_contradictory_options_are_refused_and_leave_no_files(

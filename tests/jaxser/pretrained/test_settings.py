@@ -87,7 +87,7 @@ def test_a_folder_above_or_a_file_of_the_encoder_is_refused_with_its_folder(
         context.chdir(folder.parent)
         with pytest.raises(UserError, match=f'Name its folder, {folder.name}'):
             encoder.read_encoder(f'{folder.name}/model.safetensors')
-    with pytest.raises(UserError, match='is not a folder.*or a name on the Hugging Face Hub'):
+    with pytest.raises(UserError, match=r'is not a folder.*or a name on the Hugging Face Hub'):
         encoder.read_encoder('~/hubert')
 
 
