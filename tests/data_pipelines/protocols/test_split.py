@@ -75,5 +75,6 @@ def test_left_out_utterances_are_described_by_reason():
         'Left out, in no part of this protocol: 4.',
     ]
     assert Split(make_utterances(), [], '', {}, 0).describe_left_out('four') == []
-    (sentence,) = Split(make_utterances(), [], '', {}, 4, unused_unknown=3).describe_left_out('four')
+    split = Split(make_utterances(), [], '', {}, 4, unused_unknown=3)
+    (sentence,) = split.describe_left_out('four')
     assert sentence.endswith('in no part of this protocol: 4, 3 of them of unknown speakers.')
