@@ -75,7 +75,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     names = ', '.join(corpora.corpus_names())
     parser.add_argument('name', metavar='NAME', help=f'the corpus: {names}')
-    parser.add_argument('--source', type=path_text, help="the corpus's root; for `folder`, the CSV")
+    parser.add_argument(
+        '--source',
+        type=path_text,
+        help="the corpus's root; for `folder`, the "
+        'CSV; for `emobox`, its JSONL; for `huggingface` and `audformat`, the data set',
+    )
     parser.add_argument(
         '--out', type=path_text, default='data', help='the folder of all data sets (%(default)s)'
     )
@@ -137,7 +142,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_list_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options for a list of the user's own."""
-    group = parser.add_argument_group('a list of your own (folder)')
+    group = parser.add_argument_group(
+        'a list of your own (folder, huggingface, audformat or emobox)'
+    )
     group.add_argument(
         '--name',
         dest='own_name',

@@ -69,13 +69,14 @@ def results(workdir):
     return frames.results_frame(workdir)
 
 
-def prepare(source, name='folder', out='data', **options):
+def prepare(source, name='folder', out='data', importer='folder', **options):
     """Prepares a corpus, as the command data_pipelines.prepare does; returns the data set's folder.
 
     Examples:
       >>> jaxser.prepare('turev.csv', 'turev')
       >>> jaxser.prepare('/corpora/emodb', 'emodb', features='upstream:whisper-tiny.en')
       >>> jaxser.prepare(frame, 'mine')  # columns path, speaker and emotion
+    >>> jaxser.prepare('saved_data_set', 'mine', importer='huggingface')
 
     Args:
       source: The folder of a corpus, the file with the list of your own, or that list as a
@@ -83,6 +84,8 @@ def prepare(source, name='folder', out='data', **options):
         a corpus that is synthesised (demo).
       name: The name of a known corpus, or that of your own.
       out: The folder of all data sets.
+      importer: What reads the list of your own: 'folder' (CSV), 'huggingface', 'audformat' or
+        'emobox'.
       **options: The options of the command, such as `emotions='wut=angry'`, `workers=2`, or
         `allow_partial=True`.
 
@@ -91,4 +94,4 @@ def prepare(source, name='folder', out='data', **options):
     """
     from jaxser import api
 
-    return api.prepare(source, name, out, **options)
+    return api.prepare(source, name, out, importer, **options)

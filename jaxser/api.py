@@ -90,7 +90,9 @@ def _choose_workdir(config, workdir: str | os.PathLike | None) -> epath.Path:
     return epath.Path(workdir)
 
 
-def prepare(source, name: str, out: str | os.PathLike, **options: object) -> Path:
+def prepare(
+    source, name: str, out: str | os.PathLike, importer: str = 'folder', **options: object
+) -> Path:
     """Prepares a corpus as `jaxser.prepare` says; returns the folder of the data set."""
     from data_pipelines import prepare as command
 
@@ -98,7 +100,7 @@ def prepare(source, name: str, out: str | os.PathLike, **options: object) -> Pat
     if not isinstance(source, str | os.PathLike | None):
         source = _write_list(source, Path(out) / 'sources' / name / 'list.csv')
     is_known = name in corpora.corpus_names()
-    arguments = [name] if is_known else ['folder', '--name', name]
+    arguments = [name] if is_known else [importer, '--name', name]
     arguments += ['--out', os.fspath(out)]
     if source is not None:
         arguments += ['--source', os.fspath(source)]

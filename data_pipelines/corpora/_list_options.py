@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from data_pipelines.errors import UserError
@@ -31,6 +32,8 @@ class ListOptions:
     column_names: Mapping[str, str] = dataclasses.field(default_factory=dict)  # ours: the list's
     scale: Scale = OUR_SCALE  # of the ratings
     arguments: tuple[str, ...] = ()  # of the command line that say so, without the name
+    # Where an importer writes audio that is inside a data set (`_list_import.py`).
+    audio_folder: Path | None = dataclasses.field(default=None, compare=False)
 
 
 def parse_columns(text: str, known_columns: tuple[str, ...]) -> dict[str, str]:

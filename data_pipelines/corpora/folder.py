@@ -133,12 +133,16 @@ def make_options(
     return ListOptions(name, class_by_word, arguments=tuple(arguments), **settings)
 
 
-def utterances_of_table(source: Path, table: Table, options: ListOptions) -> list[Utterance]:
+def utterances_of_table(
+    source: Path, table: Table, options: ListOptions, folder: Path | None = None
+) -> list[Utterance]:
     """Returns the utterances that the table of a list names, in its order.
 
     An utterance is named by its path, by `#start-end` if it is a segment, and by `@channel` if a
-    channel is chosen. Raises a UserError that lists what is wrong with the table.
+    channel is chosen. Paths are relative to `folder`, by default that of the list. Raises a
+    UserError that lists what is wrong with the table.
     """
+    folder = source.parent if folder is None else folder
     if SURROGATES.search(''.join(table.columns)):
         raise UserError(f'The first line of {source} has {NOT_UTF_8}.{ENCODING_HINT}')
     renamed = find_columns(source, table.columns, options.column_names)
@@ -149,7 +153,7 @@ def utterances_of_table(source: Path, table: Table, options: ListOptions) -> lis
         fold_words(row)
     read_words(source, table.numbered_rows, options)
     check_rows(source, table.numbered_rows, options)
-    finder = PathFinder(source.parent)
+    finder = PathFinder(folder)
     for _, row in table.numbered_rows:
         row['path'] = finder.find(row['path'])
     finder.check_folder()
@@ -157,7 +161,7 @@ def utterances_of_table(source: Path, table: Table, options: ListOptions) -> lis
     utterances = []
     lines_by_name = collections.defaultdict(list)
     for number, row in table.numbered_rows:
-        utterance = make_utterance(source.parent, row, options)
+        utterance = make_utterance(folder, row, options)
         utterances.append(utterance)
         lines_by_name[utterance.name].append(str(number))
     check_unique(source, lines_by_name)

@@ -81,7 +81,11 @@ def prepare_corpus(
       list_options: how a list of the user's own is read, and the name of its corpus.
     """
     check_not_copies(name)
-    corpus = with_list_options(corpora.load_corpus(name), list_options or ListOptions())
+    list_options = list_options or ListOptions()
+    if list_options.name:
+        audio_folder = Path(out) / 'sources' / list_options.name
+        list_options = dataclasses.replace(list_options, audio_folder=audio_folder)
+    corpus = with_list_options(corpora.load_corpus(name), list_options)
     dataset_corpus = speed_copies.corpus_of_copies(corpus) if speeds else corpus
     title = dataset_corpus.title
     out = Path(out)
@@ -116,7 +120,7 @@ def prepare_corpus(
         utterances = speed_copies.make_copies(listed, speeds) if speeds else listed
         record = make_record(dataset_corpus, source, utterances, speeds)
         if corpus.is_own_list:
-            record['own'] = describe_own_list(listed, list_options or ListOptions())
+            record['own'] = describe_own_list(name, listed, list_options)
         if existing:
             check_same_source(corpus, existing, record)
             print(f'{title} is already prepared: {existing}')
@@ -178,12 +182,17 @@ def check_not_copies(name: str) -> None:
 
 def with_list_options(corpus: Corpus, options: ListOptions) -> Corpus:
     """Returns the corpus, whose list is read with the options; UserError if it has no list."""
-    if options == ListOptions():
-        return corpus
     if not corpus.is_own_list:
+        if options == ListOptions():
+            return corpus
         raise UserError(
             '--name, --emotions, --labels, --columns and --scale are for a list of your own '
             f'(folder); {corpus.name} has names, words and ratings of its own. Leave them out.'
+        )
+    if not options.name and corpus.name != 'folder':
+        raise UserError(
+            f'--name NAME is missing: the name that your corpus gets, such as prepare {corpus.name}'
+            ' --name mine.'
         )
     walk = functools.partial(corpus.walk, options=options)
     if not options.name:
@@ -193,12 +202,16 @@ def with_list_options(corpus: Corpus, options: ListOptions) -> Corpus:
     return dataclasses.replace(corpus, walk=walk, name=own.name, title=own.title)
 
 
-def describe_own_list(utterances: list[Utterance], options: ListOptions) -> dict:
-    """Returns what is recorded of a list of the user's own: its classes, and how it was read."""
+def describe_own_list(list_format: str, utterances: list[Utterance], options: ListOptions) -> dict:
+    """Returns what is recorded of a list of the user's own: its classes, and how it was read.
+
+    `list_format` is `folder`, or the name of an importer.
+    """
     speakers = {utterance.speaker for utterance in utterances} - {''}
     emotions = {utterance.emotion for utterance in utterances}
     languages = {utterance.language for utterance in utterances} - {''}
     return {
+        'format': list_format,
         'classes': sorted(emotions - set(labels.UNTRAINED_EMOTIONS)),
         'languages': sorted(languages),
         'speakers': len(speakers),

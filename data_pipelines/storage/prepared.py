@@ -142,6 +142,8 @@ def prepare_arguments(data_dir: str | Path, name: str) -> str:
         record = read_record(file.parent)
         if 'own' in record and name in own:
             words = ['--source', record['source'], *record['own']['arguments']]
+            list_format = record['own'].get('format', 'folder')  # earlier records have none
+            arguments = arguments.replace('folder', list_format, 1)
             return f'{arguments} {shlex.join(words)}'
     return f'{arguments} --source PATH'
 

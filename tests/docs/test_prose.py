@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from data_pipelines.corpora import corpus_names
+
 ROOT = Path(__file__).parents[2]
 MOST_WORDS = 16  # of the mean sentence of a page
 
@@ -82,3 +84,10 @@ def test_files_of_the_repository_exist(page):
     ):
         if not re.search(r'/my_\w+\.py$|entropy\.py$|lakeside\.py$', path):
             assert (ROOT / path).exists(), path
+
+
+def test_every_corpus_is_in_the_table_of_corpora():
+    """The table says which folder `prepare` expects."""
+    text = (ROOT / 'docs' / 'guide' / 'corpora.md').read_text()
+    for name in corpus_names():
+        assert re.search(rf'^\| `{name}[` ]', text, re.MULTILINE), name
