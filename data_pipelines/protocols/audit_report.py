@@ -151,7 +151,7 @@ def _describe_copies(findings: dict) -> str:
 
 def _describe_dropped(dropped: dict) -> str:
     """Returns how many copies of recordings are left out."""
-    words = f'{pluralize(dropped["utterances"], "utterance")} that are copies of recordings'
+    words = f'{pluralize(dropped["utterances"], "duplicate")} of other recordings'
     if dropped['utterances']:
         words += f', {dropped["identical"]} of them identical'
     if dropped['other_labels']:

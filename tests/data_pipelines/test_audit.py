@@ -79,6 +79,7 @@ def test_a_length_that_tells_the_emotion_is_in_the_first_ten_lines(data, tmp_pat
     first_lines = ' '.join(output.splitlines()[:10])
     assert 'Warning: length alone tells the emotion of unseen speakers: UAR 1.00' in first_lines
     assert 'without copies of recordings' in output.splitlines()[0]
+    hash_without_copies = output.splitlines()[1]
     assert 'Left out, copies of other recordings: 6.' in output  # 5 tones are nearly identical
     assert '6 pairs of copies' in output
     header, *rows = listed.read_text().splitlines()
@@ -87,6 +88,7 @@ def test_a_length_that_tells_the_emotion_is_in_the_first_ten_lines(data, tmp_pat
     assert {row.rpartition(',')[2] for row in rows} == {'yes'}
     status, output = run_command(*flags)
     assert status == 2, output
+    assert output.splitlines()[1] != hash_without_copies
     assert '--drop_copies keeps one' in output.splitlines()[-1]
     assert '0_angry_0.wav,5_sad_3.wav,1.0,s0,s5,angry,sad,yes,\n' in listed.read_text()
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from configs import base
 from data_pipelines.errors import UserError
+from jaxser.configuration import resolve
 from jaxser.pretrained import extractor, hub
 from jaxser.pretrained.checkpoint import WEIGHTS_FILE
 
@@ -171,3 +173,13 @@ def test_prepared_data_say_which_revision(cache, data, tmp_path):
     assert (record['hub_name'], record['revision']) == (NAME, COMMIT)
     pack.write_npz(folder, tmp_path / 'packed.npz')
     assert npz.read_record(tmp_path / 'packed.npz')['upstream'] == json.loads(json.dumps(record))
+
+
+def test_a_name_to_fine_tune_becomes_the_folder_of_its_revision(cache):
+    """So that a sweep that is resumed has the weights that it began with."""
+    config = base.get_config()
+    config.model.name = 'fine_tuned'
+    config.model.upstream = NAME
+    config.data.normalise = 'none'
+    resolve._resolve_encoder_input(config)
+    assert Path(config.model.upstream) == (cache / 'models--tiny--whisper' / 'snapshots' / COMMIT)
