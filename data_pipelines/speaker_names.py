@@ -14,12 +14,15 @@ from data_pipelines.wording import INVISIBLE_PATTERN, TYPOGRAPHIC_CHARACTERS, re
 UNKNOWN_WORDS = {
     'nan', 'na', 'n/a', 'n.a', 'none', 'null', 'empty', 'missing', 'unknown',
     'unk', 'undefined', 'not available', 'not known', 'unbekannt', 'inconnu', 'desconocido',
-    'desconhecido', 'sconosciuto', 'onbekend', '\u4e0d\u660e', '\u672a\u77e5',
+    'unspecified', 'not specified', 'not applicable', 'to be determined', 'tbd', 'keine angabe',
+    'keine angaben', 'desconhecido', 'sconosciuto', 'onbekend', '\u4e0d\u660e', '\u672a\u77e5',
     '\u043d\u0435\u0438\u0437\u0432\u0435\u0441\u0442\u043d\u043e',
 }  # fmt: skip
 SPEAKER_WORDS = {'speaker', 'spk', 'spkr'}  # 'unknown speaker' is an unknown one
 # What spreadsheets write in place of a value that cannot be computed, and MySQL for NULL.
 ERROR_PATTERN = re.compile(r'#[a-z0/!?]+[!?]|#nv|\\n')
+# German for 'not stated'. Written in another case, the letters may be those of a person.
+NOT_STATED_PATTERN = re.compile(r'k\.\s?A\.?')
 
 NUMBER_PATTERN = re.compile(r'(\d+)([.,]0*)?')
 
@@ -47,6 +50,8 @@ def identity_key(name: str) -> str:
 @functools.lru_cache(maxsize=1 << 16)  # lists repeat their words
 def is_unknown(name: str) -> bool:
     """Returns whether a name stands for an unknown speaker: empty, nan, unknown, n/a, none, ..."""
+    if NOT_STATED_PATTERN.fullmatch(name.strip()):
+        return True
     return _is_unknown_key(identity_key(name))
 
 
@@ -90,8 +95,8 @@ def _prefixed_key(speaker: str, corpus: str) -> str:
     prefix = f'{corpus}/'
     if not speaker.startswith(prefix):
         prefix = ''
-    key = identity_key(speaker.removeprefix(prefix))
-    return '' if _is_unknown_key(key) else prefix + key
+    name = speaker.removeprefix(prefix)
+    return '' if is_unknown(name) else prefix + identity_key(name)
 
 
 def clear_unknown(speaker_N: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The folder of a sweep: its files, its lock, and the checks that it belongs to the sweep."""
 
+import functools
 import io
 import json
 import os
@@ -15,6 +16,7 @@ from etils import epath
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.storage import dataset
+from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 from jaxser import distributed, earlier, workdir_files
 from jaxser.configuration.serialization import config_from_dict, config_to_dict
@@ -75,8 +77,8 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
     """Returns the acquired lock of a folder.
 
     The folder is locked as long as the lock is referenced and this process runs. A process may call
-    this several times for one folder. Raises UserError if another process has the lock. On a file
-    system without locks nothing is locked.
+    this several times for one folder. Raises UserError if another process has the lock. Where the
+    file cannot be locked, as on some file systems, that is printed, and nothing is locked.
     """
     # No fallback to a soft lock, which would remain after its process was killed on another host.
     lock = filelock.FileLock(
@@ -93,9 +95,19 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
         raise UserError(
             f'Another process is using {folder}. Wait for it to end, or choose another --workdir.'
         ) from None
-    except (OSError, NotImplementedError):  # this file system has no locks
-        pass
+    except (OSError, NotImplementedError) as error:
+        _report_no_lock(folder, getattr(error, 'strerror', None) or str(error))
     return lock
+
+
+@functools.cache  # one process opens a workdir several times
+def _report_no_lock(folder: Path, reason: str) -> None:
+    """Prints that a folder could not be locked: another user's, or a file system without locks."""
+    print_text(
+        f'{folder / ".lock"} cannot be locked ({reason}). Make sure that no other process trains '
+        'or probes in this workdir. If the file belongs to another user, and nothing runs there, '
+        'remove it.'
+    )
 
 
 def describe_saved(path, epochs: int) -> str:

@@ -180,8 +180,22 @@ def _window_leak_message(findings: dict) -> str:
         f'have overlapping windows of one file: {"; ".join(named)}. '
         f'In all {pluralize(leak["count"], "utterance")}, '
         f'in {leak["in_folds"]} of {pluralize(findings["folds"], "fold")}. '
-        'Give windows of one file to one part, or correct start and end in the list; '
+        f'{_window_advice(examples[0])} '
         '--allow_leak=audio continues, and the results state the leak.'
+    )
+
+
+def _window_advice(example: dict) -> str:
+    """Returns what to do about two windows that overlap; `example` names their speakers."""
+    first, second = [repr(name) if name else 'unknown' for name in example['speakers']]
+    advice = 'In the protocol official, give all windows of a file the same split; else'
+    if first == second:
+        return (
+            f'These windows are listed under the speaker {first}. {advice} correct start and end.'
+        )
+    return (
+        f'These windows are listed under the speakers {first} and {second}. If that is one person, '
+        f'write one name. {advice} correct start and end.'
     )
 
 

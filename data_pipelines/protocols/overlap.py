@@ -53,7 +53,7 @@ def shared_windows(
     """Returns which windows of one file overlap although they are in two parts of a fold.
 
     'count' is the number of utterances that overlap one of another part; 'examples' has at most
-    MAX_EXAMPLES pairs of them.
+    MAX_EXAMPLES pairs of them, with their speakers.
     """
     windows = find_windows(utterances)
     if not len(windows.row_W):
@@ -72,18 +72,21 @@ def shared_windows(
                 continue
             fold_numbers.add(fold.number)
             for w in np.flatnonzero(overlaps_W & ~is_shared_W)[: MAX_EXAMPLES - len(examples)]:
-                names = _overlapping_names(utterances, windows, w, is_first_W)
-                examples.append({'fold': fold.name, 'parts': list(pair), 'utterances': names})
+                example = {'fold': fold.name, 'parts': list(pair)}
+                examples.append(example | _overlapping_pair(utterances, windows, w, is_first_W))
             is_shared_W |= overlaps_W | overlap_mask(windows, is_second_W, is_first_W)
     return {'count': int(is_shared_W.sum()), 'in_folds': len(fold_numbers), 'examples': examples}
 
 
-def _overlapping_names(
+def _overlapping_pair(
     utterances: Utterances, windows: Windows, window: int, is_first_W: np.ndarray
-) -> list[str]:
-    """Returns the names of a window of the first part and of `window`, which overlap."""
+) -> dict[str, list[str]]:
+    """Returns the names and speakers of a window of the first part and of `window`."""
     rows = windows.row_W[[find_partner(windows, window, is_first_W), window]]
-    return utterances.text['utterance'][rows].tolist()
+    return {
+        'utterances': utterances.text['utterance'][rows].tolist(),
+        'speakers': utterances.text['speaker'][rows].tolist(),
+    }
 
 
 def presence_by_part(fold: Fold, index_N: np.ndarray, count: int) -> dict[str, np.ndarray]:

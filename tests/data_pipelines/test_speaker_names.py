@@ -66,6 +66,10 @@ def test_different_names_keep_different_keys():
         '#REF!',
         '#DIV/0!',
         '\\N',
+        'k.A.',
+        'k. A.',
+        'keine Angabe',
+        'TBD',
     ],
 )
 def test_names_of_nobody_are_unknown(name):
@@ -74,7 +78,21 @@ def test_names_of_nobody_are_unknown(name):
 
 @pytest.mark.parametrize(
     'name',
-    ['0', 'Nan\u00e9', 'Nancy', 'anon', '1', '-1', 'Nat', 'Nil', 'unknown_1', 'speaker', '#1'],
+    [
+        '0',
+        'Nan\u00e9',
+        'Nancy',
+        'anon',
+        '1',
+        '-1',
+        'Nat',
+        'Nil',
+        'unknown_1',
+        'speaker',
+        '#1',
+        'K.A.',
+        'ka',
+    ],
 )
 def test_names_of_people_are_known(name):
     assert not speaker_names.is_unknown(name)

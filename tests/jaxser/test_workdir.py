@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import filelock
 import pytest
 
 from configs import base
@@ -58,8 +59,8 @@ def test_a_process_may_open_its_folder_twice(tmp_path):
 
 
 @pytest.mark.parametrize('number', [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
-def test_a_file_system_without_locks_can_be_used(number, tmp_path, monkeypatch):
-    """The folder is opened without a lock."""
+def test_a_file_system_without_locks_can_be_used(number, tmp_path, monkeypatch, capsys):
+    """The folder is opened without a lock, which is said once."""
 
     def fail(file, operation):
         raise OSError(number, 'no locks here')
@@ -67,6 +68,20 @@ def test_a_file_system_without_locks_can_be_used(number, tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, 'flock', fail)
     open_workdir(tmp_path)
     open_workdir(tmp_path)
+    assert capsys.readouterr().out.count('.lock cannot be locked (no locks here)') == 1
+
+
+def test_the_lock_of_another_user_is_said(tmp_path, monkeypatch, capsys):
+    """It can be read, but not be opened for writing; the folder may still be writable."""
+
+    def refuse(lock):
+        raise PermissionError(errno.EACCES, 'Permission denied')
+
+    monkeypatch.setattr(filelock.FileLock, '_acquire', refuse)
+    open_workdir(tmp_path)
+    printed = capsys.readouterr().out
+    assert '.lock cannot be locked (Permission denied)' in printed
+    assert 'If the file belongs to another user, and nothing runs there, remove it.' in printed
 
 
 def test_a_folder_is_removed_only_if_it_is_empty(tmp_path):

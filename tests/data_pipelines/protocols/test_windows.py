@@ -79,8 +79,13 @@ def test_windows_that_overlap_across_parts_are_a_leak(window, other):
     for first, second in ((window, other), (other, window)):
         utterances = overlapping(first, second)
         folds = make_folds(utterances, Protocol(folds=3))
-        with pytest.raises(UserError, match=r'have overlapping windows of one file: [05]_'):
+        with pytest.raises(
+            UserError, match=r'have overlapping windows of one file: [05]_'
+        ) as error:
             audit.audit_folds(utterances, folds, Protocol(folds=3))
+        assert 'under the speakers ' in str(error.value)
+        assert "'s00'" in str(error.value)
+        assert "'s05'" in str(error.value)
         findings = audit.audit_folds(utterances, folds, Protocol(folds=3, allow_leak='audio'))
         assert findings['leaks'] == ['audio']
         assert findings['windows']['count'] == 2
