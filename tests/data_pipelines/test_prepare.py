@@ -146,7 +146,8 @@ def test_tfds_load_returns_the_computed_features_in_the_order_of_the_corpus(load
             features = log_mel.compute_features(utterance, SPEC)
         example = loaded[utterance.name]
         assert example['mel_TxM'].dtype == np.float16
-        assert example['sha256'].decode() == features.pop('sha256')
+        for key in ('sha256', 'source_codec'):
+            assert example[key].decode() == features.pop(key)
         for key, value in features.items():
             np.testing.assert_array_equal(example[key], np.asarray(value, example[key].dtype))
         for key, value in schema.label_columns(utterance).items():
