@@ -64,16 +64,26 @@ class Sound(NamedTuple):
     source_codec: str  # of the file: the format and the codec within it
 
 
-def decode(utterance: Utterance, spec: 'LogMel') -> Sound:
-    """Returns the sound of an utterance, at `spec.rate` Hz.
+def decode(utterance: Utterance, spec: 'LogMel') -> np.ndarray:
+    """Returns the samples of an utterance, float32, mono, at `spec.rate` Hz.
 
     At `utterance.speed` 2 the audio has half its duration and twice its frequencies. Raises a
     Rejection if the samples cannot be used.
     """
+    return _decode_with_rate(utterance, spec)[0]
+
+
+def decode_sound(utterance: Utterance, spec: 'LogMel') -> Sound:
+    """Returns the samples as `decode` does, with the rate and the codec of the file."""
+    wave, source_rate = _decode_with_rate(utterance, spec)
+    return Sound(wave, source_rate, name_codec(utterance.path))
+
+
+def _decode_with_rate(utterance: Utterance, spec: 'LogMel') -> tuple[np.ndarray, int]:
+    """Returns the samples as `decode` does, and the rate of the file in Hz."""
     samples, source_rate = read_samples(utterance)
     rate = source_rate * utterance.speed if utterance.speed != 1 else source_rate
-    wave = to_mono(samples, rate, spec, utterance.channel or None)
-    return Sound(wave, source_rate, name_codec(utterance.path))
+    return to_mono(samples, rate, spec, utterance.channel or None), source_rate
 
 
 def name_codec(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.features.decode import Rejection, Sound, decode
+from data_pipelines.features.decode import Rejection, Sound, decode_sound
 from data_pipelines.features.levels import measure_leading_silence, measure_level
 from data_pipelines.features.rejection import SAMPLE_RATE_RANGE
 from data_pipelines.features.signature import compute_signature
@@ -164,7 +164,7 @@ def compute_moments(mel_TxM: 'np.ndarray') -> tuple['np.ndarray', 'np.ndarray']:
 def compute_features(utterance: Utterance, spec: LogMel) -> dict | Rejection:
     """Returns all columns that are stored for an utterance, or why it is rejected."""
     try:
-        sound = decode(utterance, spec)
+        sound = decode_sound(utterance, spec)
         mel_TxM = compute_log_mel(sound.wave, spec)
     except Rejection as rejection:
         return rejection

@@ -12,7 +12,7 @@ import numpy as np
 
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.features.decode import Rejection, decode
+from data_pipelines.features.decode import Rejection, decode_sound
 from data_pipelines.features.log_mel import LogMel, audio_columns, compute_log_mel, feature_columns
 
 IDENTITY = 'tensors'  # what the SHA-256 of an encoder is computed from
@@ -132,7 +132,7 @@ class EncoderStates:
         Runs in a worker process. The samples are replaced by states later, where JAX runs.
         """
         try:
-            sound = decode(utterance, AUDIO_SPEC)
+            sound = decode_sound(utterance, AUDIO_SPEC)
             mel_TxM = compute_log_mel(sound.wave, AUDIO_SPEC)
         except Rejection as reason:
             return reason
@@ -175,7 +175,7 @@ class EncoderInput:
     def process_utterance(self, utterance: Utterance) -> 'dict | Rejection':
         """Returns all columns computed from an utterance's audio; runs in a worker process."""
         try:
-            sound = decode(utterance, AUDIO_SPEC)
+            sound = decode_sound(utterance, AUDIO_SPEC)
             features = feature_columns(self.compute_frames(sound.wave))
             mel_TxM = compute_log_mel(sound.wave, AUDIO_SPEC)
         except Rejection as reason:

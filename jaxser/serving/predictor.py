@@ -410,7 +410,7 @@ class Predictor:
             corpus='',
             channel=self.channel or 0,
         )
-        return decode.decode(utterance, self.wave_spec).wave
+        return decode.decode(utterance, self.wave_spec)
 
     def _make_recording(self, name: str, wave: np.ndarray) -> Recording:
         """Cuts a wave, with the sample rate of the model, into segments."""
