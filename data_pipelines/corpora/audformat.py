@@ -11,6 +11,7 @@ Source: https://audeering.github.io/audformat.
 """
 
 import dataclasses
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,8 @@ from data_pipelines.wording import pluralize
 
 SOURCE_HINT = '--source of `audformat` is the folder of a database, with db.yaml'
 EXTRA = 'audformat'
+HEADER_FILE = 'db.yaml'
+TABLE_SUFFIXES = ('.csv', '.parquet')
 GOLD = 'gold'  # in the name of a table that combines the votes of several listeners
 INFO_COLUMNS = ('speaker', 'language', *OPTIONAL_TEXT_COLUMNS, *RATING_COLUMNS)
 
@@ -88,21 +91,57 @@ def walk(source: Path, options: ListOptions = ListOptions()) -> list[Utterance]:
 
 def load_database(source: Path):
     """Returns the database; UserError if it cannot be read, or the library is not installed."""
-    if not (source / 'db.yaml').is_file():
-        raise UserError(f'{source} has no db.yaml. {SOURCE_HINT}.')
+    if not (source / HEADER_FILE).is_file():
+        raise UserError(f'{source} has no {HEADER_FILE}. {SOURCE_HINT}.')
     try:
         import audformat
     except ModuleNotFoundError as error:
         if error.name != 'audformat':
             raise
         raise library_error(source, 'audformat', EXTRA) from None
+    check_pickles(source)
     try:
-        return audformat.Database.load(source)
+        return load_text_files(source, audformat)
     except Exception as error:  # of the library, of YAML and of pandas
         raise UserError(
             f'{source} cannot be read by audformat {audformat.__version__}: {error}. Compare its '
             'db.yaml and its tables with the release.'
         ) from None
+
+
+def find_table_files(source: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Returns the files of a database's tables with one of the suffixes."""
+    return [path for path in sorted(source.glob('db.*')) if path.suffix in suffixes]
+
+
+def check_pickles(source: Path) -> None:
+    """UserError if a table is stored as a pickle only, since reading it may run any program."""
+    readable = {path.stem for path in find_table_files(source, TABLE_SUFFIXES)}
+    for path in find_table_files(source, ('.pkl',)):
+        if path.stem not in readable:
+            raise UserError(
+                f'{path} is a pickle, which is not read here, since it may run any program. If '
+                'you trust it, load the database with audformat and save it as '
+                "database.save(FOLDER, storage_format='csv')."
+            )
+
+
+def load_text_files(source: Path, audformat):
+    """Returns the database, with all tables read from CSV or Parquet.
+
+    audformat itself would run programs: those that db.yaml may name as Python objects, and those of
+    pickles, which it prefers to other files. So db.yaml is read safely first, and audformat reads a
+    folder in which there are no pickles.
+    """
+    import yaml
+
+    header = (source / HEADER_FILE).read_text(encoding='utf-8')
+    yaml.load(header, getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, HEADER_FILE).write_text(header, encoding='utf-8')
+        for path in find_table_files(source, TABLE_SUFFIXES):
+            Path(folder, path.name).symlink_to(path.absolute())
+        return audformat.Database.load(folder, load_data=True)
 
 
 def list_places(database) -> list[Place]:

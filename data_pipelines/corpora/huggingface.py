@@ -92,7 +92,7 @@ def read_saved(source: Path) -> list[Part]:
     parts = []
     for name, part in loaded.items():
         tables = part.with_format('arrow').iter(batch_size=BATCH_SIZE)
-        parts.append(Part(name, dict(part.features), map(to_rows, tables)))
+        parts.append(Part(name, dict(part.features), read_batches(source, tables)))
     return parts
 
 
@@ -117,22 +117,23 @@ def read_parquet(source: Path, files: list[Path]) -> list[Part]:
         except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise UserError(f'{path} is not a readable .parquet file: {error}.') from None
         name = path.stem.partition('-')[0]
-        parts.append(Part(name, features, read_batches(path, file)))
+        batches = read_batches(path, file.iter_batches(batch_size=BATCH_SIZE))
+        parts.append(Part(name, features, batches))
     return parts
 
 
-def read_batches(path: Path, file) -> Iterator[list[dict[str, Any]]]:
-    """Yields the rows of a .parquet file in batches; UserError if it is damaged."""
+def read_batches(path: Path, batches: Iterable) -> Iterator[list[dict[str, Any]]]:
+    """Yields the rows of Arrow tables or batches, without decoding their audio.
+
+    UserError if the file, or the folder, that they are read from is damaged.
+    """
+    import pyarrow
+
     try:
-        for batch in file.iter_batches(batch_size=BATCH_SIZE):
-            yield to_rows(batch)
-    except ValueError as error:  # of Arrow
+        for batch in batches:
+            yield batch.to_pylist()
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise UserError(f'{path} is damaged: {error}. Get it again.') from None
-
-
-def to_rows(batch) -> list[dict[str, Any]]:
-    """Returns the rows of an Arrow table or batch. Audio is not decoded."""
-    return batch.to_pylist()
 
 
 def import_parts(source: Path, parts: list[Part], options: ListOptions) -> list[Utterance]:
@@ -144,7 +145,8 @@ def import_parts(source: Path, parts: list[Part], options: ListOptions) -> list[
     if audio_column is not None:
         writer = AudioWriter(options.audio_folder)
         base = writer.folder
-        columns.insert(0, 'path')
+        # The path that Common Voice, for example, has in a column beside the audio is not used.
+        columns = ['path', *[name for name in columns if name.casefold() != 'path']]
         column_names = dict(options.column_names)
         column_names.pop('path', None)  # it is found
         options = dataclasses.replace(options, column_names=column_names)
@@ -246,7 +248,7 @@ def import_audio_folder(source: Path, options: ListOptions) -> list[Utterance]:
     """Returns the utterances of a folder of audio with metadata, or with folders by emotion."""
     lists = []
     for name in METADATA_FILES:
-        lists += sorted(source.rglob(name))
+        lists += [path for path in sorted(source.rglob(name)) if path.is_file()]
     records = []
     for path in lists:
         records += read_metadata(source, path)
@@ -287,10 +289,12 @@ def read_metadata(source: Path, path: Path) -> list[dict[str, str]]:
                 f'{path}, row {number}, has no file_name. An audiofolder names each file in the '
                 'column file_name, relative to its metadata.'
             )
-        record = {'path': (path.parent / row.pop('file_name')).relative_to(source).as_posix()}
+        audio_path = path.parent / str(row.pop('file_name'))
+        record = {}
         for column, value in row.items():
             if column is not None and not isinstance(value, dict | list):
                 record[column] = to_text(value)
+        record['path'] = Path(os.path.relpath(audio_path, source)).as_posix()
         records.append(record)
     return records
 

@@ -1,5 +1,7 @@
 """Tests how a database in audformat is imported."""
 
+import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -114,6 +116,42 @@ def test_without_the_library_its_installation_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'audformat', None)
     (tmp_path / 'db.yaml').touch()
     with pytest.raises(UserError, match=r"pip install 'jaxser\[audformat\]'"):
+        importer.walk(tmp_path, make_options('mine'))
+
+
+class Program:
+    """Makes a folder when it is read from a pickle."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (os.fspath(self.folder),)
+
+
+def test_programs_in_a_database_are_not_run(database, tmp_path):
+    """Neither those of a pickled table nor those of db.yaml; audformat alone would run both."""
+    database.save(tmp_path, storage_format='csv')
+    trace = tmp_path / 'trace'
+    pickled = tmp_path / 'db.emotion.pkl'
+    pickled.write_bytes(pickle.dumps(Program(trace)))
+    assert len(importer.walk(tmp_path, make_options('mine'))) == 2
+    (tmp_path / 'db.emotion.csv').unlink()
+    with pytest.raises(UserError, match=r"db\.emotion\.pkl is a pickle.*storage_format='csv'"):
+        importer.walk(tmp_path, make_options('mine'))
+    pickled.unlink()
+    header = (tmp_path / 'db.yaml').read_text()
+    program = f'!!python/object/apply:os.mkdir ["{trace}"]'
+    (tmp_path / 'db.yaml').write_text(f'{header}\ndescription: {program}\n')
+    with pytest.raises(UserError, match='cannot be read by audformat'):
+        importer.walk(tmp_path, make_options('mine'))
+    assert not trace.exists()
+
+
+def test_a_missing_table_is_refused(database, tmp_path):
+    database.save(tmp_path, storage_format='csv')
+    (tmp_path / 'db.files.csv').unlink()
+    with pytest.raises(UserError, match=r'cannot be read by audformat .*Compare its'):
         importer.walk(tmp_path, make_options('mine'))
 
 

@@ -118,6 +118,25 @@ def test_a_damaged_parquet_is_refused(tmp_path):
         huggingface.walk(tmp_path / 'x.parquet', options(tmp_path))
 
 
+def test_a_parquet_damaged_after_its_header_is_refused(tones, tmp_path):
+    """Arrow finds that while the rows are read."""
+    path = tmp_path / 'x.parquet'
+    make_dataset(tones).with_format('arrow').to_parquet(path)
+    content = bytearray(path.read_bytes())
+    content[20 : len(content) // 4] = bytes(len(content) // 4 - 20)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r'x\.parquet is damaged: .*Get it again'):
+        huggingface.walk(path, options(tmp_path))
+
+
+def test_a_column_of_paths_beside_the_audio_is_not_used(tones, tmp_path, capsys):
+    """As in Common Voice, where they lead nowhere."""
+    made = make_dataset(tones).add_column('Path', ['x/a.mp3', 'x/b.mp3'])
+    made.save_to_disk(tmp_path / 'saved')
+    utterances = huggingface.walk(tmp_path / 'saved', options(tmp_path))
+    assert [u.path.read_bytes() for u in utterances] == [path.read_bytes() for path in tones]
+
+
 def test_columns_are_named_by_the_option(tones, tmp_path):
     """Also the one with the audio, of two."""
     made = make_dataset(tones).rename_columns({'audio': 'near', 'speaker_id': 'who'})
@@ -150,6 +169,18 @@ def test_an_audiofolder_with_metadata_is_read_without_the_library(tmp_path, monk
     ]
     assert utterances[0].path == source / 'train/a.wav'
     assert '1 audio file left out, since the metadata does not name them' in capsys.readouterr().out
+
+
+def test_metadata_may_name_files_elsewhere(tmp_path):
+    """By an absolute path; a column `path` does not replace file_name."""
+    (path,) = write_tones(tmp_path / 'elsewhere', ['a.wav'])
+    source = tmp_path / 'own'
+    source.mkdir()
+    (source / 'metadata.csv').write_text(
+        f'file_name,emotion,speaker,path\n{path},sad,3,missing.wav\n'
+    )
+    (utterance,) = huggingface.walk(source, options(tmp_path))
+    assert utterance.path.resolve() == path.resolve()
 
 
 def test_folders_of_an_audiofolder_name_the_emotion(tmp_path):
