@@ -17,6 +17,7 @@ Error = csv.Error  # what a strict reader raises
 DELIMITERS = (',', ';', '\t')
 MAX_HEADER_LENGTH = 65_536
 MAX_LINES_BEFORE_HEADER = 100
+LINE_BREAK_PATTERN = re.compile('\r\n|\r|\n')
 SEPARATOR_PATTERN = re.compile(r'\ufeff?"?sep=.?"?[,;\t]*\s*', re.IGNORECASE)
 
 
@@ -44,6 +45,34 @@ def open_rows(
         for _ in range(skip_lines):
             file.readline()
         yield csv.DictReader(file, strict=strict, delimiter=delimiter)
+
+
+def count_line_breaks(row: Mapping[str | None, str | list[str] | None]) -> int:
+    """Returns how many ends of lines are in the cells of a row that `open_rows` has read."""
+    count = 0
+    for cell in row.values():
+        texts = cell if isinstance(cell, list) else [cell or '']
+        for text in texts:
+            count += len(LINE_BREAK_PATTERN.findall(text))
+    return count
+
+
+def find_wrong_row(path: str | os.PathLike, delimiter: str, skip_lines: int) -> int:
+    """Returns the line on which the first row with wrong quoting begins; 1 if there is none.
+
+    A reader finds a quotation mark that is not closed only at the next one, or at the end.
+    """
+    with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:
+        for _ in range(skip_lines):
+            file.readline()
+        reader = csv.reader(file, strict=True, delimiter=delimiter)
+        first_line = 1
+        try:
+            for _ in reader:
+                first_line = reader.line_num + 1
+        except Error:
+            return skip_lines + first_line
+    return 1
 
 
 def count_lines_before_header(path: str | os.PathLike) -> int:

@@ -5,7 +5,9 @@ import errno
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 
 from data_pipelines import surroundings
@@ -47,14 +49,40 @@ class UserError(Exception):
         return [f'UserError: {self}']
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived: all that Ctrl-C ends is ended, and what it removes is removed."""
+
+
+@contextlib.contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Context in which SIGTERM raises `Terminated`; further ones are ignored meanwhile.
+
+    Without it Python ends at once: folders of work in progress stay, and so do worker processes'
+    semaphores. Only a process's main thread can receive signals; in another nothing happens.
+    """
+
+    def terminate(number, frame):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` sends two
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextlib.contextmanager
 def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
     """Ends the process with a message and no stack trace if the user can correct the error.
 
     Every command begins with it. It also provides what the process lacks (`surroundings`).
 
-    The exit status is 2 after a UserError or one of `DISK_ERRORS`, and 130 after Ctrl-C. Any other
-    exception passes through with its stack trace.
+    The exit status is 2 after a UserError or one of `DISK_ERRORS`, 130 after Ctrl-C, and 143 after
+    `Terminated`. Any other exception passes through with its stack trace.
 
     Args:
       follow_up: A sentence for the end of the message after a disk error or Ctrl-C. It says what
@@ -79,6 +107,9 @@ def exit_on_user_error(follow_up: str = '') -> Iterator[None]:
         prefix = f'{cause.filename}: ' if cause.filename else ''
         print_text(f'{prefix}{cause.strerror}. {follow_up}'.strip(), file=sys.stderr)
         sys.exit(2)
+    except Terminated:
+        print(f'\nTerminated. {follow_up}'.rstrip(), file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         print(f'\nInterrupted. {follow_up}'.rstrip(), file=sys.stderr)
         sys.exit(130)

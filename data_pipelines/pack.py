@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.arguments import path_text
-from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.errors import UserError, exit_on_user_error, sigterm_as_interrupt
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import FeatureSpec, spec_from_name
 from data_pipelines.partial_folders import partial_folder
@@ -54,7 +54,7 @@ def write_npz(folder: Path, file: Path) -> None:
 def main() -> None:
     """Parses the command line and packs the corpus."""
     arguments = vars(make_parser().parse_args())
-    with exit_on_user_error():
+    with exit_on_user_error(), sigterm_as_interrupt():
         name = arguments.pop('name')
         data_dir = arguments.pop('dir')
         upstream = arguments.pop('upstream')

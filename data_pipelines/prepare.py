@@ -14,7 +14,7 @@ from pathlib import Path
 from data_pipelines import corpora
 from data_pipelines.arguments import path_text
 from data_pipelines.corpora.folder import make_options
-from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.errors import UserError, exit_on_user_error, sigterm_as_interrupt
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import INPUT_KIND, STATE_KINDS, EncoderStates, FeatureSpec
 from data_pipelines.speed_copies import parse_speeds
@@ -36,7 +36,7 @@ LOG_MEL_HELP = {
 def main() -> None:
     """Parses the command line and prepares the corpus."""
     arguments = make_parser().parse_args()
-    with exit_on_user_error('No files were left behind.'):
+    with exit_on_user_error('No files were left behind.'), sigterm_as_interrupt():
         run(arguments)
 
 

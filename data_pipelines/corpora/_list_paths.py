@@ -11,7 +11,7 @@ import os
 import re
 import unicodedata
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from data_pipelines.audio_files import AUDIO_SUFFIXES, OTHER_AUDIO_SUFFIXES
@@ -22,9 +22,7 @@ from data_pipelines.wording import TYPOGRAPHIC_CHARACTERS, pluralize, remove_inv
 
 MAX_EXAMPLES = 3
 QUOTATION_MARKS = '"\'\u201c\u201d'
-SUFFIXES = ('', *AUDIO_SUFFIXES, *OTHER_AUDIO_SUFFIXES)
-# What a file's name may differ in
-SPELLING = 'Unicode form, blanks, invisible characters, upper and lower case'
+ALL_SUFFIXES = (*AUDIO_SUFFIXES, *OTHER_AUDIO_SUFFIXES)
 
 
 class PathFinder:
@@ -63,14 +61,11 @@ class PathFinder:
                 variant = changed
                 kinds.append(kind)
                 if variant and os.path.lexists(self.folder / variant):
-                    return self._remember(' and '.join(kinds), text, variant)
+                    return self._remember(', '.join(kinds), text, variant)
         spelled = self._find_spelling(variant)
         if spelled is None:
             return None
-        is_same = _fold_case(os.path.basename(variant)) == _fold_case(os.path.basename(spelled))
-        return self._remember(
-            ' and '.join([*kinds, SPELLING if is_same else 'suffix']), text, spelled
-        )
+        return self._remember(', '.join(kinds + _spelling_kinds(variant, spelled)), text, spelled)
 
     def _remember(self, kind: str, text: str, variant: str) -> str:
         """Stores that `text` is read as `variant`, and returns that."""
@@ -151,7 +146,55 @@ def _fold_case(name: str) -> str:
 def _fold_stem(name: str) -> str:
     """Returns what `_fold_case` does, without the suffix of an audio file."""
     stem, suffix = os.path.splitext(_fold_case(name))
-    return stem if suffix in SUFFIXES else stem + suffix
+    return stem if suffix in ('', *ALL_SUFFIXES) else stem + suffix
+
+
+def _spelling_kinds(written: str, existing: str) -> list[str]:
+    """Returns what two names of a file that have one form differ in."""
+    if _fold_case(os.path.basename(written)) != _fold_case(os.path.basename(existing)):
+        return ['suffix']
+    kinds = []
+    for kind in SPELLING_CHANGES:
+        others = [change for name, change in SPELLING_CHANGES.items() if name != kind]
+        if _apply(others, written) != _apply(others, existing):  # the names need this change
+            kinds.append(kind)
+    # A no-break space, for example, is one of two kinds.
+    for kind, change in reversed(SPELLING_CHANGES.items()):
+        if not kinds and change(written) == change(existing):
+            kinds.append(kind)
+    return kinds or ['spelling']
+
+
+def _apply(changes: list[Callable[[str], str]], text: str) -> str:
+    """Returns a text after all changes."""
+    for change in changes:
+        text = change(text)
+    return text
+
+
+def _to_unicode_form(text: str) -> str:
+    """Returns a text in the form NFKC."""
+    return unicodedata.normalize('NFKC', text)
+
+
+def _to_keyboard_characters(text: str) -> str:
+    """Returns a text with the hyphens and apostrophes of a keyboard."""
+    return text.translate(TYPOGRAPHIC_CHARACTERS)
+
+
+def _single_blanks(text: str) -> str:
+    """Returns a path with single blanks, and none at the ends of its parts."""
+    return '/'.join([' '.join(part.split()) for part in text.split('/')])
+
+
+# What the names of a file may differ in.
+SPELLING_CHANGES: dict[str, Callable[[str], str]] = {
+    'hyphens and apostrophes': _to_keyboard_characters,
+    'Unicode form': _to_unicode_form,
+    'upper and lower case': str.casefold,
+    'invisible characters': remove_invisible,
+    'blanks': _single_blanks,
+}
 
 
 def _letters_of_codes(text: str) -> str:
@@ -208,7 +251,45 @@ def _list_variants(variants: dict[str, str]) -> str:
     """Returns the first paths, as they are read and as the list has them."""
     listed = []
     for text, variant in list(variants.items())[:MAX_EXAMPLES]:
-        listed.append(f'{visible(variant)} for {visible(text)}')
+        listed.append(f'{_shown(variant)} for {_shown(text)}')
     if len(variants) > MAX_EXAMPLES:
         listed.append('...')
     return ', '.join(listed)
+
+
+def _shown(text: str) -> str:
+    """Returns a name in quotes, as a terminal shows it unless it has what cannot be seen.
+
+    The Unicode form cannot be seen either, but it is a kind of difference, and so it is said.
+    """
+    return repr(text) if remove_invisible(text) == text else visible(text)
+
+
+def print_unlisted_files(source: Path, paths: Iterable[Path]) -> None:
+    """Prints how many audio files are beside the list, or beside its files, but not in the list.
+
+    Args:
+      source: The list.
+      paths: The paths of its utterances.
+    """
+    listed = {os.path.normpath(path) for path in paths}
+    unlisted = []
+    for folder in sorted({os.path.dirname(path) for path in [*listed, os.path.normpath(source)]}):
+        try:
+            names = sorted(os.listdir(folder or '.'))
+        except (OSError, ValueError):  # the utterances there are reported as unreadable later
+            continue
+        for name in names:
+            is_audio = os.path.splitext(name)[1].lower() in ALL_SUFFIXES
+            is_hidden = name.startswith('.')  # macOS writes ._a.wav beside a.wav
+            path = os.path.normpath(os.path.join(folder, name))
+            if is_audio and not is_hidden and path not in listed:
+                unlisted.append(name)
+    if unlisted:
+        verb = 'is' if len(unlisted) == 1 else 'are'
+        names = ', '.join([visible(name) for name in unlisted[:MAX_EXAMPLES]])
+        more = ', ...' if len(unlisted) > MAX_EXAMPLES else ''
+        print_text(
+            f'{pluralize(len(unlisted), "audio file")} beside the list or its files {verb} not in '
+            f'{source}: {names}{more}.'
+        )

@@ -21,7 +21,7 @@ DECIMAL_COMMA_PATTERN = re.compile(r'([+-]?\d+),(\d+)')
 
 
 class Table(NamedTuple):
-    """The rows of a list with their line numbers."""
+    """The rows of a list with the numbers of the lines on which they begin."""
 
     columns: list[str]
     numbered_rows: list[tuple[int, dict]]
@@ -40,7 +40,6 @@ def read_table(source: Path, known_columns: Iterable[str], numbers: Iterable[str
     delimiter = csv_files.detect_delimiter(source, known_columns, labels.fold_word, skip_lines)
     numbered_rows = []
     empty_count = 0
-    reader = None
     try:
         # The names of files may be any bytes.
         with csv_files.open_rows(
@@ -55,18 +54,20 @@ def read_table(source: Path, known_columns: Iterable[str], numbers: Iterable[str
             if not set(columns) & set(known_columns):
                 return Table(columns_in_words(columns), [])
             for row in reader:
+                line = skip_lines + reader.reader.line_num - csv_files.count_line_breaks(row)
                 row = strip_cells(row)
                 if not any(row.values()):
                     empty_count += 1
                     continue
                 if delimiter != ',':
                     replace_decimal_commas(row, numbers)
-                numbered_rows.append((skip_lines + reader.line_num, row))
+                numbered_rows.append((line, row))
     except csv_files.Error as error:
-        line = f', line {skip_lines + max(reader.line_num, 1)},' if reader else ''
+        line = csv_files.find_wrong_row(source, delimiter, skip_lines)
         raise UserError(
-            f'{source}{line} is not CSV: {error}. Probably a quotation mark is missing or too '
-            'many, or the cells are not separated by commas, semicolons or tabs.'
+            f'{source}, line {line}, is not CSV: {error}. Probably a quotation mark is missing or '
+            'too many in the row that begins there, or the cells are not separated by commas, '
+            'semicolons or tabs.'
         ) from None
     if empty_count:
         print_text(f'{source} has {pluralize(empty_count, "row")} without any text; ignored.')

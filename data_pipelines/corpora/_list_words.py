@@ -2,6 +2,7 @@
 
 import collections
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ LEFT_OUT = 'other'  # the emotion of utterances that the user's map leaves out o
 MAP_HEADERS = ('word', 'label', 'code')  # a first cell of a map that is no word of the list
 MAX_NAME_LENGTH = 40  # of a class of the user's own
 MAX_LISTED = 20
-MAX_PAIRS = 6  # of words and emotions in a suggestion
+SAFE_WORD_PATTERN = re.compile(r'[\w .:+-]+')  # a shell takes it as it is between quotes
 SIMILARITY = 0.75  # of a misspelt word to the word that was meant
 
 
@@ -189,16 +190,28 @@ def find_similar(word: str) -> str | None:
 
 
 def suggest_options(words: list[str]) -> str:
-    """Returns what to do about unknown words of a list: a correction, or the options for them."""
+    """Returns what to do about unknown words of a list: a correction, or the options for them.
+
+    The option can be pasted: it has only words that resemble a known one. What those words mean
+    is likely, and of others it is not known.
+    """
     pairs = []
     hints = []
-    for word in words[:MAX_LISTED]:
+    other_words = []
+    for word in words:
         emotion = find_similar(word)
-        pairs.append(f'{word}={emotion or "EMOTION"}')
         if emotion:
             hints.append(f'{emotion!r} for {word!r}')
-    option = f'--emotions "{",".join(pairs[:MAX_PAIRS])}{",..." if len(pairs) > MAX_PAIRS else ""}"'
-    hint = f' Did you mean {", ".join(hints)}?' if hints else ''
+        if emotion and SAFE_WORD_PATTERN.fullmatch(word):
+            pairs.append(f'{word}={emotion}')
+        else:
+            other_words.append(repr(word))
+    hint = f' Did you mean {_join(hints)}?' if hints else ''
+    option = '--emotions with WORD=EMOTION for each, separated by commas'
+    if pairs:
+        option = f'--emotions "{",".join(pairs)}"'
+        if other_words:
+            option += f', and after a comma, in the same way, {_join(other_words)} with an emotion'
     return (
         f'Expected emotions: {", ".join(labels.EMOTIONS)}, or a common word for one of them in '
         f'many languages.{hint} Say what the words of your list mean: '

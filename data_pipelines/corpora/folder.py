@@ -4,7 +4,6 @@ The columns path, speaker and emotion are required; `OPTIONAL_COLUMNS` are optio
 have other common names (`_list_columns.py`), and emotions other common words (`_list_words.py`).
 """
 
-import ast
 import collections
 import difflib
 import math
@@ -12,7 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from data_pipelines import labels, speaker_names
 from data_pipelines.corpora import Corpus, Utterance, scale_rating
@@ -24,13 +23,22 @@ from data_pipelines.corpora._list_options import (
     parse_columns,
     parse_scale,
 )
-from data_pipelines.corpora._list_paths import PathFinder
+from data_pipelines.corpora._list_paths import PathFinder, print_unlisted_files
+from data_pipelines.corpora._list_problems import (
+    CELLS,
+    ENCODING_HINT,
+    NOT_ON_SCALE,
+    NOT_UTF_8,
+    UNKNOWN_EMOTION,
+    Problem,
+    describe_further,
+    describe_problems,
+)
 from data_pipelines.corpora._list_table import Table, read_table
 from data_pipelines.corpora._list_words import (
     own_classes,
     read_label_map,
     read_words,
-    suggest_options,
 )
 from data_pipelines.errors import UserError
 from data_pipelines.terminal import print_text
@@ -50,7 +58,6 @@ OPTIONAL_COLUMNS = (
 )
 KNOWN_COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
 NUMBER_COLUMNS = ('start', 'end', *RATING_COLUMNS)
-CELLS = 'more or fewer cells than the header has columns'
 # Words of a list that are read as those of the project.
 SEX_WORDS = {
     'f': 'female', 'fem': 'female', 'woman': 'female', 'girl': 'female', 'w': 'female',
@@ -64,21 +71,13 @@ SPLIT_WORDS = {
     'training': 'train', 'val': 'dev', 'valid': 'dev', 'validation': 'dev', 'development': 'dev',
     'testing': 'test',
 }  # fmt: skip
-UNKNOWN_EMOTION = 'unknown emotion {}'
-NOT_UTF_8 = 'text that is not UTF-8'
-ENCODING_HINT = (
-    ' Save the list as UTF-8 (spreadsheets call it CSV UTF-8), or convert it, such as by '
-    'iconv -f cp1252 -t utf-8 LIST.csv > NEW.csv'
-)
+LANGUAGE_CODE_PATTERN = re.compile('[A-Za-z]{2,3}')
 SPEAKER_HINT = ' If the speakers are not known, add a column speaker without text.'
-NOT_ON_SCALE = 'is not a number from'
 SURROGATES = re.compile('[\ud800-\udfff]')  # what surrogateescape makes of other bytes
 MISSPELLING_RATIO = 0.8  # of difflib; from here on a name is taken for a misspelled one
 MAX_COLUMNS = 20  # names of columns in one message
 MAX_NAME = 40  # characters of such a name
-MAX_REPORTED = 10  # problems in one message
-MAX_VALUES = 3  # values of one kind of problem that are reported one by one
-MAX_LINES = 3  # line numbers of one problem
+MAX_REPEATED = 3  # utterances on several lines that are named
 
 SOURCE_HINT = f'--source of `folder` is a CSV file with the columns {", ".join(REQUIRED_COLUMNS)}.'
 
@@ -93,7 +92,9 @@ def walk(source: Path, options: ListOptions = ListOptions()) -> list[Utterance]:
         raise UserError(f'{source} is not a file. {SOURCE_HINT}')
     recognised = possible_names(KNOWN_COLUMNS, options.column_names)
     numbers = possible_names(NUMBER_COLUMNS, options.column_names)
-    return utterances_of_table(source, read_table(source, recognised, numbers), options)
+    utterances = utterances_of_table(source, read_table(source, recognised, numbers), options)
+    print_unlisted_files(source, [utterance.path for utterance in utterances])
+    return utterances
 
 
 def make_options(
@@ -152,10 +153,11 @@ def utterances_of_table(
     for _, row in table.numbered_rows:
         fold_words(row)
     read_words(source, table.numbered_rows, options)
-    check_rows(source, table.numbered_rows, options)
     finder = PathFinder(folder)
     for _, row in table.numbered_rows:
-        row['path'] = finder.find(row['path'])
+        if row.get('path'):
+            row['path'] = finder.find(row['path'])
+    check_rows(source, table.numbered_rows, options, finder.missing)
     finder.check_folder()
     finder.print_changes()
     utterances = []
@@ -176,9 +178,12 @@ def utterances_of_table(
 def fold_words(row: dict) -> None:
     """Changes the words of a row to those of the project, in lower case.
 
-    Cells that stand for no value, such as NA and nan, become empty.
+    Cells that stand for no value, such as NA and nan, become empty, but not the codes of languages:
+    na is Nauruan, and nan is Min Nan Chinese.
     """
     for column in OPTIONAL_COLUMNS:
+        if column == 'language' and LANGUAGE_CODE_PATTERN.fullmatch(row.get(column) or ''):
+            continue
         if row.get(column) and speaker_names.is_unknown(row[column]):
             row[column] = ''
     for column in ('emotion', 'sex', 'split', 'channel'):
@@ -254,18 +259,16 @@ def advise_on_columns(missing: list[str], renamed: dict[str, str]) -> str:
     return f'Probably rename {", ".join(names)}; otherwise remove them. ' if names else ''
 
 
-class Problem(NamedTuple):
-    """What is wrong with a row: a sentence with {} for the value that it has."""
+def check_rows(
+    source: Path,
+    numbered_rows: list[tuple[int, dict]],
+    options: ListOptions,
+    missing_paths: list[str],
+) -> None:
+    """Raises a UserError if there is no row, or rows have problems.
 
-    form: str
-    value: str = ''
-
-    def __str__(self) -> str:
-        return self.form.format(self.value)
-
-
-def check_rows(source: Path, numbered_rows: list[tuple[int, dict]], options: ListOptions) -> None:
-    """Raises a UserError if there is no row, or rows have problems."""
+    The message has all that has to be corrected, also what would be no reason to refuse the list.
+    """
     lines_by_problem = collections.defaultdict(list)
     names = {row.get('emotion') or '' for _, row in numbered_rows}
     classes = {*labels.EMOTIONS, *own_classes(options, names)}
@@ -274,57 +277,11 @@ def check_rows(source: Path, numbered_rows: list[tuple[int, dict]], options: Lis
         if problem:
             lines_by_problem[problem].append(number)
     if lines_by_problem:
-        raise UserError(f'{source} has {describe_problems(lines_by_problem)}')
+        speakers = [row.get('speaker') or '' for _, row in numbered_rows]
+        further = describe_further(speakers, missing_paths)
+        raise UserError(f'{source} has {describe_problems(lines_by_problem)}{further}')
     if not numbered_rows:
         raise UserError(f'{source} has a header, but no utterances. Add a line for each utterance.')
-
-
-def describe_problems(lines_by_problem: dict[Problem, list[int]]) -> str:
-    """Returns a message with each problem once, how many rows have it, and the first of them."""
-    values_by_form = collections.defaultdict(list)
-    for problem in lines_by_problem:
-        values_by_form[problem.form].append(problem.value)
-    descriptions = {}
-    for problem, lines in lines_by_problem.items():
-        values = values_by_form[problem.form]
-        if len(values) <= MAX_VALUES:
-            descriptions[problem] = describe_lines(str(problem), lines)
-            continue
-        all_lines = []
-        for value in values:
-            all_lines += lines_by_problem[Problem(problem.form, value)]
-        examples = f'({", ".join(values[:MAX_VALUES])}, ...)'
-        description = describe_lines(problem.form.format(examples), sorted(all_lines))
-        descriptions[Problem(problem.form)] = description
-    count = sum(len(lines) for lines in lines_by_problem.values())
-    message = f'{pluralize(count, "row")} that cannot be used. Correct or remove them: '
-    message += '; '.join(list(descriptions.values())[:MAX_REPORTED])
-    if len(descriptions) > MAX_REPORTED:
-        message += f'; and {pluralize(len(descriptions) - MAX_REPORTED, "other problem")}'
-    message += '.'
-    if CELLS in values_by_form:
-        message += (
-            ' A text with a separator needs quotation marks; and names of rows, as R writes them, '
-            'need a name in the header, or leave them out (row.names = FALSE).'
-        )
-    if UNKNOWN_EMOTION in values_by_form:
-        words = [problem.value for problem in lines_by_problem if problem.form == UNKNOWN_EMOTION]
-        message += f' {suggest_options([ast.literal_eval(word) for word in words])}'
-    if NOT_UTF_8 in values_by_form:
-        message += ENCODING_HINT
-    if any(NOT_ON_SCALE in form for form in values_by_form):
-        message += ' If your ratings have another scale, name it: --scale 1 5.'
-    return message
-
-
-def describe_lines(problem: str, lines: list[int]) -> str:
-    """Returns a problem with the number of its rows, and the first of their lines."""
-    if len(lines) == 1:
-        return f'line {lines[0]}: {problem}'
-    listed = [str(line) for line in lines[:MAX_LINES]]
-    if len(lines) > MAX_LINES:
-        listed.append('...')
-    return f'{problem} in {len(lines)} rows (lines {", ".join(listed)})'
 
 
 def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
@@ -334,8 +291,8 @@ def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
         if len(lines) > 1:
             repeated.append(f'{name} on lines {", ".join(lines)}')
     if repeated:
-        more = len(repeated) - MAX_VALUES
-        listed = '; '.join(repeated[:MAX_VALUES]) + (f'; and {more} more' if more > 0 else '')
+        more = len(repeated) - MAX_REPEATED
+        listed = '; '.join(repeated[:MAX_REPEATED]) + (f'; and {more} more' if more > 0 else '')
         raise UserError(
             f'{source} lists {pluralize(len(repeated), "utterance")} more than once. '
             f'Keep one line of each: {listed}.'
@@ -364,7 +321,7 @@ def find_text_problem(row: dict[str, str], classes: set[str]) -> Problem | None:
     if empty:
         return Problem(f'no {" and no ".join(empty)}')
     if row['emotion'] not in classes:
-        return Problem(UNKNOWN_EMOTION, repr(row['emotion']))
+        return Problem(UNKNOWN_EMOTION, repr(row['emotion']), row['emotion'])
     if not re.fullmatch(r'(train|dev|test\w*)?', row.get('split', '')):
         return Problem(
             'split {} is neither train nor dev nor test (or test2, ...)', repr(row['split'])

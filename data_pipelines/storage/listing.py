@@ -15,6 +15,7 @@ from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
 MAX_LISTED_SPEAKERS = 10  # whom a message names for one kind of mistake
+MAX_SINGLE_SPEAKERS = 5  # with one utterance, who are named
 FILE_DIGITS = 16  # of the hash of a file's path, in hexadecimal
 
 
@@ -55,6 +56,23 @@ def clear_unknown_speakers(utterances: list[Utterance]) -> list[Utterance]:
             'training only.'
         )
     return cleared
+
+
+def print_single_utterances(utterances: list[Utterance]) -> None:
+    """Prints the speakers with one utterance: what stands for an unknown one may be among them."""
+    counts = collections.Counter([utterance.speaker for utterance in utterances])
+    names = [speaker_names.visible(name) for name, count in counts.items() if name and count == 1]
+    if not names:
+        return
+    more = len(names) - MAX_SINGLE_SPEAKERS
+    ending = f', and {more} more' if more > 0 else ''
+    is_one = len(names) == 1
+    print_text(
+        f'{pluralize(len(names), "speaker")} with one utterance: '
+        f'{", ".join(names[:MAX_SINGLE_SPEAKERS])}{ending}: '
+        f'{"is this a person" if is_one else "are these people"}? '
+        'Of an unknown speaker, leave the cell empty.'
+    )
 
 
 def find_spellings(utterances: list[Utterance]) -> list[list[str]]:

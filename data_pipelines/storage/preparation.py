@@ -25,7 +25,7 @@ from data_pipelines.partial_folders import partial_folder
 from data_pipelines.progress import progress_bar
 from data_pipelines.storage import builder, schema
 from data_pipelines.storage.builder import check_any_accepted
-from data_pipelines.storage.listing import complete_listing
+from data_pipelines.storage.listing import complete_listing, print_single_utterances
 from data_pipelines.storage.prepared import (
     RECORD_FILE,
     find_dataset,
@@ -121,6 +121,7 @@ def prepare_corpus(
         record = make_record(dataset_corpus, source, utterances, speeds)
         if corpus.is_own_list:
             record['own'] = describe_own_list(name, listed, list_options)
+            print_single_utterances(listed)
         if existing:
             check_same_source(corpus, existing, record)
             print(f'{title} is already prepared: {existing}')

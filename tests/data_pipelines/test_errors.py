@@ -3,13 +3,15 @@
 import errno
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from data_pipelines.errors import UserError, exit_on_user_error
+from data_pipelines.errors import UserError, exit_on_user_error, sigterm_as_interrupt
+from data_pipelines.partial_folders import partial_folder
 
 ROOT = Path(__file__).parents[2]
 FOLLOW_UP = 'The same command continues.'
@@ -115,3 +117,29 @@ def test_success_prints_nothing(capsys):
     with exit_on_user_error(FOLLOW_UP):
         pass
     assert capsys.readouterr() == ('', '')
+
+
+def be_terminated_at_work(parent: Path) -> None:
+    """Sends SIGTERM to this process while it has a folder of work in progress."""
+    with (
+        exit_on_user_error('No files were left behind.'),
+        sigterm_as_interrupt(),
+        partial_folder(parent, '.staging-') as folder,
+    ):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail('SIGTERM was ignored')
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert folder.exists()
+
+
+def test_sigterm_removes_work_in_progress(tmp_path, capsys):
+    """Also if it comes twice, as from `timeout`; afterwards SIGTERM means what it meant before."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as system_exit:
+        be_terminated_at_work(tmp_path)
+    assert system_exit.value.code == 143
+    assert not list(tmp_path.iterdir())
+    assert 'Terminated. No files were left behind.' in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before

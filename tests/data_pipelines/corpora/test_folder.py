@@ -1,6 +1,7 @@
 """Tests how a user's own corpus is read from a CSV file."""
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 
@@ -132,7 +133,12 @@ def test_a_list_from_a_spreadsheet_is_read(tmp_path):
             'path,speaker,emotion\nx.wav,1,sad\nx.wav,2,sad\n',
             r'more than once.*: x\.wav on lines 2, 3',
         ),
-        ('path,speaker,emotion\n"x.wav,1,sad\n', 'is not CSV'),
+        ('path,speaker,emotion\n"x.wav,1,sad\n', 'line 2, is not CSV'),
+        (
+            'path,speaker,emotion\n\nx.wav,1,sad\ny.wav,"2,sad\nz.wav,2,sad\nz.wav,"a",sad\n',
+            'line 4, is not CSV: .*quotation mark is missing or too many in the row that begins',
+        ),
+        ('path,speaker,emotion\n\nx.wav,"1\n\n2",sad,\n', 'line 3: more or fewer cells'),
     ],
 )
 def test_a_wrong_list_is_refused_with_what_is_wrong_and_where(text, message, tmp_path):
@@ -280,9 +286,12 @@ def test_names_of_columns_may_have_what_cannot_be_seen(tmp_path):
 
 def test_own_words_and_codes_are_mapped_and_the_message_says_how(tmp_path):
     path = write_list(tmp_path, 'path,speaker,emotion\nx.wav,1,Angyr\ny.wav,2,0\nz.wav,2,sad\n')
-    with pytest.raises(UserError, match=r'--emotions "angyr=angry,0=EMOTION"') as error:
+    with pytest.raises(UserError, match=r'--emotions "angyr=angry", and') as error:
         folder.walk(path)
     assert "Did you mean 'angry' for 'angyr'?" in str(error.value)
+    assert "after a comma, in the same way, '0' with an emotion" in str(error.value)
+    pasted = re.search('--emotions "(.*?)"', str(error.value))[1]
+    assert folder.make_options(emotions=pasted).class_by_word == {'angyr': 'angry'}
     options = folder.make_options(emotions='ANGYR=angry, 0 = Fear')
     assert [u.emotion for u in folder.walk(path, options)] == ['angry', 'fear', 'sad']
 
@@ -397,7 +406,7 @@ def test_many_values_of_one_mistake_are_one_message(tmp_path):
     with pytest.raises(UserError) as error:
         folder.walk(path)
     message = str(error.value)
-    assert "arousal ('2', '3', '4', ...) is not a number from -1 to 1 in 50 rows" in message
+    assert "arousal ('2', '3', '4', and 47 more) is not a number from -1 to 1 in 50 rows" in message
     assert '(lines 2, 3, 4, ...)' in message
 
 
@@ -412,12 +421,14 @@ VARIANTS = [
     ('a/u0.wav ', 'blanks at the ends'),
     (' a/u0.wav', 'blanks at the ends'),
     ("'a/u0.wav'", 'quotation marks'),
-    ('A/U0.WAV', 'upper and lower case'),
-    ('a/u0.wav\u200b', 'invisible characters'),
+    ('A/U0.WAV', '(upper and lower case)'),
+    ('a/u0.wav\u200b', '(invisible characters)'),
+    ('a/U0\u200b.wav', '(upper and lower case, invisible characters)'),
+    ('a/\uff550.wav', '(Unicode form)'),
     ('%61/u0.wav', 'codes such as %20'),
     ('a/u0.flac', 'suffix'),
     ('a/u0', 'suffix'),
-    ('a\\U0.wav', 'backslashes and Unicode form'),
+    ('a\\U0.wav', '(backslashes, upper and lower case)'),
     ('file://{folder}/a/u0.wav', 'file://'),
     ('file://localhost{folder}/a/u0%2Ewav', 'file://'),
     ('~/a/u0.wav', '(~)'),
@@ -467,7 +478,7 @@ def test_a_path_is_taken_as_written_where_there_is_such_a_file(tmp_path, capsys)
     rows = 'u.wav ,1,sad\nv.wav,1,sad\nmissing.wav,1,sad\n'
     utterances = folder.walk(write_list(tmp_path, 'path,speaker,emotion\n' + rows))
     assert [u.path.name for u in utterances] == ['u.wav ', 'v.wav', 'missing.wav']
-    assert not capsys.readouterr().out
+    assert 'not written as the file is named' not in capsys.readouterr().out
 
 
 def test_the_names_of_a_folder_are_folded_once_for_many_paths(tmp_path, monkeypatch, capsys):
@@ -497,3 +508,62 @@ def test_paths_relative_to_the_current_folder_are_refused(tmp_path, monkeypatch)
     path = write_list(tmp_path / 'lists', 'path,speaker,emotion\nx.wav,1,sad\n')
     with pytest.raises(UserError, match='Paths are relative to the list'):
         folder.walk(path)
+
+
+def test_many_unknown_words_are_listed_with_their_counts(tmp_path):
+    """The most frequent first; a quotation mark in a word does not matter."""
+    words = [f"o'{n}" for n in range(25)] + ["o'7"] * 2
+    rows = [f'{n}.wav,1,{word}\n' for n, word in enumerate(words)]
+    with pytest.raises(UserError) as error:
+        folder.walk(write_list(tmp_path, 'path,speaker,emotion\n' + ''.join(rows)))
+    listed = str(error.value).split(';')[0].split('. Expected')[0]
+    assert """unknown emotion ("o'7": 3 rows, "o'0": 1 row, """ in listed
+    assert ', and 5 more) in 27 rows (lines 2, 3, 4, ...)' in listed
+    assert listed.count(': 1 row') == 19
+
+
+def test_a_refusal_names_all_that_has_to_be_corrected(tmp_path):
+    """Also several spellings of a speaker, and files that do not exist."""
+    (tmp_path / 'a.wav').touch()
+    rows = 'a.wav,Anna,\nb.wav,anna,zap\nc.wav,ben,sad\n'
+    with pytest.raises(UserError) as error:
+        folder.walk(write_list(tmp_path, 'path,speaker,emotion\n' + rows))
+    message = str(error.value)
+    assert "line 2: no emotion; line 3: unknown emotion 'zap'" in message
+    assert (
+    assert "without training on it, write other as its emotion" in message
+    assert "2 paths without a file: 'b.wav', 'c.wav'." in message
+
+
+def test_audio_files_that_the_list_does_not_name_are_counted(tmp_path, capsys):
+    """Those beside the list, and those beside the files that it names."""
+    for name in ('a/x.wav', 'a/y.WAV', 'a/notes.txt', 'a/._x.wav', 'z.mp3', 'b/w.wav'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    path = write_list(tmp_path, 'path,speaker,emotion\n./a/x.wav,1,sad\n')
+    folder.walk(path)
+    printed = capsys.readouterr().out
+    assert f"2 audio files beside the list or its files are not in {path}: 'z.mp3', 'y.WAV'." in (
+        printed
+    )
+    path.write_text('path,speaker,emotion\na/x.wav,1,sad\na/y.WAV,1,sad\nz.mp3,1,sad\n')
+    folder.walk(path)
+    assert not capsys.readouterr().out
+
+
+def test_names_are_shown_as_a_terminal_shows_them(tmp_path, capsys):
+    (tmp_path / 'Ma\u0308rz.wav').touch()
+    (tmp_path / 'a b.wav').touch()
+    folder.walk(write_list(tmp_path, 'path,speaker,emotion\na\u00a0b.wav,1,sad\n'))
+    assert r"(blanks), and is read as: 'a b.wav' for 'a\xa0b.wav'." in capsys.readouterr().out
+    folder.walk(write_list(tmp_path, 'path,speaker,emotion\nM\u00e4rz.wav,1,sad\n'))
+    assert "(Unicode form), and is read as: 'Ma\u0308rz.wav' for 'M\u00e4rz.wav'." in (
+        capsys.readouterr().out
+    )
+
+
+def test_codes_of_languages_are_no_missing_values(tmp_path):
+    """The code of Nauruan is na."""
+    text = 'path,speaker,emotion,language\na.wav,1,sad,NA\nb.wav,1,sad,n/a\n'
+    utterances = folder.walk(write_list(tmp_path, text))
+    assert [utterance.language for utterance in utterances] == ['NA', '']

@@ -8,7 +8,7 @@ import pytest
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.storage import schema
-from data_pipelines.storage.listing import complete_listing
+from data_pipelines.storage.listing import complete_listing, print_single_utterances
 from data_pipelines.storage.prepared import fingerprint_utterances
 
 
@@ -55,6 +55,20 @@ def test_unknown_speakers_are_nobody_and_counted(capsys):
     assert speakers_of(complete_listing(listed)) == ['', '', '', '', '', 'b', '', '']
     output = capsys.readouterr().out
     assert "7 utterances of unknown speakers (1 empty, 1 '-', 1 'NaN', 3 'nan', 1 'unkn" in output
+
+
+def test_speakers_with_one_utterance_are_doubted(capsys):
+    """They may be what a list has in place of unknown speakers. At most five are named."""
+    names = ['k.a.', 'b', 'b', '', 's.o.']
+    listed = [make_utterance(str(n), name) for n, name in enumerate(names)]
+    print_single_utterances(listed)
+    assert "2 speakers with one utterance: 'k.a.', 's.o.': are these people? Of an" in (
+        capsys.readouterr().out
+    )
+    print_single_utterances([make_utterance(str(n), f's{n}') for n in range(7)])
+    assert "'s4', and 2 more: are these people?" in capsys.readouterr().out
+    print_single_utterances(listed[1:4])
+    assert not capsys.readouterr().out
 
 
 def test_windows_of_one_file_name_it_whatever_the_path(tmp_path):
