@@ -3,10 +3,11 @@
     python -m data_pipelines.prepare folder --name NAME --source LIST.csv --features upstream:FOLDER
     python -m jaxser.main --config=configs/own_pretrained.py:NAME
 
-FOLDER is the Hugging Face folder of an encoder, such as Whisper. If several are prepared, say
-which: --config.data.upstream=whisper. NAME+NAME2 trains on two corpora. The protocol is chosen by
-the number of known speakers, and printed. A fifth of the utterances of each training speaker is
-withheld from training, and attackers are tested on them.
+FOLDER is the Hugging Face folder of an encoder, such as Whisper, or its name on the Hub, such as
+openai/whisper-small. If several are prepared, say which: --config.data.upstream=whisper.
+NAME+NAME2 trains on two corpora. The protocol is chosen by the number of known speakers, and
+printed. A fifth of the utterances of each training speaker is withheld from training, and attackers
+are tested on them.
 
 Cost: for 10 speakers and 340 utterances 30 runs (3 methods, 10 folds, 1 seed) as 3 programs, 18
 minutes on 2 CPU cores that others used as well. Epochs are for some hundred utterances: for

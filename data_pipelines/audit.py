@@ -7,10 +7,10 @@ A speaker or a recording in two parts of a fold is a leak, and so is one of dev 
 identity batches. A leak ends the command with status 2, unless --allow_leak allows it. Training
 makes the same check.
 
-It also asks what else tells the emotion: sentence, length, level, silence at the beginning,
+It also measures what else predicts the emotion: sentence, length, level, silence at the beginning,
 sampling rate and codec of the file. A classifier on each of them alone is tested on the test parts.
-Where it is far above chance (a clear shortcut), the first lines say so. Such a corpus may give a
-good UAR to a model that ignores the voice (data_pipelines/protocols/shortcuts.py).
+If its UAR is far above chance (a clear shortcut), the first lines say so: a model may then reach a
+good UAR without the voice (data_pipelines/protocols/shortcuts.py).
 
 --drop_copies keeps one of each group of copies of a recording, as in training. --duplicates writes
 all pairs of copies to a CSV file: whether they leak, and which copy is left out.
@@ -103,7 +103,7 @@ def _print_audit() -> None:
 
 
 def _write_duplicates(split, protocol: Protocol, path: str) -> None:
-    """Writes all pairs of copies, with those that the split leaves out."""
+    """Writes all pairs of copies to a CSV file, with those that the split leaves out."""
     used_rows = rows_of_parts(split.folds, ALL_PARTS)
     rows = duplicates.list_duplicates(
         split.utterances, split.folds, compared_parts(protocol), used_rows

@@ -2,8 +2,9 @@
 
 Layout: `05Angry/a5-07-02-02-64.wav`, which is emotion, sentence, repetition, sex and speaker. Some
 letters are upper case. Sentences 01 and 02 are said in all emotions, and 03 to 07 are five others
-in each emotion: there the words tell the emotion, and so does the length of the file. Five speakers
-have one file with the other sex, which is taken for a slip: a speaker has the sex of most files.
+in each emotion: there the words predict the emotion, and so does the length of the file. Five
+speakers have one file with the other sex, which is taken as an error: a speaker has the sex of most
+files.
 
 Source: E. A. Retta, E. Almekhlafi, R. Sutcliffe, M. Mhamed, H. Ali, J. Feng (2023), A New Amharic
 Speech Emotion Dataset and Classification Benchmark, ACM Transactions on Asian and Low-Resource

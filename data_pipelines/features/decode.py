@@ -39,6 +39,7 @@ UNREADABLE_ADVICE = '(copy it again or convert it to WAV)'
 # What libsndfile says of files in which it finds no sound.
 UNCLEAR_ERRORS = ('Internal error', 'Unspecified internal', 'File does not exist')
 MAX_FLAC_FRAMES = (1 << 36) - 2  # one more stands for a length that is not known
+IRREGULAR_CODEC = 'irregular'  # of a file that soundfile does not open as it is
 MIXED_FORMATS = 'files with different rates or channels, joined into one: cut them apart'
 VIDEO_SUFFIXES = soundtracks.SUFFIXES  # decoded by PyAV; other files are decoded by soundfile
 
@@ -89,19 +90,20 @@ def _decode_with_rate(utterance: Utterance, spec: 'LogMel') -> tuple[np.ndarray,
 def name_codec(path: Path) -> str:
     """Returns the format of a file that can be decoded, and its codec: 'WAV PCM_16'.
 
-    Of a film or compressed speech the names are those of FFmpeg, as in 'mov aac'. '' if soundfile
-    reads the file only after its header has been repaired.
+    Of a film or compressed speech the names are those of FFmpeg, as in 'mov aac'. A file that is
+    decoded only after its header has been repaired is 'irregular': that, too, may differ between
+    emotions.
     """
     import soundfile
 
-    with open_content(path) as content:
-        demuxer = soundtracks.find_demuxer(content)
-    if demuxer:
-        return f'{demuxer} {soundtracks.name_codec(path, demuxer)}'
     try:
+        with open_content(path) as content:
+            demuxer = soundtracks.find_demuxer(content)
+        if demuxer:
+            return f'{demuxer} {soundtracks.name_codec(path, demuxer)}'
         info = soundfile.info(os.fsencode(path))
     except Exception:  # a decoder may raise anything for a damaged file
-        return ''
+        return IRREGULAR_CODEC
     return f'{info.format} {info.subtype}'
 
 

@@ -160,7 +160,7 @@ def _describe_dropped(dropped: dict) -> str:
 
 
 def _describe_shortcuts(findings: dict) -> Iterator[tuple[str, str]]:
-    """Yields how well each feature alone tells the emotion, and which were not measured."""
+    """Yields how well each feature alone predicts the emotion, and which were not measured."""
     for shortcut in findings.get('shortcuts', []):
         yield f'emotion from {shortcut["feature"]}', _describe_shortcut(shortcut)
     reasons: dict[str, list[str]] = {}
@@ -185,7 +185,7 @@ def shortcut_warnings(findings: dict) -> list[str]:
     for shortcut in findings.get('shortcuts', []):
         if shortcut['status'] == 'clear':
             warnings.append(
-                f'Warning: {shortcut["feature"]} alone tells the emotion of {whose}: UAR '
+                f'Warning: {shortcut["feature"]} alone predicts the emotion of {whose}: UAR '
                 f'{shortcut["uar"]:.2f} (chance: {shortcut["chance"]:.2f}). A model may learn this '
                 'in place of speech.'
             )
@@ -215,7 +215,7 @@ def summary_lines(findings: dict) -> list[str]:
     """Returns the audit in a few lines, for the start of training."""
     first = []
     others = shortcut_warnings(findings)
-    hidden = []  # clear ones are among the warnings; others are in the audit
+    hidden = []  # clear ones are among the warnings, and the audit has those that are none
     for shortcut in findings.get('shortcuts', []):
         if shortcut['status'] != 'weak':
             hidden.append(f'emotion from {shortcut["feature"]}')

@@ -32,8 +32,8 @@ CSV_COLUMNS = (
 class DroppedCopies(NamedTuple):
     """The copies that a split leaves out."""
 
-    findings: dict  # what results.json says of them
-    rows: list[dict]  # of each a row of the CSV
+    findings: dict  # what results.json says about them
+    rows: list[dict]  # a row of the CSV for each
 
 
 NO_COPIES = DroppedCopies({}, [])
@@ -45,8 +45,8 @@ def drop_copies(utterances: Utterances, protocol: Protocol) -> tuple[Utterances,
     Copies are identical or nearly identical recordings, as the audit finds them. The choice does
     not depend on the folds, and never favours test: of an official split the training part keeps
     its recording, then dev; of source and target the source; and an identity corpus loses its own.
-    Otherwise the first in the stored order is kept. A copy of a copy stays if it is no copy of what
-    is kept.
+    Otherwise the first in the stored order is kept, of known speakers if there are any. A copy of a
+    copy stays if it is no copy of what is kept.
     """
     pairs_Px2 = find_copy_pairs(utterances, np.arange(len(utterances)))
     rank_N = np.empty(len(utterances), int)
@@ -86,7 +86,8 @@ def _keeping_order(utterances: Utterances, protocol: Protocol) -> np.ndarray:
     elif protocol.name == 'source_target':
         preference_N = np.isin(utterances.text['corpus'], protocol.target).astype(int)
     is_identity_N = identity_mask(utterances, protocol.identity)
-    return np.lexsort((preference_N, is_identity_N))
+    is_unknown_N = utterances.text['speaker'] == ''  # most protocols use known speakers only
+    return np.lexsort((is_unknown_N, preference_N, is_identity_N))
 
 
 def find_copy_pairs(utterances: Utterances, used_rows: np.ndarray) -> np.ndarray:
@@ -142,6 +143,8 @@ def list_duplicates(
     'leaks' is 'yes' where the two are in different parts of `part_pairs` in any fold.
     """
     pairs_Px2 = find_copy_pairs(utterances, used_rows)
+    if not len(pairs_Px2):
+        return []
     leaks_P = np.zeros(len(pairs_Px2), bool)
     for fold in folds:
         for part, other in part_pairs:

@@ -1,13 +1,13 @@
-"""Finds what tells the emotion without speech: sentence, length, level, silence, rate, codec.
+"""Finds what predicts the emotion without speech: sentence, length, level, silence, rate, codec.
 
-Where such a feature alone tells the emotion of unseen speakers, a model may have learnt how the
-corpus was recorded and cut, and a good UAR proves nothing. Level and length are also part of
-speech: anger is loud and sadness is slow, so that they tell a little in any corpus.
+Where one of these features alone predicts the emotion of unseen speakers, a model may have learnt
+how the corpus was recorded and cut, and a good UAR proves nothing. Level and length are also part
+of speech: anger is loud and sadness is slow, so they predict the emotion a little in any corpus.
 
-The classifier has one feature, and counts. A number falls into one of at most 32 bins with equally
-many utterances; a text is its own value. The score of a class is its share among the training
-utterances of the same value, all classes weighted equally, and where the value is rare the share in
-its bin. The classifier is fitted on `train` and tested on `test` of each fold.
+The classifier uses one feature and counts how often its values occur with each class. Numbers are
+also sorted into at most 32 bins of equally many utterances. The score of a class is its share among
+the training utterances with the same value, all classes weighted equally. For a rare value it is
+mostly the share in the bin. The classifier is fitted on `train` and tested on `test` of each fold.
 """
 
 import math
@@ -65,7 +65,7 @@ class Score(NamedTuple):
 
 
 def find_shortcuts(utterances: Utterances, folds: list[Fold]) -> dict:
-    """Returns which features alone tell the emotion of the tested utterances.
+    """Returns how well each feature alone predicts the emotion of the tested utterances.
 
     'shortcuts' has for each feature that is known:
       feature: one of FEATURES
@@ -87,10 +87,11 @@ def find_shortcuts(utterances: Utterances, folds: list[Fold]) -> dict:
     unmeasured = {}
     for feature in FEATURES:
         codes = encode_feature(utterances, feature, rows)
-        if not len(codes.rows):
+        measured = _measure(utterances, folds, codes) if len(codes.rows) else None
+        if measured is None:
             unmeasured[feature] = _reason_unmeasured(feature)
-            continue
-        shortcuts.append({'feature': feature} | _measure(utterances, folds, codes))
+        else:
+            shortcuts.append({'feature': feature} | measured)
     _add_status(shortcuts)
     return {'shortcuts': shortcuts, 'unmeasured': unmeasured}
 
@@ -146,16 +147,20 @@ def _read_numbers(utterances: Utterances, feature: str, rows: np.ndarray) -> np.
     return frames_N if frames_N.max(initial=1) > 1 else number_N
 
 
-def _measure(utterances: Utterances, folds: list[Fold], codes: Codes) -> dict:
-    """Returns the bits and the UAR of a feature."""
+def _measure(utterances: Utterances, folds: list[Fold], codes: Codes) -> dict | None:
+    """Returns the bits and the UAR of a feature.
+
+    None if no tested utterance has the feature, or no utterance of its training part.
+    """
     emotion_N = utterances.text['emotion'][codes.rows]
     _, class_N = np.unique(emotion_N, return_inverse=True)
-    information = _measure_bits(codes, class_N)
     credit_N = _credit_of_folds(folds, codes, class_N, len(utterances))
     tested = np.flatnonzero(np.isfinite(credit_N))
+    if not len(tested):
+        return None
     speaker_N = utterances.text['speaker'][codes.rows[tested]]
     score = score_credits(class_N[tested], credit_N[tested], speaker_N)
-    return information | {
+    return _measure_bits(codes, class_N) | {
         'uar': round(score.uar, 4),
         'chance': round(score.chance, 4),
         'p': score.p,
@@ -196,7 +201,7 @@ class _Counts:
     def without(self, left_out: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns value_NxC of the `test` positions and bin_BxC, not counting some positions.
 
-        It takes time for those that are left out: with a fold for each speaker these are few.
+        Its time grows with `left_out`, which is short if there is a fold for each speaker.
         """
         np.subtract.at(self.value_cells, self.value_cell_N[left_out], 1)
         value_NxC = self.value_cells.reshape(-1, self.classes)[self.codes.value[test]]
@@ -256,8 +261,8 @@ def _credit(score_NxC: np.ndarray, support_N: np.ndarray, class_N: np.ndarray) -
     """Returns the probability that the predicted class of each utterance is `class_N`.
 
     Of the classes whose scores are the best within half a standard error, each is predicted with
-    the same probability. Otherwise a feature that is the same everywhere would be predicted by
-    chance differences between training parts, which depend on who is tested.
+    the same probability. Otherwise a feature with the same value everywhere would predict the
+    class that is by chance more frequent in training, which depends on who is tested.
     """
     best_N = score_NxC.max(axis=1)
     error_N = np.sqrt(best_N * (1 - best_N) / np.maximum(support_N, 1))
@@ -295,8 +300,9 @@ def score_credits(class_N: np.ndarray, credit_N: np.ndarray, speaker_N: np.ndarr
         speaker_variance = float(square_U.sum()) * units / (units - 1)
         variance = max(variance, speaker_variance)
         degrees = units - 1
-    if variance <= ROUNDING**2:  # one class is always predicted, or all predictions are right
-        return Score(uar, chance, p=0.0 if uar > chance + ROUNDING else 1.0)
+    if variance <= ROUNDING**2:  # all predictions of a class are equally good
+        better = int(count_C[recall_C > chance + ROUNDING].sum())
+        return Score(uar, chance, p=chance**better if uar > chance + ROUNDING else 1.0)
     return Score(uar, chance, _upper_tail((uar - chance) / math.sqrt(variance), degrees))
 
 

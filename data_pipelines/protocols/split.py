@@ -97,9 +97,9 @@ def keep_labelled(
 
 
 def check_shared_classes(utterances: Utterances) -> None:
-    """Raises a UserError if a class of the user's own is in some of several corpora only.
+    """Raises a UserError if a class beyond `labels.EMOTIONS` is in some of several corpora only.
 
-    Such a class would tell the corpus. Utterances without an emotion do not count.
+    Such a class would reveal the corpus. Utterances without an emotion do not count.
     """
     words_by_corpus = {}
     emotion_N = utterances.text['emotion']
@@ -111,11 +111,12 @@ def check_shared_classes(utterances: Utterances) -> None:
             own = sorted(words - other_words - set(labels.EMOTIONS))
             if own:
                 raise UserError(
-                    f'{corpus} has classes of your own that {other} has not: '
-                    f'{", ".join(own[:MAX_LISTED_VALUES])}. They would tell the corpora apart. '
-                    'Prepare both with a --labels that maps them to shared words; or choose a '
-                    'label space without them, such as --config.data.labels=four; or accept it, '
-                    f'with the classes of {corpus} alone: --config.data.labels={corpus}.'
+                    f'{corpus} has classes that {other} does not have: '
+                    f'{", ".join(own[:MAX_LISTED_VALUES])}. They would reveal the corpus. Choose a '
+                    'label space without them, such as --config.data.labels=four. For a list of '
+                    'your own, you can also prepare it again with a --labels that maps them to '
+                    'shared words, or use its classes alone, such as '
+                    f'--config.data.labels={corpus}.'
                 )
 
 

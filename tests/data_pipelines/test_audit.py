@@ -57,7 +57,7 @@ def test_the_command_prints_the_audit_and_exits_with_2_on_a_leak(data, tmp_path)
     assert 'LEAK (allowed): 1 recording shared' in output
 
 
-def test_a_length_that_tells_the_emotion_is_in_the_first_ten_lines(data, tmp_path):
+def test_a_length_that_predicts_the_emotion_is_in_the_first_ten_lines(data, tmp_path):
     """Utterances of one emotion are all of 2 s, the others of 3 s, with their features as before.
 
     The results have the same for the page, and copies are written to the CSV and left out.
@@ -77,7 +77,7 @@ def test_a_length_that_tells_the_emotion_is_in_the_first_ten_lines(data, tmp_pat
     status, output = run_command(*flags, '--drop_copies')
     assert status == 0, output
     first_lines = ' '.join(output.splitlines()[:10])
-    assert 'Warning: length alone tells the emotion of unseen speakers: UAR 1.00' in first_lines
+    assert 'Warning: length alone predicts the emotion of unseen speakers: UAR 1.00' in first_lines
     assert 'without copies of recordings' in output.splitlines()[0]
     hash_without_copies = output.splitlines()[1]
     assert 'Left out, copies of other recordings: 6.' in output  # 5 tones are nearly identical

@@ -59,8 +59,8 @@ def test_the_codec_in_a_film_is_that_of_its_sound(tmp_path):
     assert columns['source_codec'] == 'mov aac'
 
 
-def test_a_header_that_soundfile_does_not_open_is_no_codec(tmp_path, monkeypatch):
-    """Such files are decoded from a repaired copy; what they are is then not stored."""
+def test_a_header_that_soundfile_does_not_open_is_a_codec_of_its_own(tmp_path, monkeypatch):
+    """Such files are decoded from a repaired copy. '' would hide them from the audit."""
     utterance = write_utterance(tmp_path / 'a.wav', make_tone())
     monkeypatch.setattr(soundfile, 'info', None)
-    assert log_mel.compute_features(utterance, LogMel())['source_codec'] == ''
+    assert log_mel.compute_features(utterance, LogMel())['source_codec'] == 'irregular'

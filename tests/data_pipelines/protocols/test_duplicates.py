@@ -94,6 +94,13 @@ def test_the_source_keeps_its_recording_and_identity_corpora_lose_theirs():
     assert names_left_out(utterances, **pair, identity=('x',)) == sorted(names[[0, 1, 21]])
 
 
+def test_a_known_speaker_is_kept_before_an_unknown_one():
+    """Folds by speaker do not use unknown ones: both recordings would be lost."""
+    utterances = make_corpus([0, 20])
+    utterances.text['speaker'][0] = ''
+    assert names_left_out(utterances) == [utterances.text['utterance'][0]]
+
+
 def test_the_list_has_all_pairs_and_says_which_leak(tmp_path):
     """Three identical recordings are three pairs; a pair within a part leaks nothing."""
     utterances = make_corpus([1, 2, 40])

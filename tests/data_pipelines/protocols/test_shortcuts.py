@@ -1,4 +1,4 @@
-"""Tests of what tells the emotion besides speech: that it is found, and that chance is not."""
+"""Tests of what predicts the emotion besides speech: it is found, and chance is not."""
 
 import json
 import warnings
@@ -52,7 +52,7 @@ def set_feature(utterances, feature: str, number_N: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize('feature', shortcuts.FEATURES)
-def test_each_feature_that_tells_the_emotion_is_clear(feature):
+def test_each_feature_that_predicts_the_emotion_is_clear(feature):
     """It is the only one. UAR is 1, and the bits are those of the emotion, less chance."""
     utterances = make_corpus()
     set_feature(utterances, feature, 10 + class_numbers(utterances))
@@ -76,7 +76,7 @@ def test_a_weak_shortcut_is_called_weak():
     assert 0.3 < found['uar'] < 0.45
 
 
-def test_what_tells_only_known_speakers_is_no_shortcut_to_unseen_ones():
+def test_what_predicts_for_known_speakers_only_is_no_shortcut_to_unseen_ones():
     """Each speaker has a level of their own for each emotion; a protocol may share speakers."""
     utterances = make_corpus(speakers=12)
     random = np.random.default_rng(3)
@@ -111,6 +111,24 @@ def test_the_error_of_the_score_counts_speakers_not_utterances():
     assert together.uar == alone.uar == pytest.approx(2 / 3)
     assert alone.p < 1e-6
     assert together.p > 0.1
+
+
+@pytest.mark.parametrize(('tested', 'p'), [(3, 1 / 8), (40, 2**-40)])
+def test_a_few_right_predictions_may_be_luck(tested, p):
+    """Without a wrong one there is no variance: p is the probability of guessing all of them."""
+    class_N = np.arange(tested) % 2
+    score = shortcuts.score_credits(class_N, np.ones(tested), np.full(tested, ''))
+    assert (score.uar, score.p) == (1, pytest.approx(p))
+
+
+def test_a_feature_of_the_training_part_only_is_unmeasured():
+    """As where the target corpus was prepared by an earlier version."""
+    utterances = make_corpus()
+    utterances.text['corpus'] = np.repeat(['a', 'b'], len(utterances) // 2)
+    utterances.audio_facts_NxF[utterances.text['corpus'] == 'b'] = np.nan
+    protocol = Protocol(name='source_target', source=('a',), target=('b',))
+    found = shortcuts.find_shortcuts(utterances, make_folds(utterances, protocol))
+    assert list(found['unmeasured']) == ['level', 'leading silence', 'sampling rate']
 
 
 @pytest.mark.parametrize('exceptions', [0, 1])
@@ -154,5 +172,7 @@ def test_findings_are_json_and_the_start_of_training_warns():
         findings = audit.audit_folds(utterances, make_folds(utterances, protocol), protocol)
     json.dumps(findings, allow_nan=False)
     lines = audit_report.summary_lines(findings)
-    assert lines[1].startswith('Warning: length alone tells the emotion of unseen speakers: UAR 1')
+    assert lines[1].startswith(
+        'Warning: length alone predicts the emotion of unseen speakers: UAR 1'
+    )
     assert not [line for line in lines if 'shortcut: none' in line]

@@ -74,9 +74,11 @@ def test_a_class_of_the_users_own_is_in_native_and_in_its_own_label_space(own):
 
 
 def test_corpora_are_joined_if_their_classes_agree(own):
-    """A class of one corpus alone would tell the corpora apart."""
+    """A class that only one corpus has would reveal the corpus."""
     both = {'data.corpora': ('first,second',)}
-    with pytest.raises(UserError, match=r'first has .* second has not: buoyant.*labels=first'):
+    with pytest.raises(
+        UserError, match=r'first has .* second does not have: buoyant.*labels=first'
+    ):
         select_classes(resolved(own, **both))
     config = resolved(own, **both, **{'data.labels': 'first'})
     assert select_classes(config) == (['buoyant', 'sad'], {'angry': 1, 'other': 4})
