@@ -295,10 +295,17 @@ def draw_panel(task: Task) -> tuple[str, int]:
     return ''.join(shapes), bottom + FOOTER_HEIGHT
 
 
+def colour_of_interval(low: float, high: float) -> str:
+    """Returns the colour of an interval that is above 0, below 0, or includes 0."""
+    if low > 0:
+        return COLOURS['gain']
+    return COLOURS['loss' if high < 0 else 'open']
+
+
 def draw_estimate(result: Result, y: int) -> list[str]:
     """Returns a point and its interval; an end beyond the axis is an arrow."""
     low, high = result.interval
-    colour = COLOURS['gain' if low > 0 else 'loss' if high < 0 else 'open']
+    colour = colour_of_interval(low, high)
     left, right = position(low), position(high)
     shapes = [f'<path d="M{left} {y}H{right}" stroke="{colour}" stroke-width="2"/>']
     if low < -LIMIT:

@@ -76,7 +76,7 @@ def prepare(source, name='folder', out='data', importer='folder', **options):
       >>> jaxser.prepare('turev.csv', 'turev')
       >>> jaxser.prepare('/corpora/emodb', 'emodb', features='upstream:whisper-tiny.en')
       >>> jaxser.prepare(frame, 'mine')  # columns path, speaker and emotion
-    >>> jaxser.prepare('saved_data_set', 'mine', importer='huggingface')
+      >>> jaxser.prepare('saved_data_set', 'mine', importer='huggingface')
 
     Args:
       source: The folder of a corpus, the file with the list of your own, or that list as a
@@ -84,8 +84,8 @@ def prepare(source, name='folder', out='data', importer='folder', **options):
         a corpus that is synthesised (demo).
       name: The name of a known corpus, or that of your own.
       out: The folder of all data sets.
-      importer: What reads the list of your own: 'folder' (CSV), 'huggingface', 'audformat' or
-        'emobox'.
+      importer: The format of your own data: 'folder' (a CSV list or a frame), 'huggingface',
+        'audformat' or 'emobox'.
       **options: The options of the command, such as `emotions='wut=angry'`, `workers=2`, or
         `allow_partial=True`.
 

@@ -1,4 +1,4 @@
-"""What `import jaxser` offers beside `load`: the commands as functions, for notebooks and scripts.
+"""The commands as functions for notebooks and scripts: `jaxser.train` and `jaxser.prepare`.
 
 They print progress as the commands do. A mistake that the user can correct is a UserError.
 """
@@ -17,9 +17,12 @@ from ml_collections import ConfigDict
 from configs import loading
 from data_pipelines import corpora, surroundings
 from data_pipelines.arguments import check_length
+from data_pipelines.corpora import folder
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.protocol import parse_allowed_leaks
 from jaxser.analysis import frames
+
+DEFAULT_IMPORTER = 'folder'  # that of a CSV list, and the name of such a corpus without a name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,29 +56,32 @@ def train(
     workdir: str | os.PathLike | None = None,
     changes: Mapping[str, object] | None = None,
 ) -> Sweep:
-    """Trains, probes, saves and reports a sweep, as the command jaxser.main does."""
+    """Trains, probes, saves and reports a sweep; `jaxser.train` explains the arguments."""
     # JAX is imported only when the configuration is right.
     surroundings.provide_cache_folder()
-    made = _make_config(config, changes or {})
-    folder = _choose_workdir(config, workdir)
+    changed_config = _change_config(config, changes or {})
+    path = _choose_workdir(config, workdir)
     from jaxser import distributed, stages
 
     with contextlib.suppress(RuntimeError):  # JAX is in use already: it keeps its devices
         distributed.configure_jax()
     with _script_runs_once():
-        stages.run_stages(made, folder)
-    return Sweep(folder)
+        stages.run_stages(changed_config, path)
+    return Sweep(path)
 
 
-def _make_config(config: str | os.PathLike | ConfigDict, changes: Mapping[str, object]):
-    """Returns a configuration of its own with the changes."""
+def _change_config(
+    config: str | os.PathLike | ConfigDict, changes: Mapping[str, object]
+) -> ConfigDict:
+    """Returns a copy of a configuration, or that of a file, with the changes."""
     if isinstance(config, ConfigDict):
-        made = copy.deepcopy(config).lock()
+        changed = copy.deepcopy(config).lock()
     else:
-        made = loading.load_config(config)
-    loading.change_config(made, changes)
-    made.protocol.allow_leak = ','.join(parse_allowed_leaks(made.protocol.allow_leak))
-    return made
+        changed = loading.load_config(config)
+    loading.change_config(changed, changes)
+    protocol = changed.protocol
+    protocol.allow_leak = ','.join(parse_allowed_leaks(protocol.allow_leak))
+    return changed
 
 
 def _choose_workdir(config, workdir: str | os.PathLike | None) -> epath.Path:
@@ -91,15 +97,29 @@ def _choose_workdir(config, workdir: str | os.PathLike | None) -> epath.Path:
 
 
 def prepare(
-    source, name: str, out: str | os.PathLike, importer: str = 'folder', **options: object
+    source, name: str, out: str | os.PathLike, importer: str = DEFAULT_IMPORTER, **options: object
 ) -> Path:
-    """Prepares a corpus as `jaxser.prepare` says; returns the folder of the data set."""
+    """Returns the folder of the prepared data set; `jaxser.prepare` explains the arguments."""
     from data_pipelines import prepare as command
 
     surroundings.provide_cache_folder()
-    if not isinstance(source, str | os.PathLike | None):
-        source = _write_list(source, Path(out) / 'sources' / name / 'list.csv')
     is_known = name in corpora.corpus_names()
+    if not is_known:
+        corpora.check_own_name(name)
+    is_list = importer == DEFAULT_IMPORTER
+    if is_known and not is_list:
+        raise UserError(
+            f'{name} is a corpus that jaxser knows; importer={importer!r} is for data of your own: '
+            f'choose another name, such as my_{name}, or leave importer out.'
+        )
+    if not isinstance(source, str | os.PathLike | None):
+        if not is_list or (is_known and name != DEFAULT_IMPORTER):
+            raise UserError(
+                f'The source is a {type(source).__name__}; expected a path for {name}. A '
+                'pandas.DataFrame is data of your own: give it another name, and no importer.'
+            )
+        file = Path(out) / 'sources' / name / 'list.csv'
+        source = _write_list(source, file, options.get('columns'))
     arguments = [name] if is_known else [importer, '--name', name]
     arguments += ['--out', os.fspath(out)]
     if source is not None:
@@ -138,28 +158,50 @@ def _option(key: str, value: object) -> list[str]:
     if value is True:
         return [f'--{key}']
     if isinstance(value, Mapping):
-        return [f'--{key}', ','.join([f'{word}={meaning}' for word, meaning in value.items()])]
+        return [f'--{key}', _option_text(value)]
     if isinstance(value, list | tuple):
         return [f'--{key}', *map(str, value)]
     return [f'--{key}={value}']
+
+
+def _option_text(value: str | Mapping) -> str:
+    """Returns e.g. 'path=file,speaker=spk' for a mapping; a text as it is."""
+    if isinstance(value, str):
+        return value
+    return ','.join([f'{word}={meaning}' for word, meaning in value.items()])
+
+
+def _absolute_path(value: object) -> object:
+    """Returns a path from the current folder; what is no path, or an address, as it is."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value).strip():
+        return value
+    text = os.fspath(value)
+    return text if '://' in text or text.startswith('~') else os.path.abspath(text)
 
 
 def _raise_user_error(message: str):
     raise UserError(f'jaxser.prepare: {message}')
 
 
-def _write_list(frame, file: Path) -> Path:
-    """Writes a pandas.DataFrame as a list of utterances; paths become absolute ones."""
+def _write_list(frame, file: Path, columns: str | Mapping[str, str] | None = None) -> Path:
+    """Writes a pandas.DataFrame as a list of utterances; returns the file.
+
+    Paths, which are relative to the current folder, become absolute. `columns` is the option of
+    this name, which may say which column has the paths.
+    """
     if not hasattr(frame, 'to_csv'):
         raise UserError(
             f'The source is a {type(frame).__name__}; expected a path, or a pandas.DataFrame with '
             'the columns path, speaker and emotion.'
         )
+    chosen = {}
+    if columns:
+        chosen = folder.parse_columns(_option_text(columns), folder.KNOWN_COLUMNS)
+    path_names = folder.possible_names(['path'], chosen)
     frame = frame.copy()
     for column in frame.columns:
-        values = frame[column].tolist()
-        if any(isinstance(value, str | os.PathLike) and os.path.isfile(value) for value in values):
-            frame[column] = [os.path.abspath(value) for value in values]
+        if ' '.join(str(column).casefold().split()) in path_names:
+            frame[column] = frame[column].map(_absolute_path)
     file.parent.mkdir(parents=True, exist_ok=True)
     frame.to_csv(file, index=False)
     return file

@@ -50,12 +50,13 @@ def fit_temperature(p_NxC: np.ndarray, truth_N: np.ndarray) -> dict:
 
 
 class Reliability(NamedTuple):
-    """Share, mean confidence, accuracy and number of predictions of bins that are not empty."""
+    """The bins of confidence that are not empty, B of them."""
 
-    share_B: np.ndarray
-    confidence_B: np.ndarray
+    share_B: np.ndarray  # of all predictions
+    confidence_B: np.ndarray  # the mean
     accuracy_B: np.ndarray
-    count_B: np.ndarray
+    count_B: np.ndarray  # of predictions
+    start_B: np.ndarray  # the lowest confidence of the bin
 
     @property
     def expected_error(self) -> float:
@@ -64,26 +65,22 @@ class Reliability(NamedTuple):
 
 
 def reliability_bins(confidence_N: np.ndarray, correct_N: np.ndarray) -> Reliability:
-    """Sorts utterances into bins by their confidence."""
+    """Returns the reliability of predictions, sorted into bins by their confidence."""
     bin_N = np.minimum((confidence_N * BIN_COUNT).astype(int), BIN_COUNT - 1)
     all_count_B = np.bincount(bin_N, minlength=BIN_COUNT)
     used_B = all_count_B > 0
     count_B = all_count_B[used_B]
     confidence_B = np.bincount(bin_N, confidence_N, BIN_COUNT)[used_B] / count_B
     accuracy_B = np.bincount(bin_N, correct_N, BIN_COUNT)[used_B] / count_B
-    return Reliability(count_B / len(bin_N), confidence_B, accuracy_B, count_B)
-
-
-def bin_starts(bins: Reliability) -> np.ndarray:
-    """Returns the lowest confidence of each bin."""
-    index_B = np.minimum(np.floor(bins.confidence_B * BIN_COUNT), BIN_COUNT - 1)
-    return index_B / BIN_COUNT
+    start_B = np.flatnonzero(used_B) / BIN_COUNT
+    return Reliability(count_B / len(bin_N), confidence_B, accuracy_B, count_B, start_B)
 
 
 def wilson_intervals(bins: Reliability) -> list[tuple[float, float]]:
     """Returns 95 % intervals of the accuracy of each bin (Wilson 1927).
 
-    They take predictions as independent, so that they are too narrow for few speakers.
+    Predictions count as independent. Those of one speaker are not, so that the intervals are too
+    narrow where there are few speakers.
     """
     z = 1.96
     intervals = []

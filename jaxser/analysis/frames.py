@@ -4,11 +4,12 @@ from etils import epath
 
 from data_pipelines.errors import UserError
 from jaxser.analysis.finished import check_finished
+from jaxser.analysis.leakage import strongest_attacker
 from jaxser.workdir_files import RESULTS, WorkdirFiles
 
 CLASSIFICATION_FIGURES = ('uar', 'wa', 'f1')
 
-# Figures of the probe's answer to a question that a row has, as <question>_<figure>.
+# Figures of the probe's answer to a question; a row has them as <question>_<figure>.
 ANSWER_FIGURES = ('strongest', 'attacker', 'chance', 'bits', 'eer', 'lda_eer')
 
 
@@ -44,12 +45,19 @@ def run_row(run: dict, folds: list[str]) -> dict:
             row[prefix + key] = (part or {}).get(key)
     row['n'] = (run.get('test') or {}).get('n')
     for question, answer in (run.get('probe') or {}).items():
-        for key in ANSWER_FIGURES:
-            if key in answer:
-                row[f'{question}_{key}'] = answer[key]
+        row |= answer_columns(question, answer or {})
     if 'adversary' in run:
         row['adversary'] = (run['adversary'] or {}).get('verdict')
     return row
+
+
+def answer_columns(question: str, answer: dict) -> dict:
+    """Returns the columns of the probe's answer to a question, e.g. speaker_strongest."""
+    strongest = strongest_attacker(answer)
+    if strongest:  # earlier versions recorded the attackers only
+        attacker, recall = strongest
+        answer = {'attacker': attacker, 'strongest': recall} | answer
+    return {f'{question}_{key}': answer[key] for key in ANSWER_FIGURES if key in answer}
 
 
 def settings_frame(workdir):

@@ -15,29 +15,35 @@ Z_95 = 1.96  # the 95 % quantile of |z| for a normal distribution
 
 
 class SpeakerDifference(NamedTuple):
-    """UAR of a speaker minus that of another setting, with a rough 95 % interval or None."""
+    """A speaker's UAR in one setting minus that in another."""
 
     speaker: str
     value: float
-    ci95: tuple[float, float] | None
+    ci95: tuple[float, float] | None  # roughly 95 %; None if the utterances have no spread
 
 
 class CorrectShares(NamedTuple):
-    """For every tested utterance: its speaker, its class, and the share of correct seeds."""
+    """The tested utterances of a setting."""
 
     speaker_N: np.ndarray
-    truth_N: np.ndarray
-    share_N: np.ndarray
+    truth_N: np.ndarray  # classes as numbers
+    share_N: np.ndarray  # the share of seeds in which the prediction is correct
 
 
 def speaker_differences(analysis: SweepAnalysis, row: dict, other: dict) -> list[SpeakerDifference]:
-    """Returns the difference of a row and another, speaker by speaker in alphabetical order."""
+    """Returns UAR in a row of the summary minus that in another, by speaker in alphabetical order.
+
+    Folds are pooled, and seeds averaged.
+    """
     shares, other_shares = correct_shares(analysis, row), correct_shares(analysis, other)
     difference_N = shares.share_N - other_shares.share_N
+    speakers, speaker_N = np.unique(shares.speaker_N, return_inverse=True)
+    rows_by_speaker = np.split(
+        np.argsort(speaker_N, kind='stable'), np.cumsum(np.bincount(speaker_N))[:-1]
+    )
     differences = []
-    for speaker in np.unique(shares.speaker_N).tolist():
-        mask_N = shares.speaker_N == speaker
-        value, ci95 = mean_over_classes(difference_N[mask_N], shares.truth_N[mask_N])
+    for speaker, rows in zip(speakers.tolist(), rows_by_speaker):
+        value, ci95 = mean_over_classes(difference_N[rows], shares.truth_N[rows])
         differences.append(SpeakerDifference(speaker, value, ci95))
     return differences
 
@@ -64,7 +70,8 @@ def mean_over_classes(
 ) -> tuple[float, tuple[float, float] | None]:
     """Returns the mean over classes of the mean of each class, and its rough 95 % interval.
 
-    There is no interval if a class has a single utterance, and if the values of no class differ.
+    There is no interval if a class has a single utterance, or if all values of each class are
+    equal.
     """
     means, variances = [], []
     for k in np.unique(class_N):

@@ -22,7 +22,7 @@ def resolve_config(config, log: Callable[[str], None] = print_text):
 
     `config.data.corpora` are all data sets to read, where 'folder' is a CSV of the user's without a
     name, and `config.data.upstream` is the exact name of the features. Raises UserError if keys
-    contradict each other. What the protocol `auto` has become is said by `log`.
+    contradict each other. `log` prints which protocol was chosen for `auto`.
     """
     config = copy.deepcopy(config)
     is_auto = config.protocol.name == AUTO
@@ -159,7 +159,7 @@ def _resolve_encoder_input(config) -> None:
         config.model.upstream = os.fspath(located.folder)
     folder = config.model.upstream
     features = extractor.input_from_folder(folder).name
-    states = extractor.states_from_folder(folder, upstream.STATE_KINDS[0])
+    states = extractor.states_of_local_encoder(folder, upstream.STATE_KINDS[0])
     config.model.weights = states.digest
     if not features.startswith(config.data.upstream):
         raise UserError(

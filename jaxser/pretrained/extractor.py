@@ -148,13 +148,18 @@ def states_from_folder(folder: str | Path, state_kind: str) -> EncoderStates:
         expected = ', '.join(upstream.STATE_KINDS)
         raise UserError(f'The kind of states is {state_kind!r}; expected one of {expected}.')
     located = locate_encoder(folder)
-    states = EncoderStates.from_encoder(cached_encoder(located.folder), state_kind)
-    return dataclasses.replace(
-        states,
-        folder=os.path.abspath(located.folder),
-        hub_name=located.name,
-        revision=located.revision,
-    )
+    states = states_of_local_encoder(located.folder, state_kind)
+    return dataclasses.replace(states, hub_name=located.name, revision=located.revision)
+
+
+def states_of_local_encoder(folder: str | Path, state_kind: str) -> EncoderStates:
+    """Returns which states are stored for the encoder in a folder.
+
+    The Hub is never asked: the folder of a finished sweep may be gone, and its relative path may
+    look like a name on the Hub. Raises UserError as `states_from_folder` does.
+    """
+    states = EncoderStates.from_encoder(cached_encoder(folder), state_kind)
+    return dataclasses.replace(states, folder=os.path.abspath(folder))
 
 
 def with_prepared_name(states: EncoderStates, data_dir: str | Path) -> EncoderStates:

@@ -15,23 +15,23 @@ from jaxser.pretrained.checkpoint import printable
 
 NAME_PATTERN = re.compile(r'([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w./-]*))?')
 WANTED_FILES = ('*.safetensors', '*.json')
-# Copies in other formats, parts that are no encoder, and adapters to single languages.
+# Files in subfolders, copies in other precisions, and adapters to single languages.
 UNWANTED_FILES = ('*/*', '*.fp16*', '*.fp32*', 'adapter*')
 
 
 class LocatedEncoder(NamedTuple):
-    """The folder of an encoder and, if it was named, its name on the Hub and its commit there."""
+    """Where an encoder is on this machine."""
 
     folder: Path
-    name: str = ''
-    revision: str = ''
+    name: str = ''  # on the Hub; '' for a folder of the user's
+    revision: str = ''  # the commit on the Hub
 
 
 def locate_encoder(text: str | os.PathLike) -> LocatedEncoder:
-    """Returns where the encoder is that a folder or a name on the Hub means.
+    """Returns where an encoder is: `text` is a folder, or a name on the Hub.
 
-    A folder of that path wins. What is neither is returned as a folder, which does not exist. An
-    encoder that is not in the cache is downloaded; UserError if that fails.
+    If a folder of that path exists, it is used. An encoder that is not in the cache is downloaded;
+    UserError if that fails. A text that is neither is returned as a folder, which does not exist.
     """
     path = Path(os.path.expanduser(text))
     match = NAME_PATTERN.fullmatch(os.fspath(text))
@@ -44,8 +44,8 @@ def locate_encoder(text: str | os.PathLike) -> LocatedEncoder:
             f'{name} has no *.safetensors at the revision {folder.name}, and pickled weights are '
             f'not downloaded. See whether a revision of https://huggingface.co/{name} has them, '
             f'often refs/pr/NUMBER: write {name}@REVISION. Or run '
-            f'`hf download {name} --local-dir FOLDER` and name that folder: it is then said how '
-            'to convert them.'
+            f'`hf download {name} --local-dir FOLDER` and name that folder: the message then says '
+            'how to convert them.'
         )
     print(f'{name} at revision {folder.name}: {folder}')
     return LocatedEncoder(folder, name, folder.name)
@@ -88,7 +88,7 @@ def _fetch(name: str, revision: str | None) -> Path:
             f'{name} is neither a folder here nor a model on the Hugging Face Hub. Correct the '
             'name; if the model is private, run `hf auth login`.'
         ) from None
-    except (OSError, ValueError) as error:  # the Hub's and the disk's errors are OSErrors
+    except Exception as error:  # errors of httpx, of Xet and of the disk have no common class
         raise UserError(
             f'{wanted} could not be downloaded ({_shorten(error)}). Run the command again, or '
             'name a folder that has its files.'

@@ -417,7 +417,7 @@ def draw_confidence_counts(
     figure, grid = make_figure(PANEL_WIDTH, 0.6 + 1.5 * len(reliabilities), len(reliabilities))
     styles = line_styles(list(reliabilities), plain)
     for axes, (name, bins) in zip(grid.flat, reliabilities.items()):
-        left_B = calibration.bin_starts(bins)
+        left_B = bins.start_B
         width = 1 / calibration.BIN_COUNT
         bars = axes.bar(
             left_B, bins.count_B, 0.9 * width, align='edge', color=styles[name]['color'], alpha=0.6

@@ -18,7 +18,7 @@ from jaxser.analysis.calibration import fit_temperature
 from jaxser.configuration.serialization import config_to_dict
 from jaxser.configuration.sweep import run_subset
 from jaxser.pretrained.encoder import PretrainedEncoder, write_encoder
-from jaxser.pretrained.extractor import states_from_folder
+from jaxser.pretrained.extractor import states_of_local_encoder
 from jaxser.provenance import PACKAGES, package_version
 from jaxser.serving.ensemble import (
     ChosenSetting,
@@ -242,7 +242,7 @@ def _metadata(results: dict, setting: ChosenSetting, ensemble: Ensemble, weights
 def _encoder_record(config, data: dataset.PreparedData) -> dict | None:
     """Returns the record of the pretrained encoder; None for a model on log-mel."""
     if config.model.name == 'fine_tuned':
-        states = states_from_folder(config.model.upstream, STATE_KINDS[0])
+        states = states_of_local_encoder(config.model.upstream, STATE_KINDS[0])
         return states.record_fields()['upstream']
     if config.data.upstream:
         return dataset.read_encoder_record(data)

@@ -13,7 +13,7 @@ from data_pipelines.batching import table
 from data_pipelines.features.upstream import STATE_KINDS
 from jaxser import distributed
 from jaxser.analysis import metrics, predictions, summary
-from jaxser.pretrained.extractor import states_from_folder
+from jaxser.pretrained.extractor import states_of_local_encoder
 from jaxser.runs import (
     SYNTHETIC_CORPORA,
     USUAL_VARIANTS,
@@ -221,7 +221,7 @@ def _enrolment_notes(config, runs: list[dict]) -> list[str]:
 def encoder_notes(config) -> list[str]:
     """Returns a note on the pretrained encoder, or [] if there is none."""
     if config.model.name == 'fine_tuned':
-        states = states_from_folder(config.model.upstream, STATE_KINDS[0])
+        states = states_of_local_encoder(config.model.upstream, STATE_KINDS[0])
         layers = states.layers - 1  # the states include the input of the first layer
         return [
             f'over a fine-tuned {states.model} of {layers} layers, {states.width} wide '

@@ -1,6 +1,7 @@
 """Shows the runs of a sweep in the tracker that `config.track` names (jaxser/trackers).
 
-A tracker that fails, as where its server is down, does not end training: that is said once.
+If a tracker fails, for example because its server is down, training goes on without it, and that
+is printed once.
 """
 
 import contextlib
@@ -13,14 +14,16 @@ from etils import epath
 
 from jaxser import distributed
 from jaxser.analysis import frames
+from jaxser.configuration.serialization import config_from_dict
 from jaxser.plugins import load_plugin
 from jaxser.runs import flatten, run_label, varying_keys
 from jaxser.trackers import RunDescription
+from jaxser.workdir_files import CONFIG, WorkdirFiles
 
-# Of the workdir, what the tracker gets with every run.
+# The files of the workdir that every tracked run gets.
 FILES = ('report.html', 'summary.csv')
 
-ANSWER_ENDINGS = tuple(f'_{figure}' for figure in frames.ANSWER_FIGURES)
+LEAKAGE_ENDINGS = tuple(f'_{figure}' for figure in frames.ANSWER_FIGURES)
 
 
 class TrackedRuns:
@@ -57,9 +60,9 @@ class TrackedRuns:
 
     def finish(self, label: str, values: dict[str, float]) -> None:
         """Adds the final numbers of a run, and the report."""
-        files = [self.path / name for name in FILES if (self.path / name).exists()]
         with self._tolerating_failure():
             if label in self.runs:
+                files = [self.path / name for name in FILES if (self.path / name).exists()]
                 self.runs[label].finish(values, files)
 
     def close(self) -> None:
@@ -71,7 +74,7 @@ class TrackedRuns:
 
     @contextlib.contextmanager
     def _tolerating_failure(self) -> Iterator[None]:
-        """Context in which a failure is said, and ends the tracking but not the training."""
+        """Context in which a failure is printed and ends the tracking, but not the training."""
         try:
             yield
         except Exception as error:  # packages and servers fail in many ways
@@ -84,9 +87,16 @@ class TrackedRuns:
 
 
 def track_results(path, config, results: dict) -> None:
-    """Adds the test results and the leakage to the tracked runs: means over the folds."""
+    """Adds the test results and the leakage to the tracked runs: means over the folds.
+
+    The settings of a run are those of config.json, where names such as the protocol `auto` are
+    resolved, so that they are the same as during training.
+    """
     if not config.get('track', ''):
         return
+    stored = WorkdirFiles(epath.Path(path)).read_json('config.json', CONFIG)['config']
+    resolved_config = config_from_dict(stored)
+    resolved_config.track = config.track
     hypers = [run['hyper'] for run in results['runs']]
     keys = varying_keys(hypers)
     rows_by_label: dict[str, list[dict]] = {}
@@ -94,22 +104,19 @@ def track_results(path, config, results: dict) -> None:
         row = frames.run_row(run, results['folds'])
         rows_by_label.setdefault(run_label(run['hyper'], keys), []).append(row)
     hyper_by_label = {run_label(hyper, keys): hyper for hyper in hypers}
-    tracked = TrackedRuns(path, config, hyper_by_label)
+    tracked = TrackedRuns(path, resolved_config, hyper_by_label)
     for label, rows in rows_by_label.items():
         tracked.finish(label, _mean_results(rows))
     tracked.close()
 
 
 def _mean_results(rows: list[dict]) -> dict[str, float]:
-    """Returns the means of the numbers that all rows of a label have, under the names of a row."""
+    """Returns the means of the results that all rows have as numbers, such as test_uar, dev_uar."""
     means = {}
     for key in rows[0]:
         values = [row.get(key) for row in rows]
-        is_result = (
-            key.startswith('dev_')
-            or key in ('uar', 'wa', 'f1')
-            or key.endswith(tuple(f'_{figure}' for figure in frames.ANSWER_FIGURES))
-        )
+        is_of_test = key in frames.CLASSIFICATION_FIGURES
+        is_result = is_of_test or key.startswith('dev_') or key.endswith(LEAKAGE_ENDINGS)
         if is_result and all(isinstance(value, float) for value in values):
-            means[f'test_{key}' if key in ('uar', 'wa', 'f1') else key] = float(np.mean(values))
+            means[f'test_{key}' if is_of_test else key] = float(np.mean(values))
     return means

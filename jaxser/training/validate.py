@@ -124,7 +124,8 @@ def _check_tracker(name: str) -> None:
     if not name:
         return
     package = load_plugin('trackers', name).PACKAGE
-    if importlib.util.find_spec(package) is None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:  # a mere folder of this name has no origin
         raise UserError(
             f'config.track={name} needs the package {package}: pip install {package}. Or leave '
             'config.track out.'

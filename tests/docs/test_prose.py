@@ -8,7 +8,7 @@ import pytest
 from data_pipelines.corpora import corpus_names
 
 ROOT = Path(__file__).parents[2]
-MOST_WORDS = 16  # of the mean sentence of a page
+MAX_MEAN_WORDS = 16  # words of a sentence, on average over a page
 
 FENCED = re.compile(r'^( *)```.*?^\1```$', re.MULTILINE | re.DOTALL)
 LINK = re.compile(r'!?\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)')
@@ -59,7 +59,7 @@ def test_sentences_are_counted():
 def test_sentences_are_short(page):
     """Readers whose second language is English understand each sentence at once."""
     lengths = [count_words(sentence) for sentence in sentences(page.read_text())]
-    assert sum(lengths) <= MOST_WORDS * len(lengths)
+    assert sum(lengths) <= MAX_MEAN_WORDS * len(lengths)
 
 
 def test_the_readme_is_a_page():

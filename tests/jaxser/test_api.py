@@ -12,8 +12,10 @@ from helpers import tiny_config
 import jaxser
 from data_pipelines import prepare
 from data_pipelines.errors import UserError
+from jaxser import api
 
 CONFIG = Path(tiny_config.__file__)
+FRAME = pandas.DataFrame({'path': ['a.wav'], 'speaker': ['1'], 'emotion': ['angry']})
 
 
 @pytest.fixture(scope='module')
@@ -49,7 +51,7 @@ def test_training_again_in_one_process_finds_the_finished_sweep(trained, data, c
 
 
 def test_a_row_has_the_leakage(tmp_path):
-    """Of the strongest attacker, beside chance; nothing for a run that diverged."""
+    """Recall of the strongest attacker, and chance; nothing for a run that diverged."""
     from jaxser.analysis import frames
 
     answer = {'strongest': 0.5, 'attacker': 'mlp', 'chance': 0.25, 'bits': 1.0, 'recall': {}}
@@ -68,6 +70,8 @@ def test_a_row_has_the_leakage(tmp_path):
     assert row['verification_eer'] == 0.4
     assert row['adversary'] == 'inert'
     assert row['fold_name'] == 'b'
+    earlier = run | {'probe': {'speaker': {'linear': 0.3, 'mlp': 0.6}, 'language': None}}
+    assert frames.run_row(earlier, ['a', 'b'])['speaker_strongest'] == 0.6
     nothing = dict.fromkeys(('epoch', 'dev', 'test', 'selected'))
     diverged = {'hyper': run['hyper'], 'status': 'nonfinite', 'step': 3} | nothing
     assert frames.run_row(diverged, ['a', 'b'])['uar'] is None
@@ -80,7 +84,10 @@ def test_a_row_has_the_leakage(tmp_path):
         (lambda path: jaxser.train(tiny_config.get_config()), 'Name a workdir'),
         (lambda path: jaxser.train(CONFIG, ''), 'The workdir is empty'),
         (lambda path: jaxser.results(path), 'contains no finished sweep'),
-        (lambda path: jaxser.prepare([1], 'mine'), 'is a list; expected a path, or a pandas'),
+        (lambda path: jaxser.prepare([1], 'mine', path), 'is a list; expected a path, or a pandas'),
+        (lambda path: jaxser.prepare(FRAME, 'emodb', path), 'is a DataFrame; expected a path for'),
+        (lambda path: jaxser.prepare(FRAME, '../mine', path), 'expected a lower-case letter'),
+        (lambda path: jaxser.prepare('x', 'emodb', path, 'emobox'), 'such as my_emodb, or leave'),
         (lambda path: jaxser.prepare('x', 'demo', path, speeed=3), '--speeed=3'),
         (lambda path: jaxser.prepare(path, 'emodb', path), 'Set --source to the folder'),
     ],
@@ -88,6 +95,7 @@ def test_a_row_has_the_leakage(tmp_path):
 def test_a_mistake_is_a_user_error(call, words, tmp_path):
     with pytest.raises(UserError, match=words):
         call(tmp_path)
+    assert not list(tmp_path.iterdir()), 'nothing is written'
 
 
 def test_a_notebook_shows_a_user_error_without_a_stack_trace():
@@ -124,3 +132,15 @@ def test_a_frame_is_prepared(data, tmp_path, monkeypatch):
     prepared = pandas.read_csv(folder / 'utterances.csv')
     assert prepared['emotion'].tolist() == ['angry', 'sad'] * 2
     assert frame['file'].tolist() == [row['file'] for row in rows]
+
+
+def test_only_the_paths_of_a_frame_become_absolute(tmp_path, monkeypatch):
+    """Whatever files are in the current folder; addresses and missing values stay."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'angry').write_text('')
+    paths = ['a.wav', 'file:///b.wav', '~/c.wav', None]
+    frame = pandas.DataFrame({'Clip': paths, 'emotion': ['angry'] * 4})
+    file = api._write_list(frame, tmp_path / 'list.csv', {'path': 'clip'})
+    written = pandas.read_csv(file, keep_default_na=False)
+    assert written['Clip'].tolist() == [str(tmp_path / 'a.wav'), *paths[1:3], '']
+    assert written['emotion'].tolist() == ['angry'] * 4

@@ -1,6 +1,7 @@
 """Tests that an encoder is found by its name, in a cache that the test makes, without a network."""
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ from data_pipelines.errors import UserError
 from jaxser.configuration import resolve
 from jaxser.pretrained import extractor, hub
 from jaxser.pretrained.checkpoint import WEIGHTS_FILE
+from jaxser.serving import bundling
+from jaxser.training import outputs
 
 NAME = 'tiny/whisper'
 COMMIT = '0123456789abcdef0123456789abcdef01234567'
@@ -135,6 +138,26 @@ def test_what_the_hub_says_is_said_in_a_sentence(name, words, monkeypatch):
     monkeypatch.setattr(huggingface_hub, 'snapshot_download', Hub(http_error(name)))
     with pytest.raises(UserError, match=words):
         hub.locate_encoder(f'{NAME}@v2')
+
+
+@pytest.mark.parametrize('kind', [OSError, Exception])
+def test_a_broken_download_is_said_in_a_sentence(kind, monkeypatch):
+    """The errors of httpx, as for a closed connection, are neither OSError nor ValueError."""
+    monkeypatch.setattr(huggingface_hub, 'snapshot_download', Hub(kind('connection closed')))
+    with pytest.raises(UserError, match=r'could not be downloaded \(connection closed\)'):
+        hub.locate_encoder(NAME)
+
+
+def test_a_finished_sweep_never_asks_the_hub(tmp_path, monkeypatch):
+    """The relative folder of an encoder that is gone looks like a name on the Hub."""
+    monkeypatch.setattr(hub, '_fetch', None)
+    monkeypatch.chdir(tmp_path)
+    config = base.get_config()
+    config.model.name = 'fine_tuned'
+    config.model.upstream = 'encoders/whisper'
+    for describe in (outputs.encoder_notes, functools.partial(bundling._encoder_record, data=None)):
+        with pytest.raises(UserError, match='encoders/whisper is not a folder'):
+            describe(config)
 
 
 def test_pickled_files_are_never_downloaded(whisper, monkeypatch):

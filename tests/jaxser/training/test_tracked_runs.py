@@ -1,5 +1,7 @@
 """Protects what a tracker is told, and that its failures do not end training."""
 
+import importlib.machinery
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -77,8 +79,11 @@ def test_each_label_is_a_run_and_its_metrics_are_means_over_folds(opened, config
 
 
 def test_results_are_means_over_folds_with_the_report(opened, config, tmp_path):
-    """Test results, leakage, and the files of the report that exist."""
+    """Test results, leakage, the files of the report that exist, and the resolved settings."""
     (tmp_path / 'report.html').write_text('')
+    resolved = config.to_dict() | {'protocol': {'name': 'leave_one_speaker_out'}, 'track': ''}
+    (tmp_path / 'config.json').write_text(json.dumps({'config': resolved}))
+    config.protocol.name = 'auto'
     runs = []
     for number, hyper in enumerate(HYPERS):
         part = {'uar': number / 10, 'wa': 0.5, 'f1': 0.5, 'n': 4}
@@ -91,6 +96,7 @@ def test_results_are_means_over_folds_with_the_report(opened, config, tmp_path):
     assert finish[1]['speaker_chance'] == 0.25
     assert [file.name for file in finish[2]] == ['report.html']
     assert close == ('close',)
+    assert opened[1].description.settings['protocol.name'] == 'leave_one_speaker_out'
 
 
 def test_a_tracker_that_fails_is_said_once_and_training_goes_on(opened, config, tmp_path, capsys):
@@ -124,4 +130,12 @@ def test_a_tracker_that_is_not_there_is_refused_before_training(name, words, con
     config.track = name
     monkeypatch.setattr(validate.importlib.util, 'find_spec', lambda package: None)
     with pytest.raises(UserError, match=words):
+        validate.plan_programs(config)
+
+
+def test_a_folder_of_the_name_of_the_package_is_not_the_package(config, monkeypatch):
+    """Offline, wandb writes to a folder wandb/, which Python would import as an empty package."""
+    folder = importlib.machinery.ModuleSpec('wandb', None, is_package=True)
+    monkeypatch.setattr(validate.importlib.util, 'find_spec', lambda package: folder)
+    with pytest.raises(UserError, match='pip install wandb'):
         validate.plan_programs(config)
