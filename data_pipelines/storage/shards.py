@@ -57,7 +57,7 @@ def _read_dataset_info(folder: Path):
     files = f'{folder}/{" or ".join(DESCRIPTION_FILES)}'
     try:
         info = tfds.builder_from_directory(folder).info
-        is_empty = info.splits[TFDS_SPLIT].num_examples == 0
+        is_empty = not info.splits[TFDS_SPLIT].filepaths or not info.splits[TFDS_SPLIT].num_examples
         missing_columns = {FEATURES_KEY, *LOADED_COLUMNS} - set(info.features)
     except Exception as error:  # TFDS fails in many ways where the JSON describes something else
         raise _damaged_file_error(files, error) from None

@@ -47,6 +47,7 @@ def start(task: Round) -> subprocess.Popen:
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        bufsize=0,  # what follows `ready` is left for communicate()
         start_new_session=True,
     )
     while process.poll() is None and process.stdout.readline() != b'ready\n':
