@@ -18,7 +18,7 @@ from data_pipelines.errors import UserError, exit_on_user_error, sigterm_as_inte
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import INPUT_KIND, STATE_KINDS, EncoderStates, FeatureSpec
 from data_pipelines.speed_copies import parse_speeds
-from data_pipelines.storage.preparation import Extractor, prepare_corpus
+from data_pipelines.storage.preparation import SOURCES_FOLDER, Extractor, prepare_corpus
 
 LOG_MEL_FIELDS = dataclasses.fields(LogMel)
 
@@ -36,8 +36,19 @@ LOG_MEL_HELP = {
 def main() -> None:
     """Parses the command line and prepares the corpus."""
     arguments = make_parser().parse_args()
-    with exit_on_user_error('No files were left behind.'), sigterm_as_interrupt():
+    with exit_on_user_error(describe_remains(arguments)), sigterm_as_interrupt():
         run(arguments)
+
+
+def describe_remains(arguments: argparse.Namespace) -> str:
+    """Returns what is left on disk if the command is interrupted, as a sentence."""
+    if arguments.name != 'huggingface':
+        return 'No files were left behind.'
+    folder = Path(arguments.out) / SOURCES_FOLDER / arguments.own_name
+    return (
+        f'Audio from the data set may be left in {folder}: the command uses it when it is run '
+        'again; otherwise remove it.'
+    )
 
 
 def run(parsed_arguments: argparse.Namespace) -> Path:

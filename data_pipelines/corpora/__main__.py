@@ -40,7 +40,10 @@ def make_own_row(name: str, data_dir: Path) -> list[str]:
     facts: dict = {}
     accepted = None
     for file in sorted((data_dir / name).glob('*/*/prepared.json')):
-        record = json.loads(file.read_text())
+        try:
+            record = json.loads(file.read_text())
+        except ValueError:  # damaged: the commands that need it say so
+            continue
         facts = record.get('own', facts)
         accepted = record.get('accepted', accepted)
     return [

@@ -8,7 +8,7 @@ import numpy as np
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.folds import Fold, identity_mask
-from data_pipelines.protocols.overlap import MAX_EXAMPLES
+from data_pipelines.protocols.overlap import MAX_EXAMPLES, presence_by_part
 from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.protocols.recordings import describe_pair, find_recordings
 from data_pipelines.storage.schema import Utterances
@@ -146,10 +146,12 @@ def list_duplicates(
     if not len(pairs_Px2):
         return []
     leaks_P = np.zeros(len(pairs_Px2), bool)
+    every_row = np.arange(len(utterances))
     for fold in folds:
+        is_present = presence_by_part(fold, every_row, len(utterances))
         for part, other in part_pairs:
-            is_in_part_Px2 = np.isin(pairs_Px2, getattr(fold, part))
-            is_in_other_Px2 = np.isin(pairs_Px2, getattr(fold, other))
+            is_in_part_Px2 = is_present[part][pairs_Px2]
+            is_in_other_Px2 = is_present[other][pairs_Px2]
             leaks_P |= (is_in_part_Px2 & is_in_other_Px2[:, ::-1]).any(axis=1)
     rows = []
     for (row, copy), leaks in zip(pairs_Px2.tolist(), leaks_P.tolist()):

@@ -37,6 +37,7 @@ from data_pipelines.storage.summary import WrittenDataset, print_summary, write_
 from data_pipelines.storage.workers import run_workers
 
 MAX_WORKERS = 1024  # all of them start at once
+SOURCES_FOLDER = 'sources'  # in the folder of all data sets: audio that is made or unpacked there
 
 WorkerResults = Iterable[tuple[Utterance, dict | Rejection]]
 
@@ -83,7 +84,7 @@ def prepare_corpus(
     check_not_copies(name)
     list_options = list_options or ListOptions()
     if list_options.name:
-        audio_folder = Path(out) / 'sources' / list_options.name
+        audio_folder = Path(out) / SOURCES_FOLDER / list_options.name
         list_options = dataclasses.replace(list_options, audio_folder=audio_folder)
     corpus = with_list_options(corpora.load_corpus(name), list_options)
     dataset_corpus = speed_copies.corpus_of_copies(corpus) if speeds else corpus
@@ -262,7 +263,7 @@ def find_source(corpus: Corpus, source: str | os.PathLike | None, out: Path) -> 
     """Returns the corpus's source; synthesises the corpus below `out` if none is named."""
     if source is not None:
         return Path(source)
-    folder = out / 'sources' / corpus.name
+    folder = out / SOURCES_FOLDER / corpus.name
     corpus.synthesise(folder)
     return folder
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from data_pipelines import prepare
 from data_pipelines.corpora import huggingface
 from data_pipelines.corpora.folder import make_options
 from data_pipelines.errors import UserError
@@ -214,3 +215,13 @@ def test_what_is_no_data_set_is_refused(tmp_path):
     message = 'hf download amu-cai/nEMO --repo-type dataset --local-dir FOLDER'
     with pytest.raises(UserError, match=message):
         huggingface.walk(Path('amu-cai/nEMO'), options(tmp_path))
+
+
+def test_an_interrupted_import_says_where_its_audio_is():
+    """Other corpora leave nothing."""
+    words = ['--source', 'x', '--name', 'mine', '--out', 'own']
+    parser = prepare.make_parser()
+    remains = prepare.describe_remains(parser.parse_args(['huggingface', *words]))
+    assert str(Path('own/sources/mine')) in remains
+    remains = prepare.describe_remains(parser.parse_args(['folder', *words]))
+    assert remains == 'No files were left behind.'
