@@ -530,8 +530,8 @@ def test_a_refusal_names_all_that_has_to_be_corrected(tmp_path):
         folder.walk(write_list(tmp_path, 'path,speaker,emotion\n' + rows))
     message = str(error.value)
     assert "line 2: no emotion; line 3: unknown emotion 'zap'" in message
-    assert (
-    assert "without training on it, write other as its emotion" in message
+    assert 'without training on it, write other as its emotion' in message
+    assert "1 speaker with several spellings of the name: 'Anna' = 'anna'." in message
     assert "2 paths without a file: 'b.wav', 'c.wav'." in message
 
 
