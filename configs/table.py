@@ -1,4 +1,4 @@
-"""The tasks of docs/results/log_mel.md: every method on the same speech, two coefficients each.
+"""Tasks of docs/results/log_mel.md: every method on the same speech, at most two coefficients.
 
     python -m jaxser.main --config=configs/table.py:emodb
 

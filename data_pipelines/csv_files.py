@@ -117,12 +117,18 @@ def detect_delimiter(
 
 
 def split_rows(text: str) -> list[list[str]]:
-    """Returns the fields of each row, separated as most rows of a table of two columns are."""
+    """Returns the fields of each row of a table of two columns.
+
+    The delimiter is the one of `DELIMITERS` by which the most rows have two fields.
+    """
     lines = text.splitlines()
     best: list[list[str]] = []
     most_pairs = -1
     for delimiter in DELIMITERS:
-        rows = list(csv.reader(lines, delimiter=delimiter))
+        try:
+            rows = list(csv.reader(lines, delimiter=delimiter))
+        except Error:  # such as a field of more than 131,072 characters
+            continue
         pairs = sum(len(row) == 2 for row in rows)
         if pairs > most_pairs:
             best = rows

@@ -111,7 +111,11 @@ def load_database(source: Path):
 
 def find_table_files(source: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Returns the files of a database's tables with one of the suffixes."""
-    return [path for path in sorted(source.glob('db.*')) if path.suffix in suffixes]
+    paths = []
+    for path in sorted(source.glob('db.*')):
+        if path.suffix in suffixes and path.is_file():
+            paths.append(path)
+    return paths
 
 
 def check_pickles(source: Path) -> None:

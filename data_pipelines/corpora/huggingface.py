@@ -97,10 +97,13 @@ def read_saved(source: Path) -> list[Part]:
 
 
 def find_parquet(source: Path) -> list[Path]:
-    """Returns the .parquet files that --source means."""
+    """Returns the .parquet file that --source is, or those in that folder, sorted by path.
+
+    A folder may have such a name too, as Spark writes it.
+    """
     if source.is_file() and source.suffix == '.parquet':
         return [source]
-    return sorted(source.rglob('*.parquet')) if source.is_dir() else []
+    return [path for path in sorted(source.rglob('*.parquet')) if path.is_file()]
 
 
 def read_parquet(source: Path, files: list[Path]) -> list[Part]:

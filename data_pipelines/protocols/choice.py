@@ -31,8 +31,8 @@ class ProtocolChoice(NamedTuple):
 def choose_protocol(utterances: Utterances) -> ProtocolChoice:
     """Returns the protocol that suits utterances with classes; those without one do not count.
 
-    Test speakers are unseen in training, if there are at least four known speakers: each is left
-    out in turn, or, if there are many of them or some have few utterances, they form five parts.
+    With at least four known speakers, test speakers are unseen in training: each is left out in
+    turn, or, if there are many of them or some have few utterances, they form up to five parts.
     With fewer speakers, test speakers are training speakers. UserError if so few of the speakers
     have some class that it would be missing in training.
     """
@@ -69,7 +69,7 @@ def choose_protocol(utterances: Utterances) -> ProtocolChoice:
 
 
 def _advise_on_rare_classes(utterances: Utterances) -> str:
-    """Returns how to leave out the classes of few speakers, as a sentence; '' if there are none."""
+    """Returns a sentence on how to leave out the classes of few speakers; '' if there are none."""
     frequent = []
     rare = []
     for name, rows in group_rows(utterances.text['emotion']).items():
@@ -78,7 +78,7 @@ def _advise_on_rare_classes(utterances: Utterances) -> str:
     if not rare or len(frequent) < MIN_SPEAKER_CLASSES:
         return ''
     return (
-        f'One or two speakers have {", ".join(rare)}: leave it out by '
+        f'Only one or two speakers have {", ".join(rare)}. To leave that out: '
         f'--config.data.only="emotion={",".join(frequent)}". '
     )
 

@@ -77,3 +77,10 @@ def test_names_of_files_may_be_any_bytes(tmp_path):
     (tmp_path / 'rows.csv').write_bytes(b'\xef\xbb\xbfpath\n\xff\xfe\n')
     with csv_files.open_rows(tmp_path / 'rows.csv', errors='surrogateescape') as reader:
         assert list(reader) == rows
+
+
+def test_a_table_of_two_columns_is_split_by_its_own_delimiter():
+    """A field that is too long for the module csv, as in another file, is no pair."""
+    assert csv_files.split_rows('wut;angry\na,b;sad\n') == [['wut', 'angry'], ['a,b', 'sad']]
+    assert csv_files.split_rows('wut\tangry') == [['wut', 'angry']]
+    assert csv_files.split_rows(f'"{200_000 * "x"}"') == []

@@ -112,6 +112,13 @@ def test_parquet_with_audio_is_read(is_folder, tones, tmp_path):
     assert utterances[1].path.read_bytes() == tones[1].read_bytes()
 
 
+def test_a_folder_named_as_parquet_contains_the_parts(tones, tmp_path):
+    path = tmp_path / 'hub/x.parquet/part-00000.parquet'
+    path.parent.mkdir(parents=True)
+    make_dataset(tones).with_format('arrow').to_parquet(path)
+    assert len(huggingface.walk(tmp_path / 'hub', options(tmp_path))) == 2
+
+
 def test_a_damaged_parquet_is_refused(tmp_path):
     pytest.importorskip('datasets')
     (tmp_path / 'x.parquet').write_bytes(b'version https://git-lfs.github.com/spec/v1')
