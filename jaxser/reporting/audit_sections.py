@@ -92,7 +92,10 @@ def _shared_table(audit: dict) -> Markup:
     for kind, title in SHARED_TITLES.items():
         if kind in audit:
             rows.append([title, audit[kind]['count'], _of_folds(audit[kind], folds), ''])
-    for kind, title in (('audio', 'recordings'), ('duplicates', 'copies within one part')):
+    for kind, title in (
+        ('audio', 'recordings'),
+        ('duplicates', 'copies within one part (harmless)'),
+    ):
         found = audit.get(kind)
         if found:
             in_folds = _of_folds(found, folds) if 'in_folds' in found else ''
@@ -116,7 +119,14 @@ def _emotion_table(audit: dict) -> Markup:
     if not rows:
         return Markup('')
     headings = ['who or where', 'bits', 'by chance', 'of', 'confounding']
-    return html_table('What speaker, corpus and language tell about the emotion', headings, rows)
+    table = html_table('What speaker, corpus and language tell about the emotion', headings, rows)
+    note = html_paragraph(
+        'Bits: the information on the emotion, if only this is known (mutual information).',
+        'By chance: what so few utterances give even if it tells nothing.',
+        'Of: the bits of the emotion itself, the most there can be.',
+        'Confounding: how much of it is more than chance.',
+    )
+    return table + note
 
 
 def _shortcuts_table(audit: dict) -> Markup:

@@ -6,6 +6,8 @@ from jaxser.reporting.card_facts import (
     AMBER,
     GREEN,
     RED,
+    SAME_SYMBOL,
+    WORSE_SYMBOL,
     Answer,
     Facts,
     Scale,
@@ -14,10 +16,10 @@ from jaxser.reporting.card_facts import (
     no_figures,
     verdict_count,
 )
-from jaxser.reporting.formats import format_interval, format_number
+from jaxser.reporting.formats import format_interval, format_number, format_p
 
-# The difference may be up to this far from 0 at the ends of its scale.
-MIN_DIFFERENCE_SCALE = 0.1
+# The ends of the scale of differences: the same for all pages whose intervals are within it.
+MIN_DIFFERENCE_SCALE = 0.2
 
 
 def benefit_answer(facts: Facts) -> Answer:
@@ -58,19 +60,20 @@ def _differs_from_plain(facts: Facts) -> Answer:
         sentences.append(
             f'The 95 % interval of the difference, {interval}, includes 0: it may be chance.'
         )
-        return Answer(AMBER, 'No difference shown', sentences + _choice_notes(facts))
+        sentences += _choice_notes(facts)
+        return Answer(AMBER, 'No difference shown', sentences, SAME_SYMBOL)
     sentences.append(f'The 95 % interval of the difference, {interval}, excludes 0.')
     direction = 'better' if low > 0 else 'worse'
     if row['p_holm'] > 1 - bootstrap.CONFIDENCE_LEVEL:
         sentences.append(
             f'But {pluralize(facts.compared, "setting")} were compared: corrected for their '
-            f'number, p is {row["p_holm"]:.2g}, which is not significant.'
+            f'number, p is {format_p(row["p_holm"])}, which is not significant.'
         )
         return Answer(AMBER, f'Perhaps {direction}', sentences + _choice_notes(facts))
     sentences += _choice_notes(facts)
     if direction == 'better':
         return Answer(GREEN, 'Yes, better', sentences)
-    return Answer(AMBER, 'No, worse', sentences)
+    return Answer(AMBER, 'No, worse', sentences, WORSE_SYMBOL)
 
 
 def _uar_sentence(facts: Facts) -> str:
@@ -98,15 +101,18 @@ def benefit_scales(facts: Facts) -> list[Scale]:
         return []
     row = facts.best
     ends = row['delta_ci95'] or (row['delta_uar'], row['delta_uar'])
-    limit = max(MIN_DIFFERENCE_SCALE, 1.1 * max(map(abs, ends)))
+    largest = max(map(abs, ends))
+    limit = MIN_DIFFERENCE_SCALE
+    if largest > limit:
+        limit = 1.1 * largest
     p_value = 'too few speakers for an interval'
     if row['p'] is not None:
-        p_value = f'p = {row["p"]:.3g} (Holm-corrected: {row["p_holm"]:.3g})'
+        p_value = f'p: {format_p(row["p"])}, corrected by Holm: {format_p(row["p_holm"])}'
     return [
         Scale(
             label='difference to plain training in UAR, folds pooled',
             text=format_number(row['delta_uar'], '+z.3f'),
-            note=f'{format_interval(row["delta_ci95"], "+.3f")} {p_value}'.strip(),
+            note=', '.join(filter(None, (format_interval(row['delta_ci95'], '+.3f'), p_value))),
             low=-limit,
             high=limit,
             value=row['delta_uar'],

@@ -8,6 +8,10 @@ from jaxser.analysis import bootstrap
 RED, AMBER, GREEN = 'red', 'amber', 'green'
 SEVERITY = (GREEN, AMBER, RED)
 
+# So that the colour of an answer is not all that tells its status.
+SYMBOLS = {RED: '✕', AMBER: '!', GREEN: '✓'}
+SAME_SYMBOL, WORSE_SYMBOL = '=', '▼'
+
 NO_FIGURES = 'In every seed, a fold diverged: no setting has figures.'
 
 
@@ -32,6 +36,12 @@ class Answer(NamedTuple):
     status: str
     answer: str
     sentences: list[str]
+    own_symbol: str = ''  # instead of that of the status
+
+    @property
+    def symbol(self) -> str:
+        """The sign before the answer."""
+        return self.own_symbol or SYMBOLS[self.status]
 
 
 class Scale(NamedTuple):
@@ -63,10 +73,9 @@ class Card(NamedTuple):
 
     name: str
     question: str
-    status: str
-    answer: str
-    sentences: list[str]
+    answer: Answer
     scales: list[Scale]
+    is_valid: bool = True  # False: the split leaks
 
     @property
     def mark_names(self) -> list[str]:

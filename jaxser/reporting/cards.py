@@ -4,8 +4,8 @@ Did it forget the speaker? Did it help? Is the split clean? A card has a status,
 sentences:
 
 red    the figures are not valid: the split leaks, the emotion was forgotten too, or no run finished
-amber  not shown: no difference, an inert method, too few speakers, or something to be careful about
-green  shown: the interval excludes 0, or no check found anything
+amber  not shown, only in part, or worse; an inert method, too few speakers, a reason for care
+green  shown: better, nearly all forgotten, or no check found anything
 """
 
 from jaxser.analysis.adversary import inert_hint
@@ -15,7 +15,9 @@ from jaxser.reporting.card_facts import RED, Answer, Card, Facts
 from jaxser.reporting.forgetting_card import forgetting_answer, leakage_scales
 from jaxser.reporting.split_card import split_answer
 
-INVALID_SENTENCE = 'The split leaks (third card), so this figure is not valid.'
+INVALID_SENTENCE = 'The split leaks: training and test overlap, so this figure is not valid.'
+# Above every section with results, if the split leaks.
+INVALID_SECTION = 'Not valid: the split leaks.'
 
 
 def make_cards(analysis: SweepAnalysis) -> list[Card]:
@@ -35,8 +37,8 @@ def cards_from_facts(facts: Facts) -> list[Card]:
         answer = find_answer(facts)
         if split.status == RED:
             answer = Answer(RED, 'Not valid', [INVALID_SENTENCE, *answer.sentences])
-        cards.append(Card(name, question, *answer, find_scales(facts)))
-    cards.append(Card('split', 'Is the split clean?', *split, []))
+        cards.append(Card(name, question, answer, find_scales(facts), split.status != RED))
+    cards.append(Card('split', 'Is the split clean?', split, []))
     return cards
 
 

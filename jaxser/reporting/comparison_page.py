@@ -12,26 +12,35 @@ from etils import epath
 from markupsafe import Markup
 
 from data_pipelines.wording import pluralize
-from jaxser.analysis import bootstrap, summary
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
-from jaxser.analysis.leakage import question_title
+from jaxser.analysis.leakage import is_biased_low, question_title, strongest_recall
 from jaxser.analysis.reference import compare_with_references
+from jaxser.reporting.card_facts import RED
+from jaxser.reporting.cards import INVALID_SECTION
 from jaxser.reporting.figures import ForestAxis, ForestRow, draw_forest_plot, draw_heatmap
-from jaxser.reporting.formats import format_estimate, format_number
+from jaxser.reporting.formats import format_estimate, format_leakage, format_number, format_p
 from jaxser.reporting.html import (
     Picture,
     Section,
     cells_table,
+    html_code,
     html_figure,
     html_figures,
-    html_list,
     html_page,
     html_paragraph,
 )
-from jaxser.reporting.markdown import format_leakage_of_row
+from jaxser.reporting.leakage_figure import LeakageRow, draw_leakage_rows
 from jaxser.reporting.reference import TITLE, reference_cells, reference_note
-from jaxser.reporting.verdict import comparison_verdict, format_setting_values
+from jaxser.reporting.split_card import split_answer
+from jaxser.reporting.verdict import (
+    comparison_verdict,
+    format_setting_values,
+    holm_p_values,
+    is_plain,
+    is_significant,
+    row_title,
+)
 from jaxser.runs import NEGATIVE_LAM_ENDING, synthetic_note
 from jaxser.workdir_files import WorkdirFiles, write_whole
 
@@ -68,71 +77,150 @@ def write_comparison(paths: list) -> Path:
     return file
 
 
+def _sweep_names(tables: list[SweepTable]) -> list[str]:
+    """Returns the name of each sweep's folder, with as many parents as make the names differ."""
+    paths = [table.sweep.path.parts for table in tables]
+    names = []
+    for depth in range(1, max(map(len, paths)) + 1):
+        names = ['/'.join(parts[-depth:]) for parts in paths]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
 def _introduction(tables: list[SweepTable]) -> Markup:
-    """Returns the verdict, and warnings about splits and synthetic speech."""
-    rows_by_sweep = {str(table.sweep.path): table.rows for table in tables}
-    paragraphs = [comparison_verdict(rows_by_sweep)]
-    splits = {table.sweep.results['split_sha256'] for table in tables}
-    if len(splits) > 1:
-        paragraphs.append(
-            f'The sweeps have {len(splits)} splits. Results of different splits are from '
-            'different test utterances: differences between them are not paired.'
-        )
-    for table in tables:
+    """Returns the verdict, and warnings about leaks, splits and synthetic speech."""
+    names = _sweep_names(tables)
+    rows_by_sweep = {name: table.rows for name, table in zip(names, tables)}
+    body = Markup('')
+    for name, table in zip(names, tables):
+        if split_answer(table.sweep.results.get('audit', {})).status == RED:
+            body += Markup('<p class="warning red">{}: {}</p>\n').format(name, INVALID_SECTION)
+    body += html_paragraph(comparison_verdict(rows_by_sweep))
+    body += html_paragraph(_splits_sentence(names, tables))
+    for name, table in zip(names, tables):
         note = synthetic_note(table.sweep.results)
         if note:
-            paragraphs.append(f'{table.sweep.path.name}: {note}')
-    return Markup('').join(map(html_paragraph, paragraphs))
+            body += html_paragraph(f'{name}: {note}')
+    return body
+
+
+def _splits_sentence(names: list[str], tables: list[SweepTable]) -> str:
+    """Returns which sweeps share a split; '' if all do."""
+    names_by_split: dict[str, list[str]] = {}
+    for name, table in zip(names, tables):
+        names_by_split.setdefault(table.sweep.results['split_sha256'], []).append(name)
+    if len(names_by_split) == 1:
+        return ''
+    groups = []
+    for shared in names_by_split.values():
+        groups.append(
+            f'{" and ".join(shared)} share one' if len(shared) > 1 else f'{shared[0]} has its own'
+        )
+    return (
+        f'The sweeps have {len(names_by_split)} splits ({"; ".join(groups)}). Results of different '
+        'splits are from different test utterances: differences between them are not paired.'
+    )
 
 
 def forest_section(tables: list[SweepTable]) -> Section | None:
-    """Returns a forest plot of each sweep: every method minus plain training.
+    """Returns the figures of each sweep: every method minus plain training, and its leakage.
 
     Returns None where no row is compared with plain training.
     """
-    rows_by_sweep = {}
-    for sweep, rows in tables:
-        compared = [_forest_row(row) for row in rows if row.gain]
-        if compared:
-            rows_by_sweep.setdefault(sweep.path.name, []).extend(compared)
-    if not rows_by_sweep:
-        return None
-    all_rows = itertools.chain.from_iterable(rows_by_sweep.values())
-    axis = ForestAxis.of('UAR minus that of plain training', list(all_rows))
+    all_rows = list(itertools.chain.from_iterable(table.rows for table in tables))
+    p_values = iter(holm_p_values(all_rows))
+    forest_rows = []
+    for _, rows in tables:
+        compared = []
+        for row in rows:
+            p_holm = next(p_values)
+            if row.gain:
+                compared.append(_forest_row(row, p_holm))
+        forest_rows.append(compared)
+    axis = ForestAxis.of(
+        'UAR minus that of plain training', list(itertools.chain.from_iterable(forest_rows))
+    )
     pictures = []
-    for name, rows in rows_by_sweep.items():
+    for name, table, rows in zip(_sweep_names(tables), tables, forest_rows):
+        if not rows:
+            continue
         title = '\n'.join(textwrap.wrap(name, 44))
         alt = f'UAR of each method of {name} minus that of plain training'
         pictures.append(Picture(alt, draw_forest_plot, (rows, axis, title)))
+        pictures += _leakage_pictures(name, table.rows)
+    if not pictures:
+        return None
     body = html_figures(
         'UAR minus that of plain training of the same sweep, folds pooled, with 95 % intervals '
         'over speakers; all panels have the same axis. Blue: the interval is above 0 (a gain). '
-        'Orange: below 0 (a loss). Grey: it includes 0, or there are too few speakers for one. The '
-        'intervals are not corrected for their number; the table has corrected p-values.',
+        'Orange: below 0 (a loss). Hollow: only before correction for the number of comparisons. '
+        'Grey: it includes 0, or there are too few speakers for one. Leakage, where it was '
+        'measured: mean of folds, with 95 % intervals; black: plain training.',
         pictures,
     )
-    return Section('forest', 'Which methods helped', body)
+    return Section('forest', 'UAR and leakage of each method', body)
 
 
-def _forest_row(row: ComparisonRow) -> ForestRow:
-    setting = format_setting_values(row.setting)
-    name = f'{row.method} ({setting})' if setting else row.method
-    return ForestRow('\n'.join(textwrap.wrap(name, 26)), row.gain.value, row.gain.ci95)
+def _forest_row(row: ComparisonRow, p_holm: float | None) -> ForestRow:
+    excludes_zero = bool(row.gain.ci95) and (row.gain.ci95[0] > 0 or row.gain.ci95[1] < 0)
+    return ForestRow(
+        _wrapped_title(row),
+        row.gain.value,
+        row.gain.ci95,
+        is_hollow=excludes_zero and not is_significant(p_holm),
+    )
+
+
+def _wrapped_title(row: ComparisonRow) -> str:
+    title = row_title(row)
+    if is_plain(row):
+        title = title.replace(f' ({row.method})', '', 1)
+    return '\n'.join(textwrap.wrap(title, 26))
+
+
+def _leakage_pictures(name: str, rows: list[ComparisonRow]) -> list[Picture]:
+    """Returns the figure of the leakage of a sweep's methods; [] where it was not measured."""
+    leakage_rows = []
+    chances: dict[str, set[float]] = {}
+    for row in rows:
+        recalls = {}
+        for question, answer in (row.leakage or {}).items():
+            title = question_title(question)
+            recalls[title] = (strongest_recall(answer), answer.get('ci95'))
+            chances.setdefault(title, set()).add(round(answer['chance'], 6))
+        if recalls:
+            leakage_rows.append(LeakageRow(_wrapped_title(row), is_plain(row), recalls))
+    if not leakage_rows:
+        return []
+    shared = {title: values.pop() for title, values in chances.items() if len(values) == 1}
+    alt = f'Leakage of each method of {name}, and of plain training'
+    return [Picture(alt, draw_leakage_rows, (leakage_rows, shared, name))]
 
 
 def _methods_section(tables: list[SweepTable]) -> Section:
     """Returns the table with a row per method, setting and sweep."""
-    rows = []
-    sweeps = []
-    for table in tables:
+    rows, sweeps, names = [], [], []
+    for name, table in zip(_sweep_names(tables), tables):
         rows += table.rows
         sweeps += [table.sweep] * len(table.rows)
+        names += [name] * len(table.rows)
+    questions: dict[str, None] = {}
+    for row in rows:
+        questions |= dict.fromkeys(row.leakage or {})
     cells_by_row = []
-    for sweep, row, p_holm in zip(sweeps, rows, _holm_p_values(rows)):
-        cells_by_row.append(_row_cells(sweep, row, p_holm))
+    for name, sweep, row, p_holm in zip(names, sweeps, rows, holm_p_values(rows)):
+        cells = [('sweep', name), *_row_cells(sweep, row, p_holm, list(questions))]
+        cells_by_row.append(cells)
+    has_seen = any(is_biased_low(a) for row in rows for a in (row.leakage or {}).values())
     note = html_paragraph(
         'Coefficients are chosen on dev, fold by fold.',
-        'p Holm: corrected for the number of rows on this page.',
+        'vs plain: minus the UAR of plain training.',
+        'Leakage: recall of the strongest attacker, which is named; mean of folds.',
+        "'seen': the attacker was tested on utterances that training used; biased low."
+        if has_seen
+        else '',
+        'p Holm: corrected for the number of comparisons on this page.',
     )
     return Section('methods', 'Methods', cells_table('Methods', cells_by_row) + note)
 
@@ -146,41 +234,31 @@ def _reference_section(tables: list[SweepTable]) -> Section | None:
     return Section('reference', TITLE, body) if body else None
 
 
-def _holm_p_values(rows: list[ComparisonRow]) -> list[float | None]:
-    """Returns the corrected p-value of each row; None where a row has no p-value."""
-    indices, p_values = [], []
-    for n, row in enumerate(rows):
-        if row.gain and row.gain.p is not None:
-            indices.append(n)
-            p_values.append(row.gain.p)
-    corrected: list[float | None] = [None] * len(rows)
-    for n, p_holm in zip(indices, bootstrap.holm_correction(p_values)):
-        corrected[n] = p_holm
-    return corrected
-
-
 def _row_cells(
-    sweep: FinishedSweep, row: ComparisonRow, p_holm: float | None
+    sweep: FinishedSweep, row: ComparisonRow, p_holm: float | None, questions: list[str]
 ) -> list[tuple[str, object]]:
-    """Returns a row as (heading, text) of every column."""
+    """Returns a row, without the sweep, as (heading, text) of every column."""
     uar, uar_interval = format_estimate(row.uar)
     gain, gain_interval = format_estimate(row.gain, '+z.3f')
-    leakages = []
-    for question in row.leakage or {}:
-        leakages.append(f'{question_title(question)} {format_leakage_of_row(row, question)}')
+    leakages, chances = [], []
+    for question in questions:
+        answer = (row.leakage or {}).get(question, {})
+        title = question_title(question)
+        leakages.append((f'leakage of {title}', format_leakage(answer)))
+        chances.append((f'chance, {title}', format_number(answer.get('chance'))))
     return [
-        ('sweep', sweep.path.name),
+        ('method', f'plain training ({row.method})' if is_plain(row) else row.method),
         ('setting', format_setting_values(row.setting)),
-        ('method', row.method),
-        ('chosen by dev', ', '.join(dict.fromkeys(row.coefficients))),
-        ('dev UAR (mean of folds)', format_number(row.dev_uar)),
         ('UAR (pooled)', uar),
-        ('95 %', uar_interval),
-        ('- plain (pooled)', gain),
+        ('vs plain (pooled)', gain),
         ('95 %', gain_interval),
-        ('p', format_number(row.gain.p if row.gain else None, '.3g')),
-        ('p Holm', format_number(p_holm, '.3g')),
-        ('leakage (strongest attacker), mean of folds', '; '.join(leakages)),
+        *leakages,
+        ('p', format_p(row.gain.p if row.gain else None)),
+        ('p Holm', format_p(p_holm)),
+        ('chosen by dev', ', '.join(dict.fromkeys(row.coefficients))),
+        ('95 % of UAR', uar_interval),
+        ('dev UAR (mean of folds)', format_number(row.dev_uar)),
+        *chances,
         ('epochs', sweep.metadata['config'].get('train', {}).get('epochs', '')),
         ('split', sweep.results['split_sha256'][:8]),
     ]
@@ -188,10 +266,11 @@ def _row_cells(
 
 def _sweeps_section(tables: list[SweepTable]) -> Section:
     """Returns the protocol and the command of every sweep."""
-    items = []
-    for sweep, _ in tables:
-        items.append(f'{sweep.path}: {sweep.results["protocol"]}; {sweep.metadata["command"]}')
-    return Section('sweeps', 'Sweeps', html_list(items))
+    body = Markup('')
+    for name, (sweep, _) in zip(_sweep_names(tables), tables):
+        body += html_paragraph(f'{name}: {sweep.results["protocol"]}.')
+        body += html_code(sweep.metadata['command'])
+    return Section('sweeps', 'Sweeps', body)
 
 
 def cross_corpus_section(tables: list[SweepTable]) -> Section | None:
@@ -209,17 +288,13 @@ def cross_corpus_section(tables: list[SweepTable]) -> Section | None:
     if not rows_by_corpora:
         return None
     chance = 1 / max(len(table.sweep.results['classes']) for table in tables)
-    body = _cross_corpus_figure(rows_by_corpora, 'plain training', _is_plain, chance)
+    body = _cross_corpus_figure(rows_by_corpora, 'plain training', is_plain, chance)
     body += _cross_corpus_figure(rows_by_corpora, 'the best method on dev', _can_be_best, chance)
     return Section('cross', 'From corpus to corpus', body)
 
 
-def _is_plain(row: ComparisonRow) -> bool:
-    return row.method in summary.PLAIN_METHODS
-
-
 def _can_be_best(row: ComparisonRow) -> bool:
-    return not _is_plain(row) and not row.method.endswith(NEGATIVE_LAM_ENDING)
+    return not is_plain(row) and not row.method.endswith(NEGATIVE_LAM_ENDING)
 
 
 def _dev_uar(row: ComparisonRow) -> float:

@@ -38,6 +38,9 @@ FOREST_LINE = 0.19  # inches between rows
 MIN_FOREST_LIMIT = 0.2  # of the differences of speakers: 0.01 must look small
 MIN_CONFUSION_LIMIT = 25.0  # percentage points; one or two must not look large
 LEGEND_SIZE = 8.5
+ZERO_WIDTH_SPACE = '\u200b'
+MAP_DOT_SIZES = (12.0, 40.0)  # of one utterance of very many, and of very few
+MAP_DOTS_AREA = 4000.0  # of all utterances together
 
 
 def draw_confusion_matrices(results: dict):
@@ -202,6 +205,7 @@ class ForestRow(NamedTuple):
     value: float
     ci95: tuple[float, float] | None
     is_summary: bool = False  # of all other rows
+    is_hollow: bool = False  # its interval counts only before a correction for many rows
 
 
 class ForestAxis(NamedTuple):
@@ -260,6 +264,8 @@ def _draw_forest_row(axes, row: ForestRow, y: float) -> None:
     style = {'marker': 'o', 'markersize': 4}
     if row.is_summary:
         style = {'marker': 'D', 'markersize': 5, 'linewidth': 2}
+    if row.is_hollow:
+        style |= {'markerfacecolor': 'white', 'zorder': 3}
     axes.errorbar([row.value], [y], xerr=error_2x1, color=colour, **style)
 
 
@@ -292,6 +298,7 @@ def draw_training_metric(
         axes.axhline(entropy[domain], color='grey', linestyle=':', label=label)
     title = metric.replace('_', ' ').replace('uar', 'UAR')
     axes.set(title=title, xlabel='epoch')
+    axes.xaxis.get_major_locator().set_params(integer=True)
     if metric.endswith('uar'):
         axes.set_ylim(0, 1.02)
     else:
@@ -376,13 +383,21 @@ def _draw_map(axes, representation: RepresentationMap, label_N: np.ndarray) -> N
 
     values, index_N = np.unique(label_N, return_inverse=True)
     few = len(values) <= MAX_COLOURS
+    size = np.clip(MAP_DOTS_AREA / len(label_N), *MAP_DOT_SIZES)
     colours = matplotlib.colormaps['tab10' if few else 'turbo']
     for k, value in enumerate(values.tolist()):
-        style = {'s': 9, 'c': [colours(k if few else k / len(values))], 'linewidths': 0.8}
+        style = {'s': size, 'c': [colours(k if few else k / len(values))], 'linewidths': 0.8}
         trained = (index_N == k) & ~representation.tested_N
         tested = (index_N == k) & representation.tested_N
-        axes.scatter(*representation.position_Nx2[trained].T, marker='o', label=value, **style)
+        axes.scatter(
+            *representation.position_Nx2[trained].T, marker='o', label=_legend_label(value), **style
+        )
         axes.scatter(*representation.position_Nx2[tested].T, marker='x', **style)
+
+
+def _legend_label(name: str) -> str:
+    """Returns a name that matplotlib does not leave out of the legend, as it does with '_a'."""
+    return f'{ZERO_WIDTH_SPACE}{name}' if name.startswith('_') else name
 
 
 def draw_reliability_diagram(
@@ -424,8 +439,9 @@ def draw_confidence_counts(
         )
         axes.bar_label(bars, fontsize=7.5, rotation=90, padding=2)
         axes.set(xlim=(0, 1.03), ylim=(0, 1.45 * bins.count_B.max()), yticks=[])
+        axes.set(ylabel='predictions')
         axes.set_title('\n'.join(textwrap.wrap(name, 44)))
-    grid[-1, 0].set_xlabel('confidence: number of predictions')
+    grid[-1, 0].set_xlabel('confidence')
     return figure
 
 

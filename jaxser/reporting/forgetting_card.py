@@ -17,7 +17,7 @@ from jaxser.reporting.card_facts import (
     no_figures,
     verdict_count,
 )
-from jaxser.reporting.formats import format_interval, format_leakage
+from jaxser.reporting.formats import format_interval, format_leakage, format_percent
 
 PLURALS = {'speaker': 'speakers', 'language': 'languages', 'corpus': 'corpora'}
 
@@ -32,6 +32,11 @@ CENTRED_SENTENCE = (
 BELOW_CHANCE_SENTENCE = (
     'An attacker is wrong more often than by guessing. That is a leak too: who is always wrong '
     'knows the {domain}.'
+)
+LAM_SENTENCE = 'lam is the weight of forgetting in training.'
+LOWER_LAM_SENTENCE = (
+    ' A lower one may forget more: at a high one, the head that should find the speaker can fail, '
+    'and then teaches the encoder nothing.'
 )
 LIMITS_SENTENCE = 'Information that these attackers do not find may still be there.'
 
@@ -142,15 +147,24 @@ def _forgot_by_intervals(facts: Facts) -> Answer:
         sentences.append(f'The interval shows more leakage of training {domains}.')
         return Answer(AMBER, 'No, it leaks more', sentences + _next_step(facts, 'inert'))
     if change == 'unclear':
-        sentences.append(
-            f'For training {domains}, the interval of the difference to plain training includes 0.'
-        )
+        sentences.append(_unclear_sentence(facts, domains))
     if verdict == 'inert':
         short = 'No' if change == 'unclear' else 'Hardly'
         return Answer(AMBER, short, sentences + _next_step(facts, verdict))
     if change == 'unclear':
         return Answer(AMBER, 'Not shown', sentences)
     return _forgot_training_speakers(facts, verdict, sentences)
+
+
+def _unclear_sentence(facts: Facts, domains: str) -> str:
+    """Returns for which of the headline questions no difference to plain training is shown."""
+    answers = _headline_answers(facts)
+    if len(answers) > 1 and set(map(_change, answers.values())) == {'unclear'}:
+        return 'Neither is shown to differ from plain training (both 95 % intervals include 0).'
+    return (
+        f'Training {domains} are not shown to differ from plain training (the 95 % interval of the '
+        'difference includes 0).'
+    )
 
 
 def _forgot_training_speakers(facts: Facts, verdict: str | None, sentences: list[str]) -> Answer:
@@ -160,7 +174,7 @@ def _forgot_training_speakers(facts: Facts, verdict: str | None, sentences: list
         return Answer(GREEN, 'Yes, nearly all of it', [*sentences, LIMITS_SENTENCE])
     if unseen == 'less':
         sentences.append('Both are lower than after plain training, and not at chance.')
-        return Answer(GREEN, 'In part', sentences)
+        return Answer(AMBER, 'In part', sentences)
     domains = PLURALS.get(facts.domain, facts.domain)
     sentences.append(UNSEEN_SENTENCES[unseen].format(domains=domains))
     return Answer(AMBER, f'Only for training {domains}', sentences)
@@ -168,7 +182,9 @@ def _forgot_training_speakers(facts: Facts, verdict: str | None, sentences: list
 
 UNSEEN_SENTENCES = {
     'more': 'Unseen {domains} leak more than after plain training.',
-    'unclear': 'For unseen {domains}, the interval of the difference includes 0.',
+    'unclear': (
+        'Unseen {domains} are not shown to differ from plain training (the interval includes 0).'
+    ),
     'few': 'There are too few unseen {domains} for an interval.',
     'unmeasured': 'Leakage of unseen {domains} was not measured.',
 }
@@ -197,7 +213,14 @@ def _next_step(facts: Facts, verdict: str | None) -> list[str]:
     inert = ''
     if count:
         inert = f'{count} of {pluralize(runs, "run")} are inert (nearly all leakage is left). '
-    return [f'{inert}Next: {facts.hint}.']
+    return [f'{inert}Next: {facts.hint}.', *_lam_sentences(facts.hint)]
+
+
+def _lam_sentences(hint: str) -> list[str]:
+    """Returns what lam is, and why less of it may help, if the hint names it."""
+    if 'a lower lam' in hint:
+        return [LAM_SENTENCE + LOWER_LAM_SENTENCE]
+    return [LAM_SENTENCE] if ' lam' in hint else []
 
 
 def _most_frequent_verdict(row: dict) -> str | None:
@@ -231,24 +254,23 @@ def _recognition_sentences(facts: Facts) -> list[str]:
     """Returns how often the strongest attacker is right, beside plain training and chance."""
     sentences = []
     for question, answer in _headline_answers(facts).items():
-        levels = [f'by guessing: {_percent(answer["chance"])}']
+        levels = [f'by guessing: {format_percent(answer["chance"])}']
         plain = _leakage(facts.plain, question) if facts.plain else None
         if plain:
-            levels.insert(0, f'after plain training: {_percent(strongest_recall(plain))}')
-        title = _title(question)
-        recall = f'{_percent(strongest_recall(answer))} of cases ({"; ".join(levels)}).'
-        sentence = f'{title[0].upper()}{title[1:]}: {recall}'
-        if not sentences:
-            sentence = (
-                f'{title[0].upper()}{title[1:]}: an attacker who has only the representation '
-                f'names the right {facts.domain} in {recall}'
+            levels.insert(0, f'after plain training: {format_percent(strongest_recall(plain))}')
+        recall = f'recall {format_percent(strongest_recall(answer))} ({"; ".join(levels)})'
+        domains = PLURALS.get(facts.domain, facts.domain)
+        if question == facts.domain:
+            sentences.append(
+                f'Training {domains}: an attacker who has only the representation names the right '
+                f'{facts.domain} with {recall}.'
             )
-        sentences.append(sentence)
+        else:
+            sentences.append(
+                f'Unseen {domains}, on which the model was never trained (the attacker has other '
+                f'recordings of them): {recall}.'
+            )
     return sentences
-
-
-def _percent(share: float) -> str:
-    return f'{100 * share:.0f} %'
 
 
 def leakage_scales(facts: Facts) -> list[Scale]:

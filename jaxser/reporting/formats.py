@@ -16,7 +16,23 @@ VERDICTS_NOTE = (
     'nor of unseen speakers), collapsed (the emotion was forgotten too, or the run diverged), '
     'undecided (plain training does not leak, so that there is nothing to compare with).'
 )
+# The verdicts in the words of the cards of the page.
+VERDICT_WORDS = {
+    'inert': 'no or hardly',
+    'balanced': 'in part',
+    'winning': 'nearly all',
+    'collapsed': 'collapsed',
+    'undecided': 'undecided',
+}
+FORGOTTEN_NOTE = (
+    'Forgotten, by run: no or hardly (leakage of training speakers nearly as high as with plain '
+    'training, or higher; the verdict inert), in part (lower; balanced), nearly all (hardly '
+    'any leakage, neither of training speakers nor of unseen ones; winning), collapsed (the '
+    'emotion was forgotten too, or the run diverged), undecided (plain training does not leak, so '
+    'that there is nothing to compare with).'
+)
 
+SMALLEST_P = 0.001  # a bootstrap of some thousand draws shows no smaller ones
 MOST_LISTED_FOLDS = 9  # of more folds, only the number is written
 
 
@@ -33,6 +49,18 @@ def format_enrolled(enrol: int | str | None) -> str:
 def format_number(value: float | None, number_format: str = 'z.3f') -> str:
     """Returns a number as text; '' for None. The z of the format turns -0 into 0."""
     return '' if value is None else f'{value:{number_format}}'
+
+
+def format_p(p: float | None) -> str:
+    """Returns a p-value as text with three decimals, '< 0.001' below; '' for None."""
+    if p is None:
+        return ''
+    return '< 0.001' if p < SMALLEST_P else f'{p:.3f}'
+
+
+def format_percent(share: float) -> str:
+    """Returns a share in percent with the digits of its three decimals: 0.505 is '50.5 %'."""
+    return f'{100 * share:.1f}'.removesuffix('.0') + ' %'
 
 
 def format_interval(ci95: tuple[float, float] | None, number_format: str = '.3f') -> str:
@@ -112,6 +140,20 @@ def format_verdicts(counts: dict[str, int] | None) -> str:
     if not counts:
         return ''
     return ', '.join(f'{verdict} {count}' for verdict, count in counts.items())
+
+
+def describe_verdicts(counts: dict[str, int] | None) -> str:
+    """Returns what the runs of a setting forgot in the words of the cards.
+
+    For example 'in part (3 of 4 runs), collapsed (1 of 4 runs)'.
+    """
+    if not counts:
+        return ''
+    runs = pluralize(sum(counts.values()), 'run')
+    parts = []
+    for verdict, count in counts.items():
+        parts.append(f'{VERDICT_WORDS[verdict]} ({count} of {runs})')
+    return ', '.join(parts)
 
 
 def format_folds(numbers: list[int], protocol_folds: int | None) -> str:

@@ -16,6 +16,13 @@ from jaxser.reporting.formats import split_cells
 
 # A table with more columns has a note that it scrolls, which narrow screens show.
 MAX_NARROW_COLUMNS = 4
+# A table that is wider has the note on wide screens too: the space beside the contents at 1200
+# pixels. The width is estimated from the number of letters.
+MAX_TABLE_WIDTH = 920
+LETTER_WIDTH, COLUMN_PADDING = 7, 11  # pixels
+MAX_CELL_LETTERS = 60  # longer texts in a table are wrapped
+MAX_HEADING_LETTERS = 18  # longer headings have several lines, of at least HEADING_LETTERS
+HEADING_LETTERS = 14
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader('jaxser.reporting'),
@@ -32,6 +39,7 @@ class Section(NamedTuple):
     name: str
     title: str
     body: Markup
+    warning: str = ''  # above the body, which is grey then
 
 
 def render(template: str, **values) -> Markup:
@@ -79,9 +87,34 @@ def html_table(
         headings=used_headings,
         rows=used_rows,
         highlighted=highlighted,
-        is_wide=len(used_headings) > MAX_NARROW_COLUMNS,
+        width=_width_class(columns),
+        heading_classes=[_heading_class(column) for column in columns],
         text_columns=[n for n, column in enumerate(columns) if _is_text(column[1:])],
+        max_letters=MAX_CELL_LETTERS,
     )
+
+
+def _width_class(columns: list[Sequence]) -> str:
+    """Returns where a table is too wide for the page: 'narrow' screens, 'all' screens, or ''."""
+    width = 0
+    for column in columns:
+        letters = min(len(column[0]), HEADING_LETTERS)
+        for cell in column[1:]:
+            letters = max(letters, min(len(str(cell)), MAX_CELL_LETTERS))
+        width += LETTER_WIDTH * letters + COLUMN_PADDING
+    if width > MAX_TABLE_WIDTH:
+        return 'all'
+    return 'narrow' if len(columns) > MAX_NARROW_COLUMNS else ''
+
+
+def _heading_class(column: Sequence) -> str:
+    """Returns the classes of a heading: those of texts are left, long ones have several lines."""
+    classes = []
+    if _is_text(column[1:]):
+        classes.append('text')
+    if len(column[0]) > MAX_HEADING_LETTERS:
+        classes.append('long')
+    return ' '.join(classes)
 
 
 def _is_text(cells: Iterable) -> bool:

@@ -27,13 +27,14 @@ from jaxser.reporting.figures import (
 )
 from jaxser.reporting.formats import (
     CENTRED_NOTE,
-    VERDICTS_NOTE,
+    FORGOTTEN_NOTE,
+    VERDICT_WORDS,
+    describe_verdicts,
     format_attack,
     format_interval,
     format_leakage,
     format_number,
     format_shared,
-    format_verdicts,
 )
 from jaxser.reporting.html import (
     Picture,
@@ -116,9 +117,9 @@ def _leakage_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
                 format_interval(answer.get('ci95')),
                 f'{difference} {interval}'.strip(),
             )
-        cells_by_row.append([*cells, ('verdicts', format_verdicts(row['adversary']))])
+        cells_by_row.append([*cells, ('forgotten', describe_verdicts(row['adversary']))])
     for cells in (chance_cells, input_cells):
-        cells.append(('verdicts', ''))
+        cells.append(('forgotten', ''))
     return cells_table('Leakage of speakers', cells_by_row)
 
 
@@ -129,7 +130,7 @@ def _question_cells(
     return [
         (f'leakage of {question_title(question)}', recall),
         ('95 %', interval),
-        ('- plain', difference),
+        ('vs plain', difference),
     ]
 
 
@@ -151,7 +152,9 @@ def _leakage_notes(probed: list[dict]) -> list[str]:
         notes.append(CENTRED_NOTE)
     if any(answer.get('below_chance') for answer in answers):
         notes.append(BELOW_CHANCE_NOTE)
-    notes.append('- plain: minus the leakage of plain training. 95 %: speakers are resampled.')
+    if any(row['adversary'] for row in probed):
+        notes.append(FORGOTTEN_NOTE)
+    notes.append('vs plain: minus the leakage of plain training. 95 %: speakers are resampled.')
     notes.append('Information that these attackers do not find may still be there.')
     return notes
 
@@ -365,15 +368,15 @@ def _verdicts_table(analysis: SweepAnalysis) -> Markup:
                     ('setting', analysis.setting_title(hyper)),
                     ('seed', hyper['seed']),
                     ('fold', hyper['fold']),
-                    ('verdict', verdict['verdict']),
+                    ('forgotten', VERDICT_WORDS[verdict['verdict']]),
                     ('why', verdict['why']),
                     ('next', verdict.get('next', '')),
                 ]
             )
     if not cells_by_row:
         return Markup('')
-    title = f'Verdicts on {pluralize(len(cells_by_row), "run")}'
-    note = html_paragraph(f'Verdicts: {VERDICTS_NOTE}')
+    title = f'What each of {pluralize(len(cells_by_row), "run")} forgot, and why'
+    note = html_paragraph(FORGOTTEN_NOTE)
     return html_details(title, cells_table(title, cells_by_row) + note)
 
 

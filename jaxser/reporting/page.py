@@ -15,17 +15,15 @@ from jaxser.analysis.finished import (
     without_negative_lam,
 )
 from jaxser.reporting import audit_sections, leakage_sections, sections, training_sections
-from jaxser.reporting.card_facts import AMBER, GREEN, RED
-from jaxser.reporting.cards import make_cards
+from jaxser.reporting.card_facts import RED
+from jaxser.reporting.cards import INVALID_SECTION, make_cards
 from jaxser.reporting.enrolment import enrolment_png, enrolment_section
 from jaxser.reporting.formats import format_enrolled
-from jaxser.reporting.html import html_page, render
+from jaxser.reporting.html import Section, html_page, render
+from jaxser.reporting.split_card import split_answer
 from jaxser.reporting.summary_table import summary_csv
 from jaxser.runs import synthetic_note
 from jaxser.workdir_files import WorkdirFiles, write_whole
-
-# So that the colour of a card is not all that tells its status.
-SYMBOLS = {RED: '✕', AMBER: '!', GREEN: '✓'}
 
 SECTIONS = (
     audit_sections.data_section,
@@ -43,6 +41,18 @@ SECTIONS = (
     training_sections.failed_runs_section,
     training_sections.details_section,
 )
+# Sections with results, by name, which are not valid if the split leaks.
+RESULT_SECTIONS = (
+    'settings',
+    'leakage',
+    'enrolment',
+    'speakers',
+    'confusions',
+    'groups',
+    'cross',
+    'map',
+    'calibration',
+)
 
 
 def write_report(path) -> Path:
@@ -58,7 +68,7 @@ def write_report(path) -> Path:
     print(f'Writing {path}/report.html ...', end=' ', flush=True)
     with WorkdirFiles(path).refuse_other_contents('results.json'):
         analysis = SweepAnalysis(read_finished_sweep(path))
-        page_sections = [make_section(analysis) for make_section in SECTIONS]
+        page_sections = make_sections(analysis)
         page = html_page(path.name, headline(analysis), page_sections)
         files = {
             'report.html': page,
@@ -73,6 +83,20 @@ def write_report(path) -> Path:
     return path / 'report.html'
 
 
+def make_sections(analysis: SweepAnalysis) -> list[Section]:
+    """Returns the sections of the page; those with results have a warning if the split leaks."""
+    is_leaked = split_answer(analysis.results.get('audit', {})).status == RED
+    made = [make_section(analysis) for make_section in SECTIONS]
+    shown = list(filter(None, made))
+    if not is_leaked:
+        return shown
+    marked = []
+    for section in shown:
+        is_result = section.name in RESULT_SECTIONS
+        marked.append(section._replace(warning=INVALID_SECTION) if is_result else section)
+    return marked
+
+
 class Lead(NamedTuple):
     """The setting that the page is about, and how it was chosen."""
 
@@ -82,13 +106,12 @@ class Lead(NamedTuple):
 
 
 def headline(analysis: SweepAnalysis) -> Markup:
-    """Returns the top of the page: the setting it is about, notes, and the three cards."""
+    """Returns the top of the page: three answers, the setting, notes, and the cards."""
     return render(
         'headline',
         lead=make_lead(analysis) if analysis.best_row else None,
         notes=list(filter(None, (synthetic_note(analysis.results), _enrolled_note(analysis)))),
         cards=make_cards(analysis),
-        symbols=SYMBOLS,
     )
 
 

@@ -1,7 +1,7 @@
 """The table of sweeps that enrol speakers against plain training without enrolment."""
 
 from jaxser.analysis.reference import ReferenceComparison, ReferenceGain
-from jaxser.reporting.formats import format_estimate, format_interval, format_number
+from jaxser.reporting.formats import format_estimate, format_interval, format_number, format_p
 from jaxser.reporting.verdict import format_setting_values
 
 TITLE = 'Against plain training without enrolment'
@@ -44,7 +44,7 @@ def _gain_cells(gain: ReferenceGain, enrol: int | str) -> list[tuple[str, str]]:
         ('reference', format_number(gain.reference.uar.value)),
         ('difference', difference),
         ('95 %', interval),
-        ('p', format_number(gain.gain.p, '.3g')),
-        ('p Holm', format_number(gain.p_holm, '.3g')),
+        ('p', format_p(gain.gain.p)),
+        ('p Holm', format_p(gain.p_holm)),
         ('leakage of unseen speakers, difference', leakage.strip()),
     ]

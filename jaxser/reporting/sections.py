@@ -8,6 +8,7 @@ from markupsafe import Markup
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.finished import SweepAnalysis
+from jaxser.analysis.leakage import is_biased_low
 from jaxser.analysis.speaker_differences import speaker_differences
 from jaxser.reporting.curve import curve_key, curve_panels, draw_curve_panel
 from jaxser.reporting.figures import (
@@ -20,12 +21,13 @@ from jaxser.reporting.figures import (
     draw_heatmap,
 )
 from jaxser.reporting.formats import (
+    describe_verdicts,
     format_enrolled,
     format_estimate,
     format_interval,
     format_leakage,
     format_number,
-    format_verdicts,
+    format_p,
 )
 from jaxser.reporting.html import (
     Picture,
@@ -39,6 +41,7 @@ from jaxser.reporting.html import (
 from jaxser.reporting.plotting import MAX_COLOURS
 from jaxser.runs import distinct_values
 
+MAX_NAMED_GROUPS = 3  # with the same UAR
 NO_COMPLETE_SETTING = 'No setting has figures: in every seed, a fold diverged.'
 
 
@@ -51,9 +54,11 @@ def settings_section(analysis: SweepAnalysis) -> Section:
         'UAR: mean recall over classes.',
         'Pooled: over the test parts of all folds together, mean over seeds.',
         'Mean of folds: each fold by itself, mean over folds and seeds; leakage is such a mean.',
-        'Leakage: recall of the strongest attacker, which is named; seen: biased low.',
+        'Leakage: recall of the strongest attacker, which is named.',
+        _seen_sentence(analysis.rows),
         '95 %: intervals of the pooled figures that resample speakers.',
-        '- plain: difference to plain training.',
+        'vs plain: minus the UAR of plain training.',
+        'Forgotten: see the section on leakage.' if _any_verdict(analysis.rows) else '',
         'Highlighted: the setting that this report is about. It is the best on dev of those that',
         'are compared with plain training.',
         'p Holm: corrected for the number of rows that are compared.',
@@ -69,6 +74,19 @@ def settings_section(analysis: SweepAnalysis) -> Section:
             pictures,
         )
     return Section('settings', 'All settings', body)
+
+
+def _seen_sentence(rows: list[dict]) -> str:
+    """Returns what 'seen' beside an attacker means, if it is in the table."""
+    for row in rows:
+        answer = (row['probe'] or {}).get('speaker')
+        if answer and is_biased_low(answer):
+            return "'seen': the attacker was tested on utterances that training used; biased low."
+    return ''
+
+
+def _any_verdict(rows: list[dict]) -> bool:
+    return any(row['adversary'] for row in rows)
 
 
 def _curve_keys(results: dict) -> list[str]:
@@ -87,15 +105,15 @@ def _setting_cells(analysis: SweepAnalysis, row: dict) -> list[tuple[str, object
         ('enrolled', format_enrolled(analysis.enrolled(row))),
         ('UAR (pooled)', format_number(row['uar'])),
         ('95 %', format_interval(row['uar_ci95'])),
-        ('- plain (pooled)', format_number(row['delta_uar'], '+z.3f')),
+        ('vs plain (pooled)', format_number(row['delta_uar'], '+z.3f')),
         ('95 %', format_interval(row['delta_ci95'], '+.3f')),
-        ('p', format_number(row['p'], '.3g')),
-        ('p Holm', format_number(row['p_holm'], '.3g')),
+        ('p', format_p(row['p'])),
+        ('p Holm', format_p(row['p_holm'])),
         ('leakage of training speakers', format_leakage(probe.get('speaker'))),
         ('chance', format_number(probe.get('speaker', {}).get('chance'))),
         ('leakage of unseen speakers', format_leakage(probe.get('unseen_speaker'))),
         ('chance', format_number(probe.get('unseen_speaker', {}).get('chance'))),
-        ('verdicts', format_verdicts(row['adversary'])),
+        ('forgotten', describe_verdicts(row['adversary'])),
         ('dev UAR (mean of folds)', format_number(row['dev_uar'])),
         ('UAR (mean of folds)', format_number(row['uar_folds'])),
         ('± seeds', format_number(row['uar_sd_seeds'])),
@@ -195,7 +213,7 @@ def groups_section(analysis: SweepAnalysis) -> Section:
     if analysis.plain_row:
         plain_ZxSxCxC = analysis.confusion_counts(analysis.plain_row)
     tables = Markup('')
-    worst_groups = []
+    lowest_groups = []
     for kind in ('corpus', 'language', 'sex', 'speaker'):
         masks = analysis.speaker_groups(kind)
         if len(masks) < 2:
@@ -207,13 +225,13 @@ def groups_section(analysis: SweepAnalysis) -> Section:
             uars.append(uar.value)
             cells = _group_cells(best_ZxSxCxC[:, mask_S], plain, uar)
             cells_by_row.append([(kind, group), *cells])
-        worst = int(np.argmin(uars))
-        worst_groups.append(f'{kind} {list(masks)[worst]} ({uars[worst]:.3f})')
-        table = cells_table(f'UAR by {kind}', cells_by_row, highlighted=[worst])
+        lowest = _lowest_groups(uars)
+        lowest_groups.append(_describe_lowest(kind, list(masks), uars, lowest))
+        table = cells_table(f'UAR by {kind}', cells_by_row, highlighted=lowest)
         if kind == 'speaker':
             table = html_details(pluralize(len(masks), 'speaker'), table)
         tables += table
-    return Section('groups', 'By group', _groups_note(analysis, worst_groups) + tables)
+    return Section('groups', 'By group', _groups_note(analysis, lowest_groups) + tables)
 
 
 def _group_cells(
@@ -232,14 +250,31 @@ def _group_cells(
         ('UAR plain', format_number(plain_uar.value)),
         ('UAR', uar_text),
         ('95 %', uar_interval),
-        ('- plain', difference_text),
+        ('vs plain', difference_text),
         ('95 %', difference_interval),
     ]
 
 
-def _groups_note(analysis: SweepAnalysis, worst_groups: list[str]) -> Markup:
-    if worst_groups:
-        summary = f'The group with the lowest UAR of each kind: {"; ".join(worst_groups)}.'
+def _lowest_groups(uars: list[float]) -> list[int]:
+    """Returns which groups have the lowest UAR as the table shows it; [] if all are equal."""
+    shown = [round(uar, 3) for uar in uars]
+    lowest = [n for n, uar in enumerate(shown) if uar == min(shown)]
+    return lowest if len(lowest) < len(shown) else []
+
+
+def _describe_lowest(kind: str, names: list[str], uars: list[float], lowest: list[int]) -> str:
+    """Returns e.g. 'sex f (0.325)', or that there is no difference."""
+    if not lowest:
+        return f'{kind}: no difference between groups ({uars[0]:.3f})'
+    if len(lowest) > MAX_NAMED_GROUPS:
+        return f'{kind}: {len(lowest)} of {len(names)} groups ({uars[lowest[0]]:.3f})'
+    group_names = ', '.join(names[n] for n in lowest)
+    return f'{kind} {group_names} ({uars[lowest[0]]:.3f})'
+
+
+def _groups_note(analysis: SweepAnalysis, lowest_groups: list[str]) -> Markup:
+    if lowest_groups:
+        summary = f'The lowest UAR of each kind of group: {"; ".join(lowest_groups)}.'
     else:
         summary = 'One speaker: there are no groups.'
     unknown = ''

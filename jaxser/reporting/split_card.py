@@ -19,9 +19,15 @@ SHORTCUT_TITLES = {
 }
 
 LEAK_SENTENCES = {
-    'speaker': 'Leak of speaker, which was allowed: {count} of the training part are tested too.',
-    'audio': 'Leak of audio, which was allowed: recordings of the training part are tested too.',
-    'copy': 'Leak: copies of tested recordings are in the training part.',
+    'speaker': (
+        '{count} in both training and test (the configuration allowed this), so results on unseen '
+        'speakers do not count.'
+    ),
+    'audio': (
+        'The same recordings are in training and test (the configuration allowed this), so results '
+        'do not count.'
+    ),
+    'copy': 'Copies of tested recordings are in the training part, so results do not count.',
 }
 
 
@@ -36,7 +42,11 @@ def split_answer(audit: dict) -> Answer:
     """Returns whether the audit found anything that makes results look better than they are."""
     findings = split_findings(audit)
     worst = max((finding.status for finding in findings), key=SEVERITY.index, default=GREEN)
-    answers = {RED: 'No, it leaks', AMBER: 'No leak, but be careful', GREEN: 'Yes'}
+    answers = {
+        RED: 'No, training and test overlap',
+        AMBER: 'No overlap, but be careful',
+        GREEN: 'Yes',
+    }
     # The worst first: sorted() keeps the order of equal ones.
     findings.sort(key=_severity, reverse=True)
     return Answer(worst, answers[worst], [finding.sentence for finding in findings])
@@ -63,8 +73,10 @@ def split_findings(audit: dict) -> list[Finding]:
 def _leaks(audit: dict) -> list[Finding]:
     findings = []
     for kind in audit.get('leaks', []):
-        count = pluralize(audit.get(kind, {}).get('count', 0), kind)
-        sentence = LEAK_SENTENCES.get(kind, f'Leak of {kind}.').format(count=count)
+        shared = audit.get(kind, {}).get('count', 0)
+        count = f'{pluralize(shared, kind)} {"is" if shared == 1 else "are"}'
+        usual = f'Training and test share a {kind}, so results do not count.'
+        sentence = LEAK_SENTENCES.get(kind, usual).format(count=count)
         findings.append(Finding(RED, sentence))
     if not findings:
         findings.append(Finding(GREEN, 'No speaker or recording is in two parts of a fold.'))
@@ -156,11 +168,25 @@ def _shortcuts(audit: dict) -> list[Finding]:
     for shortcut in audit['shortcuts']:
         if shortcut['status'] != 'none':
             findings.append(_shortcut_finding(shortcut))
-    if not findings:
-        checked = ', '.join(shortcut['feature'] for shortcut in audit['shortcuts'])
-        text = f'Nothing else that was checked tells the emotion by itself ({checked}).'
+    harmless = [s['feature'] for s in audit['shortcuts'] if s['status'] == 'none']
+    if harmless:
+        names = _join_names(harmless)
+        verb = 'does' if len(harmless) == 1 else 'do'
+        text = f'{names[0].upper()}{names[1:]} alone {verb} not reveal the emotion.'
         findings.append(Finding(GREEN, text))
+    unmeasured = list(audit.get('unmeasured', {}))
+    if unmeasured:
+        names = _join_names(unmeasured)
+        verb = 'was' if len(unmeasured) == 1 else 'were'
+        text = f'{names[0].upper()}{names[1:]} {verb} not checked.'
+        findings.append(Finding(GREEN if audit['shortcuts'] else AMBER, text))
     return findings
+
+
+def _join_names(names: list[str]) -> str:
+    """Returns e.g. 'a, b and c'."""
+    *others, last = names
+    return f'{", ".join(others)} and {last}' if others else last
 
 
 def _shortcut_finding(shortcut: dict) -> Finding:

@@ -52,7 +52,8 @@ def training_section(analysis: SweepAnalysis) -> Section:
         pictures.append(Picture(alt, draw_training_metric, arguments))
     body = html_figures(
         'Means over folds and seeds. If a domain loss equals the entropy of the domain, the head '
-        'only guesses. Only the probe shows whether the representation still contains the domain.',
+        'only guesses. Whether the representation still contains the domain, '
+        'only the attackers show (section Leakage).',
         pictures,
     )
     return Section('training', 'Training', body)
@@ -128,7 +129,7 @@ def calibration_section(analysis: SweepAnalysis) -> Section:
         f'Reliability in {calibration.BIN_COUNT} bins of the posteriors from training, before the '
         'temperature of jaxser.predict. ECE, the expected calibration error, is the mean distance '
         'to the diagonal. Bars: 95 % intervals that take predictions as independent, so that they '
-        'are too narrow. Right or below: the number of predictions in each bin.',
+        'are too narrow. The other picture: the number of predictions in each bin.',
         [
             Picture('Accuracy against confidence', draw_reliability_diagram, arguments),
             Picture('Predictions in each bin of confidence', draw_confidence_counts, arguments),

@@ -1,14 +1,13 @@
-"""Sums up several sweeps in a few sentences: which methods differ from plain training."""
+"""Sums up several sweeps in a few sentences: which methods help, harm, and leak least."""
 
 from typing import NamedTuple
 
-import numpy as np
-
-from jaxser.analysis import bootstrap
+from jaxser.analysis import bootstrap, summary
 from jaxser.analysis.bootstrap import Estimate
 from jaxser.analysis.comparison import ComparisonRow
-from jaxser.reporting.formats import format_interval
-from jaxser.runs import format_value
+from jaxser.analysis.leakage import is_biased_low, question_title, strongest_recall
+from jaxser.reporting.formats import format_interval, format_number, format_p
+from jaxser.runs import NEGATIVE_LAM_ENDING, format_value
 
 
 class Comparison(NamedTuple):
@@ -16,73 +15,134 @@ class Comparison(NamedTuple):
 
     gain: Estimate
     row: ComparisonRow
-    sweep: str
+    sweep: str  # '' if there is one sweep
+    p_holm: float | None
+
+    @property
+    def direction(self) -> int:
+        """1: the interval is above 0; -1: below 0; 0: it includes 0, or there is none."""
+        if not self.gain.ci95:
+            return 0
+        low, high = self.gain.ci95
+        return int(low > 0) - int(high < 0)
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether it is, after correction for the number of comparisons."""
+        return self.direction != 0 and is_significant(self.p_holm)
+
+
+def is_significant(p_holm: float | None) -> bool:
+    """Whether a corrected p-value shows a difference."""
+    return p_holm is not None and p_holm < 1 - bootstrap.CONFIDENCE_LEVEL
+
+
+def holm_p_values(rows: list[ComparisonRow]) -> list[float | None]:
+    """Returns the corrected p-value of each row; None where a row has no p-value."""
+    indices, p_values = [], []
+    for n, row in enumerate(rows):
+        if row.gain and row.gain.p is not None:
+            indices.append(n)
+            p_values.append(row.gain.p)
+    corrected: list[float | None] = [None] * len(rows)
+    for n, p_holm in zip(indices, bootstrap.holm_correction(p_values)):
+        corrected[n] = p_holm
+    return corrected
 
 
 def comparison_verdict(rows_by_sweep: dict[str, list[ComparisonRow]]) -> str:
     """Returns the result of all comparisons with plain training in several sweeps, as text."""
-    comparisons = []
-    for sweep, rows in rows_by_sweep.items():
-        for row in rows:
-            if row.gain:
-                comparisons.append(Comparison(row.gain, row, sweep))
+    comparisons = _make_comparisons(rows_by_sweep)
     if not comparisons:
         return 'No sweep has a row of plain training and another row to compare with it.'
-    sentences = [_count_sentence(comparisons), *_extreme_sentences(comparisons)]
-    sentences += _method_sentences(comparisons)
-    return ' '.join(sentences)
+    sentences = [_shown_sentence(comparisons), _uncorrected_sentence(comparisons)]
+    sentences.append(_few_speakers_sentence(comparisons))
+    for sweep, rows in rows_by_sweep.items():
+        sentences.append(_leakage_sentence(rows, sweep if len(rows_by_sweep) > 1 else ''))
+    return ' '.join(filter(None, sentences))
 
 
-def _count_sentence(comparisons: list[Comparison]) -> str:
-    """Returns a sentence with the numbers of gains, losses and undecided comparisons."""
-    gains, losses, p_values = 0, 0, []
-    for comparison in comparisons:
-        if comparison.gain.ci95:
-            low, high = comparison.gain.ci95
-            gains += low > 0
-            losses += high < 0
-            p_values.append(comparison.gain.p)
-    corrected_M = np.array(bootstrap.holm_correction(p_values))
-    significant = int((corrected_M < 1 - bootstrap.CONFIDENCE_LEVEL).sum())
-    sentence = (
-        f'Of {len(comparisons)} comparisons with plain training, {gains} gain and {losses} lose by '
-        f"an interval that excludes 0; by Holm's correction for the number of comparisons, "
-        f'{significant} of them are significant; the others are undecided'
-    )
-    too_few = len(comparisons) - len(p_values)
-    if not too_few:
-        return f'{sentence}.'
+def _make_comparisons(rows_by_sweep: dict[str, list[ComparisonRow]]) -> list[Comparison]:
+    """Returns the rows that are compared with plain training."""
+    all_rows, sweeps = [], []
+    for sweep, rows in rows_by_sweep.items():
+        all_rows += rows
+        sweeps += [sweep if len(rows_by_sweep) > 1 else ''] * len(rows)
+    comparisons = []
+    for row, sweep, p_holm in zip(all_rows, sweeps, holm_p_values(all_rows)):
+        if row.gain:
+            comparisons.append(Comparison(row.gain, row, sweep, p_holm))
+    return comparisons
+
+
+def _shown_sentence(comparisons: list[Comparison]) -> str:
+    """Returns which methods help and which harm, after correction."""
+    shown = [comparison for comparison in comparisons if comparison.is_significant]
+    helping = [_describe(comparison) for comparison in shown if comparison.direction > 0]
+    harming = [_describe(comparison) for comparison in shown if comparison.direction < 0]
+    correction = ''
+    if len(comparisons) > 1:
+        correction = f' after correction for {len(comparisons)} comparisons'
+    if not shown:
+        comma = ',' if correction else ''
+        return f'No method is shown to help, and none to harm{comma}{correction}.'
     return (
-        f'{sentence}, {too_few} of them because there are too few speakers '
-        f'({bootstrap.MIN_SPEAKERS} or more are needed).'
+        f'Shown to help{correction}: {"; ".join(helping) or "none"}. '
+        f'Shown to harm: {"; ".join(harming) or "none"}.'
     )
 
 
-def _extreme_sentences(comparisons: list[Comparison]) -> list[str]:
-    """Returns a sentence on the largest gain and the largest loss, if there are any."""
-    largest = max(comparisons, key=_gain_value)
-    smallest = min(comparisons, key=_gain_value)
+def _uncorrected_sentence(comparisons: list[Comparison]) -> str:
+    """Returns which differences count only before correction; '' without any."""
     clauses = []
-    if largest.gain.value > 0:
-        clauses.append(f'the largest gain is that of {_describe(largest)}')
-    if smallest.gain.value < 0:
-        clauses.append(f'the largest loss is that of {_describe(smallest)}')
+    for direction, verb in ((1, 'gain'), (-1, 'lose')):
+        found = []
+        for comparison in comparisons:
+            if comparison.direction == direction and not comparison.is_significant:
+                found.append(_describe(comparison))
+        if found:
+            counted = f'one {verb}s' if len(found) == 1 else f'{len(found)} {verb}'
+            clauses.append(f'{counted}: {"; ".join(found)}')
     if not clauses:
-        return []
-    sentence = '; '.join(clauses)
-    return [f'{sentence[0].upper()}{sentence[1:]}.']
+        return ''
+    return f'Before correction, {". Also, ".join(clauses)}.'
 
 
-def _gain_value(comparison: Comparison) -> float:
-    return comparison.gain.value
+def _few_speakers_sentence(comparisons: list[Comparison]) -> str:
+    """Returns for how many comparisons there are too few speakers; '' if there are enough."""
+    few = sum(comparison.gain.ci95 is None for comparison in comparisons)
+    if not few:
+        return ''
+    which = 'all of them' if few == len(comparisons) else f'{few} of them'
+    if len(comparisons) == 1:
+        which = 'an interval'
+    return f'For {which} there are too few speakers ({bootstrap.MIN_SPEAKERS} or more are needed).'
 
 
 def _describe(comparison: Comparison) -> str:
-    row, gain = comparison.row, comparison.gain
-    setting = format_setting_values(row.setting)
-    method = f'{row.method} ({setting})' if setting else row.method
+    """Returns e.g. 'leace in w, -0.061 [-0.108, -0.014], p = 0.025 (Holm: 0.275)'."""
+    gain = comparison.gain
+    name = row_title(comparison.row)
+    if comparison.sweep:
+        name = f'{name} in {comparison.sweep}'
+    p_value = format_p(gain.p)
+    if not p_value.startswith('<'):
+        p_value = f'= {p_value}'
     interval = format_interval(gain.ci95, '+.3f')
-    return f'{method} in {comparison.sweep}, {gain.value:+.3f} {interval}'.rstrip()
+    holm = format_p(comparison.p_holm)
+    return f'{name}, {gain.value:+.3f} {interval}, p {p_value} (Holm: {holm})'
+
+
+def row_title(row: ComparisonRow) -> str:
+    """Returns the method of a row with its setting; that of plain training is called so."""
+    method = f'plain training ({row.method})' if is_plain(row) else row.method
+    setting = format_setting_values(row.setting)
+    return f'{method} ({setting})' if setting else method
+
+
+def is_plain(row: ComparisonRow) -> bool:
+    """Whether a row is plain training: erm, or an adversary at lam = 0."""
+    return row.method in summary.PLAIN_METHODS
 
 
 def format_setting_values(setting: dict) -> str:
@@ -94,19 +154,46 @@ def format_setting_values(setting: dict) -> str:
     return ', '.join(parts)
 
 
-def _method_sentences(comparisons: list[Comparison]) -> list[str]:
-    """Returns a sentence on the best and the worst method on average, if one has several rows."""
-    gains_by_method: dict[str, list[float]] = {}
-    for comparison in comparisons:
-        gains_by_method.setdefault(comparison.row.method, []).append(comparison.gain.value)
-    if len(gains_by_method) == len(comparisons):  # every method has a single row
-        return []
-    mean_gain = {method: float(np.mean(gains)) for method, gains in gains_by_method.items()}
-    best = max(mean_gain, key=mean_gain.get)
-    worst = min(mean_gain, key=mean_gain.get)
-    if best == worst:
-        return []
-    return [
-        f'In UAR, averaged over its rows, {best} is best ({mean_gain[best]:+.3f}) and {worst} is '
-        f'worst ({mean_gain[worst]:+.3f}).'
-    ]
+def _leakage_sentence(rows: list[ComparisonRow], sweep: str) -> str:
+    """Returns which method of a sweep leaks least, beside plain training; '' without leakage."""
+    compared = [row for row in rows if row.gain and _can_leak_least(row)]
+    if not compared:
+        return ''
+    least = min(compared, key=_first_recall)
+    plain = next((row for row in rows if is_plain(row) and row.setting == least.setting), None)
+    if plain is None or not plain.leakage:
+        return ''
+    where = f' in {sweep}' if sweep else ''
+    plain_recalls = f'plain training: {_format_recalls(plain, with_titles=False)}'
+    if _first_recall(least) >= _first_recall(plain):
+        title = question_title(next(iter(plain.leakage)))
+        return f'No method lowers the leakage of {title}{where} ({plain_recalls}).'
+    change = format_number(least.gain.value, '+z.3f')
+    return (
+        f'Least leakage{where}: {row_title(least)}, {_format_recalls(least)} ({plain_recalls}), '
+        f'UAR {change}.'
+    )
+
+
+def _can_leak_least(row: ComparisonRow) -> bool:
+    """Whether leakage of a row was measured and is not below chance; it must forget, too."""
+    if not row.leakage or row.method.endswith(NEGATIVE_LAM_ENDING):
+        return False
+    return not any(answer.get('below_chance') for answer in row.leakage.values())
+
+
+def _first_recall(row: ComparisonRow) -> float:
+    return strongest_recall(next(iter(row.leakage.values())))
+
+
+def _format_recalls(row: ComparisonRow, with_titles: bool = True) -> str:
+    """Returns e.g. '0.217 training speakers / 0.484 unseen speakers'."""
+    parts = []
+    for question, answer in row.leakage.items():
+        recall = format_number(strongest_recall(answer))
+        if with_titles:
+            recall = f'{recall} {question_title(question)}'
+            if is_biased_low(answer):
+                recall += ' (biased low)'
+        parts.append(recall)
+    return ' / '.join(parts)

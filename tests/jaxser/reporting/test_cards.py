@@ -79,7 +79,7 @@ BALANCED, INERT, WINNING = {'balanced': 4}, {'inert': 4}, {'winning': 4}
             {'plain': None},
             'amber',
             'Nothing to compare with',
-            'names the right speaker in 90 % of cases (by guessing: 20 %)',
+            'names the right speaker with recall 90 % (by guessing: 20 %)',
         ),
         (
             make_row(answer(0.2, LOWER), None, {'collapsed': 3, 'balanced': 1}),
@@ -153,14 +153,21 @@ BALANCED, INERT, WINNING = {'balanced': 4}, {'inert': 4}, {'winning': 4}
             {},
             'amber',
             'Not shown',
-            'the interval of the difference to plain training includes 0',
+            'Neither is shown to differ from plain training (both 95 % intervals include 0).',
+        ),
+        (
+            make_row(answer(0.85, UNCLEAR), answer(0.5, LOWER), BALANCED),
+            {},
+            'amber',
+            'Not shown',
+            'Training speakers are not shown to differ from plain training',
         ),
         (
             make_row(answer(0.4, LOWER), answer(0.8, UNCLEAR), BALANCED),
             {},
             'amber',
             'Only for training speakers',
-            'For unseen speakers, the interval of the difference includes 0.',
+            'Unseen speakers are not shown to differ from plain training',
         ),
         (
             make_row(answer(0.4, LOWER), answer(0.95, HIGHER), BALANCED),
@@ -177,11 +184,11 @@ BALANCED, INERT, WINNING = {'balanced': 4}, {'inert': 4}, {'winning': 4}
             'Leakage of unseen speakers was not measured.',
         ),
         (
-            make_row(answer(0.4, LOWER), answer(0.5, LOWER), BALANCED),
+            make_row(answer(0.4, LOWER), answer(0.505, LOWER), BALANCED),
             {},
-            'green',
+            'amber',
             'In part',
-            'Unseen speakers: 50 % of cases (after plain training: 80 %; by guessing: 20 %).',
+            'recordings of them): recall 50.5 % (after plain training: 80 %; by guessing: 20 %).',
         ),
         (
             make_row(answer(0.21, LOWER), answer(0.21, LOWER), WINNING),
@@ -196,6 +203,38 @@ def test_did_it_forget(best, keys, status, short, sentence):
     found = forgetting_card.forgetting_answer(make_facts(best, **keys))
     assert (found.status, found.answer) == (status, short)
     assert sentence in ' '.join(found.sentences)
+
+
+@pytest.mark.parametrize(
+    ('hint', 'sentences'),
+    [
+        ('try a lower lam', ['weight of forgetting in training', 'A lower one may forget more']),
+        ('try a larger lam', ['weight of forgetting in training']),
+        ('try another method', []),
+    ],
+)
+def test_a_hint_to_change_lam_says_what_it_is(hint, sentences):
+    best = make_row(answer(0.9, UNCLEAR), answer(0.8, UNCLEAR), INERT)
+    found = ' '.join(forgetting_card.forgetting_answer(make_facts(best, hint=hint)).sentences)
+    assert f'Next: {hint}.' in found
+    for sentence in ('weight of forgetting in training', 'A lower one may forget more'):
+        assert (sentence in found) == (sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ('keys', 'symbol'),
+    [
+        ({}, '✓'),
+        ({'p_holm': 0.2}, '!'),
+        ({'delta_ci95': UNCLEAR}, '='),
+        ({'delta_ci95': LOWER}, '▼'),
+        ({'adversary': {'collapsed': 4}}, '✕'),
+    ],
+)
+def test_an_answer_is_known_by_its_symbol_too(keys, symbol):
+    """Worse and no difference are both amber."""
+    best = make_row(answer(0.4, LOWER), answer(0.5, LOWER), BALANCED, **keys)
+    assert benefit_card.benefit_answer(make_facts(best)).symbol == symbol
 
 
 @pytest.mark.parametrize(
@@ -233,10 +272,15 @@ LENGTH = {'feature': 'length', 'bits': 0.9, 'uar': 0.748, 'chance': 0.25}
     [
         ({}, 'green', 'No speaker or recording is in two parts of a fold.'),
         ({}, 'green', 'No tested sentence is in training.'),
-        ({}, 'green', 'Nothing else that was checked tells the emotion by itself'),
-        ({'leaks': ['speaker'], 'speaker': {'count': 3}}, 'red', '3 speakers of the training'),
-        ({'leaks': ['audio']}, 'red', 'recordings of the training part are tested too'),
-        ({'leaks': ['copy']}, 'red', 'copies of tested recordings are in the training part'),
+        ({}, 'green', 'Length and level alone do not reveal the emotion. Codec was not checked.'),
+        (
+            {'leaks': ['speaker'], 'speaker': {'count': 3}},
+            'red',
+            '3 speakers are in both training and test (the configuration allowed this), so results',
+        ),
+        ({'leaks': ['speaker'], 'speaker': {'count': 1}}, 'red', '1 speaker is in both'),
+        ({'leaks': ['audio']}, 'red', 'The same recordings are in training and test'),
+        ({'leaks': ['copy']}, 'red', 'Copies of tested recordings are in the training part'),
         ({'shares_speakers': True}, 'amber', 'the figures say nothing about new speakers'),
         ({'speaker': {'unknown': 7}}, 'amber', '7 utterances of unknown speakers'),
         (
@@ -259,7 +303,8 @@ LENGTH = {'feature': 'length', 'bits': 0.9, 'uar': 0.748, 'chance': 0.25}
             'The length of a recording alone gives the emotion away: UAR 0.748 (chance: 0.250).',
         ),
         ({'shortcuts': [LENGTH | {'status': 'weak'}]}, 'green', 'alone says a little'),
-        ({'shortcuts': [LENGTH | {'status': 'none'}]}, 'green', 'by itself (length)'),
+        ({'shortcuts': [LENGTH | {'status': 'none'}]}, 'green', 'Length alone does not reveal'),
+        ({'shortcuts': [], 'unmeasured': {'codec': ''}}, 'amber', 'Codec was not checked.'),
     ],
 )
 def test_is_the_split_clean(found, status, sentence):
@@ -276,7 +321,7 @@ def test_what_earlier_versions_did_not_check_is_not_called_clean(audit):
 def test_the_worst_finding_comes_first():
     audit = CLEAN_AUDIT | {'shares_speakers': True, 'leaks': ['audio'], 'tells': {}}
     sentences = split_card.split_answer(audit).sentences
-    assert sentences[0].startswith('Leak of audio')
+    assert sentences[0].startswith('The same recordings')
     assert sentences[1].startswith('By design of the protocol')
 
 
@@ -284,9 +329,11 @@ def test_a_leak_makes_every_answer_invalid():
     """However good the figures are."""
     best = make_row(answer(0.4, LOWER), answer(0.5, LOWER), BALANCED)
     made = cards.cards_from_facts(make_facts(best, audit=CLEAN_AUDIT | {'leaks': ['audio']}))
-    assert [card.status for card in made] == ['red'] * 3
-    assert [card.answer for card in made] == ['Not valid', 'Not valid', 'No, it leaks']
-    assert 'The split leaks (third card)' in made[0].sentences[0]
+    assert [card.answer.status for card in made] == ['red'] * 3
+    short = ['Not valid', 'Not valid', 'No, training and test overlap']
+    assert [card.answer.answer for card in made] == short
+    assert 'The split leaks: training and test overlap' in made[0].answer.sentences[0]
+    assert not made[0].is_valid
 
 
 @pytest.mark.parametrize('domain', ['language', 'corpus'])
@@ -297,16 +344,19 @@ def test_other_domains_have_questions_of_their_own(domain):
         made['probe'] = {domain: answer(recall)}
     card = cards.cards_from_facts(make_facts(row, plain=plain, domain=domain))[0]
     assert card.question == f'Did it forget the {domain}?'
-    assert (card.status, card.answer) == ('amber', 'Perhaps in part')
-    assert f'names the right {domain} in 40 % of cases' in card.sentences[0]
+    assert (card.answer.status, card.answer.answer) == ('amber', 'Perhaps in part')
+    assert f'names the right {domain} with recall 40 %' in card.answer.sentences[0]
 
 
 def test_points_are_placed_in_percent_of_the_scale():
-    """A difference of 0.01 is near the middle of a scale that reaches from -0.1 to 0.1."""
+    """A difference of 0.01 is near the middle of a scale that reaches from -0.2 to 0.2."""
     best = make_row(answer(0.4, LOWER), None, BALANCED, delta_uar=0.01, delta_ci95=(0.0, 0.02))
     (scale,) = benefit_card.benefit_scales(make_facts(best))
-    assert scale.ends == ('-0.1', '+0.1')
-    assert [scale.position(value) for value in (-0.1, 0.0, 0.01, 5.0)] == [0.0, 50.0, 55.0, 100.0]
+    assert scale.ends == ('-0.2', '+0.2')
+    assert [scale.position(value) for value in (-0.2, 0.0, 0.01, 5.0)] == [0.0, 50.0, 52.5, 100.0]
+    wide = make_row(None, None, None, delta_uar=-0.3, delta_ci95=(-0.4, -0.2))
+    (wide_scale,) = benefit_card.benefit_scales(make_facts(wide))
+    assert wide_scale.ends == ('-0.44', '+0.44'), 'wider only where it must be'
     (scale,) = forgetting_card.leakage_scales(make_facts(best))
     assert (scale.value, dict(scale.marks)) == (0.4, {'chance': 0.2, 'plain training': 0.9})
 
@@ -322,7 +372,11 @@ FIVE_PAGES = {
         0.6,
         0.4,
         {'audit': LEAKY_AUDIT},
-        {'forgetting': 'Not valid', 'benefit': 'Not valid', 'split': 'No, it leaks'},
+        {
+            'forgetting': 'Not valid',
+            'benefit': 'Not valid',
+            'split': 'No, training and test overlap',
+        },
     ),
 }
 
@@ -336,5 +390,5 @@ def test_five_sweeps_have_five_answers(tmp_path, monkeypatch, name):
     shares = [share + 0.1 * (-1) ** n for n in range(8)] if share == 0.5 else None
     write_sweep(tmp_path / 'w', lams=(0.0, 1.0), share_by_speaker=shares, **facts)
     made = cards.make_cards(SweepAnalysis(read_finished_sweep(tmp_path / 'w')))
-    found = {card.name: card.answer for card in made}
+    found = {card.name: card.answer.answer for card in made}
     assert found == found | answers

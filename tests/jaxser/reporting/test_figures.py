@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxser.analysis import calibration, summary
-from jaxser.reporting import curve, figures, plotting
+from jaxser.reporting import curve, figures, leakage_figure, plotting
 from jaxser.reporting.plotting import PLAIN_COLOUR
 
 
@@ -248,3 +248,45 @@ def test_text_in_pictures_of_the_page_is_text():
     assert '王 $x$</text>' in drawings[0].svg
     assert drawings[0] == drawings[1]
     assert drawings[0].width == 384, 'nearly the width of a phone'
+
+
+def test_a_difference_that_does_not_survive_correction_is_hollow():
+    rows = [
+        figures.ForestRow('a', 0.1, (0.05, 0.15), is_hollow=True),
+        figures.ForestRow('b', 0.1, (0.05, 0.15)),
+    ]
+    figure = figures.draw_forest_plot(rows, figures.ForestAxis.of('difference', rows))
+    faces = [bars.lines[0].get_markerfacecolor() for bars in figure.axes[0].containers]
+    assert faces == ['white', 'C0']
+
+
+def test_speakers_whose_names_begin_with_an_underscore_are_in_the_legend():
+    speaker_N = np.array(['_a', 'b'])
+    shown = figures.RepresentationMap(np.eye(2), speaker_N, speaker_N, np.zeros(2, bool))
+    figure = figures.draw_representation_map(shown, 'dann', 'speaker')
+    (legend,) = figure.legends
+    assert [text.get_text().strip('\u200b') for text in legend.get_texts()] == ['_a', 'b']
+
+
+def test_epochs_are_whole_numbers():
+    curves = {'a': {'emotion_loss': [1.0, 0.5, 0.4]}}
+    figure = figures.draw_training_metric('emotion_loss', curves, {}, ['a'], ())
+    ticks = figure.axes[0].get_xticks()
+    assert np.array_equal(ticks, ticks.round())
+
+
+def test_leakage_has_a_fixed_axis_and_black_plain_training():
+    """Two points a row, for training and unseen speakers; chance where all rows share it."""
+    recalls = {'training speakers': (0.4, (0.3, 0.5)), 'unseen speakers': (0.6, None)}
+    rows = [
+        leakage_figure.LeakageRow('plain training', True, recalls),
+        leakage_figure.LeakageRow('dann', False, recalls),
+    ]
+    figure = leakage_figure.draw_leakage_rows(rows, {'training speakers': 0.1}, 'w')
+    (axes,) = figure.axes
+    assert axes.get_xlim() == (0, 1)
+    colours = [bars.lines[0].get_color() for bars in axes.containers]
+    assert colours == [PLAIN_COLOUR, PLAIN_COLOUR, 'C0', 'C0']
+    (legend,) = figure.legends
+    labels = {text.get_text() for text in legend.get_texts()}
+    assert labels == {'training speakers', 'unseen speakers', 'chance, training speakers'}

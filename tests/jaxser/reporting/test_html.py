@@ -1,5 +1,8 @@
 """Tests of the building blocks of pages."""
 
+import pytest
+from helpers.html_page import Page
+
 from jaxser.reporting.html import html_code, html_details, html_paragraph, html_table
 
 
@@ -19,3 +22,17 @@ def test_text_is_escaped_once():
     for text in ('&lt;t&gt;', '&lt;p&gt;', 'a &lt; b', '&lt;h&gt;', '&lt;c&gt;', '&lt;title&gt;'):
         assert text in block
     assert '&amp;' not in block
+
+
+@pytest.mark.parametrize(
+    ('columns', 'letters', 'hint'),
+    [(3, 5, None), (6, 5, 'hint narrow'), (6, 30, 'hint all'), (2, 500, None)],
+)
+def test_a_table_says_on_which_screens_it_scrolls(columns, letters, hint):
+    """On phones or, if it is wider than the page at 1200 pixels, on all; long texts are wrapped."""
+    row = ['x' * letters] * columns
+    page = Page(html_table('A table', list('abcdef')[:columns], [row]))
+    classes = [attrs['class'] for attrs in page.elements_of('p')]
+    assert classes == ([hint] if hint else [])
+    wrapped = [attrs for attrs in page.elements_of('td') if 'long' in attrs.get('class', '')]
+    assert bool(wrapped) == (letters > 60)

@@ -23,8 +23,7 @@ def test_the_file_says_where_every_figure_is_from(tmp_path):
     assert text.count('Synthetic speech') == 1
     assert '| dann | lam 0.3 (1), lam 1 (1) | 0.700 | 0.875 | 0.000 |' in text
     assert '+0.375' in text
-    assert 'Of 1 comparisons with plain training, 1 gain and 0 lose' in text
-    assert f'The largest gain is that of dann in {path}, +0.375' in text
+    assert '**Verdict.** Shown to help: dann, +0.375 [' in text
     assert '| dann | lam 0.3 | 0.600 | 0.750 | 0.000 |' in text
 
 
@@ -147,7 +146,8 @@ def test_sweeps_whose_folders_have_one_name_are_two(tmp_path):
     """Headings and verdict have their paths."""
     paths = [write_sweep(tmp_path / name / 'all').path for name in 'ab']
     text = markdown.render_results(paths, [], None, '')
-    assert 'Of 2 comparisons' in text
+    assert 'Shown to help after correction for 2 comparisons: dann in' in text
+    assert all(f'dann in {path}, +0.375' in text for path in paths)
     assert [text.count(f'## {path}') for path in paths] == [1, 1]
     assert 'Not measured' not in text
 

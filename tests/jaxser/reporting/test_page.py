@@ -17,6 +17,7 @@ from data_pipelines.errors import UserError
 from jaxser.reporting.page import write_report
 from jaxser.runs import SYNTHETIC_WARNING
 
+ANSWER_LINKS = ('#card-forgetting', '#card-benefit', '#card-split')
 ALL_DIVERGED = [(lam, seed, 0) for lam in (0.0, 0.3, 1.0) for seed in (0, 1)]
 
 
@@ -63,7 +64,8 @@ def test_the_contents_link_to_every_section(full_sweep):
     """In the order of the page: results, evidence, details."""
     _, _, page = full_sweep
     names = [attrs['id'] for attrs in page.elements_of('section') if 'id' in attrs]
-    assert [attrs['href'] for attrs in page.elements_of('a')] == [f'#{name}' for name in names]
+    links = [attrs['href'] for attrs in page.elements_of('a')]
+    assert links == [*ANSWER_LINKS, *(f'#{name}' for name in names)]
     assert names == [
         'data',
         'settings',
@@ -109,9 +111,17 @@ def test_identifiers_are_unique_and_headings_are_in_order(full_sweep):
     assert all(later <= earlier + 1 for earlier, later in itertools.pairwise(levels))
 
 
+def test_the_answers_come_first(full_sweep):
+    """In a line each, before the cards, so that the first screen of a phone shows them."""
+    _, _, page = full_sweep
+    assert 'Did it forget the speaker? ! In part Did it help? ✓ Yes, better Is the' in page.text
+    assert page.text.index('Is the split clean?') < page.text.index('compared with plain training')
+    assert set(ANSWER_LINKS) <= {f'#{name}' for name in page.ids()}
+
+
 def test_the_cards_come_before_everything_else(full_sweep):
     _, _, page = full_sweep
-    assert page.cards() == {'forgetting': 'green', 'benefit': 'green', 'split': 'amber'}
+    assert page.cards() == {'forgetting': 'amber', 'benefit': 'green', 'split': 'amber'}
     assert page.text.index('Is the split clean?') < page.text.index('Contents')
 
 
@@ -142,8 +152,8 @@ def test_leakage_is_shown_beside_chance_and_the_input(full_sweep):
     """For each setting: UAR, training and unseen speakers by the strongest attacker."""
     _, results, page = full_sweep
     headings = (
-        'setting UAR leakage of training speakers 95 % - plain '
-        'leakage of unseen speakers 95 % - plain verdicts'
+        'setting UAR leakage of training speakers 95 % vs plain '
+        'leakage of unseen speakers 95 % vs plain forgotten'
     )
     assert f'{headings} chance 0.333 0.200 0.250 the input alone 0.950 (RBF) 0.950 (RBF)' in (
         ' '.join(page.text.split())
@@ -152,6 +162,7 @@ def test_leakage_is_shown_beside_chance_and_the_input(full_sweep):
     training = f'0.505 (RBF) [0.505, 0.505] {delta:+.3f} ['
     assert f'dann, lam = 1 0.600 {training}' in page.text
     assert '0.555 (RBF) [0.555, 0.555]' in page.text
+    assert 'in part (4 of 4 runs)' in page.text, 'as on the card'
     assert 'RBF, seen' not in page.text
 
 
@@ -194,6 +205,7 @@ def test_results_of_earlier_versions_are_called_biased_low(tmp_path, no_figures)
     assert 'dann, lam = 1 0.600 0.405 (linear, seen)' in text
     assert 'Leakage of unseen speakers was not measured.' in text
     assert 'used to train the encoder, so that their leakage is biased low' in text
+    assert "'seen': the attacker was tested on utterances that training used" in text
     assert 'such leakage is biased low' in text, 'in the first card'
 
 
@@ -218,8 +230,8 @@ def test_the_figures_are_those_of_results_json(full_sweep):
     path, results, page = full_sweep
     row = results['summary'][2]
     low, high = row['delta_ci95']
-    p_values = f'p = {row["p"]:.3g} (Holm-corrected: {row["p_holm"]:.3g})'
-    difference = f'+0.100 [{low:+.3f}, {high:+.3f}] {p_values}'
+    p_values = 'p: < 0.001, corrected by Holm: < 0.001'
+    difference = f'+0.100 [{low:+.3f}, {high:+.3f}], {p_values}'
     assert f'difference to plain training in UAR, folds pooled {difference}' in page.text
     for question, recall, plain_recall, chance in (
         ('training speakers', '0.505', '0.905', '0.200'),
@@ -252,7 +264,12 @@ def test_the_figures_are_those_of_results_json(full_sweep):
         ({'speakers': SPEAKERS[:4]}, 'benefit', 'amber', 'Too few speakers to say'),
         ({'lams': (0.0, 0.3)}, 'forgetting', 'amber', '4 of 4 runs are inert'),
         ({'lams': (0.0, 0.3)}, 'forgetting', 'amber', 'Next: try another lam'),
-        ({'audit': {'leaks': ['audio']}}, 'split', 'red', 'Leak of audio, which was allowed'),
+        (
+            {'audit': {'leaks': ['audio']}},
+            'split',
+            'red',
+            'The same recordings are in',
+        ),
         ({'lams': (0.0,)}, 'forgetting', 'amber', 'Nothing to compare with'),
         ({'diverged': [(1.0, 0, 0)]}, 'forgetting', 'amber', '1 of 4 runs collapsed'),
         ({'diverged': ALL_DIVERGED}, 'benefit', 'red', 'No result'),
@@ -288,6 +305,17 @@ def test_the_page_says_what_is_missing_and_shows_the_rest(tmp_path, facts, text)
     assert len(page.elements_of('section')) == 12 + len(page.cards())
 
 
+def test_the_results_of_a_split_that_leaks_are_marked_everywhere(tmp_path, no_figures):
+    """Every section with results, and no other; a clean split has no such mark."""
+    write_sweep(tmp_path / 'w', audit=finished_sweeps.LEAKY_AUDIT)
+    marked = re.findall(r'(\w[\w ]*?) Not valid: the split leaks\.', read_page(tmp_path / 'w').text)
+    assert len(marked) == 7
+    for name in ('settings', 'Leakage', 'speaker', 'Confusions', 'group', 'Calibration'):
+        assert any(title.endswith(name) for title in marked), name
+    write_sweep(tmp_path / 'clean')
+    assert 'Not valid' not in read_page(tmp_path / 'clean').text
+
+
 def test_missing_files_are_no_reason_to_fail(tmp_path, no_figures):
     """Metrics, and the speakers and entropies that earlier versions did not write."""
     results = write_sweep(tmp_path / 'w')
@@ -305,8 +333,25 @@ def test_the_group_with_the_lowest_uar_is_named(tmp_path, no_figures):
     """By sex and by speaker; a group that all speakers are in does not count."""
     shares = (0.6, 0.4, 0.6, 0.4, 0.6, 0.4, 0.6, 0.1)
     write_sweep(tmp_path / 'w', share_by_speaker=shares)
-    groups = 'sex f (0.325); speaker h (0.100).'
-    assert f'The group with the lowest UAR of each kind: {groups}' in read_page(tmp_path / 'w').text
+    page = read_page(tmp_path / 'w')
+    assert 'The lowest UAR of each kind of group: sex f (0.325); speaker h (0.100).' in page.text
+
+
+@pytest.mark.parametrize(
+    ('shares', 'groups', 'lowest'),
+    [
+        ((0.5,) * 8, 'sex: no difference between groups (0.500); speaker: no difference', 0),
+        ((0.5, 0.5, 0.4, 0.4, *(0.5,) * 4), 'between groups (0.475); speaker d, 王 (0.400).', 2),
+        ((0.4,) * 4 + (0.5,) * 4, 'speaker: 4 of 8 groups (0.400).', 4),
+    ],
+)
+def test_of_equal_groups_none_is_the_lowest(tmp_path, no_figures, shares, groups, lowest):
+    """The setting of the page is highlighted, and the lowest groups."""
+    write_sweep(tmp_path / 'w', share_by_speaker=shares)
+    page = read_page(tmp_path / 'w')
+    assert groups in page.text
+    highlighted = [a for a in page.elements_of('tr') if a.get('class') == 'highlighted']
+    assert len(highlighted) == 1 + lowest
 
 
 def test_the_page_says_what_chose_the_epoch_and_what_the_setting(tmp_path, no_figures):
