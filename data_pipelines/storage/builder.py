@@ -69,6 +69,11 @@ def _make_builder(corpus: Corpus, spec: FeatureSpec, examples, data_dir: Path):
         # not declare as a dependency.
         url_infos = None
 
+        def _info(self):
+            info = super()._info()
+            info.initialize_from_bucket = _find_nothing
+            return info
+
         def _example_writer(self):
             return _make_example_writer(self.info.file_format)
 
@@ -84,6 +89,10 @@ def _make_builder(corpus: Corpus, spec: FeatureSpec, examples, data_dir: Path):
         file_format='tfrecord',
         disable_shuffling=True,
     )
+
+
+def _find_nothing() -> None:
+    """Replaces TFDS's search for known data sets, which leaves a folder among temporary files."""
 
 
 def _make_example_writer(file_format):
