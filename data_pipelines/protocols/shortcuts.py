@@ -61,7 +61,7 @@ class Score(NamedTuple):
 
     uar: float
     chance: float
-    p: float  # of a UAR as high as this, where the feature tells nothing
+    p: float  # probability of such a UAR or a higher one by chance; 1 at chance and below
 
 
 def find_shortcuts(utterances: Utterances, folds: list[Fold]) -> dict:
@@ -275,8 +275,8 @@ def score_credits(class_N: np.ndarray, credit_N: np.ndarray, speaker_N: np.ndarr
     """Returns the UAR of predictions, and the probability of one as high by chance.
 
     The standard error of UAR is that of a sum over independent speakers, but no less than that over
-    independent utterances; with fewer than five known speakers it is the latter. Utterances of
-    unknown speakers count as independent.
+    independent utterances, and that of guessing; with fewer than five known speakers it is the
+    larger of the last two. Utterances of unknown speakers count as independent.
 
     Args:
       class_N: The classes of the tested utterances.
@@ -291,7 +291,8 @@ def score_credits(class_N: np.ndarray, credit_N: np.ndarray, speaker_N: np.ndarr
     uar = float(recall_C.mean())
     # How much each utterance moves UAR (its influence function).
     influence_N = (credit_N - recall_C[class_N]) / count_C[class_N] * chance
-    variance = float((influence_N**2).sum())
+    guess_variance = chance**2 * float((chance * (1 - chance) / count_C).sum())
+    variance = max(guess_variance, float((influence_N**2).sum()))
     degrees = len(class_N) - 1
     unit_N = _independent_units(speaker_N)
     units = unit_N.max() + 1
@@ -300,9 +301,8 @@ def score_credits(class_N: np.ndarray, credit_N: np.ndarray, speaker_N: np.ndarr
         speaker_variance = float(square_U.sum()) * units / (units - 1)
         variance = max(variance, speaker_variance)
         degrees = units - 1
-    if variance <= ROUNDING**2:  # all predictions of a class are equally good
-        better = int(count_C[recall_C > chance + ROUNDING].sum())
-        return Score(uar, chance, p=chance**better if uar > chance + ROUNDING else 1.0)
+    if uar <= chance + ROUNDING:
+        return Score(uar, chance, p=1.0)
     return Score(uar, chance, _upper_tail((uar - chance) / math.sqrt(variance), degrees))
 
 

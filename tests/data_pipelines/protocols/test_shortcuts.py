@@ -87,12 +87,13 @@ def test_what_predicts_for_known_speakers_only_is_no_shortcut_to_unseen_ones():
     assert find(utterances, name='speaker_dependent')['level']['status'] == 'clear'
 
 
-def test_permuted_labels_are_no_shortcut_in_95_percent_of_trials():
-    """All features of a trial must be 'none', whatever the number of folds."""
+@pytest.mark.parametrize(('speakers', 'per_class'), [(8, 6), (4, 3)])
+def test_permuted_labels_are_no_shortcut_in_95_percent_of_trials(speakers, per_class):
+    """All features of a trial must be 'none', whatever the number of folds and utterances."""
     random = np.random.default_rng(4)
     trials = 100
     false_alarms = 0
-    utterances = make_corpus()
+    utterances = make_corpus(speakers, per_class)
     for trial in range(trials):
         utterances.text['emotion'] = random.permutation(utterances.text['emotion'])
         name = ('speaker_folds', 'leave_one_speaker_out')[trial % 2]
@@ -113,12 +114,13 @@ def test_the_error_of_the_score_counts_speakers_not_utterances():
     assert together.p > 0.1
 
 
-@pytest.mark.parametrize(('tested', 'p'), [(3, 1 / 8), (40, 2**-40)])
-def test_a_few_right_predictions_may_be_luck(tested, p):
-    """Without a wrong one there is no variance: p is the probability of guessing all of them."""
+@pytest.mark.parametrize(('tested', 'is_luck'), [(3, True), (40, False)])
+def test_a_few_right_predictions_may_be_luck(tested, is_luck):
+    """Without a wrong one they have no variance, but guesses have."""
     class_N = np.arange(tested) % 2
     score = shortcuts.score_credits(class_N, np.ones(tested), np.full(tested, ''))
-    assert (score.uar, score.p) == (1, pytest.approx(p))
+    assert score.uar == 1
+    assert score.p > 0.1 if is_luck else score.p < 1e-6
 
 
 def test_a_feature_of_the_training_part_only_is_unmeasured():
