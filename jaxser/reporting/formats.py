@@ -152,7 +152,7 @@ def describe_verdicts(counts: dict[str, int] | None) -> str:
     runs = pluralize(sum(counts.values()), 'run')
     parts = []
     for verdict, count in counts.items():
-        parts.append(f'{VERDICT_WORDS[verdict]} ({count} of {runs})')
+        parts.append(f'{VERDICT_WORDS.get(verdict, verdict)} ({count} of {runs})')
     return ', '.join(parts)
 
 

@@ -368,7 +368,7 @@ def _verdicts_table(analysis: SweepAnalysis) -> Markup:
                     ('setting', analysis.setting_title(hyper)),
                     ('seed', hyper['seed']),
                     ('fold', hyper['fold']),
-                    ('forgotten', VERDICT_WORDS[verdict['verdict']]),
+                    ('forgotten', VERDICT_WORDS.get(verdict['verdict'], verdict['verdict'])),
                     ('why', verdict['why']),
                     ('next', verdict.get('next', '')),
                 ]
