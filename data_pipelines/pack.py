@@ -37,8 +37,8 @@ def write_npz(folder: Path, file: Path) -> None:
         'mel_RxM': dataset.read_all_features(utterances),
     }
     for key, column in utterances.text.items():
-        # A data set without segments is packed as it was before there was that column.
-        if key != schema.WINDOW_COLUMN or (column != '').any():
+        # Without segments, or from an earlier version, it is packed as before these columns.
+        if key not in schema.LATER_TEXT_COLUMNS or (column != '').any():
             arrays[TEXT_PREFIX + key] = column
     for key in (*NUMBER_COLUMNS, FACTS_COLUMN):
         arrays[key] = getattr(utterances, key)

@@ -9,7 +9,7 @@ A longer one is cut into windows of --window seconds, one every --hop seconds. E
 predicted as an utterance, and the posterior of the file is their mean. A stream is predicted once a
 second, from its last --window seconds. The posterior is the mean over the runs of the model
 (jaxser/bundle.py), each calibrated by a temperature that was fitted on dev. The exit status is 1 if
-a file could not be predicted, and 2 if nothing could.
+a file could not be predicted, and 2 if the command was refused.
 
 A model on a pretrained encoder needs that encoder: a frozen one computes the features of all runs;
 a fine-tuned one is changed by each run. It is looked for in the model's folder, then where it was

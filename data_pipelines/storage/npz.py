@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.features.upstream import FeatureSpec
-from data_pipelines.storage.schema import CODEC_COLUMN, WINDOW_COLUMN, Utterances
+from data_pipelines.storage.schema import LATER_TEXT_COLUMNS, Utterances
 
 # Columns that an .npz contains under their own names; it also contains the text columns, `facts`
 # and `mel_RxM`.
@@ -71,7 +71,7 @@ def read_columns(file: Path) -> Utterances:
         for key in content.files:
             if key.startswith(TEXT_PREFIX):
                 text[key.removeprefix(TEXT_PREFIX)] = content[key]
-        for key in (WINDOW_COLUMN, CODEC_COLUMN):
+        for key in LATER_TEXT_COLUMNS:
             if key not in text:  # packed by an earlier version
                 text[key] = np.full(len(text['utterance']), '')
         numbers = {key: content[key] for key in NUMBER_COLUMNS}

@@ -38,6 +38,7 @@ WINDOW_COLUMN = 'window'
 # The codec of the source file, and numbers that describe the file and its audio. Data sets of
 # earlier versions lack them, except the duration in shards. `audio_facts_NxF` has the numbers.
 CODEC_COLUMN = 'source_codec'
+LATER_TEXT_COLUMNS = (WINDOW_COLUMN, CODEC_COLUMN)  # data of earlier versions lack them
 AUDIO_FACTS = ('seconds', 'source_rate', 'level_db', 'leading_silence')
 
 # Text columns whose values two corpora may share by accident.

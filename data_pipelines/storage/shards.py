@@ -13,11 +13,10 @@ import numpy as np
 from data_pipelines.errors import UserError
 from data_pipelines.storage.schema import (
     AUDIO_FACTS,
-    CODEC_COLUMN,
+    LATER_TEXT_COLUMNS,
     RATING_COLUMNS,
     TEXT_COLUMNS,
     TFDS_SPLIT,
-    WINDOW_COLUMN,
     Utterances,
     import_tensorflow,
     import_tfds,
@@ -93,7 +92,7 @@ def read_columns(folder: Path) -> Utterances:
             f'{expected_count}. Remove it and prepare the corpus again.'
         )
     text = {}
-    for key in (*TEXT_COLUMNS, WINDOW_COLUMN, CODEC_COLUMN, 'sha256'):
+    for key in (*TEXT_COLUMNS, *LATER_TEXT_COLUMNS, 'sha256'):
         text[key] = np.char.decode(columns[key].astype(bytes), 'utf-8')
     return Utterances(
         text,
@@ -118,7 +117,7 @@ def _read_shard(file: str, index: int, features) -> dict[str, np.ndarray]:
         example = features.deserialize_example(record)
         row = {key: example[key] for key in LOADED_COLUMNS}
         # Data sets of earlier versions lack some of these.
-        for key in (WINDOW_COLUMN, CODEC_COLUMN):
+        for key in LATER_TEXT_COLUMNS:
             row[key] = example.get(key, '')
         for key in AUDIO_FACTS:
             row[key] = example.get(key, math.nan)

@@ -32,9 +32,9 @@ def test_several_sweeps_are_compared(tmp_path, monkeypatch):
     text = Page((tmp_path / 'a' / 'comparison.html').read_text()).text
     assert '2 sweeps compared' in text
     assert '2 splits' in text
-    chosen = 'training speakers 0.505 (RBF) [0.505, 0.505], chance 0.200'
-    assert chosen in text, 'of the coefficient that dev has chosen'
-    assert 'unseen speakers 0.555 (RBF)' in text
+    chosen = '0.505 training speakers / 0.555 unseen speakers (plain training: 0.905 / 0.955)'
+    assert f'Least leakage in b: dann, {chosen}' in text, 'of the coefficient that dev has chosen'
+    assert '+0.100 [+0.100, +0.100] 0.505 (RBF) 0.555 (RBF)' in text
     assert 'p Holm' in text
     plain, best = [values for draw, values in drawn if draw is figures.draw_heatmap]
     np.testing.assert_allclose(plain[0], [[np.nan, 0.5], [0.5, np.nan]])

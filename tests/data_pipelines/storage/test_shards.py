@@ -257,7 +257,7 @@ def test_damaged_description_is_named(copy, name, damage):
 
 
 def test_a_damaged_template_of_file_names_is_named(copy):
-    """A flipped bit leaves JSON that TFDS reads, and from which it cannot make the shards' names."""
+    """A flipped bit leaves JSON that TFDS reads, but no names of shards."""
     path = copy / 'dataset_info.json'
     path.write_text(path.read_text().replace('{DATASET}', '{DAT@SET}'))
     with pytest.raises(UserError, match=r'dataset_info.json .*is damaged or missing .*DAT@SET'):
