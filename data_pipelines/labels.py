@@ -112,6 +112,14 @@ def is_known_space(label_space: str) -> bool:
     return label_space in LABEL_SPACES or label_space in RATING_SPACES
 
 
+def words_are_classes(label_space: str) -> bool:
+    """Returns whether every class of a label space is one emotion word, under its own name."""
+    if label_space in RATING_SPACES:
+        return False
+    class_by_word = LABEL_SPACES.get(label_space, {})  # a space of the user's own renames no word
+    return all(word == name for word, name in class_by_word.items())
+
+
 def map_labels(
     label_space: str,
     emotion_N: np.ndarray,

@@ -17,7 +17,7 @@ OTHER_NAMES = {
     """,
     'speaker': """
         spk spk_id speaker_id speakerid speaker_name speakers actor actor_id subject subject_id
-        talker participant sprecher sprecherin locuteur hablante konusmaci
+        talker participant client_id sprecher sprecherin locuteur hablante konusmaci
     """,
     'emotion': """
         label labels emo emotion_label emotion_name emotions class category emotionclass emoclass

@@ -28,13 +28,20 @@ class ProtocolChoice(NamedTuple):
     reason: str
 
 
-def choose_protocol(utterances: Utterances) -> ProtocolChoice:
+def choose_protocol(utterances: Utterances, can_select_classes: bool = True) -> ProtocolChoice:
     """Returns the protocol that suits utterances with classes; those without one do not count.
 
     With at least four known speakers, test speakers are unseen in training: each is left out in
     turn, or, if there are many of them or some have few utterances, they form up to five parts.
-    With fewer speakers, test speakers are training speakers. UserError if so few of the speakers
-    have some class that it would be missing in training.
+    With fewer speakers, test speakers are training speakers.
+
+    Args:
+      utterances: Utterances with classes in place of emotion words.
+      can_select_classes: Whether config.data.only, which selects emotion words, selects classes if
+        it is set to their names. The error then advises that.
+
+    Raises:
+      UserError: So few of the speakers have some class that it would be missing in training.
     """
     labelled = utterances[np.flatnonzero(utterances.text['emotion'] != '')]
     speakers = group_rows(labelled.text['speaker'])
@@ -61,7 +68,7 @@ def choose_protocol(utterances: Utterances) -> ProtocolChoice:
         make_folds(labelled, Protocol(choice.name, choice.folds))
     except UserError as error:
         raise UserError(
-            f'{error} {_advise_on_rare_classes(labelled)}'
+            f'{error} {_advise_on_rare_classes(labelled) if can_select_classes else ""}'
             'Or accept that test speakers are training speakers: '
             '--config.protocol.name=speaker_dependent.'
         ) from None

@@ -4,7 +4,7 @@ import copy
 import os
 from collections.abc import Callable
 
-from data_pipelines import corpora
+from data_pipelines import corpora, labels
 from data_pipelines.batching.table import NORMALISATIONS
 from data_pipelines.errors import UserError
 from data_pipelines.features import upstream
@@ -48,7 +48,12 @@ def resolve_config(config, log: Callable[[str], None] = print_text):
 def _choose_protocol(config, log: Callable[[str], None]) -> None:
     """Sets the protocol that suits the speakers of the data, and says which one."""
     utterances, _ = split.select_utterances(config, dataset.find_prepared_data(config.data))
-    choice = choose_protocol(utterances)
+    selection = config.data.only
+    choice = choose_protocol(
+        utterances,
+        can_select_classes=labels.words_are_classes(config.data.labels)
+        and (not selection or selection.startswith('emotion=')),
+    )
     log(describe_choice(choice))
     config.protocol.name = choice.name
     config.protocol.folds = choice.folds

@@ -41,6 +41,12 @@ def test_a_label_space_has_its_classes_and_maps_known_words_only(label_space, cl
     assert set(labels.LABEL_SPACES[label_space]) <= set(labels.EMOTIONS)
 
 
+@pytest.mark.parametrize('label_space', [*labels.LABEL_SPACES, *labels.RATING_SPACES, 'mine'])
+def test_words_are_classes_where_no_word_has_another_class(label_space):
+    mapped = ('four', 'calm_neutral', 'arousal', 'valence', *labels.RATING_SPACES)
+    assert labels.words_are_classes(label_space) == (label_space not in mapped)
+
+
 def test_excited_is_happy_in_four_classes():
     """As in most work on IEMOCAP."""
     assert map_all_words('four') == {

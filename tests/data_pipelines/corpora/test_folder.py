@@ -360,6 +360,12 @@ def test_other_names_of_columns_are_read_and_said(tmp_path, capsys):
             folder.walk(write_list(tmp_path, f'{columns}\na.wav,b.wav,1,sad\n'))
 
 
+def test_the_columns_of_common_voice_are_read(tmp_path):
+    text = 'client_id\tpath\tsentence\tgender\tlocale\temotion\n3f\ta.wav\tno\tfemale\ttr\tsad\n'
+    (utterance,) = folder.walk(write_list(tmp_path, text))
+    assert (utterance.speaker, utterance.sex, utterance.language) == ('3f', 'female', 'tr')
+
+
 def test_columns_can_be_named(tmp_path):
     """Also in place of a column with our name."""
     text = 'where,emotion,who,mood\na.wav,x,1,sad\n'

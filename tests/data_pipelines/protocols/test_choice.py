@@ -43,12 +43,27 @@ def test_unknown_speakers_and_utterances_without_a_class_do_not_count():
     assert 'of unknown speakers' in choice.reason
 
 
-def test_a_class_of_one_speaker_is_refused_with_what_to_do():
+def make_utterances_with_rare_class():
+    """Returns utterances of six speakers, of whom one has the class 'rare'."""
     utterances = make_utterances(speakers=6, per_class=6)
     first = utterances.text['speaker'] == sorted(set(utterances.text['speaker']))[0]
     emotion_N = utterances.text['emotion'].astype('U8')
     utterances.text['emotion'] = np.where(first & (emotion_N == emotion_N[0]), 'rare', emotion_N)
+    return utterances
+
+
+def test_a_class_of_one_speaker_is_refused_with_what_to_do():
+    utterances = make_utterances_with_rare_class()
     with pytest.raises(
         UserError, match=r'no utterance of the class rare.*only="emotion=angry,sad"'
     ):
         choose_protocol(utterances)
+
+
+def test_classes_that_are_no_words_are_not_given_as_words_to_select():
+    """config.data.only selects words, before they are mapped to classes."""
+    utterances = make_utterances_with_rare_class()
+    with pytest.raises(UserError, match='no utterance of the class rare') as error:
+        choose_protocol(utterances, can_select_classes=False)
+    assert 'data.only' not in str(error.value)
+    assert '--config.protocol.name=speaker_dependent' in str(error.value)

@@ -4,6 +4,8 @@ import pytest
 
 from configs import base
 from data_pipelines.errors import UserError
+from data_pipelines.protocols import split
+from data_pipelines.protocols.choice import ProtocolChoice
 from data_pipelines.storage import dataset
 from jaxser.configuration import resolve
 
@@ -73,3 +75,29 @@ def test_a_csv_is_not_trained_on_only_because_it_has_the_identity_corpus(monkeyp
 def test_a_misspelt_normalisation_is_named_before_what_it_does_not_use():
     with pytest.raises(UserError, match=r"'speaker_enrol'; expected one of .*enrolled"):
         resolved(**{'data.normalise': 'speaker_enrol', 'protocol.enrol': 4})
+
+
+@pytest.mark.parametrize(
+    ('label_space', 'selection', 'can_select'),
+    [
+        ('native', '', True),
+        ('native', 'emotion=sad,angry', True),
+        ('native', 'style=acted', False),  # it would be lost
+        ('four', '', False),  # happy is also excited
+    ],
+)
+def test_classes_can_be_selected_where_they_are_words(
+    label_space, selection, can_select, monkeypatch
+):
+    """The advice on rare classes sets config.data.only, which selects words, to their names."""
+    seen = []
+
+    def choose(utterances, can_select_classes):
+        seen.append(can_select_classes)
+        return ProtocolChoice('speaker_folds', 5, 'many speakers')
+
+    monkeypatch.setattr(resolve, 'choose_protocol', choose)
+    monkeypatch.setattr(dataset, 'find_prepared_data', lambda config: None)
+    monkeypatch.setattr(split, 'select_utterances', lambda config, data: (None, {}))
+    resolved(**{'protocol.name': 'auto', 'data.labels': label_space, 'data.only': selection})
+    assert seen == [can_select]
