@@ -56,6 +56,14 @@ def on_files(files, config):
     return files
 
 
+def on_page_markdown(markdown, page, config, files):
+    """Returns a page whose links to the notebook, a file, lead to its page (an event of mkdocs).
+
+    The pages themselves link the file, which can be read without the site.
+    """
+    return markdown.replace('notebook.ipynb)', 'notebook.md)')
+
+
 def notebook_page(notebook: dict) -> str:
     """Returns the Markdown of a notebook: its texts, its code, and what the code printed."""
     parts = []

@@ -61,6 +61,17 @@ def test_every_command_is_in_the_documentation(hooks):
     assert commands <= set(hooks.COMMANDS)
 
 
+def test_links_to_the_notebook_lead_to_its_page(hooks):
+    """Without the site, as on GitHub, they lead to the file; there is no notebook.md."""
+    text = (ROOT / 'docs' / 'index.md').read_text()
+    assert '(notebook.ipynb)' in text
+    changed = hooks.on_page_markdown(text, page=None, config=None, files=None)
+    assert '(notebook.md)' in changed
+    assert 'ipynb' not in changed
+    for path in (ROOT / 'docs').rglob('*.md'):
+        assert 'notebook.md)' not in path.read_text(), path
+
+
 def test_a_notebook_becomes_a_page(hooks):
     """Texts stay Markdown; code and what it printed are blocks."""
     code = {
