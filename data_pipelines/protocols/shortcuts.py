@@ -274,9 +274,9 @@ def _credit(score_NxC: np.ndarray, support_N: np.ndarray, class_N: np.ndarray) -
 def score_credits(class_N: np.ndarray, credit_N: np.ndarray, speaker_N: np.ndarray) -> Score:
     """Returns the UAR of predictions, and the probability of one as high by chance.
 
-    The standard error of UAR is that of a sum over independent speakers, but no less than that over
-    independent utterances, and that of guessing; with fewer than five known speakers it is the
-    larger of the last two. Utterances of unknown speakers count as independent.
+    The standard error of UAR is the largest of three: with speakers as the independent units (if
+    there are five or more), with utterances as these units, and of guessing. Each utterance of an
+    unknown speaker counts as a speaker.
 
     Args:
       class_N: The classes of the tested utterances.

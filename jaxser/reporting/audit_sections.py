@@ -122,7 +122,7 @@ def _emotion_table(audit: dict) -> Markup:
     table = html_table('What speaker, corpus and language tell about the emotion', headings, rows)
     note = html_paragraph(
         'Bits: the information on the emotion, if only this is known (mutual information).',
-        'By chance: what so few utterances give even if it tells nothing.',
+        'By chance: the bits to expect from so few utterances if there is no relation.',
         'Of: the bits of the emotion itself, the most there can be.',
         'Confounding: how much of it is more than chance.',
     )

@@ -8,7 +8,7 @@ from jaxser.analysis import bootstrap
 RED, AMBER, GREEN = 'red', 'amber', 'green'
 SEVERITY = (GREEN, AMBER, RED)
 
-# So that the colour of an answer is not all that tells its status.
+# The status is also shown by a sign, for readers who do not see the colour.
 SYMBOLS = {RED: '✕', AMBER: '!', GREEN: '✓'}
 SAME_SYMBOL, WORSE_SYMBOL = '=', '▼'
 

@@ -19,7 +19,13 @@ from jaxser.analysis.reference import compare_with_references
 from jaxser.reporting.card_facts import RED
 from jaxser.reporting.cards import INVALID_SECTION
 from jaxser.reporting.figures import ForestAxis, ForestRow, draw_forest_plot, draw_heatmap
-from jaxser.reporting.formats import format_estimate, format_leakage, format_number, format_p
+from jaxser.reporting.formats import (
+    SEEN_NOTE,
+    format_estimate,
+    format_leakage,
+    format_number,
+    format_p,
+)
 from jaxser.reporting.html import (
     Picture,
     Section,
@@ -212,14 +218,13 @@ def _methods_section(tables: list[SweepTable]) -> Section:
     for name, sweep, row, p_holm in zip(names, sweeps, rows, holm_p_values(rows)):
         cells = [('sweep', name), *_row_cells(sweep, row, p_holm, list(questions))]
         cells_by_row.append(cells)
-    has_seen = any(is_biased_low(a) for row in rows for a in (row.leakage or {}).values())
+    answers = itertools.chain.from_iterable((row.leakage or {}).values() for row in rows)
+    has_seen = any(map(is_biased_low, answers))
     note = html_paragraph(
         'Coefficients are chosen on dev, fold by fold.',
         'vs plain: minus the UAR of plain training.',
         'Leakage: recall of the strongest attacker, which is named; mean of folds.',
-        "'seen': the attacker was tested on utterances that training used; biased low."
-        if has_seen
-        else '',
+        SEEN_NOTE if has_seen else '',
         'p Holm: corrected for the number of comparisons on this page.',
     )
     return Section('methods', 'Methods', cells_table('Methods', cells_by_row) + note)

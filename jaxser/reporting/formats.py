@@ -16,6 +16,7 @@ VERDICTS_NOTE = (
     'nor of unseen speakers), collapsed (the emotion was forgotten too, or the run diverged), '
     'undecided (plain training does not leak, so that there is nothing to compare with).'
 )
+SEEN_NOTE = "'seen': the attacker was tested on utterances that training used; biased low."
 # The verdicts in the words of the cards of the page.
 VERDICT_WORDS = {
     'inert': 'no or hardly',

@@ -21,6 +21,7 @@ from jaxser.reporting.figures import (
     draw_heatmap,
 )
 from jaxser.reporting.formats import (
+    SEEN_NOTE,
     describe_verdicts,
     format_enrolled,
     format_estimate,
@@ -81,7 +82,7 @@ def _seen_sentence(rows: list[dict]) -> str:
     for row in rows:
         answer = (row['probe'] or {}).get('speaker')
         if answer and is_biased_low(answer):
-            return "'seen': the attacker was tested on utterances that training used; biased low."
+            return SEEN_NOTE
     return ''
 
 
@@ -257,8 +258,8 @@ def _group_cells(
 
 def _lowest_groups(uars: list[float]) -> list[int]:
     """Returns which groups have the lowest UAR as the table shows it; [] if all are equal."""
-    shown = [round(uar, 3) for uar in uars]
-    lowest = [n for n, uar in enumerate(shown) if uar == min(shown)]
+    shown = np.round(uars, 3)
+    lowest = np.flatnonzero(shown == shown.min()).tolist()
     return lowest if len(lowest) < len(shown) else []
 
 

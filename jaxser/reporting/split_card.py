@@ -139,7 +139,7 @@ def _sentence_overlap(sentence: dict) -> str:
 
 
 def _domains(audit: dict) -> list[Finding]:
-    """Returns which domains tell the emotion by themselves."""
+    """Returns which domains alone predict the emotion."""
     findings = []
     for name, information in audit.get('tells', {}).items():
         if information['word'] == 'none':
@@ -165,10 +165,12 @@ def _shortcuts(audit: dict) -> list[Finding]:
         )
         return [Finding(AMBER, text)]
     findings = []
+    harmless = []
     for shortcut in audit['shortcuts']:
-        if shortcut['status'] != 'none':
+        if shortcut['status'] == 'none':
+            harmless.append(shortcut['feature'])
+        else:
             findings.append(_shortcut_finding(shortcut))
-    harmless = [s['feature'] for s in audit['shortcuts'] if s['status'] == 'none']
     if harmless:
         names = _join_names(harmless)
         verb = 'does' if len(harmless) == 1 else 'do'
