@@ -31,10 +31,12 @@ import argparse
 
 from data_pipelines.arguments import local_path, path_text
 from data_pipelines.errors import exit_on_user_error
+from data_pipelines.terminal import print_text
 from jaxser import distributed
 from jaxser.cli import any_path
 from jaxser.serving.exporting import export_model
-from jaxser.serving.model import ENCODER_FOLDER
+from jaxser.serving.model import ENCODER_FOLDER, read_model, refuse_damaged_facts
+from jaxser.serving.setting import describe_networks
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -80,6 +82,8 @@ def main() -> None:
             arguments.carry_upstream,
             arguments.upstream,
         )
+        with refuse_damaged_facts(out):
+            print_text(describe_networks(read_model(out).metadata))
         names = sorted(path.name for path in out.iterdir())
         print(f'{out}: {", ".join(names)}')
         if (out / ENCODER_FOLDER).exists():

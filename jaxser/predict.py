@@ -56,6 +56,7 @@ from jaxser.serving.enrolment import (
     is_saved_enrolment,
     load_enrolment,
 )
+from jaxser.serving.model import refuse_damaged_facts
 from jaxser.serving.output import (
     FORMATS,
     describe_change,
@@ -74,6 +75,7 @@ from jaxser.serving.predictor import (
     load_predictor,
 )
 from jaxser.serving.recordings import list_folder
+from jaxser.serving.setting import describe_networks
 
 MAX_LISTED_FILES = 10
 
@@ -222,6 +224,20 @@ def _print_left_out(folder: Path, others: list[Path]) -> None:
     print_text(message, file=sys.stderr)
 
 
+def _load_predictor(arguments: argparse.Namespace) -> Predictor:
+    """Returns the predictor of --workdir; prints which setting of the sweep its model is."""
+    predictor = load_predictor(
+        arguments.workdir,
+        arguments.window,
+        arguments.hop,
+        arguments.upstream,
+        channel=arguments.channel,
+    )
+    with refuse_damaged_facts(arguments.workdir):
+        print_text(describe_networks(predictor.metadata), file=sys.stderr)
+    return predictor
+
+
 def _enrol(
     predictor: Predictor, arguments: argparse.Namespace, enrolled_files: list[Path]
 ) -> Predictor:
@@ -334,13 +350,7 @@ def main() -> None:
     sys.stdout.reconfigure(errors='backslashreplace')  # the name of a file may be any bytes
     failed = []
     with exit_on_user_error():
-        predictor = load_predictor(
-            arguments.workdir,
-            arguments.window,
-            arguments.hop,
-            arguments.upstream,
-            channel=arguments.channel,
-        )
+        predictor = _load_predictor(arguments)
         enrols_stream = arguments.enrol == ['stream']
         enrolled_files = [] if enrols_stream else _expand_folders(arguments.enrol)
         predictor = _enrol(predictor, arguments, enrolled_files)

@@ -93,6 +93,7 @@ class SweepAnalysis:
         only the largest.
       best_row: the candidate with the best dev UAR; None where no setting has a complete seed.
       plain_row: the plain training that `best_row` is compared with, or None.
+      model_row: the row of the setting that training saves as the model.
       chance: the UAR of guessing.
       tested_speakers: the names of the tested speakers, in alphabetical order.
     """
@@ -118,6 +119,7 @@ class SweepAnalysis:
         self.candidate_rows = with_most_enrolled(rows)
         self.best_row = max(self.candidate_rows, key=_dev_uar, default=None)
         self.plain_row = self._find_plain_row()
+        self.model_row = choose_model_row(self.rows, self.runs)
         self.chance = 1 / self._count_tested_classes()
         self.tested_speakers = self._find_tested_speakers()
 
@@ -230,6 +232,33 @@ class SweepAnalysis:
             if row:
                 pair[self.setting_title(row)] = row
         return pair
+
+
+def choose_model_row(rows: list[dict], runs: list[dict]) -> dict:
+    """Returns the row of the setting that becomes the model: the one with the best mean dev UAR.
+
+    Of settings with the same dev UAR, or without one, it is the setting with most runs that did not
+    diverge. A setting with a negative lam, which keeps the domain, is chosen only if all others
+    diverged. Of numbers of enrolled utterances, with which training is the same, it is the largest.
+    """
+    with_dev = [row for row in rows if row['dev_uar'] is not None]
+    candidates = with_most_enrolled(without_negative_lam(with_dev or rows))
+    preferences = []
+    for row in candidates:
+        preferences.append((row['dev_uar'] or 0.0, len(finished_runs(runs, row))))
+    return candidates[preferences.index(max(preferences))]
+
+
+def finished_runs(runs: list[dict], row: dict) -> list[dict]:
+    """Returns the hyper-parameters of a setting's runs that did not diverge."""
+    setting_keys = summary.swept_keys(row)
+    finished = []
+    for run in runs:
+        hyper = run['hyper']
+        has_setting = all(hyper.get(key) == row[key] for key in setting_keys)
+        if run['status'] == 'ok' and has_setting:
+            finished.append(hyper)
+    return finished
 
 
 def without_negative_lam(rows: list[dict]) -> list[dict]:

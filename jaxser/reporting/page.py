@@ -103,6 +103,7 @@ class Lead(NamedTuple):
     title: str
     plain_title: str  # '' where there is no plain training
     rule: str
+    model: str  # which setting is saved as the model; '' where none has a dev UAR
 
 
 def headline(analysis: SweepAnalysis) -> Markup:
@@ -136,7 +137,21 @@ def make_lead(analysis: SweepAnalysis) -> Lead:
     # All numbers of enrolled utterances are of one model.
     title = analysis.setting_title(best | {'enrol': None})
     plain_title = analysis.setting_title(analysis.plain_row) if analysis.plain_row else ''
-    return Lead(title, plain_title, '. '.join(rules) + '.')
+    return Lead(title, plain_title, '. '.join(rules) + '.', _describe_model(analysis, title))
+
+
+def _describe_model(analysis: SweepAnalysis, lead_title: str) -> str:
+    """Returns which setting is saved as the model: plain training may have the best dev UAR."""
+    row = analysis.model_row
+    if row['dev_uar'] is None:
+        return ''
+    title = analysis.setting_title(row | {'enrol': None})
+    if title == lead_title:
+        return 'This setting is saved as the model.'
+    if analysis.setting_title(row) in analysis.plain_titles:
+        title = f'plain training ({title})'
+    reason = f'which has the best dev UAR of all settings ({row["dev_uar"]:.3f})'
+    return f'Saved as the model: {title}, {reason}.'
 
 
 def _enrolled_note(analysis: SweepAnalysis) -> str:

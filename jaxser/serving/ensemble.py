@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from jaxser.analysis import summary
-from jaxser.analysis.finished import with_most_enrolled, without_negative_lam
+from jaxser.analysis.finished import choose_model_row, finished_runs
 from jaxser.nn.encoder import make_dummy_batch
 from jaxser.training import restore
 
@@ -32,32 +31,9 @@ class EnsembleMember(NamedTuple):
 
 
 def choose_setting(results: dict) -> ChosenSetting:
-    """Returns the setting with the best mean dev UAR, and its runs that did not diverge.
-
-    Of settings with the same dev UAR, or without one, it is the setting with most of these runs.
-    A setting with a negative lam, which keeps the domain, is chosen only if all others diverged. Of
-    numbers of enrolled utterances, with which training is the same, it is the largest.
-    """
-    rows = [row for row in results['summary'] if row['dev_uar'] is not None]
-    settings = []
-    for row in with_most_enrolled(without_negative_lam(rows or results['summary'])):
-        settings.append(ChosenSetting(row, _runs_of_setting(results, row)))
-    return max(settings, key=_preference)
-
-
-def _preference(setting: ChosenSetting) -> tuple[float, int]:
-    return setting.row['dev_uar'] or 0.0, len(setting.runs)
-
-
-def _runs_of_setting(results: dict, row: dict) -> list[dict]:
-    setting_keys = [key for key in row if key not in summary.RESULT_KEYS]
-    runs = []
-    for run in results['runs']:
-        hyper = run['hyper']
-        has_setting = all(hyper.get(key) == row[key] for key in setting_keys)
-        if run['status'] == 'ok' and has_setting:
-            runs.append(hyper)
-    return runs
+    """Returns the setting with the best mean dev UAR, and its runs that did not diverge."""
+    row = choose_model_row(results['summary'], results['runs'])
+    return ChosenSetting(row, finished_runs(results['runs'], row))
 
 
 def ensemble_members(

@@ -1,5 +1,6 @@
 """Describes the setting of a model: its method, and the swept values."""
 
+from data_pipelines.wording import pluralize
 from jaxser.analysis import summary
 from jaxser.runs import USUAL_VARIANTS, format_value, method_name
 
@@ -24,11 +25,26 @@ def describe_values(metadata: dict) -> str:
     return ', '.join(values)
 
 
+def describe_networks(metadata: dict) -> str:
+    """Returns the setting of a model and the number of its networks, for predict and export."""
+    setting = metadata['config']['method']
+    if 'row' in metadata:  # models of earlier versions lack it
+        setting = _name_setting(metadata)
+    runs = metadata.get('runs')
+    networks = f', {pluralize(len(runs), "network")}' if runs else ''
+    return f'Model: {setting}{networks}.'
+
+
 def describe_setting(metadata: dict) -> str:
     """Returns a sentence that says which setting the model is, and how it was chosen."""
-    method, _, _ = method_name(metadata['config'] | metadata['row']).partition(',')
-    values = describe_values(metadata)
-    setting = f'{method} ({values})' if values else method
+    setting = _name_setting(metadata)
     if metadata['row'].get('dev_uar') is None:
         return f'The model is {setting}.'
     return f'The model is {setting}, chosen by dev UAR.'
+
+
+def _name_setting(metadata: dict) -> str:
+    """Returns the method with the swept values, such as 'dann (lam = 0.3)'."""
+    method, _, _ = method_name(metadata['config'] | metadata['row']).partition(',')
+    values = describe_values(metadata)
+    return f'{method} ({values})' if values else method

@@ -108,6 +108,8 @@ def test_good_files_are_answered_and_bad_ones_are_named(swept, folder, tmp_path)
         'missing',
     ]
     assert b'3 of 6 files could not be predicted' in command.stderr
+    assert command.stderr.count(b'Model: dann (lam = ') == 1
+    assert b'), 3 networks.' in command.stderr
     assert b'Traceback' not in command.stderr
 
 

@@ -101,6 +101,22 @@ def test_the_best_setting_is_chosen_by_dev(full_sweep):
     assert rule in page.text
 
 
+def test_the_page_says_which_setting_is_saved_as_the_model(tmp_path, monkeypatch, no_figures):
+    """It may be plain training, which the page is never about."""
+    assert 'This setting is saved as the model.' in full_sweep_words(tmp_path / 'a')
+    monkeypatch.setitem(finished_sweeps.DEV_UAR, 0.0, 0.9)
+    words = full_sweep_words(tmp_path / 'b')
+    assert 'dann, lam = 1 , compared with' in words
+    plain = 'Saved as the model: plain training (dann, lam = 0)'
+    assert f'{plain}, which has the best dev UAR of all settings (0.900).' in words
+
+
+def full_sweep_words(path: Path) -> str:
+    """Writes a sweep; returns the text of its page."""
+    write_sweep(path)
+    return read_page(path).text
+
+
 def test_identifiers_are_unique_and_headings_are_in_order(full_sweep):
     """A screen reader jumps by them: one h1, and no level is left out."""
     _, _, page = full_sweep

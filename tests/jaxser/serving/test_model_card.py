@@ -25,7 +25,7 @@ from jaxser.serving.card_enrolment import describe_enrolled
 from jaxser.serving.card_limitations import limitations
 from jaxser.serving.markdown import escape_cell, escape_code, escape_text
 from jaxser.serving.model import Model, read_model
-from jaxser.serving.setting import describe_setting
+from jaxser.serving.setting import describe_networks, describe_setting
 
 
 @pytest.fixture
@@ -392,6 +392,9 @@ def test_the_card_says_which_folds_were_run_and_what_is_plain_training(swept):
     assert sentence.endswith('), chosen by dev UAR.')
     model.metadata['row']['lam'] = 0.5
     assert 'plain' not in describe_setting(model.metadata)
+    assert describe_networks(model.metadata) == 'Model: dann (lam = 0.5), 3 networks.'
+    del model.metadata['row'], model.metadata['runs']  # of an earlier version
+    assert describe_networks(model.metadata) == 'Model: dann.'
 
 
 def test_allowed_leaks_and_an_inert_adversary_are_limitations(swept, analysis):
