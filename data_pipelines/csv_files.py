@@ -62,14 +62,13 @@ def find_wrong_row(path: str | os.PathLike, delimiter: str, skip_lines: int) -> 
 
     A reader finds a quotation mark that is not closed only at the next one, or at the end.
     """
-    with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:
-        for _ in range(skip_lines):
-            file.readline()
-        reader = csv.reader(file, strict=True, delimiter=delimiter)
-        first_line = 1
+    first_line = 1
+    with open_rows(
+        path, 'surrogateescape', strict=True, delimiter=delimiter, skip_lines=skip_lines
+    ) as rows:
         try:
-            for _ in reader:
-                first_line = reader.line_num + 1
+            for _ in rows.reader:
+                first_line = rows.reader.line_num + 1
         except Error:
             return skip_lines + first_line
     return 1

@@ -3,7 +3,7 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # Characters without a glyph outside the category Cf: fillers, variation selectors, joiners.
 INVISIBLE_PATTERN = re.compile(
@@ -27,6 +27,14 @@ def pluralize(count: int, noun: str) -> str:
     """Returns a count with its noun: '1 run', '2 runs'."""
     ending = '' if count == 1 else 's'
     return f'{count} {noun}{ending}'
+
+
+def join_first(texts: Sequence[str], limit: int) -> str:
+    """Returns at most `limit` texts, and how many more there are: 'a, b, and 3 more'."""
+    listed = list(texts[:limit])
+    if len(texts) > limit:
+        listed.append(f'and {len(texts) - limit} more')
+    return ', '.join(listed)
 
 
 def similar_name_hint(name: str, known_names: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from data_pipelines import speaker_names
 from data_pipelines.corpora._list_words import suggest_options
-from data_pipelines.wording import pluralize
+from data_pipelines.wording import join_first, pluralize
 
 CELLS = 'more or fewer cells than the header has columns'
 UNKNOWN_EMOTION = 'unknown emotion {}'
@@ -126,18 +126,13 @@ def describe_further(speakers: Iterable[str], missing_paths: list[str]) -> str:
     if groups:
         sentences += (
             f'\nAlso, {pluralize(len(groups), "speaker")} with several spellings of the name: '
-            f'{_join(groups)}. Write each name in one way, or add --allow_names.'
+            f'{join_first(groups, MAX_NAMES)}. Write each name in one way, or add --allow_names.'
         )
     if missing_paths:
         paths = [speaker_names.visible(path) for path in dict.fromkeys(missing_paths)]
         sentences += (
-            f'\nAlso, {pluralize(len(paths), "path")} without a file: {_join(paths)}. Correct the '
-            'paths; utterances without a file are left out.'
+            f'\nAlso, {pluralize(len(paths), "path")} without a file: '
+            f'{join_first(paths, MAX_NAMES)}. Correct the paths; utterances without a file are '
+            'left out.'
         )
     return sentences
-
-
-def _join(texts: list[str]) -> str:
-    """Returns the first texts, and how many more there are."""
-    more = len(texts) - MAX_NAMES
-    return ', '.join(texts[:MAX_NAMES]) + (f', and {more} more' if more > 0 else '')

@@ -14,7 +14,7 @@ from pathlib import Path
 from data_pipelines import audio_files
 from data_pipelines.corpora import Corpus, Utterance
 from data_pipelines.errors import UserError
-from data_pipelines.wording import pluralize
+from data_pipelines.wording import join_first, pluralize
 
 # In the order in which the files of each speaker are numbered.
 EMOTIONS = ('neutral', 'angry', 'happy', 'sad', 'surprise')
@@ -49,12 +49,10 @@ def check_folders(files: list[tuple[Path, re.Match]]) -> None:
                 contradictions.append(f'{path} ({" ".join(sorted(own))} by its name)')
                 break
     if contradictions:
-        more = len(contradictions) - MAX_LISTED
-        listed = ', '.join(contradictions[:MAX_LISTED]) + (f', and {more} more' if more > 0 else '')
         raise UserError(
             f'ESD has {pluralize(len(contradictions), "file")} in a folder of another emotion or '
-            f'speaker than the name of the file says: {listed}. Compare them with the release, '
-            'and move or remove them.'
+            f'speaker than the name of the file says: {join_first(contradictions, MAX_LISTED)}. '
+            'Compare them with the release, and move or remove them.'
         )
 
 

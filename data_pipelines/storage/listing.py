@@ -12,7 +12,7 @@ from data_pipelines import speaker_names
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.terminal import print_text
-from data_pipelines.wording import pluralize
+from data_pipelines.wording import join_first, pluralize
 
 MAX_LISTED_SPEAKERS = 10  # whom a message names for one kind of mistake
 MAX_SINGLE_SPEAKERS = 5  # with one utterance, who are named
@@ -64,12 +64,10 @@ def print_single_utterances(utterances: list[Utterance]) -> None:
     names = [speaker_names.visible(name) for name, count in counts.items() if name and count == 1]
     if not names:
         return
-    more = len(names) - MAX_SINGLE_SPEAKERS
-    ending = f', and {more} more' if more > 0 else ''
     is_one = len(names) == 1
     print_text(
         f'{pluralize(len(names), "speaker")} with one utterance: '
-        f'{", ".join(names[:MAX_SINGLE_SPEAKERS])}{ending}: '
+        f'{join_first(names, MAX_SINGLE_SPEAKERS)}: '
         f'{"is this a person" if is_one else "are these people"}? '
         'Of an unknown speaker, leave the cell empty.'
     )
@@ -106,16 +104,18 @@ def check_names(spellings: list[list[str]], sexes: list[str]) -> None:
         groups = [_join_spellings(names) for names in spellings]
         messages.append(
             f'{pluralize(len(spellings), "speaker")} with several spellings of the name: '
-            f'{_join_first(groups)}. Each would count as several people, so that one person could '
-            'be in training and in test. Write each name in one way; --allow_names takes all '
-            'spellings of a name as one person.'
+            f'{join_first(groups, MAX_LISTED_SPEAKERS)}. '
+            'Each would count as several people, so that one person could be in training '
+            'and in test. Write each name in one way; --allow_names takes all spellings of a name '
+            'as one person.'
         )
     if sexes:
         names = [speaker_names.visible(name) for name in sexes]
         messages.append(
             f'{pluralize(len(sexes), "speaker")} listed as female and as male: '
-            f'{_join_first(names)}. Probably two people have one name, or the sex is wrong: '
-            'correct the list. --allow_names accepts it.'
+            f'{join_first(names, MAX_LISTED_SPEAKERS)}. '
+            'Probably two people have one name, or the sex is wrong: correct the list. '
+            '--allow_names accepts it.'
         )
     if messages:
         raise UserError('\n'.join(messages))
@@ -126,13 +126,6 @@ def _join_spellings(names: list[str]) -> str:
     return ' = '.join([speaker_names.visible(name) for name in names])
 
 
-def _join_first(words: list[str]) -> str:
-    """Returns the first words, and how many more there are."""
-    more = len(words) - MAX_LISTED_SPEAKERS
-    ending = f', and {more} more' if more > 0 else ''
-    return ', '.join(words[:MAX_LISTED_SPEAKERS]) + ending
-
-
 def unite_spellings(utterances: list[Utterance], spellings: list[list[str]]) -> list[Utterance]:
     """Returns the utterances with the first of each person's names, and prints what changed."""
     if not spellings:
@@ -141,7 +134,8 @@ def unite_spellings(utterances: list[Utterance], spellings: list[list[str]]) -> 
     for names in spellings:
         first_by_name.update(dict.fromkeys(names, names[0]))
     groups = [_join_spellings(names) for names in spellings]
-    print_text(f'--allow_names: one person each, under the first name: {_join_first(groups)}.')
+    listed = join_first(groups, MAX_LISTED_SPEAKERS)
+    print_text(f'--allow_names: one person each, under the first name: {listed}.')
     united = []
     for utterance in utterances:
         name = first_by_name.get(utterance.speaker, utterance.speaker)
